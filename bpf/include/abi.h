@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every byte that user space and the data plane share. The build reads the BTF of these types and generates the
+ * TypeScript codecs from it (src/abi/generated.ts), so a field moved here moves there too.
+ *
+ * One policy generation is one array map, `policy`, of 64-byte lines. Line 0 holds the settings, and the settings
+ * say at which line every section starts. A generation is written while no program uses it and is then never
+ * changed in a way that a reader could see half of.
+ *
+ * All integers are in host byte order unless the comment says otherwise.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+#define ABI_VERSION 1
+
+#define LINE_SIZE 64
+/* Most interfaces one instance can filter; slot 0 counts packets that no attached interface accounts for. */
+#define INTERFACE_SLOTS 64
+/* Open-addressed index from ifindex to slot: 4 entries for each slot keep probes short. */
+#define INTERFACE_INDEX_SIZE 256
+#define INTERFACE_PROBES 8
+/* Most lists one instance can count. */
+#define LIST_SLOTS 1024
+/* Counters per interface; enum reason must stay below. */
+#define REASON_SLOTS 32
+/* Most rules that may cover one address. */
+#define CLASS_RULES 256
+
+struct line {
+	__u64 word[8];
+};
+
+/* Why a packet got its verdict. The reason implies the verdict. Order is ABI: append only. */
+enum reason {
+	REASON_DEFAULT_PASS = 0,	/* no list decided, policy.default is pass */
+	REASON_ALLOWLIST = 1,		/* pass: an allowlist entry matched */
+	REASON_ESSENTIAL = 2,		/* pass: ARP, neighbour discovery, DHCP reply or loopback under default drop */
+	REASON_NOT_IP = 3,		/* pass: neither IPv4 nor IPv6 (ARP included under default pass) */
+	REASON_MALFORMED = 4,		/* pass: truncated or impossible headers, left for the stack to judge */
+	REASON_NONLINEAR = 5,		/* pass: a header lies beyond the linear part of a multi-buffer packet */
+	REASON_UNSUPPORTED = 6,		/* pass: more VLAN tags or IPv6 extension headers than the parser follows */
+	REASON_BLOCKLIST = 7,		/* drop: a blocklist entry matched */
+	REASON_DEFAULT_DROP = 8,	/* drop: no list decided, policy.default is drop */
+	REASON_INTERNAL = 9,		/* pass: a table was not as the writer promised (a bug, never policy) */
+	REASONS
+};
+
+enum settings_flag {
+	SETTINGS_DEFAULT_DROP = 1,
+};
+
+enum table_flag {
+	TABLE_RANGES = 1,	/* root and lines hold something */
+	TABLE_HOSTS = 2,	/* hosts hold something (IPv4) */
+	TABLE_BLOCKS = 4,	/* blocks hold something (IPv6) */
+};
+
+enum rule_flag {
+	RULE_ALLOW = 1,			/* allowlist, else blocklist */
+	RULE_PROTOCOL = 2,		/* protocol4 / protocol6 must equal the packet's */
+	RULE_PORTS = 4,			/* both port ranges must hold the packet's ports; needs ports in the packet */
+};
+
+/*
+ * IPv4 addresses to classes: pre-check bitmap, then hosts (one-line-bucket hash of single addresses), then ranges
+ * (direct root by the high bits, sorted lines below it). Line numbers count from the start of the map.
+ */
+struct table4 {
+	__u64 multiplier;	/* odd; a host's bucket is (address * multiplier mod 2^64) >> hosts_shift */
+	__u32 precheck;		/* first line; 2 bits per cell (1: hosts here, 2: ranges here), cell = address >> precheck_shift */
+	__u32 hosts;		/* first line; see struct host_line */
+	__u32 root;		/* first line; one u64 root word per address >> root_shift */
+	__u32 ranges;		/* first line; see struct range_line; root words count from here */
+	__u8 precheck_shift;
+	__u8 hosts_shift;	/* of the 64-bit product */
+	__u8 root_shift;	/* <= 16 */
+	__u8 flags;		/* enum table_flag */
+	__u32 pad;
+};
+
+/*
+ * IPv6 addresses to classes. The top 32 bits t go through a root and ranges like IPv4's, for /32 blocks of one
+ * class; a block with more than one class inside is in `blocks`, a hash by t, and has a run of sorted lines over
+ * bits 32 to 63, each of whose entries is a class or points at a run of sorted lines over the low 64 bits.
+ */
+struct table6 {
+	__u64 multiplier;	/* odd; a block's bucket is (t * multiplier mod 2^64) >> blocks_shift */
+	__u32 filter;		/* first line; 1 bit per cell, cell = (t * multiplier) >> filter_shift: 0 = t is no block */
+	__u32 blocks;		/* first line; see struct block_line */
+	__u32 root;		/* first line; one u64 root word per t >> root_shift */
+	__u32 ranges;		/* first line; see struct range_line; root words count from here */
+	__u32 runs;		/* first line; see struct run_line and struct deep_line; both count from here */
+	__u8 filter_shift;	/* of the 64-bit product */
+	__u8 blocks_shift;	/* of the 64-bit product */
+	__u8 root_shift;	/* <= 16 */
+	__u8 flags;		/* enum table_flag */
+	__u64 pad[4];
+};
+
+/* Line 0: what every IPv4 packet needs. */
+struct settings {
+	__u32 abi_version;	/* ABI_VERSION */
+	__u32 flags;		/* enum settings_flag */
+	__u32 classes;		/* first line of struct class entries, 8 a line; class 0 means "in no list" and has no rules */
+	__u32 rules;		/* first line of struct rule entries, 4 a line */
+	struct table4 table4;
+	__u64 pad[2];
+};
+
+/* Line 1: what IPv6 packets need besides. */
+
+/* Line 2: what only the control plane reads. */
+struct meta {
+	__u64 generation;
+	__u64 committed_at;	/* Unix time in seconds; 0 until the switch to this generation was verified */
+	__u64 netns;		/* inode of the network namespace the instance belongs to */
+	__u8 object_digest[16];	/* start of the SHA-256 of the BPF object this generation runs */
+	__u64 policy_digest;	/* start of the SHA-256 of the policy settings as applied; differs from live = drift */
+	__u32 lists;		/* first line of struct list entries, one a line */
+	__u32 list_count;
+	__u32 class_count;	/* with class 0 */
+	__u32 rule_count;
+};
+
+/* Lines 3 and 4: where each section lies, so that user space can walk it. */
+enum section {
+	SECTION_LISTS = 0,
+	SECTION_CLASSES = 1,
+	SECTION_RULES = 2,
+	SECTION_PRECHECK4 = 3,
+	SECTION_HOSTS4 = 4,
+	SECTION_ROOT4 = 5,
+	SECTION_RANGES4 = 6,
+	SECTION_FILTER6 = 7,
+	SECTION_BLOCKS6 = 8,
+	SECTION_ROOT6 = 9,
+	SECTION_RANGES6 = 10,
+	SECTION_RUNS6 = 11,
+	SECTIONS
+};
+
+#define HEADER_LINES 5
+
+struct section_extent {
+	__u32 first;		/* line */
+	__u32 lines;
+};
+
+struct directory {
+	struct section_extent sections[16];
+};
+
+struct list {
+	char name[40];		/* NUL-padded UTF-8 */
+	__u64 digest;		/* start of the SHA-256 of the list's content as applied; differs from live = drift */
+	__u32 scopes;		/* how many distinct scopes the list's entries have */
+	__u16 slot;		/* in list_stats */
+	__u8 allow;		/* 1: allowlist, 0: blocklist */
+	__u8 pad[9];
+};
+
+struct class {
+	__u32 first_rule;
+	__u16 rules;		/* <= CLASS_RULES; allowlist rules first */
+	__u16 pad;
+};
+
+/*
+ * One way an entry of a list can match. Entries with several port ranges have one rule per combination, all with the
+ * same list and scope.
+ */
+struct rule {
+	__u16 list;		/* slot in list_stats */
+	__u16 scope;		/* number of the (list, scope) pair in this generation */
+	__u8 flags;		/* enum rule_flag */
+	__u8 protocol4;		/* IP protocol number wanted in IPv4 */
+	__u8 protocol6;		/* the same in IPv6 (ICMP differs) */
+	__u8 pad;
+	__u16 source_first;	/* ports, inclusive */
+	__u16 source_last;
+	__u16 destination_first;
+	__u16 destination_last;
+};
+
+/* Root word, as u64: line << 0 | lines << 32 | class << 48. lines == 0: the whole bucket has that class. */
+
+/* Sorted entries `start << 16 | class`, start relative to the bucket; the last entry is repeated to fill the line. */
+struct range_line {
+	__u32 entry[16];
+};
+
+/* Bucket of single IPv4 addresses; class 0 = free slot. overflow != 0: go on with the next line, at most HOST_PROBES. */
+#define HOST_PROBES 8
+struct host_line {
+	__u32 address[10];
+	__u16 class[10];
+	__u32 overflow;
+};
+
+/* Bucket of IPv6 /32 blocks; lines 0 = free slot. overflow as in host_line. */
+#define BLOCK_PROBES 8
+struct block_line {
+	__u32 block[5];		/* top 32 bits of the address */
+	__u32 overflow;
+	__u32 line[5];		/* first line of the block's run */
+	__u32 lines[5];
+};
+
+/*
+ * Sorted entries `start << 32 | value`, start = bits 32 to 63 of the address; the last entry is repeated to fill the
+ * line. value: a class, or RUN_DEEP | line of a run of deep lines.
+ */
+#define RUN_DEEP 0x80000000u
+struct run_line {
+	__u64 entry[8];
+};
+
+/* Sorted starts over the low 64 bits with their classes; the last entry is repeated to fill the line. */
+struct deep_line {
+	__u64 start[6];
+	__u16 class[6];
+	__u32 lines;		/* in the run; set in its first line */
+};
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* One entry of the ifindex index; ifindex 0 = free. */
+struct interface_entry {
+	__u32 ifindex;
+	__u32 slot;
+};
+
+/* What was attached, by slot; only the control plane reads it. */
+struct attachment {
+	char name[16];		/* interface name, NUL-padded */
+	__u32 ifindex;		/* 0 = free slot */
+	__u32 mode;		/* enum attach_mode */
+	__u64 since;		/* Unix time in seconds */
+};
+
+enum attach_mode {
+	MODE_NATIVE = 1,
+	MODE_GENERIC = 2,
+	MODE_OFFLOAD = 3,
+};
+
+/* First line of the data of table_write, and of the request (and answer) of table_read: what the other lines are. */
+struct transfer {
+	__u32 count;		/* extents in use */
+	__u32 result;		/* lines copied, set by table_read */
+	struct section_extent extents[7];
+};
+
+/* What explain writes over the start of the packet it was given. */
+struct explanation {
+	__u32 verdict;		/* enum xdp_action */
+	__u32 reason;		/* enum reason */
+	__u32 class;		/* of the source address */
+	__u16 list;		/* slot of the first list that decided, 0xffff = none */
+	__u16 scope;		/* of that rule, 0xffff = none */
+};
+
+#define ABI_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type " is not " #size " bytes")
+ABI_SIZE(line, LINE_SIZE);
+ABI_SIZE(table4, 32);
+ABI_SIZE(table6, LINE_SIZE);
+ABI_SIZE(settings, LINE_SIZE);
+ABI_SIZE(meta, LINE_SIZE);
+ABI_SIZE(directory, 2 * LINE_SIZE);
+ABI_SIZE(list, LINE_SIZE);
+ABI_SIZE(class, 8);
+ABI_SIZE(rule, 16);
+ABI_SIZE(range_line, LINE_SIZE);
+ABI_SIZE(host_line, LINE_SIZE);
+ABI_SIZE(block_line, LINE_SIZE);
+ABI_SIZE(run_line, LINE_SIZE);
+ABI_SIZE(deep_line, LINE_SIZE);
+ABI_SIZE(transfer, LINE_SIZE);
+ABI_SIZE(counter, 16);
+ABI_SIZE(interface_entry, 8);
+ABI_SIZE(attachment, 32);
+ABI_SIZE(explanation, 16);

@@ -1,0 +1,30 @@
+// Address sets. A family's set is held as sorted, disjoint, non-adjacent inclusive ranges in two typed arrays, because
+// a feed of a million prefixes must not become a million objects.
+
+export type Family = 4 | 6
+
+/**
+ * Sorted, disjoint, non-adjacent inclusive ranges of one family: the canonical form of any set of addresses.
+ * Family 4: one word a bound. Family 6: four words a bound, most significant first. Words are in host order.
+ */
+export interface Ranges {
+  readonly family: Family
+  /** Number of ranges. */
+  readonly length: number
+  /** First addresses: `length * (family === 4 ? 1 : 4)` words. */
+  readonly start: Uint32Array
+  /** Last addresses, inclusive; same shape. */
+  readonly end: Uint32Array
+}
+
+/** A set of IPv4 and IPv6 addresses. */
+export interface AddressSet {
+  readonly v4: Ranges
+  readonly v6: Ranges
+}
+
+/** One address, in the words of its family: one for IPv4, four for IPv6, most significant first. */
+export interface Address {
+  readonly family: Family
+  readonly words: Uint32Array
+}

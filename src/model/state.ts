@@ -1,0 +1,84 @@
+// The state of one instance, desired or live: the same type for both, in canonical form, so that "equal" means equal.
+// No I/O here, and nothing that knows bytes.
+
+import type { AddressSet } from './address.ts'
+
+/** What a policy does with a packet that no list decides. */
+export type DefaultVerdict = 'pass' | 'drop'
+
+/** How a program is attached to an interface. */
+export type AttachMode = 'native' | 'generic' | 'offload'
+
+export type ListKind = 'allowlist' | 'blocklist'
+
+/** Inclusive port range. */
+export interface PortRange {
+  readonly first: number
+  readonly last: number
+}
+
+/**
+ * Which packets from a listed address an entry applies to. Canonical: port ranges sorted, disjoint, non-adjacent;
+ * empty = any port; ports only with protocol 6 or 17.
+ */
+export interface Scope {
+  /** IP protocol number; `icmp` = ICMP in IPv4 and ICMPv6 in IPv6; `any` = every packet. */
+  readonly protocol: 'any' | 'icmp' | number
+  readonly sourcePorts: readonly PortRange[]
+  readonly destinationPorts: readonly PortRange[]
+}
+
+/** The addresses a list holds under one scope. */
+export interface ScopedSet {
+  readonly scope: Scope
+  readonly addresses: AddressSet
+}
+
+/** A named list. Canonical: one element per distinct scope, sorted by `scopeKey`; no element is empty. */
+export interface List {
+  readonly kind: ListKind
+  /** Unique over both kinds. Entries without a name belong to the list named like its kind. */
+  readonly name: string
+  readonly sets: readonly ScopedSet[]
+}
+
+/** A program on an interface. Desired may allow several modes, in order of preference; live has exactly one. */
+export interface Attachment {
+  readonly interface: string
+  readonly modes: readonly AttachMode[]
+}
+
+export interface Policy {
+  readonly default: DefaultVerdict
+}
+
+/** The data plane build that judges packets. */
+export interface Program {
+  /** First 16 bytes of the SHA-256 of the BPF object, as hex. */
+  readonly digest: string
+  readonly abi: number
+}
+
+/** Everything one instance consists of. `undefined` = nothing there yet (live) or nothing wanted any more (destroy). */
+export interface State {
+  readonly program: Program | undefined
+  readonly policy: Policy | undefined
+  /** By interface name. */
+  readonly interfaces: ReadonlyMap<string, Attachment>
+  /** By list name. */
+  readonly lists: ReadonlyMap<string, List>
+}
+
+export const EMPTY_STATE: State = { program: undefined, policy: undefined, interfaces: new Map(), lists: new Map() }
+
+const portsKey = (ranges: readonly PortRange[]): string =>
+  ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',')
+
+/** One text per distinct scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`. Sorts lists' sets. */
+export function scopeKey(scope: Scope): string {
+  const names: Record<number, string> = { 6: 'tcp', 17: 'udp' }
+  const parts = [typeof scope.protocol === 'number' ? (names[scope.protocol] ?? `${scope.protocol}`) : scope.protocol]
+  if (scope.sourcePorts.length > 0) parts.push(`sport ${portsKey(scope.sourcePorts)}`)
+  if (scope.destinationPorts.length > 0) parts.push(`dport ${portsKey(scope.destinationPorts)}`)
+  return parts.join(' ')
+}
