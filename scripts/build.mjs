@@ -1,0 +1,46 @@
+// npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o → src/abi/generated.ts; schemas → src/config/generated/;
+// src/ → dist/ with the objects it loads. Does only what is out of date. `generate` stops before the bundle.
+import { existsSync, readdirSync } from 'node:fs'
+import { basename } from 'node:path'
+import { bundle } from './lib/bundle.mjs'
+import { compile } from './lib/compile.mjs'
+import { at } from './lib/paths.mjs'
+import { main, run } from './lib/run.mjs'
+import { files, step } from './lib/stamp.mjs'
+
+/** Compiles every entry point of a directory. Returns the objects' paths. */
+async function objects(directory, target) {
+  const sources = existsSync(at(directory)) ? readdirSync(at(directory)).filter((name) => name.endsWith('.bpf.c')) : []
+  const pairs = sources.map((name) => [`${directory}/${name}`, `${target}/${basename(name, '.c')}.o`])
+  const made = await Promise.all(pairs.map(([source, object]) => compile(source, object)))
+  pairs.forEach(([, object], index) => {
+    if (made[index]) console.log(`build: ${object}`)
+  })
+}
+
+/** The codecs of src/abi, from the BTF of the shared layouts. */
+async function abi() {
+  const object = 'build/abi.bpf.o'
+  const generated = 'src/abi/generated.ts'
+  const inputs = [at(object), at('scripts/generate-abi.mjs')]
+  const made = await step('abi', { inputs, outputs: [at(generated)] }, () =>
+    run(process.execPath, ['scripts/generate-abi.mjs', object, generated]),
+  )
+  if (made) console.log(`build: ${generated}`)
+}
+
+/** The precompiled validator of the config. */
+async function validator() {
+  const script = 'scripts/generate-validator.mjs'
+  if (!existsSync(at(script))) return
+  const target = at('src/config/generated')
+  const inputs = files(at(script), at('schemas/xdp.schema.json'), at('package-lock.json'))
+  const outputs = existsSync(target) ? files(target) : [target]
+  const made = await step('validator', { inputs, outputs }, () => run(process.execPath, [script]))
+  if (made) console.log('build: src/config/generated')
+}
+
+await main(async () => {
+  await Promise.all([objects('bpf', 'build').then(abi), objects('test/bpf', 'build/test'), validator()])
+  if (process.argv[2] !== 'generate' && existsSync(at('src/cli.ts')) && (await bundle())) console.log('build: dist')
+})

@@ -1,0 +1,81 @@
+// src/cli.ts and all it needs → dist/, which runs on a bare Node.
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { at, root } from './paths.mjs'
+import { ScriptError } from './run.mjs'
+import { files, step } from './stamp.mjs'
+
+const OBJECT = 'build/xdp.bpf.o'
+const REQUIRE = [
+  "import { createRequire as __createRequire } from 'node:module'",
+  'const require = __createRequire(import.meta.url)',
+  '',
+].join('\n')
+
+/**
+ * Bundles src/cli.ts. Modules behind `await import()` become chunks of their own beside cli.js (not in a folder, so
+ * that `import.meta.url` has the same directory in all of them). Returns whether anything was out of date.
+ */
+export function bundle() {
+  const inputs = files(at('src'), at('package.json'), at('package-lock.json'), at('scripts/lib/bundle.mjs'), at(OBJECT))
+  const outputs = ['cli.js', 'bpf/xdp.bpf.o', 'NOTICES.txt'].map((name) => at('dist', name))
+  return step('dist', { inputs, outputs }, async () => {
+    const { build } = await import('esbuild')
+    const { outputFiles, metafile } = await build({
+      absWorkingDir: root,
+      entryPoints: ['src/cli.ts'],
+      outdir: 'dist',
+      bundle: true,
+      splitting: true,
+      format: 'esm',
+      platform: 'node',
+      target: 'node20',
+      chunkNames: '[name]-[hash]',
+      minifySyntax: true,
+      legalComments: 'none',
+      metafile: true,
+      write: false,
+      logLevel: 'silent',
+    }).catch((error) => {
+      const lines = (error.errors ?? []).map(({ text, location: at }) => (at ? `${at.file}:${at.line}: ${text}` : text))
+      throw new ScriptError(`esbuild:\n${lines.join('\n') || error.message}`)
+    })
+    mkdirSync(at('dist/bpf'), { recursive: true })
+    for (const { path, text } of outputFiles) write(path, text)
+    const kept = new Set(outputFiles.map(({ path }) => basename(path)))
+    for (const name of readdirSync(at('dist'))) if (name.endsWith('.js') && !kept.has(name)) rmSync(at('dist', name))
+    replace(at('dist/bpf/xdp.bpf.o'), readFileSync(at(OBJECT)))
+    replace(at('dist/NOTICES.txt'), notices(Object.keys(metafile.inputs)))
+  })
+}
+
+/** Puts a file in place in one go: a command that runs meanwhile sees the old one or the new one. */
+function replace(path, content, mode = 0o644) {
+  const partial = `${path}.${process.pid}.part`
+  writeFileSync(partial, content)
+  chmodSync(partial, mode)
+  renameSync(partial, path)
+}
+
+/** One output file, with what makes it run: the entry is executable, and bundled CommonJS finds a `require`. */
+function write(path, text) {
+  const entry = basename(path) === 'cli.js'
+  const prelude = text.includes('Dynamic require of') ? REQUIRE : ''
+  replace(
+    path,
+    `${entry ? '#!/usr/bin/env node\n' : ''}${prelude}${text.replace(/^#!.*\n/, '')}`,
+    entry ? 0o755 : 0o644,
+  )
+}
+
+/** The licences of every package that ended up in the bundle: their terms ask for it. */
+function notices(inputs) {
+  const packages = new Set(inputs.flatMap((path) => /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []))
+  const parts = [...packages].sort().map((directory) => {
+    const { name, version, license } = JSON.parse(readFileSync(at(directory, 'package.json'), 'utf8'))
+    const file = readdirSync(at(directory)).find((entry) => /^licen[cs]e/i.test(entry))
+    const text = file ? readFileSync(at(directory, file), 'utf8').trim() : `Licence: ${license}`
+    return `${name} ${version} (${license})\n\n${text}\n`
+  })
+  return `xdp-as-code contains these packages.\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`
+}
