@@ -59,55 +59,65 @@ function hexDigit(byte: number): number {
 
 const groups = new Uint16Array(8)
 
-/** The `count` groups read, with zeros for those that `::` left out before group `gap` (-1: none), as four words. */
-function placeGroups(count: number, gap: number, out: Uint32Array, offset: number): void {
-  const tail = gap < 0 ? 0 : count - gap
-  const group = (index: number): number => {
-    if (gap < 0 || index < gap) return groups[index] as number
-    return index >= 8 - tail ? (groups[index - 8 + count] as number) : 0
+/** `bytes[from, to)` as one group of up to four hexadecimal digits; -1 if it is none. */
+function readGroup(bytes: Uint8Array, from: number, to: number): number {
+  if (from === to || to - from > 4) return -1
+  let value = 0
+  for (let at = from; at < to; at++) {
+    const digit = hexDigit(bytes[at] as number)
+    if (digit < 0) return -1
+    value = value * 16 + digit
   }
-  for (let word = 0; word < 4; word++) out[offset + word] = group(word * 2) * 65536 + group(word * 2 + 1)
+  return value
+}
+
+/** Index of the first colon or dot in `bytes[from, to)`, or `to`. */
+function endOfGroup(bytes: Uint8Array, from: number, to: number): number {
+  let at = from
+  while (at < to && bytes[at] !== COLON && bytes[at] !== DOT) at++
+  return at
+}
+
+/**
+ * Reads groups separated by single colons into `groups` from index `first` on.
+ *
+ * @param dotted whether the last 32 bits may be written as a dotted quad
+ * @returns the number of groups, 0 for no bytes, or -1 if there are too many or one is malformed
+ */
+function readGroups(bytes: Uint8Array, from: number, to: number, first: number, dotted: boolean): number {
+  if (from === to) return 0
+  let count = first
+  for (let at = from; at <= to; ) {
+    const end = endOfGroup(bytes, at, to)
+    const quad = end < to && bytes[end] === DOT
+    if (quad && !dotted) return -1
+    const value = quad ? readIpv4(bytes, at, to) : readGroup(bytes, at, end)
+    if (value < 0 || count + (quad ? 2 : 1) > 8) return -1
+    if (quad) groups[count++] = value >>> 16
+    groups[count++] = value & 0xffff
+    at = quad ? to + 1 : end + 1
+  }
+  return count - first
+}
+
+/** Index of `::` in `bytes[from, to)`, or -1. */
+function findGap(bytes: Uint8Array, from: number, to: number): number {
+  for (let at = from; at + 1 < to; at++) if (bytes[at] === COLON && bytes[at + 1] === COLON) return at
+  return -1
 }
 
 /** `bytes[from, to)` as an IPv6 address into `out[offset, offset + 4)`; false, and `out` unchanged, if it is none. */
 export function readIpv6(bytes: Uint8Array, from: number, to: number, out: Uint32Array, offset = 0): boolean {
-  let count = 0
-  let gap = -1
-  let at = from
-  if (at + 1 < to && bytes[at] === COLON && bytes[at + 1] === COLON) {
-    gap = 0
-    at += 2
+  const gap = findGap(bytes, from, to)
+  const head = readGroups(bytes, from, gap < 0 ? to : gap, 0, gap < 0)
+  if (head < 0) return false
+  const tail = gap < 0 ? 0 : readGroups(bytes, gap + 2, to, head, true)
+  if (tail < 0 || (gap < 0 ? head !== 8 : head + tail > 7)) return false
+  groups.copyWithin(8 - tail, head, head + tail)
+  groups.fill(0, head, 8 - tail)
+  for (let word = 0; word < 4; word++) {
+    out[offset + word] = (groups[word * 2] as number) * 65536 + (groups[word * 2 + 1] as number)
   }
-  while (at < to) {
-    if (count === 8) return false
-    let value = 0
-    let digits = 0
-    let next = at
-    for (; next < to && bytes[next] !== COLON && bytes[next] !== DOT; next++) {
-      const digit = hexDigit(bytes[next] as number)
-      if (digit < 0 || ++digits > 4) return false
-      value = value * 16 + digit
-    }
-    if (digits === 0) return false
-    if (bytes[next] === DOT && next < to) {
-      const embedded = readIpv4(bytes, at, to)
-      if (embedded < 0 || count > 6) return false
-      groups[count++] = embedded >>> 16
-      groups[count++] = embedded & 0xffff
-      break
-    }
-    groups[count++] = value
-    if (next === to) break
-    at = next + 1
-    if (at === to) return false
-    if (bytes[at] === COLON) {
-      if (gap >= 0) return false
-      gap = count
-      at++
-    }
-  }
-  if (gap < 0 ? count !== 8 : count > 7) return false
-  placeGroups(count, gap, out, offset)
   return true
 }
 
