@@ -52,9 +52,11 @@ enum settings_flag {
 };
 
 enum table_flag {
-	TABLE_RANGES = 1,	/* root and lines hold something */
-	TABLE_HOSTS = 2,	/* hosts hold something (IPv4) */
-	TABLE_BLOCKS = 4,	/* blocks hold something (IPv6) */
+	TABLE_HOSTS = 1,	/* hosts hold something (IPv4); the same bit of a pre-check cell */
+	TABLE_RANGES = 2,	/* root and ranges hold something; the same bit of a pre-check cell */
+	TABLE_32 = 4,		/* blocks hold prefixes of 32 bits (IPv6) */
+	TABLE_48 = 8,		/* blocks hold prefixes of 48 bits (IPv6) */
+	TABLE_64 = 16,		/* blocks hold prefixes of 64 bits (IPv6) */
 };
 
 enum rule_flag {
@@ -65,38 +67,39 @@ enum rule_flag {
 
 /*
  * IPv4 addresses to classes: pre-check bitmap, then hosts (one-line-bucket hash of single addresses), then ranges
- * (direct root by the high bits, sorted lines below it). Line numbers count from the start of the map.
+ * (direct root by the high bits, sorted lines below it). The host wins over the range around it. Line numbers count
+ * from the start of the map.
  */
 struct table4 {
-	__u64 multiplier;	/* odd; a host's bucket is (address * multiplier mod 2^64) >> hosts_shift */
-	__u32 precheck;		/* first line; 2 bits per cell (1: hosts here, 2: ranges here), cell = address >> precheck_shift */
-	__u32 hosts;		/* first line; see struct host_line */
+	__u64 multiplier;	/* odd; hash of an address = bits 32 to 63 of address * multiplier */
+	__u32 precheck;		/* first line; 2 bits per cell (enum table_flag), cell = address >> precheck_shift */
+	__u32 hosts;		/* first line; see struct host_line; bucket = hash * host_lines >> 32 */
+	__u32 host_lines;	/* buckets; HOST_PROBES - 1 further lines take what runs over at the end */
 	__u32 root;		/* first line; one u64 root word per address >> root_shift */
 	__u32 ranges;		/* first line; see struct range_line; root words count from here */
 	__u8 precheck_shift;
-	__u8 hosts_shift;	/* of the 64-bit product */
 	__u8 root_shift;	/* <= 16 */
 	__u8 flags;		/* enum table_flag */
-	__u32 pad;
+	__u8 pad;
 };
 
 /*
- * IPv6 addresses to classes. The top 32 bits t go through a root and ranges like IPv4's, for /32 blocks of one
- * class; a block with more than one class inside is in `blocks`, a hash by t, and has a run of sorted lines over
- * bits 32 to 63, each of whose entries is a class or points at a run of sorted lines over the low 64 bits.
+ * IPv6 addresses to classes. The longest of these wins: `blocks`, a hash of prefixes of 64, 48 and 32 bits, each with a
+ * class or, where the prefix holds several classes, with a tree of sorted lines over the low 64 bits (of a 64-bit
+ * prefix) or over bits 32 to 63 (of a 32-bit prefix); then a root and ranges over the top 32 bits, as IPv4's.
  */
 struct table6 {
-	__u64 multiplier;	/* odd; a block's bucket is (t * multiplier mod 2^64) >> blocks_shift */
-	__u32 filter;		/* first line; 1 bit per cell, cell = (t * multiplier) >> filter_shift: 0 = t is no block */
-	__u32 blocks;		/* first line; see struct block_line */
-	__u32 root;		/* first line; one u64 root word per t >> root_shift */
+	__u64 multiplier;	/* odd; hash of a prefix = bits 32 to 63 of (its bits as a number) * multiplier */
+	__u32 filter;		/* first line; 1 bit per cell, cell = hash >> filter_shift: 0 = no such prefix */
+	__u32 blocks;		/* first line; see struct block_line; bucket = hash * block_lines >> 32 */
+	__u32 block_lines;	/* buckets; BLOCK_PROBES - 1 further lines take what runs over at the end */
+	__u32 root;		/* first line; one u64 root word per top 32 bits >> root_shift */
 	__u32 ranges;		/* first line; see struct range_line; root words count from here */
-	__u32 runs;		/* first line; see struct run_line and struct deep_line; both count from here */
-	__u8 filter_shift;	/* of the 64-bit product */
-	__u8 blocks_shift;	/* of the 64-bit product */
+	__u32 trees;		/* first line; see struct run_line and struct deep_line; tree lines count from here */
+	__u8 filter_shift;	/* of the 32-bit hash, >= 1 */
 	__u8 root_shift;	/* <= 16 */
 	__u8 flags;		/* enum table_flag */
-	__u64 pad[4];
+	__u8 pad[29];
 };
 
 /* Line 0: what every IPv4 packet needs. */
@@ -137,7 +140,7 @@ enum section {
 	SECTION_BLOCKS6 = 8,
 	SECTION_ROOT6 = 9,
 	SECTION_RANGES6 = 10,
-	SECTION_RUNS6 = 11,
+	SECTION_TREES6 = 11,
 	SECTIONS
 };
 
@@ -199,29 +202,39 @@ struct host_line {
 	__u32 overflow;
 };
 
-/* Bucket of IPv6 /32 blocks; lines 0 = free slot. overflow as in host_line. */
+/*
+ * Bucket of IPv6 prefixes; value 0 = free slot. overflow as in host_line.
+ * value: BLOCK_32, BLOCK_48 or BLOCK_64 says how long the prefix is; the low bits are a class (not 0), or with
+ * VALUE_TREE the root line of a tree: of run lines for BLOCK_32, of deep lines for BLOCK_64.
+ */
 #define BLOCK_PROBES 8
+#define BLOCK_32 0x10000000u
+#define BLOCK_48 0x20000000u
+#define BLOCK_64 0x30000000u
+#define VALUE_TREE 0x80000000u
+#define VALUE_MASK 0x0fffffffu
 struct block_line {
-	__u32 block[5];		/* top 32 bits of the address */
+	__u64 prefix[5];	/* as a number: the address >> (128 - length) */
+	__u32 value[5];
 	__u32 overflow;
-	__u32 line[5];		/* first line of the block's run */
-	__u32 lines[5];
 };
 
+/* Most levels a tree has, root included. */
+#define TREE_DEPTH 12
+
 /*
- * Sorted entries `start << 32 | value`, start = bits 32 to 63 of the address; the last entry is repeated to fill the
- * line. value: a class, or RUN_DEEP | line of a run of deep lines.
+ * Node of a tree over bits 32 to 63: sorted entries `start << 32 | value`; the last entry is repeated to fill the line.
+ * value: a class, or VALUE_TREE | line of the node that goes on.
  */
-#define RUN_DEEP 0x80000000u
 struct run_line {
 	__u64 entry[8];
 };
 
-/* Sorted starts over the low 64 bits with their classes; the last entry is repeated to fill the line. */
+/* Node of a tree over the low 64 bits, the same in other words. */
 struct deep_line {
-	__u64 start[6];
-	__u16 class[6];
-	__u32 lines;		/* in the run; set in its first line */
+	__u64 start[5];
+	__u32 value[5];
+	__u32 pad;
 };
 
 struct counter {
@@ -249,11 +262,17 @@ enum attach_mode {
 	MODE_OFFLOAD = 3,
 };
 
-/* First line of the data of table_write, and of the request (and answer) of table_read: what the other lines are. */
+/*
+ * First line of the data of table_write, and of the request (and answer) of table_read: which lines of the policy the
+ * other lines of the data are, in order.
+ */
+#define TRANSFER_EXTENTS 7
+/* Most policy lines in one transfer: 64 KiB with the transfer line itself, what one test run takes. */
+#define TRANSFER_LINES 1023
 struct transfer {
 	__u32 count;		/* extents in use */
 	__u32 result;		/* lines copied, set by table_read */
-	struct section_extent extents[7];
+	struct section_extent extents[TRANSFER_EXTENTS];
 };
 
 /* What explain writes over the start of the packet it was given. */

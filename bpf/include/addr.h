@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Address tables, the reading half: an address to its class. What the tables are is in abi.h; src/tables/ writes them.
+ *
+ * Every lookup is exact whatever the table holds, costs one cold cache line where the address is in no list, and
+ * follows only line numbers that the array bounds-checks: a corrupt table gives a wrong class, never a wild read.
+ * Choices that depend on the address are made by masks where both ways are likely, because a branch there would
+ * mispredict half of the time; the empty asm keeps clang from turning a mask back into a branch.
+ */
+#pragma once
+
+#include "abi.h"
+#include "maps.h"
+
+/* 16 entries a line, at most 2^16 starts in a bucket: 4096 lines, halved 12 times. */
+#define RANGE_STEPS 12
+
+static __always_inline const struct line *policy_line(__u32 index)
+{
+	return bpf_map_lookup_elem(&policy, &index);
+}
+
+/* All ones where a <= b, else 0. Both below 2^63. */
+static __always_inline __u64 mask_le(__u64 a, __u64 b)
+{
+	__u64 mask = ~(__u64)((__s64)(b - a) >> 63);
+
+	asm volatile("" : "+r"(mask));
+	return mask;
+}
+
+/* 1 where a <= b, else 0, for any two numbers: the complement of the borrow of b - a. */
+static __always_inline __u64 bit_le(__u64 a, __u64 b)
+{
+	__u64 borrow = ((~b & a) | ((~b | a) & (b - a))) >> 63;
+
+	asm volatile("" : "+r"(borrow));
+	return borrow ^ 1;
+}
+
+/* Class of the last entry whose start is at most `wanted >> 16`. */
+static __always_inline __u32 find_range(const struct range_line *line, __u64 wanted)
+{
+	__u32 at = 8 & mask_le(line->entry[8], wanted);
+
+	at += 4 & mask_le(line->entry[(at + 4) & 15], wanted);
+	at += 2 & mask_le(line->entry[(at + 2) & 15], wanted);
+	at += 1 & mask_le(line->entry[(at + 1) & 15], wanted);
+	return line->entry[at & 15] & 0xffff;
+}
+
+/* Class of a 32-bit key by direct root and sorted lines. */
+static __always_inline __u32 lookup_ranges(__u32 root, __u32 ranges, __u8 shift, __u32 key)
+{
+	__u32 bucket = key >> (shift & 31);
+	const struct line *line = policy_line(root + (bucket >> 3));
+	__u32 lines, first;
+	__u64 word, wanted;
+
+	if (!line)
+		return 0;
+	word = line->word[bucket & 7];
+	lines = (word >> 32) & 0xffff;
+	if (!lines)
+		return word >> 48;
+	first = ranges + (__u32)word;
+	wanted = (__u64)(key & ((1u << (shift & 31)) - 1)) << 16 | 0xffff;
+	for (int step = 0; step < RANGE_STEPS && lines > 1; step++) {
+		__u32 half = lines >> 1;
+
+		line = policy_line(first + half);
+		if (!line)
+			return 0;
+		first += half & mask_le(((const struct range_line *)line)->entry[0], wanted);
+		lines -= half;
+	}
+	line = policy_line(first);
+	return line ? find_range((const struct range_line *)line, wanted) : 0;
+}
+
+/* Class of a single listed address, 0 = not there. */
+static __always_inline __u32 lookup_host(const struct table4 *table, __u32 address)
+{
+	__u64 hash = (address * table->multiplier) >> 32;
+	__u32 at = table->hosts + (__u32)(hash * table->host_lines >> 32);
+
+	for (int probe = 0; probe < HOST_PROBES; probe++) {
+		const struct host_line *line = (const struct host_line *)policy_line(at + probe);
+
+		if (!line)
+			return 0;
+#pragma unroll
+		for (int slot = 0; slot < 10; slot++)
+			if (line->address[slot] == address && line->class[slot])
+				return line->class[slot];
+		if (!line->overflow)
+			return 0;
+	}
+	return 0;
+}
+
+/* Class of an IPv4 address in host byte order; 0 = in no list. */
+static __always_inline __u32 lookup4(const struct settings *settings, __u32 address)
+{
+	const struct table4 *table = &settings->table4;
+	__u32 cell = address >> (table->precheck_shift & 31);
+	const struct line *line;
+	__u32 cells, class;
+
+	if (!table->flags)
+		return 0;
+	line = policy_line(table->precheck + (cell >> 8));
+	if (!line)
+		return 0;
+	cells = line->word[(cell >> 5) & 7] >> ((cell & 31) * 2);
+	if (cells & TABLE_HOSTS) {
+		class = lookup_host(table, address);
+		if (class)
+			return class;
+	}
+	if (cells & TABLE_RANGES)
+		return lookup_ranges(table->root, table->ranges, table->root_shift, address);
+	return 0;
+}
+
+/* Value of a prefix (see struct block_line) of the given length, 0 = not there. */
+static __always_inline __u32 lookup_block(const struct table6 *table, __u64 prefix, __u32 length)
+{
+	__u64 hash = (prefix * table->multiplier) >> 32;
+	__u32 cell = hash >> (table->filter_shift & 31);
+	__u32 at = table->blocks + (__u32)(hash * table->block_lines >> 32);
+	const struct line *filter = policy_line(table->filter + (cell >> 9));
+
+	if (!filter || !(filter->word[(cell >> 6) & 7] >> (cell & 63) & 1))
+		return 0;
+	for (int probe = 0; probe < BLOCK_PROBES; probe++) {
+		const struct block_line *line = (const struct block_line *)policy_line(at + probe);
+
+		if (!line)
+			return 0;
+#pragma unroll
+		for (int slot = 0; slot < 5; slot++)
+			if (line->prefix[slot] == prefix && (line->value[slot] & BLOCK_64) == length)
+				return line->value[slot];
+		if (!line->overflow)
+			return 0;
+	}
+	return 0;
+}
+
+/* Class in a tree over bits 32 to 63 of the address. */
+static __always_inline __u32 lookup_run(const struct table6 *table, __u32 value, __u32 key)
+{
+	for (int level = 0; level < TREE_DEPTH && value & VALUE_TREE; level++) {
+		const struct run_line *line = (const struct run_line *)policy_line(table->trees + (value & VALUE_MASK));
+		__u32 at;
+
+		if (!line)
+			return 0;
+		at = 4 & mask_le(line->entry[4] >> 32, key);
+		at += 2 & mask_le(line->entry[(at + 2) & 7] >> 32, key);
+		at += 1 & mask_le(line->entry[(at + 1) & 7] >> 32, key);
+		value = line->entry[at & 7];
+	}
+	return value & 0xffff;
+}
+
+/* Class in a tree over the low 64 bits of the address. */
+static __always_inline __u32 lookup_deep(const struct table6 *table, __u32 value, __u64 key)
+{
+	for (int level = 0; level < TREE_DEPTH && value & VALUE_TREE; level++) {
+		const struct deep_line *line = (const struct deep_line *)policy_line(table->trees + (value & VALUE_MASK));
+		__u32 at;
+
+		if (!line)
+			return 0;
+		at = bit_le(line->start[1], key) + bit_le(line->start[2], key) + bit_le(line->start[3], key) +
+		     bit_le(line->start[4], key);
+		value = line->value[at < 5 ? at : 4];
+	}
+	return value & 0xffff;
+}
+
+/* Class of an IPv6 address, its halves in host byte order; 0 = in no list. */
+static __always_inline __u32 lookup6(const struct table6 *table, __u64 high, __u64 low)
+{
+	__u32 value;
+
+	if (table->flags & TABLE_64) {
+		value = lookup_block(table, high, BLOCK_64);
+		if (value)
+			return lookup_deep(table, value, low);
+	}
+	if (table->flags & TABLE_48) {
+		value = lookup_block(table, high >> 16, BLOCK_48);
+		if (value)
+			return value & 0xffff;
+	}
+	if (table->flags & TABLE_32) {
+		value = lookup_block(table, high >> 32, BLOCK_32);
+		if (value)
+			return lookup_run(table, value, high);
+	}
+	if (table->flags & TABLE_RANGES)
+		return lookup_ranges(table->root, table->ranges, table->root_shift, high >> 32);
+	return 0;
+}

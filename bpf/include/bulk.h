@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Bulk I/O of the policy, 64 KiB a test run instead of one system call a line: `bpftool prog run … data_in FILE` sends
+ * a transfer line and the policy's lines after it. Never attached to anything.
+ *
+ * Both return XDP_PASS when every line was copied, else XDP_ABORTED; what was copied before the failure stays.
+ */
+#pragma once
+
+#include "abi.h"
+#include "maps.h"
+
+struct bulk {
+	struct xdp_md *ctx;
+	__u32 line;		/* next line of the policy */
+	__u32 copied;		/* lines so far = position in the data */
+	__u32 failed;
+};
+
+static __always_inline __u32 bulk_offset(const struct bulk *bulk)
+{
+	return sizeof(struct transfer) + bulk->copied * LINE_SIZE;
+}
+
+static long bulk_write_line(__u32 index, struct bulk *bulk)
+{
+	__u32 key = bulk->line;
+	struct line *line = bpf_map_lookup_elem(&policy, &key);
+
+	if (!line || bpf_xdp_load_bytes(bulk->ctx, bulk_offset(bulk), line, LINE_SIZE)) {
+		bulk->failed = 1;
+		return 1;
+	}
+	bulk->line++;
+	bulk->copied++;
+	return 0;
+}
+
+static long bulk_read_line(__u32 index, struct bulk *bulk)
+{
+	__u32 key = bulk->line;
+	struct line *line = bpf_map_lookup_elem(&policy, &key);
+
+	if (!line || bpf_xdp_store_bytes(bulk->ctx, bulk_offset(bulk), line, LINE_SIZE)) {
+		bulk->failed = 1;
+		return 1;
+	}
+	bulk->line++;
+	bulk->copied++;
+	return 0;
+}
+
+/* Data: a struct transfer, then the lines of its extents in order. They are copied into the policy. */
+static __always_inline int bulk_write(struct xdp_md *ctx)
+{
+	struct bulk bulk = { .ctx = ctx };
+	struct transfer transfer;
+
+	if (bpf_xdp_load_bytes(ctx, 0, &transfer, sizeof(transfer)) || transfer.count > TRANSFER_EXTENTS)
+		return XDP_ABORTED;
+	for (__u32 i = 0; i < TRANSFER_EXTENTS; i++) {
+		if (i >= transfer.count)
+			break;
+		bulk.line = transfer.extents[i].first;
+		if (bpf_loop(transfer.extents[i].lines, bulk_write_line, &bulk, 0) < 0)
+			bulk.failed = 1;
+	}
+	return bulk.failed ? XDP_ABORTED : XDP_PASS;
+}
+
+/*
+ * Data: a struct transfer, then as many bytes as its extents have lines. The lines are copied over those bytes, and
+ * `result` says how many.
+ */
+static __always_inline int bulk_read(struct xdp_md *ctx)
+{
+	struct bulk bulk = { .ctx = ctx };
+	struct transfer transfer;
+
+	if (bpf_xdp_load_bytes(ctx, 0, &transfer, sizeof(transfer)) || transfer.count > TRANSFER_EXTENTS)
+		return XDP_ABORTED;
+	for (__u32 i = 0; i < TRANSFER_EXTENTS; i++) {
+		if (i >= transfer.count)
+			break;
+		bulk.line = transfer.extents[i].first;
+		if (bpf_loop(transfer.extents[i].lines, bulk_read_line, &bulk, 0) < 0)
+			bulk.failed = 1;
+	}
+	transfer.result = bulk.copied;
+	if (bpf_xdp_store_bytes(ctx, 0, &transfer, sizeof(transfer)))
+		return XDP_ABORTED;
+	return bulk.failed ? XDP_ABORTED : XDP_PASS;
+}
