@@ -1,0 +1,106 @@
+// What the host must have, how to see whether it is there, and how to get it. No dependencies: this runs before
+// `npm ci` did.
+import { existsSync, readFileSync, statfsSync } from 'node:fs'
+import { attempt, run, ScriptError, which } from './run.mjs'
+
+const BPFFS = '/sys/fs/bpf'
+const BPF_FS_MAGIC = 0xcafe4a11
+
+// Judged by the tool or file itself, so that a host that got them another way is left alone.
+const tool = (name, ...packages) => ({ name, present: () => which(name) !== undefined, packages })
+const header = (name, ...packages) => ({
+  name: `<${name}>`,
+  present: () => existsSync(`/usr/include/${name}`) || existsSync(`/usr/local/include/${name}`),
+  packages,
+})
+
+/** For building and testing. */
+export const NEEDS = [
+  tool('clang', 'clang'),
+  tool('llvm-strip', 'llvm'),
+  header('bpf/bpf_helpers.h', 'libbpf-dev'),
+  header('linux/bpf.h', 'linux-libc-dev'),
+  tool('bpftool', 'bpftool'),
+  tool('ip', 'iproute2'),
+  tool('ethtool', 'ethtool'),
+  tool('ping', 'iputils-ping'),
+  tool('nsenter', 'util-linux'),
+]
+
+/** For booting another kernel. */
+export const KERNEL_NEEDS = [
+  tool('qemu-system-x86_64', 'qemu-system-x86'),
+  tool('busybox', 'busybox-static'),
+  tool('cpio', 'cpio'),
+  tool('modprobe', 'kmod'),
+  tool('depmod', 'kmod'),
+  tool('xz', 'xz-utils'),
+  tool('zstd', 'zstd'),
+]
+
+export const isRoot = () => process.getuid?.() === 0
+
+/** Whether this is Debian or one of its descendants, judged by what an installation needs. */
+export const hasApt = () => which('apt-get') !== undefined && which('dpkg-query') !== undefined
+
+/** Packages as this distribution calls them: Ubuntu ships bpftool with the tools of each kernel. */
+async function translate(packages) {
+  if (!packages.includes('bpftool')) return packages
+  const { stdout } = await attempt('apt-cache', ['policy', 'bpftool'])
+  if (/Candidate: (?!\(none\))/.test(stdout)) return packages
+  const { stdout: release } = await attempt('uname', ['-r'])
+  return [...packages.filter((name) => name !== 'bpftool'), 'linux-tools-common', `linux-tools-${release.trim()}`]
+}
+
+const APT = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=300']
+
+/** Installs what is missing of `needs` with apt. Throws ScriptError saying what to install where it cannot. */
+export async function install(needs, log = console.log) {
+  const missing = needs.filter(({ present }) => !present())
+  if (missing.length === 0) return
+  const names = missing.map(({ name }) => name).join(', ')
+  const packages = [...new Set(missing.flatMap((need) => need.packages))]
+  if (!hasApt()) {
+    const hint = `on Debian the packages are: ${packages.join(' ')}`
+    throw new ScriptError(`missing: ${names}. Install them with this system's package manager (${hint}).`)
+  }
+  if (!isRoot()) {
+    throw new ScriptError(
+      `missing: ${names}. Run as root: apt-get install --no-install-recommends ${packages.join(' ')}`,
+    )
+  }
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  log(`setup: installing ${packages.join(' ')}`)
+  await run('apt-get', [...APT, 'update'], { env })
+  const wanted = await translate(packages)
+  await run('apt-get', [...APT, 'install', '-y', '--no-install-recommends', ...wanted], { env })
+  const still = missing.filter(({ present }) => !present()).map(({ name }) => name)
+  if (still.length > 0) throw new ScriptError(`still missing after installing ${wanted.join(' ')}: ${still.join(', ')}`)
+}
+
+/** Mounts the BPF file system where it is expected. Returns a reason where that is not possible, else undefined. */
+export async function mountBpffs(log = console.log) {
+  const mounted = () => existsSync(BPFFS) && statfsSync(BPFFS).type === BPF_FS_MAGIC
+  if (mounted()) return undefined
+  if (!existsSync(BPFFS)) return `${BPFFS} does not exist: this kernel has no BPF file system`
+  if (!isRoot()) return `no BPF file system at ${BPFFS}; as root: mount -t bpf bpf ${BPFFS}`
+  const { status, output } = await attempt('mount', ['-t', 'bpf', 'bpf', BPFFS])
+  if (status !== 0 || !mounted()) return `mounting the BPF file system at ${BPFFS} failed: ${output.trim()}`
+  log(`setup: mounted ${BPFFS}`)
+  return undefined
+}
+
+/** Why programs cannot be loaded here, or undefined when they can. */
+export async function whyNoBpf() {
+  if (process.platform !== 'linux') return `needs Linux, this is ${process.platform}`
+  if (!isRoot()) return 'needs root'
+  const { status, output } = await attempt('bpftool', ['prog', 'show'])
+  if (status !== 0) return `the bpf system call is not allowed here: ${output.trim()}`
+  return mountBpffs()
+}
+
+/** The fields of /etc/os-release. */
+export function osRelease() {
+  const text = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : ''
+  return Object.fromEntries([...text.matchAll(/^(\w+)="?([^"\n]*)"?$/gm)].map(([, key, value]) => [key, value]))
+}

@@ -1,0 +1,27 @@
+// A vitest reporter that writes what the runner adds up: passed, failed, and every skipped test with its reason.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, relative } from 'node:path'
+import { root } from './paths.mjs'
+
+export default class SummaryReporter {
+  onTestRunEnd(modules, unhandledErrors) {
+    const summary = { passed: 0, failed: unhandledErrors.length, failures: [], skipped: [] }
+    for (const { message } of unhandledErrors) summary.failures.push(`outside of any test: ${message}`)
+    for (const module of modules) {
+      const file = relative(root, module.moduleId)
+      let failedHere = 0
+      for (const test of module.children.allTests()) {
+        const { state, note } = test.result()
+        if (state === 'passed') summary.passed++
+        else if (state === 'failed') failedHere += summary.failures.push(`${file}: ${test.fullName}`) && 1
+        else summary.skipped.push(`${file}: ${test.fullName}: ${note ?? 'no reason given'}`)
+      }
+      // A file that cannot be imported or whose hooks fail has no failed test of its own.
+      if (failedHere === 0 && module.state() === 'failed') failedHere = summary.failures.push(`${file}: the file`) && 1
+      summary.failed += failedHere
+    }
+    const target = process.env.TEST_SUMMARY
+    mkdirSync(dirname(target), { recursive: true })
+    writeFileSync(target, JSON.stringify(summary))
+  }
+}
