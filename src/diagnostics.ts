@@ -38,8 +38,20 @@ export const CODES = {
   E202: { name: 'too-many-classes', exit: EXIT.badConfig },
   E203: { name: 'too-many-lists', exit: EXIT.badConfig },
   E204: { name: 'too-many-rules', exit: EXIT.badConfig },
+  E205: { name: 'too-many-interfaces', exit: EXIT.badConfig },
   E300: { name: 'usage', exit: EXIT.usage },
+  E301: { name: 'declined', exit: EXIT.failed },
+  E302: { name: 'interrupted', exit: EXIT.failed },
   E999: { name: 'internal', exit: EXIT.bug },
+  W200: { name: 'interface-skipped', exit: EXIT.ok },
+  W201: { name: 'peer-offload-lost', exit: EXIT.ok },
+  W202: { name: 'interface-down', exit: EXIT.ok },
+  W203: { name: 'mode-not-preferred', exit: EXIT.ok },
+  W204: { name: 'member-interface', exit: EXIT.ok },
+  W205: { name: 'blocks-everything', exit: EXIT.ok },
+  W206: { name: 'counters-restart', exit: EXIT.ok },
+  W207: { name: 'nothing-attached', exit: EXIT.ok },
+  W208: { name: 'native-unlikely', exit: EXIT.ok },
 } as const
 
 export type Code = keyof typeof CODES

@@ -2,9 +2,9 @@
 // both read it; neither adds to it.
 
 import type { Diagnostic } from '../diagnostics.ts'
-import type { ObjectKey, Slots } from '../model/live.ts'
-import type { Attachment, List, Policy, Program } from '../model/state.ts'
 import type { AddressSet } from '../model/address.ts'
+import type { AttachedProgram, ObjectKey, Slots } from '../model/live.ts'
+import type { Attachment, List, Policy, Program } from '../model/state.ts'
 
 /** What traffic notices of a change. */
 export type Impact = 'hitless' | 'new-flows' | 'link-bounce' | 'traffic-gap'
@@ -34,6 +34,8 @@ interface Common {
   readonly reason: ChangeReason
   /** The address-wise difference, for lists: what apply adds to and removes from each set. */
   readonly delta?: ListDelta
+  /** For interfaces: programs of others that this change takes off the interface (`on_conflict: replace`). */
+  readonly displaces?: readonly AttachedProgram[]
 }
 
 type ChangeOf<K extends Kind> = Common & { readonly kind: K } & (

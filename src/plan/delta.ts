@@ -1,0 +1,43 @@
+// The address-wise difference of two lists, and the sums the reports show of it.
+
+import type { AddressSet, Family, Ranges } from '../model/address.ts'
+import { countPrefixes, equals, subtract } from '../model/ranges.ts'
+import { type List, scopeKey } from '../model/state.ts'
+import type { ListDelta } from './change.ts'
+
+const none = (family: Family): Ranges => ({
+  family,
+  length: 0,
+  start: new Uint32Array(0),
+  end: new Uint32Array(0),
+})
+
+/** The set without an address. */
+export const NO_ADDRESSES: AddressSet = { v4: none(4), v6: none(6) }
+
+const without = (left: AddressSet, right: AddressSet): AddressSet => ({
+  v4: subtract(left.v4, right.v4),
+  v6: subtract(left.v6, right.v6),
+})
+
+const same = (left: AddressSet, right: AddressSet): boolean => equals(left.v4, right.v4) && equals(left.v6, right.v6)
+
+/** Prefixes in the smallest set of prefixes that covers the addresses. */
+export const prefixCount = ({ v4, v6 }: AddressSet): number => countPrefixes(v4) + countPrefixes(v6)
+
+/** A list's addresses by `scopeKey`, sorted by it; empty for no list. */
+export function addressesByScope(list: List | undefined): ReadonlyMap<string, AddressSet> {
+  return new Map((list?.sets ?? []).map(({ scope, addresses }) => [scopeKey(scope), addresses]))
+}
+
+/** What turns one list's addresses into the other's, for each scope that differs, sorted by scope. */
+export function listDelta(before: List | undefined, after: List | undefined): ListDelta {
+  const left = addressesByScope(before)
+  const right = addressesByScope(after)
+  const scopes = [...new Set([...left.keys(), ...right.keys()])].sort()
+  return scopes.flatMap((scope) => {
+    const had = left.get(scope) ?? NO_ADDRESSES
+    const wants = right.get(scope) ?? NO_ADDRESSES
+    return same(had, wants) ? [] : [{ scope, added: without(wants, had), removed: without(had, wants) }]
+  })
+}

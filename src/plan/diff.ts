@@ -1,0 +1,112 @@
+// The planner's heart: two states in, the changes between them out. This room turns (desired, live) into a Plan and
+// nothing else: it reads no clock, no environment and no kernel, and never waits. The same inputs always give the
+// same plan, whatever order maps were filled in.
+
+import type { Link, Live } from '../model/live.ts'
+import type { Attachment, List, Policy, Program, State } from '../model/state.ts'
+import { attachImpact, displaceImpact, driftOf, foreignPrograms, ownAttachments } from './attachments.ts'
+import type { Change, ChangeReason } from './change.ts'
+import { listDelta } from './delta.ts'
+
+type Step<T> =
+  | { readonly op: 'create'; readonly before: undefined; readonly after: T }
+  | { readonly op: 'update'; readonly before: T; readonly after: T }
+  | { readonly op: 'delete'; readonly before: T; readonly after: undefined }
+
+/** What turns one object into the other; undefined = nothing. */
+function step<T extends object>(
+  before: T | undefined,
+  after: T | undefined,
+  unchanged: (before: T, after: T) => boolean,
+): Step<T> | undefined {
+  if (before === undefined) return after === undefined ? undefined : { op: 'create', before, after }
+  if (after === undefined) return { op: 'delete', before, after }
+  return unchanged(before, after) ? undefined : { op: 'update', before, after }
+}
+
+function reasonOf(op: Step<unknown>['op'], drifted: boolean): ChangeReason {
+  if (op === 'delete') return 'not-in-config'
+  if (drifted) return 'drift'
+  return op === 'create' ? 'new-in-config' : 'config-changed'
+}
+
+function diffProgram(before: Program | undefined, after: Program | undefined, drifted: boolean): Change[] {
+  const made = step(before, after, (left, right) => left.digest === right.digest && left.abi === right.abi && !drifted)
+  if (made === undefined) return []
+  const common = { kind: 'program', key: 'program', impact: 'hitless' } as const
+  if (made.op !== 'update') return [{ ...common, ...made, reason: reasonOf(made.op, drifted) }]
+  // Maps of another ABI cannot be carried over: the program and all its tables are made anew and then switched to.
+  const op = made.before.abi === made.after.abi ? 'update' : 'replace'
+  return [{ ...common, ...made, op, reason: made.before.digest === made.after.digest ? 'drift' : 'program-changed' }]
+}
+
+function diffPolicy(before: Policy | undefined, after: Policy | undefined, drifted: boolean): Change[] {
+  const made = step(before, after, (left, right) => left.default === right.default && !drifted)
+  if (made === undefined) return []
+  return [{ kind: 'policy', key: 'policy', impact: 'hitless', ...made, reason: reasonOf(made.op, drifted) }]
+}
+
+function diffList(name: string, before: List | undefined, after: List | undefined, drifted: boolean): Change[] {
+  const delta = listDelta(before, after)
+  const made = step(before, after, (left, right) => left.kind === right.kind && delta.length === 0 && !drifted)
+  if (made === undefined) return []
+  const reason = reasonOf(made.op, drifted)
+  return [{ kind: 'list', key: `list:${name}`, impact: 'hitless', ...made, reason, delta }]
+}
+
+function diffInterface(
+  name: string,
+  before: Attachment | undefined,
+  after: Attachment | undefined,
+  link: Link | undefined,
+  drifted: boolean,
+): Change[] {
+  const displaces = after === undefined ? [] : foreignPrograms(link)
+  const inSync = (left: Attachment, right: Attachment): boolean =>
+    left.modes.every((mode) => right.modes.includes(mode)) && displaces.length === 0 && !drifted
+  const made = step(before, after, inSync)
+  if (made === undefined) return []
+  const common = {
+    kind: 'interface',
+    key: `interface:${name}`,
+    ...(displaces.length > 0 ? { displaces } : {}),
+  } as const
+  if (made.op === 'update') {
+    if (!made.before.modes.every((mode) => made.after.modes.includes(mode)))
+      return [{ ...common, ...made, op: 'replace', impact: 'traffic-gap', reason: 'mode-changed' }]
+    const impact = displaces.length > 0 ? displaceImpact(displaces, made.before.modes) : 'hitless'
+    return [{ ...common, ...made, impact, reason: reasonOf('update', drifted) }]
+  }
+  const modes = (made.after ?? made.before).modes
+  const impact = displaces.length > 0 ? displaceImpact(displaces, modes) : attachImpact(link, modes)
+  return [{ ...common, ...made, impact, reason: reasonOf(made.op, drifted) }]
+}
+
+function both<T>(left: ReadonlyMap<string, T>, right: ReadonlyMap<string, T>): string[] {
+  return [...new Set([...left.keys(), ...right.keys()])].sort()
+}
+
+/**
+ * Every change that turns the live state into the desired one, in no particular order of execution (see `order`).
+ * An interface whose live mode is any of the desired ones is in sync. What drifted is always written again, even where
+ * it drifted to just what is desired, so that the record of the last apply is right afterwards. Empty if and only if
+ * the two states are the same and nothing drifted.
+ */
+export function diff(desired: State, live: Live): Change[] {
+  const { state } = live
+  const drift = driftOf(live)
+  const attachments = ownAttachments(live)
+  const interfaces = both(desired.interfaces, attachments).flatMap((name) => {
+    const after = desired.interfaces.get(name)
+    return diffInterface(name, attachments.get(name), after, live.links.get(name), drift.has(`interface:${name}`))
+  })
+  const lists = both(desired.lists, state.lists).flatMap((name) =>
+    diffList(name, state.lists.get(name), desired.lists.get(name), drift.has(`list:${name}`)),
+  )
+  return [
+    ...diffProgram(state.program, desired.program, drift.has('program')),
+    ...diffPolicy(state.policy, desired.policy, drift.has('policy')),
+    ...lists,
+    ...interfaces,
+  ]
+}

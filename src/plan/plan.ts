@@ -1,0 +1,41 @@
+// From what the file wants and what the kernel has to a plan.
+
+import type { Desired } from '../model/desired.ts'
+import type { Live } from '../model/live.ts'
+import { EMPTY_STATE, type Program, type State } from '../model/state.ts'
+import { driftOf } from './attachments.ts'
+import type { Drift, Plan } from './change.ts'
+import { diff } from './diff.ts'
+import { order } from './order.ts'
+import { assignSlots } from './slots.ts'
+import { warn } from './warn.ts'
+
+const driftList = (live: Live): Drift[] =>
+  [...driftOf(live)].map(([key, what]) => ({ key, what })).sort((left, right) => (left.key < right.key ? -1 : 1))
+
+/**
+ * The state that the file and the given build ask for on this host: interfaces that do not exist are left out
+ * (`guard` has refused those that must exist).
+ */
+export function desiredState(desired: Desired, live: Live, program: Program): State {
+  const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
+  return { ...desired.state, program, interfaces: new Map(present) }
+}
+
+/** The plan that leads from live to desired. `guard` decides whether it may be carried out. */
+export function plan(desired: Desired, live: Live, program: Program): Plan {
+  const state = desiredState(desired, live, program)
+  const changes = order(diff(state, live))
+  return {
+    changes,
+    drift: driftList(live),
+    warnings: warn(desired, state, live, changes),
+    slots: assignSlots(state, live),
+  }
+}
+
+/** The plan that removes everything of ours. */
+export function planDestroy(live: Live): Plan {
+  const changes = order(diff(EMPTY_STATE, live)).map((change) => ({ ...change, reason: 'destroy' as const }))
+  return { changes, drift: driftList(live), warnings: [], slots: assignSlots(EMPTY_STATE, live) }
+}

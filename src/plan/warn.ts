@@ -1,0 +1,111 @@
+// What a person should know before saying yes, though nothing is wrong.
+
+import type { Diagnostic } from '../diagnostics.ts'
+import type { Desired } from '../model/desired.ts'
+import type { Link, Live } from '../model/live.ts'
+import type { Attachment, State } from '../model/state.ts'
+import { ownAttachments } from './attachments.ts'
+import type { Change } from './change.ts'
+
+type Code = Diagnostic['code']
+
+const warning = (code: Code, message: string, hint: string, at?: Diagnostic['at']): Diagnostic => ({
+  code,
+  severity: 'warning',
+  message,
+  hint,
+  ...(at === undefined ? {} : { at }),
+})
+
+/** Devices without native XDP in any kernel so far: they have no receive rings of their own. */
+const WITHOUT_NATIVE = new Set(['bridge', 'dummy', 'ifb', 'loopback', 'macvlan', 'vlan', 'vrf', 'vxlan'])
+
+/** Members of the same bond that the file does not name: packets that arrive there are not filtered. */
+function otherMembers(link: Link, live: Live, state: State): string[] {
+  return [...live.links.values()]
+    .filter(({ name, master }) => master === link.master && name !== link.name && !state.interfaces.has(name))
+    .map(({ name }) => name)
+    .sort()
+}
+
+function warnMember(link: Link, live: Live, state: State, at: Diagnostic['at']): Diagnostic[] {
+  if (link.master === undefined) return []
+  const kind = live.links.get(link.master)?.kind
+  if (kind === 'bridge') {
+    const message = `${link.name} is a port of bridge ${link.master}: frames that the bridge only forwards are filtered too`
+    return [warning('W204', message, `allow what must cross the bridge in the allowlist`, at)]
+  }
+  if (kind !== 'bond' && kind !== 'team') return []
+  const others = otherMembers(link, live, state)
+  if (others.length === 0) return []
+  const message = `${link.name} is a member of ${kind} ${link.master}: packets that arrive on its other members are not filtered`
+  return [warning('W204', message, `add ${others.join(', ')} to interfaces, or attach to ${link.master} instead`, at)]
+}
+
+/** About an interface on which this plan attaches a program. */
+function warnAttach({ interface: name, modes }: Attachment, live: Live, state: State, at: Diagnostic['at']) {
+  const link = live.links.get(name)
+  if (link === undefined) return []
+  const found: Diagnostic[] = []
+  const native = modes.includes('native')
+  if (native && link.kind === 'veth') {
+    const message = `native XDP on ${name} turns off TCP segmentation offload on its veth peer for as long as it is attached`
+    found.push(warning('W201', message, 'write `mode: generic` if TCP throughput of the peer matters more', at))
+  }
+  if (native && WITHOUT_NATIVE.has(link.kind)) {
+    const message = `${name} is a ${link.kind} device, which has no native XDP`
+    const parent = link.kind === 'vlan' ? ', or attach to its parent: tags are looked through' : ''
+    found.push(warning('W208', message, `write \`mode: generic\`${parent}`, at))
+  }
+  if (!link.up)
+    found.push(warning('W202', `${name} is down: no packet reaches the filter`, `ip link set ${name} up`, at))
+  return [...found, ...warnMember(link, live, state, at)]
+}
+
+/** An attachment that stays in a mode which is not the first of its list. */
+function warnMode(desired: Desired, live: Live, changed: ReadonlySet<string>): Diagnostic[] {
+  return [...ownAttachments(live).values()].flatMap(({ interface: name, modes: [mode] }) => {
+    const wanted = desired.state.interfaces.get(name)?.modes ?? []
+    if (mode === undefined || !wanted.includes(mode) || wanted[0] === mode || changed.has(name)) return []
+    const message = `${name} stays in ${mode} mode, though ${wanted[0]} is preferred: a switch would interrupt filtering`
+    const hint = `write \`mode: ${wanted[0]}\` to have apply switch it`
+    return [warning('W203', message, hint, desired.options.get(name)?.at)]
+  })
+}
+
+function warnPolicy(state: State): Diagnostic[] {
+  if (state.policy?.default !== 'drop') return []
+  if ([...state.lists.values()].some(({ kind, sets }) => kind === 'allowlist' && sets.length > 0)) return []
+  const message =
+    'policy.default is drop and the allowlist is empty: everything but ARP, neighbour discovery and DHCP is dropped'
+  return [warning('W205', message, 'add the addresses that must get through to allowlist')]
+}
+
+function warnProgram(changes: readonly Change[]): Diagnostic[] {
+  const change = changes.find(({ kind, op }) => kind === 'program' && op === 'replace')
+  if (change?.kind !== 'program' || change.op !== 'replace') return []
+  const message = `the new program has ABI ${change.after.abi}, the live one ${change.before.abi}: counters restart from zero`
+  return [warning('W206', message, 'save `xdp status --json` first if the old counts matter')]
+}
+
+/** Every warning about a plan, in a fixed order. `state` is what the plan leads to. */
+export function warn(desired: Desired, state: State, live: Live, changes: readonly Change[]): Diagnostic[] {
+  const skipped = [...desired.state.interfaces.keys()].filter((name) => !state.interfaces.has(name)).sort()
+  const attached = changes.flatMap((change) =>
+    change.kind === 'interface' && (change.op === 'create' || change.op === 'replace') ? [change.after] : [],
+  )
+  const changed = new Set(attached.map((attachment) => attachment.interface))
+  const nothing = state.interfaces.size === 0 && changes.length > 0
+  return [
+    ...skipped.map((name) => {
+      const hint = 'run `xdp apply` again once it exists'
+      return warning('W200', `interface ${name} does not exist and is left out`, hint, desired.options.get(name)?.at)
+    }),
+    ...(nothing ? [warning('W207', 'no interface is filtered', 'name one under interfaces')] : []),
+    ...(changes.length > 0 ? [...warnProgram(changes), ...warnPolicy(state)] : []),
+    ...attached.flatMap((attachment) =>
+      warnAttach(attachment, live, state, desired.options.get(attachment.interface)?.at),
+    ),
+    ...warnMode(desired, live, changed),
+  ]
+}
