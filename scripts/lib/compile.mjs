@@ -1,6 +1,6 @@
 // C to BPF objects: finds the kernel headers of this machine, compiles, and drops what only a debugger would read.
 import { existsSync, mkdirSync, renameSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
+import { dirname } from 'node:path'
 import { at, root } from './paths.mjs'
 import { attempt, run, ScriptError, which } from './run.mjs'
 import { files, step } from './stamp.mjs'
@@ -58,7 +58,7 @@ function stripper(version) {
 export function compile(source, target) {
   const args = flags()
   const inputs = [at(source), ...files(at('bpf/include'), at(dirname(source), 'include'))]
-  return step(`${basename(target)}`, { inputs, outputs: [at(target)], settings: args }, async () => {
+  return step(target.replaceAll('/', '_'), { inputs, outputs: [at(target)], settings: args }, async () => {
     const version = await checkClang()
     const partial = at(`${target}.${process.pid}.part`)
     mkdirSync(dirname(partial), { recursive: true })
