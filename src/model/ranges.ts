@@ -1,0 +1,313 @@
+// Set arithmetic over Ranges. Everything works on words of typed arrays and allocates per call, not per range, because
+// a list may hold a million of them. Nothing here knows text, tables or lists.
+
+import type { AddressSet, Family, Ranges } from './address.ts'
+
+/** Words per bound. */
+export const WIDTH = { 4: 1, 6: 4 } as const
+
+const NONE = new Uint32Array(0)
+
+export const EMPTY4: Ranges = { family: 4, length: 0, start: NONE, end: NONE }
+export const EMPTY6: Ranges = { family: 6, length: 0, start: NONE, end: NONE }
+export const EMPTY_SET: AddressSet = { v4: EMPTY4, v6: EMPTY6 }
+
+/** Sign of the bound at word `i` of `a` minus the bound at word `j` of `b`, each `width` words. */
+export function compareBounds(a: Uint32Array, i: number, b: Uint32Array, j: number, width: number): -1 | 0 | 1 {
+  for (let word = 0; word < width; word++) {
+    const left = a[i + word] as number
+    const right = b[j + word] as number
+    if (left !== right) return left < right ? -1 : 1
+  }
+  return 0
+}
+
+/** Whether the bound at word `i` of `a` is the successor of the bound at word `j` of `b`. */
+function isNext(a: Uint32Array, i: number, b: Uint32Array, j: number, width: number): boolean {
+  let carry = 1
+  for (let word = width - 1; word >= 0; word--) {
+    const sum = (b[j + word] as number) + carry
+    if (sum >>> 0 !== a[i + word]) return false
+    carry = sum > 0xffffffff ? 1 : 0
+  }
+  return carry === 0
+}
+
+/** Writes the bound at word `j` of `b` plus `delta` (1 or -1) to word `i` of `a`, wrapping. */
+function step(a: Uint32Array, i: number, b: Uint32Array, j: number, width: number, delta: 1 | -1): void {
+  let carry: number = delta
+  for (let word = width - 1; word >= 0; word--) {
+    const sum = (b[j + word] as number) + carry
+    a[i + word] = sum
+    carry = sum > 0xffffffff ? 1 : sum < 0 ? -1 : 0
+  }
+}
+
+/** Collects ranges in ascending order of first address and joins those that overlap or touch. */
+export class RangesBuilder {
+  readonly #family: Family
+  readonly #width: number
+  #length = 0
+  #start: Uint32Array
+  #end: Uint32Array
+
+  constructor(family: Family, capacity = 16) {
+    this.#family = family
+    this.#width = WIDTH[family]
+    this.#start = new Uint32Array(capacity * this.#width)
+    this.#end = new Uint32Array(capacity * this.#width)
+  }
+
+  /** Adds the range from the bound at word `i` of `start` to the one at word `j` of `end`, not before the last start. */
+  add(start: Uint32Array, i: number, end: Uint32Array, j: number): void {
+    const width = this.#width
+    const last = (this.#length - 1) * width
+    if (
+      last >= 0 &&
+      (compareBounds(start, i, this.#end, last, width) <= 0 || isNext(start, i, this.#end, last, width))
+    ) {
+      if (compareBounds(end, j, this.#end, last, width) > 0) copyBound(this.#end, last, end, j, width)
+      return
+    }
+    const at = last + width
+    if (at === this.#start.length) this.#grow()
+    copyBound(this.#start, at, start, i, width)
+    copyBound(this.#end, at, end, j, width)
+    this.#length++
+  }
+
+  #grow(): void {
+    const size = Math.max(16 * this.#width, this.#start.length * 2)
+    const start = new Uint32Array(size)
+    const end = new Uint32Array(size)
+    start.set(this.#start)
+    end.set(this.#end)
+    this.#start = start
+    this.#end = end
+  }
+
+  /** What was added, in arrays of exactly its size. The builder must not be used any more. */
+  finish(): Ranges {
+    const words = this.#length * this.#width
+    const exact = (array: Uint32Array): Uint32Array => (array.length === words ? array : array.slice(0, words))
+    return { family: this.#family, length: this.#length, start: exact(this.#start), end: exact(this.#end) }
+  }
+}
+
+function copyBound(target: Uint32Array, i: number, source: Uint32Array, j: number, width: number): void {
+  for (let word = 0; word < width; word++) target[i + word] = source[j + word] as number
+}
+
+const DIGIT_BITS = 11
+const DIGITS = 1 << DIGIT_BITS
+
+/**
+ * Positions of the bounds in ascending order. A radix sort by 11 bits at a time, because a comparing sort of a million
+ * positions takes ten times as long; digits that all bounds share (most, in a list from one part of the space) are
+ * skipped.
+ */
+function sortedOrder(bounds: Uint32Array, width: number): Uint32Array {
+  const length = bounds.length / width
+  let order = new Uint32Array(length)
+  for (let i = 0; i < length; i++) order[i] = i
+  let target = new Uint32Array(length)
+  const counts = new Uint32Array(DIGITS)
+  for (let word = width - 1; word >= 0; word--) {
+    for (let shift = 0; shift < 32; shift += DIGIT_BITS) {
+      counts.fill(0)
+      for (let i = word; i < bounds.length; i += width) {
+        const digit = ((bounds[i] as number) >>> shift) & (DIGITS - 1)
+        counts[digit] = (counts[digit] as number) + 1
+      }
+      if (counts.includes(length)) continue
+      let position = 0
+      for (let digit = 0; digit < DIGITS; digit++) {
+        const count = counts[digit] as number
+        counts[digit] = position
+        position += count
+      }
+      for (let i = 0; i < length; i++) {
+        const from = order[i] as number
+        const digit = ((bounds[from * width + word] as number) >>> shift) & (DIGITS - 1)
+        const to = counts[digit] as number
+        counts[digit] = to + 1
+        target[to] = from
+      }
+      ;[order, target] = [target, order]
+    }
+  }
+  return order
+}
+
+function isSorted(bounds: Uint32Array, width: number): boolean {
+  for (let i = width; i < bounds.length; i += width) {
+    if (compareBounds(bounds, i - width, bounds, i, width) > 0) return false
+  }
+  return true
+}
+
+/**
+ * Ranges in any order, overlapping or adjacent, to their canonical form.
+ *
+ * @param start first addresses, one word each for family 4, four (most significant first) for family 6
+ * @param end last addresses, inclusive, same shape, none below its start
+ */
+export function normalize(family: Family, start: Uint32Array, end: Uint32Array): Ranges {
+  const width = WIDTH[family]
+  const length = start.length / width
+  const builder = new RangesBuilder(family, length)
+  const order = isSorted(start, width) ? undefined : sortedOrder(start, width)
+  for (let i = 0; i < length; i++) {
+    const at = (order ? (order[i] as number) : i) * width
+    builder.add(start, at, end, at)
+  }
+  return builder.finish()
+}
+
+/** Addresses in `a` or `b`. */
+export function union(a: Ranges, b: Ranges): Ranges {
+  if (a.length === 0) return b
+  if (b.length === 0) return a
+  const width = WIDTH[a.family]
+  const builder = new RangesBuilder(a.family, a.length + b.length)
+  let i = 0
+  let j = 0
+  while (i < a.start.length || j < b.start.length) {
+    const takeA = j === b.start.length || (i < a.start.length && compareBounds(a.start, i, b.start, j, width) <= 0)
+    if (takeA) {
+      builder.add(a.start, i, a.end, i)
+      i += width
+    } else {
+      builder.add(b.start, j, b.end, j)
+      j += width
+    }
+  }
+  return builder.finish()
+}
+
+/** Addresses in `a` and not in `b`. */
+export function subtract(a: Ranges, b: Ranges): Ranges {
+  if (a.length === 0 || b.length === 0) return a
+  const width = WIDTH[a.family]
+  const builder = new RangesBuilder(a.family, a.length)
+  const rest = new Uint32Array(width)
+  const before = new Uint32Array(width)
+  let j = 0
+  for (let i = 0; i < a.start.length; i += width) {
+    copyBound(rest, 0, a.start, i, width)
+    let left = true
+    while (j < b.end.length && compareBounds(b.end, j, rest, 0, width) < 0) j += width
+    while (left && j < b.start.length && compareBounds(b.start, j, a.end, i, width) <= 0) {
+      if (compareBounds(b.start, j, rest, 0, width) > 0) {
+        step(before, 0, b.start, j, width, -1)
+        builder.add(rest, 0, before, 0)
+      }
+      // A range of b that reaches the end of this one may reach into the next one too.
+      left = compareBounds(b.end, j, a.end, i, width) < 0
+      if (!left) break
+      step(rest, 0, b.end, j, width, 1)
+      j += width
+    }
+    if (left) builder.add(rest, 0, a.end, i)
+  }
+  return builder.finish()
+}
+
+/** Whether two canonical sets of one family hold the same addresses. */
+export function equals(a: Ranges, b: Ranges): boolean {
+  if (a.length !== b.length) return false
+  if (a.start === b.start && a.end === b.end) return true
+  const bytes = (words: Uint32Array): Buffer => Buffer.from(words.buffer, words.byteOffset, words.byteLength)
+  return bytes(a.start).equals(bytes(b.start)) && bytes(a.end).equals(bytes(b.end))
+}
+
+/** Index of the range that holds the address at word `offset` of `words`, or -1. */
+export function contains(ranges: Ranges, words: Uint32Array, offset = 0): number {
+  const width = WIDTH[ranges.family]
+  let low = 0
+  let high = ranges.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (compareBounds(ranges.start, middle * width, words, offset, width) <= 0) low = middle + 1
+    else high = middle
+  }
+  if (low === 0) return -1
+  return compareBounds(words, offset, ranges.end, (low - 1) * width, width) <= 0 ? low - 1 : -1
+}
+
+/** Bits below the lowest set one of the bound; all bits where it is zero. With `invert`, of its complement. */
+function trailingZeros(bounds: Uint32Array, at: number, width: number, invert: boolean): number {
+  for (let word = width - 1; word >= 0; word--) {
+    const bits = bounds[at + word] as number
+    const value = (invert ? ~bits : bits) >>> 0
+    if (value !== 0) return (width - 1 - word) * 32 + 31 - Math.clz32(value & -value)
+  }
+  return width * 32
+}
+
+/** Host bits of the widest prefix that begins at the first bound and does not go beyond the second. */
+function widest(start: Uint32Array, i: number, end: Uint32Array, j: number, width: number): number {
+  const zeros = trailingZeros(start, i, width, false)
+  for (let word = 0; word < width; word++) {
+    const differing = ((start[i + word] as number) ^ (end[j + word] as number)) >>> 0
+    if (differing === 0) continue
+    const bits = (width - word) * 32 - Math.clz32(differing)
+    return zeros >= bits && trailingZeros(end, j, width, true) >= bits ? bits : Math.min(zeros, bits - 1)
+  }
+  return 0
+}
+
+/** Adds 2^bits to the bound at word 0; false where that leaves the address space. */
+function advance(bound: Uint32Array, bits: number): boolean {
+  let carry = 2 ** (bits % 32)
+  for (let word = bound.length - 1 - Math.floor(bits / 32); word >= 0; word--) {
+    const sum = (bound[word] as number) + carry
+    bound[word] = sum
+    if (sum <= 0xffffffff) return true
+    carry = 1
+  }
+  return false
+}
+
+/** Calls `visit` with each prefix of the minimal cover of range `index`: its first address (reused) and host bits. */
+function cover(ranges: Ranges, index: number, visit: (first: Uint32Array, hostBits: number) => void): void {
+  const width = WIDTH[ranges.family]
+  const at = index * width
+  const first = ranges.start.slice(at, at + width)
+  while (true) {
+    const bits = widest(first, 0, ranges.end, at, width)
+    visit(first, bits)
+    if (!advance(first, bits) || compareBounds(first, 0, ranges.end, at, width) > 0) return
+  }
+}
+
+/** Number of prefixes in the smallest set of prefixes that covers exactly these addresses. */
+export function countPrefixes(ranges: Ranges): number {
+  const width = WIDTH[ranges.family]
+  let count = 0
+  const visit = (): void => {
+    count++
+  }
+  for (let index = 0; index < ranges.length; index++) {
+    // Single addresses are most of a large list.
+    if (compareBounds(ranges.start, index * width, ranges.end, index * width, width) === 0) count++
+    else cover(ranges, index, visit)
+  }
+  return count
+}
+
+/** A prefix of a cover: the words of its first address and its length in bits. */
+export interface CoverPrefix {
+  readonly words: Uint32Array
+  readonly length: number
+}
+
+/** The smallest set of prefixes that covers exactly these addresses, in ascending order. */
+export function* prefixes(ranges: Ranges): Generator<CoverPrefix> {
+  const bits = WIDTH[ranges.family] * 32
+  for (let index = 0; index < ranges.length; index++) {
+    const found: CoverPrefix[] = []
+    cover(ranges, index, (first, hostBits) => found.push({ words: first.slice(), length: bits - hostBits }))
+    yield* found
+  }
+}
