@@ -1,19 +1,9 @@
 // The address-wise difference of two lists, and the sums the reports show of it.
 
-import type { AddressSet, Family, Ranges } from '../model/address.ts'
-import { countPrefixes, equals, subtract } from '../model/ranges.ts'
+import type { AddressSet } from '../model/address.ts'
+import { countPrefixes, EMPTY_SET, equals, subtract } from '../model/ranges.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import type { ListDelta } from './change.ts'
-
-const none = (family: Family): Ranges => ({
-  family,
-  length: 0,
-  start: new Uint32Array(0),
-  end: new Uint32Array(0),
-})
-
-/** The set without an address. */
-export const NO_ADDRESSES: AddressSet = { v4: none(4), v6: none(6) }
 
 const without = (left: AddressSet, right: AddressSet): AddressSet => ({
   v4: subtract(left.v4, right.v4),
@@ -36,8 +26,8 @@ export function listDelta(before: List | undefined, after: List | undefined): Li
   const right = addressesByScope(after)
   const scopes = [...new Set([...left.keys(), ...right.keys()])].sort()
   return scopes.flatMap((scope) => {
-    const had = left.get(scope) ?? NO_ADDRESSES
-    const wants = right.get(scope) ?? NO_ADDRESSES
+    const had = left.get(scope) ?? EMPTY_SET
+    const wants = right.get(scope) ?? EMPTY_SET
     return same(had, wants) ? [] : [{ scope, added: without(wants, had), removed: without(had, wants) }]
   })
 }

@@ -1,0 +1,100 @@
+// The lines under a change: what exactly becomes different.
+
+import { diffArrays } from 'diff'
+import type { Provenance } from '../model/desired.ts'
+import type { AttachedProgram } from '../model/live.ts'
+import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
+import type { Change } from '../plan/change.ts'
+import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
+import { formatCount } from './numbers.ts'
+import type { Paint } from './paint.ts'
+
+/** `name: old -> new`, or `name: value` where there is only one. */
+function setting(name: string, before: string | undefined, after: string | undefined): string {
+  if (before === undefined || after === undefined || before === after) return `${name}: ${after ?? before}`
+  return `${name}: ${before} -> ${after}`
+}
+
+const SAME = 'written again: its content is as configured'
+
+function programLines(before: Program | undefined, after: Program | undefined): string[] {
+  const digest = (program: Program | undefined) => program?.digest.slice(0, 16)
+  return [
+    setting('digest', digest(before), digest(after)),
+    setting('abi', before && String(before.abi), after && String(after.abi)),
+  ]
+}
+
+const modesText = (attachment: Attachment | undefined): string | undefined => attachment?.modes.join(', else ')
+
+const foreignText = ({ id, name, tag, mode }: AttachedProgram): string =>
+  `takes the place of: program ${id}${name && ` ${name}`} (${mode}${tag && `, tag ${tag}`}), which is not ours`
+
+function interfaceLines({ op, before, after, displaces = [] }: Extract<Change, { kind: 'interface' }>): string[] {
+  const mode = op === 'update' ? setting('mode', modesText(before), undefined) : setting('mode', modesText(before), modesText(after))
+  const again = op === 'update' && displaces.length === 0 ? ['attached again: it does not run the committed program'] : []
+  return [mode, ...again, ...displaces.map(foreignText)]
+}
+
+/** The scopes of a list as a text diff, where the set of scopes itself changes. */
+function scopeLines(before: List | undefined, after: List | undefined, { green, red }: Paint): string[] {
+  if (before === undefined || after === undefined) return []
+  const keys = (list: List) => list.sets.map(({ scope }) => scopeKey(scope))
+  const parts = diffArrays(keys(before), keys(after))
+  if (parts.every(({ added, removed }) => !added && !removed)) return []
+  const lines = parts.flatMap(({ added, removed, value }) =>
+    value.map((scope) => (added ? `  ${green('+')} ${scope}` : removed ? `  ${red('-')} ${scope}` : `    ${scope}`)),
+  )
+  return ['applies to:', ...lines]
+}
+
+function sampleLines(samples: readonly Sample[], total: number, sign: string, style: Paint): string[] {
+  const width = samples.reduce((most, { prefix }) => Math.max(most, prefix.length), 0)
+  const lines = samples.map(({ prefix, at }) =>
+    at === undefined ? `  ${sign} ${prefix}` : `  ${sign} ${prefix.padEnd(width)}  ${style.dim(`# ${at}`)}`,
+  )
+  const rest = total - samples.length
+  return rest > 0 ? [...lines, `  ${sign} ... and ${formatCount(rest)} more (--full shows them)`] : lines
+}
+
+function summaryLines(summary: ScopeSummary, style: Paint): string[] {
+  const { scope, before, after, added, removed } = summary
+  const label = scope === 'any' ? '' : `${scope}: `
+  const counts = `+${formatCount(added)} -${formatCount(removed)} prefixes`
+  return [
+    `${label}${counts} (before ${formatCount(before)} -> after ${formatCount(after)})`,
+    ...sampleLines(summary.addedSamples, added, style.green('+'), style),
+    ...sampleLines(summary.removedSamples, removed, style.red('-'), style),
+  ]
+}
+
+function listLines(
+  change: Extract<Change, { kind: 'list' }>,
+  provenance: Provenance | undefined,
+  most: number,
+  style: Paint,
+): string[] {
+  const { before, after, delta = [] } = change
+  const kind = before && after && before.kind !== after.kind ? [setting('kind', before.kind, after.kind)] : []
+  const summaries = summarizeList(change, provenance, most).flatMap((summary) => summaryLines(summary, style))
+  const same = kind.length === 0 && delta.length === 0 ? [before && after ? SAME : 'no entries'] : []
+  return [...kind, ...scopeLines(before, after, style), ...summaries, ...same]
+}
+
+/** The lines under the title of a change, not indented. `most`: samples for each direction of a list. */
+export function changeLines(change: Change, provenance: Provenance | undefined, most: number, style: Paint): string[] {
+  switch (change.kind) {
+    case 'program':
+      return programLines(change.before, change.after)
+    case 'policy': {
+      const text = setting('default', change.before?.default, change.after?.default)
+      return change.op === 'update' && change.before.default === change.after.default ? [text, SAME] : [text]
+    }
+    case 'interface':
+      return interfaceLines(change)
+    case 'list':
+      return listLines(change, provenance, most, style)
+    default:
+      return change satisfies never
+  }
+}

@@ -1,0 +1,28 @@
+// How objects are called in text.
+
+import type { ObjectKey } from '../model/live.ts'
+import type { List, ListKind } from '../model/state.ts'
+import type { Change } from '../plan/change.ts'
+
+/** Entries without a name belong to the list named like its kind. */
+export const listTitle = (kind: ListKind, name: string): string => (kind === name ? kind : `${kind} ${name}`)
+
+/** `interface eth0`, `blocklist spamhaus`, `policy`. */
+export function changeTitle(change: Change): string {
+  switch (change.kind) {
+    case 'program':
+    case 'policy':
+      return change.kind
+    case 'interface':
+      return `interface ${(change.after ?? change.before).interface}`
+    case 'list': {
+      const { kind, name }: List = change.after ?? change.before
+      return listTitle(kind, name)
+    }
+    default:
+      return change satisfies never
+  }
+}
+
+/** `interface:eth0` → `interface eth0`. */
+export const keyTitle = (key: ObjectKey | string): string => key.replace(':', ' ')

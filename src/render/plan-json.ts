@@ -1,0 +1,78 @@
+// A plan as JSON (schemas/plan.schema.json).
+
+import type { Provenance } from '../model/desired.ts'
+import type { AttachedProgram } from '../model/live.ts'
+import { type List, scopeKey } from '../model/state.ts'
+import type { Change, Op, Plan } from '../plan/change.ts'
+import { prefixCount } from '../plan/delta.ts'
+import { diagnosticsJson } from './diagnostic.ts'
+import { jsonDocument } from './json.ts'
+import { countDelta, SAMPLES, type Sample, summarizeList } from './list-summary.ts'
+import type { PlanView } from './plan.ts'
+
+const listJson = ({ name, kind, sets }: List) => ({
+  name,
+  kind,
+  scopes: sets.map(({ scope, addresses }) => ({ scope: scopeKey(scope), prefixes: prefixCount(addresses) })),
+})
+
+function objectsJson(change: Change): { before: unknown; after: unknown } {
+  if (change.kind !== 'list') return { before: change.before ?? null, after: change.after ?? null }
+  return {
+    before: change.before === undefined ? null : listJson(change.before),
+    after: change.after === undefined ? null : listJson(change.after),
+  }
+}
+
+const sampleJson = ({ prefix, at }: Sample) => ({ prefix, at: at ?? null })
+
+const programJson = ({ id, name, tag, mode, loadedAt }: AttachedProgram) => ({ id, name, tag, mode, loaded_at: loadedAt })
+
+function deltaJson(change: Change, provenance: Provenance | undefined, most: number) {
+  if (change.kind !== 'list') return {}
+  const delta = summarizeList(change, provenance, most).map(
+    ({ addedSamples, removedSamples, scope, added, removed }) => ({
+      scope,
+      added,
+      removed,
+      added_samples: addedSamples.map(sampleJson),
+      removed_samples: removedSamples.map(sampleJson),
+    }),
+  )
+  return { delta }
+}
+
+/** One change; the shape is the same for every kind, `delta` and `displaces` come with lists and interfaces. */
+export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {
+  const { op, kind, key, impact, reason } = change
+  const displaces = change.displaces === undefined ? {} : { displaces: change.displaces.map(programJson) }
+  return { op, kind, key, ...objectsJson(change), impact, reason, ...deltaJson(change, provenance, most), ...displaces }
+}
+
+/** Changes by op, and the prefixes that lists gain and lose. */
+export function summaryJson(changes: readonly Change[]) {
+  const count = (op: Op): number => changes.filter((change) => change.op === op).length
+  const { added, removed } = countDelta(changes)
+  return {
+    create: count('create'),
+    update: count('update'),
+    delete: count('delete'),
+    replace: count('replace'),
+    prefixes_added: added,
+    prefixes_removed: removed,
+  }
+}
+
+/** The plan as one JSON document. `view.detail` `full` lists every prefix, `summary` none. */
+export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): string {
+  const most = { full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 }[view.detail]
+  return jsonDocument({
+    config: view.config ?? null,
+    changes: plan.changes.map((change) => changeJson(change, view.provenance, most)),
+    drift: plan.drift,
+    summary: summaryJson(plan.changes),
+    partial: plan.changes.length !== view.total,
+    warnings: diagnosticsJson(plan.warnings),
+    ...(view.commands === undefined ? {} : { commands: view.commands }),
+  })
+}

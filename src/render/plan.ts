@@ -1,0 +1,114 @@
+// A plan as text. This room turns results into text or JSON; it decides nothing and prints nothing. Signs always
+// mean "what apply will do to the kernel", are plain ASCII (serial consoles), and colour only repeats them.
+
+import type { Provenance } from '../model/desired.ts'
+import type { Change, Drift, Op, Plan } from '../plan/change.ts'
+import { changeLines } from './change.ts'
+import { renderDiagnostics } from './diagnostic.ts'
+import { countDelta, SAMPLES } from './list-summary.ts'
+import { changeTitle, keyTitle } from './names.ts'
+import { formatCount, plural } from './numbers.ts'
+import { type Paint, paint } from './paint.ts'
+
+export interface PlanView {
+  /** undefined: the plan is to destroy, whatever the file says. */
+  readonly config: { readonly path: string; readonly sha256: string } | undefined
+  readonly provenance: Provenance | undefined
+  readonly detail: 'normal' | 'full' | 'summary'
+  readonly color: boolean
+  /** Equivalent command lines, where asked for. */
+  readonly commands: readonly string[] | undefined
+  /** How many changes the whole plan has, where `plan` holds only some of them. */
+  readonly total: number
+}
+
+const SIGNS = { create: '+', update: '~', delete: '-', replace: '-/+' } as const satisfies Record<Op, string>
+const LEGEND = {
+  create: 'create',
+  update: 'update',
+  delete: 'delete',
+  replace: 'replace (interrupts filtering)',
+} as const satisfies Record<Op, string>
+const OPS = ['create', 'update', 'delete', 'replace'] as const
+
+function sign(op: Op, { green, yellow, red }: Paint): string {
+  switch (op) {
+    case 'create':
+      return green('+')
+    case 'update':
+      return yellow('~')
+    case 'delete':
+      return red('-')
+    case 'replace':
+      return `${red('-')}/${green('+')}`
+    default:
+      return op satisfies never
+  }
+}
+
+function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): string[] {
+  const title = config
+    ? `Plan for ${config.path} (sha256 ${config.sha256.slice(0, 12)})`
+    : 'Plan to remove everything of this instance from the kernel'
+  const used = OPS.filter((op) => changes.some((change) => change.op === op))
+  const legend = used.map((op) => `${sign(op, style)} ${LEGEND[op]}`)
+  if (drift.length > 0) legend.push(`${style.cyan('!')} drift`)
+  return [style.bold(title), `Signs: ${legend.join('   ')}`, '']
+}
+
+function driftLines(drift: readonly Drift[], { cyan }: Paint): string[] {
+  if (drift.length === 0) return []
+  const lines = drift.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
+  return [`${cyan('!')} Changed since the last apply, and not by it:`, ...lines, '']
+}
+
+function titleLine(change: Change, width: number, style: Paint, note: string): string {
+  const indent = ' '.repeat(4 - SIGNS[change.op].length)
+  const impact = change.impact === 'hitless' ? change.impact : style.yellow(change.impact)
+  const tail = `${impact} ${style.dim(`(${change.reason})`)}`
+  return `${indent}${sign(change.op, style)} ${changeTitle(change).padEnd(width)}  ${tail}${note}`
+}
+
+function changeBlock(change: Change, width: number, view: PlanView, style: Paint): string[] {
+  if (view.detail === 'summary') {
+    const { added, removed } = countDelta([change])
+    const note = change.kind === 'list' ? `  +${formatCount(added)} -${formatCount(removed)} prefixes` : ''
+    return [titleLine(change, width, style, note)]
+  }
+  const most = view.detail === 'full' ? Number.POSITIVE_INFINITY : SAMPLES
+  const lines = changeLines(change, view.provenance, most, style).map((line) => `      ${line}`)
+  return [titleLine(change, width, style, ''), ...lines]
+}
+
+function footer({ changes }: Plan, { config, total }: PlanView): string[] {
+  const count = (op: Op): string => formatCount(changes.filter((change) => change.op === op).length)
+  const replaced = changes.some(({ op }) => op === 'replace') ? `, ${count('replace')} to replace` : ''
+  const partial =
+    changes.length === total ? [] : [`Partial view: ${changes.length} of ${plural(total, 'change')}; apply makes all of them.`]
+  if (changes.length > 0)
+    return [...partial, `Plan: ${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}.`]
+  if (total > 0) return [...partial, 'Plan: nothing to do for the objects asked for.']
+  return [config ? `No changes. Live XDP state matches ${config.path}.` : 'Nothing to remove: this instance has nothing in the kernel.']
+}
+
+/** The plan as text that ends with a newline; 80 columns wherever names allow. */
+export function renderPlan(plan: Plan, view: PlanView): string {
+  const style = paint(view.color)
+  const width = Math.max(...plan.changes.map((change) => changeTitle(change).length), 28)
+  const blocks = plan.changes.flatMap((change) => changeBlock(change, width, view, style))
+  const warnings = plan.warnings.length > 0 ? [renderDiagnostics(plan.warnings, { color: view.color }).trimEnd(), ''] : []
+  const commands =
+    view.commands === undefined || plan.changes.length === 0
+      ? []
+      : [style.bold('The same by hand:'), ...view.commands.map((command) => `  ${command}`), '']
+  const lines = [
+    ...(plan.changes.length > 0 ? header(plan, view, style) : []),
+    ...driftLines(plan.drift, style),
+    ...blocks,
+    ...(blocks.length > 0 ? [''] : []),
+    ...commands,
+    ...warnings,
+    ...footer(plan, view),
+  ]
+  return `${lines.join('\n')}\n`
+}
