@@ -33,6 +33,7 @@ export const CODES = {
   E109: { name: 'no-memory', exit: EXIT.unavailable },
   E110: { name: 'object-missing', exit: EXIT.unavailable },
   E111: { name: 'live-state-mixed', exit: EXIT.mixed },
+  E112: { name: 'interrupted', exit: EXIT.failed },
   E200: { name: 'foreign-program', exit: EXIT.refused },
   E201: { name: 'wrong-namespace', exit: EXIT.refused },
   E202: { name: 'too-many-classes', exit: EXIT.badConfig },

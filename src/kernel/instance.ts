@@ -1,0 +1,144 @@
+// What is pinned for one instance: its generations and shared maps, read but not yet interpreted.
+
+import { readdir } from 'node:fs/promises'
+import {
+  ABI_VERSION,
+  type Attachment,
+  attachmentCodec,
+  INTERFACE_INDEX_SIZE,
+  INTERFACE_SLOTS,
+  type InterfaceEntry,
+  interfaceEntryCodec,
+  LINE_SIZE,
+  type Meta,
+  metaCodec,
+} from '../abi/generated.ts'
+import { LITTLE_ENDIAN } from '../abi/bytes.ts'
+import { generationOf, PROGRAMS, type Paths } from '../abi/paths.ts'
+import { bpftool, type Command, runBatch } from './bpftool.ts'
+
+/** Line of struct meta in an image. */
+export const META_LINE = 2
+
+export interface Generation {
+  readonly number: number
+  /** ABI version of its image; only a generation of our own version can be decoded further. */
+  readonly abi: number
+  /** undefined for another ABI version. */
+  readonly meta: Meta | undefined
+  readonly program: { readonly id: number; readonly tag: string }
+  readonly lines: number
+  /** Bytes of kernel memory of the policy map and the filter. */
+  readonly memory: number
+}
+
+export interface Instance {
+  /** Complete generations by number, ascending. */
+  readonly generations: readonly Generation[]
+  /** Generation directories in which a pin is missing: an interrupted apply. */
+  readonly incomplete: readonly number[]
+  /** Other names in the instance directory, e.g. shared maps of another ABI version. */
+  readonly others: readonly string[]
+  /** By slot; undefined where the shared maps do not exist. */
+  readonly attachments: readonly Attachment[] | undefined
+  readonly index: readonly InterfaceEntry[] | undefined
+}
+
+const EMPTY: Instance = { generations: [], incomplete: [], others: [], attachments: undefined, index: undefined }
+
+async function list(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+interface HexEntry {
+  readonly key: readonly string[]
+  readonly value: readonly string[]
+}
+
+/** The bytes of a value as bpftool prints it for a map without BTF. */
+export const bytesOf = (hex: readonly string[]): Uint8Array => Uint8Array.from(hex, (byte) => Number.parseInt(byte, 16))
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+/** A u32 key as the bytes bpftool wants. */
+export function keyBytes(key: number): string[] {
+  const view = new DataView(new ArrayBuffer(4))
+  view.setUint32(0, key, LITTLE_ENDIAN)
+  return Array.from(new Uint8Array(view.buffer), String)
+}
+
+/** Bytes as bpftool's `hex …` arguments. */
+export const hexBytes = (bytes: Uint8Array): string[] => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'))
+
+function dumped<T>(output: unknown, size: number, decode: (view: DataView) => T, empty: T): T[] {
+  const values = new Array<T>(size).fill(empty)
+  for (const { key, value } of output as HexEntry[]) {
+    values[viewOf(bytesOf(key)).getUint32(0, LITTLE_ENDIAN)] = decode(viewOf(bytesOf(value)))
+  }
+  return values
+}
+
+async function isComplete(paths: Paths, generation: number): Promise<boolean> {
+  const pins = await list(paths.generation(generation))
+  const programs = new Set(await list(paths.programs(generation)))
+  return pins.includes('policy') && Object.values(PROGRAMS).every((name) => programs.has(name))
+}
+
+const generationQueries = (paths: Paths, generation: number): Command[] => [
+  bpftool('prog', 'show', 'pinned', paths.program(generation, 'filter')),
+  bpftool('map', 'show', 'pinned', paths.policy(generation)),
+  bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(0)),
+  bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(META_LINE)),
+]
+const QUERIES = 4
+
+function decodeGeneration(number: number, outputs: readonly unknown[]): Generation {
+  const [program, map, settings, meta] = outputs as [
+    { id: number; tag: string; bytes_memlock?: number },
+    { max_entries: number; bytes_memlock?: number },
+    HexEntry,
+    HexEntry,
+  ]
+  const abi = viewOf(bytesOf(settings.value)).getUint32(0, LITTLE_ENDIAN)
+  return {
+    number,
+    abi,
+    meta: abi === ABI_VERSION ? metaCodec.decode(viewOf(bytesOf(meta.value))) : undefined,
+    program: { id: program.id, tag: program.tag },
+    lines: map.max_entries,
+    memory: (map.bytes_memlock ?? map.max_entries * LINE_SIZE) + (program.bytes_memlock ?? 0),
+  }
+}
+
+const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
+const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
+
+/** Reads what is pinned, in one bpftool process. An instance that does not exist reads as empty. */
+export async function readInstance(paths: Paths): Promise<Instance> {
+  const names = await list(paths.instance)
+  if (names.length === 0) return EMPTY
+  const numbers = names.map(generationOf).filter((number) => number !== undefined).sort((a, b) => a - b)
+  const complete: number[] = []
+  for (const number of numbers) if (await isComplete(paths, number)) complete.push(number)
+  const shared = new Set(await list(paths.shared))
+  const records = shared.has('attachments') && shared.has('interface_index')
+  const outputs = await runBatch([
+    ...complete.flatMap((number) => generationQueries(paths, number)),
+    ...(records
+      ? [bpftool('map', 'dump', 'pinned', paths.sharedMap('attachments')), bpftool('map', 'dump', 'pinned', paths.sharedMap('interfaceIndex'))]
+      : []),
+  ])
+  const tail = outputs.slice(complete.length * QUERIES)
+  return {
+    generations: complete.map((number, i) => decodeGeneration(number, outputs.slice(i * QUERIES, (i + 1) * QUERIES))),
+    incomplete: numbers.filter((number) => !complete.includes(number)),
+    others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
+    attachments: records ? dumped(tail[0], INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT) : undefined,
+    index: records ? dumped(tail[1], INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX) : undefined,
+  }
+}

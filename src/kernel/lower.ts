@@ -1,0 +1,281 @@
+// Lowering: Plan → the bpftool commands that carry it out, grouped by step. Pure. `plan --commands` prints what
+// execute.ts runs.
+//
+// The order of the steps, in traffic terms: everything up to `attach` works on objects that no packet meets; each
+// attach or switch replaces one interface's program in one kernel operation, from the old policy to the new; detaching
+// what left the file and freeing the old generation come last, when nothing depends on them.
+
+import { type InterfaceEntry, LINE_SIZE, REASON_SLOTS } from '../abi/generated.ts'
+import { type MapShape, type Paths, policyMap, SHARED_MAPS } from '../abi/paths.ts'
+import type { AttachMode, Attachment } from '../model/state.ts'
+import type { Change, Plan } from '../plan/change.ts'
+import { bpftool, type Command, commandLine } from './bpftool.ts'
+import { hexBytes, keyBytes, META_LINE } from './instance.ts'
+import type { Observation } from './observe.ts'
+import { buildIndex, encodeRecord, FREE_RECORD, indexWrites, MODE_NUMBERS, type Write } from './records.ts'
+import { writeRuns } from './transfer.ts'
+
+/** What a rollback puts back on an interface. */
+export interface Previous {
+  readonly mode: AttachMode
+  /** Pin of the program; a foreign one is pinned for the time of the apply. */
+  readonly pinned: string
+  readonly foreign: boolean
+}
+
+/** Attach the target program to one interface, in the first of the modes that the kernel accepts. */
+export interface AttachStep {
+  readonly interface: string
+  readonly modes: readonly AttachMode[]
+  /** Programs to detach first, because a change of mode cannot be made in place. */
+  readonly detachFirst: readonly AttachMode[]
+  /** Mode in which a program is replaced in place. */
+  readonly overwrite: AttachMode | undefined
+  readonly previous: Previous | undefined
+  readonly slot: number
+  readonly ifindex: number
+}
+
+export interface DetachStep {
+  readonly interface: string
+  readonly mode: AttachMode
+}
+
+export interface Steps {
+  /** The pinned program that every interface runs afterwards; undefined: none (destroy). */
+  readonly program: string | undefined
+  /** Directories to make in the bpffs. */
+  readonly directories: readonly string[]
+  readonly create: readonly Command[]
+  readonly load: readonly Command[]
+  /** Content of the new generation's policy map; undefined: the generation stays. */
+  readonly image: Uint8Array | undefined
+  readonly generation: number
+  /** Zero the counters of slots that get a new owner, keep foreign programs for a rollback, record new attachments. */
+  readonly prepare: readonly Command[]
+  /** The inverse of the records in `prepare`. */
+  readonly undoPrepare: readonly Command[]
+  /** Whether the apply makes the instance: a rollback then removes all of it. */
+  readonly firstApply: boolean
+  readonly attach: readonly AttachStep[]
+  /** Interfaces that keep their mode and only change to the new generation, in one batch. */
+  readonly switchOver: readonly (AttachStep & { readonly command: Command })[]
+  readonly detach: readonly DetachStep[]
+  readonly forget: readonly Command[]
+  /** Pins and directories to remove in the end. */
+  readonly remove: readonly string[]
+}
+
+/** Where the plan leads: which generation, and with what content if it is a new one. */
+export interface Target {
+  readonly generation: number
+  readonly image: Uint8Array | undefined
+  /** Path of the BPF object. */
+  readonly object: string
+  /** Unix time in seconds. */
+  readonly now: number
+}
+
+const ATTACH_WORDS: Readonly<Record<AttachMode, string>> = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' }
+
+export const attachCommand = (mode: AttachMode, pinned: string, device: string, overwrite: boolean): Command =>
+  bpftool('net', 'attach', ATTACH_WORDS[mode], 'pinned', pinned, 'dev', device, ...(overwrite ? ['overwrite'] : []))
+
+export const detachCommand = (mode: AttachMode, device: string): Command =>
+  bpftool('net', 'detach', ATTACH_WORDS[mode], 'dev', device)
+
+/** `map update` of one value. */
+export const updateCommand = (map: string, key: number, value: Uint8Array): Command =>
+  bpftool('map', 'update', 'pinned', map, 'key', ...keyBytes(key), 'value', 'hex', ...hexBytes(value))
+
+const createCommand = (pin: string, { name, type, valueSize, entries, flags }: MapShape): Command => {
+  const sizes = ['type', type, 'key', '4', 'value', `${valueSize}`, 'entries', `${entries}`]
+  return bpftool('map', 'create', pin, ...sizes, 'name', name, ...(flags ? ['flags', `0x${flags.toString(16)}`] : []))
+}
+
+/** The line of the image that `committed_at` is written into after the switch. */
+export const commitCommand = (policyPin: string, meta: Uint8Array): Command => updateCommand(policyPin, META_LINE, meta)
+
+function generationSteps(paths: Paths, live: Observation, target: Target): Pick<Steps, 'directories' | 'create' | 'load'> {
+  if (!target.image) return { directories: [], create: [], load: [] }
+  const { generation } = target
+  const shared = Object.keys(SHARED_MAPS) as (keyof typeof SHARED_MAPS)[]
+  const missing = live.instance.attachments === undefined
+  const maps = (['verdictStats', 'listStats', 'interfaceIndex'] as const).flatMap((map) => [
+    'map',
+    'name',
+    SHARED_MAPS[map].name,
+    'pinned',
+    paths.sharedMap(map),
+  ])
+  return {
+    directories: [...(missing ? [paths.shared] : []), paths.generation(generation)],
+    create: [
+      ...(missing ? shared.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])) : []),
+      createCommand(paths.policy(generation), policyMap(target.image.byteLength / LINE_SIZE)),
+    ],
+    load: [
+      bpftool('prog', 'loadall', target.object, paths.programs(generation), 'map', 'name', 'policy', 'pinned', paths.policy(generation), ...maps),
+    ],
+  }
+}
+
+/** Counters start at zero for a new owner of a slot. A per-CPU value given once is written for every CPU. */
+function zeroSteps(paths: Paths, plan: Plan, live: Observation): Command[] {
+  const zero = new Uint8Array(16)
+  const fresh = <T>(after: ReadonlyMap<string, T>, before: ReadonlyMap<string, T>): T[] =>
+    [...after].filter(([name, slot]) => before.get(name) !== slot).map(([, slot]) => slot)
+  return [
+    ...fresh(plan.slots.lists, live.slots.lists).map((slot) => updateCommand(paths.sharedMap('listStats'), slot, zero)),
+    ...fresh(plan.slots.interfaces, live.slots.interfaces).flatMap((slot) =>
+      Array.from({ length: REASON_SLOTS }, (_, reason) =>
+        updateCommand(paths.sharedMap('verdictStats'), slot * REASON_SLOTS + reason, zero),
+      ),
+    ),
+  ]
+}
+
+/** Where a foreign program is kept while it may have to be put back. */
+const foreignPin = (paths: Paths, ifindex: number): string => `${paths.instance}/foreign-${ifindex}`
+
+function attachStep(paths: Paths, live: Observation, name: string, wanted: Attachment, slot: number): AttachStep {
+  const link = live.links.get(name)
+  if (!link) throw new Error(`no interface ${name}: a guard should have refused the plan`)
+  const present = link.programs.find(({ generation }) => generation !== undefined) ?? link.programs[0]
+  const inPlace = present !== undefined && wanted.modes.includes(present.mode) ? present.mode : undefined
+  return {
+    interface: name,
+    modes: inPlace ? [inPlace] : wanted.modes,
+    detachFirst: inPlace ? [] : link.programs.map(({ mode }) => mode),
+    overwrite: inPlace,
+    previous: present && {
+      mode: present.mode,
+      foreign: present.generation === undefined,
+      pinned: present.generation === undefined ? foreignPin(paths, link.ifindex) : paths.program(present.generation, 'filter'),
+    },
+    slot,
+    ifindex: link.ifindex,
+  }
+}
+
+type InterfaceChange = Extract<Change, { kind: 'interface' }>
+
+/** Plan → Steps. Throws RangeError only where the interface index overflows (see buildIndex). */
+export function lower(plan: Plan, live: Observation, paths: Paths, target: Target): Steps {
+  const destroy = plan.changes.some(({ kind, op }) => kind === 'program' && op === 'delete')
+  const changes = plan.changes.filter((change): change is InterfaceChange => change.kind === 'interface')
+  const slotOf = (name: string): number => plan.slots.interfaces.get(name) ?? 0
+  const attach = changes.flatMap((change) =>
+    change.op === 'delete' ? [] : [attachStep(paths, live, change.after.interface, change.after, slotOf(change.after.interface))],
+  )
+  const program = destroy ? undefined : paths.program(target.generation, 'filter')
+  const changing = new Set(changes.map(({ key }) => key))
+  const kept = [...live.state.interfaces.values()].filter(({ interface: name }) => !changing.has(`interface:${name}`))
+  const switchOver =
+    target.image && program
+      ? kept.map((attachment) => {
+          const step = attachStep(paths, live, attachment.interface, attachment, slotOf(attachment.interface))
+          return { ...step, command: attachCommand(attachment.modes[0] as AttachMode, program, attachment.interface, true) }
+        })
+      : []
+  const detach = changes.flatMap((change) =>
+    change.op === 'delete' ? change.before.modes.map((mode) => ({ interface: change.before.interface, mode })) : [],
+  )
+  const foreign = attach.filter(({ previous }) => previous?.foreign)
+  return {
+    program,
+    ...generationSteps(paths, live, target),
+    image: target.image,
+    generation: target.generation,
+    prepare: destroy ? [] : [...zeroSteps(paths, plan, live), ...keepForeign(live, foreign), ...recordSteps(paths, plan, live, attach, target.now)],
+    undoPrepare: destroy || live.instance.attachments === undefined ? [] : undoRecordSteps(paths, plan, live, attach),
+    firstApply: live.instance.attachments === undefined,
+    attach,
+    switchOver,
+    detach,
+    forget: destroy ? [] : forgetSteps(paths, plan, live, attach),
+    remove: destroy ? [paths.instance] : [...foreign.map(({ previous }) => previous?.pinned ?? ''), ...obsolete(paths, live, target)],
+  }
+}
+
+const keepForeign = (live: Observation, steps: readonly AttachStep[]): Command[] =>
+  steps.flatMap((step) => {
+    const id = live.links.get(step.interface)?.programs[0]?.id
+    return id === undefined || !step.previous ? [] : [bpftool('prog', 'pin', 'id', `${id}`, step.previous.pinned)]
+  })
+
+const obsolete = (paths: Paths, live: Observation, target: Target): string[] => [
+  ...(target.image && live.committed ? [paths.generation(live.committed.number)] : []),
+  ...live.leftovers.filter((path) => path !== paths.generation(target.generation)),
+  ...(live.committed && !live.committed.meta ? live.instance.others.map((name) => `${paths.instance}/${name}`) : []),
+]
+
+const writes = (map: string, values: readonly Write[]): Command[] => values.map(({ key, value }) => updateCommand(map, key, value))
+
+function liveSlots(live: Observation): Map<number, number> {
+  const used = (live.instance.attachments ?? []).map((record, slot) => [record.ifindex, slot] as const)
+  return new Map(used.filter(([ifindex, slot]) => ifindex !== 0 && slot !== 0))
+}
+
+/** The index while both what comes and what goes is attached, and the index in the end. */
+function indexes(plan: Plan, live: Observation, steps: readonly AttachStep[]): { during: InterfaceEntry[]; after: InterfaceEntry[] } {
+  const during = new Map([...liveSlots(live)].filter(([, slot]) => !steps.some((step) => step.slot === slot)))
+  for (const { ifindex, slot } of steps) during.set(ifindex, slot)
+  const remaining = new Set(plan.slots.interfaces.values())
+  return { during: buildIndex(during), after: buildIndex(new Map([...during].filter(([, slot]) => remaining.has(slot)))) }
+}
+
+/** Records of what is about to be attached: before the program counts its first packet. */
+function recordSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[], now: number): Command[] {
+  return [
+    ...steps.map((step) => recordCommand(paths, step, step.modes[0] ?? 'native', now)),
+    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(live.instance.index ?? [], indexes(plan, live, steps).during)),
+  ]
+}
+
+function undoRecordSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[]): Command[] {
+  const { during } = indexes(plan, live, steps)
+  return [
+    ...steps.map(({ slot }) =>
+      updateCommand(paths.sharedMap('attachments'), slot, encodeRecord(live.instance.attachments?.[slot] ?? FREE_RECORD)),
+    ),
+    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(during, live.instance.index ?? [])),
+  ]
+}
+
+/** The record of one attachment. */
+export const recordCommand = (paths: Paths, step: AttachStep, mode: AttachMode, now: number): Command => {
+  const record = { name: step.interface, ifindex: step.ifindex, mode: MODE_NUMBERS[mode], since: BigInt(now) }
+  return updateCommand(paths.sharedMap('attachments'), step.slot, encodeRecord(record))
+}
+
+/** Records of what was detached go last, so that every packet was counted. */
+function forgetSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[]): Command[] {
+  const gone = [...live.slots.interfaces].filter(([name]) => !plan.slots.interfaces.has(name))
+  const { during, after } = indexes(plan, live, steps)
+  return [
+    ...gone.map(([, slot]) => updateCommand(paths.sharedMap('attachments'), slot, encodeRecord(FREE_RECORD))),
+    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(during, after)),
+  ]
+}
+
+/** The steps as the lines a person could type; bulk content as one line that says how many runs there are. */
+export function commandLines(steps: Steps, paths: Paths): string[] {
+  const runs = steps.image ? writeRuns(steps.image) : 0
+  const write = paths.program(steps.generation, 'write')
+  return [
+    ...steps.directories.map((directory) => `mkdir -p ${directory}`),
+    ...[...steps.create, ...steps.load].map(commandLine),
+    ...(runs > 0 ? [`bpftool prog run pinned ${write} data_in CHUNK data_out /dev/null data_size_out 65536  # ${runs} ${runs === 1 ? 'chunk' : 'chunks'}`] : []),
+    ...steps.prepare.map(commandLine),
+    ...steps.attach.flatMap((step) => [
+      ...step.detachFirst.map((mode) => commandLine(detachCommand(mode, step.interface))),
+      step.modes.map((mode) => commandLine(attachCommand(mode, steps.program ?? '', step.interface, step.overwrite !== undefined))).join(' || '),
+    ]),
+    ...steps.switchOver.map(({ command }) => commandLine(command)),
+    ...steps.detach.map(({ interface: name, mode }) => commandLine(detachCommand(mode, name))),
+    ...steps.forget.map(commandLine),
+    ...steps.remove.map((path) => `rm -r ${path}`),
+  ]
+}
+

@@ -1,0 +1,164 @@
+// Observation: netlink and pins → Live. Reads only. The live state is what the committed generation's tables really
+// hold and what is really attached; the records of the last apply serve only to tell drift from an edited file.
+
+import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generated.ts'
+import type { Paths } from '../abi/paths.ts'
+import { XdpError } from '../diagnostics.ts'
+import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
+import { type Attachment, EMPTY_STATE, type State } from '../model/state.ts'
+import { type DecodedImage, decodeImage } from '../tables/image.ts'
+import { bpftool, runBatch } from './bpftool.ts'
+import { ownNetns } from './host.ts'
+import { type Generation, type Instance, readInstance } from './instance.ts'
+import { type RawLink, readLinks } from './links.ts'
+import { indexedSlot, MODE_NUMBERS } from './records.ts'
+import { readImage } from './transfer.ts'
+
+/** Live, with what execution needs of the raw observation. */
+export interface Observation extends Live {
+  readonly instance: Instance
+  /** The generation the live state was read from. */
+  readonly committed: Generation | undefined
+}
+
+/** Attempts at a consistent reading while another process applies. */
+const ATTEMPTS = 3
+
+/** Reads the live state. Throws what bpftool and ip throw; a generation that vanishes meanwhile is read again. */
+export async function observe(paths: Paths): Promise<Observation> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await observeOnce(paths)
+    } catch (error) {
+      if (attempt === ATTEMPTS || !(error instanceof XdpError)) throw error
+    }
+  }
+}
+
+/** The newest generation whose switch was verified; before an ABI change, the newest that is attached. */
+function committedGeneration(instance: Instance, attached: ReadonlySet<number>): Generation | undefined {
+  const { generations } = instance
+  return (
+    generations.findLast(({ meta }) => meta !== undefined && meta.committed_at > 0n) ??
+    generations.findLast(({ abi, program }) => abi !== ABI_VERSION && attached.has(program.id))
+  )
+}
+
+async function observeOnce(paths: Paths): Promise<Observation> {
+  const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths), ownNetns()])
+  const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
+  const committed = committedGeneration(instance, attached)
+  const image =
+    committed?.meta === undefined ? undefined : decodeImage(await readImage(paths.program(committed.number, 'read'), committed.lines))
+  const links = await withOwners(rawLinks, instance)
+  const records = recordsOf(instance)
+  const drift = new Map<ObjectKey, string>()
+  for (const name of image?.drifted ?? []) {
+    drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
+  }
+  const interfaces = liveInterfaces(links, records, instance, committed, drift)
+  return {
+    state: liveState(committed, image, interfaces),
+    links,
+    drift,
+    generation: committed?.number ?? 0,
+    lastGeneration: Math.max(0, ...instance.incomplete, ...instance.generations.map(({ number }) => number)),
+    slots: {
+      interfaces: new Map([...records].map(([name, { slot }]) => [name, slot])),
+      lists: image?.slots ?? new Map(),
+    },
+    netns: committed?.meta?.netns,
+    ownNetns: netns,
+    committedAt: Number(committed?.meta?.committed_at ?? 0n),
+    leftovers: leftovers(paths, instance, committed),
+    instance,
+    committed,
+  }
+}
+
+function liveState(
+  committed: Generation | undefined,
+  image: DecodedImage | undefined,
+  interfaces: ReadonlyMap<string, Attachment>,
+): State {
+  if (!committed) return EMPTY_STATE
+  const digest = Buffer.from(committed.meta?.object_digest ?? []).toString('hex')
+  return {
+    program: { digest, abi: committed.abi },
+    policy: image?.policy,
+    interfaces,
+    lists: image?.lists ?? new Map(),
+  }
+}
+
+interface SlotRecord extends AttachmentRecord {
+  readonly slot: number
+}
+
+function recordsOf(instance: Instance): Map<string, SlotRecord> {
+  const records = (instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
+  return new Map(records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]))
+}
+
+/**
+ * Every interface that runs a program of ours, of whatever generation. Where that is not what the last apply recorded
+ * it is also drift, which makes the planner attach it anew.
+ */
+function liveInterfaces(
+  links: ReadonlyMap<string, Link>,
+  records: ReadonlyMap<string, SlotRecord>,
+  instance: Instance,
+  committed: Generation | undefined,
+  drift: Map<ObjectKey, string>,
+): Map<string, Attachment> {
+  const interfaces = new Map<string, Attachment>()
+  for (const link of links.values()) {
+    const ours = link.programs.find(({ generation }) => generation !== undefined)
+    if (!ours) continue
+    interfaces.set(link.name, { interface: link.name, modes: [ours.mode] })
+    const record = records.get(link.name)
+    const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
+    if (committed?.meta && !counted) drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
+  }
+  for (const record of records.values()) {
+    const what = interfaceDrift(record, links.get(record.name), committed)
+    if (what !== undefined) drift.set(`interface:${record.name}`, what)
+  }
+  return interfaces
+}
+
+function interfaceDrift(record: SlotRecord, link: Link | undefined, committed: Generation | undefined): string | undefined {
+  if (!link) return 'the interface is gone'
+  const ours = link.programs.find(({ generation }) => generation !== undefined)
+  if (link.ifindex !== record.ifindex && !ours) return 'the interface was removed and made again since the last apply'
+  if (!ours) return link.programs.length > 0 ? 'another program was attached in place of ours' : 'detached since the last apply'
+  if (ours.generation !== committed?.number) return `runs generation ${ours.generation}, left by an interrupted apply`
+  if (MODE_NUMBERS[ours.mode] !== record.mode) return `attached in ${ours.mode} mode, not as the last apply did`
+  return undefined
+}
+
+/** Adds to each program whose it is; foreign ones also get their load time, which netlink does not say. */
+async function withOwners(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<string, Link>> {
+  const generations = new Map(instance.generations.map(({ program, number }) => [program.id, number]))
+  const foreign = [
+    ...new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)).filter((id) => !generations.has(id))),
+  ]
+  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as { id: number; loaded_at?: number }[]
+  const loadedAt = new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
+  const own = (link: RawLink): Link => ({
+    ...link,
+    programs: link.programs.map(
+      (program): AttachedProgram => ({ ...program, loadedAt: loadedAt.get(program.id) ?? 0, generation: generations.get(program.id) }),
+    ),
+  })
+  return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))
+}
+
+/** Pin directories that an interrupted apply left, and those of another ABI once ours is committed. */
+function leftovers(paths: Paths, instance: Instance, committed: Generation | undefined): string[] {
+  const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]
+  return [
+    ...generations.filter((number) => number !== committed?.number).map((number) => paths.generation(number)),
+    ...(committed?.meta ? instance.others.map((name) => `${paths.instance}/${name}`) : []),
+  ]
+}

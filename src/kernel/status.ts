@@ -1,0 +1,82 @@
+// What is live, with its counters: everything `xdp status` reports.
+
+import { availableParallelism } from 'node:os'
+import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
+import type { Link } from '../model/live.ts'
+import { countPrefixes } from '../model/ranges.ts'
+import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
+import type { List } from '../model/state.ts'
+import { readCounters, verdictOf } from './counters.ts'
+import { type Observation, observe } from './observe.ts'
+
+const iso = (seconds: number): string => new Date(seconds * 1000).toISOString().replace('.000Z', 'Z')
+
+/** Prefixes of the smallest cover, over all scopes and both families. */
+const prefixesOf = ({ sets }: List): number =>
+  sets.reduce((sum, { addresses }) => sum + countPrefixes(addresses.v4) + countPrefixes(addresses.v6), 0)
+
+function interfaceStatus(link: Link, since: number, counts: ReadonlyMap<ReasonName, Count>): InterfaceStatus[] {
+  const program = link.programs.find(({ generation }) => generation !== undefined)
+  if (!program) return []
+  const none: Record<Verdict, number> = { pass: 0, drop: 0, tx: 0, redirect: 0, aborted: 0 }
+  const packets = { ...none }
+  const bytes = { ...none }
+  const reasons: Partial<Record<ReasonName, Count>> = {}
+  for (const [reason, count] of counts) {
+    const verdict = verdictOf(reason)
+    packets[verdict] += count.packets
+    bytes[verdict] += count.bytes
+    if (count.packets > 0) reasons[reason] = count
+  }
+  return [{ name: link.name, ifindex: link.ifindex, mode: program.mode, program_id: program.id, since: iso(since), packets, bytes, reasons }]
+}
+
+/** Kernel memory of the shared maps; per-CPU maps exist once for every CPU. */
+const sharedMemory = (): number =>
+  Object.values(SHARED_MAPS).reduce((sum, { type, valueSize, entries }) => {
+    return sum + valueSize * entries * (type === 'percpu_array' ? availableParallelism() : 1)
+  }, 0)
+
+function programStatus(live: Observation): Status['program'] {
+  const { program } = live.state
+  return program && { digest: program.digest, tag: live.committed?.program.tag ?? '', abi: program.abi }
+}
+
+/** Reads the live state and its counters. */
+export async function readStatus(paths: Paths): Promise<Status> {
+  const live = await observe(paths)
+  const records = live.instance.attachments ?? []
+  const attached = [...live.state.interfaces.keys()].flatMap((name) => {
+    const slot = live.slots.interfaces.get(name)
+    const link = live.links.get(name)
+    return slot !== undefined && link ? [{ slot, link }] : []
+  })
+  const lists = [...live.state.lists.values()].flatMap((list) => {
+    const slot = live.slots.lists.get(list.name)
+    return slot === undefined ? [] : [{ slot, list }]
+  })
+  const counters = await readCounters(
+    paths,
+    attached.map(({ slot }) => slot),
+    lists.map(({ slot }) => slot),
+  )
+  return {
+    interfaces: attached.flatMap(({ slot, link }) =>
+      interfaceStatus(link, Number(records[slot]?.since ?? 0n), counters.interfaces.get(slot) ?? new Map()),
+    ),
+    lists: lists.map(({ slot, list }) => ({
+      name: list.name,
+      kind: list.kind,
+      prefixes: prefixesOf(list),
+      ...(counters.lists.get(slot) ?? { packets: 0, bytes: 0 }),
+    })),
+    policy: live.state.policy,
+    program: programStatus(live),
+    generation: live.generation,
+    committed_at: live.committedAt > 0 ? iso(live.committedAt) : undefined,
+    memory: (live.committed?.memory ?? 0) + (live.instance.attachments ? sharedMemory() : 0),
+    drift: live.drift.size > 0,
+    drifted: [...live.drift].map(([key, what]) => ({ key, what })),
+    leftovers: live.leftovers,
+  }
+}

@@ -1,0 +1,154 @@
+// The pipeline: load → observe → diff → order → guard → lower → execute → verify. Every command that looks at or
+// changes the kernel goes through here; nothing here decides what only the planner may decide.
+
+import { pinPaths } from './abi/paths.ts'
+import { type Diagnostic, XdpError } from './diagnostics.ts'
+import { examineHost } from './kernel/doctor.ts'
+import { execute } from './kernel/execute.ts'
+import { type Host, requireHost } from './kernel/host.ts'
+import { acquireLock } from './kernel/lock.ts'
+import { commandLines, lower, type Target } from './kernel/lower.ts'
+import { type BpfObject, loadObject } from './kernel/object.ts'
+import { type Observation, observe } from './kernel/observe.ts'
+import { buildProbes } from './kernel/probe.ts'
+import { readStatus as readKernelStatus } from './kernel/status.ts'
+import { type Query, why as askWhy } from './kernel/why.ts'
+import type { Desired } from './model/desired.ts'
+import type { Live } from './model/live.ts'
+import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
+import { EMPTY_STATE, type State } from './model/state.ts'
+import type { Plan } from './plan/change.ts'
+import { guard, guardNamespace } from './plan/guard.ts'
+import { desiredState, plan, planDestroy } from './plan/plan.ts'
+import { compileImage } from './tables/image.ts'
+
+export type { Host, Query }
+
+/** Asked before anything is changed; false = leave everything as it is. */
+export type Approve = (plan: Plan, live: Live) => Promise<boolean>
+
+export interface Applied {
+  readonly plan: Plan
+  readonly result: ApplyResult
+}
+
+const pathsOf = (host: Host): ReturnType<typeof pinPaths> => pinPaths(host.bpffs, host.instance)
+const now = (): number => Math.floor(Date.now() / 1000)
+
+function refuse(diagnostics: readonly Diagnostic[]): void {
+  if (diagnostics.length > 0) throw new XdpError(diagnostics)
+}
+
+async function planFor(host: Host, desired: Desired): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
+  await requireHost(host)
+  host.progress?.('reading the live state')
+  const [live, object] = await Promise.all([observe(pathsOf(host)), loadObject()])
+  refuse(guard(desired, live))
+  host.progress?.('comparing')
+  return { plan: plan(desired, live, object.program), live, object }
+}
+
+/** Whether the plan needs a new policy generation; changes of interfaces alone do not. */
+const needsGeneration = (made: Plan): boolean => made.changes.some(({ kind }) => kind !== 'interface')
+
+function targetOf(made: Plan, state: State, live: Observation, object: BpfObject): Target {
+  const fresh = needsGeneration(made)
+  const generation = fresh ? live.lastGeneration + 1 : live.generation
+  const meta = { generation, netns: live.ownNetns, objectDigest: object.digest }
+  return {
+    generation,
+    image: fresh ? compileImage({ state, slots: made.slots.lists, meta }) : undefined,
+    object: object.path,
+    now: now(),
+  }
+}
+
+/**
+ * What apply would do, and the commands it would run (computed when asked for). Throws XdpError where a guard refuses
+ * or the kernel cannot be read.
+ */
+export async function reconcilePlan(
+  host: Host,
+  desired: Desired,
+): Promise<{ plan: Plan; live: Live; readonly commands: readonly string[] }> {
+  const { plan: made, live, object } = await planFor(host, desired)
+  return {
+    plan: made,
+    live,
+    get commands() {
+      if (made.changes.length === 0) return []
+      const target = targetOf(made, desiredState(desired, live, object.program), live, object)
+      return commandLines(lower(made, live, pathsOf(host), target), pathsOf(host))
+    },
+  }
+}
+
+/** Nothing to change and nothing to tidy up. */
+const idle = (made: Plan, live: Live): boolean => made.changes.length === 0 && live.leftovers.length === 0
+
+const UNCHANGED: ApplyResult = {
+  changed: false,
+  applied: [],
+  verified: true,
+  probes: { run: 0, passed: 0 },
+  rolled_back: false,
+}
+
+async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
+  await requireHost(host)
+  const waiting = (holder: string): void => host.progress?.(`waiting for the lock held by ${holder}`)
+  const lock = await acquireLock(host.bpffs, host.instance, host.lockTimeoutMs, waiting)
+  try {
+    return await body()
+  } finally {
+    await lock.release()
+  }
+}
+
+/** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */
+export async function reconcileApply(host: Host, desired: Desired, approve: Approve): Promise<Applied | 'declined'> {
+  return withLock(host, async () => {
+    const { plan: made, live, object } = await planFor(host, desired)
+    if (idle(made, live)) return { plan: made, result: UNCHANGED }
+    if (!(await approve(made, live))) return 'declined'
+    host.progress?.('compiling the tables')
+    const state = desiredState(desired, live, object.program)
+    const target = targetOf(made, state, live, object)
+    const steps = lower(made, live, pathsOf(host), target)
+    const { probes } = await execute({ host, paths: pathsOf(host), steps, probes: buildProbes(state), now: target.now })
+    return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key), probes } }
+  })
+}
+
+/** Removes everything that is ours and nothing else. */
+export async function reconcileDestroy(host: Host, approve: Approve): Promise<Applied | 'declined'> {
+  return withLock(host, async () => {
+    const paths = pathsOf(host)
+    const live = await observe(paths)
+    refuse(guardNamespace(live))
+    const made = planDestroy(live)
+    if (idle(made, live)) return { plan: made, result: UNCHANGED }
+    if (!(await approve(made, live))) return 'declined'
+    const target: Target = { generation: live.generation, image: undefined, object: '', now: now() }
+    const steps = lower(made, live, paths, target)
+    await execute({ host, paths, steps: { ...steps, program: undefined, remove: [paths.instance] }, probes: [], now: target.now })
+    return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key) } }
+  })
+}
+
+/** What is live, with counters. */
+export async function readStatus(host: Host): Promise<Status> {
+  await requireHost(host)
+  return readKernelStatus(pathsOf(host))
+}
+
+/** The verdict that a packet gets live and in the file. Without a file (`desired` undefined) only the live one. */
+export async function why(host: Host, desired: Desired | undefined, query: Query): Promise<WhyResult> {
+  await requireHost(host)
+  return askWhy(pathsOf(host), desired, query)
+}
+
+/** What doctor finds on this host. */
+export async function examine(host: Host, desired: Desired | undefined): Promise<readonly Check[]> {
+  return examineHost(host, pathsOf(host), desired?.state ?? EMPTY_STATE)
+}
