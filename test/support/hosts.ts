@@ -1,0 +1,189 @@
+// Test hosts: network namespaces joined by veth pairs, a private bpffs, and the built command line run inside. All of
+// it is made by a test and removed by it, whatever happened in between.
+
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
+
+export interface Output {
+  readonly exitCode: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** One link of the filtering host to its peer, with addresses on both ends. */
+export interface Wire {
+  /** Name of the filtered end, e.g. `eth0`. */
+  readonly name: string
+  /** Addresses with prefix length of the filtered end and of the peer's. */
+  readonly addresses: readonly string[]
+  readonly peerAddresses: readonly string[]
+  readonly mtu?: number
+}
+
+/** eth0: 192.0.2.1 and 2001:db8::1; its peer has .2 and .3, ::2 and ::3. */
+export const ETH0: Wire = {
+  name: 'eth0',
+  addresses: ['192.0.2.1/24', '2001:db8::1/64'],
+  peerAddresses: ['192.0.2.2/24', '192.0.2.3/24', '2001:db8::2/64', '2001:db8::3/64'],
+}
+
+/** eth1: 198.51.100.1 and 2001:db8:1::1; its peer has .2 and ::2. */
+export const ETH1: Wire = {
+  name: 'eth1',
+  addresses: ['198.51.100.1/24', '2001:db8:1::1/64'],
+  peerAddresses: ['198.51.100.2/24', '2001:db8:1::2/64'],
+}
+
+let laboratories = 0
+
+/** A filtering host (namespace `host`) and a peer (namespace `peer`). */
+export class Lab {
+  readonly host: string
+  readonly peer: string
+  readonly directory: string
+  readonly bpffs: string
+  #closed = false
+
+  constructor(wires: readonly Wire[] = [ETH0]) {
+    const id = `xdp${process.pid}-${++laboratories}`
+    this.host = `${id}h`
+    this.peer = `${id}p`
+    this.directory = mkdtempSync(join(tmpdir(), 'xdp-lab-'))
+    this.bpffs = join(this.directory, 'bpffs')
+    try {
+      mkdirSync(this.bpffs)
+      sh('mount', '-t', 'bpf', 'bpf', this.bpffs)
+      for (const name of [this.host, this.peer]) {
+        sh('ip', 'netns', 'add', name)
+        this.in(name, 'ip', 'link', 'set', 'lo', 'up')
+        // Neighbour discovery of fresh addresses would make the first packets of a test a matter of luck.
+        this.in(name, 'sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.all.accept_dad=0')
+      }
+      for (const wire of wires) this.plug(wire)
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** Name of the peer's end of a wire. */
+  peerEnd(name: string): string {
+    return `p-${name}`
+  }
+
+  /** Makes a veth pair between host and peer. */
+  plug(wire: Wire): void {
+    const far = this.peerEnd(wire.name)
+    sh('ip', 'link', 'add', wire.name, 'netns', this.host, 'type', 'veth', 'peer', 'name', far, 'netns', this.peer)
+    const ends = [
+      [this.host, wire.name, wire.addresses],
+      [this.peer, far, wire.peerAddresses],
+    ] as const
+    for (const [netns, device, addresses] of ends) {
+      if (wire.mtu) this.in(netns, 'ip', 'link', 'set', device, 'mtu', `${wire.mtu}`)
+      for (const address of addresses) {
+        this.in(netns, 'ip', 'addr', 'add', address, 'dev', device, ...(address.includes(':') ? ['nodad'] : []))
+      }
+      this.in(netns, 'ip', 'link', 'set', device, 'up')
+    }
+  }
+
+  unplug(name: string): void {
+    this.in(this.host, 'ip', 'link', 'del', name)
+  }
+
+  /** Runs a command in a namespace and returns its stdout; throws on failure. */
+  in(netns: string, ...argv: readonly string[]): string {
+    return sh('nsenter', `--net=/run/netns/${netns}`, ...argv)
+  }
+
+  /** Writes a file into the laboratory's directory and returns its path. */
+  write(name: string, text: string): string {
+    const path = join(this.directory, name)
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, text)
+    return path
+  }
+
+  /** argv that runs the built command line in the filtering host's namespace. */
+  argv(...args: readonly string[]): string[] {
+    return ['nsenter', `--net=/run/netns/${this.host}`, process.execPath, CLI, '--bpffs', this.bpffs, ...args]
+  }
+
+  /** Runs `xdp …` on the filtering host, in the laboratory's directory. */
+  async xdp(...args: readonly string[]): Promise<Output> {
+    const [file, ...rest] = this.argv(...args) as [string, ...string[]]
+    return capture(file, rest, this.directory)
+  }
+
+  /** Starts `xdp …` and hands out the process, for tests that kill it. */
+  start(...args: readonly string[]): ReturnType<typeof spawn> {
+    const [file, ...rest] = this.argv(...args) as [string, ...string[]]
+    return spawn(file, rest, { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'] })
+  }
+
+  /** Runs `xdp …` and expects exit status 0; returns stdout. */
+  async ok(...args: readonly string[]): Promise<string> {
+    const { exitCode, stdout, stderr } = await this.xdp(...args)
+    if (exitCode !== 0) throw new Error(`xdp ${args.join(' ')} exited with ${exitCode}\n${stdout}\n${stderr}`)
+    return stdout
+  }
+
+  /** How many of `count` pings from the peer are answered. */
+  async ping(target: string, { source, count = 2 }: { source?: string; count?: number } = {}): Promise<number> {
+    const from = source ? ['-I', source] : []
+    const { stdout } = await capture('nsenter', [
+      `--net=/run/netns/${this.peer}`,
+      ...['ping', '-n', '-q', '-c', `${count}`, '-i', '0.05', '-W', '1', ...from, target],
+    ])
+    return Number(/(\d+) received/.exec(stdout)?.[1] ?? '-1')
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const name of [this.host, this.peer]) attempt('ip', 'netns', 'del', name)
+    attempt('umount', this.bpffs)
+    rmSync(this.directory, { recursive: true, force: true })
+  }
+}
+
+async function capture(file: string, args: readonly string[], cwd?: string): Promise<Output> {
+  try {
+    const { stdout, stderr } = await run(file, [...args], { ...(cwd ? { cwd } : {}), maxBuffer: 1 << 28 })
+    return { exitCode: 0, stdout, stderr }
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code?: unknown; stdout?: string; stderr?: string }
+    if (typeof code !== 'number') throw error
+    return { exitCode: code, stdout: stdout ?? '', stderr: stderr ?? '' }
+  }
+}
+
+function sh(file: string, ...args: readonly string[]): string {
+  return execFileSync(file, [...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+function attempt(file: string, ...args: readonly string[]): void {
+  try {
+    sh(file, ...args)
+  } catch {
+    // Not made yet, or gone already.
+  }
+}
+
+/** Ids of every BPF program and map of the machine that belongs to us, by name. */
+export function ourObjects(): { programs: number[]; maps: number[] } {
+  const names = ['xdp_filter', 'explain', 'table_write', 'table_read', 'policy', 'verdict_stats', 'list_stats', 'interface_index', 'attachments']
+  const ids = (kind: string): number[] =>
+    (JSON.parse(sh('bpftool', '-j', kind, 'show')) as { id: number; name?: string }[])
+      .filter(({ name }) => name !== undefined && names.includes(name))
+      .map(({ id }) => id)
+  return { programs: ids('prog'), maps: ids('map') }
+}

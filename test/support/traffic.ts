@@ -1,0 +1,65 @@
+// Traffic whose every packet is accounted for: what the sender's kernel took, what the veth dropped for want of room,
+// and what arrived at the UDP layer of the filtering host (nobody listens there, so all of it counts as "no port").
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Lab } from './hosts.ts'
+
+const SENDER = fileURLToPath(new URL('./sender.mjs', import.meta.url))
+const PORT = 9
+
+export interface Arrivals {
+  readonly v4: number
+  readonly v6: number
+}
+
+/** Datagrams that reached the UDP layer of the filtering host so far. */
+export function arrivals(lab: Lab): Arrivals {
+  const snmp = lab.in(lab.host, 'cat', '/proc/net/snmp')
+  const [names, values] = snmp.split('\n').filter((line) => line.startsWith('Udp:')).map((line) => line.split(/\s+/)) as [string[], string[]]
+  const v4 = ['InDatagrams', 'NoPorts', 'InErrors'].reduce((sum, name) => sum + Number(values[names.indexOf(name)]), 0)
+  const snmp6 = lab.in(lab.host, 'cat', '/proc/net/snmp6')
+  const v6 = ['Udp6InDatagrams', 'Udp6NoPorts', 'Udp6InErrors'].reduce(
+    (sum, name) => sum + Number(new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(snmp6)?.[1] ?? '0'),
+    0,
+  )
+  return { v4, v6 }
+}
+
+/** Packets that the wire itself lost since it was made, because the receiving end had no room. */
+export function wireDrops(lab: Lab, wire: string): number {
+  const read = (netns: string, device: string): number[] => {
+    const [link] = JSON.parse(lab.in(netns, 'ip', '-j', '-s', 'link', 'show', 'dev', device)) as [
+      { stats64: { rx: { dropped: number; missed_errors?: number; over_errors?: number }; tx: { dropped: number } } },
+    ]
+    return [link.stats64.tx.dropped, link.stats64.rx.dropped]
+  }
+  const [peerTx = 0] = read(lab.peer, lab.peerEnd(wire))
+  return peerTx
+}
+
+export interface Flood {
+  /** Stops and returns what each source sent. */
+  readonly stop: () => Promise<Record<string, number>>
+}
+
+/** Sends from each source to its target until stopped; resolves when the first datagrams are under way. */
+export async function flood(lab: Lab, pairs: readonly { readonly source: string; readonly target: string }[]): Promise<Flood> {
+  const arguments_ = [SENDER, `${PORT}`, ...pairs.map(({ source, target }) => `${source}>${target}`)]
+  const child = spawn('nsenter', [`--net=/run/netns/${lab.peer}`, process.execPath, ...arguments_], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+  })
+  await once(child.stdout, 'data')
+  return {
+    stop: async () => {
+      child.stdin.end()
+      await once(child, 'close')
+      return JSON.parse(output.split('\n')[1] ?? '{}') as Record<string, number>
+    },
+  }
+}
