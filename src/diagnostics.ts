@@ -21,6 +21,37 @@ export type Exit = (typeof EXIT)[keyof typeof EXIT]
 
 /** Code → short name and exit status. E0xx config, E1xx host, kernel and tools, E2xx guards, E3xx usage; W… warnings. */
 export const CODES = {
+  E001: { name: 'file-missing', exit: EXIT.noInput },
+  E002: { name: 'file-unreadable', exit: EXIT.noInput },
+  E003: { name: 'file-too-large', exit: EXIT.badConfig },
+  E004: { name: 'not-text', exit: EXIT.badConfig },
+  E005: { name: 'yaml-syntax', exit: EXIT.badConfig },
+  E006: { name: 'empty-file', exit: EXIT.badConfig },
+  E007: { name: 'several-documents', exit: EXIT.badConfig },
+  E008: { name: 'duplicate-key', exit: EXIT.badConfig },
+  E009: { name: 'bad-alias', exit: EXIT.badConfig },
+  E010: { name: 'unknown-key', exit: EXIT.badConfig },
+  E011: { name: 'missing-key', exit: EXIT.badConfig },
+  E012: { name: 'wrong-type', exit: EXIT.badConfig },
+  E013: { name: 'bad-value', exit: EXIT.badConfig },
+  E014: { name: 'no-value', exit: EXIT.badConfig },
+  E015: { name: 'unquoted', exit: EXIT.badConfig },
+  E016: { name: 'unsupported-version', exit: EXIT.badConfig },
+  E020: { name: 'bad-address', exit: EXIT.badConfig },
+  E021: { name: 'host-bits', exit: EXIT.badConfig },
+  E022: { name: 'prefix-length', exit: EXIT.badConfig },
+  E023: { name: 'reversed-range', exit: EXIT.badConfig },
+  E024: { name: 'mixed-range', exit: EXIT.badConfig },
+  E025: { name: 'mapped-ipv4', exit: EXIT.badConfig },
+  E026: { name: 'entry-source', exit: EXIT.badConfig },
+  E027: { name: 'ports-without-protocol', exit: EXIT.badConfig },
+  E028: { name: 'bad-port', exit: EXIT.badConfig },
+  E029: { name: 'bad-protocol', exit: EXIT.badConfig },
+  E030: { name: 'bad-name', exit: EXIT.badConfig },
+  E031: { name: 'duplicate-name', exit: EXIT.badConfig },
+  E032: { name: 'reserved-name', exit: EXIT.badConfig },
+  E033: { name: 'bad-interface-name', exit: EXIT.badConfig },
+  E034: { name: 'no-interfaces', exit: EXIT.badConfig },
   E100: { name: 'tool-missing', exit: EXIT.unavailable },
   E101: { name: 'command-failed', exit: EXIT.failed },
   E102: { name: 'mode-unsupported', exit: EXIT.unavailable },
@@ -44,6 +75,8 @@ export const CODES = {
   E301: { name: 'declined', exit: EXIT.failed },
   E302: { name: 'interrupted', exit: EXIT.failed },
   E999: { name: 'internal', exit: EXIT.bug },
+  W001: { name: 'everything-passes', exit: EXIT.ok },
+  W002: { name: 'everything-dropped', exit: EXIT.ok },
   W200: { name: 'interface-skipped', exit: EXIT.ok },
   W201: { name: 'peer-offload-lost', exit: EXIT.ok },
   W202: { name: 'interface-down', exit: EXIT.ok },
@@ -79,11 +112,14 @@ export interface Diagnostic {
 /** An expected failure, thrown at room edges. Anything else that is thrown is a bug of ours (exit 70). */
 export class XdpError extends Error {
   readonly diagnostics: readonly Diagnostic[]
+  /** How many more there are than `diagnostics` lists. */
+  readonly omitted: number
 
-  constructor(diagnostics: readonly Diagnostic[], options?: ErrorOptions) {
+  constructor(diagnostics: readonly Diagnostic[], options: ErrorOptions & { readonly omitted?: number } = {}) {
     super(diagnostics.map(({ code, message }) => `${code} ${message}`).join('\n'), options)
     this.name = 'XdpError'
     this.diagnostics = diagnostics
+    this.omitted = options.omitted ?? 0
   }
 
   /** The exit status of the first error. */
