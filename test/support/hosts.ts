@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
+export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
 
 export interface Output {
   readonly exitCode: number
@@ -49,6 +49,8 @@ export class Lab {
   readonly peer: string
   readonly directory: string
   readonly bpffs: string
+  /** The command line under test; a test of updates points it at another build. */
+  cli = CLI
   #closed = false
 
   constructor(wires: readonly Wire[] = [ETH0]) {
@@ -114,7 +116,7 @@ export class Lab {
 
   /** argv that runs the built command line in the filtering host's namespace. */
   argv(...args: readonly string[]): string[] {
-    return ['nsenter', `--net=/run/netns/${this.host}`, process.execPath, CLI, '--bpffs', this.bpffs, ...args]
+    return ['nsenter', `--net=/run/netns/${this.host}`, process.execPath, this.cli, '--bpffs', this.bpffs, ...args]
   }
 
   /** Runs `xdp …` on the filtering host, in the laboratory's directory. */

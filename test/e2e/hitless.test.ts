@@ -1,0 +1,93 @@
+// Traffic at full rate while the policy changes under it: of two sources, one passes and one is blocked in every
+// version of the policy. Not one packet of the first may be lost, not one of the second may get through.
+
+import { appendFileSync, cpSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { CLI, ETH0, ETH1, Lab } from '../support/hosts.ts'
+import { arrivals, flood, wireDrops } from '../support/traffic.ts'
+
+const EDITS = 100
+
+let lab: Lab
+
+/** IPv4 from the peer passes and its IPv6 is blocked in every edition; everything else changes. */
+const edition = (number: number): string => `version: 1
+interfaces: { eth0: {}, eth1: {} }
+policy: { default: ${number % 3 === 0 ? 'drop' : 'pass'} }
+allowlist:
+  - 192.0.2.0/24
+blocklist:
+  - 2001:db8::2
+  - ${number % 2 === 0 ? '192.0.2.0/25' : '198.51.100.77'}
+  - 203.0.113.${number}
+  - { name: moving, cidr: 2001:db8:${number.toString(16)}::/48 }
+`
+
+/** Neighbours must be known before a policy blocks their discovery. */
+async function meet(): Promise<void> {
+  expect(await lab.ping('192.0.2.1')).toBe(2)
+  expect(await lab.ping('2001:db8::1', { source: '2001:db8::2' })).toBe(2)
+  const hardware = (netns: string, device: string): string =>
+    (JSON.parse(lab.in(netns, 'ip', '-j', 'link', 'show', 'dev', device)) as [{ address: string }])[0].address
+  lab.in(lab.peer, 'ip', 'neigh', 'replace', '2001:db8::1', 'lladdr', hardware(lab.host, 'eth0'), 'dev', lab.peerEnd('eth0'), 'nud', 'permanent')
+  lab.in(lab.peer, 'ip', 'neigh', 'replace', '192.0.2.1', 'lladdr', hardware(lab.host, 'eth0'), 'dev', lab.peerEnd('eth0'), 'nud', 'permanent')
+}
+
+async function judged(body: () => Promise<void>): Promise<void> {
+  const start = arrivals(lab)
+  const dropsBefore = wireDrops(lab, 'eth0')
+  const traffic = await flood(lab, [
+    { source: '192.0.2.2', target: '192.0.2.1' },
+    { source: '2001:db8::2', target: '2001:db8::1' },
+  ])
+  await body()
+  const sent = await traffic.stop()
+  const end = arrivals(lab)
+  const lostOnTheWire = wireDrops(lab, 'eth0') - dropsBefore
+  expect(sent['192.0.2.2']).toBeGreaterThan(1000)
+  expect(sent['2001:db8::2']).toBeGreaterThan(1000)
+  expect(end.v6 - start.v6, 'blocked packets that got through').toBe(0)
+  const lost = (sent['192.0.2.2'] ?? 0) - (end.v4 - start.v4)
+  expect(lost, `passing packets that were lost (the wire itself lost ${lostOnTheWire})`).toBeLessThanOrEqual(lostOnTheWire)
+  expect(lost).toBeGreaterThanOrEqual(0)
+}
+
+beforeAll(async () => {
+  lab = new Lab([ETH0, ETH1])
+  await meet()
+  lab.write('xdp.yaml', edition(0))
+  await lab.ok('apply', '--auto-approve')
+})
+afterAll(() => lab.close())
+
+test(`${EDITS} edits of lists and default under traffic misjudge no packet`, { timeout: 240_000 }, async () => {
+  await judged(async () => {
+    for (let number = 1; number <= EDITS; number++) {
+      lab.write('xdp.yaml', edition(number))
+      await lab.ok('apply', '--auto-approve')
+    }
+  })
+  expect(JSON.parse(await lab.ok('status', '--json')).generation).toBe(EDITS + 1)
+})
+
+test('a new build of the program takes over under traffic, and its counters go on', { timeout: 60_000 }, async () => {
+  const other = join(lab.directory, 'other')
+  cpSync(dirname(CLI), other, { recursive: true })
+  appendFileSync(join(other, 'bpf/xdp.bpf.o'), 'another build')
+  const status = async () => JSON.parse(await lab.ok('status', '--json'))
+  const before = await status()
+  lab.cli = join(other, 'cli.js')
+  await judged(async () => {
+    const plan = JSON.parse(await lab.ok('plan', '--json'))
+    expect(plan.changes).toMatchObject([{ op: 'update', kind: 'program', impact: 'hitless', reason: 'program-changed' }])
+    await lab.ok('apply', '--auto-approve')
+  })
+  const after = await status()
+  expect(after.program.digest).not.toBe(before.program.digest)
+  expect(after.interfaces[0].packets.drop).toBeGreaterThan(before.interfaces[0].packets.drop)
+  expect(after.lists.find(({ name }: { name: string }) => name === 'blocklist').packets).toBeGreaterThan(
+    before.lists.find(({ name }: { name: string }) => name === 'blocklist').packets,
+  )
+  lab.cli = CLI
+})

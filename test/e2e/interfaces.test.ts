@@ -1,0 +1,188 @@
+// Interfaces: two of them, one that goes and comes back, one that somebody else uses, one that cannot do the mode.
+
+import { execFileSync } from 'node:child_process'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { buildObject } from '../support/objects.ts'
+import { ETH0, ETH1, Lab, ourObjects } from '../support/hosts.ts'
+
+let lab: Lab
+
+beforeEach(() => {
+  lab = new Lab([ETH0, ETH1])
+})
+afterEach(() => lab.close())
+
+const config = (interfaces: string, rest = 'blocklist: [192.0.2.2, 198.51.100.2]'): string =>
+  `version: 1\ninterfaces:\n${interfaces}\n${rest}\n`
+
+const attachedOn = (device: string): { id: number; mode: number }[] => {
+  const [link] = JSON.parse(lab.in(lab.host, 'ip', '-j', '-d', 'link', 'show', 'dev', device)) as [
+    { xdp?: { attached?: { mode: number; prog: { id: number } }[] } },
+  ]
+  return (link.xdp?.attached ?? []).map(({ mode, prog }) => ({ mode, id: prog.id }))
+}
+
+/** Attaches a program that is not ours. */
+function attachForeign(device: string, type: 'xdpdrv' | 'xdpgeneric'): number {
+  const object = buildObject('xdp_pass', 'SEC("xdp.frags") int foreign_pass(struct xdp_md *ctx) { return XDP_PASS; }')
+  const pin = `${lab.bpffs}/foreign`
+  lab.in(lab.host, 'bpftool', 'prog', 'load', object, pin, 'type', 'xdp')
+  lab.in(lab.host, 'bpftool', 'net', 'attach', type, 'pinned', pin, 'dev', device)
+  return attachedOn(device)[0]?.id ?? 0
+}
+
+test('two interfaces share a policy and count apart; removing one from the file detaches it alone', async () => {
+  lab.write('xdp.yaml', config('  eth0: { mode: native }\n  eth1: { mode: generic }'))
+  await lab.ok('apply', '--auto-approve')
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+  expect(await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 3 })).toBe(0)
+  const status = JSON.parse(await lab.ok('status', '--json'))
+  expect(status.interfaces).toMatchObject([
+    { name: 'eth0', mode: 'native', packets: { drop: 1 } },
+    { name: 'eth1', mode: 'generic', packets: { drop: 3 } },
+  ])
+  lab.write('xdp.yaml', config('  eth0: { mode: native }'))
+  expect(await lab.ok('plan')).toContain('- interface eth1')
+  await lab.ok('apply', '--auto-approve')
+  expect(attachedOn('eth1')).toEqual([])
+  expect(await lab.ping('198.51.100.1', { source: '198.51.100.2' })).toBe(2)
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+  expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+  await lab.ok('destroy', '--auto-approve')
+})
+
+test('an interface that was removed and made again is drift, and the next apply filters it again', async () => {
+  lab.write('xdp.yaml', config('  eth0: {}\n  eth1: { missing: skip }'))
+  await lab.ok('apply', '--auto-approve')
+  lab.unplug('eth1')
+  expect(await lab.ok('plan')).toContain('eth1')
+  lab.plug(ETH1)
+  expect(await lab.ping('198.51.100.1', { source: '198.51.100.2' })).toBe(2)
+  const plan = JSON.parse(await lab.ok('plan', '--json'))
+  expect(plan.drift).toMatchObject([{ key: 'interface:eth1' }])
+  expect(plan.changes).toMatchObject([{ op: 'create', kind: 'interface', key: 'interface:eth1', reason: 'drift' }])
+  await lab.ok('apply', '--auto-approve')
+  expect(await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 1 })).toBe(0)
+  expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+})
+
+test('an interface that is not there is an error that names those that are; with missing: skip it is left out', async () => {
+  lab.write('xdp.yaml', config('  eth0: {}\n  eth7: {}'))
+  const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+  expect(exitCode).toBe(69)
+  expect(stderr).toContain('xdp.yaml:4:3: error[E103 interface-missing]')
+  expect(ourObjects()).toEqual({ programs: [], maps: [] })
+  lab.write('xdp.yaml', config('  eth0: {}\n  eth7: { missing: skip }'))
+  await lab.ok('apply', '--auto-approve')
+  expect(attachedOn('eth0')).toHaveLength(1)
+})
+
+test('a program that somebody detached or replaced by hand is drift, and is put back', async () => {
+  lab.write('xdp.yaml', config('  eth0: {}'))
+  await lab.ok('apply', '--auto-approve')
+  lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpdrv', 'dev', 'eth0')
+  const plan = await lab.ok('plan')
+  expect(plan).toContain('! ')
+  expect(plan).toContain('detached since the last apply')
+  await lab.ok('apply', '--auto-approve')
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+})
+
+test('an entry written into the live tables by hand is drift, and is taken out', async () => {
+  lab.write('xdp.yaml', config('  eth0: {}', 'policy: { default: pass }\nblocklist: [203.0.113.9]'))
+  await lab.ok('apply', '--auto-approve')
+  const policy = `${lab.bpffs}/xdp-as-code/default/gen-1/policy`
+  // Line 0 is the settings; their flags (bytes 4 to 7) say what the default verdict is.
+  const [line] = [JSON.parse(lab.in(lab.host, 'bpftool', '-j', 'map', 'lookup', 'pinned', policy, 'key', '0', '0', '0', '0'))] as [{ value: string[] }]
+  const bytes = line.value.map((byte) => byte.slice(2))
+  bytes[4] = '01'
+  lab.in(lab.host, 'bpftool', 'map', 'update', 'pinned', policy, 'key', '0', '0', '0', '0', 'value', 'hex', ...bytes)
+  expect(await lab.ping('192.0.2.1', { count: 1 })).toBe(0)
+  const plan = JSON.parse(await lab.ok('plan', '--json'))
+  expect(plan.drift).toMatchObject([{ key: 'policy' }])
+  expect(plan.changes).toMatchObject([{ op: 'update', kind: 'policy', reason: 'drift' }])
+  await lab.ok('apply', '--auto-approve')
+  expect(await lab.ping('192.0.2.1')).toBe(2)
+})
+
+describe('a foreign program', () => {
+  test.each(['xdpdrv', 'xdpgeneric'] as const)('attached by %s is never replaced unasked', async (type) => {
+    const id = attachForeign('eth0', type)
+    lab.write('xdp.yaml', config('  eth0: {}'))
+    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+    expect(exitCode).toBe(4)
+    expect(stderr).toContain('E200 foreign-program')
+    expect(stderr).toContain(`id ${id}`)
+    expect(stderr).toContain('foreign_pass')
+    expect(stderr).toContain('on_conflict: replace')
+    expect(attachedOn('eth0')).toMatchObject([{ id }])
+    expect(ourObjects()).toEqual({ programs: [], maps: [] })
+  })
+
+  test.each(['xdpdrv', 'xdpgeneric'] as const)('attached by %s gives way to on_conflict: replace', async (type) => {
+    attachForeign('eth0', type)
+    lab.write('xdp.yaml', config('  eth0: { on_conflict: replace }'))
+    expect(await lab.ok('plan')).toContain(type === 'xdpdrv' ? 'hitless' : 'traffic-gap')
+    await lab.ok('apply', '--auto-approve')
+    expect(attachedOn('eth0')).toMatchObject([{ mode: 1 }])
+    expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+    await lab.ok('destroy', '--auto-approve')
+    expect(attachedOn('eth0')).toEqual([])
+  })
+})
+
+describe('a mode', () => {
+  test('that the driver lacks is an error with the kernel’s words, the line that permits generic, and nothing left', async () => {
+    lab.write('xdp.yaml', config('  eth0: {}\n  lo: { mode: native }'))
+    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+    expect(exitCode).toBe(69)
+    expect(stderr).toContain('E102 mode-unsupported')
+    expect(stderr).toContain('Underlying driver does not support XDP in native mode')
+    expect(stderr).toContain('mode: [native, generic]')
+    expect(attachedOn('eth0')).toEqual([])
+    expect(ourObjects()).toEqual({ programs: [], maps: [] })
+  })
+
+  test('of a list is tried in order, and plan and status show the effective one', async () => {
+    lab.write('xdp.yaml', config('  lo: { mode: [native, generic] }\n  eth0: { mode: [native, generic] }'))
+    await lab.ok('apply', '--auto-approve')
+    const status = JSON.parse(await lab.ok('status', '--json'))
+    expect(status.interfaces).toMatchObject([{ name: 'eth0', mode: 'native' }, { name: 'lo', mode: 'generic' }])
+    expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+  })
+
+  test('that changes is planned as a replacement with its gap, and made', async () => {
+    lab.write('xdp.yaml', config('  eth0: { mode: generic }'))
+    await lab.ok('apply', '--auto-approve')
+    lab.write('xdp.yaml', config('  eth0: { mode: native }'))
+    const plan = await lab.ok('plan')
+    expect(plan).toContain('-/+ interface eth0')
+    expect(plan).toContain('traffic-gap')
+    await lab.ok('apply', '--auto-approve')
+    expect(attachedOn('eth0')).toMatchObject([{ mode: 1 }])
+    expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+  })
+
+  test('native attaches to a jumbo-MTU interface', async () => {
+    lab.plug({ name: 'eth9', addresses: ['198.18.0.1/24'], peerAddresses: ['198.18.0.2/24'], mtu: 9000 })
+    lab.write('xdp.yaml', config('  eth9: { mode: native }', 'blocklist: [198.18.0.2]'))
+    await lab.ok('apply', '--auto-approve')
+    expect(attachedOn('eth9')).toMatchObject([{ mode: 1 }])
+    expect(await lab.ping('198.18.0.1', { count: 1 })).toBe(0)
+  })
+})
+
+test('a command from another network namespace is refused', async () => {
+  lab.write('xdp.yaml', config('  eth0: {}'))
+  await lab.ok('apply', '--auto-approve')
+  const [, , node, cli, ...rest] = lab.argv('apply', '--auto-approve') as string[]
+  const elsewhere = [`--net=/run/netns/${lab.peer}`, node as string, cli as string, ...rest]
+  let failure: { status?: number; stderr?: string } = {}
+  try {
+    execFileSync('nsenter', elsewhere, { cwd: lab.directory, encoding: 'utf8', stdio: 'pipe' })
+  } catch (error) {
+    failure = error as typeof failure
+  }
+  expect(failure.status).toBe(4)
+  expect(failure.stderr).toContain('E201 wrong-namespace')
+})

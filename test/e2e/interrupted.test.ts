@@ -1,0 +1,130 @@
+// An apply that is killed or fails at any point leaves a whole policy in force, and the next apply converges.
+
+import { once } from 'node:events'
+import { chmodSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { ETH0, ETH1, Lab, ourObjects } from '../support/hosts.ts'
+
+let lab: Lab
+
+beforeEach(() => {
+  lab = new Lab([ETH0, ETH1])
+})
+afterEach(() => lab.close())
+
+const config = (blocked: string, interfaces = 'eth0: {}, eth1: {}'): string =>
+  `version: 1\ninterfaces: { ${interfaces} }\nblocklist: [203.0.113.0/24, ${blocked}]\n`
+
+/** One policy is in force on every interface, and nothing of another one is left. */
+async function settled(): Promise<void> {
+  const status = JSON.parse(await lab.ok('status', '--json'))
+  expect(status).toMatchObject({ drift: false, leftovers: [] })
+  expect(new Set(status.interfaces.map(({ program_id }: { program_id: number }) => program_id)).size).toBe(1)
+  expect(ourObjects().programs).toHaveLength(4)
+  expect(ourObjects().maps).toHaveLength(5)
+}
+
+test('killed at any moment, it leaves the data plane working and the next apply converges', { timeout: 180_000 }, async () => {
+  lab.write('xdp.yaml', config('192.0.2.2'))
+  const begun = performance.now()
+  await lab.ok('apply', '--auto-approve')
+  const duration = performance.now() - begun
+  const rounds = 12
+  for (let round = 0; round < rounds; round++) {
+    const [blocked, passing] = round % 2 === 0 ? ['192.0.2.3', '192.0.2.2'] : ['192.0.2.2', '192.0.2.3']
+    lab.write('xdp.yaml', config(blocked))
+    const child = lab.start('apply', '--auto-approve')
+    // The moment of the kill is the subject of this test; the delays sweep over the whole run.
+    await sleep((duration * (round + 1)) / rounds)
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    const answers = [await lab.ping('192.0.2.1', { source: blocked, count: 1 }), await lab.ping('192.0.2.1', { source: passing, count: 1 })]
+    expect(answers.toSorted(), `one of the two policies is in force after round ${round}`).toEqual([0, 1])
+    await lab.ok('apply', '--auto-approve')
+    expect(await lab.ping('192.0.2.1', { source: blocked, count: 1 })).toBe(0)
+    expect(await lab.ping('192.0.2.1', { source: passing, count: 1 })).toBe(1)
+    await settled()
+  }
+})
+
+test('a first apply that is killed leaves nothing that the next one or destroy cannot tidy up', { timeout: 120_000 }, async () => {
+  lab.write('xdp.yaml', config('192.0.2.2'))
+  for (const delay of [150, 200, 250, 300, 400]) {
+    const child = lab.start('apply', '--auto-approve')
+    await sleep(delay)
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    await lab.ok('apply', '--auto-approve')
+    await settled()
+    await lab.ok('destroy', '--auto-approve')
+    expect(ourObjects()).toEqual({ programs: [], maps: [] })
+  }
+})
+
+test('a mode that the kernel refuses on a new interface changes nothing on the old one', async () => {
+  lab.write('xdp.yaml', config('192.0.2.2', 'eth0: {}'))
+  await lab.ok('apply', '--auto-approve')
+  const before = JSON.parse(await lab.ok('status', '--json'))
+  lab.write('xdp.yaml', config('192.0.2.3', 'eth0: {}, lo: { mode: native }'))
+  expect((await lab.xdp('apply', '--auto-approve')).exitCode).toBe(69)
+  const after = JSON.parse(await lab.ok('status', '--json'))
+  expect(after.interfaces[0].program_id).toBe(before.interfaces[0].program_id)
+  expect(after).toMatchObject({ drift: false, leftovers: [], generation: before.generation })
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(1)
+})
+
+/** A bpftool that carries out a batch up to the line that attaches to `device` and then fails like a busy kernel. */
+function stumblingBpftool(device: string): string {
+  const script = lab.write(
+    'shim/bpftool',
+    `#!/bin/sh
+if [ "$*" = "-j batch file -" ]; then
+  lines=$(cat)
+  case "$lines" in
+    *"dev ${device} overwrite"*)
+      printf '%s\\n' "$lines" | sed '/dev ${device} overwrite/,$d' | /usr/sbin/bpftool -j batch file - >/dev/null
+      echo '[{"command":["net","attach"],"output":{"error":"interface xdpdrv attach failed: Device or resource busy"}}]'
+      exit 240;;
+    *) printf '%s\\n' "$lines" | exec /usr/sbin/bpftool -j batch file -;;
+  esac
+fi
+exec /usr/sbin/bpftool "$@"
+`,
+  )
+  chmodSync(script, 0o755)
+  return join(lab.directory, 'shim')
+}
+
+test('a switch that fails half-way is undone: every interface has its old policy again', async () => {
+  lab.write('xdp.yaml', config('192.0.2.2, 198.51.100.2'))
+  await lab.ok('apply', '--auto-approve')
+  const before = JSON.parse(await lab.ok('status', '--json'))
+  lab.write('xdp.yaml', config('192.0.2.3'))
+  const path = process.env['PATH']
+  process.env['PATH'] = `${stumblingBpftool('eth1')}:${path}`
+  try {
+    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+    expect(exitCode).toBe(1)
+    expect(stderr).toContain('Device or resource busy')
+  } finally {
+    process.env['PATH'] = path
+  }
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(1)
+  expect(await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 1 })).toBe(0)
+  const after = JSON.parse(await lab.ok('status', '--json'))
+  expect(after).toMatchObject({ drift: false, leftovers: [], generation: before.generation })
+  await lab.ok('apply', '--auto-approve')
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(0)
+  await settled()
+})
+
+test('two applies at once: the second waits for the first, or says who holds the lock', async () => {
+  lab.write('xdp.yaml', config('192.0.2.2'))
+  const both = await Promise.all([lab.xdp('apply', '--auto-approve'), lab.xdp('apply', '--auto-approve')])
+  expect(both.map(({ exitCode }) => exitCode)).toEqual([0, 0])
+  await settled()
+})
