@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* This file contains the packet filter: from a parsed packet and the policy to the reason for its verdict. */
+#pragma once
+
+#include <linux/icmpv6.h>
+#include "abi.h"
+#include "addr.h"
+#include "maps.h"
+#include "parse.h"
+#include "verdict.h"
+
+#define NO_LIST 0xffff
+#define NO_SCOPE 0xffff
+
+/* RFC 4861: router solicitation to redirect, without which no IPv6 packet finds its way. */
+#define ND_FIRST 133
+#define ND_LAST 137
+/* RFC 2131, RFC 8415 */
+#define DHCP4_SERVER 67
+#define DHCP4_CLIENT 68
+#define DHCP6_CLIENT 546
+#define DHCP6_SERVER 547
+
+#define SETTINGS_LINE 0
+#define TABLE6_LINE 1
+#define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
+#define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
+
+/* What the rules of a class look at. */
+struct subject {
+	struct account account;
+	__u16 class;		/* of the source address */
+	__u16 protocol;		/* IP protocol number or PROTOCOL_UNKNOWN */
+	__u8 ipv6;
+	__u8 has_ports;
+	__u16 source_port;
+	__u16 destination_port;
+	__u16 pad;
+};
+
+struct decision {
+	__u32 reason;		/* enum reason */
+	__u32 class;		/* of the source address */
+	__u16 list;		/* slot of the first list that decided, or NO_LIST */
+	__u16 scope;		/* of that rule, or NO_SCOPE */
+	__u16 counted;		/* last list counted, or NO_LIST */
+	__u16 pad;
+};
+
+/* A walk along the rules of a class. */
+struct walk {
+	const struct settings *settings;
+	const struct subject *subject;
+	struct decision *decision;
+	__u32 first_rule;
+	__u32 pad;
+};
+
+static __always_inline const void *lookup_line(__u32 line)
+{
+	return bpf_map_lookup_elem(&policy, &line);
+}
+
+/* Why a packet that could not be parsed to the end is passed. */
+static __always_inline __u32 unparsed(const struct xdp_md *ctx, const struct account *account, enum parsed parsed)
+{
+	__u32 linear = ctx->data_end - ctx->data;
+
+	if (parsed == PARSED_TOO_DEEP)
+		return REASON_UNSUPPORTED;
+	return parsed == PARSED_SHORT && account->bytes > linear ? REASON_NONLINEAR : REASON_MALFORMED;
+}
+
+static __always_inline int within(__u16 port, __u16 first, __u16 last)
+{
+	return port >= first && port <= last;
+}
+
+static __always_inline int matches(const struct rule *rule, const struct subject *subject)
+{
+	__u8 protocol = subject->ipv6 ? rule->protocol6 : rule->protocol4;
+
+	if ((rule->flags & RULE_PROTOCOL) && subject->protocol != protocol)
+		return 0;
+	if (!(rule->flags & RULE_PORTS))
+		return 1;
+	return subject->has_ports && within(subject->source_port, rule->source_first, rule->source_last) &&
+	       within(subject->destination_port, rule->destination_first, rule->destination_last);
+}
+
+/* Takes rule `index` of the class into account. Returns 1 where the rules after it cannot change anything. */
+static __always_inline long judge_rule(__u32 index, struct walk *walk)
+{
+	struct decision *decision = walk->decision;
+	__u32 number = walk->first_rule + index;
+	const struct rule *rule = lookup_line(walk->settings->rules + number / RULES_PER_LINE);
+	__u32 reason;
+
+	if (!rule)
+		return 1;
+	rule += number % RULES_PER_LINE;
+	reason = rule->flags & RULE_ALLOW ? REASON_ALLOWLIST : REASON_BLOCKLIST;
+	if (decision->list != NO_LIST && decision->reason != reason)
+		return 1;
+	if (decision->counted == rule->list || !matches(rule, walk->subject))
+		return 0;
+	if (decision->list == NO_LIST) {
+		decision->reason = reason;
+		decision->list = rule->list;
+		decision->scope = rule->scope;
+	}
+	decision->counted = rule->list;
+	count_list(&walk->subject->account, rule->list);
+	return 0;
+}
+
+static long judge_further_rule(__u32 index, struct walk *walk)
+{
+	return judge_rule(index + 1, walk);
+}
+
+/*
+ * Walks the rules of a class. Allow rules come first, so the first match decides the kind; the walk goes on to count
+ * every further list of that kind that matches. A list's rules lie side by side, so remembering the last one counted
+ * counts each once. Most classes have one rule, which is spared the loop. Returns 0 if no rule matches.
+ *
+ * A global function, because the verifier checks those once and alone; inlined, it would be walked again for every way
+ * in which a packet can be parsed. The loop is bpf_loop for the same reason: a turn is checked once.
+ */
+__noinline int judge_class(const struct settings *settings, const struct subject *subject, struct decision *decision)
+{
+	struct walk walk = { .settings = settings, .subject = subject, .decision = decision };
+	const struct class *class;
+
+	if (!settings || !subject || !decision)
+		return 0;
+	class = lookup_line(settings->classes + subject->class / CLASSES_PER_LINE);
+	if (!class)
+		return 1;
+	class += subject->class % CLASSES_PER_LINE;
+	walk.first_rule = class->first_rule;
+	if (class->rules > 0 && judge_rule(0, &walk) == 0 && class->rules > 1)
+		bpf_loop(class->rules - 1, judge_further_rule, &walk, 0);
+	return decision->list != NO_LIST;
+}
+
+/* What default drop must let through, or the host could not be reached by the sources that are allowed. */
+static __always_inline int is_essential(const struct packet *packet)
+{
+	if (is_loopback(packet))
+		return 1;
+	if (packet->transport == TRANSPORT_ICMP)
+		return is_ipv6(packet) && icmp_type(packet) >= ND_FIRST && icmp_type(packet) <= ND_LAST;
+	if (packet->transport != TRANSPORT_PORTS || packet->protocol != IPPROTO_UDP)
+		return 0;
+	if (is_ipv6(packet))
+		return source_port(packet) == DHCP6_SERVER && destination_port(packet) == DHCP6_CLIENT;
+	return source_port(packet) == DHCP4_SERVER && destination_port(packet) == DHCP4_CLIENT;
+}
+
+/* A global function for the verifier's sake, as judge_class; the lookup itself costs many times the call. */
+__noinline __u32 classify_ipv6(__u64 high, __u64 low)
+{
+	const struct table6 *table = lookup_line(TABLE6_LINE);
+
+	return table ? lookup6(table, high, low) : 0;
+}
+
+static __always_inline int judge_packet(const struct settings *settings, const struct packet *packet,
+					const struct account *account, struct decision *decision)
+{
+	const struct subject subject = {
+		.account = *account,
+		.class = decision->class,
+		.protocol = packet->protocol,
+		.ipv6 = is_ipv6(packet),
+		.has_ports = packet->transport == TRANSPORT_PORTS,
+		.source_port = source_port(packet),
+		.destination_port = destination_port(packet),
+	};
+
+	return judge_class(settings, &subject, decision);
+}
+
+/* Judges one packet. Counts the lists that decide, unless the account has no slot. */
+static __always_inline struct decision filter(struct xdp_md *ctx, const struct account *account)
+{
+	struct decision decision = { .reason = REASON_INTERNAL, .list = NO_LIST, .scope = NO_SCOPE, .counted = NO_LIST };
+	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	struct packet packet = {};
+	enum parsed parsed;
+
+	if (!settings)
+		return decision;
+	parsed = parse_ethernet(&cursor, &packet);
+	if (parsed != PARSED)
+		goto unparsed;
+	if (!is_ipv4(&packet) && !is_ipv6(&packet)) {
+		int arp = packet.ethertype == bpf_htons(ETH_P_ARP);
+
+		decision.reason = arp && settings->flags & SETTINGS_DEFAULT_DROP ? REASON_ESSENTIAL : REASON_NOT_IP;
+		return decision;
+	}
+	parsed = is_ipv4(&packet) ? parse_ipv4(&cursor, &packet) : parse_ipv6(&cursor, &packet);
+	if (parsed != PARSED)
+		goto unparsed;
+
+	/* Before the rest is parsed: the verifier would walk the tables again for every way to parse it. */
+	if (is_ipv4(&packet)) {
+		decision.class = lookup4(settings, packet.source4);
+		parsed = parse_transport(&cursor, &packet, IPPROTO_ICMP);
+	} else {
+		decision.class = classify_ipv6(packet.source6_high, packet.source6_low);
+		parsed = parse_extensions(ctx, &cursor, &packet);
+		if (parsed == PARSED)
+			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
+	}
+	if (decision.class != 0 && judge_packet(settings, &packet, account, &decision))
+		return decision;
+	if (parsed != PARSED)
+		goto unparsed;
+	if (!(settings->flags & SETTINGS_DEFAULT_DROP))
+		decision.reason = REASON_DEFAULT_PASS;
+	else
+		decision.reason = is_essential(&packet) ? REASON_ESSENTIAL : REASON_DEFAULT_DROP;
+	return decision;
+
+unparsed:
+	decision.reason = unparsed(ctx, account, parsed);
+	return decision;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* This file contains what every packet meets last: one exit, one count. And the counters of the lists beside it. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "abi.h"
+#include "maps.h"
+
+/* Whose counters a packet goes to, and with how many bytes. */
+struct account {
+	__u32 slot;		/* of the interface; 0: none that is attached, as in test runs */
+	__u32 bytes;		/* of the whole frame, fragments included */
+};
+
+/* Free entries do not end the search, so that user space may remove one without moving those behind it. */
+static __always_inline __u32 lookup_slot(__u32 ifindex)
+{
+	for (__u32 i = 0; i < INTERFACE_PROBES; i++) {
+		__u32 key = (ifindex + i) % INTERFACE_INDEX_SIZE;
+		const struct interface_entry *entry = bpf_map_lookup_elem(&interface_index, &key);
+
+		if (entry && entry->ifindex == ifindex)
+			return entry->slot;
+	}
+	return 0;
+}
+
+static __always_inline struct account open_account(struct xdp_md *ctx)
+{
+	struct account account = {
+		.slot = lookup_slot(ctx->ingress_ifindex),
+		.bytes = bpf_xdp_get_buff_len(ctx),
+	};
+
+	return account;
+}
+
+/* Plain additions: the counters are per CPU, and an XDP program is not interrupted by another on its CPU. */
+static __always_inline void count(struct counter *counter, const struct account *account)
+{
+	if (!counter)
+		return;
+	counter->packets++;
+	counter->bytes += account->bytes;
+}
+
+/* Test runs leave the lists' counters alone: probing a live policy must not look like traffic. */
+static __always_inline void count_list(const struct account *account, __u32 list)
+{
+	if (account->slot != 0)
+		count(bpf_map_lookup_elem(&list_stats, &list), account);
+}
+
+static __always_inline int verdict_of(__u32 reason)
+{
+	return reason == REASON_BLOCKLIST || reason == REASON_DEFAULT_DROP ? XDP_DROP : XDP_PASS;
+}
+
+static __always_inline int finish(const struct account *account, __u32 reason)
+{
+	__u32 key = account->slot * REASON_SLOTS + reason;
+
+	count(bpf_map_lookup_elem(&verdict_stats, &key), account);
+	return verdict_of(reason);
+}

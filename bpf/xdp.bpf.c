@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The data plane: adapters between the kernel and the headers that hold the logic. All are xdp.frags, so that
+ * interfaces with jumbo frames accept the filter and bulk transfers may exceed a page.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "abi.h"
+#include "bulk.h"
+#include "filter.h"
+#include "maps.h"
+#include "verdict.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Attached to interfaces: judges every packet that comes in. */
+SEC("xdp.frags")
+int xdp_filter(struct xdp_md *ctx)
+{
+	const struct account account = open_account(ctx);
+	const struct decision decision = filter(ctx, &account);
+
+	return finish(&account, decision.reason);
+}
+
+/* Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet. */
+SEC("xdp.frags")
+int explain(struct xdp_md *ctx)
+{
+	const struct account account = { .bytes = bpf_xdp_get_buff_len(ctx) };
+	const struct decision decision = filter(ctx, &account);
+	const int verdict = verdict_of(decision.reason);
+	struct explanation *explanation = (void *)(long)ctx->data;
+
+	if ((void *)(explanation + 1) > (void *)(long)ctx->data_end)
+		return verdict;
+	explanation->verdict = verdict;
+	explanation->reason = decision.reason;
+	explanation->class = decision.class;
+	explanation->list = decision.list;
+	explanation->scope = decision.scope;
+	return verdict;
+}
+
+/* Run on data to fill the policy map of a generation that is not in use yet. */
+SEC("xdp.frags")
+int table_write(struct xdp_md *ctx)
+{
+	return bulk_write(ctx);
+}
+
+/* Run on a request to copy lines of the policy map out. */
+SEC("xdp.frags")
+int table_read(struct xdp_md *ctx)
+{
+	return bulk_read(ctx);
+}
