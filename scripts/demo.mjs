@@ -1,0 +1,121 @@
+// npm run demo: a real session on a private stage. Two namespaces joined by a cable, a real xdp.yaml, real packets:
+// plan → apply → the ping stops → nothing left to change → counters → edit → apply → destroy.
+//
+// The script runs in namespaces of its own (network and mounts, with its own bpffs and /run), so that whatever it makes
+// is gone when it ends, however it ends, and nothing of the machine is touched.
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { whyNoBpf } from './lib/host.mjs'
+import { at } from './lib/paths.mjs'
+import { main, run, ScriptError } from './lib/run.mjs'
+import { setup } from './setup.mjs'
+
+const SERVER = '198.51.100.1'
+const CLIENT = '198.51.100.42'
+const CONFIG = `version: 1
+
+interfaces:
+  eth0:
+    mode: native
+
+blocklist:
+  - ${CLIENT}
+  - { name: dns-amplification, cidrs: [203.0.113.0/24], protocol: udp, source_port: 53 }
+`
+
+const color = process.stdout.isTTY && !process.env.NO_COLOR
+const dim = (text) => (color ? `\x1b[2m${text}\x1b[0m` : text)
+const bold = (text) => (color ? `\x1b[1m${text}\x1b[0m` : text)
+
+/** Commands that build the stage; the namespace they run in is the server's, "client" is the other one. */
+const STAGE = `
+set -e
+mount -t tmpfs tmpfs /run && mkdir /run/netns
+mount -t bpf bpf /sys/fs/bpf
+ip netns add client
+ip link set lo up
+ip link add eth0 type veth peer name eth0 netns client
+ip addr add ${SERVER}/24 dev eth0 && ip link set eth0 up
+ip -n client addr add ${CLIENT}/24 dev eth0 && ip -n client link set eth0 up
+`
+
+function shell(script, options) {
+  return spawnSync('sh', ['-c', script], { stdio: ['ignore', 'inherit', 'inherit'], ...options })
+}
+
+/** Says what comes, shows the command, runs it, and stops the show if it does not end as the story needs. */
+function scene(directory, { say, command, client = false, fails = false }) {
+  if (say) console.log(`\n${dim(`# ${say}`)}`)
+  console.log(`${bold(client ? 'client$' : 'server$')} ${command}`)
+  const { status, signal } = shell(client ? `exec nsenter --net=/run/netns/client ${command}` : command, {
+    cwd: directory,
+    env: { ...process.env, PATH: `${directory}/bin:${process.env.PATH}`, ...(color ? { FORCE_COLOR: '1' } : {}) },
+  })
+  if (signal) throw new ScriptError(`interrupted by ${signal}`)
+  if ((status !== 0) !== fails) throw new ScriptError(`${command} ended with status ${status}`)
+}
+
+const PING = `ping -c 1 -W 1 -q ${SERVER}`
+const SHORT = [
+  { command: 'cat xdp.yaml' },
+  { command: 'xdp plan' },
+  { command: 'xdp apply --auto-approve' },
+  { say: `${CLIENT} is on the blocklist: no reply`, command: PING, client: true, fails: true },
+  { command: 'xdp plan' },
+]
+const SCENES = [
+  { say: 'A client can reach this server:', command: PING, client: true },
+  { say: 'What the file asks for, and what applying it would do:', command: 'cat xdp.yaml' },
+  { command: 'xdp plan' },
+  { say: 'Do it. The result is read back and proven by packets:', command: 'xdp apply --auto-approve' },
+  {
+    say: 'The client is on the blocklist, so its packets now end in the driver:',
+    command: PING,
+    client: true,
+    fails: true,
+  },
+  { say: 'The kernel is as the file says, and applying again would change nothing:', command: 'xdp plan' },
+  { say: 'Who is dropped, and how much:', command: 'xdp status' },
+  { command: `xdp why ${CLIENT}` },
+  {
+    say: 'Edit the file: let the client in, block another network.',
+    command: `sed -i s,${CLIENT},192.0.2.0/24, xdp.yaml`,
+  },
+  { command: 'xdp plan' },
+  { command: 'xdp apply --auto-approve' },
+  { say: 'The switch was one kernel operation; the client is back:', command: PING, client: true },
+  { say: 'Remove everything that is ours:', command: 'xdp destroy --auto-approve' },
+]
+
+function play(scenes) {
+  const directory = mkdtempSync(join(tmpdir(), 'xdp-demo-'))
+  try {
+    const built = shell(STAGE)
+    if (built.status !== 0) throw new ScriptError('the namespaces for the demo could not be made')
+    mkdirSync(join(directory, 'bin'))
+    symlinkSync(at('dist/cli.js'), join(directory, 'bin/xdp'))
+    writeFileSync(join(directory, 'xdp.yaml'), CONFIG)
+    for (const one of scenes) scene(directory, one)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+await main(async () => {
+  const [mode, which] = process.argv.slice(2)
+  if (mode === '--on-stage') return play(which === '--short' ? SHORT : SCENES)
+  await setup()
+  const reason = await whyNoBpf()
+  if (reason) throw new ScriptError(`the demo attaches real programs: ${reason}`)
+  await run(process.execPath, ['scripts/build.mjs'])
+  // The signals of a terminal reach the child too; it cleans up, and this process only waits for it.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {})
+  const own = [process.execPath, at('scripts/demo.mjs'), '--on-stage', mode ?? '']
+  const { status } = spawnSync('unshare', ['--mount', '--net', '--propagation', 'private', ...own], {
+    stdio: 'inherit',
+  })
+  process.exitCode = status ?? 1
+  return undefined
+})

@@ -1,0 +1,70 @@
+// Debian's kernel packages: finds, downloads (never installs) and unpacks the newest of a series into build/kernels/.
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { at } from '../lib/paths.mjs'
+import { attempt } from '../lib/run.mjs'
+import { files } from '../lib/stamp.mjs'
+
+/** What cannot be had on this machine: a reason to skip, not to fail. */
+export class Unavailable extends Error {}
+
+const CACHE = at('build/kernels')
+
+/** By version numbers, not by letters: 6.1.0-9 stands before 6.1.0-10. */
+const byVersion = new Intl.Collator('en', { numeric: true }).compare
+
+/** The cloud flavour: a third of the size of the ordinary one, and all that a virtual machine needs. */
+const pattern = (series) => `^linux-image-${series.replaceAll('.', '\\.')}[.+~-][.0-9a-z+~-]*-cloud-amd64$`
+
+async function newestPackage(series) {
+  const search = () => attempt('apt-cache', ['search', '--names-only', pattern(series)])
+  let { stdout } = await search()
+  if (stdout.trim() === '') {
+    // A machine image often comes without package lists.
+    await attempt('apt-get', ['-qq', 'update'])
+    stdout = (await search()).stdout
+  }
+  const names = stdout.split('\n').flatMap((line) => line.split(' ')[0] || [])
+  return names.sort(byVersion).at(-1)
+}
+
+function cached(series) {
+  if (!existsSync(CACHE)) return undefined
+  const releases = readdirSync(CACHE).filter((name) => name.startsWith(`${series}.`) && name.endsWith('-cloud-amd64'))
+  const release = releases.sort(byVersion).at(-1)
+  return release && describe(release)
+}
+
+function describe(release) {
+  const found = files(join(CACHE, release))
+  const image = found.find((path) => path.includes('/vmlinuz-'))
+  return image && { release, image, modules: found.filter((path) => /\.ko(?:\.\w+)?$/.test(path)) }
+}
+
+/**
+ * The newest kernel of a series such as 6.1: `{ release, image, modules }`, from the cache if it is there.
+ * `wanted` names the modules to unpack. Throws Unavailable.
+ */
+export async function fetchKernel(series, wanted) {
+  const present = cached(series)
+  if (present) return present
+  const name = await newestPackage(series)
+  if (!name) throw new Unavailable(`this system's package archive has no ${series} cloud kernel (Debian 12 has 6.1)`)
+  const release = name.replace('linux-image-', '')
+  const work = join(CACHE, `download.${process.pid}`)
+  mkdirSync(work, { recursive: true })
+  try {
+    const download = await attempt('apt-get', ['-qq', 'download', name], { cwd: work })
+    if (download.status !== 0) throw new Unavailable(`downloading ${name} failed: ${download.output.trim()}`)
+    const package_ = readdirSync(work).find((file) => file.endsWith('.deb'))
+    const members = [`./boot/vmlinuz-${release}`, ...wanted.map((module) => `*/${module}.ko*`)]
+    const unpack = 'dpkg-deb --fsys-tarfile "$0" | tar -x --wildcards --no-anchored "$@"'
+    const { status, output } = await attempt('sh', ['-c', unpack, package_, ...members], { cwd: work })
+    if (status !== 0) throw new Unavailable(`unpacking ${name} failed: ${output.trim()}`)
+    rmSync(join(work, package_))
+    renameSync(work, join(CACHE, release))
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+  return describe(release)
+}

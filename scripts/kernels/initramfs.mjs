@@ -1,0 +1,54 @@
+// A root file system in memory for the guest: busybox, bpftool, ip and ping with their libraries, and the files given.
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { attempt, ScriptError, which } from '../lib/run.mjs'
+
+const FILE = 0o100000
+const DIRECTORY = 0o040000
+
+/**
+ * Writes an archive in the "newc" format of cpio, the one the kernel unpacks (Documentation/driver-api/early-userspace/
+ * buffer-format.rst). `entries`: path without leading slash → `{ data, mode }`; parent directories are added.
+ */
+export function writeArchive(target, entries) {
+  const all = new Map()
+  for (const path of entries.keys()) {
+    const parts = path.split('/').slice(0, -1)
+    parts.forEach((_, depth) => all.set(parts.slice(0, depth + 1).join('/'), { mode: DIRECTORY | 0o755 }))
+  }
+  for (const [path, { data, mode }] of entries) all.set(path, { data, mode: FILE | mode })
+  const chunks = []
+  let inode = 0
+  const add = (path, { data = Buffer.alloc(0), mode = 0 }) => {
+    const name = Buffer.from(`${path}\0`)
+    const fields = [++inode, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, name.length, 0]
+    const header = Buffer.from(`070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}`)
+    const pad = (length) => Buffer.alloc(-length & 3)
+    chunks.push(header, name, pad(header.length + name.length), data, pad(data.length))
+  }
+  for (const [path, entry] of all) add(path, entry)
+  add('TRAILER!!!', {})
+  writeFileSync(target, Buffer.concat(chunks))
+}
+
+/** A program of the host and the libraries it is linked to, at the same paths. */
+export async function program(name) {
+  const path = which(name)
+  if (!path) throw new ScriptError(`${name} is missing`)
+  const { stdout } = await attempt('ldd', [path])
+  const libraries = [...stdout.matchAll(/(?:=> |^\s*)(\/\S+)/gm)].map(([, library]) => library)
+  const entries = [path, ...libraries].map((from) => [from.slice(1), { data: readFileSync(from), mode: 0o755 }])
+  // Debian's /bin and /lib are links into /usr; the loader is asked for by the path written in the program.
+  return entries.concat([[`bin/${name}`, { data: readFileSync(realpathSync(path)), mode: 0o755 }]])
+}
+
+/** A kernel module, decompressed, and its name in the guest. */
+export async function module(path) {
+  const tool = { '.xz': 'xz', '.zst': 'zstd' }[/\.(?:xz|zst)$/.exec(path)?.[0]]
+  const name = `modules/${basename(path).replace(/\.(?:xz|zst)$/, '')}`
+  if (!tool) return [name, { data: readFileSync(path), mode: 0o644 }]
+  const plain = `${dirname(path)}/${basename(name)}`
+  const { status, output } = await attempt(tool, ['-dkf', path])
+  if (status !== 0) throw new ScriptError(`${tool}: ${output}`)
+  return [name, { data: readFileSync(plain), mode: 0o644 }]
+}
