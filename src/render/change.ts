@@ -31,8 +31,12 @@ const foreignText = ({ id, name, tag, mode }: AttachedProgram): string =>
   `takes the place of: program ${id}${name && ` ${name}`} (${mode}${tag && `, tag ${tag}`}), which is not ours`
 
 function interfaceLines({ op, before, after, displaces = [] }: Extract<Change, { kind: 'interface' }>): string[] {
-  const mode = op === 'update' ? setting('mode', modesText(before), undefined) : setting('mode', modesText(before), modesText(after))
-  const again = op === 'update' && displaces.length === 0 ? ['attached again: it does not run the committed program'] : []
+  const mode =
+    op === 'update'
+      ? setting('mode', modesText(before), undefined)
+      : setting('mode', modesText(before), modesText(after))
+  const again =
+    op === 'update' && displaces.length === 0 ? ['attached again: it does not run the committed program'] : []
   return [mode, ...again, ...displaces.map(foreignText)]
 }
 

@@ -46,7 +46,7 @@ function diagnosticLines(diagnostic: Diagnostic, style: Paint): string[] {
   const place = at === undefined ? '' : `${showable(at.file)}:${at.line}:${at.column}: `
   const label = (isError ? style.red : style.yellow)(`${severity}[${code} ${CODES[code].name}]`)
   return [
-    `${style.bold(place)}${label}: ${showableLines(message)}`,
+    `${place && style.bold(place)}${label}: ${showableLines(message)}`,
     ...(at === undefined ? [] : frame(at, style, isError)),
     ...(hint === undefined ? [] : [`${style.cyan('hint:')} ${showableLines(hint)}`]),
   ]

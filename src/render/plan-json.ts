@@ -26,7 +26,13 @@ function objectsJson(change: Change): { before: unknown; after: unknown } {
 
 const sampleJson = ({ prefix, at }: Sample) => ({ prefix, at: at ?? null })
 
-const programJson = ({ id, name, tag, mode, loadedAt }: AttachedProgram) => ({ id, name, tag, mode, loaded_at: loadedAt })
+const programJson = ({ id, name, tag, mode, loadedAt }: AttachedProgram) => ({
+  id,
+  name,
+  tag,
+  mode,
+  loaded_at: loadedAt,
+})
 
 function deltaJson(change: Change, provenance: Provenance | undefined, most: number) {
   if (change.kind !== 'list') return {}

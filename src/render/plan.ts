@@ -84,11 +84,20 @@ function footer({ changes }: Plan, { config, total }: PlanView): string[] {
   const count = (op: Op): string => formatCount(changes.filter((change) => change.op === op).length)
   const replaced = changes.some(({ op }) => op === 'replace') ? `, ${count('replace')} to replace` : ''
   const partial =
-    changes.length === total ? [] : [`Partial view: ${changes.length} of ${plural(total, 'change')}; apply makes all of them.`]
+    changes.length === total
+      ? []
+      : [`Partial view: ${changes.length} of ${plural(total, 'change')}; apply makes all of them.`]
   if (changes.length > 0)
-    return [...partial, `Plan: ${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}.`]
+    return [
+      ...partial,
+      `Plan: ${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}.`,
+    ]
   if (total > 0) return [...partial, 'Plan: nothing to do for the objects asked for.']
-  return [config ? `No changes. Live XDP state matches ${config.path}.` : 'Nothing to remove: this instance has nothing in the kernel.']
+  return [
+    config
+      ? `No changes. Live XDP state matches ${config.path}.`
+      : 'Nothing to remove: this instance has nothing in the kernel.',
+  ]
 }
 
 /** The plan as text that ends with a newline; 80 columns wherever names allow. */
@@ -96,7 +105,8 @@ export function renderPlan(plan: Plan, view: PlanView): string {
   const style = paint(view.color)
   const width = Math.max(...plan.changes.map((change) => changeTitle(change).length), 28)
   const blocks = plan.changes.flatMap((change) => changeBlock(change, width, view, style))
-  const warnings = plan.warnings.length > 0 ? [renderDiagnostics(plan.warnings, { color: view.color }).trimEnd(), ''] : []
+  const warnings =
+    plan.warnings.length > 0 ? [renderDiagnostics(plan.warnings, { color: view.color }).trimEnd(), ''] : []
   const commands =
     view.commands === undefined || plan.changes.length === 0
       ? []

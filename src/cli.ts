@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+// The process around a run: streams, signals, prompt and exit status. Nothing else in the tool touches `process`.
+
+import { createInterface } from 'node:readline/promises'
+import { main, type Output } from './commands/main.ts'
+
+const interruption = new AbortController()
+
+// The first signal asks: what is under way is finished or taken back, and the exit status tells. The handlers are
+// gone after it, so that the second one ends the process at once, which the data plane survives at any point.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interruption.abort(signal))
+
+// A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+}
+
+const output = (stream: NodeJS.WriteStream): Output => ({
+  write: (text) => void stream.write(text),
+  isTTY: stream.isTTY === true,
+})
+
+/** One line from stdin. The terminal keeps its own line editing, so that ^C is a signal like anywhere else. */
+async function ask(question: string, signal: AbortSignal): Promise<string> {
+  const reader = createInterface({ input: process.stdin, output: process.stderr, terminal: false })
+  try {
+    const ended = new Promise<string>((resolve) => reader.once('close', () => resolve('')))
+    return await Promise.race([reader.question(question, { signal }), ended])
+  } finally {
+    reader.close()
+  }
+}
+
+// Not process.exit(): output to a pipe may still be on its way.
+process.exitCode = await main({
+  argv: process.argv.slice(2),
+  env: process.env,
+  stdout: output(process.stdout),
+  stderr: output(process.stderr),
+  stdinIsTTY: process.stdin.isTTY === true,
+  ask,
+  signal: interruption.signal,
+})

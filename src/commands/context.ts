@@ -1,0 +1,22 @@
+// What a command may touch: its flags, two streams, a question, and the host it works on. Never the process.
+
+import type { Host } from '../reconcile.ts'
+import type { GLOBAL_FLAGS } from './flags.ts'
+import type { Options } from './specification.ts'
+
+export type GlobalFlags = Options<typeof GLOBAL_FLAGS>
+
+export interface Context {
+  readonly flags: GlobalFlags
+  readonly host: Host
+  /** The result. */
+  readonly stdout: (text: string) => void
+  /** Everything else. */
+  readonly stderr: (text: string) => void
+  /** Whether each stream takes colour. */
+  readonly color: { readonly stdout: boolean; readonly stderr: boolean }
+  /** Whether somebody can be asked. */
+  readonly interactive: boolean
+  /** Asks on stderr; the answer without its newline, empty at the end of input. */
+  readonly prompt: (question: string) => Promise<string>
+}

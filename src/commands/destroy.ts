@@ -1,0 +1,31 @@
+// xdp destroy
+
+import { EXIT, type Exit } from '../diagnostics.ts'
+import type { Plan } from '../plan/change.ts'
+import { reconcileDestroy } from '../reconcile.ts'
+import { renderApply, renderApplyJson } from '../render/apply.ts'
+import { renderPlan } from '../render/plan.ts'
+import { approver, declined } from './approve.ts'
+import type { Context } from './context.ts'
+import type { APPROVE_FLAGS } from './flags.ts'
+import type { Arguments } from './specification.ts'
+
+export async function run(context: Context, { options }: Arguments<typeof APPROVE_FLAGS>): Promise<Exit> {
+  const show = (plan: Plan, color: boolean): string => {
+    const total = plan.changes.length
+    return renderPlan(plan, {
+      config: undefined,
+      provenance: undefined,
+      detail: 'summary',
+      color,
+      commands: undefined,
+      total,
+    })
+  }
+  const approval = { command: 'destroy', question: 'Remove all of this?', auto: options['auto-approve'], show } as const
+  const destroyed = await reconcileDestroy(context.host, approver(context, approval))
+  if (destroyed === 'declined') throw declined()
+  const view = { path: undefined, color: context.color.stdout }
+  context.stdout(context.flags.json ? renderApplyJson(destroyed.result) : renderApply(destroyed.result, view))
+  return EXIT.ok
+}

@@ -1,0 +1,53 @@
+// Every flag there is.
+
+import type { FlagSpecs } from './specification.ts'
+
+/** Accepted by every command, before or after its name. */
+export const GLOBAL_FLAGS = {
+  file: {
+    type: 'string',
+    short: 'f',
+    value: 'FILE',
+    help: 'the config; default: ./xdp.yaml, then /etc/xdp/xdp.yaml',
+  },
+  bpffs: { type: 'string', value: 'DIR', help: 'where bpffs is mounted; default: /sys/fs/bpf' },
+  instance: { type: 'string', value: 'NAME', help: 'which set of objects to work on; default: default' },
+  json: { type: 'boolean', help: 'one JSON document on stdout, errors included' },
+  'no-color': { type: 'boolean', help: 'no colour; NO_COLOR, FORCE_COLOR and TERM=dumb are heeded too' },
+  'no-input': { type: 'boolean', help: 'never ask' },
+  'lock-timeout': {
+    type: 'string',
+    value: 'TIME',
+    help: 'how long to wait for another xdp that is at work; default: 30s',
+  },
+  debug: { type: 'boolean', help: 'show the stack of unexpected errors' },
+  help: { type: 'boolean', short: 'h', help: 'show help and exit' },
+  version: { type: 'boolean', help: 'show the version and exit' },
+} as const satisfies FlagSpecs
+
+export const NO_FLAGS = {} as const satisfies FlagSpecs
+
+export const PLAN_FLAGS = {
+  'detailed-exitcode': { type: 'boolean', help: 'exit 2 when there are changes, 0 when there are none' },
+  full: { type: 'boolean', help: 'list every prefix of a changed list, not five' },
+  summary: { type: 'boolean', help: 'one line for each object' },
+  commands: { type: 'boolean', help: 'also show the bpftool and ip commands that do the same' },
+  target: {
+    type: 'string',
+    multiple: true,
+    value: 'KIND:NAME',
+    help: 'show only this object (repeatable): interface:NAME, blocklist:NAME, allowlist:NAME, policy or program',
+  },
+} as const satisfies FlagSpecs
+
+export const APPROVE_FLAGS = {
+  'auto-approve': { type: 'boolean', help: 'do not ask; needed where stdin is no terminal' },
+} as const satisfies FlagSpecs
+
+export const WHY_FLAGS = {
+  protocol: { type: 'string', value: 'PROTOCOL', help: 'tcp, udp, icmp or a number; tcp or udp is needed with ports' },
+  'source-port': { type: 'string', value: 'PORT', help: 'port it comes from' },
+  destination: { type: 'string', value: 'ADDRESS', help: 'address it goes to' },
+  'destination-port': { type: 'string', value: 'PORT', help: 'port it goes to' },
+  interface: { type: 'string', value: 'NAME', help: 'interface it arrives on' },
+} as const satisfies FlagSpecs

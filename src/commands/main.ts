@@ -1,0 +1,122 @@
+// One run of the tool, from its words to its exit status: parse, find the command, run it, and turn whatever it
+// throws into one clear report. The process itself is behind `Terminal`.
+
+import manifest from '../../package.json' with { type: 'json' }
+import { EXIT, type Exit, fail, XdpError } from '../diagnostics.ts'
+import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
+import { wantsColor } from './color.ts'
+import type { Context, GlobalFlags } from './context.ts'
+import { parseDuration } from './duration.ts'
+import { renderCommandHelp, renderHelp } from './help.ts'
+import { type Invocation, parseArguments } from './parse.ts'
+import { createProgress, type Progress } from './progress.ts'
+
+export interface Output {
+  readonly write: (text: string) => void
+  readonly isTTY: boolean
+}
+
+/** All that a run sees of the world around it. */
+export interface Terminal {
+  /** The words after `xdp`. */
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly stdout: Output
+  readonly stderr: Output
+  readonly stdinIsTTY: boolean
+  /** Asks on stderr and reads one line of stdin; empty at its end. */
+  readonly ask: (question: string, signal: AbortSignal) => Promise<string>
+  /** Aborted when the user or the system asks the run to stop. */
+  readonly signal: AbortSignal
+}
+
+/** bpffs takes no dot in names, and the name is part of paths and lock files. */
+const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
+
+function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Context['host'] {
+  const { bpffs = '/sys/fs/bpf', instance = 'default' } = flags
+  if (!INSTANCE.test(instance)) {
+    const hint = 'use at most 32 letters, digits, - and _, beginning with a letter or digit'
+    throw fail('E300', `--instance "${instance}" is not a name`, hint)
+  }
+  const lockTimeoutMs = parseDuration('lock-timeout', flags['lock-timeout'] ?? '30s')
+  return { bpffs, instance, lockTimeoutMs, signal, progress: progress.report }
+}
+
+function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
+  const { env, stdout, stderr, stdinIsTTY, ask, signal } = terminal
+  // The progress line must be gone before anything else is written: both may go to the same screen.
+  const through =
+    <T extends unknown[], R>(write: (...args: T) => R) =>
+    (...args: T): R => {
+      progress.clear()
+      return write(...args)
+    }
+  return {
+    flags,
+    host: hostOf(flags, signal, progress),
+    stdout: through(stdout.write),
+    stderr: through(stderr.write),
+    color: { stdout: wantsColor(flags, env, stdout.isTTY), stderr: wantsColor(flags, env, stderr.isTTY) },
+    interactive: stdinIsTTY && stderr.isTTY && !flags['no-input'],
+    prompt: through((question: string) => ask(question, signal)),
+  }
+}
+
+async function perform({ flags, command, args }: Invocation, terminal: Terminal, progress: Progress): Promise<Exit> {
+  const { stdout, stderr } = terminal
+  if (flags.version) stdout.write(`xdp ${manifest.version}\n`)
+  else if (flags.help) stdout.write(command ? renderCommandHelp(command) : renderHelp())
+  else if (command === undefined) {
+    stderr.write(renderHelp())
+    return EXIT.usage
+  } else {
+    const context = contextOf(terminal, flags, progress)
+    const { run } = await command.load()
+    return run(context, args)
+  }
+  return EXIT.ok
+}
+
+/** What was thrown, as diagnostics: a failure we expected, an interruption, or a bug. */
+function explain(error: unknown, signal: AbortSignal): XdpError {
+  if (error instanceof XdpError) return error
+  if (signal.aborted) return fail('E112', 'interrupted', 'run `xdp plan` to see where things stand', error)
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  return fail(
+    'E999',
+    `unexpected ${message.split('\n')[0]}`,
+    'this is a bug of xdp; run again with --debug to see where',
+    error,
+  )
+}
+
+/** The causes of an error, innermost last, with their stacks. */
+function stacks(error: unknown): string {
+  const lines: string[] = []
+  for (let one = error; one instanceof Error; one = one.cause) lines.push(one.stack ?? one.message)
+  return `${lines.join('\ncaused by ')}\n`
+}
+
+/** Runs the tool. Never throws: the exit status tells, and stderr (stdout with --json) says why. */
+export async function main(terminal: Terminal): Promise<Exit> {
+  const { argv, env, stdout, stderr, signal } = terminal
+  const progress = createProgress(stderr.write, stderr.isTTY && env['TERM'] !== 'dumb')
+  // Before parsing has succeeded, the words themselves are all there is to tell how errors are wanted.
+  const words = argv.slice(0, argv.indexOf('--') < 0 ? argv.length : argv.indexOf('--'))
+  const given = (flag: string): boolean => words.includes(flag)
+  try {
+    return await perform(parseArguments(argv), terminal, progress)
+  } catch (thrown) {
+    progress.clear()
+    const error = explain(thrown, signal)
+    const { diagnostics, omitted } = error
+    const color = wantsColor({ 'no-color': given('--no-color') }, env, stderr.isTTY)
+    if (given('--json')) stdout.write(renderErrorJson(diagnostics, omitted))
+    else stderr.write(renderDiagnostics(diagnostics, { color, omitted }))
+    if (given('--debug')) stderr.write(stacks(thrown))
+    return error.exit
+  } finally {
+    progress.clear()
+  }
+}

@@ -1,0 +1,107 @@
+// The command line: every command, in the order in which help shows them. Commands are glue and decide nothing.
+
+import { APPROVE_FLAGS, NO_FLAGS, PLAN_FLAGS, WHY_FLAGS } from './flags.ts'
+import { type CommandSpec, command } from './specification.ts'
+
+export const COMMANDS: readonly CommandSpec[] = [
+  command({
+    name: 'validate',
+    summary: 'check the config; needs neither root nor a kernel',
+    description: ['Checks the file and every file it names, and reports all mistakes together. Exit 78 on a mistake.'],
+    flags: NO_FLAGS,
+    examples: [
+      { line: 'xdp validate', does: 'check ./xdp.yaml' },
+      { line: 'xdp validate -f site.yaml --json', does: 'the same for an editor or a pipeline' },
+    ],
+    load: () => import('./validate.ts'),
+  }),
+  command({
+    name: 'plan',
+    summary: 'show what apply would do, and change nothing',
+    description: [
+      'Compares the config with the live kernel. + creates, ~ updates, - deletes, -/+ replaces (filtering is interrupted), ! marks what changed since the last apply without it.',
+      'Each change states what traffic notices of it: hitless, link-bounce (the driver may reset its rings) or traffic-gap (packets pass unfiltered for a moment).',
+    ],
+    flags: PLAN_FLAGS,
+    examples: [
+      { line: 'xdp plan', does: 'what would change' },
+      { line: 'xdp plan --detailed-exitcode', does: 'exit 2 when there are changes, for scripts' },
+      { line: 'xdp plan --target blocklist:spamhaus --full', does: 'every prefix that one list gains and loses' },
+      { line: 'xdp plan --commands', does: 'the bpftool and ip commands behind it' },
+    ],
+    load: () => import('./plan.ts'),
+  }),
+  command({
+    name: 'apply',
+    summary: 'make the kernel what the config says, and prove it',
+    description: [
+      'Shows the plan, asks, loads and fills the new tables aside, tests them with packets, switches, reads back and tests again. Packets meet the old policy or the new one, never something between. What fails before the switch changes nothing; what fails after it is rolled back.',
+      'Applying what is already live writes nothing and exits 0 without asking.',
+    ],
+    flags: APPROVE_FLAGS,
+    examples: [
+      { line: 'xdp apply', does: 'show the plan, ask, apply' },
+      { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
+    ],
+    load: () => import('./apply.ts'),
+  }),
+  command({
+    name: 'status',
+    summary: 'show what is live: interfaces, lists, counters',
+    description: ['Reads the kernel only; the config is not looked at.'],
+    flags: NO_FLAGS,
+    examples: [
+      { line: 'xdp status', does: 'what filters, and what it did' },
+      { line: "xdp status --json | jq '.lists[].packets'", does: 'counters for a script' },
+    ],
+    load: () => import('./status.ts'),
+  }),
+  command({
+    name: 'why',
+    summary: 'explain what happens to packets from an address',
+    description: [
+      'Tells the verdict a packet gets in the kernel and by the config, and which list, prefix and line decide it. The live answer is proven by a packet sent through the loaded program. Exit 0 whatever the verdict.',
+    ],
+    argument: { name: 'ADDRESS', required: true, help: 'the IPv4 or IPv6 address that the packet comes from' },
+    flags: WHY_FLAGS,
+    examples: [
+      { line: 'xdp why 203.0.113.9', does: 'is this address blocked, and by what' },
+      { line: 'xdp why 203.0.113.9 --protocol udp --source-port 53', does: 'the same for a DNS answer from it' },
+    ],
+    load: () => import('./why.ts'),
+  }),
+  command({
+    name: 'destroy',
+    summary: 'detach and remove everything of this instance',
+    description: ['Shows what would go, asks, and removes it. Programs and maps of others are not touched.'],
+    flags: APPROVE_FLAGS,
+    examples: [{ line: 'xdp destroy --auto-approve', does: 'remove everything without asking' }],
+    load: () => import('./destroy.ts'),
+  }),
+  command({
+    name: 'doctor',
+    summary: 'check whether this host can run the config',
+    description: [
+      'Checks kernel, tools, permissions, bpffs and every interface, with a command that puts right what is wrong. Exit 1 when a check fails, 0 when there are only warnings.',
+    ],
+    flags: NO_FLAGS,
+    examples: [{ line: 'xdp doctor', does: 'check everything' }],
+    load: () => import('./doctor.ts'),
+  }),
+  command({
+    name: 'schema',
+    summary: 'print the JSON schema of the config or of an output',
+    description: ['Without NAME the schema of the config (JSON Schema draft-07), for editors and other tools.'],
+    argument: {
+      name: 'NAME',
+      required: false,
+      help: 'config, plan, apply, status, why, validate, doctor or error; default: config',
+    },
+    flags: NO_FLAGS,
+    examples: [
+      { line: 'xdp schema > xdp.schema.json', does: 'for the yaml-language-server' },
+      { line: 'xdp schema plan', does: 'what `xdp plan --json` prints' },
+    ],
+    load: () => import('./schema.ts'),
+  }),
+]

@@ -1,0 +1,35 @@
+// What an apply or destroy did, as text and as JSON (schemas/apply.schema.json).
+
+import type { ApplyResult } from '../model/result.ts'
+import { jsonDocument } from './json.ts'
+import { plural } from './numbers.ts'
+import { paint } from './paint.ts'
+
+interface ApplyView {
+  /** undefined: a destroy. */
+  readonly path: string | undefined
+  readonly color: boolean
+}
+
+function proof({ verified, probes }: ApplyResult): string {
+  if (!verified) return 'Not verified.'
+  const packets =
+    probes.run > 0 ? ` and by ${probes.passed} of ${plural(probes.run, 'packet')} through the live program` : ''
+  return `Verified by reading back${packets}.`
+}
+
+/** One or two sentences that end with a newline. */
+export function renderApply(result: ApplyResult, { path, color }: ApplyView): string {
+  const { green, red } = paint(color)
+  if (result.rolled_back) return `${red('Rolled back:')} the live state is what it was before.\n`
+  if (!result.changed) {
+    const nothing = 'Nothing to remove: this instance has nothing in the kernel.'
+    return path === undefined ? `${nothing}\n` : `No changes. Live XDP state matches ${path}.\n`
+  }
+  const done = path === undefined ? 'Destroyed' : 'Applied'
+  return `${green(`${done} ${plural(result.applied.length, 'change')}.`)} ${proof(result)}\n`
+}
+
+export function renderApplyJson({ changed, applied, verified, probes, rolled_back }: ApplyResult): string {
+  return jsonDocument({ changed, applied, verified, probes, rolled_back })
+}

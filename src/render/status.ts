@@ -1,0 +1,111 @@
+// What is live, as a screen and as JSON (schemas/status.schema.json).
+
+import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
+import { jsonDocument } from './json.ts'
+import { keyTitle } from './names.ts'
+import { formatBytes, formatCount } from './numbers.ts'
+import { type Paint, paint } from './paint.ts'
+import { type Column, formatTable } from './table.ts'
+
+const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
+
+const left = (title: string): Column => ({ title })
+const right = (title: string): Column => ({ title, align: 'right' })
+
+/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
+const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')
+
+function interfaceTable(interfaces: readonly InterfaceStatus[]): string[] {
+  // Verdicts that never occur would only push the table over 80 columns.
+  const verdicts = VERDICTS.filter(
+    (verdict) => verdict === 'pass' || verdict === 'drop' || interfaces.some(({ packets }) => packets[verdict] > 0),
+  )
+  const columns = [left('INTERFACE'), left('MODE'), right('PROGRAM'), left('SINCE')]
+  const rows = interfaces.map(({ name, mode, program_id, since, packets }) => [
+    name,
+    mode,
+    String(program_id),
+    seconds(since),
+    ...verdicts.map((verdict) => formatCount(packets[verdict])),
+  ])
+  return formatTable([...columns, ...verdicts.map((verdict) => right(verdict.toUpperCase()))], rows)
+}
+
+function reasonTable(interfaces: readonly InterfaceStatus[]): string[] {
+  const rows = interfaces.flatMap(({ name, reasons }) =>
+    (Object.entries(reasons) as [ReasonName, Count][]).map(([reason, { packets, bytes }]) => [
+      name,
+      reason,
+      formatCount(packets),
+      formatBytes(bytes),
+    ]),
+  )
+  if (rows.length === 0) return []
+  return ['', ...formatTable([left('INTERFACE'), left('REASON'), right('PACKETS'), right('BYTES')], rows)]
+}
+
+function listTable({ lists }: Status): string[] {
+  if (lists.length === 0) return ['', 'No lists.']
+  const rows = lists.map(({ name, kind, prefixes, packets, bytes }) => [
+    name,
+    kind,
+    formatCount(prefixes),
+    formatCount(packets),
+    formatBytes(bytes),
+  ])
+  return ['', ...formatTable([left('LIST'), left('KIND'), right('PREFIXES'), right('PACKETS'), right('BYTES')], rows)]
+}
+
+function head({ generation, committed_at, policy, program, memory }: Status): string[] {
+  const applied = committed_at === undefined ? 'not committed' : `applied ${seconds(committed_at)}`
+  const lines = [`Generation ${generation}, ${applied}, ${formatBytes(memory)} of kernel memory`]
+  if (policy) lines.push(`Default verdict: ${policy.default}`)
+  if (program) lines.push(`Program: ${program.digest.slice(0, 16)}, tag ${program.tag}, ABI ${program.abi}`)
+  return lines
+}
+
+function trouble({ drifted, leftovers }: Status, { cyan, yellow }: Paint): string[] {
+  const drift = drifted.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
+  const left = leftovers.map((path) => `${yellow('!')}   ${path}`)
+  return [
+    ...(drift.length > 0
+      ? ['', `${cyan('!')} Changed since the last apply, and not by it (xdp plan shows the way back):`]
+      : []),
+    ...drift,
+    ...(left.length > 0 ? ['', `${yellow('!')} Left over from an interrupted apply; the next apply removes it:`] : []),
+    ...left,
+  ]
+}
+
+/** Whether anything of the instance is in the kernel. */
+const isEmpty = ({ generation, interfaces, program }: Status): boolean =>
+  generation === 0 && interfaces.length === 0 && program === undefined
+
+export function renderStatus(status: Status, { color }: { readonly color: boolean }): string {
+  const style = paint(color)
+  if (isEmpty(status)) {
+    const lines = ['Nothing is applied: this instance has nothing in the kernel.', ...trouble(status, style)]
+    return `${lines.join('\n')}\n`
+  }
+  const attached =
+    status.interfaces.length === 0
+      ? ['', 'Attached to no interface: nothing is filtered.']
+      : ['', ...interfaceTable(status.interfaces), ...reasonTable(status.interfaces)]
+  return `${[...head(status), ...attached, ...listTable(status), ...trouble(status, style)].join('\n')}\n`
+}
+
+export function renderStatusJson(status: Status): string {
+  const { interfaces, lists, policy, program, generation, committed_at, memory, drift, drifted, leftovers } = status
+  return jsonDocument({
+    interfaces,
+    lists,
+    policy: policy ?? null,
+    program: program ?? null,
+    generation,
+    committed_at: committed_at ?? null,
+    memory,
+    drift,
+    drifted,
+    leftovers,
+  })
+}

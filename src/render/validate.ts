@@ -1,0 +1,37 @@
+// What a valid file says, as text and as JSON (schemas/validate.schema.json).
+
+import type { Diagnostic } from '../diagnostics.ts'
+import type { Desired } from '../model/desired.ts'
+import type { List } from '../model/state.ts'
+import { prefixCount } from '../plan/delta.ts'
+import { diagnosticsJson } from './diagnostic.ts'
+import { jsonDocument } from './json.ts'
+import { plural } from './numbers.ts'
+
+const prefixesOf = ({ sets }: List): number => sets.reduce((sum, { addresses }) => sum + prefixCount(addresses), 0)
+
+export function renderValidate({ config, state }: Desired): string {
+  const lists = [...state.lists.values()]
+  const prefixes = lists.reduce((sum, list) => sum + prefixesOf(list), 0)
+  const parts = [
+    plural(state.interfaces.size, 'interface'),
+    `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}`,
+    `default ${state.policy?.default ?? 'pass'}`,
+  ]
+  return `${config.path} is valid: ${parts.join(', ')}.\n`
+}
+
+export function renderValidateJson({ config, state }: Desired, warnings: readonly Diagnostic[]): string {
+  const byName = (left: { readonly name: string }, right: { readonly name: string }): number =>
+    left.name < right.name ? -1 : 1
+  return jsonDocument({
+    valid: true,
+    config,
+    interfaces: [...state.interfaces.values()].map(({ interface: name, modes }) => ({ name, modes })).sort(byName),
+    policy: state.policy ?? null,
+    lists: [...state.lists.values()]
+      .map((list) => ({ name: list.name, kind: list.kind, prefixes: prefixesOf(list) }))
+      .sort(byName),
+    warnings: diagnosticsJson(warnings),
+  })
+}

@@ -1,0 +1,59 @@
+// Why a packet gets its verdict, in the kernel and by the file, as text and as JSON (schemas/why.schema.json).
+
+import type { Judgement, WhyResult } from '../model/result.ts'
+import { jsonDocument } from './json.ts'
+import { type Paint, paint } from './paint.ts'
+import { formatTable } from './table.ts'
+
+function because({ reason, list, prefix }: Judgement): string {
+  const decided = list === undefined || list === reason ? reason : `${reason} ${list}`
+  return prefix === undefined ? decided : `${decided}: ${prefix}`
+}
+
+function row(side: string, judgement: Judgement, note: string): string[] {
+  return [side, judgement.verdict, because(judgement), note]
+}
+
+/** Colours the word of the verdict, which stands in the second column. */
+function tint(line: string, judgement: Judgement, { green, red }: Paint): string {
+  const { verdict } = judgement
+  return line.replace(` ${verdict} `, ` ${(verdict === 'drop' || verdict === 'aborted' ? red : green)(verdict)} `)
+}
+
+const sameVerdict = (left: Judgement, right: Judgement): boolean =>
+  left.verdict === right.verdict && left.reason === right.reason && left.list === right.list
+
+/** `file`: the config's path, for the row that says what it asks for. */
+export function renderWhy({ address, live, desired }: WhyResult, file: string | undefined, color: boolean): string {
+  const style = paint(color)
+  const judgements: Judgement[] = []
+  const rows: string[][] = []
+  if (live) {
+    rows.push(row('live', live, live.proven ? '(proven by a packet)' : '(from the tables)'))
+    judgements.push(live)
+  }
+  if (desired) {
+    rows.push(row(file ?? 'file', desired, desired.at === undefined ? '' : `# ${desired.at}`))
+    judgements.push(desired)
+  }
+  const columns = [{ title: address }, { title: 'VERDICT' }, { title: 'BECAUSE OF' }, { title: '' }]
+  const [head = '', ...body] = formatTable(columns, rows)
+  const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
+  if (live === undefined) lines.push('live: nothing of this instance is in the kernel, so every packet passes.')
+  if (desired === undefined) lines.push('file: no config file was found.')
+  if (live && desired && !sameVerdict(live, desired))
+    lines.push(`${style.yellow('!')} The kernel and the file disagree; xdp plan shows the difference.`)
+  return `${lines.join('\n')}\n`
+}
+
+function judgementJson({ verdict, reason, list, prefix, at }: Judgement) {
+  return { verdict, reason, list: list ?? null, prefix: prefix ?? null, at: at ?? null }
+}
+
+export function renderWhyJson({ address, live, desired }: WhyResult): string {
+  return jsonDocument({
+    address,
+    live: live ? { ...judgementJson(live), proven: live.proven } : null,
+    desired: desired ? judgementJson(desired) : null,
+  })
+}
