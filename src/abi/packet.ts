@@ -1,0 +1,170 @@
+// Probe packets: Ethernet frames that `why` and `apply` send through the loaded programs, and what those write back.
+// A probe is well-formed down to its checksums, so that it stands for a packet of its kind, and it is never one of the
+// packets that default drop lets pass unless its protocol and ports ask for it.
+
+import type { Address } from '../model/address.ts'
+import type { Facts } from '../model/judge.ts'
+import { type Explanation, explanationCodec } from './generated.ts'
+
+export interface Probe {
+  readonly source: Address
+  /** Of the source's family; undefined = an address for documentation. */
+  readonly destination?: Address | undefined
+  /** IP protocol number; `icmp` = ICMP or ICMPv6, as the source says; undefined = UDP. */
+  readonly protocol?: number | 'icmp' | undefined
+  /** TCP and UDP only; undefined = a port that no service has. */
+  readonly sourcePort?: number | undefined
+  readonly destinationPort?: number | undefined
+}
+
+const ICMP = 1
+const TCP = 6
+const UDP = 17
+const ICMPV6 = 58
+const NO_NEXT_HEADER = 59
+/** What IPv6 takes for an extension header: hop-by-hop, routing, fragment, AH, destination options. */
+const IPV6_EXTENSIONS = [0, 43, 44, 51, 60]
+
+/** TEST-NET-2 (RFC 5737) and the documentation prefix (RFC 3849). */
+const DESTINATION4 = Uint32Array.of(0xc6336401)
+const DESTINATION6 = Uint32Array.of(0x20010db8, 0, 0, 1)
+/** First and last of the dynamic ports (RFC 6335 §6), which no service is registered for. */
+const SOURCE_PORT = 49152
+const DESTINATION_PORT = 65535
+
+const ETHERNET_SIZE = 14
+const IPV4_SIZE = 20
+const IPV6_SIZE = 40
+const HOP_LIMIT = 64
+
+/** A probe with everything filled in. */
+interface Filled {
+  readonly family: 4 | 6
+  readonly source: Uint32Array
+  readonly destination: Uint32Array
+  readonly protocol: number
+  readonly sourcePort: number
+  readonly destinationPort: number
+}
+
+function fill({ source, destination, protocol = UDP, sourcePort, destinationPort }: Probe): Filled {
+  const { family, words } = source
+  if (destination && destination.family !== family) throw new RangeError('source and destination differ in family')
+  return {
+    family,
+    source: words,
+    destination: destination?.words ?? (family === 4 ? DESTINATION4 : DESTINATION6),
+    protocol: protocol === 'icmp' ? (family === 4 ? ICMP : ICMPV6) : protocol,
+    sourcePort: sourcePort ?? SOURCE_PORT,
+    destinationPort: destinationPort ?? DESTINATION_PORT,
+  }
+}
+
+/** RFC 1071: the one's complement of the one's complement sum of big-endian 16-bit words. */
+function checksum(bytes: Uint8Array, initial = 0): number {
+  let sum = initial
+  for (let at = 0; at < bytes.length; at++) sum += (bytes[at] as number) << (at % 2 === 0 ? 8 : 0)
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
+  return ~sum & 0xffff
+}
+
+const halves = (words: Uint32Array): number => words.reduce((sum, word) => sum + (word >>> 16) + (word & 0xffff), 0)
+
+/** The part of the pseudo header that TCP, UDP and ICMPv6 checksums share (RFC 9293 §3.1, RFC 8200 §8.1). */
+const pseudo = ({ source, destination, protocol }: Filled, length: number): number =>
+  halves(source) + halves(destination) + protocol + length
+
+/** Port-carrying and ICMP headers are whole; any other protocol gets eight bytes of payload. */
+function transport(probe: Filled): Uint8Array {
+  const { family, protocol, sourcePort, destinationPort } = probe
+  const bytes = new Uint8Array(protocol === TCP ? 20 : 8)
+  const view = new DataView(bytes.buffer)
+  if (protocol === TCP || protocol === UDP) {
+    view.setUint16(0, sourcePort)
+    view.setUint16(2, destinationPort)
+  }
+  if (protocol === TCP) {
+    // Five words long, SYN, a full window.
+    view.setUint16(12, 0x5002)
+    view.setUint16(14, 0xffff)
+    view.setUint16(16, checksum(bytes, pseudo(probe, bytes.length)))
+  } else if (protocol === UDP) {
+    view.setUint16(4, bytes.length)
+    // RFC 768: a sum of zero is sent as all ones, for zero means "no checksum".
+    view.setUint16(6, checksum(bytes, pseudo(probe, bytes.length)) || 0xffff)
+  } else if (protocol === (family === 4 ? ICMP : ICMPV6)) {
+    // Echo request.
+    view.setUint8(0, family === 4 ? 8 : 128)
+    view.setUint16(2, checksum(bytes, family === 4 ? 0 : pseudo(probe, bytes.length)))
+  } else {
+    // Where the number is one of IPv6's extension headers this is one, eight bytes long, with nothing behind it.
+    view.setUint8(0, NO_NEXT_HEADER)
+  }
+  return bytes
+}
+
+function writeWords(view: DataView, at: number, words: Uint32Array): void {
+  for (const [i, word] of words.entries()) view.setUint32(at + i * 4, word)
+}
+
+/** The probe as an Ethernet frame. Throws RangeError where the addresses differ in family. */
+export function packetFor(probe: Probe): Uint8Array {
+  const filled = fill(probe)
+  const payload = transport(filled)
+  const headers = ETHERNET_SIZE + (filled.family === 4 ? IPV4_SIZE : IPV6_SIZE)
+  const frame = new Uint8Array(headers + payload.length)
+  const view = new DataView(frame.buffer)
+  // Locally administered unicast addresses: 02:… to 02:…
+  view.setUint8(0, 2)
+  view.setUint8(5, 1)
+  view.setUint8(6, 2)
+  view.setUint8(11, 2)
+  view.setUint16(12, filled.family === 4 ? 0x0800 : 0x86dd)
+  if (filled.family === 4) {
+    view.setUint8(14, 0x45)
+    view.setUint16(16, IPV4_SIZE + payload.length)
+    view.setUint8(22, HOP_LIMIT)
+    view.setUint8(23, filled.protocol)
+    writeWords(view, 26, filled.source)
+    writeWords(view, 30, filled.destination)
+    view.setUint16(24, checksum(frame.subarray(ETHERNET_SIZE, headers)))
+  } else {
+    view.setUint8(14, 0x60)
+    view.setUint16(18, payload.length)
+    view.setUint8(20, filled.protocol)
+    view.setUint8(21, HOP_LIMIT)
+    writeWords(view, 22, filled.source)
+    writeWords(view, 38, filled.destination)
+  }
+  frame.set(payload, headers)
+  return frame
+}
+
+/** What `judge` has to know of the probe's packet. */
+export function factsFor(probe: Probe): Facts {
+  const filled = fill(probe)
+  const { family, source, protocol, sourcePort, destinationPort } = filled
+  const hasPorts = protocol === TCP || protocol === UDP
+  const [server, client] = family === 4 ? [67, 68] : [547, 546]
+  const isReply = protocol === UDP && sourcePort === server && destinationPort === client
+  return {
+    kind: 'ip',
+    family,
+    source,
+    protocol: family === 6 && IPV6_EXTENSIONS.includes(protocol) ? NO_NEXT_HEADER : protocol,
+    ports: hasPorts ? { source: sourcePort, destination: destinationPort } : undefined,
+    essential: isReply || (isLoopback(filled.source) && isLoopback(filled.destination)),
+    unparsed: undefined,
+  }
+}
+
+const isLoopback = (words: Uint32Array): boolean =>
+  words.length === 1 ? (words[0] as number) >>> 24 === 127 : words.every((word, i) => word === (i === 3 ? 1 : 0))
+
+/** No list or scope in an Explanation. */
+export const NONE = 0xffff
+
+/** What `explain` wrote over the start of the packet it was given. */
+export function explanationOf(output: Uint8Array): Explanation {
+  return explanationCodec.decode(new DataView(output.buffer, output.byteOffset, output.byteLength))
+}

@@ -1,0 +1,94 @@
+// The semantics of the filter, told a second time: what becomes of a packet of which these facts are known. The data
+// plane is the same thing in C. `apply` sends packets through the loaded program and expects what `judge` says; `why`
+// shows both. Nothing here reads a packet: facts come from whoever made or parsed one.
+
+import type { Family } from './address.ts'
+import { contains } from './ranges.ts'
+import type { ReasonName, Verdict } from './result.ts'
+import type { List, ListKind, PortRange, Scope, ScopedSet, State } from './state.ts'
+
+/** Why a packet could not be parsed to the end. */
+export type Unparsed = 'malformed' | 'nonlinear' | 'unsupported'
+
+/** A packet whose IP header is sound. */
+export interface IpFacts {
+  readonly kind: 'ip'
+  readonly family: Family
+  /** One word for IPv4, four for IPv6, in host order. */
+  readonly source: Uint32Array
+  /** Upper-layer protocol; undefined where it could not be found. */
+  readonly protocol: number | undefined
+  /** Of TCP and UDP; undefined in later fragments and where the header is cut off. */
+  readonly ports: { readonly source: number; readonly destination: number } | undefined
+  /** ICMPv6 133 to 137, a DHCP reply, or loopback to loopback: what default drop lets pass. */
+  readonly essential: boolean
+  /** What it counts as if no list decides; undefined = all headers are there. */
+  readonly unparsed: Unparsed | undefined
+}
+
+export type Facts =
+  | IpFacts
+  /** `essential`: ARP. */
+  | { readonly kind: 'not-ip'; readonly essential: boolean }
+  /** Ethernet, VLAN tags or the IP header cannot be followed. */
+  | { readonly kind: 'unparsed'; readonly reason: Unparsed }
+
+export interface Match {
+  readonly list: List
+  readonly set: ScopedSet
+}
+
+export interface Judged {
+  readonly verdict: Verdict
+  readonly reason: ReasonName
+  /** Everything that matched, of the kind that decided, in the order of list names. The first is what `explain` names. */
+  readonly matches: readonly Match[]
+  /** Names of the lists that count the packet. */
+  readonly lists: readonly string[]
+}
+
+const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
+
+const holds = (ranges: readonly PortRange[], port: number): boolean =>
+  ranges.length === 0 || ranges.some(({ first, last }) => first <= port && port <= last)
+
+/** Whether a scope applies to a packet: a protocol or port that is not known is never the one asked for. */
+export function inScope(scope: Scope, { family, protocol, ports }: IpFacts): boolean {
+  if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP[family] : scope.protocol)) return false
+  if (scope.sourcePorts.length === 0 && scope.destinationPorts.length === 0) return true
+  return (
+    ports !== undefined && holds(scope.sourcePorts, ports.source) && holds(scope.destinationPorts, ports.destination)
+  )
+}
+
+function matchesOf(lists: readonly List[], kind: ListKind, facts: IpFacts): Match[] {
+  const covers = ({ addresses }: ScopedSet): boolean =>
+    contains(facts.family === 4 ? addresses.v4 : addresses.v6, facts.source) >= 0
+  return lists
+    .filter((list) => list.kind === kind)
+    .flatMap((list) =>
+      list.sets.filter((set) => inScope(set.scope, facts) && covers(set)).map((set) => ({ list, set })),
+    )
+}
+
+function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] = []): Judged {
+  return { verdict, reason, matches, lists: [...new Set(matches.map(({ list }) => list.name))] }
+}
+
+/**
+ * The verdict that a state (its policy and lists) gives a packet. Any allowlist entry that covers the source and
+ * applies beats every blocklist entry, and any blocklist entry beats the default, whatever the prefix lengths.
+ */
+export function judge({ policy, lists }: Pick<State, 'policy' | 'lists'>, facts: Facts): Judged {
+  const dropping = policy?.default === 'drop'
+  if (facts.kind === 'unparsed') return judged('pass', facts.reason)
+  if (facts.kind === 'not-ip') return judged('pass', dropping && facts.essential ? 'essential' : 'not-ip')
+  const sorted = [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  const allowed = matchesOf(sorted, 'allowlist', facts)
+  if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
+  const blocked = matchesOf(sorted, 'blocklist', facts)
+  if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
+  if (facts.unparsed) return judged('pass', facts.unparsed)
+  if (!dropping) return judged('pass', 'default-pass')
+  return facts.essential ? judged('pass', 'essential') : judged('drop', 'default-drop')
+}
