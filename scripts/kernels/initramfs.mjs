@@ -13,8 +13,7 @@ const DIRECTORY = 0o040000
 export function writeArchive(target, entries) {
   const all = new Map()
   for (const path of entries.keys()) {
-    const parts = path.split('/').slice(0, -1)
-    parts.forEach((_, depth) => all.set(parts.slice(0, depth + 1).join('/'), { mode: DIRECTORY | 0o755 }))
+    for (const { index } of path.matchAll(/\//g)) all.set(path.slice(0, index), { mode: DIRECTORY | 0o755 })
   }
   for (const [path, { data, mode }] of entries) all.set(path, { data, mode: FILE | mode })
   const chunks = []

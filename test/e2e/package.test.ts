@@ -1,0 +1,86 @@
+// The packed tarball is what users install: complete, without dependencies, and at home on a machine without clang.
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { execa } from 'execa'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const { name, version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, string>
+
+let work: string
+let packed: string[]
+let xdp: string
+
+/** The npm that runs the tests, or the one in the PATH. Its settings for this run must not reach the inner one. */
+function npm(args: readonly string[], cwd: string) {
+  const [file, ...first] = process.env['npm_execpath'] ? [process.execPath, process.env['npm_execpath']] : ['npm']
+  return execa(file ?? 'npm', [...first, ...args], {
+    cwd,
+    env: { npm_config_offline: 'true', npm_config_audit: 'false' },
+  })
+}
+
+/** A PATH that holds Node and nothing else. */
+function barePath(): string {
+  const bin = join(work, 'bin')
+  mkdirSync(bin, { recursive: true })
+  symlinkSync(process.execPath, join(bin, 'node'))
+  return bin
+}
+
+beforeAll(async () => {
+  work = mkdtempSync(join(tmpdir(), 'xdp-package-'))
+  const { stdout } = await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', work], ROOT)
+  const [{ files, filename }] = JSON.parse(stdout) as [{ files: { path: string }[]; filename: string }]
+  packed = files.map(({ path }) => path)
+  const target = join(work, 'target')
+  mkdirSync(target)
+  writeFileSync(join(target, 'package.json'), '{}')
+  await npm(['install', '--no-save', join(work, filename)], target)
+  xdp = join(target, 'node_modules/.bin/xdp')
+})
+
+afterAll(() => {
+  rmSync(work, { recursive: true, force: true })
+})
+
+test('the tarball holds what running needs', () => {
+  for (const path of [
+    'dist/cli.js',
+    'dist/bpf/xdp.bpf.o',
+    'dist/NOTICES.txt',
+    'schemas/xdp.schema.json',
+    'examples/minimal.yaml',
+    'LICENSE',
+    'bpf/LICENSES/GPL-2.0-only.txt',
+    'bpf/LICENSES/BSD-2-Clause.txt',
+    'bpf/xdp.bpf.c',
+    'README.md',
+  ]) {
+    expect(packed).toContain(path)
+  }
+})
+
+test('the tarball holds nothing that only developing needs', () => {
+  expect(packed.filter((path) => /^(?:src|test|scripts|build|bench|node_modules|\.)/.test(path))).toEqual([])
+})
+
+test('installing it installs no other package', () => {
+  const installed = readdirSync(join(work, 'target/node_modules')).filter((entry) => !entry.startsWith('.'))
+  expect(installed).toEqual([name])
+})
+
+test('it runs with Node alone in the PATH', async () => {
+  const env = { PATH: barePath() }
+  const shown = await execa(xdp, ['--version'], { env, extendEnv: false })
+  expect(shown.stdout).toContain(version)
+  const example = join(work, 'target/node_modules', name ?? '', 'examples/minimal.yaml')
+  const validated = await execa(xdp, ['validate', '-f', example], { env, extendEnv: false })
+  expect(validated.exitCode).toBe(0)
+})
+
+test('the notices name every bundled package', () => {
+  const notices = readFileSync(join(ROOT, 'dist/NOTICES.txt'), 'utf8')
+  for (const bundled of ['execa', 'yaml']) expect(notices).toContain(`\n${bundled} `)
+})
