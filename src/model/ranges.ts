@@ -106,7 +106,7 @@ const DIGITS = 1 << DIGIT_BITS
  * positions takes ten times as long; digits that all bounds share (most, in a list from one part of the space) are
  * skipped.
  */
-function sortedOrder(bounds: Uint32Array, width: number): Uint32Array {
+export function sortedOrder(bounds: Uint32Array, width: number): Uint32Array {
   const length = bounds.length / width
   let order = new Uint32Array(length)
   for (let i = 0; i < length; i++) order[i] = i

@@ -1,0 +1,73 @@
+// Tables are written as arrays of 32-bit words in host byte order, 16 to a line of the image.
+
+import { LITTLE_ENDIAN } from '../abi/bytes.ts'
+import { LINE_SIZE } from '../abi/generated.ts'
+import { fail, type XdpError } from '../diagnostics.ts'
+
+/** 32-bit words in a line. */
+export const LINE_WORDS = LINE_SIZE / 4
+
+/** Which of the two words of a u64 holds bits 0 to 31, and which the rest. */
+export const LOW = LITTLE_ENDIAN ? 0 : 1
+export const HIGH = 1 - LOW
+
+/** Zeroed words for `lines` lines. */
+export const makeLines = (lines: number): Uint32Array => new Uint32Array(lines * LINE_WORDS)
+
+/** The 16-bit view of words, for fields that are __u16. */
+export const halves = (words: Uint32Array): Uint16Array =>
+  new Uint16Array(words.buffer, words.byteOffset, words.length * 2)
+
+/** Lines of a section whose size is not known beforehand. */
+export class LineWriter {
+  #words = makeLines(64)
+  #lines = 0
+
+  /** Adds a zeroed line and returns the index of its first word in `words`. */
+  add(): number {
+    const at = this.#lines * LINE_WORDS
+    if (at === this.#words.length) {
+      const words = new Uint32Array(this.#words.length * 2)
+      words.set(this.#words)
+      this.#words = words
+    }
+    this.#lines++
+    return at
+  }
+
+  /** The words written so far, and room; a new array after an `add` that had to grow it. */
+  get words(): Uint32Array {
+    return this.#words
+  }
+
+  get lines(): number {
+    return this.#lines
+  }
+
+  finish(): Uint32Array {
+    return this.#words.subarray(0, this.#lines * LINE_WORDS)
+  }
+}
+
+/** Index of the word that holds bit `bit` (bits 0 to 31 of it are `bit & 31`) of a bitmap that is read as u64 words. */
+export const bitmapWord = (bit: number): number => (bit >>> 6) * 2 + ((bit & 32) === 0 ? LOW : HIGH)
+
+/** Bits 32 to 63 of the product of two 32-bit numbers, which is too wide for a double. */
+export function multiplyHigh(a: number, b: number): number {
+  const aLow = a & 0xffff
+  const aHigh = a >>> 16
+  const bLow = b & 0xffff
+  const bHigh = b >>> 16
+  const middle = aLow * bHigh
+  const other = aHigh * bLow
+  const carry = ((aLow * bLow) >>> 16) + (middle & 0xffff) + (other & 0xffff)
+  return (aHigh * bHigh + (middle >>> 16) + (other >>> 16) + (carry >>> 16)) >>> 0
+}
+
+/** The error for bytes that no compiler of ours wrote. */
+export const corrupt = (what: string): XdpError =>
+  fail(
+    'E113',
+    `the live tables are damaged: ${what}`,
+    'something other than xdp wrote to its maps; `xdp destroy` and `xdp apply` write them anew',
+  )

@@ -1,0 +1,149 @@
+// Class and rule sections (struct class, struct rule): what a class means to the data plane, and back.
+
+import { CLASS_RULES, type Class, classCodec, LINE_SIZE, RULE_FLAG, type Rule, ruleCodec } from '../abi/generated.ts'
+import type { ListKind, PortRange, Scope } from '../model/state.ts'
+import type { Part } from './classes.ts'
+import { corrupt, makeLines } from './lines.ts'
+
+const ANY_PORT: PortRange = { first: 0, last: 0xffff }
+/** ICMP and ICMPv6. */
+const ICMP = { protocol4: 1, protocol6: 58 }
+
+function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number): Rule[] {
+  const protocols =
+    scope.protocol === 'any'
+      ? { protocol4: 0, protocol6: 0 }
+      : scope.protocol === 'icmp'
+        ? ICMP
+        : { protocol4: scope.protocol, protocol6: scope.protocol }
+  const hasPorts = scope.sourcePorts.length > 0 || scope.destinationPorts.length > 0
+  const flags =
+    (kind === 'allowlist' ? RULE_FLAG.ALLOW : 0) |
+    (scope.protocol === 'any' ? 0 : RULE_FLAG.PROTOCOL) |
+    (hasPorts ? RULE_FLAG.PORTS : 0)
+  const ranges = (ports: readonly PortRange[]): readonly PortRange[] => (ports.length > 0 ? ports : [ANY_PORT])
+  return ranges(scope.sourcePorts).flatMap((source) =>
+    ranges(scope.destinationPorts).map((destination) => ({
+      list: slot,
+      scope: number,
+      flags,
+      ...protocols,
+      source_first: source.first,
+      source_last: source.last,
+      destination_first: destination.first,
+      destination_last: destination.last,
+    })),
+  )
+}
+
+/**
+ * The sections of classes and rules. A class's allowlist rules come first, and the rules of one list are together.
+ *
+ * @param members part numbers by class
+ * @param slots list_stats slot by list name
+ */
+export function encodeClasses(
+  members: readonly (readonly number[])[],
+  parts: readonly Part[],
+  slots: ReadonlyMap<string, number>,
+): { classes: Uint32Array; rules: Uint32Array; ruleCount: number } {
+  const byPart = parts.map(({ list, set }, number) =>
+    rulesOf(list.kind, set.scope, number, slots.get(list.name) as number),
+  )
+  const isAllow = (part: number): boolean => (parts[part] as Part).list.kind === 'allowlist'
+  const ordered = members.map((numbers) => [...numbers.filter(isAllow), ...numbers.filter((part) => !isAllow(part))])
+  const counts = ordered.map((numbers) => numbers.reduce((sum, part) => sum + (byPart[part] as Rule[]).length, 0))
+  const ruleCount = counts.reduce((sum, count) => sum + count, 0)
+  const classes = makeLines(Math.ceil((members.length * classCodec.size) / LINE_SIZE))
+  const rules = makeLines(Math.ceil((ruleCount * ruleCodec.size) / LINE_SIZE))
+  const classView = new DataView(classes.buffer)
+  const ruleView = new DataView(rules.buffer)
+  let next = 0
+  for (const [number, sorted] of ordered.entries()) {
+    classCodec.encode({ first_rule: next, rules: counts[number] as number }, classView, number * classCodec.size)
+    for (const part of sorted) {
+      for (const rule of byPart[part] as Rule[]) ruleCodec.encode(rule, ruleView, next++ * ruleCodec.size)
+    }
+  }
+  return { classes, rules, ruleCount }
+}
+
+/** A part as the rules tell it. */
+export interface LivePart {
+  readonly number: number
+  /** Slot of its list. */
+  readonly slot: number
+  readonly kind: ListKind
+  readonly scope: Scope
+}
+
+export interface LiveClasses {
+  /** By part number; a number that no class uses is undefined. */
+  readonly parts: readonly (LivePart | undefined)[]
+  /** Part numbers by class. */
+  readonly members: readonly (readonly number[])[]
+}
+
+/**
+ * Reads the sections back.
+ *
+ * @throws XdpError E113 where a class names rules that are not there
+ */
+export function decodeClasses(classes: DataView, rules: DataView, classCount: number, ruleCount: number): LiveClasses {
+  if (classCount * classCodec.size > classes.byteLength || ruleCount * ruleCodec.size > rules.byteLength) {
+    throw corrupt('classes or rules are cut off')
+  }
+  const byPart = new Map<number, Rule[]>()
+  const members: number[][] = []
+  for (let number = 0; number < classCount; number++) {
+    const entry: Class = classCodec.decode(classes, number * classCodec.size)
+    const last = entry.first_rule + entry.rules
+    if (last > ruleCount || entry.rules > CLASS_RULES) throw corrupt(`class ${number} has rules that are not there`)
+    const own = new Map<number, Rule[]>()
+    for (let i = entry.first_rule; i < last; i++) {
+      const rule = ruleCodec.decode(rules, i * ruleCodec.size)
+      const found = own.get(rule.scope)
+      if (found) found.push(rule)
+      else own.set(rule.scope, [rule])
+    }
+    for (const [part, found] of own) {
+      const known = byPart.get(part)
+      if (known && !isSame(known, found)) throw corrupt(`the rules of scope ${part} differ from class to class`)
+      byPart.set(part, found)
+    }
+    members.push([...own.keys()])
+  }
+  const parts: (LivePart | undefined)[] = []
+  for (const [number, found] of byPart) {
+    const part = livePart(number, found)
+    if (!isSame(rulesOf(part.kind, part.scope, number, part.slot), found)) throw corrupt(`the rules of scope ${number}`)
+    parts[number] = part
+  }
+  return { parts, members }
+}
+
+const isSame = (a: readonly Rule[], b: readonly Rule[]): boolean => JSON.stringify(a) === JSON.stringify(b)
+
+function livePart(number: number, rules: readonly Rule[]): LivePart {
+  const [{ list, flags, protocol4, protocol6 }] = rules as [Rule]
+  const isIcmp = protocol4 === ICMP.protocol4 && protocol6 === ICMP.protocol6
+  return {
+    number,
+    slot: list,
+    kind: flags & RULE_FLAG.ALLOW ? 'allowlist' : 'blocklist',
+    scope: {
+      protocol: flags & RULE_FLAG.PROTOCOL ? (isIcmp ? 'icmp' : protocol4) : 'any',
+      sourcePorts: flags & RULE_FLAG.PORTS ? ports(rules, 'source') : [],
+      destinationPorts: flags & RULE_FLAG.PORTS ? ports(rules, 'destination') : [],
+    },
+  }
+}
+
+/** The distinct port ranges of a part's rules; a range of all ports is how `any` is written next to the other one. */
+function ports(rules: readonly Rule[], side: 'source' | 'destination'): PortRange[] {
+  const ranges = rules.map((rule) => ({ first: rule[`${side}_first`], last: rule[`${side}_last`] }))
+  return ranges
+    .filter(({ first, last }) => first !== ANY_PORT.first || last !== ANY_PORT.last)
+    .filter(({ first, last }, i, all) => all.findIndex((other) => other.first === first && other.last === last) === i)
+    .sort((a, b) => a.first - b.first)
+}
