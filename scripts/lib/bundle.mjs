@@ -17,7 +17,14 @@ const REQUIRE = [
  * that `import.meta.url` has the same directory in all of them). Returns whether anything was out of date.
  */
 export function bundle() {
-  const inputs = files(at('src'), at('schemas'), at('package.json'), at('package-lock.json'), at('scripts/lib/bundle.mjs'), at(OBJECT))
+  const inputs = files(
+    at('src'),
+    at('schemas'),
+    at('package.json'),
+    at('package-lock.json'),
+    at('scripts/lib/bundle.mjs'),
+    at(OBJECT),
+  )
   const outputs = ['cli.js', 'bpf/xdp.bpf.o', 'NOTICES.txt'].map((name) => at('dist', name))
   return step('dist', { inputs, outputs }, async () => {
     const { build } = await import('esbuild')
