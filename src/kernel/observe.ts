@@ -48,11 +48,13 @@ async function observeOnce(paths: Paths): Promise<Observation> {
   const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths), ownNetns()])
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
+  const drift = new Map<ObjectKey, string>()
   const image =
-    committed?.meta === undefined ? undefined : decodeImage(await readImage(paths.program(committed.number, 'read'), committed.lines))
+    committed?.meta === undefined
+      ? undefined
+      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), drift)
   const links = await withOwners(rawLinks, instance)
   const records = recordsOf(instance)
-  const drift = new Map<ObjectKey, string>()
   for (const name of image?.drifted ?? []) {
     drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
   }
@@ -73,6 +75,17 @@ async function observeOnce(paths: Paths): Promise<Observation> {
     leftovers: leftovers(paths, instance, committed),
     instance,
     committed,
+  }
+}
+
+/** A damaged image is drift, not a failure: the next apply must be able to replace it. */
+function decode(bytes: Uint8Array, drift: Map<ObjectKey, string>): DecodedImage | undefined {
+  try {
+    return decodeImage(bytes)
+  } catch (error) {
+    if (!(error instanceof XdpError)) throw error
+    drift.set('program', error.diagnostics[0]?.message ?? error.message)
+    return undefined
   }
 }
 

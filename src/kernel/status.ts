@@ -49,7 +49,7 @@ export async function readStatus(paths: Paths): Promise<Status> {
   const attached = [...live.state.interfaces.keys()].flatMap((name) => {
     const slot = live.slots.interfaces.get(name)
     const link = live.links.get(name)
-    return slot !== undefined && link ? [{ slot, link }] : []
+    return link ? [{ slot, link }] : []
   })
   const lists = [...live.state.lists.values()].flatMap((list) => {
     const slot = live.slots.lists.get(list.name)
@@ -57,12 +57,13 @@ export async function readStatus(paths: Paths): Promise<Status> {
   })
   const counters = await readCounters(
     paths,
-    attached.map(({ slot }) => slot),
+    attached.flatMap(({ slot }) => slot ?? []),
     lists.map(({ slot }) => slot),
   )
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
-      interfaceStatus(link, Number(records[slot]?.since ?? 0n), counters.interfaces.get(slot) ?? new Map()),
+      // Without a slot nothing was recorded and nothing counts: drift, which status shows beside it.
+      interfaceStatus(link, Number(records[slot ?? 0]?.since ?? 0n), counters.interfaces.get(slot ?? 0) ?? new Map()),
     ),
     lists: lists.map(({ slot, list }) => ({
       name: list.name,

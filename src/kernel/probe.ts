@@ -1,0 +1,108 @@
+// Test packets: chosen so that every list has one address inside and one outside, with the verdict that the file says,
+// and sent through a loaded program. They count nowhere: a test run comes in on no interface of ours.
+
+import { readFile, writeFile } from 'node:fs/promises'
+import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../abi/packet.ts'
+import type { Explanation } from '../abi/generated.ts'
+import type { Address, Family } from '../model/address.ts'
+import { judge } from '../model/judge.ts'
+import type { Verdict } from '../model/result.ts'
+import type { Scope, State } from '../model/state.ts'
+import { formatAddress } from '../model/text.ts'
+import { bpftool, runBatch } from './bpftool.ts'
+import { withExchange } from './transfer.ts'
+
+/** A packet and what the file says of it. */
+export interface Probe {
+  readonly packet: Packet
+  readonly verdict: Verdict
+}
+
+/** linux/bpf.h enum xdp_action */
+const VERDICTS: readonly Verdict[] = ['aborted', 'drop', 'pass', 'tx', 'redirect']
+export const verdictOfAction = (action: number): Verdict => VERDICTS[action] ?? 'aborted'
+
+/** Addresses for documentation (RFC 5737, RFC 3849): most likely in no list, so that the default is probed too. */
+const ELSEWHERE: readonly Address[] = [
+  { family: 4, words: Uint32Array.of(0xcb007101) },
+  { family: 6, words: Uint32Array.of(0x20010db8, 0xffff, 0, 1) },
+]
+
+/** The address one above, wrapping at the end of the address space. */
+function successor({ family, words }: Address): Address {
+  const next = words.slice()
+  for (let word = next.length - 1; word >= 0; word--) {
+    next[word] = ((next[word] as number) + 1) >>> 0
+    if (next[word] !== 0) break
+  }
+  return { family, words: next }
+}
+
+/** The first port of the first range; any port where the scope names none. */
+const portOf = (ranges: Scope['sourcePorts']): number | undefined => ranges[0]?.first
+
+/** A packet from the address that the scope applies to. */
+const packetIn = (source: Address, { protocol, sourcePorts, destinationPorts }: Scope): Packet => ({
+  source,
+  protocol: protocol === 'any' ? undefined : protocol,
+  sourcePort: portOf(sourcePorts),
+  destinationPort: portOf(destinationPorts),
+})
+
+/**
+ * The probes of a state: of every list, scope and family the first address, the one just after the last, and an
+ * address elsewhere, each in the scope. Every expectation is the whole policy's, overlaps and allowlists included.
+ */
+export function buildProbes(state: State): Probe[] {
+  const packets: Packet[] = ELSEWHERE.map((source) => ({ source }))
+  for (const { sets } of state.lists.values()) {
+    for (const { scope, addresses } of sets) {
+      for (const ranges of [addresses.v4, addresses.v6]) {
+        if (ranges.length === 0) continue
+        const family: Family = ranges.family
+        const width = family === 4 ? 1 : 4
+        const inside = { family, words: ranges.start.slice(0, width) }
+        const last = { family, words: ranges.end.slice((ranges.length - 1) * width, ranges.length * width) }
+        packets.push(packetIn(inside, scope), packetIn(successor(last), scope))
+      }
+    }
+  }
+  return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
+}
+
+/** Sends the probes through a pinned program; `failures` tells every verdict that is not as expected. */
+export async function runProbes(program: string, probes: readonly Probe[]): Promise<{ run: number; failures: string[] }> {
+  return withExchange(async (directory) => {
+    const commands = await Promise.all(
+      probes.map(async ({ packet }, number) => {
+        const file = `${directory}/${number}`
+        await writeFile(file, packetFor(packet))
+        return bpftool('prog', 'run', 'pinned', program, 'data_in', file, 'repeat', '1')
+      }),
+    )
+    const outputs = (await runBatch(commands)) as { retval: number }[]
+    const failures = probes.flatMap(({ packet, verdict }, number) => {
+      const got = verdictOfAction(outputs[number]?.retval ?? 0)
+      return got === verdict ? [] : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
+    })
+    return { run: probes.length, failures }
+  })
+}
+
+/** Sends one packet through a pinned filter, and through its twin that says why. */
+export async function explainPacket(
+  filter: string,
+  explain: string,
+  packet: Packet,
+): Promise<{ verdict: Verdict; explanation: Explanation }> {
+  return withExchange(async (directory) => {
+    const input = `${directory}/packet`
+    const output = `${directory}/explanation`
+    await writeFile(input, packetFor(packet))
+    const [judged] = (await runBatch([
+      bpftool('prog', 'run', 'pinned', filter, 'data_in', input, 'repeat', '1'),
+      bpftool('prog', 'run', 'pinned', explain, 'data_in', input, 'data_out', output, 'repeat', '1'),
+    ])) as { retval: number }[]
+    return { verdict: verdictOfAction(judged?.retval ?? 0), explanation: explanationOf(await readFile(output)) }
+  })
+}

@@ -1,0 +1,88 @@
+// Why a packet gets its verdict: asked of the loaded program with a test packet, and of the file.
+
+import { factsFor, NONE, type Probe as Packet } from '../abi/packet.ts'
+import type { Paths } from '../abi/paths.ts'
+import { XdpError } from '../diagnostics.ts'
+import type { Address } from '../model/address.ts'
+import type { Desired } from '../model/desired.ts'
+import { judge } from '../model/judge.ts'
+import { nearest } from '../model/nearest.ts'
+import { originOf } from '../model/provenance.ts'
+import { contains } from '../model/ranges.ts'
+import type { Judgement, WhyResult } from '../model/result.ts'
+import type { ScopedSet } from '../model/state.ts'
+import { formatAddress, formatRange } from '../model/text.ts'
+import { REASON_NAMES } from './counters.ts'
+import { type Observation, observe } from './observe.ts'
+import { explainPacket, verdictOfAction } from './probe.ts'
+
+/** The packet to ask about, and where it comes in. */
+export interface Query extends Packet {
+  /** Ask the program on this interface; undefined = the committed one. */
+  readonly interface: string | undefined
+}
+
+/** The range of a merged set that covers the address, as text. */
+function coveringRange({ addresses }: ScopedSet, { family, words }: Address): string | undefined {
+  const ranges = family === 4 ? addresses.v4 : addresses.v6
+  const index = contains(ranges, words)
+  return index < 0 ? undefined : formatRange(family, ranges.start, ranges.end, index * (family === 4 ? 1 : 4))
+}
+
+function desiredJudgement(desired: Desired, query: Query): Judgement {
+  const { verdict, reason, matches } = judge(desired.state, factsFor(query))
+  const [match] = matches
+  if (!match) return { verdict, reason, list: undefined, prefix: undefined, at: undefined }
+  const { family, words } = query.source
+  const set = match.list.sets.indexOf(match.set)
+  const origin = originOf(desired.provenance, match.list.name, family, words, 0, set)
+  return { verdict, reason, list: match.list.name, prefix: origin?.entry, at: origin?.at }
+}
+
+/** The generation that the interface runs; the committed one where no interface is named. */
+function generationFor(live: Observation, name: string | undefined): number | undefined {
+  if (name === undefined) return live.committed?.meta && live.generation
+  const link = live.links.get(name)
+  const generation = link?.programs.find((program) => program.generation !== undefined)?.generation
+  if (generation !== undefined) return generation
+  const attached = [...live.state.interfaces.keys()]
+  const meant = nearest(name, attached)
+  throw new XdpError([
+    {
+      code: link ? 'E114' : 'E103',
+      severity: 'error',
+      message: link ? `interface ${name} runs no program of ours` : `interface ${name} does not exist`,
+      hint: meant ? `did you mean ${meant}?` : `we are attached to ${attached.join(', ') || 'none'}`,
+    },
+  ])
+}
+
+async function liveJudgement(paths: Paths, live: Observation, desired: Desired | undefined, query: Query): Promise<WhyResult['live']> {
+  const generation = generationFor(live, query.interface)
+  if (generation === undefined) return undefined
+  const { verdict, explanation } = await explainPacket(paths.program(generation, 'filter'), paths.program(generation, 'explain'), query)
+  const reason = REASON_NAMES[explanation.reason] ?? 'internal'
+  const model = judge(live.state, factsFor(query))
+  const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
+  const match = model.matches.find((candidate) => candidate.list.name === list)
+  const { family, words } = query.source
+  return {
+    verdict,
+    reason,
+    list,
+    prefix: match && coveringRange(match.set, query.source),
+    at: list && desired ? originOf(desired.provenance, list, family, words)?.at : undefined,
+    // The attached program, its twin, and the tables read back must say the same.
+    proven: verdict === verdictOfAction(explanation.verdict) && verdict === model.verdict && reason === model.reason,
+  }
+}
+
+/** Judges the packet live and in the file. The verdict is an answer, not a failure. Throws E103 or E114 for a wrong interface. */
+export async function why(paths: Paths, desired: Desired | undefined, query: Query): Promise<WhyResult> {
+  const live = await observe(paths)
+  return {
+    address: formatAddress(query.source.family, query.source.words),
+    live: await liveJudgement(paths, live, desired, query),
+    desired: desired && desiredJudgement(desired, query),
+  }
+}

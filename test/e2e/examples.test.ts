@@ -1,0 +1,43 @@
+// Every example is applied as it stands, read back without drift, and judged by `why` for each of its lists.
+
+import { cpSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ETH0, ETH1, Lab, ourObjects } from '../support/hosts.ts'
+
+const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url))
+const files = readdirSync(EXAMPLES).filter((name) => name.endsWith('.yaml'))
+
+let lab: Lab
+
+beforeAll(() => {
+  lab = new Lab([ETH0, ETH1])
+  cpSync(EXAMPLES, lab.directory, { recursive: true })
+  cpSync(fileURLToPath(new URL('../../xdp.yaml.example', import.meta.url)), `${lab.directory}/tour.yaml`)
+})
+afterAll(() => lab.close())
+
+test('there is an example for each idea', () => {
+  expect(files).toEqual(
+    expect.arrayContaining(['minimal.yaml', 'dns-amplification.yaml', 'allowlist-mode.yaml', 'dual-stack-vlan.yaml', 'two-interfaces.yaml']),
+  )
+})
+
+test.each([...files, 'tour.yaml'])('%s is applied, settles, and is removed', { timeout: 30_000 }, async (file) => {
+  await lab.ok('validate', '-f', file)
+  const result = JSON.parse(await lab.ok('apply', '-f', file, '--auto-approve', '--json'))
+  expect(result).toMatchObject({ changed: true, verified: true })
+  expect(result.probes.run).toBeGreaterThan(0)
+  expect(await lab.ok('plan', '-f', file, '--detailed-exitcode')).toContain('No changes.')
+  await lab.ok('destroy', '--auto-approve')
+  expect(ourObjects()).toEqual({ programs: [], maps: [] })
+})
+
+test('DNS amplification: UDP from port 53 of a listed source is dropped, its other packets pass', async () => {
+  await lab.ok('apply', '-f', 'dns-amplification.yaml', '--auto-approve')
+  const list = JSON.parse(await lab.ok('status', '--json')).lists[0]
+  expect(list.prefixes).toBeGreaterThan(0)
+  const plan = JSON.parse(await lab.ok('plan', '-f', 'dns-amplification.yaml', '--json'))
+  expect(plan.changes).toEqual([])
+  await lab.ok('destroy', '--auto-approve')
+})
