@@ -1,0 +1,134 @@
+// States, links and live facts for tests of the planner: written down in a line or two, canonical like real ones.
+
+import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
+import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
+import type { AttachedProgram, Link, Live } from '../../src/model/live.ts'
+import { normalize, WIDTH } from '../../src/model/ranges.ts'
+import {
+  type AttachMode,
+  type Attachment,
+  EMPTY_STATE,
+  type List,
+  type ListKind,
+  type Policy,
+  type Program,
+  type Scope,
+  type ScopedSet,
+  type State,
+  scopeKey,
+} from '../../src/model/state.ts'
+import { parseRange } from '../../src/model/text.ts'
+
+export const PROGRAM: Program = { digest: '0123456789abcdef0123456789abcdef', abi: 1 }
+export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }
+export const DNS: Scope = { protocol: 17, sourcePorts: [{ first: 53, last: 53 }], destinationPorts: [] }
+
+function rangesOf(family: Family, texts: readonly string[]): Ranges {
+  const width = WIDTH[family]
+  const parsed = texts.map((text) => {
+    const range = parseRange(text)
+    if (range === undefined) throw new Error(`${text} is no range`)
+    return range
+  })
+  const own = parsed.filter((range) => range.family === family)
+  const start = new Uint32Array(own.length * width)
+  const end = new Uint32Array(own.length * width)
+  own.forEach((range, index) => {
+    start.set(range.start, index * width)
+    end.set(range.end, index * width)
+  })
+  return normalize(family, start, end)
+}
+
+/** Addresses, prefixes and ranges of both families as a set. */
+export const addresses = (...texts: readonly string[]): AddressSet => ({
+  v4: rangesOf(4, texts),
+  v6: rangesOf(6, texts),
+})
+
+export const scoped = (scope: Scope, ...texts: readonly string[]): ScopedSet => ({
+  scope,
+  addresses: addresses(...texts),
+})
+
+export function list(kind: ListKind, name: string, ...sets: readonly ScopedSet[]): List {
+  const sorted = sets.toSorted((left, right) => (scopeKey(left.scope) < scopeKey(right.scope) ? -1 : 1))
+  return { kind, name, sets: sorted }
+}
+
+interface Parts {
+  readonly program?: Program | undefined
+  readonly policy?: Policy['default'] | undefined
+  readonly interfaces?: Readonly<Record<string, readonly AttachMode[]>>
+  readonly lists?: readonly List[]
+}
+
+export function state({ program, policy, interfaces = {}, lists = [] }: Parts): State {
+  const attachments = Object.entries(interfaces).map(([name, modes]): [string, Attachment] => [
+    name,
+    { interface: name, modes },
+  ])
+  return {
+    program,
+    policy: policy === undefined ? undefined : { default: policy },
+    interfaces: new Map(attachments),
+    lists: new Map(lists.map((one) => [one.name, one])),
+  }
+}
+
+export const link = (name: string, facts: Partial<Link> = {}): Link => ({
+  name,
+  ifindex: 2,
+  mtu: 1500,
+  up: true,
+  kind: 'veth',
+  master: undefined,
+  programs: [],
+  ...facts,
+})
+
+export const foreign = (facts: Partial<AttachedProgram> = {}): AttachedProgram => ({
+  id: 42,
+  mode: 'native',
+  name: 'someone_elses',
+  tag: 'a04f5eef06a7f555',
+  loadedAt: 1_700_000_000,
+  generation: undefined,
+  ...facts,
+})
+
+/** Live facts around a state; every interface of it exists unless `links` says otherwise. */
+export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: readonly Link[] } = {}): Live {
+  const { links, ...rest } = facts
+  const current = rest.state ?? EMPTY_STATE
+  const existing = links ?? [...current.interfaces.keys()].map((name) => link(name))
+  return {
+    state: current,
+    drift: new Map(),
+    generation: current.program ? 1 : 0,
+    lastGeneration: current.program ? 1 : 0,
+    slots: { interfaces: new Map(), lists: new Map() },
+    netns: 4026531840n,
+    ownNetns: 4026531840n,
+    committedAt: 0,
+    leftovers: [],
+    ...rest,
+    links: new Map(existing.map((one) => [one.name, one])),
+  }
+}
+
+const NO_PROVENANCE: Provenance = { files: ['xdp.yaml'], lists: new Map() }
+
+export function desired(wanted: State, options: Readonly<Record<string, Partial<InterfaceOptions>>> = {}): Desired {
+  const at = { file: 'xdp.yaml', line: 4, column: 3, length: 4 }
+  const perInterface = [...wanted.interfaces.keys()].map((name): [string, InterfaceOptions] => [
+    name,
+    { onConflict: 'fail', missing: 'error', at, ...options[name] },
+  ])
+  return {
+    state: { ...wanted, program: undefined },
+    options: new Map(perInterface),
+    provenance: NO_PROVENANCE,
+    config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
+  }
+}

@@ -1,0 +1,153 @@
+import { describe, expect, test } from 'vitest'
+import { diff } from '../../../src/plan/diff.ts'
+import { plan, planDestroy } from '../../../src/plan/plan.ts'
+import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+
+const BLOCK = list('blocklist', 'blocklist', scoped(ANY, '198.51.100.0/24'))
+const ONE = state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: ['native'] }, lists: [BLOCK] })
+
+const brief = (changes: ReturnType<typeof diff>) =>
+  changes.map(({ op, key, impact, reason }) => `${op} ${key} ${impact} ${reason}`)
+
+describe('diff', () => {
+  test('an empty kernel needs everything, in the order traffic wants it', () => {
+    const { changes } = plan(desired(ONE), live({ links: [link('eth0')] }), PROGRAM)
+    expect(brief(changes)).toEqual([
+      'create program hitless new-in-config',
+      'create policy hitless new-in-config',
+      'create list:blocklist hitless new-in-config',
+      'create interface:eth0 hitless new-in-config',
+    ])
+  })
+
+  test('the same state on both sides needs nothing', () => {
+    expect(diff(ONE, live({ state: ONE }))).toEqual([])
+  })
+
+  test('destroy takes everything away, interfaces first and the program last', () => {
+    const { changes } = planDestroy(live({ state: ONE }))
+    expect(brief(changes)).toEqual([
+      'delete interface:eth0 hitless destroy',
+      'delete list:blocklist hitless destroy',
+      'delete policy hitless destroy',
+      'delete program hitless destroy',
+    ])
+  })
+
+  test('a list is compared by addresses: order, duplicates and how prefixes are cut make no difference', () => {
+    const cut = list('blocklist', 'blocklist', scoped(ANY, '198.51.100.128/25', '198.51.100.0/25', '198.51.100.7'))
+    expect(diff({ ...ONE, lists: new Map([['blocklist', cut]]) }, live({ state: ONE }))).toEqual([])
+  })
+
+  test('a delta holds exactly what is added and removed, scope by scope', () => {
+    const after = list(
+      'blocklist',
+      'blocklist',
+      scoped(ANY, '198.51.100.0/25', '2001:db8::/32'),
+      scoped(DNS, '192.0.2.1'),
+    )
+    const [change] = diff({ ...ONE, lists: new Map([['blocklist', after]]) }, live({ state: ONE }))
+    expect(change).toMatchObject({ op: 'update', impact: 'hitless', reason: 'config-changed' })
+    expect(change?.delta).toEqual([
+      { scope: 'any', ...deltaOf(['2001:db8::/32'], ['198.51.100.128/25']) },
+      { scope: 'udp sport 53', ...deltaOf(['192.0.2.1'], []) },
+    ])
+  })
+
+  test('a list that turns from block to allow is an update without a delta', () => {
+    const allow = list('allowlist', 'blocklist', ...BLOCK.sets)
+    const [change] = diff({ ...ONE, lists: new Map([['blocklist', allow]]) }, live({ state: ONE }))
+    expect(change).toMatchObject({ op: 'update', delta: [] })
+  })
+
+  test('a live mode that is any of the desired ones is in sync', () => {
+    const flexible = state({ ...parts(ONE), interfaces: { eth0: ['offload', 'native'] } })
+    expect(diff(flexible, live({ state: ONE }))).toEqual([])
+  })
+
+  test('a live mode that is none of the desired ones is replaced, with a gap', () => {
+    const generic = state({ ...parts(ONE), interfaces: { eth0: ['generic'] } })
+    expect(brief(diff(generic, live({ state: ONE })))).toEqual(['replace interface:eth0 traffic-gap mode-changed'])
+  })
+
+  test('native XDP on a real card may make its link bounce, generic XDP does not', () => {
+    const links = [link('eth0', { kind: 'physical' }), link('eth1', { kind: 'physical' })]
+    const two = state({ ...parts(ONE), interfaces: { eth0: ['native', 'generic'], eth1: ['generic'] } })
+    const changes = diff(two, live({ state: { ...ONE, interfaces: new Map() }, links }))
+    expect(brief(changes)).toEqual([
+      'create interface:eth0 link-bounce new-in-config',
+      'create interface:eth1 hitless new-in-config',
+    ])
+  })
+
+  test('a new build of the program is an update, one of another ABI a replacement', () => {
+    const built = (digest: string, abi: number) => diff({ ...ONE, program: { digest, abi } }, live({ state: ONE }))
+    expect(brief(built('ff', 1))).toEqual(['update program hitless program-changed'])
+    expect(brief(built('ff', 2))).toEqual(['replace program hitless program-changed'])
+  })
+})
+
+describe('drift', () => {
+  test('gives a change its reason', () => {
+    const detached = { ...ONE, interfaces: new Map() }
+    const drift = new Map([['interface:eth0', 'detached'] as const])
+    const { changes, drift: reported } = plan(
+      desired(ONE),
+      live({ state: detached, links: [link('eth0')], drift }),
+      PROGRAM,
+    )
+    expect(brief(changes)).toEqual(['create interface:eth0 hitless drift'])
+    expect(reported).toEqual([{ key: 'interface:eth0', what: 'detached' }])
+  })
+
+  test('what drifted to just what is desired is written again, so that the record is right', () => {
+    const drift = new Map([['list:blocklist', 'written to'] as const])
+    expect(brief(diff(ONE, live({ state: ONE, drift })))).toEqual(['update list:blocklist hitless drift'])
+  })
+
+  test('an interface that runs an uncommitted generation is attached again', () => {
+    const own = foreign({ generation: 7 })
+    const changes = diff(ONE, live({ state: ONE, links: [link('eth0', { programs: [own] })] }))
+    expect(brief(changes)).toEqual(['update interface:eth0 hitless drift'])
+  })
+
+  test('a program that a killed apply left on an interface outside the file is taken off', () => {
+    const stray = link('eth9', { programs: [foreign({ generation: 2, mode: 'generic' })] })
+    const changes = diff(ONE, live({ state: ONE, links: [link('eth0'), stray] }))
+    expect(changes).toMatchObject([{ op: 'delete', key: 'interface:eth9', before: { modes: ['generic'] } }])
+  })
+})
+
+describe('programs of others', () => {
+  const before = { ...ONE, interfaces: new Map() }
+
+  test('are shown as displaced; in the same mode the kernel swaps the two', () => {
+    const links = [link('eth0', { programs: [foreign()] })]
+    const [change] = diff(ONE, live({ state: before, links }))
+    expect(change).toMatchObject({ op: 'create', impact: 'hitless', displaces: [{ id: 42 }] })
+  })
+
+  test('in another mode must go first, which leaves a gap', () => {
+    const links = [link('eth0', { programs: [foreign({ mode: 'generic' })] })]
+    expect(diff(ONE, live({ state: before, links }))[0]).toMatchObject({ op: 'create', impact: 'traffic-gap' })
+  })
+
+  test('beside ours make an update', () => {
+    const programs = [foreign({ mode: 'offload' }), foreign({ id: 7, generation: 1 })]
+    const [change] = diff(ONE, live({ state: ONE, links: [link('eth0', { programs })] }))
+    expect(change).toMatchObject({ op: 'update', displaces: [{ id: 42, mode: 'offload' }] })
+  })
+
+  test('on interfaces we do not want are none of our business', () => {
+    const links = [link('eth0'), link('eth1', { programs: [foreign()] })]
+    expect(diff(ONE, live({ state: ONE, links }))).toEqual([])
+  })
+})
+
+function parts(from: typeof ONE) {
+  return { program: from.program, policy: from.policy?.default, lists: [...from.lists.values()] }
+}
+
+function deltaOf(added: readonly string[], removed: readonly string[]) {
+  return { added: scoped(ANY, ...added).addresses, removed: scoped(ANY, ...removed).addresses }
+}

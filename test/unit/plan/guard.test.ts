@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest'
+import { guard, guardNamespace } from '../../../src/plan/guard.ts'
+import { desired, foreign, link, live, state } from '../../support/states.ts'
+
+const WANTED = state({ policy: 'pass', interfaces: { eth0: ['native'] } })
+
+describe('a foreign program', () => {
+  const blocked = (facts = {}) =>
+    guard(desired(WANTED), live({ links: [link('eth0', { programs: [foreign(facts)] })] }))
+
+  test('is refused with all that identifies it and with the ways out', () => {
+    const [found] = blocked()
+    expect(found).toMatchObject({ code: 'E200', severity: 'error', at: { file: 'xdp.yaml', line: 4 } })
+    for (const fact of ['eth0', 'id 42', 'someone_elses', 'a04f5eef06a7f555', '2023-11-14T22:13:20Z', 'native'])
+      expect(found?.message).toContain(fact)
+    expect(found?.hint).toContain('on_conflict: replace')
+    expect(found?.hint).toContain('bpftool net detach xdpdrv dev eth0')
+  })
+
+  test.each([
+    ['native', 'xdpdrv'],
+    ['generic', 'xdpgeneric'],
+    ['offload', 'xdpoffload'],
+  ] as const)('in %s mode is detached as %s', (mode, word) => {
+    expect(blocked({ mode })[0]?.hint).toContain(`detach ${word} dev eth0`)
+  })
+
+  test('without name, tag or load time is still named by its id', () => {
+    const [found] = blocked({ name: '', tag: '', loadedAt: 0 })
+    expect(found?.message).toContain('id 42, native mode.')
+  })
+
+  test('of libxdp is called by its name', () => {
+    expect(blocked({ name: 'xdp_dispatcher' })[0]?.message).toContain('libxdp')
+  })
+
+  test('with the name of ours is recognised as one that lost its pins', () => {
+    expect(blocked({ name: 'xdp_filter' })[0]?.message).toContain('pins were lost')
+  })
+
+  test('may be replaced where the file says so', () => {
+    const links = [link('eth0', { programs: [foreign()] })]
+    expect(guard(desired(WANTED, { eth0: { onConflict: 'replace' } }), live({ links }))).toEqual([])
+  })
+
+  test('is none where the program is ours', () => {
+    const links = [link('eth0', { programs: [foreign({ generation: 1 })] })]
+    expect(guard(desired(WANTED), live({ links }))).toEqual([])
+  })
+})
+
+describe('a missing interface', () => {
+  test('is refused, with the name that was probably meant', () => {
+    const links = [link('lo'), link('eth1'), link('wlan0')]
+    const [found] = guard(desired(WANTED), live({ links }))
+    expect(found).toMatchObject({ code: 'E103', message: 'interface eth0 does not exist' })
+    expect(found?.hint).toContain('did you mean eth1?')
+    expect(found?.hint).toContain('missing: skip')
+  })
+
+  test('that resembles none is answered with those that exist', () => {
+    const [found] = guard(desired(WANTED), live({ links: [link('lo'), link('wlan0'), link('br-lan')] }))
+    expect(found?.hint).toContain('there are br-lan, wlan0')
+  })
+
+  test('may be skipped where the file says so', () => {
+    expect(guard(desired(WANTED, { eth0: { missing: 'skip' } }), live())).toEqual([])
+  })
+})
+
+describe('the wrong network namespace', () => {
+  test('is refused before anything else', () => {
+    const found = guard(desired(WANTED), live({ netns: 1n, ownNetns: 2n }))
+    expect(found.map(({ code }) => code)).toEqual(['E201'])
+    expect(found[0]?.message).toContain('namespace 1')
+  })
+
+  test('is no matter before the first apply', () => {
+    expect(guardNamespace(live({ netns: undefined }))).toEqual([])
+  })
+})
+
+test('every objection is given at once, in order of names', () => {
+  const wanted = state({ interfaces: { eth2: ['native'], eth1: ['native'], eth0: ['native'] } })
+  const links = [link('eth1', { programs: [foreign()] })]
+  expect(guard(desired(wanted), live({ links })).map(({ code }) => code)).toEqual(['E103', 'E200', 'E103'])
+})

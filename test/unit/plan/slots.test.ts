@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest'
+import * as abi from '../../../src/abi/generated.ts'
+import { INTERFACE_SLOTS, LIST_SLOTS } from '../../../src/model/limits.ts'
+import { assignSlots } from '../../../src/plan/slots.ts'
+import { list, live, state } from '../../support/states.ts'
+
+const named = (...names: readonly string[]) => state({ lists: names.map((name) => list('blocklist', name)) })
+const taken = (lists: Readonly<Record<string, number>>, interfaces: Readonly<Record<string, number>> = {}) =>
+  live({ slots: { lists: new Map(Object.entries(lists)), interfaces: new Map(Object.entries(interfaces)) } })
+
+test('the limits are those of the data plane', () => {
+  expect([INTERFACE_SLOTS, LIST_SLOTS]).toEqual([abi.INTERFACE_SLOTS, abi.LIST_SLOTS])
+})
+
+test('names keep their slots, new ones get the lowest free in sorted order', () => {
+  const { lists } = assignSlots(named('d', 'b', 'c', 'a'), taken({ c: 0, b: 2 }))
+  expect(Object.fromEntries(lists)).toEqual({ a: 1, b: 2, c: 0, d: 3 })
+})
+
+test('a slot that is just being freed is not given away while another is free', () => {
+  const { lists } = assignSlots(named('new'), taken({ old: 0 }))
+  expect(Object.fromEntries(lists)).toEqual({ new: 1 })
+})
+
+test('a slot that is just being freed is given away when no other is left', () => {
+  const names = Array.from({ length: LIST_SLOTS }, (_, index) => `list-${index}`)
+  const full = Object.fromEntries(names.map((name, index) => [name, index]))
+  const { lists } = assignSlots(named(...names.slice(1), 'new'), taken(full))
+  expect(lists.get('new')).toBe(0)
+})
+
+test('interfaces begin at slot 1, because slot 0 is for packets that no interface accounts for', () => {
+  const { interfaces } = assignSlots(state({ interfaces: { eth1: ['native'], eth0: ['native'] } }), taken({}))
+  expect(Object.fromEntries(interfaces)).toEqual({ eth0: 1, eth1: 2 })
+})
+
+test('more names than slots are refused', () => {
+  const interfaces = Object.fromEntries(Array.from({ length: INTERFACE_SLOTS }, (_, at) => [`eth${at}`, ['native']]))
+  expect(() => assignSlots(state({ interfaces: interfaces as Record<string, ['native']> }), live())).toThrow('E205')
+  const lists = Array.from({ length: LIST_SLOTS + 1 }, (_, at) => `list-${at}`)
+  expect(() => assignSlots(named(...lists), live())).toThrow('E203')
+})

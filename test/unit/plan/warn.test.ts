@@ -1,0 +1,60 @@
+import { expect, test } from 'vitest'
+import type { Link } from '../../../src/model/live.ts'
+import type { AttachMode, State } from '../../../src/model/state.ts'
+import { plan } from '../../../src/plan/plan.ts'
+import { desired, link, live, PROGRAM, state } from '../../support/states.ts'
+
+const wanted = (...modes: readonly AttachMode[]) => state({ policy: 'pass', interfaces: { eth0: modes } })
+const attached = (mode: AttachMode) => state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: [mode] } })
+
+function warnings(file: State, links: readonly Link[], now?: State, missing: 'error' | 'skip' = 'error') {
+  const facts = now ? { state: now, links } : { links }
+  return plan(desired(file, { eth0: { missing } }), live(facts), PROGRAM).warnings
+}
+const codes = (...args: Parameters<typeof warnings>) => warnings(...args).map(({ code }) => code)
+
+test('native XDP on a veth costs its peer the TSO', () => {
+  expect(codes(wanted('native'), [link('eth0')])).toEqual(['W201'])
+  expect(codes(wanted('generic'), [link('eth0')])).toEqual([])
+})
+
+test('what is attached already is not warned about again', () => {
+  expect(codes(wanted('native'), [link('eth0', { up: false })], attached('native'))).toEqual([])
+})
+
+test('an interface that is down filters nothing', () => {
+  expect(codes(wanted('generic'), [link('eth0', { up: false })])).toEqual(['W202'])
+})
+
+test('devices without native XDP are told before the kernel refuses', () => {
+  expect(codes(wanted('native'), [link('eth0', { kind: 'vlan' })])).toEqual(['W208'])
+})
+
+test('a mode that is not the first choice stays, and the way to switch is told', () => {
+  const [warning] = warnings(wanted('native', 'generic'), [link('eth0')], attached('generic'))
+  expect(warning).toMatchObject({ code: 'W203', hint: 'write `mode: native` to have apply switch it' })
+})
+
+test('a member of a bond is enough only if every member is filtered', () => {
+  const bond = link('bond0', { kind: 'bond' })
+  const member = link('eth0', { kind: 'physical', master: 'bond0' })
+  const other = link('eth1', { kind: 'physical', master: 'bond0' })
+  expect(codes(wanted('generic'), [bond, member])).toEqual([])
+  const [warning] = warnings(wanted('generic'), [bond, member, other])
+  expect(warning).toMatchObject({ code: 'W204' })
+  expect(warning?.hint).toContain('eth1')
+})
+
+test('a port of a bridge filters what is only forwarded, too', () => {
+  const links = [link('br0', { kind: 'bridge' }), link('eth0', { master: 'br0' })]
+  expect(codes(wanted('generic'), links)).toEqual(['W204'])
+})
+
+test('a skipped interface is named, and that nothing is left to filter', () => {
+  expect(codes(wanted('generic'), [], undefined, 'skip')).toEqual(['W200', 'W207'])
+})
+
+test('counters restart with another ABI', () => {
+  const now = { ...attached('generic'), program: { digest: 'ff', abi: 0 } }
+  expect(codes(wanted('generic'), [link('eth0')], now)).toEqual(['W206'])
+})
