@@ -64,13 +64,21 @@ function warnAttach({ interface: name, modes }: Attachment, live: Live, state: S
 
 /** An attachment that stays in a mode which is not the first of its list. */
 function warnMode(desired: Desired, live: Live, changed: ReadonlySet<string>): Diagnostic[] {
-  return [...ownAttachments(live).values()].flatMap(({ interface: name, modes: [mode] }) => {
-    const wanted = desired.state.interfaces.get(name)?.modes ?? []
-    if (mode === undefined || !wanted.includes(mode) || wanted[0] === mode || changed.has(name)) return []
-    const message = `${name} stays in ${mode} mode, though ${wanted[0]} is preferred: a switch would interrupt filtering`
-    const hint = `write \`mode: ${wanted[0]}\` to have apply switch it`
-    return [warning('W203', message, hint, desired.options.get(name)?.at)]
-  })
+  const attachments = [...ownAttachments(live)].sort(([left], [right]) => (left < right ? -1 : 1))
+  return attachments.flatMap(
+    ([
+      name,
+      {
+        modes: [mode],
+      },
+    ]) => {
+      const wanted = desired.state.interfaces.get(name)?.modes ?? []
+      if (mode === undefined || !wanted.includes(mode) || wanted[0] === mode || changed.has(name)) return []
+      const message = `${name} stays in ${mode} mode, though ${wanted[0]} is preferred: a switch would interrupt filtering`
+      const hint = `write \`mode: ${wanted[0]}\` to have apply switch it`
+      return [warning('W203', message, hint, desired.options.get(name)?.at)]
+    },
+  )
 }
 
 function warnPolicy(state: State): Diagnostic[] {

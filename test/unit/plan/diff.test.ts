@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Change } from '../../../src/plan/change.ts'
 import { diff } from '../../../src/plan/diff.ts'
 import { plan, planDestroy } from '../../../src/plan/plan.ts'
 import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
@@ -6,7 +7,7 @@ import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } 
 const BLOCK = list('blocklist', 'blocklist', scoped(ANY, '198.51.100.0/24'))
 const ONE = state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: ['native'] }, lists: [BLOCK] })
 
-const brief = (changes: ReturnType<typeof diff>) =>
+const brief = (changes: readonly Change[]) =>
   changes.map(({ op, key, impact, reason }) => `${op} ${key} ${impact} ${reason}`)
 
 describe('diff', () => {

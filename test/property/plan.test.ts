@@ -1,0 +1,237 @@
+// The planner over random states: what any reconciler must hold, whatever the file and the kernel say.
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { AddressSet, Ranges } from '../../src/model/address.ts'
+import type { Link } from '../../src/model/live.ts'
+import { equals, subtract, union } from '../../src/model/ranges.ts'
+import { type AttachMode, EMPTY_STATE, type List, type Scope, type State, scopeKey } from '../../src/model/state.ts'
+import type { Change } from '../../src/plan/change.ts'
+import { addressesByScope } from '../../src/plan/delta.ts'
+import { diff } from '../../src/plan/diff.ts'
+import { inverse, invert } from '../../src/plan/invert.ts'
+import { order } from '../../src/plan/order.ts'
+import { patch } from '../../src/plan/patch.ts'
+import { plan, planDestroy } from '../../src/plan/plan.ts'
+import { ANY, DNS, desired, link, list, live, PROGRAM, scoped, state } from '../support/states.ts'
+
+const SCOPES: readonly Scope[] = [
+  ANY,
+  DNS,
+  { protocol: 6, sourcePorts: [], destinationPorts: [{ first: 22, last: 22 }] },
+  { protocol: 'icmp', sourcePorts: [], destinationPorts: [] },
+]
+
+const prefix = fc.oneof(
+  fc.tuple(fc.nat(3), fc.nat(255), fc.integer({ min: 24, max: 32 })).map(([third, host, length]) => {
+    const mask = 0xff & (0xff << (32 - length))
+    return `192.0.${third}.${host & mask}/${length}`
+  }),
+  fc.tuple(fc.nat(3), fc.nat(3)).map(([first, last]) => `2001:db8:${first}::${last}`),
+)
+
+const modes = fc.constantFrom<readonly AttachMode[]>(['native'], ['generic'], ['native', 'generic'], ['offload'])
+
+const lists = fc
+  .uniqueArray(
+    fc.record({
+      name: fc.constantFrom('blocklist', 'allowlist', 'spamhaus', 'office', 'scanners'),
+      kind: fc.constantFrom<'blocklist' | 'allowlist'>('blocklist', 'allowlist'),
+      sets: fc.uniqueArray(fc.tuple(fc.nat(3), fc.array(prefix, { minLength: 1, maxLength: 6 })), {
+        maxLength: 3,
+        selector: ([scope]) => scope,
+      }),
+    }),
+    { maxLength: 4, selector: ({ name }) => name },
+  )
+  .map((made) =>
+    made.map(({ name, kind, sets }) =>
+      list(kind, name, ...sets.map(([scope, texts]) => scoped(SCOPES[scope] as Scope, ...texts))),
+    ),
+  )
+
+const programs = fc.constantFrom(PROGRAM, { digest: 'ff', abi: 1 }, { digest: 'ee', abi: 2 })
+const interfaces = fc.dictionary(fc.constantFrom('eth0', 'eth1', 'eth2'), modes, { noNullPrototype: true })
+
+/** A file always names a policy. */
+const wanted: fc.Arbitrary<State> = fc
+  .record({ program: programs, policy: fc.constantFrom<'pass' | 'drop'>('pass', 'drop'), interfaces, lists })
+  .map(state)
+
+/** A kernel has nothing, or everything an apply leaves, each interface in exactly one mode. */
+const settled: fc.Arbitrary<State> = fc.oneof(
+  { weight: 1, arbitrary: fc.constant(EMPTY_STATE) },
+  { weight: 4, arbitrary: wanted.map(settle) },
+)
+
+function settle(from: State): State {
+  const attached = [...from.interfaces].map(
+    ([
+      name,
+      {
+        modes: [first],
+      },
+    ]) => {
+      return [name, { interface: name, modes: [first as AttachMode] }] as const
+    },
+  )
+  return { ...from, interfaces: new Map(attached) }
+}
+
+const LINKS: readonly Link[] = ['eth0', 'eth1', 'eth2'].map((name) => link(name))
+const facts = (current: State) => live({ state: current, links: LINKS })
+
+/** Compares states the way the kernel would: by content, with no regard to the order of maps. */
+function same(left: State, right: State): boolean {
+  const names = (map: ReadonlyMap<string, unknown>) => [...map.keys()].sort().join()
+  const sets = (one: List): [string, AddressSet][] => [...addressesByScope(one)]
+  const sameSet = (a: Ranges, b: Ranges) => equals(a, b)
+  const sameList = (a: List, b: List | undefined): boolean =>
+    b !== undefined &&
+    a.kind === b.kind &&
+    a.sets.map(({ scope }) => scopeKey(scope)).join() === b.sets.map(({ scope }) => scopeKey(scope)).join() &&
+    sets(a).every(([scope, { v4, v6 }]) => {
+      const other = addressesByScope(b).get(scope)
+      return other !== undefined && sameSet(v4, other.v4) && sameSet(v6, other.v6)
+    })
+  return (
+    JSON.stringify([left.program, left.policy]) === JSON.stringify([right.program, right.policy]) &&
+    names(left.interfaces) === names(right.interfaces) &&
+    [...left.interfaces].every(([name, { modes: all }]) => {
+      const others = right.interfaces.get(name)?.modes ?? []
+      return all.every((mode) => others.includes(mode)) || others.every((mode) => all.includes(mode))
+    }) &&
+    names(left.lists) === names(right.lists) &&
+    [...left.lists].every(([name, one]) => sameList(one, right.lists.get(name)))
+  )
+}
+
+test('diff(x, x) is empty', () => {
+  fc.assert(fc.property(settled, (both) => void expect(diff(both, facts(both))).toEqual([])))
+})
+
+test('a kernel that was just made what the file wants needs nothing more', () => {
+  fc.assert(
+    fc.property(wanted, settled, (file, kernel) => {
+      const reached = settle(patch(kernel, diff(file, facts(kernel))))
+      expect(diff(file, facts(reached))).toEqual([])
+    }),
+  )
+})
+
+test('patch(live, diff) is the desired state', () => {
+  fc.assert(
+    fc.property(wanted, settled, (file, kernel) => {
+      expect(same(patch(kernel, diff(file, facts(kernel))), file)).toBe(true)
+    }),
+  )
+})
+
+test('the ordered plan leads to the same state as the unordered one', () => {
+  fc.assert(
+    fc.property(wanted, settled, (file, kernel) => {
+      expect(same(patch(kernel, order(diff(file, facts(kernel)))), file)).toBe(true)
+    }),
+  )
+})
+
+test('a list delta is exact: before - removed + added = after, and what is added was not there', () => {
+  fc.assert(
+    fc.property(wanted, settled, (file, kernel) => {
+      for (const change of diff(file, facts(kernel))) {
+        if (change.kind !== 'list') continue
+        const before = addressesByScope(change.before)
+        const after = addressesByScope(change.after)
+        for (const { scope, added, removed } of change.delta ?? []) {
+          for (const family of ['v4', 'v6'] as const) {
+            const nothing = subtract(added[family], added[family])
+            const old = before.get(scope)?.[family] ?? nothing
+            const next = after.get(scope)?.[family] ?? nothing
+            expect(equals(union(subtract(old, removed[family]), added[family]), next)).toBe(true)
+            expect(equals(subtract(added[family], old), added[family])).toBe(true)
+            expect(equals(subtract(removed[family], next), removed[family])).toBe(true)
+          }
+        }
+      }
+    }),
+  )
+})
+
+test('undoing a plan leads back: patch(patch(x, changes), inverse(changes)) is x', () => {
+  fc.assert(
+    fc.property(wanted, settled, (file, kernel) => {
+      const changes = order(diff(file, facts(kernel)))
+      expect(same(patch(patch(kernel, changes), inverse(changes)), kernel)).toBe(true)
+      expect(changes.map(invert).map(invert)).toEqual(changes)
+    }),
+  )
+})
+
+test('input order never changes the plan', () => {
+  const shuffled = (from: State, seed: readonly number[]): State => {
+    const turn = <T>(map: ReadonlyMap<string, T>) =>
+      new Map(
+        [...map]
+          .map((entry, at) => [seed[at] ?? 0, entry] as const)
+          .sort(([a], [b]) => a - b)
+          .map(([, one]) => one),
+      )
+    return { ...from, interfaces: turn(from.interfaces), lists: turn(from.lists) }
+  }
+  fc.assert(
+    fc.property(wanted, settled, fc.array(fc.nat(99), { minLength: 8, maxLength: 8 }), (file, kernel, seed) => {
+      const straight = plan(desired(file), facts(kernel), PROGRAM)
+      const turned = facts(shuffled(kernel, seed))
+      const links = new Map([...turned.links].reverse())
+      const mixed = plan(desired(shuffled(file, seed)), { ...turned, links }, PROGRAM)
+      expect(mixed.changes).toEqual(straight.changes)
+      expect(mixed.warnings).toEqual(straight.warnings)
+      expect([...mixed.slots.lists].sort()).toEqual([...straight.slots.lists].sort())
+      expect([...mixed.slots.interfaces].sort()).toEqual([...straight.slots.interfaces].sort())
+    }),
+  )
+})
+
+test('at no point of the order does an object need one that is not there', () => {
+  const complete = (one: State): boolean =>
+    one.interfaces.size === 0 || (one.program !== undefined && one.policy !== undefined)
+  const check = (from: State, changes: readonly Change[]): void => {
+    changes.reduce((current, change) => {
+      const next = patch(current, [change])
+      expect(complete(next)).toBe(true)
+      return next
+    }, from)
+  }
+  fc.assert(
+    fc.property(wanted, settled, (file, kernel) => {
+      check(kernel, plan(desired(file), facts(kernel), PROGRAM).changes)
+      check(kernel, planDestroy(facts(kernel)).changes)
+    }),
+  )
+})
+
+test('no address that an allowlist frees before and after is ever without it in between', () => {
+  const allowlists = (one: State): string[] =>
+    [...one.lists.values()].filter(({ kind }) => kind === 'allowlist').map(({ name }) => name)
+  fc.assert(
+    fc.property(wanted, settled, (file, kernel) => {
+      const { changes } = plan(desired(file), facts(kernel), PROGRAM)
+      const firstDrop = changes.findIndex((change) => change.kind === 'policy' && change.after?.default === 'drop')
+      if (firstDrop < 0) return
+      const there = allowlists(patch(kernel, changes.slice(0, firstDrop)))
+      expect(allowlists(file).every((name) => there.includes(name))).toBe(true)
+    }),
+  )
+})
+
+test('slots are unique, in range, and kept by every name that stays', () => {
+  fc.assert(
+    fc.property(wanted, wanted, (first, second) => {
+      const before = plan(desired(first), facts(EMPTY_STATE), PROGRAM).slots
+      const after = plan(desired(second), { ...facts(EMPTY_STATE), slots: before }, PROGRAM).slots
+      for (const kind of ['interfaces', 'lists'] as const) {
+        expect(new Set(after[kind].values()).size).toBe(after[kind].size)
+        for (const [name, slot] of after[kind]) expect(before[kind].get(name) ?? slot).toBe(slot)
+      }
+    }),
+  )
+})
