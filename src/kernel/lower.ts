@@ -5,7 +5,7 @@
 // attach or switch replaces one interface's program in one kernel operation, from the old policy to the new; detaching
 // what left the file and freeing the old generation come last, when nothing depends on them.
 
-import { type InterfaceEntry, LINE_SIZE, REASON_SLOTS } from '../abi/generated.ts'
+import { type InterfaceEntry, LINE_SIZE, REASON, REASON_SLOTS } from '../abi/generated.ts'
 import { type MapShape, type Paths, policyMap, SHARED_MAPS } from '../abi/paths.ts'
 import type { AttachMode, Attachment } from '../model/state.ts'
 import type { Change, Plan } from '../plan/change.ts'
@@ -122,13 +122,15 @@ function generationSteps(paths: Paths, live: Observation, target: Target): Pick<
 
 /** Counters start at zero for a new owner of a slot. A per-CPU value given once is written for every CPU. */
 function zeroSteps(paths: Paths, plan: Plan, live: Observation): Command[] {
+  // Maps that are only now made hold zeros.
+  if (live.instance.attachments === undefined) return []
   const zero = new Uint8Array(16)
   const fresh = <T>(after: ReadonlyMap<string, T>, before: ReadonlyMap<string, T>): T[] =>
     [...after].filter(([name, slot]) => before.get(name) !== slot).map(([, slot]) => slot)
   return [
     ...fresh(plan.slots.lists, live.slots.lists).map((slot) => updateCommand(paths.sharedMap('listStats'), slot, zero)),
     ...fresh(plan.slots.interfaces, live.slots.interfaces).flatMap((slot) =>
-      Array.from({ length: REASON_SLOTS }, (_, reason) =>
+      Object.values(REASON).map((reason) =>
         updateCommand(paths.sharedMap('verdictStats'), slot * REASON_SLOTS + reason, zero),
       ),
     ),
