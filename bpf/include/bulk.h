@@ -50,6 +50,13 @@ static long bulk_read_line(__u32 index, struct bulk *bulk)
 	return 0;
 }
 
+/* Too many loops are refused with an error that is negative or not, as kernels differ; so ask for the count. */
+static __always_inline void bulk_loop(struct bulk *bulk, __u32 lines, void *copy)
+{
+	if ((__u32)bpf_loop(lines, copy, bulk, 0) != lines)
+		bulk->failed = 1;
+}
+
 /* Data: a struct transfer, then the lines of its extents in order. They are copied into the policy. */
 static __always_inline int bulk_write(struct xdp_md *ctx)
 {
@@ -62,8 +69,7 @@ static __always_inline int bulk_write(struct xdp_md *ctx)
 		if (i >= transfer.count)
 			break;
 		bulk.line = transfer.extents[i].first;
-		if (bpf_loop(transfer.extents[i].lines, bulk_write_line, &bulk, 0) < 0)
-			bulk.failed = 1;
+		bulk_loop(&bulk, transfer.extents[i].lines, bulk_write_line);
 	}
 	return bulk.failed ? XDP_ABORTED : XDP_PASS;
 }
@@ -83,8 +89,7 @@ static __always_inline int bulk_read(struct xdp_md *ctx)
 		if (i >= transfer.count)
 			break;
 		bulk.line = transfer.extents[i].first;
-		if (bpf_loop(transfer.extents[i].lines, bulk_read_line, &bulk, 0) < 0)
-			bulk.failed = 1;
+		bulk_loop(&bulk, transfer.extents[i].lines, bulk_read_line);
 	}
 	transfer.result = bulk.copied;
 	if (bpf_xdp_store_bytes(ctx, 0, &transfer, sizeof(transfer)))

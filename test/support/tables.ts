@@ -88,24 +88,21 @@ export function modelParts(state: State, family: Family, address: bigint): numbe
     .flatMap(({ addresses: { v4, v6 } }, part) => (contains(family === 4 ? v4 : v6, words) >= 0 ? [part] : []))
 }
 
+/** First and last address of every range. */
+function bounds({ family, length, start, end }: Ranges): bigint[] {
+  const width = family === 4 ? 1 : 4
+  const value = (words: Uint32Array, i: number): bigint =>
+    words.subarray(i * width, (i + 1) * width).reduce((sum: bigint, word) => (sum << 32n) | BigInt(word), 0n)
+  return Array.from({ length }, (_, i) => [value(start, i), value(end, i)]).flat()
+}
+
 /** Every address at, just before and just after an edge of any range of the state. */
 export function edges(state: State, family: Family): bigint[] {
-  const found = new Set([0n, lastOf(family)])
-  for (const { sets } of state.lists.values()) {
-    for (const { addresses: set } of sets) {
-      const { length, start, end } = family === 4 ? set.v4 : set.v6
-      const width = family === 4 ? 1 : 4
-      for (let i = 0; i < length; i++) {
-        for (const bound of [start, end]) {
-          const value = bound
-            .subarray(i * width, (i + 1) * width)
-            .reduce((sum: bigint, word) => (sum << 32n) | BigInt(word), 0n)
-          for (const near of [value - 1n, value, value + 1n]) found.add(near & lastOf(family))
-        }
-      }
-    }
-  }
-  return [...found]
+  const found = [...state.lists.values()]
+    .flatMap(({ sets }) => sets)
+    .flatMap(({ addresses: { v4, v6 } }) => bounds(family === 4 ? v4 : v6))
+    .flatMap((bound) => [bound - 1n, bound, bound + 1n])
+  return [...new Set([0n, lastOf(family), ...found.map((address) => address & lastOf(family))])]
 }
 
 /** Reads single answers out of an image. */
@@ -213,6 +210,8 @@ export class ImageReader {
   }
 }
 
+const min = (a: bigint, b: bigint): bigint => (a < b ? a : b)
+
 const ports = fc.constantFrom<Scope['sourcePorts']>(
   [],
   [{ first: 53, last: 53 }],
@@ -250,12 +249,10 @@ function arbitraryRange(family: Family): fc.Arbitrary<BigRange> {
   return fc.oneof(
     value.map((address): BigRange => [address, address]),
     fc.tuple(value, lengths).map(([address, length]) => prefix(family, address, length)),
-    fc
-      .tuple(value, fc.bigInt({ min: 0n, max: 40n }))
-      .map(([from, size]): BigRange => [from, from + size > last ? last : from + size]),
+    fc.tuple(value, fc.bigInt({ min: 0n, max: 40n })).map(([from, size]): BigRange => [from, min(from + size, last)]),
     fc.tuple(value, fc.nat(bits - 1)).map(([from, shift]): BigRange => {
       const to = from + (1n << BigInt(shift)) - 3n
-      return [from, to > last ? last : to < from ? from : to]
+      return [from, min(to < from ? from : to, last)]
     }),
   )
 }
