@@ -1,0 +1,230 @@
+// The data plane alone: the shipped object loaded with maps of its own in a private bpffs, an image written into it,
+// packets run through it. No interface is involved.
+
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  counterCodec,
+  type Explanation,
+  INTERFACE_INDEX_SIZE,
+  interfaceEntryCodec,
+  LINE_SIZE,
+  REASON,
+  REASON_SLOTS,
+} from '../../src/abi/generated.ts'
+import { explanationOf } from '../../src/abi/packet.ts'
+import { type MapShape, PROGRAMS, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
+import { loadObject } from '../../src/kernel/object.ts'
+import { writeImage } from '../../src/kernel/transfer.ts'
+import type { Count, ReasonName, Verdict } from '../../src/model/result.ts'
+import type { State } from '../../src/model/state.ts'
+import { compileImage } from '../../src/tables/image.ts'
+
+/** The interface that a test run comes in on: the namespace's loopback device, always the first one. */
+export const TEST_IFINDEX = 1
+/** Runs in one bpftool process. */
+const BATCH = 2000
+
+const VERDICTS: readonly Verdict[] = ['aborted', 'drop', 'pass', 'tx', 'redirect']
+const REASON_NAMES = Object.keys(REASON).map((name) => name.toLowerCase().replaceAll('_', '-') as ReasonName)
+
+/** A packet to run. `linear` = bytes of it in the linear part; undefined = as the kernel lays it out. */
+export interface Run {
+  readonly frame: Uint8Array
+  readonly linear?: number
+}
+
+export interface Outcome {
+  readonly verdict: Verdict
+  /** undefined: the packet is too short for an explanation. */
+  readonly explanation: (Omit<Explanation, 'verdict' | 'reason'> & { readonly reason: ReasonName }) | undefined
+  readonly output: Uint8Array
+}
+
+export const slotsOf = ({ lists }: Pick<State, 'lists'>): Map<string, number> =>
+  new Map([...lists.keys()].sort().map((name, slot) => [name, slot]))
+
+/** The image of a state, with list slots in the order of names. */
+export const imageOf = (state: State, slots: ReadonlyMap<string, number> = slotsOf(state)): Uint8Array =>
+  compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
+
+const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
+
+/** One loaded data plane. Close it in any case. */
+export class DataPlane {
+  readonly #directory: string
+  readonly #bpffs: string
+  #generation = 0
+
+  private constructor(directory: string) {
+    this.#directory = directory
+    this.#bpffs = join(directory, 'bpffs')
+  }
+
+  /** Makes the shared maps; programs come with the first policy. */
+  static async open(): Promise<DataPlane> {
+    const plane = new DataPlane(mkdtempSync('/dev/shm/xdp-test-'))
+    try {
+      mkdirSync(plane.#bpffs)
+      execFileSync('mount', ['-t', 'bpf', 'bpf', plane.#bpffs])
+      await runBatch(Object.values(SHARED_MAPS).map((shape) => plane.#create(shape, shape.name)))
+      return plane
+    } catch (error) {
+      plane.close()
+      throw error
+    }
+  }
+
+  /** Loads the programs anew over a policy map that holds `image`. */
+  async load(image: Uint8Array): Promise<void> {
+    const previous = this.#generation
+    this.#generation++
+    const pin = `policy-${this.#generation}`
+    await runBatch([this.#create(policyMap(image.length / LINE_SIZE), pin)])
+    const { path } = await loadObject()
+    const maps = [
+      ...['verdict_stats', 'list_stats', 'interface_index'].map((name) => [name, name] as const),
+      ['policy', pin] as const,
+    ]
+    await runBpftool(
+      ...['prog', 'loadall', path, this.program('filter').replace(/\/[^/]*$/, '')],
+      ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
+    )
+    await writeImage(this.program('write'), image)
+    if (previous > 0) {
+      rmSync(this.#pin(`policy-${previous}`))
+      rmSync(this.#pin(`programs-${previous}`), { recursive: true })
+    }
+  }
+
+  async loadState(state: State): Promise<void> {
+    await this.load(imageOf(state))
+  }
+
+  program(name: keyof typeof PROGRAMS): string {
+    return this.#pin(`programs-${this.#generation}/${PROGRAMS[name]}`)
+  }
+
+  /** Runs every packet once through a program. */
+  async run(runs: readonly Run[], program: 'filter' | 'explain' = 'explain'): Promise<Outcome[]> {
+    const outcomes: Outcome[] = []
+    for (let first = 0; first < runs.length; first += BATCH) {
+      const commands = runs.slice(first, first + BATCH).map((run, i) => this.#runCommand(run, i, program))
+      const outputs = (await runBatch(commands)) as { retval: number; data_out: string[] }[]
+      for (const { retval, data_out } of outputs) {
+        const output = Uint8Array.from(data_out, Number)
+        const explained = program === 'explain' && output.length >= 16
+        outcomes.push({
+          verdict: VERDICTS[retval] ?? 'aborted',
+          explanation: explained ? explain(output) : undefined,
+          output,
+        })
+      }
+    }
+    return outcomes
+  }
+
+  /** Makes test runs count for an interface slot; 0 = for none. */
+  async attachTestRuns(slot: number): Promise<void> {
+    const bytes = new Uint8Array(interfaceEntryCodec.size)
+    if (slot > 0) interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot }, new DataView(bytes.buffer))
+    await this.setIndex(TEST_IFINDEX % INTERFACE_INDEX_SIZE, bytes)
+  }
+
+  /** Writes one entry of the interface index. */
+  async setIndex(key: number, value: Uint8Array): Promise<void> {
+    await runBpftool(
+      ...['map', 'update', 'pinned', this.#pin('interface_index'), 'key', ...littleEndian(key)],
+      ...['value', ...[...value].map(String)],
+    )
+  }
+
+  /** Counters of an interface slot, only those that are not zero. */
+  async reasons(slot: number): Promise<Partial<Record<ReasonName, Count>>> {
+    const keys = REASON_NAMES.map((_, reason) => slot * REASON_SLOTS + reason)
+    const counts = await this.#counters('verdict_stats', keys)
+    return Object.fromEntries(
+      REASON_NAMES.map((name, i) => [name, counts[i] as Count] as const).filter(([, { packets }]) => packets > 0),
+    )
+  }
+
+  /** Counters of the given list slots. */
+  async lists(slots: readonly number[]): Promise<Count[]> {
+    return this.#counters('list_stats', slots)
+  }
+
+  /** Zeroes the counters of an interface slot and of list slots. */
+  async reset(slot: number, lists: readonly number[]): Promise<void> {
+    // bpftool writes the value to every CPU.
+    const zero = Array.from({ length: counterCodec.size }, () => '0')
+    const clear = (map: string, key: number): Command =>
+      bpftool('map', 'update', 'pinned', this.#pin(map), 'key', ...littleEndian(key), 'value', ...zero)
+    await runBatch([
+      ...REASON_NAMES.map((_, reason) => clear('verdict_stats', slot * REASON_SLOTS + reason)),
+      ...lists.map((list) => clear('list_stats', list)),
+    ])
+  }
+
+  close(): void {
+    try {
+      execFileSync('umount', [this.#bpffs], { stdio: 'ignore' })
+    } catch {
+      // Not mounted yet.
+    }
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  #pin(name: string): string {
+    return join(this.#bpffs, name)
+  }
+
+  #create({ name, type, valueSize, entries, flags }: MapShape, pin: string): Command {
+    const sizes = ['type', type, 'key', '4', 'value', `${valueSize}`, 'entries', `${entries}`]
+    return bpftool('map', 'create', this.#pin(pin), ...sizes, 'name', name, ...(flags ? ['flags', `${flags}`] : []))
+  }
+
+  #runCommand({ frame, linear }: Run, number: number, program: 'filter' | 'explain'): Command {
+    const file = join(this.#directory, `${number}`)
+    writeFileSync(file, frame)
+    const context = linear === undefined ? [] : ['ctx_in', this.#context(linear)]
+    return bpftool(
+      ...['prog', 'run', 'pinned', this.program(program), 'data_in', file, 'data_out', '-'],
+      ...['data_size_out', `${frame.length}`, ...context, 'repeat', '1'],
+    )
+  }
+
+  /** A struct xdp_md whose linear part ends after `linear` bytes. */
+  #context(linear: number): string {
+    const file = join(this.#directory, `context-${linear}`)
+    writeFileSync(file, new Uint8Array(new Uint32Array([0, linear, 0, 0, 0, 0]).buffer))
+    return file
+  }
+
+  async #perCpu(map: string, keys: readonly number[]): Promise<string[][][]> {
+    const outputs = await runBatch(
+      keys.map((key) => bpftool('map', 'lookup', 'pinned', this.#pin(map), 'key', ...littleEndian(key))),
+    )
+    return outputs.map((output) => (output as { values: { value: string[] }[] }).values.map(({ value }) => value))
+  }
+
+  async #counters(map: string, keys: readonly number[]): Promise<Count[]> {
+    return (await this.#perCpu(map, keys)).map((cpus) =>
+      cpus
+        .map((value) => counterCodec.decode(new DataView(Uint8Array.from(value, Number).buffer)))
+        .reduce<Count>(
+          (sum, { packets, bytes }) => ({
+            packets: sum.packets + Number(packets),
+            bytes: sum.bytes + Number(bytes),
+          }),
+          { packets: 0, bytes: 0 },
+        ),
+    )
+  }
+}
+
+function explain(output: Uint8Array): Outcome['explanation'] {
+  const { reason, class: number, list, scope } = explanationOf(output)
+  return { reason: REASON_NAMES[reason] as ReasonName, class: number, list, scope }
+}
