@@ -22,12 +22,13 @@ export interface Lock {
 }
 
 /** Instances of different bpffs mounts are different instances; the mount's device number tells them apart. */
-async function lockFile(bpffs: string, instance: string): Promise<string> {
+export async function lockFile(bpffs: string, instance: string): Promise<string> {
   const { dev } = await stat(bpffs)
   return `${RUN}/${instance}.${dev}.lock`
 }
 
-async function describeHolder(file: string): Promise<string> {
+/** Who holds a lock file, as its holder wrote it down. */
+export async function describeHolder(file: string): Promise<string> {
   try {
     const holder = JSON.parse(await readFile(file, 'utf8')) as Holder
     return `pid ${holder.pid} (${holder.command}), user ${holder.user}, since ${holder.since}`

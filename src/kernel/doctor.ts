@@ -1,0 +1,117 @@
+// xdp doctor: is this host fit for XDP, and what would stand in the way of the config? Looks at everything that can be
+// looked at without root and without a config too, answers with findings instead of errors, and changes nothing: the
+// one thing it makes, a trial load of our programs, is removed before it returns.
+
+import { release } from 'node:os'
+import type { Paths } from '../abi/paths.ts'
+import { XdpError } from '../diagnostics.ts'
+import { nearest } from '../model/nearest.ts'
+import type { Check } from '../model/result.ts'
+import type { State } from '../model/state.ts'
+import { type Card, type CardProgram, chooseNames, readCards } from './doctor/cards.ts'
+import { bad, ok, warn } from './doctor/check.ts'
+import { checkInstances, otherInstances } from './doctor/instances.ts'
+import { checkInterface } from './doctor/interface.ts'
+import { checkKernel } from './doctor/kernel.ts'
+import { checkBpffs } from './doctor/mount.ts'
+import { checkPermission, isPrivileged, readIdentity } from './doctor/permission.ts'
+import { checkTools, type Tools } from './doctor/tools.ts'
+import { type Trial, tryLoading } from './doctor/trial.ts'
+import { parseVersion } from './doctor/version.ts'
+import { type Host, isBpffs } from './host.ts'
+import { readLinks } from './links.ts'
+import { type Observation, observe } from './observe.ts'
+
+const wordsOf = (error: unknown): string => {
+  if (error instanceof XdpError) return error.diagnostics.map(({ message }) => message).join('; ')
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Why neither the live state can be read nor a program loaded; undefined = both can. */
+async function obstacle(host: Host, tools: Tools, privileged: boolean): Promise<string | undefined> {
+  if (!privileged) return 'it needs root'
+  if (!tools.bpftool) return 'it needs bpftool'
+  if (/\s/.test(host.bpffs) || !(await isBpffs(host.bpffs))) return `it needs a bpffs on ${host.bpffs}`
+  return tools.ip ? undefined : 'it needs ip'
+}
+
+/** Doctor is for hosts on which something is wrong: whatever keeps the live state from being read is a finding. */
+async function observeIfPossible(paths: Paths, why: string | undefined): Promise<Observation | string> {
+  if (why !== undefined) return why
+  try {
+    return await observe(paths)
+  } catch (error) {
+    return wordsOf(error)
+  }
+}
+
+type CardLinks = Map<string, Omit<Card, 'hardware' | 'carrier' | 'lower' | 'variant' | 'rxQueues' | 'txQueues'>>
+
+/** Links with their programs, and whose each is: known only where the live state could be read. */
+async function readOwnedLinks(host: Host, paths: Paths, live: Observation | string): Promise<CardLinks> {
+  const links = await readLinks()
+  const others = typeof live === 'string' ? new Map<number, string>() : await otherInstances(host, paths)
+  const ours = new Set(typeof live === 'string' ? [] : live.instance.generations.map(({ program }) => program.id))
+  const owned = (program: { id: number; mode: CardProgram['mode']; name: string }): CardProgram => {
+    const owner = typeof live === 'string' ? 'unknown' : ours.has(program.id) ? 'ours' : 'foreign'
+    return { id: program.id, mode: program.mode, name: program.name, owner, instance: others.get(program.id) }
+  }
+  return new Map([...links].map(([name, link]) => [name, { ...link, programs: link.programs.map(owned) }]))
+}
+
+function checkMissing(name: string, links: ReadonlyMap<string, unknown>): Check {
+  const meant = nearest(name, [...links.keys()])
+  const suggestion = meant === undefined ? 'ip -brief link shows those that do' : `did you mean ${meant}?`
+  const fix = `${suggestion} (\`missing: skip\` under ${name} leaves it out until it exists)`
+  return bad(`interface.${name}.link`, 'does not exist', fix)
+}
+
+async function checkInterfaces(
+  host: Host,
+  paths: Paths,
+  desired: State,
+  tools: Tools,
+  live: Observation | string,
+): Promise<Check[]> {
+  if (!tools.ip) return [warn('interfaces', 'not looked at, for want of ip')]
+  try {
+    const wanted = [...desired.interfaces.keys()].sort()
+    const links = await readOwnedLinks(host, paths, live)
+    const names = chooseNames(wanted, links)
+    const cards = await readCards(links, names, tools.ethtool)
+    const surroundings = { kernel: parseVersion(release()), cards }
+    if (wanted.length === 0 && names.length === 0) return [ok('interfaces', 'none is up but lo')]
+    return [
+      ...wanted.filter((name) => !links.has(name)).map((name) => checkMissing(name, links)),
+      ...names.flatMap((name) => {
+        const card = cards.get(name)
+        const modes = desired.interfaces.get(name)?.modes
+        return card ? checkInterface(card, modes, surroundings, new Set(wanted)) : []
+      }),
+    ]
+  } catch (error) {
+    return [bad('interfaces', `cannot be read: ${wordsOf(error)}`)]
+  }
+}
+
+/**
+ * Every finding, in a fixed order: kernel, permission, bpffs, tools, our instances, interfaces. Without a config
+ * (`desired` empty) the interfaces that are up are looked at. Never throws for what a host lacks.
+ */
+export async function examineHost(host: Host, paths: Paths, desired: State): Promise<readonly Check[]> {
+  host.progress?.('looking at the host')
+  const [identity, bpffs, tools] = await Promise.all([readIdentity(), checkBpffs(host.bpffs), checkTools()])
+  const why = await obstacle(host, tools, isPrivileged(identity))
+  host.progress?.('loading the program on trial')
+  const trial: Trial = why === undefined ? await tryLoading(host.bpffs) : { outcome: 'skipped', why }
+  host.progress?.('reading the live state')
+  const live = await observeIfPossible(paths, why)
+  return [
+    ...(await checkKernel(trial)),
+    checkPermission(identity),
+    ...bpffs,
+    ...tools.checks,
+    ...(await checkInstances(host, paths, live)),
+    ...(await checkInterfaces(host, paths, desired, tools, live)),
+  ]
+}

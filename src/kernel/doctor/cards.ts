@@ -1,0 +1,110 @@
+// The interfaces to look at, with what ip and ethtool tell of them. "Card" is an interface with these facts.
+
+import type { Link } from '../../model/live.ts'
+import type { AttachMode } from '../../model/state.ts'
+import { runIp } from '../ip.ts'
+import type { RawLink } from '../links.ts'
+import { type Hardware, readHardware, UNKNOWN_HARDWARE } from './ethtool.ts'
+
+/** A program on an interface; whose it is where that could be found out. */
+export interface CardProgram {
+  readonly id: number
+  readonly mode: AttachMode
+  readonly name: string
+  readonly owner: 'ours' | 'foreign' | 'unknown'
+  /** Another instance of ours that it belongs to. */
+  readonly instance: string | undefined
+}
+
+/** What `ip -d link` says beyond links.ts. */
+export interface Details {
+  readonly carrier: boolean
+  /** The interface this one stands on (VLAN) or is joined to (veth), where it is in the same namespace. */
+  readonly lower: string | undefined
+  /** `tap` or `tun`, the mode of a bond; undefined for other kinds. */
+  readonly variant: string | undefined
+  readonly rxQueues: number
+  readonly txQueues: number
+}
+
+export interface Card extends Omit<Link, 'programs'>, Details {
+  readonly hardware: Hardware
+  readonly programs: readonly CardProgram[]
+}
+
+interface IpDetails {
+  readonly ifname: string
+  readonly flags: readonly string[]
+  readonly link?: string
+  readonly num_tx_queues?: number
+  readonly num_rx_queues?: number
+  readonly linkinfo?: { readonly info_data?: { readonly type?: string; readonly mode?: string } }
+}
+
+/** `ip -j -d link` → details by name. Flags know carrier better than operstate, which many drivers leave unknown. */
+export function parseDetails(links: readonly IpDetails[]): Map<string, Details> {
+  return new Map(
+    links.map((link) => [
+      link.ifname,
+      {
+        carrier: !link.flags.includes('UP') || link.flags.includes('LOWER_UP'),
+        lower: link.link,
+        variant: link.linkinfo?.info_data?.type ?? link.linkinfo?.info_data?.mode,
+        rxQueues: link.num_rx_queues ?? 0,
+        txQueues: link.num_tx_queues ?? 0,
+      },
+    ]),
+  )
+}
+
+export const readDetails = async (): Promise<Map<string, Details>> =>
+  parseDetails(((await runIp('-d', 'link', 'show')) ?? []) as IpDetails[])
+
+const NO_DETAILS: Details = { carrier: true, lower: undefined, variant: undefined, rxQueues: 0, txQueues: 0 }
+
+type AnyLink = Omit<RawLink, 'programs'>
+
+/** A port of a bridge on a container host: there may be hundreds, and nobody filters on them by accident. */
+const isPort = (link: AnyLink, links: ReadonlyMap<string, AnyLink>): boolean =>
+  link.kind === 'veth' && link.master !== undefined && links.get(link.master)?.kind === 'bridge'
+
+/** Names to look at: those of the config; without any, what is up and neither lo nor a veth port of a bridge. */
+export function chooseNames(wanted: readonly string[], links: ReadonlyMap<string, AnyLink>): string[] {
+  if (wanted.length > 0) return wanted.filter((name) => links.has(name))
+  return [...links.values()]
+    .filter((link) => link.up && link.kind !== 'loopback' && !isPort(link, links))
+    .map(({ name }) => name)
+}
+
+/** With those that native XDP on these depends on too: members of bonds and peers of veths. */
+export function withRelatives(
+  names: readonly string[],
+  links: ReadonlyMap<string, AnyLink>,
+  details: ReadonlyMap<string, Details>,
+): string[] {
+  const bonds = new Set(names.filter((name) => links.get(name)?.kind === 'bond'))
+  const members = [...links.values()].filter(({ master }) => master !== undefined && bonds.has(master))
+  const close = [...names, ...members.map(({ name }) => name)]
+  const peers = close.flatMap((name) => {
+    const peer = links.get(name)?.kind === 'veth' ? details.get(name)?.lower : undefined
+    return peer !== undefined && links.has(peer) ? [peer] : []
+  })
+  return [...new Set([...close, ...peers])]
+}
+
+/** Every link as a card; ethtool is asked only about `names`. */
+export async function readCards(
+  links: ReadonlyMap<string, AnyLink & { readonly programs: readonly CardProgram[] }>,
+  names: readonly string[],
+  ethtool: boolean,
+): Promise<Map<string, Card>> {
+  const details = await readDetails()
+  const asked = ethtool ? withRelatives(names, links, details) : []
+  const hardware = new Map(await Promise.all(asked.map(async (name) => [name, await readHardware(name)] as const)))
+  return new Map(
+    [...links].map(([name, link]) => [
+      name,
+      { ...link, ...(details.get(name) ?? NO_DETAILS), hardware: hardware.get(name) ?? UNKNOWN_HARDWARE },
+    ]),
+  )
+}

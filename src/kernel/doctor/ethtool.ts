@@ -1,0 +1,66 @@
+// What ethtool prints, as data. It prints no JSON before version 6, and not for these three.
+
+import { tryTool } from '../spawn.ts'
+
+/** An offload: its state, and whether the driver lets it be changed. */
+export interface Feature {
+  readonly on: boolean
+  readonly fixed: boolean
+}
+
+/** Queues; undefined where the driver has none of that sort. */
+export interface Channels {
+  readonly rx: number | undefined
+  readonly tx: number | undefined
+  readonly combined: number | undefined
+}
+
+export interface Hardware {
+  readonly driver: string | undefined
+  /** By name, e.g. `large-receive-offload`, `rx-gro-hw`; empty where nothing is known. */
+  readonly features: ReadonlyMap<string, Feature>
+  readonly channels: { readonly max: Channels; readonly now: Channels } | undefined
+}
+
+export const UNKNOWN_HARDWARE: Hardware = { driver: undefined, features: new Map(), channels: undefined }
+
+/** `ethtool -i` */
+export const parseDriver = (text: string): string | undefined => /^driver: (\S.*)$/m.exec(text)?.[1]
+
+/** `ethtool -k`: `large-receive-offload: off [fixed]`, sub-features indented by a tab. */
+export function parseFeatures(text: string): Map<string, Feature> {
+  const lines = [...text.matchAll(/^\s*([\w-]+): (on|off)\b(.*)$/gm)]
+  return new Map(
+    lines.map(([, name = '', state, rest = '']) => [name, { on: state === 'on', fixed: rest.includes('[fixed]') }]),
+  )
+}
+
+/** `ethtool -l`: two blocks, what the driver can have and what it has; `n/a` where it has no such queues. */
+export function parseChannels(text: string): Hardware['channels'] {
+  const [max, now] = text.split('Current hardware settings:')
+  if (max === undefined || now === undefined) return undefined
+  const count = (block: string, name: string): number | undefined => {
+    const digits = new RegExp(`^${name}:\\s+(\\d+)$`, 'm').exec(block)?.[1]
+    return digits === undefined ? undefined : Number(digits)
+  }
+  const channels = (block: string): Channels => ({
+    rx: count(block, 'RX'),
+    tx: count(block, 'TX'),
+    combined: count(block, 'Combined'),
+  })
+  return { max: channels(max), now: channels(now) }
+}
+
+/** All that ethtool tells of an interface; what it does not tell is unknown. */
+export async function readHardware(name: string): Promise<Hardware> {
+  const [driver, features, channels] = await Promise.all([
+    tryTool('ethtool', '-i', name),
+    tryTool('ethtool', '-k', name),
+    tryTool('ethtool', '-l', name),
+  ])
+  return {
+    driver: parseDriver(driver?.stdout ?? ''),
+    features: parseFeatures(features?.stdout ?? ''),
+    channels: parseChannels(channels?.stdout ?? ''),
+  }
+}

@@ -1,0 +1,110 @@
+// Whether an interface takes a program in native mode, as far as that can be told without trying. Pure.
+
+import type { Card } from './cards.ts'
+import { listed } from './check.ts'
+import {
+  BOND_MODES,
+  BOND_NATIVE,
+  DRIVERS,
+  KNOWN_UNTIL,
+  WITHOUT_NATIVE_DRIVERS,
+  WITHOUT_NATIVE_KINDS,
+} from './drivers.ts'
+import { atLeast, type Version } from './version.ts'
+
+export interface Native {
+  readonly answer: 'yes' | 'no' | 'unknown'
+  /** Continues "NAME: ". */
+  readonly why: string
+  /** What would help, other than generic mode. */
+  readonly fix?: string
+}
+
+/** The surroundings that the answer depends on. */
+export interface Surroundings {
+  /** undefined: the kernel's version could not be read. */
+  readonly kernel: Version | undefined
+  readonly cards: ReadonlyMap<string, Card>
+}
+
+const yes = (why: string): Native => ({ answer: 'yes', why })
+const no = (why: string, fix?: string): Native => ({ answer: 'no', why, ...(fix === undefined ? {} : { fix }) })
+const unknown = (why: string): Native => ({ answer: 'unknown', why })
+
+function driverNative(name: string, kernel: Version | undefined): Native {
+  const driver = Object.hasOwn(DRIVERS, name) ? DRIVERS[name] : undefined
+  if (driver && kernel && !atLeast(kernel, driver.native)) {
+    return no(`driver ${name} has native XDP since Linux ${driver.native.join('.')}`)
+  }
+  if (driver) return yes(`driver ${name} has native XDP`)
+  if (WITHOUT_NATIVE_DRIVERS.has(name)) return no(`driver ${name} has no native XDP (as of Linux ${KNOWN_UNTIL})`)
+  return unknown(`whether driver ${name} has native XDP is unknown: xdp apply will tell`)
+}
+
+function bondNative(card: Card, surroundings: Surroundings): Native {
+  const { kernel, cards } = surroundings
+  if (kernel && !atLeast(kernel, BOND_NATIVE)) return no(`bonds have native XDP since Linux ${BOND_NATIVE.join('.')}`)
+  if (card.variant !== undefined && !BOND_MODES.has(card.variant)) {
+    return no(`a bond in mode ${card.variant} has no native XDP`, `use one of ${[...BOND_MODES].join(', ')}`)
+  }
+  const members = [...cards.values()].filter(({ master }) => master === card.name)
+  if (members.length === 0) return no('a bond without members has no native XDP')
+  const answers = members.map((member) => ({ member, native: supportsNative(member, surroundings) }))
+  const refusing = answers.find(({ native }) => native.answer === 'no')
+  if (refusing) return no(`its member ${refusing.member.name} does not: ${refusing.native.why}`)
+  const doubtful = answers.find(({ native }) => native.answer === 'unknown')
+  if (doubtful) return unknown(`depends on its member ${doubtful.member.name}: ${doubtful.native.why}`)
+  return yes(`all its members have native XDP (${listed(members.map(({ name }) => name))})`)
+}
+
+function vethNative(card: Card, { kernel, cards }: Surroundings): Native {
+  const peer = card.lower === undefined ? undefined : cards.get(card.lower)
+  // veth_xdp_set: "XDP expects number of rx queues not less than peer tx queues", ENOSPC.
+  const [now, peerNow] = [card.hardware.channels?.now.rx, peer?.hardware.channels?.now.tx]
+  if (peer && now !== undefined && peerNow !== undefined && now < peerNow) {
+    const why = `it has ${now} receive queues, fewer than the ${peerNow} transmit queues of its peer ${peer.name}`
+    return no(why, `ethtool -L ${card.name} rx ${peerNow}`)
+  }
+  return driverNative('veth', kernel)
+}
+
+/**
+ * A virtio_net whose host cannot be told to stop merging packets (no VIRTIO_NET_F_CTRL_GUEST_OFFLOADS: GRO_HW is
+ * fixed on) refuses native XDP (virtnet_xdp_set).
+ */
+function virtioRefuses({ hardware: { driver, features } }: Card): boolean {
+  const merging = features.get('rx-gro-hw')
+  return driver === 'virtio_net' && merging?.on === true && merging.fixed
+}
+
+/** Whether native XDP can be expected of an interface. */
+export function supportsNative(card: Card, surroundings: Surroundings): Native {
+  const running = card.programs.find(({ mode }) => mode === 'native')
+  if (running) return yes(`a program runs in native mode now`)
+  if (card.kind === 'vlan' && card.lower !== undefined) {
+    return no('a VLAN device has no native XDP', `name ${card.lower} instead: VLAN tags are looked through`)
+  }
+  if (card.kind === 'tun') {
+    if (card.variant === 'tun') return no('a tun device has no native XDP (a tap device has)')
+    return driverNative('tun', surroundings.kernel)
+  }
+  if (WITHOUT_NATIVE_KINDS.has(card.kind)) return no(`a ${card.kind} device has no native XDP`)
+  if (card.kind === 'bond') return bondNative(card, surroundings)
+  if (card.kind === 'veth') return vethNative(card, surroundings)
+  if (virtioRefuses(card)) {
+    const why = 'virtio_net refuses native XDP, because its host merges packets (rx-gro-hw is on and fixed)'
+    return no(why, `write \`mode: generic\` under ${card.name}: works, with a warning about GRO_HW in the kernel log`)
+  }
+  if (card.hardware.driver === undefined) return unknown('its driver is not known: xdp apply will tell')
+  return driverNative(card.hardware.driver, surroundings.kernel)
+}
+
+/** The MTU up to which the driver takes our programs, about; undefined: no limit, or none that is known. */
+export function mtuLimit({ kind, hardware }: Card, kernel: Version | undefined): number | undefined {
+  const name = kind === 'veth' ? 'veth' : hardware.driver
+  const driver = name !== undefined && Object.hasOwn(DRIVERS, name) ? DRIVERS[name] : undefined
+  if (!driver) return undefined
+  // Our programs take packets in several buffers (xdp.frags), so the limit goes once the driver does.
+  const frags = driver.frags !== undefined && (kernel === undefined || atLeast(kernel, driver.frags))
+  return frags ? undefined : driver.mtu
+}

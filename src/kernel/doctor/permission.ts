@@ -1,0 +1,83 @@
+// Who we are: capabilities, and the namespaces and containers that make them worth less.
+
+import { access, readFile } from 'node:fs/promises'
+import type { Check } from '../../model/result.ts'
+import { maySteerXdp } from '../host.ts'
+import { bad, ok, warn } from './check.ts'
+
+export interface Identity {
+  readonly uid: number
+  /** Effective capabilities, as the kernel's bit set. */
+  readonly capabilities: bigint
+  readonly userNamespace: boolean
+  /** What kind of container, where one is recognised. */
+  readonly container: string | undefined
+}
+
+/** linux/capability.h */
+const CAP_SYS_ADMIN = 21n
+
+/** From /proc/self/status: effective user and capabilities. */
+export function parseStatus(status: string): { uid: number; capabilities: bigint } {
+  const uid = /^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1]
+  const capabilities = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1]
+  return { uid: Number(uid ?? -1), capabilities: BigInt(`0x${capabilities ?? '0'}`) }
+}
+
+/** From /proc/self/uid_map: the initial user namespace maps every id to itself, in one line. */
+export function isUserNamespace(map: string): boolean {
+  return map.trim() !== '' && map.trim().split(/\s+/).join(' ') !== '0 0 4294967295'
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  )
+
+/** The marks that container managers leave: podman and docker files, systemd's /run/host/container-manager. */
+async function containerKind(): Promise<string | undefined> {
+  if (await exists('/.dockerenv')) return 'docker'
+  if (await exists('/run/.containerenv')) return 'podman'
+  if (await exists('/var/run/secrets/kubernetes.io')) return 'kubernetes'
+  const manager = await readFile('/run/host/container-manager', 'utf8').catch(() => '')
+  return manager.trim() || undefined
+}
+
+export async function readIdentity(): Promise<Identity> {
+  const [status, map, container] = await Promise.all([
+    readFile('/proc/self/status', 'utf8').catch(() => ''),
+    readFile('/proc/self/uid_map', 'utf8').catch(() => ''),
+    containerKind(),
+  ])
+  return { ...parseStatus(status), userNamespace: isUserNamespace(map), container }
+}
+
+/** Whether XDP can be read and changed at all: capabilities that count are those of the initial user namespace. */
+export const isPrivileged = ({ capabilities, userNamespace }: Identity): boolean =>
+  maySteerXdp(capabilities) && !userNamespace
+
+const CONTAINER_FLAGS = '--cap-add BPF --cap-add NET_ADMIN --network host -v /sys/fs/bpf:/sys/fs/bpf'
+
+export function checkPermission(identity: Identity): Check {
+  const id = 'permission'
+  const { uid, capabilities, userNamespace, container } = identity
+  const where = container === undefined ? '' : ` (this looks like a ${container} container)`
+  if (userNamespace) {
+    const message = `this is a user namespace: its root has no say over BPF${where}`
+    return bad(id, message, 'run xdp on the host, or the container without user namespaces')
+  }
+  if (!maySteerXdp(capabilities)) {
+    const message = `neither CAP_SYS_ADMIN nor CAP_BPF with CAP_NET_ADMIN: XDP can be neither read nor changed${where}`
+    if (uid !== 0) return warn(id, `not root: ${message}`, 'sudo xdp doctor')
+    return bad(
+      id,
+      message,
+      container === undefined ? 'give the process CAP_BPF and CAP_NET_ADMIN' : `start it with ${CONTAINER_FLAGS}`,
+    )
+  }
+  if (((capabilities >> CAP_SYS_ADMIN) & 1n) === 0n) {
+    return ok(id, 'CAP_BPF and CAP_NET_ADMIN (to look at programs of others takes CAP_SYS_ADMIN)')
+  }
+  return ok(id, 'may load and attach programs')
+}

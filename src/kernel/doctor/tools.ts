@@ -1,0 +1,117 @@
+// The tools we reach the kernel through, and how to install them.
+
+import { readFile } from 'node:fs/promises'
+import type { Check } from '../../model/result.ts'
+import { type Output, tryTool } from '../spawn.ts'
+import { bad, ok, warn } from './check.ts'
+import { atLeast, parseVersion, type Version } from './version.ts'
+
+export type Tool = 'bpftool' | 'ip' | 'flock' | 'ethtool'
+
+type Packages = Readonly<Record<Tool, string>>
+
+const COMMON: Packages = { bpftool: 'bpftool', ip: 'iproute2', flock: 'util-linux', ethtool: 'ethtool' }
+
+/** By ID or ID_LIKE of os-release(5); the first that matches. */
+const DISTRIBUTIONS: readonly { readonly ids: RegExp; readonly install: string; readonly packages: Packages }[] = [
+  { ids: /\bubuntu\b/, install: 'apt-get install', packages: { ...COMMON, bpftool: 'linux-tools-$(uname -r)' } },
+  { ids: /\bdebian\b/, install: 'apt-get install', packages: COMMON },
+  { ids: /\b(?:fedora|rhel|centos)\b/, install: 'dnf install', packages: { ...COMMON, ip: 'iproute' } },
+  { ids: /\bsuse\b/, install: 'zypper install', packages: COMMON },
+  { ids: /\barch\b/, install: 'pacman -S', packages: { ...COMMON, bpftool: 'bpf' } },
+  { ids: /\balpine\b/, install: 'apk add', packages: { ...COMMON, flock: 'flock' } },
+]
+
+/** The command that installs a tool, by the content of /etc/os-release. */
+export function installCommand(osRelease: string, tool: Tool): string {
+  const ids = [...osRelease.matchAll(/^ID(?:_LIKE)?="?([^"\n]*)"?$/gm)].map(([, id]) => id).join(' ')
+  const { install, packages } = DISTRIBUTIONS.find((one) => one.ids.test(ids)) ?? {
+    install: 'install the package',
+    packages: COMMON,
+  }
+  return `${install} ${packages[tool]}`
+}
+
+/** The oldest bpftool that everything is tested with. */
+const BPFTOOL_TESTED: Version = [7, 1]
+/** bpftool 6.7 has libbpf 0.7, the first that knows xdp.frags; before, bpftool had the kernel's version (5.17 …). */
+const BPFTOOL_FLOOR: Version = [6, 7]
+/** iproute2 of Debian 12. */
+const IP_TESTED: Version = [6, 1]
+
+export function checkBpftool(output: Output | undefined, install: string): Check {
+  const id = 'tools.bpftool'
+  if (!output) return bad(id, 'bpftool is not installed', install)
+  const version = parseVersion(output.stdout)
+  // Ubuntu's /usr/sbin/bpftool is a script that fails where the tools of the running kernel are missing.
+  if (output.exitCode !== 0 || !version) return bad(id, 'bpftool is installed but does not run', install)
+  const text = version.join('.')
+  if (!atLeast(version, BPFTOOL_FLOOR)) {
+    return bad(id, `bpftool ${text} cannot load programs for packets in several buffers (xdp.frags)`, install)
+  }
+  if (!atLeast(version, BPFTOOL_TESTED)) {
+    return warn(id, `bpftool ${text} is older than ${BPFTOOL_TESTED.join('.')}, the oldest that is tested`, install)
+  }
+  return ok(id, `bpftool ${text}`)
+}
+
+export function checkIp(output: Output | undefined, install: string): Check {
+  const id = 'tools.ip'
+  if (!output) return bad(id, 'ip is not installed', install)
+  // BusyBox has an ip without JSON; it does not know -V.
+  if (output.exitCode !== 0 || !output.stdout.includes('iproute2')) {
+    return bad(id, 'this ip is not that of iproute2 and prints no JSON', install)
+  }
+  // Until 2020 releases were named after a date: iproute2-ss200127.
+  const text = /iproute2-([^\s,]+)/.exec(output.stdout)?.[1] ?? 'of unknown age'
+  const version = parseVersion(text)
+  if (!version || !atLeast(version, IP_TESTED)) {
+    return warn(id, `iproute2 ${text} is older than ${IP_TESTED.join('.')}, the oldest that is tested`, install)
+  }
+  return ok(id, `iproute2 ${text}`)
+}
+
+export function checkFlock(output: Output | undefined, install: string): Check {
+  const id = 'tools.flock'
+  if (!output) return bad(id, 'flock is not installed: apply cannot lock', install)
+  if (!output.stdout.includes('util-linux')) {
+    return bad(id, 'this flock is not that of util-linux and lacks --timeout', install)
+  }
+  return ok(id, output.stdout.trim())
+}
+
+export function checkEthtool(output: Output | undefined, install: string): Check {
+  const id = 'tools.ethtool'
+  if (output?.exitCode !== 0) {
+    return warn(id, 'ethtool is not installed: drivers, offloads and queues are not looked at', install)
+  }
+  return ok(id, output.stdout.trim())
+}
+
+export interface Tools {
+  readonly checks: readonly Check[]
+  readonly bpftool: boolean
+  readonly ip: boolean
+  readonly ethtool: boolean
+}
+
+export async function checkTools(): Promise<Tools> {
+  const [bpftool, ip, flock, ethtool, osRelease] = await Promise.all([
+    tryTool('bpftool', 'version'),
+    tryTool('ip', '-V'),
+    tryTool('flock', '--version'),
+    tryTool('ethtool', '--version'),
+    readFile('/etc/os-release', 'utf8').catch(() => ''),
+  ])
+  return {
+    checks: [
+      checkBpftool(bpftool, installCommand(osRelease, 'bpftool')),
+      checkIp(ip, installCommand(osRelease, 'ip')),
+      checkFlock(flock, installCommand(osRelease, 'flock')),
+      checkEthtool(ethtool, installCommand(osRelease, 'ethtool')),
+    ],
+    bpftool: bpftool?.exitCode === 0,
+    ip: ip?.exitCode === 0,
+    ethtool: ethtool?.exitCode === 0,
+  }
+}

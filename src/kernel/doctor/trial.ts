@@ -1,0 +1,36 @@
+// The strongest test of a kernel: have it load the programs that apply would load, then forget them again.
+
+import { randomBytes } from 'node:crypto'
+import { XdpError } from '../../diagnostics.ts'
+import { runBpftool } from '../bpftool.ts'
+import { loadObject } from '../object.ts'
+import { removePins } from '../pins.ts'
+import { CommandError } from '../spawn.ts'
+
+export type Trial =
+  | { readonly outcome: 'loaded'; readonly jited: boolean }
+  | { readonly outcome: 'refused'; readonly words: string }
+  | { readonly outcome: 'skipped'; readonly why: string }
+
+/** Trial pins carry this name and the pid, so that those of a killed doctor can be told from ours. */
+export const TRIAL = 'xdp-doctor-'
+
+/**
+ * Loads the object into a directory of its own in the bpffs and removes it. Attaches nothing; no packet meets it.
+ * Needs permission, bpftool and the bpffs. Takes as long as the verifier does: about a second.
+ */
+export async function tryLoading(bpffs: string): Promise<Trial> {
+  const directory = `${bpffs}/${TRIAL}${process.pid}-${randomBytes(3).toString('hex')}`
+  try {
+    const { path } = await loadObject()
+    await runBpftool('prog', 'loadall', path, directory)
+    const program = (await runBpftool('prog', 'show', 'pinned', `${directory}/xdp_filter`)) as { jited?: boolean }
+    return { outcome: 'loaded', jited: program.jited === true }
+  } catch (error) {
+    if (error instanceof CommandError) return { outcome: 'refused', words: error.words || error.message }
+    if (error instanceof XdpError) return { outcome: 'skipped', why: error.diagnostics[0]?.message ?? error.message }
+    throw error
+  } finally {
+    await removePins(directory).catch(() => undefined)
+  }
+}
