@@ -31,9 +31,6 @@ export const NEEDS = [
 export const KERNEL_NEEDS = [
   tool('qemu-system-x86_64', 'qemu-system-x86'),
   tool('busybox', 'busybox-static'),
-  tool('cpio', 'cpio'),
-  tool('modprobe', 'kmod'),
-  tool('depmod', 'kmod'),
   tool('xz', 'xz-utils'),
   tool('zstd', 'zstd'),
 ]

@@ -1,0 +1,142 @@
+// npm run test:kernels [-- SERIES…]: boots Debian's kernels of the given series (6.1 unless told otherwise) in QEMU and
+// has each load, run and attach every program. Ends with `N passed, N failed[, N skipped]`; where QEMU or a kernel cannot
+// be had it skips with the reason.
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { relative } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { hasApt, install, KERNEL_NEEDS } from '../lib/host.mjs'
+import { at, root } from '../lib/paths.mjs'
+import { run, ScriptError } from '../lib/run.mjs'
+import { files } from '../lib/stamp.mjs'
+import { setup } from '../setup.mjs'
+import { boot } from './boot.mjs'
+import { fetchKernel, Unavailable } from './fetch.mjs'
+import { module, program, writeArchive } from './initramfs.mjs'
+
+const FLOOR = '6.1'
+/** Seconds of wall time; a boot takes 10 on an idle machine, most of it emulation. */
+const LIMIT = 300
+
+const total = { passed: 0, failed: 0, skipped: 0 }
+
+function count(problems) {
+  total.passed += problems.filter((problem) => problem === undefined).length
+  const failures = problems.filter((problem) => problem !== undefined)
+  total.failed += failures.length
+  return failures
+}
+
+async function loadCases() {
+  const { build } = await import('esbuild')
+  const outfile = at('build/kernels/cases.mjs')
+  await build({
+    absWorkingDir: root,
+    entryPoints: ['test/kernels/cases.ts'],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+  })
+  return import(pathToFileURL(outfile).href)
+}
+
+/** The archive with everything that does not depend on the kernel. */
+async function guest(cases) {
+  const directory = at('build/kernels/cases')
+  rmSync(directory, { recursive: true, force: true })
+  const variables = cases.prepare(directory, '/cases')
+  const entries = new Map()
+  for (const name of ['busybox', 'bpftool', 'ip', 'ping']) {
+    for (const [path, entry] of await program(name)) entries.set(path, entry)
+  }
+  entries.set('init', { data: readFileSync(at('scripts/kernels/init')), mode: 0o755 })
+  const script = `${variables}${readFileSync(at('scripts/kernels/guest.sh'), 'utf8')}`
+  entries.set('guest.sh', { data: Buffer.from(script), mode: 0o644 })
+  entries.set('xdp.bpf.o', { data: readFileSync(at('build/xdp.bpf.o')), mode: 0o644 })
+  for (const path of files(directory)) {
+    entries.set(`cases/${relative(directory, path)}`, { data: readFileSync(path), mode: 0o644 })
+  }
+  return entries
+}
+
+/** Counts the guest's own checks; returns the failures, each with the lines that followed it. */
+function judgeChecks(output) {
+  const blocks = output.split(/^(?=(?:not )?ok )/m).filter((block) => /^(?:not )?ok /.test(block))
+  return count(blocks.map((block) => (block.startsWith('ok ') ? undefined : block.trim())))
+}
+
+function judgePolicies(output, cases) {
+  return cases.POLICIES.filter(({ rows }) => rows.length > 0).flatMap((policy) => {
+    const line = new RegExp(`^results ${policy.number} (.*)$`, 'm').exec(output)?.[1] ?? ''
+    const explained = new Map()
+    for (const [, i, hex] of output.matchAll(new RegExp(`^explained ${policy.number} (\\d+) ([0-9a-f]+)$`, 'gm'))) {
+      explained.set(Number(i), hex)
+    }
+    try {
+      const problems = cases.judgePackets(policy, JSON.parse(line), explained)
+      return count(problems).map((problem) => `${policy.name}: ${problem}`)
+    } catch {
+      return count([`${policy.name}: no results: ${line.slice(0, 500)}`])
+    }
+  })
+}
+
+async function testKernel(series, cases, entries) {
+  let kernel
+  try {
+    kernel = await fetchKernel(series, ['veth'])
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error
+    return skip(error.message)
+  }
+  const initrd = at(`build/kernels/${kernel.release}.initrd`)
+  const modules = await Promise.all(kernel.modules.map(module))
+  writeArchive(initrd, new Map([...entries, ...modules]))
+  const started = Date.now()
+  const log = at(`build/kernels/${kernel.release}.log`)
+  const { output, timedOut } = await boot({ image: kernel.image, initrd, log, limit: LIMIT })
+  const failures = [...judgeChecks(output), ...judgePolicies(output, cases)]
+  const ended = /^end of test$/m.test(output)
+  failures.push(...count([ended ? undefined : `the guest did not finish${timedOut ? ` in ${LIMIT} s` : ''}`]))
+  const seconds = ((Date.now() - started) / 1000).toFixed(0)
+  console.log(`${failures.length === 0 ? 'ok    ' : 'FAILED'} Linux ${kernel.release} in ${seconds} s`)
+  for (const failure of failures) console.log(`failed: ${failure}`)
+  if (failures.length > 0) console.log(`the guest's console: ${relative(root, log)}`)
+  return undefined
+}
+
+function skip(reason) {
+  total.skipped++
+  console.log(`SKIP   ${reason}`)
+}
+
+async function everything() {
+  if (process.arch !== 'x64') return skip(`the guests are x86-64, this is ${process.arch}`)
+  if (!hasApt()) return skip('the kernels come from Debian packages, and this system has no apt')
+  try {
+    await install(KERNEL_NEEDS)
+  } catch (error) {
+    if (error instanceof ScriptError) return skip(error.message)
+    throw error
+  }
+  await setup()
+  await run(process.execPath, ['scripts/build.mjs', 'generate'])
+  mkdirSync(at('build/kernels'), { recursive: true })
+  const cases = await loadCases()
+  const entries = await guest(cases)
+  const series = process.argv.slice(2)
+  for (const one of series.length > 0 ? series : [FLOOR]) await testKernel(one, cases, entries)
+  return undefined
+}
+
+try {
+  await everything()
+} catch (error) {
+  total.failed++
+  console.log(error instanceof ScriptError ? `error: ${error.message}` : error)
+}
+const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : ''
+console.log(`${total.passed} passed, ${total.failed} failed${skipped}`)
+process.exitCode = total.failed === 0 ? 0 : 1

@@ -1,0 +1,290 @@
+// What a guest kernel is asked to do with our programs, prepared on the host as files: maps and programs made as the
+// product makes them, images written through table_write, and packets with the verdict and reason each must get. The
+// guest has no Node, so it only runs bpftool; what it answers is judged here again.
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { explanationCodec, LINE_SIZE, REASON, transferCodec } from '../../src/abi/generated.ts'
+import { type MapShape, type Paths, pinPaths, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { packChunks, usedExtents } from '../../src/kernel/transfer.ts'
+import { judge } from '../../src/model/judge.ts'
+import type { State } from '../../src/model/state.ts'
+import { compileImage } from '../../src/tables/image.ts'
+import { factsOf } from '../support/model.ts'
+import * as p from '../support/packets.ts'
+import { list, scoped, state } from '../support/states.ts'
+
+const ANY = { protocol: 'any', sourcePorts: [], destinationPorts: [] } as const
+const port = (first: number, last = first) => ({ first, last })
+
+type Reason = keyof typeof REASON
+
+interface Row {
+  readonly name: string
+  readonly packet: Uint8Array
+  readonly reason: Reason
+}
+
+export interface Policy {
+  /** Also the generation's number. */
+  readonly number: number
+  readonly name: string
+  readonly state: State
+  readonly rows: readonly Row[]
+}
+
+const row = (reason: Reason, name: string, ...layers: readonly p.Layer[]): Row => ({
+  name,
+  reason,
+  packet: p.packet(p.ethernet(), ...layers),
+})
+
+const FILTER = state({
+  policy: 'pass',
+  lists: [
+    list('allowlist', 'office', scoped(ANY, '198.51.100.128/25', '2001:db8:a::/48')),
+    list('blocklist', 'blocklist', scoped(ANY, '198.51.100.0/24', '2001:db8::/32', '192.0.2.77')),
+    list(
+      'blocklist',
+      'dns',
+      scoped({ protocol: 17, sourcePorts: [port(53)], destinationPorts: [] }, '203.0.113.0/24', '2001:db9::/32'),
+    ),
+    list(
+      'blocklist',
+      'scanners',
+      scoped({ protocol: 6, sourcePorts: [], destinationPorts: [port(22), port(5900, 5999)] }, '192.0.2.0/25'),
+    ),
+    list('blocklist', 'pings', scoped({ protocol: 'icmp', sourcePorts: [], destinationPorts: [] }, '203.0.113.128/25')),
+  ],
+})
+
+const from = (source: string): p.Layer => (source.includes(':') ? p.ipv6({ source }) : p.ipv4({ source }))
+
+const FILTER_ROWS: readonly Row[] = [
+  row('NOT_IP', 'ARP', p.arp()),
+  row('NOT_IP', 'an unknown ethertype', p.raw(40)),
+  row('DEFAULT_PASS', 'IPv4 in no list', from('8.8.8.8'), p.udp()),
+  row('DEFAULT_PASS', 'IPv6 in no list', from('2001:4860::8'), p.udp()),
+  row('BLOCKLIST', 'a blocked IPv4 prefix', from('198.51.100.7'), p.tcp()),
+  row('BLOCKLIST', 'a blocked IPv4 address', from('192.0.2.77'), p.icmp(8)),
+  row('DEFAULT_PASS', 'its neighbour', from('192.0.2.78'), p.icmp(8)),
+  row('ALLOWLIST', 'an allowed part of a blocked prefix', from('198.51.100.200'), p.tcp()),
+  row('BLOCKLIST', 'a blocked IPv6 prefix', from('2001:db8::7'), p.udp()),
+  row('ALLOWLIST', 'an allowed part of it', from('2001:db8:a::7'), p.udp()),
+  row('BLOCKLIST', 'one VLAN tag', p.vlan(7), from('198.51.100.7'), p.udp()),
+  row('BLOCKLIST', 'two VLAN tags', p.vlan(7, { type: 0x88a8 }), p.vlan(8), from('2001:db8::7'), p.udp()),
+  row('UNSUPPORTED', 'three VLAN tags', p.vlan(1), p.vlan(2), p.vlan(3), from('198.51.100.7'), p.udp()),
+  row('BLOCKLIST', 'UDP from port 53', from('203.0.113.9'), p.udp({ source: 53 })),
+  row('DEFAULT_PASS', 'UDP from port 54', from('203.0.113.9'), p.udp({ source: 54 })),
+  row('DEFAULT_PASS', 'TCP from port 53', from('203.0.113.9'), p.tcp({ source: 53 })),
+  row('BLOCKLIST', 'IPv6 UDP from port 53', from('2001:db9::9'), p.udp({ source: 53 })),
+  row('BLOCKLIST', 'behind IPv4 options', p.ipv4({ source: '203.0.113.9', options: 40 }), p.udp({ source: 53 })),
+  row(
+    'BLOCKLIST',
+    'behind IPv6 extension headers',
+    from('2001:db9::9'),
+    p.hopByHop({ size: 16 }),
+    p.routing({ size: 24 }),
+    p.destinationOptions(),
+    p.ah({ size: 24 }),
+    p.udp({ source: 53 }),
+  ),
+  row('BLOCKLIST', 'a first IPv6 fragment', from('2001:db9::9'), p.fragment({ more: true }), p.udp({ source: 53 })),
+  row('DEFAULT_PASS', 'a later IPv6 fragment', from('2001:db9::9'), p.fragment({ offset: 8 }), p.udp({ source: 53 })),
+  row('BLOCKLIST', 'a first IPv4 fragment', p.ipv4({ source: '203.0.113.9', more: true }), p.udp({ source: 53 })),
+  row('DEFAULT_PASS', 'a later IPv4 fragment', p.ipv4({ source: '203.0.113.9', offset: 8 }), p.udp({ source: 53 })),
+  row('BLOCKLIST', 'TCP to port 22', from('192.0.2.9'), p.tcp({ destination: 22 })),
+  row('BLOCKLIST', 'TCP to the end of a port range', from('192.0.2.9'), p.tcp({ destination: 5999 })),
+  row('DEFAULT_PASS', 'TCP beyond the port range', from('192.0.2.9'), p.tcp({ destination: 6000 })),
+  row('BLOCKLIST', 'a scoped ping', from('203.0.113.200'), p.icmp(8)),
+  row('DEFAULT_PASS', 'no ping', from('203.0.113.200'), p.udp()),
+  row('MALFORMED', 'an IPv4 header length of four words', p.ipv4({ ihl: 4 }), p.udp()),
+  row('MALFORMED', 'IPv4 that says it is version 6', p.ipv4({ version: 6 }), p.udp()),
+  row('BLOCKLIST', 'a blocked address with a truncated TCP header', from('198.51.100.7'), { ...p.raw(4), protocol: 6 }),
+  row('MALFORMED', 'a truncated TCP header', from('8.8.8.8'), { ...p.raw(4), protocol: 6 }),
+]
+
+const DROP = state({
+  policy: 'drop',
+  lists: [
+    list('allowlist', 'allowlist', scoped(ANY, '198.51.100.7', '2001:db8::/64')),
+    list('blocklist', 'blocklist', scoped(ANY, '203.0.113.0/24')),
+  ],
+})
+
+const DROP_ROWS: readonly Row[] = [
+  row('DEFAULT_DROP', 'IPv4 in no list', from('8.8.8.8'), p.udp()),
+  row('DEFAULT_DROP', 'IPv6 in no list', from('2001:4860::8'), p.udp()),
+  row('ALLOWLIST', 'an allowed IPv4 address', from('198.51.100.7'), p.udp()),
+  row('ALLOWLIST', 'an allowed IPv6 prefix', from('2001:db8::1'), p.udp()),
+  row('BLOCKLIST', 'a blocked prefix', from('203.0.113.5'), p.udp()),
+  row('ESSENTIAL', 'ARP', p.arp()),
+  row('ESSENTIAL', 'neighbour discovery', from('fe80::1'), p.icmpv6(135)),
+  row('DEFAULT_DROP', 'an IPv6 ping', from('fe80::1'), p.icmpv6(128)),
+  row('ESSENTIAL', 'a DHCP reply', from('192.0.2.254'), p.udp({ source: 67, destination: 68 })),
+  row('ESSENTIAL', 'a DHCPv6 reply', from('fe80::1'), p.udp({ source: 547, destination: 546 })),
+  row('ESSENTIAL', 'loopback', p.ipv4({ source: '127.0.0.1', destination: '127.0.0.1' }), p.udp()),
+]
+
+/** Numbers that are the same in every run. */
+function sequence(seed: number): () => number {
+  let current = seed
+  return () => {
+    // Numerical Recipes' linear congruential generator: good enough to scatter addresses.
+    current = (Math.imul(current, 1664525) + 1013904223) >>> 0
+    return current
+  }
+}
+
+const SIZE = 20_000
+
+/** Enough prefixes of all lengths that every kind of table is in use; expected verdicts come from the model. */
+function large(): Pick<Policy, 'state' | 'rows'> {
+  const next = sequence(1)
+  const dotted = (word: number) => [24, 16, 8, 0].map((shift) => (word >>> shift) & 255).join('.')
+  const groups = (a: number, b: number) =>
+    `2001:${[a >>> 16, a & 0xffff, b >>> 16].map((x) => x.toString(16)).join(':')}::`
+  const listed = Array.from({ length: SIZE }, (_, i) => {
+    const [a, b] = [next(), next()]
+    if (i % 4 === 3) return `${groups(a, b)}${i % 8 === 3 ? '/64' : '1'}`
+    if (i % 4 === 2) return `${dotted((a & 0xffffff00) >>> 0)}/24`
+    return dotted(a)
+  })
+  const whole = state({ policy: 'pass', lists: [list('blocklist', 'large', scoped(ANY, ...listed))] })
+  const probes = listed.flatMap((text, i) => (i % 1000 < 4 ? [text.split('/')[0] ?? ''] : []))
+  const others = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? dotted(next()) : `${groups(next(), next())}5`))
+  const rows = [...probes, ...others].map((source) => {
+    const packet = p.packet(p.ethernet(), from(source), p.udp())
+    return { name: source, packet, reason: reasonOf(whole, packet) }
+  })
+  return { state: whole, rows }
+}
+
+/** What the model says of a packet. */
+function reasonOf(policy: State, packet: Uint8Array): Reason {
+  return judge(policy, factsOf(packet)).reason.toUpperCase().replaceAll('-', '_') as Reason
+}
+
+/** The address of the guest's other namespace, which is pinged from. */
+export const PEER = '10.99.0.2'
+
+export const POLICIES: readonly Policy[] = [
+  { number: 1, name: 'lists and scopes', state: FILTER, rows: FILTER_ROWS },
+  { number: 2, name: 'default drop', state: DROP, rows: DROP_ROWS },
+  { number: 3, name: `${SIZE} prefixes`, ...large() },
+  { number: 4, name: 'a blocked peer', state: state({ policy: 'pass', lists: [blockPeer(PEER)] }), rows: [] },
+  { number: 5, name: 'no lists', state: state({ policy: 'pass' }), rows: [] },
+]
+
+function blockPeer(address: string) {
+  return list('blocklist', 'blocklist', scoped(ANY, address))
+}
+
+function createLine(pin: string, { name, type, valueSize, entries, flags }: MapShape): string {
+  return `map create ${pin} type ${type} key 4 value ${valueSize} entries ${entries} name ${name} flags ${flags}`
+}
+
+function imageOf({ number, state: wanted }: Policy): Uint8Array {
+  const slots = new Map([...wanted.lists.keys()].map((name, slot) => [name, slot]))
+  return compileImage({
+    state: wanted,
+    slots,
+    meta: { generation: number, netns: 0n, objectDigest: new Uint8Array(16) },
+  })
+}
+
+const DATA_OUT = 'data_size_out 65536 repeat 1'
+
+/** A transfer line and the lines of its extents; without `image` they are left zero. */
+function transfer(
+  extents: readonly { first: number; lines: number }[],
+  result: number,
+  image?: Uint8Array,
+): Uint8Array {
+  const lines = extents.reduce((sum, extent) => sum + extent.lines, 0)
+  const bytes = new Uint8Array((1 + lines) * LINE_SIZE)
+  const filled = Array.from({ length: 7 }, (_, i) => extents[i] ?? { first: 0, lines: 0 })
+  transferCodec.encode({ count: extents.length, result, extents: filled }, new DataView(bytes.buffer))
+  let at = LINE_SIZE
+  for (const { first, lines: count } of image ? extents : []) {
+    bytes.set(image?.subarray(first * LINE_SIZE, (first + count) * LINE_SIZE) ?? [], at)
+    at += count * LINE_SIZE
+  }
+  return bytes
+}
+
+function preparePolicy(directory: string, guest: string, paths: Paths, policy: Policy): void {
+  const { number, rows } = policy
+  mkdirSync(directory, { recursive: true })
+  const file = (name: string, content: Uint8Array | string): string => {
+    writeFileSync(join(directory, name), content)
+    return `${guest}/${number}/${name}`
+  }
+  const image = imageOf(policy)
+  const shared = (['verdictStats', 'listStats', 'interfaceIndex'] as const).map(
+    (map) => `map name ${SHARED_MAPS[map].name} pinned ${paths.sharedMap(map)}`,
+  )
+  const run = (program: Parameters<Paths['program']>[1], input: string, output: string): string =>
+    `prog run pinned ${paths.program(number, program)} data_in ${input} data_out ${output} ${DATA_OUT}`
+  file('create', `${createLine(paths.policy(number), policyMap(image.length / LINE_SIZE))}\n`)
+  file(
+    'load',
+    `prog loadall /xdp.bpf.o ${paths.programs(number)} map name policy pinned ${paths.policy(number)} ${shared.join(' ')}\n`,
+  )
+  const chunks = packChunks(usedExtents(image))
+  const writes = chunks.map((chunk, i) => run('write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'))
+  file('write', `${writes.join('\n')}\n`)
+  // The start of the image is read back; all of it would say no more of this kernel.
+  const head = [{ first: 0, lines: Math.min(1000, image.length / LINE_SIZE) }]
+  const readRequest = file('read-request', transfer(head, 0))
+  file('read-expected', transfer(head, head[0]?.lines ?? 0, image))
+  file('read', `${run('read', readRequest, '/tmp/read')}\n`)
+  const runs = rows.flatMap(({ packet }, i) => {
+    const name = file(`packet-${i}`, packet)
+    return [run('filter', name, '/dev/null'), run('explain', name, `/tmp/explained-${number}-${i}`)]
+  })
+  file('packets', `${runs.join('\n')}\n`)
+}
+
+/** Writes everything the guest needs; `guest` is where the directory will stand there. Returns shell variables. */
+export function prepare(directory: string, guest: string): string {
+  const paths = pinPaths('/sys/fs/bpf', 'default')
+  mkdirSync(directory, { recursive: true })
+  const shapes = Object.entries(SHARED_MAPS) as [keyof typeof SHARED_MAPS, MapShape][]
+  writeFileSync(
+    join(directory, 'shared'),
+    `${shapes.map(([map, shape]) => createLine(paths.sharedMap(map), shape)).join('\n')}\n`,
+  )
+  for (const policy of POLICIES) preparePolicy(join(directory, `${policy.number}`), guest, paths, policy)
+  return [
+    `cases=${guest}`,
+    `instance=${paths.instance}`,
+    `shared=${paths.shared}`,
+    `peer=${PEER}`,
+    `policies="${POLICIES.map(({ number }) => number).join(' ')}"`,
+    '',
+  ].join('\n')
+}
+
+const PASS = 2
+const DROPPED = 1
+
+/**
+ * Judges what the guest printed for one policy: a line `explained I HEX` and a JSON batch result for each packet.
+ * Returns one message per packet, undefined where all is well.
+ */
+export function judgePackets(policy: Policy, results: readonly unknown[], explained: ReadonlyMap<number, string>) {
+  return policy.rows.map(({ name, packet, reason }, i) => {
+    const wanted = reasonOf(policy.state, packet)
+    if (wanted !== reason) return `${name}: the model says ${wanted}, the table ${reason}`
+    const retvals = [results[i * 2], results[i * 2 + 1]].map(
+      (one) => (one as { output?: { retval?: number } })?.output?.retval,
+    )
+    const expected = reason === 'BLOCKLIST' || reason === 'DEFAULT_DROP' ? DROPPED : PASS
+    if (retvals.some((retval) => retval !== expected)) return `${name}: returned ${retvals.join(', ')}, not ${expected}`
+    const bytes = Buffer.from(explained.get(i) ?? '', 'hex')
+    if (bytes.length < explanationCodec.size) return `${name}: no explanation`
+    const got = explanationCodec.decode(new DataView(bytes.buffer, bytes.byteOffset, bytes.length)).reason
+    return got === REASON[reason] ? undefined : `${name}: reason ${got}, not ${REASON[reason]} (${reason})`
+  })
+}
