@@ -44,13 +44,13 @@ function foreignProgram(name: string, program: AttachedProgram, { at }: Interfac
 function missingInterface(name: string, live: Live, { at }: InterfaceOptions): Diagnostic {
   const existing = [...live.links.keys()].filter((link) => link !== 'lo').sort()
   const meant = nearest(name, existing)
-  const known = existing.length === 0 ? 'there are none but lo' : `there are ${existing.slice(0, 8).join(', ')}`
-  const hint = meant === undefined ? known : `did you mean ${meant}?`
+  const known = existing.length === 0 ? 'there is none but lo' : `there are ${existing.slice(0, 8).join(', ')}`
+  const hint = meant === undefined ? known + (existing.length > 8 ? ', …' : '') : `did you mean ${meant}?`
   return {
     code: 'E103',
     severity: 'error',
     message: `interface ${name} does not exist`,
-    hint: `${hint}${existing.length > 8 && meant === undefined ? ' …' : ''}; \`missing: skip\` leaves it out while it does not exist`,
+    hint: `${hint} (\`missing: skip\` leaves it out while it does not exist)`,
     at,
   }
 }

@@ -96,6 +96,11 @@ function warnProgram(changes: readonly Change[]): Diagnostic[] {
   return [warning('W206', message, 'save `xdp status --json` first if the old counts matter')]
 }
 
+const warnNothing = (skipped: readonly string[]): Diagnostic =>
+  skipped.length > 0
+    ? warning('W207', 'no interface of the file exists: nothing is filtered', 'check the names: `ip -brief link`')
+    : warning('W207', 'the file names no interface: nothing is filtered', 'name one under interfaces')
+
 /** Every warning about a plan, in a fixed order. `state` is what the plan leads to. */
 export function warn(desired: Desired, state: State, live: Live, changes: readonly Change[]): Diagnostic[] {
   const skipped = [...desired.state.interfaces.keys()].filter((name) => !state.interfaces.has(name)).sort()
@@ -109,7 +114,7 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
       const hint = 'run `xdp apply` again once it exists'
       return warning('W200', `interface ${name} does not exist and is left out`, hint, desired.options.get(name)?.at)
     }),
-    ...(nothing ? [warning('W207', 'no interface is filtered', 'name one under interfaces')] : []),
+    ...(nothing ? [warnNothing(skipped)] : []),
     ...(changes.length > 0 ? [...warnProgram(changes), ...warnPolicy(state)] : []),
     ...attached.flatMap((attachment) =>
       warnAttach(attachment, live, state, desired.options.get(attachment.interface)?.at),

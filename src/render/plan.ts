@@ -23,12 +23,6 @@ export interface PlanView {
 }
 
 const SIGNS = { create: '+', update: '~', delete: '-', replace: '-/+' } as const satisfies Record<Op, string>
-const LEGEND = {
-  create: 'create',
-  update: 'update',
-  delete: 'delete',
-  replace: 'replace (interrupts filtering)',
-} as const satisfies Record<Op, string>
 const OPS = ['create', 'update', 'delete', 'replace'] as const
 
 function sign(op: Op, { green, yellow, red }: Paint): string {
@@ -51,7 +45,7 @@ function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): s
     ? `Plan for ${config.path} (sha256 ${config.sha256.slice(0, 12)})`
     : 'Plan to remove everything of this instance from the kernel'
   const used = OPS.filter((op) => changes.some((change) => change.op === op))
-  const legend = used.map((op) => `${sign(op, style)} ${LEGEND[op]}`)
+  const legend = used.map((op) => `${sign(op, style)} ${op}`)
   if (drift.length > 0) legend.push(`${style.cyan('!')} drift`)
   return [style.bold(title), `Signs: ${legend.join('   ')}`, '']
 }

@@ -1,0 +1,103 @@
+// Plans as people and scripts see them. A folder of test/golden/plan is a case:
+//   xdp.yaml      the desired config
+//   before.yaml   the config that was applied before; absent = nothing is live
+//   facts.yaml    what else there is on the host; absent = every interface is an ordinary veth, attached as preferred
+//   plan.txt, summary.txt, plan.json   what must come out; UPDATE_GOLDEN=1 writes them
+// Adding a folder adds a test.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { loadConfig } from '../../src/config/load.ts'
+import type { AttachedProgram, Link, Live, ObjectKey } from '../../src/model/live.ts'
+import { type AttachMode, EMPTY_STATE, type Program, type State } from '../../src/model/state.ts'
+import { guard } from '../../src/plan/guard.ts'
+import { plan } from '../../src/plan/plan.ts'
+import { renderDiagnostics } from '../../src/render/diagnostic.ts'
+import { type PlanView, renderPlan } from '../../src/render/plan.ts'
+import { renderPlanJson } from '../../src/render/plan-json.ts'
+import { foreign, link, live, PROGRAM } from '../support/states.ts'
+
+interface Facts {
+  readonly links?: Readonly<
+    Record<string, Partial<Omit<Link, 'programs'>> & { readonly foreign?: Partial<AttachedProgram> }>
+  >
+  readonly absent?: readonly string[]
+  /** Live modes, where they are not the preferred ones of before.yaml. */
+  readonly modes?: Readonly<Record<string, AttachMode>>
+  readonly drift?: Readonly<Record<ObjectKey, string>>
+  /** The build that is live. */
+  readonly program?: Program
+}
+
+const ROOT = join(import.meta.dirname, 'plan')
+const WHOLE = /\/(?=(?:xdp|before)\.yaml|lists\/)/
+
+function readFacts(folder: string): Facts {
+  const path = join(folder, 'facts.yaml')
+  return existsSync(path) ? (parse(readFileSync(path, 'utf8')) as Facts) : {}
+}
+
+async function readBefore(folder: string, { modes = {}, program = PROGRAM }: Facts): Promise<State> {
+  const path = join(folder, 'before.yaml')
+  if (!existsSync(path)) return EMPTY_STATE
+  const { state } = (await loadConfig(path)).desired
+  const interfaces = [...state.interfaces].map(
+    ([
+      name,
+      {
+        modes: [preferred],
+      },
+    ]) => {
+      return [name, { interface: name, modes: [modes[name] ?? (preferred as AttachMode)] }] as const
+    },
+  )
+  return { ...state, program, interfaces: new Map(interfaces) }
+}
+
+function readLive(before: State, names: readonly string[], { links = {}, absent = [], drift = {} }: Facts): Live {
+  const known = [...new Set(['lo', ...names, ...Object.keys(links)])].filter((name) => !absent.includes(name))
+  const existing = known.map((name) => {
+    const { foreign: other, ...facts } = links[name] ?? {}
+    return link(name, { ...facts, programs: other ? [foreign(other)] : [] })
+  })
+  const drifted = new Map(Object.entries(drift) as [ObjectKey, string][])
+  return live({ state: before, links: existing, drift: drifted })
+}
+
+/** Absolute paths of the checkout do not belong into what is compared. */
+const withoutFolder = (text: string): string => text.replaceAll(new RegExp(`[\\w./-]*${WHOLE.source}`, 'g'), '')
+
+async function render(folder: string): Promise<Readonly<Record<string, string>>> {
+  const facts = readFacts(folder)
+  const { desired } = await loadConfig(relative(process.cwd(), join(folder, 'xdp.yaml')))
+  const before = await readBefore(folder, facts)
+  const current = readLive(before, [...desired.state.interfaces.keys(), ...before.interfaces.keys()], facts)
+  const refused = guard(desired, current)
+  if (refused.length > 0) return { 'plan.txt': withoutFolder(renderDiagnostics(refused, { color: false })) }
+  const made = plan(desired, current, PROGRAM)
+  const { config, provenance } = desired
+  const view: PlanView = {
+    config,
+    provenance,
+    detail: 'normal',
+    color: false,
+    commands: undefined,
+    total: made.changes.length,
+  }
+  return {
+    'plan.txt': withoutFolder(renderPlan(made, view)),
+    'summary.txt': withoutFolder(renderPlan(made, { ...view, detail: 'summary' })),
+    'plan.json': withoutFolder(renderPlanJson(made, view)),
+  }
+}
+
+test.each(readdirSync(ROOT))('%s', async (name) => {
+  const folder = join(ROOT, name)
+  const rendered = await render(folder)
+  for (const [file, text] of Object.entries(rendered)) {
+    const path = join(folder, file)
+    if (process.env['UPDATE_GOLDEN']) writeFileSync(path, text)
+    expect(text, `${name}/${file}`).toBe(readFileSync(path, 'utf8'))
+  }
+})
