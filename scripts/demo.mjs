@@ -47,7 +47,7 @@ function shell(script, options) {
 
 /** Says what comes, shows the command, runs it, and stops the show if it does not end as the story needs. */
 function scene(directory, { say, command, client = false, fails = false }) {
-  if (say) console.log(`\n${dim(`# ${say}`)}`)
+  console.log(say ? `\n${dim(`# ${say}`)}` : '')
   console.log(`${bold(client ? 'client$' : 'server$')} ${command}`)
   const { status, signal } = shell(client ? `exec nsenter --net=/run/netns/client ${command}` : command, {
     cwd: directory,
@@ -60,10 +60,10 @@ function scene(directory, { say, command, client = false, fails = false }) {
 const PING = `ping -c 1 -W 1 -q ${SERVER}`
 const SHORT = [
   { command: 'cat xdp.yaml' },
-  { command: 'xdp plan' },
   { command: 'xdp apply --auto-approve' },
   { say: `${CLIENT} is on the blocklist: no reply`, command: PING, client: true, fails: true },
-  { command: 'xdp plan' },
+  { say: 'the kernel is as the file says', command: 'xdp plan' },
+  { command: `xdp why ${CLIENT}` },
 ]
 const SCENES = [
   { say: 'A client can reach this server:', command: PING, client: true },
@@ -77,45 +77,46 @@ const SCENES = [
     fails: true,
   },
   { say: 'The kernel is as the file says, and applying again would change nothing:', command: 'xdp plan' },
-  { say: 'Who is dropped, and how much:', command: 'xdp status' },
+  { say: 'Who is dropped, how much, and why:', command: 'xdp status' },
   { command: `xdp why ${CLIENT}` },
   {
     say: 'Edit the file: let the client in, block another network.',
     command: `sed -i s,${CLIENT},192.0.2.0/24, xdp.yaml`,
   },
-  { command: 'xdp plan' },
   { command: 'xdp apply --auto-approve' },
   { say: 'The switch was one kernel operation; the client is back:', command: PING, client: true },
   { say: 'Remove everything that is ours:', command: 'xdp destroy --auto-approve' },
 ]
 
-function play(scenes) {
+function play(directory, scenes) {
+  const built = shell(STAGE)
+  if (built.status !== 0) throw new ScriptError('the namespaces for the demo could not be made')
+  mkdirSync(join(directory, 'bin'))
+  symlinkSync(at('dist/cli.js'), join(directory, 'bin/xdp'))
+  writeFileSync(join(directory, 'xdp.yaml'), CONFIG)
+  for (const one of scenes) scene(directory, one)
+}
+
+/** Runs this script again on a stage of its own; resolves to its exit status. */
+function perform(which) {
+  // The signals of a terminal reach the child too, which ends; this process stays to tidy up.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {})
   const directory = mkdtempSync(join(tmpdir(), 'xdp-demo-'))
   try {
-    const built = shell(STAGE)
-    if (built.status !== 0) throw new ScriptError('the namespaces for the demo could not be made')
-    mkdirSync(join(directory, 'bin'))
-    symlinkSync(at('dist/cli.js'), join(directory, 'bin/xdp'))
-    writeFileSync(join(directory, 'xdp.yaml'), CONFIG)
-    for (const one of scenes) scene(directory, one)
+    const own = [process.execPath, at('scripts/demo.mjs'), '--on-stage', directory, which]
+    return spawnSync('unshare', ['--mount', '--net', '--propagation', 'private', ...own], { stdio: 'inherit' }).status
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
 }
 
 await main(async () => {
-  const [mode, which] = process.argv.slice(2)
-  if (mode === '--on-stage') return play(which === '--short' ? SHORT : SCENES)
+  const [mode = '', directory, which] = process.argv.slice(2)
+  if (mode === '--on-stage') return play(directory, which === '--short' ? SHORT : SCENES)
   await setup()
   const reason = await whyNoBpf()
   if (reason) throw new ScriptError(`the demo attaches real programs: ${reason}`)
   await run(process.execPath, ['scripts/build.mjs'])
-  // The signals of a terminal reach the child too; it cleans up, and this process only waits for it.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {})
-  const own = [process.execPath, at('scripts/demo.mjs'), '--on-stage', mode ?? '']
-  const { status } = spawnSync('unshare', ['--mount', '--net', '--propagation', 'private', ...own], {
-    stdio: 'inherit',
-  })
-  process.exitCode = status ?? 1
+  process.exitCode = perform(mode) ?? 1
   return undefined
 })
