@@ -17,6 +17,7 @@ import { explanationOf } from '../../src/abi/packet.ts'
 import { type MapShape, PROGRAMS, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { loadObject } from '../../src/kernel/object.ts'
+import { CommandError } from '../../src/kernel/spawn.ts'
 import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Count, ReasonName, Verdict } from '../../src/model/result.ts'
 import type { State } from '../../src/model/state.ts'
@@ -124,6 +125,17 @@ export class DataPlane {
       }
     }
     return outcomes
+  }
+
+  /** Whether test runs can say where the linear part ends; kernels before 6.18 fill it first. */
+  async canSplit(): Promise<boolean> {
+    try {
+      await this.run([{ frame: new Uint8Array(64), linear: 32 }])
+      return true
+    } catch (error) {
+      if (error instanceof CommandError) return false
+      throw error
+    }
   }
 
   /** Makes test runs count for an interface slot; 0 = for none. */

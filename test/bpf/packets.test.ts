@@ -1,0 +1,95 @@
+// Every packet of the tables: its verdict, its reason, the lists that count it; then cut at every byte, and with its
+// linear part ending at every byte.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { judge } from '../../src/model/judge.ts'
+import type { Count, ReasonName } from '../../src/model/result.ts'
+import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
+import { factsOf } from '../support/model.ts'
+import { SUITES } from './cases.ts'
+
+const SHORTEST_FRAME = 14
+/** Of the interface that test runs are told to come in on. */
+const SLOT = 5
+
+let plane: DataPlane
+beforeAll(async () => {
+  plane = await DataPlane.open()
+})
+afterAll(() => plane.close())
+
+function add(counts: Map<string, Count>, key: string, bytes: number): void {
+  const before = counts.get(key) ?? { packets: 0, bytes: 0 }
+  counts.set(key, { packets: before.packets + 1, bytes: before.bytes + bytes })
+}
+
+describe.each(SUITES)('$name', ({ state, cases }) => {
+  beforeAll(async () => {
+    await plane.loadState(state)
+  })
+
+  test('the model agrees with the table', () => {
+    for (const { name, frame, reason, lists } of cases) {
+      expect({ name, ...judge(state, factsOf(frame)) }).toMatchObject({ name, reason, lists })
+    }
+  })
+
+  test('the program agrees with the table', async () => {
+    const outcomes = await plane.run(cases)
+    const found = outcomes.map(({ verdict, explanation }, i) => ({
+      name: cases[i]?.name,
+      verdict,
+      reason: explanation?.reason,
+    }))
+    expect(found).toEqual(
+      cases.map(({ name, reason }) => ({
+        name,
+        verdict: reason === 'blocklist' || reason === 'default-drop' ? 'drop' : 'pass',
+        reason,
+      })),
+    )
+  })
+
+  test('packets and bytes are counted once, by interface, reason and list', async () => {
+    const slots = slotsOf(state)
+    await plane.reset(SLOT, [...slots.values()])
+    await plane.attachTestRuns(SLOT)
+    await plane.run(cases, 'filter')
+    await plane.attachTestRuns(0)
+    const reasons = new Map<ReasonName, Count>()
+    const lists = new Map<string, Count>([...slots.keys()].map((name) => [name, { packets: 0, bytes: 0 }]))
+    for (const { frame, reason, lists: counted } of cases) {
+      add(reasons, reason, frame.length)
+      for (const name of counted) add(lists, name, frame.length)
+    }
+    expect(await plane.reasons(SLOT)).toEqual(Object.fromEntries(reasons))
+    const counts = await plane.lists([...slots.values()])
+    expect(Object.fromEntries([...slots.keys()].map((name, i) => [name, counts[i]]))).toEqual(Object.fromEntries(lists))
+  })
+
+  const compare = async (runs: readonly (Run & { readonly name: string })[]): Promise<void> => {
+    const outcomes = await plane.run(runs)
+    const wrong = outcomes.flatMap(({ verdict, explanation }, i) => {
+      const { name, frame, linear } = runs[i] as (typeof runs)[number]
+      const expected = judge(state, factsOf(frame, linear))
+      const told = explanation?.reason ?? expected.reason
+      if (verdict === expected.verdict && told === expected.reason) return []
+      return [{ name, bytes: frame.length, linear, verdict, reason: told, expected: expected.reason }]
+    })
+    expect(wrong).toEqual([])
+  }
+
+  const lengths = (frame: Uint8Array): number[] =>
+    Array.from({ length: Math.max(0, frame.length - SHORTEST_FRAME) }, (_, i) => SHORTEST_FRAME + i)
+
+  test('cut at every byte', async () => {
+    await compare(
+      cases.flatMap(({ name, frame }) => lengths(frame).map((length) => ({ name, frame: frame.subarray(0, length) }))),
+    )
+  })
+
+  test('with the linear part ending at every byte', async (context) => {
+    if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
+    await compare(cases.flatMap(({ name, frame }) => lengths(frame).map((linear) => ({ name, frame, linear }))))
+  })
+})
