@@ -63,6 +63,7 @@ export const DRIVERS: Readonly<Record<string, Driver>> = {
   st_gmac: { native: [5, 13], mtu: 1500 },
   st_xgmac: { native: [5, 13], mtu: 1500 },
   tsnep: { native: [6, 3] },
+  tun: { native: [4, 14] },
   veth: { native: [4, 19], frags: [5, 18], mtu: 3520 },
   vif: { native: [5, 9], mtu: 3840 },
   virtio_net: { native: [4, 10], frags: [6, 3], mtu: 3506 },

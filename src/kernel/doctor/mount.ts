@@ -21,11 +21,12 @@ export function inFstab(fstab: string, path: string): boolean {
 
 /** The unit that mounts `path` (systemd.unit(5), "String escaping for inclusion in unit names"). */
 export function mountUnit(path: string): string {
-  const escaped = path
-    .split('/')
-    .filter((part) => part !== '')
-    .map((part) => part.replace(/[^A-Za-z0-9:_.]|^\./g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`))
-  return `${escaped.join('-')}.mount`
+  const parts = path.split('/').filter((part) => part !== '')
+  const code = (c: string): string => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`
+  return `${parts
+    .map((part) => part.replace(/[^A-Za-z0-9:_.]/g, code))
+    .join('-')
+    .replace(/^\./, code)}.mount`
 }
 
 const DEFAULT = '/sys/fs/bpf'

@@ -1,0 +1,311 @@
+// What doctor says about interfaces that no test machine has: facts in, findings out.
+import { describe, expect, test } from 'vitest'
+import { type Card, chooseNames, parseDetails, withRelatives } from '../../../src/kernel/doctor/cards.ts'
+import { DRIVERS, WITHOUT_NATIVE_DRIVERS } from '../../../src/kernel/doctor/drivers.ts'
+import { type Feature, parseChannels, parseDriver, parseFeatures } from '../../../src/kernel/doctor/ethtool.ts'
+import { checkInterface } from '../../../src/kernel/doctor/interface.ts'
+import { supportsNative } from '../../../src/kernel/doctor/native.ts'
+import type { Version } from '../../../src/kernel/doctor/version.ts'
+import type { Check } from '../../../src/model/result.ts'
+import type { AttachMode } from '../../../src/model/state.ts'
+
+interface Facts extends Partial<Omit<Card, 'hardware'>> {
+  readonly driver?: string
+  readonly features?: Readonly<Record<string, Feature>>
+  readonly queues?: { readonly max: number; readonly now: number }
+}
+
+function card({ driver, features = {}, queues, ...facts }: Facts = {}): Card {
+  const combined = (count: number) => ({ rx: undefined, tx: undefined, combined: count })
+  return {
+    name: 'eth0',
+    ifindex: 2,
+    mtu: 1500,
+    up: true,
+    kind: 'physical',
+    master: undefined,
+    carrier: true,
+    lower: undefined,
+    variant: undefined,
+    rxQueues: 8,
+    txQueues: 8,
+    programs: [],
+    ...facts,
+    hardware: {
+      driver,
+      features: new Map(Object.entries(features)),
+      channels: queues && { max: combined(queues.max), now: combined(queues.now) },
+    },
+  }
+}
+
+interface Given {
+  readonly wanted?: readonly AttachMode[] | undefined
+  readonly kernel?: Version
+  readonly others?: readonly Card[]
+}
+
+function check(subject: Card, { wanted, kernel = [6, 12], others = [] }: Given = {}): Map<string, Check> {
+  const cards = new Map([subject, ...others].map((one) => [one.name, one]))
+  const named = new Set(wanted ? [subject.name] : [])
+  const checks = checkInterface(subject, wanted, { kernel, cards }, named)
+  return new Map(checks.map((one) => [one.id.replace(`interface.${subject.name}.`, ''), one]))
+}
+
+const NATIVE = ['native'] as const
+const EITHER = ['native', 'generic'] as const
+const GENERIC = ['generic'] as const
+
+describe('native support', () => {
+  test.each([
+    ['a driver of the table', card({ driver: 'mlx5_core' }), 'yes'],
+    ['a driver that got it in a later kernel', card({ driver: 'idpf' }), 'no'],
+    ['a driver known to lack it', card({ driver: 'r8169' }), 'no'],
+    ['an unknown driver', card({ driver: 'fnord' }), 'unknown'],
+    ['a driver named like a property of objects', card({ driver: 'constructor' }), 'unknown'],
+    ['a card without ethtool', card(), 'unknown'],
+    ['a tap', card({ kind: 'tun', variant: 'tap' }), 'yes'],
+    ['a tun', card({ kind: 'tun', variant: 'tun' }), 'no'],
+    ['a veth', card({ kind: 'veth' }), 'yes'],
+    ['a bridge', card({ kind: 'bridge' }), 'no'],
+    ['loopback', card({ kind: 'loopback' }), 'no'],
+    ['a VLAN', card({ kind: 'vlan', lower: 'eth0', name: 'eth0.5' }), 'no'],
+    ['a card that runs a native program', card({ driver: 'fnord', programs: [program('native')] }), 'yes'],
+  ])('%s', (_, subject, answer) => {
+    expect(supportsNative(subject, { kernel: [6, 12], cards: new Map() }).answer).toBe(answer)
+  })
+
+  test('drivers are either with or without', () => {
+    expect(Object.keys(DRIVERS).filter((name) => WITHOUT_NATIVE_DRIVERS.has(name))).toEqual([])
+  })
+
+  test('lacking it is as bad as the config makes it', () => {
+    const level = (wanted?: readonly AttachMode[]) => check(card({ driver: 'r8169' }), { wanted }).get('native')?.level
+    expect([level(), level(NATIVE), level(EITHER), level(GENERIC)]).toEqual(['warn', 'fail', 'warn', 'ok'])
+    const unsure = (wanted: readonly AttachMode[]) => check(card({ driver: 'fnord' }), { wanted }).get('native')?.level
+    expect([unsure(NATIVE), unsure(GENERIC)]).toEqual(['warn', 'ok'])
+  })
+
+  test('a virtio_net that must merge packets refuses it', () => {
+    const merging = (fixed: boolean) => card({ driver: 'virtio_net', features: { 'rx-gro-hw': { on: true, fixed } } })
+    expect(check(merging(true), { wanted: NATIVE }).get('native')).toMatchObject({
+      level: 'fail',
+      fix: expect.stringContaining('mode: generic'),
+    })
+    expect(check(merging(false), { wanted: NATIVE }).get('native')?.level).toBe('ok')
+  })
+
+  test('a bond is as good as its members and its mode', () => {
+    const bond = card({ name: 'bond0', kind: 'bond', variant: '802.3ad' })
+    const member = (name: string, driver: string) => card({ name, driver, master: 'bond0' })
+    const level = (subject: Card, ...others: Card[]) => check(subject, { wanted: NATIVE, others }).get('native')?.level
+    expect(level(bond, member('eth0', 'ice'), member('eth1', 'ice'))).toBe('ok')
+    expect(level(bond, member('eth0', 'ice'), member('eth1', 'r8169'))).toBe('fail')
+    expect(level(bond, member('eth0', 'ice'), member('eth1', 'fnord'))).toBe('warn')
+    expect(level(bond)).toBe('fail')
+    expect(level({ ...bond, variant: 'balance-alb' }, member('eth0', 'ice'))).toBe('fail')
+  })
+
+  test('a veth needs as many receive queues as its peer has to send from', () => {
+    const channels = (rx: number, tx: number) => {
+      const count = { rx, tx, combined: undefined }
+      return { driver: 'veth', features: new Map(), channels: { max: count, now: count } }
+    }
+    const end: Card = { ...card({ name: 'v0', kind: 'veth', lower: 'v1' }), hardware: channels(1, 1) }
+    const peer: Card = { ...card({ name: 'v1', kind: 'veth', lower: 'v0' }), hardware: channels(1, 4) }
+    expect(check(end, { wanted: NATIVE, others: [peer] }).get('native')).toMatchObject({
+      level: 'fail',
+      fix: 'ethtool -L v0 rx 4',
+    })
+  })
+})
+
+const program = (mode: AttachMode, facts: Partial<Card['programs'][number]> = {}): Card['programs'][number] => ({
+  id: 7,
+  mode,
+  name: 'other',
+  owner: 'foreign',
+  instance: undefined,
+  ...facts,
+})
+
+describe('link', () => {
+  test('is ok, down or without carrier', () => {
+    expect(check(card({ driver: 'ice' })).get('link')?.level).toBe('ok')
+    expect(check(card({ up: false })).get('link')).toMatchObject({ level: 'warn', fix: 'ip link set eth0 up' })
+    expect(check(card({ carrier: false })).get('link')?.level).toBe('warn')
+  })
+})
+
+describe('mtu', () => {
+  test.each([
+    ['a driver without frags', 'ixgbe', 9000, [6, 12], 'fail'],
+    ['below its limit', 'ixgbe', 3000, [6, 12], undefined],
+    ['a driver with frags', 'ice', 9000, [6, 12], undefined],
+    ['before it had frags', 'ice', 9000, [6, 1], 'fail'],
+    ['a driver without a limit', 'tsnep', 9000, [6, 12], undefined],
+    ['an unknown driver', 'fnord', 9000, [6, 12], undefined],
+  ] as const)('%s', (_, driver, mtu, kernel, level) => {
+    expect(check(card({ driver, mtu }), { wanted: NATIVE, kernel }).get('mtu')?.level).toBe(level)
+  })
+
+  test('a program that runs in native mode has passed the driver', () => {
+    const running = card({ driver: 'ixgbe', mtu: 9000, programs: [program('native', { owner: 'ours' })] })
+    expect(check(running, { wanted: NATIVE }).has('mtu')).toBe(false)
+  })
+})
+
+describe('offloads and queues', () => {
+  test('LRO that is on can be turned off, or not', () => {
+    const lro = (feature: Feature) =>
+      check(card({ driver: 'ixgbe', features: { 'large-receive-offload': feature } }), { wanted: NATIVE }).get('lro')
+    expect(lro({ on: true, fixed: false })).toMatchObject({ level: 'warn', fix: 'ethtool -K eth0 lro off' })
+    expect(lro({ on: true, fixed: true })?.level).toBe('fail')
+    expect(lro({ on: false, fixed: true })).toBeUndefined()
+  })
+
+  test('ena wants half of its queues spare', () => {
+    const queues = (now: number, driver = 'ena') =>
+      check(card({ driver, queues: { max: 8, now } }), { wanted: NATIVE }).get('queues')
+    expect(queues(8)).toMatchObject({ level: 'warn', fix: 'ethtool -L eth0 combined 4' })
+    expect(queues(4)).toBeUndefined()
+    expect(queues(8, 'ice')).toBeUndefined()
+  })
+
+  test('offload mode is for one family of cards', () => {
+    const level = (driver: string, ...wanted: AttachMode[]) => check(card({ driver }), { wanted }).get('offload')?.level
+    expect(level('ice', 'offload')).toBe('fail')
+    expect(level('ice', 'offload', 'native')).toBe('warn')
+    expect(level('nfp', 'offload')).toBeUndefined()
+  })
+})
+
+describe('relation', () => {
+  const relation = (subject: Card, ...others: Card[]) => check(subject, { wanted: NATIVE, others }).get('relation')
+
+  test('a VLAN points to its parent', () => {
+    const parent = card({ name: 'eth0' })
+    expect(relation(card({ name: 'eth0.5', kind: 'vlan', lower: 'eth0' }), parent)?.fix).toContain('name eth0 instead')
+  })
+
+  test('a port of a bridge also filters what is only forwarded', () => {
+    expect(relation(card({ master: 'br0' }), card({ name: 'br0', kind: 'bridge' }))?.message).toContain('br0')
+  })
+
+  test('a bridge filters only what is for this host', () => {
+    expect(relation(card({ name: 'br0', kind: 'bridge' }), card({ master: 'br0' }))?.fix).toContain('eth0')
+  })
+
+  test('a bond with members that are not named has a gap', () => {
+    const bond = card({ name: 'bond0', kind: 'bond' })
+    expect(relation(card({ master: 'bond0' }), bond, card({ name: 'eth1', master: 'bond0' }))?.fix).toContain('eth1')
+    expect(relation(card({ master: 'bond0' }), bond)).toBeUndefined()
+  })
+
+  test('the virtual function behind a Hyper-V card is not the one to name', () => {
+    const synthetic = card({ name: 'eth0', driver: 'hv_netvsc' })
+    expect(relation(card({ name: 'enP1', driver: 'mlx5_core', master: 'eth0' }), synthetic)?.fix).toBe(
+      'name eth0 instead',
+    )
+  })
+})
+
+describe('programs', () => {
+  const found = (...programs: Card['programs'][number][]) =>
+    check(card({ driver: 'ice', programs }), { wanted: NATIVE }).get('program')
+
+  test.each([
+    ['none', [], 'ok', undefined],
+    ['ours', [program('native', { owner: 'ours' })], 'ok', undefined],
+    ['ours, in another mode than preferred', [program('generic', { owner: 'ours' })], 'warn', 'mode: native'],
+    ['foreign', [program('generic')], 'warn', 'bpftool net detach xdpgeneric dev eth0'],
+    [
+      'the dispatcher of libxdp',
+      [program('native', { name: 'xdp_dispatcher' })],
+      'warn',
+      'xdp-loader unload eth0 --all',
+    ],
+    ['of another instance', [program('native', { instance: 'lab' })], 'warn', 'xdp destroy --instance lab'],
+    ['of whom only root can see', [program('native', { owner: 'unknown' })], 'warn', 'sudo xdp doctor'],
+  ] as const)('%s', (_, programs, level, fix) => {
+    const check = found(...programs)
+    expect(check?.level).toBe(level)
+    if (fix === undefined) expect(check?.fix).toBeUndefined()
+    else expect(check?.fix).toContain(fix)
+  })
+})
+
+describe('choice of interfaces', () => {
+  const links = new Map(
+    [
+      card({ name: 'lo', kind: 'loopback' }),
+      card({ name: 'eth0' }),
+      card({ name: 'eth1', up: false, master: 'bond0' }),
+      card({ name: 'bond0', kind: 'bond' }),
+      card({ name: 'docker0', kind: 'bridge' }),
+      card({ name: 'veth1', kind: 'veth', master: 'docker0' }),
+      card({ name: 'veth2', kind: 'veth' }),
+      card({ name: 'veth3', kind: 'veth', up: false }),
+    ].map((one) => [one.name, one]),
+  )
+
+  test('without a config, what is up and not behind a bridge', () => {
+    expect(chooseNames([], links)).toEqual(['eth0', 'bond0', 'docker0', 'veth2'])
+  })
+
+  test('with a config, what it names and exists', () => {
+    expect(chooseNames(['veth1', 'nope', 'lo'], links)).toEqual(['veth1', 'lo'])
+  })
+
+  test('members of bonds and peers are looked at too', () => {
+    const details = new Map([
+      ['veth2', { carrier: true, lower: 'veth3', variant: undefined, rxQueues: 1, txQueues: 1 }],
+    ])
+    expect(withRelatives(['bond0', 'veth2'], links, details)).toEqual(['bond0', 'veth2', 'eth1', 'veth3'])
+  })
+})
+
+describe('what the tools print', () => {
+  test('ip -d link', () => {
+    const details = parseDetails([
+      { ifname: 'tap0', flags: ['UP'], num_rx_queues: 4, linkinfo: { info_data: { type: 'tap' } } },
+      { ifname: 'bond0', flags: ['UP', 'LOWER_UP'], linkinfo: { info_data: { mode: '802.3ad' } } },
+      { ifname: 'eth0.5', flags: [], link: 'eth0' },
+    ])
+    expect(details.get('tap0')).toMatchObject({ carrier: false, variant: 'tap', rxQueues: 4 })
+    expect(details.get('bond0')).toMatchObject({ carrier: true, variant: '802.3ad' })
+    expect(details.get('eth0.5')).toMatchObject({ carrier: true, lower: 'eth0' })
+  })
+
+  test('ethtool -i', () => {
+    expect(parseDriver('driver: virtio_net\nversion: 1.0.0\nfirmware-version: \n')).toBe('virtio_net')
+    expect(parseDriver('driver: 802.1Q VLAN Support\nversion: 1.8\n')).toBe('802.1Q VLAN Support')
+    expect(parseDriver('')).toBeUndefined()
+  })
+
+  test('ethtool -k', () => {
+    const features = parseFeatures(
+      'Features for eth0:\nrx-checksumming: on [fixed]\n\ttx-tcp-segmentation: off\n' +
+        'large-receive-offload: off [fixed]\nrx-gro-hw: on\nrx-vlan-filter: on [requested off]\n',
+    )
+    expect(Object.fromEntries(features)).toEqual({
+      'rx-checksumming': { on: true, fixed: true },
+      'tx-tcp-segmentation': { on: false, fixed: false },
+      'large-receive-offload': { on: false, fixed: true },
+      'rx-gro-hw': { on: true, fixed: false },
+      'rx-vlan-filter': { on: true, fixed: false },
+    })
+  })
+
+  test('ethtool -l', () => {
+    const text = (max: string, now: string) =>
+      'Channel parameters for eth0:\nPre-set maximums:\n' +
+      `RX:\t\tn/a\nTX:\t\tn/a\nOther:\t\t1\nCombined:\t${max}\n` +
+      `Current hardware settings:\nRX:\t\t0\nTX:\t\tn/a\nOther:\t\t1\nCombined:\t${now}\n`
+    expect(parseChannels(text('8', '4'))).toEqual({
+      max: { rx: undefined, tx: undefined, combined: 8 },
+      now: { rx: 0, tx: undefined, combined: 4 },
+    })
+    expect(parseChannels('netlink error: Operation not supported\n')).toBeUndefined()
+  })
+})
