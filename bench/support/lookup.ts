@@ -1,0 +1,236 @@
+// The kernel side of the lookup benchmark: one set in the address tables and in an LPM trie, and timed runs over both.
+
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { LINE_SIZE } from '../../src/abi/generated.ts'
+import { type MapShape, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
+import { withExchange, writeImage } from '../../src/kernel/transfer.ts'
+import type { Family, Ranges } from '../../src/model/address.ts'
+import { countPrefixes, EMPTY4, EMPTY6, prefixes } from '../../src/model/ranges.ts'
+import type { List, State } from '../../src/model/state.ts'
+import { compileImage } from '../../src/tables/image.ts'
+import { HIGH, LOW } from '../../src/tables/lines.ts'
+import type { Workload } from './sets.ts'
+
+/** Built next to the bundle of the benchmark. */
+const OBJECT = fileURLToPath(new URL('./lookup.bpf.o', import.meta.url))
+const REQUEST_SIZE = 32
+const QUERY_SIZE = 16
+const QUERIES_A_LINE = LINE_SIZE / QUERY_SIZE
+const PASS = 2
+
+/** Lookups in one run: few enough that the slowest run keeps softirqs off for 50 ms at most. */
+export const LOOKUPS = 16_384
+/** Keys in one run that loads the trie: an insertion takes about 2 µs. */
+const KEYS = 1024
+
+/** Nanoseconds a lookup, of every round. */
+export interface Times {
+  readonly nothing: readonly number[]
+  readonly tableHit: readonly number[]
+  readonly tableMiss: readonly number[]
+  readonly trieHit: readonly number[]
+  readonly trieMiss: readonly number[]
+}
+
+export interface Loaded {
+  readonly prefixes: number
+  /** Milliseconds from the state to the image. */
+  readonly compile: number
+  /** Kernel memory of all maps of an instance that holds the set, in bytes. */
+  readonly memory: number
+  /** Growth of the kernel's slab memory while the trie was filled, in bytes. */
+  readonly trieMemory: number
+  measure(rounds: number): Promise<Times>
+  close(): void
+}
+
+export function stateOf(sets: readonly Ranges[]): State {
+  const lists = sets.map((set, i): List => {
+    const addresses = { v4: set.family === 4 ? set : EMPTY4, v6: set.family === 6 ? set : EMPTY6 }
+    const scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] } as const
+    return { kind: 'blocklist', name: `list-${i}`, sets: [{ scope, addresses }] }
+  })
+  return {
+    program: undefined,
+    policy: { default: 'pass' },
+    interfaces: new Map(),
+    lists: new Map(lists.map((list) => [list.name, list])),
+  }
+}
+
+export function compile(state: State): Uint8Array {
+  const slots = new Map([...state.lists.keys()].map((name, i) => [name, i]))
+  return compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
+}
+
+const createMap = (pin: string, { name, type, valueSize, entries, flags }: MapShape): Command => {
+  const sizes = ['key', 4, 'value', valueSize, 'entries', entries, 'name', name, 'flags', flags].map(String)
+  return bpftool('map', 'create', pin, 'type', type, ...sizes)
+}
+
+/** Kernel memory of the maps of an instance with this image. */
+export async function instanceMemory(image: Uint8Array): Promise<number> {
+  const directory = `/sys/fs/bpf/xdp-bench-memory-${process.pid}`
+  mkdirSync(directory)
+  try {
+    const shapes = [policyMap(image.length / LINE_SIZE), ...Object.values(SHARED_MAPS)]
+    await runBatch(shapes.map((shape) => createMap(`${directory}/${shape.name}`, shape)))
+    const shown = await runBatch(shapes.map(({ name }) => bpftool('map', 'show', 'pinned', `${directory}/${name}`)))
+    return shown.reduce(
+      (sum: number, map) => sum + Number((map as { bytes_memlock: number | string }).bytes_memlock),
+      0,
+    )
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+}
+
+/** Bytes of slab memory that cannot be reclaimed: where the trie's nodes are. */
+const slab = (): number => 1024 * Number(/^SUnreclaim: +(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0)
+
+/** Puts a workload's set into new maps. Queries for `rounds` rounds are drawn now. */
+export async function load(workload: Workload, rounds: number): Promise<Loaded> {
+  const { family, set } = workload
+  const began = performance.now()
+  const image = compile(stateOf([set]))
+  const compiled = performance.now() - began
+  const memory = await instanceMemory(image)
+  const count = countPrefixes(set)
+  const queryLines = (rounds * LOOKUPS) / QUERIES_A_LINE
+  const firstQuery = image.length / LINE_SIZE
+  const extended = new Uint8Array(image.length + 2 * queryLines * LINE_SIZE)
+  extended.set(image)
+  drawQueries(extended.subarray(image.length), workload, rounds * LOOKUPS)
+
+  const directory = `/sys/fs/bpf/xdp-bench-${process.pid}`
+  mkdirSync(directory)
+  const close = (): void => rmSync(directory, { recursive: true })
+  const program = (name: string): string => `${directory}/programs/${name}`
+  try {
+    const trie = { 4: 'lpm4', 6: 'lpm6' }[family]
+    const sizes = ['key', family === 4 ? '8' : '20', 'value', '4', 'entries', String(count), 'flags', '1']
+    await runBatch([
+      createMap(`${directory}/policy`, policyMap(extended.length / LINE_SIZE)),
+      bpftool('map', 'create', `${directory}/trie`, 'type', 'lpm_trie', ...sizes, 'name', trie),
+    ])
+    const reuse = [
+      'map',
+      'name',
+      'policy',
+      'pinned',
+      `${directory}/policy`,
+      'map',
+      'name',
+      trie,
+      'pinned',
+      `${directory}/trie`,
+    ]
+    await runBpftool('prog', 'loadall', OBJECT, `${directory}/programs`, ...reuse)
+    await writeImage(program('table_write'), extended)
+    const slabBefore = slab()
+    await loadTrie(program(`load_${trie}`), set, count)
+    const trieMemory = slab() - slabBefore
+    const measure = (wanted: number): Promise<Times> => time(program, family, firstQuery, queryLines, wanted)
+    return { prefixes: count, compile: compiled, memory, trieMemory, measure, close }
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+/** Fills the first half of `bytes` with hits and the second with misses. */
+function drawQueries(bytes: Uint8Array, workload: Workload, count: number): void {
+  const out = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+  const words = new Uint32Array(workload.family === 4 ? 1 : 4)
+  for (let i = 0; i < 2 * count; i++) {
+    if (i < count) workload.hit(words)
+    else workload.miss(words)
+    if (workload.family === 4) out[i * 4 + 2 + LOW] = words[0] as number
+    else
+      for (let half = 0; half < 2; half++) {
+        out[i * 4 + half * 2 + HIGH] = words[half * 2] as number
+        out[i * 4 + half * 2 + LOW] = words[half * 2 + 1] as number
+      }
+  }
+}
+
+const runOf = (program: string, file: string, output: string, size: number): Command =>
+  bpftool('prog', 'run', 'pinned', program, 'data_in', file, 'data_out', output, 'data_size_out', String(size))
+
+function checkRuns(outputs: readonly unknown[]): void {
+  for (const output of outputs) {
+    if ((output as { retval: number }).retval !== PASS) throw new Error('a benchmark program failed')
+  }
+}
+
+/** Inserts the prefixes of a set in order, which is the fastest way. */
+async function loadTrie(program: string, set: Ranges, count: number): Promise<void> {
+  const words = set.family === 4 ? 1 : 4
+  const keySize = 4 + words * 4
+  await withExchange(async (directory) => {
+    const commands: Command[] = []
+    const source = prefixes(set)
+    for (let done = 0; done < count; done += KEYS) {
+      const keys = Math.min(KEYS, count - done)
+      const view = new DataView(new ArrayBuffer(REQUEST_SIZE + keys * keySize))
+      view.setUint32(0, keys, LOW === 0)
+      for (let key = 0; key < keys; key++) {
+        const { value } = source.next()
+        if (!value) throw new Error('fewer prefixes than counted')
+        view.setUint32(REQUEST_SIZE + key * keySize, value.length, LOW === 0)
+        for (const [i, word] of value.words.entries()) view.setUint32(REQUEST_SIZE + key * keySize + 4 + i * 4, word)
+      }
+      const file = `${directory}/${done}`
+      writeFileSync(file, new Uint8Array(view.buffer))
+      commands.push(runOf(program, file, '/dev/null', view.byteLength))
+    }
+    checkRuns(await runBatch(commands))
+  })
+}
+
+const STEPS = ['nothing', 'tableHit', 'trieHit', 'tableMiss', 'trieMiss'] as const
+
+/** Runs everything once a round, each round over queries of its own. */
+async function time(
+  program: (name: string) => string,
+  family: Family,
+  firstQuery: number,
+  queryLines: number,
+  rounds: number,
+): Promise<Times> {
+  const names = {
+    nothing: 'nothing',
+    tableHit: `find_table${family}`,
+    tableMiss: `find_table${family}`,
+    trieHit: `find_lpm${family}`,
+    trieMiss: `find_lpm${family}`,
+  }
+  return withExchange(async (directory) => {
+    const jobs = Array.from({ length: rounds }, (_, round) => STEPS.map((step) => ({ step, round }))).flat()
+    const commands = jobs.map(({ step, round }, i) => {
+      const view = new DataView(new ArrayBuffer(REQUEST_SIZE))
+      const first = firstQuery + (step.endsWith('Miss') ? queryLines : 0) + (round * LOOKUPS) / QUERIES_A_LINE
+      view.setUint32(0, LOOKUPS, LOW === 0)
+      view.setUint32(4, first, LOW === 0)
+      writeFileSync(`${directory}/${i}`, new Uint8Array(view.buffer))
+      return runOf(program(names[step]), `${directory}/${i}`, `${directory}/${i}.out`, REQUEST_SIZE)
+    })
+    checkRuns(await runBatch(commands))
+    const times = { nothing: [], tableHit: [], tableMiss: [], trieHit: [], trieMiss: [] } satisfies Record<
+      string,
+      number[]
+    >
+    for (const [i, { step }] of jobs.entries()) {
+      const answer = readFileSync(`${directory}/${i}.out`)
+      const view = new DataView(answer.buffer, answer.byteOffset, answer.length)
+      const hits = view.getUint32(12, LOW === 0)
+      const expected = step.endsWith('Hit') ? LOOKUPS : 0
+      if (step !== 'nothing' && hits !== expected) throw new Error(`${step}: ${hits} of ${expected} addresses found`)
+      const list: number[] = times[step]
+      list.push(Number(view.getBigUint64(16, LOW === 0)) / LOOKUPS)
+    }
+    return times
+  })
+}
