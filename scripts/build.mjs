@@ -32,7 +32,6 @@ async function abi() {
 /** The precompiled validator of the config. */
 async function validator() {
   const script = 'scripts/generate-validator.mjs'
-  if (!existsSync(at(script))) return
   const target = at('src/config/generated')
   const inputs = files(at(script), at('schemas/xdp.schema.json'), at('package-lock.json'))
   const outputs = existsSync(target) ? files(target) : [target]
@@ -42,5 +41,5 @@ async function validator() {
 
 await main(async () => {
   await Promise.all([objects('bpf', 'build').then(abi), objects('test/bpf', 'build/test'), validator()])
-  if (process.argv[2] !== 'generate' && existsSync(at('src/cli.ts')) && (await bundle())) console.log('build: dist')
+  if (process.argv[2] !== 'generate' && (await bundle())) console.log('build: dist')
 })

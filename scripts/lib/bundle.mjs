@@ -78,6 +78,8 @@ function write(path, text) {
 /** The licences of every package that ended up in the bundle: their terms ask for it. */
 function notices(inputs) {
   const packages = new Set(inputs.flatMap((path) => /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []))
+  // The generated validator carries helpers of these; the bundler sees only the generated file.
+  for (const name of ['ajv', 'fast-deep-equal']) packages.add(`node_modules/${name}`)
   const parts = [...packages].sort().map((directory) => {
     const { name, version, license } = JSON.parse(readFileSync(at(directory, 'package.json'), 'utf8'))
     const file = readdirSync(at(directory)).find((entry) => /^licen[cs]e/i.test(entry))
