@@ -26,8 +26,11 @@ export function renderApply(result: ApplyResult, { path, color }: ApplyView): st
     const nothing = 'Nothing to remove: this instance has nothing in the kernel.'
     return path === undefined ? `${nothing}\n` : `No changes. Live XDP state matches ${path}.\n`
   }
-  const done = path === undefined ? 'Destroyed' : 'Applied'
-  return `${green(`${done} ${plural(result.applied.length, 'change')}.`)} ${proof(result)}\n`
+  if (result.applied.length === 0)
+    return 'Removed what an interrupted apply had left over; nothing else was to change.\n'
+  const count = result.applied.length
+  const done = path === undefined ? `Destroyed ${plural(count, 'object')}.` : `Applied ${plural(count, 'change')}.`
+  return `${green(done)} ${proof(result)}\n`
 }
 
 export function renderApplyJson({ changed, applied, verified, probes, rolled_back }: ApplyResult): string {

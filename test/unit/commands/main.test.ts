@@ -1,0 +1,153 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { main, type Terminal } from '../../../src/commands/main.ts'
+import { COMMANDS } from '../../../src/commands/table.ts'
+
+let folder = ''
+let good = ''
+let bad = ''
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'xdp-main-'))
+  good = join(folder, 'good.yaml')
+  bad = join(folder, 'bad.yaml')
+  writeFileSync(good, 'version: 1\ninterfaces: { eth0: {} }\nblocklist: [198.51.100.0/24, 203.0.113.7]\n')
+  writeFileSync(bad, 'version: 1\ninterfaces: { eth0: {} }\nblocklst: []\n')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+async function xdp(argv: readonly string[], facts: Partial<Terminal> & { readonly tty?: boolean } = {}) {
+  const { tty = false, ...rest } = facts
+  const seen = { stdout: '', stderr: '' }
+  const append =
+    (stream: 'stdout' | 'stderr') =>
+    (text: string): void => {
+      seen[stream] += text
+    }
+  const status = await main({
+    argv,
+    env: {},
+    stdout: { write: append('stdout'), isTTY: tty },
+    stderr: { write: append('stderr'), isTTY: tty },
+    stdinIsTTY: tty,
+    ask: async () => '',
+    signal: new AbortController().signal,
+    ...rest,
+  })
+  return { status, ...seen }
+}
+
+describe('help', () => {
+  test.each([[['--help']], [['help']], [['-h']]])('%j lists every command on stdout', async (argv) => {
+    const { status, stdout, stderr } = await xdp(argv)
+    expect([status, stderr]).toEqual([0, ''])
+    for (const { name, summary } of COMMANDS) expect(stdout).toMatch(new RegExp(`  ${name} +${summary.slice(0, 20)}`))
+  })
+
+  test('without a command goes to stderr, exit 64', async () => {
+    const { status, stdout, stderr } = await xdp([])
+    expect([status, stdout]).toEqual([64, ''])
+    expect(stderr).toContain('Usage: xdp COMMAND')
+  })
+
+  test.each(COMMANDS.map(({ name }) => name))('of %s names all its flags within 80 columns', async (name) => {
+    const { stdout } = await xdp([name, '--help'])
+    const command = COMMANDS.find((candidate) => candidate.name === name)
+    for (const flag of Object.keys(command?.flags ?? {})) expect(stdout).toContain(`--${flag}`)
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
+  })
+})
+
+test('--version is the version of the package', async () => {
+  expect(await xdp(['--version'])).toEqual({
+    status: 0,
+    stdout: expect.stringMatching(/^xdp \d+\.\d+\.\d+\n$/),
+    stderr: '',
+  })
+})
+
+describe('validate', () => {
+  test('says what a good file holds', async () => {
+    const { status, stdout, stderr } = await xdp(['validate', '-f', good])
+    expect([status, stderr]).toEqual([0, ''])
+    expect(stdout).toBe(`${good} is valid: 1 interface, 1 list with 2 prefixes, default pass.\n`)
+  })
+
+  test('puts mistakes on stderr, exit 78', async () => {
+    const { status, stdout, stderr } = await xdp(['validate', '-f', bad])
+    expect([status, stdout]).toEqual([78, ''])
+    expect(stderr).toContain('bad.yaml:3:1: error[')
+    expect(stderr).toContain('did you mean "blocklist"?')
+  })
+
+  test('a file that is not there is exit 66', async () => {
+    expect(await xdp(['validate', '-f', join(folder, 'none.yaml')])).toMatchObject({ status: 66, stdout: '' })
+  })
+})
+
+describe('errors', () => {
+  test('with --json are a document on stdout, even those of the command line', async () => {
+    for (const [argv, status, code] of [
+      [['plann', '--json'], 64, 'E300'],
+      [['validate', '--json', '-f', bad], 78, 'E010'],
+    ] as const) {
+      const result = await xdp(argv)
+      expect([result.status, result.stderr]).toEqual([status, ''])
+      expect(JSON.parse(result.stdout)).toMatchObject({ format_version: '1.0', error: { code } })
+    }
+  })
+
+  test('a word after -- is no flag', async () => {
+    expect((await xdp(['plann', '--', '--json'])).stdout).toBe('')
+  })
+
+  test('are coloured on a terminal only', async () => {
+    expect((await xdp(['plann'])).stderr).not.toContain('\u001b')
+    expect((await xdp(['plann'], { tty: true })).stderr).toContain('\u001b[31m')
+    expect((await xdp(['plann', '--no-color'], { tty: true })).stderr).not.toContain('\u001b[')
+  })
+
+  test.each([
+    [['status', '--instance', 'a.b'], 'is not a name'],
+    [['status', '--instance', '../x'], 'is not a name'],
+    [['status', '--lock-timeout', '30'], 'is not a duration'],
+    [['plan', '--full', '--summary'], 'exclude each other'],
+    [['schema', 'pln'], 'did you mean plan?'],
+  ])('%j is a usage error', async (argv, message) => {
+    const { status, stderr } = await xdp(argv)
+    expect([status, stderr]).toEqual([64, expect.stringContaining(message)])
+  })
+
+  test('that nobody expected are one line, exit 70, with the stack only on --debug', async () => {
+    const broken = (): never => {
+      throw new Error('the disk is on fire')
+    }
+    const stdout = { write: broken, isTTY: false }
+    const plain = await xdp(['validate', '-f', good], { stdout })
+    expect(plain.status).toBe(70)
+    expect(plain.stderr.split('\n')[0]).toBe('error[E999 internal]: unexpected Error: the disk is on fire')
+    expect(plain.stderr).not.toContain('    at ')
+    expect((await xdp(['validate', '-f', good, '--debug'], { stdout })).stderr).toContain('    at ')
+  })
+
+  test('after an interruption tell of it', async () => {
+    const interruption = new AbortController()
+    const write = (): never => {
+      interruption.abort()
+      throw new Error('aborted')
+    }
+    const result = await xdp(['validate', '-f', good], { stdout: { write, isTTY: false }, signal: interruption.signal })
+    expect(result).toMatchObject({ status: 1, stderr: expect.stringContaining('error[E112 interrupted]') })
+  })
+})
+
+test.each(['config', 'plan', 'apply', 'status', 'why', 'validate', 'doctor', 'error'])(
+  'schema %s is JSON',
+  async (name) => {
+    const { status, stdout } = await xdp(['schema', name])
+    expect(status).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ $schema: 'http://json-schema.org/draft-07/schema#' })
+  },
+)

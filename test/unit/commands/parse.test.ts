@@ -1,0 +1,111 @@
+import { describe, expect, test } from 'vitest'
+import { GLOBAL_FLAGS } from '../../../src/commands/flags.ts'
+import { parseArguments } from '../../../src/commands/parse.ts'
+import { COMMANDS } from '../../../src/commands/table.ts'
+import { XdpError } from '../../../src/diagnostics.ts'
+
+/** What the parser objects to, as `message (hint)`. */
+function objection(...argv: readonly string[]): string {
+  try {
+    parseArguments(argv)
+  } catch (error) {
+    if (!(error instanceof XdpError)) throw error
+    expect(error.exit).toBe(64)
+    const [only, ...more] = error.diagnostics
+    expect(more).toEqual([])
+    return `${only?.message} (${only?.hint ?? ''})`
+  }
+  throw new Error(`${argv.join(' ')} was accepted`)
+}
+
+describe('the table', () => {
+  test('gives a flag that two commands share one meaning', () => {
+    const seen = new Map<string, unknown>(Object.entries(GLOBAL_FLAGS))
+    for (const { flags } of COMMANDS) {
+      for (const [name, spec] of Object.entries(flags)) expect(seen.get(name) ?? spec).toBe(spec)
+      for (const [name, spec] of Object.entries(flags)) seen.set(name, spec)
+    }
+  })
+
+  test('gives every command an example that parses', () => {
+    for (const { name, examples } of COMMANDS) {
+      expect(examples.length).toBeGreaterThan(0)
+      for (const { line } of examples) {
+        const [xdp, ...argv] = line.split(/ [|>] /)[0]?.split(' ') ?? []
+        expect(xdp).toBe('xdp')
+        expect(parseArguments(argv).command?.name).toBe(name)
+      }
+    }
+  })
+
+  test('loads what it names', async () => {
+    for (const { load } of COMMANDS) expect((await load()).run).toBeTypeOf('function')
+  })
+})
+
+describe('flags', () => {
+  test('of every command may stand before or after it', () => {
+    const before = parseArguments(['--json', '-f', 'a.yaml', 'plan', '--full'])
+    const after = parseArguments(['plan', '--full', '--file=a.yaml', '--json'])
+    expect(before).toEqual(after)
+    expect(before.flags).toMatchObject({ json: true, file: 'a.yaml', 'no-color': false, bpffs: undefined })
+    expect(before.args.options).toMatchObject({ full: true, summary: false, target: [] })
+  })
+
+  test('that may be repeated are collected, others take the last value', () => {
+    const { args, flags } = parseArguments(['plan', '--target', 'policy', '--target=program', '-fa', '-f', 'b'])
+    expect(args.options['target']).toEqual(['policy', 'program'])
+    expect(flags.file).toBe('b')
+  })
+
+  test('end at --', () => {
+    expect(parseArguments(['why', '--', '2001:db8::1']).args.positionals).toEqual(['2001:db8::1'])
+  })
+
+  test.each([
+    [['plan', '--ful'], '--ful is not a known flag (did you mean --full?)'],
+    [['--jsn', 'plan'], '--jsn is not a known flag (did you mean --json?)'],
+    [['plan', '-x'], '-x is not a known flag (`xdp plan --help` lists the flags)'],
+    [['apply', '--full'], '--full is not a flag of `xdp apply` (it belongs to `xdp plan`)'],
+    [
+      ['plan', '--auto-approve'],
+      '--auto-approve is not a flag of `xdp plan` (it belongs to `xdp apply` and `xdp destroy`)',
+    ],
+    [['plan', '--json=yes'], '--json takes no value, but "yes" was given ()'],
+    [['plan', '--file'], '--file needs a value (write --file FILE)'],
+    [['plan', '-f', '--json'], '-f needs a value (write -f FILE)'],
+    [['plan', '--file='], '--file needs a value (write --file FILE)'],
+    [['plan', '--out', 'x'], '--out is not a known flag (`xdp plan --help` lists the flags)'],
+  ])('%j', (argv, expected) => {
+    expect(objection(...argv)).toBe(expected)
+  })
+})
+
+describe('commands', () => {
+  test.each([
+    [['plann'], '"plann" is not a command (did you mean `xdp plan`?)'],
+    [['frobnicate'], '"frobnicate" is not a command (`xdp help` lists the commands)'],
+    [
+      ['plan', 'xdp.yaml'],
+      '"xdp.yaml" is one argument too many for `xdp plan` (it takes none; a config is given with -f FILE)',
+    ],
+    [['why', '192.0.2.1', '192.0.2.2'], '"192.0.2.2" is one argument too many for `xdp why` (it takes one ADDRESS)'],
+  ])('%j', (argv, expected) => {
+    expect(objection(...argv)).toBe(expected)
+  })
+
+  test('that need an argument say which', () => {
+    expect(objection('why')).toContain('`xdp why` needs ADDRESS')
+  })
+
+  test('need none where help is asked for', () => {
+    expect(parseArguments(['why', '--help']).flags.help).toBe(true)
+    expect(parseArguments(['help', 'why'])).toMatchObject({ flags: { help: true }, command: { name: 'why' } })
+    expect(parseArguments(['help'])).toMatchObject({ flags: { help: true }, command: undefined })
+    expect(objection('help', 'plann')).toContain('did you mean `xdp plan`?')
+  })
+
+  test('none at all is no error of parsing', () => {
+    expect(parseArguments([]).command).toBeUndefined()
+  })
+})

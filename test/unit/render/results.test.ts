@@ -1,0 +1,333 @@
+// Results as text and JSON. Every JSON document is held to its schema, closed, so that no field goes undescribed.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Ajv, type ValidateFunction } from 'ajv'
+import { describe, expect, test } from 'vitest'
+import { fail } from '../../../src/diagnostics.ts'
+import type { ApplyResult, Check, Status, WhyResult } from '../../../src/model/result.ts'
+import { plan, planDestroy } from '../../../src/plan/plan.ts'
+import { renderApply, renderApplyJson } from '../../../src/render/apply.ts'
+import { renderErrorJson } from '../../../src/render/diagnostic.ts'
+import { renderDoctor, renderDoctorJson } from '../../../src/render/doctor.ts'
+import { formatBytes, formatCount, plural } from '../../../src/render/numbers.ts'
+import { type PlanView, renderPlan } from '../../../src/render/plan.ts'
+import { renderPlanJson } from '../../../src/render/plan-json.ts'
+import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
+import { renderValidateJson } from '../../../src/render/validate.ts'
+import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
+import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+
+const ROOT = join(import.meta.dirname, '../../..')
+const PLAIN = { color: false }
+
+const readSchema = (name: string): unknown =>
+  JSON.parse(readFileSync(join(ROOT, 'schemas', `${name}.schema.json`), 'utf8'))
+
+/** The schema with every object closed: published ones are open, so that readers survive a new minor version. */
+function close(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(close)
+  if (typeof schema !== 'object' || schema === null) return schema
+  const closed = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, close(value)]))
+  return 'properties' in closed && !('additionalProperties' in closed)
+    ? { ...closed, additionalProperties: false }
+    : closed
+}
+
+const validators = new Map<string, ValidateFunction>()
+
+function check(name: string, document: string): unknown {
+  const known = validators.get(name) ?? new Ajv({ allowUnionTypes: true }).compile(close(readSchema(name)) as object)
+  validators.set(name, known)
+  expect(Object.keys(JSON.parse(document))[0]).toBe('format_version')
+  known(JSON.parse(document))
+  expect(known.errors ?? []).toEqual([])
+  return JSON.parse(document)
+}
+
+const WANTED = state({
+  policy: 'drop',
+  interfaces: { eth0: ['native', 'generic'] },
+  lists: [
+    list('blocklist', 'blocklist', scoped(ANY, '198.51.100.0/24', '2001:db8::/32'), scoped(DNS, '192.0.2.1')),
+    list('allowlist', 'office', scoped(ANY, '10.0.0.1-10.0.0.14')),
+  ],
+})
+const VIEW: PlanView = {
+  config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
+  provenance: undefined,
+  detail: 'normal',
+  color: false,
+  commands: undefined,
+  total: 5,
+}
+
+const STATUS: Status = {
+  interfaces: [
+    {
+      name: 'eth0',
+      ifindex: 2,
+      mode: 'native',
+      program_id: 123,
+      since: '2026-01-02T03:04:05.678Z',
+      packets: { pass: 1_204_000, drop: 3444, tx: 0, redirect: 0, aborted: 0 },
+      bytes: { pass: 1_300_000_000, drop: 12_288, tx: 0, redirect: 0, aborted: 0 },
+      reasons: {
+        'default-pass': { packets: 1_204_000, bytes: 1_300_000_000 },
+        blocklist: { packets: 3444, bytes: 12_288 },
+      },
+    },
+  ],
+  lists: [{ name: 'spamhaus', kind: 'blocklist', prefixes: 1177, packets: 3444, bytes: 12_288 }],
+  policy: { default: 'pass' },
+  program: { digest: PROGRAM.digest, tag: 'a04f5eef06a7f555', abi: 1 },
+  generation: 3,
+  committed_at: '2026-01-02T03:04:05.000Z',
+  memory: 1_258_291,
+  drift: true,
+  drifted: [{ key: 'interface:eth1', what: 'detached' }],
+  leftovers: ['/sys/fs/bpf/xdp-as-code/default/gen-2'],
+}
+const EMPTY: Status = {
+  interfaces: [],
+  lists: [],
+  policy: undefined,
+  program: undefined,
+  generation: 0,
+  committed_at: undefined,
+  memory: 0,
+  drift: false,
+  drifted: [],
+  leftovers: [],
+}
+
+describe('numbers', () => {
+  test.each([
+    [0, '0'],
+    [999, '999'],
+    [1204, '1,204'],
+    [1_000_000, '1,000,000'],
+  ])('%i is %s', (value, text) => expect(formatCount(value)).toBe(text))
+
+  test.each([
+    [0, '0 B'],
+    [1023, '1023 B'],
+    [1024, '1 KiB'],
+    [1536, '1.5 KiB'],
+    [32 * 2 ** 20, '32 MiB'],
+    [2 ** 30 - 1, '1 GiB'],
+  ])('%i bytes are %s', (value, text) => expect(formatBytes(value)).toBe(text))
+
+  test('plural', () => {
+    expect([plural(1, 'prefix', 'prefixes'), plural(2, 'prefix', 'prefixes')]).toEqual(['1 prefix', '2 prefixes'])
+  })
+})
+
+describe('plan', () => {
+  const links = [link('eth0', { programs: [foreign()] })]
+  const made = plan(desired(WANTED), live({ links }), PROGRAM)
+
+  test.each(['normal', 'full', 'summary'] as const)('%s JSON is as described', (detail) => {
+    const document = check('plan', renderPlanJson(made, { ...VIEW, detail, commands: ['bpftool prog show'] }))
+    expect(document).toMatchObject({
+      summary: { create: 5, update: 0, prefixes_added: 9, prefixes_removed: 0 },
+      partial: false,
+      commands: ['bpftool prog show'],
+    })
+  })
+
+  test('to destroy is described by the same schema', () => {
+    const current = { ...WANTED, program: PROGRAM }
+    const document = check(
+      'plan',
+      renderPlanJson(planDestroy(live({ state: current })), { ...VIEW, config: undefined }),
+    )
+    expect(document).toMatchObject({ config: null, summary: { delete: 5 } })
+  })
+
+  test('colour adds nothing but colour', () => {
+    const coloured = renderPlan(made, { ...VIEW, color: true })
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colour is made of them
+    expect(coloured.replaceAll(/\u001b\[\d+m/g, '')).toBe(renderPlan(made, VIEW))
+    expect(coloured).not.toBe(renderPlan(made, VIEW))
+  })
+
+  test('--full names every prefix, others five', () => {
+    const hosts = Array.from({ length: 20 }, (_, at) => `192.0.2.${at * 2}`)
+    const many = plan(desired(state({ lists: [list('blocklist', 'x', scoped(ANY, ...hosts))] })), live(), PROGRAM)
+    const count = (detail: PlanView['detail']) => renderPlan(many, { ...VIEW, detail }).match(/192\.0\.2\.\d+/g)?.length
+    expect([count('full'), count('normal'), count('summary')]).toEqual([20, 5, undefined])
+    expect(renderPlan(many, VIEW)).toContain('and 15 more (--full shows them)')
+  })
+
+  test('says that it shows only a part', () => {
+    const some = { ...made, changes: made.changes.slice(0, 2) }
+    expect(renderPlan(some, VIEW)).toContain('Partial view: 2 of 5 changes')
+    expect(check('plan', renderPlanJson(some, VIEW))).toMatchObject({ partial: true, summary: { create: 2 } })
+    expect(renderPlan({ ...made, changes: [] }, VIEW)).toContain('nothing to do for the objects asked for')
+  })
+
+  test('shows equivalent commands only where there is something to do', () => {
+    expect(renderPlan(made, { ...VIEW, commands: ['bpftool x'] })).toContain('The same by hand:\n  bpftool x\n')
+    const nothing = renderPlan({ ...made, changes: [], warnings: [] }, { ...VIEW, commands: [], total: 0 })
+    expect(nothing).toBe('No changes. Live XDP state matches xdp.yaml.\n')
+  })
+})
+
+describe('status', () => {
+  test('JSON is as described, full and empty', () => {
+    expect(check('status', renderStatusJson(STATUS))).toMatchObject({ generation: 3, drift: true })
+    expect(check('status', renderStatusJson(EMPTY))).toMatchObject({ policy: null, program: null, committed_at: null })
+  })
+
+  test('text tells interfaces, reasons, lists and what is wrong, in 80 columns', () => {
+    const text = renderStatus(STATUS, PLAIN)
+    for (const part of [
+      'eth0',
+      'native',
+      '1,204,000',
+      '3,444',
+      'spamhaus',
+      '1,177',
+      'interface eth1: detached',
+      'gen-2',
+    ])
+      expect(text).toContain(part)
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
+  })
+
+  test('of nothing says so', () => {
+    expect(renderStatus(EMPTY, PLAIN)).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
+  })
+
+  test('shows verdicts that occur only', () => {
+    expect(renderStatus(STATUS, PLAIN)).not.toContain('ABORTED')
+    const [eth0] = STATUS.interfaces
+    if (eth0 === undefined) throw new Error('no interface')
+    const aborted = { ...eth0, packets: { ...eth0.packets, aborted: 1 } }
+    expect(renderStatus({ ...STATUS, interfaces: [aborted] }, PLAIN)).toContain('ABORTED')
+  })
+})
+
+describe('apply', () => {
+  const done: ApplyResult = {
+    changed: true,
+    applied: ['policy', 'interface:eth0'],
+    verified: true,
+    probes: { run: 14, passed: 14 },
+    rolled_back: false,
+  }
+
+  test('JSON is as described', () => {
+    expect(check('apply', renderApplyJson(done))).toMatchObject({ changed: true })
+  })
+
+  test.each([
+    [
+      done,
+      'xdp.yaml',
+      'Applied 2 changes. Verified by reading back and by 14 of 14 packets through the live program.\n',
+    ],
+    [{ ...done, changed: false }, 'xdp.yaml', 'No changes. Live XDP state matches xdp.yaml.\n'],
+    [{ ...done, rolled_back: true }, 'xdp.yaml', 'Rolled back: the live state is what it was before.\n'],
+    [
+      { ...done, applied: [] },
+      'xdp.yaml',
+      'Removed what an interrupted apply had left over; nothing else was to change.\n',
+    ],
+    [{ ...done, probes: { run: 0, passed: 0 } }, undefined, 'Destroyed 2 objects. Verified by reading back.\n'],
+    [{ ...done, changed: false }, undefined, 'Nothing to remove: this instance has nothing in the kernel.\n'],
+  ])('%j for %s', (result, path, text) => {
+    expect(renderApply(result, { path, color: false })).toBe(text)
+  })
+})
+
+describe('why', () => {
+  const live_ = {
+    verdict: 'drop',
+    reason: 'blocklist',
+    list: 'spamhaus',
+    prefix: '203.0.113.0/24',
+    at: undefined,
+  } as const
+  const result: WhyResult = {
+    address: '203.0.113.9',
+    live: { ...live_, proven: true },
+    desired: { ...live_, at: 'lists/drop.txt:7' },
+  }
+
+  test('JSON is as described, with both sides and with none', () => {
+    expect(check('why', renderWhyJson(result))).toMatchObject({ live: { proven: true, at: null } })
+    check('why', renderWhyJson({ address: '192.0.2.1', live: undefined, desired: undefined }))
+  })
+
+  test('text names verdict, list, prefix, line and proof', () => {
+    const text = renderWhy(result, 'xdp.yaml', false)
+    for (const part of ['203.0.113.9', 'drop', 'blocklist spamhaus: 203.0.113.0/24', '# lists/drop.txt:7', 'proven'])
+      expect(text).toContain(part)
+    expect(text).not.toContain('disagree')
+  })
+
+  test('tells that the kernel and the file disagree', () => {
+    const passes = {
+      verdict: 'pass',
+      reason: 'default-pass',
+      list: undefined,
+      prefix: undefined,
+      at: undefined,
+    } as const
+    expect(renderWhy({ ...result, desired: passes }, 'xdp.yaml', false)).toContain('disagree')
+  })
+
+  test('tells which side is missing', () => {
+    const text = renderWhy({ address: '192.0.2.1', live: undefined, desired: undefined }, undefined, false)
+    expect(text).toContain('nothing of this instance is in the kernel')
+    expect(text).toContain('no config file was found')
+  })
+})
+
+describe('doctor', () => {
+  const checks: Check[] = [
+    { id: 'kernel.version', level: 'ok', message: 'Linux 6.18', fix: undefined },
+    { id: 'bpffs', level: 'fail', message: 'not mounted', fix: 'mount -t bpf bpf /sys/fs/bpf' },
+  ]
+
+  test('JSON is as described', () => {
+    expect(check('doctor', renderDoctorJson(checks))).toMatchObject({ summary: { ok: 1, warn: 0, fail: 1 } })
+  })
+
+  test('text has a line for each check and the fix under it', () => {
+    expect(renderDoctor(checks, false)).toBe(
+      'ok    kernel.version  Linux 6.18\n' +
+        'fail  bpffs           not mounted\n' +
+        '      fix: mount -t bpf bpf /sys/fs/bpf\n' +
+        '\n1 ok, 0 warn, 1 fail\n',
+    )
+  })
+})
+
+test('validate JSON is as described', () => {
+  const warnings = [{ code: 'W205', severity: 'warning', message: 'x' } as const]
+  expect(check('validate', renderValidateJson(desired(WANTED), warnings))).toMatchObject({
+    valid: true,
+    lists: [{}, {}],
+  })
+})
+
+test('error JSON is as described', () => {
+  const error = fail('E300', 'no', 'yes')
+  expect(check('error', renderErrorJson(error.diagnostics))).toMatchObject({ error: { code: 'E300', hint: 'yes' } })
+})
+
+test('schemas that describe the same thing describe it in the same words', () => {
+  const seen = new Map<string, unknown>()
+  for (const file of readdirSync(join(ROOT, 'schemas'))) {
+    if (file === 'xdp.schema.json') continue
+    const { definitions = {} } = readSchema(file.replace('.schema.json', '')) as {
+      definitions?: Record<string, unknown>
+    }
+    for (const [name, definition] of Object.entries(definitions)) {
+      expect(definition, `${file}: ${name}`).toEqual(seen.get(name) ?? definition)
+      seen.set(name, definition)
+    }
+  }
+})
