@@ -1,0 +1,126 @@
+// What each place of a config may hold, in words: the texts of the schema's violations. A test holds this table and
+// schemas/xdp.schema.json together.
+
+import type { Code } from '../diagnostics.ts'
+
+/** One place of the config. */
+export interface Spec {
+  /** What is called wrong: `mode`, `an entry`. */
+  readonly what: string
+  /** Completes "must be …". */
+  readonly expected: string
+  /** Error for a value of the right kind that is not allowed; default E013. */
+  readonly code?: Code
+  /** Error for a value of the wrong kind; default `code`, then E012. */
+  readonly kindCode?: Code
+  /** Words to choose from, for "did you mean". */
+  readonly words?: readonly string[]
+  /** Keys of a mapping. */
+  readonly keys?: readonly string[]
+  /** Hint where nothing is written. */
+  readonly whenEmpty?: string
+  /** Hint for a value that is not allowed. */
+  readonly hint?: string
+}
+
+const MODES = ['native', 'generic', 'offload'] as const
+const NO_LIST = 'write [] for none'
+const RANGE: Spec = {
+  what: 'an entry',
+  expected: 'an address, CIDR or first-last range',
+  code: 'E020',
+  hint: 'for example 192.0.2.1, 192.0.2.0/24, "2001:db8::/32" or 192.0.2.10-192.0.2.19',
+}
+const PORTS: Omit<Spec, 'what'> = {
+  expected: 'a port from 0 to 65535, a range such as "5900-5999", or a list of them',
+  code: 'E028',
+}
+const LIST: Omit<Spec, 'what'> = { expected: 'a list of entries', whenEmpty: NO_LIST }
+
+/** Keyed by `templateOf` a path. */
+export const SPECS: Readonly<Record<string, Spec>> = {
+  '': {
+    what: 'the file',
+    expected: 'a mapping that begins with `version: 1`',
+    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist'],
+  },
+  version: { what: 'version', expected: '1', code: 'E016', hint: 'write `version: 1`' },
+  interfaces: {
+    what: 'interfaces',
+    expected: 'a mapping with one key for each interface',
+    whenEmpty: 'name an interface below it, for example `eth0: {}`',
+  },
+  'interfaces/*': {
+    what: 'an interface',
+    expected: 'a mapping, for example `{ mode: native }`, or nothing',
+    keys: ['mode', 'on_conflict', 'missing'],
+  },
+  'interfaces/*/mode': {
+    what: 'mode',
+    expected: 'native, generic or offload, or a list of them',
+    words: MODES,
+    hint: 'a list is tried in order: [native, generic]',
+  },
+  'interfaces/*/mode/*': { what: 'mode', expected: 'native, generic or offload', words: MODES },
+  'interfaces/*/on_conflict': { what: 'on_conflict', expected: 'fail or replace', words: ['fail', 'replace'] },
+  'interfaces/*/missing': { what: 'missing', expected: 'error or skip', words: ['error', 'skip'] },
+  policy: {
+    what: 'policy',
+    expected: 'a mapping, for example `{ default: pass }`',
+    keys: ['default'],
+    whenEmpty: 'write `default: pass` or `default: drop` below it, or remove the key',
+  },
+  'policy/default': { what: 'default', expected: 'pass or drop', words: ['pass', 'drop'] },
+  allowlist: { what: 'allowlist', ...LIST },
+  blocklist: { what: 'blocklist', ...LIST },
+  'entries/*': {
+    ...RANGE,
+    expected: 'an address, CIDR, first-last range, or a mapping with cidr, cidrs or file',
+    keys: ['cidr', 'cidrs', 'file', 'name', 'protocol', 'source_port', 'destination_port', 'comment'],
+    whenEmpty: `remove the "-"; ${NO_LIST}`,
+  },
+  'entries/*/cidr': { ...RANGE, what: 'cidr', hint: 'for several write `cidrs: [192.0.2.1, 192.0.2.0/24]`' },
+  'entries/*/cidrs': { what: 'cidrs', expected: 'a list of addresses, CIDRs or ranges', hint: 'for one write `cidr:`' },
+  'entries/*/cidrs/*': RANGE,
+  'entries/*/file': { what: 'file', expected: 'the path of a list file', kindCode: 'E015' },
+  'entries/*/name': {
+    what: 'name',
+    expected: 'at most 39 letters, digits, ".", "_" and "-", beginning with a letter or digit',
+    code: 'E030',
+    kindCode: 'E015',
+  },
+  'entries/*/protocol': {
+    what: 'protocol',
+    expected: 'tcp, udp, icmp or a number from 0 to 255',
+    code: 'E029',
+    words: ['tcp', 'udp', 'icmp'],
+  },
+  'entries/*/source_port': { what: 'source_port', ...PORTS },
+  'entries/*/source_port/*': { what: 'source_port', ...PORTS },
+  'entries/*/destination_port': { what: 'destination_port', ...PORTS },
+  'entries/*/destination_port/*': { what: 'destination_port', ...PORTS },
+  'entries/*/comment': { what: 'comment', expected: 'text', kindCode: 'E015' },
+}
+
+/** The key of SPECS for a path: names and indexes become `*`, the names of both lists `entries`. */
+export function templateOf(path: readonly string[]): string {
+  const isList = path[0] === 'allowlist' || path[0] === 'blocklist'
+  return path
+    .map((step, index) => {
+      if (index === 0) return isList && path.length > 1 ? 'entries' : step
+      if (index === 1) return isList || path[0] === 'interfaces' ? '*' : step
+      return index === 3 ? '*' : step
+    })
+    .join('/')
+}
+
+/** Where a key belongs, for a known key at the wrong place: `interfaces.NAME`, `policy`, `an entry of a list`. */
+export function homeOf(key: string): string | undefined {
+  const homes: Readonly<Record<string, string>> = {
+    '': 'the top level',
+    'interfaces/*': 'an interface',
+    policy: 'policy',
+    'entries/*': 'an entry of a list',
+  }
+  return Object.entries(homes).find(([template]) => SPECS[template]?.keys?.includes(key))?.[1]
+}

@@ -1,0 +1,41 @@
+// What a valid config says that its author may not have meant.
+
+import type { Location } from '../diagnostics.ts'
+import type { Family, Ranges } from '../model/address.ts'
+import type { Desired, Entries } from '../model/desired.ts'
+import type { List, ScopedSet } from '../model/state.ts'
+import type { Report } from './report.ts'
+
+/** Whether a set holds every address of its family. */
+const isEverything = ({ length, start, end }: Ranges): boolean =>
+  length === 1 && start.every((word) => word === 0) && end.every((word) => word === 0xffffffff)
+
+const isAnyPacket = ({ scope }: ScopedSet): boolean => scope.protocol === 'any'
+
+/** The line of the first entry of a list that has the lowest address. */
+function firstEntry({ provenance }: Desired, name: string, family: Family): Location | undefined {
+  const entries: Entries | undefined = provenance.lists.get(name)?.[family === 4 ? 'v4' : 'v6']
+  const [file, line] = [provenance.files[entries?.file[0] ?? -1], entries?.line[0]]
+  return file === undefined || line === undefined ? undefined : { file, line, column: 1, length: 1 }
+}
+
+function warnOfList(desired: Desired, { kind, name, sets }: List, family: Family, report: Report): void {
+  const whole = sets.some((set) => isAnyPacket(set) && isEverything(family === 4 ? set.addresses.v4 : set.addresses.v6))
+  if (!whole) return
+  const at = firstEntry(desired, name, family)
+  if (kind === 'allowlist') {
+    const message = `the allowlist covers every IPv${family} address: no IPv${family} packet is ever dropped`
+    report.warning('W001', at, message, 'an allowlist entry beats every blocklist entry; remove it, or limit it')
+    return
+  }
+  const message = `the blocklist covers every IPv${family} address: only what the allowlist covers gets through`
+  const hint = 'write `policy: { default: drop }` instead, which keeps ARP, neighbour discovery and DHCP working'
+  report.warning('W002', at, message, hint)
+}
+
+/** Warns of lists that cover every address of a family for every packet. */
+export function warnOfEverything(desired: Desired, report: Report): void {
+  for (const list of desired.state.lists.values()) {
+    for (const family of [4, 6] as const) warnOfList(desired, list, family, report)
+  }
+}

@@ -1,0 +1,27 @@
+// The config as written: the shape that schemas/xdp.schema.json guarantees. Past resolve.ts nothing is optional.
+
+import type { OnConflict, OnMissing } from '../model/desired.ts'
+import type { AttachMode, DefaultVerdict } from '../model/state.ts'
+
+export interface WrittenInterface {
+  readonly mode?: AttachMode | readonly AttachMode[]
+  readonly on_conflict?: OnConflict
+  readonly missing?: OnMissing
+}
+
+export type WrittenPorts = number | string | readonly (number | string)[]
+
+export interface WrittenEntry {
+  readonly cidr?: string
+  readonly cidrs?: readonly string[]
+  readonly file?: string
+  readonly name?: string
+  readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
+  readonly source_port?: WrittenPorts
+  readonly destination_port?: WrittenPorts
+  readonly comment?: string
+}
+
+export interface WrittenPolicy {
+  readonly default?: DefaultVerdict
+}

@@ -1,0 +1,17 @@
+// Scopes in canonical form.
+
+import type { PortRange, Scope } from './state.ts'
+
+/** Ports in any order, overlapping or adjacent, as sorted, disjoint, non-adjacent ranges. */
+export function canonicalPorts(ranges: readonly PortRange[]): readonly PortRange[] {
+  const merged: { first: number; last: number }[] = []
+  for (const { first, last } of ranges.toSorted((left, right) => left.first - right.first)) {
+    const previous = merged.at(-1)
+    if (previous !== undefined && first <= previous.last + 1) previous.last = Math.max(previous.last, last)
+    else merged.push({ first, last })
+  }
+  return merged
+}
+
+/** The scope of an entry that says nothing of protocols: every packet. */
+export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }
