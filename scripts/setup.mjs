@@ -31,7 +31,7 @@ async function installModules() {
   console.log('setup: npm ci')
   // The very npm that runs us, if any: there may be no other in the PATH.
   const [command, ...prefix] = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
-  await run(command, [...prefix, 'ci', '--ignore-scripts', '--no-audit', '--no-fund'])
+  await run(command, [...prefix, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
 }
 
 /** Brings the host up to what the other scripts expect. Throws ScriptError where it cannot. */
