@@ -53,7 +53,7 @@ struct walk {
 	const struct subject *subject;
 	struct decision *decision;
 	__u32 first_rule;
-	__u32 pad;
+	__u32 broken;		/* 1: a rule was not where the class says */
 };
 
 static __always_inline const void *lookup_line(__u32 line)
@@ -96,8 +96,10 @@ static __always_inline long judge_rule(__u32 index, struct walk *walk)
 	const struct rule *rule = lookup_line(walk->settings->rules + number / RULES_PER_LINE);
 	__u32 reason;
 
-	if (!rule)
+	if (!rule) {
+		walk->broken = 1;
 		return 1;
+	}
 	rule += number % RULES_PER_LINE;
 	reason = rule->flags & RULE_ALLOW ? REASON_ALLOWLIST : REASON_BLOCKLIST;
 	if (decision->list != NO_LIST && decision->reason != reason)
@@ -122,7 +124,8 @@ static long judge_further_rule(__u32 index, struct walk *walk)
 /*
  * Walks the rules of a class. Allow rules come first, so the first match decides the kind; the walk goes on to count
  * every further list of that kind that matches. A list's rules lie side by side, so remembering the last one counted
- * counts each once. Most classes have one rule, which is spared the loop. Returns 0 if no rule matches.
+ * counts each once. Most classes have one rule, which is spared the loop. Returns 0 if no rule matches; where a table
+ * is not as promised and nothing matched before, the decision stays REASON_INTERNAL.
  *
  * A global function, because the verifier checks those once and alone; inlined, it would be walked again for every way
  * in which a packet can be parsed. The loop is bpf_loop for the same reason: a turn is checked once.
@@ -138,10 +141,12 @@ __noinline int judge_class(const struct settings *settings, const struct subject
 	if (!class)
 		return 1;
 	class += subject->class % CLASSES_PER_LINE;
+	if (class->rules > CLASS_RULES)
+		return 1;
 	walk.first_rule = class->first_rule;
 	if (class->rules > 0 && judge_rule(0, &walk) == 0 && class->rules > 1)
 		bpf_loop(class->rules - 1, judge_further_rule, &walk, 0);
-	return decision->list != NO_LIST;
+	return decision->list != NO_LIST || walk.broken;
 }
 
 /* What default drop must let through, or the host could not be reached by the sources that are allowed. */

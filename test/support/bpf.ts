@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import {
   counterCodec,
   type Explanation,
+  explanationCodec,
   INTERFACE_INDEX_SIZE,
   interfaceEntryCodec,
   LINE_SIZE,
@@ -39,7 +40,7 @@ export interface Run {
 
 export interface Outcome {
   readonly verdict: Verdict
-  /** undefined: the packet is too short for an explanation. */
+  /** undefined: the linear part is too short for an explanation. */
   readonly explanation: (Omit<Explanation, 'verdict' | 'reason'> & { readonly reason: ReasonName }) | undefined
   readonly output: Uint8Array
 }
@@ -114,9 +115,10 @@ export class DataPlane {
     for (let first = 0; first < runs.length; first += BATCH) {
       const commands = runs.slice(first, first + BATCH).map((run, i) => this.#runCommand(run, i, program))
       const outputs = (await runBatch(commands)) as { retval: number; data_out: string[] }[]
-      for (const { retval, data_out } of outputs) {
+      for (const [i, { retval, data_out }] of outputs.entries()) {
+        const readable = Math.min(data_out.length, runs[first + i]?.linear ?? data_out.length)
         const output = Uint8Array.from(data_out, Number)
-        const explained = program === 'explain' && output.length >= 16
+        const explained = program === 'explain' && readable >= explanationCodec.size
         outcomes.push({
           verdict: VERDICTS[retval] ?? 'aborted',
           explanation: explained ? explain(output) : undefined,

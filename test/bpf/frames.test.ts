@@ -1,0 +1,174 @@
+// Multi-buffer packets, the interface index, long classes, and images that are not as promised.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import {
+  CLASS_RULES,
+  INTERFACE_INDEX_SIZE,
+  INTERFACE_PROBES,
+  interfaceEntryCodec,
+  LINE_SIZE,
+  settingsCodec,
+} from '../../src/abi/generated.ts'
+import { NONE } from '../../src/abi/packet.ts'
+import { judge } from '../../src/model/judge.ts'
+import { DataPlane, imageOf, slotsOf, TEST_IFINDEX } from '../support/bpf.ts'
+import { ANY, allow, block, policy, scope } from '../support/lists.ts'
+import { factsOf } from '../support/model.ts'
+import { destinationOptions, ethernet, hopByHop, ipv4, ipv6, packet, raw, tcp, udp, vlan } from '../support/packets.ts'
+
+let plane: DataPlane
+beforeAll(async () => {
+  plane = await DataPlane.open()
+})
+afterAll(() => plane.close())
+
+const BLOCKED = policy(
+  'drop',
+  block('blocked', '198.51.100.0/24 2001:db8::/64'),
+  block('dns', ['203.0.113.0/24 2001:db8:1::/64', scope(17, { source: [53] })]),
+)
+/** Linear bytes of a test packet: a 4 KiB page less 256 of headroom and 320 of tailroom, in kernels of 4 KiB pages. */
+const LINEAR = 3520
+const SLOT = 3
+
+const reasonOf = async (frame: Uint8Array): Promise<unknown> =>
+  (await plane.run([{ frame }])).map(({ explanation }) => explanation?.reason)[0]
+
+test('a multi-buffer packet is judged like any other and counts all of its bytes', async () => {
+  await plane.loadState(BLOCKED)
+  await plane.reset(SLOT, [0, 1])
+  await plane.attachTestRuns(SLOT)
+  const jumbo = packet(ethernet(), vlan(7), ipv4(), udp(), raw(8950))
+  const reply = packet(ethernet(), ipv6({ source: '2001:db8:1::5' }), udp({ source: 53 }), raw(5000))
+  const outcomes = await plane.run([{ frame: jumbo }, { frame: reply }], 'filter')
+  expect(outcomes.map(({ verdict }) => verdict)).toEqual(['drop', 'drop'])
+  const bytes = jumbo.length + reply.length
+  expect(await plane.reasons(SLOT)).toEqual({ blocklist: { packets: 2, bytes } })
+  expect(await plane.lists([0, 1])).toEqual([
+    { packets: 1, bytes: jumbo.length },
+    { packets: 1, bytes: reply.length },
+  ])
+  await plane.attachTestRuns(0)
+})
+
+test('a header beyond the linear part: judged by address, else passed and counted', async () => {
+  await plane.loadState(BLOCKED)
+  const listed = { source: '2001:db8::7' }
+  const scoped = { source: '2001:db8:1::7' }
+  const options = [hopByHop({ size: 2048 }), destinationOptions({ size: 2048 })]
+  // Ethernet, IPv6 and 2048 bytes of options are 2102; TCP at 3510 straddles the end, UDP there does not.
+  const straddling = [hopByHop({ size: 2048 }), destinationOptions({ size: LINEAR - 10 - 2102 })]
+  const frames = [
+    [packet(ethernet(), ipv6(listed), ...options, udp()), 'blocklist'],
+    [packet(ethernet(), ipv6(scoped), ...options, udp({ source: 53 })), 'nonlinear'],
+    [packet(ethernet(), ipv6(scoped), ...straddling, tcp(), raw(600)), 'nonlinear'],
+    [packet(ethernet(), ipv6(listed), ...straddling, tcp(), raw(600)), 'blocklist'],
+    [packet(ethernet(), ipv6(scoped), ...straddling, udp({ source: 53 }), raw(600)), 'blocklist'],
+    [packet(ethernet(), ipv6(scoped), ...straddling, udp({ source: 54 }), raw(600)), 'default-drop'],
+  ] as const
+  for (const [frame, reason] of frames) {
+    expect(judge(BLOCKED, factsOf(frame, LINEAR)).reason).toBe(reason)
+    expect(await reasonOf(frame)).toBe(reason)
+  }
+})
+
+test('test runs that come in on no attached interface count in slot 0 and for no list', async () => {
+  await plane.loadState(BLOCKED)
+  await plane.reset(0, [0, 1])
+  await plane.attachTestRuns(0)
+  const frame = packet(ethernet(), ipv4(), udp())
+  await plane.run([{ frame }], 'filter')
+  expect(await plane.reasons(0)).toEqual({ blocklist: { packets: 1, bytes: frame.length } })
+  expect(await plane.lists([0])).toEqual([{ packets: 0, bytes: 0 }])
+})
+
+test('explain counts nothing, attached or not', async () => {
+  await plane.loadState(BLOCKED)
+  await plane.reset(0, [0, 1])
+  await plane.reset(SLOT, [0, 1])
+  await plane.attachTestRuns(SLOT)
+  expect(await reasonOf(packet(ethernet(), ipv4(), udp()))).toBe('blocklist')
+  await plane.attachTestRuns(0)
+  expect(await plane.reasons(SLOT)).toEqual({})
+  expect(await plane.reasons(0)).toEqual({})
+  expect(await plane.lists([0])).toEqual([{ packets: 0, bytes: 0 }])
+})
+
+test('explain names class, list and scope, and leaves the rest of the packet alone', async () => {
+  const state = policy('pass', allow('a', '192.0.2.0/24'), block('b', '198.51.100.0/24', ['198.51.100.0/24', scope(6)]))
+  await plane.loadState(state)
+  const frame = packet(ethernet(), ipv4(), tcp(), raw(5))
+  const [outcome] = await plane.run([{ frame }])
+  expect(outcome).toMatchObject({ verdict: 'drop', explanation: { reason: 'blocklist', list: 1, scope: 1 } })
+  expect(outcome?.explanation?.class).toBeGreaterThan(0)
+  expect(outcome?.output.subarray(16)).toEqual(frame.subarray(16))
+  const [other] = await plane.run([{ frame: packet(ethernet(), ipv4({ source: '10.0.0.1' }), udp()) }])
+  expect(other?.explanation).toEqual({ reason: 'default-pass', class: 0, list: NONE, scope: NONE })
+})
+
+test('the filter leaves the packet alone', async () => {
+  await plane.loadState(BLOCKED)
+  const frame = packet(ethernet(), vlan(7), ipv6(), destinationOptions(), udp())
+  const [outcome] = await plane.run([{ frame }], 'filter')
+  expect(outcome?.output).toEqual(frame)
+})
+
+test('an interface is found at every probe of its entry, and not behind the last', async () => {
+  await plane.loadState(BLOCKED)
+  const frame = packet(ethernet(), ipv4(), udp())
+  const entry = new Uint8Array(interfaceEntryCodec.size)
+  interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot: SLOT }, new DataView(entry.buffer))
+  const found = []
+  for (let probe = 0; probe <= INTERFACE_PROBES; probe++) {
+    const key = (TEST_IFINDEX + probe) % INTERFACE_INDEX_SIZE
+    await plane.reset(SLOT, [])
+    await plane.setIndex(key, entry)
+    await plane.run([{ frame }], 'filter')
+    await plane.setIndex(key, new Uint8Array(entry.length))
+    found.push((await plane.reasons(SLOT)).blocklist?.packets ?? 0)
+  }
+  expect(found).toEqual([...Array.from({ length: INTERFACE_PROBES }, () => 1), 0])
+})
+
+test('every rule of the longest class applies', async () => {
+  // Sixteen source ports by sixteen destination ports.
+  const ports = (first: number): number[] => Array.from({ length: 16 }, (_, i) => first + i * 2)
+  const wide = scope(17, { source: ports(1000), destination: ports(2000) })
+  const state = policy('pass', block('wide', ['198.51.100.0/24', wide]))
+  expect(wide.sourcePorts.length * wide.destinationPorts.length).toBe(CLASS_RULES)
+  await plane.loadState(state)
+  const runs = ports(1000).flatMap((source) =>
+    ports(2000).map((destination) => ({ frame: packet(ethernet(), ipv4(), udp({ source, destination })) })),
+  )
+  const verdicts = (await plane.run(runs)).map(({ verdict }) => verdict)
+  expect(verdicts).toEqual(runs.map(() => 'drop'))
+  const between = { frame: packet(ethernet(), ipv4(), udp({ source: 1001, destination: 2000 })) }
+  expect((await plane.run([between])).map(({ verdict }) => verdict)).toEqual(['pass'])
+})
+
+test('many lists over one address each count once', async () => {
+  const lists = Array.from({ length: 100 }, (_, i) =>
+    block(`list-${String(i).padStart(3, '0')}`, ['198.51.100.0/24', ANY], ['198.51.100.0/25', scope(17)]),
+  )
+  const state = policy('pass', ...lists)
+  const slots = [...slotsOf(state).values()]
+  await plane.loadState(state)
+  await plane.reset(SLOT, slots)
+  await plane.attachTestRuns(SLOT)
+  const frame = packet(ethernet(), ipv4(), udp())
+  await plane.run([{ frame }], 'filter')
+  await plane.attachTestRuns(0)
+  expect(await plane.lists(slots)).toEqual(slots.map(() => ({ packets: 1, bytes: frame.length })))
+})
+
+test('a class or rule beyond the image passes and counts as our fault', async () => {
+  const image = imageOf(BLOCKED)
+  const view = new DataView(image.buffer, image.byteOffset)
+  const settings = settingsCodec.decode(view)
+  for (const field of ['classes', 'rules'] as const) {
+    settingsCodec.encode({ ...settings, [field]: image.length / LINE_SIZE }, view)
+    await plane.load(image)
+    const outcomes = await plane.run([{ frame: packet(ethernet(), ipv4(), udp()) }])
+    expect(outcomes).toMatchObject([{ verdict: 'pass', explanation: { reason: 'internal' } }])
+  }
+})

@@ -1,0 +1,70 @@
+// Random policies and packets: the loaded program against the model, in verdict, reason, list, scope and counters.
+// A failure prints the seed; SEED=n repeats it.
+
+import { isDeepStrictEqual } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { NONE } from '../../src/abi/packet.ts'
+import { judge } from '../../src/model/judge.ts'
+import { partsOf } from '../../src/tables/classes.ts'
+import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
+import { factsOf } from '../support/model.ts'
+import { type Random, randomFrame, randomFrom, randomState } from '../support/random.ts'
+
+const POLICIES = 40
+const PACKETS = 400
+const SLOT = 9
+const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
+
+let plane: DataPlane
+let canSplit = false
+beforeAll(async () => {
+  plane = await DataPlane.open()
+})
+afterAll(() => plane.close())
+
+const randomRun = (random: Random): Run => {
+  const frame = randomFrame(random)
+  return canSplit && random.chance(0.15) ? { frame, linear: 14 + random.below(frame.length - 14) } : { frame }
+}
+
+test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => {
+  const random = randomFrom(seed)
+  for (let number = 0; number < POLICIES; number++) {
+    const state = randomState(random)
+    const slots = slotsOf(state)
+    await plane.loadState(state)
+    if (number === 0) canSplit = await plane.canSplit()
+    const runs = Array.from({ length: PACKETS }, () => randomRun(random))
+    const judged = runs.map(({ frame, linear }) => judge(state, factsOf(frame, linear)))
+    const parts = partsOf(state.lists)
+    const expected = judged.map(({ verdict, reason, matches: [first] }) => ({
+      verdict,
+      reason,
+      list: first ? (slots.get(first.list.name) as number) : NONE,
+      scope: first ? parts.findIndex(({ set }) => set === first.set) : NONE,
+    }))
+    const outcomes = await plane.run(runs)
+    const wrong = outcomes.flatMap(({ verdict, explanation }, i) => {
+      const { frame, linear } = runs[i] as Run
+      const wanted = expected[i] as (typeof expected)[number]
+      const { reason, list, scope } = explanation ?? wanted
+      const told = { verdict, reason, list, scope }
+      if (isDeepStrictEqual(told, wanted)) return []
+      return [{ frame: Buffer.from(frame).toString('hex'), linear, told, wanted }]
+    })
+    expect(wrong, `seed ${seed}, policy ${number}`).toEqual([])
+
+    await plane.reset(SLOT, [...slots.values()])
+    await plane.attachTestRuns(SLOT)
+    await plane.run(runs, 'filter')
+    await plane.attachTestRuns(0)
+    const counted = await plane.lists([...slots.values()])
+    const matching = [...slots.keys()].map((name) => {
+      const hits = runs.filter((_, i) => judged[i]?.lists.includes(name))
+      return { packets: hits.length, bytes: hits.reduce((sum, { frame }) => sum + frame.length, 0) }
+    })
+    expect(counted, `seed ${seed}, policy ${number}`).toEqual(matching)
+    const reasons = Object.values(await plane.reasons(SLOT)).reduce((sum, count) => sum + (count?.packets ?? 0), 0)
+    expect(reasons).toBe(PACKETS)
+  }
+})

@@ -1,0 +1,155 @@
+// Random policies and frames from one seed. Addresses, ports and protocols come from small sets, so that lists overlap
+// and packets meet them.
+
+import type { List, PortRange, Scope, State } from '../../src/model/state.ts'
+import { allow, block, type Entry, policy, scope } from './lists.ts'
+import type { Layer } from './packets.ts'
+import * as layers from './packets.ts'
+
+export interface Random {
+  /** A whole number from 0 to `limit` - 1. */
+  below(limit: number): number
+  chance(share: number): boolean
+  pick<T>(values: readonly T[]): T
+}
+
+/** Mulberry32: 32 bits of state, the same on every machine. */
+export function randomFrom(seed: number): Random {
+  let state = seed >>> 0
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x100000000
+  }
+  const below = (limit: number): number => Math.floor(next() * limit)
+  return {
+    below,
+    chance: (share) => next() < share,
+    pick: (values) => values[below(values.length)] as (typeof values)[number],
+  }
+}
+
+const PORTS = [0, 22, 53, 67, 68, 443, 546, 547, 5353, 65535]
+const PROTOCOLS = [0, 1, 4, 6, 17, 41, 44, 47, 50, 51, 58, 59, 60, 132, 255]
+
+const address4 = (random: Random): string =>
+  random.chance(0.1)
+    ? `127.0.0.${random.below(4)}`
+    : `198.51.${random.pick([100, 101])}.${random.below(32) * 8 + random.below(2)}`
+
+const address6 = (random: Random): string =>
+  random.chance(0.1)
+    ? random.pick(['::1', '::', 'fe80::1', '::ffff:127.0.0.1'])
+    : `2001:db8:${random.below(2)}:${random.below(3)}::${random.below(3)}:${random.below(3)}`
+
+/** A prefix, range or address of either family. */
+function addresses(random: Random): string {
+  if (random.chance(0.5)) {
+    const [first, last] = [random.below(256), random.below(256)].sort((a, b) => a - b)
+    return random.pick([
+      address4(random),
+      `198.51.100.${first}-198.51.101.${last}`,
+      `198.51.${random.pick([100, 101])}.${random.below(4) * 64}/26`,
+      '198.51.100.0/22',
+      '198.0.0.0/8',
+      '0.0.0.0/0',
+    ])
+  }
+  return random.pick([
+    address6(random),
+    `2001:db8:${random.below(2)}:${random.below(3)}::/64`,
+    `2001:db8:0:1::1-2001:db8:1:1::${random.below(3)}`,
+    '2001:db8:1::/48',
+    '2001:db8::/32',
+    'fe80::/10',
+    '::/0',
+  ])
+}
+
+function portRanges(random: Random): PortRange[] {
+  const ports = PORTS.filter(() => random.chance(0.2))
+  // Canonical ranges do not touch.
+  return ports.filter((port, i) => port - 1 !== ports[i - 1]).map((port) => ({ first: port, last: port }))
+}
+
+function scopeOf(random: Random): Scope {
+  if (random.chance(0.4)) return scope('any')
+  if (random.chance(0.2)) return scope('icmp')
+  if (random.chance(0.2)) return scope(random.pick(PROTOCOLS))
+  return { protocol: random.pick([6, 17]), sourcePorts: portRanges(random), destinationPorts: portRanges(random) }
+}
+
+export function randomState(random: Random): State {
+  const lists = Array.from({ length: random.below(8) }, (_, i): List => {
+    const entries = Array.from({ length: 1 + random.below(6) }, (): Entry => [addresses(random), scopeOf(random)])
+    return (random.chance(0.3) ? allow : block)(`list-${i}`, ...entries)
+  })
+  return policy(random.chance(0.4) ? 'drop' : 'pass', ...lists)
+}
+
+function upper(random: Random): Layer[] {
+  const ports = { source: random.pick(PORTS), destination: random.pick(PORTS) }
+  const [ours, theirs] = random.pick([
+    [67, 68],
+    [547, 546],
+  ] as const)
+  return random.pick<() => Layer[]>([
+    () => [layers.udp(ports), layers.raw(random.below(12))],
+    () => [layers.udp({ source: ours, destination: theirs })],
+    () => [layers.tcp(ports)],
+    () => [layers.icmp(random.below(20))],
+    () => [layers.icmpv6(130 + random.below(10))],
+    () => [layers.raw(random.below(30))],
+  ])()
+}
+
+function extensions(random: Random): Layer[] {
+  return Array.from({ length: random.chance(0.5) ? 0 : random.below(11) }, () => {
+    const size = 8 * (1 + random.below(3))
+    return random.pick<() => Layer>([
+      () => layers.hopByHop({ size }),
+      () => layers.routing({ size }),
+      () => layers.destinationOptions({ size }),
+      () => layers.ah({ size: 8 + 4 * random.below(4) }),
+      () => layers.fragment(),
+      () => layers.fragment({ more: random.chance(0.7), offset: random.chance(0.4) ? random.below(9) : 0 }),
+    ])()
+  })
+}
+
+function network(random: Random): Layer[] {
+  if (random.chance(0.05)) return [layers.arp()]
+  const next = random.chance(0.2) ? random.pick(PROTOCOLS) : undefined
+  if (random.chance(0.5)) {
+    const fields = {
+      source: address4(random),
+      destination: address4(random),
+      options: random.chance(0.2) ? 4 * random.below(11) : 0,
+      more: random.chance(0.1),
+      offset: random.chance(0.1) ? 1 + random.below(0x1fff) : 0,
+      ...(next === undefined ? {} : { protocol: next }),
+      ...(random.chance(0.05) ? { totalLength: random.below(60) } : {}),
+      ...(random.chance(0.03) ? { ihl: random.below(16) } : {}),
+    }
+    return [layers.ipv4(fields), ...upper(random)]
+  }
+  const fields = {
+    source: address6(random),
+    destination: address6(random),
+    ...(next === undefined ? {} : { next }),
+    ...(random.chance(0.05) ? { payloadLength: random.below(60) } : {}),
+  }
+  return [layers.ipv6(fields), ...extensions(random), ...upper(random)]
+}
+
+/** A frame: mostly sound, sometimes cut off, padded, or with a byte changed. */
+export function randomFrame(random: Random): Uint8Array {
+  const tags = Array.from({ length: random.chance(0.7) ? 0 : random.below(4) }, (_, i) =>
+    layers.vlan(i, { type: random.pick([0x8100, 0x88a8]) }),
+  )
+  const frame = layers.packet(layers.ethernet(), ...tags, ...network(random))
+  if (random.chance(0.15)) frame[12 + random.below(frame.length - 12)] = random.below(256)
+  if (random.chance(0.1)) return frame.subarray(0, Math.max(16, 14 + random.below(frame.length - 14)))
+  return random.chance(0.1) ? layers.padded(frame, Math.max(60, frame.length)) : frame
+}
