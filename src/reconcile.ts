@@ -150,5 +150,6 @@ export async function why(host: Host, desired: Desired | undefined, query: Query
 
 /** What doctor finds on this host. */
 export async function examine(host: Host, desired: Desired | undefined): Promise<readonly Check[]> {
-  return examineHost(host, pathsOf(host), desired?.state ?? EMPTY_STATE)
+  const optional = [...(desired?.options ?? [])].filter(([, { missing }]) => missing === 'skip').map(([name]) => name)
+  return examineHost(host, pathsOf(host), desired?.state ?? EMPTY_STATE, new Set(optional))
 }

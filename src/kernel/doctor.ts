@@ -59,17 +59,19 @@ async function readOwnedLinks(host: Host, paths: Paths, live: Observation | stri
   return new Map([...links].map(([name, link]) => [name, { ...link, programs: link.programs.map(owned) }]))
 }
 
-function checkMissing(name: string, links: ReadonlyMap<string, unknown>): Check {
+function checkMissing(name: string, links: ReadonlyMap<string, unknown>, optional: boolean): Check {
+  const id = `interface.${name}.link`
+  if (optional) return ok(id, 'does not exist, and `missing: skip` leaves it out until it does')
   const meant = nearest(name, [...links.keys()])
   const suggestion = meant === undefined ? 'ip -brief link shows those that do' : `did you mean ${meant}?`
-  const fix = `${suggestion} (\`missing: skip\` under ${name} leaves it out until it exists)`
-  return bad(`interface.${name}.link`, 'does not exist', fix)
+  return bad(id, 'does not exist', `${suggestion} (\`missing: skip\` under ${name} leaves it out until it exists)`)
 }
 
 async function checkInterfaces(
   host: Host,
   paths: Paths,
   desired: State,
+  optional: ReadonlySet<string>,
   tools: Tools,
   live: Observation | string,
 ): Promise<Check[]> {
@@ -82,7 +84,7 @@ async function checkInterfaces(
     const surroundings = { kernel: parseVersion(release()), cards }
     if (wanted.length === 0 && names.length === 0) return [ok('interfaces', 'none is up but lo')]
     return [
-      ...wanted.filter((name) => !links.has(name)).map((name) => checkMissing(name, links)),
+      ...wanted.filter((name) => !links.has(name)).map((name) => checkMissing(name, links, optional.has(name))),
       ...names.flatMap((name) => {
         const card = cards.get(name)
         const modes = desired.interfaces.get(name)?.modes
@@ -96,9 +98,14 @@ async function checkInterfaces(
 
 /**
  * Every finding, in a fixed order: kernel, permission, bpffs, tools, our instances, interfaces. Without a config
- * (`desired` empty) the interfaces that are up are looked at. Never throws for what a host lacks.
+ * (`desired` empty) the interfaces that are up are looked at. `optional`: those of the config that may be missing. Never throws for what a host lacks.
  */
-export async function examineHost(host: Host, paths: Paths, desired: State): Promise<readonly Check[]> {
+export async function examineHost(
+  host: Host,
+  paths: Paths,
+  desired: State,
+  optional: ReadonlySet<string> = new Set(),
+): Promise<readonly Check[]> {
   host.progress?.('looking at the host')
   const [identity, bpffs, tools] = await Promise.all([readIdentity(), checkBpffs(host.bpffs), checkTools()])
   const why = await obstacle(host, tools, isPrivileged(identity))
@@ -112,6 +119,6 @@ export async function examineHost(host: Host, paths: Paths, desired: State): Pro
     ...bpffs,
     ...tools.checks,
     ...(await checkInstances(host, paths, live)),
-    ...(await checkInterfaces(host, paths, desired, tools, live)),
+    ...(await checkInterfaces(host, paths, desired, optional, tools, live)),
   ]
 }

@@ -126,7 +126,7 @@ function checkForeign(card: Card, program: CardProgram): Check {
     return warn(id, `${what} is attached; whose it is takes root to see`, 'sudo xdp doctor')
   if (program.instance !== undefined) {
     const message = `${what} of our instance ${program.instance} is attached`
-    return warn(id, message, `xdp destroy --instance ${program.instance}`)
+    return warn(id, message, `take ${card.name} out of its config, or: xdp destroy --instance ${program.instance}`)
   }
   if (program.name === 'xdp_dispatcher') {
     const message = `the dispatcher of libxdp (id ${program.id}, ${program.mode} mode) is attached, with the programs of its chain`
