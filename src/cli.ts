@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The process around a run: streams, signals, prompt and exit status. Nothing else in the tool touches `process`.
 
+import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { main, type Output } from './commands/main.ts'
 
@@ -26,8 +27,11 @@ const output = (stream: NodeJS.WriteStream): Output => ({
 async function ask(question: string, signal: AbortSignal): Promise<string> {
   const reader = createInterface({ input: process.stdin, output: process.stderr, terminal: false })
   try {
-    const ended = new Promise<string>((resolve) => reader.once('close', () => resolve('')))
-    return await Promise.race([reader.question(question, { signal }), ended])
+    const ended = once(reader, 'close').then(() => undefined)
+    const answer = await Promise.race([reader.question(question, { signal }), ended])
+    // ^D leaves the cursor behind the question.
+    if (answer === undefined) process.stderr.write('\n')
+    return answer ?? ''
   } finally {
     reader.close()
   }

@@ -14,6 +14,11 @@ export interface Approval {
   readonly show: (plan: Plan, color: boolean) => string
 }
 
+const SEE = {
+  apply: 'add --auto-approve; `xdp plan` shows the changes',
+  destroy: 'add --auto-approve; `xdp status` shows what is live',
+} as const
+
 /**
  * Shows the plan and asks. With --json the plan goes to stderr, because stdout holds one document. Leftovers of our
  * own without any change are tidied up unasked. Throws E300 (exit 64) where nobody can be asked.
@@ -24,7 +29,7 @@ export function approver(context: Context, { command, question, auto, show }: Ap
     if (plan.changes.length === 0) return true
     if (!auto && !interactive) {
       const why = flags['no-input'] ? 'with --no-input' : 'where stdin or stderr is no terminal'
-      throw fail('E300', `\`xdp ${command}\` cannot ask ${why}`, `add --auto-approve; \`xdp plan\` shows the changes`)
+      throw fail('E300', `\`xdp ${command}\` cannot ask ${why}`, SEE[command])
     }
     if (!flags.json) stdout(`${show(plan, color.stdout)}\n`)
     else if (!auto) stderr(`${show(plan, color.stderr)}\n`)
@@ -33,4 +38,4 @@ export function approver(context: Context, { command, question, auto, show }: Ap
 }
 
 /** What a "no" at the prompt ends in. */
-export const declined = () => fail('E301', 'declined: nothing was changed')
+export const declined = () => fail('E301', 'nothing was changed')
