@@ -1,0 +1,110 @@
+// The shipped object against what user space believes of it: layouts, names, maps.
+
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import * as abi from '../../src/abi/generated.ts'
+import { type MapShape, PROGRAMS, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { loadObject } from '../../src/kernel/object.ts'
+
+interface BtfType {
+  readonly id: number
+  readonly kind: string
+  readonly name: string
+  readonly size?: number
+  readonly type_id?: number
+  readonly nr_elems?: number
+  readonly members?: readonly { readonly name: string; readonly type_id: number; readonly bits_offset: number }[]
+  readonly values?: readonly { readonly name: string; readonly val: number }[]
+  readonly vars?: readonly { readonly type_id: number }[]
+}
+
+function btf(path: string): readonly BtfType[] {
+  const text = execFileSync('bpftool', ['-j', 'btf', 'dump', 'file', path], { encoding: 'utf8' })
+  return (JSON.parse(text) as { types: readonly BtfType[] }).types
+}
+
+const { path } = await loadObject()
+const types = btf(path)
+const byId = new Map(types.map((type) => [type.id, type]))
+/** Every shared layout; the shipped object tells only those that its functions and maps name. */
+const layouts = btf(fileURLToPath(new URL('../../build/abi.bpf.o', import.meta.url)))
+const camel = (name: string): string => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+
+interface Codec {
+  readonly size: number
+  readonly offsets: Readonly<Record<string, number>>
+  decode(view: DataView, offset?: number): Readonly<Record<string, unknown>>
+  encode(value: unknown, view: DataView, offset?: number): void
+}
+
+const codecs = Object.entries(abi as Readonly<Record<string, unknown>>).filter(([name]) =>
+  name.endsWith('Codec'),
+) as readonly (readonly [string, Codec])[]
+
+test('the codecs write the layouts of abi.h, and the object was built from the same', () => {
+  const known = new Map(codecs)
+  const told = (from: readonly BtfType[]) =>
+    from
+      .filter(({ kind, name }) => kind === 'STRUCT' && known.has(`${camel(name)}Codec`))
+      .map(({ name, size, members = [] }) => {
+        const fields = members.filter((member) => member.name !== 'pad')
+        const offsets = Object.fromEntries(fields.map((field) => [field.name, field.bits_offset / 8]))
+        return [`${camel(name)}Codec`, { size, offsets }] as const
+      })
+  const written = codecs.map(([name, { size, offsets }]) => [name, { size, offsets }] as const)
+  expect(Object.fromEntries(told(layouts))).toEqual(Object.fromEntries(written))
+  expect(Object.fromEntries(written)).toMatchObject(Object.fromEntries(told(types)))
+  expect(told(types).length).toBeGreaterThan(0)
+})
+
+test.each(codecs)('%s reads back what it wrote, and writes nothing else', (_, codec) => {
+  const bytes = Uint8Array.from({ length: codec.size + 16 }, (_, i) => 0x41 + (i % 26))
+  for (const at of [0, 8]) {
+    // Text keeps its last byte for the final NUL.
+    const fields = Object.entries(codec.decode(new DataView(bytes.buffer), at))
+    const value = Object.fromEntries(
+      fields.map(([name, field]) => [name, typeof field === 'string' ? field.slice(1) : field]),
+    )
+    const target = new Uint8Array(bytes.length)
+    codec.encode(value, new DataView(target.buffer), at)
+    expect(codec.decode(new DataView(target.buffer), at)).toEqual(value)
+    expect([...target.subarray(0, at), ...target.subarray(at + codec.size)].every((byte) => byte === 0)).toBe(true)
+  }
+})
+
+/** A map definition of the object: what libbpf reads from the BTF of `.maps`. */
+function definition(name: string): Record<string, number> {
+  const variable = types.find(({ kind, name: found }) => kind === 'VAR' && found === name)
+  const struct = byId.get(variable?.type_id ?? 0)
+  const fields = (struct?.members ?? []).map((member) => {
+    const pointed = byId.get(byId.get(member.type_id)?.type_id ?? 0)
+    return [member.name, pointed?.nr_elems ?? sizeOf(pointed)] as const
+  })
+  return Object.fromEntries(fields)
+}
+
+const sizeOf = (type: BtfType | undefined): number => type?.size ?? sizeOf(byId.get(type?.type_id ?? 0))
+
+test.each([
+  SHARED_MAPS.verdictStats,
+  SHARED_MAPS.listStats,
+  SHARED_MAPS.interfaceIndex,
+  policyMap(abi.HEADER_LINES),
+] as MapShape[])('map $name is created as the object declares it', ({ name, type, valueSize, entries, flags }) => {
+  // BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY
+  const numbers = { array: 2, percpu_array: 6 }
+  expect({ map_flags: 0, ...definition(name) }).toEqual({
+    type: numbers[type],
+    key: 4,
+    value: valueSize,
+    max_entries: entries,
+    map_flags: flags,
+  })
+})
+
+test('the programs have the names that they are pinned by, of at most 15 characters', () => {
+  const functions = types.filter(({ kind }) => kind === 'FUNC').map(({ name }) => name)
+  expect(functions).toEqual(expect.arrayContaining(Object.values(PROGRAMS)))
+  for (const name of Object.values(PROGRAMS)) expect(name.length).toBeLessThanOrEqual(15)
+})
