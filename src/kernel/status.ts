@@ -46,7 +46,7 @@ function programStatus(live: Observation): Status['program'] {
 export async function readStatus(paths: Paths): Promise<Status> {
   const live = await observe(paths)
   const records = live.instance.attachments ?? []
-  const attached = [...live.state.interfaces.keys()].flatMap((name) => {
+  const attached = [...live.state.interfaces.keys()].toSorted().flatMap((name) => {
     const slot = live.slots.interfaces.get(name)
     const link = live.links.get(name)
     return link ? [{ slot, link }] : []

@@ -38,7 +38,7 @@ describe.each(['native', 'generic'])('in %s mode', (mode) => {
     expect(stdout).toContain('+ interface eth0')
     expect(stdout).toContain('Plan: 5 to create, 0 to update, 0 to delete.')
     expect(exitCode).toBe(2)
-    expect(ourObjects()).toEqual(before)
+    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual(before)
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.2' })).toBe(2)
   })
 
@@ -98,7 +98,7 @@ describe.each(['native', 'generic'])('in %s mode', (mode) => {
 
   test('destroy leaves nothing of ours and lets everything pass', async () => {
     await lab.ok('destroy', '--auto-approve')
-    expect(ourObjects()).toEqual(before)
+    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual(before)
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.3' })).toBe(2)
     expect(JSON.parse(await lab.ok('status', '--json')).interfaces).toEqual([])
   })

@@ -30,7 +30,7 @@ test.each([...files, 'tour.yaml'])('%s is applied, settles, and is removed', { t
   expect(result.probes.run).toBeGreaterThan(0)
   expect(await lab.ok('plan', '-f', file, '--detailed-exitcode')).toContain('No changes.')
   await lab.ok('destroy', '--auto-approve')
-  expect(ourObjects()).toEqual({ programs: [], maps: [] })
+  await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
 })
 
 test('DNS amplification: UDP from port 53 of a listed source is dropped, its other packets pass', async () => {

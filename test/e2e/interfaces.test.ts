@@ -71,7 +71,7 @@ test('an interface that is not there is an error that names those that are; with
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
   expect(exitCode).toBe(69)
   expect(stderr).toContain('xdp.yaml:4:3: error[E103 interface-missing]')
-  expect(ourObjects()).toEqual({ programs: [], maps: [] })
+  await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
   lab.write('xdp.yaml', config('  eth0: {}\n  eth7: { missing: skip }'))
   await lab.ok('apply', '--auto-approve')
   expect(attachedOn('eth0')).toHaveLength(1)
@@ -116,7 +116,7 @@ describe('a foreign program', () => {
     expect(stderr).toContain('foreign_pass')
     expect(stderr).toContain('on_conflict: replace')
     expect(attachedOn('eth0')).toMatchObject([{ id }])
-    expect(ourObjects()).toEqual({ programs: [], maps: [] })
+    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
   })
 
   test.each(['xdpdrv', 'xdpgeneric'] as const)('attached by %s gives way to on_conflict: replace', async (type) => {
@@ -140,7 +140,7 @@ describe('a mode', () => {
     expect(stderr).toContain('Underlying driver does not support XDP in native mode')
     expect(stderr).toContain('mode: [native, generic]')
     expect(attachedOn('eth0')).toEqual([])
-    expect(ourObjects()).toEqual({ programs: [], maps: [] })
+    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
   })
 
   test('of a list is tried in order, and plan and status show the effective one', async () => {

@@ -22,8 +22,8 @@ async function settled(): Promise<void> {
   const status = JSON.parse(await lab.ok('status', '--json'))
   expect(status).toMatchObject({ drift: false, leftovers: [] })
   expect(new Set(status.interfaces.map(({ program_id }: { program_id: number }) => program_id)).size).toBe(1)
-  expect(ourObjects().programs).toHaveLength(4)
-  expect(ourObjects().maps).toHaveLength(5)
+  await expect.poll(() => ourObjects().programs, { timeout: 10_000 }).toHaveLength(4)
+  await expect.poll(() => ourObjects().maps, { timeout: 10_000 }).toHaveLength(5)
 }
 
 test('killed at any moment, it leaves the data plane working and the next apply converges', { timeout: 180_000 }, async () => {
@@ -59,7 +59,7 @@ test('a first apply that is killed leaves nothing that the next one or destroy c
     await lab.ok('apply', '--auto-approve')
     await settled()
     await lab.ok('destroy', '--auto-approve')
-    expect(ourObjects()).toEqual({ programs: [], maps: [] })
+    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
   }
 })
 

@@ -95,6 +95,17 @@ export class Lab {
       }
       this.in(netns, 'ip', 'link', 'set', device, 'up')
     }
+    this.#introduce(this.host, wire.name, this.peer, far, wire.peerAddresses)
+    this.#introduce(this.peer, far, this.host, wire.name, wire.addresses)
+  }
+
+  /** Neighbours know each other for good: a policy that blocks discovery would make counts a matter of its timing. */
+  #introduce(netns: string, device: string, other: string, otherDevice: string, addresses: readonly string[]): void {
+    const [{ address: mac }] = JSON.parse(this.in(other, 'ip', '-j', 'link', 'show', 'dev', otherDevice)) as [{ address: string }]
+    for (const address of addresses) {
+      const plain = address.replace(/\/.*/, '')
+      this.in(netns, 'ip', 'neigh', 'replace', plain, 'lladdr', mac, 'dev', device, 'nud', 'permanent')
+    }
   }
 
   unplug(name: string): void {

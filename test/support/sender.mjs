@@ -1,33 +1,47 @@
-// Sends numbered UDP datagrams from each SOURCE to TARGET as fast as one process can, until stdin closes, then prints
-// how many the kernel took: {"SOURCE": count, …}. Usage: sender.mjs PORT SOURCE>TARGET…
+// Sends UDP datagrams from each SOURCE to TARGET in bursts, one every millisecond, until stdin closes, then prints how
+// many the kernel took: {"SOURCE": count, …}. Usage: sender.mjs PORT BURST SOURCE>TARGET…
 import { createSocket } from 'node:dgram'
 
-const [port, ...pairs] = process.argv.slice(2)
+const [port, burst, ...pairs] = process.argv.slice(2)
 const sent = {}
+const payload = Buffer.alloc(18)
 let stopped = false
 
-/** Sends one datagram after the other on one socket; a full device queue (ENOBUFS) is not a datagram sent. */
+/** Sends bursts on one socket; a datagram that finds the device queue full (ENOBUFS) was not sent. */
 function flood(pair) {
   const [source, target] = pair.split('>')
   sent[source] = 0
   return new Promise((resolve, reject) => {
     const socket = createSocket(source.includes(':') ? 'udp6' : 'udp4')
-    const payload = Buffer.alloc(18)
-    const next = (error) => {
-      if (error && error.code !== 'ENOBUFS') return reject(error)
+    let pending = 0
+    const done = (error) => {
+      pending--
       if (!error) sent[source]++
-      if (stopped) return socket.close(resolve)
-      socket.send(payload, Number(port), target, next)
+      else if (error.code !== 'ENOBUFS') reject(error)
+      if (stopped && pending === 0) socket.close(resolve)
     }
-    socket.bind(0, source, () => {
-      sent[source]--
-      next()
-    })
+    const fire = () => {
+      if (stopped && pending === 0) return socket.close(resolve)
+      if (stopped) return
+      for (let i = pending; i < Number(burst); i++) {
+        pending++
+        socket.send(payload, Number(port), target, done)
+      }
+      setTimeout(fire, 1)
+    }
+    socket.bind(0, source, fire)
   })
 }
 
-process.stdin.on('end', () => {
-  stopped = true
-}).resume()
-Promise.all(pairs.map(flood)).then(() => process.stdout.write(`${JSON.stringify(sent)}\n`))
-process.stdout.write('started\n')
+process.stdin
+  .on('end', () => {
+    stopped = true
+  })
+  .resume()
+await Promise.all(pairs.map(flood)).then(
+  () => process.stdout.write(`${JSON.stringify(sent)}\n`),
+  (error) => {
+    process.stderr.write(`${error.message}\n`)
+    process.exit(1)
+  },
+)
