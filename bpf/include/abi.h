@@ -52,8 +52,8 @@ enum settings_flag {
 };
 
 enum table_flag {
-	TABLE_HOSTS = 1,	/* hosts hold something (IPv4); the same bit of a pre-check cell */
-	TABLE_RANGES = 2,	/* root and ranges hold something; the same bit of a pre-check cell */
+	TABLE_HOSTS = 1,	/* hosts hold something (IPv4) */
+	TABLE_RANGES = 2,	/* root and ranges hold something */
 	TABLE_32 = 4,		/* blocks hold prefixes of 32 bits (IPv6) */
 	TABLE_48 = 8,		/* blocks hold prefixes of 48 bits (IPv6) */
 	TABLE_64 = 16,		/* blocks hold prefixes of 64 bits (IPv6) */
@@ -66,27 +66,29 @@ enum rule_flag {
 };
 
 /*
- * IPv4 addresses to classes: pre-check bitmap, then hosts (one-line-bucket hash of single addresses), then ranges
- * (direct root by the high bits, sorted lines below it). The host wins over the range around it. Line numbers count
- * from the start of the map.
+ * IPv4 addresses to classes: hosts (one-line-bucket hash of single addresses), then ranges (direct root by the high
+ * bits, sorted lines below it). The host wins over the range around it. Either has a bitmap in front, 1 bit a cell,
+ * cell = address >> shift: 0 = there is nothing of the kind in the cell. Line numbers count from the start of the map.
  */
 struct table4 {
 	__u64 multiplier;	/* odd; hash of an address = bits 32 to 63 of address * multiplier */
-	__u32 precheck;		/* first line; 2 bits per cell (enum table_flag), cell = address >> precheck_shift */
+	__u32 host_filter;	/* first line of the hosts' bitmap */
 	__u32 hosts;		/* first line; see struct host_line; bucket = hash * host_lines >> 32 */
 	__u32 host_lines;	/* buckets; HOST_PROBES - 1 further lines take what runs over at the end */
+	__u32 range_filter;	/* first line of the ranges' bitmap */
 	__u32 root;		/* first line; one u64 root word per address >> root_shift */
 	__u32 ranges;		/* first line; see struct range_line; root words count from here */
-	__u8 precheck_shift;
+	__u8 host_filter_shift;
+	__u8 range_filter_shift;
 	__u8 root_shift;	/* <= 16 */
 	__u8 flags;		/* enum table_flag */
-	__u8 pad;
+	__u32 pad;
 };
 
 /*
  * IPv6 addresses to classes. The longest of these wins: `blocks`, a hash of prefixes of 64, 48 and 32 bits, each with a
- * class or, where the prefix holds several classes, with a tree of sorted lines over the low 64 bits (of a 64-bit
- * prefix) or over bits 32 to 63 (of a 32-bit prefix); then a root and ranges over the top 32 bits, as IPv4's.
+ * class or, where the prefix holds several classes, with a tree of sorted lines over the bits that follow the prefix;
+ * then a root and ranges over the top 32 bits, as IPv4's.
  */
 struct table6 {
 	__u64 multiplier;	/* odd; hash of a prefix = bits 32 to 63 of (its bits as a number) * multiplier */
@@ -109,7 +111,7 @@ struct settings {
 	__u32 classes;		/* first line of struct class entries, 8 a line; class 0 means "in no list" and has no rules */
 	__u32 rules;		/* first line of struct rule entries, 4 a line */
 	struct table4 table4;
-	__u64 pad[2];
+	__u64 pad;
 };
 
 /* Line 1: what IPv6 packets need besides. */
@@ -132,15 +134,16 @@ enum section {
 	SECTION_LISTS = 0,
 	SECTION_CLASSES = 1,
 	SECTION_RULES = 2,
-	SECTION_PRECHECK4 = 3,
+	SECTION_HOST_FILTER4 = 3,
 	SECTION_HOSTS4 = 4,
-	SECTION_ROOT4 = 5,
-	SECTION_RANGES4 = 6,
-	SECTION_FILTER6 = 7,
-	SECTION_BLOCKS6 = 8,
-	SECTION_ROOT6 = 9,
-	SECTION_RANGES6 = 10,
-	SECTION_TREES6 = 11,
+	SECTION_RANGE_FILTER4 = 5,
+	SECTION_ROOT4 = 6,
+	SECTION_RANGES4 = 7,
+	SECTION_FILTER6 = 8,
+	SECTION_BLOCKS6 = 9,
+	SECTION_ROOT6 = 10,
+	SECTION_RANGES6 = 11,
+	SECTION_TREES6 = 12,
 	SECTIONS
 };
 
@@ -205,7 +208,7 @@ struct host_line {
 /*
  * Bucket of IPv6 prefixes; value 0 = free slot. overflow as in host_line.
  * value: BLOCK_32, BLOCK_48 or BLOCK_64 says how long the prefix is; the low bits are a class (not 0), or with
- * VALUE_TREE the root line of a tree: of run lines for BLOCK_32, of deep lines for BLOCK_64.
+ * VALUE_TREE the root line of a tree: of deep lines for BLOCK_64, else of run lines.
  */
 #define BLOCK_PROBES 8
 #define BLOCK_32 0x10000000u
@@ -223,14 +226,15 @@ struct block_line {
 #define TREE_DEPTH 12
 
 /*
- * Node of a tree over bits 32 to 63: sorted entries `start << 32 | value`; the last entry is repeated to fill the line.
- * value: a class, or VALUE_TREE | line of the node that goes on.
+ * Node of a tree inside a prefix of 32 or 48 bits: sorted entries `start << 32 | value`; the last entry is repeated to
+ * fill the line. start: the bits after the prefix, up to bit 63. value: a class, or VALUE_TREE | line of the node that
+ * goes on.
  */
 struct run_line {
 	__u64 entry[8];
 };
 
-/* Node of a tree over the low 64 bits, the same in other words. */
+/* Node of a tree inside a prefix of 64 bits; start: the low 64 bits. */
 struct deep_line {
 	__u64 start[5];
 	__u32 value[5];
@@ -286,7 +290,7 @@ struct explanation {
 
 #define ABI_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type " is not " #size " bytes")
 ABI_SIZE(line, LINE_SIZE);
-ABI_SIZE(table4, 32);
+ABI_SIZE(table4, 40);
 ABI_SIZE(table6, LINE_SIZE);
 ABI_SIZE(settings, LINE_SIZE);
 ABI_SIZE(meta, LINE_SIZE);

@@ -99,26 +99,26 @@ static __always_inline __u32 lookup_host(const struct table4 *table, __u32 addre
 	return 0;
 }
 
+/* Bit `cell` of the bitmap that begins at line `first`. */
+static __always_inline int filter_has(__u32 first, __u32 cell)
+{
+	const struct line *line = policy_line(first + (cell >> 9));
+
+	return line && line->word[(cell >> 6) & 7] >> (cell & 63) & 1;
+}
+
 /* Class of an IPv4 address in host byte order; 0 = in no list. */
 static __always_inline __u32 lookup4(const struct settings *settings, __u32 address)
 {
 	const struct table4 *table = &settings->table4;
-	__u32 cell = address >> (table->precheck_shift & 31);
-	const struct line *line;
-	__u32 cells, class;
+	__u32 class;
 
-	if (!table->flags)
-		return 0;
-	line = policy_line(table->precheck + (cell >> 8));
-	if (!line)
-		return 0;
-	cells = line->word[(cell >> 5) & 7] >> ((cell & 31) * 2);
-	if (cells & TABLE_HOSTS) {
+	if (table->flags & TABLE_HOSTS && filter_has(table->host_filter, address >> (table->host_filter_shift & 31))) {
 		class = lookup_host(table, address);
 		if (class)
 			return class;
 	}
-	if (cells & TABLE_RANGES)
+	if (table->flags & TABLE_RANGES && filter_has(table->range_filter, address >> (table->range_filter_shift & 31)))
 		return lookup_ranges(table->root, table->ranges, table->root_shift, address);
 	return 0;
 }
@@ -127,11 +127,9 @@ static __always_inline __u32 lookup4(const struct settings *settings, __u32 addr
 static __always_inline __u32 lookup_block(const struct table6 *table, __u64 prefix, __u32 length)
 {
 	__u64 hash = (prefix * table->multiplier) >> 32;
-	__u32 cell = hash >> (table->filter_shift & 31);
 	__u32 at = table->blocks + (__u32)(hash * table->block_lines >> 32);
-	const struct line *filter = policy_line(table->filter + (cell >> 9));
 
-	if (!filter || !(filter->word[(cell >> 6) & 7] >> (cell & 63) & 1))
+	if (!filter_has(table->filter, hash >> (table->filter_shift & 31)))
 		return 0;
 	for (int probe = 0; probe < BLOCK_PROBES; probe++) {
 		const struct block_line *line = (const struct block_line *)policy_line(at + probe);
@@ -148,7 +146,7 @@ static __always_inline __u32 lookup_block(const struct table6 *table, __u64 pref
 	return 0;
 }
 
-/* Class in a tree over bits 32 to 63 of the address. */
+/* Class in a tree inside a prefix of 32 or 48 bits; key = the bits after it, up to bit 63. */
 static __always_inline __u32 lookup_run(const struct table6 *table, __u32 value, __u32 key)
 {
 	for (int level = 0; level < TREE_DEPTH && value & VALUE_TREE; level++) {
@@ -165,7 +163,7 @@ static __always_inline __u32 lookup_run(const struct table6 *table, __u32 value,
 	return value & 0xffff;
 }
 
-/* Class in a tree over the low 64 bits of the address. */
+/* Class in a tree inside a prefix of 64 bits; key = the low 64 bits. */
 static __always_inline __u32 lookup_deep(const struct table6 *table, __u32 value, __u64 key)
 {
 	for (int level = 0; level < TREE_DEPTH && value & VALUE_TREE; level++) {
@@ -194,7 +192,7 @@ static __always_inline __u32 lookup6(const struct table6 *table, __u64 high, __u
 	if (table->flags & TABLE_48) {
 		value = lookup_block(table, high >> 16, BLOCK_48);
 		if (value)
-			return value & 0xffff;
+			return lookup_run(table, value, high & 0xffff);
 	}
 	if (table->flags & TABLE_32) {
 		value = lookup_block(table, high >> 32, BLOCK_32);

@@ -93,8 +93,9 @@ export function compileImage({
     LISTS: encodeLists(state.lists, slots),
     CLASSES: encoded.classes,
     RULES: encoded.rules,
-    PRECHECK4: table4.sections.precheck,
+    HOST_FILTER4: table4.sections.hostFilter,
     HOSTS4: table4.sections.hosts,
+    RANGE_FILTER4: table4.sections.rangeFilter,
     ROOT4: table4.sections.root,
     RANGES4: table4.sections.ranges,
     FILTER6: table6.sections.filter,
@@ -112,8 +113,9 @@ export function compileImage({
       rules: at('RULES'),
       table4: {
         ...table4.shape,
-        precheck: at('PRECHECK4'),
+        host_filter: at('HOST_FILTER4'),
         hosts: at('HOSTS4'),
+        range_filter: at('RANGE_FILTER4'),
         root: at('ROOT4'),
         ranges: at('RANGES4'),
       },
@@ -233,8 +235,9 @@ export function decodeImage(bytes: Uint8Array): DecodedImage {
   const { table4 } = settings
   const table6 = table6Codec.decode(view, TABLE6_LINE * LINE_SIZE)
   const partition4 = decodeTable4(table4, {
-    precheck: section('PRECHECK4', table4.precheck),
+    hostFilter: section('HOST_FILTER4', table4.host_filter),
     hosts: section('HOSTS4', table4.hosts),
+    rangeFilter: section('RANGE_FILTER4', table4.range_filter),
     root: section('ROOT4', table4.root),
     ranges: section('RANGES4', table4.ranges),
   })

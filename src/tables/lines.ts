@@ -50,7 +50,32 @@ export class LineWriter {
 }
 
 /** Index of the word that holds bit `bit` (bits 0 to 31 of it are `bit & 31`) of a bitmap that is read as u64 words. */
-export const bitmapWord = (bit: number): number => (bit >>> 6) * 2 + ((bit & 32) === 0 ? LOW : HIGH)
+const bitmapWord = (bit: number): number => (bit >>> 6) * 2 + ((bit & 32) === 0 ? LOW : HIGH)
+
+/** Sets a bit of such a bitmap. */
+export function setBit(words: Uint32Array, bit: number): void {
+  const word = bitmapWord(bit)
+  words[word] = (words[word] as number) | (1 << (bit & 31))
+}
+
+export const hasBit = (words: Uint32Array, bit: number): boolean =>
+  (((words[bitmapWord(bit)] as number) >>> (bit & 31)) & 1) !== 0
+
+/**
+ * How far to shift a 32-bit key to get its bit in a bitmap of a power of two of bits, at least `perEntry` for each of
+ * `entries`, at least a line and at most 2^maxBits.
+ */
+export function filterShift(entries: number, perEntry: number, maxBits: number): number {
+  const bits = Math.ceil(Math.log2(Math.max(1, entries * perEntry)))
+  return 32 - Math.min(maxBits, Math.max(Math.log2(LINE_SIZE * 8), bits))
+}
+
+/** A bitmap for keys shifted so. */
+export const makeFilter = (shift: number): Uint32Array => new Uint32Array(2 ** (32 - shift) / 32)
+
+/** Whether a bitmap has the size that its shift asks for. */
+export const isFilter = (words: Uint32Array, shift: number): boolean =>
+  shift <= 31 && words.length * 32 === 2 ** (32 - shift)
 
 /** Bits 32 to 63 of the product of two 32-bit numbers, which is too wide for a double. */
 export function multiplyHigh(a: number, b: number): number {

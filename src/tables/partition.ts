@@ -1,12 +1,10 @@
-// A partition cuts the address space of one family into ranges of one value each: a class, or, on the way to a table,
-// the reference to a tree. Compiling goes from all lists' ranges to a partition (sweep) and then moves what the hash
-// tables take out of it (extractCells, coarsen); decoding goes back (insertCells, refine).
+// A partition cuts an address space into ranges of one value each: a class, or, on the way to or from a table, the
+// reference to a tree. The sweep makes it of all lists' ranges; cells.ts moves parts of it to hash tables and trees.
 
 import type { Family, Ranges } from '../model/address.ts'
-import { compareBounds, sortedOrder, WIDTH } from '../model/ranges.ts'
+import { compareBounds, WIDTH } from '../model/ranges.ts'
 import { formatAddress } from '../model/text.ts'
 import type { Classes } from './classes.ts'
-import { corrupt } from './lines.ts'
 
 /** Words of a bound: 1 = 32 bits, 2 = 64, 4 = 128. */
 export type Width = 1 | 2 | 4
@@ -78,7 +76,7 @@ interface Events {
 }
 
 /** Adds 2^bits to the bound at word `i`, in place; false where that leaves the address space. */
-function add(bounds: Uint32Array, i: number, width: number, bits: number): boolean {
+export function addToBound(bounds: Uint32Array, i: number, width: number, bits: number): boolean {
   let carry = 2 ** (bits % 32)
   for (let word = width - 1 - (bits >>> 5); word >= 0; word--) {
     const sum = (bounds[i + word] as number) + carry
@@ -99,7 +97,7 @@ function eventsOf(ranges: Ranges, part: number): Events {
       bounds[at + width + word] = ranges.end[i + word] as number
     }
     // Only the last range can end where the space does; it has no second event.
-    at += add(bounds, at + width, width, 0) ? 2 * width : width
+    at += addToBound(bounds, at + width, width, 0) ? 2 * width : width
   }
   return { bounds: bounds.subarray(0, at), parts: new Uint32Array(at / width).fill(part) }
 }
@@ -150,175 +148,6 @@ export function sweep(family: Family, parts: readonly Ranges[], classes: Classes
     const known = classes.find(node)
     const value = known < 0 ? classes.create(node, () => formatAddress(family, events.bounds, at)) : known
     builder.push(events.bounds, at, value)
-  }
-  return builder.finish()
-}
-
-/** Cells that were taken out of a partition: what lies at `key`, 2^cellBits addresses of the partition wide. */
-export interface Cells {
-  readonly width: Width
-  readonly length: number
-  /** First address of each cell, ascending. */
-  readonly keys: Uint32Array
-  readonly values: Uint32Array
-}
-
-function trailingZeros(bounds: Uint32Array, i: number, width: number): number {
-  for (let word = width - 1; word >= 0; word--) {
-    const bits = bounds[i + word] as number
-    if (bits !== 0) return (width - 1 - word) * 32 + 31 - Math.clz32(bits & -bits)
-  }
-  return width * 32
-}
-
-/** Whether range `i` is exactly one aligned cell that is in some list. `after` is scratch of one bound. */
-function isCell(
-  { width, length, starts, values }: Partition,
-  i: number,
-  cellBits: number,
-  after: Uint32Array,
-): boolean {
-  const at = i * width
-  if (values[i] === 0 || ((starts[at + width - 1] as number) & (2 ** cellBits - 1)) !== 0) return false
-  for (let word = 0; word < width; word++) after[word] = starts[at + word] as number
-  const inside = add(after, 0, width, cellBits)
-  return i + 1 < length ? inside && compareBounds(after, 0, starts, at + width, width) === 0 : !inside
-}
-
-/**
- * Takes every range that is exactly one aligned cell, and not class 0, out of the partition. The hole goes to the
- * neighbour that thereby ends at the rounder address, so that a prefix with a hole becomes a prefix again.
- */
-export function extractCells(partition: Partition, cellBits: number): { rest: Partition; cells: Cells } {
-  const { width, length, starts, values } = partition
-  const rest = new PartitionBuilder(width, length)
-  const keys = new Uint32Array(length * width)
-  const taken = new Uint32Array(length)
-  const scratch = new Uint32Array(width)
-  let count = 0
-  let hole = -1
-  for (let i = 0; i < length; i++) {
-    const at = i * width
-    if (isCell(partition, i, cellBits, scratch)) {
-      for (let word = 0; word < width; word++) keys[count * width + word] = starts[at + word] as number
-      taken[count++] = values[i] as number
-      if (hole < 0) hole = at
-      continue
-    }
-    const early = hole >= 0 && trailingZeros(starts, hole, width) >= trailingZeros(starts, at, width)
-    rest.push(starts, early ? hole : at, values[i] as number)
-    hole = -1
-  }
-  if (rest.last === undefined) rest.push(new Uint32Array(width), 0, 0)
-  return {
-    rest: rest.finish(),
-    cells: { width, length: count, keys: keys.subarray(0, count * width), values: taken.subarray(0, count) },
-  }
-}
-
-/** Cells in ascending order. Throws XdpError E113 where two have one key. */
-export function sortCells({ width, keys, values }: Cells): Cells {
-  const order = sortedOrder(keys, width)
-  const sortedKeys = new Uint32Array(keys.length)
-  const sortedValues = new Uint32Array(order.length)
-  for (let i = 0; i < order.length; i++) {
-    const from = order[i] as number
-    for (let word = 0; word < width; word++) sortedKeys[i * width + word] = keys[from * width + word] as number
-    sortedValues[i] = values[from] as number
-    if (i > 0 && compareBounds(sortedKeys, (i - 1) * width, sortedKeys, i * width, width) === 0) {
-      throw corrupt('an entry is there twice')
-    }
-  }
-  return { width, length: order.length, keys: sortedKeys, values: sortedValues }
-}
-
-/** Puts cells over a partition: the reverse of extractCells. */
-export function insertCells(partition: Partition, cells: Cells, cellBits: number): Partition {
-  const { width, length, starts, values } = partition
-  const builder = new PartitionBuilder(width, length + 2 * cells.length)
-  const after = new Uint32Array(width)
-  let i = 0
-  for (let cell = 0; cell < cells.length; cell++) {
-    const at = cell * width
-    while (i < length && compareBounds(starts, i * width, cells.keys, at, width) <= 0) {
-      builder.push(starts, i * width, values[i] as number)
-      i++
-    }
-    builder.push(cells.keys, at, cells.values[cell] as number)
-    for (let word = 0; word < width; word++) after[word] = cells.keys[at + word] as number
-    if (!add(after, 0, width, cellBits)) return builder.finish()
-    while (i < length && compareBounds(starts, i * width, after, 0, width) <= 0) i++
-    builder.push(after, 0, values[i - 1] as number)
-  }
-  for (; i < length; i++) builder.push(starts, i * width, values[i] as number)
-  return builder.finish()
-}
-
-/** Writes the tree of one cell's ranges, `count` bounds of which the first is 0, and returns its value. */
-export type WriteTree = (starts: Uint32Array, values: Uint32Array, count: number) => number
-
-/** Takes the bound at word `i` of `starts`, from which on the value is `value`. */
-export type Visit = (starts: Uint32Array, i: number, value: number) => void
-
-/** Reads a tree's ranges in ascending order, the first at bound 0. */
-export type ReadTree = (tree: number, visit: Visit) => void
-
-const grown = (array: Uint32Array): Uint32Array<ArrayBuffer> => {
-  const twice = new Uint32Array(array.length * 2)
-  twice.set(array)
-  return twice
-}
-
-/** The partition in half as wide bounds: cells of the upper half that hold several values get a tree over the lower. */
-export function coarsen(partition: Partition, writeTree: WriteTree): Partition {
-  const { width, length, starts, values } = partition
-  const half = (width / 2) as Width
-  const builder = new PartitionBuilder(half, length)
-  const bound = new Uint32Array(half)
-  const zero = new Uint32Array(half)
-  let lows = new Uint32Array(16 * half)
-  let lowValues = new Uint32Array(16)
-  for (let i = 0; i < length; ) {
-    const at = i * width
-    if (compareBounds(starts, at + half, zero, 0, half) === 0) {
-      builder.push(starts, at, values[i++] as number)
-      continue
-    }
-    let count = 1
-    lows.fill(0, 0, half)
-    lowValues[0] = values[i - 1] as number
-    for (; i < length && compareBounds(starts, i * width, starts, at, half) === 0; i++) {
-      if (count === lowValues.length) {
-        lows = grown(lows)
-        lowValues = grown(lowValues)
-      }
-      for (let word = 0; word < half; word++) lows[count * half + word] = starts[i * width + half + word] as number
-      lowValues[count++] = values[i] as number
-    }
-    builder.push(starts, at, writeTree(lows, lowValues, count))
-    for (let word = 0; word < half; word++) bound[word] = starts[at + word] as number
-    if (add(bound, 0, half, 0)) builder.push(bound, 0, values[i - 1] as number)
-  }
-  return builder.finish()
-}
-
-/** The partition in twice as wide bounds, trees replaced by what they hold: the reverse of coarsen. */
-export function refine(partition: Partition, isTree: (value: number) => boolean, readTree: ReadTree): Partition {
-  const { width, length, starts, values } = partition
-  const builder = new PartitionBuilder((width * 2) as Width, length)
-  const bound = new Uint32Array(width * 2)
-  for (let i = 0; i < length; i++) {
-    for (let word = 0; word < width; word++) bound[word] = starts[i * width + word] as number
-    bound.fill(0, width)
-    const value = values[i] as number
-    if (!isTree(value)) {
-      builder.push(bound, 0, value)
-      continue
-    }
-    readTree(value, (lows, low, lowValue) => {
-      for (let word = 0; word < width; word++) bound[width + word] = lows[low + word] as number
-      builder.push(bound, 0, lowValue)
-    })
   }
   return builder.finish()
 }

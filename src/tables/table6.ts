@@ -13,18 +13,22 @@ import {
   VALUE_MASK,
   VALUE_TREE,
 } from '../abi/generated.ts'
+import { type Cells, extractCells, gather, insertCells, narrow, refine, sortCells, widen } from './cells.ts'
 import { bucketOf, hashOf, isReachable, type Multiplier, multiplierFrom, multiplierValue, place } from './hash.ts'
-import { bitmapWord, corrupt, HIGH, LINE_WORDS, LineWriter, LOW, makeLines } from './lines.ts'
 import {
-  type Cells,
-  coarsen,
-  extractCells,
-  insertCells,
-  type Partition,
-  PartitionBuilder,
-  refine,
-  sortCells,
-} from './partition.ts'
+  corrupt,
+  filterShift,
+  HIGH,
+  hasBit,
+  isFilter,
+  LINE_WORDS,
+  LineWriter,
+  LOW,
+  makeFilter,
+  makeLines,
+  setBit,
+} from './lines.ts'
+import { type Partition, PartitionBuilder } from './partition.ts'
 import { decodeRoot, encodeRoot } from './root.ts'
 import { DEEP_NODE, RUN_NODE, treeReader, treeWriter } from './trees.ts'
 
@@ -35,7 +39,6 @@ const SLOTS = (blockLineCodec.offsets.value - blockLineCodec.offsets.prefix) / 8
 
 /** Cells of the filter: at least this many for each prefix, so that a miss goes further once in eight at most. */
 const CELLS_A_BLOCK = 8
-const MIN_CELL_BITS = 12
 const MAX_CELL_BITS = 27
 
 /** The table's sections; lengths are whole lines, 0 where there is nothing. */
@@ -63,9 +66,10 @@ const NONE = new Uint32Array(0)
 /** Compiles a partition of the IPv6 space into classes. */
 export function compileTable6(partition: Partition): { shape: Shape6; sections: Sections6 } {
   const trees = new LineWriter()
-  const by64 = extractCells(coarsen(partition, treeWriter(DEEP_NODE, trees)), 0)
-  const by48 = extractCells(by64.rest, 16)
-  const by32 = extractCells(coarsen(by48.rest, treeWriter(RUN_NODE, trees)), 0)
+  const writeRun = treeWriter(RUN_NODE, trees)
+  const by64 = extractCells(narrow(gather(partition, 64, treeWriter(DEEP_NODE, trees))), 0)
+  const by48 = extractCells(gather(by64.rest, 16, writeRun), 16)
+  const by32 = extractCells(narrow(gather(by48.rest, 32, writeRun)), 0)
   const hasRanges = by32.rest.length > 1 || by32.rest.values[0] !== 0
   const root = hasRanges ? encodeRoot(by32.rest) : { shift: 16, root: NONE, ranges: NONE }
   const hash = encodeBlocks(joinBlocks(by64.cells, by48.cells, by32.cells))
@@ -100,7 +104,7 @@ function joinBlocks(by64: Cells, by48: Cells, by32: Cells): Blocks {
   for (let i = 0; i < by48.length; i++) {
     high[at] = (by48.keys[i * 2] as number) >>> 16
     low[at] = ((by48.keys[i * 2] as number) << 16) | ((by48.keys[i * 2 + 1] as number) >>> 16)
-    values[at++] = BLOCK_48 | (by48.values[i] as number)
+    values[at++] = (BLOCK_48 | (by48.values[i] as number)) >>> 0
   }
   for (let i = 0; i < by32.length; i++) {
     low[at] = by32.keys[i] as number
@@ -135,13 +139,9 @@ function encodeBlocks(blocks: Blocks): EncodedBlocks {
 }
 
 function encodeFilter({ length, high, low }: Blocks, multiplier: Multiplier): { shift: number; filter: Uint32Array } {
-  const bits = Math.ceil(Math.log2(length * CELLS_A_BLOCK))
-  const shift = 32 - Math.min(MAX_CELL_BITS, Math.max(MIN_CELL_BITS, bits))
-  const filter = new Uint32Array(2 ** (32 - shift) / 32)
-  for (let i = 0; i < length; i++) {
-    const cell = hashOf(high[i] as number, low[i] as number, multiplier) >>> shift
-    filter[bitmapWord(cell)] = (filter[bitmapWord(cell)] as number) | (1 << (cell & 31))
-  }
+  const shift = filterShift(length, CELLS_A_BLOCK, MAX_CELL_BITS)
+  const filter = makeFilter(shift)
+  for (let i = 0; i < length; i++) setBit(filter, hashOf(high[i] as number, low[i] as number, multiplier) >>> shift)
   return { shift, filter }
 }
 
@@ -160,9 +160,10 @@ export function decodeTable6(shape: Shape6, sections: Sections6): Partition {
     flags & TABLE_FLAG.RANGES
       ? decodeRoot({ shift: shape.root_shift, root: sections.root, ranges: sections.ranges })
       : nothing.finish()
-  const of64 = refine(insertCells(of32, by32, 0), isTree, treeReader(RUN_NODE, sections.trees, visited))
-  const with48 = insertCells(of64, by48, 16)
-  return refine(insertCells(with48, by64, 0), isTree, treeReader(DEEP_NODE, sections.trees, visited))
+  const readRun = treeReader(RUN_NODE, sections.trees, visited)
+  const with32 = refine(widen(insertCells(of32, by32, 0)), 32, isTree, readRun)
+  const with48 = refine(insertCells(with32, by48, 16), 16, isTree, readRun)
+  return refine(widen(insertCells(with48, by64, 0)), 64, isTree, treeReader(DEEP_NODE, sections.trees, visited))
 }
 
 const isTree = (value: number): boolean => (value & VALUE_TREE) !== 0
@@ -172,12 +173,10 @@ function decodeBlocks(shape: Shape6, { filter, blocks }: Sections6): { by64: Cel
   const lines = blocks.length / LINE_WORDS
   const multiplier = multiplierFrom(shape.multiplier)
   const hasBlocks = (flags & (TABLE_FLAG['32'] | TABLE_FLAG['48'] | TABLE_FLAG['64'])) !== 0
-  if (hasBlocks && (lines !== buckets + BLOCK_PROBES - 1 || shift > 31 || filter.length * 32 !== 2 ** (32 - shift))) {
+  if (hasBlocks && (lines !== buckets + BLOCK_PROBES - 1 || !isFilter(filter, shift))) {
     throw corrupt('the hash of prefixes has the wrong size')
   }
   const overflows = (line: number): boolean => blocks[line * LINE_WORDS + OVERFLOW] !== 0
-  const passes = (hash: number): boolean =>
-    (((filter[bitmapWord(hash >>> shift)] as number) >>> ((hash >>> shift) & 31)) & 1) !== 0
   const read = (tag: number, flag: number, maxHigh: number): Blocks => {
     const high = new Uint32Array(lines * SLOTS)
     const low = new Uint32Array(lines * SLOTS)
@@ -190,7 +189,8 @@ function decodeBlocks(shape: Shape6, { filter, blocks }: Sections6): { by64: Cel
         high[length] = blocks[line * LINE_WORDS + PREFIX + slot * 2 + HIGH] as number
         low[length] = blocks[line * LINE_WORDS + PREFIX + slot * 2 + LOW] as number
         const hash = hashOf(high[length] as number, low[length] as number, multiplier)
-        if (!isReachable(bucketOf(hash, buckets), line, BLOCK_PROBES, overflows) || !passes(hash)) continue
+        if (!isReachable(bucketOf(hash, buckets), line, BLOCK_PROBES, overflows) || !hasBit(filter, hash >>> shift))
+          continue
         if ((high[length] as number) > maxHigh) continue
         values[length++] = (value & (VALUE_TREE | VALUE_MASK)) >>> 0
       }
@@ -209,7 +209,6 @@ function cellsOf({ length, high, low, values }: Blocks, bits: 32 | 48 | 64): Cel
   if (bits === 32) return sortCells({ width: 1, length, keys: low.subarray(0, length), values })
   const keys = new Uint32Array(length * 2)
   for (let i = 0; i < length; i++) {
-    if (bits === 48 && isTree(values[i] as number)) throw corrupt('a tree where none can be')
     keys[i * 2] = bits === 64 ? (high[i] as number) : ((high[i] as number) << 16) | ((low[i] as number) >>> 16)
     keys[i * 2 + 1] = bits === 64 ? (low[i] as number) : (low[i] as number) << 16
   }

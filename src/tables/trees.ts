@@ -2,8 +2,8 @@
 
 import { deepLineCodec, runLineCodec, TREE_DEPTH, VALUE_MASK, VALUE_TREE } from '../abi/generated.ts'
 import { compareBounds } from '../model/ranges.ts'
+import type { ReadTree, Visit, WriteTree } from './cells.ts'
 import { corrupt, HIGH, LINE_WORDS, type LineWriter, LOW } from './lines.ts'
-import type { ReadTree, Visit, WriteTree } from './partition.ts'
 
 /** Where a kind of node keeps its entries. */
 export interface Node {

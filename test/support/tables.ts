@@ -131,20 +131,23 @@ export class ImageReader {
     return lineCodec.decode(this.#view, (first + (index >>> 3)) * LINE_SIZE).word[index & 7] as bigint
   }
 
+  #bit(first: number, cell: number): boolean {
+    return ((this.#word(first, cell >>> 6) >> BigInt(cell & 63)) & 1n) === 1n
+  }
+
   #lookup4(address: number): number {
     const { table4: table } = settingsCodec.decode(this.#view)
-    if (table.flags === 0) return 0
-    const cell = address >>> table.precheck_shift
-    const bits = Number((this.#word(table.precheck, cell >>> 5) >> BigInt((cell & 31) * 2)) & 3n)
+    const host = table.flags & TABLE_FLAG.HOSTS && this.#bit(table.host_filter, address >>> table.host_filter_shift)
     const hash = ((BigInt(address) * table.multiplier) & 0xffffffffffffffffn) >> 32n
     const bucket = Number((hash * BigInt(table.host_lines)) >> 32n)
-    for (let probe = 0; (bits & TABLE_FLAG.HOSTS) !== 0 && probe < HOST_PROBES; probe++) {
+    for (let probe = 0; host && probe < HOST_PROBES; probe++) {
       const line = hostLineCodec.decode(this.#view, (table.hosts + bucket + probe) * LINE_SIZE)
       const slot = line.address.findIndex((held, i) => held === address && line.class[i] !== 0)
       if (slot >= 0) return line.class[slot] as number
       if (line.overflow === 0) break
     }
-    return bits & TABLE_FLAG.RANGES ? this.#ranges(table.root, table.ranges, table.root_shift, address) : 0
+    const range = table.flags & TABLE_FLAG.RANGES && this.#bit(table.range_filter, address >>> table.range_filter_shift)
+    return range ? this.#ranges(table.root, table.ranges, table.root_shift, address) : 0
   }
 
   #ranges(root: number, ranges: number, shift: number, key: number): number {
@@ -167,23 +170,22 @@ export class ImageReader {
     const of64 = table.flags & TABLE_FLAG['64'] ? this.#block(high, BLOCK_64) : 0
     if (of64) return this.#tree(of64, low, (at) => deepLineCodec.decode(this.#view, at))
     const of48 = table.flags & TABLE_FLAG['48'] ? this.#block(high >> 16n, BLOCK_48) : 0
-    if (of48) return of48 & VALUE_MASK
+    if (of48) return this.#tree(of48, high & 0xffffn, (at) => this.#run(at))
     const of32 = table.flags & TABLE_FLAG['32'] ? this.#block(high >> 32n, BLOCK_32) : 0
-    if (of32) {
-      return this.#tree(of32, high & 0xffffffffn, (at) => {
-        const { entry } = runLineCodec.decode(this.#view, at)
-        return { start: entry.map((e) => e >> 32n), value: entry.map((e) => Number(e & 0xffffffffn)) }
-      })
-    }
+    if (of32) return this.#tree(of32, high & 0xffffffffn, (at) => this.#run(at))
     if (!(table.flags & TABLE_FLAG.RANGES)) return 0
     return this.#ranges(table.root, table.ranges, table.root_shift, Number(high >> 32n))
+  }
+
+  #run(at: number): { start: readonly bigint[]; value: readonly number[] } {
+    const { entry } = runLineCodec.decode(this.#view, at)
+    return { start: entry.map((e) => e >> 32n), value: entry.map((e) => Number(e & 0xffffffffn)) }
   }
 
   #block(key: bigint, tag: number): number {
     const table = table6Codec.decode(this.#view, LINE_SIZE)
     const hash = ((key * table.multiplier) & 0xffffffffffffffffn) >> 32n
-    const cell = Number(hash >> BigInt(table.filter_shift))
-    if (((this.#word(table.filter, cell >>> 6) >> BigInt(cell & 63)) & 1n) === 0n) return 0
+    if (!this.#bit(table.filter, Number(hash >> BigInt(table.filter_shift)))) return 0
     const bucket = Number((hash * BigInt(table.block_lines)) >> 32n)
     for (let probe = 0; probe < BLOCK_PROBES; probe++) {
       const line = blockLineCodec.decode(this.#view, (table.blocks + bucket + probe) * LINE_SIZE)
