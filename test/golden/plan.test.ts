@@ -25,7 +25,7 @@ interface Facts {
   readonly absent?: readonly string[]
   /** Live modes, where they are not the preferred ones of before.yaml. */
   readonly modes?: Readonly<Record<string, AttachMode>>
-  readonly drift?: Readonly<Record<ObjectKey, string>>
+  readonly drift?: Readonly<Record<string, string>>
   /** The build that is live. */
   readonly program?: Program
 }
