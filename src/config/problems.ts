@@ -4,7 +4,7 @@ import type { Location } from '../diagnostics.ts'
 import { nearest } from '../model/nearest.ts'
 import { parseRange } from '../model/text.ts'
 import type { Report } from './report.ts'
-import { oneOf, quote, show } from './show.ts'
+import { listed, quote, show } from './show.ts'
 import type { Source } from './source.ts'
 import { homeOf, SPECS, type Spec, templateOf } from './spec.ts'
 import { at, type Placed } from './tree.ts'
@@ -76,7 +76,9 @@ export function entrySource(context: Context, path: Path): void {
   const second = present[1]
   const where = second === undefined ? place(context, path) : keyPlace(context, [...path, second])
   const message =
-    second === undefined ? 'the entry names no addresses' : `the entry has ${present.join(' and ')}, and may have one`
+    second === undefined
+      ? 'the entry names no addresses'
+      : `the entry has ${listed(present, 'and')}, and may have only one of them`
   const hint = second === undefined ? 'add cidr, cidrs or file' : 'write one entry for each'
   context.report.error('E026', where, message, hint)
 }
@@ -129,9 +131,9 @@ export function badValue(context: Context, path: Path): void {
   const placed = at(context.root, path)
   const where = place(context, path)
   const { value } = placed
-  if (value === null) {
+  if (value === null || value === '') {
     const hint = spec.whenEmpty ?? `write ${spec.expected}, or remove the key`
-    context.report.error('E014', where, `${spec.what} has no value`, hint)
+    context.report.error('E014', where, `${spec.what} ${value === null ? 'has no value' : 'is empty'}`, hint)
     return
   }
   const [address] = Object.keys(typeof value === 'object' ? value : {}).map(unquotedAddress)
@@ -166,5 +168,5 @@ function hintFor({ words, kindCode, code, hint }: Spec, value: unknown, written:
       .split(',')
       .map((port) => port.trim())
       .join(', ')}]`
-  return hint ?? (words && `write ${oneOf(words)}`)
+  return hint ?? (words && `write ${listed(words, 'or')}`)
 }

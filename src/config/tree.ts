@@ -55,7 +55,7 @@ function placeAlias(node: Node & { readonly source: string }, walk: Walk): Place
   walk.aliased += target.size
   if (before <= MAX_ALIASED && walk.aliased > MAX_ALIASED) {
     const hint = 'write long lists into a list file, and name it where it is needed'
-    walk.report.error('E009', at, `aliases repeat more than ${MAX_ALIASED} values`, hint)
+    walk.report.error('E009', at, 'aliases repeat more than 10,000 values', hint)
   }
   return { ...target, from, to }
 }

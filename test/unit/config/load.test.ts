@@ -1,0 +1,229 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { cpSync, readdirSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { findConfig, loadConfig } from '../../../src/config/load.ts'
+import { XdpError } from '../../../src/diagnostics.ts'
+import type { Ranges } from '../../../src/model/address.ts'
+import type { List } from '../../../src/model/state.ts'
+import { scopeKey } from '../../../src/model/state.ts'
+import { formatRange, wordsOf } from '../../../src/model/text.ts'
+import { errorsOf, HEAD, loadText, writeFiles } from '../../support/config.ts'
+
+const ROOT = join(import.meta.dirname, '../../..')
+
+const texts = ({ family, length, start, end }: Ranges): string[] =>
+  Array.from({ length }, (_, index) => formatRange(family, start, end, index * wordsOf(family)))
+
+/** Scope → ranges, both families together. */
+const contentOf = (list: List | undefined): Record<string, string[]> =>
+  Object.fromEntries(
+    (list?.sets ?? []).map(({ scope, addresses: { v4, v6 } }) => [scopeKey(scope), [...texts(v4), ...texts(v6)]]),
+  )
+
+describe('defaults', () => {
+  test('a minimal file wants its interfaces in native mode, pass by default, and no lists', async () => {
+    const { desired, warnings } = await loadText('version: 1\ninterfaces:\n  eth0:\n  eth1: {}\n')
+    expect(warnings).toEqual([])
+    expect(desired.state.policy).toEqual({ default: 'pass' })
+    expect([...desired.state.interfaces.values()]).toEqual([
+      { interface: 'eth0', modes: ['native'] },
+      { interface: 'eth1', modes: ['native'] },
+    ])
+    expect(desired.options.get('eth0')).toMatchObject({
+      onConflict: 'fail',
+      missing: 'error',
+      at: { line: 3, column: 3 },
+    })
+    expect(desired.state.lists.size).toBe(0)
+    expect(desired.state.program).toBeUndefined()
+  })
+
+  test('options stand at the mode, or at the name where no mode is written', async () => {
+    const { desired } = await loadText(
+      'version: 1\ninterfaces:\n  eth0: { on_conflict: replace, missing: skip, mode: [generic, native] }\n',
+    )
+    expect(desired.state.interfaces.get('eth0')?.modes).toEqual(['generic', 'native'])
+    expect(desired.options.get('eth0')).toMatchObject({
+      onConflict: 'replace',
+      missing: 'skip',
+      at: { line: 3, column: 54, length: 17 },
+    })
+  })
+})
+
+describe('lists', () => {
+  test('entries without a name belong to the list of their kind; ranges are merged for each scope', async () => {
+    const { desired } = await loadText(`${HEAD}allowlist: [10.0.0.0/9, 10.128.0.0/9]
+blocklist:
+  - 192.0.2.1
+  - 192.0.2.0-192.0.2.255
+  - "2001:db8::/32"
+  - { cidr: 192.0.2.9, protocol: udp, source_port: [53, 50-52, 60, 40-55] }
+  - { cidr: 192.0.2.8, protocol: 17, source_port: ["40-55", 60] }
+  - { name: named, cidrs: [::1, 192.0.2.7], protocol: icmp, comment: x }
+`)
+    expect([...desired.state.lists.keys()]).toEqual(['allowlist', 'blocklist', 'named'])
+    expect(contentOf(desired.state.lists.get('allowlist'))).toEqual({ any: ['10.0.0.0/8'] })
+    expect(contentOf(desired.state.lists.get('blocklist'))).toEqual({
+      any: ['192.0.2.0/24', '2001:db8::/32'],
+      'udp sport 40-55,60': ['192.0.2.8/31'],
+    })
+    expect(contentOf(desired.state.lists.get('named'))).toEqual({ icmp: ['192.0.2.7', '::1'] })
+    expect(desired.state.lists.get('named')?.kind).toBe('blocklist')
+  })
+
+  test('all ports are not the same as any packet: fragments have none', async () => {
+    const { desired } = await loadText(
+      `${HEAD}blocklist: [{ cidr: 192.0.2.1, protocol: tcp, destination_port: 0-65535 }, { cidr: 192.0.2.1, protocol: tcp }]\n`,
+    )
+    expect(Object.keys(contentOf(desired.state.lists.get('blocklist')))).toEqual(['tcp', 'tcp dport 0-65535'])
+  })
+
+  test('a list file may have comments, blank lines, CRLF, a byte order mark and no newline at its end', async () => {
+    const file =
+      '\ufeff# a list\r\n192.0.2.1\r\n\r\n \t192.0.2.16/28 # rack\r\n192.0.2.5-192.0.2.6#x\n2001:db8::1\n198.51.100.1'
+    const { desired } = await loadText(`${HEAD}blocklist: [{ file: lists/a.txt }]\n`, { 'lists/a.txt': file })
+    expect(contentOf(desired.state.lists.get('blocklist'))).toEqual({
+      any: ['192.0.2.1', '192.0.2.5-192.0.2.6', '192.0.2.16/28', '198.51.100.1', '2001:db8::1'],
+    })
+    const { files, lists } = desired.provenance
+    expect(files).toEqual([desired.config.path, join(desired.config.path, '../lists/a.txt')])
+    const { v4, v6 } = lists.get('blocklist') ?? expect.unreachable()
+    expect([...v4.line]).toEqual([2, 5, 4, 7])
+    expect([...v4.file]).toEqual([1, 1, 1, 1])
+    expect([...v6.line]).toEqual([6])
+  })
+
+  test('entries are sorted by first, then last address, and name their line and set', async () => {
+    const { desired } = await loadText(`${HEAD}blocklist:
+  - { cidr: 192.0.2.1, protocol: udp }
+  - 192.0.2.0/24
+  - 10.0.0.0/8
+  - 192.0.2.0-192.0.2.9
+  - 10.0.0.0/8
+`)
+    const { v4 } = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
+    const rows = Array.from({ length: v4.length }, (_, at) => [
+      formatRange(4, v4.start, v4.end, at),
+      v4.line[at],
+      scopeKey((desired.state.lists.get('blocklist') as List).sets[v4.set[at] as number]?.scope as never),
+    ])
+    expect(rows).toEqual([
+      ['10.0.0.0/8', 6, 'any'],
+      ['10.0.0.0/8', 8, 'any'],
+      ['192.0.2.0-192.0.2.9', 7, 'any'],
+      ['192.0.2.0/24', 5, 'any'],
+      ['192.0.2.1', 4, 'udp'],
+    ])
+  })
+
+  test('an alias repeats a value, at its own place', async () => {
+    const { desired } = await loadText(`${HEAD}allowlist: &both [192.0.2.1]\nblocklist: *both\n`)
+    expect(contentOf(desired.state.lists.get('blocklist'))).toEqual({ any: ['192.0.2.1'] })
+  })
+
+  test('thousands of entries in random order come out sorted, with their lines', async () => {
+    const step = 2_654_435_761
+    const lines = Array.from({ length: 20_000 }, (_, index) => {
+      const word = Math.imul(index + 1, step) >>> 0
+      return `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`
+    })
+    const { desired } = await loadText(`${HEAD}blocklist: [{ file: a.txt }, { file: b.txt }]\n`, {
+      'a.txt': lines.join('\n'),
+      'b.txt': lines.map((line) => `::${line}\n`).join(''),
+    })
+    const { v4, v6 } = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
+    for (const [entries, width] of [
+      [v4, 1],
+      [v6, 4],
+    ] as const) {
+      const low = Array.from({ length: entries.length }, (_, at) => entries.start[(at + 1) * width - 1] as number)
+      expect(low).toEqual(low.toSorted((left, right) => left - right))
+      expect(low.every((word, at) => Math.imul(entries.line[at] as number, step) >>> 0 === word)).toBe(true)
+    }
+  })
+})
+
+test('the digest is the one of sha256sum, and changes with every list file', async () => {
+  const text = `${HEAD}blocklist: []\n`
+  const plain = await loadText(text)
+  expect(plain.desired.config.sha256).toBe(createHash('sha256').update(text).digest('hex'))
+  const withFile = `${HEAD}blocklist: [{ file: a }]\n`
+  const digests = await Promise.all(
+    ['192.0.2.1', '192.0.2.2'].map(async (a) => (await loadText(withFile, { a })).desired.config.sha256),
+  )
+  expect(new Set(digests).size).toBe(2)
+})
+
+describe('files', () => {
+  test('what is no regular file is refused without being opened, with exit status 66', async () => {
+    const directory = writeFiles({ 'a/b': '' })
+    execFileSync('mkfifo', [join(directory, 'fifo')])
+    for (const path of [directory, join(directory, 'fifo'), '/dev/zero', '/dev/null']) {
+      expect((await errorsOf(path)).map(({ code }) => code)).toEqual(['E002'])
+    }
+    for (const path of [join(directory, 'none'), join(directory, 'a/b/c')]) {
+      expect((await errorsOf(path)).map(({ code }) => code)).toEqual(['E001'])
+    }
+    await expect(loadConfig(directory)).rejects.toMatchObject({ exit: 66 })
+  })
+
+  test('a config above 4 MiB and a list file above 1 GiB are refused before they are read', async () => {
+    const directory = writeFiles({ 'xdp.yaml': `${HEAD}blocklist: [{ file: huge }]\n`, huge: '', 'big.yaml': '' })
+    truncateSync(join(directory, 'huge'), 1024 ** 3 + 1)
+    truncateSync(join(directory, 'big.yaml'), 100 * 1024 ** 2)
+    expect(await errorsOf(join(directory, 'xdp.yaml'))).toMatchObject([{ code: 'E003', at: { line: 3, column: 21 } }])
+    expect(await errorsOf(join(directory, 'big.yaml'))).toMatchObject([{ code: 'E003' }])
+  })
+
+  test('a list that is named often is read once', async () => {
+    const entries = '  - { file: a, protocol: tcp }\n  - { file: a, protocol: udp }\n'
+    const { desired } = await loadText(`${HEAD}blocklist:\n${entries}`, { a: '192.0.2.1\n' })
+    expect(desired.provenance.files).toHaveLength(2)
+  })
+})
+
+test('a file that nests without end is an error, not a crash', async () => {
+  for (const depth of [40, 20_000]) {
+    const [first] = await errorsOf(join(writeFiles({ x: `a: ${'['.repeat(depth)}${']'.repeat(depth)}\n` }), 'x'))
+    expect(first?.code).toBe('E005')
+  }
+})
+
+test('findConfig takes what it is given, and names both places where it looks otherwise', () => {
+  expect(findConfig('anything')).toBe('anything')
+  try {
+    expect(['xdp.yaml', '/etc/xdp/xdp.yaml']).toContain(findConfig())
+  } catch (error) {
+    expect(error).toBeInstanceOf(XdpError)
+    expect((error as XdpError).message).toContain('./xdp.yaml nor /etc/xdp/xdp.yaml')
+    expect((error as XdpError).exit).toBe(66)
+  }
+})
+
+describe('examples', () => {
+  const directory = join(ROOT, 'examples')
+  test.each(readdirSync(directory).filter((name) => name.endsWith('.yaml')))(
+    '%s is valid, without warnings',
+    async (name) => {
+      expect((await loadConfig(join(directory, name))).warnings).toEqual([])
+    },
+  )
+
+  test('so is the tour of every key', async () => {
+    const place = writeFiles({})
+    cpSync(directory, place, { recursive: true })
+    cpSync(join(ROOT, 'xdp.yaml.example'), join(place, 'tour.yaml'))
+    expect((await loadConfig(join(place, 'tour.yaml'))).warnings).toEqual([])
+  })
+})
+
+test('warnings have a place', async () => {
+  const { warnings } = await loadText(`${HEAD}allowlist: ["::/0"]\nblocklist: [0.0.0.0/1, 128.0.0.0/1]\n`)
+  expect(warnings).toMatchObject([
+    { code: 'W001', severity: 'warning', at: { line: 3 } },
+    { code: 'W002', severity: 'warning', at: { line: 4 } },
+  ])
+})
