@@ -1,0 +1,266 @@
+// No input makes the config room fail other than with an XdpError, and nothing but the meaning of a file matters.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { stringify } from 'yaml'
+import { loadConfig } from '../../src/config/load.ts'
+import { type Diagnostic, XdpError } from '../../src/diagnostics.ts'
+import type { Desired } from '../../src/model/desired.ts'
+import { scopeKey } from '../../src/model/state.ts'
+import { formatRange, wordsOf } from '../../src/model/text.ts'
+import { renderDiagnostics, renderErrorJson } from '../../src/render/diagnostic.ts'
+import { writeFiles } from '../support/config.ts'
+
+const EXAMPLES = join(import.meta.dirname, '../../examples')
+const LIST = readFileSync(join(EXAMPLES, 'lists/scanners.txt'))
+
+async function load(path: string): Promise<Desired | XdpError> {
+  try {
+    return (await loadConfig(path)).desired
+  } catch (error) {
+    if (error instanceof XdpError) return error
+    throw error
+  }
+}
+
+function expectPlace({ at }: Diagnostic): void {
+  if (at === undefined) return
+  expect(at.line).toBeGreaterThanOrEqual(1)
+  expect(at.column).toBeGreaterThanOrEqual(1)
+  expect(at.length).toBeGreaterThanOrEqual(1)
+  if (at.text !== undefined) expect(at.column).toBeLessThanOrEqual(at.text.length + 1)
+}
+
+/** Loads bytes as a config beside a list file, and holds what comes out to what every result must be. */
+async function loadBytes(directory: string, bytes: Uint8Array): Promise<void> {
+  const path = join(directory, 'xdp.yaml')
+  writeFileSync(path, bytes)
+  const result = await load(path)
+  if (!(result instanceof XdpError)) return
+  expect(result.diagnostics.length).toBeGreaterThan(0)
+  expect(result.diagnostics.length).toBeLessThanOrEqual(20)
+  for (const diagnostic of result.diagnostics) expectPlace(diagnostic)
+  const text = renderDiagnostics(result.diagnostics, { color: false, omitted: result.omitted })
+  expect(text).not.toMatch(/[^\P{Cc}\n]/u)
+  expect(text).not.toMatch(/undefined|\[object/)
+  JSON.parse(renderErrorJson(result.diagnostics, result.omitted))
+}
+
+const files = (): string => writeFiles({ 'lists/scanners.txt': LIST, 'lists/open-resolvers.txt': LIST })
+
+test('random bytes are a config or an error', async () => {
+  const directory = files()
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), (bytes) => loadBytes(directory, bytes)),
+    { numRuns: 200 },
+  )
+})
+
+test('examples with random edits are a config or an error', async () => {
+  const directory = files()
+  const sources = readdirSync(EXAMPLES)
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => readFileSync(join(EXAMPLES, name), 'utf8').replaceAll(/^#.*\n/gm, ''))
+  const pieces = [
+    ':',
+    '- ',
+    '\n',
+    ' ',
+    '\t',
+    '[',
+    ']',
+    '{',
+    '}',
+    '"',
+    "'",
+    '#',
+    '&a ',
+    '*a',
+    '!',
+    '|',
+    '>',
+    '%',
+    '---\n',
+  ]
+  const words = [
+    '::',
+    '2001:db8::',
+    '0',
+    '-1',
+    '65536',
+    '1e3',
+    'null',
+    '~',
+    'true',
+    'cidr',
+    'file',
+    'name',
+    '__proto__',
+    '🦀',
+  ]
+  const edit = fc.record({
+    at: fc.double({ min: 0, max: 1, noNaN: true }),
+    remove: fc.nat({ max: 12 }),
+    insert: fc.oneof(fc.constantFrom(...pieces, ...words), fc.string({ maxLength: 4 })),
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...sources), fc.array(edit, { minLength: 1, maxLength: 6 }), (source, edits) => {
+      let text = source
+      for (const { at, remove, insert } of edits) {
+        const from = Math.floor(at * text.length)
+        text = text.slice(0, from) + insert + text.slice(from + remove)
+      }
+      return loadBytes(directory, Buffer.from(text))
+    }),
+    { numRuns: 400 },
+  )
+})
+
+test('random lines of a list file are entries or errors', async () => {
+  const directory = writeFiles({ 'xdp.yaml': 'version: 1\ninterfaces: { eth0: {} }\nblocklist: [{ file: list }]\n' })
+  const byte = fc.oneof(
+    { weight: 8, arbitrary: fc.constantFrom(...Buffer.from('0123456789abf.:/-# \t\r\n')) },
+    { weight: 1, arbitrary: fc.nat(255) },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(byte, { maxLength: 120 }), async (bytes) => {
+      writeFileSync(join(directory, 'list'), Uint8Array.from(bytes))
+      const result = await load(join(directory, 'xdp.yaml'))
+      if (result instanceof XdpError) for (const diagnostic of result.diagnostics) expectPlace(diagnostic)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+/** Everything a desired state says, apart from places. */
+function meaning({ state, options }: Desired): unknown {
+  const lists = [...state.lists].map(([name, { kind, sets }]) => [
+    name,
+    kind,
+    sets.map(({ scope, addresses }) => [scopeKey(scope), addresses]),
+  ])
+  const wishes = [...options].map(([name, { onConflict, missing }]) => [name, onConflict, missing])
+  return { lists, wishes, policy: state.policy, interfaces: [...state.interfaces] }
+}
+
+const word = fc.nat({ max: 0xffffffff })
+const bounds = fc.oneof(
+  fc.tuple(word, word).map(([left, right]) => {
+    const [start, end] = [Uint32Array.of(Math.min(left, right)), Uint32Array.of(Math.max(left, right))]
+    return formatRange(4, start, end)
+  }),
+  fc.tuple(word, word).map(([high, low]) => {
+    const start = Uint32Array.of(0x20010db8, high, 0, 0)
+    return formatRange(6, start, Uint32Array.of(0x20010db8, high, low, 0xffffffff))
+  }),
+)
+const port = fc.oneof(
+  fc.nat({ max: 99 }),
+  fc.tuple(fc.nat({ max: 99 }), fc.nat({ max: 99 })).map(([a, b]) => `${Math.min(a, b)}-${Math.max(a, b)}`),
+)
+const scope = fc.oneof(
+  fc.constant({}),
+  fc.record({ protocol: fc.constantFrom('icmp', 47) }),
+  fc.record(
+    {
+      protocol: fc.constantFrom('tcp', 'udp', 6, 17),
+      source_port: port,
+      destination_port: fc.array(port, { minLength: 1, maxLength: 4 }),
+    },
+    { requiredKeys: ['protocol'] },
+  ),
+)
+const entry = fc.oneof(
+  bounds,
+  fc.tuple(scope, fc.array(bounds, { minLength: 1, maxLength: 4 })).map(([base, cidrs]) => ({ ...base, cidrs })),
+)
+const config = fc.record(
+  {
+    version: fc.constant(1),
+    interfaces: fc.dictionary(
+      fc.stringMatching(/^[a-z]{1,5}[0-9]$/),
+      fc.record(
+        { mode: fc.constantFrom('native', ['generic', 'native']), missing: fc.constantFrom('skip', 'error') },
+        { requiredKeys: [] },
+      ),
+      { minKeys: 1, maxKeys: 4 },
+    ),
+    policy: fc.record({ default: fc.constantFrom('pass', 'drop') }),
+    allowlist: fc.array(entry, { maxLength: 6 }),
+    blocklist: fc.array(entry, { maxLength: 10 }),
+  },
+  { requiredKeys: ['version', 'interfaces'] },
+)
+
+/** The same value with the keys of every mapping and the elements of every list in another order. */
+function shuffled(value: unknown, random: () => number): unknown {
+  const order = <T>(items: readonly T[]): T[] =>
+    items
+      .map((item) => ({ item, rank: random() }))
+      .sort((left, right) => left.rank - right.rank)
+      .map(({ item }) => item)
+  if (Array.isArray(value)) {
+    const items = value.map((item) => shuffled(item, random))
+    // The order of modes is the order of preference, the only one that means something.
+    return value.every((item) => item === 'generic' || item === 'native') ? items : order(items)
+  }
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(order(Object.entries(value)).map(([key, item]) => [key, shuffled(item, random)]))
+}
+
+test('the order of keys and entries, and how a file is written, mean nothing', async () => {
+  const directory = writeFiles({})
+  const read = async (text: string): Promise<unknown> => {
+    writeFileSync(join(directory, 'xdp.yaml'), text)
+    const result = await load(join(directory, 'xdp.yaml'))
+    if (result instanceof XdpError) throw result
+    return meaning(result)
+  }
+  await fc.assert(
+    fc.asyncProperty(config, fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })), async (written, ranks) => {
+      const random = (): number => ranks.next().value ?? 0
+      const expected = await read(stringify(written))
+      expect(await read(stringify(shuffled(written, random)))).toEqual(expected)
+      expect(await read(JSON.stringify(shuffled(written, random)))).toEqual(expected)
+      expect(await read(stringify(written).replaceAll('\n', '\r\n'))).toEqual(expected)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('what a state says, written as a file, is that state', async () => {
+  const directory = writeFiles({})
+  const path = join(directory, 'xdp.yaml')
+  const read = async (text: string): Promise<Desired> => {
+    writeFileSync(path, text)
+    const result = await load(path)
+    if (result instanceof XdpError) throw result
+    return result
+  }
+  const ranges = (family: 4 | 6, length: number, start: Uint32Array, end: Uint32Array): string[] =>
+    Array.from({ length }, (_, at) => formatRange(family, start, end, at * wordsOf(family)))
+  await fc.assert(
+    fc.asyncProperty(config, async (written) => {
+      const first = await read(stringify(written))
+      const entries = (kind: string): unknown[] =>
+        [...first.state.lists.values()]
+          .filter((list) => list.kind === kind)
+          .flatMap(({ sets }) =>
+            sets.map(({ scope: { protocol, sourcePorts, destinationPorts }, addresses: { v4, v6 } }) => ({
+              cidrs: [...ranges(4, v4.length, v4.start, v4.end), ...ranges(6, v6.length, v6.start, v6.end)],
+              ...(protocol === 'any' ? {} : { protocol }),
+              ...(sourcePorts.length > 0 && { source_port: sourcePorts.map((at) => `${at.first}-${at.last}`) }),
+              ...(destinationPorts.length > 0 && {
+                destination_port: destinationPorts.map((at) => `${at.first}-${at.last}`),
+              }),
+            })),
+          )
+      const again = await read(
+        stringify({ ...written, allowlist: entries('allowlist'), blocklist: entries('blocklist') }),
+      )
+      expect(meaning(again)).toEqual(meaning(first))
+    }),
+    { numRuns: 60 },
+  )
+})
