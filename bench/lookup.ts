@@ -2,8 +2,8 @@
 //
 // Every figure is the median over rounds. A round runs, one right after the other and each in one test run of its
 // program, 16,384 dependent lookups of random listed (hit) or unlisted (miss) addresses in either structure, and the
-// same loop without a lookup, whose cost is subtracted. Compare ratios: nanoseconds depend on the machine and on
-// whoever else uses it.
+// same loop without a lookup, whose cost is subtracted. Each timed run comes after two of the same kind that are not
+// timed. Compare ratios: nanoseconds depend on the machine and on whoever else uses it.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'

@@ -37,8 +37,8 @@ const VALUE = blockLineCodec.offsets.value / 4
 const OVERFLOW = blockLineCodec.offsets.overflow / 4
 const SLOTS = (blockLineCodec.offsets.value - blockLineCodec.offsets.prefix) / 8
 
-/** Cells of the filter: at least this many for each prefix, so that a miss goes further once in eight at most. */
-const CELLS_A_BLOCK = 8
+/** Cells of the filter: at least this many for each prefix, because a miss asks up to three times. */
+const CELLS_A_BLOCK = 16
 const MAX_CELL_BITS = 27
 
 /** The table's sections; lengths are whole lines, 0 where there is nothing. */
