@@ -66,6 +66,7 @@ export const CODES = {
   E111: { name: 'live-state-mixed', exit: EXIT.mixed },
   E112: { name: 'interrupted', exit: EXIT.failed },
   E113: { name: 'tables-damaged', exit: EXIT.failed },
+  E114: { name: 'not-attached', exit: EXIT.failed },
   E200: { name: 'foreign-program', exit: EXIT.refused },
   E201: { name: 'wrong-namespace', exit: EXIT.refused },
   E202: { name: 'too-many-classes', exit: EXIT.badConfig },
