@@ -25,6 +25,7 @@ export const NEEDS = [
   tool('ethtool', 'ethtool'),
   tool('ping', 'iputils-ping'),
   tool('nsenter', 'util-linux'),
+  tool('sysctl', 'procps'),
 ]
 
 /** For booting another kernel. */

@@ -3,6 +3,9 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import { root } from './paths.mjs'
 
+/** Vitest skips the tests behind a hook that failed, without a note. */
+const whyNot = (module) => (module.state() === 'failed' ? 'not run, as its file failed' : 'no reason given')
+
 export default class SummaryReporter {
   onTestRunEnd(modules, unhandledErrors) {
     const summary = { passed: 0, failed: unhandledErrors.length, failures: [], skipped: [] }
@@ -14,7 +17,7 @@ export default class SummaryReporter {
         const { state, note } = test.result()
         if (state === 'passed') summary.passed++
         else if (state === 'failed') failedHere += summary.failures.push(`${file}: ${test.fullName}`) && 1
-        else summary.skipped.push(`${file}: ${test.fullName}: ${note ?? 'no reason given'}`)
+        else summary.skipped.push(`${file}: ${test.fullName}: ${note ?? whyNot(module)}`)
       }
       // A file that cannot be imported or whose hooks fail has no failed test of its own.
       if (failedHere === 0 && module.state() === 'failed') failedHere = summary.failures.push(`${file}: the file`) && 1
