@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Lab, ourObjects } from '../support/hosts.ts'
+import { Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 const POLICY = `version: 1
 interfaces:
@@ -25,7 +25,6 @@ const kernelObjects = (): Loaded[][] =>
 
 describe.each(['native', 'generic'])('in %s mode', (mode) => {
   let lab: Lab
-  const before = ourObjects()
 
   beforeAll(() => {
     lab = new Lab()
@@ -38,7 +37,7 @@ describe.each(['native', 'generic'])('in %s mode', (mode) => {
     expect(stdout).toContain('+ interface eth0')
     expect(stdout).toContain('Plan: 5 to create, 0 to update, 0 to delete.')
     expect(exitCode).toBe(2)
-    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual(before)
+    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.2' })).toBe(2)
   })
 
@@ -98,7 +97,7 @@ describe.each(['native', 'generic'])('in %s mode', (mode) => {
 
   test('destroy leaves nothing of ours and lets everything pass', async () => {
     await lab.ok('destroy', '--auto-approve')
-    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual(before)
+    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.3' })).toBe(2)
     expect(JSON.parse(await lab.ok('status', '--json')).interfaces).toEqual([])
   })

@@ -3,7 +3,7 @@
 import { cpSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ETH0, ETH1, Lab, ourObjects } from '../support/hosts.ts'
+import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url))
 const files = readdirSync(EXAMPLES).filter((name) => name.endsWith('.yaml'))
@@ -30,7 +30,7 @@ test.each([...files, 'tour.yaml'])('%s is applied, settles, and is removed', { t
   expect(result.probes.run).toBeGreaterThan(0)
   expect(await lab.ok('plan', '-f', file, '--detailed-exitcode')).toContain('No changes.')
   await lab.ok('destroy', '--auto-approve')
-  await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
+  await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
 })
 
 test('DNS amplification: UDP from port 53 of a listed source is dropped, its other packets pass', async () => {

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { buildObject } from '../support/objects.ts'
-import { ETH0, ETH1, Lab, ourObjects } from '../support/hosts.ts'
+import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 let lab: Lab
 
@@ -71,7 +71,7 @@ test('an interface that is not there is an error that names those that are; with
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
   expect(exitCode).toBe(69)
   expect(stderr).toContain('xdp.yaml:4:3: error[E103 interface-missing]')
-  await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
+  await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
   lab.write('xdp.yaml', config('  eth0: {}\n  eth7: { missing: skip }'))
   await lab.ok('apply', '--auto-approve')
   expect(attachedOn('eth0')).toHaveLength(1)
@@ -116,7 +116,7 @@ describe('a foreign program', () => {
     expect(stderr).toContain('foreign_pass')
     expect(stderr).toContain('on_conflict: replace')
     expect(attachedOn('eth0')).toMatchObject([{ id }])
-    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
+    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
   })
 
   test.each(['xdpdrv', 'xdpgeneric'] as const)('attached by %s gives way to on_conflict: replace', async (type) => {
@@ -140,7 +140,7 @@ describe('a mode', () => {
     expect(stderr).toContain('Underlying driver does not support XDP in native mode')
     expect(stderr).toContain('mode: [native, generic]')
     expect(attachedOn('eth0')).toEqual([])
-    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
+    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
   })
 
   test('of a list is tried in order, and plan and status show the effective one', async () => {

@@ -5,7 +5,7 @@ import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { ETH0, ETH1, Lab, ourObjects } from '../support/hosts.ts'
+import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 let lab: Lab
 
@@ -22,8 +22,9 @@ async function settled(): Promise<void> {
   const status = JSON.parse(await lab.ok('status', '--json'))
   expect(status).toMatchObject({ drift: false, leftovers: [] })
   expect(new Set(status.interfaces.map(({ program_id }: { program_id: number }) => program_id)).size).toBe(1)
-  await expect.poll(() => ourObjects().programs, { timeout: 10_000 }).toHaveLength(4)
-  await expect.poll(() => ourObjects().maps, { timeout: 10_000 }).toHaveLength(5)
+  const generation = (pin: string): string | undefined => /gen-\d+/.exec(pin)?.[0]
+  expect(new Set(lab.pins().map(generation))).toEqual(new Set([undefined, `gen-${status.generation}`]))
+  expect(lab.pins()).toHaveLength(9)
 }
 
 test('killed at any moment, it leaves the data plane working and the next apply converges', { timeout: 180_000 }, async () => {
@@ -36,10 +37,11 @@ test('killed at any moment, it leaves the data plane working and the next apply 
     const [blocked, passing] = round % 2 === 0 ? ['192.0.2.3', '192.0.2.2'] : ['192.0.2.2', '192.0.2.3']
     lab.write('xdp.yaml', config(blocked))
     const child = lab.start('apply', '--auto-approve')
+    const closed = once(child, 'close')
     // The moment of the kill is the subject of this test; the delays sweep over the whole run.
     await sleep((duration * (round + 1)) / rounds)
     child.kill('SIGKILL')
-    await once(child, 'close')
+    await closed
     const answers = [await lab.ping('192.0.2.1', { source: blocked, count: 1 }), await lab.ping('192.0.2.1', { source: passing, count: 1 })]
     expect(answers.toSorted(), `one of the two policies is in force after round ${round}`).toEqual([0, 1])
     await lab.ok('apply', '--auto-approve')
@@ -53,13 +55,14 @@ test('a first apply that is killed leaves nothing that the next one or destroy c
   lab.write('xdp.yaml', config('192.0.2.2'))
   for (const delay of [150, 200, 250, 300, 400]) {
     const child = lab.start('apply', '--auto-approve')
+    const closed = once(child, 'close')
     await sleep(delay)
     child.kill('SIGKILL')
-    await once(child, 'close')
+    await closed
     await lab.ok('apply', '--auto-approve')
     await settled()
     await lab.ok('destroy', '--auto-approve')
-    await expect.poll(ourObjects, { timeout: 10_000 }).toEqual({ programs: [], maps: [] })
+    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
   }
 })
 
@@ -88,7 +91,7 @@ if [ "$*" = "-j batch file -" ]; then
       printf '%s\\n' "$lines" | sed '/dev ${device} overwrite/,$d' | /usr/sbin/bpftool -j batch file - >/dev/null
       echo '[{"command":["net","attach"],"output":{"error":"interface xdpdrv attach failed: Device or resource busy"}}]'
       exit 240;;
-    *) printf '%s\\n' "$lines" | exec /usr/sbin/bpftool -j batch file -;;
+    *) printf '%s\\n' "$lines" | /usr/sbin/bpftool -j batch file -; exit $?;;
   esac
 fi
 exec /usr/sbin/bpftool "$@"
@@ -107,7 +110,7 @@ test('a switch that fails half-way is undone: every interface has its old policy
   process.env['PATH'] = `${stumblingBpftool('eth1')}:${path}`
   try {
     const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
-    expect(exitCode).toBe(1)
+    expect(exitCode, stderr).toBe(1)
     expect(stderr).toContain('Device or resource busy')
   } finally {
     process.env['PATH'] = path

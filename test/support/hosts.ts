@@ -2,9 +2,9 @@
 // it is made by a test and removed by it, whatever happened in between.
 
 import { execFile, execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -51,6 +51,7 @@ export class Lab {
   readonly bpffs: string
   /** The command line under test; a test of updates points it at another build. */
   cli = CLI
+  readonly #before = ourObjects()
   #closed = false
 
   constructor(wires: readonly Wire[] = [ETH0]) {
@@ -159,6 +160,25 @@ export class Lab {
     return Number(/(\d+) received/.exec(stdout)?.[1] ?? '-1')
   }
 
+  /** Ids of the programs and maps of ours that came into being since this laboratory did. */
+  objects(): Objects {
+    const now = ourObjects()
+    return {
+      programs: now.programs.filter((id) => !this.#before.programs.includes(id)),
+      maps: now.maps.filter((id) => !this.#before.maps.includes(id)),
+    }
+  }
+
+  /** Everything pinned in the laboratory's bpffs, as sorted paths relative to our directory. */
+  pins(): string[] {
+    const ours = join(this.bpffs, 'xdp-as-code')
+    if (!existsSync(ours)) return []
+    return readdirSync(ours, { recursive: true, withFileTypes: true })
+      .filter((entry) => !entry.isDirectory())
+      .map((entry) => relative(ours, join(entry.parentPath, entry.name)))
+      .sort()
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true
@@ -191,8 +211,15 @@ function attempt(file: string, ...args: readonly string[]): void {
   }
 }
 
-/** Ids of every BPF program and map of the machine that belongs to us, by name. */
-export function ourObjects(): { programs: number[]; maps: number[] } {
+export interface Objects {
+  readonly programs: readonly number[]
+  readonly maps: readonly number[]
+}
+
+export const NO_OBJECTS: Objects = { programs: [], maps: [] }
+
+/** Ids of every BPF program and map of the machine that has one of our names. */
+function ourObjects(): Objects {
   const names = ['xdp_filter', 'explain', 'table_write', 'table_read', 'policy', 'verdict_stats', 'list_stats', 'interface_index', 'attachments']
   const ids = (kind: string): number[] =>
     (JSON.parse(sh('bpftool', '-j', kind, 'show')) as { id: number; name?: string }[])
