@@ -17,7 +17,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("xdp.frags")
 int xdp_filter(struct xdp_md *ctx)
 {
-	const struct account account = open_account(ctx);
+	struct account account = open_account(ctx);
 	const struct decision decision = filter(ctx, &account);
 
 	return finish(&account, decision.reason);
@@ -27,7 +27,7 @@ int xdp_filter(struct xdp_md *ctx)
 SEC("xdp.frags")
 int explain(struct xdp_md *ctx)
 {
-	const struct account account = { .bytes = bpf_xdp_get_buff_len(ctx) };
+	struct account account = { .bytes = linear_size(ctx) };
 	const struct decision decision = filter(ctx, &account);
 	const int verdict = verdict_of(decision.reason);
 	struct explanation *explanation = (void *)(long)ctx->data;

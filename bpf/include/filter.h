@@ -26,15 +26,16 @@
 #define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
 #define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
 
-/* What the rules of a class look at. */
+/* What the rules of a class look at, and where they are. */
 struct subject {
 	struct account account;
-	__u16 class;		/* of the source address */
+	__u32 first_rule;
+	__u16 rules;
 	__u16 protocol;		/* IP protocol number or PROTOCOL_UNKNOWN */
-	__u8 ipv6;
-	__u8 has_ports;
 	__u16 source_port;
 	__u16 destination_port;
+	__u8 ipv6;
+	__u8 has_ports;
 	__u16 pad;
 };
 
@@ -44,7 +45,7 @@ struct decision {
 	__u16 list;		/* slot of the first list that decided, or NO_LIST */
 	__u16 scope;		/* of that rule, or NO_SCOPE */
 	__u16 counted;		/* last list counted, or NO_LIST */
-	__u16 pad;
+	__u16 broken;		/* 1: a rule was not where the class says */
 };
 
 /* A walk along the rules of a class. */
@@ -52,8 +53,6 @@ struct walk {
 	const struct settings *settings;
 	const struct subject *subject;
 	struct decision *decision;
-	__u32 first_rule;
-	__u32 broken;		/* 1: a rule was not where the class says */
 };
 
 static __always_inline const void *lookup_line(__u32 line)
@@ -62,13 +61,12 @@ static __always_inline const void *lookup_line(__u32 line)
 }
 
 /* Why a packet that could not be parsed to the end is passed. */
-static __always_inline __u32 unparsed(const struct xdp_md *ctx, const struct account *account, enum parsed parsed)
+static __always_inline __u32 unparsed(struct xdp_md *ctx, struct account *account, enum parsed parsed)
 {
-	__u32 linear = ctx->data_end - ctx->data;
-
+	add_fragments(ctx, account);
 	if (parsed == PARSED_TOO_DEEP)
 		return REASON_UNSUPPORTED;
-	return parsed == PARSED_SHORT && account->bytes > linear ? REASON_NONLINEAR : REASON_MALFORMED;
+	return parsed == PARSED_SHORT && account->bytes > linear_size(ctx) ? REASON_NONLINEAR : REASON_MALFORMED;
 }
 
 static __always_inline int within(__u16 port, __u16 first, __u16 last)
@@ -88,23 +86,23 @@ static __always_inline int matches(const struct rule *rule, const struct subject
 	       within(subject->destination_port, rule->destination_first, rule->destination_last);
 }
 
-/* Takes rule `index` of the class into account. Returns 1 where the rules after it cannot change anything. */
-static __always_inline long judge_rule(__u32 index, struct walk *walk)
+/* Takes one rule of the class into account. Returns 1 where the rules after it cannot change anything. */
+static __always_inline long judge_rule(const struct settings *settings, const struct subject *subject, __u32 index,
+				       struct decision *decision)
 {
-	struct decision *decision = walk->decision;
-	__u32 number = walk->first_rule + index;
-	const struct rule *rule = lookup_line(walk->settings->rules + number / RULES_PER_LINE);
+	__u32 number = subject->first_rule + index;
+	const struct rule *rule = lookup_line(settings->rules + number / RULES_PER_LINE);
 	__u32 reason;
 
 	if (!rule) {
-		walk->broken = 1;
+		decision->broken = 1;
 		return 1;
 	}
 	rule += number % RULES_PER_LINE;
 	reason = rule->flags & RULE_ALLOW ? REASON_ALLOWLIST : REASON_BLOCKLIST;
 	if (decision->list != NO_LIST && decision->reason != reason)
 		return 1;
-	if (decision->counted == rule->list || !matches(rule, walk->subject))
+	if (decision->counted == rule->list || !matches(rule, subject))
 		return 0;
 	if (decision->list == NO_LIST) {
 		decision->reason = reason;
@@ -112,41 +110,61 @@ static __always_inline long judge_rule(__u32 index, struct walk *walk)
 		decision->scope = rule->scope;
 	}
 	decision->counted = rule->list;
-	count_list(&walk->subject->account, rule->list);
+	count_list(&subject->account, rule->list);
 	return 0;
 }
 
 static long judge_further_rule(__u32 index, struct walk *walk)
 {
-	return judge_rule(index + 1, walk);
+	return judge_rule(walk->settings, walk->subject, index + 1, walk->decision);
 }
 
 /*
- * Walks the rules of a class. Allow rules come first, so the first match decides the kind; the walk goes on to count
- * every further list of that kind that matches. A list's rules lie side by side, so remembering the last one counted
- * counts each once. Most classes have one rule, which is spared the loop. Returns 0 if no rule matches; where a table
- * is not as promised and nothing matched before, the decision stays REASON_INTERNAL.
+ * Walks the rules of a class behind the first.
  *
  * A global function, because the verifier checks those once and alone; inlined, it would be walked again for every way
  * in which a packet can be parsed. The loop is bpf_loop for the same reason: a turn is checked once.
  */
-__noinline int judge_class(const struct settings *settings, const struct subject *subject, struct decision *decision)
+__noinline int judge_further_rules(const struct settings *settings, const struct subject *subject,
+				   struct decision *decision)
 {
 	struct walk walk = { .settings = settings, .subject = subject, .decision = decision };
-	const struct class *class;
 
 	if (!settings || !subject || !decision)
 		return 0;
-	class = lookup_line(settings->classes + subject->class / CLASSES_PER_LINE);
+	bpf_loop(subject->rules - 1, judge_further_rule, &walk, 0);
+	return 0;
+}
+
+/*
+ * Judges a packet by the rules of its class. Allow rules come first, so the first match decides the kind; the walk goes
+ * on to count every further list of that kind that matches. A list's rules lie side by side, so remembering the last
+ * one counted counts each once. Most classes have one rule, which is spared the calls. Returns 0 if no rule matches;
+ * where a table is not as promised and nothing matched before, the decision stays REASON_INTERNAL.
+ */
+static __always_inline int judge_class(const struct settings *settings, const struct packet *packet,
+				       const struct account *account, struct decision *decision)
+{
+	const struct class *class = lookup_line(settings->classes + decision->class / CLASSES_PER_LINE);
+	struct subject subject = {
+		.account = *account,
+		.protocol = packet->protocol,
+		.source_port = source_port(packet),
+		.destination_port = destination_port(packet),
+		.ipv6 = is_ipv6(packet),
+		.has_ports = packet->transport == TRANSPORT_PORTS,
+	};
+
 	if (!class)
 		return 1;
-	class += subject->class % CLASSES_PER_LINE;
+	class += decision->class % CLASSES_PER_LINE;
 	if (class->rules > CLASS_RULES)
 		return 1;
-	walk.first_rule = class->first_rule;
-	if (class->rules > 0 && judge_rule(0, &walk) == 0 && class->rules > 1)
-		bpf_loop(class->rules - 1, judge_further_rule, &walk, 0);
-	return decision->list != NO_LIST || walk.broken;
+	subject.first_rule = class->first_rule;
+	subject.rules = class->rules;
+	if (subject.rules > 0 && !judge_rule(settings, &subject, 0, decision) && subject.rules > 1)
+		judge_further_rules(settings, &subject, decision);
+	return decision->list != NO_LIST || decision->broken;
 }
 
 /* What default drop must let through, or the host could not be reached by the sources that are allowed. */
@@ -163,32 +181,22 @@ static __always_inline int is_essential(const struct packet *packet)
 	return source_port(packet) == DHCP4_SERVER && destination_port(packet) == DHCP4_CLIENT;
 }
 
-/* A global function for the verifier's sake, as judge_class; the lookup itself costs many times the call. */
-__noinline __u32 classify_ipv6(__u64 high, __u64 low)
+/* A global function for the verifier's sake, as judge_further_rules. */
+__noinline __u32 search_ipv6(const struct table6 *table, __u64 high, __u64 low)
 {
-	const struct table6 *table = lookup_line(TABLE6_LINE);
-
 	return table ? lookup6(table, high, low) : 0;
 }
 
-static __always_inline int judge_packet(const struct settings *settings, const struct packet *packet,
-					const struct account *account, struct decision *decision)
+/* Class of an IPv6 address. Policies without IPv6 addresses are spared the call. */
+static __always_inline __u32 classify_ipv6(const struct packet *packet)
 {
-	const struct subject subject = {
-		.account = *account,
-		.class = decision->class,
-		.protocol = packet->protocol,
-		.ipv6 = is_ipv6(packet),
-		.has_ports = packet->transport == TRANSPORT_PORTS,
-		.source_port = source_port(packet),
-		.destination_port = destination_port(packet),
-	};
+	const struct table6 *table = lookup_line(TABLE6_LINE);
 
-	return judge_class(settings, &subject, decision);
+	return table && table->flags ? search_ipv6(table, packet->source6_high, packet->source6_low) : 0;
 }
 
 /* Judges one packet. Counts the lists that decide, unless the account has no slot. */
-static __always_inline struct decision filter(struct xdp_md *ctx, const struct account *account)
+static __always_inline struct decision filter(struct xdp_md *ctx, struct account *account)
 {
 	struct decision decision = { .reason = REASON_INTERNAL, .list = NO_LIST, .scope = NO_SCOPE, .counted = NO_LIST };
 	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
@@ -204,24 +212,27 @@ static __always_inline struct decision filter(struct xdp_md *ctx, const struct a
 	if (!is_ipv4(&packet) && !is_ipv6(&packet)) {
 		int arp = packet.ethertype == bpf_htons(ETH_P_ARP);
 
+		add_fragments(ctx, account);
 		decision.reason = arp && settings->flags & SETTINGS_DEFAULT_DROP ? REASON_ESSENTIAL : REASON_NOT_IP;
 		return decision;
 	}
 	parsed = is_ipv4(&packet) ? parse_ipv4(&cursor, &packet) : parse_ipv6(&cursor, &packet);
 	if (parsed != PARSED)
 		goto unparsed;
+	if (account->bytes >= FULL_BUFFER || cursor.left > cursor.end - cursor.pos)
+		add_fragments(ctx, account);
 
 	/* Before the rest is parsed: the verifier would walk the tables again for every way to parse it. */
 	if (is_ipv4(&packet)) {
 		decision.class = lookup4(settings, packet.source4);
 		parsed = parse_transport(&cursor, &packet, IPPROTO_ICMP);
 	} else {
-		decision.class = classify_ipv6(packet.source6_high, packet.source6_low);
+		decision.class = classify_ipv6(&packet);
 		parsed = parse_extensions(ctx, &cursor, &packet);
 		if (parsed == PARSED)
 			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
 	}
-	if (decision.class != 0 && judge_packet(settings, &packet, account, &decision))
+	if (decision.class != 0 && judge_class(settings, &packet, account, &decision))
 		return decision;
 	if (parsed != PARSED)
 		goto unparsed;

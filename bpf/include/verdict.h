@@ -7,10 +7,16 @@
 #include "abi.h"
 #include "maps.h"
 
+/*
+ * A first buffer of at least this size may be full, with fragments behind it. A smaller one has some only where the
+ * hardware splits headers off, and then the IP header tells of more than the linear part holds.
+ */
+#define FULL_BUFFER 1024
+
 /* Whose counters a packet goes to, and with how many bytes. */
 struct account {
 	__u32 slot;		/* of the interface; 0: none that is attached, as in test runs */
-	__u32 bytes;		/* of the whole frame, fragments included */
+	__u32 bytes;		/* of the frame: of its linear part, until add_fragments */
 };
 
 /* Free entries do not end the search, so that user space may remove one without moving those behind it. */
@@ -26,14 +32,22 @@ static __always_inline __u32 lookup_slot(__u32 ifindex)
 	return 0;
 }
 
-static __always_inline struct account open_account(struct xdp_md *ctx)
+static __always_inline __u32 linear_size(const struct xdp_md *ctx)
 {
-	struct account account = {
-		.slot = lookup_slot(ctx->ingress_ifindex),
-		.bytes = bpf_xdp_get_buff_len(ctx),
-	};
+	return ctx->data_end - ctx->data;
+}
+
+static __always_inline struct account open_account(const struct xdp_md *ctx)
+{
+	struct account account = { .slot = lookup_slot(ctx->ingress_ifindex), .bytes = linear_size(ctx) };
 
 	return account;
+}
+
+/* Takes the fragments into account. A call, and so dearer than the whole parser: for packets that may have some. */
+static __always_inline void add_fragments(struct xdp_md *ctx, struct account *account)
+{
+	account->bytes = bpf_xdp_get_buff_len(ctx);
 }
 
 /* Plain additions: the counters are per CPU, and an XDP program is not interrupted by another on its CPU. */

@@ -51,6 +51,28 @@ test('a multi-buffer packet is judged like any other and counts all of its bytes
   await plane.attachTestRuns(0)
 })
 
+test('headers split off from their payload: every byte of the datagram counts', async (context) => {
+  await plane.loadState(BLOCKED)
+  if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
+  const frames = [
+    packet(ethernet(), ipv4(), udp(), raw(1400)),
+    packet(ethernet(), ipv6({ source: '2001:db8:9::1' }), tcp(), raw(1)),
+    packet(ethernet(), raw(1400)),
+    packet(ethernet(), vlan(1), vlan(2), vlan(3), ipv4(), udp(), raw(1400)),
+  ]
+  for (const linear of [64, 74]) {
+    await plane.reset(SLOT, [0, 1])
+    await plane.attachTestRuns(SLOT)
+    await plane.run(
+      frames.map((frame) => ({ frame, linear })),
+      'filter',
+    )
+    await plane.attachTestRuns(0)
+    const counts = Object.values(await plane.reasons(SLOT))
+    expect(counts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(frames.reduce((sum, { length }) => sum + length, 0))
+  }
+})
+
 test('a header beyond the linear part: judged by address, else passed and counted', async () => {
   await plane.loadState(BLOCKED)
   const listed = { source: '2001:db8::7' }

@@ -54,17 +54,23 @@ test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => 
     })
     expect(wrong, `seed ${seed}, policy ${number}`).toEqual([])
 
+    // Bytes of split packets are exact where fragments hold some of the datagram; frames.test.ts has those.
+    const whole = runs.flatMap(({ frame, linear }, i) =>
+      linear === undefined ? [{ frame, lists: judged[i]?.lists }] : [],
+    )
     await plane.reset(SLOT, [...slots.values()])
     await plane.attachTestRuns(SLOT)
-    await plane.run(runs, 'filter')
+    await plane.run(whole, 'filter')
     await plane.attachTestRuns(0)
-    const counted = await plane.lists([...slots.values()])
     const matching = [...slots.keys()].map((name) => {
-      const hits = runs.filter((_, i) => judged[i]?.lists.includes(name))
+      const hits = whole.filter(({ lists }) => lists?.includes(name))
       return { packets: hits.length, bytes: hits.reduce((sum, { frame }) => sum + frame.length, 0) }
     })
-    expect(counted, `seed ${seed}, policy ${number}`).toEqual(matching)
-    const reasons = Object.values(await plane.reasons(SLOT)).reduce((sum, count) => sum + (count?.packets ?? 0), 0)
-    expect(reasons).toBe(PACKETS)
+    expect(await plane.lists([...slots.values()]), `seed ${seed}, policy ${number}`).toEqual(matching)
+    const counts = Object.values(await plane.reasons(SLOT))
+    expect(counts.reduce((sum, { packets }) => sum + packets, 0)).toBe(whole.length)
+    expect(counts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(
+      whole.reduce((sum, { frame }) => sum + frame.length, 0),
+    )
   }
 })

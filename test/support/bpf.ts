@@ -156,7 +156,7 @@ export class DataPlane {
   }
 
   /** Counters of an interface slot, only those that are not zero. */
-  async reasons(slot: number): Promise<Partial<Record<ReasonName, Count>>> {
+  async reasons(slot: number): Promise<{ readonly [reason in ReasonName]?: Count }> {
     const keys = REASON_NAMES.map((_, reason) => slot * REASON_SLOTS + reason)
     const counts = await this.#counters('verdict_stats', keys)
     return Object.fromEntries(
