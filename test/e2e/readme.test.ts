@@ -1,0 +1,47 @@
+// The README's session is a real one: its file is applied, its commands are run, its output is compared.
+
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ETH0, Lab } from '../support/hosts.ts'
+
+const README = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8')
+
+let lab: Lab
+
+beforeAll(() => {
+  lab = new Lab([ETH0])
+})
+afterAll(() => lab.close())
+
+function block(language: string): string {
+  const found = new RegExp(`\`\`\`${language}\\n([^]*?)\`\`\``).exec(README)?.[1]
+  if (found === undefined) throw new Error(`the README has no ${language} block`)
+  return found
+}
+
+/** Digests change with every build; the warning about the veth peer is of the test hosts alone. */
+const normalize = (text: string): string =>
+  text
+    .replaceAll(/\b[0-9a-f]{12,16}\b/g, 'DIGEST')
+    .replace(/^xdp\.yaml:3:\d+: warning\[W201[^]*?\n\n/m, '')
+    .trimEnd()
+
+test('every command of the README prints what the README says', { timeout: 30_000 }, async () => {
+  lab.write('xdp.yaml', block('yaml'))
+  const session = block('console')
+    .split(/^\$ /m)
+    .filter((part) => part !== '')
+  expect(session.length).toBeGreaterThan(3)
+  for (const part of session) {
+    const [command = '', ...expected] = part.split('\n')
+    const [words = '', filter] = command.split(' | ')
+    const output = await lab.ok(...words.split(' ').slice(1))
+    const shown = filter === 'tail -1' ? (output.trimEnd().split('\n').at(-1) ?? '') : output
+    expect(normalize(shown), `$ ${command}`).toBe(normalize(expected.join('\n')))
+  }
+})
+
+test('the ten-line file has ten lines or fewer', () => {
+  expect(block('yaml').trimEnd().split('\n').length).toBeLessThanOrEqual(10)
+})
