@@ -2,7 +2,6 @@
 /* This file contains the packet filter: from a parsed packet and the policy to the reason for its verdict. */
 #pragma once
 
-#include <linux/icmpv6.h>
 #include "abi.h"
 #include "addr.h"
 #include "maps.h"
@@ -55,9 +54,9 @@ struct walk {
 	struct decision *decision;
 };
 
-static __always_inline const void *lookup_line(__u32 line)
+static __always_inline const void *lookup_line(__u32 index)
 {
-	return bpf_map_lookup_elem(&policy, &line);
+	return policy_line(index);
 }
 
 /* Why a packet that could not be parsed to the end is passed. */
