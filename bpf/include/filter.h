@@ -233,7 +233,8 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	}
 	if (decision.class != 0 && judge_class(settings, &packet, account, &decision))
 		return decision;
-	if (parsed != PARSED)
+	/* The stack follows longer chains than we do: under default drop one more header must not open the door. */
+	if (parsed != PARSED && !(parsed == PARSED_TOO_DEEP && settings->flags & SETTINGS_DEFAULT_DROP))
 		goto unparsed;
 	if (!(settings->flags & SETTINGS_DEFAULT_DROP))
 		decision.reason = REASON_DEFAULT_PASS;
