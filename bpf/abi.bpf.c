@@ -21,6 +21,11 @@ struct counter abi_counter;
 struct interface_entry abi_interface_entry;
 struct attachment abi_attachment;
 struct explanation abi_explanation;
+struct ban_key abi_ban_key;
+struct ban abi_ban;
+struct ban_state abi_ban_state;
+struct ban_header abi_ban_header;
+struct ban_request abi_ban_request;
 
 enum reason abi_reason;
 enum settings_flag abi_settings_flag;
@@ -28,6 +33,8 @@ enum table_flag abi_table_flag;
 enum rule_flag abi_rule_flag;
 enum section abi_section;
 enum attach_mode abi_attach_mode;
+enum ban_op abi_ban_op;
+enum ban_result abi_ban_result;
 
 /* Macros are not in BTF; an enum carries them there. */
 enum abi_constant {
@@ -50,5 +57,7 @@ enum abi_constant {
 	CONST_TREE_DEPTH = TREE_DEPTH,
 	CONST_TRANSFER_EXTENTS = TRANSFER_EXTENTS,
 	CONST_TRANSFER_LINES = TRANSFER_LINES,
+	CONST_BANS = BANS,
+	CONST_BAN_REQUESTS = BAN_REQUESTS,
 };
 enum abi_constant abi_constant;

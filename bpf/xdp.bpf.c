@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
+#include "ban_write.h"
 #include "bulk.h"
 #include "filter.h"
 #include "maps.h"
@@ -54,4 +55,25 @@ SEC("xdp.frags")
 int table_read(struct xdp_md *ctx)
 {
 	return bulk_read(ctx);
+}
+
+/* Run on requests to ban prefixes and to lift bans. */
+SEC("xdp.frags")
+int ban_write(struct xdp_md *ctx)
+{
+	return write_bans(ctx);
+}
+
+/* Run to remove the bans that are over. Not an XDP program: it may take milliseconds, and this kind is preempted. */
+SEC("syscall")
+int ban_sweep(void *ctx)
+{
+	return sweep_bans();
+}
+
+/* Run to count the bans that are not over. */
+SEC("syscall")
+int ban_count(void *ctx)
+{
+	return count_bans();
 }

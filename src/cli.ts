@@ -44,6 +44,7 @@ process.exitCode = await main({
   stdout: output(process.stdout),
   stderr: output(process.stderr),
   stdinIsTTY: process.stdin.isTTY === true,
+  stdin: () => process.stdin,
   ask,
   signal: interruption.signal,
 })

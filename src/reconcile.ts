@@ -1,8 +1,9 @@
 // The pipeline: load → observe → diff → order → guard → lower → execute → verify. Every command that looks at or
 // changes the kernel goes through here; nothing here decides what only the planner may decide.
 
-import { pinPaths } from './abi/paths.ts'
+import { pinPaths, SHARED_MAPS } from './abi/paths.ts'
 import { type Diagnostic, XdpError } from './diagnostics.ts'
+import { sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
 import { execute } from './kernel/execute.ts'
 import { type Host, requireHost } from './kernel/host.ts'
@@ -12,7 +13,7 @@ import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
-import { type Query, why as askWhy } from './kernel/why.ts'
+import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
 import type { Live } from './model/live.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
@@ -105,10 +106,17 @@ async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Bans that are over go whenever somebody holds the lock. */
+async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
+  if (committed?.knowsBans && instance.shared.has(SHARED_MAPS.bans.name))
+    await sweepBans(pathsOf(host), committed.number)
+}
+
 /** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */
 export async function reconcileApply(host: Host, desired: Desired, approve: Approve): Promise<Applied | 'declined'> {
   return withLock(host, async () => {
     const { plan: made, live, object } = await planFor(host, desired)
+    await sweep(host, live)
     if (idle(made, live)) return { plan: made, result: UNCHANGED }
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')
@@ -131,7 +139,13 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     if (!(await approve(made, live))) return 'declined'
     const target: Target = { generation: live.generation, image: undefined, object: '', now: now() }
     const steps = lower(made, live, paths, target)
-    await execute({ host, paths, steps: { ...steps, program: undefined, remove: [paths.instance] }, probes: [], now: target.now })
+    await execute({
+      host,
+      paths,
+      steps: { ...steps, program: undefined, remove: [paths.instance] },
+      probes: [],
+      now: target.now,
+    })
     return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key) } }
   })
 }

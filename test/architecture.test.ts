@@ -18,8 +18,9 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   plan: ['model'],
   kernel: ['model', 'abi', 'tables', 'plan'],
   reconcile: ['model', 'abi', 'tables', 'plan', 'kernel', 'config'],
+  bans: ['model', 'abi', 'plan', 'kernel'],
   render: ['model', 'plan'],
-  commands: ['model', 'plan', 'config', 'reconcile', 'render', 'type:kernel'],
+  commands: ['model', 'plan', 'config', 'reconcile', 'bans', 'render', 'type:kernel'],
   cli: ['commands', 'render'],
 }
 

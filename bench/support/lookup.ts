@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { LINE_SIZE } from '../../src/abi/generated.ts'
-import { type MapShape, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { type MapShape, mapWords, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { withExchange, writeImage } from '../../src/kernel/transfer.ts'
 import type { Family, Ranges } from '../../src/model/address.ts'
@@ -65,10 +65,7 @@ export function compile(state: State): Uint8Array {
   return compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
 }
 
-const createMap = (pin: string, { name, type, valueSize, entries, flags }: MapShape): Command => {
-  const sizes = ['key', 4, 'value', valueSize, 'entries', entries, 'name', name, 'flags', flags].map(String)
-  return bpftool('map', 'create', pin, 'type', type, ...sizes)
-}
+const createMap = (pin: string, shape: MapShape): Command => bpftool('map', 'create', pin, ...mapWords(shape))
 
 /** Kernel memory of the maps of an instance with this image. */
 export async function instanceMemory(image: Uint8Array): Promise<number> {

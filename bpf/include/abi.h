@@ -12,6 +12,7 @@
 #pragma once
 
 #include <linux/types.h>
+#include "abi_bans.h"
 
 #define ABI_VERSION 1
 
@@ -44,6 +45,7 @@ enum reason {
 	REASON_BLOCKLIST = 7,		/* drop: a blocklist entry matched */
 	REASON_DEFAULT_DROP = 8,	/* drop: no list decided, policy.default is drop */
 	REASON_INTERNAL = 9,		/* pass: a table was not as the writer promised (a bug, never policy) */
+	REASON_BAN = 10,		/* drop: the source is banned, and no allowlist entry matched */
 	REASONS
 };
 
@@ -287,7 +289,7 @@ struct explanation {
 	__u32 reason;		/* enum reason */
 	__u32 class;		/* of the source address */
 	__u16 list;		/* slot of the first list that decided, 0xffff = none */
-	__u16 scope;		/* of that rule, 0xffff = none */
+	__u16 scope;		/* of that rule, 0xffff = none; of a ban the length of its prefix */
 };
 
 #define ABI_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type " is not " #size " bytes")
@@ -310,3 +312,8 @@ ABI_SIZE(counter, 16);
 ABI_SIZE(interface_entry, 8);
 ABI_SIZE(attachment, 32);
 ABI_SIZE(explanation, 16);
+ABI_SIZE(ban_key, 24);
+ABI_SIZE(ban, 96);
+ABI_SIZE(ban_state, 1232);
+ABI_SIZE(ban_header, LINE_SIZE);
+ABI_SIZE(ban_request, 2 * LINE_SIZE);

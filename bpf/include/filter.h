@@ -4,6 +4,7 @@
 
 #include "abi.h"
 #include "addr.h"
+#include "ban.h"
 #include "maps.h"
 #include "parse.h"
 #include "verdict.h"
@@ -35,7 +36,8 @@ struct subject {
 	__u16 destination_port;
 	__u8 ipv6;
 	__u8 has_ports;
-	__u16 pad;
+	__u8 banned;		/* 1: block rules have no say */
+	__u8 pad;
 };
 
 struct decision {
@@ -99,6 +101,8 @@ static __always_inline long judge_rule(const struct settings *settings, const st
 	}
 	rule += number % RULES_PER_LINE;
 	reason = rule->flags & RULE_ALLOW ? REASON_ALLOWLIST : REASON_BLOCKLIST;
+	if (subject->banned && reason == REASON_BLOCKLIST)
+		return 1;
 	if (decision->list != NO_LIST && decision->reason != reason)
 		return 1;
 	if (decision->counted == rule->list || !matches(rule, subject))
@@ -142,7 +146,7 @@ __noinline int judge_further_rules(const struct settings *settings, const struct
  * where a table is not as promised and nothing matched before, the decision stays REASON_INTERNAL.
  */
 static __always_inline int judge_class(const struct settings *settings, const struct packet *packet,
-				       const struct account *account, struct decision *decision)
+				       const struct account *account, __u32 banned, struct decision *decision)
 {
 	const struct class *class = lookup_line(settings->classes + decision->class / CLASSES_PER_LINE);
 	struct subject subject = {
@@ -152,6 +156,7 @@ static __always_inline int judge_class(const struct settings *settings, const st
 		.destination_port = destination_port(packet),
 		.ipv6 = is_ipv6(packet),
 		.has_ports = packet->transport == TRANSPORT_PORTS,
+		.banned = banned != 0,
 	};
 
 	if (!class)
@@ -202,6 +207,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	struct packet packet = {};
 	enum parsed parsed;
+	__u32 banned;
 
 	if (!settings)
 		return decision;
@@ -224,15 +230,22 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	/* Before the rest is parsed: the verifier would walk the tables again for every way to parse it. */
 	if (is_ipv4(&packet)) {
 		decision.class = lookup4(settings, packet.source4);
+		banned = lookup_ban4(packet.source4);
 		parsed = parse_transport(&cursor, &packet, IPPROTO_ICMP);
 	} else {
 		decision.class = classify_ipv6(&packet);
+		banned = lookup_ban6(packet.source6_high, packet.source6_low);
 		parsed = parse_extensions(ctx, &cursor, &packet);
 		if (parsed == PARSED)
 			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
 	}
-	if (decision.class != 0 && judge_class(settings, &packet, account, &decision))
+	if (decision.class != 0 && judge_class(settings, &packet, account, banned, &decision))
 		return decision;
+	if (banned) {
+		decision.reason = REASON_BAN;
+		decision.scope = banned - 1;
+		return decision;
+	}
 	/* The stack follows longer chains than we do: under default drop one more header must not open the door. */
 	if (parsed != PARSED && !(parsed == PARSED_TOO_DEEP && settings->flags & SETTINGS_DEFAULT_DROP))
 		goto unparsed;

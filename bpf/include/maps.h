@@ -41,3 +41,20 @@ struct {
 	__type(value, struct interface_entry);
 	__uint(max_entries, INTERFACE_INDEX_SIZE);
 } interface_index SEC(".maps");
+
+/* Banned prefixes. Elements are made when they are needed: most hosts have few. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ban_key);
+	__type(value, struct ban);
+	__uint(max_entries, BANS);
+} bans SEC(".maps");
+
+/* One value: which prefix lengths `bans` has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct ban_state);
+	__uint(max_entries, 1);
+} ban_state SEC(".maps");

@@ -68,7 +68,7 @@ static __always_inline void count_list(const struct account *account, __u32 list
 
 static __always_inline int verdict_of(__u32 reason)
 {
-	return reason == REASON_BLOCKLIST || reason == REASON_DEFAULT_DROP ? XDP_DROP : XDP_PASS;
+	return reason == REASON_BLOCKLIST || reason == REASON_DEFAULT_DROP || reason == REASON_BAN ? XDP_DROP : XDP_PASS;
 }
 
 static __always_inline int finish(const struct account *account, __u32 reason)

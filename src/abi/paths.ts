@@ -1,33 +1,102 @@
 // Where our objects are pinned. Everything we own lies below `<bpffs>/xdp-as-code/<instance>/`; libxdp, xdp-filter, tc
 // and ip have their own directories, which we never touch. Interface names are no part of a path: bpffs refuses dots.
 
-import { ABI_VERSION, INTERFACE_INDEX_SIZE, INTERFACE_SLOTS, LINE_SIZE, LIST_SLOTS, REASON_SLOTS } from './generated.ts'
+import {
+  ABI_VERSION,
+  BANS,
+  banCodec,
+  banKeyCodec,
+  banStateCodec,
+  INTERFACE_INDEX_SIZE,
+  INTERFACE_SLOTS,
+  LINE_SIZE,
+  LIST_SLOTS,
+  REASON_SLOTS,
+} from './generated.ts'
 
 /** Programs of the object, by the names they are pinned under. */
-export const PROGRAMS = { filter: 'xdp_filter', explain: 'explain', write: 'table_write', read: 'table_read' } as const
+export const PROGRAMS = {
+  filter: 'xdp_filter',
+  explain: 'explain',
+  write: 'table_write',
+  read: 'table_read',
+  banWrite: 'ban_write',
+  banSweep: 'ban_sweep',
+  banCount: 'ban_count',
+} as const
+
+/** Those that every build of this ABI has; the others came later. */
+export const CORE_PROGRAMS = [
+  'filter',
+  'explain',
+  'write',
+  'read',
+] as const satisfies readonly (keyof typeof PROGRAMS)[]
 
 /** BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line. */
 const MMAPABLE = 0x400
+/** BPF_F_NO_PREALLOC: elements are made when they are needed. */
+const NO_PREALLOC = 1
 
 export interface MapShape {
   readonly name: string
-  readonly type: 'array' | 'percpu_array'
+  readonly type: 'array' | 'percpu_array' | 'hash'
+  /** Bytes of a key. */
+  readonly keySize: number
   readonly valueSize: number
   readonly entries: number
   readonly flags: number
 }
 
-/** Maps that outlive generations. The first three are used by the data plane, `attachments` by the control plane alone. */
+/** Maps that outlive generations. An instance that an older build made may lack the later ones. */
 export const SHARED_MAPS = {
-  verdictStats: { name: 'verdict_stats', type: 'percpu_array', valueSize: 16, entries: INTERFACE_SLOTS * REASON_SLOTS, flags: 0 },
-  listStats: { name: 'list_stats', type: 'percpu_array', valueSize: 16, entries: LIST_SLOTS, flags: 0 },
-  interfaceIndex: { name: 'interface_index', type: 'array', valueSize: 8, entries: INTERFACE_INDEX_SIZE, flags: 0 },
-  attachments: { name: 'attachments', type: 'array', valueSize: 32, entries: INTERFACE_SLOTS, flags: 0 },
+  verdictStats: {
+    name: 'verdict_stats',
+    type: 'percpu_array',
+    keySize: 4,
+    valueSize: 16,
+    entries: INTERFACE_SLOTS * REASON_SLOTS,
+    flags: 0,
+  },
+  listStats: { name: 'list_stats', type: 'percpu_array', keySize: 4, valueSize: 16, entries: LIST_SLOTS, flags: 0 },
+  interfaceIndex: {
+    name: 'interface_index',
+    type: 'array',
+    keySize: 4,
+    valueSize: 8,
+    entries: INTERFACE_INDEX_SIZE,
+    flags: 0,
+  },
+  attachments: { name: 'attachments', type: 'array', keySize: 4, valueSize: 32, entries: INTERFACE_SLOTS, flags: 0 },
+  bans: {
+    name: 'bans',
+    type: 'hash',
+    keySize: banKeyCodec.size,
+    valueSize: banCodec.size,
+    entries: BANS,
+    flags: NO_PREALLOC,
+  },
+  banState: { name: 'ban_state', type: 'array', keySize: 4, valueSize: banStateCodec.size, entries: 1, flags: 0 },
 } as const satisfies Record<string, MapShape>
+
+/** Those that the programs use; `attachments` is the control plane's alone. */
+export const PROGRAM_MAPS = [
+  'verdictStats',
+  'listStats',
+  'interfaceIndex',
+  'bans',
+  'banState',
+] as const satisfies readonly (keyof typeof SHARED_MAPS)[]
+
+/** What follows `bpftool map create PIN` for a map. */
+export function mapWords({ name, type, keySize, valueSize, entries, flags }: MapShape): string[] {
+  const sizes = ['type', type, 'key', `${keySize}`, 'value', `${valueSize}`, 'entries', `${entries}`]
+  return [...sizes, 'name', name, ...(flags ? ['flags', `0x${flags.toString(16)}`] : [])]
+}
 
 /** The map of one policy generation: `lines` lines of 64 bytes. */
 export function policyMap(lines: number): MapShape {
-  return { name: 'policy', type: 'array', valueSize: LINE_SIZE, entries: lines, flags: MMAPABLE }
+  return { name: 'policy', type: 'array', keySize: 4, valueSize: LINE_SIZE, entries: lines, flags: MMAPABLE }
 }
 
 /**

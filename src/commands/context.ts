@@ -9,6 +9,8 @@ export type GlobalFlags = Options<typeof GLOBAL_FLAGS>
 export interface Context {
   readonly flags: GlobalFlags
   readonly host: Host
+  /** All of stdin, as it comes. */
+  readonly stdin: () => AsyncIterable<Uint8Array>
   /** The result. */
   readonly stdout: (text: string) => void
   /** Everything else. */

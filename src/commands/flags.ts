@@ -44,6 +44,14 @@ export const APPROVE_FLAGS = {
   'auto-approve': { type: 'boolean', help: 'do not ask; needed where stdin is no terminal' },
 } as const satisfies FlagSpecs
 
+export const BAN_FLAGS = {
+  ttl: { type: 'string', value: 'TIME', help: 'for how long: 30s, 10m, 1h, 7d, 2w; default: until it is lifted' },
+  reason: { type: 'string', value: 'TEXT', help: 'why, for those who look at it later; at most 55 bytes' },
+  by: { type: 'string', value: 'NAME', help: 'who or what bans; at most 23 bytes' },
+  stdin: { type: 'boolean', help: 'read from stdin, one a line: ADDRESS [TIME]' },
+  force: { type: 'boolean', help: 'ban even what would lock you out' },
+} as const satisfies FlagSpecs
+
 export const WHY_FLAGS = {
   protocol: { type: 'string', value: 'PROTOCOL', help: 'tcp, udp, icmp or a number; tcp or udp is needed with ports' },
   'source-port': { type: 'string', value: 'PORT', help: 'port it comes from' },

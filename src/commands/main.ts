@@ -24,6 +24,8 @@ export interface Terminal {
   readonly stdout: Output
   readonly stderr: Output
   readonly stdinIsTTY: boolean
+  /** All of stdin, as it comes. */
+  readonly stdin: () => AsyncIterable<Uint8Array>
   /** Asks on stderr and reads one line of stdin; empty at its end. */
   readonly ask: (question: string, signal: AbortSignal) => Promise<string>
   /** Aborted when the user or the system asks the run to stop. */
@@ -44,7 +46,7 @@ function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Co
 }
 
 function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
-  const { env, stdout, stderr, stdinIsTTY, ask, signal } = terminal
+  const { env, stdout, stderr, stdin, stdinIsTTY, ask, signal } = terminal
   // The progress line must be gone before anything else is written: both may go to the same screen.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
@@ -55,6 +57,7 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
   return {
     flags,
     host: hostOf(flags, signal, progress),
+    stdin,
     stdout: through(stdout.write),
     stderr: through(stderr.write),
     color: { stdout: wantsColor(flags, env, stdout.isTTY), stderr: wantsColor(flags, env, stderr.isTTY) },

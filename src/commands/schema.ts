@@ -15,6 +15,8 @@ const SCHEMAS: Readonly<Record<string, () => Schema>> = {
   apply: () => import('../../schemas/apply.schema.json', { with: { type: 'json' } }),
   status: () => import('../../schemas/status.schema.json', { with: { type: 'json' } }),
   why: () => import('../../schemas/why.schema.json', { with: { type: 'json' } }),
+  ban: () => import('../../schemas/ban.schema.json', { with: { type: 'json' } }),
+  bans: () => import('../../schemas/bans.schema.json', { with: { type: 'json' } }),
   validate: () => import('../../schemas/validate.schema.json', { with: { type: 'json' } }),
   doctor: () => import('../../schemas/doctor.schema.json', { with: { type: 'json' } }),
   error: () => import('../../schemas/error.schema.json', { with: { type: 'json' } }),

@@ -1,6 +1,6 @@
 // The command line: every command, in the order in which help shows them. Commands are glue and decide nothing.
 
-import { APPROVE_FLAGS, NO_FLAGS, PLAN_FLAGS, WHY_FLAGS } from './flags.ts'
+import { APPROVE_FLAGS, BAN_FLAGS, NO_FLAGS, PLAN_FLAGS, WHY_FLAGS } from './flags.ts'
 import { type CommandSpec, command } from './specification.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -71,6 +71,42 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./why.ts'),
   }),
   command({
+    name: 'ban',
+    summary: 'drop everything from an address, at once and for a time',
+    description: [
+      'Bans are apart from the file: no plan shows them, no apply removes them, and they survive edits and updates. They take effect with the next packet and end by themselves. The allowlist beats a ban. To ban again sets time, reason and author anew.',
+      'Refused with exit 4, unless forced: what covers an address of this host, its default gateway, or the peer of an SSH connection.',
+    ],
+    argument: { name: 'ADDRESS', required: false, help: 'an IPv4 or IPv6 address or CIDR; not with --stdin' },
+    flags: BAN_FLAGS,
+    examples: [
+      { line: 'xdp ban 203.0.113.9 --ttl 1h --reason "ssh guesses"', does: 'drop an address for an hour' },
+      { line: 'xdp ban 2001:db8:7::/48', does: 'drop a network until `xdp unban`' },
+      { line: 'tail -F bad.txt | xdp ban --stdin --ttl 1d', does: 'ban what a stream names, as it comes' },
+    ],
+    load: () => import('./ban.ts'),
+  }),
+  command({
+    name: 'unban',
+    summary: 'lift a ban',
+    description: ['Lifts the ban of just this address or CIDR. What is not banned is no error.'],
+    argument: { name: 'ADDRESS', required: true, help: 'the address or CIDR, as it was banned' },
+    flags: NO_FLAGS,
+    examples: [{ line: 'xdp unban 203.0.113.9', does: 'let an address in again' }],
+    load: () => import('./unban.ts'),
+  }),
+  command({
+    name: 'bans',
+    summary: 'list the bans in force',
+    description: ['By address, with the time that is left, who banned and why.'],
+    flags: NO_FLAGS,
+    examples: [
+      { line: 'xdp bans', does: 'who is banned, and for how long' },
+      { line: "xdp bans --json | jq -r '.bans[].prefix'", does: 'the prefixes for a script' },
+    ],
+    load: () => import('./bans.ts'),
+  }),
+  command({
     name: 'destroy',
     summary: 'detach and remove everything of this instance',
     description: ['Shows what would go, asks, and removes it. Programs and maps of others are not touched.'],
@@ -95,7 +131,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     argument: {
       name: 'NAME',
       required: false,
-      help: 'config, plan, apply, status, why, validate, doctor or error; default: config',
+      help: 'config, plan, apply, status, why, ban, bans, validate, doctor or error; default: config',
     },
     flags: NO_FLAGS,
     examples: [

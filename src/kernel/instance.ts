@@ -1,6 +1,7 @@
 // What is pinned for one instance: its generations and shared maps, read but not yet interpreted.
 
 import { readdir } from 'node:fs/promises'
+import { LITTLE_ENDIAN } from '../abi/bytes.ts'
 import {
   ABI_VERSION,
   type Attachment,
@@ -13,8 +14,7 @@ import {
   type Meta,
   metaCodec,
 } from '../abi/generated.ts'
-import { LITTLE_ENDIAN } from '../abi/bytes.ts'
-import { generationOf, PROGRAMS, type Paths } from '../abi/paths.ts'
+import { CORE_PROGRAMS, generationOf, type Paths, PROGRAMS } from '../abi/paths.ts'
 import { bpftool, type Command, runBatch } from './bpftool.ts'
 
 /** Line of struct meta in an image. */
@@ -30,6 +30,8 @@ export interface Generation {
   readonly lines: number
   /** Bytes of kernel memory of the policy map and the filter. */
   readonly memory: number
+  /** Whether its programs know bans, as those of older builds do not. */
+  readonly knowsBans: boolean
 }
 
 export interface Instance {
@@ -39,14 +41,23 @@ export interface Instance {
   readonly incomplete: readonly number[]
   /** Other names in the instance directory, e.g. shared maps of another ABI version. */
   readonly others: readonly string[]
+  /** Names of the shared maps that are pinned. */
+  readonly shared: ReadonlySet<string>
   /** By slot; undefined where the shared maps do not exist. */
   readonly attachments: readonly Attachment[] | undefined
   readonly index: readonly InterfaceEntry[] | undefined
 }
 
-const EMPTY: Instance = { generations: [], incomplete: [], others: [], attachments: undefined, index: undefined }
+const EMPTY: Instance = {
+  generations: [],
+  incomplete: [],
+  others: [],
+  shared: new Set(),
+  attachments: undefined,
+  index: undefined,
+}
 
-async function list(directory: string): Promise<string[]> {
+export async function list(directory: string): Promise<string[]> {
   try {
     return await readdir(directory)
   } catch (error) {
@@ -83,10 +94,11 @@ function dumped<T>(output: unknown, size: number, decode: (view: DataView) => T,
   return values
 }
 
-async function isComplete(paths: Paths, generation: number): Promise<boolean> {
+/** The programs of a generation that is complete; undefined for an incomplete one. */
+async function programsOf(paths: Paths, generation: number): Promise<ReadonlySet<string> | undefined> {
   const pins = await list(paths.generation(generation))
   const programs = new Set(await list(paths.programs(generation)))
-  return pins.includes('policy') && Object.values(PROGRAMS).every((name) => programs.has(name))
+  return pins.includes('policy') && CORE_PROGRAMS.every((name) => programs.has(PROGRAMS[name])) ? programs : undefined
 }
 
 const generationQueries = (paths: Paths, generation: number): Command[] => [
@@ -97,7 +109,7 @@ const generationQueries = (paths: Paths, generation: number): Command[] => [
 ]
 const QUERIES = 4
 
-function decodeGeneration(number: number, outputs: readonly unknown[]): Generation {
+function decodeGeneration(number: number, programs: ReadonlySet<string>, outputs: readonly unknown[]): Generation {
   const [program, map, settings, meta] = outputs as [
     { id: number; tag: string; bytes_memlock?: number },
     { max_entries: number; bytes_memlock?: number },
@@ -112,6 +124,7 @@ function decodeGeneration(number: number, outputs: readonly unknown[]): Generati
     program: { id: program.id, tag: program.tag },
     lines: map.max_entries,
     memory: (map.bytes_memlock ?? map.max_entries * LINE_SIZE) + (program.bytes_memlock ?? 0),
+    knowsBans: programs.has(PROGRAMS.banWrite),
   }
 }
 
@@ -122,23 +135,39 @@ const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 export async function readInstance(paths: Paths): Promise<Instance> {
   const names = await list(paths.instance)
   if (names.length === 0) return EMPTY
-  const numbers = names.map(generationOf).filter((number) => number !== undefined).sort((a, b) => a - b)
-  const complete: number[] = []
-  for (const number of numbers) if (await isComplete(paths, number)) complete.push(number)
+  const numbers = names
+    .map(generationOf)
+    .filter((number) => number !== undefined)
+    .sort((a, b) => a - b)
+  const complete: (readonly [number: number, programs: ReadonlySet<string>])[] = []
+  for (const number of numbers) {
+    const programs = await programsOf(paths, number)
+    if (programs) complete.push([number, programs])
+  }
   const shared = new Set(await list(paths.shared))
   const records = shared.has('attachments') && shared.has('interface_index')
   const outputs = await runBatch([
-    ...complete.flatMap((number) => generationQueries(paths, number)),
+    ...complete.flatMap(([number]) => generationQueries(paths, number)),
     ...(records
-      ? [bpftool('map', 'dump', 'pinned', paths.sharedMap('attachments')), bpftool('map', 'dump', 'pinned', paths.sharedMap('interfaceIndex'))]
+      ? [
+          bpftool('map', 'dump', 'pinned', paths.sharedMap('attachments')),
+          bpftool('map', 'dump', 'pinned', paths.sharedMap('interfaceIndex')),
+        ]
       : []),
   ])
   const tail = outputs.slice(complete.length * QUERIES)
   return {
-    generations: complete.map((number, i) => decodeGeneration(number, outputs.slice(i * QUERIES, (i + 1) * QUERIES))),
-    incomplete: numbers.filter((number) => !complete.includes(number)),
+    generations: complete.map(([number, programs], i) =>
+      decodeGeneration(number, programs, outputs.slice(i * QUERIES, (i + 1) * QUERIES)),
+    ),
+    incomplete: numbers.filter((number) => !complete.some(([one]) => one === number)),
     others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
-    attachments: records ? dumped(tail[0], INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT) : undefined,
-    index: records ? dumped(tail[1], INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX) : undefined,
+    shared,
+    attachments: records
+      ? dumped(tail[0], INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT)
+      : undefined,
+    index: records
+      ? dumped(tail[1], INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX)
+      : undefined,
   }
 }

@@ -2,7 +2,7 @@
 // hold and what is really attached; the records of the last apply serve only to tell drift from an edited file.
 
 import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generated.ts'
-import type { Paths } from '../abi/paths.ts'
+import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, type State } from '../model/state.ts'
@@ -58,6 +58,8 @@ async function observeOnce(paths: Paths): Promise<Observation> {
   for (const name of image?.drifted ?? []) {
     drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
   }
+  const unpinned = missingMaps(instance, committed)
+  if (unpinned.length > 0) drift.set('program', `the pins of its maps are gone: ${unpinned.join(', ')}`)
   const interfaces = liveInterfaces(links, records, instance, committed, drift)
   return {
     state: liveState(committed, image, interfaces),
@@ -76,6 +78,14 @@ async function observeOnce(paths: Paths): Promise<Observation> {
     instance,
     committed,
   }
+}
+
+/** Shared maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
+function missingMaps({ shared }: Instance, committed: Generation | undefined): string[] {
+  if (!committed?.knowsBans || !committed.meta) return []
+  return Object.values(SHARED_MAPS)
+    .map(({ name }) => name)
+    .filter((name) => !shared.has(name))
 }
 
 /** A damaged image is drift, not a failure: the next apply must be able to replace it. */
@@ -110,7 +120,9 @@ interface SlotRecord extends AttachmentRecord {
 
 function recordsOf(instance: Instance): Map<string, SlotRecord> {
   const records = (instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
-  return new Map(records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]))
+  return new Map(
+    records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]),
+  )
 }
 
 /**
@@ -131,7 +143,8 @@ function liveInterfaces(
     interfaces.set(link.name, { interface: link.name, modes: [ours.mode] })
     const record = records.get(link.name)
     const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
-    if (committed?.meta && !counted) drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
+    if (committed?.meta && !counted)
+      drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
   }
   for (const record of records.values()) {
     const what = interfaceDrift(record, links.get(record.name), committed)
@@ -140,11 +153,16 @@ function liveInterfaces(
   return interfaces
 }
 
-function interfaceDrift(record: SlotRecord, link: Link | undefined, committed: Generation | undefined): string | undefined {
+function interfaceDrift(
+  record: SlotRecord,
+  link: Link | undefined,
+  committed: Generation | undefined,
+): string | undefined {
   if (!link) return 'the interface is gone'
   const ours = link.programs.find(({ generation }) => generation !== undefined)
   if (link.ifindex !== record.ifindex && !ours) return 'the interface was removed and made again since the last apply'
-  if (!ours) return link.programs.length > 0 ? 'another program was attached in place of ours' : 'detached since the last apply'
+  if (!ours)
+    return link.programs.length > 0 ? 'another program was attached in place of ours' : 'detached since the last apply'
   if (ours.generation !== committed?.number) return `runs generation ${ours.generation}, left by an interrupted apply`
   if (MODE_NUMBERS[ours.mode] !== record.mode) return `attached in ${ours.mode} mode, not as the last apply did`
   return undefined
@@ -154,14 +172,25 @@ function interfaceDrift(record: SlotRecord, link: Link | undefined, committed: G
 async function withOwners(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<string, Link>> {
   const generations = new Map(instance.generations.map(({ program, number }) => [program.id, number]))
   const foreign = [
-    ...new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)).filter((id) => !generations.has(id))),
+    ...new Set(
+      [...rawLinks.values()]
+        .flatMap(({ programs }) => programs.map(({ id }) => id))
+        .filter((id) => !generations.has(id)),
+    ),
   ]
-  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as { id: number; loaded_at?: number }[]
+  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
+    id: number
+    loaded_at?: number
+  }[]
   const loadedAt = new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
   const own = (link: RawLink): Link => ({
     ...link,
     programs: link.programs.map(
-      (program): AttachedProgram => ({ ...program, loadedAt: loadedAt.get(program.id) ?? 0, generation: generations.get(program.id) }),
+      (program): AttachedProgram => ({
+        ...program,
+        loadedAt: loadedAt.get(program.id) ?? 0,
+        generation: generations.get(program.id),
+      }),
     ),
   })
   return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))

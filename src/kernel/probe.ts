@@ -2,8 +2,8 @@
 // and sent through a loaded program. They count nowhere: a test run comes in on no interface of ours.
 
 import { readFile, writeFile } from 'node:fs/promises'
+import { type Explanation, REASON } from '../abi/generated.ts'
 import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../abi/packet.ts'
-import type { Explanation } from '../abi/generated.ts'
 import type { Address, Family } from '../model/address.ts'
 import { judge } from '../model/judge.ts'
 import type { Verdict } from '../model/result.ts'
@@ -70,8 +70,15 @@ export function buildProbes(state: State): Probe[] {
   return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
 }
 
-/** Sends the probes through a pinned program; `failures` tells every verdict that is not as expected. */
-export async function runProbes(program: string, probes: readonly Probe[]): Promise<{ run: number; failures: string[] }> {
+/**
+ * Sends the probes through a pinned program; `failures` tells every verdict that is not as expected. Bans are apart from
+ * the file: where its twin `explain` says that one dropped a packet that the file passes, all is well.
+ */
+export async function runProbes(
+  program: string,
+  explain: string,
+  probes: readonly Probe[],
+): Promise<{ run: number; failures: string[] }> {
   return withExchange(async (directory) => {
     const commands = await Promise.all(
       probes.map(async ({ packet }, number) => {
@@ -81,12 +88,38 @@ export async function runProbes(program: string, probes: readonly Probe[]): Prom
       }),
     )
     const outputs = (await runBatch(commands)) as { retval: number }[]
+    const verdicts = outputs.map(({ retval }) => verdictOfAction(retval))
+    const dropped = probes.flatMap(({ verdict }, number) =>
+      verdict === 'pass' && verdicts[number] === 'drop' ? [number] : [],
+    )
+    const banned = await bannedOf(explain, dropped, directory)
     const failures = probes.flatMap(({ packet, verdict }, number) => {
-      const got = verdictOfAction(outputs[number]?.retval ?? 0)
-      return got === verdict ? [] : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
+      const got = verdicts[number]
+      return got === verdict || banned.has(number)
+        ? []
+        : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
     })
     return { run: probes.length, failures }
   })
+}
+
+/** Which of the packets `directory/N` a ban dropped. */
+async function bannedOf(explain: string, numbers: readonly number[], directory: string): Promise<ReadonlySet<number>> {
+  const run = (number: number) => [
+    'data_in',
+    `${directory}/${number}`,
+    'data_out',
+    `${directory}/${number}.out`,
+    'repeat',
+    '1',
+  ]
+  await runBatch(numbers.map((number) => bpftool('prog', 'run', 'pinned', explain, ...run(number))))
+  const banned = new Set<number>()
+  for (const number of numbers) {
+    const { reason } = explanationOf(await readFile(`${directory}/${number}.out`))
+    if (reason === REASON.BAN) banned.add(number)
+  }
+  return banned
 }
 
 /** Sends one packet through a pinned filter, and through its twin that says why. */

@@ -6,6 +6,7 @@ import type { Link } from '../model/live.ts'
 import { countPrefixes } from '../model/ranges.ts'
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
 import type { List } from '../model/state.ts'
+import { countBans } from './bans.ts'
 import { readCounters, verdictOf } from './counters.ts'
 import { type Observation, observe } from './observe.ts'
 
@@ -28,18 +29,38 @@ function interfaceStatus(link: Link, since: number, counts: ReadonlyMap<ReasonNa
     bytes[verdict] += count.bytes
     if (count.packets > 0) reasons[reason] = count
   }
-  return [{ name: link.name, ifindex: link.ifindex, mode: program.mode, program_id: program.id, since: iso(since), packets, bytes, reasons }]
+  return [
+    {
+      name: link.name,
+      ifindex: link.ifindex,
+      mode: program.mode,
+      program_id: program.id,
+      since: iso(since),
+      packets,
+      bytes,
+      reasons,
+    },
+  ]
 }
 
-/** Kernel memory of the shared maps; per-CPU maps exist once for every CPU. */
+/** Kernel memory of the shared maps but bans, whose size varies; per-CPU maps exist once for every CPU. */
 const sharedMemory = (): number =>
   Object.values(SHARED_MAPS).reduce((sum, { type, valueSize, entries }) => {
+    if (type === 'hash') return sum
     return sum + valueSize * entries * (type === 'percpu_array' ? availableParallelism() : 1)
   }, 0)
 
 function programStatus(live: Observation): Status['program'] {
   const { program } = live.state
   return program && { digest: program.digest, tag: live.committed?.program.tag ?? '', abi: program.abi }
+}
+
+async function bansOf(
+  paths: Paths,
+  { committed, instance }: Observation,
+): Promise<Awaited<ReturnType<typeof countBans>> | undefined> {
+  const isThere = committed?.knowsBans && instance.shared.has(SHARED_MAPS.bans.name)
+  return committed && isThere ? countBans(paths, committed.number) : undefined
 }
 
 /** Reads the live state and its counters. */
@@ -51,6 +72,7 @@ export async function readStatus(paths: Paths): Promise<Status> {
     const link = live.links.get(name)
     return link ? [{ slot, link }] : []
   })
+  const bans = await bansOf(paths, live)
   const lists = [...live.state.lists.values()].flatMap((list) => {
     const slot = live.slots.lists.get(list.name)
     return slot === undefined ? [] : [{ slot, list }]
@@ -75,7 +97,8 @@ export async function readStatus(paths: Paths): Promise<Status> {
     program: programStatus(live),
     generation: live.generation,
     committed_at: live.committedAt > 0 ? iso(live.committedAt) : undefined,
-    memory: (live.committed?.memory ?? 0) + (live.instance.attachments ? sharedMemory() : 0),
+    bans: bans && { live: bans.live, capacity: bans.capacity },
+    memory: (live.committed?.memory ?? 0) + (live.instance.attachments ? sharedMemory() : 0) + (bans?.memory ?? 0),
     drift: live.drift.size > 0,
     drifted: [...live.drift].map(([key, what]) => ({ key, what })),
     leftovers: live.leftovers,

@@ -11,7 +11,8 @@ import { originOf } from '../model/provenance.ts'
 import { contains } from '../model/ranges.ts'
 import type { Judgement, WhyResult } from '../model/result.ts'
 import type { ScopedSet } from '../model/state.ts'
-import { formatAddress, formatRange } from '../model/text.ts'
+import { formatAddress, formatRange, type Prefix } from '../model/text.ts'
+import { readBan } from './bans.ts'
 import { REASON_NAMES } from './counters.ts'
 import { type Observation, observe } from './observe.ts'
 import { explainPacket, verdictOfAction } from './probe.ts'
@@ -28,6 +29,8 @@ function coveringRange({ addresses }: ScopedSet, { family, words }: Address): st
   const index = contains(ranges, words)
   return index < 0 ? undefined : formatRange(family, ranges.start, ranges.end, index * (family === 4 ? 1 : 4))
 }
+
+const formatPrefix = ({ family, start, end }: Prefix): string => formatRange(family, start, end)
 
 function desiredJudgement(desired: Desired, query: Query): Judgement {
   const { verdict, reason, matches } = judge(desired.state, factsFor(query))
@@ -57,12 +60,23 @@ function generationFor(live: Observation, name: string | undefined): number | un
   ])
 }
 
-async function liveJudgement(paths: Paths, live: Observation, desired: Desired | undefined, query: Query): Promise<WhyResult['live']> {
+async function liveJudgement(
+  paths: Paths,
+  live: Observation,
+  desired: Desired | undefined,
+  query: Query,
+): Promise<WhyResult['live']> {
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
-  const { verdict, explanation } = await explainPacket(paths.program(generation, 'filter'), paths.program(generation, 'explain'), query)
+  const { verdict, explanation } = await explainPacket(
+    paths.program(generation, 'filter'),
+    paths.program(generation, 'explain'),
+    query,
+  )
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
-  const model = judge(live.state, factsFor(query))
+  // The scope of a ban is the length of its prefix.
+  const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
+  const model = judge(live.state, factsFor(query), ban !== undefined)
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
   const match = model.matches.find((candidate) => candidate.list.name === list)
   const { family, words } = query.source
@@ -70,7 +84,8 @@ async function liveJudgement(paths: Paths, live: Observation, desired: Desired |
     verdict,
     reason,
     list,
-    prefix: match && coveringRange(match.set, query.source),
+    prefix: ban ? formatPrefix(ban.prefix) : match && coveringRange(match.set, query.source),
+    ban,
     at: list && desired ? originOf(desired.provenance, list, family, words)?.at : undefined,
     // The attached program, its twin, and the tables read back must say the same.
     proven: verdict === verdictOfAction(explanation.verdict) && verdict === model.verdict && reason === model.reason,

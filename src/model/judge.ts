@@ -77,15 +77,17 @@ function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] 
 
 /**
  * The verdict that a state (its policy and lists) gives a packet. Any allowlist entry that covers the source and
- * applies beats every blocklist entry, and any blocklist entry beats the default, whatever the prefix lengths.
+ * applies beats a ban, a ban every blocklist entry, and any blocklist entry the default, whatever the prefix lengths.
+ * Bans are no part of a state: `banned` says whether one is in force for the packet's source.
  */
-export function judge({ policy, lists }: Pick<State, 'policy' | 'lists'>, facts: Facts): Judged {
+export function judge({ policy, lists }: Pick<State, 'policy' | 'lists'>, facts: Facts, banned = false): Judged {
   const dropping = policy?.default === 'drop'
   if (facts.kind === 'unparsed') return judged('pass', facts.reason)
   if (facts.kind === 'not-ip') return judged('pass', dropping && facts.essential ? 'essential' : 'not-ip')
   const sorted = [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   const allowed = matchesOf(sorted, 'allowlist', facts)
   if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
+  if (banned) return judged('drop', 'ban')
   const blocked = matchesOf(sorted, 'blocklist', facts)
   if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
   // The stack follows longer chains of headers than the filter does: under default drop one more must not open the door.

@@ -1,5 +1,6 @@
 // What the commands report: results as data, before any of them becomes text or JSON.
 
+import type { Ban } from './ban.ts'
 import type { AttachMode, ListKind } from './state.ts'
 
 /** Packets and bytes; exact up to 2^53. */
@@ -20,6 +21,7 @@ export type ReasonName =
   | 'blocklist'
   | 'default-drop'
   | 'internal'
+  | 'ban'
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect' | 'aborted'
 
@@ -53,6 +55,8 @@ export interface Status {
   readonly generation: number
   /** ISO 8601, UTC; undefined = nothing applied. */
   readonly committed_at: string | undefined
+  /** Bans in force and how many there may be; undefined: nothing is applied, or by a build that knows none. */
+  readonly bans: { readonly live: number; readonly capacity: number } | undefined
   /** Bytes of kernel memory of the live generation and the shared maps. */
   readonly memory: number
   /** Live state differs from what the last apply recorded. */
@@ -88,7 +92,7 @@ export interface Judgement {
 export interface WhyResult {
   readonly address: string
   /** undefined: nothing of ours is loaded. */
-  readonly live: (Judgement & { readonly proven: boolean }) | undefined
+  readonly live: (Judgement & { readonly proven: boolean; readonly ban: Ban | undefined }) | undefined
   /** undefined: no config file was found. */
   readonly desired: Judgement | undefined
 }

@@ -56,7 +56,7 @@ function missingInterface(name: string, live: Live, { at }: InterfaceOptions): D
 }
 
 /** The instance belongs to one network namespace; from another one its interfaces are not even visible. */
-export function guardNamespace(live: Live): Diagnostic[] {
+export function guardNamespace(live: Pick<Live, 'netns' | 'ownNetns'>): Diagnostic[] {
   if (live.netns === undefined || live.netns === live.ownNetns) return []
   return [
     {

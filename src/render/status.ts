@@ -56,10 +56,11 @@ function listTable({ lists }: Status): string[] {
   return ['', ...formatTable([left('LIST'), left('KIND'), right('PREFIXES'), right('PACKETS'), right('BYTES')], rows)]
 }
 
-function head({ generation, committed_at, policy, program, memory }: Status): string[] {
+function head({ generation, committed_at, policy, program, memory, bans }: Status): string[] {
   const applied = committed_at === undefined ? 'not committed' : `applied ${seconds(committed_at)}`
   const lines = [`Generation ${generation}, ${applied}, ${formatBytes(memory)} of kernel memory`]
   if (policy) lines.push(`Default verdict: ${policy.default}`)
+  if (bans) lines.push(`Bans: ${formatCount(bans.live)} of at most ${formatCount(bans.capacity)}`)
   if (program) lines.push(`Program: ${program.digest.slice(0, 16)}, tag ${program.tag}, ABI ${program.abi}`)
   return lines
 }
@@ -95,7 +96,8 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
 }
 
 export function renderStatusJson(status: Status): string {
-  const { interfaces, lists, policy, program, generation, committed_at, memory, drift, drifted, leftovers } = status
+  const { interfaces, lists, policy, program, generation, committed_at, bans, memory, drift, drifted, leftovers } =
+    status
   return jsonDocument({
     interfaces,
     lists,
@@ -103,6 +105,8 @@ export function renderStatusJson(status: Status): string {
     program: program ?? null,
     generation,
     committed_at: committed_at ?? null,
+    bans: bans?.live ?? 0,
+    bans_capacity: bans?.capacity ?? null,
     memory,
     drift,
     drifted,

@@ -1,6 +1,8 @@
 // Why a packet gets its verdict, in the kernel and by the file, as text and as JSON (schemas/why.schema.json).
 
+import type { Ban } from '../model/ban.ts'
 import type { Judgement, WhyResult } from '../model/result.ts'
+import { banJson, formatDuration, showable } from './bans.ts'
 import { jsonDocument } from './json.ts'
 import { type Paint, paint } from './paint.ts'
 import { formatTable } from './table.ts'
@@ -23,6 +25,15 @@ function tint(line: string, judgement: Judgement, { green, red }: Paint): string
 const sameVerdict = (left: Judgement, right: Judgement): boolean =>
   left.verdict === right.verdict && left.reason === right.reason && left.list === right.list
 
+/** Bans are apart from the file, so that the two differ is no news. */
+function banLines({ reason, by, ttlLeft }: Ban): string[] {
+  const time = ttlLeft === undefined ? 'until it is lifted' : `for another ${formatDuration(ttlLeft)}`
+  const author = by === '' ? '' : ` by ${showable(by)}`
+  return [
+    `Banned${author} ${time}${reason === '' ? '' : `: ${showable(reason)}`}. \`xdp unban\` lifts it; the file has no say in bans.`,
+  ]
+}
+
 /** `file`: the config's path, for the row that says what it asks for. */
 export function renderWhy({ address, live, desired }: WhyResult, file: string | undefined, color: boolean): string {
   const style = paint(color)
@@ -41,7 +52,8 @@ export function renderWhy({ address, live, desired }: WhyResult, file: string | 
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
   if (live === undefined) lines.push('live: nothing of this instance is in the kernel, so every packet passes.')
   if (desired === undefined) lines.push('file: no config file was found.')
-  if (live && desired && !sameVerdict(live, desired))
+  if (live?.ban) lines.push(...banLines(live.ban))
+  else if (live && desired && !sameVerdict(live, desired))
     lines.push(`${style.yellow('!')} The kernel and the file disagree; xdp plan shows the difference.`)
   return `${lines.join('\n')}\n`
 }
@@ -53,7 +65,7 @@ function judgementJson({ verdict, reason, list, prefix, at }: Judgement) {
 export function renderWhyJson({ address, live, desired }: WhyResult): string {
   return jsonDocument({
     address,
-    live: live ? { ...judgementJson(live), proven: live.proven } : null,
+    live: live ? { ...judgementJson(live), proven: live.proven, ban: live.ban ? banJson(live.ban) : null } : null,
     desired: desired ? judgementJson(desired) : null,
   })
 }

@@ -90,18 +90,23 @@ test.each([
   SHARED_MAPS.verdictStats,
   SHARED_MAPS.listStats,
   SHARED_MAPS.interfaceIndex,
+  SHARED_MAPS.bans,
+  SHARED_MAPS.banState,
   policyMap(abi.HEADER_LINES),
-] as MapShape[])('map $name is created as the object declares it', ({ name, type, valueSize, entries, flags }) => {
-  // BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY
-  const numbers = { array: 2, percpu_array: 6 }
-  expect({ map_flags: 0, ...definition(name) }).toEqual({
-    type: numbers[type],
-    key: 4,
-    value: valueSize,
-    max_entries: entries,
-    map_flags: flags,
-  })
-})
+] as MapShape[])(
+  'map $name is created as the object declares it',
+  ({ name, type, keySize, valueSize, entries, flags }) => {
+    // BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY
+    const numbers = { hash: 1, array: 2, percpu_array: 6 }
+    expect({ map_flags: 0, ...definition(name) }).toEqual({
+      type: numbers[type],
+      key: keySize,
+      value: valueSize,
+      max_entries: entries,
+      map_flags: flags,
+    })
+  },
+)
 
 test('the programs have the names that they are pinned by, of at most 15 characters', () => {
   const functions = types.filter(({ kind }) => kind === 'FUNC').map(({ name }) => name)

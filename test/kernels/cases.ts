@@ -5,7 +5,15 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { explanationCodec, LINE_SIZE, REASON, transferCodec } from '../../src/abi/generated.ts'
-import { type MapShape, type Paths, pinPaths, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import {
+  type MapShape,
+  mapWords,
+  type Paths,
+  PROGRAM_MAPS,
+  pinPaths,
+  policyMap,
+  SHARED_MAPS,
+} from '../../src/abi/paths.ts'
 import { packChunks, usedExtents } from '../../src/kernel/transfer.ts'
 import { judge } from '../../src/model/judge.ts'
 import type { State } from '../../src/model/state.ts'
@@ -180,8 +188,8 @@ function blockPeer(address: string) {
   return list('blocklist', 'blocklist', scoped(ANY, address))
 }
 
-function createLine(pin: string, { name, type, valueSize, entries, flags }: MapShape): string {
-  return `map create ${pin} type ${type} key 4 value ${valueSize} entries ${entries} name ${name} flags ${flags}`
+function createLine(pin: string, shape: MapShape): string {
+  return `map create ${pin} ${mapWords(shape).join(' ')}`
 }
 
 function imageOf({ number, state: wanted }: Policy): Uint8Array {
@@ -221,9 +229,7 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
     return `${guest}/${number}/${name}`
   }
   const image = imageOf(policy)
-  const shared = (['verdictStats', 'listStats', 'interfaceIndex'] as const).map(
-    (map) => `map name ${SHARED_MAPS[map].name} pinned ${paths.sharedMap(map)}`,
-  )
+  const shared = PROGRAM_MAPS.map((map) => `map name ${SHARED_MAPS[map].name} pinned ${paths.sharedMap(map)}`)
   const run = (program: Parameters<Paths['program']>[1], input: string, output: string): string =>
     `prog run pinned ${paths.program(number, program)} data_in ${input} data_out ${output} ${DATA_OUT}`
   file('create', `${createLine(paths.policy(number), policyMap(image.length / LINE_SIZE))}\n`)

@@ -15,7 +15,7 @@ import {
   REASON_SLOTS,
 } from '../../src/abi/generated.ts'
 import { explanationOf } from '../../src/abi/packet.ts'
-import { type MapShape, PROGRAMS, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { type MapShape, mapWords, PROGRAM_MAPS, PROGRAMS, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { loadObject } from '../../src/kernel/object.ts'
 import { CommandError } from '../../src/kernel/spawn.ts'
@@ -87,7 +87,7 @@ export class DataPlane {
     await runBatch([this.#create(policyMap(image.length / LINE_SIZE), pin)])
     const { path } = await loadObject()
     const maps = [
-      ...['verdict_stats', 'list_stats', 'interface_index'].map((name) => [name, name] as const),
+      ...PROGRAM_MAPS.map((map) => [SHARED_MAPS[map].name, SHARED_MAPS[map].name] as const),
       ['policy', pin] as const,
     ]
     await runBpftool(
@@ -194,9 +194,8 @@ export class DataPlane {
     return join(this.#bpffs, name)
   }
 
-  #create({ name, type, valueSize, entries, flags }: MapShape, pin: string): Command {
-    const sizes = ['type', type, 'key', '4', 'value', `${valueSize}`, 'entries', `${entries}`]
-    return bpftool('map', 'create', this.#pin(pin), ...sizes, 'name', name, ...(flags ? ['flags', `${flags}`] : []))
+  #create(shape: MapShape, pin: string): Command {
+    return bpftool('map', 'create', this.#pin(pin), ...mapWords(shape))
   }
 
   #runCommand({ frame, linear }: Run, number: number, program: 'filter' | 'explain'): Command {

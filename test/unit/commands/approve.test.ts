@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
 import { approver } from '../../../src/commands/approve.ts'
 import type { Context } from '../../../src/commands/context.ts'
@@ -26,6 +27,7 @@ function ask({ argv = ['apply'], interactive = true, answer = '', auto = false }
   const context: Context = {
     flags: parseArguments(argv).flags,
     host: { bpffs: '/sys/fs/bpf', instance: 'default', lockTimeoutMs: 0 },
+    stdin: () => Readable.from([]),
     stdout: append('stdout'),
     stderr: append('stderr'),
     color: { stdout: false, stderr: false },

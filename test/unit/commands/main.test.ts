@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { main, type Terminal } from '../../../src/commands/main.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
@@ -32,6 +33,7 @@ async function xdp(argv: readonly string[], facts: Partial<Terminal> & { readonl
     stdout: { write: append('stdout'), isTTY: tty },
     stderr: { write: append('stderr'), isTTY: tty },
     stdinIsTTY: tty,
+    stdin: () => Readable.from([]),
     ask: async () => '',
     signal: new AbortController().signal,
     ...rest,

@@ -82,6 +82,7 @@ const STATUS: Status = {
   program: { digest: PROGRAM.digest, tag: 'a04f5eef06a7f555', abi: 1 },
   generation: 3,
   committed_at: '2026-01-02T03:04:05.000Z',
+  bans: { live: 12, capacity: 131_072 },
   memory: 1_258_291,
   drift: true,
   drifted: [{ key: 'interface:eth1', what: 'detached' }],
@@ -94,6 +95,7 @@ const EMPTY: Status = {
   program: undefined,
   generation: 0,
   committed_at: undefined,
+  bans: undefined,
   memory: 0,
   drift: false,
   drifted: [],
@@ -251,7 +253,7 @@ describe('why', () => {
   } as const
   const result: WhyResult = {
     address: '203.0.113.9',
-    live: { ...live_, proven: true },
+    live: { ...live_, proven: true, ban: undefined },
     desired: { ...live_, at: 'lists/drop.txt:7' },
   }
 

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Bans, the writing half: runs that `bpftool prog run` starts, under the lock of the instance, so that there is one
+ * writer. Each run leaves map and state in step: a run cannot be killed half-way.
+ */
+#pragma once
+
+#include "abi.h"
+#include "ban.h"
+#include "maps.h"
+
+/* linux/errno.h */
+#define ERROR_NO_MEMORY 12
+#define ERROR_TOO_BIG 7
+
+struct ban_run {
+	struct xdp_md *ctx;
+	struct ban_state *state;
+	__u64 now;		/* boot time in ns */
+	__u64 since;		/* Unix time in seconds */
+	__u32 failed;
+};
+
+struct ban_walk {
+	struct ban_state *state;
+	__u64 now;
+	__u64 next;		/* earliest expiry of those that stay; 0 = none */
+	__u32 live;
+};
+
+static __always_inline struct ban_state *own_ban_state(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ban_state, &zero);
+}
+
+/* Gives a prefix length a place: the first hole, or the next one at the end. */
+static __always_inline void use_length(__u8 *lengths, __u32 most, __u32 *places, __u32 length)
+{
+	for (__u32 i = 0; i < most; i++) {
+		if (lengths[i] != 0)
+			continue;
+		lengths[i] = length + 1;
+		if (i >= *places)
+			*places = i + 1;
+		return;
+	}
+}
+
+/* Frees the place of a prefix length, and gives back holes at the end. */
+static __always_inline void free_length(__u8 *lengths, __u32 most, __u32 *places, __u32 length)
+{
+	__u32 used = 0;
+
+	for (__u32 i = 0; i < most; i++) {
+		if (lengths[i] == length + 1)
+			lengths[i] = 0;
+		else if (lengths[i] != 0)
+			used = i + 1;
+	}
+	*places = used;
+}
+
+/* Global functions, because a prefix length comes or goes seldom, and the verifier need walk them only once. */
+__noinline int length_used(__u32 family, __u32 length)
+{
+	struct ban_state *state = own_ban_state();
+
+	if (!state)
+		return 0;
+	if (family == FAMILY_IPV4)
+		use_length(state->lengths4, BAN_LENGTHS4, &state->places4, length);
+	else
+		use_length(state->lengths6, BAN_LENGTHS6, &state->places6, length);
+	return 0;
+}
+
+__noinline int length_unused(__u32 family, __u32 length)
+{
+	struct ban_state *state = own_ban_state();
+
+	if (!state)
+		return 0;
+	if (family == FAMILY_IPV4)
+		free_length(state->lengths4, BAN_LENGTHS4, &state->places4, length);
+	else
+		free_length(state->lengths6, BAN_LENGTHS6, &state->places6, length);
+	return 0;
+}
+
+static __always_inline int is_valid(const struct ban_key *key)
+{
+	if (key->family == FAMILY_IPV4)
+		return key->length < BAN_LENGTHS4;
+	return key->family == FAMILY_IPV6 && key->length < BAN_LENGTHS6;
+}
+
+/* The counter of a prefix length. */
+static __always_inline __u32 *length_count(struct ban_state *state, const struct ban_key *key)
+{
+	__u32 index = key->length + (key->family == FAMILY_IPV6 ? BAN_COUNTS6 : 0);
+
+	/* Masked where the verifier sees it; a valid key is below in any case. */
+	asm volatile("%0 &= 255" : "+r"(index));
+	return &state->counts[index];
+}
+
+static __always_inline void count_in(struct ban_state *state, const struct ban_key *key)
+{
+	__u32 *count = length_count(state, key);
+
+	state->entries++;
+	if ((*count)++ == 0)
+		length_used(key->family, key->length);
+}
+
+static __always_inline void count_out(struct ban_state *state, const struct ban_key *key)
+{
+	__u32 *count = length_count(state, key);
+
+	state->entries--;
+	if (--(*count) == 0)
+		length_unused(key->family, key->length);
+}
+
+static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban_request *request)
+{
+	struct ban ban = { .since = run->since, .expires = request->ttl ? run->now + request->ttl : 0 };
+	struct ban_state *state = run->state;
+	int known;
+	long error;
+
+	__builtin_memcpy(ban.reason, request->reason, sizeof(ban.reason));
+	__builtin_memcpy(ban.by, request->by, sizeof(ban.by));
+	known = bpf_map_lookup_elem(&bans, &request->key) != 0;
+	error = bpf_map_update_elem(&bans, &request->key, &ban, BPF_ANY);
+	if (error == -ERROR_TOO_BIG)
+		return RESULT_FULL;
+	if (error)
+		return RESULT_NO_MEMORY;
+	if (ban.expires && (state->next_expiry == 0 || ban.expires < state->next_expiry))
+		state->next_expiry = ban.expires;
+	if (known)
+		return RESULT_REFRESHED;
+	count_in(state, &request->key);
+	return RESULT_ADDED;
+}
+
+static __always_inline __u32 remove_ban(const struct ban_run *run, const struct ban_request *request)
+{
+	if (bpf_map_delete_elem(&bans, &request->key))
+		return RESULT_ABSENT;
+	count_out(run->state, &request->key);
+	return RESULT_REMOVED;
+}
+
+static long write_ban(__u32 index, struct ban_run *run)
+{
+	__u32 offset = sizeof(struct ban_header) + index * sizeof(struct ban_request);
+	struct ban_request request;
+
+	if (bpf_xdp_load_bytes(run->ctx, offset, &request, sizeof(request))) {
+		run->failed = 1;
+		return 1;
+	}
+	request.reason[sizeof(request.reason) - 1] = 0;
+	request.by[sizeof(request.by) - 1] = 0;
+	if (!is_valid(&request.key))
+		request.result = RESULT_INVALID;
+	else if (request.op == OP_ADD)
+		request.result = add_ban(run, &request);
+	else
+		request.result = remove_ban(run, &request);
+	offset += offsetof(struct ban_request, result);
+	if (bpf_xdp_store_bytes(run->ctx, offset, &request.result, sizeof(request.result))) {
+		run->failed = 1;
+		return 1;
+	}
+	return 0;
+}
+
+/* Data: a struct ban_header and its requests; each gets its result. XDP_PASS when all were looked at. */
+static __always_inline int write_bans(struct xdp_md *ctx)
+{
+	struct ban_run run = { .ctx = ctx, .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
+	struct ban_header header;
+
+	if (!run.state || bpf_xdp_load_bytes(ctx, 0, &header, sizeof(header)) || header.count > BAN_REQUESTS)
+		return XDP_ABORTED;
+	run.since = header.since;
+	bpf_loop(header.count, write_ban, &run, 0);
+	return run.failed ? XDP_ABORTED : XDP_PASS;
+}
+
+static long sweep_ban(void *map, struct ban_key *key, struct ban *ban, struct ban_walk *walk)
+{
+	struct ban_key copy = *key;
+
+	if (ban->expires == 0)
+		return 0;
+	if (walk->now >= ban->expires) {
+		if (!bpf_map_delete_elem(&bans, &copy))
+			count_out(walk->state, &copy);
+	} else if (walk->next == 0 || ban->expires < walk->next) {
+		walk->next = ban->expires;
+	}
+	return 0;
+}
+
+/* Removes what is over; nothing is walked before anything can be. Returns 0. */
+static __always_inline int sweep_bans(void)
+{
+	struct ban_walk walk = { .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
+
+	if (!walk.state || walk.state->next_expiry == 0 || walk.now < walk.state->next_expiry)
+		return 0;
+	bpf_for_each_map_elem(&bans, sweep_ban, &walk, 0);
+	walk.state->next_expiry = walk.next;
+	return 0;
+}
+
+static long count_ban(void *map, struct ban_key *key, struct ban *ban, struct ban_walk *walk)
+{
+	walk->live += ban->expires == 0 || walk->now < ban->expires;
+	return 0;
+}
+
+/* Leaves the time and how many bans are not over in the state. Returns 0. */
+static __always_inline int count_bans(void)
+{
+	struct ban_walk walk = { .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
+
+	if (!walk.state)
+		return 0;
+	if (walk.state->next_expiry == 0 || walk.now < walk.state->next_expiry)
+		walk.live = walk.state->entries;
+	else
+		bpf_for_each_map_elem(&bans, count_ban, &walk, 0);
+	walk.state->live = walk.live;
+	walk.state->now = walk.now;
+	return 0;
+}

@@ -1,0 +1,89 @@
+// The pipeline of bans, apart from that of the file: guard → lock → write. It does not observe, so that one ban costs
+// one look at the pins, one bpftool process for the namespace and one for the write.
+
+import { pinPaths } from './abi/paths.ts'
+import { XdpError } from './diagnostics.ts'
+import { banGeneration, banNetns, MOST_REQUESTS, readBans, sweepBans, writeBans } from './kernel/bans.ts'
+import { type Host, ownNetns, requireHost } from './kernel/host.ts'
+import { acquireLock } from './kernel/lock.ts'
+import { protectedAddresses } from './kernel/protect.ts'
+import {
+  type Ban,
+  type BanLabels,
+  type BanOutcome,
+  type BanRequest,
+  coversAddress,
+  type Protected,
+} from './model/ban.ts'
+import { compareAddresses } from './model/text.ts'
+import { guardNamespace } from './plan/guard.ts'
+
+const pathsOf = (host: Host): ReturnType<typeof pinPaths> => pinPaths(host.bpffs, host.instance)
+
+/** Throws E201 where the instance belongs to another network namespace: its own addresses are not ours. */
+async function requireNamespace(host: Host): Promise<void> {
+  const paths = pathsOf(host)
+  const [netns, own] = await Promise.all([banNetns(paths, await banGeneration(paths)), ownNetns()])
+  const refusals = guardNamespace({ netns, ownNetns: own })
+  if (refusals.length > 0) throw new XdpError(refusals)
+}
+
+async function withLock<T>(host: Host, timeoutMs: number, body: () => Promise<T>): Promise<T> {
+  const waiting = (holder: string): void => host.progress?.(`waiting for the lock held by ${holder}`)
+  const lock = await acquireLock(host.bpffs, host.instance, timeoutMs, waiting)
+  try {
+    return await body()
+  } finally {
+    await lock.release()
+  }
+}
+
+/** The protected addresses that a request would ban. */
+const covered = ({ op, prefix }: BanRequest, addresses: readonly Protected[]): readonly Protected[] =>
+  op === 'remove' ? [] : addresses.filter(({ address }) => coversAddress(prefix, address))
+
+/**
+ * Carries out requests in order; one outcome each. Without `force` those that cover a protected address are refused and
+ * the others carried out. Throws E115 where nothing is applied, E201 in another namespace, E106 where the lock is held.
+ */
+export async function changeBans(
+  host: Host,
+  requests: readonly BanRequest[],
+  labels: BanLabels,
+  force: boolean,
+): Promise<BanOutcome[]> {
+  await requireHost(host)
+  const isGuarded = !force && requests.some(({ op }) => op === 'add')
+  const [addresses] = await Promise.all([isGuarded ? protectedAddresses() : [], requireNamespace(host)])
+  const outcomes: BanOutcome[] = requests.map((request) => {
+    const protects = covered(request, addresses)
+    return protects.length > 0 ? { result: 'refused', protects } : { result: 'absent' }
+  })
+  const wanted = requests.flatMap((_, i) => (outcomes[i]?.result === 'refused' ? [] : [i]))
+  for (let first = 0; first < wanted.length; first += MOST_REQUESTS) {
+    const part = wanted.slice(first, first + MOST_REQUESTS)
+    const chosen = part.map((i) => requests[i] as BanRequest)
+    const results = await withLock(host, host.lockTimeoutMs, async () => {
+      // Under the lock: an apply may have replaced the generation.
+      const paths = pathsOf(host)
+      return writeBans(paths, await banGeneration(paths), chosen, labels, Math.floor(Date.now() / 1000))
+    })
+    for (const [at, result] of results.entries()) outcomes[part[at] as number] = { result } as BanOutcome
+  }
+  return outcomes
+}
+
+/** Every ban in force, by address. Bans that are over are removed, unless somebody else is at work. */
+export async function listBans(host: Host): Promise<Ban[]> {
+  await requireHost(host)
+  const paths = pathsOf(host)
+  await banGeneration(paths)
+  await withLock(host, 0, async () => sweepBans(paths, await banGeneration(paths))).catch((error: unknown) => {
+    if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
+  })
+  const bans = await readBans(paths, await banGeneration(paths))
+  return bans.sort(
+    ({ prefix: left }, { prefix: right }) =>
+      left.family - right.family || compareAddresses(left.start, right.start) || left.length - right.length,
+  )
+}

@@ -1,0 +1,27 @@
+// xdp ban
+
+import { changeBans } from '../bans.ts'
+import { type Exit, fail } from '../diagnostics.ts'
+import { BanTally } from './ban-report.ts'
+import { banStream } from './ban-stream.ts'
+import { readBanned, readLabels, readTtl } from './ban-words.ts'
+import type { Context } from './context.ts'
+import type { BAN_FLAGS } from './flags.ts'
+import type { Arguments } from './specification.ts'
+
+export async function run(context: Context, { positionals, options }: Arguments<typeof BAN_FLAGS>): Promise<Exit> {
+  const [address] = positionals
+  const settings = { labels: readLabels(options), ttlMs: readTtl(options.ttl), force: options.force }
+  const tally = new BanTally()
+  if (options.stdin) {
+    if (address !== undefined) throw fail('E300', `"${address}" beside --stdin`, 'give the one or the other')
+    await banStream(context, settings, tally)
+    return tally.report(context)
+  }
+  if (address === undefined) throw fail('E300', '`xdp ban` needs ADDRESS, or --stdin', 'xdp ban ADDRESS')
+  const request = { op: 'add', prefix: readBanned(address), ttlMs: settings.ttlMs } as const
+  for (const outcome of await changeBans(context.host, [request], settings.labels, settings.force)) {
+    tally.add(request, outcome)
+  }
+  return tally.report(context)
+}

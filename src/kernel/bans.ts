@@ -1,0 +1,246 @@
+// Bans in the kernel: written by runs of ban_write, 256 a run, all runs in one bpftool process; read by a dump. Writing
+// needs the lock of the instance. The clock is the kernel's boot time, which neither NTP nor a suspended machine
+// upsets: times of day are computed from what is left.
+
+import { readFile, writeFile } from 'node:fs/promises'
+import {
+  BAN_OP,
+  BAN_REQUESTS,
+  BAN_RESULT,
+  type BanKey,
+  type Ban as BanRecord,
+  type BanState,
+  banCodec,
+  banHeaderCodec,
+  banKeyCodec,
+  banRequestCodec,
+  banStateCodec,
+  metaCodec,
+} from '../abi/generated.ts'
+import { generationOf, type Paths, PROGRAMS, SHARED_MAPS } from '../abi/paths.ts'
+import { fail } from '../diagnostics.ts'
+import type { Address } from '../model/address.ts'
+import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
+import { type Prefix, prefixOf } from '../model/text.ts'
+import { bpftool, type Command, runBatch, runBpftool } from './bpftool.ts'
+import { bytesOf, hexBytes, keyBytes, list, META_LINE } from './instance.ts'
+import { runLine, withExchange } from './transfer.ts'
+
+/** XDP_PASS: every request of a run was looked at. */
+const DONE = 2
+/** Elements are made in a context that cannot wait for memory; a moment later there is some. */
+const ATTEMPTS = 5
+const MS = 1_000_000n
+
+/** Runs of one bpftool process: they hold the lock, and an apply may be waiting for it. */
+export const MOST_REQUESTS = 64 * BAN_REQUESTS
+
+const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
+  [BAN_RESULT.ADDED]: 'added',
+  [BAN_RESULT.REFRESHED]: 'refreshed',
+  [BAN_RESULT.REMOVED]: 'removed',
+  [BAN_RESULT.ABSENT]: 'absent',
+  [BAN_RESULT.FULL]: 'full',
+  [BAN_RESULT.NO_MEMORY]: 'no-memory',
+}
+
+/**
+ * A generation whose programs write bans; all of them share the maps. Throws E115 where nothing is applied, or an older
+ * build applied it.
+ */
+export async function banGeneration(paths: Paths): Promise<number> {
+  const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
+  const numbers = names.map(generationOf).filter((number) => number !== undefined)
+  const hasMaps = [SHARED_MAPS.bans.name, SHARED_MAPS.banState.name].every((name) => shared.includes(name))
+  for (const number of hasMaps ? numbers.sort((a, b) => b - a) : []) {
+    const programs = await list(paths.programs(number))
+    if ([PROGRAMS.banWrite, PROGRAMS.banSweep, PROGRAMS.banCount].every((name) => programs.includes(name)))
+      return number
+  }
+  const message =
+    numbers.length > 0
+      ? 'the program in the kernel is of a build that knows no bans'
+      : 'nothing is applied yet, so there is nothing to ban with'
+  throw fail('E115', message, 'run `xdp apply` first')
+}
+
+/** Inode of the network namespace that the instance belongs to. */
+export async function banNetns(paths: Paths, generation: number): Promise<bigint> {
+  const output = await runBpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(META_LINE))
+  return metaCodec.decode(viewOf((output as HexEntry).value)).netns
+}
+
+interface HexEntry {
+  readonly key: readonly string[]
+  readonly value: readonly string[]
+}
+
+function viewOf(hex: readonly string[]): DataView {
+  return new DataView(bytesOf(hex).buffer)
+}
+
+/** The key of a prefix: its bits from the top of `high` on. */
+export function banKey({ family, start, length }: Prefix): BanKey {
+  const word = (index: number): bigint => BigInt(start[index] ?? 0)
+  return { high: (word(0) << 32n) | word(1), low: (word(2) << 32n) | word(3), family, length }
+}
+
+function prefixOfKey({ high, low, family, length }: BanKey): Prefix {
+  const words = [high >> 32n, high & 0xffffffffn, low >> 32n, low & 0xffffffffn].map(Number)
+  const isIpv4 = family === 4
+  return prefixOf({ family: isIpv4 ? 4 : 6, words: Uint32Array.from(isIpv4 ? words.slice(0, 1) : words) }, length)
+}
+
+/** A program that takes no data; `repeat 0`, because its kind takes no repeat either. */
+const plainRun = (pinned: string): Command => bpftool('prog', 'run', 'pinned', pinned, 'repeat', '0')
+
+/** The data of one run of ban_write. */
+export function encodeRequests(requests: readonly BanRequest[], { reason, by }: BanLabels, now: number): Uint8Array {
+  const bytes = new Uint8Array(banHeaderCodec.size + requests.length * banRequestCodec.size)
+  const view = new DataView(bytes.buffer)
+  banHeaderCodec.encode({ since: BigInt(now), count: requests.length }, view)
+  for (const [index, { op, prefix, ttlMs }] of requests.entries()) {
+    const request = {
+      key: banKey(prefix),
+      ttl: BigInt(ttlMs) * MS,
+      op: op === 'add' ? BAN_OP.ADD : BAN_OP.REMOVE,
+      result: BAN_RESULT.NONE,
+      reason,
+      by,
+    }
+    banRequestCodec.encode(request, view, banHeaderCodec.size + index * banRequestCodec.size)
+  }
+  return bytes
+}
+
+function decodeResults(answer: Uint8Array, count: number): BanOutcome['result'][] {
+  const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
+  return Array.from({ length: count }, (_, index) => {
+    const { result } = banRequestCodec.decode(view, banHeaderCodec.size + index * banRequestCodec.size)
+    const outcome = OUTCOMES[result]
+    if (outcome === undefined) throw fail('E108', `a ban was refused by the data plane (result ${result})`)
+    return outcome
+  })
+}
+
+async function writeOnce(
+  paths: Paths,
+  generation: number,
+  requests: readonly BanRequest[],
+  labels: BanLabels,
+  now: number,
+): Promise<BanOutcome['result'][]> {
+  return withExchange(async (directory) => {
+    const chunks = Array.from({ length: Math.ceil(requests.length / BAN_REQUESTS) }, (_, i) =>
+      requests.slice(i * BAN_REQUESTS, (i + 1) * BAN_REQUESTS),
+    )
+    const files = chunks.map((_, i) => `${directory}/${i}`)
+    await Promise.all(chunks.map((chunk, i) => writeFile(files[i] as string, encodeRequests(chunk, labels, now))))
+    const [, ...runs] = (await runBatch([
+      plainRun(paths.program(generation, 'banSweep')),
+      ...files.map((file) => runLine(paths.program(generation, 'banWrite'), file, `${file}.out`)),
+    ])) as { retval: number }[]
+    if (runs.some(({ retval }) => retval !== DONE)) throw fail('E108', 'writing bans was refused by the data plane')
+    const answers = await Promise.all(files.map((file) => readFile(`${file}.out`)))
+    return answers.flatMap((answer, i) => decodeResults(answer, chunks[i]?.length ?? 0))
+  })
+}
+
+/**
+ * Carries out at most MOST_REQUESTS requests, in order, after bans that are over were removed. One outcome each.
+ * `now`: Unix time in seconds. The caller holds the lock.
+ */
+export async function writeBans(
+  paths: Paths,
+  generation: number,
+  requests: readonly BanRequest[],
+  labels: BanLabels,
+  now: number,
+): Promise<BanOutcome['result'][]> {
+  const results = await writeOnce(paths, generation, requests, labels, now)
+  for (let attempt = 1; attempt < ATTEMPTS && results.includes('no-memory'); attempt++) {
+    const again = results.flatMap((result, i) => (result === 'no-memory' ? [i] : []))
+    const wanted = again.map((i) => requests[i] as BanRequest)
+    for (const [at, result] of (await writeOnce(paths, generation, wanted, labels, now)).entries()) {
+      results[again[at] as number] = result
+    }
+  }
+  return results
+}
+
+/** Removes the bans that are over. The caller holds the lock. */
+export async function sweepBans(paths: Paths, generation: number): Promise<void> {
+  await runBatch([plainRun(paths.program(generation, 'banSweep'))])
+}
+
+/** Commands that bring the state up to date and read it. */
+const stateQueries = (paths: Paths, generation: number): Command[] => [
+  plainRun(paths.program(generation, 'banCount')),
+  bpftool('map', 'lookup', 'pinned', paths.sharedMap('banState'), 'key', ...keyBytes(0)),
+]
+
+const stateOf = (output: unknown): BanState => banStateCodec.decode(viewOf((output as HexEntry).value))
+
+/** undefined: over. `time`: Unix time in milliseconds when the state was read. */
+function banOf(key: BanKey, { reason, by, since, expires }: BanRecord, state: BanState, time: number): Ban | undefined {
+  if (expires !== 0n && expires <= state.now) return undefined
+  const ttlLeft = expires === 0n ? undefined : Number((expires - state.now) / MS)
+  return {
+    prefix: prefixOfKey(key),
+    reason,
+    by,
+    since: Number(since) * 1000,
+    expires: ttlLeft === undefined ? undefined : time + ttlLeft,
+    ttlLeft,
+  }
+}
+
+/** Every ban in force, in no order. */
+export async function readBans(paths: Paths, generation: number): Promise<Ban[]> {
+  const [, stateOutput, dump] = await runBatch([
+    ...stateQueries(paths, generation),
+    bpftool('map', 'dump', 'pinned', paths.sharedMap('bans')),
+  ])
+  const time = Date.now()
+  const state = stateOf(stateOutput)
+  // A prefix that is lifted and banned again while the map is walked may be met twice.
+  const bans = new Map<string, Ban>()
+  for (const { key, value } of (dump ?? []) as HexEntry[]) {
+    const ban = banOf(banKeyCodec.decode(viewOf(key)), banCodec.decode(viewOf(value)), state, time)
+    if (ban) bans.set(key.join(), ban)
+  }
+  return [...bans.values()]
+}
+
+/** The ban of just the prefix of `length` bits that an address lies in; undefined where it is over or lifted. */
+export async function readBan(
+  paths: Paths,
+  generation: number,
+  address: Address,
+  length: number,
+): Promise<Ban | undefined> {
+  const key = banKey(prefixOf(address, length))
+  const bytes = new Uint8Array(banKeyCodec.size)
+  banKeyCodec.encode(key, new DataView(bytes.buffer))
+  const lookup = bpftool('map', 'lookup', 'pinned', paths.sharedMap('bans'), 'key', 'hex', ...hexBytes(bytes))
+  try {
+    const [, stateOutput, entry] = await runBatch([...stateQueries(paths, generation), lookup])
+    return banOf(key, banCodec.decode(viewOf((entry as HexEntry).value)), stateOf(stateOutput), Date.now())
+  } catch {
+    // bpftool fails where there is no such key.
+    return undefined
+  }
+}
+
+/** How many bans are in force and fit, and bytes of kernel memory of their map. */
+export async function countBans(
+  paths: Paths,
+  generation: number,
+): Promise<{ live: number; capacity: number; memory: number }> {
+  const [, stateOutput, map] = await runBatch([
+    ...stateQueries(paths, generation),
+    bpftool('map', 'show', 'pinned', paths.sharedMap('bans')),
+  ])
+  const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
+  return { live: stateOf(stateOutput).live, capacity, memory: Number(bytes_memlock ?? 0) }
+}

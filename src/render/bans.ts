@@ -1,0 +1,108 @@
+// Bans as a table and as JSON (schemas/bans.schema.json), and what a change of them did (schemas/ban.schema.json).
+
+import type { Diagnostic } from '../diagnostics.ts'
+import type { Ban } from '../model/ban.ts'
+import { formatAddress } from '../model/text.ts'
+import { diagnosticsJson } from './diagnostic.ts'
+import { jsonDocument } from './json.ts'
+import { plural } from './numbers.ts'
+import { paint } from './paint.ts'
+import { formatTable } from './table.ts'
+
+const UNITS = [
+  ['w', 604_800_000],
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1000],
+] as const
+
+/** Milliseconds in the two largest units that fit: `1 h 12 min`, `59 s`, never `0 s`. */
+export function formatDuration(milliseconds: number): string {
+  let left = Math.max(1000, Math.ceil(milliseconds / 1000) * 1000)
+  const parts: string[] = []
+  for (const [unit, size] of UNITS) {
+    const count = Math.floor(left / size)
+    if (count > 0) parts.push(`${count} ${unit}`)
+    if (parts.length === 2 || (parts.length === 1 && count === 0)) break
+    left -= count * size
+  }
+  return parts.join(' ')
+}
+
+/** Reason and author come from whoever bans: controls in them must not reach the terminal. */
+export const showable = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '\ufffd')
+
+const addressOf = ({ prefix: { family, start } }: Ban): string => formatAddress(family, start)
+
+/** One address without a length, as people write it. */
+function titleOf(ban: Ban): string {
+  const { family, length } = ban.prefix
+  return length === (family === 4 ? 32 : 128) ? addressOf(ban) : `${addressOf(ban)}/${length}`
+}
+
+const iso = (milliseconds: number): string => new Date(milliseconds).toISOString()
+const seconds = (milliseconds: number): string => iso(milliseconds).replace(/\.\d+Z$/, 'Z')
+
+export function renderBans(bans: readonly Ban[], color: boolean): string {
+  if (bans.length === 0) return 'No bans.\n'
+  const rows = bans.map((ban) => [
+    titleOf(ban),
+    ban.ttlLeft === undefined ? 'until lifted' : formatDuration(ban.ttlLeft),
+    seconds(ban.since),
+    showable(ban.by),
+    showable(ban.reason),
+  ])
+  const columns = ['BANNED', 'TIME LEFT', 'SINCE', 'BY', 'REASON'].map((title) => ({ title }))
+  const [head = '', ...body] = formatTable(columns, rows)
+  return `${[paint(color).bold(head), ...body].join('\n')}\n`
+}
+
+/** One ban as every JSON document has it. */
+export function banJson(ban: Ban): Readonly<Record<string, unknown>> {
+  const address = addressOf(ban)
+  return {
+    address,
+    prefix: `${address}/${ban.prefix.length}`,
+    by: ban.by === '' ? null : ban.by,
+    reason: ban.reason === '' ? null : ban.reason,
+    since: iso(ban.since),
+    expires: ban.expires === undefined ? null : iso(ban.expires),
+    ttl_left: ban.ttlLeft === undefined ? null : Math.ceil(ban.ttlLeft / 1000),
+  }
+}
+
+export const renderBansJson = (bans: readonly Ban[]): string => jsonDocument({ bans: bans.map(banJson) })
+
+/** How many requests ended how. */
+export interface BanReport {
+  readonly added: number
+  readonly refreshed: number
+  readonly removed: number
+  readonly absent: number
+  /** Lines that say no address or time. */
+  readonly rejected: number
+  /** What would lock somebody out. */
+  readonly refused: number
+  /** What the kernel did not take. */
+  readonly failed: number
+  /** The first of those that were rejected, refused or failed. */
+  readonly errors: readonly Diagnostic[]
+}
+
+/** One sentence for what was done; what was not done stands in the errors. */
+export function renderBanReport({ added, refreshed, removed, absent }: BanReport): string {
+  const parts = [
+    ...(added > 0 ? [`banned ${plural(added, 'prefix', 'prefixes')}`] : []),
+    ...(refreshed > 0 ? [`refreshed ${plural(refreshed, 'ban')}`] : []),
+    ...(removed > 0 ? [`lifted ${plural(removed, 'ban')}`] : []),
+    ...(absent > 0 ? ['there was no such ban'] : []),
+  ]
+  const text = parts.length === 0 ? 'nothing was banned' : parts.join(', ')
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.\n`
+}
+
+export function renderBanReportJson(report: BanReport): string {
+  const { added, refreshed, removed, absent, rejected, refused, failed, errors } = report
+  return jsonDocument({ added, refreshed, removed, absent, rejected, refused, failed, errors: diagnosticsJson(errors) })
+}
