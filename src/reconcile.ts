@@ -42,7 +42,7 @@ function refuse(diagnostics: readonly Diagnostic[]): void {
 async function planFor(host: Host, desired: Desired): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
-  const [live, object] = await Promise.all([observe(pathsOf(host)), loadObject()])
+  const [live, object] = await Promise.all([observe(pathsOf(host), desired.state), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
   return { plan: plan(desired, live, object.program), live, object }

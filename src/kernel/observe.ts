@@ -7,6 +7,7 @@ import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, type State } from '../model/state.ts'
 import { type DecodedImage, decodeImage } from '../tables/image.ts'
+import { recognizeImage } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
 import { ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
@@ -24,11 +25,14 @@ export interface Observation extends Live {
 /** Attempts at a consistent reading while another process applies. */
 const ATTEMPTS = 3
 
-/** Reads the live state. Throws what bpftool and ip throw; a generation that vanishes meanwhile is read again. */
-export async function observe(paths: Paths): Promise<Observation> {
+/**
+ * Reads the live state. `expected`: what it most likely is; recognising it is cheaper than decoding it. Throws what
+ * bpftool and ip throw; a generation that vanishes meanwhile is read again.
+ */
+export async function observe(paths: Paths, expected?: State): Promise<Observation> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await observeOnce(paths)
+      return await observeOnce(paths, expected)
     } catch (error) {
       if (attempt === ATTEMPTS || !(error instanceof XdpError)) throw error
     }
@@ -44,7 +48,7 @@ function committedGeneration(instance: Instance, attached: ReadonlySet<number>):
   )
 }
 
-async function observeOnce(paths: Paths): Promise<Observation> {
+async function observeOnce(paths: Paths, expected: State | undefined): Promise<Observation> {
   const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths), ownNetns()])
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
@@ -52,7 +56,7 @@ async function observeOnce(paths: Paths): Promise<Observation> {
   const image =
     committed?.meta === undefined
       ? undefined
-      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), drift)
+      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), expected, drift)
   const links = await withOwners(rawLinks, instance)
   const records = recordsOf(instance)
   for (const name of image?.drifted ?? []) {
@@ -79,9 +83,13 @@ async function observeOnce(paths: Paths): Promise<Observation> {
 }
 
 /** A damaged image is drift, not a failure: the next apply must be able to replace it. */
-function decode(bytes: Uint8Array, drift: Map<ObjectKey, string>): DecodedImage | undefined {
+function decode(
+  bytes: Uint8Array,
+  expected: State | undefined,
+  drift: Map<ObjectKey, string>,
+): DecodedImage | undefined {
   try {
-    return decodeImage(bytes)
+    return (expected && recognizeImage(bytes, expected)) ?? decodeImage(bytes)
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
     drift.set('program', error.diagnostics[0]?.message ?? error.message)
