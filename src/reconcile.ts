@@ -83,8 +83,13 @@ export async function reconcilePlan(
   }
 }
 
+/** Records of interfaces that are gone, or were detached by hand, and that the plan does not want back. */
+const hasStaleRecords = (made: Plan, live: Live): boolean =>
+  [...live.slots.interfaces.keys()].some((name) => !made.slots.interfaces.has(name))
+
 /** Nothing to change and nothing to tidy up. */
-const idle = (made: Plan, live: Live): boolean => made.changes.length === 0 && live.leftovers.length === 0
+const idle = (made: Plan, live: Live): boolean =>
+  made.changes.length === 0 && live.leftovers.length === 0 && !hasStaleRecords(made, live)
 
 const UNCHANGED: ApplyResult = {
   changed: false,
@@ -96,8 +101,7 @@ const UNCHANGED: ApplyResult = {
 
 async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   await requireHost(host)
-  const waiting = (holder: string): void => host.progress?.(`waiting for the lock held by ${holder}`)
-  const lock = await acquireLock(host.bpffs, host.instance, host.lockTimeoutMs, waiting)
+  const lock = await acquireLock(host)
   try {
     return await body()
   } finally {

@@ -63,12 +63,12 @@ export async function spawnTool(tool: string, argv: readonly string[], input?: s
     maxBuffer: 1 << 30,
   })
   if (result.exitCode === undefined) {
-    if (result.code === 'ENOENT') {
+    if (result.code === 'ENOENT' || result.code === 'EACCES') {
       throw new XdpError([
         {
           code: 'E100',
           severity: 'error',
-          message: `${tool} is not installed`,
+          message: `${tool} is not installed${result.code === 'EACCES' ? ', or may not be executed' : ''}`,
           hint: `apt-get install ${tool === 'ip' ? 'iproute2' : 'bpftool'}`,
         },
       ])
