@@ -31,6 +31,8 @@ export const SHARED_MAPS = {
   attachments: { name: 'attachments', type: 'array', valueSize: 32, entries: INTERFACE_SLOTS, flags: 0 },
 } as const satisfies Record<string, MapShape>
 
+export type SharedMap = keyof typeof SHARED_MAPS
+
 /** The map of one policy generation: `lines` lines of 64 bytes. */
 export function policyMap(lines: number): MapShape {
   return { name: 'policy', type: 'array', valueSize: LINE_SIZE, entries: lines, flags: MMAPABLE }
@@ -48,7 +50,7 @@ export interface Paths {
   readonly root: string
   readonly instance: string
   readonly shared: string
-  readonly sharedMap: (map: keyof typeof SHARED_MAPS) => string
+  readonly sharedMap: (map: SharedMap) => string
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
   readonly programs: (generation: number) => string

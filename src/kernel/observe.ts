@@ -2,10 +2,11 @@
 // hold and what is really attached; the records of the last apply serve only to tell drift from an edited file.
 
 import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generated.ts'
-import type { Paths } from '../abi/paths.ts'
+import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, type State } from '../model/state.ts'
+import { guardNamespace } from '../plan/guard.ts'
 import { type DecodedImage, decodeImage } from '../tables/image.ts'
 import { recognizeImage } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
@@ -39,6 +40,12 @@ export async function observe(paths: Paths, expected?: State): Promise<Observati
   }
 }
 
+/** Throws E201 in another namespace than the instance's, where none of its interfaces could be seen. */
+export function refuseOtherNamespace(live: Live): void {
+  const diagnostics = guardNamespace(live)
+  if (diagnostics.length > 0) throw new XdpError(diagnostics)
+}
+
 /** The newest generation whose switch was verified; before an ABI change, the newest that is attached. */
 function committedGeneration(instance: Instance, attached: ReadonlySet<number>): Generation | undefined {
   const { generations } = instance
@@ -62,6 +69,10 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
   for (const name of image?.drifted ?? []) {
     drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
   }
+  if (committed?.meta && instance.missing.length > 0) {
+    const names = instance.missing.map((map) => SHARED_MAPS[map].name)
+    drift.set('program', `what it counts in was unpinned: ${names.join(', ')}`)
+  }
   const interfaces = liveInterfaces(links, records, instance, committed, drift)
   return {
     state: liveState(committed, image, interfaces),
@@ -73,13 +84,29 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
       interfaces: new Map([...records].map(([name, { slot }]) => [name, slot])),
       lists: image?.slots ?? new Map(),
     },
-    netns: committed?.meta?.netns,
+    netns: namespaceOf(links, instance, committed, netns),
     ownNetns: netns,
     committedAt: Number(committed?.meta?.committed_at ?? 0n),
     leftovers: leftovers(paths, instance, committed),
     instance,
     committed,
   }
+}
+
+/**
+ * The namespace of the instance. An interface of ours in this namespace proves more than the record, which something
+ * may have damaged and which must not keep an apply from repairing it.
+ */
+function namespaceOf(
+  links: ReadonlyMap<string, Link>,
+  instance: Instance,
+  committed: Generation | undefined,
+  own: bigint,
+): bigint | undefined {
+  const here = [...links.values()].some(({ programs }) => programs.some(({ generation }) => generation !== undefined))
+  if (here) return own
+  const recorded = (committed ?? instance.generations.at(-1))?.netns ?? 0n
+  return recorded === 0n ? undefined : recorded
 }
 
 /** A damaged image is drift, not a failure: the next apply must be able to replace it. */
@@ -144,7 +171,8 @@ function liveInterfaces(
     if (committed?.meta && !counted)
       drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
   }
-  for (const record of records.values()) {
+  // Without a committed generation nothing was promised that could have drifted.
+  for (const record of committed ? records.values() : []) {
     const what = interfaceDrift(record, links.get(record.name), committed)
     if (what !== undefined) drift.set(`interface:${record.name}`, what)
   }
@@ -194,11 +222,15 @@ async function withOwners(rawLinks: ReadonlyMap<string, RawLink>, instance: Inst
   return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))
 }
 
-/** Pin directories that an interrupted apply left, and those of another ABI once ours is committed. */
+/**
+ * What an interrupted apply or destroy left. Pins of another ABI are none as long as what is live is of that ABI; shared
+ * maps are, where no generation is left to use them.
+ */
 function leftovers(paths: Paths, instance: Instance, committed: Generation | undefined): string[] {
   const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]
   return [
     ...generations.filter((number) => number !== committed?.number).map((number) => paths.generation(number)),
-    ...(committed?.meta ? instance.others.map((name) => `${paths.instance}/${name}`) : []),
+    ...(committed && !committed.meta ? [] : instance.others.map((name) => `${paths.instance}/${name}`)),
+    ...(generations.length === 0 && instance.missing.length < Object.keys(SHARED_MAPS).length ? [paths.shared] : []),
   ]
 }
