@@ -28,9 +28,8 @@ async function requireNamespace(host: Host): Promise<void> {
   if (refusals.length > 0) throw new XdpError(refusals)
 }
 
-async function withLock<T>(host: Host, timeoutMs: number, body: () => Promise<T>): Promise<T> {
-  const waiting = (holder: string): void => host.progress?.(`waiting for the lock held by ${holder}`)
-  const lock = await acquireLock(host.bpffs, host.instance, timeoutMs, waiting)
+async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
+  const lock = await acquireLock(host)
   try {
     return await body()
   } finally {
@@ -44,7 +43,7 @@ const covered = ({ op, prefix }: BanRequest, addresses: readonly Protected[]): r
 
 /**
  * Carries out requests in order; one outcome each. Without `force` those that cover a protected address are refused and
- * the others carried out. Throws E115 where nothing is applied, E201 in another namespace, E106 where the lock is held.
+ * the others carried out. Throws E116 where nothing is applied, E201 in another namespace, E106 where the lock is held.
  */
 export async function changeBans(
   host: Host,
@@ -63,7 +62,7 @@ export async function changeBans(
   for (let first = 0; first < wanted.length; first += MOST_REQUESTS) {
     const part = wanted.slice(first, first + MOST_REQUESTS)
     const chosen = part.map((i) => requests[i] as BanRequest)
-    const results = await withLock(host, host.lockTimeoutMs, async () => {
+    const results = await withLock(host, async () => {
       // Under the lock: an apply may have replaced the generation.
       const paths = pathsOf(host)
       return writeBans(paths, await banGeneration(paths), chosen, labels, Math.floor(Date.now() / 1000))
@@ -78,9 +77,11 @@ export async function listBans(host: Host): Promise<Ban[]> {
   await requireHost(host)
   const paths = pathsOf(host)
   await banGeneration(paths)
-  await withLock(host, 0, async () => sweepBans(paths, await banGeneration(paths))).catch((error: unknown) => {
-    if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
-  })
+  await withLock({ ...host, lockTimeoutMs: 0 }, async () => sweepBans(paths, await banGeneration(paths))).catch(
+    (error: unknown) => {
+      if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
+    },
+  )
   const bans = await readBans(paths, await banGeneration(paths))
   return bans.sort(
     ({ prefix: left }, { prefix: right }) =>

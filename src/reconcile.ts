@@ -1,7 +1,7 @@
 // The pipeline: load → observe → diff → order → guard → lower → execute → verify. Every command that looks at or
 // changes the kernel goes through here; nothing here decides what only the planner may decide.
 
-import { pinPaths, SHARED_MAPS } from './abi/paths.ts'
+import { pinPaths } from './abi/paths.ts'
 import { type Diagnostic, XdpError } from './diagnostics.ts'
 import { sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
@@ -43,7 +43,7 @@ function refuse(diagnostics: readonly Diagnostic[]): void {
 async function planFor(host: Host, desired: Desired): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
-  const [live, object] = await Promise.all([observe(pathsOf(host)), loadObject()])
+  const [live, object] = await Promise.all([observe(pathsOf(host), desired.state), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
   return { plan: plan(desired, live, object.program), live, object }
@@ -84,8 +84,13 @@ export async function reconcilePlan(
   }
 }
 
+/** Records of interfaces that are gone, or were detached by hand, and that the plan does not want back. */
+const hasStaleRecords = (made: Plan, live: Live): boolean =>
+  [...live.slots.interfaces.keys()].some((name) => !made.slots.interfaces.has(name))
+
 /** Nothing to change and nothing to tidy up. */
-const idle = (made: Plan, live: Live): boolean => made.changes.length === 0 && live.leftovers.length === 0
+const idle = (made: Plan, live: Live): boolean =>
+  made.changes.length === 0 && live.leftovers.length === 0 && !hasStaleRecords(made, live)
 
 const UNCHANGED: ApplyResult = {
   changed: false,
@@ -97,8 +102,7 @@ const UNCHANGED: ApplyResult = {
 
 async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   await requireHost(host)
-  const waiting = (holder: string): void => host.progress?.(`waiting for the lock held by ${holder}`)
-  const lock = await acquireLock(host.bpffs, host.instance, host.lockTimeoutMs, waiting)
+  const lock = await acquireLock(host)
   try {
     return await body()
   } finally {
@@ -108,8 +112,7 @@ async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
 
 /** Bans that are over go whenever somebody holds the lock. */
 async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
-  if (committed?.knowsBans && instance.shared.has(SHARED_MAPS.bans.name))
-    await sweepBans(pathsOf(host), committed.number)
+  if (committed?.knowsBans && !instance.missing.includes('bans')) await sweepBans(pathsOf(host), committed.number)
 }
 
 /** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */

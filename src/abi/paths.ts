@@ -79,6 +79,8 @@ export const SHARED_MAPS = {
   banState: { name: 'ban_state', type: 'array', keySize: 4, valueSize: banStateCodec.size, entries: 1, flags: 0 },
 } as const satisfies Record<string, MapShape>
 
+export type SharedMap = keyof typeof SHARED_MAPS
+
 /** Those that the programs use; `attachments` is the control plane's alone. */
 export const PROGRAM_MAPS = [
   'verdictStats',
@@ -111,7 +113,7 @@ export interface Paths {
   readonly root: string
   readonly instance: string
   readonly shared: string
-  readonly sharedMap: (map: keyof typeof SHARED_MAPS) => string
+  readonly sharedMap: (map: SharedMap) => string
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
   readonly programs: (generation: number) => string

@@ -17,12 +17,12 @@ function refusal(request: BanRequest, outcome: BanOutcome): Omit<Diagnostic, 'se
     case 'refused': {
       const what = [...new Set(outcome.protects.map((one) => one.what))].slice(0, 3).join(', and ')
       const message = `a ban of ${titleOf(request)} would cover ${what}`
-      return { code: 'E206', message, hint: 'add --force to ban it all the same' }
+      return { code: 'E207', message, hint: 'add --force to ban it all the same' }
     }
     case 'full': {
       const message = `there is no room for a ban of ${titleOf(request)}; those in force stay`
       return {
-        code: 'E116',
+        code: 'E117',
         message,
         hint: 'ban CIDRs instead of addresses, or lift bans; `xdp status` shows the fill',
       }

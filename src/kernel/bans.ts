@@ -23,8 +23,9 @@ import type { Address } from '../model/address.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
 import { type Prefix, prefixOf } from '../model/text.ts'
 import { bpftool, type Command, runBatch, runBpftool } from './bpftool.ts'
+import { withExchange } from './exchange.ts'
 import { bytesOf, hexBytes, keyBytes, list, META_LINE } from './instance.ts'
-import { runLine, withExchange } from './transfer.ts'
+import { runLine } from './transfer.ts'
 
 /** XDP_PASS: every request of a run was looked at. */
 const DONE = 2
@@ -45,7 +46,7 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
 }
 
 /**
- * A generation whose programs write bans; all of them share the maps. Throws E115 where nothing is applied, or an older
+ * A generation whose programs write bans; all of them share the maps. Throws E116 where nothing is applied, or an older
  * build applied it.
  */
 export async function banGeneration(paths: Paths): Promise<number> {
@@ -61,7 +62,7 @@ export async function banGeneration(paths: Paths): Promise<number> {
     numbers.length > 0
       ? 'the program in the kernel is of a build that knows no bans'
       : 'nothing is applied yet, so there is nothing to ban with'
-  throw fail('E115', message, 'run `xdp apply` first')
+  throw fail('E116', message, 'run `xdp apply` first')
 }
 
 /** Inode of the network namespace that the instance belongs to. */

@@ -14,7 +14,7 @@ import {
   type Meta,
   metaCodec,
 } from '../abi/generated.ts'
-import { CORE_PROGRAMS, generationOf, type Paths, PROGRAMS } from '../abi/paths.ts'
+import { CORE_PROGRAMS, generationOf, type Paths, PROGRAMS, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import { bpftool, type Command, runBatch } from './bpftool.ts'
 
 /** Line of struct meta in an image. */
@@ -26,6 +26,8 @@ export interface Generation {
   readonly abi: number
   /** undefined for another ABI version. */
   readonly meta: Meta | undefined
+  /** Inode of its network namespace, which stands at the same place in every ABI version; 0 = not written yet. */
+  readonly netns: bigint
   readonly program: { readonly id: number; readonly tag: string }
   readonly lines: number
   /** Bytes of kernel memory of the policy map and the filter. */
@@ -41,18 +43,19 @@ export interface Instance {
   readonly incomplete: readonly number[]
   /** Other names in the instance directory, e.g. shared maps of another ABI version. */
   readonly others: readonly string[]
-  /** Names of the shared maps that are pinned. */
-  readonly shared: ReadonlySet<string>
-  /** By slot; undefined where the shared maps do not exist. */
+  /** Shared maps without a pin: all of them before the first apply. */
+  readonly missing: readonly SharedMap[]
+  /** By slot; undefined where the map does not exist. */
   readonly attachments: readonly Attachment[] | undefined
   readonly index: readonly InterfaceEntry[] | undefined
 }
 
+const EVERY_MAP = Object.keys(SHARED_MAPS) as SharedMap[]
 const EMPTY: Instance = {
   generations: [],
   incomplete: [],
   others: [],
-  shared: new Set(),
+  missing: EVERY_MAP,
   attachments: undefined,
   index: undefined,
 }
@@ -117,10 +120,12 @@ function decodeGeneration(number: number, programs: ReadonlySet<string>, outputs
     HexEntry,
   ]
   const abi = viewOf(bytesOf(settings.value)).getUint32(0, LITTLE_ENDIAN)
+  const decoded = metaCodec.decode(viewOf(bytesOf(meta.value)))
   return {
     number,
     abi,
-    meta: abi === ABI_VERSION ? metaCodec.decode(viewOf(bytesOf(meta.value))) : undefined,
+    meta: abi === ABI_VERSION ? decoded : undefined,
+    netns: decoded.netns,
     program: { id: program.id, tag: program.tag },
     lines: map.max_entries,
     memory: (map.bytes_memlock ?? map.max_entries * LINE_SIZE) + (program.bytes_memlock ?? 0),
@@ -145,29 +150,24 @@ export async function readInstance(paths: Paths): Promise<Instance> {
     if (programs) complete.push([number, programs])
   }
   const shared = new Set(await list(paths.shared))
-  const records = shared.has('attachments') && shared.has('interface_index')
+  const present = EVERY_MAP.filter((map) => shared.has(SHARED_MAPS[map].name))
+  const dumps = (['attachments', 'interfaceIndex'] as const).filter((map) => present.includes(map))
   const outputs = await runBatch([
     ...complete.flatMap(([number]) => generationQueries(paths, number)),
-    ...(records
-      ? [
-          bpftool('map', 'dump', 'pinned', paths.sharedMap('attachments')),
-          bpftool('map', 'dump', 'pinned', paths.sharedMap('interfaceIndex')),
-        ]
-      : []),
+    ...dumps.map((map) => bpftool('map', 'dump', 'pinned', paths.sharedMap(map))),
   ])
-  const tail = outputs.slice(complete.length * QUERIES)
+  const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): T[] | undefined => {
+    const place = (dumps as readonly SharedMap[]).indexOf(map)
+    return place < 0 ? undefined : dumped(outputs[complete.length * QUERIES + place], size, decode, empty)
+  }
   return {
     generations: complete.map(([number, programs], i) =>
       decodeGeneration(number, programs, outputs.slice(i * QUERIES, (i + 1) * QUERIES)),
     ),
     incomplete: numbers.filter((number) => !complete.some(([one]) => one === number)),
     others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
-    shared,
-    attachments: records
-      ? dumped(tail[0], INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT)
-      : undefined,
-    index: records
-      ? dumped(tail[1], INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX)
-      : undefined,
+    missing: EVERY_MAP.filter((map) => !present.includes(map)),
+    attachments: dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
+    index: dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
   }
 }

@@ -5,14 +5,14 @@
 // attach or switch replaces one interface's program in one kernel operation, from the old policy to the new; detaching
 // what left the file and freeing the old generation come last, when nothing depends on them.
 
-import { type InterfaceEntry, LINE_SIZE, REASON, REASON_SLOTS } from '../abi/generated.ts'
+import { LINE_SIZE, REASON, REASON_SLOTS } from '../abi/generated.ts'
 import { type MapShape, mapWords, type Paths, PROGRAM_MAPS, policyMap, SHARED_MAPS } from '../abi/paths.ts'
 import type { AttachMode, Attachment } from '../model/state.ts'
 import type { Change, Plan } from '../plan/change.ts'
 import { bpftool, type Command, commandLine } from './bpftool.ts'
-import { hexBytes, keyBytes, META_LINE } from './instance.ts'
+import { META_LINE } from './instance.ts'
 import type { Observation } from './observe.ts'
-import { buildIndex, encodeRecord, FREE_RECORD, indexWrites, MODE_NUMBERS, type Write } from './records.ts'
+import { forgetSteps, recordSteps, undoRecordSteps, updateCommand } from './recording.ts'
 import { writeRuns } from './transfer.ts'
 
 /** What a rollback puts back on an interface. */
@@ -32,6 +32,8 @@ export interface AttachStep {
   /** Mode in which a program is replaced in place. */
   readonly overwrite: AttachMode | undefined
   readonly previous: Previous | undefined
+  /** Ids of the programs that were observed on it, for it to be left alone where they are others by then. */
+  readonly present: readonly number[]
   readonly slot: number
   readonly ifindex: number
 }
@@ -55,8 +57,8 @@ export interface Steps {
   readonly prepare: readonly Command[]
   /** The inverse of the records in `prepare`. */
   readonly undoPrepare: readonly Command[]
-  /** Whether the apply makes the instance: a rollback then removes all of it. */
-  readonly firstApply: boolean
+  /** Pins and directories that `create` and `load` make, for a rollback to remove. */
+  readonly made: readonly string[]
   readonly attach: readonly AttachStep[]
   /** Interfaces that keep their mode and only change to the new generation, in one batch. */
   readonly switchOver: readonly (AttachStep & { readonly command: Command })[]
@@ -88,10 +90,6 @@ export const attachCommand = (mode: AttachMode, pinned: string, device: string, 
 export const detachCommand = (mode: AttachMode, device: string): Command =>
   bpftool('net', 'detach', ATTACH_WORDS[mode], 'dev', device)
 
-/** `map update` of one value. */
-export const updateCommand = (map: string, key: number, value: Uint8Array): Command =>
-  bpftool('map', 'update', 'pinned', map, 'key', ...keyBytes(key), 'value', 'hex', ...hexBytes(value))
-
 const createCommand = (pin: string, shape: MapShape): Command => bpftool('map', 'create', pin, ...mapWords(shape))
 
 /** The line of the image that `committed_at` is written into after the switch. */
@@ -101,12 +99,10 @@ function generationSteps(
   paths: Paths,
   live: Observation,
   target: Target,
-): Pick<Steps, 'directories' | 'create' | 'load'> {
-  if (!target.image) return { directories: [], create: [], load: [] }
+): Pick<Steps, 'directories' | 'create' | 'load' | 'made'> {
+  if (!target.image) return { directories: [], create: [], load: [], made: [] }
   const { generation } = target
-  const shared = Object.keys(SHARED_MAPS) as (keyof typeof SHARED_MAPS)[]
-  // All of them at the first apply; those that came later where an older build made the instance.
-  const missing = shared.filter((map) => !live.instance.shared.has(SHARED_MAPS[map].name))
+  const { missing } = live.instance
   const maps = PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)])
   return {
     directories: [...(missing.length > 0 ? [paths.shared] : []), paths.generation(generation)],
@@ -128,13 +124,14 @@ function generationSteps(
         ...maps,
       ),
     ],
+    made: [paths.generation(generation), ...missing.map((map) => paths.sharedMap(map))],
   }
 }
 
 /** Counters start at zero for a new owner of a slot. A per-CPU value given once is written for every CPU. */
 function zeroSteps(paths: Paths, plan: Plan, live: Observation): Command[] {
   // Maps that are only now made hold zeros.
-  if (live.instance.attachments === undefined) return []
+  if (live.instance.missing.length === Object.keys(SHARED_MAPS).length) return []
   const zero = new Uint8Array(16)
   const fresh = <T>(after: ReadonlyMap<string, T>, before: ReadonlyMap<string, T>): T[] =>
     [...after].filter(([name, slot]) => before.get(name) !== slot).map(([, slot]) => slot)
@@ -159,7 +156,7 @@ function attachStep(paths: Paths, live: Observation, name: string, wanted: Attac
   return {
     interface: name,
     modes: inPlace ? [inPlace] : wanted.modes,
-    detachFirst: inPlace ? [] : link.programs.map(({ mode }) => mode),
+    detachFirst: link.programs.map(({ mode }) => mode).filter((mode) => mode !== inPlace),
     overwrite: inPlace,
     previous: present && {
       mode: present.mode,
@@ -169,6 +166,7 @@ function attachStep(paths: Paths, live: Observation, name: string, wanted: Attac
           ? foreignPin(paths, link.ifindex)
           : paths.program(present.generation, 'filter'),
     },
+    present: link.programs.map(({ id }) => id),
     slot,
     ifindex: link.ifindex,
   }
@@ -176,7 +174,7 @@ function attachStep(paths: Paths, live: Observation, name: string, wanted: Attac
 
 type InterfaceChange = Extract<Change, { kind: 'interface' }>
 
-/** Plan → Steps. Throws RangeError only where the interface index overflows (see buildIndex). */
+/** Plan → Steps. Throws XdpError E205 only where the interface index overflows (see buildIndex). */
 export function lower(plan: Plan, live: Observation, paths: Paths, target: Target): Steps {
   const destroy = plan.changes.some(({ kind, op }) => kind === 'program' && op === 'delete')
   const changes = plan.changes.filter((change): change is InterfaceChange => change.kind === 'interface')
@@ -199,6 +197,8 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
           }
         })
       : []
+  // After a change of ABI the records of what stays attached begin anew, too.
+  const recorded = [...attach, ...switchOver.filter((step) => live.slots.interfaces.get(step.interface) !== step.slot)]
   const detach = changes.flatMap((change) =>
     change.op === 'delete' ? change.before.modes.map((mode) => ({ interface: change.before.interface, mode })) : [],
   )
@@ -213,14 +213,13 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
       : [
           ...zeroSteps(paths, plan, live),
           ...keepForeign(live, foreign),
-          ...recordSteps(paths, plan, live, attach, target.now),
+          ...recordSteps(paths, plan, live, recorded, target.now),
         ],
-    undoPrepare: destroy || live.instance.attachments === undefined ? [] : undoRecordSteps(paths, plan, live, attach),
-    firstApply: live.instance.shared.size === 0 && live.instance.generations.length === 0,
+    undoPrepare: destroy ? [] : undoRecordSteps(paths, plan, live, recorded),
     attach,
     switchOver,
     detach,
-    forget: destroy ? [] : forgetSteps(paths, plan, live, attach),
+    forget: destroy ? [] : forgetSteps(paths, plan, live, recorded),
     remove: destroy
       ? [paths.instance]
       : [...foreign.map(({ previous }) => previous?.pinned ?? ''), ...obsolete(paths, live, target)],
@@ -235,79 +234,9 @@ const keepForeign = (live: Observation, steps: readonly AttachStep[]): Command[]
 
 const obsolete = (paths: Paths, live: Observation, target: Target): string[] => [
   ...(target.image && live.committed ? [paths.generation(live.committed.number)] : []),
-  ...live.leftovers.filter((path) => path !== paths.generation(target.generation)),
+  ...live.leftovers.filter((path) => path !== paths.generation(target.generation) && path !== paths.shared),
   ...(live.committed && !live.committed.meta ? live.instance.others.map((name) => `${paths.instance}/${name}`) : []),
 ]
-
-const writes = (map: string, values: readonly Write[]): Command[] =>
-  values.map(({ key, value }) => updateCommand(map, key, value))
-
-function liveSlots(live: Observation): Map<number, number> {
-  const used = (live.instance.attachments ?? []).map((record, slot) => [record.ifindex, slot] as const)
-  return new Map(used.filter(([ifindex, slot]) => ifindex !== 0 && slot !== 0))
-}
-
-/** The index while both what comes and what goes is attached, and the index in the end. */
-function indexes(
-  plan: Plan,
-  live: Observation,
-  steps: readonly AttachStep[],
-): { during: InterfaceEntry[]; after: InterfaceEntry[] } {
-  const during = new Map([...liveSlots(live)].filter(([, slot]) => !steps.some((step) => step.slot === slot)))
-  for (const { ifindex, slot } of steps) during.set(ifindex, slot)
-  const remaining = new Set(plan.slots.interfaces.values())
-  return {
-    during: buildIndex(during),
-    after: buildIndex(new Map([...during].filter(([, slot]) => remaining.has(slot)))),
-  }
-}
-
-/** Records of what is about to be attached: before the program counts its first packet. */
-function recordSteps(
-  paths: Paths,
-  plan: Plan,
-  live: Observation,
-  steps: readonly AttachStep[],
-  now: number,
-): Command[] {
-  return [
-    ...steps.map((step) => recordCommand(paths, step, step.modes[0] ?? 'native', now)),
-    ...writes(
-      paths.sharedMap('interfaceIndex'),
-      indexWrites(live.instance.index ?? [], indexes(plan, live, steps).during),
-    ),
-  ]
-}
-
-function undoRecordSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[]): Command[] {
-  const { during } = indexes(plan, live, steps)
-  return [
-    ...steps.map(({ slot }) =>
-      updateCommand(
-        paths.sharedMap('attachments'),
-        slot,
-        encodeRecord(live.instance.attachments?.[slot] ?? FREE_RECORD),
-      ),
-    ),
-    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(during, live.instance.index ?? [])),
-  ]
-}
-
-/** The record of one attachment. */
-export const recordCommand = (paths: Paths, step: AttachStep, mode: AttachMode, now: number): Command => {
-  const record = { name: step.interface, ifindex: step.ifindex, mode: MODE_NUMBERS[mode], since: BigInt(now) }
-  return updateCommand(paths.sharedMap('attachments'), step.slot, encodeRecord(record))
-}
-
-/** Records of what was detached go last, so that every packet was counted. */
-function forgetSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[]): Command[] {
-  const gone = [...live.slots.interfaces].filter(([name]) => !plan.slots.interfaces.has(name))
-  const { during, after } = indexes(plan, live, steps)
-  return [
-    ...gone.map(([, slot]) => updateCommand(paths.sharedMap('attachments'), slot, encodeRecord(FREE_RECORD))),
-    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(during, after)),
-  ]
-}
 
 /** The steps as the lines a person could type; bulk content as one line that says how many runs there are. */
 export function commandLines(steps: Steps, paths: Paths): string[] {

@@ -6,7 +6,9 @@ import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, type State } from '../model/state.ts'
+import { guardNamespace } from '../plan/guard.ts'
 import { type DecodedImage, decodeImage } from '../tables/image.ts'
+import { recognizeImage } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
 import { ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
@@ -24,15 +26,24 @@ export interface Observation extends Live {
 /** Attempts at a consistent reading while another process applies. */
 const ATTEMPTS = 3
 
-/** Reads the live state. Throws what bpftool and ip throw; a generation that vanishes meanwhile is read again. */
-export async function observe(paths: Paths): Promise<Observation> {
+/**
+ * Reads the live state. `expected`: what it most likely is; recognising it is cheaper than decoding it. Throws what
+ * bpftool and ip throw; a generation that vanishes meanwhile is read again.
+ */
+export async function observe(paths: Paths, expected?: State): Promise<Observation> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await observeOnce(paths)
+      return await observeOnce(paths, expected)
     } catch (error) {
       if (attempt === ATTEMPTS || !(error instanceof XdpError)) throw error
     }
   }
+}
+
+/** Throws E201 in another namespace than the instance's, where none of its interfaces could be seen. */
+export function refuseOtherNamespace(live: Live): void {
+  const diagnostics = guardNamespace(live)
+  if (diagnostics.length > 0) throw new XdpError(diagnostics)
 }
 
 /** The newest generation whose switch was verified; before an ABI change, the newest that is attached. */
@@ -44,7 +55,7 @@ function committedGeneration(instance: Instance, attached: ReadonlySet<number>):
   )
 }
 
-async function observeOnce(paths: Paths): Promise<Observation> {
+async function observeOnce(paths: Paths, expected: State | undefined): Promise<Observation> {
   const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths), ownNetns()])
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
@@ -52,14 +63,14 @@ async function observeOnce(paths: Paths): Promise<Observation> {
   const image =
     committed?.meta === undefined
       ? undefined
-      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), drift)
+      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), expected, drift)
   const links = await withOwners(rawLinks, instance)
   const records = recordsOf(instance)
   for (const name of image?.drifted ?? []) {
     drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
   }
   const unpinned = missingMaps(instance, committed)
-  if (unpinned.length > 0) drift.set('program', `the pins of its maps are gone: ${unpinned.join(', ')}`)
+  if (unpinned.length > 0) drift.set('program', `what it counts in was unpinned: ${unpinned.join(', ')}`)
   const interfaces = liveInterfaces(links, records, instance, committed, drift)
   return {
     state: liveState(committed, image, interfaces),
@@ -71,7 +82,7 @@ async function observeOnce(paths: Paths): Promise<Observation> {
       interfaces: new Map([...records].map(([name, { slot }]) => [name, slot])),
       lists: image?.slots ?? new Map(),
     },
-    netns: committed?.meta?.netns,
+    netns: namespaceOf(links, instance, committed, netns),
     ownNetns: netns,
     committedAt: Number(committed?.meta?.committed_at ?? 0n),
     leftovers: leftovers(paths, instance, committed),
@@ -81,17 +92,37 @@ async function observeOnce(paths: Paths): Promise<Observation> {
 }
 
 /** Shared maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
-function missingMaps({ shared }: Instance, committed: Generation | undefined): string[] {
-  if (!committed?.knowsBans || !committed.meta) return []
-  return Object.values(SHARED_MAPS)
-    .map(({ name }) => name)
-    .filter((name) => !shared.has(name))
+function missingMaps({ missing }: Instance, committed: Generation | undefined): string[] {
+  if (!committed?.meta) return []
+  return missing
+    .filter((map) => committed.knowsBans || (map !== 'bans' && map !== 'banState'))
+    .map((map) => SHARED_MAPS[map].name)
+}
+
+/**
+ * The namespace of the instance. An interface of ours in this namespace proves more than the record, which something
+ * may have damaged and which must not keep an apply from repairing it.
+ */
+function namespaceOf(
+  links: ReadonlyMap<string, Link>,
+  instance: Instance,
+  committed: Generation | undefined,
+  own: bigint,
+): bigint | undefined {
+  const here = [...links.values()].some(({ programs }) => programs.some(({ generation }) => generation !== undefined))
+  if (here) return own
+  const recorded = (committed ?? instance.generations.at(-1))?.netns ?? 0n
+  return recorded === 0n ? undefined : recorded
 }
 
 /** A damaged image is drift, not a failure: the next apply must be able to replace it. */
-function decode(bytes: Uint8Array, drift: Map<ObjectKey, string>): DecodedImage | undefined {
+function decode(
+  bytes: Uint8Array,
+  expected: State | undefined,
+  drift: Map<ObjectKey, string>,
+): DecodedImage | undefined {
   try {
-    return decodeImage(bytes)
+    return (expected && recognizeImage(bytes, expected)) ?? decodeImage(bytes)
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
     drift.set('program', error.diagnostics[0]?.message ?? error.message)
@@ -146,7 +177,8 @@ function liveInterfaces(
     if (committed?.meta && !counted)
       drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
   }
-  for (const record of records.values()) {
+  // Without a committed generation nothing was promised that could have drifted.
+  for (const record of committed ? records.values() : []) {
     const what = interfaceDrift(record, links.get(record.name), committed)
     if (what !== undefined) drift.set(`interface:${record.name}`, what)
   }
@@ -196,11 +228,15 @@ async function withOwners(rawLinks: ReadonlyMap<string, RawLink>, instance: Inst
   return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))
 }
 
-/** Pin directories that an interrupted apply left, and those of another ABI once ours is committed. */
+/**
+ * What an interrupted apply or destroy left. Pins of another ABI are none as long as what is live is of that ABI; shared
+ * maps are, where no generation is left to use them.
+ */
 function leftovers(paths: Paths, instance: Instance, committed: Generation | undefined): string[] {
   const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]
   return [
     ...generations.filter((number) => number !== committed?.number).map((number) => paths.generation(number)),
-    ...(committed?.meta ? instance.others.map((name) => `${paths.instance}/${name}`) : []),
+    ...(committed && !committed.meta ? [] : instance.others.map((name) => `${paths.instance}/${name}`)),
+    ...(generations.length === 0 && instance.missing.length < Object.keys(SHARED_MAPS).length ? [paths.shared] : []),
   ]
 }

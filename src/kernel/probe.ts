@@ -10,7 +10,7 @@ import type { Verdict } from '../model/result.ts'
 import type { Scope, State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { bpftool, runBatch } from './bpftool.ts'
-import { withExchange } from './transfer.ts'
+import { withExchange } from './exchange.ts'
 
 /** A packet and what the file says of it. */
 export interface Probe {

@@ -1,16 +1,20 @@
 // What is live, with its counters: everything `xdp status` reports.
 
 import { availableParallelism } from 'node:os'
-import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
+import { type Paths, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import type { Link } from '../model/live.ts'
 import { countPrefixes } from '../model/ranges.ts'
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
 import type { List } from '../model/state.ts'
 import { countBans } from './bans.ts'
 import { readCounters, verdictOf } from './counters.ts'
-import { type Observation, observe } from './observe.ts'
+import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
 
-const iso = (seconds: number): string => new Date(seconds * 1000).toISOString().replace('.000Z', 'Z')
+/** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
+const LAST_SECOND = 8_640_000_000_000
+
+const iso = (seconds: number): string =>
+  new Date(Math.min(seconds, LAST_SECOND) * 1000).toISOString().replace('.000Z', 'Z')
 
 /** Prefixes of the smallest cover, over all scopes and both families. */
 const prefixesOf = ({ sets }: List): number =>
@@ -44,10 +48,10 @@ function interfaceStatus(link: Link, since: number, counts: ReadonlyMap<ReasonNa
 }
 
 /** Kernel memory of the shared maps but bans, whose size varies; per-CPU maps exist once for every CPU. */
-const sharedMemory = (): number =>
-  Object.values(SHARED_MAPS).reduce((sum, { type, valueSize, entries }) => {
-    if (type === 'hash') return sum
-    return sum + valueSize * entries * (type === 'percpu_array' ? availableParallelism() : 1)
+const sharedMemory = (missing: readonly SharedMap[]): number =>
+  Object.entries(SHARED_MAPS).reduce((sum, [map, { type, valueSize, entries }]) => {
+    const copies = type === 'percpu_array' ? availableParallelism() : 1
+    return missing.includes(map as SharedMap) || type === 'hash' ? sum : sum + valueSize * entries * copies
   }, 0)
 
 function programStatus(live: Observation): Status['program'] {
@@ -59,13 +63,14 @@ async function bansOf(
   paths: Paths,
   { committed, instance }: Observation,
 ): Promise<Awaited<ReturnType<typeof countBans>> | undefined> {
-  const isThere = committed?.knowsBans && instance.shared.has(SHARED_MAPS.bans.name)
+  const isThere = committed?.knowsBans && !instance.missing.includes('bans')
   return committed && isThere ? countBans(paths, committed.number) : undefined
 }
 
 /** Reads the live state and its counters. */
 export async function readStatus(paths: Paths): Promise<Status> {
   const live = await observe(paths)
+  refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []
   const attached = [...live.state.interfaces.keys()].toSorted().flatMap((name) => {
     const slot = live.slots.interfaces.get(name)
@@ -77,10 +82,12 @@ export async function readStatus(paths: Paths): Promise<Status> {
     const slot = live.slots.lists.get(list.name)
     return slot === undefined ? [] : [{ slot, list }]
   })
+  // Counters that were unpinned by hand cannot be read: drift, which status shows.
+  const readable = live.instance.missing.length === 0
   const counters = await readCounters(
     paths,
-    attached.flatMap(({ slot }) => slot ?? []),
-    lists.map(({ slot }) => slot),
+    readable ? attached.flatMap(({ slot }) => slot ?? []) : [],
+    readable ? lists.map(({ slot }) => slot) : [],
   )
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
@@ -98,7 +105,7 @@ export async function readStatus(paths: Paths): Promise<Status> {
     generation: live.generation,
     committed_at: live.committedAt > 0 ? iso(live.committedAt) : undefined,
     bans: bans && { live: bans.live, capacity: bans.capacity },
-    memory: (live.committed?.memory ?? 0) + (live.instance.attachments ? sharedMemory() : 0) + (bans?.memory ?? 0),
+    memory: (live.committed?.memory ?? 0) + sharedMemory(live.instance.missing) + (bans?.memory ?? 0),
     drift: live.drift.size > 0,
     drifted: [...live.drift].map(([key, what]) => ({ key, what })),
     leftovers: live.leftovers,
