@@ -41,19 +41,48 @@ async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
 const covered = ({ op, prefix }: BanRequest, addresses: readonly Protected[]): readonly Protected[] =>
   op === 'remove' ? [] : addresses.filter(({ address }) => coversAddress(prefix, address))
 
-/**
- * Carries out requests in order; one outcome each. Without `force` those that cover a protected address are refused and
- * the others carried out. Throws E116 where nothing is applied, E201 in another namespace, E106 where the lock is held.
- */
-export async function changeBans(
+/** How long the protected addresses are taken for the same, in milliseconds: a stream may go on for days. */
+const FRESH = 5000
+
+/** Changes bans, once or again and again; what it knows of the host is kept for a moment. */
+export interface BanSession {
+  /**
+   * Carries out requests in order; one outcome each. Without `force` those that cover a protected address are refused
+   * and the others carried out. Throws E116 where nothing is applied, E106 where the lock is held.
+   */
+  readonly change: (requests: readonly BanRequest[], labels: BanLabels, force: boolean) => Promise<BanOutcome[]>
+}
+
+/** Throws E116 where nothing is applied, E201 in another namespace. */
+export async function openBans(host: Host): Promise<BanSession> {
+  await requireHost(host)
+  const inNamespace = requireNamespace(host)
+  // Waited for below; until then a rejection is not unhandled.
+  inNamespace.catch(() => undefined)
+  let known: readonly Protected[] = []
+  let knownAt = Number.NEGATIVE_INFINITY
+  const protectedNow = async (): Promise<readonly Protected[]> => {
+    if (Date.now() - knownAt > FRESH) {
+      known = await protectedAddresses()
+      knownAt = Date.now()
+    }
+    return known
+  }
+  return {
+    change: async (requests, labels, force) => {
+      const isGuarded = !force && requests.some(({ op }) => op === 'add')
+      const [addresses] = await Promise.all([isGuarded ? protectedNow() : [], inNamespace])
+      return write(host, requests, labels, addresses)
+    },
+  }
+}
+
+async function write(
   host: Host,
   requests: readonly BanRequest[],
   labels: BanLabels,
-  force: boolean,
+  addresses: readonly Protected[],
 ): Promise<BanOutcome[]> {
-  await requireHost(host)
-  const isGuarded = !force && requests.some(({ op }) => op === 'add')
-  const [addresses] = await Promise.all([isGuarded ? protectedAddresses() : [], requireNamespace(host)])
   const outcomes: BanOutcome[] = requests.map((request) => {
     const protects = covered(request, addresses)
     return protects.length > 0 ? { result: 'refused', protects } : { result: 'absent' }

@@ -1,6 +1,6 @@
 // xdp ban --stdin: what has arrived is banned at once, so that the stream may be the live output of something.
 
-import { changeBans } from '../bans.ts'
+import { openBans } from '../bans.ts'
 import type { Location } from '../diagnostics.ts'
 import type { BanLabels, BanRequest } from '../model/ban.ts'
 import type { BanTally } from './ban-report.ts'
@@ -63,6 +63,7 @@ function readLine(line: Line, ttlMs: number, tally: BanTally): BanRequest | unde
 
 /** Bans what the lines of stdin name, until the stream ends or the kernel takes no more. */
 export async function banStream({ host, stdin }: Context, settings: Settings, tally: BanTally): Promise<void> {
+  const bans = await openBans(host)
   for await (const lines of linesOf(stdin())) {
     const wanted = lines.flatMap((line) => {
       const request = readLine(line, settings.ttlMs, tally)
@@ -70,7 +71,7 @@ export async function banStream({ host, stdin }: Context, settings: Settings, ta
     })
     if (wanted.length === 0) continue
     const requests = wanted.map(({ request }) => request)
-    const outcomes = await changeBans(host, requests, settings.labels, settings.force)
+    const outcomes = await bans.change(requests, settings.labels, settings.force)
     for (const [i, { line, request }] of wanted.entries()) {
       const outcome = outcomes[i]
       if (outcome) tally.add(request, outcome, locate(line, line.text.trim()))

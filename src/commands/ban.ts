@@ -1,6 +1,6 @@
 // xdp ban
 
-import { changeBans } from '../bans.ts'
+import { openBans } from '../bans.ts'
 import { type Exit, fail } from '../diagnostics.ts'
 import { BanTally } from './ban-report.ts'
 import { banStream } from './ban-stream.ts'
@@ -20,7 +20,8 @@ export async function run(context: Context, { positionals, options }: Arguments<
   }
   if (address === undefined) throw fail('E300', '`xdp ban` needs ADDRESS, or --stdin', 'xdp ban ADDRESS')
   const request = { op: 'add', prefix: readBanned(address), ttlMs: settings.ttlMs } as const
-  for (const outcome of await changeBans(context.host, [request], settings.labels, settings.force)) {
+  const bans = await openBans(context.host)
+  for (const outcome of await bans.change([request], settings.labels, settings.force)) {
     tally.add(request, outcome)
   }
   return tally.report(context)

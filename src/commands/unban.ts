@@ -1,6 +1,6 @@
 // xdp unban
 
-import { changeBans } from '../bans.ts'
+import { openBans } from '../bans.ts'
 import type { Exit } from '../diagnostics.ts'
 import { BanTally } from './ban-report.ts'
 import { readBanned } from './ban-words.ts'
@@ -14,7 +14,8 @@ export async function run(
 ): Promise<Exit> {
   const request = { op: 'remove', prefix: readBanned(address), ttlMs: 0 } as const
   const tally = new BanTally()
-  for (const outcome of await changeBans(context.host, [request], { reason: '', by: '' }, true)) {
+  const bans = await openBans(context.host)
+  for (const outcome of await bans.change([request], { reason: '', by: '' }, true)) {
     tally.add(request, outcome)
   }
   return tally.report(context)
