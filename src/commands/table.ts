@@ -80,9 +80,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     argument: { name: 'ADDRESS', required: false, help: 'an IPv4 or IPv6 address or CIDR; not with --stdin' },
     flags: BAN_FLAGS,
     examples: [
-      { line: 'xdp ban 203.0.113.9 --ttl 1h --reason "ssh guesses"', does: 'drop an address for an hour' },
+      { line: 'xdp ban 203.0.113.9 --ttl 1h --reason ssh-guesses', does: 'drop an address for an hour' },
       { line: 'xdp ban 2001:db8:7::/48', does: 'drop a network until `xdp unban`' },
-      { line: 'tail -F bad.txt | xdp ban --stdin --ttl 1d', does: 'ban what a stream names, as it comes' },
+      { line: 'xdp ban --stdin --ttl 1d < bad.txt', does: 'ban what a file or a stream names, as it comes' },
     ],
     load: () => import('./ban.ts'),
   }),

@@ -109,6 +109,11 @@ export class DataPlane {
     return this.#pin(`programs-${this.#generation}/${PROGRAMS[name]}`)
   }
 
+  /** Pin of a shared map. */
+  map(name: string): string {
+    return this.#pin(name)
+  }
+
   /** Runs every packet once through a program. */
   async run(runs: readonly Run[], program: 'filter' | 'explain' = 'explain'): Promise<Outcome[]> {
     const outcomes: Outcome[] = []

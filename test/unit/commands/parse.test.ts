@@ -31,7 +31,7 @@ describe('the table', () => {
     for (const { name, examples } of COMMANDS) {
       expect(examples.length).toBeGreaterThan(0)
       for (const { line } of examples) {
-        const [xdp, ...argv] = line.split(/ [|>] /)[0]?.split(' ') ?? []
+        const [xdp, ...argv] = line.split(/ [|<>] /)[0]?.split(' ') ?? []
         expect(xdp).toBe('xdp')
         expect(parseArguments(argv).command?.name).toBe(name)
       }

@@ -1,0 +1,175 @@
+// Bans in the loaded program: what they beat and what beats them, prefixes of every length in both families, the time
+// at which they end; and what ban_write, ban_sweep and ban_count do to the maps.
+
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { coversAddress } from '../../src/model/ban.ts'
+import { judge } from '../../src/model/judge.ts'
+import { formatAddress, formatRange, prefixOf } from '../../src/model/text.ts'
+import { type Banning, type Bans, bansOf, parse } from '../support/bans.ts'
+import { DataPlane, slotsOf } from '../support/bpf.ts'
+import { allow, block, policy } from '../support/lists.ts'
+import { factsOf } from '../support/model.ts'
+import { ethernet, hopByHop, icmpv6, ipv4, ipv6, type Layer, packet, raw, udp } from '../support/packets.ts'
+import { randomFrom } from '../support/random.ts'
+
+const SLOT = 3
+const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
+
+let plane: DataPlane
+let bans: Bans
+beforeEach(async () => {
+  plane = await DataPlane.open()
+  bans = bansOf(plane)
+})
+afterEach(() => plane.close())
+
+const from = (source: string): Layer => (source.includes(':') ? ipv6({ source }) : ipv4({ source }))
+const frame = (...layers: readonly Layer[]): Uint8Array => packet(ethernet(), ...layers)
+
+const LISTS = [
+  allow('friends', '198.51.100.0/25', '2001:db8:1::/48'),
+  block('enemies', '198.51.100.0/24', '203.0.113.0/24', '2001:db8::/32'),
+]
+const BANS: readonly Banning[] = [
+  { prefix: '198.51.100.7' },
+  { prefix: '198.51.100.200' },
+  { prefix: '192.0.2.0/25' },
+  { prefix: '10.0.0.0/8', ttlMs: 60_000 },
+  { prefix: '2001:db8:1::7' },
+  { prefix: '2001:db8:2::/64' },
+  { prefix: '2001:dc0::/29' },
+  { prefix: 'fe80::1' },
+]
+const bansHold = (prefixes: readonly string[], source: Uint32Array): boolean =>
+  prefixes.some((text) => coversAddress(parse(text), source))
+
+/** Name, packet, reason under default pass, and under default drop where that is another. */
+const TABLE: readonly (readonly [name: string, frame: Uint8Array, pass: string, drop?: string])[] = [
+  ['an allowed address', frame(from('198.51.100.7'), udp()), 'allowlist'],
+  ['an allowed IPv6 address', frame(from('2001:db8:1::7'), udp()), 'allowlist'],
+  ['a blocked address that is banned too', frame(from('198.51.100.200'), udp()), 'ban'],
+  ['its neighbour', frame(from('198.51.100.201'), udp()), 'blocklist'],
+  ['a blocked address alone', frame(from('203.0.113.1'), udp()), 'blocklist'],
+  ['the first address of a prefix', frame(from('192.0.2.0'), udp()), 'ban'],
+  ['the last one', frame(from('192.0.2.127'), udp()), 'ban'],
+  ['the one behind it', frame(from('192.0.2.128'), udp()), 'default-pass', 'default-drop'],
+  ['a ban with a time', frame(from('10.255.255.255'), udp()), 'ban'],
+  ['the address behind it', frame(from('11.0.0.0'), udp()), 'default-pass', 'default-drop'],
+  ['an IPv6 prefix', frame(from('2001:db8:2:0:ffff::'), udp()), 'ban'],
+  ['the one behind it', frame(from('2001:db8:2:1::'), udp()), 'blocklist'],
+  ['a short IPv6 prefix', frame(from('2001:dc7:ffff::'), udp()), 'ban'],
+  ['neighbour discovery from a banned address', frame(from('fe80::1'), icmpv6(135)), 'ban'],
+  ['a banned address with a truncated header', frame(from('192.0.2.1'), { ...raw(4), protocol: 6 }), 'ban'],
+  [
+    'a banned address behind nine extension headers',
+    frame(from('fe80::1'), ...Array.from({ length: 9 }, () => hopByHop()), udp()),
+    'ban',
+  ],
+  [
+    'an IPv6 source in the form of a banned IPv4 one',
+    frame(from('::ffff:192.0.2.1'), udp()),
+    'default-pass',
+    'default-drop',
+  ],
+]
+
+test.each(['pass', 'drop'] as const)('allow beats ban beats block beats default %s', async (verdict) => {
+  const state = policy(verdict, ...LISTS)
+  await plane.loadState(state)
+  await bans.ban(...BANS)
+  const expected = TABLE.map(([name, , pass, drop = pass]) => [name, verdict === 'pass' ? pass : drop])
+  const outcomes = await plane.run(TABLE.map(([, bytes]) => ({ frame: bytes })))
+  expect(outcomes.map(({ explanation }, i) => [TABLE[i]?.[0], explanation?.reason])).toEqual(expected)
+  const prefixes = BANS.map(({ prefix }) => prefix)
+  const judged = TABLE.map(([name, bytes]) => {
+    const facts = factsOf(bytes)
+    return [name, judge(state, facts, facts.kind === 'ip' && bansHold(prefixes, facts.source)).reason]
+  })
+  expect(judged).toEqual(expected)
+})
+
+test('a banned packet counts as such, and for no list that would have blocked it', async () => {
+  const state = policy('pass', ...LISTS)
+  const slots = [...slotsOf(state).values()]
+  await plane.loadState(state)
+  await bans.ban(...BANS)
+  await plane.reset(SLOT, slots)
+  await plane.attachTestRuns(SLOT)
+  const banned = frame(from('198.51.100.200'), udp())
+  const [outcome] = await plane.run([{ frame: banned }], 'filter')
+  await plane.attachTestRuns(0)
+  expect(outcome?.verdict).toBe('drop')
+  expect(await plane.reasons(SLOT)).toEqual({ ban: { packets: 1, bytes: banned.length } })
+  expect((await plane.lists(slots)).every(({ packets }) => packets === 0)).toBe(true)
+})
+
+test('a ban that is over passes before it is removed, and a longer one around it still holds', async () => {
+  await plane.loadState(policy('pass'))
+  await bans.ban({ prefix: '192.0.2.1', ttlMs: 1 }, { prefix: '192.0.2.2', ttlMs: 1 }, { prefix: '192.0.2.2/31' })
+  const reasons = async (): Promise<unknown[]> => {
+    const runs = ['192.0.2.1', '192.0.2.2', '192.0.2.3'].map((source) => ({ frame: frame(from(source), udp()) }))
+    return (await plane.run(runs)).map(({ explanation }) => explanation?.reason)
+  }
+  expect(await reasons()).toEqual(['default-pass', 'ban', 'ban'])
+  expect(await bans.state()).toMatchObject({ entries: 3, live: 1 })
+  await bans.sweep()
+  expect(await bans.state()).toMatchObject({ entries: 1, live: 1, next_expiry: 0n })
+  expect(await reasons()).toEqual(['default-pass', 'ban', 'ban'])
+})
+
+test('requests tell what became of them, and prefix lengths come and go', async () => {
+  await plane.loadState(policy('pass'))
+  expect(await bans.state()).toMatchObject({ places4: 0, places6: 0, entries: 0 })
+  expect(
+    await bans.ban({ prefix: '192.0.2.1' }, { prefix: '192.0.2.1', ttlMs: 1000 }, { prefix: '2001:db8::/32' }),
+  ).toEqual(['added', 'refreshed', 'added'])
+  expect(await bans.state()).toMatchObject({ places4: 1, places6: 1, entries: 2, live: 2 })
+  expect(await bans.unban('192.0.2.1', '192.0.2.0/24', '2001:db8::/32')).toEqual(['removed', 'absent', 'removed'])
+  expect(await bans.state()).toMatchObject({ places4: 0, places6: 0, entries: 0, live: 0 })
+})
+
+/** The address behind, wrapping at the end of the address space. */
+function next(address: Uint32Array): Uint32Array {
+  const words = address.slice()
+  for (let word = words.length - 1; word >= 0; word--) {
+    words[word] = (words[word] as number) + 1
+    if (words[word] !== 0) break
+  }
+  return words
+}
+
+test(`random prefixes of every length, packets around their edges, seed ${seed}`, async () => {
+  const random = randomFrom(seed)
+  await plane.loadState(policy('pass'))
+  const words = (count: number): Uint32Array => Uint32Array.from({ length: count }, () => random.below(2 ** 32))
+  const prefixes = Array.from({ length: 160 }, (_, i) => {
+    const family = i < 32 ? 4 : 6
+    const length = family === 4 ? i + 1 : i - 31
+    const { start } = prefixOf({ family, words: words(family === 4 ? 1 : 4) }, length)
+    return `${formatAddress(family, start)}/${length}`
+  })
+  await bans.ban(...prefixes.map((prefix) => ({ prefix })))
+  // A third is lifted again, so that places are freed and holes are left.
+  const lifted = prefixes.filter((_, i) => i % 3 === 0)
+  await bans.unban(...lifted)
+  const left = prefixes.filter((_, i) => i % 3 !== 0)
+  const bounds = left.map((text) => parse(text))
+  const runs = bounds.flatMap(({ family, start, end }) =>
+    [start, end, next(end)].map((address) => ({
+      source: address,
+      frame: frame(from(formatRange(family, address, address)), udp()),
+    })),
+  )
+  const outcomes = await plane.run(runs)
+  const wrong = outcomes.flatMap(({ explanation }, i) => {
+    const source = runs[i]?.source as Uint32Array
+    const covering = bounds.filter((prefix) => coversAddress(prefix, source))
+    const expected = covering.length > 0 ? 'ban' : 'default-pass'
+    const lengths = covering.map(({ length }) => length)
+    const known = covering.length === 0 || lengths.includes(explanation?.scope ?? -1)
+    return explanation?.reason === expected && known
+      ? []
+      : [{ source: [...source], reason: explanation?.reason, expected }]
+  })
+  expect(wrong, `seed ${seed}`).toEqual([])
+})

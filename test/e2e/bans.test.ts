@@ -1,0 +1,175 @@
+// Bans on a real link: they drop at once and end by themselves, nothing that apply does touches them, they cannot lock
+// anybody out by accident, and a hundred thousand of them fit.
+
+import { execFileSync, spawn } from 'node:child_process'
+import { createReadStream, mkdirSync } from 'node:fs'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { mapWords, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { Lab } from '../support/hosts.ts'
+
+const HOST = '192.0.2.1'
+const PEER = '192.0.2.2'
+const CONFIG = 'version: 1\ninterfaces: { eth0: { mode: generic } }\n'
+
+let lab: Lab
+beforeEach(() => {
+  lab = new Lab()
+  lab.write('xdp.yaml', CONFIG)
+})
+afterEach(() => lab.close())
+
+const apply = (text?: string): Promise<string> => {
+  if (text !== undefined) lab.write('xdp.yaml', text)
+  return lab.ok('apply', '--auto-approve')
+}
+
+interface Listed {
+  readonly prefix: string
+  readonly by: string | null
+  readonly reason: string | null
+  readonly ttl_left: number | null
+}
+const bans = async (): Promise<readonly Listed[]> =>
+  (JSON.parse(await lab.ok('bans', '--json')) as { bans: Listed[] }).bans
+const status = async () =>
+  JSON.parse(await lab.ok('status', '--json')) as { bans: number; bans_capacity: number; drift: boolean }
+
+/** Runs `xdp ban --stdin …` on the text of a file. */
+async function stream(
+  file: string,
+  ...args: readonly string[]
+): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  const [command, ...rest] = lab.argv('ban', '--stdin', ...args) as [string, ...string[]]
+  const child = spawn(command, rest, { cwd: lab.directory, stdio: ['pipe', 'pipe', 'pipe'] })
+  const seen = { stdout: '', stderr: '' }
+  child.stdout.on('data', (data) => {
+    seen.stdout += data
+  })
+  child.stderr.on('data', (data) => {
+    seen.stderr += data
+  })
+  child.stdin.on('error', () => undefined)
+  createReadStream(file).pipe(child.stdin)
+  const exitCode = await new Promise<number>((resolve) => child.on('close', (code) => resolve(code ?? -1)))
+  return { exitCode, ...seen }
+}
+
+describe('a ban', () => {
+  test('needs an apply', async () => {
+    const { exitCode, stderr } = await lab.xdp('ban', PEER)
+    expect([exitCode, stderr]).toEqual([1, expect.stringContaining('E116')])
+    expect(stderr).toContain('xdp apply')
+  })
+
+  test('drops at once, tells why, and ends by itself', async () => {
+    await apply()
+    expect(await lab.ping(HOST)).toBe(2)
+    await lab.ok('ban', PEER, '--ttl', '30s', '--reason', 'a test', '--by', 'somebody')
+    expect(await lab.ping(HOST)).toBe(0)
+    // The peer's other address is not banned.
+    expect(await lab.ping(HOST, { source: '192.0.2.3' })).toBe(2)
+    const { live } = JSON.parse(await lab.ok('why', PEER, '--json')) as { live: Record<string, unknown> }
+    expect(live).toMatchObject({ verdict: 'drop', reason: 'ban', prefix: PEER, proven: true })
+    expect(live['ban']).toMatchObject({ by: 'somebody', reason: 'a test', prefix: `${PEER}/32` })
+    // Again, for a moment: the new time counts.
+    await lab.ok('ban', PEER, '--ttl', '300ms')
+    await expect.poll(() => lab.ping(HOST, { count: 1 }), { timeout: 10_000 }).toBe(1)
+    expect(await bans()).toEqual([])
+    expect(await status()).toMatchObject({ bans: 0, drift: false })
+  })
+
+  test('of a CIDR holds in both families until it is lifted', async () => {
+    await apply()
+    await lab.ok('ban', '192.0.2.2/31')
+    await lab.ok('ban', '2001:db8::2')
+    expect([await lab.ping(HOST), await lab.ping('2001:db8::1', { source: '2001:db8::2' })]).toEqual([0, 0])
+    expect((await bans()).map(({ prefix, ttl_left }) => [prefix, ttl_left])).toEqual([
+      ['192.0.2.2/31', null],
+      ['2001:db8::2/128', null],
+    ])
+    await lab.ok('unban', '192.0.2.2/31')
+    await lab.ok('unban', '2001:db8::2')
+    expect([await lab.ping(HOST), await lab.ping('2001:db8::1', { source: '2001:db8::2' })]).toEqual([2, 2])
+    expect(await lab.ok('unban', PEER)).toContain('no such ban')
+  })
+
+  test('survives every apply, is no drift and no plan, and yields to the allowlist', async () => {
+    await apply()
+    await lab.ok('ban', PEER)
+    // An address that the apply sends a test packet from.
+    await lab.ok('ban', '203.0.113.1')
+    expect(await lab.ok('plan')).toContain('No changes')
+    await apply(`${CONFIG}blocklist: [198.51.100.0/24]\n`)
+    expect(await lab.ping(HOST)).toBe(0)
+    expect(await status()).toMatchObject({ bans: 2, drift: false })
+    await apply(`${CONFIG}allowlist: [192.0.2.2]\n`)
+    expect(await lab.ping(HOST)).toBe(2)
+    expect(JSON.parse(await lab.ok('why', PEER, '--json'))).toMatchObject({ live: { reason: 'allowlist', ban: null } })
+    await apply(CONFIG)
+    expect(await lab.ping(HOST)).toBe(0)
+    await lab.ok('destroy', '--auto-approve')
+    await apply()
+    expect(await bans()).toEqual([])
+  })
+})
+
+describe('guards', () => {
+  test('own addresses, the gateway and what covers them are refused unless forced', async () => {
+    await apply()
+    lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
+    for (const prefix of [HOST, '192.0.2.0/24', '192.0.2.3', '2001:db8::/32', '127.0.0.1', '0.0.0.0/0']) {
+      const { exitCode, stderr } = await lab.xdp('ban', prefix)
+      expect([prefix, exitCode, stderr]).toEqual([prefix, 4, expect.stringContaining('E207')])
+    }
+    expect(await bans()).toEqual([])
+    await lab.ok('ban', '192.0.2.3', '--force')
+    expect((await bans()).map(({ prefix }) => prefix)).toEqual(['192.0.2.3/32'])
+  })
+
+  test('the peer of an SSH connection is refused', async () => {
+    await apply()
+    const [command, ...args] = lab.argv('ban', PEER) as [string, ...string[]]
+    const env = { ...process.env, SSH_CONNECTION: `${PEER} 50000 ${HOST} 22` }
+    expect(() => execFileSync(command, args, { env, stdio: 'pipe' })).toThrow(/your own SSH connection/)
+  })
+})
+
+describe('many', () => {
+  test('a stream of 100,000 is banned, wrong lines are told by number', async () => {
+    await apply()
+    const line = (i: number): string => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}${i % 2 ? ' 1h' : ''}`
+    const lines = Array.from({ length: 100_000 }, (_, i) => line(i))
+    const file = lab.write('many', `# a list\n${lines.join('\n')}\nnonsense\n${HOST}\n192.0.2.2 5\n`)
+    const { exitCode, stdout, stderr } = await stream(file, '--json', '--reason', 'listed', '--by', 'test')
+    expect([exitCode, stderr]).toEqual([78, ''])
+    const report = JSON.parse(stdout) as { errors: { at: { line: number } }[] }
+    expect(report).toMatchObject({ added: 100_000, rejected: 2, refused: 1, failed: 0 })
+    expect(report.errors.map(({ at }) => at.line).sort()).toEqual([100_002, 100_003, 100_004])
+    expect(await status()).toMatchObject({ bans: 100_000, bans_capacity: 131_072 })
+    expect((await lab.ok('why', '10.1.134.159')).split('\n')[1]).toContain('ban: 10.1.134.159')
+    expect(await lab.ping(HOST)).toBe(2)
+  })
+
+  test('a full map says so and loses nothing', async () => {
+    // The map of an instance that has one already is taken as it is: here one with four places.
+    const paths = pinPaths(lab.bpffs, 'default')
+    mkdirSync(paths.shared, { recursive: true })
+    const small = mapWords({ ...SHARED_MAPS.bans, entries: 4 })
+    lab.in(lab.host, 'bpftool', 'map', 'create', paths.sharedMap('bans'), ...small)
+    await apply()
+    const file = lab.write('five', '10.0.0.1\n10.0.0.2\n10.0.0.3 300ms\n10.0.0.4\n10.0.0.5\n')
+    const { exitCode, stdout, stderr } = await stream(file)
+    expect([exitCode, stdout]).toEqual([69, 'Banned 4 prefixes.\n'])
+    expect(stderr).toContain('stdin:5:1: error[E117 bans-full]')
+    expect(await status()).toMatchObject({ bans_capacity: 4 })
+    // What is over makes room.
+    await expect.poll(async () => (await lab.xdp('ban', '10.0.0.6')).exitCode, { timeout: 10_000 }).toBe(0)
+    expect((await bans()).map(({ prefix }) => prefix)).toEqual([
+      '10.0.0.1/32',
+      '10.0.0.2/32',
+      '10.0.0.4/32',
+      '10.0.0.6/32',
+    ])
+    expect((await lab.xdp('ban', '10.0.0.7')).exitCode).toBe(69)
+  })
+})

@@ -1,0 +1,50 @@
+// Bans of a test's own data plane: written, swept and counted by the very functions of the product.
+
+import { type BanState, banStateCodec } from '../../src/abi/generated.ts'
+import { type Paths, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { countBans, sweepBans, writeBans } from '../../src/kernel/bans.ts'
+import { runBpftool } from '../../src/kernel/bpftool.ts'
+import type { BanOutcome, BanRequest } from '../../src/model/ban.ts'
+import { type Prefix, parsePrefix } from '../../src/model/text.ts'
+import type { DataPlane } from './bpf.ts'
+
+export interface Banning {
+  readonly prefix: string
+  readonly ttlMs?: number
+}
+
+export interface Bans {
+  readonly ban: (...wanted: readonly Banning[]) => Promise<BanOutcome['result'][]>
+  readonly unban: (...prefixes: readonly string[]) => Promise<BanOutcome['result'][]>
+  readonly sweep: () => Promise<void>
+  readonly state: () => Promise<BanState>
+}
+
+export function parse(text: string): Prefix {
+  const prefix = parsePrefix(text)
+  if (!prefix) throw new Error(`${text} is no prefix`)
+  return prefix
+}
+
+export function bansOf(plane: DataPlane): Bans {
+  const paths: Paths = {
+    ...pinPaths('', ''),
+    sharedMap: (map) => plane.map(SHARED_MAPS[map].name),
+    program: (_, program) => plane.program(program),
+  }
+  const write = (requests: readonly BanRequest[]): Promise<BanOutcome['result'][]> =>
+    writeBans(paths, 1, requests, { reason: 'a test', by: 'test' }, 1_700_000_000)
+  return {
+    ban: (...wanted) => write(wanted.map(({ prefix, ttlMs = 0 }) => ({ op: 'add', prefix: parse(prefix), ttlMs }))),
+    unban: (...prefixes) => write(prefixes.map((prefix) => ({ op: 'remove', prefix: parse(prefix), ttlMs: 0 }))),
+    sweep: () => sweepBans(paths, 1),
+    state: async () => {
+      await countBans(paths, 1)
+      const map = paths.sharedMap('banState')
+      const { value } = (await runBpftool('map', 'lookup', 'pinned', map, 'key', '0', '0', '0', '0')) as {
+        value: string[]
+      }
+      return banStateCodec.decode(new DataView(Uint8Array.from(value, Number).buffer))
+    },
+  }
+}
