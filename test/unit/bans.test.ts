@@ -1,0 +1,112 @@
+// Bans without a kernel: which words are understood, whom a ban must not cover, how lists and reports are told.
+
+import { expect, test } from 'vitest'
+import { parseBanned, parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/ban-words.ts'
+import { banKey, encodeRequests } from '../../src/kernel/bans.ts'
+import { sshPeers } from '../../src/kernel/protect.ts'
+import { type Ban, coversAddress } from '../../src/model/ban.ts'
+import { type Prefix, parseAddress, parsePrefix } from '../../src/model/text.ts'
+import { formatDuration, renderBanReport, renderBans, renderBansJson } from '../../src/render/bans.ts'
+
+const prefix = (text: string): Prefix => parsePrefix(text) as Prefix
+
+test.each([
+  ['90s', 90_000],
+  ['500ms', 500],
+  ['1h', 3_600_000],
+  ['7d', 604_800_000],
+  ['2w', 1_209_600_000],
+  ['3650d', 315_360_000_000],
+  ['3651d', undefined],
+  ['0s', undefined],
+  ['5', undefined],
+  ['-1s', undefined],
+  ['1.5h', undefined],
+  ['', undefined],
+])('the time %j is %j', (text, expected) => expect(parseTtl(text)).toBe(expected))
+
+test.each([
+  ['10.0.0.0/8', true],
+  ['10.0.0.1/8', false],
+  ['::ffff:192.0.2.1', false],
+  ['::ffff:0:0/96', false],
+  ['::/0', true],
+  ['192.0.2.1-192.0.2.9', false],
+  ['example.org', false],
+])('%s can be banned: %j', (text, expected) => expect(parseBanned(text) !== undefined).toBe(expected))
+
+test('words that are wrong are refused with what to write instead', () => {
+  expect(() => readBanned('10.0.0.1/8')).toThrow(/E300.*behind the first 8/)
+  expect(() => readBanned('192.0.2.1-192.0.2.9')).toThrow(/E300/)
+  expect(() => readTtl('soon')).toThrow(/E300.*soon/)
+  expect(() => readLabels({ reason: 'ü'.repeat(28), by: undefined })).toThrow(/--reason has 56 bytes/)
+  expect(() => readLabels({ reason: undefined, by: 'a\nb' })).toThrow(/--by contains a control/)
+  expect(readLabels({ reason: undefined, by: 'me' })).toEqual({ reason: '', by: 'me' })
+})
+
+test('a prefix covers the addresses of its family alone', () => {
+  const covers = (text: string, address: string): boolean =>
+    coversAddress(prefix(text), parseAddress(address)?.words as Uint32Array)
+  expect(covers('192.0.2.0/24', '192.0.2.255')).toBe(true)
+  expect(covers('192.0.2.0/24', '192.0.3.0')).toBe(false)
+  expect(covers('2001:db8::/33', '2001:db8:7fff::1')).toBe(true)
+  expect(covers('2001:db8::/33', '2001:db8:8000::')).toBe(false)
+  expect(covers('::/0', '192.0.2.1')).toBe(false)
+})
+
+test('keys hold the bits of a prefix from the top', () => {
+  expect(banKey(prefix('192.0.2.0/24'))).toEqual({ high: 0xc0000200n << 32n, low: 0n, family: 4, length: 24 })
+  expect(banKey(prefix('2001:db8::1'))).toEqual({ high: 0x20010db8n << 32n, low: 1n, family: 6, length: 128 })
+})
+
+test('a run has a header and two lines a request', () => {
+  const request = { op: 'add', prefix: prefix('192.0.2.1'), ttlMs: 1000 } as const
+  expect(encodeRequests([request, request], { reason: 'r', by: 'b' }, 1).length).toBe(64 + 2 * 128)
+})
+
+test('SSH peers are the far ends of established connections to port 22, IPv4 ones in their own form', () => {
+  const v4 = [
+    '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode',
+    '   0: 010200C0:0016 020200C0:D431 01 00000000:00000000 00:00000000 00000000     0        0 1 1',
+    '   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1',
+    '   2: 010200C0:01BB 030200C0:D431 01 00000000:00000000 00:00000000 00000000     0        0 1 1',
+  ].join('\n')
+  expect(sshPeers(v4).map(({ address }) => [...address])).toEqual([[0xc0000202]])
+  const mapped = '   0: 0000000000000000FFFF0000010200C0:0016 0000000000000000FFFF0000020200C0:D431 01 x\n'
+  expect(sshPeers(mapped).map(({ address }) => [...address])).toEqual([[0xc0000202]])
+})
+
+test.each([
+  [1, '1 s'],
+  [59_001, '1 min'],
+  [72 * 60_000, '1 h 12 min'],
+  [86_400_000 + 5000, '1 d'],
+  [8 * 86_400_000, '1 w 1 d'],
+])('%i ms are %s', (milliseconds, text) => expect(formatDuration(milliseconds)).toBe(text))
+
+const BAN: Ban = {
+  prefix: prefix('192.0.2.0/24'),
+  since: Date.UTC(2026, 0, 2, 3, 4, 5),
+  expires: Date.UTC(2026, 0, 2, 4, 4, 5),
+  ttlLeft: 1_799_500,
+  by: 'fail2ban',
+  reason: 'jail \u001b[31msshd',
+}
+
+test('a list is a table whose texts cannot steer the terminal, and JSON', () => {
+  const text = renderBans([BAN, { ...BAN, prefix: prefix('::1'), expires: undefined, ttlLeft: undefined }], false)
+  expect(text).toContain('192.0.2.0/24  30 min        2026-01-02T03:04:05Z  fail2ban  jail \ufffd[31msshd')
+  expect(text).toContain('::1           until lifted')
+  expect(renderBans([], false)).toBe('No bans.\n')
+  expect(JSON.parse(renderBansJson([BAN]))).toMatchObject({
+    format_version: '1.0',
+    bans: [{ address: '192.0.2.0', prefix: '192.0.2.0/24', expires: '2026-01-02T04:04:05.000Z', ttl_left: 1800 }],
+  })
+})
+
+test('a report is one sentence', () => {
+  const none = { added: 0, refreshed: 0, removed: 0, absent: 0, rejected: 0, refused: 0, failed: 0, errors: [] }
+  expect(renderBanReport(none)).toBe('Nothing was banned.\n')
+  expect(renderBanReport({ ...none, added: 1204, refreshed: 1 })).toBe('Banned 1,204 prefixes, refreshed 1 ban.\n')
+  expect(renderBanReport({ ...none, absent: 1 })).toBe('There was no such ban.\n')
+})
