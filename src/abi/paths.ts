@@ -19,13 +19,7 @@ export interface MapShape {
 
 /** Maps that outlive generations. The first three are used by the data plane, `attachments` by the control plane alone. */
 export const SHARED_MAPS = {
-  verdictStats: {
-    name: 'verdict_stats',
-    type: 'percpu_array',
-    valueSize: 16,
-    entries: INTERFACE_SLOTS * REASON_SLOTS,
-    flags: 0,
-  },
+  verdictStats: { name: 'verdict_stats', type: 'percpu_array', valueSize: 16, entries: INTERFACE_SLOTS * REASON_SLOTS, flags: 0 },
   listStats: { name: 'list_stats', type: 'percpu_array', valueSize: 16, entries: LIST_SLOTS, flags: 0 },
   interfaceIndex: { name: 'interface_index', type: 'array', valueSize: 8, entries: INTERFACE_INDEX_SIZE, flags: 0 },
   attachments: { name: 'attachments', type: 'array', valueSize: 32, entries: INTERFACE_SLOTS, flags: 0 },

@@ -6,11 +6,11 @@ import { fail } from '../diagnostics.ts'
 
 interface Files {
   readonly config: string
-  readonly files: readonly { readonly path: string; readonly content: string }[]
+  readonly files: readonly { readonly path: string; readonly content: Uint8Array }[]
 }
 
 /** Under another name first: a reader sees the old file or the new one, never half of one. */
-function write(path: string, content: string): void {
+function write(path: string, content: string | Uint8Array): void {
   const fresh = `${path}.new`
   mkdirSync(dirname(path), { recursive: true })
   try {

@@ -8,6 +8,7 @@ import { countPrefixes, EMPTY6, subtract, WIDTH } from '../model/ranges.ts'
 import type { ListKind, PortRange, Scope } from '../model/state.ts'
 import { compareAddresses, formatRange } from '../model/text.ts'
 import { MAPPED } from './addresses.ts'
+import { listText } from './list-text.ts'
 import { assignNames } from './names.ts'
 import { type Imported, type ImportedInterface, type ImportedList, leftOut, type SourceName } from './source.ts'
 
@@ -23,7 +24,7 @@ const NAMED_LOSSES = 20
 export interface ListFile {
   /** Relative to the config: `lists/NAME.txt`. */
   readonly path: string
-  readonly content: string
+  readonly content: Uint8Array
 }
 
 export interface ListSummary {
@@ -116,8 +117,9 @@ interface Entry {
 function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptions): Entry {
   const { kind, addresses } = list
   const comment = `from ${origin(list.places)}`
-  const all = lines(addresses)
-  const path = files && all.length > INLINE ? `lists/${name}.txt` : undefined
+  const path = files && rangeCount(addresses) > INLINE ? `lists/${name}.txt` : undefined
+  // A list that is too long to be printed is not made into lines either: the caller refuses it.
+  const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? lines(addresses) : []
   const words = list.comment === undefined ? '' : oneLine(list.comment)
   const fields = {
     ...(list.name !== undefined && { name }),
@@ -133,7 +135,7 @@ function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptio
     summary: { name: list.name === undefined ? kind : name, kind, prefixes, file: path ?? null },
     elements: plain ? all : [fields],
     comment: ` ${comment}`,
-    file: path === undefined ? undefined : { path, content: `${head}${all.join('\n')}\n` },
+    file: path === undefined ? undefined : { path, content: listText(head, addresses) },
   }
 }
 

@@ -2,10 +2,11 @@
 // "deny" all others are. Format: xdp-filter(8), "The STATUS command".
 
 import type { Diagnostic } from '../diagnostics.ts'
-import { ANY } from '../model/scope.ts'
-import type { AttachMode } from '../model/state.ts'
-import { RangeCollector } from './addresses.ts'
+import { ANY, canonicalPorts } from '../model/scope.ts'
+import type { AttachMode, Scope } from '../model/state.ts'
+import { EVERY, RangeCollector } from './addresses.ts'
 import { notFrom } from './ipset.ts'
+import { parsePorts, TCP, UDP } from './scopes.ts'
 import {
   bufferOf,
   type Imported,
@@ -18,6 +19,12 @@ import {
 } from './source.ts'
 
 const MODES: Readonly<Record<string, AttachMode>> = { skb: 'generic', native: 'native', hw: 'offload' }
+
+/** A port that is filtered, whatever the address. */
+interface PortEntry {
+  readonly scope: Scope
+  readonly place: Place
+}
 
 type Section = 'none' | 'interfaces' | 'ports' | 'addresses' | 'macs'
 
@@ -34,6 +41,7 @@ interface Reading {
   /** `allow` or `deny`, by interface. */
   readonly policies: { readonly policy: string; readonly place: Place; readonly name: string }[]
   readonly found: RangeCollector
+  readonly ports: PortEntry[]
   readonly notes: Diagnostic[]
   first: Place | undefined
 }
@@ -60,15 +68,50 @@ function takeAddress(subject: string, flags: readonly string[], place: Place, re
   return reading.found.read(bytes, 0, bytes.length)
 }
 
+/** A port is filtered in each direction and protocol of its flags. */
+function takePort(subject: string, flags: readonly string[], place: Place, { ports }: Reading): boolean {
+  const port = parsePorts(subject, '-')
+  if (port === undefined) return false
+  for (const protocol of ['tcp', 'udp'] as const) {
+    for (const side of ['src', 'dst'] as const) {
+      if (!flags.includes(protocol) || !flags.includes(side)) continue
+      const [sourcePorts, destinationPorts] = side === 'src' ? [[port], []] : [[], [port]]
+      ports.push({ place, scope: { protocol: protocol === 'tcp' ? TCP : UDP, sourcePorts, destinationPorts } })
+    }
+  }
+  return true
+}
+
+/** The lists of ports: one for each protocol and direction. */
+function portLists(ports: readonly PortEntry[], kind: ImportedList['kind']): ImportedList[] {
+  const groups = new Map<string, PortEntry[]>()
+  for (const entry of ports) {
+    const { protocol, sourcePorts } = entry.scope
+    const key = `${protocol} ${sourcePorts.length > 0}`
+    groups.set(key, [...(groups.get(key) ?? []), entry])
+  }
+  return [...groups.values()].map((entries) => ({
+    kind,
+    name: undefined,
+    scope: {
+      protocol: entries[0]?.scope.protocol ?? TCP,
+      sourcePorts: canonicalPorts(entries.flatMap(({ scope }) => scope.sourcePorts)),
+      destinationPorts: canonicalPorts(entries.flatMap(({ scope }) => scope.destinationPorts)),
+    },
+    addresses: { v4: EVERY[4], v6: EVERY[6] },
+    comment: undefined,
+    places: [...new Set(entries.map(({ place }) => place.text))],
+  }))
+}
+
 /** Takes a line of a section; false if it belongs to none. */
 function takeLine(section: Section, text: string, place: Place, reading: Reading): boolean {
   if (section === 'none' || /Hit counter$|Enabled features$/.test(text)) return true
   if (section === 'interfaces') return takeInterface(text, place, reading)
   const [, subject = '', flags = ''] = /^ {2}(\S+)\s+(\S+)\s+\d+$/.exec(text) ?? []
   if (section === 'addresses') return takeAddress(subject, flags.split(','), place, reading)
-  const what =
-    section === 'ports' ? `port ${subject} (${flags}) is filtered whatever the source` : `${subject} is a MAC address`
-  if (subject !== '') reading.notes.push(leftOut(place, `left out, ${what}`))
+  if (section === 'ports') return takePort(subject, flags.split(','), place, reading)
+  if (subject !== '') reading.notes.push(leftOut(place, `left out, ${subject} is a MAC address`))
   return subject !== ''
 }
 
@@ -86,7 +129,14 @@ function agree({ interfaces, policies, notes }: Reading): ImportedInterface[] {
 /** The addresses that are dropped, or under the policy "deny" those that pass. Throws E400 for any other text. */
 export function importXdpFilter(input: Input): Imported {
   const { name } = input
-  const reading: Reading = { interfaces: [], policies: [], found: new RangeCollector(), notes: [], first: undefined }
+  const reading: Reading = {
+    interfaces: [],
+    policies: [],
+    found: new RangeCollector(),
+    ports: [],
+    notes: [],
+    first: undefined,
+  }
   const lines = bufferOf(input).toString('utf8').split('\n')
   let section: Section = 'none'
   const head = lines.findIndex((line) => line.startsWith('CURRENT XDP-FILTER STATUS'))
@@ -110,6 +160,6 @@ export function importXdpFilter(input: Input): Imported {
     comment: undefined,
     places: [place],
   }
-  const lists = reading.found.length > 0 ? [list] : []
+  const lists = [...(reading.found.length > 0 ? [list] : []), ...portLists(reading.ports, list.kind)]
   return { interfaces, default: denies ? 'drop' : 'pass', lists, leftOut: reading.notes }
 }

@@ -2,23 +2,15 @@
 // first attach nothing that a packet meets is touched; a failure after it puts every interface back as it was.
 
 import { mkdir, rmdir } from 'node:fs/promises'
-import { metaCodec } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
-import { fail, type XdpError } from '../diagnostics.ts'
+import { metaCodec } from '../abi/generated.ts'
+import { fail, XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 import { runBatch, runBpftool } from './bpftool.ts'
 import type { Host } from './host.ts'
 import { META_LINE } from './instance.ts'
 import { readLinks } from './links.ts'
-import {
-  type AttachStep,
-  attachCommand,
-  commitCommand,
-  type DetachStep,
-  detachCommand,
-  recordCommand,
-  type Steps,
-} from './lower.ts'
+import { attachCommand, type AttachStep, commitCommand, detachCommand, type DetachStep, recordCommand, type Steps } from './lower.ts'
 import { explainAttachFailure, refusesMode } from './modes.ts'
 import { removePins } from './pins.ts'
 import { type Probe, runProbes } from './probe.ts'
@@ -94,19 +86,11 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
 function outOfMemory(error: unknown, bytes: number): unknown {
   if (!(error instanceof CommandError) || !error.words.includes('Cannot allocate memory')) return error
   const size = `${Math.ceil(bytes / 1024 / 1024)} MiB`
-  return fail(
-    'E109',
-    `the kernel has no memory for the tables (${size}); the live policy is untouched`,
-    'shorten the lists, or add memory',
-    error,
-  )
+  return fail('E109', `the kernel has no memory for the tables (${size}); the live policy is untouched`, 'shorten the lists, or add memory', error)
 }
 
 const probesFailed = (run: number, failures: readonly string[]): XdpError =>
-  fail(
-    'E108',
-    `${failures.length} of ${run} test packets got another verdict than the file says: ${failures.slice(0, 3).join('; ')}`,
-  )
+  fail('E108', `${failures.length} of ${run} test packets got another verdict than the file says: ${failures.slice(0, 3).join('; ')}`)
 
 async function prepare({ steps }: Execution, undo: Undo[]): Promise<void> {
   undo.push(async () => void (await runBatch(steps.undoPrepare)))
@@ -202,8 +186,7 @@ async function finish({ host, paths, steps }: Execution): Promise<void> {
   for (const step of steps.detach) {
     await detach(step).catch((error: unknown) => stuck.push(error instanceof Error ? error.message : String(error)))
   }
-  if (stuck.length > 0)
-    throw fail('E111', `the new policy is in force, but not everything was detached: ${stuck.join('; ')}`)
+  if (stuck.length > 0) throw fail('E111', `the new policy is in force, but not everything was detached: ${stuck.join('; ')}`)
   await runBatch(steps.forget)
   for (const path of steps.remove) await removePins(path)
   if (!steps.program) await rmdir(paths.root).catch(() => undefined)
@@ -213,16 +196,10 @@ async function finish({ host, paths, steps }: Execution): Promise<void> {
 async function rollback(error: unknown, undo: readonly Undo[]): Promise<unknown> {
   const failures: string[] = []
   for (const step of undo.toReversed()) {
-    await step().catch((failure: unknown) =>
-      failures.push(failure instanceof Error ? failure.message : String(failure)),
-    )
+    await step().catch((failure: unknown) => failures.push(failure instanceof Error ? failure.message : String(failure)))
   }
   if (failures.length === 0) return error
   const first = error instanceof Error ? error.message : String(error)
-  return fail(
-    'E111',
-    `${first}; and not everything could be put back: ${failures.join('; ')}`,
-    'run xdp plan to see the live state',
-    error,
-  )
+  return fail('E111', `${first}; and not everything could be put back: ${failures.join('; ')}`, 'run xdp plan to see the live state', error)
 }
+

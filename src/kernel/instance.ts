@@ -1,7 +1,6 @@
 // What is pinned for one instance: its generations and shared maps, read but not yet interpreted.
 
 import { readdir } from 'node:fs/promises'
-import { LITTLE_ENDIAN } from '../abi/bytes.ts'
 import {
   ABI_VERSION,
   type Attachment,
@@ -14,7 +13,8 @@ import {
   type Meta,
   metaCodec,
 } from '../abi/generated.ts'
-import { generationOf, type Paths, PROGRAMS } from '../abi/paths.ts'
+import { LITTLE_ENDIAN } from '../abi/bytes.ts'
+import { generationOf, PROGRAMS, type Paths } from '../abi/paths.ts'
 import { bpftool, type Command, runBatch } from './bpftool.ts'
 
 /** Line of struct meta in an image. */
@@ -122,10 +122,7 @@ const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 export async function readInstance(paths: Paths): Promise<Instance> {
   const names = await list(paths.instance)
   if (names.length === 0) return EMPTY
-  const numbers = names
-    .map(generationOf)
-    .filter((number) => number !== undefined)
-    .sort((a, b) => a - b)
+  const numbers = names.map(generationOf).filter((number) => number !== undefined).sort((a, b) => a - b)
   const complete: number[] = []
   for (const number of numbers) if (await isComplete(paths, number)) complete.push(number)
   const shared = new Set(await list(paths.shared))
@@ -133,10 +130,7 @@ export async function readInstance(paths: Paths): Promise<Instance> {
   const outputs = await runBatch([
     ...complete.flatMap((number) => generationQueries(paths, number)),
     ...(records
-      ? [
-          bpftool('map', 'dump', 'pinned', paths.sharedMap('attachments')),
-          bpftool('map', 'dump', 'pinned', paths.sharedMap('interfaceIndex')),
-        ]
+      ? [bpftool('map', 'dump', 'pinned', paths.sharedMap('attachments')), bpftool('map', 'dump', 'pinned', paths.sharedMap('interfaceIndex'))]
       : []),
   ])
   const tail = outputs.slice(complete.length * QUERIES)
@@ -144,11 +138,7 @@ export async function readInstance(paths: Paths): Promise<Instance> {
     generations: complete.map((number, i) => decodeGeneration(number, outputs.slice(i * QUERIES, (i + 1) * QUERIES))),
     incomplete: numbers.filter((number) => !complete.includes(number)),
     others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
-    attachments: records
-      ? dumped(tail[0], INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT)
-      : undefined,
-    index: records
-      ? dumped(tail[1], INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX)
-      : undefined,
+    attachments: records ? dumped(tail[0], INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT) : undefined,
+    index: records ? dumped(tail[1], INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX) : undefined,
   }
 }

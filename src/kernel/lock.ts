@@ -1,9 +1,9 @@
 // The single-writer lock of an instance. flock(2) by flock(1) of util-linux, because the kernel frees it however the
 // holder dies, so that no lock is ever stale. The child holds the lock for as long as our end of its stdin is open.
 
+import { execa } from 'execa'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import { execa } from 'execa'
 import { XdpError } from '../diagnostics.ts'
 
 const RUN = '/run/xdp'

@@ -76,11 +76,7 @@ export interface Target {
   readonly now: number
 }
 
-const ATTACH_WORDS: Readonly<Record<AttachMode, string>> = {
-  native: 'xdpdrv',
-  generic: 'xdpgeneric',
-  offload: 'xdpoffload',
-}
+const ATTACH_WORDS: Readonly<Record<AttachMode, string>> = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' }
 
 export const attachCommand = (mode: AttachMode, pinned: string, device: string, overwrite: boolean): Command =>
   bpftool('net', 'attach', ATTACH_WORDS[mode], 'pinned', pinned, 'dev', device, ...(overwrite ? ['overwrite'] : []))
@@ -100,11 +96,7 @@ const createCommand = (pin: string, { name, type, valueSize, entries, flags }: M
 /** The line of the image that `committed_at` is written into after the switch. */
 export const commitCommand = (policyPin: string, meta: Uint8Array): Command => updateCommand(policyPin, META_LINE, meta)
 
-function generationSteps(
-  paths: Paths,
-  live: Observation,
-  target: Target,
-): Pick<Steps, 'directories' | 'create' | 'load'> {
+function generationSteps(paths: Paths, live: Observation, target: Target): Pick<Steps, 'directories' | 'create' | 'load'> {
   if (!target.image) return { directories: [], create: [], load: [] }
   const { generation } = target
   const shared = Object.keys(SHARED_MAPS) as (keyof typeof SHARED_MAPS)[]
@@ -123,18 +115,7 @@ function generationSteps(
       createCommand(paths.policy(generation), policyMap(target.image.byteLength / LINE_SIZE)),
     ],
     load: [
-      bpftool(
-        'prog',
-        'loadall',
-        target.object,
-        paths.programs(generation),
-        'map',
-        'name',
-        'policy',
-        'pinned',
-        paths.policy(generation),
-        ...maps,
-      ),
+      bpftool('prog', 'loadall', target.object, paths.programs(generation), 'map', 'name', 'policy', 'pinned', paths.policy(generation), ...maps),
     ],
   }
 }
@@ -172,10 +153,7 @@ function attachStep(paths: Paths, live: Observation, name: string, wanted: Attac
     previous: present && {
       mode: present.mode,
       foreign: present.generation === undefined,
-      pinned:
-        present.generation === undefined
-          ? foreignPin(paths, link.ifindex)
-          : paths.program(present.generation, 'filter'),
+      pinned: present.generation === undefined ? foreignPin(paths, link.ifindex) : paths.program(present.generation, 'filter'),
     },
     slot,
     ifindex: link.ifindex,
@@ -190,9 +168,7 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
   const changes = plan.changes.filter((change): change is InterfaceChange => change.kind === 'interface')
   const slotOf = (name: string): number => plan.slots.interfaces.get(name) ?? 0
   const attach = changes.flatMap((change) =>
-    change.op === 'delete'
-      ? []
-      : [attachStep(paths, live, change.after.interface, change.after, slotOf(change.after.interface))],
+    change.op === 'delete' ? [] : [attachStep(paths, live, change.after.interface, change.after, slotOf(change.after.interface))],
   )
   const program = destroy ? undefined : paths.program(target.generation, 'filter')
   const changing = new Set(changes.map(({ key }) => key))
@@ -201,10 +177,7 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
     target.image && program
       ? kept.map((attachment) => {
           const step = attachStep(paths, live, attachment.interface, attachment, slotOf(attachment.interface))
-          return {
-            ...step,
-            command: attachCommand(attachment.modes[0] as AttachMode, program, attachment.interface, true),
-          }
+          return { ...step, command: attachCommand(attachment.modes[0] as AttachMode, program, attachment.interface, true) }
         })
       : []
   const detach = changes.flatMap((change) =>
@@ -216,22 +189,14 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
     ...generationSteps(paths, live, target),
     image: target.image,
     generation: target.generation,
-    prepare: destroy
-      ? []
-      : [
-          ...zeroSteps(paths, plan, live),
-          ...keepForeign(live, foreign),
-          ...recordSteps(paths, plan, live, attach, target.now),
-        ],
+    prepare: destroy ? [] : [...zeroSteps(paths, plan, live), ...keepForeign(live, foreign), ...recordSteps(paths, plan, live, attach, target.now)],
     undoPrepare: destroy || live.instance.attachments === undefined ? [] : undoRecordSteps(paths, plan, live, attach),
     firstApply: live.instance.attachments === undefined,
     attach,
     switchOver,
     detach,
     forget: destroy ? [] : forgetSteps(paths, plan, live, attach),
-    remove: destroy
-      ? [paths.instance]
-      : [...foreign.map(({ previous }) => previous?.pinned ?? ''), ...obsolete(paths, live, target)],
+    remove: destroy ? [paths.instance] : [...foreign.map(({ previous }) => previous?.pinned ?? ''), ...obsolete(paths, live, target)],
   }
 }
 
@@ -247,8 +212,7 @@ const obsolete = (paths: Paths, live: Observation, target: Target): string[] => 
   ...(live.committed && !live.committed.meta ? live.instance.others.map((name) => `${paths.instance}/${name}`) : []),
 ]
 
-const writes = (map: string, values: readonly Write[]): Command[] =>
-  values.map(({ key, value }) => updateCommand(map, key, value))
+const writes = (map: string, values: readonly Write[]): Command[] => values.map(({ key, value }) => updateCommand(map, key, value))
 
 function liveSlots(live: Observation): Map<number, number> {
   const used = (live.instance.attachments ?? []).map((record, slot) => [record.ifindex, slot] as const)
@@ -256,34 +220,18 @@ function liveSlots(live: Observation): Map<number, number> {
 }
 
 /** The index while both what comes and what goes is attached, and the index in the end. */
-function indexes(
-  plan: Plan,
-  live: Observation,
-  steps: readonly AttachStep[],
-): { during: InterfaceEntry[]; after: InterfaceEntry[] } {
+function indexes(plan: Plan, live: Observation, steps: readonly AttachStep[]): { during: InterfaceEntry[]; after: InterfaceEntry[] } {
   const during = new Map([...liveSlots(live)].filter(([, slot]) => !steps.some((step) => step.slot === slot)))
   for (const { ifindex, slot } of steps) during.set(ifindex, slot)
   const remaining = new Set(plan.slots.interfaces.values())
-  return {
-    during: buildIndex(during),
-    after: buildIndex(new Map([...during].filter(([, slot]) => remaining.has(slot)))),
-  }
+  return { during: buildIndex(during), after: buildIndex(new Map([...during].filter(([, slot]) => remaining.has(slot)))) }
 }
 
 /** Records of what is about to be attached: before the program counts its first packet. */
-function recordSteps(
-  paths: Paths,
-  plan: Plan,
-  live: Observation,
-  steps: readonly AttachStep[],
-  now: number,
-): Command[] {
+function recordSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[], now: number): Command[] {
   return [
     ...steps.map((step) => recordCommand(paths, step, step.modes[0] ?? 'native', now)),
-    ...writes(
-      paths.sharedMap('interfaceIndex'),
-      indexWrites(live.instance.index ?? [], indexes(plan, live, steps).during),
-    ),
+    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(live.instance.index ?? [], indexes(plan, live, steps).during)),
   ]
 }
 
@@ -291,11 +239,7 @@ function undoRecordSteps(paths: Paths, plan: Plan, live: Observation, steps: rea
   const { during } = indexes(plan, live, steps)
   return [
     ...steps.map(({ slot }) =>
-      updateCommand(
-        paths.sharedMap('attachments'),
-        slot,
-        encodeRecord(live.instance.attachments?.[slot] ?? FREE_RECORD),
-      ),
+      updateCommand(paths.sharedMap('attachments'), slot, encodeRecord(live.instance.attachments?.[slot] ?? FREE_RECORD)),
     ),
     ...writes(paths.sharedMap('interfaceIndex'), indexWrites(during, live.instance.index ?? [])),
   ]
@@ -324,19 +268,11 @@ export function commandLines(steps: Steps, paths: Paths): string[] {
   return [
     ...steps.directories.map((directory) => `mkdir -p ${directory}`),
     ...[...steps.create, ...steps.load].map(commandLine),
-    ...(runs > 0
-      ? [
-          `bpftool prog run pinned ${write} data_in CHUNK data_out /dev/null data_size_out 65536  # ${runs} ${runs === 1 ? 'chunk' : 'chunks'}`,
-        ]
-      : []),
+    ...(runs > 0 ? [`bpftool prog run pinned ${write} data_in CHUNK data_out /dev/null data_size_out 65536  # ${runs} ${runs === 1 ? 'chunk' : 'chunks'}`] : []),
     ...steps.prepare.map(commandLine),
     ...steps.attach.flatMap((step) => [
       ...step.detachFirst.map((mode) => commandLine(detachCommand(mode, step.interface))),
-      step.modes
-        .map((mode) =>
-          commandLine(attachCommand(mode, steps.program ?? '', step.interface, step.overwrite !== undefined)),
-        )
-        .join(' || '),
+      step.modes.map((mode) => commandLine(attachCommand(mode, steps.program ?? '', step.interface, step.overwrite !== undefined))).join(' || '),
     ]),
     ...steps.switchOver.map(({ command }) => commandLine(command)),
     ...steps.detach.map(({ interface: name, mode }) => commandLine(detachCommand(mode, name))),
@@ -344,3 +280,4 @@ export function commandLines(steps: Steps, paths: Paths): string[] {
     ...steps.remove.map((path) => `rm -r ${path}`),
   ]
 }
+

@@ -17,8 +17,7 @@ function likelyCause(mode: AttachMode, errno: number, link: RawLink | undefined)
   if (mode === 'offload') return 'only a few SmartNICs take programs into their hardware'
   if (!link) return 'the interface does not exist'
   if (errno === ERANGE && link.kind === 'veth') return 'the MTU of the veth peer is too large'
-  if (errno === ERANGE || errno === EINVAL)
-    return `the driver may not take XDP at an MTU of ${link.mtu}, or with LRO on`
+  if (errno === ERANGE || errno === EINVAL) return `the driver may not take XDP at an MTU of ${link.mtu}, or with LRO on`
   if (link.kind !== 'physical') return `${link.kind} interfaces have no native XDP in this kernel`
   return 'the driver has no native XDP, or an offload (LRO, GRO_HW) is in its way: see ethtool -k'
 }
@@ -29,20 +28,13 @@ export async function explainAttachFailure(
   refusals: readonly { readonly mode: AttachMode; readonly error: CommandError }[],
 ): Promise<XdpError> {
   const link = (await readLinks()).get(name)
-  const told = refusals.map(
-    ({ mode, error }) => `${mode}: ${error.words || error.message} (${likelyCause(mode, error.errno, link)})`,
-  )
+  const told = refusals.map(({ mode, error }) => `${mode}: ${error.words || error.message} (${likelyCause(mode, error.errno, link)})`)
   const modes = refusals.map(({ mode }) => mode)
   const permitted = [...modes, 'generic'].join(', ')
   const hint = modes.includes('generic')
     ? `run xdp doctor to see what ${name} supports`
     : `to permit the slower generic mode, write \`mode: [${permitted}]\` under ${name}`
   return new XdpError([
-    {
-      code: 'E102',
-      severity: 'error',
-      message: `${name} cannot be attached in ${modes.join(' or ')} mode: ${told.join('; ')}`,
-      hint,
-    },
+    { code: 'E102', severity: 'error', message: `${name} cannot be attached in ${modes.join(' or ')} mode: ${told.join('; ')}`, hint },
   ])
 }

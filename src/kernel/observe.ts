@@ -110,9 +110,7 @@ interface SlotRecord extends AttachmentRecord {
 
 function recordsOf(instance: Instance): Map<string, SlotRecord> {
   const records = (instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
-  return new Map(
-    records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]),
-  )
+  return new Map(records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]))
 }
 
 /**
@@ -133,8 +131,7 @@ function liveInterfaces(
     interfaces.set(link.name, { interface: link.name, modes: [ours.mode] })
     const record = records.get(link.name)
     const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
-    if (committed?.meta && !counted)
-      drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
+    if (committed?.meta && !counted) drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
   }
   for (const record of records.values()) {
     const what = interfaceDrift(record, links.get(record.name), committed)
@@ -143,16 +140,11 @@ function liveInterfaces(
   return interfaces
 }
 
-function interfaceDrift(
-  record: SlotRecord,
-  link: Link | undefined,
-  committed: Generation | undefined,
-): string | undefined {
+function interfaceDrift(record: SlotRecord, link: Link | undefined, committed: Generation | undefined): string | undefined {
   if (!link) return 'the interface is gone'
   const ours = link.programs.find(({ generation }) => generation !== undefined)
   if (link.ifindex !== record.ifindex && !ours) return 'the interface was removed and made again since the last apply'
-  if (!ours)
-    return link.programs.length > 0 ? 'another program was attached in place of ours' : 'detached since the last apply'
+  if (!ours) return link.programs.length > 0 ? 'another program was attached in place of ours' : 'detached since the last apply'
   if (ours.generation !== committed?.number) return `runs generation ${ours.generation}, left by an interrupted apply`
   if (MODE_NUMBERS[ours.mode] !== record.mode) return `attached in ${ours.mode} mode, not as the last apply did`
   return undefined
@@ -162,25 +154,14 @@ function interfaceDrift(
 async function withOwners(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<string, Link>> {
   const generations = new Map(instance.generations.map(({ program, number }) => [program.id, number]))
   const foreign = [
-    ...new Set(
-      [...rawLinks.values()]
-        .flatMap(({ programs }) => programs.map(({ id }) => id))
-        .filter((id) => !generations.has(id)),
-    ),
+    ...new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)).filter((id) => !generations.has(id))),
   ]
-  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
-    id: number
-    loaded_at?: number
-  }[]
+  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as { id: number; loaded_at?: number }[]
   const loadedAt = new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
   const own = (link: RawLink): Link => ({
     ...link,
     programs: link.programs.map(
-      (program): AttachedProgram => ({
-        ...program,
-        loadedAt: loadedAt.get(program.id) ?? 0,
-        generation: generations.get(program.id),
-      }),
+      (program): AttachedProgram => ({ ...program, loadedAt: loadedAt.get(program.id) ?? 0, generation: generations.get(program.id) }),
     ),
   })
   return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))

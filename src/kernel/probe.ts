@@ -2,8 +2,8 @@
 // and sent through a loaded program. They count nowhere: a test run comes in on no interface of ours.
 
 import { readFile, writeFile } from 'node:fs/promises'
-import type { Explanation } from '../abi/generated.ts'
 import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../abi/packet.ts'
+import type { Explanation } from '../abi/generated.ts'
 import type { Address, Family } from '../model/address.ts'
 import { judge } from '../model/judge.ts'
 import type { Verdict } from '../model/result.ts'
@@ -71,10 +71,7 @@ export function buildProbes(state: State): Probe[] {
 }
 
 /** Sends the probes through a pinned program; `failures` tells every verdict that is not as expected. */
-export async function runProbes(
-  program: string,
-  probes: readonly Probe[],
-): Promise<{ run: number; failures: string[] }> {
+export async function runProbes(program: string, probes: readonly Probe[]): Promise<{ run: number; failures: string[] }> {
   return withExchange(async (directory) => {
     const commands = await Promise.all(
       probes.map(async ({ packet }, number) => {
@@ -86,9 +83,7 @@ export async function runProbes(
     const outputs = (await runBatch(commands)) as { retval: number }[]
     const failures = probes.flatMap(({ packet, verdict }, number) => {
       const got = verdictOfAction(outputs[number]?.retval ?? 0)
-      return got === verdict
-        ? []
-        : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
+      return got === verdict ? [] : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
     })
     return { run: probes.length, failures }
   })

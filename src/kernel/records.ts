@@ -2,9 +2,9 @@
 // ifindex to slot that the data plane reads. Pure: what must be written to get from one to the other.
 
 import {
-  ATTACH_MODE,
   type Attachment as AttachmentRecord,
   attachmentCodec,
+  ATTACH_MODE,
   INTERFACE_INDEX_SIZE,
   INTERFACE_PROBES,
   type InterfaceEntry,
@@ -73,9 +73,6 @@ export function indexWrites(before: readonly InterfaceEntry[], after: readonly I
     const old = before[key] ?? FREE
     return old.ifindex === entry.ifindex && old.slot === entry.slot ? [] : [{ key, entry }]
   })
-  const order = [
-    ...changed.filter(({ entry }) => entry.ifindex !== 0),
-    ...changed.filter(({ entry }) => entry.ifindex === 0),
-  ]
+  const order = [...changed.filter(({ entry }) => entry.ifindex !== 0), ...changed.filter(({ entry }) => entry.ifindex === 0)]
   return order.map(({ key, entry }) => ({ key, value: encodeEntry(entry) }))
 }

@@ -31,13 +31,8 @@ const shorten = (line: string): string => (line.length > 200 ? `${line.slice(0, 
 
 /** libbpf prefixes and verifier logs are noise around the kernel's own sentence. */
 export function stderrWords(stderr: string): string {
-  const lines = stderr
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '')
-  const kernel = lines
-    .filter((line) => line.includes('Kernel error message:'))
-    .map((line) => line.replace(/^.*Kernel error message: */, ''))
+  const lines = stderr.split('\n').map((line) => line.trim()).filter((line) => line !== '')
+  const kernel = lines.filter((line) => line.includes('Kernel error message:')).map((line) => line.replace(/^.*Kernel error message: */, ''))
   if (kernel.length > 0) return kernel.join('; ')
   return lines.slice(-4).join('; ')
 }

@@ -28,18 +28,7 @@ function interfaceStatus(link: Link, since: number, counts: ReadonlyMap<ReasonNa
     bytes[verdict] += count.bytes
     if (count.packets > 0) reasons[reason] = count
   }
-  return [
-    {
-      name: link.name,
-      ifindex: link.ifindex,
-      mode: program.mode,
-      program_id: program.id,
-      since: iso(since),
-      packets,
-      bytes,
-      reasons,
-    },
-  ]
+  return [{ name: link.name, ifindex: link.ifindex, mode: program.mode, program_id: program.id, since: iso(since), packets, bytes, reasons }]
 }
 
 /** Kernel memory of the shared maps; per-CPU maps exist once for every CPU. */

@@ -78,20 +78,7 @@ function requestFor(chunk: readonly Extent[]): Uint8Array {
 
 /** One `prog run` of a bulk program. The output must be asked for in full, or the kernel ends the run in ENOSPC. */
 const runLine = (program: string, input: string, output: string): Command =>
-  bpftool(
-    'prog',
-    'run',
-    'pinned',
-    program,
-    'data_in',
-    input,
-    'data_out',
-    output,
-    'data_size_out',
-    '65536',
-    'repeat',
-    '1',
-  )
+  bpftool('prog', 'run', 'pinned', program, 'data_in', input, 'data_out', output, 'data_size_out', '65536', 'repeat', '1')
 
 function checkRuns(outputs: readonly unknown[], what: string): void {
   for (const output of outputs) {

@@ -57,19 +57,10 @@ function generationFor(live: Observation, name: string | undefined): number | un
   ])
 }
 
-async function liveJudgement(
-  paths: Paths,
-  live: Observation,
-  desired: Desired | undefined,
-  query: Query,
-): Promise<WhyResult['live']> {
+async function liveJudgement(paths: Paths, live: Observation, desired: Desired | undefined, query: Query): Promise<WhyResult['live']> {
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
-  const { verdict, explanation } = await explainPacket(
-    paths.program(generation, 'filter'),
-    paths.program(generation, 'explain'),
-    query,
-  )
+  const { verdict, explanation } = await explainPacket(paths.program(generation, 'filter'), paths.program(generation, 'explain'), query)
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   const model = judge(live.state, factsFor(query))
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
