@@ -16,7 +16,7 @@ import {
   protocolNumber,
   type Traffic,
 } from './scopes.ts'
-import type { Place } from './source.ts'
+import { lookUp, type Place } from './source.ts'
 
 export interface RuleContext {
   readonly family: Family
@@ -150,7 +150,7 @@ const TAKES: Readonly<Record<string, Take>> = {
   '-i': takeInterface,
   '-o': () => 'it depends on the outgoing interface',
   '-p': takeProtocol,
-  '-m': (_, name) => (HARMLESS.has(name) ? undefined : (MODULES[name] ?? `it uses the match ${name}`)),
+  '-m': (_, name) => (HARMLESS.has(name) ? undefined : (lookUp(MODULES, name) ?? `it uses the match ${name}`)),
   '--sport': (draft, value, negated) => takePorts(draft, 'sourcePorts', value, negated),
   '--sports': (draft, value, negated) => takePorts(draft, 'sourcePorts', value, negated),
   '--dport': (draft, value, negated) => takePorts(draft, 'destinationPorts', value, negated),
@@ -179,7 +179,7 @@ function takeAll(draft: Draft, list: readonly string[]): Objection {
       objection = takeSet(draft, value, list[at + 2] ?? '', negated)
       at += 2
     } else {
-      const take = TAKES[word]
+      const take = lookUp(TAKES, word)
       objection = take === undefined ? `it uses ${word}` : take(draft, value, negated)
       at += 1
     }

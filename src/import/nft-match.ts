@@ -14,6 +14,7 @@ import {
   protocolNumber,
   type Traffic,
 } from './scopes.ts'
+import { lookUp } from './source.ts'
 
 export type Json = unknown
 type Fields = Readonly<Record<string, Json>>
@@ -154,10 +155,12 @@ function takeInterface(draft: Draft, right: Json, negated: boolean): Objection {
   return interfaces.length > 0 && hits === interfaces.length ? undefined : 'it is for some interfaces only'
 }
 
+const FAMILY_WORDS: Readonly<Record<string, Family>> = { ipv4: 4, ip: 4, ipv6: 6, ip6: 6 }
+
 function takeMeta(draft: Draft, key: Json, right: Json, negated: boolean): Objection {
   if (key === 'l4proto') return takeProtocols(draft, right, negated)
   if (key === 'iif' || key === 'iifname') return takeInterface(draft, right, negated)
-  const family = ({ ipv4: 4, ip: 4, ipv6: 6, ip6: 6 } as const)[`${right}`]
+  const family = lookUp(FAMILY_WORDS, `${right}`)
   if ((key !== 'nfproto' && key !== 'protocol') || family === undefined) return `it depends on meta ${key}`
   draft.traffic = onlyFamily(draft.traffic, negated ? (family === 4 ? 6 : 4) : family)
   return undefined
@@ -177,7 +180,7 @@ function takePayload(draft: Draft, left: Fields, right: Json, negated: boolean):
     draft.traffic = onlyFamily(draft.traffic, 4)
     return takeProtocols(draft, right, negated)
   }
-  const side = SIDES[`${field}`]
+  const side = lookUp(SIDES, `${field}`)
   if (side === undefined || !['tcp', 'udp', 'th'].includes(`${protocol}`)) return `it depends on ${protocol} ${field}`
   if (protocol !== 'th') draft.traffic = onlyProtocols(draft.traffic, [protocolNumber(`${protocol}`) ?? 0])
   return takePorts(draft, side, right, negated)
@@ -242,7 +245,7 @@ export function takeExpression(draft: Draft, expression: Json): Objection {
     return undefined
   }
   const action = verdict(key, content)
-  if (action === undefined) return REASONS[key] ?? `it uses ${key}`
+  if (action === undefined) return lookUp(REASONS, key) ?? `it uses ${key}`
   draft.outcomes.push({ addresses: draft.addresses, action, objection: undefined })
   return undefined
 }

@@ -25,6 +25,7 @@ import {
   type ImportedList,
   type Input,
   leftOut,
+  lookUp,
   type Place,
 } from './source.ts'
 
@@ -57,7 +58,12 @@ function readTables(input: Input): Table[] {
     const [kind, content] = only(fieldsOf(object)['add'] ?? object)
     const fields = fieldsOf(content)
     const label = `${fields['family']} ${kind === 'table' ? fields['name'] : fields['table']}`
-    const fresh: Table = { label, families: FAMILIES[`${fields['family']}`] ?? [], sets: new Map(), chains: new Map() }
+    const fresh: Table = {
+      label,
+      families: lookUp(FAMILIES, `${fields['family']}`) ?? [],
+      sets: new Map(),
+      chains: new Map(),
+    }
     const table = tables.get(label) ?? fresh
     if (kind !== 'metainfo' && kind !== '') tables.set(label, table)
     addObject(table, kind, fields)

@@ -3,6 +3,7 @@
 import type { Family } from '../model/address.ts'
 import { ANY, canonicalPorts } from '../model/scope.ts'
 import type { PortRange, Scope } from '../model/state.ts'
+import { lookUp } from './source.ts'
 
 /** IANA protocol numbers of the names that nft and iptables print. */
 const PROTOCOLS: Readonly<Record<string, number>> = {
@@ -32,7 +33,9 @@ export const UDP = 17
 /** A protocol by name or number; undefined if it is neither. */
 export function protocolNumber(text: string | number): number | undefined {
   if (typeof text === 'number') return text
-  return PROTOCOLS[text.toLowerCase()] ?? (/^\d{1,3}$/.test(text) && Number(text) <= 255 ? Number(text) : undefined)
+  return (
+    lookUp(PROTOCOLS, text.toLowerCase()) ?? (/^\d{1,3}$/.test(text) && Number(text) <= 255 ? Number(text) : undefined)
+  )
 }
 
 /** Ports that are not in the ranges. */

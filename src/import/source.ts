@@ -75,3 +75,7 @@ export function excerpt(text: string): string {
   const characters = [...text.slice(0, 400)]
   return characters.length > 100 ? `${characters.slice(0, 99).join('')}…` : characters.join('')
 }
+
+/** `table[key]` for a key that others wrote: `constructor` is not in a table that does not list it. */
+export const lookUp = <T>(table: Readonly<Record<string, T>>, key: string): T | undefined =>
+  Object.hasOwn(table, key) ? table[key] : undefined

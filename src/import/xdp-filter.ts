@@ -15,6 +15,7 @@ import {
   type Input,
   leftOut,
   linePlace,
+  lookUp,
   type Place,
 } from './source.ts'
 
@@ -52,7 +53,7 @@ function takeInterface(text: string, place: Place, { interfaces, policies }: Rea
   const [, name = '', mode = '', features = ''] = /^ {2}(\S+) \((\w+) mode\)\s+(\S+)$/.exec(text) ?? []
   const policy = features.split(',').at(-1) ?? ''
   if (policy !== 'allow' && policy !== 'deny') return /^\S+$/.test(text)
-  interfaces.push({ name, mode: MODES[mode] })
+  interfaces.push({ name, mode: lookUp(MODES, mode) })
   policies.push({ policy, place, name })
   return true
 }

@@ -1,12 +1,14 @@
 // Whatever is imported without loss judges every packet as the rules did, one after the other until one matches.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { XdpError } from '../../src/diagnostics.ts'
+import { SOURCES, type SourceName } from '../../src/import/source.ts'
 import type { IpFacts } from '../../src/model/judge.ts'
 import { judge } from '../../src/model/judge.ts'
-import { composeAll, importText, load } from '../support/import.ts'
+import { captured, composeAll, importText, load } from '../support/import.ts'
 
 const PREFIXES = ['10.0.0.0/8', '10.0.0.0/16', '10.0.128.0/17', '10.0.0.1/32', '10.0.128.1/32', '0.0.0.0/1'] as const
-const SOURCES = [0x0a000000, 0x0a000001, 0x0a008001, 0x0a010000, 0x0b000000, 0x80000000] as const
+const ADDRESSES = [0x0a000000, 0x0a000001, 0x0a008001, 0x0a010000, 0x0b000000, 0x80000000] as const
 const PORTS = [21, 22, 23, 53] as const
 
 interface Rule {
@@ -63,7 +65,7 @@ function walk(rules: readonly Rule[], own: readonly Rule[], facts: IpFacts): 'AC
 
 function* packets(): Generator<IpFacts> {
   const fixed = { kind: 'ip', family: 4, essential: false, unparsed: undefined } as const
-  for (const address of SOURCES) {
+  for (const address of ADDRESSES) {
     const source = Uint32Array.of(address)
     yield { ...fixed, source, protocol: 1, ports: undefined }
     for (const protocol of [6, 17])
@@ -92,7 +94,44 @@ test('an import without loss judges as the chain does, and is a valid config', a
         expect([save, facts, judge(state, facts).verdict]).toEqual([save, facts, verdict === 'DROP' ? 'drop' : 'pass'])
       }
     }),
-    { numRuns: 400 },
+    { numRuns: 250 },
   )
-  expect(exact).toBeGreaterThan(100)
+  expect(exact).toBeGreaterThan(60)
+})
+
+const CAPTURED: Readonly<Record<SourceName, string>> = {
+  ipset: captured('ipset-save.txt'),
+  nft: captured('nft-list-ruleset.txt'),
+  iptables: `${captured('iptables-save.txt')}${captured('ip6tables-save.txt')}`,
+  'xdp-filter': captured('xdp-filter-allow.txt'),
+}
+
+/** A few words of a real output replaced by others, or cut out. */
+const damaged = (from: SourceName): fc.Arbitrary<string> => {
+  const words = CAPTURED[from].split(/(?<=[\s",{}[\]:])/)
+  const position = fc.nat(words.length - 1)
+  const other = fc.oneof(
+    position.map((at) => words[at] ?? ''),
+    fc.constantFrom('', 'constructor', '__proto__ ', 'null,', '[', '999999999999 ', '::/0 ', '"', '! ', '-s ', '\n'),
+    fc.string(),
+  )
+  return fc.array(fc.tuple(position, other), { minLength: 1, maxLength: 4 }).map((edits) => {
+    const copy = [...words]
+    for (const [at, text] of edits) copy[at] = text
+    return copy.join('')
+  })
+}
+
+test.each(SOURCES)('a damaged output of %s gives a valid config or one clear error', async (from) => {
+  await fc.assert(
+    fc.asyncProperty(fc.oneof({ weight: 9, arbitrary: damaged(from) }, fc.string()), async (text) => {
+      try {
+        await load(composeAll(importText(from, text), from))
+      } catch (error) {
+        if (!(error instanceof XdpError)) throw error
+        expect(error.diagnostics.map(({ code }) => code)).toEqual(['E400'])
+      }
+    }),
+    { numRuns: 100 },
+  )
 })
