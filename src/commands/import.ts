@@ -1,6 +1,5 @@
 // xdp import
 
-import { createReadStream } from 'node:fs'
 import { isUnusable, LIST_LIMIT, readBytes, refuse as refuseFile } from '../config/source.ts'
 import { type Diagnostic, EXIT, type Exit, fail, XdpError } from '../diagnostics.ts'
 import { type Composed, compose, PRINTABLE } from '../import/document.ts'
@@ -42,19 +41,17 @@ function checkInterface(name: string): void {
   )
 }
 
-async function readStdin(): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of createReadStream('', { fd: 0, autoClose: false })) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
-}
-
 /** What the tool printed: in a file, on stdin, or now. */
-async function read(from: SourceName, file: string | undefined, { host }: Context): Promise<readonly Printed[]> {
+async function read(
+  from: SourceName,
+  file: string | undefined,
+  { host, readInput }: Context,
+): Promise<readonly Printed[]> {
   if (file === undefined) {
     host.progress?.(`asking ${from}`)
     return printFilter(from)
   }
-  if (file === '-') return [{ name: 'stdin', bytes: await readStdin() }]
+  if (file === '-') return [{ name: 'stdin', bytes: await readInput() }]
   const bytes = readBytes(file, LIST_LIMIT)
   return isUnusable(bytes) ? refuseFile(bytes) : [{ name: file, bytes }]
 }

@@ -99,7 +99,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: IMPORT_FLAGS,
     examples: [
       { line: 'xdp import --from nft --interface eth0', does: 'print the config that does what nftables does' },
-      { line: 'xdp import --from ipset sets.txt --output site', does: 'the sets of a saved `ipset save`, long ones as list files' },
+      {
+        line: 'xdp import --from ipset sets.txt --output site',
+        does: 'the sets of a saved `ipset save`, long ones as list files',
+      },
       { line: 'xdp import --from iptables --strict --output /etc/xdp', does: 'only if nothing is lost' },
     ],
     load: () => import('./import.ts'),

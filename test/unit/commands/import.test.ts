@@ -41,6 +41,7 @@ async function xdp(...argv: readonly string[]) {
     stderr: stream('stderr'),
     stdinIsTTY: false,
     ask: async () => '',
+    readInput: async () => new Uint8Array(0),
     signal: new AbortController().signal,
   })
   return { status, ...seen }
