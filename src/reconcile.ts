@@ -13,7 +13,7 @@ import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
-import { why as askWhy, type Query } from './kernel/why.ts'
+import { type Query, why as askWhy } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
 import type { Live } from './model/live.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
@@ -132,13 +132,7 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     if (!(await approve(made, live))) return 'declined'
     const target: Target = { generation: live.generation, image: undefined, object: '', now: now() }
     const steps = lower(made, live, paths, target)
-    await execute({
-      host,
-      paths,
-      steps: { ...steps, program: undefined, remove: [paths.instance] },
-      probes: [],
-      now: target.now,
-    })
+    await execute({ host, paths, steps: { ...steps, program: undefined, remove: [paths.instance] }, probes: [], now: target.now })
     return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key) } }
   })
 }

@@ -110,9 +110,7 @@ describe('names', () => {
       'add a 192.0.2.1',
     ]
     const composed = composeAll(importText('iptables', sets(...rules)), 'iptables')
-    expect([...(await load(composed)).desired.state.lists.keys()].sort()).toEqual(
-      ['a', 'a-block'],
-    )
+    expect([...(await load(composed)).desired.state.lists.keys()].sort()).toEqual(['a', 'a-block'])
   })
 
   test('words of others stay in their comment', async () => {
