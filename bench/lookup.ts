@@ -6,7 +6,8 @@
 // same loop without a lookup, whose cost is subtracted. Each timed run comes after two of the same kind that are not
 // timed. Compare ratios: nanoseconds depend on the machine and on whoever else uses it.
 //
-// With --all also sets of growing size, BPF hashes of the single addresses, and docs/performance.svg.
+// With --all also sets of growing size, BPF hashes of the single addresses, whole programs (ours and xdp-filter's) on
+// packets, and docs/performance.svg.
 
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -15,6 +16,7 @@ import { normalize } from '../src/model/ranges.ts'
 import { drawChart } from './support/chart.ts'
 import { costTable, measure, type Row, ratio } from './support/cost.ts'
 import { compile, instanceMemory, stateOf } from './support/lookup.ts'
+import { measurePackets, type PacketCost, whyNoXdpFilter } from './support/packets.ts'
 import { type Claim, conclude, MIB, table } from './support/report.ts'
 import { chartOf, measureSeries } from './support/series.ts'
 import { hosts4, mixed6 } from './support/sets.ts'
@@ -73,6 +75,19 @@ function targets(rows: readonly Row[]): Claim[] {
   ]
 }
 
+function printPackets(packets: readonly PacketCost[]): void {
+  const cells = (cost: PacketCost['theirs']): string[] => [cost?.miss.toFixed(0) ?? '-', cost?.hit.toFixed(0) ?? '-']
+  const head = ['whole programs, ns a packet', 'miss', 'hit', 'xdp-filter: miss', 'hit']
+  const rows = packets.map(({ count, ours, theirs }) => [
+    `${count.toLocaleString('en')} IPv4 hosts`,
+    ...cells(ours),
+    ...cells(theirs),
+  ])
+  console.log(table(head, rows))
+  const reason = whyNoXdpFilter()
+  if (reason) console.log(`SKIP xdp-filter: ${reason}`)
+}
+
 // The largest comes last: freeing a trie of a million entries keeps a CPU busy for a second.
 const rows = [
   await measure('10 IPv4 hosts', hosts4(10)),
@@ -83,5 +98,9 @@ const rows = [
 const claims = [...budgets(rows, await tenLines()), ...targets(rows)]
 const series = options.all ? await measureSeries(options['ten-million']) : []
 for (const measured of [rows, ...series.map((one) => one.rows)]) console.log(`${table(...costTable(measured))}\n`)
-if (series.length > 0) writeFileSync(CHART, drawChart(chartOf(series)))
-conclude('lookup', claims, { rows, ...(series.length > 0 ? { series } : {}) })
+const packets = options.all ? await measurePackets() : []
+if (options.all) {
+  writeFileSync(CHART, drawChart(chartOf(series)))
+  printPackets(packets)
+}
+conclude('lookup', claims, { rows, ...(options.all ? { series, packets } : {}) })

@@ -69,9 +69,9 @@ export function compile(state: State): Uint8Array {
   return compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
 }
 
-type Shape = Omit<MapShape, 'type'> & { readonly type: MapShape['type'] | 'hash' }
+type Shape = Omit<MapShape, 'type'> & { readonly type: MapShape['type'] | 'hash' | 'prog_array' }
 
-const createMap = (pin: string, { name, type, valueSize, entries, flags }: Shape): Command => {
+export const createMap = (pin: string, { name, type, valueSize, entries, flags }: Shape): Command => {
   const sizes = ['key', 4, 'value', valueSize, 'entries', entries, 'name', name, 'flags', flags].map(String)
   return bpftool('map', 'create', pin, 'type', type, ...sizes)
 }
@@ -209,7 +209,7 @@ const loadHash = (program: string, hosts: Uint32Array): Promise<void> =>
   loadKeys(program, hosts.length, 4, (view, at, i) => view.setUint32(at, hosts[i] as number))
 
 /** Every address of a set of few neighbours. */
-function addressesOf({ start, end, length }: Ranges): Uint32Array {
+export function addressesOf({ start, end, length }: Ranges): Uint32Array {
   const addresses: number[] = []
   for (let i = 0; i < length; i++) {
     for (let address = start[i] as number; address <= (end[i] as number); address++) addresses.push(address)
