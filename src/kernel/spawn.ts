@@ -31,8 +31,13 @@ const shorten = (line: string): string => (line.length > 200 ? `${line.slice(0, 
 
 /** libbpf prefixes and verifier logs are noise around the kernel's own sentence. */
 export function stderrWords(stderr: string): string {
-  const lines = stderr.split('\n').map((line) => line.trim()).filter((line) => line !== '')
-  const kernel = lines.filter((line) => line.includes('Kernel error message:')).map((line) => line.replace(/^.*Kernel error message: */, ''))
+  const lines = stderr
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+  const kernel = lines
+    .filter((line) => line.includes('Kernel error message:'))
+    .map((line) => line.replace(/^.*Kernel error message: */, ''))
   if (kernel.length > 0) return kernel.join('; ')
   return lines.slice(-4).join('; ')
 }
@@ -68,12 +73,12 @@ export async function spawnTool(tool: string, argv: readonly string[], input?: s
     maxBuffer: 1 << 30,
   })
   if (result.exitCode === undefined) {
-    if (result.code === 'ENOENT') {
+    if (result.code === 'ENOENT' || result.code === 'EACCES') {
       throw new XdpError([
         {
           code: 'E100',
           severity: 'error',
-          message: `${tool} is not installed`,
+          message: `${tool} is not installed${result.code === 'EACCES' ? ', or may not be executed' : ''}`,
           hint: `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`,
         },
       ])
