@@ -121,14 +121,15 @@ async function tenMillion(
   const peak = Math.max(load.memory, plan.memory, add.memory)
   own.clear()
   console.log('\n10,000,000 random IPv4 addresses, measured once\n')
+  // CPU time, because the two were not measured in turns.
   const claims: Claim[] = [
     { what: '10,000,000: peak of the resident set', kind: 'target', limit: 4096, measured: peak / MIB, unit: 'MiB' },
     { what: '10,000,000: kernel memory', kind: 'target', limit: 512, measured: kernel / MIB, unit: 'MiB' },
     {
-      what: '10,000,000: apply a line against 1,000,000',
+      what: '10,000,000: CPU time a line against 1,000,000',
       kind: 'target',
       limit: 1.5,
-      measured: load.wall / 10 / million,
+      measured: load.cpu / 10 / million,
     },
   ]
   const row = [load, plan, add].map((cost) => seconds([cost]))
@@ -152,7 +153,7 @@ const usable = loaders.filter(({ missing }) => missing === undefined)
 for (const loader of usable) loader.prepare(addresses.subarray(0, MILLION))
 const all = await runAll(usable, addresses[MILLION] as number)
 print(all, skipped)
-const large = options['ten-million'] ? await tenMillion(own, wall((all.get(own.name) as Costs).load)) : undefined
+const large = options['ten-million'] ? await tenMillion(own, cpu((all.get(own.name) as Costs).load)) : undefined
 conclude('lists', [...claimsOf(all), ...(large?.claims ?? [])], {
   addresses: MILLION,
   costs: Object.fromEntries(all),

@@ -22,7 +22,7 @@ function origin({ name }: AttachedProgram): string {
   if (name === 'xdp_dispatcher')
     return ' It is the dispatcher of libxdp: replacing it takes every program of its chain off the interface; `xdp-loader status` lists them.'
   if (name === 'xdp_filter')
-    return ' It has the name of our own program: most likely ours, of another --instance, or with its pins lost (bpffs unmounted or emptied).'
+    return ' It has the name of our own program: most likely ours, of another --instance, or one whose pins were lost (bpffs unmounted or emptied).'
   return ''
 }
 
