@@ -19,7 +19,7 @@ export const EXIT = {
 
 export type Exit = (typeof EXIT)[keyof typeof EXIT]
 
-/** Code → short name and exit status. E0xx config, E1xx host, kernel and tools, E2xx guards, E3xx usage; W… warnings. */
+/** Code → short name and exit status. E0xx config, E1xx host, kernel and tools, E2xx guards, E3xx usage, E4xx import; W… warnings. */
 export const CODES = {
   E001: { name: 'file-missing', exit: EXIT.noInput },
   E002: { name: 'file-unreadable', exit: EXIT.noInput },
@@ -80,6 +80,12 @@ export const CODES = {
   E207: { name: 'locks-out', exit: EXIT.refused },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
+  E400: { name: 'not-its-output', exit: EXIT.badConfig },
+  E401: { name: 'nothing-to-import', exit: EXIT.failed },
+  E402: { name: 'file-exists', exit: EXIT.refused },
+  E403: { name: 'too-long-to-print', exit: EXIT.usage },
+  E404: { name: 'import-incomplete', exit: EXIT.failed },
+  E405: { name: 'cannot-write', exit: EXIT.failed },
   E999: { name: 'internal', exit: EXIT.bug },
   W001: { name: 'everything-passes', exit: EXIT.ok },
   W002: { name: 'everything-dropped', exit: EXIT.ok },
@@ -92,6 +98,9 @@ export const CODES = {
   W206: { name: 'counters-restart', exit: EXIT.ok },
   W207: { name: 'nothing-attached', exit: EXIT.ok },
   W208: { name: 'native-unlikely', exit: EXIT.ok },
+  W400: { name: 'not-imported', exit: EXIT.ok },
+  W401: { name: 'interface-guessed', exit: EXIT.ok },
+  W402: { name: 'replies-dropped', exit: EXIT.ok },
 } as const
 
 export type Code = keyof typeof CODES

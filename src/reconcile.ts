@@ -6,6 +6,7 @@ import { type Diagnostic, XdpError } from './diagnostics.ts'
 import { sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
 import { execute } from './kernel/execute.ts'
+import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
 import { type Host, requireHost } from './kernel/host.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
@@ -170,3 +171,9 @@ export async function examine(host: Host, desired: Desired | undefined): Promise
   const optional = [...(desired?.options ?? [])].filter(([, { missing }]) => missing === 'skip').map(([name]) => name)
   return examineHost(host, pathsOf(host), desired?.state ?? EMPTY_STATE, new Set(optional))
 }
+
+/** What another filter of this host is set to, as its own tool prints it. Needs neither bpffs nor an instance of ours. */
+export const printFilter = (filter: Filter): Promise<readonly Printed[]> => readFilter(filter)
+
+/** Interfaces of the default routes. */
+export const routedInterfaces = (): Promise<readonly string[]> => defaultRouteInterfaces()

@@ -19,6 +19,7 @@ const SCHEMAS: Readonly<Record<string, () => Schema>> = {
   bans: () => import('../../schemas/bans.schema.json', { with: { type: 'json' } }),
   validate: () => import('../../schemas/validate.schema.json', { with: { type: 'json' } }),
   doctor: () => import('../../schemas/doctor.schema.json', { with: { type: 'json' } }),
+  import: () => import('../../schemas/import.schema.json', { with: { type: 'json' } }),
   error: () => import('../../schemas/error.schema.json', { with: { type: 'json' } }),
 }
 

@@ -12,7 +12,7 @@ import type { Host } from './host.ts'
 import { META_LINE } from './instance.ts'
 import { readLinks } from './links.ts'
 import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
-import { explainAttachFailure, refusesMode } from './modes.ts'
+import { explainAttachFailure, explainHeld, refusesMode } from './modes.ts'
 import { removePins } from './pins.ts'
 import { type Probe, runProbes } from './probe.ts'
 import { recordCommand } from './recording.ts'
@@ -174,7 +174,7 @@ async function attach(step: AttachStep, program: string): Promise<AttachMode> {
       await runBpftool(...attachCommand(mode, program, step.interface, step.overwrite === mode).argv)
       return mode
     } catch (error) {
-      if (!(error instanceof CommandError) || !refusesMode(error)) throw error
+      if (!(error instanceof CommandError) || !refusesMode(error)) throw explainHeld(error, step.interface)
       refusals.push({ mode, error })
     }
   }
@@ -189,7 +189,7 @@ async function detach({ interface: name, mode }: DetachStep): Promise<void> {
   )
   const link = (await readLinks()).get(name)
   // An interface that vanished meanwhile has no program any more.
-  if (failure !== undefined && link) throw failure
+  if (failure !== undefined && link) throw explainHeld(failure, name)
   const left = link?.programs.filter((program) => program.mode === mode) ?? []
   if (left.length > 0) throw fail('E108', `${name} still has its ${mode} program after bpftool detached it`)
 }

@@ -1,9 +1,9 @@
 // Why the kernel would not attach in a mode, told so that a person knows what to do about it.
 
-import { XdpError } from '../diagnostics.ts'
+import { fail, XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 import { type RawLink, readLinks } from './links.ts'
-import type { CommandError } from './spawn.ts'
+import { CommandError } from './spawn.ts'
 
 const EINVAL = 22
 const ERANGE = 34
@@ -45,4 +45,11 @@ export async function explainAttachFailure(
       hint,
     },
   ])
+}
+
+/** E200 for a program that sits on the interface by a BPF link, which the kernel lets only its owner take away. */
+export function explainHeld(error: unknown, name: string): unknown {
+  if (!(error instanceof CommandError) || !error.words.includes('BPF XDP link')) return error
+  const message = `the XDP program on ${name} is held by a BPF link: nobody but its owner can replace it`
+  return fail('E200', message, 'stop what attached it, or find the link with `bpftool link show` and detach it', error)
 }

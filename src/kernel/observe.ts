@@ -1,6 +1,7 @@
 // Observation: netlink and pins → Live. Reads only. The live state is what the committed generation's tables really
 // hold and what is really attached; the records of the last apply serve only to tell drift from an edited file.
 
+import { setTimeout } from 'node:timers/promises'
 import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generated.ts'
 import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
@@ -23,22 +24,30 @@ export interface Observation extends Live {
   readonly committed: Generation | undefined
 }
 
-/** Attempts at a consistent reading while another process applies. */
+/** Attempts at a consistent reading while another process applies, and the time between its switch and its commit. */
 const ATTEMPTS = 3
+const SETTLING_MS = 200
 
 /**
  * Reads the live state. `expected`: what it most likely is; recognising it is cheaper than decoding it. Throws what
- * bpftool and ip throw; a generation that vanishes meanwhile is read again.
+ * bpftool and ip throw. What changes meanwhile is read again: a reader takes no lock, and an apply of somebody else is
+ * neither an error nor drift.
  */
 export async function observe(paths: Paths, expected?: State): Promise<Observation> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await observeOnce(paths, expected)
+      const live = await observeOnce(paths, expected)
+      if (attempt === ATTEMPTS || !isSwitching(live)) return live
+      await setTimeout(SETTLING_MS)
     } catch (error) {
       if (attempt === ATTEMPTS || !(error instanceof XdpError)) throw error
     }
   }
 }
+
+/** Whether an interface runs a generation that is not committed yet: of an apply under way, or of one that was killed. */
+const isSwitching = ({ links, generation }: Observation): boolean =>
+  [...links.values()].some(({ programs }) => programs.some((program) => (program.generation ?? 0) > generation))
 
 /** Throws E201 in another namespace than the instance's, where none of its interfaces could be seen. */
 export function refuseOtherNamespace(live: Live): void {

@@ -42,6 +42,16 @@ export function stderrWords(stderr: string): string {
   return lines.slice(-4).join('; ')
 }
 
+/** Debian's packages of the tools that a command needs. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  ip: 'iproute2',
+  ipset: 'ipset',
+  nft: 'nftables',
+  'xdp-filter': 'xdp-tools',
+  'iptables-save': 'iptables',
+  'ip6tables-save': 'iptables',
+}
+
 export interface Output {
   readonly stdout: string
   readonly stderr: string
@@ -69,7 +79,7 @@ export async function spawnTool(tool: string, argv: readonly string[], input?: s
           code: 'E100',
           severity: 'error',
           message: `${tool} is not installed${result.code === 'EACCES' ? ', or may not be executed' : ''}`,
-          hint: `apt-get install ${tool === 'ip' ? 'iproute2' : 'bpftool'}`,
+          hint: `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`,
         },
       ])
     }

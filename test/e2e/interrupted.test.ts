@@ -5,7 +5,7 @@ import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
+import { ETH0, ETH1, EVERY_PIN, Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 let lab: Lab
 
@@ -24,7 +24,7 @@ async function settled(): Promise<void> {
   expect(new Set(status.interfaces.map(({ program_id }: { program_id: number }) => program_id)).size).toBe(1)
   const generation = (pin: string): string | undefined => /gen-\d+/.exec(pin)?.[0]
   expect(new Set(lab.pins().map(generation))).toEqual(new Set([undefined, `gen-${status.generation}`]))
-  expect(lab.pins()).toHaveLength(9)
+  expect(lab.pins()).toHaveLength(EVERY_PIN)
 }
 
 test('killed at any moment, it leaves the data plane working and the next apply converges', {

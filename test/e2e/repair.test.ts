@@ -1,9 +1,10 @@
 // What is left, lost or damaged in the bpffs: the next apply or destroy puts it right.
 
-import { chmodSync, mkdirSync, rmSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { ETH0, ETH1, Lab } from '../support/hosts.ts'
+import { ETH0, ETH1, EVERY_PIN, Lab } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 
 let lab: Lab
@@ -31,7 +32,7 @@ async function apply(text = config()): Promise<void> {
 async function settled(): Promise<void> {
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
   expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: false, leftovers: [] })
-  expect(lab.pins()).toHaveLength(9)
+  expect(lab.pins()).toHaveLength(EVERY_PIN)
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
 }
 
@@ -123,7 +124,7 @@ describe('the pin of a foreign program that a killed apply kept', () => {
   test('goes with the first apply that is made', async () => {
     keep('eth0')
     await apply(config('eth1: {}'))
-    expect(lab.pins()).toHaveLength(9)
+    expect(lab.pins()).toHaveLength(EVERY_PIN)
     expect(programsOn('eth0')).toEqual(['foreign_pass'])
   })
 })
@@ -207,6 +208,51 @@ test('an interface that vanishes before it is detached is detached', async () =>
   interpose('*"net detach"*', `/usr/sbin/ip link del eth1`)
   await apply(config('eth0: {}'))
   process.env['PATH'] = path
+  await settled()
+})
+
+test('a program that a BPF link holds is left alone, and told', async () => {
+  const source = lab.write(
+    'hold.c',
+    `#include <bpf/libbpf.h>
+#include <net/if.h>
+int main(int argc, char **argv)
+{
+	struct bpf_object *object = bpf_object__open(argv[1]);
+	struct bpf_link *link;
+
+	if (argc < 4 || !object || bpf_object__load(object))
+		return 1;
+	link = bpf_program__attach_xdp(bpf_object__next_program(object, NULL), if_nametoindex(argv[2]));
+	return !link || bpf_link__pin(link, argv[3]);
+}
+`,
+  )
+  const hold = join(lab.directory, 'hold')
+  execFileSync('clang', ['-o', hold, source, '-lbpf'])
+  loadForeign()
+  lab.in(lab.host, hold, join(lab.directory, 'foreign_pass.bpf.o'), 'eth0', `${lab.bpffs}/link`)
+  for (const mode of ['native', 'generic']) {
+    lab.write('xdp.yaml', config(`eth0: { on_conflict: replace, mode: ${mode} }, eth1: {}`))
+    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+    expect(stderr).toContain('is held by a BPF link')
+    expect(exitCode).toBe(4)
+    expect([programsOn('eth0'), programsOn('eth1'), lab.pins()]).toEqual([['foreign_pass'], [], []])
+  }
+})
+
+test('a reader does not mistake an apply under way for drift', async () => {
+  await apply()
+  // The program is asked for before the switch and after it; there the apply waits for the reader to have begun.
+  const [asked, begun] = [join(lab.directory, 'asked'), join(lab.directory, 'begun')]
+  interpose('*"prog show pinned"*gen-2*', `[ ! -e ${asked} ] || { : >${begun}; sleep 0.4; }; : >${asked}`)
+  lab.write('xdp.yaml', config(undefined, '192.0.2.2, 192.0.2.9'))
+  const applied = lab.ok('apply', '--auto-approve')
+  await expect.poll(() => existsSync(begun), { timeout: 10_000, interval: 5 }).toBe(true)
+  const status = lab.ok('status', '--json')
+  process.env['PATH'] = path
+  expect(JSON.parse(await status)).toMatchObject({ drift: false })
+  await applied
   await settled()
 })
 

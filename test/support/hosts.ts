@@ -7,6 +7,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { PROGRAMS, SHARED_MAPS } from '../../src/abi/paths.ts'
+
+/** Pins of an instance with one generation: its policy, its programs, and the shared maps. */
+export const EVERY_PIN = 1 + Object.keys(PROGRAMS).length + Object.keys(SHARED_MAPS).length
 
 const run = promisify(execFile)
 export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))

@@ -35,6 +35,7 @@ async function xdp(argv: readonly string[], facts: Partial<Terminal> & { readonl
     stdinIsTTY: tty,
     stdin: () => Readable.from([]),
     ask: async () => '',
+    readInput: async () => new Uint8Array(0),
     signal: new AbortController().signal,
     ...rest,
   })
