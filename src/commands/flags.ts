@@ -27,7 +27,12 @@ export const GLOBAL_FLAGS = {
 
 export const NO_FLAGS = {} as const satisfies FlagSpecs
 
+const FEED_FLAGS = {
+  'accept-shrink': { type: 'boolean', help: 'take feeds that are too old (max_age) or lost too much (max_shrink)' },
+} as const satisfies FlagSpecs
+
 export const PLAN_FLAGS = {
+  ...FEED_FLAGS,
   'detailed-exitcode': { type: 'boolean', help: 'exit 2 when there are changes, 0 when there are none' },
   full: { type: 'boolean', help: 'list every prefix of a changed list, not five' },
   summary: { type: 'boolean', help: 'one line for each object' },
@@ -43,6 +48,8 @@ export const PLAN_FLAGS = {
 export const APPROVE_FLAGS = {
   'auto-approve': { type: 'boolean', help: 'do not ask; needed where stdin is no terminal' },
 } as const satisfies FlagSpecs
+
+export const APPLY_FLAGS = { ...APPROVE_FLAGS, ...FEED_FLAGS } as const satisfies FlagSpecs
 
 export const WHY_FLAGS = {
   protocol: { type: 'string', value: 'PROTOCOL', help: 'tcp, udp, icmp or a number; tcp or udp is needed with ports' },

@@ -105,14 +105,14 @@ function warnOf(path: string, { sink }: ReadFile, { minPrefix }: FeedOptions, at
     report.warning('W003', at, message, 'see what is wrong with them: `on_bad_line: error`')
   }
   if (ownNetworks.count > 0) {
-    const what = counted(ownNetworks.count, 'entry has', 'entries have')
-    const message = `private addresses left out: ${what} some: ${places(path, ownNetworks)}`
+    const what = counted(ownNetworks.count, 'entry', 'entries')
+    const message = `${what} with private addresses left out: ${places(path, ownNetworks)}`
     report.warning('W004', at, message, 'write `exclude_private: false` to take them')
   }
   if (wide.count > 0) {
-    const what = counted(wide.count, 'entry is', 'entries are')
+    const what = counted(wide.count, 'entry', 'entries')
     const limit = `/${minPrefix.v4} (IPv4) or /${minPrefix.v6} (IPv6)`
-    const message = `${what} left out, wider than ${limit}: ${places(path, wide)}`
+    const message = `${what} wider than ${limit} left out: ${places(path, wide)}`
     report.warning('W004', at, message, 'lower `min_prefix` to take them')
   }
 }

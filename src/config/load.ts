@@ -58,7 +58,7 @@ function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, Li
   const at = placed && source.locate(placed.from, placed.to)
   const number = (value: number): string => value.toLocaleString('en')
   const hint = 'write `limits: { prefixes: N }` if that many are meant; each takes some 20 bytes of kernel memory'
-  report.error('E206', at, `the lists hold ${number(count)} prefixes, more than ${number(most)}`, hint)
+  report.error('E039', at, `the lists hold ${number(count)} prefixes, more than ${number(most)}`, hint)
 }
 
 /** SHA-256 of the config, followed by the digests of the files it includes and names where there are any. */
