@@ -3,7 +3,7 @@
 
 import { explainRange, rangeBuffer, readRange } from '../range.ts'
 import { quote } from '../show.ts'
-import { eachLine, HASH, lineEnd, skipSpaces, trimEnd } from './lines.ts'
+import { eachLine, findByte, HASH, lineEnd, skipSpaces, trimEnd } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 
 const QUOTE = 0x22
@@ -20,9 +20,9 @@ function fieldAt(bytes: Buffer, from: number, to: number, separator: number, ind
     at = separator === 0x09 ? at : skipSpaces(bytes, at, to)
     fieldFrom = at
     if (bytes[at] === QUOTE && at < to) {
-      let close = bytes.indexOf(QUOTE, at + 1)
-      while (close >= 0 && bytes[close + 1] === QUOTE) close = bytes.indexOf(QUOTE, close + 2)
-      if (close < 0 || close >= to) return false
+      let close = findByte(bytes, QUOTE, at + 1, to)
+      while (close >= 0 && close + 1 < to && bytes[close + 1] === QUOTE) close = findByte(bytes, QUOTE, close + 2, to)
+      if (close < 0) return false
       fieldFrom = at + 1
       fieldTo = close
       at = close + 1

@@ -4,10 +4,11 @@
 import type { Explanation } from '../range.ts'
 import { explainRange, rangeBuffer, readRange, readRangeText } from '../range.ts'
 import { listed, quote, show } from '../show.ts'
-import { eachLine, startsWith } from './lines.ts'
+import { eachLine, findByte, startsWith } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 
 const QUOTE = 0x22
+const OPEN = 0x7b
 const BRACE = 0x7d
 
 /** Fields that hold the entry where none is named; the first that an object has. */
@@ -86,16 +87,18 @@ export function readJsonLines({ bytes, from: start }: Text, sink: Sink, column: 
     // Feeds begin every object with the field that counts: it is read where it stands, without parsing the rest.
     if (startsWith(bytes, from, to, head) && bytes[to - 1] === BRACE) {
       const first = from + head.length
-      const last = bytes.indexOf(QUOTE, first)
-      if (last > 0 && last < to && readRange(bytes, first, last, range)) {
+      const last = findByte(bytes, QUOTE, first, to)
+      if (last > 0 && readRange(bytes, first, last, range)) {
         sink.add(range, line)
         return
       }
     }
-    if (to - from <= 65_536 && slow(bytes.toString('utf8', from, to), line)) return
+    // Asked first, because ten million lines of something else would be ten million exceptions.
+    const object = bytes[from] === OPEN && bytes[to - 1] === BRACE
+    if (object && to - from <= 65_536 && slow(bytes.toString('utf8', from, to), line)) return
     sink.bad(line, lineFrom, from, to, (text) => {
-      const object = column === undefined ? parseObject(text) : undefined
-      return explain(text, column ?? FIELDS.find((name) => object && Object.hasOwn(object, name)))
+      const fields = column === undefined ? parseObject(text) : undefined
+      return explain(text, column ?? FIELDS.find((name) => fields && Object.hasOwn(fields, name)))
     })
   })
   return metadata

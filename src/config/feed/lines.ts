@@ -34,6 +34,12 @@ export function wordEnd(bytes: Buffer, from: number, to: number): number {
   return at
 }
 
+/** Index of the first `byte` in `bytes[from, to)`, or -1. `indexOf` would look through the whole file for it, line by line. */
+export function findByte(bytes: Buffer, byte: number, from: number, to: number): number {
+  for (let at = from; at < to; at++) if (bytes[at] === byte) return at
+  return -1
+}
+
 /** Whether `bytes[from, to)` begins with the ASCII text `word`. */
 export function startsWith(bytes: Buffer, from: number, to: number, word: string): boolean {
   if (to - from < word.length) return false

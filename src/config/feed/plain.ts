@@ -3,7 +3,7 @@
 // wrong.
 
 import { type Explanation, explainRange, rangeBuffer, readRange } from '../range.ts'
-import { HASH, isSpace, lineEnd, NEWLINE, SEMICOLON, skipSpaces } from './lines.ts'
+import { findByte, HASH, isSpace, lineEnd, NEWLINE, SEMICOLON, skipSpaces } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 
 const DASH = 0x2d
@@ -63,7 +63,7 @@ function scanIpv4(bytes: Buffer, from: number): number {
 
 /** `first - last`, as some lists write a range, without its spaces; undefined if there are none. */
 function withoutSpaces(bytes: Buffer, from: number, to: number): Buffer | undefined {
-  const dash = bytes.indexOf(DASH, from)
+  const dash = findByte(bytes, DASH, from, to)
   if (dash <= from || dash >= to - 1 || !(isSpace(bytes[dash - 1]) || isSpace(bytes[dash + 1]))) return undefined
   return Buffer.from(bytes.toString('latin1', from, to).replace(/[ \t]*-[ \t]*/, '-'), 'latin1')
 }
