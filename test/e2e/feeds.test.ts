@@ -55,7 +55,9 @@ test('feeds of every kind drop packets, and what was left out is told', async ()
 
 test('a feed that lost most of its entries keeps the live ones until it is accepted', async () => {
   packed(['203.0.113.0'])
-  expect(await lab.ok('plan')).toMatch(/No changes[^]*W210 shrunken-feed|W210 shrunken-feed[^]*No changes/)
+  const plan = await lab.ok('plan')
+  expect(plan).toContain('No changes.')
+  expect(plan).toContain('W210 shrunken-feed')
   const { stdout, stderr } = await lab.xdp('apply', '--auto-approve', '--json')
   expect(JSON.parse(stdout)).toMatchObject({ changed: false })
   expect(stderr).toContain('W210 shrunken-feed')

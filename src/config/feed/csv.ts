@@ -7,34 +7,53 @@ import { eachLine, findByte, HASH, lineEnd, skipSpaces, trimEnd } from './lines.
 import type { Sink, Text } from './sink.ts'
 
 const QUOTE = 0x22
-const SEPARATORS = [0x2c, 0x3b, 0x09] as const
+const TAB = 0x09
+const SEPARATORS = [0x2c, 0x3b, TAB] as const
 
 /** Where `fieldAt` found the content of a field. */
 let fieldFrom = 0
 let fieldTo = 0
 
+/** Index of the first separator in `bytes[from, to)`, or `to`. */
+function separatorAfter(bytes: Buffer, from: number, to: number, separator: number): number {
+  const at = findByte(bytes, separator, from, to)
+  return at < 0 ? to : at
+}
+
+/** Index of the quote that closes a field which begins at `from`, or -1; two quotes stand for one. */
+function closingQuote(bytes: Buffer, from: number, to: number): number {
+  let close = findByte(bytes, QUOTE, from, to)
+  while (close >= 0 && close + 1 < to && bytes[close + 1] === QUOTE) close = findByte(bytes, QUOTE, close + 2, to)
+  return close
+}
+
+/** Sets the bounds of the field that begins at `from`; where it ends, or -1 if its quote is not closed. */
+function readField(bytes: Buffer, from: number, to: number, separator: number): number {
+  const at = separator === TAB ? from : skipSpaces(bytes, from, to)
+  if (at < to && bytes[at] === QUOTE) {
+    fieldFrom = at + 1
+    fieldTo = closingQuote(bytes, fieldFrom, to)
+    return fieldTo < 0 ? -1 : separatorAfter(bytes, fieldTo + 1, to, separator)
+  }
+  const end = separatorAfter(bytes, at, to, separator)
+  fieldFrom = at
+  fieldTo = trimEnd(bytes, at, end)
+  return end
+}
+
 /** Finds field `index` (from 0) of the row `bytes[from, to)`; false if there is none or its quote is not closed. */
 function fieldAt(bytes: Buffer, from: number, to: number, separator: number, index: number): boolean {
-  let at = from
-  for (let field = 0; ; field++) {
-    at = separator === 0x09 ? at : skipSpaces(bytes, at, to)
-    fieldFrom = at
-    if (bytes[at] === QUOTE && at < to) {
-      let close = findByte(bytes, QUOTE, at + 1, to)
-      while (close >= 0 && close + 1 < to && bytes[close + 1] === QUOTE) close = findByte(bytes, QUOTE, close + 2, to)
-      if (close < 0) return false
-      fieldFrom = at + 1
-      fieldTo = close
-      at = close + 1
-      while (at < to && bytes[at] !== separator) at++
-    } else {
-      while (at < to && bytes[at] !== separator) at++
-      fieldTo = trimEnd(bytes, fieldFrom, at)
+  let start = from
+  for (let field = 0; field <= index; field++) {
+    if (start > to) return false
+    const end = readField(bytes, start, to, separator)
+    if (end < 0) {
+      fieldTo = fieldFrom
+      return false
     }
-    if (field === index) return true
-    if (at >= to) return false
-    at++
+    start = end + 1
   }
+  return true
 }
 
 /** The separator that a row has most of; a comma if it has none. */

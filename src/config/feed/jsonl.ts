@@ -35,7 +35,7 @@ function parseObject(text: string): Fields | undefined {
   }
 }
 
-const valueOf = (object: Fields, field: string | undefined): unknown =>
+const fieldOf = (object: Fields, field: string | undefined): unknown =>
   field !== undefined && Object.hasOwn(object, field) ? object[field] : undefined
 
 function metadataOf({ timestamp, copyright, terms, source }: Fields): Metadata {
@@ -50,7 +50,7 @@ function explain(text: string, field: string | undefined): Explanation {
     const hint = /^[[\]]/.test(text) ? 'one object per line is read: jq -c ".[]" FILE' : 'one JSON object per line'
     return { code: 'E020', message: 'the line is not a JSON object', hint }
   }
-  const value = valueOf(object, field)
+  const value = fieldOf(object, field)
   if (typeof value === 'string') return explainRange(value)
   if (field !== undefined && value !== undefined)
     return { code: 'E020', message: `the field ${quote(field)} holds ${show(value, String(value))}, not an address` }
@@ -73,7 +73,7 @@ export function readJsonLines({ bytes, from: start }: Text, sink: Sink, column: 
     const object = parseObject(text)
     if (object === undefined) return false
     const field = column ?? FIELDS.find((name) => Object.hasOwn(object, name))
-    const value = valueOf(object, field)
+    const value = fieldOf(object, field)
     if (typeof value === 'string' && readRangeText(value, range)) {
       head = `{"${field}":"`
       sink.add(range, line)

@@ -2,13 +2,12 @@
 // files and the text form of Spamhaus DROP. Read in one pass over the bytes; a string is made only for a line that is
 // wrong.
 
+import { readIpv4 } from '../../model/text.ts'
 import { type Explanation, explainRange, rangeBuffer, readRange } from '../range.ts'
 import { findByte, HASH, isSpace, lineEnd, NEWLINE, SEMICOLON, skipSpaces } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 
 const DASH = 0x2d
-const DOT = 0x2e
-const CARRIAGE_RETURN = 0x0d
 
 /** Why a line of a plain list is no entry. */
 export function explainLine(text: string): Explanation {
@@ -31,34 +30,15 @@ function contentEnd(bytes: Buffer, from: number, to: number): number {
   return end
 }
 
-/** Where the line ends that `scanIpv4` read. */
+/** Where the digits and dots end that `scanIpv4` read. */
 let scanned = 0
 
 /** The address at the start of `bytes[from…]` and nothing else up to the end of its line, or -1: most lines, in one pass. */
 function scanIpv4(bytes: Buffer, from: number): number {
-  let address = 0
-  let octet = 0
-  let digits = 0
-  let dots = 0
   let at = from
-  for (; at < bytes.length; at++) {
-    const byte = bytes[at] as number
-    if (byte >= 0x30 && byte <= 0x39) {
-      if (digits > 0 && octet === 0) return -1
-      octet = octet * 10 + byte - 0x30
-      if (octet > 255) return -1
-      digits++
-    } else if (byte === DOT) {
-      if (digits === 0 || ++dots === 4) return -1
-      address = address * 256 + octet
-      octet = 0
-      digits = 0
-    } else break
-  }
-  if (bytes[at] === CARRIAGE_RETURN && bytes[at + 1] === NEWLINE) at++
+  while (at < bytes.length && bytes[at] !== NEWLINE && at - from < 16) at++
   scanned = at
-  const ends = at === bytes.length || bytes[at] === NEWLINE
-  return ends && dots === 3 && digits > 0 ? address * 256 + octet : -1
+  return at === bytes.length || bytes[at] === NEWLINE ? readIpv4(bytes, from, at) : -1
 }
 
 /** `first - last`, as some lists write a range, without its spaces; undefined if there are none. */
