@@ -2,12 +2,12 @@
 // files and the text form of Spamhaus DROP. Read in one pass over the bytes; a string is made only for a line that is
 // wrong.
 
-import { readIpv4 } from '../../model/text.ts'
 import { type Explanation, explainRange, rangeBuffer, readRange } from '../range.ts'
 import { findByte, HASH, isSpace, lineEnd, NEWLINE, SEMICOLON, skipSpaces } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 
 const DASH = 0x2d
+const DOT = 0x2e
 
 /** Why a line of a plain list is no entry. */
 export function explainLine(text: string): Explanation {
@@ -30,15 +30,34 @@ function contentEnd(bytes: Buffer, from: number, to: number): number {
   return end
 }
 
-/** Where the digits and dots end that `scanIpv4` read. */
+/** Where `scanOctet` and `scanIpv4` stopped. */
 let scanned = 0
+
+/** The number from 0 to 255 at the start of `bytes[from…]`, or -1. */
+function scanOctet(bytes: Buffer, from: number): number {
+  const most = Math.min(from + 3, bytes.length)
+  let value = 0
+  let at = from
+  for (; at < most; at++) {
+    const digit = (bytes[at] as number) - 0x30
+    if (digit < 0 || digit > 9) break
+    value = value * 10 + digit
+  }
+  scanned = at
+  return at === from || value > 255 || (bytes[from] === 0x30 && at > from + 1) ? -1 : value
+}
 
 /** The address at the start of `bytes[from…]` and nothing else up to the end of its line, or -1: most lines, in one pass. */
 function scanIpv4(bytes: Buffer, from: number): number {
+  let address = 0
   let at = from
-  while (at < bytes.length && bytes[at] !== NEWLINE && at - from < 16) at++
-  scanned = at
-  return at === bytes.length || bytes[at] === NEWLINE ? readIpv4(bytes, from, at) : -1
+  for (let part = 0; part < 4; part++) {
+    const octet = scanOctet(bytes, at)
+    if (octet < 0 || (part < 3 && bytes[scanned] !== DOT)) return -1
+    address = address * 256 + octet
+    at = scanned + 1
+  }
+  return scanned === bytes.length || bytes[scanned] === NEWLINE ? address : -1
 }
 
 /** `first - last`, as some lists write a range, without its spaces; undefined if there are none. */
