@@ -40,7 +40,11 @@ function refuse(diagnostics: readonly Diagnostic[]): void {
   if (diagnostics.length > 0) throw new XdpError(diagnostics)
 }
 
-async function planFor(host: Host, desired: Desired, terms: Terms): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
+async function planFor(
+  host: Host,
+  desired: Desired,
+  terms: Terms,
+): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
   const [live, object] = await Promise.all([observe(pathsOf(host)), loadObject()])
