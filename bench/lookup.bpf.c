@@ -40,6 +40,13 @@ struct {
 	__uint(max_entries, 1);
 } lpm6 SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __be32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} hash4 SEC(".maps");
+
 /* The start of the data: what to do, and what came of it. */
 struct request {
 	__u32 count;		/* lookups, or keys that follow */
@@ -125,6 +132,15 @@ static long step_lpm6(__u32 index, struct chain *chain)
 	return answered(chain, class ? *class : 0);
 }
 
+static long step_hash4(__u32 index, struct chain *chain)
+{
+	struct query query = next_query(chain, index);
+	__be32 key = bpf_htonl(query.low);
+	__u32 *class = bpf_map_lookup_elem(&hash4, &key);
+
+	return answered(chain, class ? *class : 0);
+}
+
 static __always_inline int measure(struct xdp_md *ctx, void *step)
 {
 	struct chain chain = {};
@@ -175,6 +191,12 @@ int find_lpm6(struct xdp_md *ctx)
 	return measure(ctx, step_lpm6);
 }
 
+SEC("xdp.frags")
+int find_hash4(struct xdp_md *ctx)
+{
+	return measure(ctx, step_hash4);
+}
+
 struct load {
 	struct xdp_md *ctx;
 	__u32 failed;
@@ -202,6 +224,17 @@ static long load_key6(__u32 index, struct load *load)
 	return load->failed ? 1 : 0;
 }
 
+static long load_host(__u32 index, struct load *load)
+{
+	__be32 key;
+	__u32 class = 1;
+
+	if (bpf_xdp_load_bytes(load->ctx, sizeof(struct request) + index * sizeof(key), &key, sizeof(key)) ||
+	    bpf_map_update_elem(&hash4, &key, &class, BPF_ANY))
+		load->failed = 1;
+	return load->failed ? 1 : 0;
+}
+
 static __always_inline int load_keys(struct xdp_md *ctx, void *load_key)
 {
 	struct load load = { .ctx = ctx };
@@ -224,6 +257,12 @@ SEC("xdp.frags")
 int load_lpm6(struct xdp_md *ctx)
 {
 	return load_keys(ctx, load_key6);
+}
+
+SEC("xdp.frags")
+int load_hash4(struct xdp_md *ctx)
+{
+	return load_keys(ctx, load_host);
 }
 
 SEC("xdp.frags")

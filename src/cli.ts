@@ -37,6 +37,13 @@ async function ask(question: string, signal: AbortSignal): Promise<string> {
   }
 }
 
+/** All of stdin. Through the stream, because a pipe that it has looked at does not block any more. */
+async function readInput(): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array)
+  return Buffer.concat(chunks)
+}
+
 // Not process.exit(): output to a pipe may still be on its way.
 process.exitCode = await main({
   argv: process.argv.slice(2),
@@ -45,5 +52,6 @@ process.exitCode = await main({
   stderr: output(process.stderr),
   stdinIsTTY: process.stdin.isTTY === true,
   ask,
+  readInput,
   signal: interruption.signal,
 })

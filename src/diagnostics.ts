@@ -19,7 +19,7 @@ export const EXIT = {
 
 export type Exit = (typeof EXIT)[keyof typeof EXIT]
 
-/** Code → short name and exit status. E0xx config, E1xx host, kernel and tools, E2xx guards, E3xx usage; W… warnings. */
+/** Code → short name and exit status. E0xx config, E1xx host, kernel and tools, E2xx guards, E3xx usage, E4xx import; W… warnings. */
 export const CODES = {
   E001: { name: 'file-missing', exit: EXIT.noInput },
   E002: { name: 'file-unreadable', exit: EXIT.noInput },
@@ -72,14 +72,22 @@ export const CODES = {
   E112: { name: 'interrupted', exit: EXIT.failed },
   E113: { name: 'tables-damaged', exit: EXIT.failed },
   E114: { name: 'not-attached', exit: EXIT.failed },
+  E115: { name: 'run-unwritable', exit: EXIT.unavailable },
   E200: { name: 'foreign-program', exit: EXIT.refused },
   E201: { name: 'wrong-namespace', exit: EXIT.refused },
   E202: { name: 'too-many-classes', exit: EXIT.badConfig },
   E203: { name: 'too-many-lists', exit: EXIT.badConfig },
   E204: { name: 'too-many-rules', exit: EXIT.badConfig },
   E205: { name: 'too-many-interfaces', exit: EXIT.badConfig },
+  E206: { name: 'changed-meanwhile', exit: EXIT.refused },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
+  E400: { name: 'not-its-output', exit: EXIT.badConfig },
+  E401: { name: 'nothing-to-import', exit: EXIT.failed },
+  E402: { name: 'file-exists', exit: EXIT.refused },
+  E403: { name: 'too-long-to-print', exit: EXIT.usage },
+  E404: { name: 'import-incomplete', exit: EXIT.failed },
+  E405: { name: 'cannot-write', exit: EXIT.failed },
   E999: { name: 'internal', exit: EXIT.bug },
   W001: { name: 'everything-passes', exit: EXIT.ok },
   W002: { name: 'everything-dropped', exit: EXIT.ok },
@@ -96,6 +104,9 @@ export const CODES = {
   W208: { name: 'native-unlikely', exit: EXIT.ok },
   W209: { name: 'stale-feed', exit: EXIT.ok },
   W210: { name: 'shrunken-feed', exit: EXIT.ok },
+  W400: { name: 'not-imported', exit: EXIT.ok },
+  W401: { name: 'interface-guessed', exit: EXIT.ok },
+  W402: { name: 'replies-dropped', exit: EXIT.ok },
 } as const
 
 export type Code = keyof typeof CODES

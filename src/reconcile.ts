@@ -5,6 +5,7 @@ import { pinPaths } from './abi/paths.ts'
 import { type Diagnostic, XdpError } from './diagnostics.ts'
 import { examineHost } from './kernel/doctor.ts'
 import { execute } from './kernel/execute.ts'
+import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
 import { type Host, requireHost } from './kernel/host.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
@@ -12,7 +13,7 @@ import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
-import { type Query, why as askWhy } from './kernel/why.ts'
+import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
 import type { Live } from './model/live.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
@@ -47,7 +48,7 @@ async function planFor(
 ): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
-  const [live, object] = await Promise.all([observe(pathsOf(host)), loadObject()])
+  const [live, object] = await Promise.all([observe(pathsOf(host), desired.state), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
   return { plan: plan(desired, live, object.program, terms), live, object }
@@ -91,8 +92,13 @@ export async function reconcilePlan(
   }
 }
 
+/** Records of interfaces that are gone, or were detached by hand, and that the plan does not want back. */
+const hasStaleRecords = (made: Plan, live: Live): boolean =>
+  [...live.slots.interfaces.keys()].some((name) => !made.slots.interfaces.has(name))
+
 /** Nothing to change and nothing to tidy up. */
-const idle = (made: Plan, live: Live): boolean => made.changes.length === 0 && live.leftovers.length === 0
+const idle = (made: Plan, live: Live): boolean =>
+  made.changes.length === 0 && live.leftovers.length === 0 && !hasStaleRecords(made, live)
 
 const UNCHANGED: ApplyResult = {
   changed: false,
@@ -104,8 +110,7 @@ const UNCHANGED: ApplyResult = {
 
 async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   await requireHost(host)
-  const waiting = (holder: string): void => host.progress?.(`waiting for the lock held by ${holder}`)
-  const lock = await acquireLock(host.bpffs, host.instance, host.lockTimeoutMs, waiting)
+  const lock = await acquireLock(host)
   try {
     return await body()
   } finally {
@@ -145,7 +150,13 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     if (!(await approve(made, live))) return 'declined'
     const target: Target = { generation: live.generation, image: undefined, object: '', now: now() }
     const steps = lower(made, live, paths, target)
-    await execute({ host, paths, steps: { ...steps, program: undefined, remove: [paths.instance] }, probes: [], now: target.now })
+    await execute({
+      host,
+      paths,
+      steps: { ...steps, program: undefined, remove: [paths.instance] },
+      probes: [],
+      now: target.now,
+    })
     return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key) } }
   })
 }
@@ -167,3 +178,9 @@ export async function examine(host: Host, desired: Desired | undefined): Promise
   const optional = [...(desired?.options ?? [])].filter(([, { missing }]) => missing === 'skip').map(([name]) => name)
   return examineHost(host, pathsOf(host), desired?.state ?? EMPTY_STATE, new Set(optional))
 }
+
+/** What another filter of this host is set to, as its own tool prints it. Needs neither bpffs nor an instance of ours. */
+export const printFilter = (filter: Filter): Promise<readonly Printed[]> => readFilter(filter)
+
+/** Interfaces of the default routes. */
+export const routedInterfaces = (): Promise<readonly string[]> => defaultRouteInterfaces()

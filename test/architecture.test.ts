@@ -15,11 +15,12 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   abi: ['model'],
   tables: ['model', 'abi'],
   config: ['model'],
+  import: ['model'],
   plan: ['model'],
   kernel: ['model', 'abi', 'tables', 'plan'],
   reconcile: ['model', 'abi', 'tables', 'plan', 'kernel', 'config'],
   render: ['model', 'plan'],
-  commands: ['model', 'plan', 'config', 'reconcile', 'render', 'type:kernel'],
+  commands: ['model', 'plan', 'config', 'import', 'reconcile', 'render', 'type:kernel'],
   cli: ['commands', 'render'],
 }
 
@@ -28,6 +29,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   abi: ['node:os'],
   tables: ['node:crypto'],
   config: ['ajv', 'yaml', 'node:fs', 'node:path', 'node:crypto', 'node:util', 'node:url', 'node:buffer', 'node:zlib'],
+  import: ['yaml'],
   kernel: ['execa', 'node:*'],
   reconcile: ['node:crypto', 'node:path', 'node:fs'],
   render: ['diff', 'node:util'],
@@ -35,7 +37,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   cli: ['node:*'],
 }
 
-const PURE = ['model', 'abi', 'tables', 'plan', 'render']
+const PURE = ['model', 'abi', 'tables', 'import', 'plan', 'render']
 
 function walk(directory: string, matches: RegExp): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { type MapShape, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
-import { withExchange, writeImage } from '../../src/kernel/transfer.ts'
+import { withExchange } from '../../src/kernel/exchange.ts'
+import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Family, Ranges } from '../../src/model/address.ts'
 import { countPrefixes, EMPTY4, EMPTY6, prefixes } from '../../src/model/ranges.ts'
 import type { List, State } from '../../src/model/state.ts'
@@ -32,6 +33,9 @@ export interface Times {
   readonly tableMiss: readonly number[]
   readonly trieHit: readonly number[]
   readonly trieMiss: readonly number[]
+  /** Of sets of single IPv4 addresses, where asked for. */
+  readonly hashHit: readonly number[]
+  readonly hashMiss: readonly number[]
 }
 
 export interface Loaded {
@@ -65,7 +69,9 @@ export function compile(state: State): Uint8Array {
   return compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
 }
 
-const createMap = (pin: string, { name, type, valueSize, entries, flags }: MapShape): Command => {
+type Shape = Omit<MapShape, 'type'> & { readonly type: MapShape['type'] | 'hash' | 'prog_array' }
+
+export const createMap = (pin: string, { name, type, valueSize, entries, flags }: Shape): Command => {
   const sizes = ['key', 4, 'value', valueSize, 'entries', entries, 'name', name, 'flags', flags].map(String)
   return bpftool('map', 'create', pin, 'type', type, ...sizes)
 }
@@ -90,9 +96,10 @@ export async function instanceMemory(image: Uint8Array): Promise<number> {
 /** Bytes of slab memory that cannot be reclaimed: where the trie's nodes are. */
 const slab = (): number => 1024 * Number(/^SUnreclaim: +(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0)
 
-/** Puts a workload's set into new maps. Queries for `rounds` rounds are drawn now. */
-export async function load(workload: Workload, rounds: number): Promise<Loaded> {
+/** Puts a workload's set into new maps, into a BPF hash too if asked. Queries for `rounds` rounds are drawn now. */
+export async function load(workload: Workload, rounds: number, withHash = false): Promise<Loaded> {
   const { family, set } = workload
+  const hosts = withHash && workload.hosts ? addressesOf(set) : undefined
   const began = performance.now()
   const image = compile(stateOf([set]))
   const compiled = performance.now() - began
@@ -114,25 +121,25 @@ export async function load(workload: Workload, rounds: number): Promise<Loaded> 
     await runBatch([
       createMap(`${directory}/policy`, policyMap(extended.length / LINE_SIZE)),
       bpftool('map', 'create', `${directory}/trie`, 'type', 'lpm_trie', ...sizes, 'name', trie),
+      createMap(`${directory}/hash`, {
+        name: 'hash4',
+        type: 'hash',
+        valueSize: 4,
+        entries: hosts?.length ?? 1,
+        flags: 0,
+      }),
     ])
-    const reuse = [
-      'map',
-      'name',
-      'policy',
-      'pinned',
-      `${directory}/policy`,
-      'map',
-      'name',
-      trie,
-      'pinned',
-      `${directory}/trie`,
-    ]
+    const reuse = Object.entries({ policy: 'policy', [trie]: 'trie', hash4: 'hash' }).flatMap(([name, pin]) => [
+      ...['map', 'name', name, 'pinned', `${directory}/${pin}`],
+    ])
     await runBpftool('prog', 'loadall', OBJECT, `${directory}/programs`, ...reuse)
     await writeImage(program('table_write'), extended)
     const slabBefore = slab()
     await loadTrie(program(`load_${trie}`), set, count)
     const trieMemory = slab() - slabBefore
-    const measure = (wanted: number): Promise<Times> => time(program, family, firstQuery, queryLines, wanted)
+    if (hosts) await loadHash(program('load_hash4'), hosts)
+    const steps = hosts ? [...STEPS, ...HASH_STEPS] : STEPS
+    const measure = (wanted: number): Promise<Times> => time(program, family, firstQuery, queryLines, wanted, steps)
     return { prefixes: count, compile: compiled, memory, trieMemory, measure, close }
   } catch (error) {
     close()
@@ -165,23 +172,20 @@ function checkRuns(outputs: readonly unknown[]): void {
   }
 }
 
-/** Inserts the prefixes of a set in order, which is the fastest way. */
-async function loadTrie(program: string, set: Ranges, count: number): Promise<void> {
-  const words = set.family === 4 ? 1 : 4
-  const keySize = 4 + words * 4
+/** Inserts keys by a program that takes KEYS of them a run. `write` puts key `i` to a place. */
+async function loadKeys(
+  program: string,
+  count: number,
+  keySize: number,
+  write: (view: DataView, at: number, i: number) => void,
+): Promise<void> {
   await withExchange(async (directory) => {
     const commands: Command[] = []
-    const source = prefixes(set)
     for (let done = 0; done < count; done += KEYS) {
       const keys = Math.min(KEYS, count - done)
       const view = new DataView(new ArrayBuffer(REQUEST_SIZE + keys * keySize))
       view.setUint32(0, keys, LOW === 0)
-      for (let key = 0; key < keys; key++) {
-        const { value } = source.next()
-        if (!value) throw new Error('fewer prefixes than counted')
-        view.setUint32(REQUEST_SIZE + key * keySize, value.length, LOW === 0)
-        for (const [i, word] of value.words.entries()) view.setUint32(REQUEST_SIZE + key * keySize + 4 + i * 4, word)
-      }
+      for (let key = 0; key < keys; key++) write(view, REQUEST_SIZE + key * keySize, done + key)
       const file = `${directory}/${done}`
       writeFileSync(file, new Uint8Array(view.buffer))
       commands.push(runOf(program, file, '/dev/null', view.byteLength))
@@ -190,7 +194,32 @@ async function loadTrie(program: string, set: Ranges, count: number): Promise<vo
   })
 }
 
+/** Inserts the prefixes of a set in order, which is the fastest way. */
+function loadTrie(program: string, set: Ranges, count: number): Promise<void> {
+  const source = prefixes(set)
+  return loadKeys(program, count, set.family === 4 ? 8 : 20, (view, at) => {
+    const { value } = source.next()
+    if (!value) throw new Error('fewer prefixes than counted')
+    view.setUint32(at, value.length, LOW === 0)
+    for (const [i, word] of value.words.entries()) view.setUint32(at + 4 + i * 4, word)
+  })
+}
+
+const loadHash = (program: string, hosts: Uint32Array): Promise<void> =>
+  loadKeys(program, hosts.length, 4, (view, at, i) => view.setUint32(at, hosts[i] as number))
+
+/** Every address of a set of few neighbours. */
+export function addressesOf({ start, end, length }: Ranges): Uint32Array {
+  const addresses: number[] = []
+  for (let i = 0; i < length; i++) {
+    for (let address = start[i] as number; address <= (end[i] as number); address++) addresses.push(address)
+  }
+  return Uint32Array.from(addresses)
+}
+
 const STEPS = ['nothing', 'tableHit', 'trieHit', 'tableMiss', 'trieMiss'] as const
+const HASH_STEPS = ['hashHit', 'hashMiss'] as const
+type Step = keyof Times
 
 /** Runs everything once a round, each round over queries of its own. */
 async function time(
@@ -199,6 +228,7 @@ async function time(
   firstQuery: number,
   queryLines: number,
   rounds: number,
+  steps: readonly Step[],
 ): Promise<Times> {
   const names = {
     nothing: 'nothing',
@@ -206,12 +236,14 @@ async function time(
     tableMiss: `find_table${family}`,
     trieHit: `find_lpm${family}`,
     trieMiss: `find_lpm${family}`,
-  }
+    hashHit: 'find_hash4',
+    hashMiss: 'find_hash4',
+  } satisfies Record<Step, string>
   // The other structure has just filled the caches. Traffic does not alternate, so each timed run comes after runs of
   // the same program over queries of other rounds.
   const warmUps = [Math.floor(rounds / 3), Math.floor((2 * rounds) / 3)]
   return withExchange(async (directory) => {
-    const jobs = Array.from({ length: rounds }, (_, round) => STEPS.map((step) => ({ step, round }))).flat()
+    const jobs = Array.from({ length: rounds }, (_, round) => steps.map((step) => ({ step, round }))).flat()
     const commands = jobs.flatMap(({ step, round }, i) =>
       [...warmUps, 0].map((ahead) => {
         const view = new DataView(new ArrayBuffer(REQUEST_SIZE))
@@ -225,18 +257,16 @@ async function time(
       }),
     )
     checkRuns(await runBatch(commands))
-    const times = { nothing: [], tableHit: [], tableMiss: [], trieHit: [], trieMiss: [] } satisfies Record<
-      string,
-      number[]
-    >
+    const times: Record<Step, number[]> = {
+      ...{ nothing: [], tableHit: [], tableMiss: [], trieHit: [], trieMiss: [], hashHit: [], hashMiss: [] },
+    }
     for (const [i, { step }] of jobs.entries()) {
       const answer = readFileSync(`${directory}/${i}.out`)
       const view = new DataView(answer.buffer, answer.byteOffset, answer.length)
       const hits = view.getUint32(12, LOW === 0)
       const expected = step.endsWith('Hit') ? LOOKUPS : 0
       if (step !== 'nothing' && hits !== expected) throw new Error(`${step}: ${hits} of ${expected} addresses found`)
-      const list: number[] = times[step]
-      list.push(Number(view.getBigUint64(16, LOW === 0)) / LOOKUPS)
+      times[step].push(Number(view.getBigUint64(16, LOW === 0)) / LOOKUPS)
     }
     return times
   })

@@ -10,6 +10,8 @@ export type Random = () => number
 export interface Workload {
   readonly family: Family
   readonly set: Ranges
+  /** Whether it holds single addresses only. */
+  readonly hosts: boolean
   hit(words: Uint32Array): void
   miss(words: Uint32Array): void
 }
@@ -51,6 +53,7 @@ export function hosts4(count: number, seed = 1): Workload {
   return {
     family: 4,
     set,
+    hosts: true,
     hit(words) {
       words[0] = addresses[below(random, count)] as number
     },
@@ -60,8 +63,44 @@ export function hosts4(count: number, seed = 1): Workload {
   }
 }
 
+/** 60 % hosts, 25 % /24, the rest from /8 to /31, each length half as common again as the one before. */
+const LENGTHS4: readonly (readonly [number, number])[] = [
+  [0.6, 32],
+  [0.25, 24],
+  ...Array.from({ length: 24 }, (_, i) => [(0.15 * 0.5 * 1.5 ** i) / (1.5 ** 24 - 1), 8 + i] as const),
+]
+
+/** `count` IPv4 prefixes of the mixture that block lists are; misses are random addresses. */
+export function mixed4(count: number, seed = 4): Workload {
+  const random = makeRandom(seed)
+  const start = new Uint32Array(count)
+  const end = new Uint32Array(count)
+  for (let i = 0; i < count; i++) {
+    const hostBits = 2 ** (32 - pickFrom(random, LENGTHS4)) - 1
+    const address = random()
+    start[i] = address & ~hostBits
+    end[i] = address | hostBits
+  }
+  const set = normalize(4, start, end)
+  return {
+    family: 4,
+    set,
+    hosts: false,
+    hit(words) {
+      const i = below(random, count)
+      const host = (start[i] as number) ^ (end[i] as number)
+      words[0] = (start[i] as number) | (random() & host)
+    },
+    miss: missing(set, (words) => {
+      words[0] = random()
+    }),
+  }
+}
+
 /** Blocks of the regional registries that most allocations come from: first 16 bits, and bits that vary below them. */
 const REGISTRY_BLOCKS = [0x2001, 0x2400, 0x2404, 0x2600, 0x2604, 0x2800, 0x2a00, 0x2a02, 0x2a0a, 0x2c0f]
+/** So many prefixes for each allocation that lists overlap little, and at least so many allocations. */
+const PREFIXES_AN_ALLOCATION = 20 / 3
 const ALLOCATIONS = 15_000
 /** Lengths as block lists have them: single hosts, subnets, sites, customers, whole providers. */
 const LENGTHS6 = [
@@ -97,11 +136,12 @@ function setHostBits(words: Uint32Array, length: number, ones: boolean): void {
 /** `count` IPv6 prefixes of mixed lengths inside allocations; misses are hosts inside the same allocations. */
 export function mixed6(count: number, seed = 6): Workload {
   const random = makeRandom(seed)
-  const allocations = Uint32Array.from({ length: ALLOCATIONS }, () => {
+  const total = Math.max(ALLOCATIONS, Math.round(count / PREFIXES_AN_ALLOCATION))
+  const allocations = Uint32Array.from({ length: total }, () => {
     const block = REGISTRY_BLOCKS[below(random, REGISTRY_BLOCKS.length)] as number
     return block * 0x10000 + (random() & 0xffff)
   })
-  const draw = (words: Uint32Array): void => drawHost6(random, allocations[below(random, ALLOCATIONS)] as number, words)
+  const draw = (words: Uint32Array): void => drawHost6(random, allocations[below(random, total)] as number, words)
   const start = new Uint32Array(count * 4)
   const end = new Uint32Array(count * 4)
   for (let i = 0; i < count; i++) {
@@ -117,6 +157,7 @@ export function mixed6(count: number, seed = 6): Workload {
   return {
     family: 6,
     set,
+    hosts: false,
     hit(words) {
       const i = below(random, count) * 4
       for (let word = 0; word < 4; word++) {

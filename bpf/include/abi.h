@@ -63,6 +63,8 @@ enum rule_flag {
 	RULE_ALLOW = 1,			/* allowlist, else blocklist */
 	RULE_PROTOCOL = 2,		/* protocol4 / protocol6 must equal the packet's */
 	RULE_PORTS = 4,			/* both port ranges must hold the packet's ports; needs ports in the packet */
+	RULE_SOURCE = 8,		/* the scope names source ports; tells user space `any` from `0-65535` */
+	RULE_DESTINATION = 16,		/* the same of destination ports */
 };
 
 /*

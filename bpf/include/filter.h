@@ -2,7 +2,6 @@
 /* This file contains the packet filter: from a parsed packet and the policy to the reason for its verdict. */
 #pragma once
 
-#include <linux/icmpv6.h>
 #include "abi.h"
 #include "addr.h"
 #include "maps.h"
@@ -55,9 +54,9 @@ struct walk {
 	struct decision *decision;
 };
 
-static __always_inline const void *lookup_line(__u32 line)
+static __always_inline const void *lookup_line(__u32 index)
 {
-	return bpf_map_lookup_elem(&policy, &line);
+	return policy_line(index);
 }
 
 /* Why a packet that could not be parsed to the end is passed. */
@@ -234,7 +233,8 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	}
 	if (decision.class != 0 && judge_class(settings, &packet, account, &decision))
 		return decision;
-	if (parsed != PARSED)
+	/* The stack follows longer chains than we do: under default drop one more header must not open the door. */
+	if (parsed != PARSED && !(parsed == PARSED_TOO_DEEP && settings->flags & SETTINGS_DEFAULT_DROP))
 		goto unparsed;
 	if (!(settings->flags & SETTINGS_DEFAULT_DROP))
 		decision.reason = REASON_DEFAULT_PASS;

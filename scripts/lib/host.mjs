@@ -26,6 +26,7 @@ export const NEEDS = [
   tool('ping', 'iputils-ping'),
   tool('nsenter', 'util-linux'),
   tool('sysctl', 'procps'),
+  tool('nft', 'nftables'),
 ]
 
 /** For booting another kernel. */

@@ -19,11 +19,19 @@ export interface MapShape {
 
 /** Maps that outlive generations. The first three are used by the data plane, `attachments` by the control plane alone. */
 export const SHARED_MAPS = {
-  verdictStats: { name: 'verdict_stats', type: 'percpu_array', valueSize: 16, entries: INTERFACE_SLOTS * REASON_SLOTS, flags: 0 },
+  verdictStats: {
+    name: 'verdict_stats',
+    type: 'percpu_array',
+    valueSize: 16,
+    entries: INTERFACE_SLOTS * REASON_SLOTS,
+    flags: 0,
+  },
   listStats: { name: 'list_stats', type: 'percpu_array', valueSize: 16, entries: LIST_SLOTS, flags: 0 },
   interfaceIndex: { name: 'interface_index', type: 'array', valueSize: 8, entries: INTERFACE_INDEX_SIZE, flags: 0 },
   attachments: { name: 'attachments', type: 'array', valueSize: 32, entries: INTERFACE_SLOTS, flags: 0 },
 } as const satisfies Record<string, MapShape>
+
+export type SharedMap = keyof typeof SHARED_MAPS
 
 /** The map of one policy generation: `lines` lines of 64 bytes. */
 export function policyMap(lines: number): MapShape {
@@ -42,7 +50,7 @@ export interface Paths {
   readonly root: string
   readonly instance: string
   readonly shared: string
-  readonly sharedMap: (map: keyof typeof SHARED_MAPS) => string
+  readonly sharedMap: (map: SharedMap) => string
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
   readonly programs: (generation: number) => string

@@ -19,4 +19,6 @@ export interface Context {
   readonly interactive: boolean
   /** Asks on stderr; the answer without its newline, empty at the end of input. */
   readonly prompt: (question: string) => Promise<string>
+  /** All of stdin. */
+  readonly readInput: () => Promise<Uint8Array>
 }

@@ -58,3 +58,11 @@ export const WHY_FLAGS = {
   'destination-port': { type: 'string', value: 'PORT', help: 'port it goes to' },
   interface: { type: 'string', value: 'NAME', help: 'interface it arrives on' },
 } as const satisfies FlagSpecs
+
+export const IMPORT_FLAGS = {
+  from: { type: 'string', value: 'TOOL', help: 'whose settings to read: ipset, nft, xdp-filter or iptables' },
+  interface: { type: 'string', multiple: true, value: 'NAME', help: 'an interface to filter (repeatable)' },
+  output: { type: 'string', value: 'DIR', help: 'write xdp.yaml and its list files there; default: print the config' },
+  force: { type: 'boolean', help: 'replace files that exist' },
+  strict: { type: 'boolean', help: 'exit 1 and write nothing where something cannot be imported exactly' },
+} as const satisfies FlagSpecs

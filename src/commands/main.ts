@@ -26,6 +26,8 @@ export interface Terminal {
   readonly stdinIsTTY: boolean
   /** Asks on stderr and reads one line of stdin; empty at its end. */
   readonly ask: (question: string, signal: AbortSignal) => Promise<string>
+  /** All of stdin. */
+  readonly readInput: () => Promise<Uint8Array>
   /** Aborted when the user or the system asks the run to stop. */
   readonly signal: AbortSignal
 }
@@ -44,7 +46,7 @@ function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Co
 }
 
 function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
-  const { env, stdout, stderr, stdinIsTTY, ask, signal } = terminal
+  const { env, stdout, stderr, stdinIsTTY, ask, readInput, signal } = terminal
   // The progress line must be gone before anything else is written: both may go to the same screen.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
@@ -60,6 +62,7 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
     color: { stdout: wantsColor(flags, env, stdout.isTTY), stderr: wantsColor(flags, env, stderr.isTTY) },
     interactive: stdinIsTTY && stderr.isTTY && !flags['no-input'],
     prompt: through((question: string) => ask(question, signal)),
+    readInput,
   }
 }
 

@@ -17,6 +17,7 @@ const SCHEMAS: Readonly<Record<string, () => Schema>> = {
   why: () => import('../../schemas/why.schema.json', { with: { type: 'json' } }),
   validate: () => import('../../schemas/validate.schema.json', { with: { type: 'json' } }),
   doctor: () => import('../../schemas/doctor.schema.json', { with: { type: 'json' } }),
+  import: () => import('../../schemas/import.schema.json', { with: { type: 'json' } }),
   error: () => import('../../schemas/error.schema.json', { with: { type: 'json' } }),
 }
 

@@ -1,6 +1,6 @@
 // The command line: every command, in the order in which help shows them. Commands are glue and decide nothing.
 
-import { APPLY_FLAGS, APPROVE_FLAGS, NO_FLAGS, PLAN_FLAGS, WHY_FLAGS } from './flags.ts'
+import { APPLY_FLAGS, APPROVE_FLAGS, IMPORT_FLAGS, NO_FLAGS, PLAN_FLAGS, WHY_FLAGS } from './flags.ts'
 import { type CommandSpec, command } from './specification.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -89,13 +89,32 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./doctor.ts'),
   }),
   command({
+    name: 'import',
+    summary: 'make a config from ipset, nftables, iptables or xdp-filter',
+    description: [
+      'Reads what another filter is set to (now, or from a file with what its tool printed) and writes the config that drops and accepts the same source addresses. What a config cannot say exactly is left out and told, one line each. Nothing is changed in the kernel.',
+      'Reads: `ipset save`, `nft -j list ruleset`, `iptables-save` with `ip6tables-save` and `ipset save`, `xdp-filter status`.',
+    ],
+    argument: { name: 'FILE', required: false, help: 'what the tool printed, - for stdin; default: ask the tool' },
+    flags: IMPORT_FLAGS,
+    examples: [
+      { line: 'xdp import --from nft --interface eth0', does: 'print the config that does what nftables does' },
+      {
+        line: 'xdp import --from ipset sets.txt --output site',
+        does: 'the sets of a saved `ipset save`, long ones as list files',
+      },
+      { line: 'xdp import --from iptables --strict --output /etc/xdp', does: 'only if nothing is lost' },
+    ],
+    load: () => import('./import.ts'),
+  }),
+  command({
     name: 'schema',
     summary: 'print the JSON schema of the config or of an output',
     description: ['Without NAME the schema of the config (JSON Schema draft-07), for editors and other tools.'],
     argument: {
       name: 'NAME',
       required: false,
-      help: 'config, plan, apply, status, why, validate, doctor or error; default: config',
+      help: 'config, plan, apply, status, why, validate, doctor, import or error; default: config',
     },
     flags: NO_FLAGS,
     examples: [

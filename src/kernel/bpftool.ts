@@ -38,7 +38,10 @@ export async function runBatch(commands: readonly Command[]): Promise<unknown[]>
   if (commands.length === 0) return []
   const input = `${commands.map(({ argv }) => argv.join(' ')).join('\n')}\n`
   const { stdout, stderr, exitCode } = await spawnTool('bpftool', ['-j', 'batch', 'file', '-'], input)
-  const outputs = (parseJson(stdout) ?? []) as { output: unknown }[]
+  // A bpftool that fails may not come to the end of its JSON.
+  const outputs = (exitCode === 0 || stdout.trimEnd().endsWith(']') ? (parseJson(stdout) ?? []) : []) as {
+    output: unknown
+  }[]
   if (exitCode !== 0) {
     const failed = commands[Math.max(0, outputs.length - 1)]
     const words = [stderrWords(stderr), errorOf(outputs.at(-1)?.output)].filter((word) => word).join('; ')

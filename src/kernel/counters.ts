@@ -13,7 +13,8 @@ export const REASON_NAMES = Object.fromEntries(
 ) as Readonly<Record<number, ReasonName>>
 
 /** The verdict that a reason implies. */
-export const verdictOf = (reason: ReasonName): Verdict => (reason === 'blocklist' || reason === 'default-drop' ? 'drop' : 'pass')
+export const verdictOf = (reason: ReasonName): Verdict =>
+  reason === 'blocklist' || reason === 'default-drop' ? 'drop' : 'pass'
 
 interface PerCpuEntry {
   readonly values: readonly { readonly value: readonly string[] }[]
@@ -43,14 +44,18 @@ export async function readCounters(
   listSlots: readonly number[],
 ): Promise<{ interfaces: Map<number, Map<ReasonName, Count>>; lists: Map<number, Count> }> {
   const outputs = await runBatch([
-    ...interfaceSlots.flatMap((slot) => REASONS.map((reason) => lookup(paths.sharedMap('verdictStats'), slot * REASON_SLOTS + reason))),
+    ...interfaceSlots.flatMap((slot) =>
+      REASONS.map((reason) => lookup(paths.sharedMap('verdictStats'), slot * REASON_SLOTS + reason)),
+    ),
     ...listSlots.map((slot) => lookup(paths.sharedMap('listStats'), slot)),
   ])
   const counts = outputs.map(total)
   const interfaces = new Map(
     interfaceSlots.map((slot, i) => [
       slot,
-      new Map(REASONS.map((reason, j) => [REASON_NAMES[reason] as ReasonName, counts[i * REASONS.length + j] as Count])),
+      new Map(
+        REASONS.map((reason, j) => [REASON_NAMES[reason] as ReasonName, counts[i * REASONS.length + j] as Count]),
+      ),
     ]),
   )
   const lists = new Map(listSlots.map((slot, i) => [slot, counts[interfaceSlots.length * REASONS.length + i] as Count]))

@@ -17,10 +17,10 @@ import { checkBpffs } from './doctor/mount.ts'
 import { checkPermission, isPrivileged, readIdentity } from './doctor/permission.ts'
 import { checkTools, type Tools } from './doctor/tools.ts'
 import { type Trial, tryLoading } from './doctor/trial.ts'
-import { parseVersion } from './doctor/version.ts'
 import { type Host, isBpffs } from './host.ts'
 import { readLinks } from './links.ts'
 import { type Observation, observe } from './observe.ts'
+import { parseVersion } from './version.ts'
 
 const wordsOf = (error: unknown): string => {
   if (error instanceof XdpError) return error.diagnostics.map(({ message }) => message).join('; ')

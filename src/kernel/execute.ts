@@ -2,20 +2,23 @@
 // first attach nothing that a packet meets is touched; a failure after it puts every interface back as it was.
 
 import { mkdir, rmdir } from 'node:fs/promises'
-import type { Paths } from '../abi/paths.ts'
+import { release } from 'node:os'
 import { metaCodec } from '../abi/generated.ts'
-import { fail, XdpError } from '../diagnostics.ts'
+import type { Paths } from '../abi/paths.ts'
+import { fail, type XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 import { runBatch, runBpftool } from './bpftool.ts'
 import type { Host } from './host.ts'
 import { META_LINE } from './instance.ts'
 import { readLinks } from './links.ts'
-import { attachCommand, type AttachStep, commitCommand, detachCommand, type DetachStep, recordCommand, type Steps } from './lower.ts'
-import { explainAttachFailure, refusesMode } from './modes.ts'
+import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
+import { explainAttachFailure, explainHeld, refusesMode } from './modes.ts'
 import { removePins } from './pins.ts'
 import { type Probe, runProbes } from './probe.ts'
+import { recordCommand } from './recording.ts'
 import { CommandError } from './spawn.ts'
 import { readImage, writeImage } from './transfer.ts'
+import { atLeast, FLOOR, parseVersion } from './version.ts'
 
 export interface Execution {
   readonly host: Host
@@ -56,6 +59,12 @@ export async function execute(execution: Execution): Promise<Outcome> {
   }
 }
 
+/** Removes what was made, and the directories that are empty then. */
+async function unmake(paths: Paths, made: readonly string[]): Promise<void> {
+  for (const path of made) await removePins(path)
+  for (const directory of [paths.shared, paths.instance, paths.root]) await rmdir(directory).catch(() => undefined)
+}
+
 function throwIfAborted({ signal }: Host): void {
   if (signal?.aborted) throw fail('E112', 'interrupted before the switch: nothing was changed')
 }
@@ -64,14 +73,18 @@ function throwIfAborted({ signal }: Host): void {
 async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): Promise<void> {
   const { image, generation, program } = steps
   if (!image || !program) return
+  undo.push(() => unmake(paths, steps.made))
   for (const directory of steps.directories) await mkdir(directory, { recursive: true, mode: 0o700 })
-  undo.push(() => removePins(steps.firstApply ? paths.instance : paths.generation(generation)))
 
   host.progress?.('loading the program')
   await runBatch(steps.create).catch((error: unknown) => {
     throw outOfMemory(error, image.byteLength)
   })
-  for (const command of steps.load) await runBpftool(...command.argv)
+  for (const command of steps.load) {
+    await runBpftool(...command.argv).catch((error: unknown) => {
+      throw loadFailed(error, release())
+    })
+  }
   throwIfAborted(host)
   host.progress?.('writing the tables')
   await writeImage(paths.program(generation, 'write'), image)
@@ -86,16 +99,35 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
 function outOfMemory(error: unknown, bytes: number): unknown {
   if (!(error instanceof CommandError) || !error.words.includes('Cannot allocate memory')) return error
   const size = `${Math.ceil(bytes / 1024 / 1024)} MiB`
-  return fail('E109', `the kernel has no memory for the tables (${size}); the live policy is untouched`, 'shorten the lists, or add memory', error)
+  return fail(
+    'E109',
+    `the kernel has no memory for the tables (${size}); the live policy is untouched`,
+    'shorten the lists, or add memory',
+    error,
+  )
+}
+
+/** A kernel that is too old refuses in words that do not say so. */
+export function loadFailed(error: unknown, kernel: string): unknown {
+  const version = parseVersion(kernel)
+  if (!(error instanceof CommandError) || !version || atLeast(version, FLOOR)) return error
+  const message = `Linux ${kernel} does not load the program, which is made for ${FLOOR.join('.')} and newer: ${error.words}`
+  return fail('E107', message, 'xdp doctor says what this kernel lacks', error)
 }
 
 const probesFailed = (run: number, failures: readonly string[]): XdpError =>
-  fail('E108', `${failures.length} of ${run} test packets got another verdict than the file says: ${failures.slice(0, 3).join('; ')}`)
+  fail(
+    'E108',
+    `${failures.length} of ${run} test packets got another verdict than the file says: ${failures.slice(0, 3).join('; ')}`,
+  )
 
 async function prepare({ steps }: Execution, undo: Undo[]): Promise<void> {
   undo.push(async () => void (await runBatch(steps.undoPrepare)))
   for (const { previous } of steps.attach) {
-    if (previous?.foreign) undo.push(() => removePins(previous.pinned))
+    if (!previous?.foreign) continue
+    // An apply that was killed may have left it.
+    await removePins(previous.pinned)
+    undo.push(() => removePins(previous.pinned))
   }
   await runBatch(steps.prepare)
 }
@@ -104,15 +136,30 @@ async function switchInterfaces({ host, paths, steps, now }: Execution, undo: Un
   const { program } = steps
   if (!program) return
   host.progress?.('attaching')
+  const id = await programId(program)
+  await expectAsObserved([...steps.attach, ...steps.switchOver])
   for (const step of steps.attach) {
-    undo.push(() => restore(step))
+    undo.push(() => restore(step, id))
     await detachAll(step)
     const mode = await attach(step, program)
     // The record says the preferred mode; where the kernel took another of the list, it must say that.
     if (mode !== step.modes[0]) await runBatch([recordCommand(paths, step, mode, now)])
   }
-  for (const step of steps.switchOver) undo.push(() => restore(step))
+  for (const step of steps.switchOver) undo.push(() => restore(step, id))
   await runBatch(steps.switchOver.map(({ command }) => command))
+}
+
+const programId = async (pinned: string): Promise<number> =>
+  ((await runBpftool('prog', 'show', 'pinned', pinned)) as { id: number }).id
+
+/** What somebody attached since the plan was made (and maybe approved at leisure) is not ours to replace. */
+async function expectAsObserved(steps: readonly AttachStep[]): Promise<void> {
+  const links = await readLinks()
+  for (const { interface: name, ifindex, present } of steps) {
+    const link = links.get(name)
+    const same = link?.ifindex === ifindex && link.programs.map(({ id }) => id).join() === present.join()
+    if (!same) throw fail('E206', `${name} changed after the plan was made; nothing was changed`, 'run it again')
+  }
 }
 
 async function detachAll(step: AttachStep): Promise<void> {
@@ -127,7 +174,7 @@ async function attach(step: AttachStep, program: string): Promise<AttachMode> {
       await runBpftool(...attachCommand(mode, program, step.interface, step.overwrite === mode).argv)
       return mode
     } catch (error) {
-      if (!(error instanceof CommandError) || !refusesMode(error)) throw error
+      if (!(error instanceof CommandError) || !refusesMode(error)) throw explainHeld(error, step.interface)
       refusals.push({ mode, error })
     }
   }
@@ -136,18 +183,25 @@ async function attach(step: AttachStep, program: string): Promise<AttachMode> {
 
 /** Detaches and reads back, because a detach in the wrong mode succeeds and does nothing. */
 async function detach({ interface: name, mode }: DetachStep): Promise<void> {
-  const command = detachCommand(mode, name)
-  await runBpftool(...command.argv)
-  const left = (await readLinks()).get(name)?.programs.filter((program) => program.mode === mode) ?? []
+  const failure = await runBpftool(...detachCommand(mode, name).argv).then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  const link = (await readLinks()).get(name)
+  // An interface that vanished meanwhile has no program any more.
+  if (failure !== undefined && link) throw explainHeld(failure, name)
+  const left = link?.programs.filter((program) => program.mode === mode) ?? []
   if (left.length > 0) throw fail('E108', `${name} still has its ${mode} program after bpftool detached it`)
 }
 
-/** Puts one interface back as it was before the apply. */
-async function restore(step: AttachStep): Promise<void> {
+/** Puts one interface back as it was before the apply. `id` is our new program; one that neither we nor it had stays. */
+async function restore(step: AttachStep, id: number): Promise<void> {
   const link = (await readLinks()).get(step.interface)
   if (!link) return
   const { previous } = step
-  for (const { mode } of link.programs) {
+  const ours = link.programs.filter((program) => program.id === id)
+  if (link.programs.length > 0 && ours.length === 0) return
+  for (const { mode } of ours) {
     if (mode !== previous?.mode) await detach({ interface: step.interface, mode })
   }
   if (previous) await runBpftool(...attachCommand(previous.mode, previous.pinned, step.interface, true).argv)
@@ -158,7 +212,7 @@ async function verifyLive({ host, steps, probes }: Execution): Promise<Outcome['
   const { program } = steps
   if (!program) return { run: 0, passed: 0 }
   host.progress?.('verifying the live program')
-  const { id } = (await runBpftool('prog', 'show', 'pinned', program)) as { id: number }
+  const id = await programId(program)
   const links = await readLinks()
   for (const { interface: name } of [...steps.attach, ...steps.switchOver]) {
     const attached = links.get(name)?.programs.some((candidate) => candidate.id === id)
@@ -179,27 +233,35 @@ async function commit({ paths, steps, now }: Execution): Promise<void> {
   await runBatch([commitCommand(paths.policy(generation), meta)])
 }
 
-/** After the switch: what left the file is detached, and what nothing uses any more is freed. */
+/** After the switch: what left the file is detached, and what nothing uses any more is freed. Throws E111 alone. */
 async function finish({ host, paths, steps }: Execution): Promise<void> {
   if (steps.detach.length > 0) host.progress?.('detaching')
   const stuck: string[] = []
-  for (const step of steps.detach) {
-    await detach(step).catch((error: unknown) => stuck.push(error instanceof Error ? error.message : String(error)))
+  const note = (error: unknown): void => void stuck.push(messageOf(error))
+  for (const step of steps.detach) await detach(step).catch(note)
+  // What is still attached needs its records and its pins.
+  if (stuck.length === 0) await runBatch(steps.forget).catch(note)
+  if (stuck.length === 0) for (const path of steps.remove) await removePins(path).catch(note)
+  if (stuck.length > 0) {
+    const done = steps.program ? 'the new policy is in force, but' : 'some of it is removed, but'
+    throw fail('E111', `${done} not everything was tidied up: ${stuck.join('; ')}`, 'run it again')
   }
-  if (stuck.length > 0) throw fail('E111', `the new policy is in force, but not everything was detached: ${stuck.join('; ')}`)
-  await runBatch(steps.forget)
-  for (const path of steps.remove) await removePins(path)
   if (!steps.program) await rmdir(paths.root).catch(() => undefined)
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** Undoes in reverse order. The first error is what the user hears, unless undoing failed: then the state is mixed. */
 async function rollback(error: unknown, undo: readonly Undo[]): Promise<unknown> {
   const failures: string[] = []
   for (const step of undo.toReversed()) {
-    await step().catch((failure: unknown) => failures.push(failure instanceof Error ? failure.message : String(failure)))
+    await step().catch((failure: unknown) => failures.push(messageOf(failure)))
   }
   if (failures.length === 0) return error
-  const first = error instanceof Error ? error.message : String(error)
-  return fail('E111', `${first}; and not everything could be put back: ${failures.join('; ')}`, 'run xdp plan to see the live state', error)
+  return fail(
+    'E111',
+    `${messageOf(error)}; and not everything could be put back: ${failures.join('; ')}`,
+    'run xdp plan to see the live state',
+    error,
+  )
 }
-

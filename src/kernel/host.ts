@@ -53,7 +53,9 @@ export async function requireHost(host: Host): Promise<void> {
   if (!maySteerXdp(await effectiveCapabilities())) {
     throw fail('E104', 'reading and changing XDP needs root (or CAP_BPF with CAP_NET_ADMIN)', 'run it with sudo')
   }
-  if (/\s/.test(host.bpffs)) throw fail('E300', `--bpffs ${host.bpffs}: bpftool takes no path with white space`)
+  if (/[\s"'#\\]/.test(host.bpffs)) {
+    throw fail('E300', `--bpffs ${host.bpffs}: bpftool takes no path with white space, quotes, # or \\`)
+  }
   if (!(await isBpffs(host.bpffs))) {
     throw fail('E105', `${host.bpffs} is not a mounted bpffs`, `mount -t bpf bpf ${host.bpffs}`)
   }

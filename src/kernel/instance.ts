@@ -1,6 +1,7 @@
 // What is pinned for one instance: its generations and shared maps, read but not yet interpreted.
 
 import { readdir } from 'node:fs/promises'
+import { LITTLE_ENDIAN } from '../abi/bytes.ts'
 import {
   ABI_VERSION,
   type Attachment,
@@ -13,8 +14,7 @@ import {
   type Meta,
   metaCodec,
 } from '../abi/generated.ts'
-import { LITTLE_ENDIAN } from '../abi/bytes.ts'
-import { generationOf, PROGRAMS, type Paths } from '../abi/paths.ts'
+import { generationOf, type Paths, PROGRAMS, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import { bpftool, type Command, runBatch } from './bpftool.ts'
 
 /** Line of struct meta in an image. */
@@ -26,6 +26,8 @@ export interface Generation {
   readonly abi: number
   /** undefined for another ABI version. */
   readonly meta: Meta | undefined
+  /** Inode of its network namespace, which stands at the same place in every ABI version; 0 = not written yet. */
+  readonly netns: bigint
   readonly program: { readonly id: number; readonly tag: string }
   readonly lines: number
   /** Bytes of kernel memory of the policy map and the filter. */
@@ -39,12 +41,22 @@ export interface Instance {
   readonly incomplete: readonly number[]
   /** Other names in the instance directory, e.g. shared maps of another ABI version. */
   readonly others: readonly string[]
-  /** By slot; undefined where the shared maps do not exist. */
+  /** Shared maps without a pin: all of them before the first apply. */
+  readonly missing: readonly SharedMap[]
+  /** By slot; undefined where the map does not exist. */
   readonly attachments: readonly Attachment[] | undefined
   readonly index: readonly InterfaceEntry[] | undefined
 }
 
-const EMPTY: Instance = { generations: [], incomplete: [], others: [], attachments: undefined, index: undefined }
+const EVERY_MAP = Object.keys(SHARED_MAPS) as SharedMap[]
+const EMPTY: Instance = {
+  generations: [],
+  incomplete: [],
+  others: [],
+  missing: EVERY_MAP,
+  attachments: undefined,
+  index: undefined,
+}
 
 async function list(directory: string): Promise<string[]> {
   try {
@@ -105,10 +117,12 @@ function decodeGeneration(number: number, outputs: readonly unknown[]): Generati
     HexEntry,
   ]
   const abi = viewOf(bytesOf(settings.value)).getUint32(0, LITTLE_ENDIAN)
+  const decoded = metaCodec.decode(viewOf(bytesOf(meta.value)))
   return {
     number,
     abi,
-    meta: abi === ABI_VERSION ? metaCodec.decode(viewOf(bytesOf(meta.value))) : undefined,
+    meta: abi === ABI_VERSION ? decoded : undefined,
+    netns: decoded.netns,
     program: { id: program.id, tag: program.tag },
     lines: map.max_entries,
     memory: (map.bytes_memlock ?? map.max_entries * LINE_SIZE) + (program.bytes_memlock ?? 0),
@@ -122,23 +136,29 @@ const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 export async function readInstance(paths: Paths): Promise<Instance> {
   const names = await list(paths.instance)
   if (names.length === 0) return EMPTY
-  const numbers = names.map(generationOf).filter((number) => number !== undefined).sort((a, b) => a - b)
+  const numbers = names
+    .map(generationOf)
+    .filter((number) => number !== undefined)
+    .sort((a, b) => a - b)
   const complete: number[] = []
   for (const number of numbers) if (await isComplete(paths, number)) complete.push(number)
   const shared = new Set(await list(paths.shared))
-  const records = shared.has('attachments') && shared.has('interface_index')
+  const present = EVERY_MAP.filter((map) => shared.has(SHARED_MAPS[map].name))
+  const dumps = (['attachments', 'interfaceIndex'] as const).filter((map) => present.includes(map))
   const outputs = await runBatch([
     ...complete.flatMap((number) => generationQueries(paths, number)),
-    ...(records
-      ? [bpftool('map', 'dump', 'pinned', paths.sharedMap('attachments')), bpftool('map', 'dump', 'pinned', paths.sharedMap('interfaceIndex'))]
-      : []),
+    ...dumps.map((map) => bpftool('map', 'dump', 'pinned', paths.sharedMap(map))),
   ])
-  const tail = outputs.slice(complete.length * QUERIES)
+  const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): T[] | undefined => {
+    const place = (dumps as readonly SharedMap[]).indexOf(map)
+    return place < 0 ? undefined : dumped(outputs[complete.length * QUERIES + place], size, decode, empty)
+  }
   return {
     generations: complete.map((number, i) => decodeGeneration(number, outputs.slice(i * QUERIES, (i + 1) * QUERIES))),
     incomplete: numbers.filter((number) => !complete.includes(number)),
     others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
-    attachments: records ? dumped(tail[0], INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT) : undefined,
-    index: records ? dumped(tail[1], INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX) : undefined,
+    missing: EVERY_MAP.filter((map) => !present.includes(map)),
+    attachments: dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
+    index: dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
   }
 }

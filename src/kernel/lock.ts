@@ -1,14 +1,17 @@
 // The single-writer lock of an instance. flock(2) by flock(1) of util-linux, because the kernel frees it however the
 // holder dies, so that no lock is ever stale. The child holds the lock for as long as our end of its stdin is open.
 
-import { execa } from 'execa'
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import { XdpError } from '../diagnostics.ts'
+import { execa } from 'execa'
+import { fail, XdpError } from '../diagnostics.ts'
+import { runDirectory } from './exchange.ts'
+import type { Host } from './host.ts'
 
-const RUN = '/run/xdp'
 /** flock's own statuses are below this. */
 const CONFLICT = 75
+/** sysexits.h EX_NOINPUT: flock cannot open the file. */
+const NOT_OPENED = 66
 
 interface Holder {
   readonly pid: number
@@ -24,7 +27,7 @@ export interface Lock {
 /** Instances of different bpffs mounts are different instances; the mount's device number tells them apart. */
 export async function lockFile(bpffs: string, instance: string): Promise<string> {
   const { dev } = await stat(bpffs)
-  return `${RUN}/${instance}.${dev}.lock`
+  return `/run/xdp/${instance}.${dev}.lock`
 }
 
 /** Who holds a lock file, as its holder wrote it down. */
@@ -39,18 +42,13 @@ export async function describeHolder(file: string): Promise<string> {
 }
 
 /**
- * Takes the lock of an instance, waiting at most `timeoutMs`. `waiting` hears who holds it when the wait begins.
- * Throws XdpError E106 (exit 75) naming the holder when the time is up.
+ * Takes the lock of the host's instance, waiting at most its `lockTimeoutMs`. Its `progress` hears who holds it when the
+ * wait begins. Throws XdpError E106 (exit 75) naming the holder when the time is up, E112 when interrupted meanwhile.
  */
-export async function acquireLock(
-  bpffs: string,
-  instance: string,
-  timeoutMs: number,
-  waiting: (holder: string) => void = () => {},
-): Promise<Lock> {
-  await mkdir(RUN, { recursive: true, mode: 0o700 })
-  const file = await lockFile(bpffs, instance)
-  const lock = (await tryLock(file, 0)) ?? (await waitForLock(file, timeoutMs, waiting))
+export async function acquireLock(host: Host): Promise<Lock> {
+  await runDirectory()
+  const file = await lockFile(host.bpffs, host.instance)
+  const lock = (await tryLock(file, 0)) ?? (await waitForLock(file, host))
   const holder: Holder = {
     pid: process.pid,
     command: process.argv.slice(1).join(' '),
@@ -61,13 +59,13 @@ export async function acquireLock(
   return lock
 }
 
-async function waitForLock(file: string, timeoutMs: number, waiting: (holder: string) => void): Promise<Lock> {
-  const holder = await describeHolder(file)
-  if (timeoutMs > 0) {
-    waiting(holder)
-    const lock = await tryLock(file, timeoutMs)
+async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Host): Promise<Lock> {
+  if (lockTimeoutMs > 0) {
+    progress?.(`waiting for the lock held by ${await describeHolder(file)}`)
+    const lock = await tryLock(file, lockTimeoutMs, signal)
     if (lock) return lock
   }
+  if (signal?.aborted) throw fail('E112', 'interrupted while waiting for the lock: nothing was changed')
   throw new XdpError([
     {
       code: 'E106',
@@ -78,15 +76,29 @@ async function waitForLock(file: string, timeoutMs: number, waiting: (holder: st
   ])
 }
 
-async function tryLock(file: string, timeoutMs: number): Promise<Lock | undefined> {
+/** undefined: not in this time, or `signal` ended the wait. Whoever held it before is wiped from the file first. */
+async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
   const child = execa(
     'flock',
-    ['--exclusive', ...wait, '--conflict-exit-code', `${CONFLICT}`, file, 'sh', '-c', 'echo locked; exec cat'],
+    [
+      '--exclusive',
+      ...wait,
+      '--conflict-exit-code',
+      `${CONFLICT}`,
+      file,
+      'sh',
+      '-c',
+      ': >"$0"; echo locked; exec cat',
+      file,
+    ],
     { stdin: 'pipe', stdout: 'pipe', reject: false, detached: true, buffer: false },
   )
+  const stop = (): void => void child.kill()
+  signal?.addEventListener('abort', stop)
   const locked = new Promise<boolean>((resolve) => child.stdout.once('data', () => resolve(true)))
   const outcome = await Promise.race([locked, child])
+  signal?.removeEventListener('abort', stop)
   if (outcome === true) {
     return {
       release: async () => {
@@ -96,7 +108,8 @@ async function tryLock(file: string, timeoutMs: number): Promise<Lock | undefine
     }
   }
   const { exitCode, code } = outcome as { exitCode?: number; code?: string }
-  if (exitCode === CONFLICT) return undefined
+  if (exitCode === CONFLICT || signal?.aborted) return undefined
+  if (exitCode === NOT_OPENED) throw fail('E104', `the lock file ${file} is not ours to open`, 'run it with sudo')
   throw new XdpError([
     {
       code: 'E100',

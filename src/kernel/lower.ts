@@ -5,14 +5,14 @@
 // attach or switch replaces one interface's program in one kernel operation, from the old policy to the new; detaching
 // what left the file and freeing the old generation come last, when nothing depends on them.
 
-import { type InterfaceEntry, LINE_SIZE, REASON, REASON_SLOTS } from '../abi/generated.ts'
+import { LINE_SIZE, REASON, REASON_SLOTS } from '../abi/generated.ts'
 import { type MapShape, type Paths, policyMap, SHARED_MAPS } from '../abi/paths.ts'
 import type { AttachMode, Attachment } from '../model/state.ts'
 import type { Change, Plan } from '../plan/change.ts'
 import { bpftool, type Command, commandLine } from './bpftool.ts'
-import { hexBytes, keyBytes, META_LINE } from './instance.ts'
+import { META_LINE } from './instance.ts'
 import type { Observation } from './observe.ts'
-import { buildIndex, encodeRecord, FREE_RECORD, indexWrites, MODE_NUMBERS, type Write } from './records.ts'
+import { forgetSteps, recordSteps, undoRecordSteps, updateCommand } from './recording.ts'
 import { writeRuns } from './transfer.ts'
 
 /** What a rollback puts back on an interface. */
@@ -32,6 +32,8 @@ export interface AttachStep {
   /** Mode in which a program is replaced in place. */
   readonly overwrite: AttachMode | undefined
   readonly previous: Previous | undefined
+  /** Ids of the programs that were observed on it, for it to be left alone where they are others by then. */
+  readonly present: readonly number[]
   readonly slot: number
   readonly ifindex: number
 }
@@ -55,8 +57,8 @@ export interface Steps {
   readonly prepare: readonly Command[]
   /** The inverse of the records in `prepare`. */
   readonly undoPrepare: readonly Command[]
-  /** Whether the apply makes the instance: a rollback then removes all of it. */
-  readonly firstApply: boolean
+  /** Pins and directories that `create` and `load` make, for a rollback to remove. */
+  readonly made: readonly string[]
   readonly attach: readonly AttachStep[]
   /** Interfaces that keep their mode and only change to the new generation, in one batch. */
   readonly switchOver: readonly (AttachStep & { readonly command: Command })[]
@@ -76,17 +78,17 @@ export interface Target {
   readonly now: number
 }
 
-const ATTACH_WORDS: Readonly<Record<AttachMode, string>> = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' }
+const ATTACH_WORDS: Readonly<Record<AttachMode, string>> = {
+  native: 'xdpdrv',
+  generic: 'xdpgeneric',
+  offload: 'xdpoffload',
+}
 
 export const attachCommand = (mode: AttachMode, pinned: string, device: string, overwrite: boolean): Command =>
   bpftool('net', 'attach', ATTACH_WORDS[mode], 'pinned', pinned, 'dev', device, ...(overwrite ? ['overwrite'] : []))
 
 export const detachCommand = (mode: AttachMode, device: string): Command =>
   bpftool('net', 'detach', ATTACH_WORDS[mode], 'dev', device)
-
-/** `map update` of one value. */
-export const updateCommand = (map: string, key: number, value: Uint8Array): Command =>
-  bpftool('map', 'update', 'pinned', map, 'key', ...keyBytes(key), 'value', 'hex', ...hexBytes(value))
 
 const createCommand = (pin: string, { name, type, valueSize, entries, flags }: MapShape): Command => {
   const sizes = ['type', type, 'key', '4', 'value', `${valueSize}`, 'entries', `${entries}`]
@@ -96,11 +98,14 @@ const createCommand = (pin: string, { name, type, valueSize, entries, flags }: M
 /** The line of the image that `committed_at` is written into after the switch. */
 export const commitCommand = (policyPin: string, meta: Uint8Array): Command => updateCommand(policyPin, META_LINE, meta)
 
-function generationSteps(paths: Paths, live: Observation, target: Target): Pick<Steps, 'directories' | 'create' | 'load'> {
-  if (!target.image) return { directories: [], create: [], load: [] }
+function generationSteps(
+  paths: Paths,
+  live: Observation,
+  target: Target,
+): Pick<Steps, 'directories' | 'create' | 'load' | 'made'> {
+  if (!target.image) return { directories: [], create: [], load: [], made: [] }
   const { generation } = target
-  const shared = Object.keys(SHARED_MAPS) as (keyof typeof SHARED_MAPS)[]
-  const missing = live.instance.attachments === undefined
+  const { missing } = live.instance
   const maps = (['verdictStats', 'listStats', 'interfaceIndex'] as const).flatMap((map) => [
     'map',
     'name',
@@ -109,21 +114,33 @@ function generationSteps(paths: Paths, live: Observation, target: Target): Pick<
     paths.sharedMap(map),
   ])
   return {
-    directories: [...(missing ? [paths.shared] : []), paths.generation(generation)],
+    directories: [...(missing.length > 0 ? [paths.shared] : []), paths.generation(generation)],
     create: [
-      ...(missing ? shared.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])) : []),
+      ...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])),
       createCommand(paths.policy(generation), policyMap(target.image.byteLength / LINE_SIZE)),
     ],
     load: [
-      bpftool('prog', 'loadall', target.object, paths.programs(generation), 'map', 'name', 'policy', 'pinned', paths.policy(generation), ...maps),
+      bpftool(
+        'prog',
+        'loadall',
+        target.object,
+        paths.programs(generation),
+        'map',
+        'name',
+        'policy',
+        'pinned',
+        paths.policy(generation),
+        ...maps,
+      ),
     ],
+    made: [paths.generation(generation), ...missing.map((map) => paths.sharedMap(map))],
   }
 }
 
 /** Counters start at zero for a new owner of a slot. A per-CPU value given once is written for every CPU. */
 function zeroSteps(paths: Paths, plan: Plan, live: Observation): Command[] {
   // Maps that are only now made hold zeros.
-  if (live.instance.attachments === undefined) return []
+  if (live.instance.missing.length === Object.keys(SHARED_MAPS).length) return []
   const zero = new Uint8Array(16)
   const fresh = <T>(after: ReadonlyMap<string, T>, before: ReadonlyMap<string, T>): T[] =>
     [...after].filter(([name, slot]) => before.get(name) !== slot).map(([, slot]) => slot)
@@ -148,13 +165,17 @@ function attachStep(paths: Paths, live: Observation, name: string, wanted: Attac
   return {
     interface: name,
     modes: inPlace ? [inPlace] : wanted.modes,
-    detachFirst: inPlace ? [] : link.programs.map(({ mode }) => mode),
+    detachFirst: link.programs.map(({ mode }) => mode).filter((mode) => mode !== inPlace),
     overwrite: inPlace,
     previous: present && {
       mode: present.mode,
       foreign: present.generation === undefined,
-      pinned: present.generation === undefined ? foreignPin(paths, link.ifindex) : paths.program(present.generation, 'filter'),
+      pinned:
+        present.generation === undefined
+          ? foreignPin(paths, link.ifindex)
+          : paths.program(present.generation, 'filter'),
     },
+    present: link.programs.map(({ id }) => id),
     slot,
     ifindex: link.ifindex,
   }
@@ -162,13 +183,15 @@ function attachStep(paths: Paths, live: Observation, name: string, wanted: Attac
 
 type InterfaceChange = Extract<Change, { kind: 'interface' }>
 
-/** Plan → Steps. Throws RangeError only where the interface index overflows (see buildIndex). */
+/** Plan → Steps. Throws XdpError E205 only where the interface index overflows (see buildIndex). */
 export function lower(plan: Plan, live: Observation, paths: Paths, target: Target): Steps {
   const destroy = plan.changes.some(({ kind, op }) => kind === 'program' && op === 'delete')
   const changes = plan.changes.filter((change): change is InterfaceChange => change.kind === 'interface')
   const slotOf = (name: string): number => plan.slots.interfaces.get(name) ?? 0
   const attach = changes.flatMap((change) =>
-    change.op === 'delete' ? [] : [attachStep(paths, live, change.after.interface, change.after, slotOf(change.after.interface))],
+    change.op === 'delete'
+      ? []
+      : [attachStep(paths, live, change.after.interface, change.after, slotOf(change.after.interface))],
   )
   const program = destroy ? undefined : paths.program(target.generation, 'filter')
   const changing = new Set(changes.map(({ key }) => key))
@@ -177,9 +200,14 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
     target.image && program
       ? kept.map((attachment) => {
           const step = attachStep(paths, live, attachment.interface, attachment, slotOf(attachment.interface))
-          return { ...step, command: attachCommand(attachment.modes[0] as AttachMode, program, attachment.interface, true) }
+          return {
+            ...step,
+            command: attachCommand(attachment.modes[0] as AttachMode, program, attachment.interface, true),
+          }
         })
       : []
+  // After a change of ABI the records of what stays attached begin anew, too.
+  const recorded = [...attach, ...switchOver.filter((step) => live.slots.interfaces.get(step.interface) !== step.slot)]
   const detach = changes.flatMap((change) =>
     change.op === 'delete' ? change.before.modes.map((mode) => ({ interface: change.before.interface, mode })) : [],
   )
@@ -189,14 +217,21 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
     ...generationSteps(paths, live, target),
     image: target.image,
     generation: target.generation,
-    prepare: destroy ? [] : [...zeroSteps(paths, plan, live), ...keepForeign(live, foreign), ...recordSteps(paths, plan, live, attach, target.now)],
-    undoPrepare: destroy || live.instance.attachments === undefined ? [] : undoRecordSteps(paths, plan, live, attach),
-    firstApply: live.instance.attachments === undefined,
+    prepare: destroy
+      ? []
+      : [
+          ...zeroSteps(paths, plan, live),
+          ...keepForeign(live, foreign),
+          ...recordSteps(paths, plan, live, recorded, target.now),
+        ],
+    undoPrepare: destroy ? [] : undoRecordSteps(paths, plan, live, recorded),
     attach,
     switchOver,
     detach,
-    forget: destroy ? [] : forgetSteps(paths, plan, live, attach),
-    remove: destroy ? [paths.instance] : [...foreign.map(({ previous }) => previous?.pinned ?? ''), ...obsolete(paths, live, target)],
+    forget: destroy ? [] : forgetSteps(paths, plan, live, recorded),
+    remove: destroy
+      ? [paths.instance]
+      : [...foreign.map(({ previous }) => previous?.pinned ?? ''), ...obsolete(paths, live, target)],
   }
 }
 
@@ -208,58 +243,9 @@ const keepForeign = (live: Observation, steps: readonly AttachStep[]): Command[]
 
 const obsolete = (paths: Paths, live: Observation, target: Target): string[] => [
   ...(target.image && live.committed ? [paths.generation(live.committed.number)] : []),
-  ...live.leftovers.filter((path) => path !== paths.generation(target.generation)),
+  ...live.leftovers.filter((path) => path !== paths.generation(target.generation) && path !== paths.shared),
   ...(live.committed && !live.committed.meta ? live.instance.others.map((name) => `${paths.instance}/${name}`) : []),
 ]
-
-const writes = (map: string, values: readonly Write[]): Command[] => values.map(({ key, value }) => updateCommand(map, key, value))
-
-function liveSlots(live: Observation): Map<number, number> {
-  const used = (live.instance.attachments ?? []).map((record, slot) => [record.ifindex, slot] as const)
-  return new Map(used.filter(([ifindex, slot]) => ifindex !== 0 && slot !== 0))
-}
-
-/** The index while both what comes and what goes is attached, and the index in the end. */
-function indexes(plan: Plan, live: Observation, steps: readonly AttachStep[]): { during: InterfaceEntry[]; after: InterfaceEntry[] } {
-  const during = new Map([...liveSlots(live)].filter(([, slot]) => !steps.some((step) => step.slot === slot)))
-  for (const { ifindex, slot } of steps) during.set(ifindex, slot)
-  const remaining = new Set(plan.slots.interfaces.values())
-  return { during: buildIndex(during), after: buildIndex(new Map([...during].filter(([, slot]) => remaining.has(slot)))) }
-}
-
-/** Records of what is about to be attached: before the program counts its first packet. */
-function recordSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[], now: number): Command[] {
-  return [
-    ...steps.map((step) => recordCommand(paths, step, step.modes[0] ?? 'native', now)),
-    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(live.instance.index ?? [], indexes(plan, live, steps).during)),
-  ]
-}
-
-function undoRecordSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[]): Command[] {
-  const { during } = indexes(plan, live, steps)
-  return [
-    ...steps.map(({ slot }) =>
-      updateCommand(paths.sharedMap('attachments'), slot, encodeRecord(live.instance.attachments?.[slot] ?? FREE_RECORD)),
-    ),
-    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(during, live.instance.index ?? [])),
-  ]
-}
-
-/** The record of one attachment. */
-export const recordCommand = (paths: Paths, step: AttachStep, mode: AttachMode, now: number): Command => {
-  const record = { name: step.interface, ifindex: step.ifindex, mode: MODE_NUMBERS[mode], since: BigInt(now) }
-  return updateCommand(paths.sharedMap('attachments'), step.slot, encodeRecord(record))
-}
-
-/** Records of what was detached go last, so that every packet was counted. */
-function forgetSteps(paths: Paths, plan: Plan, live: Observation, steps: readonly AttachStep[]): Command[] {
-  const gone = [...live.slots.interfaces].filter(([name]) => !plan.slots.interfaces.has(name))
-  const { during, after } = indexes(plan, live, steps)
-  return [
-    ...gone.map(([, slot]) => updateCommand(paths.sharedMap('attachments'), slot, encodeRecord(FREE_RECORD))),
-    ...writes(paths.sharedMap('interfaceIndex'), indexWrites(during, after)),
-  ]
-}
 
 /** The steps as the lines a person could type; bulk content as one line that says how many runs there are. */
 export function commandLines(steps: Steps, paths: Paths): string[] {
@@ -268,11 +254,19 @@ export function commandLines(steps: Steps, paths: Paths): string[] {
   return [
     ...steps.directories.map((directory) => `mkdir -p ${directory}`),
     ...[...steps.create, ...steps.load].map(commandLine),
-    ...(runs > 0 ? [`bpftool prog run pinned ${write} data_in CHUNK data_out /dev/null data_size_out 65536  # ${runs} ${runs === 1 ? 'chunk' : 'chunks'}`] : []),
+    ...(runs > 0
+      ? [
+          `bpftool prog run pinned ${write} data_in CHUNK data_out /dev/null data_size_out 65536  # ${runs} ${runs === 1 ? 'chunk' : 'chunks'}`,
+        ]
+      : []),
     ...steps.prepare.map(commandLine),
     ...steps.attach.flatMap((step) => [
       ...step.detachFirst.map((mode) => commandLine(detachCommand(mode, step.interface))),
-      step.modes.map((mode) => commandLine(attachCommand(mode, steps.program ?? '', step.interface, step.overwrite !== undefined))).join(' || '),
+      step.modes
+        .map((mode) =>
+          commandLine(attachCommand(mode, steps.program ?? '', step.interface, step.overwrite !== undefined)),
+        )
+        .join(' || '),
     ]),
     ...steps.switchOver.map(({ command }) => commandLine(command)),
     ...steps.detach.map(({ interface: name, mode }) => commandLine(detachCommand(mode, name))),
@@ -280,4 +274,3 @@ export function commandLines(steps: Steps, paths: Paths): string[] {
     ...steps.remove.map((path) => `rm -r ${path}`),
   ]
 }
-

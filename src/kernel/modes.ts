@@ -1,9 +1,9 @@
 // Why the kernel would not attach in a mode, told so that a person knows what to do about it.
 
-import { XdpError } from '../diagnostics.ts'
+import { fail, XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 import { type RawLink, readLinks } from './links.ts'
-import type { CommandError } from './spawn.ts'
+import { CommandError } from './spawn.ts'
 
 const EINVAL = 22
 const ERANGE = 34
@@ -17,7 +17,8 @@ function likelyCause(mode: AttachMode, errno: number, link: RawLink | undefined)
   if (mode === 'offload') return 'only a few SmartNICs take programs into their hardware'
   if (!link) return 'the interface does not exist'
   if (errno === ERANGE && link.kind === 'veth') return 'the MTU of the veth peer is too large'
-  if (errno === ERANGE || errno === EINVAL) return `the driver may not take XDP at an MTU of ${link.mtu}, or with LRO on`
+  if (errno === ERANGE || errno === EINVAL)
+    return `the driver may not take XDP at an MTU of ${link.mtu}, or with LRO on`
   if (link.kind !== 'physical') return `${link.kind} interfaces have no native XDP in this kernel`
   return 'the driver has no native XDP, or an offload (LRO, GRO_HW) is in its way: see ethtool -k'
 }
@@ -28,13 +29,27 @@ export async function explainAttachFailure(
   refusals: readonly { readonly mode: AttachMode; readonly error: CommandError }[],
 ): Promise<XdpError> {
   const link = (await readLinks()).get(name)
-  const told = refusals.map(({ mode, error }) => `${mode}: ${error.words || error.message} (${likelyCause(mode, error.errno, link)})`)
+  const told = refusals.map(
+    ({ mode, error }) => `${mode}: ${error.words || error.message} (${likelyCause(mode, error.errno, link)})`,
+  )
   const modes = refusals.map(({ mode }) => mode)
   const permitted = [...modes, 'generic'].join(', ')
   const hint = modes.includes('generic')
     ? `run xdp doctor to see what ${name} supports`
     : `to permit the slower generic mode, write \`mode: [${permitted}]\` under ${name}`
   return new XdpError([
-    { code: 'E102', severity: 'error', message: `${name} cannot be attached in ${modes.join(' or ')} mode: ${told.join('; ')}`, hint },
+    {
+      code: 'E102',
+      severity: 'error',
+      message: `${name} cannot be attached in ${modes.join(' or ')} mode: ${told.join('; ')}`,
+      hint,
+    },
   ])
+}
+
+/** E200 for a program that sits on the interface by a BPF link, which the kernel lets only its owner take away. */
+export function explainHeld(error: unknown, name: string): unknown {
+  if (!(error instanceof CommandError) || !error.words.includes('BPF XDP link')) return error
+  const message = `the XDP program on ${name} is held by a BPF link: nobody but its owner can replace it`
+  return fail('E200', message, 'stop what attached it, or find the link with `bpftool link show` and detach it', error)
 }

@@ -17,7 +17,9 @@ export interface BpfObject {
 }
 
 /** Beside the bundle when installed; in `build/` when run from the sources. */
-const PLACES = ['./bpf/', '../bpf/', '../../build/'].map((place) => fileURLToPath(new URL(`${place}${NAME}`, import.meta.url)))
+const PLACES = ['./bpf/', '../bpf/', '../../build/'].map((place) =>
+  fileURLToPath(new URL(`${place}${NAME}`, import.meta.url)),
+)
 
 /** Finds and identifies the object. Throws E110 where the installation lacks it. */
 export async function loadObject(): Promise<BpfObject> {
@@ -31,5 +33,9 @@ export async function loadObject(): Promise<BpfObject> {
     const digest = createHash('sha256').update(bytes).digest().subarray(0, 16)
     return { path, program: { digest: digest.toString('hex'), abi: ABI_VERSION }, digest: new Uint8Array(digest) }
   }
-  throw fail('E110', `${NAME} is not where it was installed (${PLACES[0]})`, 'reinstall the package, or run npm run build')
+  throw fail(
+    'E110',
+    `${NAME} is not where it was installed (${PLACES[0]})`,
+    'reinstall the package, or run npm run build',
+  )
 }

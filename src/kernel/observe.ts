@@ -1,12 +1,15 @@
 // Observation: netlink and pins → Live. Reads only. The live state is what the committed generation's tables really
 // hold and what is really attached; the records of the last apply serve only to tell drift from an edited file.
 
+import { setTimeout } from 'node:timers/promises'
 import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generated.ts'
-import type { Paths } from '../abi/paths.ts'
+import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, type State } from '../model/state.ts'
+import { guardNamespace } from '../plan/guard.ts'
 import { type DecodedImage, decodeImage } from '../tables/image.ts'
+import { recognizeImage } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
 import { ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
@@ -21,18 +24,35 @@ export interface Observation extends Live {
   readonly committed: Generation | undefined
 }
 
-/** Attempts at a consistent reading while another process applies. */
+/** Attempts at a consistent reading while another process applies, and the time between its switch and its commit. */
 const ATTEMPTS = 3
+const SETTLING_MS = 200
 
-/** Reads the live state. Throws what bpftool and ip throw; a generation that vanishes meanwhile is read again. */
-export async function observe(paths: Paths): Promise<Observation> {
+/**
+ * Reads the live state. `expected`: what it most likely is; recognising it is cheaper than decoding it. Throws what
+ * bpftool and ip throw. What changes meanwhile is read again: a reader takes no lock, and an apply of somebody else is
+ * neither an error nor drift.
+ */
+export async function observe(paths: Paths, expected?: State): Promise<Observation> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await observeOnce(paths)
+      const live = await observeOnce(paths, expected)
+      if (attempt === ATTEMPTS || !isSwitching(live)) return live
+      await setTimeout(SETTLING_MS)
     } catch (error) {
       if (attempt === ATTEMPTS || !(error instanceof XdpError)) throw error
     }
   }
+}
+
+/** Whether an interface runs a generation that is not committed yet: of an apply under way, or of one that was killed. */
+const isSwitching = ({ links, generation }: Observation): boolean =>
+  [...links.values()].some(({ programs }) => programs.some((program) => (program.generation ?? 0) > generation))
+
+/** Throws E201 in another namespace than the instance's, where none of its interfaces could be seen. */
+export function refuseOtherNamespace(live: Live): void {
+  const diagnostics = guardNamespace(live)
+  if (diagnostics.length > 0) throw new XdpError(diagnostics)
 }
 
 /** The newest generation whose switch was verified; before an ABI change, the newest that is attached. */
@@ -44,7 +64,7 @@ function committedGeneration(instance: Instance, attached: ReadonlySet<number>):
   )
 }
 
-async function observeOnce(paths: Paths): Promise<Observation> {
+async function observeOnce(paths: Paths, expected: State | undefined): Promise<Observation> {
   const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths), ownNetns()])
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
@@ -52,11 +72,15 @@ async function observeOnce(paths: Paths): Promise<Observation> {
   const image =
     committed?.meta === undefined
       ? undefined
-      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), drift)
+      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), expected, drift)
   const links = await withOwners(rawLinks, instance)
   const records = recordsOf(instance)
   for (const name of image?.drifted ?? []) {
     drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
+  }
+  if (committed?.meta && instance.missing.length > 0) {
+    const names = instance.missing.map((map) => SHARED_MAPS[map].name)
+    drift.set('program', `what it counts in was unpinned: ${names.join(', ')}`)
   }
   const interfaces = liveInterfaces(links, records, instance, committed, drift)
   return {
@@ -69,7 +93,7 @@ async function observeOnce(paths: Paths): Promise<Observation> {
       interfaces: new Map([...records].map(([name, { slot }]) => [name, slot])),
       lists: image?.slots ?? new Map(),
     },
-    netns: committed?.meta?.netns,
+    netns: namespaceOf(links, instance, committed, netns),
     ownNetns: netns,
     committedAt: Number(committed?.meta?.committed_at ?? 0n),
     leftovers: leftovers(paths, instance, committed),
@@ -78,10 +102,30 @@ async function observeOnce(paths: Paths): Promise<Observation> {
   }
 }
 
+/**
+ * The namespace of the instance. An interface of ours in this namespace proves more than the record, which something
+ * may have damaged and which must not keep an apply from repairing it.
+ */
+function namespaceOf(
+  links: ReadonlyMap<string, Link>,
+  instance: Instance,
+  committed: Generation | undefined,
+  own: bigint,
+): bigint | undefined {
+  const here = [...links.values()].some(({ programs }) => programs.some(({ generation }) => generation !== undefined))
+  if (here) return own
+  const recorded = (committed ?? instance.generations.at(-1))?.netns ?? 0n
+  return recorded === 0n ? undefined : recorded
+}
+
 /** A damaged image is drift, not a failure: the next apply must be able to replace it. */
-function decode(bytes: Uint8Array, drift: Map<ObjectKey, string>): DecodedImage | undefined {
+function decode(
+  bytes: Uint8Array,
+  expected: State | undefined,
+  drift: Map<ObjectKey, string>,
+): DecodedImage | undefined {
   try {
-    return decodeImage(bytes)
+    return (expected && recognizeImage(bytes, expected)) ?? decodeImage(bytes)
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
     drift.set('program', error.diagnostics[0]?.message ?? error.message)
@@ -110,7 +154,9 @@ interface SlotRecord extends AttachmentRecord {
 
 function recordsOf(instance: Instance): Map<string, SlotRecord> {
   const records = (instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
-  return new Map(records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]))
+  return new Map(
+    records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]),
+  )
 }
 
 /**
@@ -131,20 +177,27 @@ function liveInterfaces(
     interfaces.set(link.name, { interface: link.name, modes: [ours.mode] })
     const record = records.get(link.name)
     const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
-    if (committed?.meta && !counted) drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
+    if (committed?.meta && !counted)
+      drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
   }
-  for (const record of records.values()) {
+  // Without a committed generation nothing was promised that could have drifted.
+  for (const record of committed ? records.values() : []) {
     const what = interfaceDrift(record, links.get(record.name), committed)
     if (what !== undefined) drift.set(`interface:${record.name}`, what)
   }
   return interfaces
 }
 
-function interfaceDrift(record: SlotRecord, link: Link | undefined, committed: Generation | undefined): string | undefined {
+function interfaceDrift(
+  record: SlotRecord,
+  link: Link | undefined,
+  committed: Generation | undefined,
+): string | undefined {
   if (!link) return 'the interface is gone'
   const ours = link.programs.find(({ generation }) => generation !== undefined)
   if (link.ifindex !== record.ifindex && !ours) return 'the interface was removed and made again since the last apply'
-  if (!ours) return link.programs.length > 0 ? 'another program was attached in place of ours' : 'detached since the last apply'
+  if (!ours)
+    return link.programs.length > 0 ? 'another program was attached in place of ours' : 'detached since the last apply'
   if (ours.generation !== committed?.number) return `runs generation ${ours.generation}, left by an interrupted apply`
   if (MODE_NUMBERS[ours.mode] !== record.mode) return `attached in ${ours.mode} mode, not as the last apply did`
   return undefined
@@ -154,24 +207,39 @@ function interfaceDrift(record: SlotRecord, link: Link | undefined, committed: G
 async function withOwners(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<string, Link>> {
   const generations = new Map(instance.generations.map(({ program, number }) => [program.id, number]))
   const foreign = [
-    ...new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)).filter((id) => !generations.has(id))),
+    ...new Set(
+      [...rawLinks.values()]
+        .flatMap(({ programs }) => programs.map(({ id }) => id))
+        .filter((id) => !generations.has(id)),
+    ),
   ]
-  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as { id: number; loaded_at?: number }[]
+  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
+    id: number
+    loaded_at?: number
+  }[]
   const loadedAt = new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
   const own = (link: RawLink): Link => ({
     ...link,
     programs: link.programs.map(
-      (program): AttachedProgram => ({ ...program, loadedAt: loadedAt.get(program.id) ?? 0, generation: generations.get(program.id) }),
+      (program): AttachedProgram => ({
+        ...program,
+        loadedAt: loadedAt.get(program.id) ?? 0,
+        generation: generations.get(program.id),
+      }),
     ),
   })
   return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))
 }
 
-/** Pin directories that an interrupted apply left, and those of another ABI once ours is committed. */
+/**
+ * What an interrupted apply or destroy left. Pins of another ABI are none as long as what is live is of that ABI; shared
+ * maps are, where no generation is left to use them.
+ */
 function leftovers(paths: Paths, instance: Instance, committed: Generation | undefined): string[] {
   const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]
   return [
     ...generations.filter((number) => number !== committed?.number).map((number) => paths.generation(number)),
-    ...(committed?.meta ? instance.others.map((name) => `${paths.instance}/${name}`) : []),
+    ...(committed && !committed.meta ? [] : instance.others.map((name) => `${paths.instance}/${name}`)),
+    ...(generations.length === 0 && instance.missing.length < Object.keys(SHARED_MAPS).length ? [paths.shared] : []),
   ]
 }

@@ -2,15 +2,15 @@
 // and sent through a loaded program. They count nowhere: a test run comes in on no interface of ours.
 
 import { readFile, writeFile } from 'node:fs/promises'
-import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../abi/packet.ts'
 import type { Explanation } from '../abi/generated.ts'
+import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../abi/packet.ts'
 import type { Address, Family } from '../model/address.ts'
 import { judge } from '../model/judge.ts'
 import type { Verdict } from '../model/result.ts'
 import type { Scope, State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { bpftool, runBatch } from './bpftool.ts'
-import { withExchange } from './transfer.ts'
+import { withExchange } from './exchange.ts'
 
 /** A packet and what the file says of it. */
 export interface Probe {
@@ -71,7 +71,10 @@ export function buildProbes(state: State): Probe[] {
 }
 
 /** Sends the probes through a pinned program; `failures` tells every verdict that is not as expected. */
-export async function runProbes(program: string, probes: readonly Probe[]): Promise<{ run: number; failures: string[] }> {
+export async function runProbes(
+  program: string,
+  probes: readonly Probe[],
+): Promise<{ run: number; failures: string[] }> {
   return withExchange(async (directory) => {
     const commands = await Promise.all(
       probes.map(async ({ packet }, number) => {
@@ -83,7 +86,9 @@ export async function runProbes(program: string, probes: readonly Probe[]): Prom
     const outputs = (await runBatch(commands)) as { retval: number }[]
     const failures = probes.flatMap(({ packet, verdict }, number) => {
       const got = verdictOfAction(outputs[number]?.retval ?? 0)
-      return got === verdict ? [] : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
+      return got === verdict
+        ? []
+        : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
     })
     return { run: probes.length, failures }
   })

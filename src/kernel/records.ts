@@ -2,14 +2,15 @@
 // ifindex to slot that the data plane reads. Pure: what must be written to get from one to the other.
 
 import {
+  ATTACH_MODE,
   type Attachment as AttachmentRecord,
   attachmentCodec,
-  ATTACH_MODE,
   INTERFACE_INDEX_SIZE,
   INTERFACE_PROBES,
   type InterfaceEntry,
   interfaceEntryCodec,
 } from '../abi/generated.ts'
+import { fail } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 
 /** linux/if_link.h has other numbers; these are ours. */
@@ -36,18 +37,32 @@ export function indexedSlot(index: readonly InterfaceEntry[], ifindex: number): 
   return 0
 }
 
+/** Finds a place for the entry, moving others within their reach where all of its own are taken (an augmenting path). */
+function place(index: InterfaceEntry[], entry: InterfaceEntry, tried: Set<number>): boolean {
+  const reach = Array.from({ length: INTERFACE_PROBES }, (_, probe) => (entry.ifindex + probe) % INTERFACE_INDEX_SIZE)
+  const movable = (at: number): boolean => {
+    if (tried.has(at)) return false
+    tried.add(at)
+    return place(index, index[at] ?? FREE, tried)
+  }
+  const found = reach.find((at) => index[at]?.ifindex === 0) ?? reach.find(movable)
+  if (found !== undefined) index[found] = entry
+  return found !== undefined
+}
+
 /**
- * Places every (ifindex, slot) in the open-addressed index, in order of slot. Throws RangeError where one finds no
- * place within INTERFACE_PROBES: with 63 interfaces in 256 places that takes eight in a row of equal remainders.
+ * Places every (ifindex, slot) in the open-addressed index, in order of slot. Throws XdpError E205 where that cannot
+ * be: more than INTERFACE_PROBES interfaces with numbers that are equal modulo INTERFACE_INDEX_SIZE.
  */
 export function buildIndex(slots: ReadonlyMap<number, number>): InterfaceEntry[] {
   const index = new Array<InterfaceEntry>(INTERFACE_INDEX_SIZE).fill(FREE)
   for (const [ifindex, slot] of [...slots].sort(([, a], [, b]) => a - b)) {
-    const place = Array.from({ length: INTERFACE_PROBES }, (_, probe) => (ifindex + probe) % INTERFACE_INDEX_SIZE).find(
-      (candidate) => index[candidate]?.ifindex === 0,
-    )
-    if (place === undefined) throw new RangeError(`no place for ifindex ${ifindex} in the interface index`)
-    index[place] = { ifindex, slot }
+    if (!place(index, { ifindex, slot }, new Set())) {
+      throw fail(
+        'E205',
+        `too many interfaces have a number like ${ifindex} (modulo ${INTERFACE_INDEX_SIZE}) to be counted`,
+      )
+    }
   }
   return index
 }
@@ -73,6 +88,9 @@ export function indexWrites(before: readonly InterfaceEntry[], after: readonly I
     const old = before[key] ?? FREE
     return old.ifindex === entry.ifindex && old.slot === entry.slot ? [] : [{ key, entry }]
   })
-  const order = [...changed.filter(({ entry }) => entry.ifindex !== 0), ...changed.filter(({ entry }) => entry.ifindex === 0)]
+  const order = [
+    ...changed.filter(({ entry }) => entry.ifindex !== 0),
+    ...changed.filter(({ entry }) => entry.ifindex === 0),
+  ]
   return order.map(({ key, entry }) => ({ key, value: encodeEntry(entry) }))
 }

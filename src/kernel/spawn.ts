@@ -31,10 +31,25 @@ const shorten = (line: string): string => (line.length > 200 ? `${line.slice(0, 
 
 /** libbpf prefixes and verifier logs are noise around the kernel's own sentence. */
 export function stderrWords(stderr: string): string {
-  const lines = stderr.split('\n').map((line) => line.trim()).filter((line) => line !== '')
-  const kernel = lines.filter((line) => line.includes('Kernel error message:')).map((line) => line.replace(/^.*Kernel error message: */, ''))
+  const lines = stderr
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+  const kernel = lines
+    .filter((line) => line.includes('Kernel error message:'))
+    .map((line) => line.replace(/^.*Kernel error message: */, ''))
   if (kernel.length > 0) return kernel.join('; ')
   return lines.slice(-4).join('; ')
+}
+
+/** Debian's packages of the tools that a command needs. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  ip: 'iproute2',
+  ipset: 'ipset',
+  nft: 'nftables',
+  'xdp-filter': 'xdp-tools',
+  'iptables-save': 'iptables',
+  'ip6tables-save': 'iptables',
 }
 
 export interface Output {
@@ -58,13 +73,13 @@ export async function spawnTool(tool: string, argv: readonly string[], input?: s
     maxBuffer: 1 << 30,
   })
   if (result.exitCode === undefined) {
-    if (result.code === 'ENOENT') {
+    if (result.code === 'ENOENT' || result.code === 'EACCES') {
       throw new XdpError([
         {
           code: 'E100',
           severity: 'error',
-          message: `${tool} is not installed`,
-          hint: `apt-get install ${tool === 'ip' ? 'iproute2' : 'bpftool'}`,
+          message: `${tool} is not installed${result.code === 'EACCES' ? ', or may not be executed' : ''}`,
+          hint: `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`,
         },
       ])
     }

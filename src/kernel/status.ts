@@ -1,15 +1,19 @@
 // What is live, with its counters: everything `xdp status` reports.
 
 import { availableParallelism } from 'node:os'
-import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
+import { type Paths, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import type { Link } from '../model/live.ts'
 import { countPrefixes } from '../model/ranges.ts'
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
 import type { List } from '../model/state.ts'
 import { readCounters, verdictOf } from './counters.ts'
-import { type Observation, observe } from './observe.ts'
+import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
 
-const iso = (seconds: number): string => new Date(seconds * 1000).toISOString().replace('.000Z', 'Z')
+/** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
+const LAST_SECOND = 8_640_000_000_000
+
+const iso = (seconds: number): string =>
+  new Date(Math.min(seconds, LAST_SECOND) * 1000).toISOString().replace('.000Z', 'Z')
 
 /** Prefixes of the smallest cover, over all scopes and both families. */
 const prefixesOf = ({ sets }: List): number =>
@@ -28,13 +32,25 @@ function interfaceStatus(link: Link, since: number, counts: ReadonlyMap<ReasonNa
     bytes[verdict] += count.bytes
     if (count.packets > 0) reasons[reason] = count
   }
-  return [{ name: link.name, ifindex: link.ifindex, mode: program.mode, program_id: program.id, since: iso(since), packets, bytes, reasons }]
+  return [
+    {
+      name: link.name,
+      ifindex: link.ifindex,
+      mode: program.mode,
+      program_id: program.id,
+      since: iso(since),
+      packets,
+      bytes,
+      reasons,
+    },
+  ]
 }
 
 /** Kernel memory of the shared maps; per-CPU maps exist once for every CPU. */
-const sharedMemory = (): number =>
-  Object.values(SHARED_MAPS).reduce((sum, { type, valueSize, entries }) => {
-    return sum + valueSize * entries * (type === 'percpu_array' ? availableParallelism() : 1)
+const sharedMemory = (missing: readonly SharedMap[]): number =>
+  Object.entries(SHARED_MAPS).reduce((sum, [map, { type, valueSize, entries }]) => {
+    const copies = type === 'percpu_array' ? availableParallelism() : 1
+    return missing.includes(map as SharedMap) ? sum : sum + valueSize * entries * copies
   }, 0)
 
 function programStatus(live: Observation): Status['program'] {
@@ -45,6 +61,7 @@ function programStatus(live: Observation): Status['program'] {
 /** Reads the live state and its counters. */
 export async function readStatus(paths: Paths): Promise<Status> {
   const live = await observe(paths)
+  refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []
   const attached = [...live.state.interfaces.keys()].toSorted().flatMap((name) => {
     const slot = live.slots.interfaces.get(name)
@@ -55,10 +72,12 @@ export async function readStatus(paths: Paths): Promise<Status> {
     const slot = live.slots.lists.get(list.name)
     return slot === undefined ? [] : [{ slot, list }]
   })
+  // Counters that were unpinned by hand cannot be read: drift, which status shows.
+  const readable = live.instance.missing.length === 0
   const counters = await readCounters(
     paths,
-    attached.flatMap(({ slot }) => slot ?? []),
-    lists.map(({ slot }) => slot),
+    readable ? attached.flatMap(({ slot }) => slot ?? []) : [],
+    readable ? lists.map(({ slot }) => slot) : [],
   )
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
@@ -75,7 +94,7 @@ export async function readStatus(paths: Paths): Promise<Status> {
     program: programStatus(live),
     generation: live.generation,
     committed_at: live.committedAt > 0 ? iso(live.committedAt) : undefined,
-    memory: (live.committed?.memory ?? 0) + (live.instance.attachments ? sharedMemory() : 0),
+    memory: (live.committed?.memory ?? 0) + sharedMemory(live.instance.missing),
     drift: live.drift.size > 0,
     drifted: [...live.drift].map(([key, what]) => ({ key, what })),
     leftovers: live.leftovers,

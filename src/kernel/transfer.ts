@@ -2,10 +2,11 @@
 // in one bpftool batch. About ten times faster than one `map update` an entry, and short enough (well below 0.5 ms a
 // run) not to stall the network stack of the CPU, for which a test run disables softirqs.
 
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { LINE_SIZE, transferCodec } from '../abi/generated.ts'
 import { fail } from '../diagnostics.ts'
 import { bpftool, type Command, runBatch } from './bpftool.ts'
+import { withExchange } from './exchange.ts'
 
 /** Lines of content in one run: 64 KiB less the header line, and one line spare for the frame's own rounding. */
 const CHUNK_LINES = 1022
@@ -16,17 +17,6 @@ const COPIED = 2
 interface Extent {
   readonly first: number
   readonly lines: number
-}
-
-/** Runs `body` with a directory for exchange files on tmpfs, which is gone afterwards. */
-export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
-  await mkdir('/run/xdp', { recursive: true, mode: 0o700 })
-  const directory = await mkdtemp('/run/xdp/exchange-')
-  try {
-    return await body(directory)
-  } finally {
-    await rm(directory, { recursive: true, force: true })
-  }
 }
 
 /** Extents of the lines that are not all zero: a new map holds zeros already. Gaps of a line or two are bridged. */
@@ -78,7 +68,20 @@ function requestFor(chunk: readonly Extent[]): Uint8Array {
 
 /** One `prog run` of a bulk program. The output must be asked for in full, or the kernel ends the run in ENOSPC. */
 const runLine = (program: string, input: string, output: string): Command =>
-  bpftool('prog', 'run', 'pinned', program, 'data_in', input, 'data_out', output, 'data_size_out', '65536', 'repeat', '1')
+  bpftool(
+    'prog',
+    'run',
+    'pinned',
+    program,
+    'data_in',
+    input,
+    'data_out',
+    output,
+    'data_size_out',
+    '65536',
+    'repeat',
+    '1',
+  )
 
 function checkRuns(outputs: readonly unknown[], what: string): void {
   for (const output of outputs) {

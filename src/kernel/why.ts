@@ -13,7 +13,7 @@ import type { Judgement, WhyResult } from '../model/result.ts'
 import type { ScopedSet } from '../model/state.ts'
 import { formatAddress, formatRange } from '../model/text.ts'
 import { REASON_NAMES } from './counters.ts'
-import { type Observation, observe } from './observe.ts'
+import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
 import { explainPacket, verdictOfAction } from './probe.ts'
 
 /** The packet to ask about, and where it comes in. */
@@ -57,10 +57,19 @@ function generationFor(live: Observation, name: string | undefined): number | un
   ])
 }
 
-async function liveJudgement(paths: Paths, live: Observation, desired: Desired | undefined, query: Query): Promise<WhyResult['live']> {
+async function liveJudgement(
+  paths: Paths,
+  live: Observation,
+  desired: Desired | undefined,
+  query: Query,
+): Promise<WhyResult['live']> {
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
-  const { verdict, explanation } = await explainPacket(paths.program(generation, 'filter'), paths.program(generation, 'explain'), query)
+  const { verdict, explanation } = await explainPacket(
+    paths.program(generation, 'filter'),
+    paths.program(generation, 'explain'),
+    query,
+  )
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   const model = judge(live.state, factsFor(query))
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
@@ -80,6 +89,7 @@ async function liveJudgement(paths: Paths, live: Observation, desired: Desired |
 /** Judges the packet live and in the file. The verdict is an answer, not a failure. Throws E103 or E114 for a wrong interface. */
 export async function why(paths: Paths, desired: Desired | undefined, query: Query): Promise<WhyResult> {
   const live = await observe(paths)
+  refuseOtherNamespace(live)
   return {
     address: formatAddress(query.source.family, query.source.words),
     live: await liveJudgement(paths, live, desired, query),

@@ -88,7 +88,8 @@ export function judge({ policy, lists }: Pick<State, 'policy' | 'lists'>, facts:
   if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
   const blocked = matchesOf(sorted, 'blocklist', facts)
   if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
-  if (facts.unparsed) return judged('pass', facts.unparsed)
+  // The stack follows longer chains of headers than the filter does: under default drop one more must not open the door.
+  if (facts.unparsed && !(dropping && facts.unparsed === 'unsupported')) return judged('pass', facts.unparsed)
   if (!dropping) return judged('pass', 'default-pass')
   return facts.essential ? judged('pass', 'essential') : judged('drop', 'default-drop')
 }

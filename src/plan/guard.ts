@@ -22,7 +22,7 @@ function origin({ name }: AttachedProgram): string {
   if (name === 'xdp_dispatcher')
     return ' It is the dispatcher of libxdp: replacing it takes every program of its chain off the interface; `xdp-loader status` lists them.'
   if (name === 'xdp_filter')
-    return ' It has the name of our own program: most likely ours, whose pins were lost (bpffs unmounted or emptied).'
+    return ' It has the name of our own program: most likely ours, of another --instance, or one whose pins were lost (bpffs unmounted or emptied).'
   return ''
 }
 
@@ -63,7 +63,9 @@ export function guardNamespace(live: Live): Diagnostic[] {
       code: 'E201',
       severity: 'error',
       message: `this instance belongs to network namespace ${live.netns}, but the command runs in ${live.ownNetns}`,
-      hint: 'enter that namespace (nsenter --net=/run/netns/NAME xdp …), or give this one its own --instance',
+      hint:
+        'enter that namespace (nsenter --net=/run/netns/NAME xdp …), or give this one its own --instance; ' +
+        'if that namespace is gone, remove xdp-as-code/INSTANCE from the bpffs',
     },
   ]
 }

@@ -12,7 +12,7 @@ export const LOW = LITTLE_ENDIAN ? 0 : 1
 export const HIGH = 1 - LOW
 
 /** Zeroed words for `lines` lines. */
-export const makeLines = (lines: number): Uint32Array => new Uint32Array(lines * LINE_WORDS)
+export const makeLines = (lines: number): Uint32Array<ArrayBuffer> => new Uint32Array(lines * LINE_WORDS)
 
 /** The 16-bit view of words, for fields that are __u16. */
 export const halves = (words: Uint32Array): Uint16Array =>

@@ -20,7 +20,9 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number): Ru
   const flags =
     (kind === 'allowlist' ? RULE_FLAG.ALLOW : 0) |
     (scope.protocol === 'any' ? 0 : RULE_FLAG.PROTOCOL) |
-    (hasPorts ? RULE_FLAG.PORTS : 0)
+    (hasPorts ? RULE_FLAG.PORTS : 0) |
+    (scope.sourcePorts.length > 0 ? RULE_FLAG.SOURCE : 0) |
+    (scope.destinationPorts.length > 0 ? RULE_FLAG.DESTINATION : 0)
   const ranges = (ports: readonly PortRange[]): readonly PortRange[] => (ports.length > 0 ? ports : [ANY_PORT])
   return ranges(scope.sourcePorts).flatMap((source) =>
     ranges(scope.destinationPorts).map((destination) => ({
@@ -95,10 +97,13 @@ export function decodeClasses(classes: DataView, rules: DataView, classCount: nu
   }
   const byPart = new Map<number, Rule[]>()
   const members: number[][] = []
+  let left = ruleCount
   for (let number = 0; number < classCount; number++) {
     const entry: Class = classCodec.decode(classes, number * classCodec.size)
     const last = entry.first_rule + entry.rules
-    if (last > ruleCount || entry.rules > CLASS_RULES) throw corrupt(`class ${number} has rules that are not there`)
+    // Every rule belongs to one class, or a damaged image could make this take for ever.
+    left -= entry.rules
+    if (last > ruleCount || left < 0 || entry.rules > CLASS_RULES) throw corrupt(`the rules of class ${number}`)
     const own = new Map<number, Rule[]>()
     for (let i = entry.first_rule; i < last; i++) {
       const rule = ruleCodec.decode(rules, i * ruleCodec.size)
@@ -122,7 +127,10 @@ export function decodeClasses(classes: DataView, rules: DataView, classCount: nu
   return { parts, members }
 }
 
-const isSame = (a: readonly Rule[], b: readonly Rule[]): boolean => JSON.stringify(a) === JSON.stringify(b)
+const RULE_FIELDS = Object.keys(ruleCodec.offsets) as readonly (keyof Rule)[]
+
+const isSame = (a: readonly Rule[], b: readonly Rule[]): boolean =>
+  a.length === b.length && a.every((rule, i) => RULE_FIELDS.every((field) => rule[field] === b[i]?.[field]))
 
 function livePart(number: number, rules: readonly Rule[]): LivePart {
   const [{ list, flags, protocol4, protocol6 }] = rules as [Rule]
@@ -133,17 +141,16 @@ function livePart(number: number, rules: readonly Rule[]): LivePart {
     kind: flags & RULE_FLAG.ALLOW ? 'allowlist' : 'blocklist',
     scope: {
       protocol: flags & RULE_FLAG.PROTOCOL ? (isIcmp ? 'icmp' : protocol4) : 'any',
-      sourcePorts: flags & RULE_FLAG.PORTS ? ports(rules, 'source') : [],
-      destinationPorts: flags & RULE_FLAG.PORTS ? ports(rules, 'destination') : [],
+      sourcePorts: flags & RULE_FLAG.SOURCE ? ports(rules, 'source') : [],
+      destinationPorts: flags & RULE_FLAG.DESTINATION ? ports(rules, 'destination') : [],
     },
   }
 }
 
-/** The distinct port ranges of a part's rules; a range of all ports is how `any` is written next to the other one. */
+/** The distinct port ranges of a part's rules. */
 function ports(rules: readonly Rule[], side: 'source' | 'destination'): PortRange[] {
   const ranges = rules.map((rule) => ({ first: rule[`${side}_first`], last: rule[`${side}_last`] }))
   return ranges
-    .filter(({ first, last }) => first !== ANY_PORT.first || last !== ANY_PORT.last)
-    .filter(({ first, last }, i, all) => all.findIndex((other) => other.first === first && other.last === last) === i)
+    .filter(({ first, last }, i) => ranges.findIndex((other) => other.first === first && other.last === last) === i)
     .sort((a, b) => a.first - b.first)
 }

@@ -20,7 +20,9 @@ interface Loaded {
 /** Every program and map of the machine with its load time: a no-op apply changes none of it. */
 const kernelObjects = (): Loaded[][] =>
   ['prog', 'map'].map((kind) =>
-    (JSON.parse(execFileSync('bpftool', ['-j', kind, 'show'], { encoding: 'utf8' })) as Loaded[]).map(({ id, loaded_at }) => ({ id, loaded_at })),
+    (JSON.parse(execFileSync('bpftool', ['-j', kind, 'show'], { encoding: 'utf8' })) as Loaded[]).map(
+      ({ id, loaded_at }) => ({ id, loaded_at }),
+    ),
   )
 
 describe.each(['native', 'generic'])('in %s mode', (mode) => {
@@ -76,9 +78,18 @@ describe.each(['native', 'generic'])('in %s mode', (mode) => {
 
   test('why names the list, the prefix and the line, proven by a packet', async () => {
     const why = JSON.parse(await lab.ok('why', '192.0.2.2', '--json'))
-    expect(why.live).toMatchObject({ verdict: 'drop', reason: 'blocklist', list: 'blocklist', prefix: '192.0.2.2', proven: true })
+    expect(why.live).toMatchObject({
+      verdict: 'drop',
+      reason: 'blocklist',
+      list: 'blocklist',
+      prefix: '192.0.2.2',
+      proven: true,
+    })
     expect(why.desired).toMatchObject({ verdict: 'drop', list: 'blocklist', at: 'xdp.yaml:5' })
-    expect(JSON.parse(await lab.ok('why', '192.0.2.3', '--json')).live).toMatchObject({ verdict: 'pass', reason: 'default-pass' })
+    expect(JSON.parse(await lab.ok('why', '192.0.2.3', '--json')).live).toMatchObject({
+      verdict: 'pass',
+      reason: 'default-pass',
+    })
   })
 
   test('an edit takes effect at once and leaves the counters as they were', async () => {

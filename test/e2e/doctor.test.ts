@@ -55,7 +55,11 @@ const links = (): string => lab.in(lab.host, 'ip', '-d', 'link', 'show')
 /** Pins a program that is not ours. */
 function pinForeign(): string {
   const pin = join(lab.bpffs, 'foreign')
-  const object = buildObject('xdp_pass', 'SEC("xdp.frags") int foreign_pass(struct xdp_md *ctx) { return XDP_PASS; }')
+  const object = buildObject(
+    lab.directory,
+    'xdp_pass',
+    'SEC("xdp.frags") int foreign_pass(struct xdp_md *ctx) { return XDP_PASS; }',
+  )
   lab.in(lab.host, 'bpftool', 'prog', 'load', object, pin, 'type', 'xdp')
   return pin
 }

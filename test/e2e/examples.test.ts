@@ -19,7 +19,13 @@ afterAll(() => lab.close())
 
 test('there is an example for each idea', () => {
   expect(files).toEqual(
-    expect.arrayContaining(['minimal.yaml', 'dns-amplification.yaml', 'allowlist-mode.yaml', 'dual-stack-vlan.yaml', 'two-interfaces.yaml']),
+    expect.arrayContaining([
+      'minimal.yaml',
+      'dns-amplification.yaml',
+      'allowlist-mode.yaml',
+      'dual-stack-vlan.yaml',
+      'two-interfaces.yaml',
+    ]),
   )
 })
 

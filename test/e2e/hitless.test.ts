@@ -43,7 +43,9 @@ async function judged(body: () => Promise<void>): Promise<void> {
   expect(sent['2001:db8::2']).toBeGreaterThan(1000)
   expect(end.v6 - start.v6, 'blocked packets that got through').toBe(0)
   const lost = (sent['192.0.2.2'] ?? 0) - (end.v4 - start.v4)
-  expect(lost, `passing packets that were lost (the wire itself lost ${lostOnTheWire})`).toBeLessThanOrEqual(lostOnTheWire)
+  expect(lost, `passing packets that were lost (the wire itself lost ${lostOnTheWire})`).toBeLessThanOrEqual(
+    lostOnTheWire,
+  )
   expect(lost).toBeGreaterThanOrEqual(0)
 }
 
@@ -73,7 +75,9 @@ test('a new build of the program takes over under traffic, and its counters go o
   lab.cli = join(other, 'cli.js')
   await judged(async () => {
     const plan = JSON.parse(await lab.ok('plan', '--json'))
-    expect(plan.changes).toMatchObject([{ op: 'update', kind: 'program', impact: 'hitless', reason: 'program-changed' }])
+    expect(plan.changes).toMatchObject([
+      { op: 'update', kind: 'program', impact: 'hitless', reason: 'program-changed' },
+    ])
     await lab.ok('apply', '--auto-approve')
   })
   const after = await status()

@@ -2,8 +2,8 @@
 
 import { execFileSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { buildObject } from '../support/objects.ts'
 import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
+import { buildObject } from '../support/objects.ts'
 
 let lab: Lab
 
@@ -24,7 +24,11 @@ const attachedOn = (device: string): { id: number; mode: number }[] => {
 
 /** Attaches a program that is not ours. */
 function attachForeign(device: string, type: 'xdpdrv' | 'xdpgeneric'): number {
-  const object = buildObject('xdp_pass', 'SEC("xdp.frags") int foreign_pass(struct xdp_md *ctx) { return XDP_PASS; }')
+  const object = buildObject(
+    lab.directory,
+    'xdp_pass',
+    'SEC("xdp.frags") int foreign_pass(struct xdp_md *ctx) { return XDP_PASS; }',
+  )
   const pin = `${lab.bpffs}/foreign`
   lab.in(lab.host, 'bpftool', 'prog', 'load', object, pin, 'type', 'xdp')
   lab.in(lab.host, 'bpftool', 'net', 'attach', type, 'pinned', pin, 'dev', device)
@@ -93,7 +97,9 @@ test('an entry written into the live tables by hand is drift, and is taken out',
   await lab.ok('apply', '--auto-approve')
   const policy = `${lab.bpffs}/xdp-as-code/default/gen-1/policy`
   // Line 0 is the settings; their flags (bytes 4 to 7) say what the default verdict is.
-  const [line] = [JSON.parse(lab.in(lab.host, 'bpftool', '-j', 'map', 'lookup', 'pinned', policy, 'key', '0', '0', '0', '0'))] as [{ value: string[] }]
+  const [line] = [
+    JSON.parse(lab.in(lab.host, 'bpftool', '-j', 'map', 'lookup', 'pinned', policy, 'key', '0', '0', '0', '0')),
+  ] as [{ value: string[] }]
   const bytes = line.value.map((byte) => byte.slice(2))
   bytes[4] = '01'
   lab.in(lab.host, 'bpftool', 'map', 'update', 'pinned', policy, 'key', '0', '0', '0', '0', 'value', 'hex', ...bytes)
@@ -147,7 +153,10 @@ describe('a mode', () => {
     lab.write('xdp.yaml', config('  lo: { mode: [native, generic] }\n  eth0: { mode: [native, generic] }'))
     await lab.ok('apply', '--auto-approve')
     const status = JSON.parse(await lab.ok('status', '--json'))
-    expect(status.interfaces).toMatchObject([{ name: 'eth0', mode: 'native' }, { name: 'lo', mode: 'generic' }])
+    expect(status.interfaces).toMatchObject([
+      { name: 'eth0', mode: 'native' },
+      { name: 'lo', mode: 'generic' },
+    ])
     expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
   })
 

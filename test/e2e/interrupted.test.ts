@@ -27,7 +27,9 @@ async function settled(): Promise<void> {
   expect(lab.pins()).toHaveLength(9)
 }
 
-test('killed at any moment, it leaves the data plane working and the next apply converges', { timeout: 180_000 }, async () => {
+test('killed at any moment, it leaves the data plane working and the next apply converges', {
+  timeout: 180_000,
+}, async () => {
   lab.write('xdp.yaml', config('192.0.2.2'))
   const begun = performance.now()
   await lab.ok('apply', '--auto-approve')
@@ -42,7 +44,10 @@ test('killed at any moment, it leaves the data plane working and the next apply 
     await sleep((duration * (round + 1)) / rounds)
     child.kill('SIGKILL')
     await closed
-    const answers = [await lab.ping('192.0.2.1', { source: blocked, count: 1 }), await lab.ping('192.0.2.1', { source: passing, count: 1 })]
+    const answers = [
+      await lab.ping('192.0.2.1', { source: blocked, count: 1 }),
+      await lab.ping('192.0.2.1', { source: passing, count: 1 }),
+    ]
     expect(answers.toSorted(), `one of the two policies is in force after round ${round}`).toEqual([0, 1])
     await lab.ok('apply', '--auto-approve')
     expect(await lab.ping('192.0.2.1', { source: blocked, count: 1 })).toBe(0)
@@ -51,7 +56,9 @@ test('killed at any moment, it leaves the data plane working and the next apply 
   }
 })
 
-test('a first apply that is killed leaves nothing that the next one or destroy cannot tidy up', { timeout: 120_000 }, async () => {
+test('a first apply that is killed leaves nothing that the next one or destroy cannot tidy up', {
+  timeout: 120_000,
+}, async () => {
   lab.write('xdp.yaml', config('192.0.2.2'))
   for (const delay of [150, 200, 250, 300, 400]) {
     const child = lab.start('apply', '--auto-approve')

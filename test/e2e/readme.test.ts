@@ -15,7 +15,7 @@ beforeAll(() => {
 afterAll(() => lab.close())
 
 function block(language: string): string {
-  const found = new RegExp(`\`\`\`${language}\\n([^]*?)\`\`\``).exec(README)?.[1]
+  const found = new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``).exec(README)?.[1]
   if (found === undefined) throw new Error(`the README has no ${language} block`)
   return found
 }
@@ -24,7 +24,7 @@ function block(language: string): string {
 const normalize = (text: string): string =>
   text
     .replaceAll(/\b[0-9a-f]{12,16}\b/g, 'DIGEST')
-    .replace(/^xdp\.yaml:3:\d+: warning\[W201[^]*?\n\n/m, '')
+    .replace(/^xdp\.yaml:3:\d+: warning\[W201[\s\S]*?\n\n/m, '')
     .trimEnd()
 
 test('every command of the README prints what the README says', { timeout: 30_000 }, async () => {

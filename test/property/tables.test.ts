@@ -18,7 +18,7 @@ test('decoding a compiled image gives the same lists, policy and slots', () => {
       expect(decoded.drifted).toEqual([])
       expect(decoded.meta).toMatchObject({ generation: 7n, netns: META.netns, committed_at: 0n })
     }),
-    { numRuns: 200 },
+    { numRuns: 120 },
   )
 })
 
@@ -68,6 +68,6 @@ test('damaged bytes are read as something else or refused, and never hang', () =
         }
       },
     ),
-    { numRuns: 200 },
+    { numRuns: 120 },
   )
 })

@@ -102,7 +102,9 @@ export class Lab {
 
   /** Neighbours know each other for good: a policy that blocks discovery would make counts a matter of its timing. */
   #introduce(netns: string, device: string, other: string, otherDevice: string, addresses: readonly string[]): void {
-    const [{ address: mac }] = JSON.parse(this.in(other, 'ip', '-j', 'link', 'show', 'dev', otherDevice)) as [{ address: string }]
+    const [{ address: mac }] = JSON.parse(this.in(other, 'ip', '-j', 'link', 'show', 'dev', otherDevice)) as [
+      { address: string },
+    ]
     for (const address of addresses) {
       const plain = address.replace(/\/.*/, '')
       this.in(netns, 'ip', 'neigh', 'replace', plain, 'lladdr', mac, 'dev', device, 'nud', 'permanent')
@@ -220,7 +222,17 @@ export const NO_OBJECTS: Objects = { programs: [], maps: [] }
 
 /** Ids of every BPF program and map of the machine that has one of our names. */
 function ourObjects(): Objects {
-  const names = ['xdp_filter', 'explain', 'table_write', 'table_read', 'policy', 'verdict_stats', 'list_stats', 'interface_index', 'attachments']
+  const names = [
+    'xdp_filter',
+    'explain',
+    'table_write',
+    'table_read',
+    'policy',
+    'verdict_stats',
+    'list_stats',
+    'interface_index',
+    'attachments',
+  ]
   const ids = (kind: string): number[] =>
     (JSON.parse(sh('bpftool', '-j', kind, 'show')) as { id: number; name?: string }[])
       .filter(({ name }) => name !== undefined && names.includes(name))

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { policyMap } from '../../src/abi/paths.ts'
 import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
-import { withExchange, writeImage } from '../../src/kernel/transfer.ts'
+import { withExchange } from '../../src/kernel/exchange.ts'
+import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Family } from '../../src/model/address.ts'
 
 export const LOOKUP_OBJECT = fileURLToPath(new URL('../../build/test/lookup.bpf.o', import.meta.url))

@@ -217,6 +217,7 @@ const min = (a: bigint, b: bigint): bigint => (a < b ? a : b)
 const ports = fc.constantFrom<Scope['sourcePorts']>(
   [],
   [{ first: 53, last: 53 }],
+  [{ first: 0, last: 65535 }],
   [
     { first: 22, last: 22 },
     { first: 5900, last: 5999 },

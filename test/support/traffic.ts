@@ -17,7 +17,10 @@ export interface Arrivals {
 /** Datagrams that reached the UDP layer of the filtering host so far. */
 export function arrivals(lab: Lab): Arrivals {
   const snmp = lab.in(lab.host, 'cat', '/proc/net/snmp')
-  const [names, values] = snmp.split('\n').filter((line) => line.startsWith('Udp:')).map((line) => line.split(/\s+/)) as [string[], string[]]
+  const [names, values] = snmp
+    .split('\n')
+    .filter((line) => line.startsWith('Udp:'))
+    .map((line) => line.split(/\s+/)) as [string[], string[]]
   const v4 = ['InDatagrams', 'NoPorts', 'InErrors'].reduce((sum, name) => sum + Number(values[names.indexOf(name)]), 0)
   const snmp6 = lab.in(lab.host, 'cat', '/proc/net/snmp6')
   const v6 = ['Udp6InDatagrams', 'Udp6NoPorts', 'Udp6InErrors'].reduce(

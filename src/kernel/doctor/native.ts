@@ -1,5 +1,6 @@
 // Whether an interface takes a program in native mode, as far as that can be told without trying. Pure.
 
+import { atLeast, type Version } from '../version.ts'
 import type { Card } from './cards.ts'
 import { listed } from './check.ts'
 import {
@@ -10,7 +11,6 @@ import {
   WITHOUT_NATIVE_DRIVERS,
   WITHOUT_NATIVE_KINDS,
 } from './drivers.ts'
-import { atLeast, type Version } from './version.ts'
 
 export interface Native {
   readonly answer: 'yes' | 'no' | 'unknown'

@@ -3,8 +3,8 @@
 import { readFile } from 'node:fs/promises'
 import type { Check } from '../../model/result.ts'
 import { type Output, tryTool } from '../spawn.ts'
+import { atLeast, parseVersion, type Version } from '../version.ts'
 import { bad, ok, warn } from './check.ts'
-import { atLeast, parseVersion, type Version } from './version.ts'
 
 export type Tool = 'bpftool' | 'ip' | 'flock' | 'ethtool'
 

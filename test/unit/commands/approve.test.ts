@@ -35,6 +35,7 @@ function ask({ argv = ['apply'], interactive = true, answer = '', auto = false }
       seen.stderr += question
       return answer
     },
+    readInput: async () => new Uint8Array(0),
   }
   const approve = approver(context, {
     command: 'apply',

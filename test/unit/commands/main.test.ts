@@ -33,6 +33,7 @@ async function xdp(argv: readonly string[], facts: Partial<Terminal> & { readonl
     stderr: { write: append('stderr'), isTTY: tty },
     stdinIsTTY: tty,
     ask: async () => '',
+    readInput: async () => new Uint8Array(0),
     signal: new AbortController().signal,
     ...rest,
   })

@@ -5,7 +5,7 @@ import { DRIVERS, WITHOUT_NATIVE_DRIVERS } from '../../../src/kernel/doctor/driv
 import { type Feature, parseChannels, parseDriver, parseFeatures } from '../../../src/kernel/doctor/ethtool.ts'
 import { checkInterface } from '../../../src/kernel/doctor/interface.ts'
 import { supportsNative } from '../../../src/kernel/doctor/native.ts'
-import type { Version } from '../../../src/kernel/doctor/version.ts'
+import type { Version } from '../../../src/kernel/version.ts'
 import type { Check } from '../../../src/model/result.ts'
 import type { AttachMode } from '../../../src/model/state.ts'
 

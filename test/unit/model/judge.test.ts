@@ -33,9 +33,15 @@ test('what cannot be parsed passes with its reason, unless the address decides',
   const state = policy('drop', block('bad', '192.0.2.0/24'))
   for (const reason of ['malformed', 'nonlinear', 'unsupported'] as const) {
     expect(told(state, { kind: 'unparsed', reason })).toEqual(['pass', reason])
-    expect(told(state, udpFrom('198.51.100.1', { unparsed: reason }))).toEqual(['pass', reason])
+    expect(told(policy('pass'), udpFrom('198.51.100.1', { unparsed: reason }))).toEqual(['pass', reason])
     expect(told(state, udpFrom('192.0.2.1', { unparsed: reason }))).toEqual(['drop', 'blocklist', 'bad'])
   }
+})
+
+test('headers that the filter does not follow to their end are no way around default drop', () => {
+  const state = policy('drop')
+  expect(told(state, udpFrom('198.51.100.1', { unparsed: 'unsupported' }))).toEqual(['drop', 'default-drop'])
+  expect(told(state, udpFrom('198.51.100.1', { unparsed: 'malformed' }))).toEqual(['pass', 'malformed'])
 })
 
 test('an allowlist beats every blocklist, whatever the prefix lengths', () => {

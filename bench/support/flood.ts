@@ -1,0 +1,158 @@
+// A flood between the two ends of a host's wire, and the CPU time that each frame costs the receiver.
+//
+// Live frames are redirected into the veth, whose other end receives them in a kernel thread of its own (threaded NAPI),
+// pinned to another CPU than the sender. What that thread ran, divided by the frames it received, is the figure.
+
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { LINE_SIZE } from '../../src/abi/generated.ts'
+import { policyMap } from '../../src/abi/paths.ts'
+import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
+import { writeImage } from '../../src/kernel/transfer.ts'
+import { type Host, sh, which } from './host.ts'
+
+const OBJECT = fileURLToPath(new URL('./flood.bpf.o', import.meta.url))
+const GENERATOR = fileURLToPath(new URL('../../bench/generator.c', import.meta.url))
+const SENDER_CPU = '0'
+const RECEIVER_CPU = '1'
+const TARGET = '192.0.2.1'
+const GATEWAY = '192.0.2.2'
+
+export interface Flooded {
+  /** Nanoseconds of CPU time a frame. */
+  readonly ns: number
+  readonly frames: number
+  /** Share of the frames that came through to the UDP layer. */
+  readonly passed: number
+  /** Share of the time that the receiver ran: well below 1 means that the sender was the slower one. */
+  readonly busy: number
+}
+
+export interface FloodHost {
+  /** Pinned program that drops everything. */
+  readonly drop: string
+  /** Floods with frames from `count` of the addresses, the first ones. */
+  flood(count: number, milliseconds: number): Promise<Flooded>
+}
+
+/** Why floods cannot be measured here. */
+export function whyNoFlood(): string | undefined {
+  if (availableParallelism() < 2) return 'two CPUs are needed'
+  const missing = ['clang', 'ethtool', 'taskset', 'sysctl'].find((tool) => !which(tool))
+  return missing ? `${missing} is not installed` : undefined
+}
+
+/** Compiles the generator; throws where there is no libc to compile with. */
+function compileGenerator(directory: string): string {
+  const binary = join(directory, 'generator')
+  sh('clang', '-O2', '-Wall', '-o', binary, GENERATOR)
+  return binary
+}
+
+const sysfs = (netns: string, path: string, value: string): string =>
+  sh('ip', 'netns', 'exec', netns, 'sh', '-c', `echo ${value} > /sys/class/net/${path}`)
+
+const macOf = (netns: string, device: string): string =>
+  (JSON.parse(sh('ip', '-n', netns, '-j', 'link', 'show', 'dev', device)) as [{ address: string }])[0].address
+
+function setUp(host: Host): void {
+  const { netns, device, peer, peerDevice } = host
+  const quiet = ['net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.default.disable_ipv6=1']
+  const routing = ['net.ipv4.conf.all.rp_filter=0', `net.ipv4.conf.${device}.rp_filter=0`]
+  host.in('sysctl', '-qw', ...quiet, ...routing)
+  sh('nsenter', `--net=/run/netns/${peer}`, 'sysctl', '-qw', ...quiet)
+  sh('ip', '-n', netns, 'addr', 'add', `${TARGET}/24`, 'dev', device)
+  const far = ['lladdr', macOf(peer, peerDevice), 'dev', device, 'nud', 'permanent']
+  sh('ip', '-n', netns, 'neigh', 'replace', GATEWAY, ...far)
+  // Unfiltered datagrams come from everywhere, and the kernel drops what it has no route back to.
+  sh('ip', '-n', netns, 'route', 'add', 'default', 'via', GATEWAY)
+  // Without GRO or XDP there is no NAPI, and frames that are redirected to the device would be lost.
+  host.in('ethtool', '-K', device, 'gro', 'on')
+  sysfs(netns, `${device}/threaded`, '1')
+}
+
+/** The kernel thread that receives. It is found by its name, which no other device has. */
+function receiver(device: string): string {
+  const found = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .find((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith(`napi/${device}-`)
+      } catch {
+        return false
+      }
+    })
+  if (!found) throw new Error(`${device} has no thread that receives`)
+  return found
+}
+
+const runtime = (pid: string): number => Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0])
+
+const received = (host: Host): number =>
+  (
+    JSON.parse(sh('ip', '-n', host.netns, '-s', '-j', 'link', 'show', 'dev', host.device)) as [
+      { stats64: { rx: { packets: number } } },
+    ]
+  )[0].stats64.rx.packets
+
+function arrived(host: Host): number {
+  const [names, values] = host
+    .in('cat', '/proc/net/snmp')
+    .split('\n')
+    .filter((line) => line.startsWith('Udp:'))
+    .map((line) => line.split(/\s+/)) as [string[], string[]]
+  return ['InDatagrams', 'NoPorts', 'InErrors'].reduce((sum, name) => sum + Number(values[names.indexOf(name)]), 0)
+}
+
+/** Line 0 says where to and how many; the addresses follow. In the byte order of this machine. */
+function imageOf(ifindex: number, addresses: Uint32Array): Uint8Array {
+  const image = new Uint32Array(Math.ceil((LINE_SIZE + addresses.byteLength) / LINE_SIZE) * (LINE_SIZE / 4))
+  image.set([ifindex, addresses.length])
+  image.set(addresses, LINE_SIZE / 4)
+  return new Uint8Array(image.buffer)
+}
+
+/** Makes a host ready for floods from the addresses. */
+export async function makeFloodHost(host: Host, addresses: Uint32Array): Promise<FloodHost> {
+  const generator = compileGenerator(host.directory)
+  setUp(host)
+  const directory = `${host.bpffs}/flood`
+  mkdirSync(directory)
+  const policy = `${directory}/policy`
+  const ifindex = Number(
+    (JSON.parse(sh('ip', '-n', host.peer, '-j', 'link', 'show', 'dev', host.peerDevice)) as [{ ifindex: number }])[0]
+      .ifindex,
+  )
+  const image = imageOf(ifindex, addresses)
+  const { type, valueSize, entries, flags } = policyMap(image.length / LINE_SIZE)
+  const shape = ['type', type, 'key', '4', 'value', `${valueSize}`, 'entries', `${entries}`, 'flags', `${flags}`]
+  await runBatch([bpftool('map', 'create', policy, ...shape, 'name', 'policy')])
+  await runBpftool('prog', 'loadall', OBJECT, `${directory}/programs`, 'map', 'name', 'policy', 'pinned', policy)
+  const program = (name: string): string => `${directory}/programs/${name}`
+  await writeImage(program('table_write'), image)
+  const mac = macOf(host.netns, host.device)
+  const enter = ['nsenter', `--net=/run/netns/${host.peer}`, 'taskset', '-c', SENDER_CPU]
+  return {
+    drop: program('drop'),
+    async flood(count, milliseconds) {
+      await writeImage(program('table_write'), imageOf(ifindex, addresses.subarray(0, count)).subarray(0, LINE_SIZE))
+      const thread = receiver(host.device)
+      sh('taskset', '-pc', RECEIVER_CPU, thread)
+      const before = { ran: runtime(thread), frames: received(host), arrived: arrived(host) }
+      const [file, ...args] = [...enter, generator, program('generate'), `${milliseconds}`, mac, TARGET]
+      sh(file as string, ...args)
+      // What is still in the ring.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      const frames = received(host) - before.frames
+      const ran = runtime(thread) - before.ran
+      return {
+        ns: ran / frames,
+        frames,
+        passed: (arrived(host) - before.arrived) / frames,
+        busy: ran / 1e6 / milliseconds,
+      }
+    },
+  }
+}

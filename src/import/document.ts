@@ -1,0 +1,229 @@
+// Imported lists → the text of a config, and of a list file for each list that is too long to stand in it. Keys and
+// lists keep their order, so that importing the same twice gives the same text.
+
+import { Document, isMap, type Scalar, type YAMLMap, YAMLSeq } from 'yaml'
+import type { Diagnostic } from '../diagnostics.ts'
+import type { AddressSet, Ranges } from '../model/address.ts'
+import { countPrefixes, EMPTY6, subtract, WIDTH } from '../model/ranges.ts'
+import type { ListKind, PortRange, Scope } from '../model/state.ts'
+import { compareAddresses, formatRange } from '../model/text.ts'
+import { MAPPED } from './addresses.ts'
+import { listText } from './list-text.ts'
+import { assignNames } from './names.ts'
+import { type Imported, type ImportedInterface, type ImportedList, leftOut, type SourceName } from './source.ts'
+
+/** A list with more ranges than this goes into a file of its own. */
+const INLINE = 20
+
+/** How many ranges a config may hold that is printed rather than written into a directory. */
+export const PRINTABLE = 1000
+
+/** Losses that the config itself names. */
+const NAMED_LOSSES = 20
+
+export interface ListFile {
+  /** Relative to the config: `lists/NAME.txt`. */
+  readonly path: string
+  readonly content: Uint8Array
+}
+
+export interface ListSummary {
+  readonly name: string
+  readonly kind: ListKind
+  readonly prefixes: number
+  readonly file: string | null
+}
+
+export interface Composed {
+  readonly config: string
+  readonly files: readonly ListFile[]
+  readonly lists: readonly ListSummary[]
+  /** Ranges in all lists together. */
+  readonly ranges: number
+  readonly leftOut: readonly Diagnostic[]
+}
+
+export interface ComposeOptions {
+  readonly from: SourceName
+  /** What was read, for the comment on top. */
+  readonly source: string
+  readonly interfaces: readonly ImportedInterface[]
+  /** Whether list files may be made; otherwise everything stands in the config. */
+  readonly files: boolean
+}
+
+const within = ({ start, end }: Ranges, index: number): boolean =>
+  compareAddresses(start.subarray(index * 4, index * 4 + 4), MAPPED.start) >= 0 &&
+  compareAddresses(end.subarray(index * 4, index * 4 + 4), MAPPED.end) <= 0
+
+/** A list without what a config refuses: IPv4 in IPv6 form. */
+function acceptable(list: ImportedList, notes: Diagnostic[]): ImportedList {
+  const { v4, v6 } = list.addresses
+  let mapped = false
+  for (let index = 0; index < v6.length && !mapped; index++) mapped = within(v6, index)
+  if (!mapped) return list
+  const message = 'left out, IPv4 addresses in IPv6 form (::ffff:0:0/96): no packet carries them'
+  notes.push(leftOut({ text: list.places[0] ?? list.name ?? list.kind }, message))
+  const rest = subtract(v6, { ...EMPTY6, length: 1, start: MAPPED.start, end: MAPPED.end })
+  return { ...list, addresses: { v4, v6: rest } }
+}
+
+const rangeCount = ({ v4, v6 }: AddressSet): number => v4.length + v6.length
+
+/** One line for each range. */
+function lines({ v4, v6 }: AddressSet): string[] {
+  const all: string[] = []
+  for (const ranges of [v4, v6]) {
+    const { family, length, start, end } = ranges
+    for (let index = 0; index < length; index++) all.push(formatRange(family, start, end, index * WIDTH[family]))
+  }
+  return all
+}
+
+/** Text of others in a comment: one line, nothing a terminal or YAML would act on. */
+const oneLine = (text: string): string => text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\ufeff\ufffe\uffff]+/gu, ' ').trim()
+
+/** `input rule 1, input rule 2, input rule 3 and 9 more`. */
+function origin(places: readonly string[]): string {
+  const shown = places.slice(0, 3).join(', ')
+  return oneLine(places.length > 3 ? `${shown} and ${places.length - 3} more` : shown)
+}
+
+const portsText = (ranges: readonly PortRange[]): number | string | readonly (number | string)[] => {
+  const all = ranges.map(({ first, last }) => (first === last ? first : `${first}-${last}`))
+  return all.length === 1 ? (all[0] as number | string) : all
+}
+
+const PROTOCOLS: Readonly<Record<number | string, string>> = { 6: 'tcp', 17: 'udp', icmp: 'icmp' }
+
+function scopeFields({ protocol, sourcePorts, destinationPorts }: Scope): Record<string, unknown> {
+  if (protocol === 'any') return {}
+  return {
+    protocol: PROTOCOLS[protocol] ?? protocol,
+    ...(sourcePorts.length > 0 && { source_port: portsText(sourcePorts) }),
+    ...(destinationPorts.length > 0 && { destination_port: portsText(destinationPorts) }),
+  }
+}
+
+interface Entry {
+  readonly kind: ListKind
+  readonly summary: ListSummary
+  /** Elements of the YAML list; the first gets the comment. */
+  readonly elements: readonly unknown[]
+  readonly comment: string
+  readonly file: ListFile | undefined
+}
+
+function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptions): Entry {
+  const { kind, addresses } = list
+  const comment = `from ${origin(list.places)}`
+  const path = files && rangeCount(addresses) > INLINE ? `lists/${name}.txt` : undefined
+  // A list that is too long to be printed is not made into lines either: the caller refuses it.
+  const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? lines(addresses) : []
+  const words = list.comment === undefined ? '' : oneLine(list.comment)
+  const fields = {
+    ...(list.name !== undefined && { name }),
+    ...(path === undefined ? (all.length === 1 ? { cidr: all[0] } : { cidrs: all }) : { file: path }),
+    ...scopeFields(list.scope),
+    ...(words !== '' && { comment: words }),
+  }
+  const plain = Object.keys(fields).every((key) => key === 'cidr' || key === 'cidrs')
+  const prefixes = countPrefixes(addresses.v4) + countPrefixes(addresses.v6)
+  const head = `# xdp import --from ${from}: ${comment}\n`
+  return {
+    kind,
+    summary: { name: list.name === undefined ? kind : name, kind, prefixes, file: path ?? null },
+    elements: plain ? all : [fields],
+    comment: ` ${comment}`,
+    file: path === undefined ? undefined : { path, content: listText(head, addresses) },
+  }
+}
+
+/** Interfaces that no mode is known of may run in either: what was imported ran everywhere. */
+const interfaceFields = (interfaces: readonly ImportedInterface[]): Record<string, unknown> =>
+  Object.fromEntries(interfaces.map(({ name, mode }) => [name, { mode: mode ?? ['native', 'generic'] }]))
+
+function headOf(losses: readonly Diagnostic[], { from, source }: ComposeOptions): string {
+  const told = losses.slice(0, NAMED_LOSSES).map(({ at, message }) => {
+    const place = at === undefined ? '' : `${at.file}:${at.line}: `
+    return `#   ${oneLine(`${place}${message}`)}`
+  })
+  if (losses.length > told.length) told.push(`#   and ${losses.length - told.length} more`)
+  return [
+    '# yaml-language-server: $schema=./schemas/xdp.schema.json',
+    '#',
+    `# Imported with \`xdp import --from ${from}\` from ${oneLine(source)}.`,
+    ...(told.length > 0 ? ['# What a list cannot say, and is not imported:', ...told] : []),
+    '',
+    '',
+  ].join('\n')
+}
+
+function render(
+  imported: Imported,
+  entries: readonly Entry[],
+  losses: readonly Diagnostic[],
+  options: ComposeOptions,
+): string {
+  const of = (kind: ListKind): readonly Entry[] => entries.filter((entry) => entry.kind === kind)
+  const elements = (kind: ListKind): unknown[] => of(kind).flatMap((entry) => entry.elements)
+  const document = new Document({
+    version: 1,
+    interfaces: interfaceFields(options.interfaces),
+    policy: { default: imported.default },
+    allowlist: elements('allowlist'),
+    blocklist: elements('blocklist'),
+  })
+  for (const kind of ['allowlist', 'blocklist'] as const) {
+    const items = (document.get(kind) as YAMLSeq).items as (Scalar | YAMLMap)[]
+    let at = 0
+    for (const { comment, elements: own } of of(kind)) {
+      const item = items[at]
+      if (item) item.commentBefore = comment
+      at += own.length
+    }
+    for (const item of items) flowPorts(item)
+  }
+  for (const pair of (document.contents as unknown as YAMLMap).items.slice(1)) (pair.key as Scalar).spaceBefore = true
+  for (const pair of (document.get('interfaces') as YAMLMap).items) flow(pair.value)
+  return `${headOf(losses, options)}${document.toString({ lineWidth: 0, flowCollectionPadding: false })}`
+}
+
+const flow = (node: unknown): void => {
+  if (isMap(node) || node instanceof YAMLSeq) node.flow = true
+}
+
+/** Ports on one line. */
+function flowPorts(item: Scalar | YAMLMap): void {
+  if (!isMap(item)) return
+  for (const key of ['source_port', 'destination_port']) flow(item.get(key))
+}
+
+/** The config, its list files, and what could not be said in them. */
+export function compose(imported: Imported, options: ComposeOptions): Composed {
+  const notes: Diagnostic[] = []
+  const lists = imported.lists
+    .map((list) => acceptable(list, notes))
+    .filter(({ addresses }) => rangeCount(addresses) > 0)
+  const names = assignNames(lists)
+  const entries = lists.map((list) => entryOf(list, names.get(list) ?? list.kind, options))
+  const losses = [...imported.leftOut, ...notes]
+  return {
+    config: render(imported, entries, losses, options),
+    files: entries.flatMap(({ file }) => (file === undefined ? [] : [file])),
+    lists: summaries(entries),
+    ranges: lists.reduce((sum, { addresses }) => sum + rangeCount(addresses), 0),
+    leftOut: losses,
+  }
+}
+
+/** Entries without a name are one list together. */
+function summaries(entries: readonly Entry[]): ListSummary[] {
+  const found = new Map<string, ListSummary>()
+  for (const { summary } of entries) {
+    const known = found.get(summary.name)
+    const both = known && { ...known, prefixes: known.prefixes + summary.prefixes, file: known.file ?? summary.file }
+    found.set(summary.name, both ?? summary)
+  }
+  return [...found.values()]
+}

@@ -1,0 +1,222 @@
+// `ipset save`: one `create` line for each set and one `add` line for each entry. A set may have a million entries, so
+// the lines are read as bytes and a string is made only for a line that is unusual.
+// Format: ipset(8), "ipset save"; longest prefix with `nomatch` wins: ipset(8), "hash:net".
+
+import { type Diagnostic, XdpError } from '../diagnostics.ts'
+import type { AddressSet } from '../model/address.ts'
+import { EMPTY_SET, subtract, union } from '../model/ranges.ts'
+import { ANY } from '../model/scope.ts'
+import { parseAddress } from '../model/text.ts'
+import { RangeCollector } from './addresses.ts'
+import {
+  bufferOf,
+  excerpt,
+  type Imported,
+  type ImportedList,
+  type Input,
+  leftOut,
+  linePlace,
+  type Place,
+} from './source.ts'
+
+const NEWLINE = 0x0a
+const SPACE = 0x20
+const CARRIAGE_RETURN = 0x0d
+const HASH = 0x23
+
+/** Types that hold source or destination addresses and nothing else. */
+const PLAIN = new Set(['hash:ip', 'hash:net', 'bitmap:ip'])
+
+export interface AddressGroup {
+  readonly name: string
+  readonly type: string
+  readonly place: Place
+  /** Why it cannot be a list; undefined if it can. */
+  readonly objection: string | undefined
+  readonly expires: boolean
+  readonly entries: number
+  readonly addresses: AddressSet
+}
+
+interface Draft {
+  readonly name: string
+  readonly type: string
+  readonly place: Place
+  readonly objection: string | undefined
+  readonly expires: boolean
+  /** Length of the prefix that an address stands for. */
+  readonly bits: number
+  readonly found: RangeCollector
+  /** Prefixes and exceptions by length, where there are exceptions; `found` is empty then. */
+  readonly except: Map<number, RangeCollector>
+  readonly byLength: Map<number, RangeCollector>
+  entries: number
+}
+
+/** The prefix length of `255.255.255.0`, `24` or `ffff::`; -1 if the mask has holes. */
+function maskBits(text: string, family: 4 | 6): number {
+  if (/^\d{1,3}$/.test(text)) return Number(text)
+  const mask = parseAddress(text)
+  if (mask?.family !== family) return -1
+  const bits = [...mask.words].map((word) => word.toString(2).padStart(32, '0')).join('')
+  return /^1*0*$/.test(bits) ? bits.replace(/0+$/, '').length : -1
+}
+
+function createSet(line: string, place: Place): Draft {
+  const [, name = '', type = '', ...options] = line.split(' ')
+  const option = (key: string): string | undefined => {
+    const at = options.indexOf(key)
+    return at < 0 ? undefined : options[at + 1]
+  }
+  const family = option('family') === 'inet6' ? 6 : 4
+  const mask = option('netmask') ?? option('bitmask')
+  const bits = mask === undefined ? 128 : maskBits(mask, family)
+  const objection = PLAIN.has(type)
+    ? bits < 0
+      ? `its entries are compared under the mask ${mask}, which is no prefix`
+      : undefined
+    : `its entries (${type}) are not source addresses alone`
+  const expires = option('timeout') !== undefined
+  const collected = { found: new RangeCollector(), except: new Map(), byLength: new Map(), entries: 0 }
+  return { name, type, place, objection, expires, bits, ...collected }
+}
+
+function collectorOf(map: Map<number, RangeCollector>, length: number): RangeCollector {
+  const known = map.get(length)
+  if (known) return known
+  const made = new RangeCollector()
+  map.set(length, made)
+  return made
+}
+
+/** Everything an entry covers, unless a longer prefix is an exception. */
+function contentOf({ found, except, byLength }: Draft): AddressSet {
+  if (byLength.size === 0 && except.size === 0) return found.finish()
+  let content = EMPTY_SET
+  for (const length of [...new Set([...byLength.keys(), ...except.keys()])].sort((a, b) => a - b)) {
+    const more = byLength.get(length)?.finish() ?? EMPTY_SET
+    const less = except.get(length)?.finish() ?? EMPTY_SET
+    content = {
+      v4: subtract(union(content.v4, more.v4), less.v4),
+      v6: subtract(union(content.v6, more.v6), less.v6),
+    }
+  }
+  return content
+}
+
+/** Thrown for a line that no `ipset save` prints. */
+export function notFrom(tool: string, { file, line, text }: Place, words: string): XdpError {
+  const hint = `\`${tool}\` prints what is read here`
+  const message = words === '' ? `this is not the output of ${tool}` : `not from ${tool}: ${excerpt(words)}`
+  const at = file === undefined || line === undefined ? { file: text, line: 1 } : { file, line }
+  return new XdpError([{ code: 'E400', severity: 'error', message, hint, at: { ...at, column: 1, length: 1 } }])
+}
+
+/** Calls `visit` with the bounds of every line, without its line end, and its number from 1. */
+export function eachLine(bytes: Buffer, visit: (from: number, to: number, line: number) => void): void {
+  for (let from = 0, line = 1; from < bytes.length; line++) {
+    const newline = bytes.indexOf(NEWLINE, from)
+    const end = newline < 0 ? bytes.length : newline
+    visit(from, end, line)
+    from = end + 1
+  }
+}
+
+/** Reads the lines of an `ipset save`, in whatever they are mixed. */
+export class SaveReader {
+  readonly #bytes: Buffer
+  readonly #file: string
+  /** Whether any entry is an exception: only then must prefixes be kept apart by length. */
+  readonly #exceptions: boolean
+  readonly #drafts = new Map<string, Draft>()
+  #current: Draft | undefined
+  /** `add NAME `, as bytes. */
+  #head = new Uint8Array(0)
+
+  constructor(bytes: Buffer, file: string) {
+    this.#bytes = bytes
+    this.#file = file
+    this.#exceptions = bytes.includes(' nomatch')
+  }
+
+  /** Whether the line at `from` begins like that of the entry before. */
+  #continues(from: number): boolean {
+    const head = this.#head
+    for (let at = 0; at < head.length; at++) if (this.#bytes[from + at] !== head[at]) return false
+    return head.length > 0
+  }
+
+  /** Reads the line `bytes[from, to)`; false if ipset prints no such line. */
+  read(from: number, to: number, line: number): boolean {
+    if (this.#continues(from)) return this.#add(from + this.#head.length, to)
+    const text = this.#bytes.toString('utf8', from, Math.min(to, from + 4096))
+    if (/^create \S+ \S+/.test(text)) {
+      const draft = createSet(text.trimEnd(), linePlace(this.#file, line))
+      this.#drafts.set(draft.name, draft)
+      return true
+    }
+    const name = /^add (\S+) \S/.exec(text)?.[1] ?? ''
+    const draft = this.#drafts.get(name)
+    if (draft === undefined) return false
+    this.#current = draft
+    this.#head = Buffer.from(`add ${name} `)
+    return this.#add(from + this.#head.length, to)
+  }
+
+  #add(from: number, to: number): boolean {
+    const bytes = this.#bytes
+    const draft = this.#current as Draft
+    draft.entries++
+    if (draft.objection !== undefined) return true
+    let end = from
+    while (end < to && bytes[end] !== SPACE && bytes[end] !== CARRIAGE_RETURN) end++
+    if (!this.#exceptions || draft.type !== 'hash:net') return draft.found.read(bytes, from, end, draft.bits)
+    const options = bytes.toString('utf8', end, Math.min(to, end + 4096)).replace(/"[^"]*"/g, '')
+    const map = / nomatch\b/.test(options) ? draft.except : draft.byLength
+    const text = bytes.toString('latin1', from, end)
+    const length = /\/(\d+)$/.exec(text)?.[1] ?? (text.includes(':') ? 128 : 32)
+    return collectorOf(map, Number(length)).read(bytes, from, end, draft.bits)
+  }
+
+  /** The sets, in order of appearance. */
+  finish(): AddressGroup[] {
+    return [...this.#drafts.values()].map((draft) => ({ ...draft, addresses: contentOf(draft) }))
+  }
+}
+
+const count = (entries: number): string => `${entries} ${entries === 1 ? 'entry' : 'entries'}`
+
+/** Why the set cannot be a list, or what the list lacks: for `leftOut`. */
+export function groupNotes({ name, place, objection, expires, entries }: AddressGroup): Diagnostic[] {
+  if (objection !== undefined) return [leftOut(place, `set ${name} with ${count(entries)} is left out: ${objection}`)]
+  return expires ? [leftOut(place, `the entries of set ${name} expire; in the list they stay`)] : []
+}
+
+/**
+ * Every set of addresses as a blocklist of its name: a set alone does not say what it is for. Throws E400 for a line
+ * that ipset does not print.
+ */
+export function importIpset(input: Input): Imported {
+  const { name } = input
+  const buffer = bufferOf(input)
+  const reader = new SaveReader(buffer, name)
+  eachLine(buffer, (from, to, line) => {
+    if (to === from || buffer[from] === HASH || reader.read(from, to, line)) return
+    const text = buffer.toString('utf8', from, Math.min(to, from + 400))
+    if (text.trim() !== '') throw notFrom('ipset save', linePlace(name, line), text)
+  })
+  const groups = reader.finish()
+  const lists = groups
+    .filter(({ objection }) => objection === undefined)
+    .map(
+      (group): ImportedList => ({
+        kind: 'blocklist',
+        name: group.name,
+        scope: ANY,
+        addresses: group.addresses,
+        comment: undefined,
+        places: [group.place.text],
+      }),
+    )
+  return { interfaces: [], default: 'pass', lists, leftOut: groups.flatMap(groupNotes) }
+}

@@ -1,0 +1,50 @@
+// Names of sets elsewhere → names of lists, which are shorter, of fewer characters, and unique in a config.
+
+import { type ListKind, type Scope, scopeKey } from '../model/state.ts'
+import type { ImportedList } from './source.ts'
+
+const LONGEST = 39
+
+const clean = (text: string): string =>
+  text
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, LONGEST)
+    .replace(/[-.]+$/, '')
+
+/** `base` with `suffix`, cut in the middle where it is too long. */
+const joined = (base: string, suffix: string): string =>
+  suffix === '' ? base : `${base.slice(0, Math.max(1, LONGEST - 1 - suffix.length))}-${suffix}`.slice(0, LONGEST)
+
+const SHORT: Readonly<Record<ListKind, string>> = { allowlist: 'allow', blocklist: 'block' }
+
+const scopeWords = (scope: Scope): string => (scope.protocol === 'any' ? '' : clean(scopeKey(scope)))
+
+/** The names that are tried for a list, best first. */
+function* candidates(base: string, { kind, scope }: ImportedList): Generator<string> {
+  yield base
+  yield joined(base, scopeWords(scope).slice(0, 20))
+  yield joined(base, SHORT[kind])
+  for (let number = 2; ; number++) yield joined(base, `${number}`)
+}
+
+/**
+ * One name for each list, none twice and none that a config reserves. Lists without a name get one too: that of their
+ * kind and scope, which is for their file.
+ */
+export function assignNames(lists: readonly ImportedList[]): ReadonlyMap<ImportedList, string> {
+  const names = new Map<ImportedList, string>()
+  const used = new Set<string>(['allowlist', 'blocklist'])
+  for (const list of lists.toSorted((a, b) => Number(a.name === undefined) - Number(b.name === undefined))) {
+    const base = list.name === undefined ? joined(list.kind, scopeWords(list.scope)) : clean(list.name) || 'set'
+    // The file of the unnamed entries may be called like their kind, which no named list is.
+    const own = list.name === undefined && base === list.kind && ![...names.values()].includes(base)
+    for (const name of candidates(base, list)) {
+      if (used.has(name) && !(own && name === base)) continue
+      used.add(name)
+      names.set(list, name)
+      break
+    }
+  }
+  return names
+}

@@ -1,0 +1,199 @@
+// `nft -j list ruleset`: tables with sets, maps, chains and rules. Only chains that judge packets on their way in
+// count: filter chains with the hooks ingress, prerouting and input. Format: libnftables-json(5).
+
+import type { Diagnostic } from '../diagnostics.ts'
+import type { Family } from '../model/address.ts'
+import { ANY } from '../model/scope.ts'
+import { resolveChains } from './chains.ts'
+import { type BaseChain, flatten, type WrittenRule } from './flatten.ts'
+import { notFrom } from './ipset.ts'
+import {
+  type Draft,
+  fieldsOf,
+  type Json,
+  type NftSet,
+  only,
+  portsObjection,
+  readAddresses,
+  takeExpression,
+} from './nft-match.ts'
+import { anyTraffic } from './scopes.ts'
+import {
+  bufferOf,
+  type Imported,
+  type ImportedInterface,
+  type ImportedList,
+  type Input,
+  leftOut,
+  lookUp,
+  type Place,
+} from './source.ts'
+
+type Fields = Readonly<Record<string, Json>>
+
+/** The families whose packets a table sees. */
+const FAMILIES: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [4, 6], netdev: [4, 6] }
+
+interface Table {
+  readonly label: string
+  readonly families: readonly Family[]
+  readonly sets: Map<string, NftSet>
+  readonly chains: Map<string, { readonly fields: Fields; readonly rules: Fields[] }>
+}
+
+/** Objects of the ruleset by kind. Throws E400 for what is no such JSON. */
+function readTables(input: Input): Table[] {
+  const { name } = input
+  let document: Json
+  try {
+    document = JSON.parse(bufferOf(input).toString('utf8'))
+  } catch {
+    throw notFrom('nft -j list ruleset', { text: name }, '')
+  }
+  const { nftables } = fieldsOf(document)
+  if (!Array.isArray(nftables)) throw notFrom('nft -j list ruleset', { text: name }, '')
+  const tables = new Map<string, Table>()
+  for (const object of nftables as readonly Json[]) {
+    // `nft -j -f` and `nft -j monitor` wrap what is listed.
+    const [kind, content] = only(fieldsOf(object)['add'] ?? object)
+    const fields = fieldsOf(content)
+    const label = `${fields['family']} ${kind === 'table' ? fields['name'] : fields['table']}`
+    const fresh: Table = {
+      label,
+      families: lookUp(FAMILIES, `${fields['family']}`) ?? [],
+      sets: new Map(),
+      chains: new Map(),
+    }
+    const table = tables.get(label) ?? fresh
+    if (kind !== 'metainfo' && kind !== '') tables.set(label, table)
+    addObject(table, kind, fields)
+  }
+  return [...tables.values()]
+}
+
+function addObject({ sets, chains }: Table, kind: string, fields: Fields): void {
+  const name = `${fields['name']}`
+  if (kind === 'set' || kind === 'map') {
+    const { type, elem, timeout, flags } = fields
+    const elements = Array.isArray(elem) ? elem : []
+    const expires = timeout !== undefined || (Array.isArray(flags) && flags.includes('timeout'))
+    sets.set(name, { name, type, elements, expires: expires && elements.length > 0 })
+  } else if (kind === 'chain') {
+    chains.set(name, { fields, rules: chains.get(name)?.rules ?? [] })
+  } else if (kind === 'rule') {
+    const chain = chains.get(`${fields['chain']}`)
+    if (chain === undefined) chains.set(`${fields['chain']}`, { fields: {}, rules: [fields] })
+    else chain.rules.push(fields)
+  }
+}
+
+function readRule(fields: Fields, place: Place, table: Table, interfaces: readonly string[]): WrittenRule[] {
+  const expressions = Array.isArray(fields['expr']) ? (fields['expr'] as readonly Json[]) : []
+  const draft: Draft = {
+    context: { sets: table.sets, interfaces },
+    addresses: undefined,
+    traffic: anyTraffic(table.families),
+    list: undefined,
+    outcomes: [],
+    elsewhere: false,
+    remarks: [],
+  }
+  let objection: string | undefined
+  for (const expression of expressions) objection ??= takeExpression(draft, expression)
+  objection ??= portsObjection(draft)
+  if (draft.elsewhere) return []
+  const { traffic, list, remarks } = draft
+  const comment = typeof fields['comment'] === 'string' ? fields['comment'] : undefined
+  const base = { place, text: '', comment }
+  const nothing = { addresses: draft.addresses, action: { do: 'nothing' } as const, objection: undefined }
+  const outcomes = objection !== undefined || draft.outcomes.length === 0 ? [nothing] : draft.outcomes
+  return outcomes.map((outcome, index) => ({
+    ...base,
+    match: { addresses: outcome.addresses, traffic, list },
+    action: outcome.action,
+    objection: objection ?? outcome.objection,
+    remarks: index === 0 && outcome.action.do !== 'nothing' ? remarks : [],
+  }))
+}
+
+/** Rules that do nothing (a counter, a comment) are no loss. */
+const rulesOf = (table: Table, name: string, interfaces: readonly string[]): WrittenRule[] =>
+  (table.chains.get(name)?.rules ?? []).flatMap((fields, index) => {
+    const text = `${table.label} ${name} rule ${index + 1} (handle ${fields['handle'] ?? '?'})`
+    return readRule(fields, { text }, table, interfaces)
+  })
+
+/** Devices of a netdev chain, where nft tells them. */
+const devicesOf = ({ dev }: Fields): readonly string[] =>
+  (Array.isArray(dev) ? dev : [dev]).filter((one) => typeof one === 'string')
+
+/** Whether a base chain judges packets on their way in, on interfaces of the config; a note where it does in part. */
+function judges(fields: Fields, place: Place, rules: number, interfaces: readonly string[]): boolean | Diagnostic {
+  const { hook, type, policy } = fields
+  if (type !== 'filter') return false
+  if (hook === 'forward' && (rules > 0 || policy === 'drop'))
+    return leftOut(place, `left out with ${rules} rules: it judges forwarded packets only`)
+  if (hook !== 'ingress' && hook !== 'prerouting' && hook !== 'input') return false
+  const devices = devicesOf(fields)
+  if (devices.length === 0 || interfaces.length === 0) return true
+  const hits = interfaces.filter((name) => devices.includes(name)).length
+  if (hits === 0) return false
+  return (
+    hits === interfaces.length || leftOut(place, `left out with ${rules} rules: it is for some of the interfaces only`)
+  )
+}
+
+/** Where there is no rule at all, every set of addresses as a blocklist: somebody listed just the sets. */
+function setsAlone(tables: readonly Table[]): ImportedList[] {
+  return tables.flatMap(({ label, sets }) =>
+    [...sets.values()].flatMap(({ name, type, elements }): ImportedList[] => {
+      const addresses = type === 'ipv4_addr' || type === 'ipv6_addr' ? readAddresses(elements) : undefined
+      if (addresses === undefined) return []
+      const place = `set ${label} ${name}`
+      return [{ kind: 'blocklist', name, scope: ANY, addresses, comment: undefined, places: [place] }]
+    }),
+  )
+}
+
+/** Allowlists, blocklists and the default that the chains for incoming packets amount to. */
+export function importNft(input: Input): Imported {
+  const tables = readTables(input)
+  const { interfaces } = input
+  const notes: Diagnostic[] = []
+  const found: ImportedInterface[] = []
+  const chains = tables.flatMap((table) =>
+    [...table.chains].flatMap(([name, { fields, rules }]) => {
+      if (typeof fields['hook'] !== 'string') return []
+      const place = { text: `${table.label} ${name}` }
+      const judged = judges(fields, place, rules.length, interfaces)
+      if (typeof judged === 'object') notes.push(judged)
+      if (judged !== true) return []
+      if (table.families.length === 0) {
+        notes.push(leftOut(place, `left out with ${rules.length} rules: it is no chain for IP packets`))
+        return []
+      }
+      found.push(...devicesOf(fields).map((device) => ({ name: device, mode: undefined })))
+      const base: BaseChain = {
+        place,
+        families: table.families,
+        default: fields['policy'] === 'drop' ? 'drop' : 'pass',
+        rules: rulesOf(table, name, interfaces),
+      }
+      const others = new Map([...table.chains.keys()].map((one) => [one, rulesOf(table, one, interfaces)] as const))
+      const { chain, leftOut: lost } = flatten(base, others)
+      notes.push(...lost)
+      return [chain]
+    }),
+  )
+  const resolved = resolveChains(chains)
+  const alone = tables.some(({ chains: all }) => [...all.values()].some(({ rules }) => rules.length > 0))
+    ? []
+    : setsAlone(tables)
+  const unique = [...new Map(found.map((one) => [one.name, one])).values()]
+  return {
+    ...resolved,
+    interfaces: unique,
+    lists: [...resolved.lists, ...alone],
+    leftOut: [...notes, ...resolved.leftOut],
+  }
+}

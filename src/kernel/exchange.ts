@@ -1,0 +1,72 @@
+// Our directory on tmpfs: locks, and the files through which bpftool takes and gives bulk data.
+
+import { mkdir, mkdtemp, readdir, readlink, rm } from 'node:fs/promises'
+import { fail, XdpError } from '../diagnostics.ts'
+
+const RUN = '/run/xdp'
+const PREFIX = 'exchange-'
+
+/** What the file system refuses, told as what it means for us. */
+function explain(error: unknown): unknown {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === undefined || error instanceof XdpError) return error
+  if (code === 'EACCES' || code === 'EPERM')
+    return fail('E104', `${RUN} is not ours to write: ${message}`, 'run it with sudo', error)
+  if (!['EROFS', 'ENOENT', 'ENOSPC', 'ENOTDIR', 'EDQUOT'].includes(code)) return error
+  return fail(
+    'E115',
+    `${RUN} cannot be written: ${message}`,
+    '/run must be a writable tmpfs with room for the tables: df -h /run',
+    error,
+  )
+}
+
+/** Makes sure of the directory and returns it. Throws E104 or E115 where it cannot be written. */
+export async function runDirectory(): Promise<string> {
+  try {
+    await mkdir(RUN, { recursive: true, mode: 0o700 })
+    return RUN
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+/** `exchange-PIDNS-PID-`: a process id means something in its namespace only, and containers may share /run. */
+async function ownPrefix(pid: number): Promise<string> {
+  const namespace = /\[(\d+)\]/.exec(await readlink('/proc/self/ns/pid'))?.[1] ?? '0'
+  return `${PREFIX}${namespace}-${pid}-`
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+/** Removes what killed processes of this pid namespace left behind: it takes memory. */
+async function collect(directory: string, own: string): Promise<void> {
+  const namespace = own.slice(0, own.indexOf('-', PREFIX.length) + 1)
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(namespace)) continue
+    const pid = Number.parseInt(name.slice(namespace.length), 10)
+    if (!isAlive(pid)) await rm(`${directory}/${name}`, { recursive: true, force: true })
+  }
+}
+
+/** Runs `body` with a directory for exchange files on tmpfs, which is gone afterwards. Throws as runDirectory. */
+export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
+  const run = await runDirectory()
+  const own = await ownPrefix(process.pid)
+  let directory: string | undefined
+  try {
+    await collect(run, own)
+    directory = await mkdtemp(`${run}/${own}`)
+    return await body(directory)
+  } catch (error) {
+    throw explain(error)
+  } finally {
+    if (directory) await rm(directory, { recursive: true, force: true })
+  }
+}

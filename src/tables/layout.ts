@@ -1,0 +1,66 @@
+// Where the sections of an image lie.
+
+import {
+  directoryCodec,
+  HEADER_LINES,
+  LINE_SIZE,
+  SECTION,
+  type SectionExtent,
+  sectionExtentCodec,
+} from '../abi/generated.ts'
+import { corrupt, LINE_WORDS, makeLines } from './lines.ts'
+
+/** Lines of the header. The directory takes two. */
+export const SETTINGS_LINE = 0
+export const TABLE6_LINE = 1
+export const META_LINE = 2
+export const DIRECTORY_LINE = 3
+
+export type SectionName = keyof typeof SECTION
+/** In the order in which they lie in the image. */
+const SECTION_NAMES = (Object.keys(SECTION) as SectionName[]).sort((a, b) => SECTION[a] - SECTION[b])
+const DIRECTORY_SECTIONS = directoryCodec.size / sectionExtentCodec.size
+
+export type Sections = Readonly<Record<SectionName, Uint32Array>>
+
+export interface Layout {
+  /** The whole image, sections in place, the header all zero but for the directory. */
+  readonly words: Uint32Array<ArrayBuffer>
+  /** First line of a section. */
+  at(name: SectionName): number
+}
+
+/** Puts sections of whole lines one after the other behind the header, and their places in the directory. */
+export function layOut(sections: Sections): Layout {
+  const extents = Array.from({ length: DIRECTORY_SECTIONS }, (): SectionExtent => ({ first: 0, lines: 0 }))
+  let line = HEADER_LINES
+  for (const name of SECTION_NAMES) {
+    const lines = sections[name].length / LINE_WORDS
+    extents[SECTION[name]] = { first: line, lines }
+    line += lines
+  }
+  const words = makeLines(line)
+  const at = (name: SectionName): number => (extents[SECTION[name]] as SectionExtent).first
+  for (const name of SECTION_NAMES) words.set(sections[name], at(name) * LINE_WORDS)
+  directoryCodec.encode({ sections: extents }, new DataView(words.buffer), DIRECTORY_LINE * LINE_SIZE)
+  return { words, at }
+}
+
+/**
+ * A reader of sections out of an image.
+ *
+ * @param image 4-byte aligned
+ * @returns a function from a section and the first line that the header gives it to its words; it throws XdpError E113
+ *   where the directory says otherwise, or where the section is not inside the image
+ */
+export function sectionReader(image: Uint8Array): (name: SectionName, first: number) => Uint32Array {
+  const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
+  const { sections } = directoryCodec.decode(view, DIRECTORY_LINE * LINE_SIZE)
+  return (name, first) => {
+    const extent = sections[SECTION[name]] as SectionExtent
+    if (extent.first !== first || (first + extent.lines) * LINE_SIZE > image.length) {
+      throw corrupt(`section ${name.toLowerCase()} is not where the header says`)
+    }
+    return new Uint32Array(image.buffer, image.byteOffset + first * LINE_SIZE, extent.lines * LINE_WORDS)
+  }
+}

@@ -1,0 +1,32 @@
+// A packet and what becomes of it under a suite's policy. Addresses that no case mentions are those of
+// support/packets.ts: 198.51.100.7 and 2001:db8::7.
+
+import type { ReasonName } from '../../../src/model/result.ts'
+import type { State } from '../../../src/model/state.ts'
+import { ethernet, type Layer, packet } from '../../support/packets.ts'
+
+export interface Case {
+  readonly name: string
+  readonly frame: Uint8Array
+  readonly reason: ReasonName
+  /** Lists that count the packet. */
+  readonly lists: readonly string[]
+}
+
+export interface Suite {
+  readonly name: string
+  readonly state: State
+  readonly cases: readonly Case[]
+}
+
+export const of = (name: string, reason: ReasonName, lists: readonly string[], ...layers: readonly Layer[]): Case => ({
+  name,
+  reason,
+  lists,
+  frame: packet(ethernet(), ...layers),
+})
+
+export const UDP = 17
+export const TCP = 6
+export const AD = { type: 0x88a8 }
+export const repeated = (count: number, layer: Layer): Layer[] => Array.from({ length: count }, () => layer)

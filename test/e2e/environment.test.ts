@@ -1,0 +1,136 @@
+// A machine that lacks something, or is busy: the exit status and the message say what, and nothing is changed.
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Lab, type Output } from '../support/hosts.ts'
+
+let lab: Lab
+
+beforeAll(() => {
+  lab = new Lab()
+  lab.write('xdp.yaml', 'version: 1\ninterfaces: { eth0: {} }\nblocklist: [192.0.2.2]\n')
+})
+afterAll(() => lab.close())
+
+/** Runs `xdp …` on the host behind the words that change its surroundings. */
+function within(words: readonly string[], ...args: readonly string[]): Output {
+  const [nsenter, netns, ...xdp] = lab.argv(...args) as [string, string, ...string[]]
+  const { status, stdout, stderr } = spawnSync(nsenter, [netns, ...words, ...xdp], {
+    cwd: lab.directory,
+    encoding: 'utf8',
+  })
+  return { exitCode: status ?? -1, stdout, stderr }
+}
+
+/** A mount namespace of its own, made by a shell script. */
+const mounts = (script: string): string[] => ['unshare', '--mount', 'sh', '-ec', `${script}\nexec "$@"`, 'sh']
+
+const EVERY_COMMAND = [['plan'], ['apply', '--auto-approve'], ['status'], ['destroy', '--auto-approve']]
+
+test.each(EVERY_COMMAND)('%s without capabilities is not permitted', (...args) => {
+  const { exitCode, stderr } = within(['setpriv', '--bounding-set=-all', '--inh-caps=-all'], ...args)
+  expect(stderr).toContain('E104 not-permitted')
+  expect(exitCode).toBe(77)
+})
+
+test('capabilities without the right to lock are not permitted either', () => {
+  chmodSync(lab.directory, 0o755)
+  const user = ['setpriv', '--reuid=65534', '--clear-groups']
+  const caps = '-all,+bpf,+net_admin,+perfmon'
+  const { exitCode, stderr } = within([...user, `--inh-caps=${caps}`, `--ambient-caps=${caps}`], ...EVERY_COMMAND[1]!)
+  expect(stderr).toContain('E104 not-permitted')
+  expect(exitCode).toBe(77)
+})
+
+describe.each([
+  ['read-only', 'mount -t tmpfs -o ro none /run'],
+  ['full', 'mount -t tmpfs -o nr_inodes=1 none /run'],
+])('/run that is %s', (_, script) => {
+  test('is told by apply, which changes nothing', () => {
+    const { exitCode, stderr } = within(mounts(script), 'apply', '--auto-approve')
+    expect(stderr).toContain('E115 run-unwritable')
+    expect(exitCode).toBe(69)
+    expect(lab.pins()).toEqual([])
+  })
+})
+
+test.each(['bpftool', 'ip', 'flock'])('without %s, apply says what to install', (missing) => {
+  const directory = join(lab.directory, `without-${missing}`)
+  mkdirSync(directory)
+  const tools = ['bpftool', 'ip', 'flock', 'sh', 'cat'].filter((tool) => tool !== missing)
+  for (const tool of tools) {
+    const found = ['/usr/sbin', '/usr/bin', '/bin', '/sbin'].map((place) => join(place, tool)).find(existsSync)
+    symlinkSync(found ?? tool, join(directory, tool))
+  }
+  // The tool is looked for in the sbin directories too, whatever the PATH.
+  const hide = `for place in /usr/sbin /sbin /usr/local/sbin; do
+    [ ! -e $place/${missing} ] || mount --bind /dev/null $place/${missing}
+  done
+  PATH=${directory}`
+  const { exitCode, stderr } = within(mounts(hide), 'apply', '--auto-approve')
+  expect(stderr).toContain('E100 tool-missing')
+  expect(stderr).toContain('hint: apt-get install')
+  expect(exitCode).toBe(69)
+})
+
+test.each([
+  ['is not mounted', '/nonexistent', 69, 'E105 bpffs-missing'],
+  ['has a name that bpftool would cut in two', '/a#b', 64, 'E300 usage'],
+  ['has a name with a space', '/a b', 64, 'E300 usage'],
+])('a bpffs that %s', (_, bpffs, status, code) => {
+  const { exitCode, stderr } = within([], 'plan', '--bpffs', bpffs)
+  expect(stderr).toContain(code)
+  expect(exitCode).toBe(status)
+})
+
+describe('while another process holds the lock', () => {
+  const file = (): string => `/run/xdp/default.${statSync(lab.bpffs).dev}.lock`
+  let holder: ChildProcess
+
+  beforeAll(async () => {
+    mkdirSync('/run/xdp', { recursive: true, mode: 0o700 })
+    holder = spawn('flock', [file(), 'sh', '-c', 'echo held; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] })
+    await once(holder.stdout as NodeJS.ReadableStream, 'data')
+  })
+  afterAll(async () => {
+    holder.stdin?.end()
+    await once(holder, 'close')
+    rmSync(file(), { force: true })
+  })
+
+  test('apply ends in exit status 75 when its time is up', async () => {
+    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve', '--lock-timeout', '100ms')
+    expect(stderr).toContain('E106 locked')
+    expect(exitCode).toBe(75)
+  })
+
+  test('an interrupt ends the wait at once', async () => {
+    const child = lab.start('apply', '--auto-approve', '--lock-timeout', '10m')
+    const closed = once(child, 'close')
+    const waiter = new RegExp(`-> FLOCK .*:${statSync(file()).ino} `)
+    await expect.poll(() => readFileSync('/proc/locks', 'utf8'), { timeout: 10_000 }).toMatch(waiter)
+    child.kill('SIGINT')
+    expect((await closed)[0]).toBe(1)
+    await expect.poll(() => readFileSync('/proc/locks', 'utf8')).not.toMatch(waiter)
+  })
+})
+
+test('exchange files of a killed process are collected, those of a living one are not', async () => {
+  await lab.ok('apply', '--auto-approve')
+  const { pid: dead } = spawnSync('true')
+  const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0]
+  const [left, used] = [dead, process.pid].map((pid) => `/run/xdp/exchange-${namespace}-${pid}-test`) as [
+    string,
+    string,
+  ]
+  for (const directory of [left, used]) mkdirSync(directory)
+  try {
+    await lab.ok('status')
+    expect([left, used].map((directory) => existsSync(directory))).toEqual([false, true])
+  } finally {
+    rmSync(used, { recursive: true })
+  }
+})

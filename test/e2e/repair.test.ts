@@ -1,0 +1,269 @@
+// What is left, lost or damaged in the bpffs: the next apply or destroy puts it right.
+
+import { execFileSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { ETH0, ETH1, Lab } from '../support/hosts.ts'
+import { buildObject } from '../support/objects.ts'
+
+let lab: Lab
+const path = process.env['PATH']
+
+beforeEach(() => {
+  lab = new Lab([ETH0, ETH1])
+})
+afterEach(() => {
+  process.env['PATH'] = path
+  lab.close()
+})
+
+const config = (interfaces = 'eth0: {}, eth1: {}', blocked = '192.0.2.2'): string =>
+  `version: 1\ninterfaces: { ${interfaces} }\nblocklist: [${blocked}]\n`
+
+const own = (name: string): string => join(lab.bpffs, 'xdp-as-code/default', name)
+
+async function apply(text = config()): Promise<void> {
+  lab.write('xdp.yaml', text)
+  await lab.ok('apply', '--auto-approve')
+}
+
+/** In sync, every pin of one generation in its place and no other, and the policy in force. */
+async function settled(): Promise<void> {
+  expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
+  expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: false, leftovers: [] })
+  expect(lab.pins()).toHaveLength(9)
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+}
+
+/** Loads a program that is not ours and pins it; returns its pin. */
+function loadForeign(): string {
+  const body = 'SEC("xdp.frags") int foreign_pass(struct xdp_md *ctx) { return XDP_PASS; }'
+  const object = buildObject(lab.directory, 'foreign_pass', body)
+  lab.in(lab.host, 'bpftool', 'prog', 'load', object, `${lab.bpffs}/foreign`, 'type', 'xdp')
+  return `${lab.bpffs}/foreign`
+}
+
+const programsOn = (device: string): (string | undefined)[] => {
+  const [link] = JSON.parse(lab.in(lab.host, 'ip', '-j', '-d', 'link', 'show', 'dev', device))
+  return (link.xdp?.attached ?? []).map(({ prog }: { prog: { name?: string } }) => prog.name)
+}
+
+/** Puts a bpftool first in the PATH that runs `body` before the real one for commands that match the shell pattern. */
+function interpose(pattern: string, body: string): void {
+  const script = lab.write(
+    'shim/bpftool',
+    `#!/bin/sh\ncase "$*" in ${pattern}) ${body};; esac\nexec /usr/sbin/bpftool "$@"\n`,
+  )
+  chmodSync(script, 0o755)
+  process.env['PATH'] = `${join(lab.directory, 'shim')}:${path}`
+}
+
+test('a damaged record of the generation neither stops status nor an apply', async () => {
+  await apply()
+  // Line 2 tells generation, time of the commit, network namespace and program.
+  const noise = Array.from({ length: 64 }, () => 'a5')
+  const key = ['key', '2', '0', '0', '0', 'value', 'hex', ...noise]
+  lab.in(lab.host, 'bpftool', 'map', 'update', 'pinned', own('gen-1/policy'), ...key)
+  expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: true })
+  await lab.ok('apply', '--auto-approve')
+  await settled()
+})
+
+describe.each(['attachments', 'interface_index', 'verdict_stats'])('a shared map %s', (map) => {
+  test('that was unpinned is drift, and is made anew with the program', async () => {
+    await apply()
+    rmSync(own(`shared-1/${map}`))
+    expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: true })
+    expect(await lab.ok('plan')).toContain(`what it counts in was unpinned: ${map}`)
+    await lab.ok('apply', '--auto-approve')
+    await settled()
+    expect(JSON.parse(await lab.ok('status', '--json')).interfaces[0].packets.drop).toBe(1)
+  })
+})
+
+test('shared maps of which only some were made are completed', async () => {
+  mkdirSync(own('shared-1'), { recursive: true })
+  const shape = ['type', 'percpu_array', 'key', '4', 'value', '16', 'entries', '2048', 'name', 'verdict_stats']
+  lab.in(lab.host, 'bpftool', 'map', 'create', own('shared-1/verdict_stats'), ...shape)
+  await apply()
+  await settled()
+})
+
+test('shared maps without a generation are what a killed destroy left, and go', async () => {
+  await apply()
+  for (const device of ['eth0', 'eth1']) lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpdrv', 'dev', device)
+  rmSync(own('gen-1'), { recursive: true })
+  expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: false, leftovers: [own('shared-1')] })
+  await lab.ok('destroy', '--auto-approve')
+  expect(lab.pins()).toEqual([])
+})
+
+describe('the pin of a foreign program that a killed apply kept', () => {
+  let pin: string
+  const keep = (device: string): void => {
+    const [{ ifindex }] = JSON.parse(lab.in(lab.host, 'ip', '-j', 'link', 'show', 'dev', device))
+    const { id } = JSON.parse(lab.in(lab.host, 'bpftool', '-j', 'prog', 'show', 'pinned', pin))
+    mkdirSync(own('.').replace(/\/\.$/, ''), { recursive: true })
+    lab.in(lab.host, 'bpftool', 'prog', 'pin', 'id', `${id}`, own(`foreign-${ifindex}`))
+  }
+
+  beforeEach(() => {
+    pin = loadForeign()
+    lab.in(lab.host, 'bpftool', 'net', 'attach', 'xdpdrv', 'pinned', pin, 'dev', 'eth0')
+  })
+
+  test('does not stand in the way of the next', async () => {
+    await apply(config('eth1: {}'))
+    keep('eth0')
+    await apply(config('eth0: { on_conflict: replace }, eth1: {}'))
+    expect(programsOn('eth0')).toEqual(['xdp_filter'])
+    await settled()
+  })
+
+  test('goes with the first apply that is made', async () => {
+    keep('eth0')
+    await apply(config('eth1: {}'))
+    expect(lab.pins()).toHaveLength(9)
+    expect(programsOn('eth0')).toEqual(['foreign_pass'])
+  })
+})
+
+describe('the record of an interface', () => {
+  test('that is gone and out of the file is forgotten, and the rest is untouched', async () => {
+    await apply()
+    const before = JSON.parse(await lab.ok('status', '--json'))
+    lab.unplug('eth1')
+    await apply(config('eth0: {}'))
+    const after = JSON.parse(await lab.ok('status', '--json'))
+    expect(after).toMatchObject({ drift: false, generation: before.generation })
+    expect(after.interfaces[0].program_id).toBe(before.interfaces[0].program_id)
+    await settled()
+  })
+
+  test('that was renamed follows its name', async () => {
+    await apply()
+    for (const words of [['down'], ['name', 'wan0'], ['up']]) {
+      lab.in(lab.host, 'ip', 'link', 'set', words[0] === 'up' ? 'wan0' : 'eth1', ...words)
+    }
+    await apply(config('eth0: {}, wan0: {}'))
+    await settled()
+  })
+
+  test('whose number another interface has by now does not take that one’s packets', async () => {
+    await apply()
+    const [{ ifindex }] = JSON.parse(lab.in(lab.host, 'ip', '-j', 'link', 'show', 'dev', 'eth1'))
+    lab.unplug('eth1')
+    lab.in(lab.host, 'ip', 'link', 'add', 'aaa0', 'index', `${ifindex}`, 'type', 'veth', 'peer', 'name', 'bbb0')
+    await apply(config('aaa0: {}, eth0: {}, eth1: { missing: skip }'))
+    await settled()
+    await apply(config('eth0: {}, aaa0: {}', '192.0.2.2, 192.0.2.9'))
+    await settled()
+  })
+})
+
+test('a program that somebody attaches while an apply is under way is left alone', async () => {
+  await apply(config('eth0: {}'))
+  const pin = loadForeign()
+  interpose('*loadall*', `/usr/sbin/bpftool net attach xdpdrv pinned ${pin} dev eth1`)
+  lab.write('xdp.yaml', config(undefined, '192.0.2.2, 192.0.2.9'))
+  const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+  expect(stderr).toContain('E206 changed-meanwhile')
+  expect(exitCode).toBe(4)
+  expect(programsOn('eth1')).toEqual(['foreign_pass'])
+  process.env['PATH'] = path
+  lab.write('xdp.yaml', config('eth0: {}'))
+  await settled()
+})
+
+test('a rollback takes off what the apply attached, and nothing else', async () => {
+  await apply(config('eth0: {}'))
+  const pin = loadForeign()
+  const steal = `/usr/sbin/bpftool net attach xdpdrv pinned ${pin} dev eth1`
+  interpose('*"net attach xdpdrv"*"dev eth1"*', steal)
+  lab.write('xdp.yaml', config())
+  expect((await lab.xdp('apply', '--auto-approve')).exitCode).toBe(1)
+  expect(programsOn('eth1')).toEqual(['foreign_pass'])
+  process.env['PATH'] = path
+  lab.write('xdp.yaml', config('eth0: {}'))
+  await settled()
+})
+
+test('what cannot be tidied up after the switch is exit status 3, and the next apply does it', async () => {
+  await apply()
+  interpose('*"net detach"*', 'echo \'{"error":"Device or resource busy"}\'; exit 240')
+  lab.write('xdp.yaml', config('eth0: {}', '192.0.2.2, 192.0.2.9'))
+  const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+  expect(exitCode).toBe(3)
+  expect(stderr).toContain('the new policy is in force, but not everything was tidied up')
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+  process.env['PATH'] = path
+  await lab.ok('apply', '--auto-approve')
+  expect(programsOn('eth1')).toEqual([])
+  await settled()
+})
+
+test('an interface that vanishes before it is detached is detached', async () => {
+  await apply()
+  interpose('*"net detach"*', `/usr/sbin/ip link del eth1`)
+  await apply(config('eth0: {}'))
+  process.env['PATH'] = path
+  await settled()
+})
+
+test('a program that a BPF link holds is left alone, and told', async () => {
+  const source = lab.write(
+    'hold.c',
+    `#include <bpf/libbpf.h>
+#include <net/if.h>
+int main(int argc, char **argv)
+{
+	struct bpf_object *object = bpf_object__open(argv[1]);
+	struct bpf_link *link;
+
+	if (argc < 4 || !object || bpf_object__load(object))
+		return 1;
+	link = bpf_program__attach_xdp(bpf_object__next_program(object, NULL), if_nametoindex(argv[2]));
+	return !link || bpf_link__pin(link, argv[3]);
+}
+`,
+  )
+  const hold = join(lab.directory, 'hold')
+  execFileSync('clang', ['-o', hold, source, '-lbpf'])
+  loadForeign()
+  lab.in(lab.host, hold, join(lab.directory, 'foreign_pass.bpf.o'), 'eth0', `${lab.bpffs}/link`)
+  for (const mode of ['native', 'generic']) {
+    lab.write('xdp.yaml', config(`eth0: { on_conflict: replace, mode: ${mode} }, eth1: {}`))
+    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+    expect(stderr).toContain('is held by a BPF link')
+    expect(exitCode).toBe(4)
+    expect([programsOn('eth0'), programsOn('eth1'), lab.pins()]).toEqual([['foreign_pass'], [], []])
+  }
+})
+
+test('a reader does not mistake an apply under way for drift', async () => {
+  await apply()
+  // The program is asked for before the switch and after it; there the apply waits for the reader to have begun.
+  const [asked, begun] = [join(lab.directory, 'asked'), join(lab.directory, 'begun')]
+  interpose('*"prog show pinned"*gen-2*', `[ ! -e ${asked} ] || { : >${begun}; sleep 0.4; }; : >${asked}`)
+  lab.write('xdp.yaml', config(undefined, '192.0.2.2, 192.0.2.9'))
+  const applied = lab.ok('apply', '--auto-approve')
+  await expect.poll(() => existsSync(begun), { timeout: 10_000, interval: 5 }).toBe(true)
+  const status = lab.ok('status', '--json')
+  process.env['PATH'] = path
+  expect(JSON.parse(await status)).toMatchObject({ drift: false })
+  await applied
+  await settled()
+})
+
+test('status and why from another network namespace are refused, not answered with interfaces that are gone', async () => {
+  await apply()
+  const here = lab.argv('status')
+  for (const words of [['status'], ['why', '192.0.2.2']]) {
+    const argv = ['nsenter', `--net=/run/netns/${lab.peer}`, ...here.slice(2, -1), ...words]
+    const shell = `cd ${lab.directory}; ${argv.join(' ')} 2>&1; echo "exit status $?"`
+    const output = lab.in(lab.peer, 'sh', '-c', shell)
+    expect(output).toContain('E201 wrong-namespace')
+    expect(output).toContain('exit status 4')
+  }
+})

@@ -1,0 +1,137 @@
+// Whatever is imported without loss judges every packet as the rules did, one after the other until one matches.
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { XdpError } from '../../src/diagnostics.ts'
+import { SOURCES, type SourceName } from '../../src/import/source.ts'
+import type { IpFacts } from '../../src/model/judge.ts'
+import { judge } from '../../src/model/judge.ts'
+import { captured, composeAll, importText, load } from '../support/import.ts'
+
+const PREFIXES = ['10.0.0.0/8', '10.0.0.0/16', '10.0.128.0/17', '10.0.0.1/32', '10.0.128.1/32', '0.0.0.0/1'] as const
+const ADDRESSES = [0x0a000000, 0x0a000001, 0x0a008001, 0x0a010000, 0x0b000000, 0x80000000] as const
+const PORTS = [21, 22, 23, 53] as const
+
+interface Rule {
+  readonly source: (typeof PREFIXES)[number] | undefined
+  readonly protocol: 'tcp' | 'udp' | undefined
+  readonly port: readonly [side: 'dport' | 'sport', first: number, last: number] | undefined
+  readonly target: 'ACCEPT' | 'DROP' | 'own' | 'RETURN'
+}
+
+const rule = (...targets: readonly Rule['target'][]): fc.Arbitrary<Rule> =>
+  fc.record({
+    source: fc.option(fc.constantFrom(...PREFIXES), { nil: undefined }),
+    protocol: fc.option(fc.constantFrom('tcp' as const, 'udp' as const), { nil: undefined }),
+    port: fc.option(
+      fc.tuple(fc.constantFrom('dport' as const, 'sport' as const), fc.constantFrom(21, 22), fc.constantFrom(22, 53)),
+      { nil: undefined },
+    ),
+    target: fc.constantFrom(...targets),
+  })
+
+const text = (chain: string, { source, protocol, port, target }: Rule): string =>
+  [
+    `-A ${chain}`,
+    source && `-s ${source}`,
+    protocol && `-p ${protocol}`,
+    protocol && port && `-m ${protocol} --${port[0]} ${port[1]}:${port[2]}`,
+    `-j ${target}`,
+  ]
+    .filter(Boolean)
+    .join(' ')
+
+function matches({ source, protocol, port }: Rule, { source: words, protocol: number, ports }: IpFacts): boolean {
+  if (protocol !== undefined && number !== (protocol === 'tcp' ? 6 : 17)) return false
+  if (protocol !== undefined && port !== undefined) {
+    const own = port[0] === 'dport' ? ports?.destination : ports?.source
+    if (own === undefined || own < port[1] || own > port[2]) return false
+  }
+  const [address = '', length] = (source ?? '0.0.0.0/0').split('/')
+  const network = address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0)
+  const shift = 2 ** (32 - Number(length))
+  return Math.floor((words[0] as number) / shift) === Math.floor(network / shift)
+}
+
+/** What the kernel does: the first verdict, or undefined where the chain ends without one. */
+function walk(rules: readonly Rule[], own: readonly Rule[], facts: IpFacts): 'ACCEPT' | 'DROP' | undefined {
+  for (const one of rules) {
+    if (!matches(one, facts)) continue
+    if (one.target === 'RETURN') return undefined
+    const verdict = one.target === 'own' ? walk(own, [], facts) : one.target
+    if (verdict !== undefined) return verdict
+  }
+  return undefined
+}
+
+function* packets(): Generator<IpFacts> {
+  const fixed = { kind: 'ip', family: 4, essential: false, unparsed: undefined } as const
+  for (const address of ADDRESSES) {
+    const source = Uint32Array.of(address)
+    yield { ...fixed, source, protocol: 1, ports: undefined }
+    for (const protocol of [6, 17])
+      for (const port of PORTS)
+        for (const other of [22, 99]) yield { ...fixed, source, protocol, ports: { source: port, destination: other } }
+  }
+}
+
+test('an import without loss judges as the chain does, and is a valid config', async () => {
+  let exact = 0
+  const chains = fc.record({
+    policy: fc.constantFrom('ACCEPT' as const, 'DROP' as const),
+    rules: fc.array(rule('ACCEPT', 'DROP', 'own'), { maxLength: 6 }),
+    own: fc.array(rule('ACCEPT', 'DROP', 'RETURN'), { maxLength: 3 }),
+  })
+  await fc.assert(
+    fc.asyncProperty(chains, async ({ policy, rules, own }) => {
+      const lines = [...rules.map((one) => text('INPUT', one)), ...own.map((one) => text('own', one))]
+      const save = ['*filter', `:INPUT ${policy} [0:0]`, ':own - [0:0]', ...lines, 'COMMIT'].join('\n')
+      const imported = importText('iptables', save)
+      const { state } = (await load(composeAll(imported, 'iptables'))).desired
+      if (imported.leftOut.length > 0) return
+      exact++
+      for (const facts of packets()) {
+        const verdict = walk(rules, own, facts) ?? policy
+        expect([save, facts, judge(state, facts).verdict]).toEqual([save, facts, verdict === 'DROP' ? 'drop' : 'pass'])
+      }
+    }),
+    { numRuns: 250 },
+  )
+  expect(exact).toBeGreaterThan(60)
+})
+
+const CAPTURED: Readonly<Record<SourceName, string>> = {
+  ipset: captured('ipset-save.txt'),
+  nft: captured('nft-list-ruleset.txt'),
+  iptables: `${captured('iptables-save.txt')}${captured('ip6tables-save.txt')}`,
+  'xdp-filter': captured('xdp-filter-allow.txt'),
+}
+
+/** A few words of a real output replaced by others, or cut out. */
+const damaged = (from: SourceName): fc.Arbitrary<string> => {
+  const words = CAPTURED[from].split(/(?<=[\s",{}[\]:])/)
+  const position = fc.nat(words.length - 1)
+  const other = fc.oneof(
+    position.map((at) => words[at] ?? ''),
+    fc.constantFrom('', 'constructor', '__proto__ ', 'null,', '[', '999999999999 ', '::/0 ', '"', '! ', '-s ', '\n'),
+    fc.string(),
+  )
+  return fc.array(fc.tuple(position, other), { minLength: 1, maxLength: 4 }).map((edits) => {
+    const copy = [...words]
+    for (const [at, text] of edits) copy[at] = text
+    return copy.join('')
+  })
+}
+
+test.each(SOURCES)('a damaged output of %s gives a valid config or one clear error', async (from) => {
+  await fc.assert(
+    fc.asyncProperty(fc.oneof({ weight: 9, arbitrary: damaged(from) }, fc.string()), async (text) => {
+      try {
+        await load(composeAll(importText(from, text), from))
+      } catch (error) {
+        if (!(error instanceof XdpError)) throw error
+        expect(error.diagnostics.map(({ code }) => code)).toEqual(['E400'])
+      }
+    }),
+    { numRuns: 100 },
+  )
+})

@@ -1,0 +1,121 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Ajv } from 'ajv'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { main } from '../../../src/commands/main.ts'
+
+const SCHEMA = JSON.parse(readFileSync(join(import.meta.dirname, '../../../schemas/import.schema.json'), 'utf8'))
+
+let folder = ''
+let out = ''
+const at = (name: string): string => join(folder, name)
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'xdp-import-'))
+  writeFileSync(at('small'), 'create bad hash:ip\nadd bad 192.0.2.1\n')
+  writeFileSync(at('lossy'), 'create bad hash:ip timeout 5\nadd bad 192.0.2.1\n')
+  const lines = Array.from({ length: 1001 }, (_, index) => `add bad 10.${index >> 7}.0.${(index & 127) * 2}\n`)
+  writeFileSync(at('large'), `create bad hash:ip\n${lines.join('')}`)
+  writeFileSync(at('empty'), '')
+  const stateful = '-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n'
+  writeFileSync(at('stateful'), `*filter\n:INPUT DROP [0:0]\n${stateful}-A INPUT -s 10.0.0.1/32 -j ACCEPT\nCOMMIT\n`)
+})
+beforeEach(() => {
+  out = mkdtempSync(join(folder, 'out-'))
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+async function xdp(...argv: readonly string[]) {
+  const seen = { stdout: '', stderr: '' }
+  const stream = (name: 'stdout' | 'stderr') => ({
+    write: (text: string): void => {
+      seen[name] += text
+    },
+    isTTY: false,
+  })
+  const status = await main({
+    argv: ['import', ...argv],
+    env: {},
+    stdout: stream('stdout'),
+    stderr: stream('stderr'),
+    stdinIsTTY: false,
+    ask: async () => '',
+    readInput: async () => new Uint8Array(0),
+    signal: new AbortController().signal,
+  })
+  return { status, ...seen }
+}
+
+test('prints a small config, and says which interface was guessed', async () => {
+  const { status, stdout, stderr } = await xdp('--from', 'ipset', at('small'))
+  expect(status).toBe(0)
+  expect(stdout).toContain('name: bad')
+  expect(stderr).toContain('W401')
+  expect(await xdp('--from', 'ipset', at('small'), '--interface', 'eth1', '--interface', 'eth2')).toMatchObject({
+    stdout: expect.stringMatching(/eth1: .*\n {2}eth2: /),
+    stderr: '',
+  })
+})
+
+test('writes a config with list files, and replaces nothing unasked', async () => {
+  const argv = ['--from', 'ipset', at('large'), '--interface', 'eth0', '--output', join(out, 'new')]
+  expect(await xdp(...argv)).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('and 1 list file: 1 list with 1,001 prefixes, default pass.'),
+  })
+  const list = join(out, 'new/lists/bad.txt')
+  expect(readFileSync(list, 'utf8').split('\n')).toHaveLength(1003)
+  writeFileSync(list, 'mine')
+  expect(await xdp(...argv)).toMatchObject({ status: 4, stderr: expect.stringContaining('E402') })
+  expect(readFileSync(list, 'utf8')).toBe('mine')
+  expect(await xdp(...argv, '--force')).toMatchObject({ status: 0 })
+  expect(readFileSync(list, 'utf8')).not.toBe('mine')
+})
+
+test('one line for each thing that is left out; with --strict it fails and nothing is written', async () => {
+  const argv = ['--from', 'ipset', at('lossy'), '--interface', 'eth0']
+  const { status, stderr } = await xdp(...argv)
+  expect({ status, lines: stderr.trim().split('\n').length }).toEqual({ status: 0, lines: 1 })
+  const strict = await xdp(...argv, '--strict', '--output', out)
+  expect(strict).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('E404') })
+  expect(existsSync(join(out, 'xdp.yaml'))).toBe(false)
+  expect(await xdp('--from', 'ipset', at('small'), '--interface', 'eth0', '--strict')).toMatchObject({ status: 0 })
+})
+
+test('a stateful firewall that drops by default comes with a warning', async () => {
+  const { status, stderr } = await xdp('--from', 'iptables', at('stateful'), '--interface', 'eth0')
+  expect({ status, warned: stderr.includes('W402') }).toEqual({ status: 0, warned: true })
+})
+
+test.each([
+  [['--from', 'ipset', 'large'], 64, 'E403'],
+  [['--from', 'ipset', 'empty'], 1, 'E401'],
+  [['--from', 'nft', 'small'], 78, 'E400'],
+  [['--from', 'ipset', 'none'], 66, 'E001'],
+  [['--from', 'ipset', '.'], 66, 'E002'],
+  [['--from', 'iptable', 'small'], 64, 'did you mean iptables?'],
+  [['small'], 64, 'needs --from'],
+  [['--from', 'ipset', 'small', '--interface', 'a/b'], 64, 'E300'],
+  [['--from', 'ipset', 'small', '--output', 'small/x'], 1, 'E405'],
+])('%j ends with %i', async (argv, status, words) => {
+  const named = argv.map((word) => (/^(?:large|empty|small|none|\.)(?:\/x)?$/.test(word) ? at(word) : word))
+  expect(await xdp(...named)).toMatchObject({ status, stdout: '', stderr: expect.stringContaining(words) })
+})
+
+test('--json is one document that its schema describes', async () => {
+  const valid = new Ajv({ strict: false }).compile(SCHEMA)
+  const printed = await xdp('--from', 'ipset', at('lossy'), '--json')
+  expect(printed.stderr).toBe('')
+  const document = JSON.parse(printed.stdout)
+  expect(document).toMatchObject({
+    format_version: '1.0',
+    config: null,
+    text: expect.stringContaining('bad'),
+    lists: [{ name: 'bad', prefixes: 1 }],
+  })
+  expect(document.left_out).toHaveLength(1)
+  const written = JSON.parse((await xdp('--from', 'ipset', at('large'), '--json', '--output', out)).stdout)
+  expect(written).toMatchObject({ text: null, config: join(out, 'xdp.yaml'), files: ['lists/bad.txt'] })
+  for (const one of [document, written]) expect([valid(one), valid.errors]).toEqual([true, null])
+})

@@ -1,0 +1,78 @@
+import { describe, expect, test } from 'vitest'
+import { captured, importText, losses, rows } from '../../support/import.ts'
+
+describe('ipset save', () => {
+  const real = importText('ipset', captured('ipset-save.txt'))
+
+  test('as ipset 7.17 prints it: each set of addresses is a blocklist', () => {
+    expect(real).toMatchObject({ default: 'pass', interfaces: [] })
+    expect(rows(real)).toEqual([
+      'block bad any: ',
+      'block netset any: 10.5.0.0-10.5.0.6 192.0.2.0/24 198.51.100.7',
+      'block six any: 2001:db8::7',
+      'block tmo any: 1.2.3.4',
+      'block bm any: 10.0.0.5',
+      'block netm any: 10.2.3.0/24',
+      'block cw any: fe80::/64',
+      'block skbi any: 9.9.9.9',
+    ])
+  })
+
+  test('what is no source address, and what expires, is told with its line', () => {
+    expect(losses(real)).toEqual([
+      '11: the entries of set tmo expire; in the list they stay',
+      '13: set nif with 1 entry is left out: its entries (hash:net,iface) are not source addresses alone',
+      '15: set ipp with 1 entry is left out: its entries (hash:ip,port) are not source addresses alone',
+      '25: set ls with 1 entry is left out: its entries (list:set) are not source addresses alone',
+    ])
+  })
+
+  test.each([
+    [
+      'the longest prefix decides',
+      ['10.0.0.0/8', '10.1.0.0/16 nomatch', '10.1.2.0/24'],
+      '10.0.0.0/16 10.1.2.0/24 10.2.0.0-10.255.255.255',
+    ],
+    ['an exception alone matches nothing', ['10.1.0.0/16 nomatch'], ''],
+    ['a comment that says nomatch is none', ['10.1.0.0/16 comment "a nomatch b"'], '10.1.0.0/16'],
+    ['options behind the entry mean nothing', ['10.1.0.0/16 timeout 5 packets 1 bytes 2'], '10.1.0.0/16'],
+    ['windows line ends', ['10.1.0.0/16\r', '10.3.0.0/16\r'], '10.1.0.0/16 10.3.0.0/16'],
+  ])('%s', (_, entries, expected) => {
+    const lines = entries.map((entry) => `add s ${entry}`)
+    const found = importText('ipset', ['create s hash:net family inet', ...lines, ''].join('\n'))
+    expect(rows(found)).toEqual([`block s any: ${expected}`])
+  })
+
+  test('a mask with holes is no prefix', () => {
+    const found = importText('ipset', 'create s hash:ip family inet bitmask 255.0.255.0\nadd s 10.0.1.0\n')
+    expect(rows(found)).toEqual([])
+    expect(losses(found)[0]).toContain('which is no prefix')
+  })
+
+  test.each([
+    'nonsense',
+    'add s 10.0.0.1',
+    'create s hash:ip family inet\nadd s 10.0.0.300',
+    '*filter',
+    '{"nftables":[]}',
+  ])('%j is refused with its place', (text) => {
+    expect(() => importText('ipset', text)).toThrow(
+      expect.objectContaining({
+        diagnostics: [expect.objectContaining({ code: 'E400', at: expect.objectContaining({ file: 'in' }) })],
+      }),
+    )
+  })
+
+  test('a million entries take about a second', () => {
+    let text = 'create s hash:ip family inet\n'
+    for (let at = 0; at < 1_000_000; at++) {
+      const word = Math.imul(at, 2654435761) >>> 0
+      text += `add s ${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}\n`
+    }
+    const begun = performance.now()
+    const { lists } = importText('ipset', text)
+    expect(lists[0]?.addresses.v4.length).toBeGreaterThan(900_000)
+    // Ten times what an idle machine needs.
+    expect(performance.now() - begun).toBeLessThan(5000)
+  })
+})

@@ -1,0 +1,196 @@
+import { describe, expect, test } from 'vitest'
+import { captured, importText, losses, rows } from '../../support/import.ts'
+
+const SADDR = { payload: { protocol: 'ip', field: 'saddr' } }
+const match = (left: unknown, right: unknown, op = '=='): unknown => ({ match: { op, left, right } })
+const from = (right: unknown, op = '=='): unknown => match(SADDR, right, op)
+const port = (protocol: string, field: string, right: unknown, op = '=='): unknown =>
+  match({ payload: { protocol, field } }, right, op)
+const DROP = { drop: null }
+const ACCEPT = { accept: null }
+
+interface Table {
+  readonly family?: string
+  readonly policy?: string
+  readonly hook?: string
+  readonly chain?: Readonly<Record<string, unknown>>
+  readonly objects?: readonly unknown[]
+}
+
+function ruleset(
+  rules: readonly (readonly unknown[])[],
+  { family = 'inet', policy = 'accept', hook = 'input', chain = {}, objects = [] }: Table = {},
+): string {
+  const at = { family, table: 't' }
+  const base = { chain: { ...at, name: 'c', type: 'filter', hook, prio: 0, policy, ...chain } }
+  const all = rules.map((expr, index) => ({ rule: { ...at, chain: 'c', handle: index + 10, expr } }))
+  return JSON.stringify({ nftables: [{ metainfo: {} }, { table: { family, name: 't' } }, ...objects, base, ...all] })
+}
+
+test('as nft 1.0.6 prints it', () => {
+  const found = importText('nft', captured('nft-list-ruleset.txt'))
+  expect(found.default).toBe('drop')
+  expect(rows(found)).toEqual(
+    expect.arrayContaining([
+      'block bad any: 192.0.2.0/24 198.51.100.7 203.0.113.5-203.0.113.9',
+      'block six any: 2001:db8::/32',
+      'block - udp sport 53: 198.18.0.0/15',
+      'block - icmp: 10.1.0.0-10.1.0.5',
+      'block dyn any: 192.0.2.9-192.0.2.10',
+      'block n any: 192.0.2.77',
+    ]),
+  )
+  expect(losses(found)).toContain(
+    'inet filter input rule 1 (handle 12): left out, it depends on the state of connections',
+  )
+  expect(losses(found)).toContain('inet filter input rule 8 (handle 21): left out, it is for some interfaces only')
+})
+
+describe('one rule', () => {
+  test.each<[string, readonly unknown[], readonly string[]]>([
+    ['an address', [from('10.0.0.1'), DROP], ['block - any: 10.0.0.1']],
+    ['a prefix', [from({ prefix: { addr: '10.0.0.0', len: 8 } }), ACCEPT], ['allow - any: 10.0.0.0/8']],
+    ['a range', [from({ range: ['10.0.0.1', '10.0.0.9'] }), DROP], ['block - any: 10.0.0.1-10.0.0.9']],
+    [
+      'a set in place',
+      [from({ set: ['10.0.0.1', { prefix: { addr: '11.0.0.0', len: 8 } }] }), { counter: null }, DROP],
+      ['block - any: 10.0.0.1 11.0.0.0/8'],
+    ],
+    ['all but', [from({ prefix: { addr: '128.0.0.0', len: 1 } }, '!='), DROP], ['block - any: 0.0.0.0/1']],
+    ['source port', [from('10.0.0.1'), port('udp', 'sport', 53), DROP], ['block - udp sport 53: 10.0.0.1']],
+    [
+      'destination ports',
+      [port('tcp', 'dport', { set: [22, { range: [80, 90] }] }), from('10.0.0.1'), DROP],
+      ['block - tcp dport 22,80-90: 10.0.0.1'],
+    ],
+    [
+      'other ports',
+      [from('10.0.0.1'), port('tcp', 'dport', 22, '!='), DROP],
+      ['block - tcp dport 0-21,23-65535: 10.0.0.1'],
+    ],
+    [
+      'two protocols',
+      [match({ meta: { key: 'l4proto' } }, { set: ['tcp', 'udp'] }), port('th', 'dport', 53), from('10.0.0.1'), DROP],
+      ['block - tcp dport 53: 10.0.0.1', 'block - udp dport 53: 10.0.0.1'],
+    ],
+    [
+      'ICMP of both families',
+      [match({ meta: { key: 'l4proto' } }, { set: ['icmp', 'ipv6-icmp'] }), DROP],
+      ['block - icmp: 0.0.0.0/0 ::/0'],
+    ],
+    ['one family', [match({ meta: { key: 'nfproto' } }, 'ipv6'), DROP], ['block - any: ::/0']],
+    ['ports alone', [port('tcp', 'dport', 25), DROP], ['block - tcp dport 25: 0.0.0.0/0 ::/0']],
+    [
+      'verdicts by address',
+      [
+        {
+          vmap: {
+            key: SADDR,
+            data: {
+              set: [
+                ['10.0.0.1', DROP],
+                ['10.0.0.2', ACCEPT],
+              ],
+            },
+          },
+        },
+      ],
+      ['block - any: 10.0.0.1', 'allow - any: 10.0.0.2'],
+    ],
+    [
+      'this interface',
+      [match({ meta: { key: 'iifname' } }, 'eth0'), from('10.0.0.1'), DROP],
+      ['block - any: 10.0.0.1'],
+    ],
+    ['reject', [from('10.0.0.1'), { reject: null }], ['block - any: 10.0.0.1']],
+    ['another interface', [match({ meta: { key: 'iifname' } }, 'eth9'), from('10.0.0.1'), DROP], []],
+    ['contradictions', [from('10.0.0.1'), from('10.0.0.2'), DROP], []],
+    ['a counter alone', [from('10.0.0.1'), { counter: null }], []],
+  ])('%s', (_, expressions, expected) => {
+    const found = importText('nft', ruleset([expressions]), { interfaces: ['eth0'] })
+    expect({ rows: rows(found), losses: losses(found) }).toEqual({ rows: expected, losses: [] })
+  })
+
+  test.each<[string, readonly unknown[]]>([
+    ['destination address', [match({ payload: { protocol: 'ip', field: 'daddr' } }, '10.0.0.1'), DROP]],
+    ['state of connections', [match({ ct: { key: 'state' } }, 'new', 'in'), DROP]],
+    ['a rate', [{ limit: { rate: 1 } }, from('10.0.0.1'), DROP]],
+    ['combination of fields', [match({ concat: [SADDR] }, '@x'), DROP]],
+    ['under a mask', [match({ '&': [SADDR, '255.0.0.255'] }, '10.0.0.1'), DROP]],
+    ['in no set', [from('@gone'), DROP]],
+    ['another protocol', [port('th', 'dport', 53), DROP]],
+    ['meta mark', [match({ meta: { key: 'mark' } }, 1), DROP]],
+    ['neither a verdict nor a chain', [from('10.0.0.1'), { jump: { target: 'gone' } }]],
+    ['an extension of iptables', [{ xt: null }, DROP]],
+    ['it uses dup', [{ dup: { addr: '10.0.0.1' } }]],
+  ])('left out: %s', (why, expressions) => {
+    const found = importText('nft', ruleset([expressions]), { interfaces: ['eth0'] })
+    expect(rows(found)).toEqual([])
+    expect(losses(found)).toEqual([
+      expect.stringMatching(new RegExp(`^inet t c rule 1 \\(handle 10\\): left out, .*${why}`)),
+    ])
+  })
+
+  test('a log is told, and the rest is imported', () => {
+    const found = importText('nft', ruleset([[from('10.0.0.1'), { log: null }, DROP]]))
+    expect(rows(found)).toEqual(['block - any: 10.0.0.1'])
+    expect(losses(found)).toEqual(['inet t c rule 1 (handle 10): imported without its log'])
+  })
+})
+
+describe('chains', () => {
+  const rules = [[from('10.0.0.1'), DROP]]
+
+  test.each(['ingress', 'prerouting', 'input'])('%s judges what comes in', (hook) => {
+    expect(rows(importText('nft', ruleset(rules, { hook })))).toEqual(['block - any: 10.0.0.1'])
+  })
+
+  test.each(['output', 'postrouting'])('%s does not', (hook) => {
+    expect(importText('nft', ruleset(rules, { hook }))).toMatchObject({ lists: [], leftOut: [] })
+  })
+
+  test('forward is told', () => {
+    expect(losses(importText('nft', ruleset(rules, { hook: 'forward' })))).toEqual([
+      expect.stringContaining('forwarded packets only'),
+    ])
+  })
+
+  test('a netdev chain names the interfaces, and applies to its own only', () => {
+    const text = ruleset(rules, { family: 'netdev', hook: 'ingress', chain: { dev: 'eth1' } })
+    expect(importText('nft', text).interfaces).toEqual([{ name: 'eth1', mode: undefined }])
+    expect(rows(importText('nft', text, { interfaces: ['eth0'] }))).toEqual([])
+    expect(losses(importText('nft', text, { interfaces: ['eth0', 'eth1'] })).join()).toContain(
+      'some of the interfaces only',
+    )
+  })
+
+  test('what one accepts and the other drops, is dropped', () => {
+    const first = JSON.parse(
+      ruleset([[from({ prefix: { addr: '10.0.0.0', len: 8 } }), ACCEPT]], { hook: 'ingress' }),
+    ).nftables
+    const second = JSON.parse(
+      ruleset([[from({ prefix: { addr: '10.0.0.0', len: 9 } }), DROP]]).replaceAll('"t"', '"u"'),
+    ).nftables
+    expect(rows(importText('nft', JSON.stringify({ nftables: [...first, ...second] })))).toEqual([
+      'allow - any: 10.128.0.0/9',
+      'block - any: 10.0.0.0/9',
+    ])
+  })
+
+  test('sets without any rule are blocklists', () => {
+    const set = {
+      set: {
+        family: 'inet',
+        table: 't',
+        name: 'bad',
+        type: 'ipv4_addr',
+        elem: ['10.0.0.1', { elem: { val: '10.0.0.2', timeout: 5 } }],
+      },
+    }
+    expect(rows(importText('nft', JSON.stringify({ nftables: [set] })))).toEqual(['block bad any: 10.0.0.1-10.0.0.2'])
+  })
+})
+
+test.each(['', '{}', '[]', '{"nftables":1}', 'table inet t {}'])('%j is refused', (text) => {
+  expect(() => importText('nft', text)).toThrow('E400')
+})

@@ -1,0 +1,30 @@
+// What a failed load is told as, by the version of the kernel.
+
+import { expect, test } from 'vitest'
+import { XdpError } from '../../../src/diagnostics.ts'
+import { loadFailed } from '../../../src/kernel/execute.ts'
+import { CommandError } from '../../../src/kernel/spawn.ts'
+
+const refusal = new CommandError('bpftool prog loadall', 255, 'unknown func bpf_loop#181')
+
+test.each(['5.10.0-28-amd64', '5.15.167', '6.0.19'])('on Linux %s it is E107 with the kernel’s words', (kernel) => {
+  const told = loadFailed(refusal, kernel) as XdpError
+  expect(told.exit).toBe(69)
+  expect(told.diagnostics).toMatchObject([
+    {
+      code: 'E107',
+      message: expect.stringContaining('unknown func bpf_loop#181'),
+      hint: expect.stringContaining('xdp doctor'),
+    },
+  ])
+  expect(told.message).toContain(kernel)
+})
+
+test.each(['6.1.0-25-cloud-amd64', '6.12', '7.0.1', 'unversioned'])('on Linux %s it stays what it is', (kernel) => {
+  expect(loadFailed(refusal, kernel)).toBe(refusal)
+})
+
+test('what is no failed command is no matter of the kernel', () => {
+  const error = new XdpError([{ code: 'E100', severity: 'error', message: 'bpftool is not installed' }])
+  expect(loadFailed(error, '5.10.0')).toBe(error)
+})

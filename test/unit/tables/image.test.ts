@@ -1,0 +1,290 @@
+import { expect, test } from 'vitest'
+import {
+  CLASS_RULES,
+  directoryCodec,
+  HEADER_LINES,
+  LINE_SIZE,
+  LIST_SLOTS,
+  ruleCodec,
+  SECTION,
+  settingsCodec,
+  TABLE_FLAG,
+  table6Codec,
+} from '../../../src/abi/generated.ts'
+import type { XdpError } from '../../../src/diagnostics.ts'
+import type { AddressSet } from '../../../src/model/address.ts'
+import { EMPTY6, normalize } from '../../../src/model/ranges.ts'
+import type { PortRange, Scope, State } from '../../../src/model/state.ts'
+import { compileImage, decodeImage } from '../../../src/tables/image.ts'
+import {
+  ALL4,
+  ALL6,
+  ANY,
+  addresses,
+  type BigRange,
+  ImageReader,
+  listOf,
+  prefix,
+  slotsOf,
+  stateOf,
+} from '../../support/tables.ts'
+
+const META = { generation: 3, netns: 0xf0000000n, objectDigest: Uint8Array.from({ length: 16 }, (_, i) => i) }
+const compile = (state: State, slots = slotsOf(state)): Uint8Array => compileImage({ state, slots, meta: META })
+const blocked = (set: AddressSet, scope: Scope = ANY): State => stateOf([listOf('blocklist', 'some', [[scope, set]])])
+const viewOf = (image: Uint8Array): DataView => new DataView(image.buffer, image.byteOffset, image.byteLength)
+const settingsOf = (image: Uint8Array) => settingsCodec.decode(viewOf(image))
+const linesOf = (image: Uint8Array, section: keyof typeof SECTION): number =>
+  directoryCodec.decode(viewOf(image), 3 * LINE_SIZE).sections[SECTION[section]]?.lines ?? 0
+
+function errorOf(body: () => unknown): { code: string; message: string } {
+  try {
+    body()
+  } catch (error) {
+    const [diagnostic] = (error as XdpError).diagnostics
+    return { code: diagnostic?.code ?? '', message: diagnostic?.message ?? '' }
+  }
+  throw new Error('nothing was thrown')
+}
+
+test('an empty state is a header and the class of no list', () => {
+  const image = compile(stateOf([]))
+  expect(image.length).toBe((HEADER_LINES + 1) * LINE_SIZE)
+  expect(settingsOf(image).table4.flags).toBe(0)
+  expect(decodeImage(image)).toMatchObject({ policy: { default: 'pass' }, drifted: [] })
+})
+
+test('the meta line says what was asked for, and that nothing is committed', () => {
+  const { meta } = decodeImage(compile(stateOf([], 'drop')))
+  expect(meta).toMatchObject({ generation: 3n, netns: META.netns, committed_at: 0n, object_digest: META.objectDigest })
+})
+
+test('a list without addresses, and lists that hold the same, stay', () => {
+  const same = addresses([[1n, 9n]])
+  const state = stateOf([
+    listOf('allowlist', 'empty', []),
+    listOf('blocklist', 'one', [[ANY, same]]),
+    listOf('blocklist', 'two', [[ANY, same]]),
+  ])
+  expect(decodeImage(compile(state)).lists).toEqual(state.lists)
+})
+
+test('single IPv4 addresses take no range table, and a wide range takes no hash', () => {
+  const hosts = compile(
+    blocked(
+      addresses([
+        [1n, 1n],
+        [7n, 7n],
+        [ALL4, ALL4],
+      ]),
+    ),
+  )
+  expect(settingsOf(hosts).table4.flags).toBe(TABLE_FLAG.HOSTS)
+  expect(hosts.length).toBeLessThan(4096)
+  const all = compile(blocked(addresses([[0n, ALL4]])))
+  expect(settingsOf(all).table4.flags).toBe(TABLE_FLAG.RANGES)
+  expect([linesOf(all, 'HOSTS4'), linesOf(all, 'RANGES4')]).toEqual([0, 0])
+})
+
+test('an address of another class inside a prefix leaves the prefix whole', () => {
+  const state = stateOf([
+    listOf('blocklist', 'net', [[ANY, addresses([prefix(4, 0x0a000000n, 8)])]]),
+    // The first and the last address too, where the hole has only one listed neighbour.
+    listOf('blocklist', 'hosts', [
+      [ANY, addresses([0x0a000000n, 0x0a123456n, 0x0affffffn].map((a): BigRange => [a, a]))],
+    ]),
+  ])
+  const image = compile(state)
+  expect(linesOf(image, 'RANGES4')).toBe(0)
+  expect(decodeImage(image).lists).toEqual(new Map([...state.lists].sort(([a], [b]) => (a < b ? -1 : 1))))
+})
+
+test('an IPv6 prefix with a hole or another class at any depth stays in its place', () => {
+  const base = 0x20010db8n << 96n
+  const state = stateOf([
+    listOf('blocklist', 'net', [[ANY, addresses([], [prefix(6, base, 32), prefix(6, base + (2n << 96n), 48)])]]),
+    listOf('allowlist', 'holes', [
+      [
+        ANY,
+        addresses([], [prefix(6, base, 128), prefix(6, base + (1n << 64n), 64), prefix(6, base + (5n << 80n), 48)]),
+      ],
+    ]),
+  ])
+  const image = compile(state)
+  const { flags } = table6Codec.decode(viewOf(image), LINE_SIZE)
+  expect(flags).toBe(TABLE_FLAG['32'] | TABLE_FLAG['48'] | TABLE_FLAG['64'])
+  // Only the /64 with one address of another class needs a tree.
+  expect(linesOf(image, 'TREES6')).toBe(1)
+  const reader = new ImageReader(image)
+  const parts = (address: bigint): number[] => reader.parts(reader.lookup(6, address))
+  expect([base - 1n, base, base + 1n, base + (1n << 64n), base + (2n << 64n)].map(parts)).toEqual([
+    [],
+    [0, 1],
+    [1],
+    [0, 1],
+    [1],
+  ])
+  expect([base + (5n << 80n), base + (2n << 96n), base + (2n << 96n) + (1n << 80n)].map(parts)).toEqual([
+    [0, 1],
+    [1],
+    [],
+  ])
+})
+
+test('trees of many levels are read to the bottom', () => {
+  const base = 0xfd00n << 112n
+  const many = (count: number, shift: bigint): BigRange[] =>
+    Array.from({ length: count }, (_, i) => [base + (BigInt(i * 3) << shift), base + (BigInt(i * 3 + 1) << shift)])
+  for (const pairs of [many(2000, 0n), many(2000, 68n), many(300, 84n)]) {
+    const state = blocked(addresses([], pairs))
+    expect(decodeImage(compile(state)).lists).toEqual(state.lists)
+  }
+})
+
+test('hashes that no multiplier spreads grow until every key has a place', () => {
+  // Addresses that the first multiplier sends to one bucket of the smallest table for them.
+  const multiplier = 0x9e3779b97f4a7c15n
+  const count = 200
+  const buckets = BigInt(Math.ceil(count / 6))
+  const crowd: BigRange[] = []
+  for (let address = 1n; crowd.length < count; address += 7n) {
+    const hash = ((address * multiplier) & 0xffffffffffffffffn) >> 32n
+    if ((hash * buckets) >> 32n === 5n) crowd.push([address, address])
+  }
+  const state = blocked(addresses(crowd))
+  const image = compile(state)
+  expect(settingsOf(image).table4.multiplier).not.toBe(multiplier)
+  expect(decodeImage(image).lists).toEqual(state.lists)
+})
+
+test('a class has its allowlist rules first, with the counters and scopes of its lists', () => {
+  const ports = (...ranges: number[][]): PortRange[] => ranges.map(([first, last]) => ({ first, last }) as PortRange)
+  const state = stateOf([
+    listOf('blocklist', 'a', [
+      [
+        { protocol: 17, sourcePorts: ports([53, 53], [123, 123]), destinationPorts: ports([1024, 65535]) },
+        addresses([[5n, 5n]]),
+      ],
+    ]),
+    listOf('allowlist', 'b', [[{ ...ANY, protocol: 'icmp' }, addresses([[5n, 5n]])]]),
+  ])
+  const image = compile(
+    state,
+    new Map([
+      ['a', 8],
+      ['b', 2],
+    ]),
+  )
+  const { rules } = settingsOf(image)
+  const decoded = [0, 1, 2].map((i) => ruleCodec.decode(viewOf(image), rules * LINE_SIZE + i * ruleCodec.size))
+  const any = { source_first: 0, source_last: 65535, destination_first: 0, destination_last: 65535 }
+  expect(decoded).toEqual([
+    { list: 2, scope: 1, flags: 3, protocol4: 1, protocol6: 58, ...any },
+    ...[53, 123].map((port) => ({
+      list: 8,
+      scope: 0,
+      flags: 30,
+      protocol4: 17,
+      protocol6: 17,
+      source_first: port,
+      source_last: port,
+      destination_first: 1024,
+      destination_last: 65535,
+    })),
+  ])
+})
+
+test('too much for the tables is refused with what and where', () => {
+  const lists = Array.from({ length: LIST_SLOTS + 1 }, (_, i) => listOf('blocklist', `list-${i}`, []))
+  expect(errorOf(() => compile(stateOf(lists))).code).toBe('E203')
+
+  const odd = Array.from({ length: 17 }, (_, i) => ({ first: i * 2 + 1, last: i * 2 + 1 }))
+  const scope: Scope = { protocol: 6, sourcePorts: odd, destinationPorts: odd.slice(1) }
+  const rules = errorOf(() => compile(blocked(addresses([prefix(4, 0x0a000000n, 8)]), scope)))
+  expect(rules.code).toBe('E204')
+  expect(rules.message).toContain(`${17 * 16} rules apply to 10.0.0.0`)
+  expect(() => compile(blocked(addresses([[9n, 9n]]), { ...scope, sourcePorts: odd.slice(1) }))).not.toThrow()
+  expect(16 * 16).toBe(CLASS_RULES)
+
+  // 17 lists of which every combination occurs: 131,071 classes.
+  const bits = Array.from({ length: 17 }, (_, bit) => {
+    const members = Uint32Array.from({ length: 1 << 17 }, (_, i) => i).filter((i) => ((i >> bit) & 1) === 1)
+    return listOf('blocklist', `bit-${bit}`, [[ANY, { v4: normalize(4, members, members), v6: EMPTY6 }]])
+  })
+  expect(errorOf(() => compile(stateOf(bits)))).toMatchObject({
+    code: 'E202',
+    message: expect.stringContaining('65535'),
+  })
+  const fits = bits.slice(0, 16)
+  expect(decodeImage(compile(stateOf(fits))).lists.size).toBe(16)
+})
+
+test('what changed in the kernel is named: the list, the policy, or both', () => {
+  const state = stateOf([
+    listOf('blocklist', 'hosts', [[ANY, addresses([[77n, 77n]])]]),
+    listOf('blocklist', 'nets', [[ANY, addresses([prefix(4, 0xc0000200n, 24)], [[0n, ALL6]])]]),
+  ])
+  const changed = (change: (image: Uint8Array, settings: ReturnType<typeof settingsOf>) => void): readonly string[] => {
+    const image = compile(state)
+    change(image, settingsOf(image))
+    return decodeImage(image).drifted
+  }
+  expect(changed(() => {})).toEqual([])
+  expect(changed((image) => viewOf(image).setUint32(settingsCodec.offsets.flags, 1, true))).toEqual(['policy'])
+  // An entry that the filter hides, or that is gone, is gone for packets too.
+  expect(
+    changed((image, { table4 }) => image.fill(0, table4.host_filter * LINE_SIZE, (table4.host_filter + 1) * LINE_SIZE)),
+  ).toEqual(['hosts'])
+  expect(
+    changed((image, { table4 }) => image.fill(0, table4.hosts * LINE_SIZE, table4.range_filter * LINE_SIZE)),
+  ).toEqual(['hosts'])
+  expect(
+    changed((image, { table4 }) => image.fill(0, table4.range_filter * LINE_SIZE, table4.root * LINE_SIZE)),
+  ).toEqual(['nets'])
+  expect(changed((image, { table4 }) => image.fill(0, table4.root * LINE_SIZE, table4.ranges * LINE_SIZE))).toEqual([
+    'nets',
+  ])
+  // A rule that lets its list pass instead.
+  expect(
+    changed((image, { rules }) => {
+      const at = rules * LINE_SIZE + ruleCodec.offsets.flags
+      image[at] = 1
+    }),
+  ).toEqual(['hosts'])
+})
+
+test('an image that is cut, of another ABI or without its sections is refused', () => {
+  const image = compile(
+    blocked(
+      addresses(
+        [
+          [1n, 5n],
+          [9n, 9n],
+        ],
+        [[1n, 1n]],
+      ),
+    ),
+  )
+  for (const length of [0, LINE_SIZE, HEADER_LINES * LINE_SIZE, image.length - LINE_SIZE]) {
+    expect(errorOf(() => decodeImage(image.slice(0, length))).code).toBe('E113')
+  }
+  const other = image.slice()
+  viewOf(other).setUint32(0, 99, true)
+  expect(errorOf(() => decodeImage(other)).message).toContain('ABI version 99')
+})
+
+test('an image is read at any alignment', () => {
+  const state = blocked(
+    addresses(
+      [
+        [1n, 5n],
+        [9n, 9n],
+      ],
+      [[1n, 1n]],
+    ),
+  )
+  const image = compile(state)
+  const shifted = new Uint8Array(image.length + 3)
+  shifted.set(image, 3)
+  expect(decodeImage(shifted.subarray(3)).lists).toEqual(state.lists)
+})
