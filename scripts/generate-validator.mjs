@@ -22,6 +22,8 @@ export interface SchemaError {
     readonly propertyName?: string
     /** \`required\`: the key that is not there. */
     readonly missingProperty?: string
+    /** \`dependencies\`: the key that needs another. */
+    readonly property?: string
     /** \`uniqueItems\`: the indexes of the two. */
     readonly i?: number
     readonly j?: number

@@ -20,6 +20,7 @@ import type { Live } from './model/live.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
 import { EMPTY_STATE, type State } from './model/state.ts'
 import type { Plan } from './plan/change.ts'
+import type { Terms } from './plan/feeds.ts'
 import { guard, guardNamespace } from './plan/guard.ts'
 import { desiredState, plan, planDestroy } from './plan/plan.ts'
 import { compileImage } from './tables/image.ts'
@@ -41,13 +42,17 @@ function refuse(diagnostics: readonly Diagnostic[]): void {
   if (diagnostics.length > 0) throw new XdpError(diagnostics)
 }
 
-async function planFor(host: Host, desired: Desired): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
+async function planFor(
+  host: Host,
+  desired: Desired,
+  terms: Terms,
+): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
   const [live, object] = await Promise.all([observe(pathsOf(host), desired.state), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
-  return { plan: plan(desired, live, object.program), live, object }
+  return { plan: plan(desired, live, object.program, terms), live, object }
 }
 
 /** Whether the plan needs a new policy generation; changes of interfaces alone do not. */
@@ -66,20 +71,23 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
 }
 
 /**
- * What apply would do, and the commands it would run (computed when asked for). Throws XdpError where a guard refuses
+ * What apply would do, and the commands it would run (computed when asked for). `acceptShrink`: feeds are taken as they
+ * are, stale or shrunken. Throws XdpError where a guard refuses
  * or the kernel cannot be read.
  */
 export async function reconcilePlan(
   host: Host,
   desired: Desired,
+  acceptShrink = false,
 ): Promise<{ plan: Plan; live: Live; readonly commands: readonly string[] }> {
-  const { plan: made, live, object } = await planFor(host, desired)
+  const terms = { now: now(), acceptShrink }
+  const { plan: made, live, object } = await planFor(host, desired, terms)
   return {
     plan: made,
     live,
     get commands() {
       if (made.changes.length === 0) return []
-      const target = targetOf(made, desiredState(desired, live, object.program), live, object)
+      const target = targetOf(made, desiredState(desired, live, object.program, terms), live, object)
       return commandLines(lower(made, live, pathsOf(host), target), pathsOf(host))
     },
   }
@@ -117,14 +125,20 @@ async function sweep(host: Host, { committed, instance }: Observation): Promise<
 }
 
 /** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */
-export async function reconcileApply(host: Host, desired: Desired, approve: Approve): Promise<Applied | 'declined'> {
+export async function reconcileApply(
+  host: Host,
+  desired: Desired,
+  approve: Approve,
+  acceptShrink = false,
+): Promise<Applied | 'declined'> {
   return withLock(host, async () => {
-    const { plan: made, live, object } = await planFor(host, desired)
+    const terms = { now: now(), acceptShrink }
+    const { plan: made, live, object } = await planFor(host, desired, terms)
     await sweep(host, live)
     if (idle(made, live)) return { plan: made, result: UNCHANGED }
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')
-    const state = desiredState(desired, live, object.program)
+    const state = desiredState(desired, live, object.program, terms)
     const target = targetOf(made, state, live, object)
     const steps = lower(made, live, pathsOf(host), target)
     const { probes } = await execute({ host, paths: pathsOf(host), steps, probes: buildProbes(state), now: target.now })

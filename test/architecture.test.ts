@@ -29,7 +29,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
 const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   abi: ['node:os'],
   tables: ['node:crypto'],
-  config: ['ajv', 'yaml', 'node:fs', 'node:path', 'node:crypto', 'node:util', 'node:url', 'node:buffer'],
+  config: ['ajv', 'yaml', 'node:fs', 'node:path', 'node:crypto', 'node:util', 'node:url', 'node:buffer', 'node:zlib'],
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   reconcile: ['node:crypto', 'node:path', 'node:fs'],

@@ -39,7 +39,7 @@ function own(host: Host, addresses: Uint32Array, mode: 'native' | 'generic'): Ma
     sources,
     set() {
       host.write('list.txt', lines(addresses.subarray(0, sources), dotted))
-      const list = 'blocklist:\n  - { name: feed, file: list.txt }\n'
+      const list = 'blocklist:\n  - { name: feed, file: list.txt, exclude_private: false }\n'
       host.write('xdp.yaml', `version: 1\ninterfaces:\n  ${host.device}: { mode: ${mode} }\n${list}`)
       run('apply', '--auto-approve')
     },

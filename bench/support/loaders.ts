@@ -36,7 +36,7 @@ export function makeOwn(host: Host): OwnLoader {
     prepare(addresses) {
       text = lines(addresses, dotted)
       host.write(LIST, text)
-      const blocklist = `blocklist:\n  - { name: feed, file: ${LIST} }\n`
+      const blocklist = `blocklist:\n  - { name: feed, file: ${LIST}, exclude_private: false }\n`
       host.write('xdp.yaml', `version: 1\ninterfaces:\n  ${host.device}: {}\n${blocklist}`)
     },
     load: apply,

@@ -6,12 +6,12 @@ import { reconcileApply } from '../reconcile.ts'
 import { renderApply, renderApplyJson } from '../render/apply.ts'
 import { renderPlan } from '../render/plan.ts'
 import { approver, declined } from './approve.ts'
-import { load } from './config.ts'
+import { load, showWarnings } from './config.ts'
 import type { Context } from './context.ts'
-import type { APPROVE_FLAGS } from './flags.ts'
+import type { APPLY_FLAGS } from './flags.ts'
 import type { Arguments } from './specification.ts'
 
-export async function run(context: Context, { options }: Arguments<typeof APPROVE_FLAGS>): Promise<Exit> {
+export async function run(context: Context, { options }: Arguments<typeof APPLY_FLAGS>): Promise<Exit> {
   const { desired, warnings } = await load(context)
   const { config, provenance } = desired
   const show = (plan: Plan, color: boolean): string =>
@@ -20,9 +20,12 @@ export async function run(context: Context, { options }: Arguments<typeof APPROV
       { config, provenance, detail: 'normal', color, commands: undefined, total: plan.changes.length },
     )
   const approval = { command: 'apply', question: 'Apply these changes?', auto: options['auto-approve'], show } as const
-  const applied = await reconcileApply(context.host, desired, approver(context, approval))
+  const approve = approver(context, approval)
+  const applied = await reconcileApply(context.host, desired, approve, options['accept-shrink'])
   if (applied === 'declined') throw declined()
   const { plan, result } = applied
+  // Without a question nothing has shown them yet, and the result has no place for them.
+  if (context.flags.json && options['auto-approve']) showWarnings(context, [...warnings, ...plan.warnings])
   if (context.flags.json) context.stdout(renderApplyJson(result))
   else if (!result.changed) context.stdout(show(plan, context.color.stdout))
   else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }))

@@ -27,7 +27,12 @@ export const GLOBAL_FLAGS = {
 
 export const NO_FLAGS = {} as const satisfies FlagSpecs
 
+const FEED_FLAGS = {
+  'accept-shrink': { type: 'boolean', help: 'take feeds that are too old (max_age) or lost too much (max_shrink)' },
+} as const satisfies FlagSpecs
+
 export const PLAN_FLAGS = {
+  ...FEED_FLAGS,
   'detailed-exitcode': { type: 'boolean', help: 'exit 2 when there are changes, 0 when there are none' },
   full: { type: 'boolean', help: 'list every prefix of a changed list, not five' },
   summary: { type: 'boolean', help: 'one line for each object' },
@@ -43,6 +48,8 @@ export const PLAN_FLAGS = {
 export const APPROVE_FLAGS = {
   'auto-approve': { type: 'boolean', help: 'do not ask; needed where stdin is no terminal' },
 } as const satisfies FlagSpecs
+
+export const APPLY_FLAGS = { ...APPROVE_FLAGS, ...FEED_FLAGS } as const satisfies FlagSpecs
 
 export const BAN_FLAGS = {
   ttl: { type: 'string', value: 'TIME', help: 'for how long: 30s, 10m, 1h, 7d, 2w; default: until it is lifted' },

@@ -13,7 +13,7 @@ import { onlyTargets } from './targets.ts'
 export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
   if (options.full && options.summary) throw fail('E300', '--full and --summary exclude each other', 'give one of them')
   const { desired, warnings } = await load(context)
-  const made = await reconcilePlan(context.host, desired)
+  const made = await reconcilePlan(context.host, desired, options['accept-shrink'])
   const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
   const plan = { ...shown, warnings: [...warnings, ...shown.warnings] }
   const view = {

@@ -1,6 +1,6 @@
 // The command line: every command, in the order in which help shows them. Commands are glue and decide nothing.
 
-import { APPROVE_FLAGS, BAN_FLAGS, IMPORT_FLAGS, NO_FLAGS, PLAN_FLAGS, WHY_FLAGS } from './flags.ts'
+import { APPLY_FLAGS, APPROVE_FLAGS, BAN_FLAGS, IMPORT_FLAGS, NO_FLAGS, PLAN_FLAGS, WHY_FLAGS } from './flags.ts'
 import { type CommandSpec, command } from './specification.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -38,7 +38,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       'Shows the plan, asks, loads and fills the new tables aside, tests them with packets, switches, reads back and tests again. Packets meet the old policy or the new one, never something between. What fails before the switch changes nothing; what fails after it is rolled back.',
       'Applying what is already live writes nothing and exits 0 without asking.',
     ],
-    flags: APPROVE_FLAGS,
+    flags: APPLY_FLAGS,
     examples: [
       { line: 'xdp apply', does: 'show the plan, ask, apply' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },

@@ -1,23 +1,21 @@
 // The entries of both lists → named lists, and which line of which file put every address there.
 
-import { createHash } from 'node:crypto'
-import { dirname, isAbsolute, join } from 'node:path'
 import type { Ranges } from '../model/address.ts'
-import type { Entries, Provenance } from '../model/desired.ts'
+import type { Entries, Feed, Provenance } from '../model/desired.ts'
 import { normalize } from '../model/ranges.ts'
 import { type List, type ListKind, type Scope, type ScopedSet, scopeKey } from '../model/state.ts'
 import { wordsOf } from '../model/text.ts'
 import { EntryCollector } from './entries.ts'
-import { readList } from './list-file.ts'
+import { addFeed, type Library } from './feeds.ts'
 import { explainRange, rangeBuffer, readRangeText } from './range.ts'
 import type { Report } from './report.ts'
 import { readScope } from './scope.ts'
 import { quote } from './show.ts'
-import { checkText, isUnusable, LIST_LIMIT, readBytes, type Source } from './source.ts'
+import type { Source } from './source.ts'
 import type { Placed } from './tree.ts'
 import type { WrittenEntry } from './written.ts'
 
-/** Entries refer to files and sets by 16 bits. */
+/** Entries refer to sets by 16 bits. */
 const MAX_INDEX = 65_536
 
 interface Draft {
@@ -29,16 +27,16 @@ interface Draft {
   readonly scopes: Map<string, { readonly scope: Scope; readonly index: number }>
   /** Where the name is written. */
   readonly at: Placed
+  readonly source: Source
+  readonly feeds: Omit<Feed, 'inline'>[]
 }
 
 interface Reading {
+  /** The file that the entry stands in. */
   readonly source: Source
   readonly report: Report
-  /** Paths as shown; grows. The config is the first. */
-  readonly files: string[]
   readonly drafts: Map<string, Draft>
-  /** Content of the list files read so far, by path; undefined = cannot be used, and reported. */
-  readonly contents: Map<string, Buffer | undefined>
+  readonly library: Library
 }
 
 const isReserved = (name: string): boolean => name === 'allowlist' || name === 'blocklist'
@@ -55,7 +53,9 @@ function draftOf(kind: ListKind, name: string | undefined, placed: Placed, readi
       return undefined
     }
     if (known !== undefined) {
-      const message = `the name ${quote(name)} is used twice; the first is in line ${source.lineOf(known.at.from)}`
+      const line = known.source.lineOf(known.at.from)
+      const first = known.source === source ? `in line ${line}` : `${known.source.path}:${line}`
+      const message = `the name ${quote(name)} is used twice; the first is ${first}`
       const hint = 'give each entry its own name; several addresses of one entry go into `cidrs`'
       report.error('E031', source.locate(at.from, at.to), message, hint)
       return undefined
@@ -65,8 +65,9 @@ function draftOf(kind: ListKind, name: string | undefined, placed: Placed, readi
   return known ?? addDraft({ kind, name: kind, at: placed }, reading)
 }
 
-function addDraft(base: Pick<Draft, 'kind' | 'name' | 'at'>, { drafts }: Reading): Draft {
-  const draft: Draft = { ...base, v4: new EntryCollector(4), v6: new EntryCollector(6), scopes: new Map() }
+function addDraft(base: Pick<Draft, 'kind' | 'name' | 'at'>, { drafts, source }: Reading): Draft {
+  const columns = { v4: new EntryCollector(4), v6: new EntryCollector(6) }
+  const draft: Draft = { ...base, ...columns, source, scopes: new Map(), feeds: [] }
   drafts.set(base.name, draft)
   return draft
 }
@@ -87,45 +88,15 @@ function setOf(draft: Draft, scope: Scope, placed: Placed, { source, report }: R
 
 const range = rangeBuffer()
 
-function addText(text: string, placed: Placed, draft: Draft, set: number, { source, report }: Reading): void {
+function addText(text: string, placed: Placed, draft: Draft, set: number, reading: Reading): void {
+  const { source, report, library } = reading
   if (readRangeText(text, range)) {
     const collector = range.family === 4 ? draft.v4 : draft.v6
-    collector.add(range.start, range.end, 0, source.lineOf(placed.from), set)
+    collector.add(range.start, range.end, library.files.indexOf(source.path), source.lineOf(placed.from), set)
     return
   }
   const { code, message, hint } = explainRange(text)
   report.error(code, source.locate(placed.from, placed.to), message, hint)
-}
-
-/** The content of a list file, read once however often it is named. */
-function contentOf(path: string, placed: Placed, { source, report, files, contents }: Reading): Buffer | undefined {
-  if (contents.has(path)) return contents.get(path)
-  const at = source.locate(placed.from, placed.to)
-  if (files.length === MAX_INDEX) {
-    report.error('E204', at, `more than ${MAX_INDEX - 1} list files`)
-    return undefined
-  }
-  files.push(path)
-  const bytes = readBytes(path, LIST_LIMIT)
-  const problem = isUnusable(bytes) ? bytes : checkText(path, bytes)
-  if (problem !== undefined) {
-    const relative = problem.code === 'E001' && !isAbsolute(placed.value as string)
-    const hint = relative ? 'the path starts at the directory of the config file' : problem.hint
-    report.error(problem.code, problem.at ?? at, problem.message, hint)
-  }
-  const content = problem === undefined && !isUnusable(bytes) ? bytes : undefined
-  contents.set(path, content)
-  return content
-}
-
-function addFile(written: string, placed: Placed, draft: Draft, set: number, reading: Reading): void {
-  const path = isAbsolute(written) ? written : join(dirname(reading.source.path), written)
-  const bytes = contentOf(path, placed, reading)
-  if (bytes === undefined) return
-  const target = { v4: draft.v4, v6: draft.v6, file: reading.files.indexOf(path), set }
-  if (readList(path, bytes, target, reading.report) > 0) return
-  const at = reading.source.locate(placed.from, placed.to)
-  reading.report.error('E006', at, `${path} holds no address`, 'remove the entry if the list is meant to be empty')
 }
 
 function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
@@ -141,7 +112,10 @@ function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   entry.cidrs?.forEach((text, index) => {
     addText(text, field('cidrs').items?.[index] ?? field('cidrs'), into, set, reading)
   })
-  if (entry.file !== undefined) addFile(entry.file, field('file'), into, set, reading)
+  if (entry.file === undefined) return
+  const mention = { ...reading, kind, list: into.name, entry, placed, file: field('file') }
+  const feed = addFeed(mention, { v4: into.v4, v6: into.v6, set })
+  if (feed !== undefined) into.feeds.push(feed)
 }
 
 /** The ranges of each set of a list, in canonical form. */
@@ -168,50 +142,88 @@ interface Finished {
   readonly list: List
   readonly v4: Entries
   readonly v6: Entries
+  readonly feeds: readonly Feed[]
 }
 
-function finish(draft: Draft): Finished {
+/** The entries of the first `configs` files, which are those of the config itself. */
+function written({ family, length, start, end, file, line, set }: Entries, configs: number): Entries {
+  const width = wordsOf(family)
+  const kept = Array.from({ length }, (_, index) => index).filter((index) => (file[index] as number) < configs)
+  const bounds = (column: Uint32Array): Uint32Array =>
+    Uint32Array.from(kept.flatMap((index) => [...column.subarray(index * width, (index + 1) * width)]))
+  const pick = <T extends Uint16Array | Uint32Array>(column: T): T =>
+    column.filter((_, at) => (file[at] as number) < configs) as T
+  return {
+    family,
+    length: kept.length,
+    start: bounds(start),
+    end: bounds(end),
+    file: pick(file),
+    line: pick(line),
+    set: pick(set),
+  }
+}
+
+function setsOf(v4: Entries, v6: Entries, scopes: readonly { readonly scope: Scope }[]): ScopedSet[] {
+  const [ranges4, ranges6] = [rangesBySet(v4, scopes.length), rangesBySet(v6, scopes.length)]
+  return scopes.map(({ scope }, index) => {
+    return { scope, addresses: { v4: ranges4[index] as Ranges, v6: ranges6[index] as Ranges } }
+  })
+}
+
+/** @param configs how many of the files are configs */
+function finish({ kind, name, feeds, ...draft }: Draft, configs: number): Finished {
   const scopes = [...draft.scopes].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, scope]) => scope)
   const final: number[] = []
   scopes.forEach(({ index }, position) => {
     final[index] = position
   })
   const [v4, v6] = [draft.v4.finish(final), draft.v6.finish(final)]
-  const [ranges4, ranges6] = [rangesBySet(v4, scopes.length), rangesBySet(v6, scopes.length)]
-  const sets = scopes.map(({ scope }, index): ScopedSet => {
-    return { scope, addresses: { v4: ranges4[index] as Ranges, v6: ranges6[index] as Ranges } }
-  })
-  return { list: { kind: draft.kind, name: draft.name, sets }, v4, v6 }
+  // A named entry has either files or addresses of its own; only the lists without a name can have both.
+  const mixed = feeds.length > 0 && isReserved(name)
+  const inline = mixed ? setsOf(written(v4, configs), written(v6, configs), scopes) : []
+  const own = inline.filter(({ addresses }) => addresses.v4.length + addresses.v6.length > 0)
+  return {
+    list: { kind, name, sets: setsOf(v4, v6, scopes) },
+    v4,
+    v6,
+    feeds: feeds.map((feed) => ({ ...feed, inline: own })),
+  }
 }
 
 export interface Lists {
   readonly lists: ReadonlyMap<string, List>
   readonly provenance: Provenance
+  readonly feeds: readonly Feed[]
   /** SHA-256 of each list file, in order of first mention. */
   readonly digests: readonly Buffer[]
+}
+
+/** An entry of the config and the file that it stands in. */
+export interface PlacedEntry {
+  readonly kind: ListKind
+  readonly placed: Placed
+  readonly source: Source
 }
 
 /**
  * Reads both lists with their files. The result means nothing once `report.failed`.
  *
- * @param files the path of the config; list files are added to it
+ * @param files the paths of the config; list files are added to it
  */
-export function readLists(
-  entries: readonly { readonly kind: ListKind; readonly placed: Placed }[],
-  source: Source,
-  files: string[],
-  report: Report,
-): Lists {
-  const reading: Reading = { source, report, files, drafts: new Map(), contents: new Map() }
-  for (const { kind, placed } of entries) addEntry(kind, placed, reading)
-  const digests = report.failed ? [] : [...reading.contents.values()].map((bytes) => sha256(bytes ?? Buffer.alloc(0)))
-  const drafts = report.failed ? [] : [...reading.drafts.values()]
-  const finished = drafts.sort((left, right) => (left.name < right.name ? -1 : 1)).map(finish)
+export function readLists(entries: readonly PlacedEntry[], files: string[], report: Report): Lists {
+  const configs = files.length
+  const library: Library = { files, contents: new Map(), digests: [] }
+  const drafts = new Map<string, Draft>()
+  for (const { kind, placed, source } of entries) addEntry(kind, placed, { source, report, drafts, library })
+  // The files are not needed any more, and what follows takes as much again.
+  library.contents.clear()
+  const sound = report.failed ? [] : [...drafts.values()]
+  const finished = sound.sort((left, right) => (left.name < right.name ? -1 : 1)).map((draft) => finish(draft, configs))
   return {
     lists: new Map(finished.map(({ list }) => [list.name, list])),
     provenance: { files, lists: new Map(finished.map(({ list, v4, v6 }) => [list.name, { v4, v6 }])) },
-    digests,
+    feeds: finished.flatMap(({ feeds }) => feeds),
+    digests: library.digests,
   }
 }
-
-const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest()

@@ -6,28 +6,18 @@
 import { createHash } from 'node:crypto'
 import { accessSync } from 'node:fs'
 import { type Diagnostic, fail } from '../diagnostics.ts'
-import type { Desired, InterfaceOptions } from '../model/desired.ts'
-import type { Attachment, DefaultVerdict, ListKind } from '../model/state.ts'
-import { validate } from './generated/validate.js'
-import { readLists } from './lists.ts'
-import { parse } from './parse.ts'
+import type { Desired } from '../model/desired.ts'
+import { countPrefixes } from '../model/ranges.ts'
+import type { List, ListKind } from '../model/state.ts'
+import { type Part, readConfig, readIncludes, readTop } from './include.ts'
+import { readInterfaces, readPolicy } from './interfaces.ts'
+import { type PlacedEntry, readLists } from './lists.ts'
 import { createReport, type Report } from './report.ts'
-import { reportSchemaErrors } from './schema-errors.ts'
-import { quote } from './show.ts'
-import {
-  CONFIG_LIMIT,
-  checkText,
-  createSource,
-  isUnusable,
-  markLength,
-  readBytes,
-  refuse,
-  type Source,
-} from './source.ts'
-import type { Placed } from './tree.ts'
+import { isUnusable, refuse } from './source.ts'
 import { warnOfEverything } from './warn.ts'
-import type { WrittenInterface, WrittenPolicy } from './written.ts'
+import type { WrittenLimits } from './written.ts'
 
+const LISTS = ['allowlist', 'blocklist'] as const
 const DEFAULT_PATHS = ['./xdp.yaml', '/etc/xdp/xdp.yaml'] as const
 
 /** The path that is given, or the first default one that exists. Throws XdpError E001 if none does. */
@@ -47,54 +37,34 @@ function exists(path: string): boolean {
   }
 }
 
-/** IFNAMSIZ of the kernel, less the NUL; the schema can only count characters. */
-const MAX_INTERFACE_BYTES = 15
-
-interface Interfaces {
-  readonly attachments: ReadonlyMap<string, Attachment>
-  readonly options: ReadonlyMap<string, InterfaceOptions>
-}
-
-function readInterfaces(fields: readonly (readonly [string, Placed])[], source: Source, report: Report): Interfaces {
-  const attachments = new Map<string, Attachment>()
-  const options = new Map<string, InterfaceOptions>()
-  for (const [name, placed] of fields) {
-    const key = placed.key ?? placed
-    if (Buffer.byteLength(name) > MAX_INTERFACE_BYTES) {
-      const message = `${quote(name)} cannot be the name of an interface: it has ${Buffer.byteLength(name)} bytes`
-      report.error('E033', source.locate(key.from, key.to), message, `at most ${MAX_INTERFACE_BYTES} bytes`)
-    }
-    const written = (placed.value ?? {}) as WrittenInterface
-    const mode = placed.fields?.get('mode') ?? key
-    attachments.set(name, { interface: name, modes: [written.mode ?? 'native'].flat() })
-    options.set(name, {
-      onConflict: written.on_conflict ?? 'fail',
-      missing: written.missing ?? 'error',
-      at: source.locate(mode.from, mode.to),
-    })
-  }
-  return { attachments, options }
-}
-
-/** The fields of a mapping that have no error in them, sorted by name. */
-function soundFields(root: Placed, key: string, wrong: ReadonlySet<string>): (readonly [string, Placed])[] {
-  const fields = [...(root.fields?.get(key)?.fields ?? [])]
-  return fields.filter(([name]) => !wrong.has(`${key}/${name}`)).sort(([left], [right]) => (left < right ? -1 : 1))
-}
-
-function soundEntries(root: Placed, kind: ListKind, wrong: ReadonlySet<string>): { kind: ListKind; placed: Placed }[] {
+/** The entries of one kind that have no error in them. */
+function soundEntries({ root, source, wrong }: Part, kind: ListKind): PlacedEntry[] {
   const items = root.fields?.get(kind)?.items ?? []
-  return items.flatMap((placed, index) => (wrong.has(`${kind}/${index}`) ? [] : [{ kind, placed }]))
+  return items.flatMap((placed, index) => (wrong.has(`${kind}/${index}`) ? [] : [{ kind, placed, source }]))
 }
 
-function readPolicy(root: Placed): DefaultVerdict {
-  const policy = root.fields?.get('policy')?.value as WrittenPolicy | undefined
-  return policy?.default ?? 'pass'
+/** Most prefixes in all lists together: more than this host could hold is more likely a mistake than a wish. */
+const MAX_PREFIXES = 16_000_000
+
+/** Reports lists that together are larger than `limits.prefixes`. */
+function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, List>, report: Report): void {
+  const limits = root.fields?.get('limits')
+  const written = wrong.size > 0 ? undefined : (limits?.value as WrittenLimits | undefined)?.prefixes
+  const most = written ?? MAX_PREFIXES
+  const sets = [...lists.values()].flatMap((list) => list.sets)
+  const count = sets.reduce((sum, { addresses: { v4, v6 } }) => sum + countPrefixes(v4) + countPrefixes(v6), 0)
+  if (count <= most) return
+  const placed = limits?.fields?.get('prefixes')
+  const at = placed && source.locate(placed.from, placed.to)
+  const number = (value: number): string => value.toLocaleString('en')
+  const hint = 'write `limits: { prefixes: N }` if that many are meant; each takes some 20 bytes of kernel memory'
+  report.error('E039', at, `the lists hold ${number(count)} prefixes, more than ${number(most)}`, hint)
 }
 
-/** SHA-256 of the config, and of the digests of its list files where it names any. */
-function digest(bytes: Buffer, lists: readonly Buffer[]): string {
+/** SHA-256 of the config, followed by the digests of the files it includes and names where there are any. */
+function digest(bytes: Buffer, parts: readonly Buffer[], lists: readonly Buffer[]): string {
   const hash = createHash('sha256').update(bytes)
+  for (const part of parts) hash.update(createHash('sha256').update(part).digest())
   for (const list of lists) hash.update(list)
   return hash.digest('hex')
 }
@@ -105,33 +75,34 @@ export interface Loaded {
 }
 
 function load(path: string): Loaded {
-  const bytes = readBytes(path, CONFIG_LIMIT)
+  const bytes = readConfig(path)
   if (isUnusable(bytes)) return refuse(bytes)
-  const problem = checkText(path, bytes)
-  if (problem !== undefined) return refuse(problem)
-  const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
   const files = [path]
   const report = createReport(files)
-  const root = parse(source, report)
-  if (root === undefined) {
+  const top = readTop(path, bytes, report)
+  if (top === undefined) {
     report.finish()
     throw new Error('a config without content was not reported')
   }
-  const wrong = validate(root.value)
-    ? new Set<string>()
-    : reportSchemaErrors(validate.errors ?? [], { root, source, report })
-  const { attachments, options } = readInterfaces(soundFields(root, 'interfaces', wrong), source, report)
-  const entries = (['allowlist', 'blocklist'] as const).flatMap((kind) => soundEntries(root, kind, wrong))
-  const { lists, provenance, digests } = readLists(entries, source, files, report)
-  const policy = { default: wrong.size > 0 ? 'pass' : readPolicy(root) } as const
+  const parts = [top, ...readIncludes(top, files, report)]
+  const { attachments, options } = readInterfaces(parts, report)
+  const policy = { default: readPolicy(parts, report) }
+  const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
+  const { lists, provenance, feeds, digests } = readLists(entries, files, report)
+  checkLimit(top, lists, report)
   const state = { program: undefined, policy, interfaces: attachments, lists }
-  const desired: Desired = { state, options, provenance, config: { path, sha256: digest(bytes, digests) } }
+  const sha256 = digest(
+    bytes,
+    parts.slice(1).map((part) => part.bytes),
+    digests,
+  )
+  const desired: Desired = { state, options, provenance, feeds, config: { path, sha256 } }
   warnOfEverything(desired, report)
   return { desired, warnings: report.finish() }
 }
 
 /**
- * Reads a config and the list files it names.
+ * Reads a config with the files it includes and the list files they name.
  *
  * @throws XdpError with every error of all the files, in file order, at most 20; `omitted` counts the rest
  */

@@ -83,6 +83,13 @@ export function entrySource(context: Context, path: Path): void {
   context.report.error('E026', where, message, hint)
 }
 
+/** A key that says how a file is read, in an entry without one. */
+export function needsFile(context: Context, path: Path, key: string): void {
+  const where = keyPlace(context, [...path, key])
+  const hint = 'remove it, or write the addresses into a file'
+  context.report.error('E038', where, `${key} says how a file is read, and the entry has no file`, hint)
+}
+
 export function portsWithoutProtocol(context: Context, path: Path): void {
   const { fields } = at(context.root, path)
   const key = fields?.has('source_port') ? 'source_port' : 'destination_port'

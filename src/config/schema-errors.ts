@@ -56,6 +56,10 @@ function structural({ error, path }: Violation, context: problems.Context): Told
       const key = params.missingProperty ?? ''
       return told(key, () => problems.missingKey(context, path, key))
     }
+    case 'dependencies': {
+      const key = params.property ?? ''
+      return told(key, () => problems.needsFile(context, path, key))
+    }
     case 'minProperties':
     case 'maxProperties':
       return told('', () => problems.interfaceCount(context, path))

@@ -1,7 +1,8 @@
-// Files as bytes and text, with a place for every offset. The only file of the room that touches the disk.
+// Files as bytes and text, with a place for every offset. With glob.ts the only file of the room that touches the disk.
 
 import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
 import { type Code, type Diagnostic, type Location, XdpError } from '../diagnostics.ts'
 
 /** The config itself is for people: 4 MiB is some 100,000 lines. Long lists belong in list files. */
@@ -53,8 +54,15 @@ function readAll(descriptor: number, expected: number, limit: number): Buffer | 
   }
 }
 
-/** The bytes of a regular file. A FIFO or device is refused before it is opened, because opening one can block or act. */
-export function readBytes(path: string, limit: number): Buffer | Unusable {
+/** A regular file as it lies on the disk. */
+export interface Content {
+  readonly bytes: Buffer
+  /** When it was last written, Unix time in seconds. */
+  readonly modifiedAt: number
+}
+
+/** Reads a regular file. A FIFO or device is refused before it is opened, because opening one can block or act. */
+export function readFile(path: string, limit: number): Content | Unusable {
   const tooLarge = (): Unusable => ({
     code: 'E003',
     message: `${path} is larger than ${size(limit)}`,
@@ -71,7 +79,9 @@ export function readBytes(path: string, limit: number): Buffer | Unusable {
     if (stats.size > limit) return tooLarge()
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     try {
-      return readAll(descriptor, fstatSync(descriptor).size, limit) ?? tooLarge()
+      const { size: expected, mtimeMs } = fstatSync(descriptor)
+      const bytes = readAll(descriptor, expected, limit)
+      return bytes === undefined ? tooLarge() : { bytes, modifiedAt: Math.floor(mtimeMs / 1000) }
     } finally {
       closeSync(descriptor)
     }
@@ -80,7 +90,29 @@ export function readBytes(path: string, limit: number): Buffer | Unusable {
   }
 }
 
-/** Whether a result of `readBytes` or `checkText` is a reason and not the content. */
+/** The bytes of a regular file. */
+export function readBytes(path: string, limit: number): Buffer | Unusable {
+  const content = readFile(path, limit)
+  return isUnusable(content) ? content : content.bytes
+}
+
+/** What `bytes` hold, unpacked if they begin like a gzip file; never more than `limit` bytes. */
+export function unpack(path: string, bytes: Buffer, limit: number): Buffer | Unusable {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes
+  try {
+    return gunzipSync(bytes, { maxOutputLength: limit, chunkSize: 1 << 20 })
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'ERR_BUFFER_TOO_LARGE') {
+      const message = `${path} unpacks to more than ${size(limit)}`
+      return { code: 'E003', message, hint: 'split the list into several files' }
+    }
+    const why = code === 'Z_BUF_ERROR' ? 'ends too early' : 'is damaged'
+    return { code: 'E035', message: `${path} is a gzip file that ${why}`, hint: 'fetch it again: gzip -t tests a file' }
+  }
+}
+
+/** Whether a result of `readFile` or `checkText` is a reason and not the content. */
 export const isUnusable = (value: object): value is Unusable => 'code' in value && 'message' in value
 
 const NEWLINE = 0x0a

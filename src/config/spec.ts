@@ -2,6 +2,7 @@
 // schemas/xdp.schema.json together.
 
 import type { Code } from '../diagnostics.ts'
+import { FORMATS } from './feed/read.ts'
 
 /** One place of the config. */
 export interface Spec {
@@ -37,12 +38,23 @@ const PORTS: Omit<Spec, 'what'> = {
 }
 const LIST: Omit<Spec, 'what'> = { expected: 'a list of entries', whenEmpty: NO_LIST }
 
+/** Keys of an entry that say how its `file` is read. */
+export const FEED_KEYS = [
+  'format',
+  'column',
+  'on_bad_line',
+  'exclude_private',
+  'min_prefix',
+  'max_age',
+  'max_shrink',
+] as const
+
 /** Keyed by `templateOf` a path. */
 export const SPECS: Readonly<Record<string, Spec>> = {
   '': {
     what: 'the file',
     expected: 'a mapping that begins with `version: 1`',
-    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist'],
+    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'include', 'limits'],
   },
   version: { what: 'version', expected: '1', code: 'E016', hint: 'write `version: 1`' },
   interfaces: {
@@ -71,18 +83,45 @@ export const SPECS: Readonly<Record<string, Spec>> = {
     whenEmpty: 'write `default: pass` or `default: drop` below it, or remove the key',
   },
   'policy/default': { what: 'default', expected: 'pass or drop', words: ['pass', 'drop'] },
+  include: { what: 'include', expected: 'a list of paths', whenEmpty: NO_LIST, hint: 'for example [conf.d/*.yaml]' },
+  'include/*': { what: 'a path', expected: 'the path of a config, or a pattern', kindCode: 'E015' },
+  limits: { what: 'limits', expected: 'a mapping, for example `{ prefixes: 1000000 }`', keys: ['prefixes'] },
+  'limits/prefixes': { what: 'prefixes', expected: 'a whole number from 1 on', code: 'E013' },
   allowlist: { what: 'allowlist', ...LIST },
   blocklist: { what: 'blocklist', ...LIST },
   'entries/*': {
     ...RANGE,
     expected: 'an address, CIDR, first-last range, or a mapping with cidr, cidrs or file',
-    keys: ['cidr', 'cidrs', 'file', 'name', 'protocol', 'source_port', 'destination_port', 'comment'],
+    keys: ['cidr', 'cidrs', 'file', ...FEED_KEYS, 'name', 'protocol', 'source_port', 'destination_port', 'comment'],
     whenEmpty: `remove the "-"; ${NO_LIST}`,
   },
   'entries/*/cidr': { ...RANGE, what: 'cidr', hint: 'for several write `cidrs: [192.0.2.1, 192.0.2.0/24]`' },
   'entries/*/cidrs': { what: 'cidrs', expected: 'a list of addresses, CIDRs or ranges', hint: 'for one write `cidr:`' },
   'entries/*/cidrs/*': RANGE,
   'entries/*/file': { what: 'file', expected: 'the path of a list file', kindCode: 'E015' },
+  'entries/*/format': { what: 'format', expected: 'auto, plain, jsonl, csv or ipset', words: FORMATS },
+  'entries/*/column': { what: 'column', expected: 'the name of a column, or its number from 1', code: 'E013' },
+  'entries/*/on_bad_line': { what: 'on_bad_line', expected: 'error or skip', words: ['error', 'skip'] },
+  'entries/*/exclude_private': { what: 'exclude_private', expected: 'true or false', code: 'E013' },
+  'entries/*/min_prefix': {
+    what: 'min_prefix',
+    expected: 'a mapping, for example `{ v4: 8, v6: 19 }`',
+    keys: ['v4', 'v6'],
+  },
+  'entries/*/min_prefix/v4': { what: 'v4', expected: 'a prefix length from 0 to 32', code: 'E013' },
+  'entries/*/min_prefix/v6': { what: 'v6', expected: 'a prefix length from 0 to 128', code: 'E013' },
+  'entries/*/max_age': {
+    what: 'max_age',
+    expected: 'a whole number with its unit: s, m, h, d or w',
+    code: 'E013',
+    hint: 'for example 36h or 7d',
+  },
+  'entries/*/max_shrink': {
+    what: 'max_shrink',
+    expected: 'a percentage from 0% to 100%',
+    code: 'E013',
+    hint: 'for example 50%',
+  },
   'entries/*/name': {
     what: 'name',
     expected: 'at most 39 letters, digits, ".", "_" and "-", beginning with a letter or digit',
@@ -108,8 +147,8 @@ export function templateOf(path: readonly string[]): string {
   return path
     .map((step, index) => {
       if (index === 0) return isList && path.length > 1 ? 'entries' : step
-      if (index === 1) return isList || path[0] === 'interfaces' ? '*' : step
-      return index === 3 ? '*' : step
+      if (index === 1) return isList || path[0] === 'interfaces' || path[0] === 'include' ? '*' : step
+      return /^\d+$/.test(step) ? '*' : step
     })
     .join('/')
 }
@@ -120,6 +159,7 @@ export function homeOf(key: string): string | undefined {
     '': 'the top level',
     'interfaces/*': 'an interface',
     policy: 'policy',
+    limits: 'limits',
     'entries/*': 'an entry of a list',
   }
   return Object.entries(homes).find(([template]) => SPECS[template]?.keys?.includes(key))?.[1]

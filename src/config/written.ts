@@ -2,6 +2,7 @@
 
 import type { OnConflict, OnMissing } from '../model/desired.ts'
 import type { AttachMode, DefaultVerdict } from '../model/state.ts'
+import type { Format } from './feed/read.ts'
 
 export interface WrittenInterface {
   readonly mode?: AttachMode | readonly AttachMode[]
@@ -15,6 +16,13 @@ export interface WrittenEntry {
   readonly cidr?: string
   readonly cidrs?: readonly string[]
   readonly file?: string
+  readonly format?: Format
+  readonly column?: string | number
+  readonly on_bad_line?: 'error' | 'skip'
+  readonly exclude_private?: boolean
+  readonly min_prefix?: { readonly v4?: number; readonly v6?: number }
+  readonly max_age?: string
+  readonly max_shrink?: string
   readonly name?: string
   readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
   readonly source_port?: WrittenPorts
@@ -24,4 +32,8 @@ export interface WrittenEntry {
 
 export interface WrittenPolicy {
   readonly default?: DefaultVerdict
+}
+
+export interface WrittenLimits {
+  readonly prefixes?: number
 }

@@ -12,6 +12,9 @@ import { listText } from './list-text.ts'
 import { assignNames } from './names.ts'
 import { type Imported, type ImportedInterface, type ImportedList, leftOut, type SourceName } from './source.ts'
 
+/** What guards against the mistakes of public feeds would change what an imported list means. */
+const AS_WRITTEN = { exclude_private: false, min_prefix: { v4: 0, v6: 0 } } as const
+
 /** A list with more ranges than this goes into a file of its own. */
 const INLINE = 20
 
@@ -123,7 +126,7 @@ function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptio
   const words = list.comment === undefined ? '' : oneLine(list.comment)
   const fields = {
     ...(list.name !== undefined && { name }),
-    ...(path === undefined ? (all.length === 1 ? { cidr: all[0] } : { cidrs: all }) : { file: path }),
+    ...(path === undefined ? (all.length === 1 ? { cidr: all[0] } : { cidrs: all }) : { file: path, ...AS_WRITTEN }),
     ...scopeFields(list.scope),
     ...(words !== '' && { comment: words }),
   }

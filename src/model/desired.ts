@@ -2,7 +2,7 @@
 
 import type { Location } from '../diagnostics.ts'
 import type { Family } from './address.ts'
-import type { State } from './state.ts'
+import type { ScopedSet, State } from './state.ts'
 
 /** What to do where a program that is not ours is attached. */
 export type OnConflict = 'fail' | 'replace'
@@ -35,10 +35,42 @@ export interface Entries {
 }
 
 export interface Provenance {
-  /** Paths as the user would type them; the config file is the first. */
+  /** Paths as the user would type them: the config file, then those it includes, then list files. */
   readonly files: readonly string[]
   /** By list name. */
   readonly lists: ReadonlyMap<string, { readonly v4: Entries; readonly v6: Entries }>
+}
+
+/** One file of a feed, and what was taken of it. */
+export interface FeedFile {
+  readonly path: string
+  /** Format as named or detected. */
+  readonly format: string
+  readonly entries: number
+  /** Lines that are no entries and were skipped. */
+  readonly skipped: number
+  /** Entries left out because they hold private addresses (in whole or in part), or are too wide. */
+  readonly private: number
+  readonly wide: number
+  /** Its own timestamp, else when it was last written; Unix time in seconds. */
+  readonly updatedAt: number
+  /** What it says about itself: source, copyright, terms. */
+  readonly notes: readonly string[]
+}
+
+/** An entry that is filled from files, and how far these are trusted. */
+export interface Feed {
+  /** The list that the entry is, or is part of. */
+  readonly list: string
+  /** Where its `file` is written. */
+  readonly at: Location
+  readonly files: readonly FeedFile[]
+  /** Seconds; undefined = files may be of any age. */
+  readonly maxAge: number | undefined
+  /** Share (0 to 1) of the live prefixes that the list may lose at once. */
+  readonly maxShrink: number
+  /** What the config itself puts into the same list: not a matter of the feed, so always taken. */
+  readonly inline: readonly ScopedSet[]
 }
 
 export interface Desired {
@@ -47,5 +79,6 @@ export interface Desired {
   /** By interface name, one for each of `state.interfaces`. */
   readonly options: ReadonlyMap<string, InterfaceOptions>
   readonly provenance: Provenance
+  readonly feeds: readonly Feed[]
   readonly config: { readonly path: string; readonly sha256: string }
 }

@@ -6,6 +6,7 @@ import { EMPTY_STATE, type Program, type State } from '../model/state.ts'
 import { driftOf } from './attachments.ts'
 import type { Drift, Plan } from './change.ts'
 import { diff } from './diff.ts'
+import { PLAIN_TERMS, settle, type Terms } from './feeds.ts'
 import { order } from './order.ts'
 import { assignSlots } from './slots.ts'
 import { warn } from './warn.ts'
@@ -15,21 +16,22 @@ const driftList = (live: Live): Drift[] =>
 
 /**
  * The state that the file and the given build ask for on this host: interfaces that do not exist are left out
- * (`guard` has refused those that must exist).
+ * (`guard` has refused those that must exist), and lists whose feeds are not believed keep their live content.
  */
-export function desiredState(desired: Desired, live: Live, program: Program): State {
+export function desiredState(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): State {
   const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
-  return { ...desired.state, program, interfaces: new Map(present) }
+  const { lists } = settle(desired, live, terms)
+  return { ...desired.state, program, interfaces: new Map(present), lists }
 }
 
 /** The plan that leads from live to desired. `guard` decides whether it may be carried out. */
-export function plan(desired: Desired, live: Live, program: Program): Plan {
-  const state = desiredState(desired, live, program)
+export function plan(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): Plan {
+  const state = desiredState(desired, live, program, terms)
   const changes = order(diff(state, live))
   return {
     changes,
     drift: driftList(live),
-    warnings: warn(desired, state, live, changes),
+    warnings: [...settle(desired, live, terms).warnings, ...warn(desired, state, live, changes)],
     slots: assignSlots(state, live),
   }
 }

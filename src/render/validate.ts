@@ -1,7 +1,7 @@
 // What a valid file says, as text and as JSON (schemas/validate.schema.json).
 
 import type { Diagnostic } from '../diagnostics.ts'
-import type { Desired } from '../model/desired.ts'
+import type { Desired, Feed } from '../model/desired.ts'
 import type { List } from '../model/state.ts'
 import { prefixCount } from '../plan/delta.ts'
 import { diagnosticsJson } from './diagnostic.ts'
@@ -21,7 +21,22 @@ export function renderValidate({ config, state }: Desired): string {
   return `${config.path} is valid: ${parts.join(', ')}.\n`
 }
 
-export function renderValidateJson({ config, state }: Desired, warnings: readonly Diagnostic[]): string {
+/** What was read of every list file. */
+const feedsJson = (feeds: readonly Feed[]) =>
+  feeds.flatMap(({ list, files }) =>
+    files.map(({ path, format, entries, skipped, private: ownNetworks, wide, updatedAt, notes }) => ({
+      list,
+      path,
+      format,
+      entries,
+      skipped,
+      left_out: { private: ownNetworks, wide },
+      updated_at: updatedAt,
+      notes,
+    })),
+  )
+
+export function renderValidateJson({ config, state, feeds }: Desired, warnings: readonly Diagnostic[]): string {
   const byName = (left: { readonly name: string }, right: { readonly name: string }): number =>
     left.name < right.name ? -1 : 1
   return jsonDocument({
@@ -32,6 +47,7 @@ export function renderValidateJson({ config, state }: Desired, warnings: readonl
     lists: [...state.lists.values()]
       .map((list) => ({ name: list.name, kind: list.kind, prefixes: prefixesOf(list) }))
       .sort(byName),
+    feeds: feedsJson(feeds),
     warnings: diagnosticsJson(warnings),
   })
 }

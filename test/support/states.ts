@@ -129,6 +129,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     state: { ...wanted, program: undefined },
     options: new Map(perInterface),
     provenance: NO_PROVENANCE,
+    feeds: [],
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
 }

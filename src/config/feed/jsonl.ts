@@ -1,0 +1,105 @@
+// JSON lines: one object a line with the entry in one of its fields, as Spamhaus and others publish. A line
+// `{"type":"metadata",…}` says when the feed was made and under which terms.
+
+import type { Explanation } from '../range.ts'
+import { explainRange, rangeBuffer, readRange, readRangeText } from '../range.ts'
+import { listed, quote, show } from '../show.ts'
+import { eachLine, findByte, startsWith } from './lines.ts'
+import type { Sink, Text } from './sink.ts'
+
+const QUOTE = 0x22
+const OPEN = 0x7b
+const BRACE = 0x7d
+
+/** Fields that hold the entry where none is named; the first that an object has. */
+export const FIELDS = ['cidr', 'network', 'prefix', 'range', 'subnet', 'ip', 'address', 'value'] as const
+
+/** What a feed says about itself. */
+export interface Metadata {
+  /** Unix time in seconds. */
+  readonly updatedAt: number | undefined
+  /** Copyright, terms of use and such. */
+  readonly notes: readonly string[]
+}
+
+export const NO_METADATA: Metadata = { updatedAt: undefined, notes: [] }
+
+type Fields = Readonly<Record<string, unknown>>
+
+function parseObject(text: string): Fields | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const fieldOf = (object: Fields, field: string | undefined): unknown =>
+  field !== undefined && Object.hasOwn(object, field) ? object[field] : undefined
+
+function metadataOf({ timestamp, copyright, terms, source }: Fields): Metadata {
+  const seconds = typeof timestamp === 'number' ? timestamp : Date.parse(String(timestamp)) / 1000
+  const notes = [source, copyright, terms].filter((note) => typeof note === 'string')
+  return { updatedAt: Number.isFinite(seconds) ? Math.floor(seconds) : undefined, notes }
+}
+
+function explain(text: string, field: string | undefined): Explanation {
+  const object = parseObject(text)
+  if (object === undefined) {
+    const hint = /^[[\]]/.test(text) ? 'one object per line is read: jq -c ".[]" FILE' : 'one JSON object per line'
+    return { code: 'E020', message: 'the line is not a JSON object', hint }
+  }
+  const value = fieldOf(object, field)
+  if (typeof value === 'string') return explainRange(value)
+  if (field !== undefined && value !== undefined)
+    return { code: 'E020', message: `the field ${quote(field)} holds ${show(value, String(value))}, not an address` }
+  const named = field === undefined ? `none of the fields ${listed(FIELDS, 'and')}` : `no field ${quote(field)}`
+  const keys = Object.keys(object).slice(0, 8).map(quote).join(', ')
+  const hint = keys === '' ? undefined : `name the field that holds the address: \`column: NAME\`; there are ${keys}`
+  return { code: 'E020', message: `the object has ${named}`, ...(hint && { hint }) }
+}
+
+/**
+ * Adds the entry of every object to `sink`.
+ *
+ * @param column the field that holds it; default: the first of FIELDS that an object has
+ */
+export function readJsonLines({ bytes, from: start }: Text, sink: Sink, column: string | undefined): Metadata {
+  const range = rangeBuffer()
+  let metadata = NO_METADATA
+  let head = `{"${column ?? 'cidr'}":"`
+  const slow = (text: string, line: number): boolean => {
+    const object = parseObject(text)
+    if (object === undefined) return false
+    const field = column ?? FIELDS.find((name) => Object.hasOwn(object, name))
+    const value = fieldOf(object, field)
+    if (typeof value === 'string' && readRangeText(value, range)) {
+      head = `{"${field}":"`
+      sink.add(range, line)
+      return true
+    }
+    if (value !== undefined || object['type'] !== 'metadata') return false
+    metadata = metadataOf(object)
+    return true
+  }
+  eachLine(bytes, start, (line, lineFrom, from, to) => {
+    // Feeds begin every object with the field that counts: it is read where it stands, without parsing the rest.
+    if (startsWith(bytes, from, to, head) && bytes[to - 1] === BRACE) {
+      const first = from + head.length
+      const last = findByte(bytes, QUOTE, first, to)
+      if (last > 0 && readRange(bytes, first, last, range)) {
+        sink.add(range, line)
+        return
+      }
+    }
+    // Asked first, because ten million lines of something else would be ten million exceptions.
+    const object = bytes[from] === OPEN && bytes[to - 1] === BRACE
+    if (object && to - from <= 65_536 && slow(bytes.toString('utf8', from, to), line)) return
+    sink.bad(line, lineFrom, from, to, (text) => {
+      const fields = column === undefined ? parseObject(text) : undefined
+      return explain(text, column ?? FIELDS.find((name) => fields && Object.hasOwn(fields, name)))
+    })
+  })
+  return metadata
+}

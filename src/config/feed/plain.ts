@@ -1,0 +1,93 @@
+// Plain lists: one address, CIDR or range per line, comments behind `#` or `;`. Covers FireHOL's .netset and .ipset
+// files and the text form of Spamhaus DROP. Read in one pass over the bytes; a string is made only for a line that is
+// wrong.
+
+import { type Explanation, explainRange, rangeBuffer, readRange } from '../range.ts'
+import { findByte, HASH, isSpace, lineEnd, NEWLINE, SEMICOLON, skipSpaces } from './lines.ts'
+import type { Sink, Text } from './sink.ts'
+
+const DASH = 0x2d
+const DOT = 0x2e
+
+/** Why a line of a plain list is no entry. */
+export function explainLine(text: string): Explanation {
+  if (/^[!/]/.test(text)) {
+    const message = 'a comment does not begin like this in a list file'
+    return { code: 'E020', message, hint: 'comments begin with "#" or ";"' }
+  }
+  const spaced = text.replace(/\s+-\s+|\s+-|-\s+/, '-')
+  const explanation = explainRange(spaced)
+  if (/^["\w.:/]+\s*[,\t]/.test(text))
+    return { ...explanation, hint: 'for CSV name the column that holds the addresses: `column: NAME`' }
+  return explanation
+}
+
+/** Index behind the last byte of `bytes[from, to)` that is neither comment nor space. */
+function contentEnd(bytes: Buffer, from: number, to: number): number {
+  let end = from
+  while (end < to && bytes[end] !== HASH && bytes[end] !== SEMICOLON) end++
+  while (end > from && isSpace(bytes[end - 1])) end--
+  return end
+}
+
+/** Where `scanOctet` and `scanIpv4` stopped. */
+let scanned = 0
+
+/** The number from 0 to 255 at the start of `bytes[from…]`, or -1. */
+function scanOctet(bytes: Buffer, from: number): number {
+  const most = Math.min(from + 3, bytes.length)
+  let value = 0
+  let at = from
+  for (; at < most; at++) {
+    const digit = (bytes[at] as number) - 0x30
+    if (digit < 0 || digit > 9) break
+    value = value * 10 + digit
+  }
+  scanned = at
+  return at === from || value > 255 || (bytes[from] === 0x30 && at > from + 1) ? -1 : value
+}
+
+/** The address at the start of `bytes[from…]` and nothing else up to the end of its line, or -1: most lines, in one pass. */
+function scanIpv4(bytes: Buffer, from: number): number {
+  let address = 0
+  let at = from
+  for (let part = 0; part < 4; part++) {
+    const octet = scanOctet(bytes, at)
+    if (octet < 0 || (part < 3 && bytes[scanned] !== DOT)) return -1
+    address = address * 256 + octet
+    at = scanned + 1
+  }
+  return scanned === bytes.length || bytes[scanned] === NEWLINE ? address : -1
+}
+
+/** `first - last`, as some lists write a range, without its spaces; undefined if there are none. */
+function withoutSpaces(bytes: Buffer, from: number, to: number): Buffer | undefined {
+  const dash = findByte(bytes, DASH, from, to)
+  if (dash <= from || dash >= to - 1 || !(isSpace(bytes[dash - 1]) || isSpace(bytes[dash + 1]))) return undefined
+  return Buffer.from(bytes.toString('latin1', from, to).replace(/[ \t]*-[ \t]*/, '-'), 'latin1')
+}
+
+/** Adds every entry of a plain list to `sink`. */
+export function readPlain({ bytes, from: start }: Text, sink: Sink): void {
+  const range = rangeBuffer()
+  for (let lineFrom = start, line = 1; lineFrom < bytes.length; line++) {
+    const address = scanIpv4(bytes, lineFrom)
+    if (address >= 0) {
+      sink.addAddress(address, line)
+      lineFrom = scanned + 1
+      continue
+    }
+    const end = lineEnd(bytes, lineFrom)
+    const from = skipSpaces(bytes, lineFrom, end)
+    const to = contentEnd(bytes, from, end)
+    if (to > from) {
+      if (readRange(bytes, from, to, range)) sink.add(range, line)
+      else {
+        const joined = to - from <= 128 ? withoutSpaces(bytes, from, to) : undefined
+        if (joined !== undefined && readRange(joined, 0, joined.length, range)) sink.add(range, line)
+        else sink.bad(line, lineFrom, from, to, explainLine)
+      }
+    }
+    lineFrom = end + 1
+  }
+}

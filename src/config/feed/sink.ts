@@ -1,0 +1,157 @@
+// Where the readers of all formats put what they find: entries into columns, past the guards of the feed, and lines that
+// are none into the report or the count of skipped ones.
+
+import type { Location } from '../../diagnostics.ts'
+import { hostMask } from '../../model/text.ts'
+import type { EntryCollector } from '../entries.ts'
+import type { Explanation, RangeBuffer } from '../range.ts'
+import type { Report } from '../report.ts'
+import { lineAt } from '../source.ts'
+import { isPrivate4, withoutPrivate } from './private.ts'
+
+/** Errors kept of one file; more are counted. */
+const KEPT = 20
+
+/** Lines that are named of many. */
+const NAMED = 3
+
+/** A feed's file as its reader sees it. */
+export interface Text {
+  readonly path: string
+  readonly bytes: Buffer
+  /** Where the text begins, behind a byte order mark. */
+  readonly from: number
+}
+
+/** Where the entries of a file go. */
+export interface Target {
+  readonly v4: EntryCollector
+  readonly v6: EntryCollector
+  /** Index of the file and of the set, as in Entries. */
+  readonly file: number
+  readonly set: number
+}
+
+/** What a feed may not bring in, and what becomes of lines that are no entries. */
+export interface Rules {
+  readonly onBadLine: 'error' | 'skip'
+  readonly excludePrivate: boolean
+  /** Shortest prefix length; an entry with more addresses than such a prefix is left out. */
+  readonly minPrefix: { readonly v4: number; readonly v6: number }
+}
+
+/** How many lines there are of a kind, and the first of them. */
+export class Tally {
+  count = 0
+  readonly lines: number[] = []
+
+  add(line: number): void {
+    if (++this.count <= NAMED) this.lines.push(line)
+  }
+}
+
+/** Whether a range has more addresses than a prefix of `length` bits. */
+function isWider({ family, start, end }: RangeBuffer, length: number): boolean {
+  let borrow = 0
+  for (let word = family === 4 ? 0 : 3; word >= 0; word--) {
+    let difference = (end[word] as number) - (start[word] as number) - borrow
+    borrow = difference < 0 ? 1 : 0
+    difference >>>= 0
+    if ((difference & ~hostMask(length, word)) !== 0) return true
+  }
+  return false
+}
+
+/** The place of `bytes[from, to)` in the line that begins at `lineFrom`. */
+function locate({ path, bytes }: Text, line: number, lineFrom: number, from: number, to: number): Location {
+  const column = bytes.toString('utf8', lineFrom, from).length + 1
+  const length = Math.max(1, bytes.toString('utf8', from, to).length)
+  return { file: path, line, column, length, text: lineAt(bytes, lineFrom).subarray(0, 4096).toString() }
+}
+
+export class Sink {
+  /** Lines with an entry on them, used or not. */
+  found = 0
+  readonly skipped = new Tally()
+  readonly private = new Tally()
+  readonly wide = new Tally()
+  readonly #text: Text
+  readonly #target: Target
+  readonly #rules: Rules
+  readonly #excludePrivate: boolean
+  readonly #v4: EntryCollector
+  readonly #report: Report
+  readonly #before: number
+  #wrong = 0
+
+  constructor(text: Text, target: Target, rules: Rules, report: Report) {
+    this.#text = text
+    this.#target = target
+    this.#rules = rules
+    this.#excludePrivate = rules.excludePrivate
+    this.#v4 = target.v4
+    this.#report = report
+    this.#before = target.v4.length + target.v6.length
+  }
+
+  /** Entries that were taken. */
+  get used(): number {
+    return this.#target.v4.length + this.#target.v6.length - this.#before
+  }
+
+  /** Whether lines were reported. */
+  get failed(): boolean {
+    return this.#wrong > 0
+  }
+
+  /** One IPv4 address. */
+  addAddress(address: number, line: number): void {
+    this.found++
+    if (this.#excludePrivate && isPrivate4(address)) {
+      this.private.add(line)
+      return
+    }
+    this.#v4.addAddress(address, this.#target.file, line, this.#target.set)
+  }
+
+  add(range: RangeBuffer, line: number): void {
+    this.found++
+    const { v4, v6, file, set } = this.#target
+    const { excludePrivate, minPrefix } = this.#rules
+    if (isWider(range, range.family === 4 ? minPrefix.v4 : minPrefix.v6)) {
+      this.wide.add(line)
+      return
+    }
+    const collector = range.family === 4 ? v4 : v6
+    const rest = excludePrivate ? withoutPrivate(range) : undefined
+    if (rest === undefined) {
+      collector.add(range.start, range.end, file, line, set)
+      return
+    }
+    this.private.add(line)
+    const width = range.family === 4 ? 1 : 4
+    for (let at = 0; at < rest.length * width; at += width) {
+      collector.add(rest.start.subarray(at, at + width), rest.end.subarray(at, at + width), file, line, set)
+    }
+  }
+
+  /** `bytes[from, to)` of the line that begins at `lineFrom` is no entry; `explain` says why not. */
+  bad(line: number, lineFrom: number, from: number, to: number, explain: (text: string) => Explanation): void {
+    if (this.#rules.onBadLine === 'skip') {
+      this.skipped.add(line)
+      return
+    }
+    if (this.#wrong >= KEPT) {
+      this.#wrong++
+      this.#report.omit(1)
+      return
+    }
+    this.refuse(line, lineFrom, from, to, explain(this.#text.bytes.toString('utf8', from, Math.min(to, from + 4096))))
+  }
+
+  /** The file as such cannot be read, whatever becomes of bad lines. */
+  refuse(line: number, lineFrom: number, from: number, to: number, { code, message, hint }: Explanation): void {
+    this.#wrong++
+    this.#report.error(code, locate(this.#text, line, lineFrom, from, to), message, hint)
+  }
+}

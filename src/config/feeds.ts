@@ -1,0 +1,199 @@
+// Entries with `file`: which files they name, each read once however often it is named, and what of them was left out.
+
+import { createHash } from 'node:crypto'
+import { dirname, isAbsolute, join } from 'node:path'
+import type { Location } from '../diagnostics.ts'
+import type { Feed, FeedFile } from '../model/desired.ts'
+import type { ListKind } from '../model/state.ts'
+import type { EntryCollector } from './entries.ts'
+import { type FeedOptions, type FeedFile as ReadFile, readFeed } from './feed/read.ts'
+import type { Tally } from './feed/sink.ts'
+import { expand, isPattern } from './glob.ts'
+import type { Report } from './report.ts'
+import {
+  checkText,
+  isUnusable,
+  LIST_LIMIT,
+  markLength,
+  readFile,
+  type Source,
+  type Unusable,
+  unpack,
+} from './source.ts'
+import type { Placed } from './tree.ts'
+import type { WrittenEntry } from './written.ts'
+
+/** Entries refer to files by 16 bits. */
+const MAX_FILES = 65_536
+
+/** The default of `min_prefix`: no feed has a reason to name more than a /8 at once, or an IPv6 block of that weight. */
+const MIN_PREFIX = { v4: 8, v6: 19 } as const
+const MAX_SHRINK = '50%'
+
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
+
+interface Loaded {
+  readonly bytes: Buffer
+  readonly modifiedAt: number
+}
+
+/** The list files of a config as they are read. */
+export interface Library {
+  /** Paths as shown, those of the config first; grows. */
+  readonly files: string[]
+  /** By path; undefined = cannot be used, and reported. */
+  readonly contents: Map<string, Loaded | undefined>
+  /** SHA-256 of each file, in order of first mention. */
+  readonly digests: Buffer[]
+}
+
+/** An entry with `file` in its surroundings. */
+export interface Mention {
+  readonly kind: ListKind
+  readonly list: string
+  readonly entry: WrittenEntry
+  /** The entry, and the value of `file`. */
+  readonly placed: Placed
+  readonly file: Placed
+  readonly source: Source
+  readonly library: Library
+  readonly report: Report
+}
+
+function load(path: string, library: Library): Loaded | Unusable {
+  const content = readFile(path, LIST_LIMIT)
+  if (isUnusable(content)) return content
+  library.digests.push(createHash('sha256').update(content.bytes).digest())
+  const bytes = unpack(path, content.bytes, LIST_LIMIT)
+  if (isUnusable(bytes)) return bytes
+  return checkText(path, bytes) ?? { bytes, modifiedAt: content.modifiedAt }
+}
+
+/** The content of a list file. */
+function contentOf(path: string, at: Location, { entry, library, report }: Mention): Loaded | undefined {
+  const { files, contents } = library
+  if (contents.has(path)) return contents.get(path)
+  if (files.length === MAX_FILES) {
+    report.error('E204', at, `more than ${MAX_FILES - 1} files`)
+    return undefined
+  }
+  files.push(path)
+  const loaded = load(path, library)
+  if (isUnusable(loaded)) {
+    const relative = loaded.code === 'E001' && !isAbsolute(entry.file as string)
+    const hint = relative ? 'the path starts at the directory of the file that names it' : loaded.hint
+    report.error(loaded.code, loaded.at ?? at, loaded.message, hint)
+  }
+  const content = isUnusable(loaded) ? undefined : loaded
+  contents.set(path, content)
+  return content
+}
+
+/** `lists/a.txt:3, :9, :12 and 5 more`. */
+function places(path: string, { count, lines }: Tally): string {
+  const named = lines.map((line, index) => `${index === 0 ? path : ''}:${line}`).join(', ')
+  return count > lines.length ? `${named} and ${(count - lines.length).toLocaleString('en')} more` : named
+}
+
+const counted = (count: number, one: string, many: string): string =>
+  `${count.toLocaleString('en')} ${count === 1 ? one : many}`
+
+function warnOf(path: string, { sink }: ReadFile, { minPrefix }: FeedOptions, at: Location, report: Report): void {
+  const { skipped, private: ownNetworks, wide } = sink
+  if (skipped.count > 0) {
+    const message = `${counted(skipped.count, 'line', 'lines')} of ${path} skipped: ${places(path, skipped)}`
+    report.warning('W003', at, message, 'see what is wrong with them: `on_bad_line: error`')
+  }
+  if (ownNetworks.count > 0) {
+    const what = counted(ownNetworks.count, 'entry', 'entries')
+    const message = `${what} with private addresses left out: ${places(path, ownNetworks)}`
+    report.warning('W004', at, message, 'write `exclude_private: false` to take them')
+  }
+  if (wide.count > 0) {
+    const what = counted(wide.count, 'entry', 'entries')
+    const limit = `/${minPrefix.v4} (IPv4) or /${minPrefix.v6} (IPv6)`
+    const message = `${what} wider than ${limit} left out: ${places(path, wide)}`
+    report.warning('W004', at, message, 'lower `min_prefix` to take them')
+  }
+}
+
+function reportEmpty(path: string, { sink }: ReadFile, at: Location, report: Report): void {
+  if (sink.found > 0) {
+    const message = `${path} holds no address that may be used: ${counted(sink.found, 'entry', 'entries')} left out`
+    report.error('E006', at, message, 'they are private (`exclude_private`) or too wide (`min_prefix`)')
+    return
+  }
+  const skipped = sink.skipped.count === 0 ? '' : `: ${counted(sink.skipped.count, 'line', 'lines')} skipped`
+  const hint = skipped === '' ? 'remove the entry if the list is meant to be empty' : 'check `format`'
+  report.error('E006', at, `${path} holds no address${skipped}`, hint)
+}
+
+/** The files that an entry names; reports why there are none. */
+function pathsOf({ entry, source, report }: Mention, at: Location): readonly string[] {
+  const written = entry.file as string
+  const path = isAbsolute(written) ? written : join(dirname(source.path), written)
+  if (!isPattern(path)) return [path]
+  const paths = expand(path)
+  if (paths.length > 0) return paths
+  report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the file that names it')
+  return []
+}
+
+/** How an entry has its files read; the allowlist may well hold the host's own networks. */
+function optionsOf({ kind, entry }: Mention): FeedOptions {
+  return {
+    format: entry.format ?? 'auto',
+    column: entry.column,
+    onBadLine: entry.on_bad_line ?? 'error',
+    excludePrivate: entry.exclude_private ?? kind === 'blocklist',
+    minPrefix: { ...MIN_PREFIX, ...entry.min_prefix },
+  }
+}
+
+/** Whether format and column fit; reports if not. */
+function checkColumn({ format, column }: FeedOptions, { placed, source, report }: Mention): boolean {
+  const at = placed.fields?.get('column') ?? placed.fields?.get('format') ?? placed
+  const where = source.locate(at.from, at.to)
+  if (format === 'csv' && column === undefined) {
+    const hint = 'name the column that holds the addresses: `column: NAME`, or its number'
+    report.error('E036', where, 'format csv needs a column', hint)
+    return false
+  }
+  if (column === undefined || (format !== 'plain' && format !== 'ipset')) return true
+  report.error('E036', where, `format ${format} has no columns`, 'remove `column`, or write `format: csv`')
+  return false
+}
+
+const secondsOf = (text: string): number => Number(text.slice(0, -1)) * (SECONDS[text.slice(-1)] ?? 1)
+
+/**
+ * Reads the files of an entry into its list's columns.
+ *
+ * @param into where the entries go; `set` as in Entries
+ * @returns what the planner must know of it; undefined after an error that leaves nothing to know
+ */
+export function addFeed(
+  mention: Mention,
+  into: { readonly v4: EntryCollector; readonly v6: EntryCollector; readonly set: number },
+): Omit<Feed, 'inline'> | undefined {
+  const { list, entry, file, source, library, report } = mention
+  const at = source.locate(file.from, file.to)
+  const options = optionsOf(mention)
+  if (!checkColumn(options, mention)) return undefined
+  const files = pathsOf(mention, at).flatMap((path): FeedFile[] => {
+    const content = contentOf(path, at, mention)
+    if (content === undefined) return []
+    const { bytes, modifiedAt } = content
+    const target = { ...into, file: library.files.indexOf(path) }
+    const read = readFeed({ path, bytes, from: markLength(bytes) }, target, options, report)
+    const { format, sink, notes } = read
+    if (sink.used === 0 && !sink.failed) reportEmpty(path, read, at, report)
+    else warnOf(path, read, options, at, report)
+    const counts = { entries: sink.used, skipped: sink.skipped.count }
+    const leftOut = { private: sink.private.count, wide: sink.wide.count }
+    return [{ path, format, ...counts, ...leftOut, updatedAt: read.updatedAt ?? modifiedAt, notes }]
+  })
+  const maxAge = entry.max_age === undefined ? undefined : secondsOf(entry.max_age)
+  const maxShrink = Number((entry.max_shrink ?? MAX_SHRINK).slice(0, -1)) / 100
+  return { list, at, files, maxAge, maxShrink }
+}

@@ -1,0 +1,134 @@
+// A config and the files it includes: each read, parsed and checked by itself, so that every place is right.
+
+import { dirname, isAbsolute, join } from 'node:path'
+import { validate } from './generated/validate.js'
+import { expand, isPattern } from './glob.ts'
+import { parse } from './parse.ts'
+import type { Report } from './report.ts'
+import { reportSchemaErrors } from './schema-errors.ts'
+import { quote } from './show.ts'
+import {
+  CONFIG_LIMIT,
+  checkText,
+  createSource,
+  isUnusable,
+  markLength,
+  readBytes,
+  type Source,
+  type Unusable,
+} from './source.ts'
+import type { Placed } from './tree.ts'
+
+/** One file of a config. */
+export interface Part {
+  readonly source: Source
+  readonly bytes: Buffer
+  readonly root: Placed
+  /** Places with an error in them, as `reportSchemaErrors` gives them. */
+  readonly wrong: ReadonlySet<string>
+}
+
+/** Keys that only the top file may have. */
+const TOP_ONLY = ['include', 'limits'] as const
+
+/** A config file as bytes of text, or why it cannot be used. */
+export function readConfig(path: string): Buffer | Unusable {
+  const bytes = readBytes(path, CONFIG_LIMIT)
+  return isUnusable(bytes) ? bytes : (checkText(path, bytes) ?? bytes)
+}
+
+/** The top file as a part; undefined after reporting why there is none. */
+export function readTop(path: string, bytes: Buffer, report: Report): Part | undefined {
+  const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
+  const root = parse(source, report)
+  if (root === undefined) return undefined
+  return { source, bytes, root, wrong: check(root, root.value, source, report) }
+}
+
+function check(root: Placed, value: unknown, source: Source, report: Report): ReadonlySet<string> {
+  return validate(value) ? new Set() : reportSchemaErrors(validate.errors ?? [], { root, source, report })
+}
+
+/** A report of its own for one file, whose errors also go to the one of all files. */
+function nested(report: Report): Report {
+  let failed = false
+  return {
+    error(...args) {
+      failed = true
+      report.error(...args)
+    },
+    warning: report.warning,
+    omit: report.omit,
+    finish: report.finish,
+    get failed() {
+      return failed
+    },
+  }
+}
+
+/** What an included file says, completed to what the schema asks of a top file. */
+function completed(root: Placed): unknown {
+  const { value } = root
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  const own = Object.entries(value).filter(([key]) => !TOP_ONLY.some((only) => only === key))
+  return { version: 1, include: [], ...Object.fromEntries(own) }
+}
+
+function readIncluded(path: string, bytes: Buffer, report: Report): Part | undefined {
+  const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
+  const root = parse(source, nested(report))
+  if (root === undefined) return undefined
+  for (const key of TOP_ONLY) {
+    const at = root.fields?.get(key)?.key
+    if (at === undefined) continue
+    const hint = 'included files have interfaces, policy, allowlist and blocklist'
+    report.error('E010', source.locate(at.from, at.to), `${quote(key)} is a key of the top file alone`, hint)
+  }
+  return { source, bytes, root, wrong: check(root, completed(root), source, report) }
+}
+
+/** The files that one element of `include` names; reports why there are none. */
+function pathsOf(item: Placed, top: Part, report: Report): readonly string[] {
+  const { source } = top
+  const written = item.value as string
+  const path = isAbsolute(written) ? written : join(dirname(source.path), written)
+  const at = source.locate(item.from, item.to)
+  const paths = isPattern(path) ? expand(path) : [path]
+  if (paths.length === 0) {
+    report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the config file')
+  }
+  return paths.filter((found) => {
+    if (join(found) !== join(source.path)) return true
+    report.error(
+      'E013',
+      at,
+      `${quote(written)} includes the file that it stands in`,
+      'keep included files in a directory of their own, such as conf.d/',
+    )
+    return false
+  })
+}
+
+/**
+ * The files that the top file includes, each once, in the order of their names within an element of `include`.
+ *
+ * @param files paths of the config; those of included files are added
+ */
+export function readIncludes(top: Part, files: string[], report: Report): readonly Part[] {
+  const items = top.root.fields?.get('include')?.items ?? []
+  return items
+    .filter((_, index) => !top.wrong.has(`include/${index}`))
+    .flatMap((item) =>
+      pathsOf(item, top, report).flatMap((path) => {
+        if (files.includes(path)) return []
+        files.push(path)
+        const bytes = readConfig(path)
+        if (isUnusable(bytes)) {
+          const at = bytes.at ?? top.source.locate(item.from, item.to)
+          report.error(bytes.code, at, bytes.message, bytes.hint)
+          return []
+        }
+        return readIncluded(path, bytes, report) ?? []
+      }),
+    )
+}

@@ -1,0 +1,97 @@
+// The interfaces and the policy of all files of a config, put together. What stands in two files is an error that names
+// both places, because which of them holds would be a matter of their names.
+
+import type { InterfaceOptions } from '../model/desired.ts'
+import type { Attachment, DefaultVerdict } from '../model/state.ts'
+import type { Part } from './include.ts'
+import type { Report } from './report.ts'
+import { quote } from './show.ts'
+import type { Placed } from './tree.ts'
+import type { WrittenInterface, WrittenPolicy } from './written.ts'
+
+/** IFNAMSIZ of the kernel, less the NUL; the schema can only count characters. */
+const MAX_INTERFACE_BYTES = 15
+/** As in the schema, which sees one file at a time. */
+const MAX_INTERFACES = 63
+
+export interface Interfaces {
+  readonly attachments: ReadonlyMap<string, Attachment>
+  readonly options: ReadonlyMap<string, InterfaceOptions>
+}
+
+const byName = ([left]: readonly [string, unknown], [right]: readonly [string, unknown]): number =>
+  left < right ? -1 : 1
+
+/** The fields of a mapping that have no error in them. */
+function soundFields({ root, wrong }: Part, key: string): (readonly [string, Placed])[] {
+  return [...(root.fields?.get(key)?.fields ?? [])].filter(([name]) => !wrong.has(`${key}/${name}`))
+}
+
+function reportTwice(what: string, part: Part, placed: Placed, first: string, report: Report): void {
+  const at = placed.key ?? placed
+  const hint = 'remove one of them'
+  report.error('E008', part.source.locate(at.from, at.to), `${what} stands in ${first} too`, hint)
+}
+
+const lineOf = ({ source }: Part, { key, from }: Placed): string => `${source.path}:${source.lineOf(key?.from ?? from)}`
+
+function checkCount(parts: readonly Part[], count: number, report: Report): void {
+  const [top] = parts
+  const include = top?.root.fields?.get('include')
+  if (top === undefined || include === undefined || report.failed) return
+  const at = include.key ?? include
+  const where = top.source.locate(at.from, at.to)
+  if (count === 0) report.error('E034', where, 'neither this file nor those it includes name an interface')
+  if (count > MAX_INTERFACES) {
+    const hint = 'use one file and instance for each group of interfaces'
+    report.error('E205', where, `the files name ${count} interfaces, more than ${MAX_INTERFACES}`, hint)
+  }
+}
+
+/** The interfaces of all parts, sorted by name. */
+export function readInterfaces(parts: readonly Part[], report: Report): Interfaces {
+  const attachments: [string, Attachment][] = []
+  const options = new Map<string, InterfaceOptions>()
+  const first = new Map<string, string>()
+  for (const part of parts) {
+    for (const [name, placed] of soundFields(part, 'interfaces').sort(byName)) {
+      const key = placed.key ?? placed
+      const other = first.get(name)
+      if (other !== undefined) {
+        reportTwice(`interface ${name}`, part, placed, other, report)
+        continue
+      }
+      first.set(name, lineOf(part, placed))
+      if (Buffer.byteLength(name) > MAX_INTERFACE_BYTES) {
+        const message = `${quote(name)} cannot be the name of an interface: it has ${Buffer.byteLength(name)} bytes`
+        const where = part.source.locate(key.from, key.to)
+        report.error('E033', where, message, `at most ${MAX_INTERFACE_BYTES} bytes`)
+      }
+      const written = (placed.value ?? {}) as WrittenInterface
+      const mode = placed.fields?.get('mode') ?? key
+      attachments.push([name, { interface: name, modes: [written.mode ?? 'native'].flat() }])
+      options.set(name, {
+        onConflict: written.on_conflict ?? 'fail',
+        missing: written.missing ?? 'error',
+        at: part.source.locate(mode.from, mode.to),
+      })
+    }
+  }
+  checkCount(parts, attachments.length, report)
+  return { attachments: new Map(attachments.sort(byName)), options: new Map([...options].sort(byName)) }
+}
+
+/** What the one part that says so decides; `pass` where none does. */
+export function readPolicy(parts: readonly Part[], report: Report): DefaultVerdict {
+  let first: { readonly at: string; readonly verdict: DefaultVerdict } | undefined
+  for (const part of parts) {
+    const policy = part.root.fields?.get('policy')
+    const placed = policy?.fields?.get('default')
+    const verdict = (policy?.value as WrittenPolicy | null | undefined)?.default
+    if (placed === undefined || verdict === undefined || [...part.wrong].some((path) => path.startsWith('policy')))
+      continue
+    if (first === undefined) first = { at: lineOf(part, placed), verdict }
+    else reportTwice('policy.default', part, placed, first.at, report)
+  }
+  return first?.verdict ?? 'pass'
+}

@@ -1,0 +1,131 @@
+// When a list keeps its live content rather than what its files say.
+import { expect, test } from 'vitest'
+import type { Feed, FeedFile } from '../../../src/model/desired.ts'
+import type { List } from '../../../src/model/state.ts'
+import { PLAIN_TERMS, type Terms } from '../../../src/plan/feeds.ts'
+import { desiredState, plan } from '../../../src/plan/plan.ts'
+import { ANY, DNS, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+
+const NOW = 1_800_000_000
+const AT = { file: 'xdp.yaml', line: 9, column: 5, length: 4 }
+
+const file = (facts: Partial<FeedFile> = {}): FeedFile => ({
+  path: 'drop.txt',
+  format: 'plain',
+  entries: 1,
+  skipped: 0,
+  private: 0,
+  wide: 0,
+  updatedAt: NOW,
+  notes: [],
+  ...facts,
+})
+const feed = (facts: Partial<Feed> = {}): Feed => ({
+  list: 'drop',
+  at: AT,
+  files: [file()],
+  maxAge: undefined,
+  maxShrink: 0.5,
+  inline: [],
+  ...facts,
+})
+
+const hosts = (count: number): string[] => Array.from({ length: count }, (_, index) => `192.0.2.${index * 2}`)
+const drop = (...texts: readonly string[]): List => list('blocklist', 'drop', scoped(ANY, ...texts))
+const parts = { program: PROGRAM, policy: 'pass', interfaces: { eth0: ['native'] } } as const
+
+interface Outcome {
+  readonly codes: readonly string[]
+  readonly content: List | undefined
+  readonly message: string
+}
+
+function decide(current: List | undefined, wanted: List, feeds: readonly Feed[], terms: Partial<Terms> = {}): Outcome {
+  const file = { ...desired(state({ ...parts, lists: [wanted] })), feeds }
+  const now = live({
+    state: state({ ...parts, lists: current ? [current] : [] }),
+    links: [link('eth0', { kind: 'physical' })],
+  })
+  const all = { ...PLAIN_TERMS, now: NOW, ...terms }
+  const { warnings } = plan(file, now, PROGRAM, all)
+  const content = desiredState(file, now, PROGRAM, all).lists.get(wanted.name)
+  return { codes: warnings.map(({ code }) => code), content, message: warnings[0]?.message ?? '' }
+}
+
+test('a feed that lost more than half of its prefixes keeps the live ones', () => {
+  const { codes, content, message } = decide(drop(...hosts(100)), drop(...hosts(49)), [feed()])
+  expect(codes).toEqual(['W210'])
+  expect(content).toEqual(drop(...hosts(100)))
+  expect(message).toBe(
+    'list drop would go from 100 to 49 prefixes, 51% fewer, and max_shrink is 50%: it keeps its live content',
+  )
+})
+
+test('half is not more than half', () => {
+  const { codes, content } = decide(drop(...hosts(100)), drop(...hosts(50)), [feed()])
+  expect(codes).toEqual([])
+  expect(content).toEqual(drop(...hosts(50)))
+})
+
+test('max_shrink is what the feed says', () => {
+  expect(decide(drop(...hosts(100)), drop(...hosts(89)), [feed({ maxShrink: 0.1 })]).codes).toEqual(['W210'])
+  expect(decide(drop(...hosts(100)), drop(...hosts(1)), [feed({ maxShrink: 1 })]).codes).toEqual([])
+  expect(decide(drop(...hosts(100)), drop(...hosts(99)), [feed({ maxShrink: 0 })]).codes).toEqual(['W210'])
+})
+
+test('--accept-shrink takes it, and has nothing to warn about', () => {
+  const wanted = drop('192.0.2.0')
+  expect(decide(drop(...hosts(100)), wanted, [feed()], { acceptShrink: true })).toMatchObject({
+    codes: [],
+    content: wanted,
+  })
+})
+
+test('the same addresses in fewer, wider prefixes are no loss, nor are others in their place', () => {
+  expect(decide(drop(...hosts(100)), drop('192.0.2.0/24'), [feed()]).codes).toEqual([])
+  const others = hosts(100).map((text) => text.replace('192.0.2', '198.51.100'))
+  expect(decide(drop(...hosts(100)), drop(...others), [feed()]).codes).toEqual([])
+})
+
+test('a file beyond its age is not read any more, even if it grew', () => {
+  const old = feed({ maxAge: 36 * 3600, files: [file(), file({ path: 'old.txt', updatedAt: NOW - 37 * 3600 })] })
+  const { codes, content, message } = decide(drop(...hosts(10)), drop(...hosts(20)), [old])
+  expect(codes).toEqual(['W209'])
+  expect(content).toEqual(drop(...hosts(10)))
+  expect(message).toBe('old.txt is 37 hours old, and max_age is 36 hours: list drop keeps its live content')
+  const taken = decide(drop(...hosts(10)), drop(...hosts(20)), [old], { acceptShrink: true })
+  expect(taken).toMatchObject({ codes: [], content: drop(...hosts(20)) })
+  const fresh = feed({ maxAge: 36 * 3600, files: [file({ updatedAt: NOW - 36 * 3600 })] })
+  expect(decide(drop(...hosts(10)), drop(...hosts(20)), [fresh]).codes).toEqual([])
+})
+
+test('without live content an old file is better than none', () => {
+  const old = feed({ maxAge: 3600, files: [file({ updatedAt: NOW - 86_400 * 9 })] })
+  const { codes, content, message } = decide(undefined, drop(...hosts(3)), [old])
+  expect(codes).toEqual(['W209'])
+  expect(content).toEqual(drop(...hosts(3)))
+  expect(message).toContain('drop.txt is 9 days old, and max_age is 60 minutes: list drop takes it all the same')
+  const allowed = { ...drop(...hosts(100)), kind: 'allowlist' } as const
+  expect(decide(allowed, drop(...hosts(3)), [feed()]).content).toEqual(drop(...hosts(3)))
+})
+
+test('live content stays under the scope that the file has now', () => {
+  const wanted = list('blocklist', 'drop', scoped(DNS, '192.0.2.0'))
+  const { codes, content } = decide(drop(...hosts(9)), wanted, [feed()])
+  expect(codes).toEqual(['W210'])
+  expect(content).toEqual(list('blocklist', 'drop', scoped(DNS, ...hosts(9))))
+})
+
+test('entries of the config in the same list take effect all the same', () => {
+  const current = list('blocklist', 'blocklist', scoped(ANY, ...hosts(9)))
+  const inline = [scoped(ANY, '203.0.113.1'), scoped(DNS, '203.0.113.2')]
+  const wanted = list('blocklist', 'blocklist', scoped(ANY, '192.0.2.0', '203.0.113.1'), scoped(DNS, '203.0.113.2'))
+  const { codes, content } = decide(current, wanted, [feed({ list: 'blocklist', inline })])
+  expect(codes).toEqual(['W210'])
+  const expected = list('blocklist', 'blocklist', scoped(ANY, ...hosts(9), '203.0.113.1'), scoped(DNS, '203.0.113.2'))
+  expect(content).toEqual(expected)
+})
+
+test('lists without files shrink as they like', () => {
+  expect(decide(drop(...hosts(100)), drop('192.0.2.0'), []).codes).toEqual([])
+})
