@@ -23,9 +23,10 @@ import { fail } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
 import { type Prefix, prefixOf } from '../model/text.ts'
+import { META_LINE } from '../tables/layout.ts'
 import { bpftool, type Command, runBatch, runBpftool } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
-import { hexBytes, keyBytes, list, META_LINE } from './instance.ts'
+import { hexBytes, keyBytes, list } from './instance.ts'
 import { runLine } from './transfer.ts'
 
 /** XDP_PASS: every request of a run was looked at. */

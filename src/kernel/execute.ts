@@ -3,13 +3,13 @@
 
 import { mkdir, rmdir } from 'node:fs/promises'
 import { release } from 'node:os'
-import { metaCodec } from '../abi/generated.ts'
+import { LINE_SIZE, metaCodec } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
 import { fail, type XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
+import { META_LINE } from '../tables/layout.ts'
 import { runBatch, runBpftool } from './bpftool.ts'
 import type { Host } from './host.ts'
-import { META_LINE } from './instance.ts'
 import { readLinks } from './links.ts'
 import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
 import { explainAttachFailure, explainHeld, refusesMode } from './modes.ts'
@@ -89,7 +89,7 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
   host.progress?.('writing the tables')
   await writeImage(paths.program(generation, 'write'), image)
   host.progress?.('verifying the tables')
-  const written = await readImage(paths.program(generation, 'read'), image.byteLength / 64)
+  const written = await readImage(paths.program(generation, 'read'), image.byteLength / LINE_SIZE)
   if (Buffer.compare(written, image) !== 0) throw fail('E108', 'the kernel returned other tables than were written')
   const { run, failures } = await runProbes(program, paths.program(steps.generation, 'explain'), probes)
   if (failures.length > 0) throw probesFailed(run, failures)
@@ -227,8 +227,8 @@ async function verifyLive({ host, paths, steps, probes }: Execution): Promise<Ou
 async function commit({ paths, steps, now }: Execution): Promise<void> {
   const { image, generation } = steps
   if (!image) return
-  const view = new DataView(image.buffer, image.byteOffset + META_LINE * 64, 64)
-  const meta = new Uint8Array(64)
+  const view = new DataView(image.buffer, image.byteOffset + META_LINE * LINE_SIZE, LINE_SIZE)
+  const meta = new Uint8Array(LINE_SIZE)
   metaCodec.encode({ ...metaCodec.decode(view), committed_at: BigInt(now) }, new DataView(meta.buffer))
   await runBatch([commitCommand(paths.policy(generation), meta)])
 }

@@ -15,10 +15,8 @@ import {
   metaCodec,
 } from '../abi/generated.ts'
 import { CORE_PROGRAMS, generationOf, type Paths, PROGRAMS, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
+import { META_LINE, SETTINGS_LINE } from '../tables/layout.ts'
 import { bpftool, type Command, runBatch } from './bpftool.ts'
-
-/** Line of struct meta in an image. */
-export const META_LINE = 2
 
 export interface Generation {
   readonly number: number
@@ -107,7 +105,7 @@ async function programsOf(paths: Paths, generation: number): Promise<ReadonlySet
 const generationQueries = (paths: Paths, generation: number): Command[] => [
   bpftool('prog', 'show', 'pinned', paths.program(generation, 'filter')),
   bpftool('map', 'show', 'pinned', paths.policy(generation)),
-  bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(0)),
+  bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(SETTINGS_LINE)),
   bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(META_LINE)),
 ]
 const QUERIES = 4

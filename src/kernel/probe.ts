@@ -6,6 +6,7 @@ import { type Explanation, REASON } from '../abi/generated.ts'
 import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../abi/packet.ts'
 import type { Address, Family } from '../model/address.ts'
 import { judge } from '../model/judge.ts'
+import { WIDTH } from '../model/ranges.ts'
 import type { Verdict } from '../model/result.ts'
 import type { Scope, State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
@@ -60,7 +61,7 @@ export function buildProbes(state: State): Probe[] {
       for (const ranges of [addresses.v4, addresses.v6]) {
         if (ranges.length === 0) continue
         const family: Family = ranges.family
-        const width = family === 4 ? 1 : 4
+        const width = WIDTH[family]
         const inside = { family, words: ranges.start.slice(0, width) }
         const last = { family, words: ranges.end.slice((ranges.length - 1) * width, ranges.length * width) }
         packets.push(packetIn(inside, scope), packetIn(successor(last), scope))

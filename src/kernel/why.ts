@@ -8,7 +8,7 @@ import type { Desired } from '../model/desired.ts'
 import { judge } from '../model/judge.ts'
 import { nearest } from '../model/nearest.ts'
 import { originOf } from '../model/provenance.ts'
-import { contains } from '../model/ranges.ts'
+import { contains, WIDTH } from '../model/ranges.ts'
 import type { Judgement, WhyResult } from '../model/result.ts'
 import type { ScopedSet } from '../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../model/text.ts'
@@ -27,7 +27,7 @@ export interface Query extends Packet {
 function coveringRange({ addresses }: ScopedSet, { family, words }: Address): string | undefined {
   const ranges = family === 4 ? addresses.v4 : addresses.v6
   const index = contains(ranges, words)
-  return index < 0 ? undefined : formatRange(family, ranges.start, ranges.end, index * (family === 4 ? 1 : 4))
+  return index < 0 ? undefined : formatRange(family, ranges.start, ranges.end, index * WIDTH[family])
 }
 
 const formatPrefix = ({ family, start, end }: Prefix): string => formatRange(family, start, end)

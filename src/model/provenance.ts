@@ -2,7 +2,7 @@
 
 import type { Family } from './address.ts'
 import type { Entries, Provenance } from './desired.ts'
-import { compareBounds, WIDTH } from './ranges.ts'
+import { compareBounds, lastAtOrBelow, WIDTH } from './ranges.ts'
 import { formatRange } from './text.ts'
 
 /** The entry of a list that covers an address. */
@@ -35,19 +35,6 @@ function enclosingOf(entries: Entries): Int32Array {
   return chain
 }
 
-/** Index of the last entry that starts at or below the address; -1 = none. */
-function lastStartingBelow(entries: Entries, words: Uint32Array, offset: number): number {
-  const width = WIDTH[entries.family]
-  let low = 0
-  let high = entries.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (compareBounds(entries.start, middle * width, words, offset, width) <= 0) low = middle + 1
-    else high = middle
-  }
-  return low - 1
-}
-
 /**
  * Index of an entry that covers the address at word `offset` of `words`, the one that begins nearest to it; -1 = none.
  * `set`: only entries of that set of the list.
@@ -55,7 +42,7 @@ function lastStartingBelow(entries: Entries, words: Uint32Array, offset: number)
 export function findEntry(entries: Entries, words: Uint32Array, offset = 0, set?: number): number {
   const width = WIDTH[entries.family]
   const chain = enclosingOf(entries)
-  let index = lastStartingBelow(entries, words, offset)
+  let index = lastAtOrBelow(entries, words, offset)
   while (index >= 0) {
     const covers = compareBounds(entries.end, index * width, words, offset, width) >= 0
     if (covers && (set === undefined || entries.set[index] === set)) return index

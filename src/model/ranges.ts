@@ -221,18 +221,28 @@ export function equals(a: Ranges, b: Ranges): boolean {
   return bytes(a.start).equals(bytes(b.start)) && bytes(a.end).equals(bytes(b.end))
 }
 
+/** Index of the last of the sorted `start` bounds that is at or below the address at word `offset` of `words`; -1 = none. */
+export function lastAtOrBelow(
+  { family, length, start }: Pick<Ranges, 'family' | 'length' | 'start'>,
+  words: Uint32Array,
+  offset: number,
+): number {
+  const width = WIDTH[family]
+  let low = 0
+  let high = length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (compareBounds(start, middle * width, words, offset, width) <= 0) low = middle + 1
+    else high = middle
+  }
+  return low - 1
+}
+
 /** Index of the range that holds the address at word `offset` of `words`, or -1. */
 export function contains(ranges: Ranges, words: Uint32Array, offset = 0): number {
   const width = WIDTH[ranges.family]
-  let low = 0
-  let high = ranges.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (compareBounds(ranges.start, middle * width, words, offset, width) <= 0) low = middle + 1
-    else high = middle
-  }
-  if (low === 0) return -1
-  return compareBounds(words, offset, ranges.end, (low - 1) * width, width) <= 0 ? low - 1 : -1
+  const index = lastAtOrBelow(ranges, words, offset)
+  return index >= 0 && compareBounds(words, offset, ranges.end, index * width, width) <= 0 ? index : -1
 }
 
 /** Bits below the lowest set one of the bound; all bits where it is zero. With `invert`, of its complement. */
