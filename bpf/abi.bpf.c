@@ -26,6 +26,16 @@ struct ban abi_ban;
 struct ban_state abi_ban_state;
 struct ban_header abi_ban_header;
 struct ban_request abi_ban_request;
+struct balance abi_balance;
+struct roles abi_roles;
+struct endpoint abi_endpoint;
+struct service abi_service;
+struct service_record abi_service_record;
+struct backend abi_backend;
+struct flow_budget abi_flow_budget;
+struct service_counter abi_service_counter;
+struct backend_counter abi_backend_counter;
+struct snat_port abi_snat_port;
 
 enum reason abi_reason;
 enum settings_flag abi_settings_flag;
@@ -35,6 +45,13 @@ enum section abi_section;
 enum attach_mode abi_attach_mode;
 enum ban_op abi_ban_op;
 enum ban_result abi_ban_result;
+enum balance_flag abi_balance_flag;
+enum role abi_role;
+enum forwarding abi_forwarding;
+enum service_flag abi_service_flag;
+enum backend_flag abi_backend_flag;
+enum service_health abi_service_health;
+enum snat_state abi_snat_state;
 
 /* Macros are not in BTF; an enum carries them there. */
 enum abi_constant {
@@ -59,5 +76,14 @@ enum abi_constant {
 	CONST_TRANSFER_LINES = TRANSFER_LINES,
 	CONST_BANS = BANS,
 	CONST_BAN_REQUESTS = BAN_REQUESTS,
+	CONST_SERVICE_SLOTS = SERVICE_SLOTS,
+	CONST_BACKEND_SLOTS = BACKEND_SLOTS,
+	CONST_NO_SLOT = NO_SLOT,
+	CONST_HEALTH_BACKEND_LINES = HEALTH_BACKEND_LINES,
+	CONST_HEALTH_LINES = HEALTH_LINES,
+	CONST_HEALTH_DOWN = HEALTH_DOWN,
+	CONST_FLOWS_A_LINE = FLOWS_A_LINE,
+	CONST_SNAT_PORTS = SNAT_PORTS,
+	CONST_SNAT_FIRST_PORT = SNAT_FIRST_PORT,
 };
 enum abi_constant abi_constant;

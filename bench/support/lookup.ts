@@ -9,7 +9,7 @@ import { withExchange } from '../../src/kernel/exchange.ts'
 import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Family, Ranges } from '../../src/model/address.ts'
 import { countPrefixes, EMPTY4, EMPTY6, prefixes } from '../../src/model/ranges.ts'
-import type { List, State } from '../../src/model/state.ts'
+import { DEFAULT_POLICY, type List, type State } from '../../src/model/state.ts'
 import { compileImage } from '../../src/tables/image.ts'
 import { HIGH, LOW } from '../../src/tables/lines.ts'
 import type { Workload } from './sets.ts'
@@ -58,8 +58,9 @@ export function stateOf(sets: readonly Ranges[]): State {
   })
   return {
     program: undefined,
-    policy: { default: 'pass' },
+    policy: DEFAULT_POLICY,
     interfaces: new Map(),
+    services: new Map(),
     lists: new Map(lists.map((list) => [list.name, list])),
   }
 }

@@ -12,9 +12,11 @@
 #pragma once
 
 #include <linux/types.h>
+#include "abi_balance.h"
 #include "abi_bans.h"
+#include "abi_tables.h"
 
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 #define LINE_SIZE 64
 /* Most interfaces one instance can filter; slot 0 counts packets that no attached interface accounts for. */
@@ -46,19 +48,25 @@ enum reason {
 	REASON_DEFAULT_DROP = 8,	/* drop: no list decided, policy.default is drop */
 	REASON_INTERNAL = 9,		/* pass: a table was not as the writer promised (a bug, never policy) */
 	REASON_BAN = 10,		/* drop: the source is banned, and no allowlist entry matched */
+	REASON_BALANCED = 11,		/* tx: sent to a backend out of the interface it came in at */
+	REASON_BALANCED_AWAY = 12,	/* redirect: sent to a backend out of another interface */
+	REASON_REPLY = 13,		/* tx: of a backend, translated back to its client (NAT) */
+	REASON_REPLY_AWAY = 14,		/* redirect: the same, out of another interface */
+	REASON_REPLY_ROUTED = 15,	/* pass: the same, for the stack to route: it knows no neighbour for it yet */
+	REASON_ECHO = 16,		/* tx: an echo request to a VIP, answered */
+	REASON_TOO_BIG = 17,		/* tx: does not fit the way to the backend: "packet too big" to its sender */
+	REASON_NO_BACKEND = 18,		/* drop: no backend would take it */
+	REASON_NO_BACKEND_PASS = 19,	/* pass: the same, with on_empty: pass */
+	REASON_FRAGMENT = 20,		/* drop: a fragment to a service that needs ports */
+	REASON_OVERSIZE = 21,		/* drop: does not fit the way to the backend, and its sender does not want to hear it */
+	REASON_EXPIRED = 22,		/* pass: its TTL or hop limit ends here; the stack says so */
+	REASON_EXHAUSTED = 23,		/* drop: no port of the source pool is free */
 	REASONS
 };
 
 enum settings_flag {
 	SETTINGS_DEFAULT_DROP = 1,
-};
-
-enum table_flag {
-	TABLE_HOSTS = 1,	/* hosts hold something (IPv4) */
-	TABLE_RANGES = 2,	/* root and ranges hold something */
-	TABLE_32 = 4,		/* blocks hold prefixes of 32 bits (IPv6) */
-	TABLE_48 = 8,		/* blocks hold prefixes of 48 bits (IPv6) */
-	TABLE_64 = 16,		/* blocks hold prefixes of 64 bits (IPv6) */
+	SETTINGS_SERVICES = 2,	/* line 6 says something */
 };
 
 enum rule_flag {
@@ -67,45 +75,6 @@ enum rule_flag {
 	RULE_PORTS = 4,			/* both port ranges must hold the packet's ports; needs ports in the packet */
 	RULE_SOURCE = 8,		/* the scope names source ports; tells user space `any` from `0-65535` */
 	RULE_DESTINATION = 16,		/* the same of destination ports */
-};
-
-/*
- * IPv4 addresses to classes: hosts (one-line-bucket hash of single addresses), then ranges (direct root by the high
- * bits, sorted lines below it). The host wins over the range around it. Either has a bitmap in front, 1 bit a cell,
- * cell = address >> shift: 0 = there is nothing of the kind in the cell. Line numbers count from the start of the map.
- */
-struct table4 {
-	__u64 multiplier;	/* odd; hash of an address = bits 32 to 63 of address * multiplier */
-	__u32 host_filter;	/* first line of the hosts' bitmap */
-	__u32 hosts;		/* first line; see struct host_line; bucket = hash * host_lines >> 32 */
-	__u32 host_lines;	/* buckets; HOST_PROBES - 1 further lines take what runs over at the end */
-	__u32 range_filter;	/* first line of the ranges' bitmap */
-	__u32 root;		/* first line; one u64 root word per address >> root_shift */
-	__u32 ranges;		/* first line; see struct range_line; root words count from here */
-	__u8 host_filter_shift;
-	__u8 range_filter_shift;
-	__u8 root_shift;	/* <= 16 */
-	__u8 flags;		/* enum table_flag */
-	__u32 pad;
-};
-
-/*
- * IPv6 addresses to classes. The longest of these wins: `blocks`, a hash of prefixes of 64, 48 and 32 bits, each with a
- * class or, where the prefix holds several classes, with a tree of sorted lines over the bits that follow the prefix;
- * then a root and ranges over the top 32 bits, as IPv4's.
- */
-struct table6 {
-	__u64 multiplier;	/* odd; hash of a prefix = bits 32 to 63 of (its bits as a number) * multiplier */
-	__u32 filter;		/* first line; 1 bit per cell, cell = hash >> filter_shift: 0 = no such prefix */
-	__u32 blocks;		/* first line; see struct block_line; bucket = hash * block_lines >> 32 */
-	__u32 block_lines;	/* buckets; BLOCK_PROBES - 1 further lines take what runs over at the end */
-	__u32 root;		/* first line; one u64 root word per top 32 bits >> root_shift */
-	__u32 ranges;		/* first line; see struct range_line; root words count from here */
-	__u32 trees;		/* first line; see struct run_line and struct deep_line; tree lines count from here */
-	__u8 filter_shift;	/* of the 32-bit hash, >= 1 */
-	__u8 root_shift;	/* <= 16 */
-	__u8 flags;		/* enum table_flag */
-	__u8 pad[29];
 };
 
 /* Line 0: what every IPv4 packet needs. */
@@ -133,7 +102,7 @@ struct meta {
 	__u32 rule_count;
 };
 
-/* Lines 3 and 4: where each section lies, so that user space can walk it. */
+/* Lines 3 to 5: where each section lies, so that user space can walk it. */
 enum section {
 	SECTION_LISTS = 0,
 	SECTION_CLASSES = 1,
@@ -148,10 +117,18 @@ enum section {
 	SECTION_ROOT6 = 10,
 	SECTION_RANGES6 = 11,
 	SECTION_TREES6 = 12,
+	SECTION_ENDPOINT_HASH = 13,
+	SECTION_ENDPOINTS = 14,
+	SECTION_PORTS = 15,
+	SECTION_SERVICES = 16,
+	SECTION_SERVICE_RECORDS = 17,
+	SECTION_BACKENDS = 18,
+	SECTION_RINGS = 19,
 	SECTIONS
 };
 
-#define HEADER_LINES 5
+/* Lines 6 and 7 are the balancer's: struct balance, struct roles. */
+#define HEADER_LINES 8
 
 struct section_extent {
 	__u32 first;		/* line */
@@ -159,7 +136,7 @@ struct section_extent {
 };
 
 struct directory {
-	struct section_extent sections[16];
+	struct section_extent sections[24];
 };
 
 struct list {
@@ -192,57 +169,6 @@ struct rule {
 	__u16 source_last;
 	__u16 destination_first;
 	__u16 destination_last;
-};
-
-/* Root word, as u64: line << 0 | lines << 32 | class << 48. lines == 0: the whole bucket has that class. */
-
-/* Sorted entries `start << 16 | class`, start relative to the bucket; the last entry is repeated to fill the line. */
-struct range_line {
-	__u32 entry[16];
-};
-
-/* Bucket of single IPv4 addresses; class 0 = free slot. overflow != 0: go on with the next line, at most HOST_PROBES. */
-#define HOST_PROBES 8
-struct host_line {
-	__u32 address[10];
-	__u16 class[10];
-	__u32 overflow;
-};
-
-/*
- * Bucket of IPv6 prefixes; value 0 = free slot. overflow as in host_line.
- * value: BLOCK_32, BLOCK_48 or BLOCK_64 says how long the prefix is; the low bits are a class (not 0), or with
- * VALUE_TREE the root line of a tree: of deep lines for BLOCK_64, else of run lines.
- */
-#define BLOCK_PROBES 8
-#define BLOCK_32 0x10000000u
-#define BLOCK_48 0x20000000u
-#define BLOCK_64 0x30000000u
-#define VALUE_TREE 0x80000000u
-#define VALUE_MASK 0x0fffffffu
-struct block_line {
-	__u64 prefix[5];	/* as a number: the address >> (128 - length) */
-	__u32 value[5];
-	__u32 overflow;
-};
-
-/* Most levels a tree has, root included. */
-#define TREE_DEPTH 12
-
-/*
- * Node of a tree inside a prefix of 32 or 48 bits: sorted entries `start << 32 | value`; the last entry is repeated to
- * fill the line. start: the bits after the prefix, up to bit 63. value: a class, or VALUE_TREE | line of the node that
- * goes on.
- */
-struct run_line {
-	__u64 entry[8];
-};
-
-/* Node of a tree inside a prefix of 64 bits; start: the low 64 bits. */
-struct deep_line {
-	__u64 start[5];
-	__u32 value[5];
-	__u32 pad;
 };
 
 struct counter {
@@ -290,6 +216,9 @@ struct explanation {
 	__u32 class;		/* of the source address */
 	__u16 list;		/* slot of the first list that decided, 0xffff = none */
 	__u16 scope;		/* of that rule, 0xffff = none; of a ban the length of its prefix */
+	__u16 service;		/* slot, NO_SLOT = none */
+	__u16 backend;		/* slot, NO_SLOT = none */
+	__u32 pad;
 };
 
 #define ABI_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type " is not " #size " bytes")
@@ -298,7 +227,7 @@ ABI_SIZE(table4, 40);
 ABI_SIZE(table6, LINE_SIZE);
 ABI_SIZE(settings, LINE_SIZE);
 ABI_SIZE(meta, LINE_SIZE);
-ABI_SIZE(directory, 2 * LINE_SIZE);
+ABI_SIZE(directory, 3 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
@@ -311,7 +240,17 @@ ABI_SIZE(transfer, LINE_SIZE);
 ABI_SIZE(counter, 16);
 ABI_SIZE(interface_entry, 8);
 ABI_SIZE(attachment, 32);
-ABI_SIZE(explanation, 16);
+ABI_SIZE(explanation, 24);
+ABI_SIZE(balance, LINE_SIZE);
+ABI_SIZE(roles, LINE_SIZE);
+ABI_SIZE(endpoint, LINE_SIZE);
+ABI_SIZE(service, LINE_SIZE);
+ABI_SIZE(service_record, LINE_SIZE);
+ABI_SIZE(backend, LINE_SIZE);
+ABI_SIZE(flow_budget, 16);
+ABI_SIZE(service_counter, 96);
+ABI_SIZE(backend_counter, 24);
+ABI_SIZE(snat_port, LINE_SIZE);
 ABI_SIZE(ban_key, 24);
 ABI_SIZE(ban, 96);
 ABI_SIZE(ban_state, 1232);

@@ -2,7 +2,7 @@
 // both places, because which of them holds would be a matter of their names.
 
 import type { InterfaceOptions } from '../model/desired.ts'
-import type { Attachment, DefaultVerdict } from '../model/state.ts'
+import { type Attachment, type DefaultVerdict, EVERY_ROLE } from '../model/state.ts'
 import type { Part } from './include.ts'
 import type { Report } from './report.ts'
 import { quote } from './show.ts'
@@ -69,7 +69,7 @@ export function readInterfaces(parts: readonly Part[], report: Report): Interfac
       }
       const written = (placed.value ?? {}) as WrittenInterface
       const mode = placed.fields?.get('mode') ?? key
-      attachments.push([name, { interface: name, modes: [written.mode ?? 'native'].flat() }])
+      attachments.push([name, { interface: name, modes: [written.mode ?? 'native'].flat(), roles: EVERY_ROLE }])
       options.set(name, {
         onConflict: written.on_conflict ?? 'fail',
         missing: written.missing ?? 'error',

@@ -8,7 +8,7 @@ import { accessSync } from 'node:fs'
 import { type Diagnostic, fail } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import { countPrefixes } from '../model/ranges.ts'
-import type { List, ListKind } from '../model/state.ts'
+import { DEFAULT_FLOWS, type List, type ListKind } from '../model/state.ts'
 import { type Part, readConfig, readIncludes, readTop } from './include.ts'
 import { readInterfaces, readPolicy } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists.ts'
@@ -86,11 +86,11 @@ function load(path: string): Loaded {
   }
   const parts = [top, ...readIncludes(top, files, report)]
   const { attachments, options } = readInterfaces(parts, report)
-  const policy = { default: readPolicy(parts, report) }
+  const policy = { default: readPolicy(parts, report), flows: DEFAULT_FLOWS }
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const { lists, provenance, feeds, digests } = readLists(entries, files, report)
   checkLimit(top, lists, report)
-  const state = { program: undefined, policy, interfaces: attachments, lists }
+  const state = { program: undefined, policy, interfaces: attachments, lists, services: new Map() }
   const sha256 = digest(
     bytes,
     parts.slice(1).map((part) => part.bytes),

@@ -6,7 +6,7 @@ import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generat
 import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
-import { type Attachment, EMPTY_STATE, type State } from '../model/state.ts'
+import { type Attachment, EMPTY_STATE, EVERY_ROLE, type State } from '../model/state.ts'
 import { guardNamespace } from '../plan/guard.ts'
 import { type DecodedImage, decodeImage } from '../tables/image.ts'
 import { recognizeImage } from '../tables/recognize.ts'
@@ -90,11 +90,18 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
     slots: {
       interfaces: new Map([...records].map(([name, { slot }]) => [name, slot])),
       lists: image?.slots ?? new Map(),
+      services: new Map(),
+      backends: new Map(),
     },
     netns: namespaceOf(links, instance, committed, netns),
     ownNetns: netns,
     committedAt: Number(committed?.meta?.committed_at ?? 0n),
     leftovers: leftovers(paths, instance, committed),
+    leaving: [],
+    deadlines: new Map(),
+    nextHops: new Map(),
+    ownAddresses: [],
+    bootSeconds: 0,
     instance,
     committed,
   }
@@ -151,6 +158,7 @@ function liveState(
     policy: image?.policy,
     interfaces,
     lists: image?.lists ?? new Map(),
+    services: new Map(),
   }
 }
 
@@ -180,7 +188,7 @@ function liveInterfaces(
   for (const link of links.values()) {
     const ours = link.programs.find(({ generation }) => generation !== undefined)
     if (!ours) continue
-    interfaces.set(link.name, { interface: link.name, modes: [ours.mode] })
+    interfaces.set(link.name, { interface: link.name, modes: [ours.mode], roles: EVERY_ROLE })
     const record = records.get(link.name)
     const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
     if (committed?.meta && !counted)

@@ -1,6 +1,8 @@
 // What observation finds: the live State in the same form as the desired one, and the facts around it that the
 // planner, the guards and the reports need.
 
+import type { Address } from './address.ts'
+import type { LeavingBackend, NextHop } from './service.ts'
 import type { AttachMode, State } from './state.ts'
 
 /** One XDP program found on an interface, whoever owns it. */
@@ -29,8 +31,8 @@ export interface Link {
   readonly programs: readonly AttachedProgram[]
 }
 
-/** `policy`, `program`, `interface:NAME` or `list:NAME`. */
-export type ObjectKey = 'policy' | 'program' | `interface:${string}` | `list:${string}`
+/** `policy`, `program`, `interface:NAME`, `list:NAME` or `service:NAME`. */
+export type ObjectKey = 'policy' | 'program' | `interface:${string}` | `list:${string}` | `service:${string}`
 
 export interface Live {
   readonly state: State
@@ -52,10 +54,23 @@ export interface Live {
   readonly committedAt: number
   /** Pin directories of ours that no live generation needs: left by an interrupted apply. */
   readonly leftovers: readonly string[]
+  /** Backends that are no longer in the file and keep their flows for a while. */
+  readonly leaving: readonly LeavingBackend[]
+  /** When drained backends stop to keep their flows, boot time in seconds: by service name and backendKey, as `web/10.0.0.1:80`. */
+  readonly deadlines: ReadonlyMap<string, number>
+  /** Where the kernel would send a packet to a backend now, by formatted address; undefined: it does not know. */
+  readonly nextHops: ReadonlyMap<string, NextHop | undefined>
+  /** Addresses of this host in this namespace. */
+  readonly ownAddresses: readonly Address[]
+  /** Boot time in seconds at the observation. */
+  readonly bootSeconds: number
 }
 
 /** Which counter slot an interface or list has; kept across generations so that its counters survive. */
 export interface Slots {
   readonly interfaces: ReadonlyMap<string, number>
   readonly lists: ReadonlyMap<string, number>
+  readonly services: ReadonlyMap<string, number>
+  /** By service name and backendKey, as `web/10.0.0.1:80`. */
+  readonly backends: ReadonlyMap<string, number>
 }

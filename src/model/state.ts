@@ -2,6 +2,7 @@
 // No I/O here, and nothing that knows bytes.
 
 import type { AddressSet } from './address.ts'
+import type { Service } from './service.ts'
 
 /** What a policy does with a packet that no list decides. */
 export type DefaultVerdict = 'pass' | 'drop'
@@ -42,15 +43,27 @@ export interface List {
   readonly sets: readonly ScopedSet[]
 }
 
+/** What is done with packets that come in at an interface. */
+export type Role = 'filter' | 'balance'
+
 /** A program on an interface. Desired may allow several modes, in order of preference; live has exactly one. */
 export interface Attachment {
   readonly interface: string
   readonly modes: readonly AttachMode[]
+  /** Sorted, not empty. */
+  readonly roles: readonly Role[]
 }
+
+export const EVERY_ROLE: readonly Role[] = ['balance', 'filter']
 
 export interface Policy {
   readonly default: DefaultVerdict
+  /** Flows that the balancer can remember, a power of two. */
+  readonly flows: number
 }
+
+export const DEFAULT_FLOWS = 2 ** 20
+export const DEFAULT_POLICY: Policy = { default: 'pass', flows: DEFAULT_FLOWS }
 
 /** The data plane build that judges packets. */
 export interface Program {
@@ -67,9 +80,17 @@ export interface State {
   readonly interfaces: ReadonlyMap<string, Attachment>
   /** By list name. */
   readonly lists: ReadonlyMap<string, List>
+  /** By service name. */
+  readonly services: ReadonlyMap<string, Service>
 }
 
-export const EMPTY_STATE: State = { program: undefined, policy: undefined, interfaces: new Map(), lists: new Map() }
+export const EMPTY_STATE: State = {
+  program: undefined,
+  policy: undefined,
+  interfaces: new Map(),
+  lists: new Map(),
+  services: new Map(),
+}
 
 const portsKey = (ranges: readonly PortRange[]): string =>
   ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',')

@@ -1,7 +1,7 @@
 // What the links of the namespace say about our attachments and about the programs of others.
 
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
-import type { AttachMode, Attachment } from '../model/state.ts'
+import { type AttachMode, type Attachment, EVERY_ROLE } from '../model/state.ts'
 import type { Impact } from './change.ts'
 
 /** Programs on the link that are not ours. */
@@ -19,7 +19,8 @@ export function ownAttachments(live: Live): ReadonlyMap<string, Attachment> {
   const attachments = new Map(live.state.interfaces)
   for (const [name, link] of live.links) {
     const program = ownProgram(link)
-    if (program && !attachments.has(name)) attachments.set(name, { interface: name, modes: [program.mode] })
+    if (program && !attachments.has(name))
+      attachments.set(name, { interface: name, modes: [program.mode], roles: EVERY_ROLE })
   }
   return attachments
 }

@@ -15,7 +15,7 @@ import {
   table6Codec,
 } from '../abi/generated.ts'
 import { fail } from '../diagnostics.ts'
-import type { List, Policy, State } from '../model/state.ts'
+import { DEFAULT_FLOWS, DEFAULT_POLICY, type List, type Policy, type State } from '../model/state.ts'
 import { Classes, type Part, partsOf } from './classes.ts'
 import { policyDigest } from './digest.ts'
 import { layOut, META_LINE, SETTINGS_LINE, sectionReader, TABLE6_LINE } from './layout.ts'
@@ -37,6 +37,7 @@ export interface ImageMeta {
 
 /** Part numbers are 16 bits wide. */
 const MAX_PARTS = 0x10000
+const NONE = new Uint32Array(0)
 
 /** The parts of all lists. Throws XdpError E203 where they are more than can be numbered. */
 function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
@@ -55,7 +56,7 @@ function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
  * @throws XdpError E202, E203 or E204 where the state is more than the tables can hold
  */
 export function compileImage({
-  state: { lists, policy = { default: 'pass' } },
+  state: { lists, policy = DEFAULT_POLICY },
   slots,
   meta,
 }: {
@@ -95,6 +96,13 @@ export function compileImage({
     ROOT6: table6.sections.root,
     RANGES6: table6.sections.ranges,
     TREES6: table6.sections.trees,
+    ENDPOINT_HASH: NONE,
+    ENDPOINTS: NONE,
+    PORTS: NONE,
+    SERVICES: NONE,
+    SERVICE_RECORDS: NONE,
+    BACKENDS: NONE,
+    RINGS: NONE,
   })
   const places4 = {
     host_filter: at('HOST_FILTER4'),
@@ -183,7 +191,10 @@ export function decodeImage(bytes: Uint8Array): DecodedImage {
     ranges: section('RANGES6', table6.ranges),
     trees: section('TREES6', table6.trees),
   })
-  const policy: Policy = { default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass' }
+  const policy: Policy = {
+    default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
+    flows: DEFAULT_FLOWS,
+  }
   const records = viewOf(section('LISTS', meta.lists))
   const addresses = collect(partition4, partition6, classes)
   const { lists, slots, drifted } = decodeLists(records, meta.list_count, classes, addresses)

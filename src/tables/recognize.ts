@@ -3,15 +3,16 @@
 
 import { ABI_VERSION, HEADER_LINES, LINE_SIZE, listCodec, metaCodec, settingsCodec } from '../abi/generated.ts'
 import { XdpError } from '../diagnostics.ts'
-import type { Policy, State } from '../model/state.ts'
+import { DEFAULT_POLICY, type State } from '../model/state.ts'
 import { listDigest, policyDigest } from './digest.ts'
 import { compileImage, type DecodedImage } from './image.ts'
 import { META_LINE, SETTINGS_LINE, sectionReader } from './layout.ts'
 
-const POLICY: Policy = { default: 'pass' }
-
 /** The slots of the lists, if the image records just the lists of the state with their content. */
-function recordedSlots(image: Uint8Array, { lists, policy = POLICY }: State): ReadonlyMap<string, number> | undefined {
+function recordedSlots(
+  image: Uint8Array,
+  { lists, policy = DEFAULT_POLICY }: State,
+): ReadonlyMap<string, number> | undefined {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
   const meta = metaCodec.decode(view, META_LINE * LINE_SIZE)
   if (meta.list_count !== lists.size || meta.policy_digest !== policyDigest(policy)) return undefined
@@ -49,7 +50,7 @@ export function recognizeImage(bytes: Uint8Array, state: State): DecodedImage | 
       META_LINE * LINE_SIZE,
     )
     if (Buffer.compare(compiled, image) !== 0) return undefined
-    return { policy: state.policy ?? POLICY, lists: state.lists, slots, meta, drifted: [] }
+    return { policy: state.policy ?? DEFAULT_POLICY, lists: state.lists, slots, meta, drifted: [] }
   } catch (error) {
     if (error instanceof XdpError) return undefined
     throw error

@@ -10,7 +10,7 @@ import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../../src/model/live.ts'
-import { type AttachMode, EMPTY_STATE, type Program, type State } from '../../src/model/state.ts'
+import { type AttachMode, EMPTY_STATE, EVERY_ROLE, type Program, type State } from '../../src/model/state.ts'
 import { guard } from '../../src/plan/guard.ts'
 import { plan } from '../../src/plan/plan.ts'
 import { renderDiagnostics } from '../../src/render/diagnostic.ts'
@@ -49,7 +49,7 @@ async function readBefore(folder: string, { modes = {}, program = PROGRAM }: Fac
         modes: [preferred],
       },
     ]) => {
-      return [name, { interface: name, modes: [modes[name] ?? (preferred as AttachMode)] }] as const
+      return [name, { interface: name, modes: [modes[name] ?? (preferred as AttachMode)], roles: EVERY_ROLE }] as const
     },
   )
   return { ...state, program, interfaces: new Map(interfaces) }

@@ -4,7 +4,15 @@ import { expect, test } from 'vitest'
 import type { AddressSet, Ranges } from '../../src/model/address.ts'
 import type { Link } from '../../src/model/live.ts'
 import { equals, subtract, union } from '../../src/model/ranges.ts'
-import { type AttachMode, EMPTY_STATE, type List, type Scope, type State, scopeKey } from '../../src/model/state.ts'
+import {
+  type AttachMode,
+  EMPTY_STATE,
+  EVERY_ROLE,
+  type List,
+  type Scope,
+  type State,
+  scopeKey,
+} from '../../src/model/state.ts'
 import type { Change } from '../../src/plan/change.ts'
 import { addressesByScope } from '../../src/plan/delta.ts'
 import { diff } from '../../src/plan/diff.ts'
@@ -71,7 +79,7 @@ function settle(from: State): State {
         modes: [first],
       },
     ]) => {
-      return [name, { interface: name, modes: [first as AttachMode] }] as const
+      return [name, { interface: name, modes: [first as AttachMode], roles: EVERY_ROLE }] as const
     },
   )
   return { ...from, interfaces: new Map(attached) }

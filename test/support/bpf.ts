@@ -243,6 +243,7 @@ export class DataPlane {
 }
 
 function explain(output: Uint8Array): Outcome['explanation'] {
-  const { reason, class: number, list, scope } = explanationOf(output)
-  return { reason: REASON_NAMES[reason] as ReasonName, class: number, list, scope }
+  const { reason, ...rest } = explanationOf(output)
+  const { verdict: _, ...explained } = { ...rest, reason: REASON_NAMES[reason] as ReasonName }
+  return explained
 }

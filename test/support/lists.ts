@@ -3,6 +3,7 @@
 import type { Family, Ranges } from '../../src/model/address.ts'
 import { normalize } from '../../src/model/ranges.ts'
 import {
+  DEFAULT_POLICY,
   type DefaultVerdict,
   EMPTY_STATE,
   type List,
@@ -59,6 +60,6 @@ export const allow = (name: string, ...entries: readonly Entry[]): List => makeL
 
 export const policy = (verdict: DefaultVerdict, ...lists: readonly List[]): State => ({
   ...EMPTY_STATE,
-  policy: { default: verdict },
+  policy: { ...DEFAULT_POLICY, default: verdict },
   lists: new Map(lists.map((list) => [list.name, list])),
 })

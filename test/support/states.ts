@@ -7,7 +7,9 @@ import { normalize, WIDTH } from '../../src/model/ranges.ts'
 import {
   type AttachMode,
   type Attachment,
+  DEFAULT_POLICY,
   EMPTY_STATE,
+  EVERY_ROLE,
   type List,
   type ListKind,
   type Policy,
@@ -66,13 +68,14 @@ interface Parts {
 export function state({ program, policy, interfaces = {}, lists = [] }: Parts): State {
   const attachments = Object.entries(interfaces).map(([name, modes]): [string, Attachment] => [
     name,
-    { interface: name, modes },
+    { interface: name, modes, roles: EVERY_ROLE },
   ])
   return {
     program,
-    policy: policy === undefined ? undefined : { default: policy },
+    policy: policy === undefined ? undefined : { ...DEFAULT_POLICY, default: policy },
     interfaces: new Map(attachments),
     lists: new Map(lists.map((one) => [one.name, one])),
+    services: new Map(),
   }
 }
 
@@ -107,11 +110,16 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     drift: new Map(),
     generation: current.program ? 1 : 0,
     lastGeneration: current.program ? 1 : 0,
-    slots: { interfaces: new Map(), lists: new Map() },
+    slots: { interfaces: new Map(), lists: new Map(), services: new Map(), backends: new Map() },
     netns: 4026531840n,
     ownNetns: 4026531840n,
     committedAt: 0,
     leftovers: [],
+    leaving: [],
+    deadlines: new Map(),
+    nextHops: new Map(),
+    ownAddresses: [],
+    bootSeconds: 0,
     ...rest,
     links: new Map(existing.map((one) => [one.name, one])),
   }

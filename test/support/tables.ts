@@ -27,7 +27,7 @@ import {
 } from '../../src/abi/generated.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import { contains, EMPTY4, EMPTY6, normalize } from '../../src/model/ranges.ts'
-import { EMPTY_STATE, type List, type Scope, type State, scopeKey } from '../../src/model/state.ts'
+import { DEFAULT_POLICY, EMPTY_STATE, type List, type Scope, type State, scopeKey } from '../../src/model/state.ts'
 
 export const ALL4 = 0xffffffffn
 export const ALL6 = (1n << 128n) - 1n
@@ -72,7 +72,7 @@ export function listOf(kind: List['kind'], name: string, sets: readonly (readonl
 
 export const stateOf = (lists: readonly List[], verdict: 'pass' | 'drop' = 'pass'): State => ({
   ...EMPTY_STATE,
-  policy: { default: verdict },
+  policy: { ...DEFAULT_POLICY, default: verdict },
   lists: new Map(lists.map((list) => [list.name, list])),
 })
 

@@ -107,7 +107,7 @@ test('source and destination of two families are refused', () => {
 test('a packet has room for an explanation, which reads back', () => {
   for (const source of [V4, V6]) {
     const frame = packetFor({ source })
-    const explanation = { verdict: 1, reason: 7, class: 0x12345678, list: 3, scope: 0xffff }
+    const explanation = { verdict: 1, reason: 7, class: 0x12345678, list: 3, scope: 0xffff, service: 1, backend: 2 }
     expect(frame.length).toBeGreaterThanOrEqual(explanationCodec.size)
     explanationCodec.encode(explanation, new DataView(frame.buffer))
     expect(explanationOf(frame)).toEqual(explanation)

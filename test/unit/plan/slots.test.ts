@@ -6,7 +6,14 @@ import { list, live, state } from '../../support/states.ts'
 
 const named = (...names: readonly string[]) => state({ lists: names.map((name) => list('blocklist', name)) })
 const taken = (lists: Readonly<Record<string, number>>, interfaces: Readonly<Record<string, number>> = {}) =>
-  live({ slots: { lists: new Map(Object.entries(lists)), interfaces: new Map(Object.entries(interfaces)) } })
+  live({
+    slots: {
+      lists: new Map(Object.entries(lists)),
+      interfaces: new Map(Object.entries(interfaces)),
+      services: new Map(),
+      backends: new Map(),
+    },
+  })
 
 test('the limits are those of the data plane', () => {
   expect([INTERFACE_SLOTS, LIST_SLOTS]).toEqual([abi.INTERFACE_SLOTS, abi.LIST_SLOTS])
