@@ -96,7 +96,7 @@ function load(path: string): Loaded {
     parts.slice(1).map((part) => part.bytes),
     digests,
   )
-  const desired: Desired = { state, options, provenance, feeds, config: { path, sha256 } }
+  const desired: Desired = { state, options, provenance, feeds, health: new Map(), config: { path, sha256 } }
   warnOfEverything(desired, report)
   return { desired, warnings: report.finish() }
 }

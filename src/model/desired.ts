@@ -2,6 +2,7 @@
 
 import type { Location } from '../diagnostics.ts'
 import type { Family } from './address.ts'
+import type { ServiceHealth } from './health.ts'
 import type { ScopedSet, State } from './state.ts'
 
 /** What to do where a program that is not ours is attached. */
@@ -80,5 +81,7 @@ export interface Desired {
   readonly options: ReadonlyMap<string, InterfaceOptions>
   readonly provenance: Provenance
   readonly feeds: readonly Feed[]
+  /** By service name, for each service that is checked. */
+  readonly health: ReadonlyMap<string, ServiceHealth>
   readonly config: { readonly path: string; readonly sha256: string }
 }

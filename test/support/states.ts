@@ -138,6 +138,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     options: new Map(perInterface),
     provenance: NO_PROVENANCE,
     feeds: [],
+    health: new Map(),
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
 }
