@@ -92,6 +92,7 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
       lists: image?.slots ?? new Map(),
       services: new Map(),
       backends: new Map(),
+      pools: new Map(),
     },
     netns: namespaceOf(links, instance, committed, netns),
     ownNetns: netns,

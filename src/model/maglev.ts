@@ -3,8 +3,7 @@
 // slots change hands when a backend comes or goes. The same backends and weights give the same table on every machine,
 // in whatever order they are listed, so that several balancers agree without talking.
 
-import { type Backend, takesFlows } from './service.ts'
-import { formatAddress } from './text.ts'
+import { type Backend, backendKey, takesFlows } from './service.ts'
 
 /** Slots of most services' tables; a prime (paper, §5.3: 65537). */
 export const RING_SIZE = 65537
@@ -32,13 +31,6 @@ function hashText(text: string, seed: number): number {
   hash ^= hash >>> 13
   hash = Math.imul(hash, 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0
-}
-
-/** What a backend is known by, in tables and everywhere else: `10.0.0.11:80`, `[2001:db8::1]:80`, without the port where it has none. */
-export function backendKey({ address: { family, words }, port }: Pick<Backend, 'address' | 'port'>): string {
-  const text = formatAddress(family, words)
-  if (port === undefined) return text
-  return family === 6 ? `[${text}]:${port}` : `${text}:${port}`
 }
 
 /** Nothing of the table is of any backend. */
