@@ -12,6 +12,7 @@ const taken = (lists: Readonly<Record<string, number>>, interfaces: Readonly<Rec
       interfaces: new Map(Object.entries(interfaces)),
       services: new Map(),
       backends: new Map(),
+      pools: new Map(),
     },
   })
 
