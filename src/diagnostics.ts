@@ -83,6 +83,7 @@ export const CODES = {
   E205: { name: 'too-many-interfaces', exit: EXIT.badConfig },
   E206: { name: 'changed-meanwhile', exit: EXIT.refused },
   E207: { name: 'locks-out', exit: EXIT.refused },
+  E208: { name: 'too-many-addresses', exit: EXIT.badConfig },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
   E400: { name: 'not-its-output', exit: EXIT.badConfig },
