@@ -76,6 +76,16 @@ interface Takers {
   readonly indexes: Uint16Array
 }
 
+/** The first slot from `from` on, in steps of `skip`, that nobody has. */
+function findVacant(ring: Ring, from: number, skip: number): number {
+  let slot = from
+  while (ring[slot] !== VACANT) {
+    slot += skip
+    if (slot >= ring.length) slot -= ring.length
+  }
+  return slot
+}
+
 function fill(ring: Ring, { most, weights, skips, next, indexes }: Takers): Ring {
   const size = ring.length
   const accounts = new Int32Array(weights.length)
@@ -85,11 +95,7 @@ function fill(ring: Ring, { most, weights, skips, next, indexes }: Takers): Ring
       accounts[taker] = account < most ? account : account - most
       if (account < most) continue
       const skip = skips[taker] as number
-      let slot = next[taker] as number
-      while (ring[slot] !== VACANT) {
-        slot += skip
-        if (slot >= size) slot -= size
-      }
+      const slot = findVacant(ring, next[taker] as number, skip)
       ring[slot] = indexes[taker] as number
       next[taker] = slot + skip >= size ? slot + skip - size : slot + skip
       if (++filled === size) return ring

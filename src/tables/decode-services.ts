@@ -92,54 +92,77 @@ const byAddress = (a: Backend, b: Backend): number =>
   compareAddresses(a.address.words, b.address.words) ||
   (a.port ?? 0) - (b.port ?? 0)
 
+/** By the slot of their service. */
+function groupBackends(backends: readonly Found[]): Map<number, Found[]> {
+  const groups = new Map<number, Found[]>()
+  for (const found of backends) {
+    const group = groups.get(found.role.service)
+    if (group) group.push(found)
+    else groups.set(found.role.service, [found])
+  }
+  return groups
+}
+
 /** What the lines of services and backends say. Throws XdpError E113 where that is nothing at all. */
 function readServices({ pool_lines }: Balance, raw: RawServices): Told {
-  const lines = viewOf(raw.services)
-  const records = viewOf(raw.records)
-  const pools = viewOf(raw.pools)
-  const backends = readBackends(raw.backends)
-  const byService = new Map<number, Found[]>()
-  for (const found of backends) {
-    const own = byService.get(found.role.service)
-    if (own) own.push(found)
-    else byService.set(found.role.service, [found])
-  }
+  const [lines, records, pools] = [raw.services, raw.records, raw.pools].map(viewOf) as [DataView, DataView, DataView]
   if (raw.records.length < raw.services.length || pool_lines > linesIn(raw.pools)) throw corrupt('services are cut off')
+  const backends = readBackends(raw.backends)
+  const groups = groupBackends(backends)
   const services = new Map<string, Service>()
   const digests = new Map<string, bigint>()
-  const slots = { services: new Map<string, number>(), backends: new Map<string, number>() }
-  const leaving: LeavingBackend[] = []
-  const deadlines = new Map<string, number>()
+  const slots = new Map<string, number>()
   for (let slot = 0; slot < linesIn(raw.services); slot++) {
     const line = serviceCodec.decode(lines, slot * LINE_SIZE)
     if (line.forwarding === 0) continue
-    const record: ServiceRecord = serviceRecordCodec.decode(records, slot * LINE_SIZE)
-    const own = byService.get(slot) ?? []
-    byService.delete(slot)
-    const service: Service = {
-      ...serviceOf(line, record),
-      snatPool: poolOf(line, pools, pool_lines),
-      sorry: own.find(({ role }) => role.sorry)?.backend,
-      backends: own
-        .filter(({ role }) => !role.sorry && !role.leaving)
-        .map(({ backend }) => backend)
-        .sort(byAddress),
-    }
-    if (services.has(service.name)) throw corrupt(`service ${service.name} is there twice`)
-    services.set(service.name, service)
-    digests.set(service.name, record.digest)
-    slots.services.set(service.name, slot)
-    for (const { slot: at, backend, role } of own) {
-      const key = backendSlotKey(service.name, backend)
-      if (slots.backends.has(key)) throw corrupt(`backend ${key} is there twice`)
-      slots.backends.set(key, at)
-      if (role.leaving) leaving.push({ service: service.name, backend, deadline: role.deadline })
-      else if (role.deadline > 0) deadlines.set(key, role.deadline)
-    }
+    const record = serviceRecordCodec.decode(records, slot * LINE_SIZE)
+    const { name } = record
+    if (services.has(name)) throw corrupt(`service ${name} is there twice`)
+    services.set(name, withBackends(line, record, poolOf(line, pools, pool_lines), groups.get(slot) ?? []))
+    digests.set(name, record.digest)
+    slots.set(name, slot)
+    groups.delete(slot)
   }
-  if (byService.size > 0) throw corrupt('a backend names a service that is not there')
+  if (groups.size > 0) throw corrupt('a backend names a service that is not there')
+  const found = recordBackends(backends, new Map([...slots].map(([name, slot]) => [slot, name])))
   const poolSlots = readPools(services.values(), pools, pool_lines)
-  return { services, digests, backends, leaving, deadlines, slots: { ...slots, pools: poolSlots } }
+  const { leaving, deadlines } = found
+  return {
+    services,
+    digests,
+    backends,
+    leaving,
+    deadlines,
+    slots: { services: slots, backends: found.slots, pools: poolSlots },
+  }
+}
+
+function withBackends(line: ServiceLine, record: ServiceRecord, snatPool: Address[], own: readonly Found[]): Service {
+  return {
+    ...serviceOf(line, record),
+    snatPool,
+    sorry: own.find(({ role }) => role.sorry)?.backend,
+    backends: own
+      .filter(({ role }) => !role.sorry && !role.leaving)
+      .map(({ backend }) => backend)
+      .sort(byAddress),
+  }
+}
+
+/** Slots and times of backends, by the names of services in slots. */
+function recordBackends(backends: readonly Found[], names: ReadonlyMap<number, string>) {
+  const slots = new Map<string, number>()
+  const leaving: LeavingBackend[] = []
+  const deadlines = new Map<string, number>()
+  for (const { slot, backend, role } of backends) {
+    const service = names.get(role.service) as string
+    const key = backendSlotKey(service, backend)
+    if (slots.has(key)) throw corrupt(`backend ${key} is there twice`)
+    slots.set(key, slot)
+    if (role.leaving) leaving.push({ service, backend, deadline: role.deadline })
+    else if (role.deadline > 0) deadlines.set(key, role.deadline)
+  }
+  return { slots, leaving, deadlines }
 }
 
 const isSame = (a: Uint32Array, b: Uint32Array): boolean =>
