@@ -135,12 +135,12 @@ function reportLimits(read: readonly ReadService[], report: Report): void {
   const at = nameLocation(last)
   if (read.length > SERVICE_SLOTS) {
     const message = `there are ${count(read.length)} services; one instance can have ${count(SERVICE_SLOTS)}`
-    report.error('E208', at, message, 'use port ranges, or a file and --instance for each group')
+    report.error('E209', at, message, 'use port ranges, or a file and --instance for each group')
   }
   const backends = read.reduce((sum, { service }) => sum + service.backends.length + (service.sorry ? 1 : 0), 0)
   if (backends > BACKEND_SLOTS) {
     const message = `the services have ${count(backends)} backends; one instance can have ${count(BACKEND_SLOTS)}`
-    report.error('E209', at, message, 'use a file and --instance for each group of services')
+    report.error('E210', at, message, 'use a file and --instance for each group of services')
   }
   const pools = new Set(read.flatMap(({ service }) => service.snatPool.map(textOf)))
   if (pools.size > POOL_SLOTS) {

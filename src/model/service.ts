@@ -24,7 +24,7 @@ export interface NextHop {
   readonly sourceMac: string
   /** VLAN tag that frames carry; 0 = none. */
   readonly vlan: number
-  /** Of the egress interface, for the IP packet. */
+  /** Of the egress interface, for the IP packet; 65,535 at most. */
   readonly mtu: number
 }
 
