@@ -7,6 +7,7 @@ import {
   banCodec,
   banKeyCodec,
   banStateCodec,
+  HEALTH_LINES,
   INTERFACE_INDEX_SIZE,
   INTERFACE_SLOTS,
   LINE_SIZE,
@@ -23,6 +24,7 @@ export const PROGRAMS = {
   banWrite: 'ban_write',
   banSweep: 'ban_sweep',
   banCount: 'ban_count',
+  healthWrite: 'health_write',
 } as const
 
 /** Those that every build of this ABI has; the others came later. */
@@ -77,6 +79,14 @@ export const SHARED_MAPS = {
     flags: NO_PREALLOC,
   },
   banState: { name: 'ban_state', type: 'array', keySize: 4, valueSize: banStateCodec.size, entries: 1, flags: 0 },
+  health: {
+    name: 'health',
+    type: 'array',
+    keySize: 4,
+    valueSize: LINE_SIZE,
+    entries: HEALTH_LINES,
+    flags: MMAPABLE,
+  },
 } as const satisfies Record<string, MapShape>
 
 export type SharedMap = keyof typeof SHARED_MAPS
@@ -88,6 +98,7 @@ export const PROGRAM_MAPS = [
   'interfaceIndex',
   'bans',
   'banState',
+  'health',
 ] as const satisfies readonly (keyof typeof SHARED_MAPS)[]
 
 /** What follows `bpftool map create PIN` for a map. */
