@@ -29,6 +29,7 @@ struct ban_request abi_ban_request;
 struct health_state abi_health_state;
 struct health_header abi_health_header;
 struct health_record abi_health_record;
+struct carry_header abi_carry_header;
 struct balance abi_balance;
 struct roles abi_roles;
 struct endpoint abi_endpoint;
@@ -92,6 +93,8 @@ enum abi_constant {
 	CONST_FRAGMENTS_DROP = FRAGMENTS_DROP,
 	CONST_HEALTH_RECORDS = HEALTH_RECORDS,
 	CONST_HEALTH_SERVICES = HEALTH_SERVICES,
+	CONST_CARRY_SLOTS = CARRY_SLOTS,
+	CONST_CARRY_LINES = CARRY_LINES,
 	CONST_FLOWS_A_LINE = FLOWS_A_LINE,
 	CONST_FLOW_ESTABLISHED = FLOW_ESTABLISHED,
 	CONST_FLOW_SEEN = FLOW_SEEN,
