@@ -8,6 +8,7 @@
 #include "abi.h"
 #include "ban_write.h"
 #include "bulk.h"
+#include "counter_read.h"
 #include "filter.h"
 #include "health_write.h"
 #include "maps.h"
@@ -84,4 +85,11 @@ SEC("xdp.frags")
 int health_write(struct xdp_md *ctx)
 {
 	return write_health(ctx);
+}
+
+/* Run on slots of services or backends to get their counters, added up over the CPUs. */
+SEC("xdp.frags")
+int counter_read(struct xdp_md *ctx)
+{
+	return read_counters(ctx);
 }

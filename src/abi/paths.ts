@@ -29,6 +29,7 @@ export const PROGRAMS = {
   banSweep: 'ban_sweep',
   banCount: 'ban_count',
   healthWrite: 'health_write',
+  counterRead: 'counter_read',
 } as const
 
 /** Those that every build of this ABI has; the others came later. */

@@ -7,6 +7,7 @@ import { CARRY_LINES, CARRY_SLOTS, carryHeaderCodec } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
 import { fail } from '../diagnostics.ts'
 import { bpftool, type Command, runBatch, runBpftool } from './bpftool.ts'
+import { type CpuRange, cpuRanges } from './cpus.ts'
 import { withExchange } from './exchange.ts'
 import { removePins } from './pins.ts'
 import { runLine } from './transfer.ts'
@@ -46,18 +47,7 @@ interface Range {
   readonly count: number
 }
 
-/** `0-3,8` as ranges: the CPUs that per-CPU maps have values of. */
-export function cpuRanges(text: string): Range[] {
-  return text
-    .trim()
-    .split(',')
-    .map((part) => {
-      const [first = 0, last = first] = part.split('-').map(Number)
-      return { first, count: last - first + 1 }
-    })
-}
-
-function header(count: number, first: number, { first: firstCpu, count: cpus }: Range, size: number): DataView {
+function header(count: number, first: number, { first: firstCpu, count: cpus }: CpuRange, size: number): DataView {
   const view = new DataView(new ArrayBuffer(carryHeaderCodec.size + size))
   carryHeaderCodec.encode({ count, first, first_cpu: firstCpu, cpus }, view)
   return view
@@ -70,7 +60,7 @@ const chunks = (count: number, most: number): Range[] =>
   }))
 
 /** The data of every run that one map takes. */
-export function carryData(carrying: Carrying, cpus: readonly Range[]): Uint8Array[] {
+export function carryData(carrying: Carrying, cpus: readonly CpuRange[]): Uint8Array[] {
   if (carrying.map === 'snatPorts') {
     return chunks(carrying.lines, CARRY_LINES).map(
       ({ first, count }) => new Uint8Array(header(count, first, { first: 0, count: 0 }, 0).buffer),

@@ -243,6 +243,7 @@ function ourObjects(): Objects {
     'bans',
     'ban_state',
     'health_write',
+    'counter_read',
     'health',
     'flow_budget',
     ...Object.values(BALANCE_MAPS),
