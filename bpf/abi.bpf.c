@@ -26,6 +26,9 @@ struct ban abi_ban;
 struct ban_state abi_ban_state;
 struct ban_header abi_ban_header;
 struct ban_request abi_ban_request;
+struct health_state abi_health_state;
+struct health_header abi_health_header;
+struct health_record abi_health_record;
 struct balance abi_balance;
 struct roles abi_roles;
 struct endpoint abi_endpoint;
@@ -47,6 +50,7 @@ enum section abi_section;
 enum attach_mode abi_attach_mode;
 enum ban_op abi_ban_op;
 enum ban_result abi_ban_result;
+enum health_op abi_health_op;
 enum balance_flag abi_balance_flag;
 enum role abi_role;
 enum forwarding abi_forwarding;
@@ -83,8 +87,11 @@ enum abi_constant {
 	CONST_NO_SLOT = NO_SLOT,
 	CONST_HEALTH_BACKEND_LINES = HEALTH_BACKEND_LINES,
 	CONST_HEALTH_LINES = HEALTH_LINES,
+	CONST_HEALTH_STATE_LINE = HEALTH_STATE_LINE,
 	CONST_HEALTH_DOWN = HEALTH_DOWN,
 	CONST_FRAGMENTS_DROP = FRAGMENTS_DROP,
+	CONST_HEALTH_RECORDS = HEALTH_RECORDS,
+	CONST_HEALTH_SERVICES = HEALTH_SERVICES,
 	CONST_FLOWS_A_LINE = FLOWS_A_LINE,
 	CONST_FLOW_ESTABLISHED = FLOW_ESTABLISHED,
 	CONST_FLOW_SEEN = FLOW_SEEN,

@@ -9,6 +9,7 @@
 #include "ban_write.h"
 #include "bulk.h"
 #include "filter.h"
+#include "health_write.h"
 #include "maps.h"
 #include "verdict.h"
 
@@ -78,4 +79,11 @@ SEC("syscall")
 int ban_count(void *ctx)
 {
 	return count_bans();
+}
+
+/* Run on records to store what backends and services may take now. */
+SEC("xdp.frags")
+int health_write(struct xdp_md *ctx)
+{
+	return write_health(ctx);
 }

@@ -14,6 +14,7 @@
 #include <linux/types.h>
 #include "abi_balance.h"
 #include "abi_bans.h"
+#include "abi_health.h"
 #include "abi_tables.h"
 
 #define ABI_VERSION 2
@@ -261,3 +262,6 @@ ABI_SIZE(ban, 96);
 ABI_SIZE(ban_state, 1232);
 ABI_SIZE(ban_header, LINE_SIZE);
 ABI_SIZE(ban_request, 2 * LINE_SIZE);
+ABI_SIZE(health_state, LINE_SIZE);
+ABI_SIZE(health_header, LINE_SIZE);
+ABI_SIZE(health_record, 8);

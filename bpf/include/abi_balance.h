@@ -157,10 +157,12 @@ struct backend {
  * that a new map and a slot with a new owner need no special care.
  *
  * Lines 0 to 1023, byte = backend slot: how much of its share the backend does not take: 255 = down, else of 255 new
- * flows so many go elsewhere (slow start). Lines 1024 to 1039, byte = service slot: enum service_health.
+ * flows so many go elsewhere (slow start). Lines 1024 to 1039, byte = service slot: enum service_health. Line 1040:
+ * struct health_state. Written by byte and never by line, by runs of health_write: see abi_health.h.
  */
 #define HEALTH_BACKEND_LINES (BACKEND_SLOTS / 64)
-#define HEALTH_LINES (HEALTH_BACKEND_LINES + SERVICE_SLOTS / 64)
+#define HEALTH_STATE_LINE (HEALTH_BACKEND_LINES + SERVICE_SLOTS / 64)
+#define HEALTH_LINES (HEALTH_STATE_LINE + 1)
 #define HEALTH_DOWN 255
 
 enum service_health {

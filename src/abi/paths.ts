@@ -28,6 +28,7 @@ export const PROGRAMS = {
   banWrite: 'ban_write',
   banSweep: 'ban_sweep',
   banCount: 'ban_count',
+  healthWrite: 'health_write',
 } as const
 
 /** Those that every build of this ABI has; the others came later. */

@@ -2,6 +2,7 @@
 
 import type { Location } from '../diagnostics.ts'
 import type { Family } from './address.ts'
+import type { ServiceHealth } from './health.ts'
 import type { ScopedSet, State } from './state.ts'
 
 /** What to do where a program that is not ours is attached. */
@@ -34,11 +35,22 @@ export interface Entries {
   readonly set: Uint16Array
 }
 
+/** Where the parts of a service are written. */
+export interface ServicePlaces {
+  /** Its name. */
+  readonly at: Location
+  readonly vip: Location
+  /** The backend with this backendKey, sorry backend included. */
+  readonly backend: (key: string) => Location | undefined
+}
+
 export interface Provenance {
   /** Paths as the user would type them: the config file, then those it includes, then list files. */
   readonly files: readonly string[]
   /** By list name. */
   readonly lists: ReadonlyMap<string, { readonly v4: Entries; readonly v6: Entries }>
+  /** By service name. */
+  readonly services: ReadonlyMap<string, ServicePlaces>
 }
 
 /** One file of a feed, and what was taken of it. */
@@ -80,5 +92,7 @@ export interface Desired {
   readonly options: ReadonlyMap<string, InterfaceOptions>
   readonly provenance: Provenance
   readonly feeds: readonly Feed[]
+  /** By service name, for each service that is checked. */
+  readonly health: ReadonlyMap<string, ServiceHealth>
   readonly config: { readonly path: string; readonly sha256: string }
 }

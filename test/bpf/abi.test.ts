@@ -92,6 +92,7 @@ test.each([
   SHARED_MAPS.interfaceIndex,
   SHARED_MAPS.bans,
   SHARED_MAPS.banState,
+  SHARED_MAPS.health,
   policyMap(abi.HEADER_LINES),
 ] as MapShape[])(
   'map $name is created as the object declares it',

@@ -60,8 +60,8 @@ export const slotsOf = ({ lists }: Pick<State, 'lists'>): Map<string, number> =>
   new Map([...lists.keys()].sort().map((name, slot) => [name, slot]))
 
 /** The image of a state, with list slots in the order of names. */
-export const imageOf = (state: State, slots: Slots = slotsFor(state)): Uint8Array =>
-  compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
+export const imageOf = (state: State, slots: Slots = slotsFor(state), generation = 1): Uint8Array =>
+  compileImage({ state, slots, meta: { generation, netns: 0n, objectDigest: new Uint8Array(16) } })
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 
@@ -128,6 +128,13 @@ export class DataPlane {
 
   program(name: keyof typeof PROGRAMS): string {
     return this.#pin(`programs-${this.#generation}/${PROGRAMS[name]}`)
+  }
+
+  /** Pins a program once more, so that it outlives the next load; returns the pin. */
+  keep(name: keyof typeof PROGRAMS): string {
+    const pin = this.#pin(`kept-${PROGRAMS[name]}`)
+    execFileSync('bpftool', ['prog', 'pin', 'pinned', this.program(name), pin])
+    return pin
   }
 
   /** Pin of a shared map. */

@@ -125,7 +125,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
   }
 }
 
-const NO_PROVENANCE: Provenance = { files: ['xdp.yaml'], lists: new Map() }
+const NO_PROVENANCE: Provenance = { files: ['xdp.yaml'], lists: new Map(), services: new Map() }
 
 export function desired(wanted: State, options: Readonly<Record<string, Partial<InterfaceOptions>>> = {}): Desired {
   const at = { file: 'xdp.yaml', line: 4, column: 3, length: 4 }
@@ -138,6 +138,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     options: new Map(perInterface),
     provenance: NO_PROVENANCE,
     feeds: [],
+    health: new Map(),
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
 }

@@ -1,0 +1,159 @@
+// The map of health in the loaded program: bytes land where they belong and nowhere else, whoever writes at the same
+// time, and a generation that was superseded writes no more.
+
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { HEALTH_OP, HEALTH_RECORDS, HEALTH_SERVICES, SERVICE_SLOTS } from '../../src/abi/generated.ts'
+import { PROGRAMS } from '../../src/abi/paths.ts'
+import {
+  backendByte,
+  claimHealth,
+  decodeOverlay,
+  encodeHealth,
+  encodeOverlay,
+  type HealthBytes,
+  readHealth,
+  serviceByte,
+  writeHealth,
+} from '../../src/kernel/health.ts'
+import { DataPlane, imageOf } from '../support/bpf.ts'
+import { healthPaths, runHealth } from '../support/health.ts'
+import { policy } from '../support/lists.ts'
+
+const NUMBERS = HEALTH_SERVICES + SERVICE_SLOTS
+const everyByte = Array.from({ length: NUMBERS }, (_, number) => number)
+
+let plane: DataPlane
+beforeEach(async () => {
+  plane = await DataPlane.open()
+})
+afterEach(() => plane.close())
+
+/** The bytes that are not zero. */
+async function written(): Promise<HealthBytes> {
+  const bytes = await readHealth(healthPaths(plane), everyByte)
+  return new Map([...bytes].filter(([, value]) => value !== 0))
+}
+
+test('a byte is stored alone: the first, the last, neighbours in a line, both kinds', async () => {
+  await plane.loadState(policy('pass'))
+  const paths = healthPaths(plane)
+  expect(await written()).toEqual(new Map())
+  const first: HealthBytes = new Map([
+    [backendByte(0), 255],
+    [backendByte(1), 7],
+    [backendByte(63), 63],
+    [backendByte(64), 64],
+    [backendByte(65535), 254],
+    [serviceByte(0), 1],
+    [serviceByte(SERVICE_SLOTS - 1), 3],
+  ])
+  expect(await writeHealth(paths, 1, first)).toBe('written')
+  expect(await written()).toEqual(first)
+  expect(await writeHealth(paths, 1, new Map([[backendByte(1), 0]]))).toBe('written')
+  expect(await written()).toEqual(new Map([...first].filter(([number]) => number !== 1)))
+})
+
+test('every slot in one go, and writers at the same time that share every line', async () => {
+  await plane.loadState(policy('pass'))
+  const paths = healthPaths(plane)
+  const all = new Map(everyByte.map((number) => [number, 1 + (number % 255)]))
+  expect(all.size).toBeGreaterThan(HEALTH_RECORDS)
+  expect(await writeHealth(paths, 1, all)).toBe('written')
+  expect(await written()).toEqual(all)
+  const writers = [0, 1, 2, 3].map(
+    (writer) => new Map(everyByte.filter((n) => n % 4 === writer).map((n) => [n, writer])),
+  )
+  await Promise.all(writers.map((bytes) => writeHealth(paths, 1, bytes)))
+  const expected = everyByte.map((number) => [number, number % 4] as const).filter(([, value]) => value !== 0)
+  expect(await written()).toEqual(new Map(expected))
+})
+
+test('an overlay reads back as it was written, to within the steps of a byte', async () => {
+  await plane.loadState(policy('pass'))
+  const paths = healthPaths(plane)
+  const slots = {
+    services: new Map([
+      ['web', 3],
+      ['dns', 900],
+      ['plain', 0],
+    ]),
+    backends: new Map([
+      ['web/10.0.0.1:80', 70],
+      ['web/10.0.0.2:80', 71],
+      ['web/[2001:db8::1]:80', 65000],
+      ['dns/10.0.0.1', 0],
+    ]),
+  }
+  const overlay = new Map([
+    [
+      'web',
+      {
+        mode: 'well' as const,
+        shares: new Map([
+          ['10.0.0.1:80', 0],
+          ['10.0.0.2:80', 0.5],
+          ['[2001:db8::1]:80', 1],
+          ['10.9.9.9:80', 0],
+        ]),
+      },
+    ],
+    ['dns', { mode: 'sorry' as const, shares: new Map([['10.0.0.1', 0.001]]) }],
+    ['gone', { mode: 'drop' as const, shares: new Map([['10.0.0.1', 0]]) }],
+  ])
+  const bytes = encodeOverlay(overlay, slots)
+  await writeHealth(paths, 1, bytes)
+  const read = decodeOverlay(await readHealth(paths, everyByte), slots)
+  expect([...read.keys()].sort()).toEqual(['dns', 'plain', 'web'])
+  expect(read.get('plain')).toEqual({ mode: 'well', shares: new Map() })
+  expect(read.get('dns')?.mode).toBe('sorry')
+  // The least that is not nothing is one flow of 255.
+  expect(read.get('dns')?.shares.get('10.0.0.1')).toBeCloseTo(1 / 255)
+  expect(read.get('web')?.shares.get('10.0.0.1:80')).toBe(0)
+  expect(read.get('web')?.shares.get('10.0.0.2:80')).toBeCloseTo(0.5, 2)
+  expect(read.get('web')?.shares.get('[2001:db8::1]:80')).toBe(1)
+})
+
+test('a generation that was superseded writes no more, and cannot claim the map back', async () => {
+  const paths = healthPaths(plane)
+  await plane.load(imageOf(policy('pass')))
+  await claimHealth(paths, 1, new Map([[backendByte(5), 9]]))
+  const older = plane.keep('healthWrite')
+  await plane.load(imageOf(policy('pass'), undefined, 2))
+  // Both may write until the newer one claims the map.
+  expect(await runHealth(older, encodeHealth(HEALTH_OP.SET, [[5, 10]]))).toBe('pass')
+  expect(await writeHealth(paths, 2, new Map([[backendByte(6), 20]]))).toBe('written')
+  await claimHealth(paths, 2, new Map([[backendByte(5), 0]]))
+  expect(await runHealth(older, encodeHealth(HEALTH_OP.SET, [[5, 11]]))).toBe('drop')
+  expect(await runHealth(older, encodeHealth(HEALTH_OP.CLAIM, [[5, 12]]))).toBe('drop')
+  expect(await written()).toEqual(new Map([[backendByte(6), 20]]))
+  expect(await writeHealth(paths, 2, new Map([[backendByte(5), 1]]))).toBe('written')
+})
+
+test('a generation that is gone is superseded', async () => {
+  await plane.loadState(policy('pass'))
+  const paths = { ...healthPaths(plane), programs: () => '/nowhere', program: () => `/nowhere/${PROGRAMS.healthWrite}` }
+  expect(await writeHealth(paths, 1, new Map([[0, 1]]))).toBe('superseded')
+})
+
+test.each([
+  ['a byte beyond the last', encodeHealth(HEALTH_OP.SET, [[NUMBERS, 1]])],
+  ['the state of the map', encodeHealth(HEALTH_OP.SET, [[NUMBERS + 8, 1]])],
+  [
+    'fewer records than it says',
+    encodeHealth(HEALTH_OP.SET, [
+      [1, 0],
+      [2, 0],
+    ]).subarray(0, 72),
+  ],
+  [
+    'more records than a run takes',
+    encodeHealth(
+      HEALTH_OP.SET,
+      Array.from({ length: HEALTH_RECORDS + 1 }, () => [1, 1] as const),
+    ),
+  ],
+])('data that is not as it should be is refused: %s', async (_, data) => {
+  await plane.loadState(policy('pass'))
+  expect(await runHealth(plane.program('healthWrite'), data)).toBe('aborted')
+  expect(await written()).toEqual(new Map())
+})

@@ -1,0 +1,27 @@
+// The writing of health to a loaded data plane, as the kernel room does it.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type Paths, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { runBatch } from '../../src/kernel/bpftool.ts'
+import { runLine } from '../../src/kernel/transfer.ts'
+import type { DataPlane } from './bpf.ts'
+
+/** Paths that lead to the plane's maps, and to the programs that it loaded last. */
+export const healthPaths = (plane: DataPlane): Paths => ({
+  ...pinPaths('', ''),
+  sharedMap: (map) => plane.map(SHARED_MAPS[map].name),
+  programs: () => plane.program('healthWrite').replace(/\/[^/]*$/, ''),
+  program: (_, program) => plane.program(program),
+})
+
+/** What a pinned health_write returns for some data. */
+export async function runHealth(program: string, data: Uint8Array): Promise<string> {
+  const directory = mkdtempSync('/dev/shm/xdp-test-')
+  try {
+    writeFileSync(`${directory}/data`, data)
+    const [output] = (await runBatch([runLine(program, `${directory}/data`, '/dev/null')])) as { retval: number }[]
+    return ['aborted', 'drop', 'pass'][output?.retval ?? -1] ?? 'unknown'
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
