@@ -42,6 +42,8 @@ int explain(struct xdp_md *ctx)
 	explanation->class = decision.class;
 	explanation->list = decision.list;
 	explanation->scope = decision.scope;
+	explanation->service = decision.service;
+	explanation->backend = decision.backend;
 	return verdict;
 }
 
