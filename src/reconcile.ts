@@ -74,6 +74,7 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
   return {
     generation,
     image: fresh ? compileImage({ state, meta, slots, leaving, deadlines }) : undefined,
+    previous: live.previous,
     state,
     object: object.path,
     carryObject: object.carryPath,

@@ -14,6 +14,7 @@
 #include <linux/types.h>
 #include "abi_balance.h"
 #include "abi_bans.h"
+#include "abi_bulk.h"
 #include "abi_carry.h"
 #include "abi_counters.h"
 #include "abi_health.h"
@@ -69,8 +70,8 @@ enum reason {
 
 enum settings_flag {
 	SETTINGS_DEFAULT_DROP = 1,
-	SETTINGS_SERVICES = 2,	/* line 6 says something */
-	SETTINGS_ROLES = 4,	/* line 7 says something */
+	SETTINGS_SERVICES = 2,	/* line 9 says something */
+	SETTINGS_ROLES = 4,	/* line 10 says something */
 };
 
 enum rule_flag {
@@ -107,7 +108,6 @@ struct meta {
 	__u32 rule_count;
 };
 
-/* Lines 3 to 5: where each section lies, so that user space can walk it. */
 enum section {
 	SECTION_LISTS = 0,
 	SECTION_CLASSES = 1,
@@ -133,16 +133,24 @@ enum section {
 	SECTIONS
 };
 
-/* Lines 6 and 7 are the balancer's: struct balance, struct roles. */
-#define HEADER_LINES 8
+/* Lines 9 and 10 are the balancer's: struct balance, struct roles. */
+#define HEADER_LINES 11
 
-struct section_extent {
-	__u32 first;		/* line */
-	__u32 lines;
+/*
+ * A section, so that user space can walk, copy and recognise it. Lines that hold nothing, and those that are there to
+ * grow into, are all zero and count for nothing in the digest (see digest_line).
+ */
+struct section_entry {
+	struct section_extent extent;
+	__u32 digest[2];
 };
 
+/* Lines 3 to 8. */
+#define DIRECTORY_SECTIONS 23
 struct directory {
-	struct section_extent sections[24];
+	struct section_entry sections[DIRECTORY_SECTIONS];
+	__u32 header_digest[2];	/* of all lines of the header, with zeros here and in committed_at */
+	__u64 pad;
 };
 
 struct list {
@@ -202,19 +210,6 @@ enum attach_mode {
 	MODE_OFFLOAD = 3,
 };
 
-/*
- * First line of the data of table_write, and of the request (and answer) of table_read: which lines of the policy the
- * other lines of the data are, in order.
- */
-#define TRANSFER_EXTENTS 7
-/* Most policy lines in one transfer: 64 KiB with the transfer line itself, what one test run takes. */
-#define TRANSFER_LINES 1023
-struct transfer {
-	__u32 count;		/* extents in use */
-	__u32 result;		/* lines copied, set by table_read */
-	struct section_extent extents[TRANSFER_EXTENTS];
-};
-
 /* What explain writes over the start of the packet it was given. */
 struct explanation {
 	__u32 verdict;		/* enum xdp_action */
@@ -233,7 +228,8 @@ ABI_SIZE(table4, 40);
 ABI_SIZE(table6, LINE_SIZE);
 ABI_SIZE(settings, LINE_SIZE);
 ABI_SIZE(meta, LINE_SIZE);
-ABI_SIZE(directory, 3 * LINE_SIZE);
+ABI_SIZE(section_entry, 16);
+ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
@@ -243,6 +239,8 @@ ABI_SIZE(block_line, LINE_SIZE);
 ABI_SIZE(run_line, LINE_SIZE);
 ABI_SIZE(deep_line, LINE_SIZE);
 ABI_SIZE(transfer, LINE_SIZE);
+ABI_SIZE(progress, LINE_SIZE);
+ABI_SIZE(span, LINE_SIZE / 2);
 ABI_SIZE(counter, 16);
 ABI_SIZE(interface_entry, 8);
 ABI_SIZE(attachment, 32);

@@ -23,7 +23,7 @@ enum balance_flag {
 	BALANCE_POOLS = 4,	/* some endpoint is an address of a source pool of full NAT */
 };
 
-/* Line 6: where the balancer's tables lie. All zero: there is no service. */
+/* Line 9: where the balancer's tables lie. All zero: there is no service. */
 struct balance {
 	__u64 multiplier;	/* odd; see endpoint_hash in balance.h and src/model/flow-hash.ts */
 	__u32 flags;		/* enum balance_flag */
@@ -42,7 +42,7 @@ struct balance {
 	__u32 rings;		/* first line; see struct service */
 };
 
-/* Line 7: by interface slot, what is done with packets that come in there. */
+/* Line 10: by interface slot, what is done with packets that come in there. */
 enum role {
 	ROLE_FILTER = 1,
 	ROLE_BALANCE = 2,

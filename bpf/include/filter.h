@@ -24,7 +24,7 @@
 
 #define SETTINGS_LINE 0
 #define TABLE6_LINE 1
-#define ROLES_LINE 7
+#define ROLES_LINE 10
 #define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
 #define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
 

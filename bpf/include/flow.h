@@ -13,7 +13,7 @@
 
 /* Not a reason: the packet is none of the balancer's. */
 #define NOT_OURS 0xff
-#define BALANCE_LINE 6
+#define BALANCE_LINE 9
 
 /* 2^64 / golden ratio, and what splitmix64 gives from seeds 1 to 4, made odd; then the multipliers of its finalizer. */
 #define HASH_SOURCE_HIGH 0x9e3779b97f4a7c15ull

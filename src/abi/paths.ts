@@ -25,12 +25,16 @@ export const PROGRAMS = {
   explain: 'explain',
   write: 'table_write',
   read: 'table_read',
+  digest: 'table_digest',
   banWrite: 'ban_write',
   banSweep: 'ban_sweep',
   banCount: 'ban_count',
   healthWrite: 'health_write',
   counterRead: 'counter_read',
 } as const
+
+/** Runs while a generation is built, and is unpinned then because it holds the map of the one before. */
+export const COPY_PROGRAM = 'table_copy'
 
 /** Those that every build of this ABI has; the others came later. */
 export const CORE_PROGRAMS = [
@@ -195,6 +199,7 @@ export interface Paths {
   readonly carry: (generation: number) => string
   readonly programs: (generation: number) => string
   readonly program: (generation: number, program: keyof typeof PROGRAMS) => string
+  readonly copyProgram: (generation: number) => string
 }
 
 export function pinPaths(bpffs: string, instance: string): Paths {
@@ -212,6 +217,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     carry: (n) => `${generation(n)}/${CARRY}`,
     programs: (n) => `${generation(n)}/programs`,
     program: (n, program) => `${generation(n)}/programs/${PROGRAMS[program]}`,
+    copyProgram: (n) => `${generation(n)}/programs/${COPY_PROGRAM}`,
   }
 }
 

@@ -16,6 +16,7 @@ import { type Service, takesFlows } from '../model/service.ts'
 import type { State } from '../model/state.ts'
 import type { Plan } from '../plan/change.ts'
 import { balanceSizes } from '../tables/balance.ts'
+import type { Image } from '../tables/layout.ts'
 import { bpftool, type Command } from './bpftool.ts'
 import type { Carrying } from './carry.ts'
 import { backendByte, type HealthBytes, serviceByte } from './health.ts'
@@ -104,7 +105,7 @@ export function balanceSteps(
   paths: Paths,
   plan: Plan,
   live: Observation,
-  target: { readonly generation: number; readonly image: Uint8Array },
+  target: { readonly generation: number; readonly image: Image },
 ): BalanceSteps {
   const steps = mapSteps(paths, live, target.generation, balanceSizes(target.image))
   return {

@@ -6,6 +6,7 @@ import {
   ABI_VERSION,
   type Attachment,
   attachmentCodec,
+  HEADER_LINES,
   INTERFACE_INDEX_SIZE,
   INTERFACE_SLOTS,
   type InterfaceEntry,
@@ -25,8 +26,10 @@ import {
   SHARED_MAPS,
   type SharedMap,
 } from '../abi/paths.ts'
-import { META_LINE, SETTINGS_LINE } from '../tables/layout.ts'
-import { bpftool, type Command, runBatch } from './bpftool.ts'
+import { META_LINE, SETTINGS_LINE, wordsOf } from '../tables/layout.ts'
+import { bpftool, type Command, type Part, runParts } from './bpftool.ts'
+import { withExchange } from './exchange.ts'
+import { tryReadPart } from './transfer.ts'
 
 export interface Generation {
   readonly number: number
@@ -38,6 +41,10 @@ export interface Generation {
   readonly netns: bigint
   readonly program: { readonly id: number; readonly tag: string }
   readonly lines: number
+  /** HEADER_LINES lines; undefined for another ABI version, or where the map is shorter. */
+  readonly header: Uint32Array | undefined
+  /** Whether its lines can be proven without reading them. */
+  readonly hasDigests: boolean
   /** Bytes of kernel memory of the policy map and the filter. */
   readonly memory: number
   /** Whether its programs know bans, as those of older builds do not. */
@@ -141,6 +148,7 @@ const generationQueries = (paths: Paths, { number: generation, balance }: Pins):
   bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(META_LINE)),
   ...balance.map((map) => bpftool('map', 'show', 'pinned', paths.balanceMap(generation, map))),
 ]
+
 /** Of every generation; then one for each of its balancer's maps. */
 const QUERIES = 4
 
@@ -151,7 +159,10 @@ interface ShownMap {
 
 const memoryOf = ({ max_entries, bytes_memlock }: ShownMap): number => bytes_memlock ?? max_entries * LINE_SIZE
 
-function decodeGeneration({ number, programs, balance, hasCarry }: Pins, outputs: readonly unknown[]): Generation {
+function decodeGeneration(
+  { number, programs, balance, hasCarry }: Pins,
+  outputs: readonly unknown[],
+): Omit<Generation, 'header'> {
   const [program, map, settings, meta] = outputs as [
     { id: number; tag: string; bytes_memlock?: number },
     ShownMap,
@@ -168,6 +179,7 @@ function decodeGeneration({ number, programs, balance, hasCarry }: Pins, outputs
     program: { id: program.id, tag: program.tag },
     lines: map.max_entries,
     memory: memoryOf(map) + (program.bytes_memlock ?? 0),
+    hasDigests: programs.has(PROGRAMS.digest),
     knowsBans: programs.has(PROGRAMS.banWrite),
     balance: new Map(
       balance.map((name, i) => {
@@ -176,6 +188,20 @@ function decodeGeneration({ number, programs, balance, hasCarry }: Pins, outputs
       }),
     ),
     hasCarry,
+  }
+}
+
+/** A generation, and its header. `files`: prefix of the exchange files. */
+function generationPart(files: string, paths: Paths, pins: Pins): Part<Generation> {
+  const queries = generationQueries(paths, pins)
+  const header = tryReadPart(files, paths.program(pins.number, 'read'), [{ first: 0, lines: HEADER_LINES }])
+  return {
+    commands: [...queries, ...header.commands],
+    finish: (outputs) => {
+      const generation = decodeGeneration(pins, outputs.slice(0, queries.length))
+      const bytes = generation.abi === ABI_VERSION ? header.finish(outputs.slice(queries.length)) : undefined
+      return { ...generation, header: bytes && wordsOf(bytes) }
+    },
   }
 }
 
@@ -197,28 +223,23 @@ export async function readInstance(paths: Paths): Promise<Instance> {
   }
   const shared = new Set(await list(paths.shared))
   const present = EVERY_MAP.filter((map) => shared.has(SHARED_MAPS[map].name))
-  const dumps = (['attachments', 'interfaceIndex'] as const).filter((map) => present.includes(map))
-  const outputs = await runBatch([
-    ...complete.flatMap((pins) => generationQueries(paths, pins)),
-    ...dumps.map((map) => bpftool('map', 'dump', 'pinned', paths.sharedMap(map))),
-  ])
-  const answers = complete.reduce((sum, { balance }) => sum + QUERIES + balance.length, 0)
-  const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): T[] | undefined => {
-    const place = (dumps as readonly SharedMap[]).indexOf(map)
-    return place < 0 ? undefined : dumped(outputs[answers + place], size, decode, empty)
-  }
-  let from = 0
-  const generations = complete.map((pins) => {
-    const own = outputs.slice(from, from + QUERIES + pins.balance.length)
-    from += own.length
-    return decodeGeneration(pins, own)
+  const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): Part<T[] | undefined> => ({
+    commands: present.includes(map) ? [bpftool('map', 'dump', 'pinned', paths.sharedMap(map))] : [],
+    finish: ([output]) => (output === undefined ? undefined : dumped(output, size, decode, empty)),
   })
+  const [attachments, index, ...generations] = await withExchange((files) =>
+    runParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, ...Generation[]]>(
+      dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
+      dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+      ...complete.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
+    ),
+  )
   return {
     generations,
     incomplete: numbers.filter((number) => !complete.some((pins) => pins.number === number)),
     others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
     missing: EVERY_MAP.filter((map) => !present.includes(map)),
-    attachments: dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
-    index: dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+    attachments,
+    index,
   }
 }

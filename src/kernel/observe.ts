@@ -8,16 +8,17 @@ import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../model/state.ts'
 import { guardNamespace } from '../plan/guard.ts'
-import { withNextHops } from '../plan/next-hops.ts'
-import { type DecodedImage, decodeImage } from '../tables/image.ts'
-import { recognizeImage } from '../tables/recognize.ts'
+import type { Previous } from '../tables/difference.ts'
+import { listDigest } from '../tables/digest.ts'
+import type { DecodedImage } from '../tables/image.ts'
+import type { Recall } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
 import { ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
 import { type RawLink, readLinks } from './links.ts'
 import { indexedSlot, MODE_NUMBERS } from './records.ts'
 import { surroundingsOf, withLiveHops } from './surroundings.ts'
-import { readImage } from './transfer.ts'
+import { readTables } from './tables.ts'
 
 /** Live, with what execution needs of the raw observation. */
 export interface Observation extends Live {
@@ -26,6 +27,8 @@ export interface Observation extends Live {
   readonly committed: Generation | undefined
   /** By interface slot, as the live tables have it; undefined: there are none. */
   readonly roles: readonly (readonly Role[])[] | undefined
+  /** What the next generation can take over of its tables. */
+  readonly previous: Previous | undefined
 }
 
 /** Attempts at a consistent reading while another process applies, and the time between its switch and its commit. */
@@ -73,16 +76,16 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const drift = new Map<ObjectKey, string>()
-  const [links, bytes, around] = await Promise.all([
+  const [tables, links, around] = await Promise.all([
+    committed?.meta && readTables(paths, committed, recallFrom(expected)),
     withOwners(rawLinks, instance),
-    committed?.meta && readImage(paths.program(committed.number, 'read'), committed.lines),
     surroundingsOf(expected?.services ?? new Map(), rawLinks),
   ])
-  const wanted = expected && { ...expected, services: withNextHops(expected.services, around) }
-  const image = bytes && decode(bytes, wanted, drift)
+  const image = tables?.image
   const surroundings = await withLiveHops(around, image?.services ?? new Map(), image?.leaving ?? [], links)
   const records = recordsOf(instance)
   for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
+  if (tables?.damage && !image?.drifted.length) drift.set('program', tables.damage)
   const unpinned = missingMaps(instance, committed)
   if (unpinned.length > 0) drift.set('program', `what it counts in was unpinned: ${unpinned.join(', ')}`)
   const interfaces = liveInterfaces(links, records, instance, committed, image, drift)
@@ -106,8 +109,17 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
     instance,
     committed,
     roles: image?.roles,
+    previous: tables?.previous,
   }
 }
+
+/** Lists of the expected state, by what the live ones are recorded as. */
+const recallFrom =
+  (expected: State | undefined): Recall =>
+  ({ name, digest }) => {
+    const list = expected?.lists.get(name)
+    return list && listDigest(list) === digest ? list : undefined
+  }
 
 /** Maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
 function missingMaps({ missing }: Instance, committed: Generation | undefined): string[] {
@@ -133,21 +145,6 @@ function namespaceOf(
   if (here) return own
   const recorded = (committed ?? instance.generations.at(-1))?.netns ?? 0n
   return recorded === 0n ? undefined : recorded
-}
-
-/** A damaged image is drift, not a failure: the next apply must be able to replace it. */
-function decode(
-  bytes: Uint8Array,
-  expected: State | undefined,
-  drift: Map<ObjectKey, string>,
-): DecodedImage | undefined {
-  try {
-    return (expected && recognizeImage(bytes, expected)) ?? decodeImage(bytes)
-  } catch (error) {
-    if (!(error instanceof XdpError)) throw error
-    drift.set('program', error.diagnostics[0]?.message ?? error.message)
-    return undefined
-  }
 }
 
 function liveState(

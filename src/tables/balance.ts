@@ -1,20 +1,13 @@
-// Line 6 of an image and the sections that it leads to: how the compiled services become part of the whole.
+// The balancer's two lines of the header, and the sections that they lead to: how the compiled services become part of
+// the whole.
 
-import {
-  BALANCE_FLAG,
-  type Balance,
-  balanceCodec,
-  FLOWS_A_LINE,
-  LINE_SIZE,
-  ROLE,
-  rolesCodec,
-} from '../abi/generated.ts'
+import { BALANCE_FLAG, type Balance, FLOWS_A_LINE, LINE_SIZE, ROLE, type Roles, rolesCodec } from '../abi/generated.ts'
 import type { BalanceSizes } from '../abi/paths.ts'
 import type { Slots } from '../model/live.ts'
 import { type Attachment, EVERY_ROLE, type Policy, type Role } from '../model/state.ts'
 import type { RawServices } from './decode-services.ts'
 import { multiplierValue } from './hash.ts'
-import { BALANCE_LINE, type Layout, ROLES_LINE, type Sections } from './layout.ts'
+import type { Directory, Header, Sections } from './layout.ts'
 import type { ServiceSections } from './services.ts'
 
 /**
@@ -49,32 +42,50 @@ export const balanceSections = (compiled: ServiceSections | undefined): Pick<Sec
 
 const linesOf = (words: Uint32Array): number => words.byteLength / LINE_SIZE
 
-/** Writes line 6. */
-export function encodeBalance(compiled: ServiceSections, { words, at }: Layout, { flows }: Policy): void {
-  const line: Balance = {
+const NO_BALANCE: Balance = {
+  multiplier: 0n,
+  flags: 0,
+  hash: 0,
+  hash_lines: 0,
+  endpoints: 0,
+  ports: 0,
+  services: 0,
+  service_lines: 0,
+  backends: 0,
+  backend_lines: 0,
+  flow_mask: 0,
+  flow_limit: 0,
+  pools: 0,
+  pool_lines: 0,
+  rings: 0,
+}
+
+/** What the header says of services; `undefined`: there are none. */
+export function balanceLine(compiled: ServiceSections | undefined, at: Directory, { flows }: Policy): Balance {
+  if (!compiled) return NO_BALANCE
+  return {
     multiplier: multiplierValue(compiled.endpoints.multiplier),
     flags:
       BALANCE_FLAG.ENDPOINTS |
       (compiled.hasReplies ? BALANCE_FLAG.REPLIES : 0) |
       (compiled.hasPools ? BALANCE_FLAG.POOLS : 0),
-    hash: at('ENDPOINT_HASH'),
+    hash: at.ENDPOINT_HASH.first,
     hash_lines: compiled.endpoints.buckets,
-    endpoints: at('ENDPOINTS'),
-    ports: at('PORTS'),
-    services: at('SERVICES'),
+    endpoints: at.ENDPOINTS.first,
+    ports: at.PORTS.first,
+    services: at.SERVICES.first,
     service_lines: linesOf(compiled.services),
-    backends: at('BACKENDS'),
+    backends: at.BACKENDS.first,
     backend_lines: linesOf(compiled.backends),
     flow_mask: flows / FLOWS_A_LINE - 1,
     flow_limit: FLOW_LIMIT,
-    pools: at('POOLS'),
+    pools: at.POOLS.first,
     pool_lines: compiled.poolLines,
-    rings: at('RINGS'),
+    rings: at.RINGS.first,
   }
-  balanceCodec.encode(line, new DataView(words.buffer), BALANCE_LINE * LINE_SIZE)
 }
 
-/** The sections that line 6 leads to, by `section` of an image. */
+/** The sections that the line leads to, by `section` of an image. */
 export const rawServices = (
   section: (name: BalanceSection, first?: number) => Uint32Array,
   balance: Balance,
@@ -91,25 +102,22 @@ export const rawServices = (
 
 const ROLE_BITS: Readonly<Record<Role, number>> = { filter: ROLE.FILTER, balance: ROLE.BALANCE }
 
-/** Writes line 7; false where every interface has every role, and there is nothing to write. */
-export function encodeRoles(
-  interfaces: ReadonlyMap<string, Attachment>,
-  slots: Slots['interfaces'],
-  { words }: Layout,
-): boolean {
+/** What the header says of roles. */
+export function rolesLine(interfaces: ReadonlyMap<string, Attachment>, slots: Slots['interfaces']): Roles {
   const lacks = new Uint8Array(rolesCodec.size)
   for (const { interface: name, roles } of interfaces.values()) {
     const slot = slots.get(name)
     if (slot === undefined) throw new RangeError(`interface ${name} has no slot`)
     for (const role of EVERY_ROLE) if (!roles.includes(role)) lacks[slot] = (lacks[slot] as number) | ROLE_BITS[role]
   }
-  rolesCodec.encode({ lacks }, new DataView(words.buffer), ROLES_LINE * LINE_SIZE)
-  return lacks.some((bits) => bits !== 0)
+  return { lacks }
 }
 
+/** Whether some interface has not every role. */
+export const saysRoles = ({ lacks }: Roles): boolean => lacks.some((bits) => bits !== 0)
+
 /** Roles by interface slot. */
-export function decodeRoles(view: DataView): readonly (readonly Role[])[] {
-  const { lacks } = rolesCodec.decode(view, ROLES_LINE * LINE_SIZE)
+export function decodeRoles({ lacks }: Roles): readonly (readonly Role[])[] {
   return Array.from(lacks, (bits) => EVERY_ROLE.filter((role) => (bits & ROLE_BITS[role]) === 0))
 }
 
@@ -117,9 +125,7 @@ export function decodeRoles(view: DataView): readonly (readonly Role[])[] {
 const roomFor = (slots: number): number => (slots === 0 ? 1 : Math.max(64, 2 ** Math.ceil(Math.log2(slots))))
 
 /** What an image needs of the maps beside it; without services one entry of each. */
-export function balanceSizes(image: Uint8Array): BalanceSizes {
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
-  const balance = balanceCodec.decode(view, BALANCE_LINE * LINE_SIZE)
+export function balanceSizes({ balance }: Pick<Header, 'balance'>): BalanceSizes {
   return {
     flowLines: balance.flow_mask + 1,
     services: roomFor(balance.service_lines),

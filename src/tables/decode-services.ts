@@ -19,7 +19,7 @@ import type { Slots } from '../model/live.ts'
 import { type Backend, backendSlotKey, type LeavingBackend, type Service } from '../model/service.ts'
 import { compareAddresses, formatAddress } from '../model/text.ts'
 import { serviceDigest } from './digest.ts'
-import { corrupt, LINE_WORDS } from './lines.ts'
+import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lines.ts'
 import { compileServices, digestLines, type ServiceFacts, type ServiceSections, slotsByService } from './services.ts'
 
@@ -29,6 +29,9 @@ export type RawServices = Pick<ServiceSections, 'services' | 'records' | 'backen
   readonly endpoints: Uint32Array
   readonly ports: Uint32Array
 }
+
+/** Those that say what the services are; everything else follows from them. */
+type RecordLines = Pick<RawServices, 'services' | 'records' | 'backends' | 'pools'>
 
 export interface DecodedServices extends ServiceFacts {
   /** By name: those that packets meet as they are recorded. */
@@ -51,7 +54,6 @@ interface Told extends ServiceFacts {
   readonly backends: readonly Found[]
 }
 
-const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)
 const linesIn = (words: Uint32Array): number => words.length / LINE_WORDS
 
 function readBackends(words: Uint32Array): Found[] {
@@ -104,7 +106,7 @@ function groupBackends(backends: readonly Found[]): Map<number, Found[]> {
 }
 
 /** What the lines of services and backends say. Throws XdpError E113 where that is nothing at all. */
-function readServices({ pool_lines }: Balance, raw: RawServices): Told {
+function readServices({ pool_lines }: Balance, raw: RecordLines): Told {
   const [lines, records, pools] = [raw.services, raw.records, raw.pools].map(viewOf) as [DataView, DataView, DataView]
   if (raw.records.length < raw.services.length || pool_lines > linesIn(raw.pools)) throw corrupt('services are cut off')
   const backends = readBackends(raw.backends)
@@ -221,5 +223,8 @@ export function decodeServices(balance: Balance, raw: RawServices): DecodedServi
   return { services, slots, leaving, deadlines, drifted }
 }
 
-/** As decodeServices without the comparison: slots and deadlines, to compile a state that may be the live one. */
-export const readServiceFacts = (balance: Balance, raw: RawServices): ServiceFacts => readServices(balance, raw)
+/** What services are recorded, and the facts around them. */
+export type RecordedServices = Pick<DecodedServices, 'services' | 'slots' | 'leaving' | 'deadlines'>
+
+/** As decodeServices without the comparison: of lines that are known to be as they were written. */
+export const readRecordedServices = (balance: Balance, raw: RecordLines): RecordedServices => readServices(balance, raw)

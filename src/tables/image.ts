@@ -1,37 +1,35 @@
 // The image of a policy generation: every line of the `policy` map as one block of bytes. This room owns what the
 // bytes mean together; it reads and writes no map and knows no path. Compiling is pure and deterministic: equal states
-// give equal bytes. Decoding gives back the state that a packet meets, whatever the bytes are, or says that they are
+// give equal lines. Decoding gives back the state that a packet meets, whatever the bytes are, or says that they are
 // damaged; it never trusts a number in them.
 
 import {
   ABI_VERSION,
-  balanceCodec,
   FLOWS_A_LINE,
-  HEADER_LINES,
-  LINE_SIZE,
   LIST_SLOTS,
   type Meta,
-  metaCodec,
+  type Roles,
   SETTINGS_FLAG,
-  settingsCodec,
-  table6Codec,
+  type Table4,
+  type Table6,
 } from '../abi/generated.ts'
 import { fail } from '../diagnostics.ts'
 import type { ObjectKey, Slots } from '../model/live.ts'
 import type { LeavingBackend, Service } from '../model/service.ts'
 import { DEFAULT_POLICY, type List, type Policy, type Role, type State } from '../model/state.ts'
-import { balanceSections, decodeRoles, encodeBalance, encodeRoles, rawServices } from './balance.ts'
+import { balanceLine, balanceSections, decodeRoles, rawServices, rolesLine, saysRoles } from './balance.ts'
 import { Classes, type Part, partsOf } from './classes.ts'
 import { type DecodedServices, decodeServices } from './decode-services.ts'
 import { policyDigest } from './digest.ts'
-import { BALANCE_LINE, layOut, META_LINE, SETTINGS_LINE, sectionReader, TABLE6_LINE } from './layout.ts'
-import { corrupt } from './lines.ts'
+import { assemble, type Directory, type Image, placeSections, type SectionName, type Sections } from './layout.ts'
+import { digestLines, type LineDigest } from './line-digest.ts'
+import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { collect, decodeLists, encodeLists } from './lists.ts'
 import { sweep } from './partition.ts'
 import { decodeClasses, encodeClasses } from './rules.ts'
-import { compileServices } from './services.ts'
-import { compileTable4, decodeTable4 } from './table4.ts'
-import { compileTable6, decodeTable6 } from './table6.ts'
+import { compileServices, type ServiceSections } from './services.ts'
+import { compileTable4, decodeTable4, type Sections4, type Shape4 } from './table4.ts'
+import { compileTable6, decodeTable6, type Sections6, type Shape6 } from './table6.ts'
 
 /** What a generation records of itself besides its content. */
 export interface ImageMeta {
@@ -54,8 +52,121 @@ function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
   throw fail('E203', `the lists have ${parts.length} scopes in all, but at most ${MAX_PARTS} fit`, hint)
 }
 
-/** What an image is made of. */
-export interface ImageSource {
+/** What an image is made of, but for where it lies. */
+export interface Content {
+  readonly policy: Policy
+  readonly shape4: Shape4
+  readonly shape6: Shape6
+  readonly counts: Pick<Meta, 'list_count' | 'class_count' | 'rule_count'>
+  readonly lists: Uint32Array
+  readonly classes: Uint32Array
+  readonly rules: Uint32Array
+  readonly table4: Sections4
+  readonly table6: Sections6
+  /** undefined: there are no services. */
+  readonly services: ServiceSections | undefined
+  readonly roles: Roles
+}
+
+const namedSections = ({ lists, classes, rules, table4, table6, services }: Content): Sections => ({
+  LISTS: lists,
+  CLASSES: classes,
+  RULES: rules,
+  HOST_FILTER4: table4.hostFilter,
+  HOSTS4: table4.hosts,
+  RANGE_FILTER4: table4.rangeFilter,
+  ROOT4: table4.root,
+  RANGES4: table4.ranges,
+  FILTER6: table6.filter,
+  BLOCKS6: table6.blocks,
+  ROOT6: table6.root,
+  RANGES6: table6.ranges,
+  TREES6: table6.trees,
+  ...balanceSections(services),
+})
+
+/** What an image was laid out of, the services left out: the reverse of layOut. */
+export const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services'> => ({
+  roles,
+  policy: policyOf({ settings }),
+  shape4: settings.table4,
+  shape6: table6,
+  counts: meta,
+  lists: sections.LISTS,
+  classes: sections.CLASSES,
+  rules: sections.RULES,
+  table4: {
+    hostFilter: sections.HOST_FILTER4,
+    hosts: sections.HOSTS4,
+    rangeFilter: sections.RANGE_FILTER4,
+    root: sections.ROOT4,
+    ranges: sections.RANGES4,
+  },
+  table6: {
+    filter: sections.FILTER6,
+    blocks: sections.BLOCKS6,
+    root: sections.ROOT6,
+    ranges: sections.RANGES6,
+    trees: sections.TREES6,
+  },
+})
+
+/** Where the settings say that the IPv4 table's sections are. */
+const places4 = (at: Directory): Pick<Table4, 'host_filter' | 'hosts' | 'range_filter' | 'root' | 'ranges'> => ({
+  host_filter: at.HOST_FILTER4.first,
+  hosts: at.HOSTS4.first,
+  range_filter: at.RANGE_FILTER4.first,
+  root: at.ROOT4.first,
+  ranges: at.RANGES4.first,
+})
+
+const places6 = (at: Directory): Pick<Table6, 'filter' | 'blocks' | 'root' | 'ranges' | 'trees'> => ({
+  filter: at.FILTER6.first,
+  blocks: at.BLOCKS6.first,
+  root: at.ROOT6.first,
+  ranges: at.RANGES6.first,
+  trees: at.TREES6.first,
+})
+
+/** Lays content out. `digestOf`: the digest of a section, where it is had in less time than from its lines. */
+export function layOut(
+  content: Content,
+  meta: ImageMeta,
+  digestOf: (name: SectionName, words: Uint32Array) => LineDigest = (_, words) => digestLines(words),
+): Image {
+  const { policy, shape4, shape6, counts, services, roles } = content
+  const sections = namedSections(content)
+  const { directory, lines } = placeSections(
+    (name) => sections[name].length / LINE_WORDS,
+    (name) => digestOf(name, sections[name]),
+  )
+  const settings = {
+    abi_version: ABI_VERSION,
+    flags:
+      (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
+      (services ? SETTINGS_FLAG.SERVICES : 0) |
+      (saysRoles(roles) ? SETTINGS_FLAG.ROLES : 0),
+    flows: policy.flows,
+    classes: directory.CLASSES.first,
+    rules: directory.RULES.first,
+    table4: { ...shape4, ...places4(directory) },
+  }
+  const recorded = {
+    generation: BigInt(meta.generation),
+    committed_at: 0n,
+    netns: meta.netns,
+    object_digest: meta.objectDigest,
+    policy_digest: policyDigest(policy),
+    lists: directory.LISTS.first,
+    ...counts,
+  }
+  const table6 = { ...shape6, ...places6(directory) }
+  const balance = balanceLine(services, directory, policy)
+  return assemble({ settings, table6, meta: recorded, directory, balance, roles }, sections, lines)
+}
+
+/** What an image is compiled from. */
+export interface Source {
   readonly state: State
   /** Of every list, interface, service, backend (in use or leaving) and pool address. */
   readonly slots: Slots
@@ -66,98 +177,50 @@ export interface ImageSource {
   readonly deadlines?: ReadonlyMap<string, number>
 }
 
-/**
- * Compiles the lists, services and policy (`pass` where there is none) of a canonical state.
- *
- * @returns whole lines; `committed_at` is 0
- * @throws XdpError E202, E203, E204 or E208 where the state is more than the tables can hold
- */
-export function compileImage({
-  state: { lists, services, interfaces, policy = DEFAULT_POLICY },
+/** The services and roles of a source. Throws XdpError E208 where they are more than the tables can hold. */
+export function compileBalance({
+  state: { services, interfaces },
   slots,
-  meta,
   leaving = [],
   deadlines = new Map(),
-}: ImageSource): Uint8Array {
+}: Source): Pick<Content, 'services' | 'roles'> {
+  return {
+    services: services.size > 0 ? compileServices(services, { slots, leaving, deadlines }) : undefined,
+    roles: rolesLine(interfaces, slots.interfaces),
+  }
+}
+
+/**
+ * Compiles the lists, services and policy (`pass` where there is none) of a canonical state. `committed_at` is 0.
+ *
+ * @throws XdpError E202, E203, E204 or E208 where the state is more than the tables can hold
+ */
+export function compileImage(source: Source): Image {
+  const {
+    state: { lists, policy = DEFAULT_POLICY },
+    slots,
+    meta,
+  } = source
   const parts = numberedParts(lists)
   const classes = new Classes(parts)
-  const addresses = parts.map(({ set }) => set.addresses)
-  const table4 = compileTable4(
-    sweep(
-      4,
-      addresses.map(({ v4 }) => v4),
-      classes,
-    ),
-  )
-  const table6 = compileTable6(
-    sweep(
-      6,
-      addresses.map(({ v6 }) => v6),
-      classes,
-    ),
-  )
-  const encoded = encodeClasses(classes.members, parts, slots.lists)
-  const balanced = services.size > 0 ? compileServices(services, { slots, leaving, deadlines }) : undefined
-  const layout = layOut({
-    LISTS: encodeLists(lists, slots.lists),
-    CLASSES: encoded.classes,
-    RULES: encoded.rules,
-    HOST_FILTER4: table4.sections.hostFilter,
-    HOSTS4: table4.sections.hosts,
-    RANGE_FILTER4: table4.sections.rangeFilter,
-    ROOT4: table4.sections.root,
-    RANGES4: table4.sections.ranges,
-    FILTER6: table6.sections.filter,
-    BLOCKS6: table6.sections.blocks,
-    ROOT6: table6.sections.root,
-    RANGES6: table6.sections.ranges,
-    TREES6: table6.sections.trees,
-    ...balanceSections(balanced),
-  })
-  const { words, at } = layout
-  const hasRoles = encodeRoles(interfaces, slots.interfaces, layout)
-  if (balanced) encodeBalance(balanced, layout, policy)
-  const places4 = {
-    host_filter: at('HOST_FILTER4'),
-    hosts: at('HOSTS4'),
-    range_filter: at('RANGE_FILTER4'),
-    root: at('ROOT4'),
-    ranges: at('RANGES4'),
+  const ranges4 = parts.map(({ set }) => set.addresses.v4)
+  const ranges6 = parts.map(({ set }) => set.addresses.v6)
+  const table4 = compileTable4(sweep(4, ranges4, classes))
+  const table6 = compileTable6(sweep(6, ranges6, classes))
+  const encoded = encodeClasses(classes.members, new Map(parts.entries()), slots.lists)
+  const content: Content = {
+    policy,
+    shape4: table4.shape,
+    shape6: table6.shape,
+    counts: { list_count: lists.size, class_count: classes.members.length, rule_count: encoded.ruleCount },
+    lists: encodeLists(lists, slots.lists),
+    classes: encoded.classes,
+    rules: encoded.rules,
+    table4: table4.sections,
+    table6: table6.sections,
+    ...compileBalance(source),
   }
-  const settings = {
-    abi_version: ABI_VERSION,
-    flags:
-      (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
-      (balanced ? SETTINGS_FLAG.SERVICES : 0) |
-      (hasRoles ? SETTINGS_FLAG.ROLES : 0),
-    flows: policy.flows,
-    classes: at('CLASSES'),
-    rules: at('RULES'),
-    table4: { ...table4.shape, ...places4 },
-  }
-  const places6 = {
-    filter: at('FILTER6'),
-    blocks: at('BLOCKS6'),
-    root: at('ROOT6'),
-    ranges: at('RANGES6'),
-    trees: at('TREES6'),
-  }
-  const record: Meta = {
-    generation: BigInt(meta.generation),
-    committed_at: 0n,
-    netns: meta.netns,
-    object_digest: meta.objectDigest,
-    policy_digest: policyDigest(policy),
-    lists: at('LISTS'),
-    list_count: lists.size,
-    class_count: classes.members.length,
-    rule_count: encoded.ruleCount,
-  }
-  const view = new DataView(words.buffer)
-  settingsCodec.encode(settings, view, SETTINGS_LINE * LINE_SIZE)
-  table6Codec.encode({ ...table6.shape, ...places6 }, view, TABLE6_LINE * LINE_SIZE)
-  metaCodec.encode(record, view, META_LINE * LINE_SIZE)
-  return new Uint8Array(words.buffer)
+  return layOut(content, meta)
 }
 
 /** What an image says. */
@@ -176,7 +239,7 @@ export interface DecodedImage {
   readonly drifted: readonly ObjectKey[]
 }
 
-const NO_SERVICES: DecodedServices = {
+export const NO_SERVICES: DecodedServices = {
   services: new Map(),
   slots: { services: new Map(), backends: new Map(), pools: new Map() },
   leaving: [],
@@ -184,25 +247,43 @@ const NO_SERVICES: DecodedServices = {
   drifted: [],
 }
 
+export const hasServices = ({ settings }: Pick<Image, 'settings'>): boolean =>
+  (settings.flags & SETTINGS_FLAG.SERVICES) !== 0
+
+/** The policy that the settings say. */
+export const policyOf = ({ settings: { flags, flows } }: Pick<Image, 'settings'>): Policy => ({
+  default: flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
+  flows,
+})
+
+/** Whether the policy is the one that was recorded, and the balancer goes by it. */
+export function isPolicyWhole(said: Pick<Image, 'settings' | 'balance' | 'meta'>): boolean {
+  const policy = policyOf(said)
+  const flowsAgree = !hasServices(said) || (said.balance.flow_mask + 1) * FLOWS_A_LINE === policy.flows
+  return flowsAgree && policyDigest(policy) === said.meta.policy_digest
+}
+
+/** The sections of an image, as the header says where they are. */
+function sectionsOf({ directory, sections }: Image): (name: SectionName, first?: number) => Uint32Array {
+  return (name, first) => {
+    if (directory[name].first === (first ?? directory[name].first)) return sections[name]
+    throw corrupt(`section ${name.toLowerCase()} is not where the header says`)
+  }
+}
+
 /**
  * Reads an image back: lists and services as packets meet them.
  *
- * @throws XdpError E113 where the bytes are damaged in a way that is no other policy
+ * @throws XdpError E113 where it is damaged in a way that is no other policy
  */
-export function decodeImage(bytes: Uint8Array): DecodedImage {
-  // Typed arrays over the bytes need them aligned, which a slice of a pooled Buffer is not.
-  const image = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice()
-  if (image.length < HEADER_LINES * LINE_SIZE) throw corrupt('the header is cut off')
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
-  const settings = settingsCodec.decode(view, SETTINGS_LINE * LINE_SIZE)
+export function decodeImage(image: Image): DecodedImage {
+  const { settings, table6, meta } = image
   const { table4 } = settings
-  const table6 = table6Codec.decode(view, TABLE6_LINE * LINE_SIZE)
-  const meta = metaCodec.decode(view, META_LINE * LINE_SIZE)
   if (settings.abi_version !== ABI_VERSION) throw corrupt(`ABI version ${settings.abi_version}, not ${ABI_VERSION}`)
-  const section = sectionReader(image)
+  const section = sectionsOf(image)
   const classes = decodeClasses(
-    viewOf(section('CLASSES', settings.classes)),
-    viewOf(section('RULES', settings.rules)),
+    section('CLASSES', settings.classes),
+    section('RULES', settings.rules),
     meta.class_count,
     meta.rule_count,
   )
@@ -220,33 +301,24 @@ export function decodeImage(bytes: Uint8Array): DecodedImage {
     ranges: section('RANGES6', table6.ranges),
     trees: section('TREES6', table6.trees),
   })
-  const policy: Policy = {
-    default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
-    flows: settings.flows,
-  }
+  const policy = policyOf(image)
   const records = viewOf(section('LISTS', meta.lists))
   const addresses = collect(partition4, partition6, classes)
   const decoded = decodeLists(records, meta.list_count, classes, addresses)
-  const balance = balanceCodec.decode(view, BALANCE_LINE * LINE_SIZE)
-  const hasServices = (settings.flags & SETTINGS_FLAG.SERVICES) !== 0
-  const balanced = hasServices ? decodeServices(balance, rawServices(section, balance)) : NO_SERVICES
-  const flowsAgree = !hasServices || (balance.flow_mask + 1) * FLOWS_A_LINE === policy.flows
-  const isPolicyWhole = flowsAgree && policyDigest(policy) === meta.policy_digest
+  const balanced = hasServices(image) ? decodeServices(image.balance, rawServices(section, image.balance)) : NO_SERVICES
   return {
     policy,
     lists: decoded.lists,
     services: balanced.services,
     slots: { lists: decoded.slots, ...balanced.slots },
-    roles: decodeRoles(view),
+    roles: decodeRoles(image.roles),
     leaving: balanced.leaving,
     deadlines: balanced.deadlines,
     meta,
     drifted: [
-      ...(isPolicyWhole ? [] : ['policy' as const]),
+      ...(isPolicyWhole(image) ? [] : ['policy' as const]),
       ...decoded.drifted.map((name) => `list:${name}` as const),
       ...balanced.drifted.map((name) => `service:${name}` as const),
     ],
   }
 }
-
-const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)

@@ -27,12 +27,13 @@ import {
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { loadObject } from '../../src/kernel/object.ts'
 import { CommandError } from '../../src/kernel/spawn.ts'
-import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Slots } from '../../src/model/live.ts'
 import type { Count, ReasonName, Verdict } from '../../src/model/result.ts'
 import type { State } from '../../src/model/state.ts'
 import { balanceSizes } from '../../src/tables/balance.ts'
 import { compileImage } from '../../src/tables/image.ts'
+import { imageBytes, imageFrom } from '../../src/tables/layout.ts'
+import { writeLines } from './lines.ts'
 import { slotsFor } from './slots.ts'
 
 /** The interface that a test run comes in on: the namespace's loopback device, always the first one. */
@@ -61,7 +62,7 @@ export const slotsOf = ({ lists }: Pick<State, 'lists'>): Map<string, number> =>
 
 /** The image of a state, with list slots in the order of names. */
 export const imageOf = (state: State, slots: Slots = slotsFor(state), generation = 1): Uint8Array =>
-  compileImage({ state, slots, meta: { generation, netns: 0n, objectDigest: new Uint8Array(16) } })
+  imageBytes(compileImage({ state, slots, meta: { generation, netns: 0n, objectDigest: new Uint8Array(16) } }))
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 
@@ -97,7 +98,7 @@ export class DataPlane {
     const previous = this.#generation
     this.#generation++
     const pin = `policy-${this.#generation}`
-    const own = Object.values(balanceMaps(balanceSizes(image)))
+    const own = Object.values(balanceMaps(balanceSizes(imageFrom(image))))
     const fresh = own.filter(({ name, entries }) => this.#balance.get(name)?.entries !== entries)
     for (const { name } of fresh) rmSync(this.#pin(name), { force: true })
     await runBatch([
@@ -115,7 +116,7 @@ export class DataPlane {
       ...['prog', 'loadall', path, this.program('filter').replace(/\/[^/]*$/, '')],
       ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
     )
-    await writeImage(this.program('write'), image)
+    await writeLines(this.program('write'), image)
     if (previous > 0) {
       rmSync(this.#pin(`policy-${previous}`))
       rmSync(this.#pin(`programs-${previous}`), { recursive: true })
