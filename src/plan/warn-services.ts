@@ -172,7 +172,8 @@ export function warnServices(context: Context, changes: readonly Change[]): Diag
   )
   const vips = new Map(edited.map((service) => [vipText(service), service]))
   const attaches = changes.some(({ kind, op }) => kind === 'interface' && op !== 'delete')
-  const [hops, services] = [changed.flatMap(hopsOf), [...state.services.values()]]
+  const services = [...state.services.values()].sort((left, right) => (left.name < right.name ? -1 : 1))
+  const hops = changed.flatMap(hopsOf)
   const egress = attaches ? services.flatMap(hopsOf) : hops
   return [
     ...services.flatMap((service) => warnUnresolved(service, context)),
