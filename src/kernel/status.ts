@@ -4,10 +4,11 @@ import { availableParallelism } from 'node:os'
 import { type Paths, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import type { Link } from '../model/live.ts'
 import { countPrefixes } from '../model/ranges.ts'
+import { verdictOf } from '../model/reason.ts'
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
 import type { List } from '../model/state.ts'
 import { countBans } from './bans.ts'
-import { readCounters, verdictOf } from './counters.ts'
+import { readCounters } from './counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
 
 /** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
