@@ -116,7 +116,7 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
   if (reason === 'too-big') {
     return tooBig(frame, (backend.nextHop as NextHop).mtu - overheadOf(service, backend), linear)
   }
-  if (place.protocol === (place.family === 4 ? 1 : 58)) return steered(frame, service, backend)
+  if (place.protocol === (place.family === 4 ? 1 : 58)) return steered(frame, service, backend, linear)
   if (service.forwarding === 'nat' || service.forwarding === 'dsr') return forwarded(frame, service, backend)
   return encapsulated(frame, service, backend, hashOf(frame, place, service))
 }
@@ -145,26 +145,28 @@ export function translatedError(
   link: Uint8Array,
   outer: Translation,
   inner: Translation,
+  linear = frame.length,
 ): Uint8Array {
   const place = networkPlace(frame)
-  const quoted = placeAt(frame, place.transport + 8, place.end)
+  const reach = Math.min(place.end, linear)
+  const quoted = placeAt(frame, place.transport + 8, reach)
   const copy = frame.slice()
   age(copy, place)
   writeTranslation(copy, { ...place, isLater: true }, outer)
   writeTranslation(copy, quoted, inner)
-  carryOver(copy, frame, quoted, place.end)
-  return concat(link, seal(copy, { keepZero: true }).subarray(place.at))
+  carryOver(copy, frame, quoted, reach)
+  return concat(link, seal(copy, { keepZero: true, reach }).subarray(place.at))
 }
 
 /** An ICMP error about what a VIP sent, to the backend of the flow. */
-export function steered(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
+export function steered(frame: Uint8Array, service: Service, backend: Backend, linear?: number): Uint8Array {
   const place = networkPlace(frame)
   const quoted = placeAt(frame, place.transport + 8)
   const link = linkTo(backend.nextHop as NextHop, place.family)
   if (service.forwarding === 'dsr') return translated(frame, link, {})
   if (service.forwarding !== 'nat') return encapsulated(frame, service, backend, hashOf(frame, quoted, service, true))
   const inner = { source: backend.address, sourcePort: backend.port }
-  return translatedError(frame, link, { destination: backend.address }, inner)
+  return translatedError(frame, link, { destination: backend.address }, inner, linear)
 }
 
 /** Low bits of the hash below a prefix. */
