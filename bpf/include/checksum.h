@@ -35,8 +35,11 @@ static __always_inline __u16 adjusted(__u16 checksum, __u64 growth)
 	return ~fold((__u16)~checksum + growth);
 }
 
-/* RFC 768: zero says that there is no checksum, so a sum of zero is sent as its other form. */
-static __always_inline __u16 adjusted_udp(__u16 checksum, __u64 growth)
+/*
+ * The same without zero, in whose place its other form comes: of UDP it says that there is no checksum (RFC 768), and
+ * data of nothing but zeros does not sum up to it (RFC 1624 §3).
+ */
+static __always_inline __u16 adjusted_nonzero(__u16 checksum, __u64 growth)
 {
 	__u16 changed = adjusted(checksum, growth);
 
@@ -79,4 +82,13 @@ static long sum_packet_word(__u32 index, struct summing *summing)
 	}
 	summing->sum += *word;
 	return 0;
+}
+
+/* The sum of `size` bytes of the frame from `at` on, a multiple of 4. For what is not on every packet's way. */
+__noinline __u64 sum_range(struct xdp_md *ctx, __u32 at, __u32 size)
+{
+	struct summing summing = { .ctx = ctx, .offset = at };
+
+	bpf_loop(size / 4, sum_packet_word, &summing, 0);
+	return summing.sum;
 }

@@ -63,7 +63,7 @@ static __always_inline void write_outer6(struct ipv6hdr *ip, const struct servic
 	ip->nexthdr = protocol;
 	ip->hop_limit = OUTER_TTL;
 	source[0] = *(const __u64 *)service->outer6;
-	source[1] = flow->hash;
+	source[1] = bpf_cpu_to_be64(flow->hash);
 	destination[0] = address[0];
 	destination[1] = address[1];
 }
@@ -94,15 +94,6 @@ __noinline __u32 encapsulate_ip(struct xdp_md *ctx, const struct flow *flow, con
 	return leave_to(ctx, backend);
 }
 
-/* The sum of extension headers, behind the fixed header of the IPv6 packet at `at`. */
-__noinline __u64 sum_extensions(struct xdp_md *ctx, __u32 at, __u32 size)
-{
-	struct summing summing = { .ctx = ctx, .offset = at };
-
-	bpf_loop(size / 4, sum_packet_word, &summing, 0);
-	return summing.sum;
-}
-
 /*
  * The sum of an inner packet at `at`, which has a transport checksum that is right. That of its transport part is the
  * complement of its pseudo header's, that of an IPv4 header is zero; where both would have the addresses they cancel.
@@ -126,7 +117,7 @@ static __always_inline __u64 sum_inner(struct xdp_md *ctx, const struct flow *fl
 		return 0;
 	sum = (__u64)*(const __be32 *)inner + ip6->payload_len + halves[3] + (__u16)~protocol + (__u16)~size;
 	if (header > sizeof(*ip6))
-		sum += sum_extensions(ctx, at + sizeof(*ip6), header - sizeof(*ip6));
+		sum += sum_range(ctx, at + sizeof(*ip6), header - sizeof(*ip6));
 	return sum;
 }
 

@@ -88,10 +88,10 @@ static __always_inline __u64 half_of(const __be32 *words)
 	return (__u64)bpf_ntohl(words[0]) << 32 | bpf_ntohl(words[1]);
 }
 
-/* Whether the frame is shorter than its IP header says. */
+/* Whether the frame is shorter than its IP header says, or the header says nothing of its length (RFC 2675). */
 static __always_inline int is_cut(const struct flow *flow)
 {
-	return flow->length > flow->bytes - flow->network;
+	return flow->length > flow->bytes - flow->network || flow->length < flow->transport - flow->network;
 }
 
 static __always_inline int is_later_fragment(const struct flow *flow)

@@ -32,9 +32,8 @@ struct icmp_header {
 #define IP_DONT_FRAGMENT 0x4000
 /* RFC 8200 §5: every IPv6 link carries this much. */
 #define IPV6_LEAST_MTU 1280
-/* Bytes of a packet that are quoted: an error stays within 576 bytes (RFC 1812 §4.3.2.3), or holds what is in reach. */
+/* Bytes of a packet that are quoted, if they are in reach: so an error stays within 576 (RFC 1812 §4.3.2.3). */
 #define QUOTE 512
-#define SHORT_QUOTE 64
 
 /* Bytes in front of the quoted packet. */
 #define ERROR_HEADERS4 (sizeof(struct iphdr) + ICMP_HEADER)
@@ -86,7 +85,8 @@ __noinline __u32 answer_echo(struct xdp_md *ctx, const struct flow *flow)
 	}
 	old = head[0];
 	*(__u8 *)head = flow_is_ipv6(flow) ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY;
-	head[1] = adjusted(head[1], replaced16(old, head[0]));
+	/* In IPv4 a reply may be nothing but zeros. */
+	head[1] = adjusted_nonzero(head[1], replaced16(old, head[0]));
 	write_macs(data, exchanged(read_macs(data)));
 	return REASON_ECHO;
 }
@@ -172,27 +172,38 @@ static __always_inline __u64 write_too_big6(struct ipv6hdr *ip, const struct ipv
 	return sum_words((void *)&ip->saddr, 8) + bpf_htons(ICMP_HEADER + size) + bpf_htons(IPPROTO_ICMPV6);
 }
 
-/* Writes the error in front of the quoted packet, `size` bytes of which are in reach: a constant. */
+/* Writes the error in front of the quoted packet, which is at least as long as its headers. */
 static __always_inline int write_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 size, __u32 mtu)
 {
 	void *at = frame_at(ctx, flow->network);
-	struct icmp_header *icmp;
+	__u32 icmp = flow->network + sizeof(struct iphdr);
+	struct icmp_header *header;
 	__u64 sum = 0;
 
 	if (flow_is_ipv6(flow)) {
-		if ((const void *)at + ERROR_HEADERS6 + size > frame_end(ctx))
+		if ((const void *)at + ERROR_HEADERS6 + sizeof(struct ipv6hdr) > frame_end(ctx))
 			return -1;
 		sum = write_too_big6(at, at + ERROR_HEADERS6, size, mtu);
-		icmp = at + sizeof(struct ipv6hdr);
+		icmp = flow->network + sizeof(struct ipv6hdr);
 	} else {
-		if ((const void *)at + ERROR_HEADERS4 + size > frame_end(ctx))
+		if ((const void *)at + ERROR_HEADERS4 + sizeof(struct iphdr) > frame_end(ctx))
 			return -1;
 		write_too_big4(at, at + ERROR_HEADERS4, size, mtu);
-		icmp = at + sizeof(struct iphdr);
 	}
-	sum += (__u32)bpf_csum_diff(0, 0, (void *)icmp, ICMP_HEADER + size, 0);
-	icmp->checksum = ~fold(sum);
+	sum += sum_range(ctx, icmp, ICMP_HEADER + size);
+	header = frame_at(ctx, icmp);
+	if ((const void *)(header + 1) > frame_end(ctx))
+		return -1;
+	header->checksum = ~fold(sum);
 	return 0;
+}
+
+/* How much of a packet to quote: a lot, or what tells the flow. RFC 792: the IP header and eight bytes. */
+static __always_inline __u32 quote_size(const struct xdp_md *ctx, const struct flow *flow)
+{
+	if ((const void *)frame_at(ctx, flow->network) + QUOTE <= frame_end(ctx))
+		return QUOTE;
+	return flow->transport - flow->network + TRANSPORT_HEADER;
 }
 
 /*
@@ -210,12 +221,11 @@ __noinline __u32 answer_too_big(struct xdp_md *ctx, const struct flow *flow, __u
 	if (flow->kind == TRANSPORT_ICMP || flow->length <= mtu || !may_answer(flow))
 		return REASON_OVERSIZE;
 	headers = flow_is_ipv6(flow) ? ERROR_HEADERS6 : ERROR_HEADERS4;
-	size = frame_at(ctx, flow->network) + QUOTE <= (void *)frame_end(ctx) ? QUOTE : SHORT_QUOTE;
-	if (frame_at(ctx, flow->network) + size > (void *)frame_end(ctx) || bpf_xdp_adjust_head(ctx, -(int)headers))
+	size = quote_size(ctx, flow);
+	if ((const void *)frame_at(ctx, flow->network + size) > frame_end(ctx) || bpf_xdp_adjust_head(ctx, -(int)headers))
 		return REASON_OVERSIZE;
 	whole = flow->network + headers + size;
-	if (move_link(ctx, flow->network, headers) ||
-	    (size == QUOTE ? write_too_big(ctx, flow, QUOTE, mtu) : write_too_big(ctx, flow, SHORT_QUOTE, mtu)) ||
+	if (move_link(ctx, flow->network, headers) || write_too_big(ctx, flow, size, mtu) ||
 	    bpf_xdp_adjust_tail(ctx, (int)(whole - bpf_xdp_get_buff_len(ctx))))
 		return REASON_OVERSIZE;
 	return REASON_TOO_BIG;

@@ -142,7 +142,7 @@ __noinline __u64 translate_quoted(struct xdp_md *ctx, const struct flow *flow, c
 		if (!udp->check)
 			return growth;
 		old = udp->check;
-		udp->check = adjusted_udp(old, header);
+		udp->check = adjusted_nonzero(old, header);
 		return growth + replaced16(old, udp->check);
 	}
 	if ((const void *)&tcp->check + 2 > frame_end(ctx) || (const void *)&tcp->check + 2 > end)

@@ -116,7 +116,7 @@ static __always_inline void translate_transport(void *transport, const void *end
 	ports[1] = to->destination_port;
 	if (protocol == IPPROTO_UDP) {
 		if (udp->check)
-			udp->check = adjusted_udp(udp->check, growth);
+			udp->check = adjusted_nonzero(udp->check, growth);
 	} else if (protocol == IPPROTO_TCP) {
 		if ((void *)&tcp->check + sizeof(tcp->check) <= end)
 			tcp->check = adjusted(tcp->check, growth);

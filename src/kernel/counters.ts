@@ -3,7 +3,7 @@
 
 import { counterCodec, REASON, REASON_SLOTS } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
-import type { Count, ReasonName, Verdict } from '../model/result.ts'
+import type { Count, ReasonName } from '../model/result.ts'
 import { bpftool, type Command, runBatch } from './bpftool.ts'
 import { bytesOf, keyBytes } from './instance.ts'
 
@@ -11,11 +11,6 @@ import { bytesOf, keyBytes } from './instance.ts'
 export const REASON_NAMES = Object.fromEntries(
   Object.entries(REASON).map(([name, number]) => [number, name.toLowerCase().replaceAll('_', '-')]),
 ) as Readonly<Record<number, ReasonName>>
-
-const DROPPING: readonly ReasonName[] = ['blocklist', 'default-drop', 'ban']
-
-/** The verdict that a reason implies. */
-export const verdictOf = (reason: ReasonName): Verdict => (DROPPING.includes(reason) ? 'drop' : 'pass')
 
 interface PerCpuEntry {
   readonly values: readonly { readonly value: readonly string[] }[]

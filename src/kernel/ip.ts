@@ -42,11 +42,16 @@ export async function runIpBatch(lines: readonly string[]): Promise<IpResult[]> 
   if (lines.length === 0) return []
   const input = `${lines.join('\n')}\n`
   const { stdout, stderr, exitCode } = await spawnTool('ip', ['-j', '-force', '-batch', '-'], input)
+  if (exitCode !== 0 && failures(stderr).size === 0) throw new CommandError('ip -batch', exitCode, stderrWords(stderr))
+  return pairResults(lines.length, stdout, stderr)
+}
+
+/** What `count` lines came to, from what ip wrote: successes in order on stdout, failures with their line on stderr. */
+export function pairResults(count: number, stdout: string, stderr: string): IpResult[] {
   const failed = failures(stderr)
-  if (exitCode !== 0 && failed.size === 0) throw new CommandError('ip -batch', exitCode, stderrWords(stderr))
   const outputs = stdout.split('\n').filter((line) => line !== '')
   let next = 0
-  return lines.map((_, index) => {
+  return Array.from({ length: count }, (_, index) => {
     const error = failed.get(index + 1)
     return error === undefined ? { output: parseJson(outputs[next++] ?? '') } : { error }
   })

@@ -3,9 +3,20 @@
 // shows both. Nothing here reads a packet: facts come from whoever made or parsed one.
 
 import type { Family } from './address.ts'
+import { type Balanced, balance, type Transit } from './balance.ts'
 import { contains } from './ranges.ts'
+import { verdictOf } from './reason.ts'
 import type { ReasonName, Verdict } from './result.ts'
-import type { List, ListKind, PortRange, Scope, ScopedSet, State } from './state.ts'
+import {
+  EVERY_ROLE,
+  type List,
+  type ListKind,
+  type PortRange,
+  type Role,
+  type Scope,
+  type ScopedSet,
+  type State,
+} from './state.ts'
 
 /** Why a packet could not be parsed to the end. */
 export type Unparsed = 'malformed' | 'nonlinear' | 'unsupported'
@@ -24,6 +35,8 @@ export interface IpFacts {
   readonly essential: boolean
   /** What it counts as if no list decides; undefined = all headers are there. */
   readonly unparsed: Unparsed | undefined
+  /** What only the balancer asks; undefined: not known, and no service is asked. */
+  readonly transit?: Transit | undefined
 }
 
 export type Facts =
@@ -40,6 +53,8 @@ export interface Match {
 
 export interface Judged {
   readonly verdict: Verdict
+  /** What the balancer decided, where it did. */
+  readonly balanced?: Balanced | undefined
   readonly reason: ReasonName
   /** Everything that matched, of the kind that decided, in the order of list names. The first is what `explain` names. */
   readonly matches: readonly Match[]
@@ -75,12 +90,38 @@ function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] 
   return { verdict, reason, matches, lists: [...new Set(matches.map(({ list }) => list.name))] }
 }
 
+/** Where a packet comes in. */
+export interface Ingress {
+  readonly ifindex: number
+  readonly roles: readonly Role[]
+}
+
+/** Test runs come in on the loopback device, always the first one of a namespace, which is no interface of ours. */
+export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
+
 /**
- * The verdict that a state (its policy and lists) gives a packet. Any allowlist entry that covers the source and
- * applies beats a ban, a ban every blocklist entry, and any blocklist entry the default, whatever the prefix lengths.
- * Bans are no part of a state: `banned` says whether one is in force for the packet's source.
+ * The verdict that a state gives a packet. Any allowlist entry that covers the source and applies beats a ban, a ban
+ * every blocklist entry, and any blocklist entry the default, whatever the prefix lengths. What is not dropped by then
+ * may be a service's. Bans are no part of a state: `banned` says whether one is in force for the packet's source.
  */
-export function judge({ policy, lists }: Pick<State, 'policy' | 'lists'>, facts: Facts, banned = false): Judged {
+export function judge(state: JudgedState, facts: Facts, banned = false, ingress: Ingress = TEST_INGRESS): Judged {
+  const { services = NO_SERVICES } = state
+  const filters = ingress.roles.includes('filter')
+  const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters)
+  const goesOn = filtered.reason !== 'blocklist' && filtered.reason !== 'ban'
+  if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return filtered
+  const balanced = balance(services, facts, ingress.ifindex)
+  if (!balanced) return filtered
+  return { ...filtered, verdict: verdictOf(balanced.reason), reason: balanced.reason, balanced }
+}
+
+/** The parts of a state that decide about packets. */
+type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'services'>>
+
+const NO_SERVICES: State['services'] = new Map()
+const NO_FILTER: JudgedState = { policy: undefined, lists: new Map() }
+
+function filter({ policy, lists }: JudgedState, facts: Facts, banned: boolean): Judged {
   const dropping = policy?.default === 'drop'
   if (facts.kind === 'unparsed') return judged('pass', facts.reason)
   if (facts.kind === 'not-ip') return judged('pass', dropping && facts.essential ? 'essential' : 'not-ip')

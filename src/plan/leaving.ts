@@ -12,10 +12,10 @@ import {
   takesFlows,
 } from '../model/service.ts'
 import type { State } from '../model/state.ts'
-import { everyBackend } from './next-hops.ts'
+import { addressText, everyBackend } from './next-hops.ts'
 import { keepsFlows } from './services.ts'
 
-type Facts = Pick<Live, 'state' | 'leaving' | 'deadlines' | 'bootSeconds'>
+type Facts = Pick<Live, 'state' | 'leaving' | 'deadlines' | 'bootSeconds' | 'nextHops'>
 
 /** When a drained backend stops to keep its flows; a longer or shorter timeout counts from when it began to drain. */
 function drainDeadline(key: string, service: Service, live: Facts): number | undefined {
@@ -81,6 +81,12 @@ const keyOf = ({ service, backend }: LeavingBackend): string => backendSlotKey(s
 const keysOf = (services: Iterable<Service>): ReadonlySet<string> =>
   new Set([...services].flatMap((service) => everyBackend(service).map((one) => backendSlotKey(service.name, one))))
 
+/** The backend with the next hop that the kernel knows now; the last one known where it knows none. */
+const withHop = (backend: Backend, { nextHops }: Facts): Backend => ({
+  ...backend,
+  nextHop: nextHops.get(addressText(backend)) ?? backend.nextHop,
+})
+
 /** Backends that keep their flows for a while though they are in the file no more, sorted. */
 export function leavingOf({ services }: Pick<State, 'services'>, live: Facts): readonly LeavingBackend[] {
   if (live.state.services.size === 0) return []
@@ -93,5 +99,7 @@ export function leavingOf({ services }: Pick<State, 'services'>, live: Facts): r
   const earlier = live.leaving.filter((one) => names.has(one.service) && !used.has(keyOf(one)))
   const later = staying.flatMap(({ before, after }) => newlyLeaving(before, after, live))
   const found = [...earlier, ...later].filter(({ deadline }) => deadline > live.bootSeconds)
-  return withOwnReplies(found, services).toSorted((left, right) => (keyOf(left) < keyOf(right) ? -1 : 1))
+  return withOwnReplies(found, services)
+    .map((one) => ({ ...one, backend: withHop(one.backend, live) }))
+    .sort((left, right) => (keyOf(left) < keyOf(right) ? -1 : 1))
 }

@@ -20,6 +20,7 @@ import { inverse, invert } from '../../src/plan/invert.ts'
 import { order } from '../../src/plan/order.ts'
 import { patch } from '../../src/plan/patch.ts'
 import { plan, planDestroy } from '../../src/plan/plan.ts'
+import { backend, service } from '../support/services.ts'
 import { ANY, DNS, desired, link, list, live, PROGRAM, scoped, state } from '../support/states.ts'
 
 const SCOPES: readonly Scope[] = [
@@ -57,12 +58,24 @@ const lists = fc
     ),
   )
 
+/** Few, so that their tables are made once. */
+const SERVICES = [
+  service('web', '192.0.2.10 80', { backends: ['10.0.0.1', '10.0.0.2'] }),
+  service('web', '192.0.2.10 80', { backends: ['10.0.0.1', backend('10.0.0.3', { weight: 2 })], drainTimeout: 60 }),
+  service('web', '192.0.2.10 80-90', { backends: [backend('10.0.0.2', { state: 'drain' })], forwarding: 'dsr' }),
+  service('dns', '2001:db8::53 53', { protocol: 'udp', backends: ['2001:db8:1::1'], sorry: backend('2001:db8:1::9') }),
+  service('dns', '2001:db8::53 any', { protocol: 'udp', forwarding: 'gue', backends: [], scheduler: 'random' }),
+  service('full', '192.0.2.11 443', { backends: ['10.0.0.1 8443'], snatPool: ['192.0.2.20', '192.0.2.21'] }),
+  service('full', '192.0.2.11 443', { backends: ['10.0.0.1 8443', '10.0.0.2'], snatPool: ['192.0.2.21'] }),
+]
+const services = fc.uniqueArray(fc.constantFrom(...SERVICES), { maxLength: 3, selector: ({ name }) => name })
+
 const programs = fc.constantFrom(PROGRAM, { digest: 'ff', abi: 1 }, { digest: 'ee', abi: 2 })
 const interfaces = fc.dictionary(fc.constantFrom('eth0', 'eth1', 'eth2'), modes, { noNullPrototype: true })
 
 /** A file always names a policy. */
 const wanted: fc.Arbitrary<State> = fc
-  .record({ program: programs, policy: fc.constantFrom<'pass' | 'drop'>('pass', 'drop'), interfaces, lists })
+  .record({ program: programs, policy: fc.constantFrom<'pass' | 'drop'>('pass', 'drop'), interfaces, lists, services })
   .map(state)
 
 /** A kernel has nothing, or everything an apply leaves, each interface in exactly one mode. */
@@ -109,7 +122,8 @@ function same(left: State, right: State): boolean {
       return all.every((mode) => others.includes(mode)) || others.every((mode) => all.includes(mode))
     }) &&
     names(left.lists) === names(right.lists) &&
-    [...left.lists].every(([name, one]) => sameList(one, right.lists.get(name)))
+    [...left.lists].every(([name, one]) => sameList(one, right.lists.get(name))) &&
+    JSON.stringify([...left.services].sort()) === JSON.stringify([...right.services].sort())
   )
 }
 
@@ -183,7 +197,7 @@ test('input order never changes the plan', () => {
           .sort(([a], [b]) => a - b)
           .map(([, one]) => one),
       )
-    return { ...from, interfaces: turn(from.interfaces), lists: turn(from.lists) }
+    return { ...from, interfaces: turn(from.interfaces), lists: turn(from.lists), services: turn(from.services) }
   }
   fc.assert(
     fc.property(wanted, settled, fc.array(fc.nat(99), { minLength: 8, maxLength: 8 }), (file, kernel, seed) => {
@@ -195,6 +209,8 @@ test('input order never changes the plan', () => {
       expect(mixed.warnings).toEqual(straight.warnings)
       expect([...mixed.slots.lists].sort()).toEqual([...straight.slots.lists].sort())
       expect([...mixed.slots.interfaces].sort()).toEqual([...straight.slots.interfaces].sort())
+      expect([...mixed.slots.backends].sort()).toEqual([...straight.slots.backends].sort())
+      expect(mixed.leaving).toEqual(straight.leaving)
     }),
   )
 })
@@ -235,8 +251,8 @@ test('slots are unique, in range, and kept by every name that stays', () => {
   fc.assert(
     fc.property(wanted, wanted, (first, second) => {
       const before = plan(desired(first), facts(EMPTY_STATE), PROGRAM).slots
-      const after = plan(desired(second), { ...facts(EMPTY_STATE), slots: before }, PROGRAM).slots
-      for (const kind of ['interfaces', 'lists'] as const) {
+      const after = plan(desired(second), { ...facts(first), slots: before }, PROGRAM).slots
+      for (const kind of ['interfaces', 'lists', 'services', 'backends', 'pools'] as const) {
         expect(new Set(after[kind].values()).size).toBe(after[kind].size)
         for (const [name, slot] of after[kind]) expect(before[kind].get(name) ?? slot).toBe(slot)
       }

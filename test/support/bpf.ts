@@ -38,6 +38,8 @@ import { slotsFor } from './slots.ts'
 
 /** The interface that a test run comes in on: the namespace's loopback device, always the first one. */
 export const TEST_IFINDEX = 1
+/** Bytes that a packet may grow by on its way through. */
+const GROWTH = 64
 /** Runs in one bpftool process. */
 const BATCH = 2000
 
@@ -238,7 +240,7 @@ export class DataPlane {
     const context = linear === undefined ? [] : ['ctx_in', this.#context(linear)]
     return bpftool(
       ...['prog', 'run', 'pinned', this.program(program), 'data_in', file, 'data_out', '-'],
-      ...['data_size_out', `${frame.length}`, ...context, 'repeat', '1'],
+      ...['data_size_out', `${frame.length + GROWTH}`, ...context, 'repeat', '1'],
     )
   }
 

@@ -1,6 +1,7 @@
 // The packet parser, told a second time: raw frame → Facts. It follows the RFCs and the documented limits and knows
 // nothing of the C code, which random packets hold it against.
 
+import type { Quoted, Transit } from '../../src/model/balance.ts'
 import type { Facts, IpFacts, Unparsed } from '../../src/model/judge.ts'
 
 const VLANS = [0x8100, 0x88a8]
@@ -8,8 +9,12 @@ const EXTENSIONS = [0, 43, 44, 51, 60]
 const MOST_TAGS = 2
 const MOST_EXTENSIONS = 8
 
-/** What follows the IP header: as far as it can be known. */
-type Upper = Pick<IpFacts, 'protocol' | 'ports' | 'unparsed'> & { readonly type?: number }
+/** What follows the IP header: as far as it can be known. `at`: where it is. */
+type Upper = Pick<IpFacts, 'protocol' | 'ports' | 'unparsed'> & {
+  readonly type?: number
+  readonly at: number
+  readonly fragment: Transit['fragment']
+}
 
 /** A frame of which only the first `linear` bytes can be read. */
 interface Frame {
@@ -50,11 +55,11 @@ function ipv4Facts(frame: Frame, at: number): Facts {
   const isLater = (view.getUint16(at + 6) & 0x1fff) !== 0
   const isFragment = isLater || (view.getUint8(at + 6) & 0x20) !== 0
   const upper: Upper = isLater
-    ? { protocol, ports: undefined, unparsed: undefined }
+    ? { protocol, ports: undefined, unparsed: undefined, at: at + size, fragment: 'later' }
     : upperFacts(frame, at + size, at + total, protocol, 1, isFragment)
   const isLoopback = view.getUint8(at + 12) === 127 && view.getUint8(at + 16) === 127
   const isReply = protocol === 17 && upper.ports?.source === 67 && upper.ports.destination === 68
-  return facts(4, words(view, at + 12, 1), upper, isLoopback || isReply)
+  return facts(frame, 4, at, upper, isLoopback || isReply)
 }
 
 function ipv6Facts(frame: Frame, at: number): Facts {
@@ -68,7 +73,7 @@ function ipv6Facts(frame: Frame, at: number): Facts {
   const isLoopback = [8, 24].every((field) => words(view, at + field, 4).join() === '0,0,0,1')
   const isReply = upper.protocol === 17 && upper.ports?.source === 547 && upper.ports.destination === 546
   const isDiscovery = upper.type !== undefined && upper.type >= 133 && upper.type <= 137
-  return facts(6, words(view, at + 8, 4), upper, isLoopback || isReply || isDiscovery)
+  return facts(frame, 6, at, upper, isLoopback || isReply || isDiscovery)
 }
 
 /** What is missing of `size` bytes at `at`, in a datagram that ends at `end`. */
@@ -82,7 +87,7 @@ const extensionSize = (protocol: number, length: number): number =>
 
 function chainFacts(frame: Frame, start: number, end: number, first: number): Upper {
   const { view } = frame
-  const unknown = { protocol: undefined, ports: undefined }
+  const unknown = { protocol: undefined, ports: undefined, at: start, fragment: undefined }
   let at = start
   let next = first
   let isFragment = false
@@ -95,7 +100,7 @@ function chainFacts(frame: Frame, start: number, end: number, first: number): Up
     if (next === 44) {
       const isLater = view.getUint16(at + 2) >>> 3 !== 0
       const protocol = EXTENSIONS.includes(following) ? undefined : following
-      if (isLater) return { protocol, ports: undefined, unparsed: undefined }
+      if (isLater) return { protocol, ports: undefined, unparsed: undefined, at, fragment: 'later' }
       isFragment ||= (view.getUint8(at + 3) & 1) !== 0
     }
     at += size
@@ -106,14 +111,83 @@ function chainFacts(frame: Frame, start: number, end: number, first: number): Up
 
 function upperFacts(frame: Frame, at: number, end: number, protocol: number, icmp: number, isFragment: boolean): Upper {
   const { view } = frame
-  if (![6, 17, icmp].includes(protocol)) return { protocol, ports: undefined, unparsed: undefined }
+  const fragment = isFragment ? 'first' : undefined
+  if (![6, 17, icmp].includes(protocol)) return { protocol, ports: undefined, unparsed: undefined, at, fragment }
   const unparsed = lack(frame, at, protocol === 6 && !isFragment ? 20 : 8, end)
-  if (unparsed) return { protocol, ports: undefined, unparsed }
-  if (protocol === icmp) return { protocol, ports: undefined, unparsed, type: view.getUint8(at) }
-  return { protocol, unparsed, ports: { source: view.getUint16(at), destination: view.getUint16(at + 2) } }
+  if (unparsed) return { protocol, ports: undefined, unparsed, at, fragment }
+  if (protocol === icmp) return { protocol, ports: undefined, unparsed, at, fragment, type: view.getUint8(at) }
+  const ports = { source: view.getUint16(at), destination: view.getUint16(at + 2) }
+  return { protocol, unparsed, at, fragment, ports }
 }
 
-function facts(family: 4 | 6, source: Uint32Array, upper: Upper, essential: boolean): Facts {
+function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential: boolean): Facts {
   const { protocol, ports, unparsed } = upper
-  return { kind: 'ip', family, source, protocol, ports, essential, unparsed }
+  const source = family === 4 ? words(frame.view, at + 12, 1) : words(frame.view, at + 8, 4)
+  return {
+    kind: 'ip',
+    family,
+    source,
+    protocol,
+    ports,
+    essential,
+    unparsed,
+    transit: transitOf(frame, family, at, upper),
+  }
+}
+
+/** What the balancer asks of the packet whose IP header is at `at`. */
+function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Transit {
+  const { view, linear } = frame
+  const length = family === 4 ? view.getUint16(at + 2) : 40 + view.getUint16(at + 4)
+  return {
+    destination: family === 4 ? words(view, at + 16, 1) : words(view, at + 24, 4),
+    length,
+    isCut: at + length > view.byteLength || upper.at > at + length,
+    ttl: view.getUint8(at + (family === 4 ? 8 : 7)),
+    mustNotFragment: family === 6 || (view.getUint8(at + 6) & 0x40) !== 0,
+    fragment: upper.fragment,
+    hasPlainLink: at === 14 || (at === 18 && view.getUint16(12) === 0x8100),
+    hasWholeTcp: upper.at + 20 <= linear,
+    icmp:
+      upper.type === undefined
+        ? undefined
+        : { type: upper.type, quoted: quotedOf(frame, family, upper.at + 8, at + length) },
+  }
+}
+
+/** The packet that an ICMP error quotes from `at` on, as far as that tells its flow. */
+function quotedOf(frame: Frame, family: 4 | 6, at: number, end: number): Quoted | undefined {
+  const { view, linear } = frame
+  const size = family === 4 ? 20 : 40
+  if (at + size > linear || view.getUint8(at) >>> 4 !== family) return undefined
+  let upper: Upper
+  if (family === 4) {
+    const header = (view.getUint8(at) & 15) * 4
+    if (header < 20 || (view.getUint16(at + 6) & 0x1fff) !== 0) return undefined
+    upper = quotedUpper(frame, at + header, view.getUint8(at + 9))
+  } else {
+    const {
+      protocol = -1,
+      at: behind,
+      fragment,
+    } = chainFacts(frame, at + 40, Number.POSITIVE_INFINITY, view.getUint8(at + 6))
+    if (fragment === 'later') return undefined
+    upper = quotedUpper(frame, behind, protocol)
+  }
+  if (!upper.ports || upper.at + 8 > end) return undefined
+  const [source, destination] = family === 4 ? [at + 12, at + 16] : [at + 8, at + 24]
+  const count = family === 4 ? 1 : 4
+  return {
+    source: words(view, source as number, count),
+    destination: words(view, destination as number, count),
+    protocol: upper.protocol as number,
+    ports: upper.ports,
+  }
+}
+
+/** Eight bytes of a transport header are enough. */
+function quotedUpper({ view, linear }: Frame, at: number, protocol: number): Upper {
+  const upper = { protocol, at, fragment: undefined, unparsed: undefined }
+  if ((protocol !== 6 && protocol !== 17) || at + 8 > linear) return { ...upper, ports: undefined }
+  return { ...upper, ports: { source: view.getUint16(at), destination: view.getUint16(at + 2) } }
 }

@@ -68,6 +68,9 @@ export interface Ipv4 {
   /** Header length field, in words. */
   readonly ihl?: number
   readonly totalLength?: number
+  readonly ttl?: number
+  readonly tos?: number
+  readonly dontFragment?: boolean
 }
 
 export const ipv4 = (fields: Ipv4 = {}): Layer => ({
@@ -78,9 +81,10 @@ export const ipv4 = (fields: Ipv4 = {}): Layer => ({
     const size = 20 + options
     return header(size, payload, (view) => {
       view.setUint8(0, (version << 4) | (fields.ihl ?? size / 4))
+      view.setUint8(1, fields.tos ?? 0)
       view.setUint16(2, fields.totalLength ?? size + payload.length)
-      view.setUint16(6, (fields.more ? 0x2000 : 0) | offset)
-      view.setUint8(8, 64)
+      view.setUint16(6, (fields.dontFragment ? 0x4000 : 0) | (fields.more ? 0x2000 : 0) | offset)
+      view.setUint8(8, fields.ttl ?? 64)
       view.setUint8(9, fields.protocol ?? next?.protocol ?? EXPERIMENTAL)
       writeAddress(view, 12, source)
       writeAddress(view, 16, destination)
@@ -96,6 +100,9 @@ export interface Ipv6 {
   readonly next?: number
   readonly version?: number
   readonly payloadLength?: number
+  readonly hopLimit?: number
+  readonly trafficClass?: number
+  readonly flowLabel?: number
 }
 
 export const ipv6 = (fields: Ipv6 = {}): Layer => ({
@@ -103,10 +110,11 @@ export const ipv6 = (fields: Ipv6 = {}): Layer => ({
   protocol: 41,
   build: (payload, next) =>
     header(40, payload, (view) => {
-      view.setUint8(0, (fields.version ?? 6) << 4)
+      const { version = 6, trafficClass = 0, flowLabel = 0 } = fields
+      view.setUint32(0, ((version << 28) | (trafficClass << 20) | flowLabel) >>> 0)
       view.setUint16(4, fields.payloadLength ?? payload.length)
       view.setUint8(6, fields.next ?? next?.protocol ?? EXPERIMENTAL)
-      view.setUint8(7, 64)
+      view.setUint8(7, fields.hopLimit ?? 64)
       writeAddress(view, 8, fields.source ?? '2001:db8::7')
       writeAddress(view, 24, fields.destination ?? '2001:db8:ffff::1')
     }),
@@ -168,22 +176,38 @@ export const udp = ({ source = 40000, destination = 40001 }: Ports = {}): Layer 
     }),
 })
 
-export const tcp = ({ source = 40000, destination = 40001 }: Ports = {}): Layer => ({
+/** RFC 9293 §3.1 */
+export const SYN = 2
+export const RST = 4
+export const FIN = 1
+export const ACK = 16
+
+/** A segment with SYN, if `flags` do not say otherwise. */
+export const tcp = ({
+  source = 40000,
+  destination = 40001,
+  flags = SYN,
+}: Ports & { readonly flags?: number } = {}): Layer => ({
   protocol: 6,
   build: (payload) =>
     header(20, payload, (view) => {
       view.setUint16(0, source)
       view.setUint16(2, destination)
       view.setUint8(12, 0x50)
-      view.setUint8(13, 2)
+      view.setUint8(13, flags)
     }),
 })
 
 const icmpHeader =
   (protocol: number) =>
-  (type: number): Layer => ({
+  (type: number, code = 0, rest = 0): Layer => ({
     protocol,
-    build: (payload) => header(8, payload, (view) => view.setUint8(0, type)),
+    build: (payload) =>
+      header(8, payload, (view) => {
+        view.setUint8(0, type)
+        view.setUint8(1, code)
+        view.setUint32(4, rest)
+      }),
   })
 
 export const icmp = icmpHeader(1)

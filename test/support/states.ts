@@ -4,6 +4,7 @@ import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
 import type { AttachedProgram, Link, Live } from '../../src/model/live.ts'
 import { normalize, WIDTH } from '../../src/model/ranges.ts'
+import type { Service } from '../../src/model/service.ts'
 import {
   type AttachMode,
   type Attachment,
@@ -63,19 +64,28 @@ interface Parts {
   readonly policy?: Policy['default'] | undefined
   readonly interfaces?: Readonly<Record<string, readonly AttachMode[]>>
   readonly lists?: readonly List[]
+  readonly services?: readonly Service[]
+  readonly roles?: Attachment['roles']
 }
 
-export function state({ program, policy, interfaces = {}, lists = [] }: Parts): State {
+export function state({
+  program,
+  policy,
+  interfaces = {},
+  lists = [],
+  services = [],
+  roles = EVERY_ROLE,
+}: Parts): State {
   const attachments = Object.entries(interfaces).map(([name, modes]): [string, Attachment] => [
     name,
-    { interface: name, modes, roles: EVERY_ROLE },
+    { interface: name, modes, roles },
   ])
   return {
     program,
     policy: policy === undefined ? undefined : { ...DEFAULT_POLICY, default: policy },
     interfaces: new Map(attachments),
     lists: new Map(lists.map((one) => [one.name, one])),
-    services: new Map(),
+    services: new Map(services.map((one) => [one.name, one])),
   }
 }
 

@@ -1,0 +1,121 @@
+// Every packet of the balancer's tables: its reason, service and backend, and every byte that comes out; then cut at every
+// byte, and with its linear part ending at every byte.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { NO_SLOT } from '../../src/abi/generated.ts'
+import { judge } from '../../src/model/judge.ts'
+import { backendSlotKey } from '../../src/model/service.ts'
+import { DataPlane, type Run } from '../support/bpf.ts'
+import { wrongChecksums } from '../support/checksums.ts'
+import { outcomeOf } from '../support/forwarding.ts'
+import { factsOf } from '../support/model.ts'
+import { slotsFor } from '../support/slots.ts'
+import { FORWARDING, LINKS, NOBODY, WHOLE_HOSTS } from './cases/balancing.ts'
+
+let plane: DataPlane
+beforeAll(async () => {
+  plane = await DataPlane.open()
+})
+afterAll(() => plane.close())
+
+/** Suites whose packets are cut at every byte: each way to forward, and each family. */
+const THOROUGH: ReadonlySet<string> = new Set([
+  'nat, IPv4 to IPv4',
+  'nat, IPv6 to IPv6',
+  'ipip, IPv6 to IPv4',
+  'gue, IPv4 to IPv6',
+  'gue, IPv6 to IPv6',
+  'any port by source, nat, IPv4',
+  'any port by source, nat, IPv6',
+])
+
+describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NOBODY])('$name', ({ name, state, cases }) => {
+  const slots = slotsFor(state)
+  const expected = (frame: Uint8Array, linear?: number) => judge(state, factsOf(frame, linear))
+  const slotOf = ({ balanced }: ReturnType<typeof expected>) => ({
+    service: balanced?.service ? slots.services.get(balanced.service.name) : NO_SLOT,
+    backend:
+      balanced?.service && balanced.backend
+        ? slots.backends.get(backendSlotKey(balanced.service.name, balanced.backend))
+        : NO_SLOT,
+  })
+
+  beforeAll(async () => {
+    await plane.loadState(state)
+  })
+
+  test('the model agrees with the table', () => {
+    for (const { name, frame, reason, service } of cases) {
+      const judged = expected(frame)
+      expect({ name, reason: judged.reason, service: judged.balanced?.service?.name }).toEqual({
+        name,
+        reason,
+        service,
+      })
+    }
+  })
+
+  test('reason, service and backend', async () => {
+    const outcomes = await plane.run(cases)
+    const found = outcomes.map(({ verdict, explanation }, i) => ({
+      name: cases[i]?.name,
+      verdict,
+      reason: explanation?.reason,
+      service: explanation?.service,
+      backend: explanation?.backend,
+    }))
+    expect(found).toEqual(
+      cases.map(({ name, frame }) => {
+        const judged = expected(frame)
+        return { name, verdict: judged.verdict, reason: judged.reason, ...slotOf(judged) }
+      }),
+    )
+  })
+
+  test('every byte that comes out', async () => {
+    const outcomes = await plane.run(cases, 'filter')
+    for (const [i, { verdict, output }] of outcomes.entries()) {
+      const { name, frame } = cases[i] as (typeof cases)[number]
+      const judged = expected(frame)
+      expect({ name, verdict, output: hex(output) }).toEqual({
+        name,
+        verdict: judged.verdict,
+        output: hex(outcomeOf(frame, judged)),
+      })
+      if (verdict === 'tx' || verdict === 'redirect')
+        expect({ name, wrong: wrongChecksums(output) }).toEqual({ name, wrong: [] })
+    }
+  })
+
+  const compare = async (runs: readonly (Run & { readonly name: string })[]): Promise<void> => {
+    const outcomes = await plane.run(runs, 'filter')
+    const wrong = outcomes.flatMap(({ verdict, output }, i) => {
+      const { name, frame, linear } = runs[i] as (typeof runs)[number]
+      const judged = expected(frame, linear)
+      const bytes = outcomeOf(frame, judged, linear)
+      if (verdict === judged.verdict && Buffer.compare(output, bytes) === 0) return []
+      return [{ name, bytes: frame.length, linear, verdict, expected: judged.reason }]
+    })
+    expect(wrong.slice(0, 20)).toEqual([])
+  }
+
+  /** Where a frame is cut: every byte of its headers, and some of its payload. */
+  const lengths = (frame: Uint8Array): number[] =>
+    Array.from({ length: frame.length - 14 }, (_, i) => 14 + i).filter((length) => length < 130 || length % 97 === 0)
+
+  // What is done to the packet does not depend on the family of the outer one.
+  if (!THOROUGH.has(name)) return
+
+  test('cut at every byte', async () => {
+    await compare(
+      cases.flatMap(({ name, frame }) => lengths(frame).map((length) => ({ name, frame: frame.subarray(0, length) }))),
+    )
+  })
+
+  test('with the linear part ending at every byte', async (context) => {
+    if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
+    await compare(cases.flatMap(({ name, frame }) => lengths(frame).map((linear) => ({ name, frame, linear }))))
+  })
+})
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

@@ -1,0 +1,143 @@
+// Counters and ports move to larger maps as they are, and are read back added up over the CPUs.
+
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type SnatPort, serviceCounterCodec, snatPortCodec } from '../../src/abi/generated.ts'
+import { balanceMaps, mapWords, type Paths, pinPaths } from '../../src/abi/paths.ts'
+import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
+import { beginCarry, type Carrying, carry, endCarry } from '../../src/kernel/carry.ts'
+import { cpuRanges } from '../../src/kernel/cpus.ts'
+import { bytesOf, hexBytes, keyBytes } from '../../src/kernel/instance.ts'
+import { loadObject } from '../../src/kernel/object.ts'
+import { readBalanceCounters } from '../../src/kernel/service-counters.ts'
+
+const SMALL = balanceMaps({ flowLines: 1, services: 64, backends: 64, pools: 1 })
+const LARGE = balanceMaps({ flowLines: 1, services: 128, backends: 1024, pools: 2 })
+type Map = 'serviceStats' | 'backendStats' | 'snatPorts'
+const MAPS: readonly Map[] = ['serviceStats', 'backendStats', 'snatPorts']
+
+let directory: string
+let paths: Paths
+const cpus = cpuRanges(readFileSync('/sys/devices/system/cpu/possible', 'utf8')).reduce(
+  (sum, { count }) => sum + count,
+  0,
+)
+
+beforeAll(async () => {
+  directory = mkdtempSync('/dev/shm/xdp-carry-')
+  mkdirSync(join(directory, 'bpffs'))
+  execFileSync('mount', ['-t', 'bpf', 'bpf', join(directory, 'bpffs')])
+  paths = pinPaths(join(directory, 'bpffs'), 'x')
+  for (const generation of [1, 2]) mkdirSync(paths.generation(generation), { recursive: true })
+  await runBatch(
+    MAPS.flatMap((map) => [
+      bpftool('map', 'create', paths.balanceMap(1, map), ...mapWords(SMALL[map])),
+      bpftool('map', 'create', paths.balanceMap(2, map), ...mapWords(LARGE[map])),
+    ]),
+  )
+})
+afterAll(() => {
+  execFileSync('umount', [join(directory, 'bpffs')])
+  rmSync(directory, { recursive: true })
+})
+
+const update = (pin: string, key: number, value: Uint8Array) =>
+  bpftool('map', 'update', 'pinned', pin, 'key', ...keyBytes(key), 'value', 'hex', ...hexBytes(value))
+
+/** Counts of one service: `base`, `base + 1` … in the order of its fields. */
+function serviceCounts(base: bigint): Uint8Array {
+  const view = new DataView(new ArrayBuffer(serviceCounterCodec.size))
+  for (let at = 0; at < serviceCounterCodec.size; at += 8) view.setBigUint64(at, base + BigInt(at / 8), true)
+  return new Uint8Array(view.buffer)
+}
+
+const backendCounts = (base: bigint): Uint8Array => serviceCounts(base).slice(0, 24)
+
+const PORT: SnatPort = {
+  owner: 0x123456789abcdef0n,
+  seen: 77,
+  ready: 1,
+  client: Uint8Array.from({ length: 16 }, (_, i) => i + 1),
+  client_port: 0x5000,
+  backend: 9,
+  ifindex: 3,
+  macs: Uint8Array.of(2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2),
+  vlan: 100,
+  state: 2,
+}
+
+function port(fields: Partial<SnatPort> = {}): Uint8Array {
+  const view = new DataView(new ArrayBuffer(snatPortCodec.size))
+  snatPortCodec.encode({ ...PORT, ...fields }, view)
+  return new Uint8Array(view.buffer)
+}
+
+async function readPort(generation: number, line: number): Promise<SnatPort> {
+  const pin = paths.balanceMap(generation, 'snatPorts')
+  const { value } = (await runBpftool('map', 'lookup', 'pinned', pin, 'key', ...keyBytes(line))) as { value: string[] }
+  return snatPortCodec.decode(new DataView(bytesOf(value).buffer))
+}
+
+const LAST_LINE = 2 * 65_536 - 1
+
+test('counters and ports are carried, and nothing but them', async () => {
+  await runBatch([
+    // A value given once is written for every CPU.
+    update(paths.balanceMap(1, 'serviceStats'), 0, serviceCounts(1000n)),
+    update(paths.balanceMap(1, 'serviceStats'), 63, serviceCounts(2n ** 40n)),
+    update(paths.balanceMap(1, 'serviceStats'), 5, serviceCounts(7n)),
+    update(paths.balanceMap(1, 'backendStats'), 63, backendCounts(500n)),
+    // What the new generation has counted already stays.
+    update(paths.balanceMap(2, 'backendStats'), 63, backendCounts(10n)),
+    update(paths.balanceMap(1, 'snatPorts'), 1024, port()),
+    update(paths.balanceMap(1, 'snatPorts'), LAST_LINE, port({ client_port: 0x1234 })),
+    update(paths.balanceMap(1, 'snatPorts'), 2000, port({ ready: 0 })),
+    update(paths.balanceMap(1, 'snatPorts'), 3000, port()),
+    update(paths.balanceMap(2, 'snatPorts'), 3000, port({ owner: 5n, seen: 1 })),
+  ])
+  const carrying: readonly Carrying[] = MAPS.map((map): Carrying => {
+    const both = { from: paths.balanceMap(1, map), to: paths.balanceMap(2, map) }
+    return map === 'snatPorts' ? { map, ...both, lines: 2 * 65_536 } : { map, ...both, slots: [0, 63] }
+  })
+  const { path, carryPath } = await loadObject()
+  await beginCarry(carryPath, paths, 2, carrying)
+  expect(await readPort(2, 1024)).toEqual(PORT)
+  expect(await readPort(2, LAST_LINE)).toEqual({ ...PORT, client_port: 0x1234 })
+  expect(await readPort(2, 2000), 'a line that is not written yet').toMatchObject({ owner: 0n, ready: 0 })
+  expect(await readPort(2, 3000), 'a port that somebody else has by now').toMatchObject({ owner: 5n, seen: 1 })
+
+  // Taken between the first copy and the switch.
+  await runBatch([update(paths.balanceMap(1, 'snatPorts'), 4000, port({ seen: 99 }))])
+  await endCarry(paths, 2, carrying)
+  expect(await readPort(2, 4000)).toEqual({ ...PORT, seen: 99 })
+
+  const names = ['serviceStats', 'backendStats'] as const
+  await runBpftool(
+    ...['prog', 'loadall', path, paths.programs(2)],
+    ...names.flatMap((map) => ['map', 'name', LARGE[map].name, 'pinned', paths.balanceMap(2, map)]),
+  )
+  const { services, backends } = await readBalanceCounters(paths, 2, [63, 0, 5], [0, 63])
+  expect(services.get(0)).toMatchObject({ packets: 1000 * cpus, bytes: 1001 * cpus, icmp: 1011 * cpus })
+  expect(services.get(63)).toMatchObject({ packets: 2 ** 40 * cpus })
+  expect(services.get(5), 'a slot that was not asked for').toMatchObject({ packets: 0, icmp: 0 })
+  expect(backends.get(63)).toEqual({ packets: 510 * cpus, bytes: 512 * cpus, flows: 514 * cpus })
+  expect(backends.get(0)).toEqual({ packets: 0, bytes: 0, flows: 0 })
+})
+
+test('more slots than fit one run are read in several', async () => {
+  const slots = Array.from({ length: 700 }, (_, i) => i)
+  await runBatch(slots.map((slot) => update(paths.balanceMap(2, 'backendStats'), slot, backendCounts(BigInt(slot)))))
+  const { backends } = await readBalanceCounters(paths, 2, [], slots)
+  for (const slot of slots) expect(backends.get(slot)?.packets).toBe(slot * cpus)
+})
+
+test('a slot that is not there is refused', async () => {
+  await expect(readBalanceCounters(paths, 2, [128], [])).rejects.toThrow('E108')
+  const { carryPath } = await loadObject()
+  const both = { from: paths.balanceMap(1, 'backendStats'), to: paths.balanceMap(2, 'backendStats') }
+  const carrying: readonly Carrying[] = [{ map: 'backendStats', ...both, slots: [64] }]
+  await beginCarry(carryPath, paths, 2, carrying)
+  await expect(carry(paths.carry(2), carrying)).rejects.toThrow('E108')
+})

@@ -1,0 +1,474 @@
+// Packets to VIPs, and past them: what the balancer makes of each kind of packet, for every way to forward, family and
+// link. The bytes that come out are those of support/forwarding.ts.
+
+import type { ReasonName } from '../../../src/model/result.ts'
+import type { Service } from '../../../src/model/service.ts'
+import type { State } from '../../../src/model/state.ts'
+import { seal } from '../../support/checksums.ts'
+import {
+  ACK,
+  ah,
+  destinationOptions,
+  ethernet,
+  FIN,
+  fragment,
+  hopByHop,
+  icmp,
+  icmpv6,
+  ipv4,
+  ipv6,
+  type Layer,
+  packet,
+  padded,
+  RST,
+  raw,
+  routing,
+  tcp,
+  udp,
+  vlan,
+} from '../../support/packets.ts'
+import { backend, balancing, EGRESS, service } from '../../support/services.ts'
+
+export interface BalancedCase {
+  readonly name: string
+  readonly frame: Uint8Array
+  readonly reason: ReasonName
+  /** Of the service that it is for. */
+  readonly service: string | undefined
+}
+
+export interface BalancedSuite {
+  readonly name: string
+  readonly state: State
+  readonly cases: readonly BalancedCase[]
+}
+
+type Family = 4 | 6
+
+const VIP = { 4: '192.0.2.10', 6: '2001:db8:f::10' } as const
+const OTHER = { 4: '192.0.2.11', 6: '2001:db8:f::11' } as const
+const BACKENDS = {
+  4: ['10.0.0.11', '10.0.0.12', '10.0.0.13'],
+  6: ['fd00::11', 'fd00::12', 'fd00::13'],
+} as const
+
+interface Header {
+  readonly to?: string
+  readonly tos?: number
+  readonly ttl?: number
+  readonly df?: boolean
+}
+
+const ip = (family: Family, { to = VIP[family], tos = 0, ttl = 64, df = false }: Header = {}): Layer =>
+  family === 4
+    ? ipv4({ destination: to, tos, ttl, dontFragment: df })
+    : ipv6({ destination: to, trafficClass: tos, hopLimit: ttl, flowLabel: 0x12345 })
+
+const echo = (family: Family): Layer => (family === 4 ? icmp(8, 0, 0x00010002) : icmpv6(128, 0, 0x00010002))
+
+const sealed = (...layers: readonly Layer[]): Uint8Array => seal(packet(ethernet(), ...layers))
+/** With UDP checksums of zero. */
+const unsummed = (...layers: readonly Layer[]): Uint8Array => seal(packet(ethernet(), ...layers), { keepZero: true })
+
+/** The packet that a VIP sent to a client, which an error is about; `bytes` of it. */
+function quoted(family: Family, transport: Layer, bytes?: number): Layer {
+  const [source, destination] = family === 4 ? [VIP[4], '198.51.100.7'] : [VIP[6], '2001:db8::7']
+  const inner = family === 4 ? ipv4({ source, destination, ttl: 61 }) : ipv6({ source, destination, hopLimit: 61 })
+  const whole = seal(packet(ethernet(), inner, transport, raw(20))).subarray(14)
+  return raw(whole.subarray(0, bytes ?? whole.length))
+}
+
+const error = (family: Family, type: readonly [number, number, number?]): Layer =>
+  family === 4 ? icmp(...type) : icmpv6(...type)
+const UNREACHABLE = { 4: [3, 3], 6: [1, 4] } as const
+const TOO_BIG = { 4: [3, 4, 1400], 6: [2, 0, 1400] } as const
+const EXPIRED = { 4: [11, 0], 6: [3, 0] } as const
+
+/** What a packet's kind depends on. */
+interface Traits {
+  readonly isTunnel: boolean
+  /** Of the IP datagram that just fits, with DF or in IPv6. */
+  readonly room: number
+}
+
+/** Every kind of packet to a VIP with services on TCP 80 and UDP 53. */
+function kinds(family: Family, { isTunnel, room }: Traits): BalancedCase[] {
+  const sent: ReasonName = 'balanced-away'
+  const to = (name: string, reason: ReasonName, of: string | undefined, frame: Uint8Array): BalancedCase => ({
+    name: `IPv${family} ${name}`,
+    reason,
+    service: of,
+    frame,
+  })
+  const web = { destination: 80 }
+  const dns = { destination: 53 }
+  const header = (family === 4 ? 20 : 40) + 20
+  const fits = room - header
+  const back = { source: 80, destination: 40000 }
+  const answer = { source: 53, destination: 40000 }
+  const icmpErrors = [
+    to(
+      'unreachable about TCP',
+      sent,
+      'web',
+      sealed(ip(family), error(family, UNREACHABLE[family]), quoted(family, tcp(back))),
+    ),
+    to(
+      'too big about UDP',
+      sent,
+      'dns',
+      sealed(ip(family), error(family, TOO_BIG[family]), quoted(family, udp(answer))),
+    ),
+    to(
+      'time exceeded with eight bytes of TCP',
+      sent,
+      'web',
+      sealed(ip(family), error(family, EXPIRED[family]), quoted(family, tcp(back), header - 12)),
+    ),
+    to(
+      'unreachable with eight bytes of UDP',
+      sent,
+      'dns',
+      sealed(ip(family), error(family, UNREACHABLE[family]), quoted(family, udp(answer), header - 12)),
+    ),
+    to(
+      'unreachable with half of a TCP header',
+      sent,
+      'web',
+      sealed(ip(family), error(family, UNREACHABLE[family]), quoted(family, tcp(back), header - 6)),
+    ),
+    to(
+      'unreachable with four bytes of TCP',
+      'default-pass',
+      undefined,
+      sealed(ip(family), error(family, UNREACHABLE[family]), quoted(family, tcp(back), header - 16)),
+    ),
+    to(
+      'unreachable about another port',
+      'default-pass',
+      undefined,
+      sealed(ip(family), error(family, UNREACHABLE[family]), quoted(family, tcp({ source: 81, destination: 40000 }))),
+    ),
+    to('an error without a packet', 'default-pass', undefined, sealed(ip(family), error(family, UNREACHABLE[family]))),
+    to(
+      'an error about ICMP',
+      'default-pass',
+      undefined,
+      sealed(ip(family), error(family, EXPIRED[family]), quoted(family, echo(family))),
+    ),
+    to(
+      'a padded error',
+      sent,
+      'web',
+      padded(sealed(ip(family), error(family, EXPIRED[family]), quoted(family, tcp(back), header - 12)), 140),
+    ),
+  ]
+  return [
+    to('SYN', sent, 'web', sealed(ip(family), tcp(web))),
+    to('data', sent, 'web', sealed(ip(family), tcp({ ...web, flags: ACK }), raw(101))),
+    to('FIN', sent, 'web', sealed(ip(family), tcp({ ...web, flags: FIN | ACK }))),
+    to('RST', sent, 'web', sealed(ip(family), tcp({ ...web, flags: RST }))),
+    to('another client port', sent, 'web', sealed(ip(family), tcp({ ...web, source: 33333 }))),
+    to('UDP', sent, 'dns', sealed(ip(family), udp(dns), raw(30))),
+    to('UDP of odd length', sent, 'dns', sealed(ip(family), udp(dns), raw(Uint8Array.of(1, 2, 3, 4, 5)))),
+    to('UDP without payload', sent, 'dns', sealed(ip(family), udp(dns))),
+    to('UDP without checksum', sent, 'dns', unsummed(ip(family), udp(dns), raw(30))),
+    to('a padded frame', sent, 'dns', padded(sealed(ip(family), udp(dns), raw(1)), 68)),
+    to('type of service', sent, 'web', sealed(ip(family, { tos: 0xb9 }), tcp(web))),
+    to('802.1Q', sent, 'web', sealed(vlan(7), ip(family), tcp(web))),
+    to('802.1ad over 802.1Q', sent, 'web', sealed(vlan(7, { type: 0x88a8 }), vlan(8), ip(family), tcp(web), raw(3))),
+    to('the last hop', isTunnel ? sent : 'expired', 'web', sealed(ip(family, { ttl: 1 }), tcp(web))),
+    to('the last hop but one', sent, 'web', sealed(ip(family, { ttl: 2 }), tcp(web))),
+    to('as long as fits', sent, 'web', sealed(ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits))),
+    to('a byte longer', 'too-big', 'web', sealed(ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits + 1))),
+    to(
+      'a byte longer behind tags',
+      'too-big',
+      'web',
+      sealed(vlan(7), vlan(8), ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits + 1)),
+    ),
+    to('echo request', 'echo', undefined, sealed(ip(family), echo(family), raw(56))),
+    to(
+      'echo request behind a tag',
+      'echo',
+      undefined,
+      sealed(vlan(7), ip(family, { ttl: 1, tos: 4 }), echo(family), raw(7)),
+    ),
+    to('echo reply', 'default-pass', undefined, sealed(ip(family), family === 4 ? icmp(0) : icmpv6(129))),
+    to(
+      'echo request to somebody else',
+      'default-pass',
+      undefined,
+      sealed(ip(family, { to: OTHER[family] }), echo(family)),
+    ),
+    ...icmpErrors,
+    to('another port', 'default-pass', undefined, sealed(ip(family), tcp({ destination: 81 }))),
+    to('another protocol', 'default-pass', undefined, sealed(ip(family), udp({ destination: 80 }))),
+    to('no port at all', 'default-pass', undefined, sealed(ip(family), raw(20))),
+    to('another destination', 'default-pass', undefined, sealed(ip(family, { to: OTHER[family] }), tcp(web))),
+    to('more promised than sent', 'malformed', undefined, sealed(ip(family), tcp(web), raw(30)).subarray(0, 80)),
+    ...(family === 4 ? kinds4(to) : kinds6(to)),
+  ]
+}
+
+type Make = (name: string, reason: ReasonName, service: string | undefined, frame: Uint8Array) => BalancedCase
+
+const kinds4 = (to: Make): BalancedCase[] => [
+  to('options', 'balanced-away', 'web', sealed(ipv4({ destination: VIP[4], options: 8 }), tcp({ destination: 80 }))),
+  to(
+    'all options',
+    'balanced-away',
+    'dns',
+    sealed(ipv4({ destination: VIP[4], options: 40 }), udp({ destination: 53 })),
+  ),
+  to(
+    'echo request with options',
+    'echo',
+    undefined,
+    sealed(ipv4({ destination: VIP[4], options: 12 }), icmp(8), raw(8)),
+  ),
+  to(
+    'options past the VIP',
+    'default-pass',
+    undefined,
+    sealed(ipv4({ destination: OTHER[4], options: 4, protocol: 2 }), raw(8)),
+  ),
+  to(
+    'a first fragment',
+    'fragment',
+    'web',
+    sealed(ipv4({ destination: VIP[4], more: true }), tcp({ destination: 80 }), raw(16)),
+  ),
+  to('a later fragment', 'fragment', undefined, sealed(ipv4({ destination: VIP[4], offset: 5, protocol: 6 }), raw(16))),
+  to(
+    'a later fragment of UDP',
+    'fragment',
+    undefined,
+    sealed(ipv4({ destination: VIP[4], offset: 5, protocol: 17 }), raw(16)),
+  ),
+  to(
+    'a later fragment of another protocol',
+    'default-pass',
+    undefined,
+    sealed(ipv4({ destination: VIP[4], offset: 5, protocol: 47 }), raw(16)),
+  ),
+  to(
+    'a fragment past the VIP',
+    'default-pass',
+    undefined,
+    sealed(ipv4({ destination: OTHER[4], more: true }), tcp({ destination: 80 }), raw(16)),
+  ),
+  to(
+    'a fragment of an echo request',
+    'default-pass',
+    undefined,
+    sealed(ipv4({ destination: VIP[4], more: true }), icmp(8), raw(16)),
+  ),
+  to(
+    'a source quench',
+    'default-pass',
+    undefined,
+    sealed(ip(4), icmp(4), quoted(4, tcp({ source: 80, destination: 40000 }))),
+  ),
+  to(
+    'too long, may be fragmented',
+    'oversize',
+    'web',
+    sealed(ipv4({ destination: VIP[4] }), tcp({ destination: 80, flags: ACK }), raw(1470)),
+  ),
+]
+
+const kinds6 = (to: Make): BalancedCase[] => {
+  const at = ipv6({ destination: VIP[6], trafficClass: 0x2e })
+  const extensions = [hopByHop(), routing({ size: 24 }), ah(), destinationOptions({ size: 16 })]
+  return [
+    to('extension headers', 'balanced-away', 'web', sealed(at, ...extensions, tcp({ destination: 80 }), raw(9))),
+    to('an atomic fragment', 'balanced-away', 'dns', sealed(at, fragment(), udp({ destination: 53 }), raw(9))),
+    to(
+      'echo request behind extension headers',
+      'echo',
+      undefined,
+      sealed(at, hopByHop({ size: 16 }), icmpv6(128), raw(9)),
+    ),
+    to('a first fragment', 'fragment', 'web', sealed(at, fragment({ more: true }), tcp({ destination: 80 }), raw(16))),
+    to('a later fragment', 'fragment', undefined, sealed(at, fragment({ offset: 5, next: 6 }), raw(16))),
+    to(
+      'a later fragment of another protocol',
+      'default-pass',
+      undefined,
+      sealed(at, fragment({ offset: 5, next: 47 }), raw(16)),
+    ),
+    to(
+      'a fragment past the VIP',
+      'default-pass',
+      undefined,
+      sealed(ipv6({ destination: OTHER[6] }), fragment({ more: true }), udp({ destination: 53 }), raw(16)),
+    ),
+    to(
+      'a mapped address of IPv4',
+      'default-pass',
+      undefined,
+      sealed(ipv6({ destination: `::ffff:${VIP[4]}` }), tcp({ destination: 80 })),
+    ),
+    to(
+      'a jumbogram',
+      'malformed',
+      undefined,
+      sealed(ipv6({ destination: VIP[6], payloadLength: 0 }), hopByHop(), udp({ destination: 53 })),
+    ),
+  ]
+}
+
+const services = (vip: Family, fields: Pick<Service, 'forwarding'>, family: Family): Service[] => {
+  const backends = [...BACKENDS[family]]
+  return [
+    service('web', `${VIP[vip]} 80`, { ...fields, backends }),
+    service('dns', `${VIP[vip]} 53`, { ...fields, protocol: 'udp', backends }),
+  ]
+}
+
+const OVERHEAD = { nat: { 4: 0, 6: 0 }, dsr: { 4: 0, 6: 0 }, ipip: { 4: 20, 6: 40 }, gue: { 4: 28, 6: 48 } } as const
+
+/** VIP's family to backends' family. */
+const PAIRS = [
+  ['nat', 4, 4],
+  ['nat', 6, 6],
+  ['dsr', 4, 4],
+  ['dsr', 6, 6],
+  ['ipip', 4, 4],
+  ['ipip', 4, 6],
+  ['ipip', 6, 6],
+  ['ipip', 6, 4],
+  ['gue', 4, 4],
+  ['gue', 4, 6],
+  ['gue', 6, 6],
+  ['gue', 6, 4],
+] as const
+
+export const FORWARDING: readonly BalancedSuite[] = PAIRS.map(([forwarding, vip, family]) => ({
+  name: `${forwarding}, IPv${vip} to IPv${family}`,
+  state: balancing(services(vip, { forwarding }, family)),
+  cases: kinds(vip, {
+    isTunnel: forwarding === 'ipip' || forwarding === 'gue',
+    room: 1500 - OVERHEAD[forwarding][family],
+  }),
+}))
+
+const TAGGED = { ...EGRESS, vlan: 42 }
+const HERE = { ...EGRESS, ifindex: 1, vlan: 0 }
+
+/** Where a packet leaves, and what its Ethernet header is then. */
+export const LINKS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gue'] as const).flatMap((forwarding) =>
+  [TAGGED, HERE].map((nextHop): BalancedSuite => {
+    const backends = [backend('10.0.0.11', { nextHop })]
+    const reason = nextHop === HERE ? 'balanced' : 'balanced-away'
+    const of = (name: string, ...tags: readonly Layer[]): BalancedCase => ({
+      name,
+      reason,
+      service: 'web',
+      frame: sealed(...tags, ip(4), tcp({ destination: 80 }), raw(11)),
+    })
+    return {
+      name: `${forwarding} to ${nextHop === HERE ? 'where it came from' : 'a VLAN'}`,
+      state: balancing([service('web', `${VIP[4]} 80`, { forwarding, backends })]),
+      cases: [of('no tag'), of('a tag', vlan(7)), of('two tags', vlan(7), vlan(8)), of('the same tag', vlan(42))],
+    }
+  }),
+)
+
+/** Services that need no ports: fragments go along. */
+export const WHOLE_HOSTS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gue'] as const).flatMap((forwarding) =>
+  ([4, 6] as const).map((family): BalancedSuite => {
+    const fields = { forwarding, hash: 'source', backends: [...BACKENDS[family]] } as const
+    const of = (name: string, reason: ReasonName, which: string | undefined, frame: Uint8Array): BalancedCase => ({
+      name,
+      reason,
+      service: which,
+      frame,
+    })
+    const pieces = (offset: number, more: boolean, ...behind: readonly Layer[]): Uint8Array =>
+      family === 4
+        ? unsummed(
+            ipv4({ destination: VIP[4], offset, more, ...(offset > 0 ? { protocol: 17 } : {}) }),
+            ...behind,
+            raw(24),
+          )
+        : unsummed(ip(6), fragment({ offset, more, ...(offset > 0 ? { next: 17 } : {}) }), ...behind, raw(24))
+    const checked = pieces(0, true, udp({ destination: 999 }))
+    const at = checked.length - 24 - 2
+    checked.set([0xab, 0xcd], at)
+    return {
+      name: `any port by source, ${forwarding}, IPv${family}`,
+      state: balancing([
+        service('all', `${VIP[family]} any`, { ...fields, protocol: 'udp' }),
+        service('some', `${VIP[family]} 100-199`, { ...fields, protocol: 'udp' }),
+        service('one', `${VIP[family]} 150`, { ...fields, protocol: 'udp' }),
+        service('ports', `${VIP[family]} any`, { ...fields, hash: 'five_tuple' }),
+      ]),
+      cases: [
+        of('UDP', 'balanced-away', 'all', sealed(ip(family), udp({ destination: 9999 }))),
+        of('port 0', 'balanced-away', 'all', sealed(ip(family), udp({ destination: 0 }))),
+        of('port 65535', 'balanced-away', 'all', sealed(ip(family), udp({ destination: 65535 }))),
+        of('the range', 'balanced-away', 'some', sealed(ip(family), udp({ destination: 199 }))),
+        of('the port in the range', 'balanced-away', 'one', sealed(ip(family), udp({ destination: 150 }))),
+        of('a first fragment', 'balanced-away', 'all', pieces(0, true, udp({ destination: 999 }))),
+        of('a first fragment with a checksum', 'balanced-away', 'all', checked),
+        of('a middle fragment', 'balanced-away', 'all', pieces(4, true)),
+        of('the last fragment', 'balanced-away', 'all', pieces(7, false)),
+        of('a first fragment to the port', 'fragment', 'one', pieces(0, true, udp({ destination: 150 }))),
+        of('TCP', 'balanced-away', 'ports', sealed(ip(family), tcp({ destination: 9999 }))),
+        of(
+          'a first fragment of TCP',
+          'fragment',
+          'ports',
+          family === 4
+            ? sealed(ipv4({ destination: VIP[4], more: true }), tcp(), raw(16))
+            : sealed(ip(6), fragment({ more: true }), tcp(), raw(16)),
+        ),
+      ],
+    }
+  }),
+)
+
+/** Services that have nobody to send to. */
+export const NOBODY: BalancedSuite = {
+  name: 'services without a backend that takes packets',
+  state: balancing([
+    service('none', `${VIP[4]} 80`),
+    service('pass', `${VIP[4]} 81`, { onEmpty: 'pass' }),
+    service('idle', `${VIP[4]} 82`, {
+      backends: [
+        backend('10.0.0.11', { weight: 0 }),
+        backend('10.0.0.12', { state: 'drain' }),
+        backend('10.0.0.13', { state: 'disabled' }),
+      ],
+    }),
+    service('lost', `${VIP[4]} 83`, { backends: [backend('10.0.0.11', { nextHop: undefined })] }),
+    service('found', `${VIP[4]} 84`, { backends: [backend('10.0.0.11', { nextHop: undefined }), '10.0.0.12'] }),
+    service('rare', `${VIP[4]} 85`, {
+      backends: [backend('10.0.0.11', { nextHop: undefined, weight: 65535 }), backend('10.0.0.12', { weight: 1 })],
+    }),
+    service('sorry', `${VIP[4]} 86`, {
+      backends: [backend('10.0.0.11', { nextHop: undefined })],
+      sorry: backend('10.0.0.99 8080'),
+    }),
+    service('gone', `${VIP[4]} 87`, { sorry: backend('10.0.0.99', { nextHop: undefined }), onEmpty: 'pass' }),
+  ]),
+  cases: (
+    [
+      ['none', 80, 'no-backend'],
+      ['pass', 81, 'no-backend-pass'],
+      ['idle', 82, 'no-backend'],
+      ['lost', 83, 'no-backend'],
+      ['found', 84, 'balanced-away'],
+      ['rare', 85, 'balanced-away'],
+      ['sorry', 86, 'balanced-away'],
+      ['gone', 87, 'no-backend-pass'],
+    ] as const
+  ).map(([name, port, reason]) => ({
+    name,
+    reason,
+    service: name,
+    frame: sealed(ip(4), tcp({ destination: port })),
+  })),
+}

@@ -1,0 +1,170 @@
+// Internet checksums of whole frames, summed anew from every byte: what a packet's checksums should be, and which of them
+// are wrong. Follows tunnels and the packets that ICMP errors quote, as far as they are all there.
+
+const VLANS = [0x8100, 0x88a8]
+const EXTENSIONS = [0, 43, 44, 51, 60]
+const TCP = 6
+const UDP = 17
+const IPV4 = 4
+const IPV6 = 41
+
+/** Where an IP packet and its transport header are. */
+export interface Place {
+  readonly family: 4 | 6
+  /** Of the IP header. */
+  readonly at: number
+  /** Of the transport header. */
+  readonly transport: number
+  /** Of the byte behind the datagram, as its header says. */
+  readonly end: number
+  /** Of the byte behind what it may reach to: the end of the frame, or of the packet around it. */
+  readonly limit: number
+  readonly protocol: number
+  readonly isFragment: boolean
+  readonly isLater: boolean
+}
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+
+/** Where the IP header of a frame is; undefined: it has none. */
+export function networkOf(frame: Uint8Array): number | undefined {
+  const view = viewOf(frame)
+  let at = 14
+  while (VLANS.includes(view.getUint16(at - 2))) at += 4
+  return [0x0800, 0x86dd].includes(view.getUint16(at - 2)) ? at : undefined
+}
+
+/** The IP packet at `at`. */
+export function placeAt(frame: Uint8Array, at: number, limit = frame.length): Place {
+  const view = viewOf(frame)
+  if (view.getUint8(at) >>> 4 === 4) {
+    const flags = view.getUint16(at + 6)
+    return {
+      family: 4,
+      at,
+      limit,
+      transport: at + (view.getUint8(at) & 15) * 4,
+      end: at + view.getUint16(at + 2),
+      protocol: view.getUint8(at + 9),
+      isFragment: (flags & 0x3fff) !== 0,
+      isLater: (flags & 0x1fff) !== 0,
+    }
+  }
+  const end = at + 40 + view.getUint16(at + 4)
+  let protocol = view.getUint8(at + 6)
+  let transport = at + 40
+  let fragment = 0
+  while (EXTENSIONS.includes(protocol) && transport + 8 <= frame.length && (fragment & 0xfff8) === 0) {
+    const size = view.getUint8(transport + 1)
+    if (protocol === 44) fragment = view.getUint16(transport + 2)
+    const length = protocol === 44 ? 8 : protocol === 51 ? (size + 2) * 4 : (size + 1) * 8
+    protocol = view.getUint8(transport)
+    transport += length
+  }
+  return {
+    family: 6,
+    at,
+    limit,
+    transport,
+    end,
+    protocol,
+    isFragment: (fragment & 0xfff9) !== 0,
+    isLater: (fragment & 0xfff8) !== 0,
+  }
+}
+
+/** RFC 1071: the one's complement sum of big-endian words, an odd byte padded with zero. */
+function sumOf(bytes: Uint8Array, initial = 0): number {
+  let sum = initial
+  for (const [i, byte] of bytes.entries()) sum += i % 2 === 0 ? byte << 8 : byte
+  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000)
+  return sum
+}
+
+/** Sum of the pseudo header that TCP, UDP and ICMPv6 cover. */
+function pseudoSum(frame: Uint8Array, { family, at, transport, end, protocol }: Place): number {
+  const addresses = family === 4 ? frame.subarray(at + 12, at + 20) : frame.subarray(at + 8, at + 40)
+  return sumOf(addresses, protocol + end - transport)
+}
+
+/** Where a transport protocol keeps its checksum, and whether it covers the pseudo header; undefined: it has none. */
+function checksumField({ family, protocol }: Place): { readonly at: number; readonly pseudo: boolean } | undefined {
+  if (protocol === TCP) return { at: 16, pseudo: true }
+  if (protocol === UDP) return { at: 6, pseudo: true }
+  if (protocol === 1 && family === 4) return { at: 2, pseudo: false }
+  return protocol === 58 && family === 6 ? { at: 2, pseudo: true } : undefined
+}
+
+/** Whether all that the transport checksum covers is there. */
+const isWhole = (place: Place): boolean =>
+  !place.isFragment && place.end <= place.limit && place.end - place.transport >= (place.protocol === TCP ? 20 : 8)
+
+/** The packet inside of `place`: in a tunnel, or quoted by an ICMP error. `gue`: UDP port that has packets behind it. */
+function inside(frame: Uint8Array, place: Place, gue: number): number | undefined {
+  const { protocol, transport, family, end, isLater } = place
+  if (isLater) return undefined
+  if (protocol === IPV4 || protocol === IPV6) return transport
+  const view = viewOf(frame)
+  if (protocol === UDP)
+    return transport + 8 <= frame.length && view.getUint16(transport + 2) === gue ? transport + 8 : undefined
+  const isIcmp = family === 4 ? protocol === 1 : protocol === 58
+  if (!isIcmp || transport + 8 + (family === 4 ? 20 : 40) > Math.min(end, frame.length)) return undefined
+  const type = view.getUint8(transport)
+  const isError = family === 4 ? [3, 11, 12].includes(type) : type >= 1 && type <= 4
+  return isError && view.getUint8(transport + 8) >>> 4 === family ? transport + 8 : undefined
+}
+
+/** Every IP packet of a frame, the innermost first. `reach`: what is inside of another is not looked at behind it. */
+function places(frame: Uint8Array, gue: number, reach = frame.length): Place[] {
+  const found: Place[] = []
+  let at = networkOf(frame)
+  let limit = frame.length
+  while (at !== undefined && at + 20 <= limit) {
+    const place = placeAt(frame, at, limit)
+    found.unshift(place)
+    at = inside(frame, place, gue)
+    limit = Math.min(limit, place.end, reach)
+  }
+  return found
+}
+
+export const GUE = 6080
+
+/** Writes every checksum of a frame that it has all bytes of. `keepZero`: one of zero in UDP says "none" and stays. */
+export function seal(frame: Uint8Array, { keepZero = false, gue = GUE, reach = frame.length } = {}): Uint8Array {
+  const sealed = frame.slice()
+  const view = viewOf(sealed)
+  for (const place of places(sealed, gue, reach)) {
+    const field = checksumField(place)
+    if (field && isWhole(place)) {
+      const at = place.transport + field.at
+      if (!(keepZero && place.protocol === UDP && view.getUint16(at) === 0)) {
+        view.setUint16(at, 0)
+        const sum = sumOf(sealed.subarray(place.transport, place.end), field.pseudo ? pseudoSum(sealed, place) : 0)
+        const checksum = ~sum & 0xffff
+        view.setUint16(at, place.protocol === UDP && checksum === 0 ? 0xffff : checksum)
+      }
+    }
+    if (place.family === 4 && place.transport <= sealed.length) {
+      view.setUint16(place.at + 10, 0)
+      view.setUint16(place.at + 10, ~sumOf(sealed.subarray(place.at, place.transport)) & 0xffff)
+    }
+  }
+  return sealed
+}
+
+/** What is wrong with the checksums of a frame. */
+export function wrongChecksums(frame: Uint8Array, gue = GUE): string[] {
+  const view = viewOf(frame)
+  return places(frame, gue).flatMap((place) => {
+    const wrong: string[] = []
+    if (place.family === 4 && sumOf(frame.subarray(place.at, place.transport)) !== 0xffff)
+      wrong.push(`IPv4 at ${place.at}`)
+    const field = checksumField(place)
+    if (!field || !isWhole(place)) return wrong
+    const isAbsent = place.protocol === UDP && view.getUint16(place.transport + field.at) === 0
+    const sum = sumOf(frame.subarray(place.transport, place.end), field.pseudo ? pseudoSum(frame, place) : 0)
+    if (!isAbsent && sum !== 0xffff) wrong.push(`protocol ${place.protocol} at ${place.transport}`)
+    return wrong
+  })
+}

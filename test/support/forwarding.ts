@@ -1,0 +1,302 @@
+// What the balancer makes of a packet, built anew from the packet, its service and backend: bytes and checksums by plain
+// construction, where the data plane adjusts what is there.
+
+import type { Address } from '../../src/model/address.ts'
+import { overheadOf } from '../../src/model/balance.ts'
+import { flowHash } from '../../src/model/flow-hash.ts'
+import type { Judged } from '../../src/model/judge.ts'
+import type { Backend, NextHop, Service } from '../../src/model/service.ts'
+import { networkOf, type Place, placeAt, seal } from './checksums.ts'
+
+const UDP = 17
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+
+const concat = (...parts: readonly Uint8Array[]): Uint8Array => Uint8Array.from(parts.flatMap((part) => [...part]))
+
+const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
+
+function bytesOf({ words }: Address): Uint8Array {
+  const bytes = new Uint8Array(words.length * 4)
+  for (const [i, word] of words.entries()) viewOf(bytes).setUint32(i * 4, word)
+  return bytes
+}
+
+/** An Ethernet header to the next hop. */
+export function linkTo({ mac, sourceMac, vlan }: NextHop, family: 4 | 6): Uint8Array {
+  const type = family === 4 ? [0x08, 0x00] : [0x86, 0xdd]
+  const tag = vlan === 0 ? [] : [0x81, 0x00, vlan >>> 8, vlan & 255]
+  return concat(hex(mac), hex(sourceMac), Uint8Array.from([...tag, ...type]))
+}
+
+export const networkPlace = (frame: Uint8Array): Place => placeAt(frame, networkOf(frame) as number)
+
+export function addressesOf(
+  frame: Uint8Array,
+  { family, at }: Place,
+): { readonly source: Address; readonly destination: Address } {
+  const read = (from: number): Address => ({
+    family,
+    words: Uint32Array.from({ length: family === 4 ? 1 : 4 }, (_, i) => viewOf(frame).getUint32(from + i * 4)),
+  })
+  return family === 4
+    ? { source: read(at + 12), destination: read(at + 16) }
+    : { source: read(at + 8), destination: read(at + 24) }
+}
+
+/** The hash of the packet's flow for a service; `isReversed`: the packet came from the VIP. */
+export function hashOf(frame: Uint8Array, place: Place, service: Service, isReversed = false): bigint {
+  const { source, destination } = addressesOf(frame, place)
+  const view = viewOf(frame)
+  const [from, to] = place.isLater ? [0, 0] : [view.getUint16(place.transport), view.getUint16(place.transport + 2)]
+  const { protocol } = place
+  return isReversed
+    ? flowHash(
+        { source: destination, sourcePort: to, destination: source, destinationPort: from, protocol },
+        service.hash,
+      )
+    : flowHash({ source, sourcePort: from, destination, destinationPort: to, protocol }, service.hash)
+}
+
+/** What a packet is to say; undefined: as before. */
+export interface Translation {
+  readonly source?: Address | undefined
+  readonly destination?: Address | undefined
+  readonly sourcePort?: number | undefined
+  readonly destinationPort?: number | undefined
+}
+
+/** Writes addresses and ports of the IP packet at a place, in place. */
+export function writeTranslation(frame: Uint8Array, { family, at, transport, isLater }: Place, to: Translation): void {
+  const [source, destination] = family === 4 ? [at + 12, at + 16] : [at + 8, at + 24]
+  if (to.source) frame.set(bytesOf(to.source), source)
+  if (to.destination) frame.set(bytesOf(to.destination), destination)
+  if (isLater) return
+  if (to.sourcePort !== undefined) viewOf(frame).setUint16(transport, to.sourcePort)
+  if (to.destinationPort !== undefined) viewOf(frame).setUint16(transport + 2, to.destinationPort)
+}
+
+/** Takes one from the TTL or hop limit of the packet at a place. */
+export function age(frame: Uint8Array, { family, at }: Place): void {
+  const ttl = at + (family === 4 ? 8 : 7)
+  frame[ttl] = (frame[ttl] as number) - 1
+}
+
+/**
+ * Adjusts a transport checksum that covers more than is there, in a first fragment or a quoted packet: by what changed in
+ * addresses and ports. `end`: of what may be touched.
+ */
+function carryOver(frame: Uint8Array, before: Uint8Array, place: Place, end: number): void {
+  const at = place.transport + (place.protocol === UDP ? 6 : 16)
+  if (place.isLater || at + 2 > end || (!place.isFragment && place.end <= end)) return
+  const old = viewOf(before).getUint16(at)
+  if (place.protocol === UDP && old === 0) return
+  const [from, to] = place.family === 4 ? [place.at + 12, place.at + 20] : [place.at + 8, place.at + 40]
+  const words = [
+    [from, to],
+    [place.transport, place.transport + 4],
+  ] as const
+  let sum = ~old & 0xffff
+  for (const [first, last] of words) {
+    for (let word = first; word < last; word += 2) {
+      sum += (~viewOf(before).getUint16(word) & 0xffff) + viewOf(frame).getUint16(word)
+    }
+  }
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
+  const checksum = ~sum & 0xffff
+  viewOf(frame).setUint16(at, place.protocol === UDP && checksum === 0 ? 0xffff : checksum)
+}
+
+/** What the balancer makes of a frame that `judge` said this of: new bytes, or the frame as it was. */
+export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judged, linear?: number): Uint8Array {
+  if (verdict === 'pass' || verdict === 'drop' || !balanced) return frame
+  if (reason === 'echo') return answered(frame)
+  const { service, backend } = balanced as { service: Service; backend: Backend }
+  const place = networkPlace(frame)
+  if (reason === 'too-big') {
+    return tooBig(frame, (backend.nextHop as NextHop).mtu - overheadOf(service, backend), linear)
+  }
+  if (place.protocol === (place.family === 4 ? 1 : 58)) return steered(frame, service, backend, linear)
+  if (service.forwarding === 'nat' || service.forwarding === 'dsr') return forwarded(frame, service, backend)
+  return encapsulated(frame, service, backend, hashOf(frame, place, service))
+}
+
+/** The packet with other addresses, aged by a hop, behind a new Ethernet header. */
+export function translated(frame: Uint8Array, link: Uint8Array, to: Translation): Uint8Array {
+  const place = networkPlace(frame)
+  const copy = frame.slice()
+  age(copy, place)
+  writeTranslation(copy, place, to)
+  carryOver(copy, frame, place, frame.length)
+  return concat(link, seal(copy, { keepZero: true }).subarray(place.at))
+}
+
+/** NAT without a source pool, and DSR. */
+export function forwarded(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
+  const { family } = networkPlace(frame)
+  const link = linkTo(backend.nextHop as NextHop, family)
+  const to = service.forwarding === 'nat' ? { destination: backend.address, destinationPort: backend.port } : {}
+  return translated(frame, link, to)
+}
+
+/** An ICMP error, translated with the packet that it quotes, aged by a hop, behind a new Ethernet header. */
+export function translatedError(
+  frame: Uint8Array,
+  link: Uint8Array,
+  outer: Translation,
+  inner: Translation,
+  linear = frame.length,
+): Uint8Array {
+  const place = networkPlace(frame)
+  const reach = Math.min(place.end, linear)
+  const quoted = placeAt(frame, place.transport + 8, reach)
+  const copy = frame.slice()
+  age(copy, place)
+  writeTranslation(copy, { ...place, isLater: true }, outer)
+  writeTranslation(copy, quoted, inner)
+  carryOver(copy, frame, quoted, reach)
+  return concat(link, seal(copy, { keepZero: true, reach }).subarray(place.at))
+}
+
+/** An ICMP error about what a VIP sent, to the backend of the flow. */
+export function steered(frame: Uint8Array, service: Service, backend: Backend, linear?: number): Uint8Array {
+  const place = networkPlace(frame)
+  const quoted = placeAt(frame, place.transport + 8)
+  const link = linkTo(backend.nextHop as NextHop, place.family)
+  if (service.forwarding === 'dsr') return translated(frame, link, {})
+  if (service.forwarding !== 'nat') return encapsulated(frame, service, backend, hashOf(frame, quoted, service, true))
+  const inner = { source: backend.address, sourcePort: backend.port }
+  return translatedError(frame, link, { destination: backend.address }, inner, linear)
+}
+
+/** Low bits of the hash below a prefix. */
+function outerSource4({ outerSource }: Service, hash: bigint): Uint8Array {
+  const { address, length } = outerSource.v4
+  const bits = Number((hash >> 32n) & 0xffffffffn)
+  const mask = length === 0 ? 0 : (0xffffffff << (32 - length)) >>> 0
+  const word = ((address.words[0] as number) | (bits & ~mask)) >>> 0
+  return bytesOf({ family: 4, words: Uint32Array.of(word) })
+}
+
+function outerSource6({ outerSource }: Service, hash: bigint): Uint8Array {
+  const [first, second] = outerSource.v6.words as unknown as [number, number]
+  const low = [Number(hash >> 32n), Number(hash & 0xffffffffn)] as const
+  return bytesOf({ family: 6, words: Uint32Array.of(first, second, ...low) })
+}
+
+/** The outer IP header of a tunnel in front of `payload`. */
+function outerHeader(
+  service: Service,
+  backend: Backend,
+  hash: bigint,
+  tos: number,
+  protocol: number,
+  size: number,
+): Uint8Array {
+  const bits = Number((hash >> 32n) & 0xfffffn)
+  if (backend.address.family === 4) {
+    const header = new Uint8Array(20)
+    const view = viewOf(header)
+    view.setUint8(0, 0x45)
+    view.setUint8(1, tos)
+    view.setUint16(2, 20 + size)
+    view.setUint16(6, 0x4000)
+    view.setUint8(8, 64)
+    view.setUint8(9, protocol)
+    header.set(outerSource4(service, hash), 12)
+    header.set(bytesOf(backend.address), 16)
+    return header
+  }
+  const header = new Uint8Array(40)
+  const view = viewOf(header)
+  view.setUint32(0, ((6 << 28) | (tos << 20) | bits) >>> 0)
+  view.setUint16(4, size)
+  view.setUint8(6, protocol)
+  view.setUint8(7, 64)
+  header.set(outerSource6(service, hash), 8)
+  header.set(bytesOf(backend.address), 24)
+  return header
+}
+
+/** Whether the packet has a checksum over its payload, so that the outer UDP header gets one too. */
+function hasChecksum(frame: Uint8Array, { isFragment, protocol, family, transport }: Place): boolean {
+  if (isFragment) return false
+  if (protocol === UDP) return viewOf(frame).getUint16(transport + 6) !== 0
+  return protocol === 6 || protocol === (family === 4 ? 1 : 58)
+}
+
+/** IPIP and GUE; `hash` is the flow's. Bytes behind the datagram stay there. */
+export function encapsulated(frame: Uint8Array, service: Service, backend: Backend, hash: bigint): Uint8Array {
+  const place = networkPlace(frame)
+  const inner = frame.subarray(place.at)
+  const size = place.end - place.at
+  const view = viewOf(frame)
+  const tos = place.family === 4 ? view.getUint8(place.at + 1) : (view.getUint16(place.at) >>> 4) & 255
+  const link = linkTo(backend.nextHop as NextHop, backend.address.family)
+  if (service.forwarding === 'ipip') {
+    const outer = outerHeader(service, backend, hash, tos, place.family === 4 ? 4 : 41, size)
+    return sealOuter(concat(link, outer, inner), link.length)
+  }
+  const udp = new Uint8Array(8)
+  viewOf(udp).setUint16(0, 0xc000 | Number((hash >> 32n) & 0x3fffn))
+  viewOf(udp).setUint16(2, service.guePort)
+  viewOf(udp).setUint16(4, 8 + size)
+  const outer = outerHeader(service, backend, hash, tos, UDP, 8 + size)
+  const whole = concat(link, outer, udp, inner)
+  if (hasChecksum(frame, place)) viewOf(whole).setUint16(link.length + outer.length + 6, 1)
+  return sealOuter(whole, link.length)
+}
+
+/** Checksums of the outermost packet alone. */
+function sealOuter(frame: Uint8Array, at: number): Uint8Array {
+  const sealed = seal(frame, { keepZero: true, gue: -1 })
+  const inner = placeAt(frame, at)
+  const start = inner.protocol === UDP ? inner.transport + 8 : inner.transport
+  return concat(sealed.subarray(0, start), frame.subarray(start))
+}
+
+const swapped = (frame: Uint8Array, size: number): Uint8Array =>
+  concat(frame.subarray(6, 12), frame.subarray(0, 6), frame.subarray(12, size))
+
+/** An echo request, answered. */
+export function answered(frame: Uint8Array): Uint8Array {
+  const place = networkPlace(frame)
+  const { source, destination } = addressesOf(frame, place)
+  const reply = concat(swapped(frame, place.at), frame.subarray(place.at))
+  writeTranslation(reply, { ...place, isLater: true }, { source: destination, destination: source })
+  reply[place.at + (place.family === 4 ? 8 : 7)] = 64
+  reply[place.transport] = place.family === 4 ? 0 : 129
+  return seal(reply)
+}
+
+/** "Fragmentation needed" or "packet too big" about a packet, to its sender. */
+export function tooBig(frame: Uint8Array, mtu: number, linear = frame.length): Uint8Array {
+  const place = networkPlace(frame)
+  const { source, destination } = addressesOf(frame, place)
+  const quote = frame.subarray(place.at, place.at + 512 <= linear ? place.at + 512 : place.transport + 8)
+  const icmp = new Uint8Array(8)
+  icmp.set(place.family === 4 ? [3, 4] : [2, 0])
+  viewOf(icmp).setUint32(4, place.family === 4 ? mtu : Math.max(mtu, 1280))
+  const header = new Uint8Array(place.family === 4 ? 20 : 40)
+  const view = viewOf(header)
+  if (place.family === 4) {
+    view.setUint8(0, 0x45)
+    view.setUint16(2, 28 + quote.length)
+    view.setUint16(6, 0x4000)
+    view.setUint8(8, 64)
+    view.setUint8(9, 1)
+    header.set(bytesOf(destination), 12)
+    header.set(bytesOf(source), 16)
+  } else {
+    view.setUint8(0, 0x60)
+    view.setUint16(4, 8 + quote.length)
+    view.setUint8(6, 58)
+    view.setUint8(7, 64)
+    header.set(bytesOf(destination), 8)
+    header.set(bytesOf(source), 24)
+  }
+  const whole = concat(swapped(frame, place.at), header, icmp, quote)
+  const sealed = seal(whole, { keepZero: true })
+  // What is quoted stays as it was.
+  return concat(sealed.subarray(0, place.at + header.length + 8), quote)
+}

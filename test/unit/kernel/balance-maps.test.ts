@@ -1,0 +1,170 @@
+// Which of the balancer's maps a new generation takes over, and what moves where it cannot.
+import { describe, expect, test } from 'vitest'
+import { CARRY_SLOTS, carryHeaderCodec, SNAT_PORTS } from '../../../src/abi/generated.ts'
+import { type BalanceMap, balanceMaps, pinPaths } from '../../../src/abi/paths.ts'
+import { balanceSteps, healthSteps } from '../../../src/kernel/balance-maps.ts'
+import { commandLine } from '../../../src/kernel/bpftool.ts'
+import { carryData } from '../../../src/kernel/carry.ts'
+import { cpuRanges } from '../../../src/kernel/cpus.ts'
+import type { Observation } from '../../../src/kernel/observe.ts'
+import type { Slots } from '../../../src/model/live.ts'
+import type { State } from '../../../src/model/state.ts'
+import type { Plan } from '../../../src/plan/change.ts'
+import { assignSlots } from '../../../src/plan/slots.ts'
+import { balanceSizes } from '../../../src/tables/balance.ts'
+import { compileImage } from '../../../src/tables/image.ts'
+import { backend, balancing, service } from '../../support/services.ts'
+import { slotsFor } from '../../support/slots.ts'
+import { live } from '../../support/states.ts'
+
+const PATHS = pinPaths('/fs', 'x')
+const META = { generation: 2, netns: 0n, objectDigest: new Uint8Array(16) }
+
+const imageOf = (state: State, slots: Slots): Uint8Array => compileImage({ state, slots, meta: META })
+
+/** A live instance whose generation 1 holds the state. */
+function observed(state: State, slots: Slots): Observation {
+  const shapes = balanceMaps(balanceSizes(imageOf(state, slots)))
+  const balance = new Map(
+    (Object.keys(shapes) as BalanceMap[]).map((map) => [map, { entries: shapes[map].entries, memory: 0 }]),
+  )
+  const committed = { number: 1, abi: 2, meta: META, netns: 0n, program: { id: 1, tag: '' }, lines: 0, memory: 0 }
+  return {
+    ...live({ state, slots }),
+    roles: undefined,
+    committed: { ...committed, knowsBans: true, balance, hasCarry: false } as unknown as Observation['committed'],
+    instance: { generations: [], incomplete: [], others: [], missing: [], attachments: undefined, index: undefined },
+  }
+}
+
+/** What an apply does to get from one state to the other; names that stay keep their slots. */
+function steps(before: State, after: State, given?: Slots) {
+  const old = slotsFor(before)
+  const slots = given ?? assignSlots(after, live({ slots: old }))
+  const found = balanceSteps(PATHS, { slots } as Plan, observed(before, old), {
+    generation: 2,
+    image: imageOf(after, slots),
+  })
+  const made = found.create.map((command) => commandLine(command).replaceAll('/fs/xdp-as-code/x/', ''))
+  return { ...found, made, zeroed: found.zero.map(({ argv }) => argv.slice(3, 9).join(' ')) }
+}
+
+const many = (count: number, snatPool: readonly string[] = []): State =>
+  balancing([
+    service('web', '192.0.2.10 80', {
+      snatPool,
+      backends: Array.from({ length: count }, (_, i) => `10.0.${i >> 8}.${i & 255}`),
+    }),
+  ])
+
+describe('a map', () => {
+  test('is handed on where it fits', () => {
+    const { made, carrying } = steps(many(2), many(3))
+    expect(made).toEqual(
+      ['flows', 'service_stats', 'backend_stats', 'snat_ports'].map(
+        (map) => `bpftool map pin pinned gen-1/${map} gen-2/${map}`,
+      ),
+    )
+    expect(carrying).toEqual([])
+  })
+
+  test('is made anew where it is too small, and counters of those that stay go along', () => {
+    const [before, after] = [many(64), many(65)]
+    const { made, carrying } = steps(before, after)
+    expect(made).toContain(
+      'bpftool map create gen-2/backend_stats type percpu_array key 4 value 24 entries 128 name backend_stats',
+    )
+    expect(carrying).toEqual([
+      {
+        map: 'backendStats',
+        from: PATHS.balanceMap(1, 'backendStats'),
+        to: PATHS.balanceMap(2, 'backendStats'),
+        slots: expect.toSatisfy((slots: number[]) => new Set(slots).size === 64),
+      },
+    ])
+  })
+
+  test('that has become too large is kept', () => {
+    expect(steps(many(65), many(1)).made).toContain('bpftool map pin pinned gen-1/backend_stats gen-2/backend_stats')
+  })
+
+  test('without services is one entry, and nothing is carried either way', () => {
+    const none = balancing([])
+    // There was no source pool, so its map is the same.
+    expect(
+      steps(many(2), none)
+        .made.slice(0, 3)
+        .every((line) => line.includes('entries 1 ')),
+    ).toBe(true)
+    expect(steps(many(2), none).carrying).toEqual([])
+    expect(steps(none, many(2)).carrying).toEqual([])
+    expect(steps(none, none).made.every((line) => line.includes('map pin pinned'))).toBe(true)
+  })
+
+  test('of flows is another one where it has another number of lines', () => {
+    const larger = { ...many(2), policy: { default: 'pass', flows: 2048 } } as State
+    expect(steps(many(2), larger).made[0]).toContain('map create gen-2/flows type array key 4 value 64 entries 256')
+  })
+
+  test('of ports takes those of the pool along when the pool grows', () => {
+    const { carrying } = steps(many(1, ['192.0.2.20']), many(1, ['192.0.2.20', '192.0.2.21']))
+    expect(carrying).toMatchObject([{ map: 'snatPorts', lines: 2 * SNAT_PORTS }])
+  })
+})
+
+test('counters begin at zero where a slot has another owner', () => {
+  const [before, after] = [many(3), many(3)]
+  const old = slotsFor(before)
+  const moved = {
+    ...slotsFor(after),
+    backends: new Map([...old.backends.keys()].map((key, i) => [key, i === 0 ? 5 : i])),
+  }
+  const { zeroed } = steps(before, after, moved)
+  expect(zeroed).toEqual(['/fs/xdp-as-code/x/gen-2/backend_stats key 5 0 0 0'])
+})
+
+describe('health', () => {
+  const unreachable = backend('10.0.0.1', { nextHop: undefined })
+  const of = (...backends: Parameters<typeof service>[2][]): State =>
+    balancing(backends.map((fields, i) => service(`s${i}`, `192.0.2.${i + 1} 80`, fields)))
+  const health = (before: State, after: State) =>
+    healthSteps({ slots: slotsFor(after) } as Plan, after, observed(before, slotsFor(before)))
+
+  test('is no matter where there are no services', () => {
+    expect(health(balancing([]), balancing([]))).toBeUndefined()
+  })
+
+  test('says at once that a service can send flows nowhere, and takes it back', () => {
+    const [well, empty] = [of({ backends: ['10.0.0.1'] }), of({ backends: [unreachable] })]
+    expect([...(health(well, empty)?.after ?? [])]).toEqual([[65_536, 1]])
+    expect([...(health(empty, well)?.after ?? [])]).toEqual([[65_536, 0]])
+    expect([...(health(well, well)?.after ?? [])]).toEqual([])
+  })
+
+  test('of new owners of slots begins well', () => {
+    const [before, after] = [of({ backends: ['10.0.0.1'] }), of({ backends: ['10.0.0.1', '10.0.0.2'] })]
+    expect([...(health(before, after)?.fresh ?? [])]).toEqual([[1, 0]])
+  })
+})
+
+describe('carrying', () => {
+  const decode = (data: Uint8Array) => carryHeaderCodec.decode(new DataView(data.buffer))
+
+  test('goes slot by slot in runs of bounded length, for each range of CPUs', () => {
+    const slots = Array.from({ length: CARRY_SLOTS + 1 }, (_, i) => i * 2)
+    const runs = carryData({ map: 'backendStats', from: '', to: '', slots }, cpuRanges('0-3,8\n'))
+    expect(runs.map(decode)).toEqual([
+      { count: CARRY_SLOTS, first: 0, first_cpu: 0, cpus: 4 },
+      { count: CARRY_SLOTS, first: 0, first_cpu: 8, cpus: 1 },
+      { count: 1, first: 0, first_cpu: 0, cpus: 4 },
+      { count: 1, first: 0, first_cpu: 8, cpus: 1 },
+    ])
+    expect(new DataView((runs[2] as Uint8Array).buffer).getUint32(64, true)).toBe(CARRY_SLOTS * 2)
+  })
+
+  test('of ports goes line by line, to the last one', () => {
+    const runs = carryData({ map: 'snatPorts', from: '', to: '', lines: 2 * SNAT_PORTS }, [])
+    expect(runs.map(decode).reduce((sum, { count }) => sum + count, 0)).toBe(2 * SNAT_PORTS)
+    expect(runs.map(decode).at(-1)).toMatchObject({ first: 122_880, count: 8192 })
+  })
+})
