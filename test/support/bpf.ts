@@ -125,6 +125,11 @@ export class DataPlane {
     }
   }
 
+  /** Has the next load make the balancer's maps anew, so that no flow is known and all counters are zero. */
+  forget(): void {
+    this.#balance.clear()
+  }
+
   async loadState(state: State): Promise<void> {
     await this.load(imageOf(state))
   }
@@ -215,6 +220,36 @@ export class DataPlane {
       ...REASON_NAMES.map((_, reason) => clear('verdict_stats', slot * REASON_SLOTS + reason)),
       ...lists.map((list) => clear('list_stats', list)),
     ])
+  }
+
+  /** Per-CPU values of a map summed, field by field. */
+  async sums<T extends object>(
+    map: string,
+    key: number,
+    codec: { decode(view: DataView): T },
+  ): Promise<{ readonly [field in keyof T]: number }> {
+    const [cpus = []] = await this.#perCpu(map, [key])
+    const values = cpus.map((value) => codec.decode(new DataView(Uint8Array.from(value, Number).buffer)))
+    const fields = Object.keys(values[0] ?? {}) as (keyof T)[]
+    const sum = (field: keyof T): number => values.reduce((total, value) => total + Number(value[field]), 0)
+    return Object.fromEntries(fields.map((field) => [field, sum(field)])) as { readonly [field in keyof T]: number }
+  }
+
+  /** All values of an array map, one after the other. */
+  async values(map: string, entries: number): Promise<Uint8Array[]> {
+    const keys = Array.from({ length: entries }, (_, key) => key)
+    const outputs = await runBatch(
+      keys.map((key) => bpftool('map', 'lookup', 'pinned', this.#pin(map), 'key', ...littleEndian(key))),
+    )
+    return outputs.map((output) => Uint8Array.from((output as { value: string[] }).value, Number))
+  }
+
+  /** Writes one value of a map, to every CPU where it has several. */
+  async setValue(map: string, key: number, value: Uint8Array): Promise<void> {
+    await runBpftool(
+      ...['map', 'update', 'pinned', this.#pin(map), 'key', ...littleEndian(key)],
+      ...['value', ...[...value].map(String)],
+    )
   }
 
   close(): void {

@@ -1,0 +1,438 @@
+// The memory of flows, health, and counters: packets that come in on an interface of ours, one after the other.
+
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import {
+  backendCounterCodec,
+  FLOW_ESTABLISHED,
+  FLOW_SEEN,
+  FLOWS_A_LINE,
+  flowBudgetCodec,
+  HEALTH_BACKEND_LINES,
+  HEALTH_DOWN,
+  LINE_SIZE,
+  SERVICE_HEALTH,
+  serviceCounterCodec,
+  TICK_SHIFT,
+} from '../../src/abi/generated.ts'
+import { NONE } from '../../src/abi/packet.ts'
+import { type Backend, backendSlotKey, type Service } from '../../src/model/service.ts'
+import type { State } from '../../src/model/state.ts'
+import { compileImage, type ImageSource } from '../../src/tables/image.ts'
+import { DataPlane } from '../support/bpf.ts'
+import { seal } from '../support/checksums.ts'
+import { ACK, ethernet, FIN, ipv4, packet, RST, raw, SYN, tcp, udp } from '../support/packets.ts'
+import { backend, balancing, service } from '../support/services.ts'
+import { slotsFor } from '../support/slots.ts'
+
+const SLOT = 3
+const FLOWS = 1024
+const META = { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) }
+
+let plane: DataPlane
+beforeAll(async () => {
+  plane = await DataPlane.open()
+})
+afterAll(() => plane.close())
+
+const web = (...backends: readonly (Backend | string)[]): Service => service('web', '192.0.2.10 80', { backends })
+const dns = (fields: Partial<Service>, ...backends: readonly (Backend | string)[]): Service => ({
+  ...service('dns', '192.0.2.10 53', { backends, protocol: 'udp' }),
+  ...fields,
+})
+const THREE = ['10.0.0.11', '10.0.0.12', '10.0.0.13'] as const
+/** Slots of THREE. */
+const ALL = [0, 1, 2]
+
+const segment = (port: number, flags: number): Uint8Array =>
+  seal(packet(ethernet(), ipv4({ destination: '192.0.2.10' }), tcp({ source: port, destination: 80, flags }), raw(4)))
+const datagram = (port: number, source = '198.51.100.7'): Uint8Array =>
+  seal(packet(ethernet(), ipv4({ source, destination: '192.0.2.10' }), udp({ source: port, destination: 53 }), raw(4)))
+
+/** Sends frames as traffic. */
+async function send(...frames: readonly Uint8Array[]): Promise<void> {
+  await plane.attachTestRuns(SLOT)
+  await plane.run(
+    frames.map((frame) => ({ frame })),
+    'filter',
+  )
+  await plane.attachTestRuns(0)
+}
+
+/** The backend slots that packets would go to. */
+const ask = async (...frames: readonly Uint8Array[]): Promise<number[]> =>
+  (await plane.run(frames.map((frame) => ({ frame })))).map(({ explanation }) => explanation?.backend ?? NONE)
+
+const reasons = async (...frames: readonly Uint8Array[]): Promise<unknown[]> =>
+  (await plane.run(frames.map((frame) => ({ frame })))).map(({ explanation }) => explanation?.reason)
+
+/** Loads services; backends that a later state lacks keep the slot that they have in `slots`. */
+async function load(services: readonly Service[], more: Partial<ImageSource> = {}): Promise<State> {
+  const state = balancing(services, { policy: { flows: FLOWS } })
+  await plane.load(compileImage({ state, slots: slotsFor(state), meta: META, ...more }))
+  return state
+}
+
+interface Entry {
+  readonly line: number
+  readonly place: number
+  readonly word: bigint
+}
+
+async function entries(): Promise<Entry[]> {
+  const lines = await plane.values('flows', FLOWS / FLOWS_A_LINE)
+  return lines.flatMap((bytes, line) =>
+    Array.from({ length: FLOWS_A_LINE }, (_, place) => ({
+      line,
+      place,
+      word: new DataView(bytes.buffer).getBigUint64(place * 8, true),
+    })).filter(({ word }) => word !== 0n),
+  )
+}
+
+const backendIn = ({ word }: Entry): number => Number((word >> 16n) & 0xffffn)
+const isEstablished = ({ word }: Entry): boolean => (Number(word) & FLOW_ESTABLISHED) !== 0
+
+/** Rewrites the entries of the map, each as `change` says. */
+async function rewrite(change: (word: bigint) => bigint): Promise<void> {
+  const lines = await plane.values('flows', FLOWS / FLOWS_A_LINE)
+  for (const [line, bytes] of lines.entries()) {
+    const view = new DataView(bytes.buffer)
+    for (let place = 0; place < FLOWS_A_LINE; place++) {
+      const word = view.getBigUint64(place * 8, true)
+      if (word !== 0n) view.setBigUint64(place * 8, change(word), true)
+    }
+    if (bytes.some((byte) => byte !== 0)) await plane.setValue('flows', line, bytes)
+  }
+}
+
+const tick = (): number => Number(process.hrtime.bigint() >> BigInt(TICK_SHIFT))
+const seconds = (): number => Number(process.hrtime.bigint() / 1_000_000_000n)
+
+/** Makes every entry look as if its last packet came so many seconds ago. */
+const ageBy = (passed: number): Promise<void> =>
+  rewrite((word) => (word & ~BigInt(FLOW_SEEN)) | BigInt((tick() - Math.ceil(passed / 1.07)) & FLOW_SEEN))
+
+async function setHealth(shares: Readonly<Record<number, number>>, modes: Readonly<Record<number, number>> = {}) {
+  const lines = new Map<number, Uint8Array>()
+  const set = (line: number, at: number, value: number): void => {
+    const bytes = lines.get(line) ?? new Uint8Array(LINE_SIZE)
+    bytes[at] = value
+    lines.set(line, bytes)
+  }
+  set(0, 0, 0)
+  set(HEALTH_BACKEND_LINES, 0, 0)
+  for (const [slot, share] of Object.entries(shares)) set(Math.floor(Number(slot) / 64), Number(slot) % 64, share)
+  for (const [slot, mode] of Object.entries(modes)) set(HEALTH_BACKEND_LINES, Number(slot), mode)
+  for (const [line, bytes] of lines) await plane.setValue('health', line, bytes)
+}
+
+beforeEach(async () => {
+  plane.forget()
+  await setHealth({})
+})
+
+const PORTS = Array.from({ length: 60 }, (_, i) => 20000 + i * 7)
+const others = (slot: number): number[] => ALL.filter((one) => one !== slot)
+
+describe('a flow that is known stays', () => {
+  test('where it is when backends are added, removed and weighted otherwise', async () => {
+    await load([web(...THREE)])
+    const before = await ask(...PORTS.map((port) => segment(port, SYN)))
+    expect(new Set(before)).toEqual(new Set(ALL))
+    await send(...PORTS.map((port) => segment(port, SYN)), ...PORTS.map((port) => segment(port, ACK)))
+    expect((await entries()).every(isEstablished)).toBe(true)
+    const edited = [...THREE.map((at, i) => backend(at, { weight: i === 0 ? 100 : 1 })), backend('10.0.0.14')]
+    await load([web(...edited)])
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
+    // A new connection from the same port goes by the ring.
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toEqual(before)
+  })
+
+  test('on a backend that drains, until its time is over', async () => {
+    await load([web(...THREE)])
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    const drained = web(backend('10.0.0.11', { state: 'drain' }), '10.0.0.12', '10.0.0.13')
+    const key = backendSlotKey('web', drained.backends[0] as Backend)
+    for (const [deadline, stays] of [
+      [undefined, true],
+      [seconds() + 100, true],
+      [seconds(), false],
+    ] as const) {
+      await load([drained], { deadlines: deadline === undefined ? new Map() : new Map([[key, deadline]]) })
+      const now = await ask(...PORTS.map((port) => segment(port, ACK)))
+      for (const [i, slot] of now.entries()) {
+        if (before[i] !== 0 || stays) expect(slot).toBe(before[i])
+        else expect(others(0)).toContain(slot)
+      }
+    }
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toContain(0)
+  })
+
+  test('on a backend that is leaving, until its time is over', async () => {
+    const state = await load([web(...THREE)])
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    const left = web('10.0.0.12', '10.0.0.13')
+    const leaver = backend('10.0.0.11')
+    const slots = slotsFor(state)
+    await load([left], { slots, leaving: [{ service: 'web', backend: leaver, deadline: seconds() + 100 }] })
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toContain(0)
+    await load([left], { slots })
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).not.toContain(0)
+  })
+
+  test.each([
+    ['disabled', { state: 'disabled' }],
+    ['without a next hop', { nextHop: undefined }],
+  ] as const)('but not on a backend that is %s', async (_, fields) => {
+    await load([web(...THREE)])
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    await load([web(backend('10.0.0.11', fields), '10.0.0.12', '10.0.0.13')])
+    const now = await ask(...PORTS.map((port) => segment(port, ACK)))
+    for (const [i, slot] of now.entries()) {
+      if (before[i] === 0) expect(others(0)).toContain(slot)
+      else expect(slot).toBe(before[i])
+    }
+  })
+
+  test('of UDP, until it was idle for the timeout', async () => {
+    await load([dns({ udpTimeout: 30 }, ...THREE)])
+    const before = await ask(...PORTS.map((port) => datagram(port)))
+    await send(...PORTS.map((port) => datagram(port)))
+    await load([dns({ udpTimeout: 30 }, ...THREE, '10.0.0.14')])
+    await ageBy(25)
+    expect(await ask(...PORTS.map((port) => datagram(port)))).toEqual(before)
+    await ageBy(40)
+    expect(await ask(...PORTS.map((port) => datagram(port)))).not.toEqual(before)
+  })
+
+  test('of TCP, however long it was idle', async () => {
+    await load([web(...THREE)])
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    await load([web(...THREE, '10.0.0.14')])
+    await ageBy(8000)
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
+  })
+
+  test('of one service, though another one hashes by the same source', async () => {
+    const both = [dns({ hash: 'source' }, '10.0.0.11'), { ...web('10.0.0.21'), hash: 'source' as const }]
+    await load(both)
+    await send(datagram(1000), segment(1000, SYN))
+    expect(new Set((await entries()).map(backendIn))).toEqual(new Set(ALL.slice(0, 2)))
+    expect(await ask(datagram(2000), segment(2000, ACK))).toEqual([0, 1])
+  })
+})
+
+describe('what is remembered', () => {
+  test('one entry a flow, rewritten only when it says something new', async () => {
+    await load([web(...THREE)])
+    await send(segment(5000, SYN), segment(5000, SYN), segment(5000, ACK), segment(5000, ACK))
+    expect(await entries()).toHaveLength(1)
+  })
+
+  test('no FIN or RST of a flow that is not known', async () => {
+    await load([web(...THREE)])
+    await send(segment(5000, RST), segment(5001, FIN | ACK))
+    expect(await entries()).toEqual([])
+    await send(segment(5002, ACK))
+    expect(await entries()).toHaveLength(1)
+  })
+
+  test('nothing of test runs', async () => {
+    await load([web(...THREE)])
+    await plane.run([{ frame: segment(5000, SYN) }], 'filter')
+    await ask(segment(5000, SYN))
+    expect(await entries()).toEqual([])
+  })
+
+  test('a full bucket loses an entry that never heard from its client again before an established one', async () => {
+    await load([web(...THREE)])
+    const flood = Array.from({ length: 4000 }, (_, i) => segment(1024 + i, SYN))
+    await send(...flood)
+    expect(await entries()).toHaveLength(FLOWS)
+    const held = (await entries()).slice(0, 8)
+    // All of one bucket: four that are established, of which one was idle for long; the others are old.
+    await rewrite((word) => {
+      const place = held.findIndex((entry) => entry.word === word)
+      const seen = BigInt((tick() - (place === 0 ? 900 : 500)) & FLOW_SEEN)
+      return (
+        (word & ~BigInt(FLOW_SEEN | FLOW_ESTABLISHED)) |
+        seen |
+        (place >= 0 && place < 4 ? BigInt(FLOW_ESTABLISHED) : 0n)
+      )
+    })
+    const kept = async (): Promise<number[]> => {
+      const tags = new Set((await entries()).map(({ word }) => word >> 32n))
+      return held.flatMap(({ word }, i) => (tags.has(word >> 32n) ? [i] : []))
+    }
+    await send(...Array.from({ length: 300 }, (_, i) => segment(30000 + i, SYN)))
+    const rest = await kept()
+    expect([0, 1, 2, 3].every((i) => rest.includes(i))).toBe(true)
+    expect(rest.length).toBeLessThan(held.length)
+  })
+
+  test('no more flows in a tick than a CPU may; the others go by the ring', async () => {
+    await load([web(...THREE)])
+    const spent = new Uint8Array(flowBudgetCodec.size)
+    flowBudgetCodec.encode({ tick: BigInt(tick()), flows: 2 ** 31, errors: 0 }, new DataView(spent.buffer))
+    const budget = new DataView(spent.buffer)
+    // The tick may end while this runs: then all budgets are whole again, and are spent once more.
+    for (let attempt = 0; attempt < 20; attempt++) {
+      budget.setBigUint64(0, BigInt(tick()), true)
+      await plane.setValue('flow_budget', 0, spent)
+      await send(segment(6000 + attempt, SYN))
+      if ((await plane.sums('service_stats', 0, serviceCounterCodec)).limited > 0) break
+    }
+    const counters = await plane.sums('service_stats', 0, serviceCounterCodec)
+    expect(counters.limited).toBe(1)
+    expect(counters.packets).toBe(counters.flows)
+    expect(await entries()).toHaveLength(counters.flows - 1)
+  })
+})
+
+describe('health', () => {
+  test('a backend that is down moves its own flows, to the others; its return puts everything back', async () => {
+    await load([web(...THREE)])
+    const syns = PORTS.map((port) => segment(port, SYN))
+    const before = await ask(...syns)
+    await setHealth({ 1: HEALTH_DOWN })
+    const now = await ask(...syns)
+    for (const [i, slot] of now.entries()) expect(before[i] === 1 ? others(1) : [before[i]]).toContain(slot)
+    await setHealth({})
+    expect(await ask(...syns)).toEqual(before)
+  })
+
+  test('a flow leaves a backend that is down', async () => {
+    await load([web(...THREE)])
+    const acks = PORTS.map((port) => segment(port, ACK))
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    await setHealth({ 1: HEALTH_DOWN })
+    expect(await ask(...acks)).not.toContain(1)
+  })
+
+  test('slow start: the share grows, and no flow that it once took goes elsewhere again', async () => {
+    await load([web(...THREE)])
+    const syns = Array.from({ length: 300 }, (_, i) => segment(10000 + i, SYN))
+    const whole = await ask(...syns)
+    const own = whole.flatMap((slot, i) => (slot === 1 ? [i] : []))
+    let taken: number[] = []
+    for (const refused of [250, 200, 128, 60, 0]) {
+      await setHealth({ 1: refused })
+      const now = await ask(...syns)
+      const takes = own.filter((i) => now[i] === 1)
+      expect(taken.every((i) => takes.includes(i))).toBe(true)
+      expect(Math.abs(takes.length / own.length - (256 - refused) / 256)).toBeLessThan(0.15)
+      expect(now.filter((slot, i) => whole[i] !== 1 && slot !== whole[i])).toEqual([])
+      taken = takes
+    }
+    expect(taken).toEqual(own)
+  })
+
+  test('a backend in slow start takes all where nobody else does', async () => {
+    await load([web(...THREE)])
+    await setHealth({ 0: HEALTH_DOWN, 1: 254, 2: HEALTH_DOWN })
+    expect(new Set(await ask(...PORTS.map((port) => segment(port, SYN))))).toEqual(new Set([1]))
+  })
+
+  test('the last backend is found, however small its weight', async () => {
+    await load([web(backend('10.0.0.11', { weight: 65535 }), backend('10.0.0.12', { weight: 1 }))])
+    await setHealth({ 0: HEALTH_DOWN })
+    expect(new Set(await ask(...PORTS.map((port) => segment(port, SYN))))).toEqual(new Set([1]))
+    await setHealth({ 0: HEALTH_DOWN, 1: HEALTH_DOWN })
+    expect(await reasons(segment(1, SYN))).toEqual(['no-backend'])
+  })
+
+  test('modes of a service: empty, fallback to nothing, fallback to the sorry backend', async () => {
+    const sorry = backend('10.0.0.99')
+    const whole = web(...THREE)
+    await load([{ ...whole, sorry, onEmpty: 'pass' }])
+    const [syn] = [segment(7000, SYN)]
+    for (const [mode, expected] of [
+      [SERVICE_HEALTH.WELL, ['balanced-away']],
+      [SERVICE_HEALTH.EMPTY, ['balanced-away']],
+      [SERVICE_HEALTH.FALLBACK_SORRY, ['balanced-away']],
+      [SERVICE_HEALTH.FALLBACK_DROP, ['no-backend']],
+    ] as const) {
+      await setHealth({}, { 0: mode })
+      expect(await reasons(syn)).toEqual(expected)
+    }
+    await setHealth({}, { 0: SERVICE_HEALTH.FALLBACK_SORRY })
+    expect(await ask(syn)).toEqual([3])
+    await setHealth({ 3: HEALTH_DOWN }, { 0: SERVICE_HEALTH.FALLBACK_SORRY })
+    expect(await reasons(syn)).toEqual(['no-backend-pass'])
+    // Without one, and flows that are known go on.
+    await setHealth({})
+    await load([whole])
+    await send(segment(7001, SYN))
+    await setHealth({}, { 0: SERVICE_HEALTH.FALLBACK_DROP })
+    expect(await reasons(segment(7001, ACK), segment(7002, ACK))).toEqual(['balanced-away', 'no-backend'])
+    await setHealth({}, { 0: SERVICE_HEALTH.EMPTY })
+    expect(await reasons(segment(7002, ACK))).toEqual(['no-backend'])
+  })
+})
+
+describe('counters', () => {
+  test('packets, bytes and flows by service and backend; hits and misses are all', async () => {
+    await load([web(...THREE), dns({}, '10.0.0.21')])
+    const frames = [segment(1, SYN), segment(1, ACK), segment(1, ACK), segment(2, ACK), segment(2, FIN | ACK)]
+    await send(...frames, datagram(1), datagram(1), datagram(2))
+    const size = (segment(1, SYN) as Uint8Array).length
+    const [own, other] = [
+      await plane.sums('service_stats', 1, serviceCounterCodec),
+      await plane.sums('service_stats', 0, serviceCounterCodec),
+    ]
+    expect(own).toMatchObject({ packets: 5, bytes: 5 * size, flows: 1, hits: 3, misses: 2, empty: 0, limited: 0 })
+    expect(other).toMatchObject({ packets: 3, flows: 2, hits: 1, misses: 2 })
+    const slots = slotsFor(balancing([web(...THREE), dns({}, '10.0.0.21')])).backends
+    const counts = await Promise.all(
+      [...slots.values()].map((slot) => plane.sums('backend_stats', slot, backendCounterCodec)),
+    )
+    expect(counts.reduce((sum, { packets }) => sum + packets, 0)).toBe(8)
+    expect(counts.reduce((sum, { flows }) => sum + flows, 0)).toBe(3)
+  })
+
+  test('what went to nobody, what was passed over, and what was too big', async () => {
+    const lost = backend('10.0.0.11', { nextHop: undefined })
+    await load([web(lost, '10.0.0.12'), dns({}, lost)])
+    await send(...PORTS.map((port) => segment(port, SYN)), datagram(1))
+    const long = seal(
+      packet(
+        ethernet(),
+        ipv4({ destination: '192.0.2.10', dontFragment: true }),
+        tcp({ source: 1, destination: 80 }),
+        raw(1600),
+      ),
+    )
+    await send(long)
+    const counters = await plane.sums('service_stats', 1, serviceCounterCodec)
+    expect(counters.packets).toBe(PORTS.length)
+    expect(counters.unresolved).toBeGreaterThan(10)
+    expect(counters.unresolved).toBeLessThan(PORTS.length)
+    expect(counters.too_big).toBe(1)
+    expect(await plane.sums('service_stats', 0, serviceCounterCodec)).toMatchObject({
+      packets: 0,
+      empty: 1,
+      unresolved: 1,
+    })
+  })
+
+  test('nothing of test runs', async () => {
+    await load([web(...THREE)])
+    await ask(segment(1, SYN))
+    await plane.run([{ frame: segment(1, SYN) }], 'filter')
+    expect(await plane.sums('service_stats', 0, serviceCounterCodec)).toMatchObject({ packets: 0, misses: 0 })
+  })
+})
+
+test('a service with scheduler random spreads what is new, and stays where it is known', async () => {
+  await load([{ ...web(...THREE), scheduler: 'random' }])
+  await send(...Array.from({ length: 60 }, (_, i) => segment(3000 + i, SYN)))
+  const found = await entries()
+  expect(new Set(found.map(backendIn))).toEqual(new Set(ALL))
+  const first = await ask(...PORTS.map((port) => segment(port, ACK)))
+  expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(first)
+})
