@@ -34,6 +34,8 @@ struct roles abi_roles;
 struct endpoint abi_endpoint;
 struct service abi_service;
 struct service_record abi_service_record;
+struct pool abi_pool;
+struct pool_list abi_pool_list;
 struct backend abi_backend;
 struct flow_budget abi_flow_budget;
 struct service_counter abi_service_counter;
@@ -89,8 +91,15 @@ enum abi_constant {
 	CONST_HEALTH_DOWN = HEALTH_DOWN,
 	CONST_HEALTH_RECORDS = HEALTH_RECORDS,
 	CONST_HEALTH_SERVICES = HEALTH_SERVICES,
+	CONST_FRAGMENTS_DROP = FRAGMENTS_DROP,
 	CONST_FLOWS_A_LINE = FLOWS_A_LINE,
+	CONST_FLOW_ESTABLISHED = FLOW_ESTABLISHED,
+	CONST_FLOW_SEEN = FLOW_SEEN,
+	CONST_TICK_SHIFT = TICK_SHIFT,
+	CONST_ERROR_LIMIT = ERROR_LIMIT,
+	CONST_POOL_SLOTS = POOL_SLOTS,
 	CONST_SNAT_PORTS = SNAT_PORTS,
 	CONST_SNAT_FIRST_PORT = SNAT_FIRST_PORT,
+	CONST_SNAT_PROBES = SNAT_PROBES,
 };
 enum abi_constant abi_constant;

@@ -64,7 +64,7 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
   const meta = { generation, netns: live.ownNetns, objectDigest: object.digest }
   return {
     generation,
-    image: fresh ? compileImage({ state, slots: made.slots.lists, meta }) : undefined,
+    image: fresh ? compileImage({ state, slots: made.slots, meta }) : undefined,
     object: object.path,
     now: now(),
   }

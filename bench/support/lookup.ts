@@ -66,7 +66,9 @@ export function stateOf(sets: readonly Ranges[]): State {
 }
 
 export function compile(state: State): Uint8Array {
-  const slots = new Map([...state.lists.keys()].map((name, i) => [name, i]))
+  const lists = new Map([...state.lists.keys()].map((name, i) => [name, i]))
+  const none = new Map<string, number>()
+  const slots = { lists, interfaces: none, services: none, backends: none, pools: none }
   return compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
 }
 

@@ -68,6 +68,7 @@ enum reason {
 enum settings_flag {
 	SETTINGS_DEFAULT_DROP = 1,
 	SETTINGS_SERVICES = 2,	/* line 6 says something */
+	SETTINGS_ROLES = 4,	/* line 7 says something */
 };
 
 enum rule_flag {
@@ -85,7 +86,8 @@ struct settings {
 	__u32 classes;		/* first line of struct class entries, 8 a line; class 0 means "in no list" and has no rules */
 	__u32 rules;		/* first line of struct rule entries, 4 a line */
 	struct table4 table4;
-	__u64 pad;
+	__u32 flows;		/* that the balancer may remember, if there is a service; control plane only */
+	__u32 pad;
 };
 
 /* Line 1: what IPv6 packets need besides. */
@@ -124,7 +126,8 @@ enum section {
 	SECTION_SERVICES = 16,
 	SECTION_SERVICE_RECORDS = 17,
 	SECTION_BACKENDS = 18,
-	SECTION_RINGS = 19,
+	SECTION_POOLS = 19,
+	SECTION_RINGS = 20,
 	SECTIONS
 };
 
@@ -247,6 +250,8 @@ ABI_SIZE(roles, LINE_SIZE);
 ABI_SIZE(endpoint, LINE_SIZE);
 ABI_SIZE(service, LINE_SIZE);
 ABI_SIZE(service_record, LINE_SIZE);
+ABI_SIZE(pool, LINE_SIZE);
+ABI_SIZE(pool_list, LINE_SIZE);
 ABI_SIZE(backend, LINE_SIZE);
 ABI_SIZE(flow_budget, 16);
 ABI_SIZE(service_counter, 96);

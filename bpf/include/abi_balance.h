@@ -31,15 +31,15 @@ struct balance {
 	__u32 hash_lines;	/* buckets; HOST_PROBES - 1 further lines take what runs over at the end */
 	__u32 endpoints;	/* first line; endpoint n (from 1) is at line n - 1 of these */
 	__u32 ports;		/* first line; trees of run lines over (protocol << 16 | port); tree lines count from here */
-	__u32 services;		/* first line; one struct service a line, in order of the services' names */
+	__u32 services;		/* first line; one struct service a line, by service slot */
+	__u32 service_lines;	/* highest service slot in use + 1 */
 	__u32 backends;		/* first line; one struct backend a line, by backend slot */
 	__u32 backend_lines;	/* highest backend slot in use + 1 */
 	__u32 flow_mask;	/* lines of `flows` - 1, a power of two less one */
 	__u32 flow_limit;	/* new entries of `flows` that one CPU may make in a second */
-	__u32 service_count;
-	__u32 pool_count;	/* addresses of source pools; `snat_ports` holds two blocks of SNAT_PORTS lines for each */
-	__u32 records;		/* first line of struct service_record, one a line; control plane only */
-	__u32 pad;
+	__u32 pools;		/* first line; one struct pool a line, by pool slot, and behind them struct pool_list */
+	__u32 pool_lines;	/* highest pool slot in use + 1; `snat_ports` holds two blocks of SNAT_PORTS lines for each */
+	__u32 rings;		/* first line; see struct service */
 };
 
 /* Line 7: by interface slot, what is done with packets that come in there. */
@@ -49,16 +49,22 @@ enum role {
 };
 
 struct roles {
-	__u8 role[64];		/* enum role bits; slot 0, which test runs come in at, has both */
+	__u8 lacks[64];		/* enum role bits of what is not done; so zero, as of slot 0 of test runs, is everything */
 };
 
-/* An address that the balancer knows. Trees give a number + 1; 0 = nothing of ours there. */
+/* Of a VIP's protocol, what becomes of later fragments, which do not tell their ports. */
+#define FRAGMENTS_DROP 0xffff
+
+/* An address that the balancer knows. Trees give a slot + 1; 0 = nothing of ours there. */
 struct endpoint {
-	__u8 address[16];
-	__u32 destination;	/* of packets to it: value as of run trees (class or VALUE_TREE | line): service number + 1 */
+	__u64 high;		/* the address as a number, most significant half first */
+	__u64 low;
+	__u32 destination;	/* of packets to it: value as of run trees (class or VALUE_TREE | line): service slot + 1 */
 	__u32 source;		/* of packets from it: the same: backend slot + 1 of a NAT service without snat */
-	__u16 pool;		/* number + 1 of it among the addresses of source pools */
-	__u8 pad[38];
+	__u16 pool;		/* pool slot + 1, where it is an address of a source pool */
+	__u16 fragments_tcp;	/* service slot + 1 that takes later fragments, FRAGMENTS_DROP, or 0: no service of TCP */
+	__u16 fragments_udp;
+	__u8 pad[34];
 };
 
 enum forwarding {
@@ -79,11 +85,12 @@ enum service_flag {
 	SERVICE_DRAIN_TIMEOUT = 128,	/* drain_timeout is written in the file; else its default holds */
 };
 
+/* By slot. All zero: the slot is free. */
 struct service {
 	__u8 vip[16];
-	__u32 ring;		/* first line; 32 backend slots a line */
+	__u32 ring;		/* first of its lines of `rings`: 32 backend slots a line; behind them those in the ring, each once */
 	__u32 ring_size;	/* slots, a prime; 0 = no backend takes new flows */
-	__u16 slot;		/* in service_stats and health */
+	__u16 takers;		/* backends in the ring */
 	__u16 first_port;
 	__u16 last_port;
 	__u8 forwarding;	/* enum forwarding */
@@ -91,44 +98,58 @@ struct service {
 	__u16 sorry;		/* backend slot */
 	__u16 gue_port;		/* UDP destination port of GUE */
 	__u32 udp_timeout;	/* seconds after which an idle flow of UDP is forgotten */
-	__u16 first_pool;	/* number of its first address of source pools; they are consecutive */
-	__u16 pools;		/* how many it has */
+	__u32 pool_list;	/* its struct pool_list, a line of `pools` */
+	__u16 pools;		/* addresses of its source pool */
+	__u8 outer4_length;	/* of the prefix in outer4 */
 	__u8 outer4[4];		/* outer source of encapsulation: prefix, and below its length the hash of the flow */
 	__u8 outer6[8];		/* the same of IPv6: first 64 bits; the lower half is of the hash */
-	__u8 outer4_length;
-	__u8 pad[7];
+	__u8 pad[5];
 };
 
-/* What only the control plane reads of a service, in the order of `services`. */
+/* What only the control plane reads of a service, by service slot. */
 struct service_record {
 	char name[40];
-	__u64 digest;		/* start of the SHA-256 of the service as applied; differs from live = drift */
+	__u64 digest;		/* start of the SHA-256 of its lines as applied; differs from live = drift */
 	__u32 drain_timeout;	/* seconds */
 	__u32 pad[3];
 };
 
+/* An address of a source pool. All zero: the slot is free. */
+struct pool {
+	__u8 address[16];
+	__u8 pad[48];
+};
+
+/* Pool slots of a service; as many as its `pools` says. */
+#define POOL_SLOTS 64
+struct pool_list {
+	__u8 pool[64];
+};
+
 enum backend_flag {
 	BACKEND_IPV6 = 1,
-	BACKEND_DRAIN = 2,	/* takes no new flows and keeps those it has, until `deadline` */
+	BACKEND_DRAIN = 2,	/* state: drain; takes no new flows and keeps those it has, until `deadline` */
 	BACKEND_DISABLED = 4,	/* keeps none */
 	BACKEND_LEAVING = 8,	/* no longer in the file: drained until `deadline`, then forgotten */
 	BACKEND_SORRY = 16,	/* the service's sorry backend, in no ring */
+	BACKEND_USED = 32,	/* the slot is not free */
 };
 
 /* By slot. All zero: the slot is free. */
 struct backend {
 	__u8 address[16];
-	__u8 mac[6];		/* of the next hop */
-	__u16 vlan;		/* tag that frames to it carry; 0 = none */
+	__u8 mac[6];		/* of the next hop; with source_mac as in a frame to it */
 	__u8 source_mac[6];	/* of the egress interface */
+	__u16 vlan;		/* tag that frames to it carry; 0 = none */
 	__u16 mtu;		/* of the egress interface, for the IP packet */
 	__u32 ifindex;		/* egress; 0 = the next hop is not known: gets no traffic */
-	__u32 deadline;		/* boot time in seconds, 0 = none */
-	__u32 weight;		/* control plane only */
-	__u16 service;		/* number of its service in this generation */
+	__u32 deadline;		/* monotonic time in seconds from which on it keeps no flow; 0 = none */
+	__u16 service;		/* slot */
 	__u16 port;		/* 0 = as in the packet (host order) */
+	__u16 weight;		/* control plane only */
 	__u8 flags;		/* enum backend_flag */
-	__u8 pad[15];
+	__u8 pad;
+	char interface[16];	/* name of the egress; control plane only */
 };
 
 /*
@@ -155,26 +176,30 @@ enum service_health {
  * Map `flows`: which backend a flow goes to. A line is a bucket of eight entries, chosen by the hash of the flow; an
  * entry is one word, so that CPUs share the map without locks: each reads and writes it in one go.
  *
- * tag << 32 | backend slot << 16 | established << 15 | seen. tag: further bits of the hash, not 0; 0 = free. seen: boot
- * time in seconds, 15 bits, of the last packet, give or take a second.
+ * tag << 32 | backend slot << 16 | established << 15 | seen. tag: further bits of the hash, not 0; 0 = free. seen:
+ * the last packet's time in ticks (2^TICK_SHIFT ns of monotonic time, 1.07 s), 15 bits.
  */
 #define FLOWS_A_LINE 8
 #define FLOW_ESTABLISHED 0x8000
 #define FLOW_SEEN 0x7fff
+#define TICK_SHIFT 30
 
-/* One for each CPU: how many entries of `flows` it made in this second. */
+/* One for each CPU: what it did in this tick that is limited. */
 struct flow_budget {
-	__u64 second;
-	__u64 made;
+	__u64 tick;
+	__u32 flows;		/* entries of `flows` made */
+	__u32 errors;		/* ICMP errors sent (RFC 4443 §2.4 (f)) */
 };
+/* ICMP errors that one CPU sends in a tick at most. */
+#define ERROR_LIMIT 1000
 
 /* By service slot, per CPU. All but bytes count packets or flows. */
 struct service_counter {
 	__u64 packets;		/* forwarded to a backend */
 	__u64 bytes;
 	__u64 flows;		/* new: of TCP by SYN, of UDP by the first packet */
-	__u64 hits;		/* packets whose flow was known */
-	__u64 misses;		/* packets whose flow was not */
+	__u64 hits;		/* forwarded packets whose flow was known */
+	__u64 misses;		/* forwarded packets whose flow was not: with hits all */
 	__u64 limited;		/* flows not remembered, because the CPU's budget was spent */
 	__u64 empty;		/* no backend would take it */
 	__u64 unresolved;	/* backends passed over because their next hop is not known */
@@ -192,8 +217,8 @@ struct backend_counter {
 };
 
 /*
- * Map `snat_ports`: by (pool address, protocol, source port) the client that it stands for: line (number of the pool
- * address * 2 + (1 for UDP)) * SNAT_PORTS + port. The client's tuple hashes to the ports that may be its own, so that
+ * Map `snat_ports`: by (pool address, protocol, source port) the client that it stands for: line (pool slot * 2 +
+ * (1 for UDP)) * SNAT_PORTS + port. The client's tuple hashes to the ports that may be its own, so that
  * the same map answers in both directions and no two flows share a port.
  */
 #define SNAT_PORTS 65536

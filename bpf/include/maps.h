@@ -51,15 +51,7 @@ struct {
 	__uint(max_entries, BANS);
 } bans SEC(".maps");
 
-/* One value: which prefix lengths `bans` has. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__type(key, __u32);
-	__type(value, struct ban_state);
-	__uint(max_entries, 1);
-} ban_state SEC(".maps");
-
-/* How much of its share each backend does not take now, and what is up with each service: see abi_balance.h. */
+/* What backends and services may take now; see abi_balance.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -67,3 +59,56 @@ struct {
 	__type(value, struct line);
 	__uint(max_entries, HEALTH_LINES);
 } health SEC(".maps");
+
+/* What this CPU did in this tick that is limited. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct flow_budget);
+	__uint(max_entries, 1);
+} flow_budget SEC(".maps");
+
+/*
+ * Which backends flows go to; see abi_balance.h. One map for all CPUs, sized by user space, as are the three after it:
+ * without services they have one entry.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct line);
+	__uint(max_entries, 1);
+} flows SEC(".maps");
+
+/* By service slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct service_counter);
+	__uint(max_entries, 1);
+} service_stats SEC(".maps");
+
+/* By backend slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct backend_counter);
+	__uint(max_entries, 1);
+} backend_stats SEC(".maps");
+
+/* Ports of full NAT; see abi_balance.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct snat_port);
+	__uint(max_entries, 1);
+} snat_ports SEC(".maps");
+
+/* One value: which prefix lengths `bans` has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct ban_state);
+	__uint(max_entries, 1);
+} ban_state SEC(".maps");

@@ -26,10 +26,23 @@ function systemIncludes() {
   throw new ScriptError('the kernel headers are missing: install linux-libc-dev (Debian) or kernel-headers (Fedora)')
 }
 
-/** Flags for every object. Paths in BTF line information are made relative, so that objects are reproducible. */
+/**
+ * Flags for every object. Paths in BTF line information are made relative, so that objects are reproducible. The third
+ * version of the instruction set has atomic operations that say what was there, and every kernel since 5.12 knows it.
+ */
 function flags() {
   return [
-    ...['-target', 'bpf', '-O2', '-g', '-Wall', '-Werror', `-ffile-prefix-map=${root}/=`, '-fdebug-compilation-dir=.'],
+    ...[
+      '-target',
+      'bpf',
+      '-mcpu=v3',
+      '-O2',
+      '-g',
+      '-Wall',
+      '-Werror',
+      `-ffile-prefix-map=${root}/=`,
+      '-fdebug-compilation-dir=.',
+    ],
     ...['-I', 'bpf/include', ...systemIncludes().flatMap((directory) => ['-idirafter', directory])],
   ]
 }

@@ -4,15 +4,19 @@
 import {
   ABI_VERSION,
   BANS,
+  backendCounterCodec,
   banCodec,
   banKeyCodec,
   banStateCodec,
+  flowBudgetCodec,
   HEALTH_LINES,
   INTERFACE_INDEX_SIZE,
   INTERFACE_SLOTS,
   LINE_SIZE,
   LIST_SLOTS,
   REASON_SLOTS,
+  SNAT_PORTS,
+  serviceCounterCodec,
 } from './generated.ts'
 
 /** Programs of the object, by the names they are pinned under. */
@@ -79,13 +83,14 @@ export const SHARED_MAPS = {
     flags: NO_PREALLOC,
   },
   banState: { name: 'ban_state', type: 'array', keySize: 4, valueSize: banStateCodec.size, entries: 1, flags: 0 },
-  health: {
-    name: 'health',
-    type: 'array',
+  health: { name: 'health', type: 'array', keySize: 4, valueSize: LINE_SIZE, entries: HEALTH_LINES, flags: MMAPABLE },
+  flowBudget: {
+    name: 'flow_budget',
+    type: 'percpu_array',
     keySize: 4,
-    valueSize: LINE_SIZE,
-    entries: HEALTH_LINES,
-    flags: MMAPABLE,
+    valueSize: flowBudgetCodec.size,
+    entries: 1,
+    flags: 0,
   },
 } as const satisfies Record<string, MapShape>
 
@@ -99,6 +104,7 @@ export const PROGRAM_MAPS = [
   'bans',
   'banState',
   'health',
+  'flowBudget',
 ] as const satisfies readonly (keyof typeof SHARED_MAPS)[]
 
 /** What follows `bpftool map create PIN` for a map. */
@@ -110,6 +116,60 @@ export function mapWords({ name, type, keySize, valueSize, entries, flags }: Map
 /** The map of one policy generation: `lines` lines of 64 bytes. */
 export function policyMap(lines: number): MapShape {
   return { name: 'policy', type: 'array', keySize: 4, valueSize: LINE_SIZE, entries: lines, flags: MMAPABLE }
+}
+
+/** How many entries the balancer's maps of a generation need. */
+export interface BalanceSizes {
+  /** Lines of `flows`. */
+  readonly flowLines: number
+  /** Entries of `service_stats` and `backend_stats`. */
+  readonly services: number
+  readonly backends: number
+  /** Addresses of source pools that `snat_ports` has room for; 0 = none. */
+  readonly pools: number
+}
+
+/**
+ * The balancer's maps of one generation, which are as large as its services ask for. Those of the generation before are
+ * handed on where their shape is the same; they hold connections and counters.
+ */
+export const balanceMaps = ({ flowLines, services, backends, pools }: BalanceSizes) =>
+  ({
+    flows: { name: 'flows', type: 'array', keySize: 4, valueSize: LINE_SIZE, entries: flowLines, flags: MMAPABLE },
+    serviceStats: {
+      name: 'service_stats',
+      type: 'percpu_array',
+      keySize: 4,
+      valueSize: serviceCounterCodec.size,
+      entries: services,
+      flags: 0,
+    },
+    backendStats: {
+      name: 'backend_stats',
+      type: 'percpu_array',
+      keySize: 4,
+      valueSize: backendCounterCodec.size,
+      entries: backends,
+      flags: 0,
+    },
+    snatPorts: {
+      name: 'snat_ports',
+      type: 'array',
+      keySize: 4,
+      valueSize: LINE_SIZE,
+      entries: Math.max(1, pools * 2 * SNAT_PORTS),
+      flags: MMAPABLE,
+    },
+  }) as const satisfies Record<string, MapShape>
+
+export type BalanceMap = keyof ReturnType<typeof balanceMaps>
+
+/** Their names, by which the programs know them and they are pinned beside the policy. */
+export const BALANCE_MAPS: Readonly<Record<BalanceMap, string>> = {
+  flows: 'flows',
+  serviceStats: 'service_stats',
+  backendStats: 'backend_stats',
+  snatPorts: 'snat_ports',
 }
 
 /**
@@ -127,6 +187,7 @@ export interface Paths {
   readonly sharedMap: (map: SharedMap) => string
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
+  readonly balanceMap: (generation: number, map: BalanceMap) => string
   readonly programs: (generation: number) => string
   readonly program: (generation: number, program: keyof typeof PROGRAMS) => string
 }
@@ -142,6 +203,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     sharedMap: (map) => `${own}/${SHARED}/${SHARED_MAPS[map].name}`,
     generation,
     policy: (n) => `${generation(n)}/policy`,
+    balanceMap: (n, map) => `${generation(n)}/${BALANCE_MAPS[map]}`,
     programs: (n) => `${generation(n)}/programs`,
     program: (n, program) => `${generation(n)}/programs/${PROGRAMS[program]}`,
   }

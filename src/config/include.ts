@@ -81,7 +81,7 @@ function readIncluded(path: string, bytes: Buffer, report: Report): Part | undef
   for (const key of TOP_ONLY) {
     const at = root.fields?.get(key)?.key
     if (at === undefined) continue
-    const hint = 'included files have interfaces, policy, allowlist and blocklist'
+    const hint = 'included files have interfaces, policy, allowlist, blocklist and services'
     report.error('E010', source.locate(at.from, at.to), `${quote(key)} is a key of the top file alone`, hint)
   }
   return { source, bytes, root, wrong: check(root, completed(root), source, report) }

@@ -2,7 +2,7 @@
 // both places, because which of them holds would be a matter of their names.
 
 import type { InterfaceOptions } from '../model/desired.ts'
-import { type Attachment, type DefaultVerdict, EVERY_ROLE } from '../model/state.ts'
+import { type Attachment, type DefaultVerdict, EVERY_ROLE, type Role } from '../model/state.ts'
 import type { Part } from './include.ts'
 import type { Report } from './report.ts'
 import { quote } from './show.ts'
@@ -23,17 +23,18 @@ const byName = ([left]: readonly [string, unknown], [right]: readonly [string, u
   left < right ? -1 : 1
 
 /** The fields of a mapping that have no error in them. */
-function soundFields({ root, wrong }: Part, key: string): (readonly [string, Placed])[] {
+export function soundFields({ root, wrong }: Part, key: string): (readonly [string, Placed])[] {
   return [...(root.fields?.get(key)?.fields ?? [])].filter(([name]) => !wrong.has(`${key}/${name}`))
 }
 
-function reportTwice(what: string, part: Part, placed: Placed, first: string, report: Report): void {
+export function reportTwice(what: string, part: Part, placed: Placed, first: string, report: Report): void {
   const at = placed.key ?? placed
   const hint = 'remove one of them'
   report.error('E008', part.source.locate(at.from, at.to), `${what} stands in ${first} too`, hint)
 }
 
-const lineOf = ({ source }: Part, { key, from }: Placed): string => `${source.path}:${source.lineOf(key?.from ?? from)}`
+export const lineOf = ({ source }: Part, { key, from }: Placed): string =>
+  `${source.path}:${source.lineOf(key?.from ?? from)}`
 
 function checkCount(parts: readonly Part[], count: number, report: Report): void {
   const [top] = parts
@@ -47,6 +48,8 @@ function checkCount(parts: readonly Part[], count: number, report: Report): void
     report.error('E205', where, `the files name ${count} interfaces, more than ${MAX_INTERFACES}`, hint)
   }
 }
+
+const rolesOf = ({ roles }: WrittenInterface): readonly Role[] => roles?.toSorted() ?? EVERY_ROLE
 
 /** The interfaces of all parts, sorted by name. */
 export function readInterfaces(parts: readonly Part[], report: Report): Interfaces {
@@ -69,7 +72,7 @@ export function readInterfaces(parts: readonly Part[], report: Report): Interfac
       }
       const written = (placed.value ?? {}) as WrittenInterface
       const mode = placed.fields?.get('mode') ?? key
-      attachments.push([name, { interface: name, modes: [written.mode ?? 'native'].flat(), roles: EVERY_ROLE }])
+      attachments.push([name, { interface: name, modes: [written.mode ?? 'native'].flat(), roles: rolesOf(written) }])
       options.set(name, {
         onConflict: written.on_conflict ?? 'fail',
         missing: written.missing ?? 'error',

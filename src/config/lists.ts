@@ -193,7 +193,7 @@ function finish({ kind, name, feeds, ...draft }: Draft, configs: number): Finish
 
 export interface Lists {
   readonly lists: ReadonlyMap<string, List>
-  readonly provenance: Provenance
+  readonly provenance: Pick<Provenance, 'files' | 'lists'>
   readonly feeds: readonly Feed[]
   /** SHA-256 of each list file, in order of first mention. */
   readonly digests: readonly Buffer[]

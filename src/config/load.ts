@@ -8,13 +8,14 @@ import { accessSync } from 'node:fs'
 import { type Diagnostic, fail } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import { countPrefixes } from '../model/ranges.ts'
-import { DEFAULT_FLOWS, type List, type ListKind } from '../model/state.ts'
+import { DEFAULT_FLOWS, type List, type ListKind, type Policy } from '../model/state.ts'
 import { type Part, readConfig, readIncludes, readTop } from './include.ts'
 import { readInterfaces, readPolicy } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists.ts'
 import { createReport, type Report } from './report.ts'
+import { readServices } from './services.ts'
 import { isUnusable, refuse } from './source.ts'
-import { warnOfEverything } from './warn.ts'
+import { warnOfEverything, warnOfIdleServices } from './warn.ts'
 import type { WrittenLimits } from './written.ts'
 
 const LISTS = ['allowlist', 'blocklist'] as const
@@ -61,6 +62,12 @@ function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, Li
   report.error('E039', at, `the lists hold ${number(count)} prefixes, more than ${number(most)}`, hint)
 }
 
+/** `limits.flows`, rounded up to a power of two. */
+function flowsOf({ root, wrong }: Part): number {
+  const limits = wrong.size > 0 ? undefined : (root.fields?.get('limits')?.value as WrittenLimits | undefined)
+  return 2 ** Math.ceil(Math.log2(limits?.flows ?? DEFAULT_FLOWS))
+}
+
 /** SHA-256 of the config, followed by the digests of the files it includes and names where there are any. */
 function digest(bytes: Buffer, parts: readonly Buffer[], lists: readonly Buffer[]): string {
   const hash = createHash('sha256').update(bytes)
@@ -86,18 +93,27 @@ function load(path: string): Loaded {
   }
   const parts = [top, ...readIncludes(top, files, report)]
   const { attachments, options } = readInterfaces(parts, report)
-  const policy = { default: readPolicy(parts, report), flows: DEFAULT_FLOWS }
+  const policy: Policy = { default: readPolicy(parts, report), flows: flowsOf(top) }
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const { lists, provenance, feeds, digests } = readLists(entries, files, report)
   checkLimit(top, lists, report)
-  const state = { program: undefined, policy, interfaces: attachments, lists, services: new Map() }
+  const { services, health, places } = readServices(parts, report)
+  const state = { program: undefined, policy, interfaces: attachments, lists, services }
   const sha256 = digest(
     bytes,
     parts.slice(1).map((part) => part.bytes),
     digests,
   )
-  const desired: Desired = { state, options, provenance, feeds, health: new Map(), config: { path, sha256 } }
+  const desired: Desired = {
+    state,
+    options,
+    provenance: { ...provenance, services: places },
+    feeds,
+    health,
+    config: { path, sha256 },
+  }
   warnOfEverything(desired, report)
+  warnOfIdleServices(desired, report)
   return { desired, warnings: report.finish() }
 }
 

@@ -59,8 +59,13 @@ export function unknownKey(context: Context, path: Path, key: string): void {
   context.report.error('E010', where, `${quote(key)} is not a key of ${owner}`, hint || undefined)
 }
 
+const isKnown = (path: Path, key: string): boolean => SPECS[templateOf(path)]?.keys?.includes(key) ?? false
+
 export function missingKey(context: Context, path: Path, key: string): void {
-  const hint = key === 'version' ? 'write `version: 1`' : 'name an interface: `interfaces: { eth0: {} }`'
+  // A mistyped key, or an address read as one, is the problem then and is told by itself.
+  const others = [...(at(context.root, path).fields?.keys() ?? [])].filter((other) => !isKnown(path, other))
+  if (others.some((other) => nearest(other, [key]) !== undefined || unquotedAddress(other) !== undefined)) return
+  const hint = SPECS[templateOf([...path, key])]?.whenMissing
   const { source } = context
   const where = path.length === 0 ? source.locate(context.root.from, context.root.from) : place(context, path)
   context.report.error('E011', where, `the key ${quote(key)} is missing`, hint)
@@ -99,10 +104,16 @@ export function portsWithoutProtocol(context: Context, path: Path): void {
   context.report.error('E027', keyPlace(context, [...path, key]), message, 'add `protocol: tcp` or `protocol: udp`')
 }
 
-export function interfaceName({ report, ...context }: Context, name: string): void {
-  const where = keyPlace({ report, ...context }, ['interfaces', name])
+/** A key that cannot be the name of what stands there. */
+export function badName(context: Context, path: Path, name: string): void {
+  const where = keyPlace(context, [...path, name])
+  if (path[0] === 'services') {
+    const hint = 'at most 39 letters, digits, ".", "_" and "-", beginning with a letter or digit'
+    context.report.error('E030', where, `${quote(name)} cannot be the name of a service`, hint)
+    return
+  }
   const hint = 'at most 15 bytes, without spaces, "/" and ":"; `ip link` shows the names of this host'
-  report.error('E033', where, `${quote(name)} cannot be the name of an interface`, hint)
+  context.report.error('E033', where, `${quote(name)} cannot be the name of an interface`, hint)
 }
 
 export function interfaceCount(context: Context, path: Path): void {

@@ -42,7 +42,7 @@ function structural({ error, path }: Violation, context: problems.Context): Told
   switch (keyword) {
     case 'propertyNames': {
       const name = params.propertyName ?? ''
-      return told(name, () => problems.interfaceName(context, name))
+      return told(name, () => problems.badName(context, path, name))
     }
     case 'additionalProperties': {
       const key = params.additionalProperty ?? ''

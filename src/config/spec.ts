@@ -3,6 +3,7 @@
 
 import type { Code } from '../diagnostics.ts'
 import { FORMATS } from './feed/read.ts'
+import { SERVICE_SPECS } from './spec-services.ts'
 
 /** One place of the config. */
 export interface Spec {
@@ -20,6 +21,8 @@ export interface Spec {
   readonly keys?: readonly string[]
   /** Hint where nothing is written. */
   readonly whenEmpty?: string
+  /** Hint where a key that must be there is not. */
+  readonly whenMissing?: string
   /** Hint for a value that is not allowed. */
   readonly hint?: string
 }
@@ -54,18 +57,25 @@ export const SPECS: Readonly<Record<string, Spec>> = {
   '': {
     what: 'the file',
     expected: 'a mapping that begins with `version: 1`',
-    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'include', 'limits'],
+    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'services', 'include', 'limits'],
   },
-  version: { what: 'version', expected: '1', code: 'E016', hint: 'write `version: 1`' },
+  version: {
+    what: 'version',
+    expected: '1',
+    code: 'E016',
+    hint: 'write `version: 1`',
+    whenMissing: 'write `version: 1`',
+  },
   interfaces: {
     what: 'interfaces',
     expected: 'a mapping with one key for each interface',
     whenEmpty: 'name an interface below it, for example `eth0: {}`',
+    whenMissing: 'name an interface: `interfaces: { eth0: {} }`',
   },
   'interfaces/*': {
     what: 'an interface',
     expected: 'a mapping, for example `{ mode: native }`, or nothing',
-    keys: ['mode', 'on_conflict', 'missing'],
+    keys: ['mode', 'on_conflict', 'missing', 'roles'],
   },
   'interfaces/*/mode': {
     what: 'mode',
@@ -76,6 +86,12 @@ export const SPECS: Readonly<Record<string, Spec>> = {
   'interfaces/*/mode/*': { what: 'mode', expected: 'native, generic or offload', words: MODES },
   'interfaces/*/on_conflict': { what: 'on_conflict', expected: 'fail or replace', words: ['fail', 'replace'] },
   'interfaces/*/missing': { what: 'missing', expected: 'error or skip', words: ['error', 'skip'] },
+  'interfaces/*/roles': {
+    what: 'roles',
+    expected: 'a list of filter and balance, or of one of them',
+    hint: 'for example [balance]',
+  },
+  'interfaces/*/roles/*': { what: 'a role', expected: 'filter or balance', words: ['filter', 'balance'] },
   policy: {
     what: 'policy',
     expected: 'a mapping, for example `{ default: pass }`',
@@ -85,8 +101,13 @@ export const SPECS: Readonly<Record<string, Spec>> = {
   'policy/default': { what: 'default', expected: 'pass or drop', words: ['pass', 'drop'] },
   include: { what: 'include', expected: 'a list of paths', whenEmpty: NO_LIST, hint: 'for example [conf.d/*.yaml]' },
   'include/*': { what: 'a path', expected: 'the path of a config, or a pattern', kindCode: 'E015' },
-  limits: { what: 'limits', expected: 'a mapping, for example `{ prefixes: 1000000 }`', keys: ['prefixes'] },
+  limits: {
+    what: 'limits',
+    expected: 'a mapping, for example `{ prefixes: 1000000 }`',
+    keys: ['prefixes', 'flows'],
+  },
   'limits/prefixes': { what: 'prefixes', expected: 'a whole number from 1 on', code: 'E013' },
+  'limits/flows': { what: 'flows', expected: 'a whole number from 1024 to 67108864', code: 'E013' },
   allowlist: { what: 'allowlist', ...LIST },
   blocklist: { what: 'blocklist', ...LIST },
   'entries/*': {
@@ -139,7 +160,11 @@ export const SPECS: Readonly<Record<string, Spec>> = {
   'entries/*/destination_port': { what: 'destination_port', ...PORTS },
   'entries/*/destination_port/*': { what: 'destination_port', ...PORTS },
   'entries/*/comment': { what: 'comment', expected: 'text', kindCode: 'E015' },
+  ...SERVICE_SPECS,
 }
+
+/** Keys of the top whose mapping or list is of things of one kind. */
+const COLLECTIONS: readonly (string | undefined)[] = ['interfaces', 'include', 'services']
 
 /** The key of SPECS for a path: names and indexes become `*`, the names of both lists `entries`. */
 export function templateOf(path: readonly string[]): string {
@@ -147,7 +172,7 @@ export function templateOf(path: readonly string[]): string {
   return path
     .map((step, index) => {
       if (index === 0) return isList && path.length > 1 ? 'entries' : step
-      if (index === 1) return isList || path[0] === 'interfaces' || path[0] === 'include' ? '*' : step
+      if (index === 1) return isList || COLLECTIONS.includes(path[0]) ? '*' : step
       return /^\d+$/.test(step) ? '*' : step
     })
     .join('/')
@@ -161,6 +186,9 @@ export function homeOf(key: string): string | undefined {
     policy: 'policy',
     limits: 'limits',
     'entries/*': 'an entry of a list',
+    'services/*': 'a service',
+    'services/*/backends/*': 'a backend of a service',
+    'services/*/health': 'the health of a service',
   }
   return Object.entries(homes).find(([template]) => SPECS[template]?.keys?.includes(key))?.[1]
 }

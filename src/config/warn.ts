@@ -33,6 +33,14 @@ function warnOfList(desired: Desired, { kind, name, sets }: List, family: Family
   report.warning('W002', at, message, hint)
 }
 
+/** Warns of services of which no interface takes packets. */
+export function warnOfIdleServices({ state, provenance }: Desired, report: Report): void {
+  const [first] = state.services.keys()
+  if (first === undefined || [...state.interfaces.values()].some(({ roles }) => roles.includes('balance'))) return
+  const message = 'no interface has the role balance: no packet reaches the services'
+  report.warning('W006', provenance.services.get(first)?.at, message, 'add balance to the roles of an interface')
+}
+
 /** Warns of lists that cover every address of a family for every packet. */
 export function warnOfEverything(desired: Desired, report: Report): void {
   for (const list of desired.state.lists.values()) {

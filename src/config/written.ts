@@ -1,13 +1,14 @@
 // The config as written: the shape that schemas/xdp.schema.json guarantees. Past resolve.ts nothing is optional.
 
 import type { OnConflict, OnMissing } from '../model/desired.ts'
-import type { AttachMode, DefaultVerdict } from '../model/state.ts'
+import type { AttachMode, DefaultVerdict, Role } from '../model/state.ts'
 import type { Format } from './feed/read.ts'
 
 export interface WrittenInterface {
   readonly mode?: AttachMode | readonly AttachMode[]
   readonly on_conflict?: OnConflict
   readonly missing?: OnMissing
+  readonly roles?: readonly Role[]
 }
 
 export type WrittenPorts = number | string | readonly (number | string)[]
@@ -36,4 +37,5 @@ export interface WrittenPolicy {
 
 export interface WrittenLimits {
   readonly prefixes?: number
+  readonly flows?: number
 }

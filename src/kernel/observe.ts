@@ -75,9 +75,7 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
       : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), expected, drift)
   const links = await withOwners(rawLinks, instance)
   const records = recordsOf(instance)
-  for (const name of image?.drifted ?? []) {
-    drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
-  }
+  for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
   const unpinned = missingMaps(instance, committed)
   if (unpinned.length > 0) drift.set('program', `what it counts in was unpinned: ${unpinned.join(', ')}`)
   const interfaces = liveInterfaces(links, records, instance, committed, drift)
@@ -89,9 +87,7 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
     lastGeneration: Math.max(0, ...instance.incomplete, ...instance.generations.map(({ number }) => number)),
     slots: {
       interfaces: new Map([...records].map(([name, { slot }]) => [name, slot])),
-      lists: image?.slots ?? new Map(),
-      services: new Map(),
-      backends: new Map(),
+      ...(image?.slots ?? { lists: new Map(), services: new Map(), backends: new Map(), pools: new Map() }),
     },
     netns: namespaceOf(links, instance, committed, netns),
     ownNetns: netns,

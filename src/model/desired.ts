@@ -35,11 +35,22 @@ export interface Entries {
   readonly set: Uint16Array
 }
 
+/** Where the parts of a service are written. */
+export interface ServicePlaces {
+  /** Its name. */
+  readonly at: Location
+  readonly vip: Location
+  /** The backend with this backendKey, sorry backend included. */
+  readonly backend: (key: string) => Location | undefined
+}
+
 export interface Provenance {
   /** Paths as the user would type them: the config file, then those it includes, then list files. */
   readonly files: readonly string[]
   /** By list name. */
   readonly lists: ReadonlyMap<string, { readonly v4: Entries; readonly v6: Entries }>
+  /** By service name. */
+  readonly services: ReadonlyMap<string, ServicePlaces>
 }
 
 /** One file of a feed, and what was taken of it. */

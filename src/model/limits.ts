@@ -6,3 +6,10 @@ export const FIRST_INTERFACE_SLOT = 1
 
 /** Counter slots for lists. */
 export const LIST_SLOTS = 1024
+
+/** Counter slots for services and backends; the last number of the latter says "none". */
+export const SERVICE_SLOTS = 1024
+export const BACKEND_SLOTS = 0xffff
+
+/** Addresses in the source pools of all services. */
+export const POOL_SLOTS = 64

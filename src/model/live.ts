@@ -56,13 +56,13 @@ export interface Live {
   readonly leftovers: readonly string[]
   /** Backends that are no longer in the file and keep their flows for a while. */
   readonly leaving: readonly LeavingBackend[]
-  /** When drained backends stop to keep their flows, boot time in seconds: by service name and backendKey, as `web/10.0.0.1:80`. */
+  /** When drained backends stop to keep their flows, monotonic time in seconds: by backendSlotKey. */
   readonly deadlines: ReadonlyMap<string, number>
   /** Where the kernel would send a packet to a backend now, by formatted address; undefined: it does not know. */
   readonly nextHops: ReadonlyMap<string, NextHop | undefined>
   /** Addresses of this host in this namespace. */
   readonly ownAddresses: readonly Address[]
-  /** Boot time in seconds at the observation. */
+  /** Monotonic time in seconds at the observation, which deadlines are in: CLOCK_MONOTONIC, as `process.hrtime`. */
   readonly bootSeconds: number
 }
 
@@ -71,6 +71,8 @@ export interface Slots {
   readonly interfaces: ReadonlyMap<string, number>
   readonly lists: ReadonlyMap<string, number>
   readonly services: ReadonlyMap<string, number>
-  /** By service name and backendKey, as `web/10.0.0.1:80`. */
+  /** By backendSlotKey: of services' backends, of their sorry backends, and of those that are leaving. */
   readonly backends: ReadonlyMap<string, number>
+  /** By formatted address: of the source pools of all services. Full NAT finds its clients again by these. */
+  readonly pools: ReadonlyMap<string, number>
 }

@@ -3,8 +3,10 @@
 // slots change hands when a backend comes or goes. The same backends and weights give the same table on every machine,
 // in whatever order they are listed, so that several balancers agree without talking.
 
-import { type Backend, takesFlows } from './service.ts'
-import { formatAddress } from './text.ts'
+import { type Backend, backendKey, takesFlows } from './service.ts'
+
+/** By slot the index of a backend. */
+export type Ring = Uint16Array
 
 /** Slots of most services' tables; a prime (paper, §5.3: 65537). */
 export const RING_SIZE = 65537
@@ -34,15 +36,10 @@ function hashText(text: string, seed: number): number {
   return (hash ^ (hash >>> 16)) >>> 0
 }
 
-/** What a backend is known by, in tables and everywhere else: `10.0.0.11:80`, `[2001:db8::1]:80`, without the port where it has none. */
-export function backendKey({ address: { family, words }, port }: Pick<Backend, 'address' | 'port'>): string {
-  const text = formatAddress(family, words)
-  if (port === undefined) return text
-  return family === 6 ? `[${text}]:${port}` : `${text}:${port}`
-}
-
 /** Nothing of the table is of any backend. */
-export const EMPTY_RING = new Uint32Array(0)
+export const EMPTY_RING: Ring = new Uint16Array(0)
+/** No backend has this index: a service has fewer. */
+const VACANT = 0xffff
 
 /**
  * The table of a service's backends: by slot the index in `backends`. Backends without weight or not active have no
@@ -53,8 +50,8 @@ export const EMPTY_RING = new Uint32Array(0)
  */
 export function makeRing(
   backends: readonly Backend[],
-  size = ringSize(backends.filter(takesFlows).length),
-): Uint32Array {
+  size: number = ringSize(backends.filter(takesFlows).length),
+): Ring {
   const takers = backends
     .map((backend, index) => ({ index, key: backendKey(backend), weight: takesFlows(backend) ? backend.weight : 0 }))
     .filter(({ weight }) => weight > 0)
@@ -62,26 +59,79 @@ export function makeRing(
     .sort((a, b) => a.turn - b.turn || (a.key < b.key ? -1 : 1))
   if (takers.length === 0) return EMPTY_RING
   const most = Math.max(...takers.map(({ weight }) => weight))
-  const ring = new Uint32Array(size).fill(0xffffffff)
-  const skips = Float64Array.from(takers, ({ key }) => (hashText(key, 0x9747b28c) % (size - 1)) + 1)
-  const next = Float64Array.from(takers, ({ key }) => hashText(key, 0x2f0b4c47) % size)
-  const accounts = new Float64Array(takers.length)
+  const weights = Int32Array.from(takers, ({ weight }) => weight)
+  const skips = Int32Array.from(takers, ({ key }) => (hashText(key, 0x9747b28c) % (size - 1)) + 1)
+  const next = Int32Array.from(takers, ({ key }) => hashText(key, 0x2f0b4c47) % size)
+  const indexes = Uint16Array.from(takers, ({ index }) => index)
+  return fill(new Uint16Array(size).fill(VACANT), { most, weights, skips, next, indexes })
+}
+
+/** By turn; `next` is the slot that a backend would like to have next. */
+interface Takers {
+  /** The largest weight. */
+  readonly most: number
+  readonly weights: Int32Array
+  readonly skips: Int32Array
+  readonly next: Int32Array
+  readonly indexes: Uint16Array
+}
+
+/** The first slot from `from` on, in steps of `skip`, that nobody has. */
+function findVacant(ring: Ring, from: number, skip: number): number {
+  let slot = from
+  while (ring[slot] !== VACANT) {
+    slot += skip
+    if (slot >= ring.length) slot -= ring.length
+  }
+  return slot
+}
+
+function fill(ring: Ring, { most, weights, skips, next, indexes }: Takers): Ring {
+  const size = ring.length
+  const accounts = new Int32Array(weights.length)
   for (let filled = 0; ; ) {
-    for (let taker = 0; taker < takers.length; taker++) {
-      accounts[taker] = (accounts[taker] as number) + (takers[taker] as { weight: number }).weight
-      if ((accounts[taker] as number) < most) continue
-      accounts[taker] = (accounts[taker] as number) - most
-      let slot = next[taker] as number
-      while (ring[slot] !== 0xffffffff) slot = (slot + (skips[taker] as number)) % size
-      ring[slot] = (takers[taker] as { index: number }).index
-      next[taker] = (slot + (skips[taker] as number)) % size
+    for (let taker = 0; taker < weights.length; taker++) {
+      const account = (accounts[taker] as number) + (weights[taker] as number)
+      accounts[taker] = account < most ? account : account - most
+      if (account < most) continue
+      const skip = skips[taker] as number
+      const slot = findVacant(ring, next[taker] as number, skip)
+      ring[slot] = indexes[taker] as number
+      next[taker] = slot + skip >= size ? slot + skip - size : slot + skip
       if (++filled === size) return ring
     }
   }
 }
 
+/** Slots that `ringOf` keeps, of all tables together: 128 MiB. */
+const KEPT_SLOTS = 2 ** 26
+const kept = new Map<string, Ring>()
+let keptSlots = 0
+
+/**
+ * As makeRing, which depends on nothing but keys and weights: tables made lately are not made again, since comparing,
+ * compiling and explaining a state all ask for the same ones. Do not write to it.
+ */
+export function ringOf(backends: readonly Backend[]): Ring {
+  const content = backends
+    .map((backend) => (takesFlows(backend) ? `${backendKey(backend)} ${backend.weight}` : ''))
+    .join()
+  const known = kept.get(content)
+  const ring = known ?? makeRing(backends)
+  kept.delete(content)
+  kept.set(content, ring)
+  if (known) return ring
+  keptSlots += ring.length
+  for (const [oldest, { length }] of kept) {
+    if (keptSlots <= KEPT_SLOTS || oldest === content) break
+    kept.delete(oldest)
+    keptSlots -= length
+  }
+  return ring
+}
+
 /** Slots by backend index. */
-export function ringShares(ring: Uint32Array, backends: number): Uint32Array {
+export function ringShares(ring: Ring, backends: number): Uint32Array {
   const shares = new Uint32Array(backends)
   for (const index of ring) shares[index] = (shares[index] as number) + 1
   return shares

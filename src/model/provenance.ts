@@ -53,7 +53,7 @@ export function findEntry(entries: Entries, words: Uint32Array, offset = 0, set?
 
 /** Which line of the config put the address at word `offset` of `words` into the list; undefined = none did. */
 export function originOf(
-  provenance: Provenance,
+  provenance: Pick<Provenance, 'files' | 'lists'>,
   list: string,
   family: Family,
   words: Uint32Array,

@@ -1,7 +1,7 @@
 // What the commands report: results as data, before any of them becomes text or JSON.
 
 import type { Ban } from './ban.ts'
-import type { AttachMode, ListKind } from './state.ts'
+import type { AttachMode, ListKind, Policy } from './state.ts'
 
 /** Packets and bytes; exact up to 2^53. */
 export interface Count {
@@ -22,6 +22,19 @@ export type ReasonName =
   | 'default-drop'
   | 'internal'
   | 'ban'
+  | 'balanced'
+  | 'balanced-away'
+  | 'reply'
+  | 'reply-away'
+  | 'reply-routed'
+  | 'echo'
+  | 'too-big'
+  | 'no-backend'
+  | 'no-backend-pass'
+  | 'fragment'
+  | 'oversize'
+  | 'expired'
+  | 'exhausted'
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect' | 'aborted'
 
@@ -49,7 +62,7 @@ export interface ListStatus extends Count {
 export interface Status {
   readonly interfaces: readonly InterfaceStatus[]
   readonly lists: readonly ListStatus[]
-  readonly policy: { readonly default: 'pass' | 'drop' } | undefined
+  readonly policy: Policy | undefined
   /** The build in the kernel; `tag` as bpftool shows it. */
   readonly program: { readonly digest: string; readonly tag: string; readonly abi: number } | undefined
   readonly generation: number

@@ -3,6 +3,7 @@
 
 import type { Address } from './address.ts'
 import type { PortRange } from './state.ts'
+import { compareAddresses, formatAddress } from './text.ts'
 
 /** How a packet gets to its backend: destination rewritten, MACs rewritten, or wrapped in another packet. */
 export type Forwarding = 'nat' | 'dsr' | 'ipip' | 'gue'
@@ -23,7 +24,7 @@ export interface NextHop {
   readonly sourceMac: string
   /** VLAN tag that frames carry; 0 = none. */
   readonly vlan: number
-  /** Of the egress interface, for the IP packet. */
+  /** Of the egress interface, for the IP packet; 65,535 at most. */
   readonly mtu: number
 }
 
@@ -79,11 +80,39 @@ export interface Service {
 /** Seconds for which a removed backend keeps its flows, where the file does not say. */
 export const DRAIN_TIMEOUT = 300
 export const UDP_TIMEOUT = 30
+/** As Katran's: private and discard-only addresses (RFC 1918, RFC 6666), which nobody answers to. */
+export const DEFAULT_OUTER_SOURCE: OuterSource = {
+  v4: { address: { family: 4, words: Uint32Array.of(0xac100000) }, length: 16 },
+  v6: { family: 6, words: Uint32Array.of(0x01000000, 0, 0, 0) },
+}
 /** IANA: gue, what `ip link add … type ipip encap gue` and Katran use. */
 export const GUE_PORT = 6080
 
 export const ANY_PORT: PortRange = { first: 0, last: 0xffff }
 export const isAnyPort = ({ ports }: Service): boolean => ports.first === 0 && ports.last === 0xffff
+
+/** What a backend is known by among those of its service: `10.0.0.11:80`, `[2001:db8::1]:80`, without a port where it has none. */
+export function backendKey({ address: { family, words }, port }: Pick<Backend, 'address' | 'port'>): string {
+  const text = formatAddress(family, words)
+  if (port === undefined) return text
+  return family === 6 ? `[${text}]:${port}` : `${text}:${port}`
+}
+
+/** What a backend is known by among all: `web/10.0.0.11:80`. */
+export const backendSlotKey = (service: string, backend: Pick<Backend, 'address' | 'port'>): string =>
+  `${service}/${backendKey(backend)}`
+
+/** Canonical order of a service's backends: by address, IPv4 first, then by port. */
+export function compareBackends(
+  left: Pick<Backend, 'address' | 'port'>,
+  right: Pick<Backend, 'address' | 'port'>,
+): number {
+  return (
+    left.address.family - right.address.family ||
+    compareAddresses(left.address.words, right.address.words) ||
+    (left.port ?? 0) - (right.port ?? 0)
+  )
+}
 
 /** Whether the backend takes new flows, as far as the file goes. */
 export const takesFlows = ({ weight, state }: Backend): boolean => weight > 0 && state === 'active'
@@ -93,6 +122,6 @@ export interface LeavingBackend {
   /** Name of its service. */
   readonly service: string
   readonly backend: Backend
-  /** Boot time in seconds. */
+  /** Monotonic time in seconds. */
   readonly deadline: number
 }

@@ -48,5 +48,5 @@ export function assignSlots(state: State, live: Live): Slots {
   const lists = assign([...state.lists.keys()], live.slots.lists, 0, LIST_SLOTS)
   if (lists === undefined)
     throw fail('E203', `${state.lists.size} lists are configured; one instance can count ${LIST_SLOTS}`)
-  return { interfaces, lists, services: new Map(), backends: new Map() }
+  return { interfaces, lists, services: new Map(), backends: new Map(), pools: new Map() }
 }

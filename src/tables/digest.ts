@@ -25,5 +25,12 @@ export function listDigest({ kind, name, sets }: List): bigint {
 }
 
 /** Digest of a policy's settings. */
-export const policyDigest = ({ default: verdict }: Policy): bigint =>
-  finish(createHash('sha256').update(`default ${verdict}\n`))
+export const policyDigest = ({ default: verdict, flows }: Policy): bigint =>
+  finish(createHash('sha256').update(`default ${verdict}\nflows ${flows}\n`))
+
+/** Digest of a service's lines, its name included. */
+export function serviceDigest(name: string, lines: readonly Uint8Array[]): bigint {
+  const hash = createHash('sha256').update(`${name}\n`)
+  for (const line of lines) hash.update(line)
+  return finish(hash)
+}

@@ -15,7 +15,7 @@ export interface Multiplier {
  * The Art of Computer Programming 6.4), which spreads arithmetic progressions; the others are what splitmix64 gives
  * from seeds 1, 2 and 3, made odd.
  */
-const MULTIPLIERS: readonly Multiplier[] = [
+export const MULTIPLIERS: readonly Multiplier[] = [
   { high: 0x9e3779b9, low: 0x7f4a7c15 },
   { high: 0x910a2dec, low: 0x89025cc1 },
   { high: 0x975835de, low: 0x1c9756cf },
@@ -23,7 +23,7 @@ const MULTIPLIERS: readonly Multiplier[] = [
 ]
 
 /** Share of the slots to fill: at most one key in twenty then lies outside its own line. */
-const LOAD = 0.6
+export const LOAD = 0.6
 
 /** Keys as two columns of words; `high` undefined = all zero. */
 export interface Keys {
@@ -62,7 +62,8 @@ export function place(keys: Keys, slots: number, probes: number): Placement {
   }
 }
 
-function tryPlace(
+/** Places keys in a table of so many buckets; undefined where one lies too far from its bucket. */
+export function tryPlace(
   keys: Keys,
   slots: number,
   probes: number,

@@ -5,6 +5,8 @@
 
 import {
   ABI_VERSION,
+  balanceCodec,
+  FLOWS_A_LINE,
   HEADER_LINES,
   LINE_SIZE,
   LIST_SLOTS,
@@ -15,14 +17,19 @@ import {
   table6Codec,
 } from '../abi/generated.ts'
 import { fail } from '../diagnostics.ts'
-import { DEFAULT_FLOWS, DEFAULT_POLICY, type List, type Policy, type State } from '../model/state.ts'
+import type { ObjectKey, Slots } from '../model/live.ts'
+import type { LeavingBackend, Service } from '../model/service.ts'
+import { DEFAULT_POLICY, type List, type Policy, type Role, type State } from '../model/state.ts'
+import { balanceSections, decodeRoles, encodeBalance, encodeRoles, rawServices } from './balance.ts'
 import { Classes, type Part, partsOf } from './classes.ts'
+import { type DecodedServices, decodeServices } from './decode-services.ts'
 import { policyDigest } from './digest.ts'
-import { layOut, META_LINE, SETTINGS_LINE, sectionReader, TABLE6_LINE } from './layout.ts'
+import { BALANCE_LINE, layOut, META_LINE, SETTINGS_LINE, sectionReader, TABLE6_LINE } from './layout.ts'
 import { corrupt } from './lines.ts'
 import { collect, decodeLists, encodeLists } from './lists.ts'
 import { sweep } from './partition.ts'
 import { decodeClasses, encodeClasses } from './rules.ts'
+import { compileServices } from './services.ts'
 import { compileTable4, decodeTable4 } from './table4.ts'
 import { compileTable6, decodeTable6 } from './table6.ts'
 
@@ -37,7 +44,6 @@ export interface ImageMeta {
 
 /** Part numbers are 16 bits wide. */
 const MAX_PARTS = 0x10000
-const NONE = new Uint32Array(0)
 
 /** The parts of all lists. Throws XdpError E203 where they are more than can be numbered. */
 function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
@@ -48,22 +54,31 @@ function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
   throw fail('E203', `the lists have ${parts.length} scopes in all, but at most ${MAX_PARTS} fit`, hint)
 }
 
+/** What an image is made of. */
+export interface ImageSource {
+  readonly state: State
+  /** Of every list, interface, service, backend (in use or leaving) and pool address. */
+  readonly slots: Slots
+  readonly meta: ImageMeta
+  /** Backends that left the file and keep their flows. */
+  readonly leaving?: readonly LeavingBackend[]
+  /** Of backends that are drained, by backendSlotKey: when they stop to keep their flows. */
+  readonly deadlines?: ReadonlyMap<string, number>
+}
+
 /**
- * Compiles the lists and the policy (`pass` where there is none) of a canonical state.
+ * Compiles the lists, services and policy (`pass` where there is none) of a canonical state.
  *
- * @param slots list_stats slot by list name, for every list
  * @returns whole lines; `committed_at` is 0
- * @throws XdpError E202, E203 or E204 where the state is more than the tables can hold
+ * @throws XdpError E202, E203, E204 or E208 where the state is more than the tables can hold
  */
 export function compileImage({
-  state: { lists, policy = DEFAULT_POLICY },
+  state: { lists, services, interfaces, policy = DEFAULT_POLICY },
   slots,
   meta,
-}: {
-  readonly state: State
-  readonly slots: ReadonlyMap<string, number>
-  readonly meta: ImageMeta
-}): Uint8Array {
+  leaving = [],
+  deadlines = new Map(),
+}: ImageSource): Uint8Array {
   const parts = numberedParts(lists)
   const classes = new Classes(parts)
   const addresses = parts.map(({ set }) => set.addresses)
@@ -81,9 +96,10 @@ export function compileImage({
       classes,
     ),
   )
-  const encoded = encodeClasses(classes.members, parts, slots)
-  const { words, at } = layOut({
-    LISTS: encodeLists(lists, slots),
+  const encoded = encodeClasses(classes.members, parts, slots.lists)
+  const balanced = services.size > 0 ? compileServices(services, { slots, leaving, deadlines }) : undefined
+  const layout = layOut({
+    LISTS: encodeLists(lists, slots.lists),
     CLASSES: encoded.classes,
     RULES: encoded.rules,
     HOST_FILTER4: table4.sections.hostFilter,
@@ -96,14 +112,11 @@ export function compileImage({
     ROOT6: table6.sections.root,
     RANGES6: table6.sections.ranges,
     TREES6: table6.sections.trees,
-    ENDPOINT_HASH: NONE,
-    ENDPOINTS: NONE,
-    PORTS: NONE,
-    SERVICES: NONE,
-    SERVICE_RECORDS: NONE,
-    BACKENDS: NONE,
-    RINGS: NONE,
+    ...balanceSections(balanced),
   })
+  const { words, at } = layout
+  const hasRoles = encodeRoles(interfaces, slots.interfaces, layout)
+  if (balanced) encodeBalance(balanced, layout, policy)
   const places4 = {
     host_filter: at('HOST_FILTER4'),
     hosts: at('HOSTS4'),
@@ -113,7 +126,11 @@ export function compileImage({
   }
   const settings = {
     abi_version: ABI_VERSION,
-    flags: policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0,
+    flags:
+      (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
+      (balanced ? SETTINGS_FLAG.SERVICES : 0) |
+      (hasRoles ? SETTINGS_FLAG.ROLES : 0),
+    flows: policy.flows,
     classes: at('CLASSES'),
     rules: at('RULES'),
     table4: { ...table4.shape, ...places4 },
@@ -148,15 +165,27 @@ export interface DecodedImage {
   readonly policy: Policy
   /** Canonical, as a desired state's. */
   readonly lists: ReadonlyMap<string, List>
-  /** list_stats slot by list name. */
-  readonly slots: ReadonlyMap<string, number>
+  readonly services: ReadonlyMap<string, Service>
+  readonly slots: Omit<Slots, 'interfaces'>
+  /** By interface slot. */
+  readonly roles: readonly (readonly Role[])[]
+  readonly leaving: readonly LeavingBackend[]
+  readonly deadlines: ReadonlyMap<string, number>
   readonly meta: Meta
-  /** What is not as the apply that wrote the image recorded it: names of lists, and `policy`. */
-  readonly drifted: readonly string[]
+  /** What is not as the apply that wrote the image recorded it. A service that packets do not meet is not in `services`. */
+  readonly drifted: readonly ObjectKey[]
+}
+
+const NO_SERVICES: DecodedServices = {
+  services: new Map(),
+  slots: { services: new Map(), backends: new Map(), pools: new Map() },
+  leaving: [],
+  deadlines: new Map(),
+  drifted: [],
 }
 
 /**
- * Reads an image back: the lists as packets meet them.
+ * Reads an image back: lists and services as packets meet them.
  *
  * @throws XdpError E113 where the bytes are damaged in a way that is no other policy
  */
@@ -193,13 +222,31 @@ export function decodeImage(bytes: Uint8Array): DecodedImage {
   })
   const policy: Policy = {
     default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
-    flows: DEFAULT_FLOWS,
+    flows: settings.flows,
   }
   const records = viewOf(section('LISTS', meta.lists))
   const addresses = collect(partition4, partition6, classes)
-  const { lists, slots, drifted } = decodeLists(records, meta.list_count, classes, addresses)
-  const policyDrifted = policyDigest(policy) !== meta.policy_digest
-  return { policy, lists, slots, meta, drifted: policyDrifted ? ['policy', ...drifted] : drifted }
+  const decoded = decodeLists(records, meta.list_count, classes, addresses)
+  const balance = balanceCodec.decode(view, BALANCE_LINE * LINE_SIZE)
+  const hasServices = (settings.flags & SETTINGS_FLAG.SERVICES) !== 0
+  const balanced = hasServices ? decodeServices(balance, rawServices(section, balance)) : NO_SERVICES
+  const flowsAgree = !hasServices || (balance.flow_mask + 1) * FLOWS_A_LINE === policy.flows
+  const isPolicyWhole = flowsAgree && policyDigest(policy) === meta.policy_digest
+  return {
+    policy,
+    lists: decoded.lists,
+    services: balanced.services,
+    slots: { lists: decoded.slots, ...balanced.slots },
+    roles: decodeRoles(view),
+    leaving: balanced.leaving,
+    deadlines: balanced.deadlines,
+    meta,
+    drifted: [
+      ...(isPolicyWhole ? [] : ['policy' as const]),
+      ...decoded.drifted.map((name) => `list:${name}` as const),
+      ...balanced.drifted.map((name) => `service:${name}` as const),
+    ],
+  }
 }
 
 const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)

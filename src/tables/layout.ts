@@ -10,11 +10,13 @@ import {
 } from '../abi/generated.ts'
 import { corrupt, LINE_WORDS, makeLines } from './lines.ts'
 
-/** Lines of the header. The directory takes two. */
+/** Lines of the header. The directory takes three. */
 export const SETTINGS_LINE = 0
 export const TABLE6_LINE = 1
 export const META_LINE = 2
 export const DIRECTORY_LINE = 3
+export const BALANCE_LINE = 6
+export const ROLES_LINE = 7
 
 export type SectionName = keyof typeof SECTION
 /** In the order in which they lie in the image. */
@@ -50,17 +52,17 @@ export function layOut(sections: Sections): Layout {
  * A reader of sections out of an image.
  *
  * @param image 4-byte aligned
- * @returns a function from a section and the first line that the header gives it to its words; it throws XdpError E113
- *   where the directory says otherwise, or where the section is not inside the image
+ * @returns a function from a section and the first line that the header gives it (if it does) to its words; it throws
+ *   XdpError E113 where the directory says otherwise, or where the section is not inside the image
  */
-export function sectionReader(image: Uint8Array): (name: SectionName, first: number) => Uint32Array {
+export function sectionReader(image: Uint8Array): (name: SectionName, first?: number) => Uint32Array {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
   const { sections } = directoryCodec.decode(view, DIRECTORY_LINE * LINE_SIZE)
-  return (name, first) => {
-    const extent = sections[SECTION[name]] as SectionExtent
-    if (extent.first !== first || (first + extent.lines) * LINE_SIZE > image.length) {
+  return (name, told) => {
+    const { first, lines } = sections[SECTION[name]] as SectionExtent
+    if (first !== (told ?? first) || (first + lines) * LINE_SIZE > image.length) {
       throw corrupt(`section ${name.toLowerCase()} is not where the header says`)
     }
-    return new Uint32Array(image.buffer, image.byteOffset + first * LINE_SIZE, extent.lines * LINE_WORDS)
+    return new Uint32Array(image.buffer, image.byteOffset + first * LINE_SIZE, lines * LINE_WORDS)
   }
 }

@@ -89,6 +89,17 @@ export function multiplyHigh(a: number, b: number): number {
   return (aHigh * bHigh + (middle >>> 16) + (other >>> 16) + (carry >>> 16)) >>> 0
 }
 
+/** The low 64 bits of the product of two 64-bit numbers, each in two words. */
+export function multiplyLow(
+  a: { readonly high: number; readonly low: number },
+  b: { readonly high: number; readonly low: number },
+): { readonly high: number; readonly low: number } {
+  return {
+    high: (multiplyHigh(a.low, b.low) + Math.imul(a.low, b.high) + Math.imul(a.high, b.low)) >>> 0,
+    low: Math.imul(a.low, b.low) >>> 0,
+  }
+}
+
 /** The error for bytes that no compiler of ours wrote. */
 export const corrupt = (what: string): XdpError =>
   fail(

@@ -20,6 +20,7 @@ import type { State } from '../../src/model/state.ts'
 import { compileImage } from '../../src/tables/image.ts'
 import { factsOf } from '../support/model.ts'
 import * as p from '../support/packets.ts'
+import { slotsFor } from '../support/slots.ts'
 import { list, scoped, state } from '../support/states.ts'
 
 const ANY = { protocol: 'any', sourcePorts: [], destinationPorts: [] } as const
@@ -193,10 +194,9 @@ function createLine(pin: string, shape: MapShape): string {
 }
 
 function imageOf({ number, state: wanted }: Policy): Uint8Array {
-  const slots = new Map([...wanted.lists.keys()].map((name, slot) => [name, slot]))
   return compileImage({
     state: wanted,
-    slots,
+    slots: slotsFor(wanted),
     meta: { generation: number, netns: 0n, objectDigest: new Uint8Array(16) },
   })
 }

@@ -20,9 +20,11 @@ import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bp
 import { loadObject } from '../../src/kernel/object.ts'
 import { CommandError } from '../../src/kernel/spawn.ts'
 import { writeImage } from '../../src/kernel/transfer.ts'
+import type { Slots } from '../../src/model/live.ts'
 import type { Count, ReasonName, Verdict } from '../../src/model/result.ts'
 import type { State } from '../../src/model/state.ts'
 import { compileImage } from '../../src/tables/image.ts'
+import { slotsFor } from './slots.ts'
 
 /** The interface that a test run comes in on: the namespace's loopback device, always the first one. */
 export const TEST_IFINDEX = 1
@@ -49,11 +51,8 @@ export const slotsOf = ({ lists }: Pick<State, 'lists'>): Map<string, number> =>
   new Map([...lists.keys()].sort().map((name, slot) => [name, slot]))
 
 /** The image of a state, with list slots in the order of names. */
-export const imageOf = (
-  state: State,
-  slots: ReadonlyMap<string, number> = slotsOf(state),
-  generation = 1,
-): Uint8Array => compileImage({ state, slots, meta: { generation, netns: 0n, objectDigest: new Uint8Array(16) } })
+export const imageOf = (state: State, slots: Slots = slotsFor(state), generation = 1): Uint8Array =>
+  compileImage({ state, slots, meta: { generation, netns: 0n, objectDigest: new Uint8Array(16) } })
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 

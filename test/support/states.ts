@@ -110,7 +110,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     drift: new Map(),
     generation: current.program ? 1 : 0,
     lastGeneration: current.program ? 1 : 0,
-    slots: { interfaces: new Map(), lists: new Map(), services: new Map(), backends: new Map() },
+    slots: { interfaces: new Map(), lists: new Map(), services: new Map(), backends: new Map(), pools: new Map() },
     netns: 4026531840n,
     ownNetns: 4026531840n,
     committedAt: 0,
@@ -125,7 +125,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
   }
 }
 
-const NO_PROVENANCE: Provenance = { files: ['xdp.yaml'], lists: new Map() }
+const NO_PROVENANCE: Provenance = { files: ['xdp.yaml'], lists: new Map(), services: new Map() }
 
 export function desired(wanted: State, options: Readonly<Record<string, Partial<InterfaceOptions>>> = {}): Desired {
   const at = { file: 'xdp.yaml', line: 4, column: 3, length: 4 }

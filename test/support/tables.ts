@@ -26,8 +26,10 @@ import {
   VALUE_TREE,
 } from '../../src/abi/generated.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
+import type { Slots } from '../../src/model/live.ts'
 import { contains, EMPTY4, EMPTY6, normalize } from '../../src/model/ranges.ts'
 import { DEFAULT_POLICY, EMPTY_STATE, type List, type Scope, type State, scopeKey } from '../../src/model/state.ts'
+import { slotsFor } from './slots.ts'
 
 export const ALL4 = 0xffffffffn
 export const ALL6 = (1n << 128n) - 1n
@@ -76,8 +78,7 @@ export const stateOf = (lists: readonly List[], verdict: 'pass' | 'drop' = 'pass
   lists: new Map(lists.map((list) => [list.name, list])),
 })
 
-export const slotsOf = (state: State): Map<string, number> =>
-  new Map([...state.lists.keys()].map((name, i) => [name, (i * 7 + 3) % 1024]))
+export const slotsOf = (state: State): Slots => slotsFor(state, (n) => (n * 7 + 3) % 1024)
 
 /** Numbers of the parts (lists in order of name, then scopes in order) that cover an address, by asking each. */
 export function modelParts(state: State, family: Family, address: bigint): number[] {

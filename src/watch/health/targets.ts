@@ -2,8 +2,8 @@
 
 import type { Fallback, HealthCheck, MinHealthy, ServiceHealth } from '../../model/health.ts'
 import { DEFAULT_FALLBACK, DEFAULT_MIN_HEALTHY } from '../../model/health.ts'
-import { backendKey } from '../../model/maglev.ts'
-import { type Backend, type LeavingBackend, type Service, takesFlows } from '../../model/service.ts'
+
+import { type Backend, backendKey, type LeavingBackend, type Service, takesFlows } from '../../model/service.ts'
 
 export interface BackendTarget {
   /** undefined: not checked, and taken to be healthy. */

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { Desired } from '../../../src/model/desired.ts'
+import { DEFAULT_POLICY } from '../../../src/model/state.ts'
 import { formatRange, wordsOf } from '../../../src/model/text.ts'
 import { errorsOf, HEAD, loadText, writeFiles } from '../../support/config.ts'
 
@@ -241,7 +242,7 @@ describe('included files', () => {
     )
     expect([...desired.state.interfaces.keys()]).toEqual(['eth1'])
     expect(desired.options.get('eth1')?.at).toMatchObject({ file: expect.stringMatching(/10\.yaml$/), line: 3 })
-    expect(desired.state.policy).toEqual({ default: 'drop' })
+    expect(desired.state.policy).toEqual({ ...DEFAULT_POLICY, default: 'drop' })
     expect([...desired.state.lists.keys()]).toEqual(['allowlist', 'blocklist', 'feed'])
     const { v4 } = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
     const at = [...v4.file].map(

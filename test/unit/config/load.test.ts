@@ -7,7 +7,7 @@ import { findConfig, loadConfig } from '../../../src/config/load.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 import type { Ranges } from '../../../src/model/address.ts'
 import type { List } from '../../../src/model/state.ts'
-import { scopeKey } from '../../../src/model/state.ts'
+import { DEFAULT_POLICY, scopeKey } from '../../../src/model/state.ts'
 import { formatRange, wordsOf } from '../../../src/model/text.ts'
 import { errorsOf, HEAD, loadText, writeFiles } from '../../support/config.ts'
 
@@ -26,10 +26,10 @@ describe('defaults', () => {
   test('a minimal file wants its interfaces in native mode, pass by default, and no lists', async () => {
     const { desired, warnings } = await loadText('version: 1\ninterfaces:\n  eth0:\n  eth1: {}\n')
     expect(warnings).toEqual([])
-    expect(desired.state.policy).toEqual({ default: 'pass' })
+    expect(desired.state.policy).toEqual(DEFAULT_POLICY)
     expect([...desired.state.interfaces.values()]).toEqual([
-      { interface: 'eth0', modes: ['native'] },
-      { interface: 'eth1', modes: ['native'] },
+      { interface: 'eth0', modes: ['native'], roles: ['balance', 'filter'] },
+      { interface: 'eth1', modes: ['native'], roles: ['balance', 'filter'] },
     ])
     expect(desired.options.get('eth0')).toMatchObject({
       onConflict: 'fail',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import * as abi from '../../../src/abi/generated.ts'
-import { INTERFACE_SLOTS, LIST_SLOTS } from '../../../src/model/limits.ts'
+import { BACKEND_SLOTS, INTERFACE_SLOTS, LIST_SLOTS, POOL_SLOTS, SERVICE_SLOTS } from '../../../src/model/limits.ts'
 import { assignSlots } from '../../../src/plan/slots.ts'
 import { list, live, state } from '../../support/states.ts'
 
@@ -12,11 +12,18 @@ const taken = (lists: Readonly<Record<string, number>>, interfaces: Readonly<Rec
       interfaces: new Map(Object.entries(interfaces)),
       services: new Map(),
       backends: new Map(),
+      pools: new Map(),
     },
   })
 
 test('the limits are those of the data plane', () => {
-  expect([INTERFACE_SLOTS, LIST_SLOTS]).toEqual([abi.INTERFACE_SLOTS, abi.LIST_SLOTS])
+  expect([INTERFACE_SLOTS, LIST_SLOTS, SERVICE_SLOTS, POOL_SLOTS]).toEqual([
+    abi.INTERFACE_SLOTS,
+    abi.LIST_SLOTS,
+    abi.SERVICE_SLOTS,
+    abi.POOL_SLOTS,
+  ])
+  expect(BACKEND_SLOTS).toBe(Math.min(abi.BACKEND_SLOTS, abi.NO_SLOT))
 })
 
 test('names keep their slots, new ones get the lowest free in sorted order', () => {

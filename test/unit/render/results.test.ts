@@ -5,6 +5,7 @@ import { Ajv, type ValidateFunction } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
 import type { ApplyResult, Check, Status, WhyResult } from '../../../src/model/result.ts'
+import { DEFAULT_POLICY } from '../../../src/model/state.ts'
 import { plan, planDestroy } from '../../../src/plan/plan.ts'
 import { renderApply, renderApplyJson } from '../../../src/render/apply.ts'
 import { renderErrorJson } from '../../../src/render/diagnostic.ts'
@@ -78,7 +79,7 @@ const STATUS: Status = {
     },
   ],
   lists: [{ name: 'spamhaus', kind: 'blocklist', prefixes: 1177, packets: 3444, bytes: 12_288 }],
-  policy: { default: 'pass' },
+  policy: DEFAULT_POLICY,
   program: { digest: PROGRAM.digest, tag: 'a04f5eef06a7f555', abi: 1 },
   generation: 3,
   committed_at: '2026-01-02T03:04:05.000Z',

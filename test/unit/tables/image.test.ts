@@ -168,13 +168,11 @@ test('a class has its allowlist rules first, with the counters and scopes of its
     ]),
     listOf('allowlist', 'b', [[{ ...ANY, protocol: 'icmp' }, addresses([[5n, 5n]])]]),
   ])
-  const image = compile(
-    state,
-    new Map([
-      ['a', 8],
-      ['b', 2],
-    ]),
-  )
+  const lists = new Map([
+    ['a', 8],
+    ['b', 2],
+  ])
+  const image = compile(state, { ...slotsOf(state), lists })
   const { rules } = settingsOf(image)
   const decoded = [0, 1, 2].map((i) => ruleCodec.decode(viewOf(image), rules * LINE_SIZE + i * ruleCodec.size))
   const any = { source_first: 0, source_last: 65535, destination_first: 0, destination_last: 65535 }
@@ -234,15 +232,15 @@ test('what changed in the kernel is named: the list, the policy, or both', () =>
   // An entry that the filter hides, or that is gone, is gone for packets too.
   expect(
     changed((image, { table4 }) => image.fill(0, table4.host_filter * LINE_SIZE, (table4.host_filter + 1) * LINE_SIZE)),
-  ).toEqual(['hosts'])
+  ).toEqual(['list:hosts'])
   expect(
     changed((image, { table4 }) => image.fill(0, table4.hosts * LINE_SIZE, table4.range_filter * LINE_SIZE)),
-  ).toEqual(['hosts'])
+  ).toEqual(['list:hosts'])
   expect(
     changed((image, { table4 }) => image.fill(0, table4.range_filter * LINE_SIZE, table4.root * LINE_SIZE)),
-  ).toEqual(['nets'])
+  ).toEqual(['list:nets'])
   expect(changed((image, { table4 }) => image.fill(0, table4.root * LINE_SIZE, table4.ranges * LINE_SIZE))).toEqual([
-    'nets',
+    'list:nets',
   ])
   // A rule that lets its list pass instead.
   expect(
@@ -250,7 +248,7 @@ test('what changed in the kernel is named: the list, the policy, or both', () =>
       const at = rules * LINE_SIZE + ruleCodec.offsets.flags
       image[at] = 1
     }),
-  ).toEqual(['hosts'])
+  ).toEqual(['list:hosts'])
 })
 
 test('an image that is cut, of another ABI or without its sections is refused', () => {
