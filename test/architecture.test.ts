@@ -34,7 +34,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   reconcile: ['node:crypto', 'node:path', 'node:fs'],
-  watch: ['node:dgram', 'node:fs', 'node:http', 'node:https', 'node:net', 'node:perf_hooks', 'node:tls'],
+  watch: ['node:crypto', 'node:dgram', 'node:fs', 'node:http', 'node:https', 'node:net', 'node:perf_hooks', 'node:tls'],
   render: ['diff', 'node:util'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],

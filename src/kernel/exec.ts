@@ -3,6 +3,7 @@
 // it becomes the command, which Node cannot; and has the kernel kill it when we die.
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import type { Readable } from 'node:stream'
 import { XdpError } from '../diagnostics.ts'
 import { effectiveCapabilities } from './host.ts'
 import { spawnTool } from './spawn.ts'
@@ -16,15 +17,20 @@ export interface ExecRequest {
 }
 
 /**
- * How it ended: `exit` with what it said first, stdout and stderr together; `unable`: it never ran, because of the user,
- * the file or this host, told in words.
+ * How it ended, with the beginning of what it said; `unable`: it never ran, because of the user, the file or this host,
+ * told in words.
  */
 export type ExecEnd =
-  | { readonly kind: 'exit'; readonly status: number; readonly output: string }
-  | { readonly kind: 'signal'; readonly signal: string; readonly output: string }
+  | ({ readonly kind: 'exit'; readonly status: number } & Said)
+  | ({ readonly kind: 'signal'; readonly signal: string } & Said)
   | { readonly kind: 'unable'; readonly reason: string }
 
-/** Bytes of output that are kept; the rest is read and forgotten, so that the command does not hang on a full pipe. */
+interface Said {
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Bytes that are kept of either stream; the rest is read and forgotten, so that the command does not hang on a full pipe. */
 const MOST_OUTPUT = 4096
 /** Milliseconds for which output may come after the end: a child of the command's may hold the pipe for ever. */
 const LINGER = 50
@@ -82,30 +88,24 @@ function start({ command, env }: ExecRequest, user: User): ChildProcess {
   })
 }
 
-/** Keeps the first bytes of what a child says; `read` gives them as text. */
-function collect({ stdout, stderr }: ChildProcess): { readonly read: () => string; readonly close: () => void } {
+/** Keeps the first bytes of a stream; `read` gives them as text. */
+function collect(stream: Readable | null): { readonly read: () => string; readonly close: () => void } {
   const chunks: Buffer[] = []
   let room = MOST_OUTPUT
-  const take = (chunk: Buffer): void => {
+  stream?.on('error', () => undefined)
+  stream?.on('data', (chunk: Buffer) => {
     if (room > 0) chunks.push(chunk.subarray(0, room))
     room -= Math.min(room, chunk.length)
-  }
-  const streams = [stdout, stderr].filter((stream) => stream !== null)
-  for (const stream of streams) stream.on('data', take).on('error', () => undefined)
-  return {
-    read: () => Buffer.concat(chunks).toString(),
-    close: () => {
-      for (const stream of streams) stream.destroy()
-    },
-  }
+  })
+  return { read: () => Buffer.concat(chunks).toString(), close: () => stream?.destroy() }
 }
 
-function endOf(status: number | null, signal: string | null, output: string): ExecEnd {
-  if (status === null) return { kind: 'signal', signal: signal ?? 'a signal', output }
+function endOf(status: number | null, signal: string | null, said: Said): ExecEnd {
+  if (status === null) return { kind: 'signal', signal: signal ?? 'a signal', ...said }
   if (status === NOT_FOUND || status === NOT_EXECUTABLE) {
-    return { kind: 'unable', reason: output.trim() || `exit status ${status}` }
+    return { kind: 'unable', reason: said.stderr.trim() || `exit status ${status}` }
   }
-  return { kind: 'exit', status, output }
+  return { kind: 'exit', status, ...said }
 }
 
 const unable = (error: unknown): ExecEnd => ({
@@ -115,11 +115,15 @@ const unable = (error: unknown): ExecEnd => ({
 
 /** Follows a child to its end. Returns what kills it and all of its group. */
 function follow(child: ChildProcess, done: (end: ExecEnd) => void): () => void {
-  const output = collect(child)
+  const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)]
+  const close = (): void => {
+    stdout.close()
+    stderr.close()
+  }
   let isRunning = true
   child.on('error', (error) => {
     isRunning = false
-    output.close()
+    close()
     done(unable(error))
   })
   child.on('exit', (status, signal) => {
@@ -127,14 +131,14 @@ function follow(child: ChildProcess, done: (end: ExecEnd) => void): () => void {
     const finish = (): void => {
       clearTimeout(linger)
       child.off('close', finish)
-      output.close()
-      done(endOf(status, signal, output.read()))
+      close()
+      done(endOf(status, signal, { stdout: stdout.read(), stderr: stderr.read() }))
     }
     const linger = setTimeout(finish, LINGER)
     child.on('close', finish)
   })
   return () => {
-    output.close()
+    close()
     // Before its end is told the process is not reaped, so that its number is nobody else's.
     if (isRunning && child.pid !== undefined) killGroup(child.pid)
   }

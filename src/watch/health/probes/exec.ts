@@ -17,7 +17,8 @@ function judge(end: ExecEnd): Result {
   if (end.kind === 'unable') return unknown(plain(end.reason))
   if (end.kind === 'exit' && end.status === 0) return GOOD
   const what = end.kind === 'exit' ? `exit status ${end.status}` : `killed by ${end.signal}`
-  return bad(plain([what, lastLine(end.output)].filter((text) => text !== '').join(': ')))
+  const why = lastLine(end.stderr) || lastLine(end.stdout)
+  return bad(plain(why === '' ? what : `${what}: ${why}`))
 }
 
 export function probeExec(

@@ -41,10 +41,14 @@ const WORDS: Readonly<Record<string, string>> = {
 }
 
 /** The result that an error means. */
-export function failed(error: Error & { readonly code?: unknown }): Result {
+export function failed(error: Error & { readonly code?: unknown; readonly syscall?: unknown }): Result {
   const code = typeof error.code === 'string' ? error.code : ''
   const trouble = OWN_TROUBLE[code]
   if (trouble !== undefined) return unknown(`${trouble} (${code})`)
+  if (code === 'HPE_HEADER_OVERFLOW') return bad('the answer has too many headers')
+  if (code.startsWith('HPE_')) return bad(`the answer is not HTTP (${code})`)
+  // Node says so of a connection that was closed in good order, too; then no system call failed.
+  if (code === 'ECONNRESET' && error.syscall === undefined) return bad('connection closed before the end of the answer')
   return bad(WORDS[code] ?? plain(error.message || code || 'failed'))
 }
 

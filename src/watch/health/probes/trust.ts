@@ -1,6 +1,7 @@
 // Which certificates an https check believes: those of the system, as update-ca-certificates(8) and its kin leave them,
 // so that a company's own authority counts as soon as the host trusts it; Node's built-in list where there is none.
 
+import { X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext, type SecureContext } from 'node:tls'
 
@@ -14,6 +15,17 @@ export const BUNDLES = [
 
 /** Milliseconds after which the bundle is looked at again. */
 const FRESH = 60_000
+
+/** The certificates of a bundle. Throws where it does not begin with one: TLS would take it for "trust nobody". */
+function read(path: string): Buffer {
+  const bundle = readFileSync(path)
+  try {
+    new X509Certificate(bundle)
+  } catch (error) {
+    throw new Error(`${path} is no list of certificates`, { cause: error })
+  }
+  return bundle
+}
 
 /** A context costs milliseconds to make, so one serves all checks until the bundle is another. */
 export class Trust {
@@ -29,13 +41,14 @@ export class Trust {
     this.#bundles = bundles
   }
 
+  /** Throws where the bundle cannot be read. */
   context(): SecureContext {
     if (this.#context && this.#now() - this.#lookedAt < FRESH) return this.#context
     this.#lookedAt = this.#now()
     const found = this.#find()
     const origin = found ? `${found.path} ${found.modified}` : 'built in'
     if (!this.#context || origin !== this.#origin) {
-      this.#context = createSecureContext(found ? { ca: readFileSync(found.path) } : {})
+      this.#context = createSecureContext(found ? { ca: read(found.path) } : {})
       this.#origin = origin
     }
     return this.#context
