@@ -51,15 +51,6 @@ struct {
 	__uint(max_entries, BANS);
 } bans SEC(".maps");
 
-/* What backends and services may take now; see abi_balance.h. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct line);
-	__uint(max_entries, HEALTH_LINES);
-} health SEC(".maps");
-
 /* What this CPU did in this tick that is limited. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -112,3 +103,12 @@ struct {
 	__type(value, struct ban_state);
 	__uint(max_entries, 1);
 } ban_state SEC(".maps");
+
+/* How much of its share each backend does not take now, and what is up with each service: see abi_balance.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct line);
+	__uint(max_entries, HEALTH_LINES);
+} health SEC(".maps");

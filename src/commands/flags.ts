@@ -41,7 +41,7 @@ export const PLAN_FLAGS = {
     type: 'string',
     multiple: true,
     value: 'KIND:NAME',
-    help: 'show only this object (repeatable): interface:NAME, blocklist:NAME, allowlist:NAME, policy or program',
+    help: 'show only this object (repeatable): interface:NAME, blocklist:NAME, allowlist:NAME, service:NAME, policy or program',
   },
 } as const satisfies FlagSpecs
 

@@ -30,7 +30,13 @@ interface IpLink {
   readonly mtu: number
   readonly flags: readonly string[]
   readonly master?: string
-  readonly linkinfo?: { readonly info_kind?: string }
+  readonly address?: string
+  /** Of a VLAN interface: the one below it. */
+  readonly link?: string
+  readonly linkinfo?: {
+    readonly info_kind?: string
+    readonly info_data?: { readonly protocol?: string; readonly id?: number }
+  }
   readonly xdp?: IpProgram & { readonly attached?: readonly IpProgram[] }
 }
 
@@ -40,6 +46,20 @@ function programsOf(link: IpLink): RawProgram[] {
     const name = MODES[mode]
     return prog && name ? [{ id: prog.id, mode: name, name: prog.name ?? '', tag: prog.tag ?? '' }] : []
   })
+}
+
+const MAC = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/
+
+/** `02:00:5e:10:00:01` as 12 hex digits; empty for what is no MAC address, such as the address of a tunnel. */
+export const plainMac = (text: string | undefined): string =>
+  text !== undefined && MAC.test(text) ? text.replaceAll(':', '') : ''
+
+/** What a VLAN interface is made of; tags of 802.1ad and of VLANs in other namespaces are none that frames could get. */
+function vlanOf({ link, linkinfo }: IpLink): Link['vlan'] {
+  const { protocol = '802.1Q', id } = linkinfo?.info_data ?? {}
+  if (linkinfo?.info_kind !== 'vlan' || link === undefined || id === undefined || protocol !== '802.1Q')
+    return undefined
+  return { parent: link, tag: id }
 }
 
 /** Every interface of this process's network namespace, by name. */
@@ -52,6 +72,8 @@ export async function readLinks(): Promise<Map<string, RawLink>> {
         name: link.ifname,
         ifindex: link.ifindex,
         mtu: link.mtu,
+        mac: plainMac(link.address),
+        vlan: vlanOf(link),
         up: link.flags.includes('UP'),
         kind: link.flags.includes('LOOPBACK') ? 'loopback' : (link.linkinfo?.info_kind ?? 'physical'),
         master: link.master,

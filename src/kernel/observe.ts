@@ -6,8 +6,9 @@ import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generat
 import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
-import { type Attachment, EMPTY_STATE, EVERY_ROLE, type State } from '../model/state.ts'
+import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../model/state.ts'
 import { guardNamespace } from '../plan/guard.ts'
+import { withNextHops } from '../plan/next-hops.ts'
 import { type DecodedImage, decodeImage } from '../tables/image.ts'
 import { recognizeImage } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
@@ -15,6 +16,7 @@ import { ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
 import { type RawLink, readLinks } from './links.ts'
 import { indexedSlot, MODE_NUMBERS } from './records.ts'
+import { surroundingsOf, withLiveHops } from './surroundings.ts'
 import { readImage } from './transfer.ts'
 
 /** Live, with what execution needs of the raw observation. */
@@ -22,6 +24,8 @@ export interface Observation extends Live {
   readonly instance: Instance
   /** The generation the live state was read from. */
   readonly committed: Generation | undefined
+  /** By interface slot, as the live tables have it; undefined: there are none. */
+  readonly roles: readonly (readonly Role[])[] | undefined
 }
 
 /** Attempts at a consistent reading while another process applies, and the time between its switch and its commit. */
@@ -29,8 +33,8 @@ const ATTEMPTS = 3
 const SETTLING_MS = 200
 
 /**
- * Reads the live state. `expected`: what it most likely is; recognising it is cheaper than decoding it. Throws what
- * bpftool and ip throw. What changes meanwhile is read again: a reader takes no lock, and an apply of somebody else is
+ * Reads the live state. `expected`: what the file asks for. It most likely is the live state too, and recognising it is
+ * cheaper than decoding it; and the network is asked for its backends. Throws what bpftool and ip throw. What changes meanwhile is read again: a reader takes no lock, and an apply of somebody else is
  * neither an error nor drift.
  */
 export async function observe(paths: Paths, expected?: State): Promise<Observation> {
@@ -69,16 +73,19 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const drift = new Map<ObjectKey, string>()
-  const image =
-    committed?.meta === undefined
-      ? undefined
-      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), expected, drift)
-  const links = await withOwners(rawLinks, instance)
+  const [links, bytes, around] = await Promise.all([
+    withOwners(rawLinks, instance),
+    committed?.meta && readImage(paths.program(committed.number, 'read'), committed.lines),
+    surroundingsOf(expected?.services ?? new Map(), rawLinks),
+  ])
+  const wanted = expected && { ...expected, services: withNextHops(expected.services, around) }
+  const image = bytes && decode(bytes, wanted, drift)
+  const surroundings = await withLiveHops(around, image?.services ?? new Map(), image?.leaving ?? [], links)
   const records = recordsOf(instance)
   for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
   const unpinned = missingMaps(instance, committed)
   if (unpinned.length > 0) drift.set('program', `what it counts in was unpinned: ${unpinned.join(', ')}`)
-  const interfaces = liveInterfaces(links, records, instance, committed, drift)
+  const interfaces = liveInterfaces(links, records, instance, committed, image, drift)
   return {
     state: liveState(committed, image, interfaces),
     links,
@@ -93,13 +100,12 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
     ownNetns: netns,
     committedAt: Number(committed?.meta?.committed_at ?? 0n),
     leftovers: leftovers(paths, instance, committed),
-    leaving: [],
-    deadlines: new Map(),
-    nextHops: new Map(),
-    ownAddresses: [],
-    bootSeconds: 0,
+    leaving: image?.leaving ?? [],
+    deadlines: image?.deadlines ?? new Map(),
+    ...surroundings,
     instance,
     committed,
+    roles: image?.roles,
   }
 }
 
@@ -154,7 +160,7 @@ function liveState(
     policy: image?.policy,
     interfaces,
     lists: image?.lists ?? new Map(),
-    services: new Map(),
+    services: image?.services ?? new Map(),
   }
 }
 
@@ -178,14 +184,16 @@ function liveInterfaces(
   records: ReadonlyMap<string, SlotRecord>,
   instance: Instance,
   committed: Generation | undefined,
+  image: DecodedImage | undefined,
   drift: Map<ObjectKey, string>,
 ): Map<string, Attachment> {
   const interfaces = new Map<string, Attachment>()
   for (const link of links.values()) {
     const ours = link.programs.find(({ generation }) => generation !== undefined)
     if (!ours) continue
-    interfaces.set(link.name, { interface: link.name, modes: [ours.mode], roles: EVERY_ROLE })
     const record = records.get(link.name)
+    const roles = image?.roles[record?.slot ?? 0] ?? EVERY_ROLE
+    interfaces.set(link.name, { interface: link.name, modes: [ours.mode], roles })
     const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
     if (committed?.meta && !counted)
       drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')

@@ -3,7 +3,9 @@
 
 import { readFile } from 'node:fs/promises'
 import { LITTLE_ENDIAN } from '../abi/bytes.ts'
+import type { Address } from '../model/address.ts'
 import type { Protected } from '../model/ban.ts'
+import type { SocketEnd } from '../model/live.ts'
 import { parseAddress } from '../model/text.ts'
 import { runIp } from './ip.ts'
 
@@ -35,8 +37,21 @@ function unmapped(words: Uint32Array): Uint32Array {
   return isMapped ? words.slice(3) : words
 }
 
+/** Every address of this host in this namespace, with the interface that has it. */
+async function addressesByInterface(): Promise<readonly IpAddress[]> {
+  return ((await runIp('addr', 'show')) ?? []) as IpAddress[]
+}
+
+/** Every address of this host in this namespace. */
+export async function readOwnAddresses(): Promise<readonly Address[]> {
+  const links = await addressesByInterface()
+  return links.flatMap(({ addr_info = [] }) =>
+    addr_info.flatMap(({ local }) => (local === undefined ? [] : (parseAddress(local) ?? []))),
+  )
+}
+
 async function ownAddresses(): Promise<Protected[]> {
-  const links = ((await runIp('addr', 'show')) ?? []) as IpAddress[]
+  const links = await addressesByInterface()
   return links.flatMap(({ ifname, addr_info = [] }) =>
     addr_info.flatMap(({ local }) => protect(local, `an address of this host, on ${ifname}`)),
   )
@@ -58,18 +73,39 @@ function wordsOfHex(hex: string): Uint32Array {
   return unmapped(Uint32Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(i * 4, LITTLE_ENDIAN)))
 }
 
-/** Peers of established connections to port 22, from the text of /proc/net/tcp or tcp6. */
-export function sshPeers(table: string): Protected[] {
+/** Both addresses of established connections to port 22, from the text of /proc/net/tcp or tcp6. */
+function sshConnections(table: string): { readonly local: Uint32Array; readonly peer: Uint32Array }[] {
   return table.split('\n').flatMap((line) => {
-    const match = /^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]+):[0-9A-F]{4} ([0-9A-F]{2}) /.exec(line)
-    if (!match || Number.parseInt(match[1] as string, 16) !== SSH_PORT || match[3] !== ESTABLISHED) return []
-    return [{ address: wordsOfHex(match[2] as string), what: 'the peer of an SSH connection to this host' }]
+    const match = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]+):[0-9A-F]{4} ([0-9A-F]{2}) /.exec(line)
+    if (!match || Number.parseInt(match[2] as string, 16) !== SSH_PORT || match[4] !== ESTABLISHED) return []
+    return [{ local: wordsOfHex(match[1] as string), peer: wordsOfHex(match[3] as string) }]
   })
 }
 
-async function sshPeersOf(table: 'tcp' | 'tcp6'): Promise<Protected[]> {
-  // Without IPv6 in the kernel there is no tcp6.
-  return sshPeers(await readFile(`/proc/self/net/${table}`, 'utf8').catch(() => ''))
+/** Peers of established connections to port 22, from the text of /proc/net/tcp or tcp6. */
+export const sshPeers = (table: string): Protected[] =>
+  sshConnections(table).map(({ peer }) => ({ address: peer, what: 'the peer of an SSH connection to this host' }))
+
+// Without IPv6 in the kernel there is no tcp6.
+const socketTable = (table: 'tcp' | 'tcp6'): Promise<string> =>
+  readFile(`/proc/self/net/${table}`, 'utf8').catch(() => '')
+
+const sshPeersOf = async (table: 'tcp' | 'tcp6'): Promise<Protected[]> => sshPeers(await socketTable(table))
+
+const addressOf = (words: Uint32Array): Address => ({ family: words.length === 1 ? 4 : 6, words })
+
+/** SSH_CONNECTION is `client port server port`; of a port of its own when sshd does not listen on 22. */
+function ownSshEnd(): SocketEnd[] {
+  const [, , server, port] = process.env['SSH_CONNECTION']?.split(' ') ?? []
+  const address = server === undefined ? undefined : parseAddress(server)
+  return address && port !== undefined ? [{ address: addressOf(unmapped(address.words)), port: Number(port) }] : []
+}
+
+/** This host's ends of SSH connections: of those to port 22, and of the one this was started from. */
+export async function readSshEnds(): Promise<readonly SocketEnd[]> {
+  const tables = await Promise.all([socketTable('tcp'), socketTable('tcp6')])
+  const known = tables.flatMap(sshConnections).map(({ local }) => ({ address: addressOf(local), port: SSH_PORT }))
+  return [...ownSshEnd(), ...known]
 }
 
 /** Whoever started this, where the variables of sshd came through. */

@@ -23,6 +23,10 @@ export interface Link {
   readonly name: string
   readonly ifindex: number
   readonly mtu: number
+  /** 12 hex digits in lower case; empty where it has none. */
+  readonly mac: string
+  /** Of a VLAN interface: the one below it, and the tag of its frames. */
+  readonly vlan: { readonly parent: string; readonly tag: number } | undefined
   readonly up: boolean
   /** `veth`, `vlan`, `bond`, `bridge`, `tun` … as `ip -d link` says; `physical` where it says nothing. */
   readonly kind: string
@@ -33,6 +37,12 @@ export interface Link {
 
 /** `policy`, `program`, `interface:NAME`, `list:NAME` or `service:NAME`. */
 export type ObjectKey = 'policy' | 'program' | `interface:${string}` | `list:${string}` | `service:${string}`
+
+/** One end of a connection. */
+export interface SocketEnd {
+  readonly address: Address
+  readonly port: number
+}
 
 export interface Live {
   readonly state: State
@@ -60,6 +70,14 @@ export interface Live {
   readonly deadlines: ReadonlyMap<string, number>
   /** Where the kernel would send a packet to a backend now, by formatted address; undefined: it does not know. */
   readonly nextHops: ReadonlyMap<string, NextHop | undefined>
+  /** Why the kernel does not know it, as a clause, by formatted address: `no route leads to it`. */
+  readonly unresolved: ReadonlyMap<string, string>
+  /** VIPs for which nobody answers neighbours though they lie in the network of an interface: its name, by formatted address. */
+  readonly unanswered: ReadonlyMap<string, string>
+  /** Whether the kernel forwards packets between interfaces. */
+  readonly forwards: { readonly v4: boolean; readonly v6: boolean }
+  /** This host's ends of SSH connections. */
+  readonly sshEnds: readonly SocketEnd[]
   /** Addresses of this host in this namespace. */
   readonly ownAddresses: readonly Address[]
   /** Monotonic time in seconds at the observation, which deadlines are in: CLOCK_MONOTONIC, as `process.hrtime`. */

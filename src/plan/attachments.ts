@@ -3,6 +3,7 @@
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type AttachMode, type Attachment, EVERY_ROLE } from '../model/state.ts'
 import type { Impact } from './change.ts'
+import { hopDrift } from './next-hops.ts'
 
 /** Programs on the link that are not ours. */
 export const foreignPrograms = (link: Link | undefined): readonly AttachedProgram[] =>
@@ -27,7 +28,7 @@ export function ownAttachments(live: Live): ReadonlyMap<string, Attachment> {
 
 /**
  * Objects that moved since the last apply without it, with what happened. To what observation reports this adds the
- * interfaces on which a program of an uncommitted generation runs.
+ * interfaces on which a program of an uncommitted generation runs, and the services whose next hops are others now.
  */
 export function driftOf(live: Live): ReadonlyMap<ObjectKey, string> {
   const drift = new Map(live.drift)
@@ -36,6 +37,10 @@ export function driftOf(live: Live): ReadonlyMap<ObjectKey, string> {
     const program = ownProgram(link)
     if (program === undefined || program.generation === live.generation || drift.has(key)) continue
     drift.set(key, `runs generation ${program.generation}, but ${live.generation || 'none'} is the committed one`)
+  }
+  for (const [name, service] of live.state.services) {
+    const moved = drift.has(`service:${name}`) ? undefined : hopDrift(service, live)
+    if (moved !== undefined) drift.set(`service:${name}`, moved)
   }
   return drift
 }

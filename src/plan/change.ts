@@ -4,6 +4,7 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
 import type { AttachedProgram, ObjectKey, Slots } from '../model/live.ts'
+import type { Backend, LeavingBackend, Service } from '../model/service.ts'
 import type { Attachment, List, Policy, Program } from '../model/state.ts'
 
 /** What traffic notices of a change. */
@@ -24,6 +25,7 @@ interface Objects {
   policy: Policy
   interface: Attachment
   list: List
+  service: Service
 }
 
 export type Kind = keyof Objects
@@ -34,6 +36,8 @@ interface Common {
   readonly reason: ChangeReason
   /** The address-wise difference, for lists: what apply adds to and removes from each set. */
   readonly delta?: ListDelta
+  /** For services: what becomes of backends and of flows. */
+  readonly balance?: ServiceDelta
   /** For interfaces: programs of others that this change takes off the interface (`on_conflict: replace`). */
   readonly displaces?: readonly AttachedProgram[]
 }
@@ -55,6 +59,21 @@ export type ListDelta = readonly {
   readonly removed: AddressSet
 }[]
 
+/** A backend that comes (no `before`), goes (no `after`) or changes. */
+export interface BackendDelta {
+  /** backendKey of it. */
+  readonly key: string
+  readonly before: Backend | undefined
+  readonly after: Backend | undefined
+}
+
+export interface ServiceDelta {
+  /** Those that differ, sorted by key. */
+  readonly backends: readonly BackendDelta[]
+  /** Part (0 to 1) of new flows that goes to another backend than before; undefined where there is no before. */
+  readonly moved: number | undefined
+}
+
 export interface Drift {
   readonly key: ObjectKey
   /** What happened, as a clause: `detached since the last apply`. */
@@ -66,6 +85,10 @@ export interface Plan {
   readonly changes: readonly Change[]
   readonly drift: readonly Drift[]
   readonly warnings: readonly Diagnostic[]
-  /** Counter slots after the plan, for every interface and list that remains. */
+  /** Counter slots after the plan, for everything that remains. */
   readonly slots: Slots
+  /** Backends that are in the file no more and keep their flows for a while. */
+  readonly leaving: readonly LeavingBackend[]
+  /** By backendSlotKey, when drained backends stop to keep their flows: monotonic time in seconds. */
+  readonly deadlines: ReadonlyMap<string, number>
 }

@@ -7,6 +7,7 @@ import type { Attachment, List, Policy, Program, State } from '../model/state.ts
 import { attachImpact, displaceImpact, driftOf, foreignPrograms, ownAttachments } from './attachments.ts'
 import type { Change, ChangeReason } from './change.ts'
 import { listDelta } from './delta.ts'
+import { diffService } from './services.ts'
 
 type Step<T> =
   | { readonly op: 'create'; readonly before: undefined; readonly after: T }
@@ -41,9 +42,12 @@ function diffProgram(before: Program | undefined, after: Program | undefined, dr
 }
 
 function diffPolicy(before: Policy | undefined, after: Policy | undefined, drifted: boolean): Change[] {
-  const made = step(before, after, (left, right) => left.default === right.default && !drifted)
+  const same = (left: Policy, right: Policy): boolean => left.default === right.default && left.flows === right.flows
+  const made = step(before, after, (left, right) => same(left, right) && !drifted)
   if (made === undefined) return []
-  return [{ kind: 'policy', key: 'policy', impact: 'hitless', ...made, reason: reasonOf(made.op, drifted) }]
+  // Another size is another map: flows that are known are known no more, and go where their hash says.
+  const impact = made.op === 'update' && made.before.flows !== made.after.flows ? 'new-flows' : 'hitless'
+  return [{ kind: 'policy', key: 'policy', impact, ...made, reason: reasonOf(made.op, drifted) }]
 }
 
 function diffList(name: string, before: List | undefined, after: List | undefined, drifted: boolean): Change[] {
@@ -54,6 +58,8 @@ function diffList(name: string, before: List | undefined, after: List | undefine
   return [{ kind: 'list', key: `list:${name}`, impact: 'hitless', ...made, reason, delta }]
 }
 
+const sameRoles = (left: Attachment, right: Attachment): boolean => left.roles.join() === right.roles.join()
+
 function diffInterface(
   name: string,
   before: Attachment | undefined,
@@ -63,7 +69,10 @@ function diffInterface(
 ): Change[] {
   const displaces = after === undefined ? [] : foreignPrograms(link)
   const inSync = (left: Attachment, right: Attachment): boolean =>
-    left.modes.every((mode) => right.modes.includes(mode)) && displaces.length === 0 && !drifted
+    left.modes.every((mode) => right.modes.includes(mode)) &&
+    sameRoles(left, right) &&
+    displaces.length === 0 &&
+    !drifted
   const made = step(before, after, inSync)
   if (made === undefined) return []
   const common = {
@@ -103,10 +112,14 @@ export function diff(desired: State, live: Live): Change[] {
   const lists = both(desired.lists, state.lists).flatMap((name) =>
     diffList(name, state.lists.get(name), desired.lists.get(name), drift.has(`list:${name}`)),
   )
+  const services = both(desired.services, state.services).flatMap((name) =>
+    diffService(name, state.services.get(name), desired.services.get(name), drift.has(`service:${name}`)),
+  )
   return [
     ...diffProgram(state.program, desired.program, drift.has('program')),
     ...diffPolicy(state.policy, desired.policy, drift.has('policy')),
     ...lists,
+    ...services,
     ...interfaces,
   ]
 }

@@ -6,6 +6,7 @@ import type { AttachedProgram, Live } from '../model/live.ts'
 import { nearest } from '../model/nearest.ts'
 import type { AttachMode } from '../model/state.ts'
 import { foreignPrograms } from './attachments.ts'
+import { guardServices } from './guard-services.ts'
 
 /** The words of `bpftool net attach` and `detach` for each mode. */
 const ATTACH_TYPE = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const satisfies Record<
@@ -75,7 +76,7 @@ export function guard(desired: Desired, live: Live): Diagnostic[] {
   const wrongNamespace = guardNamespace(live)
   // Nothing else can be said from the wrong namespace: its links are not the ones the file means.
   if (wrongNamespace.length > 0) return wrongNamespace
-  return [...desired.options]
+  const interfaces = [...desired.options]
     .sort(([left], [right]) => (left < right ? -1 : 1))
     .flatMap(([name, options]) => {
       const link = live.links.get(name)
@@ -83,4 +84,5 @@ export function guard(desired: Desired, live: Live): Diagnostic[] {
       if (options.onConflict === 'replace') return []
       return foreignPrograms(link).map((program) => foreignProgram(name, program, options))
     })
+  return [...interfaces, ...guardServices(desired, live)]
 }

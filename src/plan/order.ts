@@ -4,24 +4,26 @@ import type { Change } from './change.ts'
 
 /**
  * Position in the order. While something comes into being, what lets packets through comes first: the program that
- * judges, then the allowlists, then a default verdict that may turn to `drop`, then the blocklists, and only then the
- * interfaces, so that no packet ever meets a program without its tables, a drop whose exception is not yet there, or
- * half a policy. What goes away goes in the opposite order: interfaces are detached before the tables behind them
- * are freed, blocklists go before the allowlists that make exceptions from them, the program goes last. Deletes come
+ * judges, then the allowlists, then a default verdict that may turn to `drop`, then the blocklists, the services behind
+ * them, and only then the interfaces, so that no packet ever meets a program without its tables, a drop whose exception
+ * is not yet there, or half a policy. What goes away goes in the opposite order: interfaces are detached before the tables behind them
+ * are freed, services before what protects them, blocklists go before the allowlists that make exceptions from them, the program goes last. Deletes come
  * after everything else, because what takes an object's place must stand before the object falls.
  */
 function rank(change: Change): number {
   const going = change.op === 'delete'
   switch (change.kind) {
     case 'program':
-      return going ? 9 : 0
+      return going ? 11 : 0
     case 'list':
-      if ((change.after ?? change.before).kind === 'allowlist') return going ? 7 : 1
-      return going ? 6 : 3
+      if ((change.after ?? change.before).kind === 'allowlist') return going ? 9 : 1
+      return going ? 8 : 3
     case 'policy':
-      return going ? 8 : 2
+      return going ? 10 : 2
+    case 'service':
+      return going ? 7 : 4
     case 'interface':
-      return going ? 5 : 4
+      return going ? 6 : 5
     default:
       return change satisfies never
   }

@@ -22,6 +22,8 @@ function patchOne(state: State, change: Change): State {
       const { interface: name } = change.after ?? change.before
       return { ...state, interfaces: put(state.interfaces, name, change.after) }
     }
+    case 'service':
+      return { ...state, services: put(state.services, (change.after ?? change.before).name, change.after) }
     default:
       return change satisfies never
   }

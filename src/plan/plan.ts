@@ -7,6 +7,8 @@ import { driftOf } from './attachments.ts'
 import type { Drift, Plan } from './change.ts'
 import { diff } from './diff.ts'
 import { PLAIN_TERMS, settle, type Terms } from './feeds.ts'
+import { deadlinesOf, leavingOf } from './leaving.ts'
+import { withNextHops } from './next-hops.ts'
 import { order } from './order.ts'
 import { assignSlots } from './slots.ts'
 import { warn } from './warn.ts'
@@ -16,28 +18,34 @@ const driftList = (live: Live): Drift[] =>
 
 /**
  * The state that the file and the given build ask for on this host: interfaces that do not exist are left out
- * (`guard` has refused those that must exist), and lists whose feeds are not believed keep their live content.
+ * (`guard` has refused those that must exist), lists whose feeds are not believed keep their live content, and backends
+ * have the next hops that the kernel knows.
  */
 export function desiredState(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): State {
   const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
   const { lists } = settle(desired, live, terms)
-  return { ...desired.state, program, interfaces: new Map(present), lists }
+  const services = withNextHops(desired.state.services, live)
+  return { ...desired.state, program, interfaces: new Map(present), lists, services }
 }
 
 /** The plan that leads from live to desired. `guard` decides whether it may be carried out. */
 export function plan(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): Plan {
   const state = desiredState(desired, live, program, terms)
   const changes = order(diff(state, live))
+  const leaving = leavingOf(state, live)
   return {
     changes,
     drift: driftList(live),
     warnings: [...settle(desired, live, terms).warnings, ...warn(desired, state, live, changes)],
-    slots: assignSlots(state, live),
+    slots: assignSlots(state, live, leaving),
+    leaving,
+    deadlines: deadlinesOf(state, live),
   }
 }
 
 /** The plan that removes everything of ours. */
 export function planDestroy(live: Live): Plan {
   const changes = order(diff(EMPTY_STATE, live)).map((change) => ({ ...change, reason: 'destroy' as const }))
-  return { changes, drift: driftList(live), warnings: [], slots: assignSlots(EMPTY_STATE, live) }
+  const slots = assignSlots(EMPTY_STATE, live)
+  return { changes, drift: driftList(live), warnings: [], slots, leaving: [], deadlines: new Map() }
 }

@@ -1,10 +1,21 @@
-// Counter slots. A slot is the index under which an interface or a list counts; it belongs to the name for as long
-// as the name is configured, so that counters outlive edits, generations and program updates.
+// Slots. A slot is the index under which an interface, list, service or backend counts and the balancer knows a backend
+// or pool address; it belongs to the name for as long as the name is configured (or a backend leaving), so that counters
+// and flows outlive edits, generations and program updates.
 
 import { fail } from '../diagnostics.ts'
-import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../model/limits.ts'
+import {
+  BACKEND_SLOTS,
+  FIRST_INTERFACE_SLOT,
+  INTERFACE_SLOTS,
+  LIST_SLOTS,
+  POOL_SLOTS,
+  SERVICE_SLOTS,
+} from '../model/limits.ts'
 import type { Live, Slots } from '../model/live.ts'
+import { backendSlotKey, type LeavingBackend } from '../model/service.ts'
 import type { State } from '../model/state.ts'
+import { formatAddress } from '../model/text.ts'
+import { everyBackend } from './next-hops.ts'
 
 /**
  * Names that have a slot keep it; the others, in sorted order, get the lowest free one. A slot that this very plan
@@ -17,6 +28,7 @@ function assign(
   first: number,
   end: number,
 ): ReadonlyMap<string, number> | undefined {
+  if (names.length === 0) return new Map()
   const sorted = names.toSorted()
   const slots = new Map<string, number>()
   for (const name of sorted) {
@@ -38,15 +50,45 @@ function assign(
   return slots
 }
 
-/** The slots of a state's interfaces and lists. Throws XdpError E203 or E205 when there are not enough. */
-export function assignSlots(state: State, live: Live): Slots {
-  const interfaces = assign([...state.interfaces.keys()], live.slots.interfaces, FIRST_INTERFACE_SLOT, INTERFACE_SLOTS)
+/** Names of backends as slots know them: those of services, in reserve, and leaving. */
+function backendNames({ services }: State, leaving: readonly LeavingBackend[]): string[] {
+  const used = [...services.values()].flatMap((service) =>
+    everyBackend(service).map((backend) => backendSlotKey(service.name, backend)),
+  )
+  return [...used, ...leaving.map(({ service, backend }) => backendSlotKey(service, backend))]
+}
+
+/** Addresses of all source pools, each once. */
+function poolNames({ services }: State): string[] {
+  const pools = [...services.values()].flatMap(({ snatPool }) => snatPool)
+  return [...new Set(pools.map(({ family, words }) => formatAddress(family, words)))]
+}
+
+const most = (what: string, wanted: number, possible: number): string =>
+  `${wanted.toLocaleString('en')} ${what}; one instance can have ${possible.toLocaleString('en')}`
+
+/**
+ * The slots of everything in a state that has one. Throws XdpError E047, E203, E205, E209 or E210 when there are not
+ * enough.
+ */
+export function assignSlots(state: State, live: Live, leaving: readonly LeavingBackend[] = []): Slots {
+  const { slots } = live
+  const interfaces = assign([...state.interfaces.keys()], slots.interfaces, FIRST_INTERFACE_SLOT, INTERFACE_SLOTS)
   if (interfaces === undefined) {
-    const most = INTERFACE_SLOTS - FIRST_INTERFACE_SLOT
-    throw fail('E205', `${state.interfaces.size} interfaces are configured; one instance can filter ${most}`)
+    const possible = INTERFACE_SLOTS - FIRST_INTERFACE_SLOT
+    throw fail('E205', `${state.interfaces.size} interfaces are configured; one instance can filter ${possible}`)
   }
-  const lists = assign([...state.lists.keys()], live.slots.lists, 0, LIST_SLOTS)
+  const lists = assign([...state.lists.keys()], slots.lists, 0, LIST_SLOTS)
   if (lists === undefined)
     throw fail('E203', `${state.lists.size} lists are configured; one instance can count ${LIST_SLOTS}`)
-  return { interfaces, lists, services: new Map(), backends: new Map(), pools: new Map() }
+  const services = assign([...state.services.keys()], slots.services, 0, SERVICE_SLOTS)
+  if (services === undefined) throw fail('E209', `there are ${most('services', state.services.size, SERVICE_SLOTS)}`)
+  const names = backendNames(state, leaving)
+  const backends = assign(names, slots.backends, 0, BACKEND_SLOTS)
+  if (backends === undefined)
+    throw fail('E210', `there are ${most('backends, leaving ones included', names.length, BACKEND_SLOTS)}`)
+  const pools = assign(poolNames(state), slots.pools, 0, POOL_SLOTS)
+  if (pools === undefined)
+    throw fail('E047', `source pools have ${most('addresses', poolNames(state).length, POOL_SLOTS)}`)
+  return { interfaces, lists, services, backends, pools }
 }

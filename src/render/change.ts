@@ -3,11 +3,12 @@
 import { diffArrays } from 'diff'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
-import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
+import { type Attachment, type List, type Policy, type Program, scopeKey } from '../model/state.ts'
 import type { Change } from '../plan/change.ts'
 import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
 import { formatCount } from './numbers.ts'
 import type { Paint } from './paint.ts'
+import { serviceLines } from './service.ts'
 
 /** `name: old -> new`, or `name: value` where there is only one. */
 function setting(name: string, before: string | undefined, after: string | undefined): string {
@@ -35,9 +36,15 @@ function interfaceLines({ op, before, after, displaces = [] }: Extract<Change, {
     op === 'update'
       ? setting('mode', modesText(before), undefined)
       : setting('mode', modesText(before), modesText(after))
+  const [had, has] = [before?.roles.join(', '), after?.roles.join(', ')]
+  const changed = had !== undefined && has !== undefined && had !== has
+  const limited = has !== undefined && before === undefined && after?.roles.length === 1
+  const roles = changed || limited ? [setting('roles', had, has)] : []
   const again =
-    op === 'update' && displaces.length === 0 ? ['attached again: it does not run the committed program'] : []
-  return [mode, ...again, ...displaces.map(foreignText)]
+    op === 'update' && displaces.length === 0 && !changed
+      ? ['attached again: it does not run the committed program']
+      : []
+  return [mode, ...roles, ...again, ...displaces.map(foreignText)]
 }
 
 /** The scopes of a list as a text diff, where the set of scopes itself changes. */
@@ -85,19 +92,27 @@ function listLines(
   return [...kind, ...scopeLines(before, after, style), ...summaries, ...same]
 }
 
+function policyLines(before: Policy | undefined, after: Policy | undefined): string[] {
+  const text = setting('default', before?.default, after?.default)
+  const flows = (policy: Policy | undefined) => policy && formatCount(policy.flows)
+  const resized = before && after && before.flows !== after.flows
+  if (resized) return [text, setting('flows', flows(before), flows(after)), 'flows that are known are looked up anew']
+  return before && after && before.default === after.default ? [text, SAME] : [text]
+}
+
 /** The lines under the title of a change, not indented. `most`: samples for each direction of a list. */
 export function changeLines(change: Change, provenance: Provenance | undefined, most: number, style: Paint): string[] {
   switch (change.kind) {
     case 'program':
       return programLines(change.before, change.after)
-    case 'policy': {
-      const text = setting('default', change.before?.default, change.after?.default)
-      return change.op === 'update' && change.before.default === change.after.default ? [text, SAME] : [text]
-    }
+    case 'policy':
+      return policyLines(change.before, change.after)
     case 'interface':
       return interfaceLines(change)
     case 'list':
       return listLines(change, provenance, most, style)
+    case 'service':
+      return serviceLines(change, provenance, most, style)
     default:
       return change satisfies never
   }

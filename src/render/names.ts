@@ -7,7 +7,7 @@ import type { Change } from '../plan/change.ts'
 /** Entries without a name belong to the list named like its kind. */
 export const listTitle = (kind: ListKind, name: string): string => (kind === name ? kind : `${kind} ${name}`)
 
-/** `interface eth0`, `blocklist spamhaus`, `policy`. */
+/** `interface eth0`, `blocklist spamhaus`, `service web`, `policy`. */
 export function changeTitle(change: Change): string {
   switch (change.kind) {
     case 'program':
@@ -19,6 +19,8 @@ export function changeTitle(change: Change): string {
       const { kind, name }: List = change.after ?? change.before
       return listTitle(kind, name)
     }
+    case 'service':
+      return `service ${(change.after ?? change.before).name}`
     default:
       return change satisfies never
   }

@@ -9,6 +9,7 @@ import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { countDelta, SAMPLES, type Sample, summarizeList } from './list-summary.ts'
 import type { PlanView } from './plan.ts'
+import { balanceJson, serviceJson } from './service-json.ts'
 
 const listJson = ({ name, kind, sets }: List) => ({
   name,
@@ -17,6 +18,11 @@ const listJson = ({ name, kind, sets }: List) => ({
 })
 
 function objectsJson(change: Change): { before: unknown; after: unknown } {
+  if (change.kind === 'service')
+    return {
+      before: change.before ? serviceJson(change.before) : null,
+      after: change.after ? serviceJson(change.after) : null,
+    }
   if (change.kind !== 'list') return { before: change.before ?? null, after: change.after ?? null }
   return {
     before: change.before === undefined ? null : listJson(change.before),
@@ -48,11 +54,29 @@ function deltaJson(change: Change, provenance: Provenance | undefined, most: num
   return { delta }
 }
 
-/** One change; the shape is the same for every kind, `delta` and `displaces` come with lists and interfaces. */
+function balanceOf(change: Change, provenance: Provenance | undefined) {
+  if (change.kind !== 'service' || change.balance === undefined) return {}
+  return { balance: balanceJson(change.balance, provenance?.services.get((change.after ?? change.before).name)) }
+}
+
+/**
+ * One change; the shape is the same for every kind. `delta` comes with lists, `balance` with services, `displaces` with
+ * interfaces.
+ */
 export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {
   const { op, kind, key, impact, reason } = change
   const displaces = change.displaces === undefined ? {} : { displaces: change.displaces.map(programJson) }
-  return { op, kind, key, ...objectsJson(change), impact, reason, ...deltaJson(change, provenance, most), ...displaces }
+  return {
+    op,
+    kind,
+    key,
+    ...objectsJson(change),
+    impact,
+    reason,
+    ...deltaJson(change, provenance, most),
+    ...balanceOf(change, provenance),
+    ...displaces,
+  }
 }
 
 /** Changes by op, and the prefixes that lists gain and lose. */

@@ -9,6 +9,7 @@ import { countDelta, SAMPLES } from './list-summary.ts'
 import { changeTitle, keyTitle } from './names.ts'
 import { formatCount, plural } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
+import { serviceNote } from './service.ts'
 
 export interface PlanView {
   /** undefined: the plan is to destroy, whatever the file says. */
@@ -63,11 +64,16 @@ function titleLine(change: Change, width: number, style: Paint, note: string): s
   return `${indent}${sign(change.op, style)} ${changeTitle(change).padEnd(width)}  ${tail}${note}`
 }
 
+function summaryNote(change: Change): string {
+  if (change.kind === 'service') return `  ${serviceNote(change)}`
+  if (change.kind !== 'list') return ''
+  const { added, removed } = countDelta([change])
+  return `  +${formatCount(added)} -${formatCount(removed)} prefixes`
+}
+
 function changeBlock(change: Change, width: number, view: PlanView, style: Paint): string[] {
   if (view.detail === 'summary') {
-    const { added, removed } = countDelta([change])
-    const note = change.kind === 'list' ? `  +${formatCount(added)} -${formatCount(removed)} prefixes` : ''
-    return [titleLine(change, width, style, note)]
+    return [titleLine(change, width, style, summaryNote(change))]
   }
   const most = view.detail === 'full' ? Number.POSITIVE_INFINITY : SAMPLES
   const lines = changeLines(change, view.provenance, most, style).map((line) => `      ${line}`)

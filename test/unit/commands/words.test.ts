@@ -53,7 +53,7 @@ describe('targets', () => {
 
   test.each([
     ['blocklst:spamhaus', 'did you mean blocklist?'],
-    ['thing', 'kinds are interface, blocklist, allowlist, policy, program'],
+    ['thing', 'kinds are interface, blocklist, allowlist, service, policy, program'],
     ['blocklist:spamhause', 'did you mean blocklist:spamhaus?'],
     ['allowlist:spamhaus', 'there are office'],
     ['interface', 'write --target interface:NAME'],

@@ -21,6 +21,8 @@ function card({ driver, features = {}, queues, ...facts }: Facts = {}): Card {
     name: 'eth0',
     ifindex: 2,
     mtu: 1500,
+    mac: '02005e1000fe',
+    vlan: undefined,
     up: true,
     kind: 'physical',
     master: undefined,

@@ -1,0 +1,94 @@
+// What services depend on besides interfaces: next hops of backends, addresses of this host, whether it forwards, and
+// who is logged in. Read only where there are services: a file without any must not pay for them.
+
+import { readFile } from 'node:fs/promises'
+import type { Address } from '../model/address.ts'
+import type { Live } from '../model/live.ts'
+import type { LeavingBackend, Service } from '../model/service.ts'
+import { formatAddress } from '../model/text.ts'
+import { runIpBatch } from './ip.ts'
+import { type Devices, resolveNextHops } from './next-hops.ts'
+import { readOwnAddresses, readSshEnds } from './protect.ts'
+
+export type Surroundings = Pick<
+  Live,
+  'nextHops' | 'unresolved' | 'ownAddresses' | 'unanswered' | 'forwards' | 'sshEnds' | 'bootSeconds'
+>
+
+const NOTHING: Surroundings = {
+  nextHops: new Map(),
+  unresolved: new Map(),
+  ownAddresses: [],
+  unanswered: new Map(),
+  forwards: { v4: false, v6: false },
+  sshEnds: [],
+  bootSeconds: 0,
+}
+
+const isOn = async (path: string): Promise<boolean> =>
+  (await readFile(`/proc/sys/net/${path}`, 'utf8').catch(() => '0')).trim() === '1'
+
+async function readForwarding(): Promise<Surroundings['forwards']> {
+  const [v4, v6] = await Promise.all([isOn('ipv4/ip_forward'), isOn('ipv6/conf/all/forwarding')])
+  return { v4, v6 }
+}
+
+interface IpRoute {
+  readonly type?: string
+  readonly dev?: string
+  readonly gateway?: string
+  readonly via?: unknown
+}
+
+/** VIPs that lie in the network of an interface and are no address of this host, with that interface. */
+async function readUnanswered(vips: readonly string[]): Promise<Surroundings['unanswered']> {
+  const results = await runIpBatch(vips.map((vip) => `route get ${vip}`))
+  const found = vips.flatMap((vip, index) => {
+    const route = (results[index]?.output as readonly IpRoute[] | undefined)?.[0]
+    const isOnLink = route?.type === undefined && route?.gateway === undefined && route?.via === undefined
+    return isOnLink && route?.dev !== undefined ? [[vip, route.dev] as const] : []
+  })
+  return new Map(found)
+}
+
+const text = ({ family, words }: Address): string => formatAddress(family, words)
+
+const backendAddresses = (services: Iterable<Service>): Address[] =>
+  [...services].flatMap(({ backends, sorry }) => [...backends, ...(sorry ? [sorry] : [])].map(({ address }) => address))
+
+/** As the clock of the data plane: CLOCK_MONOTONIC, in seconds. */
+const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
+
+/** What must be known to plan for the services of a file. Throws what ip throws. */
+export async function surroundingsOf(desired: ReadonlyMap<string, Service>, links: Devices): Promise<Surroundings> {
+  if (desired.size === 0) return NOTHING
+  const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
+  const [hops, ownAddresses, unanswered, forwards, sshEnds] = await Promise.all([
+    resolveNextHops(backendAddresses(desired.values()), links, true),
+    readOwnAddresses(),
+    readUnanswered(vips),
+    readForwarding(),
+    readSshEnds(),
+  ])
+  return { ...hops, ownAddresses, unanswered, forwards, sshEnds, bootSeconds: monotonicSeconds() }
+}
+
+/** The same, and what the kernel knows by now of backends that are live and not in the file. */
+export async function withLiveHops(
+  known: Surroundings,
+  live: ReadonlyMap<string, Service>,
+  leaving: readonly LeavingBackend[],
+  links: Devices,
+): Promise<Surroundings> {
+  const addresses = [...backendAddresses(live.values()), ...leaving.map(({ backend }) => backend.address)]
+  const missing = addresses.filter((address) => !known.nextHops.has(text(address)))
+  const bootSeconds = live.size === 0 ? known.bootSeconds : monotonicSeconds()
+  if (missing.length === 0) return { ...known, bootSeconds }
+  const { nextHops, unresolved } = await resolveNextHops(missing, links, false)
+  return {
+    ...known,
+    bootSeconds,
+    nextHops: new Map([...known.nextHops, ...nextHops]),
+    unresolved: new Map([...known.unresolved, ...unresolved]),
+  }
+}

@@ -1,0 +1,97 @@
+// Backends that keep flows without taking new ones, and until when: those that are drained, and those that left the
+// file while their service stayed. Nothing of it is a change: a plan says it when the backend leaves, and that is all.
+
+import type { Live } from '../model/live.ts'
+import { type Claim, claimOf, claimsOf, isAmbiguous } from '../model/replies.ts'
+import {
+  type Backend,
+  backendSlotKey,
+  DRAIN_TIMEOUT,
+  type LeavingBackend,
+  type Service,
+  takesFlows,
+} from '../model/service.ts'
+import type { State } from '../model/state.ts'
+import { everyBackend } from './next-hops.ts'
+import { keepsFlows } from './services.ts'
+
+type Facts = Pick<Live, 'state' | 'leaving' | 'deadlines' | 'bootSeconds'>
+
+/** When a drained backend stops to keep its flows; a longer or shorter timeout counts from when it began to drain. */
+function drainDeadline(key: string, service: Service, live: Facts): number | undefined {
+  if (service.drainTimeout === undefined) return undefined
+  const known = live.deadlines.get(key)
+  const timeout = live.state.services.get(service.name)?.drainTimeout
+  const began = known === undefined || timeout === undefined ? live.bootSeconds : known - timeout
+  return Math.max(1, began + service.drainTimeout)
+}
+
+const isDrained = (backend: Backend): boolean => backend.state !== 'disabled' && !takesFlows(backend)
+
+/** By backendSlotKey: when the drained backends of a state stop to keep their flows. Who is not in it keeps them. */
+export function deadlinesOf({ services }: Pick<State, 'services'>, live: Facts): ReadonlyMap<string, number> {
+  const found = [...services.values()].flatMap((service) =>
+    service.backends.filter(isDrained).flatMap((backend) => {
+      const key = backendSlotKey(service.name, backend)
+      const deadline = drainDeadline(key, service, live)
+      return deadline === undefined ? [] : [[key, deadline] as const]
+    }),
+  )
+  return new Map(found)
+}
+
+/** Those that leave with this plan. */
+function newlyLeaving(before: Service, after: Service, live: Facts): LeavingBackend[] {
+  const kept = keysOf([after])
+  const timeout = after.drainTimeout ?? DRAIN_TIMEOUT
+  return everyBackend(before).flatMap((backend) => {
+    const key = backendSlotKey(before.name, backend)
+    if (kept.has(key) || backend.state === 'disabled' || backend.nextHop === undefined) return []
+    const drained = live.deadlines.get(key) ?? Number.POSITIVE_INFINITY
+    const deadline = Math.min(live.bootSeconds + timeout, drained)
+    return [{ service: after.name, backend, deadline }]
+  })
+}
+
+/** The claims on replies of all services, by key. */
+function claimsByKey(services: Iterable<Service>): ReadonlyMap<string, readonly Claim[]> {
+  const groups = new Map<string, Claim[]>()
+  for (const claim of [...services].flatMap(claimsOf)) {
+    const group = groups.get(claim.key)
+    if (group === undefined) groups.set(claim.key, [claim])
+    else group.push(claim)
+  }
+  return groups
+}
+
+/** Leaving backends whose replies could be taken for those of a backend in use would give it a wrong VIP: they end at once. */
+function withOwnReplies(leaving: readonly LeavingBackend[], services: State['services']): readonly LeavingBackend[] {
+  if (leaving.length === 0) return leaving
+  const claims = claimsByKey(services.values())
+  return leaving.filter(({ service: name, backend }) => {
+    const service = services.get(name)
+    if (service === undefined || service.forwarding !== 'nat' || service.snatPool.length > 0) return true
+    const own = claimOf(service, backend)
+    return (claims.get(own.key) ?? []).every((claim) => !isAmbiguous(claim, own))
+  })
+}
+
+const keyOf = ({ service, backend }: LeavingBackend): string => backendSlotKey(service, backend)
+
+const keysOf = (services: Iterable<Service>): ReadonlySet<string> =>
+  new Set([...services].flatMap((service) => everyBackend(service).map((one) => backendSlotKey(service.name, one))))
+
+/** Backends that keep their flows for a while though they are in the file no more, sorted. */
+export function leavingOf({ services }: Pick<State, 'services'>, live: Facts): readonly LeavingBackend[] {
+  if (live.state.services.size === 0) return []
+  const staying = [...services.values()].flatMap((after) => {
+    const before = live.state.services.get(after.name)
+    return before !== undefined && keepsFlows(before, after) ? [{ before, after }] : []
+  })
+  const names = new Set(staying.map(({ after }) => after.name))
+  const used = keysOf(services.values())
+  const earlier = live.leaving.filter((one) => names.has(one.service) && !used.has(keyOf(one)))
+  const later = staying.flatMap(({ before, after }) => newlyLeaving(before, after, live))
+  const found = [...earlier, ...later].filter(({ deadline }) => deadline > live.bootSeconds)
+  return withOwnReplies(found, services).toSorted((left, right) => (keyOf(left) < keyOf(right) ? -1 : 1))
+}

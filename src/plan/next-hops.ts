@@ -1,0 +1,73 @@
+// Next hops: the one thing of a service that the kernel says and not the file. Desired services get those that hold
+// now; where the live tables have others, the network moved, which is drift.
+
+import type { Live } from '../model/live.ts'
+import type { Backend, NextHop, Service } from '../model/service.ts'
+import { formatAddress } from '../model/text.ts'
+
+export const addressText = ({ address: { family, words } }: Pick<Backend, 'address'>): string =>
+  formatAddress(family, words)
+
+/** Backends of a service and its sorry backend. */
+export const everyBackend = ({ backends, sorry }: Service): readonly Backend[] =>
+  sorry === undefined ? backends : [...backends, sorry]
+
+export function sameHop(left: NextHop | undefined, right: NextHop | undefined): boolean {
+  if (left === undefined || right === undefined) return left === right
+  return (
+    left.ifindex === right.ifindex &&
+    left.mac === right.mac &&
+    left.sourceMac === right.sourceMac &&
+    left.vlan === right.vlan &&
+    left.mtu === right.mtu &&
+    left.interface === right.interface
+  )
+}
+
+/** The services with the next hops that the kernel knows now. */
+export function withNextHops(
+  services: ReadonlyMap<string, Service>,
+  { nextHops }: Pick<Live, 'nextHops'>,
+): ReadonlyMap<string, Service> {
+  const resolve = (backend: Backend): Backend => ({ ...backend, nextHop: nextHops.get(addressText(backend)) })
+  return new Map(
+    [...services].map(([name, service]) => [
+      name,
+      { ...service, backends: service.backends.map(resolve), sorry: service.sorry && resolve(service.sorry) },
+    ]),
+  )
+}
+
+/** `02:00:5e:10:00:01`. */
+export const macText = (mac: string): string => mac.match(/../g)?.join(':') ?? mac
+
+/** `02:00:5e:10:00:01 on eth1`, `02:… on eth1 VLAN 100`, `unknown`. */
+export function hopText(hop: NextHop | undefined): string {
+  if (hop === undefined) return 'unknown'
+  return `${macText(hop.mac)} on ${hop.interface}${hop.vlan === 0 ? '' : ` VLAN ${hop.vlan}`}`
+}
+
+/** How a next hop changed, as a clause. */
+export function hopChange(before: NextHop | undefined, after: NextHop | undefined): string {
+  if (after === undefined) return `next hop ${hopText(before)} is gone`
+  if (before === undefined) return `next hop is known now: ${hopText(after)}`
+  const [left, right] = [hopText(before), hopText(after)]
+  if (left !== right) return `next hop changed ${left} -> ${right}`
+  if (before.mtu !== after.mtu) return `MTU of the way changed ${before.mtu} -> ${after.mtu}`
+  if (before.sourceMac !== after.sourceMac)
+    return `MAC of ${after.interface} changed ${macText(before.sourceMac)} -> ${macText(after.sourceMac)}`
+  return `${after.interface} was removed and made again`
+}
+
+/** What moved in the network under a live service, or undefined. */
+export function hopDrift(service: Service, { nextHops }: Pick<Live, 'nextHops'>): string | undefined {
+  const moved = everyBackend(service).filter((backend) => {
+    const address = addressText(backend)
+    return nextHops.has(address) && !sameHop(backend.nextHop, nextHops.get(address))
+  })
+  const [first] = moved
+  if (first === undefined) return undefined
+  const address = addressText(first)
+  const rest = moved.length > 1 ? `, and of ${moved.length - 1} more` : ''
+  return `backend ${address}: ${hopChange(first.nextHop, nextHops.get(address))}${rest}`
+}

@@ -1,0 +1,131 @@
+// The difference of two services: which backends come, go and change, which part of new flows moves, and what the flows
+// that are there notice.
+
+import type { Address } from '../model/address.ts'
+import { type Backend, backendKey, type Service } from '../model/service.ts'
+import { compareAddresses } from '../model/text.ts'
+import type { BackendDelta, Change, ChangeReason, Impact, ServiceDelta } from './change.ts'
+import { sameHop } from './next-hops.ts'
+import { movedShare } from './shares.ts'
+
+const sameAddress = (left: Address, right: Address): boolean =>
+  left.family === right.family && compareAddresses(left.words, right.words) === 0
+
+/** Whether two backends with the same key are the same but for their next hops. */
+const sameConfig = (left: Backend, right: Backend): boolean =>
+  left.weight === right.weight && left.state === right.state
+
+const sameBackend = (left: Backend, right: Backend): boolean =>
+  sameConfig(left, right) && sameHop(left.nextHop, right.nextHop)
+
+/** Settings of a service, all but its backends, as comparable texts. */
+export function settingsOf(service: Service): Readonly<Record<string, string>> {
+  const { ports, outerSource } = service
+  const text = ({ address, port }: Pick<Backend, 'address' | 'port'>): string => backendKey({ address, port })
+  const plain = (address: Address): string => text({ address, port: undefined })
+  return {
+    vip: plain(service.vip),
+    port: ports.first === 0 ? 'any' : ports.first === ports.last ? `${ports.first}` : `${ports.first}-${ports.last}`,
+    protocol: service.protocol,
+    forwarding: service.forwarding,
+    scheduler: service.scheduler,
+    hash: service.hash,
+    on_empty: service.onEmpty,
+    snat_pool: service.snatPool.map(plain).join(', ') || 'none',
+    gue_port: `${service.guePort}`,
+    outer_source: `${plain(outerSource.v4.address)}/${outerSource.v4.length}, ${plain(outerSource.v6)}/64`,
+    udp_timeout: `${service.udpTimeout}s`,
+    drain_timeout: service.drainTimeout === undefined ? 'default' : `${service.drainTimeout}s`,
+    sorry: service.sorry ? text(service.sorry) : 'none',
+  }
+}
+
+/** Names of the settings that differ. */
+export function changedSettings(before: Service, after: Service): string[] {
+  const [left, right] = [settingsOf(before), settingsOf(after)]
+  return Object.keys(left).filter((name) => left[name] !== right[name])
+}
+
+function backendDeltas(before: readonly Backend[], after: readonly Backend[]): BackendDelta[] {
+  const live = new Map(before.map((backend) => [backendKey(backend), backend]))
+  const changed = after.flatMap((backend): BackendDelta[] => {
+    const key = backendKey(backend)
+    const old = live.get(key)
+    live.delete(key)
+    return old !== undefined && sameBackend(old, backend) ? [] : [{ key, before: old, after: backend }]
+  })
+  const removed = [...live].map(([key, backend]): BackendDelta => ({ key, before: backend, after: undefined }))
+  return [...changed, ...removed].sort((left, right) => (left.key < right.key ? -1 : 1))
+}
+
+/** What turns one service into the other. */
+export function serviceDelta(before: Service | undefined, after: Service | undefined): ServiceDelta {
+  const backends = backendDeltas(before?.backends ?? [], after?.backends ?? [])
+  return { backends, moved: before && after ? movedShare(before, after) : undefined }
+}
+
+/** Whether two services differ in nothing but next hops. */
+function sameConfigs({ backends }: ServiceDelta, settings: readonly string[]): boolean {
+  return settings.length === 0 && backends.every(({ before, after }) => before && after && sameConfig(before, after))
+}
+
+const sameSorry = (left: Service, right: Service): boolean =>
+  left.sorry === undefined || right.sorry === undefined
+    ? left.sorry === right.sorry
+    : sameHop(left.sorry.nextHop, right.sorry.nextHop)
+
+/** Settings that say which packets are meant, how flows are told apart, or what of them backends see. */
+const OF_FLOWS: readonly string[] = ['vip', 'protocol', 'forwarding', 'hash', 'gue_port']
+
+/** A source pool that gets addresses and loses none. */
+const onlyGrows = (before: readonly Address[], after: readonly Address[]): boolean =>
+  (before.length > 0 || after.length === 0) &&
+  before.every((address) => after.some((other) => sameAddress(address, other)))
+
+/** Whether flows of the one service are still flows of the other, whatever becomes of its backends. */
+export function keepsFlows(before: Service, after: Service): boolean {
+  if (after.ports.first > before.ports.first || after.ports.last < before.ports.last) return false
+  const [left, right] = [settingsOf(before), settingsOf(after)]
+  return OF_FLOWS.every((name) => left[name] === right[name]) && onlyGrows(before.snatPool, after.snatPool)
+}
+
+/** Whether flows that are there end or lose their backend at once. */
+function endsFlows(before: Service, after: Service, { backends }: ServiceDelta): boolean {
+  if (!keepsFlows(before, after)) return true
+  return backends.some(({ before: old, after: now }) => {
+    if (old === undefined || old.state === 'disabled' || old.nextHop === undefined) return false
+    return now !== undefined && (now.state === 'disabled' || now.nextHop === undefined)
+  })
+}
+
+function impactOf(before: Service, after: Service, delta: ServiceDelta): Impact {
+  if (endsFlows(before, after, delta)) return 'traffic-gap'
+  if (delta.moved === undefined) return delta.backends.length > 0 ? 'new-flows' : 'hitless'
+  return delta.moved > 0 ? 'new-flows' : 'hitless'
+}
+
+/** The change that turns one service into the other, if there is any. */
+export function diffService(
+  name: string,
+  before: Service | undefined,
+  after: Service | undefined,
+  drifted: boolean,
+): Change[] {
+  const common = { kind: 'service', key: `service:${name}` } as const
+  if (before === undefined) {
+    if (after === undefined) return []
+    const reason: ChangeReason = drifted ? 'drift' : 'new-in-config'
+    return [{ ...common, op: 'create', before, after, impact: 'hitless', reason, balance: serviceDelta(before, after) }]
+  }
+  if (after === undefined) {
+    const balance = serviceDelta(before, after)
+    return [{ ...common, op: 'delete', before, after, impact: 'traffic-gap', reason: 'not-in-config', balance }]
+  }
+  const settings = changedSettings(before, after)
+  const balance = serviceDelta(before, after)
+  const same = settings.length === 0 && balance.backends.length === 0 && sameSorry(before, after)
+  if (same && !drifted) return []
+  const reason: ChangeReason = sameConfigs(balance, settings) ? 'drift' : 'config-changed'
+  const impact = impactOf(before, after, balance)
+  return [{ ...common, op: 'update', before, after, impact, reason, balance }]
+}

@@ -1,0 +1,79 @@
+// Which part of new flows goes elsewhere after a change of backends: what two tables of a service differ in.
+
+import { type Ring, ringOf } from '../model/maglev.ts'
+import { type Backend, backendKey, type Service, takesFlows } from '../model/service.ts'
+
+type Numbers = Map<string, number>
+
+/** A number for each backend, the same for the same key. */
+function numberOf(numbers: Numbers, backend: Backend): number {
+  const key = backendKey(backend)
+  const known = numbers.get(key)
+  if (known !== undefined) return known
+  numbers.set(key, numbers.size + 1)
+  return numbers.size
+}
+
+/** By slot of the table the number of its backend. */
+function numbered(ring: Ring, backends: readonly Backend[], numbers: Numbers): Uint32Array {
+  const byIndex = backends.map((backend) => numberOf(numbers, backend))
+  const owners = new Uint32Array(ring.length)
+  for (let slot = 0; slot < ring.length; slot++) owners[slot] = byIndex[ring[slot] as number] as number
+  return owners
+}
+
+/**
+ * The part (0 to 1) of all hashes that two tables give to different owners. Slot s of n slots has the hashes from s/n up
+ * to (s+1)/n, so tables of different sizes are held against each other interval by interval.
+ */
+function differing(left: Uint32Array, right: Uint32Array): number {
+  let differs = 0
+  if (left.length === right.length) {
+    for (let slot = 0; slot < left.length; slot++) if (left[slot] !== right[slot]) differs++
+    return differs / left.length
+  }
+  let [i, j, from] = [0, 0, 0]
+  while (i < left.length && j < right.length) {
+    const [endLeft, endRight] = [(i + 1) / left.length, (j + 1) / right.length]
+    const to = Math.min(endLeft, endRight)
+    if (left[i] !== right[j]) differs += to - from
+    from = to
+    if (endLeft <= to) i++
+    if (endRight <= to) j++
+  }
+  return differs
+}
+
+/** Shares of the weights that take new flows, by backendKey. */
+function weightShares({ backends }: Service): ReadonlyMap<string, number> {
+  const takers = backends.filter(takesFlows)
+  const total = takers.reduce((sum, { weight }) => sum + weight, 0)
+  return new Map(takers.map((backend) => [backendKey(backend), backend.weight / total]))
+}
+
+/** Flows that are spread anew, each anywhere by weight, come to where they were by chance. */
+function reshuffled(before: Service, after: Service): number {
+  const own = weightShares(after)
+  const kept = [...weightShares(before)].reduce((sum, [key, share]) => sum + share * (own.get(key) ?? 0), 0)
+  return 1 - kept
+}
+
+/**
+ * The part (0 to 1) of new flows that goes to another backend than a like flow would have before. undefined where that
+ * says nothing: with `scheduler: random` no flow has a backend of its own. Health and next hops play no part.
+ */
+export function movedShare(before: Service, after: Service): number | undefined {
+  if (after.scheduler === 'random') return undefined
+  if (before.scheduler === 'random' || before.hash !== after.hash) return reshuffled(before, after)
+  const [left, right] = [ringOf(before.backends), ringOf(after.backends)]
+  if (left === right) return 0
+  if (left.length === 0 || right.length === 0) return 1
+  const numbers: Numbers = new Map()
+  return differing(numbered(left, before.backends, numbers), numbered(right, after.backends, numbers))
+}
+
+/** The part (0 to 1) of new flows that each backend takes by its weight, in the order of `backends`. */
+export function flowShares({ backends }: Service): readonly number[] {
+  const total = backends.reduce((sum, backend) => sum + (takesFlows(backend) ? backend.weight : 0), 0)
+  return backends.map((backend) => (takesFlows(backend) ? backend.weight / total : 0))
+}

@@ -1,0 +1,182 @@
+// What a person should know of services before saying yes: backends that get no traffic and why, ways that are too
+// narrow, replies that would not come back as they should.
+
+import type { Diagnostic, Location } from '../diagnostics.ts'
+import type { Desired } from '../model/desired.ts'
+import type { Live } from '../model/live.ts'
+import { type Backend, backendKey, type NextHop, type Service } from '../model/service.ts'
+import type { State } from '../model/state.ts'
+import { formatAddress } from '../model/text.ts'
+import type { Change } from './change.ts'
+import { addressText, everyBackend } from './next-hops.ts'
+
+type Code = Diagnostic['code']
+
+const warning = (code: Code, message: string, hint: string, at: Location | undefined): Diagnostic => ({
+  code,
+  severity: 'warning',
+  message,
+  hint,
+  ...(at === undefined ? {} : { at }),
+})
+
+interface Context {
+  readonly desired: Desired
+  readonly state: State
+  readonly live: Live
+}
+
+const placesOf = ({ desired }: Context, { name }: Service) => desired.provenance.services.get(name)
+
+const vipText = ({ vip: { family, words } }: Service): string => formatAddress(family, words)
+
+/** `10.0.0.11`, `10.0.0.11, 10.0.0.12 and 3 more`. */
+function some(texts: readonly string[]): string {
+  const shown = texts.slice(0, 3)
+  const rest = texts.length - shown.length
+  return rest > 0 ? `${shown.join(', ')} and ${rest} more` : shown.join(', ')
+}
+
+/** Backends by the reason why the kernel does not know the way to them: one warning for all with the same reason. */
+function warnUnresolved(service: Service, context: Context): Diagnostic[] {
+  const { live } = context
+  const groups = new Map<string, Backend[]>()
+  for (const backend of everyBackend(service)) {
+    if (backend.nextHop !== undefined || backend.state === 'disabled') continue
+    const why = live.unresolved.get(addressText(backend)) ?? 'its next hop is not known'
+    groups.set(why, [...(groups.get(why) ?? []), backend])
+  }
+  return [...groups].map(([why, backends]) => {
+    const [first] = backends as [Backend]
+    const [verb, pronoun] = backends.length === 1 ? ['gets', 'it'] : ['get', 'them']
+    const message = `service ${service.name}: ${some(backends.map(addressText))} ${verb} no traffic: ${why}`
+    const hint = `try \`ip route get ${addressText(first)}\` and \`ping ${addressText(first)}\`; the next apply looks for ${pronoun} again`
+    return warning('W211', message, hint, placesOf(context, service)?.backend(backendKey(first)))
+  })
+}
+
+const isOwn = ({ vip }: Service, { ownAddresses }: Live): boolean =>
+  ownAddresses.some(({ family, words }) => family === vip.family && words.every((word, i) => word === vip.words[i]))
+
+function warnVip(service: Service, context: Context): Diagnostic[] {
+  const { live } = context
+  const [text, at] = [vipText(service), placesOf(context, service)?.vip]
+  const device = live.unanswered.get(text)
+  if (device !== undefined) {
+    const message = `nobody answers for ${text} on ${device}: it lies in the network there and is no address of this host`
+    const hint = `ip addr add ${text}/${service.vip.family === 4 ? 32 : 128} dev ${device}, or route it to this host`
+    return [warning('W213', message, hint, at)]
+  }
+  if (!isOwn(service, live)) return []
+  const message = `${text} is an address of this host: what no service takes reaches the host itself`
+  return [warning('W212', message, 'that is right where this host is to answer for the VIP; block other ports', at)]
+}
+
+/** RFC 2003 and RFC 2473: the outer header; with GUE also that of UDP. */
+function overheadOf({ forwarding }: Service, { address }: Backend): number {
+  if (forwarding !== 'ipip' && forwarding !== 'gue') return 0
+  return (address.family === 4 ? 20 : 40) + (forwarding === 'gue' ? 8 : 0)
+}
+
+/** The smallest MTU of a link: RFC 8200 §5; RFC 791 for IPv4, of which every host takes this much. */
+const LEAST_MTU = { 4: 576, 6: 1280 } as const
+/** What clients behind Ethernet send. */
+const USUAL_MTU = 1500
+
+/** One warning for each interface and service where encapsulated packets are too large for the way. */
+function warnMtu(service: Service, context: Context): Diagnostic[] {
+  const told = new Set<string>()
+  return everyBackend(service).flatMap((backend): Diagnostic[] => {
+    const overhead = overheadOf(service, backend)
+    const { nextHop } = backend
+    if (overhead === 0 || nextHop === undefined) return []
+    const fits = nextHop.mtu - overhead
+    const key = `${nextHop.interface} ${fits}`
+    if (fits >= USUAL_MTU || told.has(key)) return []
+    told.add(key)
+    const at = placesOf(context, service)?.backend(backendKey(backend))
+    const way = `${service.forwarding} adds ${overhead} bytes and ${nextHop.interface} carries ${nextHop.mtu}`
+    if (fits < LEAST_MTU[service.vip.family]) {
+      const message = `service ${service.name}: packets to ${addressText(backend)} do not fit: ${way}, which leaves ${fits}`
+      return [warning('W218', message, `ip link set ${nextHop.interface} mtu 1600, as its network permits`, at)]
+    }
+    const message = `service ${service.name}: ${way}, so clients are told to send at most ${fits} bytes`
+    const headers = service.vip.family === 4 ? 40 : 60
+    const hint = `ip link set ${nextHop.interface} mtu ${USUAL_MTU + overhead}, or have backends announce an MSS of ${fits - headers}: \`advmss\` on their route`
+    return [warning('W219', message, hint, at)]
+  })
+}
+
+/** NAT without a source pool needs the replies to come by here, and the kernel to know where clients are. */
+function warnReplies(service: Service, { live, state, desired }: Context): Diagnostic[] {
+  if (service.forwarding !== 'nat' || service.snatPool.length > 0 || service.backends.length === 0) return []
+  const at = desired.provenance.services.get(service.name)?.at
+  const family = service.vip.family
+  const found: Diagnostic[] = []
+  if (!(family === 4 ? live.forwards.v4 : live.forwards.v6)) {
+    const message = `service ${service.name}: this host does not forward IPv${family}, so replies of backends do not get back to clients`
+    const key = family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding'
+    found.push(warning('W214', message, `sysctl -w ${key}=1`, at))
+  }
+  for (const device of egressOf(service)) {
+    if (state.interfaces.get(device)?.roles.includes('balance')) continue
+    const message = `service ${service.name}: replies that come in at ${device} are not translated back: it is not an interface with the role balance`
+    found.push(warning('W215', message, `add ${device} to interfaces, or use \`snat: true\` there too`, at))
+  }
+  return found
+}
+
+const egressOf = (service: Service): readonly string[] => [
+  ...new Set(everyBackend(service).flatMap(({ nextHop }) => nextHop?.interface ?? [])),
+]
+
+/** Devices that no driver can send XDP frames to from another one; frames to a bridge are for its ports to carry. */
+const WITHOUT_TRANSMIT = new Set(['bridge', 'ifb', 'vlan'])
+
+/** What becomes of frames that native XDP sends out of an interface: drivers want a program of ours there, veth of the peer. */
+function warnEgress(hops: readonly NextHop[], { live, state, desired }: Context): Diagnostic[] {
+  const native = [...state.interfaces.values()].filter(
+    ({ modes, roles }) => roles.includes('balance') && modes[0] === 'native',
+  )
+  if (native.length === 0) return []
+  const devices = [...new Set(hops.map((hop) => hop.interface))].sort()
+  return devices.flatMap((device): Diagnostic[] => {
+    const kind = live.links.get(device)?.kind ?? ''
+    const at = desired.options.get(device)?.at
+    if (kind === 'veth') {
+      const message = `${device} is a veth: native XDP reaches its peer only if that has an XDP program, or GRO on for what comes from other interfaces`
+      return [
+        warning('W216', message, 'attach a program to the peer that passes everything, or use `mode: generic`', at),
+      ]
+    }
+    if (WITHOUT_TRANSMIT.has(kind)) {
+      const message = `backends are behind ${device}, a ${kind}, which takes no frames from native XDP`
+      return [warning('W217', message, 'route to backends by the interface below it, or use `mode: generic`', at)]
+    }
+    if (kind !== 'physical' || state.interfaces.has(device)) return []
+    const message = `backends are behind ${device}, which is not under interfaces: many drivers send frames of XDP only where a program is attached`
+    return [warning('W217', message, `add \`${device}: { roles: [balance] }\` to interfaces`, at)]
+  })
+}
+
+/** Every warning about services, in order of their names. Of those that stay as they are only what is wrong by now. */
+export function warnServices(context: Context, changes: readonly Change[]): Diagnostic[] {
+  const { state } = context
+  const changed = changes.flatMap((change) =>
+    change.kind === 'service' && change.op !== 'delete' ? [change.after] : [],
+  )
+  const attaches = changes.some(({ kind, op }) => kind === 'interface' && op !== 'delete')
+  const [hops, services] = [changed.flatMap(hopsOf), [...state.services.values()]]
+  const egress = attaches ? services.flatMap(hopsOf) : hops
+  return [
+    ...services.flatMap((service) => warnUnresolved(service, context)),
+    ...changed.flatMap((service) => [
+      ...warnVip(service, context),
+      ...warnMtu(service, context),
+      ...warnReplies(service, context),
+    ]),
+    ...(egress.length > 0 ? warnEgress(egress, context) : []),
+  ]
+}
+
+const hopsOf = (service: Service): NextHop[] => everyBackend(service).flatMap(({ nextHop }) => nextHop ?? [])

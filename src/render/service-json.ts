@@ -1,0 +1,71 @@
+// Services in JSON documents, with the words of the config.
+
+import type { ServicePlaces } from '../model/desired.ts'
+import { type Backend, isAnyPort, type NextHop, type Service } from '../model/service.ts'
+import { formatAddress } from '../model/text.ts'
+import type { BackendDelta, ServiceDelta } from '../plan/change.ts'
+import { macText } from '../plan/next-hops.ts'
+
+const addressText = ({ family, words }: Backend['address']): string => formatAddress(family, words)
+
+/** As in the config: a number, `8000-8099` or `any`. */
+export function portJson(service: Service): number | string {
+  const { first, last } = service.ports
+  if (isAnyPort(service)) return 'any'
+  return first === last ? first : `${first}-${last}`
+}
+
+export const hopJson = (hop: NextHop | undefined) =>
+  hop
+    ? {
+        interface: hop.interface,
+        ifindex: hop.ifindex,
+        mac: macText(hop.mac),
+        source_mac: macText(hop.sourceMac),
+        vlan: hop.vlan,
+        mtu: hop.mtu,
+      }
+    : null
+
+export const backendJson = ({ address, port, weight, state, nextHop }: Backend) => ({
+  address: addressText(address),
+  port: port ?? null,
+  weight,
+  state,
+  next_hop: hopJson(nextHop),
+})
+
+export const serviceJson = (service: Service) => ({
+  name: service.name,
+  vip: addressText(service.vip),
+  port: portJson(service),
+  protocol: service.protocol,
+  forwarding: service.forwarding,
+  scheduler: service.scheduler,
+  hash: service.hash,
+  on_empty: service.onEmpty,
+  snat_pool: service.snatPool.map(addressText),
+  gue_port: service.guePort,
+  outer_source: {
+    v4: `${addressText(service.outerSource.v4.address)}/${service.outerSource.v4.length}`,
+    v6: `${addressText(service.outerSource.v6)}/64`,
+  },
+  udp_timeout: service.udpTimeout,
+  drain_timeout: service.drainTimeout ?? null,
+  sorry: service.sorry ? backendJson(service.sorry) : null,
+  backends: service.backends.map(backendJson),
+})
+
+const opOf = ({ before, after }: BackendDelta): 'add' | 'remove' | 'update' =>
+  before === undefined ? 'add' : after === undefined ? 'remove' : 'update'
+
+/** `file:line` of a place. */
+export function lineOf(places: ServicePlaces | undefined, key: string): string | undefined {
+  const at = places?.backend(key)
+  return at && `${at.file}:${at.line}`
+}
+
+export const balanceJson = ({ backends, moved }: ServiceDelta, places: ServicePlaces | undefined) => ({
+  backends: backends.map((delta) => ({ backend: delta.key, op: opOf(delta), at: lineOf(places, delta.key) ?? null })),
+  moved: moved ?? null,
+})
