@@ -10,17 +10,17 @@ export interface Timer {
   readonly after: (delay: number, call: () => void) => () => void
 }
 
-/** setTimeout takes no more. */
-const LONGEST_DELAY = 2 ** 31 - 1
-
 /** CLOCK_MONOTONIC: steps of the system's time do not move it. */
 export const systemTimer: Timer = {
   now: () => performance.now(),
   after: (delay, call) => {
-    const handle = setTimeout(call, Math.min(Math.ceil(delay), LONGEST_DELAY))
+    const handle = setTimeout(call, delay)
     return () => clearTimeout(handle)
   },
 }
+
+/** Most milliseconds that setTimeout takes; a turn that comes too early changes nothing. */
+const LONGEST_DELAY = 2 ** 31 - 1
 
 /** After so many calls the event loop gets its turn: after a stall all of them may be due. */
 const MOST_A_TURN = 64
@@ -72,7 +72,8 @@ export class Timeline {
       if (this.#armed.time <= time) return
       this.#armed.cancel()
     }
-    const cancel = this.#timer.after(Math.max(0, time - this.now()), () => this.#turn())
+    const delay = Math.min(LONGEST_DELAY, Math.max(0, Math.ceil(time - this.now())))
+    const cancel = this.#timer.after(delay, () => this.#turn())
     this.#armed = { time, cancel }
   }
 

@@ -12,7 +12,7 @@ import { endOnce, failed } from './settle.ts'
 import type { Trust } from './trust.ts'
 
 /** Bytes of a body in which the text must stand. */
-export const MOST_BODY = 256 * 1024
+export const MOST_BODY = 64 * 1024
 /** Bytes of the headers of an answer. */
 const MOST_HEADERS = 16 * 1024
 

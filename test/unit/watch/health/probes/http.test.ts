@@ -73,11 +73,11 @@ const CASES: readonly (readonly [string, Partial<HttpCheck>, string])[] = [
   [
     'a text behind what is looked at',
     { path: '/long', body: 'needle' },
-    'bad: the text is not in the first 256 KiB of the body',
+    'bad: the text is not in the first 64 KiB of the body',
   ],
   ['a text at the end of what is looked at', { path: '/just', body: 'needle' }, 'good'],
   ['a body without end, of which nothing is asked', { path: '/endless' }, 'good'],
-  ['a body without end', { path: '/endless', body: 'needle' }, 'bad: the text is not in the first 256 KiB of the body'],
+  ['a body without end', { path: '/endless', body: 'needle' }, 'bad: the text is not in the first 64 KiB of the body'],
   ['HEAD', { method: 'HEAD' }, 'good'],
   [
     'a connection that ends in the body',
