@@ -63,6 +63,16 @@ export function started(one: HealthCheck): { readonly abandon: () => void; reado
   return { abandon: PROBE(one, SUBJECT, (result) => results.push(result)), results }
 }
 
+/** Why nothing can listen on an address of the loopback device, or undefined where it can. */
+export async function whyNot(address: string): Promise<string | undefined> {
+  const server = createServer()
+  const works = await new Promise((resolve) => {
+    server.on('error', () => resolve(false)).listen(0, address, () => resolve(true))
+  })
+  server.close()
+  return works ? undefined : `this host has no ${address}`
+}
+
 /** Servers of a test, closed with all their connections. */
 export class Servers {
   readonly #closers: (() => void)[] = []

@@ -7,6 +7,7 @@ import { parseAddress } from '../../../../src/model/text.ts'
 import { isSameCheck } from '../../../../src/watch/health/same.ts'
 import { targetsOf } from '../../../../src/watch/health/targets.ts'
 import { check } from '../../../support/backends.ts'
+import { http } from '../../../support/probes.ts'
 
 const address = (text: string): Backend['address'] => parseAddress(text) as Backend['address']
 
@@ -84,26 +85,10 @@ const CHECKS: readonly HealthCheck[] = [
   check({ address: address('10.0.0.2') }),
   check({ address: address('2001:db8::1') }),
   check({ rise: 1 }),
-  {
-    ...common,
-    type: 'http',
-    method: 'GET',
-    path: '/',
-    host: undefined,
-    status: [{ first: 200, last: 399 }],
-    body: undefined,
-  },
-  {
-    ...common,
-    type: 'http',
-    method: 'GET',
-    path: '/',
-    host: undefined,
-    status: [{ first: 200, last: 398 }],
-    body: undefined,
-  },
-  { ...common, type: 'http', method: 'GET', path: '/', host: undefined, status: [], body: undefined },
-  { ...common, type: 'http', method: 'GET', path: '/', host: undefined, status: [], body: '' },
+  http(80),
+  http(80, { status: [{ first: 200, last: 398 }] }),
+  http(80, { status: [] }),
+  http(80, { status: [], body: '' }),
   { ...common, type: 'udp', send: '', expect: undefined },
   { ...common, type: 'exec', command: ['/bin/true'], user: 'nobody' },
   { ...common, type: 'exec', command: ['/bin/true', ''], user: 'nobody' },

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { failed, plain } from '../../../../../src/watch/health/probes/settle.ts'
-import { closedPort, Servers, started, tcp, told, udp } from '../../../../support/probes.ts'
+import { closedPort, Servers, started, tcp, told, udp, whyNot } from '../../../../support/probes.ts'
 
 let servers: Servers
 beforeEach(() => {
@@ -26,9 +26,11 @@ const ESTABLISHED = 1
 const TIME_WAIT = 6
 
 describe('tcp', () => {
-  test.each(['127.0.0.1', '::1'])(
+  test.for(['127.0.0.1', '::1'])(
     'a port of %s that accepts is good, and no socket is left behind',
-    async (address) => {
+    async (address, { skip }) => {
+      const reason = await whyNot(address)
+      if (reason) skip(reason)
       const ended: Promise<void>[] = []
       const server = createServer((socket) => {
         ended.push(new Promise((resolve) => socket.on('close', () => resolve())))
@@ -69,7 +71,9 @@ describe('udp', () => {
   }
   const hex = (text: string): string => Buffer.from(text).toString('hex')
 
-  test.each(['127.0.0.1', '::1'])('any answer of %s is good, and gets what is to be sent', async (address) => {
+  test.for(['127.0.0.1', '::1'])('any answer of %s is good, and gets what is to be sent', async (address, { skip }) => {
+    const reason = await whyNot(address)
+    if (reason) skip(reason)
     const asked: string[] = []
     const port = await responder((data) => {
       asked.push(data.toString())
