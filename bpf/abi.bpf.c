@@ -29,6 +29,8 @@ struct ban_request abi_ban_request;
 struct health_state abi_health_state;
 struct health_header abi_health_header;
 struct health_record abi_health_record;
+struct carry_header abi_carry_header;
+struct counter_request abi_counter_request;
 struct balance abi_balance;
 struct roles abi_roles;
 struct endpoint abi_endpoint;
@@ -51,6 +53,7 @@ enum attach_mode abi_attach_mode;
 enum ban_op abi_ban_op;
 enum ban_result abi_ban_result;
 enum health_op abi_health_op;
+enum counter_kind abi_counter_kind;
 enum balance_flag abi_balance_flag;
 enum role abi_role;
 enum forwarding abi_forwarding;
@@ -92,6 +95,9 @@ enum abi_constant {
 	CONST_FRAGMENTS_DROP = FRAGMENTS_DROP,
 	CONST_HEALTH_RECORDS = HEALTH_RECORDS,
 	CONST_HEALTH_SERVICES = HEALTH_SERVICES,
+	CONST_CARRY_SLOTS = CARRY_SLOTS,
+	CONST_CARRY_LINES = CARRY_LINES,
+	CONST_COUNTER_RECORDS = COUNTER_RECORDS,
 	CONST_FLOWS_A_LINE = FLOWS_A_LINE,
 	CONST_FLOW_ESTABLISHED = FLOW_ESTABLISHED,
 	CONST_FLOW_SEEN = FLOW_SEEN,

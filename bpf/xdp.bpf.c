@@ -8,6 +8,7 @@
 #include "abi.h"
 #include "ban_write.h"
 #include "bulk.h"
+#include "counter_read.h"
 #include "filter.h"
 #include "health_write.h"
 #include "maps.h"
@@ -41,6 +42,8 @@ int explain(struct xdp_md *ctx)
 	explanation->class = decision.class;
 	explanation->list = decision.list;
 	explanation->scope = decision.scope;
+	explanation->service = decision.service;
+	explanation->backend = decision.backend;
 	return verdict;
 }
 
@@ -84,4 +87,11 @@ SEC("xdp.frags")
 int health_write(struct xdp_md *ctx)
 {
 	return write_health(ctx);
+}
+
+/* Run on slots of services or backends to get their counters, added up over the CPUs. */
+SEC("xdp.frags")
+int counter_read(struct xdp_md *ctx)
+{
+	return read_counters(ctx);
 }

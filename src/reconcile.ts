@@ -55,17 +55,28 @@ async function planFor(
   return { plan: plan(desired, live, object.program, terms), live, object }
 }
 
-/** Whether the plan needs a new policy generation; changes of interfaces alone do not. */
-const needsGeneration = (made: Plan): boolean => made.changes.some(({ kind }) => kind !== 'interface')
+/** Roles of interfaces stand in the tables, by slot. */
+const rolesChange = (made: Plan, { interfaces }: State, { roles }: Observation): boolean =>
+  [...made.slots.interfaces].some(([name, slot]) => {
+    const wanted = interfaces.get(name)?.roles
+    return wanted !== undefined && wanted.join() !== roles?.[slot]?.join()
+  })
+
+/** Whether the plan needs a new policy generation; changes of interfaces alone do not, unless their roles are others. */
+const needsGeneration = (made: Plan, state: State, live: Observation): boolean =>
+  made.changes.some(({ kind }) => kind !== 'interface') || (made.changes.length > 0 && rolesChange(made, state, live))
 
 function targetOf(made: Plan, state: State, live: Observation, object: BpfObject): Target {
-  const fresh = needsGeneration(made)
+  const fresh = needsGeneration(made, state, live)
   const generation = fresh ? live.lastGeneration + 1 : live.generation
   const meta = { generation, netns: live.ownNetns, objectDigest: object.digest }
+  const { slots, leaving, deadlines } = made
   return {
     generation,
-    image: fresh ? compileImage({ state, slots: made.slots, meta }) : undefined,
+    image: fresh ? compileImage({ state, meta, slots, leaving, deadlines }) : undefined,
+    state,
     object: object.path,
+    carryObject: object.carryPath,
     now: now(),
   }
 }
@@ -155,7 +166,8 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     const made = planDestroy(live)
     if (idle(made, live)) return { plan: made, result: UNCHANGED }
     if (!(await approve(made, live))) return 'declined'
-    const target: Target = { generation: live.generation, image: undefined, object: '', now: now() }
+    const { generation } = live
+    const target: Target = { generation, image: undefined, state: EMPTY_STATE, object: '', carryObject: '', now: now() }
     const steps = lower(made, live, paths, target)
     await execute({
       host,

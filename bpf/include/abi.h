@@ -14,6 +14,8 @@
 #include <linux/types.h>
 #include "abi_balance.h"
 #include "abi_bans.h"
+#include "abi_carry.h"
+#include "abi_counters.h"
 #include "abi_health.h"
 #include "abi_tables.h"
 
@@ -265,3 +267,5 @@ ABI_SIZE(ban_request, 2 * LINE_SIZE);
 ABI_SIZE(health_state, LINE_SIZE);
 ABI_SIZE(health_header, LINE_SIZE);
 ABI_SIZE(health_record, 8);
+ABI_SIZE(carry_header, LINE_SIZE);
+ABI_SIZE(counter_request, LINE_SIZE);

@@ -218,8 +218,8 @@ struct backend_counter {
 
 /*
  * Map `snat_ports`: by (pool address, protocol, source port) the client that it stands for: line (pool slot * 2 +
- * (1 for UDP)) * SNAT_PORTS + port. The client's tuple hashes to the ports that may be its own, so that
- * the same map answers in both directions and no two flows share a port.
+ * (1 for UDP)) * SNAT_PORTS + port. The client's tuple hashes to the ports that may be its own, so that the same map
+ * answers in both directions and no two flows share a port.
  */
 #define SNAT_PORTS 65536
 /* RFC 6056 §3.2: ephemeral ports */
@@ -228,22 +228,26 @@ struct backend_counter {
 #define SNAT_PROBES 16
 
 struct snat_port {
-	__u64 owner;		/* hash of the tuple, not 0, 0 = free; taken by compare-and-swap before the rest is written */
-	__u32 seen;		/* boot time in seconds of the last packet */
+	__u64 owner;		/* hash of the tuple, not 0, 0 = never used; taken by compare-and-swap before the rest is written */
+	__u32 seen;		/* tick of the last packet */
 	__u32 ready;		/* 1: all fields are written */
 	__u8 client[16];
+	__u8 macs[12];		/* destination and source of answers: exchanged, those of the client's packets */
+	__u32 ifindex;		/* where the client's packets come in: answers leave there */
 	__be16 client_port;
 	__u16 backend;		/* slot */
-	__u32 ifindex;		/* where the client's packets come in: answers leave there */
-	__u8 client_mac[6];	/* source MAC of the client's packets: of its last router */
-	__u8 own_mac[6];	/* destination MAC of them */
-	__u16 vlan;		/* tag of them, 0 = none */
+	__u16 vlan;		/* tag of the client's packets, 0 = none */
 	__u8 state;		/* enum snat_state */
 	__u8 pad[9];
 };
 
 enum snat_state {
-	SNAT_OPENING = 1,	/* short timeout: no answer yet (RFC 5382 §5: 4 minutes transitory) */
+	SNAT_OPENING = 1,	/* no answer yet */
 	SNAT_OPEN = 2,
 	SNAT_CLOSING = 3,	/* FIN or RST was seen */
 };
+
+/* Seconds after which an idle port is free again. RFC 5382 §5: transitory and established; RFC 4787 §4.3 */
+#define SNAT_TRANSITORY 240
+#define SNAT_ESTABLISHED 7440
+#define SNAT_UDP 120

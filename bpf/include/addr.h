@@ -146,11 +146,11 @@ static __always_inline __u32 lookup_block(const struct table6 *table, __u64 pref
 	return 0;
 }
 
-/* Class in a tree inside a prefix of 32 or 48 bits; key = the bits after it, up to bit 63. */
-static __always_inline __u32 lookup_run(const struct table6 *table, __u32 value, __u32 key)
+/* Class in a tree of run lines; line numbers in it count from `trees`. */
+static __always_inline __u32 lookup_tree(__u32 trees, __u32 value, __u32 key)
 {
 	for (int level = 0; level < TREE_DEPTH && value & VALUE_TREE; level++) {
-		const struct run_line *line = (const struct run_line *)policy_line(table->trees + (value & VALUE_MASK));
+		const struct run_line *line = (const struct run_line *)policy_line(trees + (value & VALUE_MASK));
 		__u32 at;
 
 		if (!line)
@@ -161,6 +161,12 @@ static __always_inline __u32 lookup_run(const struct table6 *table, __u32 value,
 		value = line->entry[at & 7];
 	}
 	return value & 0xffff;
+}
+
+/* Class in a tree inside a prefix of 32 or 48 bits; key = the bits after it, up to bit 63. */
+static __always_inline __u32 lookup_run(const struct table6 *table, __u32 value, __u32 key)
+{
+	return lookup_tree(table->trees, value, key);
 }
 
 /* Class in a tree inside a prefix of 64 bits; key = the low 64 bits. */

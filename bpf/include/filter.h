@@ -4,6 +4,7 @@
 
 #include "abi.h"
 #include "addr.h"
+#include "balance.h"
 #include "ban.h"
 #include "maps.h"
 #include "parse.h"
@@ -23,6 +24,7 @@
 
 #define SETTINGS_LINE 0
 #define TABLE6_LINE 1
+#define ROLES_LINE 7
 #define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
 #define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
 
@@ -47,6 +49,8 @@ struct decision {
 	__u16 scope;		/* of that rule, or NO_SCOPE */
 	__u16 counted;		/* last list counted, or NO_LIST */
 	__u16 broken;		/* 1: a rule was not where the class says */
+	__u16 service;		/* slot, or NO_SLOT */
+	__u16 backend;		/* slot, or NO_SLOT */
 };
 
 /* A walk along the rules of a class. */
@@ -199,18 +203,68 @@ static __always_inline __u32 classify_ipv6(const struct packet *packet)
 	return table && table->flags ? search_ipv6(table, packet->source6_high, packet->source6_low) : 0;
 }
 
+/* enum role bits of what is not done at the interface that the packet came in at. */
+static __always_inline __u32 lacking_roles(const struct settings *settings, const struct account *account)
+{
+	const struct roles *roles = settings->flags & SETTINGS_ROLES ? lookup_line(ROLES_LINE) : 0;
+
+	return roles ? roles->lacks[account->slot % sizeof(roles->lacks)] : 0;
+}
+
+/* What the balancer makes of a packet that the filter lets through, whose IP header is at `network`. */
+static __always_inline void balance(struct xdp_md *ctx, const struct account *account, const struct packet *packet,
+				    __u32 network, __u32 transport, struct decision *decision)
+{
+	struct scratch *scratch = open_scratch();
+	struct flow *flow;
+	__u32 reason;
+
+	if (!scratch)
+		return;
+	flow = &scratch->flow;
+	flow->source_high = 0;
+	flow->destination_high = 0;
+	flow->ports = packet->head;
+	flow->bytes = account->bytes;
+	flow->network = network;
+	flow->transport = transport;
+	flow->fragment = packet->fragment;
+	flow->service = NO_SLOT;
+	flow->backend = NO_SLOT;
+	flow->binding = NO_BINDING;
+	flow->protocol = packet->protocol;
+	flow->kind = packet->transport;
+	flow->tcp_flags = 0;
+	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (account->slot ? FLOW_LIVE : 0);
+	reason = packet->transport == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
+	if (reason == NOT_OURS)
+		return;
+	decision->reason = reason;
+	decision->service = flow->service;
+	decision->backend = flow->backend;
+}
+
 /* Judges one packet. Counts the lists that decide, unless the account has no slot. */
 static __always_inline struct decision filter(struct xdp_md *ctx, struct account *account)
 {
-	struct decision decision = { .reason = REASON_INTERNAL, .list = NO_LIST, .scope = NO_SCOPE, .counted = NO_LIST };
+	struct decision decision = {
+		.reason = REASON_INTERNAL,
+		.list = NO_LIST,
+		.scope = NO_SCOPE,
+		.counted = NO_LIST,
+		.service = NO_SLOT,
+		.backend = NO_SLOT,
+	};
 	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	__u32 banned = 0, network, transport, lacks, dropping;
 	struct packet packet = {};
 	enum parsed parsed;
-	__u32 banned;
 
 	if (!settings)
 		return decision;
+	lacks = lacking_roles(settings, account);
+	dropping = settings->flags & SETTINGS_DEFAULT_DROP && !(lacks & ROLE_FILTER);
 	parsed = parse_ethernet(&cursor, &packet);
 	if (parsed != PARSED)
 		goto unparsed;
@@ -218,9 +272,10 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 		int arp = packet.ethertype == bpf_htons(ETH_P_ARP);
 
 		add_fragments(ctx, account);
-		decision.reason = arp && settings->flags & SETTINGS_DEFAULT_DROP ? REASON_ESSENTIAL : REASON_NOT_IP;
+		decision.reason = arp && dropping ? REASON_ESSENTIAL : REASON_NOT_IP;
 		return decision;
 	}
+	network = offset_in(ctx, cursor.pos);
 	parsed = is_ipv4(&packet) ? parse_ipv4(&cursor, &packet) : parse_ipv6(&cursor, &packet);
 	if (parsed != PARSED)
 		goto unparsed;
@@ -229,30 +284,38 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 
 	/* Before the rest is parsed: the verifier would walk the tables again for every way to parse it. */
 	if (is_ipv4(&packet)) {
-		decision.class = lookup4(settings, packet.source4);
-		banned = lookup_ban4(packet.source4);
+		if (!(lacks & ROLE_FILTER)) {
+			decision.class = lookup4(settings, packet.source4);
+			banned = lookup_ban4(packet.source4);
+		}
 		parsed = parse_transport(&cursor, &packet, IPPROTO_ICMP);
 	} else {
-		decision.class = classify_ipv6(&packet);
-		banned = lookup_ban6(packet.source6_high, packet.source6_low);
+		if (!(lacks & ROLE_FILTER)) {
+			decision.class = classify_ipv6(&packet);
+			banned = lookup_ban6(packet.source6_high, packet.source6_low);
+		}
 		parsed = parse_extensions(ctx, &cursor, &packet);
 		if (parsed == PARSED)
 			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
 	}
-	if (decision.class != 0 && judge_class(settings, &packet, account, banned, &decision))
-		return decision;
-	if (banned) {
+	transport = offset_in(ctx, cursor.pos);
+	if (decision.class != 0 && judge_class(settings, &packet, account, banned, &decision)) {
+		if (decision.reason != REASON_ALLOWLIST)
+			return decision;
+	} else if (banned) {
 		decision.reason = REASON_BAN;
 		decision.scope = banned - 1;
 		return decision;
-	}
-	/* The stack follows longer chains than we do: under default drop one more header must not open the door. */
-	if (parsed != PARSED && !(parsed == PARSED_TOO_DEEP && settings->flags & SETTINGS_DEFAULT_DROP))
+	} else if (parsed != PARSED && !(parsed == PARSED_TOO_DEEP && dropping)) {
+		/* The stack follows longer chains than we do: under default drop one more header must not open the door. */
 		goto unparsed;
-	if (!(settings->flags & SETTINGS_DEFAULT_DROP))
+	} else if (!dropping) {
 		decision.reason = REASON_DEFAULT_PASS;
-	else
+	} else {
 		decision.reason = is_essential(&packet) ? REASON_ESSENTIAL : REASON_DEFAULT_DROP;
+	}
+	if (settings->flags & SETTINGS_SERVICES && parsed == PARSED && !(lacks & ROLE_BALANCE))
+		balance(ctx, account, &packet, network, transport, &decision);
 	return decision;
 
 unparsed:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* This file contains every map of the data plane. User space creates them and hands them to the loader by name. */
+/* This file contains every map of the data plane. User space creates them and hands them to the loader by name, except for the last but one. */
 #pragma once
 
 #include <linux/bpf.h>
@@ -95,6 +95,18 @@ struct {
 	__type(value, struct snat_port);
 	__uint(max_entries, 1);
 } snat_ports SEC(".maps");
+
+/* Working memory of this CPU; see struct scratch. Of no interest to user space, which lets the loader make it. */
+struct scratch_space {
+	struct line lines[7];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct scratch_space);
+	__uint(max_entries, 1);
+} scratch SEC(".maps");
 
 /* One value: which prefix lengths `bans` has. */
 struct {

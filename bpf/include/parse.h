@@ -87,6 +87,31 @@ struct chain {
 	__u16 fragment;		/* as in struct packet */
 };
 
+/*
+ * The start of the frame, and the end of its linear part. The context has them as 32 bits; the empty asm keeps clang from
+ * moving them around as so many, which the verifier does not allow of a pointer.
+ */
+static __always_inline void *frame_start(const struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data;
+
+	asm("" : "+r"(data));
+	return data;
+}
+
+static __always_inline const void *frame_end(const struct xdp_md *ctx)
+{
+	const void *end = (void *)(long)ctx->data_end;
+
+	asm("" : "+r"(end));
+	return end;
+}
+
+static __always_inline __u32 offset_in(const struct xdp_md *ctx, const void *pos)
+{
+	return pos - frame_start(ctx);
+}
+
 static __always_inline __u16 source_port(const struct packet *packet)
 {
 	return packet->head >> 16;

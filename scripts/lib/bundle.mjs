@@ -5,7 +5,7 @@ import { at, root } from './paths.mjs'
 import { ScriptError } from './run.mjs'
 import { files, step } from './stamp.mjs'
 
-const OBJECT = 'build/xdp.bpf.o'
+const OBJECTS = ['xdp.bpf.o', 'carry.bpf.o']
 const REQUIRE = [
   "import { createRequire as __createRequire } from 'node:module'",
   'const require = __createRequire(import.meta.url)',
@@ -23,9 +23,9 @@ export function bundle() {
     at('package.json'),
     at('package-lock.json'),
     at('scripts/lib/bundle.mjs'),
-    at(OBJECT),
+    ...OBJECTS.map((name) => at('build', name)),
   )
-  const outputs = ['cli.js', 'bpf/xdp.bpf.o', 'NOTICES.txt'].map((name) => at('dist', name))
+  const outputs = ['cli.js', ...OBJECTS.map((name) => `bpf/${name}`), 'NOTICES.txt'].map((name) => at('dist', name))
   return step('dist', { inputs, outputs }, async () => {
     const { build } = await import('esbuild')
     const { outputFiles, metafile } = await build({
@@ -51,7 +51,7 @@ export function bundle() {
     for (const { path, text } of outputFiles) write(path, text)
     const kept = new Set(outputFiles.map(({ path }) => basename(path)))
     for (const name of readdirSync(at('dist'))) if (name.endsWith('.js') && !kept.has(name)) rmSync(at('dist', name))
-    replace(at('dist/bpf/xdp.bpf.o'), readFileSync(at(OBJECT)))
+    for (const name of OBJECTS) replace(at('dist/bpf', name), readFileSync(at('build', name)))
     replace(at('dist/NOTICES.txt'), notices(Object.keys(metafile.inputs)))
   })
 }

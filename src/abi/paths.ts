@@ -29,6 +29,7 @@ export const PROGRAMS = {
   banSweep: 'ban_sweep',
   banCount: 'ban_count',
   healthWrite: 'health_write',
+  counterRead: 'counter_read',
 } as const
 
 /** Those that every build of this ABI has; the others came later. */
@@ -178,6 +179,9 @@ export const BALANCE_MAPS: Readonly<Record<BalanceMap, string>> = {
  */
 const SHARED = `shared-${ABI_VERSION}`
 
+/** Directory of the programs that carry counters and ports over to larger maps, while they are at it. */
+export const CARRY = 'carry'
+
 /** Pin paths of one instance. */
 export interface Paths {
   /** Our directory in the bpffs, above all instances. */
@@ -188,6 +192,7 @@ export interface Paths {
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
   readonly balanceMap: (generation: number, map: BalanceMap) => string
+  readonly carry: (generation: number) => string
   readonly programs: (generation: number) => string
   readonly program: (generation: number, program: keyof typeof PROGRAMS) => string
 }
@@ -204,6 +209,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     generation,
     policy: (n) => `${generation(n)}/policy`,
     balanceMap: (n, map) => `${generation(n)}/${BALANCE_MAPS[map]}`,
+    carry: (n) => `${generation(n)}/${CARRY}`,
     programs: (n) => `${generation(n)}/programs`,
     program: (n, program) => `${generation(n)}/programs/${PROGRAMS[program]}`,
   }

@@ -9,6 +9,8 @@ import { fail, type XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 import { META_LINE } from '../tables/layout.ts'
 import { runBatch, runBpftool } from './bpftool.ts'
+import { beginCarry, endCarry } from './carry.ts'
+import { claimHealth, writeHealth } from './health.ts'
 import type { Host } from './host.ts'
 import { readLinks } from './links.ts'
 import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
@@ -50,6 +52,7 @@ export async function execute(execution: Execution): Promise<Outcome> {
     await prepare(execution, undo)
     await switchInterfaces(execution, undo)
     const probes = await verifyLive(execution)
+    await endCarry(execution.paths, execution.steps.generation, execution.steps.carrying)
     await commit(execution)
     undo.length = 0
     await finish(execution)
@@ -93,6 +96,7 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
   if (Buffer.compare(written, image) !== 0) throw fail('E108', 'the kernel returned other tables than were written')
   const { run, failures } = await runProbes(program, paths.program(steps.generation, 'explain'), probes)
   if (failures.length > 0) throw probesFailed(run, failures)
+  await beginCarry(steps.carryObject, paths, generation, steps.carrying)
 }
 
 /** bpftool's words for ENOMEM do not say what was asked for. */
@@ -121,7 +125,7 @@ const probesFailed = (run: number, failures: readonly string[]): XdpError =>
     `${failures.length} of ${run} test packets got another verdict than the file says: ${failures.slice(0, 3).join('; ')}`,
   )
 
-async function prepare({ steps }: Execution, undo: Undo[]): Promise<void> {
+async function prepare({ paths, steps }: Execution, undo: Undo[]): Promise<void> {
   undo.push(async () => void (await runBatch(steps.undoPrepare)))
   for (const { previous } of steps.attach) {
     if (!previous?.foreign) continue
@@ -130,6 +134,7 @@ async function prepare({ steps }: Execution, undo: Undo[]): Promise<void> {
     undo.push(() => removePins(previous.pinned))
   }
   await runBatch(steps.prepare)
+  if (steps.health) await writeHealth(paths, steps.generation, steps.health.fresh)
 }
 
 async function switchInterfaces({ host, paths, steps, now }: Execution, undo: Undo[]): Promise<void> {
@@ -238,6 +243,7 @@ async function finish({ host, paths, steps }: Execution): Promise<void> {
   if (steps.detach.length > 0) host.progress?.('detaching')
   const stuck: string[] = []
   const note = (error: unknown): void => void stuck.push(messageOf(error))
+  if (steps.health) await claimHealth(paths, steps.generation, steps.health.after).catch(note)
   for (const step of steps.detach) await detach(step).catch(note)
   // What is still attached needs its records and its pins.
   if (stuck.length === 0) await runBatch(steps.forget).catch(note)

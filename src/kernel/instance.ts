@@ -14,7 +14,17 @@ import {
   type Meta,
   metaCodec,
 } from '../abi/generated.ts'
-import { CORE_PROGRAMS, generationOf, type Paths, PROGRAMS, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
+import {
+  BALANCE_MAPS,
+  type BalanceMap,
+  CARRY,
+  CORE_PROGRAMS,
+  generationOf,
+  type Paths,
+  PROGRAMS,
+  SHARED_MAPS,
+  type SharedMap,
+} from '../abi/paths.ts'
 import { META_LINE, SETTINGS_LINE } from '../tables/layout.ts'
 import { bpftool, type Command, runBatch } from './bpftool.ts'
 
@@ -32,6 +42,16 @@ export interface Generation {
   readonly memory: number
   /** Whether its programs know bans, as those of older builds do not. */
   readonly knowsBans: boolean
+  /** The balancer's maps that are pinned: all of them, unless somebody unpinned one or an older build made it. */
+  readonly balance: ReadonlyMap<BalanceMap, BalanceMapFacts>
+  /** Whether programs that carry counters over are still pinned, of an apply that was killed. */
+  readonly hasCarry: boolean
+}
+
+export interface BalanceMapFacts {
+  readonly entries: number
+  /** Bytes of kernel memory. */
+  readonly memory: number
 }
 
 export interface Instance {
@@ -95,25 +115,46 @@ function dumped<T>(output: unknown, size: number, decode: (view: DataView) => T,
   return values
 }
 
-/** The programs of a generation that is complete; undefined for an incomplete one. */
-async function programsOf(paths: Paths, generation: number): Promise<ReadonlySet<string> | undefined> {
-  const pins = await list(paths.generation(generation))
-  const programs = new Set(await list(paths.programs(generation)))
-  return pins.includes('policy') && CORE_PROGRAMS.every((name) => programs.has(PROGRAMS[name])) ? programs : undefined
+/** What is pinned of one generation. */
+interface Pins {
+  readonly number: number
+  readonly programs: ReadonlySet<string>
+  readonly balance: readonly BalanceMap[]
+  readonly hasCarry: boolean
 }
 
-const generationQueries = (paths: Paths, generation: number): Command[] => [
+const EVERY_BALANCE_MAP = Object.keys(BALANCE_MAPS) as BalanceMap[]
+
+/** The pins of a generation that is complete; undefined for an incomplete one. */
+async function pinsOf(paths: Paths, number: number): Promise<Pins | undefined> {
+  const pins = await list(paths.generation(number))
+  const programs = new Set(await list(paths.programs(number)))
+  if (!pins.includes('policy') || !CORE_PROGRAMS.every((name) => programs.has(PROGRAMS[name]))) return undefined
+  const balance = EVERY_BALANCE_MAP.filter((map) => pins.includes(BALANCE_MAPS[map]))
+  return { number, programs, balance, hasCarry: pins.includes(CARRY) }
+}
+
+const generationQueries = (paths: Paths, { number: generation, balance }: Pins): Command[] => [
   bpftool('prog', 'show', 'pinned', paths.program(generation, 'filter')),
   bpftool('map', 'show', 'pinned', paths.policy(generation)),
   bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(SETTINGS_LINE)),
   bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(META_LINE)),
+  ...balance.map((map) => bpftool('map', 'show', 'pinned', paths.balanceMap(generation, map))),
 ]
+/** Of every generation; then one for each of its balancer's maps. */
 const QUERIES = 4
 
-function decodeGeneration(number: number, programs: ReadonlySet<string>, outputs: readonly unknown[]): Generation {
+interface ShownMap {
+  readonly max_entries: number
+  readonly bytes_memlock?: number
+}
+
+const memoryOf = ({ max_entries, bytes_memlock }: ShownMap): number => bytes_memlock ?? max_entries * LINE_SIZE
+
+function decodeGeneration({ number, programs, balance, hasCarry }: Pins, outputs: readonly unknown[]): Generation {
   const [program, map, settings, meta] = outputs as [
     { id: number; tag: string; bytes_memlock?: number },
-    { max_entries: number; bytes_memlock?: number },
+    ShownMap,
     HexEntry,
     HexEntry,
   ]
@@ -126,8 +167,15 @@ function decodeGeneration(number: number, programs: ReadonlySet<string>, outputs
     netns: decoded.netns,
     program: { id: program.id, tag: program.tag },
     lines: map.max_entries,
-    memory: (map.bytes_memlock ?? map.max_entries * LINE_SIZE) + (program.bytes_memlock ?? 0),
+    memory: memoryOf(map) + (program.bytes_memlock ?? 0),
     knowsBans: programs.has(PROGRAMS.banWrite),
+    balance: new Map(
+      balance.map((name, i) => {
+        const shown = outputs[QUERIES + i] as ShownMap
+        return [name, { entries: shown.max_entries, memory: memoryOf(shown) }]
+      }),
+    ),
+    hasCarry,
   }
 }
 
@@ -142,27 +190,32 @@ export async function readInstance(paths: Paths): Promise<Instance> {
     .map(generationOf)
     .filter((number) => number !== undefined)
     .sort((a, b) => a - b)
-  const complete: (readonly [number: number, programs: ReadonlySet<string>])[] = []
+  const complete: Pins[] = []
   for (const number of numbers) {
-    const programs = await programsOf(paths, number)
-    if (programs) complete.push([number, programs])
+    const pins = await pinsOf(paths, number)
+    if (pins) complete.push(pins)
   }
   const shared = new Set(await list(paths.shared))
   const present = EVERY_MAP.filter((map) => shared.has(SHARED_MAPS[map].name))
   const dumps = (['attachments', 'interfaceIndex'] as const).filter((map) => present.includes(map))
   const outputs = await runBatch([
-    ...complete.flatMap(([number]) => generationQueries(paths, number)),
+    ...complete.flatMap((pins) => generationQueries(paths, pins)),
     ...dumps.map((map) => bpftool('map', 'dump', 'pinned', paths.sharedMap(map))),
   ])
+  const answers = complete.reduce((sum, { balance }) => sum + QUERIES + balance.length, 0)
   const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): T[] | undefined => {
     const place = (dumps as readonly SharedMap[]).indexOf(map)
-    return place < 0 ? undefined : dumped(outputs[complete.length * QUERIES + place], size, decode, empty)
+    return place < 0 ? undefined : dumped(outputs[answers + place], size, decode, empty)
   }
+  let from = 0
+  const generations = complete.map((pins) => {
+    const own = outputs.slice(from, from + QUERIES + pins.balance.length)
+    from += own.length
+    return decodeGeneration(pins, own)
+  })
   return {
-    generations: complete.map(([number, programs], i) =>
-      decodeGeneration(number, programs, outputs.slice(i * QUERIES, (i + 1) * QUERIES)),
-    ),
-    incomplete: numbers.filter((number) => !complete.some(([one]) => one === number)),
+    generations,
+    incomplete: numbers.filter((number) => !complete.some((pins) => pins.number === number)),
     others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
     missing: EVERY_MAP.filter((map) => !present.includes(map)),
     attachments: dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),

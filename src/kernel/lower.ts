@@ -7,10 +7,12 @@
 
 import { LINE_SIZE, REASON, REASON_SLOTS } from '../abi/generated.ts'
 import { type MapShape, mapWords, type Paths, PROGRAM_MAPS, policyMap, SHARED_MAPS } from '../abi/paths.ts'
-import type { AttachMode, Attachment } from '../model/state.ts'
+import type { AttachMode, Attachment, State } from '../model/state.ts'
 import type { Change, Plan } from '../plan/change.ts'
 import { META_LINE } from '../tables/layout.ts'
+import { type BalanceSteps, balanceSteps, type HealthSteps, healthSteps } from './balance-maps.ts'
 import { bpftool, type Command, commandLine } from './bpftool.ts'
+import { type Carrying, carryLines, loadCarryCommand } from './carry.ts'
 import type { Observation } from './observe.ts'
 import { forgetSteps, recordSteps, undoRecordSteps, updateCommand } from './recording.ts'
 import { writeRuns } from './transfer.ts'
@@ -57,6 +59,10 @@ export interface Steps {
   readonly prepare: readonly Command[]
   /** The inverse of the records in `prepare`. */
   readonly undoPrepare: readonly Command[]
+  /** What moves from the balancer's maps that have become too small to new ones. */
+  readonly carrying: readonly Carrying[]
+  readonly carryObject: string
+  readonly health: HealthSteps | undefined
   /** Pins and directories that `create` and `load` make, for a rollback to remove. */
   readonly made: readonly string[]
   readonly attach: readonly AttachStep[]
@@ -72,8 +78,11 @@ export interface Steps {
 export interface Target {
   readonly generation: number
   readonly image: Uint8Array | undefined
-  /** Path of the BPF object. */
+  /** What the image holds. */
+  readonly state: State
+  /** Paths of the BPF objects. */
   readonly object: string
+  readonly carryObject: string
   /** Unix time in seconds. */
   readonly now: number
 }
@@ -99,8 +108,9 @@ function generationSteps(
   paths: Paths,
   live: Observation,
   target: Target,
+  balance: BalanceSteps | undefined,
 ): Pick<Steps, 'directories' | 'create' | 'load' | 'made'> {
-  if (!target.image) return { directories: [], create: [], load: [], made: [] }
+  if (!target.image || !balance) return { directories: [], create: [], load: [], made: [] }
   const { generation } = target
   const { missing } = live.instance
   const maps = PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)])
@@ -109,6 +119,7 @@ function generationSteps(
     create: [
       ...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])),
       createCommand(paths.policy(generation), policyMap(target.image.byteLength / LINE_SIZE)),
+      ...balance.create,
     ],
     load: [
       bpftool(
@@ -122,6 +133,7 @@ function generationSteps(
         'pinned',
         paths.policy(generation),
         ...maps,
+        ...balance.words,
       ),
     ],
     made: [paths.generation(generation), ...missing.map((map) => paths.sharedMap(map))],
@@ -203,15 +215,21 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
     change.op === 'delete' ? change.before.modes.map((mode) => ({ interface: change.before.interface, mode })) : [],
   )
   const foreign = attach.filter(({ previous }) => previous?.foreign)
+  const { image, generation } = target
+  const balance = image && balanceSteps(paths, plan, live, { generation, image })
   return {
     program,
-    ...generationSteps(paths, live, target),
-    image: target.image,
-    generation: target.generation,
+    ...generationSteps(paths, live, target, balance),
+    carrying: balance?.carrying ?? [],
+    carryObject: target.carryObject,
+    health: image && healthSteps(plan, target.state, live),
+    image,
+    generation,
     prepare: destroy
       ? []
       : [
           ...zeroSteps(paths, plan, live),
+          ...(balance?.zero ?? []),
           ...keepForeign(live, foreign),
           ...recordSteps(paths, plan, live, recorded, target.now),
         ],
@@ -238,6 +256,14 @@ const obsolete = (paths: Paths, live: Observation, target: Target): string[] => 
   ...(live.committed && !live.committed.meta ? live.instance.others.map((name) => `${paths.instance}/${name}`) : []),
 ]
 
+/** Ports are copied before the switch, counters after it. */
+function carryCommands({ carrying, carryObject, generation }: Steps, paths: Paths): string[] {
+  if (carrying.length === 0) return []
+  const directory = paths.carry(generation)
+  const ports = carrying.filter(({ map }) => map === 'snatPorts')
+  return [commandLine(loadCarryCommand(carryObject, directory, carrying)), ...carryLines(directory, ports)]
+}
+
 /** The steps as the lines a person could type; bulk content as one line that says how many runs there are. */
 export function commandLines(steps: Steps, paths: Paths): string[] {
   const runs = steps.image ? writeRuns(steps.image) : 0
@@ -250,6 +276,7 @@ export function commandLines(steps: Steps, paths: Paths): string[] {
           `bpftool prog run pinned ${write} data_in CHUNK data_out /dev/null data_size_out 65536  # ${runs} ${runs === 1 ? 'chunk' : 'chunks'}`,
         ]
       : []),
+    ...carryCommands(steps, paths),
     ...steps.prepare.map(commandLine),
     ...steps.attach.flatMap((step) => [
       ...step.detachFirst.map((mode) => commandLine(detachCommand(mode, step.interface))),
@@ -260,6 +287,10 @@ export function commandLines(steps: Steps, paths: Paths): string[] {
         .join(' || '),
     ]),
     ...steps.switchOver.map(({ command }) => commandLine(command)),
+    ...(steps.carrying.length > 0 ? carryLines(paths.carry(steps.generation), steps.carrying) : []),
+    ...(steps.health
+      ? [`bpftool prog run pinned ${paths.program(steps.generation, 'healthWrite')} data_in RECORDS`]
+      : []),
     ...steps.detach.map(({ interface: name, mode }) => commandLine(detachCommand(mode, name))),
     ...steps.forget.map(commandLine),
     ...steps.remove.map((path) => `rm -r ${path}`),

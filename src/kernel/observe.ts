@@ -3,7 +3,7 @@
 
 import { setTimeout } from 'node:timers/promises'
 import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generated.ts'
-import { type Paths, SHARED_MAPS } from '../abi/paths.ts'
+import { BALANCE_MAPS, type BalanceMap, type Paths, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../model/state.ts'
@@ -109,12 +109,14 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
   }
 }
 
-/** Shared maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
+/** Maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
 function missingMaps({ missing }: Instance, committed: Generation | undefined): string[] {
   if (!committed?.meta) return []
-  return missing
+  const shared = missing
     .filter((map) => committed.knowsBans || (map !== 'bans' && map !== 'banState'))
     .map((map) => SHARED_MAPS[map].name)
+  const own = Object.entries(BALANCE_MAPS).filter(([map]) => !committed.balance.has(map as BalanceMap))
+  return [...shared, ...own.map(([, name]) => name)]
 }
 
 /**
@@ -257,6 +259,7 @@ function leftovers(paths: Paths, instance: Instance, committed: Generation | und
   const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]
   return [
     ...generations.filter((number) => number !== committed?.number).map((number) => paths.generation(number)),
+    ...(committed?.hasCarry ? [paths.carry(committed.number)] : []),
     ...(committed && !committed.meta ? [] : instance.others.map((name) => `${paths.instance}/${name}`)),
     ...(generations.length === 0 && instance.missing.length < Object.keys(SHARED_MAPS).length ? [paths.shared] : []),
   ]

@@ -6,9 +6,11 @@ import type { Link } from '../model/live.ts'
 import { countPrefixes } from '../model/ranges.ts'
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
 import type { List } from '../model/state.ts'
+import { driftOf } from '../plan/attachments.ts'
 import { countBans } from './bans.ts'
 import { readCounters, verdictOf } from './counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
+import { readServiceStatus } from './service-status.ts'
 
 /** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
 const LAST_SECOND = 8_640_000_000_000
@@ -54,6 +56,12 @@ const sharedMemory = (missing: readonly SharedMap[]): number =>
     return missing.includes(map as SharedMap) || type === 'hash' ? sum : sum + valueSize * entries * copies
   }, 0)
 
+/** Of the live generation: its policy, its program, and the balancer's maps. */
+function generationMemory({ committed }: Observation): number {
+  const maps = [...(committed?.balance.values() ?? [])].reduce((sum, { memory }) => sum + memory, 0)
+  return (committed?.memory ?? 0) + maps
+}
+
 function programStatus(live: Observation): Status['program'] {
   const { program } = live.state
   return program && { digest: program.digest, tag: live.committed?.program.tag ?? '', abi: program.abi }
@@ -89,6 +97,8 @@ export async function readStatus(paths: Paths): Promise<Status> {
     readable ? attached.flatMap(({ slot }) => slot ?? []) : [],
     readable ? lists.map(({ slot }) => slot) : [],
   )
+  const services = await readServiceStatus(paths, live)
+  const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
       // Without a slot nothing was recorded and nothing counts: drift, which status shows beside it.
@@ -100,14 +110,15 @@ export async function readStatus(paths: Paths): Promise<Status> {
       prefixes: prefixesOf(list),
       ...(counters.lists.get(slot) ?? { packets: 0, bytes: 0 }),
     })),
+    services,
     policy: live.state.policy,
     program: programStatus(live),
     generation: live.generation,
     committed_at: live.committedAt > 0 ? iso(live.committedAt) : undefined,
     bans: bans && { live: bans.live, capacity: bans.capacity },
-    memory: (live.committed?.memory ?? 0) + sharedMemory(live.instance.missing) + (bans?.memory ?? 0),
-    drift: live.drift.size > 0,
-    drifted: [...live.drift].map(([key, what]) => ({ key, what })),
+    memory: generationMemory(live) + sharedMemory(live.instance.missing) + (bans?.memory ?? 0),
+    drift: drift.size > 0,
+    drifted: [...drift].map(([key, what]) => ({ key, what })),
     leftovers: live.leftovers,
   }
 }

@@ -1,6 +1,8 @@
 // What the commands report: results as data, before any of them becomes text or JSON.
 
 import type { Ban } from './ban.ts'
+import type { ServiceMode } from './overlay.ts'
+import type { BackendState, NextHop, Service } from './service.ts'
 import type { AttachMode, ListKind, Policy } from './state.ts'
 
 /** Packets and bytes; exact up to 2^53. */
@@ -59,9 +61,49 @@ export interface ListStatus extends Count {
   readonly prefixes: number
 }
 
+/** One backend of a live service. */
+export interface BackendStatus extends Count {
+  readonly address: string
+  /** undefined = the packet's own. */
+  readonly port: number | undefined
+  readonly weight: number
+  readonly state: BackendState
+  /** `leaving`: no longer in the file, keeps its flows for a while. */
+  readonly role: 'backend' | 'sorry' | 'leaving'
+  /** `starting`: it came up lately and takes a part of its share. What is not checked is up. */
+  readonly health: 'up' | 'down' | 'starting'
+  /** Part (0 to 1) of its share of new flows that it takes now. */
+  readonly share: number
+  /** undefined: not resolved, so it gets no traffic. */
+  readonly next_hop: NextHop | undefined
+  /** Seconds after which it keeps no flow; undefined: none are told. */
+  readonly drained_in: number | undefined
+  /** New flows. */
+  readonly flows: number
+}
+
+/** A live service with its counters; `bpf/include/abi_balance.h` says what each counts. */
+export interface ServiceStatus extends Count {
+  readonly service: Service
+  /** What health makes of it: `drop` and `sorry` are its fallback. */
+  readonly mode: ServiceMode
+  readonly flows: number
+  readonly hits: number
+  readonly misses: number
+  readonly limited: number
+  readonly empty: number
+  readonly unresolved: number
+  readonly too_big: number
+  readonly replies: number
+  readonly exhausted: number
+  readonly icmp: number
+  readonly backends: readonly BackendStatus[]
+}
+
 export interface Status {
   readonly interfaces: readonly InterfaceStatus[]
   readonly lists: readonly ListStatus[]
+  readonly services: readonly ServiceStatus[]
   readonly policy: Policy | undefined
   /** The build in the kernel; `tag` as bpftool shows it. */
   readonly program: { readonly digest: string; readonly tag: string; readonly abi: number } | undefined

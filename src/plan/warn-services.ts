@@ -107,21 +107,21 @@ function warnMtu(service: Service, context: Context): Diagnostic[] {
   })
 }
 
-/** NAT without a source pool needs the replies to come by here, and the kernel to know where clients are. */
+/** NAT needs the replies to come by here; without a source pool, the kernel also has to know where clients are. */
 function warnReplies(service: Service, { live, state, desired }: Context): Diagnostic[] {
-  if (service.forwarding !== 'nat' || service.snatPool.length > 0 || service.backends.length === 0) return []
+  if (service.forwarding !== 'nat' || service.backends.length === 0) return []
   const at = desired.provenance.services.get(service.name)?.at
-  const family = service.vip.family
+  const { family } = service.vip
   const found: Diagnostic[] = []
-  if (!(family === 4 ? live.forwards.v4 : live.forwards.v6)) {
+  if (service.snatPool.length === 0 && !(family === 4 ? live.forwards.v4 : live.forwards.v6)) {
     const message = `service ${service.name}: this host does not forward IPv${family}, so replies of backends do not get back to clients`
     const key = family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding'
     found.push(warning('W214', message, `sysctl -w ${key}=1`, at))
   }
   for (const device of egressOf(service)) {
     if (state.interfaces.get(device)?.roles.includes('balance')) continue
-    const message = `service ${service.name}: replies that come in at ${device} are not translated back: it is not an interface with the role balance`
-    found.push(warning('W215', message, `add ${device} to interfaces, or use \`snat: true\` there too`, at))
+    const message = `service ${service.name}: replies that come in at ${device} are not translated back: it is no interface with the role balance`
+    found.push(warning('W215', message, `add \`${device}: { roles: [balance] }\` to interfaces`, at))
   }
   return found
 }
@@ -130,33 +130,35 @@ const egressOf = (service: Service): readonly string[] => [
   ...new Set(everyBackend(service).flatMap(({ nextHop }) => nextHop?.interface ?? [])),
 ]
 
-/** Devices that no driver can send XDP frames to from another one; frames to a bridge are for its ports to carry. */
+/** Devices that take no frames from native XDP of another one: what crosses a bridge is for its ports to carry. */
 const WITHOUT_TRANSMIT = new Set(['bridge', 'ifb', 'vlan'])
 
-/** What becomes of frames that native XDP sends out of an interface: drivers want a program of ours there, veth of the peer. */
+/** What becomes of frames that native XDP sends out of interfaces: a veth wants a program on its peer, most cards one of ours. */
 function warnEgress(hops: readonly NextHop[], { live, state, desired }: Context): Diagnostic[] {
-  const native = [...state.interfaces.values()].filter(
-    ({ modes, roles }) => roles.includes('balance') && modes[0] === 'native',
-  )
-  if (native.length === 0) return []
+  const attached = [...state.interfaces.values()]
+  if (!attached.some(({ modes, roles }) => roles.includes('balance') && modes[0] === 'native')) return []
   const devices = [...new Set(hops.map((hop) => hop.interface))].sort()
-  return devices.flatMap((device): Diagnostic[] => {
-    const kind = live.links.get(device)?.kind ?? ''
-    const at = desired.options.get(device)?.at
-    if (kind === 'veth') {
-      const message = `${device} is a veth: native XDP reaches its peer only if that has an XDP program, or GRO on for what comes from other interfaces`
-      return [
-        warning('W216', message, 'attach a program to the peer that passes everything, or use `mode: generic`', at),
-      ]
-    }
+  const kindOf = (device: string): string => live.links.get(device)?.kind ?? ''
+  const at = (device: string | undefined): Location | undefined => desired.options.get(device ?? '')?.at
+  const veths = devices.filter((device) => kindOf(device) === 'veth')
+  const generic = 'or use `mode: generic`'
+  const ofVeth = warning(
+    'W216',
+    `frames that native XDP sends to ${some(veths)} arrive only if the veth peer has an XDP program, or GRO on for what comes from other interfaces`,
+    `attach a program that passes everything to the peer, ${generic}`,
+    at(veths[0]),
+  )
+  const others = devices.flatMap((device): Diagnostic[] => {
+    const kind = kindOf(device)
     if (WITHOUT_TRANSMIT.has(kind)) {
       const message = `backends are behind ${device}, a ${kind}, which takes no frames from native XDP`
-      return [warning('W217', message, 'route to backends by the interface below it, or use `mode: generic`', at)]
+      return [warning('W217', message, `route to backends by the interface below it, ${generic}`, at(device))]
     }
     if (kind !== 'physical' || state.interfaces.has(device)) return []
     const message = `backends are behind ${device}, which is not under interfaces: many drivers send frames of XDP only where a program is attached`
-    return [warning('W217', message, `add \`${device}: { roles: [balance] }\` to interfaces`, at)]
+    return [warning('W217', message, `add \`${device}: { roles: [balance] }\` to interfaces`, undefined)]
   })
+  return veths.length > 0 ? [ofVeth, ...others] : others
 }
 
 /** Every warning about services, in order of their names. Of those that stay as they are only what is wrong by now. */
@@ -165,16 +167,18 @@ export function warnServices(context: Context, changes: readonly Change[]): Diag
   const changed = changes.flatMap((change) =>
     change.kind === 'service' && change.op !== 'delete' ? [change.after] : [],
   )
+  const edited = changes.flatMap((change) =>
+    change.kind === 'service' && change.op !== 'delete' && change.reason !== 'drift' ? [change.after] : [],
+  )
+  const vips = new Map(edited.map((service) => [vipText(service), service]))
   const attaches = changes.some(({ kind, op }) => kind === 'interface' && op !== 'delete')
   const [hops, services] = [changed.flatMap(hopsOf), [...state.services.values()]]
   const egress = attaches ? services.flatMap(hopsOf) : hops
   return [
     ...services.flatMap((service) => warnUnresolved(service, context)),
-    ...changed.flatMap((service) => [
-      ...warnVip(service, context),
-      ...warnMtu(service, context),
-      ...warnReplies(service, context),
-    ]),
+    ...[...vips.values()].flatMap((service) => warnVip(service, context)),
+    ...changed.flatMap((service) => warnMtu(service, context)),
+    ...edited.flatMap((service) => warnReplies(service, context)),
     ...(egress.length > 0 ? warnEgress(egress, context) : []),
   ]
 }

@@ -96,7 +96,12 @@ function policyLines(before: Policy | undefined, after: Policy | undefined): str
   const text = setting('default', before?.default, after?.default)
   const flows = (policy: Policy | undefined) => policy && formatCount(policy.flows)
   const resized = before && after && before.flows !== after.flows
-  if (resized) return [text, setting('flows', flows(before), flows(after)), 'flows that are known are looked up anew']
+  if (resized)
+    return [
+      text,
+      setting('flows', flows(before), flows(after)),
+      'flows that are known are forgotten, and go where the tables say',
+    ]
   return before && after && before.default === after.default ? [text, SAME] : [text]
 }
 

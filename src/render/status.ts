@@ -5,6 +5,7 @@ import { jsonDocument } from './json.ts'
 import { keyTitle } from './names.ts'
 import { formatBytes, formatCount } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
+import { serviceStatusJson, serviceTables } from './service-status.ts'
 import { type Column, formatTable } from './table.ts'
 
 const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
@@ -92,15 +93,17 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status.interfaces)]
-  return `${[...head(status), ...attached, ...listTable(status), ...trouble(status, style)].join('\n')}\n`
+  const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
+  return `${[...head(status), ...tables, ...trouble(status, style)].join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
-  const { interfaces, lists, policy, program, generation, committed_at, bans, memory, drift, drifted, leftovers } =
-    status
+  const { interfaces, lists, services, policy, program, generation, committed_at, bans, memory } = status
+  const { drift, drifted, leftovers } = status
   return jsonDocument({
     interfaces,
     lists,
+    services: services.map(serviceStatusJson),
     policy: policy ?? null,
     program: program ?? null,
     generation,

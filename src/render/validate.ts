@@ -2,13 +2,20 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
-import type { List } from '../model/state.ts'
+import type { List, State } from '../model/state.ts'
+import { formatAddress } from '../model/text.ts'
 import { prefixCount } from '../plan/delta.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { plural } from './numbers.ts'
+import { portJson } from './service-json.ts'
 
 const prefixesOf = ({ sets }: List): number => sets.reduce((sum, { addresses }) => sum + prefixCount(addresses), 0)
+
+function servicesText({ services }: State): string {
+  const backends = [...services.values()].reduce((sum, service) => sum + service.backends.length, 0)
+  return `${plural(services.size, 'service')} with ${plural(backends, 'backend')}`
+}
 
 export function renderValidate({ config, state }: Desired): string {
   const lists = [...state.lists.values()]
@@ -16,6 +23,7 @@ export function renderValidate({ config, state }: Desired): string {
   const parts = [
     plural(state.interfaces.size, 'interface'),
     `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}`,
+    ...(state.services.size > 0 ? [servicesText(state)] : []),
     `default ${state.policy?.default ?? 'pass'}`,
   ]
   return `${config.path} is valid: ${parts.join(', ')}.\n`
@@ -47,6 +55,14 @@ export function renderValidateJson({ config, state, feeds }: Desired, warnings: 
     lists: [...state.lists.values()]
       .map((list) => ({ name: list.name, kind: list.kind, prefixes: prefixesOf(list) }))
       .sort(byName),
+    services: [...state.services.values()].map((service) => ({
+      name: service.name,
+      vip: formatAddress(service.vip.family, service.vip.words),
+      port: portJson(service),
+      protocol: service.protocol,
+      forwarding: service.forwarding,
+      backends: service.backends.length,
+    })),
     feeds: feedsJson(feeds),
     warnings: diagnosticsJson(warnings),
   })

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   CLASS_RULES,
+  explanationCodec,
   INTERFACE_INDEX_SIZE,
   INTERFACE_PROBES,
   interfaceEntryCodec,
@@ -123,9 +124,16 @@ test('explain names class, list and scope, and leaves the rest of the packet alo
   const [outcome] = await plane.run([{ frame }])
   expect(outcome).toMatchObject({ verdict: 'drop', explanation: { reason: 'blocklist', list: 1, scope: 1 } })
   expect(outcome?.explanation?.class).toBeGreaterThan(0)
-  expect(outcome?.output.subarray(16)).toEqual(frame.subarray(16))
+  expect(outcome?.output.subarray(explanationCodec.size)).toEqual(frame.subarray(explanationCodec.size))
   const [other] = await plane.run([{ frame: packet(ethernet(), ipv4({ source: '10.0.0.1' }), udp()) }])
-  expect(other?.explanation).toEqual({ reason: 'default-pass', class: 0, list: NONE, scope: NONE })
+  expect(other?.explanation).toEqual({
+    reason: 'default-pass',
+    class: 0,
+    list: NONE,
+    scope: NONE,
+    service: NONE,
+    backend: NONE,
+  })
 })
 
 test('the filter leaves the packet alone', async () => {

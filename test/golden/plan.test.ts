@@ -10,12 +10,15 @@ import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../../src/model/live.ts'
-import { type AttachMode, EMPTY_STATE, EVERY_ROLE, type Program, type State } from '../../src/model/state.ts'
+import type { NextHop } from '../../src/model/service.ts'
+import { type AttachMode, EMPTY_STATE, type Program, type State } from '../../src/model/state.ts'
 import { guard } from '../../src/plan/guard.ts'
+import { withNextHops } from '../../src/plan/next-hops.ts'
 import { plan } from '../../src/plan/plan.ts'
 import { renderDiagnostics } from '../../src/render/diagnostic.ts'
 import { type PlanView, renderPlan } from '../../src/render/plan.ts'
 import { renderPlanJson } from '../../src/render/plan-json.ts'
+import { address } from '../support/services.ts'
 import { foreign, link, live, PROGRAM } from '../support/states.ts'
 
 interface Facts {
@@ -28,6 +31,27 @@ interface Facts {
   readonly drift?: Readonly<Record<string, string>>
   /** The build that is live. */
   readonly program?: Program
+  /** Next hops of backends as `MAC INTERFACE [MTU [VLAN]]`, or why there is none; those that are live where they differ. */
+  readonly hops?: Readonly<Record<string, string>>
+  readonly liveHops?: Readonly<Record<string, string>>
+  readonly own?: readonly string[]
+  readonly unanswered?: Readonly<Record<string, string>>
+  readonly forwards?: boolean
+  readonly ssh?: Readonly<Record<string, number>>
+}
+
+/** What a text of `hops` says; undefined: there is none. */
+function hopOf(text: string): NextHop | undefined {
+  const [mac = '', device = '', mtu = '1500', vlan = '0'] = text.split(' ')
+  if (!/^[0-9a-f]{12}$/.test(mac)) return undefined
+  return { interface: device, ifindex: 7, mac, sourceMac: '02005e1000fe', vlan: Number(vlan), mtu: Number(mtu) }
+}
+
+const hopsOf = (texts: Facts['hops'] = {}): Map<string, NextHop | undefined> =>
+  new Map(Object.entries(texts).map(([address, text]) => [address, hopOf(text)]))
+
+function reasonsOf(texts: Facts['hops'] = {}): Map<string, string> {
+  return new Map(Object.entries(texts).filter(([, text]) => hopOf(text) === undefined))
 }
 
 const ROOT = join(import.meta.dirname, 'plan')
@@ -38,7 +62,7 @@ function readFacts(folder: string): Facts {
   return existsSync(path) ? (parse(readFileSync(path, 'utf8')) as Facts) : {}
 }
 
-async function readBefore(folder: string, { modes = {}, program = PROGRAM }: Facts): Promise<State> {
+async function readBefore(folder: string, { modes = {}, program = PROGRAM, hops, liveHops }: Facts): Promise<State> {
   const path = join(folder, 'before.yaml')
   if (!existsSync(path)) return EMPTY_STATE
   const { state } = (await loadConfig(path)).desired
@@ -47,22 +71,36 @@ async function readBefore(folder: string, { modes = {}, program = PROGRAM }: Fac
       name,
       {
         modes: [preferred],
+        roles,
       },
     ]) => {
-      return [name, { interface: name, modes: [modes[name] ?? (preferred as AttachMode)], roles: EVERY_ROLE }] as const
+      return [name, { interface: name, modes: [modes[name] ?? (preferred as AttachMode)], roles }] as const
     },
   )
-  return { ...state, program, interfaces: new Map(interfaces) }
+  const services = withNextHops(state.services, { nextHops: hopsOf({ ...hops, ...liveHops }) })
+  return { ...state, program, interfaces: new Map(interfaces), services }
 }
 
-function readLive(before: State, names: readonly string[], { links = {}, absent = [], drift = {} }: Facts): Live {
+function readLive(before: State, names: readonly string[], facts: Facts): Live {
+  const { links = {}, absent = [], drift = {}, own = [], unanswered = {}, forwards = true, ssh = {} } = facts
   const known = [...new Set(['lo', ...names, ...Object.keys(links)])].filter((name) => !absent.includes(name))
   const existing = known.map((name) => {
-    const { foreign: other, ...facts } = links[name] ?? {}
-    return link(name, { ...facts, programs: other ? [foreign(other)] : [] })
+    const { foreign: other, ...others } = links[name] ?? {}
+    return link(name, { ...others, programs: other ? [foreign(other)] : [] })
   })
   const drifted = new Map(Object.entries(drift) as [ObjectKey, string][])
-  return live({ state: before, links: existing, drift: drifted })
+  return live({
+    state: before,
+    links: existing,
+    drift: drifted,
+    nextHops: hopsOf(facts.hops),
+    unresolved: reasonsOf(facts.hops),
+    ownAddresses: own.map(address),
+    unanswered: new Map(Object.entries(unanswered)),
+    forwards: { v4: forwards, v6: forwards },
+    sshEnds: Object.entries(ssh).map(([text, port]) => ({ address: address(text), port })),
+    bootSeconds: 1000,
+  })
 }
 
 /** Absolute paths of the checkout do not belong into what is compared. */

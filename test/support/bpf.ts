@@ -15,7 +15,15 @@ import {
   REASON_SLOTS,
 } from '../../src/abi/generated.ts'
 import { explanationOf } from '../../src/abi/packet.ts'
-import { type MapShape, mapWords, PROGRAM_MAPS, PROGRAMS, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import {
+  balanceMaps,
+  type MapShape,
+  mapWords,
+  PROGRAM_MAPS,
+  PROGRAMS,
+  policyMap,
+  SHARED_MAPS,
+} from '../../src/abi/paths.ts'
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { loadObject } from '../../src/kernel/object.ts'
 import { CommandError } from '../../src/kernel/spawn.ts'
@@ -23,6 +31,7 @@ import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Slots } from '../../src/model/live.ts'
 import type { Count, ReasonName, Verdict } from '../../src/model/result.ts'
 import type { State } from '../../src/model/state.ts'
+import { balanceSizes } from '../../src/tables/balance.ts'
 import { compileImage } from '../../src/tables/image.ts'
 import { slotsFor } from './slots.ts'
 
@@ -61,6 +70,8 @@ export class DataPlane {
   readonly #directory: string
   readonly #bpffs: string
   #generation = 0
+  /** The balancer's maps by name: handed from policy to policy while they have the right size. */
+  readonly #balance = new Map<string, MapShape>()
 
   private constructor(directory: string) {
     this.#directory = directory
@@ -81,15 +92,23 @@ export class DataPlane {
     }
   }
 
-  /** Loads the programs anew over a policy map that holds `image`. */
+  /** Loads the programs anew over a policy map that holds `image`. Flows and counters stay where their maps fit. */
   async load(image: Uint8Array): Promise<void> {
     const previous = this.#generation
     this.#generation++
     const pin = `policy-${this.#generation}`
-    await runBatch([this.#create(policyMap(image.length / LINE_SIZE), pin)])
+    const own = Object.values(balanceMaps(balanceSizes(image)))
+    const fresh = own.filter(({ name, entries }) => this.#balance.get(name)?.entries !== entries)
+    for (const { name } of fresh) rmSync(this.#pin(name), { force: true })
+    await runBatch([
+      this.#create(policyMap(image.length / LINE_SIZE), pin),
+      ...fresh.map((shape) => this.#create(shape, shape.name)),
+    ])
+    for (const shape of own) this.#balance.set(shape.name, shape)
     const { path } = await loadObject()
     const maps = [
       ...PROGRAM_MAPS.map((map) => [SHARED_MAPS[map].name, SHARED_MAPS[map].name] as const),
+      ...own.map(({ name }) => [name, name] as const),
       ['policy', pin] as const,
     ]
     await runBpftool(

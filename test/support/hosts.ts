@@ -7,10 +7,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { PROGRAMS, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { BALANCE_MAPS, PROGRAMS, SHARED_MAPS } from '../../src/abi/paths.ts'
 
-/** Pins of an instance with one generation: its policy, its programs, and the shared maps. */
-export const EVERY_PIN = 1 + Object.keys(PROGRAMS).length + Object.keys(SHARED_MAPS).length
+/** Pins of an instance with one generation: its policy and the balancer's maps, its programs, and the shared maps. */
+export const EVERY_PIN =
+  1 + [BALANCE_MAPS, PROGRAMS, SHARED_MAPS].reduce((sum, names) => sum + Object.keys(names).length, 0)
 
 const run = promisify(execFile)
 export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
@@ -241,6 +242,11 @@ function ourObjects(): Objects {
     'ban_count',
     'bans',
     'ban_state',
+    'health_write',
+    'counter_read',
+    'health',
+    'flow_budget',
+    ...Object.values(BALANCE_MAPS),
   ]
   const ids = (kind: string): number[] =>
     (JSON.parse(sh('bpftool', '-j', kind, 'show')) as { id: number; name?: string }[])

@@ -78,6 +78,7 @@ const STATUS: Status = {
       },
     },
   ],
+  services: [],
   lists: [{ name: 'spamhaus', kind: 'blocklist', prefixes: 1177, packets: 3444, bytes: 12_288 }],
   policy: DEFAULT_POLICY,
   program: { digest: PROGRAM.digest, tag: 'a04f5eef06a7f555', abi: 1 },
@@ -92,6 +93,7 @@ const STATUS: Status = {
 const EMPTY: Status = {
   interfaces: [],
   lists: [],
+  services: [],
   policy: undefined,
   program: undefined,
   generation: 0,

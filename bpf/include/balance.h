@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The balancer: from a packet that the filter lets through to the reason for its verdict, or NOT_OURS. A packet to a VIP
+ * goes to a backend of the service on its port; one from a backend may be a reply to translate back. Everything else is
+ * left as it came, fragments and options too: what is for a VIP is known before any of them is judged.
+ *
+ * The entry points are global functions: the verifier checks those once and alone, not for every way in which a packet
+ * can be parsed.
+ */
+#pragma once
+
+#include "icmp_way.h"
+#include "send.h"
+#include "snat.h"
+
+static __always_inline int read_addresses4(const struct xdp_md *ctx, struct flow *flow)
+{
+	const struct iphdr *ip = frame_at(ctx, flow->network);
+
+	if ((const void *)(ip + 1) > frame_end(ctx))
+		return -1;
+	flow->source_low = 0xffff00000000ull | bpf_ntohl(ip->saddr);
+	flow->destination_low = 0xffff00000000ull | bpf_ntohl(ip->daddr);
+	flow->length = bpf_ntohs(ip->tot_len);
+	flow->tos = ip->tos;
+	return 0;
+}
+
+static __always_inline int read_addresses6(const struct xdp_md *ctx, struct flow *flow)
+{
+	const struct ipv6hdr *ip = frame_at(ctx, flow->network);
+	const __be32 *source = ip->saddr.in6_u.u6_addr32, *destination = ip->daddr.in6_u.u6_addr32;
+
+	if ((const void *)(ip + 1) > frame_end(ctx))
+		return -1;
+	flow->source_high = half_of(source);
+	flow->source_low = half_of(source + 2);
+	flow->destination_high = half_of(destination);
+	flow->destination_low = half_of(destination + 2);
+	flow->length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	flow->tos = bpf_ntohl(*(const __be32 *)ip) >> 20;
+	return 0;
+}
+
+/* Reads what the balancer needs of the IP header. -1: there is none, or its addresses can be nobody's. */
+static __always_inline int read_addresses(const struct xdp_md *ctx, struct flow *flow)
+{
+	if (!flow_is_ipv6(flow))
+		return read_addresses4(ctx, flow);
+	if (read_addresses6(ctx, flow))
+		return -1;
+	/* RFC 4291 §2.5.5.2: not for the wire, and our way to write IPv4. */
+	return flow->destination_high == 0 && flow->destination_low >> 32 == 0xffff ? -1 : 0;
+}
+
+static __always_inline void read_tcp_flags(const struct xdp_md *ctx, struct flow *flow)
+{
+	const __u8 *tcp = frame_at(ctx, flow->transport);
+
+	if (flow->protocol == IPPROTO_TCP && (const void *)tcp + TCP_HEADER <= frame_end(ctx))
+		flow->tcp_flags = tcp[13];
+}
+
+static __always_inline struct service_counter *service_counter(__u32 slot)
+{
+	return bpf_map_lookup_elem(&service_stats, &slot);
+}
+
+/* Counts a packet that went to a backend. */
+static __always_inline void count_balanced(const struct flow *flow, struct service_counter *counter)
+{
+	__u32 slot = flow->backend;
+	struct backend_counter *backend = bpf_map_lookup_elem(&backend_stats, &slot);
+
+	counter->packets++;
+	counter->bytes += flow->bytes;
+	if (flow->kind == TRANSPORT_ICMP)
+		counter->icmp++;
+	else if (flow->marks & FLOW_KNOWN)
+		counter->hits++;
+	else
+		counter->misses++;
+	if (backend) {
+		backend->packets++;
+		backend->bytes += flow->bytes;
+	}
+	if (flow->marks & FLOW_NEW) {
+		counter->flows++;
+		if (backend)
+			backend->flows++;
+	}
+}
+
+/* Counts what became of a packet of a service. */
+static __always_inline __u32 account_for(const struct flow *flow, __u32 reason)
+{
+	struct service_counter *counter;
+
+	if (reason == NOT_OURS || !(flow->marks & FLOW_LIVE))
+		return reason;
+	counter = service_counter(flow->service);
+	if (!counter)
+		return reason;
+	if (reason == REASON_BALANCED || reason == REASON_BALANCED_AWAY)
+		count_balanced(flow, counter);
+	else if (reason == REASON_NO_BACKEND || reason == REASON_NO_BACKEND_PASS)
+		counter->empty++;
+	else if (reason == REASON_TOO_BIG)
+		counter->too_big++;
+	else if (reason == REASON_REPLY || reason == REASON_REPLY_AWAY || reason == REASON_REPLY_ROUTED)
+		counter->replies++;
+	else if (reason == REASON_EXHAUSTED)
+		counter->exhausted++;
+	if (flow->marks & FLOW_UNRESOLVED)
+		counter->unresolved++;
+	if (flow->marks & FLOW_LIMITED)
+		counter->limited++;
+	return reason;
+}
+
+/* The slot + 1 of the service of a packet to an endpoint; 0: there is none, FRAGMENTS_DROP: a fragment that none takes. */
+static __always_inline __u32 find_service(const struct balance *tables, const struct endpoint *endpoint,
+					  const struct flow *flow)
+{
+	if (flow->kind == TRANSPORT_PORTS)
+		return lookup_port(tables, endpoint->destination, flow->protocol, flow->ports);
+	if (!is_later_fragment(flow))
+		return 0;
+	if (flow->protocol == IPPROTO_TCP)
+		return endpoint->fragments_tcp;
+	return flow->protocol == IPPROTO_UDP ? endpoint->fragments_udp : 0;
+}
+
+/* Whether a first fragment can be followed by the others, and its checksum can be made right. */
+static __always_inline int takes_fragments(const struct xdp_md *ctx, const struct service *service, const struct flow *flow)
+{
+	__u8 wanted = SERVICE_SOURCE_HASH | SERVICE_ANY_PORT;
+
+	if ((service->flags & wanted) != wanted || service->flags & SERVICE_SNAT)
+		return 0;
+	if (service->forwarding != FORWARDING_NAT || flow->protocol != IPPROTO_TCP || is_later_fragment(flow))
+		return 1;
+	return (const void *)frame_at(ctx, flow->transport) + TCP_HEADER <= frame_end(ctx);
+}
+
+/* Full NAT sends answers the way that packets came, and knows one tag at most. */
+static __always_inline int can_answer(const struct xdp_md *ctx, const struct flow *flow)
+{
+	const __be16 *type = frame_at(ctx, ETH_HLEN - 2);
+
+	if (flow->network == ETH_HLEN)
+		return 1;
+	return flow->network == ETH_HLEN + VLAN_HEADER && (const void *)(type + 1) <= frame_end(ctx) &&
+	       *type == bpf_htons(ETH_P_8021Q);
+}
+
+static __always_inline __u32 no_backend(const struct service *service, const struct flow *flow)
+{
+	if (!(service->flags & SERVICE_EMPTY_PASS) || service_health(flow->service) == SERVICE_FALLBACK_DROP)
+		return REASON_NO_BACKEND;
+	return REASON_NO_BACKEND_PASS;
+}
+
+/* A packet to a VIP. */
+static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tables, const struct endpoint *endpoint,
+				   struct flow *flow)
+{
+	__u32 number = find_service(tables, endpoint, flow), slot, overhead;
+	const struct service *service;
+	const struct backend *backend;
+
+	if (!number)
+		return NOT_OURS;
+	if (number == FRAGMENTS_DROP)
+		return REASON_FRAGMENT;
+	if (is_cut(flow))
+		return REASON_MALFORMED;
+	flow->service = number - 1;
+	service = lookup_service(tables, flow->service);
+	if (!service)
+		return REASON_INTERNAL;
+	if (flow->fragment && !takes_fragments(ctx, service, flow))
+		return REASON_FRAGMENT;
+	read_tcp_flags(ctx, flow);
+	flow->hash = hash_flow(flow, service->flags & SERVICE_SOURCE_HASH);
+	if (service->flags & SERVICE_SNAT) {
+		if (!can_answer(ctx, flow))
+			return REASON_UNSUPPORTED;
+		slot = bind_flow(ctx, tables, service, flow);
+	} else {
+		slot = find_backend(tables, service, flow);
+	}
+	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
+	if (!backend)
+		return no_backend(service, flow);
+	flow->backend = slot;
+	if (service->flags & SERVICE_SNAT && flow->binding == NO_BINDING)
+		return REASON_EXHAUSTED;
+	overhead = overhead_of(service, backend);
+	if (flow->length + overhead > backend->mtu)
+		return refuse_size(ctx, flow, backend->mtu - overhead);
+	return send(ctx, flow, service, backend);
+}
+
+/* A packet of a backend of plain NAT. */
+static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balance *tables, struct flow *flow)
+{
+	const struct endpoint *endpoint = find_endpoint(tables, flow->source_high, flow->source_low);
+	const struct service *service;
+	const struct backend *backend;
+	__u32 number;
+
+	/* A later fragment tells no port: 0 stands for one, which only a service on any port has. */
+	if (!endpoint || is_cut(flow))
+		return NOT_OURS;
+	number = lookup_port(tables, endpoint->source, flow->protocol, flow->ports >> 16);
+	backend = number ? lookup_backend(tables, number - 1) : 0;
+	service = backend ? lookup_service(tables, backend->service) : 0;
+	if (!service || (flow->fragment && !takes_fragments(ctx, service, flow)))
+		return NOT_OURS;
+	flow->service = backend->service;
+	flow->backend = number - 1;
+	return reply(ctx, flow, service, backend);
+}
+
+/* A packet of TCP or UDP, or a fragment. */
+__noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
+{
+	const struct balance *tables = lookup_balance();
+	const struct endpoint *endpoint;
+	__u32 reason = NOT_OURS;
+
+	if (!flow || !tables || read_addresses(ctx, flow))
+		return NOT_OURS;
+	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
+	if (endpoint && endpoint->pool)
+		reason = unbind(ctx, flow, tables, endpoint->pool - 1);
+	if (reason == NOT_OURS && endpoint && endpoint->destination)
+		reason = serve(ctx, tables, endpoint, flow);
+	else if (reason == NOT_OURS && tables->flags & BALANCE_REPLIES)
+		reason = serve_reply(ctx, tables, flow);
+	return account_for(flow, reason);
+}
+
+/* A packet of ICMP or ICMPv6. */
+__noinline __u32 balance_icmp(struct xdp_md *ctx, struct flow *flow)
+{
+	const struct balance *tables = lookup_balance();
+	struct scratch *scratch = open_scratch();
+	const struct endpoint *endpoint;
+	__u32 reason = NOT_OURS;
+	struct flow *quoted;
+
+	if (!flow || !tables || !scratch || read_addresses(ctx, flow) || is_cut(flow) || flow->fragment)
+		return NOT_OURS;
+	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
+	if (endpoint && endpoint->destination && is_echo_request(flow))
+		return answer_echo(ctx, flow);
+	quoted = &scratch->quoted;
+	if (read_quoted(ctx, flow, quoted))
+		return NOT_OURS;
+	if (endpoint && endpoint->pool)
+		reason = plan_unbind(flow, quoted, tables, endpoint->pool - 1);
+	if (reason == NOT_OURS && endpoint && endpoint->destination)
+		reason = steer_error(ctx, tables, flow, quoted, endpoint);
+	if (reason == NOT_OURS && tables->flags & BALANCE_REPLIES)
+		reason = return_error(ctx, tables, flow, quoted);
+	if (reason >= ERROR_FORWARD)
+		reason = send_error(ctx, flow, quoted, reason);
+	return account_for(flow, reason);
+}

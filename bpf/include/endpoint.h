@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From an address to what the balancer knows of it, and from (protocol, port) to what is there. */
+#pragma once
+
+#include "abi.h"
+#include "addr.h"
+#include "flow.h"
+
+/* Most endpoints in one line of the hash. */
+#define ENDPOINT_SLOTS 10
+
+/* Number + 1 of the endpoint that may have the address, 0: none. src/tables/endpoints.ts tells the hash a second time. */
+static __always_inline __u32 find_endpoint_number(const struct balance *tables, __u64 high, __u64 low)
+{
+	__u64 folded = high * tables->multiplier ^ low;
+	__u64 hash = folded * tables->multiplier >> 32;
+	__u32 at = tables->hash + (__u32)(hash * tables->hash_lines >> 32);
+	__u32 tag = (__u32)(folded >> 32) ^ (__u32)folded;
+
+	for (int probe = 0; probe < HOST_PROBES; probe++) {
+		const struct host_line *line = (const struct host_line *)policy_line(at + probe);
+
+		if (!line)
+			return 0;
+#pragma unroll
+		for (int slot = 0; slot < ENDPOINT_SLOTS; slot++)
+			if (line->address[slot] == tag && line->class[slot])
+				return line->class[slot];
+		if (!line->overflow)
+			return 0;
+	}
+	return 0;
+}
+
+/* The endpoint of an address, if it has one. IPv4 is ::ffff:a.b.c.d; what looks like that in IPv6 is no address of ours. */
+static __always_inline const struct endpoint *find_endpoint(const struct balance *tables, __u64 high, __u64 low)
+{
+	__u32 number = find_endpoint_number(tables, high, low);
+	const struct endpoint *endpoint;
+
+	if (!number)
+		return 0;
+	endpoint = (const struct endpoint *)policy_line(tables->endpoints + number - 1);
+	return endpoint && endpoint->high == high && endpoint->low == low ? endpoint : 0;
+}
+
+/* What a value of an endpoint says of a protocol's port: a slot + 1, or 0. */
+static __always_inline __u32 lookup_port(const struct balance *tables, __u32 value, __u8 protocol, __u16 port)
+{
+	return lookup_tree(tables->ports, value, (__u32)protocol << 16 | port);
+}
+
+static __always_inline const struct service *lookup_service(const struct balance *tables, __u32 slot)
+{
+	return (const struct service *)policy_line(tables->services + slot);
+}
+
+static __always_inline const struct backend *lookup_backend(const struct balance *tables, __u32 slot)
+{
+	return slot < tables->backend_lines ? (const struct backend *)policy_line(tables->backends + slot) : 0;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A packet on its way through the balancer, its hash, and the memory of flows: which backend a flow goes to, whatever
+ * becomes of the ring meanwhile. src/model/flow-hash.ts tells the hash a second time.
+ */
+#pragma once
+
+#include "abi.h"
+#include "addr.h"
+#include "maps.h"
+#include "parse.h"
+#include "verdict.h"
+
+/* Not a reason: the packet is none of the balancer's. */
+#define NOT_OURS 0xff
+#define BALANCE_LINE 6
+
+/* 2^64 / golden ratio, and what splitmix64 gives from seeds 1 to 4, made odd; then the multipliers of its finalizer. */
+#define HASH_SOURCE_HIGH 0x9e3779b97f4a7c15ull
+#define HASH_SOURCE_LOW 0x910a2dec89025cc1ull
+#define HASH_DESTINATION_HIGH 0x975835de1c9756cfull
+#define HASH_DESTINATION_LOW 0x1d0b14e4db018fedull
+#define HASH_PORTS 0x6e73e372e2338acbull
+#define HASH_SECOND 0xbf58476d1ce4e5b9ull
+#define HASH_THIRD 0x94d049bb133111ebull
+
+/* TCP flags as in the 14th byte of the header. */
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+#define NANOSECONDS 1000000000ull
+
+enum flow_mark {
+	FLOW_LIVE = 1,		/* traffic; else a test run, which counts nothing and leaves no trace */
+	FLOW_IPV6 = 2,
+	FLOW_KNOWN = 4,		/* its backend was remembered */
+	FLOW_NEW = 8,		/* first packet of a flow */
+	FLOW_LIMITED = 16,	/* not remembered: the budget is spent */
+	FLOW_UNRESOLVED = 32,	/* a backend was passed over because its next hop is not known */
+	FLOW_ERROR = 64,	/* an ICMP error about the flow, not one of its packets */
+};
+
+/* Addresses and ports in host order, addresses as numbers of 128 bits; offsets from the start of the frame. */
+struct flow {
+	__u64 source_high;
+	__u64 source_low;
+	__u64 destination_high;
+	__u64 destination_low;
+	__u64 hash;
+	__u32 ports;		/* source << 16 | destination */
+	__u32 bytes;		/* of the frame */
+	__u32 length;		/* of the IP datagram */
+	__u16 network;		/* offset of the IP header */
+	__u16 transport;	/* offset of the transport header */
+	__u16 fragment;		/* as in struct packet */
+	__u16 service;		/* slot, NO_SLOT = none yet */
+	__u16 backend;		/* slot, NO_SLOT = none yet */
+	__u32 binding;		/* line of snat_ports: source of full NAT */
+	__u8 protocol;
+	__u8 kind;		/* enum transport */
+	__u8 tcp_flags;
+	__u8 marks;		/* enum flow_mark */
+	__u8 tos;
+	__u8 pad[5];
+};
+
+/* The byte at an offset of the frame. Offsets that were once found in it are below LINEAR_LIMIT. */
+static __always_inline void *frame_at(const struct xdp_md *ctx, __u32 offset)
+{
+	return frame_start(ctx) + (offset & LINEAR_LIMIT);
+}
+
+static __always_inline const struct balance *lookup_balance(void)
+{
+	return (const struct balance *)policy_line(BALANCE_LINE);
+}
+
+static __always_inline int flow_is_ipv6(const struct flow *flow)
+{
+	return flow->marks & FLOW_IPV6;
+}
+
+/* Half of an address of 16 bytes as a number. */
+static __always_inline __u64 half_of(const __be32 *words)
+{
+	return (__u64)bpf_ntohl(words[0]) << 32 | bpf_ntohl(words[1]);
+}
+
+/* Whether the frame is shorter than its IP header says. */
+static __always_inline int is_cut(const struct flow *flow)
+{
+	return flow->length > flow->bytes - flow->network;
+}
+
+static __always_inline int is_later_fragment(const struct flow *flow)
+{
+	return flow->fragment & FRAGMENT_OFFSET;
+}
+
+static __always_inline __u64 hash_flow(const struct flow *flow, int by_source)
+{
+	__u64 hash = flow->source_high * HASH_SOURCE_HIGH + flow->source_low * HASH_SOURCE_LOW;
+
+	if (!by_source)
+		hash += flow->destination_high * HASH_DESTINATION_HIGH + flow->destination_low * HASH_DESTINATION_LOW +
+			((__u64)flow->protocol << 32 | flow->ports) * HASH_PORTS;
+	hash = (hash ^ hash >> 30) * HASH_SECOND;
+	hash = (hash ^ hash >> 27) * HASH_THIRD;
+	return hash ^ hash >> 31;
+}
+
+/* What a flow is remembered by: flows of several services that hash by source must not meet. */
+static __always_inline __u64 flow_key(const struct flow *flow)
+{
+	return flow->hash ^ (flow->service + 1) * HASH_SOURCE_HIGH;
+}
+
+static __always_inline __u32 flow_tag(__u64 key)
+{
+	__u32 tag = key >> 32;
+
+	return tag ? tag : 1;
+}
+
+static __always_inline struct line *flow_bucket(const struct balance *tables, __u64 key)
+{
+	__u32 index = (__u32)key & tables->flow_mask;
+
+	return bpf_map_lookup_elem(&flows, &index);
+}
+
+/* The place of a tag in a bucket; FLOWS_A_LINE: it is not there. */
+static __always_inline __u32 find_flow(const struct line *bucket, __u32 tag)
+{
+	__u32 found = FLOWS_A_LINE;
+
+#pragma unroll
+	for (int i = 0; i < FLOWS_A_LINE; i++)
+		if (bucket->word[i] >> 32 == tag)
+			found = i;
+	return found;
+}
+
+static __always_inline __u32 tick_of(__u64 now)
+{
+	return now >> TICK_SHIFT & FLOW_SEEN;
+}
+
+/* Nanoseconds since the entry was used, less than 2^45. */
+static __always_inline __u64 flow_age(__u64 entry, __u64 now)
+{
+	return (__u64)((tick_of(now) - (__u32)entry) & FLOW_SEEN) << TICK_SHIFT;
+}
+
+/* This CPU's budget, with all of this tick's spending; 0: there is none, which cannot be. */
+static __always_inline struct flow_budget *open_budget(__u64 now)
+{
+	__u32 zero = 0;
+	struct flow_budget *budget = bpf_map_lookup_elem(&flow_budget, &zero);
+
+	if (budget && budget->tick != now >> TICK_SHIFT) {
+		budget->tick = now >> TICK_SHIFT;
+		budget->flows = 0;
+		budget->errors = 0;
+	}
+	return budget;
+}
+
+/*
+ * How readily an entry gives way to one with the tag, the more the higher: the tag's own first, then a free one, then
+ * one that never heard from its client again (of UDP all, of TCP a flood's), longest idle first, then an established one.
+ */
+static __always_inline __u32 rank_flow(__u64 entry, __u32 tag, __u32 tick)
+{
+	__u32 age = (tick - (__u32)entry) & FLOW_SEEN;
+
+	if (entry >> 32 == tag)
+		return 4 * FLOW_SEEN;
+	if (entry == 0)
+		return 3 * FLOW_SEEN;
+	return entry & FLOW_ESTABLISHED ? age : age + FLOW_SEEN + 1;
+}
+
+/*
+ * Remembers the flow's backend. Any entry may be lost to another CPU that writes to the same bucket at the same time:
+ * then the flow goes by the ring once more.
+ */
+__noinline int remember_flow(const struct balance *tables, struct flow *flow, __u64 now)
+{
+	__u32 tag, tick = tick_of(now), victim = 0, best = 0;
+	struct flow_budget *budget = open_budget(now);
+	struct line *bucket;
+	__u64 key;
+
+	if (!tables || !flow || !budget)
+		return 0;
+	if (budget->flows >= tables->flow_limit) {
+		flow->marks |= FLOW_LIMITED;
+		return 0;
+	}
+	budget->flows++;
+	key = flow_key(flow);
+	tag = flow_tag(key);
+	bucket = flow_bucket(tables, key);
+	if (!bucket)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < FLOWS_A_LINE; i++) {
+		__u32 rank = rank_flow(bucket->word[i], tag, tick);
+
+		if (rank > best) {
+			best = rank;
+			victim = i;
+		}
+	}
+	bucket->word[victim & (FLOWS_A_LINE - 1)] = (__u64)tag << 32 | (__u32)flow->backend << 16 | tick;
+	return 0;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the balancer itself says: answers to echo requests, and that a packet is too big (RFC 792, 1191, 4443). */
+#pragma once
+
+#include "checksum.h"
+#include "flow.h"
+#include "link.h"
+#include "pick.h"
+
+/* linux/icmp.h needs a C library: RFC 792 and RFC 4443, which agree in the layout. */
+#define ICMP_HEADER 8
+#define ICMP_ECHOREPLY 0
+#define ICMP_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+#define ICMPV6_UNREACHABLE 1
+#define ICMPV6_TOO_BIG 2
+#define ICMPV6_PARAMETER_PROBLEM 4
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY 129
+
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be32 rest;		/* of "packet too big" the MTU, of "fragmentation needed" too: its lower half */
+};
+
+#define ANSWER_TTL 64
+#define IP_DONT_FRAGMENT 0x4000
+/* RFC 8200 §5: every IPv6 link carries this much. */
+#define IPV6_LEAST_MTU 1280
+/* Bytes of a packet that are quoted: an error stays within 576 bytes (RFC 1812 §4.3.2.3), or holds what is in reach. */
+#define QUOTE 512
+#define SHORT_QUOTE 64
+
+/* Bytes in front of the quoted packet. */
+#define ERROR_HEADERS4 (sizeof(struct iphdr) + ICMP_HEADER)
+#define ERROR_HEADERS6 (sizeof(struct ipv6hdr) + ICMP_HEADER)
+
+static __always_inline int is_echo_request(const struct flow *flow)
+{
+	return flow->ports >> 24 == (flow_is_ipv6(flow) ? ICMPV6_ECHO_REQUEST : ICMP_ECHO);
+}
+
+static __always_inline void swap_words(__u32 *a, __u32 *b)
+{
+	__u32 word = *a;
+
+	*a = *b;
+	*b = word;
+}
+
+/* Sends an echo request to a VIP back as its reply. */
+__noinline __u32 answer_echo(struct xdp_md *ctx, const struct flow *flow)
+{
+	void *data = frame_at(ctx, 0);
+	struct iphdr *ip;
+	struct ipv6hdr *ip6;
+	__u16 *head, old, *ttl;
+
+	if (!flow || data + ETH_HLEN > (void *)frame_end(ctx))
+		return NOT_OURS;
+	head = frame_at(ctx, flow->transport);
+	ip = frame_at(ctx, flow->network);
+	ip6 = frame_at(ctx, flow->network);
+	if ((const void *)head + ICMP_HEADER > frame_end(ctx))
+		return NOT_OURS;
+	if (flow_is_ipv6(flow)) {
+		if ((const void *)(ip6 + 1) > frame_end(ctx))
+			return NOT_OURS;
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			swap_words(&ip6->saddr.in6_u.u6_addr32[i], &ip6->daddr.in6_u.u6_addr32[i]);
+		ip6->hop_limit = ANSWER_TTL;
+	} else {
+		if ((const void *)(ip + 1) > frame_end(ctx))
+			return NOT_OURS;
+		swap_words(&ip->saddr, &ip->daddr);
+		ttl = (void *)&ip->ttl;
+		old = *ttl;
+		ip->ttl = ANSWER_TTL;
+		ip->check = adjusted(ip->check, replaced16(old, *ttl));
+	}
+	old = head[0];
+	*(__u8 *)head = flow_is_ipv6(flow) ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY;
+	head[1] = adjusted(head[1], replaced16(old, head[0]));
+	write_macs(data, exchanged(read_macs(data)));
+	return REASON_ECHO;
+}
+
+/* Whether a packet that does not fit must be given back to its sender. */
+static __always_inline int may_not_fragment(const struct xdp_md *ctx, const struct flow *flow)
+{
+	const struct iphdr *ip = frame_at(ctx, flow->network);
+
+	if (flow_is_ipv6(flow))
+		return 1;
+	return (const void *)(ip + 1) <= frame_end(ctx) && ip->frag_off & bpf_htons(IP_DONT_FRAGMENT);
+}
+
+/* Whether this CPU may send another error in this tick. */
+static __always_inline int may_answer(const struct flow *flow)
+{
+	struct flow_budget *budget = open_budget(bpf_ktime_get_coarse_ns());
+
+	if (!(flow->marks & FLOW_LIVE))
+		return 1;
+	if (!budget || budget->errors >= ERROR_LIMIT)
+		return 0;
+	budget->errors++;
+	return 1;
+}
+
+/* Moves the Ethernet header with its tags, `size` bytes, from `shift` bytes behind the start of the frame to the start. */
+static __always_inline int move_link(struct xdp_md *ctx, __u32 size, __u32 shift)
+{
+	__u32 *to = frame_at(ctx, ETH_HLEN), *from = frame_at(ctx, shift + ETH_HLEN);
+	void *start = frame_at(ctx, 0), *old = frame_at(ctx, shift);
+
+	if ((const void *)from + VLAN_TAGS * VLAN_HEADER > frame_end(ctx))
+		return -1;
+	write_macs(start, exchanged(read_macs(old)));
+	*(__be16 *)(start + ETH_HLEN - 2) = *(__be16 *)(old + ETH_HLEN - 2);
+	if (size >= ETH_HLEN + VLAN_HEADER)
+		to[0] = from[0];
+	if (size >= ETH_HLEN + 2 * VLAN_HEADER)
+		to[1] = from[1];
+	return 0;
+}
+
+static __always_inline void write_too_big4(struct iphdr *ip, const struct iphdr *quoted, __u32 size, __u16 mtu)
+{
+	struct icmp_header *icmp = (void *)(ip + 1);
+	__be16 *halves = (void *)ip;
+
+	halves[0] = bpf_htons(0x4500);
+	halves[1] = bpf_htons(ERROR_HEADERS4 + size);
+	halves[2] = 0;
+	halves[3] = bpf_htons(IP_DONT_FRAGMENT);
+	halves[4] = bpf_htons(ANSWER_TTL << 8 | IPPROTO_ICMP);
+	halves[5] = 0;
+	ip->saddr = quoted->daddr;
+	ip->daddr = quoted->saddr;
+	ip->check = ~fold(sum_words((void *)ip, sizeof(*ip) / 4));
+	icmp->type = ICMP_UNREACHABLE;
+	icmp->code = ICMP_FRAGMENTATION_NEEDED;
+	icmp->checksum = 0;
+	icmp->rest = bpf_htonl(mtu);
+}
+
+/* Returns the sum of the pseudo header. */
+static __always_inline __u64 write_too_big6(struct ipv6hdr *ip, const struct ipv6hdr *quoted, __u32 size, __u32 mtu)
+{
+	struct icmp_header *icmp = (void *)(ip + 1);
+
+	*(__be32 *)ip = bpf_htonl(6u << 28);
+	ip->payload_len = bpf_htons(ICMP_HEADER + size);
+	ip->nexthdr = IPPROTO_ICMPV6;
+	ip->hop_limit = ANSWER_TTL;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		ip->saddr.in6_u.u6_addr32[i] = quoted->daddr.in6_u.u6_addr32[i];
+		ip->daddr.in6_u.u6_addr32[i] = quoted->saddr.in6_u.u6_addr32[i];
+	}
+	icmp->type = ICMPV6_TOO_BIG;
+	icmp->code = 0;
+	icmp->checksum = 0;
+	icmp->rest = bpf_htonl(mtu);
+	return sum_words((void *)&ip->saddr, 8) + bpf_htons(ICMP_HEADER + size) + bpf_htons(IPPROTO_ICMPV6);
+}
+
+/* Writes the error in front of the quoted packet, `size` bytes of which are in reach: a constant. */
+static __always_inline int write_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 size, __u32 mtu)
+{
+	void *at = frame_at(ctx, flow->network);
+	struct icmp_header *icmp;
+	__u64 sum = 0;
+
+	if (flow_is_ipv6(flow)) {
+		if ((const void *)at + ERROR_HEADERS6 + size > frame_end(ctx))
+			return -1;
+		sum = write_too_big6(at, at + ERROR_HEADERS6, size, mtu);
+		icmp = at + sizeof(struct ipv6hdr);
+	} else {
+		if ((const void *)at + ERROR_HEADERS4 + size > frame_end(ctx))
+			return -1;
+		write_too_big4(at, at + ERROR_HEADERS4, size, mtu);
+		icmp = at + sizeof(struct iphdr);
+	}
+	sum += (__u32)bpf_csum_diff(0, 0, (void *)icmp, ICMP_HEADER + size, 0);
+	icmp->checksum = ~fold(sum);
+	return 0;
+}
+
+/*
+ * Tells the sender of a packet, in the name of the packet's destination, how much would fit. Not about ICMP and not more
+ * often than ERROR_LIMIT a tick.
+ */
+__noinline __u32 answer_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 mtu)
+{
+	__u32 headers, size, whole;
+
+	if (!flow)
+		return NOT_OURS;
+	if (flow_is_ipv6(flow) && mtu < IPV6_LEAST_MTU)
+		mtu = IPV6_LEAST_MTU;
+	if (flow->kind == TRANSPORT_ICMP || flow->length <= mtu || !may_answer(flow))
+		return REASON_OVERSIZE;
+	headers = flow_is_ipv6(flow) ? ERROR_HEADERS6 : ERROR_HEADERS4;
+	size = frame_at(ctx, flow->network) + QUOTE <= (void *)frame_end(ctx) ? QUOTE : SHORT_QUOTE;
+	if (frame_at(ctx, flow->network) + size > (void *)frame_end(ctx) || bpf_xdp_adjust_head(ctx, -(int)headers))
+		return REASON_OVERSIZE;
+	whole = flow->network + headers + size;
+	if (move_link(ctx, flow->network, headers) ||
+	    (size == QUOTE ? write_too_big(ctx, flow, QUOTE, mtu) : write_too_big(ctx, flow, SHORT_QUOTE, mtu)) ||
+	    bpf_xdp_adjust_tail(ctx, (int)(whole - bpf_xdp_get_buff_len(ctx))))
+		return REASON_OVERSIZE;
+	return REASON_TOO_BIG;
+}

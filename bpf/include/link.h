@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The Ethernet header of what is sent, and where it leaves. */
+#pragma once
+
+#include "flow.h"
+
+#define VLAN_HEADER sizeof(struct vlan_tag)
+/* IEEE 802.1Q: the number of the VLAN in a tag; the rest is priority. */
+#define VLAN_ID 0x0fff
+
+/* MAC addresses as a frame has them: destination, then source. */
+struct macs {
+	__u64 first;
+	__u32 last;
+};
+
+/* The addresses of a frame that begins at `frame`; its 12 bytes are in reach. */
+static __always_inline struct macs read_macs(const void *frame)
+{
+	struct macs macs = { *(const __u64 *)frame, *(const __u32 *)(frame + 8) };
+
+	return macs;
+}
+
+static __always_inline void write_macs(void *frame, struct macs macs)
+{
+	*(__u64 *)frame = macs.first;
+	*(__u32 *)(frame + 8) = macs.last;
+}
+
+/* The same with source and destination exchanged; the fields are numbers of the host's byte order. */
+static __always_inline struct macs exchanged(struct macs macs)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	__u64 source = macs.first >> 48 | (__u64)macs.last << 16;
+	__u64 destination = macs.first & 0xffffffffffffull;
+	struct macs result = { source | destination << 48, destination >> 16 };
+#else
+	__u64 destination = macs.first >> 16;
+	__u64 source = (macs.first & 0xffff) << 32 | macs.last;
+	struct macs result = { source << 16 | destination >> 32, destination };
+#endif
+	return result;
+}
+
+/*
+ * Replaces what stands before the IP header at `network` by an Ethernet header, with a tag where `vlan` is not 0, and
+ * `overhead` bytes behind it for the caller to fill. Returns the offset of those, or 0 where the frame has no room for
+ * them and stays as it was.
+ */
+static __always_inline __u32 write_link(struct xdp_md *ctx, __u32 network, __u32 overhead, struct macs macs, __u16 vlan,
+					__be16 ethertype)
+{
+	__u32 header = ETH_HLEN + (vlan ? VLAN_HEADER : 0);
+	int shift = (int)network - (int)(header + overhead);
+	struct vlan_tag *tag;
+	void *data;
+
+	if (shift && bpf_xdp_adjust_head(ctx, shift))
+		return 0;
+	data = frame_start(ctx);
+	if (data + ETH_HLEN + VLAN_HEADER > frame_end(ctx))
+		return 0;
+	write_macs(data, macs);
+	tag = data + ETH_HLEN - sizeof(tag->ethertype);
+	if (!vlan) {
+		*(__be16 *)tag = ethertype;
+		return header;
+	}
+	*(__be16 *)tag = bpf_htons(ETH_P_8021Q);
+	tag = data + ETH_HLEN;
+	tag->control = bpf_htons(vlan);
+	tag->ethertype = ethertype;
+	return header;
+}
+
+/* Sends the frame out of an interface: back where it came from, or by way of the kernel's redirection. */
+static __always_inline __u32 leave(const struct xdp_md *ctx, __u32 ifindex, __u32 here, __u32 away)
+{
+	if (ifindex == ctx->ingress_ifindex)
+		return here;
+	return bpf_redirect(ifindex, 0) == XDP_REDIRECT ? away : REASON_INTERNAL;
+}
+
+static __always_inline __u32 leave_to(const struct xdp_md *ctx, const struct backend *backend)
+{
+	return leave(ctx, backend->ifindex, REASON_BALANCED, REASON_BALANCED_AWAY);
+}
+
+static __always_inline struct macs backend_macs(const struct backend *backend)
+{
+	return read_macs(backend->mac);
+}

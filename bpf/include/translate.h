@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Network address translation of one packet: its addresses and ports become those of a tuple, and its checksums follow
+ * by what changed (RFC 1624). A UDP checksum of zero stays.
+ */
+#pragma once
+
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include "checksum.h"
+#include "flow.h"
+#include "link.h"
+
+/* What a packet is to say: addresses of 16 bytes, of which IPv4 takes the last 4; all in network order. */
+struct tuple {
+	__be32 source[4];
+	__be32 destination[4];
+	__be16 source_port;
+	__be16 destination_port;
+};
+
+/* Where the answers of a line of full NAT go: what they say, and how they leave. */
+struct answer {
+	struct tuple to;
+	struct macs macs;
+	__u32 ifindex;
+	__u16 vlan;
+	__u16 service;		/* slot */
+	__u16 backend;		/* slot */
+	__u16 pad;
+};
+
+/*
+ * What has no room on the stack, of which all functions on the way to the last one share 512 bytes. One for each CPU: an
+ * XDP program is not interrupted by another on its CPU.
+ */
+struct scratch {
+	struct flow flow;	/* the packet */
+	struct flow quoted;	/* the packet that an ICMP error is about, in the other direction */
+	struct tuple outer;
+	struct tuple inner;
+	struct answer answer;
+	struct bpf_fib_lookup way;
+};
+_Static_assert(sizeof(struct scratch) <= sizeof(struct scratch_space), "scratch is too small");
+
+static __always_inline struct scratch *open_scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+/* What a packet says now. */
+static __always_inline void keep_tuple(struct tuple *tuple, const struct flow *flow)
+{
+	tuple->source[0] = bpf_htonl(flow->source_high >> 32);
+	tuple->source[1] = bpf_htonl(flow->source_high);
+	tuple->source[2] = bpf_htonl(flow->source_low >> 32);
+	tuple->source[3] = bpf_htonl(flow->source_low);
+	tuple->destination[0] = bpf_htonl(flow->destination_high >> 32);
+	tuple->destination[1] = bpf_htonl(flow->destination_high);
+	tuple->destination[2] = bpf_htonl(flow->destination_low >> 32);
+	tuple->destination[3] = bpf_htonl(flow->destination_low);
+	tuple->source_port = bpf_htons(flow->ports >> 16);
+	tuple->destination_port = bpf_htons(flow->ports);
+}
+
+static __always_inline void copy_address(__be32 *to, const void *from)
+{
+	const __be32 *words = from;
+
+	to[0] = words[0];
+	to[1] = words[1];
+	to[2] = words[2];
+	to[3] = words[3];
+}
+
+/* Writes the addresses of an IPv4 header and adjusts its checksum. Returns what their sum grew by. */
+static __always_inline __u64 translate_header4(struct iphdr *ip, const struct tuple *to)
+{
+	__u64 growth = replaced32(ip->saddr, to->source[3]) + replaced32(ip->daddr, to->destination[3]);
+
+	ip->saddr = to->source[3];
+	ip->daddr = to->destination[3];
+	ip->check = adjusted(ip->check, growth);
+	return growth;
+}
+
+static __always_inline __u64 translate_header6(struct ipv6hdr *ip, const struct tuple *to)
+{
+	__be32 *source = ip->saddr.in6_u.u6_addr32, *destination = ip->daddr.in6_u.u6_addr32;
+	__u64 growth = 0;
+
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		growth += replaced32(source[i], to->source[i]) + replaced32(destination[i], to->destination[i]);
+		source[i] = to->source[i];
+		destination[i] = to->destination[i];
+	}
+	return growth;
+}
+
+/* Writes the ports at `transport`, `room` bytes of which are there, and the checksum as far as it is. */
+static __always_inline void translate_transport(void *transport, const void *end, __u8 protocol, __u64 growth,
+						const struct tuple *to)
+{
+	__be16 *ports = transport;
+	struct tcphdr *tcp = transport;
+	struct udphdr *udp = transport;
+
+	if (transport + sizeof(*udp) > end)
+		return;
+	growth += replaced16(ports[0], to->source_port) + replaced16(ports[1], to->destination_port);
+	ports[0] = to->source_port;
+	ports[1] = to->destination_port;
+	if (protocol == IPPROTO_UDP) {
+		if (udp->check)
+			udp->check = adjusted_udp(udp->check, growth);
+	} else if (protocol == IPPROTO_TCP) {
+		if ((void *)&tcp->check + sizeof(tcp->check) <= end)
+			tcp->check = adjusted(tcp->check, growth);
+	}
+}
+
+/*
+ * Takes one from the TTL or hop limit. The caller made sure that it is more than one. In a header of IPv4, TTL and
+ * protocol are one word of the checksum.
+ */
+static __always_inline void age4(struct iphdr *ip)
+{
+	__u16 *word = (void *)&ip->ttl;
+	__u16 old = *word;
+
+	ip->ttl--;
+	ip->check = adjusted(ip->check, replaced16(old, *word));
+}
+
+/* The TTL or hop limit of a packet, 0 where its header is not in reach. */
+static __always_inline __u8 read_ttl(const struct xdp_md *ctx, const struct flow *flow)
+{
+	const struct iphdr *ip = frame_at(ctx, flow->network);
+	const struct ipv6hdr *ip6 = frame_at(ctx, flow->network);
+
+	if (flow_is_ipv6(flow))
+		return (const void *)(ip6 + 1) > frame_end(ctx) ? 0 : ip6->hop_limit;
+	return (const void *)(ip + 1) > frame_end(ctx) ? 0 : ip->ttl;
+}
+
+/* Takes one from the TTL of a packet in transit, and writes the addresses of `to`. Returns what their sum grew by. */
+static __always_inline __u64 translate_header(const struct xdp_md *ctx, const struct flow *flow, const struct tuple *to)
+{
+	struct iphdr *ip = frame_at(ctx, flow->network);
+	struct ipv6hdr *ip6 = frame_at(ctx, flow->network);
+
+	if (flow_is_ipv6(flow)) {
+		if ((const void *)(ip6 + 1) > frame_end(ctx))
+			return 0;
+		ip6->hop_limit--;
+		return translate_header6(ip6, to);
+	}
+	if ((const void *)(ip + 1) > frame_end(ctx))
+		return 0;
+	age4(ip);
+	return translate_header4(ip, to);
+}
+
+/* Takes one from the TTL of a packet in transit, and makes it say what `to` says. */
+static __always_inline void translate(const struct xdp_md *ctx, const struct flow *flow, const struct tuple *to)
+{
+	__u64 growth = translate_header(ctx, flow, to);
+
+	if (!is_later_fragment(flow))
+		translate_transport(frame_at(ctx, flow->transport), frame_end(ctx), flow->protocol, growth, to);
+}
+
+/* Takes one from the TTL of a packet in transit. */
+static __always_inline void age(const struct xdp_md *ctx, const struct flow *flow)
+{
+	struct iphdr *ip = frame_at(ctx, flow->network);
+	struct ipv6hdr *ip6 = frame_at(ctx, flow->network);
+
+	if (flow_is_ipv6(flow)) {
+		if ((const void *)(ip6 + 1) <= frame_end(ctx))
+			ip6->hop_limit--;
+	} else if ((const void *)(ip + 1) <= frame_end(ctx)) {
+		age4(ip);
+	}
+}

@@ -1,0 +1,150 @@
+// Lowering of the balancer's maps: each is handed on from the generation before, or made anew where that one has
+// another size; what is counted and remembered goes along. Pure, as lower.ts.
+
+import { backendCounterCodec, SERVICE_HEALTH, SNAT_PORTS, serviceCounterCodec } from '../abi/generated.ts'
+import {
+  BALANCE_MAPS,
+  type BalanceMap,
+  type BalanceSizes,
+  balanceMaps,
+  type MapShape,
+  mapWords,
+  type Paths,
+} from '../abi/paths.ts'
+import type { Slots } from '../model/live.ts'
+import { type Service, takesFlows } from '../model/service.ts'
+import type { State } from '../model/state.ts'
+import type { Plan } from '../plan/change.ts'
+import { balanceSizes } from '../tables/balance.ts'
+import { bpftool, type Command } from './bpftool.ts'
+import type { Carrying } from './carry.ts'
+import { backendByte, type HealthBytes, serviceByte } from './health.ts'
+import type { Observation } from './observe.ts'
+import { updateCommand } from './recording.ts'
+
+export interface BalanceSteps {
+  /** Make the maps of the new generation, or pin those of the old one once more. */
+  readonly create: readonly Command[]
+  /** `map name …` for the loading of the programs. */
+  readonly words: readonly string[]
+  /** What moves from maps that have become too small. */
+  readonly carrying: readonly Carrying[]
+  /** Counters of slots with a new owner, in maps that are handed on. */
+  readonly zero: readonly Command[]
+}
+
+const MAPS = Object.keys(BALANCE_MAPS) as BalanceMap[]
+
+/** Entries that a map has to have; those that are there may be more, but for flows, whose places depend on the number. */
+const fits = (map: BalanceMap, entries: number, wanted: number): boolean =>
+  map === 'flows' || wanted === 1 ? entries === wanted : entries >= wanted
+
+interface MapStep {
+  readonly map: BalanceMap
+  readonly shape: MapShape
+  readonly pin: string
+  /** Pin of the map before, and its entries; undefined: there is none. */
+  readonly before: { readonly pin: string; readonly entries: number } | undefined
+  readonly isHandedOn: boolean
+}
+
+function mapSteps(paths: Paths, live: Observation, generation: number, sizes: BalanceSizes): MapStep[] {
+  const shapes = balanceMaps(sizes)
+  const committed = live.committed?.meta && live.committed
+  return MAPS.map((map) => {
+    const shape: MapShape = shapes[map]
+    const known = committed?.balance.get(map)
+    const before = committed && known && { pin: paths.balanceMap(committed.number, map), entries: known.entries }
+    const isHandedOn = before !== undefined && fits(map, before.entries, shape.entries)
+    return { map, shape, pin: paths.balanceMap(generation, map), before, isHandedOn }
+  })
+}
+
+const create = ({ pin, shape, before, isHandedOn }: MapStep): Command =>
+  isHandedOn && before
+    ? bpftool('map', 'pin', 'pinned', before.pin, pin)
+    : bpftool('map', 'create', pin, ...mapWords(shape))
+
+type Slotted = 'services' | 'backends'
+
+/** Slots whose owner stays the same. */
+const kept = (kind: Slotted, before: Slots, after: Slots): number[] =>
+  [...after[kind]].filter(([name, slot]) => before[kind].get(name) === slot).map(([, slot]) => slot)
+
+/** Slots that get an owner that they had not. */
+const fresh = (kind: Slotted, before: Slots, after: Slots): number[] =>
+  [...after[kind]].filter(([name, slot]) => before[kind].get(name) !== slot).map(([, slot]) => slot)
+
+function carryingOf({ map, before, pin, shape, isHandedOn }: MapStep, old: Slots, now: Slots): Carrying[] {
+  // A map of one entry belongs to a generation without services.
+  if (isHandedOn || before === undefined || before.entries === 1 || shape.entries === 1) return []
+  const both = { from: before.pin, to: pin }
+  if (map === 'serviceStats') return [{ map, ...both, slots: kept('services', old, now) }]
+  if (map === 'backendStats') return [{ map, ...both, slots: kept('backends', old, now) }]
+  if (map === 'snatPorts' && now.pools.size > 0)
+    return [{ map, ...both, lines: Math.min(before.entries, shape.entries, poolLines(now)) }]
+  return []
+}
+
+const poolLines = ({ pools }: Slots): number => (Math.max(...pools.values()) + 1) * 2 * SNAT_PORTS
+
+const COUNTED = {
+  serviceStats: { kind: 'services', size: serviceCounterCodec.size },
+  backendStats: { kind: 'backends', size: backendCounterCodec.size },
+} as const
+
+function zero({ map, isHandedOn, pin, shape }: MapStep, old: Slots, now: Slots): Command[] {
+  if (!isHandedOn || shape.entries === 1 || (map !== 'serviceStats' && map !== 'backendStats')) return []
+  const { kind, size } = COUNTED[map]
+  return fresh(kind, old, now).map((slot) => updateCommand(pin, slot, new Uint8Array(size)))
+}
+
+/** What the balancer's maps of a new generation take. */
+export function balanceSteps(
+  paths: Paths,
+  plan: Plan,
+  live: Observation,
+  target: { readonly generation: number; readonly image: Uint8Array },
+): BalanceSteps {
+  const steps = mapSteps(paths, live, target.generation, balanceSizes(target.image))
+  return {
+    create: steps.map(create),
+    words: steps.flatMap(({ map, pin }) => ['map', 'name', BALANCE_MAPS[map], 'pinned', pin]),
+    carrying: steps.flatMap((step) => carryingOf(step, live.slots, plan.slots)),
+    zero: steps.flatMap((step) => zero(step, live.slots, plan.slots)),
+  }
+}
+
+/** Health that an apply writes. */
+export interface HealthSteps {
+  /** Before the switch: slots that get an owner begin well. */
+  readonly fresh: HealthBytes
+  /** When it is done: the same, and services that can send no flow anywhere. */
+  readonly after: HealthBytes
+}
+
+/** Whether no backend of the service could take a flow, whatever its health. */
+const isEmpty = ({ backends }: Service): boolean =>
+  !backends.some((backend) => takesFlows(backend) && backend.nextHop !== undefined)
+
+/** undefined where there are no services, before or after. */
+export function healthSteps(plan: Plan, state: State, live: Observation): HealthSteps | undefined {
+  if (state.services.size === 0 && live.state.services.size === 0) return undefined
+  // A new map holds zeros, which say that all is well.
+  const isNew = live.instance.missing.includes('health') || live.slots.services.size === 0
+  const zeros: HealthBytes = new Map(
+    isNew
+      ? []
+      : [
+          ...fresh('backends', live.slots, plan.slots).map((slot) => [backendByte(slot), 0] as const),
+          ...fresh('services', live.slots, plan.slots).map((slot) => [serviceByte(slot), 0] as const),
+        ],
+  )
+  const services = [...state.services.values()].flatMap((service): (readonly [number, number])[] => {
+    const before = live.state.services.get(service.name)
+    const byte = serviceByte(plan.slots.services.get(service.name) ?? 0)
+    if (isEmpty(service)) return [[byte, SERVICE_HEALTH.EMPTY]]
+    return before && isEmpty(before) ? [[byte, SERVICE_HEALTH.WELL]] : []
+  })
+  return { fresh: zeros, after: new Map([...zeros, ...services]) }
+}

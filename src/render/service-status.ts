@@ -1,0 +1,109 @@
+// Live services, as tables and as JSON.
+
+import type { BackendStatus, ServiceStatus } from '../model/result.ts'
+import { formatAddress } from '../model/text.ts'
+import { hopText } from '../plan/next-hops.ts'
+import { settingsOf } from '../plan/services.ts'
+import { formatBytes, formatCount } from './numbers.ts'
+import { formatSeconds, formatShare } from './service.ts'
+import { hopJson, portJson } from './service-json.ts'
+import { formatTable } from './table.ts'
+
+/** What counts something that a person should look at, where it counted anything. */
+const TROUBLE = [
+  'empty',
+  'unresolved',
+  'limited',
+  'exhausted',
+  'too_big',
+] as const satisfies readonly (keyof ServiceStatus)[]
+
+const WORDS: Readonly<Record<(typeof TROUBLE)[number], string>> = {
+  empty: 'packets found no backend',
+  unresolved: 'times a backend without a next hop was passed over',
+  limited: 'flows were not remembered, for there were too many new ones',
+  exhausted: 'packets found no free port of the source pool',
+  too_big: 'packets were too large for the way to a backend',
+}
+
+function nameOf({ service }: ServiceStatus): string {
+  const { vip, port } = settingsOf(service)
+  return service.vip.family === 6 ? `[${vip}]:${port}` : `${vip}:${port}`
+}
+
+function stateOf({ role, state, weight, health, share, drained_in: left }: BackendStatus): string {
+  const keeps = left === undefined ? '' : left === 0 ? ', drained' : `, ${formatSeconds(left)} left`
+  if (role !== 'backend') return `${role}${keeps}`
+  if (state !== 'active' || weight === 0) return `${state === 'disabled' ? state : 'drain'}${keeps}`
+  return health === 'starting' ? `starting, ${formatShare(share)}` : health
+}
+
+const addressOf = ({ address, port }: BackendStatus): string =>
+  port === undefined ? address : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+
+function backendRows({ service, backends }: ServiceStatus): string[][] {
+  return backends.map((backend) => [
+    service.name,
+    addressOf(backend),
+    formatCount(backend.weight),
+    stateOf(backend),
+    hopText(backend.next_hop),
+    formatCount(backend.flows),
+    formatCount(backend.packets),
+    formatBytes(backend.bytes),
+  ])
+}
+
+/** A table of services, one of backends, and a line for everything that goes wrong. Nothing where there are none. */
+export function serviceTables(services: readonly ServiceStatus[]): string[] {
+  if (services.length === 0) return []
+  const left = (title: string) => ({ title })
+  const right = (title: string) => ({ title, align: 'right' as const })
+  const rows = services.map((status) => [
+    status.service.name,
+    `${status.service.protocol} ${nameOf(status)}`,
+    status.service.forwarding,
+    status.mode,
+    formatCount(status.flows),
+    formatCount(status.packets),
+    formatBytes(status.bytes),
+  ])
+  const counts = [right('FLOWS'), right('PACKETS'), right('BYTES')]
+  const backends = services.flatMap(backendRows)
+  const trouble = services.flatMap((status) =>
+    TROUBLE.filter((name) => status[name] > 0).map(
+      (name) => `service ${status.service.name}: ${formatCount(status[name])} ${WORDS[name]}`,
+    ),
+  )
+  return [
+    '',
+    ...formatTable([left('SERVICE'), left('VIP'), left('FORWARDING'), left('HEALTH'), ...counts], rows),
+    ...(backends.length === 0
+      ? []
+      : [
+          '',
+          ...formatTable(
+            [left('SERVICE'), left('BACKEND'), right('WEIGHT'), left('STATE'), left('NEXT HOP'), ...counts],
+            backends,
+          ),
+        ]),
+    ...(trouble.length === 0 ? [] : ['', ...trouble]),
+  ]
+}
+
+export function serviceStatusJson({ service, backends, ...status }: ServiceStatus) {
+  return {
+    name: service.name,
+    vip: formatAddress(service.vip.family, service.vip.words),
+    port: portJson(service),
+    protocol: service.protocol,
+    forwarding: service.forwarding,
+    ...status,
+    backends: backends.map(({ port, next_hop, drained_in, ...backend }) => ({
+      ...backend,
+      port: port ?? null,
+      next_hop: hopJson(next_hop),
+      drained_in: drained_in ?? null,
+    })),
+  }
+}
