@@ -21,6 +21,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   reconcile: ['model', 'abi', 'tables', 'plan', 'kernel', 'config'],
   bans: ['model', 'abi', 'plan', 'kernel'],
   render: ['model', 'plan'],
+  watch: ['model', 'kernel'],
   commands: ['model', 'plan', 'config', 'import', 'reconcile', 'bans', 'render', 'type:kernel'],
   cli: ['commands', 'render'],
 }
@@ -33,6 +34,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   reconcile: ['node:crypto', 'node:path', 'node:fs'],
+  watch: ['node:crypto', 'node:dgram', 'node:fs', 'node:http', 'node:https', 'node:net', 'node:perf_hooks', 'node:tls'],
   render: ['diff', 'node:util'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],

@@ -27,6 +27,7 @@ export const NEEDS = [
   tool('nsenter', 'util-linux'),
   tool('sysctl', 'procps'),
   tool('nft', 'nftables'),
+  tool('openssl', 'openssl'),
 ]
 
 /** For booting another kernel. */

@@ -1,4 +1,4 @@
-// One bpftool or ip process: how it is started, and how its failure is told. The only file that spawns.
+// One bpftool or ip process: how it is started, and how its failure is told.
 
 import { execa } from 'execa'
 import { type Code, XdpError } from '../diagnostics.ts'
@@ -52,6 +52,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'xdp-filter': 'xdp-tools',
   'iptables-save': 'iptables',
   'ip6tables-save': 'iptables',
+  getent: 'libc-bin',
 }
 
 export interface Output {

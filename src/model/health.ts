@@ -6,9 +6,9 @@ import type { PortRange } from './state.ts'
 
 /** When a check runs, and how many results in a row it takes to believe them. All times in milliseconds. */
 export interface CheckSchedule {
-  /** From the start of one check to the start of the next. */
+  /** From the start of one check to the start of the next, at most. */
   readonly intervalMs: number
-  /** Each start is put off by a random time from 0 up to this; less than the interval. */
+  /** Each start is brought forward by a random time from 0 up to this; less than the interval. */
   readonly jitterMs: number
   /** A check without a result after this has failed; at most the interval. */
   readonly timeoutMs: number
@@ -86,7 +86,7 @@ export type HealthCheck = TcpCheck | HttpCheck | HttpsCheck | UdpCheck | ExecChe
  */
 export type Fallback = 'keep_last' | 'sorry' | 'drop'
 
-/** How many backends must be healthy: a number of them, or a share (0 to 1) of those that are checked and active. */
+/** How many backends must be healthy: a number of them, or a share (0 to 1) of those that are to take new flows. */
 export type MinHealthy =
   | { readonly kind: 'count'; readonly value: number }
   | { readonly kind: 'share'; readonly value: number }

@@ -1,7 +1,7 @@
 // The map of health in the loaded program: bytes land where they belong and nowhere else, whoever writes at the same
 // time, and a generation that was superseded writes no more.
 
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { HEALTH_OP, HEALTH_RECORDS, HEALTH_SERVICES, SERVICE_SLOTS } from '../../src/abi/generated.ts'
 import { PROGRAMS } from '../../src/abi/paths.ts'
 import {
@@ -23,10 +23,14 @@ const NUMBERS = HEALTH_SERVICES + SERVICE_SLOTS
 const everyByte = Array.from({ length: NUMBERS }, (_, number) => number)
 
 let plane: DataPlane
-beforeEach(async () => {
+beforeAll(async () => {
   plane = await DataPlane.open()
+  await plane.loadState(policy('pass'))
 })
-afterEach(() => plane.close())
+afterAll(() => plane.close())
+beforeEach(async () => {
+  await writeHealth(healthPaths(plane), 1, new Map([...(await written()).keys()].map((number) => [number, 0])))
+})
 
 /** The bytes that are not zero. */
 async function written(): Promise<HealthBytes> {
@@ -35,7 +39,6 @@ async function written(): Promise<HealthBytes> {
 }
 
 test('a byte is stored alone: the first, the last, neighbours in a line, both kinds', async () => {
-  await plane.loadState(policy('pass'))
   const paths = healthPaths(plane)
   expect(await written()).toEqual(new Map())
   const first: HealthBytes = new Map([
@@ -54,7 +57,6 @@ test('a byte is stored alone: the first, the last, neighbours in a line, both ki
 })
 
 test('every slot in one go, and writers at the same time that share every line', async () => {
-  await plane.loadState(policy('pass'))
   const paths = healthPaths(plane)
   const all = new Map(everyByte.map((number) => [number, 1 + (number % 255)]))
   expect(all.size).toBeGreaterThan(HEALTH_RECORDS)
@@ -69,7 +71,6 @@ test('every slot in one go, and writers at the same time that share every line',
 })
 
 test('an overlay reads back as it was written, to within the steps of a byte', async () => {
-  await plane.loadState(policy('pass'))
   const paths = healthPaths(plane)
   const slots = {
     services: new Map([
@@ -113,24 +114,7 @@ test('an overlay reads back as it was written, to within the steps of a byte', a
   expect(read.get('web')?.shares.get('[2001:db8::1]:80')).toBe(1)
 })
 
-test('a generation that was superseded writes no more, and cannot claim the map back', async () => {
-  const paths = healthPaths(plane)
-  await plane.load(imageOf(policy('pass')))
-  await claimHealth(paths, 1, new Map([[backendByte(5), 9]]))
-  const older = plane.keep('healthWrite')
-  await plane.load(imageOf(policy('pass'), undefined, 2))
-  // Both may write until the newer one claims the map.
-  expect(await runHealth(older, encodeHealth(HEALTH_OP.SET, [[5, 10]]))).toBe('pass')
-  expect(await writeHealth(paths, 2, new Map([[backendByte(6), 20]]))).toBe('written')
-  await claimHealth(paths, 2, new Map([[backendByte(5), 0]]))
-  expect(await runHealth(older, encodeHealth(HEALTH_OP.SET, [[5, 11]]))).toBe('drop')
-  expect(await runHealth(older, encodeHealth(HEALTH_OP.CLAIM, [[5, 12]]))).toBe('drop')
-  expect(await written()).toEqual(new Map([[backendByte(6), 20]]))
-  expect(await writeHealth(paths, 2, new Map([[backendByte(5), 1]]))).toBe('written')
-})
-
 test('a generation that is gone is superseded', async () => {
-  await plane.loadState(policy('pass'))
   const paths = { ...healthPaths(plane), programs: () => '/nowhere', program: () => `/nowhere/${PROGRAMS.healthWrite}` }
   expect(await writeHealth(paths, 1, new Map([[0, 1]]))).toBe('superseded')
 })
@@ -153,7 +137,21 @@ test.each([
     ),
   ],
 ])('data that is not as it should be is refused: %s', async (_, data) => {
-  await plane.loadState(policy('pass'))
   expect(await runHealth(plane.program('healthWrite'), data)).toBe('aborted')
   expect(await written()).toEqual(new Map())
+})
+
+test('a generation that was superseded writes no more, and cannot claim the map back', async () => {
+  const paths = healthPaths(plane)
+  await claimHealth(paths, 1, new Map([[backendByte(5), 9]]))
+  const older = plane.keep('healthWrite')
+  await plane.load(imageOf(policy('pass'), undefined, 2))
+  // Both may write until the newer one claims the map.
+  expect(await runHealth(older, encodeHealth(HEALTH_OP.SET, [[5, 10]]))).toBe('pass')
+  expect(await writeHealth(paths, 2, new Map([[backendByte(6), 20]]))).toBe('written')
+  await claimHealth(paths, 2, new Map([[backendByte(5), 0]]))
+  expect(await runHealth(older, encodeHealth(HEALTH_OP.SET, [[5, 11]]))).toBe('drop')
+  expect(await runHealth(older, encodeHealth(HEALTH_OP.CLAIM, [[5, 12]]))).toBe('drop')
+  expect(await written()).toEqual(new Map([[backendByte(6), 20]]))
+  expect(await writeHealth(paths, 2, new Map([[backendByte(5), 1]]))).toBe('written')
 })

@@ -1,0 +1,108 @@
+// From the standings of a service's backends to its overlay: shares, slow start, and what happens when too few are
+// healthy. Pure.
+
+import type { MinHealthy } from '../../model/health.ts'
+import type { ServiceOverlay } from '../../model/overlay.ts'
+import { detectionMs, type Standing } from './standing.ts'
+import type { BackendTarget, ServiceTarget } from './targets.ts'
+
+export interface Member {
+  readonly target: BackendTarget
+  /** Of one that is not checked: up. */
+  readonly standing: Standing
+}
+
+export interface Composition {
+  readonly overlay: ServiceOverlay
+  /** Backends that stay in use though they are down (`fallback: keep_last`); undefined: enough are healthy. */
+  readonly kept: ReadonlySet<string> | undefined
+  /** Healthy backends of those that are to take flows, and how many of them there must be. */
+  readonly healthy: number
+  readonly needed: number
+  /** Shares change with time alone: look again soon. */
+  readonly ramping: boolean
+}
+
+/** The share of a backend in the first moment of its slow start. */
+const FIRST_SHARE = 0.01
+/** Shares are told in steps of the byte that they end in. */
+const STEPS = 255
+
+const neededOf = ({ kind, value }: MinHealthy, active: number): number =>
+  // 0.28 × 25 is 7.000000000000001.
+  kind === 'count' ? value : Math.ceil(value * active - 1e-9)
+
+const isUp = ({ standing }: Member): boolean => standing.up
+const takes = ({ target }: Member): boolean => target.active && target.reachable
+
+/** How far a backend that is up has come in its slow start, FIRST_SHARE to 1. */
+function ramp({ target, standing }: Member, now: number): number {
+  const slowStartMs = target.check?.slowStartMs ?? 0
+  if (slowStartMs === 0) return 1
+  return Math.min(1, Math.max(FIRST_SHARE, (now - standing.since) / slowStartMs))
+}
+
+/**
+ * Shares while enough are healthy. They are relative to the largest, which is always 1: what one backend leaves others
+ * must take, and a service whose only healthy backend is new would else lose flows.
+ */
+function shareOut(
+  members: ReadonlyMap<string, Member>,
+  now: number,
+): { shares: Map<string, number>; ramping: boolean } {
+  const shares = new Map<string, number>()
+  let largest = 0
+  let ramping = false
+  for (const [key, one] of members) {
+    const share = isUp(one) ? ramp(one, now) : 0
+    shares.set(key, share)
+    if (share === 0 || !takes(one)) continue
+    largest = Math.max(largest, share)
+    ramping ||= share < 1
+  }
+  if (!ramping) return { shares, ramping }
+  for (const [key, share] of shares) shares.set(key, Math.round(Math.min(1, share / largest) * STEPS) / STEPS)
+  return { shares, ramping }
+}
+
+/** How many are to take flows, and how many of these are healthy. */
+function tally(members: ReadonlyMap<string, Member>): { active: number; healthy: number } {
+  let active = 0
+  let healthy = 0
+  for (const one of members.values()) {
+    if (one.target.active) active++
+    if (takes(one) && isUp(one)) healthy++
+  }
+  return { active, healthy }
+}
+
+/**
+ * Who stays in use: the backends that were healthy one detection time before too few were. What fails together is found
+ * out one after the other, and is kept together.
+ */
+function lastHealthy(members: ReadonlyMap<string, Member>, now: number): ReadonlySet<string> {
+  const wasUp = ({ target, standing }: Member): boolean =>
+    target.check !== undefined && !standing.up && standing.since > now - detectionMs(target.check)
+  return new Set([...members].filter(([, one]) => isUp(one) || wasUp(one)).map(([key]) => key))
+}
+
+/** `kept`: as of the last time. */
+export function compose(
+  { minHealthy, fallback }: Pick<ServiceTarget, 'minHealthy' | 'fallback'>,
+  members: ReadonlyMap<string, Member>,
+  kept: ReadonlySet<string> | undefined,
+  now: number,
+): Composition {
+  const { active, healthy } = tally(members)
+  const needed = neededOf(minHealthy, active)
+  const common = { healthy, needed }
+  if (healthy < needed && fallback === 'keep_last') {
+    const keep = kept ?? lastHealthy(members, now)
+    const shares = new Map([...members].map(([key, one]) => [key, isUp(one) || (keep.has(key) && takes(one)) ? 1 : 0]))
+    const isUsed = [...members].some(([key, one]) => takes(one) && shares.get(key) === 1)
+    return { ...common, overlay: { mode: isUsed ? 'well' : 'empty', shares }, kept: keep, ramping: false }
+  }
+  const { shares, ramping } = shareOut(members, now)
+  const mode = healthy < needed && fallback !== 'keep_last' ? fallback : healthy === 0 ? 'empty' : 'well'
+  return { ...common, overlay: { mode, shares }, kept: undefined, ramping }
+}

@@ -1,0 +1,276 @@
+// The monitor of health: keeps every check of the file on its schedule, makes standings of results and overlays of
+// standings, and tells what changed. It knows neither the kernel nor the config: whom to check is handed to `update`,
+// what to write is handed to `onOverlay`. Clock, probes and randomness come from outside.
+//
+// Invariants: what an update does not change keeps its standing and its schedule; a backend of which nothing is known
+// gets traffic; a change of a standing is in an overlay FLUSH_GAP later at most.
+
+import type { HealthCheck } from '../../model/health.ts'
+import type { Overlay, ServiceMode, ServiceOverlay } from '../../model/overlay.ts'
+import { type Composition, compose, type Member } from './compose.ts'
+import { Counting, type HealthCounters } from './counters.ts'
+import { Gate } from './gate.ts'
+import { CheckLoop, type LoopContext, type Probe, type Subject } from './loop.ts'
+import { isSameCheck } from './same.ts'
+import { FRESH, type Result, type Standing, unproven, weigh } from './standing.ts'
+import type { BackendTarget, ServiceTarget, Targets } from './targets.ts'
+import { Timeline, type Timer } from './timeline.ts'
+
+/** What is worth a line in the log. */
+export type HealthEvent =
+  | ({ readonly kind: 'backend'; readonly up: boolean; readonly reason: string | undefined } & Subject)
+  /** A check cannot be made (again and again: told once), so that nothing is known of the backend. */
+  | ({ readonly kind: 'unknown'; readonly reason: string } & Subject)
+  /** `isFallback`: fewer are healthy than needed. */
+  | {
+      readonly kind: 'service'
+      readonly service: string
+      readonly mode: ServiceMode
+      readonly isFallback: boolean
+      readonly healthy: number
+      readonly needed: number
+    }
+
+export interface MonitorOptions {
+  readonly timer: Timer
+  readonly probe: Probe
+  /** From 0 to below 1. */
+  readonly random: () => number
+  /** What the kernel said of these backends when the daemon started; what is not in it counts as up. */
+  readonly restored?: Overlay
+  /** Hears the overlay of every service whose overlay is new or changed. */
+  readonly onOverlay: (changed: Overlay) => void
+  readonly onEvent: (event: HealthEvent) => void
+}
+
+/** How a backend is, for status and metrics. */
+export interface BackendReport extends Subject {
+  /** `unknown`: no check has said so yet, and it counts as up (or, restored, as it was). */
+  readonly state: 'up' | 'down' | 'unknown'
+  /** How much of its weight it takes now, 0 to 1. */
+  readonly share: number
+  /** Milliseconds since it went up or down; undefined: it never did. */
+  readonly forMs: number | undefined
+  /** Why the last check failed or could not be made; undefined: it was good, or there was none. */
+  readonly reason: string | undefined
+  readonly checks: number
+  readonly failures: number
+}
+
+/** Sockets at a time; every check has at most one. */
+export const MOST_CONNECTIONS = 2048
+/** Processes at a time. */
+export const MOST_COMMANDS = 32
+/** Milliseconds between two steps of a slow start. */
+const RAMP_STEP = 250
+/** Milliseconds between two looks at what changed, at least: where a thousand backends die, not a thousand looks. */
+const FLUSH_GAP = 10
+
+interface BackendState {
+  target: BackendTarget
+  standing: Standing
+  loop: CheckLoop | undefined
+  last: Result | undefined
+  checks: number
+  failures: number
+}
+
+interface ServiceState {
+  target: ServiceTarget
+  readonly backends: Map<string, BackendState>
+  composition: Composition | undefined
+  isRamping: boolean
+}
+
+export class HealthMonitor {
+  readonly #options: MonitorOptions
+  readonly #timeline: Timeline
+  readonly #counting = new Counting()
+  readonly #connections: LoopContext
+  readonly #commands: LoopContext
+  readonly #services = new Map<string, ServiceState>()
+  /** Services to compose anew, at the flush that is then planned. */
+  readonly #stale = new Set<string>()
+  #flushedAt = Number.NEGATIVE_INFINITY
+  #restored: Overlay | undefined
+
+  constructor(options: MonitorOptions) {
+    this.#options = options
+    this.#restored = options.restored
+    this.#timeline = new Timeline(options.timer)
+    const { probe, random } = options
+    const common = { timeline: this.#timeline, counting: this.#counting, probe, random }
+    this.#connections = { ...common, gate: new Gate(MOST_CONNECTIONS) }
+    this.#commands = { ...common, gate: new Gate(MOST_COMMANDS) }
+  }
+
+  /** Checks these from now on. First checks of what is new are spread over an interval. */
+  update(targets: Targets): void {
+    const fresh: { readonly state: BackendState; readonly subject: Subject }[] = []
+    for (const [name, service] of this.#services) if (!targets.has(name)) this.#dropService(name, service)
+    for (const [name, target] of targets) {
+      const service = this.#services.get(name) ?? {
+        target,
+        backends: new Map(),
+        composition: undefined,
+        isRamping: false,
+      }
+      this.#services.set(name, service)
+      service.target = target
+      for (const [key, { loop }] of service.backends) {
+        if (target.backends.has(key)) continue
+        loop?.stop()
+        service.backends.delete(key)
+      }
+      for (const [key, wanted] of target.backends) {
+        const state = this.#adopt(name, service, key, wanted)
+        if (state.target.check && !state.loop) fresh.push({ state, subject: { service: name, backend: key } })
+      }
+      this.#stale.add(name)
+    }
+    this.#restored = undefined
+    const now = this.#timeline.now()
+    for (const [i, { state, subject }] of fresh.entries()) {
+      const check = state.target.check as HealthCheck
+      this.#startLoop(state, check, subject, now + (check.intervalMs * i) / fresh.length)
+    }
+    this.#flush()
+  }
+
+  /** What holds now, of every service. */
+  overlay(): Overlay {
+    return new Map([...this.#services].map(([name, { composition }]) => [name, (composition as Composition).overlay]))
+  }
+
+  counters(): HealthCounters {
+    return this.#counting.read()
+  }
+
+  /** Every backend that is checked. */
+  report(): BackendReport[] {
+    const now = this.#timeline.now()
+    return [...this.#services].flatMap(([service, { backends, composition }]) =>
+      [...backends].flatMap(([backend, { target, standing, last, checks, failures }]) => {
+        if (!target.check) return []
+        const state = standing.proven ? (standing.up ? 'up' : 'down') : 'unknown'
+        const forMs = Number.isFinite(standing.since) ? now - standing.since : undefined
+        const share = composition?.overlay.shares.get(backend) ?? 1
+        const reason = last && last.outcome !== 'good' ? last.reason : undefined
+        return [{ service, backend, state, share, forMs, reason, checks, failures } as const]
+      }),
+    )
+  }
+
+  /** Ends every check; nothing is told any more. */
+  stop(): void {
+    for (const [name, service] of this.#services) this.#dropService(name, service)
+    this.#timeline.clear()
+  }
+
+  #dropService(name: string, { backends }: ServiceState): void {
+    for (const { loop } of backends.values()) loop?.stop()
+    this.#services.delete(name)
+    this.#stale.delete(name)
+  }
+
+  /** The state of a backend under its new target: kept as far as the target is the same. */
+  #adopt(name: string, service: ServiceState, key: string, wanted: BackendTarget): BackendState {
+    const known = service.backends.get(key)
+    if (!known) {
+      const standing = this.#standingOf(name, key, wanted)
+      const state: BackendState = { target: wanted, standing, loop: undefined, last: undefined, checks: 0, failures: 0 }
+      service.backends.set(key, state)
+      return state
+    }
+    // Nobody says any more how to check one that leaves.
+    const check = wanted.leaving ? known.target.check : wanted.check
+    if (!isSameCheck(check, known.target.check)) {
+      known.loop?.stop()
+      known.loop = undefined
+      known.last = undefined
+      known.standing = check ? unproven(known.standing) : FRESH
+    }
+    // The very object that its loop has: what is equal stays.
+    known.target = { ...wanted, check: known.loop ? known.target.check : check }
+    return known
+  }
+
+  #standingOf(name: string, key: string, { check, leaving }: BackendTarget): Standing {
+    const share = this.#restored?.get(name)?.shares.get(key) ?? 1
+    if (share >= 1 || !(check || leaving)) return FRESH
+    if (share <= 0) return { ...FRESH, up: false, proven: true }
+    if (!check) return FRESH
+    return { ...FRESH, proven: true, since: this.#timeline.now() - share * check.slowStartMs }
+  }
+
+  #startLoop(state: BackendState, check: HealthCheck, subject: Subject, first: number): void {
+    const context = check.type === 'exec' ? this.#commands : this.#connections
+    state.loop = new CheckLoop(context, check, subject, first, (result) => this.#hear(state, check, subject, result))
+  }
+
+  #hear(state: BackendState, check: HealthCheck, subject: Subject, result: Result): void {
+    const { standing: before, last } = state
+    state.last = result
+    state.checks++
+    if (result.outcome === 'bad') state.failures++
+    state.standing = weigh(before, result, check, this.#timeline.now())
+    const { onEvent } = this.#options
+    if (result.outcome === 'unknown' && last?.outcome !== 'unknown') {
+      onEvent({ kind: 'unknown', ...subject, reason: result.reason })
+    }
+    if (state.standing.up === before.up) return
+    const reason = result.outcome === 'good' ? undefined : result.reason
+    onEvent({ kind: 'backend', ...subject, up: state.standing.up, reason })
+    this.#renew(subject.service)
+  }
+
+  /** Has a service composed anew, at once or in a moment. */
+  #renew(name: string): void {
+    const isPlanned = this.#stale.size > 0
+    this.#stale.add(name)
+    if (!isPlanned) this.#timeline.at(this.#flushedAt + FLUSH_GAP, () => this.#flush())
+  }
+
+  #flush(): void {
+    this.#flushedAt = this.#timeline.now()
+    const names = [...this.#stale]
+    this.#stale.clear()
+    const changed = new Map<string, ServiceOverlay>()
+    for (const name of names) {
+      const service = this.#services.get(name)
+      const overlay = service && this.#compose(name, service)
+      if (overlay) changed.set(name, overlay)
+    }
+    if (changed.size > 0) this.#options.onOverlay(changed)
+  }
+
+  /** The overlay of a service where it is another than before. */
+  #compose(name: string, service: ServiceState): ServiceOverlay | undefined {
+    const { target, backends, composition: before } = service
+    const members = new Map<string, Member>(backends)
+    const after = compose(target, members, before?.kept, this.#timeline.now())
+    service.composition = after
+    this.#tell(name, before, after)
+    if (after.ramping && !service.isRamping) {
+      service.isRamping = true
+      this.#timeline.at(this.#timeline.now() + RAMP_STEP, () => {
+        service.isRamping = false
+        if (this.#services.get(name) === service) this.#renew(name)
+      })
+    }
+    return before && isSameOverlay(before.overlay, after.overlay) ? undefined : after.overlay
+  }
+
+  #tell(service: string, before: Composition | undefined, { overlay: { mode }, healthy, needed }: Composition): void {
+    const isFallback = healthy < needed
+    const was = before && { mode: before.overlay.mode, isFallback: before.healthy < before.needed }
+    const isNews = was ? was.mode !== mode || was.isFallback !== isFallback : mode !== 'well' || isFallback
+    if (isNews) this.#options.onEvent({ kind: 'service', service, mode, isFallback, healthy, needed })
+  }
+}
+
+function isSameOverlay(a: ServiceOverlay, b: ServiceOverlay): boolean {
+  if (a.mode !== b.mode || a.shares.size !== b.shares.size) return false
+  for (const [key, share] of a.shares) if (b.shares.get(key) !== share) return false
+  return true
+}

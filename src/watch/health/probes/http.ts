@@ -1,0 +1,96 @@
+// Whether an HTTP request is answered as it should be: status, and a text in the body. One request a connection, no
+// redirects, headers and body bounded.
+
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import { isIP } from 'node:net'
+import { checkServerIdentity, createSecureContext, type SecureContext } from 'node:tls'
+import type { HttpCheck, HttpsCheck } from '../../../model/health.ts'
+import { formatAddress } from '../../../model/text.ts'
+import { bad, GOOD, type Result } from '../standing.ts'
+import { endOnce, failed } from './settle.ts'
+import type { Trust } from './trust.ts'
+
+/** Bytes of a body in which the text must stand. */
+export const MOST_BODY = 64 * 1024
+/** Bytes of the headers of an answer. */
+const MOST_HEADERS = 16 * 1024
+
+const DEFAULT_PORTS = { http: 80, https: 443 } as const
+
+function hostHeader({ type, address, port, host }: HttpCheck | HttpsCheck): string {
+  if (host !== undefined) return host
+  const text = formatAddress(address.family, address.words)
+  const bracketed = address.family === 6 ? `[${text}]` : text
+  return port === DEFAULT_PORTS[type] ? bracketed : `${bracketed}:${port}`
+}
+
+/** The name in a Host header, undefined for an address (which RFC 6066 §3 keeps out of SNI). */
+function nameOf(host: string | undefined): string | undefined {
+  const name = host?.replace(/:\d*$/, '')
+  return name === undefined || name === '' || name.startsWith('[') || isIP(name) !== 0 ? undefined : name
+}
+
+/** Nothing is verified, so nothing need be trusted. */
+let unverified: SecureContext | undefined
+
+function tlsOptions({ host, sni, verify, address }: HttpsCheck, trust: Trust): object {
+  const name = sni ?? nameOf(host)
+  unverified ??= createSecureContext()
+  return {
+    // The empty name sends none.
+    servername: name ?? '',
+    rejectUnauthorized: verify,
+    secureContext: verify ? trust.context() : unverified,
+    checkServerIdentity: (_: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
+      checkServerIdentity(name ?? formatAddress(address.family, address.words), certificate),
+  }
+}
+
+/** Looks for the text as the body comes in, across chunks. */
+function readBody(response: IncomingMessage, text: string, finish: (result: Result) => void): void {
+  const wanted = Buffer.from(text)
+  let tail = Buffer.alloc(0)
+  let read = 0
+  response.on('data', (chunk: Buffer) => {
+    const seen = Buffer.concat([tail, chunk.subarray(0, MOST_BODY - read)])
+    read += chunk.length
+    if (seen.includes(wanted)) return finish(GOOD)
+    if (read >= MOST_BODY) return finish(bad(`the text is not in the first ${MOST_BODY / 1024} KiB of the body`))
+    tail = seen.subarray(Math.max(0, seen.length - wanted.length + 1))
+  })
+  response.on('end', () => finish(bad('the text is not in the body')))
+}
+
+function hear(
+  response: IncomingMessage,
+  { status, body }: Pick<HttpCheck, 'status' | 'body'>,
+  finish: (result: Result) => void,
+): void {
+  const code = response.statusCode ?? 0
+  const isGood = status.some(({ first, last }) => code >= first && code <= last)
+  if (isGood && body !== undefined) {
+    response.on('error', (error) => finish(failed(error)))
+    readBody(response, body, finish)
+  } else finish(isGood ? GOOD : bad(`status ${code}`))
+}
+
+export function probeHttp(check: HttpCheck | HttpsCheck, trust: Trust, done: (result: Result) => void): () => void {
+  const { address, port, method, path } = check
+  const options: RequestOptions = {
+    host: formatAddress(address.family, address.words),
+    port,
+    method,
+    path,
+    agent: false,
+    maxHeaderSize: MOST_HEADERS,
+    headers: { host: hostHeader(check), 'user-agent': 'xdp-health', accept: '*/*', connection: 'close' },
+  }
+  const request: ClientRequest =
+    check.type === 'http' ? requestHttp(options) : requestHttps({ ...options, ...tlsOptions(check, trust) })
+  const { finish, abandon } = endOnce(() => request.destroy(), done)
+  request.on('response', (response) => hear(response, check, finish))
+  request.on('error', (error) => finish(failed(error)))
+  request.end()
+  return abandon
+}

@@ -1,0 +1,39 @@
+// The prober of the daemon: every kind of check, made for real.
+
+import type { HealthCheck } from '../../../model/health.ts'
+import type { Probe, Subject } from '../loop.ts'
+import { type Result, unknown } from '../standing.ts'
+import { probeExec } from './exec.ts'
+import { probeHttp } from './http.ts'
+import { plain } from './settle.ts'
+import { probeTcp } from './tcp.ts'
+import { Trust } from './trust.ts'
+import { probeUdp } from './udp.ts'
+
+function start(check: HealthCheck, subject: Subject, trust: Trust, done: (result: Result) => void): () => void {
+  switch (check.type) {
+    case 'tcp':
+      return probeTcp(check, done)
+    case 'http':
+    case 'https':
+      return probeHttp(check, trust, done)
+    case 'udp':
+      return probeUdp(check, done)
+    case 'exec':
+      return probeExec(check, subject, done)
+  }
+}
+
+/** `now`: milliseconds of a clock that never steps. */
+export function makeProbe(now: () => number): Probe {
+  const trust = new Trust(now)
+  return (check, subject, done) => {
+    try {
+      return start(check, subject, trust, done)
+    } catch (error) {
+      // A request that cannot even be written, a trust store that cannot be read: no exception may end the daemon.
+      done(unknown(plain(error instanceof Error ? error.message : String(error))))
+      return () => undefined
+    }
+  }
+}

@@ -1,0 +1,69 @@
+// Whom to check: the services of a state and the checks of its file, put together. Pure.
+
+import type { Fallback, HealthCheck, MinHealthy, ServiceHealth } from '../../model/health.ts'
+import { DEFAULT_FALLBACK, DEFAULT_MIN_HEALTHY } from '../../model/health.ts'
+
+import { type Backend, backendKey, type LeavingBackend, type Service, takesFlows } from '../../model/service.ts'
+
+export interface BackendTarget {
+  /** undefined: not checked, and taken to be healthy. */
+  readonly check: HealthCheck | undefined
+  /** Whether it is meant to take new flows: active, with a weight. */
+  readonly active: boolean
+  /** Whether packets can get to it: its next hop is known. */
+  readonly reachable: boolean
+  /** No longer in the file; checked as it last was for as long as it keeps its flows. */
+  readonly leaving: boolean
+}
+
+export interface ServiceTarget {
+  readonly minHealthy: MinHealthy
+  readonly fallback: Fallback
+  /** By backendKey. */
+  readonly backends: ReadonlyMap<string, BackendTarget>
+}
+
+/** By service name. */
+export type Targets = ReadonlyMap<string, ServiceTarget>
+
+export interface TargetSource {
+  readonly services: Iterable<Service>
+  /** By service name: Desired.health. */
+  readonly health: ReadonlyMap<string, ServiceHealth>
+  /** Whether the next hop of a backend is known. */
+  readonly isReachable: (backend: Backend) => boolean
+  readonly leaving: readonly LeavingBackend[]
+}
+
+/** A backend that is disabled gets nothing, so nobody asks how it is; one that drains keeps flows, and is asked. */
+const checkOf = (backend: Backend, health: ServiceHealth | undefined): HealthCheck | undefined =>
+  backend.state === 'disabled' ? undefined : health?.checks.get(backendKey(backend))
+
+export function targetsOf({ services, health, isReachable, leaving }: TargetSource): Targets {
+  const targets = new Map<string, ServiceTarget & { readonly backends: Map<string, BackendTarget> }>()
+  for (const { name, backends } of services) {
+    const checks = health.get(name)
+    targets.set(name, {
+      minHealthy: checks?.minHealthy ?? DEFAULT_MIN_HEALTHY,
+      fallback: checks?.fallback ?? DEFAULT_FALLBACK,
+      backends: new Map(
+        backends.map((backend) => [
+          backendKey(backend),
+          {
+            check: checkOf(backend, checks),
+            active: takesFlows(backend),
+            reachable: isReachable(backend),
+            leaving: false,
+          },
+        ]),
+      ),
+    })
+  }
+  for (const { service, backend } of leaving) {
+    const target = targets.get(service)
+    const key = backendKey(backend)
+    if (!target || target.backends.has(key)) continue
+    target.backends.set(key, { check: undefined, active: false, reachable: isReachable(backend), leaving: true })
+  }
+  return targets
+}

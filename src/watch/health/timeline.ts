@@ -1,0 +1,124 @@
+// Calls at times of a clock that never steps, from one timer: thousands of checks have a start and a timeout each, and
+// a clock of the test's own can take the timer's place.
+
+import { performance } from 'node:perf_hooks'
+
+/** A clock and one way to wait. Milliseconds; the zero of the clock means nothing. */
+export interface Timer {
+  readonly now: () => number
+  /** Calls once, `delay` from now or later. Returns what cancels it. */
+  readonly after: (delay: number, call: () => void) => () => void
+}
+
+/** CLOCK_MONOTONIC: steps of the system's time do not move it. */
+export const systemTimer: Timer = {
+  now: () => performance.now(),
+  after: (delay, call) => {
+    const handle = setTimeout(call, delay)
+    return () => clearTimeout(handle)
+  },
+}
+
+/** Most milliseconds that setTimeout takes; a turn that comes too early changes nothing. */
+const LONGEST_DELAY = 2 ** 31 - 1
+
+/** After so many calls the event loop gets its turn: after a stall all of them may be due. */
+const MOST_A_TURN = 64
+
+interface Entry {
+  readonly time: number
+  /** Calls of the same time go in the order they were asked for. */
+  readonly order: number
+  /** undefined: cancelled, or made. */
+  call: (() => void) | undefined
+}
+
+const isBefore = (a: Entry, b: Entry): boolean => a.time < b.time || (a.time === b.time && a.order < b.order)
+
+export class Timeline {
+  readonly #timer: Timer
+  /** A binary heap: no entry is before its parent, at (i - 1) / 2. */
+  readonly #heap: Entry[] = []
+  #order = 0
+  #armed: { readonly time: number; readonly cancel: () => void } | undefined
+
+  constructor(timer: Timer) {
+    this.#timer = timer
+  }
+
+  now(): number {
+    return this.#timer.now()
+  }
+
+  /** Calls at that time or as soon as possible after it, never before `at` returns. Returns what cancels it. */
+  at(time: number, call: () => void): () => void {
+    const entry: Entry = { time, order: this.#order++, call }
+    this.#push(entry)
+    this.#arm(time)
+    return () => {
+      entry.call = undefined
+    }
+  }
+
+  /** Forgets every call. */
+  clear(): void {
+    this.#heap.length = 0
+    this.#armed?.cancel()
+    this.#armed = undefined
+  }
+
+  #arm(time: number): void {
+    if (this.#armed) {
+      if (this.#armed.time <= time) return
+      this.#armed.cancel()
+    }
+    const delay = Math.min(LONGEST_DELAY, Math.max(0, Math.ceil(time - this.now())))
+    const cancel = this.#timer.after(delay, () => this.#turn())
+    this.#armed = { time, cancel }
+  }
+
+  #turn(): void {
+    this.#armed = undefined
+    const now = this.now()
+    // Calls that are asked for meanwhile wait for the next turn.
+    const last = this.#order
+    let left = MOST_A_TURN
+    for (let first = this.#heap[0]; first && first.time <= now && first.order < last; first = this.#heap[0]) {
+      if (first.call && left-- === 0) break
+      this.#pop()
+      const { call } = first
+      first.call = undefined
+      call?.()
+    }
+    const next = this.#heap[0]
+    if (next) this.#arm(next.time)
+  }
+
+  #push(entry: Entry): void {
+    const heap = this.#heap
+    let at = heap.push(entry) - 1
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      if (!isBefore(entry, heap[parent] as Entry)) break
+      heap[at] = heap[parent] as Entry
+      at = parent
+    }
+    heap[at] = entry
+  }
+
+  #pop(): void {
+    const heap = this.#heap
+    const last = heap.pop() as Entry
+    if (heap.length === 0) return
+    let at = 0
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && isBefore(heap[child + 1] as Entry, heap[child] as Entry)) child++
+      if (!isBefore(heap[child] as Entry, last)) break
+      heap[at] = heap[child] as Entry
+      at = child
+    }
+    heap[at] = last
+  }
+}

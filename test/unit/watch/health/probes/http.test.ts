@@ -1,0 +1,140 @@
+// Checks of HTTP against a real server: status, body, and everything a server can do wrong.
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTcpServer } from 'node:net'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { HttpCheck } from '../../../../../src/model/health.ts'
+import { MOST_BODY } from '../../../../../src/watch/health/probes/http.ts'
+import { closedPort, http, Servers, started, told, whyNot } from '../../../../support/probes.ts'
+
+let servers: Servers
+beforeEach(() => {
+  servers = new Servers()
+})
+afterEach(() => servers.close())
+
+/** Answers by path. */
+const PAGES: Readonly<Record<string, (response: ServerResponse) => void>> = {
+  '/': (response) => response.end('all is well'),
+  '/busy': (response) => response.writeHead(503).end('busy'),
+  '/moved': (response) => response.writeHead(302, { location: '/busy' }).end(),
+  '/parts': (response) => {
+    response.write('all is w')
+    setImmediate(() => response.end('ell, and more'))
+  },
+  '/long': (response) => response.end(`${'x'.repeat(2 * MOST_BODY)}needle`),
+  '/just': (response) => response.end(`${'x'.repeat(MOST_BODY - 6)}needle`),
+  '/endless': (response) => {
+    const more = (): void => {
+      if (response.destroyed) return
+      if (response.write('x'.repeat(65_536))) setImmediate(more)
+      else response.once('drain', more)
+    }
+    more()
+  },
+  '/hang': () => undefined,
+  '/half': (response) => {
+    response.writeHead(200, { 'content-length': '100' }).write('half')
+    setImmediate(() => response.destroy())
+  },
+  '/heavy': (response) => response.writeHead(200, { 'x-heavy': 'x'.repeat(20_000) }).end(),
+}
+
+async function serve(seen: IncomingMessage[] = [], address = '127.0.0.1'): Promise<number> {
+  const server = createServer((request, response) => {
+    seen.push(request)
+    const page = PAGES[request.url?.replace(/\?.*/, '') ?? '']
+    if (page) page(response)
+    else response.writeHead(404).end()
+  })
+  return servers.listen(server, address)
+}
+
+const CASES: readonly (readonly [string, Partial<HttpCheck>, string])[] = [
+  ['a status that is good', {}, 'good'],
+  ['one that is not', { path: '/busy' }, 'bad: status 503'],
+  [
+    'one of several ranges',
+    {
+      path: '/busy',
+      status: [
+        { first: 200, last: 200 },
+        { first: 500, last: 599 },
+      ],
+    },
+    'good',
+  ],
+  ['a redirect is an answer, and not followed', { path: '/moved' }, 'good'],
+  ['a redirect where only 200 is good', { path: '/moved', status: [{ first: 200, last: 200 }] }, 'bad: status 302'],
+  ['the text in the body', { body: 'is well' }, 'good'],
+  ['the text across two chunks', { path: '/parts', body: 'is well,' }, 'good'],
+  ['another text', { body: 'is ill' }, 'bad: the text is not in the body'],
+  ['no text where the status is bad', { path: '/busy', body: 'busy' }, 'bad: status 503'],
+  [
+    'a text behind what is looked at',
+    { path: '/long', body: 'needle' },
+    'bad: the text is not in the first 64 KiB of the body',
+  ],
+  ['a text at the end of what is looked at', { path: '/just', body: 'needle' }, 'good'],
+  ['a body without end, of which nothing is asked', { path: '/endless' }, 'good'],
+  ['a body without end', { path: '/endless', body: 'needle' }, 'bad: the text is not in the first 64 KiB of the body'],
+  ['HEAD', { method: 'HEAD' }, 'good'],
+  [
+    'a connection that ends in the body',
+    { path: '/half', body: 'needle' },
+    'bad: connection closed before the end of the answer',
+  ],
+  ['more headers than fit', { path: '/heavy' }, 'bad: the answer has too many headers'],
+]
+
+test.each(CASES)('%s', async (_, more, expected) => {
+  expect(await told(http(await serve(), more))).toBe(expected)
+})
+
+test('the request says what the check says, and who asks', async () => {
+  const seen: IncomingMessage[] = []
+  const port = await serve(seen)
+  await told(http(port, { path: '/?a=b&c=%20' }))
+  await told(http(port, { host: 'web.example', method: 'HEAD' }))
+  expect(seen.map(({ method, url, headers: { host, connection } }) => [method, url, host, connection])).toEqual([
+    ['GET', '/?a=b&c=%20', `127.0.0.1:${port}`, 'close'],
+    ['HEAD', '/', 'web.example', 'close'],
+  ])
+  expect(seen[0]?.headers['user-agent']).toBe('xdp-health')
+})
+
+test('an IPv6 address stands in brackets', async ({ skip }) => {
+  const reason = await whyNot('::1')
+  if (reason) skip(reason)
+  const seen: IncomingMessage[] = []
+  const port = await serve(seen, '::1')
+  expect(await told(http(port, {}, '::1'))).toBe('good')
+  expect(seen[0]?.headers.host).toBe(`[::1]:${port}`)
+})
+
+test.each([
+  ['closes at once', '', 'bad: connection closed before the end of the answer'],
+  ['speaks something else', 'SSH-2.0-OpenSSH_9.2\r\n', 'bad: the answer is not HTTP (HPE_INVALID_CONSTANT)'],
+])('a server that %s', async (_, greeting, expected) => {
+  const port = await servers.listen(createTcpServer((socket) => socket.end(greeting)))
+  expect(await told(http(port))).toBe(expected)
+})
+
+test('a closed port', async () => {
+  expect(await told(http(await closedPort()))).toBe('bad: connection refused')
+})
+
+test('a check that is given up closes its connection and tells nothing', async () => {
+  const seen: IncomingMessage[] = []
+  const port = await serve(seen)
+  const { abandon, results } = started(http(port, { path: '/hang' }))
+  await expect.poll(() => seen.length).toBe(1)
+  const closed = new Promise((resolve) => seen[0]?.socket.on('close', resolve))
+  abandon()
+  await closed
+  expect(results).toEqual([])
+})
+
+test('a request that cannot be written is told, and nothing of the backend is believed', async () => {
+  expect(await told(http(await serve(), { host: 'a\nb' }))).toMatch(/^unknown: Invalid character in header content/)
+})

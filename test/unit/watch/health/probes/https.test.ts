@@ -1,0 +1,150 @@
+// Checks of HTTPS against a real server with certificates of an authority of the test's own.
+
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import { createServer as createTcpServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createSecureContext } from 'node:tls'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { HttpsCheck } from '../../../../../src/model/health.ts'
+import type { Probe } from '../../../../../src/watch/health/loop.ts'
+import { probeHttp } from '../../../../../src/watch/health/probes/http.ts'
+import { Trust } from '../../../../../src/watch/health/probes/trust.ts'
+import { https, Servers, told } from '../../../../support/probes.ts'
+
+let directory: string
+const file = (name: string): string => join(directory, name)
+const openssl = (...args: readonly string[]): void => void execFileSync('openssl', [...args], { stdio: 'pipe' })
+
+/** An authority, or a certificate by one. */
+function authority(name: string): void {
+  const subject = ['-subj', `/CN=${name}`, '-days', '2']
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)]
+  openssl('req', '-x509', ...key, '-out', file(`${name}.crt`), ...subject)
+}
+function certificate(name: string, by: string, alternatives: string): void {
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)]
+  openssl('req', ...key, '-out', file(`${name}.csr`), '-subj', `/CN=${name}`)
+  writeFileSync(file(`${name}.ext`), `subjectAltName=${alternatives}\n`)
+  const issuer = ['-CA', file(`${by}.crt`), '-CAkey', file(`${by}.key`), '-CAcreateserial', '-days', '2']
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    file(`${name}.csr`),
+    '-out',
+    file(`${name}.crt`),
+    ...issuer,
+    '-extfile',
+    file(`${name}.ext`),
+  )
+}
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'xdp-https-'))
+  authority('authority')
+  authority('other')
+  certificate('named', 'authority', 'DNS:web.example')
+  certificate('addressed', 'authority', 'IP:127.0.0.1')
+})
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+let servers: Servers
+let asked: (string | undefined)[]
+beforeEach(() => {
+  servers = new Servers()
+  asked = []
+})
+afterEach(() => servers.close())
+
+const pair = (name: string): { cert: Buffer; key: Buffer } => ({
+  cert: readFileSync(file(`${name}.crt`)),
+  key: readFileSync(file(`${name}.key`)),
+})
+
+/** Serves as web.example where that is asked for, else as 127.0.0.1. */
+async function serve(): Promise<number> {
+  const server = createServer(
+    {
+      ...pair('addressed'),
+      SNICallback: (name, done) =>
+        done(null, createSecureContext(pair(name === 'web.example' ? 'named' : 'addressed'))),
+    },
+    (request, response) => {
+      asked.push((request.socket as unknown as { servername?: string | false }).servername || undefined)
+      response.end('all is well')
+    },
+  )
+  return servers.listen(server)
+}
+
+const probeWith =
+  (trust: Trust): Probe =>
+  (check, _, done) =>
+    probeHttp(check as HttpsCheck, trust, done)
+const trusting = (...names: readonly string[]): Probe =>
+  probeWith(
+    new Trust(
+      () => 0,
+      names.map((name) => file(`${name}.crt`)),
+    ),
+  )
+
+const CASES: readonly (readonly [string, Partial<HttpsCheck>, string, string | RegExp])[] = [
+  ['a name that the certificate has', { sni: 'web.example' }, 'authority', 'good'],
+  ['the name of the Host header', { host: 'web.example:8443' }, 'authority', 'good'],
+  ['the name before the Host header', { host: 'other.example', sni: 'web.example' }, 'authority', 'good'],
+  ['no name: the address', {}, 'authority', 'good'],
+  ['a Host header with an address', { host: '127.0.0.1' }, 'authority', 'good'],
+  [
+    'a name that the certificate does not have',
+    { sni: 'other.example' },
+    'authority',
+    /^bad: Hostname\/IP does not match .*other\.example/,
+  ],
+  ['an authority that nobody knows', { sni: 'web.example' }, 'other', /^bad: unable to verify the first certificate/],
+  ['the same, unverified', { sni: 'other.example', verify: false }, 'other', 'good'],
+  ['status and text, as of http', { body: 'is ill' }, 'authority', 'bad: the text is not in the body'],
+]
+
+test.each(CASES)('%s', async (_, more, trusted, expected) => {
+  const said = await told(https(await serve(), more), trusting(trusted))
+  if (typeof expected === 'string') expect(said).toBe(expected)
+  else expect(said).toMatch(expected)
+})
+
+test('the name is asked for in the handshake, and no address is', async () => {
+  const port = await serve()
+  for (const more of [{ sni: 'web.example' }, { host: 'web.example' }, {}, { host: '127.0.0.1' }]) {
+    expect(await told(https(port, more), trusting('authority'))).toBe('good')
+  }
+  expect(asked).toEqual(['web.example', 'web.example', undefined, undefined])
+})
+
+test('what is no TLS is bad', async () => {
+  const port = await servers.listen(createTcpServer((socket) => socket.end('HTTP/1.1 200 OK\r\n\r\n')))
+  expect(await told(https(port, { verify: false }), trusting('authority'))).toMatch(/^bad: .*wrong version number/)
+})
+
+test('the bundle of the system is read again when it is another, and the first of several counts', async () => {
+  let now = 0
+  const bundle = file('bundle')
+  copyFileSync(file('other.crt'), bundle)
+  const probe = probeWith(new Trust(() => now, [file('none'), bundle, file('authority.crt')]))
+  const check = https(await serve(), { sni: 'web.example' })
+  expect(await told(check, probe)).toMatch(/^bad: unable to verify/)
+  copyFileSync(file('authority.crt'), bundle)
+  utimesSync(bundle, 1, 1)
+  expect(await told(check, probe)).toMatch(/^bad: unable to verify/)
+  now += 60_000
+  expect(await told(check, probe)).toBe('good')
+})
+
+test('a bundle that is none makes no backend bad', async () => {
+  writeFileSync(file('broken.crt'), '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n')
+  const check = https(await serve())
+  const probe = trusting('broken')
+  expect(() => probe(check, { service: 'web', backend: '' }, () => undefined)).toThrow('is no list of certificates')
+})

@@ -1,0 +1,53 @@
+// Probes leave no file descriptor behind, however they end.
+
+import { readdirSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { userInfo } from 'node:os'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { HealthCheck } from '../../../../../src/model/health.ts'
+import { closedPort, http, https, made, Servers, started, tcp, udp } from '../../../../support/probes.ts'
+
+let servers: Servers
+beforeEach(() => {
+  servers = new Servers()
+})
+afterEach(() => servers.close())
+
+const descriptors = (): number => readdirSync('/proc/self/fd').length
+
+test('after many checks of every kind as many descriptors are open as before', async () => {
+  const open = await servers.listen(createServer((_, response) => response.end('all is well')))
+  const closed = await closedPort()
+  const { type: _, ...common } = tcp(open)
+  const checks: readonly HealthCheck[] = [
+    ...[tcp, http, udp].flatMap((of) => [of(open), of(closed)]),
+    http(open, { body: 'is ill' }),
+    https(open, { verify: false }),
+    ...['/bin/true', '/bin/false', '/none'].map(
+      (path) => ({ ...common, type: 'exec', command: [path], user: userInfo().username }) as const,
+    ),
+  ]
+  const round = async (): Promise<void> => {
+    await Promise.all(checks.map((check) => made(check)))
+    for (const check of checks) started(check).abandon()
+  }
+  // The first round opens what stays open.
+  await round()
+  const before = await settled()
+  for (let i = 0; i < 20; i++) await round()
+  await expect.poll(descriptors, { timeout: 10_000 }).toBeLessThanOrEqual(before)
+})
+
+/** The number that does not change any more. */
+async function settled(): Promise<number> {
+  let last = -1
+  await expect
+    .poll(() => {
+      const now = descriptors()
+      const isSame = now === last
+      last = now
+      return isSame
+    })
+    .toBe(true)
+  return last
+}
