@@ -17,7 +17,8 @@ import {
 import { NONE } from '../../src/abi/packet.ts'
 import { type Backend, backendSlotKey, type Service } from '../../src/model/service.ts'
 import type { State } from '../../src/model/state.ts'
-import { compileImage, type ImageSource } from '../../src/tables/image.ts'
+import { compileImage, type Source } from '../../src/tables/image.ts'
+import { imageBytes } from '../../src/tables/layout.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { seal } from '../support/checksums.ts'
 import { ACK, ethernet, FIN, ipv4, packet, RST, raw, SYN, tcp, udp } from '../support/packets.ts'
@@ -66,9 +67,9 @@ const reasons = async (...frames: readonly Uint8Array[]): Promise<unknown[]> =>
   (await plane.run(frames.map((frame) => ({ frame })))).map(({ explanation }) => explanation?.reason)
 
 /** Loads services; backends that a later state lacks keep the slot that they have in `slots`. */
-async function load(services: readonly Service[], more: Partial<ImageSource> = {}): Promise<State> {
+async function load(services: readonly Service[], more: Partial<Source> = {}): Promise<State> {
   const state = balancing(services, { policy: { flows: FLOWS } })
-  await plane.load(compileImage({ state, slots: slotsFor(state), meta: META, ...more }))
+  await plane.load(imageBytes(compileImage({ state, slots: slotsFor(state), meta: META, ...more })))
   return state
 }
 

@@ -13,6 +13,7 @@ import type { Plan } from '../../../src/plan/change.ts'
 import { assignSlots } from '../../../src/plan/slots.ts'
 import { balanceSizes } from '../../../src/tables/balance.ts'
 import { compileImage } from '../../../src/tables/image.ts'
+import type { Image } from '../../../src/tables/layout.ts'
 import { backend, balancing, service } from '../../support/services.ts'
 import { slotsFor } from '../../support/slots.ts'
 import { live } from '../../support/states.ts'
@@ -20,7 +21,7 @@ import { live } from '../../support/states.ts'
 const PATHS = pinPaths('/fs', 'x')
 const META = { generation: 2, netns: 0n, objectDigest: new Uint8Array(16) }
 
-const imageOf = (state: State, slots: Slots): Uint8Array => compileImage({ state, slots, meta: META })
+const imageOf = (state: State, slots: Slots): Image => compileImage({ state, slots, meta: META })
 
 /** A live instance whose generation 1 holds the state. */
 function observed(state: State, slots: Slots): Observation {
@@ -32,6 +33,7 @@ function observed(state: State, slots: Slots): Observation {
   return {
     ...live({ state, slots }),
     roles: undefined,
+    previous: undefined,
     committed: { ...committed, knowsBans: true, balance, hasCarry: false } as unknown as Observation['committed'],
     instance: { generations: [], incomplete: [], others: [], missing: [], attachments: undefined, index: undefined },
   }
