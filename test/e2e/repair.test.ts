@@ -4,8 +4,12 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { ABI_VERSION } from '../../src/abi/generated.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
+
+/** Directory of the shared maps. */
+const SHARED = `shared-${ABI_VERSION}`
 
 let lab: Lab
 const path = process.env['PATH']
@@ -85,7 +89,7 @@ test('a damaged record of the generation neither stops status nor an apply', asy
 describe.each(['attachments', 'interface_index', 'verdict_stats'])('a shared map %s', (map) => {
   test('that was unpinned is drift, and is made anew with the program', async () => {
     await apply()
-    rmSync(own(`shared-1/${map}`))
+    rmSync(own(`${SHARED}/${map}`))
     expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: true })
     expect(await lab.ok('plan')).toContain(`what it counts in was unpinned: ${map}`)
     await lab.ok('apply', '--auto-approve')
@@ -95,9 +99,9 @@ describe.each(['attachments', 'interface_index', 'verdict_stats'])('a shared map
 })
 
 test('shared maps of which only some were made are completed', async () => {
-  mkdirSync(own('shared-1'), { recursive: true })
+  mkdirSync(own(SHARED), { recursive: true })
   const shape = ['type', 'percpu_array', 'key', '4', 'value', '16', 'entries', '2048', 'name', 'verdict_stats']
-  lab.in(lab.host, 'bpftool', 'map', 'create', own('shared-1/verdict_stats'), ...shape)
+  lab.in(lab.host, 'bpftool', 'map', 'create', own(`${SHARED}/verdict_stats`), ...shape)
   await apply()
   await settled()
 })
@@ -106,7 +110,7 @@ test('shared maps without a generation are what a killed destroy left, and go', 
   await apply()
   for (const device of ['eth0', 'eth1']) lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpdrv', 'dev', device)
   rmSync(own('gen-1'), { recursive: true })
-  expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: false, leftovers: [own('shared-1')] })
+  expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: false, leftovers: [own(SHARED)] })
   await lab.ok('destroy', '--auto-approve')
   expect(lab.pins()).toEqual([])
 })
