@@ -8,6 +8,7 @@ import type { Address, Family } from '../model/address.ts'
 import { judge } from '../model/judge.ts'
 import { WIDTH } from '../model/ranges.ts'
 import type { Verdict } from '../model/result.ts'
+import type { Service } from '../model/service.ts'
 import type { Scope, State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { bpftool, runBatch } from './bpftool.ts'
@@ -68,12 +69,28 @@ export function buildProbes(state: State): Probe[] {
       }
     }
   }
+  packets.push(...[...state.services.values()].flatMap(packetsTo))
   return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
 }
 
+const PROTOCOLS = { tcp: 6, udp: 17 } as const
+
+/** Packets to the first port of a service, and to the one after its last. */
+function packetsTo({ vip, ports: { first, last }, protocol }: Service): Packet[] {
+  const source = ELSEWHERE.find(({ family }) => family === vip.family) as Address
+  const to = (destinationPort: number): Packet => ({
+    source,
+    destination: vip,
+    protocol: PROTOCOLS[protocol],
+    destinationPort,
+  })
+  return last < 0xffff ? [to(Math.max(1, first)), to(last + 1)] : [to(Math.max(1, first))]
+}
+
 /**
- * Sends the probes through a pinned program; `failures` tells every verdict that is not as expected. Bans are apart from
- * the file: where its twin `explain` says that one dropped a packet that the file passes, all is well.
+ * Sends the probes through a pinned program; `failures` tells every verdict that is not as expected. Bans and health are
+ * apart from the file: where its twin `explain` says that a ban dropped a packet that the file passes, or that no backend
+ * takes now what the file sends to one, all is well.
  */
 export async function runProbes(
   program: string,
@@ -90,13 +107,11 @@ export async function runProbes(
     )
     const outputs = (await runBatch(commands)) as { retval: number }[]
     const verdicts = outputs.map(({ retval }) => verdictOfAction(retval))
-    const dropped = probes.flatMap(({ verdict }, number) =>
-      verdict === 'pass' && verdicts[number] === 'drop' ? [number] : [],
-    )
-    const banned = await bannedOf(explain, dropped, directory)
+    const unexpected = probes.flatMap(({ verdict }, number) => (verdict === verdicts[number] ? [] : [number]))
+    const excused = await excusedOf(explain, unexpected, directory)
     const failures = probes.flatMap(({ packet, verdict }, number) => {
       const got = verdicts[number]
-      return got === verdict || banned.has(number)
+      return got === verdict || excused.has(number)
         ? []
         : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
     })
@@ -104,8 +119,11 @@ export async function runProbes(
   })
 }
 
-/** Which of the packets `directory/N` a ban dropped. */
-async function bannedOf(explain: string, numbers: readonly number[], directory: string): Promise<ReadonlySet<number>> {
+/** What neither file nor tables decide. */
+const APART: readonly number[] = [REASON.BAN, REASON.NO_BACKEND, REASON.NO_BACKEND_PASS]
+
+/** Which of the packets `directory/N` a ban dropped, or found no backend that is well. */
+async function excusedOf(explain: string, numbers: readonly number[], directory: string): Promise<ReadonlySet<number>> {
   const run = (number: number) => [
     'data_in',
     `${directory}/${number}`,
@@ -115,12 +133,12 @@ async function bannedOf(explain: string, numbers: readonly number[], directory: 
     '1',
   ]
   await runBatch(numbers.map((number) => bpftool('prog', 'run', 'pinned', explain, ...run(number))))
-  const banned = new Set<number>()
+  const excused = new Set<number>()
   for (const number of numbers) {
     const { reason } = explanationOf(await readFile(`${directory}/${number}.out`))
-    if (reason === REASON.BAN) banned.add(number)
+    if (APART.includes(reason)) excused.add(number)
   }
-  return banned
+  return excused
 }
 
 /** Sends one packet through a pinned filter, and through its twin that says why. */
