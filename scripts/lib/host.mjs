@@ -27,6 +27,7 @@ export const NEEDS = [
   tool('nsenter', 'util-linux'),
   tool('sysctl', 'procps'),
   tool('nft', 'nftables'),
+  tool('nginx', 'nginx-light'),
 ]
 
 /** For booting another kernel. */
