@@ -28,6 +28,7 @@ export const NEEDS = [
   tool('sysctl', 'procps'),
   tool('nft', 'nftables'),
   tool('openssl', 'openssl'),
+  tool('nginx', 'nginx-light'),
 ]
 
 /** For booting another kernel. */

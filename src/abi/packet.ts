@@ -3,6 +3,7 @@
 // packets that default drop lets pass unless its protocol and ports ask for it.
 
 import type { Address } from '../model/address.ts'
+import type { Transit } from '../model/balance.ts'
 import type { Facts } from '../model/judge.ts'
 import { type Explanation, explanationCodec } from './generated.ts'
 
@@ -155,6 +156,24 @@ export function factsFor(probe: Probe): Facts {
     ports: hasPorts ? { source: sourcePort, destination: destinationPort } : undefined,
     essential: isReply || (isLoopback(filled.source) && isLoopback(filled.destination)),
     unparsed: undefined,
+    transit: transitOf(filled),
+  }
+}
+
+/** What the balancer asks of the packet. */
+function transitOf(filled: Filled): Transit {
+  const { family, protocol, destination } = filled
+  const isEcho = protocol === (family === 4 ? ICMP : ICMPV6)
+  return {
+    destination,
+    length: (family === 4 ? IPV4_SIZE : IPV6_SIZE) + transport(filled).length,
+    isCut: false,
+    ttl: HOP_LIMIT,
+    mustNotFragment: family === 6,
+    fragment: undefined,
+    hasPlainLink: true,
+    hasWholeTcp: protocol === TCP,
+    icmp: isEcho ? { type: family === 4 ? 8 : 128, quoted: undefined } : undefined,
   }
 }
 

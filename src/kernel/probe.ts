@@ -10,6 +10,7 @@ import type { Address, Family } from '../model/address.ts'
 import { judge } from '../model/judge.ts'
 import { WIDTH } from '../model/ranges.ts'
 import type { Verdict } from '../model/result.ts'
+import type { Service } from '../model/service.ts'
 import type { Scope, State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { bpftool, type Part, runBatch } from './bpftool.ts'
@@ -70,7 +71,22 @@ export function buildProbes(state: State): Probe[] {
       }
     }
   }
+  packets.push(...[...state.services.values()].flatMap(packetsTo))
   return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
+}
+
+const PROTOCOLS = { tcp: 6, udp: 17 } as const
+
+/** Packets to the first port of a service, and to the one after its last. */
+function packetsTo({ vip, ports: { first, last }, protocol }: Service): Packet[] {
+  const source = ELSEWHERE.find(({ family }) => family === vip.family) as Address
+  const to = (destinationPort: number): Packet => ({
+    source,
+    destination: vip,
+    protocol: PROTOCOLS[protocol],
+    destinationPort,
+  })
+  return last < 0xffff ? [to(Math.max(1, first)), to(last + 1)] : [to(Math.max(1, first))]
 }
 
 /** Sends the probes through a pinned program; the verdicts. `files`: prefix of the exchange files. */
@@ -85,8 +101,9 @@ export function probePart(files: string, program: string, probes: readonly Probe
 }
 
 /**
- * Compares the verdicts of probes with those expected. Bans are apart from the file: where `explain`, the pinned twin of
- * the program, says that one dropped a packet that the file passes, all is well. Throws E108.
+ * Compares the verdicts of probes with those expected. Bans and health are apart from the file: where `explain`, the pinned
+ * twin of the program, says that a ban dropped a packet that the file passes, or that no backend takes now what the file
+ * sends to one, all is well. Throws E108.
  *
  * @param files directory for exchange files
  */
@@ -98,10 +115,9 @@ export async function requireVerdicts(
 ): Promise<void> {
   const wrong = probes.flatMap((probe, number) => (verdicts[number] === probe.verdict ? [] : [{ ...probe, number }]))
   if (wrong.length === 0) return
-  const dropped = wrong.filter(({ verdict, number }) => verdict === 'pass' && verdicts[number] === 'drop')
-  const banned = await bannedOf(files, explain, dropped)
+  const excused = await excusedOf(files, explain, wrong)
   const failures = wrong
-    .filter((probe) => !banned.has(probe.number))
+    .filter((probe) => !excused.has(probe.number))
     .map(({ packet: { source }, verdict, number }) => {
       const from = formatAddress(source.family, source.words)
       return `a packet from ${from}: ${verdicts[number]}, not ${verdict}`
@@ -114,22 +130,25 @@ export async function requireVerdicts(
   )
 }
 
-/** Numbers of the probes that a ban dropped. */
-async function bannedOf(
+/** What neither file nor tables decide. */
+const APART: readonly number[] = [REASON.BAN, REASON.NO_BACKEND, REASON.NO_BACKEND_PASS]
+
+/** Numbers of the probes that a ban dropped, or that found no backend that is well. */
+async function excusedOf(
   files: string,
   explain: string,
   probes: readonly (Probe & { readonly number: number })[],
 ): Promise<ReadonlySet<number>> {
   const commands = probes.map(({ packet, number }) => {
-    const file = `${files}/banned-${number}`
+    const file = `${files}/excused-${number}`
     writeFileSync(file, packetFor(packet))
     return bpftool('prog', 'run', 'pinned', explain, 'data_in', file, 'data_out', `${file}.out`, 'repeat', '1')
   })
   await runBatch(commands)
-  const banned = probes.filter(
-    ({ number }) => explanationOf(readFileSync(`${files}/banned-${number}.out`)).reason === REASON.BAN,
+  const excused = probes.filter(({ number }) =>
+    APART.includes(explanationOf(readFileSync(`${files}/excused-${number}.out`)).reason),
   )
-  return new Set(banned.map(({ number }) => number))
+  return new Set(excused.map(({ number }) => number))
 }
 
 /** Sends one packet through a pinned filter, and through its twin that says why. */

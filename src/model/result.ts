@@ -140,8 +140,12 @@ export interface Judgement {
   readonly list: string | undefined
   /** The entry's prefix or range that covers the address; live: of the merged set. */
   readonly prefix: string | undefined
-  /** `file:line` of the entry. */
+  /** `file:line` of the entry, or of the backend. */
   readonly at: string | undefined
+  /** The service that the packet is for. */
+  readonly service: string | undefined
+  /** The backend that a new flow goes to, by backendKey; undefined also where any may get it. */
+  readonly backend: string | undefined
 }
 
 export interface WhyResult {

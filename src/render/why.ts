@@ -7,7 +7,9 @@ import { jsonDocument } from './json.ts'
 import { type Paint, paint } from './paint.ts'
 import { formatTable } from './table.ts'
 
-function because({ reason, list, prefix }: Judgement): string {
+function because({ reason, list, prefix, service, backend }: Judgement): string {
+  if (service !== undefined)
+    return `${reason}: service ${service}${backend === undefined ? '' : `, backend ${backend}`}`
   const decided = list === undefined || list === reason ? reason : `${reason} ${list}`
   return prefix === undefined ? decided : `${decided}: ${prefix}`
 }
@@ -23,7 +25,11 @@ function tint(line: string, judgement: Judgement, { green, red }: Paint): string
 }
 
 const sameVerdict = (left: Judgement, right: Judgement): boolean =>
-  left.verdict === right.verdict && left.reason === right.reason && left.list === right.list
+  left.verdict === right.verdict &&
+  left.reason === right.reason &&
+  left.list === right.list &&
+  left.service === right.service &&
+  left.backend === right.backend
 
 /** Bans are apart from the file, so that the two differ is no news. */
 function banLines({ reason, by, ttlLeft }: Ban): string[] {
@@ -58,8 +64,9 @@ export function renderWhy({ address, live, desired }: WhyResult, file: string | 
   return `${lines.join('\n')}\n`
 }
 
-function judgementJson({ verdict, reason, list, prefix, at }: Judgement) {
-  return { verdict, reason, list: list ?? null, prefix: prefix ?? null, at: at ?? null }
+function judgementJson({ verdict, reason, list, prefix, at, service, backend }: Judgement) {
+  const named = { list: list ?? null, prefix: prefix ?? null, at: at ?? null }
+  return { verdict, reason, ...named, service: service ?? null, backend: backend ?? null }
 }
 
 export function renderWhyJson({ address, live, desired }: WhyResult): string {

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { Ajv, type ValidateFunction } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
-import type { ApplyResult, Check, Status, WhyResult } from '../../../src/model/result.ts'
+import type { ApplyResult, BackendStatus, Check, ServiceStatus, Status, WhyResult } from '../../../src/model/result.ts'
+import { backendKey } from '../../../src/model/service.ts'
 import { DEFAULT_POLICY } from '../../../src/model/state.ts'
 import { plan, planDestroy } from '../../../src/plan/plan.ts'
 import { renderApply, renderApplyJson } from '../../../src/render/apply.ts'
@@ -14,8 +15,9 @@ import { formatBytes, formatCount, plural } from '../../../src/render/numbers.ts
 import { type PlanView, renderPlan } from '../../../src/render/plan.ts'
 import { renderPlanJson } from '../../../src/render/plan-json.ts'
 import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
-import { renderValidateJson } from '../../../src/render/validate.ts'
+import { renderValidate, renderValidateJson } from '../../../src/render/validate.ts'
 import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
+import { backend, EGRESS, service } from '../../support/services.ts'
 import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
@@ -253,6 +255,8 @@ describe('why', () => {
     list: 'spamhaus',
     prefix: '203.0.113.0/24',
     at: undefined,
+    service: undefined,
+    backend: undefined,
   } as const
   const result: WhyResult = {
     address: '203.0.113.9',
@@ -279,8 +283,24 @@ describe('why', () => {
       list: undefined,
       prefix: undefined,
       at: undefined,
+      service: undefined,
+      backend: undefined,
     } as const
     expect(renderWhy({ ...result, desired: passes }, 'xdp.yaml', false)).toContain('disagree')
+  })
+
+  test('names the service and the backend that a flow goes to', () => {
+    const balanced = {
+      ...({ verdict: 'redirect', reason: 'balanced-away', list: undefined, prefix: undefined } as const),
+      ...{ service: 'web', backend: '10.0.0.11', at: 'xdp.yaml:12' },
+    }
+    const both = { address: '203.0.113.9', live: { ...balanced, proven: true, ban: undefined }, desired: balanced }
+    const text = renderWhy(both, 'xdp.yaml', false)
+    expect(text).toContain('redirect  balanced-away: service web, backend 10.0.0.11')
+    expect(text).toContain('# xdp.yaml:12')
+    expect(check('why', renderWhyJson(both))).toMatchObject({ live: { service: 'web', backend: '10.0.0.11' } })
+    const moved = { ...both, desired: { ...balanced, backend: '10.0.0.12' } }
+    expect(renderWhy(moved, 'xdp.yaml', false)).toContain('disagree')
   })
 
   test('tells which side is missing', () => {
@@ -307,6 +327,115 @@ describe('doctor', () => {
         '      fix: mount -t bpf bpf /sys/fs/bpf\n' +
         '\n1 ok, 0 warn, 1 fail\n',
     )
+  })
+})
+
+describe('services', () => {
+  const WEB = service('web', '192.0.2.10 443', {
+    backends: [backend('10.0.0.11', { weight: 2 }), '10.0.0.12 8443', backend('10.0.0.13', { nextHop: undefined })],
+    sorry: backend('10.0.0.99'),
+    snatPool: ['192.0.2.20'],
+    drainTimeout: 600,
+  })
+  const DNS6 = service('dns', '2001:db8::53 any', { protocol: 'udp', forwarding: 'gue', backends: ['2001:db8:1::1'] })
+  const wanted = state({ policy: 'pass', interfaces: { eth0: ['native'] }, services: [WEB, DNS6] })
+
+  test('in a plan are as described, made, changed and removed', () => {
+    const program = { ...wanted, program: PROGRAM }
+    const fewer = { ...WEB, backends: WEB.backends.slice(1), hash: 'source' as const }
+    const before = live({
+      state: {
+        ...program,
+        services: new Map([
+          ['web', fewer],
+          ['old', { ...DNS6, name: 'old' }],
+        ]),
+      },
+    })
+    const nextHops = new Map(WEB.backends.map((one) => [backendKey({ ...one, port: undefined }), one.nextHop]))
+    const made = plan(desired(wanted), { ...before, nextHops }, PROGRAM)
+    const { changes } = check('plan', renderPlanJson(made, VIEW)) as {
+      changes: { key: string; op: string; balance: { moved: number | null; backends: object[] } }[]
+    }
+    expect(changes.map(({ key, op }) => `${op} ${key}`)).toEqual([
+      'create service:dns',
+      'update service:web',
+      'delete service:old',
+    ])
+    expect(changes[1]?.balance.moved).toBeGreaterThan(0)
+    expect(changes[1]?.balance.backends).toContainEqual({ backend: '10.0.0.11', op: 'add', at: null })
+    check('plan', renderPlanJson(planDestroy({ ...before, nextHops }), { ...VIEW, config: undefined }))
+  })
+
+  const counts = { packets: 1200, bytes: 1_300_000, flows: 12 }
+  const one: BackendStatus = {
+    ...counts,
+    ...{ address: '10.0.0.11', port: undefined, weight: 2, state: 'active', role: 'backend', health: 'up', share: 1 },
+    next_hop: EGRESS,
+    drained_in: undefined,
+  }
+  const status: ServiceStatus = {
+    service: WEB,
+    mode: 'well',
+    ...counts,
+    ...{ hits: 1188, misses: 12, limited: 0, empty: 3, unresolved: 0, too_big: 0, replies: 900, exhausted: 0, icmp: 0 },
+    backends: [
+      one,
+      { ...one, address: '10.0.0.12', port: 8443, health: 'starting', share: 0.25 },
+      { ...one, address: '10.0.0.13', health: 'down', share: 0, next_hop: undefined },
+      { ...one, address: '10.0.0.14', state: 'drain', drained_in: 90 },
+      { ...one, address: '10.0.0.15', state: 'disabled' },
+      { ...one, address: '10.0.0.99', role: 'sorry' },
+      { ...one, address: '2001:db8::9', port: 80, role: 'leaving', drained_in: 3600 },
+    ],
+  }
+
+  test('in status are as described', () => {
+    const document = check('status', renderStatusJson({ ...STATUS, services: [status] }))
+    expect(document).toMatchObject({
+      services: [
+        {
+          name: 'web',
+          vip: '192.0.2.10',
+          port: 443,
+          protocol: 'tcp',
+          mode: 'well',
+          flows: 12,
+          backends: [{ port: null }, { port: 8443 }, { next_hop: null }, { drained_in: 90 }, {}, {}, {}],
+        },
+      ],
+    })
+  })
+
+  test('in status say how each backend stands, and what went wrong', () => {
+    const text = renderStatus({ ...STATUS, services: [status] }, PLAIN)
+    for (const part of [
+      'web      tcp 192.0.2.10:443  nat         well       12    1,200  1.2 MiB',
+      'up ',
+      'starting, 25 %',
+      'down ',
+      'drain, 90s left',
+      'disabled ',
+      'sorry ',
+      'leaving, 1h left',
+      '10.0.0.12:8443',
+      '[2001:db8::9]:80',
+      '02:00:5e:10:00:01 on eth1',
+      'unknown',
+      'service web: 3 packets found no backend',
+    ])
+      expect(text).toContain(part)
+    expect(text).not.toContain('exhausted')
+  })
+
+  test('validated are counted', () => {
+    expect(renderValidate(desired(wanted))).toContain('2 services with 4 backends')
+    expect(check('validate', renderValidateJson(desired(wanted), []))).toMatchObject({
+      services: [
+        { name: 'web', port: 443, backends: 3 },
+        { name: 'dns', port: 'any' },
+      ],
+    })
   })
 })
 

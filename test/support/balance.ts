@@ -1,0 +1,225 @@
+// A balancing laboratory: a client (the peer), a balancer (the host) and backends, each in a namespace of its own, with
+// a web server and a UDP service that say their names. The balancer is also the router between all of them.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { ETH0, Lab } from './hosts.ts'
+
+const OBJECT = fileURLToPath(new URL('../../build/test/backend.bpf.o', import.meta.url))
+const script = (name: string): string => fileURLToPath(new URL(`./${name}.mjs`, import.meta.url))
+
+/** VIPs, which lie in no network: the client has a route for them to the balancer. */
+export const VIP4 = '198.51.100.10'
+export const VIP6 = '2001:db8:f::10'
+
+export const HTTP = 80
+export const ECHO = 7
+
+/** A backend: behind interface `eth<number>` of the balancer, with several addresses in one namespace. */
+export interface BackendHost {
+  readonly number: number
+  readonly netns: string
+  readonly v4: string
+  readonly v6: string
+}
+
+export interface Load {
+  /** Stops and tells what became of each connection. */
+  readonly stop: () => Promise<{
+    readonly connections: readonly { readonly backend?: string; readonly requests: number; readonly error?: string }[]
+    readonly requests: number
+  }>
+}
+
+export class BalanceLab extends Lab {
+  readonly backends: readonly BackendHost[]
+  readonly #servers: ChildProcess[] = []
+
+  /** `unwrap`: backends take outer headers off, as a tunnel device would. */
+  private constructor(backends: number) {
+    super([ETH0])
+    this.backends = Array.from({ length: backends }, (_, i) => this.#addBackend(i + 1))
+    this.#route()
+  }
+
+  static async open(backends = 3): Promise<BalanceLab> {
+    const lab = new BalanceLab(backends)
+    try {
+      for (const backend of lab.backends) await lab.#serve(backend)
+      return lab
+    } catch (error) {
+      lab.close()
+      throw error
+    }
+  }
+
+  override close(): void {
+    for (const server of this.#servers) server.kill('SIGKILL')
+    for (const { netns } of this.backends ?? []) this.#drop(netns)
+    super.close()
+  }
+
+  /** Address of a backend of one namespace: the n-th of those it has, from 1 to 9. */
+  address(backend: number, n = 1, family: 4 | 6 = 4): string {
+    return family === 4 ? `10.0.${backend}.1${n}` : `2001:db8:${backend}::1${n}`
+  }
+
+  /** Device of the balancer towards a backend. */
+  device = (number: number): string => `eth${number}`
+
+  /** Runs a program of the test network on a device: `pass`, or `unwrap` where packets arrive in others. */
+  run(netns: string, device: string, program: 'pass' | 'unwrap'): void {
+    const pin = `${this.bpffs}/test-${netns}`
+    this.in(netns, 'sh', '-c', `[ -e ${pin} ] || bpftool prog loadall ${OBJECT} ${pin}`)
+    this.in(netns, 'bpftool', 'net', 'attach', 'xdpdrv', 'pinned', `${pin}/${program}`, 'dev', device, 'overwrite')
+  }
+
+  /** Backends hold the VIPs, so that they can answer from them, and do not tell neighbours (docs/balancer.md). */
+  holdVips(): void {
+    for (const { netns } of this.backends) {
+      this.in(netns, 'sysctl', '-qw', 'net.ipv4.conf.all.arp_ignore=1', 'net.ipv4.conf.all.arp_announce=2')
+      this.in(netns, 'ip', 'addr', 'add', `${VIP4}/32`, 'dev', 'lo')
+      this.in(netns, 'ip', 'addr', 'add', `${VIP6}/128`, 'dev', 'lo')
+    }
+  }
+
+  /** UDP services on the addresses of every backend, or on the VIPs. */
+  async echo(on: 'addresses' | 'vips'): Promise<void> {
+    for (const { number, netns } of this.backends) {
+      const own = [1, 2, 3].flatMap((n) => [this.address(number, n), this.address(number, n, 6)])
+      const addresses = on === 'vips' ? [VIP4, VIP6] : own
+      await this.#start(netns, script('echo'), `b${number}`, `${ECHO}`, ...addresses)
+    }
+  }
+
+  /** The body that the client gets; throws where it gets none. */
+  fetch(vip: string, port = HTTP): string {
+    const host = vip.includes(':') ? `[${vip}]` : vip
+    return this.in(this.peer, 'curl', '-sS', '-m', '5', `http://${host}:${port}/`).trim()
+  }
+
+  /** How many of `count` flows of UDP each backend answered. */
+  async flows(vip: string, count: number): Promise<Record<string, number>> {
+    return JSON.parse(this.in(this.peer, process.execPath, script('flows'), vip, `${ECHO}`, `${count}`))
+  }
+
+  /** Long-lived connections that ask all the time. */
+  async load(vip: string, connections: number): Promise<Load> {
+    const child = await this.#start(this.peer, script('load'), vip, `${HTTP}`, `${connections}`)
+    let output = ''
+    child.stdout?.on('data', (text: string) => {
+      output += text
+    })
+    const closed = once(child, 'close')
+    return {
+      stop: async () => {
+        child.stdin?.end()
+        await closed
+        return JSON.parse(output)
+      },
+    }
+  }
+
+  /** Starts a script in a namespace and waits until it is ready. */
+  async #start(netns: string, ...words: readonly string[]): Promise<ChildProcess> {
+    const child = spawn('nsenter', [`--net=/run/netns/${netns}`, process.execPath, ...words], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    this.#servers.push(child)
+    child.stdout.setEncoding('utf8')
+    const [line] = (await once(child.stdout, 'data')) as [string]
+    if (!line.startsWith('ready')) throw new Error(`${words[0]} said ${line}`)
+    return child
+  }
+
+  #addBackend(number: number): BackendHost {
+    const netns = `${this.host}${number}`
+    this.in(this.host, 'ip', 'netns', 'add', netns)
+    const device = `eth${number}`
+    this.in(this.host, 'ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns)
+    this.in(netns, 'sysctl', '-qw', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0')
+    this.in(netns, 'ip', 'link', 'set', 'lo', 'up')
+    this.#addresses(this.host, device, `10.0.${number}.1/24`, `2001:db8:${number}::1/64`)
+    for (let n = 1; n <= 9; n++) {
+      this.#addresses(netns, 'eth0', `10.0.${number}.1${n}/24`, `2001:db8:${number}::1${n}/64`)
+    }
+    this.in(this.host, 'ip', 'link', 'set', device, 'up')
+    this.in(netns, 'ip', 'link', 'set', 'eth0', 'up')
+    this.in(netns, 'ip', 'route', 'add', 'default', 'via', `10.0.${number}.1`)
+    this.in(netns, 'ip', '-6', 'route', 'add', 'default', 'via', `2001:db8:${number}::1`)
+    // Frames of a local sender with offloads on reach XDP unfinished.
+    for (const [where, name] of [
+      [this.host, device],
+      [netns, 'eth0'],
+    ] as const)
+      this.#plain(where, name)
+    this.run(netns, 'eth0', 'pass')
+    return { number, netns, v4: `10.0.${number}.11`, v6: `2001:db8:${number}::11` }
+  }
+
+  #addresses(netns: string, device: string, v4: string, v6: string): void {
+    this.in(netns, 'ip', 'addr', 'add', v4, 'dev', device)
+    this.in(netns, 'ip', 'addr', 'add', v6, 'dev', device, 'nodad')
+  }
+
+  #plain(netns: string, device: string): void {
+    this.in(netns, 'ethtool', '-K', device, 'tx', 'off', 'gso', 'off', 'tso', 'off')
+  }
+
+  #route(): void {
+    this.in(this.host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1')
+    // Answers of backends come from VIPs, which the balancer has no route for.
+    this.in(this.host, 'sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=0', 'net.ipv4.conf.default.rp_filter=0')
+    const client = this.peerEnd('eth0')
+    for (const [netns, device] of [
+      [this.host, 'eth0'],
+      [this.peer, client],
+    ] as const)
+      this.#plain(netns, device)
+    this.run(this.peer, client, 'pass')
+    this.in(this.peer, 'ip', 'route', 'add', 'default', 'via', '192.0.2.1')
+    this.in(this.peer, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::1')
+  }
+
+  /** A web server on every address of the backend, VIPs included, that answers with its name. */
+  async #serve({ number, netns }: BackendHost): Promise<void> {
+    const directory = `${this.directory}/nginx-${number}`
+    mkdirSync(directory)
+    const config = this.write(
+      `nginx-${number}/nginx.conf`,
+      `daemon off; master_process off; pid ${directory}/pid; error_log ${directory}/error.log;
+events { worker_connections 4096; }
+http {
+  access_log off; default_type text/plain; keepalive_requests 1000000; keepalive_timeout 3600;
+  client_body_temp_path ${directory}/a; proxy_temp_path ${directory}/b; fastcgi_temp_path ${directory}/c;
+  uwsgi_temp_path ${directory}/d; scgi_temp_path ${directory}/e;
+  server {
+    listen 80 backlog=4096; listen [::]:80 backlog=4096; listen 8080; listen [::]:8080;
+    location / { return 200 "b${number}\\n"; }
+    location /large { root ${directory}; }
+  }
+}
+`,
+    )
+    const child = spawn('nsenter', [`--net=/run/netns/${netns}`, 'nginx', '-c', config, '-p', directory], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    this.#servers.push(child)
+    // Ready when it listens: there is no other sign of it.
+    for (let attempt = 0; attempt < 200; attempt++) {
+      if (this.in(netns, 'ss', '-ltnH', 'sport = :8080').includes('8080')) return
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+    throw new Error(`nginx does not listen in ${netns}`)
+  }
+
+  #drop(netns: string): void {
+    try {
+      this.in(this.host, 'ip', 'netns', 'del', netns)
+    } catch {
+      // Not made yet.
+    }
+  }
+}
