@@ -107,6 +107,7 @@ export const CODES = {
   W208: { name: 'native-unlikely', exit: EXIT.ok },
   W209: { name: 'stale-feed', exit: EXIT.ok },
   W210: { name: 'shrunken-feed', exit: EXIT.ok },
+  W211: { name: 'cache-unusable', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },

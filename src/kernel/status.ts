@@ -8,6 +8,7 @@ import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../mod
 import type { List } from '../model/state.ts'
 import { countBans } from './bans.ts'
 import { readCounters, verdictOf } from './counters.ts'
+import type { Memory } from './memory.ts'
 import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
 
 /** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
@@ -68,8 +69,8 @@ async function bansOf(
 }
 
 /** Reads the live state and its counters. */
-export async function readStatus(paths: Paths): Promise<Status> {
-  const live = await observe(paths)
+export async function readStatus(paths: Paths, memory: Memory): Promise<Status> {
+  const live = await observe(paths, memory)
   refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []
   const attached = [...live.state.interfaces.keys()].toSorted().flatMap((name) => {

@@ -1,3 +1,4 @@
+import { NO_CACHE } from '../../../src/cache/cache.ts'
 import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
 import { approver } from '../../../src/commands/approve.ts'
@@ -26,6 +27,7 @@ function ask({ argv = ['apply'], interactive = true, answer = '', auto = false }
     }
   const context: Context = {
     flags: parseArguments(argv).flags,
+    cache: NO_CACHE,
     host: { bpffs: '/sys/fs/bpf', instance: 'default', lockTimeoutMs: 0 },
     stdin: () => Readable.from([]),
     stdout: append('stdout'),
