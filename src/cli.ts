@@ -55,4 +55,5 @@ process.exitCode = await main({
   ask,
   readInput,
   signal: interruption.signal,
+  uid: process.geteuid?.() ?? -1,
 })

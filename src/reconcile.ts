@@ -10,6 +10,7 @@ import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from '.
 import { type Host, requireHost } from './kernel/host.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
+import { remember } from './kernel/memory.ts'
 import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
@@ -17,13 +18,16 @@ import { readStatus as readKernelStatus } from './kernel/status.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
 import type { Live } from './model/live.ts'
+import { union } from './model/ranges.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
 import { EMPTY_STATE, type State } from './model/state.ts'
 import type { Plan } from './plan/change.ts'
 import type { Terms } from './plan/feeds.ts'
 import { guard, guardNamespace } from './plan/guard.ts'
 import { desiredState, plan, planDestroy } from './plan/plan.ts'
-import { compileImage } from './tables/image.ts'
+import { editImage, type Toggle } from './tables/edit.ts'
+import { compileImage, type ImageMeta } from './tables/image.ts'
+import type { Image } from './tables/layout.ts'
 
 export type { Host, Query }
 
@@ -49,7 +53,7 @@ async function planFor(
 ): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
-  const [live, object] = await Promise.all([observe(pathsOf(host), desired.state), loadObject()])
+  const [live, object] = await Promise.all([observe(pathsOf(host), host, desired.state), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
   return { plan: plan(desired, live, object.program, terms), live, object }
@@ -66,15 +70,34 @@ const rolesChange = (made: Plan, { interfaces }: State, { roles }: Observation):
 const needsGeneration = (made: Plan, state: State, live: Observation): boolean =>
   made.changes.some(({ kind }) => kind !== 'interface') || (made.changes.length > 0 && rolesChange(made, state, live))
 
+/** Addresses that the plan brings into lists and takes out of them. */
+const togglesOf = (made: Plan): Toggle[] =>
+  made.changes.flatMap((change) => {
+    if (change.kind !== 'list') return []
+    const list = (change.after ?? change.before).name
+    return (change.delta ?? []).map(({ scope, added, removed }) => {
+      return { list, scope, addresses: { v4: union(added.v4, removed.v4), v6: union(added.v6, removed.v6) } }
+    })
+  })
+
+/** The image that the plan leads to: the live one edited where that is possible. */
+function imageFor(made: Plan, state: State, live: Observation, meta: ImageMeta): Image {
+  const { slots, leaving, deadlines } = made
+  const source = { state, slots, leaving, deadlines, meta }
+  const previous = live.takeover?.image()
+  const edited = previous && editImage({ ...source, previous, toggles: togglesOf(made) })
+  return edited ?? compileImage(source)
+}
+
 function targetOf(made: Plan, state: State, live: Observation, object: BpfObject): Target {
   const fresh = needsGeneration(made, state, live)
   const generation = fresh ? live.lastGeneration + 1 : live.generation
   const meta = { generation, netns: live.ownNetns, objectDigest: object.digest }
-  const { slots, leaving, deadlines } = made
   return {
     generation,
-    image: fresh ? compileImage({ state, meta, slots, leaving, deadlines }) : undefined,
-    previous: live.previous,
+    image: fresh ? imageFor(made, state, live, meta) : undefined,
+    // Where the whole image is at hand its lines can be compared, else sections as a whole.
+    previous: live.takeover?.image() ?? live.takeover?.known,
     state,
     object: object.path,
     carryObject: object.carryPath,
@@ -154,6 +177,7 @@ export async function reconcileApply(
     const target = targetOf(made, state, live, object)
     const steps = lower(made, live, pathsOf(host), target)
     const { probes } = await execute({ host, paths: pathsOf(host), steps, probes: buildProbes(state), now: target.now })
+    if (target.image) remember(host, pathsOf(host), target.image, state.lists)
     return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key), probes } }
   })
 }
@@ -162,7 +186,7 @@ export async function reconcileApply(
 export async function reconcileDestroy(host: Host, approve: Approve): Promise<Applied | 'declined'> {
   return withLock(host, async () => {
     const paths = pathsOf(host)
-    const live = await observe(paths)
+    const live = await observe(paths, host)
     refuse(guardNamespace(live))
     const made = planDestroy(live)
     if (idle(made, live)) return { plan: made, result: UNCHANGED }
@@ -184,13 +208,13 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
 /** What is live, with counters. */
 export async function readStatus(host: Host): Promise<Status> {
   await requireHost(host)
-  return readKernelStatus(pathsOf(host))
+  return readKernelStatus(pathsOf(host), host)
 }
 
 /** The verdict that a packet gets live and in the file. Without a file (`desired` undefined) only the live one. */
 export async function why(host: Host, desired: Desired | undefined, query: Query): Promise<WhyResult> {
   await requireHost(host)
-  return askWhy(pathsOf(host), desired, query)
+  return askWhy(pathsOf(host), host, desired, query)
 }
 
 /** What doctor finds on this host. */

@@ -13,22 +13,24 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   diagnostics: [],
   model: [],
   abi: ['model'],
+  cache: [],
   tables: ['model', 'abi'],
-  config: ['model'],
+  config: ['model', 'cache'],
   import: ['model'],
   plan: ['model'],
-  kernel: ['model', 'abi', 'tables', 'plan'],
-  reconcile: ['model', 'abi', 'tables', 'plan', 'kernel', 'config'],
+  kernel: ['model', 'abi', 'cache', 'tables', 'plan'],
+  reconcile: ['model', 'abi', 'cache', 'tables', 'plan', 'kernel', 'config'],
   bans: ['model', 'abi', 'plan', 'kernel'],
   render: ['model', 'plan'],
   watch: ['model', 'kernel'],
-  commands: ['model', 'plan', 'config', 'import', 'reconcile', 'bans', 'render', 'type:kernel'],
+  commands: ['model', 'cache', 'plan', 'config', 'import', 'reconcile', 'bans', 'render', 'type:kernel'],
   cli: ['commands', 'render'],
 }
 
 /** Room → packages and built-in modules it may import. What is not listed is pure: no files, no network, no clock. */
 const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   abi: ['node:os'],
+  cache: ['node:fs', 'node:path', 'node:crypto'],
   tables: ['node:crypto'],
   config: ['ajv', 'yaml', 'node:fs', 'node:path', 'node:crypto', 'node:util', 'node:url', 'node:buffer', 'node:zlib'],
   import: ['yaml'],

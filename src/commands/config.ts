@@ -12,12 +12,12 @@ export interface Loaded {
 }
 
 /** The file that --file names, or the default one. Throws XdpError for every mistake in it. */
-export async function load({ flags }: Context): Promise<Loaded> {
-  return loadConfig(findConfig(flags.file))
+export async function load({ flags, cache }: Context): Promise<Loaded> {
+  return loadConfig(findConfig(flags.file), cache)
 }
 
 /** The same, but undefined where no --file is given and no default file exists. */
-export async function loadIfAny({ flags }: Context): Promise<Loaded | undefined> {
+export async function loadIfAny({ flags, cache }: Context): Promise<Loaded | undefined> {
   let path: string
   try {
     path = findConfig(flags.file)
@@ -26,7 +26,7 @@ export async function loadIfAny({ flags }: Context): Promise<Loaded | undefined>
     if (none && flags.file === undefined) return undefined
     throw error
   }
-  return loadConfig(path)
+  return loadConfig(path, cache)
 }
 
 /** Warnings on stderr, for commands whose result has no place for them. */

@@ -1,5 +1,6 @@
 // What a command may touch: its flags, two streams, a question, and the host it works on. Never the process.
 
+import type { Cache } from '../cache/cache.ts'
 import type { Host } from '../reconcile.ts'
 import type { GLOBAL_FLAGS } from './flags.ts'
 import type { Options } from './specification.ts'
@@ -8,6 +9,7 @@ export type GlobalFlags = Options<typeof GLOBAL_FLAGS>
 
 export interface Context {
   readonly flags: GlobalFlags
+  readonly cache: Cache
   readonly host: Host
   /** All of stdin, as it comes. */
   readonly stdin: () => AsyncIterable<Uint8Array>

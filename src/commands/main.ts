@@ -2,7 +2,8 @@
 // throws into one clear report. The process itself is behind `Terminal`.
 
 import manifest from '../../package.json' with { type: 'json' }
-import { EXIT, type Exit, fail, XdpError } from '../diagnostics.ts'
+import { type Cache, NO_CACHE, openCache } from '../cache/cache.ts'
+import { type Diagnostic, EXIT, type Exit, fail, XdpError } from '../diagnostics.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
 import { wantsColor } from './color.ts'
 import type { Context, GlobalFlags } from './context.ts'
@@ -32,6 +33,8 @@ export interface Terminal {
   readonly readInput: () => Promise<Uint8Array>
   /** Aborted when the user or the system asks the run to stop. */
   readonly signal: AbortSignal
+  /** Effective user. */
+  readonly uid: number
 }
 
 /** bpffs takes no dot in names, and the name is part of paths and lock files. */
@@ -47,6 +50,24 @@ function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Co
   return { bpffs, instance, lockTimeoutMs, signal, progress: progress.report }
 }
 
+/** systemd.exec(5) CacheDirectory= tells a service where its own is. Others than root have none of ours to write to. */
+function cacheOf({ env, uid }: Terminal): Cache {
+  const directory = env['CACHE_DIRECTORY'] || (uid === 0 ? '/var/cache/xdp' : undefined)
+  return directory === undefined ? NO_CACHE : openCache(directory, uid)
+}
+
+/** What is wrong with the cache: nothing has failed for it. */
+function warnOfCache({ cache, color, stderr }: Context): void {
+  if (cache.problem === undefined) return
+  const warning: Diagnostic = {
+    code: 'W220',
+    severity: 'warning',
+    message: `nothing was remembered between runs: ${cache.problem}`,
+    hint: 'remove it; it is made anew',
+  }
+  stderr(renderDiagnostics([warning], { color: color.stderr, omitted: 0 }))
+}
+
 function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
   const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, signal } = terminal
   // The progress line must be gone before anything else is written: both may go to the same screen.
@@ -56,9 +77,11 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
       progress.clear()
       return write(...args)
     }
+  const cache = cacheOf(terminal)
   return {
     flags,
-    host: hostOf(flags, signal, progress),
+    cache,
+    host: { ...hostOf(flags, signal, progress), cache },
     stdin,
     stdout: through(stdout.write),
     stderr: through(stderr.write),
@@ -79,7 +102,9 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
   } else {
     const context = contextOf(terminal, flags, progress)
     const { run } = await command.load()
-    return run(context, args)
+    const exit = await run(context, args)
+    warnOfCache(context)
+    return exit
   }
   return EXIT.ok
 }

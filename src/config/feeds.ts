@@ -2,14 +2,14 @@
 
 import { createHash } from 'node:crypto'
 import { dirname, isAbsolute, join } from 'node:path'
+import type { Cache } from '../cache/cache.ts'
 import type { Location } from '../diagnostics.ts'
 import type { Feed, FeedFile } from '../model/desired.ts'
 import type { ListKind } from '../model/state.ts'
-import type { EntryCollector } from './entries.ts'
-import { type FeedOptions, type FeedFile as ReadFile, readFeed } from './feed/read.ts'
-import type { Tally } from './feed/sink.ts'
+import { cacheName, type Lines, type Parsed, parsedOf, recall, store } from './feed/parsed.ts'
+import { type FeedOptions, readFeed } from './feed/read.ts'
 import { expand, isPattern } from './glob.ts'
-import type { Report } from './report.ts'
+import { createReport, type Report } from './report.ts'
 import {
   checkText,
   isUnusable,
@@ -33,8 +33,11 @@ const MAX_SHRINK = '50%'
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
 interface Loaded {
-  readonly bytes: Buffer
+  /** SHA-256 of the file as it lies on the disk. */
+  readonly digest: Buffer
   readonly modifiedAt: number
+  /** Its text, unpacked and checked when it is first asked for. */
+  readonly text: () => Buffer | Unusable
 }
 
 /** The list files of a config as they are read. */
@@ -45,6 +48,7 @@ export interface Library {
   readonly contents: Map<string, Loaded | undefined>
   /** SHA-256 of each file, in order of first mention. */
   readonly digests: Buffer[]
+  readonly cache: Cache
 }
 
 /** An entry with `file` in its surroundings. */
@@ -60,17 +64,37 @@ export interface Mention {
   readonly report: Report
 }
 
-function load(path: string, library: Library): Loaded | Unusable {
-  const content = readFile(path, LIST_LIMIT)
-  if (isUnusable(content)) return content
-  library.digests.push(createHash('sha256').update(content.bytes).digest())
-  const bytes = unpack(path, content.bytes, LIST_LIMIT)
+function textOf(path: string, content: Buffer): Buffer | Unusable {
+  const bytes = unpack(path, content, LIST_LIMIT)
   if (isUnusable(bytes)) return bytes
-  return checkText(path, bytes) ?? { bytes, modifiedAt: content.modifiedAt }
+  return checkText(path, bytes) ?? bytes
 }
 
-/** The content of a list file. */
-function contentOf(path: string, at: Location, { entry, library, report }: Mention): Loaded | undefined {
+function load(path: string): Loaded | Unusable {
+  const content = readFile(path, LIST_LIMIT)
+  if (isUnusable(content)) return content
+  const { bytes, modifiedAt } = content
+  let text: Buffer | Unusable | undefined
+  return {
+    digest: createHash('sha256').update(bytes).digest(),
+    modifiedAt,
+    text: () => {
+      text ??= textOf(path, bytes)
+      return text
+    },
+  }
+}
+
+/** Says why a file cannot be used, at its place in the config where it has none of its own. */
+function reportUnusable(reason: Unusable, at: Location, { entry, report }: Mention): void {
+  const relative = reason.code === 'E001' && !isAbsolute(entry.file as string)
+  const hint = relative ? 'the path starts at the directory of the file that names it' : reason.hint
+  report.error(reason.code, reason.at ?? at, reason.message, hint)
+}
+
+/** A list file, read once however often it is named. */
+function contentOf(path: string, at: Location, mention: Mention): Loaded | undefined {
+  const { library, report } = mention
   const { files, contents } = library
   if (contents.has(path)) return contents.get(path)
   if (files.length === MAX_FILES) {
@@ -78,19 +102,49 @@ function contentOf(path: string, at: Location, { entry, library, report }: Menti
     return undefined
   }
   files.push(path)
-  const loaded = load(path, library)
-  if (isUnusable(loaded)) {
-    const relative = loaded.code === 'E001' && !isAbsolute(entry.file as string)
-    const hint = relative ? 'the path starts at the directory of the file that names it' : loaded.hint
-    report.error(loaded.code, loaded.at ?? at, loaded.message, hint)
-  }
+  const loaded = load(path)
+  if (isUnusable(loaded)) reportUnusable(loaded, at, mention)
+  else library.digests.push(loaded.digest)
   const content = isUnusable(loaded) ? undefined : loaded
   contents.set(path, content)
   return content
 }
 
+/** What is in a list file, by reading it; undefined after reporting what is wrong with it. */
+function read(path: string, content: Loaded, at: Location, options: FeedOptions, mention: Mention): Parsed | undefined {
+  const bytes = content.text()
+  if (isUnusable(bytes)) {
+    // Once is enough, however many entries name the file.
+    if (mention.library.contents.get(path) !== undefined) reportUnusable(bytes, at, mention)
+    mention.library.contents.set(path, undefined)
+    return undefined
+  }
+  const file = readFeed({ path, bytes, from: markLength(bytes) }, options, mention.report)
+  if (file.sink.used === 0 && !file.sink.failed) reportEmpty(path, file.sink, at, mention.report)
+  return file.sink.failed ? undefined : parsedOf(file)
+}
+
+/** The same, out of the cache where it is there. */
+function parse(
+  path: string,
+  content: Loaded,
+  at: Location,
+  options: FeedOptions,
+  mention: Mention,
+): Parsed | undefined {
+  const { cache, files } = mention.library
+  const name = cacheName(content.digest, options)
+  // What was stored had no error in it, so that this report stays empty.
+  const again = (): Parsed => read(path, content, at, options, { ...mention, report: createReport(files) }) as Parsed
+  const known = recall(cache, name, again)
+  if (known) return known
+  const parsed = read(path, content, at, options, mention)
+  if (parsed) store(cache, name, parsed)
+  return parsed
+}
+
 /** `lists/a.txt:3, :9, :12 and 5 more`. */
-function places(path: string, { count, lines }: Tally): string {
+function places(path: string, { count, lines }: Lines): string {
   const named = lines.map((line, index) => `${index === 0 ? path : ''}:${line}`).join(', ')
   return count > lines.length ? `${named} and ${(count - lines.length).toLocaleString('en')} more` : named
 }
@@ -98,8 +152,8 @@ function places(path: string, { count, lines }: Tally): string {
 const counted = (count: number, one: string, many: string): string =>
   `${count.toLocaleString('en')} ${count === 1 ? one : many}`
 
-function warnOf(path: string, { sink }: ReadFile, { minPrefix }: FeedOptions, at: Location, report: Report): void {
-  const { skipped, private: ownNetworks, wide } = sink
+function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Location, report: Report): void {
+  const { skipped, private: ownNetworks, wide } = parsed
   if (skipped.count > 0) {
     const message = `${counted(skipped.count, 'line', 'lines')} of ${path} skipped: ${places(path, skipped)}`
     report.warning('W003', at, message, 'see what is wrong with them: `on_bad_line: error`')
@@ -117,7 +171,7 @@ function warnOf(path: string, { sink }: ReadFile, { minPrefix }: FeedOptions, at
   }
 }
 
-function reportEmpty(path: string, { sink }: ReadFile, at: Location, report: Report): void {
+function reportEmpty(path: string, sink: Pick<Parsed, 'found' | 'skipped'>, at: Location, report: Report): void {
   if (sink.found > 0) {
     const message = `${path} holds no address that may be used: ${counted(sink.found, 'entry', 'entries')} left out`
     report.error('E006', at, message, 'they are private (`exclude_private`) or too wide (`min_prefix`)')
@@ -166,16 +220,19 @@ function checkColumn({ format, column }: FeedOptions, { placed, source, report }
 
 const secondsOf = (text: string): number => Number(text.slice(0, -1)) * (SECONDS[text.slice(-1)] ?? 1)
 
+/** A file of an entry, by its index in the library. */
+export interface FeedPart {
+  readonly file: number
+  readonly parsed: Parsed
+}
+
 /**
- * Reads the files of an entry into its list's columns.
+ * Reads the files of an entry.
  *
- * @param into where the entries go; `set` as in Entries
+ * @param add hears what is in each
  * @returns what the planner must know of it; undefined after an error that leaves nothing to know
  */
-export function addFeed(
-  mention: Mention,
-  into: { readonly v4: EntryCollector; readonly v6: EntryCollector; readonly set: number },
-): Omit<Feed, 'inline'> | undefined {
+export function addFeed(mention: Mention, add: (part: FeedPart) => void): Omit<Feed, 'inline'> | undefined {
   const { list, entry, file, source, library, report } = mention
   const at = source.locate(file.from, file.to)
   const options = optionsOf(mention)
@@ -183,15 +240,13 @@ export function addFeed(
   const files = pathsOf(mention, at).flatMap((path): FeedFile[] => {
     const content = contentOf(path, at, mention)
     if (content === undefined) return []
-    const { bytes, modifiedAt } = content
-    const target = { ...into, file: library.files.indexOf(path) }
-    const read = readFeed({ path, bytes, from: markLength(bytes) }, target, options, report)
-    const { format, sink, notes } = read
-    if (sink.used === 0 && !sink.failed) reportEmpty(path, read, at, report)
-    else warnOf(path, read, options, at, report)
-    const counts = { entries: sink.used, skipped: sink.skipped.count }
-    const leftOut = { private: sink.private.count, wide: sink.wide.count }
-    return [{ path, format, ...counts, ...leftOut, updatedAt: read.updatedAt ?? modifiedAt, notes }]
+    const parsed = parse(path, content, at, options, mention)
+    if (parsed === undefined) return []
+    if (parsed.used > 0) warnOf(path, parsed, options, at, report)
+    add({ file: library.files.indexOf(path), parsed })
+    const { format, notes, used: entries, updatedAt = content.modifiedAt } = parsed
+    const counts = { skipped: parsed.skipped.count, private: parsed.private.count, wide: parsed.wide.count }
+    return [{ path, format, entries, ...counts, updatedAt, notes }]
   })
   const maxAge = entry.max_age === undefined ? undefined : secondsOf(entry.max_age)
   const maxShrink = Number((entry.max_shrink ?? MAX_SHRINK).slice(0, -1)) / 100

@@ -1,10 +1,10 @@
 // The entries of both lists → named lists, and which line of which file put every address there.
 
+import type { Cache } from '../cache/cache.ts'
 import type { Ranges } from '../model/address.ts'
-import type { Entries, Feed, Provenance } from '../model/desired.ts'
-import { normalize } from '../model/ranges.ts'
+import type { Entries, Feed, ListSource, Provenance } from '../model/desired.ts'
+import { EMPTY4, EMPTY6, union } from '../model/ranges.ts'
 import { type List, type ListKind, type Scope, type ScopedSet, scopeKey } from '../model/state.ts'
-import { wordsOf } from '../model/text.ts'
 import { EntryCollector } from './entries.ts'
 import { addFeed, type Library } from './feeds.ts'
 import { explainRange, rangeBuffer, readRangeText } from './range.ts'
@@ -15,14 +15,24 @@ import type { Source } from './source.ts'
 import type { Placed } from './tree.ts'
 import type { WrittenEntry } from './written.ts'
 
-/** Entries refer to sets by 16 bits. */
+/** Rules refer to sets by 16 bits. */
 const MAX_INDEX = 65_536
+
+/** What one file puts into one set of a list. */
+interface DraftSource {
+  readonly file: number
+  /** In order of appearance. */
+  readonly set: number
+  readonly ranges: () => { readonly v4: Ranges; readonly v6: Ranges }
+  readonly entries: () => { readonly v4: Entries; readonly v6: Entries }
+}
 
 interface Draft {
   readonly kind: ListKind
   readonly name: string
-  readonly v4: EntryCollector
-  readonly v6: EntryCollector
+  readonly sources: DraftSource[]
+  /** Addresses that stand in configs, by file and set. */
+  readonly written: Map<string, { readonly v4: EntryCollector; readonly v6: EntryCollector }>
   /** By scope key: index in order of appearance. */
   readonly scopes: Map<string, { readonly scope: Scope; readonly index: number }>
   /** Where the name is written. */
@@ -66,8 +76,7 @@ function draftOf(kind: ListKind, name: string | undefined, placed: Placed, readi
 }
 
 function addDraft(base: Pick<Draft, 'kind' | 'name' | 'at'>, { drafts, source }: Reading): Draft {
-  const columns = { v4: new EntryCollector(4), v6: new EntryCollector(6) }
-  const draft: Draft = { ...base, ...columns, source, scopes: new Map(), feeds: [] }
+  const draft: Draft = { ...base, sources: [], written: new Map(), source, scopes: new Map(), feeds: [] }
   drafts.set(base.name, draft)
   return draft
 }
@@ -88,11 +97,28 @@ function setOf(draft: Draft, scope: Scope, placed: Placed, { source, report }: R
 
 const range = rangeBuffer()
 
+/** Where entries that stand in a config go. */
+function collectorsOf(draft: Draft, file: number, set: number): { v4: EntryCollector; v6: EntryCollector } {
+  const key = `${file} ${set}`
+  const known = draft.written.get(key)
+  if (known) return known
+  const [v4, v6] = [new EntryCollector(4), new EntryCollector(6)]
+  draft.written.set(key, { v4, v6 })
+  draft.sources.push({
+    file,
+    set,
+    ranges: () => ({ v4: v4.ranges, v6: v6.ranges }),
+    entries: () => ({ v4: v4.entries, v6: v6.entries }),
+  })
+  return { v4, v6 }
+}
+
 function addText(text: string, placed: Placed, draft: Draft, set: number, reading: Reading): void {
   const { source, report, library } = reading
   if (readRangeText(text, range)) {
-    const collector = range.family === 4 ? draft.v4 : draft.v6
-    collector.add(range.start, range.end, library.files.indexOf(source.path), source.lineOf(placed.from), set)
+    const { v4, v6 } = collectorsOf(draft, library.files.indexOf(source.path), set)
+    const collector = range.family === 4 ? v4 : v6
+    collector.add(range.start, range.end, source.lineOf(placed.from))
     return
   }
   const { code, message, hint } = explainRange(text)
@@ -114,79 +140,71 @@ function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   })
   if (entry.file === undefined) return
   const mention = { ...reading, kind, list: into.name, entry, placed, file: field('file') }
-  const feed = addFeed(mention, { v4: into.v4, v6: into.v6, set })
+  const feed = addFeed(mention, ({ file, parsed }) => {
+    into.sources.push({ file, set, ranges: () => parsed, entries: parsed.entries })
+  })
   if (feed !== undefined) into.feeds.push(feed)
 }
 
-/** The ranges of each set of a list, in canonical form. */
-function rangesBySet(entries: Entries, sets: number): Ranges[] {
-  const { family, length, start, end, set } = entries
-  if (sets === 1) return [normalize(family, start, end)]
-  const width = wordsOf(family)
-  const sizes = new Uint32Array(sets)
-  for (let index = 0; index < length; index++) sizes[set[index] as number] = (sizes[set[index] as number] as number) + 1
-  const columns = Array.from(sizes, (size) => [new Uint32Array(size * width), new Uint32Array(size * width)] as const)
-  const filled = new Uint32Array(sets)
-  for (let index = 0; index < length; index++) {
-    const into = set[index] as number
-    const [starts, ends] = columns[into] as (typeof columns)[number]
-    const to = filled[into] as number
-    starts.set(start.subarray(index * width, (index + 1) * width), to)
-    ends.set(end.subarray(index * width, (index + 1) * width), to)
-    filled[into] = to + width
+/** Addresses of any of many ranges: halves of halves, so that each is looked at log2(n) times. */
+function unionOf(all: readonly Ranges[], empty: Ranges): Ranges {
+  if (all.length <= 1) return all[0] ?? empty
+  const middle = all.length >>> 1
+  return union(unionOf(all.slice(0, middle), empty), unionOf(all.slice(middle), empty))
+}
+
+interface ScopeDraft {
+  readonly scope: Scope
+  readonly index: number
+}
+
+/** The sets of a list, one for each scope. */
+function setsOf(sources: readonly DraftSource[], scopes: readonly ScopeDraft[]): ScopedSet[] {
+  const ranges = sources.map(({ set, ranges: of }) => ({ set, ...of() }))
+  return scopes.map(({ scope, index }) => {
+    const own = ranges.filter(({ set }) => set === index)
+    const v4 = own.map((source) => source.v4).filter(({ length }) => length > 0)
+    const v6 = own.map((source) => source.v6).filter(({ length }) => length > 0)
+    return { scope, addresses: { v4: unionOf(v4, EMPTY4), v6: unionOf(v6, EMPTY6) } }
+  })
+}
+
+/** A source as the reports see it: what is in it is looked at when it is asked for. */
+function listSource({ file, entries }: DraftSource, set: number): ListSource {
+  let known: ReturnType<DraftSource['entries']> | undefined
+  const read = (): NonNullable<typeof known> => {
+    known ??= entries()
+    return known
   }
-  return columns.map(([starts, ends]) => normalize(family, starts, ends))
+  return {
+    file,
+    set,
+    get v4() {
+      return read().v4
+    },
+    get v6() {
+      return read().v6
+    },
+  }
 }
 
 interface Finished {
   readonly list: List
-  readonly v4: Entries
-  readonly v6: Entries
+  readonly sources: readonly ListSource[]
   readonly feeds: readonly Feed[]
 }
 
-/** The entries of the first `configs` files, which are those of the config itself. */
-function written({ family, length, start, end, file, line, set }: Entries, configs: number): Entries {
-  const width = wordsOf(family)
-  const kept = Array.from({ length }, (_, index) => index).filter((index) => (file[index] as number) < configs)
-  const bounds = (column: Uint32Array): Uint32Array =>
-    Uint32Array.from(kept.flatMap((index) => [...column.subarray(index * width, (index + 1) * width)]))
-  const pick = <T extends Uint16Array | Uint32Array>(column: T): T =>
-    column.filter((_, at) => (file[at] as number) < configs) as T
-  return {
-    family,
-    length: kept.length,
-    start: bounds(start),
-    end: bounds(end),
-    file: pick(file),
-    line: pick(line),
-    set: pick(set),
-  }
-}
-
-function setsOf(v4: Entries, v6: Entries, scopes: readonly { readonly scope: Scope }[]): ScopedSet[] {
-  const [ranges4, ranges6] = [rangesBySet(v4, scopes.length), rangesBySet(v6, scopes.length)]
-  return scopes.map(({ scope }, index) => {
-    return { scope, addresses: { v4: ranges4[index] as Ranges, v6: ranges6[index] as Ranges } }
-  })
-}
-
 /** @param configs how many of the files are configs */
-function finish({ kind, name, feeds, ...draft }: Draft, configs: number): Finished {
+function finish({ kind, name, feeds, sources, ...draft }: Draft, configs: number): Finished {
   const scopes = [...draft.scopes].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, scope]) => scope)
-  const final: number[] = []
-  scopes.forEach(({ index }, position) => {
-    final[index] = position
-  })
-  const [v4, v6] = [draft.v4.finish(final), draft.v6.finish(final)]
+  const final = new Map(scopes.map(({ index }, position) => [index, position]))
   // A named entry has either files or addresses of its own; only the lists without a name can have both.
   const mixed = feeds.length > 0 && isReserved(name)
-  const inline = mixed ? setsOf(written(v4, configs), written(v6, configs), scopes) : []
-  const own = inline.filter(({ addresses }) => addresses.v4.length + addresses.v6.length > 0)
+  const written = mixed ? sources.filter(({ file }) => file < configs) : []
+  const own = setsOf(written, scopes).filter(({ addresses: { v4, v6 } }) => v4.length + v6.length > 0)
   return {
-    list: { kind, name, sets: setsOf(v4, v6, scopes) },
-    v4,
-    v6,
+    list: { kind, name, sets: setsOf(sources, scopes) },
+    sources: sources.map((source) => listSource(source, final.get(source.set) as number)),
     feeds: feeds.map((feed) => ({ ...feed, inline: own })),
   }
 }
@@ -211,18 +229,16 @@ export interface PlacedEntry {
  *
  * @param files the paths of the config; list files are added to it
  */
-export function readLists(entries: readonly PlacedEntry[], files: string[], report: Report): Lists {
+export function readLists(entries: readonly PlacedEntry[], files: string[], report: Report, cache: Cache): Lists {
   const configs = files.length
-  const library: Library = { files, contents: new Map(), digests: [] }
+  const library: Library = { files, contents: new Map(), digests: [], cache }
   const drafts = new Map<string, Draft>()
   for (const { kind, placed, source } of entries) addEntry(kind, placed, { source, report, drafts, library })
-  // The files are not needed any more, and what follows takes as much again.
-  library.contents.clear()
   const sound = report.failed ? [] : [...drafts.values()]
   const finished = sound.sort((left, right) => (left.name < right.name ? -1 : 1)).map((draft) => finish(draft, configs))
   return {
     lists: new Map(finished.map(({ list }) => [list.name, list])),
-    provenance: { files, lists: new Map(finished.map(({ list, v4, v6 }) => [list.name, { v4, v6 }])) },
+    provenance: { files, lists: new Map(finished.map(({ list, sources }) => [list.name, sources])) },
     feeds: finished.flatMap(({ feeds }) => feeds),
     digests: library.digests,
   }

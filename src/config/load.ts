@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto'
 import { accessSync } from 'node:fs'
+import { type Cache, NO_CACHE } from '../cache/cache.ts'
 import { type Diagnostic, fail } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import { countPrefixes } from '../model/ranges.ts'
@@ -81,7 +82,7 @@ export interface Loaded {
   readonly warnings: readonly Diagnostic[]
 }
 
-function load(path: string): Loaded {
+function load(path: string, cache: Cache): Loaded {
   const bytes = readConfig(path)
   if (isUnusable(bytes)) return refuse(bytes)
   const files = [path]
@@ -95,7 +96,7 @@ function load(path: string): Loaded {
   const { attachments, options } = readInterfaces(parts, report)
   const policy: Policy = { default: readPolicy(parts, report), flows: flowsOf(top) }
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const { lists, provenance, feeds, digests } = readLists(entries, files, report)
+  const { lists, provenance, feeds, digests } = readLists(entries, files, report, cache)
   checkLimit(top, lists, report)
   const { services, health, places } = readServices(parts, report)
   const state = { program: undefined, policy, interfaces: attachments, lists, services }
@@ -120,8 +121,9 @@ function load(path: string): Loaded {
 /**
  * Reads a config with the files it includes and the list files they name.
  *
+ * @param cache where what was read of long list files is found again
  * @throws XdpError with every error of all the files, in file order, at most 20; `omitted` counts the rest
  */
-export async function loadConfig(path: string): Promise<Loaded> {
-  return load(path)
+export async function loadConfig(path: string, cache: Cache = NO_CACHE): Promise<Loaded> {
+  return load(path, cache)
 }

@@ -2,7 +2,8 @@
 
 import type { Location } from '../diagnostics.ts'
 import type { Family, Ranges } from '../model/address.ts'
-import type { Desired, Entries } from '../model/desired.ts'
+import type { Desired } from '../model/desired.ts'
+import { findOrigin } from '../model/provenance.ts'
 import type { List, ScopedSet } from '../model/state.ts'
 import type { Report } from './report.ts'
 
@@ -12,11 +13,11 @@ const isEverything = ({ length, start, end }: Ranges): boolean =>
 
 const isAnyPacket = ({ scope }: ScopedSet): boolean => scope.protocol === 'any'
 
-/** The line of the first entry of a list that has the lowest address. */
+/** The line that puts the lowest address into a list. */
 function firstEntry({ provenance }: Desired, name: string, family: Family): Location | undefined {
-  const entries: Entries | undefined = provenance.lists.get(name)?.[family === 4 ? 'v4' : 'v6']
-  const [file, line] = [provenance.files[entries?.file[0] ?? -1], entries?.line[0]]
-  return file === undefined || line === undefined ? undefined : { file, line, column: 1, length: 1 }
+  const found = findOrigin(provenance, name, family, new Uint32Array(4))
+  const file = found && provenance.files[found.source.file]
+  return file === undefined ? undefined : { file, line: found?.entries.line[found.entry] ?? 1, column: 1, length: 1 }
 }
 
 function warnOfList(desired: Desired, { kind, name, sets }: List, family: Family, report: Report): void {

@@ -39,7 +39,7 @@ async function obstacle(host: Host, tools: Tools, privileged: boolean): Promise<
 async function observeIfPossible(paths: Paths, why: string | undefined): Promise<Observation | string> {
   if (why !== undefined) return why
   try {
-    return await observe(paths)
+    return await observe(paths, {})
   } catch (error) {
     return wordsOf(error)
   }

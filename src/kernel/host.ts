@@ -2,9 +2,10 @@
 
 import { readFile, readlink, statfs } from 'node:fs/promises'
 import { fail } from '../diagnostics.ts'
+import type { Memory } from './memory.ts'
 
 /** Where and how a command works: from the global flags. */
-export interface Host {
+export interface Host extends Memory {
   /** Mount point of the bpffs. */
   readonly bpffs: string
   readonly instance: string

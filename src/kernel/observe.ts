@@ -8,17 +8,15 @@ import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../model/state.ts'
 import { guardNamespace } from '../plan/guard.ts'
-import type { Previous } from '../tables/difference.ts'
-import { listDigest } from '../tables/digest.ts'
 import type { DecodedImage } from '../tables/image.ts'
-import type { Recall } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
 import { ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
 import { type RawLink, readLinks } from './links.ts'
+import type { Memory } from './memory.ts'
 import { indexedSlot, MODE_NUMBERS } from './records.ts'
 import { surroundingsOf, withLiveHops } from './surroundings.ts'
-import { readTables } from './tables.ts'
+import { readTables, type Takeover } from './tables.ts'
 
 /** Live, with what execution needs of the raw observation. */
 export interface Observation extends Live {
@@ -28,7 +26,7 @@ export interface Observation extends Live {
   /** By interface slot, as the live tables have it; undefined: there are none. */
   readonly roles: readonly (readonly Role[])[] | undefined
   /** What the next generation can take over of its tables. */
-  readonly previous: Previous | undefined
+  readonly takeover: Takeover | undefined
 }
 
 /** Attempts at a consistent reading while another process applies, and the time between its switch and its commit. */
@@ -36,14 +34,15 @@ const ATTEMPTS = 3
 const SETTLING_MS = 200
 
 /**
- * Reads the live state. `expected`: what the file asks for. It most likely is the live state too, and recognising it is
- * cheaper than decoding it; and the network is asked for its backends. Throws what bpftool and ip throw. What changes meanwhile is read again: a reader takes no lock, and an apply of somebody else is
- * neither an error nor drift.
+ * Reads the live state. `memory`: where it may be remembered; `expected`: what the file asks for. It most likely is the
+ * live state too, and recognising it is cheaper than reading and decoding it; and the network is asked for its backends.
+ * Throws what bpftool and ip throw. What changes meanwhile is read again: a reader takes no lock, and an apply of somebody
+ * else is neither an error nor drift.
  */
-export async function observe(paths: Paths, expected?: State): Promise<Observation> {
+export async function observe(paths: Paths, memory: Memory, expected?: State): Promise<Observation> {
   for (let attempt = 1; ; attempt++) {
     try {
-      const live = await observeOnce(paths, expected)
+      const live = await observeOnce(paths, memory, expected)
       if (attempt === ATTEMPTS || !isSwitching(live)) return live
       await setTimeout(SETTLING_MS)
     } catch (error) {
@@ -71,17 +70,17 @@ function committedGeneration(instance: Instance, attached: ReadonlySet<number>):
   )
 }
 
-async function observeOnce(paths: Paths, expected: State | undefined): Promise<Observation> {
+async function observeOnce(paths: Paths, memory: Memory, expected: State | undefined): Promise<Observation> {
   const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths), ownNetns()])
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const drift = new Map<ObjectKey, string>()
   const [tables, links, around] = await Promise.all([
-    committed?.meta && readTables(paths, committed, recallFrom(expected)),
+    committed?.meta && readTables(paths, committed, memory, expected),
     withOwners(rawLinks, instance),
     surroundingsOf(expected?.services ?? new Map(), rawLinks),
   ])
-  const image = tables?.image
+  const image = tables?.content
   const surroundings = await withLiveHops(around, image?.services ?? new Map(), image?.leaving ?? [], links)
   const records = recordsOf(instance)
   for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
@@ -109,17 +108,9 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
     instance,
     committed,
     roles: image?.roles,
-    previous: tables?.previous,
+    takeover: tables?.takeover,
   }
 }
-
-/** Lists of the expected state, by what the live ones are recorded as. */
-const recallFrom =
-  (expected: State | undefined): Recall =>
-  ({ name, digest }) => {
-    const list = expected?.lists.get(name)
-    return list && listDigest(list) === digest ? list : undefined
-  }
 
 /** Maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
 function missingMaps({ missing }: Instance, committed: Generation | undefined): string[] {

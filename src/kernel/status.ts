@@ -10,6 +10,7 @@ import type { List } from '../model/state.ts'
 import { driftOf } from '../plan/attachments.ts'
 import { countBans } from './bans.ts'
 import { readCounters } from './counters.ts'
+import type { Memory } from './memory.ts'
 import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
 import { readServiceStatus } from './service-status.ts'
 
@@ -77,8 +78,8 @@ async function bansOf(
 }
 
 /** Reads the live state and its counters. */
-export async function readStatus(paths: Paths): Promise<Status> {
-  const live = await observe(paths)
+export async function readStatus(paths: Paths, memory: Memory): Promise<Status> {
+  const live = await observe(paths, memory)
   refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []
   const attached = [...live.state.interfaces.keys()].toSorted().flatMap((name) => {

@@ -3,27 +3,43 @@
 
 import type { Paths } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
+import type { State } from '../model/state.ts'
 import { damagedSections, type Extent, type Previous } from '../tables/difference.ts'
+import { listDigest } from '../tables/digest.ts'
+import { LARGE_IMAGE } from '../tables/edit.ts'
 import { type DecodedImage, decodeImage } from '../tables/image.ts'
-import { type Header, imageFrom, readHeader, SECTION_NAMES, type SectionName, type Sections } from '../tables/layout.ts'
+import {
+  type Header,
+  type Image,
+  imageFrom,
+  readHeader,
+  SECTION_NAMES,
+  type SectionName,
+  type Sections,
+} from '../tables/layout.ts'
 import { LINE_WORDS } from '../tables/lines.ts'
 import { RECOGNIZED, type Recall, recognizeImage } from '../tables/recognize.ts'
 import { runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import type { Generation } from './instance.ts'
+import { type Memory, type Remembered, recollect } from './memory.ts'
 import { digestPart, readPart } from './transfer.ts'
+
+/** What the next generation can take over of the live one. */
+export interface Takeover {
+  readonly known: Previous
+  /** Undefined where its lines would have to be read first. */
+  readonly image: () => Image | undefined
+}
 
 export interface LiveTables {
   /** undefined: they are damaged in a way that is no policy. */
-  readonly image: DecodedImage | undefined
+  readonly content: DecodedImage | undefined
   /** Lines are not as they were written: what is wrong. */
   readonly damage: string | undefined
-  /** What the next generation can take over; undefined: nothing. */
-  readonly previous: Previous | undefined
+  /** undefined: nothing. */
+  readonly takeover: Takeover | undefined
 }
-
-/** Images of at most so many lines are read in the same process that proves them: it takes a millisecond. */
-const FEW_LINES = 4096
 
 /** Digests of all sections, and the lines of some of them. */
 async function proveAndRead(
@@ -64,25 +80,62 @@ const DAMAGED = 'lines of its tables changed since the last apply'
 /** A damaged image is no failure: the next apply must be able to replace it. */
 function decodeDamaged(bytes: Uint8Array): LiveTables {
   try {
-    return { image: decodeImage(imageFrom(bytes)), damage: DAMAGED, previous: undefined }
+    return { content: decodeImage(imageFrom(bytes)), damage: DAMAGED, takeover: undefined }
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
-    return { image: undefined, damage: error.diagnostics[0]?.message ?? error.message, previous: undefined }
+    return { content: undefined, damage: error.diagnostics[0]?.message ?? error.message, takeover: undefined }
   }
 }
 
-/** Reads the tables of a generation of our ABI. `recall`: lists that are known. */
-export async function readTables(paths: Paths, generation: Generation, recall: Recall): Promise<LiveTables> {
+/** A takeover of an image that is read by and by. */
+function takeoverOf(known: Previous, image: () => Image | undefined): Takeover {
+  let found: Image | undefined
+  return {
+    known,
+    image: () => {
+      found ??= image()
+      return found
+    },
+  }
+}
+
+/** Lists by their records: those that are expected, else those that are remembered of the image. */
+function recallFrom(expected: State | undefined, remembered: () => Remembered | undefined): Recall {
+  return ({ name, digest }) => {
+    const list = expected?.lists.get(name)
+    return list && listDigest(list) === digest ? list : remembered()?.lists.get(name)
+  }
+}
+
+/**
+ * Reads the tables of a generation of our ABI.
+ *
+ * @param expected the state that they most likely hold
+ */
+export async function readTables(
+  paths: Paths,
+  generation: Generation,
+  memory: Memory,
+  expected: State | undefined,
+): Promise<LiveTables> {
   const header = generation.hasDigests && generation.header ? readHeader(generation.header) : undefined
+  const words = generation.header as Uint32Array
   if (!header?.intact) return decodeDamaged(await readAll(paths, generation))
-  const isSmall = generation.lines <= FEW_LINES
+  const isSmall = generation.lines < LARGE_IMAGE
   const { damaged, sections } = await proveAndRead(paths, generation, header, isSmall ? SECTION_NAMES : RECOGNIZED)
   if (damaged.length > 0) return decodeDamaged(await readAll(paths, generation))
-  const { directory } = header
-  const image = recognizeImage(header, sections as Pick<Sections, (typeof RECOGNIZED)[number]>, recall)
-  if (image) return { image, damage: undefined, previous: { directory, sections } }
+  let found: Remembered | undefined | 'not asked' = 'not asked'
+  const remembered = (): Remembered | undefined => {
+    if (found === 'not asked') found = recollect(memory, paths, words)
+    return found
+  }
   const whole = isSmall
-    ? { ...header, header: generation.header as Uint32Array, sections: sections as Sections, lines: generation.lines }
-    : imageFrom(await readAll(paths, generation))
-  return { image: decodeImage(whole), damage: undefined, previous: whole }
+    ? { ...header, header: words, sections: sections as Sections, lines: generation.lines }
+    : undefined
+  const known: Previous = { directory: header.directory, sections }
+  const told = sections as Pick<Sections, (typeof RECOGNIZED)[number]>
+  const content = recognizeImage(header, told, recallFrom(expected, remembered))
+  if (content) return { content, damage: undefined, takeover: takeoverOf(known, () => whole ?? remembered()?.image) }
+  const image = whole ?? imageFrom(await readAll(paths, generation))
+  return { content: decodeImage(image), damage: undefined, takeover: takeoverOf(image, () => image) }
 }

@@ -19,6 +19,7 @@ import { everyBackend, withNextHops } from '../plan/next-hops.ts'
 import { readBan } from './bans.ts'
 import { REASON_NAMES } from './counters.ts'
 import { bytesOfSlots, readHealth } from './health.ts'
+import type { Memory } from './memory.ts'
 import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
 import { explainPacket, verdictOfAction } from './probe.ts'
 
@@ -148,8 +149,13 @@ async function isSameWay(
 }
 
 /** Judges the packet live and in the file. The verdict is an answer, not a failure. Throws E103 or E114 for a wrong interface. */
-export async function why(paths: Paths, desired: Desired | undefined, query: Query): Promise<WhyResult> {
-  const live = await observe(paths, desired?.state)
+export async function why(
+  paths: Paths,
+  memory: Memory,
+  desired: Desired | undefined,
+  query: Query,
+): Promise<WhyResult> {
+  const live = await observe(paths, memory, desired?.state)
   refuseOtherNamespace(live)
   return {
     address: formatAddress(query.source.family, query.source.words),

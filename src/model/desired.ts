@@ -17,22 +17,15 @@ export interface InterfaceOptions {
   readonly at: Location
 }
 
-/**
- * The entries of one list and family as written, sorted by first address, then last: one element per address, prefix
- * or range of the source. Not merged: it answers "which line says so".
- */
+/** Entries of one family as written, in the order in which they are: one element per address, prefix or range. */
 export interface Entries {
   readonly family: Family
   readonly length: number
   /** Bounds as in Ranges: one word each for IPv4, four for IPv6. */
   readonly start: Uint32Array
   readonly end: Uint32Array
-  /** Index into `Provenance.files`. */
-  readonly file: Uint16Array
-  /** Line, from 1. */
+  /** Line, from 1; ascending. */
   readonly line: Uint32Array
-  /** Index into the list's `sets`. */
-  readonly set: Uint16Array
 }
 
 /** Where the parts of a service are written. */
@@ -44,11 +37,23 @@ export interface ServicePlaces {
   readonly backend: (key: string) => Location | undefined
 }
 
+/** What one file puts into a list under one scope. */
+export interface ListSource {
+  /** Index into `Provenance.files`. */
+  readonly file: number
+  /** Index into the list's `sets`. */
+  readonly set: number
+  /** May be read only when it is asked for: most of the time nobody does. */
+  readonly v4: Entries
+  readonly v6: Entries
+}
+
+/** Which line put what into a list. Not merged, unlike the lists of the state. */
 export interface Provenance {
   /** Paths as the user would type them: the config file, then those it includes, then list files. */
   readonly files: readonly string[]
-  /** By list name. */
-  readonly lists: ReadonlyMap<string, { readonly v4: Entries; readonly v6: Entries }>
+  /** By list name, in the order in which they were read. */
+  readonly lists: ReadonlyMap<string, readonly ListSource[]>
   /** By service name. */
   readonly services: ReadonlyMap<string, ServicePlaces>
 }

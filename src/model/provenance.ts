@@ -1,8 +1,8 @@
 // From an address of a list back to the line that put it there.
 
 import type { Family } from './address.ts'
-import type { Entries, Provenance } from './desired.ts'
-import { compareBounds, lastAtOrBelow, WIDTH } from './ranges.ts'
+import type { Entries, ListSource, Provenance } from './desired.ts'
+import { compareBounds, sortedOrder, WIDTH } from './ranges.ts'
 import { formatRange } from './text.ts'
 
 /** The entry of a list that covers an address. */
@@ -14,44 +14,129 @@ export interface Origin {
 }
 
 /**
- * For each entry the nearest earlier one that ends later, or -1. Entries are sorted by first address, so an earlier
- * entry that covers an address which entry `i` lies below is always on the chain that starts at `i`: everything the
- * chain leaves out ends before `i` does. Without it, a /8 in front of a million hosts would cost a million steps.
+ * Entries in order of first address, then last, then as written. For each the nearest earlier one that ends later, or
+ * -1: an earlier entry that covers an address which entry `i` lies below is always on the chain that starts at `i`,
+ * since everything the chain leaves out ends before `i` does. Without it, a /8 in front of a million hosts would cost a
+ * million steps.
  */
-const enclosing = new WeakMap<Entries, Int32Array>()
-
-function enclosingOf(entries: Entries): Int32Array {
-  const known = enclosing.get(entries)
-  if (known) return known
-  const width = WIDTH[entries.family]
-  const chain = new Int32Array(entries.length)
-  for (let index = 0; index < entries.length; index++) {
-    let earlier = index - 1
-    while (earlier >= 0 && compareBounds(entries.end, earlier * width, entries.end, index * width, width) <= 0)
-      earlier = chain[earlier] as number
-    chain[index] = earlier
-  }
-  enclosing.set(entries, chain)
-  return chain
+interface Index {
+  readonly order: Uint32Array
+  readonly enclosing: Int32Array
 }
 
-/**
- * Index of an entry that covers the address at word `offset` of `words`, the one that begins nearest to it; -1 = none.
- * `set`: only entries of that set of the list.
- */
-export function findEntry(entries: Entries, words: Uint32Array, offset = 0, set?: number): number {
+/** Looking through a million entries takes a millisecond, and an index for them two hundred. */
+const LOOKS_BEFORE_INDEX = 32
+
+const looks = new WeakMap<Entries, { count: number; index: Index | undefined }>()
+
+function compareEntries({ start, end }: Entries, a: number, b: number, width: number): number {
+  return (
+    compareBounds(start, a * width, start, b * width, width) || compareBounds(end, a * width, end, b * width, width)
+  )
+}
+
+function indexOf(entries: Entries): Index {
   const width = WIDTH[entries.family]
-  const chain = enclosingOf(entries)
-  let index = lastAtOrBelow(entries, words, offset)
-  while (index >= 0) {
-    const covers = compareBounds(entries.end, index * width, words, offset, width) >= 0
-    if (covers && (set === undefined || entries.set[index] === set)) return index
-    index = covers ? index - 1 : (chain[index] as number)
+  const { end, length } = entries
+  const order = sortedOrder(entries.start, width)
+  for (let from = 0; from < length; ) {
+    let to = from + 1
+    const first = order[from] as number
+    while (
+      to < length &&
+      compareBounds(entries.start, first * width, entries.start, (order[to] as number) * width, width) === 0
+    )
+      to++
+    if (to - from > 1) order.subarray(from, to).sort((a, b) => compareEntries(entries, a, b, width) || a - b)
+    from = to
+  }
+  const enclosing = new Int32Array(length)
+  const endsBy = (a: number, b: number): boolean =>
+    compareBounds(end, (order[a] as number) * width, end, (order[b] as number) * width, width) <= 0
+  for (let at = 0; at < length; at++) {
+    let earlier = at - 1
+    while (earlier >= 0 && endsBy(earlier, at)) earlier = enclosing[earlier] as number
+    enclosing[at] = earlier
+  }
+  return { order, enclosing }
+}
+
+function findByIndex(entries: Entries, { order, enclosing }: Index, words: Uint32Array, offset: number): number {
+  const width = WIDTH[entries.family]
+  let low = 0
+  let high = entries.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (compareBounds(entries.start, (order[middle] as number) * width, words, offset, width) <= 0) low = middle + 1
+    else high = middle
+  }
+  for (let at = low - 1; at >= 0; at = enclosing[at] as number) {
+    const entry = order[at] as number
+    if (compareBounds(entries.end, entry * width, words, offset, width) >= 0) return entry
   }
   return -1
 }
 
-/** Which line of the config put the address at word `offset` of `words` into the list; undefined = none did. */
+function findByLooking(entries: Entries, words: Uint32Array, offset: number): number {
+  const width = WIDTH[entries.family]
+  const { start, end, length } = entries
+  let found = -1
+  for (let entry = 0; entry < length; entry++) {
+    const covers =
+      compareBounds(start, entry * width, words, offset, width) <= 0 &&
+      compareBounds(end, entry * width, words, offset, width) >= 0
+    if (covers && (found < 0 || compareEntries(entries, entry, found, width) >= 0)) found = entry
+  }
+  return found
+}
+
+/**
+ * Position of an entry that covers the address at word `offset` of `words`, the one that begins nearest to it; of those
+ * that begin there the longest, of equal ones the last. -1 = none.
+ */
+export function findEntry(entries: Entries, words: Uint32Array, offset = 0): number {
+  const known = looks.get(entries) ?? { count: 0, index: undefined }
+  looks.set(entries, known)
+  if (++known.count > LOOKS_BEFORE_INDEX) known.index ??= indexOf(entries)
+  return known.index ? findByIndex(entries, known.index, words, offset) : findByLooking(entries, words, offset)
+}
+
+interface Found {
+  readonly source: ListSource
+  readonly entries: Entries
+  /** Position in `entries`. */
+  readonly entry: number
+}
+
+/**
+ * The entry that put the address at word `offset` of `words` into the list; undefined = none did. `set`: only what
+ * belongs to that set of the list.
+ */
+export function findOrigin(
+  provenance: Pick<Provenance, 'lists'>,
+  list: string,
+  family: Family,
+  words: Uint32Array,
+  offset = 0,
+  set?: number,
+): Found | undefined {
+  const width = WIDTH[family]
+  let best: Found | undefined
+  for (const source of provenance.lists.get(list) ?? []) {
+    if (set !== undefined && source.set !== set) continue
+    const entries = source[family === 4 ? 'v4' : 'v6']
+    const entry = findEntry(entries, words, offset)
+    if (entry < 0) continue
+    const isNearer = (than: Found): boolean => {
+      const first = compareBounds(entries.start, entry * width, than.entries.start, than.entry * width, width)
+      return (first || compareBounds(entries.end, entry * width, than.entries.end, than.entry * width, width)) >= 0
+    }
+    if (best === undefined || isNearer(best)) best = { source, entries, entry }
+  }
+  return best
+}
+
+/** The same as text: which line of the config says so. */
 export function originOf(
   provenance: Pick<Provenance, 'files' | 'lists'>,
   list: string,
@@ -60,12 +145,11 @@ export function originOf(
   offset = 0,
   set?: number,
 ): Origin | undefined {
-  const entries = provenance.lists.get(list)?.[family === 4 ? 'v4' : 'v6']
-  if (entries === undefined) return undefined
-  const index = findEntry(entries, words, offset, set)
-  if (index < 0) return undefined
+  const found = findOrigin(provenance, list, family, words, offset, set)
+  if (found === undefined) return undefined
+  const { source, entries, entry } = found
   return {
-    at: `${provenance.files[entries.file[index] as number]}:${entries.line[index]}`,
-    entry: formatRange(family, entries.start, entries.end, index * WIDTH[family]),
+    at: `${provenance.files[source.file]}:${entries.line[entry]}`,
+    entry: formatRange(family, entries.start, entries.end, entry * WIDTH[family]),
   }
 }

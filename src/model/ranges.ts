@@ -139,6 +139,58 @@ export function sortedOrder(bounds: Uint32Array, width: number): Uint32Array {
   return order
 }
 
+/** Single words in ascending order. As sortedOrder, without the detour over positions. */
+function sortedWords(words: Uint32Array): Uint32Array {
+  if (isSorted(words, 1)) return words
+  let source = words
+  let spare: Uint32Array | undefined
+  const counts = new Uint32Array(DIGITS)
+  for (let shift = 0; shift < 32; shift += DIGIT_BITS) {
+    counts.fill(0)
+    for (let i = 0; i < words.length; i++) {
+      const digit = ((source[i] as number) >>> shift) & (DIGITS - 1)
+      counts[digit] = (counts[digit] as number) + 1
+    }
+    if (counts.includes(words.length)) continue
+    let position = 0
+    for (let digit = 0; digit < DIGITS; digit++) {
+      const count = counts[digit] as number
+      counts[digit] = position
+      position += count
+    }
+    const target: Uint32Array = spare ?? new Uint32Array(words.length)
+    for (let i = 0; i < words.length; i++) {
+      const word = source[i] as number
+      const digit = (word >>> shift) & (DIGITS - 1)
+      const to = counts[digit] as number
+      counts[digit] = to + 1
+      target[to] = word
+    }
+    // The words that were given are not ours to write to.
+    spare = source === words ? undefined : source
+    source = target
+  }
+  return source
+}
+
+/** As `normalize`, of single IPv4 addresses. */
+export function normalizeAddresses(addresses: Uint32Array): Ranges {
+  const sorted = sortedWords(addresses)
+  const start = new Uint32Array(sorted.length)
+  const end = new Uint32Array(sorted.length)
+  let length = 0
+  for (let i = 0; i < sorted.length; i++) {
+    const address = sorted[i] as number
+    const last = length === 0 ? -2 : (end[length - 1] as number)
+    if (address > last + 1) {
+      start[length] = address
+      end[length++] = address
+    } else end[length - 1] = address
+  }
+  const exact = (array: Uint32Array): Uint32Array => (array.length === length ? array : array.slice(0, length))
+  return { family: 4, length, start: exact(start), end: exact(end) }
+}
+
 function isSorted(bounds: Uint32Array, width: number): boolean {
   for (let i = width; i < bounds.length; i += width) {
     if (compareBounds(bounds, i - width, bounds, i, width) > 0) return false
@@ -185,15 +237,23 @@ export function union(a: Ranges, b: Ranges): Ranges {
   return builder.finish()
 }
 
+const isSameRange = (a: Ranges, i: number, b: Ranges, j: number, width: number): boolean =>
+  compareBounds(a.start, i, b.start, j, width) === 0 && compareBounds(a.end, i, b.end, j, width) === 0
+
 /** Addresses in `a` and not in `b`. */
 export function subtract(a: Ranges, b: Ranges): Ranges {
   if (a.length === 0 || b.length === 0) return a
   const width = WIDTH[a.family]
-  const builder = new RangesBuilder(a.family, a.length)
+  const builder = new RangesBuilder(a.family)
   const rest = new Uint32Array(width)
   const before = new Uint32Array(width)
   let j = 0
   for (let i = 0; i < a.start.length; i += width) {
+    // Two editions of a list have most ranges in common.
+    if (j < b.start.length && isSameRange(a, i, b, j, width)) {
+      j += width
+      continue
+    }
     copyBound(rest, 0, a.start, i, width)
     let left = true
     while (j < b.end.length && compareBounds(b.end, j, rest, 0, width) < 0) j += width

@@ -35,14 +35,14 @@ export interface EditSource extends Source {
   readonly always?: boolean
 }
 
-/** Images of fewer lines are compiled anew, which takes no time and leaves no gaps. */
-const FEW_LINES = 4096
+/** Images of fewer lines are compiled anew, and read where they are needed: neither takes time, nor leaves gaps. */
+export const LARGE_IMAGE = 4096
 /** An edit of more ranges than one for so many lines takes longer than compiling. */
 const LINES_A_RANGE = 16
 
 function isQuickerAnew({ previous, toggles }: EditSource): boolean {
   const ranges = toggles.reduce((sum, { addresses: { v4, v6 } }) => sum + v4.length + v6.length, 0)
-  return previous.lines < FEW_LINES || ranges * LINES_A_RANGE > previous.lines
+  return previous.lines < LARGE_IMAGE || ranges * LINES_A_RANGE > previous.lines
 }
 
 const rangesOf = (toggles: readonly Toggle[], family: Family): Ranges[] =>

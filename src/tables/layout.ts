@@ -1,6 +1,7 @@
 // Where everything of an image lies: the header, whose directory names every section, and the sections behind it. A
 // section's numbers count from its own first line, so that it may lie anywhere.
 
+import { createHash } from 'node:crypto'
 import {
   type Balance,
   balanceCodec,
@@ -94,16 +95,26 @@ function directoryLines(directory: Directory, headerDigest: LineDigest): Directo
   return { sections, header_digest: [...headerDigest] }
 }
 
-/** Digest of a header, but for what is written after it: the time of the commit, and the digest itself. */
-function headerDigest(header: Uint32Array): LineDigest {
+/** A header without what is written after it: the time of the commit, and its own digest. */
+function bareHeader(header: Uint32Array): Uint32Array {
   const words = header.slice(0, HEADER_LINES * LINE_WORDS)
   const view = viewOf(words)
   view.setBigUint64(META_LINE * LINE_SIZE + metaCodec.offsets.committed_at, 0n)
   view.setBigUint64(DIRECTORY_LINE * LINE_SIZE + directoryCodec.offsets.header_digest, 0n)
+  return words
+}
+
+function headerDigest(header: Uint32Array): LineDigest {
   const digester = new LineDigester()
-  digester.add(words, 0, HEADER_LINES, 0)
+  digester.add(bareHeader(header), 0, HEADER_LINES, 0)
   return digester.digest
 }
+
+/** One text for each image, committed or not: its header tells the digests of all that is in it. */
+export const imageKey = (header: Uint32Array): string =>
+  createHash('sha256')
+    .update(new Uint8Array(bareHeader(header).buffer))
+    .digest('hex')
 
 /** Puts an image together. */
 export function assemble(said: Header, sections: Sections, lines: number): Image {

@@ -21,6 +21,8 @@ export interface Root {
   readonly ranges: Uint32Array
 }
 
+export const NO_ROOT: Root = { shift: 16, root: makeLines(0), ranges: makeLines(0) }
+
 /** Bits of a key that choose the bucket, for so many ranges. */
 export const rootBits = (ranges: number): number =>
   Math.min(MAX_ROOT_BITS, Math.max(MIN_ROOT_BITS, Math.ceil(Math.log2(ranges / RANGES_A_BUCKET))))

@@ -6,7 +6,7 @@ import { extractCells, insertCells } from './cells.ts'
 import { decodeHosts, encodeHosts, type Hosts } from './hosts.ts'
 import { corrupt, filterShift, hasBit, isFilter, makeFilter, setBit } from './lines.ts'
 import { type Partition, PartitionBuilder } from './partition.ts'
-import { decodeRoot, encodeRoot, type Root } from './root.ts'
+import { decodeRoot, encodeRoot, NO_ROOT, type Root } from './root.ts'
 
 /** Cells of the bitmap before the ranges: at least this many for each of them. */
 const CELLS_A_RANGE = 8
@@ -38,8 +38,7 @@ export interface Tables4 {
   readonly ranges: FilteredRoot
 }
 
-const NONE = new Uint32Array(0)
-const NO_RANGES: FilteredRoot = { shift: 16, root: NONE, ranges: NONE, filter: NONE, filterShift: 31 }
+export const NO_RANGES: FilteredRoot = { ...NO_ROOT, filter: new Uint32Array(0), filterShift: 31 }
 
 /** A compiled table as sections and what the settings say of them. */
 export const packTable4 = ({ hosts, ranges }: Tables4): { shape: Shape4; sections: Sections4 } => ({

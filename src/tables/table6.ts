@@ -7,7 +7,7 @@ import { type BlockColumns, type Blocks, decodeBlocks, encodeBlocks, type Tag } 
 import { type Cells, extractCells, gather, insertCells, narrow, refine, sortCells, widen } from './cells.ts'
 import { LINE_WORDS, LineWriter } from './lines.ts'
 import { type Partition, PartitionBuilder } from './partition.ts'
-import { decodeRoot, encodeRoot, type Root } from './root.ts'
+import { decodeRoot, encodeRoot, NO_ROOT, type Root } from './root.ts'
 import { DEEP_NODE, RUN_NODE, treeReader, treeWriter } from './trees.ts'
 
 /** The table's sections; lengths are whole lines, 0 where there is nothing. */
@@ -34,7 +34,6 @@ export interface Tables6 {
 }
 
 const NONE = new Uint32Array(0)
-const NO_ROOT: Root = { shift: 16, root: NONE, ranges: NONE }
 
 export const FLAG_OF: Readonly<Record<Tag, number>> = {
   [BLOCK_64]: TABLE_FLAG['64'],

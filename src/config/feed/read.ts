@@ -6,7 +6,7 @@ import { readIpset } from './ipset.ts'
 import { type Metadata, NO_METADATA, readJsonLines } from './jsonl.ts'
 import { HASH, lineEnd, SEMICOLON, skipSpaces, startsWith } from './lines.ts'
 import { readPlain } from './plain.ts'
-import { type Rules, Sink, type Target, type Text } from './sink.ts'
+import { type Rules, Sink, type Text } from './sink.ts'
 
 export const FORMATS = ['auto', 'plain', 'jsonl', 'csv', 'ipset'] as const
 export type Format = (typeof FORMATS)[number]
@@ -61,11 +61,11 @@ export interface FeedFile extends Metadata {
 }
 
 /**
- * Adds the entries of one file to `target`, as far as the rules permit. Reports what is wrong in it, but neither skipped
- * lines nor entries that are left out: `sink` has them counted.
+ * The entries of one file, as far as the rules permit. Reports what is wrong in it, but neither skipped lines nor entries
+ * that are left out: `sink` has them counted.
  */
-export function readFeed(text: Text, target: Target, options: FeedOptions, report: Report): FeedFile {
-  const sink = new Sink(text, target, options, report)
+export function readFeed(text: Text, options: FeedOptions, report: Report): FeedFile {
+  const sink = new Sink(text, options, report)
   const { column } = options
   const format = options.format === 'auto' ? detect(text, column) : options.format
   switch (format) {

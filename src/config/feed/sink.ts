@@ -3,7 +3,7 @@
 
 import type { Location } from '../../diagnostics.ts'
 import { hostMask } from '../../model/text.ts'
-import type { EntryCollector } from '../entries.ts'
+import { EntryCollector } from '../entries.ts'
 import type { Explanation, RangeBuffer } from '../range.ts'
 import type { Report } from '../report.ts'
 import { lineAt } from '../source.ts'
@@ -23,15 +23,6 @@ export interface Text {
   readonly from: number
 }
 
-/** Where the entries of a file go. */
-export interface Target {
-  readonly v4: EntryCollector
-  readonly v6: EntryCollector
-  /** Index of the file and of the set, as in Entries. */
-  readonly file: number
-  readonly set: number
-}
-
 /** What a feed may not bring in, and what becomes of lines that are no entries. */
 export interface Rules {
   readonly onBadLine: 'error' | 'skip'
@@ -39,6 +30,9 @@ export interface Rules {
   /** Shortest prefix length; an entry with more addresses than such a prefix is left out. */
   readonly minPrefix: { readonly v4: number; readonly v6: number }
 }
+
+/** Lines of plain lists of IPv4 addresses have so many bytes on average; what it says is where columns begin to grow. */
+const BYTES_A_LINE = 14
 
 /** How many lines there are of a kind, and the first of them. */
 export class Tally {
@@ -75,28 +69,25 @@ export class Sink {
   readonly skipped = new Tally()
   readonly private = new Tally()
   readonly wide = new Tally()
+  /** Entries that were taken. */
+  readonly v4: EntryCollector
+  readonly v6 = new EntryCollector(6)
   readonly #text: Text
-  readonly #target: Target
   readonly #rules: Rules
   readonly #excludePrivate: boolean
-  readonly #v4: EntryCollector
   readonly #report: Report
-  readonly #before: number
   #wrong = 0
 
-  constructor(text: Text, target: Target, rules: Rules, report: Report) {
+  constructor(text: Text, rules: Rules, report: Report) {
+    this.v4 = new EntryCollector(4, Math.ceil(text.bytes.length / BYTES_A_LINE))
     this.#text = text
-    this.#target = target
     this.#rules = rules
     this.#excludePrivate = rules.excludePrivate
-    this.#v4 = target.v4
     this.#report = report
-    this.#before = target.v4.length + target.v6.length
   }
 
-  /** Entries that were taken. */
   get used(): number {
-    return this.#target.v4.length + this.#target.v6.length - this.#before
+    return this.v4.length + this.v6.length
   }
 
   /** Whether lines were reported. */
@@ -111,27 +102,26 @@ export class Sink {
       this.private.add(line)
       return
     }
-    this.#v4.addAddress(address, this.#target.file, line, this.#target.set)
+    this.v4.addAddress(address, line)
   }
 
   add(range: RangeBuffer, line: number): void {
     this.found++
-    const { v4, v6, file, set } = this.#target
     const { excludePrivate, minPrefix } = this.#rules
     if (isWider(range, range.family === 4 ? minPrefix.v4 : minPrefix.v6)) {
       this.wide.add(line)
       return
     }
-    const collector = range.family === 4 ? v4 : v6
+    const collector = range.family === 4 ? this.v4 : this.v6
     const rest = excludePrivate ? withoutPrivate(range) : undefined
     if (rest === undefined) {
-      collector.add(range.start, range.end, file, line, set)
+      collector.add(range.start, range.end, line)
       return
     }
     this.private.add(line)
     const width = range.family === 4 ? 1 : 4
     for (let at = 0; at < rest.length * width; at += width) {
-      collector.add(rest.start.subarray(at, at + width), rest.end.subarray(at, at + width), file, line, set)
+      collector.add(rest.start.subarray(at, at + width), rest.end.subarray(at, at + width), line)
     }
   }
 

@@ -34,14 +34,19 @@ export function numberParts(
   })
   const numbers = new Map(known)
   const parts = new Map<number, Part>()
-  let next = live.parts.length
+  let free = 0
+  const create = (): number => {
+    // Numbers of parts that went with an earlier edit stand nowhere any more.
+    while (live.parts[free] !== undefined) free++
+    return free++
+  }
   for (const part of partsOf(lists)) {
     const key = keyOf(part.list.name, scopeKey(part.set.scope))
-    const number = numbers.get(key) ?? next++
+    const number = numbers.get(key) ?? create()
     numbers.set(key, number)
     parts.set(number, part)
   }
-  if (next > MAX_PART) return undefined
+  if (free > MAX_PART + 1) return undefined
   return {
     parts,
     numberOf: (list, scope) => numbers.get(keyOf(list, scope)),
@@ -54,18 +59,18 @@ export class ClassSets {
   readonly #members: (readonly number[])[]
   readonly #byKey: Map<string, number>
   readonly #numbers: PartNumbers
-  readonly #known: number
+  /** Classes that stand for nothing, since the parts that they had are gone. */
+  readonly #free: number[] = []
+  #isSame = true
   #failed = false
 
   constructor(live: LiveClasses, numbers: PartNumbers) {
     this.#members = live.members.map((parts) => parts.toSorted((a, b) => a - b))
-    this.#known = this.#members.length
     this.#numbers = numbers
     this.#byKey = new Map()
-    // The first of those that have no parts, or the same by damage that means nothing, is the one to use.
     for (const [value, parts] of this.#members.entries()) {
-      const key = parts.join()
-      if (!this.#byKey.has(key)) this.#byKey.set(key, value)
+      if (value > 0 && parts.length === 0) this.#free.push(value)
+      else this.#byKey.set(parts.join(), value)
     }
   }
 
@@ -91,16 +96,18 @@ export class ClassSets {
     const key = sorted.join()
     const found = this.#byKey.get(key)
     if (found !== undefined) return found
+    const created = this.#free.pop() ?? this.#members.length
     const own = sorted.flatMap((part) => this.#numbers.parts.get(part) ?? [])
-    if (this.#members.length > MAX_CLASS || rulesIn(own) > CLASS_RULES) this.#failed = true
-    const created = this.#members.push(sorted) - 1
+    if (created > MAX_CLASS || rulesIn(own) > CLASS_RULES) this.#failed = true
+    this.#isSame = false
+    this.#members[created] = sorted
     this.#byKey.set(key, created)
     return created
   }
 
-  /** Whether the sections of classes and rules are as they were. */
-  #isSame(live: LiveClasses, slots: ReadonlyMap<string, number>): boolean {
-    if (this.#members.length > this.#known || this.#numbers.gone.size > 0) return false
+  /** Whether parts act and count as before. */
+  #sameParts(live: LiveClasses, slots: ReadonlyMap<string, number>): boolean {
+    if (this.#numbers.gone.size > 0) return false
     return live.parts.every((part) => {
       const list = part && this.#numbers.parts.get(part.number)?.list
       return !part || (list?.kind === part.kind && slots.get(list.name) === part.slot)
@@ -109,7 +116,7 @@ export class ClassSets {
 
   /** The sections of classes and rules; undefined: as they were. Classes of parts that are gone have no rules. */
   encode(live: LiveClasses, slots: ReadonlyMap<string, number>): ReturnType<typeof encodeClasses> | undefined {
-    if (this.#isSame(live, slots)) return undefined
+    if (this.#isSame && this.#sameParts(live, slots)) return undefined
     const { gone, parts } = this.#numbers
     const members = this.#members.map((numbers) => (numbers.some((part) => gone.has(part)) ? [] : numbers))
     return encodeClasses(members, parts, slots)

@@ -2,7 +2,7 @@
 // these still do.
 
 import { HIGH, LINE_WORDS, LOW } from '../lines.ts'
-import { decodeRoot, encodeRoot, RANGE_ENTRIES, type Root, rootBits } from '../root.ts'
+import { decodeRoot, encodeRoot, NO_ROOT, RANGE_ENTRIES, type Root, rootBits } from '../root.ts'
 import { Draft } from './buckets.ts'
 import { LineDraft } from './line-draft.ts'
 
@@ -129,9 +129,10 @@ export class RangeTable {
     }
   }
 
-  /** The root after the edits; made anew where it has become too small, or its lines are mostly free. */
+  /** The root after the edits; made anew where it has become too small or its lines are mostly free, none for nothing. */
   finish(): Root {
     const root = { shift: this.#shift, root: this.#root.words, ranges: this.#lines.words }
+    if (this.#changed && root.root.every((word) => word === 0)) return NO_ROOT
     const isCrowded = this.#lines.lines > this.#root.words.length / 2
     if (!this.#changed || !(isCrowded || this.#lines.isSparse())) return root
     const partition = decodeRoot(root)

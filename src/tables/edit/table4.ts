@@ -2,7 +2,7 @@
 
 import { clearBit, LINE_WORDS } from '../lines.ts'
 import { decodeRoot } from '../root.ts'
-import { encodeRanges, type FilteredRoot, setCells, type Tables4 } from '../table4.ts'
+import { encodeRanges, type FilteredRoot, NO_RANGES, setCells, type Tables4 } from '../table4.ts'
 import { Draft } from './buckets.ts'
 import { HostTable } from './hosts.ts'
 import { RangeTable } from './ranges.ts'
@@ -78,7 +78,7 @@ function finishRanges(
 ): FilteredRoot {
   if (changed.length === 0) return before
   const root = table.finish()
-  if (root.root.length === 0) return before
+  if (root.root.length === 0) return NO_RANGES
   const cells = before.filter.length * 32
   const isCrowded = cells < MOST_CELLS && cells < (root.ranges.length / LINE_WORDS) * CELLS_A_LINE
   if (root.shift !== before.shift || before.root.length === 0 || isCrowded) return encodeRanges(decodeRoot(root))

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
+import { NO_CACHE } from '../../../src/cache/cache.ts'
 import { approver } from '../../../src/commands/approve.ts'
 import type { Context } from '../../../src/commands/context.ts'
 import { parseArguments } from '../../../src/commands/parse.ts'
@@ -26,6 +27,7 @@ function ask({ argv = ['apply'], interactive = true, answer = '', auto = false }
     }
   const context: Context = {
     flags: parseArguments(argv).flags,
+    cache: NO_CACHE,
     host: { bpffs: '/sys/fs/bpf', instance: 'default', lockTimeoutMs: 0 },
     stdin: () => Readable.from([]),
     stdout: append('stdout'),

@@ -244,9 +244,9 @@ describe('included files', () => {
     expect(desired.options.get('eth1')?.at).toMatchObject({ file: expect.stringMatching(/10\.yaml$/), line: 3 })
     expect(desired.state.policy).toEqual({ ...DEFAULT_POLICY, default: 'drop' })
     expect([...desired.state.lists.keys()]).toEqual(['allowlist', 'blocklist', 'feed'])
-    const { v4 } = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
-    const at = [...v4.file].map(
-      (file, index) => `${desired.provenance.files[file]?.split('/').at(-1)}:${v4.line[index]}`,
+    const sources = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
+    const at = sources.flatMap(({ file, v4 }) =>
+      [...v4.line].map((line) => `${desired.provenance.files[file]?.split('/').at(-1)}:${line}`),
     )
     expect(at).toEqual(['xdp.yaml:3', '10.yaml:6', '20.yaml:2'])
     expect(addressesOf(desired, 'feed')).toEqual(['203.0.113.1'])

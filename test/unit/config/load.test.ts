@@ -6,6 +6,8 @@ import { describe, expect, test } from 'vitest'
 import { findConfig, loadConfig } from '../../../src/config/load.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 import type { Ranges } from '../../../src/model/address.ts'
+import { originOf } from '../../../src/model/provenance.ts'
+import { contains } from '../../../src/model/ranges.ts'
 import type { List } from '../../../src/model/state.ts'
 import { DEFAULT_POLICY, scopeKey } from '../../../src/model/state.ts'
 import { formatRange, wordsOf } from '../../../src/model/text.ts'
@@ -90,13 +92,14 @@ blocklist:
     })
     const { files, lists } = desired.provenance
     expect(files).toEqual([desired.config.path, join(desired.config.path, '../lists/a.txt')])
-    const { v4, v6 } = lists.get('blocklist') ?? expect.unreachable()
-    expect([...v4.line]).toEqual([2, 5, 4, 7])
-    expect([...v4.file]).toEqual([1, 1, 1, 1])
-    expect([...v6.line]).toEqual([6])
+    const [source, ...more] = lists.get('blocklist') ?? expect.unreachable()
+    expect(more).toEqual([])
+    expect(source).toMatchObject({ file: 1, set: 0 })
+    expect([...(source?.v4.line ?? [])]).toEqual([2, 4, 5, 7])
+    expect([...(source?.v6.line ?? [])]).toEqual([6])
   })
 
-  test('entries are sorted by first, then last address, and name their line and set', async () => {
+  test('entries stay as written, with their lines, by set', async () => {
     const { desired } = await loadText(`${HEAD}blocklist:
   - { cidr: 192.0.2.1, protocol: udp }
   - 192.0.2.0/24
@@ -104,18 +107,20 @@ blocklist:
   - 192.0.2.0-192.0.2.9
   - 10.0.0.0/8
 `)
-    const { v4 } = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
-    const rows = Array.from({ length: v4.length }, (_, at) => [
-      formatRange(4, v4.start, v4.end, at),
-      v4.line[at],
-      scopeKey((desired.state.lists.get('blocklist') as List).sets[v4.set[at] as number]?.scope as never),
-    ])
+    const sources = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
+    const rows = sources.flatMap(({ v4, set }) =>
+      Array.from({ length: v4.length }, (_, at) => [
+        formatRange(4, v4.start, v4.end, at),
+        v4.line[at],
+        scopeKey((desired.state.lists.get('blocklist') as List).sets[set]?.scope as never),
+      ]),
+    )
     expect(rows).toEqual([
-      ['10.0.0.0/8', 6, 'any'],
-      ['10.0.0.0/8', 8, 'any'],
-      ['192.0.2.0-192.0.2.9', 7, 'any'],
-      ['192.0.2.0/24', 5, 'any'],
       ['192.0.2.1', 4, 'udp'],
+      ['192.0.2.0/24', 5, 'any'],
+      ['10.0.0.0/8', 6, 'any'],
+      ['192.0.2.0-192.0.2.9', 7, 'any'],
+      ['10.0.0.0/8', 8, 'any'],
     ])
   })
 
@@ -124,7 +129,7 @@ blocklist:
     expect(contentOf(desired.state.lists.get('blocklist'))).toEqual({ any: ['192.0.2.1'] })
   })
 
-  test('thousands of entries in random order come out sorted, with their lines', async () => {
+  test('thousands of entries in random order come out sorted, and are found with their lines', async () => {
     const step = 2_654_435_761
     const lines = Array.from({ length: 20_000 }, (_, index) => {
       const word = Math.imul(index + 1, step) >>> 0
@@ -134,14 +139,22 @@ blocklist:
       'a.txt': lines.join('\n'),
       'b.txt': lines.map((line) => `::${line}\n`).join(''),
     })
-    const { v4, v6 } = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
-    for (const [entries, width] of [
+    const { v4, v6 } = desired.state.lists.get('blocklist')?.sets[0]?.addresses ?? expect.unreachable()
+    const words = new Set(Array.from({ length: 20_000 }, (_, index) => Math.imul(index + 1, step) >>> 0))
+    for (const [ranges, width] of [
       [v4, 1],
       [v6, 4],
     ] as const) {
-      const low = Array.from({ length: entries.length }, (_, at) => entries.start[(at + 1) * width - 1] as number)
-      expect(low).toEqual(low.toSorted((left, right) => left - right))
-      expect(low.every((word, at) => Math.imul(entries.line[at] as number, step) >>> 0 === word)).toBe(true)
+      const low = Array.from({ length: ranges.length }, (_, at) => ranges.start[(at + 1) * width - 1] as number)
+      expect(low.every((word, at) => words.has(word) && word > (low[at - 1] ?? -1))).toBe(true)
+      expect(low.length).toBeGreaterThan(15_000)
+    }
+    for (let line = 1; line <= 20_000; line += 77) {
+      const word = Math.imul(line, step) >>> 0
+      const origin = (family: 4 | 6, address: Uint32Array): string | undefined =>
+        originOf(desired.provenance, 'blocklist', family, address)?.at.split('/').at(-1)
+      if (contains(v4, Uint32Array.of(word)) >= 0) expect(origin(4, Uint32Array.of(word))).toBe(`a.txt:${line}`)
+      expect(origin(6, Uint32Array.of(0, 0, 0, word))).toBe(`b.txt:${line}`)
     }
   })
 })

@@ -33,7 +33,7 @@ function observed(state: State, slots: Slots): Observation {
   return {
     ...live({ state, slots }),
     roles: undefined,
-    previous: undefined,
+    takeover: undefined,
     committed: { ...committed, knowsBans: true, balance, hasCarry: false } as unknown as Observation['committed'],
     instance: { generations: [], incomplete: [], others: [], missing: [], attachments: undefined, index: undefined },
   }

@@ -1,37 +1,32 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Family } from '../../../src/model/address.ts'
 import type { Entries } from '../../../src/model/desired.ts'
 import { findEntry, originOf } from '../../../src/model/provenance.ts'
-import { compareBounds, WIDTH } from '../../../src/model/ranges.ts'
 import { parseAddress, parseRange } from '../../../src/model/text.ts'
 
 interface Row {
   readonly range: string
   readonly line: number
-  readonly set?: number
 }
 
 function entriesOf(family: Family, rows: readonly Row[]): Entries {
-  const width = WIDTH[family]
   const parsed = rows.map((row) => {
     const range = parseRange(row.range)
     if (range === undefined) throw new Error(row.range)
     return { ...row, ...range }
   })
-  parsed.sort((a, b) => compareBounds(a.start, 0, b.start, 0, width) || compareBounds(a.end, 0, b.end, 0, width))
   return {
     family,
     length: parsed.length,
     start: Uint32Array.from(parsed.flatMap(({ start }) => [...start])),
     end: Uint32Array.from(parsed.flatMap(({ end }) => [...end])),
-    file: Uint16Array.from(parsed.map(() => 0)),
     line: Uint32Array.from(parsed.map(({ line }) => line)),
-    set: Uint16Array.from(parsed.map(({ set = 0 }) => set)),
   }
 }
 
-const lineOf = (entries: Entries, address: string, set?: number): number | undefined => {
-  const index = findEntry(entries, parseAddress(address)?.words ?? new Uint32Array(4), 0, set)
+const lineOf = (entries: Entries, address: string): number | undefined => {
+  const index = findEntry(entries, parseAddress(address)?.words ?? new Uint32Array(4))
   return index < 0 ? undefined : entries.line[index]
 }
 
@@ -39,7 +34,7 @@ describe('findEntry', () => {
   const nested = entriesOf(4, [
     { range: '10.0.0.0/8', line: 1 },
     { range: '10.1.0.0/16', line: 2 },
-    { range: '10.1.2.0/24', line: 3, set: 1 },
+    { range: '10.1.2.0/24', line: 3 },
     { range: '10.1.2.3', line: 4 },
     { range: '192.0.2.5-192.0.2.9', line: 5 },
   ])
@@ -55,12 +50,6 @@ describe('findEntry', () => {
     ['11.0.0.0', undefined],
   ])('%s stands on line %s', (address, line) => {
     expect(lineOf(nested, address)).toBe(line)
-  })
-
-  test('looks only at the set asked for', () => {
-    expect(lineOf(nested, '10.1.2.4', 0)).toBe(2)
-    expect(lineOf(nested, '10.1.2.3', 1)).toBe(3)
-    expect(lineOf(nested, '10.2.0.0', 1)).toBeUndefined()
   })
 
   test('finds IPv6 entries', () => {
@@ -88,10 +77,51 @@ describe('findEntry', () => {
   })
 })
 
+test('what many lookups find by an index is what few find by looking', () => {
+  const bound = fc.nat(40)
+  const range = fc.tuple(bound, bound).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const)
+  fc.assert(
+    fc.property(fc.array(range, { minLength: 1, maxLength: 30 }), (ranges) => {
+      const make = (): Entries => ({
+        family: 4,
+        length: ranges.length,
+        start: Uint32Array.from(ranges, ([start]) => start),
+        end: Uint32Array.from(ranges, ([, end]) => end),
+        line: Uint32Array.from(ranges, (_, at) => at + 1),
+      })
+      const [few, many] = [make(), make()]
+      for (let round = 0; round < 50; round++) findEntry(many, Uint32Array.of(0))
+      const addresses = Array.from({ length: 42 }, (_, at) => Uint32Array.of(at))
+      const looked = addresses.map((address) => findEntry(address[0] === 30 ? make() : few, address))
+      expect(addresses.map((address) => findEntry(many, address))).toEqual(looked)
+    }),
+  )
+})
+
+const source = (file: number, set: number, v4: Entries) => ({ file, set, v4, v6: entriesOf(6, []) })
+
 test('an origin names file, line and the entry as written', () => {
   const v4 = entriesOf(4, [{ range: '198.51.100.0/24', line: 7 }])
-  const provenance = { files: ['lists/drop.txt'], lists: new Map([['spamhaus', { v4, v6: entriesOf(6, []) }]]) }
+  const provenance = { files: ['lists/drop.txt'], lists: new Map([['spamhaus', [source(0, 0, v4)]]]) }
   const words = Uint32Array.of(0xc6336407)
   expect(originOf(provenance, 'spamhaus', 4, words)).toEqual({ at: 'lists/drop.txt:7', entry: '198.51.100.0/24' })
   expect(originOf(provenance, 'other', 4, words)).toBeUndefined()
+})
+
+test('of several files the nearest entry counts, and only those of the set asked for', () => {
+  const lists = new Map([
+    [
+      'some',
+      [
+        source(0, 0, entriesOf(4, [{ range: '10.0.0.0/8', line: 1 }])),
+        source(1, 1, entriesOf(4, [{ range: '10.1.0.0/16', line: 2 }])),
+        source(2, 0, entriesOf(4, [{ range: '10.1.2.0/24', line: 3 }])),
+      ],
+    ],
+  ])
+  const provenance = { files: ['a', 'b', 'c'], lists }
+  const at = (address: string, set?: number): string | undefined =>
+    originOf(provenance, 'some', 4, parseAddress(address)?.words as Uint32Array, 0, set)?.at
+  expect([at('10.1.2.3'), at('10.1.3.3'), at('10.2.0.0')]).toEqual(['c:3', 'b:2', 'a:1'])
+  expect([at('10.1.3.3', 0), at('10.1.2.3', 1), at('10.2.0.0', 1)]).toEqual(['a:1', 'b:2', undefined])
 })

@@ -1,0 +1,92 @@
+// What was applied, remembered: the image of a generation and the lists in it, so that the next apply can tell what
+// changes and edit what is there without reading it back. It is found by the header of the image, which has the digests
+// of all that is in it, and is of use only where the kernel proves these. In the cache for one command after the other,
+// or in the process that stays.
+
+import { createHash } from 'node:crypto'
+import type { Meta } from '../abi/generated.ts'
+import type { Paths } from '../abi/paths.ts'
+import type { Cache } from '../cache/cache.ts'
+import { packRecord, unpackRecord } from '../cache/record.ts'
+import type { Ranges } from '../model/address.ts'
+import type { List } from '../model/state.ts'
+import { LARGE_IMAGE } from '../tables/edit.ts'
+import { type Image, imageKey, readHeader, SECTION_NAMES, type Sections } from '../tables/layout.ts'
+
+export interface Remembered {
+  readonly image: Image
+  /** As the image holds them. */
+  readonly lists: ReadonlyMap<string, List>
+}
+
+/** A place for what was applied last, in a process that applies again and again. */
+export interface Kept {
+  last?: Remembered
+}
+
+/** Where to remember. */
+export interface Memory {
+  readonly cache?: Cache | undefined
+  readonly kept?: Kept | undefined
+}
+
+/** A list without its columns. */
+type Outline = Pick<List, 'kind' | 'name'> & { readonly scopes: readonly List['sets'][number]['scope'][] }
+
+const columnsOf = ({ sets }: List): Uint32Array[] =>
+  sets.flatMap(({ addresses: { v4, v6 } }) => [v4.start, v4.end, v6.start, v6.end])
+
+/** One for each instance: what was applied before is of no use any more. */
+const nameOf = ({ instance }: Pick<Paths, 'instance'>, { netns }: Pick<Meta, 'netns'>): string =>
+  `image-${createHash('sha256').update(`${netns} ${instance}`).digest('hex')}`
+
+/** Remembers what was applied. */
+export function remember(
+  { cache, kept }: Memory,
+  paths: Pick<Paths, 'instance'>,
+  image: Image,
+  lists: ReadonlyMap<string, List>,
+): void {
+  if (kept) kept.last = { image, lists }
+  if (!cache || image.lines < LARGE_IMAGE) return
+  const all = [...lists.values()]
+  const outlines: Outline[] = all.map(({ kind, name, sets }) => ({
+    kind,
+    name,
+    scopes: sets.map(({ scope }) => scope),
+  }))
+  const columns = [...SECTION_NAMES.map((name) => image.sections[name]), ...all.flatMap(columnsOf)]
+  cache.write(nameOf(paths, image.meta), packRecord(outlines, [image.header, ...columns]))
+}
+
+function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<string, List> {
+  let next = 0
+  const ranges = (family: 4 | 6): Ranges => {
+    const [start, end] = [columns[next++] as Uint32Array, columns[next++] as Uint32Array]
+    return { family, length: start.length / (family === 4 ? 1 : 4), start, end }
+  }
+  const lists = outlines.map(({ kind, name, scopes }): List => {
+    return { kind, name, sets: scopes.map((scope) => ({ scope, addresses: { v4: ranges(4), v6: ranges(6) } })) }
+  })
+  return new Map(lists.map((list) => [list.name, list]))
+}
+
+/** What is remembered of the image with this header. */
+export function recollect(
+  { cache, kept }: Memory,
+  paths: Pick<Paths, 'instance'>,
+  header: Uint32Array,
+): Remembered | undefined {
+  const key = imageKey(header)
+  if (kept?.last && imageKey(kept.last.image.header) === key) return kept.last
+  const bytes = cache?.read(nameOf(paths, readHeader(header).meta))
+  const record = bytes && unpackRecord(bytes)
+  if (!record) return undefined
+  const [stored, ...columns] = record.columns as [Uint32Array, ...Uint32Array[]]
+  if (imageKey(stored) !== key) return undefined
+  const sections = SECTION_NAMES.map((name, i) => [name, columns[i] as Uint32Array] as const)
+  const said = readHeader(stored)
+  const lines = Math.max(...SECTION_NAMES.map((name) => said.directory[name].first + said.directory[name].lines))
+  const image: Image = { ...said, header: stored, sections: Object.fromEntries(sections) as Sections, lines }
+  return { image, lists: listsFrom(record.facts as Outline[], columns.slice(SECTION_NAMES.length)) }
+}
