@@ -10,6 +10,7 @@
 #include "bulk.h"
 #include "filter.h"
 #include "maps.h"
+#include "stats.h"
 #include "verdict.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -55,6 +56,13 @@ SEC("xdp.frags")
 int table_read(struct xdp_md *ctx)
 {
 	return bulk_read(ctx);
+}
+
+/* Run on a request to read counters, summed over CPUs. */
+SEC("xdp.frags")
+int stats_read(struct xdp_md *ctx)
+{
+	return read_stats(ctx);
 }
 
 /* Run on requests to ban prefixes and to lift bans. */

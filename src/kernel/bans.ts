@@ -24,7 +24,7 @@ import type { Address } from '../model/address.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
 import { type Prefix, prefixOf } from '../model/text.ts'
 import { META_LINE } from '../tables/layout.ts'
-import { bpftool, type Command, runBatch, runBpftool } from './bpftool.ts'
+import { bpftool, type Command, type Reading, readBatch, runBatch, runBpftool } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import { hexBytes, keyBytes, list } from './instance.ts'
 import { runLine } from './transfer.ts'
@@ -244,15 +244,22 @@ export async function readBan(
   }
 }
 
-/** How many bans are in force and fit, and bytes of kernel memory of their map. */
-export async function countBans(
-  paths: Paths,
-  generation: number,
-): Promise<{ live: number; capacity: number; memory: number }> {
-  const [, stateOutput, map] = await runBatch([
-    ...stateQueries(paths, generation),
-    bpftool('map', 'show', 'pinned', paths.sharedMap('bans')),
-  ])
-  const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
-  return { live: stateOf(stateOutput).live, capacity, memory: Number(bytes_memlock ?? 0) }
+/** Bans in force, how many fit, and bytes of kernel memory of their map. */
+export interface BanCount {
+  readonly live: number
+  readonly capacity: number
+  readonly memory: number
+}
+
+export const banCountReading = (paths: Paths, generation: number): Reading<BanCount> => ({
+  commands: [...stateQueries(paths, generation), bpftool('map', 'show', 'pinned', paths.sharedMap('bans'))],
+  decode: ([, stateOutput, map]) => {
+    const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
+    return { live: stateOf(stateOutput).live, capacity, memory: Number(bytes_memlock ?? 0) }
+  },
+})
+
+export async function countBans(paths: Paths, generation: number): Promise<BanCount> {
+  const [count] = await readBatch(banCountReading(paths, generation))
+  return count
 }

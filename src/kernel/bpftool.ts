@@ -49,3 +49,31 @@ export async function runBatch(commands: readonly Command[]): Promise<unknown[]>
   }
   return outputs.map(({ output }) => output)
 }
+
+/** Something to ask bpftool in a batch with others: the commands, and what their outputs say. */
+export interface Reading<T> {
+  readonly commands: readonly Command[]
+  readonly decode: (outputs: readonly unknown[]) => T | Promise<T>
+}
+
+/** Several readings as one. */
+export const combine = <T>(readings: readonly Reading<T>[]): Reading<T[]> => ({
+  commands: readings.flatMap(({ commands }) => commands),
+  decode: (outputs) => {
+    let at = 0
+    const answers = readings.map(({ commands, decode }) => {
+      at += commands.length
+      return decode(outputs.slice(at - commands.length, at))
+    })
+    return Promise.all(answers)
+  },
+})
+
+type Answers<T> = { [K in keyof T]: T[K] extends Reading<infer V> ? V : never }
+
+/** Carries out several readings in one bpftool process; the answers in order. Throws as runBatch. */
+export async function readBatch<T extends readonly Reading<unknown>[]>(...readings: T): Promise<Answers<T>> {
+  const { commands, decode } = combine(readings)
+  // The order is that of the readings, which no type of an array tells.
+  return (await decode(await runBatch(commands))) as Answers<T>
+}

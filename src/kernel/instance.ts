@@ -16,7 +16,7 @@ import {
 } from '../abi/generated.ts'
 import { CORE_PROGRAMS, generationOf, type Paths, PROGRAMS, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import { META_LINE, SETTINGS_LINE } from '../tables/layout.ts'
-import { bpftool, type Command, runBatch } from './bpftool.ts'
+import { bpftool, type Command, type Reading, readBatch } from './bpftool.ts'
 
 export interface Generation {
   readonly number: number
@@ -49,15 +49,6 @@ export interface Instance {
 }
 
 const EVERY_MAP = Object.keys(SHARED_MAPS) as SharedMap[]
-const EMPTY: Instance = {
-  generations: [],
-  incomplete: [],
-  others: [],
-  missing: EVERY_MAP,
-  attachments: undefined,
-  index: undefined,
-}
-
 export async function list(directory: string): Promise<string[]> {
   try {
     return await readdir(directory)
@@ -134,38 +125,61 @@ function decodeGeneration(number: number, programs: ReadonlySet<string>, outputs
 const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
 const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 
-/** Reads what is pinned, in one bpftool process. An instance that does not exist reads as empty. */
-export async function readInstance(paths: Paths): Promise<Instance> {
-  const names = await list(paths.instance)
-  if (names.length === 0) return EMPTY
+/** What names in the bpffs tell: what there is to ask for. */
+export interface Pins {
+  /** Every name in the instance directory. */
+  readonly names: readonly string[]
+  /** Generations with all their pins and the names of their programs, ascending. */
+  readonly complete: readonly (readonly [number: number, programs: ReadonlySet<string>])[]
+  readonly incomplete: readonly number[]
+  readonly present: readonly SharedMap[]
+}
+
+export async function findPins(paths: Paths): Promise<Pins> {
+  const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names
     .map(generationOf)
     .filter((number) => number !== undefined)
     .sort((a, b) => a - b)
-  const complete: (readonly [number: number, programs: ReadonlySet<string>])[] = []
-  for (const number of numbers) {
-    const programs = await programsOf(paths, number)
-    if (programs) complete.push([number, programs])
+  const found = await Promise.all(numbers.map(async (number) => [number, await programsOf(paths, number)] as const))
+  return {
+    names,
+    complete: found.flatMap(([number, programs]) => (programs ? [[number, programs] as const] : [])),
+    incomplete: found.flatMap(([number, programs]) => (programs ? [] : [number])),
+    present: EVERY_MAP.filter((map) => shared.includes(SHARED_MAPS[map].name)),
   }
-  const shared = new Set(await list(paths.shared))
-  const present = EVERY_MAP.filter((map) => shared.has(SHARED_MAPS[map].name))
+}
+
+/** What is pinned. An instance that does not exist reads as empty. */
+export function instanceReading(paths: Paths, { names, complete, incomplete, present }: Pins): Reading<Instance> {
   const dumps = (['attachments', 'interfaceIndex'] as const).filter((map) => present.includes(map))
-  const outputs = await runBatch([
-    ...complete.flatMap(([number]) => generationQueries(paths, number)),
-    ...dumps.map((map) => bpftool('map', 'dump', 'pinned', paths.sharedMap(map))),
-  ])
-  const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): T[] | undefined => {
-    const place = (dumps as readonly SharedMap[]).indexOf(map)
-    return place < 0 ? undefined : dumped(outputs[complete.length * QUERIES + place], size, decode, empty)
+  const decode = (outputs: readonly unknown[]): Instance => {
+    const dump = <T>(map: SharedMap, size: number, decodeOne: (view: DataView) => T, empty: T): T[] | undefined => {
+      const place = (dumps as readonly SharedMap[]).indexOf(map)
+      return place < 0 ? undefined : dumped(outputs[complete.length * QUERIES + place], size, decodeOne, empty)
+    }
+    return {
+      generations: complete.map(([number, programs], i) =>
+        decodeGeneration(number, programs, outputs.slice(i * QUERIES, (i + 1) * QUERIES)),
+      ),
+      incomplete,
+      others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
+      missing: EVERY_MAP.filter((map) => !present.includes(map)),
+      attachments: dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
+      index: dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+    }
   }
   return {
-    generations: complete.map(([number, programs], i) =>
-      decodeGeneration(number, programs, outputs.slice(i * QUERIES, (i + 1) * QUERIES)),
-    ),
-    incomplete: numbers.filter((number) => !complete.some(([one]) => one === number)),
-    others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
-    missing: EVERY_MAP.filter((map) => !present.includes(map)),
-    attachments: dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
-    index: dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+    commands: [
+      ...complete.flatMap(([number]) => generationQueries(paths, number)),
+      ...dumps.map((map) => bpftool('map', 'dump', 'pinned', paths.sharedMap(map))),
+    ],
+    decode,
   }
+}
+
+/** Reads what is pinned, in one bpftool process. */
+export async function readInstance(paths: Paths): Promise<Instance> {
+  const [instance] = await readBatch(instanceReading(paths, await findPins(paths)))
+  return instance
 }

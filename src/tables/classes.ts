@@ -24,7 +24,7 @@ export const ruleCount = ({ set: { scope } }: Part): number =>
   Math.max(1, scope.sourcePorts.length) * Math.max(1, scope.destinationPorts.length)
 
 /** Classes are 16 bits wide in the tables. */
-const MAX_CLASS = 0xffff
+export const MAX_CLASS = 0xffff
 
 /** A set of parts that the sweep came through, with the sets it goes to when one part begins or ends. */
 interface Node {

@@ -231,6 +231,7 @@ function ourObjects(): Objects {
     'explain',
     'table_write',
     'table_read',
+    'stats_read',
     'policy',
     'verdict_stats',
     'list_stats',
