@@ -20,8 +20,11 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   kernel: ['model', 'abi', 'tables', 'plan'],
   reconcile: ['model', 'abi', 'tables', 'plan', 'kernel', 'config'],
   bans: ['model', 'abi', 'plan', 'kernel'],
+  stats: ['model', 'abi', 'kernel'],
+  metrics: ['model'],
   render: ['model', 'plan'],
-  commands: ['model', 'plan', 'config', 'import', 'reconcile', 'bans', 'render', 'type:kernel'],
+  watch: ['model'],
+  commands: ['model', 'plan', 'config', 'import', 'reconcile', 'bans', 'stats', 'metrics', 'render', 'type:kernel'],
   cli: ['commands', 'render'],
 }
 
@@ -33,7 +36,9 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   reconcile: ['node:crypto', 'node:path', 'node:fs'],
+  metrics: ['prom-client'],
   render: ['diff', 'node:util'],
+  watch: ['node:http', 'node:net'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],
 }

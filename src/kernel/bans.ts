@@ -26,7 +26,7 @@ import { type Prefix, prefixOf } from '../model/text.ts'
 import { META_LINE } from '../tables/layout.ts'
 import { bpftool, type Command, type Reading, readBatch, runBatch, runBpftool } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
-import { hexBytes, keyBytes, list } from './instance.ts'
+import { bytesOf, hexBytes, keyBytes, list } from './instance.ts'
 import { runLine } from './transfer.ts'
 
 /** XDP_PASS: every request of a run was looked at. */
@@ -78,16 +78,7 @@ interface HexEntry {
   readonly value: readonly string[]
 }
 
-/** `0x00` to `0xff`: a table is several times faster than parsing, which counts for a dump of a hundred thousand. */
-const HEX: ReadonlyMap<string, number> = new Map(
-  Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
-)
-
-function viewOf(hex: readonly string[]): DataView {
-  const bytes = new Uint8Array(hex.length)
-  for (let at = 0; at < hex.length; at++) bytes[at] = HEX.get(hex[at] as string) ?? 0
-  return new DataView(bytes.buffer)
-}
+const viewOf = (hex: readonly string[]): DataView => new DataView(bytesOf(hex).buffer)
 
 /** The key of a prefix: its bits from the top of `high` on. */
 export function banKey({ family, start, length }: Prefix): BanKey {

@@ -105,6 +105,7 @@ function countersOf(committed: Generation | undefined, { counters }: Pinned): Co
 }
 
 async function readOnce(paths: Paths): Promise<Stats> {
+  const begun = performance.now()
   const [rawLinks, own, pinned] = await Promise.all([readLinks(), ownNetns(), readPinned(paths)])
   const { instance, bans } = pinned
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
@@ -119,6 +120,7 @@ async function readOnce(paths: Paths): Promise<Stats> {
   const committedAt = Number(committed?.meta?.committed_at ?? 0n)
   return {
     time: Date.now(),
+    seconds: Math.round((performance.now() - begun) * 1000) / 1_000_000,
     interfaces: [...interfaces.keys()].toSorted().flatMap((name) => {
       const [link, record] = [links.get(name), records.get(name)]
       return link ? interfaceStatus(link, record?.since ?? 0n, record && counters.interfaces[record.slot]) : []

@@ -1,5 +1,6 @@
 // What counters and gauges tell: one look at the kernel, and what only a running watcher or the config knows beside it.
 
+import type { Feed } from './desired.ts'
 import type { InterfaceStatus, ListStatus, Status } from './result.ts'
 
 /** Something that holds only so much. */
@@ -20,6 +21,8 @@ export interface Memory {
 export interface Stats {
   /** Unix time in milliseconds. */
   readonly time: number
+  /** How long reading took. */
+  readonly seconds: number
   /** Those that run a program of ours. */
   readonly interfaces: readonly InterfaceStatus[]
   /** Interfaces that the last apply attached to and that run no program of ours any more. */
@@ -77,4 +80,21 @@ export interface Surroundings {
   readonly reconcile?: ReconcileFacts
   /** Keys of all objects that differ from what the last apply recorded, tables included; replaces `Stats.drifted`. */
   readonly drifted?: readonly string[]
+}
+
+/** What the feeds of a config tell, one for each list; a list of several feeds is as old as its oldest file. */
+export function feedFacts(feeds: readonly Feed[]): FeedFacts[] {
+  const byList = new Map<string, FeedFacts>()
+  for (const { list, files, maxAge } of feeds) {
+    const known = byList.get(list)
+    const ages = [known?.maxAge, maxAge].filter((age) => age !== undefined)
+    byList.set(list, {
+      list,
+      updatedAt: Math.min(known?.updatedAt ?? Number.POSITIVE_INFINITY, ...files.map(({ updatedAt }) => updatedAt)),
+      maxAge: ages.length > 0 ? Math.min(...ages) : undefined,
+      entries: files.reduce((sum, { entries }) => sum + entries, known?.entries ?? 0),
+      skipped: files.reduce((sum, { skipped }) => sum + skipped, known?.skipped ?? 0),
+    })
+  }
+  return [...byList.values()]
 }
