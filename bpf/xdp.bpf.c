@@ -12,6 +12,7 @@
 #include "maps.h"
 #include "stats.h"
 #include "verdict.h"
+#include "walk.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -56,6 +57,20 @@ SEC("xdp.frags")
 int table_read(struct xdp_md *ctx)
 {
 	return bulk_read(ctx);
+}
+
+/* Run on spans to copy lines of the generation before into a policy map that is not in use yet. */
+SEC("xdp.frags")
+int table_copy(struct xdp_md *ctx)
+{
+	return walk_spans(ctx, copy_turn);
+}
+
+/* Run on spans to get the digests of their lines. */
+SEC("xdp.frags")
+int table_digest(struct xdp_md *ctx)
+{
+	return walk_spans(ctx, digest_turn);
 }
 
 /* Run on a request to read counters, summed over CPUs. */

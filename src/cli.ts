@@ -12,10 +12,12 @@ const interruption = new AbortController()
 // gone after it, so that the second one ends the process at once, which the data plane survives at any point.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interruption.abort(signal))
 
-// A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped.
+// A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped. EIO: the terminal is
+// gone, and so is whoever looked at it.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
+    if (error.code === 'EIO') interruption.abort('SIGHUP')
+    else if (error.code !== 'EPIPE') throw error
   })
 }
 

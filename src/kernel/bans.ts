@@ -24,7 +24,7 @@ import type { Address } from '../model/address.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
 import { type Prefix, prefixOf } from '../model/text.ts'
 import { META_LINE } from '../tables/layout.ts'
-import { bpftool, type Command, type Reading, readBatch, runBatch, runBpftool } from './bpftool.ts'
+import { bpftool, type Command, type Part, runBatch, runBpftool, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import { bytesOf, hexBytes, keyBytes, list } from './instance.ts'
 import { runLine } from './transfer.ts'
@@ -242,15 +242,15 @@ export interface BanCount {
   readonly memory: number
 }
 
-export const banCountReading = (paths: Paths, generation: number): Reading<BanCount> => ({
+export const banCountPart = (paths: Paths, generation: number): Part<BanCount> => ({
   commands: [...stateQueries(paths, generation), bpftool('map', 'show', 'pinned', paths.sharedMap('bans'))],
-  decode: ([, stateOutput, map]) => {
+  finish: ([, stateOutput, map]) => {
     const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
     return { live: stateOf(stateOutput).live, capacity, memory: Number(bytes_memlock ?? 0) }
   },
 })
 
 export async function countBans(paths: Paths, generation: number): Promise<BanCount> {
-  const [count] = await readBatch(banCountReading(paths, generation))
+  const [count] = await runParts(banCountPart(paths, generation))
   return count
 }

@@ -1,7 +1,7 @@
 // Counters: summed over CPUs in the kernel, by runs of stats_read, so that what they cost to read does not grow with
 // the text of every CPU's value (bpf/include/stats.h).
 
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFileSync, writeFileSync } from 'node:fs'
 import {
   type Counter,
   INTERFACE_SLOTS,
@@ -14,13 +14,12 @@ import {
   statsRequestCodec,
 } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
-import { fail } from '../diagnostics.ts'
 import type { Count, ReasonName } from '../model/result.ts'
 import type { ListKind } from '../model/state.ts'
-import { type Reading, readBatch } from './bpftool.ts'
+import { type Part, runParts } from './bpftool.ts'
 import { type CpuRange, possibleCpus } from './cpus.ts'
 import { withExchange } from './exchange.ts'
-import { runLine } from './transfer.ts'
+import { checkRuns, runLine } from './transfer.ts'
 
 /** Reason names by number, as JSON and text show them. */
 export const REASON_NAMES = Object.fromEntries(
@@ -29,8 +28,6 @@ export const REASON_NAMES = Object.fromEntries(
 
 const REASON_NUMBERS = Object.values(REASON)
 
-/** XDP_PASS: every record there is was written. */
-const DONE = 2
 /** Values a run may look at. Those of other CPUs are 100 ns away, and softirqs wait meanwhile: below 0.5 ms. */
 const RUN_VALUES = 4096
 /** Records whose answer surely fits into the 64 KiB of a run. */
@@ -110,35 +107,32 @@ function decodeAnswers(answers: readonly Uint8Array[]): Counters {
 }
 
 /**
- * Every counter of a generation, summed over `cpus`. `directory`: for exchange files. The answer throws E108 where a
- * run was refused.
+ * Every counter of a generation, summed over `cpus`; its answer throws E108 where a run was refused.
+ *
+ * @param files prefix of the exchange files
+ * @param program pin of a stats_read
  */
-export async function counterReading(
-  paths: Paths,
-  generation: number,
-  directory: string,
-  cpus: readonly CpuRange[],
-): Promise<Reading<Counters>> {
+export function countersPart(files: string, program: string, cpus: readonly CpuRange[]): Part<Counters> {
   const requests = cpus.flatMap((range) => [
     ...splitRequests(STATS_KIND.INTERFACES, INTERFACE_SLOTS, REASON_NUMBERS.length, range),
     ...splitRequests(STATS_KIND.LISTS, LIST_SLOTS, 1, range),
   ])
-  const files = requests.map((_, i) => `${directory}/stats-${generation}-${i}`)
-  await Promise.all(requests.map((request, i) => writeFile(files[i] as string, encodeRequest(request))))
-  return {
-    commands: files.map((file) => runLine(paths.program(generation, 'stats'), file, `${file}.out`)),
-    decode: async (outputs) => {
-      if (outputs.some((output) => (output as { retval: number }).retval !== DONE))
-        throw fail('E108', 'reading counters was refused by the data plane')
-      return decodeAnswers(await Promise.all(files.map((file) => readFile(`${file}.out`))))
-    },
+  const commands = requests.map((request, number) => {
+    writeFileSync(`${files}-${number}`, encodeRequest(request))
+    return runLine(program, `${files}-${number}`, `${files}-${number}.out`)
+  })
+  const finish = (outputs: readonly unknown[]): Counters => {
+    checkRuns(outputs, 'reading counters')
+    return decodeAnswers(requests.map((_, number) => readFileSync(`${files}-${number}.out`)))
   }
+  return { commands, finish }
 }
 
 /** Every counter of a generation, in a bpftool process of its own. */
 export async function readCounters(paths: Paths, generation: number): Promise<Counters> {
-  return withExchange(async (directory) => {
-    const [counters] = await readBatch(await counterReading(paths, generation, directory, await possibleCpus()))
-    return counters
-  })
+  const cpus = await possibleCpus()
+  const [counters] = await withExchange((files) =>
+    runParts(countersPart(`${files}/stats`, paths.program(generation, 'stats'), cpus)),
+  )
+  return counters
 }

@@ -9,13 +9,12 @@ import type { Fill, Memory, Stats } from '../model/stats.ts'
 import { guardNamespace } from '../plan/guard.ts'
 import { MAX_CLASS } from '../tables/classes.ts'
 import { MAX_PARTS } from '../tables/image.ts'
-import { type BanCount, banCountReading } from './bans.ts'
-import { bpftool, combine, type Reading, readBatch } from './bpftool.ts'
-import { type Counters, counterReading } from './counters.ts'
+import { type BanCount, banCountPart } from './bans.ts'
+import { bpftool, joinParts, type Part, runParts } from './bpftool.ts'
+import { type Counters, countersPart } from './counters.ts'
 import { possibleCpus } from './cpus.ts'
-import { withExchange } from './exchange.ts'
 import { ownNetns } from './host.ts'
-import { findPins, type Generation, type Instance, instanceReading, type Pins } from './instance.ts'
+import { findPins, type Generation, type Instance, instancePart, type Pins, withFiles } from './instance.ts'
 import { readLinks } from './links.ts'
 import {
   committedGeneration,
@@ -40,36 +39,37 @@ interface Pinned {
 }
 
 /** Bytes of kernel memory of maps; kernels before 6.4 tell rough figures. */
-const memoryReading = (paths: Paths, maps: readonly SharedMap[]): Reading<Map<SharedMap, number>> => ({
+const memoryPart = (paths: Paths, maps: readonly SharedMap[]): Part<Map<SharedMap, number>> => ({
   commands: maps.map((map) => bpftool('map', 'show', 'pinned', paths.sharedMap(map))),
-  decode: (outputs) =>
+  finish: (outputs) =>
     new Map(maps.map((map, i) => [map, Number((outputs[i] as { bytes_memlock?: number }).bytes_memlock ?? 0)])),
 })
 
-function bansReading(paths: Paths, { complete, present }: Pins): Reading<BanCount>[] {
+function bansPart(paths: Paths, { complete, present }: Pins): Part<readonly BanCount[]> {
   const knowing = complete.findLast(([, programs]) => programs.has(PROGRAMS.banCount))
   const isThere = present.includes('bans') && present.includes('banState')
-  return knowing && isThere ? [banCountReading(paths, knowing[0])] : []
+  return joinParts<BanCount[]>(...(knowing && isThere ? [banCountPart(paths, knowing[0])] : []))
 }
 
 async function readPinned(paths: Paths): Promise<Pinned> {
-  const pins = await findPins(paths)
-  return withExchange(async (directory) => {
-    const cpus = await possibleCpus()
-    const generations = pins.present.length > 0 ? pins.complete.map(([number]) => number) : []
-    const [instance, counters, bans, memory] = await readBatch(
-      instanceReading(paths, pins),
-      combine(await Promise.all(generations.map((number) => counterReading(paths, number, directory, cpus)))),
-      combine(bansReading(paths, pins)),
-      memoryReading(paths, pins.present),
-    )
-    return {
-      instance,
-      counters: new Map(generations.map((number, i) => [number, counters[i] as Counters])),
-      bans: bans[0],
-      memory,
-    }
-  })
+  const [pins, cpus] = await Promise.all([findPins(paths), possibleCpus()])
+  const generations = pins.present.length > 0 ? pins.complete.map(([number]) => number) : []
+  const [instance, counters, [bans], memory] = await withFiles(pins, (files) =>
+    runParts(
+      instancePart(files, paths, pins),
+      joinParts<Counters[]>(
+        ...generations.map((number) => countersPart(`${files}/stats-${number}`, paths.program(number, 'stats'), cpus)),
+      ),
+      bansPart(paths, pins),
+      memoryPart(paths, pins.present),
+    ),
+  )
+  return {
+    instance,
+    counters: new Map(generations.map((number, i) => [number, counters[i] as Counters])),
+    bans,
+    memory,
+  }
 }
 
 function fillOf(

@@ -22,6 +22,9 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`
 }
 
+/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
+export const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')
+
 /** `3.1%`; `-` of nothing. */
 export const formatShare = (part: number, whole: number): string =>
   whole === 0 ? '-' : `${((part / whole) * 100).toFixed(1).replace(/\.0$/, '')}%`

@@ -4,9 +4,9 @@ import { type Count, type InterfaceStatus, REASONS, type ReasonName, VERDICTS, t
 import type { FeedFacts, Fill, Memory, Stats, Surroundings } from '../model/stats.ts'
 import { formatDuration } from './bans.ts'
 import { jsonDocument } from './json.ts'
-import { formatBytes, formatCount, formatShare } from './numbers.ts'
+import { formatBytes, formatCount, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
-import { left, listTable, reasonTable, right, seconds, shownVerdicts, trouble } from './status.ts'
+import { left, listTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'
 import { formatTable } from './table.ts'
 
 export interface Totals {

@@ -10,15 +10,12 @@ import {
 } from '../model/result.ts'
 import { jsonDocument } from './json.ts'
 import { keyTitle } from './names.ts'
-import { formatBytes, formatCount } from './numbers.ts'
+import { formatBytes, formatCount, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { type Column, formatTable } from './table.ts'
 
 export const left = (title: string): Column => ({ title })
 export const right = (title: string): Column => ({ title, align: 'right' })
-
-/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
-export const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')
 
 /** Pass, drop and what else occurs: verdicts that never do would only push a table over 80 columns. */
 export const shownVerdicts = (interfaces: readonly InterfaceStatus[]): Verdict[] =>

@@ -5,7 +5,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Diagnostic, fail } from '../diagnostics.ts'
-import { formatEndpoint, parseEndpoint } from '../model/endpoint.ts'
+import { type Endpoint, formatEndpoint } from '../model/endpoint.ts'
+import { parseAddress } from '../model/text.ts'
 
 export interface Limits {
   /** Further ones are closed at once. */
@@ -20,8 +21,8 @@ export interface Limits {
 const LIMITS: Limits = { connections: 16, headerBytes: 8192, requestMs: 5000, collectMs: 9000 }
 
 export interface MetricsOptions {
-  /** As `parseEndpoint` reads it. */
-  readonly address: string
+  /** Port 0 = any that is free. */
+  readonly endpoint: Endpoint
   /** Everything there is to tell, now, in the text format. What it throws is told to `report`, and the scrape fails. */
   readonly collect: () => Promise<string>
   /** Hears of collections that failed and of errors of the server, which goes on. */
@@ -79,7 +80,7 @@ async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> 
 const sentence = (error: unknown): string =>
   error instanceof Error ? (error.message.split('\n')[0] ?? '') : `${error}`
 
-function listen(server: Server, { address, port }: { readonly address: string; readonly port: number }): Promise<void> {
+function listen(server: Server, { address, port }: Endpoint): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const where = formatEndpoint({ address, port })
@@ -91,16 +92,17 @@ function listen(server: Server, { address, port }: { readonly address: string; r
   })
 }
 
+/** RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.3. What is not known to be is not. */
+function isLoopback(address: string): boolean {
+  const [first = 0, ...rest] = parseAddress(address)?.words ?? []
+  return rest.length === 0 ? first >>> 24 === 127 : first === 0 && rest.join() === '0,0,1'
+}
+
 /**
- * Serves metrics until it is closed. Throws E300 where `address` is none, E500 where it cannot be listened on. The
- * warnings are for whoever started it: W500 where others than this host can reach it.
+ * Serves metrics until it is closed. Throws E500 where the address cannot be listened on. The warnings are for whoever
+ * started it: W500 where others than this host can reach it.
  */
-export async function startMetrics({ address, collect, report, limits }: MetricsOptions): Promise<MetricsServer> {
-  const endpoint = parseEndpoint(address)
-  if (!endpoint) {
-    const hint = 'write ADDRESS:PORT, such as 127.0.0.1:9469 or [::1]:9469, or a port alone'
-    throw fail('E300', `--metrics "${address}" is not an address with a port`, hint)
-  }
+export async function startMetrics({ endpoint, collect, report, limits }: MetricsOptions): Promise<MetricsServer> {
   const { connections, headerBytes, requestMs, collectMs } = { ...LIMITS, ...limits }
   const scrape = sharing(async () => collect())
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -136,7 +138,7 @@ export async function startMetrics({ address, collect, report, limits }: Metrics
   }
   return {
     url: `http://${where}/metrics`,
-    warnings: endpoint.isLoopback ? [] : [exposed],
+    warnings: isLoopback(endpoint.address) ? [] : [exposed],
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())

@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { INTERFACE_SLOTS, LINE_SIZE, LIST_SLOTS, STATS_KIND } from '../../src/abi/generated.ts'
 import { type Paths, pinPaths } from '../../src/abi/paths.ts'
-import { bpftool, readBatch, runBatch } from '../../src/kernel/bpftool.ts'
-import { counterReading, readCounters, splitRequests } from '../../src/kernel/counters.ts'
+import { bpftool, runBatch, runParts } from '../../src/kernel/bpftool.ts'
+import { countersPart, readCounters, splitRequests } from '../../src/kernel/counters.ts'
 import { parseCpus, possibleCpus } from '../../src/kernel/cpus.ts'
 import { keyBytes } from '../../src/kernel/instance.ts'
 import type { State } from '../../src/model/state.ts'
@@ -124,11 +124,11 @@ test('of damaged tables there is what can be read, and interfaces count all the 
 })
 
 test('a run that asks for more than its answer has room for is refused', async () => {
-  const reading = await counterReading(paths, 1, directory, await possibleCpus())
-  const [first] = reading.commands
+  const part = countersPart(join(directory, 'more'), paths.program(1, 'stats'), await possibleCpus())
+  const [first] = part.commands
   const file = first?.argv[first.argv.indexOf('data_in') + 1] ?? ''
   truncateSync(file, 128)
-  await expect(readBatch(reading)).rejects.toThrow('E108')
+  await expect(runParts(part)).rejects.toThrow('E108')
 })
 
 test('the CPUs of several ranges add up to those of one', async () => {
@@ -138,7 +138,7 @@ test('the CPUs of several ranges add up to those of one', async () => {
   const all = await readCounters(paths, 1)
   const total = (await possibleCpus()).reduce((sum, { count }) => sum + count, 0)
   const each = Array.from({ length: total }, (_, first) => ({ first, count: 1 }))
-  const [apart] = await readBatch(await counterReading(paths, 1, directory, each))
+  const [apart] = await runParts(countersPart(join(directory, 'each'), paths.program(1, 'stats'), each))
   expect(apart).toEqual(all)
   expect(apart.interfaces[5]?.get('blocklist')?.packets).toBe(online.reduce((sum, cpu) => sum + 1 + cpu, 0))
 })

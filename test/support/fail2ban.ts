@@ -1,7 +1,8 @@
-// Debian's fail2ban: the installed one, or the package unpacked.
+// Debian's fail2ban: the installed one, or the package unpacked into a directory of our own.
 
+import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
-import { runs, unpacked } from './debian.ts'
+import { unpacked } from './debian.ts'
 
 const PACKAGES = 'usr/lib/python3/dist-packages'
 
@@ -14,18 +15,34 @@ export interface Fail2ban {
   readonly env: Readonly<Record<string, string>>
 }
 
+const quiet = { stdio: 'ignore' } as const
+
+function isInstalled(): boolean {
+  try {
+    execFileSync('fail2ban-server', ['--version'], quiet)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** fail2ban, or why there is none. */
 export function findFail2ban(): Fail2ban | string {
-  if (runs('fail2ban-server', ['--version'])) {
+  if (isInstalled()) {
     return { server: ['fail2ban-server'], client: ['fail2ban-client'], configuration: '/etc/fail2ban', env: {} }
   }
-  const root = unpacked('fail2ban')
-  const env = { PYTHONPATH: join(root ?? '', PACKAGES) }
-  const [server = [], client = []] = ['server', 'client'].map((name) => [
-    'python3',
-    join(root ?? '', `usr/bin/fail2ban-${name}`),
-  ])
-  if (root && runs('python3', [server[1] ?? '', '--version'], { ...process.env, ...env }))
-    return { server, client, configuration: join(root, 'etc/fail2ban'), env }
-  return 'fail2ban is not installed, and its Debian package cannot be had'
+  const packages = unpacked('fail2ban')
+  if ('reason' in packages) return packages.reason
+  const { root } = packages
+  const env = { PYTHONPATH: join(root, PACKAGES) }
+  const [server, client] = ['server', 'client'].map((name) => ['python3', join(root, `usr/bin/fail2ban-${name}`)])
+  try {
+    execFileSync('python3', [join(root, 'usr/bin/fail2ban-server'), '--version'], {
+      ...quiet,
+      env: { ...process.env, ...env },
+    })
+  } catch {
+    return 'fail2ban does not run here'
+  }
+  return { server: server ?? [], client: client ?? [], configuration: join(root, 'etc/fail2ban'), env }
 }

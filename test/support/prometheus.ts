@@ -4,7 +4,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { runs, unpacked } from './debian.ts'
+import { unpacked } from './debian.ts'
+import { runs } from './programs.ts'
 
 const PACKAGES = {
   promtool: 'prometheus',
@@ -15,9 +16,9 @@ const PACKAGES = {
 /** The path of a program; undefined where it is not installed and its package cannot be had. */
 export function findProgram(name: keyof typeof PACKAGES): string | undefined {
   if (runs(name, ['--version'])) return name
-  const root = unpacked(PACKAGES[name])
-  const path = join(root ?? '', 'usr/bin', name)
-  return root && runs(path, ['--version']) ? path : undefined
+  const found = unpacked(PACKAGES[name])
+  const path = 'root' in found ? join(found.root, 'usr/bin', name) : undefined
+  return path && runs(path, ['--version']) ? path : undefined
 }
 
 export const MISSING = 'it is not installed, and its Debian package cannot be had'

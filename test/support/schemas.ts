@@ -1,12 +1,14 @@
-// Documents held to their schemas, closed, so that no field goes undescribed.
+// The schemas of outputs, and documents held to them.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ajv, type ValidateFunction } from 'ajv'
 import { expect } from 'vitest'
 
+const ROOT = join(import.meta.dirname, '../..')
+
 export const readSchema = (name: string): unknown =>
-  JSON.parse(readFileSync(join(import.meta.dirname, '../../schemas', `${name}.schema.json`), 'utf8'))
+  JSON.parse(readFileSync(join(ROOT, 'schemas', `${name}.schema.json`), 'utf8'))
 
 /** The schema with every object closed: published ones are open, so that readers survive a new minor version. */
 function close(schema: unknown): unknown {
@@ -20,7 +22,7 @@ function close(schema: unknown): unknown {
 
 const validators = new Map<string, ValidateFunction>()
 
-/** The document, parsed, once it is what its schema says. */
+/** Holds a document to its schema, closed, so that no field goes undescribed; returns what it says. */
 export function check(name: string, document: string): unknown {
   const known = validators.get(name) ?? new Ajv({ allowUnionTypes: true }).compile(close(readSchema(name)) as object)
   validators.set(name, known)

@@ -1,7 +1,7 @@
 // A terminal that can be typed into and looked at: a tmux server of its own, with a shell in it.
 
 import { execFileSync } from 'node:child_process'
-import { runs } from './debian.ts'
+import { runs } from './programs.ts'
 
 let terminals = 0
 
