@@ -36,14 +36,13 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   reconcile: ['node:crypto', 'node:path', 'node:fs'],
-  metrics: ['prom-client'],
   render: ['diff', 'node:util'],
   watch: ['node:http', 'node:net'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],
 }
 
-const PURE = ['model', 'abi', 'tables', 'import', 'plan', 'render']
+const PURE = ['model', 'abi', 'tables', 'import', 'plan', 'metrics', 'render']
 
 function walk(directory: string, matches: RegExp): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {

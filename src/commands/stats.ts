@@ -2,6 +2,7 @@
 
 import manifest from '../../package.json' with { type: 'json' }
 import { EXIT, type Exit, fail } from '../diagnostics.ts'
+import { exposition } from '../metrics/exposition.ts'
 import { renderLive } from '../render/live.ts'
 import { renderStats, renderStatsJson } from '../render/stats.ts'
 import { readStats } from '../stats.ts'
@@ -42,7 +43,6 @@ async function snapshot(context: Context, format: Format): Promise<string> {
   const [stats, surroundings] = await Promise.all([readStats(context.host), readSurroundings(context)])
   if (format === 'json') return renderStatsJson(stats, surroundings)
   if (format === 'text') return renderStats(stats, surroundings, { color: context.color.stdout })
-  const { exposition } = await import('../metrics/exposition.ts')
   return exposition({ version: manifest.version, stats, surroundings })
 }
 
