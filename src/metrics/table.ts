@@ -5,7 +5,7 @@
 // Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for what only grows.
 
 import { REASONS, VERDICT_OF } from '../model/result.ts'
-import { RECONCILE_RESULTS, type Stats, type Surroundings } from '../model/stats.ts'
+import { OUTCOMES, type Outcome, type Stats, type Surroundings } from '../model/stats.ts'
 
 /** All that metrics are made of. */
 export interface Report {
@@ -52,6 +52,8 @@ const byFeed =
 
 const REASON_LABELS = ['interface', 'verdict', 'reason']
 const LIST_LABELS = ['list', 'kind']
+
+const UNSUCCESSFUL: readonly Outcome[] = ['refused', 'failed']
 
 export const METRICS: readonly Metric[] = [
   {
@@ -137,7 +139,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_table_entries',
     type: 'gauge',
-    help: 'How many there are of what there may be only so many of: bans, lists, interfaces …',
+    help: 'How many there are of what there may be only so many of, such as bans and lists.',
     labels: ['table'],
     samples: ({ stats: { fill } }) => fill.map(({ name, used }): Sample => [[name], used]),
   },
@@ -193,7 +195,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_feed_updated_timestamp_seconds',
     type: 'gauge',
-    help: 'Age of the oldest file of a list: its own timestamp, else when it was last written, in Unix time.',
+    help: 'When the oldest file of a list was made: its own timestamp, else when it was last written, in Unix time.',
     labels: ['list'],
     samples: byFeed('updatedAt'),
   },
@@ -222,30 +224,30 @@ export const METRICS: readonly Metric[] = [
     name: 'xdp_reconciles_total',
     type: 'counter',
     help: 'Reconciles of the watcher, by how they ended.',
-    labels: ['result'],
+    labels: ['outcome'],
     samples: ({ surroundings: { reconcile } }) =>
-      reconcile ? RECONCILE_RESULTS.map((result): Sample => [[result], reconcile.results[result]]) : [],
+      reconcile ? OUTCOMES.map((outcome): Sample => [[outcome], reconcile.reconciles[outcome]]) : [],
   },
   {
     name: 'xdp_reconcile_success',
     type: 'gauge',
-    help: '1 = the last reconcile left the kernel as the config says; 0 = it failed or was refused.',
+    help: '1 = the last reconcile did what it should; 0 = it failed, or a guard refused it.',
     labels: [],
     samples: ({ surroundings: { reconcile } }) =>
-      one(reconcile?.last && Number(['applied', 'unchanged'].includes(reconcile.last.result))),
+      one(reconcile?.last && Number(!UNSUCCESSFUL.includes(reconcile.last.outcome))),
   },
   {
     name: 'xdp_reconcile_duration_seconds',
     type: 'gauge',
     help: 'How long the last reconcile took.',
     labels: [],
-    samples: ({ surroundings: { reconcile } }) => one(reconcile?.last?.seconds),
+    samples: ({ surroundings: { reconcile } }) => one(reconcile?.last && reconcile.last.durationMs / 1000),
   },
   {
     name: 'xdp_reconcile_timestamp_seconds',
     type: 'gauge',
     help: 'When the last reconcile ended, in Unix time.',
     labels: [],
-    samples: ({ surroundings: { reconcile } }) => one(reconcile?.last?.at),
+    samples: ({ surroundings: { reconcile } }) => one(reconcile?.last && seconds(reconcile.last.at)),
   },
 ]

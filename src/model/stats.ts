@@ -61,16 +61,19 @@ export interface FeedFacts {
   readonly skipped: number
 }
 
-/** How a reconcile may end. */
-export const RECONCILE_RESULTS = ['applied', 'unchanged', 'refused', 'failed'] as const
-export type ReconcileResult = (typeof RECONCILE_RESULTS)[number]
+/**
+ * How a reconcile of the watcher may end. `in-sync`: nothing was to be done; `held`: drift that is only told; `refused`:
+ * a guard said no.
+ */
+export const OUTCOMES = ['applied', 'in-sync', 'held', 'refused', 'failed'] as const
+export type Outcome = (typeof OUTCOMES)[number]
 
 /** What a watcher did since it started. */
 export interface ReconcileFacts {
   /** How many ended how. */
-  readonly results: Readonly<Record<ReconcileResult, number>>
-  /** The latest one; undefined = none yet. `at`: Unix time in seconds when it ended. */
-  readonly last: { readonly at: number; readonly seconds: number; readonly result: ReconcileResult } | undefined
+  readonly reconciles: Readonly<Record<Outcome, number>>
+  /** The latest one, with the time of its end (ISO 8601, UTC); undefined = none yet. */
+  readonly last: { readonly at: string; readonly outcome: Outcome; readonly durationMs: number } | undefined
 }
 
 /** What is known beside the kernel; what is absent has no metrics. */

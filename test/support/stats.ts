@@ -65,8 +65,8 @@ export const SURROUNDINGS: Surroundings = {
     { list: 'scanners', updatedAt: 1_767_000_000, maxAge: undefined, entries: 30, skipped: 0 },
   ],
   reconcile: {
-    results: { applied: 3, unchanged: 40, refused: 1, failed: 2 },
-    last: { at: 1_767_330_000, seconds: 0.25, result: 'unchanged' },
+    reconciles: { applied: 3, 'in-sync': 40, held: 0, refused: 1, failed: 2 },
+    last: { at: '2026-01-02T05:00:00.250Z', durationMs: 250, outcome: 'in-sync' },
   },
   drifted: ['list:spamhaus'],
 }

@@ -19,7 +19,7 @@ describe('the table', () => {
   test.each(METRICS.map((metric) => [metric.name, metric] as const))('%s keeps the naming rules', (name, metric) => {
     expect(name).toMatch(/^xdp(_[a-z]+)+$/)
     expect(name.endsWith('_total')).toBe(metric.type === 'counter')
-    expect(metric.help).toMatch(/^\S.*[^.]\.$|…$/)
+    expect(metric.help).toMatch(/^[^\\\n]+[^.\\]\.$/)
     for (const label of metric.labels) expect(label).toMatch(/^[a-z][a-z0-9]*$/)
   })
 
@@ -76,15 +76,20 @@ describe('the table', () => {
 
   test.each([
     ['applied', 1],
-    ['unchanged', 1],
+    ['in-sync', 1],
+    ['held', 1],
     ['refused', 0],
     ['failed', 0],
-  ] as const)('a reconcile that ended %s is success %i', (result, success) => {
-    const results = { applied: 0, unchanged: 0, refused: 0, failed: 0, [result]: 1 }
-    const reconcile = { results, last: { at: 1, seconds: 0.5, result } }
-    const report = { ...FULL, surroundings: { reconcile } }
+  ] as const)('a reconcile that ended %s is success %i', (outcome, success) => {
+    const reconciles = { applied: 0, 'in-sync': 0, held: 0, refused: 0, failed: 0, [outcome]: 1 }
+    const last = { at: '2026-01-02T05:00:00.250Z', outcome, durationMs: 1500 }
+    const report = { ...FULL, surroundings: { reconcile: { reconciles, last } } }
     expect(linesOf(report, 'xdp_reconcile_success')).toEqual([`xdp_reconcile_success ${success}`])
-    expect(linesOf(report, 'xdp_reconciles_total')).toContain(`xdp_reconciles_total{result="${result}"} 1`)
+    expect(linesOf(report, 'xdp_reconciles_total')).toContain(`xdp_reconciles_total{outcome="${outcome}"} 1`)
+    expect(linesOf(report, 'xdp_reconcile_duration_seconds')).toEqual(['xdp_reconcile_duration_seconds 1.5'])
+    expect(linesOf(report, 'xdp_reconcile_timestamp_seconds')).toEqual([
+      'xdp_reconcile_timestamp_seconds 1767330000.25',
+    ])
   })
 
   test('a config with errors is told without a digest', () => {
