@@ -90,7 +90,9 @@ export function createScreen(
       output.on('resize', resized)
       if (!continuing) {
         continuing = true
+        // However it was stopped, the terminal is the shell's by now.
         onContinue(() => {
+          shown = false
           show()
           listeners?.redraw()
         })

@@ -50,7 +50,7 @@ export async function observe(paths: Paths, expected?: State): Promise<Observati
 }
 
 /** Whether an interface runs a generation that is not committed yet: of an apply under way, or of one that was killed. */
-const isSwitching = ({ links, generation }: Observation): boolean =>
+export const isSwitching = ({ links, generation }: Pick<Live, 'links' | 'generation'>): boolean =>
   [...links.values()].some(({ programs }) => programs.some((program) => (program.generation ?? 0) > generation))
 
 /** Throws E201 in another namespace than the instance's, where none of its interfaces could be seen. */

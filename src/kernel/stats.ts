@@ -14,11 +14,12 @@ import { bpftool, joinParts, type Part, runParts } from './bpftool.ts'
 import { type Counters, countersPart } from './counters.ts'
 import { possibleCpus } from './cpus.ts'
 import { ownNetns } from './host.ts'
-import { findPins, type Generation, type Instance, instancePart, type Pins, withFiles } from './instance.ts'
+import { findPins, type Generation, type Instance, instancePart, list, type Pins, withFiles } from './instance.ts'
 import { readLinks } from './links.ts'
 import {
   committedGeneration,
   driftOfPins,
+  isSwitching,
   liveInterfaces,
   namespaceOf,
   recordsOf,
@@ -29,6 +30,8 @@ import { settled } from './settled.ts'
 import { interfaceStatus, iso } from './status.ts'
 
 interface Pinned {
+  /** Names in the instance directory, when looking began. */
+  readonly names: readonly string[]
   readonly instance: Instance
   /** By generation; none where only another build's maps are there. */
   readonly counters: ReadonlyMap<number, Counters>
@@ -65,6 +68,7 @@ async function readPinned(paths: Paths): Promise<Pinned> {
     ),
   )
   return {
+    names: pins.names,
     instance,
     counters: new Map(generations.map((number, i) => [number, counters[i] as Counters])),
     bans,
@@ -104,10 +108,12 @@ function countersOf(committed: Generation | undefined, { counters }: Pinned): Co
   throw fail('E116', message, 'run `xdp apply` first')
 }
 
-async function readOnce(paths: Paths): Promise<Stats> {
+/** `switching`: an apply is under way, whose generation some interfaces run already, or has come and gone meanwhile. */
+async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolean }> {
   const begun = performance.now()
   const [rawLinks, own, pinned] = await Promise.all([readLinks(), ownNetns(), readPinned(paths)])
-  const { instance, bans } = pinned
+  const { names, instance, bans } = pinned
+  const moved = (await list(paths.instance)).toSorted().join() !== names.toSorted().join()
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const links = withOwners(rawLinks, instance)
@@ -118,7 +124,8 @@ async function readOnce(paths: Paths): Promise<Stats> {
   const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
   const interfaces = liveInterfaces(links, records, instance, committed, drift)
   const committedAt = Number(committed?.meta?.committed_at ?? 0n)
-  return {
+  const generation = committed?.number ?? 0
+  const stats: Stats = {
     time: Date.now(),
     seconds: Math.round((performance.now() - begun) * 1000) / 1_000_000,
     interfaces: [...interfaces.keys()].toSorted().flatMap((name) => {
@@ -134,11 +141,18 @@ async function readOnce(paths: Paths): Promise<Stats> {
       tag: committed.program.tag,
       abi: committed.abi,
     },
-    generation: committed?.number ?? 0,
+    generation,
     committed_at: committedAt > 0 ? iso(committedAt) : undefined,
     drifted: [...drift].map(([key, what]) => ({ key, what })),
   }
+  return { stats, switching: moved || isSwitching({ links, generation }) }
 }
 
 /** Reads counters and gauges. Throws E201 in another namespace, E116 where another build's program is live. */
-export const readStats = (paths: Paths): Promise<Stats> => settled(() => readOnce(paths))
+export async function readStats(paths: Paths): Promise<Stats> {
+  const { stats } = await settled(
+    () => readOnce(paths),
+    ({ switching }) => switching,
+  )
+  return stats
+}

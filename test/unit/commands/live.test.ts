@@ -230,6 +230,17 @@ describe('the screen', () => {
     expect(seen.text).toBe(`${ENTER}${LEAVE}${ENTER}${LEAVE}`)
   })
 
+  test('is taken again after a stop from outside', () => {
+    const { screen, seen, goOn } = terminal()
+    const heard = open(screen)
+    seen.raw = false
+    goOn()
+    expect(seen).toMatchObject({ text: `${ENTER}${ENTER}`, raw: true })
+    expect(heard.redraws).toBe(1)
+    screen.close()
+    expect(seen).toMatchObject({ text: `${ENTER}${ENTER}${LEAVE}`, raw: false })
+  })
+
   test('needs no keyboard', () => {
     const { screen, seen, input } = terminal({ isTTY: false })
     open(screen)
