@@ -61,3 +61,10 @@ test.each(Object.entries(CASES))('%s', (name, frame) => {
   if (process.env['UPDATE_GOLDEN']) writeFileSync(golden, shown)
   expect(existsSync(golden) ? readFileSync(golden, 'utf8') : '').toBe(shown)
 })
+
+test('docs/metrics.md shows one of them', () => {
+  const docs = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8')
+  const [, shown = ''] = /^## The live view\n\n```\n(.*?)^…\n```$/ms.exec(docs) ?? []
+  expect(shown.length).toBeGreaterThan(100)
+  expect(readFileSync(join(import.meta.dirname, 'live/two-looks.txt'), 'utf8')).toContain(shown)
+})
