@@ -124,7 +124,7 @@ describe('the text', () => {
           /^xdp_list_packets_total\{list="((?:[^"\\]|\\.)*)",kind="blocklist"\} 5$/s.exec(line) ?? []
         expect(unquoted(value)).toBe([...name].slice(0, 128).join(''))
       }),
-      { numRuns: 200 },
+      { numRuns: 60 },
     )
   })
 
