@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Never loaded: gives every type of abi.h a place in BTF, from which the build generates src/abi/generated.ts. */
 #include "abi.h"
+#include "abi_stats.h"
 
 struct line abi_line;
 struct table4 abi_table4;
@@ -45,6 +46,9 @@ struct flow_budget abi_flow_budget;
 struct service_counter abi_service_counter;
 struct backend_counter abi_backend_counter;
 struct snat_port abi_snat_port;
+struct stats_request abi_stats_request;
+struct interface_report abi_interface_report;
+struct list_report abi_list_report;
 
 enum reason abi_reason;
 enum settings_flag abi_settings_flag;
@@ -63,6 +67,7 @@ enum service_flag abi_service_flag;
 enum backend_flag abi_backend_flag;
 enum service_health abi_service_health;
 enum snat_state abi_snat_state;
+enum stats_kind abi_stats_kind;
 
 /* Macros are not in BTF; an enum carries them there. */
 enum abi_constant {

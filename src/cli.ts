@@ -4,6 +4,7 @@
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { main, type Output } from './commands/main.ts'
+import { createScreen } from './commands/screen.ts'
 
 const interruption = new AbortController()
 
@@ -11,10 +12,12 @@ const interruption = new AbortController()
 // gone after it, so that the second one ends the process at once, which the data plane survives at any point.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interruption.abort(signal))
 
-// A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped.
+// A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped. EIO: the terminal is
+// gone, and so is whoever looked at it.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
+    if (error.code === 'EIO') interruption.abort('SIGHUP')
+    else if (error.code !== 'EPIPE') throw error
   })
 }
 
@@ -44,6 +47,15 @@ async function readInput(): Promise<Uint8Array> {
   return Buffer.concat(chunks)
 }
 
+/** A terminal that knows no control sequences is written to like a file. */
+const isDrawable = process.stdout.isTTY === true && !['', 'dumb', 'unknown'].includes(process.env['TERM'] ?? '')
+const screen = createScreen(process.stdin, process.stdout, {
+  suspend: () => process.kill(process.pid, 'SIGTSTP'),
+  onContinue: (listener) => process.on('SIGCONT', listener),
+})
+// The monitor hears of a crash before its stack is printed, which would be lost with the other screen.
+for (const end of ['exit', 'uncaughtExceptionMonitor']) process.on(end, screen.close)
+
 // Not process.exit(): output to a pipe may still be on its way.
 process.exitCode = await main({
   argv: process.argv.slice(2),
@@ -54,6 +66,7 @@ process.exitCode = await main({
   stdin: () => process.stdin,
   ask,
   readInput,
+  ...(isDrawable ? { screen } : {}),
   signal: interruption.signal,
   uid: process.geteuid?.() ?? -1,
 })

@@ -21,9 +21,23 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   kernel: ['model', 'abi', 'cache', 'tables', 'plan'],
   reconcile: ['model', 'abi', 'cache', 'tables', 'plan', 'kernel', 'config'],
   bans: ['model', 'abi', 'plan', 'kernel'],
+  stats: ['model', 'abi', 'kernel'],
+  metrics: ['model'],
   render: ['model', 'plan'],
   watch: ['model', 'kernel'],
-  commands: ['model', 'cache', 'plan', 'config', 'import', 'reconcile', 'bans', 'render', 'type:kernel'],
+  commands: [
+    'model',
+    'cache',
+    'plan',
+    'config',
+    'import',
+    'reconcile',
+    'bans',
+    'stats',
+    'metrics',
+    'render',
+    'type:kernel',
+  ],
   cli: ['commands', 'render'],
 }
 
@@ -42,7 +56,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   cli: ['node:*'],
 }
 
-const PURE = ['model', 'abi', 'tables', 'import', 'plan', 'render']
+const PURE = ['model', 'abi', 'tables', 'import', 'plan', 'metrics', 'render']
 
 function walk(directory: string, matches: RegExp): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {

@@ -29,6 +29,7 @@ export const NEEDS = [
   tool('nft', 'nftables'),
   tool('openssl', 'openssl'),
   tool('nginx', 'nginx-light'),
+  tool('tmux', 'tmux'),
 ]
 
 /** For booting another kernel. */

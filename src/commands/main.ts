@@ -11,6 +11,7 @@ import { parseDuration } from './duration.ts'
 import { renderCommandHelp, renderHelp } from './help.ts'
 import { type Invocation, parseArguments } from './parse.ts'
 import { createProgress, type Progress } from './progress.ts'
+import type { Screen } from './screen.ts'
 
 export interface Output {
   readonly write: (text: string) => void
@@ -31,6 +32,8 @@ export interface Terminal {
   readonly ask: (question: string, signal: AbortSignal) => Promise<string>
   /** All of stdin. */
   readonly readInput: () => Promise<Uint8Array>
+  /** The terminal that stdout is; absent where it is none that can be drawn on. */
+  readonly screen?: Screen
   /** Aborted when the user or the system asks the run to stop. */
   readonly signal: AbortSignal
   /** Effective user. */
@@ -69,7 +72,7 @@ function warnOfCache({ cache, color, stderr }: Context): void {
 }
 
 function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
-  const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, signal } = terminal
+  const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, screen, signal } = terminal
   // The progress line must be gone before anything else is written: both may go to the same screen.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
@@ -89,6 +92,7 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
     interactive: stdinIsTTY && stderr.isTTY && !flags['no-input'],
     prompt: through((question: string) => ask(question, signal)),
     readInput,
+    ...(screen ? { screen } : {}),
   }
 }
 

@@ -27,7 +27,7 @@ import {
   type SharedMap,
 } from '../abi/paths.ts'
 import { META_LINE, SETTINGS_LINE, wordsOf } from '../tables/layout.ts'
-import { bpftool, type Command, type Part, runParts } from './bpftool.ts'
+import { bpftool, type Command, joinParts, type Part, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import { tryReadPart } from './transfer.ts'
 
@@ -76,15 +76,6 @@ export interface Instance {
 }
 
 const EVERY_MAP = Object.keys(SHARED_MAPS) as SharedMap[]
-const EMPTY: Instance = {
-  generations: [],
-  incomplete: [],
-  others: [],
-  missing: EVERY_MAP,
-  attachments: undefined,
-  index: undefined,
-}
-
 export async function list(directory: string): Promise<string[]> {
   try {
     return await readdir(directory)
@@ -99,8 +90,17 @@ interface HexEntry {
   readonly value: readonly string[]
 }
 
+/** `0x00` to `0xff`: a table is several times faster than parsing, which counts for a dump of a hundred thousand. */
+const HEX: ReadonlyMap<string, number> = new Map(
+  Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
+)
+
 /** The bytes of a value as bpftool prints it for a map without BTF. */
-export const bytesOf = (hex: readonly string[]): Uint8Array => Uint8Array.from(hex, (byte) => Number.parseInt(byte, 16))
+export function bytesOf(hex: readonly string[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(hex.length)
+  for (let at = 0; at < hex.length; at++) bytes[at] = HEX.get(hex[at] as string) ?? 0
+  return bytes
+}
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
@@ -123,7 +123,7 @@ function dumped<T>(output: unknown, size: number, decode: (view: DataView) => T,
 }
 
 /** What is pinned of one generation. */
-interface Pins {
+interface GenerationPins {
   readonly number: number
   readonly programs: ReadonlySet<string>
   readonly balance: readonly BalanceMap[]
@@ -133,7 +133,7 @@ interface Pins {
 const EVERY_BALANCE_MAP = Object.keys(BALANCE_MAPS) as BalanceMap[]
 
 /** The pins of a generation that is complete; undefined for an incomplete one. */
-async function pinsOf(paths: Paths, number: number): Promise<Pins | undefined> {
+async function pinsOf(paths: Paths, number: number): Promise<GenerationPins | undefined> {
   const pins = await list(paths.generation(number))
   const programs = new Set(await list(paths.programs(number)))
   if (!pins.includes('policy') || !CORE_PROGRAMS.every((name) => programs.has(PROGRAMS[name]))) return undefined
@@ -141,7 +141,7 @@ async function pinsOf(paths: Paths, number: number): Promise<Pins | undefined> {
   return { number, programs, balance, hasCarry: pins.includes(CARRY) }
 }
 
-const generationQueries = (paths: Paths, { number: generation, balance }: Pins): Command[] => [
+const generationQueries = (paths: Paths, { number: generation, balance }: GenerationPins): Command[] => [
   bpftool('prog', 'show', 'pinned', paths.program(generation, 'filter')),
   bpftool('map', 'show', 'pinned', paths.policy(generation)),
   bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(SETTINGS_LINE)),
@@ -160,7 +160,7 @@ interface ShownMap {
 const memoryOf = ({ max_entries, bytes_memlock }: ShownMap): number => bytes_memlock ?? max_entries * LINE_SIZE
 
 function decodeGeneration(
-  { number, programs, balance, hasCarry }: Pins,
+  { number, programs, balance, hasCarry }: GenerationPins,
   outputs: readonly unknown[],
 ): Omit<Generation, 'header'> {
   const [program, map, settings, meta] = outputs as [
@@ -192,7 +192,7 @@ function decodeGeneration(
 }
 
 /** A generation, and its header. `files`: prefix of the exchange files. */
-function generationPart(files: string, paths: Paths, pins: Pins): Part<Generation> {
+function generationPart(files: string, paths: Paths, pins: GenerationPins): Part<Generation> {
   const queries = generationQueries(paths, pins)
   const header = tryReadPart(files, paths.program(pins.number, 'read'), [{ first: 0, lines: HEADER_LINES }])
   return {
@@ -208,38 +208,71 @@ function generationPart(files: string, paths: Paths, pins: Pins): Part<Generatio
 const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
 const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 
-/** Reads what is pinned, in one bpftool process. An instance that does not exist reads as empty. */
-export async function readInstance(paths: Paths): Promise<Instance> {
-  const names = await list(paths.instance)
-  if (names.length === 0) return EMPTY
+/** What names in the bpffs tell: what there is to ask for. */
+export interface Pins {
+  /** Every name in the instance directory. */
+  readonly names: readonly string[]
+  /** Generations with all their pins, ascending. */
+  readonly complete: readonly GenerationPins[]
+  readonly incomplete: readonly number[]
+  readonly present: readonly SharedMap[]
+}
+
+export async function findPins(paths: Paths): Promise<Pins> {
+  const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names
     .map(generationOf)
     .filter((number) => number !== undefined)
     .sort((a, b) => a - b)
-  const complete: Pins[] = []
-  for (const number of numbers) {
-    const pins = await pinsOf(paths, number)
-    if (pins) complete.push(pins)
+  const found = await Promise.all(numbers.map(async (number) => [number, await pinsOf(paths, number)] as const))
+  return {
+    names,
+    complete: found.flatMap(([, pins]) => pins ?? []),
+    incomplete: found.flatMap(([number, pins]) => (pins ? [] : [number])),
+    present: EVERY_MAP.filter((map) => shared.includes(SHARED_MAPS[map].name)),
   }
-  const shared = new Set(await list(paths.shared))
-  const present = EVERY_MAP.filter((map) => shared.has(SHARED_MAPS[map].name))
+}
+
+/** What is pinned. `files`: directory for exchange files. An instance that does not exist reads as empty. */
+export function instancePart(
+  files: string,
+  paths: Paths,
+  { names, complete, incomplete, present }: Pins,
+): Part<Instance> {
   const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): Part<T[] | undefined> => ({
     commands: present.includes(map) ? [bpftool('map', 'dump', 'pinned', paths.sharedMap(map))] : [],
     finish: ([output]) => (output === undefined ? undefined : dumped(output, size, decode, empty)),
   })
-  const [attachments, index, ...generations] = await withExchange((files) =>
-    runParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, ...Generation[]]>(
-      dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
-      dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
-      ...complete.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
-    ),
+  const { commands, finish } = joinParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, ...Generation[]]>(
+    dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
+    dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+    ...complete.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
   )
   return {
-    generations,
-    incomplete: numbers.filter((number) => !complete.some((pins) => pins.number === number)),
-    others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
-    missing: EVERY_MAP.filter((map) => !present.includes(map)),
-    attachments,
-    index,
+    commands,
+    finish: (outputs) => {
+      const [attachments, index, ...generations] = finish(outputs)
+      return {
+        generations,
+        incomplete,
+        others: names.filter(
+          (name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared,
+        ),
+        missing: EVERY_MAP.filter((map) => !present.includes(map)),
+        attachments,
+        index,
+      }
+    },
   }
+}
+
+/** As withExchange; where nothing is pinned nothing is exchanged, and /run need not be ours to write. */
+export const withFiles = <T>({ names }: Pins, body: (files: string) => Promise<T>): Promise<T> =>
+  names.length === 0 ? body('') : withExchange(body)
+
+/** Reads what is pinned, in one bpftool process. */
+export async function readInstance(paths: Paths): Promise<Instance> {
+  const pins = await findPins(paths)
+  const [instance] = await withFiles(pins, (files) => runParts(instancePart(files, paths, pins)))
+  return instance
 }

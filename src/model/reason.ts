@@ -2,6 +2,7 @@
 
 import type { ReasonName, Verdict } from './result.ts'
 
+/** The verdict that each reason implies. */
 const VERDICTS: Readonly<Record<ReasonName, Verdict>> = {
   'default-pass': 'pass',
   allowlist: 'pass',
@@ -31,3 +32,5 @@ const VERDICTS: Readonly<Record<ReasonName, Verdict>> = {
 
 /** The verdict of a packet, by the reason that it got it for. */
 export const verdictOf = (reason: ReasonName): Verdict => VERDICTS[reason]
+
+export const REASONS = Object.keys(VERDICTS) as readonly ReasonName[]

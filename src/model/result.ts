@@ -40,6 +40,9 @@ export type ReasonName =
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect' | 'aborted'
 
+/** In the order in which reports show them. */
+export const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
+
 export interface InterfaceStatus {
   readonly name: string
   readonly ifindex: number

@@ -2,15 +2,12 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
-import type { List, State } from '../model/state.ts'
+import { listPrefixes, type State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
-import { prefixCount } from '../plan/delta.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { plural } from './numbers.ts'
 import { portJson } from './service-json.ts'
-
-const prefixesOf = ({ sets }: List): number => sets.reduce((sum, { addresses }) => sum + prefixCount(addresses), 0)
 
 function servicesText({ services }: State): string {
   const backends = [...services.values()].reduce((sum, service) => sum + service.backends.length, 0)
@@ -19,7 +16,7 @@ function servicesText({ services }: State): string {
 
 export function renderValidate({ config, state }: Desired): string {
   const lists = [...state.lists.values()]
-  const prefixes = lists.reduce((sum, list) => sum + prefixesOf(list), 0)
+  const prefixes = lists.reduce((sum, list) => sum + listPrefixes(list), 0)
   const parts = [
     plural(state.interfaces.size, 'interface'),
     `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}`,
@@ -53,7 +50,7 @@ export function renderValidateJson({ config, state, feeds }: Desired, warnings: 
     interfaces: [...state.interfaces.values()].map(({ interface: name, modes }) => ({ name, modes })).sort(byName),
     policy: state.policy ?? null,
     lists: [...state.lists.values()]
-      .map((list) => ({ name: list.name, kind: list.kind, prefixes: prefixesOf(list) }))
+      .map((list) => ({ name: list.name, kind: list.kind, prefixes: listPrefixes(list) }))
       .sort(byName),
     services: [...state.services.values()].map((service) => ({
       name: service.name,

@@ -41,7 +41,7 @@ export interface ImageMeta {
 }
 
 /** Part numbers are 16 bits wide. */
-const MAX_PARTS = 0x10000
+export const MAX_PARTS = 0x10000
 
 /** The parts of all lists. Throws XdpError E203 where they are more than can be numbered. */
 function numberedParts(lists: ReadonlyMap<string, List>): Part[] {

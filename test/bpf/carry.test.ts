@@ -8,7 +8,7 @@ import { type SnatPort, serviceCounterCodec, snatPortCodec } from '../../src/abi
 import { balanceMaps, mapWords, type Paths, pinPaths } from '../../src/abi/paths.ts'
 import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { beginCarry, type Carrying, carry, endCarry } from '../../src/kernel/carry.ts'
-import { cpuRanges } from '../../src/kernel/cpus.ts'
+import { parseCpus } from '../../src/kernel/cpus.ts'
 import { bytesOf, hexBytes, keyBytes } from '../../src/kernel/instance.ts'
 import { loadObject } from '../../src/kernel/object.ts'
 import { readBalanceCounters } from '../../src/kernel/service-counters.ts'
@@ -20,7 +20,7 @@ const MAPS: readonly Map[] = ['serviceStats', 'backendStats', 'snatPorts']
 
 let directory: string
 let paths: Paths
-const cpus = cpuRanges(readFileSync('/sys/devices/system/cpu/possible', 'utf8')).reduce(
+const cpus = parseCpus(readFileSync('/sys/devices/system/cpu/possible', 'utf8')).reduce(
   (sum, { count }) => sum + count,
   0,
 )

@@ -145,6 +145,11 @@ export class DataPlane {
     return pin
   }
 
+  /** Pin of the policy map. */
+  policy(): string {
+    return this.#pin(`policy-${this.#generation}`)
+  }
+
   /** Pin of a shared map. */
   map(name: string): string {
     return this.#pin(name)
