@@ -3,7 +3,7 @@
 
 import type { Family, Ranges } from '../model/address.ts'
 import type { Entries } from '../model/desired.ts'
-import { normalize, normalizeAddresses } from '../model/ranges.ts'
+import { normalize, normalizeAddresses, sameWords } from '../model/ranges.ts'
 import { wordsOf } from '../model/text.ts'
 
 /** Collects entries of one family in any order. */
@@ -68,6 +68,19 @@ export class EntryCollector {
     this.#end[index] = address
     this.#line[index] = line
     this.#length++
+  }
+
+  /** Adds entries from position `from` to before `to` of others, with lines moved by `lines`. */
+  addFrom({ start, end, line }: Entries, from: number, to: number, lines: number): void {
+    const width = wordsOf(this.#family)
+    while (this.#length + to - from > this.#line.length) this.#grow()
+    const [starts, ends] = [start.subarray(from * width, to * width), end.subarray(from * width, to * width)]
+    this.#start.set(starts, this.#length * width)
+    this.#end.set(ends, this.#length * width)
+    if (this.#isSingle) this.#isSingle = sameWords(starts, ends)
+    if (lines === 0) this.#line.set(line.subarray(from, to), this.#length)
+    else for (let at = from; at < to; at++) this.#line[this.#length + at - from] = (line[at] as number) + lines
+    this.#length += to - from
   }
 
   /** The entries so far, in the order in which they were added. */

@@ -3,7 +3,7 @@
 import { availableParallelism } from 'node:os'
 import { type Paths, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import type { Link } from '../model/live.ts'
-import { countPrefixes } from '../model/ranges.ts'
+import { countPrefixes } from '../model/prefixes.ts'
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
 import type { List } from '../model/state.ts'
 import { countBans } from './bans.ts'

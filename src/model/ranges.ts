@@ -273,12 +273,43 @@ export function subtract(a: Ranges, b: Ranges): Ranges {
   return builder.finish()
 }
 
-/** Whether two canonical sets of one family hold the same addresses. */
-export function equals(a: Ranges, b: Ranges): boolean {
-  if (a.length !== b.length) return false
-  if (a.start === b.start && a.end === b.end) return true
+/** Whether two arrays hold the same words. */
+export function sameWords(a: Uint32Array, b: Uint32Array): boolean {
   const bytes = (words: Uint32Array): Buffer => Buffer.from(words.buffer, words.byteOffset, words.byteLength)
-  return bytes(a.start).equals(bytes(b.start)) && bytes(a.end).equals(bytes(b.end))
+  return a === b || bytes(a).equals(bytes(b))
+}
+
+/** Whether two canonical sets of one family hold the same addresses. */
+export const equals = (a: Ranges, b: Ranges): boolean =>
+  a.length === b.length && sameWords(a.start, b.start) && sameWords(a.end, b.end)
+
+/** Ranges `from` to before `to`. */
+function slice({ family, start, end }: Ranges, from: number, to: number): Ranges {
+  const width = WIDTH[family]
+  const words = (array: Uint32Array): Uint32Array => array.subarray(from * width, to * width)
+  return { family, length: to - from, start: words(start), end: words(end) }
+}
+
+/** Addresses in `ranges` and not in `gone`, or in `added`. What lies before and behind both is copied in one go. */
+export function patch(ranges: Ranges, gone: Ranges, added: Ranges): Ranges {
+  if (gone.length + added.length === 0) return ranges
+  const { family, length } = ranges
+  const width = WIDTH[family]
+  const parts = [gone, added].filter((part) => part.length > 0)
+  // Neighbours of what changes may come to touch it, so one more on each side is looked at.
+  const from = Math.max(0, Math.min(...parts.map(({ start }) => lastAtOrBelow(ranges, start, 0))))
+  const ends = parts.map((part) => lastAtOrBelow(ranges, part.end, (part.length - 1) * width))
+  const to = Math.min(length, Math.max(...ends) + 2)
+  const middle = union(subtract(slice(ranges, from, to), gone), added)
+  const join = (old: Uint32Array, fresh: Uint32Array): Uint32Array => {
+    const words = new Uint32Array((from + length - to) * width + fresh.length)
+    words.set(old.subarray(0, from * width))
+    words.set(fresh, from * width)
+    words.set(old.subarray(to * width), from * width + fresh.length)
+    return words
+  }
+  const start = join(ranges.start, middle.start)
+  return { family, length: start.length / width, start, end: join(ranges.end, middle.end) }
 }
 
 /** Index of the last of the sorted `start` bounds that is at or below the address at word `offset` of `words`; -1 = none. */
@@ -303,81 +334,4 @@ export function contains(ranges: Ranges, words: Uint32Array, offset = 0): number
   const width = WIDTH[ranges.family]
   const index = lastAtOrBelow(ranges, words, offset)
   return index >= 0 && compareBounds(words, offset, ranges.end, index * width, width) <= 0 ? index : -1
-}
-
-/** Bits below the lowest set one of the bound; all bits where it is zero. With `invert`, of its complement. */
-function trailingZeros(bounds: Uint32Array, at: number, width: number, invert: boolean): number {
-  for (let word = width - 1; word >= 0; word--) {
-    const bits = bounds[at + word] as number
-    const value = (invert ? ~bits : bits) >>> 0
-    if (value !== 0) return (width - 1 - word) * 32 + 31 - Math.clz32(value & -value)
-  }
-  return width * 32
-}
-
-/** Host bits of the widest prefix that begins at the first bound and does not go beyond the second. */
-function widest(start: Uint32Array, i: number, end: Uint32Array, j: number, width: number): number {
-  const zeros = trailingZeros(start, i, width, false)
-  for (let word = 0; word < width; word++) {
-    const differing = ((start[i + word] as number) ^ (end[j + word] as number)) >>> 0
-    if (differing === 0) continue
-    const bits = (width - word) * 32 - Math.clz32(differing)
-    return zeros >= bits && trailingZeros(end, j, width, true) >= bits ? bits : Math.min(zeros, bits - 1)
-  }
-  return 0
-}
-
-/** Adds 2^bits to the bound at word 0; false where that leaves the address space. */
-function advance(bound: Uint32Array, bits: number): boolean {
-  let carry = 2 ** (bits % 32)
-  for (let word = bound.length - 1 - Math.floor(bits / 32); word >= 0; word--) {
-    const sum = (bound[word] as number) + carry
-    bound[word] = sum
-    if (sum <= 0xffffffff) return true
-    carry = 1
-  }
-  return false
-}
-
-/** Calls `visit` with each prefix of the minimal cover of range `index`: its first address (reused) and host bits. */
-function cover(ranges: Ranges, index: number, visit: (first: Uint32Array, hostBits: number) => void): void {
-  const width = WIDTH[ranges.family]
-  const at = index * width
-  const first = ranges.start.slice(at, at + width)
-  while (true) {
-    const bits = widest(first, 0, ranges.end, at, width)
-    visit(first, bits)
-    if (!advance(first, bits) || compareBounds(first, 0, ranges.end, at, width) > 0) return
-  }
-}
-
-/** Number of prefixes in the smallest set of prefixes that covers exactly these addresses. */
-export function countPrefixes(ranges: Ranges): number {
-  const width = WIDTH[ranges.family]
-  let count = 0
-  const visit = (): void => {
-    count++
-  }
-  for (let index = 0; index < ranges.length; index++) {
-    // Single addresses are most of a large list.
-    if (compareBounds(ranges.start, index * width, ranges.end, index * width, width) === 0) count++
-    else cover(ranges, index, visit)
-  }
-  return count
-}
-
-/** A prefix of a cover: the words of its first address and its length in bits. */
-export interface CoverPrefix {
-  readonly words: Uint32Array
-  readonly length: number
-}
-
-/** The smallest set of prefixes that covers exactly these addresses, in ascending order. */
-export function* prefixes(ranges: Ranges): Generator<CoverPrefix> {
-  const bits = WIDTH[ranges.family] * 32
-  for (let index = 0; index < ranges.length; index++) {
-    const found: CoverPrefix[] = []
-    cover(ranges, index, (first, hostBits) => found.push({ words: first.slice(), length: bits - hostBits }))
-    yield* found
-  }
 }

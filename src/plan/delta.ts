@@ -1,7 +1,8 @@
 // The address-wise difference of two lists, and the sums the reports show of it.
 
 import type { AddressSet } from '../model/address.ts'
-import { countPrefixes, EMPTY_SET, equals, subtract } from '../model/ranges.ts'
+import { countPrefixes } from '../model/prefixes.ts'
+import { EMPTY_SET, equals, subtract } from '../model/ranges.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import type { ListDelta } from './change.ts'
 

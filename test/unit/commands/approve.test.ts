@@ -1,6 +1,6 @@
-import { NO_CACHE } from '../../../src/cache/cache.ts'
 import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
+import { NO_CACHE } from '../../../src/cache/cache.ts'
 import { approver } from '../../../src/commands/approve.ts'
 import type { Context } from '../../../src/commands/context.ts'
 import { parseArguments } from '../../../src/commands/parse.ts'
