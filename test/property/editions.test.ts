@@ -9,6 +9,7 @@ import type { FeedOptions } from '../../src/config/feed/read.ts'
 import { keep, recall, shelfName } from '../../src/config/feed/shelf.ts'
 import { createReport } from '../../src/config/report.ts'
 import { markLength } from '../../src/config/source.ts'
+import type { Entries } from '../../src/model/desired.ts'
 import { writeFiles } from '../support/config.ts'
 
 const OPTIONS: FeedOptions = {
@@ -55,8 +56,14 @@ function read(text: string, before?: Parsed): Parsed {
   return parsed as Parsed
 }
 
+const columnsOf = ({ family, length, start, end, line }: Entries) => ({ family, length, start, end, line })
+
+/** What was read as plain data. */
+const plain = (parsed: Parsed | undefined) =>
+  parsed && { ...parsed, entries: [columnsOf(parsed.entries.v4), columnsOf(parsed.entries.v6)] }
+
 /** What a text gives; how it is cut into chunks is nobody's business. */
-const factsOf = ({ chunks: _, ...facts }: Parsed) => facts
+const factsOf = (parsed: Parsed) => ({ ...plain(parsed), chunks: undefined })
 
 test('an edition that is read with the help of the one before gives what it gives alone', () => {
   const marks = fc.constantFrom('', '\ufeff')
@@ -103,15 +110,15 @@ test('what was read comes out of the cache as it was put in', () => {
   const addresses = Array.from({ length: 5000 }, (_, i) => `198.${18 + (i & 1)}.${(i * 7) & 255}.${(i * 13) & 255}`)
   const texts = [
     addresses.join('\n'),
-    // Ranges, IPv6, lines that are left out, and a gap of more lines than a byte can tell.
-    `${addresses.join('\n')}\n${'#\n'.repeat(300)}203.0.113.0/24\n2001:db8::1\n2001:db9::/32\nnonsense\n10.0.0.1\n`,
+    // Ranges, IPv6, lines that are left out, and a gap of more lines than two bytes can tell.
+    `${addresses.join('\n')}\n${'#\n'.repeat(70_000)}203.0.113.0/24\n2001:db8::1\n2001:db9::/32\nnonsense\n10.0.0.1\n`,
   ]
   for (const [number, text] of texts.entries()) {
     const parsed = read(text)
     const cache = openCache(`${directory}/cache`, process.getuid?.() ?? 0)
     const name = shelfName(`list-${number}`, OPTIONS)
     keep({ cache }, name, parsed)
-    expect(recall({ cache }, name)).toEqual(parsed)
+    expect(plain(recall({ cache }, name))).toEqual(plain(parsed))
     expect(recall({ cache }, shelfName('other', OPTIONS))).toBeUndefined()
     expect(recall({ cache }, shelfName(`list-${number}`, { ...OPTIONS, excludePrivate: false }))).toBeUndefined()
     expect(cache.problem).toBeUndefined()

@@ -5,7 +5,7 @@ import type { Ranges } from '../../model/address.ts'
 import type { Entries } from '../../model/desired.ts'
 import { normalize, patch, subtract } from '../../model/ranges.ts'
 import { wordsOf } from '../../model/text.ts'
-import { EntryCollector } from '../entries.ts'
+import { EntryCollector, type EntryColumns } from '../entries.ts'
 import type { Report } from '../report.ts'
 import {
   byteCount,
@@ -32,7 +32,7 @@ export interface Parsed extends Tallies {
   readonly chunks: readonly Chunk[]
   readonly v4: Ranges
   readonly v6: Ranges
-  readonly entries: { readonly v4: Entries; readonly v6: Entries }
+  readonly entries: { readonly v4: EntryColumns; readonly v6: EntryColumns }
 }
 
 /** Lines of plain lists of IPv4 addresses have so many bytes on average; what it says is where columns begin to grow. */
@@ -96,7 +96,7 @@ function touching({ family, length, start, end }: Entries, few: Ranges): Ranges 
 
 /** The ranges of a file that shares its first and last entries with another one. */
 function editRanges(
-  before: { readonly entries: Entries; readonly ranges: Ranges },
+  before: { readonly entries: EntryColumns; readonly ranges: Ranges },
   collector: EntryCollector,
   head: number,
   tail: number,

@@ -6,8 +6,9 @@ import { basename, resolve } from 'node:path'
 import type { Cache } from '../../cache/cache.ts'
 import { packRecord, unpackRecord } from '../../cache/record.ts'
 import type { Family, Ranges } from '../../model/address.ts'
-import type { Entries } from '../../model/desired.ts'
-import { sameWords } from '../../model/ranges.ts'
+import { compareBounds, sameWords } from '../../model/ranges.ts'
+import { wordsOf } from '../../model/text.ts'
+import { EntryColumns } from '../entries.ts'
 import { sumOf } from './chunks.ts'
 import type { Parsed } from './parsed.ts'
 import type { FeedOptions } from './read.ts'
@@ -34,65 +35,64 @@ export function shelfName(path: string, options: FeedOptions): string {
 
 const NONE = new Uint32Array(0)
 
-/** Lines as the steps between them, four in a word, where none is wider than a byte. */
-function packSteps(line: Uint32Array): Uint32Array | undefined {
-  const words = new Uint32Array(Math.ceil(line.length / 4))
-  const steps = new Uint8Array(words.buffer)
-  for (let at = 0, last = 0; at < line.length; at++) {
-    const step = (line[at] as number) - last
-    if (step > 255) return undefined
-    steps[at] = step
-    last = line[at] as number
+/** Ends of ranges: the positions of those that are not their start, and what they are. */
+function packEnds({ family, length, start, end }: Ranges): readonly [positions: Uint32Array, ends: Uint32Array] {
+  if (start === end || sameWords(start, end)) return [NONE, NONE]
+  const width = wordsOf(family)
+  const differs = (at: number): boolean => compareBounds(start, at * width, end, at * width, width) !== 0
+  let count = 0
+  for (let at = 0; at < length; at++) if (differs(at)) count++
+  const positions = new Uint32Array(count)
+  const ends = new Uint32Array(count * width)
+  for (let at = 0, next = 0; at < length; at++) {
+    if (!differs(at)) continue
+    positions[next] = at
+    ends.set(end.subarray(at * width, (at + 1) * width), next++ * width)
   }
+  return [positions, ends]
+}
+
+function unpackEnds(family: Family, start: Uint32Array, positions: Uint32Array, ends: Uint32Array): Uint32Array {
+  if (positions.length === 0) return start
+  const width = wordsOf(family)
+  const end = start.slice()
+  for (const [at, position] of positions.entries())
+    end.set(ends.subarray(at * width, (at + 1) * width), position * width)
+  return end
+}
+
+/** 16-bit numbers as words, which are half as many. */
+function packSteps(steps: Uint16Array): Uint32Array {
+  const words = new Uint32Array(Math.ceil(steps.length / 2))
+  new Uint16Array(words.buffer).set(steps)
   return words
 }
 
-function unpackSteps(words: Uint32Array, length: number): Uint32Array {
-  const steps = new Uint8Array(words.buffer, words.byteOffset, length)
-  const line = new Uint32Array(length)
-  for (let at = 0, last = 0; at < length; at++) {
-    last += steps[at] as number
-    line[at] = last
-  }
-  return line
+/** Columns of a family, in pairs of starts and what goes with them. */
+function columnsOf(entries: EntryColumns, ranges: Ranges): Uint32Array[] {
+  const { steps, wide } = entries.steps
+  const pairs = Uint32Array.from([...wide].flat())
+  return [entries.start, ...packEnds(entries), packSteps(steps), pairs, ranges.start, ...packEnds(ranges)]
 }
+const COLUMNS = 8
 
-/** Columns of a family: of what is the same twice, one is stored. */
-function columnsOf(entries: Entries, ranges: Ranges): Uint32Array[] {
-  const steps = packSteps(entries.line)
-  return [
-    entries.start,
-    sameWords(entries.start, entries.end) ? NONE : entries.end,
-    steps ?? NONE,
-    steps ? NONE : entries.line,
-    ranges.start,
-    sameWords(ranges.start, ranges.end) ? NONE : ranges.end,
-  ]
-}
-const COLUMNS = 6
-
-function fromColumns(family: Family, columns: readonly Uint32Array[]): { entries: Entries; ranges: Ranges } {
-  const [start, end, steps, line, first, last] = columns as [
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-    Uint32Array,
-  ]
-  const width = family === 4 ? 1 : 4
-  const length = start.length / width
+function fromColumns(family: Family, columns: readonly Uint32Array[]): { entries: EntryColumns; ranges: Ranges } {
+  const [start, positions, ends, steps, pairs, first, lastPositions, lasts] = columns as FamilyColumns
+  const width = wordsOf(family)
+  const wide = new Map(Array.from({ length: pairs.length / 2 }, (_, i) => [pairs[i * 2] ?? 0, pairs[i * 2 + 1] ?? 0]))
+  const narrow = new Uint16Array(steps.buffer, steps.byteOffset, start.length / width)
   return {
-    entries: {
+    entries: new EntryColumns(family, start, unpackEnds(family, start, positions, ends), { steps: narrow, wide }),
+    ranges: {
       family,
-      length,
-      start,
-      end: end.length > 0 ? end : start,
-      line: steps.length > 0 ? unpackSteps(steps, length) : line,
+      length: first.length / width,
+      start: first,
+      end: unpackEnds(family, first, lastPositions, lasts),
     },
-    ranges: { family, length: first.length / width, start: first, end: last.length > 0 ? last : first },
   }
 }
+type Column = Uint32Array
+type FamilyColumns = readonly [Column, Column, Column, Column, Column, Column, Column, Column]
 
 /** Puts away what was read of a file. */
 export function keep({ cache, kept }: Shelf, name: string, parsed: Parsed): void {
