@@ -6,6 +6,7 @@ import {
   ABI_VERSION,
   type Attachment,
   attachmentCodec,
+  banStateCodec,
   HEADER_LINES,
   INTERFACE_INDEX_SIZE,
   INTERFACE_SLOTS,
@@ -53,6 +54,8 @@ export interface Instance {
   /** By slot; undefined where the map does not exist. */
   readonly attachments: readonly Attachment[] | undefined
   readonly index: readonly InterfaceEntry[] | undefined
+  /** No ban is over before this boot time in ns; 0 = none will be. */
+  readonly nextBanExpiry: bigint
 }
 
 const EVERY_MAP = Object.keys(SHARED_MAPS) as SharedMap[]
@@ -63,6 +66,7 @@ const EMPTY: Instance = {
   missing: EVERY_MAP,
   attachments: undefined,
   index: undefined,
+  nextBanExpiry: 0n,
 }
 
 export async function list(directory: string): Promise<string[]> {
@@ -156,6 +160,13 @@ function generationPart(files: string, paths: Paths, number: number, programs: R
   }
 }
 
+/** When the next ban is over. */
+const expiryPart = (paths: Paths, isThere: boolean): Part<bigint> => ({
+  commands: isThere ? [bpftool('map', 'lookup', 'pinned', paths.sharedMap('banState'), 'key', ...keyBytes(0))] : [],
+  finish: ([output]) =>
+    output === undefined ? 0n : banStateCodec.decode(viewOf(bytesOf((output as HexEntry).value))).next_expiry,
+})
+
 const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
 const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 
@@ -178,10 +189,11 @@ export async function readInstance(paths: Paths): Promise<Instance> {
     commands: present.includes(map) ? [bpftool('map', 'dump', 'pinned', paths.sharedMap(map))] : [],
     finish: ([output]) => (output === undefined ? undefined : dumped(output, size, decode, empty)),
   })
-  const [attachments, index, ...generations] = await withExchange((files) =>
-    runParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, ...Generation[]]>(
+  const [attachments, index, nextBanExpiry, ...generations] = await withExchange((files) =>
+    runParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, bigint, ...Generation[]]>(
       dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
       dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+      expiryPart(paths, present.includes('banState')),
       ...complete.map(([number, programs]) => generationPart(`${files}/${number}`, paths, number, programs)),
     ),
   )
@@ -192,5 +204,6 @@ export async function readInstance(paths: Paths): Promise<Instance> {
     missing: EVERY_MAP.filter((map) => !present.includes(map)),
     attachments,
     index,
+    nextBanExpiry,
   }
 }

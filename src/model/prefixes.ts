@@ -1,6 +1,7 @@
 // Ranges as prefixes: the smallest set of prefixes that covers exactly the same addresses.
 
 import type { Ranges } from './address.ts'
+import { patchOf } from './patch.ts'
 import { compareBounds, WIDTH } from './ranges.ts'
 
 /** Bits below the lowest set one of the bound; all bits where it is zero. With `invert`, of its complement. */
@@ -54,9 +55,16 @@ const counts = new WeakMap<Ranges, number>()
 
 /** Number of prefixes in the smallest set of prefixes that covers exactly these addresses. */
 export function countPrefixes(ranges: Ranges): number {
-  const count = counts.get(ranges) ?? countAll(ranges)
+  const count = counts.get(ranges) ?? countPatched(ranges) ?? countAll(ranges)
   counts.set(ranges, count)
   return count
+}
+
+/** By what changed, where the ranges were made of others that are counted. */
+function countPatched(ranges: Ranges): number | undefined {
+  const patch = patchOf(ranges)
+  const known = patch && counts.get(patch.from)
+  return known === undefined ? undefined : known - countAll(patch?.before as Ranges) + countAll(patch?.after as Ranges)
 }
 
 function countAll(ranges: Ranges): number {

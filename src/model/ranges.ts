@@ -237,38 +237,56 @@ export function union(a: Ranges, b: Ranges): Ranges {
   return builder.finish()
 }
 
-const isSameRange = (a: Ranges, i: number, b: Ranges, j: number, width: number): boolean =>
-  compareBounds(a.start, i, b.start, j, width) === 0 && compareBounds(a.end, i, b.end, j, width) === 0
+/** How many words, from word `i` of one and `j` of the other on, belong to ranges that are the same in both. */
+function commonRun(a: Ranges, i: number, b: Ranges, j: number, width: number): number {
+  const most = Math.min(a.start.length - i, b.start.length - j)
+  let run = 0
+  // Two editions of a list have most ranges in common.
+  while (run < most && a.start[i + run] === b.start[j + run] && a.end[i + run] === b.end[j + run]) run++
+  return run - (run % width)
+}
+
+/** Of so many times as many ranges those that matter are searched for, not walked to. */
+const MUCH = 16
+
+/**
+ * Adds what range `i` of `a` has beyond `b` to the builder. `j`: the first word of `b` that may matter; returns that of the
+ * next range of `a`.
+ */
+function subtractFrom(a: Ranges, i: number, b: Ranges, j: number, builder: RangesBuilder): number {
+  const width = WIDTH[a.family]
+  const rest = a.start.slice(i, i + width)
+  const before = new Uint32Array(width)
+  let next = j
+  while (next < b.end.length && compareBounds(b.end, next, rest, 0, width) < 0) next += width
+  for (; next < b.start.length && compareBounds(b.start, next, a.end, i, width) <= 0; next += width) {
+    if (compareBounds(b.start, next, rest, 0, width) > 0) {
+      step(before, 0, b.start, next, width, -1)
+      builder.add(rest, 0, before, 0)
+    }
+    // A range of b that reaches the end of this one may reach into the next one too.
+    if (compareBounds(b.end, next, a.end, i, width) >= 0) return next
+    step(rest, 0, b.end, next, width, 1)
+  }
+  builder.add(rest, 0, a.end, i)
+  return next
+}
 
 /** Addresses in `a` and not in `b`. */
 export function subtract(a: Ranges, b: Ranges): Ranges {
   if (a.length === 0 || b.length === 0) return a
   const width = WIDTH[a.family]
   const builder = new RangesBuilder(a.family)
-  const rest = new Uint32Array(width)
-  const before = new Uint32Array(width)
+  const isMuch = b.length > MUCH * a.length
   let j = 0
-  for (let i = 0; i < a.start.length; i += width) {
-    // Two editions of a list have most ranges in common.
-    if (j < b.start.length && isSameRange(a, i, b, j, width)) {
-      j += width
-      continue
-    }
-    copyBound(rest, 0, a.start, i, width)
-    let left = true
-    while (j < b.end.length && compareBounds(b.end, j, rest, 0, width) < 0) j += width
-    while (left && j < b.start.length && compareBounds(b.start, j, a.end, i, width) <= 0) {
-      if (compareBounds(b.start, j, rest, 0, width) > 0) {
-        step(before, 0, b.start, j, width, -1)
-        builder.add(rest, 0, before, 0)
-      }
-      // A range of b that reaches the end of this one may reach into the next one too.
-      left = compareBounds(b.end, j, a.end, i, width) < 0
-      if (!left) break
-      step(rest, 0, b.end, j, width, 1)
-      j += width
-    }
-    if (left) builder.add(rest, 0, a.end, i)
+  for (let i = 0; i < a.start.length; ) {
+    const same = commonRun(a, i, b, j, width)
+    i += same
+    j += same
+    if (same > 0) continue
+    if (isMuch) j = Math.max(j, lastAtOrBelow(b, a.start, i) * width)
+    j = subtractFrom(a, i, b, j, builder)
+    i += width
   }
   return builder.finish()
 }
@@ -282,35 +300,6 @@ export function sameWords(a: Uint32Array, b: Uint32Array): boolean {
 /** Whether two canonical sets of one family hold the same addresses. */
 export const equals = (a: Ranges, b: Ranges): boolean =>
   a.length === b.length && sameWords(a.start, b.start) && sameWords(a.end, b.end)
-
-/** Ranges `from` to before `to`. */
-function slice({ family, start, end }: Ranges, from: number, to: number): Ranges {
-  const width = WIDTH[family]
-  const words = (array: Uint32Array): Uint32Array => array.subarray(from * width, to * width)
-  return { family, length: to - from, start: words(start), end: words(end) }
-}
-
-/** Addresses in `ranges` and not in `gone`, or in `added`. What lies before and behind both is copied in one go. */
-export function patch(ranges: Ranges, gone: Ranges, added: Ranges): Ranges {
-  if (gone.length + added.length === 0) return ranges
-  const { family, length } = ranges
-  const width = WIDTH[family]
-  const parts = [gone, added].filter((part) => part.length > 0)
-  // Neighbours of what changes may come to touch it, so one more on each side is looked at.
-  const from = Math.max(0, Math.min(...parts.map(({ start }) => lastAtOrBelow(ranges, start, 0))))
-  const ends = parts.map((part) => lastAtOrBelow(ranges, part.end, (part.length - 1) * width))
-  const to = Math.min(length, Math.max(...ends) + 2)
-  const middle = union(subtract(slice(ranges, from, to), gone), added)
-  const join = (old: Uint32Array, fresh: Uint32Array): Uint32Array => {
-    const words = new Uint32Array((from + length - to) * width + fresh.length)
-    words.set(old.subarray(0, from * width))
-    words.set(fresh, from * width)
-    words.set(old.subarray(to * width), from * width + fresh.length)
-    return words
-  }
-  const start = join(ranges.start, middle.start)
-  return { family, length: start.length / width, start, end: join(ranges.end, middle.end) }
-}
 
 /** Index of the last of the sorted `start` bounds that is at or below the address at word `offset` of `words`; -1 = none. */
 export function lastAtOrBelow(

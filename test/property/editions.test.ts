@@ -60,10 +60,10 @@ const columnsOf = ({ family, length, start, end, line }: Entries) => ({ family, 
 
 /** What was read as plain data. */
 const plain = (parsed: Parsed | undefined) =>
-  parsed && { ...parsed, entries: [columnsOf(parsed.entries.v4), columnsOf(parsed.entries.v6)] }
+  parsed && { ...parsed, fresh: undefined, entries: [columnsOf(parsed.entries.v4), columnsOf(parsed.entries.v6)] }
 
 /** What a text gives; how it is cut into chunks is nobody's business. */
-const factsOf = (parsed: Parsed) => ({ ...plain(parsed), chunks: undefined })
+const factsOf = (parsed: Parsed) => ({ ...plain(parsed), chunks: undefined, fresh: undefined })
 
 test('an edition that is read with the help of the one before gives what it gives alone', () => {
   const marks = fc.constantFrom('', '\ufeff')

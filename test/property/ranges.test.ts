@@ -2,8 +2,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Family, Ranges } from '../../src/model/address.ts'
+import { difference, patch } from '../../src/model/patch.ts'
 import { countPrefixes, prefixes } from '../../src/model/prefixes.ts'
-import { contains, equals, normalize, normalizeAddresses, patch, subtract, union } from '../../src/model/ranges.ts'
+import { contains, equals, normalize, normalizeAddresses, subtract, union } from '../../src/model/ranges.ts'
 
 const SPAN = 64
 
@@ -67,8 +68,20 @@ test('a patch takes out what is gone and puts in what is added', () => {
       arbitrary,
       fc.array(fc.tuple(fc.nat(SPAN - 1), fc.nat(SPAN - 1)), { maxLength: 30 }),
       ({ a, b, ...input }, many) => {
-        const [ranges, gone, added] = [rangesOf(input, many), rangesOf(input, a), rangesOf(input, b)]
-        expect(equals(patch(ranges, gone, added), union(subtract(ranges, gone), added))).toBe(true)
+        const [ranges, some, added] = [rangesOf(input, many), rangesOf(input, a), rangesOf(input, b)]
+        const gone = subtract(ranges, subtract(ranges, some))
+        const [patched, made] = [patch(ranges, gone, added), union(subtract(ranges, gone), added)]
+        expect(equals(patched, made)).toBe(true)
+        // Both are told by what was patched; the other way they are not.
+        countPrefixes(ranges)
+        expect(countPrefixes(patched)).toBe(countPrefixes(made))
+        for (const [before, after] of [
+          [ranges, patched],
+          [patched, ranges],
+        ] as const) {
+          const { added: more, removed: less } = difference(before, after)
+          expect([equals(more, subtract(after, before)), equals(less, subtract(before, after))]).toEqual([true, true])
+        }
       },
     ),
     { numRuns: 500 },

@@ -3,7 +3,8 @@
 
 import type { Ranges } from '../../model/address.ts'
 import type { Entries } from '../../model/desired.ts'
-import { normalize, patch, subtract } from '../../model/ranges.ts'
+import { patch } from '../../model/patch.ts'
+import { normalize, subtract } from '../../model/ranges.ts'
 import { wordsOf } from '../../model/text.ts'
 import { EntryCollector, type EntryColumns } from '../entries.ts'
 import type { Report } from '../report.ts'
@@ -30,6 +31,8 @@ export interface Parsed extends Tallies {
   readonly updatedAt: number | undefined
   readonly notes: readonly string[]
   readonly chunks: readonly Chunk[]
+  /** Share of the text (0 to 1) that had to be read; the rest was known from an earlier edition. */
+  readonly fresh: number
   readonly v4: Ranges
   readonly v6: Ranges
   readonly entries: { readonly v4: EntryColumns; readonly v6: EntryColumns }
@@ -168,6 +171,7 @@ export function parseText(
     updatedAt: isByLine || format === 'csv' ? stampOf(text) : file?.updatedAt,
     notes: file?.notes ?? [],
     chunks,
+    fresh: byteCount(middle) / Math.max(1, byteCount(chunks)),
     ...sumOf(chunks),
     v4: ranges('v4'),
     v6: ranges('v6'),
