@@ -4,7 +4,8 @@
 // Nothing is timed, so one run is exact.
 
 import type { Family, Ranges } from '../src/model/address.ts'
-import { countPrefixes, normalize } from '../src/model/ranges.ts'
+import { countPrefixes } from '../src/model/prefixes.ts'
+import { normalize } from '../src/model/ranges.ts'
 import { compile, stateOf } from './support/lookup.ts'
 import { conclude, MIB, table } from './support/report.ts'
 import { hosts4, makeRandom, mixed4, mixed6 } from './support/sets.ts'

@@ -44,7 +44,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
 /** Room → packages and built-in modules it may import. What is not listed is pure: no files, no network, no clock. */
 const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   abi: ['node:os'],
-  cache: ['node:fs', 'node:path', 'node:crypto'],
+  cache: ['node:fs', 'node:path', 'node:crypto', 'node:zlib'],
   tables: ['node:crypto'],
   config: ['ajv', 'yaml', 'node:fs', 'node:path', 'node:crypto', 'node:util', 'node:url', 'node:buffer', 'node:zlib'],
   import: ['yaml'],

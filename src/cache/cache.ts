@@ -2,7 +2,7 @@
 // on it: it may be deleted at any time, and what is wrong with it costs time and one warning, never more. What it gives
 // back was written by this user and is whole, or it is not given back.
 
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import {
   closeSync,
   constants,
@@ -18,7 +18,8 @@ import {
   unlinkSync,
   writevSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { crc32 } from 'node:zlib'
 
 export interface Cache {
   /** What was stored under the name, aligned to 8 bytes; undefined = nothing that can be used. Never throws. */
@@ -32,9 +33,13 @@ export interface Cache {
 /** Remembers nothing. */
 export const NO_CACHE: Cache = { read: () => undefined, write: () => undefined, problem: undefined }
 
-/** First bytes of every file, then the SHA-256 of what follows behind HEADER_SIZE bytes. */
+/**
+ * First bytes of every file, then how long what follows behind HEADER_SIZE bytes is, and its CRC-32: against disks that
+ * fail and files that were cut off. Who could forge a file could as well write the config.
+ */
 const MAGIC = 'xdp cache 1\n'
-const DIGEST_AT = 16
+const SIZE_AT = 16
+const SUM_AT = 24
 const HEADER_SIZE = 64
 
 /** Most bytes of all files. Ten million prefixes take a third of it. */
@@ -76,17 +81,33 @@ function writeWhole(descriptor: number, pieces: readonly Uint8Array[]): void {
 }
 
 function headerOf(pieces: readonly Uint8Array[]): Buffer {
-  const hash = createHash('sha256')
-  for (const piece of pieces) hash.update(piece)
   const header = Buffer.alloc(HEADER_SIZE)
   header.write(MAGIC)
-  hash.digest().copy(header, DIGEST_AT)
+  header.writeBigUInt64LE(BigInt(pieces.reduce((sum, { length }) => sum + length, 0)), SIZE_AT)
+  // Of nothing the sum is 0, whatever it was before.
+  const sum = pieces.reduce((before, piece) => (piece.length === 0 ? before : crc32(piece, before)), 0)
+  header.writeUInt32LE(sum, SUM_AT)
   return header
 }
 
 function isWhole(bytes: Buffer): boolean {
   if (bytes.length < HEADER_SIZE) return false
   return headerOf([bytes.subarray(HEADER_SIZE)]).equals(bytes.subarray(0, HEADER_SIZE))
+}
+
+/**
+ * Makes a directory, and the ones above it where they are missing. Not by `recursive`, which never ends where a file system
+ * says of a directory that cannot be made what it says of one whose parent is missing (/proc does).
+ */
+function makeDirectory(path: string, levels = 8): void {
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return
+    if (codeOf(error) !== 'ENOENT' || levels === 0 || dirname(path) === path) throw error
+    makeDirectory(dirname(path), levels - 1)
+    makeDirectory(path, 0)
+  }
 }
 
 class Directory implements Cache {
@@ -113,7 +134,7 @@ class Directory implements Cache {
   #isUsable(make: boolean): boolean {
     if (this.#usable !== undefined) return this.#usable
     try {
-      if (make) mkdirSync(this.#path, { recursive: true, mode: 0o700 })
+      if (make) makeDirectory(this.#path)
       const stats = lstatSync(this.#path)
       const wrong = stats.isDirectory() ? objection(this.#path, stats, this.#uid) : `${this.#path} is no directory`
       if (wrong !== undefined) this.#note(wrong)

@@ -2,14 +2,15 @@
 
 import { createHash } from 'node:crypto'
 import { dirname, isAbsolute, join } from 'node:path'
-import type { Cache } from '../cache/cache.ts'
 import type { Location } from '../diagnostics.ts'
 import type { Feed, FeedFile } from '../model/desired.ts'
 import type { ListKind } from '../model/state.ts'
-import { cacheName, type Lines, type Parsed, parsedOf, recall, store } from './feed/parsed.ts'
-import { type FeedOptions, readFeed } from './feed/read.ts'
+import type { Lines } from './feed/chunks.ts'
+import { type Parsed, parseText } from './feed/parsed.ts'
+import type { FeedOptions } from './feed/read.ts'
+import { keep, recall, type Shelf, shelfName } from './feed/shelf.ts'
 import { expand, isPattern } from './glob.ts'
-import { createReport, type Report } from './report.ts'
+import type { Report } from './report.ts'
 import {
   checkText,
   isUnusable,
@@ -48,7 +49,7 @@ export interface Library {
   readonly contents: Map<string, Loaded | undefined>
   /** SHA-256 of each file, in order of first mention. */
   readonly digests: Buffer[]
-  readonly cache: Cache
+  readonly shelf: Shelf
 }
 
 /** An entry with `file` in its surroundings. */
@@ -110,21 +111,7 @@ function contentOf(path: string, at: Location, mention: Mention): Loaded | undef
   return content
 }
 
-/** What is in a list file, by reading it; undefined after reporting what is wrong with it. */
-function read(path: string, content: Loaded, at: Location, options: FeedOptions, mention: Mention): Parsed | undefined {
-  const bytes = content.text()
-  if (isUnusable(bytes)) {
-    // Once is enough, however many entries name the file.
-    if (mention.library.contents.get(path) !== undefined) reportUnusable(bytes, at, mention)
-    mention.library.contents.set(path, undefined)
-    return undefined
-  }
-  const file = readFeed({ path, bytes, from: markLength(bytes) }, options, mention.report)
-  if (file.sink.used === 0 && !file.sink.failed) reportEmpty(path, file.sink, at, mention.report)
-  return file.sink.failed ? undefined : parsedOf(file)
-}
-
-/** The same, out of the cache where it is there. */
+/** What is in a list file; undefined after reporting what is wrong with it. */
 function parse(
   path: string,
   content: Loaded,
@@ -132,14 +119,21 @@ function parse(
   options: FeedOptions,
   mention: Mention,
 ): Parsed | undefined {
-  const { cache, files } = mention.library
-  const name = cacheName(content.digest, options)
-  // What was stored had no error in it, so that this report stays empty.
-  const again = (): Parsed => read(path, content, at, options, { ...mention, report: createReport(files) }) as Parsed
-  const known = recall(cache, name, again)
-  if (known) return known
-  const parsed = read(path, content, at, options, mention)
-  if (parsed) store(cache, name, parsed)
+  const { library, report } = mention
+  const name = shelfName(path, options)
+  const digest = content.digest.toString('hex')
+  const known = recall(library.shelf, name)
+  if (known?.digest === digest) return known
+  const bytes = content.text()
+  if (isUnusable(bytes)) {
+    reportUnusable(bytes, at, mention)
+    library.contents.set(path, undefined)
+    return undefined
+  }
+  const parsed = parseText({ path, bytes, from: markLength(bytes), firstLine: 1 }, digest, options, report, known)
+  if (parsed === undefined) return undefined
+  if (parsed.used === 0) reportEmpty(path, parsed, at, report)
+  else keep(library.shelf, name, parsed)
   return parsed
 }
 
@@ -171,13 +165,13 @@ function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Lo
   }
 }
 
-function reportEmpty(path: string, sink: Pick<Parsed, 'found' | 'skipped'>, at: Location, report: Report): void {
-  if (sink.found > 0) {
-    const message = `${path} holds no address that may be used: ${counted(sink.found, 'entry', 'entries')} left out`
+function reportEmpty(path: string, parsed: Parsed, at: Location, report: Report): void {
+  if (parsed.found > 0) {
+    const message = `${path} holds no address that may be used: ${counted(parsed.found, 'entry', 'entries')} left out`
     report.error('E006', at, message, 'they are private (`exclude_private`) or too wide (`min_prefix`)')
     return
   }
-  const skipped = sink.skipped.count === 0 ? '' : `: ${counted(sink.skipped.count, 'line', 'lines')} skipped`
+  const skipped = parsed.skipped.count === 0 ? '' : `: ${counted(parsed.skipped.count, 'line', 'lines')} skipped`
   const hint = skipped === '' ? 'remove the entry if the list is meant to be empty' : 'check `format`'
   report.error('E006', at, `${path} holds no address${skipped}`, hint)
 }

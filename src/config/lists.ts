@@ -1,11 +1,11 @@
 // The entries of both lists → named lists, and which line of which file put every address there.
 
-import type { Cache } from '../cache/cache.ts'
 import type { Ranges } from '../model/address.ts'
 import type { Entries, Feed, ListSource, Provenance } from '../model/desired.ts'
 import { EMPTY4, EMPTY6, union } from '../model/ranges.ts'
 import { type List, type ListKind, type Scope, type ScopedSet, scopeKey } from '../model/state.ts'
 import { EntryCollector } from './entries.ts'
+import type { Shelf } from './feed/shelf.ts'
 import { addFeed, type Library } from './feeds.ts'
 import { explainRange, rangeBuffer, readRangeText } from './range.ts'
 import type { Report } from './report.ts'
@@ -23,6 +23,7 @@ interface DraftSource {
   readonly file: number
   /** In order of appearance. */
   readonly set: number
+  /** Asked for when all of the config is read. */
   readonly ranges: () => { readonly v4: Ranges; readonly v6: Ranges }
   readonly entries: () => { readonly v4: Entries; readonly v6: Entries }
 }
@@ -141,7 +142,7 @@ function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   if (entry.file === undefined) return
   const mention = { ...reading, kind, list: into.name, entry, placed, file: field('file') }
   const feed = addFeed(mention, ({ file, parsed }) => {
-    into.sources.push({ file, set, ranges: () => parsed, entries: parsed.entries })
+    into.sources.push({ file, set, ranges: () => parsed, entries: () => parsed.entries })
   })
   if (feed !== undefined) into.feeds.push(feed)
 }
@@ -169,25 +170,6 @@ function setsOf(sources: readonly DraftSource[], scopes: readonly ScopeDraft[]):
   })
 }
 
-/** A source as the reports see it: what is in it is looked at when it is asked for. */
-function listSource({ file, entries }: DraftSource, set: number): ListSource {
-  let known: ReturnType<DraftSource['entries']> | undefined
-  const read = (): NonNullable<typeof known> => {
-    known ??= entries()
-    return known
-  }
-  return {
-    file,
-    set,
-    get v4() {
-      return read().v4
-    },
-    get v6() {
-      return read().v6
-    },
-  }
-}
-
 interface Finished {
   readonly list: List
   readonly sources: readonly ListSource[]
@@ -204,7 +186,7 @@ function finish({ kind, name, feeds, sources, ...draft }: Draft, configs: number
   const own = setsOf(written, scopes).filter(({ addresses: { v4, v6 } }) => v4.length + v6.length > 0)
   return {
     list: { kind, name, sets: setsOf(sources, scopes) },
-    sources: sources.map((source) => listSource(source, final.get(source.set) as number)),
+    sources: sources.map(({ file, set, entries }) => ({ file, set: final.get(set) as number, ...entries() })),
     feeds: feeds.map((feed) => ({ ...feed, inline: own })),
   }
 }
@@ -229,9 +211,9 @@ export interface PlacedEntry {
  *
  * @param files the paths of the config; list files are added to it
  */
-export function readLists(entries: readonly PlacedEntry[], files: string[], report: Report, cache: Cache): Lists {
+export function readLists(entries: readonly PlacedEntry[], files: string[], report: Report, shelf: Shelf): Lists {
   const configs = files.length
-  const library: Library = { files, contents: new Map(), digests: [], cache }
+  const library: Library = { files, contents: new Map(), digests: [], shelf }
   const drafts = new Map<string, Draft>()
   for (const { kind, placed, source } of entries) addEntry(kind, placed, { source, report, drafts, library })
   const sound = report.failed ? [] : [...drafts.values()]

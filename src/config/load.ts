@@ -5,11 +5,11 @@
 
 import { createHash } from 'node:crypto'
 import { accessSync } from 'node:fs'
-import { type Cache, NO_CACHE } from '../cache/cache.ts'
 import { type Diagnostic, fail } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
-import { countPrefixes } from '../model/ranges.ts'
+import { countPrefixes } from '../model/prefixes.ts'
 import { DEFAULT_FLOWS, type List, type ListKind, type Policy } from '../model/state.ts'
+import type { Shelf } from './feed/shelf.ts'
 import { type Part, readConfig, readIncludes, readTop } from './include.ts'
 import { readInterfaces, readPolicy } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists.ts'
@@ -82,7 +82,7 @@ export interface Loaded {
   readonly warnings: readonly Diagnostic[]
 }
 
-function load(path: string, cache: Cache): Loaded {
+function load(path: string, shelf: Shelf): Loaded {
   const bytes = readConfig(path)
   if (isUnusable(bytes)) return refuse(bytes)
   const files = [path]
@@ -96,7 +96,7 @@ function load(path: string, cache: Cache): Loaded {
   const { attachments, options } = readInterfaces(parts, report)
   const policy: Policy = { default: readPolicy(parts, report), flows: flowsOf(top) }
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const { lists, provenance, feeds, digests } = readLists(entries, files, report, cache)
+  const { lists, provenance, feeds, digests } = readLists(entries, files, report, shelf)
   checkLimit(top, lists, report)
   const { services, health, places } = readServices(parts, report)
   const state = { program: undefined, policy, interfaces: attachments, lists, services }
@@ -121,9 +121,9 @@ function load(path: string, cache: Cache): Loaded {
 /**
  * Reads a config with the files it includes and the list files they name.
  *
- * @param cache where what was read of long list files is found again
+ * @param shelf where what was read of list files before is found again
  * @throws XdpError with every error of all the files, in file order, at most 20; `omitted` counts the rest
  */
-export async function loadConfig(path: string, cache: Cache = NO_CACHE): Promise<Loaded> {
-  return load(path, cache)
+export async function loadConfig(path: string, shelf: Shelf = {}): Promise<Loaded> {
+  return load(path, shelf)
 }

@@ -3,6 +3,7 @@
 // upsets: times of day are computed from what is left.
 
 import { readFile, writeFile } from 'node:fs/promises'
+import { uptime } from 'node:os'
 import { LITTLE_ENDIAN } from '../abi/bytes.ts'
 import {
   BAN_OP,
@@ -26,7 +27,7 @@ import { type Prefix, prefixOf } from '../model/text.ts'
 import { META_LINE } from '../tables/layout.ts'
 import { bpftool, type Command, type Part, runBatch, runBpftool, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
-import { bytesOf, hexBytes, keyBytes, list } from './instance.ts'
+import { bytesOf, hexBytes, type Instance, keyBytes, list } from './instance.ts'
 import { runLine } from './transfer.ts'
 
 /** XDP_PASS: every request of a run was looked at. */
@@ -170,6 +171,10 @@ export async function writeBans(
   }
   return results
 }
+
+/** Whether any ban may be over. The kernel's boot time, by which bans end, is what it calls its uptime. */
+export const hasExpired = ({ nextBanExpiry }: Pick<Instance, 'nextBanExpiry'>): boolean =>
+  nextBanExpiry !== 0n && Number(nextBanExpiry / MS) <= uptime() * 1000
 
 /** Removes the bans that are over. The caller holds the lock. */
 export async function sweepBans(paths: Paths, generation: number): Promise<void> {

@@ -6,6 +6,7 @@ import {
   ABI_VERSION,
   type Attachment,
   attachmentCodec,
+  banStateCodec,
   HEADER_LINES,
   INTERFACE_INDEX_SIZE,
   INTERFACE_SLOTS,
@@ -73,6 +74,8 @@ export interface Instance {
   /** By slot; undefined where the map does not exist. */
   readonly attachments: readonly Attachment[] | undefined
   readonly index: readonly InterfaceEntry[] | undefined
+  /** No ban is over before this boot time in ns; 0 = none will be. */
+  readonly nextBanExpiry: bigint
 }
 
 const EVERY_MAP = Object.keys(SHARED_MAPS) as SharedMap[]
@@ -205,6 +208,13 @@ function generationPart(files: string, paths: Paths, pins: GenerationPins): Part
   }
 }
 
+/** When the next ban is over. */
+const expiryPart = (paths: Paths, isThere: boolean): Part<bigint> => ({
+  commands: isThere ? [bpftool('map', 'lookup', 'pinned', paths.sharedMap('banState'), 'key', ...keyBytes(0))] : [],
+  finish: ([output]) =>
+    output === undefined ? 0n : banStateCodec.decode(viewOf(bytesOf((output as HexEntry).value))).next_expiry,
+})
+
 const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
 const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 
@@ -243,15 +253,18 @@ export function instancePart(
     commands: present.includes(map) ? [bpftool('map', 'dump', 'pinned', paths.sharedMap(map))] : [],
     finish: ([output]) => (output === undefined ? undefined : dumped(output, size, decode, empty)),
   })
-  const { commands, finish } = joinParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, ...Generation[]]>(
+  const { commands, finish } = joinParts<
+    [Attachment[] | undefined, InterfaceEntry[] | undefined, bigint, ...Generation[]]
+  >(
     dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
     dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+    expiryPart(paths, present.includes('banState')),
     ...complete.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
   )
   return {
     commands,
     finish: (outputs) => {
-      const [attachments, index, ...generations] = finish(outputs)
+      const [attachments, index, nextBanExpiry, ...generations] = finish(outputs)
       return {
         generations,
         incomplete,
@@ -261,6 +274,7 @@ export function instancePart(
         missing: EVERY_MAP.filter((map) => !present.includes(map)),
         attachments,
         index,
+        nextBanExpiry,
       }
     },
   }

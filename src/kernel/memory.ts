@@ -8,7 +8,8 @@ import type { Meta } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
 import type { Cache } from '../cache/cache.ts'
 import { packRecord, unpackRecord } from '../cache/record.ts'
-import type { Ranges } from '../model/address.ts'
+import type { Family, Ranges } from '../model/address.ts'
+import { packRanges, RANGE_COLUMNS, unpackRanges } from '../model/columns.ts'
 import type { List } from '../model/state.ts'
 import { LARGE_IMAGE } from '../tables/edit.ts'
 import { type Image, imageKey, readHeader, SECTION_NAMES, type Sections } from '../tables/layout.ts'
@@ -34,7 +35,7 @@ export interface Memory {
 type Outline = Pick<List, 'kind' | 'name'> & { readonly scopes: readonly List['sets'][number]['scope'][] }
 
 const columnsOf = ({ sets }: List): Uint32Array[] =>
-  sets.flatMap(({ addresses: { v4, v6 } }) => [v4.start, v4.end, v6.start, v6.end])
+  sets.flatMap(({ addresses: { v4, v6 } }) => [...packRanges(v4), ...packRanges(v6)])
 
 /** One for each instance: what was applied before is of no use any more. */
 const nameOf = ({ instance }: Pick<Paths, 'instance'>, { netns }: Pick<Meta, 'netns'>): string =>
@@ -61,9 +62,9 @@ export function remember(
 
 function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<string, List> {
   let next = 0
-  const ranges = (family: 4 | 6): Ranges => {
-    const [start, end] = [columns[next++] as Uint32Array, columns[next++] as Uint32Array]
-    return { family, length: start.length / (family === 4 ? 1 : 4), start, end }
+  const ranges = (family: Family): Ranges => {
+    next += RANGE_COLUMNS
+    return unpackRanges(family, columns.slice(next - RANGE_COLUMNS, next))
   }
   const lists = outlines.map(({ kind, name, scopes }): List => {
     return { kind, name, sets: scopes.map((scope) => ({ scope, addresses: { v4: ranges(4), v6: ranges(6) } })) }

@@ -43,7 +43,6 @@ export interface ListSource {
   readonly file: number
   /** Index into the list's `sets`. */
   readonly set: number
-  /** May be read only when it is asked for: most of the time nobody does. */
   readonly v4: Entries
   readonly v6: Entries
 }

@@ -237,49 +237,69 @@ export function union(a: Ranges, b: Ranges): Ranges {
   return builder.finish()
 }
 
-const isSameRange = (a: Ranges, i: number, b: Ranges, j: number, width: number): boolean =>
-  compareBounds(a.start, i, b.start, j, width) === 0 && compareBounds(a.end, i, b.end, j, width) === 0
+/** How many words, from word `i` of one and `j` of the other on, belong to ranges that are the same in both. */
+function commonRun(a: Ranges, i: number, b: Ranges, j: number, width: number): number {
+  const most = Math.min(a.start.length - i, b.start.length - j)
+  let run = 0
+  // Two editions of a list have most ranges in common.
+  while (run < most && a.start[i + run] === b.start[j + run] && a.end[i + run] === b.end[j + run]) run++
+  return run - (run % width)
+}
+
+/** Of so many times as many ranges those that matter are searched for, not walked to. */
+const MUCH = 16
+
+/**
+ * Adds what range `i` of `a` has beyond `b` to the builder. `j`: the first word of `b` that may matter; returns that of the
+ * next range of `a`.
+ */
+function subtractFrom(a: Ranges, i: number, b: Ranges, j: number, builder: RangesBuilder): number {
+  const width = WIDTH[a.family]
+  const rest = a.start.slice(i, i + width)
+  const before = new Uint32Array(width)
+  let next = j
+  while (next < b.end.length && compareBounds(b.end, next, rest, 0, width) < 0) next += width
+  for (; next < b.start.length && compareBounds(b.start, next, a.end, i, width) <= 0; next += width) {
+    if (compareBounds(b.start, next, rest, 0, width) > 0) {
+      step(before, 0, b.start, next, width, -1)
+      builder.add(rest, 0, before, 0)
+    }
+    // A range of b that reaches the end of this one may reach into the next one too.
+    if (compareBounds(b.end, next, a.end, i, width) >= 0) return next
+    step(rest, 0, b.end, next, width, 1)
+  }
+  builder.add(rest, 0, a.end, i)
+  return next
+}
 
 /** Addresses in `a` and not in `b`. */
 export function subtract(a: Ranges, b: Ranges): Ranges {
   if (a.length === 0 || b.length === 0) return a
   const width = WIDTH[a.family]
   const builder = new RangesBuilder(a.family)
-  const rest = new Uint32Array(width)
-  const before = new Uint32Array(width)
+  const isMuch = b.length > MUCH * a.length
   let j = 0
-  for (let i = 0; i < a.start.length; i += width) {
-    // Two editions of a list have most ranges in common.
-    if (j < b.start.length && isSameRange(a, i, b, j, width)) {
-      j += width
-      continue
-    }
-    copyBound(rest, 0, a.start, i, width)
-    let left = true
-    while (j < b.end.length && compareBounds(b.end, j, rest, 0, width) < 0) j += width
-    while (left && j < b.start.length && compareBounds(b.start, j, a.end, i, width) <= 0) {
-      if (compareBounds(b.start, j, rest, 0, width) > 0) {
-        step(before, 0, b.start, j, width, -1)
-        builder.add(rest, 0, before, 0)
-      }
-      // A range of b that reaches the end of this one may reach into the next one too.
-      left = compareBounds(b.end, j, a.end, i, width) < 0
-      if (!left) break
-      step(rest, 0, b.end, j, width, 1)
-      j += width
-    }
-    if (left) builder.add(rest, 0, a.end, i)
+  for (let i = 0; i < a.start.length; ) {
+    const same = commonRun(a, i, b, j, width)
+    i += same
+    j += same
+    if (same > 0) continue
+    if (isMuch) j = Math.max(j, lastAtOrBelow(b, a.start, i) * width)
+    j = subtractFrom(a, i, b, j, builder)
+    i += width
   }
   return builder.finish()
 }
 
-/** Whether two canonical sets of one family hold the same addresses. */
-export function equals(a: Ranges, b: Ranges): boolean {
-  if (a.length !== b.length) return false
-  if (a.start === b.start && a.end === b.end) return true
+/** Whether two arrays hold the same words. */
+export function sameWords(a: Uint32Array, b: Uint32Array): boolean {
   const bytes = (words: Uint32Array): Buffer => Buffer.from(words.buffer, words.byteOffset, words.byteLength)
-  return bytes(a.start).equals(bytes(b.start)) && bytes(a.end).equals(bytes(b.end))
+  return a === b || bytes(a).equals(bytes(b))
 }
+
+/** Whether two canonical sets of one family hold the same addresses. */
+export const equals = (a: Ranges, b: Ranges): boolean =>
+  a.length === b.length && sameWords(a.start, b.start) && sameWords(a.end, b.end)
 
 /** Index of the last of the sorted `start` bounds that is at or below the address at word `offset` of `words`; -1 = none. */
 export function lastAtOrBelow(
@@ -303,81 +323,4 @@ export function contains(ranges: Ranges, words: Uint32Array, offset = 0): number
   const width = WIDTH[ranges.family]
   const index = lastAtOrBelow(ranges, words, offset)
   return index >= 0 && compareBounds(words, offset, ranges.end, index * width, width) <= 0 ? index : -1
-}
-
-/** Bits below the lowest set one of the bound; all bits where it is zero. With `invert`, of its complement. */
-function trailingZeros(bounds: Uint32Array, at: number, width: number, invert: boolean): number {
-  for (let word = width - 1; word >= 0; word--) {
-    const bits = bounds[at + word] as number
-    const value = (invert ? ~bits : bits) >>> 0
-    if (value !== 0) return (width - 1 - word) * 32 + 31 - Math.clz32(value & -value)
-  }
-  return width * 32
-}
-
-/** Host bits of the widest prefix that begins at the first bound and does not go beyond the second. */
-function widest(start: Uint32Array, i: number, end: Uint32Array, j: number, width: number): number {
-  const zeros = trailingZeros(start, i, width, false)
-  for (let word = 0; word < width; word++) {
-    const differing = ((start[i + word] as number) ^ (end[j + word] as number)) >>> 0
-    if (differing === 0) continue
-    const bits = (width - word) * 32 - Math.clz32(differing)
-    return zeros >= bits && trailingZeros(end, j, width, true) >= bits ? bits : Math.min(zeros, bits - 1)
-  }
-  return 0
-}
-
-/** Adds 2^bits to the bound at word 0; false where that leaves the address space. */
-function advance(bound: Uint32Array, bits: number): boolean {
-  let carry = 2 ** (bits % 32)
-  for (let word = bound.length - 1 - Math.floor(bits / 32); word >= 0; word--) {
-    const sum = (bound[word] as number) + carry
-    bound[word] = sum
-    if (sum <= 0xffffffff) return true
-    carry = 1
-  }
-  return false
-}
-
-/** Calls `visit` with each prefix of the minimal cover of range `index`: its first address (reused) and host bits. */
-function cover(ranges: Ranges, index: number, visit: (first: Uint32Array, hostBits: number) => void): void {
-  const width = WIDTH[ranges.family]
-  const at = index * width
-  const first = ranges.start.slice(at, at + width)
-  while (true) {
-    const bits = widest(first, 0, ranges.end, at, width)
-    visit(first, bits)
-    if (!advance(first, bits) || compareBounds(first, 0, ranges.end, at, width) > 0) return
-  }
-}
-
-/** Number of prefixes in the smallest set of prefixes that covers exactly these addresses. */
-export function countPrefixes(ranges: Ranges): number {
-  const width = WIDTH[ranges.family]
-  let count = 0
-  const visit = (): void => {
-    count++
-  }
-  for (let index = 0; index < ranges.length; index++) {
-    // Single addresses are most of a large list.
-    if (compareBounds(ranges.start, index * width, ranges.end, index * width, width) === 0) count++
-    else cover(ranges, index, visit)
-  }
-  return count
-}
-
-/** A prefix of a cover: the words of its first address and its length in bits. */
-export interface CoverPrefix {
-  readonly words: Uint32Array
-  readonly length: number
-}
-
-/** The smallest set of prefixes that covers exactly these addresses, in ascending order. */
-export function* prefixes(ranges: Ranges): Generator<CoverPrefix> {
-  const bits = WIDTH[ranges.family] * 32
-  for (let index = 0; index < ranges.length; index++) {
-    const found: CoverPrefix[] = []
-    cover(ranges, index, (first, hostBits) => found.push({ words: first.slice(), length: bits - hostBits }))
-    yield* found
-  }
 }

@@ -2,7 +2,7 @@
 // No I/O here, and nothing that knows bytes.
 
 import type { AddressSet } from './address.ts'
-import { countPrefixes } from './ranges.ts'
+import { countPrefixes } from './prefixes.ts'
 import type { Service } from './service.ts'
 
 /** What a policy does with a packet that no list decides. */

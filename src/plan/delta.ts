@@ -1,14 +1,11 @@
 // The address-wise difference of two lists, and the sums the reports show of it.
 
 import type { AddressSet } from '../model/address.ts'
-import { countPrefixes, EMPTY_SET, equals, subtract } from '../model/ranges.ts'
+import { difference } from '../model/patch.ts'
+import { countPrefixes } from '../model/prefixes.ts'
+import { EMPTY_SET, equals } from '../model/ranges.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import type { ListDelta } from './change.ts'
-
-const without = (left: AddressSet, right: AddressSet): AddressSet => ({
-  v4: subtract(left.v4, right.v4),
-  v6: subtract(left.v6, right.v6),
-})
 
 const same = (left: AddressSet, right: AddressSet): boolean => equals(left.v4, right.v4) && equals(left.v6, right.v6)
 
@@ -28,6 +25,8 @@ export function listDelta(before: List | undefined, after: List | undefined): Li
   return scopes.flatMap((scope) => {
     const had = left.get(scope) ?? EMPTY_SET
     const wants = right.get(scope) ?? EMPTY_SET
-    return same(had, wants) ? [] : [{ scope, added: without(wants, had), removed: without(had, wants) }]
+    if (same(had, wants)) return []
+    const [v4, v6] = [difference(had.v4, wants.v4), difference(had.v6, wants.v6)]
+    return [{ scope, added: { v4: v4.added, v6: v6.added }, removed: { v4: v4.removed, v6: v6.removed } }]
   })
 }

@@ -2,8 +2,8 @@
 
 import type { AddressSet, Ranges } from '../model/address.ts'
 import type { Provenance } from '../model/desired.ts'
+import { prefixes } from '../model/prefixes.ts'
 import { originOf } from '../model/provenance.ts'
-import { prefixes } from '../model/ranges.ts'
 import { scopeKey } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import type { Change } from '../plan/change.ts'

@@ -2,7 +2,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Family, Ranges } from '../../src/model/address.ts'
-import { contains, countPrefixes, equals, normalize, prefixes, subtract, union } from '../../src/model/ranges.ts'
+import { difference, patch } from '../../src/model/patch.ts'
+import { countPrefixes, prefixes } from '../../src/model/prefixes.ts'
+import { contains, equals, normalize, normalizeAddresses, subtract, union } from '../../src/model/ranges.ts'
 
 const SPAN = 64
 
@@ -57,6 +59,44 @@ test('sets of ranges behave as sets of addresses', () => {
       expect(equals(union(subtract(left, right), union(left, right)), union(left, right))).toBe(true)
     }),
     { numRuns: 500 },
+  )
+})
+
+test('a patch takes out what is gone and puts in what is added', () => {
+  fc.assert(
+    fc.property(
+      arbitrary,
+      fc.array(fc.tuple(fc.nat(SPAN - 1), fc.nat(SPAN - 1)), { maxLength: 30 }),
+      ({ a, b, ...input }, many) => {
+        const [ranges, some, added] = [rangesOf(input, many), rangesOf(input, a), rangesOf(input, b)]
+        const gone = subtract(ranges, subtract(ranges, some))
+        const [patched, made] = [patch(ranges, gone, added), union(subtract(ranges, gone), added)]
+        expect(equals(patched, made)).toBe(true)
+        // Both are told by what was patched; the other way they are not.
+        countPrefixes(ranges)
+        expect(countPrefixes(patched)).toBe(countPrefixes(made))
+        for (const [before, after] of [
+          [ranges, patched],
+          [patched, ranges],
+        ] as const) {
+          const { added: more, removed: less } = difference(before, after)
+          expect([equals(more, subtract(after, before)), equals(less, subtract(before, after))]).toEqual([true, true])
+        }
+      },
+    ),
+    { numRuns: 500 },
+  )
+})
+
+test('single addresses in any order are the ranges they make up', () => {
+  const near = fc.tuple(fc.constantFrom(0, 0x7ffffff0, 0xffffffe0), fc.nat(31)).map(([base, low]) => base + low)
+  fc.assert(
+    fc.property(fc.array(fc.oneof(near, fc.nat({ max: 0xffffffff })), { maxLength: 200 }), (numbers) => {
+      const words = Uint32Array.from(numbers)
+      expect(normalizeAddresses(words)).toEqual(normalize(4, words, words))
+      expect([...words]).toEqual(numbers)
+    }),
+    { numRuns: 300 },
   )
 })
 

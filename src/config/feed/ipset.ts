@@ -30,24 +30,29 @@ function explain(text: string): Explanation {
   return { code: 'E020', message: 'the line is neither "create" nor "add"', hint: 'name a file made by `ipset save`' }
 }
 
-/** Adds every entry of the saved sets to `sink`. */
-export function readIpset({ bytes, from: start }: Text, sink: Sink): void {
+/** Adds every entry of the saved sets to `sink`. Returns the number of the line behind the last. */
+export function readIpset({ bytes, from: start, firstLine }: Text, sink: Sink): number {
   const range = rangeBuffer()
-  eachLine(bytes, start, (line, lineFrom, from, to) => {
-    if (startsWith(bytes, from, to, 'add ')) {
-      const name = skipSpaces(bytes, from + 4, to)
-      const entry = skipSpaces(bytes, wordEnd(bytes, name, to), to)
-      const end = wordEnd(bytes, entry, to)
-      const exception = end < to && / nomatch(?: |$)/.test(bytes.toString('latin1', end, to))
-      if (end > entry && !exception && readRange(bytes, entry, end, range)) sink.add(range, line)
-      else sink.bad(line, lineFrom, from, to, explain)
-      return
-    }
-    if (!startsWith(bytes, from, to, 'create ')) {
-      sink.bad(line, lineFrom, from, to, explain)
-      return
-    }
-    const refused = objection(bytes.toString('utf8', from, Math.min(to, from + 4096)))
-    if (refused !== undefined) sink.refuse(line, lineFrom, from, to, refused)
-  })
+  return eachLine(
+    bytes,
+    start,
+    (line, lineFrom, from, to) => {
+      if (startsWith(bytes, from, to, 'add ')) {
+        const name = skipSpaces(bytes, from + 4, to)
+        const entry = skipSpaces(bytes, wordEnd(bytes, name, to), to)
+        const end = wordEnd(bytes, entry, to)
+        const exception = end < to && / nomatch(?: |$)/.test(bytes.toString('latin1', end, to))
+        if (end > entry && !exception && readRange(bytes, entry, end, range)) sink.add(range, line)
+        else sink.bad(line, lineFrom, from, to, explain)
+        return
+      }
+      if (!startsWith(bytes, from, to, 'create ')) {
+        sink.bad(line, lineFrom, from, to, explain)
+        return
+      }
+      const refused = objection(bytes.toString('utf8', from, Math.min(to, from + 4096)))
+      if (refused !== undefined) sink.refuse(line, lineFrom, from, to, refused)
+    },
+    firstLine,
+  )
 }

@@ -50,13 +50,18 @@ export function startsWith(bytes: Buffer, from: number, to: number, word: string
 /** A line without the space around it; `from === to` where there is nothing else. */
 export type VisitLine = (line: number, lineFrom: number, from: number, to: number) => void
 
-/** Calls `visit` for every line that is neither blank nor a comment (`#` or `;` at its start). */
-export function eachLine(bytes: Buffer, start: number, visit: VisitLine): void {
-  for (let lineFrom = start, line = 1; lineFrom < bytes.length; line++) {
+/**
+ * Calls `visit` for every line that is neither blank nor a comment (`#` or `;` at its start). `firstLine`: number of the
+ * line that begins at `start`. Returns the number of the line behind the last.
+ */
+export function eachLine(bytes: Buffer, start: number, visit: VisitLine, firstLine = 1): number {
+  let line = firstLine
+  for (let lineFrom = start; lineFrom < bytes.length; line++) {
     const end = lineEnd(bytes, lineFrom)
     const from = skipSpaces(bytes, lineFrom, end)
     const first = bytes[from]
     if (from < end && first !== HASH && first !== SEMICOLON) visit(line, lineFrom, from, trimEnd(bytes, from, end))
     lineFrom = end + 1
   }
+  return line
 }

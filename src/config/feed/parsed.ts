@@ -1,105 +1,180 @@
-// What was read of one list file, and the same out of the cache: a file of a million lines takes a tenth of a second to
-// parse and a hundredth to recognise by its hash.
+// What was read of one list file. An edition of a file that differs little from one that was read before is read in the
+// stretches that differ.
 
-import { createHash } from 'node:crypto'
-import { basename } from 'node:path'
-import type { Cache } from '../../cache/cache.ts'
-import { packRecord, unpackRecord } from '../../cache/record.ts'
-import type { Family, Ranges } from '../../model/address.ts'
+import type { Ranges } from '../../model/address.ts'
 import type { Entries } from '../../model/desired.ts'
-import type { FeedFile, FeedOptions } from './read.ts'
-import type { Tally } from './sink.ts'
+import { patch } from '../../model/patch.ts'
+import { normalize, subtract } from '../../model/ranges.ts'
+import { wordsOf } from '../../model/text.ts'
+import { EntryCollector, type EntryColumns } from '../entries.ts'
+import type { Report } from '../report.ts'
+import {
+  byteCount,
+  CHUNK_BYTES,
+  type Chunk,
+  type Common,
+  commonChunks,
+  hashOf,
+  stretches,
+  sumOf,
+  type Tallies,
+  talliesOf,
+} from './chunks.ts'
+import { type FeedFile, type FeedOptions, formatOf, readFeed, stampOf } from './read.ts'
+import type { Columns, Text } from './sink.ts'
 
-/** Lines of a kind: how many, and the first of them. */
-export type Lines = Pick<Tally, 'count' | 'lines'>
-
-/** Everything that is told of a file besides its addresses. */
-export interface ParsedFacts {
+export interface Parsed extends Tallies {
+  /** SHA-256 of the file as it lies on the disk. */
+  readonly digest: string
   readonly format: FeedFile['format']
   /** What the file says; Unix time in seconds. */
   readonly updatedAt: number | undefined
   readonly notes: readonly string[]
-  /** Lines with an entry on them, used or not, and entries that were taken. */
-  readonly found: number
-  readonly used: number
-  readonly skipped: Lines
-  readonly private: Lines
-  readonly wide: Lines
-}
-
-export interface Parsed extends ParsedFacts {
+  readonly chunks: readonly Chunk[]
+  /** Share of the text (0 to 1) that had to be read; the rest was known from an earlier edition. */
+  readonly fresh: number
   readonly v4: Ranges
   readonly v6: Ranges
-  /** The entries with their lines; read when they are asked for where the rest came out of the cache. */
-  readonly entries: () => { readonly v4: Entries; readonly v6: Entries }
+  readonly entries: { readonly v4: EntryColumns; readonly v6: EntryColumns }
 }
 
-const linesOf = ({ count, lines }: Tally): Lines => ({ count, lines })
+/** Lines of plain lists of IPv4 addresses have so many bytes on average; what it says is where columns begin to grow. */
+const BYTES_A_LINE = 14
 
-/** What a reader found, put in order. */
-export function parsedOf({ format, updatedAt, notes, sink }: FeedFile): Parsed {
-  const entries = { v4: sink.v4.entries, v6: sink.v6.entries }
-  return {
-    format,
-    updatedAt,
-    notes,
-    found: sink.found,
-    used: sink.used,
-    skipped: linesOf(sink.skipped),
-    private: linesOf(sink.private),
-    wide: linesOf(sink.wide),
-    v4: sink.v4.ranges,
-    v6: sink.v6.ranges,
-    entries: () => entries,
+/** Formats in which a line means the same wherever it stands. */
+const BY_LINE: readonly FeedFile['format'][] = ['plain', 'ipset']
+
+/** An edit of more ranges than this is sorted in with all others. */
+const FEW_RANGES = 1000
+
+const NOTHING: Common = { head: [], tail: [] }
+
+/** Reads a stretch of a text into columns. */
+function readChunk(
+  text: Text,
+  [from, to]: readonly [from: number, to: number],
+  firstLine: number,
+  format: FeedFile['format'],
+  columns: Columns,
+  options: FeedOptions,
+  report: Report,
+): { chunk: Chunk; file: FeedFile } {
+  const [v4, v6] = [columns.v4.length, columns.v6.length]
+  const bytes = to === text.bytes.length ? text.bytes : text.bytes.subarray(0, to)
+  const file = readFeed({ ...text, bytes, from, firstLine }, format, columns, options, report)
+  const chunk = {
+    ...talliesOf(file.sink, firstLine),
+    bytes: to - from,
+    hash: hashOf(text.bytes, from, to),
+    lines: file.nextLine - firstLine,
+    v4: columns.v4.length - v4,
+    v6: columns.v6.length - v6,
   }
+  return { chunk, file }
 }
 
-/** Files of fewer entries are read again in no time. */
-const FEW_ENTRIES = 4096
+const entryCount = (chunks: readonly Chunk[], family: 'v4' | 'v6'): number =>
+  chunks.reduce((sum, chunk) => sum + chunk[family], 0)
+const lineCount = (chunks: readonly Chunk[]): number => chunks.reduce((sum, { lines }) => sum + lines, 0)
 
-/** Bundled, the name of this file has a hash of all code in it: what another build has stored is not for this one. */
-const BUILD = basename(import.meta.url)
-
-/** Name of what is read of a file. `digest`: SHA-256 of the file as it lies on the disk. */
-export function cacheName(digest: Uint8Array, options: FeedOptions): string {
-  const { format, column, onBadLine, excludePrivate, minPrefix } = options
-  const facts = [BUILD, format, column ?? null, onBadLine, excludePrivate, minPrefix.v4, minPrefix.v6]
-  return `feed-${createHash('sha256').update(digest).update(JSON.stringify(facts)).digest('hex')}`
+/** Entries `from` to before `to`, in canonical form. */
+function rangesOf({ family, start, end }: Entries, from: number, to: number): Ranges {
+  const width = wordsOf(family)
+  return normalize(family, start.subarray(from * width, to * width), end.subarray(from * width, to * width))
 }
 
-/** Whether every range is one address: then the ends need not be stored. */
-const isSingle = ({ start, end }: Ranges): boolean =>
-  Buffer.from(start.buffer, start.byteOffset, start.byteLength).equals(
-    Buffer.from(end.buffer, end.byteOffset, end.byteLength),
-  )
-
-const columnsOf = (ranges: Ranges): Uint32Array[] => (isSingle(ranges) ? [ranges.start] : [ranges.start, ranges.end])
-
-/** Stores what was read of a file without an error in it. */
-export function store(cache: Cache, name: string, parsed: Parsed): void {
-  const { v4, v6, entries: _, ...facts } = parsed
-  if (facts.used < FEW_ENTRIES) return
-  const columns = [columnsOf(v4), columnsOf(v6)]
-  cache.write(name, packRecord({ ...facts, columns: columns.map(({ length }) => length) }, columns.flat()))
+/** The entries that meet any of a few ranges, in canonical form. */
+function touching({ family, length, start, end }: Entries, few: Ranges): Ranges {
+  const found = new EntryCollector(family)
+  const width = wordsOf(family)
+  const first = few.start.subarray(0, width)
+  const last = few.end.subarray(few.end.length - width)
+  for (let at = 0; at < length * width; at += width) {
+    // The first words tell almost all of them apart.
+    if ((start[at] as number) > (last[0] as number) || (end[at] as number) < (first[0] as number)) continue
+    found.add(start.subarray(at, at + width), end.subarray(at, at + width), 0)
+  }
+  return found.ranges
 }
 
-function rangesFrom(family: Family, columns: readonly Uint32Array[]): Ranges {
-  const [start, end = start] = columns as [Uint32Array, Uint32Array?]
-  return { family, length: start.length / (family === 4 ? 1 : 4), start, end }
+/** The ranges of a file that shares its first and last entries with another one. */
+function editRanges(
+  before: { readonly entries: EntryColumns; readonly ranges: Ranges },
+  collector: EntryCollector,
+  head: number,
+  tail: number,
+): Ranges {
+  const { entries } = collector
+  const added = rangesOf(entries, head, entries.length - tail)
+  const gone = subtract(rangesOf(before.entries, head, before.entries.length - tail), added)
+  if (added.length + gone.length > FEW_RANGES) return collector.ranges
+  // What one line less says, others may say too.
+  const kept = gone.length === 0 ? gone : subtract(gone, touching(entries, gone))
+  return patch(before.ranges, kept, added)
 }
 
-/** What was stored of a file; `read` reads it again, for its lines. */
-export function recall(cache: Cache, name: string, read: () => Parsed): Parsed | undefined {
-  const bytes = cache.read(name)
-  const record = bytes && unpackRecord(bytes)
-  if (!record) return undefined
-  const { columns, ...facts } = record.facts as ParsedFacts & { readonly columns: readonly number[] }
-  const [count = 0] = columns
+/**
+ * Reads a text. Reports what is wrong; undefined after an error.
+ *
+ * @param before what was read of an earlier edition under the same options
+ * @param size least bytes of a chunk
+ */
+export function parseText(
+  text: Text,
+  digest: string,
+  options: FeedOptions,
+  report: Report,
+  before?: Parsed,
+  size = CHUNK_BYTES,
+): Parsed | undefined {
+  const { bytes, from } = text
+  const format = formatOf(text, options)
+  const isByLine = BY_LINE.includes(format)
+  const { head, tail } =
+    before && isByLine && before.format === format ? commonChunks(bytes, from, before.chunks) : NOTHING
+  const columns: Columns = {
+    v4: new EntryCollector(4, Math.ceil(bytes.length / BYTES_A_LINE)),
+    v6: new EntryCollector(6),
+    wrong: 0,
+  }
+  const families = ['v4', 'v6'] as const
+  for (const family of families) {
+    if (before && head.length > 0) columns[family].addFrom(before.entries[family], 0, entryCount(head, family), 0)
+  }
+  const end = bytes.length - byteCount(tail)
+  const start = from + byteCount(head)
+  let line = 1 + lineCount(head)
+  const middle: Chunk[] = []
+  let file: FeedFile | undefined
+  for (const stretch of isByLine ? stretches(bytes, start, end, size) : [[from, bytes.length] as const]) {
+    const read = readChunk(text, stretch, line, format, columns, options, report)
+    file = read.file
+    middle.push(read.chunk)
+    line += read.chunk.lines
+  }
+  if (columns.wrong > 0) return undefined
+  for (const family of families) {
+    if (!before || tail.length === 0) continue
+    const { length } = before.entries[family]
+    const moved = line - 1 - (lineCount(before.chunks) - lineCount(tail))
+    columns[family].addFrom(before.entries[family], length - entryCount(tail, family), length, moved)
+  }
+  const chunks = [...head, ...middle, ...tail]
+  const ranges = (family: 'v4' | 'v6'): Ranges => {
+    if (!before || head.length + tail.length === 0) return columns[family].ranges
+    const known = { entries: before.entries[family], ranges: before[family] }
+    return editRanges(known, columns[family], entryCount(head, family), entryCount(tail, family))
+  }
   return {
-    ...facts,
-    updatedAt: facts.updatedAt,
-    v4: rangesFrom(4, record.columns.slice(0, count)),
-    v6: rangesFrom(6, record.columns.slice(count)),
-    entries: () => read().entries(),
+    digest,
+    format,
+    updatedAt: isByLine || format === 'csv' ? stampOf(text) : file?.updatedAt,
+    notes: file?.notes ?? [],
+    chunks,
+    fresh: byteCount(middle) / Math.max(1, byteCount(chunks)),
+    ...sumOf(chunks),
+    v4: ranges('v4'),
+    v6: ranges('v6'),
+    entries: { v4: columns.v4.entries, v6: columns.v6.entries },
   }
 }

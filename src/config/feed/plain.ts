@@ -67,10 +67,11 @@ function withoutSpaces(bytes: Buffer, from: number, to: number): Buffer | undefi
   return Buffer.from(bytes.toString('latin1', from, to).replace(/[ \t]*-[ \t]*/, '-'), 'latin1')
 }
 
-/** Adds every entry of a plain list to `sink`. */
-export function readPlain({ bytes, from: start }: Text, sink: Sink): void {
+/** Adds every entry of a plain list to `sink`. Returns the number of the line behind the last. */
+export function readPlain({ bytes, from: start, firstLine }: Text, sink: Sink): number {
   const range = rangeBuffer()
-  for (let lineFrom = start, line = 1; lineFrom < bytes.length; line++) {
+  let line = firstLine
+  for (let lineFrom = start; lineFrom < bytes.length; line++) {
     const address = scanIpv4(bytes, lineFrom)
     if (address >= 0) {
       sink.addAddress(address, line)
@@ -90,4 +91,5 @@ export function readPlain({ bytes, from: start }: Text, sink: Sink): void {
     }
     lineFrom = end + 1
   }
+  return line
 }

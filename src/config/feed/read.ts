@@ -6,7 +6,7 @@ import { readIpset } from './ipset.ts'
 import { type Metadata, NO_METADATA, readJsonLines } from './jsonl.ts'
 import { HASH, lineEnd, SEMICOLON, skipSpaces, startsWith } from './lines.ts'
 import { readPlain } from './plain.ts'
-import { type Rules, Sink, type Text } from './sink.ts'
+import { type Columns, type Rules, Sink, type Text } from './sink.ts'
 
 export const FORMATS = ['auto', 'plain', 'jsonl', 'csv', 'ipset'] as const
 export type Format = (typeof FORMATS)[number]
@@ -48,7 +48,7 @@ export function detect(text: Text, column: string | number | undefined): Exclude
 }
 
 /** When the comments at the start of a list say it was made; Unix time in seconds. */
-function stampOf({ bytes, from }: Text): number | undefined {
+export function stampOf({ bytes, from }: Text): number | undefined {
   const [, date = ''] = STAMP.exec(bytes.toString('utf8', from, from + HEADER_BYTES)) ?? []
   const time = Date.parse(date)
   return Number.isNaN(time) ? undefined : Math.floor(time / 1000)
@@ -58,30 +58,44 @@ function stampOf({ bytes, from }: Text): number | undefined {
 export interface FeedFile extends Metadata {
   readonly format: Exclude<Format, 'auto'>
   readonly sink: Sink
+  /** Of the line behind the last; 0 = not told. */
+  readonly nextLine: number
 }
 
+/** The format of a file, as it is named or by its content. */
+export const formatOf = (text: Text, { format, column }: FeedOptions): FeedFile['format'] =>
+  format === 'auto' ? detect(text, column) : format
+
 /**
- * The entries of one file, as far as the rules permit. Reports what is wrong in it, but neither skipped lines nor entries
- * that are left out: `sink` has them counted.
+ * Adds the entries of one file, or of some lines of it, to columns, as far as the rules permit. Reports what is wrong,
+ * but neither skipped lines nor entries that are left out: `sink` has them counted.
  */
-export function readFeed(text: Text, options: FeedOptions, report: Report): FeedFile {
-  const sink = new Sink(text, options, report)
+export function readFeed(
+  text: Text,
+  format: FeedFile['format'],
+  columns: Columns,
+  options: FeedOptions,
+  report: Report,
+): FeedFile {
+  const sink = new Sink(text, columns, options, report)
   const { column } = options
-  const format = options.format === 'auto' ? detect(text, column) : options.format
   switch (format) {
     case 'plain':
-      readPlain(text, sink)
-      break
+      return { format, sink, ...NO_METADATA, nextLine: readPlain(text, sink) }
     case 'csv':
       readCsv(text, sink, column ?? 1)
       break
     case 'ipset':
-      readIpset(text, sink)
-      break
+      return { format, sink, ...NO_METADATA, nextLine: readIpset(text, sink) }
     case 'jsonl':
-      return { format, sink, ...readJsonLines(text, sink, column === undefined ? undefined : String(column)) }
+      return {
+        format,
+        sink,
+        ...readJsonLines(text, sink, column === undefined ? undefined : String(column)),
+        nextLine: 0,
+      }
     default:
       format satisfies never
   }
-  return { format, sink, ...NO_METADATA, updatedAt: stampOf(text) }
+  return { format, sink, ...NO_METADATA, nextLine: 0 }
 }

@@ -3,7 +3,7 @@
 
 import type { Location } from '../../diagnostics.ts'
 import { hostMask } from '../../model/text.ts'
-import { EntryCollector } from '../entries.ts'
+import type { EntryCollector } from '../entries.ts'
 import type { Explanation, RangeBuffer } from '../range.ts'
 import type { Report } from '../report.ts'
 import { lineAt } from '../source.ts'
@@ -19,8 +19,17 @@ const NAMED = 3
 export interface Text {
   readonly path: string
   readonly bytes: Buffer
-  /** Where the text begins, behind a byte order mark. */
+  /** Where the text begins, behind a byte order mark, and the number of the line that does. */
   readonly from: number
+  readonly firstLine: number
+}
+
+/** Where the entries of a file go. */
+export interface Columns {
+  readonly v4: EntryCollector
+  readonly v6: EntryCollector
+  /** Lines that were reported. */
+  wrong: number
 }
 
 /** What a feed may not bring in, and what becomes of lines that are no entries. */
@@ -30,9 +39,6 @@ export interface Rules {
   /** Shortest prefix length; an entry with more addresses than such a prefix is left out. */
   readonly minPrefix: { readonly v4: number; readonly v6: number }
 }
-
-/** Lines of plain lists of IPv4 addresses have so many bytes on average; what it says is where columns begin to grow. */
-const BYTES_A_LINE = 14
 
 /** How many lines there are of a kind, and the first of them. */
 export class Tally {
@@ -69,30 +75,25 @@ export class Sink {
   readonly skipped = new Tally()
   readonly private = new Tally()
   readonly wide = new Tally()
-  /** Entries that were taken. */
-  readonly v4: EntryCollector
-  readonly v6 = new EntryCollector(6)
+  readonly #columns: Columns
+  readonly #before: number
   readonly #text: Text
   readonly #rules: Rules
   readonly #excludePrivate: boolean
   readonly #report: Report
-  #wrong = 0
 
-  constructor(text: Text, rules: Rules, report: Report) {
-    this.v4 = new EntryCollector(4, Math.ceil(text.bytes.length / BYTES_A_LINE))
+  constructor(text: Text, columns: Columns, rules: Rules, report: Report) {
+    this.#columns = columns
+    this.#before = columns.v4.length + columns.v6.length
     this.#text = text
     this.#rules = rules
     this.#excludePrivate = rules.excludePrivate
     this.#report = report
   }
 
+  /** Entries that were taken. */
   get used(): number {
-    return this.v4.length + this.v6.length
-  }
-
-  /** Whether lines were reported. */
-  get failed(): boolean {
-    return this.#wrong > 0
+    return this.#columns.v4.length + this.#columns.v6.length - this.#before
   }
 
   /** One IPv4 address. */
@@ -102,7 +103,7 @@ export class Sink {
       this.private.add(line)
       return
     }
-    this.v4.addAddress(address, line)
+    this.#columns.v4.addAddress(address, line)
   }
 
   add(range: RangeBuffer, line: number): void {
@@ -112,7 +113,7 @@ export class Sink {
       this.wide.add(line)
       return
     }
-    const collector = range.family === 4 ? this.v4 : this.v6
+    const collector = range.family === 4 ? this.#columns.v4 : this.#columns.v6
     const rest = excludePrivate ? withoutPrivate(range) : undefined
     if (rest === undefined) {
       collector.add(range.start, range.end, line)
@@ -131,8 +132,8 @@ export class Sink {
       this.skipped.add(line)
       return
     }
-    if (this.#wrong >= KEPT) {
-      this.#wrong++
+    if (this.#columns.wrong >= KEPT) {
+      this.#columns.wrong++
       this.#report.omit(1)
       return
     }
@@ -141,7 +142,7 @@ export class Sink {
 
   /** The file as such cannot be read, whatever becomes of bad lines. */
   refuse(line: number, lineFrom: number, from: number, to: number, { code, message, hint }: Explanation): void {
-    this.#wrong++
+    this.#columns.wrong++
     this.#report.error(code, locate(this.#text, line, lineFrom, from, to), message, hint)
   }
 }

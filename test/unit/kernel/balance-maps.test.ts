@@ -35,7 +35,15 @@ function observed(state: State, slots: Slots): Observation {
     roles: undefined,
     takeover: undefined,
     committed: { ...committed, knowsBans: true, balance, hasCarry: false } as unknown as Observation['committed'],
-    instance: { generations: [], incomplete: [], others: [], missing: [], attachments: undefined, index: undefined },
+    instance: {
+      generations: [],
+      incomplete: [],
+      others: [],
+      missing: [],
+      attachments: undefined,
+      index: undefined,
+      nextBanExpiry: 0n,
+    },
   }
 }
 

@@ -1,16 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Ranges } from '../../../src/model/address.ts'
-import {
-  contains,
-  countPrefixes,
-  EMPTY4,
-  EMPTY6,
-  equals,
-  normalize,
-  prefixes,
-  subtract,
-  union,
-} from '../../../src/model/ranges.ts'
+import { countPrefixes, prefixes } from '../../../src/model/prefixes.ts'
+import { contains, EMPTY4, EMPTY6, equals, normalize, subtract, union } from '../../../src/model/ranges.ts'
 
 type Pair = readonly [number, number]
 

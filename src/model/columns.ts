@@ -1,0 +1,43 @@
+// Ranges as columns to be stored: most of a large list are single addresses, whose ends need no place.
+
+import type { Family, Ranges } from './address.ts'
+import { compareBounds, sameWords, WIDTH } from './ranges.ts'
+
+/** Columns that ranges take. */
+export const RANGE_COLUMNS = 3
+
+type Columns = readonly [start: Uint32Array, positions: Uint32Array, ends: Uint32Array]
+
+const NONE = new Uint32Array(0)
+
+/** Starts, then the positions of ranges of several addresses, and the ends of these. Ranges may be in any order. */
+export function packRanges({ family, length, start, end }: Ranges): Columns {
+  if (start === end || sameWords(start, end)) return [start, NONE, NONE]
+  const width = WIDTH[family]
+  const differs = (at: number): boolean => compareBounds(start, at * width, end, at * width, width) !== 0
+  let count = 0
+  for (let at = 0; at < length; at++) if (differs(at)) count++
+  const positions = new Uint32Array(count)
+  const ends = new Uint32Array(count * width)
+  for (let at = 0, next = 0; at < length; at++) {
+    if (!differs(at)) continue
+    positions[next] = at
+    for (let word = 0; word < width; word++) ends[next * width + word] = end[at * width + word] as number
+    next++
+  }
+  return [start, positions, ends]
+}
+
+/** The reverse of packRanges. */
+export function unpackRanges(family: Family, columns: readonly Uint32Array[]): Ranges {
+  const [start, positions, ends] = columns as Columns
+  const width = WIDTH[family]
+  const length = start.length / width
+  if (positions.length === 0) return { family, length, start, end: start }
+  const end = start.slice()
+  for (let at = 0; at < positions.length; at++) {
+    const to = (positions[at] as number) * width
+    for (let word = 0; word < width; word++) end[to + word] = ends[at * width + word] as number
+  }
+  return { family, length, start, end }
+}
