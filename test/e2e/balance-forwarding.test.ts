@@ -1,89 +1,88 @@
 // Real connections through every way to forward, of both families, and the counters and explanations that go with them.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { BalanceLab, VIP4, VIP6 } from '../support/balance.ts'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { BalanceLab, vipOf } from '../support/balance.ts'
+
+/** Ways to forward, each with VIPs of its own. */
+const MODES = {
+  nat: () => 'forwarding: nat',
+  'full-nat': (family: 4 | 6) =>
+    `forwarding: nat, snat: true, snat_pool: [${family === 4 ? '203.0.113.20' : '"2001:db8:e::20"'}]`,
+  dsr: () => 'forwarding: dsr',
+  ipip: () => 'forwarding: ipip',
+  gue: () => 'forwarding: gue',
+} as const
+type Mode = keyof typeof MODES
+const NAMES = Object.keys(MODES) as Mode[]
+const FAMILIES = [4, 6] as const
+const CASES = NAMES.flatMap((mode) => FAMILIES.map((family) => ({ mode, family })))
+const vip = (mode: Mode, family: 4 | 6): string => vipOf(10 + NAMES.indexOf(mode), family)
 
 let lab: BalanceLab
 
-const backends = (family: 4 | 6): string => [1, 2, 3].map((n) => `"${lab.address(n, 1, family)}"`).join(', ')
+/** Services of TCP and UDP on a VIP of its own. */
+function services(mode: Mode, family: 4 | 6): string {
+  const backends = [1, 2, 3].map((n) => `"${lab.address(n, 1, family)}"`).join(', ')
+  const service = (protocol: string, port: number): string =>
+    `  ${mode}-${family}-${protocol}: { vip: "${vip(mode, family)}", port: ${port}, protocol: ${protocol}, ` +
+    `${MODES[mode](family)}, backends: [${backends}] }\n`
+  return service('tcp', 80) + service('udp', 7)
+}
 
-/** Services of TCP and UDP on a VIP. */
-const services = (name: string, vip: string, family: 4 | 6, options: string): string =>
-  ['tcp', 'udp']
-    .map(
-      (protocol) =>
-        `  ${name}-${protocol}: { vip: "${vip}", port: ${protocol === 'tcp' ? 80 : 7}, protocol: ${protocol}, ${options}, backends: [${backends(family)}] }\n`,
-    )
-    .join('')
-
-const config = (body: string): string => `version: 1
-interfaces:
-  eth0: {}
-  eth1: {}
-  eth2: {}
-  eth3: {}
-services:
-${body}`
-
-async function apply(body: string): Promise<void> {
-  lab.write('xdp.yaml', config(body))
+beforeAll(async () => {
+  lab = await BalanceLab.open()
+  const direct = CASES.filter(({ mode }) => mode !== 'nat' && mode !== 'full-nat').map(({ mode, family }) =>
+    vip(mode, family),
+  )
+  lab.holdVips(...direct)
+  for (const { netns } of lab.backends) lab.run(netns, 'eth0', 'unwrap')
+  await lab.echo(...direct)
+  const body = CASES.map(({ mode, family }) => services(mode, family)).join('')
+  lab.write('xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {}, eth2: {}, eth3: {} }\nservices:\n${body}`)
   await lab.ok('apply', '--auto-approve')
-  expect(await lab.ok('plan')).toContain('No changes.')
-}
-
-/** Every backend answers some of the flows, and every flow is answered. */
-async function expectService(vip: string): Promise<void> {
-  const bodies = Array.from({ length: 12 }, () => lab.fetch(vip))
-  expect(new Set(bodies).size, bodies.join()).toBeGreaterThan(1)
-  const answers = await lab.flows(vip, 300)
-  expect(answers).toEqual({ b1: expect.any(Number), b2: expect.any(Number), b3: expect.any(Number) })
-}
-
-describe.each(['nat', 'full NAT', 'dsr', 'ipip', 'gue'] as const)('%s', (mode) => {
-  const isNat = mode === 'nat' || mode === 'full NAT'
-  const pool = (family: 4 | 6): string => (family === 4 ? '203.0.113.20' : '"2001:db8:e::20"')
-  const options = (family: 4 | 6): string =>
-    mode === 'full NAT' ? `forwarding: nat, snat: true, snat_pool: [${pool(family)}]` : `forwarding: ${mode}`
-
-  beforeAll(async () => {
-    lab = await BalanceLab.open()
-    if (!isNat) lab.holdVips()
-    if (mode === 'ipip' || mode === 'gue') for (const { netns } of lab.backends) lab.run(netns, 'eth0', 'unwrap')
-    await lab.echo(isNat ? 'addresses' : 'vips')
-    await apply(services('v4', VIP4, 4, options(4)) + services('v6', VIP6, 6, options(6)))
-  })
-  afterAll(() => lab.close())
-
-  test.each([VIP4, VIP6])('a client of %s reaches every backend by TCP and UDP', async (vip) => {
-    await expectService(vip)
-  })
-
-  test('counters tell of it, and why names the backend of a flow', async () => {
-    const status = JSON.parse(await lab.ok('status', '--json'))
-    for (const service of status.services) {
-      expect(service).toMatchObject({ mode: 'well', empty: 0, unresolved: 0, exhausted: 0 })
-      expect(service.flows).toBeGreaterThan(10)
-      const sum = (key: string): number =>
-        service.backends.reduce((all: number, one: Record<string, number>) => all + (one[key] ?? 0), 0)
-      expect(sum('flows')).toBe(service.flows)
-      expect(sum('packets')).toBe(service.packets)
-      expect(sum('bytes')).toBe(service.bytes)
-    }
-    const why = JSON.parse(
-      await lab.ok(
-        'why',
-        '192.0.2.2',
-        '--protocol',
-        'tcp',
-        '--destination',
-        VIP4,
-        '--destination-port',
-        '80',
-        '--json',
-      ),
-    )
-    expect(why.live).toMatchObject({ verdict: 'redirect', reason: 'balanced-away', service: 'v4-tcp', proven: true })
-    expect(why.live.backend).toBe(why.desired.backend)
-    expect(why.live.at).toMatch(/^xdp\.yaml:\d+$/)
-  })
 })
+afterAll(() => lab.close())
+
+test('all of it settles', async () => {
+  expect(await lab.ok('plan')).toContain('No changes.')
+})
+
+test.each(CASES)('$mode: a client of IPv$family reaches every backend by TCP and UDP', async ({ mode, family }) => {
+  const bodies = Array.from({ length: 8 }, () => lab.fetch(vip(mode, family)))
+  expect(new Set(bodies).size, bodies.join()).toBeGreaterThan(1)
+  const answers = await lab.flows(vip(mode, family), 200)
+  expect(answers).toEqual({ b1: expect.any(Number), b2: expect.any(Number), b3: expect.any(Number) })
+})
+
+test('status counts what each service and each backend got', async () => {
+  const { services: found } = JSON.parse(await lab.ok('status', '--json'))
+  expect(found).toHaveLength(CASES.length * 2)
+  for (const service of found) {
+    expect(service).toMatchObject({ mode: 'well', empty: 0, unresolved: 0, exhausted: 0, too_big: 0 })
+    // The client's kernel may give a port twice within the time that a flow of UDP is remembered.
+    expect(service.flows, service.name).toBeGreaterThan(service.protocol === 'tcp' ? 7 : 190)
+    expect(service.flows, service.name).toBeLessThanOrEqual(service.protocol === 'tcp' ? 8 : 200)
+    expect(service.hits + service.misses).toBe(service.packets)
+    const sum = (key: string): number =>
+      service.backends.reduce((all: number, one: Record<string, number>) => all + (one[key] ?? 0), 0)
+    for (const key of ['flows', 'packets', 'bytes']) expect(sum(key), `${service.name} ${key}`).toBe(service[key])
+    if (service.forwarding === 'nat') expect(service.replies).toBeGreaterThan(0)
+  }
+})
+
+test.each(CASES.filter((_, i) => i % 3 === 0))(
+  'why: a flow of $mode over IPv$family has a backend, in the kernel as in the file',
+  async ({ mode, family }) => {
+    const source = family === 4 ? '192.0.2.2' : '2001:db8::2'
+    const words = ['--protocol', 'tcp', '--destination', vip(mode, family), '--destination-port', '80', '--json']
+    const { live, desired } = JSON.parse(await lab.ok('why', source, ...words))
+    expect(live).toMatchObject({
+      verdict: 'redirect',
+      reason: 'balanced-away',
+      service: `${mode}-${family}-tcp`,
+      proven: true,
+    })
+    expect(live.backend).toBe(desired.backend)
+    expect(live.at).toMatch(/^xdp\.yaml:\d+$/)
+  },
+)

@@ -8,11 +8,12 @@ import { fileURLToPath } from 'node:url'
 import { ETH0, Lab } from './hosts.ts'
 
 const OBJECT = fileURLToPath(new URL('../../build/test/backend.bpf.o', import.meta.url))
+/** Frames of a local sender with offloads on reach XDP unfinished. */
+const PLAIN = (device: string): string => `ethtool -K ${device} tx off gso off tso off`
 const script = (name: string): string => fileURLToPath(new URL(`./${name}.mjs`, import.meta.url))
 
-/** VIPs, which lie in no network: the client has a route for them to the balancer. */
-export const VIP4 = '198.51.100.10'
-export const VIP6 = '2001:db8:f::10'
+/** The n-th VIP. They lie in no network: the client has a route for them to the balancer. */
+export const vipOf = (n: number, family: 4 | 6 = 4): string => (family === 4 ? `198.51.100.${n}` : `2001:db8:f::${n}`)
 
 export const HTTP = 80
 export const ECHO = 7
@@ -37,7 +38,6 @@ export class BalanceLab extends Lab {
   readonly backends: readonly BackendHost[]
   readonly #servers: ChildProcess[] = []
 
-  /** `unwrap`: backends take outer headers off, as a tunnel device would. */
   private constructor(backends: number) {
     super([ETH0])
     this.backends = Array.from({ length: backends }, (_, i) => this.#addBackend(i + 1))
@@ -47,7 +47,7 @@ export class BalanceLab extends Lab {
   static async open(backends = 3): Promise<BalanceLab> {
     const lab = new BalanceLab(backends)
     try {
-      for (const backend of lab.backends) await lab.#serve(backend)
+      await Promise.all(lab.backends.map((backend) => lab.#serve(backend)))
       return lab
     } catch (error) {
       lab.close()
@@ -72,26 +72,33 @@ export class BalanceLab extends Lab {
   /** Runs a program of the test network on a device: `pass`, or `unwrap` where packets arrive in others. */
   run(netns: string, device: string, program: 'pass' | 'unwrap'): void {
     const pin = `${this.bpffs}/test-${netns}`
-    this.in(netns, 'sh', '-c', `[ -e ${pin} ] || bpftool prog loadall ${OBJECT} ${pin}`)
-    this.in(netns, 'bpftool', 'net', 'attach', 'xdpdrv', 'pinned', `${pin}/${program}`, 'dev', device, 'overwrite')
+    this.script(
+      netns,
+      `[ -e ${pin} ] || bpftool prog loadall ${OBJECT} ${pin}`,
+      `bpftool net attach xdpdrv pinned ${pin}/${program} dev ${device} overwrite`,
+    )
   }
 
   /** Backends hold the VIPs, so that they can answer from them, and do not tell neighbours (docs/balancer.md). */
-  holdVips(): void {
-    for (const { netns } of this.backends) {
-      this.in(netns, 'sysctl', '-qw', 'net.ipv4.conf.all.arp_ignore=1', 'net.ipv4.conf.all.arp_announce=2')
-      this.in(netns, 'ip', 'addr', 'add', `${VIP4}/32`, 'dev', 'lo')
-      this.in(netns, 'ip', 'addr', 'add', `${VIP6}/128`, 'dev', 'lo')
-    }
+  holdVips(...vips: readonly string[]): void {
+    const adds = vips.map((vip) => `ip addr add ${vip}/${vip.includes(':') ? 128 : 32} dev lo`)
+    for (const { netns } of this.backends)
+      this.script(netns, 'sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2', ...adds)
   }
 
-  /** UDP services on the addresses of every backend, or on the VIPs. */
-  async echo(on: 'addresses' | 'vips'): Promise<void> {
-    for (const { number, netns } of this.backends) {
-      const own = [1, 2, 3].flatMap((n) => [this.address(number, n), this.address(number, n, 6)])
-      const addresses = on === 'vips' ? [VIP4, VIP6] : own
-      await this.#start(netns, script('echo'), `b${number}`, `${ECHO}`, ...addresses)
-    }
+  /** Runs lines of shell in a namespace. */
+  script(netns: string, ...lines: readonly string[]): string {
+    return this.in(netns, 'sh', '-ec', lines.join('\n'))
+  }
+
+  /** UDP services on the own addresses of every backend, and on these VIPs. */
+  async echo(...vips: readonly string[]): Promise<void> {
+    await Promise.all(
+      this.backends.map(({ number, netns }) => {
+        const own = [1, 2, 3].flatMap((n) => [this.address(number, n), this.address(number, n, 6)])
+        return this.#start(netns, script('echo'), `b${number}`, `${ECHO}`, ...own, ...vips)
+      }),
+    )
   }
 
   /** The body that the client gets; throws where it gets none. */
@@ -135,52 +142,50 @@ export class BalanceLab extends Lab {
   }
 
   #addBackend(number: number): BackendHost {
-    const netns = `${this.host}${number}`
-    this.in(this.host, 'ip', 'netns', 'add', netns)
-    const device = `eth${number}`
-    this.in(this.host, 'ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns)
-    this.in(netns, 'sysctl', '-qw', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0')
-    this.in(netns, 'ip', 'link', 'set', 'lo', 'up')
-    this.#addresses(this.host, device, `10.0.${number}.1/24`, `2001:db8:${number}::1/64`)
-    for (let n = 1; n <= 9; n++) {
-      this.#addresses(netns, 'eth0', `10.0.${number}.1${n}/24`, `2001:db8:${number}::1${n}/64`)
-    }
-    this.in(this.host, 'ip', 'link', 'set', device, 'up')
-    this.in(netns, 'ip', 'link', 'set', 'eth0', 'up')
-    this.in(netns, 'ip', 'route', 'add', 'default', 'via', `10.0.${number}.1`)
-    this.in(netns, 'ip', '-6', 'route', 'add', 'default', 'via', `2001:db8:${number}::1`)
-    // Frames of a local sender with offloads on reach XDP unfinished.
-    for (const [where, name] of [
-      [this.host, device],
-      [netns, 'eth0'],
-    ] as const)
-      this.#plain(where, name)
+    const [netns, device] = [`${this.host}${number}`, `eth${number}`]
+    this.script(
+      this.host,
+      `ip netns add ${netns}`,
+      `ip link add ${device} type veth peer name eth0 netns ${netns}`,
+      `ip addr add 10.0.${number}.1/24 dev ${device}`,
+      `ip addr add 2001:db8:${number}::1/64 dev ${device} nodad`,
+      `ip link set ${device} up`,
+      PLAIN(device),
+    )
+    const addresses = [1, 2, 3, 4, 5, 6, 7, 8, 9].flatMap((n) => [
+      `ip addr add ${this.address(number, n)}/24 dev eth0`,
+      `ip addr add ${this.address(number, n, 6)}/64 dev eth0 nodad`,
+    ])
+    this.script(
+      netns,
+      'sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0',
+      'ip link set lo up',
+      ...addresses,
+      'ip link set eth0 up',
+      `ip route add default via 10.0.${number}.1`,
+      `ip -6 route add default via 2001:db8:${number}::1`,
+      PLAIN('eth0'),
+    )
     this.run(netns, 'eth0', 'pass')
-    return { number, netns, v4: `10.0.${number}.11`, v6: `2001:db8:${number}::11` }
-  }
-
-  #addresses(netns: string, device: string, v4: string, v6: string): void {
-    this.in(netns, 'ip', 'addr', 'add', v4, 'dev', device)
-    this.in(netns, 'ip', 'addr', 'add', v6, 'dev', device, 'nodad')
-  }
-
-  #plain(netns: string, device: string): void {
-    this.in(netns, 'ethtool', '-K', device, 'tx', 'off', 'gso', 'off', 'tso', 'off')
+    return { number, netns, v4: this.address(number), v6: this.address(number, 1, 6) }
   }
 
   #route(): void {
-    this.in(this.host, 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1')
-    // Answers of backends come from VIPs, which the balancer has no route for.
-    this.in(this.host, 'sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=0', 'net.ipv4.conf.default.rp_filter=0')
     const client = this.peerEnd('eth0')
-    for (const [netns, device] of [
-      [this.host, 'eth0'],
-      [this.peer, client],
-    ] as const)
-      this.#plain(netns, device)
+    this.script(
+      this.host,
+      'sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1',
+      // Answers of backends come from VIPs, which the balancer has no route for.
+      'sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0',
+      PLAIN('eth0'),
+    )
+    this.script(
+      this.peer,
+      PLAIN(client),
+      'ip route add default via 192.0.2.1',
+      'ip -6 route add default via 2001:db8::1',
+    )
     this.run(this.peer, client, 'pass')
-    this.in(this.peer, 'ip', 'route', 'add', 'default', 'via', '192.0.2.1')
-    this.in(this.peer, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::1')
   }
 
   /** A web server on every address of the backend, VIPs included, that answers with its name. */

@@ -32,7 +32,7 @@ async function connection() {
       outcome.requests++
       if (backend !== outcome.backend) throw new Error(`went from ${outcome.backend} to ${backend}`)
       if (sockets.size > 1) throw new Error('the server closed the connection')
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await new Promise((resolve) => setTimeout(resolve, 20))
     }
   } catch (error) {
     outcome.error = error.message
