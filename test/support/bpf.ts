@@ -247,7 +247,13 @@ export class DataPlane {
 
   /** All values of an array map, one after the other. */
   async values(map: string, entries: number): Promise<Uint8Array[]> {
-    const keys = Array.from({ length: entries }, (_, key) => key)
+    return this.valuesAt(
+      map,
+      Array.from({ length: entries }, (_, key) => key),
+    )
+  }
+
+  async valuesAt(map: string, keys: readonly number[]): Promise<Uint8Array[]> {
     const outputs = await runBatch(
       keys.map((key) => bpftool('map', 'lookup', 'pinned', this.#pin(map), 'key', ...littleEndian(key))),
     )
