@@ -135,8 +135,8 @@ function collectEndpoints(
     const endpoint = at(service.vip)
     endpoint.destinations.push({ protocol: protocolOf(service), ...service.ports, value: slot + 1 })
     const which = service.protocol === 'udp' ? 'fragmentsUdp' : 'fragmentsTcp'
-    if (takesFragments(service)) endpoint[which] = slot + 1
-    else endpoint[which] ||= FRAGMENTS_DROP
+    const isTaken = endpoint[which] !== 0 && endpoint[which] !== FRAGMENTS_DROP
+    if (!isTaken) endpoint[which] = takesFragments(service) ? slot + 1 : FRAGMENTS_DROP
   }
   const replying = placed.filter(({ service }) => repliesPlainly(service)).sort((a, b) => claim(a) - claim(b))
   for (const { slot, service, backend } of replying) {

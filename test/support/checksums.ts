@@ -130,11 +130,14 @@ function places(frame: Uint8Array, gue: number, reach = frame.length): Place[] {
 
 export const GUE = 6080
 
-/** Writes every checksum of a frame that it has all bytes of. `keepZero`: one of zero in UDP says "none" and stays. */
-export function seal(frame: Uint8Array, { keepZero = false, gue = GUE, reach = frame.length } = {}): Uint8Array {
+/** Writes every checksum of a frame that it has all bytes of. `keepZero`: one of zero in UDP says "none" and stays. `outermost`: of the packet around all others alone. */
+export function seal(
+  frame: Uint8Array,
+  { keepZero = false, gue = GUE, reach = frame.length, outermost = false } = {},
+): Uint8Array {
   const sealed = frame.slice()
   const view = viewOf(sealed)
-  for (const place of places(sealed, gue, reach)) {
+  for (const place of places(sealed, gue, reach).slice(outermost ? -1 : 0)) {
     const field = checksumField(place)
     if (field && isWhole(place)) {
       const at = place.transport + field.at
