@@ -23,7 +23,12 @@ export type SectionName = keyof typeof SECTION
 const SECTION_NAMES = (Object.keys(SECTION) as SectionName[]).sort((a, b) => SECTION[a] - SECTION[b])
 const DIRECTORY_SECTIONS = directoryCodec.size / sectionExtentCodec.size
 
-export type Sections = Readonly<Record<SectionName, Uint32Array>>
+/** Content of a section: whole lines, or what writes so many to where they are to be. */
+export type Section = Uint32Array | { readonly lines: number; write(words: Uint32Array): void }
+
+export type Sections = Readonly<Record<SectionName, Section>>
+
+const linesOf = (section: Section): number => ('lines' in section ? section.lines : section.length / LINE_WORDS)
 
 export interface Layout {
   /** The whole image, sections in place, the header all zero but for the directory. */
@@ -37,13 +42,18 @@ export function layOut(sections: Sections): Layout {
   const extents = Array.from({ length: DIRECTORY_SECTIONS }, (): SectionExtent => ({ first: 0, lines: 0 }))
   let line = HEADER_LINES
   for (const name of SECTION_NAMES) {
-    const lines = sections[name].length / LINE_WORDS
+    const lines = linesOf(sections[name])
     extents[SECTION[name]] = { first: line, lines }
     line += lines
   }
   const words = makeLines(line)
   const at = (name: SectionName): number => (extents[SECTION[name]] as SectionExtent).first
-  for (const name of SECTION_NAMES) words.set(sections[name], at(name) * LINE_WORDS)
+  for (const name of SECTION_NAMES) {
+    const section = sections[name]
+    const from = at(name) * LINE_WORDS
+    if (!('lines' in section)) words.set(section, from)
+    else section.write(words.subarray(from, from + section.lines * LINE_WORDS))
+  }
   directoryCodec.encode({ sections: extents }, new DataView(words.buffer), DIRECTORY_LINE * LINE_SIZE)
   return { words, at }
 }
