@@ -11,7 +11,7 @@ export interface Claim {
   readonly limit: number
   readonly measured: number
   /** How to show limit and measured; default: a ratio. */
-  readonly unit?: 'MiB' | 'bytes' | 'ms'
+  readonly unit?: 'MiB' | 'bytes' | 'ms' | 'ns' | 'instructions'
 }
 
 export const MIB = 2 ** 20
@@ -37,7 +37,8 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 export const isMet = ({ limit, measured }: Claim): boolean => measured <= limit
 /** A ratio of 1/4 or less as a fraction, any other as a factor. */
 export const ratioText = (value: number): string => (value <= 0.25 ? `1/${(1 / value).toFixed(1)}` : value.toFixed(2))
-const shown = (value: number, { unit }: Claim): string => (unit ? `${value.toFixed(1)} ${unit}` : ratioText(value))
+const shown = (value: number, { unit }: Claim): string =>
+  unit ? `${value.toFixed(unit === 'instructions' ? 0 : 1)} ${unit}` : ratioText(value)
 
 /** Prints the claims, writes the report beside the bundle, and sets the exit status. */
 export function conclude(name: string, claims: readonly Claim[], results: Readonly<Record<string, unknown>>): void {

@@ -53,14 +53,6 @@ static __always_inline int read_addresses(const struct xdp_md *ctx, struct flow 
 	return flow->destination_high == 0 && flow->destination_low >> 32 == 0xffff ? -1 : 0;
 }
 
-static __always_inline void read_tcp_flags(const struct xdp_md *ctx, struct flow *flow)
-{
-	const __u8 *tcp = frame_at(ctx, flow->transport);
-
-	if (flow->protocol == IPPROTO_TCP && (const void *)tcp + TCP_HEADER <= frame_end(ctx))
-		flow->tcp_flags = tcp[13];
-}
-
 static __always_inline struct service_counter *service_counter(__u32 slot)
 {
 	return bpf_map_lookup_elem(&service_stats, &slot);

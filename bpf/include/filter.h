@@ -144,15 +144,36 @@ __noinline int judge_further_rules(const struct settings *settings, const struct
 }
 
 /*
- * Judges a packet by the rules of its class. Allow rules come first, so the first match decides the kind; the walk goes
- * on to count every further list of that kind that matches. A list's rules lie side by side, so remembering the last
- * one counted counts each once. Most classes have one rule, which is spared the calls. Returns 0 if no rule matches;
- * where a table is not as promised and nothing matched before, the decision stays REASON_INTERNAL.
+ * Walks the rules of a class. Allow rules come first, so the first match decides the kind; the walk goes on to count every
+ * further list of that kind that matches. A list's rules lie side by side, so remembering the last one counted counts each
+ * once. Most classes have one rule, which is spared the loop. Returns 0 if no rule matches; where a table is not as
+ * promised and nothing matched before, the decision stays REASON_INTERNAL.
+ *
+ * A global function for the verifier's sake, as judge_further_rules.
  */
-static __always_inline int judge_class(const struct settings *settings, const struct packet *packet,
-				       const struct account *account, __u32 banned, struct decision *decision)
+__noinline int judge_class(const struct settings *settings, struct subject *subject, struct decision *decision)
 {
-	const struct class *class = lookup_line(settings->classes + decision->class / CLASSES_PER_LINE);
+	const struct class *class;
+
+	if (!settings || !subject || !decision)
+		return 0;
+	class = lookup_line(settings->classes + decision->class / CLASSES_PER_LINE);
+	if (!class)
+		return 1;
+	class += decision->class % CLASSES_PER_LINE;
+	if (class->rules > CLASS_RULES)
+		return 1;
+	subject->first_rule = class->first_rule;
+	subject->rules = class->rules;
+	if (subject->rules > 0 && !judge_rule(settings, subject, 0, decision) && subject->rules > 1)
+		judge_further_rules(settings, subject, decision);
+	return decision->list != NO_LIST || decision->broken;
+}
+
+/* Judges a packet by the rules of its source's class. */
+static __always_inline int judge_packet(const struct settings *settings, const struct packet *packet,
+					const struct account *account, __u32 banned, struct decision *decision)
+{
 	struct subject subject = {
 		.account = *account,
 		.protocol = packet->protocol,
@@ -163,16 +184,7 @@ static __always_inline int judge_class(const struct settings *settings, const st
 		.banned = banned != 0,
 	};
 
-	if (!class)
-		return 1;
-	class += decision->class % CLASSES_PER_LINE;
-	if (class->rules > CLASS_RULES)
-		return 1;
-	subject.first_rule = class->first_rule;
-	subject.rules = class->rules;
-	if (subject.rules > 0 && !judge_rule(settings, &subject, 0, decision) && subject.rules > 1)
-		judge_further_rules(settings, &subject, decision);
-	return decision->list != NO_LIST || decision->broken;
+	return judge_class(settings, &subject, decision);
 }
 
 /* What default drop must let through, or the host could not be reached by the sources that are allowed. */
@@ -299,7 +311,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
 	}
 	transport = offset_in(ctx, cursor.pos);
-	if (decision.class != 0 && judge_class(settings, &packet, account, banned, &decision)) {
+	if (decision.class != 0 && judge_packet(settings, &packet, account, banned, &decision)) {
 		if (decision.reason != REASON_ALLOWLIST)
 			return decision;
 	} else if (banned) {

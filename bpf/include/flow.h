@@ -99,6 +99,14 @@ static __always_inline int is_later_fragment(const struct flow *flow)
 	return flow->fragment & FRAGMENT_OFFSET;
 }
 
+static __always_inline void read_tcp_flags(const struct xdp_md *ctx, struct flow *flow)
+{
+	const __u8 *tcp = frame_at(ctx, flow->transport);
+
+	if (flow->protocol == IPPROTO_TCP && (const void *)tcp + TCP_HEADER <= frame_end(ctx))
+		flow->tcp_flags = tcp[13];
+}
+
 static __always_inline __u64 hash_flow(const struct flow *flow, int by_source)
 {
 	__u64 hash = flow->source_high * HASH_SOURCE_HIGH + flow->source_low * HASH_SOURCE_LOW;

@@ -67,6 +67,9 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 		return REASON_INTERNAL;
 	slot = find_error_backend(ctx, tables, service, quoted);
 	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
+	/* Of full NAT a flow that has no port is none. */
+	if (!backend && service->flags & SERVICE_SNAT)
+		return NOT_OURS;
 	flow->service = quoted->service;
 	if (!backend)
 		return REASON_NO_BACKEND;

@@ -270,6 +270,7 @@ __noinline __u32 unbind(struct xdp_md *ctx, struct flow *flow, const struct bala
 		return REASON_EXPIRED;
 	flow->service = answer->service;
 	flow->backend = answer->backend;
+	read_tcp_flags(ctx, flow);
 	if (flow->marks & FLOW_LIVE)
 		refresh_answered(flow->binding, flow);
 	network = write_link(ctx, flow->network, 0, read_macs(&answer->macs), answer->vlan, ethertype_of(flow));

@@ -55,7 +55,10 @@ for policy in $policies; do
 	bpftool -j batch file "$cases/$policy/packets" >/tmp/results 2>&1
 	echo "results $policy $(tr -d '\n' </tmp/results)"
 	for file in /tmp/explained-"$policy"-*; do
-		echo "explained $policy ${file##*-} $(head -c 16 "$file" | hexdump -v -e '/1 "%02x"')"
+		echo "explained $policy ${file##*-} $(head -c 24 "$file" | hexdump -v -e '/1 "%02x"')"
+	done
+	for file in /tmp/went-"$policy"-*; do
+		[ -e "$file" ] && echo "went $policy ${file##*-} $(hexdump -v -e '/1 "%02x"' "$file")"
 	done
 done
 

@@ -70,12 +70,15 @@ function judgeChecks(output) {
 function judgePolicies(output, cases) {
   return cases.POLICIES.filter(({ rows }) => rows.length > 0).flatMap((policy) => {
     const line = new RegExp(`^results ${policy.number} (.*)$`, 'm').exec(output)?.[1] ?? ''
-    const explained = new Map()
-    for (const [, i, hex] of output.matchAll(new RegExp(`^explained ${policy.number} (\\d+) ([0-9a-f]+)$`, 'gm'))) {
-      explained.set(Number(i), hex)
-    }
+    const told = (word) =>
+      new Map(
+        [...output.matchAll(new RegExp(`^${word} ${policy.number} (\\d+) ([0-9a-f]+)$`, 'gm'))].map(([, i, hex]) => [
+          Number(i),
+          hex,
+        ]),
+      )
     try {
-      const problems = cases.judgePackets(policy, JSON.parse(line), explained)
+      const problems = cases.judgePackets(policy, JSON.parse(line), told('explained'), told('went'))
       return count(problems).map((problem) => `${policy.name}: ${problem}`)
     } catch {
       return count([`${policy.name}: no results: ${line.slice(0, 500)}`])

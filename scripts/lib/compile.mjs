@@ -29,6 +29,7 @@ function systemIncludes() {
 /**
  * Flags for every object. Paths in BTF line information are made relative, so that objects are reproducible. The third
  * version of the instruction set has atomic operations that say what was there, and every kernel since 5.12 knows it.
+ * Headers are read and written as words of several sizes, which only a compiler without type-based aliasing allows.
  */
 function flags() {
   return [
@@ -36,6 +37,7 @@ function flags() {
       '-target',
       'bpf',
       '-mcpu=v3',
+      '-fno-strict-aliasing',
       '-O2',
       '-g',
       '-Wall',

@@ -38,8 +38,6 @@ function hashText(text: string, seed: number): number {
 
 /** Nothing of the table is of any backend. */
 export const EMPTY_RING: Ring = new Uint16Array(0)
-/** No backend has this index: a service has fewer. */
-const VACANT = 0xffff
 
 /**
  * The table of a service's backends: by slot the index in `backends`. Backends without weight or not active have no
@@ -58,46 +56,54 @@ export function makeRing(
     .map((taker) => ({ ...taker, turn: hashText(taker.key, 0x1b873593) }))
     .sort((a, b) => a.turn - b.turn || (a.key < b.key ? -1 : 1))
   if (takers.length === 0) return EMPTY_RING
-  const most = Math.max(...takers.map(({ weight }) => weight))
-  const weights = Int32Array.from(takers, ({ weight }) => weight)
-  const skips = Int32Array.from(takers, ({ key }) => (hashText(key, 0x9747b28c) % (size - 1)) + 1)
-  const next = Int32Array.from(takers, ({ key }) => hashText(key, 0x2f0b4c47) % size)
-  const indexes = Uint16Array.from(takers, ({ index }) => index)
-  return fill(new Uint16Array(size).fill(VACANT), { most, weights, skips, next, indexes })
+  return fill(new Uint16Array(size), {
+    most: Math.max(...takers.map(({ weight }) => weight)),
+    weights: Int32Array.from(takers, ({ weight }) => weight),
+    steps: Int32Array.from(takers, ({ key }) => (hashText(key, 0x9747b28c) % (size - 1)) + 1 - size),
+    next: Int32Array.from(takers, ({ key }) => hashText(key, 0x2f0b4c47) % size),
+    indexes: Uint16Array.from(takers, ({ index }) => index),
+  })
 }
 
-/** By turn; `next` is the slot that a backend would like to have next. */
+/** By turn. */
 interface Takers {
   /** The largest weight. */
   readonly most: number
   readonly weights: Int32Array
-  readonly skips: Int32Array
+  /** From a slot to the next one that the backend would like to have, round the table: less than zero. */
+  readonly steps: Int32Array
+  /** The slot that it would like to have next. */
   readonly next: Int32Array
   readonly indexes: Uint16Array
 }
 
-/** The first slot from `from` on, in steps of `skip`, that nobody has. */
-function findVacant(ring: Ring, from: number, skip: number): number {
+/** The slot that is `step` away, without a branch that goes either way half of the time. */
+const stepFrom = (slot: number, step: number, size: number): number => {
+  const at = slot + step
+  return at + (size & (at >> 31))
+}
+
+/** The first slot from `from` on, in steps of `step`, that nobody has. `taken`: a bit for each slot. */
+function findVacant(taken: Int32Array, from: number, step: number, size: number): number {
   let slot = from
-  while (ring[slot] !== VACANT) {
-    slot += skip
-    if (slot >= ring.length) slot -= ring.length
-  }
+  while ((((taken[slot >> 5] as number) >> (slot & 31)) & 1) !== 0) slot = stepFrom(slot, step, size)
   return slot
 }
 
-function fill(ring: Ring, { most, weights, skips, next, indexes }: Takers): Ring {
+function fill(ring: Ring, { most, weights, steps, next, indexes }: Takers): Ring {
   const size = ring.length
+  const taken = new Int32Array((size >> 5) + 1)
   const accounts = new Int32Array(weights.length)
   for (let filled = 0; ; ) {
     for (let taker = 0; taker < weights.length; taker++) {
       const account = (accounts[taker] as number) + (weights[taker] as number)
       accounts[taker] = account < most ? account : account - most
       if (account < most) continue
-      const skip = skips[taker] as number
-      const slot = findVacant(ring, next[taker] as number, skip)
+      const step = steps[taker] as number
+      const slot = findVacant(taken, next[taker] as number, step, size)
+      taken[slot >> 5] = (taken[slot >> 5] as number) | (1 << (slot & 31))
       ring[slot] = indexes[taker] as number
-      next[taker] = slot + skip >= size ? slot + skip - size : slot + skip
+      next[taker] = stepFrom(slot, step, size)
       if (++filled === size) return ring
     }
   }

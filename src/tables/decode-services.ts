@@ -24,7 +24,8 @@ import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lin
 import { compileServices, digestLines, type ServiceFacts, type ServiceSections, slotsByService } from './services.ts'
 
 /** The sections of an image, each from its first line to its last. */
-export type RawServices = Pick<ServiceSections, 'services' | 'records' | 'backends' | 'pools' | 'rings'> & {
+export type RawServices = Pick<ServiceSections, 'services' | 'records' | 'backends' | 'pools'> & {
+  readonly rings: Uint32Array
   readonly hash: Uint32Array
   readonly endpoints: Uint32Array
   readonly ports: Uint32Array
@@ -185,9 +186,9 @@ function turnsRight(slot: number, raw: RawServices, compiled: ServiceSections): 
   const line = (words: Uint32Array): Uint32Array => words.subarray(slot * LINE_WORDS, (slot + 1) * LINE_WORDS)
   if (!isSame(line(raw.services), line(compiled.services))) return false
   const { ring, ring_size, takers } = serviceCodec.decode(viewOf(compiled.services), slot * LINE_SIZE)
-  const lines = Math.ceil((ring_size + takers) / (LINE_WORDS * 2))
-  const part = (words: Uint32Array): Uint32Array => words.subarray(ring * LINE_WORDS, (ring + lines) * LINE_WORDS)
-  return isSame(part(raw.rings), part(compiled.rings))
+  const words = Math.ceil((ring_size + takers) / (LINE_WORDS * 2)) * LINE_WORDS
+  const from = ring * LINE_WORDS
+  return isSame(raw.rings.subarray(from, from + words), compiled.rings.linesOf(slot).subarray(0, words))
 }
 
 /** What is read is not always what can be written: a name of bytes that are no text, say. */

@@ -1,6 +1,5 @@
 // Rings in an image: by slot of the service's table the slot of a backend, and behind them every backend once.
 
-import { NO_SLOT } from '../abi/generated.ts'
 import { RING_SIZE, ringOf } from '../model/maglev.ts'
 import { type Backend, takesFlows } from '../model/service.ts'
 import { halves, LINE_WORDS } from './lines.ts'
@@ -14,7 +13,7 @@ const LINES = Math.ceil((RING_SIZE + RING_SIZE / 100) / SLOTS)
 export interface ServiceRing {
   /** Backends by index, and slots by index. */
   readonly backends: readonly Backend[]
-  readonly slots: readonly number[]
+  readonly slots: Uint16Array
   /** How many of them are in the ring. */
   readonly takers: number
   readonly size: number
@@ -22,7 +21,7 @@ export interface ServiceRing {
   readonly lines: number
 }
 
-export function measureRing(backends: readonly Backend[], slots: readonly number[]): ServiceRing {
+export function measureRing(backends: readonly Backend[], slots: Uint16Array): ServiceRing {
   const takers = backends.filter(takesFlows).length
   const size = ringOf(backends).length
   return { backends, slots, takers, size, lines: Math.max(LINES, Math.ceil((size + takers) / SLOTS)) }
@@ -52,11 +51,10 @@ export function placeRings(rings: ReadonlyMap<number, ServiceRing>): {
 export function writeRing(words: Uint32Array, { backends, slots, size }: ServiceRing): void {
   const target = halves(words)
   const ring = ringOf(backends)
-  const bySlot = Uint16Array.from(slots)
-  for (let slot = 0; slot < size; slot++) target[slot] = bySlot[ring[slot] as number] as number
+  for (let slot = 0; slot < size; slot++) target[slot] = slots[ring[slot] as number] as number
   let at = size
   for (const [index, backend] of backends.entries()) {
-    if (takesFlows(backend)) target[at++] = bySlot[index] ?? NO_SLOT
+    if (takesFlows(backend)) target[at++] = slots[index] as number
   }
 }
 

@@ -21,7 +21,7 @@ import { compareAddresses, formatAddress } from '../model/text.ts'
 import { serviceDigest } from './digest.ts'
 import { type Endpoint, type EndpointSections, encodeEndpoints } from './endpoints.ts'
 import { LINE_WORDS, makeLines } from './lines.ts'
-import { measureRing, placeRings, type ServiceRing, writeRing } from './rings.ts'
+import { measureRing, placeRings, ringWords, type ServiceRing, writeRing } from './rings.ts'
 import { addressBytes, type BackendRole, backendLine, fourWords, serviceLine } from './service-lines.ts'
 
 /** What is known of services besides the state. */
@@ -32,6 +32,15 @@ export interface ServiceFacts {
   readonly deadlines: ReadonlyMap<string, number>
 }
 
+/** The largest section by far: written where it is to be, not copied there. */
+export interface RingSection {
+  readonly lines: number
+  /** Writes all of it to so many lines of zeros. */
+  write(words: Uint32Array): void
+  /** The lines of the ring of a service, by its slot, made anew. */
+  linesOf(slot: number): Uint32Array
+}
+
 /** Sections as whole lines. */
 export interface ServiceSections {
   readonly endpoints: EndpointSections
@@ -39,7 +48,7 @@ export interface ServiceSections {
   readonly records: Uint32Array
   readonly backends: Uint32Array
   readonly pools: Uint32Array
-  readonly rings: Uint32Array
+  readonly rings: RingSection
   /** Some endpoint is the source of replies, or an address of a source pool. */
   readonly hasReplies: boolean
   readonly hasPools: boolean
@@ -135,8 +144,8 @@ function collectEndpoints(
     const endpoint = at(service.vip)
     endpoint.destinations.push({ protocol: protocolOf(service), ...service.ports, value: slot + 1 })
     const which = service.protocol === 'udp' ? 'fragmentsUdp' : 'fragmentsTcp'
-    if (takesFragments(service)) endpoint[which] = slot + 1
-    else endpoint[which] ||= FRAGMENTS_DROP
+    const isTaken = endpoint[which] !== 0 && endpoint[which] !== FRAGMENTS_DROP
+    if (!isTaken) endpoint[which] = takesFragments(service) ? slot + 1 : FRAGMENTS_DROP
   }
   const replying = placed.filter(({ service }) => repliesPlainly(service)).sort((a, b) => claim(a) - claim(b))
   for (const { slot, service, backend } of replying) {
@@ -224,12 +233,11 @@ export function compileServices(state: ReadonlyMap<string, Service>, facts: Serv
       slot,
       measureRing(
         backends,
-        backends.map((backend) => slotOf(slots.backends, backendSlotKey(name, backend))),
+        Uint16Array.from(backends, (backend) => slotOf(slots.backends, backendSlotKey(name, backend))),
       ),
     ]),
   )
   const { first, lines } = placeRings(rings)
-  const ringWords = makeLines(lines)
   const serviceWords = makeLines(linesOf(rings.keys()))
   const recordWords = makeLines(linesOf(rings.keys()))
   const backendWords = encodeBackends(placed)
@@ -237,7 +245,6 @@ export function compileServices(state: ReadonlyMap<string, Service>, facts: Serv
   for (const [slot, service] of services) {
     const ring = rings.get(slot) as ServiceRing
     const at = first.get(slot) as number
-    writeRing(ringWords.subarray(at * LINE_WORDS, (at + ring.lines) * LINE_WORDS), ring)
     const places = {
       ring: ring.size === 0 ? 0 : at,
       ringSize: ring.size,
@@ -258,7 +265,16 @@ export function compileServices(state: ReadonlyMap<string, Service>, facts: Serv
     records: recordWords,
     backends: backendWords,
     pools: encodedPools.words,
-    rings: ringWords,
+    rings: {
+      lines,
+      write: (words) => {
+        for (const [slot, ring] of rings) {
+          const at = first.get(slot) as number
+          writeRing(words.subarray(at * LINE_WORDS, (at + ring.lines) * LINE_WORDS), ring)
+        }
+      },
+      linesOf: (slot) => ringWords(rings.get(slot) as ServiceRing),
+    },
     hasReplies: endpoints.some(({ sources }) => sources.length > 0),
     hasPools: pools.length > 0,
     poolLines: encodedPools.addresses,

@@ -14,6 +14,9 @@ import {
   transferCodec,
 } from '../../src/abi/generated.ts'
 import {
+  BALANCE_MAPS,
+  type BalanceMap,
+  balanceMaps,
   type MapShape,
   mapWords,
   type Paths,
@@ -24,12 +27,18 @@ import {
 } from '../../src/abi/paths.ts'
 import { packChunks } from '../../src/kernel/transfer.ts'
 import { judge } from '../../src/model/judge.ts'
+import { verdictOf } from '../../src/model/reason.ts'
+import type { ReasonName } from '../../src/model/result.ts'
 import type { State } from '../../src/model/state.ts'
+import { balanceSizes } from '../../src/tables/balance.ts'
 import { transferOf } from '../../src/tables/difference.ts'
 import { compileImage } from '../../src/tables/image.ts'
 import { type Image, imageBytes } from '../../src/tables/layout.ts'
+import { FORWARDING } from '../bpf/cases/balancing.ts'
+import { outcomeOf } from '../support/forwarding.ts'
 import { factsOf } from '../support/model.ts'
 import * as p from '../support/packets.ts'
+import { balancing } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
 import { list, scoped, state } from '../support/states.ts'
 
@@ -180,8 +189,10 @@ function large(): Pick<Policy, 'state' | 'rows'> {
 }
 
 /** What the model says of a packet. */
-function reasonOf(policy: State, packet: Uint8Array): Reason {
-  return judge(policy, factsOf(packet)).reason.toUpperCase().replaceAll('-', '_') as Reason
+const reasonOf = (policy: State, packet: Uint8Array): Reason => numbered(judge(policy, factsOf(packet)).reason)
+
+function numbered(reason: ReasonName): Reason {
+  return reason.toUpperCase().replaceAll('-', '_') as Reason
 }
 
 /** The address of the guest's other namespace, which is pinged from. */
@@ -193,7 +204,20 @@ export const POLICIES: readonly Policy[] = [
   { number: 3, name: `${SIZE} prefixes`, ...large() },
   { number: 4, name: 'a blocked peer', state: state({ policy: 'pass', lists: [blockPeer(PEER)] }), rows: [] },
   { number: 5, name: 'no lists', state: state({ policy: 'pass' }), rows: [] },
+  { number: 6, name: 'services', ...services('nat, IPv4 to IPv4', 'gue, IPv6 to IPv6') },
 ]
+
+/** The services and packets of suites of the balancer, all in one state. */
+function services(...names: readonly string[]): Pick<Policy, 'state' | 'rows'> {
+  const suites = FORWARDING.filter(({ name }) => names.includes(name))
+  const own = suites.flatMap(({ name, state: { services: all } }) =>
+    [...all.values()].map((one) => ({ ...one, name: `${one.name} ${name.slice(0, 3)}` })),
+  )
+  const rows = suites.flatMap(({ cases }) =>
+    cases.map(({ name, frame, reason }) => ({ name, packet: frame, reason: numbered(reason) })),
+  )
+  return { state: balancing(own), rows }
+}
 
 function blockPeer(address: string) {
   return list('blocklist', 'blocklist', scoped(ANY, address))
@@ -243,11 +267,18 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
   const shared = PROGRAM_MAPS.map((map) => `map name ${SHARED_MAPS[map].name} pinned ${paths.sharedMap(map)}`)
   const run = (program: Parameters<Paths['program']>[1], input: string, output: string): string =>
     `prog run pinned ${paths.program(number, program)} data_in ${input} data_out ${output} ${DATA_OUT}`
-  file('create', `${createLine(paths.policy(number), policyMap(image.length / LINE_SIZE))}\n`)
-  file(
-    'load',
-    `prog loadall /xdp.bpf.o ${paths.programs(number)} map name policy pinned ${paths.policy(number)} ${shared.join(' ')}\n`,
-  )
+  const own = Object.entries(balanceMaps(balanceSizes(compiled))) as [BalanceMap, MapShape][]
+  const creates = [
+    createLine(paths.policy(number), policyMap(image.length / LINE_SIZE)),
+    ...own.map(([map, shape]) => createLine(paths.balanceMap(number, map), shape)),
+  ]
+  file('create', `${creates.join('\n')}\n`)
+  const maps = [
+    `map name policy pinned ${paths.policy(number)}`,
+    ...own.map(([map]) => `map name ${BALANCE_MAPS[map]} pinned ${paths.balanceMap(number, map)}`),
+    ...shared,
+  ]
+  file('load', `prog loadall /xdp.bpf.o ${paths.programs(number)} ${maps.join(' ')}\n`)
   const chunks = packChunks(transferOf(compiled).writes)
   const writes = chunks.map((chunk, i) => run('write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'))
   file('write', `${writes.join('\n')}\n`)
@@ -258,7 +289,8 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
   file('read', `${run('read', readRequest, '/tmp/read')}\n`)
   const runs = rows.flatMap(({ packet }, i) => {
     const name = file(`packet-${i}`, packet)
-    return [run('filter', name, '/dev/null'), run('explain', name, `/tmp/explained-${number}-${i}`)]
+    const went = policy.state.services.size > 0 ? `/tmp/went-${number}-${i}` : '/dev/null'
+    return [run('filter', name, went), run('explain', name, `/tmp/explained-${number}-${i}`)]
   })
   file('packets', `${runs.join('\n')}\n`)
 }
@@ -292,25 +324,35 @@ export function prepare(directory: string, guest: string): string {
   ].join('\n')
 }
 
-const PASS = 2
-const DROPPED = 1
+/** linux/bpf.h enum xdp_action */
+const ACTIONS = { aborted: 0, drop: 1, pass: 2, tx: 3, redirect: 4 } as const
 
 /**
- * Judges what the guest printed for one policy: a line `explained I HEX` and a JSON batch result for each packet.
- * Returns one message per packet, undefined where all is well.
+ * Judges what the guest printed for one policy: a line `explained I HEX`, for policies with services a line `went I HEX`,
+ * and a JSON batch result for each packet. Returns one message per packet, undefined where all is well.
  */
-export function judgePackets(policy: Policy, results: readonly unknown[], explained: ReadonlyMap<number, string>) {
+export function judgePackets(
+  policy: Policy,
+  results: readonly unknown[],
+  explained: ReadonlyMap<number, string>,
+  went: ReadonlyMap<number, string>,
+) {
   return policy.rows.map(({ name, packet, reason }, i) => {
-    const wanted = reasonOf(policy.state, packet)
+    const judged = judge(policy.state, factsOf(packet))
+    const wanted = numbered(judged.reason)
     if (wanted !== reason) return `${name}: the model says ${wanted}, the table ${reason}`
     const retvals = [results[i * 2], results[i * 2 + 1]].map(
       (one) => (one as { output?: { retval?: number } })?.output?.retval,
     )
-    const expected = reason === 'BLOCKLIST' || reason === 'DEFAULT_DROP' ? DROPPED : PASS
+    const expected = ACTIONS[verdictOf(judged.reason)]
     if (retvals.some((retval) => retval !== expected)) return `${name}: returned ${retvals.join(', ')}, not ${expected}`
     const bytes = Buffer.from(explained.get(i) ?? '', 'hex')
     if (bytes.length < explanationCodec.size) return `${name}: no explanation`
     const got = explanationCodec.decode(new DataView(bytes.buffer, bytes.byteOffset, bytes.length)).reason
-    return got === REASON[reason] ? undefined : `${name}: reason ${got}, not ${REASON[reason]} (${reason})`
+    if (got !== REASON[reason]) return `${name}: reason ${got}, not ${REASON[reason]} (${reason})`
+    const output = Buffer.from(outcomeOf(packet, judged)).toString('hex')
+    return policy.state.services.size === 0 || went.get(i) === output
+      ? undefined
+      : `${name}: ${went.get(i)}, not ${output}`
   })
 }

@@ -76,14 +76,18 @@ export class DataPlane {
   /** The balancer's maps by name: handed from policy to policy while they have the right size. */
   readonly #balance = new Map<string, MapShape>()
 
-  private constructor(directory: string) {
+  /** Network namespace that packets are run in, by the name under /run/netns; undefined = this one. */
+  readonly #netns: string | undefined
+
+  private constructor(directory: string, netns: string | undefined) {
     this.#directory = directory
+    this.#netns = netns
     this.#bpffs = join(directory, 'bpffs')
   }
 
   /** Makes the shared maps; programs come with the first policy. */
-  static async open(): Promise<DataPlane> {
-    const plane = new DataPlane(mkdtempSync('/dev/shm/xdp-test-'))
+  static async open(netns?: string): Promise<DataPlane> {
+    const plane = new DataPlane(mkdtempSync('/dev/shm/xdp-test-'), netns)
     try {
       mkdirSync(plane.#bpffs)
       execFileSync('mount', ['-t', 'bpf', 'bpf', plane.#bpffs])
@@ -160,7 +164,7 @@ export class DataPlane {
     const outcomes: Outcome[] = []
     for (let first = 0; first < runs.length; first += BATCH) {
       const commands = runs.slice(first, first + BATCH).map((run, i) => this.#runCommand(run, i, program))
-      const outputs = (await runBatch(commands)) as { retval: number; data_out: string[] }[]
+      const outputs = (await this.#batch(commands)) as { retval: number; data_out: string[] }[]
       for (const [i, { retval, data_out }] of outputs.entries()) {
         const readable = Math.min(data_out.length, runs[first + i]?.linear ?? data_out.length)
         const output = Uint8Array.from(data_out, Number)
@@ -191,6 +195,13 @@ export class DataPlane {
     const bytes = new Uint8Array(interfaceEntryCodec.size)
     if (slot > 0) interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot }, new DataView(bytes.buffer))
     await this.setIndex(TEST_IFINDEX % INTERFACE_INDEX_SIZE, bytes)
+  }
+
+  /** Has packets that come in or leave at an interface count as those of an interface of ours. */
+  async own(ifindex: number, slot: number): Promise<void> {
+    const bytes = new Uint8Array(interfaceEntryCodec.size)
+    interfaceEntryCodec.encode({ ifindex, slot }, new DataView(bytes.buffer))
+    await this.setIndex(ifindex % INTERFACE_INDEX_SIZE, bytes)
   }
 
   /** Writes one entry of the interface index. */
@@ -242,7 +253,13 @@ export class DataPlane {
 
   /** All values of an array map, one after the other. */
   async values(map: string, entries: number): Promise<Uint8Array[]> {
-    const keys = Array.from({ length: entries }, (_, key) => key)
+    return this.valuesAt(
+      map,
+      Array.from({ length: entries }, (_, key) => key),
+    )
+  }
+
+  async valuesAt(map: string, keys: readonly number[]): Promise<Uint8Array[]> {
     const outputs = await runBatch(
       keys.map((key) => bpftool('map', 'lookup', 'pinned', this.#pin(map), 'key', ...littleEndian(key))),
     )
@@ -264,6 +281,18 @@ export class DataPlane {
       // Not mounted yet.
     }
     rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  /** Runs packets, in the namespace that they are to come in in. */
+  async #batch(commands: readonly Command[]): Promise<unknown[]> {
+    if (this.#netns === undefined) return runBatch(commands)
+    const input = commands.map(({ argv }) => argv.join(' ')).join('\n')
+    const stdout = execFileSync('nsenter', [`--net=/run/netns/${this.#netns}`, 'bpftool', '-j', 'batch', 'file', '-'], {
+      input: `${input}\n`,
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+    })
+    return (JSON.parse(stdout) as { output: unknown }[]).map(({ output }) => output)
   }
 
   #pin(name: string): string {

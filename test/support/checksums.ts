@@ -130,21 +130,36 @@ function places(frame: Uint8Array, gue: number, reach = frame.length): Place[] {
 
 export const GUE = 6080
 
-/** Writes every checksum of a frame that it has all bytes of. `keepZero`: one of zero in UDP says "none" and stays. */
-export function seal(frame: Uint8Array, { keepZero = false, gue = GUE, reach = frame.length } = {}): Uint8Array {
+/** Writes the transport checksum of a packet that is all there. */
+function sealTransport(frame: Uint8Array, place: Place, keepZero: boolean): void {
+  const view = viewOf(frame)
+  const field = checksumField(place)
+  if (!field || !isWhole(place)) return
+  const at = place.transport + field.at
+  if (keepZero && place.protocol === UDP && view.getUint16(at) === 0) return
+  view.setUint16(at, 0)
+  const sum = sumOf(frame.subarray(place.transport, place.end), field.pseudo ? pseudoSum(frame, place) : 0)
+  const checksum = ~sum & 0xffff
+  view.setUint16(at, place.protocol === UDP && checksum === 0 ? 0xffff : checksum)
+}
+
+interface Sealing {
+  /** One of zero in UDP says "none" and stays. */
+  readonly keepZero?: boolean
+  readonly gue?: number
+  /** What is inside of another packet is not looked at behind it. */
+  readonly reach?: number
+  /** Of the packet around all others alone. */
+  readonly outermost?: boolean
+}
+
+/** Writes every checksum of a frame that it has all bytes of. */
+export function seal(frame: Uint8Array, options: Sealing = {}): Uint8Array {
+  const { keepZero = false, gue = GUE, reach = frame.length, outermost = false } = options
   const sealed = frame.slice()
   const view = viewOf(sealed)
-  for (const place of places(sealed, gue, reach)) {
-    const field = checksumField(place)
-    if (field && isWhole(place)) {
-      const at = place.transport + field.at
-      if (!(keepZero && place.protocol === UDP && view.getUint16(at) === 0)) {
-        view.setUint16(at, 0)
-        const sum = sumOf(sealed.subarray(place.transport, place.end), field.pseudo ? pseudoSum(sealed, place) : 0)
-        const checksum = ~sum & 0xffff
-        view.setUint16(at, place.protocol === UDP && checksum === 0 ? 0xffff : checksum)
-      }
-    }
+  for (const place of places(sealed, gue, reach).slice(outermost ? -1 : 0)) {
+    sealTransport(sealed, place, keepZero)
     if (place.family === 4 && place.transport <= sealed.length) {
       view.setUint16(place.at + 10, 0)
       view.setUint16(place.at + 10, ~sumOf(sealed.subarray(place.at, place.transport)) & 0xffff)

@@ -117,6 +117,7 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
     return tooBig(frame, (backend.nextHop as NextHop).mtu - overheadOf(service, backend), linear)
   }
   if (place.protocol === (place.family === 4 ? 1 : 58)) return steered(frame, service, backend, linear)
+  if (service.snatPool.length > 0) return bound(frame, service, backend)
   if (service.forwarding === 'nat' || service.forwarding === 'dsr') return forwarded(frame, service, backend)
   return encapsulated(frame, service, backend, hashOf(frame, place, service))
 }
@@ -137,6 +138,19 @@ export function forwarded(frame: Uint8Array, service: Service, backend: Backend)
   const link = linkTo(backend.nextHop as NextHop, family)
   const to = service.forwarding === 'nat' ? { destination: backend.address, destinationPort: backend.port } : {}
   return translated(frame, link, to)
+}
+
+/** Full NAT of a flow that may have the first of its ports. */
+export function bound(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
+  const place = networkPlace(frame)
+  const number = Number((hashOf(frame, place, { ...service, hash: 'five_tuple' }) | 1n) & 0xffffffffn)
+  const scale = (value: number, size: number): number => Number((BigInt(value) * BigInt(size)) >> 32n)
+  return translated(frame, linkTo(backend.nextHop as NextHop, place.family), {
+    source: service.snatPool[scale(number, service.snatPool.length)],
+    sourcePort: 1024 + scale(Math.imul(number, 0x9e3779b1) >>> 0, 65536 - 1024),
+    destination: backend.address,
+    destinationPort: backend.port,
+  })
 }
 
 /** An ICMP error, translated with the packet that it quotes, aged by a hop, behind a new Ethernet header. */
@@ -235,7 +249,7 @@ export function encapsulated(frame: Uint8Array, service: Service, backend: Backe
   const link = linkTo(backend.nextHop as NextHop, backend.address.family)
   if (service.forwarding === 'ipip') {
     const outer = outerHeader(service, backend, hash, tos, place.family === 4 ? 4 : 41, size)
-    return sealOuter(concat(link, outer, inner), link.length)
+    return seal(concat(link, outer, inner), { outermost: true })
   }
   const udp = new Uint8Array(8)
   viewOf(udp).setUint16(0, 0xc000 | Number((hash >> 32n) & 0x3fffn))
@@ -244,15 +258,7 @@ export function encapsulated(frame: Uint8Array, service: Service, backend: Backe
   const outer = outerHeader(service, backend, hash, tos, UDP, 8 + size)
   const whole = concat(link, outer, udp, inner)
   if (hasChecksum(frame, place)) viewOf(whole).setUint16(link.length + outer.length + 6, 1)
-  return sealOuter(whole, link.length)
-}
-
-/** Checksums of the outermost packet alone. */
-function sealOuter(frame: Uint8Array, at: number): Uint8Array {
-  const sealed = seal(frame, { keepZero: true, gue: -1 })
-  const inner = placeAt(frame, at)
-  const start = inner.protocol === UDP ? inner.transport + 8 : inner.transport
-  return concat(sealed.subarray(0, start), frame.subarray(start))
+  return seal(whole, { outermost: true, keepZero: true })
 }
 
 const swapped = (frame: Uint8Array, size: number): Uint8Array =>
@@ -295,8 +301,5 @@ export function tooBig(frame: Uint8Array, mtu: number, linear = frame.length): U
     header.set(bytesOf(destination), 8)
     header.set(bytesOf(source), 24)
   }
-  const whole = concat(swapped(frame, place.at), header, icmp, quote)
-  const sealed = seal(whole, { keepZero: true })
-  // What is quoted stays as it was.
-  return concat(sealed.subarray(0, place.at + header.length + 8), quote)
+  return seal(concat(swapped(frame, place.at), header, icmp, quote), { outermost: true })
 }

@@ -1,0 +1,251 @@
+// npm run bench balance [-- --rounds N] [--katran OBJECT]: what the balancer costs a packet, over a program that drops
+// everything; what its tables cost to make, and its programs to load.
+//
+// A test run feeds the packet that came out of a program back into it. So every turn begins with restoring the packet
+// and, where there are several flows, giving it the address of one of them; that is part of what the program that drops
+// everything is timed with, and so is subtracted. Undoing a tunnel is measured in the same round and subtracted too. That
+// every turn had the outcome of the first is checked by the data plane's counters. Figures are medians over rounds that
+// time all subjects in turns, each after a run that is not timed.
+
+import { parseArgs } from 'node:util'
+import { normalize } from '../src/model/ranges.ts'
+import type { State } from '../src/model/state.ts'
+import { SYN } from '../test/support/packets.ts'
+import { backend, balancing, EGRESS, service } from '../test/support/services.ts'
+import { Bench, type Outcome, PORT, VERDICTS, type Workload } from './support/balance.ts'
+import { type RingTime, ringTimes, verifierCost } from './support/balance-costs.ts'
+import { addressesOf, stateOf } from './support/lookup.ts'
+import { type Claim, conclude, median, table } from './support/report.ts'
+import { hosts4 } from './support/sets.ts'
+
+const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '11' } } })
+
+/** Remembered flows, and those that a case with many has. */
+const FLOWS = 2 ** 20
+const MANY = 2 ** 16
+const PREFIXES = 1_000_000
+/** Egress and ingress are one, so that the verdict is XDP_TX. */
+const HERE = { ...EGRESS, ifindex: 1, mtu: 9000 }
+
+const backendsOf = (family: 4 | 6, net: number) =>
+  Array.from({ length: 10 }, (_, i) =>
+    backend(family === 4 ? `10.0.${net}.${i + 1}` : `fd00:${net}::${i + 1}`, { nextHop: HERE }),
+  )
+
+const FORWARDING = ['ipip', 'gue', 'dsr', 'nat'] as const
+type Forwarding = (typeof FORWARDING)[number]
+const vipOf = (family: 4 | 6, number: number): string => (family === 4 ? `192.0.2.${number}` : `2001:db8:f::${number}`)
+const numberOf = (forwarding: Forwarding): number => 10 + FORWARDING.indexOf(forwarding)
+/** VIPs of services that stand alone. */
+const MIXED = 20
+const FULL = 21
+const NOBODY = 99
+
+/** A service for every way to forward and either family, one of IPv4 in IPv6, and one of full NAT. */
+const services: State = balancing(
+  [
+    ...([4, 6] as const).flatMap((family) =>
+      FORWARDING.flatMap((forwarding) => {
+        const at = `${vipOf(family, numberOf(forwarding))} ${PORT}`
+        const backends = backendsOf(family, numberOf(forwarding))
+        return (['tcp', 'udp'] as const).map((protocol) =>
+          service(`${forwarding}-${family}-${protocol}`, at, { forwarding, protocol, backends }),
+        )
+      }),
+    ),
+    service('mixed', `${vipOf(4, MIXED)} ${PORT}`, { forwarding: 'ipip', backends: backendsOf(6, MIXED) }),
+    service('full', `${vipOf(4, FULL)} ${PORT}`, { backends: backendsOf(4, FULL), snatPool: ['10.9.0.1', '10.9.0.2'] }),
+  ],
+  { policy: { flows: FLOWS } },
+)
+
+/** A case: what is sent, what must become of it, and what it may cost. */
+interface Case {
+  readonly name: string
+  readonly workload: Workload
+  readonly outcome: Outcome
+  /** Bytes that a tunnel adds. */
+  readonly growth: number
+  /** Nanoseconds over XDP_DROP. */
+  readonly target: number | undefined
+}
+
+const PASSED: Outcome = { verdict: VERDICTS.pass, reason: 'default-pass' }
+const SENT: Outcome = { verdict: VERDICTS.tx, reason: 'balanced' }
+
+const to = (family: 4 | 6, number: number, more: Partial<Workload> = {}): Workload => ({
+  family,
+  protocol: 'tcp',
+  flows: 1,
+  destination: vipOf(family, number),
+  ...more,
+})
+const sent = (name: string, workload: Workload, growth: number, target?: number): Case => ({
+  name,
+  workload,
+  outcome: SENT,
+  growth,
+  target,
+})
+const missed = (name: string, family: 4 | 6): Case => ({
+  name,
+  workload: to(family, NOBODY),
+  outcome: PASSED,
+  growth: 0,
+  target: 45,
+})
+
+const IPIP = numberOf('ipip')
+const GUE = numberOf('gue')
+const DSR = numberOf('dsr')
+const NAT = numberOf('nat')
+const CASES: readonly Case[] = [
+  missed('VIP miss', 4),
+  missed('VIP miss, IPv6', 6),
+  sent('IPIP, 1 flow', to(4, IPIP), 20, 130),
+  sent('IPIP, 1 flow of UDP', to(4, IPIP, { protocol: 'udp' }), 20),
+  sent('IPIP, 65,536 flows', to(4, IPIP, { flows: MANY }), 20, 350),
+  sent('IPIP, every packet a new flow', to(4, IPIP, { flows: 0, flags: SYN }), 20, 450),
+  sent('IPIP, IPv6 in IPv6', to(6, IPIP), 40),
+  sent('IPIP, IPv4 in IPv6', to(4, MIXED), 40),
+  sent('GUE', to(4, GUE), 28, 250),
+  sent('GUE, IPv6 in IPv6', to(6, GUE), 48),
+  sent('DSR', to(4, DSR), 0, 100),
+  sent('DSR, IPv6', to(6, DSR), 0),
+  sent('NAT', to(4, NAT), 0, 130),
+  sent('NAT, IPv6', to(6, NAT), 0),
+  sent('full NAT', to(4, FULL), 0),
+]
+
+/** Over XDP_DROP in the same round: nanoseconds. */
+interface Result {
+  readonly name: string
+  readonly drop: number
+  readonly over: number
+  /** What XDP_TX costs more than XDP_DROP. */
+  readonly tx: number
+  readonly target: number | undefined
+}
+
+/** One case, one round. */
+async function measure(
+  bench: Bench,
+  { name, workload, outcome, growth }: Case,
+): Promise<{ drop: number; tx: number; over: number }> {
+  await bench.prepare(workload, growth)
+  const time = (program: string, verdict: number): Promise<number> =>
+    bench.time({ name, program, kind: 'frags', verdict }, workload)
+  const drop = await time('do_drop', VERDICTS.drop)
+  const tx = await time('do_tx', VERDICTS.tx)
+  const undo =
+    growth === 0 ? 0 : ((await time('grow_thrice', VERDICTS.tx)) - (await time('grow_once', VERDICTS.tx))) / 2
+  const raw = await bench.time({ name, program: 'ours', kind: 'frags', ...outcome }, workload)
+  return { drop, tx: tx - drop, over: raw - undo - drop }
+}
+
+async function measureAll(bench: Bench, cases: readonly Case[], rounds: number): Promise<Result[]> {
+  const found = cases.map(() => [] as { drop: number; tx: number; over: number }[])
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, one] of cases.entries()) found[i]?.push(await measure(bench, one))
+  }
+  const of = (i: number, key: 'drop' | 'tx' | 'over'): number => median((found[i] ?? []).map((one) => one[key]))
+  return cases.map(({ name, target }, i) => ({
+    name,
+    target,
+    drop: of(i, 'drop'),
+    tx: of(i, 'tx'),
+    over: of(i, 'over'),
+  }))
+}
+
+/** Single addresses, none of which the flows have. */
+function listed(): State {
+  const addresses = Uint32Array.from(addressesOf(hosts4(PREFIXES).set)).filter((word) => word >>> 24 !== 11)
+  return stateOf([normalize(4, addresses, addresses.slice())])
+}
+
+/** Filter alone, balancer alone and both in one pass, on the same packets. */
+async function compose(rounds: number): Promise<{ filter: number; balancer: number; both: number }> {
+  const lists = listed()
+  const states = { filter: { ...services, services: new Map() }, balancer: services, both: services }
+  const benches = new Map<string, Bench>()
+  const times: Record<keyof typeof states, number[]> = { filter: [], balancer: [], both: [] }
+  try {
+    for (const [name, state] of Object.entries(states)) {
+      const bench = await Bench.open(name)
+      benches.set(name, bench)
+      await bench.load(name === 'balancer' ? state : { ...state, lists: lists.lists })
+    }
+    const many = sent('', to(4, IPIP, { flows: MANY }), 20)
+    for (let round = 0; round < rounds; round++) {
+      for (const name of Object.keys(states) as (keyof typeof states)[]) {
+        const one = name === 'filter' ? { ...many, outcome: PASSED, growth: 0 } : many
+        times[name].push((await measure(benches.get(name) as Bench, { ...one, name })).over)
+      }
+    }
+  } finally {
+    for (const bench of benches.values()) bench.close()
+  }
+  return { filter: median(times.filter), balancer: median(times.balancer), both: median(times.both) }
+}
+
+function claimsOf(results: readonly Result[], composed: { filter: number; balancer: number; both: number }): Claim[] {
+  const kind = 'target'
+  return [
+    ...results.flatMap(({ name, over, target }): Claim[] =>
+      target === undefined ? [] : [{ kind, what: `${name}: over XDP_DROP`, limit: target, measured: over, unit: 'ns' }],
+    ),
+    {
+      kind,
+      what: `filter with ${PREFIXES.toLocaleString('en')} prefixes and balancer, against the sum of both`,
+      limit: 1,
+      measured: composed.both / (composed.filter + composed.balancer),
+    },
+  ]
+}
+
+const ns = (value: number): string => value.toFixed(0)
+
+function printRings(rings: readonly RingTime[]): void {
+  const rows = rings.map(({ backends, slots, milliseconds }) => [
+    `${backends} backends`,
+    `${slots}`,
+    milliseconds.toFixed(2),
+  ])
+  console.log(`\n${table(['table of a service', 'slots', 'ms'], rows)}`)
+}
+
+const rounds = Number(options.rounds)
+const bench = await Bench.open('services')
+const results: Result[] = []
+try {
+  await bench.load(services)
+  results.push(...(await measureAll(bench, CASES, rounds)))
+} finally {
+  bench.close()
+}
+const composed = await compose(rounds)
+const rows = results.map(({ name, drop, tx, over }) => [name, ns(drop), ns(tx), ns(over)])
+console.log(table(['ns a packet', 'XDP_DROP', 'XDP_TX over it', 'ours over it'], rows))
+console.log(
+  `\nfilter with ${PREFIXES.toLocaleString('en')} prefixes ${ns(composed.filter)}, balancer with 65,536 flows ` +
+    `${ns(composed.balancer)}, both in one pass ${ns(composed.both)}`,
+)
+const rings = ringTimes()
+printRings(rings)
+const verifier = await verifierCost()
+console.log(
+  `\nprograms: ${verifier.instructions} instructions processed at most, loaded in ${ns(verifier.milliseconds)} ms`,
+)
+const claims: Claim[] = [
+  ...claimsOf(results, composed),
+  {
+    kind: 'budget',
+    what: 'what the verifier processes',
+    limit: 150_000,
+    measured: verifier.instructions,
+    unit: 'instructions',
+  },
+  { kind: 'target', what: 'loading the programs', limit: 500, measured: verifier.milliseconds, unit: 'ms' },
+]
+conclude('balance', claims, { results, composed, rings, verifier })

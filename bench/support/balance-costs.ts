@@ -1,0 +1,58 @@
+// What the balancer costs besides packets: making a service's table, and having the programs verified.
+
+import { execFileSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { loadObject } from '../../src/kernel/object.ts'
+import { makeRing } from '../../src/model/maglev.ts'
+import { backend } from '../../test/support/services.ts'
+import { median } from './report.ts'
+
+export interface RingTime {
+  readonly backends: number
+  readonly slots: number
+  readonly milliseconds: number
+}
+
+/** Milliseconds to make a table, once the code is warm. */
+export function ringTimes(): RingTime[] {
+  return [3, 10, 100, 600, 1000].map((count) => {
+    const backends = Array.from({ length: count }, (_, i) => backend(`10.1.${i >>> 8}.${i & 255}`))
+    const times = Array.from({ length: 25 }, () => {
+      const began = performance.now()
+      makeRing(backends)
+      return performance.now() - began
+    })
+    return { backends: count, slots: makeRing(backends).length, milliseconds: median(times.slice(5)) }
+  })
+}
+
+export interface VerifierCost {
+  /** Of the program that took most. */
+  readonly instructions: number
+  /** Of loading all programs, a bpftool process included. */
+  readonly milliseconds: number
+}
+
+/** Loads the shipped programs, once with the verifier's statistics and several times for its time. */
+export async function verifierCost(): Promise<VerifierCost> {
+  const { path } = await loadObject()
+  const pin = `/sys/fs/bpf/xdp-bench-verifier-${process.pid}`
+  const load = (...flags: readonly string[]): string => {
+    try {
+      // The statistics are on stderr, after every instruction.
+      return execFileSync('sh', ['-c', 'exec bpftool "$@" 2>&1', 'sh', ...flags, 'prog', 'loadall', path, pin], {
+        encoding: 'utf8',
+        maxBuffer: 1 << 30,
+      })
+    } finally {
+      rmSync(pin, { recursive: true, force: true })
+    }
+  }
+  const processed = [...load('-d').matchAll(/^processed (\d+) insns/gm)].map(([, count]) => Number(count))
+  const times = Array.from({ length: 9 }, () => {
+    const began = performance.now()
+    load()
+    return performance.now() - began
+  })
+  return { instructions: Math.max(...processed), milliseconds: median(times) }
+}

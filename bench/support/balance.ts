@@ -1,0 +1,177 @@
+// The kernel side of the balancer's benchmark: a loaded data plane, packets of flows, and timed runs that restore the
+// packet before every turn and check what became of each.
+
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { balanceCodec, LINE_SIZE } from '../../src/abi/generated.ts'
+import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
+import { withExchange } from '../../src/kernel/exchange.ts'
+import type { ReasonName } from '../../src/model/result.ts'
+import type { State } from '../../src/model/state.ts'
+import { BALANCE_LINE } from '../../src/tables/layout.ts'
+import { LOW } from '../../src/tables/lines.ts'
+import { DataPlane, imageOf } from '../../test/support/bpf.ts'
+import { seal } from '../../test/support/checksums.ts'
+import * as p from '../../test/support/packets.ts'
+import { createMap } from './lookup.ts'
+
+const WRAPPER = fileURLToPath(new URL('./balance.bpf.o', import.meta.url))
+const HEAD_SIZE = 96
+const WORKLOAD_SIZE = 24 + HEAD_SIZE
+/** Interface slot that the runs count for. */
+const SLOT = 1
+const REPEAT = 2 ** 16
+
+export const PORT = 80
+
+/** Which packets a subject gets. */
+export interface Workload {
+  readonly family: 4 | 6
+  readonly protocol: 'tcp' | 'udp'
+  readonly flags?: number
+  /** A power of two, one of them at random each time; 0: each packet begins one of its own. */
+  readonly flows: number
+  readonly destination: string
+}
+
+const SOURCE = { 4: 0x0b000000, 6: 0x00010000 } as const
+
+/** A frame long enough that the linear part holds every header. */
+function frameOf({ family, protocol, flags = p.ACK, destination }: Workload): Uint8Array {
+  const ip =
+    family === 4
+      ? p.ipv4({ source: '11.0.0.0', destination, dontFragment: true })
+      : p.ipv6({ source: '2001:db8:5::1:0', destination })
+  const ports = { source: 40000, destination: PORT }
+  const upper = protocol === 'tcp' ? p.tcp({ ...ports, flags }) : p.udp(ports)
+  return seal(p.packet(p.ethernet(), ip, upper, p.raw(64)))
+}
+
+function workloadBytes(workload: Workload, growth: number): Uint8Array {
+  const frame = frameOf(workload)
+  const bytes = new Uint8Array(WORKLOAD_SIZE)
+  const view = new DataView(bytes.buffer)
+  const little = LOW === 0
+  view.setUint32(0, frame.length, little)
+  view.setUint32(4, workload.flows, little)
+  view.setUint32(8, workload.family === 4 ? 26 : 34, little)
+  view.setUint32(12, SOURCE[workload.family], little)
+  view.setUint32(16, growth, little)
+  bytes.set(frame.subarray(0, HEAD_SIZE), 24)
+  return bytes
+}
+
+/** How every turn must end. */
+export interface Outcome {
+  /** enum xdp_action */
+  readonly verdict: number
+  /** Of ours: what must be counted for every turn. */
+  readonly reason?: ReasonName
+}
+
+/** A program to time. */
+export interface Subject extends Outcome {
+  readonly name: string
+  /** Of the wrapper's object, or `ours`, or the pin of somebody else's. */
+  readonly program: string
+  readonly kind: 'plain' | 'frags'
+}
+
+export const VERDICTS = { drop: 1, pass: 2, tx: 3 } as const
+
+/** One data plane under the wrapper. Close it in any case. */
+export class Bench {
+  readonly plane: DataPlane
+  readonly #directory: string
+
+  private constructor(plane: DataPlane, directory: string) {
+    this.plane = plane
+    this.#directory = directory
+  }
+
+  /** `name`: no other open one has it. */
+  static async open(name: string): Promise<Bench> {
+    const directory = `/sys/fs/bpf/xdp-bench-${name}-${process.pid}`
+    mkdirSync(directory)
+    const plane = await DataPlane.open()
+    const bench = new Bench(plane, directory)
+    try {
+      const arrays = ['plain', 'frags'] as const
+      await runBatch(
+        arrays.map((name) =>
+          createMap(`${directory}/${name}`, { name, type: 'prog_array', valueSize: 4, entries: 1, flags: 0 }),
+        ),
+      )
+      await runBatch([
+        createMap(`${directory}/workloads`, {
+          name: 'workloads',
+          type: 'array',
+          valueSize: WORKLOAD_SIZE,
+          entries: 1,
+          flags: 0,
+        }),
+      ])
+      const reuse = [...arrays, 'workloads'].flatMap((name) => ['map', 'name', name, 'pinned', `${directory}/${name}`])
+      await runBpftool('prog', 'loadall', WRAPPER, `${directory}/run`, ...reuse)
+      return bench
+    } catch (error) {
+      bench.close()
+      throw error
+    }
+  }
+
+  /** Loads a state; new flows are remembered without limit, so that remembering them is what is measured. */
+  async load(state: State): Promise<void> {
+    const image = imageOf(state)
+    const view = new DataView(image.buffer)
+    const at = BALANCE_LINE * LINE_SIZE
+    const balance = balanceCodec.decode(view, at)
+    if (balance.flags !== 0) balanceCodec.encode({ ...balance, flow_limit: 0xffffffff }, view, at)
+    this.plane.forget()
+    await this.plane.load(image)
+    await this.plane.attachTestRuns(SLOT)
+  }
+
+  async prepare(workload: Workload, growth = 0): Promise<void> {
+    const value = [...workloadBytes(workload, growth)].map(String)
+    const pin = `${this.#directory}/workloads`
+    await runBpftool('map', 'update', 'pinned', pin, 'key', '0', '0', '0', '0', 'value', ...value)
+  }
+
+  /** Nanoseconds a turn, of the second of two runs. Throws where any turn ended otherwise than it should. */
+  async time({ name, program, kind, verdict, reason }: Subject, workload: Workload, runs = 2): Promise<number> {
+    const path =
+      program === 'ours'
+        ? this.plane.program('filter')
+        : program.includes('/')
+          ? program
+          : `${this.#directory}/run/${program}`
+    const array = ['map', 'update', 'pinned', `${this.#directory}/${kind}`, 'key', '0', '0', '0', '0']
+    const before = reason ? ((await this.plane.reasons(SLOT))[reason]?.packets ?? 0) : 0
+    const outputs = await withExchange(async (files) => {
+      writeFileSync(`${files}/frame`, frameOf(workload))
+      const run: Command = bpftool(
+        ...['prog', 'run', 'pinned', `${this.#directory}/run/run_${kind}`, 'data_in', `${files}/frame`],
+        ...['data_out', '/dev/null', 'data_size_out', '512', 'repeat', `${REPEAT}`],
+      )
+      const outputs = await runBatch([
+        bpftool(...array, 'value', 'pinned', path),
+        ...Array.from({ length: runs }, () => run),
+      ])
+      return outputs.slice(1) as { retval: number; duration: number }[]
+    })
+    for (const { retval } of outputs) {
+      if (retval !== verdict) throw new Error(`${name}: returned ${retval}, not ${verdict}`)
+    }
+    if (reason) {
+      const turns = ((await this.plane.reasons(SLOT))[reason]?.packets ?? 0) - before
+      if (turns !== REPEAT * runs) throw new Error(`${name}: ${turns} of ${REPEAT * runs} turns were ${reason}`)
+    }
+    return (outputs.at(-1) as { duration: number }).duration
+  }
+
+  close(): void {
+    this.plane.close()
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,87 @@
+// Random services and packets: the loaded program against the model, in verdict, reason, service, backend and every byte
+// that comes out. A failure prints the seed; SEED=n repeats it.
+
+import { isDeepStrictEqual } from 'node:util'
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { NO_SLOT } from '../../src/abi/generated.ts'
+import { judge } from '../../src/model/judge.ts'
+import { backendSlotKey } from '../../src/model/service.ts'
+import { DataPlane, type Run } from '../support/bpf.ts'
+import { wrongChecksums } from '../support/checksums.ts'
+import { outcomeOf } from '../support/forwarding.ts'
+import { factsOf } from '../support/model.ts'
+import { type Random, randomFrom, randomState } from '../support/random.ts'
+import { randomBalancedFrame } from '../support/random-balance.ts'
+import { arbitraryServices, balancing } from '../support/services.ts'
+import { slotsFor } from '../support/slots.ts'
+
+const STATES = 12
+const PACKETS = 500
+const seed = Number(process.env['SEED'] ?? Date.now() % 0x80000000)
+
+let plane: DataPlane
+let canSplit = false
+beforeAll(async () => {
+  plane = await DataPlane.open()
+})
+afterAll(() => plane.close())
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+
+test(`${STATES} sets of services, ${PACKETS} packets each, seed ${seed}`, async () => {
+  const random = randomFrom(seed)
+  const drawn = fc.sample(
+    arbitraryServices.filter(({ services }) => services.length > 0),
+    { numRuns: STATES, seed },
+  )
+  for (const [number, { services }] of drawn.entries()) {
+    const filter = random.chance(0.5) ? randomState(random) : undefined
+    const state = balancing(services, {
+      ...(filter ? { lists: [...filter.lists.values()], policy: { default: filter.policy?.default ?? 'pass' } } : {}),
+    })
+    const slots = slotsFor(state)
+    plane.forget()
+    await plane.loadState(state)
+    if (number === 0) canSplit = await plane.canSplit()
+    const runs = Array.from({ length: PACKETS }, () => runOf(random, services))
+    const explained = await plane.run(runs)
+    const filtered = await plane.run(runs, 'filter')
+    const wrong = runs.flatMap((run, i) => {
+      const { frame, linear } = run
+      const judged = judge(state, factsOf(frame, linear))
+      const { service, backend } = judged.balanced ?? {}
+      const explanation = explained[i]?.explanation
+      const wanted = {
+        verdict: judged.verdict,
+        reason: judged.reason,
+        service: service ? slots.services.get(service.name) : NO_SLOT,
+        backend: service && backend ? slots.backends.get(backendSlotKey(service.name, backend)) : NO_SLOT,
+        output: hex(outcomeOf(frame, judged, linear)),
+      }
+      const told = {
+        verdict: filtered[i]?.verdict,
+        reason: explanation?.reason ?? wanted.reason,
+        service: explanation?.service ?? wanted.service,
+        backend: explanation?.backend ?? wanted.backend,
+        output: hex(filtered[i]?.output ?? new Uint8Array()),
+      }
+      if (isDeepStrictEqual(told, wanted)) return []
+      return [{ frame: hex(frame), linear, told, wanted, using: service?.name }]
+    })
+    expect(wrong.slice(0, 3), `seed ${seed}, state ${number}`).toEqual([])
+    const isSent = ({ verdict }: (typeof filtered)[number]): boolean => verdict === 'tx' || verdict === 'redirect'
+    const unsound = filtered.filter(
+      (outcome, i) => isSent(outcome) && wrongChecksums(runs[i]?.frame ?? outcome.output).length === 0,
+    )
+    const ports = new Set(services.map(({ guePort }) => guePort))
+    for (const { output } of unsound) {
+      for (const port of ports) expect(wrongChecksums(output, port), `seed ${seed}, state ${number}`).toEqual([])
+    }
+  }
+})
+
+function runOf(random: Random, services: Parameters<typeof randomBalancedFrame>[1]): Run {
+  const frame = randomBalancedFrame(random, services)
+  return canSplit && random.chance(0.15) ? { frame, linear: 14 + random.below(frame.length - 14) } : { frame }
+}
