@@ -1,13 +1,13 @@
 // Carrying over: content of the balancer's maps that have become too small, moved to larger ones by programs that are
 // loaded for that time alone. abi_carry.h says what they are given.
 
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { LITTLE_ENDIAN } from '../abi/bytes.ts'
 import { CARRY_LINES, CARRY_SLOTS, carryHeaderCodec } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
 import { fail } from '../diagnostics.ts'
 import { bpftool, type Command, runBatch, runBpftool } from './bpftool.ts'
-import { type CpuRange, cpuRanges } from './cpus.ts'
+import { type CpuRange, possibleCpus } from './cpus.ts'
 import { withExchange } from './exchange.ts'
 import { removePins } from './pins.ts'
 import { runLine } from './transfer.ts'
@@ -85,7 +85,7 @@ export function carryLines(directory: string, carrying: readonly Carrying[]): st
 /** Runs the loaded programs for these maps. Throws E108 where one was refused. */
 export async function carry(directory: string, carrying: readonly Carrying[]): Promise<void> {
   if (carrying.length === 0) return
-  const cpus = cpuRanges(await readFile('/sys/devices/system/cpu/possible', 'utf8'))
+  const cpus = await possibleCpus()
   await withExchange(async (exchange) => {
     const commands: Command[] = []
     for (const one of carrying) {

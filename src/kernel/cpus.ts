@@ -1,17 +1,23 @@
-// Which CPUs per-CPU maps have values of.
+// The CPUs that per-CPU maps have a value for.
+
+import { readFile } from 'node:fs/promises'
 
 export interface CpuRange {
   readonly first: number
   readonly count: number
 }
 
-/** The text of /sys/devices/system/cpu/possible, such as `0-3,8`, as ranges. */
-export function cpuRanges(text: string): CpuRange[] {
-  return text
-    .trim()
-    .split(',')
-    .map((part) => {
-      const [first = 0, last = first] = part.split('-').map(Number)
-      return { first, count: last - first + 1 }
-    })
+/** `0-3,8` as ranges (Documentation/admin-guide/cputopology.rst). Empty where it is no such list. */
+export function parseCpus(text: string): CpuRange[] {
+  const parts = text.trim().split(',')
+  const ranges = parts.map((part) => {
+    const [, first = '', last = first] = /^(\d+)(?:-(\d+))?$/.exec(part) ?? []
+    return first === '' ? undefined : { first: Number(first), count: Number(last) - Number(first) + 1 }
+  })
+  return ranges.every((range) => range !== undefined && range.count > 0) ? (ranges as CpuRange[]) : []
+}
+
+/** CPUs that exist or could be plugged in; the kernel makes per-CPU values for all of them, and for no others. */
+export async function possibleCpus(): Promise<CpuRange[]> {
+  return parseCpus(await readFile('/sys/devices/system/cpu/possible', 'utf8'))
 }

@@ -14,7 +14,7 @@ import {
 import type { Paths } from '../abi/paths.ts'
 import { fail } from '../diagnostics.ts'
 import { type Command, runBatch } from './bpftool.ts'
-import { type CpuRange, cpuRanges } from './cpus.ts'
+import { type CpuRange, possibleCpus } from './cpus.ts'
 import { withExchange } from './exchange.ts'
 import { runLine } from './transfer.ts'
 
@@ -89,7 +89,7 @@ export async function readBalanceCounters(
   backends: readonly number[],
 ): Promise<BalanceCounters> {
   if (services.length + backends.length === 0) return { services: new Map(), backends: new Map() }
-  const cpus = cpuRanges(await readFile('/sys/devices/system/cpu/possible', 'utf8'))
+  const cpus = await possibleCpus()
   const ofServices = runsOf(SERVICES, services, cpus)
   const ofBackends = runsOf(BACKENDS, backends, cpus)
   const program = paths.program(generation, 'counterRead')

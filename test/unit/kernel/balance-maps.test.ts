@@ -5,7 +5,7 @@ import { type BalanceMap, balanceMaps, pinPaths } from '../../../src/abi/paths.t
 import { balanceSteps, healthSteps } from '../../../src/kernel/balance-maps.ts'
 import { commandLine } from '../../../src/kernel/bpftool.ts'
 import { carryData } from '../../../src/kernel/carry.ts'
-import { cpuRanges } from '../../../src/kernel/cpus.ts'
+import { parseCpus } from '../../../src/kernel/cpus.ts'
 import type { Observation } from '../../../src/kernel/observe.ts'
 import type { Slots } from '../../../src/model/live.ts'
 import type { State } from '../../../src/model/state.ts'
@@ -152,7 +152,7 @@ describe('carrying', () => {
 
   test('goes slot by slot in runs of bounded length, for each range of CPUs', () => {
     const slots = Array.from({ length: CARRY_SLOTS + 1 }, (_, i) => i * 2)
-    const runs = carryData({ map: 'backendStats', from: '', to: '', slots }, cpuRanges('0-3,8\n'))
+    const runs = carryData({ map: 'backendStats', from: '', to: '', slots }, parseCpus('0-3,8\n'))
     expect(runs.map(decode)).toEqual([
       { count: CARRY_SLOTS, first: 0, first_cpu: 0, cpus: 4 },
       { count: CARRY_SLOTS, first: 0, first_cpu: 8, cpus: 1 },
