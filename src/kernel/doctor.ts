@@ -8,6 +8,7 @@ import { XdpError } from '../diagnostics.ts'
 import { nearest } from '../model/nearest.ts'
 import type { Check } from '../model/result.ts'
 import type { State } from '../model/state.ts'
+import { checkBalancer } from './doctor/balancer.ts'
 import { type Card, type CardProgram, chooseNames, readCards } from './doctor/cards.ts'
 import { bad, ok, warn } from './doctor/check.ts'
 import { checkInstances, otherInstances } from './doctor/instances.ts'
@@ -96,8 +97,17 @@ async function checkInterfaces(
   }
 }
 
+async function checkServices(desired: State, tools: Tools): Promise<Check[]> {
+  if (!tools.ip) return []
+  try {
+    return await checkBalancer(desired)
+  } catch (error) {
+    return [warn('balancer', `could not be looked at: ${wordsOf(error)}`)]
+  }
+}
+
 /**
- * Every finding, in a fixed order: kernel, permission, bpffs, tools, our instances, interfaces. Without a config
+ * Every finding, in a fixed order: kernel, permission, bpffs, tools, our instances, interfaces, services. Without a config
  * (`desired` empty) the interfaces that are up are looked at. `optional`: those of the config that may be missing. Never throws for what a host lacks.
  */
 export async function examineHost(
@@ -120,5 +130,6 @@ export async function examineHost(
     ...tools.checks,
     ...(await checkInstances(host, paths, live)),
     ...(await checkInterfaces(host, paths, desired, optional, tools, live)),
+    ...(await checkServices(desired, tools)),
   ]
 }

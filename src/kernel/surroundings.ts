@@ -25,10 +25,11 @@ const NOTHING: Surroundings = {
   bootSeconds: 0,
 }
 
-const isOn = async (path: string): Promise<boolean> =>
+/** Whether a switch below /proc/sys/net is at 1. */
+export const isOn = async (path: string): Promise<boolean> =>
   (await readFile(`/proc/sys/net/${path}`, 'utf8').catch(() => '0')).trim() === '1'
 
-async function readForwarding(): Promise<Surroundings['forwards']> {
+export async function readForwarding(): Promise<Surroundings['forwards']> {
   const [v4, v6] = await Promise.all([isOn('ipv4/ip_forward'), isOn('ipv6/conf/all/forwarding')])
   return { v4, v6 }
 }

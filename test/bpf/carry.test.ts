@@ -1,14 +1,14 @@
 // Counters and ports move to larger maps as they are, and are read back added up over the CPUs.
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type SnatPort, serviceCounterCodec, snatPortCodec } from '../../src/abi/generated.ts'
 import { balanceMaps, mapWords, type Paths, pinPaths } from '../../src/abi/paths.ts'
 import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { beginCarry, type Carrying, carry, endCarry } from '../../src/kernel/carry.ts'
-import { parseCpus } from '../../src/kernel/cpus.ts'
+import { possibleCpus } from '../../src/kernel/cpus.ts'
 import { bytesOf, hexBytes, keyBytes } from '../../src/kernel/instance.ts'
 import { loadObject } from '../../src/kernel/object.ts'
 import { readBalanceCounters } from '../../src/kernel/service-counters.ts'
@@ -20,10 +20,7 @@ const MAPS: readonly Map[] = ['serviceStats', 'backendStats', 'snatPorts']
 
 let directory: string
 let paths: Paths
-const cpus = parseCpus(readFileSync('/sys/devices/system/cpu/possible', 'utf8')).reduce(
-  (sum, { count }) => sum + count,
-  0,
-)
+const cpus = (await possibleCpus()).reduce((sum, { count }) => sum + count, 0)
 
 beforeAll(async () => {
   directory = mkdtempSync('/dev/shm/xdp-carry-')

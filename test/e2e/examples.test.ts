@@ -8,10 +8,13 @@ import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url))
 const files = readdirSync(EXAMPLES).filter((name) => name.endsWith('.yaml'))
 
+/** Backends of the balancer's examples. */
+const SERVERS = [11, 12, 13].flatMap((host) => [`198.51.100.${host}/24`, `2001:db8:1::${host}/64`])
+
 let lab: Lab
 
 beforeAll(() => {
-  lab = new Lab([ETH0, ETH1])
+  lab = new Lab([ETH0, { ...ETH1, peerAddresses: [...ETH1.peerAddresses, ...SERVERS] }])
   cpSync(EXAMPLES, lab.directory, { recursive: true })
   cpSync(fileURLToPath(new URL('../../xdp.yaml.example', import.meta.url)), `${lab.directory}/tour.yaml`)
 })
@@ -25,6 +28,7 @@ test('there is an example for each idea', () => {
       'allowlist-mode.yaml',
       'dual-stack-vlan.yaml',
       'two-interfaces.yaml',
+      ...['nat', 'full-nat', 'dsr', 'ipip', 'gue', 'edge'].map((name) => `balance-${name}.yaml`),
     ]),
   )
 })

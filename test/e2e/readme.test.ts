@@ -42,6 +42,15 @@ test('every command of the README prints what the README says', { timeout: 30_00
   }
 })
 
+test('every file that the README shows is valid', async () => {
+  const files = [...README.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = '']) => text)
+  expect(files.length).toBeGreaterThan(1)
+  for (const text of files) {
+    lab.write('shown.yaml', text)
+    expect(await lab.ok('validate', '-f', 'shown.yaml')).toContain('is valid')
+  }
+})
+
 test('the ten-line file has ten lines or fewer', () => {
   expect(block('yaml').trimEnd().split('\n').length).toBeLessThanOrEqual(10)
 })

@@ -1,0 +1,116 @@
+// What services need of the host: that the kernel knows the way to backends, forwards where answers of backends depend on
+// it, and that frames which native XDP sends arrive. Shown only where the config has services.
+
+import type { Address } from '../../model/address.ts'
+import type { Check } from '../../model/result.ts'
+import type { Service } from '../../model/service.ts'
+import type { State } from '../../model/state.ts'
+import { formatAddress } from '../../model/text.ts'
+import { readLinks } from '../links.ts'
+import { type Devices, type Hops, resolveNextHops } from '../next-hops.ts'
+import { isOn, readForwarding } from '../surroundings.ts'
+import { bad, listed, ok, warn } from './check.ts'
+
+/** What is looked at, besides the config. */
+export interface BalancerFacts extends Hops {
+  readonly devices: Devices
+  readonly forwards: { readonly v4: boolean; readonly v6: boolean }
+  /** Strict reverse path filtering on every interface (`rp_filter` = 1 for `all`). */
+  readonly filtersReversePath: boolean
+}
+
+const textOf = ({ family, words }: Address): string => formatAddress(family, words)
+
+const backendsOf = (services: readonly Service[]): Address[] =>
+  services.flatMap(({ backends, sorry }) => [...backends, ...(sorry ? [sorry] : [])].map(({ address }) => address))
+
+/** Some of many, for a line that one can read. */
+function some(words: readonly string[]): string {
+  const shown = words.slice(0, 4)
+  return words.length > shown.length ? `${shown.join(', ')} and ${words.length - shown.length} more` : listed(shown)
+}
+
+function checkBackends(services: readonly Service[], { nextHops, unresolved }: BalancerFacts): Check {
+  const id = 'balancer.backends'
+  const every = [...new Set(backendsOf(services).map(textOf))]
+  const lost = every.filter((address) => unresolved.has(address))
+  const silent = every.filter((address) => !unresolved.has(address) && nextHops.get(address) === undefined)
+  if (lost.length > 0) {
+    const why = `${lost[0]}: ${unresolved.get(lost[0] as string)}`
+    return warn(id, `no way to ${some(lost)} (${why})`, `ip route get ${lost[0]}`)
+  }
+  if (silent.length > 0)
+    return ok(
+      id,
+      `the way to ${every.length - silent.length} of ${every.length} is known; apply asks for ${some(silent)}`,
+    )
+  return ok(id, `the way to ${every.length === 1 ? 'the backend' : `all ${every.length}`} is known`)
+}
+
+/** Whether answers of backends are looked up in this host's routes. */
+const isPlainNat = ({ forwarding, snatPool }: Service): boolean => forwarding === 'nat' && snatPool.length === 0
+
+function checkForwarding(services: readonly Service[], { forwards, filtersReversePath }: BalancerFacts): Check[] {
+  const families = new Set(services.filter(isPlainNat).map(({ vip }) => vip.family))
+  if (families.size === 0) return []
+  const id = 'balancer.forwarding'
+  if (families.has(4) && !forwards.v4)
+    return [bad(id, 'IPv4 is not forwarded, so answers of nat do not get back', 'sysctl -w net.ipv4.ip_forward=1')]
+  if (families.has(6) && !forwards.v6)
+    return [
+      bad(id, 'IPv6 is not forwarded, so answers of nat do not get back', 'sysctl -w net.ipv6.conf.all.forwarding=1'),
+    ]
+  if (families.has(4) && filtersReversePath) {
+    const message = 'rp_filter is strict: answers that the kernel has to forward itself are dropped'
+    return [
+      ok(id, 'packets are forwarded'),
+      warn('balancer.rp_filter', message, 'sysctl -w net.ipv4.conf.all.rp_filter=2'),
+    ]
+  }
+  return [ok(id, 'packets are forwarded')]
+}
+
+/** Interfaces that frames leave by, by kind. */
+function checkEgress({ interfaces }: State, { nextHops, devices }: BalancerFacts): Check[] {
+  const attached = [...interfaces.values()].filter(({ roles }) => roles.includes('balance'))
+  if (attached.length === 0)
+    return [bad('balancer.roles', 'no interface has the role balance', 'add balance to the roles of an interface')]
+  if (attached.every(({ modes }) => modes[0] !== 'native')) return []
+  const egress = [...new Set([...nextHops.values()].flatMap((hop) => hop?.interface ?? []))].sort()
+  const id = 'balancer.egress'
+  const veths = egress.filter((name) => devices.get(name)?.kind === 'veth')
+  const bridges = egress.filter((name) => devices.get(name)?.kind === 'bridge')
+  const missing = egress.filter((name) => devices.get(name)?.kind === 'physical' && !interfaces.has(name))
+  const found: Check[] = []
+  if (bridges.length > 0)
+    found.push(warn(id, `${listed(bridges)}: a bridge takes no frames from native XDP`, 'write `mode: generic`'))
+  if (missing.length > 0) {
+    const message = `${listed(missing)}: many drivers send frames of XDP only where a program is attached`
+    found.push(warn(id, message, `add \`${missing[0]}: { roles: [balance] }\` to interfaces`))
+  }
+  if (veths.length > 0) {
+    const message = `${listed(veths)}: a veth takes frames from native XDP only if its peer has an XDP program, or GRO on for what comes from other interfaces`
+    found.push(warn(id, message, 'attach a program that passes everything to the peer, or write `mode: generic`'))
+  }
+  return found.length > 0 || egress.length === 0 ? found : [ok(id, `frames leave by ${listed(egress)}`)]
+}
+
+/** Pure: what the facts say about the services of a config. */
+export function judgeBalancer(desired: State, facts: BalancerFacts): Check[] {
+  const services = [...desired.services.values()]
+  if (services.length === 0) return []
+  return [checkBackends(services, facts), ...checkForwarding(services, facts), ...checkEgress(desired, facts)]
+}
+
+/** Looks at the host for the services of a config; nothing where there are none. */
+export async function checkBalancer(desired: State): Promise<Check[]> {
+  if (desired.services.size === 0) return []
+  const devices = await readLinks()
+  const addresses = backendsOf([...desired.services.values()])
+  const [hops, forwards, filtersReversePath] = await Promise.all([
+    resolveNextHops(addresses, devices, false),
+    readForwarding(),
+    isOn('ipv4/conf/all/rp_filter'),
+  ])
+  return judgeBalancer(desired, { ...hops, devices, forwards, filtersReversePath })
+}
