@@ -264,8 +264,9 @@ function subtractFrom(a: Ranges, i: number, b: Ranges, j: number, builder: Range
       step(before, 0, b.start, next, width, -1)
       builder.add(rest, 0, before, 0)
     }
-    // A range of b that reaches the end of this one may reach into the next one too.
-    if (compareBounds(b.end, next, a.end, i, width) >= 0) return next
+    const beyond = compareBounds(b.end, next, a.end, i, width)
+    // A range of b that goes beyond the end of this one may reach into the next one too.
+    if (beyond >= 0) return beyond > 0 ? next : next + width
     step(rest, 0, b.end, next, width, 1)
   }
   builder.add(rest, 0, a.end, i)
