@@ -215,15 +215,27 @@ function printRings(rings: readonly RingTime[]): void {
   console.log(`\n${table(['table of a service', 'slots', 'ms'], rows)}`)
 }
 
-const rounds = Number(options.rounds)
-const bench = await Bench.open('services')
-const results: Result[] = []
-try {
-  await bench.load(services)
-  results.push(...(await measureAll(bench, CASES, rounds)))
-} finally {
-  bench.close()
+/** Cases over a data plane of their own. */
+async function measureOn(name: string, cases: readonly Case[], rounds: number, remembers = true): Promise<Result[]> {
+  const bench = await Bench.open(name)
+  try {
+    await bench.load(services, remembers)
+    return await measureAll(bench, cases, rounds)
+  } finally {
+    bench.close()
+  }
 }
+
+const rounds = Number(options.rounds)
+const results = [
+  ...(await measureOn('services', CASES, rounds)),
+  ...(await measureOn(
+    'table',
+    [sent('IPIP, 65,536 flows, none remembered', to(4, IPIP, { flows: MANY }), 20)],
+    rounds,
+    false,
+  )),
+]
 const composed = await compose(rounds)
 const rows = results.map(({ name, drop, tx, over }) => [name, ns(drop), ns(tx), ns(over)])
 console.log(table(['ns a packet', 'XDP_DROP', 'XDP_TX over it', 'ours over it'], rows))

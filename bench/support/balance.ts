@@ -120,13 +120,13 @@ export class Bench {
     }
   }
 
-  /** Loads a state; new flows are remembered without limit, so that remembering them is what is measured. */
-  async load(state: State): Promise<void> {
+  /** Loads a state; new flows are remembered without limit, so that remembering them is what is measured, or not at all. */
+  async load(state: State, remembers = true): Promise<void> {
     const image = imageOf(state)
     const view = new DataView(image.buffer)
     const at = BALANCE_LINE * LINE_SIZE
     const balance = balanceCodec.decode(view, at)
-    if (balance.flags !== 0) balanceCodec.encode({ ...balance, flow_limit: 0xffffffff }, view, at)
+    if (balance.flags !== 0) balanceCodec.encode({ ...balance, flow_limit: remembers ? 0xffffffff : 0 }, view, at)
     this.plane.forget()
     await this.plane.load(image)
     await this.plane.attachTestRuns(SLOT)
