@@ -86,7 +86,7 @@ function imageFor(made: Plan, state: State, live: Observation, meta: ImageMeta):
   const source = { state, slots, leaving, deadlines, meta }
   const previous = live.takeover?.image()
   const edited = previous && editImage({ ...source, previous, toggles: togglesOf(made) })
-  return edited ?? compileImage(source)
+  return edited ?? compileImage({ ...source, previous: live.takeover?.known })
 }
 
 function targetOf(made: Plan, state: State, live: Observation, object: BpfObject): Target {
@@ -160,6 +160,10 @@ async function sweep(host: Host, { committed, instance }: Observation): Promise<
     await sweepBans(pathsOf(host), committed.number)
 }
 
+/** Names of services that the plan changes. */
+const changedServices = ({ changes }: Plan): ReadonlySet<string> =>
+  new Set(changes.flatMap((change) => (change.kind === 'service' ? [(change.after ?? change.before).name] : [])))
+
 /** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */
 export async function reconcileApply(
   host: Host,
@@ -177,7 +181,13 @@ export async function reconcileApply(
     const state = desiredState(desired, live, object.program, terms)
     const target = targetOf(made, state, live, object)
     const steps = lower(made, live, pathsOf(host), target)
-    const { probes } = await execute({ host, paths: pathsOf(host), steps, probes: buildProbes(state), now: target.now })
+    const { probes } = await execute({
+      host,
+      paths: pathsOf(host),
+      steps,
+      probes: buildProbes(state, changedServices(made)),
+      now: target.now,
+    })
     if (target.image) remember(host, pathsOf(host), target.image, state.lists)
     return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key), probes } }
   })
