@@ -15,6 +15,7 @@ import {
   isUnusable,
   LIST_LIMIT,
   markLength,
+  type Reads,
   readFile,
   type Source,
   type Unusable,
@@ -38,9 +39,7 @@ interface Loaded {
 }
 
 /** The list files of a config as they are read. */
-export interface Library {
-  /** Paths as shown, those of the config first; grows. */
-  readonly files: string[]
+export interface Library extends Reads {
   /** By path; undefined = cannot be used, and reported. */
   readonly contents: Map<string, Loaded | undefined>
   /** SHA-256 of each file, in order of first mention. */
@@ -129,11 +128,11 @@ function reportEmpty(path: string, { sink }: ReadFile, at: Location, report: Rep
 }
 
 /** The files that an entry names; reports why there are none. */
-function pathsOf({ entry, source, report }: Mention, at: Location): readonly string[] {
+function pathsOf({ entry, source, library, report }: Mention, at: Location): readonly string[] {
   const written = entry.file as string
   const path = isAbsolute(written) ? written : join(dirname(source.path), written)
   if (!isPattern(path)) return [path]
-  const paths = expand(path)
+  const paths = expand(path, library)
   if (paths.length > 0) return paths
   report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the file that names it')
   return []

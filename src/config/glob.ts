@@ -3,6 +3,7 @@
 
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Reads } from './source.ts'
 
 const SPECIAL = /[*?[]/
 
@@ -44,8 +45,12 @@ function exists(path: string): boolean {
   }
 }
 
-/** The paths that a pattern matches, sorted; none if it matches nothing. A file of just that name is taken first. */
-export function expand(pattern: string): readonly string[] {
+/**
+ * The paths that a pattern matches, sorted; none if it matches nothing. A file of just that name is taken first.
+ * `reads` gets the pattern.
+ */
+export function expand(pattern: string, { patterns }: Pick<Reads, 'patterns'>): readonly string[] {
+  patterns.push(pattern)
   if (exists(pattern)) return [pattern]
   const [first = '', ...rest] = pattern.split('/')
   let found = [first === '' && rest.length > 0 ? '/' : '']

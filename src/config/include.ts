@@ -13,6 +13,7 @@ import {
   createSource,
   isUnusable,
   markLength,
+  type Reads,
   readBytes,
   type Source,
   type Unusable,
@@ -29,7 +30,7 @@ export interface Part {
 }
 
 /** Keys that only the top file may have. */
-const TOP_ONLY = ['include', 'limits'] as const
+const TOP_ONLY = ['include', 'limits', 'watch'] as const
 
 /** A config file as bytes of text, or why it cannot be used. */
 export function readConfig(path: string): Buffer | Unusable {
@@ -88,12 +89,12 @@ function readIncluded(path: string, bytes: Buffer, report: Report): Part | undef
 }
 
 /** The files that one element of `include` names; reports why there are none. */
-function pathsOf(item: Placed, top: Part, report: Report): readonly string[] {
+function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonly string[] {
   const { source } = top
   const written = item.value as string
   const path = isAbsolute(written) ? written : join(dirname(source.path), written)
   const at = source.locate(item.from, item.to)
-  const paths = isPattern(path) ? expand(path) : [path]
+  const paths = isPattern(path) ? expand(path, reads) : [path]
   if (paths.length === 0) {
     report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the config file')
   }
@@ -112,14 +113,15 @@ function pathsOf(item: Placed, top: Part, report: Report): readonly string[] {
 /**
  * The files that the top file includes, each once, in the order of their names within an element of `include`.
  *
- * @param files paths of the config; those of included files are added
+ * @param reads the paths of included files are added
  */
-export function readIncludes(top: Part, files: string[], report: Report): readonly Part[] {
+export function readIncludes(top: Part, reads: Reads, report: Report): readonly Part[] {
+  const { files } = reads
   const items = top.root.fields?.get('include')?.items ?? []
   return items
     .filter((_, index) => !top.wrong.has(`include/${index}`))
     .flatMap((item) =>
-      pathsOf(item, top, report).flatMap((path) => {
+      pathsOf(item, top, reads, report).flatMap((path) => {
         if (files.includes(path)) return []
         files.push(path)
         const bytes = readConfig(path)

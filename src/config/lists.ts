@@ -11,7 +11,7 @@ import { explainRange, rangeBuffer, readRangeText } from './range.ts'
 import type { Report } from './report.ts'
 import { readScope } from './scope.ts'
 import { quote } from './show.ts'
-import type { Source } from './source.ts'
+import type { Reads, Source } from './source.ts'
 import type { Placed } from './tree.ts'
 import type { WrittenEntry } from './written.ts'
 
@@ -209,11 +209,12 @@ export interface PlacedEntry {
 /**
  * Reads both lists with their files. The result means nothing once `report.failed`.
  *
- * @param files the paths of the config; list files are added to it
+ * @param reads the paths of the config; list files are added
  */
-export function readLists(entries: readonly PlacedEntry[], files: string[], report: Report): Lists {
+export function readLists(entries: readonly PlacedEntry[], reads: Reads, report: Report): Lists {
+  const { files } = reads
   const configs = files.length
-  const library: Library = { files, contents: new Map(), digests: [] }
+  const library: Library = { ...reads, contents: new Map(), digests: [] }
   const drafts = new Map<string, Draft>()
   for (const { kind, placed, source } of entries) addEntry(kind, placed, { source, report, drafts, library })
   // The files are not needed any more, and what follows takes as much again.

@@ -13,8 +13,9 @@ import { type Part, readConfig, readIncludes, readTop } from './include.ts'
 import { readInterfaces, readPolicy } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists.ts'
 import { createReport, type Report } from './report.ts'
-import { isUnusable, refuse } from './source.ts'
+import { isUnusable, type Reads, refuse } from './source.ts'
 import { warnOfEverything } from './warn.ts'
+import { readWatch } from './watch.ts'
 import type { WrittenLimits } from './written.ts'
 
 const LISTS = ['allowlist', 'blocklist'] as const
@@ -74,21 +75,22 @@ export interface Loaded {
   readonly warnings: readonly Diagnostic[]
 }
 
-function load(path: string): Loaded {
+function load(path: string, reads: Reads): Loaded {
+  const { files } = reads
+  files.push(path)
   const bytes = readConfig(path)
   if (isUnusable(bytes)) return refuse(bytes)
-  const files = [path]
   const report = createReport(files)
   const top = readTop(path, bytes, report)
   if (top === undefined) {
     report.finish()
     throw new Error('a config without content was not reported')
   }
-  const parts = [top, ...readIncludes(top, files, report)]
+  const parts = [top, ...readIncludes(top, reads, report)]
   const { attachments, options } = readInterfaces(parts, report)
   const policy = { default: readPolicy(parts, report) }
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const { lists, provenance, feeds, digests } = readLists(entries, files, report)
+  const { lists, provenance, feeds, digests } = readLists(entries, reads, report)
   checkLimit(top, lists, report)
   const state = { program: undefined, policy, interfaces: attachments, lists }
   const sha256 = digest(
@@ -96,7 +98,8 @@ function load(path: string): Loaded {
     parts.slice(1).map((part) => part.bytes),
     digests,
   )
-  const desired: Desired = { state, options, provenance, feeds, config: { path, sha256 } }
+  const watch = readWatch(top, report)
+  const desired: Desired = { state, options, provenance, feeds, watch, config: { path, sha256 } }
   warnOfEverything(desired, report)
   return { desired, warnings: report.finish() }
 }
@@ -104,8 +107,9 @@ function load(path: string): Loaded {
 /**
  * Reads a config with the files it includes and the list files they name.
  *
+ * @param reads gets every path that was looked at, also where an error is thrown
  * @throws XdpError with every error of all the files, in file order, at most 20; `omitted` counts the rest
  */
-export async function loadConfig(path: string): Promise<Loaded> {
-  return load(path)
+export async function loadConfig(path: string, reads: Reads = { files: [], patterns: [] }): Promise<Loaded> {
+  return load(path, reads)
 }

@@ -9,6 +9,13 @@ import { type Code, type Diagnostic, type Location, XdpError } from '../diagnost
 export const CONFIG_LIMIT = 4 * 1024 * 1024
 export const LIST_LIMIT = 1024 * 1024 * 1024
 
+/** Every path that reading a config looks at, whether it is there or not. */
+export interface Reads {
+  /** The config, the files it includes, then list files. */
+  readonly files: string[]
+  readonly patterns: string[]
+}
+
 /** Why a file cannot be used; the caller knows where it is mentioned. */
 export interface Unusable {
   readonly code: Code

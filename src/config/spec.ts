@@ -36,6 +36,11 @@ const PORTS: Omit<Spec, 'what'> = {
   expected: 'a port from 0 to 65535, a range such as "5900-5999", or a list of them',
   code: 'E028',
 }
+const DURATION: Omit<Spec, 'what'> = {
+  expected: 'a whole number with its unit: ms, s, m or h',
+  code: 'E013',
+  hint: 'for example 100ms or 60s',
+}
 const LIST: Omit<Spec, 'what'> = { expected: 'a list of entries', whenEmpty: NO_LIST }
 
 /** Keys of an entry that say how its `file` is read. */
@@ -54,7 +59,7 @@ export const SPECS: Readonly<Record<string, Spec>> = {
   '': {
     what: 'the file',
     expected: 'a mapping that begins with `version: 1`',
-    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'include', 'limits'],
+    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'include', 'limits', 'watch'],
   },
   version: { what: 'version', expected: '1', code: 'E016', hint: 'write `version: 1`' },
   interfaces: {
@@ -87,6 +92,22 @@ export const SPECS: Readonly<Record<string, Spec>> = {
   'include/*': { what: 'a path', expected: 'the path of a config, or a pattern', kindCode: 'E015' },
   limits: { what: 'limits', expected: 'a mapping, for example `{ prefixes: 1000000 }`', keys: ['prefixes'] },
   'limits/prefixes': { what: 'prefixes', expected: 'a whole number from 1 on', code: 'E013' },
+  watch: {
+    what: 'watch',
+    expected: 'a mapping, for example `{ on_drift: report }`',
+    keys: ['debounce', 'resync', 'on_drift', 'on_stop', 'metrics'],
+  },
+  'watch/debounce': { what: 'debounce', ...DURATION },
+  'watch/resync': { what: 'resync', ...DURATION },
+  'watch/on_drift': { what: 'on_drift', expected: 'repair or report', words: ['repair', 'report'] },
+  'watch/on_stop': { what: 'on_stop', expected: 'keep or detach', words: ['keep', 'detach'] },
+  'watch/metrics': {
+    what: 'metrics',
+    expected: 'an address and a port',
+    code: 'E013',
+    kindCode: 'E013',
+    hint: 'for example 127.0.0.1:9469 or "[::1]:9469"',
+  },
   allowlist: { what: 'allowlist', ...LIST },
   blocklist: { what: 'blocklist', ...LIST },
   'entries/*': {
@@ -160,6 +181,7 @@ export function homeOf(key: string): string | undefined {
     'interfaces/*': 'an interface',
     policy: 'policy',
     limits: 'limits',
+    watch: 'watch',
     'entries/*': 'an entry of a list',
   }
   return Object.entries(homes).find(([template]) => SPECS[template]?.keys?.includes(key))?.[1]
