@@ -1,6 +1,5 @@
 // Entries with `file`: which files they name, each read once however often it is named, and what of them was left out.
 
-import { createHash } from 'node:crypto'
 import { dirname, isAbsolute, join } from 'node:path'
 import type { Location } from '../diagnostics.ts'
 import type { Feed, FeedFile } from '../model/desired.ts'
@@ -18,6 +17,7 @@ import {
   type Reads,
   readFile,
   type Source,
+  sha256,
   type Unusable,
   unpack,
 } from './source.ts'
@@ -42,8 +42,6 @@ interface Loaded {
 export interface Library extends Reads {
   /** By path; undefined = cannot be used, and reported. */
   readonly contents: Map<string, Loaded | undefined>
-  /** SHA-256 of each file, in order of first mention. */
-  readonly digests: Buffer[]
 }
 
 /** An entry with `file` in its surroundings. */
@@ -62,7 +60,7 @@ export interface Mention {
 function load(path: string, library: Library): Loaded | Unusable {
   const content = readFile(path, LIST_LIMIT)
   if (isUnusable(content)) return content
-  library.digests.push(createHash('sha256').update(content.bytes).digest())
+  library.digests.set(path, sha256(content.bytes))
   const bytes = unpack(path, content.bytes, LIST_LIMIT)
   if (isUnusable(bytes)) return bytes
   return checkText(path, bytes) ?? { bytes, modifiedAt: content.modifiedAt }

@@ -28,6 +28,13 @@ function expressionOf(component: string): RegExp {
   }
 }
 
+/** Which names a component of a pattern stands for. */
+export function matcherOf(component: string): (name: string) => boolean {
+  const expression = expressionOf(component)
+  const hidden = component.startsWith('.')
+  return (name) => (hidden || !name.startsWith('.')) && expression.test(name)
+}
+
 function namesIn(directory: string): readonly string[] {
   try {
     return readdirSync(directory)
@@ -50,7 +57,12 @@ function exists(path: string): boolean {
  * `reads` gets the pattern.
  */
 export function expand(pattern: string, { patterns }: Pick<Reads, 'patterns'>): readonly string[] {
-  patterns.push(pattern)
+  const found = matching(pattern)
+  patterns.set(pattern, found)
+  return found
+}
+
+function matching(pattern: string): readonly string[] {
   if (exists(pattern)) return [pattern]
   const [first = '', ...rest] = pattern.split('/')
   let found = [first === '' && rest.length > 0 ? '/' : '']
@@ -60,11 +72,10 @@ export function expand(pattern: string, { patterns }: Pick<Reads, 'patterns'>): 
       found = found.map((directory) => join(directory, component)).filter(exists)
       continue
     }
-    const expression = expressionOf(component)
-    const hidden = component.startsWith('.')
+    const matches = matcherOf(component)
     found = found.flatMap((directory) =>
       namesIn(directory || '.')
-        .filter((name) => (hidden || !name.startsWith('.')) && expression.test(name))
+        .filter(matches)
         .map((name) => join(directory, name)),
     )
   }

@@ -16,6 +16,7 @@ import {
   type Reads,
   readBytes,
   type Source,
+  sha256,
   type Unusable,
 } from './source.ts'
 import type { Placed } from './tree.ts'
@@ -23,7 +24,6 @@ import type { Placed } from './tree.ts'
 /** One file of a config. */
 export interface Part {
   readonly source: Source
-  readonly bytes: Buffer
   readonly root: Placed
   /** Places with an error in them, as `reportSchemaErrors` gives them. */
   readonly wrong: ReadonlySet<string>
@@ -33,9 +33,11 @@ export interface Part {
 const TOP_ONLY = ['include', 'limits', 'watch'] as const
 
 /** A config file as bytes of text, or why it cannot be used. */
-export function readConfig(path: string): Buffer | Unusable {
+export function readConfig(path: string, reads: Reads): Buffer | Unusable {
   const bytes = readBytes(path, CONFIG_LIMIT)
-  return isUnusable(bytes) ? bytes : (checkText(path, bytes) ?? bytes)
+  if (isUnusable(bytes)) return bytes
+  reads.digests.set(path, sha256(bytes))
+  return checkText(path, bytes) ?? bytes
 }
 
 /** The top file as a part; undefined after reporting why there is none. */
@@ -43,7 +45,7 @@ export function readTop(path: string, bytes: Buffer, report: Report): Part | und
   const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
   const root = parse(source, report)
   if (root === undefined) return undefined
-  return { source, bytes, root, wrong: check(root, root.value, source, report) }
+  return { source, root, wrong: check(root, root.value, source, report) }
 }
 
 function check(root: Placed, value: unknown, source: Source, report: Report): ReadonlySet<string> {
@@ -85,7 +87,7 @@ function readIncluded(path: string, bytes: Buffer, report: Report): Part | undef
     const hint = 'included files have interfaces, policy, allowlist and blocklist'
     report.error('E010', source.locate(at.from, at.to), `${quote(key)} is a key of the top file alone`, hint)
   }
-  return { source, bytes, root, wrong: check(root, completed(root), source, report) }
+  return { source, root, wrong: check(root, completed(root), source, report) }
 }
 
 /** The files that one element of `include` names; reports why there are none. */
@@ -124,7 +126,7 @@ export function readIncludes(top: Part, reads: Reads, report: Report): readonly 
       pathsOf(item, top, reads, report).flatMap((path) => {
         if (files.includes(path)) return []
         files.push(path)
-        const bytes = readConfig(path)
+        const bytes = readConfig(path, reads)
         if (isUnusable(bytes)) {
           const at = bytes.at ?? top.source.locate(item.from, item.to)
           report.error(bytes.code, at, bytes.message, bytes.hint)

@@ -195,8 +195,6 @@ export interface Lists {
   readonly lists: ReadonlyMap<string, List>
   readonly provenance: Provenance
   readonly feeds: readonly Feed[]
-  /** SHA-256 of each list file, in order of first mention. */
-  readonly digests: readonly Buffer[]
 }
 
 /** An entry of the config and the file that it stands in. */
@@ -214,7 +212,7 @@ export interface PlacedEntry {
 export function readLists(entries: readonly PlacedEntry[], reads: Reads, report: Report): Lists {
   const { files } = reads
   const configs = files.length
-  const library: Library = { ...reads, contents: new Map(), digests: [] }
+  const library: Library = { ...reads, contents: new Map() }
   const drafts = new Map<string, Draft>()
   for (const { kind, placed, source } of entries) addEntry(kind, placed, { source, report, drafts, library })
   // The files are not needed any more, and what follows takes as much again.
@@ -225,6 +223,5 @@ export function readLists(entries: readonly PlacedEntry[], reads: Reads, report:
     lists: new Map(finished.map(({ list }) => [list.name, list])),
     provenance: { files, lists: new Map(finished.map(({ list, v4, v6 }) => [list.name, { v4, v6 }])) },
     feeds: finished.flatMap(({ feeds }) => feeds),
-    digests: library.digests,
   }
 }

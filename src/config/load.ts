@@ -13,7 +13,7 @@ import { type Part, readConfig, readIncludes, readTop } from './include.ts'
 import { readInterfaces, readPolicy } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists.ts'
 import { createReport, type Report } from './report.ts'
-import { isUnusable, type Reads, refuse } from './source.ts'
+import { isUnusable, newReads, type Reads, refuse } from './source.ts'
 import { warnOfEverything } from './warn.ts'
 import { readWatch } from './watch.ts'
 import type { WrittenLimits } from './written.ts'
@@ -63,10 +63,9 @@ function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, Li
 }
 
 /** SHA-256 of the config, followed by the digests of the files it includes and names where there are any. */
-function digest(bytes: Buffer, parts: readonly Buffer[], lists: readonly Buffer[]): string {
+function digest(bytes: Buffer, { files, digests }: Reads): string {
   const hash = createHash('sha256').update(bytes)
-  for (const part of parts) hash.update(createHash('sha256').update(part).digest())
-  for (const list of lists) hash.update(list)
+  for (const file of files.slice(1)) hash.update(Buffer.from(digests.get(file) ?? '', 'hex'))
   return hash.digest('hex')
 }
 
@@ -78,7 +77,7 @@ export interface Loaded {
 function load(path: string, reads: Reads): Loaded {
   const { files } = reads
   files.push(path)
-  const bytes = readConfig(path)
+  const bytes = readConfig(path, reads)
   if (isUnusable(bytes)) return refuse(bytes)
   const report = createReport(files)
   const top = readTop(path, bytes, report)
@@ -90,14 +89,10 @@ function load(path: string, reads: Reads): Loaded {
   const { attachments, options } = readInterfaces(parts, report)
   const policy = { default: readPolicy(parts, report) }
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const { lists, provenance, feeds, digests } = readLists(entries, reads, report)
+  const { lists, provenance, feeds } = readLists(entries, reads, report)
   checkLimit(top, lists, report)
   const state = { program: undefined, policy, interfaces: attachments, lists }
-  const sha256 = digest(
-    bytes,
-    parts.slice(1).map((part) => part.bytes),
-    digests,
-  )
+  const sha256 = digest(bytes, reads)
   const watch = readWatch(top, report)
   const desired: Desired = { state, options, provenance, feeds, watch, config: { path, sha256 } }
   warnOfEverything(desired, report)
@@ -110,6 +105,6 @@ function load(path: string, reads: Reads): Loaded {
  * @param reads gets every path that was looked at, also where an error is thrown
  * @throws XdpError with every error of all the files, in file order, at most 20; `omitted` counts the rest
  */
-export async function loadConfig(path: string, reads: Reads = { files: [], patterns: [] }): Promise<Loaded> {
+export async function loadConfig(path: string, reads: Reads = newReads()): Promise<Loaded> {
   return load(path, reads)
 }

@@ -4,6 +4,7 @@ import { cpSync, readdirSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findConfig, loadConfig } from '../../../src/config/load.ts'
+import { newReads } from '../../../src/config/source.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 import type { Ranges } from '../../../src/model/address.ts'
 import type { List } from '../../../src/model/state.ts'
@@ -254,13 +255,13 @@ describe('watch', () => {
 describe('the paths that are looked at', () => {
   const readsOf = async (files: Readonly<Record<string, string>>) => {
     const directory = writeFiles(files)
-    const reads = { files: [], patterns: [] }
+    const reads = newReads()
     const failed = await loadConfig(join(directory, 'xdp.yaml'), reads).then(
       () => false,
       () => true,
     )
     const relative = (paths: readonly string[]) => paths.map((path) => path.replace(`${directory}/`, ''))
-    return { failed, files: relative(reads.files), patterns: relative(reads.patterns) }
+    return { failed, files: relative(reads.files), patterns: relative([...reads.patterns.keys()]) }
   }
 
   test('are the config, what it includes, its lists, and patterns', async () => {
