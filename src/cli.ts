@@ -9,12 +9,21 @@ const interruption = new AbortController()
 
 // The first signal asks: what is under way is finished or taken back, and the exit status tells. The handlers are
 // gone after it, so that the second one ends the process at once, which the data plane survives at any point.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interruption.abort(signal))
+const interrupt = (signal: NodeJS.Signals): void => interruption.abort(signal)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupt)
 
-// A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped.
+/** A daemon takes SIGHUP for the wish that it read its config again. */
+function onHangup(listener: () => void): void {
+  process.off('SIGHUP', interrupt)
+  process.on('SIGHUP', listener)
+}
+
+// A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped. EIO: the terminal is
+// gone, and so is whoever looked at it.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
+    if (error.code === 'EIO') interruption.abort('SIGHUP')
+    else if (error.code !== 'EPIPE') throw error
   })
 }
 
@@ -55,4 +64,5 @@ process.exitCode = await main({
   ask,
   readInput,
   signal: interruption.signal,
+  onHangup,
 })

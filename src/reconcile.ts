@@ -8,12 +8,14 @@ import { examineHost } from './kernel/doctor.ts'
 import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
 import { type Host, requireHost } from './kernel/host.ts'
+import { type RawLink, readLinks } from './kernel/links.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
 import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
+import { becomeWatcher, readWatcher, type Watcher } from './kernel/watcher.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
 import type { Live } from './model/live.ts'
@@ -25,7 +27,7 @@ import { guard, guardNamespace } from './plan/guard.ts'
 import { desiredState, plan, planDestroy } from './plan/plan.ts'
 import { compileImage } from './tables/image.ts'
 
-export type { Host, Query }
+export type { Host, Query, Watcher }
 
 /** Asked before anything is changed; false = leave everything as it is. */
 export type Approve = (plan: Plan, live: Live) => Promise<boolean>
@@ -33,7 +35,11 @@ export type Approve = (plan: Plan, live: Live) => Promise<boolean>
 export interface Applied {
   readonly plan: Plan
   readonly result: ApplyResult
+  /** The interfaces with their programs, as they were found when all was well. */
+  readonly links: Links
 }
+
+export type Links = ReadonlyMap<string, RawLink>
 
 const pathsOf = (host: Host): ReturnType<typeof pinPaths> => pinPaths(host.bpffs, host.instance)
 const now = (): number => Math.floor(Date.now() / 1000)
@@ -79,12 +85,13 @@ export async function reconcilePlan(
   host: Host,
   desired: Desired,
   acceptShrink = false,
-): Promise<{ plan: Plan; live: Live; readonly commands: readonly string[] }> {
+): Promise<{ plan: Plan; live: Live; inSync: boolean; readonly commands: readonly string[] }> {
   const terms = { now: now(), acceptShrink }
   const { plan: made, live, object } = await planFor(host, desired, terms)
   return {
     plan: made,
     live,
+    inSync: idle(made, live),
     get commands() {
       if (made.changes.length === 0) return []
       const target = targetOf(made, desiredState(desired, live, object.program, terms), live, object)
@@ -135,14 +142,17 @@ export async function reconcileApply(
     const terms = { now: now(), acceptShrink }
     const { plan: made, live, object } = await planFor(host, desired, terms)
     await sweep(host, live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED }
+    if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links }
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')
     const state = desiredState(desired, live, object.program, terms)
     const target = targetOf(made, state, live, object)
     const steps = lower(made, live, pathsOf(host), target)
-    const { probes } = await execute({ host, paths: pathsOf(host), steps, probes: buildProbes(state), now: target.now })
-    return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key), probes } }
+    const probes = buildProbes(state)
+    const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })
+    const applied = made.changes.map(({ key }) => key)
+    const result = { ...UNCHANGED, changed: true, applied, probes: outcome.probes }
+    return { plan: made, result, links: outcome.links }
   })
 }
 
@@ -153,7 +163,7 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     const live = await observe(paths)
     refuse(guardNamespace(live))
     const made = planDestroy(live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED }
+    if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links }
     if (!(await approve(made, live))) return 'declined'
     const target: Target = { generation: live.generation, image: undefined, object: '', now: now() }
     const steps = lower(made, live, paths, target)
@@ -164,14 +174,31 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
       probes: [],
       now: target.now,
     })
-    return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key) } }
+    const applied = made.changes.map(({ key }) => key)
+    return { plan: made, result: { ...UNCHANGED, changed: true, applied }, links: new Map() }
   })
 }
 
-/** What is live, with counters. */
+/** The same policy on no interface: what a daemon leaves that is to detach when it stops. */
+export function reconcileDetach(host: Host, desired: Desired): Promise<Applied | 'declined'> {
+  const state = { ...desired.state, interfaces: new Map() }
+  return reconcileApply(host, { ...desired, state, options: new Map() }, async () => true)
+}
+
+/** Becomes the daemon of the instance. Throws XdpError E118 where there is one. */
+export async function openWatcher(host: Host): Promise<Watcher> {
+  await requireHost(host)
+  return becomeWatcher(host)
+}
+
+/** What runs on the interfaces now, from netlink alone: the cheapest look there is. */
+export const readAttachments = (): Promise<Links> => readLinks()
+
+/** What is live, with counters, and how things stand with the daemon. */
 export async function readStatus(host: Host): Promise<Status> {
   await requireHost(host)
-  return readKernelStatus(pathsOf(host))
+  const [status, watcher] = await Promise.all([readKernelStatus(pathsOf(host)), readWatcher(host)])
+  return { ...status, watcher }
 }
 
 /** The verdict that a packet gets live and in the file. Without a file (`desired` undefined) only the live one. */

@@ -20,8 +20,9 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   kernel: ['model', 'abi', 'tables', 'plan'],
   reconcile: ['model', 'abi', 'tables', 'plan', 'kernel', 'config'],
   bans: ['model', 'abi', 'plan', 'kernel'],
+  watch: ['model', 'plan', 'config', 'kernel', 'reconcile'],
   render: ['model', 'plan'],
-  commands: ['model', 'plan', 'config', 'import', 'reconcile', 'bans', 'render', 'type:kernel'],
+  commands: ['model', 'plan', 'config', 'import', 'reconcile', 'bans', 'watch', 'render', 'type:kernel'],
   cli: ['commands', 'render'],
 }
 
@@ -33,6 +34,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   reconcile: ['node:crypto', 'node:path', 'node:fs'],
+  watch: ['chokidar', 'node:path', 'node:fs'],
   render: ['diff', 'node:util'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],

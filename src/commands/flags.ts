@@ -59,6 +59,14 @@ export const BAN_FLAGS = {
   force: { type: 'boolean', help: 'ban even what would lock you out' },
 } as const satisfies FlagSpecs
 
+export const WATCH_FLAGS = {
+  debounce: {
+    type: 'string',
+    value: 'TIME',
+    help: 'how long files must be left alone after an edit; default: watch.debounce of the config, else 100ms',
+  },
+} as const satisfies FlagSpecs
+
 export const WHY_FLAGS = {
   protocol: { type: 'string', value: 'PROTOCOL', help: 'tcp, udp, icmp or a number; tcp or udp is needed with ports' },
   'source-port': { type: 'string', value: 'PORT', help: 'port it comes from' },

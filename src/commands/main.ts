@@ -2,7 +2,7 @@
 // throws into one clear report. The process itself is behind `Terminal`.
 
 import manifest from '../../package.json' with { type: 'json' }
-import { EXIT, type Exit, fail, XdpError } from '../diagnostics.ts'
+import { EXIT, type Exit, fail, unexpected, XdpError } from '../diagnostics.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
 import { wantsColor } from './color.ts'
 import type { Context, GlobalFlags } from './context.ts'
@@ -32,6 +32,8 @@ export interface Terminal {
   readonly readInput: () => Promise<Uint8Array>
   /** Aborted when the user or the system asks the run to stop. */
   readonly signal: AbortSignal
+  /** From now on SIGHUP calls the listener instead. */
+  readonly onHangup: (listener: () => void) => void
 }
 
 /** bpffs takes no dot in names, and the name is part of paths and lock files. */
@@ -48,7 +50,7 @@ function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Co
 }
 
 function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
-  const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, signal } = terminal
+  const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, signal, onHangup } = terminal
   // The progress line must be gone before anything else is written: both may go to the same screen.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
@@ -59,6 +61,8 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
   return {
     flags,
     host: hostOf(flags, signal, progress),
+    isTerminal: stdout.isTTY,
+    onHangup,
     stdin,
     stdout: through(stdout.write),
     stderr: through(stderr.write),
@@ -88,13 +92,7 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
 function explain(error: unknown, signal: AbortSignal): XdpError {
   if (error instanceof XdpError) return error
   if (signal.aborted) return fail('E112', 'interrupted', 'run `xdp plan` to see where things stand', error)
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  return fail(
-    'E999',
-    `unexpected ${message.split('\n')[0]}`,
-    'this is a bug of xdp; run again with --debug to see where',
-    error,
-  )
+  return unexpected(error)
 }
 
 /** The causes of an error, innermost last, with their stacks. */

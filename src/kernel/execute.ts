@@ -10,7 +10,7 @@ import type { AttachMode } from '../model/state.ts'
 import { META_LINE } from '../tables/layout.ts'
 import { runBatch, runBpftool } from './bpftool.ts'
 import type { Host } from './host.ts'
-import { readLinks } from './links.ts'
+import { type RawLink, readLinks } from './links.ts'
 import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
 import { explainAttachFailure, explainHeld, refusesMode } from './modes.ts'
 import { removePins } from './pins.ts'
@@ -32,6 +32,8 @@ export interface Execution {
 export interface Outcome {
   /** Packets sent through the live program after the switch. */
   readonly probes: { readonly run: number; readonly passed: number }
+  /** Every interface, as it was when the attached programs were found to be the ones meant. */
+  readonly links: ReadonlyMap<string, RawLink>
 }
 
 /** What to undo, newest last. */
@@ -49,11 +51,11 @@ export async function execute(execution: Execution): Promise<Outcome> {
     // From here on an interrupt is not listened to: half a switch is worse than a moment's wait.
     await prepare(execution, undo)
     await switchInterfaces(execution, undo)
-    const probes = await verifyLive(execution)
+    const outcome = await verifyLive(execution)
     await commit(execution)
     undo.length = 0
     await finish(execution)
-    return { probes }
+    return outcome
   } catch (error) {
     throw await rollback(error, undo)
   }
@@ -208,9 +210,9 @@ async function restore(step: AttachStep, id: number): Promise<void> {
 }
 
 /** The attached programs are the ones meant, and the live program gives every probe the verdict of the file. */
-async function verifyLive({ host, paths, steps, probes }: Execution): Promise<Outcome['probes']> {
+async function verifyLive({ host, paths, steps, probes }: Execution): Promise<Outcome> {
   const { program } = steps
-  if (!program) return { run: 0, passed: 0 }
+  if (!program) return { probes: { run: 0, passed: 0 }, links: new Map() }
   host.progress?.('verifying the live program')
   const id = await programId(program)
   const links = await readLinks()
@@ -220,7 +222,7 @@ async function verifyLive({ host, paths, steps, probes }: Execution): Promise<Ou
   }
   const { run, failures } = await runProbes(program, paths.program(steps.generation, 'explain'), probes)
   if (failures.length > 0) throw probesFailed(run, failures)
-  return { run, passed: run }
+  return { probes: { run, passed: run }, links }
 }
 
 /** Marks the new generation as the live one: what an interrupted apply leaves unmarked is made anew by the next. */

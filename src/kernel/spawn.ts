@@ -1,4 +1,5 @@
-// One bpftool or ip process: how it is started, and how its failure is told. The only file that spawns.
+// One bpftool or ip process: how it is started, and how its failure is told. What runs on beside us is started in
+// lock.ts and monitor.ts.
 
 import { execa } from 'execa'
 import { type Code, XdpError } from '../diagnostics.ts'
@@ -50,6 +51,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'xdp-filter': 'xdp-tools',
   'iptables-save': 'iptables',
   'ip6tables-save': 'iptables',
+  'systemd-notify': 'systemd',
 }
 
 export interface Output {
@@ -58,14 +60,19 @@ export interface Output {
   readonly exitCode: number
 }
 
+/** Debian keeps bpftool and ip in sbin, which a plain PATH may lack; their words are wanted in English. */
+export const toolEnvironment = (): Record<string, string> => ({
+  PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/local/sbin`,
+  LC_ALL: 'C',
+})
+
 /**
- * Debian keeps bpftool and ip in sbin, which a plain PATH may lack. Processes are detached from the terminal's
- * process group: ^C is for us to act on between steps, not for a bpftool in the middle of one.
+ * Runs a tool to its end. Processes are detached from the terminal's process group: ^C is for us to act on between
+ * steps, not for a bpftool in the middle of one.
  */
 export async function spawnTool(tool: string, argv: readonly string[], input?: string): Promise<Output> {
-  const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/local/sbin`
   const result = await execa(tool, argv, {
-    env: { PATH: path, LC_ALL: 'C' },
+    env: toolEnvironment(),
     ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
     reject: false,
     detached: true,

@@ -32,6 +32,13 @@ export interface Link {
 /** `policy`, `program`, `interface:NAME` or `list:NAME`. */
 export type ObjectKey = 'policy' | 'program' | `interface:${string}` | `list:${string}`
 
+/** An object that is not as the last apply left it. */
+export interface Drift {
+  readonly key: ObjectKey
+  /** What happened, as a clause: `detached since the last apply`. */
+  readonly what: string
+}
+
 export interface Live {
   readonly state: State
   /** By name: every interface of the namespace. */

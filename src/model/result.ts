@@ -2,6 +2,7 @@
 
 import type { Ban } from './ban.ts'
 import type { AttachMode, ListKind } from './state.ts'
+import type { WatchState } from './watch.ts'
 
 /** Packets and bytes; exact up to 2^53. */
 export interface Count {
@@ -64,6 +65,8 @@ export interface Status {
   readonly drifted: readonly { readonly key: string; readonly what: string }[]
   /** Kernel leftovers of an interrupted apply; the next apply removes them. */
   readonly leftovers: readonly string[]
+  /** undefined: no daemon watches the instance. */
+  readonly watcher: WatchState | undefined
 }
 
 export interface ApplyResult {

@@ -3,7 +3,7 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
-import type { AttachedProgram, ObjectKey, Slots } from '../model/live.ts'
+import type { AttachedProgram, Drift, ObjectKey, Slots } from '../model/live.ts'
 import type { Attachment, List, Policy, Program } from '../model/state.ts'
 
 /** What traffic notices of a change. */
@@ -54,12 +54,6 @@ export type ListDelta = readonly {
   readonly added: AddressSet
   readonly removed: AddressSet
 }[]
-
-export interface Drift {
-  readonly key: ObjectKey
-  /** What happened, as a clause: `detached since the last apply`. */
-  readonly what: string
-}
 
 export interface Plan {
   /** In the order in which they are carried out. */

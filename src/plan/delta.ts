@@ -3,7 +3,7 @@
 import type { AddressSet } from '../model/address.ts'
 import { countPrefixes, EMPTY_SET, equals, subtract } from '../model/ranges.ts'
 import { type List, scopeKey } from '../model/state.ts'
-import type { ListDelta } from './change.ts'
+import type { Change, ListDelta } from './change.ts'
 
 const without = (left: AddressSet, right: AddressSet): AddressSet => ({
   v4: subtract(left.v4, right.v4),
@@ -30,4 +30,17 @@ export function listDelta(before: List | undefined, after: List | undefined): Li
     const wants = right.get(scope) ?? EMPTY_SET
     return same(had, wants) ? [] : [{ scope, added: without(wants, had), removed: without(had, wants) }]
   })
+}
+
+/** Sums over the scopes of all list changes. */
+export function countDelta(changes: readonly Change[]): { readonly added: number; readonly removed: number } {
+  let added = 0
+  let removed = 0
+  for (const { delta } of changes) {
+    for (const part of delta ?? []) {
+      added += prefixCount(part.added)
+      removed += prefixCount(part.removed)
+    }
+  }
+  return { added, removed }
 }

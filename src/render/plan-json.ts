@@ -4,10 +4,10 @@ import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
-import { prefixCount } from '../plan/delta.ts'
+import { countDelta, prefixCount } from '../plan/delta.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
-import { countDelta, SAMPLES, type Sample, summarizeList } from './list-summary.ts'
+import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
 import type { PlanView } from './plan.ts'
 
 const listJson = ({ name, kind, sets }: List) => ({

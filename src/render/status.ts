@@ -6,6 +6,7 @@ import { keyTitle } from './names.ts'
 import { formatBytes, formatCount } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { type Column, formatTable } from './table.ts'
+import { describeWatch, watchJson } from './watch.ts'
 
 const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
 
@@ -65,6 +66,18 @@ function head({ generation, committed_at, policy, program, memory, bans }: Statu
   return lines
 }
 
+/** The daemon, with what is wrong under it. */
+function watchLines({ watcher }: Status, { red, yellow }: Paint): string[] {
+  if (!watcher) return []
+  const { pid, since, errors, drift } = watcher
+  const sign = errors.length > 0 ? red('!') : drift.length > 0 ? yellow('!') : undefined
+  const now = describeWatch(watcher)
+  return [
+    `Watched by pid ${pid} since ${seconds(since)}${sign ? '' : `: ${now}`}`,
+    ...(sign ? [`${sign}   ${now}`] : []),
+  ]
+}
+
 function trouble({ drifted, leftovers }: Status, { cyan, yellow }: Paint): string[] {
   const drift = drifted.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
   const left = leftovers.map((path) => `${yellow('!')}   ${path}`)
@@ -85,19 +98,20 @@ const isEmpty = ({ generation, interfaces, program }: Status): boolean =>
 export function renderStatus(status: Status, { color }: { readonly color: boolean }): string {
   const style = paint(color)
   if (isEmpty(status)) {
-    const lines = ['Nothing is applied: this instance has nothing in the kernel.', ...trouble(status, style)]
+    const nothing = 'Nothing is applied: this instance has nothing in the kernel.'
+    const lines = [nothing, ...watchLines(status, style), ...trouble(status, style)]
     return `${lines.join('\n')}\n`
   }
   const attached =
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status.interfaces)]
-  return `${[...head(status), ...attached, ...listTable(status), ...trouble(status, style)].join('\n')}\n`
+  return `${[...head(status), ...watchLines(status, style), ...attached, ...listTable(status), ...trouble(status, style)].join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
-  const { interfaces, lists, policy, program, generation, committed_at, bans, memory, drift, drifted, leftovers } =
-    status
+  const { interfaces, lists, policy, program, generation, committed_at, bans, memory } = status
+  const { drift, drifted, leftovers, watcher } = status
   return jsonDocument({
     interfaces,
     lists,
@@ -111,5 +125,6 @@ export function renderStatusJson(status: Status): string {
     drift,
     drifted,
     leftovers,
+    watch: watcher === undefined ? null : watchJson(watcher),
   })
 }

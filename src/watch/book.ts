@@ -1,0 +1,63 @@
+// How things stand, kept for those that ask: `xdp status`, the service manager, metrics.
+
+import type { Diagnostic } from '../diagnostics.ts'
+import type { Desired } from '../model/desired.ts'
+import type { Drift } from '../model/live.ts'
+import type { Outcome, Trigger, WatchState } from '../model/watch.ts'
+
+export interface Book {
+  readonly state: () => WatchState
+  /** A config that can be used was read. */
+  readonly adopted: (desired: Desired) => void
+  readonly reconciled: (trigger: Trigger, outcome: Outcome, durationMs: number) => void
+  readonly ready: () => void
+  /** What is wrong with the config, or with carrying it out; none = nothing. */
+  readonly wrong: (subject: 'config' | 'reconcile', errors: readonly Diagnostic[]) => void
+  readonly drifted: (drift: readonly Drift[]) => void
+}
+
+const NONE: WatchState['reconciles'] = { applied: 0, 'in-sync': 0, held: 0, refused: 0, failed: 0 }
+
+/** `clock`: wall clock in milliseconds. `onChange` hears of every new entry. */
+export function openBook(pid: number, clock: () => number, onChange: (state: WatchState) => void): Book {
+  const time = (): string => new Date(clock()).toISOString()
+  const errors: Record<'config' | 'reconcile', readonly Diagnostic[]> = { config: [], reconcile: [] }
+  let state: WatchState = {
+    pid,
+    since: time(),
+    config: undefined,
+    ready: false,
+    last: undefined,
+    reconciles: NONE,
+    errors: [],
+    failingSince: undefined,
+    drift: [],
+  }
+  const enter = (change: Partial<WatchState>): void => {
+    state = { ...state, ...change }
+    onChange(state)
+  }
+  return {
+    state: () => state,
+    adopted({ config: { path, sha256 } }) {
+      enter({ config: { path, sha256, loadedAt: time() } })
+    },
+    reconciled(trigger, outcome, durationMs) {
+      const reconciles = { ...state.reconciles, [outcome]: state.reconciles[outcome] + 1 }
+      enter({ last: { at: time(), trigger, outcome, durationMs }, reconciles })
+    },
+    ready() {
+      if (!state.ready) enter({ ready: true })
+    },
+    wrong(subject, found) {
+      if (found.length === 0 && errors[subject].length === 0) return
+      errors[subject] = found
+      const all = [...errors.config, ...errors.reconcile]
+      const failingSince = all.length === 0 ? undefined : (state.failingSince ?? time())
+      enter({ errors: all, failingSince })
+    },
+    drifted(drift) {
+      if (drift.length > 0 || state.drift.length > 0) enter({ drift })
+    },
+  }
+}

@@ -1,0 +1,215 @@
+// The daemon put together: files and kernel tell the loop that something may have changed, the loop reconciles, and
+// whoever wants to know is told. Everything here lives from the start to the stop of one daemon.
+
+import type { Loaded } from '../config/load.ts'
+import { fail, unexpected, XdpError } from '../diagnostics.ts'
+import { serviceManager } from '../kernel/notify.ts'
+import type { WatchEvent, WatchState } from '../model/watch.ts'
+import {
+  type Host,
+  openWatcher,
+  readAttachments,
+  reconcileApply,
+  reconcileDetach,
+  reconcilePlan,
+  type Watcher,
+} from '../reconcile.ts'
+import { type Book, openBook } from './book.ts'
+import { type ConfigFile, openConfig } from './config-file.ts'
+import { createDebounce } from './debounce.ts'
+import { listenToFiles } from './file-events.ts'
+import { listenToKernel } from './kernel-events.ts'
+import { type Loop, startLoop } from './loop.ts'
+import { createQueue } from './queue.ts'
+import { limitRepeats, type Told } from './repeats.ts'
+import { MONOTONIC } from './scheduler.ts'
+import { type Service, serve } from './service.ts'
+
+export interface DaemonOptions {
+  /** Its `signal` stops the daemon. */
+  readonly host: Host
+  /** Path of the config. */
+  readonly path: string
+  /** Beats the one of the config. */
+  readonly debounceMs: number | undefined
+  /** Also tells where a bug of ours is. */
+  readonly debug: boolean
+  readonly tell: (event: Told) => void
+  /** How things stand, in one line. */
+  readonly describe: (state: WatchState) => string
+  /** Calls the listener each time the daemon is asked to read its config anew. */
+  readonly onHangup: (listener: () => void) => void
+}
+
+type Tell = (event: WatchEvent) => void
+
+/** Events of interfaces come in bursts: one that is made gives half a dozen. In milliseconds. */
+const BURST = 50
+
+/** The first config must be one that can be used: whoever starts a daemon looks at what it says then. */
+async function firstConfig(file: ConfigFile): Promise<Loaded> {
+  const look = await file.look(true)
+  if (look.kind === 'good') return look.loaded
+  throw look.kind === 'bad' ? look.error : new Error('the first look at a config found nothing new')
+}
+
+/** Writes states down for other processes, each as soon as the one before is written; only the newest counts. */
+function createWriter(watcher: Watcher): {
+  readonly write: (state: WatchState) => void
+  readonly close: () => Promise<void>
+} {
+  const queue = createQueue()
+  let newest: WatchState | undefined
+  return {
+    close: queue.close,
+    write(state) {
+      const isQueued = newest !== undefined
+      newest = state
+      if (isQueued) return
+      queue.add(async () => {
+        const written = newest
+        newest = undefined
+        if (written) await watcher.tell(written)
+      })
+    },
+  }
+}
+
+/** What hears of how things stand, and of what happens. */
+interface Audience {
+  readonly book: Book
+  readonly tell: Tell
+  readonly service: Service | undefined
+  readonly close: () => Promise<void>
+}
+
+function gather(options: DaemonOptions, watcher: Watcher, busyMs: () => number): Audience {
+  const scheduler = MONOTONIC
+  const tell = limitRepeats(scheduler, options.tell)
+  const manager = serviceManager((why) => tell({ event: 'trouble', what: `systemd cannot be notified: ${why}` }))
+  const service = manager && serve({ scheduler, manager, describe: options.describe, busyMs })
+  const writer = createWriter(watcher)
+  const book = openBook(watcher.pid, Date.now, (state) => {
+    writer.write(state)
+    service?.tell(state)
+  })
+  return { book, tell, service, close: writer.close }
+}
+
+interface Running {
+  readonly loop: Loop
+  readonly stop: () => Promise<void>
+}
+
+/** Starts everything that listens, and the loop that it tells. */
+function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, tell }: Audience): Running {
+  const { debounceMs, debug } = options
+  const host = quiet(options.host)
+  const scheduler = MONOTONIC
+  const files = listenToFiles({
+    scheduler,
+    file,
+    pause: () => debounceMs ?? loop.wanted().watch.debounceMs,
+    onEdit: () => void loop.request('edit'),
+    tell,
+  })
+  const loop: Loop = startLoop(first, {
+    scheduler,
+    file,
+    book,
+    tell,
+    pipeline: {
+      check: (desired) => reconcilePlan(host, desired),
+      apply: (desired, approve) => reconcileApply(host, desired, approve),
+      attachments: readAttachments,
+    },
+    onLook: files.follow,
+    explain(error) {
+      if (error instanceof XdpError) return error
+      if (debug && error instanceof Error) tell({ event: 'trouble', what: error.stack ?? error.message })
+      return unexpected(error)
+    },
+  })
+  const links = createDebounce(
+    scheduler,
+    () => BURST,
+    () => void loop.request('links'),
+  )
+  const onTrouble = (what: string): void => tell({ event: 'trouble', what })
+  const kernel = listenToKernel(['link'], { scheduler, onEvents: links.touch, onTrouble })
+  files.follow()
+  return {
+    loop,
+    async stop() {
+      kernel.stop()
+      links.cancel()
+      await loop.stop()
+      await files.stop()
+    },
+  }
+}
+
+/** Without the line that tells a person what takes so long. */
+const quiet = ({ bpffs, instance, lockTimeoutMs, signal }: Host): Host => ({
+  bpffs,
+  instance,
+  lockTimeoutMs,
+  ...(signal && { signal }),
+})
+
+/** Settles when the signal is given, with what it was. */
+const given = (signal: AbortSignal | undefined): Promise<string> =>
+  new Promise((resolve) => {
+    const tell = (): void => resolve(String(signal?.reason))
+    if (signal?.aborted) tell()
+    else signal?.addEventListener('abort', tell, { once: true })
+  })
+
+/**
+ * Watches until the signal. Throws XdpError where it cannot begin: the config cannot be used, another daemon watches
+ * the instance, or the host lacks something; and where it cannot go on.
+ */
+export async function runDaemon(options: DaemonOptions): Promise<void> {
+  const { host, path, onHangup } = options
+  const file = openConfig(path)
+  const first = await firstConfig(file)
+  const watcher = await openWatcher(host)
+  const audience = gather(options, watcher, () => running.loop.busyMs())
+  const { tell, service } = audience
+  const running = begin(first, file, options, audience)
+  const { loop } = running
+  onHangup(() => {
+    service?.reloading()
+    void loop.request('reload').then(() => service?.reloaded())
+  })
+  tell({ event: 'started', pid: watcher.pid, instance: host.instance, config: path })
+  void loop.request('start')
+
+  const lost = watcher.lost.then(() => undefined)
+  const reason = await Promise.race([given(host.signal), lost])
+  tell({ event: 'stopping', reason: reason ?? 'the lock was lost' })
+  await service?.stopping()
+  await running.stop()
+  try {
+    await leave(options, loop, reason)
+    tell({ event: 'stopped', attached: loop.wanted().watch.onStop === 'keep' })
+  } finally {
+    await audience.close()
+    await watcher.release()
+  }
+}
+
+/** What is left behind is what the config says, unless another daemon may be at work already. */
+async function leave({ host }: DaemonOptions, loop: Loop, reason: string | undefined): Promise<void> {
+  if (reason === undefined) {
+    throw fail(
+      'E118',
+      'the lock of this daemon was lost: the process that held it was killed',
+      'start the daemon again',
+    )
+  }
+  const { bpffs, instance, lockTimeoutMs } = host
+  if (loop.wanted().watch.onStop === 'detach') {
+    await reconcileDetach({ bpffs, instance, lockTimeoutMs }, loop.wanted())
+  }
+}
