@@ -3,7 +3,7 @@
 import { statSync } from 'node:fs'
 import { type Loaded, loadConfig } from '../config/load.ts'
 import { newReads, type Reads } from '../config/source.ts'
-import { XdpError } from '../diagnostics.ts'
+import { unexpected, XdpError } from '../diagnostics.ts'
 import { createContents } from './contents.ts'
 
 export type Look =
@@ -48,8 +48,8 @@ export function openConfig(path: string): ConfigFile {
       ages = aged(loaded)
       return { kind: 'good', loaded }
     } catch (error) {
-      if (error instanceof XdpError) return { kind: 'bad', error }
-      throw error
+      // A bug of ours that a file brings about must not end the daemon: the next edit may well be another one.
+      return { kind: 'bad', error: error instanceof XdpError ? error : unexpected(error) }
     }
   }
   const isOld = (): boolean =>

@@ -1,7 +1,6 @@
 // Results as text and JSON. Every JSON document is held to its schema, closed, so that no field goes undescribed.
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { Ajv, type ValidateFunction } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
 import type { ApplyResult, Check, Status, WhyResult } from '../../../src/model/result.ts'
@@ -15,34 +14,11 @@ import { renderPlanJson } from '../../../src/render/plan-json.ts'
 import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
 import { renderValidateJson } from '../../../src/render/validate.ts'
 import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
+import { check, readSchema } from '../../support/schemas.ts'
 import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 const PLAIN = { color: false }
-
-const readSchema = (name: string): unknown =>
-  JSON.parse(readFileSync(join(ROOT, 'schemas', `${name}.schema.json`), 'utf8'))
-
-/** The schema with every object closed: published ones are open, so that readers survive a new minor version. */
-function close(schema: unknown): unknown {
-  if (Array.isArray(schema)) return schema.map(close)
-  if (typeof schema !== 'object' || schema === null) return schema
-  const closed = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, close(value)]))
-  return 'properties' in closed && !('additionalProperties' in closed)
-    ? { ...closed, additionalProperties: false }
-    : closed
-}
-
-const validators = new Map<string, ValidateFunction>()
-
-function check(name: string, document: string): unknown {
-  const known = validators.get(name) ?? new Ajv({ allowUnionTypes: true }).compile(close(readSchema(name)) as object)
-  validators.set(name, known)
-  expect(Object.keys(JSON.parse(document))[0]).toBe('format_version')
-  known(JSON.parse(document))
-  expect(known.errors ?? []).toEqual([])
-  return JSON.parse(document)
-}
 
 const WANTED = state({
   policy: 'drop',

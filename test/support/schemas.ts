@@ -1,0 +1,33 @@
+// The schemas of outputs, and documents held to them.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Ajv, type ValidateFunction } from 'ajv'
+import { expect } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '../..')
+
+export const readSchema = (name: string): unknown =>
+  JSON.parse(readFileSync(join(ROOT, 'schemas', `${name}.schema.json`), 'utf8'))
+
+/** The schema with every object closed: published ones are open, so that readers survive a new minor version. */
+function close(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(close)
+  if (typeof schema !== 'object' || schema === null) return schema
+  const closed = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, close(value)]))
+  return 'properties' in closed && !('additionalProperties' in closed)
+    ? { ...closed, additionalProperties: false }
+    : closed
+}
+
+const validators = new Map<string, ValidateFunction>()
+
+/** Holds a document to its schema, closed, so that no field goes undescribed; returns what it says. */
+export function check(name: string, document: string): unknown {
+  const known = validators.get(name) ?? new Ajv({ allowUnionTypes: true }).compile(close(readSchema(name)) as object)
+  validators.set(name, known)
+  expect(Object.keys(JSON.parse(document))[0]).toBe('format_version')
+  known(JSON.parse(document))
+  expect(known.errors ?? []).toEqual([])
+  return JSON.parse(document)
+}
