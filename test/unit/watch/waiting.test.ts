@@ -100,6 +100,28 @@ describe('repeats', () => {
     expect(told).toHaveLength(3)
   })
 
+  test('that were left out are not said to be over either', async () => {
+    const { clock, told, tell } = make()
+    const flap = (): void => {
+      tell(failed(1))
+      tell({ event: 'recovered' })
+      tell({ event: 'bad-config', errors: [], omitted: 0 })
+      tell({ event: 'config-fixed' })
+    }
+    flap()
+    flap()
+    expect(told.map(({ event }) => event).filter((event) => !event.includes('config'))).toEqual(['failed', 'recovered'])
+    expect(told.map(({ event }) => event).filter((event) => event.includes('config'))).toHaveLength(4)
+    await clock.pass(60_000)
+    flap()
+    expect(told.slice(-4).map(({ event, repeated }) => `${event} ${repeated}`)).toEqual([
+      'failed 1',
+      'recovered 0',
+      'bad-config 0',
+      'config-fixed 0',
+    ])
+  })
+
   test('are told apart by what they say', () => {
     const { told, tell } = make()
     for (const what of ['a', 'b', 'a', 'b']) tell({ event: 'trouble', what })
