@@ -29,8 +29,8 @@ export interface Loop {
   readonly stop: () => Promise<void>
 }
 
-/** From the one that tells most to the one that tells least. */
-const TRIGGERS: readonly Trigger[] = ['start', 'reload', 'edit', 'retry', 'kernel', 'resync']
+/** What asks for a look at the live state, from the one that tells most to the one that tells least. */
+const LOOKS: readonly Trigger[] = ['start', 'retry', 'kernel', 'resync']
 
 export function startLoop(first: Loaded, ports: LoopPorts): Loop {
   const { scheduler, file, book, tell } = ports
@@ -65,9 +65,10 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
 
   const round = async (causes: ReadonlySet<Cause>): Promise<void> => {
     const isNew = (causes.has('edit') || causes.has('reload')) && (await examine(causes.has('reload')))
-    if (isStopped || !(isNew || (await isDue(causes))) || reconciler.isWaiting()) return
+    const trigger = isNew ? (causes.has('reload') ? 'reload' : 'edit') : await dueTo(causes)
+    if (isStopped || trigger === undefined || reconciler.isWaiting()) return
     resync.set(reconciler.wanted().watch.resyncMs)
-    const retryMs = await reconciler.reconcile(TRIGGERS.find((one) => causes.has(one)) ?? 'kernel')
+    const retryMs = await reconciler.reconcile(trigger)
     if (isStopped || retryMs === undefined) retry.clear()
     else retry.set(retryMs)
   }
@@ -80,10 +81,11 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
     return found !== undefined && reconciler.want(found, anew)
   }
 
-  /** Whether the live state may be another one than the daemon left. */
-  const isDue = async (causes: ReadonlySet<Cause>): Promise<boolean> => {
-    if ([...causes].some((cause) => cause !== 'edit' && cause !== 'links')) return true
-    return causes.has('links') && reconciler.isElsewhere()
+  /** Why the live state may be another one than the daemon left, the files apart; undefined: it is not. */
+  const dueTo = async (causes: ReadonlySet<Cause>): Promise<Trigger | undefined> => {
+    const trigger = LOOKS.find((one) => causes.has(one))
+    if (trigger || !causes.has('links')) return trigger
+    return (await reconciler.isElsewhere()) ? 'kernel' : undefined
   }
 
   return {

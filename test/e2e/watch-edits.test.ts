@@ -40,7 +40,7 @@ async function expectBlocked(source: Source): Promise<void> {
   blocked = source
   const [passes, drops] = await Promise.all([
     lab.ping('192.0.2.1', { source: other(), count: 1 }),
-    lab.ping('192.0.2.1', { source, count: 1 }),
+    lab.ping('192.0.2.1', { source, count: 1, seconds: 0.2 }),
   ])
   expect({ passes, drops }).toEqual({ passes: 1, drops: 0 })
 }

@@ -295,6 +295,15 @@ describe('drift', () => {
     }
   })
 
+  test('is told by what made it known, though files were touched in the same moment', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    daemon.kernel.drift = [DETACHED]
+    daemon.kernel.links = new Map([['eth0', link('eth0', { programs: [foreign()] })]])
+    await Promise.all([daemon.loop.request('edit'), daemon.loop.request('links')])
+    expect(daemon.events).toMatchObject([{ event: 'drift' }, { event: 'applied', trigger: 'kernel' }])
+  })
+
   test('that is only to be told is told once, stays, and its end is told', async () => {
     daemon = await startDaemon(config('a', { onDrift: 'report' }))
     daemon.told()
