@@ -9,7 +9,7 @@ import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
 import { type Host, requireHost } from './kernel/host.ts'
 import { type RawLink, readLinks } from './kernel/links.ts'
-import { acquireLock } from './kernel/lock.ts'
+import { acquireLock, type Lock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
 import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
@@ -52,10 +52,12 @@ async function planFor(
   host: Host,
   desired: Desired,
   terms: Terms,
+  early?: Early,
 ): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
-  const [live, object] = await Promise.all([observe(pathsOf(host), desired.state), loadObject()])
+  const read = (): Promise<Observation> => observe(pathsOf(host), desired.state)
+  const [live, object] = await Promise.all([early ? early.live.catch(read) : read(), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
   return { plan: plan(desired, live, object.program, terms), live, object }
@@ -117,9 +119,33 @@ const UNCHANGED: ApplyResult = {
   rolled_back: false,
 }
 
-async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
+/** What every reconcile begins with, whatever it is for: the lock, and what is live. */
+export interface Early {
+  readonly lock: Promise<Lock>
+  readonly live: Promise<Observation>
+  /** Gives the lock back unused. */
+  readonly dismiss: () => Promise<void>
+}
+
+/**
+ * Begins a reconcile before it is known what for, so that the next `reconcileApply` finds it done. Nobody else can
+ * change the instance meanwhile. `expected`: as for `observe`. Failures are for those who wait for them.
+ */
+export function reconcileEarly(host: Host, expected: State): Early {
+  const lock = requireHost(host).then(() => acquireLock(host))
+  const live = lock.then(() => observe(pathsOf(host), expected))
+  for (const promise of [lock, live]) promise.catch(() => undefined)
+  const dismiss = (): Promise<void> =>
+    lock.then(
+      ({ release }) => release(),
+      () => undefined,
+    )
+  return { lock, live, dismiss }
+}
+
+async function withLock<T>(host: Host, body: () => Promise<T>, early?: Early): Promise<T> {
   await requireHost(host)
-  const lock = await acquireLock(host)
+  const lock = await (early?.lock ?? acquireLock(host))
   try {
     return await body()
   } finally {
@@ -132,16 +158,20 @@ async function sweep(host: Host, { committed, instance }: Observation): Promise<
   if (committed?.knowsBans && !instance.missing.includes('bans')) await sweepBans(pathsOf(host), committed.number)
 }
 
-/** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */
+/**
+ * Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. `early`: what
+ * was begun for it, which is used up.
+ */
 export async function reconcileApply(
   host: Host,
   desired: Desired,
   approve: Approve,
   acceptShrink = false,
+  early?: Early,
 ): Promise<Applied | 'declined'> {
-  return withLock(host, async () => {
+  const carryOut = async (): Promise<Applied | 'declined'> => {
     const terms = { now: now(), acceptShrink }
-    const { plan: made, live, object } = await planFor(host, desired, terms)
+    const { plan: made, live, object } = await planFor(host, desired, terms, early)
     await sweep(host, live)
     if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links }
     if (!(await approve(made, live))) return 'declined'
@@ -154,7 +184,8 @@ export async function reconcileApply(
     const applied = made.changes.map(({ key }) => key)
     const result = { ...UNCHANGED, changed: true, applied, probes: outcome.probes }
     return { plan: made, result, links: outcome.links }
-  })
+  }
+  return withLock(host, carryOut, early)
 }
 
 /** Removes everything that is ours and nothing else. */

@@ -6,11 +6,13 @@ import { fail, unexpected, XdpError } from '../diagnostics.ts'
 import { serviceManager } from '../kernel/notify.ts'
 import type { WatchEvent, WatchState } from '../model/watch.ts'
 import {
+  type Early,
   type Host,
   openWatcher,
   readAttachments,
   reconcileApply,
   reconcileDetach,
+  reconcileEarly,
   reconcilePlan,
   type Watcher,
 } from '../reconcile.ts'
@@ -21,6 +23,7 @@ import { listenToFiles } from './file-events.ts'
 import { listenToKernel } from './kernel-events.ts'
 import { type Loop, startLoop } from './loop.ts'
 import { createQueue } from './queue.ts'
+import type { Pipeline } from './reconciler.ts'
 import { limitRepeats, type Told } from './repeats.ts'
 import { MONOTONIC } from './scheduler.ts'
 import { type Service, serve } from './service.ts'
@@ -43,6 +46,8 @@ export interface DaemonOptions {
 
 type Tell = (event: WatchEvent) => void
 
+/** Others must not wait for the lock while somebody edits at leisure: only so short a pause is used to get ready. */
+const SHORT = 1000
 /** Events of interfaces come in bursts: one that is made gives half a dozen. In milliseconds. */
 const BURST = 50
 
@@ -106,10 +111,14 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
   const { debounceMs, debug } = options
   const host = quiet(options.host)
   const scheduler = MONOTONIC
+  const pause = (): number => debounceMs ?? loop.wanted().watch.debounceMs
   const files = listenToFiles({
     scheduler,
     file,
-    pause: () => debounceMs ?? loop.wanted().watch.debounceMs,
+    pause,
+    onHint() {
+      if (pause() <= SHORT) loop.expect()
+    },
     onEdit: () => void loop.request('edit'),
     tell,
   })
@@ -118,11 +127,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
     file,
     book,
     tell,
-    pipeline: {
-      check: (desired) => reconcilePlan(host, desired),
-      apply: (desired, approve) => reconcileApply(host, desired, approve),
-      attachments: readAttachments,
-    },
+    pipeline: pipelineOf(host),
     onLook: files.follow,
     explain(error) {
       if (error instanceof XdpError) return error
@@ -146,6 +151,24 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
       await loop.stop()
       await files.stop()
     },
+  }
+}
+
+function pipelineOf(host: Host): Pipeline {
+  let early: Early | undefined
+  const take = (): Early | undefined => {
+    const taken = early
+    early = undefined
+    return taken
+  }
+  return {
+    check: (desired) => reconcilePlan(host, desired),
+    apply: (desired, approve) => reconcileApply(host, desired, approve, false, take()),
+    attachments: readAttachments,
+    prepare({ state }) {
+      early ??= reconcileEarly(host, state)
+    },
+    dismiss: async () => take()?.dismiss(),
   }
 }
 

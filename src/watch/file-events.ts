@@ -23,15 +23,20 @@ interface FileEventsPorts {
   readonly file: Pick<ConfigFile, 'reads' | 'hasMoved'>
   /** Milliseconds without an event after which an edit is over. */
   readonly pause: () => number
+  /** Something happened, and may be an edit. */
+  readonly onHint: () => void
   readonly onEdit: () => void
   readonly tell: (event: WatchEvent) => void
 }
 
-export function listenToFiles({ scheduler, file, pause, onEdit, tell }: FileEventsPorts): FileEvents {
+export function listenToFiles({ scheduler, file, pause, onHint, onEdit, tell }: FileEventsPorts): FileEvents {
   const edits = createDebounce(scheduler, pause, onEdit)
   const blind = new Set<string>()
   const directories = watchDirectories({
-    onEvent: edits.touch,
+    onEvent() {
+      onHint()
+      edits.touch()
+    },
     onBlind(directory, why) {
       if (blind.has(directory)) return
       blind.add(directory)

@@ -21,6 +21,8 @@ export type Cause = Trigger | 'links'
 export interface Loop {
   /** Settles when nothing is left to do. */
   readonly request: (cause: Cause) => Promise<void>
+  /** An edit is coming. */
+  readonly expect: () => void
   /** What is kept in force. */
   readonly wanted: () => Desired
   /** Milliseconds since the round under way began; 0 between rounds. */
@@ -33,7 +35,7 @@ export interface Loop {
 const LOOKS: readonly Trigger[] = ['start', 'retry', 'kernel', 'resync']
 
 export function startLoop(first: Loaded, ports: LoopPorts): Loop {
-  const { scheduler, file, book, tell } = ports
+  const { scheduler, file, pipeline, book, tell } = ports
   const pending = new Set<Cause>()
   let rounds: Promise<void> | undefined
   let began = 0
@@ -59,6 +61,7 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
       pending.clear()
       began = scheduler.now()
       await round(causes)
+      if (pending.size === 0) await pipeline.dismiss()
     }
     rounds = undefined
   }
@@ -90,6 +93,9 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
 
   return {
     request,
+    expect() {
+      if (!isStopped && rounds === undefined && !reconciler.isWaiting()) pipeline.prepare(reconciler.wanted())
+    },
     wanted: reconciler.wanted,
     busyMs: () => (rounds === undefined ? 0 : scheduler.now() - began),
     async stop() {
@@ -97,6 +103,7 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
       for (const alarm of [resync, retry]) alarm.clear()
       edits.stop()
       await rounds
+      await pipeline.dismiss()
     },
   }
 }

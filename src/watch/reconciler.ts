@@ -22,6 +22,10 @@ export interface Pipeline {
   /** Carries out what `approve` permits. */
   readonly apply: (desired: Desired, approve: Approve) => Promise<Applied | 'declined'>
   readonly attachments: () => Promise<Links>
+  /** Begins an apply before it is known what for; the next one finds it done. */
+  readonly prepare: (wanted: Desired) => void
+  /** Nothing is to be applied after all. */
+  readonly dismiss: () => Promise<void>
 }
 
 export interface ReconcilerPorts {

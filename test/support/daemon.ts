@@ -53,6 +53,7 @@ export class FakeKernel implements Pipeline {
 
   readonly apply: Pipeline['apply'] = async ({ config: { sha256 } }, approve) => {
     this.calls.push('apply')
+    this.isPrepared = false
     if (this.refusal) throw this.refusal
     const plan = this.#plan(sha256)
     const changed = plan.changes.length > 0
@@ -71,6 +72,15 @@ export class FakeKernel implements Pipeline {
   }
 
   readonly attachments: Pipeline['attachments'] = async () => this.links
+
+  /** Whether an apply was begun, and neither used nor dismissed. */
+  isPrepared = false
+  readonly prepare: Pipeline['prepare'] = () => {
+    this.isPrepared = true
+  }
+  readonly dismiss: Pipeline['dismiss'] = async () => {
+    this.isPrepared = false
+  }
 }
 
 const change = (key: Change['key'], reason: Change['reason']): Change =>

@@ -103,6 +103,43 @@ describe('an edit', () => {
   })
 })
 
+describe('an edit that is coming', () => {
+  test('is prepared for, and what was prepared is used', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.loop.expect()
+    expect(daemon.kernel.isPrepared).toBe(true)
+    await daemon.edit(good('b'))
+    expect([daemon.kernel.isPrepared, daemon.kernel.runs]).toEqual([false, 'b'])
+  })
+
+  test('and was none leaves nothing prepared', async () => {
+    daemon = await startDaemon(config('a'))
+    for (const look of [{ kind: 'same' } as const, bad('broken')]) {
+      daemon.loop.expect()
+      await daemon.edit(look)
+      expect(daemon.kernel.isPrepared).toBe(false)
+    }
+    daemon.loop.expect()
+    await daemon.loop.stop()
+    expect(daemon.kernel.isPrepared).toBe(false)
+    daemon.loop.expect()
+    expect(daemon.kernel.isPrepared).toBe(false)
+  })
+
+  test('is not prepared for where nothing may be done yet, nor while something is', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.kernel.failure = KERNEL
+    await daemon.edit(good('b'))
+    daemon.loop.expect()
+    expect(daemon.kernel.isPrepared).toBe(false)
+    daemon.kernel.gate = new Promise(() => undefined)
+    await daemon.clock.pass(1000)
+    daemon.loop.expect()
+    expect(daemon.kernel.isPrepared).toBe(false)
+    daemon = await startDaemon(config('a'))
+  })
+})
+
 describe('a bad edit', () => {
   test('is told once it was bad for half a second, once, and heals by itself', async () => {
     daemon = await startDaemon(config('a'))
