@@ -87,7 +87,7 @@ struct table4 {
 	__u8 range_filter_shift;
 	__u8 root_shift;	/* <= 16 */
 	__u8 flags;		/* enum table_flag */
-	__u32 pad;
+	__u32 host_count;	/* single addresses; for the control plane, as all counts */
 };
 
 /*
@@ -103,10 +103,11 @@ struct table6 {
 	__u32 root;		/* first line; one u64 root word per top 32 bits >> root_shift */
 	__u32 ranges;		/* first line; see struct range_line; root words count from here */
 	__u32 trees;		/* first line; see struct run_line and struct deep_line; tree lines count from here */
+	__u32 block_count;	/* prefixes in blocks; for the control plane, as all counts */
 	__u8 filter_shift;	/* of the 32-bit hash, >= 1 */
 	__u8 root_shift;	/* <= 16 */
 	__u8 flags;		/* enum table_flag */
-	__u8 pad[29];
+	__u8 pad[25];
 };
 
 /* Line 0: what every IPv4 packet needs. */
@@ -219,8 +220,8 @@ struct host_line {
 
 /*
  * Bucket of IPv6 prefixes; value 0 = free slot. overflow as in host_line.
- * value: BLOCK_32, BLOCK_48 or BLOCK_64 says how long the prefix is; the low bits are a class (not 0), or with
- * VALUE_TREE the root line of a tree: of deep lines for BLOCK_64, else of run lines.
+ * value: BLOCK_32, BLOCK_48 or BLOCK_64 says how long the prefix is; the low bits are a class (0: a hole in what is
+ * around), or with VALUE_TREE the root line of a tree: of deep lines for BLOCK_64, else of run lines.
  */
 #define BLOCK_PROBES 8
 #define BLOCK_32 0x10000000u

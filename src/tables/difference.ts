@@ -3,7 +3,7 @@
 
 import { HEADER_LINES, LINE_SIZE } from '../abi/generated.ts'
 import { type Directory, type Image, SECTION_NAMES, type SectionName, type Sections } from './layout.ts'
-import { sameDigest } from './line-digest.ts'
+import { type LineDigest, LineDigester, sameDigest } from './line-digest.ts'
 import { LINE_WORDS } from './lines.ts'
 
 /** Lines of an image. */
@@ -87,6 +87,21 @@ export function compareSections(
     else for (let one = line; one < end; one++) visit(one, one + 1, isSame(words, old, one))
   }
   if (words.length / LINE_WORDS > common) visit(common, words.length / LINE_WORDS, false)
+}
+
+/** Digest of a section that was made of another one, whose digest is known. */
+export function nextDigest(words: Uint32Array, old: Uint32Array, digest: LineDigest): LineDigest {
+  if (words === old) return digest
+  const digester = new LineDigester(digest)
+  const known = old.length / LINE_WORDS
+  compareSections(words, old, (line, end, same) => {
+    if (same) return
+    if (line < known) digester.add(old, line * LINE_WORDS, end - line, line, -1)
+    digester.add(words, line * LINE_WORDS, end - line, line)
+  })
+  const lines = words.length / LINE_WORDS
+  if (lines < known) digester.add(old, words.length, known - lines, lines, -1)
+  return digester.digest
 }
 
 /** The transfer of an image; lines that are not all zero are written where nothing is known of a previous image. */

@@ -10,12 +10,12 @@ import { Classes, type Part, partsOf } from './classes.ts'
 import { policyDigest } from './digest.ts'
 import { assemble, type Directory, type Image, placeSections, type SectionName, type Sections } from './layout.ts'
 import { digestLines, type LineDigest } from './line-digest.ts'
-import { corrupt, LINE_WORDS } from './lines.ts'
+import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { collect, decodeLists, encodeLists } from './lists.ts'
 import { sweep } from './partition.ts'
 import { decodeClasses, encodeClasses } from './rules.ts'
-import { compileTable4, decodeTable4, type Shape4 } from './table4.ts'
-import { compileTable6, decodeTable6, type Shape6 } from './table6.ts'
+import { compileTable4, decodeTable4, type Sections4, type Shape4 } from './table4.ts'
+import { compileTable6, decodeTable6, type Sections6, type Shape6 } from './table6.ts'
 
 /** What a generation records of itself besides its content. */
 export interface ImageMeta {
@@ -47,8 +47,53 @@ export interface Content {
   readonly shape4: Shape4
   readonly shape6: Shape6
   readonly counts: Pick<Meta, 'list_count' | 'class_count' | 'rule_count'>
-  readonly sections: Sections
+  readonly lists: Uint32Array
+  readonly classes: Uint32Array
+  readonly rules: Uint32Array
+  readonly table4: Sections4
+  readonly table6: Sections6
 }
+
+const namedSections = ({ lists, classes, rules, table4, table6 }: Content): Sections => ({
+  LISTS: lists,
+  CLASSES: classes,
+  RULES: rules,
+  HOST_FILTER4: table4.hostFilter,
+  HOSTS4: table4.hosts,
+  RANGE_FILTER4: table4.rangeFilter,
+  ROOT4: table4.root,
+  RANGES4: table4.ranges,
+  FILTER6: table6.filter,
+  BLOCKS6: table6.blocks,
+  ROOT6: table6.root,
+  RANGES6: table6.ranges,
+  TREES6: table6.trees,
+})
+
+/** What an image was laid out of: the reverse of layOut. */
+export const contentOf = ({ settings, table6, meta, sections }: Image): Content => ({
+  policy: policyOf({ settings }),
+  shape4: settings.table4,
+  shape6: table6,
+  counts: meta,
+  lists: sections.LISTS,
+  classes: sections.CLASSES,
+  rules: sections.RULES,
+  table4: {
+    hostFilter: sections.HOST_FILTER4,
+    hosts: sections.HOSTS4,
+    rangeFilter: sections.RANGE_FILTER4,
+    root: sections.ROOT4,
+    ranges: sections.RANGES4,
+  },
+  table6: {
+    filter: sections.FILTER6,
+    blocks: sections.BLOCKS6,
+    root: sections.ROOT6,
+    ranges: sections.RANGES6,
+    trees: sections.TREES6,
+  },
+})
 
 /** Where the settings say that the IPv4 table's sections are. */
 const places4 = (at: Directory): Pick<Table4, 'host_filter' | 'hosts' | 'range_filter' | 'root' | 'ranges'> => ({
@@ -67,13 +112,18 @@ const places6 = (at: Directory): Pick<Table6, 'filter' | 'blocks' | 'root' | 'ra
   trees: at.TREES6.first,
 })
 
-/** Lays content out. `digests`: of the sections, where they are known. */
+/** Lays content out. `digestOf`: the digest of a section, where it is had in less time than from its lines. */
 export function layOut(
-  { policy, shape4, shape6, counts, sections }: Content,
+  content: Content,
   meta: ImageMeta,
-  digests: (name: SectionName) => LineDigest = (name) => digestLines(sections[name]),
+  digestOf: (name: SectionName, words: Uint32Array) => LineDigest = (_, words) => digestLines(words),
 ): Image {
-  const { directory, lines } = placeSections((name) => sections[name].length / LINE_WORDS, digests)
+  const { policy, shape4, shape6, counts } = content
+  const sections = namedSections(content)
+  const { directory, lines } = placeSections(
+    (name) => sections[name].length / LINE_WORDS,
+    (name) => digestOf(name, sections[name]),
+  )
   const settings = {
     abi_version: ABI_VERSION,
     flags: policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0,
@@ -114,24 +164,19 @@ export function compileImage({ state: { lists, policy = PASS }, slots, meta }: S
   const ranges6 = parts.map(({ set }) => set.addresses.v6)
   const table4 = compileTable4(sweep(4, ranges4, classes))
   const table6 = compileTable6(sweep(6, ranges6, classes))
-  const encoded = encodeClasses(classes.members, parts, slots)
-  const sections = {
-    LISTS: encodeLists(lists, slots),
-    CLASSES: encoded.classes,
-    RULES: encoded.rules,
-    HOST_FILTER4: table4.sections.hostFilter,
-    HOSTS4: table4.sections.hosts,
-    RANGE_FILTER4: table4.sections.rangeFilter,
-    ROOT4: table4.sections.root,
-    RANGES4: table4.sections.ranges,
-    FILTER6: table6.sections.filter,
-    BLOCKS6: table6.sections.blocks,
-    ROOT6: table6.sections.root,
-    RANGES6: table6.sections.ranges,
-    TREES6: table6.sections.trees,
+  const encoded = encodeClasses(classes.members, new Map(parts.entries()), slots)
+  const content: Content = {
+    policy,
+    shape4: table4.shape,
+    shape6: table6.shape,
+    counts: { list_count: lists.size, class_count: classes.members.length, rule_count: encoded.ruleCount },
+    lists: encodeLists(lists, slots),
+    classes: encoded.classes,
+    rules: encoded.rules,
+    table4: table4.sections,
+    table6: table6.sections,
   }
-  const counts = { list_count: lists.size, class_count: classes.members.length, rule_count: encoded.ruleCount }
-  return layOut({ policy, shape4: table4.shape, shape6: table6.shape, counts, sections }, meta)
+  return layOut(content, meta)
 }
 
 /** What an image says. */
@@ -170,8 +215,8 @@ export function decodeImage(image: Image): DecodedImage {
   if (settings.abi_version !== ABI_VERSION) throw corrupt(`ABI version ${settings.abi_version}, not ${ABI_VERSION}`)
   const section = sectionsOf(image)
   const classes = decodeClasses(
-    viewOf(section('CLASSES', settings.classes)),
-    viewOf(section('RULES', settings.rules)),
+    section('CLASSES', settings.classes),
+    section('RULES', settings.rules),
     meta.class_count,
     meta.rule_count,
   )
@@ -196,5 +241,3 @@ export function decodeImage(image: Image): DecodedImage {
   const policyDrifted = policyDigest(policy) !== meta.policy_digest
   return { policy, lists, slots, meta, drifted: policyDrifted ? ['policy', ...drifted] : drifted }
 }
-
-const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)

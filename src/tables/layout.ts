@@ -16,7 +16,7 @@ import {
   table6Codec,
 } from '../abi/generated.ts'
 import { type LineDigest, LineDigester, NO_LINES, sameDigest } from './line-digest.ts'
-import { corrupt, LINE_WORDS, makeLines } from './lines.ts'
+import { corrupt, LINE_WORDS, makeLines, viewOf } from './lines.ts'
 
 /** Lines of the header. The directory takes the rest of it. */
 export const SETTINGS_LINE = 0
@@ -75,8 +75,6 @@ export function placeSections(
   })
   return { directory, lines: line }
 }
-
-const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)
 
 function directoryLines(directory: Directory, headerDigest: LineDigest): DirectoryLines {
   const empty = { extent: { first: 0, lines: 0 }, digest: NO_LINES }

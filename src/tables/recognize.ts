@@ -7,6 +7,7 @@ import type { List } from '../model/state.ts'
 import { policyDigest } from './digest.ts'
 import { type DecodedImage, policyOf } from './image.ts'
 import type { Header } from './layout.ts'
+import { viewOf } from './lines.ts'
 
 /** A list as an image records it. */
 export interface ListRecord {
@@ -21,7 +22,7 @@ export type Recall = (record: ListRecord) => List | undefined
 
 /** The records of the section of lists. */
 export function readRecords(lists: Uint32Array, count: number): ListRecord[] {
-  const view = new DataView(lists.buffer, lists.byteOffset, lists.byteLength)
+  const view = viewOf(lists)
   return Array.from({ length: Math.min(count, view.byteLength / LINE_SIZE) }, (_, number) => {
     const { name, digest, slot } = listCodec.decode(view, number * LINE_SIZE)
     return { name, digest, slot }
