@@ -123,6 +123,8 @@ const UNCHANGED: ApplyResult = {
 export interface Early {
   readonly lock: Promise<Lock>
   readonly live: Promise<Observation>
+  /** Bans that are over are gone; to be waited for before the lock is given back. */
+  readonly swept: Promise<void>
   /** Gives the lock back unused. */
   readonly dismiss: () => Promise<void>
 }
@@ -134,13 +136,16 @@ export interface Early {
 export function reconcileEarly(host: Host, expected: State): Early {
   const lock = requireHost(host).then(() => acquireLock(host))
   const live = lock.then(() => observe(pathsOf(host), expected))
+  const swept = live.then((found) => sweep(host, found)).catch(() => undefined)
   for (const promise of [lock, live]) promise.catch(() => undefined)
-  const dismiss = (): Promise<void> =>
-    lock.then(
+  const dismiss = async (): Promise<void> => {
+    await swept
+    await lock.then(
       ({ release }) => release(),
       () => undefined,
     )
-  return { lock, live, dismiss }
+  }
+  return { lock, live, swept, dismiss }
 }
 
 async function withLock<T>(host: Host, body: () => Promise<T>, early?: Early): Promise<T> {
@@ -149,6 +154,7 @@ async function withLock<T>(host: Host, body: () => Promise<T>, early?: Early): P
   try {
     return await body()
   } finally {
+    await early?.swept
     await lock.release()
   }
 }
@@ -172,7 +178,7 @@ export async function reconcileApply(
   const carryOut = async (): Promise<Applied | 'declined'> => {
     const terms = { now: now(), acceptShrink }
     const { plan: made, live, object } = await planFor(host, desired, terms, early)
-    await sweep(host, live)
+    if (!early) await sweep(host, live)
     if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links }
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')

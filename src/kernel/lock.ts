@@ -6,6 +6,7 @@ import { userInfo } from 'node:os'
 import { execa } from 'execa'
 import { fail, XdpError } from '../diagnostics.ts'
 import { runDirectory } from './exchange.ts'
+import { helper } from './helper.ts'
 import type { Host } from './host.ts'
 import { spawnTool } from './spawn.ts'
 
@@ -116,6 +117,9 @@ async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Ho
 
 /** undefined: not in this time, or `signal` ended the wait. Whoever held it before is wiped from the file first. */
 async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
+  const by = timeoutMs === 0 ? helper() : undefined
+  const isTaken = await by?.tryLock(file)
+  if (by && isTaken !== undefined) return isTaken ? { release: by.unlock, ended: by.ended } : undefined
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
   const child = execa(
     'flock',

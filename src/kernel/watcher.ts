@@ -3,8 +3,11 @@
 
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { WatchState } from '../model/watch.ts'
+import { exchangeDirectory } from './exchange.ts'
+import { openHelper } from './helper.ts'
 import type { Host } from './host.ts'
 import { acquireWatchLock, instanceFile, isWatched } from './lock.ts'
+import { toolEnvironment } from './spawn.ts'
 
 export interface Watcher {
   readonly pid: number
@@ -24,6 +27,7 @@ const stateFile = ({ bpffs, instance }: Host): Promise<string> => instanceFile(b
 export async function becomeWatcher(host: Host): Promise<Watcher> {
   const lock = await acquireWatchLock(host)
   const file = await stateFile(host)
+  const helper = openHelper(toolEnvironment(), await exchangeDirectory())
   return {
     pid: process.pid,
     lost: lock.ended,
@@ -34,6 +38,7 @@ export async function becomeWatcher(host: Host): Promise<Watcher> {
         .catch(() => rm(partial, { force: true }).catch(() => undefined))
     },
     async release() {
+      await helper.close()
       await rm(file, { force: true }).catch(() => undefined)
       await lock.release()
     },
