@@ -7,6 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { dotted, lines, publicAddresses } from './support/addresses.ts'
 import { makeHost, sh } from './support/host.ts'
@@ -18,6 +19,7 @@ const PORT = 9
 /** In milliseconds, beside the debounce. */
 const TARGETS: Readonly<Record<number, number>> = { 10: 60, 100000: 150, 1000000: 400 }
 const DEBOUNCE = 100
+const APART = 500
 
 const { values: options } = parseArgs({
   options: {
@@ -149,6 +151,8 @@ async function latencies(size: number): Promise<{ readonly times: number[]; read
   const times: number[] = []
   for (let round = 0; round < rounds; round++) {
     await sender.ask(source(round))
+    // Edits of people are further apart than this.
+    await setTimeout(APART)
     for (let from = ''; from !== source(round); from = (await receiver.ask('')).split(' ')[1] as string);
     appendFileSync(list, `${source(round)}\n`)
     const closed = process.hrtime.bigint()

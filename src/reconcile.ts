@@ -5,15 +5,17 @@ import { pinPaths } from './abi/paths.ts'
 import { type Diagnostic, XdpError } from './diagnostics.ts'
 import { sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
+import { beginEarly, type Early } from './kernel/early.ts'
 import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
 import { type Host, requireHost } from './kernel/host.ts'
 import { type RawLink, readLinks } from './kernel/links.ts'
-import { acquireLock, type Lock } from './kernel/lock.ts'
+import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
 import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
+import { type Committed, unstage } from './kernel/stage.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
 import { becomeWatcher, readWatcher, type Watcher } from './kernel/watcher.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
@@ -27,7 +29,7 @@ import { guard, guardNamespace } from './plan/guard.ts'
 import { desiredState, plan, planDestroy } from './plan/plan.ts'
 import { compileImage } from './tables/image.ts'
 
-export type { Host, Query, Watcher }
+export type { Committed, Early, Host, Query, Watcher }
 
 /** Asked before anything is changed; false = leave everything as it is. */
 export type Approve = (plan: Plan, live: Live) => Promise<boolean>
@@ -37,6 +39,8 @@ export interface Applied {
   readonly result: ApplyResult
   /** The interfaces with their programs, as they were found when all was well. */
   readonly links: Links
+  /** The generation that is live now; undefined: none of this ABI. */
+  readonly committed: Committed | undefined
 }
 
 export type Links = ReadonlyMap<string, RawLink>
@@ -119,54 +123,56 @@ const UNCHANGED: ApplyResult = {
   rolled_back: false,
 }
 
-/** What every reconcile begins with, whatever it is for: the lock, and what is live. */
-export interface Early {
-  readonly lock: Promise<Lock>
-  readonly live: Promise<Observation>
-  /** Bans that are over are gone; to be waited for before the lock is given back. */
-  readonly swept: Promise<void>
-  /** Gives the lock back unused. */
-  readonly dismiss: () => Promise<void>
-}
+/** Begins a reconcile before it is known what for; see Early. `last`: the generation of the last `Applied`. */
+export const reconcileEarly = (host: Host, expected: State, last: Committed | undefined): Early =>
+  beginEarly(host, pathsOf(host), expected, last)
 
-/**
- * Begins a reconcile before it is known what for, so that the next `reconcileApply` finds it done. Nobody else can
- * change the instance meanwhile. `expected`: as for `observe`. Failures are for those who wait for them.
- */
-export function reconcileEarly(host: Host, expected: State): Early {
-  const lock = requireHost(host).then(() => acquireLock(host))
-  const live = lock.then(() => observe(pathsOf(host), expected))
-  const swept = live.then((found) => sweep(host, found)).catch(() => undefined)
-  for (const promise of [lock, live]) promise.catch(() => undefined)
-  const dismiss = async (): Promise<void> => {
-    await swept
-    await lock.then(
-      ({ release }) => release(),
-      () => undefined,
-    )
-  }
-  return { lock, live, swept, dismiss }
-}
-
-async function withLock<T>(host: Host, body: () => Promise<T>, early?: Early): Promise<T> {
+async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   await requireHost(host)
-  const lock = await (early?.lock ?? acquireLock(host))
+  const lock = await acquireLock(host)
   try {
     return await body()
   } finally {
-    await early?.swept
     await lock.release()
   }
 }
 
-/** Bans that are over go whenever somebody holds the lock. */
-async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
-  if (committed?.knowsBans && !instance.missing.includes('bans')) await sweepBans(pathsOf(host), committed.number)
+async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
+  try {
+    await early.lock
+    return await body()
+  } finally {
+    await early.end()
+  }
+}
+
+/** Bans that are over go whenever somebody holds the lock. They are over whether they go or not. */
+async function sweep(host: Host, generation: number): Promise<void> {
+  await sweepBans(pathsOf(host), generation).catch((error: unknown) => {
+    if (!(error instanceof XdpError)) throw error
+  })
+}
+
+/** The target, in the generation that was staged where that fits. What does not fit is removed. */
+async function stagedTarget(
+  host: Host,
+  target: Target,
+  live: Observation,
+  object: BpfObject,
+  early: Early | undefined,
+) {
+  const stage = target.image && (await early?.takeStage())
+  if (!stage) return target
+  const isNext = stage.generation === target.generation && stage.generation - 1 === live.committed?.number
+  const fits = stage.lines === target.image?.lines && stage.digest === object.program.digest
+  if (isNext && fits && live.instance.missing.length === 0) return { ...target, isStaged: true }
+  await unstage(pathsOf(host), stage.generation)
+  return target
 }
 
 /**
  * Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. `early`: what
- * was begun for it, which is used up.
+ * was begun for it, which is ended.
  */
 export async function reconcileApply(
   host: Host,
@@ -178,20 +184,30 @@ export async function reconcileApply(
   const carryOut = async (): Promise<Applied | 'declined'> => {
     const terms = { now: now(), acceptShrink }
     const { plan: made, live, object } = await planFor(host, desired, terms, early)
-    if (!early) await sweep(host, live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links }
+    const { links } = live
+    const committed = live.committed?.meta && live.committed
+    if (idle(made, live)) {
+      if (live.committed?.knowsBans && !live.instance.missing.includes('bans')) await sweep(host, live.committed.number)
+      return { plan: made, result: UNCHANGED, links, committed }
+    }
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')
     const state = desiredState(desired, live, object.program, terms)
-    const target = targetOf(made, state, live, object)
+    const target = await stagedTarget(host, targetOf(made, state, live, object), live, object, early)
     const steps = lower(made, live, pathsOf(host), target)
     const probes = buildProbes(state)
     const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })
+    await sweep(host, target.generation)
     const applied = made.changes.map(({ key }) => key)
-    const result = { ...UNCHANGED, changed: true, applied, probes: outcome.probes }
-    return { plan: made, result, links: outcome.links }
+    const { image, generation } = target
+    return {
+      plan: made,
+      result: { ...UNCHANGED, changed: true, applied, probes: outcome.probes },
+      links: outcome.links,
+      committed: image ? { number: generation, lines: image.lines } : committed,
+    }
   }
-  return withLock(host, carryOut, early)
+  return early ? withEarly(early, carryOut) : withLock(host, carryOut)
 }
 
 /** Removes everything that is ours and nothing else. */
@@ -201,7 +217,7 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     const live = await observe(paths)
     refuse(guardNamespace(live))
     const made = planDestroy(live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links }
+    if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links, committed: undefined }
     if (!(await approve(made, live))) return 'declined'
     const target: Target = { generation: live.generation, image: undefined, object: '', now: now() }
     const steps = lower(made, live, paths, target)
@@ -213,7 +229,8 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
       now: target.now,
     })
     const applied = made.changes.map(({ key }) => key)
-    return { plan: made, result: { ...UNCHANGED, changed: true, applied }, links: new Map() }
+    const result = { ...UNCHANGED, changed: true, applied }
+    return { plan: made, result, links: new Map(), committed: undefined }
   })
 }
 

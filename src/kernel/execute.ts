@@ -73,6 +73,8 @@ function throwIfAborted({ signal }: Host): void {
 interface Loaded {
   readonly pinned: string
   readonly id: number
+  /** The interfaces just before it was ready, where that took no longer than looking at them. */
+  readonly links: Promise<ReadonlyMap<string, RawLink>> | undefined
 }
 
 async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): Promise<Loaded | undefined> {
@@ -82,7 +84,10 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
     host.progress?.('building the new generation')
     throwIfAborted(host)
   }
-  return { pinned: steps.program, id: await buildGeneration(paths, steps, steps.program, probes) }
+  // What was staged takes as long to fill as the interfaces take to be read.
+  const links = steps.fill && steps.load.length === 0 ? readLinks() : undefined
+  links?.catch(() => undefined)
+  return { pinned: steps.program, id: await buildGeneration(paths, steps, steps.program, probes), links }
 }
 
 async function prepare({ steps }: Execution, undo: Undo[]): Promise<void> {
@@ -104,7 +109,7 @@ async function switchInterfaces(
   if (!program) return
   const { pinned, id } = program
   host.progress?.('attaching')
-  await expectAsObserved([...steps.attach, ...steps.switchOver])
+  expectAsObserved([...steps.attach, ...steps.switchOver], await (program.links ?? readLinks()))
   for (const step of steps.attach) {
     undo.push(() => restore(step, id))
     await detachAll(step)
@@ -117,8 +122,7 @@ async function switchInterfaces(
 }
 
 /** What somebody attached since the plan was made (and maybe approved at leisure) is not ours to replace. */
-async function expectAsObserved(steps: readonly AttachStep[]): Promise<void> {
-  const links = await readLinks()
+function expectAsObserved(steps: readonly AttachStep[], links: ReadonlyMap<string, RawLink>): void {
   for (const { interface: name, ifindex, present } of steps) {
     const link = links.get(name)
     const same = link?.ifindex === ifindex && link.programs.map(({ id }) => id).join() === present.join()

@@ -159,13 +159,17 @@ function generationPart(files: string, paths: Paths, number: number, programs: R
 const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
 const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 
-/** Reads what is pinned, in one bpftool process. An instance that does not exist reads as empty. */
-export async function readInstance(paths: Paths): Promise<Instance> {
+/**
+ * Reads what is pinned, in one bpftool process. An instance that does not exist reads as empty. `staged`: a generation that
+ * the caller is making, which is looked away from.
+ */
+export async function readInstance(paths: Paths, staged?: number): Promise<Instance> {
   const names = await list(paths.instance)
   if (names.length === 0) return EMPTY
   const numbers = names
     .map(generationOf)
     .filter((number) => number !== undefined)
+    .filter((number) => number !== staged)
     .sort((a, b) => a - b)
   const complete: (readonly [number: number, programs: ReadonlySet<string>])[] = []
   for (const number of numbers) {

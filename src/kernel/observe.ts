@@ -33,14 +33,15 @@ const ATTEMPTS = 3
 const SETTLING_MS = 200
 
 /**
- * Reads the live state. `expected`: what it most likely is; recognising it is cheaper than decoding it. Throws what
+ * Reads the live state. `expected`: what it most likely is; recognising it is cheaper than decoding it. `staged`: as for
+ * readInstance. Throws what
  * bpftool and ip throw. What changes meanwhile is read again: a reader takes no lock, and an apply of somebody else is
  * neither an error nor drift.
  */
-export async function observe(paths: Paths, expected?: State): Promise<Observation> {
+export async function observe(paths: Paths, expected?: State, staged?: number): Promise<Observation> {
   for (let attempt = 1; ; attempt++) {
     try {
-      const live = await observeOnce(paths, expected)
+      const live = await observeOnce(paths, expected, staged)
       if (attempt === ATTEMPTS || !isSwitching(live)) return live
       await setTimeout(SETTLING_MS)
     } catch (error) {
@@ -68,8 +69,12 @@ function committedGeneration(instance: Instance, attached: ReadonlySet<number>):
   )
 }
 
-async function observeOnce(paths: Paths, expected: State | undefined): Promise<Observation> {
-  const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths), ownNetns()])
+async function observeOnce(
+  paths: Paths,
+  expected: State | undefined,
+  staged: number | undefined,
+): Promise<Observation> {
+  const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths, staged), ownNetns()])
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const drift = new Map<ObjectKey, string>()

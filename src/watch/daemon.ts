@@ -6,6 +6,7 @@ import { fail, unexpected, XdpError } from '../diagnostics.ts'
 import { serviceManager } from '../kernel/notify.ts'
 import type { WatchEvent, WatchState } from '../model/watch.ts'
 import {
+  type Committed,
   type Early,
   type Host,
   openWatcher,
@@ -156,6 +157,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
 
 function pipelineOf(host: Host): Pipeline {
   let early: Early | undefined
+  let last: Committed | undefined
   const take = (): Early | undefined => {
     const taken = early
     early = undefined
@@ -163,12 +165,16 @@ function pipelineOf(host: Host): Pipeline {
   }
   return {
     check: (desired) => reconcilePlan(host, desired),
-    apply: (desired, approve) => reconcileApply(host, desired, approve, false, take()),
+    async apply(desired, approve) {
+      const applied = await reconcileApply(host, desired, approve, false, take())
+      if (applied !== 'declined') last = applied.committed
+      return applied
+    },
     attachments: readAttachments,
     prepare({ state }) {
-      early ??= reconcileEarly(host, state)
+      early ??= reconcileEarly(host, state, last)
     },
-    dismiss: async () => take()?.dismiss(),
+    dismiss: async () => take()?.end(),
   }
 }
 

@@ -40,6 +40,8 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
   let rounds: Promise<void> | undefined
   let began = 0
   let isStopped = false
+  /** An edit is coming, and was heard of during a round. */
+  let isExpected = false
   const reconciler = createReconciler(first, ports)
   const edits = followEdits({ scheduler, file, book, tell, again: () => void request('edit') })
   const retry = createAlarm(scheduler, () => void request('retry'))
@@ -64,6 +66,12 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
       if (pending.size === 0) await pipeline.dismiss()
     }
     rounds = undefined
+    if (isExpected) expect()
+  }
+
+  const expect = (): void => {
+    isExpected = rounds !== undefined
+    if (!isStopped && !isExpected && !reconciler.isWaiting()) pipeline.prepare(reconciler.wanted())
   }
 
   const round = async (causes: ReadonlySet<Cause>): Promise<void> => {
@@ -93,9 +101,7 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
 
   return {
     request,
-    expect() {
-      if (!isStopped && rounds === undefined && !reconciler.isWaiting()) pipeline.prepare(reconciler.wanted())
-    },
+    expect,
     wanted: reconciler.wanted,
     busyMs: () => (rounds === undefined ? 0 : scheduler.now() - began),
     async stop() {

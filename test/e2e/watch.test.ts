@@ -73,6 +73,25 @@ test('a daemon that is killed leaves the data plane unmoved, and the next one ta
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 })
 
+test('what is begun for an edit that is none is removed, also where the daemon is killed before it can', async () => {
+  lab.write('xdp.yaml', config())
+  watching = await Watching.ready(lab, '--debounce', '1s')
+  const generations = (): string[] => [...new Set(lab.pins().map((pin) => pin.split('/')[1] ?? ''))].sort()
+  const settled = ['gen-1', 'shared-1']
+  const touch = async (): Promise<void> => {
+    lab.write('xdp.yaml', config())
+    await expect.poll(generations, { timeout: 10_000, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-1'])
+  }
+  expect(generations()).toEqual(settled)
+  await touch()
+  await expect.poll(generations, { timeout: 10_000 }).toEqual(settled)
+  await touch()
+  await watching.end('SIGKILL')
+  watching = await Watching.ready(lab)
+  expect(generations()).toEqual(settled)
+  expect(await passes()).toBe(0)
+})
+
 test('500 edits with mistakes among them, under traffic, end in the last file, and leave no descriptor open', async () => {
   const daemon = await watch()
   const { below, chance, pick } = randomFrom(7)

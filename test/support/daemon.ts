@@ -68,7 +68,7 @@ export class FakeKernel implements Pipeline {
     if (changed) this.calls.push(`applied ${sha256}`)
     const applied = plan.changes.map(({ key }) => key)
     const result = { changed, applied, verified: true, probes: { run: 1, passed: 1 }, rolled_back: false }
-    return { plan, result, links: this.links }
+    return { plan, result, links: this.links, committed: undefined }
   }
 
   readonly attachments: Pipeline['attachments'] = async () => this.links

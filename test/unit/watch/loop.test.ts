@@ -126,17 +126,26 @@ describe('an edit that is coming', () => {
     expect(daemon.kernel.isPrepared).toBe(false)
   })
 
-  test('is not prepared for where nothing may be done yet, nor while something is', async () => {
+  test('is not prepared for where nothing may be done yet', async () => {
     daemon = await startDaemon(config('a'))
     daemon.kernel.failure = KERNEL
     await daemon.edit(good('b'))
     daemon.loop.expect()
     expect(daemon.kernel.isPrepared).toBe(false)
-    daemon.kernel.gate = new Promise(() => undefined)
-    await daemon.clock.pass(1000)
+  })
+
+  test('during a reconcile is prepared for after it', async () => {
+    daemon = await startDaemon(config('a'))
+    let open = (): void => undefined
+    daemon.kernel.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    await daemon.edit(good('b'))
     daemon.loop.expect()
     expect(daemon.kernel.isPrepared).toBe(false)
-    daemon = await startDaemon(config('a'))
+    open()
+    await settle()
+    expect(daemon.kernel.isPrepared).toBe(true)
   })
 })
 
