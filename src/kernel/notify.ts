@@ -2,7 +2,7 @@
 // systemd-notify(1) speaks for us; docs/adr says what that costs and what it needs.
 
 import { XdpError } from '../diagnostics.ts'
-import { spawnTool } from './spawn.ts'
+import { spawnChild } from './spawn.ts'
 
 export interface ServiceManager {
   /** How often it wants to hear WATCHDOG=1 at least, in milliseconds; undefined: not at all. */
@@ -35,7 +35,8 @@ export function serviceManager(onFailure: (why: string) => void): ServiceManager
   }
   const send = async (assignments: readonly string[]): Promise<void> => {
     try {
-      const { exitCode, stderr } = await spawnTool('systemd-notify', assignments.map(oneLine))
+      // As a child of ours: it speaks in the name of its parent.
+      const { exitCode, stderr } = await spawnChild('systemd-notify', assignments.map(oneLine))
       if (exitCode !== 0) failed(stderr.trim() || `exit status ${exitCode}`)
     } catch (error) {
       if (!(error instanceof XdpError)) throw error

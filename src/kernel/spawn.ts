@@ -87,13 +87,17 @@ async function askHelper(by: Helper, tool: string, argv: readonly string[], inpu
   return ended
 }
 
-/**
- * Runs a tool to its end. Processes are detached from the terminal's process group: ^C is for us to act on between
- * steps, not for a bpftool in the middle of one.
- */
+/** Runs a tool to its end; through the helper where there is one. */
 export async function spawnTool(tool: string, argv: readonly string[], input?: string): Promise<Output> {
   const by = helper()
-  if (by && argv.every(isOneLine)) return askHelper(by, tool, argv, input)
+  return by && argv.every(isOneLine) ? askHelper(by, tool, argv, input) : spawnChild(tool, argv, input)
+}
+
+/**
+ * Runs a tool to its end, as a child of this process. It is detached from the terminal's process group: ^C is for us to
+ * act on between steps, not for a bpftool in the middle of one.
+ */
+export async function spawnChild(tool: string, argv: readonly string[], input?: string): Promise<Output> {
   const result = await execa(tool, argv, {
     env: toolEnvironment(),
     ...(input === undefined ? { stdin: 'ignore' as const } : { input }),

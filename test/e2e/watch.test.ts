@@ -38,6 +38,9 @@ const passes = (source = '192.0.2.3', target = '192.0.2.1'): Promise<number> =>
   lab.ping(target, { source, count: 1, seconds: 0.3 })
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
+/** For what no event tells. */
+const PATIENCE = { timeout: 20_000 }
+
 describe('two daemons', () => {
   test('cannot watch one instance: the second is refused and told who the first is; another instance is free', async () => {
     const { pid } = await watch()
@@ -54,16 +57,15 @@ describe('two daemons', () => {
 })
 
 test('a daemon that is killed leaves the data plane unmoved, and the next one takes over without a write', async () => {
-  const objects = (): unknown => [lab.objects(), lab.pins()]
   const first = await watch()
   await judged(lab, async () => {
-    const before = [objects(), (await status()).interfaces[0].program_id]
+    const before = [lab.pins(), (await status()).interfaces[0].program_id]
     expect(await first.end('SIGKILL')).toBeNull()
     const between = await status()
-    expect([objects(), between.interfaces[0].program_id, between.watch]).toEqual([...before, null])
+    expect([lab.pins(), between.interfaces[0].program_id, between.watch]).toEqual([...before, null])
     watching = await Watching.ready(lab)
     expect(watching.lines.map(({ event }) => event)).toEqual(['started', 'in-sync', 'ready'])
-    expect([objects(), (await status()).interfaces[0].program_id]).toEqual(before)
+    expect([lab.pins(), (await status()).interfaces[0].program_id]).toEqual(before)
     // And in the middle of a reconcile, wherever that is.
     lab.write('xdp.yaml', config('{}', 'eth0: {}', '192.0.2.3, 203.0.113.7'))
     await setTimeout(300)
@@ -80,11 +82,11 @@ test('what is begun for an edit that is none is removed, also where the daemon i
   const settled = ['gen-1', 'shared-1']
   const touch = async (): Promise<void> => {
     lab.write('xdp.yaml', config())
-    await expect.poll(generations, { timeout: 10_000, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-1'])
+    await expect.poll(generations, { ...PATIENCE, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-1'])
   }
   expect(generations()).toEqual(settled)
   await touch()
-  await expect.poll(generations, { timeout: 10_000 }).toEqual(settled)
+  await expect.poll(generations, PATIENCE).toEqual(settled)
   await touch()
   await watching.end('SIGKILL')
   watching = await Watching.ready(lab)
@@ -124,7 +126,7 @@ test('500 edits with mistakes among them, under traffic, end in the last file, a
   })
   expect((await status()).watch).toMatchObject({ config: { sha256: sha256(last) }, errors: [] })
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
-  await expect.poll(() => daemon.descriptors(), { timeout: 20_000 }).toBeLessThanOrEqual(open)
+  await expect.poll(() => daemon.descriptors(), PATIENCE).toBeLessThanOrEqual(open)
   expect(daemon.memory() - memory).toBeLessThan(128 * 2 ** 20)
 })
 
@@ -231,19 +233,18 @@ int main(int argc, char **argv)
   /** Lines from the daemon itself, as the service manager would believe them. */
   const lines = (pid: number): string[] =>
     heard.split('\n').flatMap((line) => (line.startsWith(`${pid} `) ? [line.slice(`${pid} `.length)] : []))
-  await expect.poll(() => existsSync(socket)).toBe(true)
+  await expect.poll(() => existsSync(socket), PATIENCE).toBe(true)
   Object.assign(process.env, { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '400000' })
   try {
     const daemon = await watch()
-    await expect.poll(() => lines(daemon.pid).some((line) => line.startsWith('READY=1 STATUS=xdp.yaml'))).toBe(true)
-    await expect.poll(() => lines(daemon.pid).includes('WATCHDOG=1'), { timeout: 10_000 }).toBe(true)
+    const told = (start: string): boolean => lines(daemon.pid).some((line) => line.startsWith(start))
+    await expect.poll(() => told('READY=1 STATUS=xdp.yaml'), PATIENCE).toBe(true)
+    await expect.poll(() => told('WATCHDOG=1'), PATIENCE).toBe(true)
     lab.write('xdp.yaml', `${config()}nonsense: 1\n`)
-    await expect
-      .poll(() => lines(daemon.pid).some((line) => line.startsWith('STATUS=xdp.yaml:5:1: E010')), { timeout: 10_000 })
-      .toBe(true)
+    await expect.poll(() => told('STATUS=xdp.yaml:5:1: E010'), PATIENCE).toBe(true)
     lab.write('xdp.yaml', config())
     daemon.signal('SIGHUP')
-    await expect.poll(() => lines(daemon.pid).filter((line) => line === 'READY=1')).toHaveLength(1)
+    await expect.poll(() => lines(daemon.pid).filter((line) => line === 'READY=1'), PATIENCE).toHaveLength(1)
     expect(await daemon.end()).toBe(0)
     const order = lines(daemon.pid).map((line) => /^\w+/.exec(line)?.[0])
     const at = (word: string): number => order.lastIndexOf(word)
@@ -277,7 +278,7 @@ test('edits, applies and bans at the same time do not get in each other’s way'
     await Promise.all([applies(), bans(), edits()])
     lab.write('xdp.yaml', edit(99))
     const last = sha256(edit(99))
-    await expect.poll(async () => (await status()).watch.config.sha256, { timeout: 30_000 }).toBe(last)
+    await expect.poll(async () => (await status()).watch.config.sha256, PATIENCE).toBe(last)
   })
   await daemon.end()
   expect(daemon.count('failed') + daemon.count('refused') + daemon.count('drift')).toBe(0)
