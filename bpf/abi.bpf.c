@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Never loaded: gives every type of abi.h a place in BTF, from which the build generates src/abi/generated.ts. */
 #include "abi.h"
+#include "abi_stats.h"
 
 struct line abi_line;
 struct table4 abi_table4;
@@ -28,6 +29,9 @@ struct ban abi_ban;
 struct ban_state abi_ban_state;
 struct ban_header abi_ban_header;
 struct ban_request abi_ban_request;
+struct stats_request abi_stats_request;
+struct interface_report abi_interface_report;
+struct list_report abi_list_report;
 
 enum reason abi_reason;
 enum settings_flag abi_settings_flag;
@@ -37,6 +41,7 @@ enum section abi_section;
 enum attach_mode abi_attach_mode;
 enum ban_op abi_ban_op;
 enum ban_result abi_ban_result;
+enum stats_kind abi_stats_kind;
 
 /* Macros are not in BTF; an enum carries them there. */
 enum abi_constant {

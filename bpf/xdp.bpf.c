@@ -10,6 +10,7 @@
 #include "bulk.h"
 #include "filter.h"
 #include "maps.h"
+#include "stats.h"
 #include "verdict.h"
 #include "walk.h"
 
@@ -70,6 +71,13 @@ SEC("xdp.frags")
 int table_digest(struct xdp_md *ctx)
 {
 	return walk_spans(ctx, digest_turn);
+}
+
+/* Run on a request to read counters, summed over CPUs. */
+SEC("xdp.frags")
+int stats_read(struct xdp_md *ctx)
+{
+	return read_stats(ctx);
 }
 
 /* Run on requests to ban prefixes and to lift bans. */

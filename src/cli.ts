@@ -4,6 +4,7 @@
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { main, type Output } from './commands/main.ts'
+import { createScreen } from './commands/screen.ts'
 
 const interruption = new AbortController()
 
@@ -53,6 +54,15 @@ async function readInput(): Promise<Uint8Array> {
   return Buffer.concat(chunks)
 }
 
+/** A terminal that knows no control sequences is written to like a file. */
+const isDrawable = process.stdout.isTTY === true && !['', 'dumb', 'unknown'].includes(process.env['TERM'] ?? '')
+const screen = createScreen(process.stdin, process.stdout, {
+  suspend: () => process.kill(process.pid, 'SIGTSTP'),
+  onContinue: (listener) => process.on('SIGCONT', listener),
+})
+// The monitor hears of a crash before its stack is printed, which would be lost with the other screen.
+for (const end of ['exit', 'uncaughtExceptionMonitor']) process.on(end, screen.close)
+
 // Not process.exit(): output to a pipe may still be on its way.
 process.exitCode = await main({
   argv: process.argv.slice(2),
@@ -63,6 +73,7 @@ process.exitCode = await main({
   stdin: () => process.stdin,
   ask,
   readInput,
+  ...(isDrawable ? { screen } : {}),
   signal: interruption.signal,
   onHangup,
 })

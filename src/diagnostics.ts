@@ -19,7 +19,10 @@ export const EXIT = {
 
 export type Exit = (typeof EXIT)[keyof typeof EXIT]
 
-/** Code → short name and exit status. E0xx config, E1xx host, kernel and tools, E2xx guards, E3xx usage, E4xx import; W… warnings. */
+/**
+ * Code → short name and exit status. E0xx config, E1xx host, kernel and tools, E2xx guards, E3xx usage, E4xx import,
+ * E5xx metrics; W… warnings.
+ */
 export const CODES = {
   E001: { name: 'file-missing', exit: EXIT.noInput },
   E002: { name: 'file-unreadable', exit: EXIT.noInput },
@@ -92,6 +95,7 @@ export const CODES = {
   E403: { name: 'too-long-to-print', exit: EXIT.usage },
   E404: { name: 'import-incomplete', exit: EXIT.failed },
   E405: { name: 'cannot-write', exit: EXIT.failed },
+  E500: { name: 'cannot-listen', exit: EXIT.unavailable },
   E999: { name: 'internal', exit: EXIT.bug },
   W001: { name: 'everything-passes', exit: EXIT.ok },
   W002: { name: 'everything-dropped', exit: EXIT.ok },
@@ -111,6 +115,7 @@ export const CODES = {
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },
+  W500: { name: 'metrics-exposed', exit: EXIT.ok },
 } as const
 
 export type Code = keyof typeof CODES

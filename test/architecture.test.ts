@@ -20,9 +20,23 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   kernel: ['model', 'abi', 'tables', 'plan'],
   reconcile: ['model', 'abi', 'tables', 'plan', 'kernel', 'config'],
   bans: ['model', 'abi', 'plan', 'kernel'],
-  watch: ['model', 'plan', 'config', 'kernel', 'reconcile'],
+  stats: ['model', 'abi', 'kernel'],
+  metrics: ['model'],
   render: ['model', 'plan'],
-  commands: ['model', 'plan', 'config', 'import', 'reconcile', 'bans', 'watch', 'render', 'type:kernel'],
+  watch: ['model', 'plan', 'config', 'kernel', 'reconcile', 'stats'],
+  commands: [
+    'model',
+    'plan',
+    'config',
+    'import',
+    'reconcile',
+    'bans',
+    'stats',
+    'metrics',
+    'watch',
+    'render',
+    'type:kernel',
+  ],
   cli: ['commands', 'render'],
 }
 
@@ -34,13 +48,13 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   reconcile: ['node:crypto', 'node:path', 'node:fs'],
-  watch: ['chokidar', 'node:path', 'node:fs'],
   render: ['diff', 'node:util'],
+  watch: ['chokidar', 'node:path', 'node:fs', 'node:http', 'node:net'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],
 }
 
-const PURE = ['model', 'abi', 'tables', 'import', 'plan', 'render']
+const PURE = ['model', 'abi', 'tables', 'import', 'plan', 'metrics', 'render']
 
 function walk(directory: string, matches: RegExp): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {

@@ -177,7 +177,8 @@ struct list {
 	__u32 scopes;		/* how many distinct scopes the list's entries have */
 	__u16 slot;		/* in list_stats */
 	__u8 allow;		/* 1: allowlist, 0: blocklist */
-	__u8 pad[9];
+	__u8 pad;
+	__u64 prefixes;		/* in the smallest set of prefixes that covers the list as applied; for reports */
 };
 
 struct class {

@@ -18,7 +18,7 @@ programs() {
 }
 
 loaded() {
-	for program in xdp_filter explain table_write table_read ban_write ban_sweep ban_count; do
+	for program in xdp_filter explain table_write table_read stats_read ban_write ban_sweep ban_count; do
 		[ -e "$(programs "$1")/$program" ] || { echo "$program is not pinned"; return 1; }
 	done
 }
@@ -79,6 +79,13 @@ counted() {
 		{ cat /tmp/counter; return 1; }
 }
 check "it is counted" counted
+# The answer: 64 bytes of request, then a struct counter a reason.
+summed() {
+	bpftool -j prog run pinned "$(programs 4)/stats_read" data_in "$cases/stats" data_out /tmp/stats \
+		data_size_out 65536 repeat 1 | grep -q '"retval":2,' &&
+		[ "$(hexdump -s 176 -n 1 -v -e '/1 "%u"' /tmp/stats)" -gt 0 ]
+}
+check "its counters are summed" summed
 check "replace the program in place" bpftool net attach xdpdrv pinned "$(programs 5)/xdp_filter" dev test0 overwrite
 check "the ping is back" pings
 check "detach" bpftool net detach xdpdrv dev test0

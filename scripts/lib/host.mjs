@@ -27,6 +27,7 @@ export const NEEDS = [
   tool('nsenter', 'util-linux'),
   tool('sysctl', 'procps'),
   tool('nft', 'nftables'),
+  tool('tmux', 'tmux'),
 ]
 
 /** For booting another kernel. */

@@ -21,6 +21,7 @@ export const PROGRAMS = {
   write: 'table_write',
   read: 'table_read',
   digest: 'table_digest',
+  stats: 'stats_read',
   banWrite: 'ban_write',
   banSweep: 'ban_sweep',
   banCount: 'ban_count',
@@ -35,6 +36,7 @@ export const CORE_PROGRAMS = [
   'explain',
   'write',
   'read',
+  'stats',
 ] as const satisfies readonly (keyof typeof PROGRAMS)[]
 
 /** BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line. */

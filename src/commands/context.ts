@@ -2,6 +2,7 @@
 
 import type { Host } from '../reconcile.ts'
 import type { GLOBAL_FLAGS } from './flags.ts'
+import type { Screen } from './screen.ts'
 import type { Options } from './specification.ts'
 
 export type GlobalFlags = Options<typeof GLOBAL_FLAGS>
@@ -27,4 +28,6 @@ export interface Context {
   readonly prompt: (question: string) => Promise<string>
   /** All of stdin. */
   readonly readInput: () => Promise<Uint8Array>
+  /** The terminal that stdout is, to be taken over; absent where it is none that can be drawn on. */
+  readonly screen?: Screen
 }

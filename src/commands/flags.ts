@@ -67,6 +67,13 @@ export const WATCH_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
+export const STATS_FLAGS = {
+  watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot where stdout is no terminal' },
+  interval: { type: 'string', value: 'TIME', help: 'how often --watch looks; default: 1s' },
+  format: { type: 'string', value: 'FORMAT', help: 'text or prometheus; default: text' },
+  output: { type: 'string', value: 'FILE', help: 'write the result there, in one go' },
+} as const satisfies FlagSpecs
+
 export const WHY_FLAGS = {
   protocol: { type: 'string', value: 'PROTOCOL', help: 'tcp, udp, icmp or a number; tcp or udp is needed with ports' },
   'source-port': { type: 'string', value: 'PORT', help: 'port it comes from' },

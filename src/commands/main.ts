@@ -10,6 +10,7 @@ import { parseDuration } from './duration.ts'
 import { renderCommandHelp, renderHelp } from './help.ts'
 import { type Invocation, parseArguments } from './parse.ts'
 import { createProgress, type Progress } from './progress.ts'
+import type { Screen } from './screen.ts'
 
 export interface Output {
   readonly write: (text: string) => void
@@ -30,10 +31,12 @@ export interface Terminal {
   readonly ask: (question: string, signal: AbortSignal) => Promise<string>
   /** All of stdin. */
   readonly readInput: () => Promise<Uint8Array>
+  /** The terminal that stdout is; absent where it is none that can be drawn on. */
+  readonly screen?: Screen
   /** Aborted when the user or the system asks the run to stop. */
   readonly signal: AbortSignal
-  /** From now on SIGHUP calls the listener instead. */
-  readonly onHangup: (listener: () => void) => void
+  /** From now on SIGHUP calls the listener instead; absent where there are no signals. */
+  readonly onHangup?: (listener: () => void) => void
 }
 
 /** bpffs takes no dot in names, and the name is part of paths and lock files. */
@@ -50,7 +53,18 @@ function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Co
 }
 
 function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
-  const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, signal, onHangup } = terminal
+  const {
+    env,
+    stdout,
+    stderr,
+    stdin,
+    stdinIsTTY,
+    ask,
+    readInput,
+    screen,
+    signal,
+    onHangup = () => undefined,
+  } = terminal
   // The progress line must be gone before anything else is written: both may go to the same screen.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
@@ -70,6 +84,7 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
     interactive: stdinIsTTY && stderr.isTTY && !flags['no-input'],
     prompt: through((question: string) => ask(question, signal)),
     readInput,
+    ...(screen ? { screen } : {}),
   }
 }
 

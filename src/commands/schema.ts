@@ -15,6 +15,7 @@ const SCHEMAS: Readonly<Record<string, () => Schema>> = {
   apply: () => import('../../schemas/apply.schema.json', { with: { type: 'json' } }),
   watch: () => import('../../schemas/watch.schema.json', { with: { type: 'json' } }),
   status: () => import('../../schemas/status.schema.json', { with: { type: 'json' } }),
+  stats: () => import('../../schemas/stats.schema.json', { with: { type: 'json' } }),
   why: () => import('../../schemas/why.schema.json', { with: { type: 'json' } }),
   ban: () => import('../../schemas/ban.schema.json', { with: { type: 'json' } }),
   bans: () => import('../../schemas/bans.schema.json', { with: { type: 'json' } }),

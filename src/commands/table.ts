@@ -7,6 +7,7 @@ import {
   IMPORT_FLAGS,
   NO_FLAGS,
   PLAN_FLAGS,
+  STATS_FLAGS,
   WATCH_FLAGS,
   WHY_FLAGS,
 } from './flags.ts'
@@ -78,6 +79,24 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: "xdp status --json | jq '.lists[].packets'", does: 'counters for a script' },
     ],
     load: () => import('./status.ts'),
+  }),
+  command({
+    name: 'stats',
+    summary: 'show counters, rates and how full things are',
+    description: [
+      'Packets and bytes by verdict, reason, interface and list; how full bans, lists and other tables are; kernel memory. No table is read, so it costs little however long the lists are. --watch shows rates.',
+      'With -f FILE also what the config tells: its digest, its age, and the age of its feeds.',
+    ],
+    flags: STATS_FLAGS,
+    examples: [
+      { line: 'xdp stats', does: 'what was counted so far' },
+      { line: 'xdp stats --watch', does: 'what is going on now; q quits' },
+      {
+        line: 'xdp stats --format prometheus --output /var/lib/node-exporter/xdp.prom',
+        does: "for node_exporter's textfile collector",
+      },
+    ],
+    load: () => import('./stats.ts'),
   }),
   command({
     name: 'why',
@@ -173,7 +192,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     argument: {
       name: 'NAME',
       required: false,
-      help: 'config, plan, apply, watch, status, why, ban, bans, validate, doctor, import or error; default: config',
+      help: 'config, plan, apply, watch, status, stats, why, ban, bans, validate, doctor, import or error; default: config',
     },
     flags: NO_FLAGS,
     examples: [

@@ -1,25 +1,13 @@
 // A config and its list files into a directory. Nothing that is there is touched unless that is wished.
 
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fail } from '../diagnostics.ts'
+import { makeDirectory, writeWhole } from './write-file.ts'
 
 interface Files {
   readonly config: string
   readonly files: readonly { readonly path: string; readonly content: Uint8Array }[]
-}
-
-/** Under another name first: a reader sees the old file or the new one, never half of one. */
-function write(path: string, content: string | Uint8Array): void {
-  const fresh = `${path}.new`
-  mkdirSync(dirname(path), { recursive: true })
-  try {
-    writeFileSync(fresh, content)
-    renameSync(fresh, path)
-  } catch (error) {
-    rmSync(fresh, { force: true })
-    throw error
-  }
 }
 
 /**
@@ -35,12 +23,8 @@ export function writeConfig(directory: string, { config, files }: Files, force: 
     throw fail('E402', `${there[0]?.path}${more} exists`, 'add --force to replace it, or name another directory')
   }
   for (const file of all) {
-    try {
-      write(file.path, file.content)
-    } catch (cause) {
-      const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
-      throw fail('E405', `cannot write ${file.path}: ${code}`, undefined, cause)
-    }
+    makeDirectory(dirname(file.path))
+    writeWhole(file.path, file.content)
   }
   return path
 }

@@ -24,9 +24,9 @@ import type { Address } from '../model/address.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
 import { type Prefix, prefixOf } from '../model/text.ts'
 import { META_LINE } from '../tables/layout.ts'
-import { bpftool, type Command, runBatch } from './bpftool.ts'
+import { bpftool, type Command, type Part, runBatch, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
-import { hexBytes, keyBytes, list } from './instance.ts'
+import { bytesOf, hexBytes, keyBytes, list } from './instance.ts'
 import { CommandError } from './spawn.ts'
 import { runLine } from './transfer.ts'
 
@@ -103,16 +103,7 @@ interface HexEntry {
   readonly value: readonly string[]
 }
 
-/** `0x00` to `0xff`: a table is several times faster than parsing, which counts for a dump of a hundred thousand. */
-const HEX: ReadonlyMap<string, number> = new Map(
-  Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
-)
-
-function viewOf(hex: readonly string[]): DataView {
-  const bytes = new Uint8Array(hex.length)
-  for (let at = 0; at < hex.length; at++) bytes[at] = HEX.get(hex[at] as string) ?? 0
-  return new DataView(bytes.buffer)
-}
+const viewOf = (hex: readonly string[]): DataView => new DataView(bytesOf(hex).buffer)
 
 /** The key of a prefix: its bits from the top of `high` on. */
 export function banKey({ family, start, length }: Prefix): BanKey {
@@ -269,15 +260,22 @@ export async function readBan(
   }
 }
 
-/** How many bans are in force and fit, and bytes of kernel memory of their map. */
-export async function countBans(
-  paths: Paths,
-  generation: number,
-): Promise<{ live: number; capacity: number; memory: number }> {
-  const [, stateOutput, map] = await runBatch([
-    ...stateQueries(paths, generation),
-    bpftool('map', 'show', 'pinned', paths.sharedMap('bans')),
-  ])
-  const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
-  return { live: stateOf(stateOutput).live, capacity, memory: Number(bytes_memlock ?? 0) }
+/** Bans in force, how many fit, and bytes of kernel memory of their map. */
+export interface BanCount {
+  readonly live: number
+  readonly capacity: number
+  readonly memory: number
+}
+
+export const banCountPart = (paths: Paths, generation: number): Part<BanCount> => ({
+  commands: [...stateQueries(paths, generation), bpftool('map', 'show', 'pinned', paths.sharedMap('bans'))],
+  finish: ([, stateOutput, map]) => {
+    const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
+    return { live: stateOf(stateOutput).live, capacity, memory: Number(bytes_memlock ?? 0) }
+  },
+})
+
+export async function countBans(paths: Paths, generation: number): Promise<BanCount> {
+  const [count] = await runParts(banCountPart(paths, generation))
+  return count
 }

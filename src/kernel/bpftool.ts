@@ -56,13 +56,24 @@ export async function runParts<T extends readonly unknown[]>(
     })
     throw failed?.explain?.(error) ?? error
   })
-  let first = 0
-  const results = all.map(({ commands, finish }) => {
-    const own = outputs.slice(first, first + commands.length)
-    first += commands.length
-    return finish(own)
-  })
-  return results as unknown as T
+  return joinParts<T>(...parts).finish(outputs)
+}
+
+/** Parts as one; the results of all, in order. */
+export function joinParts<T extends readonly unknown[]>(...parts: { readonly [K in keyof T]: Part<T[K]> }): Part<T> {
+  const all = parts as readonly Part<unknown>[]
+  return {
+    commands: all.flatMap(({ commands }) => commands),
+    finish: (outputs) => {
+      let first = 0
+      const results = all.map(({ commands, finish }) => {
+        const own = outputs.slice(first, first + commands.length)
+        first += commands.length
+        return finish(own)
+      })
+      return results as unknown as T
+    },
+  }
 }
 
 /** A part whose outputs say nothing. */

@@ -17,7 +17,7 @@ import {
 } from '../abi/generated.ts'
 import { CORE_PROGRAMS, generationOf, type Paths, PROGRAMS, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import { META_LINE, SETTINGS_LINE, wordsOf } from '../tables/layout.ts'
-import { bpftool, type Command, type Part, runParts } from './bpftool.ts'
+import { bpftool, type Command, joinParts, type Part, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import { tryReadPart } from './transfer.ts'
 
@@ -56,15 +56,6 @@ export interface Instance {
 }
 
 const EVERY_MAP = Object.keys(SHARED_MAPS) as SharedMap[]
-const EMPTY: Instance = {
-  generations: [],
-  incomplete: [],
-  others: [],
-  missing: EVERY_MAP,
-  attachments: undefined,
-  index: undefined,
-}
-
 export async function list(directory: string): Promise<string[]> {
   try {
     return await readdir(directory)
@@ -79,8 +70,17 @@ interface HexEntry {
   readonly value: readonly string[]
 }
 
+/** `0x00` to `0xff`: a table is several times faster than parsing, which counts for a dump of a hundred thousand. */
+const HEX: ReadonlyMap<string, number> = new Map(
+  Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
+)
+
 /** The bytes of a value as bpftool prints it for a map without BTF. */
-export const bytesOf = (hex: readonly string[]): Uint8Array => Uint8Array.from(hex, (byte) => Number.parseInt(byte, 16))
+export function bytesOf(hex: readonly string[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(hex.length)
+  for (let at = 0; at < hex.length; at++) bytes[at] = HEX.get(hex[at] as string) ?? 0
+  return bytes
+}
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
@@ -159,42 +159,73 @@ function generationPart(files: string, paths: Paths, number: number, programs: R
 const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
 const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 
-/**
- * Reads what is pinned, in one bpftool process. An instance that does not exist reads as empty. `staged`: a generation that
- * the caller is making, which is looked away from.
- */
-export async function readInstance(paths: Paths, staged?: number): Promise<Instance> {
-  const names = await list(paths.instance)
-  if (names.length === 0) return EMPTY
+/** What names in the bpffs tell: what there is to ask for. */
+export interface Pins {
+  /** Every name in the instance directory. */
+  readonly names: readonly string[]
+  /** Generations with all their pins and the names of their programs, ascending. */
+  readonly complete: readonly (readonly [number: number, programs: ReadonlySet<string>])[]
+  readonly incomplete: readonly number[]
+  readonly present: readonly SharedMap[]
+}
+
+/** `staged`: a generation that the caller is making, which is looked away from. */
+export async function findPins(paths: Paths, staged?: number): Promise<Pins> {
+  const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names
     .map(generationOf)
     .filter((number) => number !== undefined)
     .filter((number) => number !== staged)
     .sort((a, b) => a - b)
-  const complete: (readonly [number: number, programs: ReadonlySet<string>])[] = []
-  for (const number of numbers) {
-    const programs = await programsOf(paths, number)
-    if (programs) complete.push([number, programs])
+  const found = await Promise.all(numbers.map(async (number) => [number, await programsOf(paths, number)] as const))
+  return {
+    names,
+    complete: found.flatMap(([number, programs]) => (programs ? [[number, programs] as const] : [])),
+    incomplete: found.flatMap(([number, programs]) => (programs ? [] : [number])),
+    present: EVERY_MAP.filter((map) => shared.includes(SHARED_MAPS[map].name)),
   }
-  const shared = new Set(await list(paths.shared))
-  const present = EVERY_MAP.filter((map) => shared.has(SHARED_MAPS[map].name))
+}
+
+/** What is pinned. `files`: directory for exchange files. An instance that does not exist reads as empty. */
+export function instancePart(
+  files: string,
+  paths: Paths,
+  { names, complete, incomplete, present }: Pins,
+): Part<Instance> {
   const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): Part<T[] | undefined> => ({
     commands: present.includes(map) ? [bpftool('map', 'dump', 'pinned', paths.sharedMap(map))] : [],
     finish: ([output]) => (output === undefined ? undefined : dumped(output, size, decode, empty)),
   })
-  const [attachments, index, ...generations] = await withExchange((files) =>
-    runParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, ...Generation[]]>(
-      dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
-      dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
-      ...complete.map(([number, programs]) => generationPart(`${files}/${number}`, paths, number, programs)),
-    ),
+  const { commands, finish } = joinParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, ...Generation[]]>(
+    dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
+    dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+    ...complete.map(([number, programs]) => generationPart(`${files}/${number}`, paths, number, programs)),
   )
   return {
-    generations,
-    incomplete: numbers.filter((number) => !complete.some(([one]) => one === number)),
-    others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
-    missing: EVERY_MAP.filter((map) => !present.includes(map)),
-    attachments,
-    index,
+    commands,
+    finish: (outputs) => {
+      const [attachments, index, ...generations] = finish(outputs)
+      return {
+        generations,
+        incomplete,
+        others: names.filter(
+          (name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared,
+        ),
+        missing: EVERY_MAP.filter((map) => !present.includes(map)),
+        attachments,
+        index,
+      }
+    },
   }
+}
+
+/** As withExchange; where nothing is pinned nothing is exchanged, and /run need not be ours to write. */
+export const withFiles = <T>({ names }: Pins, body: (files: string) => Promise<T>): Promise<T> =>
+  names.length === 0 ? body('') : withExchange(body)
+
+/** Reads what is pinned, in one bpftool process. `staged`: as for findPins. */
+export async function readInstance(paths: Paths, staged?: number): Promise<Instance> {
+  const pins = await findPins(paths, staged)
+  const [instance] = await withFiles(pins, (files) => runParts(instancePart(files, paths, pins)))
+  return instance
 }

@@ -51,7 +51,7 @@ export async function observe(paths: Paths, expected?: State, staged?: number): 
 }
 
 /** Whether an interface runs a generation that is not committed yet: of an apply under way, or of one that was killed. */
-const isSwitching = ({ links, generation }: Observation): boolean =>
+export const isSwitching = ({ links, generation }: Pick<Live, 'links' | 'generation'>): boolean =>
   [...links.values()].some(({ programs }) => programs.some((program) => (program.generation ?? 0) > generation))
 
 /** Throws E201 in another namespace than the instance's, where none of its interfaces could be seen. */
@@ -61,7 +61,7 @@ export function refuseOtherNamespace(live: Live): void {
 }
 
 /** The newest generation whose switch was verified; before an ABI change, the newest that is attached. */
-function committedGeneration(instance: Instance, attached: ReadonlySet<number>): Generation | undefined {
+export function committedGeneration(instance: Instance, attached: ReadonlySet<number>): Generation | undefined {
   const { generations } = instance
   return (
     generations.findLast(({ meta }) => meta !== undefined && meta.committed_at > 0n) ??
@@ -78,18 +78,18 @@ async function observeOnce(
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const drift = new Map<ObjectKey, string>()
-  const [tables, links] = await Promise.all([
+  const [tables, loadedAt] = await Promise.all([
     committed?.meta && readTables(paths, committed, recallFrom(expected)),
-    withOwners(rawLinks, instance),
+    loadTimes(rawLinks, instance),
   ])
+  const links = withOwners(rawLinks, instance, loadedAt)
   const image = tables?.image
   const records = recordsOf(instance)
   for (const name of image?.drifted ?? []) {
     drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
   }
   if (tables?.damage && !image?.drifted.length) drift.set('program', tables.damage)
-  const unpinned = missingMaps(instance, committed)
-  if (unpinned.length > 0) drift.set('program', `what it counts in was unpinned: ${unpinned.join(', ')}`)
+  for (const [key, what] of driftOfPins(instance, committed)) drift.set(key, what)
   const interfaces = liveInterfaces(links, records, instance, committed, drift)
   return {
     state: liveState(committed, image, interfaces),
@@ -120,18 +120,18 @@ const recallFrom =
   }
 
 /** Shared maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
-function missingMaps({ missing }: Instance, committed: Generation | undefined): string[] {
+export function driftOfPins({ missing }: Instance, committed: Generation | undefined): [ObjectKey, string][] {
   if (!committed?.meta) return []
-  return missing
-    .filter((map) => committed.knowsBans || (map !== 'bans' && map !== 'banState'))
-    .map((map) => SHARED_MAPS[map].name)
+  const unpinned = missing.filter((map) => committed.knowsBans || (map !== 'bans' && map !== 'banState'))
+  const names = unpinned.map((map) => SHARED_MAPS[map].name)
+  return names.length > 0 ? [['program', `what it counts in was unpinned: ${names.join(', ')}`]] : []
 }
 
 /**
  * The namespace of the instance. An interface of ours in this namespace proves more than the record, which something
  * may have damaged and which must not keep an apply from repairing it.
  */
-function namespaceOf(
+export function namespaceOf(
   links: ReadonlyMap<string, Link>,
   instance: Instance,
   committed: Generation | undefined,
@@ -158,11 +158,11 @@ function liveState(
   }
 }
 
-interface SlotRecord extends AttachmentRecord {
+export interface SlotRecord extends AttachmentRecord {
   readonly slot: number
 }
 
-function recordsOf(instance: Instance): Map<string, SlotRecord> {
+export function recordsOf(instance: Instance): Map<string, SlotRecord> {
   const records = (instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
   return new Map(
     records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]),
@@ -173,7 +173,7 @@ function recordsOf(instance: Instance): Map<string, SlotRecord> {
  * Every interface that runs a program of ours, of whatever generation. Where that is not what the last apply recorded
  * it is also drift, which makes the planner attach it anew.
  */
-function liveInterfaces(
+export function liveInterfaces(
   links: ReadonlyMap<string, Link>,
   records: ReadonlyMap<string, SlotRecord>,
   instance: Instance,
@@ -213,21 +213,25 @@ function interfaceDrift(
   return undefined
 }
 
-/** Adds to each program whose it is; foreign ones also get their load time, which netlink does not say. */
-async function withOwners(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<string, Link>> {
-  const generations = new Map(instance.generations.map(({ program, number }) => [program.id, number]))
-  const foreign = [
-    ...new Set(
-      [...rawLinks.values()]
-        .flatMap(({ programs }) => programs.map(({ id }) => id))
-        .filter((id) => !generations.has(id)),
-    ),
-  ]
+/** Load times of the programs that are not ours, by id, Unix time in seconds; netlink does not say them. */
+async function loadTimes(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<number, number>> {
+  const own = new Set(instance.generations.map(({ program }) => program.id))
+  const attached = [...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id))
+  const foreign = [...new Set(attached.filter((id) => !own.has(id)))]
   const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
     id: number
     loaded_at?: number
   }[]
-  const loadedAt = new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
+  return new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
+}
+
+/** Adds to each program whose it is, and when it was loaded where that is known. */
+export function withOwners(
+  rawLinks: ReadonlyMap<string, RawLink>,
+  instance: Instance,
+  loadedAt: ReadonlyMap<number, number> = new Map(),
+): Map<string, Link> {
+  const generations = new Map(instance.generations.map(({ program, number }) => [program.id, number]))
   const own = (link: RawLink): Link => ({
     ...link,
     programs: link.programs.map(

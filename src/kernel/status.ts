@@ -3,24 +3,32 @@
 import { availableParallelism } from 'node:os'
 import { type Paths, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
 import type { Link } from '../model/live.ts'
-import { countPrefixes } from '../model/ranges.ts'
-import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
-import type { List } from '../model/state.ts'
-import { countBans } from './bans.ts'
-import { readCounters, verdictOf } from './counters.ts'
+import {
+  type Count,
+  type InterfaceStatus,
+  type ReasonName,
+  type Status,
+  VERDICT_OF,
+  type Verdict,
+} from '../model/result.ts'
+import { listPrefixes } from '../model/state.ts'
+import { type BanCount, countBans } from './bans.ts'
+import { type Counters, readCounters } from './counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
+import { settled } from './settled.ts'
 
 /** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
 const LAST_SECOND = 8_640_000_000_000
 
-const iso = (seconds: number): string =>
+export const iso = (seconds: number): string =>
   new Date(Math.min(seconds, LAST_SECOND) * 1000).toISOString().replace('.000Z', 'Z')
 
-/** Prefixes of the smallest cover, over all scopes and both families. */
-const prefixesOf = ({ sets }: List): number =>
-  sets.reduce((sum, { addresses }) => sum + countPrefixes(addresses.v4) + countPrefixes(addresses.v6), 0)
-
-function interfaceStatus(link: Link, since: number, counts: ReadonlyMap<ReasonName, Count>): InterfaceStatus[] {
+/** An interface that runs a program of ours, in a list; an empty one for any other. `since`: Unix time in seconds. */
+export function interfaceStatus(
+  link: Link,
+  since: bigint,
+  counts: ReadonlyMap<ReasonName, Count> = new Map(),
+): InterfaceStatus[] {
   const program = link.programs.find(({ generation }) => generation !== undefined)
   if (!program) return []
   const none: Record<Verdict, number> = { pass: 0, drop: 0, tx: 0, redirect: 0, aborted: 0 }
@@ -28,7 +36,7 @@ function interfaceStatus(link: Link, since: number, counts: ReadonlyMap<ReasonNa
   const bytes = { ...none }
   const reasons: Partial<Record<ReasonName, Count>> = {}
   for (const [reason, count] of counts) {
-    const verdict = verdictOf(reason)
+    const verdict = VERDICT_OF[reason]
     packets[verdict] += count.packets
     bytes[verdict] += count.bytes
     if (count.packets > 0) reasons[reason] = count
@@ -39,7 +47,7 @@ function interfaceStatus(link: Link, since: number, counts: ReadonlyMap<ReasonNa
       ifindex: link.ifindex,
       mode: program.mode,
       program_id: program.id,
-      since: iso(since),
+      since: iso(Number(since)),
       packets,
       bytes,
       reasons,
@@ -59,16 +67,20 @@ function programStatus(live: Observation): Status['program'] {
   return program && { digest: program.digest, tag: live.committed?.program.tag ?? '', abi: program.abi }
 }
 
-async function bansOf(
-  paths: Paths,
-  { committed, instance }: Observation,
-): Promise<Awaited<ReturnType<typeof countBans>> | undefined> {
+async function bansOf(paths: Paths, { committed, instance }: Observation): Promise<BanCount | undefined> {
   const isThere = committed?.knowsBans && !instance.missing.includes('bans')
   return committed && isThere ? countBans(paths, committed.number) : undefined
 }
 
+const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
+
+/** What the kernel tells, which does not know of daemons. */
+type KernelStatus = Omit<Status, 'watcher'>
+
 /** Reads the live state and its counters. */
-export async function readStatus(paths: Paths): Promise<Omit<Status, 'watcher'>> {
+export const readStatus = (paths: Paths): Promise<KernelStatus> => settled(() => readOnce(paths))
+
+async function readOnce(paths: Paths): Promise<KernelStatus> {
   const live = await observe(paths)
   refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []
@@ -82,23 +94,22 @@ export async function readStatus(paths: Paths): Promise<Omit<Status, 'watcher'>>
     const slot = live.slots.lists.get(list.name)
     return slot === undefined ? [] : [{ slot, list }]
   })
-  // Counters that were unpinned by hand cannot be read: drift, which status shows.
-  const readable = live.instance.missing.length === 0
-  const counters = await readCounters(
-    paths,
-    readable ? attached.flatMap(({ slot }) => slot ?? []) : [],
-    readable ? lists.map(({ slot }) => slot) : [],
-  )
+  const counters = live.committed?.meta ? await readCounters(paths, live.committed.number) : NO_COUNTERS
+  const counted = new Map(counters.lists.map(({ slot, packets, bytes }) => [slot, { packets, bytes }]))
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
       // Without a slot nothing was recorded and nothing counts: drift, which status shows beside it.
-      interfaceStatus(link, Number(records[slot ?? 0]?.since ?? 0n), counters.interfaces.get(slot ?? 0) ?? new Map()),
+      interfaceStatus(
+        link,
+        records[slot ?? 0]?.since ?? 0n,
+        slot === undefined ? undefined : counters.interfaces[slot],
+      ),
     ),
     lists: lists.map(({ slot, list }) => ({
       name: list.name,
       kind: list.kind,
-      prefixes: prefixesOf(list),
-      ...(counters.lists.get(slot) ?? { packets: 0, bytes: 0 }),
+      prefixes: listPrefixes(list),
+      ...(counted.get(slot) ?? { packets: 0, bytes: 0 }),
     })),
     policy: live.state.policy,
     program: programStatus(live),

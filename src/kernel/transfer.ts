@@ -62,7 +62,8 @@ export const runLine = (program: string, input: string, output: string, repeat =
     ...['data_out', output, 'data_size_out', '65536', 'repeat', `${repeat}`],
   )
 
-function checkRuns(outputs: readonly unknown[], what: string): void {
+/** Throws E108 where a run was not done. */
+export function checkRuns(outputs: readonly unknown[], what: string): void {
   for (const output of outputs) {
     const { retval } = output as { retval: number }
     if (retval !== DONE) throw fail('E108', `${what} was refused by the data plane (return value ${retval})`)

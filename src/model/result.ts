@@ -26,6 +26,26 @@ export type ReasonName =
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect' | 'aborted'
 
+/** In the order in which reports show them. */
+export const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
+
+/** The verdict that each reason implies. */
+export const VERDICT_OF: Readonly<Record<ReasonName, Verdict>> = {
+  'default-pass': 'pass',
+  allowlist: 'pass',
+  essential: 'pass',
+  'not-ip': 'pass',
+  malformed: 'pass',
+  nonlinear: 'pass',
+  unsupported: 'pass',
+  blocklist: 'drop',
+  'default-drop': 'drop',
+  internal: 'pass',
+  ban: 'drop',
+}
+
+export const REASONS = Object.keys(VERDICT_OF) as readonly ReasonName[]
+
 export interface InterfaceStatus {
   readonly name: string
   readonly ifindex: number

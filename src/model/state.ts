@@ -2,6 +2,7 @@
 // No I/O here, and nothing that knows bytes.
 
 import type { AddressSet } from './address.ts'
+import { countPrefixes } from './ranges.ts'
 
 /** What a policy does with a packet that no list decides. */
 export type DefaultVerdict = 'pass' | 'drop'
@@ -82,3 +83,7 @@ export function scopeKey(scope: Scope): string {
   if (scope.destinationPorts.length > 0) parts.push(`dport ${portsKey(scope.destinationPorts)}`)
   return parts.join(' ')
 }
+
+/** Prefixes in the smallest set of prefixes that covers the list, over all its scopes and both families. */
+export const listPrefixes = ({ sets }: List): number =>
+  sets.reduce((sum, { addresses: { v4, v6 } }) => sum + countPrefixes(v4) + countPrefixes(v6), 0)

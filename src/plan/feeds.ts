@@ -6,7 +6,7 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { EMPTY_SET, equals, subtract, union } from '../model/ranges.ts'
-import { type List, type ScopedSet, scopeKey } from '../model/state.ts'
+import { type List, listPrefixes, type ScopedSet, scopeKey } from '../model/state.ts'
 import { addressesByScope, prefixCount } from './delta.ts'
 
 /** What a plan is made under, besides the file and the live state. */
@@ -32,8 +32,6 @@ function span(seconds: number): string {
   if (seconds < 2 * 3600) return `${Math.floor(seconds / 60)} minutes`
   return seconds < 72 * 3600 ? `${Math.floor(seconds / 3600)} hours` : `${Math.floor(seconds / 86_400)} days`
 }
-
-const prefixesOf = ({ sets }: List): number => sets.reduce((sum, { addresses }) => sum + prefixCount(addresses), 0)
 
 function same(left: List, right: List): boolean {
   if (left.sets.length !== right.sets.length) return false
@@ -70,7 +68,7 @@ function stale(feeds: readonly Feed[], now: number): Diagnostic | undefined {
 function shrunken(feeds: readonly Feed[], current: List, wanted: List): Diagnostic | undefined {
   const feed = feeds.toSorted((left, right) => left.maxShrink - right.maxShrink)[0]
   if (feed === undefined || feed.maxShrink >= 1 || same(current, wanted)) return undefined
-  const [before, after] = [prefixesOf(current), prefixesOf(wanted)]
+  const [before, after] = [listPrefixes(current), listPrefixes(wanted)]
   if (before - after <= before * feed.maxShrink) return undefined
   // A feed that says the same in fewer, wider prefixes has lost nothing.
   if (missing(current, wanted) <= before * feed.maxShrink) return undefined
@@ -113,7 +111,7 @@ export function settle(desired: Desired, live: Live, { now, acceptShrink }: Term
     if (wanted === undefined) continue
     const feeds = desired.feeds.filter(({ list }) => list === name)
     const known = live.state.lists.get(name)
-    const current = known?.kind === wanted.kind && prefixesOf(known) > 0 ? known : undefined
+    const current = known?.kind === wanted.kind && listPrefixes(known) > 0 ? known : undefined
     const warning = stale(feeds, now) ?? (current && shrunken(feeds, current, wanted))
     if (warning === undefined) continue
     if (current === undefined) {

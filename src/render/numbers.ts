@@ -21,3 +21,25 @@ export function formatBytes(bytes: number): string {
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`
 }
+
+/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
+export const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')
+
+/** `3.1%`; `-` of nothing. */
+export const formatShare = (part: number, whole: number): string =>
+  whole === 0 ? '-' : `${((part / whole) * 100).toFixed(1).replace(/\.0$/, '')}%`
+
+const MULTIPLES = ['', 'k', 'M', 'G', 'T', 'P'] as const
+
+/** A rate in three significant digits with SI prefixes, at most six characters: `0`, `0.5`, `12`, `1.23k`, `350M`. */
+export function formatRate(rate: number): string {
+  let value = rate
+  let multiple = 0
+  while (value >= 999.5 && multiple < MULTIPLES.length - 1) {
+    value /= 1000
+    multiple++
+  }
+  const digits = value >= 99.95 ? 0 : value >= 9.995 ? 1 : multiple === 0 ? 1 : 2
+  const text = value.toFixed(digits)
+  return `${text.includes('.') ? text.replace(/\.?0+$/, '') : text}${MULTIPLES[multiple]}`
+}

@@ -1,26 +1,31 @@
 // What is live, as a screen and as JSON (schemas/status.schema.json).
 
-import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
+import {
+  type Count,
+  type InterfaceStatus,
+  type ReasonName,
+  type Status,
+  VERDICTS,
+  type Verdict,
+} from '../model/result.ts'
 import { jsonDocument } from './json.ts'
 import { keyTitle } from './names.ts'
-import { formatBytes, formatCount } from './numbers.ts'
+import { formatBytes, formatCount, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { type Column, formatTable } from './table.ts'
 import { describeWatch, watchJson } from './watch.ts'
 
-const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
+export const left = (title: string): Column => ({ title })
+export const right = (title: string): Column => ({ title, align: 'right' })
 
-const left = (title: string): Column => ({ title })
-const right = (title: string): Column => ({ title, align: 'right' })
-
-/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
-const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')
-
-function interfaceTable(interfaces: readonly InterfaceStatus[]): string[] {
-  // Verdicts that never occur would only push the table over 80 columns.
-  const verdicts = VERDICTS.filter(
+/** Pass, drop and what else occurs: verdicts that never do would only push a table over 80 columns. */
+export const shownVerdicts = (interfaces: readonly InterfaceStatus[]): Verdict[] =>
+  VERDICTS.filter(
     (verdict) => verdict === 'pass' || verdict === 'drop' || interfaces.some(({ packets }) => packets[verdict] > 0),
   )
+
+function interfaceTable(interfaces: readonly InterfaceStatus[]): string[] {
+  const verdicts = shownVerdicts(interfaces)
   const columns = [left('INTERFACE'), left('MODE'), right('PROGRAM'), left('SINCE')]
   const rows = interfaces.map(({ name, mode, program_id, since, packets }) => [
     name,
@@ -32,7 +37,7 @@ function interfaceTable(interfaces: readonly InterfaceStatus[]): string[] {
   return formatTable([...columns, ...verdicts.map((verdict) => right(verdict.toUpperCase()))], rows)
 }
 
-function reasonTable(interfaces: readonly InterfaceStatus[]): string[] {
+export function reasonTable(interfaces: readonly InterfaceStatus[]): string[] {
   const rows = interfaces.flatMap(({ name, reasons }) =>
     (Object.entries(reasons) as [ReasonName, Count][]).map(([reason, { packets, bytes }]) => [
       name,
@@ -45,7 +50,7 @@ function reasonTable(interfaces: readonly InterfaceStatus[]): string[] {
   return ['', ...formatTable([left('INTERFACE'), left('REASON'), right('PACKETS'), right('BYTES')], rows)]
 }
 
-function listTable({ lists }: Status): string[] {
+export function listTable({ lists }: Pick<Status, 'lists'>): string[] {
   if (lists.length === 0) return ['', 'No lists.']
   const rows = lists.map(({ name, kind, prefixes, packets, bytes }) => [
     name,
@@ -78,7 +83,10 @@ function watchLines({ watcher }: Status, { red, yellow }: Paint): string[] {
   ]
 }
 
-function trouble({ drifted, leftovers }: Status, { cyan, yellow }: Paint): string[] {
+export function trouble(
+  { drifted, leftovers }: Pick<Status, 'drifted' | 'leftovers'>,
+  { cyan, yellow }: Paint,
+): string[] {
   const drift = drifted.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
   const left = leftovers.map((path) => `${yellow('!')}   ${path}`)
   return [

@@ -2,17 +2,14 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
-import type { List } from '../model/state.ts'
-import { prefixCount } from '../plan/delta.ts'
+import { listPrefixes } from '../model/state.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { plural } from './numbers.ts'
 
-const prefixesOf = ({ sets }: List): number => sets.reduce((sum, { addresses }) => sum + prefixCount(addresses), 0)
-
 export function renderValidate({ config, state }: Desired): string {
   const lists = [...state.lists.values()]
-  const prefixes = lists.reduce((sum, list) => sum + prefixesOf(list), 0)
+  const prefixes = lists.reduce((sum, list) => sum + listPrefixes(list), 0)
   const parts = [
     plural(state.interfaces.size, 'interface'),
     `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}`,
@@ -45,7 +42,7 @@ export function renderValidateJson({ config, state, feeds }: Desired, warnings: 
     interfaces: [...state.interfaces.values()].map(({ interface: name, modes }) => ({ name, modes })).sort(byName),
     policy: state.policy ?? null,
     lists: [...state.lists.values()]
-      .map((list) => ({ name: list.name, kind: list.kind, prefixes: prefixesOf(list) }))
+      .map((list) => ({ name: list.name, kind: list.kind, prefixes: listPrefixes(list) }))
       .sort(byName),
     feeds: feedsJson(feeds),
     warnings: diagnosticsJson(warnings),

@@ -27,7 +27,7 @@ export interface ImageMeta {
 }
 
 /** Part numbers are 16 bits wide. */
-const MAX_PARTS = 0x10000
+export const MAX_PARTS = 0x10000
 
 /** What a state's lists and policy are where it says nothing of a policy. */
 export const PASS: Policy = { default: 'pass' }

@@ -3,7 +3,7 @@
 import { LINE_SIZE, LIST_SLOTS, listCodec } from '../abi/generated.ts'
 import type { AddressSet, Family } from '../model/address.ts'
 import { EMPTY4, EMPTY6, RangesBuilder, WIDTH } from '../model/ranges.ts'
-import { type List, type ListKind, type ScopedSet, scopeKey } from '../model/state.ts'
+import { type List, type ListKind, listPrefixes, type ScopedSet, scopeKey } from '../model/state.ts'
 import { sortedLists } from './classes.ts'
 import { listDigest } from './digest.ts'
 import { corrupt, makeLines } from './lines.ts'
@@ -24,6 +24,7 @@ export function encodeLists(lists: ReadonlyMap<string, List>, slots: ReadonlyMap
         scopes: list.sets.length,
         slot,
         allow: list.kind === 'allowlist' ? 1 : 0,
+        prefixes: BigInt(listPrefixes(list)),
       },
       view,
       number * LINE_SIZE,

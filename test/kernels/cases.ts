@@ -4,7 +4,15 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { explanationCodec, LINE_SIZE, REASON, transferCodec } from '../../src/abi/generated.ts'
+import {
+  explanationCodec,
+  interfaceReportCodec,
+  LINE_SIZE,
+  REASON,
+  STATS_KIND,
+  statsRequestCodec,
+  transferCodec,
+} from '../../src/abi/generated.ts'
 import {
   type MapShape,
   mapWords,
@@ -255,6 +263,14 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
   file('packets', `${runs.join('\n')}\n`)
 }
 
+/** A request for the counters of interface slot 1. The guest has one CPU, and there may be more that are not there. */
+function statsRequest(): Uint8Array {
+  const bytes = new Uint8Array(statsRequestCodec.size + interfaceReportCodec.size)
+  const request = { kind: STATS_KIND.INTERFACES, first: 1, records: 1, first_cpu: 0, cpus: 1, result: 0 }
+  statsRequestCodec.encode(request, new DataView(bytes.buffer))
+  return bytes
+}
+
 /** Writes everything the guest needs; `guest` is where the directory will stand there. Returns shell variables. */
 export function prepare(directory: string, guest: string): string {
   const paths = pinPaths('/sys/fs/bpf', 'default')
@@ -264,6 +280,7 @@ export function prepare(directory: string, guest: string): string {
     join(directory, 'shared'),
     `${shapes.map(([map, shape]) => createLine(paths.sharedMap(map), shape)).join('\n')}\n`,
   )
+  writeFileSync(join(directory, 'stats'), statsRequest())
   for (const policy of POLICIES) preparePolicy(join(directory, `${policy.number}`), guest, paths, policy)
   return [
     `cases=${guest}`,

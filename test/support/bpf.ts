@@ -110,6 +110,11 @@ export class DataPlane {
     return this.#pin(`programs-${this.#generation}/${PROGRAMS[name]}`)
   }
 
+  /** Pin of the policy map. */
+  policy(): string {
+    return this.#pin(`policy-${this.#generation}`)
+  }
+
   /** Pin of a shared map. */
   map(name: string): string {
     return this.#pin(name)

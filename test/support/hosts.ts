@@ -234,6 +234,7 @@ function ourObjects(): Objects {
     'explain',
     'table_write',
     'table_read',
+    'stats_read',
     'policy',
     'verdict_stats',
     'list_stats',

@@ -45,7 +45,6 @@ async function xdp(...argv: readonly string[]) {
     ask: async () => '',
     readInput: async () => new Uint8Array(0),
     signal: new AbortController().signal,
-    onHangup: () => undefined,
   })
   return { status, ...seen }
 }

@@ -37,7 +37,6 @@ async function xdp(argv: readonly string[], facts: Partial<Terminal> & { readonl
     ask: async () => '',
     readInput: async () => new Uint8Array(0),
     signal: new AbortController().signal,
-    onHangup: () => undefined,
     ...rest,
   })
   return { status, ...seen }

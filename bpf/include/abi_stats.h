@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The bytes by which counters leave the kernel, summed over CPUs: what stats_read is asked and what it answers. */
+#pragma once
+
+#include "abi.h"
+
+enum stats_kind {
+	STATS_INTERFACES = 1,	/* records: struct interface_report, by slot */
+	STATS_LISTS = 2,	/* records: struct list_report, in the order of the policy's LISTS section */
+};
+
+/*
+ * First 64 bytes of the data of stats_read; as many bytes follow as the records take, and are written over.
+ * CPUs are a range, so that a run can be kept short on a machine of many.
+ */
+struct stats_request {
+	__u32 kind;		/* enum stats_kind */
+	__u32 first;		/* record */
+	__u32 records;
+	__u32 first_cpu;
+	__u32 cpus;
+	__u32 result;		/* records written, set by stats_read; fewer where there are no more lists */
+	__u32 pad[10];
+};
+
+struct interface_report {
+	struct counter reasons[REASON_SLOTS];	/* by enum reason */
+};
+
+struct list_report {
+	struct list list;
+	struct counter counter;
+};
+
+ABI_SIZE(stats_request, LINE_SIZE);
+ABI_SIZE(interface_report, 16 * REASON_SLOTS);
+ABI_SIZE(list_report, LINE_SIZE + 16);

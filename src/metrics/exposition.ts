@@ -1,0 +1,38 @@
+// Metrics as Prometheus reads them, for the endpoint and for node_exporter's textfile collector alike: the text format
+// 0.0.4 of https://prometheus.io/docs/instrumenting/exposition_formats/.
+
+import { METRICS, type Report, type Sample } from './table.ts'
+
+/** Longest label value. A path may have 4096 bytes, and none of ours means more for it. */
+const LONGEST = 128
+
+/** What nearly every value is: short, and of characters that need nothing. */
+const PLAIN = /^[ !#-[\]-~]{0,128}$/
+
+/** A label value between its quotes: Unicode without halves of characters, not endless, escaped. */
+export function labelValue(text: string): string {
+  if (PLAIN.test(text)) return text
+  const whole = [...text.replace(/\p{Surrogate}/gu, '\ufffd')].slice(0, LONGEST).join('')
+  return whole.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`))
+}
+
+function sampleLine(name: string, labels: readonly string[], [values, value]: Sample): string {
+  if (labels.length === 0) return `${name} ${value}\n`
+  let pairs = ''
+  for (const [at, label] of labels.entries()) {
+    pairs += `${at === 0 ? '' : ','}${label}="${labelValue(values[at] ?? '')}"`
+  }
+  return `${name}{${pairs}} ${value}\n`
+}
+
+/** A report as text. Metrics without samples are left out. */
+export function exposition(report: Report): string {
+  let text = ''
+  for (const { name, type, help, labels, samples } of METRICS) {
+    const found = samples(report)
+    if (found.length === 0) continue
+    text += `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`
+    for (const sample of found) text += sampleLine(name, labels, sample)
+  }
+  return text
+}

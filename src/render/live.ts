@@ -1,0 +1,219 @@
+// The live view: what two looks at the counters say of the time between them, laid out for a screen of any size. Pure:
+// the clock, the size and both looks are given.
+
+import { type Count, REASONS, VERDICT_OF, type Verdict } from '../model/result.ts'
+import type { Stats } from '../model/stats.ts'
+import { formatDuration, showable } from './bans.ts'
+import { formatBytes, formatCount, formatRate, formatShare } from './numbers.ts'
+import { type Paint, paint } from './paint.ts'
+import { ratesOf } from './rates.ts'
+import { isEmpty, type Totals, totalsOf } from './stats.ts'
+import { left, right, shownVerdicts } from './status.ts'
+import { type Column, formatTable } from './table.ts'
+
+export interface Frame {
+  readonly instance: string
+  readonly stats: Stats
+  /** The look before; undefined = this is the first. */
+  readonly previous: Stats | undefined
+  /** Between the two, by a clock that does not jump. */
+  readonly seconds: number
+  /** How often it is looked, as written: `1s`. */
+  readonly interval: string
+  /** Why the latest look failed; what is shown is older then. */
+  readonly error: string | undefined
+  readonly columns: number
+  readonly rows: number
+  readonly color: boolean
+}
+
+/** A line, and how it is painted as a whole: clipping must not cut through colour. */
+interface Line {
+  readonly text: string
+  readonly paint?: keyof Paint
+}
+
+interface Section {
+  readonly columns: readonly Column[]
+  readonly rows: readonly (readonly string[])[]
+}
+
+/** As wide as any rate, and as most counts, so that columns stand still while numbers grow. */
+const RATE = 6
+const COUNT = 13
+const rateColumn = (title: string): Column => right(title.padStart(RATE))
+const countColumn = (title: string): Column => right(title.padStart(COUNT))
+
+const NONE: Count = { packets: 0, bytes: 0 }
+
+const perSecond = (rate: number | undefined): string => (rate === undefined ? '-' : formatRate(rate))
+const bits = (rate: number | undefined): string => (rate === undefined ? '-' : formatRate(rate * 8))
+
+/** Busiest first, then by what was counted so far, then by name. */
+function busiest<T extends { readonly name: string; readonly packets: number }>(
+  items: readonly T[],
+  rate: (item: T) => number,
+): T[] {
+  return items.toSorted((a, b) => rate(b) - rate(a) || b.packets - a.packets || (a.name < b.name ? -1 : 1))
+}
+
+const countOf = ({ packets, bytes }: Pick<Totals, 'packets' | 'bytes'>, verdict: Verdict): Count => ({
+  packets: packets[verdict],
+  bytes: bytes[verdict],
+})
+
+function interfaceSection({ stats, previous, seconds }: Frame): Section {
+  const verdicts = shownVerdicts(stats.interfaces)
+  const columns = verdicts.flatMap((verdict) => [rateColumn(`${verdict.toUpperCase()}/S`), rateColumn('BIT/S')])
+  const before = new Map(previous?.interfaces.map((one) => [one.name, one]))
+  const rows = stats.interfaces.map((now) => {
+    const old = before.get(now.name)
+    const rates = verdicts.map((verdict) => ratesOf(old && countOf(old, verdict), countOf(now, verdict), seconds))
+    return {
+      name: now.name,
+      packets: verdicts.reduce((sum, verdict) => sum + now.packets[verdict], 0),
+      rate: rates.reduce((sum, rate) => sum + (rate?.packets ?? 0), 0),
+      cells: [now.mode, ...rates.flatMap((rate) => [perSecond(rate?.packets), bits(rate?.bytes)])],
+    }
+  })
+  const sorted = busiest(rows, ({ rate }) => rate)
+  return {
+    columns: [left('INTERFACE'), left('MODE'), ...columns],
+    rows: [...stats.detached.map((name) => [name, 'detached']), ...sorted.map(({ name, cells }) => [name, ...cells])],
+  }
+}
+
+function reasonSection({ stats, previous, seconds }: Frame): Section {
+  const now = totalsOf(stats.interfaces).reasons
+  const before = previous && totalsOf(previous.interfaces).reasons
+  const found = REASONS.flatMap((name) => {
+    const count = now[name]
+    // What has not occurred before the earlier look has all occurred since.
+    return count ? [{ name, ...count, rate: ratesOf(before && (before[name] ?? NONE), count, seconds) }] : []
+  })
+  return {
+    columns: [left('REASON'), left('VERDICT'), rateColumn('PACKETS/S'), rateColumn('BIT/S'), countColumn('PACKETS')],
+    rows: busiest(found, ({ rate }) => rate?.packets ?? 0).map(({ name, packets, rate }) => [
+      name,
+      VERDICT_OF[name],
+      perSecond(rate?.packets),
+      bits(rate?.bytes),
+      formatCount(packets),
+    ]),
+  }
+}
+
+function listSection({ stats, previous, seconds }: Frame): Section {
+  const before = new Map(previous?.lists.map((one) => [one.name, one]))
+  const found = stats.lists.map((now) => ({ ...now, rate: ratesOf(before.get(now.name), now, seconds) }))
+  const rates = [rateColumn('PACKETS/S'), rateColumn('BIT/S'), countColumn('PACKETS')]
+  return {
+    columns: [left('LIST'), left('KIND'), right('PREFIXES'), ...rates],
+    rows: busiest(found, ({ rate }) => rate?.packets ?? 0).map(({ name, kind, prefixes, packets, rate }) => [
+      name,
+      kind,
+      formatCount(prefixes),
+      perSecond(rate?.packets),
+      bits(rate?.bytes),
+      formatCount(packets),
+    ]),
+  }
+}
+
+/** `pass 12.3k/s 98.4 Mbit/s   drop 350k/s 180 Mbit/s (96.6%)` */
+function totalLine({ stats, previous, seconds }: Frame): string {
+  const [now, before] = [totalsOf(stats.interfaces), previous && totalsOf(previous.interfaces)]
+  const verdicts = shownVerdicts(stats.interfaces)
+  const rates = verdicts.map((verdict) => ratesOf(before && countOf(before, verdict), countOf(now, verdict), seconds))
+  const all = rates.reduce((sum, rate) => sum + (rate?.packets ?? 0), 0)
+  const parts = verdicts.map((verdict, i) => {
+    const rate = rates[i]
+    const share = verdict === 'drop' && rate && all > 0 ? ` (${formatShare(rate.packets, all)})` : ''
+    return `${verdict} ${perSecond(rate?.packets)}/s ${bits(rate?.bytes).replace(/[kMGTP]?$/, ' $&')}bit/s${share}`
+  })
+  return parts.join('   ')
+}
+
+function head(frame: Frame): Line[] {
+  const { stats, instance, error, columns } = frame
+  const { time, committed_at, fill, memory, drifted, generation } = stats
+  const clock = new Date(time).toISOString().slice(11, 19)
+  const applied = committed_at === undefined ? '' : `, applied ${formatDuration(time - Date.parse(committed_at))} ago`
+  const title = `xdp stats  instance ${instance}  generation ${generation}${applied}`
+  const bans = fill.find(({ name }) => name === 'bans')
+  const facts = [
+    ...(bans ? [`bans ${formatCount(bans.used)} of ${formatCount(bans.capacity)}`] : []),
+    `lists ${formatCount(stats.lists.length)}`,
+    `memory ${formatBytes(memory.policy + memory.counters + memory.bans)}`,
+    ...(drifted.length > 0 ? [`drift: ${drifted.map(({ key }) => key).join(', ')}`] : []),
+  ]
+  const room = columns - clock.length - 2
+  return [
+    { text: `${title.slice(0, Math.max(0, room)).padEnd(Math.max(0, room))}  ${clock}`, paint: 'bold' },
+    { text: totalLine(frame) },
+    { text: facts.join('   '), ...(drifted.length > 0 ? { paint: 'yellow' as const } : {}) },
+    ...(error === undefined ? [] : [{ text: error.replaceAll(/\s+/g, ' '), paint: 'red' as const }]),
+  ]
+}
+
+/**
+ * How many rows each section gets of `room` lines, of which each section shown takes two for a blank and its titles:
+ * one row in turn to each that has more, so that a long list of lists does not hide the only interface.
+ */
+export function shareRows(wanted: readonly number[], room: number): number[] {
+  const given = wanted.map(() => 0)
+  let left = room
+  for (let moved = true; moved; ) {
+    moved = false
+    for (const [i, rows] of wanted.entries()) {
+      const cost = given[i] === 0 ? 3 : 1
+      if ((given[i] as number) >= rows || cost > left) continue
+      given[i] = (given[i] as number) + 1
+      left -= cost
+      moved = true
+    }
+  }
+  return given
+}
+
+function sectionLines({ columns, rows }: Section, given: number): Line[] {
+  if (given === 0) return []
+  const hidden = rows.length - given
+  // The last row says what there is no room for, itself included.
+  const shown = hidden > 0 ? [...rows.slice(0, given - 1), [`… ${formatCount(hidden + 1)} more`]] : rows
+  // Names come from the kernel: what is in them must not steer the terminal.
+  const [titles = '', ...lines] = formatTable(
+    columns,
+    shown.map((cells) => cells.map(showable)),
+  )
+  return [{ text: '' }, { text: titles, paint: 'dim' }, ...lines.map((text) => ({ text }))]
+}
+
+const clip = (text: string, columns: number): string =>
+  text.length <= columns ? text : `${text.slice(0, Math.max(0, columns - 1))}…`.slice(0, columns)
+
+/** A frame as at most `rows` lines of at most `columns` characters, colour aside. */
+export function renderLive(frame: Frame): string[] {
+  const { stats, columns, rows, color, interval } = frame
+  const style = paint(color)
+  const top = head(frame)
+  const foot: Line = { text: `q quits   every ${interval}`, paint: 'dim' }
+  const body: Line[] = isEmpty(stats)
+    ? [{ text: '' }, { text: 'Nothing is applied: this instance has nothing in the kernel.' }]
+    : sections(frame, rows - top.length - 1)
+  const lines = [...top, ...body].slice(0, Math.max(0, rows - 1))
+  const blank = Array.from({ length: Math.max(0, rows - 1 - lines.length) }, (): Line => ({ text: '' }))
+  return [...lines, ...blank, foot].map(({ text, paint: name }) => {
+    const clipped = clip(text, columns)
+    return name === undefined ? clipped : style[name](clipped)
+  })
+}
+
+function sections(frame: Frame, room: number): Line[] {
+  const all = [interfaceSection(frame), reasonSection(frame), listSection(frame)]
+  const given = shareRows(
+    all.map(({ rows }) => rows.length),
+    room,
+  )
+  return all.flatMap((section, i) => sectionLines(section, given[i] as number))
+}

@@ -1,0 +1,70 @@
+// The live view as it stands on a screen, one file a case and size; UPDATE_GOLDEN=1 writes what is shown now.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { type Frame, renderLive } from '../../src/render/live.ts'
+import { attached, counted, EMPTY, stats } from '../support/stats.ts'
+
+const BEFORE = stats({
+  interfaces: [
+    attached('eth0', { 'default-pass': 1_000_000, blocklist: 3000, 'not-ip': 12 }),
+    attached('eth1', { allowlist: 70_000, ban: 100 }),
+  ],
+  lists: [counted('spamhaus', 3000), counted('office', 70_000, 'allowlist'), counted('scanners', 0)],
+})
+const AFTER = stats({
+  interfaces: [
+    attached('eth0', { 'default-pass': 1_024_600, blocklist: 703_000, 'not-ip': 12 }),
+    attached('eth1', { allowlist: 71_000, ban: 350 }),
+  ],
+  lists: [counted('spamhaus', 703_000), counted('office', 71_000, 'allowlist'), counted('scanners', 0)],
+})
+const MANY = Array.from({ length: 1024 }, (_, i) => counted(`feed-${`${i}`.padStart(4, '0')}`, i * 10))
+
+const FRAME: Frame = {
+  instance: 'default',
+  stats: AFTER,
+  previous: BEFORE,
+  seconds: 2,
+  interval: '2s',
+  error: undefined,
+  columns: 80,
+  rows: 24,
+  color: false,
+}
+
+const CASES: Readonly<Record<string, Frame>> = {
+  'two-looks': FRAME,
+  'first-look': { ...FRAME, previous: undefined, seconds: 0 },
+  'nothing-applied': { ...FRAME, stats: EMPTY, previous: EMPTY },
+  'many-lists': {
+    ...FRAME,
+    stats: { ...AFTER, lists: MANY.map((list, i) => ({ ...list, packets: list.packets + (i % 7 === 0 ? 500 : 0) })) },
+    previous: { ...BEFORE, lists: MANY },
+  },
+  trouble: {
+    ...FRAME,
+    stats: {
+      ...AFTER,
+      detached: ['eth2'],
+      drifted: [{ key: 'interface:eth2', what: 'detached since the last apply' }],
+    },
+    error: 'E101 bpftool prog run failed with exit status 255: no such file',
+  },
+  'small-screen': { ...FRAME, columns: 40, rows: 12 },
+  'large-screen': { ...FRAME, columns: 132, rows: 50 },
+}
+
+test.each(Object.entries(CASES))('%s', (name, frame) => {
+  const shown = `${renderLive(frame).join('\n')}\n`
+  const golden = join(import.meta.dirname, 'live', `${name}.txt`)
+  if (process.env['UPDATE_GOLDEN']) writeFileSync(golden, shown)
+  expect(existsSync(golden) ? readFileSync(golden, 'utf8') : '').toBe(shown)
+})
+
+test('docs/metrics.md shows one of them', () => {
+  const docs = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8')
+  const [, shown = ''] = /^## The live view\n\n```\n(.*?)^…\n```$/ms.exec(docs) ?? []
+  expect(shown.length).toBeGreaterThan(100)
+  expect(readFileSync(join(import.meta.dirname, 'live/two-looks.txt'), 'utf8')).toContain(shown)
+})

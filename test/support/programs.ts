@@ -1,0 +1,13 @@
+// Programs that a test would use if they are there.
+
+import { execFileSync } from 'node:child_process'
+
+/** Whether a program runs when asked for its version. */
+export function runs(file: string, args: readonly string[]): boolean {
+  try {
+    execFileSync(file, [...args], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
