@@ -23,7 +23,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   stats: ['model', 'abi', 'kernel'],
   metrics: ['model'],
   render: ['model', 'plan'],
-  watch: ['model', 'plan', 'config', 'kernel', 'reconcile', 'stats'],
+  watch: ['model', 'plan', 'config', 'kernel', 'reconcile'],
   commands: [
     'model',
     'plan',

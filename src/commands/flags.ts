@@ -65,6 +65,11 @@ export const WATCH_FLAGS = {
     value: 'TIME',
     help: 'how long files must be left alone after an edit; default: watch.debounce of the config, else 100ms',
   },
+  metrics: {
+    type: 'string',
+    value: 'ADDR:PORT',
+    help: 'where metrics are served, such as 127.0.0.1:9469; default: watch.metrics of the config, else nowhere',
+  },
 } as const satisfies FlagSpecs
 
 export const STATS_FLAGS = {

@@ -2,15 +2,10 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Drift } from './live.ts'
+import type { Outcome } from './stats.ts'
 
 /** What a reconcile was made for. */
 export type Trigger = 'start' | 'edit' | 'reload' | 'kernel' | 'resync' | 'retry'
-
-/**
- * How a reconcile ended. `in-sync`: nothing was to be done; `held`: drift that is only told, for now or for good;
- * `refused`: a guard said no; `failed`: everything else that went wrong.
- */
-export type Outcome = 'applied' | 'in-sync' | 'held' | 'refused' | 'failed'
 
 /** Errors of one cause, in the order in which they are told. */
 export interface Trouble {

@@ -3,10 +3,13 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Drift } from '../model/live.ts'
-import type { Outcome, Trigger, WatchState } from '../model/watch.ts'
+import type { Outcome } from '../model/stats.ts'
+import type { Trigger, WatchState } from '../model/watch.ts'
 
 export interface Book {
   readonly state: () => WatchState
+  /** Whether the config as it lies on the disk can be used. */
+  readonly isConfigGood: () => boolean
   /** A config that can be used was read. */
   readonly adopted: (desired: Desired) => void
   readonly reconciled: (trigger: Trigger, outcome: Outcome, durationMs: number) => void
@@ -39,6 +42,7 @@ export function openBook(pid: number, clock: () => number, onChange: (state: Wat
   }
   return {
     state: () => state,
+    isConfigGood: () => errors.config.length === 0,
     adopted({ config: { path, sha256 } }) {
       enter({ config: { path, sha256, loadedAt: time() } })
     },

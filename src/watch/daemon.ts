@@ -1,9 +1,13 @@
 // The daemon put together: files and kernel tell the loop that something may have changed, the loop reconciles, and
 // whoever wants to know is told. Everything here lives from the start to the stop of one daemon.
 
+import { statSync } from 'node:fs'
 import type { Loaded } from '../config/load.ts'
 import { fail, unexpected, XdpError } from '../diagnostics.ts'
 import { serviceManager } from '../kernel/notify.ts'
+import type { Desired } from '../model/desired.ts'
+import type { Endpoint } from '../model/endpoint.ts'
+import { feedFacts, type Surroundings } from '../model/stats.ts'
 import type { WatchEvent, WatchState } from '../model/watch.ts'
 import {
   type Committed,
@@ -20,6 +24,7 @@ import {
 import { type Book, openBook } from './book.ts'
 import { type ConfigFile, openConfig } from './config-file.ts'
 import { createDebounce } from './debounce.ts'
+import { exposeMetrics } from './endpoint.ts'
 import { listenToFiles } from './file-events.ts'
 import { listenToKernel } from './kernel-events.ts'
 import { type Loop, startLoop } from './loop.ts'
@@ -36,6 +41,10 @@ export interface DaemonOptions {
   readonly path: string
   /** Beats the one of the config. */
   readonly debounceMs: number | undefined
+  /** Where metrics are served; beats the config. */
+  readonly metrics: Endpoint | undefined
+  /** What is served there. */
+  readonly collect: (surroundings: Surroundings) => Promise<string>
   /** Also tells where a bug of ours is. */
   readonly debug: boolean
   readonly tell: (event: Told) => void
@@ -102,6 +111,24 @@ function gather(options: DaemonOptions, watcher: Watcher, busyMs: () => number):
   return { book, tell, service, close: writer.close }
 }
 
+/** What only the daemon knows, for metrics. */
+function surroundingsOf(book: Book, { config, feeds }: Desired): Surroundings {
+  const { reconciles, last, drift } = book.state()
+  const { path, sha256 } = config
+  const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs
+  return {
+    config: {
+      path,
+      sha256,
+      modifiedAt: written === undefined ? undefined : Math.floor(written / 1000),
+      valid: book.isConfigGood(),
+    },
+    feeds: feedFacts(feeds),
+    reconcile: { reconciles, last },
+    drifted: drift.map(({ key }) => key),
+  }
+}
+
 interface Running {
   readonly loop: Loop
   readonly stop: () => Promise<void>
@@ -123,6 +150,8 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
     onEdit: () => void loop.request('edit'),
     tell,
   })
+  const collect = (): Promise<string> => options.collect(surroundingsOf(book, loop.wanted()))
+  const exposure = exposeMetrics({ scheduler, collect, tell })
   const loop: Loop = startLoop(first, {
     scheduler,
     file,
@@ -130,6 +159,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
     tell,
     pipeline: pipelineOf(host),
     onLook: files.follow,
+    onAdopt: ({ watch }) => exposure.follow(options.metrics ?? watch.metrics),
     explain(error) {
       if (error instanceof XdpError) return error
       if (debug && error instanceof Error) tell({ event: 'trouble', what: error.stack ?? error.message })
@@ -144,6 +174,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
   const onTrouble = (what: string): void => tell({ event: 'trouble', what })
   const kernel = listenToKernel(['link'], { scheduler, onEvents: links.touch, onTrouble })
   files.follow()
+  exposure.follow(options.metrics ?? first.desired.watch.metrics)
   return {
     loop,
     async stop() {
@@ -151,6 +182,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
       links.cancel()
       await loop.stop()
       await files.stop()
+      await exposure.close()
     },
   }
 }

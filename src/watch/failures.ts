@@ -1,7 +1,8 @@
 // Reconciles that did not succeed: each is told once, and tried again after a while that grows.
 
 import { CODES, EXIT, type XdpError } from '../diagnostics.ts'
-import type { Outcome, WatchEvent } from '../model/watch.ts'
+import type { Outcome } from '../model/stats.ts'
+import type { WatchEvent } from '../model/watch.ts'
 import { createBackoff } from './backoff.ts'
 import type { Book } from './book.ts'
 import type { Scheduler } from './scheduler.ts'

@@ -13,6 +13,8 @@ export interface LoopPorts extends ReconcilerPorts {
   readonly file: Pick<ConfigFile, 'look'>
   /** The files were looked at, which may be other ones by now. */
   readonly onLook: () => void
+  /** This is what is wanted from now on. */
+  readonly onAdopt: (desired: Desired) => void
 }
 
 /** What makes a round. `links`: something happened to interfaces, perhaps nothing that matters. */
@@ -89,7 +91,9 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
     if (anew) tell({ event: 'reload' })
     const found = await edits.examine(anew)
     ports.onLook()
-    return found !== undefined && reconciler.want(found, anew)
+    if (!found) return false
+    ports.onAdopt(found.desired)
+    return reconciler.want(found, anew)
   }
 
   /** Why the live state may be another one than the daemon left, the files apart; undefined: it is not. */

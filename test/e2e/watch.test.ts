@@ -258,6 +258,27 @@ int main(int argc, char **argv)
   }
 })
 
+test('metrics tell what the daemon did, and whether the config is good', async () => {
+  const daemon = await watch(config('{ metrics: "127.0.0.1:9469" }'))
+  const script = `fetch('http://127.0.0.1:9469/metrics').then((answer) => answer.text()).then((text) => console.log(text))`
+  const value = (name: string): string | undefined => {
+    const text = lab.in(lab.host, process.execPath, '-e', script)
+    return text
+      .split('\n')
+      .find((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+      ?.split(' ')
+      .at(-1)
+  }
+  expect(value('xdp_reconciles_total{outcome="applied"}')).toBe('1')
+  expect(value('xdp_config_valid')).toBe('1')
+  lab.write('xdp.yaml', 'nonsense: 1\n')
+  await daemon.hear('bad-config')
+  expect([value('xdp_config_valid'), value('xdp_reconcile_success')]).toEqual(['0', '1'])
+  lab.write('xdp.yaml', config())
+  await daemon.hear('config-fixed')
+  await expect.poll(() => lab.in(lab.host, 'ss', '-Hltn'), PATIENCE).toBe('')
+})
+
 test('edits, applies and bans at the same time do not get in each other’s way', async () => {
   const daemon = await watch()
   const edit = (number: number): string => config('{}', 'eth0: {}', `192.0.2.3, 198.51.100.${number}`)
@@ -297,6 +318,7 @@ test('what cannot be watched is an error like any other', async () => {
   expect(await run('nonsense: 1\n')).toMatchObject({ exitCode: 78, told: expect.stringContaining('xdp.yaml:1:1') })
   expect(await run('nonsense: 1\n', '--json')).toMatchObject({ exitCode: 78 })
   expect(await run(config(), '--debounce', '2m')).toMatchObject({ exitCode: 64 })
+  expect(await run(config(), '--metrics', 'localhost:80')).toMatchObject({ exitCode: 64 })
   expect(await run(config(), '--bpffs', lab.directory)).toMatchObject({ exitCode: 69 })
   expect(readFileSync(join(lab.directory, 'xdp.yaml'), 'utf8')).toBe(config())
 })

@@ -128,6 +128,7 @@ export async function startDaemon(
       },
     },
     onLook: () => undefined,
+    onAdopt: () => undefined,
     explain: (error) => (error instanceof XdpError ? error : unexpected(error)),
   })
   void loop.request('start')

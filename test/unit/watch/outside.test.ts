@@ -1,8 +1,11 @@
 // What the daemon hears from the kernel, and what it tells systemd.
 import { describe, expect, test } from 'vitest'
+import { type Diagnostic, fail } from '../../../src/diagnostics.ts'
 import { kindsOf, type Monitor } from '../../../src/kernel/monitor.ts'
+import { formatEndpoint } from '../../../src/model/endpoint.ts'
 import type { WatchState } from '../../../src/model/watch.ts'
 import { openBook } from '../../../src/watch/book.ts'
+import { exposeMetrics } from '../../../src/watch/endpoint.ts'
 import { listenToKernel } from '../../../src/watch/kernel-events.ts'
 import { serve } from '../../../src/watch/service.ts'
 import { createClock, settle } from '../../support/clock.ts'
@@ -163,4 +166,57 @@ test('the book says since when something is wrong, and forgets it when nothing i
   book.wrong('reconcile', [])
   expect(book.state()).toMatchObject({ errors: [], failingSince: undefined })
   await settle()
+})
+
+describe('the endpoint of metrics', () => {
+  const make = () => {
+    const clock = createClock()
+    const told: string[] = []
+    const doings: string[] = []
+    let isTaken = false
+    const exposure = exposeMetrics({
+      scheduler: clock,
+      collect: async () => '',
+      tell: (event) => told.push(event.event === 'trouble' ? event.what : event.event),
+      start: async ({ endpoint }) => {
+        const where = formatEndpoint(endpoint)
+        if (isTaken) throw fail('E500', `${where} is in use already`)
+        doings.push(`open ${where}`)
+        const warning: Diagnostic = { code: 'W500', severity: 'warning', message: where }
+        const warnings = endpoint.address === '127.0.0.1' ? [] : [warning]
+        return { url: '', warnings, close: async () => void doings.push(`close ${where}`) }
+      },
+    })
+    const take = (taken: boolean): void => {
+      isTaken = taken
+    }
+    return { clock, told, doings, exposure, take }
+  }
+  const HERE = { address: '127.0.0.1', port: 1 }
+
+  test('follows the config, and is left alone where nothing changes', async () => {
+    const { doings, told, exposure } = make()
+    for (const endpoint of [undefined, HERE, { ...HERE }, { address: '::', port: 2 }, undefined]) {
+      exposure.follow(endpoint)
+      await settle()
+    }
+    expect(doings).toEqual(['open 127.0.0.1:1', 'close 127.0.0.1:1', 'open [::]:2', 'close [::]:2'])
+    expect(told).toEqual(['warning'])
+    await exposure.close()
+    expect(doings).toHaveLength(4)
+  })
+
+  test('that cannot be had is tried again every minute, and is no reason to stop', async () => {
+    const { clock, doings, told, exposure, take } = make()
+    take(true)
+    exposure.follow(HERE)
+    await clock.pass(60_000)
+    const what = 'metrics are not served: 127.0.0.1:1 is in use already; trying again in 60 s'
+    expect(told).toEqual([what, what])
+    take(false)
+    await clock.pass(60_000)
+    expect(doings).toEqual(['open 127.0.0.1:1'])
+    await exposure.close()
+    expect([doings.at(-1), clock.waiting()]).toEqual(['close 127.0.0.1:1', 0])
+  })
 })
