@@ -9,18 +9,7 @@ import type { Desired } from '../model/desired.ts'
 import type { Endpoint } from '../model/endpoint.ts'
 import { feedFacts, type Surroundings } from '../model/stats.ts'
 import type { WatchEvent, WatchState } from '../model/watch.ts'
-import {
-  type Committed,
-  type Early,
-  type Host,
-  openWatcher,
-  readAttachments,
-  reconcileApply,
-  reconcileDetach,
-  reconcileEarly,
-  reconcilePlan,
-  type Watcher,
-} from '../reconcile.ts'
+import { type Host, openWatcher, reconcileDetach, type Watcher } from '../reconcile.ts'
 import { type Book, openBook } from './book.ts'
 import { type ConfigFile, openConfig } from './config-file.ts'
 import { createDebounce } from './debounce.ts'
@@ -28,8 +17,8 @@ import { exposeMetrics } from './endpoint.ts'
 import { listenToFiles } from './file-events.ts'
 import { listenToKernel } from './kernel-events.ts'
 import { type Loop, startLoop } from './loop.ts'
+import { pipelineOf } from './pipeline.ts'
 import { createQueue } from './queue.ts'
-import type { Pipeline } from './reconciler.ts'
 import { limitRepeats, type Told } from './repeats.ts'
 import { MONOTONIC } from './scheduler.ts'
 import { type Service, serve } from './service.ts'
@@ -129,13 +118,27 @@ function surroundingsOf(book: Book, { config, feeds }: Desired): Surroundings {
   }
 }
 
+/** What lives beside the loop, and goes by what is wanted: the endpoint of metrics, for one. */
+export interface Companion {
+  readonly follow: (desired: Desired) => void
+  readonly close: () => Promise<void>
+}
+
+/** `wanted`: what is kept in force, whenever it is asked for. */
+function companionsOf(options: DaemonOptions, { book, tell }: Audience, wanted: () => Desired): readonly Companion[] {
+  const collect = (): Promise<string> => options.collect(surroundingsOf(book, wanted()))
+  const metrics = exposeMetrics({ scheduler: MONOTONIC, collect, tell })
+  return [{ follow: ({ watch }) => metrics.follow(options.metrics ?? watch.metrics), close: metrics.close }]
+}
+
 interface Running {
   readonly loop: Loop
   readonly stop: () => Promise<void>
 }
 
 /** Starts everything that listens, and the loop that it tells. */
-function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, tell }: Audience): Running {
+function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience: Audience): Running {
+  const { book, tell } = audience
   const { debounceMs, debug } = options
   const host = quiet(options.host)
   const scheduler = MONOTONIC
@@ -150,8 +153,10 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
     onEdit: () => void loop.request('edit'),
     tell,
   })
-  const collect = (): Promise<string> => options.collect(surroundingsOf(book, loop.wanted()))
-  const exposure = exposeMetrics({ scheduler, collect, tell })
+  const companions = companionsOf(options, audience, () => loop.wanted())
+  const onAdopt = (desired: Desired): void => {
+    for (const { follow } of companions) follow(desired)
+  }
   const loop: Loop = startLoop(first, {
     scheduler,
     file,
@@ -159,7 +164,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
     tell,
     pipeline: pipelineOf(host),
     onLook: files.follow,
-    onAdopt: ({ watch }) => exposure.follow(options.metrics ?? watch.metrics),
+    onAdopt,
     explain(error) {
       if (error instanceof XdpError) return error
       if (debug && error instanceof Error) tell({ event: 'trouble', what: error.stack ?? error.message })
@@ -174,7 +179,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
   const onTrouble = (what: string): void => tell({ event: 'trouble', what })
   const kernel = listenToKernel(['link'], { scheduler, onEvents: links.touch, onTrouble })
   files.follow()
-  exposure.follow(options.metrics ?? first.desired.watch.metrics)
+  onAdopt(first.desired)
   return {
     loop,
     async stop() {
@@ -182,31 +187,8 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, { book, 
       links.cancel()
       await loop.stop()
       await files.stop()
-      await exposure.close()
+      for (const { close } of companions) await close()
     },
-  }
-}
-
-function pipelineOf(host: Host): Pipeline {
-  let early: Early | undefined
-  let last: Committed | undefined
-  const take = (): Early | undefined => {
-    const taken = early
-    early = undefined
-    return taken
-  }
-  return {
-    check: (desired) => reconcilePlan(host, desired),
-    async apply(desired, approve) {
-      const applied = await reconcileApply(host, desired, approve, false, take())
-      if (applied !== 'declined') last = applied.committed
-      return applied
-    },
-    attachments: readAttachments,
-    prepare({ state }) {
-      early ??= reconcileEarly(host, state, last)
-    },
-    dismiss: async () => take()?.end(),
   }
 }
 
@@ -226,31 +208,40 @@ const given = (signal: AbortSignal | undefined): Promise<string> =>
     else signal?.addEventListener('abort', tell, { once: true })
   })
 
+interface Started extends Running {
+  readonly watcher: Watcher
+  readonly audience: Audience
+}
+
+/** In a function of its own, which does not keep the first config from being forgotten. */
+async function start(options: DaemonOptions): Promise<Started> {
+  const { host, path } = options
+  const file = openConfig(path)
+  const first = await firstConfig(file)
+  const watcher = await openWatcher(host)
+  const audience = gather(options, watcher, () => running.loop.busyMs())
+  const running = begin(first, file, options, audience)
+  audience.tell({ event: 'started', pid: watcher.pid, instance: host.instance, config: path })
+  void running.loop.request('start')
+  return { ...running, watcher, audience }
+}
+
 /**
  * Watches until the signal. Throws XdpError where it cannot begin: the config cannot be used, another daemon watches
  * the instance, or the host lacks something; and where it cannot go on.
  */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
-  const { host, path, onHangup } = options
-  const file = openConfig(path)
-  const first = await firstConfig(file)
-  const watcher = await openWatcher(host)
-  const audience = gather(options, watcher, () => running.loop.busyMs())
+  const { loop, stop, watcher, audience } = await start(options)
   const { tell, service } = audience
-  const running = begin(first, file, options, audience)
-  const { loop } = running
-  onHangup(() => {
+  options.onHangup(() => {
     service?.reloading()
     void loop.request('reload').then(() => service?.reloaded())
   })
-  tell({ event: 'started', pid: watcher.pid, instance: host.instance, config: path })
-  void loop.request('start')
-
   const lost = watcher.lost.then(() => undefined)
-  const reason = await Promise.race([given(host.signal), lost])
+  const reason = await Promise.race([given(options.host.signal), lost])
   tell({ event: 'stopping', reason: reason ?? 'the lock was lost' })
   await service?.stopping()
-  await running.stop()
+  await stop()
   try {
     await leave(options, loop, reason)
     tell({ event: 'stopped', attached: loop.wanted().watch.onStop === 'keep' })
@@ -263,11 +254,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
 /** What is left behind is what the config says, unless another daemon may be at work already. */
 async function leave({ host }: DaemonOptions, loop: Loop, reason: string | undefined): Promise<void> {
   if (reason === undefined) {
-    throw fail(
-      'E118',
-      'the lock of this daemon was lost: the process that held it was killed',
-      'start the daemon again',
-    )
+    const message = 'the lock of this daemon was lost: the process that held it was killed'
+    throw fail('E118', message, 'start the daemon again')
   }
   const { bpffs, instance, lockTimeoutMs } = host
   if (loop.wanted().watch.onStop === 'detach') {
