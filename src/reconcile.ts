@@ -1,8 +1,9 @@
 // The pipeline: load → observe → diff → order → guard → lower → execute → verify. Every command that looks at or
 // changes the kernel goes through here; nothing here decides what only the planner may decide.
 
+import { resolve } from 'node:path'
 import { pinPaths } from './abi/paths.ts'
-import { type Diagnostic, XdpError } from './diagnostics.ts'
+import { type Diagnostic, fail, XdpError } from './diagnostics.ts'
 import { sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
 import { beginEarly, type Early } from './kernel/early.ts'
@@ -238,6 +239,20 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
 export function reconcileDetach(host: Host, desired: Desired): Promise<Applied | 'declined'> {
   const state = { ...desired.state, interfaces: new Map() }
   return reconcileApply(host, { ...desired, state, options: new Map() }, async () => true)
+}
+
+/**
+ * Throws E118 where a daemon keeps the instance as another config says, and would undo what is to be done.
+ *
+ * @param path of the config that is to be applied; undefined: none, everything is to go
+ */
+export async function refuseWatched(host: Host, path: string | undefined): Promise<void> {
+  await requireHost(host)
+  const watcher = await readWatcher(host)
+  const watched = watcher?.config?.path
+  if (!watcher || watched === undefined || (path !== undefined && resolve(path) === watched)) return
+  const what = `the daemon with pid ${watcher.pid} keeps this instance as ${watched} says, and would undo this`
+  throw fail('E118', what, `edit that file, or stop the daemon first: kill ${watcher.pid}`)
 }
 
 /** Becomes the daemon of the instance. Throws XdpError E118 where there is one. */

@@ -60,7 +60,7 @@ export interface WatchState {
   readonly pid: number
   /** ISO 8601, UTC, as all times here. */
   readonly since: string
-  /** The last config that could be used, which is the one that is kept in force. */
+  /** The last config that could be used, which is the one that is kept in force. The path is absolute. */
   readonly config: { readonly path: string; readonly sha256: string; readonly loadedAt: string } | undefined
   readonly ready: boolean
   /** The last reconcile. */

@@ -1,5 +1,6 @@
 // How things stand, kept for those that ask: `xdp status`, the service manager, metrics.
 
+import { resolve } from 'node:path'
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Drift } from '../model/live.ts'
@@ -44,7 +45,8 @@ export function openBook(pid: number, clock: () => number, onChange: (state: Wat
     state: () => state,
     isConfigGood: () => errors.config.length === 0,
     adopted({ config: { path, sha256 } }) {
-      enter({ config: { path, sha256, loadedAt: time() } })
+      // Who reads it may be in another directory.
+      enter({ config: { path: resolve(path), sha256, loadedAt: time() } })
     },
     reconciled(trigger, outcome, durationMs) {
       const reconciles = { ...state.reconciles, [outcome]: state.reconciles[outcome] + 1 }

@@ -56,6 +56,21 @@ describe('two daemons', () => {
   })
 })
 
+test('what a daemon would undo at once is refused while it runs', async () => {
+  const { pid } = await watch()
+  lab.write('other.yaml', config('{}', 'eth0: {}, eth1: {}'))
+  for (const words of [['destroy'], ['apply', '-f', 'other.yaml']]) {
+    const { exitCode, stderr } = await lab.xdp(...words, '--auto-approve')
+    expect({ words, exitCode }).toEqual({ words, exitCode: 75 })
+    expect(stderr).toContain(
+      `the daemon with pid ${pid} keeps this instance as ${join(lab.directory, 'xdp.yaml')} says`,
+    )
+  }
+  await lab.ok('apply', '--auto-approve')
+  await watching?.end()
+  await lab.ok('destroy', '--auto-approve')
+})
+
 test('a daemon that is killed leaves the data plane unmoved, and the next one takes over without a write', async () => {
   const first = await watch()
   await judged(lab, async () => {
@@ -238,7 +253,7 @@ int main(int argc, char **argv)
   try {
     const daemon = await watch()
     const told = (start: string): boolean => lines(daemon.pid).some((line) => line.startsWith(start))
-    await expect.poll(() => told('READY=1 STATUS=xdp.yaml'), PATIENCE).toBe(true)
+    await expect.poll(() => told(`READY=1 STATUS=${join(lab.directory, 'xdp.yaml')} `), PATIENCE).toBe(true)
     await expect.poll(() => told('WATCHDOG=1'), PATIENCE).toBe(true)
     lab.write('xdp.yaml', `${config()}nonsense: 1\n`)
     await expect.poll(() => told('STATUS=xdp.yaml:5:1: E010'), PATIENCE).toBe(true)
