@@ -56,8 +56,8 @@ function driftMessage({ drift, action, retryMs }: Extract<WatchEvent, { event: '
   }
 }
 
-/** Level and message of an event. */
-function explain(event: WatchEvent): readonly [Level, string] {
+/** Level and message of an event, without the errors and warnings that it has. */
+function lead(event: WatchEvent): readonly [Level, string] {
   switch (event.event) {
     case 'started':
       return ['info', `watching ${event.config}, instance ${event.instance}, pid ${event.pid}`]
@@ -71,13 +71,13 @@ function explain(event: WatchEvent): readonly [Level, string] {
     case 'in-sync':
       return ['info', `nothing to change ${WHY[event.trigger]} (sha256 ${short(event.sha256)})`]
     case 'bad-config':
-      return ['error', `the config cannot be used, what was in force stays: ${firstOf(event.errors, event.omitted)}`]
+      return ['error', 'the config cannot be used, what was in force stays']
     case 'config-fixed':
       return ['info', 'the config can be used again']
     case 'refused':
-      return ['error', `refused, nothing was changed; again in ${after(event.retryMs)}: ${firstOf(event.errors)}`]
+      return ['error', `refused, nothing was changed; again in ${after(event.retryMs)}`]
     case 'failed':
-      return ['error', `failed; again in ${after(event.retryMs)}: ${firstOf(event.errors)}`]
+      return ['error', `failed; again in ${after(event.retryMs)}`]
     case 'recovered':
       return ['info', 'what failed before has succeeded']
     case 'drift':
@@ -85,7 +85,7 @@ function explain(event: WatchEvent): readonly [Level, string] {
     case 'drift-gone':
       return ['info', 'what something else had changed is as it should be again']
     case 'warning':
-      return ['warning', firstOf(event.warnings)]
+      return ['warning', '']
     case 'reload':
       return ['info', 'reading the config again']
     case 'trouble':
@@ -97,6 +97,13 @@ function explain(event: WatchEvent): readonly [Level, string] {
     default:
       return event satisfies never
   }
+}
+
+/** Level and message of an event, with the first of its errors or warnings. */
+function explain(event: WatchEvent): readonly [Level, string] {
+  const [level, text] = lead(event)
+  if ('errors' in event) return [level, `${text}: ${firstOf(event.errors, event.omitted)}`]
+  return event.event === 'warning' ? [level, firstOf(event.warnings)] : [level, text]
 }
 
 /** What an event holds besides its message, as it stands in the JSON. */
@@ -163,12 +170,13 @@ const two = (value: number): string => String(value).padStart(2, '0')
 /** One line with the local time, and under it the lines of the config that it is about. */
 export function renderEvent(event: WatchEvent, view: EventView & { readonly color: boolean }): string {
   const { time, repeated, color } = view
-  const [level, message] = explain(event)
+  const [level, message] = lead(event)
   const clock = [time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(':')
   const often = repeated > 0 ? ` (and ${plural(repeated, 'time')} before)` : ''
-  const line = `${LEVELS[level](paint(color))(clock)} ${message}${often}\n`
-  if ('errors' in event) return line + renderDiagnostics(event.errors, { color, omitted: event.omitted })
-  return event.event === 'warning' ? line + renderDiagnostics(event.warnings, { color }) : line
+  const line = `${LEVELS[level](paint(color))(clock)} ${message}${often}`
+  if ('errors' in event) return `${line}:\n${renderDiagnostics(event.errors, { color, omitted: event.omitted })}`
+  if (event.event === 'warning') return `${line}${often && ' '}${renderDiagnostics(event.warnings, { color })}`
+  return `${line}\n`
 }
 
 /** How things stand with a daemon, in one line. */

@@ -92,8 +92,14 @@ test('docs/watch.md and the schema list every event', () => {
 test('an error is told on a terminal with its line of the config under it', () => {
   const [event] = EVENTS['bad-config']
   const text = renderEvent(event, { time: TIME, repeated: 0, color: false })
-  expect(text).toMatch(/^\d\d:\d\d:05 the config cannot be used/)
+  expect(text).toMatch(/^\d\d:\d\d:05 the config cannot be used, what was in force stays:\nxdp.yaml:5:5: error/)
   expect(text).toContain(' 5 |   - bad\n   |     ^^^\nhint: write the addresses')
+})
+
+test('a warning stands on a terminal behind the time', () => {
+  const [event] = EVENTS.warning
+  const text = renderEvent(event, { time: TIME, repeated: 0, color: false })
+  expect(text).toMatch(/^\d\d:\d\d:05 warning\[W202 interface-down\]: eth0 is down\n$/)
 })
 
 test('on a terminal a repeated event says how often it was', () => {
