@@ -128,7 +128,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
   return {
     wanted: () => wanted.desired,
     want(loaded, again) {
-      const isOther = again || loaded.desired.config.sha256 !== wanted.desired.config.sha256
+      const isOther = again || editionOf(loaded) !== editionOf(wanted)
       wanted = loaded
       book.adopted(loaded.desired)
       if (!isOther) return false
@@ -163,6 +163,10 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
     },
   }
 }
+
+/** The content of a config, and the age of its feeds, which decides whether they are believed. */
+const editionOf = ({ desired: { config, feeds } }: Loaded): string =>
+  [config.sha256, ...feeds.flatMap(({ files }) => files.map(({ updatedAt }) => updatedAt))].join()
 
 /** Whoever stops the daemon ends what is under way, which is no failure of it. */
 const isInterruption = ({ diagnostics }: XdpError): boolean => diagnostics.some(({ code }) => code === 'E112')

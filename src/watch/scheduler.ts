@@ -13,7 +13,8 @@ export interface Scheduler {
 export const MONOTONIC: Scheduler = {
   now: () => performance.now(),
   after(ms, run) {
-    const timer = setTimeout(run, ms)
+    // Node counts in whole milliseconds and may end a timer a part of one too early, when its time has not come yet.
+    const timer = setTimeout(run, Math.ceil(ms) + 1)
     return () => clearTimeout(timer)
   },
 }

@@ -1,6 +1,7 @@
 // The loop: what makes it look, what it does then, and what it tells.
 import { afterEach, describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
+import type { Look } from '../../../src/watch/config-file.ts'
 import { settle } from '../../support/clock.ts'
 import { bad, config, type Daemon, good, startDaemon } from '../../support/daemon.ts'
 import { foreign, link } from '../../support/states.ts'
@@ -84,6 +85,24 @@ describe('an edit', () => {
     await daemon.edit(good('a'))
     await daemon.edit({ kind: 'same' })
     expect(daemon.kernel.calls).toEqual(['apply', 'applied a'])
+  })
+
+  test('that only makes a feed younger is carried out, for the feed may be believed again', async () => {
+    const aged = (updatedAt: number): Look => {
+      const { desired } = config('a')
+      const at = { file: 'xdp.yaml', line: 1, column: 1, length: 1 }
+      const counts = { entries: 1, skipped: 0, private: 0, wide: 0, notes: [] }
+      const files = [{ path: 'feed.txt', format: 'plain', updatedAt, ...counts }]
+      const feed = { list: 'feed', at, files, maxAge: 60, maxShrink: 1, inline: [] }
+      return { kind: 'good', loaded: { desired: { ...desired, feeds: [feed] }, warnings: [] } }
+    }
+    daemon = await startDaemon(config('a'))
+    await daemon.edit(aged(1))
+    daemon.told()
+    await daemon.edit(aged(2))
+    expect(daemon.told()).toEqual(['in-sync'])
+    await daemon.edit(aged(2))
+    expect(daemon.told()).toEqual([])
   })
 
   test('is applied again when that is asked for', async () => {
