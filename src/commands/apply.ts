@@ -2,7 +2,7 @@
 
 import { EXIT, type Exit } from '../diagnostics.ts'
 import type { Plan } from '../plan/change.ts'
-import { reconcileApply } from '../reconcile.ts'
+import { reconcileApply, refuseWatched } from '../reconcile.ts'
 import { renderApply, renderApplyJson } from '../render/apply.ts'
 import { renderPlan } from '../render/plan.ts'
 import { approver, declined } from './approve.ts'
@@ -14,6 +14,7 @@ import type { Arguments } from './specification.ts'
 export async function run(context: Context, { options }: Arguments<typeof APPLY_FLAGS>): Promise<Exit> {
   const { desired, warnings } = await load(context)
   const { config, provenance } = desired
+  await refuseWatched(context.host, config.path)
   const show = (plan: Plan, color: boolean): string =>
     renderPlan(
       { ...plan, warnings: [...warnings, ...plan.warnings] },

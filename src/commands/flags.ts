@@ -59,6 +59,19 @@ export const BAN_FLAGS = {
   force: { type: 'boolean', help: 'ban even what would lock you out' },
 } as const satisfies FlagSpecs
 
+export const WATCH_FLAGS = {
+  debounce: {
+    type: 'string',
+    value: 'TIME',
+    help: 'how long files must be left alone after an edit; default: watch.debounce of the config, else 100ms',
+  },
+  metrics: {
+    type: 'string',
+    value: 'ADDR:PORT',
+    help: 'where metrics are served, such as 127.0.0.1:9469; default: watch.metrics of the config, else nowhere',
+  },
+} as const satisfies FlagSpecs
+
 export const STATS_FLAGS = {
   watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot where stdout is no terminal' },
   interval: { type: 'string', value: 'TIME', help: 'how often --watch looks; default: 1s' },

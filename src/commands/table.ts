@@ -8,6 +8,7 @@ import {
   NO_FLAGS,
   PLAN_FLAGS,
   STATS_FLAGS,
+  WATCH_FLAGS,
   WHY_FLAGS,
 } from './flags.ts'
 import { type CommandSpec, command } from './specification.ts'
@@ -53,6 +54,20 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
     ],
     load: () => import('./apply.ts'),
+  }),
+  command({
+    name: 'watch',
+    summary: 'keep the kernel what the config says, edit by edit',
+    description: [
+      'Runs until it is stopped. Applies every edit of the config and of the files it names, and puts right what something else changes. A config that cannot be used is told, and what was in force stays in force until it is fixed.',
+      'Stopping leaves the programs attached (watch.on_stop). SIGHUP reads the config again. Every other command works beside it. On a terminal it tells what it does in plain lines, elsewhere in JSON, one event a line.',
+    ],
+    flags: WATCH_FLAGS,
+    examples: [
+      { line: 'xdp watch', does: 'follow ./xdp.yaml or /etc/xdp/xdp.yaml' },
+      { line: 'xdp watch -f site.yaml --json | jq -r .message', does: 'the same, told to a program' },
+    ],
+    load: () => import('./watch.ts'),
   }),
   command({
     name: 'status',
@@ -177,7 +192,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     argument: {
       name: 'NAME',
       required: false,
-      help: 'config, plan, apply, status, stats, why, ban, bans, validate, doctor, import or error; default: config',
+      help: 'config, plan, apply, watch, status, stats, why, ban, bans, validate, doctor, import or error; default: config',
     },
     flags: NO_FLAGS,
     examples: [

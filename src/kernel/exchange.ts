@@ -55,18 +55,26 @@ async function collect(directory: string, own: string): Promise<void> {
   }
 }
 
-/** Runs `body` with a directory for exchange files on tmpfs, which is gone afterwards. Throws as runDirectory. */
-export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
+/** A new directory for exchange files, for whoever removes it. Throws as runDirectory. */
+export async function exchangeDirectory(): Promise<string> {
   const run = await runDirectory()
   const own = await ownPrefix(process.pid)
-  let directory: string | undefined
   try {
     await collect(run, own)
-    directory = await mkdtemp(`${run}/${own}`)
+    return await mkdtemp(`${run}/${own}`)
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+/** Runs `body` with a directory for exchange files on tmpfs, which is gone afterwards. Throws as runDirectory. */
+export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
+  const directory = await exchangeDirectory()
+  try {
     return await body(directory)
   } catch (error) {
     throw explain(error)
   } finally {
-    if (directory) await rm(directory, { recursive: true, force: true })
+    await rm(directory, { recursive: true, force: true })
   }
 }

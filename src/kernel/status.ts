@@ -77,10 +77,14 @@ async function bansOf(paths: Paths, { committed, instance }: Observation): Promi
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
-/** Reads the live state and its counters. */
-export const readStatus = (paths: Paths, memory: Memory): Promise<Status> => settled(() => readOnce(paths, memory))
+/** What the kernel tells, which does not know of daemons. */
+type KernelStatus = Omit<Status, 'watcher'>
 
-async function readOnce(paths: Paths, memory: Memory): Promise<Status> {
+/** Reads the live state and its counters. */
+export const readStatus = (paths: Paths, memory: Memory): Promise<KernelStatus> =>
+  settled(() => readOnce(paths, memory))
+
+async function readOnce(paths: Paths, memory: Memory): Promise<KernelStatus> {
   const live = await observe(paths, memory)
   refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []

@@ -14,6 +14,7 @@ import { formatBytes, formatCount, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
 import { type Column, formatTable } from './table.ts'
+import { describeWatch, watchJson } from './watch.ts'
 
 export const left = (title: string): Column => ({ title })
 export const right = (title: string): Column => ({ title, align: 'right' })
@@ -71,6 +72,18 @@ function head({ generation, committed_at, policy, program, memory, bans }: Statu
   return lines
 }
 
+/** The daemon, with what is wrong under it. */
+function watchLines({ watcher }: Status, { red, yellow }: Paint): string[] {
+  if (!watcher) return []
+  const { pid, since, errors, drift } = watcher
+  const sign = errors.length > 0 ? red('!') : drift.length > 0 ? yellow('!') : undefined
+  const now = describeWatch(watcher)
+  return [
+    `Watched by pid ${pid} since ${seconds(since)}${sign ? '' : `: ${now}`}`,
+    ...(sign ? [`${sign}   ${now}`] : []),
+  ]
+}
+
 export function trouble(
   { drifted, leftovers }: Pick<Status, 'drifted' | 'leftovers'>,
   { cyan, yellow }: Paint,
@@ -94,7 +107,8 @@ const isEmpty = ({ generation, interfaces, program }: Status): boolean =>
 export function renderStatus(status: Status, { color }: { readonly color: boolean }): string {
   const style = paint(color)
   if (isEmpty(status)) {
-    const lines = ['Nothing is applied: this instance has nothing in the kernel.', ...trouble(status, style)]
+    const nothing = 'Nothing is applied: this instance has nothing in the kernel.'
+    const lines = [nothing, ...watchLines(status, style), ...trouble(status, style)]
     return `${lines.join('\n')}\n`
   }
   const attached =
@@ -102,12 +116,12 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status.interfaces)]
   const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
-  return `${[...head(status), ...tables, ...trouble(status, style)].join('\n')}\n`
+  return `${[...head(status), ...watchLines(status, style), ...tables, ...trouble(status, style)].join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, lists, services, policy, program, generation, committed_at, bans, memory } = status
-  const { drift, drifted, leftovers } = status
+  const { drift, drifted, leftovers, watcher } = status
   return jsonDocument({
     interfaces,
     lists,
@@ -122,5 +136,6 @@ export function renderStatusJson(status: Status): string {
     drift,
     drifted,
     leftovers,
+    watch: watcher === undefined ? null : watchJson(watcher),
   })
 }

@@ -158,11 +158,14 @@ export class Lab {
   }
 
   /** How many of `count` pings from the peer are answered. */
-  async ping(target: string, { source, count = 2 }: { source?: string; count?: number } = {}): Promise<number> {
+  async ping(
+    target: string,
+    { source, count = 2, seconds = 1 }: { source?: string; count?: number; seconds?: number } = {},
+  ): Promise<number> {
     const from = source ? ['-I', source] : []
     const { stdout } = await capture('nsenter', [
       `--net=/run/netns/${this.peer}`,
-      ...['ping', '-n', '-q', '-c', `${count}`, '-i', '0.05', '-W', '1', ...from, target],
+      ...['ping', '-n', '-q', '-c', `${count}`, '-i', '0.05', '-W', `${seconds}`, ...from, target],
     ])
     return Number(/(\d+) received/.exec(stdout)?.[1] ?? '-1')
   }

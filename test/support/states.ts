@@ -1,5 +1,6 @@
 // States, links and live facts for tests of the planner: written down in a line or two, canonical like real ones.
 
+import { DEFAULT_WATCH } from '../../src/config/watch.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
 import type { AttachedProgram, Link, Live } from '../../src/model/live.ts'
@@ -155,6 +156,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     provenance: NO_PROVENANCE,
     feeds: [],
     health: new Map(),
+    watch: DEFAULT_WATCH,
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
 }

@@ -67,6 +67,7 @@ const STATUS: Status = {
   drift: true,
   drifted: [{ key: 'interface:eth1', what: 'detached' }],
   leftovers: ['/sys/fs/bpf/xdp-as-code/default/gen-2'],
+  watcher: undefined,
 }
 const EMPTY: Status = {
   interfaces: [],
@@ -81,6 +82,7 @@ const EMPTY: Status = {
   drift: false,
   drifted: [],
   leftovers: [],
+  watcher: undefined,
 }
 
 describe('numbers', () => {
