@@ -8,6 +8,7 @@ import { examineHost } from './kernel/doctor.ts'
 import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
 import { type Host, requireHost } from './kernel/host.ts'
+import { readLastApply, removeLastApply, writeLastApply } from './kernel/last-apply.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
 import { type BpfObject, loadObject } from './kernel/object.ts'
@@ -16,6 +17,7 @@ import { buildProbes } from './kernel/probe.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
+import type { ProcessIdentity } from './model/last-apply.ts'
 import type { Live } from './model/live.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
 import { EMPTY_STATE, type State } from './model/state.ts'
@@ -164,14 +166,16 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
       probes: [],
       now: target.now,
     })
+    await removeLastApply(host)
     return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key) } }
   })
 }
 
-/** What is live, with counters. */
+/** What is live, with counters, and how the last apply ended. */
 export async function readStatus(host: Host): Promise<Status> {
   await requireHost(host)
-  return readKernelStatus(pathsOf(host))
+  const [status, lastApply] = await Promise.all([readKernelStatus(pathsOf(host)), readLastApply(host)])
+  return { ...status, last_apply: lastApply }
 }
 
 /** The verdict that a packet gets live and in the file. Without a file (`desired` undefined) only the live one. */
@@ -179,6 +183,10 @@ export async function why(host: Host, desired: Desired | undefined, query: Query
   await requireHost(host)
   return askWhy(pathsOf(host), desired, query)
 }
+
+/** Leaves a record of an apply, as far as the host lets it: `render` is given who leaves it. Never throws. */
+export const keepLastApply = (host: Host, render: (self: ProcessIdentity) => string): Promise<void> =>
+  writeLastApply(host, render)
 
 /** What doctor finds on this host. */
 export async function examine(host: Host, desired: Desired | undefined): Promise<readonly Check[]> {

@@ -2,11 +2,12 @@
 // throws into one clear report. The process itself is behind `Terminal`.
 
 import manifest from '../../package.json' with { type: 'json' }
-import { EXIT, type Exit, fail, XdpError } from '../diagnostics.ts'
+import { EXIT, type Exit, fail } from '../diagnostics.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
 import { wantsColor } from './color.ts'
 import type { Context, GlobalFlags } from './context.ts'
 import { parseDuration } from './duration.ts'
+import { explain } from './explain.ts'
 import { renderCommandHelp, renderHelp } from './help.ts'
 import { type Invocation, parseArguments } from './parse.ts'
 import { createProgress, type Progress } from './progress.ts'
@@ -82,19 +83,6 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
     return run(context, args)
   }
   return EXIT.ok
-}
-
-/** What was thrown, as diagnostics: a failure we expected, an interruption, or a bug. */
-function explain(error: unknown, signal: AbortSignal): XdpError {
-  if (error instanceof XdpError) return error
-  if (signal.aborted) return fail('E112', 'interrupted', 'run `xdp plan` to see where things stand', error)
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  return fail(
-    'E999',
-    `unexpected ${message.split('\n')[0]}`,
-    'this is a bug of xdp; run again with --debug to see where',
-    error,
-  )
 }
 
 /** The causes of an error, innermost last, with their stacks. */

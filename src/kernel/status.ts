@@ -68,7 +68,7 @@ async function bansOf(
 }
 
 /** Reads the live state and its counters. */
-export async function readStatus(paths: Paths): Promise<Status> {
+export async function readStatus(paths: Paths): Promise<Omit<Status, 'last_apply'>> {
   const live = await observe(paths)
   refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []

@@ -1,6 +1,7 @@
 // What the commands report: results as data, before any of them becomes text or JSON.
 
 import type { Ban } from './ban.ts'
+import type { LastApply } from './last-apply.ts'
 import type { AttachMode, ListKind } from './state.ts'
 
 /** Packets and bytes; exact up to 2^53. */
@@ -64,6 +65,8 @@ export interface Status {
   readonly drifted: readonly { readonly key: string; readonly what: string }[]
   /** Kernel leftovers of an interrupted apply; the next apply removes them. */
   readonly leftovers: readonly string[]
+  /** undefined: none since boot, or its record cannot be read. */
+  readonly last_apply: LastApply | undefined
 }
 
 export interface ApplyResult {

@@ -21,3 +21,6 @@ export function formatBytes(bytes: number): string {
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`
 }
+
+/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
+export const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')

@@ -2,8 +2,9 @@
 
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
 import { jsonDocument } from './json.ts'
+import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
-import { formatBytes, formatCount } from './numbers.ts'
+import { formatBytes, formatCount, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { type Column, formatTable } from './table.ts'
 
@@ -11,9 +12,6 @@ const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfie
 
 const left = (title: string): Column => ({ title })
 const right = (title: string): Column => ({ title, align: 'right' })
-
-/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
-const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')
 
 function interfaceTable(interfaces: readonly InterfaceStatus[]): string[] {
   // Verdicts that never occur would only push the table over 80 columns.
@@ -84,20 +82,23 @@ const isEmpty = ({ generation, interfaces, program }: Status): boolean =>
 
 export function renderStatus(status: Status, { color }: { readonly color: boolean }): string {
   const style = paint(color)
+  const { last_apply, committed_at } = status
+  const last = last_apply ? lastApplyLines(last_apply, committed_at, color) : []
   if (isEmpty(status)) {
-    const lines = ['Nothing is applied: this instance has nothing in the kernel.', ...trouble(status, style)]
+    const lines = ['Nothing is applied: this instance has nothing in the kernel.', ...trouble(status, style), ...last]
     return `${lines.join('\n')}\n`
   }
   const attached =
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status.interfaces)]
-  return `${[...head(status), ...attached, ...listTable(status), ...trouble(status, style)].join('\n')}\n`
+  return `${[...head(status), ...attached, ...listTable(status), ...trouble(status, style), ...last].join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, lists, policy, program, generation, committed_at, bans, memory, drift, drifted, leftovers } =
     status
+  const { last_apply } = status
   return jsonDocument({
     interfaces,
     lists,
@@ -111,5 +112,6 @@ export function renderStatusJson(status: Status): string {
     drift,
     drifted,
     leftovers,
+    last_apply: last_apply ? lastApplyJson(last_apply) : null,
   })
 }

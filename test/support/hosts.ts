@@ -8,6 +8,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { PROGRAMS, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { lastApplyFile } from '../../src/kernel/last-apply.ts'
 
 /** Pins of an instance with one generation: its policy, its programs, and the shared maps. */
 export const EVERY_PIN = 1 + Object.keys(PROGRAMS).length + Object.keys(SHARED_MAPS).length
@@ -190,6 +191,7 @@ export class Lab {
     this.#closed = true
     for (const name of [this.host, this.peer]) attempt('ip', 'netns', 'del', name)
     attempt('umount', this.bpffs)
+    rmSync(lastApplyFile({ bpffs: this.bpffs, instance: 'default' }), { force: true })
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
