@@ -15,6 +15,7 @@ import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
+import { waitForInterfaces as waitForLinks } from './kernel/wait.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
 import type { ProcessIdentity } from './model/last-apply.ts'
@@ -146,6 +147,12 @@ export async function reconcileApply(
     const { probes } = await execute({ host, paths: pathsOf(host), steps, probes: buildProbes(state), now: target.now })
     return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key), probes } }
   })
+}
+
+/** Waits for interfaces that are to appear. Returns the names of those that did not. Takes no lock meanwhile. */
+export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
+  await requireHost(host)
+  return waitForLinks(host, names, timeoutMs)
 }
 
 /** Removes everything that is ours and nothing else. */

@@ -11,6 +11,7 @@ import type { Context } from './context.ts'
 import type { APPLY_FLAGS } from './flags.ts'
 import { type Findings, recorded } from './record.ts'
 import type { Arguments, Options } from './specification.ts'
+import { afterInterfaces } from './wait.ts'
 
 async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, findings: Findings): Promise<Exit> {
   const { desired, warnings } = await load(context)
@@ -23,7 +24,9 @@ async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, fin
     )
   const approval = { command: 'apply', question: 'Apply these changes?', auto: options['auto-approve'], show } as const
   const approve = approver(context, approval)
-  const applied = await reconcileApply(context.host, desired, approve, options['accept-shrink'])
+  const applied = await afterInterfaces(context, desired, options['wait-interfaces'], () =>
+    reconcileApply(context.host, desired, approve, options['accept-shrink']),
+  )
   if (applied === 'declined') throw declined()
   const { plan, result } = applied
   findings.result = result

@@ -49,7 +49,15 @@ export const APPROVE_FLAGS = {
   'auto-approve': { type: 'boolean', help: 'do not ask; needed where stdin is no terminal' },
 } as const satisfies FlagSpecs
 
-export const APPLY_FLAGS = { ...APPROVE_FLAGS, ...FEED_FLAGS } as const satisfies FlagSpecs
+export const APPLY_FLAGS = {
+  ...APPROVE_FLAGS,
+  ...FEED_FLAGS,
+  'wait-interfaces': {
+    type: 'string',
+    value: 'TIME',
+    help: 'first wait until the interfaces of the config exist, but not longer: for use at boot',
+  },
+} as const satisfies FlagSpecs
 
 export const BAN_FLAGS = {
   ttl: { type: 'string', value: 'TIME', help: 'for how long: 30s, 10m, 1h, 7d, 2w; default: until it is lifted' },

@@ -42,6 +42,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       { line: 'xdp apply', does: 'show the plan, ask, apply' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
+      { line: 'xdp apply --auto-approve --wait-interfaces 30s', does: 'apply at boot' },
     ],
     load: () => import('./apply.ts'),
   }),
