@@ -1,0 +1,68 @@
+// Debian packages that a test needs, unpacked into a directory of our own. They are never installed, because that
+// would change the machine of whoever runs the tests, and start services on it.
+
+import { execFileSync } from 'node:child_process'
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const CACHE = fileURLToPath(new URL('../../build/debian', import.meta.url))
+
+const apt = (cwd: string, ...args: readonly string[]): string =>
+  execFileSync('apt-get', ['-qq', ...args], {
+    cwd,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 60_000,
+  })
+
+/** Which packages an installation would bring, those that are there already left out. */
+function missing(cwd: string, packages: readonly string[]): string[] {
+  const simulated = apt(cwd, 'install', '--simulate', '--no-install-recommends', ...packages)
+  return [...simulated.matchAll(/^Inst (\S+)/gm)].map(([, name = '']) => name)
+}
+
+/** The directories that are links on a merged /usr must be so here, or they would hide what lies below them. */
+function mergeUsr(root: string): void {
+  for (const name of ['bin', 'sbin', 'lib', 'lib64']) {
+    if (!lstatSync(`/${name}`, { throwIfNoEntry: false })?.isSymbolicLink()) continue
+    mkdirSync(join(root, 'usr', name), { recursive: true })
+    symlinkSync(`usr/${name}`, join(root, name))
+  }
+}
+
+function unpack(target: string, packages: readonly string[]): void {
+  const work = `${target}.${process.pid}`
+  const root = join(work, 'root')
+  mkdirSync(root, { recursive: true })
+  try {
+    const names = missing(work, packages)
+    if (names.length > 0) apt(work, 'download', ...names)
+    mergeUsr(root)
+    for (const archive of readdirSync(work).filter((name) => name.endsWith('.deb'))) {
+      const script = 'dpkg-deb --fsys-tarfile "$0" | tar --extract --keep-directory-symlink --directory root'
+      execFileSync('sh', ['-c', script, archive], { cwd: work, stdio: 'ignore' })
+    }
+    renameSync(root, target)
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+/** The directory with what is missing of the packages and of all they need, or why they cannot be had. */
+export function unpacked(...packages: readonly string[]): { readonly root: string } | { readonly reason: string } {
+  const target = join(CACHE, packages.join('+'))
+  if (existsSync(target)) return { root: target }
+  mkdirSync(CACHE, { recursive: true })
+  for (const attempt of ['with the lists of packages that are there', 'with new ones']) {
+    try {
+      if (attempt === 'with new ones') apt(CACHE, 'update')
+      unpack(target, packages)
+      return { root: target }
+    } catch {
+      // Another process may have been faster.
+      if (existsSync(target)) return { root: target }
+    }
+  }
+  return { reason: `the Debian packages of ${packages.join(', ')} cannot be had` }
+}
