@@ -1,7 +1,7 @@
 // Execution: Steps → the kernel, in the order that lower.ts explains, with the inverse ready at every point. Until the
 // first attach nothing that a packet meets is touched; a failure after it puts every interface back as it was.
 
-import { mkdir, rmdir } from 'node:fs/promises'
+import { rmdir } from 'node:fs/promises'
 import { release } from 'node:os'
 import { LINE_SIZE, metaCodec } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
@@ -9,11 +9,11 @@ import { fail, type XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 import { META_LINE } from '../tables/layout.ts'
 import { runBatch, runBpftool } from './bpftool.ts'
-import type { Host } from './host.ts'
+import { effectiveCapabilities, type Host, mayOpenForeign } from './host.ts'
 import { readLinks } from './links.ts'
 import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
 import { explainAttachFailure, explainHeld, refusesMode } from './modes.ts'
-import { removePins } from './pins.ts'
+import { makeDirectory, removePins } from './pins.ts'
 import { type Probe, runProbes } from './probe.ts'
 import { recordCommand } from './recording.ts'
 import { CommandError } from './spawn.ts'
@@ -74,7 +74,7 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
   const { image, generation, program } = steps
   if (!image || !program) return
   undo.push(() => unmake(paths, steps.made))
-  for (const directory of steps.directories) await mkdir(directory, { recursive: true, mode: 0o700 })
+  for (const directory of steps.directories) await makeDirectory(directory, host.bpffs)
 
   host.progress?.('loading the program')
   await runBatch(steps.create).catch((error: unknown) => {
@@ -123,14 +123,23 @@ const probesFailed = (run: number, failures: readonly string[]): XdpError =>
 
 async function prepare({ steps }: Execution, undo: Undo[]): Promise<void> {
   undo.push(async () => void (await runBatch(steps.undoPrepare)))
-  for (const { previous } of steps.attach) {
+  for (const { interface: name, previous } of steps.attach) {
     if (!previous?.foreign) continue
+    if (!mayOpenForeign(await effectiveCapabilities())) throw cannotKeep(name)
     // An apply that was killed may have left it.
     await removePins(previous.pinned)
     undo.push(() => removePins(previous.pinned))
   }
   await runBatch(steps.prepare)
 }
+
+/** What is replaced must be kept open, or it could not be put back. */
+const cannotKeep = (name: string): XdpError =>
+  fail(
+    'E104',
+    `taking the place of the program on ${name} needs CAP_SYS_ADMIN, without which it could not be put back`,
+    'run it with sudo (in a systemd unit, add CAP_SYS_ADMIN to CapabilityBoundingSet), or detach that program first',
+  )
 
 async function switchInterfaces({ host, paths, steps, now }: Execution, undo: Undo[]): Promise<void> {
   const { program } = steps

@@ -11,7 +11,7 @@ import { guardNamespace } from '../plan/guard.ts'
 import { type DecodedImage, decodeImage } from '../tables/image.ts'
 import { recognizeImage } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
-import { ownNetns } from './host.ts'
+import { effectiveCapabilities, mayOpenForeign, ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
 import { type RawLink, readLinks } from './links.ts'
 import { indexedSlot, MODE_NUMBERS } from './records.ts'
@@ -219,7 +219,9 @@ async function withOwners(rawLinks: ReadonlyMap<string, RawLink>, instance: Inst
         .filter((id) => !generations.has(id)),
     ),
   ]
-  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
+  // Without the right to look at them, when they were loaded is not known.
+  const open = mayOpenForeign(await effectiveCapabilities()) ? foreign : []
+  const shown = (await runBatch(open.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
     id: number
     loaded_at?: number
   }[]

@@ -128,6 +128,19 @@ describe('a foreign program', () => {
     await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
   })
 
+  test('is refused and replaced as it should with few capabilities', async () => {
+    const id = attachForeign('eth0', 'xdpdrv')
+    const few = ['setpriv', '--bounding-set=-all,+bpf,+net_admin,+perfmon', '--inh-caps=-all']
+    lab.write('xdp.yaml', config('  eth0: {}'))
+    const refused = await lab.xdpWithin(few, 'apply', '--auto-approve')
+    expect(refused).toMatchObject({ exitCode: 4, stderr: expect.stringContaining(`id ${id}`) })
+    lab.write('xdp.yaml', config('  eth0: { on_conflict: replace }'))
+    const replaced = await lab.xdpWithin(few, 'apply', '--auto-approve')
+    expect(replaced).toMatchObject({ exitCode: 77, stderr: expect.stringContaining('needs CAP_SYS_ADMIN') })
+    expect(attachedOn('eth0')).toMatchObject([{ id }])
+    expect(lab.pins()).toEqual([])
+  })
+
   test.each(['xdpdrv', 'xdpgeneric'] as const)('attached by %s gives way to on_conflict: replace', async (type) => {
     attachForeign('eth0', type)
     lab.write('xdp.yaml', config('  eth0: { on_conflict: replace }'))

@@ -144,6 +144,12 @@ export class Lab {
     return capture(file, rest, this.directory)
   }
 
+  /** Runs `xdp …` on the host behind words that change its surroundings. */
+  async xdpWithin(words: readonly string[], ...args: readonly string[]): Promise<Output> {
+    const [nsenter, netns, ...xdp] = this.argv(...args) as [string, string, ...string[]]
+    return capture(nsenter, [netns, ...words, ...xdp], this.directory)
+  }
+
   /** Starts `xdp …` and hands out the process, for tests that kill it. */
   start(...args: readonly string[]): ReturnType<typeof spawn> {
     const [file, ...rest] = this.argv(...args) as [string, ...string[]]
