@@ -43,6 +43,9 @@ function unpack(target: string, packages: readonly string[]): void {
       const script = 'dpkg-deb --fsys-tarfile "$0" | tar --extract --keep-directory-symlink --directory root'
       execFileSync('sh', ['-c', script, archive], { cwd: work, stdio: 'ignore' })
     }
+    // Or every machine made of it would do so again, at its first use.
+    if (names.some((name) => name.startsWith('python3-')) && existsSync('/usr/bin/python3'))
+      execFileSync('/usr/bin/python3', ['-m', 'compileall', '-q', 'usr/lib/python3'], { cwd: root, stdio: 'ignore' })
     renameSync(root, target)
   } finally {
     rmSync(work, { recursive: true, force: true })
