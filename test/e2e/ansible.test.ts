@@ -52,10 +52,14 @@ afterAll(async () => {
   lab.close()
 })
 
+interface Played extends Output {
+  readonly recap: string
+}
+
 /** Runs a playbook. Returns its output, and what the recap says of the host. */
-function play(box: Machine, playbook: string, ...flags: readonly string[]): Output & { readonly recap: string } {
+async function play(box: Machine, playbook: string, ...flags: readonly string[]): Promise<Played> {
   box.write('/srv/admin/ansible/test.yml', playbook)
-  const output = box.run(
+  const output = await box.run(
     ...['env', '--chdir=/srv/admin/ansible', 'ANSIBLE_LIBRARY=roles/xdp/library', 'ANSIBLE_PYTHON_INTERPRETER=python3'],
     ...['ansible-playbook', '--inventory', 'localhost,', '--connection', 'local', 'test.yml', ...flags],
   )
@@ -69,39 +73,39 @@ const answered = async (): Promise<number[]> => [
 
 test('the first run installs, applies and enables; the second changes nothing', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
-  const first = play(machine, role(LISTED))
+  const first = await play(machine, role(LISTED))
   expect(first.exitCode, first.stdout).toBe(0)
   expect(first.recap).toMatch(/changed=[1-9].*failed=0/)
   expect(await answered()).toEqual([0, 1])
-  expect(machine.ok('systemctl', 'is-enabled', 'xdp')).toBe('enabled\n')
-  expect(machine.ok('systemctl', 'is-active', 'xdp')).toBe('active\n')
-  const second = play(machine, role(LISTED))
+  expect(await machine.ok('systemctl', 'is-enabled', 'xdp')).toBe('enabled\n')
+  expect(await machine.ok('systemctl', 'is-active', 'xdp')).toBe('active\n')
+  const second = await play(machine, role(LISTED))
   expect(second.recap, second.stdout).toMatch(/changed=0.*failed=0/)
 })
 
 test('--check --diff shows the plan and changes nothing', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
-  const { stdout, recap } = play(machine, module(OTHER), '--check', '--diff')
+  const { stdout, recap } = await play(machine, module(OTHER), '--check', '--diff')
   expect(recap).toMatch(/changed=1 .*failed=0/)
   expect(stdout).toContain(`-- ${LISTED}`)
   expect(stdout).toContain(`+- ${OTHER}`)
   expect(stdout).toMatch(/~ blocklist +hitless \(config-changed\)/)
   expect(stdout).toContain('Plan for /etc/xdp/xdp.yaml')
   expect(machine.read('/etc/xdp/xdp.yaml')).toContain(LISTED)
-  expect(machine.ok('ls', '-A', '/etc/xdp')).toBe('xdp.yaml\n')
+  expect(await machine.ok('ls', '-A', '/etc/xdp')).toBe('xdp.yaml\n')
   expect(await answered()).toEqual([0, 1])
 })
 
 test('a mistake fails with its place and changes nothing; what comes next takes effect', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const before = machine.read('/etc/xdp/xdp.yaml')
-  const failed = play(machine, module('192.0.2.300'))
+  const failed = await play(machine, module('192.0.2.300'))
   expect(failed.exitCode).toBe(2)
   expect(failed.recap).toMatch(/changed=0.*failed=1/)
   expect(failed.stdout).toMatch(/"msg": "\/etc\/xdp\/xdp\.yaml:\d+:\d+: error\[E020 bad-address\]/)
   expect(machine.read('/etc/xdp/xdp.yaml')).toBe(before)
   expect(await answered()).toEqual([0, 1])
-  const { recap } = play(machine, module(OTHER))
+  const { recap } = await play(machine, module(OTHER))
   expect(recap).toMatch(/changed=1 .*failed=0/)
   expect(machine.read('/etc/xdp/xdp.yaml')).toContain(OTHER)
   expect(await answered()).toEqual([1, 0])

@@ -42,15 +42,15 @@ afterAll(async () => {
 })
 
 /** The first boot of an instance. `blocked` stands in place of one of the example's networks. */
-function firstBoot(box: Machine, instance: string, blocked: string): void {
+async function firstBoot(box: Machine, instance: string, blocked: string): Promise<void> {
   const adapted = USER_DATA.replace(/^packages:\n(?: {2}- .*\n)+/m, '')
     .replace(TARBALL, '/srv/admin/xdp.tgz')
     .replace('203.0.113.0/24', blocked)
   for (const part of ['/srv/admin/xdp.tgz', blocked, '#cloud-config']) expect(adapted).toContain(part)
-  box.ok('cloud-init', 'clean', '--logs')
+  await box.ok('cloud-init', 'clean', '--logs')
   box.write(`${SEED}/user-data`, adapted)
   box.write(`${SEED}/meta-data`, `instance-id: ${instance}\n`)
-  for (const stage of STAGES) box.run('cloud-init', ...stage.split(' '))
+  for (const stage of STAGES) await box.run('cloud-init', ...stage.split(' '))
 }
 
 const answered = async (): Promise<number[]> => [
@@ -58,39 +58,39 @@ const answered = async (): Promise<number[]> => [
   await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 }),
 ]
 
-test('the user-data is what cloud-init takes', (context) => {
+test('the user-data is what cloud-init takes', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   expect(USER_DATA).toContain(TARBALL)
-  expect(machine.ok('cloud-init', 'schema', '--config-file', 'user-data.yaml')).toContain('Valid cloud-config')
+  expect(await machine.ok('cloud-init', 'schema', '--config-file', 'user-data.yaml')).toContain('Valid cloud-config')
 })
 
 test('a policy that cannot be applied is visible afterwards in each place', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
-  firstBoot(machine, 'i-1', '192.0.2.300')
-  expect(machine.run('cloud-init', 'status', '--long').stdout).toMatch(/^status: error$/m)
-  expect(machine.ok('systemctl', '--failed', '--plain', '--no-legend')).toMatch(/^xdp\.service /m)
-  expect(JSON.parse(machine.ok('cat', '/run/xdp/last-apply.json'))).toMatchObject({
+  await firstBoot(machine, 'i-1', '192.0.2.300')
+  expect((await machine.run('cloud-init', 'status', '--long')).stdout).toMatch(/^status: error$/m)
+  expect(await machine.ok('systemctl', '--failed', '--plain', '--no-legend')).toMatch(/^xdp\.service /m)
+  expect(JSON.parse(await machine.ok('cat', '/run/xdp/last-apply.json'))).toMatchObject({
     result: 'failed',
     exit_status: 78,
     config: { path: '/etc/xdp/xdp.yaml' },
     error: { code: 'E020', at: { file: '/etc/xdp/xdp.yaml' } },
   })
-  expect(machine.ok('xdp', 'status')).toMatch(/Nothing is applied.*The last apply failed.*E020 bad-address/s)
+  expect(await machine.ok('xdp', 'status')).toMatch(/Nothing is applied.*The last apply failed.*E020 bad-address/s)
   expect(await answered()).toEqual([1, 1])
 })
 
 test('one that can is in force, and will be at every boot', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
-  firstBoot(machine, 'i-2', '192.0.2.2')
-  expect(machine.ok('cloud-init', 'status')).toBe('status: done\n')
-  expect(machine.ok('systemctl', 'is-active', 'xdp')).toBe('active\n')
-  expect(machine.ok('systemctl', 'is-enabled', 'xdp')).toBe('enabled\n')
+  await firstBoot(machine, 'i-2', '192.0.2.2')
+  expect(await machine.ok('cloud-init', 'status')).toBe('status: done\n')
+  expect(await machine.ok('systemctl', 'is-active', 'xdp')).toBe('active\n')
+  expect(await machine.ok('systemctl', 'is-enabled', 'xdp')).toBe('enabled\n')
   // The allowlist of the example covers the host's first addresses.
-  expect(JSON.parse(machine.ok('xdp', 'why', '192.0.2.2', '--json')).live).toMatchObject({ list: 'office' })
-  expect(JSON.parse(machine.ok('xdp', 'why', '198.51.100.9', '--json')).live).toMatchObject({
+  expect(JSON.parse(await machine.ok('xdp', 'why', '192.0.2.2', '--json')).live).toMatchObject({ list: 'office' })
+  expect(JSON.parse(await machine.ok('xdp', 'why', '198.51.100.9', '--json')).live).toMatchObject({
     verdict: 'drop',
     list: 'scanners',
     proven: true,
   })
-  expect(machine.ok('xdp', 'status')).not.toContain('last apply')
+  expect(await machine.ok('xdp', 'status')).not.toContain('last apply')
 })

@@ -67,10 +67,10 @@ describe('zsh', () => {
   })
 })
 
-test('zsh: the script may also be sourced', (context) => {
+test('zsh: the script may also be sourced', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const script = 'autoload -Uz compinit; compinit -u -D; source /srv/admin/functions/_xdp; print $_comps[xdp]'
-  expect(machine.ok('zsh', '-f', '-c', script)).toBe('_xdp\n')
+  expect(await machine.ok('zsh', '-f', '-c', script)).toBe('_xdp\n')
 })
 
 describe('fish', () => {
@@ -90,9 +90,9 @@ describe('fish', () => {
     ['import ru', ['rules.txt']],
     ['status ', []],
     ['ban 192.0.2.1 --ttl ', []],
-  ] as const)('xdp %s', ([typed, expected], context) => {
+  ] as const)('xdp %s', async ([typed, expected], context) => {
     if (typeof machine === 'string') return context.skip(machine)
-    const offered = machine.ok('fish', '-c', 'source /srv/admin/xdp.fish; complete -C "xdp $argv"', '--', typed)
+    const offered = await machine.ok('fish', '-c', 'source /srv/admin/xdp.fish; complete -C "xdp $argv"', '--', typed)
     const words = offered.split('\n').filter((line) => line !== '')
     expect(words.map((line) => line.split('\t')[0]).toSorted()).toEqual(expected)
   })

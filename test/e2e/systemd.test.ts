@@ -54,8 +54,8 @@ afterAll(async () => {
   lab.close()
 })
 
-const property = (box: Machine, unit: string, name: string): string =>
-  box.ok('systemctl', 'show', '--value', '--property', name, unit).trim()
+const property = async (box: Machine, unit: string, name: string): Promise<string> =>
+  (await box.ok('systemctl', 'show', '--value', '--property', name, unit)).trim()
 
 const answered = async (): Promise<number[]> => [
   await lab.ping(HOST, { source: LISTED, count: 1 }),
@@ -66,52 +66,54 @@ test('at boot it waits for its interface, and the network for it', async (contex
   if (typeof machine === 'string') return context.skip(machine)
   const box = machine
   await expect.poll(() => property(box, 'xdp.service', 'ActiveState'), { timeout: 20_000 }).toBe('activating')
-  expect(property(box, 'network-pre.target', 'ActiveState')).toBe('inactive')
+  expect(await property(box, 'network-pre.target', 'ActiveState')).toBe('inactive')
   lab.plug(ETH0)
-  box.run('systemctl', 'is-system-running', '--wait')
-  expect(box.ok('systemctl', 'is-active', ...['xdp.service', 'network-pre.target', 'network.target']).trim()).toBe(
-    'active\nactive\nactive',
+  await box.run('systemctl', 'is-system-running', '--wait')
+  expect(await box.ok('systemctl', 'is-active', 'xdp.service', 'network-pre.target', 'network.target')).toBe(
+    'active\nactive\nactive\n',
   )
-  expect(box.ok('cat', '/run/found')).toContain('prog/xdp id ')
+  expect(await box.ok('cat', '/run/found')).toContain('prog/xdp id ')
   expect(await answered()).toEqual([0, 1])
-  expect(JSON.parse(box.ok('cat', '/run/xdp/last-apply.json'))).toMatchObject({ result: 'applied' })
-  expect(box.ok('systemctl', 'is-system-running')).toBe('running\n')
+  expect(JSON.parse(await box.ok('cat', '/run/xdp/last-apply.json'))).toMatchObject({ result: 'applied' })
+  expect(await box.ok('systemctl', 'is-system-running')).toBe('running\n')
 })
 
 test('a reload takes an edit; a mistake is told with its place and changes nothing', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   machine.write('/etc/xdp/xdp.yaml', config(OTHER))
-  machine.ok('systemctl', 'reload', 'xdp')
+  await machine.ok('systemctl', 'reload', 'xdp')
   expect(await answered()).toEqual([1, 0])
   machine.write('/etc/xdp/xdp.yaml', config('192.0.2.300'))
-  expect(machine.run('systemctl', 'reload', 'xdp').exitCode).not.toBe(0)
-  expect(machine.journal('xdp.service')).toContain('/etc/xdp/xdp.yaml:5:5: error[E020 bad-address]')
-  expect(machine.ok('xdp', 'status')).toMatch(/! The last apply failed at .* with exit status 78\.\n.*xdp\.yaml:5:5/)
-  expect(machine.ok('systemctl', 'is-active', 'xdp')).toBe('active\n')
+  expect((await machine.run('systemctl', 'reload', 'xdp')).exitCode).not.toBe(0)
+  expect(await machine.journal('xdp.service')).toContain('/etc/xdp/xdp.yaml:5:5: error[E020 bad-address]')
+  expect(await machine.ok('xdp', 'status')).toMatch(
+    /! The last apply failed at .* with exit status 78\.\n.*xdp\.yaml:5:5/,
+  )
+  expect(await machine.ok('systemctl', 'is-active', 'xdp')).toBe('active\n')
   expect(await answered()).toEqual([1, 0])
 })
 
 test('stopping it takes nothing away, nor does starting it again', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   machine.write('/etc/xdp/xdp.yaml', config(OTHER))
-  machine.ok('systemctl', 'stop', 'xdp')
+  await machine.ok('systemctl', 'stop', 'xdp')
   expect(await answered()).toEqual([1, 0])
-  machine.ok('systemctl', 'start', 'xdp')
-  expect(JSON.parse(machine.ok('cat', '/run/xdp/last-apply.json'))).toMatchObject({ result: 'unchanged' })
+  await machine.ok('systemctl', 'start', 'xdp')
+  expect(JSON.parse(await machine.ok('cat', '/run/xdp/last-apply.json'))).toMatchObject({ result: 'unchanged' })
 })
 
 describe('the units', () => {
-  test('have no mistakes that systemd knows', (context) => {
+  test('have no mistakes that systemd knows', async (context) => {
     if (typeof machine === 'string') return context.skip(machine)
-    const { exitCode, stderr } = machine.run('systemd-analyze', 'verify', ...UNITS)
+    const { exitCode, stderr } = await machine.run('systemd-analyze', 'verify', ...UNITS)
     expect(stderr).toBe('')
     expect(exitCode).toBe(0)
   })
 
-  test.for(UNITS)('%s is exposed little', (unit, context) => {
+  test.for(UNITS)('%s is exposed little', async (unit, context) => {
     if (typeof machine === 'string') return context.skip(machine)
     const threshold = `--threshold=${MOST_EXPOSURE}`
-    const { exitCode, stdout } = machine.run('systemd-analyze', 'security', '--no-pager', threshold, unit)
+    const { exitCode, stdout } = await machine.run('systemd-analyze', 'security', '--no-pager', threshold, unit)
     expect(stdout).toContain(`Overall exposure level for ${unit}`)
     expect(exitCode, stdout).toBe(0)
   })
@@ -130,22 +132,22 @@ describe('xdp-watch.service', () => {
     const box = machine
     const unit = 'xdp-watch.service'
     box.write(`/etc/systemd/system/${unit}.d/soon.conf`, '[Service]\nWatchdogSec=3s\n')
-    box.ok('systemctl', 'daemon-reload')
-    box.ok('systemctl', 'start', unit)
-    expect(box.ok('systemctl', 'is-active', unit)).toBe('active\n')
+    await box.ok('systemctl', 'daemon-reload')
+    await box.ok('systemctl', 'start', unit)
+    expect(await box.ok('systemctl', 'is-active', unit)).toBe('active\n')
     expect(await answered()).toEqual([1, 0])
     box.write('/etc/xdp/xdp.yaml', config(LISTED))
     await expect.poll(answered, { timeout: 20_000 }).toEqual([0, 1])
     box.write('/etc/xdp/xdp.yaml', config('192.0.2.300'))
     await expect.poll(() => property(box, unit, 'StatusText'), { timeout: 20_000 }).toContain('/etc/xdp/xdp.yaml:5:5')
     box.write('/etc/xdp/xdp.yaml', config(LISTED))
-    box.ok('systemctl', 'reload', unit)
-    box.ok('systemctl', 'kill', '--kill-who=main', '--signal=STOP', unit)
+    await box.ok('systemctl', 'reload', unit)
+    await box.ok('systemctl', 'kill', '--kill-who=main', '--signal=STOP', unit)
     await expect.poll(() => property(box, unit, 'NRestarts'), { timeout: 30_000 }).toBe('1')
     await expect.poll(() => property(box, unit, 'ActiveState'), { timeout: 30_000 }).toBe('active')
     expect(await answered()).toEqual([0, 1])
-    box.ok('systemctl', 'stop', unit)
-    expect(property(box, unit, 'Result')).toBe('success')
+    await box.ok('systemctl', 'stop', unit)
+    expect(await property(box, unit, 'Result')).toBe('success')
     expect(await answered()).toEqual([0, 1])
   })
 })

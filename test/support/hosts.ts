@@ -202,7 +202,8 @@ export class Lab {
   }
 }
 
-async function capture(file: string, args: readonly string[], cwd?: string): Promise<Output> {
+/** Runs a command; its exit status is part of the answer. */
+export async function capture(file: string, args: readonly string[], cwd?: string): Promise<Output> {
   try {
     const { stdout, stderr } = await run(file, [...args], { ...(cwd ? { cwd } : {}), maxBuffer: 1 << 28 })
     return { exitCode: 0, stdout, stderr }

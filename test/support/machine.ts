@@ -2,7 +2,7 @@
 // run in it as root without touching the host, and it can boot systemd. Everything is mounted in a mount namespace that
 // ends with one process of ours, so that nothing is left, however a test ends.
 
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   cpSync,
@@ -17,7 +17,7 @@ import {
 import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { unpacked } from './debian.ts'
-import type { Lab, Output } from './hosts.ts'
+import { capture, type Lab, type Output } from './hosts.ts'
 
 /** What Debian gives root. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -158,15 +158,14 @@ export class Machine {
   }
 
   /** Runs a command in the machine. */
-  run(...words: readonly string[]): Output {
+  async run(...words: readonly string[]): Promise<Output> {
     const [file = '', ...args] = [...this.argv(), ...words]
-    const { status, stdout, stderr } = spawnSync(file, args, { encoding: 'utf8', maxBuffer: 1 << 26 })
-    return { exitCode: status ?? -1, stdout, stderr }
+    return capture(file, args)
   }
 
   /** Runs a command in the machine and expects exit status 0; returns stdout. */
-  ok(...words: readonly string[]): string {
-    const { exitCode, stdout, stderr } = this.run(...words)
+  async ok(...words: readonly string[]): Promise<string> {
+    const { exitCode, stdout, stderr } = await this.run(...words)
     if (exitCode !== 0) throw new Error(`${words.join(' ')} exited with ${exitCode}\n${stdout}\n${stderr}`)
     return stdout
   }
@@ -215,14 +214,14 @@ export class Machine {
     for (;;) {
       this.#leader = childrenOf(this.#nspawn?.pid).at(-1)
       const question = whole ? ['is-system-running', '--wait'] : ['is-system-running']
-      const { stdout } = this.#leader === undefined ? { stdout: '' } : this.run('systemctl', ...question)
+      const { stdout } = this.#leader === undefined ? { stdout: '' } : await this.run('systemctl', ...question)
       if (/^(?:running|degraded|starting)$/m.test(stdout)) return
       await setTimeout(100)
     }
   }
 
   /** What a unit said. */
-  journal(unit: string): string {
+  journal(unit: string): Promise<string> {
     return this.ok('journalctl', '--unit', unit, '--output', 'cat', '--no-pager')
   }
 
