@@ -131,7 +131,7 @@ describe('xdp-watch.service', () => {
     if (!isBuilt) return context.skip('this build has no `xdp watch`')
     const box = machine
     const unit = 'xdp-watch.service'
-    box.write(`/etc/systemd/system/${unit}.d/soon.conf`, '[Service]\nWatchdogSec=3s\n')
+    box.write(`/etc/systemd/system/${unit}.d/soon.conf`, '[Service]\nWatchdogSec=3s\nRestartSec=100ms\n')
     await box.ok('systemctl', 'daemon-reload')
     await box.ok('systemctl', 'start', unit)
     expect(await box.ok('systemctl', 'is-active', unit)).toBe('active\n')
