@@ -17,6 +17,8 @@ struct block_line abi_block_line;
 struct run_line abi_run_line;
 struct deep_line abi_deep_line;
 struct transfer abi_transfer;
+struct progress abi_progress;
+struct span abi_span;
 struct counter abi_counter;
 struct interface_entry abi_interface_entry;
 struct attachment abi_attachment;
@@ -57,6 +59,9 @@ enum abi_constant {
 	CONST_TREE_DEPTH = TREE_DEPTH,
 	CONST_TRANSFER_EXTENTS = TRANSFER_EXTENTS,
 	CONST_TRANSFER_LINES = TRANSFER_LINES,
+	CONST_WALK_TURNS = WALK_TURNS,
+	CONST_WALK_SPANS = WALK_SPANS,
+	CONST_DIRECTORY_SECTIONS = DIRECTORY_SECTIONS,
 	CONST_BANS = BANS,
 	CONST_BAN_REQUESTS = BAN_REQUESTS,
 };

@@ -11,6 +11,7 @@
 #include "filter.h"
 #include "maps.h"
 #include "verdict.h"
+#include "walk.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -55,6 +56,20 @@ SEC("xdp.frags")
 int table_read(struct xdp_md *ctx)
 {
 	return bulk_read(ctx);
+}
+
+/* Run on spans to copy lines of the generation before into a policy map that is not in use yet. */
+SEC("xdp.frags")
+int table_copy(struct xdp_md *ctx)
+{
+	return walk_spans(ctx, copy_turn);
+}
+
+/* Run on spans to get the digests of their lines. */
+SEC("xdp.frags")
+int table_digest(struct xdp_md *ctx)
+{
+	return walk_spans(ctx, digest_turn);
 }
 
 /* Run on requests to ban prefixes and to lift bans. */

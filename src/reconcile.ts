@@ -68,6 +68,7 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
   return {
     generation,
     image: fresh ? compileImage({ state, slots: made.slots.lists, meta }) : undefined,
+    previous: live.previous,
     object: object.path,
     now: now(),
   }

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { policyMap } from '../../src/abi/paths.ts'
 import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
-import { writeImage } from '../../src/kernel/transfer.ts'
+import { writeLines } from '../../test/support/lines.ts'
 import { type Host, sh, which } from './host.ts'
 
 const OBJECT = fileURLToPath(new URL('./flood.bpf.o', import.meta.url))
@@ -131,13 +131,13 @@ export async function makeFloodHost(host: Host, addresses: Uint32Array): Promise
   await runBatch([bpftool('map', 'create', policy, ...shape, 'name', 'policy')])
   await runBpftool('prog', 'loadall', OBJECT, `${directory}/programs`, 'map', 'name', 'policy', 'pinned', policy)
   const program = (name: string): string => `${directory}/programs/${name}`
-  await writeImage(program('table_write'), image)
+  await writeLines(program('table_write'), image)
   const mac = macOf(host.netns, host.device)
   const enter = ['nsenter', `--net=/run/netns/${host.peer}`, 'taskset', '-c', SENDER_CPU]
   return {
     drop: program('drop'),
     async flood(count, milliseconds) {
-      await writeImage(program('table_write'), imageOf(ifindex, addresses.subarray(0, count)).subarray(0, LINE_SIZE))
+      await writeLines(program('table_write'), imageOf(ifindex, addresses.subarray(0, count)).subarray(0, LINE_SIZE))
       const thread = receiver(host.device)
       sh('taskset', '-pc', RECEIVER_CPU, thread)
       const before = { ran: runtime(thread), frames: received(host), arrived: arrived(host) }

@@ -6,12 +6,13 @@ import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { type MapShape, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { withExchange } from '../../src/kernel/exchange.ts'
-import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Family, Ranges } from '../../src/model/address.ts'
 import { countPrefixes, EMPTY4, EMPTY6, prefixes } from '../../src/model/ranges.ts'
 import type { List, State } from '../../src/model/state.ts'
 import { compileImage } from '../../src/tables/image.ts'
+import { imageBytes } from '../../src/tables/layout.ts'
 import { HIGH, LOW } from '../../src/tables/lines.ts'
+import { writeLines } from '../../test/support/lines.ts'
 import type { Workload } from './sets.ts'
 
 /** Built next to the bundle of the benchmark. */
@@ -66,7 +67,9 @@ export function stateOf(sets: readonly Ranges[]): State {
 
 export function compile(state: State): Uint8Array {
   const slots = new Map([...state.lists.keys()].map((name, i) => [name, i]))
-  return compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
+  return imageBytes(
+    compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } }),
+  )
 }
 
 type Shape = Omit<MapShape, 'type' | 'keySize'> & {
@@ -136,7 +139,7 @@ export async function load(workload: Workload, rounds: number, withHash = false)
       ...['map', 'name', name, 'pinned', `${directory}/${pin}`],
     ])
     await runBpftool('prog', 'loadall', OBJECT, `${directory}/programs`, ...reuse)
-    await writeImage(program('table_write'), extended)
+    await writeLines(program('table_write'), extended)
     const slabBefore = slab()
     await loadTrie(program(`load_${trie}`), set, count)
     const trieMemory = slab() - slabBefore

@@ -7,8 +7,8 @@ import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { policyMap } from '../../src/abi/paths.ts'
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { withExchange } from '../../src/kernel/exchange.ts'
-import { writeImage } from '../../src/kernel/transfer.ts'
 import { LOW } from '../../src/tables/lines.ts'
+import { writeLines } from '../../test/support/lines.ts'
 import { dotted } from './addresses.ts'
 import { sh } from './host.ts'
 import { addressesOf, compile, createMap, stateOf } from './lookup.ts'
@@ -98,7 +98,7 @@ async function loadAll(directory: string, count: number): Promise<{ subjects: Su
     names.flatMap((name) => ['map', 'name', name, 'pinned', `${directory}/${name}`])
   await runBpftool('prog', 'loadall', WRAPPER, `${directory}/run`, ...reuse('policy', ...arrays))
   await runBpftool('prog', 'loadall', OURS, `${directory}/ours`, ...reuse('policy'))
-  await writeImage(`${directory}/run/table_write`, all)
+  await writeLines(`${directory}/run/table_write`, all)
   const subjects: Subject[] = [
     { name: 'nothing-plain', program: `${directory}/run/nothing_plain`, kind: 'plain', drops: false },
     { name: 'nothing-frags', program: `${directory}/run/nothing_frags`, kind: 'frags', drops: false },

@@ -13,6 +13,7 @@
 
 #include <linux/types.h>
 #include "abi_bans.h"
+#include "abi_bulk.h"
 
 #define ABI_VERSION 1
 
@@ -86,7 +87,7 @@ struct table4 {
 	__u8 range_filter_shift;
 	__u8 root_shift;	/* <= 16 */
 	__u8 flags;		/* enum table_flag */
-	__u32 pad;
+	__u32 host_count;	/* single addresses; for the control plane, as all counts */
 };
 
 /*
@@ -102,10 +103,11 @@ struct table6 {
 	__u32 root;		/* first line; one u64 root word per top 32 bits >> root_shift */
 	__u32 ranges;		/* first line; see struct range_line; root words count from here */
 	__u32 trees;		/* first line; see struct run_line and struct deep_line; tree lines count from here */
+	__u32 block_count;	/* prefixes in blocks; for the control plane, as all counts */
 	__u8 filter_shift;	/* of the 32-bit hash, >= 1 */
 	__u8 root_shift;	/* <= 16 */
 	__u8 flags;		/* enum table_flag */
-	__u8 pad[29];
+	__u8 pad[25];
 };
 
 /* Line 0: what every IPv4 packet needs. */
@@ -133,7 +135,6 @@ struct meta {
 	__u32 rule_count;
 };
 
-/* Lines 3 and 4: where each section lies, so that user space can walk it. */
 enum section {
 	SECTION_LISTS = 0,
 	SECTION_CLASSES = 1,
@@ -151,15 +152,23 @@ enum section {
 	SECTIONS
 };
 
-#define HEADER_LINES 5
+#define HEADER_LINES 9
 
-struct section_extent {
-	__u32 first;		/* line */
-	__u32 lines;
+/*
+ * A section, so that user space can walk, copy and recognise it. Lines that hold nothing, and those that are there to
+ * grow into, are all zero and count for nothing in the digest (see digest_line).
+ */
+struct section_entry {
+	struct section_extent extent;
+	__u32 digest[2];
 };
 
+/* Lines 3 to 8. */
+#define DIRECTORY_SECTIONS 23
 struct directory {
-	struct section_extent sections[16];
+	struct section_entry sections[DIRECTORY_SECTIONS];
+	__u32 header_digest[2];	/* of lines 0 to 8 with zeros here and in committed_at */
+	__u64 pad;
 };
 
 struct list {
@@ -211,8 +220,8 @@ struct host_line {
 
 /*
  * Bucket of IPv6 prefixes; value 0 = free slot. overflow as in host_line.
- * value: BLOCK_32, BLOCK_48 or BLOCK_64 says how long the prefix is; the low bits are a class (not 0), or with
- * VALUE_TREE the root line of a tree: of deep lines for BLOCK_64, else of run lines.
+ * value: BLOCK_32, BLOCK_48 or BLOCK_64 says how long the prefix is; the low bits are a class (0: a hole in what is
+ * around), or with VALUE_TREE the root line of a tree: of deep lines for BLOCK_64, else of run lines.
  */
 #define BLOCK_PROBES 8
 #define BLOCK_32 0x10000000u
@@ -270,19 +279,6 @@ enum attach_mode {
 	MODE_OFFLOAD = 3,
 };
 
-/*
- * First line of the data of table_write, and of the request (and answer) of table_read: which lines of the policy the
- * other lines of the data are, in order.
- */
-#define TRANSFER_EXTENTS 7
-/* Most policy lines in one transfer: 64 KiB with the transfer line itself, what one test run takes. */
-#define TRANSFER_LINES 1023
-struct transfer {
-	__u32 count;		/* extents in use */
-	__u32 result;		/* lines copied, set by table_read */
-	struct section_extent extents[TRANSFER_EXTENTS];
-};
-
 /* What explain writes over the start of the packet it was given. */
 struct explanation {
 	__u32 verdict;		/* enum xdp_action */
@@ -298,7 +294,8 @@ ABI_SIZE(table4, 40);
 ABI_SIZE(table6, LINE_SIZE);
 ABI_SIZE(settings, LINE_SIZE);
 ABI_SIZE(meta, LINE_SIZE);
-ABI_SIZE(directory, 2 * LINE_SIZE);
+ABI_SIZE(section_entry, 16);
+ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
@@ -308,6 +305,8 @@ ABI_SIZE(block_line, LINE_SIZE);
 ABI_SIZE(run_line, LINE_SIZE);
 ABI_SIZE(deep_line, LINE_SIZE);
 ABI_SIZE(transfer, LINE_SIZE);
+ABI_SIZE(progress, LINE_SIZE);
+ABI_SIZE(span, LINE_SIZE / 2);
 ABI_SIZE(counter, 16);
 ABI_SIZE(interface_entry, 8);
 ABI_SIZE(attachment, 32);

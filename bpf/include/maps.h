@@ -18,6 +18,18 @@ struct {
 	__uint(max_entries, HEADER_LINES);
 } policy SEC(".maps");
 
+/*
+ * The policy of the generation before, which table_copy reads. Given to the loader while a generation is built; the pin of
+ * table_copy goes when that is done, and with it the hold on this map.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct line);
+	__uint(max_entries, 1);
+} previous SEC(".maps");
+
 /* Packets and bytes by interface slot and reason: key = slot * REASON_SLOTS + reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -20,10 +20,14 @@ export const PROGRAMS = {
   explain: 'explain',
   write: 'table_write',
   read: 'table_read',
+  digest: 'table_digest',
   banWrite: 'ban_write',
   banSweep: 'ban_sweep',
   banCount: 'ban_count',
 } as const
+
+/** Runs while a generation is built, and is unpinned then because it holds the map of the one before. */
+export const COPY_PROGRAM = 'table_copy'
 
 /** Those that every build of this ABI has; the others came later. */
 export const CORE_PROGRAMS = [
@@ -118,6 +122,7 @@ export interface Paths {
   readonly policy: (generation: number) => string
   readonly programs: (generation: number) => string
   readonly program: (generation: number, program: keyof typeof PROGRAMS) => string
+  readonly copyProgram: (generation: number) => string
 }
 
 export function pinPaths(bpffs: string, instance: string): Paths {
@@ -133,6 +138,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     policy: (n) => `${generation(n)}/policy`,
     programs: (n) => `${generation(n)}/programs`,
     program: (n, program) => `${generation(n)}/programs/${PROGRAMS[program]}`,
+    copyProgram: (n) => `${generation(n)}/programs/${COPY_PROGRAM}`,
   }
 }
 

@@ -30,6 +30,48 @@ export async function runBpftool(...argv: readonly string[]): Promise<unknown> {
   return output
 }
 
+/** Commands that belong together in a batch, and what is to be made of their outputs or of the failure of one. */
+export interface Part<T> {
+  readonly commands: readonly Command[]
+  /** Called once all commands of the batch have succeeded. May throw. */
+  readonly finish: (outputs: readonly unknown[]) => T
+  /** The failure of a command of this part as it is to be told. */
+  readonly explain?: (error: CommandError) => unknown
+}
+
+/**
+ * Runs parts in one bpftool process; the results of their `finish`, in order. Throws what the part that failed makes of
+ * its failure, else CommandError; the commands before it have taken effect.
+ */
+export async function runParts<T extends readonly unknown[]>(
+  ...parts: { readonly [K in keyof T]: Part<T[K]> }
+): Promise<T> {
+  const all = parts as readonly Part<unknown>[]
+  const outputs = await runBatch(all.flatMap(({ commands }) => commands)).catch((error: unknown) => {
+    if (!(error instanceof CommandError) || error.position === undefined) throw error
+    let position = error.position
+    const failed = all.find(({ commands }) => {
+      position -= commands.length
+      return position < 0
+    })
+    throw failed?.explain?.(error) ?? error
+  })
+  let first = 0
+  const results = all.map(({ commands, finish }) => {
+    const own = outputs.slice(first, first + commands.length)
+    first += commands.length
+    return finish(own)
+  })
+  return results as unknown as T
+}
+
+/** A part whose outputs say nothing. */
+export const plainPart = (commands: readonly Command[], explain?: (error: CommandError) => unknown): Part<void> => ({
+  commands,
+  finish: () => undefined,
+  ...(explain ? { explain } : {}),
+})
+
 /**
  * Runs commands in one `bpftool -j batch` process and returns the JSON output of each. bpftool stops at the first
  * command that fails; the CommandError names it, and the ones before it have taken effect.
@@ -40,12 +82,19 @@ export async function runBatch(commands: readonly Command[]): Promise<unknown[]>
   const { stdout, stderr, exitCode } = await spawnTool('bpftool', ['-j', 'batch', 'file', '-'], input)
   // A bpftool that fails may not come to the end of its JSON.
   const outputs = (exitCode === 0 || stdout.trimEnd().endsWith(']') ? (parseJson(stdout) ?? []) : []) as {
+    command?: unknown
     output: unknown
   }[]
-  if (exitCode !== 0) {
-    const failed = commands[Math.max(0, outputs.length - 1)]
+  // At the end of its input bpftool takes an errno that libbpf left behind (`prog loadall` does) for a failure of reading
+  // it, and adds an element without a command. It gets there only when every command has succeeded.
+  const isDone = outputs.length === commands.length + 1 && outputs.at(-1)?.command === undefined
+  if (exitCode !== 0 && !isDone) {
+    const position = Math.max(0, outputs.length - 1)
+    const failed = commands[position]
     const words = [stderrWords(stderr), errorOf(outputs.at(-1)?.output)].filter((word) => word).join('; ')
-    throw new CommandError(failed ? commandLine(failed) : 'bpftool batch', exitCode, words)
+    const error = new CommandError(failed ? commandLine(failed) : 'bpftool batch', exitCode, words)
+    error.position = position
+    throw error
   }
-  return outputs.map(({ output }) => output)
+  return outputs.slice(0, commands.length).map(({ output }) => output)
 }

@@ -2,23 +2,21 @@
 // first attach nothing that a packet meets is touched; a failure after it puts every interface back as it was.
 
 import { rmdir } from 'node:fs/promises'
-import { release } from 'node:os'
 import { LINE_SIZE, metaCodec } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
 import { fail, type XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
-import { META_LINE } from '../tables/layout.ts'
-import { runBatch, runBpftool } from './bpftool.ts'
+import { runBatch, runBpftool, runParts } from './bpftool.ts'
+import { buildGeneration } from './build.ts'
+import { withExchange } from './exchange.ts'
 import { effectiveCapabilities, type Host, mayOpenForeign } from './host.ts'
 import { readLinks } from './links.ts'
 import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
 import { explainAttachFailure, explainHeld, refusesMode } from './modes.ts'
-import { makeDirectory, removePins } from './pins.ts'
-import { type Probe, runProbes } from './probe.ts'
+import { removePins } from './pins.ts'
+import { type Probe, probePart, requireVerdicts } from './probe.ts'
 import { recordCommand } from './recording.ts'
 import { CommandError } from './spawn.ts'
-import { readImage, writeImage } from './transfer.ts'
-import { atLeast, FLOOR, parseVersion } from './version.ts'
 
 export interface Execution {
   readonly host: Host
@@ -44,12 +42,12 @@ type Undo = () => Promise<void>
 export async function execute(execution: Execution): Promise<Outcome> {
   const undo: Undo[] = []
   try {
-    await build(execution, undo)
+    const program = await build(execution, undo)
     throwIfAborted(execution.host)
     // From here on an interrupt is not listened to: half a switch is worse than a moment's wait.
     await prepare(execution, undo)
-    await switchInterfaces(execution, undo)
-    const probes = await verifyLive(execution)
+    await switchInterfaces(execution, program, undo)
+    const probes = await verifyLive(execution, program)
     await commit(execution)
     undo.length = 0
     await finish(execution)
@@ -69,57 +67,21 @@ function throwIfAborted({ signal }: Host): void {
   if (signal?.aborted) throw fail('E112', 'interrupted before the switch: nothing was changed')
 }
 
-/** Makes the new generation beside the live one, and proves it by reading back and by packets, before any packet meets it. */
-async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): Promise<void> {
-  const { image, generation, program } = steps
-  if (!image || !program) return
-  undo.push(() => unmake(paths, steps.made))
-  for (const directory of steps.directories) await makeDirectory(directory, host.bpffs)
+/** The program that every interface is to run; undefined: none (destroy). */
+interface Loaded {
+  readonly pinned: string
+  readonly id: number
+}
 
-  host.progress?.('loading the program')
-  await runBatch(steps.create).catch((error: unknown) => {
-    throw outOfMemory(error, image.byteLength)
-  })
-  for (const command of steps.load) {
-    await runBpftool(...command.argv).catch((error: unknown) => {
-      throw loadFailed(error, release())
-    })
+async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): Promise<Loaded | undefined> {
+  if (!steps.program) return undefined
+  if (steps.fill) {
+    undo.push(() => unmake(paths, steps.made))
+    host.progress?.('building the new generation')
+    throwIfAborted(host)
   }
-  throwIfAborted(host)
-  host.progress?.('writing the tables')
-  await writeImage(paths.program(generation, 'write'), image)
-  host.progress?.('verifying the tables')
-  const written = await readImage(paths.program(generation, 'read'), image.byteLength / LINE_SIZE)
-  if (Buffer.compare(written, image) !== 0) throw fail('E108', 'the kernel returned other tables than were written')
-  const { run, failures } = await runProbes(program, paths.program(steps.generation, 'explain'), probes)
-  if (failures.length > 0) throw probesFailed(run, failures)
+  return { pinned: steps.program, id: await buildGeneration(paths, steps, steps.program, probes) }
 }
-
-/** bpftool's words for ENOMEM do not say what was asked for. */
-function outOfMemory(error: unknown, bytes: number): unknown {
-  if (!(error instanceof CommandError) || !error.words.includes('Cannot allocate memory')) return error
-  const size = `${Math.ceil(bytes / 1024 / 1024)} MiB`
-  return fail(
-    'E109',
-    `the kernel has no memory for the tables (${size}); the live policy is untouched`,
-    'shorten the lists, or add memory',
-    error,
-  )
-}
-
-/** A kernel that is too old refuses in words that do not say so. */
-export function loadFailed(error: unknown, kernel: string): unknown {
-  const version = parseVersion(kernel)
-  if (!(error instanceof CommandError) || !version || atLeast(version, FLOOR)) return error
-  const message = `Linux ${kernel} does not load the program, which is made for ${FLOOR.join('.')} and newer: ${error.words}`
-  return fail('E107', message, 'xdp doctor says what this kernel lacks', error)
-}
-
-const probesFailed = (run: number, failures: readonly string[]): XdpError =>
-  fail(
-    'E108',
-    `${failures.length} of ${run} test packets got another verdict than the file says: ${failures.slice(0, 3).join('; ')}`,
-  )
 
 async function prepare({ steps }: Execution, undo: Undo[]): Promise<void> {
   undo.push(async () => void (await runBatch(steps.undoPrepare)))
@@ -141,25 +103,25 @@ const cannotKeep = (name: string): XdpError =>
     'run it with sudo (in a systemd unit, add CAP_SYS_ADMIN to CapabilityBoundingSet), or detach that program first',
   )
 
-async function switchInterfaces({ host, paths, steps, now }: Execution, undo: Undo[]): Promise<void> {
-  const { program } = steps
+async function switchInterfaces(
+  { host, paths, steps, now }: Execution,
+  program: Loaded | undefined,
+  undo: Undo[],
+): Promise<void> {
   if (!program) return
+  const { pinned, id } = program
   host.progress?.('attaching')
-  const id = await programId(program)
   await expectAsObserved([...steps.attach, ...steps.switchOver])
   for (const step of steps.attach) {
     undo.push(() => restore(step, id))
     await detachAll(step)
-    const mode = await attach(step, program)
+    const mode = await attach(step, pinned)
     // The record says the preferred mode; where the kernel took another of the list, it must say that.
     if (mode !== step.modes[0]) await runBatch([recordCommand(paths, step, mode, now)])
   }
   for (const step of steps.switchOver) undo.push(() => restore(step, id))
   await runBatch(steps.switchOver.map(({ command }) => command))
 }
-
-const programId = async (pinned: string): Promise<number> =>
-  ((await runBpftool('prog', 'show', 'pinned', pinned)) as { id: number }).id
 
 /** What somebody attached since the plan was made (and maybe approved at leisure) is not ours to replace. */
 async function expectAsObserved(steps: readonly AttachStep[]): Promise<void> {
@@ -217,28 +179,34 @@ async function restore(step: AttachStep, id: number): Promise<void> {
 }
 
 /** The attached programs are the ones meant, and the live program gives every probe the verdict of the file. */
-async function verifyLive({ host, paths, steps, probes }: Execution): Promise<Outcome['probes']> {
-  const { program } = steps
+async function verifyLive(
+  { host, paths, steps, probes }: Execution,
+  program: Loaded | undefined,
+): Promise<Outcome['probes']> {
   if (!program) return { run: 0, passed: 0 }
+  const { pinned, id } = program
   host.progress?.('verifying the live program')
-  const id = await programId(program)
-  const links = await readLinks()
+  const [links] = await Promise.all([readLinks(), prove(pinned, paths.program(steps.generation, 'explain'), probes)])
   for (const { interface: name } of [...steps.attach, ...steps.switchOver]) {
     const attached = links.get(name)?.programs.some((candidate) => candidate.id === id)
     if (!attached) throw fail('E108', `${name} does not run program ${id} after it was attached`)
   }
-  const { run, failures } = await runProbes(program, paths.program(steps.generation, 'explain'), probes)
-  if (failures.length > 0) throw probesFailed(run, failures)
-  return { run, passed: run }
+  return { run: probes.length, passed: probes.length }
 }
+
+/** Runs the probes through a pinned program and its twin. Throws E108. */
+const prove = (program: string, explain: string, probes: readonly Probe[]): Promise<void> =>
+  withExchange(async (files) => {
+    const [verdicts] = await runParts(probePart(`${files}/probe`, program, probes))
+    await requireVerdicts(files, explain, probes, verdicts)
+  })
 
 /** Marks the new generation as the live one: what an interrupted apply leaves unmarked is made anew by the next. */
 async function commit({ paths, steps, now }: Execution): Promise<void> {
-  const { image, generation } = steps
-  if (!image) return
-  const view = new DataView(image.buffer, image.byteOffset + META_LINE * LINE_SIZE, LINE_SIZE)
+  const { fill, generation } = steps
+  if (!fill) return
   const meta = new Uint8Array(LINE_SIZE)
-  metaCodec.encode({ ...metaCodec.decode(view), committed_at: BigInt(now) }, new DataView(meta.buffer))
+  metaCodec.encode({ ...fill.image.meta, committed_at: BigInt(now) }, new DataView(meta.buffer))
   await runBatch([commitCommand(paths.policy(generation), meta)])
 }
 

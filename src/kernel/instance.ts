@@ -6,6 +6,7 @@ import {
   ABI_VERSION,
   type Attachment,
   attachmentCodec,
+  HEADER_LINES,
   INTERFACE_INDEX_SIZE,
   INTERFACE_SLOTS,
   type InterfaceEntry,
@@ -15,8 +16,10 @@ import {
   metaCodec,
 } from '../abi/generated.ts'
 import { CORE_PROGRAMS, generationOf, type Paths, PROGRAMS, SHARED_MAPS, type SharedMap } from '../abi/paths.ts'
-import { META_LINE, SETTINGS_LINE } from '../tables/layout.ts'
-import { bpftool, type Command, runBatch } from './bpftool.ts'
+import { META_LINE, SETTINGS_LINE, wordsOf } from '../tables/layout.ts'
+import { bpftool, type Command, type Part, runParts } from './bpftool.ts'
+import { withExchange } from './exchange.ts'
+import { tryReadPart } from './transfer.ts'
 
 export interface Generation {
   readonly number: number
@@ -28,6 +31,10 @@ export interface Generation {
   readonly netns: bigint
   readonly program: { readonly id: number; readonly tag: string }
   readonly lines: number
+  /** HEADER_LINES lines; undefined for another ABI version, or where the map is shorter. */
+  readonly header: Uint32Array | undefined
+  /** Whether its lines can be proven without reading them. */
+  readonly hasDigests: boolean
   /** Bytes of kernel memory of the policy map and the filter. */
   readonly memory: number
   /** Whether its programs know bans, as those of older builds do not. */
@@ -108,9 +115,12 @@ const generationQueries = (paths: Paths, generation: number): Command[] => [
   bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(SETTINGS_LINE)),
   bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(META_LINE)),
 ]
-const QUERIES = 4
 
-function decodeGeneration(number: number, programs: ReadonlySet<string>, outputs: readonly unknown[]): Generation {
+function decodeGeneration(
+  number: number,
+  programs: ReadonlySet<string>,
+  outputs: readonly unknown[],
+): Omit<Generation, 'header'> {
   const [program, map, settings, meta] = outputs as [
     { id: number; tag: string; bytes_memlock?: number },
     { max_entries: number; bytes_memlock?: number },
@@ -127,7 +137,22 @@ function decodeGeneration(number: number, programs: ReadonlySet<string>, outputs
     program: { id: program.id, tag: program.tag },
     lines: map.max_entries,
     memory: (map.bytes_memlock ?? map.max_entries * LINE_SIZE) + (program.bytes_memlock ?? 0),
+    hasDigests: programs.has(PROGRAMS.digest),
     knowsBans: programs.has(PROGRAMS.banWrite),
+  }
+}
+
+/** A generation, and its header. `files`: prefix of the exchange files. */
+function generationPart(files: string, paths: Paths, number: number, programs: ReadonlySet<string>): Part<Generation> {
+  const queries = generationQueries(paths, number)
+  const header = tryReadPart(files, paths.program(number, 'read'), [{ first: 0, lines: HEADER_LINES }])
+  return {
+    commands: [...queries, ...header.commands],
+    finish: (outputs) => {
+      const generation = decodeGeneration(number, programs, outputs.slice(0, queries.length))
+      const bytes = generation.abi === ABI_VERSION ? header.finish(outputs.slice(queries.length)) : undefined
+      return { ...generation, header: bytes && wordsOf(bytes) }
+    },
   }
 }
 
@@ -149,23 +174,23 @@ export async function readInstance(paths: Paths): Promise<Instance> {
   }
   const shared = new Set(await list(paths.shared))
   const present = EVERY_MAP.filter((map) => shared.has(SHARED_MAPS[map].name))
-  const dumps = (['attachments', 'interfaceIndex'] as const).filter((map) => present.includes(map))
-  const outputs = await runBatch([
-    ...complete.flatMap(([number]) => generationQueries(paths, number)),
-    ...dumps.map((map) => bpftool('map', 'dump', 'pinned', paths.sharedMap(map))),
-  ])
-  const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): T[] | undefined => {
-    const place = (dumps as readonly SharedMap[]).indexOf(map)
-    return place < 0 ? undefined : dumped(outputs[complete.length * QUERIES + place], size, decode, empty)
-  }
-  return {
-    generations: complete.map(([number, programs], i) =>
-      decodeGeneration(number, programs, outputs.slice(i * QUERIES, (i + 1) * QUERIES)),
+  const dump = <T>(map: SharedMap, size: number, decode: (view: DataView) => T, empty: T): Part<T[] | undefined> => ({
+    commands: present.includes(map) ? [bpftool('map', 'dump', 'pinned', paths.sharedMap(map))] : [],
+    finish: ([output]) => (output === undefined ? undefined : dumped(output, size, decode, empty)),
+  })
+  const [attachments, index, ...generations] = await withExchange((files) =>
+    runParts<[Attachment[] | undefined, InterfaceEntry[] | undefined, ...Generation[]]>(
+      dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
+      dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+      ...complete.map(([number, programs]) => generationPart(`${files}/${number}`, paths, number, programs)),
     ),
+  )
+  return {
+    generations,
     incomplete: numbers.filter((number) => !complete.some(([one]) => one === number)),
     others: names.filter((name) => generationOf(name) === undefined && `${paths.instance}/${name}` !== paths.shared),
     missing: EVERY_MAP.filter((map) => !present.includes(map)),
-    attachments: dump('attachments', INTERFACE_SLOTS, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
-    index: dump('interfaceIndex', INTERFACE_INDEX_SIZE, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+    attachments,
+    index,
   }
 }

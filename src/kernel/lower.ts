@@ -5,15 +5,16 @@
 // attach or switch replaces one interface's program in one kernel operation, from the old policy to the new; detaching
 // what left the file and freeing the old generation come last, when nothing depends on them.
 
-import { LINE_SIZE, REASON, REASON_SLOTS } from '../abi/generated.ts'
+import { REASON, REASON_SLOTS } from '../abi/generated.ts'
 import { type MapShape, mapWords, type Paths, PROGRAM_MAPS, policyMap, SHARED_MAPS } from '../abi/paths.ts'
 import type { AttachMode, Attachment } from '../model/state.ts'
 import type { Change, Plan } from '../plan/change.ts'
-import { META_LINE } from '../tables/layout.ts'
+import { lineCount, type Previous as PreviousImage, type Transfer, transferOf } from '../tables/difference.ts'
+import { type Image, META_LINE } from '../tables/layout.ts'
 import { bpftool, type Command, commandLine } from './bpftool.ts'
 import type { Observation } from './observe.ts'
 import { forgetSteps, recordSteps, undoRecordSteps, updateCommand } from './recording.ts'
-import { writeRuns } from './transfer.ts'
+import { packChunks } from './transfer.ts'
 
 /** What a rollback puts back on an interface. */
 export interface Previous {
@@ -43,6 +44,12 @@ export interface DetachStep {
   readonly mode: AttachMode
 }
 
+/** Content of a new generation's policy map, and how it gets there. */
+export interface Fill {
+  readonly image: Image
+  readonly transfer: Transfer
+}
+
 export interface Steps {
   /** The pinned program that every interface runs afterwards; undefined: none (destroy). */
   readonly program: string | undefined
@@ -50,8 +57,8 @@ export interface Steps {
   readonly directories: readonly string[]
   readonly create: readonly Command[]
   readonly load: readonly Command[]
-  /** Content of the new generation's policy map; undefined: the generation stays. */
-  readonly image: Uint8Array | undefined
+  /** Undefined: the generation stays. */
+  readonly fill: Fill | undefined
   readonly generation: number
   /** Zero the counters of slots that get a new owner, keep foreign programs for a rollback, record new attachments. */
   readonly prepare: readonly Command[]
@@ -71,7 +78,9 @@ export interface Steps {
 /** Where the plan leads: which generation, and with what content if it is a new one. */
 export interface Target {
   readonly generation: number
-  readonly image: Uint8Array | undefined
+  readonly image: Image | undefined
+  /** What is known of the live image, where its lines can be taken over. */
+  readonly previous?: PreviousImage | undefined
   /** Path of the BPF object. */
   readonly object: string
   /** Unix time in seconds. */
@@ -103,12 +112,14 @@ function generationSteps(
   if (!target.image) return { directories: [], create: [], load: [], made: [] }
   const { generation } = target
   const { missing } = live.instance
+  const previous =
+    target.previous && live.committed ? ['map', 'name', 'previous', 'pinned', paths.policy(live.committed.number)] : []
   const maps = PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)])
   return {
     directories: [...(missing.length > 0 ? [paths.shared] : []), paths.generation(generation)],
     create: [
       ...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])),
-      createCommand(paths.policy(generation), policyMap(target.image.byteLength / LINE_SIZE)),
+      createCommand(paths.policy(generation), policyMap(target.image.lines)),
     ],
     load: [
       bpftool(
@@ -121,6 +132,7 @@ function generationSteps(
         'policy',
         'pinned',
         paths.policy(generation),
+        ...previous,
         ...maps,
       ),
     ],
@@ -206,7 +218,7 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
   return {
     program,
     ...generationSteps(paths, live, target),
-    image: target.image,
+    fill: target.image && { image: target.image, transfer: transferOf(target.image, target.previous) },
     generation: target.generation,
     prepare: destroy
       ? []
@@ -238,18 +250,28 @@ const obsolete = (paths: Paths, live: Observation, target: Target): string[] => 
   ...(live.committed && !live.committed.meta ? live.instance.others.map((name) => `${paths.instance}/${name}`) : []),
 ]
 
+const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`
+
+/** How the tables are filled: one line for all runs of a kind. */
+function fillLines({ fill, generation }: Steps, paths: Paths): string[] {
+  if (!fill) return []
+  const { copies, writes } = fill.transfer
+  const run = (program: string, file: string): string => `bpftool prog run pinned ${program} data_in ${file}`
+  const chunks = counted(packChunks(writes).length, 'chunk')
+  const copy = paths.copyProgram(generation)
+  return [
+    ...(copies.length > 0 ? [`${run(copy, 'SPANS')} repeat N  # ${counted(lineCount(copies), 'line')}`] : []),
+    `${run(paths.program(generation, 'write'), 'CHUNK')} data_out /dev/null data_size_out 65536  # ${counted(lineCount(writes), 'line')} in ${chunks}`,
+    `rm ${copy}`,
+  ]
+}
+
 /** The steps as the lines a person could type; bulk content as one line that says how many runs there are. */
 export function commandLines(steps: Steps, paths: Paths): string[] {
-  const runs = steps.image ? writeRuns(steps.image) : 0
-  const write = paths.program(steps.generation, 'write')
   return [
     ...steps.directories.map((directory) => `mkdir -p ${directory}`),
     ...[...steps.create, ...steps.load].map(commandLine),
-    ...(runs > 0
-      ? [
-          `bpftool prog run pinned ${write} data_in CHUNK data_out /dev/null data_size_out 65536  # ${runs} ${runs === 1 ? 'chunk' : 'chunks'}`,
-        ]
-      : []),
+    ...fillLines(steps, paths),
     ...steps.prepare.map(commandLine),
     ...steps.attach.flatMap((step) => [
       ...step.detachFirst.map((mode) => commandLine(detachCommand(mode, step.interface))),

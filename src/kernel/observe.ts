@@ -8,20 +8,24 @@ import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, type State } from '../model/state.ts'
 import { guardNamespace } from '../plan/guard.ts'
-import { type DecodedImage, decodeImage } from '../tables/image.ts'
-import { recognizeImage } from '../tables/recognize.ts'
+import type { Previous } from '../tables/difference.ts'
+import { listDigest } from '../tables/digest.ts'
+import type { DecodedImage } from '../tables/image.ts'
+import type { Recall } from '../tables/recognize.ts'
 import { bpftool, runBatch } from './bpftool.ts'
 import { effectiveCapabilities, mayOpenForeign, ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
 import { type RawLink, readLinks } from './links.ts'
 import { indexedSlot, MODE_NUMBERS } from './records.ts'
-import { readImage } from './transfer.ts'
+import { readTables } from './tables.ts'
 
 /** Live, with what execution needs of the raw observation. */
 export interface Observation extends Live {
   readonly instance: Instance
   /** The generation the live state was read from. */
   readonly committed: Generation | undefined
+  /** What the next generation can take over of its tables. */
+  readonly previous: Previous | undefined
 }
 
 /** Attempts at a consistent reading while another process applies, and the time between its switch and its commit. */
@@ -69,15 +73,16 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const drift = new Map<ObjectKey, string>()
-  const image =
-    committed?.meta === undefined
-      ? undefined
-      : decode(await readImage(paths.program(committed.number, 'read'), committed.lines), expected, drift)
-  const links = await withOwners(rawLinks, instance)
+  const [tables, links] = await Promise.all([
+    committed?.meta && readTables(paths, committed, recallFrom(expected)),
+    withOwners(rawLinks, instance),
+  ])
+  const image = tables?.image
   const records = recordsOf(instance)
   for (const name of image?.drifted ?? []) {
     drift.set(name === 'policy' ? 'policy' : `list:${name}`, 'changed in the kernel since the last apply')
   }
+  if (tables?.damage && !image?.drifted.length) drift.set('program', tables.damage)
   const unpinned = missingMaps(instance, committed)
   if (unpinned.length > 0) drift.set('program', `what it counts in was unpinned: ${unpinned.join(', ')}`)
   const interfaces = liveInterfaces(links, records, instance, committed, drift)
@@ -97,8 +102,17 @@ async function observeOnce(paths: Paths, expected: State | undefined): Promise<O
     leftovers: leftovers(paths, instance, committed),
     instance,
     committed,
+    previous: tables?.previous,
   }
 }
+
+/** Lists of the expected state, by what the live ones are recorded as. */
+const recallFrom =
+  (expected: State | undefined): Recall =>
+  ({ name, digest }) => {
+    const list = expected?.lists.get(name)
+    return list && listDigest(list) === digest ? list : undefined
+  }
 
 /** Shared maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
 function missingMaps({ missing }: Instance, committed: Generation | undefined): string[] {
@@ -122,21 +136,6 @@ function namespaceOf(
   if (here) return own
   const recorded = (committed ?? instance.generations.at(-1))?.netns ?? 0n
   return recorded === 0n ? undefined : recorded
-}
-
-/** A damaged image is drift, not a failure: the next apply must be able to replace it. */
-function decode(
-  bytes: Uint8Array,
-  expected: State | undefined,
-  drift: Map<ObjectKey, string>,
-): DecodedImage | undefined {
-  try {
-    return (expected && recognizeImage(bytes, expected)) ?? decodeImage(bytes)
-  } catch (error) {
-    if (!(error instanceof XdpError)) throw error
-    drift.set('program', error.diagnostics[0]?.message ?? error.message)
-    return undefined
-  }
 }
 
 function liveState(

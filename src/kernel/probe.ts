@@ -1,16 +1,18 @@
 // Test packets: chosen so that every list has one address inside and one outside, with the verdict that the file says,
 // and sent through a loaded program. They count nowhere: a test run comes in on no interface of ours.
 
+import { readFileSync, writeFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { type Explanation, REASON } from '../abi/generated.ts'
 import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../abi/packet.ts'
+import { fail } from '../diagnostics.ts'
 import type { Address, Family } from '../model/address.ts'
 import { judge } from '../model/judge.ts'
 import { WIDTH } from '../model/ranges.ts'
 import type { Verdict } from '../model/result.ts'
 import type { Scope, State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
-import { bpftool, runBatch } from './bpftool.ts'
+import { bpftool, type Part, runBatch } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 
 /** A packet and what the file says of it. */
@@ -71,56 +73,63 @@ export function buildProbes(state: State): Probe[] {
   return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
 }
 
-/**
- * Sends the probes through a pinned program; `failures` tells every verdict that is not as expected. Bans are apart from
- * the file: where its twin `explain` says that one dropped a packet that the file passes, all is well.
- */
-export async function runProbes(
-  program: string,
-  explain: string,
-  probes: readonly Probe[],
-): Promise<{ run: number; failures: string[] }> {
-  return withExchange(async (directory) => {
-    const commands = await Promise.all(
-      probes.map(async ({ packet }, number) => {
-        const file = `${directory}/${number}`
-        await writeFile(file, packetFor(packet))
-        return bpftool('prog', 'run', 'pinned', program, 'data_in', file, 'repeat', '1')
-      }),
-    )
-    const outputs = (await runBatch(commands)) as { retval: number }[]
-    const verdicts = outputs.map(({ retval }) => verdictOfAction(retval))
-    const dropped = probes.flatMap(({ verdict }, number) =>
-      verdict === 'pass' && verdicts[number] === 'drop' ? [number] : [],
-    )
-    const banned = await bannedOf(explain, dropped, directory)
-    const failures = probes.flatMap(({ packet, verdict }, number) => {
-      const got = verdicts[number]
-      return got === verdict || banned.has(number)
-        ? []
-        : [`a packet from ${formatAddress(packet.source.family, packet.source.words)}: ${got}, not ${verdict}`]
-    })
-    return { run: probes.length, failures }
+/** Sends the probes through a pinned program; the verdicts. `files`: prefix of the exchange files. */
+export function probePart(files: string, program: string, probes: readonly Probe[]): Part<readonly Verdict[]> {
+  const commands = probes.map(({ packet }, number) => {
+    writeFileSync(`${files}-${number}`, packetFor(packet))
+    return bpftool('prog', 'run', 'pinned', program, 'data_in', `${files}-${number}`, 'repeat', '1')
   })
+  const finish = (outputs: readonly unknown[]): Verdict[] =>
+    (outputs as { retval: number }[]).map(({ retval }) => verdictOfAction(retval))
+  return { commands, finish }
 }
 
-/** Which of the packets `directory/N` a ban dropped. */
-async function bannedOf(explain: string, numbers: readonly number[], directory: string): Promise<ReadonlySet<number>> {
-  const run = (number: number) => [
-    'data_in',
-    `${directory}/${number}`,
-    'data_out',
-    `${directory}/${number}.out`,
-    'repeat',
-    '1',
-  ]
-  await runBatch(numbers.map((number) => bpftool('prog', 'run', 'pinned', explain, ...run(number))))
-  const banned = new Set<number>()
-  for (const number of numbers) {
-    const { reason } = explanationOf(await readFile(`${directory}/${number}.out`))
-    if (reason === REASON.BAN) banned.add(number)
-  }
-  return banned
+/**
+ * Compares the verdicts of probes with those expected. Bans are apart from the file: where `explain`, the pinned twin of
+ * the program, says that one dropped a packet that the file passes, all is well. Throws E108.
+ *
+ * @param files directory for exchange files
+ */
+export async function requireVerdicts(
+  files: string,
+  explain: string,
+  probes: readonly Probe[],
+  verdicts: readonly Verdict[],
+): Promise<void> {
+  const wrong = probes.flatMap((probe, number) => (verdicts[number] === probe.verdict ? [] : [{ ...probe, number }]))
+  if (wrong.length === 0) return
+  const dropped = wrong.filter(({ verdict, number }) => verdict === 'pass' && verdicts[number] === 'drop')
+  const banned = await bannedOf(files, explain, dropped)
+  const failures = wrong
+    .filter((probe) => !banned.has(probe.number))
+    .map(({ packet: { source }, verdict, number }) => {
+      const from = formatAddress(source.family, source.words)
+      return `a packet from ${from}: ${verdicts[number]}, not ${verdict}`
+    })
+  if (failures.length === 0) return
+  const most = failures.slice(0, 3).join('; ')
+  throw fail(
+    'E108',
+    `${failures.length} of ${probes.length} test packets got another verdict than the file says: ${most}`,
+  )
+}
+
+/** Numbers of the probes that a ban dropped. */
+async function bannedOf(
+  files: string,
+  explain: string,
+  probes: readonly (Probe & { readonly number: number })[],
+): Promise<ReadonlySet<number>> {
+  const commands = probes.map(({ packet, number }) => {
+    const file = `${files}/banned-${number}`
+    writeFileSync(file, packetFor(packet))
+    return bpftool('prog', 'run', 'pinned', explain, 'data_in', file, 'data_out', `${file}.out`, 'repeat', '1')
+  })
+  await runBatch(commands)
+  const banned = probes.filter(
+    ({ number }) => explanationOf(readFileSync(`${files}/banned-${number}.out`)).reason === REASON.BAN,
+  )
+  return new Set(banned.map(({ number }) => number))
 }
 
 /** Sends one packet through a pinned filter, and through its twin that says why. */

@@ -9,6 +9,8 @@ export class CommandError extends XdpError {
   readonly errno: number
   /** What the tool and the kernel said, the kernel first. */
   readonly words: string
+  /** Of the command in its batch, from 0. */
+  position: number | undefined
 
   constructor(line: string, exitCode: number, words: string, code: Code = 'E101', hint?: string) {
     super([

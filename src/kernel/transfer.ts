@@ -1,41 +1,30 @@
-// Bulk copies between user space and a policy map: 64 KiB of lines for each run of table_write or table_read, all runs
-// in one bpftool batch. About ten times faster than one `map update` an entry, and short enough (well below 0.5 ms a
-// run) not to stall the network stack of the CPU, for which a test run disables softirqs.
+// Bulk work on a policy map, as parts of a bpftool batch: lines in and out, 64 KiB for each run of table_write or
+// table_read, and copies and digests of lines that stay in the kernel. About ten times faster than one `map update` an
+// entry, and short enough (well below 0.5 ms a run) not to stall the network stack of the CPU, for which a test run
+// disables softirqs.
 
-import { readFile, writeFile } from 'node:fs/promises'
-import { LINE_SIZE, transferCodec } from '../abi/generated.ts'
+import { closeSync, openSync, readFileSync, writeFileSync, writevSync } from 'node:fs'
+import {
+  LINE_SIZE,
+  progressCodec,
+  spanCodec,
+  TRANSFER_EXTENTS,
+  TRANSFER_LINES,
+  transferCodec,
+  WALK_SPANS,
+  WALK_TURNS,
+} from '../abi/generated.ts'
 import { fail } from '../diagnostics.ts'
-import { bpftool, type Command, runBatch } from './bpftool.ts'
-import { withExchange } from './exchange.ts'
+import { type Copy, type Extent, lineCount } from '../tables/difference.ts'
+import type { LineDigest } from '../tables/line-digest.ts'
+import { bpftool, type Command, type Part } from './bpftool.ts'
 
-/** Lines of content in one run: 64 KiB less the header line, and one line spare for the frame's own rounding. */
-const CHUNK_LINES = 1022
-const EXTENTS = 7
-/** XDP_PASS: the bulk programs return it when every line was copied. */
-const COPIED = 2
+/** Lines of content in one run: one line spare for the frame's own rounding. */
+const CHUNK_LINES = TRANSFER_LINES - 1
+/** XDP_PASS: the bulk programs return it when all was done. */
+const DONE = 2
 
-interface Extent {
-  readonly first: number
-  readonly lines: number
-}
-
-/** Extents of the lines that are not all zero: a new map holds zeros already. Gaps of a line or two are bridged. */
-export function usedExtents(image: Uint8Array): Extent[] {
-  const words = new Uint32Array(image.buffer, image.byteOffset, image.byteLength >>> 2)
-  const extents: { first: number; lines: number }[] = []
-  const total = image.byteLength / LINE_SIZE
-  for (let line = 0; line < total; line++) {
-    let any = 0
-    for (let word = line * 16; word < line * 16 + 16; word++) any |= words[word] as number
-    if (any === 0) continue
-    const last = extents.at(-1)
-    if (last && line - (last.first + last.lines) <= 2) last.lines = line + 1 - last.first
-    else extents.push({ first: line, lines: 1 })
-  }
-  return extents
-}
-
-/** Packs extents into runs of at most CHUNK_LINES lines and EXTENTS extents. */
+/** Packs extents into runs of at most CHUNK_LINES lines and TRANSFER_EXTENTS extents. */
 export function packChunks(extents: readonly Extent[]): Extent[][] {
   const chunks: Extent[][] = []
   let room = 0
@@ -43,7 +32,7 @@ export function packChunks(extents: readonly Extent[]): Extent[][] {
     let { first, lines } = extent
     while (lines > 0) {
       let chunk = chunks.at(-1)
-      if (!chunk || room === 0 || chunk.length === EXTENTS) {
+      if (!chunk || room === 0 || chunk.length === TRANSFER_EXTENTS) {
         chunk = []
         chunks.push(chunk)
         room = CHUNK_LINES
@@ -58,81 +47,149 @@ export function packChunks(extents: readonly Extent[]): Extent[][] {
   return chunks
 }
 
-function requestFor(chunk: readonly Extent[]): Uint8Array {
-  const lines = chunk.reduce((sum, extent) => sum + extent.lines, 0)
-  const bytes = new Uint8Array((1 + lines) * LINE_SIZE)
-  const extents = Array.from({ length: EXTENTS }, (_, i) => chunk[i] ?? { first: 0, lines: 0 })
+/** The line in front of a chunk's lines. */
+export function transferLine(chunk: readonly Extent[]): Uint8Array {
+  const bytes = new Uint8Array(LINE_SIZE)
+  const extents = Array.from({ length: TRANSFER_EXTENTS }, (_, i) => chunk[i] ?? { first: 0, lines: 0 })
   transferCodec.encode({ count: chunk.length, result: 0, extents }, new DataView(bytes.buffer))
   return bytes
 }
 
 /** One `prog run` of a bulk program. The output must be asked for in full, or the kernel ends the run in ENOSPC. */
-export const runLine = (program: string, input: string, output: string): Command =>
+export const runLine = (program: string, input: string, output: string, repeat = 1): Command =>
   bpftool(
-    'prog',
-    'run',
-    'pinned',
-    program,
-    'data_in',
-    input,
-    'data_out',
-    output,
-    'data_size_out',
-    '65536',
-    'repeat',
-    '1',
+    ...['prog', 'run', 'pinned', program, 'data_in', input],
+    ...['data_out', output, 'data_size_out', '65536', 'repeat', `${repeat}`],
   )
 
 function checkRuns(outputs: readonly unknown[], what: string): void {
   for (const output of outputs) {
     const { retval } = output as { retval: number }
-    if (retval !== COPIED) throw fail('E108', `${what} was refused by the data plane (return value ${retval})`)
+    if (retval !== DONE) throw fail('E108', `${what} was refused by the data plane (return value ${retval})`)
   }
 }
 
-/** Writes an image into the (new, zeroed) policy map behind `program`, a pinned table_write. */
-export async function writeImage(program: string, image: Uint8Array): Promise<void> {
-  await withExchange(async (directory) => {
-    const commands = await Promise.all(
-      packChunks(usedExtents(image)).map(async (chunk, number) => {
-        const bytes = requestFor(chunk)
-        let at = LINE_SIZE
-        for (const { first, lines } of chunk) {
-          bytes.set(image.subarray(first * LINE_SIZE, (first + lines) * LINE_SIZE), at)
-          at += lines * LINE_SIZE
-        }
-        const file = `${directory}/${number}`
-        await writeFile(file, bytes)
-        return runLine(program, file, '/dev/null')
-      }),
-    )
-    checkRuns(await runBatch(commands), 'writing the policy')
-  })
-}
-
-/** Reads the first `lines` lines of the policy map behind `program`, a pinned table_read. */
-export async function readImage(program: string, lines: number): Promise<Uint8Array> {
-  return withExchange(async (directory) => {
-    const chunks = packChunks([{ first: 0, lines }])
-    const commands = await Promise.all(
-      chunks.map(async (chunk, number) => {
-        await writeFile(`${directory}/${number}`, requestFor(chunk))
-        return runLine(program, `${directory}/${number}`, `${directory}/${number}.out`)
-      }),
-    )
-    checkRuns(await runBatch(commands), 'reading the policy')
-    const image = new Uint8Array(lines * LINE_SIZE)
-    for (const [number, chunk] of chunks.entries()) {
-      const answer = await readFile(`${directory}/${number}.out`)
-      let at = LINE_SIZE
-      for (const extent of chunk) {
-        image.set(answer.subarray(at, at + extent.lines * LINE_SIZE), extent.first * LINE_SIZE)
-        at += extent.lines * LINE_SIZE
-      }
+function writeFileOf(path: string, pieces: readonly Uint8Array[]): void {
+  const descriptor = openSync(path, 'wx', 0o600)
+  try {
+    let left = pieces
+    while (left.length > 0) {
+      let written = writevSync(descriptor, left)
+      left = left.flatMap((piece) => {
+        const skipped = Math.min(written, piece.length)
+        written -= skipped
+        return skipped < piece.length ? [piece.subarray(skipped)] : []
+      })
     }
-    return image
-  })
+  } finally {
+    closeSync(descriptor)
+  }
 }
 
-/** How many runs of table_write an image takes; for `plan --commands`. */
-export const writeRuns = (image: Uint8Array): number => packChunks(usedExtents(image)).length
+/**
+ * Writes lines into a policy map.
+ *
+ * @param files prefix of the exchange files
+ * @param program pin of a table_write
+ * @param bytesOf the bytes of lines, in pieces
+ */
+export function writePart(
+  files: string,
+  program: string,
+  extents: readonly Extent[],
+  bytesOf: (extent: Extent) => readonly Uint8Array[],
+): Part<void> {
+  const commands = packChunks(extents).map((chunk, number) => {
+    const file = `${files}-${number}`
+    writeFileOf(file, [transferLine(chunk), ...chunk.flatMap(bytesOf)])
+    return runLine(program, file, '/dev/null')
+  })
+  return { commands, finish: (outputs) => checkRuns(outputs, 'writing the policy') }
+}
+
+const EMPTY_CHUNK = new Uint8Array(CHUNK_LINES * LINE_SIZE)
+
+/** Reads lines out of the policy map behind `program`, a pinned table_read: all extents, one after the other. */
+export function readPart(files: string, program: string, extents: readonly Extent[]): Part<Uint8Array> {
+  const chunks = packChunks(extents)
+  const commands = chunks.map((chunk, number) => {
+    const file = `${files}-${number}`
+    writeFileOf(file, [transferLine(chunk), EMPTY_CHUNK.subarray(0, lineCount(chunk) * LINE_SIZE)])
+    return runLine(program, file, `${file}.out`)
+  })
+  const finish = (outputs: readonly unknown[]): Uint8Array => {
+    checkRuns(outputs, 'reading the policy')
+    const bytes = new Uint8Array(lineCount(extents) * LINE_SIZE)
+    let at = 0
+    for (const [number, chunk] of chunks.entries()) {
+      const answer = readFileSync(`${files}-${number}.out`)
+      const size = lineCount(chunk) * LINE_SIZE
+      bytes.set(answer.subarray(LINE_SIZE, LINE_SIZE + size), at)
+      at += size
+    }
+    return bytes
+  }
+  return { commands, finish }
+}
+
+/** Lines that may not be there: undefined then. */
+export function tryReadPart(files: string, program: string, extents: readonly Extent[]): Part<Uint8Array | undefined> {
+  const { commands, finish } = readPart(files, program, extents)
+  const isDone = (output: unknown): boolean => (output as { retval: number }).retval === DONE
+  return { commands, finish: (outputs) => (outputs.every(isDone) ? finish(outputs) : undefined) }
+}
+
+/** Lines to walk; `origin` as in struct span. */
+interface Walk extends Extent {
+  readonly origin: number
+}
+
+/** Requests to walk spans, as many as they take, with the repeats of the run that each takes. */
+function walkRequests(walks: readonly Walk[]): { bytes: Uint8Array; repeat: number; spans: number }[] {
+  const requests = []
+  for (let from = 0; from < walks.length; from += WALK_SPANS) {
+    const spans = walks.slice(from, from + WALK_SPANS)
+    // A frame has at least 128 bytes here: shorter ones than an Ethernet header are refused.
+    const bytes = new Uint8Array(progressCodec.size + Math.max(2, spans.length) * spanCodec.size)
+    const view = new DataView(bytes.buffer)
+    progressCodec.encode({ count: spans.length, span: 0, line: 0, failed: 0, digest: [0, 0] }, view)
+    for (const [i, { first, lines, origin }] of spans.entries()) {
+      const span = { extent: { first, lines }, origin, digest: [0, 0] }
+      spanCodec.encode(span, view, progressCodec.size + i * spanCodec.size)
+    }
+    requests.push({ bytes, repeat: Math.ceil((lineCount(spans) + spans.length) / WALK_TURNS), spans: spans.length })
+  }
+  return requests
+}
+
+/** Copies lines of the generation before. `program`: pin of a table_copy. */
+export function copyPart(files: string, program: string, copies: readonly Copy[]): Part<void> {
+  const commands = walkRequests(copies.map(({ first, lines, from }) => ({ first, lines, origin: from }))).map(
+    ({ bytes, repeat }, number) => {
+      writeFileSync(`${files}-${number}`, bytes)
+      return runLine(program, `${files}-${number}`, '/dev/null', repeat)
+    },
+  )
+  return { commands, finish: (outputs) => checkRuns(outputs, 'copying the policy') }
+}
+
+/** Digests of sections, in order. `program`: pin of a table_digest. */
+export function digestPart(files: string, program: string, sections: readonly Extent[]): Part<LineDigest[]> {
+  const requests = walkRequests(sections.map(({ first, lines }) => ({ first, lines, origin: 0 })))
+  const commands = requests.map(({ bytes, repeat }, number) => {
+    writeFileSync(`${files}-${number}`, bytes)
+    return runLine(program, `${files}-${number}`, `${files}-${number}.out`, repeat)
+  })
+  const finish = (outputs: readonly unknown[]): LineDigest[] => {
+    checkRuns(outputs, 'verifying the policy')
+    return requests.flatMap(({ spans }, number) => {
+      const answer = readFileSync(`${files}-${number}.out`)
+      const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
+      return Array.from({ length: spans }, (_, i): LineDigest => {
+        const { digest } = spanCodec.decode(view, progressCodec.size + i * spanCodec.size)
+        return [digest[0] ?? 0, digest[1] ?? 0]
+      })
+    })
+  }
+  return { commands, finish }
+}

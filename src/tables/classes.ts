@@ -24,14 +24,14 @@ export const ruleCount = ({ set: { scope } }: Part): number =>
   Math.max(1, scope.sourcePorts.length) * Math.max(1, scope.destinationPorts.length)
 
 /** Classes are 16 bits wide in the tables. */
-const MAX_CLASS = 0xffff
+export const MAX_CLASS = 0xffff
 
 /** A set of parts that the sweep came through, with the sets it goes to when one part begins or ends. */
 interface Node {
   /** Part numbers, ascending. */
   readonly parts: readonly number[]
   /** -1 = covers no address so far. */
-  class: number
+  value: number
   /** The latest toggle: sweeps of one list ask for nothing else. */
   part: number
   target: number
@@ -40,29 +40,33 @@ interface Node {
 
 const makeNode = (parts: readonly number[]): Node => ({
   parts,
-  class: parts.length === 0 ? 0 : -1,
+  value: parts.length === 0 ? 0 : -1,
   part: -1,
   target: 0,
   targets: new Map(),
 })
 
-/** Numbers the sets of parts. Sets are called nodes while they may turn out to cover nothing. */
-export class Classes {
-  readonly #parts: readonly Part[]
+/** Where a sweep gets its values from: sets of numbers that come to cover an address. Set 0 is the empty one. */
+export interface Sets {
+  /** The node with `part` added to or removed from `from`. Node 0 is the empty set. */
+  toggle(from: number, part: number): number
+  /** The value of a node, -1 = it has none yet. */
+  find(node: number): number
+  /** Gives a node a value. `where` names an address of it, for the error. */
+  create(node: number, where: () => string): number
+}
+
+/** Numbers sets of numbers. Sets are called nodes while they may turn out to cover nothing. */
+export class NumberSets implements Sets {
   readonly #nodes: Node[] = [makeNode([])]
   readonly #byKey = new Map<string, number>([['', 0]])
   readonly #members: (readonly number[])[] = [[]]
 
-  constructor(parts: readonly Part[]) {
-    this.#parts = parts
-  }
-
-  /** The part numbers of every class, ascending, by class; class 0 has none. */
+  /** The numbers of every set, ascending, by its value; set 0 has none. */
   get members(): readonly (readonly number[])[] {
     return this.#members
   }
 
-  /** The node with `part` added to or removed from `from`. Node 0 is the empty set. */
   toggle(from: number, part: number): number {
     const node = this.#nodes[from] as Node
     if (node.part !== part) {
@@ -85,20 +89,37 @@ export class Classes {
     return target
   }
 
-  /** The class of a node, -1 = it has none yet. */
   find(node: number): number {
-    return (this.#nodes[node] as Node).class
+    return (this.#nodes[node] as Node).value
   }
 
-  /**
-   * Gives a node a class. `where` names an address of it, for the error.
-   *
-   * @throws XdpError E202 where there are too many classes, E204 where the node has too many rules
-   */
-  create(node: number, where: () => string): number {
+  create(node: number, _where: () => string): number {
     const found = this.#nodes[node] as Node
-    const parts = found.parts.map((part) => this.#parts[part] as Part)
-    const rules = parts.reduce((sum, part) => sum + ruleCount(part), 0)
+    found.value = this.#members.push(found.parts) - 1
+    return found.value
+  }
+
+  protected partsOf(node: number): readonly number[] {
+    return (this.#nodes[node] as Node).parts
+  }
+}
+
+/** Rules of all parts together. */
+export const rulesIn = (parts: readonly Part[]): number => parts.reduce((sum, part) => sum + ruleCount(part), 0)
+
+/** Numbers the sets of parts that cover an address: classes. */
+export class Classes extends NumberSets {
+  readonly #parts: readonly Part[]
+
+  constructor(parts: readonly Part[]) {
+    super()
+    this.#parts = parts
+  }
+
+  /** @throws XdpError E202 where there are too many classes, E204 where the node has too many rules */
+  override create(node: number, where: () => string): number {
+    const parts = this.partsOf(node).map((part) => this.#parts[part] as Part)
+    const rules = rulesIn(parts)
     if (rules > CLASS_RULES) {
       const names = [...new Set(parts.map(({ list }) => list.name))]
       const shown = names.length > 5 ? `${names.slice(0, 5).join(', ')} and ${names.length - 5} more` : names.join(', ')
@@ -108,14 +129,13 @@ export class Classes {
         'an entry counts once for each pair of a source and a destination port range; use fewer port ranges or lists there',
       )
     }
-    if (this.#members.length > MAX_CLASS) {
+    if (this.members.length > MAX_CLASS) {
       throw fail(
         'E202',
         `the lists overlap in more than ${MAX_CLASS} different ways`,
         'each combination of lists and scopes that covers some address counts; merge lists that always act alike',
       )
     }
-    found.class = this.#members.push(found.parts) - 1
-    return found.class
+    return super.create(node, where)
   }
 }

@@ -13,8 +13,17 @@ function addRanges(hash: Hash, { family, length, start, end }: Ranges): void {
   for (const words of [start, end]) hash.update(new Uint8Array(words.buffer, words.byteOffset, words.byteLength))
 }
 
+/** Lists do not change; a long one takes milliseconds. */
+const known = new WeakMap<List, bigint>()
+
 /** Digest of a canonical list: its kind, name, scopes and addresses. */
-export function listDigest({ kind, name, sets }: List): bigint {
+export function listDigest(list: List): bigint {
+  const digest = known.get(list) ?? digestOf(list)
+  known.set(list, digest)
+  return digest
+}
+
+function digestOf({ kind, name, sets }: List): bigint {
   const hash = createHash('sha256').update(`${kind} ${name}\n`)
   for (const { scope, addresses } of sets) {
     hash.update(`${scopeKey(scope)}\n`)

@@ -1,30 +1,21 @@
 // The image of a policy generation: every line of the `policy` map as one block of bytes. This room owns what the
 // bytes mean together; it reads and writes no map and knows no path. Compiling is pure and deterministic: equal states
-// give equal bytes. Decoding gives back the state that a packet meets, whatever the bytes are, or says that they are
+// give equal lines. Decoding gives back the state that a packet meets, whatever the bytes are, or says that they are
 // damaged; it never trusts a number in them.
 
-import {
-  ABI_VERSION,
-  HEADER_LINES,
-  LINE_SIZE,
-  LIST_SLOTS,
-  type Meta,
-  metaCodec,
-  SETTINGS_FLAG,
-  settingsCodec,
-  table6Codec,
-} from '../abi/generated.ts'
+import { ABI_VERSION, LIST_SLOTS, type Meta, SETTINGS_FLAG, type Table4, type Table6 } from '../abi/generated.ts'
 import { fail } from '../diagnostics.ts'
 import type { List, Policy, State } from '../model/state.ts'
 import { Classes, type Part, partsOf } from './classes.ts'
 import { policyDigest } from './digest.ts'
-import { layOut, META_LINE, SETTINGS_LINE, sectionReader, TABLE6_LINE } from './layout.ts'
-import { corrupt } from './lines.ts'
+import { assemble, type Directory, type Image, placeSections, type SectionName, type Sections } from './layout.ts'
+import { digestLines, type LineDigest } from './line-digest.ts'
+import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { collect, decodeLists, encodeLists } from './lists.ts'
 import { sweep } from './partition.ts'
 import { decodeClasses, encodeClasses } from './rules.ts'
-import { compileTable4, decodeTable4 } from './table4.ts'
-import { compileTable6, decodeTable6 } from './table6.ts'
+import { compileTable4, decodeTable4, type Sections4, type Shape4 } from './table4.ts'
+import { compileTable6, decodeTable6, type Sections6, type Shape6 } from './table6.ts'
 
 /** What a generation records of itself besides its content. */
 export interface ImageMeta {
@@ -38,6 +29,9 @@ export interface ImageMeta {
 /** Part numbers are 16 bits wide. */
 const MAX_PARTS = 0x10000
 
+/** What a state's lists and policy are where it says nothing of a policy. */
+export const PASS: Policy = { default: 'pass' }
+
 /** The parts of all lists. Throws XdpError E203 where they are more than can be numbered. */
 function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
   const hint = 'merge lists that always act alike'
@@ -47,92 +41,142 @@ function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
   throw fail('E203', `the lists have ${parts.length} scopes in all, but at most ${MAX_PARTS} fit`, hint)
 }
 
-/**
- * Compiles the lists and the policy (`pass` where there is none) of a canonical state.
- *
- * @param slots list_stats slot by list name, for every list
- * @returns whole lines; `committed_at` is 0
- * @throws XdpError E202, E203 or E204 where the state is more than the tables can hold
- */
-export function compileImage({
-  state: { lists, policy = { default: 'pass' } },
-  slots,
-  meta,
-}: {
-  readonly state: State
-  readonly slots: ReadonlyMap<string, number>
-  readonly meta: ImageMeta
-}): Uint8Array {
-  const parts = numberedParts(lists)
-  const classes = new Classes(parts)
-  const addresses = parts.map(({ set }) => set.addresses)
-  const table4 = compileTable4(
-    sweep(
-      4,
-      addresses.map(({ v4 }) => v4),
-      classes,
-    ),
+/** What an image is made of, but for where it lies. */
+export interface Content {
+  readonly policy: Policy
+  readonly shape4: Shape4
+  readonly shape6: Shape6
+  readonly counts: Pick<Meta, 'list_count' | 'class_count' | 'rule_count'>
+  readonly lists: Uint32Array
+  readonly classes: Uint32Array
+  readonly rules: Uint32Array
+  readonly table4: Sections4
+  readonly table6: Sections6
+}
+
+const namedSections = ({ lists, classes, rules, table4, table6 }: Content): Sections => ({
+  LISTS: lists,
+  CLASSES: classes,
+  RULES: rules,
+  HOST_FILTER4: table4.hostFilter,
+  HOSTS4: table4.hosts,
+  RANGE_FILTER4: table4.rangeFilter,
+  ROOT4: table4.root,
+  RANGES4: table4.ranges,
+  FILTER6: table6.filter,
+  BLOCKS6: table6.blocks,
+  ROOT6: table6.root,
+  RANGES6: table6.ranges,
+  TREES6: table6.trees,
+})
+
+/** What an image was laid out of: the reverse of layOut. */
+export const contentOf = ({ settings, table6, meta, sections }: Image): Content => ({
+  policy: policyOf({ settings }),
+  shape4: settings.table4,
+  shape6: table6,
+  counts: meta,
+  lists: sections.LISTS,
+  classes: sections.CLASSES,
+  rules: sections.RULES,
+  table4: {
+    hostFilter: sections.HOST_FILTER4,
+    hosts: sections.HOSTS4,
+    rangeFilter: sections.RANGE_FILTER4,
+    root: sections.ROOT4,
+    ranges: sections.RANGES4,
+  },
+  table6: {
+    filter: sections.FILTER6,
+    blocks: sections.BLOCKS6,
+    root: sections.ROOT6,
+    ranges: sections.RANGES6,
+    trees: sections.TREES6,
+  },
+})
+
+/** Where the settings say that the IPv4 table's sections are. */
+const places4 = (at: Directory): Pick<Table4, 'host_filter' | 'hosts' | 'range_filter' | 'root' | 'ranges'> => ({
+  host_filter: at.HOST_FILTER4.first,
+  hosts: at.HOSTS4.first,
+  range_filter: at.RANGE_FILTER4.first,
+  root: at.ROOT4.first,
+  ranges: at.RANGES4.first,
+})
+
+const places6 = (at: Directory): Pick<Table6, 'filter' | 'blocks' | 'root' | 'ranges' | 'trees'> => ({
+  filter: at.FILTER6.first,
+  blocks: at.BLOCKS6.first,
+  root: at.ROOT6.first,
+  ranges: at.RANGES6.first,
+  trees: at.TREES6.first,
+})
+
+/** Lays content out. `digestOf`: the digest of a section, where it is had in less time than from its lines. */
+export function layOut(
+  content: Content,
+  meta: ImageMeta,
+  digestOf: (name: SectionName, words: Uint32Array) => LineDigest = (_, words) => digestLines(words),
+): Image {
+  const { policy, shape4, shape6, counts } = content
+  const sections = namedSections(content)
+  const { directory, lines } = placeSections(
+    (name) => sections[name].length / LINE_WORDS,
+    (name) => digestOf(name, sections[name]),
   )
-  const table6 = compileTable6(
-    sweep(
-      6,
-      addresses.map(({ v6 }) => v6),
-      classes,
-    ),
-  )
-  const encoded = encodeClasses(classes.members, parts, slots)
-  const { words, at } = layOut({
-    LISTS: encodeLists(lists, slots),
-    CLASSES: encoded.classes,
-    RULES: encoded.rules,
-    HOST_FILTER4: table4.sections.hostFilter,
-    HOSTS4: table4.sections.hosts,
-    RANGE_FILTER4: table4.sections.rangeFilter,
-    ROOT4: table4.sections.root,
-    RANGES4: table4.sections.ranges,
-    FILTER6: table6.sections.filter,
-    BLOCKS6: table6.sections.blocks,
-    ROOT6: table6.sections.root,
-    RANGES6: table6.sections.ranges,
-    TREES6: table6.sections.trees,
-  })
-  const places4 = {
-    host_filter: at('HOST_FILTER4'),
-    hosts: at('HOSTS4'),
-    range_filter: at('RANGE_FILTER4'),
-    root: at('ROOT4'),
-    ranges: at('RANGES4'),
-  }
   const settings = {
     abi_version: ABI_VERSION,
     flags: policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0,
-    classes: at('CLASSES'),
-    rules: at('RULES'),
-    table4: { ...table4.shape, ...places4 },
+    classes: directory.CLASSES.first,
+    rules: directory.RULES.first,
+    table4: { ...shape4, ...places4(directory) },
   }
-  const places6 = {
-    filter: at('FILTER6'),
-    blocks: at('BLOCKS6'),
-    root: at('ROOT6'),
-    ranges: at('RANGES6'),
-    trees: at('TREES6'),
-  }
-  const record: Meta = {
+  const recorded = {
     generation: BigInt(meta.generation),
     committed_at: 0n,
     netns: meta.netns,
     object_digest: meta.objectDigest,
     policy_digest: policyDigest(policy),
-    lists: at('LISTS'),
-    list_count: lists.size,
-    class_count: classes.members.length,
-    rule_count: encoded.ruleCount,
+    lists: directory.LISTS.first,
+    ...counts,
   }
-  const view = new DataView(words.buffer)
-  settingsCodec.encode(settings, view, SETTINGS_LINE * LINE_SIZE)
-  table6Codec.encode({ ...table6.shape, ...places6 }, view, TABLE6_LINE * LINE_SIZE)
-  metaCodec.encode(record, view, META_LINE * LINE_SIZE)
-  return new Uint8Array(words.buffer)
+  const table6 = { ...shape6, ...places6(directory) }
+  return assemble({ settings, table6, meta: recorded, directory }, sections, lines)
+}
+
+/** What an image is compiled from. */
+export interface Source {
+  readonly state: State
+  /** list_stats slot by list name, for every list. */
+  readonly slots: ReadonlyMap<string, number>
+  readonly meta: ImageMeta
+}
+
+/**
+ * Compiles the lists and the policy (`pass` where there is none) of a canonical state. `committed_at` is 0.
+ *
+ * @throws XdpError E202, E203 or E204 where the state is more than the tables can hold
+ */
+export function compileImage({ state: { lists, policy = PASS }, slots, meta }: Source): Image {
+  const parts = numberedParts(lists)
+  const classes = new Classes(parts)
+  const ranges4 = parts.map(({ set }) => set.addresses.v4)
+  const ranges6 = parts.map(({ set }) => set.addresses.v6)
+  const table4 = compileTable4(sweep(4, ranges4, classes))
+  const table6 = compileTable6(sweep(6, ranges6, classes))
+  const encoded = encodeClasses(classes.members, new Map(parts.entries()), slots)
+  const content: Content = {
+    policy,
+    shape4: table4.shape,
+    shape6: table6.shape,
+    counts: { list_count: lists.size, class_count: classes.members.length, rule_count: encoded.ruleCount },
+    lists: encodeLists(lists, slots),
+    classes: encoded.classes,
+    rules: encoded.rules,
+    table4: table4.sections,
+    table6: table6.sections,
+  }
+  return layOut(content, meta)
 }
 
 /** What an image says. */
@@ -147,25 +191,32 @@ export interface DecodedImage {
   readonly drifted: readonly string[]
 }
 
+/** The policy that the settings say. */
+export const policyOf = ({ settings: { flags } }: Pick<Image, 'settings'>): Policy => ({
+  default: flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
+})
+
+/** The sections of an image, as the header says where they are. */
+function sectionsOf({ directory, sections }: Image): (name: SectionName, first: number) => Uint32Array {
+  return (name, first) => {
+    if (directory[name].first === first) return sections[name]
+    throw corrupt(`section ${name.toLowerCase()} is not where the header says`)
+  }
+}
+
 /**
  * Reads an image back: the lists as packets meet them.
  *
- * @throws XdpError E113 where the bytes are damaged in a way that is no other policy
+ * @throws XdpError E113 where it is damaged in a way that is no other policy
  */
-export function decodeImage(bytes: Uint8Array): DecodedImage {
-  // Typed arrays over the bytes need them aligned, which a slice of a pooled Buffer is not.
-  const image = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice()
-  if (image.length < HEADER_LINES * LINE_SIZE) throw corrupt('the header is cut off')
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
-  const settings = settingsCodec.decode(view, SETTINGS_LINE * LINE_SIZE)
+export function decodeImage(image: Image): DecodedImage {
+  const { settings, table6, meta } = image
   const { table4 } = settings
-  const table6 = table6Codec.decode(view, TABLE6_LINE * LINE_SIZE)
-  const meta = metaCodec.decode(view, META_LINE * LINE_SIZE)
   if (settings.abi_version !== ABI_VERSION) throw corrupt(`ABI version ${settings.abi_version}, not ${ABI_VERSION}`)
-  const section = sectionReader(image)
+  const section = sectionsOf(image)
   const classes = decodeClasses(
-    viewOf(section('CLASSES', settings.classes)),
-    viewOf(section('RULES', settings.rules)),
+    section('CLASSES', settings.classes),
+    section('RULES', settings.rules),
     meta.class_count,
     meta.rule_count,
   )
@@ -183,12 +234,10 @@ export function decodeImage(bytes: Uint8Array): DecodedImage {
     ranges: section('RANGES6', table6.ranges),
     trees: section('TREES6', table6.trees),
   })
-  const policy: Policy = { default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass' }
+  const policy = policyOf(image)
   const records = viewOf(section('LISTS', meta.lists))
   const addresses = collect(partition4, partition6, classes)
   const { lists, slots, drifted } = decodeLists(records, meta.list_count, classes, addresses)
   const policyDrifted = policyDigest(policy) !== meta.policy_digest
   return { policy, lists, slots, meta, drifted: policyDrifted ? ['policy', ...drifted] : drifted }
 }
-
-const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)

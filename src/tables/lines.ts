@@ -18,6 +18,9 @@ export const makeLines = (lines: number): Uint32Array<ArrayBuffer> => new Uint32
 export const halves = (words: Uint32Array): Uint16Array =>
   new Uint16Array(words.buffer, words.byteOffset, words.length * 2)
 
+/** A view of words, for codecs. */
+export const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)
+
 /** Lines of a section whose size is not known beforehand. */
 export class LineWriter {
   #words = makeLines(64)
@@ -56,6 +59,11 @@ const bitmapWord = (bit: number): number => (bit >>> 6) * 2 + ((bit & 32) === 0 
 export function setBit(words: Uint32Array, bit: number): void {
   const word = bitmapWord(bit)
   words[word] = (words[word] as number) | (1 << (bit & 31))
+}
+
+export function clearBit(words: Uint32Array, bit: number): void {
+  const word = bitmapWord(bit)
+  words[word] = (words[word] as number) & ~(1 << (bit & 31))
 }
 
 export const hasBit = (words: Uint32Array, bit: number): boolean =>

@@ -4,7 +4,7 @@
 import type { Family, Ranges } from '../model/address.ts'
 import { compareBounds, WIDTH } from '../model/ranges.ts'
 import { formatAddress } from '../model/text.ts'
-import type { Classes } from './classes.ts'
+import type { Sets } from './classes.ts'
 
 /** Words of a bound: 1 = 32 bits, 2 = 64, 4 = 128. */
 export type Width = 1 | 2 | 4
@@ -129,24 +129,24 @@ function allEvents(parts: readonly Ranges[], from: number, to: number, width: nu
 }
 
 /**
- * The partition of a family's space by the set of parts that cover an address, each set a class.
+ * The partition of a family's space by the set of parts that cover an address; its values are those of the sets.
  *
  * @param parts the ranges of every part, by part number
- * @throws XdpError E202, E204 as Classes.create
+ * @throws what `sets.create` throws
  */
-export function sweep(family: Family, parts: readonly Ranges[], classes: Classes): Partition {
+export function sweep(family: Family, parts: readonly Ranges[], sets: Sets): Partition {
   const width = WIDTH[family]
   const events = allEvents(parts, 0, parts.length, width)
   const builder = new PartitionBuilder(width, events.parts.length + 1)
   builder.push(new Uint32Array(width), 0, 0)
   let node = 0
   for (let i = 0; i < events.parts.length; i++) {
-    node = classes.toggle(node, events.parts[i] as number)
+    node = sets.toggle(node, events.parts[i] as number)
     const at = i * width
     const next = i + 1 < events.parts.length && compareBounds(events.bounds, at, events.bounds, at + width, width) === 0
     if (next) continue
-    const known = classes.find(node)
-    const value = known < 0 ? classes.create(node, () => formatAddress(family, events.bounds, at)) : known
+    const known = sets.find(node)
+    const value = known < 0 ? sets.create(node, () => formatAddress(family, events.bounds, at)) : known
     builder.push(events.bounds, at, value)
   }
   return builder.finish()

@@ -1,57 +1,53 @@
-// Recognising an image: compiling is deterministic, so an image that is byte for byte what a state compiles to holds
-// that state, and need not be decoded to say so. This is what makes a plan without changes cheap.
+// Recognising an image: one whose lines have the digests that were recorded with them holds what was written, and the
+// record of each list says which content that was. So a live list that is already known need be neither read nor
+// decoded. This is what makes a plan without changes cheap.
 
-import { ABI_VERSION, HEADER_LINES, LINE_SIZE, listCodec, metaCodec, settingsCodec } from '../abi/generated.ts'
-import { XdpError } from '../diagnostics.ts'
-import type { Policy, State } from '../model/state.ts'
-import { listDigest, policyDigest } from './digest.ts'
-import { compileImage, type DecodedImage } from './image.ts'
-import { META_LINE, SETTINGS_LINE, sectionReader } from './layout.ts'
+import { ABI_VERSION, LINE_SIZE, listCodec } from '../abi/generated.ts'
+import type { List } from '../model/state.ts'
+import { policyDigest } from './digest.ts'
+import { type DecodedImage, policyOf } from './image.ts'
+import type { Header } from './layout.ts'
+import { viewOf } from './lines.ts'
 
-const POLICY: Policy = { default: 'pass' }
+/** A list as an image records it. */
+export interface ListRecord {
+  readonly name: string
+  /** As listDigest. */
+  readonly digest: bigint
+  readonly slot: number
+}
 
-/** The slots of the lists, if the image records just the lists of the state with their content. */
-function recordedSlots(image: Uint8Array, { lists, policy = POLICY }: State): ReadonlyMap<string, number> | undefined {
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
-  const meta = metaCodec.decode(view, META_LINE * LINE_SIZE)
-  if (meta.list_count !== lists.size || meta.policy_digest !== policyDigest(policy)) return undefined
-  const records = sectionReader(image)('LISTS', meta.lists)
-  if (records.byteLength < lists.size * LINE_SIZE) return undefined
-  const slots = new Map<string, number>()
-  for (let number = 0; number < lists.size; number++) {
-    const record = listCodec.decode(new DataView(records.buffer, records.byteOffset + number * LINE_SIZE, LINE_SIZE))
-    const list = lists.get(record.name)
-    if (!list || listDigest(list) !== record.digest) return undefined
-    slots.set(record.name, record.slot)
-  }
-  return slots.size === lists.size ? slots : undefined
+/** Gives a list of the name that has the digest; undefined = it is not known. */
+export type Recall = (record: ListRecord) => List | undefined
+
+/** The records of the section of lists. */
+export function readRecords(lists: Uint32Array, count: number): ListRecord[] {
+  const view = viewOf(lists)
+  return Array.from({ length: Math.min(count, view.byteLength / LINE_SIZE) }, (_, number) => {
+    const { name, digest, slot } = listCodec.decode(view, number * LINE_SIZE)
+    return { name, digest, slot }
+  })
 }
 
 /**
- * What `decodeImage` would say of the image, if it is exactly what the state's policy and lists compile to; undefined
- * where it is anything else. Never throws.
+ * What `decodeImage` would say of an image whose header and sections have the digests that are recorded; undefined where
+ * a list of it is not known, or the image is none of this ABI.
+ *
+ * @param lists the section of lists
  */
-export function recognizeImage(bytes: Uint8Array, state: State): DecodedImage | undefined {
-  const image = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice()
-  if (image.length < HEADER_LINES * LINE_SIZE) return undefined
-  const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
-  if (settingsCodec.decode(view, SETTINGS_LINE * LINE_SIZE).abi_version !== ABI_VERSION) return undefined
-  try {
-    const slots = recordedSlots(image, state)
-    if (!slots) return undefined
-    const meta = metaCodec.decode(view, META_LINE * LINE_SIZE)
-    const own = { generation: Number(meta.generation), netns: meta.netns, objectDigest: meta.object_digest }
-    const compiled = compileImage({ state, slots, meta: own })
-    const committed = { ...metaCodec.decode(new DataView(compiled.buffer), META_LINE * LINE_SIZE) }
-    metaCodec.encode(
-      { ...committed, committed_at: meta.committed_at },
-      new DataView(compiled.buffer),
-      META_LINE * LINE_SIZE,
-    )
-    if (Buffer.compare(compiled, image) !== 0) return undefined
-    return { policy: state.policy ?? POLICY, lists: state.lists, slots, meta, drifted: [] }
-  } catch (error) {
-    if (error instanceof XdpError) return undefined
-    throw error
+export function recognizeImage(header: Header, lists: Uint32Array, recall: Recall): DecodedImage | undefined {
+  const { settings, meta } = header
+  if (settings.abi_version !== ABI_VERSION) return undefined
+  const records = readRecords(lists, meta.list_count)
+  const found = records.map((record) => [record, recall(record)] as const)
+  const known = found.flatMap(([record, list]) => (list ? [[record, list] as const] : []))
+  const policy = policyOf(header)
+  if (known.length !== meta.list_count || policyDigest(policy) !== meta.policy_digest) return undefined
+  return {
+    policy,
+    lists: new Map(known.map(([{ name }, list]) => [name, list])),
+    slots: new Map(known.map(([{ name, slot }]) => [name, slot])),
+    meta,
+    drifted: [],
   }
 }

@@ -5,7 +5,8 @@ import { rangeLineCodec } from '../abi/generated.ts'
 import { corrupt, HIGH, LINE_WORDS, LineWriter, LOW, makeLines } from './lines.ts'
 import { type Partition, PartitionBuilder } from './partition.ts'
 
-const ENTRIES = rangeLineCodec.size / 4
+/** Entries of a range line. */
+export const RANGE_ENTRIES = rangeLineCodec.size / 4
 /** Entries hold 16 bits of the key, so that a root has at least 2^16 buckets. */
 const MIN_ROOT_BITS = 16
 const MAX_ROOT_BITS = 22
@@ -20,10 +21,13 @@ export interface Root {
   readonly ranges: Uint32Array
 }
 
+/** Bits of a key that choose the bucket, for so many ranges. */
+export const rootBits = (ranges: number): number =>
+  Math.min(MAX_ROOT_BITS, Math.max(MIN_ROOT_BITS, Math.ceil(Math.log2(ranges / RANGES_A_BUCKET))))
+
 /** Writes a partition of 32-bit keys whose values are classes. */
 export function encodeRoot({ length, starts, values }: Partition): Root {
-  const wanted = Math.ceil(Math.log2(length / RANGES_A_BUCKET))
-  const bits = Math.min(MAX_ROOT_BITS, Math.max(MIN_ROOT_BITS, wanted))
+  const bits = rootBits(length)
   const shift = 32 - bits
   const root = makeLines(2 ** bits / 8)
   const lines = new LineWriter()
@@ -38,12 +42,12 @@ export function encodeRoot({ length, starts, values }: Partition): Root {
       root[bucket * 2 + HIGH] = (values[i] as number) * 0x10000
       continue
     }
-    const count = Math.ceil((last - i + 1) / ENTRIES)
+    const count = Math.ceil((last - i + 1) / RANGE_ENTRIES)
     root[bucket * 2 + LOW] = lines.lines
     root[bucket * 2 + HIGH] = count
-    for (let first = i; first <= last; first += ENTRIES) {
+    for (let first = i; first <= last; first += RANGE_ENTRIES) {
       const at = lines.add()
-      for (let entry = 0; entry < ENTRIES; entry++) {
+      for (let entry = 0; entry < RANGE_ENTRIES; entry++) {
         const range = Math.min(first + entry, last)
         const start = range === i ? 0 : (starts[range] as number) - base
         lines.words[at + entry] = start * 0x10000 + (values[range] as number)

@@ -1,9 +1,9 @@
 // Class and rule sections (struct class, struct rule): what a class means to the data plane, and back.
 
 import { CLASS_RULES, type Class, classCodec, LINE_SIZE, RULE_FLAG, type Rule, ruleCodec } from '../abi/generated.ts'
-import type { ListKind, PortRange, Scope } from '../model/state.ts'
+import { type ListKind, type PortRange, type Scope, scopeKey } from '../model/state.ts'
 import type { Part } from './classes.ts'
-import { corrupt, makeLines } from './lines.ts'
+import { corrupt, makeLines, viewOf } from './lines.ts'
 
 const ANY_PORT: PortRange = { first: 0, last: 0xffff }
 /** ICMP and ICMPv6. */
@@ -38,33 +38,44 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number): Ru
   )
 }
 
+/** Allowlists first, then by name and scope: the order in which the rules of a class are looked at. */
+const rank = ({ list: { kind, name }, set: { scope } }: Part): string =>
+  `${kind === 'allowlist' ? 0 : 1}${name}\0${scopeKey(scope)}`
+
 /**
  * The sections of classes and rules. A class's allowlist rules come first, and the rules of one list are together.
  *
  * @param members part numbers by class
+ * @param parts by number, which need not be in order
  * @param slots list_stats slot by list name
  */
 export function encodeClasses(
   members: readonly (readonly number[])[],
-  parts: readonly Part[],
+  parts: ReadonlyMap<number, Part>,
   slots: ReadonlyMap<string, number>,
 ): { classes: Uint32Array; rules: Uint32Array; ruleCount: number } {
-  const byPart = parts.map(({ list, set }, number) =>
-    rulesOf(list.kind, set.scope, number, slots.get(list.name) as number),
+  const byPart = new Map(
+    [...parts].map(([number, { list, set }]) => [
+      number,
+      rulesOf(list.kind, set.scope, number, slots.get(list.name) as number),
+    ]),
   )
-  const isAllow = (part: number): boolean => (parts[part] as Part).list.kind === 'allowlist'
-  const ordered = members.map((numbers) => [...numbers.filter(isAllow), ...numbers.filter((part) => !isAllow(part))])
-  const counts = ordered.map((numbers) => numbers.reduce((sum, part) => sum + (byPart[part] as Rule[]).length, 0))
+  const sorted = [...parts].map(([number, part]) => ({ number, key: rank(part) }))
+  sorted.sort((a, b) => (a.key < b.key ? -1 : 1))
+  const position = new Map(sorted.map(({ number }, at) => [number, at]))
+  const byPosition = (a: number, b: number): number => (position.get(a) as number) - (position.get(b) as number)
+  const ordered = members.map((numbers) => numbers.toSorted(byPosition))
+  const counts = ordered.map((numbers) => numbers.reduce((sum, part) => sum + (byPart.get(part) as Rule[]).length, 0))
   const ruleCount = counts.reduce((sum, count) => sum + count, 0)
   const classes = makeLines(Math.ceil((members.length * classCodec.size) / LINE_SIZE))
   const rules = makeLines(Math.ceil((ruleCount * ruleCodec.size) / LINE_SIZE))
   const classView = new DataView(classes.buffer)
   const ruleView = new DataView(rules.buffer)
   let next = 0
-  for (const [number, sorted] of ordered.entries()) {
+  for (const [number, numbers] of ordered.entries()) {
     classCodec.encode({ first_rule: next, rules: counts[number] as number }, classView, number * classCodec.size)
-    for (const part of sorted) {
-      for (const rule of byPart[part] as Rule[]) ruleCodec.encode(rule, ruleView, next++ * ruleCodec.size)
+    for (const part of numbers) {
+      for (const rule of byPart.get(part) as Rule[]) ruleCodec.encode(rule, ruleView, next++ * ruleCodec.size)
     }
   }
   return { classes, rules, ruleCount }
@@ -91,7 +102,13 @@ export interface LiveClasses {
  *
  * @throws XdpError E113 where a class names rules that are not there
  */
-export function decodeClasses(classes: DataView, rules: DataView, classCount: number, ruleCount: number): LiveClasses {
+export function decodeClasses(
+  classWords: Uint32Array,
+  ruleWords: Uint32Array,
+  classCount: number,
+  ruleCount: number,
+): LiveClasses {
+  const [classes, rules] = [viewOf(classWords), viewOf(ruleWords)]
   if (classCount * classCodec.size > classes.byteLength || ruleCount * ruleCodec.size > rules.byteLength) {
     throw corrupt('classes or rules are cut off')
   }

@@ -2,44 +2,13 @@
 // that is there wins; those with several classes inside lead to a tree; everything else is a root with range lines
 // over the top 32 bits.
 
-import {
-  BLOCK_32,
-  BLOCK_48,
-  BLOCK_64,
-  BLOCK_PROBES,
-  blockLineCodec,
-  TABLE_FLAG,
-  type Table6,
-  VALUE_MASK,
-  VALUE_TREE,
-} from '../abi/generated.ts'
+import { BLOCK_32, BLOCK_48, BLOCK_64, TABLE_FLAG, type Table6, VALUE_TREE } from '../abi/generated.ts'
+import { type BlockColumns, type Blocks, decodeBlocks, encodeBlocks, type Tag } from './blocks.ts'
 import { type Cells, extractCells, gather, insertCells, narrow, refine, sortCells, widen } from './cells.ts'
-import { bucketOf, hashOf, isReachable, type Multiplier, multiplierFrom, multiplierValue, place } from './hash.ts'
-import {
-  corrupt,
-  filterShift,
-  HIGH,
-  hasBit,
-  isFilter,
-  LINE_WORDS,
-  LineWriter,
-  LOW,
-  makeFilter,
-  makeLines,
-  setBit,
-} from './lines.ts'
+import { LINE_WORDS, LineWriter } from './lines.ts'
 import { type Partition, PartitionBuilder } from './partition.ts'
-import { decodeRoot, encodeRoot } from './root.ts'
+import { decodeRoot, encodeRoot, type Root } from './root.ts'
 import { DEEP_NODE, RUN_NODE, treeReader, treeWriter } from './trees.ts'
-
-const PREFIX = blockLineCodec.offsets.prefix / 4
-const VALUE = blockLineCodec.offsets.value / 4
-const OVERFLOW = blockLineCodec.offsets.overflow / 4
-const SLOTS = (blockLineCodec.offsets.value - blockLineCodec.offsets.prefix) / 8
-
-/** Cells of the filter: at least this many for each prefix, because a miss asks up to three times. */
-const CELLS_A_BLOCK = 16
-const MAX_CELL_BITS = 27
 
 /** The table's sections; lengths are whole lines, 0 where there is nothing. */
 export interface Sections6 {
@@ -51,17 +20,56 @@ export interface Sections6 {
 }
 
 /** What the table's line says, except where its sections lie. */
-export type Shape6 = Pick<Table6, 'multiplier' | 'block_lines' | 'filter_shift' | 'root_shift' | 'flags'>
+export type Shape6 = Pick<
+  Table6,
+  'multiplier' | 'block_lines' | 'block_count' | 'filter_shift' | 'root_shift' | 'flags'
+>
 
-/** Blocks as the hash holds them: prefixes as numbers, values as in struct block_line. */
-interface Blocks {
-  readonly length: number
-  readonly high: Uint32Array
-  readonly low: Uint32Array
-  readonly values: Uint32Array
+export interface Tables6 {
+  readonly blocks: Blocks
+  /** Lengths of prefixes that `blocks` may hold: enum table_flag. */
+  readonly lengths: number
+  readonly root: Root
+  readonly trees: Uint32Array
 }
 
 const NONE = new Uint32Array(0)
+const NO_ROOT: Root = { shift: 16, root: NONE, ranges: NONE }
+
+export const FLAG_OF: Readonly<Record<Tag, number>> = {
+  [BLOCK_64]: TABLE_FLAG['64'],
+  [BLOCK_48]: TABLE_FLAG['48'],
+  [BLOCK_32]: TABLE_FLAG['32'],
+}
+const ALL_LENGTHS = TABLE_FLAG['64'] | TABLE_FLAG['48'] | TABLE_FLAG['32']
+
+/** A compiled table as sections and what its line says of them. */
+export const packTable6 = ({ blocks, lengths, root, trees }: Tables6): { shape: Shape6; sections: Sections6 } => ({
+  shape: {
+    multiplier: blocks.multiplier,
+    block_lines: blocks.buckets,
+    block_count: blocks.count,
+    filter_shift: blocks.filterShift,
+    root_shift: root.shift,
+    flags: lengths | (root.root.length > 0 ? TABLE_FLAG.RANGES : 0),
+  },
+  sections: { filter: blocks.filter, blocks: blocks.words, root: root.root, ranges: root.ranges, trees },
+})
+
+/** The reverse of packTable6. */
+export const unpackTable6 = (shape: Shape6, { filter, blocks, root, ranges, trees }: Sections6): Tables6 => ({
+  blocks: {
+    multiplier: shape.multiplier,
+    buckets: shape.block_lines,
+    count: shape.block_count,
+    words: blocks,
+    filter,
+    filterShift: shape.filter_shift,
+  },
+  lengths: shape.flags & ALL_LENGTHS,
+  root: { shift: shape.root_shift, root, ranges },
+  trees,
+})
 
 /** Compiles a partition of the IPv6 space into classes. */
 export function compileTable6(partition: Partition): { shape: Shape6; sections: Sections6 } {
@@ -71,26 +79,16 @@ export function compileTable6(partition: Partition): { shape: Shape6; sections: 
   const by48 = extractCells(gather(by64.rest, 16, writeRun), 16)
   const by32 = extractCells(narrow(gather(by48.rest, 32, writeRun)), 0)
   const hasRanges = by32.rest.length > 1 || by32.rest.values[0] !== 0
-  const root = hasRanges ? encodeRoot(by32.rest) : { shift: 16, root: NONE, ranges: NONE }
-  const hash = encodeBlocks(joinBlocks(by64.cells, by48.cells, by32.cells))
-  const flag = (cells: Cells, value: number): number => (cells.length > 0 ? value : 0)
-  return {
-    shape: {
-      multiplier: hash.multiplier,
-      block_lines: hash.buckets,
-      filter_shift: hash.shift,
-      root_shift: root.shift,
-      flags:
-        flag(by64.cells, TABLE_FLAG['64']) |
-        flag(by48.cells, TABLE_FLAG['48']) |
-        flag(by32.cells, TABLE_FLAG['32']) |
-        (hasRanges ? TABLE_FLAG.RANGES : 0),
-    },
-    sections: { filter: hash.filter, blocks: hash.words, root: root.root, ranges: root.ranges, trees: trees.finish() },
-  }
+  const flag = (cells: Cells, tag: Tag): number => (cells.length > 0 ? FLAG_OF[tag] : 0)
+  return packTable6({
+    blocks: encodeBlocks(joinBlocks(by64.cells, by48.cells, by32.cells)),
+    lengths: flag(by64.cells, BLOCK_64) | flag(by48.cells, BLOCK_48) | flag(by32.cells, BLOCK_32),
+    root: hasRanges ? encodeRoot(by32.rest) : NO_ROOT,
+    trees: trees.finish(),
+  })
 }
 
-function joinBlocks(by64: Cells, by48: Cells, by32: Cells): Blocks {
+function joinBlocks(by64: Cells, by48: Cells, by32: Cells): BlockColumns {
   const length = by64.length + by48.length + by32.length
   const high = new Uint32Array(length)
   const low = new Uint32Array(length)
@@ -113,99 +111,36 @@ function joinBlocks(by64: Cells, by48: Cells, by32: Cells): Blocks {
   return { length, high, low, values }
 }
 
-interface EncodedBlocks {
-  readonly multiplier: bigint
-  readonly buckets: number
-  readonly shift: number
-  readonly words: Uint32Array
-  readonly filter: Uint32Array
-}
-
-function encodeBlocks(blocks: Blocks): EncodedBlocks {
-  const { length, high, low, values } = blocks
-  if (length === 0) return { multiplier: 1n, buckets: 0, shift: 31, words: NONE, filter: NONE }
-  const { multiplier, buckets, lines, places, overflow } = place(blocks, SLOTS, BLOCK_PROBES)
-  const words = makeLines(lines)
-  for (let i = 0; i < length; i++) {
-    const at = places[i] as number
-    const line = Math.floor(at / SLOTS)
-    const slot = at - line * SLOTS
-    words[line * LINE_WORDS + PREFIX + slot * 2 + HIGH] = high[i] as number
-    words[line * LINE_WORDS + PREFIX + slot * 2 + LOW] = low[i] as number
-    words[line * LINE_WORDS + VALUE + slot] = values[i] as number
-  }
-  for (let line = 0; line < lines; line++) words[line * LINE_WORDS + OVERFLOW] = overflow[line] as number
-  return { multiplier: multiplierValue(multiplier), buckets, words, ...encodeFilter(blocks, multiplier) }
-}
-
-function encodeFilter({ length, high, low }: Blocks, multiplier: Multiplier): { shift: number; filter: Uint32Array } {
-  const shift = filterShift(length, CELLS_A_BLOCK, MAX_CELL_BITS)
-  const filter = makeFilter(shift)
-  for (let i = 0; i < length; i++) setBit(filter, hashOf(high[i] as number, low[i] as number, multiplier) >>> shift)
-  return { shift, filter }
-}
-
 /**
  * The partition that a reader of the table sees: what the filter hides or probing cannot reach is not in it.
  *
  * @throws XdpError E113 where the sections are no table
  */
 export function decodeTable6(shape: Shape6, sections: Sections6): Partition {
-  const { flags } = shape
+  const { blocks, lengths, root } = unpackTable6(shape, sections)
   const nothing = new PartitionBuilder(1)
   nothing.push(new Uint32Array(1), 0, 0)
   const visited = new Uint8Array(sections.trees.length / LINE_WORDS)
-  const { by64, by48, by32 } = decodeBlocks(shape, sections)
-  const of32 =
-    flags & TABLE_FLAG.RANGES
-      ? decodeRoot({ shift: shape.root_shift, root: sections.root, ranges: sections.ranges })
-      : nothing.finish()
+  const cells = (tag: Tag, bits: 32 | 48 | 64): Cells =>
+    cellsOf(lengths & FLAG_OF[tag] ? decodeBlocks(blocks, tag) : NO_COLUMNS, bits)
+  const of32 = shape.flags & TABLE_FLAG.RANGES ? decodeRoot(root) : nothing.finish()
   const readRun = treeReader(RUN_NODE, sections.trees, visited)
-  const with32 = refine(widen(insertCells(of32, by32, 0)), 32, isTree, readRun)
-  const with48 = refine(insertCells(with32, by48, 16), 16, isTree, readRun)
-  return refine(widen(insertCells(with48, by64, 0)), 64, isTree, treeReader(DEEP_NODE, sections.trees, visited))
+  const with32 = refine(widen(insertCells(of32, cells(BLOCK_32, 32), 0)), 32, isTree, readRun)
+  const with48 = refine(insertCells(with32, cells(BLOCK_48, 48), 16), 16, isTree, readRun)
+  return refine(
+    widen(insertCells(with48, cells(BLOCK_64, 64), 0)),
+    64,
+    isTree,
+    treeReader(DEEP_NODE, sections.trees, visited),
+  )
 }
 
 const isTree = (value: number): boolean => (value & VALUE_TREE) !== 0
 
-function decodeBlocks(shape: Shape6, { filter, blocks }: Sections6): { by64: Cells; by48: Cells; by32: Cells } {
-  const { block_lines: buckets, filter_shift: shift, flags } = shape
-  const lines = blocks.length / LINE_WORDS
-  const multiplier = multiplierFrom(shape.multiplier)
-  const hasBlocks = (flags & (TABLE_FLAG['32'] | TABLE_FLAG['48'] | TABLE_FLAG['64'])) !== 0
-  if (hasBlocks && (lines !== buckets + BLOCK_PROBES - 1 || !isFilter(filter, shift))) {
-    throw corrupt('the hash of prefixes has the wrong size')
-  }
-  const overflows = (line: number): boolean => blocks[line * LINE_WORDS + OVERFLOW] !== 0
-  const read = (tag: number, flag: number, maxHigh: number): Blocks => {
-    const high = new Uint32Array(lines * SLOTS)
-    const low = new Uint32Array(lines * SLOTS)
-    const values = new Uint32Array(lines * SLOTS)
-    let length = 0
-    for (let line = 0; line < lines && (flags & flag) !== 0; line++) {
-      for (let slot = 0; slot < SLOTS; slot++) {
-        const value = blocks[line * LINE_WORDS + VALUE + slot] as number
-        if ((value & BLOCK_64) !== tag) continue
-        high[length] = blocks[line * LINE_WORDS + PREFIX + slot * 2 + HIGH] as number
-        low[length] = blocks[line * LINE_WORDS + PREFIX + slot * 2 + LOW] as number
-        const hash = hashOf(high[length] as number, low[length] as number, multiplier)
-        if (!isReachable(bucketOf(hash, buckets), line, BLOCK_PROBES, overflows) || !hasBit(filter, hash >>> shift))
-          continue
-        if ((high[length] as number) > maxHigh) continue
-        values[length++] = (value & (VALUE_TREE | VALUE_MASK)) >>> 0
-      }
-    }
-    return { length, high, low, values }
-  }
-  return {
-    by64: cellsOf(read(BLOCK_64, TABLE_FLAG['64'], 0xffffffff), 64),
-    by48: cellsOf(read(BLOCK_48, TABLE_FLAG['48'], 0xffff), 48),
-    by32: cellsOf(read(BLOCK_32, TABLE_FLAG['32'], 0), 32),
-  }
-}
+const NO_COLUMNS: BlockColumns = { length: 0, high: NONE, low: NONE, values: NONE }
 
 /** Prefixes of one length as cells: the reverse of joinBlocks. */
-function cellsOf({ length, high, low, values }: Blocks, bits: 32 | 48 | 64): Cells {
+function cellsOf({ length, high, low, values }: BlockColumns, bits: 32 | 48 | 64): Cells {
   if (bits === 32) return sortCells({ width: 1, length, keys: low.subarray(0, length), values })
   const keys = new Uint32Array(length * 2)
   for (let i = 0; i < length; i++) {

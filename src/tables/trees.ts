@@ -50,7 +50,7 @@ export const DEEP_NODE: Node = {
 }
 
 /** A writer of trees of one kind into `lines`. */
-export function treeWriter(node: Node, lines: LineWriter): WriteTree {
+export function treeWriter(node: Node, lines: Pick<LineWriter, 'add' | 'words'>): WriteTree {
   const { slots, width } = node
   return (leafStarts, leafValues, leafCount) => {
     let starts = leafStarts

@@ -6,10 +6,11 @@ import { expect, test } from 'vitest'
 import { LINE_SIZE, TRANSFER_EXTENTS, TRANSFER_LINES, transferCodec } from '../../src/abi/generated.ts'
 import { runBpftool } from '../../src/kernel/bpftool.ts'
 import { withExchange } from '../../src/kernel/exchange.ts'
-import { readImage } from '../../src/kernel/transfer.ts'
 import type { Family } from '../../src/model/address.ts'
 import type { State } from '../../src/model/state.ts'
 import { compileImage } from '../../src/tables/image.ts'
+import { imageBytes } from '../../src/tables/layout.ts'
+import { readLines } from '../support/lines.ts'
 import { loadPolicy } from '../support/policy.ts'
 import {
   ALL4,
@@ -28,7 +29,7 @@ import {
 } from '../support/tables.ts'
 
 const META = { generation: 1, netns: 1n, objectDigest: new Uint8Array(16) }
-const compile = (state: State): Uint8Array => compileImage({ state, slots: slotsOf(state), meta: META })
+const compile = (state: State): Uint8Array => imageBytes(compileImage({ state, slots: slotsOf(state), meta: META }))
 const ABORTED = 0
 const PASS = 2
 
@@ -139,7 +140,7 @@ test('what table_write was given, table_read gives back', async () => {
   for (let i = 0; i < image.length; i++) image[i] = (i * 7 + (i >>> 8)) & 0xff
   const policy = await loadPolicy(image)
   try {
-    const read = await readImage(policy.program('table_read'), image.length / LINE_SIZE)
+    const read = await readLines(policy.program('table_read'), image.length / LINE_SIZE)
     expect(Buffer.from(read).equals(image)).toBe(true)
   } finally {
     policy.close()

@@ -49,11 +49,23 @@ const programsOn = (device: string): (string | undefined)[] => {
   return (link.xdp?.attached ?? []).map(({ prog }: { prog: { name?: string } }) => prog.name)
 }
 
-/** Puts a bpftool first in the PATH that runs `body` before the real one for commands that match the shell pattern. */
+/**
+ * Puts a bpftool first in the PATH that runs `body` before the real one for commands, or batches of them, that match the
+ * shell pattern.
+ */
 function interpose(pattern: string, body: string): void {
   const script = lab.write(
     'shim/bpftool',
-    `#!/bin/sh\ncase "$*" in ${pattern}) ${body};; esac\nexec /usr/sbin/bpftool "$@"\n`,
+    `#!/bin/sh
+if [ "$*" = "-j batch file -" ]; then
+  lines=$(cat)
+  case "$lines" in ${pattern}) ${body};; esac
+  printf '%s\\n' "$lines" | /usr/sbin/bpftool -j batch file -
+  exit $?
+fi
+case "$*" in ${pattern}) ${body};; esac
+exec /usr/sbin/bpftool "$@"
+`,
   )
   chmodSync(script, 0o755)
   process.env['PATH'] = `${join(lab.directory, 'shim')}:${path}`
@@ -243,9 +255,9 @@ int main(int argc, char **argv)
 
 test('a reader does not mistake an apply under way for drift', async () => {
   await apply()
-  // The program is asked for before the switch and after it; there the apply waits for the reader to have begun.
-  const [asked, begun] = [join(lab.directory, 'asked'), join(lab.directory, 'begun')]
-  interpose('*"prog show pinned"*gen-2*', `[ ! -e ${asked} ] || { : >${begun}; sleep 0.4; }; : >${asked}`)
+  // The commit comes after the switch; there the apply waits for the reader to have begun.
+  const begun = join(lab.directory, 'begun')
+  interpose('*"map update pinned"*gen-2/policy*', `: >${begun}; sleep 0.4`)
   lab.write('xdp.yaml', config(undefined, '192.0.2.2, 192.0.2.9'))
   const applied = lab.ok('apply', '--auto-approve')
   await expect.poll(() => existsSync(begun), { timeout: 10_000, interval: 5 }).toBe(true)

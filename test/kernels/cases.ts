@@ -14,10 +14,12 @@ import {
   policyMap,
   SHARED_MAPS,
 } from '../../src/abi/paths.ts'
-import { packChunks, usedExtents } from '../../src/kernel/transfer.ts'
+import { packChunks } from '../../src/kernel/transfer.ts'
 import { judge } from '../../src/model/judge.ts'
 import type { State } from '../../src/model/state.ts'
+import { transferOf } from '../../src/tables/difference.ts'
 import { compileImage } from '../../src/tables/image.ts'
+import { type Image, imageBytes } from '../../src/tables/layout.ts'
 import { factsOf } from '../support/model.ts'
 import * as p from '../support/packets.ts'
 import { list, scoped, state } from '../support/states.ts'
@@ -192,7 +194,7 @@ function createLine(pin: string, shape: MapShape): string {
   return `map create ${pin} ${mapWords(shape).join(' ')}`
 }
 
-function imageOf({ number, state: wanted }: Policy): Uint8Array {
+function imageOf({ number, state: wanted }: Policy): Image {
   const slots = new Map([...wanted.lists.keys()].map((name, slot) => [name, slot]))
   return compileImage({
     state: wanted,
@@ -228,7 +230,8 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
     writeFileSync(join(directory, name), content)
     return `${guest}/${number}/${name}`
   }
-  const image = imageOf(policy)
+  const compiled = imageOf(policy)
+  const image = imageBytes(compiled)
   const shared = PROGRAM_MAPS.map((map) => `map name ${SHARED_MAPS[map].name} pinned ${paths.sharedMap(map)}`)
   const run = (program: Parameters<Paths['program']>[1], input: string, output: string): string =>
     `prog run pinned ${paths.program(number, program)} data_in ${input} data_out ${output} ${DATA_OUT}`
@@ -237,7 +240,7 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
     'load',
     `prog loadall /xdp.bpf.o ${paths.programs(number)} map name policy pinned ${paths.policy(number)} ${shared.join(' ')}\n`,
   )
-  const chunks = packChunks(usedExtents(image))
+  const chunks = packChunks(transferOf(compiled).writes)
   const writes = chunks.map((chunk, i) => run('write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'))
   file('write', `${writes.join('\n')}\n`)
   // The start of the image is read back; all of it would say no more of this kernel.

@@ -3,15 +3,16 @@ import { expect, test } from 'vitest'
 import type { Family } from '../../src/model/address.ts'
 import type { State } from '../../src/model/state.ts'
 import { compileImage, decodeImage } from '../../src/tables/image.ts'
+import { imageBytes, imageFrom } from '../../src/tables/layout.ts'
 import { arbitraryState, edges, ImageReader, modelParts, slotsOf, stateOf } from '../support/tables.ts'
 
 const META = { generation: 7, netns: 4026531840n, objectDigest: new Uint8Array(16).fill(9) }
-const compile = (state: State): Uint8Array => compileImage({ state, slots: slotsOf(state), meta: META })
+const compile = (state: State): Uint8Array => imageBytes(compileImage({ state, slots: slotsOf(state), meta: META }))
 
 test('decoding a compiled image gives the same lists, policy and slots', () => {
   fc.assert(
     fc.property(arbitraryState, (state) => {
-      const decoded = decodeImage(compile(state))
+      const decoded = decodeImage(imageFrom(compile(state)))
       expect(decoded.lists).toEqual(new Map([...state.lists].sort(([a], [b]) => (a < b ? -1 : 1))))
       expect(decoded.policy).toEqual(state.policy)
       expect(decoded.slots).toEqual(slotsOf(state))
@@ -44,7 +45,9 @@ test('equal states give equal bytes, whatever the order of their lists', () => {
     fc.property(arbitraryState, (state) => {
       const reversed = stateOf([...state.lists.values()].reverse(), state.policy?.default)
       const slots = slotsOf(state)
-      const [one, other] = [state, reversed].map((of) => Buffer.from(compileImage({ state: of, slots, meta: META })))
+      const [one, other] = [state, reversed].map((of) =>
+        Buffer.from(imageBytes(compileImage({ state: of, slots, meta: META }))),
+      )
       expect(one?.equals(other as Buffer)).toBe(true)
     }),
     { numRuns: 50 },
@@ -62,7 +65,7 @@ test('damaged bytes are read as something else or refused, and never hang', () =
         // Half of the time in the header and the first sections, which hold the numbers that others depend on.
         for (const [at, byte] of damages) image[at % (early ? Math.min(image.length, 4096) : image.length)] = byte
         try {
-          decodeImage(image)
+          decodeImage(imageFrom(image))
         } catch (error) {
           expect(error).toMatchObject({ diagnostics: [{ code: 'E113' }] })
         }

@@ -19,10 +19,11 @@ import { type MapShape, mapWords, PROGRAM_MAPS, PROGRAMS, policyMap, SHARED_MAPS
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { loadObject } from '../../src/kernel/object.ts'
 import { CommandError } from '../../src/kernel/spawn.ts'
-import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Count, ReasonName, Verdict } from '../../src/model/result.ts'
 import type { State } from '../../src/model/state.ts'
 import { compileImage } from '../../src/tables/image.ts'
+import { imageBytes } from '../../src/tables/layout.ts'
+import { writeLines } from './lines.ts'
 
 /** The interface that a test run comes in on: the namespace's loopback device, always the first one. */
 export const TEST_IFINDEX = 1
@@ -50,7 +51,7 @@ export const slotsOf = ({ lists }: Pick<State, 'lists'>): Map<string, number> =>
 
 /** The image of a state, with list slots in the order of names. */
 export const imageOf = (state: State, slots: ReadonlyMap<string, number> = slotsOf(state)): Uint8Array =>
-  compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } })
+  imageBytes(compileImage({ state, slots, meta: { generation: 1, netns: 0n, objectDigest: new Uint8Array(16) } }))
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 
@@ -94,7 +95,7 @@ export class DataPlane {
       ...['prog', 'loadall', path, this.program('filter').replace(/\/[^/]*$/, '')],
       ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
     )
-    await writeImage(this.program('write'), image)
+    await writeLines(this.program('write'), image)
     if (previous > 0) {
       rmSync(this.#pin(`policy-${previous}`))
       rmSync(this.#pin(`programs-${previous}`), { recursive: true })

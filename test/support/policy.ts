@@ -8,10 +8,11 @@ import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { policyMap } from '../../src/abi/paths.ts'
 import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { withExchange } from '../../src/kernel/exchange.ts'
-import { writeImage } from '../../src/kernel/transfer.ts'
 import type { Family } from '../../src/model/address.ts'
+import { writeLines } from './lines.ts'
 
 export const LOOKUP_OBJECT = fileURLToPath(new URL('../../build/test/lookup.bpf.o', import.meta.url))
+export const SHIPPED_OBJECT = fileURLToPath(new URL('../../build/xdp.bpf.o', import.meta.url))
 /** Queries in one run of the `lookup` program. */
 const BATCH = 4000
 const PASS = 2
@@ -19,6 +20,8 @@ const PASS = 2
 export interface LoadedPolicy {
   /** Pin of a program of the object. */
   program(name: string): string
+  /** Pin of the policy map. */
+  readonly policy: string
   /** Classes of addresses, by the `lookup` program. */
   lookup(family: Family, addresses: readonly bigint[]): Promise<number[]>
   close(): void
@@ -26,8 +29,15 @@ export interface LoadedPolicy {
 
 let loaded = 0
 
-/** Makes a map for the image, loads the object over it and writes the image by its `table_write`. */
-export async function loadPolicy(image: Uint8Array, object = LOOKUP_OBJECT): Promise<LoadedPolicy> {
+/**
+ * Makes a map for the image, loads the object over it and writes the image by its `table_write`. `previous`: whose map
+ * the `table_copy` of the object reads.
+ */
+export async function loadPolicy(
+  image: Uint8Array,
+  object = LOOKUP_OBJECT,
+  previous?: LoadedPolicy,
+): Promise<LoadedPolicy> {
   const directory = `/sys/fs/bpf/xdp-test-${process.pid}-${++loaded}`
   mkdirSync(directory)
   const close = (): void => rmSync(directory, { recursive: true })
@@ -36,10 +46,12 @@ export async function loadPolicy(image: Uint8Array, object = LOOKUP_OBJECT): Pro
     const pin = `${directory}/policy`
     const shape = ['key', 4, 'value', valueSize, 'entries', entries, 'name', name, 'flags', flags].map(String)
     await runBpftool('map', 'create', pin, 'type', type, ...shape)
-    await runBpftool('prog', 'loadall', object, `${directory}/programs`, 'map', 'name', 'policy', 'pinned', pin)
+    const maps = { policy: pin, ...(previous ? { previous: previous.policy } : {}) }
+    const reuse = Object.entries(maps).flatMap(([map, at]) => ['map', 'name', map, 'pinned', at])
+    await runBpftool('prog', 'loadall', object, `${directory}/programs`, ...reuse)
     const program = (wanted: string): string => `${directory}/programs/${wanted}`
-    await writeImage(program('table_write'), image)
-    return { program, close, lookup: (family, addresses) => lookup(program('lookup'), family, addresses) }
+    await writeLines(program('table_write'), image)
+    return { program, policy: pin, close, lookup: (family, addresses) => lookup(program('lookup'), family, addresses) }
   } catch (error) {
     close()
     throw error

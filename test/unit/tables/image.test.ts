@@ -16,6 +16,7 @@ import type { AddressSet } from '../../../src/model/address.ts'
 import { EMPTY6, normalize } from '../../../src/model/ranges.ts'
 import type { PortRange, Scope, State } from '../../../src/model/state.ts'
 import { compileImage, decodeImage } from '../../../src/tables/image.ts'
+import { DIRECTORY_LINE, imageBytes, imageFrom } from '../../../src/tables/layout.ts'
 import {
   ALL4,
   ALL6,
@@ -30,12 +31,14 @@ import {
 } from '../../support/tables.ts'
 
 const META = { generation: 3, netns: 0xf0000000n, objectDigest: Uint8Array.from({ length: 16 }, (_, i) => i) }
-const compile = (state: State, slots = slotsOf(state)): Uint8Array => compileImage({ state, slots, meta: META })
+const compile = (state: State, slots = slotsOf(state)): Uint8Array =>
+  imageBytes(compileImage({ state, slots, meta: META }))
+const decode = (bytes: Uint8Array) => decodeImage(imageFrom(bytes))
 const blocked = (set: AddressSet, scope: Scope = ANY): State => stateOf([listOf('blocklist', 'some', [[scope, set]])])
 const viewOf = (image: Uint8Array): DataView => new DataView(image.buffer, image.byteOffset, image.byteLength)
 const settingsOf = (image: Uint8Array) => settingsCodec.decode(viewOf(image))
 const linesOf = (image: Uint8Array, section: keyof typeof SECTION): number =>
-  directoryCodec.decode(viewOf(image), 3 * LINE_SIZE).sections[SECTION[section]]?.lines ?? 0
+  directoryCodec.decode(viewOf(image), DIRECTORY_LINE * LINE_SIZE).sections[SECTION[section]]?.extent.lines ?? 0
 
 function errorOf(body: () => unknown): { code: string; message: string } {
   try {
@@ -51,11 +54,11 @@ test('an empty state is a header and the class of no list', () => {
   const image = compile(stateOf([]))
   expect(image.length).toBe((HEADER_LINES + 1) * LINE_SIZE)
   expect(settingsOf(image).table4.flags).toBe(0)
-  expect(decodeImage(image)).toMatchObject({ policy: { default: 'pass' }, drifted: [] })
+  expect(decode(image)).toMatchObject({ policy: { default: 'pass' }, drifted: [] })
 })
 
 test('the meta line says what was asked for, and that nothing is committed', () => {
-  const { meta } = decodeImage(compile(stateOf([], 'drop')))
+  const { meta } = decode(compile(stateOf([], 'drop')))
   expect(meta).toMatchObject({ generation: 3n, netns: META.netns, committed_at: 0n, object_digest: META.objectDigest })
 })
 
@@ -66,7 +69,7 @@ test('a list without addresses, and lists that hold the same, stay', () => {
     listOf('blocklist', 'one', [[ANY, same]]),
     listOf('blocklist', 'two', [[ANY, same]]),
   ])
-  expect(decodeImage(compile(state)).lists).toEqual(state.lists)
+  expect(decode(compile(state)).lists).toEqual(state.lists)
 })
 
 test('single IPv4 addresses take no range table, and a wide range takes no hash', () => {
@@ -96,7 +99,7 @@ test('an address of another class inside a prefix leaves the prefix whole', () =
   ])
   const image = compile(state)
   expect(linesOf(image, 'RANGES4')).toBe(0)
-  expect(decodeImage(image).lists).toEqual(new Map([...state.lists].sort(([a], [b]) => (a < b ? -1 : 1))))
+  expect(decode(image).lists).toEqual(new Map([...state.lists].sort(([a], [b]) => (a < b ? -1 : 1))))
 })
 
 test('an IPv6 prefix with a hole or another class at any depth stays in its place', () => {
@@ -137,7 +140,7 @@ test('trees of many levels are read to the bottom', () => {
     Array.from({ length: count }, (_, i) => [base + (BigInt(i * 3) << shift), base + (BigInt(i * 3 + 1) << shift)])
   for (const pairs of [many(2000, 0n), many(2000, 68n), many(300, 84n)]) {
     const state = blocked(addresses([], pairs))
-    expect(decodeImage(compile(state)).lists).toEqual(state.lists)
+    expect(decode(compile(state)).lists).toEqual(state.lists)
   }
 })
 
@@ -154,7 +157,7 @@ test('hashes that no multiplier spreads grow until every key has a place', () =>
   const state = blocked(addresses(crowd))
   const image = compile(state)
   expect(settingsOf(image).table4.multiplier).not.toBe(multiplier)
-  expect(decodeImage(image).lists).toEqual(state.lists)
+  expect(decode(image).lists).toEqual(state.lists)
 })
 
 test('a class has its allowlist rules first, with the counters and scopes of its lists', () => {
@@ -216,7 +219,7 @@ test('too much for the tables is refused with what and where', () => {
     message: expect.stringContaining('65535'),
   })
   const fits = bits.slice(0, 16)
-  expect(decodeImage(compile(stateOf(fits))).lists.size).toBe(16)
+  expect(decode(compile(stateOf(fits))).lists.size).toBe(16)
 })
 
 test('what changed in the kernel is named: the list, the policy, or both', () => {
@@ -227,7 +230,7 @@ test('what changed in the kernel is named: the list, the policy, or both', () =>
   const changed = (change: (image: Uint8Array, settings: ReturnType<typeof settingsOf>) => void): readonly string[] => {
     const image = compile(state)
     change(image, settingsOf(image))
-    return decodeImage(image).drifted
+    return decode(image).drifted
   }
   expect(changed(() => {})).toEqual([])
   expect(changed((image) => viewOf(image).setUint32(settingsCodec.offsets.flags, 1, true))).toEqual(['policy'])
@@ -266,11 +269,11 @@ test('an image that is cut, of another ABI or without its sections is refused', 
     ),
   )
   for (const length of [0, LINE_SIZE, HEADER_LINES * LINE_SIZE, image.length - LINE_SIZE]) {
-    expect(errorOf(() => decodeImage(image.slice(0, length))).code).toBe('E113')
+    expect(errorOf(() => decode(image.slice(0, length))).code).toBe('E113')
   }
   const other = image.slice()
   viewOf(other).setUint32(0, 99, true)
-  expect(errorOf(() => decodeImage(other)).message).toContain('ABI version 99')
+  expect(errorOf(() => decode(other)).message).toContain('ABI version 99')
 })
 
 test('an image is read at any alignment', () => {
@@ -286,5 +289,5 @@ test('an image is read at any alignment', () => {
   const image = compile(state)
   const shifted = new Uint8Array(image.length + 3)
   shifted.set(image, 3)
-  expect(decodeImage(shifted.subarray(3)).lists).toEqual(state.lists)
+  expect(decode(shifted.subarray(3)).lists).toEqual(state.lists)
 })

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { XdpError } from '../../../src/diagnostics.ts'
-import { loadFailed } from '../../../src/kernel/execute.ts'
+import { loadFailed } from '../../../src/kernel/build.ts'
 import { CommandError } from '../../../src/kernel/spawn.ts'
 
 const refusal = new CommandError('bpftool prog loadall', 255, 'unknown func bpf_loop#181')
