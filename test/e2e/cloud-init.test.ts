@@ -5,15 +5,15 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Lab } from '../support/hosts.ts'
-import { Machine } from '../support/machine.ts'
-import { pack } from '../support/package.ts'
+import type { Machine } from '../support/machine.ts'
+import { packagedMachine } from '../support/package.ts'
 
 const USER_DATA = readFileSync(new URL('../../examples/cloud-init/user-data.yaml', import.meta.url), 'utf8')
 const { version } = JSON.parse(readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8'))
 const TARBALL = `https://files.example.net/xdp-as-code-${version}.tgz`
 const SEED = '/var/lib/cloud/seed/nocloud'
-/** What its four units do, one after the other. */
-const STAGES = ['init --local', 'init', 'modules --mode=config', 'modules --mode=final']
+/** What its units do, one after the other; without a network to configure, the first of them has nothing to do. */
+const STAGES = ['init', 'modules --mode=config', 'modules --mode=final']
 
 /** Only what the example asks for: keys for SSH, users and the like are not ours to test. */
 const SETTINGS = `datasource_list: [NoCloud, None]
@@ -28,10 +28,8 @@ let machine: Machine | string = 'not made'
 
 beforeAll(async () => {
   lab = new Lab()
-  const { tarball } = await pack(lab.directory)
-  machine = await Machine.make({ packages: ['cloud-init'], lab, boots: true })
+  machine = await packagedMachine(lab, ['cloud-init'])
   if (typeof machine === 'string') return
-  machine.copy(tarball, '/srv/admin/xdp.tgz')
   machine.write('/etc/cloud/cloud.cfg.d/99-test.cfg', SETTINGS)
   machine.write('/srv/admin/user-data.yaml', USER_DATA)
   await machine.boot()
@@ -44,10 +42,9 @@ afterAll(async () => {
 /** The first boot of an instance. `blocked` stands in place of one of the example's networks. */
 async function firstBoot(box: Machine, instance: string, blocked: string): Promise<void> {
   const adapted = USER_DATA.replace(/^packages:\n(?: {2}- .*\n)+/m, '')
-    .replace(TARBALL, '/srv/admin/xdp.tgz')
+    .replace('https://files.example.net', '/srv/admin')
     .replace('203.0.113.0/24', blocked)
-  for (const part of ['/srv/admin/xdp.tgz', blocked, '#cloud-config']) expect(adapted).toContain(part)
-  await box.ok('cloud-init', 'clean', '--logs')
+  for (const part of ['/srv/admin/xdp-as-code', blocked, '#cloud-config']) expect(adapted).toContain(part)
   box.write(`${SEED}/user-data`, adapted)
   box.write(`${SEED}/meta-data`, `instance-id: ${instance}\n`)
   for (const stage of STAGES) await box.run('cloud-init', ...stage.split(' '))
@@ -81,8 +78,10 @@ test('a policy that cannot be applied is visible afterwards in each place', asyn
 
 test('one that can is in force, and will be at every boot', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
+  await machine.ok('cloud-init', 'clean', '--logs')
   await firstBoot(machine, 'i-2', '192.0.2.2')
   expect(await machine.ok('cloud-init', 'status')).toBe('status: done\n')
+  expect(await machine.ok('find', '/usr', '-name', 'xdp.*[58]', '-path', '*/share/man/*')).toMatch(/xdp\.8\n/)
   expect(await machine.ok('systemctl', 'is-active', 'xdp')).toBe('active\n')
   expect(await machine.ok('systemctl', 'is-enabled', 'xdp')).toBe('enabled\n')
   // The allowlist of the example covers the host's first addresses.

@@ -50,7 +50,7 @@ describe.each([
   })
 })
 
-test('a bpffs that is read-only is told by apply', async () => {
+test('a bpffs that is read-only is told by apply and doctor', async () => {
   const { exitCode, stderr } = await lab.xdpWithin(
     mounts(`mount -o remount,bind,ro ${lab.bpffs}`),
     'apply',
@@ -58,6 +58,8 @@ test('a bpffs that is read-only is told by apply', async () => {
   )
   expect(stderr).toContain(`E105 bpffs-missing]: the bpffs at ${lab.bpffs} is read-only`)
   expect(exitCode).toBe(69)
+  const doctor = await lab.xdpWithin(mounts(`mount -o remount,bind,ro ${lab.bpffs}`), 'doctor')
+  expect(doctor.stdout).toMatch(/^fail +bpffs\.mount .* is mounted read-only$/m)
 })
 
 test.each(['bpftool', 'ip', 'flock'])('without %s, apply says what to install', async (missing) => {

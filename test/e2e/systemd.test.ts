@@ -131,7 +131,7 @@ describe('xdp-watch.service', () => {
     if (!isBuilt) return context.skip('this build has no `xdp watch`')
     const box = machine
     const unit = 'xdp-watch.service'
-    box.write(`/etc/systemd/system/${unit}.d/soon.conf`, '[Service]\nWatchdogSec=3s\nRestartSec=100ms\n')
+    box.write(`/etc/systemd/system/${unit}.d/soon.conf`, '[Service]\nWatchdogSec=5s\nRestartSec=100ms\n')
     await box.ok('systemctl', 'daemon-reload')
     await box.ok('systemctl', 'start', unit)
     expect(await box.ok('systemctl', 'is-active', unit)).toBe('active\n')
@@ -143,7 +143,7 @@ describe('xdp-watch.service', () => {
     box.write('/etc/xdp/xdp.yaml', config(LISTED))
     await box.ok('systemctl', 'reload', unit)
     await box.ok('systemctl', 'kill', '--kill-who=main', '--signal=STOP', unit)
-    await expect.poll(() => property(box, unit, 'NRestarts'), { timeout: 30_000 }).toBe('1')
+    await expect.poll(() => property(box, unit, 'NRestarts'), { timeout: 30_000 }).not.toBe('0')
     await expect.poll(() => property(box, unit, 'ActiveState'), { timeout: 30_000 }).toBe('active')
     expect(await answered()).toEqual([0, 1])
     await box.ok('systemctl', 'stop', unit)

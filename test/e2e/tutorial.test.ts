@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Lab } from '../support/hosts.ts'
-import { Machine } from '../support/machine.ts'
-import { pack } from '../support/package.ts'
+import { type Machine, QUICK_ANSIBLE } from '../support/machine.ts'
+import { packagedMachine } from '../support/package.ts'
 
 const TUTORIAL = readFileSync(fileURLToPath(new URL('../../docs/tutorial.md', import.meta.url)), 'utf8')
 
@@ -47,10 +47,8 @@ let machine: Machine | string = 'not made'
 
 beforeAll(async () => {
   lab = new Lab()
-  const { tarball } = await pack(lab.directory)
-  machine = await Machine.make({ packages: ['ansible-core'], lab, boots: true })
+  machine = await packagedMachine(lab, ['ansible-core'])
   if (typeof machine === 'string') return
-  machine.copy(tarball, `/srv/admin/${/[^/]+$/.exec(tarball)?.[0]}`)
   await machine.boot()
 })
 afterAll(async () => {
@@ -65,7 +63,10 @@ test('every command does what the page says', { timeout: 180_000 }, async (conte
   const mark = '@@@@'
   // The mark tells the exit status, and leaves it for a command that asks for it.
   const script = steps.map(({ command }) => `${command}\n{ status=$?; echo "${mark}$status"; (exit $status); }`)
-  machine.write('/srv/admin/tutorial.sh', `exec 2>&1 </dev/null\n${script.join('\n')}\n`)
+  machine.write(
+    '/srv/admin/tutorial.sh',
+    `exec 2>&1 </dev/null\nexport ${QUICK_ANSIBLE.join(' ')}\n${script.join('\n')}\n`,
+  )
   const { stdout } = await machine.run('bash', 'tutorial.sh')
   const outputs = stdout.split(new RegExp(`^${mark}(\\d+)\\n`, 'm'))
   steps.forEach(({ command, shown }, at) => {

@@ -1,7 +1,20 @@
 // The packed tarball, as users install it.
 
-import { join, resolve } from 'node:path'
+import { createHash } from 'node:crypto'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, join, resolve } from 'node:path'
 import { execa } from 'execa'
+import type { Lab } from './hosts.ts'
+import { Machine } from './machine.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 
@@ -14,11 +27,50 @@ export function npm(args: readonly string[], cwd: string) {
   })
 }
 
-/** Packs what is built into a directory. Returns the tarball and the paths in it. */
-export async function pack(
-  directory: string,
-): Promise<{ readonly tarball: string; readonly paths: readonly string[] }> {
-  const { stdout } = await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', directory], ROOT)
-  const [{ files, filename }] = JSON.parse(stdout) as [{ files: { path: string }[]; filename: string }]
-  return { tarball: join(directory, filename), paths: files.map(({ path }) => path) }
+const CONTENTS = ['dist', 'schemas', 'examples', 'docs', 'bpf', 'package.json', 'README.md', 'CHANGELOG.md']
+
+/** Changes with every file that may be packed. */
+function fingerprint(): string {
+  const hash = createHash('sha256')
+  for (const name of CONTENTS) {
+    const path = join(ROOT, name)
+    const inner = statSync(path).isDirectory() ? (readdirSync(path, { recursive: true }) as string[]) : ['']
+    for (const one of inner) {
+      const { size, mtimeMs } = statSync(join(path, one))
+      hash.update(`${join(name, one)} ${size} ${mtimeMs}\n`)
+    }
+  }
+  return hash.digest('hex').slice(0, 16)
+}
+
+/** A machine with the tarball where root is at home, under its own name; or why there is none. */
+export async function packagedMachine(lab: Lab, packages: readonly string[]): Promise<Machine | string> {
+  const machine = await Machine.make({ packages, lab, boots: true })
+  if (typeof machine === 'string') return machine
+  const { tarball } = await pack(lab.directory)
+  machine.copy(tarball, `/srv/admin/${basename(tarball)}`)
+  return machine
+}
+
+interface Packed {
+  readonly tarball: string
+  /** The paths in it. */
+  readonly paths: readonly string[]
+}
+
+/** Packs what is built into a directory. Several tests need the same, so it is made once. */
+export async function pack(directory: string): Promise<Packed> {
+  const cache = join(ROOT, 'build/test/package', fingerprint())
+  if (!existsSync(join(cache, 'packed.json'))) {
+    rmSync(join(ROOT, 'build/test/package'), { recursive: true, force: true })
+    mkdirSync(cache, { recursive: true })
+    const { stdout } = await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', cache], ROOT)
+    writeFileSync(join(cache, 'packed.json'), stdout)
+  }
+  const packed = JSON.parse(readFileSync(join(cache, 'packed.json'), 'utf8')) as [
+    { files: { path: string }[]; filename: string },
+  ]
+  const [{ files: entries, filename }] = packed
+  copyFileSync(join(cache, filename), join(directory, filename))
+  return { tarball: join(directory, filename), paths: entries.map(({ path }) => path) }
 }
