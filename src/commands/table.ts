@@ -157,9 +157,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       name: 'NAME',
       required: false,
       help: 'config, plan, apply, status, why, ban, bans, validate, doctor, import or error; default: config',
-      completes: [
-        ...['config', 'plan', 'apply', 'status', 'why', 'ban', 'bans', 'validate', 'doctor', 'import', 'error'],
-      ],
+      completes: ['config', 'plan', 'apply', 'status', 'why', 'ban', 'bans', 'validate', 'doctor', 'import', 'error'],
     },
     flags: NO_FLAGS,
     examples: [
