@@ -1,5 +1,5 @@
 // xdp(8): flags, arguments and examples from the table that --help is made from, prose from docs/commands.md.
-import { convert, section } from './markdown.mjs'
+import { convert, section, titles } from './markdown.mjs'
 import { definition, escaped, heading, italic, line, literal, page, paragraph, subheading, verbatim } from './roff.mjs'
 
 function flagTerm(name, { short, value }) {
@@ -45,6 +45,12 @@ function command(spec, docs) {
   ]
 }
 
+/** What manual pages call it. */
+const USUAL = { 'Exit statuses': 'Exit status' }
+
+/** The section of docs/commands.md whose table is made anew, too. */
+const GLOBALS = 'Flags of every command'
+
 /** The page. `docs` is the text of docs/commands.md. */
 export function commandsPage({ commands, globals, intro }, docs, about) {
   return page({ ...about, name: 'xdp', section: 8, manual: "System Manager's Manual" }, [
@@ -58,13 +64,12 @@ export function commandsPage({ commands, globals, intro }, docs, about) {
     ...definition(`${literal('xdp help')} ${italic('COMMAND')}`, ['explains one of them.']),
     heading('Commands'),
     ...commands.flatMap((spec) => command(spec, docs)),
-    heading('Flags of every command'),
-    ...convert(section(docs, 'Flags of every command'), { drop: ({ kind }) => kind === 'table' }),
+    heading(GLOBALS),
+    ...convert(section(docs, GLOBALS), { drop: ({ kind }) => kind === 'table' }),
     ...flagList(globals),
-    ...['JSON', 'Exit statuses', 'Environment', 'Files'].flatMap((title) => [
-      heading(title === 'Exit statuses' ? 'Exit status' : title),
-      ...convert(section(docs, title)),
-    ]),
+    ...titles(docs)
+      .filter((title) => title !== GLOBALS && !commands.some(({ name }) => name === title))
+      .flatMap((title) => [heading(USUAL[title] ?? title), ...convert(section(docs, title))]),
     heading('See also'),
     ['xdp.yaml(5)', 'bpftool(8)', 'ip(8)', 'nft(8)']
       .map((name) => literal(name.slice(0, -3)) + name.slice(-3))

@@ -1,5 +1,5 @@
 // xdp.yaml(5): keys, values and defaults from the schema, prose from docs/config.md.
-import { convert, inline, introduction, section } from './markdown.mjs'
+import { convert, inline, introduction, section, titles } from './markdown.mjs'
 import { definition, heading, line, literal, page, paragraph } from './roff.mjs'
 
 const lookup = (ref, root) =>
@@ -83,6 +83,7 @@ function entry({ path, spec, like }, root) {
 export function configPage(schema, docs, about) {
   const isKeyTable = ({ kind, lines }) => kind === 'table' && lines[0].startsWith('| Key ')
   const prose = (title) => convert(section(docs, title), { drop: isKeyTable })
+  const [first, ...others] = titles(docs).filter((title) => title !== 'Keys')
   return page({ ...about, name: 'xdp.yaml', section: 5, manual: 'File Formats Manual' }, [
     heading('Name'),
     'xdp.yaml \\- packet policy of a host, for xdp(8)',
@@ -90,13 +91,14 @@ export function configPage(schema, docs, about) {
     ['./xdp.yaml', '/etc/xdp/xdp.yaml'].map((path) => literal(path)).join(',\n'),
     heading('Description'),
     ...convert(introduction(docs)),
-    ...['Which packets are dropped'].flatMap((title) => [heading(title), ...prose(title)]),
+    heading(first),
+    ...prose(first),
     heading('Keys'),
     ...paragraph(`${literal('NAME')} stands for any name, ${literal('[]')} for each element of a list.`),
     ...keys(schema).flatMap((key) => entry(key, schema)),
     heading('More about the keys'),
     ...prose('Keys'),
-    ...['Feeds', 'The text'].flatMap((title) => [heading(title), ...prose(title)]),
+    ...others.flatMap((title) => [heading(title), ...prose(title)]),
     heading('See also'),
     `${literal('xdp')}(8)`,
   ])

@@ -13,7 +13,7 @@ import {
   verbatim,
 } from './roff.mjs'
 
-const INLINE = /`([^`]+)`|\*\*(.+?)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\(([^)]+)\)/g
+const INLINE = /`([^`]+)`|\*\*(.+?)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\(([^)]+)\)|<(https?:[^>]+)>/g
 
 /** Where a link of docs/ leads, unless that is in the same text: who reads the page has only its words to follow. */
 function link(label, target) {
@@ -28,12 +28,12 @@ export function inline(text) {
   let out = ''
   let at = 0
   for (const match of text.matchAll(INLINE)) {
-    const [whole, code, strong, emphasis, label, target] = match
+    const [whole, code, strong, emphasis, label, target, address] = match
     out += escaped(text.slice(at, match.index))
     if (code !== undefined) out += literal(code)
     else if (strong !== undefined) out += bold(inline(strong))
     else if (emphasis !== undefined) out += italic(inline(emphasis))
-    else out += link(label, target)
+    else out += address === undefined ? link(label, target) : escaped(address)
     at = match.index + whole.length
   }
   return out + escaped(text.slice(at))
@@ -59,6 +59,12 @@ export function section(text, title) {
   const next = all.slice(found + 1).find((one) => one.level <= level)
   return lines.slice(at + 1, next?.at).join('\n')
 }
+
+/** Titles of the sections of a text, in order. */
+export const titles = (text) =>
+  headings(text.split('\n'))
+    .filter(({ level }) => level === 2)
+    .map(({ title }) => title)
 
 /** What stands between the title and the first heading. */
 export const introduction = (text) => text.replace(/^# .*\n/, '').split(/^## /m)[0]

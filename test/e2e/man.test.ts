@@ -65,7 +65,7 @@ test('xdp(8) has every command, argument and flag with its help, and every exit 
     says(`--${flag}`)
     says(help)
   }
-  const statuses = /\nEXIT STATUS\n(.*?)\n\S/s.exec(text)?.[1] ?? ''
+  const statuses = /\nEXIT STATUS\n(.*?)(?:\n\S|$)/s.exec(text)?.[1] ?? ''
   for (const status of Object.values(EXIT)) expect(statuses).toMatch(new RegExp(`^ +${status} +\\w`, 'm'))
 })
 
