@@ -11,6 +11,7 @@ import { beginEarly, type Early } from './kernel/early.ts'
 import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
 import { type Host, requireHost } from './kernel/host.ts'
+import { readLastApply, removeLastApply, writeLastApply } from './kernel/last-apply.ts'
 import { type RawLink, readLinks } from './kernel/links.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
@@ -20,9 +21,11 @@ import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
 import { type Committed, unstage } from './kernel/stage.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
+import { waitForInterfaces as waitForLinks } from './kernel/wait.ts'
 import { becomeWatcher, readWatcher, type Watcher } from './kernel/watcher.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
+import type { ProcessIdentity } from './model/last-apply.ts'
 import type { Live } from './model/live.ts'
 import { union } from './model/ranges.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
@@ -247,6 +250,12 @@ export async function reconcileApply(
   return early ? withEarly(early, carryOut) : withLock(host, carryOut)
 }
 
+/** Waits for interfaces that are to appear. Returns the names of those that did not. Takes no lock meanwhile. */
+export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
+  await requireHost(host)
+  return waitForLinks(host, names, timeoutMs)
+}
+
 /** Removes everything that is ours and nothing else. */
 export async function reconcileDestroy(host: Host, approve: Approve): Promise<Applied | 'declined'> {
   return withLock(host, async () => {
@@ -266,6 +275,7 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
       probes: [],
       now: target.now,
     })
+    await removeLastApply(host)
     const applied = made.changes.map(({ key }) => key)
     const result = { ...UNCHANGED, changed: true, applied }
     return { plan: made, result, links: new Map(), committed: undefined }
@@ -301,11 +311,15 @@ export async function openWatcher(host: Host): Promise<Watcher> {
 /** What runs on the interfaces now, from netlink alone: the cheapest look there is. */
 export const readAttachments = (): Promise<Links> => readLinks()
 
-/** What is live, with counters, and how things stand with the daemon. */
+/** What is live, with counters, how things stand with the daemon, and how the last apply ended. */
 export async function readStatus(host: Host): Promise<Status> {
   await requireHost(host)
-  const [status, watcher] = await Promise.all([readKernelStatus(pathsOf(host), host), readWatcher(host)])
-  return { ...status, watcher }
+  const [status, watcher, lastApply] = await Promise.all([
+    readKernelStatus(pathsOf(host), host),
+    readWatcher(host),
+    readLastApply(host),
+  ])
+  return { ...status, watcher, last_apply: lastApply }
 }
 
 /** The verdict that a packet gets live and in the file. Without a file (`desired` undefined) only the live one. */
@@ -313,6 +327,10 @@ export async function why(host: Host, desired: Desired | undefined, query: Query
   await requireHost(host)
   return askWhy(pathsOf(host), host, desired, query)
 }
+
+/** Leaves a record of an apply, as far as the host lets it: `render` is given who leaves it. Never throws. */
+export const keepLastApply = (host: Host, render: (self: ProcessIdentity) => string): Promise<void> =>
+  writeLastApply(host, render)
 
 /** What doctor finds on this host. */
 export async function examine(host: Host, desired: Desired | undefined): Promise<readonly Check[]> {

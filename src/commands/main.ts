@@ -3,11 +3,12 @@
 
 import manifest from '../../package.json' with { type: 'json' }
 import { type Cache, NO_CACHE, openCache } from '../cache/cache.ts'
-import { type Diagnostic, EXIT, type Exit, fail, unexpected, XdpError } from '../diagnostics.ts'
+import { type Diagnostic, EXIT, type Exit, fail } from '../diagnostics.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
 import { wantsColor } from './color.ts'
 import type { Context, GlobalFlags } from './context.ts'
 import { parseDuration } from './duration.ts'
+import { explain } from './explain.ts'
 import { renderCommandHelp, renderHelp } from './help.ts'
 import { type Invocation, parseArguments } from './parse.ts'
 import { createProgress, type Progress } from './progress.ts'
@@ -126,13 +127,6 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
     return exit
   }
   return EXIT.ok
-}
-
-/** What was thrown, as diagnostics: a failure we expected, an interruption, or a bug. */
-function explain(error: unknown, signal: AbortSignal): XdpError {
-  if (error instanceof XdpError) return error
-  if (signal.aborted) return fail('E112', 'interrupted', 'run `xdp plan` to see where things stand', error)
-  return unexpected(error)
 }
 
 /** The causes of an error, innermost last, with their stacks. */

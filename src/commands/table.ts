@@ -52,6 +52,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       { line: 'xdp apply', does: 'show the plan, ask, apply' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
+      { line: 'xdp apply --auto-approve --wait-interfaces 30s', does: 'apply at boot' },
     ],
     load: () => import('./apply.ts'),
   }),
@@ -173,7 +174,12 @@ export const COMMANDS: readonly CommandSpec[] = [
       'Reads what another filter is set to (now, or from a file with what its tool printed) and writes the config that drops and accepts the same source addresses. What a config cannot say exactly is left out and told, one line each. Nothing is changed in the kernel.',
       'Reads: `ipset save`, `nft -j list ruleset`, `iptables-save` with `ip6tables-save` and `ipset save`, `xdp-filter status`.',
     ],
-    argument: { name: 'FILE', required: false, help: 'what the tool printed, - for stdin; default: ask the tool' },
+    argument: {
+      name: 'FILE',
+      required: false,
+      help: 'what the tool printed, - for stdin; default: ask the tool',
+      completes: 'file',
+    },
     flags: IMPORT_FLAGS,
     examples: [
       { line: 'xdp import --from nft --interface eth0', does: 'print the config that does what nftables does' },
@@ -193,6 +199,21 @@ export const COMMANDS: readonly CommandSpec[] = [
       name: 'NAME',
       required: false,
       help: 'config, plan, apply, watch, status, stats, why, ban, bans, validate, doctor, import or error; default: config',
+      completes: [
+        'config',
+        'plan',
+        'apply',
+        'watch',
+        'status',
+        'stats',
+        'why',
+        'ban',
+        'bans',
+        'validate',
+        'doctor',
+        'import',
+        'error',
+      ],
     },
     flags: NO_FLAGS,
     examples: [
@@ -200,5 +221,20 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp schema plan', does: 'what `xdp plan --json` prints' },
     ],
     load: () => import('./schema.ts'),
+  }),
+  command({
+    name: 'completion',
+    summary: 'print the completion script of a shell',
+    description: [
+      'Completes commands, flags, and values where they are words, files, interfaces or instances. Load the script for one session, or put it where the shell looks for it.',
+    ],
+    argument: { name: 'SHELL', required: true, help: 'bash, zsh or fish', completes: ['bash', 'zsh', 'fish'] },
+    flags: NO_FLAGS,
+    examples: [
+      { line: 'xdp completion bash > /etc/bash_completion.d/xdp', does: 'for every bash with bash-completion' },
+      { line: 'xdp completion zsh > /usr/local/share/zsh/site-functions/_xdp', does: 'for every zsh' },
+      { line: 'xdp completion fish > /etc/fish/completions/xdp.fish', does: 'for every fish' },
+    ],
+    load: async () => ({ run: (await import('./completion.ts')).completionOf(COMMANDS) }),
   }),
 ]

@@ -3,7 +3,7 @@
 import { mkdir, mkdtemp, readdir, readlink, rm } from 'node:fs/promises'
 import { fail, XdpError } from '../diagnostics.ts'
 
-const RUN = '/run/xdp'
+export const RUN = '/run/xdp'
 const PREFIX = 'exchange-'
 
 /** What the file system refuses, told as what it means for us. */
@@ -31,13 +31,15 @@ export async function runDirectory(): Promise<string> {
   }
 }
 
-/** `exchange-PIDNS-PID-`: a process id means something in its namespace only, and containers may share /run. */
-async function ownPrefix(pid: number): Promise<string> {
-  const namespace = /\[(\d+)\]/.exec(await readlink('/proc/self/ns/pid'))?.[1] ?? '0'
-  return `${PREFIX}${namespace}-${pid}-`
-}
+/** Inode of our pid namespace: a process id means something in its namespace only, and containers may share /run. */
+export const pidNamespace = async (): Promise<string> =>
+  /\[(\d+)\]/.exec(await readlink('/proc/self/ns/pid'))?.[1] ?? '0'
 
-function isAlive(pid: number): boolean {
+/** `exchange-PIDNS-PID-`: how everything is called that is of no use once the process is gone. */
+export const ownPrefix = async (pid: number): Promise<string> => `${PREFIX}${await pidNamespace()}-${pid}-`
+
+/** Whether a process of our pid namespace is there. */
+export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0)
   } catch (error) {

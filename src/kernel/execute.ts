@@ -4,14 +4,14 @@
 import { rmdir } from 'node:fs/promises'
 import { LINE_SIZE, metaCodec } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
-import { fail } from '../diagnostics.ts'
+import { fail, type XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 import { runBatch, runBpftool, runParts } from './bpftool.ts'
 import { buildGeneration } from './build.ts'
 import { beginCarry, endCarry } from './carry.ts'
 import { withExchange } from './exchange.ts'
 import { claimHealth, writeHealth } from './health.ts'
-import type { Host } from './host.ts'
+import { effectiveCapabilities, type Host, mayOpenForeign } from './host.ts'
 import { type RawLink, readLinks } from './links.ts'
 import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
 import { explainAttachFailure, explainHeld, refusesMode } from './modes.ts'
@@ -97,8 +97,9 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
 
 async function prepare({ paths, steps }: Execution, undo: Undo[]): Promise<void> {
   undo.push(async () => void (await runBatch(steps.undoPrepare)))
-  for (const { previous } of steps.attach) {
+  for (const { interface: name, previous } of steps.attach) {
     if (!previous?.foreign) continue
+    if (!mayOpenForeign(await effectiveCapabilities())) throw cannotKeep(name)
     // An apply that was killed may have left it.
     await removePins(previous.pinned)
     undo.push(() => removePins(previous.pinned))
@@ -106,6 +107,14 @@ async function prepare({ paths, steps }: Execution, undo: Undo[]): Promise<void>
   await runBatch(steps.prepare)
   if (steps.health) await writeHealth(paths, steps.generation, steps.health.fresh)
 }
+
+/** What is replaced must be kept open, or it could not be put back. */
+const cannotKeep = (name: string): XdpError =>
+  fail(
+    'E104',
+    `taking the place of the program on ${name} needs CAP_SYS_ADMIN, without which it could not be put back`,
+    'run it with sudo (in a systemd unit, add CAP_SYS_ADMIN to CapabilityBoundingSet), or detach that program first',
+  )
 
 async function switchInterfaces(
   { host, paths, steps, now }: Execution,

@@ -10,7 +10,7 @@ import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from 
 import { guardNamespace } from '../plan/guard.ts'
 import type { DecodedImage } from '../tables/image.ts'
 import { bpftool, runBatch } from './bpftool.ts'
-import { ownNetns } from './host.ts'
+import { effectiveCapabilities, mayOpenForeign, ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
 import { type RawLink, readLinks } from './links.ts'
 import type { Memory } from './memory.ts'
@@ -225,11 +225,15 @@ function interfaceDrift(
   return undefined
 }
 
-/** Load times of the programs that are not ours, by id, Unix time in seconds; netlink does not say them. */
+/**
+ * Load times of the programs that are not ours, by id, Unix time in seconds; netlink does not say them. Without the right
+ * to look at them they are not known.
+ */
 async function loadTimes(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<number, number>> {
   const own = new Set(instance.generations.map(({ program }) => program.id))
   const attached = [...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id))
   const foreign = [...new Set(attached.filter((id) => !own.has(id)))]
+  if (foreign.length === 0 || !mayOpenForeign(await effectiveCapabilities())) return new Map()
   const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
     id: number
     loaded_at?: number

@@ -77,8 +77,8 @@ async function bansOf(paths: Paths, { committed, instance }: Observation): Promi
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
-/** What the kernel tells, which does not know of daemons. */
-type KernelStatus = Omit<Status, 'watcher'>
+/** What the kernel tells, which does not know of daemons and of how an apply ended. */
+type KernelStatus = Omit<Status, 'watcher' | 'last_apply'>
 
 /** Reads the live state and its counters. */
 export const readStatus = (paths: Paths, memory: Memory): Promise<KernelStatus> =>

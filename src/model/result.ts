@@ -1,6 +1,7 @@
 // What the commands report: results as data, before any of them becomes text or JSON.
 
 import type { Ban } from './ban.ts'
+import type { LastApply } from './last-apply.ts'
 import type { ServiceMode } from './overlay.ts'
 import type { BackendState, NextHop, Service } from './service.ts'
 import type { AttachMode, ListKind, Policy } from './state.ts'
@@ -125,6 +126,8 @@ export interface Status {
   readonly leftovers: readonly string[]
   /** undefined: no daemon watches the instance. */
   readonly watcher: WatchState | undefined
+  /** undefined: none since boot, or its record cannot be read. */
+  readonly last_apply: LastApply | undefined
 }
 
 export interface ApplyResult {

@@ -9,6 +9,7 @@ import {
   type Verdict,
 } from '../model/result.ts'
 import { jsonDocument } from './json.ts'
+import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
 import { formatBytes, formatCount, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
@@ -106,9 +107,11 @@ const isEmpty = ({ generation, interfaces, program }: Status): boolean =>
 
 export function renderStatus(status: Status, { color }: { readonly color: boolean }): string {
   const style = paint(color)
+  const { last_apply, committed_at } = status
+  const last = last_apply ? lastApplyLines(last_apply, committed_at, color) : []
   if (isEmpty(status)) {
     const nothing = 'Nothing is applied: this instance has nothing in the kernel.'
-    const lines = [nothing, ...watchLines(status, style), ...trouble(status, style)]
+    const lines = [nothing, ...watchLines(status, style), ...trouble(status, style), ...last]
     return `${lines.join('\n')}\n`
   }
   const attached =
@@ -116,12 +119,13 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status.interfaces)]
   const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
-  return `${[...head(status), ...watchLines(status, style), ...tables, ...trouble(status, style)].join('\n')}\n`
+  const lines = [...head(status), ...watchLines(status, style), ...tables, ...trouble(status, style), ...last]
+  return `${lines.join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, lists, services, policy, program, generation, committed_at, bans, memory } = status
-  const { drift, drifted, leftovers, watcher } = status
+  const { drift, drifted, leftovers, watcher, last_apply } = status
   return jsonDocument({
     interfaces,
     lists,
@@ -137,5 +141,6 @@ export function renderStatusJson(status: Status): string {
     drifted,
     leftovers,
     watch: watcher === undefined ? null : watchJson(watcher),
+    last_apply: last_apply ? lastApplyJson(last_apply) : null,
   })
 }

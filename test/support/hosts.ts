@@ -8,6 +8,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { BALANCE_MAPS, PROGRAMS, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { lastApplyFile } from '../../src/kernel/last-apply.ts'
 
 /** Pins of an instance with one generation: its policy and the balancer's maps, its programs, and the shared maps. */
 export const EVERY_PIN =
@@ -144,6 +145,12 @@ export class Lab {
     return capture(file, rest, this.directory)
   }
 
+  /** Runs `xdp …` on the host behind words that change its surroundings. */
+  async xdpWithin(words: readonly string[], ...args: readonly string[]): Promise<Output> {
+    const [nsenter, netns, ...xdp] = this.argv(...args) as [string, string, ...string[]]
+    return capture(nsenter, [netns, ...words, ...xdp], this.directory)
+  }
+
   /** Starts `xdp …` and hands out the process, for tests that kill it. */
   start(...args: readonly string[]): ReturnType<typeof spawn> {
     const [file, ...rest] = this.argv(...args) as [string, ...string[]]
@@ -194,11 +201,13 @@ export class Lab {
     this.#closed = true
     for (const name of [this.host, this.peer]) attempt('ip', 'netns', 'del', name)
     attempt('umount', this.bpffs)
+    rmSync(lastApplyFile({ bpffs: this.bpffs, instance: 'default' }), { force: true })
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
 
-async function capture(file: string, args: readonly string[], cwd?: string): Promise<Output> {
+/** Runs a command; its exit status is part of the answer. */
+export async function capture(file: string, args: readonly string[], cwd?: string): Promise<Output> {
   try {
     const { stdout, stderr } = await run(file, [...args], { ...(cwd ? { cwd } : {}), maxBuffer: 1 << 28 })
     return { exitCode: 0, stdout, stderr }

@@ -121,6 +121,7 @@ const NOTHING: Status = {
   drifted: [],
   leftovers: [],
   watcher: undefined,
+  last_apply: undefined,
 }
 const STATE: WatchState = {
   pid: 7,
