@@ -58,7 +58,7 @@ const cases: readonly (readonly [string, string])[] = [
   [`plan --target pol${TAB}`, 'plan --target policy'],
   // A colon is not the end of the word, nor does readline's cut there double what stands before it.
   [`plan --target inter${TAB}eth0 --target=blockl${TAB}bad`, 'plan --target interface:eth0 --target=blocklist:bad'],
-  [`schema sta${TAB}`, 'schema status'],
+  [`schema statu${TAB}`, 'schema status'],
   [`completion ${ALL}`, 'completion bash fish zsh'],
   // Files, with blanks in their names and behind `=`.
   [`plan -f my${TAB}`, 'plan -f my site.yaml'],
