@@ -237,7 +237,7 @@ describe('examples', () => {
   test('which has every key indeed', () => {
     const tour = readFileSync(join(ROOT, 'xdp.yaml.example'), 'utf8')
     const names = new Set(keyNames(readSchema('xdp')))
-    expect([...names].filter((name) => !new RegExp(`(?:^|[ {#])${name}:`, 'm').test(tour))).toEqual([])
+    expect([...names].filter((name) => !new RegExp(`[ {\`\n]${name}:`).test(tour))).toEqual([])
   })
 })
 
