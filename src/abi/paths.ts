@@ -188,6 +188,9 @@ const SHARED = `shared-${ABI_VERSION}`
 /** Directory of the programs that carry counters and ports over to larger maps, while they are at it. */
 export const CARRY = 'carry'
 
+/** Directory of the programs that list bans, while they are at it: beside the maps, where nobody takes it for an apply's. */
+const LISTING = 'listing'
+
 /** Pin paths of one instance. */
 export interface Paths {
   /** Our directory in the bpffs, above all instances. */
@@ -195,6 +198,7 @@ export interface Paths {
   readonly instance: string
   readonly shared: string
   readonly sharedMap: (map: SharedMap) => string
+  readonly listing: string
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
   readonly balanceMap: (generation: number, map: BalanceMap) => string
@@ -213,6 +217,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     instance: own,
     shared: `${own}/${SHARED}`,
     sharedMap: (map) => `${own}/${SHARED}/${SHARED_MAPS[map].name}`,
+    listing: `${own}/${SHARED}/${LISTING}`,
     generation,
     policy: (n) => `${generation(n)}/policy`,
     balanceMap: (n, map) => `${generation(n)}/${BALANCE_MAPS[map]}`,
