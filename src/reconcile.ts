@@ -3,7 +3,7 @@
 
 import { pinPaths } from './abi/paths.ts'
 import { type Diagnostic, XdpError } from './diagnostics.ts'
-import { hasExpired, sweepBans } from './kernel/bans.ts'
+import { hasExpired, reachesBans, sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
 import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
@@ -156,8 +156,7 @@ async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
 
 /** Bans that are over go whenever somebody holds the lock. */
 async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
-  if (committed?.knowsBans && !instance.missing.includes('bans') && hasExpired(instance))
-    await sweepBans(pathsOf(host), committed.number)
+  if (reachesBans(instance, committed) && hasExpired(instance)) await sweepBans(pathsOf(host), committed.number)
 }
 
 /** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */

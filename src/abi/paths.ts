@@ -34,17 +34,13 @@ export const PROGRAMS = {
   counterRead: 'counter_read',
 } as const
 
+export type ProgramName = keyof typeof PROGRAMS
+
 /** Runs while a generation is built, and is unpinned then because it holds the map of the one before. */
 export const COPY_PROGRAM = 'table_copy'
 
-/** Those that every build of this ABI has; the others came later. */
-export const CORE_PROGRAMS = [
-  'filter',
-  'explain',
-  'write',
-  'read',
-  'stats',
-] as const satisfies readonly (keyof typeof PROGRAMS)[]
+/** Those without which a generation is no complete one. Without one of the others it is repaired. */
+export const CORE_PROGRAMS = ['filter', 'explain', 'write', 'read', 'stats'] as const satisfies readonly ProgramName[]
 
 /** BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line. */
 const MMAPABLE = 0x400
@@ -61,7 +57,7 @@ export interface MapShape {
   readonly flags: number
 }
 
-/** Maps that outlive generations. An instance that an older build made may lack the later ones. */
+/** Maps that outlive generations. */
 export const SHARED_MAPS = {
   verdictStats: {
     name: 'verdict_stats',
@@ -204,7 +200,7 @@ export interface Paths {
   readonly balanceMap: (generation: number, map: BalanceMap) => string
   readonly carry: (generation: number) => string
   readonly programs: (generation: number) => string
-  readonly program: (generation: number, program: keyof typeof PROGRAMS) => string
+  readonly program: (generation: number, program: ProgramName) => string
   readonly copyProgram: (generation: number) => string
 }
 

@@ -17,6 +17,7 @@ import {
   banKeyCodec,
   banRequestCodec,
   banStateCodec,
+  type Meta,
   metaCodec,
 } from '../abi/generated.ts'
 import { generationOf, type Paths, PROGRAMS, SHARED_MAPS } from '../abi/paths.ts'
@@ -27,7 +28,7 @@ import { type Prefix, prefixOf } from '../model/text.ts'
 import { META_LINE } from '../tables/layout.ts'
 import { bpftool, type Command, joinParts, type Part, runBatch, runBpftool, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
-import { bytesOf, hexBytes, type Instance, keyBytes, list } from './instance.ts'
+import { bytesOf, type Generation, hexBytes, type Instance, keyBytes, list } from './instance.ts'
 import { runLine } from './transfer.ts'
 
 /** XDP_PASS: every request of a run was looked at. */
@@ -48,22 +49,30 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
   [BAN_RESULT.NO_MEMORY]: 'no-memory',
 }
 
-/**
- * A generation whose programs write bans; all of them share the maps. Throws E116 where nothing is applied, or an older
- * build applied it.
- */
+const BAN_PROGRAMS = ['banWrite', 'banSweep', 'banCount'] as const
+const hasBanPrograms = (pins: readonly string[]): boolean => BAN_PROGRAMS.every((name) => pins.includes(PROGRAMS[name]))
+
+/** Whether the bans of a generation can be read and swept. */
+export const reachesBans = (
+  { missing }: Instance,
+  committed: Generation | undefined,
+): committed is Generation & { meta: Meta } =>
+  committed?.meta !== undefined &&
+  !missing.includes('bans') &&
+  !missing.includes('banState') &&
+  !BAN_PROGRAMS.some((name) => committed.unpinned.has(name))
+
+/** A generation whose programs write bans; all of them share the maps. Throws E116 where there is none. */
 export async function banGeneration(paths: Paths): Promise<number> {
   const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names.map(generationOf).filter((number) => number !== undefined)
   const hasMaps = [SHARED_MAPS.bans.name, SHARED_MAPS.banState.name].every((name) => shared.includes(name))
   for (const number of hasMaps ? numbers.sort((a, b) => b - a) : []) {
-    const programs = await list(paths.programs(number))
-    if ([PROGRAMS.banWrite, PROGRAMS.banSweep, PROGRAMS.banCount].every((name) => programs.includes(name)))
-      return number
+    if (hasBanPrograms(await list(paths.programs(number)))) return number
   }
   const message =
     numbers.length > 0
-      ? 'the program in the kernel is of a build that knows no bans'
+      ? 'bans of what is applied cannot be reached: another build applied it, or its pins are gone'
       : 'nothing is applied yet, so there is nothing to ban with'
   throw fail('E116', message, 'run `xdp apply` first')
 }
