@@ -5,7 +5,7 @@ import { resolve } from 'node:path'
 import { pinPaths } from './abi/paths.ts'
 import { type Diagnostic, fail, XdpError } from './diagnostics.ts'
 import { handsOnAll } from './kernel/balance-maps.ts'
-import { hasExpired, sweepBans } from './kernel/bans.ts'
+import { hasExpired, reachesBans, sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
 import { beginEarly, type Early } from './kernel/early.ts'
 import { execute } from './kernel/execute.ts'
@@ -188,7 +188,7 @@ async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
 
 /** Bans that are over go whenever somebody holds the lock. They are over whether they go or not. */
 async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
-  if (!committed?.knowsBans || instance.missing.includes('bans') || !hasExpired(instance)) return
+  if (!reachesBans(instance, committed) || !hasExpired(instance)) return
   await sweepBans(pathsOf(host), committed.number).catch((error: unknown) => {
     if (!(error instanceof XdpError)) throw error
   })
