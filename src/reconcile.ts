@@ -1,22 +1,31 @@
 // The pipeline: load → observe → diff → order → guard → lower → execute → verify. Every command that looks at or
 // changes the kernel goes through here; nothing here decides what only the planner may decide.
 
+import { resolve } from 'node:path'
 import { pinPaths } from './abi/paths.ts'
-import { type Diagnostic, XdpError } from './diagnostics.ts'
-import { hasExpired, sweepBans } from './kernel/bans.ts'
+import { type Diagnostic, fail, XdpError } from './diagnostics.ts'
+import { handsOnAll } from './kernel/balance-maps.ts'
+import { hasExpired, reachesBans, sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
+import { beginEarly, type Early } from './kernel/early.ts'
 import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
 import { type Host, requireHost } from './kernel/host.ts'
+import { readLastApply, removeLastApply, writeLastApply } from './kernel/last-apply.ts'
+import { type RawLink, readLinks } from './kernel/links.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
 import { remember } from './kernel/memory.ts'
 import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
+import { type Committed, unstage } from './kernel/stage.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
+import { waitForInterfaces as waitForLinks } from './kernel/wait.ts'
+import { becomeWatcher, readWatcher, type Watcher } from './kernel/watcher.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
+import type { ProcessIdentity } from './model/last-apply.ts'
 import type { Live } from './model/live.ts'
 import { union } from './model/ranges.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
@@ -29,7 +38,7 @@ import { editImage, type Toggle } from './tables/edit.ts'
 import { compileImage, type ImageMeta } from './tables/image.ts'
 import type { Image } from './tables/layout.ts'
 
-export type { Host, Query }
+export type { Committed, Early, Host, Query, Watcher }
 
 /** Asked before anything is changed; false = leave everything as it is. */
 export type Approve = (plan: Plan, live: Live) => Promise<boolean>
@@ -37,7 +46,13 @@ export type Approve = (plan: Plan, live: Live) => Promise<boolean>
 export interface Applied {
   readonly plan: Plan
   readonly result: ApplyResult
+  /** The interfaces with their programs, as they were found when all was well. */
+  readonly links: Links
+  /** The generation that is live now; undefined: none of this ABI. */
+  readonly committed: Committed | undefined
 }
+
+export type Links = ReadonlyMap<string, RawLink>
 
 const pathsOf = (host: Host): ReturnType<typeof pinPaths> => pinPaths(host.bpffs, host.instance)
 const now = (): number => Math.floor(Date.now() / 1000)
@@ -50,10 +65,13 @@ async function planFor(
   host: Host,
   desired: Desired,
   terms: Terms,
+  early?: Early,
 ): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
-  const [live, object] = await Promise.all([observe(pathsOf(host), host, desired.state), loadObject()])
+  const { state } = desired
+  const read = (): Promise<Observation> => observe(pathsOf(host), host, { state })
+  const [live, object] = await Promise.all([early ? early.observe(state).catch(read) : read(), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
   return { plan: plan(desired, live, object.program, terms), live, object }
@@ -114,12 +132,13 @@ export async function reconcilePlan(
   host: Host,
   desired: Desired,
   acceptShrink = false,
-): Promise<{ plan: Plan; live: Live; readonly commands: readonly string[] }> {
+): Promise<{ plan: Plan; live: Live; inSync: boolean; readonly commands: readonly string[] }> {
   const terms = { now: now(), acceptShrink }
   const { plan: made, live, object } = await planFor(host, desired, terms)
   return {
     plan: made,
     live,
+    inSync: idle(made, live),
     get commands() {
       if (made.changes.length === 0) return []
       const target = targetOf(made, desiredState(desired, live, object.program, terms), live, object)
@@ -144,6 +163,10 @@ const UNCHANGED: ApplyResult = {
   rolled_back: false,
 }
 
+/** Begins a reconcile before it is known what for; see Early. `last`: the generation of the last `Applied`. */
+export const reconcileEarly = (host: Host, expected: State, last: Committed | undefined): Early =>
+  beginEarly(host, pathsOf(host), expected, last)
+
 async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   await requireHost(host)
   const lock = await acquireLock(host)
@@ -154,43 +177,87 @@ async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Bans that are over go whenever somebody holds the lock. */
-async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
-  if (committed?.knowsBans && !instance.missing.includes('bans') && hasExpired(instance))
-    await sweepBans(pathsOf(host), committed.number)
+async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
+  try {
+    await early.lock
+    return await body()
+  } finally {
+    await early.end()
+  }
 }
 
 /** Names of services that the plan changes. */
 const changedServices = ({ changes }: Plan): ReadonlySet<string> =>
   new Set(changes.flatMap((change) => (change.kind === 'service' ? [(change.after ?? change.before).name] : [])))
 
-/** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */
+/** Bans that are over go whenever somebody holds the lock. They are over whether they go or not. */
+async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
+  if (!reachesBans(instance, committed) || !hasExpired(instance)) return
+  await sweepBans(pathsOf(host), committed.number).catch((error: unknown) => {
+    if (!(error instanceof XdpError)) throw error
+  })
+}
+
+/** The target, in the generation that was staged where that fits. What does not fit is removed. */
+async function stagedTarget(
+  host: Host,
+  target: Target,
+  live: Observation,
+  object: BpfObject,
+  early: Early | undefined,
+) {
+  const stage = target.image && (await early?.takeStage())
+  if (!stage) return target
+  const isNext = stage.generation === target.generation && stage.generation - 1 === live.committed?.number
+  const fits = target.image && stage.lines === target.image.lines && handsOnAll(pathsOf(host), live, target.image)
+  const isSame = fits && stage.digest === object.program.digest && live.instance.missing.length === 0
+  if (isNext && isSame) return { ...target, isStaged: true }
+  await unstage(pathsOf(host), stage.generation)
+  return target
+}
+
+/**
+ * Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. `early`: what
+ * was begun for it, which is ended.
+ */
 export async function reconcileApply(
   host: Host,
   desired: Desired,
   approve: Approve,
   acceptShrink = false,
+  early?: Early,
 ): Promise<Applied | 'declined'> {
-  return withLock(host, async () => {
+  const carryOut = async (): Promise<Applied | 'declined'> => {
     const terms = { now: now(), acceptShrink }
-    const { plan: made, live, object } = await planFor(host, desired, terms)
+    const { plan: made, live, object } = await planFor(host, desired, terms, early)
+    const { links } = live
+    const committed = live.committed?.meta && live.committed
     await sweep(host, live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED }
+    if (idle(made, live)) return { plan: made, result: UNCHANGED, links, committed }
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')
     const state = desiredState(desired, live, object.program, terms)
-    const target = targetOf(made, state, live, object)
+    const target = await stagedTarget(host, targetOf(made, state, live, object), live, object, early)
     const steps = lower(made, live, pathsOf(host), target)
-    const { probes } = await execute({
-      host,
-      paths: pathsOf(host),
-      steps,
-      probes: buildProbes(state, changedServices(made)),
-      now: target.now,
-    })
-    if (target.image) remember(host, pathsOf(host), target.image, state.lists)
-    return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key), probes } }
-  })
+    const probes = buildProbes(state, changedServices(made))
+    const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })
+    const { image, generation } = target
+    if (image) remember(host, pathsOf(host), image, state.lists)
+    const applied = made.changes.map(({ key }) => key)
+    return {
+      plan: made,
+      result: { ...UNCHANGED, changed: true, applied, probes: outcome.probes },
+      links: outcome.links,
+      committed: image ? { number: generation, lines: image.lines } : committed,
+    }
+  }
+  return early ? withEarly(early, carryOut) : withLock(host, carryOut)
+}
+
+/** Waits for interfaces that are to appear. Returns the names of those that did not. Takes no lock meanwhile. */
+export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
+  await requireHost(host)
+  return waitForLinks(host, names, timeoutMs)
 }
 
 /** Removes everything that is ours and nothing else. */
@@ -200,7 +267,7 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     const live = await observe(paths, host)
     refuse(guardNamespace(live))
     const made = planDestroy(live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED }
+    if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links, committed: undefined }
     if (!(await approve(made, live))) return 'declined'
     const { generation } = live
     const target: Target = { generation, image: undefined, state: EMPTY_STATE, object: '', carryObject: '', now: now() }
@@ -212,14 +279,51 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
       probes: [],
       now: target.now,
     })
-    return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key) } }
+    await removeLastApply(host)
+    const applied = made.changes.map(({ key }) => key)
+    const result = { ...UNCHANGED, changed: true, applied }
+    return { plan: made, result, links: new Map(), committed: undefined }
   })
 }
 
-/** What is live, with counters. */
+/** The same policy on no interface: what a daemon leaves that is to detach when it stops. */
+export function reconcileDetach(host: Host, desired: Desired): Promise<Applied | 'declined'> {
+  const state = { ...desired.state, interfaces: new Map() }
+  return reconcileApply(host, { ...desired, state, options: new Map() }, async () => true)
+}
+
+/**
+ * Throws E118 where a daemon keeps the instance as another config says, and would undo what is to be done.
+ *
+ * @param path of the config that is to be applied; undefined: none, everything is to go
+ */
+export async function refuseWatched(host: Host, path: string | undefined): Promise<void> {
+  await requireHost(host)
+  const watcher = await readWatcher(host)
+  const watched = watcher?.config?.path
+  if (!watcher || watched === undefined || (path !== undefined && resolve(path) === watched)) return
+  const what = `the daemon with pid ${watcher.pid} keeps this instance as ${watched} says, and would undo this`
+  throw fail('E118', what, `edit that file, or stop the daemon first: kill ${watcher.pid}`)
+}
+
+/** Becomes the daemon of the instance. Throws XdpError E118 where there is one. */
+export async function openWatcher(host: Host): Promise<Watcher> {
+  await requireHost(host)
+  return becomeWatcher(host)
+}
+
+/** What runs on the interfaces now, from netlink alone: the cheapest look there is. */
+export const readAttachments = (): Promise<Links> => readLinks()
+
+/** What is live, with counters, how things stand with the daemon, and how the last apply ended. */
 export async function readStatus(host: Host): Promise<Status> {
   await requireHost(host)
-  return readKernelStatus(pathsOf(host), host)
+  const [status, watcher, lastApply] = await Promise.all([
+    readKernelStatus(pathsOf(host), host),
+    readWatcher(host),
+    readLastApply(host),
+  ])
+  return { ...status, watcher, last_apply: lastApply }
 }
 
 /** The verdict that a packet gets live and in the file. Without a file (`desired` undefined) only the live one. */
@@ -227,6 +331,10 @@ export async function why(host: Host, desired: Desired | undefined, query: Query
   await requireHost(host)
   return askWhy(pathsOf(host), host, desired, query)
 }
+
+/** Leaves a record of an apply, as far as the host lets it: `render` is given who leaves it. Never throws. */
+export const keepLastApply = (host: Host, render: (self: ProcessIdentity) => string): Promise<void> =>
+  writeLastApply(host, render)
 
 /** What doctor finds on this host. */
 export async function examine(host: Host, desired: Desired | undefined): Promise<readonly Check[]> {

@@ -100,6 +100,23 @@ function zero({ map, isHandedOn, pin, shape }: MapStep, old: Slots, now: Slots):
   return fresh(kind, old, now).map((slot) => updateCommand(pin, slot, new Uint8Array(size)))
 }
 
+/** The maps of the generation before, pinned once more: what most generations begin with. */
+export function handOnSteps(paths: Paths, from: number, to: number): Pick<BalanceSteps, 'create' | 'words'> {
+  const pin = (map: BalanceMap): string => paths.balanceMap(to, map)
+  return {
+    create: MAPS.map((map) => bpftool('map', 'pin', 'pinned', paths.balanceMap(from, map), pin(map))),
+    words: wordsOf(MAPS.map((map) => ({ map, pin: pin(map) }))),
+  }
+}
+
+/** Whether a generation with this image takes all maps of the one before. */
+export const handsOnAll = (paths: Paths, live: Observation, image: Image): boolean =>
+  mapSteps(paths, live, 0, balanceSizes(image)).every(({ isHandedOn }) => isHandedOn)
+
+/** `map name …` of each map, for the loading of programs. */
+const wordsOf = (maps: readonly Pick<MapStep, 'map' | 'pin'>[]): string[] =>
+  maps.flatMap(({ map, pin }) => ['map', 'name', BALANCE_MAPS[map], 'pinned', pin])
+
 /** What the balancer's maps of a new generation take. */
 export function balanceSteps(
   paths: Paths,
@@ -110,7 +127,7 @@ export function balanceSteps(
   const steps = mapSteps(paths, live, target.generation, balanceSizes(target.image))
   return {
     create: steps.map(create),
-    words: steps.flatMap(({ map, pin }) => ['map', 'name', BALANCE_MAPS[map], 'pinned', pin]),
+    words: wordsOf(steps),
     carrying: steps.flatMap((step) => carryingOf(step, live.slots, plan.slots)),
     zero: steps.flatMap((step) => zero(step, live.slots, plan.slots)),
   }

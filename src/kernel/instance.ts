@@ -24,6 +24,7 @@ import {
   generationOf,
   type Paths,
   PROGRAMS,
+  type ProgramName,
   SHARED_MAPS,
   type SharedMap,
 } from '../abi/paths.ts'
@@ -44,13 +45,11 @@ export interface Generation {
   readonly lines: number
   /** HEADER_LINES lines; undefined for another ABI version, or where the map is shorter. */
   readonly header: Uint32Array | undefined
-  /** Whether its lines can be proven without reading them. */
-  readonly hasDigests: boolean
   /** Bytes of kernel memory of the policy map and the filter. */
   readonly memory: number
-  /** Whether its programs know bans, as those of older builds do not. */
-  readonly knowsBans: boolean
-  /** The balancer's maps that are pinned: all of them, unless somebody unpinned one or an older build made it. */
+  /** Programs whose pins are gone. */
+  readonly unpinned: ReadonlySet<ProgramName>
+  /** The balancer's maps that are pinned: all of them, unless somebody unpinned one. */
   readonly balance: ReadonlyMap<BalanceMap, BalanceMapFacts>
   /** Whether programs that carry counters over are still pinned, of an apply that was killed. */
   readonly hasCarry: boolean
@@ -133,6 +132,7 @@ interface GenerationPins {
   readonly hasCarry: boolean
 }
 
+const EVERY_PROGRAM = Object.keys(PROGRAMS) as ProgramName[]
 const EVERY_BALANCE_MAP = Object.keys(BALANCE_MAPS) as BalanceMap[]
 
 /** The pins of a generation that is complete; undefined for an incomplete one. */
@@ -182,8 +182,7 @@ function decodeGeneration(
     program: { id: program.id, tag: program.tag },
     lines: map.max_entries,
     memory: memoryOf(map) + (program.bytes_memlock ?? 0),
-    hasDigests: programs.has(PROGRAMS.digest),
-    knowsBans: programs.has(PROGRAMS.banWrite),
+    unpinned: new Set(EVERY_PROGRAM.filter((name) => !programs.has(PROGRAMS[name]))),
     balance: new Map(
       balance.map((name, i) => {
         const shown = outputs[QUERIES + i] as ShownMap
@@ -228,11 +227,13 @@ export interface Pins {
   readonly present: readonly SharedMap[]
 }
 
-export async function findPins(paths: Paths): Promise<Pins> {
+/** `staged`: a generation that the caller is making, which is looked away from. */
+export async function findPins(paths: Paths, staged?: number): Promise<Pins> {
   const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names
     .map(generationOf)
     .filter((number) => number !== undefined)
+    .filter((number) => number !== staged)
     .sort((a, b) => a - b)
   const found = await Promise.all(numbers.map(async (number) => [number, await pinsOf(paths, number)] as const))
   return {
@@ -284,9 +285,9 @@ export function instancePart(
 export const withFiles = <T>({ names }: Pins, body: (files: string) => Promise<T>): Promise<T> =>
   names.length === 0 ? body('') : withExchange(body)
 
-/** Reads what is pinned, in one bpftool process. */
-export async function readInstance(paths: Paths): Promise<Instance> {
-  const pins = await findPins(paths)
+/** Reads what is pinned, in one bpftool process. `staged`: as for findPins. */
+export async function readInstance(paths: Paths, staged?: number): Promise<Instance> {
+  const pins = await findPins(paths, staged)
   const [instance] = await withFiles(pins, (files) => runParts(instancePart(files, paths, pins)))
   return instance
 }

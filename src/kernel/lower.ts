@@ -92,6 +92,8 @@ export interface Target {
   /** Paths of the BPF objects. */
   readonly object: string
   readonly carryObject: string
+  /** Its map and its programs are there already. */
+  readonly isStaged?: boolean
   /** Unix time in seconds. */
   readonly now: number
 }
@@ -113,6 +115,35 @@ const createCommand = (pin: string, shape: MapShape): Command => bpftool('map', 
 /** The line of the image that `committed_at` is written into after the switch. */
 export const commitCommand = (policyPin: string, meta: Uint8Array): Command => updateCommand(policyPin, META_LINE, meta)
 
+/** A generation that is to be made. */
+export interface Blank {
+  readonly generation: number
+  readonly lines: number
+  /** Path of the BPF object. */
+  readonly object: string
+  /** Generation whose lines can be copied. */
+  readonly previous: number | undefined
+  /** The balancer's maps. */
+  readonly balance: Pick<BalanceSteps, 'create' | 'words'>
+}
+
+/** Makes its map, all zeros, and the programs over it. */
+export const blankCommands = (
+  paths: Paths,
+  { generation, lines, object, previous, balance }: Blank,
+): Pick<Steps, 'create' | 'load'> => ({
+  create: [createCommand(paths.policy(generation), policyMap(lines)), ...balance.create],
+  load: [
+    bpftool(
+      ...['prog', 'loadall', object, paths.programs(generation)],
+      ...['map', 'name', 'policy', 'pinned', paths.policy(generation)],
+      ...(previous === undefined ? [] : ['map', 'name', 'previous', 'pinned', paths.policy(previous)]),
+      ...PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)]),
+      ...balance.words,
+    ),
+  ],
+})
+
 function generationSteps(
   paths: Paths,
   live: Observation,
@@ -120,34 +151,15 @@ function generationSteps(
   balance: BalanceSteps | undefined,
 ): Pick<Steps, 'directories' | 'create' | 'load' | 'made'> {
   if (!target.image || !balance) return { directories: [], create: [], load: [], made: [] }
-  const { generation } = target
+  const { generation, object } = target
+  if (target.isStaged) return { directories: [], create: [], load: [], made: [paths.generation(generation)] }
   const { missing } = live.instance
-  const previous =
-    target.previous && live.committed ? ['map', 'name', 'previous', 'pinned', paths.policy(live.committed.number)] : []
-  const maps = PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)])
+  const previous = target.previous && live.committed?.number
+  const { create, load } = blankCommands(paths, { generation, lines: target.image.lines, object, previous, balance })
   return {
     directories: [...(missing.length > 0 ? [paths.shared] : []), paths.generation(generation)],
-    create: [
-      ...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])),
-      createCommand(paths.policy(generation), policyMap(target.image.lines)),
-      ...balance.create,
-    ],
-    load: [
-      bpftool(
-        'prog',
-        'loadall',
-        target.object,
-        paths.programs(generation),
-        'map',
-        'name',
-        'policy',
-        'pinned',
-        paths.policy(generation),
-        ...previous,
-        ...maps,
-        ...balance.words,
-      ),
-    ],
+    create: [...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])), ...create],
+    load,
     made: [paths.generation(generation), ...missing.map((map) => paths.sharedMap(map))],
   }
 }

@@ -44,6 +44,13 @@ export interface SocketEnd {
   readonly port: number
 }
 
+/** An object that is not as the last apply left it. */
+export interface Drift {
+  readonly key: ObjectKey
+  /** What happened, as a clause: `detached since the last apply`. */
+  readonly what: string
+}
+
 export interface Live {
   readonly state: State
   /** By name: every interface of the namespace. */

@@ -18,7 +18,19 @@ import { renderValidate, renderValidateJson } from '../../../src/render/validate
 import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
 import { check, readSchema } from '../../support/schemas.ts'
 import { backend, EGRESS, service } from '../../support/services.ts'
-import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+import {
+  ANY,
+  DNS,
+  desired,
+  FAILED_APPLY,
+  foreign,
+  link,
+  list,
+  live,
+  PROGRAM,
+  scoped,
+  state,
+} from '../../support/states.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 const PLAIN = { color: false }
@@ -67,6 +79,8 @@ const STATUS: Status = {
   drift: true,
   drifted: [{ key: 'interface:eth1', what: 'detached' }],
   leftovers: ['/sys/fs/bpf/xdp-as-code/default/gen-2'],
+  watcher: undefined,
+  last_apply: { ...FAILED_APPLY, error: undefined },
 }
 const EMPTY: Status = {
   interfaces: [],
@@ -81,6 +95,8 @@ const EMPTY: Status = {
   drift: false,
   drifted: [],
   leftovers: [],
+  watcher: undefined,
+  last_apply: undefined,
 }
 
 describe('numbers', () => {
@@ -158,7 +174,8 @@ describe('plan', () => {
 
 describe('status', () => {
   test('JSON is as described, full and empty', () => {
-    expect(check('status', renderStatusJson(STATUS))).toMatchObject({ generation: 3, drift: true })
+    const last = { ...STATUS, last_apply: FAILED_APPLY }
+    expect(check('status', renderStatusJson(last))).toMatchObject({ generation: 3, last_apply: { exit_status: 78 } })
     expect(check('status', renderStatusJson(EMPTY))).toMatchObject({ policy: null, program: null, committed_at: null })
   })
 
@@ -173,6 +190,7 @@ describe('status', () => {
       '1,177',
       'interface eth1: detached',
       'gen-2',
+      'The last apply failed',
     ])
       expect(text).toContain(part)
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
