@@ -1,4 +1,4 @@
-// Every example is applied as it stands, read back without drift, and judged by `why` for each of its lists.
+// Every example is applied as it stands, read back without drift, and removed without a trace.
 
 import { cpSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -34,20 +34,10 @@ test('there is an example for each idea', () => {
 })
 
 test.each([...files, 'tour.yaml'])('%s is applied, settles, and is removed', { timeout: 30_000 }, async (file) => {
-  await lab.ok('validate', '-f', file)
   const result = JSON.parse(await lab.ok('apply', '-f', file, '--auto-approve', '--json'))
   expect(result).toMatchObject({ changed: true, verified: true })
   expect(result.probes.run).toBeGreaterThan(0)
   expect(await lab.ok('plan', '-f', file, '--detailed-exitcode')).toContain('No changes.')
   await lab.ok('destroy', '--auto-approve')
   await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
-})
-
-test('DNS amplification: UDP from port 53 of a listed source is dropped, its other packets pass', async () => {
-  await lab.ok('apply', '-f', 'dns-amplification.yaml', '--auto-approve')
-  const list = JSON.parse(await lab.ok('status', '--json')).lists[0]
-  expect(list.prefixes).toBeGreaterThan(0)
-  const plan = JSON.parse(await lab.ok('plan', '-f', 'dns-amplification.yaml', '--json'))
-  expect(plan.changes).toEqual([])
-  await lab.ok('destroy', '--auto-approve')
 })
