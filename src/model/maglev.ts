@@ -40,7 +40,9 @@ function hashText(text: string, seed: number): number {
 export const EMPTY_RING: Ring = new Uint16Array(0)
 
 /**
- * The table of a service's backends: by slot the index in `backends`. Backends without weight or not active have no
+ * The table of a service's backends: by slot the index in `backends`. What it was for a set of backends it must stay: an
+ * apply takes tables over from images that an older build wrote, so that another way to fill them needs another
+ * ABI_VERSION. Backends without weight or not active have no
  * slot; none at all give an empty table.
  *
  * Weights: in every round a backend adds its weight to its account and takes a slot for each full share of the largest
