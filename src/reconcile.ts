@@ -104,7 +104,7 @@ function imageFor(made: Plan, state: State, live: Observation, meta: ImageMeta):
   const source = { state, slots, leaving, deadlines, meta }
   const previous = live.takeover?.image()
   const edited = previous && editImage({ ...source, previous, toggles: togglesOf(made) })
-  return edited ?? compileImage(source)
+  return edited ?? compileImage({ ...source, previous: live.takeover?.known })
 }
 
 function targetOf(made: Plan, state: State, live: Observation, object: BpfObject): Target {
@@ -186,6 +186,10 @@ async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Names of services that the plan changes. */
+const changedServices = ({ changes }: Plan): ReadonlySet<string> =>
+  new Set(changes.flatMap((change) => (change.kind === 'service' ? [(change.after ?? change.before).name] : [])))
+
 /** Bans that are over go whenever somebody holds the lock. They are over whether they go or not. */
 async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
   if (!reachesBans(instance, committed) || !hasExpired(instance)) return
@@ -235,7 +239,7 @@ export async function reconcileApply(
     const state = desiredState(desired, live, object.program, terms)
     const target = await stagedTarget(host, targetOf(made, state, live, object), live, object, early)
     const steps = lower(made, live, pathsOf(host), target)
-    const probes = buildProbes(state)
+    const probes = buildProbes(state, changedServices(made))
     const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })
     const { image, generation } = target
     if (image) remember(host, pathsOf(host), image, state.lists)

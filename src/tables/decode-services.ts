@@ -17,10 +17,10 @@ import {
 import type { Address } from '../model/address.ts'
 import type { Slots } from '../model/live.ts'
 import { type Backend, backendSlotKey, type LeavingBackend, type Service } from '../model/service.ts'
-import { compareAddresses, formatAddress } from '../model/text.ts'
+import { formatAddress } from '../model/text.ts'
 import { serviceDigest } from './digest.ts'
 import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
-import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lines.ts'
+import { addressOf, type BackendRole, backendOf, byAddress, serviceOf } from './service-lines.ts'
 import { compileServices, digestLines, type ServiceFacts, type ServiceSections, slotsByService } from './services.ts'
 
 /** The sections of an image, each from its first line to its last. */
@@ -89,11 +89,6 @@ function readPools(services: Iterable<Service>, pools: DataView, lines: number):
 }
 
 const textOf = ({ family, words }: Address): string => formatAddress(family, words)
-
-const byAddress = (a: Backend, b: Backend): number =>
-  a.address.family - b.address.family ||
-  compareAddresses(a.address.words, b.address.words) ||
-  (a.port ?? 0) - (b.port ?? 0)
 
 /** By the slot of their service. */
 function groupBackends(backends: readonly Found[]): Map<number, Found[]> {

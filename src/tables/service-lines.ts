@@ -14,6 +14,7 @@ import {
 import type { Address } from '../model/address.ts'
 import type { Backend, BackendState, Forwarding, NextHop, Service } from '../model/service.ts'
 import { isAnyPort } from '../model/service.ts'
+import { compareAddresses } from '../model/text.ts'
 import { corrupt } from './lines.ts'
 
 const IPV4_MAPPED = 0xffff
@@ -113,6 +114,12 @@ function wordsOf(bytes: Uint8Array, count: number): Uint32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset)
   return Uint32Array.from({ length: count }, (_, i) => view.getUint32(i * 4))
 }
+
+/** Canonical order of a service's backends. */
+export const byAddress = (a: Backend, b: Backend): number =>
+  a.address.family - b.address.family ||
+  compareAddresses(a.address.words, b.address.words) ||
+  (a.port ?? 0) - (b.port ?? 0)
 
 /** What a backend is in an image besides itself. */
 export interface BackendRole {

@@ -20,8 +20,8 @@ import { type Backend, backendSlotKey, isAnyPort, type LeavingBackend, type Serv
 import { compareAddresses, formatAddress } from '../model/text.ts'
 import { serviceDigest } from './digest.ts'
 import { type Endpoint, type EndpointSections, encodeEndpoints } from './endpoints.ts'
-import { LINE_WORDS, makeLines } from './lines.ts'
-import { measureRing, placeRings, ringWords, type ServiceRing, writeRing } from './rings.ts'
+import { makeLines } from './lines.ts'
+import { measureRing, placeRings, RingSection, type ServiceRing } from './rings.ts'
 import { addressBytes, type BackendRole, backendLine, fourWords, serviceLine } from './service-lines.ts'
 
 /** What is known of services besides the state. */
@@ -30,15 +30,6 @@ export interface ServiceFacts {
   readonly leaving: readonly LeavingBackend[]
   /** Of backends that are drained, by backendSlotKey. */
   readonly deadlines: ReadonlyMap<string, number>
-}
-
-/** The largest section by far: written where it is to be, not copied there. */
-export interface RingSection {
-  readonly lines: number
-  /** Writes all of it to so many lines of zeros. */
-  write(words: Uint32Array): void
-  /** The lines of the ring of a service, by its slot, made anew. */
-  linesOf(slot: number): Uint32Array
 }
 
 /** Sections as whole lines. */
@@ -265,16 +256,7 @@ export function compileServices(state: ReadonlyMap<string, Service>, facts: Serv
     records: recordWords,
     backends: backendWords,
     pools: encodedPools.words,
-    rings: {
-      lines,
-      write: (words) => {
-        for (const [slot, ring] of rings) {
-          const at = first.get(slot) as number
-          writeRing(words.subarray(at * LINE_WORDS, (at + ring.lines) * LINE_WORDS), ring)
-        }
-      },
-      linesOf: (slot) => ringWords(rings.get(slot) as ServiceRing),
-    },
+    rings: new RingSection(rings, first, lines),
     hasReplies: endpoints.some(({ sources }) => sources.length > 0),
     hasPools: pools.length > 0,
     poolLines: encodedPools.addresses,
