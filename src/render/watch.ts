@@ -26,7 +26,7 @@ const short = (sha256: string): string => sha256.slice(0, 12)
 const driftText = (drift: readonly Drift[]): string =>
   drift.map(({ key, what }) => `${keyTitle(key)}: ${what}`).join('; ')
 
-const after = (ms: number): string => (ms < 1000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`)
+const after = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 1000)} s`)
 
 /** The first error in one line: `xdp.yaml:3:1: E010 unknown-key: …`. */
 function firstOf(errors: readonly Diagnostic[], omitted = 0): string {

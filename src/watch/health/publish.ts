@@ -5,7 +5,7 @@
 import { encodeOverlay, type HealthBytes } from '../../kernel/health.ts'
 import type { Slots } from '../../model/live.ts'
 import type { Overlay } from '../../model/overlay.ts'
-import type { Timer } from './timeline.ts'
+import type { Scheduler } from '../scheduler.ts'
 
 /** Where to write: a generation of an instance. */
 export interface Destination {
@@ -17,7 +17,7 @@ export interface Destination {
 }
 
 export interface PublisherOptions {
-  readonly timer: Timer
+  readonly scheduler: Scheduler
   /** Another generation owns the slots: look anew and call `retarget`. Called once for each destination. */
   readonly onSuperseded: () => void
   /** A write failed and will be tried again; called when the failure is another than the last. */
@@ -116,7 +116,7 @@ export class HealthPublisher {
     const failure = error instanceof Error ? error.message : String(error)
     if (failure !== this.#failure) this.#options.onError(error)
     this.#failure = failure
-    this.#cancelRetry = this.#options.timer.after(this.#retryMs, () => {
+    this.#cancelRetry = this.#options.scheduler.after(this.#retryMs, () => {
       this.#cancelRetry = undefined
       this.#next()
     })
