@@ -16,11 +16,11 @@ import {
 } from '../abi/generated.ts'
 import type { Address } from '../model/address.ts'
 import type { Slots } from '../model/live.ts'
-import { type Backend, backendSlotKey, type LeavingBackend, type Service } from '../model/service.ts'
+import { type Backend, backendSlotKey, compareBackends, type LeavingBackend, type Service } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 import { serviceDigest } from './digest.ts'
 import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
-import { addressOf, type BackendRole, backendOf, byAddress, serviceOf } from './service-lines.ts'
+import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lines.ts'
 import { compileServices, digestLines, type ServiceFacts, type ServiceSections, slotsByService } from './services.ts'
 
 /** The sections of an image, each from its first line to its last. */
@@ -143,7 +143,7 @@ function withBackends(line: ServiceLine, record: ServiceRecord, snatPool: Addres
     backends: own
       .filter(({ role }) => !role.sorry && !role.leaving)
       .map(({ backend }) => backend)
-      .sort(byAddress),
+      .sort(compareBackends),
   }
 }
 

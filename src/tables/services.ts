@@ -74,27 +74,33 @@ function endOf(placed: readonly Placed[]): number {
   return end
 }
 
-/** Every backend of the services, in use, in reserve and leaving. */
-function placeBackends(services: ReadonlyMap<string, Service>, { slots, leaving, deadlines }: ServiceFacts): Placed[] {
+/** Every backend of the services, in use, in reserve and leaving; and the slots of those in use, in order, by service slot. */
+function placeBackends(
+  services: readonly (readonly [number, Service])[],
+  { slots, leaving, deadlines }: ServiceFacts,
+): { readonly placed: readonly Placed[]; readonly inUse: ReadonlyMap<number, Uint16Array> } {
   const placed: Placed[] = []
-  const add = (service: Service, backend: Backend, role: Omit<BackendRole, 'service'>): void => {
-    const slot = slotOf(slots.backends, backendSlotKey(service.name, backend))
+  const add = (at: number, service: Service, backend: Backend, role: Omit<BackendRole, 'service'>): number => {
+    const key = backendSlotKey(service.name, backend)
+    const slot = slotOf(slots.backends, key)
     if (slot >= NO_SLOT) throw new RangeError(`backend slot ${slot}`)
-    placed.push({ slot, service, backend, role: { ...role, service: slotOf(slots.services, service.name) } })
+    const deadline = role.leaving || role.sorry ? role.deadline : (deadlines.get(key) ?? 0)
+    placed.push({ slot, service, backend, role: { service: at, leaving: role.leaving, sorry: role.sorry, deadline } })
+    return slot
   }
-  const none = { leaving: false, sorry: false, deadline: 0 }
-  for (const service of services.values()) {
-    for (const backend of service.backends) {
-      const deadline = deadlines.get(backendSlotKey(service.name, backend)) ?? 0
-      add(service, backend, { ...none, deadline })
-    }
-    if (service.sorry) add(service, service.sorry, { ...none, sorry: true })
+  const used = { leaving: false, sorry: false, deadline: 0 }
+  const inUse = new Map<number, Uint16Array>()
+  for (const [at, service] of services) {
+    const own = service.backends.map((backend) => add(at, service, backend, used))
+    inUse.set(at, Uint16Array.from(own))
+    if (service.sorry) add(at, service, service.sorry, { ...used, sorry: true })
   }
+  const byName = new Map(services.map(([at, service]) => [service.name, [at, service] as const]))
   for (const { service: name, backend, deadline } of leaving) {
-    const service = services.get(name)
-    if (service) add(service, backend, { ...none, leaving: true, deadline })
+    const [at, service] = byName.get(name) ?? []
+    if (at !== undefined && service) add(at, service, backend, { leaving: true, sorry: false, deadline })
   }
-  return placed
+  return { placed, inUse }
 }
 
 function encodeBackends(placed: readonly Placed[]): Uint32Array {
@@ -218,16 +224,13 @@ export function compileServices(state: ReadonlyMap<string, Service>, facts: Serv
   const services = [...state.values()]
     .map((service) => [slotOf(slots.services, service.name), service] as const)
     .sort(([a], [b]) => a - b)
-  const placed = placeBackends(state, facts)
+  const { placed, inUse } = placeBackends(services, facts)
   const pools = collectPools(state.values(), slots.pools)
   const encodedPools = encodePools(services, pools, slots.pools)
   const rings = new Map(
-    services.map(([slot, { name, backends }]): [number, ServiceRing] => [
+    services.map(([slot, { backends }]): [number, ServiceRing] => [
       slot,
-      measureRing(
-        backends,
-        Uint16Array.from(backends, (backend) => slotOf(slots.backends, backendSlotKey(name, backend))),
-      ),
+      measureRing(backends, inUse.get(slot) as Uint16Array),
     ]),
   )
   const { first, lines } = placeRings(rings)

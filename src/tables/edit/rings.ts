@@ -3,13 +3,13 @@
 
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { backendCodec, LINE_SIZE, serviceCodec } from '../../abi/generated.ts'
-import { type Backend, takesFlows } from '../../model/service.ts'
+import { type Backend, compareBackends, takesFlows } from '../../model/service.ts'
 import type { Previous } from '../difference.ts'
 import type { KeptRings } from '../layout.ts'
 import { LineDigester } from '../line-digest.ts'
 import { LINE_WORDS, viewOf } from '../lines.ts'
 import { measureRing, ringWords, usedLines } from '../rings.ts'
-import { backendOf, byAddress } from '../service-lines.ts'
+import { backendOf } from '../service-lines.ts'
 import type { ServiceSections } from '../services.ts'
 
 interface Lines {
@@ -65,7 +65,7 @@ function servicesWithOthers(now: Lines, old: Lines): Set<number> {
     const isSame =
       one?.service === other?.service &&
       one?.backend.weight === other?.backend.weight &&
-      (!one || !other || byAddress(one.backend, other.backend) === 0)
+      (!one || !other || compareBackends(one.backend, other.backend) === 0)
     if (isSame) continue
     if (one) changed.add(one.service)
     if (other) changed.add(other.service)
@@ -84,7 +84,7 @@ function ringsOf(lines: Lines, services: ReadonlySet<number>): Map<number, Uint3
   }
   return new Map(
     [...takers].map(([service, own]) => {
-      own.sort((a, b) => byAddress(a.backend, b.backend))
+      own.sort((a, b) => compareBackends(a.backend, b.backend))
       const backends = own.map(({ backend }) => backend)
       return [
         service,
