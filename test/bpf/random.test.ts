@@ -33,9 +33,7 @@ const randomRun = (random: Random): Run => {
 
 /** Lengths of the banned prefixes that a packet comes from. */
 const bansOn = (banned: readonly string[], facts: Facts): number[] =>
-  facts.kind !== 'ip'
-    ? []
-    : banned.map(parse).flatMap((one) => (coversAddress(one, facts.source) ? [one.length] : []))
+  facts.kind !== 'ip' ? [] : banned.map(parse).flatMap((one) => (coversAddress(one, facts.source) ? [one.length] : []))
 
 test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => {
   const random = randomFrom(seed)
