@@ -76,6 +76,23 @@ export interface ReconcileFacts {
   readonly last: { readonly at: string; readonly outcome: Outcome; readonly durationMs: number } | undefined
 }
 
+/** What the checks of a watcher did since it started. */
+export interface CheckFacts {
+  /** Checks that came to a result. */
+  readonly checks: number
+  /** Of these: the backend did not pass. */
+  readonly failures: number
+  /** Of these: the check could not be made. */
+  readonly unknown: number
+  /** Starts that were left out because the process was too late for them. */
+  readonly missed: number
+  readonly running: number
+  /** How late checks started. */
+  readonly lateness: { readonly sumMs: number; readonly maxMs: number }
+  /** Bytes of health that were written. */
+  readonly writes: number
+}
+
 /** What is known beside the kernel; what is absent has no metrics. */
 export interface Surroundings {
   readonly config?: ConfigFacts
@@ -83,6 +100,7 @@ export interface Surroundings {
   readonly reconcile?: ReconcileFacts
   /** Keys of all objects that differ from what the last apply recorded, tables included; replaces `Stats.drifted`. */
   readonly drifted?: readonly string[]
+  readonly checks?: CheckFacts | undefined
 }
 
 /** What the feeds of a config tell, one for each list; a list of several feeds is as old as its oldest file. */
