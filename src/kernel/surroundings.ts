@@ -60,7 +60,7 @@ const backendAddresses = (services: Iterable<Service>): Address[] =>
   [...services].flatMap(({ backends, sorry }) => [...backends, ...(sorry ? [sorry] : [])].map(({ address }) => address))
 
 /** As the clock of the data plane: CLOCK_MONOTONIC, in seconds. */
-const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
+export const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
 
 /** What must be known to plan for the services of a file. Throws what ip throws. */
 export async function surroundingsOf(desired: ReadonlyMap<string, Service>, links: Devices): Promise<Surroundings> {

@@ -1,16 +1,16 @@
 // What counters and gauges tell: one look at the kernel, and what only a running watcher or the config knows beside it.
 
 import type { Feed } from './desired.ts'
-import type { InterfaceStatus, ListStatus, Status } from './result.ts'
+import type { InterfaceStatus, ListStatus, ServiceStatus, Status } from './result.ts'
 
 /** Something that holds only so much. */
 export interface Fill {
-  readonly name: 'interfaces' | 'lists' | 'scopes' | 'classes' | 'bans'
+  readonly name: 'interfaces' | 'lists' | 'scopes' | 'classes' | 'services' | 'backends' | 'bans'
   readonly used: number
   readonly capacity: number
 }
 
-/** Bytes of kernel memory: the live generation with its tables, the counters and records, the bans. */
+/** Bytes of kernel memory: the live generation with its tables and the balancer's maps, the counters and records, the bans. */
 export interface Memory {
   readonly policy: number
   readonly counters: number
@@ -28,6 +28,7 @@ export interface Stats {
   /** Interfaces that the last apply attached to and that run no program of ours any more. */
   readonly detached: readonly string[]
   readonly lists: readonly ListStatus[]
+  readonly services: readonly ServiceStatus[]
   /** Empty where nothing is applied. */
   readonly fill: readonly Fill[]
   readonly memory: Memory

@@ -101,6 +101,10 @@ test('a backend that dies under load gets no request later than fall x interval 
   await expect.poll(down, PATIENCE).toEqual(['10.0.1.11'])
   expect(await lab.ok('status')).toMatch(/service web: 10\.0\.1\.11 is down since \S+: connection refused/)
   expect((await status()).watch.health).toMatchObject({ checked: 3, down: 1, backends: [{ backend: '10.0.1.11' }] })
+  expect(metric('xdp_backend_up{service="web",backend="10.0.1.11"}')).toBe(0)
+  expect(metric('xdp_service_healthy_backends{service="web"}')).toBe(2)
+  const { services } = JSON.parse(await lab.ok('stats', '--json'))
+  expect(services[2]).toMatchObject({ name: 'web', mode: 'well', backends: [{ health: 'down' }, {}, {}] })
   const before = (await backends())[0]?.flows
   const others = async (): Promise<number> => (await backends()).slice(1).reduce((sum, { flows }) => sum + flows, 0)
   const enough = (await others()) + 100
