@@ -29,6 +29,8 @@ struct ban abi_ban;
 struct ban_state abi_ban_state;
 struct ban_header abi_ban_header;
 struct ban_request abi_ban_request;
+struct ban_record abi_ban_record;
+struct ban_page_header abi_ban_page_header;
 struct health_state abi_health_state;
 struct health_header abi_health_header;
 struct health_record abi_health_record;
@@ -95,6 +97,7 @@ enum abi_constant {
 	CONST_DIRECTORY_SECTIONS = DIRECTORY_SECTIONS,
 	CONST_BANS = BANS,
 	CONST_BAN_REQUESTS = BAN_REQUESTS,
+	CONST_BAN_RECORDS = BAN_RECORDS,
 	CONST_SERVICE_SLOTS = SERVICE_SLOTS,
 	CONST_BACKEND_SLOTS = BACKEND_SLOTS,
 	CONST_NO_SLOT = NO_SLOT,

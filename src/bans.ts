@@ -3,7 +3,8 @@
 
 import { pinPaths } from './abi/paths.ts'
 import { XdpError } from './diagnostics.ts'
-import { banGeneration, banNetns, MOST_REQUESTS, readBans, sweepBans, writeBans } from './kernel/bans.ts'
+import { listBans as readBans } from './kernel/ban-list.ts'
+import { banGeneration, banNetns, MOST_REQUESTS, writeBans } from './kernel/bans.ts'
 import { type Host, ownNetns, requireHost } from './kernel/host.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { protectedAddresses } from './kernel/protect.ts'
@@ -106,12 +107,11 @@ export async function listBans(host: Host): Promise<Ban[]> {
   await requireHost(host)
   const paths = pathsOf(host)
   await banGeneration(paths)
-  await withLock({ ...host, lockTimeoutMs: 0 }, async () => sweepBans(paths, await banGeneration(paths))).catch(
-    (error: unknown) => {
-      if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
-    },
-  )
-  const bans = await readBans(paths, await banGeneration(paths))
+  const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
+  const bans = await withLock({ ...host, lockTimeoutMs: 0 }, () => read(true)).catch((error: unknown) => {
+    if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
+    return read(false)
+  })
   return bans.sort(
     ({ prefix: left }, { prefix: right }) =>
       left.family - right.family || compareAddresses(left.start, right.start) || left.length - right.length,

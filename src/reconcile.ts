@@ -4,7 +4,7 @@
 import { pinPaths } from './abi/paths.ts'
 import { type Diagnostic, XdpError } from './diagnostics.ts'
 import { handsOnAll } from './kernel/balance-maps.ts'
-import { hasExpired, sweepBans } from './kernel/bans.ts'
+import { hasExpired, reachesBans, sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
 import { beginEarly, type Early } from './kernel/early.ts'
 import { execute } from './kernel/execute.ts'
@@ -105,7 +105,7 @@ function imageFor(made: Plan, state: State, live: Observation, meta: ImageMeta):
   const source = { state, slots, leaving, deadlines, meta }
   const previous = live.takeover?.image()
   const edited = previous && editImage({ ...source, previous, toggles: togglesOf(made) })
-  return edited ?? compileImage(source)
+  return edited ?? compileImage({ ...source, previous: live.takeover?.known })
 }
 
 function targetOf(made: Plan, state: State, live: Observation, object: BpfObject, keepsHealth = true): Target {
@@ -188,9 +188,13 @@ async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Names of services that the plan changes. */
+const changedServices = ({ changes }: Plan): ReadonlySet<string> =>
+  new Set(changes.flatMap((change) => (change.kind === 'service' ? [(change.after ?? change.before).name] : [])))
+
 /** Bans that are over go whenever somebody holds the lock. They are over whether they go or not. */
 async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
-  if (!committed?.knowsBans || instance.missing.includes('bans') || !hasExpired(instance)) return
+  if (!reachesBans(instance, committed) || !hasExpired(instance)) return
   await sweepBans(pathsOf(host), committed.number).catch((error: unknown) => {
     if (!(error instanceof XdpError)) throw error
   })
@@ -241,7 +245,7 @@ export async function reconcileApply(
     const state = desiredState(desired, live, object.program, terms)
     const target = await stagedTarget(host, targetOf(made, state, live, object, !unwatched), live, object, early)
     const steps = lower(made, live, pathsOf(host), target)
-    const probes = buildProbes(state)
+    const probes = buildProbes(state, changedServices(made))
     const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })
     const { image, generation } = target
     if (image) remember(host, pathsOf(host), image, state.lists)

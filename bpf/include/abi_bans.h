@@ -78,3 +78,19 @@ struct ban_request {
 	char by[24];
 	__u64 pad;
 };
+
+/* A ban as ban_list copies it out of the map, so that many can be read by their number. */
+struct ban_record {
+	struct ban_key key;
+	struct ban ban;
+};
+
+/* Most records in one run of ban_page. */
+#define BAN_RECORDS 512
+
+/* First 64 bytes of the data of ban_page; records follow. */
+struct ban_page_header {
+	__u32 first;		/* number of the first record */
+	__u32 count;		/* of records */
+	__u32 pad[14];
+};

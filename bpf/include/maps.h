@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
+#include "ban_map.h"
 
 /*
  * One policy generation: settings, tables, classes, rules, lists, each at the line that the settings name. Sized by
@@ -53,15 +54,6 @@ struct {
 	__type(value, struct interface_entry);
 	__uint(max_entries, INTERFACE_INDEX_SIZE);
 } interface_index SEC(".maps");
-
-/* Banned prefixes. Elements are made when they are needed: most hosts have few. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct ban_key);
-	__type(value, struct ban);
-	__uint(max_entries, BANS);
-} bans SEC(".maps");
 
 /* What this CPU did in this tick that is limited. */
 struct {

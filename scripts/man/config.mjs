@@ -61,8 +61,9 @@ export function keys(schema, root = schema, path = '', seen = new Map()) {
     const at = path === '' ? name : `${path}.${name}`
     const below = mapping(spec, root)
     const where = below && `${at}${below.place}`
-    const known = below && seen.get(below.spec.properties)
-    if (below && !known) seen.set(below.spec.properties, where)
+    const inside = below && (below.spec.properties ?? below.spec.additionalProperties)
+    const known = below && seen.get(inside)
+    if (below && !known) seen.set(inside, where)
     const self = { path: at, spec, like: known }
     return [self, ...(below && !known ? keys(below.spec, root, where, seen) : [])]
   })

@@ -34,17 +34,13 @@ export const PROGRAMS = {
   counterRead: 'counter_read',
 } as const
 
+export type ProgramName = keyof typeof PROGRAMS
+
 /** Runs while a generation is built, and is unpinned then because it holds the map of the one before. */
 export const COPY_PROGRAM = 'table_copy'
 
-/** Those that every build of this ABI has; the others came later. */
-export const CORE_PROGRAMS = [
-  'filter',
-  'explain',
-  'write',
-  'read',
-  'stats',
-] as const satisfies readonly (keyof typeof PROGRAMS)[]
+/** Those without which a generation is no complete one. Without one of the others it is repaired. */
+export const CORE_PROGRAMS = ['filter', 'explain', 'write', 'read', 'stats'] as const satisfies readonly ProgramName[]
 
 /** BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line. */
 const MMAPABLE = 0x400
@@ -61,7 +57,7 @@ export interface MapShape {
   readonly flags: number
 }
 
-/** Maps that outlive generations. An instance that an older build made may lack the later ones. */
+/** Maps that outlive generations. */
 export const SHARED_MAPS = {
   verdictStats: {
     name: 'verdict_stats',
@@ -188,6 +184,9 @@ const SHARED = `shared-${ABI_VERSION}`
 /** Directory of the programs that carry counters and ports over to larger maps, while they are at it. */
 export const CARRY = 'carry'
 
+/** Directory of the programs that list bans, while they are at it: beside the maps, where nobody takes it for an apply's. */
+const LISTING = 'listing'
+
 /** Pin paths of one instance. */
 export interface Paths {
   /** Our directory in the bpffs, above all instances. */
@@ -195,12 +194,13 @@ export interface Paths {
   readonly instance: string
   readonly shared: string
   readonly sharedMap: (map: SharedMap) => string
+  readonly listing: string
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
   readonly balanceMap: (generation: number, map: BalanceMap) => string
   readonly carry: (generation: number) => string
   readonly programs: (generation: number) => string
-  readonly program: (generation: number, program: keyof typeof PROGRAMS) => string
+  readonly program: (generation: number, program: ProgramName) => string
   readonly copyProgram: (generation: number) => string
 }
 
@@ -213,6 +213,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     instance: own,
     shared: `${own}/${SHARED}`,
     sharedMap: (map) => `${own}/${SHARED}/${SHARED_MAPS[map].name}`,
+    listing: `${own}/${SHARED}/${LISTING}`,
     generation,
     policy: (n) => `${generation(n)}/policy`,
     balanceMap: (n, map) => `${generation(n)}/${BALANCE_MAPS[map]}`,

@@ -1,4 +1,5 @@
-// xdp ban --stdin: what has arrived is banned at once, so that the stream may be the live output of something.
+// xdp ban --stdin and unban --stdin: what has arrived is banned or lifted at once, so that the stream may be the live output
+// of something.
 
 import { openBans } from '../bans.ts'
 import type { Location } from '../diagnostics.ts'
@@ -11,6 +12,7 @@ import type { Context } from './context.ts'
 const LONGEST_LINE = 1000
 
 interface Settings {
+  readonly op: BanRequest['op']
   readonly labels: BanLabels
   readonly ttlMs: number
   readonly force: boolean
@@ -40,7 +42,7 @@ function locate({ number, text }: Line, word: string): Location {
 }
 
 /** The request of a line; undefined for an empty one, a comment, and one that was rejected. */
-function readLine(line: Line, ttlMs: number, tally: BanTally): BanRequest | undefined {
+function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): BanRequest | undefined {
   const [address, ttl, surplus] = line.text.replace(/#.*/, '').trim().split(/\s+/)
   if (!address) return undefined
   const prefix = parseBanned(address)
@@ -58,15 +60,16 @@ function readLine(line: Line, ttlMs: number, tally: BanTally): BanRequest | unde
     tally.reject({ code: 'E013', message, hint: 'write ADDRESS [TIME] on each line', at: locate(line, surplus) })
     return undefined
   }
-  return { op: 'add', prefix, ttlMs: time }
+  // The list of what was banned does as a list of what to lift: times in it are no matter then.
+  return { op, prefix, ttlMs: op === 'add' ? time : 0 }
 }
 
-/** Bans what the lines of stdin name, until the stream ends or the kernel takes no more. */
+/** Bans or lifts what the lines of stdin name, until the stream ends or the kernel takes no more. */
 export async function banStream({ host, stdin }: Context, settings: Settings, tally: BanTally): Promise<void> {
   const bans = await openBans(host)
   for await (const lines of linesOf(stdin())) {
     const wanted = lines.flatMap((line) => {
-      const request = readLine(line, settings.ttlMs, tally)
+      const request = readLine(line, settings, tally)
       return request ? [{ line, request }] : []
     })
     if (wanted.length === 0) continue

@@ -11,7 +11,12 @@ import type { Arguments } from './specification.ts'
 
 export async function run(context: Context, { positionals, options }: Arguments<typeof BAN_FLAGS>): Promise<Exit> {
   const [address] = positionals
-  const settings = { labels: readLabels(options), ttlMs: readTtl(options.ttl), force: options.force }
+  const settings = {
+    op: 'add' as const,
+    labels: readLabels(options),
+    ttlMs: readTtl(options.ttl),
+    force: options.force,
+  }
   const tally = new BanTally()
   if (options.stdin) {
     if (address !== undefined) throw fail('E300', `"${address}" beside --stdin`, 'give the one or the other')

@@ -87,6 +87,10 @@ export const WATCH_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
+export const UNBAN_FLAGS = {
+  stdin: { type: 'boolean', help: 'read from stdin, one a line: ADDRESS, and what follows it in lists for `ban`' },
+} as const satisfies FlagSpecs
+
 export const STATS_FLAGS = {
   watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot where stdout is no terminal' },
   interval: { type: 'string', value: 'TIME', help: 'how often --watch looks; default: 1s' },

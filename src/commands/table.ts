@@ -8,6 +8,7 @@ import {
   NO_FLAGS,
   PLAN_FLAGS,
   STATS_FLAGS,
+  UNBAN_FLAGS,
   WATCH_FLAGS,
   WHY_FLAGS,
 } from './flags.ts'
@@ -133,9 +134,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: 'unban',
     summary: 'lift a ban',
     description: ['Lifts the ban of just this address or CIDR. What is not banned is no error.'],
-    argument: { name: 'ADDRESS', required: true, help: 'the address or CIDR, as it was banned' },
-    flags: NO_FLAGS,
-    examples: [{ line: 'xdp unban 203.0.113.9', does: 'let an address in again' }],
+    argument: { name: 'ADDRESS', required: false, help: 'the address or CIDR, as it was banned; not with --stdin' },
+    flags: UNBAN_FLAGS,
+    examples: [
+      { line: 'xdp unban 203.0.113.9', does: 'let an address in again' },
+      { line: 'xdp unban --stdin < pardoned.txt', does: 'let in what a file or a stream names' },
+    ],
     load: () => import('./unban.ts'),
   }),
   command({

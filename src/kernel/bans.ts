@@ -1,5 +1,5 @@
-// Bans in the kernel: written by runs of ban_write, 256 a run, all runs in one bpftool process; read by a dump. Writing
-// needs the lock of the instance. The clock is the kernel's boot time, which neither NTP nor a suspended machine
+// Bans in the kernel: written by runs of ban_write, 256 a run, all runs in one bpftool process; listed by ban-list.ts.
+// Writing needs the lock of the instance. The clock is the kernel's boot time, which neither NTP nor a suspended machine
 // upsets: times of day are computed from what is left.
 
 import { readFile, writeFile } from 'node:fs/promises'
@@ -17,6 +17,7 @@ import {
   banKeyCodec,
   banRequestCodec,
   banStateCodec,
+  type Meta,
   metaCodec,
 } from '../abi/generated.ts'
 import { generationOf, type Paths, PROGRAMS, SHARED_MAPS } from '../abi/paths.ts'
@@ -25,9 +26,9 @@ import type { Address } from '../model/address.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
 import { type Prefix, prefixOf } from '../model/text.ts'
 import { META_LINE } from '../tables/layout.ts'
-import { bpftool, type Command, type Part, runBatch, runParts } from './bpftool.ts'
+import { bpftool, type Command, joinParts, type Part, runBatch, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
-import { bytesOf, hexBytes, type Instance, keyBytes, list } from './instance.ts'
+import { bytesOf, type Generation, hexBytes, type Instance, keyBytes, list } from './instance.ts'
 import { CommandError } from './spawn.ts'
 import { runLine } from './transfer.ts'
 
@@ -49,6 +50,19 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
   [BAN_RESULT.NO_MEMORY]: 'no-memory',
 }
 
+const BAN_PROGRAMS = ['banWrite', 'banSweep', 'banCount'] as const
+const hasBanPrograms = (pins: readonly string[]): boolean => BAN_PROGRAMS.every((name) => pins.includes(PROGRAMS[name]))
+
+/** Whether the bans of a generation can be read and swept. */
+export const reachesBans = (
+  { missing }: Instance,
+  committed: Generation | undefined,
+): committed is Generation & { meta: Meta } =>
+  committed?.meta !== undefined &&
+  !missing.includes('bans') &&
+  !missing.includes('banState') &&
+  !BAN_PROGRAMS.some((name) => committed.unpinned.has(name))
+
 /** Generations whose programs write bans, ascending; all of them share the maps. Throws as banGeneration. */
 async function banGenerations(paths: Paths): Promise<number[]> {
   const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
@@ -56,14 +70,12 @@ async function banGenerations(paths: Paths): Promise<number[]> {
   const hasMaps = [SHARED_MAPS.bans.name, SHARED_MAPS.banState.name].every((name) => shared.includes(name))
   const able: number[] = []
   for (const number of hasMaps ? numbers.sort((a, b) => a - b) : []) {
-    const programs = await list(paths.programs(number))
-    const knowsBans = [PROGRAMS.banWrite, PROGRAMS.banSweep, PROGRAMS.banCount].every((name) => programs.includes(name))
-    if (knowsBans) able.push(number)
+    if (hasBanPrograms(await list(paths.programs(number)))) able.push(number)
   }
   if (able.length > 0) return able
   const message =
     numbers.length > 0
-      ? 'the program in the kernel is of a build that knows no bans'
+      ? 'bans of what is applied cannot be reached: another build applied it, or its pins are gone'
       : 'nothing is applied yet, so there is nothing to ban with'
   throw fail('E116', message, 'run `xdp apply` first')
 }
@@ -99,12 +111,12 @@ export async function banNetns(paths: Paths): Promise<bigint | undefined> {
   }
 }
 
-interface HexEntry {
+export interface HexEntry {
   readonly key: readonly string[]
   readonly value: readonly string[]
 }
 
-const viewOf = (hex: readonly string[]): DataView => new DataView(bytesOf(hex).buffer)
+export const viewOf = (hex: readonly string[]): DataView => new DataView(bytesOf(hex).buffer)
 
 /** The key of a prefix: its bits from the top of `high` on. */
 export function banKey({ family, start, length }: Prefix): BanKey {
@@ -112,14 +124,8 @@ export function banKey({ family, start, length }: Prefix): BanKey {
   return { high: (word(0) << 32n) | word(1), low: (word(2) << 32n) | word(3), family, length }
 }
 
-function prefixOfKey({ high, low, family, length }: BanKey): Prefix {
-  const words = [high >> 32n, high & 0xffffffffn, low >> 32n, low & 0xffffffffn].map(Number)
-  const isIpv4 = family === 4
-  return prefixOf({ family: isIpv4 ? 4 : 6, words: Uint32Array.from(isIpv4 ? words.slice(0, 1) : words) }, length)
-}
-
 /** A program that takes no data; `repeat 0`, because its kind takes no repeat either. */
-const plainRun = (pinned: string): Command => bpftool('prog', 'run', 'pinned', pinned, 'repeat', '0')
+export const plainRun = (pinned: string): Command => bpftool('prog', 'run', 'pinned', pinned, 'repeat', '0')
 
 /** The data of one run of ban_write. */
 export function encodeRequests(requests: readonly BanRequest[], { reason, by }: BanLabels, now: number): Uint8Array {
@@ -166,7 +172,7 @@ async function writeOnce(
     const files = chunks.map((_, i) => `${directory}/${i}`)
     await Promise.all(chunks.map((chunk, i) => writeFile(files[i] as string, encodeRequests(chunk, labels, now))))
     const [, ...runs] = (await runBatch([
-      plainRun(paths.program(generation, 'banSweep')),
+      banSweep(paths, generation),
       ...files.map((file) => runLine(paths.program(generation, 'banWrite'), file, `${file}.out`)),
     ])) as { retval: number }[]
     if (runs.some(({ retval }) => retval !== DONE)) throw fail('E108', 'writing bans was refused by the data plane')
@@ -202,47 +208,47 @@ export const hasExpired = ({ nextBanExpiry }: Pick<Instance, 'nextBanExpiry'>): 
   nextBanExpiry !== 0n && Number(nextBanExpiry / MS) <= uptime() * 1000
 
 /** Removes the bans that are over. The caller holds the lock. */
+export const banSweep = (paths: Paths, generation: number): Command => plainRun(paths.program(generation, 'banSweep'))
+
 export async function sweepBans(paths: Paths, generation: number): Promise<void> {
-  await runBatch([plainRun(paths.program(generation, 'banSweep'))])
+  await runBatch([banSweep(paths, generation)])
 }
 
-/** Commands that bring the state up to date and read it. */
-const stateQueries = (paths: Paths, generation: number): Command[] => [
-  plainRun(paths.program(generation, 'banCount')),
-  bpftool('map', 'lookup', 'pinned', paths.sharedMap('banState'), 'key', ...keyBytes(0)),
-]
+/** Brings the state up to date and reads it. */
+export const banStatePart = (paths: Paths, generation: number): Part<BanState> => ({
+  commands: [
+    plainRun(paths.program(generation, 'banCount')),
+    bpftool('map', 'lookup', 'pinned', paths.sharedMap('banState'), 'key', ...keyBytes(0)),
+  ],
+  finish: ([, output]) => banStateCodec.decode(viewOf((output as HexEntry).value)),
+})
 
-const stateOf = (output: unknown): BanState => banStateCodec.decode(viewOf((output as HexEntry).value))
+/** What the map says of a ban. */
+interface BanFacts extends BanLabels {
+  /** Unix time in seconds. */
+  readonly since: number
+  /** Boot time in ns; 0 = never. A number is exact to a microsecond for three hundred years. */
+  readonly expires: number
+}
 
-/** undefined: over. `time`: Unix time in milliseconds when the state was read. */
-function banOf(key: BanKey, { reason, by, since, expires }: BanRecord, state: BanState, time: number): Ban | undefined {
-  if (expires !== 0n && expires <= state.now) return undefined
-  const ttlLeft = expires === 0n ? undefined : Number((expires - state.now) / MS)
+/** undefined: over. `state`: with the boot time, and `time`: Unix time in milliseconds, of the same moment. */
+export function banOf(
+  prefix: Prefix,
+  { reason, by, since, expires }: BanFacts,
+  { now }: BanState,
+  time: number,
+): Ban | undefined {
+  const left = expires - Number(now)
+  if (expires !== 0 && left <= 0) return undefined
+  const ttlLeft = expires === 0 ? undefined : Math.trunc(left / 1_000_000)
   return {
-    prefix: prefixOfKey(key),
+    prefix,
     reason,
     by,
-    since: Number(since) * 1000,
+    since: since * 1000,
     expires: ttlLeft === undefined ? undefined : time + ttlLeft,
     ttlLeft,
   }
-}
-
-/** Every ban in force, in no order. */
-export async function readBans(paths: Paths, generation: number): Promise<Ban[]> {
-  const [, stateOutput, dump] = await runBatch([
-    ...stateQueries(paths, generation),
-    bpftool('map', 'dump', 'pinned', paths.sharedMap('bans')),
-  ])
-  const time = Date.now()
-  const state = stateOf(stateOutput)
-  // A prefix that is lifted and banned again while the map is walked may be met twice.
-  const bans = new Map<string, Ban>()
-  for (const { key, value } of (dump ?? []) as HexEntry[]) {
-    const ban = banOf(banKeyCodec.decode(viewOf(key)), banCodec.decode(viewOf(value)), state, time)
-    if (ban) bans.set(key.join(), ban)
-  }
-  return [...bans.values()]
 }
 
 /** The ban of just the prefix of `length` bits that an address lies in; undefined where it is over or lifted. */
@@ -252,13 +258,17 @@ export async function readBan(
   address: Address,
   length: number,
 ): Promise<Ban | undefined> {
-  const key = banKey(prefixOf(address, length))
+  const prefix = prefixOf(address, length)
   const bytes = new Uint8Array(banKeyCodec.size)
-  banKeyCodec.encode(key, new DataView(bytes.buffer))
+  banKeyCodec.encode(banKey(prefix), new DataView(bytes.buffer))
   const lookup = bpftool('map', 'lookup', 'pinned', paths.sharedMap('bans'), 'key', 'hex', ...hexBytes(bytes))
+  const found: Part<BanRecord> = {
+    commands: [lookup],
+    finish: ([entry]) => banCodec.decode(viewOf((entry as HexEntry).value)),
+  }
   try {
-    const [, stateOutput, entry] = await runBatch([...stateQueries(paths, generation), lookup])
-    return banOf(key, banCodec.decode(viewOf((entry as HexEntry).value)), stateOf(stateOutput), Date.now())
+    const [state, ban] = await runParts(banStatePart(paths, generation), found)
+    return banOf(prefix, { ...ban, since: Number(ban.since), expires: Number(ban.expires) }, state, Date.now())
   } catch {
     // bpftool fails where there is no such key.
     return undefined
@@ -272,13 +282,26 @@ export interface BanCount {
   readonly memory: number
 }
 
-export const banCountPart = (paths: Paths, generation: number): Part<BanCount> => ({
-  commands: [...stateQueries(paths, generation), bpftool('map', 'show', 'pinned', paths.sharedMap('bans'))],
-  finish: ([, stateOutput, map]) => {
-    const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
-    return { live: stateOf(stateOutput).live, capacity, memory: Number(bytes_memlock ?? 0) }
-  },
-})
+export function banCountPart(paths: Paths, generation: number): Part<BanCount> {
+  const shown: Part<Pick<BanCount, 'capacity' | 'memory'>> = {
+    commands: [bpftool('map', 'show', 'pinned', paths.sharedMap('bans'))],
+    finish: ([map]) => {
+      const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
+      return { capacity, memory: Number(bytes_memlock ?? 0) }
+    },
+  }
+  const { commands, finish } = joinParts<[BanState, Pick<BanCount, 'capacity' | 'memory'>]>(
+    banStatePart(paths, generation),
+    shown,
+  )
+  return {
+    commands,
+    finish: (outputs) => {
+      const [{ live }, map] = finish(outputs)
+      return { live, ...map }
+    },
+  }
+}
 
 export async function countBans(paths: Paths, generation: number): Promise<BanCount> {
   const [count] = await runParts(banCountPart(paths, generation))

@@ -24,6 +24,7 @@ import {
   generationOf,
   type Paths,
   PROGRAMS,
+  type ProgramName,
   SHARED_MAPS,
   type SharedMap,
 } from '../abi/paths.ts'
@@ -44,13 +45,11 @@ export interface Generation {
   readonly lines: number
   /** HEADER_LINES lines; undefined for another ABI version, or where the map is shorter. */
   readonly header: Uint32Array | undefined
-  /** Whether its lines can be proven without reading them. */
-  readonly hasDigests: boolean
   /** Bytes of kernel memory of the policy map and the filter. */
   readonly memory: number
-  /** Whether its programs know bans, as those of older builds do not. */
-  readonly knowsBans: boolean
-  /** The balancer's maps that are pinned: all of them, unless somebody unpinned one or an older build made it. */
+  /** Programs whose pins are gone. */
+  readonly unpinned: ReadonlySet<ProgramName>
+  /** The balancer's maps that are pinned: all of them, unless somebody unpinned one. */
   readonly balance: ReadonlyMap<BalanceMap, BalanceMapFacts>
   /** Whether programs that carry counters over are still pinned, of an apply that was killed. */
   readonly hasCarry: boolean
@@ -133,6 +132,7 @@ interface GenerationPins {
   readonly hasCarry: boolean
 }
 
+const EVERY_PROGRAM = Object.keys(PROGRAMS) as ProgramName[]
 const EVERY_BALANCE_MAP = Object.keys(BALANCE_MAPS) as BalanceMap[]
 
 /** The pins of a generation that is complete; undefined for an incomplete one. */
@@ -182,8 +182,7 @@ function decodeGeneration(
     program: { id: program.id, tag: program.tag },
     lines: map.max_entries,
     memory: memoryOf(map) + (program.bytes_memlock ?? 0),
-    hasDigests: programs.has(PROGRAMS.digest),
-    knowsBans: programs.has(PROGRAMS.banWrite),
+    unpinned: new Set(EVERY_PROGRAM.filter((name) => !programs.has(PROGRAMS[name]))),
     balance: new Map(
       balance.map((name, i) => {
         const shown = outputs[QUERIES + i] as ShownMap

@@ -10,11 +10,15 @@ import type { Program } from '../model/state.ts'
 const NAME = 'xdp.bpf.o'
 /** Programs that move content between maps: see carry.ts. */
 const CARRY_NAME = 'carry.bpf.o'
+/** Programs that list bans: see ban-list.ts. */
+const BANS_NAME = 'bans.bpf.o'
 
 export interface BpfObject {
   readonly path: string
   /** The object beside it whose programs carry counters over to larger maps. */
   readonly carryPath: string
+  /** The one whose programs list many bans. */
+  readonly bansPath: string
   readonly program: Program
   /** The 16 bytes that `program.digest` shows as hex. */
   readonly digest: Uint8Array
@@ -35,7 +39,13 @@ export async function loadObject(): Promise<BpfObject> {
     }
     const digest = createHash('sha256').update(bytes).digest().subarray(0, 16)
     const program = { digest: digest.toString('hex'), abi: ABI_VERSION }
-    return { path, carryPath: `${place}${CARRY_NAME}`, program, digest: new Uint8Array(digest) }
+    return {
+      path,
+      carryPath: `${place}${CARRY_NAME}`,
+      bansPath: `${place}${BANS_NAME}`,
+      program,
+      digest: new Uint8Array(digest),
+    }
   }
   throw fail(
     'E110',

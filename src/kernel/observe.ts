@@ -3,7 +3,7 @@
 
 import { setTimeout } from 'node:timers/promises'
 import { ABI_VERSION, type Attachment as AttachmentRecord } from '../abi/generated.ts'
-import { BALANCE_MAPS, type BalanceMap, type Paths, SHARED_MAPS } from '../abi/paths.ts'
+import { BALANCE_MAPS, type BalanceMap, type Paths, PROGRAMS, SHARED_MAPS } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../model/state.ts'
@@ -125,15 +125,18 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   }
 }
 
-/** Maps that the live programs use and nobody can reach any more. An older build has fewer: that is no drift. */
+/** Maps that the live programs use, and programs of the live generation, that nobody can reach any more. */
 export function driftOfPins({ missing }: Instance, committed: Generation | undefined): [ObjectKey, string][] {
   if (!committed?.meta) return []
-  const shared = missing
-    .filter((map) => committed.knowsBans || (map !== 'bans' && map !== 'banState'))
-    .map((map) => SHARED_MAPS[map].name)
+  const shared = missing.map((map) => SHARED_MAPS[map].name)
   const own = Object.entries(BALANCE_MAPS).filter(([map]) => !committed.balance.has(map as BalanceMap))
-  const names = [...shared, ...own.map(([, name]) => name)]
-  return names.length > 0 ? [['program', `what it counts in was unpinned: ${names.join(', ')}`]] : []
+  const maps = [...shared, ...own.map(([, name]) => name)]
+  const programs = [...committed.unpinned].map((program) => PROGRAMS[program])
+  const what = [
+    ...(maps.length > 0 ? [`what it counts in was unpinned: ${maps.join(', ')}`] : []),
+    ...(programs.length > 0 ? [`programs beside it were unpinned: ${programs.join(', ')}`] : []),
+  ]
+  return what.length > 0 ? [['program', what.join('; ')]] : []
 }
 
 /**

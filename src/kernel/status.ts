@@ -7,7 +7,7 @@ import { verdictOf } from '../model/reason.ts'
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../model/result.ts'
 import { listPrefixes } from '../model/state.ts'
 import { driftOf } from '../plan/attachments.ts'
-import { type BanCount, countBans } from './bans.ts'
+import { type BanCount, countBans, reachesBans } from './bans.ts'
 import { type Counters, readCounters } from './counters.ts'
 import type { Memory } from './memory.ts'
 import { type Observation, observe, refuseOtherNamespace } from './observe.ts'
@@ -71,8 +71,7 @@ function programStatus(live: Observation): Status['program'] {
 }
 
 async function bansOf(paths: Paths, { committed, instance }: Observation): Promise<BanCount | undefined> {
-  const isThere = committed?.knowsBans && !instance.missing.includes('bans')
-  return committed && isThere ? countBans(paths, committed.number) : undefined
+  return reachesBans(instance, committed) ? countBans(paths, committed.number) : undefined
 }
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }

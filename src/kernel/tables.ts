@@ -118,7 +118,7 @@ export async function readTables(
   memory: Memory,
   expected: State | undefined,
 ): Promise<LiveTables> {
-  const header = generation.hasDigests && generation.header ? readHeader(generation.header) : undefined
+  const header = generation.header && !generation.unpinned.has('digest') ? readHeader(generation.header) : undefined
   const words = generation.header as Uint32Array
   if (!header?.intact) return decodeDamaged(await readAll(paths, generation))
   const isSmall = generation.lines < LARGE_IMAGE

@@ -96,9 +96,9 @@ export function renderBanReport({ added, refreshed, removed, absent }: BanReport
     ...(added > 0 ? [`banned ${plural(added, 'prefix', 'prefixes')}`] : []),
     ...(refreshed > 0 ? [`refreshed ${plural(refreshed, 'ban')}`] : []),
     ...(removed > 0 ? [`lifted ${plural(removed, 'ban')}`] : []),
-    ...(absent > 0 ? ['there was no such ban'] : []),
+    ...(absent > 0 ? [absent === 1 && removed === 0 ? 'there was no such ban' : `${absent} were not banned`] : []),
   ]
-  const text = parts.length === 0 ? 'nothing was banned' : parts.join(', ')
+  const text = parts.length === 0 ? 'nothing changed' : parts.join(', ')
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.\n`
 }
 

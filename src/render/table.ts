@@ -7,7 +7,9 @@ export interface Column {
 
 /** Rows under titles, two spaces between columns, no trailing blanks. One string per line. */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
-  const widths = columns.map(({ title }, at) => Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0)))
+  const widths = columns.map(({ title }, at) =>
+    rows.reduce((width, row) => Math.max(width, row[at]?.length ?? 0), title.length),
+  )
   const line = (cells: readonly string[]): string =>
     columns
       .map(({ align }, at) => {

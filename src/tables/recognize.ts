@@ -9,6 +9,7 @@ import { type RecordedServices, readRecordedServices } from './decode-services.t
 import { type DecodedImage, hasServices, isPolicyWhole, NO_SERVICES, policyOf } from './image.ts'
 import type { Header, SectionName, Sections } from './layout.ts'
 import { viewOf } from './lines.ts'
+import { compileServices } from './services.ts'
 
 /** A list as an image records it. */
 export interface ListRecord {
@@ -53,6 +54,14 @@ export function recordedServices(
     backends: BACKENDS,
     pools: POOLS,
   })
+}
+
+/** The section of rings that follows from the others. */
+export function ringsFrom(header: Header, sections: Pick<Sections, (typeof RECOGNIZED)[number]>): Uint32Array {
+  const recorded = recordedServices(header, sections)
+  if (recorded.services.size === 0) return new Uint32Array(0)
+  const { rings } = compileServices(recorded.services, recorded)
+  return rings.words(0, rings.lines)
 }
 
 /**

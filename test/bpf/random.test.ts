@@ -1,14 +1,16 @@
-// Random policies and packets: the loaded program against the model, in verdict, reason, list, scope and counters.
+// Random policies, bans and packets: the loaded program against the model, in verdict, reason, list, scope and counters.
 // A failure prints the seed; SEED=n repeats it.
 
 import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { NONE } from '../../src/abi/packet.ts'
-import { judge } from '../../src/model/judge.ts'
+import { coversAddress } from '../../src/model/ban.ts'
+import { type Facts, judge } from '../../src/model/judge.ts'
 import { partsOf } from '../../src/tables/classes.ts'
+import { type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
 import { factsOf } from '../support/model.ts'
-import { type Random, randomFrame, randomFrom, randomState } from '../support/random.ts'
+import { type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
 
 const POLICIES = 40
 const PACKETS = 400
@@ -16,9 +18,11 @@ const SLOT = 9
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
 let plane: DataPlane
+let bans: Bans
 let canSplit = false
 beforeAll(async () => {
   plane = await DataPlane.open()
+  bans = bansOf(plane)
 })
 afterAll(() => plane.close())
 
@@ -27,6 +31,10 @@ const randomRun = (random: Random): Run => {
   return canSplit && random.chance(0.15) ? { frame, linear: 14 + random.below(frame.length - 14) } : { frame }
 }
 
+/** Lengths of the banned prefixes that a packet comes from. */
+const bansOn = (banned: readonly string[], facts: Facts): number[] =>
+  facts.kind !== 'ip' ? [] : banned.map(parse).flatMap((one) => (coversAddress(one, facts.source) ? [one.length] : []))
+
 test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => {
   const random = randomFrom(seed)
   for (let number = 0; number < POLICIES; number++) {
@@ -34,8 +42,11 @@ test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => 
     const slots = slotsOf(state)
     await plane.loadState(state)
     if (number === 0) canSplit = await plane.canSplit()
+    const banned = [...new Set(Array.from({ length: random.below(5) }, () => randomPrefix(random)))]
+    await bans.ban(...banned.map((prefix) => ({ prefix })))
     const runs = Array.from({ length: PACKETS }, () => randomRun(random))
-    const judged = runs.map(({ frame, linear }) => judge(state, factsOf(frame, linear)))
+    const facts = runs.map(({ frame, linear }) => factsOf(frame, linear))
+    const judged = facts.map((one) => judge(state, one, bansOn(banned, one).length > 0))
     const parts = partsOf(state.lists)
     const expected = judged.map(({ verdict, reason, matches: [first] }) => ({
       verdict,
@@ -48,7 +59,9 @@ test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => 
       const { frame, linear } = runs[i] as Run
       const wanted = expected[i] as (typeof expected)[number]
       const { reason, list, scope } = explanation ?? wanted
-      const told = { verdict, reason, list, scope }
+      // Of a ban it is the length of the prefix; any of those that cover the address will do.
+      const ofBan = wanted.reason === 'ban' && bansOn(banned, facts[i] as Facts).includes(scope)
+      const told = { verdict, reason, list, scope: ofBan ? wanted.scope : scope }
       if (isDeepStrictEqual(told, wanted)) return []
       return [{ frame: Buffer.from(frame).toString('hex'), linear, told, wanted }]
     })
@@ -72,5 +85,6 @@ test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => 
     expect(counts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(
       whole.reduce((sum, { frame }) => sum + frame.length, 0),
     )
+    await bans.unban(...banned)
   }
 })

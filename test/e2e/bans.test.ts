@@ -34,12 +34,13 @@ const bans = async (): Promise<readonly Listed[]> =>
 const status = async () =>
   JSON.parse(await lab.ok('status', '--json')) as { bans: number; bans_capacity: number; drift: boolean }
 
-/** Runs `xdp ban --stdin …` on the text of a file. */
+/** Runs `xdp ban --stdin …` or `xdp unban --stdin …` on the text of a file. */
 async function stream(
+  verb: 'ban' | 'unban',
   file: string,
   ...args: readonly string[]
 ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
-  const [command, ...rest] = lab.argv('ban', '--stdin', ...args) as [string, ...string[]]
+  const [command, ...rest] = lab.argv(verb, '--stdin', ...args) as [string, ...string[]]
   const child = spawn(command, rest, { cwd: lab.directory, stdio: ['pipe', 'pipe', 'pipe'] })
   const seen = { stdout: '', stderr: '' }
   child.stdout.on('data', (data) => {
@@ -135,19 +136,34 @@ describe('guards', () => {
 })
 
 describe('many', () => {
-  test('a stream of 100,000 is banned, wrong lines are told by number', async () => {
+  test('a stream of 100,000 is banned, listed and lifted, wrong lines are told by number', async () => {
     await apply()
+    await lab.ok('ban', '2001:db8:7::/48', '--by', 'ü')
     const line = (i: number): string => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}${i % 2 ? ' 1h' : ''}`
     const lines = Array.from({ length: 100_000 }, (_, i) => line(i))
     const file = lab.write('many', `# a list\n${lines.join('\n')}\nnonsense\n${HOST}\n192.0.2.2 5\n`)
-    const { exitCode, stdout, stderr } = await stream(file, '--json', '--reason', 'listed', '--by', 'test')
+    const { exitCode, stdout, stderr } = await stream('ban', file, '--json', '--reason', 'listed', '--by', 'test')
     expect([exitCode, stderr]).toEqual([78, ''])
     const report = JSON.parse(stdout) as { errors: { at: { line: number } }[] }
     expect(report).toMatchObject({ added: 100_000, rejected: 2, refused: 1, failed: 0 })
     expect(report.errors.map(({ at }) => at.line).sort()).toEqual([100_002, 100_003, 100_004])
-    expect(await status()).toMatchObject({ bans: 100_000, bans_capacity: 131_072 })
+    expect(await status()).toMatchObject({ bans: 100_001, bans_capacity: 131_072 })
+    // What a killed process left of listing them is in nobody's way.
+    mkdirSync(pinPaths(lab.bpffs, 'default').listing)
+    const listed = await bans()
+    expect(listed.map(({ prefix }) => prefix).slice(0, -1)).toEqual(lines.map((text) => `${text.split(' ')[0]}/32`))
+    expect(listed.map(({ ttl_left }) => ttl_left !== null).slice(0, -1)).toEqual(lines.map((_, i) => i % 2 === 1))
+    expect(new Set(listed.map(({ by, reason }) => `${by}: ${reason}`))).toEqual(new Set(['test: listed', 'ü: null']))
+    expect(listed.at(-1)).toMatchObject({ prefix: '2001:db8:7::/48', ttl_left: null })
+    expect(lab.pins().filter((pin) => pin.includes('listing'))).toEqual([])
     expect((await lab.ok('why', '10.1.134.159')).split('\n')[1]).toContain('ban: 10.1.134.159')
     expect(await lab.ping(HOST)).toBe(2)
+    const lifted = await stream('unban', file, '--json')
+    expect([lifted.exitCode, JSON.parse(lifted.stdout)]).toMatchObject([
+      78,
+      { removed: 100_000, absent: 1, rejected: 2, refused: 0 },
+    ])
+    expect((await bans()).map(({ prefix }) => prefix)).toEqual(['2001:db8:7::/48'])
   })
 
   test('a full map says so and loses nothing', async () => {
@@ -158,7 +174,7 @@ describe('many', () => {
     lab.in(lab.host, 'bpftool', 'map', 'create', paths.sharedMap('bans'), ...small)
     await apply()
     const file = lab.write('five', '10.0.0.1\n10.0.0.2\n10.0.0.3 300ms\n10.0.0.4\n10.0.0.5\n')
-    const { exitCode, stdout, stderr } = await stream(file)
+    const { exitCode, stdout, stderr } = await stream('ban', file)
     expect([exitCode, stdout]).toEqual([69, 'Banned 4 prefixes.\n'])
     expect(stderr).toContain('stdin:5:1: error[E117 bans-full]')
     expect(await status()).toMatchObject({ bans_capacity: 4 })

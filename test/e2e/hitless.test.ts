@@ -46,6 +46,7 @@ test('a new build of the program takes over under traffic, and its counters go o
   cpSync(dirname(CLI), other, { recursive: true })
   appendFileSync(join(other, 'bpf/xdp.bpf.o'), 'another build')
   const status = async () => JSON.parse(await lab.ok('status', '--json'))
+  await lab.ok('ban', '203.0.113.250', '--ttl', '1h', '--reason', 'a test')
   const before = await status()
   lab.cli = join(other, 'cli.js')
   await judged(lab, async () => {
@@ -56,6 +57,9 @@ test('a new build of the program takes over under traffic, and its counters go o
     await lab.ok('apply', '--auto-approve')
   })
   const after = await status()
+  expect(after.bans).toBe(1)
+  const { live } = JSON.parse(await lab.ok('why', '203.0.113.250', '--json'))
+  expect(live).toMatchObject({ verdict: 'drop', reason: 'ban', proven: true, ban: { reason: 'a test' } })
   expect(after.program.digest).not.toBe(before.program.digest)
   expect(after.interfaces[0].packets.drop).toBeGreaterThan(before.interfaces[0].packets.drop)
   expect(after.lists.find(({ name }: { name: string }) => name === 'blocklist').packets).toBeGreaterThan(

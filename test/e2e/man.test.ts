@@ -1,7 +1,7 @@
 // The manual pages: free of mistakes for both programs that show them, and complete.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
@@ -9,6 +9,7 @@ import { GLOBAL_FLAGS } from '../../src/commands/flags.ts'
 import { COMMANDS } from '../../src/commands/table.ts'
 import { EXIT } from '../../src/diagnostics.ts'
 import { unpacked } from '../support/debian.ts'
+import { keyNames, readSchema } from '../support/schemas.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const PAGES = ['xdp.8', 'xdp.yaml.5'] as const
@@ -24,15 +25,6 @@ function read(name: string): { readonly text: string; readonly objections: strin
 }
 
 const hasMan = spawnSync('man', ['--version']).status === 0
-
-/** The names of all keys of a schema, with those of the definitions. */
-function keyNames(schema: unknown): string[] {
-  if (typeof schema !== 'object' || schema === null) return []
-  return Object.entries(schema).flatMap(([word, value]) => [
-    ...(word === 'properties' ? Object.keys(value as object) : []),
-    ...keyNames(value),
-  ])
-}
 
 test.for(PAGES)('%s: man and groff have nothing to object to', (name, context) => {
   if (!hasMan) return context.skip('man is not installed')
@@ -71,8 +63,7 @@ test('xdp(8) has every command, argument and flag with its help, and every exit 
 
 test('xdp.yaml(5) has every key of the schema', (context) => {
   if (!hasMan) return context.skip('man is not installed')
-  const schema = JSON.parse(readFileSync(join(ROOT, 'schemas/xdp.schema.json'), 'utf8'))
-  const names = new Set(keyNames(schema))
+  const names = new Set(keyNames(readSchema('xdp')))
   expect(names.size).toBeGreaterThan(20)
   const terms = read('xdp.yaml.5')
     .text.split('\n')

@@ -39,6 +39,7 @@ afterAll(() => {
 test('the tarball holds what running needs', () => {
   for (const path of [
     'dist/cli.js',
+    'dist/bpf/bans.bpf.o',
     'dist/bpf/carry.bpf.o',
     'dist/bpf/xdp.bpf.o',
     'dist/NOTICES.txt',

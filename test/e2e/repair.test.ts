@@ -98,6 +98,17 @@ describe.each(['attachments', 'interface_index', 'verdict_stats'])('a shared map
   })
 })
 
+test('programs beside the filter that were unpinned are drift, and are made anew', async () => {
+  await apply()
+  for (const program of ['table_digest', 'ban_count']) rmSync(own(`gen-1/programs/${program}`))
+  expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: true })
+  expect(await lab.ok('plan')).toContain('programs beside it were unpinned: table_digest, ban_count')
+  expect((await lab.xdp('bans')).stderr).toContain('E116')
+  await lab.ok('apply', '--auto-approve')
+  await settled()
+  expect(await lab.ok('bans')).toBe('No bans.\n')
+})
+
 test('shared maps of which only some were made are completed', async () => {
   mkdirSync(own(SHARED), { recursive: true })
   const shape = ['type', 'percpu_array', 'key', '4', 'value', '16', 'entries', '2048', 'name', 'verdict_stats']

@@ -57,7 +57,6 @@ export class Lab {
   readonly bpffs: string
   /** The command line under test; a test of updates points it at another build. */
   cli = CLI
-  readonly #before = ourObjects()
   #closed = false
 
   constructor(wires: readonly Wire[] = [ETH0]) {
@@ -177,13 +176,14 @@ export class Lab {
     return Number(/(\d+) received/.exec(stdout)?.[1] ?? '-1')
   }
 
-  /** Ids of the programs and maps of ours that came into being since this laboratory did. */
+  /** What keeps programs and maps in the kernel, besides processes at work: pins, and interfaces that run them. */
   objects(): Objects {
-    const now = ourObjects()
-    return {
-      programs: now.programs.filter((id) => !this.#before.programs.includes(id)),
-      maps: now.maps.filter((id) => !this.#before.maps.includes(id)),
-    }
+    const links = JSON.parse(this.in(this.host, 'ip', '-j', '-d', 'link', 'show')) as {
+      ifname: string
+      xdp?: unknown
+    }[]
+    const ours = links.filter(({ xdp }) => JSON.stringify(xdp ?? null).includes('"xdp_filter"'))
+    return { pins: this.pins(), attached: ours.map(({ ifname }) => ifname) }
   }
 
   /** Everything pinned in the laboratory's bpffs, as sorted paths relative to our directory. */
@@ -231,39 +231,8 @@ function attempt(file: string, ...args: readonly string[]): void {
 }
 
 export interface Objects {
-  readonly programs: readonly number[]
-  readonly maps: readonly number[]
+  readonly pins: readonly string[]
+  readonly attached: readonly string[]
 }
 
-export const NO_OBJECTS: Objects = { programs: [], maps: [] }
-
-/** Ids of every BPF program and map of the machine that has one of our names. */
-function ourObjects(): Objects {
-  const names = [
-    'xdp_filter',
-    'explain',
-    'table_write',
-    'table_read',
-    'stats_read',
-    'policy',
-    'verdict_stats',
-    'list_stats',
-    'interface_index',
-    'attachments',
-    'ban_write',
-    'ban_sweep',
-    'ban_count',
-    'bans',
-    'ban_state',
-    'health_write',
-    'counter_read',
-    'health',
-    'flow_budget',
-    ...Object.values(BALANCE_MAPS),
-  ]
-  const ids = (kind: string): number[] =>
-    (JSON.parse(sh('bpftool', '-j', kind, 'show')) as { id: number; name?: string }[])
-      .filter(({ name }) => name !== undefined && names.includes(name))
-      .map(({ id }) => id)
-  return { programs: ids('prog'), maps: ids('map') }
-}
+export const NO_OBJECTS: Objects = { pins: [], attached: [] }

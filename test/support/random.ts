@@ -67,6 +67,12 @@ function addresses(random: Random): string {
   ])
 }
 
+/** A prefix or an address of either family. */
+export const randomPrefix = (random: Random): string => {
+  const text = addresses(random)
+  return text.includes('-') ? randomPrefix(random) : text
+}
+
 function portRanges(random: Random): PortRange[] {
   const ports = PORTS.filter(() => random.chance(0.2))
   // Canonical ranges do not touch.

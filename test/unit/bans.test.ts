@@ -106,7 +106,7 @@ test('a list is a table whose texts cannot steer the terminal, and JSON', () => 
 
 test('a report is one sentence', () => {
   const none = { added: 0, refreshed: 0, removed: 0, absent: 0, rejected: 0, refused: 0, failed: 0, errors: [] }
-  expect(renderBanReport(none)).toBe('Nothing was banned.\n')
+  expect(renderBanReport(none)).toBe('Nothing changed.\n')
   expect(renderBanReport({ ...none, added: 1204, refreshed: 1 })).toBe('Banned 1,204 prefixes, refreshed 1 ban.\n')
   expect(renderBanReport({ ...none, absent: 1 })).toBe('There was no such ban.\n')
 })

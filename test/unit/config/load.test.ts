@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, readdirSync, truncateSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findConfig, loadConfig } from '../../../src/config/load.ts'
@@ -13,6 +13,7 @@ import type { List } from '../../../src/model/state.ts'
 import { DEFAULT_POLICY, scopeKey } from '../../../src/model/state.ts'
 import { formatRange, wordsOf } from '../../../src/model/text.ts'
 import { errorsOf, HEAD, loadText, writeFiles } from '../../support/config.ts'
+import { keyNames, readSchema } from '../../support/schemas.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 
@@ -231,6 +232,12 @@ describe('examples', () => {
     cpSync(directory, place, { recursive: true })
     cpSync(join(ROOT, 'xdp.yaml.example'), join(place, 'tour.yaml'))
     expect((await loadConfig(join(place, 'tour.yaml'))).warnings).toEqual([])
+  })
+
+  test('which has every key indeed', () => {
+    const tour = readFileSync(join(ROOT, 'xdp.yaml.example'), 'utf8')
+    const names = new Set(keyNames(readSchema('xdp')))
+    expect([...names].filter((name) => !new RegExp(`[ {\`\n]${name}:`).test(tour))).toEqual([])
   })
 })
 

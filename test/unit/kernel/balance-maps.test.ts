@@ -35,7 +35,7 @@ function observed(state: State, slots: Slots): Observation {
     ...live({ state, slots }),
     roles: undefined,
     takeover: undefined,
-    committed: { ...committed, knowsBans: true, balance, hasCarry: false } as unknown as Observation['committed'],
+    committed: { ...committed, unpinned: new Set(), balance, hasCarry: false } as unknown as Observation['committed'],
     instance: {
       generations: [],
       incomplete: [],
