@@ -36,6 +36,7 @@ export class HealthPublisher {
   #written = new Map<number, number>()
   readonly #pending = new Set<number>()
   #isWriting = false
+  #writes = 0
   #cancelRetry: (() => void) | undefined
   #retryMs = FIRST_RETRY
   #failure: string | undefined
@@ -69,6 +70,11 @@ export class HealthPublisher {
     if (!this.#cancelRetry) this.#next()
   }
 
+  /** How many bytes were handed to the kernel. */
+  get writes(): number {
+    return this.#writes
+  }
+
   /** Resolves when nothing is left to write, or there is nowhere to write to. */
   async settled(): Promise<void> {
     if (!this.#isWriting && this.#pending.size === 0) return
@@ -86,6 +92,7 @@ export class HealthPublisher {
     this.#pending.clear()
     for (const [byte, value] of bytes) this.#written.set(byte, value)
     this.#isWriting = true
+    this.#writes += bytes.size
     destination.write(bytes).then(
       (outcome) => this.#wrote(destination, bytes, outcome),
       (error: unknown) => this.#failed(destination, bytes, error),
