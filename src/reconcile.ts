@@ -1,15 +1,15 @@
 // The pipeline: load → observe → diff → order → guard → lower → execute → verify. Every command that looks at or
 // changes the kernel goes through here; nothing here decides what only the planner may decide.
 
-import { resolve } from 'node:path'
 import { pinPaths } from './abi/paths.ts'
-import { type Diagnostic, fail, XdpError } from './diagnostics.ts'
+import { type Diagnostic, XdpError } from './diagnostics.ts'
 import { handsOnAll } from './kernel/balance-maps.ts'
 import { hasExpired, reachesBans, sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
 import { beginEarly, type Early } from './kernel/early.ts'
 import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
+import { forgetsHealth, restHealth } from './kernel/health-rest.ts'
 import { type Host, requireHost } from './kernel/host.ts'
 import { readLastApply, removeLastApply, writeLastApply } from './kernel/last-apply.ts'
 import { type RawLink, readLinks } from './kernel/links.ts'
@@ -22,11 +22,11 @@ import { buildProbes } from './kernel/probe.ts'
 import { type Committed, unstage } from './kernel/stage.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
 import { waitForInterfaces as waitForLinks } from './kernel/wait.ts'
-import { becomeWatcher, readWatcher, type Watcher } from './kernel/watcher.ts'
+import { readWatcher } from './kernel/watcher.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
 import type { ProcessIdentity } from './model/last-apply.ts'
-import type { Live } from './model/live.ts'
+import { type Live, type Served, servedOf } from './model/live.ts'
 import { union } from './model/ranges.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
 import { EMPTY_STATE, type State } from './model/state.ts'
@@ -38,7 +38,7 @@ import { editImage, type Toggle } from './tables/edit.ts'
 import { compileImage, type ImageMeta } from './tables/image.ts'
 import type { Image } from './tables/layout.ts'
 
-export type { Committed, Early, Host, Query, Watcher }
+export type { Committed, Early, Host, Query }
 
 /** Asked before anything is changed; false = leave everything as it is. */
 export type Approve = (plan: Plan, live: Live) => Promise<boolean>
@@ -50,6 +50,7 @@ export interface Applied {
   readonly links: Links
   /** The generation that is live now; undefined: none of this ABI. */
   readonly committed: Committed | undefined
+  readonly served: Served
 }
 
 export type Links = ReadonlyMap<string, RawLink>
@@ -107,7 +108,7 @@ function imageFor(made: Plan, state: State, live: Observation, meta: ImageMeta):
   return edited ?? compileImage({ ...source, previous: live.takeover?.known })
 }
 
-function targetOf(made: Plan, state: State, live: Observation, object: BpfObject): Target {
+function targetOf(made: Plan, state: State, live: Observation, object: BpfObject, keepsHealth = true): Target {
   const fresh = needsGeneration(made, state, live)
   const generation = fresh ? live.lastGeneration + 1 : live.generation
   const meta = { generation, netns: live.ownNetns, objectDigest: object.digest }
@@ -120,6 +121,7 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
     object: object.path,
     carryObject: object.carryPath,
     now: now(),
+    keepsHealth,
   }
 }
 
@@ -233,22 +235,28 @@ export async function reconcileApply(
     const { links } = live
     const committed = live.committed?.meta && live.committed
     await sweep(host, live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED, links, committed }
+    const unwatched = await forgetsHealth(host, desired.state, live)
+    if (idle(made, live)) {
+      if (unwatched) await restHealth(pathsOf(host), live)
+      return { plan: made, result: UNCHANGED, links, committed, served: servedOf(live) }
+    }
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')
     const state = desiredState(desired, live, object.program, terms)
-    const target = await stagedTarget(host, targetOf(made, state, live, object), live, object, early)
+    const target = await stagedTarget(host, targetOf(made, state, live, object, !unwatched), live, object, early)
     const steps = lower(made, live, pathsOf(host), target)
     const probes = buildProbes(state, changedServices(made))
     const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })
     const { image, generation } = target
     if (image) remember(host, pathsOf(host), image, state.lists)
+    else if (unwatched) await restHealth(pathsOf(host), live)
     const applied = made.changes.map(({ key }) => key)
     return {
       plan: made,
       result: { ...UNCHANGED, changed: true, applied, probes: outcome.probes },
       links: outcome.links,
       committed: image ? { number: generation, lines: image.lines } : committed,
+      served: { generation, slots: made.slots, leaving: made.leaving, services: state.services },
     }
   }
   return early ? withEarly(early, carryOut) : withLock(host, carryOut)
@@ -260,6 +268,8 @@ export async function waitForInterfaces(host: Host, names: readonly string[], ti
   return waitForLinks(host, names, timeoutMs)
 }
 
+const NO_TARGET = { image: undefined, state: EMPTY_STATE, object: '', carryObject: '', keepsHealth: false } as const
+
 /** Removes everything that is ours and nothing else. */
 export async function reconcileDestroy(host: Host, approve: Approve): Promise<Applied | 'declined'> {
   return withLock(host, async () => {
@@ -267,10 +277,11 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     const live = await observe(paths, host)
     refuse(guardNamespace(live))
     const made = planDestroy(live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED, links: live.links, committed: undefined }
+    if (idle(made, live))
+      return { plan: made, result: UNCHANGED, links: live.links, committed: undefined, served: servedOf(live) }
     if (!(await approve(made, live))) return 'declined'
     const { generation } = live
-    const target: Target = { generation, image: undefined, state: EMPTY_STATE, object: '', carryObject: '', now: now() }
+    const target: Target = { ...NO_TARGET, generation, now: now() }
     const steps = lower(made, live, paths, target)
     await execute({
       host,
@@ -282,7 +293,8 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     await removeLastApply(host)
     const applied = made.changes.map(({ key }) => key)
     const result = { ...UNCHANGED, changed: true, applied }
-    return { plan: made, result, links: new Map(), committed: undefined }
+    const served = { generation: 0, slots: made.slots, leaving: [], services: EMPTY_STATE.services }
+    return { plan: made, result, links: new Map(), committed: undefined, served }
   })
 }
 
@@ -292,25 +304,8 @@ export function reconcileDetach(host: Host, desired: Desired): Promise<Applied |
   return reconcileApply(host, { ...desired, state, options: new Map() }, async () => true)
 }
 
-/**
- * Throws E118 where a daemon keeps the instance as another config says, and would undo what is to be done.
- *
- * @param path of the config that is to be applied; undefined: none, everything is to go
- */
-export async function refuseWatched(host: Host, path: string | undefined): Promise<void> {
-  await requireHost(host)
-  const watcher = await readWatcher(host)
-  const watched = watcher?.config?.path
-  if (!watcher || watched === undefined || (path !== undefined && resolve(path) === watched)) return
-  const what = `the daemon with pid ${watcher.pid} keeps this instance as ${watched} says, and would undo this`
-  throw fail('E118', what, `edit that file, or stop the daemon first: kill ${watcher.pid}`)
-}
-
-/** Becomes the daemon of the instance. Throws XdpError E118 where there is one. */
-export async function openWatcher(host: Host): Promise<Watcher> {
-  await requireHost(host)
-  return becomeWatcher(host)
-}
+/** The services that are live, whatever is wanted. */
+export const readServed = async (host: Host): Promise<Served> => servedOf(await observe(pathsOf(host), host))
 
 /** What runs on the interfaces now, from netlink alone: the cheapest look there is. */
 export const readAttachments = (): Promise<Links> => readLinks()

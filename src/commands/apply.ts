@@ -2,7 +2,8 @@
 
 import { EXIT, type Exit } from '../diagnostics.ts'
 import type { Plan } from '../plan/change.ts'
-import { reconcileApply, refuseWatched } from '../reconcile.ts'
+import { refuseWatched } from '../reconcile/watched.ts'
+import { reconcileApply } from '../reconcile.ts'
 import { renderApply, renderApplyJson } from '../render/apply.ts'
 import { renderPlan } from '../render/plan.ts'
 import { approver, declined } from './approve.ts'

@@ -11,9 +11,10 @@ import type { AttachMode, Attachment, State } from '../model/state.ts'
 import type { Change, Plan } from '../plan/change.ts'
 import { lineCount, type Previous as PreviousImage, type Transfer, transferOf } from '../tables/difference.ts'
 import { type Image, META_LINE } from '../tables/layout.ts'
-import { type BalanceSteps, balanceSteps, type HealthSteps, healthSteps } from './balance-maps.ts'
+import { type BalanceSteps, balanceSteps } from './balance-maps.ts'
 import { bpftool, type Command, commandLine } from './bpftool.ts'
 import { type Carrying, carryLines, loadCarryCommand } from './carry.ts'
+import { type HealthSteps, healthSteps } from './health-rest.ts'
 import type { Observation } from './observe.ts'
 import { forgetSteps, recordSteps, undoRecordSteps, updateCommand } from './recording.ts'
 import { packChunks } from './transfer.ts'
@@ -96,6 +97,8 @@ export interface Target {
   readonly isStaged?: boolean
   /** Unix time in seconds. */
   readonly now: number
+  /** Health stays as it is found, because a daemon knows it. */
+  readonly keepsHealth: boolean
 }
 
 const ATTACH_WORDS: Readonly<Record<AttachMode, string>> = {
@@ -246,7 +249,7 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
     ...generationSteps(paths, live, target, balance),
     carrying: balance?.carrying ?? [],
     carryObject: target.carryObject,
-    health: image && healthSteps(plan, target.state, live),
+    health: image && healthSteps(plan, target.state, live, target.keepsHealth),
     fill: image && { image, transfer: transferOf(image, target.previous) },
     generation,
     prepare: destroy

@@ -99,7 +99,9 @@ async function readOnce(paths: Paths, memory: Memory): Promise<KernelStatus> {
   })
   const counters = live.committed?.meta ? await readCounters(paths, live.committed.number) : NO_COUNTERS
   const counted = new Map(counters.lists.map(({ slot, packets, bytes }) => [slot, { packets, bytes }]))
-  const services = await readServiceStatus(paths, live)
+  // Counters and health that were unpinned by hand cannot be read: drift, which status shows beside it.
+  const isReadable = live.instance.missing.length === 0 && live.committed !== undefined
+  const services = isReadable ? await readServiceStatus(paths, { ...live, services: live.state.services }) : []
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>

@@ -91,6 +91,19 @@ export interface Live {
   readonly bootSeconds: number
 }
 
+/** The services that packets meet, and where the data plane keeps what belongs to them. */
+export interface Served extends Pick<Live, 'generation' | 'slots' | 'leaving'> {
+  /** By name, with the next hops that the tables have. */
+  readonly services: State['services']
+}
+
+export const servedOf = ({ generation, slots, leaving, state }: Live): Served => ({
+  generation,
+  slots,
+  leaving,
+  services: state.services,
+})
+
 /** Which counter slot an interface or list has; kept across generations so that its counters survive. */
 export interface Slots {
   readonly interfaces: ReadonlyMap<string, number>

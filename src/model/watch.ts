@@ -2,6 +2,7 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Drift } from './live.ts'
+import type { ServiceMode } from './overlay.ts'
 import type { Outcome } from './stats.ts'
 
 /** What a reconcile was made for. */
@@ -44,6 +45,18 @@ interface Events {
     readonly retryMs: number | undefined
   }
   'drift-gone': Empty
+  /** Checks say so; `reason` is of the last of them. */
+  'backend-down': { readonly service: string; readonly backend: string; readonly reason: string | undefined }
+  'backend-up': { readonly service: string; readonly backend: string }
+  /** What becomes of the new flows of a service is another thing now. */
+  'service-health': {
+    readonly service: string
+    readonly mode: ServiceMode
+    /** Fewer backends are healthy than needed. */
+    readonly isFallback: boolean
+    readonly healthy: number
+    readonly needed: number
+  }
   warning: { readonly warnings: readonly Diagnostic[] }
   reload: Empty
   /** Something that only makes it slower to notice things, or harder to follow. */
@@ -54,6 +67,27 @@ interface Events {
 
 export type WatchEventName = keyof Events
 export type WatchEvent = { [K in WatchEventName]: { readonly event: K } & Events[K] }[WatchEventName]
+
+/** A backend that its checks have taken out of use. */
+export interface Down {
+  readonly service: string
+  /** backendKey. */
+  readonly backend: string
+  /** undefined: it was down before the daemon began. */
+  readonly since: string | undefined
+  /** Why the last check failed; undefined: none was made yet. */
+  readonly reason: string | undefined
+}
+
+/** What checks have found. */
+export interface HealthSummary {
+  /** Backends that are checked. */
+  readonly checked: number
+  /** Of these: how many are down. */
+  readonly down: number
+  /** The first of these. */
+  readonly backends: readonly Down[]
+}
 
 /** How things stand with a daemon. */
 export interface WatchState {
@@ -75,4 +109,6 @@ export interface WatchState {
   readonly failingSince: string | undefined
   /** Drift that is not repaired. */
   readonly drift: readonly Drift[]
+  /** undefined = nothing is checked. */
+  readonly health: HealthSummary | undefined
 }

@@ -8,6 +8,7 @@ import {
   VERDICTS,
   type Verdict,
 } from '../model/result.ts'
+import type { WatchState } from '../model/watch.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
@@ -73,6 +74,19 @@ function head({ generation, committed_at, policy, program, memory, bans }: Statu
   return lines
 }
 
+/** Why backends are down. */
+function healthLines({ health }: WatchState, yellow: (text: string) => string): string[] {
+  if (!health || health.down === 0) return []
+  const { down, checked, backends } = health
+  const lines = backends.map(({ service, backend, since, reason }) => {
+    const time = since === undefined ? '' : ` since ${seconds(since)}`
+    return `${yellow('!')}   service ${service}: ${backend} is down${time}${reason === undefined ? '' : `: ${reason}`}`
+  })
+  const omitted = down - backends.length
+  const more = omitted > 0 ? [`${yellow('!')}   … ${formatCount(omitted)} more`] : []
+  return [`Checks: ${formatCount(down)} of ${formatCount(checked)} backends are down`, ...lines, ...more]
+}
+
 /** The daemon, with what is wrong under it. */
 function watchLines({ watcher }: Status, { red, yellow }: Paint): string[] {
   if (!watcher) return []
@@ -82,6 +96,7 @@ function watchLines({ watcher }: Status, { red, yellow }: Paint): string[] {
   return [
     `Watched by pid ${pid} since ${seconds(since)}${sign ? '' : `: ${now}`}`,
     ...(sign ? [`${sign}   ${now}`] : []),
+    ...healthLines(watcher, yellow),
   ]
 }
 

@@ -3,7 +3,8 @@
 
 import { CODES, type Diagnostic } from '../diagnostics.ts'
 import type { Drift } from '../model/live.ts'
-import type { Trigger, WatchEvent, WatchState } from '../model/watch.ts'
+import type { ServiceMode } from '../model/overlay.ts'
+import type { HealthSummary, Trigger, WatchEvent, WatchState } from '../model/watch.ts'
 import { diagnosticsJson, renderDiagnostics } from './diagnostic.ts'
 import { FORMAT_VERSION } from './json.ts'
 import { keyTitle } from './names.ts'
@@ -26,7 +27,7 @@ const short = (sha256: string): string => sha256.slice(0, 12)
 const driftText = (drift: readonly Drift[]): string =>
   drift.map(({ key, what }) => `${keyTitle(key)}: ${what}`).join('; ')
 
-const after = (ms: number): string => (ms < 1000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`)
+const after = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 1000)} s`)
 
 /** The first error in one line: `xdp.yaml:3:1: E010 unknown-key: …`. */
 function firstOf(errors: readonly Diagnostic[], omitted = 0): string {
@@ -54,6 +55,21 @@ function driftMessage({ drift, action, retryMs }: Extract<WatchEvent, { event: '
     default:
       return action satisfies never
   }
+}
+
+const MODES: Readonly<Record<ServiceMode, string>> = {
+  well: 'go to backends',
+  empty: 'find no backend',
+  drop: 'are dropped (fallback: drop)',
+  sorry: 'go to the sorry backend (fallback: sorry)',
+}
+
+function serviceMessage(event: Extract<WatchEvent, { event: 'service-health' }>): string {
+  const { service, mode, isFallback, healthy, needed } = event
+  const count = `${healthy} healthy, ${needed} needed`
+  const kept =
+    isFallback && mode === 'well' ? 'go to the backends that were healthy before (fallback: keep_last)' : MODES[mode]
+  return `service ${service}: new flows ${kept}; ${count}`
 }
 
 /** Level and message of an event, without the errors and warnings that it has. */
@@ -84,6 +100,12 @@ function lead(event: WatchEvent): readonly [Level, string] {
       return ['warning', driftMessage(event)]
     case 'drift-gone':
       return ['info', 'what something else had changed is as it should be again']
+    case 'backend-down':
+      return ['warning', `service ${event.service}: ${event.backend} is down${event.reason ? `: ${event.reason}` : ''}`]
+    case 'backend-up':
+      return ['info', `service ${event.service}: ${event.backend} is up`]
+    case 'service-health':
+      return [event.isFallback || event.mode !== 'well' ? 'warning' : 'info', serviceMessage(event)]
     case 'warning':
       return ['warning', '']
     case 'reload':
@@ -128,6 +150,14 @@ function fieldsOf(event: WatchEvent): Readonly<Record<string, unknown>> {
     case 'drift': {
       const { drift, action, retryMs } = event
       return { drift, action, retry_in_ms: retryMs === undefined ? null : Math.round(retryMs) }
+    }
+    case 'backend-down':
+      return { service: event.service, backend: event.backend, reason: event.reason ?? null }
+    case 'backend-up':
+      return { service: event.service, backend: event.backend }
+    case 'service-health': {
+      const { service, mode, isFallback, healthy, needed } = event
+      return { service, mode, fallback: isFallback, healthy, needed }
     }
     case 'warning':
       return { warnings: diagnosticsJson(event.warnings) }
@@ -187,6 +217,16 @@ export function describeWatch({ config, ready, errors, drift }: WatchState): str
   return ready ? `${policy} is in force` : `applying ${policy}`
 }
 
+const healthJson = ({ checked, down, backends }: HealthSummary) => ({
+  checked,
+  down,
+  backends: backends.map(({ since, reason, ...backend }) => ({
+    ...backend,
+    since: since ?? null,
+    reason: reason ?? null,
+  })),
+})
+
 export const watchJson = ({ config, last, failingSince, errors, ...rest }: WatchState) => ({
   pid: rest.pid,
   since: rest.since,
@@ -200,4 +240,5 @@ export const watchJson = ({ config, last, failingSince, errors, ...rest }: Watch
   errors: diagnosticsJson(errors),
   failing_since: failingSince ?? null,
   drift: rest.drift,
+  health: rest.health === undefined ? null : healthJson(rest.health),
 })

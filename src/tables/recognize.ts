@@ -31,18 +31,21 @@ export function readRecords(lists: Uint32Array, count: number): ListRecord[] {
   })
 }
 
-/** What recognising looks at. */
-export const RECOGNIZED = [
-  'LISTS',
+/** Where services are recorded. */
+export const SERVICE_SECTIONS = [
   'SERVICES',
   'SERVICE_RECORDS',
   'BACKENDS',
   'POOLS',
 ] as const satisfies readonly SectionName[]
 
-function recordedServices(
+/** What recognising looks at. */
+export const RECOGNIZED = ['LISTS', ...SERVICE_SECTIONS] as const satisfies readonly SectionName[]
+
+/** The services of an image, as they are recorded in it. */
+export function recordedServices(
   header: Header,
-  { SERVICES, SERVICE_RECORDS, BACKENDS, POOLS }: Pick<Sections, (typeof RECOGNIZED)[number]>,
+  { SERVICES, SERVICE_RECORDS, BACKENDS, POOLS }: Pick<Sections, (typeof SERVICE_SECTIONS)[number]>,
 ): RecordedServices {
   if (!hasServices(header)) return NO_SERVICES
   return readRecordedServices(header.balance, {

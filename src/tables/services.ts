@@ -119,7 +119,7 @@ const protocolOf = ({ protocol }: Service): number => (protocol === 'udp' ? UDP 
 const takesFragments = (service: Service): boolean =>
   isAnyPort(service) && service.hash === 'source' && service.snatPool.length === 0
 
-/** Those that decide alone where several claim the same ports of an address. */
+/** Who decides where several claim the same ports of an address: the least of these, and of equals the lowest slot. */
 const claim = ({ backend, role }: Placed): number => (backend.state === 'disabled' ? 2 : role.leaving ? 1 : 0)
 
 function collectEndpoints(
@@ -144,7 +144,9 @@ function collectEndpoints(
     const isTaken = endpoint[which] !== 0 && endpoint[which] !== FRAGMENTS_DROP
     if (!isTaken) endpoint[which] = takesFragments(service) ? slot + 1 : FRAGMENTS_DROP
   }
-  const replying = placed.filter(({ service }) => repliesPlainly(service)).sort((a, b) => claim(a) - claim(b))
+  const replying = placed
+    .filter(({ service }) => repliesPlainly(service))
+    .sort((a, b) => claim(a) - claim(b) || a.slot - b.slot)
   for (const { slot, service, backend } of replying) {
     const ports = backend.port === undefined ? service.ports : { first: backend.port, last: backend.port }
     at(backend.address).sources.push({ protocol: protocolOf(service), ...ports, value: slot + 1 })

@@ -5,7 +5,7 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Drift } from '../model/live.ts'
 import type { Outcome } from '../model/stats.ts'
-import type { Trigger, WatchState } from '../model/watch.ts'
+import type { HealthSummary, Trigger, WatchState } from '../model/watch.ts'
 
 export interface Book {
   readonly state: () => WatchState
@@ -18,6 +18,7 @@ export interface Book {
   /** What is wrong with the config, or with carrying it out; none = nothing. */
   readonly wrong: (subject: 'config' | 'reconcile', errors: readonly Diagnostic[]) => void
   readonly drifted: (drift: readonly Drift[]) => void
+  readonly checked: (health: HealthSummary | undefined) => void
 }
 
 const NONE: WatchState['reconciles'] = { applied: 0, 'in-sync': 0, held: 0, refused: 0, failed: 0 }
@@ -36,6 +37,7 @@ export function openBook(pid: number, clock: () => number, onChange: (state: Wat
     errors: [],
     failingSince: undefined,
     drift: [],
+    health: undefined,
   }
   const enter = (change: Partial<WatchState>): void => {
     state = { ...state, ...change }
@@ -64,6 +66,9 @@ export function openBook(pid: number, clock: () => number, onChange: (state: Wat
     },
     drifted(drift) {
       if (drift.length > 0 || state.drift.length > 0) enter({ drift })
+    },
+    checked(health) {
+      if (JSON.stringify(health) !== JSON.stringify(state.health)) enter({ health })
     },
   }
 }

@@ -4,17 +4,23 @@
 import { statSync } from 'node:fs'
 import type { Loaded } from '../config/load.ts'
 import { fail, unexpected, XdpError } from '../diagnostics.ts'
+import { openHealth } from '../kernel/health.ts'
+import type { KernelEvent } from '../kernel/monitor.ts'
 import { serviceManager } from '../kernel/notify.ts'
+import { askForUnresolved, haveMoved } from '../kernel/surroundings.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Endpoint } from '../model/endpoint.ts'
 import { feedFacts, type Surroundings } from '../model/stats.ts'
 import type { WatchEvent, WatchState } from '../model/watch.ts'
-import { type Host, openWatcher, reconcileDetach, type Watcher } from '../reconcile.ts'
+import { openWatcher, type Watcher } from '../reconcile/watched.ts'
+import { type Host, reconcileDetach } from '../reconcile.ts'
 import { type Book, openBook } from './book.ts'
+import { type Checks, runChecks } from './checks.ts'
 import { type ConfigFile, openConfig } from './config-file.ts'
 import { createDebounce } from './debounce.ts'
 import { exposeMetrics } from './endpoint.ts'
 import { listenToFiles } from './file-events.ts'
+import { followHops } from './hops.ts'
 import { listenToKernel } from './kernel-events.ts'
 import { type Loop, startLoop } from './loop.ts'
 import { pipelineOf } from './pipeline.ts'
@@ -101,7 +107,7 @@ function gather(options: DaemonOptions, watcher: Watcher, busyMs: () => number):
 }
 
 /** What only the daemon knows, for metrics. */
-function surroundingsOf(book: Book, { config, feeds }: Desired): Surroundings {
+function surroundingsOf(book: Book, { config, feeds }: Desired, checks: Checks): Surroundings {
   const { reconciles, last, drift } = book.state()
   const { path, sha256 } = config
   const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs
@@ -115,6 +121,7 @@ function surroundingsOf(book: Book, { config, feeds }: Desired): Surroundings {
     feeds: feedFacts(feeds),
     reconcile: { reconciles, last },
     drifted: drift.map(({ key }) => key),
+    checks: checks.counters(),
   }
 }
 
@@ -125,8 +132,13 @@ export interface Companion {
 }
 
 /** `wanted`: what is kept in force, whenever it is asked for. */
-function companionsOf(options: DaemonOptions, { book, tell }: Audience, wanted: () => Desired): readonly Companion[] {
-  const collect = (): Promise<string> => options.collect(surroundingsOf(book, wanted()))
+function companionsOf(
+  options: DaemonOptions,
+  { book, tell }: Audience,
+  wanted: () => Desired,
+  checks: Checks,
+): readonly Companion[] {
+  const collect = (): Promise<string> => options.collect(surroundingsOf(book, wanted(), checks))
   const metrics = exposeMetrics({ scheduler: MONOTONIC, collect, tell })
   return [{ follow: ({ watch }) => metrics.follow(options.metrics ?? watch.metrics), close: metrics.close }]
 }
@@ -153,7 +165,17 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     onEdit: () => void loop.request('edit'),
     tell,
   })
-  const companions = companionsOf(options, audience, () => loop.wanted())
+  const lookAgain = (): void => void loop.request('kernel')
+  const checks = runChecks({
+    scheduler,
+    map: openHealth(host),
+    tell,
+    onSummary: book.checked,
+    onStale: lookAgain,
+    clock: Date.now,
+  })
+  const hops = followHops({ scheduler, haveMoved, ask: askForUnresolved, onMoved: lookAgain })
+  const companions = companionsOf(options, audience, () => loop.wanted(), checks)
   const onAdopt = (desired: Desired): void => {
     for (const { follow } of companions) follow(desired)
   }
@@ -165,6 +187,10 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     pipeline: pipelineOf(host),
     onLook: files.follow,
     onAdopt,
+    onServed(served, desired) {
+      checks.serve(served, desired)
+      hops.follow(served)
+    },
     explain(error) {
       if (error instanceof XdpError) return error
       if (debug && error instanceof Error) tell({ event: 'trouble', what: error.stack ?? error.message })
@@ -177,7 +203,11 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     () => void loop.request('links'),
   )
   const onTrouble = (what: string): void => tell({ event: 'trouble', what })
-  const kernel = listenToKernel(['link'], { scheduler, onEvents: links.touch, onTrouble })
+  const onEvents = (kinds: ReadonlySet<KernelEvent>): void => {
+    if (kinds.has('link')) links.touch()
+    hops.touch()
+  }
+  const kernel = listenToKernel(['link', 'neighbour', 'route'], { scheduler, onEvents, onTrouble })
   files.follow()
   onAdopt(first.desired)
   return {
@@ -185,7 +215,9 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     async stop() {
       kernel.stop()
       links.cancel()
+      hops.stop()
       await loop.stop()
+      await checks.close()
       await files.stop()
       for (const { close } of companions) await close()
     },

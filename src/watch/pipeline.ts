@@ -5,6 +5,7 @@ import {
   type Early,
   type Host,
   readAttachments,
+  readServed,
   reconcileApply,
   reconcileEarly,
   reconcilePlan,
@@ -27,6 +28,7 @@ export function pipelineOf(host: Host): Pipeline {
       return applied
     },
     attachments: readAttachments,
+    served: () => readServed(host),
     prepare({ state }) {
       early ??= reconcileEarly(host, state, last)
     },

@@ -3,7 +3,7 @@
 import type { Loaded } from '../config/load.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
-import type { Live, ObjectKey } from '../model/live.ts'
+import { type Live, type ObjectKey, type Served, servedOf } from '../model/live.ts'
 import type { Outcome } from '../model/stats.ts'
 import type { Trigger, WatchEvent } from '../model/watch.ts'
 import type { Plan } from '../plan/change.ts'
@@ -23,6 +23,8 @@ export interface Pipeline {
   /** Carries out what `approve` permits. */
   readonly apply: (desired: Desired, approve: Approve) => Promise<Applied | 'declined'>
   readonly attachments: () => Promise<Links>
+  /** The services that are live. */
+  readonly served: () => Promise<Served>
   /** Begins an apply before it is known what for; the next one finds it done. */
   readonly prepare: (wanted: Desired) => void
   /** Nothing is to be applied after all. */
@@ -34,6 +36,8 @@ export interface ReconcilerPorts {
   readonly pipeline: Pipeline
   readonly book: Book
   readonly tell: (event: WatchEvent) => void
+  /** These are live, after a reconcile or in spite of it; `desired` says how they are to be checked. */
+  readonly onServed: (served: Served, desired: Desired) => void
   /** Makes an error of ours one that can be told like any other. */
   readonly explain: (error: unknown) => XdpError
 }
@@ -66,6 +70,8 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
   /** Whether `wanted` was carried out, so that what differs is drift. */
   let isSettled = false
   let attached: Attached | undefined
+  /** What is in force, which is not always what is wanted. */
+  let carried: Desired | undefined
   book.adopted(first.desired)
 
   /** undefined: cannot be told. */
@@ -75,18 +81,32 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
       () => undefined,
     )
 
-  const agree = (links: Links, plan: Plan): void => {
+  /** Backends are checked also while nothing of what is wanted can be carried out. */
+  const lookAtServed = async (): Promise<void> => {
+    const desired = carried ?? wanted.desired
+    if (desired.state.services.size === 0) return
+    await pipeline.served().then((served) => ports.onServed(served, desired), undefinedIfExpected)
+  }
+
+  const agree = (links: Links, plan: Plan, served: Served): void => {
     attached = attachedOf(links, wanted.desired)
+    carried = wanted.desired
+    ports.onServed(served, carried)
     repairs.done()
     warnings.tell([...wanted.warnings, ...plan.warnings])
   }
 
+  const permitted = (plan: Plan, live: Live, isAnother: (key: ObjectKey) => boolean): boolean =>
+    repairs.permits(plan, wanted.desired.watch.onDrift, isAnother, movedIn(plan, live))
+
   /** Everything that the plan says is done. */
   const carryOut = async (trigger: Trigger): Promise<Applied | 'declined'> => {
     const { desired } = wanted
-    const applied = await pipeline.apply(desired, async (plan) => {
+    const applied = await pipeline.apply(desired, async (plan, live) => {
       // Who wants drift only to be told wants the same of a daemon that starts anew.
-      return trigger !== 'start' || !isDriftAlone(plan) || repairs.permits(plan, desired.watch.onDrift, () => true)
+      const permits = trigger !== 'start' || !isDriftAlone(plan) || permitted(plan, live, () => true)
+      if (!permits) ports.onServed(servedOf(live), desired)
+      return permits
     })
     isSettled = true
     return applied
@@ -95,10 +115,9 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
   /** What differs is drift, or an interface that came. */
   const repair = ({ desired }: Loaded): Promise<Applied | 'declined'> => {
     const before = attached
-    return pipeline.apply(desired, async (plan, { links }) => {
-      const now = attachedOf(links, desired)
-      const isAnother = (key: ObjectKey): boolean => before?.get(key)?.ifindex !== now.get(key)?.ifindex
-      return repairs.permits(plan, desired.watch.onDrift, isAnother)
+    return pipeline.apply(desired, async (plan, live) => {
+      const now = attachedOf(live.links, desired)
+      return permitted(plan, live, (key) => before?.get(key)?.ifindex !== now.get(key)?.ifindex)
     })
   }
 
@@ -107,14 +126,14 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
       // Without the lock this may look at an apply of somebody else half-way: only agreement is believed.
       const checked = await pipeline.check(wanted.desired).catch(undefinedIfExpected)
       if (checked?.inSync) {
-        agree(checked.live.links, checked.plan)
+        agree(checked.live.links, checked.plan, servedOf(checked.live))
         return 'in-sync'
       }
     }
     const applied = await (isSettled ? repair(wanted) : carryOut(trigger))
     if (applied === 'declined') return 'held'
-    const { plan, result, links } = applied
-    agree(links, plan)
+    const { plan, result, links, served } = applied
+    agree(links, plan, served)
     const { sha256 } = wanted.desired.config
     const durationMs = elapsed()
     if (result.changed) {
@@ -158,11 +177,20 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
         book.reconciled(trigger, outcome, elapsed())
         // Most likely what the guards saw: a change of it is worth another attempt before its time.
         attached = await readAttached()
+        await lookAtServed()
         return retryMs
       }
     },
   }
 }
+
+/** Services that differ in nothing but the way to their backends: the network moved, nobody undid anything. */
+const movedIn = ({ changes }: Plan, { drift }: Live): ReadonlySet<ObjectKey> =>
+  new Set(
+    changes.flatMap(({ kind, key, reason }) =>
+      kind === 'service' && reason === 'drift' && !drift.has(key) ? [key] : [],
+    ),
+  )
 
 /** The content of a config, and the age of its feeds, which decides whether they are believed. */
 const editionOf = ({ desired: { config, feeds } }: Loaded): string =>

@@ -19,9 +19,15 @@ type Action = 'repair' | 'report' | 'hold'
 export interface Repairs {
   /**
    * Whether a plan that no edit asked for may be carried out now. Tells of the drift in it. `isAnother`: an object that
-   * took the place of the one that was repaired last time, such as an interface that was made anew.
+   * took the place of the one that was repaired last time, such as an interface that was made anew. `moved`: what
+   * is no drift, because the network moved and the file did not say where to.
    */
-  readonly permits: (plan: Plan, onDrift: OnDrift, isAnother: (key: ObjectKey) => boolean) => boolean
+  readonly permits: (
+    plan: Plan,
+    onDrift: OnDrift,
+    isAnother: (key: ObjectKey) => boolean,
+    moved: ReadonlySet<ObjectKey>,
+  ) => boolean
   /** The live state is as it should be. */
   readonly done: () => void
   /** Milliseconds until a repair that waits may be made; undefined: none waits. */
@@ -33,10 +39,10 @@ const isArrival = ({ kind, op, reason }: Change): boolean =>
   kind === 'interface' && op === 'create' && reason === 'new-in-config'
 
 /** What a plan without an edit undoes, with what happened to it. */
-export function driftIn({ changes, drift }: Plan): Drift[] {
+export function driftIn({ changes, drift }: Plan, moved: ReadonlySet<ObjectKey>): Drift[] {
   const known = new Map(drift.map(({ key, what }) => [key, what]))
   return changes
-    .filter((change) => known.has(change.key) || !isArrival(change))
+    .filter((change) => !moved.has(change.key) && (known.has(change.key) || !isArrival(change)))
     .map(({ key }) => ({ key, what: known.get(key) ?? 'is not what the file says' }))
 }
 
@@ -58,8 +64,8 @@ export function watchRepairs(
     tell({ event: 'drift', drift, action, retryMs })
   }
   return {
-    permits(plan, onDrift, isAnother) {
-      const drift = driftIn(plan)
+    permits(plan, onDrift, isAnother, moved) {
+      const drift = driftIn(plan, moved)
       if (drift.length === 0) return true
       const now = scheduler.now()
       if (onDrift === 'report') {

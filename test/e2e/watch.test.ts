@@ -94,10 +94,10 @@ test('what is begun for an edit that is none is removed, also where the daemon i
   lab.write('xdp.yaml', config())
   watching = await Watching.ready(lab, '--debounce', '1s')
   const generations = (): string[] => [...new Set(lab.pins().map((pin) => pin.split('/')[1] ?? ''))].sort()
-  const settled = ['gen-1', 'shared-1']
+  const settled = ['gen-1', 'shared-2']
   const touch = async (): Promise<void> => {
     lab.write('xdp.yaml', config())
-    await expect.poll(generations, { ...PATIENCE, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-1'])
+    await expect.poll(generations, { ...PATIENCE, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-2'])
   }
   expect(generations()).toEqual(settled)
   await touch()

@@ -11,7 +11,7 @@ import { linesOf, transferOf } from '../../src/tables/difference.ts'
 import { compileImage, decodeImage, type Source } from '../../src/tables/image.ts'
 import { type Image, imageBytes, imageFrom } from '../../src/tables/layout.ts'
 import { recognizeImage } from '../../src/tables/recognize.ts'
-import { arbitraryServices, balancing } from '../support/services.ts'
+import { arbitraryServices, backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
 
 const META = { generation: 3, netns: 1n, objectDigest: new Uint8Array(16) }
@@ -109,6 +109,16 @@ function transferred(image: Image, previous: Image): Uint8Array {
   }
   return words
 }
+
+test('nor does it where backends that leave two services answered from the same port', () => {
+  const services = ['192.0.2.10', '192.0.2.11'].map((vip, i) => service(`s${i}`, `${vip} 80`))
+  const leaving = services.map(({ name }) => ({ service: name, backend: backend('10.0.0.1'), deadline: 1000 }))
+  const source = sourceOf({ services, leaving })
+  const bytes = [leaving, leaving.toReversed()].map((listed) =>
+    imageBytes(compileImage({ ...source, leaving: listed })),
+  )
+  expect(Buffer.compare(bytes[0] as Uint8Array, bytes[1] as Uint8Array)).toBe(0)
+})
 
 test('of an image before, rings that stay are taken over, and all is as if it had been compiled alone', () => {
   const edits = fc.array(fc.nat(EDITS.length - 1), { minLength: 8, maxLength: 8 })

@@ -3,7 +3,7 @@
 import type { Loaded } from '../../src/config/load.ts'
 import { fail, unexpected, XdpError } from '../../src/diagnostics.ts'
 import type { WatchOptions } from '../../src/model/desired.ts'
-import type { Drift, Link } from '../../src/model/live.ts'
+import { type Drift, type Link, type Served, servedOf } from '../../src/model/live.ts'
 import type { WatchEvent } from '../../src/model/watch.ts'
 import type { Change, Plan } from '../../src/plan/change.ts'
 import { openBook } from '../../src/watch/book.ts'
@@ -70,9 +70,10 @@ export class FakeKernel implements Pipeline {
     if (changed) this.calls.push(`applied ${sha256}`)
     const applied = plan.changes.map(({ key }) => key)
     const result = { changed, applied, verified: true, probes: { run: 1, passed: 1 }, rolled_back: false }
-    return { plan, result, links: this.links, committed: undefined }
+    return { plan, result, links: this.links, committed: undefined, served: servedOf(this.#live()) }
   }
 
+  readonly served: Pipeline['served'] = async () => servedOf(this.#live())
   readonly attachments: Pipeline['attachments'] = async () => this.links
 
   /** Whether an apply was begun, and neither used nor dismissed. */
@@ -93,6 +94,8 @@ export interface Daemon {
   readonly kernel: FakeKernel
   readonly loop: Loop
   readonly events: WatchEvent[]
+  /** What checks were told to check. */
+  readonly served: Served[]
   /** Names of the events so far; forgets them. */
   readonly told: () => string[]
   readonly book: ReturnType<typeof openBook>
@@ -115,6 +118,7 @@ export async function startDaemon(
   const kernel = new FakeKernel()
   prepare(kernel)
   const events: WatchEvent[] = []
+  const served: Served[] = []
   let next: Look = { kind: 'same' }
   const book = openBook(1, clock.now, () => undefined)
   const loop = startLoop(first, {
@@ -131,6 +135,7 @@ export async function startDaemon(
     },
     onLook: () => undefined,
     onAdopt: () => undefined,
+    onServed: (one) => served.push(one),
     explain: (error) => (error instanceof XdpError ? error : unexpected(error)),
   })
   void loop.request('start')
@@ -140,6 +145,7 @@ export async function startDaemon(
     kernel,
     loop,
     events,
+    served,
     book,
     told: () => events.splice(0).map(({ event }) => event),
     async edit(look) {

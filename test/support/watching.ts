@@ -15,6 +15,11 @@ export interface Line {
   readonly sha256?: string
   readonly trigger?: string
   readonly action?: string
+  readonly warnings?: readonly { readonly code: string; readonly message: string }[]
+  readonly service?: string
+  readonly backend?: string
+  readonly mode?: string
+  readonly reason?: string | null
   readonly changes?: readonly { readonly op: string; readonly key: string }[]
   readonly errors?: readonly { readonly code: string; readonly at: { readonly file: string; readonly line: number } }[]
 }

@@ -64,6 +64,15 @@ const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = 
     'changed by something else again and again, waiting 4 s: interface eth0: detached since the last apply',
   ],
   'drift-gone': [{ event: 'drift-gone' }, 'what something else had changed is as it should be again'],
+  'backend-down': [
+    { event: 'backend-down', service: 'web', backend: '10.0.0.11:80', reason: 'connection refused' },
+    'service web: 10.0.0.11:80 is down: connection refused',
+  ],
+  'backend-up': [{ event: 'backend-up', service: 'web', backend: '10.0.0.11' }, 'service web: 10.0.0.11 is up'],
+  'service-health': [
+    { event: 'service-health', service: 'web', mode: 'drop', isFallback: true, healthy: 0, needed: 1 },
+    'service web: new flows are dropped (fallback: drop); 0 healthy, 1 needed',
+  ],
   warning: [
     { event: 'warning', warnings: [{ code: 'W202', severity: 'warning', message: 'eth0 is down' }] },
     'W202 interface-down: eth0 is down',
@@ -133,6 +142,7 @@ const STATE: WatchState = {
   errors: [],
   failingSince: undefined,
   drift: [],
+  health: undefined,
 }
 
 test.each<[Partial<WatchState>, string]>([
