@@ -106,7 +106,7 @@ function million(edition: number): string {
   return `${lines.join('\n')}\n`
 }
 
-test('a list of a million is swapped for another under traffic, then edited', { timeout: 120_000 }, async () => {
+test('a list of a million is swapped for another under traffic, then edited', { timeout: 240_000 }, async () => {
   const list = '{ name: million, file: million.txt, exclude_private: false }'
   lab.write('xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {} }\nblocklist: [${list}]\n`)
   lab.write('million.txt', million(0))
