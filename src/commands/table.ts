@@ -122,7 +122,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: UNBAN_FLAGS,
     examples: [
       { line: 'xdp unban 203.0.113.9', does: 'let an address in again' },
-      { line: "xdp bans --json | jq -r '.bans[].prefix' | xdp unban --stdin", does: 'lift all bans' },
+      { line: 'xdp unban --stdin < bad.txt', does: 'lift what a file or a stream names' },
     ],
     load: () => import('./unban.ts'),
   }),
