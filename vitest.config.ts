@@ -1,15 +1,10 @@
 // Three suites: `unit` needs nothing, `bpf` runs packets through the loaded program and `e2e` works in network
-// namespaces (both need root). The kernel is one shared thing, so those two run one file after the other.
+// namespaces (both need root). Every file has namespaces, a bpffs and programs of its own, so files run side by side.
 import { defineConfig } from 'vitest/config'
-
-const serial = {
-  pool: 'forks',
-  poolOptions: { forks: { singleFork: true } },
-  fileParallelism: false,
-} as const
 
 export default defineConfig({
   test: {
+    pool: 'forks',
     projects: [
       {
         test: {
@@ -20,7 +15,6 @@ export default defineConfig({
       },
       {
         test: {
-          ...serial,
           name: 'bpf',
           include: ['test/bpf/**/*.test.ts'],
           testTimeout: 120_000,
@@ -29,7 +23,6 @@ export default defineConfig({
       },
       {
         test: {
-          ...serial,
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 120_000,

@@ -14,7 +14,7 @@ import { LATENESS_BOUNDS } from '../src/watch/health/counters.ts'
 import { HealthMonitor } from '../src/watch/health/monitor.ts'
 import { makeProbe } from '../src/watch/health/probes/probe.ts'
 import type { BackendTarget, Targets } from '../src/watch/health/targets.ts'
-import { systemTimer } from '../src/watch/health/timeline.ts'
+import { MONOTONIC } from '../src/watch/scheduler.ts'
 import { makeHost, sh } from './support/host.ts'
 import { conclude, MIB, table } from './support/report.ts'
 
@@ -94,8 +94,8 @@ function targetsOf({ type, silent, refusing, share }: (typeof SCENARIOS)[Scenari
 
 async function measure(scenario: Scenario): Promise<Measured> {
   const monitor = new HealthMonitor({
-    timer: systemTimer,
-    probe: makeProbe(systemTimer.now),
+    scheduler: MONOTONIC,
+    probe: makeProbe(MONOTONIC.now),
     random: Math.random,
     onOverlay: () => undefined,
     onEvent: () => undefined,

@@ -1,5 +1,6 @@
 // npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o → src/abi/generated.ts; schemas → src/config/generated/;
-// src/ → dist/ with the objects it loads. Does only what is out of date. `generate` stops before the bundle.
+// src/ → dist/ with the objects it loads; commands, schema and docs → dist/man/. Does only what is out of date.
+// `generate` stops before the bundle.
 import { existsSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { bundle } from './lib/bundle.mjs'
@@ -39,7 +40,21 @@ async function validator() {
   if (made) console.log('build: src/config/generated')
 }
 
+/** The manual pages. */
+async function man() {
+  const script = 'scripts/generate-man.mjs'
+  const texts = ['schemas/xdp.schema.json', 'docs/commands.md', 'docs/config.md', 'package.json'].map((path) =>
+    at(path),
+  )
+  const inputs = files(at(script), at('scripts/man'), at('src/commands'), ...texts)
+  const outputs = ['xdp.8', 'xdp.yaml.5'].map((name) => at('dist/man', name))
+  const made = await step('man', { inputs, outputs }, () => run(process.execPath, [script, 'dist/man']))
+  if (made) console.log('build: dist/man')
+}
+
 await main(async () => {
   await Promise.all([objects('bpf', 'build').then(abi), objects('test/bpf', 'build/test'), validator()])
-  if (process.argv[2] !== 'generate' && (await bundle())) console.log('build: dist')
+  if (process.argv[2] === 'generate') return
+  if (await bundle()) console.log('build: dist')
+  await man()
 })

@@ -24,7 +24,7 @@ const pathsOf = (host: Host): ReturnType<typeof pinPaths> => pinPaths(host.bpffs
 /** Throws E201 where the instance belongs to another network namespace: its own addresses are not ours. */
 async function requireNamespace(host: Host): Promise<void> {
   const paths = pathsOf(host)
-  const [netns, own] = await Promise.all([banNetns(paths, await banGeneration(paths)), ownNetns()])
+  const [netns, own] = await Promise.all([banNetns(paths), ownNetns()])
   const refusals = guardNamespace({ netns, ownNetns: own })
   if (refusals.length > 0) throw new XdpError(refusals)
 }

@@ -10,7 +10,14 @@ const interruption = new AbortController()
 
 // The first signal asks: what is under way is finished or taken back, and the exit status tells. The handlers are
 // gone after it, so that the second one ends the process at once, which the data plane survives at any point.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interruption.abort(signal))
+const interrupt = (signal: NodeJS.Signals): void => interruption.abort(signal)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupt)
+
+/** A daemon takes SIGHUP for the wish that it read its config again. */
+function onHangup(listener: () => void): void {
+  process.off('SIGHUP', interrupt)
+  process.on('SIGHUP', listener)
+}
 
 // A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped. EIO: the terminal is
 // gone, and so is whoever looked at it.
@@ -69,4 +76,5 @@ process.exitCode = await main({
   ...(isDrawable ? { screen } : {}),
   signal: interruption.signal,
   uid: process.geteuid?.() ?? -1,
+  onHangup,
 })

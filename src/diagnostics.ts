@@ -90,6 +90,7 @@ export const CODES = {
   E115: { name: 'run-unwritable', exit: EXIT.unavailable },
   E116: { name: 'not-applied', exit: EXIT.failed },
   E117: { name: 'bans-full', exit: EXIT.unavailable },
+  E118: { name: 'watched', exit: EXIT.locked },
   E200: { name: 'foreign-program', exit: EXIT.refused },
   E201: { name: 'wrong-namespace', exit: EXIT.refused },
   E202: { name: 'too-many-classes', exit: EXIT.badConfig },
@@ -140,6 +141,7 @@ export const CODES = {
   W218: { name: 'mtu-too-small', exit: EXIT.ok },
   W219: { name: 'mtu-below-usual', exit: EXIT.ok },
   W220: { name: 'cache-unusable', exit: EXIT.ok },
+  W221: { name: 'checks-dropped', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },
@@ -185,6 +187,13 @@ export class XdpError extends Error {
     const first = this.diagnostics.find(({ severity }) => severity === 'error')
     return first ? CODES[first.code].exit : EXIT.failed
   }
+}
+
+/** What nobody expected, as an error like any other: a bug of ours. */
+export function unexpected(error: unknown): XdpError {
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  const hint = 'this is a bug of xdp; run again with --debug to see where'
+  return fail('E999', `unexpected ${message.split('\n')[0]}`, hint, error)
 }
 
 /** Shorthand for one error without a place in a file. */

@@ -3,21 +3,30 @@
 
 import { pinPaths } from './abi/paths.ts'
 import { type Diagnostic, XdpError } from './diagnostics.ts'
+import { handsOnAll } from './kernel/balance-maps.ts'
 import { hasExpired, reachesBans, sweepBans } from './kernel/bans.ts'
 import { examineHost } from './kernel/doctor.ts'
+import { beginEarly, type Early } from './kernel/early.ts'
 import { execute } from './kernel/execute.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from './kernel/filters.ts'
+import { forgetsHealth, restHealth } from './kernel/health-rest.ts'
 import { type Host, requireHost } from './kernel/host.ts'
+import { readLastApply, removeLastApply, writeLastApply } from './kernel/last-apply.ts'
+import { type RawLink, readLinks } from './kernel/links.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
 import { remember } from './kernel/memory.ts'
 import { type BpfObject, loadObject } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
+import { type Committed, unstage } from './kernel/stage.ts'
 import { readStatus as readKernelStatus } from './kernel/status.ts'
+import { waitForInterfaces as waitForLinks } from './kernel/wait.ts'
+import { readWatcher } from './kernel/watcher.ts'
 import { why as askWhy, type Query } from './kernel/why.ts'
 import type { Desired } from './model/desired.ts'
-import type { Live } from './model/live.ts'
+import type { ProcessIdentity } from './model/last-apply.ts'
+import { type Live, type Served, servedOf } from './model/live.ts'
 import { union } from './model/ranges.ts'
 import type { ApplyResult, Check, Status, WhyResult } from './model/result.ts'
 import { EMPTY_STATE, type State } from './model/state.ts'
@@ -29,7 +38,7 @@ import { editImage, type Toggle } from './tables/edit.ts'
 import { compileImage, type ImageMeta } from './tables/image.ts'
 import type { Image } from './tables/layout.ts'
 
-export type { Host, Query }
+export type { Committed, Early, Host, Query }
 
 /** Asked before anything is changed; false = leave everything as it is. */
 export type Approve = (plan: Plan, live: Live) => Promise<boolean>
@@ -37,7 +46,14 @@ export type Approve = (plan: Plan, live: Live) => Promise<boolean>
 export interface Applied {
   readonly plan: Plan
   readonly result: ApplyResult
+  /** The interfaces with their programs, as they were found when all was well. */
+  readonly links: Links
+  /** The generation that is live now; undefined: none of this ABI. */
+  readonly committed: Committed | undefined
+  readonly served: Served
 }
+
+export type Links = ReadonlyMap<string, RawLink>
 
 const pathsOf = (host: Host): ReturnType<typeof pinPaths> => pinPaths(host.bpffs, host.instance)
 const now = (): number => Math.floor(Date.now() / 1000)
@@ -50,10 +66,13 @@ async function planFor(
   host: Host,
   desired: Desired,
   terms: Terms,
+  early?: Early,
 ): Promise<{ plan: Plan; live: Observation; object: BpfObject }> {
   await requireHost(host)
   host.progress?.('reading the live state')
-  const [live, object] = await Promise.all([observe(pathsOf(host), host, desired.state), loadObject()])
+  const { state } = desired
+  const read = (): Promise<Observation> => observe(pathsOf(host), host, { state })
+  const [live, object] = await Promise.all([early ? early.observe(state).catch(read) : read(), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
   return { plan: plan(desired, live, object.program, terms), live, object }
@@ -86,10 +105,10 @@ function imageFor(made: Plan, state: State, live: Observation, meta: ImageMeta):
   const source = { state, slots, leaving, deadlines, meta }
   const previous = live.takeover?.image()
   const edited = previous && editImage({ ...source, previous, toggles: togglesOf(made) })
-  return edited ?? compileImage(source)
+  return edited ?? compileImage({ ...source, previous: live.takeover?.known })
 }
 
-function targetOf(made: Plan, state: State, live: Observation, object: BpfObject): Target {
+function targetOf(made: Plan, state: State, live: Observation, object: BpfObject, keepsHealth = true): Target {
   const fresh = needsGeneration(made, state, live)
   const generation = fresh ? live.lastGeneration + 1 : live.generation
   const meta = { generation, netns: live.ownNetns, objectDigest: object.digest }
@@ -102,6 +121,7 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
     object: object.path,
     carryObject: object.carryPath,
     now: now(),
+    keepsHealth,
   }
 }
 
@@ -114,12 +134,13 @@ export async function reconcilePlan(
   host: Host,
   desired: Desired,
   acceptShrink = false,
-): Promise<{ plan: Plan; live: Live; readonly commands: readonly string[] }> {
+): Promise<{ plan: Plan; live: Live; inSync: boolean; readonly commands: readonly string[] }> {
   const terms = { now: now(), acceptShrink }
   const { plan: made, live, object } = await planFor(host, desired, terms)
   return {
     plan: made,
     live,
+    inSync: idle(made, live),
     get commands() {
       if (made.changes.length === 0) return []
       const target = targetOf(made, desiredState(desired, live, object.program, terms), live, object)
@@ -144,6 +165,10 @@ const UNCHANGED: ApplyResult = {
   rolled_back: false,
 }
 
+/** Begins a reconcile before it is known what for; see Early. `last`: the generation of the last `Applied`. */
+export const reconcileEarly = (host: Host, expected: State, last: Committed | undefined): Early =>
+  beginEarly(host, pathsOf(host), expected, last)
+
 async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   await requireHost(host)
   const lock = await acquireLock(host)
@@ -154,33 +179,96 @@ async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Bans that are over go whenever somebody holds the lock. */
-async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
-  if (reachesBans(instance, committed) && hasExpired(instance)) await sweepBans(pathsOf(host), committed.number)
+async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
+  try {
+    await early.lock
+    return await body()
+  } finally {
+    await early.end()
+  }
 }
 
-/** Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. */
+/** Names of services that the plan changes. */
+const changedServices = ({ changes }: Plan): ReadonlySet<string> =>
+  new Set(changes.flatMap((change) => (change.kind === 'service' ? [(change.after ?? change.before).name] : [])))
+
+/** Bans that are over go whenever somebody holds the lock. They are over whether they go or not. */
+async function sweep(host: Host, { committed, instance }: Observation): Promise<void> {
+  if (!reachesBans(instance, committed) || !hasExpired(instance)) return
+  await sweepBans(pathsOf(host), committed.number).catch((error: unknown) => {
+    if (!(error instanceof XdpError)) throw error
+  })
+}
+
+/** The target, in the generation that was staged where that fits. What does not fit is removed. */
+async function stagedTarget(
+  host: Host,
+  target: Target,
+  live: Observation,
+  object: BpfObject,
+  early: Early | undefined,
+) {
+  const stage = target.image && (await early?.takeStage())
+  if (!stage) return target
+  const isNext = stage.generation === target.generation && stage.generation - 1 === live.committed?.number
+  const fits = target.image && stage.lines === target.image.lines && handsOnAll(pathsOf(host), live, target.image)
+  const isSame = fits && stage.digest === object.program.digest && live.instance.missing.length === 0
+  if (isNext && isSame) return { ...target, isStaged: true }
+  await unstage(pathsOf(host), stage.generation)
+  return target
+}
+
+/**
+ * Makes the live state what the file says, verified by reading back and by packets. A no-op writes nothing. `early`: what
+ * was begun for it, which is ended.
+ */
 export async function reconcileApply(
   host: Host,
   desired: Desired,
   approve: Approve,
   acceptShrink = false,
+  early?: Early,
 ): Promise<Applied | 'declined'> {
-  return withLock(host, async () => {
+  const carryOut = async (): Promise<Applied | 'declined'> => {
     const terms = { now: now(), acceptShrink }
-    const { plan: made, live, object } = await planFor(host, desired, terms)
+    const { plan: made, live, object } = await planFor(host, desired, terms, early)
+    const { links } = live
+    const committed = live.committed?.meta && live.committed
     await sweep(host, live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED }
+    const unwatched = await forgetsHealth(host, desired.state, live)
+    if (idle(made, live)) {
+      if (unwatched) await restHealth(pathsOf(host), live)
+      return { plan: made, result: UNCHANGED, links, committed, served: servedOf(live) }
+    }
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')
     const state = desiredState(desired, live, object.program, terms)
-    const target = targetOf(made, state, live, object)
+    const target = await stagedTarget(host, targetOf(made, state, live, object, !unwatched), live, object, early)
     const steps = lower(made, live, pathsOf(host), target)
-    const { probes } = await execute({ host, paths: pathsOf(host), steps, probes: buildProbes(state), now: target.now })
-    if (target.image) remember(host, pathsOf(host), target.image, state.lists)
-    return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key), probes } }
-  })
+    const probes = buildProbes(state, changedServices(made))
+    const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })
+    const { image, generation } = target
+    if (image) remember(host, pathsOf(host), image, state.lists)
+    else if (unwatched) await restHealth(pathsOf(host), live)
+    const applied = made.changes.map(({ key }) => key)
+    return {
+      plan: made,
+      result: { ...UNCHANGED, changed: true, applied, probes: outcome.probes },
+      links: outcome.links,
+      committed: image ? { number: generation, lines: image.lines } : committed,
+      served: { generation, slots: made.slots, leaving: made.leaving, services: state.services },
+    }
+  }
+  return early ? withEarly(early, carryOut) : withLock(host, carryOut)
 }
+
+/** Waits for interfaces that are to appear. Returns the names of those that did not. Takes no lock meanwhile. */
+export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
+  await requireHost(host)
+  return waitForLinks(host, names, timeoutMs)
+}
+
+const NO_TARGET = { image: undefined, state: EMPTY_STATE, object: '', carryObject: '', keepsHealth: false } as const
 
 /** Removes everything that is ours and nothing else. */
 export async function reconcileDestroy(host: Host, approve: Approve): Promise<Applied | 'declined'> {
@@ -189,10 +277,11 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
     const live = await observe(paths, host)
     refuse(guardNamespace(live))
     const made = planDestroy(live)
-    if (idle(made, live)) return { plan: made, result: UNCHANGED }
+    if (idle(made, live))
+      return { plan: made, result: UNCHANGED, links: live.links, committed: undefined, served: servedOf(live) }
     if (!(await approve(made, live))) return 'declined'
     const { generation } = live
-    const target: Target = { generation, image: undefined, state: EMPTY_STATE, object: '', carryObject: '', now: now() }
+    const target: Target = { ...NO_TARGET, generation, now: now() }
     const steps = lower(made, live, paths, target)
     await execute({
       host,
@@ -201,14 +290,35 @@ export async function reconcileDestroy(host: Host, approve: Approve): Promise<Ap
       probes: [],
       now: target.now,
     })
-    return { plan: made, result: { ...UNCHANGED, changed: true, applied: made.changes.map(({ key }) => key) } }
+    await removeLastApply(host)
+    const applied = made.changes.map(({ key }) => key)
+    const result = { ...UNCHANGED, changed: true, applied }
+    const served = { generation: 0, slots: made.slots, leaving: [], services: EMPTY_STATE.services }
+    return { plan: made, result, links: new Map(), committed: undefined, served }
   })
 }
 
-/** What is live, with counters. */
+/** The same policy on no interface: what a daemon leaves that is to detach when it stops. */
+export function reconcileDetach(host: Host, desired: Desired): Promise<Applied | 'declined'> {
+  const state = { ...desired.state, interfaces: new Map() }
+  return reconcileApply(host, { ...desired, state, options: new Map() }, async () => true)
+}
+
+/** The services that are live, whatever is wanted. */
+export const readServed = async (host: Host): Promise<Served> => servedOf(await observe(pathsOf(host), host))
+
+/** What runs on the interfaces now, from netlink alone: the cheapest look there is. */
+export const readAttachments = (): Promise<Links> => readLinks()
+
+/** What is live, with counters, how things stand with the daemon, and how the last apply ended. */
 export async function readStatus(host: Host): Promise<Status> {
   await requireHost(host)
-  return readKernelStatus(pathsOf(host), host)
+  const [status, watcher, lastApply] = await Promise.all([
+    readKernelStatus(pathsOf(host), host),
+    readWatcher(host),
+    readLastApply(host),
+  ])
+  return { ...status, watcher, last_apply: lastApply }
 }
 
 /** The verdict that a packet gets live and in the file. Without a file (`desired` undefined) only the live one. */
@@ -216,6 +326,10 @@ export async function why(host: Host, desired: Desired | undefined, query: Query
   await requireHost(host)
   return askWhy(pathsOf(host), host, desired, query)
 }
+
+/** Leaves a record of an apply, as far as the host lets it: `render` is given who leaves it. Never throws. */
+export const keepLastApply = (host: Host, render: (self: ProcessIdentity) => string): Promise<void> =>
+  writeLastApply(host, render)
 
 /** What doctor finds on this host. */
 export async function examine(host: Host, desired: Desired | undefined): Promise<readonly Check[]> {

@@ -32,10 +32,13 @@ static __always_inline __u8 service_health(__u32 slot)
 	return line ? line[slot % LINE_SIZE] : SERVICE_WELL;
 }
 
-/* Whether the flow is of the part that a backend in slow start refuses: of a flow always the same, until it is over. */
+/*
+ * Whether the flow is of the part that a backend refuses: all of them when it is down, and in slow start of a flow always
+ * the same answer, until it is over.
+ */
 static __always_inline int refuses(__u8 share, __u64 hash)
 {
-	return (__u8)(hash >> 40) < share;
+	return share == HEALTH_DOWN || (__u8)(hash >> 40) < share;
 }
 
 /* Whether a backend may have packets of the service at all. */

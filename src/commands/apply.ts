@@ -2,6 +2,7 @@
 
 import { EXIT, type Exit } from '../diagnostics.ts'
 import type { Plan } from '../plan/change.ts'
+import { refuseWatched } from '../reconcile/watched.ts'
 import { reconcileApply } from '../reconcile.ts'
 import { renderApply, renderApplyJson } from '../render/apply.ts'
 import { renderPlan } from '../render/plan.ts'
@@ -9,11 +10,15 @@ import { approver, declined } from './approve.ts'
 import { load, showWarnings } from './config.ts'
 import type { Context } from './context.ts'
 import type { APPLY_FLAGS } from './flags.ts'
-import type { Arguments } from './specification.ts'
+import { type Findings, recorded } from './record.ts'
+import type { Arguments, Options } from './specification.ts'
+import { afterInterfaces } from './wait.ts'
 
-export async function run(context: Context, { options }: Arguments<typeof APPLY_FLAGS>): Promise<Exit> {
+async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, findings: Findings): Promise<Exit> {
   const { desired, warnings } = await load(context)
   const { config, provenance } = desired
+  await refuseWatched(context.host, config.path)
+  findings.sha256 = config.sha256
   const show = (plan: Plan, color: boolean): string =>
     renderPlan(
       { ...plan, warnings: [...warnings, ...plan.warnings] },
@@ -21,9 +26,12 @@ export async function run(context: Context, { options }: Arguments<typeof APPLY_
     )
   const approval = { command: 'apply', question: 'Apply these changes?', auto: options['auto-approve'], show } as const
   const approve = approver(context, approval)
-  const applied = await reconcileApply(context.host, desired, approve, options['accept-shrink'])
+  const applied = await afterInterfaces(context, desired, options['wait-interfaces'], () =>
+    reconcileApply(context.host, desired, approve, options['accept-shrink']),
+  )
   if (applied === 'declined') throw declined()
   const { plan, result } = applied
+  findings.result = result
   // Without a question nothing has shown them yet, and the result has no place for them.
   if (context.flags.json && options['auto-approve']) showWarnings(context, [...warnings, ...plan.warnings])
   if (context.flags.json) context.stdout(renderApplyJson(result))
@@ -31,3 +39,6 @@ export async function run(context: Context, { options }: Arguments<typeof APPLY_
   else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }))
   return result.rolled_back ? EXIT.failed : EXIT.ok
 }
+
+export const run = (context: Context, { options }: Arguments<typeof APPLY_FLAGS>): Promise<Exit> =>
+  recorded(context, options['auto-approve'], (findings) => apply(context, options, findings))

@@ -13,7 +13,7 @@ export interface Loaded {
 
 /** The file that --file names, or the default one. Throws XdpError for every mistake in it. */
 export async function load({ flags, cache }: Context): Promise<Loaded> {
-  return loadConfig(findConfig(flags.file), { cache })
+  return loadConfig(findConfig(flags.file), { shelf: { cache } })
 }
 
 /** The same, but undefined where no --file is given and no default file exists. */
@@ -26,7 +26,7 @@ export async function loadIfAny({ flags, cache }: Context): Promise<Loaded | und
     if (none && flags.file === undefined) return undefined
     throw error
   }
-  return loadConfig(path, { cache })
+  return loadConfig(path, { shelf: { cache } })
 }
 
 /** Warnings on stderr, for commands whose result has no place for them. */

@@ -18,6 +18,10 @@ export interface Context {
   readonly stdout: (text: string) => void
   /** Everything else. */
   readonly stderr: (text: string) => void
+  /** Whether stdout is a terminal. */
+  readonly isTerminal: boolean
+  /** From now on SIGHUP calls the listener, and ends nothing. */
+  readonly onHangup: (listener: () => void) => void
   /** Whether each stream takes colour. */
   readonly color: { readonly stdout: boolean; readonly stderr: boolean }
   /** Whether somebody can be asked. */

@@ -2,6 +2,7 @@
 
 import { EXIT, type Exit } from '../diagnostics.ts'
 import type { Plan } from '../plan/change.ts'
+import { refuseWatched } from '../reconcile/watched.ts'
 import { reconcileDestroy } from '../reconcile.ts'
 import { renderApply, renderApplyJson } from '../render/apply.ts'
 import { renderPlan } from '../render/plan.ts'
@@ -23,6 +24,7 @@ export async function run(context: Context, { options }: Arguments<typeof APPROV
     })
   }
   const approval = { command: 'destroy', question: 'Remove all of this?', auto: options['auto-approve'], show } as const
+  await refuseWatched(context.host, undefined)
   const destroyed = await reconcileDestroy(context.host, approver(context, approval))
   if (destroyed === 'declined') throw declined()
   const view = { path: undefined, color: context.color.stdout }

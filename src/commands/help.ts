@@ -56,11 +56,18 @@ const EXIT_LINES = [
   ['70 75 77 78', 'our bug; lock held; not permitted; bad config'],
 ] as const
 
+/** What the tool is, in help and in the manual page. */
+export const INTRO = {
+  summary: 'declarative config-as-code for XDP',
+  paragraphs: [
+    'One YAML file says which packets the kernel drops; plan shows the difference, apply makes it so and proves it.',
+  ],
+} as const
+
 /** `xdp help`. */
 export function renderHelp(): string {
   const lines = [
-    'xdp: declarative config-as-code for XDP. One YAML file says which packets the',
-    'kernel drops; plan shows the difference, apply makes it so and proves it.',
+    ...wrap(`xdp: ${INTRO.summary}. ${INTRO.paragraphs.join(' ')}`, WIDTH),
     '',
     'Usage: xdp COMMAND [FLAGS]',
     ...exampleSection([

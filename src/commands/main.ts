@@ -3,11 +3,12 @@
 
 import manifest from '../../package.json' with { type: 'json' }
 import { type Cache, NO_CACHE, openCache } from '../cache/cache.ts'
-import { type Diagnostic, EXIT, type Exit, fail, XdpError } from '../diagnostics.ts'
+import { type Diagnostic, EXIT, type Exit, fail } from '../diagnostics.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
 import { wantsColor } from './color.ts'
 import type { Context, GlobalFlags } from './context.ts'
 import { parseDuration } from './duration.ts'
+import { explain } from './explain.ts'
 import { renderCommandHelp, renderHelp } from './help.ts'
 import { type Invocation, parseArguments } from './parse.ts'
 import { createProgress, type Progress } from './progress.ts'
@@ -38,6 +39,8 @@ export interface Terminal {
   readonly signal: AbortSignal
   /** Effective user. */
   readonly uid: number
+  /** From now on SIGHUP calls the listener instead; absent where there are no signals. */
+  readonly onHangup?: (listener: () => void) => void
 }
 
 /** bpffs takes no dot in names, and the name is part of paths and lock files. */
@@ -72,7 +75,18 @@ function warnOfCache({ cache, color, stderr }: Context): void {
 }
 
 function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
-  const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, screen, signal } = terminal
+  const {
+    env,
+    stdout,
+    stderr,
+    stdin,
+    stdinIsTTY,
+    ask,
+    readInput,
+    screen,
+    signal,
+    onHangup = () => undefined,
+  } = terminal
   // The progress line must be gone before anything else is written: both may go to the same screen.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
@@ -85,6 +99,8 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
     flags,
     cache,
     host: { ...hostOf(flags, signal, progress), cache },
+    isTerminal: stdout.isTTY,
+    onHangup,
     stdin,
     stdout: through(stdout.write),
     stderr: through(stderr.write),
@@ -111,19 +127,6 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
     return exit
   }
   return EXIT.ok
-}
-
-/** What was thrown, as diagnostics: a failure we expected, an interruption, or a bug. */
-function explain(error: unknown, signal: AbortSignal): XdpError {
-  if (error instanceof XdpError) return error
-  if (signal.aborted) return fail('E112', 'interrupted', 'run `xdp plan` to see where things stand', error)
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  return fail(
-    'E999',
-    `unexpected ${message.split('\n')[0]}`,
-    'this is a bug of xdp; run again with --debug to see where',
-    error,
-  )
 }
 
 /** The causes of an error, innermost last, with their stacks. */

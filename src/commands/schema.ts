@@ -13,6 +13,7 @@ const SCHEMAS: Readonly<Record<string, () => Schema>> = {
   config: () => import('../../schemas/xdp.schema.json', { with: { type: 'json' } }),
   plan: () => import('../../schemas/plan.schema.json', { with: { type: 'json' } }),
   apply: () => import('../../schemas/apply.schema.json', { with: { type: 'json' } }),
+  watch: () => import('../../schemas/watch.schema.json', { with: { type: 'json' } }),
   status: () => import('../../schemas/status.schema.json', { with: { type: 'json' } }),
   stats: () => import('../../schemas/stats.schema.json', { with: { type: 'json' } }),
   why: () => import('../../schemas/why.schema.json', { with: { type: 'json' } }),

@@ -3,6 +3,12 @@
 import type { Exit } from '../diagnostics.ts'
 import type { Context } from './context.ts'
 
+/**
+ * What a shell offers for a value: these words (one that ends with a colon is not the end of it), or names of a kind.
+ * Nothing is offered where it is not said.
+ */
+export type Completes = readonly string[] | 'file' | 'directory' | 'interface' | 'instance'
+
 export interface FlagSpec {
   readonly type: 'boolean' | 'string'
   /** May be given several times. */
@@ -12,6 +18,14 @@ export interface FlagSpec {
   /** Placeholder of the value in help. */
   readonly value?: string
   readonly help: string
+  readonly completes?: Completes
+}
+
+export interface ArgumentSpec {
+  readonly name: string
+  readonly required: boolean
+  readonly help: string
+  readonly completes?: Completes
 }
 
 export type FlagSpecs = Readonly<Record<string, FlagSpec>>
@@ -41,7 +55,7 @@ export interface CommandSpec<S extends FlagSpecs = FlagSpecs> {
   readonly summary: string
   /** Paragraphs, each wrapped by help. */
   readonly description: readonly string[]
-  readonly argument?: { readonly name: string; readonly required: boolean; readonly help: string }
+  readonly argument?: ArgumentSpec
   readonly flags: S
   readonly examples: readonly Example[]
   /** Imports the command only when it runs, so that every other command starts without its code. */

@@ -9,6 +9,7 @@ import {
   PLAN_FLAGS,
   STATS_FLAGS,
   UNBAN_FLAGS,
+  WATCH_FLAGS,
   WHY_FLAGS,
 } from './flags.ts'
 import { type CommandSpec, command } from './specification.ts'
@@ -52,8 +53,23 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       { line: 'xdp apply', does: 'show the plan, ask, apply' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
+      { line: 'xdp apply --auto-approve --wait-interfaces 30s', does: 'apply at boot' },
     ],
     load: () => import('./apply.ts'),
+  }),
+  command({
+    name: 'watch',
+    summary: 'keep the kernel what the config says, edit by edit',
+    description: [
+      'Runs until it is stopped. Applies every edit of the config and of the files it names, and puts right what something else changes. A config that cannot be used is told, and what was in force stays in force until it is fixed.',
+      'Stopping leaves the programs attached (watch.on_stop). SIGHUP reads the config again. Every other command works beside it. On a terminal it tells what it does in plain lines, elsewhere in JSON, one event a line.',
+    ],
+    flags: WATCH_FLAGS,
+    examples: [
+      { line: 'xdp watch', does: 'follow ./xdp.yaml or /etc/xdp/xdp.yaml' },
+      { line: 'xdp watch -f site.yaml --json | jq -r .message', does: 'the same, told to a program' },
+    ],
+    load: () => import('./watch.ts'),
   }),
   command({
     name: 'status',
@@ -122,7 +138,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: UNBAN_FLAGS,
     examples: [
       { line: 'xdp unban 203.0.113.9', does: 'let an address in again' },
-      { line: 'xdp unban --stdin < bad.txt', does: 'lift what a file or a stream names' },
+      { line: 'xdp unban --stdin < pardoned.txt', does: 'let in what a file or a stream names' },
     ],
     load: () => import('./unban.ts'),
   }),
@@ -162,7 +178,12 @@ export const COMMANDS: readonly CommandSpec[] = [
       'Reads what another filter is set to (now, or from a file with what its tool printed) and writes the config that drops and accepts the same source addresses. What a config cannot say exactly is left out and told, one line each. Nothing is changed in the kernel.',
       'Reads: `ipset save`, `nft -j list ruleset`, `iptables-save` with `ip6tables-save` and `ipset save`, `xdp-filter status`.',
     ],
-    argument: { name: 'FILE', required: false, help: 'what the tool printed, - for stdin; default: ask the tool' },
+    argument: {
+      name: 'FILE',
+      required: false,
+      help: 'what the tool printed, - for stdin; default: ask the tool',
+      completes: 'file',
+    },
     flags: IMPORT_FLAGS,
     examples: [
       { line: 'xdp import --from nft --interface eth0', does: 'print the config that does what nftables does' },
@@ -181,7 +202,22 @@ export const COMMANDS: readonly CommandSpec[] = [
     argument: {
       name: 'NAME',
       required: false,
-      help: 'config, plan, apply, status, stats, why, ban, bans, validate, doctor, import or error; default: config',
+      help: 'config, plan, apply, watch, status, stats, why, ban, bans, validate, doctor, import or error; default: config',
+      completes: [
+        'config',
+        'plan',
+        'apply',
+        'watch',
+        'status',
+        'stats',
+        'why',
+        'ban',
+        'bans',
+        'validate',
+        'doctor',
+        'import',
+        'error',
+      ],
     },
     flags: NO_FLAGS,
     examples: [
@@ -189,5 +225,20 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp schema plan', does: 'what `xdp plan --json` prints' },
     ],
     load: () => import('./schema.ts'),
+  }),
+  command({
+    name: 'completion',
+    summary: 'print the completion script of a shell',
+    description: [
+      'Completes commands, flags, and values where they are words, files, interfaces or instances. Load the script for one session, or put it where the shell looks for it.',
+    ],
+    argument: { name: 'SHELL', required: true, help: 'bash, zsh or fish', completes: ['bash', 'zsh', 'fish'] },
+    flags: NO_FLAGS,
+    examples: [
+      { line: 'xdp completion bash > /etc/bash_completion.d/xdp', does: 'for every bash with bash-completion' },
+      { line: 'xdp completion zsh > /usr/local/share/zsh/site-functions/_xdp', does: 'for every zsh' },
+      { line: 'xdp completion fish > /etc/fish/completions/xdp.fish', does: 'for every fish' },
+    ],
+    load: async () => ({ run: (await import('./completion.ts')).completionOf(COMMANDS) }),
   }),
 ]

@@ -1,6 +1,5 @@
 // Entries with `file`: which files they name, each read once however often it is named, and what of them was left out.
 
-import { createHash } from 'node:crypto'
 import { dirname, isAbsolute, join } from 'node:path'
 import type { Location } from '../diagnostics.ts'
 import type { Feed, FeedFile } from '../model/desired.ts'
@@ -16,8 +15,10 @@ import {
   isUnusable,
   LIST_LIMIT,
   markLength,
+  type Reads,
   readFile,
   type Source,
+  sha256,
   type Unusable,
   unpack,
 } from './source.ts'
@@ -34,21 +35,17 @@ const MAX_SHRINK = '50%'
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
 interface Loaded {
-  /** SHA-256 of the file as it lies on the disk. */
-  readonly digest: Buffer
+  /** SHA-256 of the file as it lies on the disk, as hex. */
+  readonly digest: string
   readonly modifiedAt: number
   /** Its text, unpacked and checked when it is first asked for. */
   readonly text: () => Buffer | Unusable
 }
 
 /** The list files of a config as they are read. */
-export interface Library {
-  /** Paths as shown, those of the config first; grows. */
-  readonly files: string[]
+export interface Library extends Reads {
   /** By path; undefined = cannot be used, and reported. */
   readonly contents: Map<string, Loaded | undefined>
-  /** SHA-256 of each file, in order of first mention. */
-  readonly digests: Buffer[]
   readonly shelf: Shelf
 }
 
@@ -77,7 +74,7 @@ function load(path: string): Loaded | Unusable {
   const { bytes, modifiedAt } = content
   let text: Buffer | Unusable | undefined
   return {
-    digest: createHash('sha256').update(bytes).digest(),
+    digest: sha256(bytes),
     modifiedAt,
     text: () => {
       text ??= textOf(path, bytes)
@@ -105,7 +102,7 @@ function contentOf(path: string, at: Location, mention: Mention): Loaded | undef
   files.push(path)
   const loaded = load(path)
   if (isUnusable(loaded)) reportUnusable(loaded, at, mention)
-  else library.digests.push(loaded.digest)
+  else library.digests.set(path, loaded.digest)
   const content = isUnusable(loaded) ? undefined : loaded
   contents.set(path, content)
   return content
@@ -121,7 +118,7 @@ function parse(
 ): Parsed | undefined {
   const { library, report } = mention
   const name = shelfName(path, options)
-  const digest = content.digest.toString('hex')
+  const { digest } = content
   const known = recall(library.shelf, name)
   if (known?.digest === digest) return known
   const bytes = content.text()
@@ -177,11 +174,11 @@ function reportEmpty(path: string, parsed: Parsed, at: Location, report: Report)
 }
 
 /** The files that an entry names; reports why there are none. */
-function pathsOf({ entry, source, report }: Mention, at: Location): readonly string[] {
+function pathsOf({ entry, source, library, report }: Mention, at: Location): readonly string[] {
   const written = entry.file as string
   const path = isAbsolute(written) ? written : join(dirname(source.path), written)
   if (!isPattern(path)) return [path]
-  const paths = expand(path)
+  const paths = expand(path, library)
   if (paths.length > 0) return paths
   report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the file that names it')
   return []

@@ -3,6 +3,7 @@
 
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Reads } from './source.ts'
 
 const SPECIAL = /[*?[]/
 
@@ -27,6 +28,13 @@ function expressionOf(component: string): RegExp {
   }
 }
 
+/** Which names a component of a pattern stands for. */
+export function matcherOf(component: string): (name: string) => boolean {
+  const expression = expressionOf(component)
+  const hidden = component.startsWith('.')
+  return (name) => (hidden || !name.startsWith('.')) && expression.test(name)
+}
+
 function namesIn(directory: string): readonly string[] {
   try {
     return readdirSync(directory)
@@ -44,8 +52,17 @@ function exists(path: string): boolean {
   }
 }
 
-/** The paths that a pattern matches, sorted; none if it matches nothing. A file of just that name is taken first. */
-export function expand(pattern: string): readonly string[] {
+/**
+ * The paths that a pattern matches, sorted; none if it matches nothing. A file of just that name is taken first.
+ * `reads` gets the pattern.
+ */
+export function expand(pattern: string, { patterns }: Pick<Reads, 'patterns'>): readonly string[] {
+  const found = matching(pattern)
+  patterns.set(pattern, found)
+  return found
+}
+
+function matching(pattern: string): readonly string[] {
   if (exists(pattern)) return [pattern]
   const [first = '', ...rest] = pattern.split('/')
   let found = [first === '' && rest.length > 0 ? '/' : '']
@@ -55,11 +72,10 @@ export function expand(pattern: string): readonly string[] {
       found = found.map((directory) => join(directory, component)).filter(exists)
       continue
     }
-    const expression = expressionOf(component)
-    const hidden = component.startsWith('.')
+    const matches = matcherOf(component)
     found = found.flatMap((directory) =>
       namesIn(directory || '.')
-        .filter((name) => (hidden || !name.startsWith('.')) && expression.test(name))
+        .filter(matches)
         .map((name) => join(directory, name)),
     )
   }

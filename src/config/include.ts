@@ -13,8 +13,10 @@ import {
   createSource,
   isUnusable,
   markLength,
+  type Reads,
   readBytes,
   type Source,
+  sha256,
   type Unusable,
 } from './source.ts'
 import type { Placed } from './tree.ts'
@@ -22,19 +24,20 @@ import type { Placed } from './tree.ts'
 /** One file of a config. */
 export interface Part {
   readonly source: Source
-  readonly bytes: Buffer
   readonly root: Placed
   /** Places with an error in them, as `reportSchemaErrors` gives them. */
   readonly wrong: ReadonlySet<string>
 }
 
 /** Keys that only the top file may have. */
-const TOP_ONLY = ['include', 'limits'] as const
+const TOP_ONLY = ['include', 'limits', 'watch'] as const
 
 /** A config file as bytes of text, or why it cannot be used. */
-export function readConfig(path: string): Buffer | Unusable {
+export function readConfig(path: string, reads: Reads): Buffer | Unusable {
   const bytes = readBytes(path, CONFIG_LIMIT)
-  return isUnusable(bytes) ? bytes : (checkText(path, bytes) ?? bytes)
+  if (isUnusable(bytes)) return bytes
+  reads.digests.set(path, sha256(bytes))
+  return checkText(path, bytes) ?? bytes
 }
 
 /** The top file as a part; undefined after reporting why there is none. */
@@ -42,7 +45,7 @@ export function readTop(path: string, bytes: Buffer, report: Report): Part | und
   const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
   const root = parse(source, report)
   if (root === undefined) return undefined
-  return { source, bytes, root, wrong: check(root, root.value, source, report) }
+  return { source, root, wrong: check(root, root.value, source, report) }
 }
 
 function check(root: Placed, value: unknown, source: Source, report: Report): ReadonlySet<string> {
@@ -84,16 +87,16 @@ function readIncluded(path: string, bytes: Buffer, report: Report): Part | undef
     const hint = 'included files have interfaces, policy, allowlist, blocklist and services'
     report.error('E010', source.locate(at.from, at.to), `${quote(key)} is a key of the top file alone`, hint)
   }
-  return { source, bytes, root, wrong: check(root, completed(root), source, report) }
+  return { source, root, wrong: check(root, completed(root), source, report) }
 }
 
 /** The files that one element of `include` names; reports why there are none. */
-function pathsOf(item: Placed, top: Part, report: Report): readonly string[] {
+function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonly string[] {
   const { source } = top
   const written = item.value as string
   const path = isAbsolute(written) ? written : join(dirname(source.path), written)
   const at = source.locate(item.from, item.to)
-  const paths = isPattern(path) ? expand(path) : [path]
+  const paths = isPattern(path) ? expand(path, reads) : [path]
   if (paths.length === 0) {
     report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the config file')
   }
@@ -112,17 +115,18 @@ function pathsOf(item: Placed, top: Part, report: Report): readonly string[] {
 /**
  * The files that the top file includes, each once, in the order of their names within an element of `include`.
  *
- * @param files paths of the config; those of included files are added
+ * @param reads the paths of included files are added
  */
-export function readIncludes(top: Part, files: string[], report: Report): readonly Part[] {
+export function readIncludes(top: Part, reads: Reads, report: Report): readonly Part[] {
+  const { files } = reads
   const items = top.root.fields?.get('include')?.items ?? []
   return items
     .filter((_, index) => !top.wrong.has(`include/${index}`))
     .flatMap((item) =>
-      pathsOf(item, top, report).flatMap((path) => {
+      pathsOf(item, top, reads, report).flatMap((path) => {
         if (files.includes(path)) return []
         files.push(path)
-        const bytes = readConfig(path)
+        const bytes = readConfig(path, reads)
         if (isUnusable(bytes)) {
           const at = bytes.at ?? top.source.locate(item.from, item.to)
           report.error(bytes.code, at, bytes.message, bytes.hint)

@@ -11,7 +11,7 @@ import { explainRange, rangeBuffer, readRangeText } from './range.ts'
 import type { Report } from './report.ts'
 import { readScope } from './scope.ts'
 import { quote } from './show.ts'
-import type { Source } from './source.ts'
+import type { Reads, Source } from './source.ts'
 import type { Placed } from './tree.ts'
 import type { WrittenEntry } from './written.ts'
 
@@ -195,8 +195,6 @@ export interface Lists {
   readonly lists: ReadonlyMap<string, List>
   readonly provenance: Pick<Provenance, 'files' | 'lists'>
   readonly feeds: readonly Feed[]
-  /** SHA-256 of each list file, in order of first mention. */
-  readonly digests: readonly Buffer[]
 }
 
 /** An entry of the config and the file that it stands in. */
@@ -209,11 +207,12 @@ export interface PlacedEntry {
 /**
  * Reads both lists with their files. The result means nothing once `report.failed`.
  *
- * @param files the paths of the config; list files are added to it
+ * @param reads the paths of the config; list files are added
  */
-export function readLists(entries: readonly PlacedEntry[], files: string[], report: Report, shelf: Shelf): Lists {
+export function readLists(entries: readonly PlacedEntry[], reads: Reads, report: Report, shelf: Shelf): Lists {
+  const { files } = reads
   const configs = files.length
-  const library: Library = { files, contents: new Map(), digests: [], shelf }
+  const library: Library = { ...reads, contents: new Map(), shelf }
   const drafts = new Map<string, Draft>()
   for (const { kind, placed, source } of entries) addEntry(kind, placed, { source, report, drafts, library })
   const sound = report.failed ? [] : [...drafts.values()]
@@ -222,6 +221,5 @@ export function readLists(entries: readonly PlacedEntry[], files: string[], repo
     lists: new Map(finished.map(({ list }) => [list.name, list])),
     provenance: { files, lists: new Map(finished.map(({ list, sources }) => [list.name, sources])) },
     feeds: finished.flatMap(({ feeds }) => feeds),
-    digests: library.digests,
   }
 }

@@ -15,8 +15,9 @@ import { readInterfaces, readPolicy } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists.ts'
 import { createReport, type Report } from './report.ts'
 import { readServices } from './services.ts'
-import { isUnusable, refuse } from './source.ts'
+import { isUnusable, newReads, type Reads, refuse } from './source.ts'
 import { warnOfEverything, warnOfIdleServices } from './warn.ts'
+import { readWatch } from './watch.ts'
 import type { WrittenLimits } from './written.ts'
 
 const LISTS = ['allowlist', 'blocklist'] as const
@@ -70,10 +71,9 @@ function flowsOf({ root, wrong }: Part): number {
 }
 
 /** SHA-256 of the config, followed by the digests of the files it includes and names where there are any. */
-function digest(bytes: Buffer, parts: readonly Buffer[], lists: readonly Buffer[]): string {
+function digest(bytes: Buffer, { files, digests }: Reads): string {
   const hash = createHash('sha256').update(bytes)
-  for (const part of parts) hash.update(createHash('sha256').update(part).digest())
-  for (const list of lists) hash.update(list)
+  for (const file of files.slice(1)) hash.update(Buffer.from(digests.get(file) ?? '', 'hex'))
   return hash.digest('hex')
 }
 
@@ -82,36 +82,40 @@ export interface Loaded {
   readonly warnings: readonly Diagnostic[]
 }
 
-function load(path: string, shelf: Shelf): Loaded {
-  const bytes = readConfig(path)
+export interface LoadOptions {
+  /** Where what was read of list files before is found again. */
+  readonly shelf?: Shelf
+  /** Gets every path that was looked at, also where an error is thrown. */
+  readonly reads?: Reads
+}
+
+function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Loaded {
+  const { files } = reads
+  files.push(path)
+  const bytes = readConfig(path, reads)
   if (isUnusable(bytes)) return refuse(bytes)
-  const files = [path]
   const report = createReport(files)
   const top = readTop(path, bytes, report)
   if (top === undefined) {
     report.finish()
     throw new Error('a config without content was not reported')
   }
-  const parts = [top, ...readIncludes(top, files, report)]
+  const parts = [top, ...readIncludes(top, reads, report)]
   const { attachments, options } = readInterfaces(parts, report)
   const policy: Policy = { default: readPolicy(parts, report), flows: flowsOf(top) }
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const { lists, provenance, feeds, digests } = readLists(entries, files, report, shelf)
+  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf)
   checkLimit(top, lists, report)
   const { services, health, places } = readServices(parts, report)
   const state = { program: undefined, policy, interfaces: attachments, lists, services }
-  const sha256 = digest(
-    bytes,
-    parts.slice(1).map((part) => part.bytes),
-    digests,
-  )
   const desired: Desired = {
     state,
     options,
     provenance: { ...provenance, services: places },
     feeds,
     health,
-    config: { path, sha256 },
+    watch: readWatch(top, report),
+    config: { path, sha256: digest(bytes, reads) },
   }
   warnOfEverything(desired, report)
   warnOfIdleServices(desired, report)
@@ -121,9 +125,8 @@ function load(path: string, shelf: Shelf): Loaded {
 /**
  * Reads a config with the files it includes and the list files they name.
  *
- * @param shelf where what was read of list files before is found again
  * @throws XdpError with every error of all the files, in file order, at most 20; `omitted` counts the rest
  */
-export async function loadConfig(path: string, shelf: Shelf = {}): Promise<Loaded> {
-  return load(path, shelf)
+export async function loadConfig(path: string, options: LoadOptions = {}): Promise<Loaded> {
+  return load(path, options)
 }

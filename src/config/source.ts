@@ -1,6 +1,7 @@
 // Files as bytes and text, with a place for every offset. With glob.ts the only file of the room that touches the disk.
 
 import { isUtf8 } from 'node:buffer'
+import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { type Code, type Diagnostic, type Location, XdpError } from '../diagnostics.ts'
@@ -8,6 +9,20 @@ import { type Code, type Diagnostic, type Location, XdpError } from '../diagnost
 /** The config itself is for people: 4 MiB is some 100,000 lines. Long lists belong in list files. */
 export const CONFIG_LIMIT = 4 * 1024 * 1024
 export const LIST_LIMIT = 1024 * 1024 * 1024
+
+/** Every path that reading a config looks at, whether it is there or not, and what was found. */
+export interface Reads {
+  /** The config, the files it includes, then list files. */
+  readonly files: string[]
+  /** SHA-256 of the files that could be read, as hex, by path. */
+  readonly digests: Map<string, string>
+  /** What each pattern matched. */
+  readonly patterns: Map<string, readonly string[]>
+}
+
+export const newReads = (): Reads => ({ files: [], digests: new Map(), patterns: new Map() })
+
+export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /** Why a file cannot be used; the caller knows where it is mentioned. */
 export interface Unusable {

@@ -39,6 +39,11 @@ const PORTS: Omit<Spec, 'what'> = {
   expected: 'a port from 0 to 65535, a range such as "5900-5999", or a list of them',
   code: 'E028',
 }
+const DURATION: Omit<Spec, 'what'> = {
+  expected: 'a whole number with its unit: ms, s, m or h',
+  code: 'E013',
+  hint: 'for example 100ms or 60s',
+}
 const LIST: Omit<Spec, 'what'> = { expected: 'a list of entries', whenEmpty: NO_LIST }
 
 /** Keys of an entry that say how its `file` is read. */
@@ -57,7 +62,7 @@ export const SPECS: Readonly<Record<string, Spec>> = {
   '': {
     what: 'the file',
     expected: 'a mapping that begins with `version: 1`',
-    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'services', 'include', 'limits'],
+    keys: ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'services', 'include', 'limits', 'watch'],
   },
   version: {
     what: 'version',
@@ -108,6 +113,22 @@ export const SPECS: Readonly<Record<string, Spec>> = {
   },
   'limits/prefixes': { what: 'prefixes', expected: 'a whole number from 1 on', code: 'E013' },
   'limits/flows': { what: 'flows', expected: 'a whole number from 1024 to 67108864', code: 'E013' },
+  watch: {
+    what: 'watch',
+    expected: 'a mapping, for example `{ on_drift: report }`',
+    keys: ['debounce', 'resync', 'on_drift', 'on_stop', 'metrics'],
+  },
+  'watch/debounce': { what: 'debounce', ...DURATION },
+  'watch/resync': { what: 'resync', ...DURATION },
+  'watch/on_drift': { what: 'on_drift', expected: 'repair or report', words: ['repair', 'report'] },
+  'watch/on_stop': { what: 'on_stop', expected: 'keep or detach', words: ['keep', 'detach'] },
+  'watch/metrics': {
+    what: 'metrics',
+    expected: 'an address and a port',
+    code: 'E013',
+    kindCode: 'E013',
+    hint: 'for example 127.0.0.1:9469 or "[::1]:9469"',
+  },
   allowlist: { what: 'allowlist', ...LIST },
   blocklist: { what: 'blocklist', ...LIST },
   'entries/*': {
@@ -185,6 +206,7 @@ export function homeOf(key: string): string | undefined {
     'interfaces/*': 'an interface',
     policy: 'policy',
     limits: 'limits',
+    watch: 'watch',
     'entries/*': 'an entry of a list',
     'services/*': 'a service',
     'services/*/backends/*': 'a backend of a service',

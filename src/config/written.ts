@@ -1,6 +1,6 @@
 // The config as written: the shape that schemas/xdp.schema.json guarantees. Past resolve.ts nothing is optional.
 
-import type { OnConflict, OnMissing } from '../model/desired.ts'
+import type { OnConflict, OnDrift, OnMissing, OnStop } from '../model/desired.ts'
 import type { AttachMode, DefaultVerdict, Role } from '../model/state.ts'
 import type { Format } from './feed/read.ts'
 
@@ -38,4 +38,12 @@ export interface WrittenPolicy {
 export interface WrittenLimits {
   readonly prefixes?: number
   readonly flows?: number
+}
+
+export interface WrittenWatch {
+  readonly debounce?: string
+  readonly resync?: string
+  readonly on_drift?: OnDrift
+  readonly on_stop?: OnStop
+  readonly metrics?: string
 }

@@ -1,7 +1,7 @@
 // Lowering of the balancer's maps: each is handed on from the generation before, or made anew where that one has
 // another size; what is counted and remembered goes along. Pure, as lower.ts.
 
-import { backendCounterCodec, SERVICE_HEALTH, SNAT_PORTS, serviceCounterCodec } from '../abi/generated.ts'
+import { backendCounterCodec, SNAT_PORTS, serviceCounterCodec } from '../abi/generated.ts'
 import {
   BALANCE_MAPS,
   type BalanceMap,
@@ -12,14 +12,11 @@ import {
   type Paths,
 } from '../abi/paths.ts'
 import type { Slots } from '../model/live.ts'
-import { type Service, takesFlows } from '../model/service.ts'
-import type { State } from '../model/state.ts'
 import type { Plan } from '../plan/change.ts'
 import { balanceSizes } from '../tables/balance.ts'
 import type { Image } from '../tables/layout.ts'
 import { bpftool, type Command } from './bpftool.ts'
 import type { Carrying } from './carry.ts'
-import { backendByte, type HealthBytes, serviceByte } from './health.ts'
 import type { Observation } from './observe.ts'
 import { updateCommand } from './recording.ts'
 
@@ -73,7 +70,7 @@ const kept = (kind: Slotted, before: Slots, after: Slots): number[] =>
   [...after[kind]].filter(([name, slot]) => before[kind].get(name) === slot).map(([, slot]) => slot)
 
 /** Slots that get an owner that they had not. */
-const fresh = (kind: Slotted, before: Slots, after: Slots): number[] =>
+export const fresh = (kind: Slotted, before: Slots, after: Slots): number[] =>
   [...after[kind]].filter(([name, slot]) => before[kind].get(name) !== slot).map(([, slot]) => slot)
 
 function carryingOf({ map, before, pin, shape, isHandedOn }: MapStep, old: Slots, now: Slots): Carrying[] {
@@ -100,6 +97,23 @@ function zero({ map, isHandedOn, pin, shape }: MapStep, old: Slots, now: Slots):
   return fresh(kind, old, now).map((slot) => updateCommand(pin, slot, new Uint8Array(size)))
 }
 
+/** The maps of the generation before, pinned once more: what most generations begin with. */
+export function handOnSteps(paths: Paths, from: number, to: number): Pick<BalanceSteps, 'create' | 'words'> {
+  const pin = (map: BalanceMap): string => paths.balanceMap(to, map)
+  return {
+    create: MAPS.map((map) => bpftool('map', 'pin', 'pinned', paths.balanceMap(from, map), pin(map))),
+    words: wordsOf(MAPS.map((map) => ({ map, pin: pin(map) }))),
+  }
+}
+
+/** Whether a generation with this image takes all maps of the one before. */
+export const handsOnAll = (paths: Paths, live: Observation, image: Image): boolean =>
+  mapSteps(paths, live, 0, balanceSizes(image)).every(({ isHandedOn }) => isHandedOn)
+
+/** `map name …` of each map, for the loading of programs. */
+const wordsOf = (maps: readonly Pick<MapStep, 'map' | 'pin'>[]): string[] =>
+  maps.flatMap(({ map, pin }) => ['map', 'name', BALANCE_MAPS[map], 'pinned', pin])
+
 /** What the balancer's maps of a new generation take. */
 export function balanceSteps(
   paths: Paths,
@@ -110,42 +124,8 @@ export function balanceSteps(
   const steps = mapSteps(paths, live, target.generation, balanceSizes(target.image))
   return {
     create: steps.map(create),
-    words: steps.flatMap(({ map, pin }) => ['map', 'name', BALANCE_MAPS[map], 'pinned', pin]),
+    words: wordsOf(steps),
     carrying: steps.flatMap((step) => carryingOf(step, live.slots, plan.slots)),
     zero: steps.flatMap((step) => zero(step, live.slots, plan.slots)),
   }
-}
-
-/** Health that an apply writes. */
-export interface HealthSteps {
-  /** Before the switch: slots that get an owner begin well. */
-  readonly fresh: HealthBytes
-  /** When it is done: the same, and services that can send no flow anywhere. */
-  readonly after: HealthBytes
-}
-
-/** Whether no backend of the service could take a flow, whatever its health. */
-const isEmpty = ({ backends }: Service): boolean =>
-  !backends.some((backend) => takesFlows(backend) && backend.nextHop !== undefined)
-
-/** undefined where there are no services, before or after. */
-export function healthSteps(plan: Plan, state: State, live: Observation): HealthSteps | undefined {
-  if (state.services.size === 0 && live.state.services.size === 0) return undefined
-  // A new map holds zeros, which say that all is well.
-  const isNew = live.instance.missing.includes('health') || live.slots.services.size === 0
-  const zeros: HealthBytes = new Map(
-    isNew
-      ? []
-      : [
-          ...fresh('backends', live.slots, plan.slots).map((slot) => [backendByte(slot), 0] as const),
-          ...fresh('services', live.slots, plan.slots).map((slot) => [serviceByte(slot), 0] as const),
-        ],
-  )
-  const services = [...state.services.values()].flatMap((service): (readonly [number, number])[] => {
-    const before = live.state.services.get(service.name)
-    const byte = serviceByte(plan.slots.services.get(service.name) ?? 0)
-    if (isEmpty(service)) return [[byte, SERVICE_HEALTH.EMPTY]]
-    return before && isEmpty(before) ? [[byte, SERVICE_HEALTH.WELL]] : []
-  })
-  return { fresh: zeros, after: new Map([...zeros, ...services]) }
 }

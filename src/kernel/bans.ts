@@ -26,9 +26,10 @@ import type { Address } from '../model/address.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
 import { type Prefix, prefixOf } from '../model/text.ts'
 import { META_LINE } from '../tables/layout.ts'
-import { bpftool, type Command, joinParts, type Part, runBatch, runBpftool, runParts } from './bpftool.ts'
+import { bpftool, type Command, joinParts, type Part, runBatch, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import { bytesOf, type Generation, hexBytes, type Instance, keyBytes, list } from './instance.ts'
+import { CommandError } from './spawn.ts'
 import { runLine } from './transfer.ts'
 
 /** XDP_PASS: every request of a run was looked at. */
@@ -62,14 +63,16 @@ export const reachesBans = (
   !missing.includes('banState') &&
   !BAN_PROGRAMS.some((name) => committed.unpinned.has(name))
 
-/** A generation whose programs write bans; all of them share the maps. Throws E116 where there is none. */
-export async function banGeneration(paths: Paths): Promise<number> {
+/** Generations whose programs write bans, ascending; all of them share the maps. Throws as banGeneration. */
+async function banGenerations(paths: Paths): Promise<number[]> {
   const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names.map(generationOf).filter((number) => number !== undefined)
   const hasMaps = [SHARED_MAPS.bans.name, SHARED_MAPS.banState.name].every((name) => shared.includes(name))
-  for (const number of hasMaps ? numbers.sort((a, b) => b - a) : []) {
-    if (hasBanPrograms(await list(paths.programs(number)))) return number
+  const able: number[] = []
+  for (const number of hasMaps ? numbers.sort((a, b) => a - b) : []) {
+    if (hasBanPrograms(await list(paths.programs(number)))) able.push(number)
   }
+  if (able.length > 0) return able
   const message =
     numbers.length > 0
       ? 'bans of what is applied cannot be reached: another build applied it, or its pins are gone'
@@ -77,10 +80,35 @@ export async function banGeneration(paths: Paths): Promise<number> {
   throw fail('E116', message, 'run `xdp apply` first')
 }
 
-/** Inode of the network namespace that the instance belongs to. */
-export async function banNetns(paths: Paths, generation: number): Promise<bigint> {
-  const output = await runBpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(META_LINE))
-  return metaCodec.decode(viewOf((output as HexEntry).value)).netns
+/**
+ * The oldest generation whose programs write bans: a newer one may be of an apply under way, which may take it back. Throws
+ * E116 where nothing is applied, or an older build applied it.
+ */
+export async function banGeneration(paths: Paths): Promise<number> {
+  const [oldest] = await banGenerations(paths)
+  return oldest as number
+}
+
+/** Looks while somebody else applies, who may remove what is looked at. */
+const LOOKS = 3
+
+/** Inode of the network namespace that the instance belongs to; undefined: its first apply is under way. Takes no lock. */
+export async function banNetns(paths: Paths): Promise<bigint | undefined> {
+  for (let look = 1; ; look++) {
+    const generations = await banGenerations(paths)
+    try {
+      const outputs = await runBatch(
+        generations.map((number) =>
+          bpftool('map', 'lookup', 'pinned', paths.policy(number), 'key', ...keyBytes(META_LINE)),
+        ),
+      )
+      return outputs
+        .map((output) => metaCodec.decode(viewOf((output as HexEntry).value)).netns)
+        .find((netns) => netns !== 0n)
+    } catch (error) {
+      if (look === LOOKS || !(error instanceof CommandError)) throw error
+    }
+  }
 }
 
 export interface HexEntry {

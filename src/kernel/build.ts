@@ -2,8 +2,8 @@
 // lines and by packets, before any packet meets it. All in one bpftool process, because starting one takes as long as
 // writing a few MiB.
 
-import { mkdir } from 'node:fs/promises'
 import { release } from 'node:os'
+import { dirname } from 'node:path'
 import { HEADER_LINES, LINE_SIZE } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
 import { fail } from '../diagnostics.ts'
@@ -12,7 +12,7 @@ import { type Image, SECTION_NAMES } from '../tables/layout.ts'
 import { bpftool, type Part, plainPart, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import type { Fill, Steps } from './lower.ts'
-import { removePins } from './pins.ts'
+import { makeDirectory, removePins } from './pins.ts'
 import { type Probe, probePart, requireVerdicts } from './probe.ts'
 import { CommandError } from './spawn.ts'
 import { copyPart, digestPart, readPart, writePart } from './transfer.ts'
@@ -59,7 +59,7 @@ export async function buildGeneration(
 ): Promise<number> {
   const { fill, generation } = steps
   if (!fill) return (await runParts(idPart(program)))[0]
-  for (const directory of steps.directories) await mkdir(directory, { recursive: true, mode: 0o700 })
+  for (const directory of steps.directories) await makeDirectory(directory, dirname(paths.root))
   return withExchange(async (files) => {
     const [, , , , header, digests, verdicts, id] = await runParts(
       plainPart(steps.create, (error) => outOfMemory(error, fill.image.lines)),

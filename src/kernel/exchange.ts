@@ -3,7 +3,7 @@
 import { mkdir, mkdtemp, readdir, readlink, rm } from 'node:fs/promises'
 import { fail, XdpError } from '../diagnostics.ts'
 
-const RUN = '/run/xdp'
+export const RUN = '/run/xdp'
 const PREFIX = 'exchange-'
 
 /** What the file system refuses, told as what it means for us. */
@@ -31,13 +31,15 @@ export async function runDirectory(): Promise<string> {
   }
 }
 
-/** `exchange-PIDNS-PID-`: a process id means something in its namespace only, and containers may share /run. */
-async function ownPrefix(pid: number): Promise<string> {
-  const namespace = /\[(\d+)\]/.exec(await readlink('/proc/self/ns/pid'))?.[1] ?? '0'
-  return `${PREFIX}${namespace}-${pid}-`
-}
+/** Inode of our pid namespace: a process id means something in its namespace only, and containers may share /run. */
+export const pidNamespace = async (): Promise<string> =>
+  /\[(\d+)\]/.exec(await readlink('/proc/self/ns/pid'))?.[1] ?? '0'
 
-function isAlive(pid: number): boolean {
+/** `exchange-PIDNS-PID-`: how everything is called that is of no use once the process is gone. */
+export const ownPrefix = async (pid: number): Promise<string> => `${PREFIX}${await pidNamespace()}-${pid}-`
+
+/** Whether a process of our pid namespace is there. */
+export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0)
   } catch (error) {
@@ -55,18 +57,26 @@ async function collect(directory: string, own: string): Promise<void> {
   }
 }
 
-/** Runs `body` with a directory for exchange files on tmpfs, which is gone afterwards. Throws as runDirectory. */
-export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
+/** A new directory for exchange files, for whoever removes it. Throws as runDirectory. */
+export async function exchangeDirectory(): Promise<string> {
   const run = await runDirectory()
   const own = await ownPrefix(process.pid)
-  let directory: string | undefined
   try {
     await collect(run, own)
-    directory = await mkdtemp(`${run}/${own}`)
+    return await mkdtemp(`${run}/${own}`)
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+/** Runs `body` with a directory for exchange files on tmpfs, which is gone afterwards. Throws as runDirectory. */
+export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
+  const directory = await exchangeDirectory()
+  try {
     return await body(directory)
   } catch (error) {
     throw explain(error)
   } finally {
-    if (directory) await rm(directory, { recursive: true, force: true })
+    await rm(directory, { recursive: true, force: true })
   }
 }

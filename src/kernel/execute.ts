@@ -4,15 +4,15 @@
 import { rmdir } from 'node:fs/promises'
 import { LINE_SIZE, metaCodec } from '../abi/generated.ts'
 import type { Paths } from '../abi/paths.ts'
-import { fail } from '../diagnostics.ts'
+import { fail, type XdpError } from '../diagnostics.ts'
 import type { AttachMode } from '../model/state.ts'
 import { runBatch, runBpftool, runParts } from './bpftool.ts'
 import { buildGeneration } from './build.ts'
 import { beginCarry, endCarry } from './carry.ts'
 import { withExchange } from './exchange.ts'
 import { claimHealth, writeHealth } from './health.ts'
-import type { Host } from './host.ts'
-import { readLinks } from './links.ts'
+import { effectiveCapabilities, type Host, mayOpenForeign } from './host.ts'
+import { type RawLink, readLinks } from './links.ts'
 import { type AttachStep, attachCommand, commitCommand, type DetachStep, detachCommand, type Steps } from './lower.ts'
 import { explainAttachFailure, explainHeld, refusesMode } from './modes.ts'
 import { removePins } from './pins.ts'
@@ -32,6 +32,8 @@ export interface Execution {
 export interface Outcome {
   /** Packets sent through the live program after the switch. */
   readonly probes: { readonly run: number; readonly passed: number }
+  /** Every interface, as it was when the attached programs were found to be the ones meant. */
+  readonly links: ReadonlyMap<string, RawLink>
 }
 
 /** What to undo, newest last. */
@@ -49,12 +51,12 @@ export async function execute(execution: Execution): Promise<Outcome> {
     // From here on an interrupt is not listened to: half a switch is worse than a moment's wait.
     await prepare(execution, undo)
     await switchInterfaces(execution, program, undo)
-    const probes = await verifyLive(execution, program)
+    const outcome = await verifyLive(execution, program)
     await endCarry(execution.paths, execution.steps.generation, execution.steps.carrying)
     await commit(execution)
     undo.length = 0
     await finish(execution)
-    return { probes }
+    return outcome
   } catch (error) {
     throw await rollback(error, undo)
   }
@@ -74,6 +76,8 @@ function throwIfAborted({ signal }: Host): void {
 interface Loaded {
   readonly pinned: string
   readonly id: number
+  /** The interfaces just before it was ready, where that took no longer than looking at them. */
+  readonly links: Promise<ReadonlyMap<string, RawLink>> | undefined
 }
 
 async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): Promise<Loaded | undefined> {
@@ -83,15 +87,19 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
     host.progress?.('building the new generation')
     throwIfAborted(host)
   }
+  // What was staged takes as long to fill as the interfaces take to be read.
+  const links = steps.fill && steps.load.length === 0 ? readLinks() : undefined
+  links?.catch(() => undefined)
   const id = await buildGeneration(paths, steps, steps.program, probes)
   if (steps.fill) await beginCarry(steps.carryObject, paths, steps.generation, steps.carrying)
-  return { pinned: steps.program, id }
+  return { pinned: steps.program, id, links }
 }
 
 async function prepare({ paths, steps }: Execution, undo: Undo[]): Promise<void> {
   undo.push(async () => void (await runBatch(steps.undoPrepare)))
-  for (const { previous } of steps.attach) {
+  for (const { interface: name, previous } of steps.attach) {
     if (!previous?.foreign) continue
+    if (!mayOpenForeign(await effectiveCapabilities())) throw cannotKeep(name)
     // An apply that was killed may have left it.
     await removePins(previous.pinned)
     undo.push(() => removePins(previous.pinned))
@@ -99,6 +107,14 @@ async function prepare({ paths, steps }: Execution, undo: Undo[]): Promise<void>
   await runBatch(steps.prepare)
   if (steps.health) await writeHealth(paths, steps.generation, steps.health.fresh)
 }
+
+/** What is replaced must be kept open, or it could not be put back. */
+const cannotKeep = (name: string): XdpError =>
+  fail(
+    'E104',
+    `taking the place of the program on ${name} needs CAP_SYS_ADMIN, without which it could not be put back`,
+    'run it with sudo (in a systemd unit, add CAP_SYS_ADMIN to CapabilityBoundingSet), or detach that program first',
+  )
 
 async function switchInterfaces(
   { host, paths, steps, now }: Execution,
@@ -108,7 +124,7 @@ async function switchInterfaces(
   if (!program) return
   const { pinned, id } = program
   host.progress?.('attaching')
-  await expectAsObserved([...steps.attach, ...steps.switchOver])
+  expectAsObserved([...steps.attach, ...steps.switchOver], await (program.links ?? readLinks()))
   for (const step of steps.attach) {
     undo.push(() => restore(step, id))
     await detachAll(step)
@@ -121,8 +137,7 @@ async function switchInterfaces(
 }
 
 /** What somebody attached since the plan was made (and maybe approved at leisure) is not ours to replace. */
-async function expectAsObserved(steps: readonly AttachStep[]): Promise<void> {
-  const links = await readLinks()
+function expectAsObserved(steps: readonly AttachStep[], links: ReadonlyMap<string, RawLink>): void {
   for (const { interface: name, ifindex, present } of steps) {
     const link = links.get(name)
     const same = link?.ifindex === ifindex && link.programs.map(({ id }) => id).join() === present.join()
@@ -176,11 +191,8 @@ async function restore(step: AttachStep, id: number): Promise<void> {
 }
 
 /** The attached programs are the ones meant, and the live program gives every probe the verdict of the file. */
-async function verifyLive(
-  { host, paths, steps, probes }: Execution,
-  program: Loaded | undefined,
-): Promise<Outcome['probes']> {
-  if (!program) return { run: 0, passed: 0 }
+async function verifyLive({ host, paths, steps, probes }: Execution, program: Loaded | undefined): Promise<Outcome> {
+  if (!program) return { probes: { run: 0, passed: 0 }, links: new Map() }
   const { pinned, id } = program
   host.progress?.('verifying the live program')
   const [links] = await Promise.all([readLinks(), prove(pinned, paths.program(steps.generation, 'explain'), probes)])
@@ -188,7 +200,7 @@ async function verifyLive(
     const attached = links.get(name)?.programs.some((candidate) => candidate.id === id)
     if (!attached) throw fail('E108', `${name} does not run program ${id} after it was attached`)
   }
-  return { run: probes.length, passed: probes.length }
+  return { probes: { run: probes.length, passed: probes.length }, links }
 }
 
 /** Runs the probes through a pinned program and its twin. Throws E108. */

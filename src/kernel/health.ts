@@ -18,12 +18,13 @@ import {
   LINE_SIZE,
   SERVICE_HEALTH,
 } from '../abi/generated.ts'
-import { type Paths, PROGRAMS } from '../abi/paths.ts'
+import { type Paths, PROGRAMS, pinPaths } from '../abi/paths.ts'
 import { fail } from '../diagnostics.ts'
 import type { Slots } from '../model/live.ts'
 import type { Overlay, ServiceMode } from '../model/overlay.ts'
 import { bpftool, runBatch } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
+import type { Host } from './host.ts'
 import { bytesOf, keyBytes, list } from './instance.ts'
 import { runLine } from './transfer.ts'
 
@@ -157,6 +158,21 @@ export async function writeHealth(
   } catch (error) {
     if (!(await isThere(paths, generation))) return 'superseded'
     throw error
+  }
+}
+
+/** Health of an instance, as a daemon reads and writes it. */
+export interface HealthMap {
+  readonly read: (numbers: readonly number[]) => Promise<HealthBytes>
+  /** As writeHealth. */
+  readonly write: (generation: number, bytes: HealthBytes) => Promise<'written' | 'superseded'>
+}
+
+export function openHealth({ bpffs, instance }: Pick<Host, 'bpffs' | 'instance'>): HealthMap {
+  const paths = pinPaths(bpffs, instance)
+  return {
+    read: (numbers) => readHealth(paths, numbers),
+    write: (generation, bytes) => writeHealth(paths, generation, bytes),
   }
 }
 

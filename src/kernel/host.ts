@@ -34,6 +34,9 @@ export async function effectiveCapabilities(): Promise<bigint> {
 export const maySteerXdp = (capabilities: bigint): boolean =>
   has(capabilities, CAP_SYS_ADMIN) || (has(capabilities, CAP_BPF) && has(capabilities, CAP_NET_ADMIN))
 
+/** Whether programs of others may be opened: getting one by its id asks for CAP_SYS_ADMIN (kernel/bpf/syscall.c). */
+export const mayOpenForeign = (capabilities: bigint): boolean => has(capabilities, CAP_SYS_ADMIN)
+
 /** Whether `path` is a mounted bpffs. */
 export async function isBpffs(path: string): Promise<boolean> {
   try {

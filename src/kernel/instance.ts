@@ -227,11 +227,13 @@ export interface Pins {
   readonly present: readonly SharedMap[]
 }
 
-export async function findPins(paths: Paths): Promise<Pins> {
+/** `staged`: a generation that the caller is making, which is looked away from. */
+export async function findPins(paths: Paths, staged?: number): Promise<Pins> {
   const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names
     .map(generationOf)
     .filter((number) => number !== undefined)
+    .filter((number) => number !== staged)
     .sort((a, b) => a - b)
   const found = await Promise.all(numbers.map(async (number) => [number, await pinsOf(paths, number)] as const))
   return {
@@ -283,9 +285,9 @@ export function instancePart(
 export const withFiles = <T>({ names }: Pins, body: (files: string) => Promise<T>): Promise<T> =>
   names.length === 0 ? body('') : withExchange(body)
 
-/** Reads what is pinned, in one bpftool process. */
-export async function readInstance(paths: Paths): Promise<Instance> {
-  const pins = await findPins(paths)
+/** Reads what is pinned, in one bpftool process. `staged`: as for findPins. */
+export async function readInstance(paths: Paths, staged?: number): Promise<Instance> {
+  const pins = await findPins(paths, staged)
   const [instance] = await withFiles(pins, (files) => runParts(instancePart(files, paths, pins)))
   return instance
 }

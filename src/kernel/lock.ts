@@ -6,7 +6,9 @@ import { userInfo } from 'node:os'
 import { execa } from 'execa'
 import { fail, XdpError } from '../diagnostics.ts'
 import { runDirectory } from './exchange.ts'
+import { helper } from './helper.ts'
 import type { Host } from './host.ts'
+import { spawnTool } from './spawn.ts'
 
 /** flock's own statuses are below this. */
 const CONFLICT = 75
@@ -22,13 +24,17 @@ interface Holder {
 
 export interface Lock {
   readonly release: () => Promise<void>
+  /** Settles when the lock is held no more, whoever ended it. */
+  readonly ended: Promise<void>
 }
 
 /** Instances of different bpffs mounts are different instances; the mount's device number tells them apart. */
-export async function lockFile(bpffs: string, instance: string): Promise<string> {
+export async function instanceFile(bpffs: string, instance: string, suffix: string): Promise<string> {
   const { dev } = await stat(bpffs)
-  return `/run/xdp/${instance}.${dev}.lock`
+  return `/run/xdp/${instance}.${dev}.${suffix}`
 }
+
+export const lockFile = (bpffs: string, instance: string): Promise<string> => instanceFile(bpffs, instance, 'lock')
 
 /** Who holds a lock file, as its holder wrote it down. */
 export async function describeHolder(file: string): Promise<string> {
@@ -49,6 +55,12 @@ export async function acquireLock(host: Host): Promise<Lock> {
   await runDirectory()
   const file = await lockFile(host.bpffs, host.instance)
   const lock = (await tryLock(file, 0)) ?? (await waitForLock(file, host))
+  await signHolder(file)
+  return lock
+}
+
+/** Writes down who holds a lock file. */
+async function signHolder(file: string): Promise<void> {
   const holder: Holder = {
     pid: process.pid,
     command: process.argv.slice(1).join(' '),
@@ -56,7 +68,34 @@ export async function acquireLock(host: Host): Promise<Lock> {
     since: new Date().toISOString(),
   }
   await writeFile(file, `${JSON.stringify(holder)}\n`)
+}
+
+/** A watcher that was killed frees its lock when its helper notices: in no time, but not at once. */
+const SUCCESSION_MS = 2000
+
+const watchFile = ({ bpffs, instance }: Host): Promise<string> => instanceFile(bpffs, instance, 'watch.lock')
+
+/** The lock of the one daemon that may watch an instance. Throws XdpError E118 (exit 75) naming the one that does. */
+export async function acquireWatchLock(host: Host): Promise<Lock> {
+  await runDirectory()
+  const file = await watchFile(host)
+  const lock = await tryLock(file, SUCCESSION_MS, host.signal)
+  if (!lock) {
+    if (host.signal?.aborted) throw fail('E112', 'interrupted before anything was watched')
+    throw fail(
+      'E118',
+      `this instance is being watched already, by ${await describeHolder(file)}`,
+      'stop that one first, or give this one its own --instance',
+    )
+  }
+  await signHolder(file)
   return lock
+}
+
+/** Whether a daemon watches the instance. Asks for a shared lock, which a daemon that starts meanwhile waits for. */
+export async function isWatched(host: Host): Promise<boolean> {
+  const { exitCode } = await spawnTool('flock', ['--shared', '--nonblock', await watchFile(host), 'true'])
+  return exitCode === 1
 }
 
 async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Host): Promise<Lock> {
@@ -78,6 +117,9 @@ async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Ho
 
 /** undefined: not in this time, or `signal` ended the wait. Whoever held it before is wiped from the file first. */
 async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
+  const by = timeoutMs === 0 ? helper() : undefined
+  const isTaken = await by?.tryLock(file)
+  if (by && isTaken !== undefined) return isTaken ? { release: by.unlock, ended: by.ended } : undefined
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
   const child = execa(
     'flock',
@@ -100,10 +142,12 @@ async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): P
   const outcome = await Promise.race([locked, child])
   signal?.removeEventListener('abort', stop)
   if (outcome === true) {
+    const ended = child.then(() => undefined)
     return {
+      ended,
       release: async () => {
         child.stdin.end()
-        await child
+        await ended
       },
     }
   }

@@ -11,9 +11,10 @@ import type { AttachMode, Attachment, State } from '../model/state.ts'
 import type { Change, Plan } from '../plan/change.ts'
 import { lineCount, type Previous as PreviousImage, type Transfer, transferOf } from '../tables/difference.ts'
 import { type Image, META_LINE } from '../tables/layout.ts'
-import { type BalanceSteps, balanceSteps, type HealthSteps, healthSteps } from './balance-maps.ts'
+import { type BalanceSteps, balanceSteps } from './balance-maps.ts'
 import { bpftool, type Command, commandLine } from './bpftool.ts'
 import { type Carrying, carryLines, loadCarryCommand } from './carry.ts'
+import { type HealthSteps, healthSteps } from './health-rest.ts'
 import type { Observation } from './observe.ts'
 import { forgetSteps, recordSteps, undoRecordSteps, updateCommand } from './recording.ts'
 import { packChunks } from './transfer.ts'
@@ -92,8 +93,12 @@ export interface Target {
   /** Paths of the BPF objects. */
   readonly object: string
   readonly carryObject: string
+  /** Its map and its programs are there already. */
+  readonly isStaged?: boolean
   /** Unix time in seconds. */
   readonly now: number
+  /** Health stays as it is found, because a daemon knows it. */
+  readonly keepsHealth: boolean
 }
 
 const ATTACH_WORDS: Readonly<Record<AttachMode, string>> = {
@@ -113,6 +118,35 @@ const createCommand = (pin: string, shape: MapShape): Command => bpftool('map', 
 /** The line of the image that `committed_at` is written into after the switch. */
 export const commitCommand = (policyPin: string, meta: Uint8Array): Command => updateCommand(policyPin, META_LINE, meta)
 
+/** A generation that is to be made. */
+export interface Blank {
+  readonly generation: number
+  readonly lines: number
+  /** Path of the BPF object. */
+  readonly object: string
+  /** Generation whose lines can be copied. */
+  readonly previous: number | undefined
+  /** The balancer's maps. */
+  readonly balance: Pick<BalanceSteps, 'create' | 'words'>
+}
+
+/** Makes its map, all zeros, and the programs over it. */
+export const blankCommands = (
+  paths: Paths,
+  { generation, lines, object, previous, balance }: Blank,
+): Pick<Steps, 'create' | 'load'> => ({
+  create: [createCommand(paths.policy(generation), policyMap(lines)), ...balance.create],
+  load: [
+    bpftool(
+      ...['prog', 'loadall', object, paths.programs(generation)],
+      ...['map', 'name', 'policy', 'pinned', paths.policy(generation)],
+      ...(previous === undefined ? [] : ['map', 'name', 'previous', 'pinned', paths.policy(previous)]),
+      ...PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)]),
+      ...balance.words,
+    ),
+  ],
+})
+
 function generationSteps(
   paths: Paths,
   live: Observation,
@@ -120,34 +154,15 @@ function generationSteps(
   balance: BalanceSteps | undefined,
 ): Pick<Steps, 'directories' | 'create' | 'load' | 'made'> {
   if (!target.image || !balance) return { directories: [], create: [], load: [], made: [] }
-  const { generation } = target
+  const { generation, object } = target
+  if (target.isStaged) return { directories: [], create: [], load: [], made: [paths.generation(generation)] }
   const { missing } = live.instance
-  const previous =
-    target.previous && live.committed ? ['map', 'name', 'previous', 'pinned', paths.policy(live.committed.number)] : []
-  const maps = PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)])
+  const previous = target.previous && live.committed?.number
+  const { create, load } = blankCommands(paths, { generation, lines: target.image.lines, object, previous, balance })
   return {
     directories: [...(missing.length > 0 ? [paths.shared] : []), paths.generation(generation)],
-    create: [
-      ...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])),
-      createCommand(paths.policy(generation), policyMap(target.image.lines)),
-      ...balance.create,
-    ],
-    load: [
-      bpftool(
-        'prog',
-        'loadall',
-        target.object,
-        paths.programs(generation),
-        'map',
-        'name',
-        'policy',
-        'pinned',
-        paths.policy(generation),
-        ...previous,
-        ...maps,
-        ...balance.words,
-      ),
-    ],
+    create: [...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])), ...create],
+    load,
     made: [paths.generation(generation), ...missing.map((map) => paths.sharedMap(map))],
   }
 }
@@ -234,7 +249,7 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
     ...generationSteps(paths, live, target, balance),
     carrying: balance?.carrying ?? [],
     carryObject: target.carryObject,
-    health: image && healthSteps(plan, target.state, live),
+    health: image && healthSteps(plan, target.state, live, target.keepsHealth),
     fill: image && { image, transfer: transferOf(image, target.previous) },
     generation,
     prepare: destroy

@@ -12,7 +12,8 @@ import type { Family, Ranges } from '../model/address.ts'
 import { packRanges, RANGE_COLUMNS, unpackRanges } from '../model/columns.ts'
 import type { List } from '../model/state.ts'
 import { LARGE_IMAGE } from '../tables/edit.ts'
-import { type Image, imageKey, readHeader, SECTION_NAMES, type Sections } from '../tables/layout.ts'
+import { type Image, imageKey, readHeader, SECTION_NAMES, type Sections, withRings } from '../tables/layout.ts'
+import { ringsFrom } from '../tables/recognize.ts'
 
 export interface Remembered {
   readonly image: Image
@@ -37,6 +38,9 @@ type Outline = Pick<List, 'kind' | 'name'> & { readonly scopes: readonly List['s
 const columnsOf = ({ sets }: List): Uint32Array[] =>
   sets.flatMap(({ addresses: { v4, v6 } }) => [...packRanges(v4), ...packRanges(v6)])
 
+/** All but the rings, which are the most and follow from the rest. */
+const STORED = SECTION_NAMES.filter((name) => name !== 'RINGS')
+
 /** One for each instance: what was applied before is of no use any more. */
 const nameOf = ({ instance }: Pick<Paths, 'instance'>, { netns }: Pick<Meta, 'netns'>): string =>
   `image-${createHash('sha256').update(`${netns} ${instance}`).digest('hex')}`
@@ -56,7 +60,7 @@ export function remember(
     name,
     scopes: sets.map(({ scope }) => scope),
   }))
-  const columns = [...SECTION_NAMES.map((name) => image.sections[name]), ...all.flatMap(columnsOf)]
+  const columns = [...STORED.map((name) => image.sections[name]), ...all.flatMap(columnsOf)]
   cache.write(nameOf(paths, image.meta), packRecord(outlines, [image.header, ...columns]))
 }
 
@@ -85,9 +89,10 @@ export function recollect(
   if (!record) return undefined
   const [stored, ...columns] = record.columns as [Uint32Array, ...Uint32Array[]]
   if (imageKey(stored) !== key) return undefined
-  const sections = SECTION_NAMES.map((name, i) => [name, columns[i] as Uint32Array] as const)
+  const found = Object.fromEntries(STORED.map((name, i) => [name, columns[i]])) as Omit<Sections, 'RINGS'>
   const said = readHeader(stored)
   const lines = Math.max(...SECTION_NAMES.map((name) => said.directory[name].first + said.directory[name].lines))
-  const image: Image = { ...said, header: stored, sections: Object.fromEntries(sections) as Sections, lines }
-  return { image, lists: listsFrom(record.facts as Outline[], columns.slice(SECTION_NAMES.length)) }
+  const sections = withRings(found, () => ringsFrom(said, found))
+  const image: Image = { ...said, header: stored, sections, lines }
+  return { image, lists: listsFrom(record.facts as Outline[], columns.slice(STORED.length)) }
 }

@@ -126,6 +126,15 @@ async function readWays(addresses: readonly string[]): Promise<ReadonlyMap<strin
 /** Pauses between looks at the neighbour table, in milliseconds: a second and a bit, for one repeated question. */
 const PAUSES = [2, 4, 8, 16, 32, 64, 128, 256, 256, 384]
 
+/** Tells the kernel that these are about to be used, each as `device address`: it asks for them and waits for no answer. */
+const useNeighbours = (keys: readonly string[]): Promise<readonly IpResult[]> =>
+  runIpBatch(
+    keys.map((key) => {
+      const [device, address] = key.split(' ')
+      return `neigh replace ${address} dev ${device} use`
+    }),
+  )
+
 interface Answers {
   readonly macs: ReadonlyMap<string, string>
   /** Why the kernel would not even ask. */
@@ -136,12 +145,7 @@ interface Answers {
 async function askNeighbours(wanted: readonly string[], { macs, stale }: Neighbours): Promise<Answers> {
   const unknown = wanted.filter((key) => !macs.has(key))
   const asked = [...unknown, ...stale.filter((key) => wanted.includes(key))]
-  const results = await runIpBatch(
-    asked.map((key) => {
-      const [device, address] = key.split(' ')
-      return `neigh replace ${address} dev ${device} use`
-    }),
-  )
+  const results = await useNeighbours(asked)
   const refused = new Map(asked.flatMap((key, index) => (results[index]?.error ? [[key, results[index].error]] : [])))
   let known = macs
   for (const pause of unknown.length === 0 ? [] : PAUSES) {
@@ -176,6 +180,15 @@ export async function resolveNextHops(addresses: readonly Address[], links: Devi
     if (typeof hop === 'string') unresolved.set(text, hop)
   }
   return { nextHops, unresolved }
+}
+
+/** Has the kernel ask for the neighbours on the ways to addresses. Netlink tells of those that answer. */
+export async function askAfter(addresses: readonly Address[]): Promise<void> {
+  const texts = [...new Set(addresses.map(({ family, words }) => formatAddress(family, words)))]
+  if (texts.length === 0) return
+  const [ways, { macs }] = await Promise.all([readWays(texts), readNeighbours()])
+  const wanted = [...ways.values()].flatMap((way) => (typeof way === 'string' ? [] : [keyOf(way)]))
+  await useNeighbours([...new Set(wanted)].filter((key) => !macs.has(key)))
 }
 
 /** The next hop on a way, or why there is none. */

@@ -10,7 +10,7 @@ import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from 
 import { guardNamespace } from '../plan/guard.ts'
 import type { DecodedImage } from '../tables/image.ts'
 import { bpftool, runBatch } from './bpftool.ts'
-import { ownNetns } from './host.ts'
+import { effectiveCapabilities, mayOpenForeign, ownNetns } from './host.ts'
 import { type Generation, type Instance, readInstance } from './instance.ts'
 import { type RawLink, readLinks } from './links.ts'
 import type { Memory } from './memory.ts'
@@ -33,13 +33,19 @@ export interface Observation extends Live {
 const ATTEMPTS = 3
 const SETTLING_MS = 200
 
+/** What most likely is there: recognising it is cheaper than reading and decoding it. */
+export interface Expectation {
+  /** The live state; the network is asked for the backends of its services. */
+  readonly state?: State
+  /** As for readInstance. */
+  readonly staged?: number | undefined
+}
+
 /**
- * Reads the live state. `memory`: where it may be remembered; `expected`: what the file asks for. It most likely is the
- * live state too, and recognising it is cheaper than reading and decoding it; and the network is asked for its backends.
- * Throws what bpftool and ip throw. What changes meanwhile is read again: a reader takes no lock, and an apply of somebody
- * else is neither an error nor drift.
+ * Reads the live state. `memory`: where it may be remembered. Throws what bpftool and ip throw. What changes meanwhile is
+ * read again: a reader takes no lock, and an apply of somebody else is neither an error nor drift.
  */
-export async function observe(paths: Paths, memory: Memory, expected?: State): Promise<Observation> {
+export async function observe(paths: Paths, memory: Memory, expected: Expectation = {}): Promise<Observation> {
   for (let attempt = 1; ; attempt++) {
     try {
       const live = await observeOnce(paths, memory, expected)
@@ -49,6 +55,13 @@ export async function observe(paths: Paths, memory: Memory, expected?: State): P
       if (attempt === ATTEMPTS || !(error instanceof XdpError)) throw error
     }
   }
+}
+
+/** The same for another state that is wanted: with what must be known of the network for its services. */
+export async function withSurroundings(live: Observation, { services }: State): Promise<Observation> {
+  if (services.size === 0 && live.state.services.size === 0) return live
+  const around = await surroundingsOf(services, live.links)
+  return { ...live, ...(await withLiveHops(around, live.state.services, live.leaving, live.links)) }
 }
 
 /** Whether an interface runs a generation that is not committed yet: of an apply under way, or of one that was killed. */
@@ -70,15 +83,15 @@ export function committedGeneration(instance: Instance, attached: ReadonlySet<nu
   )
 }
 
-async function observeOnce(paths: Paths, memory: Memory, expected: State | undefined): Promise<Observation> {
-  const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths), ownNetns()])
+async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expectation): Promise<Observation> {
+  const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths, staged), ownNetns()])
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const drift = new Map<ObjectKey, string>()
   const [tables, loadedAt, around] = await Promise.all([
-    committed?.meta && readTables(paths, committed, memory, expected),
+    committed?.meta && readTables(paths, committed, memory, state),
     loadTimes(rawLinks, instance),
-    surroundingsOf(expected?.services ?? new Map(), rawLinks),
+    surroundingsOf(state?.services ?? new Map(), rawLinks),
   ])
   const links = withOwners(rawLinks, instance, loadedAt)
   const image = tables?.content
@@ -215,11 +228,15 @@ function interfaceDrift(
   return undefined
 }
 
-/** Load times of the programs that are not ours, by id, Unix time in seconds; netlink does not say them. */
+/**
+ * Load times of the programs that are not ours, by id, Unix time in seconds; netlink does not say them. Without the right
+ * to look at them they are not known.
+ */
 async function loadTimes(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<number, number>> {
   const own = new Set(instance.generations.map(({ program }) => program.id))
   const attached = [...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id))
   const foreign = [...new Set(attached.filter((id) => !own.has(id)))]
+  if (foreign.length === 0 || !mayOpenForeign(await effectiveCapabilities())) return new Map()
   const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
     id: number
     loaded_at?: number

@@ -1,12 +1,15 @@
 // What `xdp status` reports of services: what is live, with counters and health.
 
 import type { Paths } from '../abi/paths.ts'
+import type { Live, Served } from '../model/live.ts'
 import type { BackendStatus, ServiceStatus } from '../model/result.ts'
 import { type Backend, backendKey, backendSlotKey, type Service } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 import { bytesOfSlots, decodeOverlay, readHealth } from './health.ts'
-import type { Observation } from './observe.ts'
 import { type BalanceCounters, readBalanceCounters } from './service-counters.ts'
+
+/** Services that are live, and what stands beside them in the tables. */
+export type Told = Served & Pick<Live, 'deadlines' | 'bootSeconds'>
 
 /** A backend, and how it stands to its service. */
 interface Standing {
@@ -16,7 +19,7 @@ interface Standing {
   readonly deadline: number | undefined
 }
 
-function standings(service: Service, live: Observation): Standing[] {
+function standings(service: Service, live: Told): Standing[] {
   const used = service.backends.map((backend): Standing => {
     const deadline = live.deadlines.get(backendSlotKey(service.name, backend))
     return { backend, role: 'backend', deadline }
@@ -35,7 +38,7 @@ function backendStatus(
   { backend, role, deadline }: Standing,
   share: number,
   counters: BalanceCounters,
-  live: Observation,
+  live: Told,
 ): BackendStatus {
   const slot = live.slots.backends.get(backendSlotKey(service.name, backend)) ?? -1
   const { packets, bytes, flows } = counters.backends.get(slot) ?? NO_BACKEND
@@ -56,11 +59,9 @@ function backendStatus(
 }
 
 /** Reads the counters and the health of the live services, sorted by name. */
-export async function readServiceStatus(paths: Paths, live: Observation): Promise<readonly ServiceStatus[]> {
-  const services = [...live.state.services.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
-  // Counters and health that were unpinned by hand cannot be read: drift, which status shows beside it.
-  const isReadable = live.instance.missing.length === 0 && live.committed !== undefined
-  if (services.length === 0 || !isReadable) return []
+export async function readServiceStatus(paths: Paths, live: Told): Promise<readonly ServiceStatus[]> {
+  const services = [...live.services.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  if (services.length === 0) return []
   const [counters, health] = await Promise.all([
     readBalanceCounters(paths, live.generation, [...live.slots.services.values()], [...live.slots.backends.values()]),
     readHealth(paths, bytesOfSlots(live.slots)),

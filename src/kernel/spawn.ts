@@ -1,7 +1,9 @@
-// One bpftool or ip process: how it is started, and how its failure is told.
+// One bpftool or ip process: how it is started, and how its failure is told. What runs on beside us is started in
+// lock.ts and monitor.ts.
 
 import { execa } from 'execa'
-import { type Code, XdpError } from '../diagnostics.ts'
+import { type Code, fail, XdpError } from '../diagnostics.ts'
+import { type Helper, helper, isOneLine } from './helper.ts'
 
 /** A process that failed, with its own words. `errno` where bpftool's exit status carries one (256 - errno), else 0. */
 export class CommandError extends XdpError {
@@ -53,6 +55,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'iptables-save': 'iptables',
   'ip6tables-save': 'iptables',
   getent: 'libc-bin',
+  'systemd-notify': 'systemd',
 }
 
 export interface Output {
@@ -61,14 +64,43 @@ export interface Output {
   readonly exitCode: number
 }
 
-/**
- * Debian keeps bpftool and ip in sbin, which a plain PATH may lack. Processes are detached from the terminal's
- * process group: ^C is for us to act on between steps, not for a bpftool in the middle of one.
- */
+/** Debian keeps bpftool and ip in sbin, which a plain PATH may lack; their words are wanted in English. */
+export const toolEnvironment = (): Record<string, string> => ({
+  PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/local/sbin`,
+  LC_ALL: 'C',
+})
+
+/** What a shell says of a tool that is not there, or may not be run (POSIX, Shell Command Language, 2.8.2). */
+const NOT_FOUND = 127
+const NOT_EXECUTABLE = 126
+
+function notInstalled(tool: string, isThere: boolean): XdpError {
+  const hint = `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`
+  return fail('E100', `${tool} is not installed${isThere ? ', or may not be executed' : ''}`, hint)
+}
+
+/** Lets the helper run a tool, with the same results. */
+async function askHelper(by: Helper, tool: string, argv: readonly string[], input?: string): Promise<Output> {
+  const ended = await by.run(tool, argv, input)
+  if (!ended) throw new CommandError([tool, ...argv].join(' '), 128, 'the shell that starts tools has ended')
+  const { exitCode } = ended
+  if (exitCode === NOT_FOUND || exitCode === NOT_EXECUTABLE) throw notInstalled(tool, exitCode === NOT_EXECUTABLE)
+  return ended
+}
+
+/** Runs a tool to its end; through the helper where there is one. */
 export async function spawnTool(tool: string, argv: readonly string[], input?: string): Promise<Output> {
-  const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/local/sbin`
+  const by = helper()
+  return by && argv.every(isOneLine) ? askHelper(by, tool, argv, input) : spawnChild(tool, argv, input)
+}
+
+/**
+ * Runs a tool to its end, as a child of this process. It is detached from the terminal's process group: ^C is for us to
+ * act on between steps, not for a bpftool in the middle of one.
+ */
+export async function spawnChild(tool: string, argv: readonly string[], input?: string): Promise<Output> {
   const result = await execa(tool, argv, {
-    env: { PATH: path, LC_ALL: 'C' },
+    env: toolEnvironment(),
     ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
     reject: false,
     detached: true,
@@ -76,16 +108,7 @@ export async function spawnTool(tool: string, argv: readonly string[], input?: s
     maxBuffer: 1 << 30,
   })
   if (result.exitCode === undefined) {
-    if (result.code === 'ENOENT' || result.code === 'EACCES') {
-      throw new XdpError([
-        {
-          code: 'E100',
-          severity: 'error',
-          message: `${tool} is not installed${result.code === 'EACCES' ? ', or may not be executed' : ''}`,
-          hint: `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`,
-        },
-      ])
-    }
+    if (result.code === 'ENOENT' || result.code === 'EACCES') throw notInstalled(tool, result.code === 'EACCES')
     throw new CommandError([tool, ...argv].join(' '), result.signal ? 128 : 1, result.shortMessage ?? '')
   }
   return { stdout: result.stdout, stderr: result.stderr, exitCode: result.exitCode }

@@ -1,10 +1,12 @@
 // Everything `xdp stats` reports, as cheap as it can be had: one ip and one bpftool process, and of the policy only the
 // records of its lists. Drift shows where it shows without reading tables: interfaces and pins.
 
+import { NO_SLOT, SERVICE_SLOTS } from '../abi/generated.ts'
 import { type Paths, PROGRAMS, type SharedMap } from '../abi/paths.ts'
 import { fail, XdpError } from '../diagnostics.ts'
 import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../model/limits.ts'
 import type { ObjectKey } from '../model/live.ts'
+import type { ServiceStatus } from '../model/result.ts'
 import type { Fill, Memory, Stats } from '../model/stats.ts'
 import { guardNamespace } from '../plan/guard.ts'
 import { MAX_CLASS } from '../tables/classes.ts'
@@ -27,6 +29,7 @@ import {
   withOwners,
 } from './observe.ts'
 import { settled } from './settled.ts'
+import { readServices } from './stats-services.ts'
 import { interfaceStatus, iso } from './status.ts'
 
 interface Pinned {
@@ -76,25 +79,36 @@ async function readPinned(paths: Paths): Promise<Pinned> {
   }
 }
 
+const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
+  items.reduce((total, item) => total + of(item), 0)
+
 function fillOf(
   { meta }: Generation,
   { lists }: Counters,
   records: ReadonlyMap<string, SlotRecord>,
   bans: BanCount | undefined,
+  services: readonly ServiceStatus[],
 ): Fill[] {
   return [
     { name: 'interfaces', used: records.size, capacity: INTERFACE_SLOTS - FIRST_INTERFACE_SLOT },
     { name: 'lists', used: lists.length, capacity: LIST_SLOTS },
-    { name: 'scopes', used: lists.reduce((sum, { scopes }) => sum + scopes, 0), capacity: MAX_PARTS },
+    { name: 'scopes', used: sum(lists, ({ scopes }) => scopes), capacity: MAX_PARTS },
     // Class 0 is that of no list.
     { name: 'classes', used: Math.max(0, (meta?.class_count ?? 1) - 1), capacity: MAX_CLASS },
+    { name: 'services', used: services.length, capacity: SERVICE_SLOTS },
+    { name: 'backends', used: sum(services, ({ backends }) => backends.length), capacity: NO_SLOT },
     ...(bans ? [{ name: 'bans', used: bans.live, capacity: bans.capacity } as const] : []),
   ]
 }
 
 function memoryOf(committed: Generation | undefined, { bans, memory }: Pinned): Memory {
-  const shared = [...memory].reduce((sum, [map, bytes]) => (map === 'bans' ? sum : sum + bytes), 0)
-  return { policy: committed?.memory ?? 0, counters: shared, bans: bans?.memory ?? memory.get('bans') ?? 0 }
+  const shared = [...memory].reduce((total, [map, bytes]) => (map === 'bans' ? total : total + bytes), 0)
+  const balancer = sum([...(committed?.balance.values() ?? [])], (map) => map.memory)
+  return {
+    policy: (committed?.memory ?? 0) + balancer,
+    counters: shared,
+    bans: bans?.memory ?? memory.get('bans') ?? 0,
+  }
 }
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
@@ -120,6 +134,7 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
   const refusals = guardNamespace({ netns: namespaceOf(links, instance, committed, own), ownNetns: own })
   if (refusals.length > 0) throw new XdpError(refusals)
   const counters = countersOf(committed, pinned)
+  const services = await readServices(paths, committed, instance)
   const records = recordsOf(instance)
   const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
   const interfaces = liveInterfaces(links, records, instance, committed, undefined, drift)
@@ -134,7 +149,8 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
     }),
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
     lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
-    fill: committed ? fillOf(committed, counters, records, bans) : [],
+    services,
+    fill: committed ? fillOf(committed, counters, records, bans, services) : [],
     memory: memoryOf(committed, pinned),
     program: committed && {
       digest: Buffer.from(committed.meta?.object_digest ?? []).toString('hex'),

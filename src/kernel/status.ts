@@ -76,10 +76,14 @@ async function bansOf(paths: Paths, { committed, instance }: Observation): Promi
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
-/** Reads the live state and its counters. */
-export const readStatus = (paths: Paths, memory: Memory): Promise<Status> => settled(() => readOnce(paths, memory))
+/** What the kernel tells, which does not know of daemons and of how an apply ended. */
+type KernelStatus = Omit<Status, 'watcher' | 'last_apply'>
 
-async function readOnce(paths: Paths, memory: Memory): Promise<Status> {
+/** Reads the live state and its counters. */
+export const readStatus = (paths: Paths, memory: Memory): Promise<KernelStatus> =>
+  settled(() => readOnce(paths, memory))
+
+async function readOnce(paths: Paths, memory: Memory): Promise<KernelStatus> {
   const live = await observe(paths, memory)
   refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []
@@ -95,7 +99,9 @@ async function readOnce(paths: Paths, memory: Memory): Promise<Status> {
   })
   const counters = live.committed?.meta ? await readCounters(paths, live.committed.number) : NO_COUNTERS
   const counted = new Map(counters.lists.map(({ slot, packets, bytes }) => [slot, { packets, bytes }]))
-  const services = await readServiceStatus(paths, live)
+  // Counters and health that were unpinned by hand cannot be read: drift, which status shows beside it.
+  const isReadable = live.instance.missing.length === 0 && live.committed !== undefined
+  const services = isReadable ? await readServiceStatus(paths, { ...live, services: live.state.services }) : []
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>

@@ -6,8 +6,10 @@ import type { Address } from '../model/address.ts'
 import type { Live } from '../model/live.ts'
 import type { LeavingBackend, Service } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
+import { hopDrift, unresolvedOf } from '../plan/next-hops.ts'
 import { runIpBatch } from './ip.ts'
-import { type Devices, resolveNextHops } from './next-hops.ts'
+import { readLinks } from './links.ts'
+import { askAfter, type Devices, resolveNextHops } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
 
 export type Surroundings = Pick<
@@ -58,7 +60,7 @@ const backendAddresses = (services: Iterable<Service>): Address[] =>
   [...services].flatMap(({ backends, sorry }) => [...backends, ...(sorry ? [sorry] : [])].map(({ address }) => address))
 
 /** As the clock of the data plane: CLOCK_MONOTONIC, in seconds. */
-const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
+export const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
 
 /** What must be known to plan for the services of a file. Throws what ip throws. */
 export async function surroundingsOf(desired: ReadonlyMap<string, Service>, links: Devices): Promise<Surroundings> {
@@ -73,6 +75,16 @@ export async function surroundingsOf(desired: ReadonlyMap<string, Service>, link
   ])
   return { ...hops, ownAddresses, unanswered, forwards, sshEnds, bootSeconds: monotonicSeconds() }
 }
+
+/** Whether the kernel knows other ways to backends than their services have, as far as it knows without asking. */
+export async function haveMoved(services: ReadonlyMap<string, Service>): Promise<boolean> {
+  const { nextHops } = await resolveNextHops(backendAddresses(services.values()), await readLinks(), false)
+  return [...services.values()].some((service) => hopDrift(service, { nextHops }) !== undefined)
+}
+
+/** Has the kernel ask for the backends that no way is known to; who answers is told by netlink. */
+export const askForUnresolved = (services: ReadonlyMap<string, Service>): Promise<void> =>
+  askAfter(unresolvedOf(services))
 
 /** The same, and what the kernel knows by now of backends that are live and not in the file. */
 export async function withLiveHops(

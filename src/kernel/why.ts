@@ -155,7 +155,7 @@ export async function why(
   desired: Desired | undefined,
   query: Query,
 ): Promise<WhyResult> {
-  const live = await observe(paths, memory, desired?.state)
+  const live = await observe(paths, memory, desired ? { state: desired.state } : {})
   refuseOtherNamespace(live)
   return {
     address: formatAddress(query.source.family, query.source.words),

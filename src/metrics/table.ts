@@ -5,28 +5,10 @@
 // Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for what only grows.
 
 import { REASONS, verdictOf } from '../model/reason.ts'
-import { OUTCOMES, type Outcome, type Stats, type Surroundings } from '../model/stats.ts'
+import { OUTCOMES, type Outcome } from '../model/stats.ts'
+import { CHECK_METRICS, SERVICE_METRICS } from './balancer.ts'
+import { type Metric, one, type Report, type Sample } from './metric.ts'
 
-/** All that metrics are made of. */
-export interface Report {
-  /** Of xdp itself. */
-  readonly version: string
-  readonly stats: Stats
-  readonly surroundings: Surroundings
-}
-
-/** Label values, in the order of the metric's labels, and the value. */
-export type Sample = readonly [labels: readonly string[], value: number]
-
-export interface Metric {
-  readonly name: `xdp_${string}`
-  readonly type: 'counter' | 'gauge'
-  readonly help: string
-  readonly labels: readonly string[]
-  readonly samples: (report: Report) => readonly Sample[]
-}
-
-const one = (value: number | undefined): readonly Sample[] => (value === undefined ? [] : [[[], value]])
 const seconds = (iso: string): number => Date.parse(iso) / 1000
 
 /** Every reason of every interface, also those that have not occurred: a rate needs the zero before the first. */
@@ -136,6 +118,7 @@ export const METRICS: readonly Metric[] = [
     labels: LIST_LABELS,
     samples: byList('prefixes'),
   },
+  ...SERVICE_METRICS,
   {
     name: 'xdp_table_entries',
     type: 'gauge',
@@ -220,6 +203,7 @@ export const METRICS: readonly Metric[] = [
     labels: ['list'],
     samples: byFeed('skipped'),
   },
+  ...CHECK_METRICS,
   {
     name: 'xdp_reconciles_total',
     type: 'counter',

@@ -2,6 +2,7 @@
 
 import type { Location } from '../diagnostics.ts'
 import type { Family } from './address.ts'
+import type { Endpoint } from './endpoint.ts'
 import type { ServiceHealth } from './health.ts'
 import type { ScopedSet, State } from './state.ts'
 
@@ -9,6 +10,11 @@ import type { ScopedSet, State } from './state.ts'
 export type OnConflict = 'fail' | 'replace'
 /** What to do where an interface of the file does not exist. */
 export type OnMissing = 'error' | 'skip'
+
+/** What the daemon does where the live state was changed by something else. */
+export type OnDrift = 'repair' | 'report'
+/** What becomes of the attached programs when the daemon stops. */
+export type OnStop = 'keep' | 'detach'
 
 export interface InterfaceOptions {
   readonly onConflict: OnConflict
@@ -89,6 +95,18 @@ export interface Feed {
   readonly inline: readonly ScopedSet[]
 }
 
+/** How the daemon follows the file. */
+export interface WatchOptions {
+  /** How long the files must be left alone before they are read, in milliseconds. */
+  readonly debounceMs: number
+  /** Time between two full readings of the live state, in milliseconds. */
+  readonly resyncMs: number
+  readonly onDrift: OnDrift
+  readonly onStop: OnStop
+  /** Where metrics are served; undefined: nowhere. */
+  readonly metrics: Endpoint | undefined
+}
+
 export interface Desired {
   /** `program` is undefined: which build to run is not the file's business. */
   readonly state: State
@@ -98,5 +116,6 @@ export interface Desired {
   readonly feeds: readonly Feed[]
   /** By service name, for each service that is checked. */
   readonly health: ReadonlyMap<string, ServiceHealth>
+  readonly watch: WatchOptions
   readonly config: { readonly path: string; readonly sha256: string }
 }

@@ -44,6 +44,13 @@ export interface SocketEnd {
   readonly port: number
 }
 
+/** An object that is not as the last apply left it. */
+export interface Drift {
+  readonly key: ObjectKey
+  /** What happened, as a clause: `detached since the last apply`. */
+  readonly what: string
+}
+
 export interface Live {
   readonly state: State
   /** By name: every interface of the namespace. */
@@ -83,6 +90,19 @@ export interface Live {
   /** Monotonic time in seconds at the observation, which deadlines are in: CLOCK_MONOTONIC, as `process.hrtime`. */
   readonly bootSeconds: number
 }
+
+/** The services that packets meet, and where the data plane keeps what belongs to them. */
+export interface Served extends Pick<Live, 'generation' | 'slots' | 'leaving'> {
+  /** By name, with the next hops that the tables have. */
+  readonly services: State['services']
+}
+
+export const servedOf = ({ generation, slots, leaving, state }: Live): Served => ({
+  generation,
+  slots,
+  leaving,
+  services: state.services,
+})
 
 /** Which counter slot an interface or list has; kept across generations so that its counters survive. */
 export interface Slots {

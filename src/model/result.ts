@@ -1,9 +1,11 @@
 // What the commands report: results as data, before any of them becomes text or JSON.
 
 import type { Ban } from './ban.ts'
+import type { LastApply } from './last-apply.ts'
 import type { ServiceMode } from './overlay.ts'
 import type { BackendState, NextHop, Service } from './service.ts'
 import type { AttachMode, ListKind, Policy } from './state.ts'
+import type { WatchState } from './watch.ts'
 
 /** Packets and bytes; exact up to 2^53. */
 export interface Count {
@@ -122,6 +124,10 @@ export interface Status {
   readonly drifted: readonly { readonly key: string; readonly what: string }[]
   /** Kernel leftovers of an interrupted apply; the next apply removes them. */
   readonly leftovers: readonly string[]
+  /** undefined: no daemon watches the instance. */
+  readonly watcher: WatchState | undefined
+  /** undefined: none since boot, or its record cannot be read. */
+  readonly last_apply: LastApply | undefined
 }
 
 export interface ApplyResult {

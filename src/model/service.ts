@@ -91,11 +91,13 @@ export const GUE_PORT = 6080
 export const ANY_PORT: PortRange = { first: 0, last: 0xffff }
 export const isAnyPort = ({ ports }: Service): boolean => ports.first === 0 && ports.last === 0xffff
 
+/** An address with its port, if it has one. */
+export const withPort = (address: string, port: number | undefined): string =>
+  port === undefined ? address : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+
 /** What a backend is known by among those of its service: `10.0.0.11:80`, `[2001:db8::1]:80`, without a port where it has none. */
 export function backendKey({ address: { family, words }, port }: Pick<Backend, 'address' | 'port'>): string {
-  const text = formatAddress(family, words)
-  if (port === undefined) return text
-  return family === 6 ? `[${text}]:${port}` : `${text}:${port}`
+  return withPort(formatAddress(family, words), port)
 }
 
 /** What a backend is known by among all: `web/10.0.0.11:80`. */

@@ -1,16 +1,16 @@
 // What counters and gauges tell: one look at the kernel, and what only a running watcher or the config knows beside it.
 
 import type { Feed } from './desired.ts'
-import type { InterfaceStatus, ListStatus, Status } from './result.ts'
+import type { InterfaceStatus, ListStatus, ServiceStatus, Status } from './result.ts'
 
 /** Something that holds only so much. */
 export interface Fill {
-  readonly name: 'interfaces' | 'lists' | 'scopes' | 'classes' | 'bans'
+  readonly name: 'interfaces' | 'lists' | 'scopes' | 'classes' | 'services' | 'backends' | 'bans'
   readonly used: number
   readonly capacity: number
 }
 
-/** Bytes of kernel memory: the live generation with its tables, the counters and records, the bans. */
+/** Bytes of kernel memory: the live generation with its tables and the balancer's maps, the counters and records, the bans. */
 export interface Memory {
   readonly policy: number
   readonly counters: number
@@ -28,6 +28,7 @@ export interface Stats {
   /** Interfaces that the last apply attached to and that run no program of ours any more. */
   readonly detached: readonly string[]
   readonly lists: readonly ListStatus[]
+  readonly services: readonly ServiceStatus[]
   /** Empty where nothing is applied. */
   readonly fill: readonly Fill[]
   readonly memory: Memory
@@ -76,6 +77,23 @@ export interface ReconcileFacts {
   readonly last: { readonly at: string; readonly outcome: Outcome; readonly durationMs: number } | undefined
 }
 
+/** What the checks of a watcher did since it started. */
+export interface CheckFacts {
+  /** Checks that came to a result. */
+  readonly checks: number
+  /** Of these: the backend did not pass. */
+  readonly failures: number
+  /** Of these: the check could not be made. */
+  readonly unknown: number
+  /** Starts that were left out because the process was too late for them. */
+  readonly missed: number
+  readonly running: number
+  /** How late checks started. */
+  readonly lateness: { readonly sumMs: number; readonly maxMs: number }
+  /** Bytes of health that were written. */
+  readonly writes: number
+}
+
 /** What is known beside the kernel; what is absent has no metrics. */
 export interface Surroundings {
   readonly config?: ConfigFacts
@@ -83,6 +101,7 @@ export interface Surroundings {
   readonly reconcile?: ReconcileFacts
   /** Keys of all objects that differ from what the last apply recorded, tables included; replaces `Stats.drifted`. */
   readonly drifted?: readonly string[]
+  readonly checks?: CheckFacts | undefined
 }
 
 /** What the feeds of a config tell, one for each list; a list of several feeds is as old as its oldest file. */

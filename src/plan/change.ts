@@ -3,7 +3,7 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
-import type { AttachedProgram, ObjectKey, Slots } from '../model/live.ts'
+import type { AttachedProgram, Drift, ObjectKey, Slots } from '../model/live.ts'
 import type { Backend, LeavingBackend, Service } from '../model/service.ts'
 import type { Attachment, List, Policy, Program } from '../model/state.ts'
 
@@ -72,12 +72,6 @@ export interface ServiceDelta {
   readonly backends: readonly BackendDelta[]
   /** Part (0 to 1) of new flows that goes to another backend than before; undefined where there is no before. */
   readonly moved: number | undefined
-}
-
-export interface Drift {
-  readonly key: ObjectKey
-  /** What happened, as a clause: `detached since the last apply`. */
-  readonly what: string
 }
 
 export interface Plan {

@@ -5,7 +5,7 @@ import { difference } from '../model/patch.ts'
 import { countPrefixes } from '../model/prefixes.ts'
 import { EMPTY_SET, equals } from '../model/ranges.ts'
 import { type List, scopeKey } from '../model/state.ts'
-import type { ListDelta } from './change.ts'
+import type { Change, ListDelta } from './change.ts'
 
 const same = (left: AddressSet, right: AddressSet): boolean => equals(left.v4, right.v4) && equals(left.v6, right.v6)
 
@@ -29,4 +29,17 @@ export function listDelta(before: List | undefined, after: List | undefined): Li
     const [v4, v6] = [difference(had.v4, wants.v4), difference(had.v6, wants.v6)]
     return [{ scope, added: { v4: v4.added, v6: v6.added }, removed: { v4: v4.removed, v6: v6.removed } }]
   })
+}
+
+/** Sums over the scopes of all list changes. */
+export function countDelta(changes: readonly Change[]): { readonly added: number; readonly removed: number } {
+  let added = 0
+  let removed = 0
+  for (const { delta } of changes) {
+    for (const part of delta ?? []) {
+      added += prefixCount(part.added)
+      removed += prefixCount(part.removed)
+    }
+  }
+  return { added, removed }
 }

@@ -12,6 +12,14 @@ export const addressText = ({ address: { family, words } }: Pick<Backend, 'addre
 export const everyBackend = ({ backends, sorry }: Service): readonly Backend[] =>
   sorry === undefined ? backends : [...backends, sorry]
 
+/** Addresses of backends that would get traffic if the way to them was known. */
+export const unresolvedOf = (services: ReadonlyMap<string, Service>): Backend['address'][] =>
+  [...services.values()].flatMap((service) =>
+    everyBackend(service).flatMap(({ address, nextHop, state }) =>
+      nextHop === undefined && state !== 'disabled' ? [address] : [],
+    ),
+  )
+
 export function sameHop(left: NextHop | undefined, right: NextHop | undefined): boolean {
   if (left === undefined || right === undefined) return left === right
   return (

@@ -1,10 +1,10 @@
 // From what the file wants and what the kernel has to a plan.
 
 import type { Desired } from '../model/desired.ts'
-import type { Live } from '../model/live.ts'
+import type { Drift, Live } from '../model/live.ts'
 import { EMPTY_STATE, type Program, type State } from '../model/state.ts'
 import { driftOf } from './attachments.ts'
-import type { Drift, Plan } from './change.ts'
+import type { Plan } from './change.ts'
 import { diff } from './diff.ts'
 import { PLAIN_TERMS, settle, type Terms } from './feeds.ts'
 import { deadlinesOf, leavingOf } from './leaving.ts'

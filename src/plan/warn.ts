@@ -6,6 +6,7 @@ import type { Link, Live } from '../model/live.ts'
 import type { Attachment, State } from '../model/state.ts'
 import { ownAttachments } from './attachments.ts'
 import type { Change } from './change.ts'
+import { warnHealth } from './warn-health.ts'
 import { warnServices } from './warn-services.ts'
 
 type Code = Diagnostic['code']
@@ -122,5 +123,6 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
     ),
     ...warnMode(desired, live, changed),
     ...warnServices({ desired, state, live }, changes),
+    ...(changes.length > 0 ? warnHealth(desired, state) : []),
   ]
 }

@@ -71,16 +71,3 @@ export function summarizeList(change: ListChange, provenance: Provenance | undef
     }
   })
 }
-
-/** Sums over the scopes of all list changes. */
-export function countDelta(changes: readonly Change[]): { readonly added: number; readonly removed: number } {
-  let added = 0
-  let removed = 0
-  for (const { delta } of changes) {
-    for (const part of delta ?? []) {
-      added += prefixCount(part.added)
-      removed += prefixCount(part.removed)
-    }
-  }
-  return { added, removed }
-}

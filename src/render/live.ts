@@ -2,12 +2,13 @@
 // the clock, the size and both looks are given.
 
 import { REASONS, verdictOf } from '../model/reason.ts'
-import type { Count, Verdict } from '../model/result.ts'
+import type { BackendStatus, Count, ServiceStatus, Verdict } from '../model/result.ts'
 import type { Stats } from '../model/stats.ts'
 import { formatDuration, showable } from './bans.ts'
 import { formatBytes, formatCount, formatRate, formatShare } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { ratesOf } from './rates.ts'
+import { addressOf, stateOf } from './service-status.ts'
 import { isEmpty, type Totals, totalsOf } from './stats.ts'
 import { left, right, shownVerdicts } from './status.ts'
 import { type Column, formatTable } from './table.ts'
@@ -121,6 +122,61 @@ function listSection({ stats, previous, seconds }: Frame): Section {
   }
 }
 
+/** Share of packets whose flow was remembered. */
+function hitShare(before: ServiceStatus | undefined, now: ServiceStatus): string {
+  const grown = (old: number | undefined, value: number): number =>
+    old === undefined || value < old ? value : value - old
+  const hits = grown(before?.hits, now.hits)
+  return formatShare(hits, hits + grown(before?.misses, now.misses))
+}
+
+const flowRate = (before: Flows | undefined, now: Flows, seconds: number): string =>
+  perSecond(ratesOf(before && { packets: before.flows, bytes: 0 }, { packets: now.flows, bytes: 0 }, seconds)?.packets)
+
+type Flows = Pick<ServiceStatus, 'flows'>
+
+function serviceSection({ stats, previous, seconds }: Frame): Section {
+  const before = new Map(previous?.services.map((one) => [one.service.name, one]))
+  const found = stats.services.map((now) => {
+    const { name } = now.service
+    const rate = ratesOf(before.get(name), now, seconds)
+    return { name, packets: now.packets, rate, flows: flowRate(before.get(name), now, seconds), now }
+  })
+  return {
+    columns: [
+      ...[left('SERVICE'), left('HEALTH'), rateColumn('PACKETS/S'), rateColumn('BIT/S'), rateColumn('FLOWS/S')],
+      ...[rateColumn('KNOWN'), countColumn('NO BACKEND')],
+    ],
+    rows: busiest(found, ({ rate }) => rate?.packets ?? 0).map(({ name, rate, flows, now }) => [
+      ...[name, now.mode, perSecond(rate?.packets), bits(rate?.bytes), flows],
+      ...[hitShare(before.get(name), now), formatCount(now.empty)],
+    ]),
+  }
+}
+
+function backendSection({ stats, previous, seconds }: Frame): Section {
+  const keyOf = ({ service }: ServiceStatus, backend: BackendStatus): string => `${service.name} ${addressOf(backend)}`
+  const all = (one: Stats | undefined): (readonly [string, BackendStatus])[] =>
+    (one?.services ?? []).flatMap((status) =>
+      status.backends.map((backend) => [keyOf(status, backend), backend] as const),
+    )
+  const before = new Map(all(previous))
+  const found = all(stats).map(([name, now]) => {
+    return { name, packets: now.packets, rate: ratesOf(before.get(name), now, seconds), now }
+  })
+  // Who is down is what one looks for.
+  const sorted = busiest(found, ({ rate }) => rate?.packets ?? 0).toSorted(
+    (a, b) => Number(b.now.health === 'down') - Number(a.now.health === 'down'),
+  )
+  return {
+    columns: [left('BACKEND'), left('STATE'), rateColumn('PACKETS/S'), rateColumn('BIT/S'), rateColumn('FLOWS/S')],
+    rows: sorted.map(({ name, rate, now }) => [
+      ...[name, stateOf(now), perSecond(rate?.packets), bits(rate?.bytes)],
+      flowRate(before.get(name), now, seconds),
+    ]),
+  }
+}
+
 /** `pass 12.3k/s 98.4 Mbit/s   drop 350k/s 180 Mbit/s (96.6%)` */
 function totalLine({ stats, previous, seconds }: Frame): string {
   const [now, before] = [totalsOf(stats.interfaces), previous && totalsOf(previous.interfaces)]
@@ -211,7 +267,10 @@ export function renderLive(frame: Frame): string[] {
 }
 
 function sections(frame: Frame, room: number): Line[] {
-  const all = [interfaceSection(frame), reasonSection(frame), listSection(frame)]
+  const { stats } = frame
+  const balancer = stats.services.length > 0 ? [serviceSection(frame), backendSection(frame)] : []
+  const lists = stats.lists.length > 0 || balancer.length === 0 ? [listSection(frame)] : []
+  const all = [interfaceSection(frame), ...balancer, reasonSection(frame), ...lists]
   const given = shareRows(
     all.map(({ rows }) => rows.length),
     room,

@@ -2,10 +2,12 @@
 // mean "what apply will do to the kernel", are plain ASCII (serial consoles), and colour only repeats them.
 
 import type { Provenance } from '../model/desired.ts'
-import type { Change, Drift, Op, Plan } from '../plan/change.ts'
+import type { Drift } from '../model/live.ts'
+import type { Change, Op, Plan } from '../plan/change.ts'
+import { countDelta } from '../plan/delta.ts'
 import { changeLines } from './change.ts'
 import { renderDiagnostics } from './diagnostic.ts'
-import { countDelta, SAMPLES } from './list-summary.ts'
+import { SAMPLES } from './list-summary.ts'
 import { changeTitle, keyTitle } from './names.ts'
 import { formatCount, plural } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'

@@ -1,6 +1,7 @@
 // Live services, as tables and as JSON.
 
 import type { BackendStatus, ServiceStatus } from '../model/result.ts'
+import { withPort } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 import { hopText } from '../plan/next-hops.ts'
 import { settingsOf } from '../plan/services.ts'
@@ -31,15 +32,14 @@ function nameOf({ service }: ServiceStatus): string {
   return service.vip.family === 6 ? `[${vip}]:${port}` : `${vip}:${port}`
 }
 
-function stateOf({ role, state, weight, health, share, drained_in: left }: BackendStatus): string {
+export function stateOf({ role, state, weight, health, share, drained_in: left }: BackendStatus): string {
   const keeps = left === undefined ? '' : left === 0 ? ', drained' : `, ${formatSeconds(left)} left`
   if (role !== 'backend') return `${role}${keeps}`
   if (state !== 'active' || weight === 0) return `${state === 'disabled' ? state : 'drain'}${keeps}`
   return health === 'starting' ? `starting, ${formatShare(share)}` : health
 }
 
-const addressOf = ({ address, port }: BackendStatus): string =>
-  port === undefined ? address : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+export const addressOf = ({ address, port }: BackendStatus): string => withPort(address, port)
 
 function backendRows({ service, backends }: ServiceStatus): string[][] {
   return backends.map((backend) => [

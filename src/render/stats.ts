@@ -7,6 +7,7 @@ import { formatDuration } from './bans.ts'
 import { jsonDocument } from './json.ts'
 import { formatBytes, formatCount, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
+import { serviceStatusJson, serviceTables } from './service-status.ts'
 import { left, listTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'
 import { formatTable } from './table.ts'
 
@@ -119,6 +120,7 @@ export function renderStats(stats: Stats, surroundings: Surroundings, { color }:
         ...(interfaces.length + detached.length > 0 ? interfaceTable(interfaces, detached) : []),
         ...reasonTable(interfaces),
         ...listTable(stats),
+        ...serviceTables(stats.services),
         ...fillTable(fill),
         ...about,
         ...trouble({ drifted, leftovers: [] }, style),
@@ -145,6 +147,7 @@ export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundin
     interfaces,
     detached,
     lists,
+    services: stats.services.map(serviceStatusJson),
     tables: fill.map(({ name, used, capacity }) => ({ name, used, capacity })),
     memory: { ...memory, total: memoryTotal(memory) },
     drift: drifted.length > 0,

@@ -8,12 +8,15 @@ import {
   VERDICTS,
   type Verdict,
 } from '../model/result.ts'
+import type { WatchState } from '../model/watch.ts'
 import { jsonDocument } from './json.ts'
+import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
 import { formatBytes, formatCount, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
 import { type Column, formatTable } from './table.ts'
+import { describeWatch, watchJson } from './watch.ts'
 
 export const left = (title: string): Column => ({ title })
 export const right = (title: string): Column => ({ title, align: 'right' })
@@ -71,6 +74,32 @@ function head({ generation, committed_at, policy, program, memory, bans }: Statu
   return lines
 }
 
+/** Why backends are down. */
+function healthLines({ health }: WatchState, yellow: (text: string) => string): string[] {
+  if (!health || health.down === 0) return []
+  const { down, checked, backends } = health
+  const lines = backends.map(({ service, backend, since, reason }) => {
+    const time = since === undefined ? '' : ` since ${seconds(since)}`
+    return `${yellow('!')}   service ${service}: ${backend} is down${time}${reason === undefined ? '' : `: ${reason}`}`
+  })
+  const omitted = down - backends.length
+  const more = omitted > 0 ? [`${yellow('!')}   … ${formatCount(omitted)} more`] : []
+  return [`Checks: ${formatCount(down)} of ${formatCount(checked)} backends are down`, ...lines, ...more]
+}
+
+/** The daemon, with what is wrong under it. */
+function watchLines({ watcher }: Status, { red, yellow }: Paint): string[] {
+  if (!watcher) return []
+  const { pid, since, errors, drift } = watcher
+  const sign = errors.length > 0 ? red('!') : drift.length > 0 ? yellow('!') : undefined
+  const now = describeWatch(watcher)
+  return [
+    `Watched by pid ${pid} since ${seconds(since)}${sign ? '' : `: ${now}`}`,
+    ...(sign ? [`${sign}   ${now}`] : []),
+    ...healthLines(watcher, yellow),
+  ]
+}
+
 export function trouble(
   { drifted, leftovers }: Pick<Status, 'drifted' | 'leftovers'>,
   { cyan, yellow }: Paint,
@@ -93,8 +122,11 @@ const isEmpty = ({ generation, interfaces, program }: Status): boolean =>
 
 export function renderStatus(status: Status, { color }: { readonly color: boolean }): string {
   const style = paint(color)
+  const { last_apply, committed_at } = status
+  const last = last_apply ? lastApplyLines(last_apply, committed_at, color) : []
   if (isEmpty(status)) {
-    const lines = ['Nothing is applied: this instance has nothing in the kernel.', ...trouble(status, style)]
+    const nothing = 'Nothing is applied: this instance has nothing in the kernel.'
+    const lines = [nothing, ...watchLines(status, style), ...trouble(status, style), ...last]
     return `${lines.join('\n')}\n`
   }
   const attached =
@@ -102,12 +134,13 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status.interfaces)]
   const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
-  return `${[...head(status), ...tables, ...trouble(status, style)].join('\n')}\n`
+  const lines = [...head(status), ...watchLines(status, style), ...tables, ...trouble(status, style), ...last]
+  return `${lines.join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, lists, services, policy, program, generation, committed_at, bans, memory } = status
-  const { drift, drifted, leftovers } = status
+  const { drift, drifted, leftovers, watcher, last_apply } = status
   return jsonDocument({
     interfaces,
     lists,
@@ -122,5 +155,7 @@ export function renderStatusJson(status: Status): string {
     drift,
     drifted,
     leftovers,
+    watch: watcher === undefined ? null : watchJson(watcher),
+    last_apply: last_apply ? lastApplyJson(last_apply) : null,
   })
 }

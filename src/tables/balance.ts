@@ -8,7 +8,6 @@ import { type Attachment, EVERY_ROLE, type Policy, type Role } from '../model/st
 import type { RawServices } from './decode-services.ts'
 import { multiplierValue } from './hash.ts'
 import type { Directory, Header, Sections } from './layout.ts'
-import { makeLines } from './lines.ts'
 import type { ServiceSections } from './services.ts'
 
 /**
@@ -29,14 +28,10 @@ type BalanceSection =
 
 const NONE = new Uint32Array(0)
 
-function ringLines({ rings }: ServiceSections): Uint32Array {
-  const words = makeLines(rings.lines)
-  rings.write(words)
-  return words
-}
-
-/** The sections of the services; `undefined`: there are none. */
-export const balanceSections = (compiled: ServiceSections | undefined): Pick<Sections, BalanceSection> => ({
+/** The sections of the services but for the rings; `undefined`: there are none. */
+export const balanceSections = (
+  compiled: ServiceSections | undefined,
+): Pick<Sections, Exclude<BalanceSection, 'RINGS'>> => ({
   ENDPOINT_HASH: compiled?.endpoints.hash ?? NONE,
   ENDPOINTS: compiled?.endpoints.endpoints ?? NONE,
   PORTS: compiled?.endpoints.ports ?? NONE,
@@ -44,7 +39,6 @@ export const balanceSections = (compiled: ServiceSections | undefined): Pick<Sec
   SERVICE_RECORDS: compiled?.records ?? NONE,
   BACKENDS: compiled?.backends ?? NONE,
   POOLS: compiled?.pools ?? NONE,
-  RINGS: compiled ? ringLines(compiled) : NONE,
 })
 
 const linesOf = (words: Uint32Array): number => words.byteLength / LINE_SIZE

@@ -16,8 +16,8 @@ import {
 } from '../abi/generated.ts'
 import type { Address } from '../model/address.ts'
 import type { Slots } from '../model/live.ts'
-import { type Backend, backendSlotKey, type LeavingBackend, type Service } from '../model/service.ts'
-import { compareAddresses, formatAddress } from '../model/text.ts'
+import { type Backend, backendSlotKey, compareBackends, type LeavingBackend, type Service } from '../model/service.ts'
+import { formatAddress } from '../model/text.ts'
 import { serviceDigest } from './digest.ts'
 import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lines.ts'
@@ -90,11 +90,6 @@ function readPools(services: Iterable<Service>, pools: DataView, lines: number):
 
 const textOf = ({ family, words }: Address): string => formatAddress(family, words)
 
-const byAddress = (a: Backend, b: Backend): number =>
-  a.address.family - b.address.family ||
-  compareAddresses(a.address.words, b.address.words) ||
-  (a.port ?? 0) - (b.port ?? 0)
-
 /** By the slot of their service. */
 function groupBackends(backends: readonly Found[]): Map<number, Found[]> {
   const groups = new Map<number, Found[]>()
@@ -148,7 +143,7 @@ function withBackends(line: ServiceLine, record: ServiceRecord, snatPool: Addres
     backends: own
       .filter(({ role }) => !role.sorry && !role.leaving)
       .map(({ backend }) => backend)
-      .sort(byAddress),
+      .sort(compareBackends),
   }
 }
 

@@ -2,15 +2,19 @@
 // which must be written. A section is compared with the section of the same name, wherever both lie.
 
 import { HEADER_LINES, LINE_SIZE } from '../abi/generated.ts'
-import { type Directory, type Image, SECTION_NAMES, type SectionName, type Sections } from './layout.ts'
+import {
+  type Directory,
+  type Image,
+  type Place,
+  type Rings,
+  SECTION_NAMES,
+  type SectionName,
+  type Sections,
+} from './layout.ts'
 import { type LineDigest, LineDigester, sameDigest } from './line-digest.ts'
-import { LINE_WORDS } from './lines.ts'
+import { type Extent, LINE_WORDS } from './lines.ts'
 
-/** Lines of an image. */
-export interface Extent {
-  readonly first: number
-  readonly lines: number
-}
+export type { Extent }
 
 /** Lines that are those from line `from` of the previous image on. */
 export interface Copy extends Extent {
@@ -104,6 +108,21 @@ export function nextDigest(words: Uint32Array, old: Uint32Array, digest: LineDig
   return digester.digest
 }
 
+/** Rings are copied whole, or written whole: what differs between two of one service is spread all over them. */
+function transferRings(
+  { section, kept }: Rings,
+  first: number,
+  place: Place | undefined,
+  copies: Extents,
+  writes: Extents,
+): void {
+  const stays = new Set(place && kept && sameDigest(kept.of, place.digest) ? kept.rings : [])
+  for (const { first: at, lines } of section.extents) {
+    if (place && stays.has(at)) copies.add(first + at, lines, place.first + at)
+    else writes.add(first + at, lines)
+  }
+}
+
 /** The transfer of an image; lines that are not all zero are written where nothing is known of a previous image. */
 export function transferOf(image: Image, previous?: Previous): Transfer {
   const copies = new Extents(0)
@@ -115,12 +134,19 @@ export function transferOf(image: Image, previous?: Previous): Transfer {
   write(image.header, 0, 0, HEADER_LINES)
   for (const name of SECTION_NAMES) {
     const { first, lines, digest } = image.directory[name]
-    const words = image.sections[name]
+    if (lines === 0) continue
     const place = previous?.directory[name]
-    const old = previous?.sections[name]
-    if (place && lines > 0 && place.lines === lines && sameDigest(place.digest, digest)) {
+    if (place && place.lines === lines && sameDigest(place.digest, digest)) {
       copies.add(first, lines, place.first)
-    } else if (place && old) {
+      continue
+    }
+    if (name === 'RINGS' && image.rings) {
+      transferRings(image.rings, first, place, copies, writes)
+      continue
+    }
+    const words = image.sections[name]
+    const old = previous?.sections[name]
+    if (place && old) {
       compareSections(words, old, (line, end, same) => {
         if (same) copies.add(first + line, end - line, place.first + line)
         else write(words, first, line, end)
@@ -133,13 +159,20 @@ export function transferOf(image: Image, previous?: Previous): Transfer {
 /** The words of lines of an image, in pieces. */
 export function linesOf(image: Image, { first, lines }: Extent): Uint32Array[] {
   const pieces: Uint32Array[] = []
-  const take = (words: Uint32Array, start: number): void => {
+  const take = (start: number, length: number, words: (from: number, end: number) => Uint32Array): void => {
     const from = Math.max(first, start)
-    const end = Math.min(first + lines, start + words.length / LINE_WORDS)
-    if (from < end) pieces.push(words.subarray((from - start) * LINE_WORDS, (end - start) * LINE_WORDS))
+    const end = Math.min(first + lines, start + length)
+    if (from < end) pieces.push(words(from - start, end - start))
   }
-  take(image.header, 0)
-  for (const name of SECTION_NAMES) take(image.sections[name], image.directory[name].first)
+  const within = (words: Uint32Array) => (from: number, end: number) =>
+    words.subarray(from * LINE_WORDS, end * LINE_WORDS)
+  take(0, HEADER_LINES, within(image.header))
+  for (const name of SECTION_NAMES) {
+    const place = image.directory[name]
+    const { rings } = image
+    if (name === 'RINGS' && rings) take(place.first, place.lines, (from, end) => rings.section.words(from, end - from))
+    else take(place.first, place.lines, within(image.sections[name]))
+  }
   return pieces
 }
 

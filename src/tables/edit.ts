@@ -122,5 +122,7 @@ export function editImage(source: EditSource): Image | undefined {
     table6: table6.sections,
     ...compileBalance(source),
   }
-  return layOut(content, meta, (name, words) => nextDigest(words, sections[name], previous.directory[name].digest))
+  return layOut(content, meta, previous, (name, words) =>
+    nextDigest(words, sections[name], previous.directory[name].digest),
+  )
 }

@@ -20,9 +20,19 @@ import { DEFAULT_POLICY, type List, type Policy, type Role, type State } from '.
 import { balanceLine, balanceSections, decodeRoles, rawServices, rolesLine, saysRoles } from './balance.ts'
 import { Classes, type Part, partsOf } from './classes.ts'
 import { type DecodedServices, decodeServices } from './decode-services.ts'
+import type { Previous } from './difference.ts'
 import { policyDigest } from './digest.ts'
-import { assemble, type Directory, type Image, placeSections, type SectionName, type Sections } from './layout.ts'
-import { digestLines, type LineDigest } from './line-digest.ts'
+import { keepRings } from './edit/rings.ts'
+import {
+  assemble,
+  type Directory,
+  type Image,
+  placeSections,
+  type SectionName,
+  type Sections,
+  withRings,
+} from './layout.ts'
+import { digestLines, type LineDigest, NO_LINES } from './line-digest.ts'
 import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { collect, decodeLists, encodeLists } from './lists.ts'
 import { sweep } from './partition.ts'
@@ -68,7 +78,8 @@ export interface Content {
   readonly roles: Roles
 }
 
-const namedSections = ({ lists, classes, rules, table4, table6, services }: Content): Sections => ({
+/** Sections that are at hand. */
+const namedSections = ({ lists, classes, rules, table4, table6, services }: Content): Omit<Sections, 'RINGS'> => ({
   LISTS: lists,
   CLASSES: classes,
   RULES: rules,
@@ -128,17 +139,27 @@ const places6 = (at: Directory): Pick<Table6, 'filter' | 'blocks' | 'root' | 'ra
   trees: at.TREES6.first,
 })
 
-/** Lays content out. `digestOf`: the digest of a section, where it is had in less time than from its lines. */
+const NO_RINGS = new Uint32Array(0)
+
+/**
+ * Lays content out.
+ *
+ * @param previous what is known of the image before, whose rings may be those of this one
+ * @param digestOf the digest of a section, where it is had in less time than from its lines
+ */
 export function layOut(
   content: Content,
   meta: ImageMeta,
+  previous?: Previous,
   digestOf: (name: SectionName, words: Uint32Array) => LineDigest = (_, words) => digestLines(words),
 ): Image {
   const { policy, shape4, shape6, counts, services, roles } = content
-  const sections = namedSections(content)
+  const section = services?.rings
+  const kept = previous && services && keepRings(previous, services)
+  const sections = withRings(namedSections(content), () => section?.words(0, section.lines) ?? NO_RINGS)
   const { directory, lines } = placeSections(
-    (name) => sections[name].length / LINE_WORDS,
-    (name) => digestOf(name, sections[name]),
+    (name) => (name === 'RINGS' ? (section?.lines ?? 0) : sections[name].length / LINE_WORDS),
+    (name) => (name === 'RINGS' ? (kept?.digest ?? section?.digest() ?? NO_LINES) : digestOf(name, sections[name])),
   )
   const settings = {
     abi_version: ABI_VERSION,
@@ -162,7 +183,8 @@ export function layOut(
   }
   const table6 = { ...shape6, ...places6(directory) }
   const balance = balanceLine(services, directory, policy)
-  return assemble({ settings, table6, meta: recorded, directory, balance, roles }, sections, lines)
+  const said = { settings, table6, meta: recorded, directory, balance, roles }
+  return assemble(said, sections, lines, section && { section, kept })
 }
 
 /** What an image is compiled from. */
@@ -175,6 +197,8 @@ export interface Source {
   readonly leaving?: readonly LeavingBackend[]
   /** Of backends that are drained, by backendSlotKey: when they stop to keep their flows. */
   readonly deadlines?: ReadonlyMap<string, number>
+  /** What is known of the image before. */
+  readonly previous?: Previous | undefined
 }
 
 /** The services and roles of a source. Throws XdpError E208 where they are more than the tables can hold. */
@@ -220,7 +244,7 @@ export function compileImage(source: Source): Image {
     table6: table6.sections,
     ...compileBalance(source),
   }
-  return layOut(content, meta)
+  return layOut(content, meta, source.previous)
 }
 
 /** What an image says. */

@@ -22,6 +22,7 @@ import {
 } from '../abi/generated.ts'
 import { type LineDigest, LineDigester, NO_LINES, sameDigest } from './line-digest.ts'
 import { corrupt, LINE_WORDS, makeLines, viewOf } from './lines.ts'
+import type { RingSection } from './rings.ts'
 
 /** Lines of the header. The directory takes six. */
 export const SETTINGS_LINE = 0
@@ -37,8 +38,33 @@ export const SECTION_NAMES: readonly SectionName[] = (Object.keys(SECTION) as Se
   (a, b) => SECTION[a] - SECTION[b],
 )
 
+/** What of the rings of an image is as in the image before: see edit/rings.ts. */
+export interface KeptRings {
+  /** Digest of all rings of that image, and of this one. */
+  readonly of: LineDigest
+  readonly digest: LineDigest
+  /** First lines, in both, of those that are the same. */
+  readonly rings: readonly number[]
+}
+
+/** The rings of an image, to be made when they are needed. */
+export interface Rings {
+  readonly section: RingSection
+  readonly kept: KeptRings | undefined
+}
+
 /** Words by section, whole lines. Nobody writes to them once they are part of an image: images share them. */
 export type Sections = Readonly<Record<SectionName, Uint32Array>>
+
+/** Sections with rings that are made when somebody asks for them. */
+export function withRings(sections: Omit<Sections, 'RINGS'>, make: () => Uint32Array): Sections {
+  let rings: Uint32Array | undefined
+  const get = (): Uint32Array => {
+    rings ??= make()
+    return rings
+  }
+  return Object.defineProperty({ ...sections }, 'RINGS', { enumerable: true, get }) as Sections
+}
 
 /** Where a section lies, in lines, and what it holds. */
 export interface Place {
@@ -64,6 +90,8 @@ export interface Image extends Header {
   /** Lines 0 to HEADER_LINES - 1. */
   readonly header: Uint32Array
   readonly sections: Sections
+  /** Where `sections` has none yet: asking it for RINGS makes all of them. */
+  readonly rings?: Rings
   /** In all. */
   readonly lines: number
 }
@@ -117,7 +145,7 @@ export const imageKey = (header: Uint32Array): string =>
     .digest('hex')
 
 /** Puts an image together. */
-export function assemble(said: Header, sections: Sections, lines: number): Image {
+export function assemble(said: Header, sections: Sections, lines: number, rings?: Rings): Image {
   const header = makeLines(HEADER_LINES)
   const view = viewOf(header)
   settingsCodec.encode(said.settings, view, SETTINGS_LINE * LINE_SIZE)
@@ -128,7 +156,7 @@ export function assemble(said: Header, sections: Sections, lines: number): Image
   rolesCodec.encode(said.roles, view, ROLES_LINE * LINE_SIZE)
   const digest = headerDigest(header)
   directoryCodec.encode(directoryLines(said.directory, digest), view, DIRECTORY_LINE * LINE_SIZE)
-  return { ...said, header, sections, lines }
+  return { ...said, header, sections, lines, ...(rings ? { rings } : {}) }
 }
 
 /** What the lines of a header say, and whether they are as they were written. At least HEADER_LINES lines. */

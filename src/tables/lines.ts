@@ -7,6 +7,12 @@ import { fail, type XdpError } from '../diagnostics.ts'
 /** 32-bit words in a line. */
 export const LINE_WORDS = LINE_SIZE / 4
 
+/** Lines side by side. */
+export interface Extent {
+  readonly first: number
+  readonly lines: number
+}
+
 /** Which of the two words of a u64 holds bits 0 to 31, and which the rest. */
 export const LOW = LITTLE_ENDIAN ? 0 : 1
 export const HIGH = 1 - LOW

@@ -9,6 +9,7 @@ import { type RecordedServices, readRecordedServices } from './decode-services.t
 import { type DecodedImage, hasServices, isPolicyWhole, NO_SERVICES, policyOf } from './image.ts'
 import type { Header, SectionName, Sections } from './layout.ts'
 import { viewOf } from './lines.ts'
+import { compileServices } from './services.ts'
 
 /** A list as an image records it. */
 export interface ListRecord {
@@ -30,18 +31,21 @@ export function readRecords(lists: Uint32Array, count: number): ListRecord[] {
   })
 }
 
-/** What recognising looks at. */
-export const RECOGNIZED = [
-  'LISTS',
+/** Where services are recorded. */
+export const SERVICE_SECTIONS = [
   'SERVICES',
   'SERVICE_RECORDS',
   'BACKENDS',
   'POOLS',
 ] as const satisfies readonly SectionName[]
 
-function recordedServices(
+/** What recognising looks at. */
+export const RECOGNIZED = ['LISTS', ...SERVICE_SECTIONS] as const satisfies readonly SectionName[]
+
+/** The services of an image, as they are recorded in it. */
+export function recordedServices(
   header: Header,
-  { SERVICES, SERVICE_RECORDS, BACKENDS, POOLS }: Pick<Sections, (typeof RECOGNIZED)[number]>,
+  { SERVICES, SERVICE_RECORDS, BACKENDS, POOLS }: Pick<Sections, (typeof SERVICE_SECTIONS)[number]>,
 ): RecordedServices {
   if (!hasServices(header)) return NO_SERVICES
   return readRecordedServices(header.balance, {
@@ -50,6 +54,14 @@ function recordedServices(
     backends: BACKENDS,
     pools: POOLS,
   })
+}
+
+/** The section of rings that follows from the others. */
+export function ringsFrom(header: Header, sections: Pick<Sections, (typeof RECOGNIZED)[number]>): Uint32Array {
+  const recorded = recordedServices(header, sections)
+  if (recorded.services.size === 0) return new Uint32Array(0)
+  const { rings } = compileServices(recorded.services, recorded)
+  return rings.words(0, rings.lines)
 }
 
 /**

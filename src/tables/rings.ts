@@ -2,7 +2,8 @@
 
 import { RING_SIZE, ringOf } from '../model/maglev.ts'
 import { type Backend, takesFlows } from '../model/service.ts'
-import { halves, LINE_WORDS } from './lines.ts'
+import { type LineDigest, LineDigester } from './line-digest.ts'
+import { type Extent, halves, LINE_WORDS, makeLines } from './lines.ts'
 
 /** Slots a line. */
 const SLOTS = LINE_WORDS * 2
@@ -48,7 +49,7 @@ export function placeRings(rings: ReadonlyMap<number, ServiceRing>): {
 }
 
 /** Writes a ring to its lines. */
-export function writeRing(words: Uint32Array, { backends, slots, size }: ServiceRing): void {
+function writeRing(words: Uint32Array, { backends, slots, size }: ServiceRing): void {
   const target = halves(words)
   const ring = ringOf(backends)
   for (let slot = 0; slot < size; slot++) target[slot] = slots[ring[slot] as number] as number
@@ -58,9 +59,68 @@ export function writeRing(words: Uint32Array, { backends, slots, size }: Service
   }
 }
 
-/** The same lines as a ring of their own, to compare with. */
+/** The lines of a ring that hold anything. */
+export const usedLines = ({ size, takers }: Pick<ServiceRing, 'size' | 'takers'>): number =>
+  Math.ceil((size + takers) / SLOTS)
+
+/** Those lines, made anew. */
 export function ringWords(ring: ServiceRing): Uint32Array {
-  const words = new Uint32Array(ring.lines * LINE_WORDS)
+  const words = makeLines(usedLines(ring))
   writeRing(words, ring)
   return words
+}
+
+/** All rings. By far the largest section: made piece by piece, where somebody needs it, and never kept. */
+export class RingSection {
+  readonly lines: number
+  /** Of each ring the lines that hold anything, ascending. */
+  readonly extents: readonly Extent[]
+  readonly #rings: ReadonlyMap<number, ServiceRing>
+  /** As `extents`. */
+  readonly #inOrder: readonly ServiceRing[]
+  /** The ring that was made last: whoever asks for a piece of one asks for the next piece then. */
+  #last: { readonly ring: ServiceRing; readonly words: Uint32Array } | undefined
+
+  /** `rings` and their first lines, by the slot of the service. */
+  constructor(rings: ReadonlyMap<number, ServiceRing>, first: ReadonlyMap<number, number>, lines: number) {
+    const placed = [...rings]
+      .filter(([, { size }]) => size > 0)
+      .map(([slot, ring]) => ({ ring, first: first.get(slot) as number, lines: usedLines(ring) }))
+      .sort((a, b) => a.first - b.first)
+    this.lines = lines
+    this.extents = placed
+    this.#rings = rings
+    this.#inOrder = placed.map(({ ring }) => ring)
+  }
+
+  #make(ring: ServiceRing): Uint32Array {
+    if (this.#last?.ring !== ring) this.#last = { ring, words: ringWords(ring) }
+    return this.#last.words
+  }
+
+  /** The lines of the ring of a service, by its slot. */
+  linesOf(slot: number): Uint32Array {
+    return this.#make(this.#rings.get(slot) as ServiceRing)
+  }
+
+  /** So many lines from one on. */
+  words(first: number, lines: number): Uint32Array {
+    const words = makeLines(lines)
+    for (const [i, extent] of this.extents.entries()) {
+      const from = Math.max(first, extent.first)
+      const end = Math.min(first + lines, extent.first + extent.lines)
+      if (from >= end) continue
+      const ring = this.#make(this.#inOrder[i] as ServiceRing)
+      const piece = ring.subarray((from - extent.first) * LINE_WORDS, (end - extent.first) * LINE_WORDS)
+      words.set(piece, (from - first) * LINE_WORDS)
+    }
+    return words
+  }
+
+  digest(): LineDigest {
+    const digester = new LineDigester()
+    for (const [i, { first, lines }] of this.extents.entries())
+      digester.add(this.#make(this.#inOrder[i] as ServiceRing), 0, lines, first)
+    return digester.digest
+  }
 }

@@ -25,17 +25,29 @@ export const fourWords = ({ family, words }: Address): Uint32Array =>
 /** The same as bytes in network order. */
 export function addressBytes(address: Address): Uint8Array {
   const bytes = new Uint8Array(16)
-  const view = new DataView(bytes.buffer)
-  for (const [i, word] of fourWords(address).entries()) view.setUint32(i * 4, word)
+  const words = fourWords(address)
+  for (let i = 0; i < 4; i++) {
+    const word = words[i] as number
+    bytes[i * 4] = word >>> 24
+    bytes[i * 4 + 1] = word >>> 16
+    bytes[i * 4 + 2] = word >>> 8
+    bytes[i * 4 + 3] = word
+  }
   return bytes
 }
 
+const wordAt = (bytes: Uint8Array, at: number): number =>
+  (((bytes[at] as number) << 24) |
+    ((bytes[at + 1] as number) << 16) |
+    ((bytes[at + 2] as number) << 8) |
+    (bytes[at + 3] as number)) >>>
+  0
+
 /** The address of such bytes. */
 export function addressOf(bytes: Uint8Array): Address {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, 16)
-  const words = Uint32Array.from({ length: 4 }, (_, i) => view.getUint32(i * 4))
-  const isIpv4 = words[0] === 0 && words[1] === 0 && words[2] === IPV4_MAPPED
-  return isIpv4 ? { family: 4, words: words.subarray(3) } : { family: 6, words }
+  const [first, second, third, fourth] = [wordAt(bytes, 0), wordAt(bytes, 4), wordAt(bytes, 8), wordAt(bytes, 12)]
+  if (first === 0 && second === 0 && third === IPV4_MAPPED) return { family: 4, words: Uint32Array.of(fourth) }
+  return { family: 6, words: Uint32Array.of(first, second, third, fourth) }
 }
 
 const FORWARDINGS = Object.fromEntries(

@@ -20,8 +20,8 @@ import { type Backend, backendSlotKey, isAnyPort, type LeavingBackend, type Serv
 import { compareAddresses, formatAddress } from '../model/text.ts'
 import { serviceDigest } from './digest.ts'
 import { type Endpoint, type EndpointSections, encodeEndpoints } from './endpoints.ts'
-import { LINE_WORDS, makeLines } from './lines.ts'
-import { measureRing, placeRings, ringWords, type ServiceRing, writeRing } from './rings.ts'
+import { makeLines } from './lines.ts'
+import { measureRing, placeRings, RingSection, type ServiceRing } from './rings.ts'
 import { addressBytes, type BackendRole, backendLine, fourWords, serviceLine } from './service-lines.ts'
 
 /** What is known of services besides the state. */
@@ -30,15 +30,6 @@ export interface ServiceFacts {
   readonly leaving: readonly LeavingBackend[]
   /** Of backends that are drained, by backendSlotKey. */
   readonly deadlines: ReadonlyMap<string, number>
-}
-
-/** The largest section by far: written where it is to be, not copied there. */
-export interface RingSection {
-  readonly lines: number
-  /** Writes all of it to so many lines of zeros. */
-  write(words: Uint32Array): void
-  /** The lines of the ring of a service, by its slot, made anew. */
-  linesOf(slot: number): Uint32Array
 }
 
 /** Sections as whole lines. */
@@ -83,27 +74,33 @@ function endOf(placed: readonly Placed[]): number {
   return end
 }
 
-/** Every backend of the services, in use, in reserve and leaving. */
-function placeBackends(services: ReadonlyMap<string, Service>, { slots, leaving, deadlines }: ServiceFacts): Placed[] {
+/** Every backend of the services, in use, in reserve and leaving; and the slots of those in use, in order, by service slot. */
+function placeBackends(
+  services: readonly (readonly [number, Service])[],
+  { slots, leaving, deadlines }: ServiceFacts,
+): { readonly placed: readonly Placed[]; readonly inUse: ReadonlyMap<number, Uint16Array> } {
   const placed: Placed[] = []
-  const add = (service: Service, backend: Backend, role: Omit<BackendRole, 'service'>): void => {
-    const slot = slotOf(slots.backends, backendSlotKey(service.name, backend))
+  const add = (at: number, service: Service, backend: Backend, role: Omit<BackendRole, 'service'>): number => {
+    const key = backendSlotKey(service.name, backend)
+    const slot = slotOf(slots.backends, key)
     if (slot >= NO_SLOT) throw new RangeError(`backend slot ${slot}`)
-    placed.push({ slot, service, backend, role: { ...role, service: slotOf(slots.services, service.name) } })
+    const deadline = role.leaving || role.sorry ? role.deadline : (deadlines.get(key) ?? 0)
+    placed.push({ slot, service, backend, role: { service: at, leaving: role.leaving, sorry: role.sorry, deadline } })
+    return slot
   }
-  const none = { leaving: false, sorry: false, deadline: 0 }
-  for (const service of services.values()) {
-    for (const backend of service.backends) {
-      const deadline = deadlines.get(backendSlotKey(service.name, backend)) ?? 0
-      add(service, backend, { ...none, deadline })
-    }
-    if (service.sorry) add(service, service.sorry, { ...none, sorry: true })
+  const used = { leaving: false, sorry: false, deadline: 0 }
+  const inUse = new Map<number, Uint16Array>()
+  for (const [at, service] of services) {
+    const own = service.backends.map((backend) => add(at, service, backend, used))
+    inUse.set(at, Uint16Array.from(own))
+    if (service.sorry) add(at, service, service.sorry, { ...used, sorry: true })
   }
+  const byName = new Map(services.map(([at, service]) => [service.name, [at, service] as const]))
   for (const { service: name, backend, deadline } of leaving) {
-    const service = services.get(name)
-    if (service) add(service, backend, { ...none, leaving: true, deadline })
+    const [at, service] = byName.get(name) ?? []
+    if (at !== undefined && service) add(at, service, backend, { leaving: true, sorry: false, deadline })
   }
-  return placed
+  return { placed, inUse }
 }
 
 function encodeBackends(placed: readonly Placed[]): Uint32Array {
@@ -122,7 +119,7 @@ const protocolOf = ({ protocol }: Service): number => (protocol === 'udp' ? UDP 
 const takesFragments = (service: Service): boolean =>
   isAnyPort(service) && service.hash === 'source' && service.snatPool.length === 0
 
-/** Those that decide alone where several claim the same ports of an address. */
+/** Who decides where several claim the same ports of an address: the least of these, and of equals the lowest slot. */
 const claim = ({ backend, role }: Placed): number => (backend.state === 'disabled' ? 2 : role.leaving ? 1 : 0)
 
 function collectEndpoints(
@@ -147,7 +144,9 @@ function collectEndpoints(
     const isTaken = endpoint[which] !== 0 && endpoint[which] !== FRAGMENTS_DROP
     if (!isTaken) endpoint[which] = takesFragments(service) ? slot + 1 : FRAGMENTS_DROP
   }
-  const replying = placed.filter(({ service }) => repliesPlainly(service)).sort((a, b) => claim(a) - claim(b))
+  const replying = placed
+    .filter(({ service }) => repliesPlainly(service))
+    .sort((a, b) => claim(a) - claim(b) || a.slot - b.slot)
   for (const { slot, service, backend } of replying) {
     const ports = backend.port === undefined ? service.ports : { first: backend.port, last: backend.port }
     at(backend.address).sources.push({ protocol: protocolOf(service), ...ports, value: slot + 1 })
@@ -225,16 +224,13 @@ export function compileServices(state: ReadonlyMap<string, Service>, facts: Serv
   const services = [...state.values()]
     .map((service) => [slotOf(slots.services, service.name), service] as const)
     .sort(([a], [b]) => a - b)
-  const placed = placeBackends(state, facts)
+  const { placed, inUse } = placeBackends(services, facts)
   const pools = collectPools(state.values(), slots.pools)
   const encodedPools = encodePools(services, pools, slots.pools)
   const rings = new Map(
-    services.map(([slot, { name, backends }]): [number, ServiceRing] => [
+    services.map(([slot, { backends }]): [number, ServiceRing] => [
       slot,
-      measureRing(
-        backends,
-        Uint16Array.from(backends, (backend) => slotOf(slots.backends, backendSlotKey(name, backend))),
-      ),
+      measureRing(backends, inUse.get(slot) as Uint16Array),
     ]),
   )
   const { first, lines } = placeRings(rings)
@@ -265,16 +261,7 @@ export function compileServices(state: ReadonlyMap<string, Service>, facts: Serv
     records: recordWords,
     backends: backendWords,
     pools: encodedPools.words,
-    rings: {
-      lines,
-      write: (words) => {
-        for (const [slot, ring] of rings) {
-          const at = first.get(slot) as number
-          writeRing(words.subarray(at * LINE_WORDS, (at + ring.lines) * LINE_WORDS), ring)
-        }
-      },
-      linesOf: (slot) => ringWords(rings.get(slot) as ServiceRing),
-    },
+    rings: new RingSection(rings, first, lines),
     hasReplies: endpoints.some(({ sources }) => sources.length > 0),
     hasPools: pools.length > 0,
     poolLines: encodedPools.addresses,

@@ -307,6 +307,13 @@ describe('health', () => {
     expect(await ask(...syns)).toEqual(before)
   })
 
+  test('a backend that is down takes no new flow, whatever its hash', async () => {
+    await load([web(backend('10.0.0.11'), backend('10.0.0.12'))])
+    await setHealth({ 0: HEALTH_DOWN })
+    const syns = Array.from({ length: 2000 }, (_, i) => segment(10000 + i, SYN))
+    expect(new Set(await ask(...syns))).toEqual(new Set([1]))
+  })
+
   test('a flow leaves a backend that is down', async () => {
     await load([web(...THREE)])
     const acks = PORTS.map((port) => segment(port, ACK))

@@ -1,6 +1,7 @@
 // The main job: a line in a file drops a packet, and nothing else changes.
 
-import { execFileSync } from 'node:child_process'
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Lab, NO_OBJECTS } from '../support/hosts.ts'
 
@@ -12,18 +13,11 @@ blocklist:
   - { name: six, cidr: 2001:db8::2/128 }
 `
 
-interface Loaded {
-  readonly id: number
-  readonly loaded_at: number
-}
-
-/** Every program and map of the machine with its load time: a no-op apply changes none of it. */
-const kernelObjects = (): Loaded[][] =>
-  ['prog', 'map'].map((kind) =>
-    (JSON.parse(execFileSync('bpftool', ['-j', kind, 'show'], { encoding: 'utf8' })) as Loaded[]).map(
-      ({ id, loaded_at }) => ({ id, loaded_at }),
-    ),
-  )
+/** Every pin, and every program on an interface, by their identity: a no-op apply changes none of it. */
+const kernelObjects = (lab: Lab): unknown[] => [
+  ...lab.pins().map((pin) => [pin, statSync(join(lab.bpffs, 'xdp-as-code', pin)).ino]),
+  ...(JSON.parse(lab.in(lab.host, 'ip', '-j', 'link', 'show')) as { xdp?: unknown }[]).map(({ xdp }) => xdp),
+]
 
 describe.each(['native', 'generic'])('in %s mode', (mode) => {
   let lab: Lab
@@ -70,10 +64,10 @@ describe.each(['native', 'generic'])('in %s mode', (mode) => {
 
   test('a second plan reads "No changes" and a second apply writes nothing', async () => {
     expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes. Live XDP state matches xdp.yaml.')
-    const objects = kernelObjects()
+    const objects = kernelObjects(lab)
     const result = JSON.parse(await lab.ok('apply', '--auto-approve', '--json'))
     expect(result).toMatchObject({ changed: false, applied: [] })
-    expect(kernelObjects()).toEqual(objects)
+    expect(kernelObjects(lab)).toEqual(objects)
   })
 
   test('why names the list, the prefix and the line, proven by a packet', async () => {

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Lab, type Output } from '../support/hosts.ts'
+import { Lab } from '../support/hosts.ts'
 
 let lab: Lab
 
@@ -15,32 +15,25 @@ beforeAll(() => {
 })
 afterAll(() => lab.close())
 
-/** Runs `xdp …` on the host behind the words that change its surroundings. */
-function within(words: readonly string[], ...args: readonly string[]): Output {
-  const [nsenter, netns, ...xdp] = lab.argv(...args) as [string, string, ...string[]]
-  const { status, stdout, stderr } = spawnSync(nsenter, [netns, ...words, ...xdp], {
-    cwd: lab.directory,
-    encoding: 'utf8',
-  })
-  return { exitCode: status ?? -1, stdout, stderr }
-}
-
 /** A mount namespace of its own, made by a shell script. */
 const mounts = (script: string): string[] => ['unshare', '--mount', 'sh', '-ec', `${script}\nexec "$@"`, 'sh']
 
 const EVERY_COMMAND = [['plan'], ['apply', '--auto-approve'], ['status'], ['destroy', '--auto-approve']]
 
-test.each(EVERY_COMMAND)('%s without capabilities is not permitted', (...args) => {
-  const { exitCode, stderr } = within(['setpriv', '--bounding-set=-all', '--inh-caps=-all'], ...args)
+test.each(EVERY_COMMAND)('%s without capabilities is not permitted', async (...args) => {
+  const { exitCode, stderr } = await lab.xdpWithin(['setpriv', '--bounding-set=-all', '--inh-caps=-all'], ...args)
   expect(stderr).toContain('E104 not-permitted')
   expect(exitCode).toBe(77)
 })
 
-test('capabilities without the right to lock are not permitted either', () => {
+test('capabilities without the right to lock are not permitted either', async () => {
   chmodSync(lab.directory, 0o755)
   const user = ['setpriv', '--reuid=65534', '--clear-groups']
   const caps = '-all,+bpf,+net_admin,+perfmon'
-  const { exitCode, stderr } = within([...user, `--inh-caps=${caps}`, `--ambient-caps=${caps}`], ...EVERY_COMMAND[1]!)
+  const { exitCode, stderr } = await lab.xdpWithin(
+    [...user, `--inh-caps=${caps}`, `--ambient-caps=${caps}`],
+    ...EVERY_COMMAND[1]!,
+  )
   expect(stderr).toContain('E104 not-permitted')
   expect(exitCode).toBe(77)
 })
@@ -49,15 +42,27 @@ describe.each([
   ['read-only', 'mount -t tmpfs -o ro none /run'],
   ['full', 'mount -t tmpfs -o nr_inodes=1 none /run'],
 ])('/run that is %s', (_, script) => {
-  test('is told by apply, which changes nothing', () => {
-    const { exitCode, stderr } = within(mounts(script), 'apply', '--auto-approve')
+  test('is told by apply, which changes nothing', async () => {
+    const { exitCode, stderr } = await lab.xdpWithin(mounts(script), 'apply', '--auto-approve')
     expect(stderr).toContain('E115 run-unwritable')
     expect(exitCode).toBe(69)
     expect(lab.pins()).toEqual([])
   })
 })
 
-test.each(['bpftool', 'ip', 'flock'])('without %s, apply says what to install', (missing) => {
+test('a bpffs that is read-only is told by apply and doctor', async () => {
+  const { exitCode, stderr } = await lab.xdpWithin(
+    mounts(`mount -o remount,bind,ro ${lab.bpffs}`),
+    'apply',
+    '--auto-approve',
+  )
+  expect(stderr).toContain(`E105 bpffs-missing]: the bpffs at ${lab.bpffs} is read-only`)
+  expect(exitCode).toBe(69)
+  const doctor = await lab.xdpWithin(mounts(`mount -o remount,bind,ro ${lab.bpffs}`), 'doctor')
+  expect(doctor.stdout).toMatch(/^fail +bpffs\.mount .* is mounted read-only$/m)
+})
+
+test.each(['bpftool', 'ip', 'flock'])('without %s, apply says what to install', async (missing) => {
   const directory = join(lab.directory, `without-${missing}`)
   mkdirSync(directory)
   const tools = ['bpftool', 'ip', 'flock', 'sh', 'cat'].filter((tool) => tool !== missing)
@@ -70,7 +75,7 @@ test.each(['bpftool', 'ip', 'flock'])('without %s, apply says what to install', 
     [ ! -e $place/${missing} ] || mount --bind /dev/null $place/${missing}
   done
   PATH=${directory}`
-  const { exitCode, stderr } = within(mounts(hide), 'apply', '--auto-approve')
+  const { exitCode, stderr } = await lab.xdpWithin(mounts(hide), 'apply', '--auto-approve')
   expect(stderr).toContain('E100 tool-missing')
   expect(stderr).toContain('hint: apt-get install')
   expect(exitCode).toBe(69)
@@ -80,8 +85,8 @@ test.each([
   ['is not mounted', '/nonexistent', 69, 'E105 bpffs-missing'],
   ['has a name that bpftool would cut in two', '/a#b', 64, 'E300 usage'],
   ['has a name with a space', '/a b', 64, 'E300 usage'],
-])('a bpffs that %s', (_, bpffs, status, code) => {
-  const { exitCode, stderr } = within([], 'plan', '--bpffs', bpffs)
+])('a bpffs that %s', async (_, bpffs, status, code) => {
+  const { exitCode, stderr } = await lab.xdpWithin([], 'plan', '--bpffs', bpffs)
   expect(stderr).toContain(code)
   expect(exitCode).toBe(status)
 })

@@ -17,7 +17,7 @@ import type { Overlay } from '../../src/model/overlay.ts'
 import { type HealthEvent, HealthMonitor } from '../../src/watch/health/monitor.ts'
 import { makeProbe } from '../../src/watch/health/probes/probe.ts'
 import { HealthPublisher } from '../../src/watch/health/publish.ts'
-import { systemTimer } from '../../src/watch/health/timeline.ts'
+import { MONOTONIC } from '../../src/watch/scheduler.ts'
 import { backend, service } from '../support/backends.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { healthPaths } from '../support/health.ts'
@@ -105,13 +105,13 @@ async function start(): Promise<HealthMonitor> {
   const paths = healthPaths(plane)
   const bytes = await readHealth(paths, bytesOfSlots(SLOTS))
   const publisher = new HealthPublisher({
-    timer: systemTimer,
+    scheduler: MONOTONIC,
     onSuperseded: () => events.push({ kind: 'unknown', service: '', backend: '', reason: 'superseded' }),
     onError: (error) => events.push({ kind: 'unknown', service: '', backend: '', reason: String(error) }),
   })
   const started = new HealthMonitor({
-    timer: systemTimer,
-    probe: makeProbe(systemTimer.now),
+    scheduler: MONOTONIC,
+    probe: makeProbe(MONOTONIC.now),
     random: Math.random,
     restored: decodeOverlay(bytes, SLOTS),
     onOverlay: (changed) => publisher.publish(changed),

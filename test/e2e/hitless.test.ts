@@ -5,7 +5,7 @@ import { appendFileSync, cpSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { CLI, ETH0, ETH1, Lab } from '../support/hosts.ts'
-import { arrivals, flood, wireDrops } from '../support/traffic.ts'
+import { judged } from '../support/traffic.ts'
 
 const EDITS = 100
 
@@ -24,31 +24,6 @@ blocklist:
   - { name: moving, cidr: 2001:db8:${number.toString(16)}::/48 }
 `
 
-async function judged(body: () => Promise<void>): Promise<void> {
-  const start = arrivals(lab)
-  const dropsBefore = wireDrops(lab, 'eth0')
-  const traffic = await flood(lab, [
-    { source: '192.0.2.2', target: '192.0.2.1' },
-    { source: '2001:db8::2', target: '2001:db8::1' },
-  ])
-  let sent: Record<string, number> = {}
-  try {
-    await body()
-  } finally {
-    sent = await traffic.stop()
-  }
-  const end = arrivals(lab)
-  const lostOnTheWire = wireDrops(lab, 'eth0') - dropsBefore
-  expect(sent['192.0.2.2']).toBeGreaterThan(1000)
-  expect(sent['2001:db8::2']).toBeGreaterThan(1000)
-  expect(end.v6 - start.v6, 'blocked packets that got through').toBe(0)
-  const lost = (sent['192.0.2.2'] ?? 0) - (end.v4 - start.v4)
-  expect(lost, `passing packets that were lost (the wire itself lost ${lostOnTheWire})`).toBeLessThanOrEqual(
-    lostOnTheWire,
-  )
-  expect(lost).toBeGreaterThanOrEqual(0)
-}
-
 beforeAll(async () => {
   lab = new Lab([ETH0, ETH1])
   lab.write('xdp.yaml', edition(0))
@@ -57,7 +32,7 @@ beforeAll(async () => {
 afterAll(() => lab.close())
 
 test(`${EDITS} edits of lists and default under traffic misjudge no packet`, { timeout: 240_000 }, async () => {
-  await judged(async () => {
+  await judged(lab, async () => {
     for (let number = 1; number <= EDITS; number++) {
       lab.write('xdp.yaml', edition(number))
       await lab.ok('apply', '--auto-approve')
@@ -74,7 +49,7 @@ test('a new build of the program takes over under traffic, and its counters go o
   await lab.ok('ban', '203.0.113.250', '--ttl', '1h', '--reason', 'a test')
   const before = await status()
   lab.cli = join(other, 'cli.js')
-  await judged(async () => {
+  await judged(lab, async () => {
     const plan = JSON.parse(await lab.ok('plan', '--json'))
     expect(plan.changes).toMatchObject([
       { op: 'update', kind: 'program', impact: 'hitless', reason: 'program-changed' },
@@ -113,7 +88,7 @@ test('a list of a million is swapped for another under traffic, then edited', { 
   await lab.ok('apply', '--auto-approve')
   const next = million(1)
   const prefixes = async (): Promise<unknown> => JSON.parse(await lab.ok('status', '--json')).lists[0].prefixes
-  await judged(async () => {
+  await judged(lab, async () => {
     lab.write('million.txt', next)
     await lab.ok('apply', '--auto-approve')
     lab.write('million.txt', `${next}203.0.113.77\n`)

@@ -1,7 +1,10 @@
 // Interfaces: two of them, one that goes and comes back, one that somebody else uses, one that cannot do the mode.
 
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { lastApplyFile } from '../../src/kernel/last-apply.ts'
 import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 
@@ -125,6 +128,19 @@ describe('a foreign program', () => {
     await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
   })
 
+  test('is refused and replaced as it should with few capabilities', async () => {
+    const id = attachForeign('eth0', 'xdpdrv')
+    const few = ['setpriv', '--bounding-set=-all,+bpf,+net_admin,+perfmon', '--inh-caps=-all']
+    lab.write('xdp.yaml', config('  eth0: {}'))
+    const refused = await lab.xdpWithin(few, 'apply', '--auto-approve')
+    expect(refused).toMatchObject({ exitCode: 4, stderr: expect.stringContaining(`id ${id}`) })
+    lab.write('xdp.yaml', config('  eth0: { on_conflict: replace }'))
+    const replaced = await lab.xdpWithin(few, 'apply', '--auto-approve')
+    expect(replaced).toMatchObject({ exitCode: 77, stderr: expect.stringContaining('needs CAP_SYS_ADMIN') })
+    expect(attachedOn('eth0')).toMatchObject([{ id }])
+    expect(lab.pins()).toEqual([])
+  })
+
   test.each(['xdpdrv', 'xdpgeneric'] as const)('attached by %s gives way to on_conflict: replace', async (type) => {
     attachForeign('eth0', type)
     lab.write('xdp.yaml', config('  eth0: { on_conflict: replace }'))
@@ -194,4 +210,40 @@ test('a command from another network namespace is refused', async () => {
   }
   expect(failure.status).toBe(4)
   expect(failure.stderr).toContain('E201 wrong-namespace')
+})
+
+describe('--wait-interfaces', () => {
+  const argv = ['apply', '--auto-approve', '--wait-interfaces']
+
+  test('an interface that appears is filtered as soon as it is there', async () => {
+    lab.write('xdp.yaml', config('  eth0: {}\n  eth1: {}\n  eth2: { missing: skip }'))
+    lab.unplug('eth1')
+    const child = lab.start(...argv, '1m', '--json')
+    const closed = once(child, 'close')
+    const record = lastApplyFile({ bpffs: lab.bpffs, instance: 'default' })
+    await expect.poll(() => existsSync(record), { timeout: 10_000 }).toBe(true)
+    lab.plug(ETH1)
+    expect((await closed)[0]).toBe(0)
+    expect(attachedOn('eth1')).toHaveLength(1)
+    await lab.ok('destroy', '--auto-approve')
+  })
+
+  test('one that does not is the error it always was, and tells the time', async () => {
+    lab.write('xdp.yaml', config('  eth0: {}\n  eth9: {}'))
+    const { exitCode, stderr } = await lab.xdp(...argv, '200ms')
+    expect(exitCode).toBe(69)
+    expect(stderr).toMatch(/xdp\.yaml:4:\d+: error\[E103 .*eth9 does not exist, nor did it appear within 200ms/)
+    expect(lab.pins()).toEqual([])
+  })
+
+  test('an interrupt ends the wait', async () => {
+    lab.write('xdp.yaml', config('  eth9: {}'))
+    const child = lab.start(...argv, '10m')
+    const closed = once(child, 'close')
+    const record = lastApplyFile({ bpffs: lab.bpffs, instance: 'default' })
+    await expect.poll(() => existsSync(record), { timeout: 10_000 }).toBe(true)
+    child.kill('SIGTERM')
+    expect((await closed)[0]).toBe(1)
+    expect(JSON.parse(readFileSync(record, 'utf8'))).toMatchObject({ result: 'failed', error: { code: 'E112' } })
+  })
 })

@@ -4,22 +4,14 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { npm, pack } from '../support/package.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const { name, version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, string>
 
 let work: string
-let packed: string[]
+let packed: readonly string[]
 let xdp: string
-
-/** The npm that runs the tests, or the one in the PATH. Its settings for this run must not reach the inner one. */
-function npm(args: readonly string[], cwd: string) {
-  const [file, ...first] = process.env['npm_execpath'] ? [process.execPath, process.env['npm_execpath']] : ['npm']
-  return execa(file ?? 'npm', [...first, ...args], {
-    cwd,
-    env: { npm_config_offline: 'true', npm_config_audit: 'false' },
-  })
-}
 
 /** A PATH that holds Node and nothing else. */
 function barePath(): string {
@@ -31,13 +23,12 @@ function barePath(): string {
 
 beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'xdp-package-'))
-  const { stdout } = await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', work], ROOT)
-  const [{ files, filename }] = JSON.parse(stdout) as [{ files: { path: string }[]; filename: string }]
-  packed = files.map(({ path }) => path)
+  const { tarball, paths } = await pack(work)
+  packed = paths
   const target = join(work, 'target')
   mkdirSync(target)
   writeFileSync(join(target, 'package.json'), '{}')
-  await npm(['install', '--no-save', join(work, filename)], target)
+  await npm(['install', '--no-save', tarball], target)
   xdp = join(target, 'node_modules/.bin/xdp')
 })
 
@@ -52,6 +43,9 @@ test('the tarball holds what running needs', () => {
     'dist/bpf/carry.bpf.o',
     'dist/bpf/xdp.bpf.o',
     'dist/NOTICES.txt',
+    'dist/man/xdp.8',
+    'dist/man/xdp.yaml.5',
+    'docs/errors.md',
     'schemas/xdp.schema.json',
     'examples/minimal.yaml',
     'LICENSE',

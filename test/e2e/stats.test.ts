@@ -89,6 +89,8 @@ describe('of an applied policy', () => {
       { name: 'lists', used: 3, capacity: 1024 },
       { name: 'scopes', used: 3, capacity: 65_536 },
       { name: 'classes', used: 3, capacity: 65_535 },
+      { name: 'services', used: 0, capacity: 1024 },
+      { name: 'backends', used: 0, capacity: 65_535 },
       { name: 'bans', used: 1, capacity: 131_072 },
     ])
     expect(now.memory.policy).toBeGreaterThan(0)

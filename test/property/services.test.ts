@@ -2,14 +2,16 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { XdpError } from '../../src/diagnostics.ts'
 import type { Slots } from '../../src/model/live.ts'
 import { backendSlotKey, type LeavingBackend, type Service } from '../../src/model/service.ts'
 import type { State } from '../../src/model/state.ts'
+import { linesOf, transferOf } from '../../src/tables/difference.ts'
 import { compileImage, decodeImage, type Source } from '../../src/tables/image.ts'
-import { imageBytes, imageFrom } from '../../src/tables/layout.ts'
+import { type Image, imageBytes, imageFrom } from '../../src/tables/layout.ts'
 import { recognizeImage } from '../../src/tables/recognize.ts'
-import { arbitraryServices, balancing } from '../support/services.ts'
+import { arbitraryServices, backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
 
 const META = { generation: 3, netns: 1n, objectDigest: new Uint8Array(16) }
@@ -78,6 +80,62 @@ test('the order in which services and leaving backends are listed changes nothin
       expect(bytes[0].equals(bytes[1])).toBe(true)
     }),
     { numRuns: 40 },
+  )
+})
+
+const EDITS: readonly ((service: Service) => Service | undefined)[] = [
+  (service) => service,
+  (service) => ({ ...service, onEmpty: service.onEmpty === 'drop' ? 'pass' : 'drop' }),
+  (service) => ({ ...service, backends: service.backends.slice(1) }),
+  (service) => ({ ...service, backends: service.backends.map((one) => ({ ...one, weight: one.weight + 1 })) }),
+  (service) => ({ ...service, backends: service.backends.map((one, i) => (i ? one : { ...one, state: 'disabled' })) }),
+  (service) => ({ ...service, backends: service.backends.map((one) => ({ ...one, nextHop: undefined })) }),
+  () => undefined,
+]
+
+/** The bytes of an image as its transfer makes them out of those of the image before. */
+function transferred(image: Image, previous: Image): Uint8Array {
+  const [words, old] = [new Uint8Array(image.lines * LINE_SIZE), imageBytes(previous)]
+  const { copies, writes } = transferOf(image, previous)
+  for (const { first, lines, from } of copies)
+    words.set(old.subarray(from * LINE_SIZE, (from + lines) * LINE_SIZE), first * LINE_SIZE)
+  for (const extent of writes) {
+    let at = extent.first * LINE_SIZE
+    for (const piece of linesOf(image, extent)) {
+      words.set(new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength), at)
+      at += piece.byteLength
+    }
+    expect(at).toBe((extent.first + extent.lines) * LINE_SIZE)
+  }
+  return words
+}
+
+test('nor does it where backends that leave two services answered from the same port', () => {
+  const services = ['192.0.2.10', '192.0.2.11'].map((vip, i) => service(`s${i}`, `${vip} 80`))
+  const leaving = services.map(({ name }) => ({ service: name, backend: backend('10.0.0.1'), deadline: 1000 }))
+  const source = sourceOf({ services, leaving })
+  const bytes = [leaving, leaving.toReversed()].map((listed) =>
+    imageBytes(compileImage({ ...source, leaving: listed })),
+  )
+  expect(Buffer.compare(bytes[0] as Uint8Array, bytes[1] as Uint8Array)).toBe(0)
+})
+
+test('of an image before, rings that stay are taken over, and all is as if it had been compiled alone', () => {
+  const edits = fc.array(fc.nat(EDITS.length - 1), { minLength: 8, maxLength: 8 })
+  const drawn = arbitraryServices.filter(({ services }) => services.length > 0)
+  fc.assert(
+    fc.property(drawn, edits, fc.boolean(), ({ services, leaving }, chosen, isReversed) => {
+      const source = sourceOf({ services, leaving })
+      const edited = services.flatMap((service, i) => EDITS[chosen[i % 8] as number]?.(service) ?? [])
+      const other = { ...source, state: balancing(edited), leaving: [] }
+      const [before, after] = isReversed ? [other, source] : [source, other]
+      const previous = compileImage(before)
+      const alone = compileImage(after)
+      const image = compileImage({ ...after, previous })
+      expect(image.directory).toEqual(alone.directory)
+      expect(Buffer.from(transferred(image, previous)).equals(imageBytes(alone))).toBe(true)
+    }),
+    { numRuns: 15 },
   )
 })
 

@@ -72,7 +72,7 @@ export class World {
 
   constructor(restored?: Overlay) {
     this.monitor = new HealthMonitor({
-      timer: this.timer,
+      scheduler: this.timer,
       probe: this.#probe,
       random: () => this.random(),
       ...(restored ? { restored } : {}),

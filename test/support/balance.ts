@@ -34,9 +34,17 @@ export interface Load {
   }>
 }
 
+/** One request over a connection of its own; `time`: when it began, Unix time in milliseconds. */
+export interface Asked {
+  readonly time: number
+  readonly backend?: string
+  readonly error?: string
+}
+
 export class BalanceLab extends Lab {
   readonly backends: readonly BackendHost[]
   readonly #servers: ChildProcess[] = []
+  readonly #web = new Map<number, ChildProcess>()
 
   private constructor(backends: number) {
     super([ETH0])
@@ -89,6 +97,33 @@ export class BalanceLab extends Lab {
   /** Runs lines of shell in a namespace. */
   script(netns: string, ...lines: readonly string[]): string {
     return this.in(netns, 'sh', '-ec', lines.join('\n'))
+  }
+
+  /** Ends the web server of a backend: its connections are reset, new ones are refused. */
+  async stopWeb(number: number): Promise<void> {
+    const server = this.#web.get(number) as ChildProcess
+    const ended = once(server, 'close')
+    server.kill('SIGKILL')
+    await ended
+  }
+
+  startWeb = (number: number): Promise<void> => this.#serve(this.backends[number - 1] as BackendHost)
+
+  /** A new connection every few milliseconds until it is stopped; then what became of each. */
+  async ask(vip: string): Promise<{ readonly stop: () => Promise<readonly Asked[]> }> {
+    const child = await this.#start(this.peer, script('asks'), vip, `${HTTP}`)
+    let output = ''
+    child.stdout?.on('data', (text: string) => {
+      output += text
+    })
+    const closed = once(child, 'close')
+    return {
+      stop: async () => {
+        child.stdin?.end()
+        await closed
+        return JSON.parse(output)
+      },
+    }
   }
 
   /** UDP services on the own addresses of every backend, and on these VIPs. */
@@ -191,7 +226,7 @@ export class BalanceLab extends Lab {
   /** A web server on every address of the backend, VIPs included, that answers with its name. */
   async #serve({ number, netns }: BackendHost): Promise<void> {
     const directory = `${this.directory}/nginx-${number}`
-    mkdirSync(directory)
+    mkdirSync(directory, { recursive: true })
     const config = this.write(
       `nginx-${number}/nginx.conf`,
       `daemon off; master_process off; pid ${directory}/pid; error_log ${directory}/error.log;
@@ -212,6 +247,7 @@ http {
       stdio: ['ignore', 'ignore', 'inherit'],
     })
     this.#servers.push(child)
+    this.#web.set(number, child)
     // Ready when it listens: there is no other sign of it.
     for (let attempt = 0; attempt < 200; attempt++) {
       if (this.in(netns, 'ss', '-ltnH', 'sport = :8080').includes('8080')) return

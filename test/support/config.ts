@@ -11,7 +11,7 @@ export const HEAD = 'version: 1\ninterfaces: { eth0: {} }\n'
 /** Writes files by name and returns the path of their directory. */
 export function writeFiles(files: Readonly<Record<string, string | Uint8Array>>): string {
   const directory = mkdtempSync(join(tmpdir(), 'xdp-config-'))
-  onTestFinished(() => rmSync(directory, { recursive: true }))
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
   for (const [name, content] of Object.entries(files)) {
     mkdirSync(dirname(join(directory, name)), { recursive: true })
     writeFileSync(join(directory, name), content)

@@ -8,6 +8,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { BALANCE_MAPS, PROGRAMS, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { lastApplyFile } from '../../src/kernel/last-apply.ts'
 
 /** Pins of an instance with one generation: its policy and the balancer's maps, its programs, and the shared maps. */
 export const EVERY_PIN =
@@ -58,7 +59,6 @@ export class Lab {
   readonly cache: string
   /** The command line under test; a test of updates points it at another build. */
   cli = CLI
-  readonly #before = ourObjects()
   #closed = false
 
   constructor(wires: readonly Wire[] = [ETH0]) {
@@ -151,6 +151,12 @@ export class Lab {
     return capture(file, rest, { cwd: this.directory, env: this.#environment() })
   }
 
+  /** Runs `xdp …` on the host behind words that change its surroundings. */
+  async xdpWithin(words: readonly string[], ...args: readonly string[]): Promise<Output> {
+    const [nsenter, netns, ...xdp] = this.argv(...args) as [string, string, ...string[]]
+    return capture(nsenter, [netns, ...words, ...xdp], { cwd: this.directory, env: this.#environment() })
+  }
+
   /** Starts `xdp …` and hands out the process, for tests that kill it. */
   start(...args: readonly string[]): ReturnType<typeof spawn> {
     const [file, ...rest] = this.argv(...args) as [string, ...string[]]
@@ -166,22 +172,26 @@ export class Lab {
   }
 
   /** How many of `count` pings from the peer are answered. */
-  async ping(target: string, { source, count = 2 }: { source?: string; count?: number } = {}): Promise<number> {
+  async ping(
+    target: string,
+    { source, count = 2, seconds = 1 }: { source?: string; count?: number; seconds?: number } = {},
+  ): Promise<number> {
     const from = source ? ['-I', source] : []
     const { stdout } = await capture('nsenter', [
       `--net=/run/netns/${this.peer}`,
-      ...['ping', '-n', '-q', '-c', `${count}`, '-i', '0.05', '-W', '1', ...from, target],
+      ...['ping', '-n', '-q', '-c', `${count}`, '-i', '0.05', '-W', `${seconds}`, ...from, target],
     ])
     return Number(/(\d+) received/.exec(stdout)?.[1] ?? '-1')
   }
 
-  /** Ids of the programs and maps of ours that came into being since this laboratory did. */
+  /** What keeps programs and maps in the kernel, besides processes at work: pins, and interfaces that run them. */
   objects(): Objects {
-    const now = ourObjects()
-    return {
-      programs: now.programs.filter((id) => !this.#before.programs.includes(id)),
-      maps: now.maps.filter((id) => !this.#before.maps.includes(id)),
-    }
+    const links = JSON.parse(this.in(this.host, 'ip', '-j', '-d', 'link', 'show')) as {
+      ifname: string
+      xdp?: unknown
+    }[]
+    const ours = links.filter(({ xdp }) => JSON.stringify(xdp ?? null).includes('"xdp_filter"'))
+    return { pins: this.pins(), attached: ours.map(({ ifname }) => ifname) }
   }
 
   /** Everything pinned in the laboratory's bpffs, as sorted paths relative to our directory. */
@@ -199,11 +209,13 @@ export class Lab {
     this.#closed = true
     for (const name of [this.host, this.peer]) attempt('ip', 'netns', 'del', name)
     attempt('umount', this.bpffs)
+    rmSync(lastApplyFile({ bpffs: this.bpffs, instance: 'default' }), { force: true })
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
 
-async function capture(
+/** Runs a command; its exit status is part of the answer. */
+export async function capture(
   file: string,
   args: readonly string[],
   options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {},
@@ -231,39 +243,8 @@ function attempt(file: string, ...args: readonly string[]): void {
 }
 
 export interface Objects {
-  readonly programs: readonly number[]
-  readonly maps: readonly number[]
+  readonly pins: readonly string[]
+  readonly attached: readonly string[]
 }
 
-export const NO_OBJECTS: Objects = { programs: [], maps: [] }
-
-/** Ids of every BPF program and map of the machine that has one of our names. */
-function ourObjects(): Objects {
-  const names = [
-    'xdp_filter',
-    'explain',
-    'table_write',
-    'table_read',
-    'stats_read',
-    'policy',
-    'verdict_stats',
-    'list_stats',
-    'interface_index',
-    'attachments',
-    'ban_write',
-    'ban_sweep',
-    'ban_count',
-    'bans',
-    'ban_state',
-    'health_write',
-    'counter_read',
-    'health',
-    'flow_budget',
-    ...Object.values(BALANCE_MAPS),
-  ]
-  const ids = (kind: string): number[] =>
-    (JSON.parse(sh('bpftool', '-j', kind, 'show')) as { id: number; name?: string }[])
-      .filter(({ name }) => name !== undefined && names.includes(name))
-      .map(({ id }) => id)
-  return { programs: ids('prog'), maps: ids('map') }
-}
+export const NO_OBJECTS: Objects = { pins: [], attached: [] }

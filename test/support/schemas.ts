@@ -31,3 +31,12 @@ export function check(name: string, document: string): unknown {
   expect(known.errors ?? []).toEqual([])
   return JSON.parse(document)
 }
+
+/** The names of all keys of a schema, with those of the definitions. */
+export function keyNames(schema: unknown): string[] {
+  if (typeof schema !== 'object' || schema === null) return []
+  return Object.entries(schema).flatMap(([word, value]) => [
+    ...(word === 'properties' ? Object.keys(value as object) : []),
+    ...keyNames(value),
+  ])
+}

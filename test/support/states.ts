@@ -1,7 +1,9 @@
 // States, links and live facts for tests of the planner: written down in a line or two, canonical like real ones.
 
+import { DEFAULT_WATCH } from '../../src/config/watch.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
+import type { LastApply } from '../../src/model/last-apply.ts'
 import type { AttachedProgram, Link, Live } from '../../src/model/live.ts'
 import { normalize, WIDTH } from '../../src/model/ranges.ts'
 import type { Service } from '../../src/model/service.ts'
@@ -155,6 +157,28 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     provenance: NO_PROVENANCE,
     feeds: [],
     health: new Map(),
+    watch: DEFAULT_WATCH,
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
+}
+
+/** The record of an apply of a config with a mistake. */
+export const FAILED_APPLY: LastApply = {
+  result: 'failed',
+  exit_status: 78,
+  started_at: '2026-01-02T04:00:00.123Z',
+  finished_at: '2026-01-02T04:00:01.234Z',
+  config: { path: '/etc/xdp/xdp.yaml', sha256: undefined },
+  changes: [],
+  error: {
+    code: 'E021',
+    severity: 'error',
+    message: '"10.0.0.1/24" has bits set behind the first 24',
+    hint: 'write 10.0.0.0/24 for the network, or 10.0.0.1 for the one address',
+    at: { file: '/etc/xdp/xdp.yaml', line: 4, column: 5, length: 11, text: '  - 10.0.0.1/24' },
+  },
+  instance: 'default',
+  bpffs: '/sys/fs/bpf',
+  pid: 4321,
+  pid_namespace: '4026531836',
 }

@@ -1,8 +1,16 @@
 // Looks at counters, written down in a line or two.
 
 import { verdictOf } from '../../src/model/reason.ts'
-import { type Count, type InterfaceStatus, type ReasonName, VERDICTS } from '../../src/model/result.ts'
+import {
+  type BackendStatus,
+  type Count,
+  type InterfaceStatus,
+  type ReasonName,
+  type ServiceStatus,
+  VERDICTS,
+} from '../../src/model/result.ts'
 import type { Stats, Surroundings } from '../../src/model/stats.ts'
+import { backend, EGRESS, service } from './services.ts'
 import { PROGRAM } from './states.ts'
 
 /** Packets by reason, 100 bytes each. */
@@ -33,6 +41,7 @@ export const EMPTY: Stats = {
   interfaces: [],
   detached: [],
   lists: [],
+  services: [],
   fill: [],
   memory: { policy: 0, counters: 0, bans: 0 },
   program: undefined,
@@ -70,4 +79,44 @@ export const SURROUNDINGS: Surroundings = {
     last: { at: '2026-01-02T05:00:00.250Z', durationMs: 250, outcome: 'in-sync' },
   },
   drifted: ['list:spamhaus'],
+  checks: {
+    checks: 1200,
+    failures: 31,
+    unknown: 2,
+    missed: 0,
+    running: 1,
+    lateness: { sumMs: 820, maxMs: 12.5 },
+    writes: 4,
+  },
+}
+
+const WEB = service('web', '192.0.2.10 443', {
+  backends: [backend('10.0.0.11', { weight: 2 }), '10.0.0.12 8443', backend('10.0.0.13', { nextHop: undefined })],
+  sorry: backend('10.0.0.99'),
+  snatPool: ['192.0.2.20'],
+  drainTimeout: 600,
+})
+
+const COUNTS = { packets: 1200, bytes: 1_300_000, flows: 12 }
+const LIKE: BackendStatus = {
+  ...COUNTS,
+  ...{ address: '10.0.0.11', port: undefined, weight: 2, state: 'active', role: 'backend', health: 'up', share: 1 },
+  next_hop: EGRESS,
+  drained_in: undefined,
+}
+/** A service with a backend of every kind. */
+export const BALANCED: ServiceStatus = {
+  service: WEB,
+  mode: 'well',
+  ...COUNTS,
+  ...{ hits: 1188, misses: 12, limited: 0, empty: 3, unresolved: 0, too_big: 0, replies: 900, exhausted: 0, icmp: 0 },
+  backends: [
+    LIKE,
+    { ...LIKE, address: '10.0.0.12', port: 8443, health: 'starting', share: 0.25 },
+    { ...LIKE, address: '10.0.0.13', health: 'down', share: 0, next_hop: undefined },
+    { ...LIKE, address: '10.0.0.14', state: 'drain', drained_in: 90 },
+    { ...LIKE, address: '10.0.0.15', state: 'disabled' },
+    { ...LIKE, address: '10.0.0.99', role: 'sorry' },
+    { ...LIKE, address: '2001:db8::9', port: 80, role: 'leaving', drained_in: 3600 },
+  ],
 }

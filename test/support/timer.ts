@@ -1,13 +1,13 @@
 // A clock that stands still until a test moves it.
 
-import type { Timer } from '../../src/watch/health/timeline.ts'
+import type { Scheduler } from '../../src/watch/scheduler.ts'
 
 interface Waiting {
   readonly time: number
   readonly call: () => void
 }
 
-export class FakeTimer implements Timer {
+export class FakeTimer implements Scheduler {
   #now: number
   readonly #waiting = new Set<Waiting>()
 

@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
 import type { Lab } from './hosts.ts'
 
 const SENDER = fileURLToPath(new URL('./sender.mjs', import.meta.url))
@@ -71,4 +72,33 @@ export async function flood(
       return JSON.parse(output) as Record<string, number>
     },
   }
+}
+
+/**
+ * Runs `body` while 192.0.2.2, which every policy passes, and 2001:db8::2, which every policy blocks, send to the
+ * filtering host. Not one packet of the first may be lost, not one of the second may get through.
+ */
+export async function judged(lab: Lab, body: () => Promise<void>): Promise<void> {
+  const start = arrivals(lab)
+  const dropsBefore = wireDrops(lab, 'eth0')
+  const traffic = await flood(lab, [
+    { source: '192.0.2.2', target: '192.0.2.1' },
+    { source: '2001:db8::2', target: '2001:db8::1' },
+  ])
+  let sent: Record<string, number> = {}
+  try {
+    await body()
+  } finally {
+    sent = await traffic.stop()
+  }
+  const end = arrivals(lab)
+  const lostOnTheWire = wireDrops(lab, 'eth0') - dropsBefore
+  expect(sent['192.0.2.2']).toBeGreaterThan(1000)
+  expect(sent['2001:db8::2']).toBeGreaterThan(1000)
+  expect(end.v6 - start.v6, 'blocked packets that got through').toBe(0)
+  const lost = (sent['192.0.2.2'] ?? 0) - (end.v4 - start.v4)
+  expect(lost, `passing packets that were lost (the wire itself lost ${lostOnTheWire})`).toBeLessThanOrEqual(
+    lostOnTheWire,
+  )
+  expect(lost).toBeGreaterThanOrEqual(0)
 }

@@ -1,6 +1,6 @@
 // The bpffs that holds the pins: mounted now, mounted at the next boot, and in which mount namespace.
 
-import { access, readdir, readFile, stat } from 'node:fs/promises'
+import { access, constants, readdir, readFile, stat } from 'node:fs/promises'
 import type { Check } from '../../model/result.ts'
 import { isBpffs, ownNetns } from '../host.ts'
 import { bad, ok, warn } from './check.ts'
@@ -72,11 +72,19 @@ async function hasOwnMounts(): Promise<boolean | undefined> {
   return own === undefined || init === undefined ? undefined : own !== init
 }
 
+/** As a unit of systemd with ProtectKernelTunables= has it. */
+const isReadOnly = (path: string): Promise<boolean> =>
+  access(path, constants.W_OK).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => error.code === 'EROFS',
+  )
+
 async function checkMounted(path: string): Promise<Check> {
   const id = 'bpffs.mount'
   if (/\s/.test(path)) return bad(id, `${path}: bpftool takes no path with white space`, 'choose another with --bpffs')
   const own = await hasOwnMounts()
   if (await isBpffs(path)) {
+    if (await isReadOnly(path)) return bad(id, `${path} is mounted read-only`, `mount -o remount,rw ${path}`)
     const note = own ? ', in a mount namespace of its own: others may not see the pins' : ''
     return ok(id, `${path} is mounted${note}`)
   }

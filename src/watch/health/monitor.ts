@@ -7,6 +7,7 @@
 
 import type { HealthCheck } from '../../model/health.ts'
 import type { Overlay, ServiceMode, ServiceOverlay } from '../../model/overlay.ts'
+import type { Scheduler } from '../scheduler.ts'
 import { type Composition, compose, type Member } from './compose.ts'
 import { Counting, type HealthCounters } from './counters.ts'
 import { Gate } from './gate.ts'
@@ -14,7 +15,7 @@ import { CheckLoop, type LoopContext, type Probe, type Subject } from './loop.ts
 import { isSameCheck } from './same.ts'
 import { FRESH, type Result, type Standing, unproven, weigh } from './standing.ts'
 import type { BackendTarget, ServiceTarget, Targets } from './targets.ts'
-import { Timeline, type Timer } from './timeline.ts'
+import { Timeline } from './timeline.ts'
 
 /** What is worth a line in the log. */
 export type HealthEvent =
@@ -32,7 +33,7 @@ export type HealthEvent =
     }
 
 export interface MonitorOptions {
-  readonly timer: Timer
+  readonly scheduler: Scheduler
   readonly probe: Probe
   /** From 0 to below 1. */
   readonly random: () => number
@@ -97,7 +98,7 @@ export class HealthMonitor {
   constructor(options: MonitorOptions) {
     this.#options = options
     this.#restored = options.restored
-    this.#timeline = new Timeline(options.timer)
+    this.#timeline = new Timeline(options.scheduler)
     const { probe, random } = options
     const common = { timeline: this.#timeline, counting: this.#counting, probe, random }
     this.#connections = { ...common, gate: new Gate(MOST_CONNECTIONS) }

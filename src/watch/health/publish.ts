@@ -5,7 +5,7 @@
 import { encodeOverlay, type HealthBytes } from '../../kernel/health.ts'
 import type { Slots } from '../../model/live.ts'
 import type { Overlay } from '../../model/overlay.ts'
-import type { Timer } from './timeline.ts'
+import type { Scheduler } from '../scheduler.ts'
 
 /** Where to write: a generation of an instance. */
 export interface Destination {
@@ -17,7 +17,7 @@ export interface Destination {
 }
 
 export interface PublisherOptions {
-  readonly timer: Timer
+  readonly scheduler: Scheduler
   /** Another generation owns the slots: look anew and call `retarget`. Called once for each destination. */
   readonly onSuperseded: () => void
   /** A write failed and will be tried again; called when the failure is another than the last. */
@@ -36,6 +36,7 @@ export class HealthPublisher {
   #written = new Map<number, number>()
   readonly #pending = new Set<number>()
   #isWriting = false
+  #writes = 0
   #cancelRetry: (() => void) | undefined
   #retryMs = FIRST_RETRY
   #failure: string | undefined
@@ -69,6 +70,11 @@ export class HealthPublisher {
     if (!this.#cancelRetry) this.#next()
   }
 
+  /** How many bytes were handed to the kernel. */
+  get writes(): number {
+    return this.#writes
+  }
+
   /** Resolves when nothing is left to write, or there is nowhere to write to. */
   async settled(): Promise<void> {
     if (!this.#isWriting && this.#pending.size === 0) return
@@ -86,6 +92,7 @@ export class HealthPublisher {
     this.#pending.clear()
     for (const [byte, value] of bytes) this.#written.set(byte, value)
     this.#isWriting = true
+    this.#writes += bytes.size
     destination.write(bytes).then(
       (outcome) => this.#wrote(destination, bytes, outcome),
       (error: unknown) => this.#failed(destination, bytes, error),
@@ -116,7 +123,7 @@ export class HealthPublisher {
     const failure = error instanceof Error ? error.message : String(error)
     if (failure !== this.#failure) this.#options.onError(error)
     this.#failure = failure
-    this.#cancelRetry = this.#options.timer.after(this.#retryMs, () => {
+    this.#cancelRetry = this.#options.scheduler.after(this.#retryMs, () => {
       this.#cancelRetry = undefined
       this.#next()
     })

@@ -1,26 +1,10 @@
 // Calls at times of a clock that never steps, from one timer: thousands of checks have a start and a timeout each, and
 // a clock of the test's own can take the timer's place.
 
-import { performance } from 'node:perf_hooks'
+import type { Scheduler } from '../scheduler.ts'
 
-/** A clock and one way to wait. Milliseconds; the zero of the clock means nothing. */
-export interface Timer {
-  readonly now: () => number
-  /** Calls once, `delay` from now or later. Returns what cancels it. */
-  readonly after: (delay: number, call: () => void) => () => void
-}
-
-/** CLOCK_MONOTONIC: steps of the system's time do not move it. */
-export const systemTimer: Timer = {
-  now: () => performance.now(),
-  after: (delay, call) => {
-    const handle = setTimeout(call, delay)
-    return () => clearTimeout(handle)
-  },
-}
-
-/** Most milliseconds that setTimeout takes; a turn that comes too early changes nothing. */
-const LONGEST_DELAY = 2 ** 31 - 1
+/** Most milliseconds that are waited for at once, below what setTimeout takes; a turn that comes too early changes nothing. */
+const LONGEST_DELAY = 2 ** 30
 
 /** After so many calls the event loop gets its turn: after a stall all of them may be due. */
 const MOST_A_TURN = 64
@@ -36,18 +20,18 @@ interface Entry {
 const isBefore = (a: Entry, b: Entry): boolean => a.time < b.time || (a.time === b.time && a.order < b.order)
 
 export class Timeline {
-  readonly #timer: Timer
+  readonly #scheduler: Scheduler
   /** A binary heap: no entry is before its parent, at (i - 1) / 2. */
   readonly #heap: Entry[] = []
   #order = 0
   #armed: { readonly time: number; readonly cancel: () => void } | undefined
 
-  constructor(timer: Timer) {
-    this.#timer = timer
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler
   }
 
   now(): number {
-    return this.#timer.now()
+    return this.#scheduler.now()
   }
 
   /** Calls at that time or as soon as possible after it, never before `at` returns. Returns what cancels it. */
@@ -73,7 +57,7 @@ export class Timeline {
       this.#armed.cancel()
     }
     const delay = Math.min(LONGEST_DELAY, Math.max(0, Math.ceil(time - this.now())))
-    const cancel = this.#timer.after(delay, () => this.#turn())
+    const cancel = this.#scheduler.after(delay, () => this.#turn())
     this.#armed = { time, cancel }
   }
 

@@ -33,6 +33,8 @@ function ask({ argv = ['apply'], interactive = true, answer = '', auto = false }
     stdout: append('stdout'),
     stderr: append('stderr'),
     color: { stdout: false, stderr: false },
+    isTerminal: false,
+    onHangup: () => undefined,
     interactive,
     prompt: async (question) => {
       seen.questions++

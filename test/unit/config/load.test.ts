@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, readdirSync, truncateSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findConfig, loadConfig } from '../../../src/config/load.ts'
+import { newReads } from '../../../src/config/source.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 import type { Ranges } from '../../../src/model/address.ts'
 import { originOf } from '../../../src/model/provenance.ts'
@@ -12,6 +13,7 @@ import type { List } from '../../../src/model/state.ts'
 import { DEFAULT_POLICY, scopeKey } from '../../../src/model/state.ts'
 import { formatRange, wordsOf } from '../../../src/model/text.ts'
 import { errorsOf, HEAD, loadText, writeFiles } from '../../support/config.ts'
+import { keyNames, readSchema } from '../../support/schemas.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 
@@ -231,6 +233,12 @@ describe('examples', () => {
     cpSync(join(ROOT, 'xdp.yaml.example'), join(place, 'tour.yaml'))
     expect((await loadConfig(join(place, 'tour.yaml'))).warnings).toEqual([])
   })
+
+  test('which has every key indeed', () => {
+    const tour = readFileSync(join(ROOT, 'xdp.yaml.example'), 'utf8')
+    const names = new Set(keyNames(readSchema('xdp')))
+    expect([...names].filter((name) => !new RegExp(`[ {\`\n]${name}:`).test(tour))).toEqual([])
+  })
 })
 
 test('warnings have a place', async () => {
@@ -239,4 +247,66 @@ test('warnings have a place', async () => {
     { code: 'W001', severity: 'warning', at: { line: 3 } },
     { code: 'W002', severity: 'warning', at: { line: 4 } },
   ])
+})
+
+describe('watch', () => {
+  test('has defaults for what is not written', async () => {
+    expect((await loadText(HEAD)).desired.watch).toEqual({
+      debounceMs: 100,
+      resyncMs: 60_000,
+      onDrift: 'repair',
+      onStop: 'keep',
+      metrics: undefined,
+    })
+  })
+
+  test('is read with its units', async () => {
+    const text = `${HEAD}watch: { debounce: 0ms, resync: 2h, on_drift: report, on_stop: detach, metrics: "[::1]:9469" }\n`
+    expect((await loadText(text)).desired.watch).toEqual({
+      debounceMs: 0,
+      resyncMs: 7_200_000,
+      onDrift: 'report',
+      onStop: 'detach',
+      metrics: { address: '::1', port: 9469 },
+    })
+  })
+})
+
+describe('the paths that are looked at', () => {
+  const readsOf = async (files: Readonly<Record<string, string>>) => {
+    const directory = writeFiles(files)
+    const reads = newReads()
+    const failed = await loadConfig(join(directory, 'xdp.yaml'), { reads }).then(
+      () => false,
+      () => true,
+    )
+    const relative = (paths: readonly string[]) => paths.map((path) => path.replace(`${directory}/`, ''))
+    return { failed, files: relative(reads.files), patterns: relative([...reads.patterns.keys()]) }
+  }
+
+  test('are the config, what it includes, its lists, and patterns', async () => {
+    const files = {
+      'xdp.yaml': `${HEAD}include: [conf.d/*.yaml, more.yaml]\nblocklist: [{ file: lists/a*.txt }]\n`,
+      'conf.d/b.yaml': 'blocklist: [{ name: b, file: ../lists/b.txt }]',
+      'more.yaml': 'policy: { default: pass }',
+      'lists/a1.txt': '192.0.2.1',
+      'lists/b.txt': '192.0.2.2',
+    }
+    expect(await readsOf(files)).toEqual({
+      failed: false,
+      files: ['xdp.yaml', 'conf.d/b.yaml', 'more.yaml', 'lists/a1.txt', 'lists/b.txt'],
+      patterns: ['conf.d/*.yaml', 'lists/a*.txt'],
+    })
+  })
+
+  test('are known also where they are not there, or are wrong', async () => {
+    expect(await readsOf({})).toEqual({ failed: true, files: ['xdp.yaml'], patterns: [] })
+    expect(await readsOf({ 'xdp.yaml': 'a: [' })).toEqual({ failed: true, files: ['xdp.yaml'], patterns: [] })
+    const text = `${HEAD}include: [none.yaml, no*.yml]\nblocklist: [{ file: gone.txt }]\n`
+    expect(await readsOf({ 'xdp.yaml': text })).toEqual({
+      failed: true,
+      files: ['xdp.yaml', 'none.yaml', 'gone.txt'],
+      patterns: ['no*.yml'],
+    })
+  })
 })

@@ -2,10 +2,11 @@
 import { describe, expect, test } from 'vitest'
 import { CARRY_SLOTS, carryHeaderCodec, SNAT_PORTS } from '../../../src/abi/generated.ts'
 import { type BalanceMap, balanceMaps, pinPaths } from '../../../src/abi/paths.ts'
-import { balanceSteps, healthSteps } from '../../../src/kernel/balance-maps.ts'
+import { balanceSteps } from '../../../src/kernel/balance-maps.ts'
 import { commandLine } from '../../../src/kernel/bpftool.ts'
 import { carryData } from '../../../src/kernel/carry.ts'
 import { parseCpus } from '../../../src/kernel/cpus.ts'
+import { healthSteps } from '../../../src/kernel/health-rest.ts'
 import type { Observation } from '../../../src/kernel/observe.ts'
 import type { Slots } from '../../../src/model/live.ts'
 import type { State } from '../../../src/model/state.ts'
@@ -137,8 +138,8 @@ describe('health', () => {
   const unreachable = backend('10.0.0.1', { nextHop: undefined })
   const of = (...backends: Parameters<typeof service>[2][]): State =>
     balancing(backends.map((fields, i) => service(`s${i}`, `192.0.2.${i + 1} 80`, fields)))
-  const health = (before: State, after: State) =>
-    healthSteps({ slots: slotsFor(after) } as Plan, after, observed(before, slotsFor(before)))
+  const health = (before: State, after: State, keeps = true) =>
+    healthSteps({ slots: slotsFor(after) } as Plan, after, observed(before, slotsFor(before)), keeps)
 
   test('is no matter where there are no services', () => {
     expect(health(balancing([]), balancing([]))).toBeUndefined()
@@ -154,6 +155,19 @@ describe('health', () => {
   test('of new owners of slots begins well', () => {
     const [before, after] = [of({ backends: ['10.0.0.1'] }), of({ backends: ['10.0.0.1', '10.0.0.2'] })]
     expect([...(health(before, after)?.fresh ?? [])]).toEqual([[1, 0]])
+  })
+
+  test('is made good where no daemon would ever take it back', () => {
+    const [two, empty] = [of({ backends: ['10.0.0.1', '10.0.0.2'] }), of({ backends: [unreachable] })]
+    expect([...(health(two, two, false)?.after ?? [])]).toEqual([
+      [0, 0],
+      [1, 0],
+      [65_536, 0],
+    ])
+    expect([...(health(two, empty, false)?.after ?? [])]).toEqual([
+      [0, 0],
+      [65_536, 1],
+    ])
   })
 })
 

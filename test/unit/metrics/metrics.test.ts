@@ -4,12 +4,17 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { exposition, labelValue } from '../../../src/metrics/exposition.ts'
-import { METRICS, type Report } from '../../../src/metrics/table.ts'
+import type { Report } from '../../../src/metrics/metric.ts'
+import { METRICS } from '../../../src/metrics/table.ts'
 import { REASONS } from '../../../src/model/reason.ts'
-import { attached, counted, EMPTY, SURROUNDINGS, stats } from '../../support/stats.ts'
+import { attached, BALANCED, counted, EMPTY, SURROUNDINGS, stats } from '../../support/stats.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
-const FULL: Report = { version: '1.2.3', stats: stats({ detached: ['eth1'] }), surroundings: SURROUNDINGS }
+const FULL: Report = {
+  version: '1.2.3',
+  stats: stats({ detached: ['eth1'], services: [BALANCED] }),
+  surroundings: SURROUNDINGS,
+}
 const linesOf = (report: Report, name: string): string[] =>
   exposition(report)
     .split('\n')
@@ -60,6 +65,21 @@ describe('the table', () => {
     expect(lines).toHaveLength(2 * REASONS.length)
     expect(lines).toContain('xdp_packets_total{interface="eth0",verdict="drop",reason="blocklist"} 7')
     expect(lines).toContain('xdp_packets_total{interface="eth1",verdict="pass",reason="allowlist"} 0')
+  })
+
+  test('a backend that is down, or that no way is known to, is told as such', () => {
+    const of = (name: string, backend: string): string[] =>
+      linesOf(FULL, name).filter((line) => line.includes(`service="web",backend="${backend}"`))
+    expect(of('xdp_backend_up', '10.0.0.13')).toEqual(['xdp_backend_up{service="web",backend="10.0.0.13"} 0'])
+    expect(of('xdp_backend_resolved', '10.0.0.13')).toEqual([
+      'xdp_backend_resolved{service="web",backend="10.0.0.13"} 0',
+    ])
+    expect(of('xdp_backend_share', '10.0.0.12:8443')).toEqual([
+      'xdp_backend_share{service="web",backend="10.0.0.12:8443"} 0.25',
+    ])
+    expect(linesOf(FULL, 'xdp_service_backends')).toEqual(['xdp_service_backends{service="web"} 3'])
+    expect(linesOf(FULL, 'xdp_service_healthy_backends')).toEqual(['xdp_service_healthy_backends{service="web"} 2'])
+    expect(linesOf(FULL, 'xdp_service_info')).toEqual(['xdp_service_info{service="web",mode="well"} 1'])
   })
 
   test('an interface that lost its program is told as such', () => {

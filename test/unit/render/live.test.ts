@@ -2,11 +2,11 @@
 import { stripVTControlCharacters } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { ReasonName } from '../../../src/model/result.ts'
+import type { BackendStatus, ReasonName, ServiceStatus } from '../../../src/model/result.ts'
 import { type Frame, renderLive, shareRows } from '../../../src/render/live.ts'
 import { formatRate, formatShare } from '../../../src/render/numbers.ts'
 import { ratesOf } from '../../../src/render/rates.ts'
-import { attached, counted, stats } from '../../support/stats.ts'
+import { attached, BALANCED, counted, stats } from '../../support/stats.ts'
 
 const FRAME: Frame = {
   instance: 'default',
@@ -101,6 +101,7 @@ test('a screen of any size is filled and not overrun, and colour adds nothing bu
         stats({
           interfaces: interfaces.map((one) => attached(one.name, { blocklist: one.packets, allowlist: 3 })),
           lists: lists.map((one) => counted(one.name, one.packets)),
+          services: lists.slice(0, 3).map((one) => ({ ...BALANCED, service: { ...BALANCED.service, name: one.name } })),
         }),
       ) as [Frame['stats'], Frame['stats']]
       const frame = { ...FRAME, stats: now, previous, columns, rows, error: error ?? undefined }
@@ -111,6 +112,27 @@ test('a screen of any size is filled and not overrun, and colour adds nothing bu
       expect(coloured.map(stripVTControlCharacters)).toEqual(lines.map(stripVTControlCharacters))
     }),
   )
+})
+
+test('services and backends have rates; who is down stands first', () => {
+  const [first, ...rest] = BALANCED.backends as [BackendStatus, ...BackendStatus[]]
+  const more = (one: { readonly packets: number; readonly bytes: number; readonly flows: number }) => ({
+    packets: one.packets + 500,
+    bytes: one.bytes + 50_000,
+    flows: one.flows + 20,
+  })
+  const now: ServiceStatus = {
+    ...BALANCED,
+    ...more(BALANCED),
+    hits: BALANCED.hits + 480,
+    misses: BALANCED.misses + 20,
+    backends: [{ ...first, ...more(first) }, ...rest],
+  }
+  const text = show({ stats: stats({ services: [now] }), previous: stats({ services: [BALANCED] }), rows: 40 })
+  expect(text).toMatch(/^web +well +500 +400k +20 +96% +3$/m)
+  expect(text).toMatch(/^web 10\.0\.0\.11 +up +500 +400k +20$/m)
+  const places = ['web 10.0.0.13', 'web 10.0.0.11'].map((name) => text.indexOf(name))
+  expect(places).toEqual(places.toSorted((a, b) => a - b))
 })
 
 test('what is busy now stands before what was busy once', () => {

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
-import type { ApplyResult, BackendStatus, Check, ServiceStatus, Status, WhyResult } from '../../../src/model/result.ts'
+import type { ApplyResult, Check, Status, WhyResult } from '../../../src/model/result.ts'
 import { backendKey } from '../../../src/model/service.ts'
 import { DEFAULT_POLICY } from '../../../src/model/state.ts'
 import { plan, planDestroy } from '../../../src/plan/plan.ts'
@@ -17,8 +17,21 @@ import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
 import { renderValidate, renderValidateJson } from '../../../src/render/validate.ts'
 import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
 import { check, readSchema } from '../../support/schemas.ts'
-import { backend, EGRESS, service } from '../../support/services.ts'
-import { ANY, DNS, desired, foreign, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
+import { service } from '../../support/services.ts'
+import {
+  ANY,
+  DNS,
+  desired,
+  FAILED_APPLY,
+  foreign,
+  link,
+  list,
+  live,
+  PROGRAM,
+  scoped,
+  state,
+} from '../../support/states.ts'
+import { BALANCED } from '../../support/stats.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 const PLAIN = { color: false }
@@ -67,6 +80,8 @@ const STATUS: Status = {
   drift: true,
   drifted: [{ key: 'interface:eth1', what: 'detached' }],
   leftovers: ['/sys/fs/bpf/xdp-as-code/default/gen-2'],
+  watcher: undefined,
+  last_apply: { ...FAILED_APPLY, error: undefined },
 }
 const EMPTY: Status = {
   interfaces: [],
@@ -81,6 +96,8 @@ const EMPTY: Status = {
   drift: false,
   drifted: [],
   leftovers: [],
+  watcher: undefined,
+  last_apply: undefined,
 }
 
 describe('numbers', () => {
@@ -158,7 +175,8 @@ describe('plan', () => {
 
 describe('status', () => {
   test('JSON is as described, full and empty', () => {
-    expect(check('status', renderStatusJson(STATUS))).toMatchObject({ generation: 3, drift: true })
+    const last = { ...STATUS, last_apply: FAILED_APPLY }
+    expect(check('status', renderStatusJson(last))).toMatchObject({ generation: 3, last_apply: { exit_status: 78 } })
     expect(check('status', renderStatusJson(EMPTY))).toMatchObject({ policy: null, program: null, committed_at: null })
   })
 
@@ -173,6 +191,7 @@ describe('status', () => {
       '1,177',
       'interface eth1: detached',
       'gen-2',
+      'The last apply failed',
     ])
       expect(text).toContain(part)
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
@@ -307,12 +326,7 @@ describe('doctor', () => {
 })
 
 describe('services', () => {
-  const WEB = service('web', '192.0.2.10 443', {
-    backends: [backend('10.0.0.11', { weight: 2 }), '10.0.0.12 8443', backend('10.0.0.13', { nextHop: undefined })],
-    sorry: backend('10.0.0.99'),
-    snatPool: ['192.0.2.20'],
-    drainTimeout: 600,
-  })
+  const { service: WEB } = BALANCED
   const DNS6 = service('dns', '2001:db8::53 any', { protocol: 'udp', forwarding: 'gue', backends: ['2001:db8:1::1'] })
   const wanted = state({ policy: 'pass', interfaces: { eth0: ['native'] }, services: [WEB, DNS6] })
 
@@ -343,31 +357,8 @@ describe('services', () => {
     check('plan', renderPlanJson(planDestroy({ ...before, nextHops }), { ...VIEW, config: undefined }))
   })
 
-  const counts = { packets: 1200, bytes: 1_300_000, flows: 12 }
-  const one: BackendStatus = {
-    ...counts,
-    ...{ address: '10.0.0.11', port: undefined, weight: 2, state: 'active', role: 'backend', health: 'up', share: 1 },
-    next_hop: EGRESS,
-    drained_in: undefined,
-  }
-  const status: ServiceStatus = {
-    service: WEB,
-    mode: 'well',
-    ...counts,
-    ...{ hits: 1188, misses: 12, limited: 0, empty: 3, unresolved: 0, too_big: 0, replies: 900, exhausted: 0, icmp: 0 },
-    backends: [
-      one,
-      { ...one, address: '10.0.0.12', port: 8443, health: 'starting', share: 0.25 },
-      { ...one, address: '10.0.0.13', health: 'down', share: 0, next_hop: undefined },
-      { ...one, address: '10.0.0.14', state: 'drain', drained_in: 90 },
-      { ...one, address: '10.0.0.15', state: 'disabled' },
-      { ...one, address: '10.0.0.99', role: 'sorry' },
-      { ...one, address: '2001:db8::9', port: 80, role: 'leaving', drained_in: 3600 },
-    ],
-  }
-
   test('in status are as described', () => {
-    const document = check('status', renderStatusJson({ ...STATUS, services: [status] }))
+    const document = check('status', renderStatusJson({ ...STATUS, services: [BALANCED] }))
     expect(document).toMatchObject({
       services: [
         {
@@ -384,7 +375,7 @@ describe('services', () => {
   })
 
   test('in status say how each backend stands, and what went wrong', () => {
-    const text = renderStatus({ ...STATUS, services: [status] }, PLAIN)
+    const text = renderStatus({ ...STATUS, services: [BALANCED] }, PLAIN)
     for (const part of [
       'web      tcp 192.0.2.10:443  nat         well       12    1,200  1.2 MiB',
       'up ',

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { renderStats, renderStatsJson, totalsOf } from '../../../src/render/stats.ts'
 import { check } from '../../support/schemas.ts'
-import { attached, counted, EMPTY, SURROUNDINGS, stats } from '../../support/stats.ts'
+import { attached, BALANCED, counted, EMPTY, SURROUNDINGS, stats } from '../../support/stats.ts'
 
 const PLAIN = { color: false }
 const TWO = [attached('eth0', { 'default-pass': 100, blocklist: 40 }), attached('eth1', { blocklist: 2, ban: 1 })]
@@ -18,11 +18,23 @@ test('totals are over all interfaces, by verdict and by reasons that occurred', 
 
 describe('JSON', () => {
   test('is as described, full and empty', () => {
-    const facts = { interfaces: TWO, detached: ['eth2'], drifted: [{ key: 'interface:eth2', what: 'detached' }] }
+    const facts = {
+      interfaces: TWO,
+      services: [BALANCED],
+      detached: ['eth2'],
+      drifted: [{ key: 'interface:eth2', what: 'detached' }],
+    }
     expect(check('stats', renderStatsJson(stats(facts), SURROUNDINGS))).toMatchObject({
       time: '2026-01-02T05:04:05.000Z',
       totals: { packets: { drop: 43 } },
       detached: ['eth2'],
+      services: [
+        {
+          name: 'web',
+          hits: 1188,
+          backends: [{ health: 'up' }, { health: 'starting' }, { health: 'down' }, {}, {}, {}, {}],
+        },
+      ],
       tables: expect.arrayContaining([{ name: 'bans', used: 12, capacity: 131_072 }]),
       memory: { total: 1_258_291 + 65_536 + 2_100_000 },
       drift: true,
@@ -52,7 +64,10 @@ describe('text', () => {
   test('tells verdicts, interfaces, reasons, lists, tables, memory, config, feeds and drift, in 80 columns', () => {
     const drifted = [{ key: 'interface:eth2', what: 'detached since the last apply' }]
     const lists = [counted('spamhaus', 42), counted('office', 7, 'allowlist')]
-    const text = renderStats(stats({ interfaces: TWO, detached: ['eth2'], drifted, lists }), SURROUNDINGS, PLAIN)
+    const facts = { interfaces: TWO, detached: ['eth2'], drifted, lists }
+    const balanced = renderStats(stats({ ...facts, services: [BALANCED] }), SURROUNDINGS, PLAIN)
+    expect(balanced).toContain('service web: 3 packets found no backend')
+    const text = renderStats(stats(facts), SURROUNDINGS, PLAIN)
     for (const part of [
       /^Generation 3, applied 2026-01-02T03:04:05Z$/m,
       /^Kernel memory: 3\.3 MiB \(1\.2 MiB policy, 64 KiB counters, 2 MiB bans\)$/m,

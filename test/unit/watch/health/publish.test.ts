@@ -79,7 +79,7 @@ beforeEach(() => {
   superseded = 0
   errors = []
   publisher = new HealthPublisher({
-    timer,
+    scheduler: timer,
     onSuperseded: () => superseded++,
     onError: (error) => errors.push(error),
   })
@@ -180,7 +180,7 @@ test('whatever happens in between, the map ends as the last overlay says', async
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
       const [map, clock] = [new Kernel(), new FakeTimer()]
-      const subject = new HealthPublisher({ timer: clock, onSuperseded: () => undefined, onError: () => undefined })
+      const subject = new HealthPublisher({ scheduler: clock, onSuperseded: () => undefined, onError: () => undefined })
       let now = overlay(1, 1)
       subject.retarget(map.destination(), now)
       for (const one of steps) {

@@ -1,0 +1,165 @@
+#!/usr/bin/env node
+// WANT_JSON
+// An Ansible module: applies a config of xdp, or shows what that would change (check mode, diff). Ansible calls it with
+// a file of arguments and takes one JSON document. The options are described in the README of the role.
+
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+
+/** Option → what it is. Any other is a mistake. */
+const OPTIONS = {
+  path: 'string',
+  content: 'string',
+  mode: 'string',
+  instance: 'string',
+  bpffs: 'string',
+  lock_timeout: 'string',
+  wait_interfaces: 'string',
+  accept_shrink: 'boolean',
+  executable: 'string',
+}
+
+/** A failure that is told as it is. */
+class Failure extends Error {
+  constructor(message, facts = {}) {
+    super(message)
+    this.facts = facts
+  }
+}
+
+/** What templates make of a boolean. */
+const WORDS = { true: true, yes: true, on: true, false: false, no: false, off: false }
+
+function readOptions(file) {
+  const given = JSON.parse(readFileSync(file, 'utf8'))
+  const options = { path: '/etc/xdp/xdp.yaml', mode: '0644', executable: 'xdp' }
+  for (const [name, value] of Object.entries(given)) {
+    if (name.startsWith('_ansible_') || value === null) continue
+    const type = OPTIONS[name]
+    if (type === undefined) throw new Failure(`unknown option ${name}; there are ${Object.keys(OPTIONS).join(', ')}`)
+    options[name] = type === 'boolean' ? (WORDS[String(value).toLowerCase()] ?? value) : value
+    if (typeof options[name] !== type) throw new Failure(`${name} must be a ${type}`)
+  }
+  const { _ansible_check_mode: check = false, _ansible_diff: diff = false } = given
+  return { ...options, path: resolve(options.path), check, diff }
+}
+
+const read = (path) => (existsSync(path) ? readFileSync(path, 'utf8') : undefined)
+
+/** Puts a text in the place of a file in one go. */
+function put(path, text, mode) {
+  const partial = beside(path)
+  writeFileSync(partial, text)
+  chmodSync(partial, mode)
+  renameSync(partial, path)
+}
+
+/** A name in the same directory, because paths in a config start there; the dot keeps it out of patterns. */
+const beside = (path) => join(dirname(path), `.${basename(path)}.${process.pid}`)
+
+/** `file:line:column: error[E020 bad-address]: message`, and what to write instead. */
+function tell({ code, name, message, hint, at }) {
+  const place = at ? `${at.file}:${at.line}:${at.column}: ` : ''
+  return `${place}error[${code} ${name}]: ${message}${hint ? `\nhint: ${hint}` : ''}`
+}
+
+/** Runs xdp and returns what it prints. A config under another name is told by its own. */
+function xdp(options, file, command, ...flags) {
+  const { executable, instance, bpffs, lock_timeout } = options
+  const global = Object.entries({ '--instance': instance, '--bpffs': bpffs, '--lock-timeout': lock_timeout })
+    .filter(([, value]) => value !== undefined)
+    .flat()
+  const argv = [command, '--file', file, ...global, ...flags]
+  const { status, stdout, stderr, error } = spawnSync(executable, argv, { encoding: 'utf8', maxBuffer: 1 << 28 })
+  if (error?.code === 'ENOENT') throw new Failure(`${executable} is not installed`)
+  if (error) throw new Failure(`${executable} cannot be run: ${error.message}`)
+  const output = stdout.replaceAll(file, options.path)
+  if (status === 0) return output
+  const { errors = [] } = output.startsWith('{') ? JSON.parse(output) : {}
+  const told = errors.filter(({ severity }) => severity === 'error').map(tell)
+  throw new Failure(told.join('\n') || stderr.trim() || `${executable} ended with status ${status}`, {
+    exit_status: status,
+    errors,
+  })
+}
+
+/** What apply would do with a file: as data, and as text where it is to be shown. */
+function plan(options, file) {
+  const flags = options.accept_shrink ? ['--accept-shrink'] : []
+  const { changes, warnings } = JSON.parse(xdp(options, file, 'plan', '--json', ...flags))
+  const text = options.diff && changes.length > 0 ? xdp(options, file, 'plan', '--no-color', ...flags) : undefined
+  return { changes: changes.map(({ key }) => key), warnings: warnings.map(({ message }) => message), text }
+}
+
+function apply(options) {
+  const { path, wait_interfaces, accept_shrink } = options
+  const wait = wait_interfaces === undefined ? [] : ['--wait-interfaces', wait_interfaces]
+  const shrink = accept_shrink ? ['--accept-shrink'] : []
+  return JSON.parse(xdp(options, path, 'apply', '--auto-approve', '--json', ...wait, ...shrink))
+}
+
+function difference({ path }, before, after, text) {
+  const file = { before_header: path, after_header: path, before: before ?? '', after }
+  return [...(before === after ? [] : [file]), ...(text === undefined ? [] : [{ prepared: text }])]
+}
+
+/** Why it cannot be known yet what apply would do: the machine is only to be set up. */
+function obstacle({ path, executable }) {
+  if (!existsSync(dirname(path))) return `${dirname(path)} does not exist yet`
+  return spawnSync(executable, ['--version']).error?.code === 'ENOENT'
+    ? `${executable} is not installed yet`
+    : undefined
+}
+
+/** The plan of a text that may not be in its place yet. */
+function planText(options, text, edited) {
+  const { path } = options
+  if (!edited) return plan(options, path)
+  const trial = beside(path)
+  try {
+    writeFileSync(trial, text, { mode: 0o600 })
+    return plan(options, trial)
+  } finally {
+    rmSync(trial, { force: true })
+  }
+}
+
+/** Applies a text in its place; where that fails, what was there before is put back. */
+function applyText(options, text, before) {
+  const { path, mode } = options
+  const old = before === undefined ? undefined : statSync(path).mode & 0o7777
+  put(path, text, Number.parseInt(mode, 8))
+  try {
+    return apply(options)
+  } catch (error) {
+    if (before === undefined) rmSync(path)
+    else put(path, before, old)
+    throw error
+  }
+}
+
+function run(options) {
+  const { path, content, check } = options
+  const before = read(path)
+  const edited = content !== undefined && content !== before
+  const after = content ?? before ?? ''
+  const hindered = check ? obstacle(options) : undefined
+  if (hindered !== undefined) return { changed: true, msg: hindered, diff: difference(options, before, after) }
+  mkdirSync(dirname(path), { recursive: true })
+  const { text, ...planned } = planText(options, after, edited)
+  const result = { ...planned, diff: difference(options, before, after, text) }
+  if (check) return { changed: edited || planned.changes.length > 0, ...result }
+  const { changed } = edited ? applyText(options, after, before) : apply(options)
+  return { changed: changed || edited, ...result }
+}
+
+const answer = (result) => process.stdout.write(`${JSON.stringify(result)}\n`)
+
+try {
+  answer(run(readOptions(process.argv[2])))
+} catch (error) {
+  const { message, facts = {} } = error
+  answer({ failed: true, msg: error instanceof Failure ? message : String(error.stack), ...facts })
+  process.exitCode = 1
+}

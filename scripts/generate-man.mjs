@@ -1,0 +1,54 @@
+// generate-man.mjs DIRECTORY: the manual pages xdp(8) and xdp.yaml(5), from what --help, the schema and docs/ are made of.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { build } from 'esbuild'
+import { at, root } from './lib/paths.mjs'
+import { main } from './lib/run.mjs'
+import { commandsPage } from './man/commands.mjs'
+import { configPage } from './man/config.mjs'
+
+const ENTRY = `
+export { COMMANDS as commands } from './src/commands/table.ts'
+export { GLOBAL_FLAGS as globals } from './src/commands/flags.ts'
+export { INTRO as intro } from './src/commands/help.ts'
+`
+
+/** The table alone: what its commands do is not of interest here. */
+async function readTable() {
+  const lazy = {
+    name: 'lazy',
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /./ }, ({ kind }) =>
+        kind === 'dynamic-import' ? { path: 'node:fs', external: true } : undefined,
+      ),
+  }
+  const { outputFiles } = await build({
+    stdin: { contents: ENTRY, resolveDir: root, loader: 'ts' },
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    write: false,
+    logLevel: 'error',
+    plugins: [lazy],
+  })
+  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
+}
+
+/** The day of the build, or the one that makes a build reproducible (https://reproducible-builds.org/specs/source-date-epoch/). */
+function today() {
+  const epoch = process.env.SOURCE_DATE_EPOCH
+  return (epoch === undefined ? new Date() : new Date(Number(epoch) * 1000)).toISOString().slice(0, 10)
+}
+
+await main(async () => {
+  const directory = process.argv[2]
+  const text = (path) => readFileSync(at(path), 'utf8')
+  const { version } = JSON.parse(text('package.json'))
+  const about = { date: today(), source: `xdp ${version}` }
+  const pages = {
+    'xdp.8': commandsPage(await readTable(), text('docs/commands.md'), about),
+    'xdp.yaml.5': configPage(JSON.parse(text('schemas/xdp.schema.json')), text('docs/config.md'), about),
+  }
+  mkdirSync(at(directory), { recursive: true })
+  for (const [name, page] of Object.entries(pages)) writeFileSync(at(join(directory, name)), page)
+})

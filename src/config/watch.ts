@@ -1,0 +1,58 @@
+// `watch`: how the daemon follows the file.
+
+import type { WatchOptions } from '../model/desired.ts'
+import { parseMilliseconds } from '../model/duration.ts'
+import { parseEndpoint } from '../model/endpoint.ts'
+import type { Part } from './include.ts'
+import type { Report } from './report.ts'
+import { quote } from './show.ts'
+import { SPECS } from './spec.ts'
+import type { WrittenWatch } from './written.ts'
+
+export const DEFAULT_WATCH: WatchOptions = {
+  debounceMs: 100,
+  resyncMs: 60_000,
+  onDrift: 'repair',
+  onStop: 'keep',
+  metrics: undefined,
+}
+
+/** Shortest and longest time, in milliseconds, and how they are told. */
+const BOUNDS = {
+  // More would be a config that seems not to be followed at all.
+  debounce: { least: 0, most: 60_000, text: 'from 0ms to 1m' },
+  // A full reading takes a good part of a second where lists are long.
+  resync: { least: 1000, most: 86_400_000, text: 'from 1s to 24h' },
+} as const
+
+function readDuration(key: keyof typeof BOUNDS, written: string | undefined, top: Part, report: Report): number {
+  const { least, most, text } = BOUNDS[key]
+  const standard = key === 'debounce' ? DEFAULT_WATCH.debounceMs : DEFAULT_WATCH.resyncMs
+  const value = written === undefined ? standard : parseMilliseconds(written)
+  if (value !== undefined && value >= least && value <= most) return value
+  reportValue(key, `${key} must be ${text}, not ${written}`, top, report)
+  return standard
+}
+
+function reportValue(key: string, message: string, { root, source }: Part, report: Report): void {
+  const placed = root.fields?.get('watch')?.fields?.get(key)
+  const at = placed && source.locate(placed.from, placed.to)
+  report.error('E013', at, message, SPECS[`watch/${key}`]?.hint)
+}
+
+/** What the top file says, with defaults for the rest. */
+export function readWatch(top: Part, report: Report): WatchOptions {
+  const written = top.root.fields?.get('watch')?.value as WrittenWatch | undefined
+  if (!written || [...top.wrong].some((path) => path === 'watch' || path.startsWith('watch/'))) return DEFAULT_WATCH
+  const metrics = written.metrics === undefined ? undefined : parseEndpoint(written.metrics)
+  if (written.metrics !== undefined && metrics === undefined) {
+    reportValue('metrics', `${quote(written.metrics)} is not an address and a port`, top, report)
+  }
+  return {
+    debounceMs: readDuration('debounce', written.debounce, top, report),
+    resyncMs: readDuration('resync', written.resync, top, report),
+    onDrift: written.on_drift ?? DEFAULT_WATCH.onDrift,
+    onStop: written.on_stop ?? DEFAULT_WATCH.onStop,
+    metrics,
+  }
+}

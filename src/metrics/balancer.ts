@@ -1,0 +1,255 @@
+// Metrics of the balancer: services with their flow cache, backends with their health, and the checks of the watcher.
+
+import type { BackendStatus, ServiceStatus } from '../model/result.ts'
+import { withPort } from '../model/service.ts'
+import { type Metric, one, type Report, type Sample } from './metric.ts'
+
+const SERVICE_LABELS = ['service']
+const BACKEND_LABELS = ['service', 'backend']
+
+const byService =
+  (value: (status: ServiceStatus) => number) =>
+  ({ stats }: Report): readonly Sample[] =>
+    stats.services.map((status): Sample => [[status.service.name], value(status)])
+
+const byBackend =
+  (value: (backend: BackendStatus) => number, labels: (backend: BackendStatus) => readonly string[] = () => []) =>
+  ({ stats }: Report): readonly Sample[] =>
+    stats.services.flatMap(({ service, backends }) =>
+      backends.map(
+        (backend): Sample => [
+          [service.name, withPort(backend.address, backend.port), ...labels(backend)],
+          value(backend),
+        ],
+      ),
+    )
+
+/** Those that the file means to take new flows. */
+const active = ({ backends }: ServiceStatus): readonly BackendStatus[] =>
+  backends.filter(({ role, state, weight }) => role === 'backend' && state === 'active' && weight > 0)
+
+export const SERVICE_METRICS: readonly Metric[] = [
+  {
+    name: 'xdp_service_packets_total',
+    type: 'counter',
+    help: 'Packets of a service that were forwarded to backends.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.packets),
+  },
+  {
+    name: 'xdp_service_bytes_total',
+    type: 'counter',
+    help: 'Bytes of these packets.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.bytes),
+  },
+  {
+    name: 'xdp_service_flows_total',
+    type: 'counter',
+    help: 'New flows of a service: of TCP by SYN, of UDP by the first packet.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.flows),
+  },
+  {
+    name: 'xdp_service_flow_hits_total',
+    type: 'counter',
+    help: 'Forwarded packets whose flow was remembered.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.hits),
+  },
+  {
+    name: 'xdp_service_flow_misses_total',
+    type: 'counter',
+    help: 'Forwarded packets whose flow was not.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.misses),
+  },
+  {
+    name: 'xdp_service_flows_limited_total',
+    type: 'counter',
+    help: 'Flows that were not remembered, because a CPU had seen too many new ones in a second.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.limited),
+  },
+  {
+    name: 'xdp_service_no_backend_packets_total',
+    type: 'counter',
+    help: 'Packets that no backend would take.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.empty),
+  },
+  {
+    name: 'xdp_service_unresolved_total',
+    type: 'counter',
+    help: 'Times that a backend was passed over because the way to it is not known.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.unresolved),
+  },
+  {
+    name: 'xdp_service_too_big_packets_total',
+    type: 'counter',
+    help: 'Packets that were answered with "packet too big", for they do not fit the way to the backend.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.too_big),
+  },
+  {
+    name: 'xdp_service_replies_total',
+    type: 'counter',
+    help: 'Packets of backends that were translated back.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.replies),
+  },
+  {
+    name: 'xdp_service_exhausted_packets_total',
+    type: 'counter',
+    help: 'Packets for which no port of the source pool was free.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.exhausted),
+  },
+  {
+    name: 'xdp_service_icmp_errors_total',
+    type: 'counter',
+    help: 'ICMP errors that were passed on to the backend of their flow.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => status.icmp),
+  },
+  {
+    name: 'xdp_service_info',
+    type: 'gauge',
+    help: 'Where new flows of a service go: well, empty (to no backend), or its fallback drop or sorry; always 1.',
+    labels: [...SERVICE_LABELS, 'mode'],
+    samples: ({ stats }) => stats.services.map(({ service, mode }): Sample => [[service.name, mode], 1]),
+  },
+  {
+    name: 'xdp_service_backends',
+    type: 'gauge',
+    help: 'Backends of a service that are active with a weight.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => active(status).length),
+  },
+  {
+    name: 'xdp_service_healthy_backends',
+    type: 'gauge',
+    help: 'Of these, those that take new flows: up, and with a way to them that is known.',
+    labels: SERVICE_LABELS,
+    samples: byService((status) => active(status).filter((one) => one.health !== 'down' && one.next_hop).length),
+  },
+  {
+    name: 'xdp_backend_packets_total',
+    type: 'counter',
+    help: 'Packets that were forwarded to a backend.',
+    labels: BACKEND_LABELS,
+    samples: byBackend((backend) => backend.packets),
+  },
+  {
+    name: 'xdp_backend_bytes_total',
+    type: 'counter',
+    help: 'Bytes of these packets.',
+    labels: BACKEND_LABELS,
+    samples: byBackend((backend) => backend.bytes),
+  },
+  {
+    name: 'xdp_backend_flows_total',
+    type: 'counter',
+    help: 'New flows that went to a backend.',
+    labels: BACKEND_LABELS,
+    samples: byBackend((backend) => backend.flows),
+  },
+  {
+    name: 'xdp_backend_info',
+    type: 'gauge',
+    help: 'A backend: its state in the config, and whether it is the sorry backend or leaving; always 1.',
+    labels: [...BACKEND_LABELS, 'state', 'role'],
+    samples: byBackend(
+      () => 1,
+      ({ state, role }) => [state, role],
+    ),
+  },
+  {
+    name: 'xdp_backend_up',
+    type: 'gauge',
+    help: '1 = health checks let new flows go to the backend, or it is not checked; 0 = it is down.',
+    labels: BACKEND_LABELS,
+    samples: byBackend(({ health }) => Number(health !== 'down')),
+  },
+  {
+    name: 'xdp_backend_share',
+    type: 'gauge',
+    help: 'Part of its share of new flows that a backend takes now, 0 to 1: less than all in its slow start.',
+    labels: BACKEND_LABELS,
+    samples: byBackend(({ share }) => share),
+  },
+  {
+    name: 'xdp_backend_weight',
+    type: 'gauge',
+    help: 'Weight of a backend in the config.',
+    labels: BACKEND_LABELS,
+    samples: byBackend(({ weight }) => weight),
+  },
+  {
+    name: 'xdp_backend_resolved',
+    type: 'gauge',
+    help: '1 = the way to the backend is known; 0 = it is not, and the backend gets no traffic.',
+    labels: BACKEND_LABELS,
+    samples: byBackend(({ next_hop }) => Number(next_hop !== undefined)),
+  },
+]
+
+export const CHECK_METRICS: readonly Metric[] = [
+  {
+    name: 'xdp_health_checks_total',
+    type: 'counter',
+    help: 'Health checks that the watcher made.',
+    labels: [],
+    samples: ({ surroundings: { checks } }) => one(checks?.checks),
+  },
+  {
+    name: 'xdp_health_check_failures_total',
+    type: 'counter',
+    help: 'Of these, those that the backend did not pass.',
+    labels: [],
+    samples: ({ surroundings: { checks } }) => one(checks?.failures),
+  },
+  {
+    name: 'xdp_health_check_errors_total',
+    type: 'counter',
+    help: 'Of these, those that could not be made, which says nothing of the backend.',
+    labels: [],
+    samples: ({ surroundings: { checks } }) => one(checks?.unknown),
+  },
+  {
+    name: 'xdp_health_checks_missed_total',
+    type: 'counter',
+    help: 'Health checks that were left out because the watcher got no time for them.',
+    labels: [],
+    samples: ({ surroundings: { checks } }) => one(checks?.missed),
+  },
+  {
+    name: 'xdp_health_checks_running',
+    type: 'gauge',
+    help: 'Health checks under way.',
+    labels: [],
+    samples: ({ surroundings: { checks } }) => one(checks?.running),
+  },
+  {
+    name: 'xdp_health_check_lateness_seconds_total',
+    type: 'counter',
+    help: 'By how much health checks started late, added up.',
+    labels: [],
+    samples: ({ surroundings: { checks } }) => one(checks && checks.lateness.sumMs / 1000),
+  },
+  {
+    name: 'xdp_health_check_lateness_seconds_max',
+    type: 'gauge',
+    help: 'By how much the latest one of them started late.',
+    labels: [],
+    samples: ({ surroundings: { checks } }) => one(checks && checks.lateness.maxMs / 1000),
+  },
+  {
+    name: 'xdp_health_writes_total',
+    type: 'counter',
+    help: 'Changes of health that were written into the kernel.',
+    labels: [],
+    samples: ({ surroundings: { checks } }) => one(checks?.writes),
+  },
+]

@@ -1,0 +1,68 @@
+// Health checks whose answers this host's own policy would drop: every backend would be down.
+
+import type { Diagnostic } from '../diagnostics.ts'
+import type { Desired } from '../model/desired.ts'
+import type { HealthCheck } from '../model/health.ts'
+import { type IpFacts, judge } from '../model/judge.ts'
+import { backendKey, type Service } from '../model/service.ts'
+import type { State } from '../model/state.ts'
+import { addressText } from './next-hops.ts'
+
+const TCP = 6
+const UDP = 17
+/** One of those that checks are made from (RFC 6335 §6). */
+const EPHEMERAL = 49_152
+/** Backends looked at, so that a plan for very many stays quick: what is dropped is dropped for all, most often. */
+const MOST = 1000
+
+/** The packet that answers a check; undefined: a command asks in a way that is not known. */
+function answerTo(check: HealthCheck): IpFacts | undefined {
+  if (check.type === 'exec') return undefined
+  const { family, words } = check.address
+  return {
+    kind: 'ip',
+    family,
+    source: words,
+    protocol: check.type === 'udp' ? UDP : TCP,
+    ports: { source: check.port, destination: EPHEMERAL },
+    essential: false,
+    unparsed: undefined,
+  }
+}
+
+/** Addresses of backends whose answers are dropped where they come in, with the interface. */
+function droppedOf(service: Service, checks: ReadonlyMap<string, HealthCheck>, state: State): [string, string][] {
+  const { policy, lists } = state
+  return service.backends.slice(0, MOST).flatMap((backend): [string, string][] => {
+    const check = checks.get(backendKey(backend))
+    const answer = check && answerTo(check)
+    const { nextHop } = backend
+    const roles = nextHop && state.interfaces.get(nextHop.interface)?.roles
+    if (!answer || !nextHop || !roles?.includes('filter')) return []
+    const { verdict } = judge({ policy, lists }, answer, false, { ifindex: nextHop.ifindex, roles: ['filter'] })
+    return verdict === 'drop' ? [[addressText(backend), nextHop.interface]] : []
+  })
+}
+
+/** One warning for each service. */
+export function warnHealth(desired: Desired, state: State): Diagnostic[] {
+  const services = [...state.services.values()].sort((left, right) => (left.name < right.name ? -1 : 1))
+  return services.flatMap((service): Diagnostic[] => {
+    const checks = desired.health.get(service.name)?.checks
+    const dropped = checks && state.policy?.default === 'drop' ? droppedOf(service, checks, state) : []
+    const [first] = dropped
+    if (!first) return []
+    const [address, device] = first
+    const more = dropped.length > 1 ? ` and ${dropped.length - 1} more` : ''
+    const at = desired.provenance.services.get(service.name)?.at
+    return [
+      {
+        code: 'W221',
+        severity: 'warning',
+        message: `service ${service.name}: answers of ${address}${more} to health checks are dropped at ${device}, so these backends will be down`,
+        hint: `put the backends into an allowlist: allowlist: [${address}]`,
+        ...(at === undefined ? {} : { at }),
+      },
+    ]
+  })
+}

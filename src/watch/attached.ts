@@ -1,0 +1,26 @@
+// What runs on the interfaces of the config, so that an event of the kernel can be told from news.
+
+import type { Desired } from '../model/desired.ts'
+import type { ObjectKey } from '../model/live.ts'
+import type { Links } from '../reconcile.ts'
+
+/** By key of the interface; those that do not exist are not in it. */
+export type Attached = ReadonlyMap<ObjectKey, { readonly ifindex: number; readonly programs: string }>
+
+export function attachedOf(links: Links, { state }: Desired): Attached {
+  return new Map(
+    [...state.interfaces.keys()].flatMap((name) => {
+      const link = links.get(name)
+      if (!link) return []
+      const programs = link.programs.map(({ id, mode }) => `${mode} ${id}`).join()
+      return [[`interface:${name}` as const, { ifindex: link.ifindex, programs }] as const]
+    }),
+  )
+}
+
+export const isSameAttached = (left: Attached, right: Attached): boolean =>
+  left.size === right.size &&
+  [...left].every(([key, { ifindex, programs }]) => {
+    const other = right.get(key)
+    return other?.ifindex === ifindex && other.programs === programs
+  })

@@ -1,0 +1,21 @@
+// Waits that double each time.
+
+export interface Backoff {
+  /** How long to wait now, in milliseconds. */
+  readonly next: () => number
+  readonly reset: () => void
+}
+
+export function createBackoff(first: number, most: number): Backoff {
+  let wait = first
+  return {
+    next() {
+      const now = wait
+      wait = Math.min(wait * 2, most)
+      return now
+    },
+    reset() {
+      wait = first
+    },
+  }
+}

@@ -1,0 +1,142 @@
+// Health checks of the daemon: whom to check follows what is live, and what is found is written there. Between the two
+// lies a generation's slots, which every apply may change, ours or somebody else's.
+
+import { bytesOfSlots, decodeOverlay, type HealthMap } from '../kernel/health.ts'
+import type { Desired } from '../model/desired.ts'
+import type { Served } from '../model/live.ts'
+import type { HealthSummary, WatchEvent } from '../model/watch.ts'
+import type { HealthCounters } from './health/counters.ts'
+import type { Probe } from './health/loop.ts'
+import { type BackendReport, type HealthEvent, HealthMonitor } from './health/monitor.ts'
+import { makeProbe } from './health/probes/probe.ts'
+import { HealthPublisher } from './health/publish.ts'
+import { targetsOf } from './health/targets.ts'
+import { createQueue } from './queue.ts'
+import { createAlarm, type Scheduler } from './scheduler.ts'
+
+/** What is told of backends that are down, at most. */
+const MOST_TOLD = 100
+/** Where many go down together, not as many reports are made of it: in milliseconds. */
+const REPORT_GAP = 200
+/** How long after health could not be read it is looked for again, in milliseconds. */
+const AGAIN = 1000
+
+export interface Checks {
+  /** These services are live, and are to be checked as `desired` says. */
+  readonly serve: (served: Served, desired: Desired) => void
+  /** undefined: there never was a service. */
+  readonly counters: () => (HealthCounters & { readonly writes: number }) | undefined
+  readonly close: () => Promise<void>
+}
+
+export interface ChecksPorts {
+  readonly scheduler: Scheduler
+  readonly map: HealthMap
+  readonly tell: (event: WatchEvent) => void
+  readonly onSummary: (health: HealthSummary | undefined) => void
+  /** What is live is not what was served: somebody is to look, and to serve that. */
+  readonly onStale: () => void
+  readonly probe?: Probe
+  readonly random?: () => number
+  /** Wall clock, in milliseconds. */
+  readonly clock: () => number
+}
+
+export function summaryOf(reports: readonly BackendReport[], clock: () => number): HealthSummary | undefined {
+  if (reports.length === 0) return undefined
+  const down = reports.filter(({ state }) => state === 'down')
+  const since = (forMs: number): string => new Date(Math.round((clock() - forMs) / 1000) * 1000).toISOString()
+  const backends = down.slice(0, MOST_TOLD).map(({ service, backend, forMs, reason }) => ({
+    service,
+    backend,
+    since: forMs === undefined ? undefined : since(forMs),
+    reason,
+  }))
+  return { checked: reports.length, down: down.length, backends }
+}
+
+function eventOf(event: HealthEvent): WatchEvent {
+  if (event.kind === 'service') {
+    const { service, mode, isFallback, healthy, needed } = event
+    return { event: 'service-health', service, mode, isFallback, healthy, needed }
+  }
+  const { service, backend } = event
+  if (event.kind === 'unknown') {
+    return { event: 'trouble', what: `service ${service}: ${backend} cannot be checked: ${event.reason}` }
+  }
+  return event.up
+    ? { event: 'backend-up', service, backend }
+    : { event: 'backend-down', service, backend, reason: event.reason }
+}
+
+export function runChecks(ports: ChecksPorts): Checks {
+  const { scheduler, map, tell, onSummary, onStale, clock, random = Math.random } = ports
+  const { probe = makeProbe(scheduler.now) } = ports
+  const queue = createQueue()
+  let newest: { readonly served: Served; readonly desired: Desired } | undefined
+  let monitor: HealthMonitor | undefined
+  let isClosed = false
+  const again = createAlarm(scheduler, onStale)
+  const report = createAlarm(scheduler, () => onSummary(summaryOf(monitor?.report() ?? [], clock)))
+  const publisher = new HealthPublisher({
+    scheduler,
+    onSuperseded: onStale,
+    onError: (error) => tell({ event: 'trouble', what: `health cannot be written: ${firstLine(error)}` }),
+  })
+
+  const begin = (restored: ReturnType<typeof decodeOverlay>): HealthMonitor =>
+    new HealthMonitor({
+      scheduler,
+      probe,
+      random,
+      restored,
+      onOverlay: (changed) => publisher.publish(changed),
+      onEvent(event) {
+        tell(eventOf(event))
+        report.set(REPORT_GAP)
+      },
+    })
+
+  const retarget = async ({ services, slots, leaving, generation }: Served, { health }: Desired): Promise<void> => {
+    if (services.size === 0 && !monitor) return
+    const bytes = await map.read(services.size === 0 ? [] : bytesOfSlots(slots))
+    if (isClosed) return
+    const isReachable = ({ nextHop }: { readonly nextHop: unknown }): boolean => nextHop !== undefined
+    monitor ??= begin(decodeOverlay(bytes, slots))
+    // Nothing of what follows is for the slots of before.
+    publisher.retarget(undefined, new Map())
+    monitor.update(targetsOf({ services: services.values(), health, isReachable, leaving }))
+    const write = (wanted: typeof bytes) => map.write(generation, wanted)
+    publisher.retarget(services.size === 0 ? undefined : { slots, bytes, write }, monitor.overlay())
+    report.set(0)
+  }
+
+  return {
+    serve(served, desired) {
+      const isQueued = newest !== undefined
+      newest = { served, desired }
+      if (isQueued) return
+      queue.add(async () => {
+        const one = newest
+        newest = undefined
+        if (!one || isClosed) return
+        await retarget(one.served, one.desired).catch((error: unknown) => {
+          tell({ event: 'trouble', what: `health cannot be read: ${firstLine(error)}` })
+          again.set(AGAIN)
+        })
+      })
+    },
+    counters: () => monitor && { ...monitor.counters(), writes: publisher.writes },
+    async close() {
+      isClosed = true
+      for (const alarm of [again, report]) alarm.clear()
+      monitor?.stop()
+      await queue.close()
+      publisher.retarget(undefined, new Map())
+      await publisher.settled()
+    },
+  }
+}
+
+const firstLine = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? ''

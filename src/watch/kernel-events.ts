@@ -1,0 +1,54 @@
+// Events of the kernel, for as long as the daemon runs: who listens for us is started again when it dies.
+
+import { type KernelEvent, type Monitor, monitorKernel } from '../kernel/monitor.ts'
+import { createBackoff } from './backoff.ts'
+import { createAlarm, type Scheduler } from './scheduler.ts'
+
+const FIRST = 1000
+const MOST = 60_000
+
+/** Nothing tells when it has begun to listen; after this long, in milliseconds, it has, and what it missed is looked for. */
+const BEGINNING = 1000
+
+export interface KernelEvents {
+  readonly stop: () => void
+}
+
+export interface KernelEventsPorts {
+  readonly scheduler: Scheduler
+  /** Something of this kind happened, or may have. */
+  readonly onEvents: (kinds: ReadonlySet<KernelEvent>) => void
+  readonly onTrouble: (what: string) => void
+  readonly monitor?: typeof monitorKernel
+}
+
+export function listenToKernel(kinds: readonly KernelEvent[], ports: KernelEventsPorts): KernelEvents {
+  const { scheduler, onEvents, onTrouble, monitor = monitorKernel } = ports
+  const backoff = createBackoff(FIRST, MOST)
+  let running: Monitor | undefined
+  let stopped = false
+  const missed = createAlarm(scheduler, () => onEvents(new Set(kinds)))
+  const again = createAlarm(scheduler, start)
+
+  function start(): void {
+    const startedAt = scheduler.now()
+    running = monitor(kinds, onEvents)
+    missed.set(BEGINNING)
+    void running.ended.then((why) => {
+      if (stopped) return
+      missed.clear()
+      if (scheduler.now() - startedAt > MOST) backoff.reset()
+      const wait = backoff.next()
+      onTrouble(`events of the kernel are not heard: ${why}; listening again in ${wait / 1000} s`)
+      again.set(wait)
+    })
+  }
+  start()
+  return {
+    stop() {
+      stopped = true
+      for (const alarm of [missed, again]) alarm.clear()
+      running?.stop()
+    },
+  }
+}

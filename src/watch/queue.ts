@@ -1,0 +1,21 @@
+// One after the other.
+
+export interface Queue {
+  readonly add: (body: () => Promise<void>) => void
+  /** Takes no more, and settles when the last is done. */
+  readonly close: () => Promise<void>
+}
+
+export function createQueue(): Queue {
+  let last = Promise.resolve()
+  let isClosed = false
+  return {
+    add(body) {
+      if (!isClosed) last = last.then(body)
+    },
+    close() {
+      isClosed = true
+      return last
+    },
+  }
+}

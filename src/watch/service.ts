@@ -1,0 +1,59 @@
+// The daemon as a service: what it tells systemd, by the protocol of sd_notify(3).
+
+import { monotonicMicroseconds, type ServiceManager } from '../kernel/notify.ts'
+import type { WatchState } from '../model/watch.ts'
+import { createAlarm, type Scheduler } from './scheduler.ts'
+
+/** A reconcile that takes longer than this hangs, in milliseconds: ten million prefixes take a tenth of it. */
+const STUCK = 300_000
+
+export interface Service {
+  /** How things stand has changed. */
+  readonly tell: (state: WatchState) => void
+  /** Between these two the config is read again. */
+  readonly reloading: () => void
+  readonly reloaded: () => void
+  readonly stopping: () => Promise<void>
+}
+
+interface ServicePorts {
+  readonly scheduler: Scheduler
+  readonly manager: ServiceManager
+  /** One line for people. */
+  readonly describe: (state: WatchState) => string
+  readonly busyMs: () => number
+}
+
+export function serve({ scheduler, manager, describe, busyMs }: ServicePorts): Service {
+  let isReady = false
+  let status: string | undefined
+  const feed = createAlarm(scheduler, () => {
+    // A watchdog that is fed whatever happens watches over nothing.
+    if (busyMs() < STUCK) void manager.notify('WATCHDOG=1')
+    arm()
+  })
+  const arm = (): void => {
+    if (manager.watchdogMs !== undefined) feed.set(manager.watchdogMs / 2)
+  }
+  arm()
+  return {
+    tell(state) {
+      const now = describe(state)
+      const first = state.ready && !isReady
+      isReady = state.ready
+      if (first) void manager.notify('READY=1', `STATUS=${now}`)
+      else if (now !== status) void manager.notify(`STATUS=${now}`)
+      status = now
+    },
+    reloading() {
+      void manager.notify('RELOADING=1', `MONOTONIC_USEC=${monotonicMicroseconds()}`)
+    },
+    reloaded() {
+      void manager.notify('READY=1')
+    },
+    stopping() {
+      feed.clear()
+      return manager.notify('STOPPING=1')
+    },
+  }
+}

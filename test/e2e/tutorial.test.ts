@@ -1,0 +1,79 @@
+// docs/tutorial.md from its first command to its last, in one shell on a machine of its own.
+
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Lab } from '../support/hosts.ts'
+import { type Machine, QUICK_ANSIBLE } from '../support/machine.ts'
+import { packagedMachine } from '../support/package.ts'
+
+const TUTORIAL = readFileSync(fileURLToPath(new URL('../../docs/tutorial.md', import.meta.url)), 'utf8')
+
+interface Step {
+  readonly command: string
+  /** Lines as the page has them. */
+  readonly shown: readonly string[]
+}
+
+/** Every `$ ` line of the console blocks, with the `> ` lines that belong to it and what is shown under it. */
+function stepsOf(page: string): Step[] {
+  const blocks = [...page.matchAll(/^```console\n(.*?)^```$/gms)].map(([, block = '']) => block)
+  return blocks.flatMap((block) =>
+    block
+      .split(/^\$ /m)
+      .filter((part) => part !== '')
+      .map((part) => {
+        const [first = '', ...rest] = part.trimEnd().split('\n')
+        const more = rest.filter((line) => /^>( |$)/.test(line)).map((line) => line.slice(2))
+        return { command: [first, ...more].join('\n'), shown: rest.filter((line) => !/^>( |$)/.test(line)) }
+      }),
+  )
+}
+
+/** `…` stands for the rest of a line or part of it, alone on a line for any lines. */
+function patternOf(shown: readonly string[]): RegExp {
+  const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  const lines = shown.map((line) =>
+    line === '…' ? '(?:[^\\n]*\\n)*' : `${line.split('…').map(escaped).join('[^\\n]*')}\\n`,
+  )
+  return new RegExp(`^${lines.join('')}$`)
+}
+
+/** The warning about the veth peer is of the test hosts alone. */
+const withoutPeer = (text: string): string => text.replace(/^\S+: warning\[W201(?:.*\n)*?hint: .*\n\n?/m, '')
+
+let lab: Lab
+let machine: Machine | string = 'not made'
+
+beforeAll(async () => {
+  lab = new Lab()
+  machine = await packagedMachine(lab, ['ansible-core'])
+  if (typeof machine === 'string') return
+  await machine.boot()
+})
+afterAll(async () => {
+  if (typeof machine !== 'string') await machine.close()
+  lab.close()
+})
+
+test('every command does what the page says', { timeout: 180_000 }, async (context) => {
+  if (typeof machine === 'string') return context.skip(machine)
+  const steps = stepsOf(TUTORIAL)
+  expect(steps.length).toBeGreaterThan(30)
+  const mark = '@@@@'
+  // The mark tells the exit status, and leaves it for a command that asks for it.
+  const script = steps.map(({ command }) => `${command}\n{ status=$?; echo "${mark}$status"; (exit $status); }`)
+  machine.write(
+    '/srv/admin/tutorial.sh',
+    `exec 2>&1 </dev/null\nexport ${QUICK_ANSIBLE.join(' ')}\n${script.join('\n')}\n`,
+  )
+  const { stdout } = await machine.run('bash', 'tutorial.sh')
+  const outputs = stdout.split(new RegExp(`^${mark}(\\d+)\\n`, 'm'))
+  steps.forEach(({ command, shown }, at) => {
+    const [output = '', status] = [withoutPeer(outputs[2 * at] ?? ''), outputs[2 * at + 1]]
+    const asked = steps[at + 1]?.command === 'echo $?' ? steps[at + 1]?.shown[0] : '0'
+    expect.soft(status, `$ ${command}\n${output}`).toBe(asked)
+    expect.soft(output, `$ ${command}`).toMatch(patternOf(shown))
+  })
+  expect(lab.pins()).toEqual([])
+})

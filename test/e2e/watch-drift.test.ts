@@ -1,0 +1,121 @@
+// What something else changes while the daemon watches: noticed by what the kernel tells, not by looking now and then.
+// One daemon goes through all of it, with settings edited on the way.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { SETTINGS_FLAG } from '../../src/abi/generated.ts'
+import { SETTINGS_LINE } from '../../src/tables/layout.ts'
+import { ETH0, ETH1, Lab } from '../support/hosts.ts'
+import { buildObject } from '../support/objects.ts'
+import { Watching } from '../support/watching.ts'
+
+let lab: Lab
+let daemon: Watching
+let edits = 0
+
+/** Without a resync that would notice things as well. */
+const config = (settings = 'resync: 24h', interfaces = 'eth0: {}, eth1: { missing: skip }'): string =>
+  `version: 1\ninterfaces: { ${interfaces} }\nwatch: { ${settings} }\nblocklist: [192.0.2.3, 198.51.100.2, 203.0.113.${edits}]\n`
+
+/** An edit that changes a list as well, and is in force when this settles. */
+async function edit(settings?: string, interfaces?: string): Promise<void> {
+  edits++
+  lab.write('xdp.yaml', config(settings, interfaces))
+  await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
+}
+
+const passes = (source = '192.0.2.3', target = '192.0.2.1'): Promise<number> =>
+  lab.ping(target, { source, count: 1, seconds: 0.3 })
+const status = async () => JSON.parse(await lab.ok('status', '--json'))
+
+/** Attaches a program that is not ours to eth0, whatever is there. */
+function attachForeign(): void {
+  const pin = `${lab.bpffs}/foreign`
+  if (!existsSync(pin)) {
+    const body = 'SEC("xdp.frags") int foreign_pass(struct xdp_md *ctx) { return XDP_PASS; }'
+    lab.in(lab.host, 'bpftool', 'prog', 'load', buildObject(lab.directory, 'foreign', body), pin, 'type', 'xdp')
+  }
+  lab.in(lab.host, 'bpftool', 'net', 'attach', 'xdpdrv', 'pinned', pin, 'dev', 'eth0', 'overwrite')
+}
+
+const detach = (): string => lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpdrv', 'dev', 'eth0')
+
+beforeAll(async () => {
+  lab = new Lab([ETH0])
+  lab.write('xdp.yaml', config())
+  daemon = await Watching.ready(lab, '--debounce', '20ms')
+})
+afterAll(async () => {
+  await daemon?.end()
+  lab.close()
+})
+
+test('an interface with `missing: skip` is filtered as soon as it is there, also when it is made anew', async () => {
+  for (const round of [1, 2]) {
+    lab.plug(ETH1)
+    const { changes } = await daemon.hear('applied', ({ trigger }) => trigger === 'kernel')
+    expect({ round, changes }).toEqual({ round, changes: [{ op: 'create', key: 'interface:eth1' }] })
+    expect(await passes('198.51.100.2', '198.51.100.1')).toBe(0)
+    lab.unplug('eth1')
+  }
+})
+
+test('an interface that must exist is missed, and filtered again as soon as it is back', async () => {
+  lab.unplug('eth0')
+  await daemon.hear('refused', ({ errors }) => errors?.[0]?.code === 'E103')
+  lab.plug(ETH0)
+  await daemon.hear('recovered')
+  expect([await passes(), await passes('192.0.2.2')]).toEqual([0, 1])
+})
+
+test('a program of somebody else is left alone where a guard says so, until it is gone', async () => {
+  attachForeign()
+  const { errors } = await daemon.hear('refused')
+  expect(errors?.[0]?.code).toBe('E200')
+  expect((await status()).watch.errors).toMatchObject([{ code: 'E200' }])
+  expect(await passes()).toBe(1)
+  detach()
+  await daemon.hear('recovered')
+  expect(await passes()).toBe(0)
+})
+
+test('a program that comes back again and again is displaced at once, and then ever later', async () => {
+  await edit('resync: 24h', 'eth0: { on_conflict: replace }, eth1: { missing: skip }')
+  const held = (): boolean => daemon.lines.some(({ event, action }) => event === 'drift' && action === 'hold')
+  for (let round = 1; round <= 8 && !held(); round++) {
+    attachForeign()
+    await daemon.hear('applied', ({ trigger }) => trigger === 'kernel' || trigger === 'retry')
+    expect(await passes()).toBe(0)
+  }
+  expect(held()).toBe(true)
+})
+
+test('drift is only told with `on_drift: report`, and undone by the next edit', async () => {
+  await edit('resync: 1s, on_drift: report')
+  const before = daemon.count('drift')
+  detach()
+  expect(await daemon.hear('drift')).toMatchObject({ action: 'report' })
+  const held = async (): Promise<number> => (await status()).watch.reconciles.held
+  const first = await held()
+  await expect.poll(held, { timeout: 30_000 }).toBeGreaterThan(first + 1)
+  expect(daemon.count('drift')).toBe(before + 1)
+  expect((await status()).watch.drift).toMatchObject([{ key: 'interface:eth0' }])
+  expect(await passes()).toBe(1)
+  await edit('resync: 1s, on_drift: repair')
+  expect(await passes()).toBe(0)
+  expect((await status()).watch.drift).toEqual([])
+})
+
+test('tables that were written to are found at the resync, of which no event tells', async () => {
+  const { generation } = await status()
+  const policy = join(lab.bpffs, `xdp-as-code/default/gen-${generation}/policy`)
+  // The flags of the settings, of which the first makes everything be dropped that no list decides.
+  const line = ['pinned', policy, 'key', ...Array.from(new Uint8Array(Uint32Array.of(SETTINGS_LINE).buffer), String)]
+  const { value } = JSON.parse(lab.in(lab.host, 'bpftool', '-j', 'map', 'lookup', ...line)) as { value: string[] }
+  const flags = String(Number(value[4]) ^ SETTINGS_FLAG.DEFAULT_DROP)
+  lab.in(lab.host, 'bpftool', 'map', 'update', ...line, 'value', ...value.with(4, flags))
+  await daemon.hear('applied', ({ trigger }) => trigger === 'resync')
+  expect((await status()).drift).toBe(false)
+  expect([await passes(), await passes('192.0.2.2')]).toEqual([0, 1])
+})

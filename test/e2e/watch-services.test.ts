@@ -1,0 +1,200 @@
+// The daemon of a balancer: backends that die and come back under load, the network that moves under a service, and
+// what of it outlives edits, other commands and the daemon itself.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { BalanceLab, vipOf } from '../support/balance.ts'
+import { Watching } from '../support/watching.ts'
+
+const WEB = vipOf(10)
+const LATE = vipOf(11)
+const ONLY = vipOf(12)
+/** As in the config: no request reaches a backend later than this after its death, in milliseconds. */
+const CHECK = { interval: 400, timeout: 200, fall: 2 }
+const BOUND = CHECK.fall * CHECK.interval + CHECK.timeout
+
+let lab: BalanceLab
+let daemon: Watching
+const PATIENCE = { timeout: 30_000, interval: 50 }
+
+const config = (weight = 1): string => `version: 1
+interfaces: { eth0: {}, eth1: {}, eth2: {}, eth3: {} }
+watch: { resync: 24h, metrics: "127.0.0.1:9469" }
+services:
+  web:
+    vip: ${WEB}
+    port: 80
+    protocol: tcp
+    forwarding: nat
+    backends: [10.0.1.11, 10.0.2.11, { address: 10.0.3.11, weight: ${weight} }]
+    health: { type: http, interval: ${CHECK.interval}ms, timeout: ${CHECK.timeout}ms, fall: ${CHECK.fall}, rise: 2 }
+    fallback: drop
+  late: { vip: ${LATE}, port: 80, protocol: tcp, forwarding: nat, backends: [10.0.2.99] }
+  only: { vip: ${ONLY}, port: 80, protocol: tcp, forwarding: nat, backends: [10.0.1.12] }
+`
+
+const status = async () => JSON.parse(await lab.ok('status', '--json'))
+interface Shown {
+  readonly address: string
+  readonly health: string
+  readonly flows: number
+}
+const backends = async (name = 'web'): Promise<readonly Shown[]> =>
+  (await status()).services.find((one: { name: string }) => one.name === name).backends
+const down = async (): Promise<string[]> =>
+  (await backends()).flatMap(({ address, health }) => (health === 'down' ? [address] : []))
+
+/** A metric of the daemon. */
+function metric(name: string): number {
+  const script = `fetch('http://127.0.0.1:9469/metrics').then((answer) => answer.text()).then((text) => console.log(text))`
+  const line = lab
+    .in(lab.host, process.execPath, '-e', script)
+    .split('\n')
+    .find((one) => one.startsWith(`${name} `))
+  return Number(line?.split(' ').at(-1))
+}
+
+/** Gives the first backend another MAC address, which it tells by asking for the balancer from each of its addresses. */
+function move(mac: string): void {
+  const announce = ['10.0.1.12', '10.0.1.11'].flatMap((own) => [
+    'ip neigh flush dev eth0',
+    `ping -qc1 -W5 10.0.1.1 -I ${own} >/dev/null`,
+  ])
+  lab.script(lab.backends[0]?.netns as string, `ip link set eth0 address ${mac}`, ...announce)
+}
+
+/** The longest time for which this process was kept from running, since it was asked for. */
+function watchStalls(): { readonly longest: () => number } {
+  let longest = 0
+  let last = performance.now()
+  const timer = setInterval(() => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last - 5)
+    last = now
+  }, 5)
+  return {
+    longest() {
+      clearInterval(timer)
+      return longest
+    },
+  }
+}
+
+beforeAll(async () => {
+  lab = await BalanceLab.open()
+  lab.write('xdp.yaml', config())
+  daemon = await Watching.ready(lab, '--debounce', '20ms')
+})
+afterAll(async () => {
+  await daemon?.end('SIGKILL')
+  lab.close()
+})
+
+test('a backend that dies under load gets no request later than fall x interval + timeout, and is used again when it is back', async () => {
+  await expect.poll(() => metric('xdp_health_checks_running') >= 0 && daemon.count('backend-down'), PATIENCE).toBe(0)
+  const stalls = watchStalls()
+  const load = await lab.ask(WEB)
+  await expect.poll(async () => (await backends()).every(({ flows }) => flows > 0), PATIENCE).toBe(true)
+  const died = Date.now()
+  await lab.stopWeb(1)
+  const told = await daemon.hear('backend-down')
+  expect(told).toMatchObject({ service: 'web', backend: '10.0.1.11', reason: 'connection refused' })
+  await expect.poll(down, PATIENCE).toEqual(['10.0.1.11'])
+  expect(await lab.ok('status')).toMatch(/service web: 10\.0\.1\.11 is down since \S+: connection refused/)
+  expect((await status()).watch.health).toMatchObject({ checked: 3, down: 1, backends: [{ backend: '10.0.1.11' }] })
+  expect(metric('xdp_backend_up{service="web",backend="10.0.1.11"}')).toBe(0)
+  expect(metric('xdp_service_healthy_backends{service="web"}')).toBe(2)
+  const { services } = JSON.parse(await lab.ok('stats', '--json'))
+  expect(services[2]).toMatchObject({ name: 'web', mode: 'well', backends: [{ health: 'down' }, {}, {}] })
+  const before = (await backends())[0]?.flows
+  const others = async (): Promise<number> => (await backends()).slice(1).reduce((sum, { flows }) => sum + flows, 0)
+  const enough = (await others()) + 100
+  await expect.poll(others, PATIENCE).toBeGreaterThan(enough)
+  expect((await backends())[0]?.flows).toBe(before)
+  await lab.startWeb(1)
+  const returned = Date.now()
+  await daemon.hear('backend-up', ({ backend }) => backend === '10.0.1.11')
+  await expect.poll(async () => (await backends())[0]?.flows, PATIENCE).toBeGreaterThan(before as number)
+  const asked = await load.stop()
+  // Whatever kept the daemon, the client or this process from running may have kept them that long once each.
+  const slack = 3 * Math.max(stalls.longest(), 1000 * metric('xdp_health_check_lateness_seconds_max')) + 250
+  const failed = asked.filter(({ error }) => error !== undefined)
+  expect(failed.length).toBeGreaterThan(0)
+  expect(failed.filter(({ time }) => time < died - slack || time > died + BOUND + slack)).toEqual([])
+  expect(asked.some(({ time, backend }) => time < died && backend === 'b1')).toBe(true)
+  expect(asked.some(({ time, backend }) => time > returned && backend === 'b1')).toBe(true)
+})
+
+test('what is known of a backend outlives edits, an apply beside the daemon, and the daemon', async () => {
+  await lab.stopWeb(1)
+  await daemon.hear('backend-down')
+  await expect.poll(down, PATIENCE).toEqual(['10.0.1.11'])
+  lab.write('xdp.yaml', config(2))
+  await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
+  expect(await down()).toEqual(['10.0.1.11'])
+  lab.write('xdp.yaml', config(3))
+  await lab.ok('apply', '--auto-approve')
+  expect(await down()).toEqual(['10.0.1.11'])
+  await daemon.end('SIGKILL')
+  daemon = await Watching.ready(lab, '--debounce', '20ms')
+  await expect.poll(() => metric('xdp_health_checks_total'), PATIENCE).toBeGreaterThan(9)
+  expect([await down(), metric('xdp_health_writes_total')]).toEqual([['10.0.1.11'], 0])
+  expect(daemon.count('backend-down') + daemon.count('backend-up')).toBe(0)
+  await lab.startWeb(1)
+  await daemon.hear('backend-up')
+  await expect.poll(down, PATIENCE).toEqual([])
+})
+
+test('a service of which no backend is left falls back, and comes back', async () => {
+  await Promise.all([1, 2, 3].map((number) => lab.stopWeb(number)))
+  await daemon.hear('service-health', ({ mode }) => mode === 'drop')
+  const mode = async (): Promise<string> =>
+    (await status()).services.find((one: { name: string }) => one.name === 'web').mode
+  await expect.poll(mode, PATIENCE).toBe('drop')
+  // Dropped, not refused by one that is dead.
+  expect(() => lab.in(lab.peer, 'curl', '-sS', '-m', '0.5', `http://${WEB}/`)).toThrow(/timed out/)
+  await Promise.all([1, 2, 3].map((number) => lab.startWeb(number)))
+  await daemon.hear('service-health', ({ mode: now }) => now === 'well')
+  await expect.poll(down, PATIENCE).toEqual([])
+  expect(lab.fetch(WEB)).toMatch(/^b[123]$/)
+})
+
+test('a backend that moves to another MAC address is followed, and one that appears gets traffic, without an edit', async () => {
+  const warned = daemon.lines.flatMap(({ warnings = [] }) => warnings.map(({ message }) => message))
+  expect(warned.filter((message) => message.includes('10.0.2.99'))).toHaveLength(1)
+  const b2 = lab.backends[1]?.netns as string
+  expect(lab.fetch(ONLY)).toBe('b1')
+  move('02:00:5e:10:00:99')
+  await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:only'))
+  expect(lab.fetch(ONLY)).toBe('b1')
+  lab.script(b2, 'ip addr add 10.0.2.99/24 dev eth0')
+  await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:late'))
+  expect(lab.fetch(LATE)).toBe('b2')
+  expect(daemon.count('drift')).toBe(0)
+})
+
+test('events of other neighbours and routes, however many, make no reconcile', async () => {
+  const reconciles = async (): Promise<number> =>
+    Object.values((await status()).watch.reconciles as Record<string, number>).reduce((sum, one) => sum + one, 0)
+  const before = await reconciles()
+  const neighbours = Array.from(
+    { length: 200 },
+    (_, i) => `neigh replace 10.0.3.${i + 20} lladdr 02:00:00:00:00:01 dev eth3`,
+  )
+  const storm = lab.write('storm', Array.from({ length: 20 }, () => neighbours.join('\n')).join('\n'))
+  lab.in(lab.host, 'ip', '-batch', storm)
+  lab.script(lab.host, 'ip route add 203.0.113.0/24 dev eth3', 'ip route del 203.0.113.0/24')
+  // A real one, behind all of these.
+  move('02:00:5e:10:00:98')
+  await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:only'))
+  expect(await reconciles()).toBeLessThan(before + 6)
+})
+
+test('without a daemon an apply takes everything to be well', async () => {
+  await lab.stopWeb(2)
+  await daemon.hear('backend-down', ({ backend }) => backend === '10.0.2.11')
+  await expect.poll(down, PATIENCE).toEqual(['10.0.2.11'])
+  expect(await daemon.end()).toBe(0)
+  expect(await down()).toEqual(['10.0.2.11'])
+  expect(await lab.ok('apply', '--auto-approve')).toContain('No changes')
+  expect(await down()).toEqual([])
+})

@@ -1,0 +1,70 @@
+// An interactive shell on a pseudo-terminal, typed into as by a person.
+
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+
+/** ESC * of readline inserts all that could be typed here; the shells' start files bind it where it is not so. */
+export const ALL = '\u001b*'
+export const TAB = '\t'
+
+/** What the `xdp` of the start files prints, so that a line that was completed tells its words. */
+export const STUB = 'xdp() { printf "WORDS[%s]\\n" "$*"; }'
+
+interface Surroundings {
+  readonly cwd?: string
+  readonly env?: NodeJS.ProcessEnv
+  /** argv that runs the words behind it somewhere else. */
+  readonly within?: readonly string[]
+}
+
+export class Shell {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #ended: Promise<'ended'>
+  #shown = ''
+
+  /** `line` starts the shell, for sh. Its start file must define STUB and a prompt with READY in it. */
+  constructor(line: string, { cwd, env, within = [] }: Surroundings) {
+    const [file = '', ...args] = [...within, 'script', '--quiet', '--command', line, '/dev/null']
+    this.#child = spawn(file, args, {
+      ...(cwd ? { cwd } : {}),
+      env: { PATH: process.env['PATH'], TERM: 'dumb', LC_ALL: 'C.UTF-8', ...env },
+      stdio: 'pipe',
+    })
+    this.#ended = once(this.#child, 'close').then(() => 'ended')
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.#shown += text
+      })
+    }
+  }
+
+  /** Waits until something is shown, which is then behind us; returns its groups. */
+  async #until(pattern: RegExp): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(this.#shown)
+      if (match) {
+        this.#shown = this.#shown.slice(match.index + match[0].length)
+        return match
+      }
+      if ((await Promise.race([once(this.#child.stdout, 'data'), this.#ended])) === 'ended')
+        throw new Error(`the shell has ended; it showed:\n${this.#shown}`)
+    }
+  }
+
+  async ready(): Promise<this> {
+    await this.#until(/READY/)
+    return this
+  }
+
+  /** Types a line with its keys and returns the words that `xdp` was called with. */
+  async words(keys: string): Promise<string> {
+    this.#child.stdin.write(`${keys}\n`)
+    const [, words = ''] = await this.#until(/WORDS\[(.*)\]/)
+    await this.#until(/READY/)
+    return words
+  }
+
+  close(): void {
+    this.#child.kill('SIGKILL')
+  }
+}

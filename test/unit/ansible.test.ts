@@ -1,0 +1,88 @@
+// The Ansible module by itself, called as Ansible does; and its example, as far as that needs no Ansible.
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { parse, stringify } from 'yaml'
+import { loadConfig } from '../../src/config/load.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const ROLE = join(ROOT, 'examples/ansible/roles/xdp')
+
+let folder = ''
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'xdp-ansible-'))
+})
+afterEach(() => rmSync(folder, { recursive: true }))
+
+/** Calls the module. `xdp`: a script in its place; undefined = there is none. */
+function call(options: Readonly<Record<string, unknown>>, xdp?: string) {
+  const executable = join(folder, 'xdp')
+  if (xdp !== undefined) writeFileSync(executable, `#!/bin/sh\n${xdp}\n`)
+  if (xdp !== undefined) chmodSync(executable, 0o755)
+  const file = join(folder, 'arguments.json')
+  writeFileSync(file, JSON.stringify({ executable, path: join(folder, 'xdp.yaml'), ...options }))
+  const module = join(ROLE, 'library/xdp_apply.mjs')
+  const { status, stdout } = spawnSync(process.execPath, [module, file], { encoding: 'utf8' })
+  rmSync(file)
+  return { status, answer: JSON.parse(stdout) }
+}
+
+const CHECK = { _ansible_check_mode: true, _ansible_diff: true, _ansible_version: '2.14' }
+
+test.each([
+  [{ contents: '' }, 'unknown option contents; there are path, content'],
+  [{ content: 5 }, 'content must be a string'],
+  [{ accept_shrink: 'maybe' }, 'accept_shrink must be a boolean'],
+])('%j is a mistake', (options, message) => {
+  const { status, answer } = call(options, 'exit 0')
+  expect(status).toBe(1)
+  expect(answer).toMatchObject({ failed: true, msg: expect.stringContaining(message) })
+})
+
+test('on a machine that is only to be set up, check mode says what is missing and shows the file', () => {
+  const diff = [{ before: '', after: 'version: 1\n' }]
+  expect(call({ content: 'version: 1\n', ...CHECK })).toMatchObject({
+    status: 0,
+    answer: { changed: true, msg: expect.stringContaining('is not installed yet'), diff },
+  })
+  const path = join(folder, 'none/xdp.yaml')
+  expect(call({ content: 'version: 1\n', path, ...CHECK }, 'exit 0').answer).toMatchObject({
+    changed: true,
+    msg: expect.stringContaining('does not exist yet'),
+    diff,
+  })
+  expect(readdirSync(folder)).toEqual(['xdp'])
+})
+
+test('without xdp there is nothing to apply with', () => {
+  const { status, answer } = call({ content: 'version: 1\n' })
+  expect(status).toBe(1)
+  expect(answer.msg).toContain('is not installed')
+  expect(readdirSync(folder)).toEqual([])
+})
+
+test('an apply that fails after the plan was right puts the old file back', () => {
+  const path = join(folder, 'xdp.yaml')
+  writeFileSync(path, 'old\n', { mode: 0o640 })
+  const error = { code: 'E106', name: 'locked', severity: 'error', message: 'busy', hint: 'wait', at: null }
+  const script = `case "$1" in
+plan) echo '{"changes":[{"key":"policy"}],"warnings":[]}' ;;
+apply) grep -q new "$3" || exit 9; echo '${JSON.stringify({ error, errors: [error] })}'; exit 75 ;;
+esac`
+  const { status, answer } = call({ content: 'new\n' }, script)
+  expect(status).toBe(1)
+  expect(answer).toMatchObject({ failed: true, exit_status: 75, msg: 'error[E106 locked]: busy\nhint: wait' })
+  expect(readFileSync(path, 'utf8')).toBe('old\n')
+  expect(readdirSync(folder).toSorted()).toEqual(['xdp', 'xdp.yaml'])
+})
+
+test('the role installs the version that it comes with, and its example is a valid config', async () => {
+  const read = (path: string) => parse(readFileSync(path, 'utf8'))
+  expect(read(join(ROLE, 'defaults/main.yml')).xdp_version).toBe(read(join(ROOT, 'package.json')).version)
+  const [{ roles }] = read(join(ROOT, 'examples/ansible/site.yml'))
+  const path = join(folder, 'xdp.yaml')
+  writeFileSync(path, stringify(roles[0].vars.xdp_config))
+  expect((await loadConfig(path)).warnings).toEqual([])
+})

@@ -1,0 +1,178 @@
+// What the daemon tells, held to its schema; one line each, and the same in words.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { Diagnostic } from '../../../src/diagnostics.ts'
+import type { Status } from '../../../src/model/result.ts'
+import type { WatchEvent, WatchEventName, WatchState } from '../../../src/model/watch.ts'
+import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
+import { describeWatch, renderEvent, renderEventJson } from '../../../src/render/watch.ts'
+import { check } from '../../support/schemas.ts'
+
+const SHA = 'a1b2c3d4e5f6'.padEnd(64, '0')
+const WRONG: Diagnostic = {
+  code: 'E020',
+  severity: 'error',
+  message: '"bad" is not an address',
+  hint: 'write the addresses',
+  at: { file: 'xdp.yaml', line: 5, column: 5, length: 3, text: '  - bad' },
+}
+const DRIFT = [{ key: 'interface:eth0', what: 'detached since the last apply' }] as const
+const APPLIED: WatchEvent = {
+  event: 'applied',
+  trigger: 'edit',
+  changes: [{ op: 'update', key: 'list:blocklist' }],
+  prefixes: { added: 3, removed: 1 },
+  sha256: SHA,
+  durationMs: 123,
+  probes: { run: 4, passed: 4 },
+}
+
+/** One of each, with its message. */
+const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = {
+  started: [
+    { event: 'started', pid: 7, instance: 'default', config: 'xdp.yaml' },
+    'watching xdp.yaml, instance default, pid 7',
+  ],
+  ready: [{ event: 'ready' }, 'the policy is in force'],
+  applied: [APPLIED, 'applied 1 change, +3 -1 prefixes after an edit in 123 ms (sha256 a1b2c3d4e5f6)'],
+  'in-sync': [
+    { event: 'in-sync', trigger: 'start', sha256: SHA, durationMs: 9 },
+    'nothing to change at the start (sha256 a1b2c3d4e5f6)',
+  ],
+  'bad-config': [
+    { event: 'bad-config', errors: [WRONG, WRONG], omitted: 3 },
+    'the config cannot be used, what was in force stays: xdp.yaml:5:5: E020 bad-address: "bad" is not an address (and 4 more)',
+  ],
+  'config-fixed': [{ event: 'config-fixed' }, 'the config can be used again'],
+  refused: [
+    {
+      event: 'refused',
+      errors: [{ code: 'E200', severity: 'error', message: 'somebody else' }],
+      omitted: 0,
+      retryMs: 60_000,
+    },
+    'refused, nothing was changed; again in 60 s: E200 foreign-program: somebody else',
+  ],
+  failed: [
+    { event: 'failed', errors: [{ code: 'E101', severity: 'error', message: 'bpftool' }], omitted: 0, retryMs: 500 },
+    'failed; again in 500 ms: E101 command-failed: bpftool',
+  ],
+  recovered: [{ event: 'recovered' }, 'what failed before has succeeded'],
+  drift: [
+    { event: 'drift', drift: DRIFT, action: 'hold', retryMs: 4000.4 },
+    'changed by something else again and again, waiting 4 s: interface eth0: detached since the last apply',
+  ],
+  'drift-gone': [{ event: 'drift-gone' }, 'what something else had changed is as it should be again'],
+  'backend-down': [
+    { event: 'backend-down', service: 'web', backend: '10.0.0.11:80', reason: 'connection refused' },
+    'service web: 10.0.0.11:80 is down: connection refused',
+  ],
+  'backend-up': [{ event: 'backend-up', service: 'web', backend: '10.0.0.11' }, 'service web: 10.0.0.11 is up'],
+  'service-health': [
+    { event: 'service-health', service: 'web', mode: 'drop', isFallback: true, healthy: 0, needed: 1 },
+    'service web: new flows are dropped (fallback: drop); 0 healthy, 1 needed',
+  ],
+  warning: [
+    { event: 'warning', warnings: [{ code: 'W202', severity: 'warning', message: 'eth0 is down' }] },
+    'W202 interface-down: eth0 is down',
+  ],
+  reload: [{ event: 'reload' }, 'reading the config again'],
+  trouble: [{ event: 'trouble', what: 'no events' }, 'no events'],
+  stopping: [{ event: 'stopping', reason: 'SIGTERM' }, 'stopping: SIGTERM'],
+  stopped: [{ event: 'stopped', attached: false }, 'stopped, and detached the programs'],
+}
+const TIME = new Date('2026-01-02T03:04:05.678Z')
+
+test.each(Object.entries(EVENTS))('%s is one line of JSON, as its schema says', (name, [event, message]) => {
+  const line = renderEventJson(event, { time: TIME, repeated: 2 })
+  expect(line.indexOf('\n')).toBe(line.length - 1)
+  expect(check('watch', line)).toMatchObject({ event: name, message, time: TIME.toISOString(), repeated: 2 })
+})
+
+test('docs/watch.md and the schema list every event', () => {
+  const root = join(import.meta.dirname, '../../..')
+  const docs = readFileSync(join(root, 'docs/watch.md'), 'utf8')
+  const schema = JSON.parse(readFileSync(join(root, 'schemas/watch.schema.json'), 'utf8'))
+  expect(schema.properties.event.enum).toEqual(Object.keys(EVENTS))
+  for (const name of Object.keys(EVENTS)) expect(docs).toMatch(new RegExp(`^\\|.*\`${name}\``, 'm'))
+})
+
+test('an error is told on a terminal with its line of the config under it', () => {
+  const [event] = EVENTS['bad-config']
+  const text = renderEvent(event, { time: TIME, repeated: 0, color: false })
+  expect(text).toMatch(/^\d\d:\d\d:05 the config cannot be used, what was in force stays:\nxdp.yaml:5:5: error/)
+  expect(text).toContain(' 5 |   - bad\n   |     ^^^\nhint: write the addresses')
+})
+
+test('a warning stands on a terminal behind the time', () => {
+  const [event] = EVENTS.warning
+  const text = renderEvent(event, { time: TIME, repeated: 0, color: false })
+  expect(text).toMatch(/^\d\d:\d\d:05 warning\[W202 interface-down\]: eth0 is down\n$/)
+})
+
+test('on a terminal a repeated event says how often it was', () => {
+  const text = renderEvent({ event: 'trouble', what: 'no events' }, { time: TIME, repeated: 1204, color: false })
+  expect(text).toMatch(/ no events \(and 1,204 times before\)\n$/)
+})
+
+const NOTHING: Status = {
+  interfaces: [],
+  lists: [],
+  services: [],
+  policy: undefined,
+  program: undefined,
+  generation: 0,
+  committed_at: undefined,
+  bans: undefined,
+  memory: 0,
+  drift: false,
+  drifted: [],
+  leftovers: [],
+  watcher: undefined,
+  last_apply: undefined,
+}
+const STATE: WatchState = {
+  pid: 7,
+  since: TIME.toISOString(),
+  config: { path: 'xdp.yaml', sha256: SHA, loadedAt: TIME.toISOString() },
+  ready: true,
+  last: undefined,
+  reconciles: { applied: 1, 'in-sync': 0, held: 0, refused: 0, failed: 0 },
+  errors: [],
+  failingSince: undefined,
+  drift: [],
+  health: undefined,
+}
+
+test.each<[Partial<WatchState>, string]>([
+  [{}, 'xdp.yaml (sha256 a1b2c3d4e5f6) is in force'],
+  [{ ready: false }, 'applying xdp.yaml (sha256 a1b2c3d4e5f6)'],
+  [{ drift: DRIFT }, 'changed by something else: interface eth0: detached since the last apply'],
+  [
+    { errors: [WRONG] },
+    'xdp.yaml:5:5: E020 bad-address: "bad" is not an address; xdp.yaml (sha256 a1b2c3d4e5f6) stays in force',
+  ],
+  [
+    { errors: [WRONG], ready: false },
+    'xdp.yaml:5:5: E020 bad-address: "bad" is not an address; nothing was applied yet',
+  ],
+])('%j is told in one line', (facts, text) => expect(describeWatch({ ...STATE, ...facts })).toBe(text))
+
+test('status shows the daemon, and what is wrong under it', () => {
+  const status = (watcher: WatchState | undefined): Status => ({ ...NOTHING, watcher })
+  const failing = { ...STATE, errors: [WRONG], failingSince: TIME.toISOString() }
+  const lines = (watcher: WatchState) => renderStatus(status(watcher), { color: false }).split('\n').slice(1, -1)
+  expect(lines(STATE)).toEqual([
+    'Watched by pid 7 since 2026-01-02T03:04:05Z: xdp.yaml (sha256 a1b2c3d4e5f6) is in force',
+  ])
+  expect(lines(failing)).toEqual([
+    'Watched by pid 7 since 2026-01-02T03:04:05Z',
+    expect.stringMatching(/^! {3}xdp.yaml:5:5: E020 bad-address/),
+  ])
+  const last = { at: TIME.toISOString(), trigger: 'edit', outcome: 'failed', durationMs: 5 } as const
+  for (const watcher of [undefined, STATE, { ...failing, last, drift: DRIFT }, { ...STATE, config: undefined }]) {
+    const { watch } = check('status', renderStatusJson(status(watcher))) as { watch: unknown }
+    expect(watch).toEqual(watcher === undefined ? null : expect.objectContaining({ pid: 7 }))
+  }
+})

@@ -1,0 +1,168 @@
+// Files on a real file system: where to listen, and what has changed. The events themselves are for test/e2e.
+import { linkSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { newReads } from '../../../src/config/source.ts'
+import { openConfig } from '../../../src/watch/config-file.ts'
+import { placesOf } from '../../../src/watch/places.ts'
+import { HEAD, writeFiles } from '../../support/config.ts'
+
+describe('places', () => {
+  /** Directory → which of the names matter there. */
+  const placesIn = (root: string, files: readonly string[], patterns: readonly string[], names: readonly string[]) => {
+    const reads = newReads()
+    reads.files.push(...files.map((file) => join(root, file)))
+    for (const pattern of patterns) reads.patterns.set(join(root, pattern), [])
+    return Object.fromEntries(
+      [...placesOf(reads)].map(([directory, matches]) => [
+        directory === root ? '.' : directory.replace(`${root}/`, ''),
+        names.filter(matches),
+      ]),
+    )
+  }
+  const NAMES = ['xdp.yaml', '.xdp.yaml.swp', 'xdp.yaml~', '4913', 'a.yaml', 'b.yml', 'conf.d', '..data', 'link', 'etc']
+
+  test('of a file are its name in its directory', () => {
+    const root = writeFiles({ 'etc/xdp.yaml': '' })
+    expect(placesIn(root, ['etc/xdp.yaml'], [], NAMES)).toEqual({ etc: ['xdp.yaml'] })
+  })
+
+  test('of a file that is not there are the first name on the way that is not', () => {
+    const root = writeFiles({})
+    expect(placesIn(root, ['etc/conf.d/xdp.yaml'], [], NAMES)).toEqual({ '.': ['etc'] })
+    mkdirSync(join(root, 'etc'))
+    expect(placesIn(root, ['etc/conf.d/xdp.yaml'], [], NAMES)).toEqual({ etc: ['conf.d'] })
+  })
+
+  test('of a ConfigMap are every link on the way', () => {
+    const root = writeFiles({ 'etc/..1/xdp.yaml': '' })
+    symlinkSync('..1', join(root, 'etc/..data'))
+    symlinkSync('..data/xdp.yaml', join(root, 'etc/xdp.yaml'))
+    expect(placesIn(root, ['etc/xdp.yaml'], [], NAMES)).toEqual({
+      etc: ['xdp.yaml', '..data'],
+      'etc/..1': ['xdp.yaml'],
+    })
+  })
+
+  test('of a link above are the link, and where it leads', () => {
+    const root = writeFiles({ 'releases/7/etc/xdp.yaml': '' })
+    symlinkSync(join(root, 'releases/7'), join(root, 'link'))
+    expect(placesIn(root, ['link/etc/xdp.yaml'], [], NAMES)).toEqual({
+      '.': ['link'],
+      'releases/7/etc': ['xdp.yaml'],
+    })
+  })
+
+  test('of links that lead in a circle come to an end', () => {
+    const root = writeFiles({})
+    symlinkSync('link', join(root, 'link'))
+    expect(placesIn(root, ['link'], [], NAMES)).toEqual({ '.': ['link'] })
+  })
+
+  test('of a pattern are all names that match, in all directories that do', () => {
+    const root = writeFiles({ 'conf.d/a.yaml': '', 'sites/one/a.yaml': '', 'sites/two/x': '' })
+    expect(placesIn(root, [], ['conf.d/*.yaml', 'sites/*/*.yml'], NAMES)).toEqual({
+      'conf.d': ['xdp.yaml', 'a.yaml'],
+      sites: ['xdp.yaml', 'xdp.yaml~', '4913', 'a.yaml', 'b.yml', 'conf.d', 'link', 'etc'],
+      'sites/one': ['b.yml'],
+      'sites/two': ['b.yml'],
+    })
+  })
+
+  test('of a pattern in a directory that is not there are the directory', () => {
+    const root = writeFiles({})
+    expect(placesIn(root, [], ['conf.d/*.yaml'], NAMES)).toEqual({ '.': ['conf.d'] })
+  })
+})
+
+describe('a look at the config', () => {
+  const START = `${HEAD}blocklist: [{ name: feed, file: feed.txt }]\n`
+  const open = async (files: Readonly<Record<string, string>> = {}) => {
+    const directory = writeFiles({ 'xdp.yaml': START, 'feed.txt': '192.0.2.1\n', ...files })
+    const file = openConfig(join(directory, 'xdp.yaml'))
+    expect(await file.look(false)).toMatchObject({ kind: 'good' })
+    const write = (name: string, text: string): void => writeFileSync(join(directory, name), text)
+    const kind = async (anew = false): Promise<string> => (await file.look(anew)).kind
+    return { directory, file, write, kind }
+  }
+
+  test('finds the same where nothing changed, and what changed where something did', async () => {
+    const { kind, write } = await open()
+    expect(await kind()).toBe('same')
+    write('feed.txt', '192.0.2.2\n')
+    expect(await kind()).toBe('good')
+    expect(await kind()).toBe('same')
+    write('xdp.yaml', `${START}policy: { default: drop }\n`)
+    expect(await kind()).toBe('good')
+    write('xdp.yaml', '')
+    expect(await kind()).toBe('bad')
+    expect(await kind()).toBe('same')
+    write('xdp.yaml', START)
+    expect(await kind()).toBe('good')
+  })
+
+  test('goes by content: a file that is written with what it held is the same', async () => {
+    const { directory, kind, write } = await open()
+    write('feed.txt', '192.0.2.1\n')
+    expect(await kind()).toBe('same')
+    write('feed.new', '192.0.2.1\n')
+    renameSync(join(directory, 'feed.new'), join(directory, 'feed.txt'))
+    expect(await kind()).toBe('same')
+    expect(await kind(true)).toBe('good')
+  })
+
+  test('sees a change of the same size in the same moment', async () => {
+    const { kind, write } = await open()
+    for (let i = 2; i < 9; i++) {
+      write('feed.txt', `192.0.2.${i}\n`)
+      expect(await kind()).toBe('good')
+    }
+  })
+
+  test('sees a change that hides behind an old time', async () => {
+    const { directory, kind, write } = await open()
+    const path = join(directory, 'feed.txt')
+    utimesSync(path, 1_000_000, 1_000_000)
+    expect(await kind()).toBe('same')
+    write('feed.txt', '192.0.2.7\n')
+    utimesSync(path, 1_000_000, 1_000_000)
+    expect(await kind()).toBe('good')
+  })
+
+  test('takes a feed that was only touched for a new one where its age matters', async () => {
+    const text = START.replace('feed.txt', 'feed.txt, max_age: 1h')
+    const { directory, kind } = await open({ 'xdp.yaml': text })
+    expect(await kind()).toBe('same')
+    const { mtimeMs } = statSync(join(directory, 'feed.txt'))
+    utimesSync(join(directory, 'feed.txt'), mtimeMs / 1000, mtimeMs / 1000 - 7200)
+    expect(await kind()).toBe('good')
+  })
+
+  test('finds files that come, go and come back', async () => {
+    const { directory, kind, write } = await open({
+      'xdp.yaml': `${START}include: [conf.d/*.yaml]\n`,
+      'conf.d/a.yaml': 'policy: {}\n',
+    })
+    write('conf.d/b.yaml', 'allowlist: [192.0.2.9]\n')
+    expect(await kind()).toBe('good')
+    rmSync(join(directory, 'conf.d/b.yaml'))
+    expect(await kind()).toBe('good')
+    rmSync(join(directory, 'feed.txt'))
+    expect(await kind()).toBe('bad')
+    write('feed.txt', '192.0.2.1\n')
+    expect(await kind()).toBe('good')
+    rmSync(directory, { recursive: true })
+    expect(await kind()).toBe('bad')
+  })
+
+  test('is worth its while only where something was written, also by another name', async () => {
+    const { directory, file, write } = await open()
+    file.hasMoved()
+    expect(file.hasMoved()).toBe(false)
+    linkSync(join(directory, 'feed.txt'), join(directory, 'other'))
+    file.hasMoved()
+    write('other', '192.0.2.5\n')
+    expect(file.hasMoved()).toBe(true)
+    expect(file.hasMoved()).toBe(false)
+  })
+})

@@ -1,0 +1,403 @@
+// The loop: what makes it look, what it does then, and what it tells.
+import { afterEach, describe, expect, test } from 'vitest'
+import { fail } from '../../../src/diagnostics.ts'
+import type { Look } from '../../../src/watch/config-file.ts'
+import { settle } from '../../support/clock.ts'
+import { bad, config, type Daemon, good, startDaemon } from '../../support/daemon.ts'
+import { foreign, link } from '../../support/states.ts'
+
+const DETACHED = { key: 'interface:eth0', what: 'detached since the last apply' } as const
+const GUARD = fail('E200', 'another program is there')
+const KERNEL = fail('E101', 'bpftool failed')
+
+let daemon: Daemon
+afterEach(() => daemon.loop.stop())
+
+describe('the start', () => {
+  test('applies what the file says, and is ready then', async () => {
+    daemon = await startDaemon(config('a'))
+    expect(daemon.kernel.calls).toEqual(['apply', 'applied a'])
+    expect(daemon.told()).toEqual(['applied', 'ready'])
+    expect(daemon.book.state()).toMatchObject({ ready: true, last: { trigger: 'start', outcome: 'applied' } })
+  })
+
+  test('takes over what is there without a write', async () => {
+    daemon = await startDaemon(config('a'), (kernel) => {
+      kernel.runs = 'a'
+    })
+    expect(daemon.kernel.calls).toEqual(['apply'])
+    expect(daemon.told()).toEqual(['in-sync', 'ready'])
+  })
+
+  test('that is refused is not ready before it is not', async () => {
+    daemon = await startDaemon(config('a'), (kernel) => {
+      kernel.refusal = GUARD
+    })
+    expect(daemon.told()).toEqual(['refused'])
+    expect(daemon.book.state()).toMatchObject({ ready: false, errors: [{ code: 'E200' }] })
+    daemon.kernel.refusal = undefined
+    await daemon.clock.pass(1000)
+    expect(daemon.told()).toEqual(['applied', 'recovered', 'ready'])
+    expect(daemon.book.state()).toMatchObject({ ready: true, errors: [], failingSince: undefined })
+  })
+
+  test('leaves drift alone that is only to be told, but not an edit', async () => {
+    daemon = await startDaemon(config('a', { onDrift: 'report' }), (kernel) => {
+      kernel.runs = 'a'
+      kernel.drift = [DETACHED]
+    })
+    expect(daemon.told()).toEqual(['drift', 'ready'])
+    expect(daemon.kernel.calls).toEqual(['apply', 'declined'])
+    await daemon.loop.stop()
+    daemon = await startDaemon(config('b', { onDrift: 'report' }), (kernel) => {
+      kernel.runs = 'a'
+      kernel.drift = [DETACHED]
+    })
+    expect(daemon.kernel.calls).toEqual(['apply', 'applied b'])
+  })
+})
+
+describe('an edit', () => {
+  test('is applied', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    await daemon.edit(good('b'))
+    expect(daemon.kernel.runs).toBe('b')
+    expect(daemon.events).toMatchObject([{ event: 'applied', trigger: 'edit', sha256: 'b' }])
+  })
+
+  test('during a reconcile waits for it, and however many there are make one more', async () => {
+    daemon = await startDaemon(config('a'))
+    let open = (): void => undefined
+    daemon.kernel.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    await daemon.edit(good('b'))
+    for (const name of ['c', 'd', 'e']) await daemon.edit(good(name))
+    expect(daemon.kernel.calls).toEqual(['apply', 'applied a', 'apply'])
+    open()
+    await settle()
+    expect(daemon.kernel.calls).toEqual(['apply', 'applied a', 'apply', 'applied b', 'apply', 'applied e'])
+  })
+
+  test('that says what is in force already reconciles nothing', async () => {
+    daemon = await startDaemon(config('a'))
+    await daemon.edit(good('a'))
+    await daemon.edit({ kind: 'same' })
+    expect(daemon.kernel.calls).toEqual(['apply', 'applied a'])
+  })
+
+  test('that only makes a feed younger is carried out, for the feed may be believed again', async () => {
+    const aged = (updatedAt: number): Look => {
+      const { desired } = config('a')
+      const at = { file: 'xdp.yaml', line: 1, column: 1, length: 1 }
+      const counts = { entries: 1, skipped: 0, private: 0, wide: 0, notes: [] }
+      const files = [{ path: 'feed.txt', format: 'plain', updatedAt, ...counts }]
+      const feed = { list: 'feed', at, files, maxAge: 60, maxShrink: 1, inline: [] }
+      return { kind: 'good', loaded: { desired: { ...desired, feeds: [feed] }, warnings: [] } }
+    }
+    daemon = await startDaemon(config('a'))
+    await daemon.edit(aged(1))
+    daemon.told()
+    await daemon.edit(aged(2))
+    expect(daemon.told()).toEqual(['in-sync'])
+    await daemon.edit(aged(2))
+    expect(daemon.told()).toEqual([])
+  })
+
+  test('is applied again when that is asked for', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    await daemon.edit({ kind: 'same' })
+    await daemon.loop.request('reload')
+    expect(daemon.told()).toEqual(['reload'])
+  })
+
+  test('of the settings of the daemon takes effect at once', async () => {
+    daemon = await startDaemon(config('a', { resyncMs: 5000 }))
+    await daemon.edit(good('b', { resyncMs: 1000 }))
+    const before = daemon.kernel.calls.length
+    await daemon.clock.pass(3000)
+    expect(daemon.kernel.calls.slice(before)).toEqual(['check', 'check', 'check'])
+  })
+})
+
+describe('an edit that is coming', () => {
+  test('is prepared for, and what was prepared is used', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.loop.expect()
+    expect(daemon.kernel.isPrepared).toBe(true)
+    await daemon.edit(good('b'))
+    expect([daemon.kernel.isPrepared, daemon.kernel.runs]).toEqual([false, 'b'])
+  })
+
+  test('and was none leaves nothing prepared', async () => {
+    daemon = await startDaemon(config('a'))
+    for (const look of [{ kind: 'same' } as const, bad('broken')]) {
+      daemon.loop.expect()
+      await daemon.edit(look)
+      expect(daemon.kernel.isPrepared).toBe(false)
+    }
+    daemon.loop.expect()
+    await daemon.loop.stop()
+    expect(daemon.kernel.isPrepared).toBe(false)
+    daemon.loop.expect()
+    expect(daemon.kernel.isPrepared).toBe(false)
+  })
+
+  test('is not prepared for where nothing may be done yet', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.kernel.failure = KERNEL
+    await daemon.edit(good('b'))
+    daemon.loop.expect()
+    expect(daemon.kernel.isPrepared).toBe(false)
+  })
+
+  test('during a reconcile is prepared for after it', async () => {
+    daemon = await startDaemon(config('a'))
+    let open = (): void => undefined
+    daemon.kernel.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    await daemon.edit(good('b'))
+    daemon.loop.expect()
+    expect(daemon.kernel.isPrepared).toBe(false)
+    open()
+    await settle()
+    expect(daemon.kernel.isPrepared).toBe(true)
+  })
+})
+
+describe('a bad edit', () => {
+  test('is told once it was bad for half a second, once, and heals by itself', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    await daemon.edit(bad('broken'))
+    await daemon.clock.pass(499)
+    expect(daemon.told()).toEqual([])
+    await daemon.clock.pass(1)
+    expect(daemon.events).toMatchObject([{ event: 'bad-config', errors: [{ message: 'broken' }] }])
+    daemon.told()
+    await daemon.edit(bad('broken'))
+    await daemon.clock.pass(10_000)
+    expect(daemon.told()).toEqual([])
+    expect(daemon.book.state()).toMatchObject({ config: { sha256: 'a' }, errors: [{ code: 'E005' }] })
+    await daemon.edit(good('a'))
+    expect(daemon.told()).toEqual(['config-fixed'])
+    expect(daemon.book.state().errors).toEqual([])
+    expect(daemon.kernel.calls.filter((call) => call !== 'check')).toEqual(['apply', 'applied a'])
+  })
+
+  test('that is mended within half a second was none', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    await daemon.edit(bad('empty'))
+    await daemon.clock.pass(300)
+    await daemon.edit(good('b'))
+    await daemon.clock.pass(5000)
+    expect(daemon.told()).toEqual(['applied'])
+  })
+
+  test('with another mistake is told again', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    for (const message of ['one', 'two']) {
+      await daemon.edit(bad(message))
+      await daemon.clock.pass(1000)
+    }
+    expect(daemon.told()).toEqual(['bad-config', 'bad-config'])
+  })
+
+  test('leaves the last good config in force, and kept in force', async () => {
+    daemon = await startDaemon(config('a'))
+    await daemon.edit(bad('broken'))
+    await daemon.clock.pass(1000)
+    daemon.kernel.drift = [DETACHED]
+    await daemon.clock.pass(60_000)
+    expect(daemon.kernel.drift).toEqual([])
+    expect(daemon.kernel.runs).toBe('a')
+    expect(daemon.book.state().errors).toHaveLength(1)
+  })
+})
+
+describe('what fails', () => {
+  test('is told once and tried again after 1, 2, 4 … seconds, at most five minutes', async () => {
+    daemon = await startDaemon(config('a'), (kernel) => {
+      kernel.failure = KERNEL
+    })
+    expect(daemon.told()).toEqual(['failed'])
+    const tries = async (ms: number): Promise<number> => {
+      const before = daemon.kernel.calls.length
+      await daemon.clock.pass(ms)
+      return daemon.kernel.calls.length - before
+    }
+    expect(await tries(999)).toBe(0)
+    expect(await tries(1)).toBe(1)
+    expect(await tries(1999)).toBe(0)
+    expect(await tries(1)).toBe(1)
+    await daemon.clock.pass(3_600_000)
+    expect(await tries(3_600_000)).toBe(12)
+    expect(daemon.told()).toEqual([])
+  })
+
+  test('waits for its time even where the kernel has news, but not where there is another edit', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.kernel.failure = KERNEL
+    await daemon.edit(good('b'))
+    daemon.kernel.links = new Map([['eth0', link('eth0', { ifindex: 9 })]])
+    const before = daemon.kernel.calls.length
+    await daemon.loop.request('links')
+    await daemon.loop.request('resync')
+    expect(daemon.kernel.calls.length).toBe(before)
+    daemon.kernel.failure = undefined
+    await daemon.edit(good('c'))
+    expect(daemon.kernel.runs).toBe('c')
+  })
+
+  test('and is a bug of ours is told as one, and does not end the loop', async () => {
+    daemon = await startDaemon(config('a'), (kernel) => {
+      kernel.failure = new TypeError('undefined is not a function')
+    })
+    expect(daemon.events).toMatchObject([{ event: 'failed', errors: [{ code: 'E999' }] }])
+    daemon.kernel.failure = undefined
+    await daemon.clock.pass(1000)
+    expect(daemon.kernel.runs).toBe('a')
+  })
+
+  test('because it was interrupted is no failure', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    daemon.kernel.failure = fail('E112', 'interrupted')
+    await daemon.edit(good('b'))
+    expect(daemon.told()).toEqual([])
+  })
+})
+
+describe('what is refused', () => {
+  test('is tried again when an interface changes, and not when nothing does', async () => {
+    daemon = await startDaemon(config('a'), (kernel) => {
+      kernel.refusal = GUARD
+      kernel.links = new Map([['eth0', link('eth0', { programs: [foreign()] })]])
+    })
+    const before = daemon.kernel.calls.length
+    await daemon.loop.request('links')
+    expect(daemon.kernel.calls.length).toBe(before)
+    daemon.kernel.refusal = undefined
+    daemon.kernel.links = new Map([['eth0', link('eth0')]])
+    await daemon.loop.request('links')
+    expect(daemon.kernel.runs).toBe('a')
+    expect(daemon.told()).toEqual(['refused', 'applied', 'recovered', 'ready'])
+  })
+
+  test('leaves what was in force, and the next edit is tried at once', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    daemon.kernel.refusal = GUARD
+    await daemon.edit(good('b'))
+    expect([daemon.kernel.runs, daemon.told()]).toEqual(['a', ['refused']])
+    daemon.kernel.refusal = undefined
+    await daemon.edit(good('c'))
+    expect([daemon.kernel.runs, daemon.told()]).toEqual(['c', ['applied', 'recovered']])
+  })
+})
+
+describe('drift', () => {
+  const drifted = async (): Promise<void> => {
+    daemon.kernel.drift = [DETACHED]
+    daemon.kernel.links = new Map([['eth0', link('eth0', { programs: [foreign({ id: 77 })] })]])
+    await daemon.loop.request('links')
+    daemon.kernel.links = new Map([['eth0', link('eth0')]])
+  }
+
+  test('is looked for at every resync, and put right', async () => {
+    daemon = await startDaemon(config('a', { resyncMs: 60_000 }))
+    daemon.told()
+    daemon.kernel.drift = [DETACHED]
+    await daemon.clock.pass(59_999)
+    expect(daemon.kernel.drift).toHaveLength(1)
+    await daemon.clock.pass(1)
+    expect(daemon.kernel.drift).toEqual([])
+    expect(daemon.told()).toEqual(['drift', 'applied'])
+  })
+
+  test('on an interface is put right at once, and events without news cost one look at the links', async () => {
+    daemon = await startDaemon(config('a'))
+    const before = daemon.kernel.calls.length
+    await daemon.loop.request('links')
+    expect(daemon.kernel.calls.length).toBe(before)
+    daemon.told()
+    await drifted()
+    expect(daemon.told()).toEqual(['drift', 'applied'])
+  })
+
+  test('that comes back again and again waits longer and longer', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    const repairs: number[] = []
+    for (let second = 0; second < 120; second++) {
+      await drifted()
+      await daemon.clock.pass(1000)
+      if (daemon.kernel.drift.length === 0) repairs.push(second)
+    }
+    expect(repairs.length).toBeLessThan(10)
+    expect(repairs[0]).toBe(0)
+    expect(daemon.events.some((event) => event.event === 'drift' && event.action === 'hold')).toBe(true)
+    expect(daemon.book.state().drift).toEqual([DETACHED])
+    // It is put right in the end, and after a quiet time the next repair does not wait.
+    await daemon.clock.pass(700_000)
+    expect(daemon.kernel.drift).toEqual([])
+    await drifted()
+    expect(daemon.kernel.drift).toEqual([])
+  })
+
+  test('of an interface that was made anew never waits', async () => {
+    daemon = await startDaemon(config('a'))
+    for (let ifindex = 10; ifindex < 30; ifindex++) {
+      daemon.kernel.drift = [DETACHED]
+      daemon.kernel.links = new Map([['eth0', link('eth0', { ifindex })]])
+      await daemon.loop.request('links')
+      expect(daemon.kernel.drift).toEqual([])
+    }
+  })
+
+  test('is told by what made it known, though files were touched in the same moment', async () => {
+    daemon = await startDaemon(config('a'))
+    daemon.told()
+    daemon.kernel.drift = [DETACHED]
+    daemon.kernel.links = new Map([['eth0', link('eth0', { programs: [foreign()] })]])
+    await Promise.all([daemon.loop.request('edit'), daemon.loop.request('links')])
+    expect(daemon.events).toMatchObject([{ event: 'drift' }, { event: 'applied', trigger: 'kernel' }])
+  })
+
+  test('that is only to be told is told once, stays, and its end is told', async () => {
+    daemon = await startDaemon(config('a', { onDrift: 'report' }))
+    daemon.told()
+    daemon.kernel.drift = [DETACHED]
+    await daemon.clock.pass(300_000)
+    expect(daemon.events).toMatchObject([{ event: 'drift', action: 'report', drift: [DETACHED] }])
+    expect(daemon.kernel.drift).toHaveLength(1)
+    expect(daemon.book.state()).toMatchObject({ drift: [DETACHED], last: { outcome: 'held' } })
+    daemon.told()
+    daemon.kernel.drift = []
+    await daemon.clock.pass(60_000)
+    expect(daemon.told()).toEqual(['drift-gone'])
+    expect(daemon.book.state().drift).toEqual([])
+  })
+
+  test('that is only to be told is put right by the next edit', async () => {
+    daemon = await startDaemon(config('a', { onDrift: 'report' }))
+    daemon.kernel.drift = [DETACHED]
+    await daemon.edit(good('b', { onDrift: 'report' }))
+    expect(daemon.kernel.drift).toEqual([])
+  })
+})
+
+test('a stopped loop does nothing more', async () => {
+  daemon = await startDaemon(config('a'))
+  await daemon.loop.stop()
+  const before = daemon.kernel.calls.length
+  await daemon.edit(good('b'))
+  await daemon.clock.pass(600_000)
+  expect(daemon.kernel.calls.length).toBe(before)
+  expect(daemon.clock.waiting()).toBe(0)
+})

@@ -1,0 +1,222 @@
+// What the daemon hears from the kernel, and what it tells systemd.
+import { describe, expect, test } from 'vitest'
+import { type Diagnostic, fail } from '../../../src/diagnostics.ts'
+import { kindsOf, type Monitor } from '../../../src/kernel/monitor.ts'
+import { formatEndpoint } from '../../../src/model/endpoint.ts'
+import type { WatchState } from '../../../src/model/watch.ts'
+import { openBook } from '../../../src/watch/book.ts'
+import { exposeMetrics } from '../../../src/watch/endpoint.ts'
+import { listenToKernel } from '../../../src/watch/kernel-events.ts'
+import { serve } from '../../../src/watch/service.ts'
+import { createClock, settle } from '../../support/clock.ts'
+import { config } from '../../support/daemon.ts'
+
+describe('lines of ip monitor', () => {
+  const LINES = [
+    '[LINK]2: eth0@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 xdp/id:6136 qdisc noqueue state UP\\    link/ether',
+    '[ROUTE]192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.1 linkdown ',
+    '[NEIGH]Deleted ff02::16 dev eth0 lladdr 33:33:00:00:00:16 NOARP ',
+    '[ADDR]Deleted 2: eth0    inet 192.0.2.1/24 scope global eth0\\       valid_lft forever preferred_lft forever',
+  ].join('\n')
+
+  test('tell which kinds of things changed', () => {
+    const all = ['link', 'address', 'route', 'neighbour'] as const
+    expect([...kindsOf(`${LINES}\n`, all).kinds]).toEqual(all)
+    expect([...kindsOf('[ROUTE]default via 192.0.2.254 dev eth0\n', all).kinds]).toEqual(['route'])
+    expect([...kindsOf('netlink receive error No buffer space available (105)\n', all).kinds]).toEqual([])
+  })
+
+  test('are understood however they are cut', () => {
+    for (let at = 0; at <= LINES.length; at++) {
+      const first = kindsOf(LINES.slice(0, at), ['link', 'neighbour'])
+      const second = kindsOf(`${first.rest}${LINES.slice(at)}\n`, ['link', 'neighbour'])
+      expect(new Set([...first.kinds, ...second.kinds])).toEqual(new Set(['link', 'neighbour']))
+    }
+  })
+})
+
+describe('events of the kernel', () => {
+  const listen = () => {
+    const clock = createClock()
+    const heard: number[] = []
+    const trouble: string[] = []
+    const monitors: { readonly die: (why: string) => void; stopped: boolean }[] = []
+    const monitor = (): Monitor => {
+      let die = (_why: string): void => undefined
+      const ended = new Promise<string>((resolve) => {
+        die = resolve
+      })
+      const one = { die, stopped: false }
+      monitors.push(one)
+      return {
+        ended,
+        stop() {
+          one.stopped = true
+          die('stopped')
+        },
+      }
+    }
+    const onEvents = (): void => void heard.push(clock.now())
+    const events = listenToKernel(['link'], {
+      scheduler: clock,
+      onEvents,
+      onTrouble: (what) => trouble.push(what),
+      monitor,
+    })
+    return { clock, heard, trouble, monitors, events }
+  }
+
+  test('that were missed before anybody listened are looked for', async () => {
+    const { clock, heard, events } = listen()
+    await clock.pass(10_000)
+    expect(heard).toEqual([1000])
+    events.stop()
+  })
+
+  test('are listened to again when the listener dies, ever later where it dies at once', async () => {
+    const { clock, trouble, monitors, events } = listen()
+    for (let i = 0; i < 6; i++) {
+      monitors.at(-1)?.die('no buffer space')
+      await clock.pass(2 ** i * 1000 - 1)
+      expect(monitors).toHaveLength(i + 1)
+      await clock.pass(1)
+      expect(monitors).toHaveLength(i + 2)
+    }
+    expect(trouble[0]).toBe('events of the kernel are not heard: no buffer space; listening again in 1 s')
+    await clock.pass(120_000)
+    monitors.at(-1)?.die('again')
+    await clock.pass(1000)
+    expect(monitors).toHaveLength(8)
+    events.stop()
+  })
+
+  test('are not listened to after the stop', async () => {
+    const { clock, trouble, monitors, events } = listen()
+    events.stop()
+    await clock.pass(100_000)
+    expect([monitors.length, monitors[0]?.stopped, trouble, clock.waiting()]).toEqual([1, true, [], 0])
+  })
+})
+
+describe('systemd', () => {
+  const start = (watchdogMs?: number) => {
+    const clock = createClock()
+    const sent: string[] = []
+    let busy = 0
+    const service = serve({
+      scheduler: clock,
+      manager: { watchdogMs, notify: async (...assignments) => void sent.push(assignments.join(' ')) },
+      describe: ({ ready, errors }) => `${ready ? 'in force' : 'applying'} ${errors.length}`,
+      busyMs: () => busy,
+    })
+    const book = openBook(7, clock.now, service.tell)
+    const hang = (ms: number): void => {
+      busy = ms
+    }
+    return { clock, sent, service, book, hang }
+  }
+
+  test('hears READY once, and STATUS when it changes', () => {
+    const { sent, book } = start()
+    book.adopted(config('a').desired)
+    book.ready()
+    book.reconciled('resync', 'in-sync', 5)
+    book.wrong('config', [{ code: 'E005', severity: 'error', message: 'x' }])
+    expect(sent).toEqual(['STATUS=applying 0', 'READY=1 STATUS=in force 0', 'STATUS=in force 1'])
+  })
+
+  test('hears of the life of the daemon twice in each period, but not while it hangs', async () => {
+    const { clock, sent, service, hang } = start(10_000)
+    await clock.pass(20_000)
+    expect(sent).toEqual(['WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1'])
+    hang(300_000)
+    await clock.pass(20_000)
+    expect(sent).toHaveLength(4)
+    hang(0)
+    await clock.pass(5000)
+    expect(sent).toHaveLength(5)
+    await service.stopping()
+    expect(sent.at(-1)).toBe('STOPPING=1')
+    expect(clock.waiting()).toBe(0)
+  })
+
+  test('hears of a reload with the time at which it began', () => {
+    const { sent, service } = start()
+    service.reloading()
+    service.reloaded()
+    expect(sent[0]).toMatch(/^RELOADING=1 MONOTONIC_USEC=\d+$/)
+    expect(sent[1]).toBe('READY=1')
+  })
+})
+
+test('the book says since when something is wrong, and forgets it when nothing is', async () => {
+  const clock = createClock()
+  const states: WatchState[] = []
+  const book = openBook(7, clock.now, (state) => states.push(state))
+  const error = { code: 'E101', severity: 'error', message: 'x' } as const
+  book.wrong('reconcile', [])
+  expect(states).toEqual([])
+  await clock.pass(1000)
+  book.wrong('config', [error])
+  await clock.pass(1000)
+  book.wrong('reconcile', [error])
+  expect(book.state()).toMatchObject({ errors: [error, error], failingSince: '1970-01-01T00:00:01.000Z' })
+  book.wrong('config', [])
+  expect(book.state()).toMatchObject({ errors: [error], failingSince: '1970-01-01T00:00:01.000Z' })
+  book.wrong('reconcile', [])
+  expect(book.state()).toMatchObject({ errors: [], failingSince: undefined })
+  await settle()
+})
+
+describe('the endpoint of metrics', () => {
+  const make = () => {
+    const clock = createClock()
+    const told: string[] = []
+    const doings: string[] = []
+    let isTaken = false
+    const exposure = exposeMetrics({
+      scheduler: clock,
+      collect: async () => '',
+      tell: (event) => told.push(event.event === 'trouble' ? event.what : event.event),
+      start: async ({ endpoint }) => {
+        const where = formatEndpoint(endpoint)
+        if (isTaken) throw fail('E500', `${where} is in use already`)
+        doings.push(`open ${where}`)
+        const warning: Diagnostic = { code: 'W500', severity: 'warning', message: where }
+        const warnings = endpoint.address === '127.0.0.1' ? [] : [warning]
+        return { url: '', warnings, close: async () => void doings.push(`close ${where}`) }
+      },
+    })
+    const take = (taken: boolean): void => {
+      isTaken = taken
+    }
+    return { clock, told, doings, exposure, take }
+  }
+  const HERE = { address: '127.0.0.1', port: 1 }
+
+  test('follows the config, and is left alone where nothing changes', async () => {
+    const { doings, told, exposure } = make()
+    for (const endpoint of [undefined, HERE, { ...HERE }, { address: '::', port: 2 }, undefined]) {
+      exposure.follow(endpoint)
+      await settle()
+    }
+    expect(doings).toEqual(['open 127.0.0.1:1', 'close 127.0.0.1:1', 'open [::]:2', 'close [::]:2'])
+    expect(told).toEqual(['warning'])
+    await exposure.close()
+    expect(doings).toHaveLength(4)
+  })
+
+  test('that cannot be had is tried again every minute, and is no reason to stop', async () => {
+    const { clock, doings, told, exposure, take } = make()
+    take(true)
+    exposure.follow(HERE)
+    await clock.pass(60_000)
+    const what = 'metrics are not served: 127.0.0.1:1 is in use already; trying again in 60 s'
+    expect(told).toEqual([what, what])
+    take(false)
+    await clock.pass(60_000)
+    expect(doings).toEqual(['open 127.0.0.1:1'])
+    await exposure.close()
+    expect([doings.at(-1), clock.waiting()]).toEqual(['close 127.0.0.1:1', 0])
+  })
+})
