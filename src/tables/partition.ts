@@ -128,6 +128,21 @@ function allEvents(parts: readonly Ranges[], from: number, to: number, width: nu
   return mergeEvents(allEvents(parts, from, middle, width), allEvents(parts, middle, to, width), width)
 }
 
+/** What sweep makes of the ranges of one part alone, which are a partition already but for what lies between them. */
+function sweepAlone(ranges: Ranges, part: number, sets: Sets): Partition {
+  const width = WIDTH[ranges.family]
+  const { bounds, parts } = eventsOf(ranges, part)
+  const node = sets.toggle(0, part)
+  const known = sets.find(node)
+  const value = known < 0 ? sets.create(node, () => formatAddress(ranges.family, bounds, 0)) : known
+  const lead = bounds.subarray(0, width).some((word) => word !== 0) ? 1 : 0
+  const starts = new Uint32Array(bounds.length + lead * width)
+  starts.set(bounds, lead * width)
+  const values = new Uint32Array(parts.length + lead)
+  for (let i = lead; i < values.length; i += 2) values[i] = value
+  return { width, length: values.length, starts, values }
+}
+
 /**
  * The partition of a family's space by the set of parts that cover an address; its values are those of the sets.
  *
@@ -136,6 +151,9 @@ function allEvents(parts: readonly Ranges[], from: number, to: number, width: nu
  */
 export function sweep(family: Family, parts: readonly Ranges[], sets: Sets): Partition {
   const width = WIDTH[family]
+  const covering = parts.flatMap(({ length }, part) => (length > 0 ? [part] : []))
+  const [only] = covering
+  if (only !== undefined && covering.length === 1) return sweepAlone(parts[only] as Ranges, only, sets)
   const events = allEvents(parts, 0, parts.length, width)
   const builder = new PartitionBuilder(width, events.parts.length + 1)
   builder.push(new Uint32Array(width), 0, 0)
