@@ -20,6 +20,8 @@ import {
 import { type Claim, conclude, MIB, median, table } from './support/report.ts'
 
 const MILLION = 1_000_000
+/** The header, the record of the list, a bucket, a line of its filter. */
+const MOST_WRITTEN = 12
 
 interface Costs {
   readonly load: Cost[]
@@ -41,7 +43,10 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`)
 async function runOnce(loader: Loader | OwnLoader, costs: Costs, extra: number, edit: boolean): Promise<void> {
   say(`  ${loader.name} …`)
   costs.load.push(await loader.load())
-  if ('plan' in loader) costs.plan.push(await loader.plan())
+  if ('plan' in loader) {
+    costs.plan.push(await loader.plan())
+    written = loader.written(extra)
+  }
   if (edit) {
     costs.add.push(await loader.add(extra))
     costs.remove.push(await loader.remove(extra))
@@ -85,6 +90,7 @@ function print(all: ReadonlyMap<string, Costs>, skipped: readonly Loader[]): voi
   ])
   console.log(table(['', 'load', '× ours', 'no-op plan', 'add one', 'remove one', 'peak MiB'], rows))
   console.log(`\nkernel memory of our maps: ${(kernelMemory / MIB).toFixed(1)} MiB`)
+  console.log(`lines of the tables that one more address writes: ${written}, those that say what is where included`)
   for (const { name, missing } of skipped) console.log(`SKIP ${name}: ${missing}`)
 }
 
@@ -103,6 +109,7 @@ function claimsOf(all: ReadonlyMap<string, Costs>): Claim[] {
     { what: 'kernel memory', kind: 'budget', limit: 32, measured: kernelMemory / MIB, unit: 'MiB' },
     { what: 'no-op plan against the apply', kind: 'target', limit: 0.5, measured: wall(own.plan) / apply },
     { what: 'one line added against the apply', kind: 'target', limit: 0.5, measured: wall(own.add) / apply },
+    { what: 'table lines that one more line writes', kind: 'budget', limit: MOST_WRITTEN, measured: written },
   ]
 }
 
@@ -143,6 +150,7 @@ async function tenMillion(
 }
 
 let kernelMemory = 0
+let written = Number.NaN
 const host = makeHost()
 
 const addresses = publicAddresses(MILLION + 1)
@@ -158,6 +166,7 @@ conclude('lists', [...claimsOf(all), ...(large?.claims ?? [])], {
   addresses: MILLION,
   costs: Object.fromEntries(all),
   kernelMemory,
+  written,
   skipped: skipped.map(({ name, missing }) => ({ name, missing })),
   ...(large ? { tenMillion: large.results } : {}),
 })

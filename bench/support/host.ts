@@ -30,6 +30,8 @@ export interface Host {
   readonly peerDevice: string
   readonly directory: string
   readonly bpffs: string
+  /** Directory of the cache of `xdp …`. */
+  readonly cache: string
   /** Writes a file into the directory and returns its path. */
   write(name: string, content: string): string
   /** Runs a command in `netns` and returns its stdout; throws when it fails. */
@@ -62,6 +64,9 @@ export function makeHost(device = 'eth0'): Host {
   const peer = `${netns}-peer`
   const directory = mkdtempSync(join(tmpdir(), 'xdp-bench-'))
   const bpffs = join(directory, 'bpffs')
+  const cache = join(directory, 'cache')
+  // For every process that is started from here on.
+  process.env['CACHE_DIRECTORY'] = cache
   process.once('exit', () => {
     for (const name of [netns, peer]) attempt('ip', 'netns', 'del', name)
     attempt('umount', bpffs)
@@ -91,6 +96,7 @@ export function makeHost(device = 'eth0'): Host {
     peerDevice: 'wire0',
     directory,
     bpffs,
+    cache,
     write(name, content) {
       const path = join(directory, name)
       writeFileSync(path, content)

@@ -1,5 +1,6 @@
 // Ways to put a list of addresses into the kernel, and to add and remove one: ours, and those of others.
 
+import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { dotted, lines } from './addresses.ts'
 import { type Cost, type Host, sh, time, which } from './host.ts'
@@ -23,6 +24,8 @@ const LIST = 'list.txt'
 export interface OwnLoader extends Loader {
   /** What a plan costs that finds nothing to do. */
   plan(): Promise<Cost>
+  /** Lines of the tables that applying the file with one more address writes. */
+  written(address: number): number
 }
 
 /** `xdp apply`; adding and removing one address is applying the file with and without its line. */
@@ -41,6 +44,13 @@ export function makeOwn(host: Host): OwnLoader {
     },
     load: apply,
     plan: () => run('plan', '--detailed-exitcode'),
+    written(address) {
+      host.write(LIST, `${text}${dotted(address)}\n`)
+      const [file, ...args] = host.xdp('plan', '--commands') as [string, ...string[]]
+      const plan = execFileSync(file, args, { cwd: host.directory, encoding: 'utf8' })
+      host.write(LIST, text)
+      return Number(/table_write .* # (\d+) lines? in/.exec(plan)?.[1] ?? Number.NaN)
+    },
     add(address) {
       host.write(LIST, `${text}${dotted(address)}\n`)
       return apply()
@@ -52,6 +62,8 @@ export function makeOwn(host: Host): OwnLoader {
     clear() {
       const [file, ...args] = host.xdp('destroy', '--auto-approve') as [string, ...string[]]
       sh(file, ...args)
+      // The first apply of the next round knows nothing of this one.
+      rmSync(host.cache, { recursive: true, force: true })
     },
   }
 }

@@ -1,6 +1,7 @@
 // Feeds on a host: packed, JSON and CSV files are applied and drop packets; a feed that broke keeps what is live.
 
-import { utimesSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -78,13 +79,94 @@ test('so does one that nobody has written for too long', async () => {
   expect(await changes()).toHaveLength(1)
 })
 
-test.each([
-  ['a truncated download', (lines: Buffer) => lines.subarray(0, 40), 78],
-  ['an empty file', () => Buffer.alloc(0), 78],
-  ['something binary', () => Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1, 2]), 78],
-])('%s changes nothing', async (_, broken, status) => {
-  writeFileSync(join(lab.directory, 'feeds/packed.gz'), broken(gzipSync(filler.join('\n'))))
-  const { exitCode } = await lab.xdp('apply', '--auto-approve', '--accept-shrink')
-  expect(exitCode).toBe(status)
-  expect(JSON.parse(await lab.ok('status', '--json')).lists).toHaveLength(3)
+const feed = (): string => join(lab.directory, 'feeds/packed.gz')
+const write = (content: string | Buffer) => (): void => writeFileSync(feed(), content)
+
+/** What a feed may become overnight, and what apply says to that. */
+const BROKEN: readonly (readonly [what: string, make: () => void, exit: number, code: string])[] = [
+  ['a truncated download', write(gzipSync(filler.join('\n')).subarray(0, 40)), 78, 'E035'],
+  ['an empty file', write(''), 78, 'E006'],
+  ['something binary', write(Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1, 2])), 78, 'E004'],
+  ['a web page', write('<!DOCTYPE html>\n<p>Moved</p>\n'), 78, 'E020'],
+  ['host bits', write('203.0.113.0\n203.0.113.9/24\n'), 78, 'E021'],
+  ['IPv4 in IPv6 form', write('203.0.113.0\n::ffff:203.0.113.9\n'), 78, 'E025'],
+  ['a reversed range', write('203.0.113.0\n203.0.113.9-203.0.113.1\n'), 78, 'E023'],
+  ['more prefixes than the config allows', write('203.0.113.1-203.0.113.6\n198.51.100.0/24\n'), 78, 'E039'],
+  ['no file', () => rmSync(feed()), 66, 'E001'],
+  ['no file that can be read', () => mkdirSync(feed()), 66, 'E002'],
+]
+
+test('what is broken changes nothing, and is told by a code and an exit status', async () => {
+  const live = async (): Promise<unknown> => {
+    const { generation, lists, drift } = JSON.parse(await lab.ok('status', '--json'))
+    return { generation, drift, lists: lists.map(({ name, prefixes }: Record<string, unknown>) => [name, prefixes]) }
+  }
+  const before = await live()
+  lab.write('xdp.yaml', `${CONFIG}limits: { prefixes: 4 }\n`)
+  const told: unknown[] = []
+  for (const [what, make] of BROKEN) {
+    make()
+    const { exitCode, stdout } = await lab.xdp('apply', '--auto-approve', '--accept-shrink', '--json')
+    told.push([what, exitCode, JSON.parse(stdout).error.code])
+  }
+  expect(told).toEqual(BROKEN.map(([what, , exit, code]) => [what, exit, code]))
+  expect(await live()).toEqual(before)
+  rmSync(feed(), { recursive: true })
+  lab.write('xdp.yaml', CONFIG)
+})
+
+/** Hosts that share no /64, of which each takes some 90 bytes. */
+const scattered = (count: number): string =>
+  Array.from({ length: count }, (_, i) => `2a0a:${(i >>> 8).toString(16)}:${(i & 255).toString(16)}::1\n`).join('')
+
+/** Where a memory limit for a process can be made: cgroup 1, else cgroup 2; undefined: nowhere. */
+function memoryGroup(): { readonly directory: string; readonly limit: string } | undefined {
+  const name = `xdp-test-${process.pid}`
+  if (existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes'))
+    return { directory: `/sys/fs/cgroup/memory/${name}`, limit: 'memory.limit_in_bytes' }
+  const path = '/sys/fs/cgroup/cgroup.subtree_control'
+  const has = existsSync(path) && readFileSync(path, 'utf8').includes('memory')
+  return has ? { directory: `/sys/fs/cgroup/${name}`, limit: 'memory.max' } : undefined
+}
+const group = memoryGroup()
+
+test.skipIf(!group)('where the kernel has no memory the live lists stay (SKIP: no cgroup limits memory)', async () => {
+  const { directory, limit } = group as NonNullable<typeof group>
+  packed(['192.0.2.2'])
+  await lab.ok('apply', '--auto-approve', '--accept-shrink')
+  const status = await lab.ok('status', '--json')
+  // The tables of 100,000 such hosts have more than the 6 MiB that bpftool may take.
+  writeFileSync(feed(), scattered(100_000))
+  const path = process.env['PATH']
+  const limited = `#!/bin/sh\necho $$ > ${directory}/cgroup.procs\nPATH=${path} exec bpftool "$@"\n`
+  chmodSync(lab.write('shim/bpftool', limited), 0o755)
+  mkdirSync(directory)
+  writeFileSync(join(directory, limit), '6M')
+  process.env['PATH'] = `${join(lab.directory, 'shim')}:${path}`
+  try {
+    const { exitCode, stdout } = await lab.xdp('apply', '--auto-approve', '--json')
+    expect([exitCode, JSON.parse(stdout).error.code]).toEqual([69, 'E109'])
+  } finally {
+    process.env['PATH'] = path
+    rmdirSync(directory)
+  }
+  expect(JSON.parse(await lab.ok('status', '--json'))).toEqual(JSON.parse(status))
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+})
+
+test('a full disk under the cache is told once and harms nothing', async () => {
+  const { cache } = lab
+  rmSync(cache, { recursive: true, force: true })
+  mkdirSync(cache, { mode: 0o700 })
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'tmpfs', cache])
+  try {
+    writeFileSync(feed(), `192.0.2.2\n${scattered(30_000)}`)
+    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+    expect([exitCode, stderr.match(/W\d+ [\w-]+/g)]).toEqual([0, ['W220 cache-unusable']])
+    expect(stderr).toContain('ENOSPC')
+    expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+    expect(await changes()).toEqual([])
+  } finally {
+    execFileSync('umount', [cache])
+  }
 })

@@ -67,3 +67,33 @@ test('a new build of the program takes over under traffic, and its counters go o
   )
   lab.cli = CLI
 })
+
+/** A million addresses, others for each edition; in all of them the peer's IPv6 address and neighbours of its IPv4 one. */
+function million(edition: number): string {
+  const lines = ['192.0.2.0', '192.0.2.3', '2001:db8::2']
+  // Odd steps through 2^32 meet no address twice; what is in 192.0.2.0/24 is left out.
+  for (let i = 0; i < 1_000_000; i++) {
+    const address = Math.imul(i * 2 + edition, 0x9e3779b1) >>> 0
+    if (address >>> 8 !== 0xc00002) {
+      lines.push(`${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`)
+    }
+  }
+  return `${lines.join('\n')}\n`
+}
+
+test('a list of a million is swapped for another under traffic, then edited', { timeout: 120_000 }, async () => {
+  const list = '{ name: million, file: million.txt, exclude_private: false }'
+  lab.write('xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {} }\nblocklist: [${list}]\n`)
+  lab.write('million.txt', million(0))
+  await lab.ok('apply', '--auto-approve')
+  const next = million(1)
+  const prefixes = async (): Promise<unknown> => JSON.parse(await lab.ok('status', '--json')).lists[0].prefixes
+  await judged(lab, async () => {
+    lab.write('million.txt', next)
+    await lab.ok('apply', '--auto-approve')
+    lab.write('million.txt', `${next}203.0.113.77\n`)
+    await lab.ok('apply', '--auto-approve')
+  })
+  expect(await prefixes()).toBeGreaterThan(990_000)
+  expect(await lab.ok('why', '203.0.113.77')).toContain('blocklist million: 203.0.113.77')
+})

@@ -55,6 +55,8 @@ export class Lab {
   readonly peer: string
   readonly directory: string
   readonly bpffs: string
+  /** Directory of the cache, which the command line makes. */
+  readonly cache: string
   /** The command line under test; a test of updates points it at another build. */
   cli = CLI
   #closed = false
@@ -65,6 +67,7 @@ export class Lab {
     this.peer = `${id}p`
     this.directory = mkdtempSync(join(tmpdir(), 'xdp-lab-'))
     this.bpffs = join(this.directory, 'bpffs')
+    this.cache = join(this.directory, 'cache')
     try {
       mkdirSync(this.bpffs)
       sh('mount', '-t', 'bpf', 'bpf', this.bpffs)
@@ -138,22 +141,27 @@ export class Lab {
     return ['nsenter', `--net=/run/netns/${this.host}`, process.execPath, this.cli, '--bpffs', this.bpffs, ...args]
   }
 
+  #environment(): NodeJS.ProcessEnv {
+    return { ...process.env, CACHE_DIRECTORY: this.cache }
+  }
+
   /** Runs `xdp …` on the filtering host, in the laboratory's directory. */
   async xdp(...args: readonly string[]): Promise<Output> {
     const [file, ...rest] = this.argv(...args) as [string, ...string[]]
-    return capture(file, rest, this.directory)
+    return capture(file, rest, { cwd: this.directory, env: this.#environment() })
   }
 
   /** Runs `xdp …` on the host behind words that change its surroundings. */
   async xdpWithin(words: readonly string[], ...args: readonly string[]): Promise<Output> {
     const [nsenter, netns, ...xdp] = this.argv(...args) as [string, string, ...string[]]
-    return capture(nsenter, [netns, ...words, ...xdp], this.directory)
+    return capture(nsenter, [netns, ...words, ...xdp], { cwd: this.directory, env: this.#environment() })
   }
 
   /** Starts `xdp …` and hands out the process, for tests that kill it. */
   start(...args: readonly string[]): ReturnType<typeof spawn> {
     const [file, ...rest] = this.argv(...args) as [string, ...string[]]
-    return spawn(file, rest, { cwd: this.directory, stdio: ['ignore', 'pipe', 'pipe'] })
+    const options = { cwd: this.directory, env: this.#environment() }
+    return spawn(file, rest, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
   }
 
   /** Runs `xdp …` and expects exit status 0; returns stdout. */
@@ -207,9 +215,13 @@ export class Lab {
 }
 
 /** Runs a command; its exit status is part of the answer. */
-export async function capture(file: string, args: readonly string[], cwd?: string): Promise<Output> {
+export async function capture(
+  file: string,
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {},
+): Promise<Output> {
   try {
-    const { stdout, stderr } = await run(file, [...args], { ...(cwd ? { cwd } : {}), maxBuffer: 1 << 28 })
+    const { stdout, stderr } = await run(file, [...args], { ...options, maxBuffer: 1 << 28 })
     return { exitCode: 0, stdout, stderr }
   } catch (error) {
     const { code, stdout, stderr } = error as { code?: unknown; stdout?: string; stderr?: string }
