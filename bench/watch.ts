@@ -129,6 +129,31 @@ function startDaemon(): Daemon {
   }
 }
 
+/** Ticks of the clock that CPU time is counted in, a second: USER_HZ, which is the same on all of Linux. */
+const TICKS = 100
+
+/** Milliseconds of CPU time that a process and its descendants took so far, with those that have ended. */
+function cpuTime(pid: number): number {
+  const fields = (path: string): number[] => {
+    // The name in parentheses may have spaces in it (proc_pid_stat(5)).
+    const [, rest = ''] = /\) \S (.*)$/s.exec(readFileSync(path, 'utf8')) ?? []
+    return rest.split(' ').map(Number)
+  }
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean)
+  // utime, stime, cutime, cstime: fields 14 to 17, of which the first here is 4.
+  const own = fields(`/proc/${pid}/stat`)
+    .slice(10, 14)
+    .reduce((sum, ticks) => sum + ticks, 0)
+  const others = children.map((child) => {
+    try {
+      return cpuTime(Number(child))
+    } catch {
+      return 0
+    }
+  })
+  return (own * 1000) / TICKS + others.reduce((sum, time) => sum + time, 0)
+}
+
 const memory = (pid: number): number =>
   1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
 
@@ -141,14 +166,22 @@ function writeConfig(size: number): string {
   return list
 }
 
+interface Measured {
+  readonly times: number[]
+  readonly memory: number
+  /** Milliseconds of CPU time for each edit. */
+  readonly cpu: number
+}
+
 /** Milliseconds from the close of the file to the first packet that met the new policy, less the debounce; each round. */
-async function latencies(size: number): Promise<{ readonly times: number[]; readonly memory: number }> {
+async function latencies(size: number): Promise<Measured> {
   const list = writeConfig(size)
   const daemon = startDaemon()
   await daemon.hear('ready')
   const receiver = new Asked(host.netns, RECEIVER)
   const sender = new Asked(host.peer, SENDER)
   const times: number[] = []
+  const before = cpuTime(daemon.pid)
   for (let round = 0; round < rounds; round++) {
     await sender.ask(source(round))
     // Edits of people are further apart than this.
@@ -161,9 +194,10 @@ async function latencies(size: number): Promise<{ readonly times: number[]; read
     times.push(Number(BigInt(sent) - closed) / 1e6 - DEBOUNCE)
   }
   const resident = memory(daemon.pid)
+  const cpu = (cpuTime(daemon.pid) - before) / rounds
   for (const one of [sender, receiver]) one.end()
   await daemon.stop()
-  return { times, memory: resident }
+  return { times, memory: resident, cpu }
 }
 
 /** Resident memory of the daemon in the course of many edits of a small file. */
@@ -185,7 +219,7 @@ const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] as number
 
 const claims: Claim[] = []
-const measured: Record<string, { times: number[]; memory: number }> = {}
+const measured: Record<string, Measured> = {}
 for (const size of sizes) {
   say(`${size.toLocaleString('en')} addresses …`)
   const result = await latencies(size)
@@ -197,12 +231,13 @@ for (const size of sizes) {
 }
 console.log(`One line added to a list file: from the close of the file to the first packet that meets the new policy, in ms
 beyond the debounce of ${DEBOUNCE} ms (${rounds} rounds)\n`)
-const rows = Object.entries(measured).map(([size, { times, memory: resident }]) => [
+const rows = Object.entries(measured).map(([size, { times, memory: resident, cpu }]) => [
   Number(size).toLocaleString('en'),
   ...[Math.min(...times), median(times), percentile(times, 0.9), Math.max(...times)].map((time) => time.toFixed(0)),
+  cpu.toFixed(0),
   (resident / MIB).toFixed(0),
 ])
-console.log(table(['addresses', 'least', 'median', '90 %', 'most', 'RSS MiB'], rows))
+console.log(table(['addresses', 'least', 'median', '90 %', 'most', 'CPU ms', 'RSS MiB'], rows))
 
 const edits = Number(options.edits)
 say(`${edits} edits …`)
