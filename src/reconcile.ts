@@ -16,7 +16,7 @@ import { type RawLink, readLinks } from './kernel/links.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
 import { remember } from './kernel/memory.ts'
-import { type BpfObject, loadObject } from './kernel/object.ts'
+import { type BpfObject, loadObject, objectFor } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
 import { type Committed, unstage } from './kernel/stage.ts'
@@ -118,7 +118,7 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
     // Where the whole image is at hand its lines can be compared, else sections as a whole.
     previous: live.takeover?.image() ?? live.takeover?.known,
     state,
-    object: object.path,
+    object: objectFor(object, state),
     carryObject: object.carryPath,
     now: now(),
     keepsHealth,
@@ -201,18 +201,12 @@ async function sweep(host: Host, { committed, instance }: Observation): Promise<
 }
 
 /** The target, in the generation that was staged where that fits. What does not fit is removed. */
-async function stagedTarget(
-  host: Host,
-  target: Target,
-  live: Observation,
-  object: BpfObject,
-  early: Early | undefined,
-) {
+async function stagedTarget(host: Host, target: Target, live: Observation, early: Early | undefined) {
   const stage = target.image && (await early?.takeStage())
   if (!stage) return target
   const isNext = stage.generation === target.generation && stage.generation - 1 === live.committed?.number
   const fits = target.image && stage.lines === target.image.lines && handsOnAll(pathsOf(host), live, target.image)
-  const isSame = fits && stage.digest === object.program.digest && live.instance.missing.length === 0
+  const isSame = fits && stage.object === target.object && live.instance.missing.length === 0
   if (isNext && isSame) return { ...target, isStaged: true }
   await unstage(pathsOf(host), stage.generation)
   return target
@@ -243,7 +237,7 @@ export async function reconcileApply(
     if (!(await approve(made, live))) return 'declined'
     host.progress?.('compiling the tables')
     const state = desiredState(desired, live, object.program, terms)
-    const target = await stagedTarget(host, targetOf(made, state, live, object, !unwatched), live, object, early)
+    const target = await stagedTarget(host, targetOf(made, state, live, object, !unwatched), live, early)
     const steps = lower(made, live, pathsOf(host), target)
     const probes = buildProbes(state, changedServices(made))
     const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })

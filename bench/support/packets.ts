@@ -16,7 +16,7 @@ import { median } from './report.ts'
 import { hosts4 } from './sets.ts'
 
 const WRAPPER = fileURLToPath(new URL('./packets.bpf.o', import.meta.url))
-const OURS = fileURLToPath(new URL('../../dist/bpf/xdp.bpf.o', import.meta.url))
+const OURS = fileURLToPath(new URL('../../dist/bpf/filter.bpf.o', import.meta.url))
 /** Drops what is listed, IPv4 addresses only: the smallest of xdp-filter's programs, which `-f ipv4 -p allow` loads. */
 const THEIRS = ['/usr/lib/bpf', '/usr/lib/x86_64-linux-gnu/bpf', '/usr/lib/aarch64-linux-gnu/bpf', '/usr/lib64/bpf']
   .map((directory) => `${directory}/xdpfilt_alw_ip.o`)

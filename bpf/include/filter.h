@@ -10,6 +10,11 @@
 #include "parse.h"
 #include "verdict.h"
 
+/* 0: for policies without services alone. */
+#ifndef BALANCES
+#define BALANCES 1
+#endif
+
 #define NO_LIST 0xffff
 #define NO_SCOPE 0xffff
 
@@ -326,7 +331,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	} else {
 		decision.reason = is_essential(&packet) ? REASON_ESSENTIAL : REASON_DEFAULT_DROP;
 	}
-	if (settings->flags & SETTINGS_SERVICES && parsed == PARSED && !(lacks & ROLE_BALANCE))
+	if (BALANCES && settings->flags & SETTINGS_SERVICES && parsed == PARSED && !(lacks & ROLE_BALANCE))
 		balance(ctx, account, &packet, network, transport, &decision);
 	return decision;
 

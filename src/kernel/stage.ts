@@ -7,7 +7,6 @@ import { XdpError } from '../diagnostics.ts'
 import { handOnSteps } from './balance-maps.ts'
 import { runBatch } from './bpftool.ts'
 import { blankCommands } from './lower.ts'
-import type { BpfObject } from './object.ts'
 import { removePins } from './pins.ts'
 
 /** A committed generation. */
@@ -21,8 +20,8 @@ export interface Committed {
 export interface Stage {
   readonly generation: number
   readonly lines: number
-  /** Of the BPF object. */
-  readonly digest: string
+  /** Path of the BPF object. */
+  readonly object: string
 }
 
 export interface Staging {
@@ -32,10 +31,10 @@ export interface Staging {
 }
 
 /**
- * Begins to stage the generation after `last`. For whoever holds the lock. undefined: there is one with that number, which
+ * Begins to stage the generation after `last`, with the programs of a BPF object. For whoever holds the lock. undefined: there is one with that number, which
  * is not ours to fill, or none can be.
  */
-export async function stageAfter(paths: Paths, last: Committed, object: BpfObject): Promise<Staging | undefined> {
+export async function stageAfter(paths: Paths, last: Committed, object: string): Promise<Staging | undefined> {
   const generation = last.number + 1
   try {
     await mkdir(paths.generation(generation), { mode: 0o700 })
@@ -48,14 +47,14 @@ export async function stageAfter(paths: Paths, last: Committed, object: BpfObjec
   return { generation, stage }
 }
 
-async function load(paths: Paths, last: Committed, { path, program }: BpfObject): Promise<Stage | undefined> {
+async function load(paths: Paths, last: Committed, object: string): Promise<Stage | undefined> {
   const [generation, { lines }] = [last.number + 1, last]
   const balance = handOnSteps(paths, last.number, generation)
-  const blank = { generation, lines, object: path, previous: last.number, balance }
+  const blank = { generation, lines, object, previous: last.number, balance }
   const { create, load: loading } = blankCommands(paths, blank)
   try {
     await runBatch([...create, ...loading])
-    return { generation, lines, digest: program.digest }
+    return { generation, lines, object }
   } catch (error) {
     await unstage(paths, generation)
     if (error instanceof XdpError) return undefined

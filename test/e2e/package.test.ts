@@ -41,6 +41,7 @@ test('the tarball holds what running needs', () => {
     'dist/cli.js',
     'dist/bpf/bans.bpf.o',
     'dist/bpf/carry.bpf.o',
+    'dist/bpf/filter.bpf.o',
     'dist/bpf/xdp.bpf.o',
     'dist/NOTICES.txt',
     'dist/man/xdp.8',

@@ -13,6 +13,7 @@ import {
   LINE_SIZE,
   REASON,
   REASON_SLOTS,
+  SETTINGS_FLAG,
 } from '../../src/abi/generated.ts'
 import { explanationOf } from '../../src/abi/packet.ts'
 import {
@@ -104,7 +105,8 @@ export class DataPlane {
     const previous = this.#generation
     this.#generation++
     const pin = `policy-${this.#generation}`
-    const own = Object.values(balanceMaps(balanceSizes(imageFrom(image))))
+    const content = imageFrom(image)
+    const own = Object.values(balanceMaps(balanceSizes(content)))
     const fresh = own.filter(({ name, entries }) => this.#balance.get(name)?.entries !== entries)
     for (const { name } of fresh) rmSync(this.#pin(name), { force: true })
     await runBatch([
@@ -112,14 +114,15 @@ export class DataPlane {
       ...fresh.map((shape) => this.#create(shape, shape.name)),
     ])
     for (const shape of own) this.#balance.set(shape.name, shape)
-    const { path } = await loadObject()
+    const { path, filterPath } = await loadObject()
+    const object = content.settings.flags & SETTINGS_FLAG.SERVICES ? path : filterPath
     const maps = [
       ...PROGRAM_MAPS.map((map) => [SHARED_MAPS[map].name, SHARED_MAPS[map].name] as const),
       ...own.map(({ name }) => [name, name] as const),
       ['policy', pin] as const,
     ]
     await runBpftool(
-      ...['prog', 'loadall', path, this.program('filter').replace(/\/[^/]*$/, '')],
+      ...['prog', 'loadall', object, this.program('filter').replace(/\/[^/]*$/, '')],
       ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
     )
     await writeLines(this.program('write'), image)
