@@ -1,10 +1,14 @@
 // Three suites: `unit` needs nothing, `bpf` runs packets through the loaded program and `e2e` works in network
 // namespaces (both need root). Every file has namespaces, a bpffs and programs of its own, so files run side by side.
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
     pool: 'forks',
+    // Most tests wait for processes they start, so that one more than there are cores keeps these busy.
+    maxWorkers: availableParallelism() + 1,
+    minWorkers: 1,
     projects: [
       {
         test: {

@@ -63,6 +63,8 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
     while (pending.size > 0 && !isStopped) {
       const causes = new Set(pending)
       pending.clear()
+      // What was heard of is looked at now. To prepare for it afterwards would keep the lock for an edit that never comes.
+      if (causes.has('edit')) isExpected = false
       began = scheduler.now()
       await round(causes)
       if (pending.size === 0) await pipeline.dismiss()

@@ -166,6 +166,20 @@ describe('an edit that is coming', () => {
     await settle()
     expect(daemon.kernel.isPrepared).toBe(true)
   })
+
+  test('during a reconcile, and looked at in the same turn, is not prepared for: nothing would use or end it', async () => {
+    daemon = await startDaemon(config('a'))
+    let open = (): void => undefined
+    daemon.kernel.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    await daemon.edit(good('b'))
+    daemon.loop.expect()
+    await daemon.edit(good('c'))
+    open()
+    await settle()
+    expect([daemon.kernel.runs, daemon.kernel.isPrepared]).toEqual(['c', false])
+  })
 })
 
 describe('a bad edit', () => {
