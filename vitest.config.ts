@@ -13,6 +13,8 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          // None of these changes anything that another one sees, so that modules are loaded once for all of them.
+          isolate: false,
           include: ['test/{unit,golden,property}/**/*.test.ts', 'test/architecture.test.ts'],
           testTimeout: 30_000,
         },

@@ -9,6 +9,7 @@ import { judge } from '../../src/model/judge.ts'
 import { backendSlotKey } from '../../src/model/service.ts'
 import { DataPlane, type Run } from '../support/bpf.ts'
 import { wrongChecksums } from '../support/checksums.ts'
+import { usually } from '../support/depth.ts'
 import { outcomeOf } from '../support/forwarding.ts'
 import { factsOf } from '../support/model.ts'
 import { type Random, randomFrom, randomState } from '../support/random.ts'
@@ -16,7 +17,7 @@ import { randomBalancedFrame } from '../support/random-balance.ts'
 import { arbitraryServices, balancing } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
 
-const STATES = 12
+const STATES = usually(6, { thoroughly: 12 })
 const PACKETS = 500
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x80000000)
 

@@ -9,10 +9,11 @@ import { type Facts, judge } from '../../src/model/judge.ts'
 import { partsOf } from '../../src/tables/classes.ts'
 import { type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
+import { usually } from '../support/depth.ts'
 import { factsOf } from '../support/model.ts'
 import { type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
 
-const POLICIES = 40
+const POLICIES = usually(16, { thoroughly: 40 })
 const PACKETS = 400
 const SLOT = 9
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)

@@ -1,11 +1,12 @@
-// Fifty edits of a service under load: connections stay where they are, whatever becomes of the weights and of the list
+// Edits of a service under load: connections stay where they are, whatever becomes of the weights and of the list
 // of backends; afterwards new flows are spread by weight, and no counter has begun anew.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, vipOf } from '../support/balance.ts'
+import { usually } from '../support/depth.ts'
 import { type Random, randomFrom } from '../support/random.ts'
 
-const EDITS = 50
+const EDITS = usually(12, { thoroughly: 50 })
 const VIP = vipOf(10)
 
 let lab: BalanceLab
@@ -77,7 +78,7 @@ async function counters(): Promise<readonly Counted[]> {
   return JSON.parse(await lab.ok('status', '--json')).services
 }
 
-test(`${EDITS} edits under load cut no connection`, { timeout: 400_000 }, async () => {
+test(`${EDITS} edits under load cut no connection`, { timeout: 600_000 }, async () => {
   const seed = Date.now()
   const random = randomFrom(seed)
   let members: Members = new Map(
@@ -93,7 +94,7 @@ test(`${EDITS} edits under load cut no connection`, { timeout: 400_000 }, async 
     members = edited(members, random)
     lab.write('xdp.yaml', config(members))
     await lab.ok('apply', '--auto-approve')
-    if (edit % 10 !== 0) continue
+    if (edit % 6 !== 0) continue
     const after = await counters()
     for (const [i, { name, packets, hits, flows }] of after.entries()) {
       expect([name, packets >= (before[i]?.packets ?? 0), hits >= (before[i]?.hits ?? 0)]).toEqual([name, true, true])

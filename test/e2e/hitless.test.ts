@@ -4,10 +4,11 @@
 import { appendFileSync, cpSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { usually } from '../support/depth.ts'
 import { CLI, ETH0, ETH1, Lab } from '../support/hosts.ts'
 import { judged } from '../support/traffic.ts'
 
-const EDITS = 100
+const EDITS = usually(20, { thoroughly: 100 })
 
 let lab: Lab
 
@@ -31,7 +32,7 @@ beforeAll(async () => {
 })
 afterAll(() => lab.close())
 
-test(`${EDITS} edits of lists and default under traffic misjudge no packet`, { timeout: 240_000 }, async () => {
+test(`${EDITS} edits of lists and default under traffic misjudge no packet`, { timeout: 600_000 }, async () => {
   await judged(lab, async () => {
     for (let number = 1; number <= EDITS; number++) {
       lab.write('xdp.yaml', edition(number))
@@ -81,7 +82,7 @@ function million(edition: number): string {
   return `${lines.join('\n')}\n`
 }
 
-test('a list of a million is swapped for another under traffic, then edited', { timeout: 240_000 }, async () => {
+test('a list of a million is swapped for another under traffic, then edited', { timeout: 600_000 }, async () => {
   const list = '{ name: million, file: million.txt, exclude_private: false }'
   lab.write('xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {} }\nblocklist: [${list}]\n`)
   lab.write('million.txt', million(0))

@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ABI_VERSION } from '../../src/abi/generated.ts'
+import { usually } from '../support/depth.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 
@@ -86,7 +87,9 @@ test('a damaged record of the generation neither stops status nor an apply', asy
   await settled()
 })
 
-describe.each(['attachments', 'interface_index', 'verdict_stats'])('a shared map %s', (map) => {
+const MAPS = usually(['verdict_stats'], { thoroughly: ['attachments', 'interface_index', 'verdict_stats'] })
+
+describe.each(MAPS)('a shared map %s', (map) => {
   test('that was unpinned is drift, and is made anew with the program', async () => {
     await apply()
     rmSync(own(`${SHARED}/${map}`))
