@@ -2,6 +2,7 @@
 // it is made by a test and removed by it, whatever happened in between.
 
 import { execFile, execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
@@ -73,7 +74,7 @@ export class Lab {
       sh('mount', '-t', 'bpf', 'bpf', this.bpffs)
       for (const name of [this.host, this.peer]) {
         sh('ip', 'netns', 'add', name)
-        this.in(name, 'ip', 'link', 'set', 'lo', 'up')
+        sh('ip', '-n', name, 'link', 'set', 'lo', 'up')
         // Neighbour discovery of fresh addresses would make the first packets of a test a matter of luck.
         this.in(name, 'sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.all.accept_dad=0')
       }
@@ -89,33 +90,27 @@ export class Lab {
     return `p-${name}`
   }
 
-  /** Makes a veth pair between host and peer. */
+  /** Makes a veth pair between host and peer, in as few processes as that takes. */
   plug(wire: Wire): void {
     const far = this.peerEnd(wire.name)
-    sh('ip', 'link', 'add', wire.name, 'netns', this.host, 'type', 'veth', 'peer', 'name', far, 'netns', this.peer)
+    const [mac, farMac] = [randomMac(), randomMac()]
     const ends = [
-      [this.host, wire.name, wire.addresses],
-      [this.peer, far, wire.peerAddresses],
+      { netns: this.host, device: wire.name, addresses: wire.addresses, others: wire.peerAddresses, otherMac: farMac },
+      { netns: this.peer, device: far, addresses: wire.peerAddresses, others: wire.addresses, otherMac: mac },
     ] as const
-    for (const [netns, device, addresses] of ends) {
-      if (wire.mtu) this.in(netns, 'ip', 'link', 'set', device, 'mtu', `${wire.mtu}`)
-      for (const address of addresses) {
-        this.in(netns, 'ip', 'addr', 'add', address, 'dev', device, ...(address.includes(':') ? ['nodad'] : []))
-      }
-      this.in(netns, 'ip', 'link', 'set', device, 'up')
-    }
-    this.#introduce(this.host, wire.name, this.peer, far, wire.peerAddresses)
-    this.#introduce(this.peer, far, this.host, wire.name, wire.addresses)
-  }
-
-  /** Neighbours know each other for good: a policy that blocks discovery would make counts a matter of its timing. */
-  #introduce(netns: string, device: string, other: string, otherDevice: string, addresses: readonly string[]): void {
-    const [{ address: mac }] = JSON.parse(this.in(other, 'ip', '-j', 'link', 'show', 'dev', otherDevice)) as [
-      { address: string },
-    ]
-    for (const address of addresses) {
-      const plain = address.replace(/\/.*/, '')
-      this.in(netns, 'ip', 'neigh', 'replace', plain, 'lladdr', mac, 'dev', device, 'nud', 'permanent')
+    const near = [wire.name, 'address', mac, 'netns', this.host]
+    sh('ip', 'link', 'add', ...near, 'type', 'veth', 'peer', 'name', far, 'address', farMac, 'netns', this.peer)
+    for (const { netns, device, addresses, others, otherMac } of ends) {
+      ipBatch(netns, [
+        ...(wire.mtu ? [`link set ${device} mtu ${wire.mtu}`] : []),
+        ...addresses.map((address) => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
+        `link set ${device} up`,
+        // Neighbours know each other for good: a policy that blocks discovery would make counts a matter of its timing.
+        ...others.map((address) => {
+          const plain = address.replace(/\/.*/, '')
+          return `neigh replace ${plain} lladdr ${otherMac} dev ${device} nud permanent`
+        }),
+      ])
     }
   }
 
@@ -233,6 +228,14 @@ export async function capture(
 function sh(file: string, ...args: readonly string[]): string {
   return execFileSync(file, [...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
+
+/** Several `ip` commands in a namespace. */
+function ipBatch(netns: string, lines: readonly string[]): void {
+  execFileSync('ip', ['-n', netns, '-batch', '-'], { input: `${lines.join('\n')}\n`, stdio: ['pipe', 'pipe', 'pipe'] })
+}
+
+/** Locally administered, unicast. */
+const randomMac = (): string => ['02', ...(randomBytes(5).toString('hex').match(/../g) ?? [])].join(':')
 
 function attempt(file: string, ...args: readonly string[]): void {
   try {
