@@ -3,8 +3,11 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import { root } from './paths.mjs'
 
-/** Vitest skips the tests behind a hook that failed, without a note. */
-const whyNot = (module) => (module.state() === 'failed' ? 'not run, as its file failed' : 'no reason given')
+/** Vitest skips the tests behind a hook that failed, without a note; and so those that test/support/depth.ts leaves out. */
+function whyNot(module, { mode }) {
+  if (module.state() === 'failed') return 'not run, as its file failed'
+  return mode === 'skip' ? 'left to THOROUGH=1' : 'no reason given'
+}
 
 export default class SummaryReporter {
   onTestRunEnd(modules, unhandledErrors) {
@@ -17,7 +20,7 @@ export default class SummaryReporter {
         const { state, note } = test.result()
         if (state === 'passed') summary.passed++
         else if (state === 'failed') failedHere += summary.failures.push(`${file}: ${test.fullName}`) && 1
-        else summary.skipped.push(`${file}: ${test.fullName}: ${note ?? whyNot(module)}`)
+        else summary.skipped.push(`${file}: ${test.fullName}: ${note ?? whyNot(module, test.options)}`)
       }
       // A file that cannot be imported or whose hooks fail has no failed test of its own.
       if (failedHere === 0 && module.state() === 'failed') failedHere = summary.failures.push(`${file}: the file`) && 1

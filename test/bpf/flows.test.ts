@@ -21,6 +21,7 @@ import { compileImage, type Source } from '../../src/tables/image.ts'
 import { imageBytes } from '../../src/tables/layout.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { seal } from '../support/checksums.ts'
+import { inDepth } from '../support/depth.ts'
 import { ACK, ethernet, FIN, ipv4, packet, RST, raw, SYN, tcp, udp } from '../support/packets.ts'
 import { backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
@@ -210,7 +211,7 @@ describe('a flow that is known stays', () => {
     expect(await ask(...PORTS.map((port) => datagram(port)))).not.toEqual(before)
   })
 
-  test('of TCP, however long it was idle', async () => {
+  inDepth('of TCP, however long it was idle', async () => {
     await load([web(...THREE)])
     const before = await ask(...PORTS.map((port) => segment(port, ACK)))
     await send(...PORTS.map((port) => segment(port, SYN)))
@@ -250,7 +251,7 @@ describe('what is remembered', () => {
     expect(await entries()).toEqual([])
   })
 
-  test('a full bucket loses an entry that never heard from its client again before an established one', async () => {
+  inDepth('a full bucket loses an entry that never heard from its client again before an established one', async () => {
     await load([web(...THREE)])
     const flood = Array.from({ length: 4000 }, (_, i) => segment(1024 + i, SYN))
     await send(...flood)

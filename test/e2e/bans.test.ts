@@ -5,6 +5,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { createReadStream, mkdirSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { mapWords, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 
 const HOST = '192.0.2.1'
@@ -79,7 +80,7 @@ describe('a ban', () => {
     expect(await status()).toMatchObject({ bans: 0, drift: false })
   })
 
-  test('of a CIDR holds in both families until it is lifted', async () => {
+  inDepth('of a CIDR holds in both families until it is lifted', async () => {
     await apply()
     await lab.ok('ban', '192.0.2.2/31')
     await lab.ok('ban', '2001:db8::2')

@@ -6,7 +6,7 @@ import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { usually } from '../support/depth.ts'
+import { inDepth, usually } from '../support/depth.ts'
 import { ETH0, ETH1, Lab, type Output } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 
@@ -90,7 +90,7 @@ test('a fit host has no failures, and asking changes nothing', async () => {
   expect(readdirSync(lab.bpffs).filter((name) => !name.endsWith('.debug'))).toEqual([])
 })
 
-test('without a config, every interface that is up is looked at', async () => {
+inDepth('without a config, every interface that is up is looked at', async () => {
   lab.in(lab.host, 'ip', 'link', 'set', 'eth1', 'down')
   const found = await doctor()
   const named = [...found.keys()].map((id) => /^interface\.(\w+)\.link$/.exec(id)?.[1]).filter((name) => name)
@@ -98,7 +98,7 @@ test('without a config, every interface that is up is looked at', async () => {
   expect(level(found, 'config')).toBe('warn')
 })
 
-test('an interface that is down, one without carrier and one that does not exist', async () => {
+inDepth('an interface that is down, one without carrier and one that does not exist', async () => {
   lab.write('xdp.yaml', config('  eth0: {}\n  eth1: {}\n  eth7: {}\n  eth8: { missing: skip }'))
   lab.in(lab.host, 'ip', 'link', 'set', 'eth0', 'down')
   lab.in(lab.peer, 'ip', 'link', 'set', lab.peerEnd('eth1'), 'down')
@@ -162,7 +162,7 @@ describe('native support', () => {
   )
 })
 
-test('a port of a bridge and the bridge itself are told apart', async () => {
+inDepth('a port of a bridge and the bridge itself are told apart', async () => {
   shell('ip link add br0 type bridge && ip link set br0 up && ip link set eth1 master br0')
   lab.write('xdp.yaml', config('  eth1: {}\n  br0: { mode: generic }'))
   const found = await doctor()
@@ -206,14 +206,14 @@ test('leftovers of an interrupted apply are found, and apply removes them', asyn
   expect((await doctor()).has('instance.leftovers')).toBe(false)
 })
 
-test('programs that a killed doctor left are found, and the fix removes them', async () => {
+inDepth('programs that a killed doctor left are found, and the fix removes them', async () => {
   // Above the largest pid of any Linux (PID_MAX_LIMIT, 2^22).
   mkdirSync(join(lab.bpffs, 'xdp-doctor-9999999-c0ffee'))
   shell((await doctor()).get('bpffs.trials')?.fix ?? 'false')
   expect((await doctor()).has('bpffs.trials')).toBe(false)
 })
 
-test('the pins of other tools are information, not trouble', async () => {
+inDepth('the pins of other tools are information, not trouble', async () => {
   mkdirSync(join(lab.bpffs, 'xdp-filter'))
   expect((await doctor()).get('bpffs.others')).toMatchObject({
     level: 'ok',
@@ -221,7 +221,7 @@ test('the pins of other tools are information, not trouble', async () => {
   })
 })
 
-test('an instance of another network namespace is refused, with the way to it', async () => {
+inDepth('an instance of another network namespace is refused, with the way to it', async () => {
   lab.write('xdp.yaml', config('  eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   const argv = ['nsenter', `--net=/run/netns/${lab.peer}`, process.execPath, lab.cli, '--bpffs', lab.bpffs]
@@ -232,7 +232,7 @@ test('an instance of another network namespace is refused, with the way to it', 
   })
 })
 
-test('who holds the lock', async () => {
+inDepth('who holds the lock', async () => {
   mkdirSync('/run/xdp', { recursive: true, mode: 0o700 })
   const file = `/run/xdp/default.${statSync(lab.bpffs).dev}.lock`
   const holder = spawn('flock', ['--exclusive', file, 'sh', '-c', 'echo locked; exec cat'], {

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lastApplyFile } from '../../src/kernel/last-apply.ts'
-import { usually } from '../support/depth.ts'
+import { inDepth, usually } from '../support/depth.ts'
 import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 
@@ -191,7 +191,7 @@ describe('a mode', () => {
     expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
   })
 
-  test('native attaches to a jumbo-MTU interface', async () => {
+  inDepth('native attaches to a jumbo-MTU interface', async () => {
     lab.plug({ name: 'eth9', addresses: ['198.18.0.1/24'], peerAddresses: ['198.18.0.2/24'], mtu: 9000 })
     lab.write('xdp.yaml', config('  eth9: { mode: native }', 'blocklist: [198.18.0.2]'))
     await lab.ok('apply', '--auto-approve')

@@ -5,7 +5,7 @@ import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ABI_VERSION } from '../../src/abi/generated.ts'
-import { usually } from '../support/depth.ts'
+import { inDepth, usually } from '../support/depth.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 
@@ -112,7 +112,7 @@ test('programs beside the filter that were unpinned are drift, and are made anew
   expect(await lab.ok('bans')).toBe('No bans.\n')
 })
 
-test('shared maps of which only some were made are completed', async () => {
+inDepth('shared maps of which only some were made are completed', async () => {
   mkdirSync(own(SHARED), { recursive: true })
   const shape = ['type', 'percpu_array', 'key', '4', 'value', '16', 'entries', '2048', 'name', 'verdict_stats']
   lab.in(lab.host, 'bpftool', 'map', 'create', own(`${SHARED}/verdict_stats`), ...shape)
@@ -120,7 +120,7 @@ test('shared maps of which only some were made are completed', async () => {
   await settled()
 })
 
-test('shared maps without a generation are what a killed destroy left, and go', async () => {
+inDepth('shared maps without a generation are what a killed destroy left, and go', async () => {
   await apply()
   for (const device of ['eth0', 'eth1']) lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpdrv', 'dev', device)
   rmSync(own('gen-1'), { recursive: true })
@@ -151,7 +151,7 @@ describe('the pin of a foreign program that a killed apply kept', () => {
     await settled()
   })
 
-  test('goes with the first apply that is made', async () => {
+  inDepth('goes with the first apply that is made', async () => {
     keep('eth0')
     await apply(config('eth1: {}'))
     expect(lab.pins()).toHaveLength(EVERY_PIN)
@@ -160,7 +160,7 @@ describe('the pin of a foreign program that a killed apply kept', () => {
 })
 
 describe('the record of an interface', () => {
-  test('that is gone and out of the file is forgotten, and the rest is untouched', async () => {
+  inDepth('that is gone and out of the file is forgotten, and the rest is untouched', async () => {
     await apply()
     const before = JSON.parse(await lab.ok('status', '--json'))
     lab.unplug('eth1')
@@ -171,7 +171,7 @@ describe('the record of an interface', () => {
     await settled()
   })
 
-  test('that was renamed follows its name', async () => {
+  inDepth('that was renamed follows its name', async () => {
     await apply()
     for (const words of [['down'], ['name', 'wan0'], ['up']]) {
       lab.in(lab.host, 'ip', 'link', 'set', words[0] === 'up' ? 'wan0' : 'eth1', ...words)
@@ -233,7 +233,7 @@ test('what cannot be tidied up after the switch is exit status 3, and the next a
   await settled()
 })
 
-test('an interface that vanishes before it is detached is detached', async () => {
+inDepth('an interface that vanishes before it is detached is detached', async () => {
   await apply()
   interpose('*"net detach"*', `/usr/sbin/ip link del eth1`)
   await apply(config('eth0: {}'))
@@ -286,14 +286,17 @@ test('a reader does not mistake an apply under way for drift', async () => {
   await settled()
 })
 
-test('status and why from another network namespace are refused, not answered with interfaces that are gone', async () => {
-  await apply()
-  const here = lab.argv('status')
-  for (const words of [['status'], ['why', '192.0.2.2']]) {
-    const argv = ['nsenter', `--net=/run/netns/${lab.peer}`, ...here.slice(2, -1), ...words]
-    const shell = `cd ${lab.directory}; ${argv.join(' ')} 2>&1; echo "exit status $?"`
-    const output = lab.in(lab.peer, 'sh', '-c', shell)
-    expect(output).toContain('E201 wrong-namespace')
-    expect(output).toContain('exit status 4')
-  }
-})
+inDepth(
+  'status and why from another network namespace are refused, not answered with interfaces that are gone',
+  async () => {
+    await apply()
+    const here = lab.argv('status')
+    for (const words of [['status'], ['why', '192.0.2.2']]) {
+      const argv = ['nsenter', `--net=/run/netns/${lab.peer}`, ...here.slice(2, -1), ...words]
+      const shell = `cd ${lab.directory}; ${argv.join(' ')} 2>&1; echo "exit status $?"`
+      const output = lab.in(lab.peer, 'sh', '-c', shell)
+      expect(output).toContain('E201 wrong-namespace')
+      expect(output).toContain('exit status 4')
+    }
+  },
+)

@@ -2,6 +2,7 @@
 // what a plan refuses.
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab } from '../support/hosts.ts'
 
 let lab: Lab
@@ -68,7 +69,7 @@ test('a backend that nobody answers for gets nothing, and is found by a later ap
   lab.in(lab.peer, 'ip', 'addr', 'del', '192.0.2.9/24', 'dev', lab.peerEnd('eth0'))
 })
 
-test('another MAC of a backend is drift, which status shows and apply repairs', async () => {
+inDepth('another MAC of a backend is drift, which status shows and apply repairs', async () => {
   await apply(config(web('198.51.100.2')))
   const neighbour = (mac: string): string =>
     lab.in(lab.host, 'ip', 'neigh', 'replace', '198.51.100.2', 'lladdr', mac, 'dev', 'eth1', 'nud', 'permanent')
@@ -98,7 +99,7 @@ test('another MAC of a backend is drift, which status shows and apply repairs', 
   neighbour(before)
 })
 
-test('a removed backend leaves slowly, and a drained one has a deadline that later applies keep', async () => {
+inDepth('a removed backend leaves slowly, and a drained one has a deadline that later applies keep', async () => {
   await apply(config(web('192.0.2.2, 192.0.2.3, 198.51.100.2')))
   const drained = '192.0.2.2, { address: 192.0.2.3, state: drain }'
   await apply(config(web(drained, 'forwarding: dsr, drain_timeout: 10m')))

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { startMetrics } from '../../src/watch/metrics.ts'
+import { inDepth } from '../support/depth.ts'
 import { ETH0, ETH1, Lab } from '../support/hosts.ts'
 import { fetchText, findProgram, freePort, MISSING, serving } from '../support/prometheus.ts'
 import { Terminal, whyNoTmux } from '../support/tmux.ts'
@@ -52,7 +53,7 @@ const told = async (...args: readonly string[]): Promise<Told> =>
 const metrics = (...args: readonly string[]): Promise<string> => lab.ok('stats', '--format', 'prometheus', ...args)
 const apply = (): Promise<string> => lab.ok('apply', '--auto-approve')
 
-test('before anything is applied there is nothing to count, and that is no failure', async () => {
+inDepth('before anything is applied there is nothing to count, and that is no failure', async () => {
   expect(await lab.ok('stats')).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
   expect(await told()).toMatchObject({ interfaces: [], lists: [], tables: [], memory: { total: 0 }, drift: false })
   expect(await metrics()).toContain('\nxdp_generation 0\n')
@@ -187,7 +188,7 @@ describe('of an applied policy', () => {
     }
   })
 
-  test('a reader of the file sees a whole one at any time', async () => {
+  inDepth('a reader of the file sees a whole one at any time', async () => {
     const file = lab.write('whole.prom', await metrics())
     const last = 'xdp_stats_duration_seconds'
     let writing = true
@@ -205,7 +206,7 @@ describe('of an applied policy', () => {
     expect(reads).toBeGreaterThan(10)
   })
 
-  test('beside an apply it never fails, and tells of the one policy or of the other', async () => {
+  inDepth('beside an apply it never fails, and tells of the one policy or of the other', async () => {
     const seen: number[] = []
     let applying = true
     const reader = (async () => {

@@ -3,6 +3,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, vipOf } from '../support/balance.ts'
+import { inDepth } from '../support/depth.ts'
 import { Watching } from '../support/watching.ts'
 
 const WEB = vipOf(10)
@@ -189,7 +190,7 @@ test('events of other neighbours and routes, however many, make no reconcile', a
   expect(await reconciles()).toBeLessThan(before + 6)
 })
 
-test('without a daemon an apply takes everything to be well', async () => {
+inDepth('without a daemon an apply takes everything to be well', async () => {
   await lab.stopWeb(2)
   await daemon.hear('backend-down', ({ backend }) => backend === '10.0.2.11')
   await expect.poll(down, PATIENCE).toEqual(['10.0.2.11'])

@@ -7,6 +7,7 @@ import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { ETH0, ETH1, Lab } from '../support/hosts.ts'
 import { randomFrom } from '../support/random.ts'
 import { judged } from '../support/traffic.ts'
@@ -90,24 +91,27 @@ test('a daemon that is killed leaves the data plane unmoved, and the next one ta
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 })
 
-test('what is begun for an edit that is none is removed, also where the daemon is killed before it can', async () => {
-  lab.write('xdp.yaml', config())
-  watching = await Watching.ready(lab, '--debounce', '1s')
-  const generations = (): string[] => [...new Set(lab.pins().map((pin) => pin.split('/')[1] ?? ''))].sort()
-  const settled = ['gen-1', 'shared-2']
-  const touch = async (): Promise<void> => {
+inDepth(
+  'what is begun for an edit that is none is removed, also where the daemon is killed before it can',
+  async () => {
     lab.write('xdp.yaml', config())
-    await expect.poll(generations, { ...PATIENCE, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-2'])
-  }
-  expect(generations()).toEqual(settled)
-  await touch()
-  await expect.poll(generations, PATIENCE).toEqual(settled)
-  await touch()
-  await watching.end('SIGKILL')
-  watching = await Watching.ready(lab)
-  expect(generations()).toEqual(settled)
-  expect(await passes()).toBe(0)
-})
+    watching = await Watching.ready(lab, '--debounce', '1s')
+    const generations = (): string[] => [...new Set(lab.pins().map((pin) => pin.split('/')[1] ?? ''))].sort()
+    const settled = ['gen-1', 'shared-2']
+    const touch = async (): Promise<void> => {
+      lab.write('xdp.yaml', config())
+      await expect.poll(generations, { ...PATIENCE, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-2'])
+    }
+    expect(generations()).toEqual(settled)
+    await touch()
+    await expect.poll(generations, PATIENCE).toEqual(settled)
+    await touch()
+    await watching.end('SIGKILL')
+    watching = await Watching.ready(lab)
+    expect(generations()).toEqual(settled)
+    expect(await passes()).toBe(0)
+  },
+)
 
 test('500 edits with mistakes among them, under traffic, end in the last file, and leave no descriptor open', async () => {
   const daemon = await watch()
@@ -166,7 +170,7 @@ test('a clock that jumps back and forth by years changes nothing', async () => {
 })
 
 describe('a signal', () => {
-  test('to stop leaves the programs attached', async () => {
+  inDepth('to stop leaves the programs attached', async () => {
     const daemon = await watch()
     expect(await daemon.end()).toBe(0)
     expect(daemon.lines.at(-1)).toMatchObject({ event: 'stopped', attached: true })
