@@ -9,12 +9,12 @@ export default defineConfig({
     // Most tests wait for processes they start, so that one more than there are cores keeps these busy.
     maxWorkers: availableParallelism() + 1,
     minWorkers: 1,
-    // No file changes anything of a module that another one sees, so that modules are loaded once for all of them.
-    isolate: false,
     projects: [
       {
         test: {
           name: 'unit',
+          // None of these changes anything that another one sees, so that modules are loaded once for all of them.
+          isolate: false,
           include: ['test/{unit,golden,property}/**/*.test.ts', 'test/architecture.test.ts'],
           testTimeout: 30_000,
         },

@@ -25,7 +25,7 @@ function nextBuild(): string {
   let patched = 0
   for (const name of readdirSync(dist).filter((file) => file.endsWith('.js'))) {
     const text = readFileSync(join(dist, name), 'utf8')
-    const next = text.replace(/\bABI_VERSION = \d+/, 'ABI_VERSION = 99')
+    const next = text.replace(/\bABI_VERSION=\d+/, 'ABI_VERSION=99')
     if (next !== text) patched++
     writeFileSync(join(dist, name), next)
   }
