@@ -3,6 +3,7 @@
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { CLI, ETH0, ETH1, Lab } from '../support/hosts.ts'
 
 let lab: Lab
@@ -58,7 +59,7 @@ test('a new ABI is planned as a replacement that restarts the counters, and made
   })
 })
 
-test('a new ABI that cannot be applied leaves the old one live, with its pins and counters', async () => {
+inDepth('a new ABI that cannot be applied leaves the old one live, with its pins and counters', async () => {
   expect(await blocked()).toBe(0)
   const pins = lab.pins()
   lab.cli = nextBuild()

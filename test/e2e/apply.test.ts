@@ -3,6 +3,7 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { usually } from '../support/depth.ts'
 import { Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 const POLICY = `version: 1
@@ -19,7 +20,7 @@ const kernelObjects = (lab: Lab): unknown[] => [
   ...(JSON.parse(lab.in(lab.host, 'ip', '-j', 'link', 'show')) as { xdp?: unknown }[]).map(({ xdp }) => xdp),
 ]
 
-describe.each(['native', 'generic'])('in %s mode', (mode) => {
+describe.each(usually(['native'], { thoroughly: ['native', 'generic'] }))('in %s mode', (mode) => {
   let lab: Lab
 
   beforeAll(() => {

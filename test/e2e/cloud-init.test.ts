@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 import type { Machine } from '../support/machine.ts'
 import { packagedMachine } from '../support/package.ts'
@@ -61,7 +62,7 @@ test('the user-data is what cloud-init takes', async (context) => {
   expect(await machine.ok('cloud-init', 'schema', '--config-file', 'user-data.yaml')).toContain('Valid cloud-config')
 })
 
-test('a policy that cannot be applied is visible afterwards in each place', async (context) => {
+inDepth('a policy that cannot be applied is visible afterwards in each place', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   await firstBoot(machine, 'i-1', '192.0.2.300')
   expect((await machine.run('cloud-init', 'status', '--long')).stdout).toMatch(/^status: error$/m)

@@ -114,7 +114,7 @@ inDepth('an interface that is down, one without carrier and one that does not ex
   expect(lab.in(lab.host, 'ip', 'link', 'show', 'eth0')).toMatch(/<[^>]*\bUP\b/)
 })
 
-test('jumbo frames on a veth are nothing to warn of: apply attaches natively', async () => {
+inDepth('jumbo frames on a veth are nothing to warn of: apply attaches natively', async () => {
   lab.write('xdp.yaml', config('  eth0: { mode: native }'))
   lab.in(lab.host, 'ip', 'link', 'set', 'eth0', 'mtu', '9000')
   lab.in(lab.peer, 'ip', 'link', 'set', lab.peerEnd('eth0'), 'mtu', '9000')
@@ -197,7 +197,7 @@ test('what is ours is known, in this instance and in others', async () => {
   await lab.ok('destroy', '--auto-approve')
 })
 
-test('leftovers of an interrupted apply are found, and apply removes them', async () => {
+inDepth('leftovers of an interrupted apply are found, and apply removes them', async () => {
   lab.write('xdp.yaml', config('  eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   mkdirSync(join(lab.bpffs, 'xdp-as-code/default/gen-9'))
@@ -249,7 +249,7 @@ inDepth('who holds the lock', async () => {
   expect((await doctor()).has('instance.lock')).toBe(false)
 })
 
-test('without a bpffs there is a command that mounts it', async () => {
+inDepth('without a bpffs there is a command that mounts it', async () => {
   const place = join(lab.directory, 'none')
   const argv = [
     'nsenter',

@@ -179,7 +179,7 @@ describe('a mode', () => {
     expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
   })
 
-  test('that changes is planned as a replacement with its gap, and made', async () => {
+  inDepth('that changes is planned as a replacement with its gap, and made', async () => {
     lab.write('xdp.yaml', config('  eth0: { mode: generic }'))
     await lab.ok('apply', '--auto-approve')
     lab.write('xdp.yaml', config('  eth0: { mode: native }'))

@@ -101,7 +101,7 @@ describe.each(MAPS)('a shared map %s', (map) => {
   })
 })
 
-test('programs beside the filter that were unpinned are drift, and are made anew', async () => {
+inDepth('programs beside the filter that were unpinned are drift, and are made anew', async () => {
   await apply()
   for (const program of ['table_digest', 'ban_count']) rmSync(own(`gen-1/programs/${program}`))
   expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: true })
@@ -180,7 +180,7 @@ describe('the record of an interface', () => {
     await settled()
   })
 
-  test('whose number another interface has by now does not take that one’s packets', async () => {
+  inDepth('whose number another interface has by now does not take that one’s packets', async () => {
     await apply()
     const [{ ifindex }] = JSON.parse(lab.in(lab.host, 'ip', '-j', 'link', 'show', 'dev', 'eth1'))
     lab.unplug('eth1')

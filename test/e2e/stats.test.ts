@@ -135,7 +135,7 @@ describe('of an applied policy', () => {
     expect(check(['check', 'rules', file])).toContain(`SUCCESS: ${rules.length} rules found`)
   })
 
-  test('node_exporter reads the file that is written for it', async (context) => {
+  inDepth('node_exporter reads the file that is written for it', async (context) => {
     const exporter = findProgram('prometheus-node-exporter')
     if (exporter === undefined) return context.skip(`node_exporter: ${MISSING}`)
     const file = lab.write('textfiles/xdp.prom', '')
@@ -335,7 +335,7 @@ describe('the live view', () => {
     await restored(made, 0)
   })
 
-  test('is painted unless NO_COLOR says not to, and a dumb terminal gets one snapshot', async (context) => {
+  inDepth('is painted unless NO_COLOR says not to, and a dumb terminal gets one snapshot', async (context) => {
     if (reason) return context.skip(reason)
     const painted = await opened()
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colour is made of them

@@ -173,7 +173,7 @@ test('a backend that moves to another MAC address is followed, and one that appe
   expect(daemon.count('drift')).toBe(0)
 })
 
-test('events of other neighbours and routes, however many, make no reconcile', async () => {
+inDepth('events of other neighbours and routes, however many, make no reconcile', async () => {
   const reconciles = async (): Promise<number> =>
     Object.values((await status()).watch.reconciles as Record<string, number>).reduce((sum, one) => sum + one, 0)
   const before = await reconciles()
