@@ -8,6 +8,4 @@ const isThorough = process.env['THOROUGH'] === '1'
 export const usually = <T>(some: T, { thoroughly }: { readonly thoroughly: T }): T => (isThorough ? thoroughly : some)
 
 /** A test of what others come close to. */
-export const inDepth: typeof test | typeof test.skip = usually<typeof test | typeof test.skip>(test.skip, {
-  thoroughly: test,
-})
+export const inDepth = test.runIf(isThorough)
