@@ -3,6 +3,7 @@
 
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { Lab, type Output } from '../support/hosts.ts'
 import { type Machine, QUICK_ANSIBLE } from '../support/machine.ts'
 import { packagedMachine } from '../support/package.ts'
@@ -102,7 +103,7 @@ test('a mistake fails with its place, and neither the file nor the kernel change
   expect(await answered()).toEqual([0, 1])
 })
 
-test('what is in force already is ok, and an edit takes effect in the file and in the kernel', async (context) => {
+inDepth('what is in force already is ok, and an edit takes effect in the file and in the kernel', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const { stdout } = await play(machine, module(LISTED, OTHER))
   expect(stdout).toMatch(new RegExp(`^ok: .*${LISTED}.*\\n(?:.*\\n)*changed: .*${OTHER}`, 'm'))

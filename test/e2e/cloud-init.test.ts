@@ -77,7 +77,7 @@ inDepth('a policy that cannot be applied is visible afterwards in each place', a
   expect(await answered()).toEqual([1, 1])
 })
 
-test('one that can is in force, and will be at every boot', async (context) => {
+inDepth('one that can is in force, and will be at every boot', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   await machine.ok('cloud-init', 'clean', '--logs')
   await firstBoot(machine, 'i-2', '192.0.2.2')

@@ -6,6 +6,7 @@ import { appendFileSync, chmodSync, copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { findFail2ban } from '../support/fail2ban.ts'
 import { Lab } from '../support/hosts.ts'
 
@@ -79,7 +80,7 @@ test('fail2ban bans by the action, and lifts the ban', async (context) => {
   }
 })
 
-test('the script for the CrowdSec bouncer adds and deletes', async () => {
+inDepth('the script for the CrowdSec bouncer adds and deletes', async () => {
   const bouncer = (...args: readonly string[]): string =>
     execFileSync(join(EXAMPLES, 'crowdsec/xdp-bouncer'), args, {
       env: { ...process.env, XDP: command },

@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, utim
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 
 const CONFIG = `version: 1
@@ -69,7 +70,7 @@ test('a feed that lost most of its entries keeps the live ones until it is accep
   expect(await changes()).toEqual([])
 })
 
-test('so does one that nobody has written for too long', async () => {
+inDepth('so does one that nobody has written for too long', async () => {
   const path = lab.write('feeds/drop.jsonl', '{"cidr":"2001:db8::3/128"}\n')
   const now = Math.floor(Date.now() / 1000)
   utimesSync(path, now, now - 37 * 3600)
@@ -156,7 +157,7 @@ test.skipIf(!group)('where the kernel has no memory the live lists stay (SKIP: n
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
 })
 
-test('a full disk under the cache is told once and harms nothing', async () => {
+inDepth('a full disk under the cache is told once and harms nothing', async () => {
   const { cache } = lab
   rmSync(cache, { recursive: true, force: true })
   mkdirSync(cache, { mode: 0o700 })

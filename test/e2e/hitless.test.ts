@@ -4,7 +4,7 @@
 import { appendFileSync, cpSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { usually } from '../support/depth.ts'
+import { inDepth, usually } from '../support/depth.ts'
 import { CLI, ETH0, ETH1, Lab } from '../support/hosts.ts'
 import { judged } from '../support/traffic.ts'
 
@@ -82,7 +82,7 @@ function million(edition: number): string {
   return `${lines.join('\n')}\n`
 }
 
-test('a list of a million is swapped for another under traffic, then edited', { timeout: 600_000 }, async () => {
+inDepth('a list of a million is swapped for another under traffic, then edited', { timeout: 600_000 }, async () => {
   const list = '{ name: million, file: million.txt, exclude_private: false }'
   lab.write('xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {} }\nblocklist: [${list}]\n`)
   lab.write('million.txt', million(0))

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 
 const RULES = `
@@ -45,7 +46,7 @@ afterAll(() => lab.close())
 const verdict = async (address: string, ...packet: readonly string[]): Promise<string> =>
   JSON.parse(await lab.ok('why', address, '-f', 'site/xdp.yaml', '--json', ...packet)).live.verdict
 
-test('live nftables becomes live XDP', async ({ skip }) => {
+inDepth('live nftables becomes live XDP', async ({ skip }) => {
   if (missing !== undefined) skip(missing)
   // One after the other: what is dropped already, before any XDP.
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)

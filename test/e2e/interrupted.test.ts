@@ -5,7 +5,7 @@ import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { usually } from '../support/depth.ts'
+import { inDepth, usually } from '../support/depth.ts'
 import { ETH0, ETH1, EVERY_PIN, Lab, NO_OBJECTS } from '../support/hosts.ts'
 
 let lab: Lab
@@ -57,24 +57,28 @@ test('killed at any moment, it leaves the data plane working and the next apply 
   }
 })
 
-test('a first apply that is killed leaves nothing that the next one or destroy cannot tidy up', {
-  timeout: 120_000,
-}, async () => {
-  lab.write('xdp.yaml', config('192.0.2.2'))
-  for (const delay of usually([250], { thoroughly: [150, 200, 250, 300, 400] })) {
-    const child = lab.start('apply', '--auto-approve')
-    const closed = once(child, 'close')
-    await sleep(delay)
-    child.kill('SIGKILL')
-    await closed
-    await lab.ok('apply', '--auto-approve')
-    await settled()
-    await lab.ok('destroy', '--auto-approve')
-    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
-  }
-})
+inDepth(
+  'a first apply that is killed leaves nothing that the next one or destroy cannot tidy up',
+  {
+    timeout: 120_000,
+  },
+  async () => {
+    lab.write('xdp.yaml', config('192.0.2.2'))
+    for (const delay of usually([250], { thoroughly: [150, 200, 250, 300, 400] })) {
+      const child = lab.start('apply', '--auto-approve')
+      const closed = once(child, 'close')
+      await sleep(delay)
+      child.kill('SIGKILL')
+      await closed
+      await lab.ok('apply', '--auto-approve')
+      await settled()
+      await lab.ok('destroy', '--auto-approve')
+      await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
+    }
+  },
+)
 
-test('a mode that the kernel refuses on a new interface changes nothing on the old one', async () => {
+inDepth('a mode that the kernel refuses on a new interface changes nothing on the old one', async () => {
   lab.write('xdp.yaml', config('192.0.2.2', 'eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   const before = JSON.parse(await lab.ok('status', '--json'))

@@ -219,7 +219,7 @@ test('a rollback takes off what the apply attached, and nothing else', async () 
   await settled()
 })
 
-test('what cannot be tidied up after the switch is exit status 3, and the next apply does it', async () => {
+inDepth('what cannot be tidied up after the switch is exit status 3, and the next apply does it', async () => {
   await apply()
   interpose('*"net detach"*', 'echo \'{"error":"Device or resource busy"}\'; exit 240')
   lab.write('xdp.yaml', config('eth0: {}', '192.0.2.2, 192.0.2.9'))
@@ -241,7 +241,7 @@ inDepth('an interface that vanishes before it is detached is detached', async ()
   await settled()
 })
 
-test('a program that a BPF link holds is left alone, and told', async () => {
+inDepth('a program that a BPF link holds is left alone, and told', async () => {
   const source = lab.write(
     'hold.c',
     `#include <bpf/libbpf.h>
@@ -271,7 +271,7 @@ int main(int argc, char **argv)
   }
 })
 
-test('a reader does not mistake an apply under way for drift', async () => {
+inDepth('a reader does not mistake an apply under way for drift', async () => {
   await apply()
   // The commit comes after the switch; there the apply waits for the reader to have begun.
   const begun = join(lab.directory, 'begun')

@@ -156,7 +156,7 @@ describe('of an applied policy', () => {
     })
   })
 
-  test('Prometheus scrapes the endpoint and evaluates the alerts', async (context) => {
+  inDepth('Prometheus scrapes the endpoint and evaluates the alerts', async (context) => {
     const prometheus = findProgram('prometheus')
     if (prometheus === undefined) return context.skip(`prometheus: ${MISSING}`)
     const server = await startMetrics({ endpoint: { address: '127.0.0.1', port: 0 }, collect: () => metrics() })

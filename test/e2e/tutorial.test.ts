@@ -2,7 +2,8 @@
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 import { type Machine, QUICK_ANSIBLE } from '../support/machine.ts'
 import { packagedMachine } from '../support/package.ts'
@@ -56,7 +57,7 @@ afterAll(async () => {
   lab.close()
 })
 
-test('every command does what the page says', { timeout: 180_000 }, async (context) => {
+inDepth('every command does what the page says', { timeout: 180_000 }, async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const steps = stepsOf(TUTORIAL)
   expect(steps.length).toBeGreaterThan(30)

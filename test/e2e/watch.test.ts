@@ -149,7 +149,7 @@ test('500 edits with mistakes among them, under traffic, end in the last file, a
   expect(daemon.memory() - memory).toBeLessThan(128 * 2 ** 20)
 })
 
-test('a clock that jumps back and forth by years changes nothing', async () => {
+inDepth('a clock that jumps back and forth by years changes nothing', async () => {
   const jump = lab.write(
     'jump.mjs',
     `const { now } = Date
@@ -277,7 +277,7 @@ int main(int argc, char **argv)
   }
 })
 
-test('metrics tell what the daemon did, and whether the config is good', async () => {
+inDepth('metrics tell what the daemon did, and whether the config is good', async () => {
   const daemon = await watch(config('{ metrics: "127.0.0.1:9469" }'))
   const script = `fetch('http://127.0.0.1:9469/metrics').then((answer) => answer.text()).then((text) => console.log(text))`
   const value = (name: string): string | undefined => {
