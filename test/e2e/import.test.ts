@@ -81,7 +81,7 @@ inDepth('live nftables becomes live XDP', async ({ skip }) => {
   expect(await verdict('198.18.0.1')).toBe('pass')
 })
 
-test('importing again gives the same lists, and the plan is empty', async ({ skip }) => {
+inDepth('importing again gives the same lists, and the plan is empty', async ({ skip }) => {
   if (missing !== undefined) skip(missing)
   lab.in(lab.host, 'nft', '-f', join(lab.directory, 'rules.nft'))
   await lab.ok('import', '--from', 'nft', '--interface', 'eth0', '--output', 'again')
