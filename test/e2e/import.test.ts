@@ -4,7 +4,6 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 
 const RULES = `
@@ -46,7 +45,7 @@ afterAll(() => lab.close())
 const verdict = async (address: string, ...packet: readonly string[]): Promise<string> =>
   JSON.parse(await lab.ok('why', address, '-f', 'site/xdp.yaml', '--json', ...packet)).live.verdict
 
-inDepth('live nftables becomes live XDP', async ({ skip }) => {
+test('live nftables becomes live XDP', async ({ skip }) => {
   if (missing !== undefined) skip(missing)
   // One after the other: what is dropped already, before any XDP.
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
@@ -81,7 +80,7 @@ inDepth('live nftables becomes live XDP', async ({ skip }) => {
   expect(await verdict('198.18.0.1')).toBe('pass')
 })
 
-inDepth('importing again gives the same lists, and the plan is empty', async ({ skip }) => {
+test('importing again gives the same lists, and the plan is empty', async ({ skip }) => {
   if (missing !== undefined) skip(missing)
   lab.in(lab.host, 'nft', '-f', join(lab.directory, 'rules.nft'))
   await lab.ok('import', '--from', 'nft', '--interface', 'eth0', '--output', 'again')
