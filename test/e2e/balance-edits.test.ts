@@ -6,7 +6,7 @@ import { BalanceLab, vipOf } from '../support/balance.ts'
 import { usually } from '../support/depth.ts'
 import { type Random, randomFrom } from '../support/random.ts'
 
-const EDITS = usually(8, { thoroughly: 50 })
+const EDITS = usually(4, { thoroughly: 50 })
 const VIP = vipOf(10)
 
 let lab: BalanceLab

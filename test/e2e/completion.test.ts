@@ -1,10 +1,11 @@
 // What the completion scripts offer to zsh and fish. bash: test/unit/commands/completion.test.ts.
 
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { fishCompletion } from '../../src/commands/completion/fish.ts'
 import { zshCompletion } from '../../src/commands/completion/zsh.ts'
 import { GLOBAL_FLAGS } from '../../src/commands/flags.ts'
 import { COMMANDS } from '../../src/commands/table.ts'
+import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 import { Machine } from '../support/machine.ts'
 import { ALL, Shell, STUB, TAB } from '../support/shell.ts'
@@ -46,7 +47,7 @@ afterAll(async () => {
 })
 
 describe('zsh', () => {
-  test.for([
+  inDepth.for([
     [`${ALL}`, names.join(' ')],
     [`--json -f x.yaml app${TAB}--auto${TAB}`, '--json -f x.yaml apply --auto-approve'],
     [`plan --fu${TAB}--summ${TAB}`, 'plan --full --summary'],
@@ -67,14 +68,14 @@ describe('zsh', () => {
   })
 })
 
-test('zsh: the script may also be sourced', async (context) => {
+inDepth('zsh: the script may also be sourced', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const script = 'autoload -Uz compinit; compinit -u -D; source /srv/admin/functions/_xdp; print $_comps[xdp]'
   expect(await machine.ok('zsh', '-f', '-c', script)).toBe('_xdp\n')
 })
 
 describe('fish', () => {
-  test.for([
+  inDepth.for([
     ['', names],
     ['--json -f x.yaml app', ['apply']],
     ['plan --', [...Object.keys(GLOBAL_FLAGS), ...Object.keys(PLAN)].map((flag) => `--${flag}`).toSorted()],

@@ -8,7 +8,7 @@ import { inDepth, usually } from '../support/depth.ts'
 import { CLI, ETH0, ETH1, Lab } from '../support/hosts.ts'
 import { judged } from '../support/traffic.ts'
 
-const EDITS = usually(10, { thoroughly: 100 })
+const EDITS = usually(6, { thoroughly: 100 })
 
 let lab: Lab
 

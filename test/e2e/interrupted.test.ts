@@ -35,7 +35,7 @@ test('killed at any moment, it leaves the data plane working and the next apply 
   const begun = performance.now()
   await lab.ok('apply', '--auto-approve')
   const duration = performance.now() - begun
-  const rounds = usually(4, { thoroughly: 12 })
+  const rounds = usually(3, { thoroughly: 12 })
   for (let round = 0; round < rounds; round++) {
     const [blocked, passing] = round % 2 === 0 ? ['192.0.2.3', '192.0.2.2'] : ['192.0.2.2', '192.0.2.3']
     lab.write('xdp.yaml', config(blocked))
