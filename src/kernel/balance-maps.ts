@@ -58,10 +58,10 @@ function mapSteps(paths: Paths, live: Observation, generation: number, sizes: Ba
   })
 }
 
+const handOn = (from: string, to: string): Command => bpftool('map', 'pin', 'pinned', from, to)
+
 const create = ({ pin, shape, before, isHandedOn }: MapStep): Command =>
-  isHandedOn && before
-    ? bpftool('map', 'pin', 'pinned', before.pin, pin)
-    : bpftool('map', 'create', pin, ...mapWords(shape))
+  isHandedOn && before ? handOn(before.pin, pin) : bpftool('map', 'create', pin, ...mapWords(shape))
 
 type Slotted = 'services' | 'backends'
 
@@ -101,7 +101,7 @@ function zero({ map, isHandedOn, pin, shape }: MapStep, old: Slots, now: Slots):
 export function handOnSteps(paths: Paths, from: number, to: number): Pick<BalanceSteps, 'create' | 'words'> {
   const pin = (map: BalanceMap): string => paths.balanceMap(to, map)
   return {
-    create: MAPS.map((map) => bpftool('map', 'pin', 'pinned', paths.balanceMap(from, map), pin(map))),
+    create: MAPS.map((map) => handOn(paths.balanceMap(from, map), pin(map))),
     words: wordsOf(MAPS.map((map) => ({ map, pin: pin(map) }))),
   }
 }

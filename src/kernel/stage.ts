@@ -31,8 +31,8 @@ export interface Staging {
 }
 
 /**
- * Begins to stage the generation after `last`, with the programs of a BPF object. For whoever holds the lock. undefined: there is one with that number, which
- * is not ours to fill, or none can be.
+ * Begins to stage the generation after `last`, with the programs of a BPF object. For whoever holds the lock. undefined:
+ * there is one with that number, which is not ours to fill, or none can be.
  */
 export async function stageAfter(paths: Paths, last: Committed, object: string): Promise<Staging | undefined> {
   const generation = last.number + 1
