@@ -3,9 +3,8 @@
 import { explainRange } from '../config/range.ts'
 import { type Diagnostic, fail } from '../diagnostics.ts'
 import { BY_BYTES, REASON_BYTES } from '../model/ban.ts'
+import { MILLISECONDS } from '../model/duration.ts'
 import { type Prefix, parsePrefix } from '../model/text.ts'
-
-const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const
 
 /** Ten years: longer is a slip of the keyboard, and `until it is lifted` is there for those who mean it. */
 const LONGEST = 3650 * MILLISECONDS.d

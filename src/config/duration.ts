@@ -1,11 +1,15 @@
 // Durations and shares as the schema lets them be written.
 
-const MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+import { MILLISECONDS } from '../model/duration.ts'
 
-/** `500ms`, `30s`, `5m`, `2h` or `1d` in milliseconds. */
+/** `500ms`, `30s`, `5m`, `2h`, `1d` or `1w` in milliseconds. */
 export function readDuration(text: string): number {
-  const [, count, unit] = /^(\d+)([a-z]+)$/.exec(text) as unknown as readonly [string, string, string]
-  return Number(count) * (MILLISECONDS[unit] as number)
+  const [, count, unit] = /^(\d+)([a-z]+)$/.exec(text) as unknown as readonly [
+    string,
+    string,
+    keyof typeof MILLISECONDS,
+  ]
+  return Number(count) * MILLISECONDS[unit]
 }
 
 /** `50%` as 0.5. */

@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import type { Location } from '../diagnostics.ts'
 import type { Feed, FeedFile } from '../model/desired.ts'
 import type { ListKind } from '../model/state.ts'
+import { readDuration, readShare } from './duration.ts'
 import type { Lines } from './feed/chunks.ts'
 import { type Parsed, parseText } from './feed/parsed.ts'
 import type { FeedOptions } from './feed/read.ts'
@@ -31,8 +32,6 @@ const MAX_FILES = 65_536
 /** The default of `min_prefix`: no feed has a reason to name more than a /8 at once, or an IPv6 block of that weight. */
 const MIN_PREFIX = { v4: 8, v6: 19 } as const
 const MAX_SHRINK = '50%'
-
-const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
 interface Loaded {
   /** SHA-256 of the file as it lies on the disk, as hex. */
@@ -209,8 +208,6 @@ function checkColumn({ format, column }: FeedOptions, { placed, source, report }
   return false
 }
 
-const secondsOf = (text: string): number => Number(text.slice(0, -1)) * (SECONDS[text.slice(-1)] ?? 1)
-
 /** A file of an entry, by its index in the library. */
 export interface FeedPart {
   readonly file: number
@@ -239,7 +236,7 @@ export function addFeed(mention: Mention, add: (part: FeedPart) => void): Omit<F
     const counts = { skipped: parsed.skipped.count, private: parsed.private.count, wide: parsed.wide.count }
     return [{ path, format, entries, ...counts, updatedAt, notes }]
   })
-  const maxAge = entry.max_age === undefined ? undefined : secondsOf(entry.max_age)
-  const maxShrink = Number((entry.max_shrink ?? MAX_SHRINK).slice(0, -1)) / 100
+  const maxAge = entry.max_age === undefined ? undefined : readDuration(entry.max_age) / 1000
+  const maxShrink = readShare(entry.max_shrink ?? MAX_SHRINK)
   return { list, at, files, maxAge, maxShrink }
 }

@@ -13,7 +13,8 @@ const DURATION: Omit<Spec, 'what'> = {
   code: 'E013',
   hint: 'for example 30s or 5m',
 }
-const TIME: Omit<Spec, 'what'> = {
+/** A time that may be shorter than a second. */
+export const TIME: Omit<Spec, 'what'> = {
   expected: 'a whole number with its unit: ms, s, m or h',
   code: 'E013',
   hint: 'for example 500ms or 2s',

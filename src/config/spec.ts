@@ -3,7 +3,7 @@
 
 import type { Code } from '../diagnostics.ts'
 import { FORMATS } from './feed/read.ts'
-import { SERVICE_SPECS } from './spec-services.ts'
+import { SERVICE_SPECS, TIME } from './spec-services.ts'
 
 /** One place of the config. */
 export interface Spec {
@@ -39,11 +39,7 @@ const PORTS: Omit<Spec, 'what'> = {
   expected: 'a port from 0 to 65535, a range such as "5900-5999", or a list of them',
   code: 'E028',
 }
-const DURATION: Omit<Spec, 'what'> = {
-  expected: 'a whole number with its unit: ms, s, m or h',
-  code: 'E013',
-  hint: 'for example 100ms or 60s',
-}
+const TICK: Omit<Spec, 'what'> = { ...TIME, hint: 'for example 100ms or 60s' }
 const LIST: Omit<Spec, 'what'> = { expected: 'a list of entries', whenEmpty: NO_LIST }
 
 /** Keys of an entry that say how its `file` is read. */
@@ -118,8 +114,8 @@ export const SPECS: Readonly<Record<string, Spec>> = {
     expected: 'a mapping, for example `{ on_drift: report }`',
     keys: ['debounce', 'resync', 'on_drift', 'on_stop', 'metrics'],
   },
-  'watch/debounce': { what: 'debounce', ...DURATION },
-  'watch/resync': { what: 'resync', ...DURATION },
+  'watch/debounce': { what: 'debounce', ...TICK },
+  'watch/resync': { what: 'resync', ...TICK },
   'watch/on_drift': { what: 'on_drift', expected: 'repair or report', words: ['repair', 'report'] },
   'watch/on_stop': { what: 'on_stop', expected: 'keep or detach', words: ['keep', 'detach'] },
   'watch/metrics': {
