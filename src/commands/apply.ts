@@ -2,6 +2,7 @@
 
 import { EXIT, type Exit } from '../diagnostics.ts'
 import type { Plan } from '../plan/change.ts'
+import { withTools } from '../reconcile/tools.ts'
 import { refuseWatched } from '../reconcile/watched.ts'
 import { reconcileApply } from '../reconcile.ts'
 import { renderApply, renderApplyJson } from '../render/apply.ts'
@@ -41,4 +42,4 @@ async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, fin
 }
 
 export const run = (context: Context, { options }: Arguments<typeof APPLY_FLAGS>): Promise<Exit> =>
-  recorded(context, options['auto-approve'], (findings) => apply(context, options, findings))
+  withTools(() => recorded(context, options['auto-approve'], (findings) => apply(context, options, findings)))

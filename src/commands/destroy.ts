@@ -2,6 +2,7 @@
 
 import { EXIT, type Exit } from '../diagnostics.ts'
 import type { Plan } from '../plan/change.ts'
+import { withTools } from '../reconcile/tools.ts'
 import { refuseWatched } from '../reconcile/watched.ts'
 import { reconcileDestroy } from '../reconcile.ts'
 import { renderApply, renderApplyJson } from '../render/apply.ts'
@@ -24,8 +25,10 @@ export async function run(context: Context, { options }: Arguments<typeof APPROV
     })
   }
   const approval = { command: 'destroy', question: 'Remove all of this?', auto: options['auto-approve'], show } as const
-  await refuseWatched(context.host, undefined)
-  const destroyed = await reconcileDestroy(context.host, approver(context, approval))
+  const destroyed = await withTools(async () => {
+    await refuseWatched(context.host, undefined)
+    return reconcileDestroy(context.host, approver(context, approval))
+  })
   if (destroyed === 'declined') throw declined()
   const view = { path: undefined, color: context.color.stdout }
   context.stdout(context.flags.json ? renderApplyJson(destroyed.result) : renderApply(destroyed.result, view))

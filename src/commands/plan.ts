@@ -1,21 +1,26 @@
 // xdp plan
 
 import { EXIT, type Exit, fail } from '../diagnostics.ts'
+import { withTools } from '../reconcile/tools.ts'
 import { reconcilePlan } from '../reconcile.ts'
 import { renderPlan } from '../render/plan.ts'
 import { renderPlanJson } from '../render/plan-json.ts'
 import { load } from './config.ts'
 import type { Context } from './context.ts'
 import type { PLAN_FLAGS } from './flags.ts'
-import type { Arguments } from './specification.ts'
+import type { Arguments, Options } from './specification.ts'
 import { onlyTargets } from './targets.ts'
 
 export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
   if (options.full && options.summary) throw fail('E300', '--full and --summary exclude each other', 'give one of them')
+  return withTools(() => plan(context, options))
+}
+
+async function plan(context: Context, options: Options<typeof PLAN_FLAGS>): Promise<Exit> {
   const { desired, warnings } = await load(context)
   const made = await reconcilePlan(context.host, desired, options['accept-shrink'])
   const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
-  const plan = { ...shown, warnings: [...warnings, ...shown.warnings] }
+  const changes = { ...shown, warnings: [...warnings, ...shown.warnings] }
   const view = {
     config: desired.config,
     provenance: desired.provenance,
@@ -24,6 +29,6 @@ export async function run(context: Context, { options }: Arguments<typeof PLAN_F
     commands: options.commands ? made.commands : undefined,
     total: made.plan.changes.length,
   } as const
-  context.stdout(context.flags.json ? renderPlanJson(plan, view) : renderPlan(plan, view))
-  return options['detailed-exitcode'] && plan.changes.length > 0 ? EXIT.changesPending : EXIT.ok
+  context.stdout(context.flags.json ? renderPlanJson(changes, view) : renderPlan(changes, view))
+  return options['detailed-exitcode'] && changes.changes.length > 0 ? EXIT.changesPending : EXIT.ok
 }

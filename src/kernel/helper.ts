@@ -1,6 +1,6 @@
 // A shell that starts tools for us. Starting a process means copying the page tables of the one that asks, which takes a
 // process with a million addresses in memory longer than bpftool takes for its work; a shell holds next to nothing. The
-// daemon, which starts a dozen tools for each edit, has one; a command that runs once would not get back what it costs.
+// daemon and the commands that start many tools have one, from before they grow.
 //
 // Lines in: commands. Lines out: the number of a command and its exit status, when it has ended. What a command reads
 // and writes goes through files in a directory of ours on tmpfs.
@@ -10,6 +10,9 @@ import { execa } from 'execa'
 
 /** Commands run side by side; what opens and closes the lock runs in the shell itself. */
 const LOOP = 'while IFS= read -r line; do eval "$line"; done'
+
+/** What flock is to end with when somebody else has the lock: none of its own statuses, nor one of the shell's. */
+const CONFLICT = 75
 
 /** The descriptor of the shell that holds the lock. No command gets it, for none may hold the lock longer. */
 const LOCK = 9
@@ -25,7 +28,7 @@ export interface Helper {
   readonly run: (tool: string, argv: readonly string[], input?: string) => Promise<Ended | undefined>
   /**
    * Takes the lock of a file (flock(2), exclusive) if nobody has it, and wipes the file. undefined: cannot be told, because
-   * the shell is gone or holds a lock already.
+   * the shell is gone, holds a lock already, or could not try.
    */
   readonly tryLock: (file: string) => Promise<boolean | undefined>
   readonly unlock: () => Promise<void>
@@ -47,9 +50,13 @@ export const helper = (): Helper | undefined => current
 /**
  * From now on tools are started by a helper, until it is closed.
  *
- * @param directory for files, on tmpfs; removed by `close`
+ * @param makeDirectory makes a directory for files, on tmpfs, when the first tool is run; `close` removes it
  */
-export function openHelper(environment: Readonly<Record<string, string>>, directory: string): Helper {
+export function openHelper(
+  environment: Readonly<Record<string, string>>,
+  makeDirectory: () => Promise<string>,
+): Helper {
+  let directory: Promise<string> | undefined
   const shell = execa('sh', ['-c', LOOP], {
     env: environment,
     stdin: 'pipe',
@@ -92,7 +99,9 @@ export function openHelper(environment: Readonly<Record<string, string>>, direct
   const opened: Helper = {
     ended,
     async run(tool, argv, input) {
-      const files = `${directory}/${last + 1}`
+      directory ??= makeDirectory()
+      const place = await directory
+      const files = `${place}/${last + 1}`
       const [read, written, told] = ['in', 'out', 'err'].map((name) => `${files}.${name}`) as [string, string, string]
       if (input !== undefined) writeFileSync(read, input)
       const words = [tool, ...argv].map(quote).join(' ')
@@ -108,10 +117,10 @@ export function openHelper(environment: Readonly<Record<string, string>>, direct
     async tryLock(file) {
       if (isLocked) return undefined
       isLocked = true
-      const take = `exec ${LOCK}<>${quote(file)} && flock --exclusive --nonblock ${LOCK} && : >${quote(file)}`
+      const take = `exec ${LOCK}<>${quote(file)} && flock --exclusive --nonblock --conflict-exit-code ${CONFLICT} ${LOCK} && : >${quote(file)}`
       const exitCode = await ask((number) => `${take}; echo "${number} $?"`)
       if (exitCode !== 0) await opened.unlock()
-      return exitCode === undefined ? undefined : exitCode === 0
+      return exitCode === 0 || exitCode === CONFLICT ? exitCode === 0 : undefined
     },
     async unlock() {
       await ask((number) => `exec ${LOCK}>&-; echo "${number} 0"`)
@@ -120,7 +129,8 @@ export function openHelper(environment: Readonly<Record<string, string>>, direct
     async close() {
       shell.stdin.end()
       await ended
-      rmSync(directory, { recursive: true, force: true })
+      const place = await directory?.catch(() => undefined)
+      if (place !== undefined) rmSync(place, { recursive: true, force: true })
     },
   }
   current = opened

@@ -27,7 +27,7 @@ const stateFile = ({ bpffs, instance }: Host): Promise<string> => instanceFile(b
 export async function becomeWatcher(host: Host): Promise<Watcher> {
   const lock = await acquireWatchLock(host)
   const file = await stateFile(host)
-  const helper = openHelper(toolEnvironment(), await exchangeDirectory())
+  const helper = openHelper(toolEnvironment(), exchangeDirectory)
   return {
     pid: process.pid,
     lost: lock.ended,

@@ -12,7 +12,7 @@ let opened: Helper
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'xdp-helper-'))
-  opened = openHelper(toolEnvironment(), directory)
+  opened = openHelper(toolEnvironment(), async () => directory)
 })
 afterEach(async () => {
   await opened.close()
@@ -110,7 +110,7 @@ describe('the lock', () => {
 
   test('is not taken from others, whose name stays in the file', async () => {
     const file = join(directory, 'lock')
-    const other = openHelper(toolEnvironment(), mkdtempSync(join(tmpdir(), 'xdp-helper-')))
+    const other = openHelper(toolEnvironment(), async () => mkdtempSync(join(tmpdir(), 'xdp-helper-')))
     expect(await other.tryLock(file)).toBe(true)
     writeFileSync(file, 'somebody else')
     expect(await opened.tryLock(file)).toBe(false)
@@ -129,6 +129,12 @@ describe('the lock', () => {
     expect(isFree(file)).toBe(true)
     writeFileSync(fifo, '')
     await waits
+  })
+
+  test('is neither taken nor held by another where it cannot be tried', async () => {
+    const without = openHelper({ PATH: '/nowhere' }, async () => directory)
+    expect(await without.tryLock(join(directory, 'lock'))).toBeUndefined()
+    await without.close()
   })
 
   test('that cannot be opened is not taken, and the shell goes on', async () => {
