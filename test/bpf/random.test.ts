@@ -13,7 +13,7 @@ import { usually } from '../support/depth.ts'
 import { factsOf } from '../support/model.ts'
 import { type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
 
-const POLICIES = usually(16, { thoroughly: 40 })
+const POLICIES = usually(10, { thoroughly: 40 })
 const PACKETS = 400
 const SLOT = 9
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)

@@ -11,6 +11,7 @@ import { linesOf, transferOf } from '../../src/tables/difference.ts'
 import { compileImage, decodeImage, type Source } from '../../src/tables/image.ts'
 import { type Image, imageBytes, imageFrom } from '../../src/tables/layout.ts'
 import { recognizeImage } from '../../src/tables/recognize.ts'
+import { usually } from '../support/depth.ts'
 import { arbitraryServices, backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
 
@@ -135,7 +136,7 @@ test('of an image before, rings that stay are taken over, and all is as if it ha
       expect(image.directory).toEqual(alone.directory)
       expect(Buffer.from(transferred(image, previous)).equals(imageBytes(alone))).toBe(true)
     }),
-    { numRuns: 15 },
+    { numRuns: usually(5, { thoroughly: 15 }) },
   )
 })
 
