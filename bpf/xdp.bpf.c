@@ -9,6 +9,7 @@
 #include "ban_write.h"
 #include "bulk.h"
 #include "counter_read.h"
+#include "fill.h"
 #include "filter.h"
 #include "health_write.h"
 #include "maps.h"
@@ -117,4 +118,18 @@ SEC("xdp.frags")
 int counter_read(struct xdp_md *ctx)
 {
 	return read_counters(ctx);
+}
+
+/* Run to count the flows that are remembered and not long silent; what it returns is how many. */
+SEC("syscall")
+int flow_count(void *ctx)
+{
+	return count_flows();
+}
+
+/* Run to count the ports of source pools that are taken; what it returns is how many. */
+SEC("syscall")
+int port_count(void *ctx)
+{
+	return count_ports();
 }

@@ -18,7 +18,7 @@ programs() {
 }
 
 loaded() {
-	for program in xdp_filter explain table_write table_read stats_read ban_write ban_sweep ban_count health_write counter_read; do
+	for program in xdp_filter explain table_write table_read stats_read ban_write ban_sweep ban_count health_write counter_read flow_count port_count; do
 		[ -e "$(programs "$1")/$program" ] || { echo "$program is not pinned"; return 1; }
 	done
 }

@@ -32,6 +32,8 @@ export const PROGRAMS = {
   banCount: 'ban_count',
   healthWrite: 'health_write',
   counterRead: 'counter_read',
+  flowCount: 'flow_count',
+  portCount: 'port_count',
 } as const
 
 export type ProgramName = keyof typeof PROGRAMS

@@ -134,7 +134,7 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
   const refusals = guardNamespace({ netns: namespaceOf(links, instance, committed, own), ownNetns: own })
   if (refusals.length > 0) throw new XdpError(refusals)
   const counters = countersOf(committed, pinned)
-  const services = await readServices(paths, committed, instance)
+  const { services, fill } = await readServices(paths, committed, instance)
   const records = recordsOf(instance)
   const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
   const interfaces = liveInterfaces(links, records, instance, committed, undefined, drift)
@@ -150,7 +150,7 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
     lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
     services,
-    fill: committed ? fillOf(committed, counters, records, bans, services) : [],
+    fill: committed ? [...fillOf(committed, counters, records, bans, services), ...fill] : [],
     memory: memoryOf(committed, pinned),
     program: committed && {
       digest: Buffer.from(committed.meta?.object_digest ?? []).toString('hex'),

@@ -5,7 +5,19 @@ import type { InterfaceStatus, ListStatus, ServiceStatus, Status } from './resul
 
 /** Something that holds only so much. */
 export interface Fill {
-  readonly name: 'interfaces' | 'lists' | 'scopes' | 'classes' | 'services' | 'backends' | 'bans'
+  readonly name:
+    | 'interfaces'
+    | 'lists'
+    | 'scopes'
+    | 'classes'
+    | 'services'
+    | 'backends'
+    | 'bans'
+    /** Flows with a packet in the last five minutes. */
+    | 'flows'
+    /** Addresses of source pools, and their ports of TCP and of UDP. */
+    | 'pools'
+    | 'source_ports'
   readonly used: number
   readonly capacity: number
 }

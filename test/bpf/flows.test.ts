@@ -114,6 +114,20 @@ const seconds = (): number => Number(process.hrtime.bigint() / 1_000_000_000n)
 const ageBy = (passed: number): Promise<void> =>
   rewrite((word) => (word & ~BigInt(FLOW_SEEN)) | BigInt((tick() - Math.ceil(passed / 1.07)) & FLOW_SEEN))
 
+test('flows count that had a packet in the last five minutes', async () => {
+  plane.forget()
+  await load([web(...THREE)])
+  expect(await plane.count('flowCount')).toBe(0)
+  await send(...Array.from({ length: 100 }, (_, i) => segment(1000 + i, SYN)))
+  expect(await plane.count('flowCount')).toBe((await entries()).length)
+  await ageBy(290)
+  expect(await plane.count('flowCount')).toBe((await entries()).length)
+  await ageBy(310)
+  expect(await plane.count('flowCount')).toBe(0)
+  await send(segment(1000, ACK))
+  expect(await plane.count('flowCount')).toBe(1)
+})
+
 async function setHealth(shares: Readonly<Record<number, number>>, modes: Readonly<Record<number, number>> = {}) {
   const lines = new Map<number, Uint8Array>()
   const set = (line: number, at: number, value: number): void => {

@@ -299,6 +299,24 @@ describe('ports', () => {
     expect((await readPort(line(pool, false, boundOf(outcome).port))).state).toBe(state)
   })
 
+  test('ports count until they are free again', async () => {
+    expect(await plane.count('portCount')).toBe(0)
+    const [opened] = (await send(segment(4, 9, SYN), segment(4, 10, SYN), datagram(4, 9))) as [Outcome, ...Outcome[]]
+    expect(await plane.count('portCount')).toBe(3)
+    const pool = (POOL[4] as readonly string[]).indexOf(textOf(opened.output))
+    const key = line(pool, false, boundOf(opened).port)
+    const age = async (passed: number): Promise<void> => {
+      const port = await readPort(key)
+      const bytes = new Uint8Array(LINE_SIZE)
+      snatPortCodec.encode({ ...port, seen: tick() - Math.ceil(passed / 1.07) }, new DataView(bytes.buffer))
+      await plane.setValue('snat_ports', key, bytes)
+    }
+    await age(230)
+    expect(await plane.count('portCount')).toBe(3)
+    await age(250)
+    expect(await plane.count('portCount')).toBe(2)
+  })
+
   test('test runs bind nothing and say which port it would be', async () => {
     const [probe] = await plane.run([{ frame: segment(4, 9, SYN) }], 'filter')
     const [again] = await plane.run([{ frame: segment(4, 10, SYN) }, { frame: segment(4, 9, SYN) }].slice(1), 'filter')

@@ -70,6 +70,22 @@ test('status counts what each service and each backend got', async () => {
   }
 })
 
+test('stats tell how full the memory of flows and the source pools are', async () => {
+  const { tables, services: found } = JSON.parse(await lab.ok('stats', '--json'))
+  const fill = Object.fromEntries(
+    tables.map(({ name, used, capacity }: { name: string; used: number; capacity: number }) => [
+      name,
+      [used, capacity],
+    ]),
+  )
+  const flows = found.reduce((sum: number, { flows }: { flows: number }) => sum + flows, 0)
+  expect(fill['flows'][0]).toBeGreaterThan(flows / 2)
+  expect(fill['flows'][0]).toBeLessThanOrEqual(flows)
+  expect(fill['pools']).toEqual([2, 64])
+  expect(fill['source_ports'][0]).toBeGreaterThan(190)
+  expect(fill['source_ports'][1]).toBe(2 * 2 * 64512)
+})
+
 test.each(CASES.filter((_, i) => i % 3 === 0))(
   'why: a flow of $mode over IPv$family has a backend, in the kernel as in the file',
   async ({ mode, family }) => {

@@ -25,6 +25,7 @@ import {
   policyMap,
   SHARED_MAPS,
 } from '../../src/abi/paths.ts'
+import { plainRun } from '../../src/kernel/bans.ts'
 import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
 import { loadObject } from '../../src/kernel/object.ts'
 import { CommandError } from '../../src/kernel/spawn.ts'
@@ -267,6 +268,12 @@ export class DataPlane {
       keys.map((key) => bpftool('map', 'lookup', 'pinned', this.#pin(map), 'key', ...littleEndian(key))),
     )
     return outputs.map((output) => Uint8Array.from((output as { value: string[] }).value, Number))
+  }
+
+  /** Runs a program that counts; what it found. */
+  async count(name: 'flowCount' | 'portCount'): Promise<number> {
+    const [output] = await runBatch([plainRun(this.program(name))])
+    return (output as { retval: number }).retval
   }
 
   /** Writes one value of a map, to every CPU where it has several. */

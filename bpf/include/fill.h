@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How full the balancer's memory is. Of maps with more lines than FILL_LINES every n-th line is looked at, and stands for
+ * its neighbours: flows and ports lie where a hash puts them, so that any line is as good as another.
+ */
+#pragma once
+
+#include "flow.h"
+#include "snat.h"
+
+/* Lines that are looked at: some milliseconds, if they are all cold. */
+#define FILL_LINES (1u << 18)
+
+/* Seconds for which a flow without a packet counts as one: the least that RFC 4787 §4.3 recommends for UDP. */
+#define FLOW_RECENT 300
+
+struct fill {
+	const struct balance *tables;
+	__u64 now;
+	__u32 stride;
+	__u32 used;
+};
+
+static long count_bucket(__u32 index, struct fill *fill)
+{
+	__u32 number = index * fill->stride;
+	const struct line *bucket = bpf_map_lookup_elem(&flows, &number);
+
+	if (!bucket)
+		return 1;
+#pragma unroll
+	for (int i = 0; i < FLOWS_A_LINE; i++) {
+		__u64 entry = bucket->word[i];
+
+		if (entry && flow_age(entry, fill->now) < FLOW_RECENT * NANOSECONDS)
+			fill->used++;
+	}
+	return 0;
+}
+
+static long count_port(__u32 index, struct fill *fill)
+{
+	const struct snat_port *port = lookup_binding(index * fill->stride);
+	const struct backend *backend;
+	const struct service *service;
+
+	if (!port)
+		return 1;
+	if (!port->owner)
+		return 0;
+	backend = lookup_backend(fill->tables, port->backend);
+	service = backend ? lookup_service(fill->tables, backend->service) : 0;
+	if (service && !is_free(port, service, fill->now))
+		fill->used++;
+	return 0;
+}
+
+/* Returns how many there are in so many lines, as `count_line` sees it. */
+static __always_inline int count_fill(const struct balance *tables, __u32 lines, void *count_line)
+{
+	struct fill fill = { .tables = tables, .now = bpf_ktime_get_ns(), .stride = 1 };
+
+	/* Odd, so that all ports of all pools have their turn. */
+	if (lines > FILL_LINES)
+		fill.stride = lines / FILL_LINES | 1;
+	bpf_loop(lines / fill.stride, count_line, &fill, 0);
+	return fill.used * fill.stride;
+}
+
+/* Flows with a packet in the last FLOW_RECENT seconds. */
+static __always_inline int count_flows(void)
+{
+	const struct balance *tables = lookup_balance();
+
+	return tables ? count_fill(tables, tables->flow_mask + 1, count_bucket) : 0;
+}
+
+/* Ports of source pools that are not free. */
+static __always_inline int count_ports(void)
+{
+	const struct balance *tables = lookup_balance();
+
+	return tables ? count_fill(tables, tables->pool_lines * 2 * SNAT_PORTS, count_port) : 0;
+}
