@@ -61,7 +61,8 @@ function backendDeltas(before: readonly Backend[], after: readonly Backend[]): B
 /** What turns one service into the other. */
 export function serviceDelta(before: Service | undefined, after: Service | undefined): ServiceDelta {
   const backends = backendDeltas(before?.backends ?? [], after?.backends ?? [])
-  return { backends, moved: before && after ? movedShare(before, after) : undefined }
+  const isSameSet = backends.every((delta) => delta.before && delta.after && sameConfig(delta.before, delta.after))
+  return { backends, moved: before && after ? movedShare(before, after, isSameSet) : undefined }
 }
 
 /** Whether two services differ in nothing but next hops. */

@@ -61,10 +61,13 @@ function reshuffled(before: Service, after: Service): number {
 /**
  * The part (0 to 1) of new flows that goes to another backend than a like flow would have before. undefined where that
  * says nothing: with `scheduler: random` no flow has a backend of its own. Health and next hops play no part.
+ *
+ * @param isSameSet whether both have the same backends, with the same weights and states: their tables need not be made
  */
-export function movedShare(before: Service, after: Service): number | undefined {
+export function movedShare(before: Service, after: Service, isSameSet = false): number | undefined {
   if (after.scheduler === 'random') return undefined
   if (before.scheduler === 'random' || before.hash !== after.hash) return reshuffled(before, after)
+  if (isSameSet) return 0
   const [left, right] = [ringOf(before.backends), ringOf(after.backends)]
   if (left === right) return 0
   if (left.length === 0 || right.length === 0) return 1

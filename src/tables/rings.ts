@@ -1,6 +1,6 @@
 // Rings in an image: by slot of the service's table the slot of a backend, and behind them every backend once.
 
-import { RING_SIZE, ringOf } from '../model/maglev.ts'
+import { RING_SIZE, ringOf, ringSize } from '../model/maglev.ts'
 import { type Backend, takesFlows } from '../model/service.ts'
 import { type LineDigest, LineDigester } from './line-digest.ts'
 import { type Extent, halves, LINE_WORDS, makeLines } from './lines.ts'
@@ -24,7 +24,7 @@ export interface ServiceRing {
 
 export function measureRing(backends: readonly Backend[], slots: Uint16Array): ServiceRing {
   const takers = backends.filter(takesFlows).length
-  const size = ringOf(backends).length
+  const size = takers === 0 ? 0 : ringSize(takers)
   return { backends, slots, takers, size, lines: Math.max(LINES, Math.ceil((size + takers) / SLOTS)) }
 }
 

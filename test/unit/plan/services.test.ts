@@ -4,7 +4,7 @@ import { backendKey, type Service } from '../../../src/model/service.ts'
 import { diff } from '../../../src/plan/diff.ts'
 import { deadlinesOf, leavingOf } from '../../../src/plan/leaving.ts'
 import { plan } from '../../../src/plan/plan.ts'
-import { diffService } from '../../../src/plan/services.ts'
+import { diffService, serviceDelta } from '../../../src/plan/services.ts'
 import { flowShares, movedShare } from '../../../src/plan/shares.ts'
 import { backend, EGRESS, service } from '../../support/services.ts'
 import { desired, live, PROGRAM, state } from '../../support/states.ts'
@@ -52,6 +52,19 @@ describe('the part of new flows that moves', () => {
     const found = movedShare(web(before), web(after))
     if (moved === undefined) expect(found).toBeUndefined()
     else expect(found).toBeCloseTo(moved, 6)
+  })
+
+  test('a delta says the same, also where it need not look at tables', () => {
+    const kept = [backend('10.0.0.1', { nextHop: undefined }), '10.0.0.2', '10.0.0.3']
+    const others = [
+      { backends: kept },
+      { backends: ['10.0.0.3', '10.0.0.1', '10.0.0.2'] },
+      { backends: ['10.0.0.1', '10.0.0.2'] },
+      { backends: [backend('10.0.0.1', { weight: 2 }), '10.0.0.2', '10.0.0.3'] },
+      { backends: kept, hash: 'source' as const },
+      { backends: kept, scheduler: 'random' as const },
+    ]
+    for (const after of others.map(web)) expect(serviceDelta(web(), after).moved).toBe(movedShare(web(), after))
   })
 
   test('shares are by weight, of those that take new flows', () => {
