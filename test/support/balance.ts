@@ -147,6 +147,11 @@ export class BalanceLab extends Lab {
     return JSON.parse(this.in(this.peer, process.execPath, script('flows'), vip, `${ECHO}`, `${count}`))
   }
 
+  /** What so many connections of one request each heard, dozens at a time. */
+  async burst(vip: string, count: number): Promise<Record<string, number>> {
+    return JSON.parse(this.in(this.peer, process.execPath, script('burst'), vip, `${HTTP}`, `${count}`))
+  }
+
   /** Long-lived connections that ask all the time. */
   async load(vip: string, connections: number): Promise<Load> {
     const child = await this.#start(this.peer, script('load'), vip, `${HTTP}`, `${connections}`)
