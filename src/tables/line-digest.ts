@@ -20,9 +20,10 @@ export class LineDigester {
 
   /**
    * Counts `lines` lines from word `at` of `words` in, the first of which is line `number` of its section; with `sign`
-   * -1 out.
+   * -1 out. Throws RangeError where `words` has not so many.
    */
   add(words: Uint32Array, at: number, lines: number, number: number, sign: 1 | -1 = 1): void {
+    if (at + lines * LINE_WORDS > words.length) throw new RangeError(`no ${lines} lines from word ${at} on`)
     for (let line = 0; line < lines; line++) this.#addLine(words, at + line * LINE_WORDS, number + line, sign)
   }
 

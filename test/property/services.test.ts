@@ -140,6 +140,19 @@ test('of an image before, rings that stay are taken over, and all is as if it ha
   )
 })
 
+test('one of several services is edited: the rings of the others are taken over', () => {
+  const web = (n: number, weight: number): Service =>
+    service(`web${n}`, `192.0.2.${n} 443`, { backends: [backend('10.0.0.1', { weight }), '10.0.0.2'] })
+  const source = (weight: number): Source => {
+    const services = [web(1, 1), web(2, weight), web(3, 1), web(4, 1)]
+    return sourceOf({ services, leaving: [] })
+  }
+  const previous = compileImage(source(1))
+  const image = compileImage({ ...source(2), previous })
+  expect(image.rings?.kept?.rings).toHaveLength(3)
+  expect(image.directory).toEqual(compileImage(source(2)).directory)
+})
+
 test('damage to a line of the services is drift or refused, and never passes for what was written', () => {
   const drawn = fc.tuple(
     arbitraryServices.filter(({ services }) => services.length > 0),

@@ -30,10 +30,9 @@ function placesOf({ services }: Lines): Map<number, Place> {
   const places = new Map<number, Place>()
   const { ring, ring_size, takers } = serviceCodec.offsets
   for (let slot = 0; slot < services.length / LINE_WORDS; slot++) {
-    const [first = 0, size = 0, count = 0] = [ring, ring_size, takers].map((offset) =>
-      view.getUint32(slot * LINE_SIZE + offset, LITTLE_ENDIAN),
-    )
-    if (size > 0) places.set(slot, { first, size, takers: count })
+    const at = slot * LINE_SIZE
+    const [first = 0, size = 0] = [ring, ring_size].map((offset) => view.getUint32(at + offset, LITTLE_ENDIAN))
+    if (size > 0) places.set(slot, { first, size, takers: view.getUint16(at + takers, LITTLE_ENDIAN) })
   }
   return places
 }
