@@ -120,6 +120,8 @@ export function keepRings({ directory, sections }: Previous, compiled: ServiceSe
   const digester = new LineDigester(of)
   for (const [slot, words] of ringsOf(old, gone)) {
     const place = oldPlaces.get(slot) as Place
+    // Another build may have taken other backends into a ring.
+    if (words.length !== usedLines(place) * LINE_WORDS) return undefined
     digester.add(words, 0, usedLines(place), place.first, -1)
   }
   for (const slot of made) {
