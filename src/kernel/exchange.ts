@@ -1,10 +1,17 @@
-// Our directory on tmpfs: locks, and the files through which bpftool takes and gives bulk data.
+// Our directory in /run for locks, and the files on a tmpfs through which bpftool takes and gives bulk data.
 
-import { mkdir, mkdtemp, readdir, readlink, rm } from 'node:fs/promises'
+import { lstat, mkdir, mkdtemp, readdir, readlink, rm, statfs } from 'node:fs/promises'
 import { fail, XdpError } from '../diagnostics.ts'
 
 export const RUN = '/run/xdp'
 const PREFIX = 'exchange-'
+
+/** A tmpfs that everybody may write to, with what our names begin with there. */
+const SHARED = { directory: '/dev/shm', prefix: `xdp-${PREFIX}` } as const
+/** linux/magic.h: TMPFS_MAGIC */
+const TMPFS = 0x01021994
+/** Free bytes that the tables of the largest policies need; containers are often given less. */
+const ROOM = 2 ** 30
 
 /** What the file system refuses, told as what it means for us. */
 function explain(error: unknown): unknown {
@@ -48,22 +55,44 @@ export function isAlive(pid: number): boolean {
 }
 
 /** Removes what killed processes of this pid namespace left behind: it takes memory. */
-async function collect(directory: string, own: string): Promise<void> {
-  const namespace = own.slice(0, own.indexOf('-', PREFIX.length) + 1)
+async function collect(directory: string, prefix: string): Promise<void> {
+  const namespace = `${prefix}${await pidNamespace()}-`
   for (const name of await readdir(directory)) {
     if (!name.startsWith(namespace)) continue
     const pid = Number.parseInt(name.slice(namespace.length), 10)
-    if (!isAlive(pid)) await rm(`${directory}/${name}`, { recursive: true, force: true })
+    if (isAlive(pid)) continue
+    // What somebody else made and can change meanwhile must not lead us elsewhere.
+    const isOurs = await lstat(`${directory}/${name}`).then(
+      ({ uid }) => uid === process.geteuid?.(),
+      () => false,
+    )
+    if (isOurs) await rm(`${directory}/${name}`, { recursive: true, force: true })
   }
+}
+
+const isTmpfs = async (directory: string, room: number): Promise<boolean> =>
+  statfs(directory).then(
+    ({ type, bavail, bsize }) => type === TMPFS && bavail * bsize >= room,
+    () => false,
+  )
+
+/**
+ * Where exchange files are made. systemd makes /run a tmpfs; in a container it is often a disk, where each file takes
+ * fifty times as long.
+ */
+async function chooseExchange(): Promise<{ readonly directory: string; readonly prefix: string }> {
+  const own = { directory: await runDirectory(), prefix: PREFIX }
+  if ((await isTmpfs(own.directory, 0)) || !(await isTmpfs(SHARED.directory, ROOM))) return own
+  await collect(own.directory, own.prefix)
+  return SHARED
 }
 
 /** A new directory for exchange files, for whoever removes it. Throws as runDirectory. */
 export async function exchangeDirectory(): Promise<string> {
-  const run = await runDirectory()
-  const own = await ownPrefix(process.pid)
   try {
-    await collect(run, own)
-    return await mkdtemp(`${run}/${own}`)
+    const { directory, prefix } = await chooseExchange()
+    await collect(directory, prefix)
+    return await mkdtemp(`${directory}/${prefix}${await pidNamespace()}-${process.pid}-`)
   } catch (error) {
     throw explain(error)
   }

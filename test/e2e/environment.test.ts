@@ -2,7 +2,18 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Lab } from '../support/hosts.ts'
@@ -123,19 +134,27 @@ describe('while another process holds the lock', () => {
   })
 })
 
-test('exchange files of a killed process are collected, those of a living one are not', async () => {
-  await lab.ok('apply', '--auto-approve')
-  const { pid: dead } = spawnSync('true')
-  const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0]
-  const [left, used] = [dead, process.pid].map((pid) => `/run/xdp/exchange-${namespace}-${pid}-test`) as [
-    string,
-    string,
-  ]
-  for (const directory of [left, used]) mkdirSync(directory)
-  try {
-    await lab.ok('status')
-    expect([left, used].map((directory) => existsSync(directory))).toEqual([false, true])
-  } finally {
-    rmSync(used, { recursive: true })
-  }
-})
+const TMPFS = 0x01021994
+
+test.for([
+  ['/run/xdp', 'exchange-'],
+  ['/dev/shm', 'xdp-exchange-'],
+] as const)(
+  'exchange files of a killed process are collected in %s, those of a living one are not',
+  async ([root, prefix], { skip }) => {
+    await lab.ok('apply', '--auto-approve')
+    skip(root !== '/run/xdp' && statfsSync('/run/xdp').type === TMPFS, '/run is a tmpfs, so all of them are there')
+    const { pid: dead } = spawnSync('true')
+    const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0]
+    const name = (pid: number): string => `${root}/${prefix}${namespace}-${pid}-test`
+    const [left, used, foreign] = [name(dead), name(process.pid), `${name(dead)}-foreign`]
+    for (const directory of [left, used, foreign]) mkdirSync(directory)
+    chownSync(foreign, 65534, 65534)
+    try {
+      await lab.ok('status')
+      expect([left, used, foreign].map((directory) => existsSync(directory))).toEqual([false, true, true])
+    } finally {
+      for (const directory of [used, foreign]) rmSync(directory, { recursive: true })
+    }
+  },
+)
