@@ -6,6 +6,7 @@ import { expand, isPattern } from './glob.ts'
 import { parse } from './parse.ts'
 import type { Report } from './report.ts'
 import { reportSchemaErrors } from './schema-errors.ts'
+import { type KnownServices, type PlacedService, parseServices } from './service-texts.ts'
 import { quote } from './show.ts'
 import {
   CONFIG_LIMIT,
@@ -27,6 +28,8 @@ export interface Part {
   readonly root: Placed
   /** Places with an error in them, as `reportSchemaErrors` gives them. */
   readonly wrong: ReadonlySet<string>
+  /** The services that have no error in them. */
+  readonly services: readonly PlacedService[]
 }
 
 /** Keys that only the top file may have. */
@@ -40,12 +43,39 @@ export function readConfig(path: string, reads: Reads): Buffer | Unusable {
   return checkText(path, bytes) ?? bytes
 }
 
-/** The top file as a part; undefined after reporting why there is none. */
-export function readTop(path: string, bytes: Buffer, report: Report): Part | undefined {
-  const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
+/** A shorter file is parsed as a whole as fast as in pieces, in bytes. */
+const SHORT = 32 * 1024
+
+/** The content of a file, in which the services are missing that were parsed one by one. */
+interface Parsed {
+  readonly root: Placed
+  readonly services: readonly PlacedService[] | undefined
+}
+
+function parseFile(source: Source, report: Report, known: KnownServices | undefined): Parsed | undefined {
+  const parsed = source.text.length < SHORT ? undefined : parseServices(source, known)
+  if (parsed !== undefined) return parsed
   const root = parse(source, report)
-  if (root === undefined) return undefined
-  return { source, root, wrong: check(root, root.value, source, report) }
+  return root && { root, services: undefined }
+}
+
+/** The fields of a mapping that have no error in them. */
+export function soundFields({ root, wrong }: Pick<Part, 'root' | 'wrong'>, key: string): (readonly [string, Placed])[] {
+  return [...(root.fields?.get(key)?.fields ?? [])].filter(([name]) => !wrong.has(`${key}/${name}`))
+}
+
+/** A file that was held against the schema. */
+function partOf(source: Source, { root, services }: Parsed, wrong: ReadonlySet<string>): Part {
+  const sound = (): PlacedService[] =>
+    soundFields({ root, wrong }, 'services').map(([name, placed]) => ({ name, placed, source }))
+  return { source, root, wrong, services: services ?? sound() }
+}
+
+/** The top file as a part; undefined after reporting why there is none. */
+export function readTop(path: string, bytes: Buffer, report: Report, known?: KnownServices): Part | undefined {
+  const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
+  const parsed = parseFile(source, report, known)
+  return parsed && partOf(source, parsed, check(parsed.root, parsed.root.value, source, report))
 }
 
 function check(root: Placed, value: unknown, source: Source, report: Report): ReadonlySet<string> {
@@ -77,17 +107,18 @@ function completed(root: Placed): unknown {
   return { version: 1, include: [], ...Object.fromEntries(own) }
 }
 
-function readIncluded(path: string, bytes: Buffer, report: Report): Part | undefined {
+function readIncluded(path: string, bytes: Buffer, report: Report, known?: KnownServices): Part | undefined {
   const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
-  const root = parse(source, nested(report))
-  if (root === undefined) return undefined
+  const parsed = parseFile(source, nested(report), known)
+  if (parsed === undefined) return undefined
+  const { root } = parsed
   for (const key of TOP_ONLY) {
     const at = root.fields?.get(key)?.key
     if (at === undefined) continue
     const hint = 'included files have interfaces, policy, allowlist, blocklist and services'
     report.error('E010', source.locate(at.from, at.to), `${quote(key)} is a key of the top file alone`, hint)
   }
-  return { source, root, wrong: check(root, completed(root), source, report) }
+  return partOf(source, parsed, check(root, completed(root), source, report))
 }
 
 /** The files that one element of `include` names; reports why there are none. */
@@ -116,8 +147,9 @@ function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonl
  * The files that the top file includes, each once, in the order of their names within an element of `include`.
  *
  * @param reads the paths of included files are added
+ * @param known as for parseServices
  */
-export function readIncludes(top: Part, reads: Reads, report: Report): readonly Part[] {
+export function readIncludes(top: Part, reads: Reads, report: Report, known?: KnownServices): readonly Part[] {
   const { files } = reads
   const items = top.root.fields?.get('include')?.items ?? []
   return items
@@ -132,7 +164,7 @@ export function readIncludes(top: Part, reads: Reads, report: Report): readonly 
           report.error(bytes.code, at, bytes.message, bytes.hint)
           return []
         }
-        return readIncluded(path, bytes, report) ?? []
+        return readIncluded(path, bytes, report, known) ?? []
       }),
     )
 }

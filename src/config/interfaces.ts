@@ -3,7 +3,7 @@
 
 import type { InterfaceOptions } from '../model/desired.ts'
 import { type Attachment, type DefaultVerdict, EVERY_ROLE, type Role } from '../model/state.ts'
-import type { Part } from './include.ts'
+import { type Part, soundFields } from './include.ts'
 import type { Report } from './report.ts'
 import { quote } from './show.ts'
 import type { Placed } from './tree.ts'
@@ -22,18 +22,19 @@ export interface Interfaces {
 const byName = ([left]: readonly [string, unknown], [right]: readonly [string, unknown]): number =>
   left < right ? -1 : 1
 
-/** The fields of a mapping that have no error in them. */
-export function soundFields({ root, wrong }: Part, key: string): (readonly [string, Placed])[] {
-  return [...(root.fields?.get(key)?.fields ?? [])].filter(([name]) => !wrong.has(`${key}/${name}`))
-}
-
-export function reportTwice(what: string, part: Part, placed: Placed, first: string, report: Report): void {
+export function reportTwice(
+  what: string,
+  { source }: Pick<Part, 'source'>,
+  placed: Placed,
+  first: string,
+  report: Report,
+): void {
   const at = placed.key ?? placed
   const hint = 'remove one of them'
-  report.error('E008', part.source.locate(at.from, at.to), `${what} stands in ${first} too`, hint)
+  report.error('E008', source.locate(at.from, at.to), `${what} stands in ${first} too`, hint)
 }
 
-export const lineOf = ({ source }: Part, { key, from }: Placed): string =>
+export const lineOf = ({ source }: Pick<Part, 'source'>, { key, from }: Placed): string =>
   `${source.path}:${source.lineOf(key?.from ?? from)}`
 
 function checkCount(parts: readonly Part[], count: number, report: Report): void {

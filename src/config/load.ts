@@ -95,12 +95,12 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const bytes = readConfig(path, reads)
   if (isUnusable(bytes)) return refuse(bytes)
   const report = createReport(files)
-  const top = readTop(path, bytes, report)
+  const top = readTop(path, bytes, report, shelf.services)
   if (top === undefined) {
     report.finish()
     throw new Error('a config without content was not reported')
   }
-  const parts = [top, ...readIncludes(top, reads, report)]
+  const parts = [top, ...readIncludes(top, reads, report, shelf.services)]
   const { attachments, options } = readInterfaces(parts, report)
   const policy: Policy = { default: readPolicy(parts, report), flows: flowsOf(top) }
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))

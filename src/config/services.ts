@@ -10,11 +10,12 @@ import { type Frame, readBackend, readBackends } from './backends.ts'
 import { readDuration } from './duration.ts'
 import { readHealth } from './health.ts'
 import type { Part } from './include.ts'
-import { lineOf, reportTwice, soundFields } from './interfaces.ts'
+import { lineOf, reportTwice } from './interfaces.ts'
 import { fieldOf, keyLocation, locationOf, type Reading, reportAt } from './place.ts'
 import { readOuterSource, readPool } from './pool.ts'
 import type { Report } from './report.ts'
 import { reportConflicts } from './service-conflicts.ts'
+import { overheard, type PlacedService } from './service-texts.ts'
 import { quote } from './show.ts'
 import type { Placed } from './tree.ts'
 import type { WrittenService } from './written-services.ts'
@@ -186,19 +187,29 @@ function placesOf({ placed, reading, backends }: ReadService): ServicePlaces {
   }
 }
 
+/** The same, as it was read before where the text is the same and nothing was wrong with it. */
+function readOrRecall({ name, placed, source, known }: PlacedService, report: Report): ReadService | undefined {
+  if (known?.read) return { ...known.read, reading: { source, report } }
+  const heard = overheard(report)
+  const found = readService(name, placed, { source, report: heard })
+  if (found && known && heard.isSilent) known.read = found
+  return found
+}
+
 /** The services of all parts, sorted by name. The result means nothing once `report.failed`. */
 export function readServices(parts: readonly Part[], report: Report): Services {
   const read = new Map<string, ReadService>()
   const first = new Map<string, string>()
   for (const part of parts) {
-    for (const [name, placed] of soundFields(part, 'services')) {
+    for (const service of part.services) {
+      const { name, placed } = service
       const other = first.get(name)
       if (other !== undefined) {
-        reportTwice(`service ${name}`, part, placed, other, report)
+        reportTwice(`service ${name}`, service, placed, other, report)
         continue
       }
-      first.set(name, lineOf(part, placed))
-      const found = readService(name, placed, { source: part.source, report })
+      first.set(name, lineOf(service, placed))
+      const found = readOrRecall(service, report)
       if (found !== undefined) read.set(name, found)
     }
   }

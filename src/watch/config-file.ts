@@ -35,7 +35,7 @@ function writtenAt(path: string): number | undefined {
 export function openConfig(path: string, cache?: Cache): ConfigFile {
   const contents = createContents()
   let reads = newReads()
-  const shelf: Shelf = { cache, kept: new Map() }
+  const shelf: Shelf = { cache, kept: new Map(), services: new Map() }
   let ages: ReadonlyMap<string, number | undefined> = new Map()
   const aged = ({ desired }: Loaded): Map<string, number | undefined> =>
     new Map(

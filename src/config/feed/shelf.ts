@@ -8,6 +8,7 @@ import { packRecord, unpackRecord } from '../../cache/record.ts'
 import type { Family, Ranges } from '../../model/address.ts'
 import { packRanges, RANGE_COLUMNS, unpackRanges } from '../../model/columns.ts'
 import { EntryColumns } from '../entries.ts'
+import type { KnownServices } from '../service-texts.ts'
 import { sumOf } from './chunks.ts'
 import type { Parsed } from './parsed.ts'
 import type { FeedOptions } from './read.ts'
@@ -17,6 +18,8 @@ export interface Shelf {
   readonly cache?: Cache | undefined
   /** Of this very process, by name. Grows by one for each file under the same options. */
   readonly kept?: Map<string, Parsed> | undefined
+  /** The same for services of the config. */
+  readonly services?: KnownServices | undefined
 }
 
 /** Files of fewer entries are read again in no time. */
