@@ -5,7 +5,15 @@ import type { Location } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
 import { BACKEND_SLOTS, POOL_SLOTS, SERVICE_SLOTS } from '../model/limits.ts'
 import { type Claim, claimsOf, isAmbiguous } from '../model/replies.ts'
-import { type Backend, backendKey, isAnyPort, type Service, takesFlows } from '../model/service.ts'
+import {
+  addressTextsOf,
+  type Backend,
+  backendKey,
+  everyBackend,
+  isAnyPort,
+  type Service,
+  takesFlows,
+} from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 import { fieldOf, keyLocation, locationOf } from './place.ts'
 import type { Report } from './report.ts'
@@ -52,16 +60,14 @@ function reportOverlaps(read: readonly ReadService[], report: Report): void {
   }
 }
 
-const everyBackend = ({ backends, sorry }: Service): readonly Backend[] => (sorry ? [...backends, sorry] : backends)
-
 function reportVipBackends(read: readonly ReadService[], report: Report): void {
   const vips = new Map(read.map((one) => [textOf(one.service.vip), one]))
   for (const { service, backends: places, reading } of read) {
-    for (const backend of everyBackend(service)) {
-      const text = textOf(backend.address)
+    for (const [i, text] of addressTextsOf(service).entries()) {
       const other = vips.get(text)
-      const place = places.get(backendKey(backend))
-      if (other === undefined || place === undefined) continue
+      if (other === undefined) continue
+      const place = places.get(backendKey(everyBackend(service)[i] as Backend))
+      if (place === undefined) continue
       const at = lineText(locationOf(other.reading, fieldOf(other.placed, 'vip')))
       const message = `${text} is the VIP of service ${other.service.name} (${at}), so it cannot be a backend`
       const hint = 'write the address that the backend itself has; packets to a VIP come back to this host'
@@ -73,7 +79,7 @@ function reportVipBackends(read: readonly ReadService[], report: Report): void {
 /** What an address of a source pool must not be. */
 function otherRoles(read: readonly ReadService[]): ReadonlyMap<string, string> {
   const backends = read.flatMap(({ service }) =>
-    everyBackend(service).map(({ address }) => [textOf(address), `a backend of service ${service.name}`] as const),
+    addressTextsOf(service).map((text) => [text, `a backend of service ${service.name}`] as const),
   )
   return new Map([...backends, ...read.map(({ service: { vip } }) => [textOf(vip), 'a VIP'] as const)])
 }

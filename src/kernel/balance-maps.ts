@@ -65,13 +65,23 @@ const create = ({ pin, shape, before, isHandedOn }: MapStep): Command =>
 
 type Slotted = 'services' | 'backends'
 
+/** Slots whose owner is the same as before, or those of all others. */
+function slotsThat(
+  areKept: boolean,
+  before: ReadonlyMap<string, number>,
+  after: ReadonlyMap<string, number>,
+): number[] {
+  const slots: number[] = []
+  for (const [name, slot] of after) if ((before.get(name) === slot) === areKept) slots.push(slot)
+  return slots
+}
+
 /** Slots whose owner stays the same. */
-const kept = (kind: Slotted, before: Slots, after: Slots): number[] =>
-  [...after[kind]].filter(([name, slot]) => before[kind].get(name) === slot).map(([, slot]) => slot)
+const kept = (kind: Slotted, before: Slots, after: Slots): number[] => slotsThat(true, before[kind], after[kind])
 
 /** Slots that get an owner that they had not. */
 export const fresh = (kind: Slotted, before: Slots, after: Slots): number[] =>
-  [...after[kind]].filter(([name, slot]) => before[kind].get(name) !== slot).map(([, slot]) => slot)
+  slotsThat(false, before[kind], after[kind])
 
 function carryingOf({ map, before, pin, shape, isHandedOn }: MapStep, old: Slots, now: Slots): Carrying[] {
   // A map of one entry belongs to a generation without services.

@@ -3,10 +3,8 @@
 // about to be used (NTF_USE), just as a packet would. What it finds it finds within milliseconds, or not at all.
 
 import { setTimeout } from 'node:timers/promises'
-import type { Address } from '../model/address.ts'
 import type { Link } from '../model/live.ts'
 import type { NextHop } from '../model/service.ts'
-import { formatAddress } from '../model/text.ts'
 import { type IpResult, runIp, runIpBatch } from './ip.ts'
 import { plainMac } from './links.ts'
 
@@ -162,11 +160,10 @@ const silence = (address: string, { device, neighbour }: Way): string =>
   address === neighbour ? `nobody answers for it on ${device}` : `its gateway ${neighbour} does not answer on ${device}`
 
 /**
- * The next hops of addresses. `ask`: neighbours that are not known are asked for, for little more than a second at most;
+ * The next hops of addresses, which are formatted and distinct. `ask`: neighbours that are not known are asked for, for little more than a second at most;
  * without it an address whose neighbour is not known is left out. What cannot be found is no error. Throws what ip throws.
  */
-export async function resolveNextHops(addresses: readonly Address[], links: Devices, ask: boolean): Promise<Hops> {
-  const texts = [...new Set(addresses.map(({ family, words }) => formatAddress(family, words)))]
+export async function resolveNextHops(texts: readonly string[], links: Devices, ask: boolean): Promise<Hops> {
   const nextHops = new Map<string, NextHop | undefined>()
   const unresolved = new Map<string, string>()
   if (texts.length === 0) return { nextHops, unresolved }
@@ -182,9 +179,8 @@ export async function resolveNextHops(addresses: readonly Address[], links: Devi
   return { nextHops, unresolved }
 }
 
-/** Has the kernel ask for the neighbours on the ways to addresses. Netlink tells of those that answer. */
-export async function askAfter(addresses: readonly Address[]): Promise<void> {
-  const texts = [...new Set(addresses.map(({ family, words }) => formatAddress(family, words)))]
+/** Has the kernel ask for the neighbours on the ways to formatted addresses. Netlink tells of those that answer. */
+export async function askAfter(texts: readonly string[]): Promise<void> {
   if (texts.length === 0) return
   const [ways, { macs }] = await Promise.all([readWays(texts), readNeighbours()])
   const wanted = [...ways.values()].flatMap((way) => (typeof way === 'string' ? [] : [keyOf(way)]))

@@ -4,7 +4,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Address } from '../model/address.ts'
 import type { Live } from '../model/live.ts'
-import type { LeavingBackend, Service } from '../model/service.ts'
+import { addressTextsOf, type LeavingBackend, type Service } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 import { hopDrift, unresolvedOf } from '../plan/next-hops.ts'
 import { runIpBatch } from './ip.ts'
@@ -56,8 +56,12 @@ async function readUnanswered(vips: readonly string[]): Promise<Surroundings['un
 
 const text = ({ family, words }: Address): string => formatAddress(family, words)
 
-const backendAddresses = (services: Iterable<Service>): Address[] =>
-  [...services].flatMap(({ backends, sorry }) => [...backends, ...(sorry ? [sorry] : [])].map(({ address }) => address))
+/** Formatted addresses of all backends, each once. */
+const backendAddresses = (services: Iterable<Service>): Set<string> => {
+  const texts = new Set<string>()
+  for (const service of services) for (const one of addressTextsOf(service)) texts.add(one)
+  return texts
+}
 
 /** As the clock of the data plane: CLOCK_MONOTONIC, in seconds. */
 export const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
@@ -67,7 +71,7 @@ export async function surroundingsOf(desired: ReadonlyMap<string, Service>, link
   if (desired.size === 0) return NOTHING
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
   const [hops, ownAddresses, unanswered, forwards, sshEnds] = await Promise.all([
-    resolveNextHops(backendAddresses(desired.values()), links, true),
+    resolveNextHops([...backendAddresses(desired.values())], links, true),
     readOwnAddresses(),
     readUnanswered(vips),
     readForwarding(),
@@ -78,13 +82,13 @@ export async function surroundingsOf(desired: ReadonlyMap<string, Service>, link
 
 /** Whether the kernel knows other ways to backends than their services have, as far as it knows without asking. */
 export async function haveMoved(services: ReadonlyMap<string, Service>): Promise<boolean> {
-  const { nextHops } = await resolveNextHops(backendAddresses(services.values()), await readLinks(), false)
+  const { nextHops } = await resolveNextHops([...backendAddresses(services.values())], await readLinks(), false)
   return [...services.values()].some((service) => hopDrift(service, { nextHops }) !== undefined)
 }
 
 /** Has the kernel ask for the backends that no way is known to; who answers is told by netlink. */
 export const askForUnresolved = (services: ReadonlyMap<string, Service>): Promise<void> =>
-  askAfter(unresolvedOf(services))
+  askAfter([...new Set(unresolvedOf(services).map(text))])
 
 /** The same, and what the kernel knows by now of backends that are live and not in the file. */
 export async function withLiveHops(
@@ -93,8 +97,9 @@ export async function withLiveHops(
   leaving: readonly LeavingBackend[],
   links: Devices,
 ): Promise<Surroundings> {
-  const addresses = [...backendAddresses(live.values()), ...leaving.map(({ backend }) => backend.address)]
-  const missing = addresses.filter((address) => !known.nextHops.has(text(address)))
+  const addresses = backendAddresses(live.values())
+  for (const { backend } of leaving) addresses.add(text(backend.address))
+  const missing = [...addresses].filter((address) => !known.nextHops.has(address))
   const bootSeconds = live.size === 0 ? known.bootSeconds : monotonicSeconds()
   if (missing.length === 0) return { ...known, bootSeconds }
   const { nextHops, unresolved } = await resolveNextHops(missing, links, false)

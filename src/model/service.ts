@@ -104,6 +104,32 @@ export function backendKey({ address: { family, words }, port }: Pick<Backend, '
 export const backendSlotKey = (service: string, backend: Pick<Backend, 'address' | 'port'>): string =>
   `${service}/${backendKey(backend)}`
 
+/** Backends of a service and its sorry backend. */
+export const everyBackend = ({ backends, sorry }: Service): readonly Backend[] =>
+  sorry === undefined ? backends : [...backends, sorry]
+
+/** What is made of a service, once: services do not change, and there may be thousands of backends to format. */
+function once<T>(make: (service: Service) => T): (service: Service) => T {
+  const made = new WeakMap<Service, T>()
+  return (service) => {
+    const known = made.get(service)
+    if (known !== undefined) return known
+    const fresh = make(service)
+    made.set(service, fresh)
+    return fresh
+  }
+}
+
+/** Formatted addresses in the order of everyBackend. */
+export const addressTextsOf: (service: Service) => readonly string[] = once((service) =>
+  everyBackend(service).map(({ address: { family, words } }) => formatAddress(family, words)),
+)
+
+/** backendSlotKeys in the order of everyBackend. */
+export const slotKeysOf: (service: Service) => readonly string[] = once((service) =>
+  everyBackend(service).map((backend) => backendSlotKey(service.name, backend)),
+)
+
 /** Canonical order of a service's backends: by address, IPv4 first, then by port. */
 export function compareBackends(
   left: Pick<Backend, 'address' | 'port'>,

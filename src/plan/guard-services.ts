@@ -5,9 +5,9 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
-import { backendKey, isAnyPort, type Service } from '../model/service.ts'
+import { backendKey, everyBackend, isAnyPort, type Service } from '../model/service.ts'
 import { compareAddresses, formatAddress } from '../model/text.ts'
-import { addressText, everyBackend } from './next-hops.ts'
+import { addressText } from './next-hops.ts'
 
 const same = (left: Address, right: Address): boolean =>
   left.family === right.family && compareAddresses(left.words, right.words) === 0

@@ -7,12 +7,14 @@ import {
   type Backend,
   backendSlotKey,
   DRAIN_TIMEOUT,
+  everyBackend,
   type LeavingBackend,
   type Service,
+  slotKeysOf,
   takesFlows,
 } from '../model/service.ts'
 import type { State } from '../model/state.ts'
-import { addressText, everyBackend } from './next-hops.ts'
+import { addressText } from './next-hops.ts'
 import { keepsFlows } from './services.ts'
 
 type Facts = Pick<Live, 'state' | 'leaving' | 'deadlines' | 'bootSeconds' | 'nextHops'>
@@ -42,10 +44,12 @@ export function deadlinesOf({ services }: Pick<State, 'services'>, live: Facts):
 
 /** Those that leave with this plan. */
 function newlyLeaving(before: Service, after: Service, live: Facts): LeavingBackend[] {
-  const kept = keysOf([after])
+  if (before === after) return []
+  const kept = new Set(slotKeysOf(after))
   const timeout = after.drainTimeout ?? DRAIN_TIMEOUT
-  return everyBackend(before).flatMap((backend) => {
-    const key = backendSlotKey(before.name, backend)
+  const keys = slotKeysOf(before)
+  return everyBackend(before).flatMap((backend, i) => {
+    const key = keys[i] as string
     if (kept.has(key) || backend.state === 'disabled' || backend.nextHop === undefined) return []
     const drained = live.deadlines.get(key) ?? Number.POSITIVE_INFINITY
     const deadline = Math.min(live.bootSeconds + timeout, drained)
@@ -78,9 +82,6 @@ function withOwnReplies(leaving: readonly LeavingBackend[], services: State['ser
 
 const keyOf = ({ service, backend }: LeavingBackend): string => backendSlotKey(service, backend)
 
-const keysOf = (services: Iterable<Service>): ReadonlySet<string> =>
-  new Set([...services].flatMap((service) => everyBackend(service).map((one) => backendSlotKey(service.name, one))))
-
 /** The backend with the next hop that the kernel knows now; the last one known where it knows none. */
 const withHop = (backend: Backend, { nextHops }: Facts): Backend => ({
   ...backend,
@@ -94,9 +95,11 @@ export function leavingOf({ services }: Pick<State, 'services'>, live: Facts): r
     const before = live.state.services.get(after.name)
     return before !== undefined && keepsFlows(before, after) ? [{ before, after }] : []
   })
-  const names = new Set(staying.map(({ after }) => after.name))
-  const used = keysOf(services.values())
-  const earlier = live.leaving.filter((one) => names.has(one.service) && !used.has(keyOf(one)))
+  const names = new Set(live.leaving.map(({ service }) => service))
+  const used = new Map(
+    staying.flatMap(({ after }) => (names.has(after.name) ? [[after.name, new Set(slotKeysOf(after))] as const] : [])),
+  )
+  const earlier = live.leaving.filter((one) => used.get(one.service)?.has(keyOf(one)) === false)
   const later = staying.flatMap(({ before, after }) => newlyLeaving(before, after, live))
   const found = [...earlier, ...later].filter(({ deadline }) => deadline > live.bootSeconds)
   return withOwnReplies(found, services)

@@ -2,15 +2,11 @@
 // now; where the live tables have others, the network moved, which is drift.
 
 import type { Live } from '../model/live.ts'
-import type { Backend, NextHop, Service } from '../model/service.ts'
+import { addressTextsOf, type Backend, everyBackend, type NextHop, type Service } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 
 export const addressText = ({ address: { family, words } }: Pick<Backend, 'address'>): string =>
   formatAddress(family, words)
-
-/** Backends of a service and its sorry backend. */
-export const everyBackend = ({ backends, sorry }: Service): readonly Backend[] =>
-  sorry === undefined ? backends : [...backends, sorry]
 
 /** Addresses of backends that would get traffic if the way to them was known. */
 export const unresolvedOf = (services: ReadonlyMap<string, Service>): Backend['address'][] =>
@@ -21,7 +17,8 @@ export const unresolvedOf = (services: ReadonlyMap<string, Service>): Backend['a
   )
 
 export function sameHop(left: NextHop | undefined, right: NextHop | undefined): boolean {
-  if (left === undefined || right === undefined) return left === right
+  if (left === right) return true
+  if (left === undefined || right === undefined) return false
   return (
     left.ifindex === right.ifindex &&
     left.mac === right.mac &&
@@ -32,19 +29,27 @@ export function sameHop(left: NextHop | undefined, right: NextHop | undefined): 
   )
 }
 
+/** By service as the file has it: with the next hops of last time, which as a rule are those of this time. */
+const resolved = new WeakMap<Service, Service>()
+
+/** A service with its next hops: the very one of last time where they are the same. */
+function withHops(service: Service, nextHops: Live['nextHops']): Service {
+  const texts = addressTextsOf(service)
+  const known = resolved.get(service)
+  if (known && everyBackend(known).every(({ nextHop }, i) => sameHop(nextHop, nextHops.get(texts[i] as string))))
+    return known
+  const resolve = (backend: Backend, i: number): Backend => ({ ...backend, nextHop: nextHops.get(texts[i] as string) })
+  const { backends, sorry } = service
+  const fresh = { ...service, backends: backends.map(resolve), sorry: sorry && resolve(sorry, backends.length) }
+  resolved.set(service, fresh)
+  return fresh
+}
+
 /** The services with the next hops that the kernel knows now. */
-export function withNextHops(
+export const withNextHops = (
   services: ReadonlyMap<string, Service>,
   { nextHops }: Pick<Live, 'nextHops'>,
-): ReadonlyMap<string, Service> {
-  const resolve = (backend: Backend): Backend => ({ ...backend, nextHop: nextHops.get(addressText(backend)) })
-  return new Map(
-    [...services].map(([name, service]) => [
-      name,
-      { ...service, backends: service.backends.map(resolve), sorry: service.sorry && resolve(service.sorry) },
-    ]),
-  )
-}
+): ReadonlyMap<string, Service> => new Map([...services].map(([name, service]) => [name, withHops(service, nextHops)]))
 
 /** `02:00:5e:10:00:01`. */
 export const macText = (mac: string): string => mac.match(/../g)?.join(':') ?? mac
@@ -69,9 +74,10 @@ export function hopChange(before: NextHop | undefined, after: NextHop | undefine
 
 /** What moved in the network under a live service, or undefined. */
 export function hopDrift(service: Service, { nextHops }: Pick<Live, 'nextHops'>): string | undefined {
-  const moved = everyBackend(service).filter((backend) => {
-    const address = addressText(backend)
-    return nextHops.has(address) && !sameHop(backend.nextHop, nextHops.get(address))
+  const texts = addressTextsOf(service)
+  const moved = everyBackend(service).filter(({ nextHop }, i) => {
+    const found = nextHops.get(texts[i] as string)
+    return !sameHop(nextHop, found) && (found !== undefined || nextHops.has(texts[i] as string))
   })
   const [first] = moved
   if (first === undefined) return undefined

@@ -85,6 +85,7 @@ const onlyGrows = (before: readonly Address[], after: readonly Address[]): boole
 
 /** Whether flows of the one service are still flows of the other, whatever becomes of its backends. */
 export function keepsFlows(before: Service, after: Service): boolean {
+  if (before === after) return true
   if (after.ports.first > before.ports.first || after.ports.last < before.ports.last) return false
   const [left, right] = [settingsOf(before), settingsOf(after)]
   return OF_FLOWS.every((name) => left[name] === right[name]) && onlyGrows(before.snatPool, after.snatPool)
@@ -122,6 +123,7 @@ export function diffService(
     const balance = serviceDelta(before, after)
     return [{ ...common, op: 'delete', before, after, impact: 'traffic-gap', reason: 'not-in-config', balance }]
   }
+  if (before === after && !drifted) return []
   const settings = changedSettings(before, after)
   const balance = serviceDelta(before, after)
   const same = settings.length === 0 && balance.backends.length === 0 && sameSorry(before, after)

@@ -12,10 +12,9 @@ import {
   SERVICE_SLOTS,
 } from '../model/limits.ts'
 import type { Live, Slots } from '../model/live.ts'
-import { backendSlotKey, type LeavingBackend } from '../model/service.ts'
+import { backendSlotKey, type LeavingBackend, slotKeysOf } from '../model/service.ts'
 import type { State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
-import { everyBackend } from './next-hops.ts'
 
 /**
  * Names that have a slot keep it; the others, in sorted order, get the lowest free one. A slot that this very plan
@@ -28,21 +27,21 @@ function assign(
   first: number,
   end: number,
 ): ReadonlyMap<string, number> | undefined {
-  if (names.length === 0) return new Map()
-  const sorted = names.toSorted()
   const slots = new Map<string, number>()
-  for (const name of sorted) {
+  const without: string[] = []
+  for (const name of names) {
     const slot = taken.get(name)
     if (slot !== undefined) slots.set(name, slot)
+    else without.push(name)
   }
+  if (without.length === 0) return slots
   const kept = new Set(slots.values())
   const going = new Set([...taken.values()].filter((slot) => !kept.has(slot)))
   const every = Array.from({ length: end - first }, (_, index) => first + index)
   const free = every.filter((slot) => !kept.has(slot) && !going.has(slot))
   const reusable = every.filter((slot) => going.has(slot))
   const available = [...free, ...reusable].values()
-  for (const name of sorted) {
-    if (slots.has(name)) continue
+  for (const name of without.sort()) {
     const { value, done } = available.next()
     if (done) return undefined
     slots.set(name, value)
@@ -52,9 +51,7 @@ function assign(
 
 /** Names of backends as slots know them: those of services, in reserve, and leaving. */
 function backendNames({ services }: State, leaving: readonly LeavingBackend[]): string[] {
-  const used = [...services.values()].flatMap((service) =>
-    everyBackend(service).map((backend) => backendSlotKey(service.name, backend)),
-  )
+  const used = [...services.values()].flatMap(slotKeysOf)
   return [...used, ...leaving.map(({ service, backend }) => backendSlotKey(service, backend))]
 }
 

@@ -4,11 +4,11 @@
 import type { Diagnostic, Location } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
-import { type Backend, backendKey, type NextHop, type Service } from '../model/service.ts'
+import { type Backend, backendKey, everyBackend, type NextHop, type Service } from '../model/service.ts'
 import type { State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import type { Change } from './change.ts'
-import { addressText, everyBackend } from './next-hops.ts'
+import { addressText } from './next-hops.ts'
 
 type Code = Diagnostic['code']
 

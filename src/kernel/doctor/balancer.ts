@@ -106,9 +106,9 @@ export function judgeBalancer(desired: State, facts: BalancerFacts): Check[] {
 export async function checkBalancer(desired: State): Promise<Check[]> {
   if (desired.services.size === 0) return []
   const devices = await readLinks()
-  const addresses = backendsOf([...desired.services.values()])
+  const addresses = new Set(backendsOf([...desired.services.values()]).map(textOf))
   const [hops, forwards, filtersReversePath] = await Promise.all([
-    resolveNextHops(addresses, devices, false),
+    resolveNextHops([...addresses], devices, false),
     readForwarding(),
     isOn('ipv4/conf/all/rp_filter'),
   ])
