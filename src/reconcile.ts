@@ -34,6 +34,7 @@ import type { Plan } from './plan/change.ts'
 import type { Terms } from './plan/feeds.ts'
 import { guard, guardNamespace } from './plan/guard.ts'
 import { desiredState, plan, planDestroy } from './plan/plan.ts'
+import type { RecordedServices } from './tables/decode-services.ts'
 import { editImage, type Toggle } from './tables/edit.ts'
 import { compileImage, type ImageMeta } from './tables/image.ts'
 import type { Image } from './tables/layout.ts'
@@ -102,10 +103,16 @@ const togglesOf = (made: Plan): Toggle[] =>
 /** The image that the plan leads to: the live one edited where that is possible. */
 function imageFor(made: Plan, state: State, live: Observation, meta: ImageMeta): Image {
   const { slots, leaving, deadlines } = made
-  const source = { state, slots, leaving, deadlines, meta }
+  const source = { state, slots, leaving, deadlines, meta, before: live.takeover?.services }
   const previous = live.takeover?.image()
   const edited = previous && editImage({ ...source, previous, toggles: togglesOf(made) })
   return edited ?? compileImage({ ...source, previous: live.takeover?.known })
+}
+
+/** The services as an image of the plan records them. */
+const recordedOf = ({ slots, leaving, deadlines }: Plan, { services }: State): RecordedServices => {
+  const { services: ofServices, backends, pools } = slots
+  return { services, slots: { services: ofServices, backends, pools }, leaving, deadlines }
 }
 
 function targetOf(made: Plan, state: State, live: Observation, object: BpfObject, keepsHealth = true): Target {
@@ -242,7 +249,7 @@ export async function reconcileApply(
     const probes = buildProbes(state, changedServices(made))
     const outcome = await execute({ host, paths: pathsOf(host), steps, probes, now: target.now })
     const { image, generation } = target
-    if (image) remember(host, pathsOf(host), image, state.lists)
+    if (image) remember(host, pathsOf(host), { image, lists: state.lists, services: recordedOf(made, state) })
     else if (unwatched) await restHealth(pathsOf(host), live)
     const applied = made.changes.map(({ key }) => key)
     return {

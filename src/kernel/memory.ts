@@ -11,6 +11,7 @@ import { packRecord, unpackRecord } from '../cache/record.ts'
 import type { Family, Ranges } from '../model/address.ts'
 import { packRanges, RANGE_COLUMNS, unpackRanges } from '../model/columns.ts'
 import type { List } from '../model/state.ts'
+import type { RecordedServices } from '../tables/decode-services.ts'
 import { LARGE_IMAGE } from '../tables/edit.ts'
 import { type Image, imageKey, readHeader, SECTION_NAMES, type Sections, withRings } from '../tables/layout.ts'
 import { ringsFrom } from '../tables/recognize.ts'
@@ -19,6 +20,8 @@ export interface Remembered {
   readonly image: Image
   /** As the image holds them. */
   readonly lists: ReadonlyMap<string, List>
+  /** The same; undefined where they would have to be read out of the image. */
+  readonly services: RecordedServices | undefined
 }
 
 /** A place for what was applied last, in a process that applies again and again. */
@@ -49,10 +52,9 @@ const nameOf = ({ instance }: Pick<Paths, 'instance'>, { netns }: Pick<Meta, 'ne
 export function remember(
   { cache, kept }: Memory,
   paths: Pick<Paths, 'instance'>,
-  image: Image,
-  lists: ReadonlyMap<string, List>,
+  { image, lists, services }: Remembered,
 ): void {
-  if (kept) kept.last = { image, lists }
+  if (kept) kept.last = { image, lists, services }
   if (!cache || image.lines < LARGE_IMAGE) return
   const all = [...lists.values()]
   const outlines: Outline[] = all.map(({ kind, name, sets }) => ({
@@ -76,14 +78,16 @@ function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<st
   return new Map(lists.map((list) => [list.name, list]))
 }
 
+/** What this process remembers of the image with this header. */
+export const recollectOwn = ({ kept }: Memory, header: Uint32Array): Remembered | undefined =>
+  kept?.last && imageKey(kept.last.image.header) === imageKey(header) ? kept.last : undefined
+
 /** What is remembered of the image with this header. */
-export function recollect(
-  { cache, kept }: Memory,
-  paths: Pick<Paths, 'instance'>,
-  header: Uint32Array,
-): Remembered | undefined {
+export function recollect(memory: Memory, paths: Pick<Paths, 'instance'>, header: Uint32Array): Remembered | undefined {
+  const own = recollectOwn(memory, header)
+  if (own) return own
+  const { cache } = memory
   const key = imageKey(header)
-  if (kept?.last && imageKey(kept.last.image.header) === key) return kept.last
   const bytes = cache?.read(nameOf(paths, readHeader(header).meta))
   const record = bytes && unpackRecord(bytes)
   if (!record) return undefined
@@ -94,5 +98,5 @@ export function recollect(
   const lines = Math.max(...SECTION_NAMES.map((name) => said.directory[name].first + said.directory[name].lines))
   const sections = withRings(found, () => ringsFrom(said, found))
   const image: Image = { ...said, header: stored, sections, lines }
-  return { image, lists: listsFrom(record.facts as Outline[], columns.slice(STORED.length)) }
+  return { image, lists: listsFrom(record.facts as Outline[], columns.slice(STORED.length)), services: undefined }
 }

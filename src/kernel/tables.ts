@@ -19,10 +19,11 @@ import {
 } from '../tables/layout.ts'
 import { LINE_WORDS } from '../tables/lines.ts'
 import { RECOGNIZED, type Recall, recognizeImage } from '../tables/recognize.ts'
+import type { CompiledBefore } from '../tables/services.ts'
 import { runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import type { Generation } from './instance.ts'
-import { type Memory, type Remembered, recollect } from './memory.ts'
+import { type Memory, type Remembered, recollect, recollectOwn } from './memory.ts'
 import { digestPart, readPart } from './transfer.ts'
 
 /** What the next generation can take over of the live one. */
@@ -30,6 +31,8 @@ export interface Takeover {
   readonly known: Previous
   /** Undefined where its lines would have to be read first. */
   readonly image: () => Image | undefined
+  /** What its services were compiled of, where this process did that. */
+  readonly services?: CompiledBefore | undefined
 }
 
 export interface LiveTables {
@@ -88,15 +91,23 @@ function decodeDamaged(bytes: Uint8Array): LiveTables {
 }
 
 /** A takeover of an image that is read by and by. */
-function takeoverOf(known: Previous, image: () => Image | undefined): Takeover {
+function takeoverOf(known: Previous, image: () => Image | undefined, services?: CompiledBefore): Takeover {
   let found: Image | undefined
   return {
     known,
+    services,
     image: () => {
       found ??= image()
       return found
     },
   }
+}
+
+/** The services that an image of this process was compiled of. */
+function compiledOf({ image: { sections }, services }: Remembered): CompiledBefore | undefined {
+  if (services === undefined) return undefined
+  const { SERVICES, SERVICE_RECORDS, BACKENDS } = sections
+  return { ...services, lines: { services: SERVICES, records: SERVICE_RECORDS, backends: BACKENDS } }
 }
 
 /** Lists by their records: those that are expected, else those that are remembered of the image. */
@@ -121,9 +132,21 @@ export async function readTables(
   const header = generation.header && !generation.unpinned.has('digest') ? readHeader(generation.header) : undefined
   const words = generation.header as Uint32Array
   if (!header?.intact) return decodeDamaged(await readAll(paths, generation))
+  const own = recollectOwn(memory, words)
   const isSmall = generation.lines < LARGE_IMAGE
-  const { damaged, sections } = await proveAndRead(paths, generation, header, isSmall ? SECTION_NAMES : RECOGNIZED)
+  const wanted = own ? [] : isSmall ? SECTION_NAMES : RECOGNIZED
+  const { damaged, sections } = await proveAndRead(paths, generation, header, wanted)
   if (damaged.length > 0) return decodeDamaged(await readAll(paths, generation))
+  if (own) {
+    const { image } = own
+    const content = recognizeImage(
+      header,
+      image.sections,
+      recallFrom(expected, () => own),
+      own.services,
+    )
+    if (content) return { content, damage: undefined, takeover: takeoverOf(image, () => image, compiledOf(own)) }
+  }
   let found: Remembered | undefined | 'not asked' = 'not asked'
   const remembered = (): Remembered | undefined => {
     if (found === 'not asked') found = recollect(memory, paths, words)

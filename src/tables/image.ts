@@ -37,7 +37,7 @@ import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { collect, decodeLists, encodeLists } from './lists.ts'
 import { sweep } from './partition.ts'
 import { decodeClasses, encodeClasses } from './rules.ts'
-import { compileServices, type ServiceSections } from './services.ts'
+import { type CompiledBefore, compileServices, type ServiceSections } from './services.ts'
 import { compileTable4, decodeTable4, type Sections4, type Shape4 } from './table4.ts'
 import { compileTable6, decodeTable6, type Sections6, type Shape6 } from './table6.ts'
 
@@ -199,6 +199,8 @@ export interface Source {
   readonly deadlines?: ReadonlyMap<string, number>
   /** What is known of the image before. */
   readonly previous?: Previous | undefined
+  /** What its services were compiled of, where that is at hand. */
+  readonly before?: CompiledBefore | undefined
 }
 
 /** The services and roles of a source. Throws XdpError E208 where they are more than the tables can hold. */
@@ -207,9 +209,10 @@ export function compileBalance({
   slots,
   leaving = [],
   deadlines = new Map(),
+  before,
 }: Source): Pick<Content, 'services' | 'roles'> {
   return {
-    services: services.size > 0 ? compileServices(services, { slots, leaving, deadlines }) : undefined,
+    services: services.size > 0 ? compileServices(services, { slots, leaving, deadlines }, before) : undefined,
     roles: rolesLine(interfaces, slots.interfaces),
   }
 }

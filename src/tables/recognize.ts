@@ -68,25 +68,27 @@ export function ringsFrom(header: Header, sections: Pick<Sections, (typeof RECOG
  * What `decodeImage` would say of an image whose header and sections have the digests that are recorded; undefined where
  * a list of it is not known, or the image is none of this ABI.
  *
+ * @param known its services, where they are known to be those that are recorded
  * @throws XdpError E113 where it is damaged all the same
  */
 export function recognizeImage(
   header: Header,
   sections: Pick<Sections, (typeof RECOGNIZED)[number]>,
   recall: Recall,
+  known?: RecordedServices,
 ): DecodedImage | undefined {
   const { settings, meta } = header
   if (settings.abi_version !== ABI_VERSION) return undefined
   const records = readRecords(sections.LISTS, meta.list_count)
   const found = records.map((record) => [record, recall(record)] as const)
-  const known = found.flatMap(([record, list]) => (list ? [[record, list] as const] : []))
-  if (known.length !== meta.list_count || !isPolicyWhole(header)) return undefined
-  const { services, slots, leaving, deadlines } = recordedServices(header, sections)
+  const lists = found.flatMap(([record, list]) => (list ? [[record, list] as const] : []))
+  if (lists.length !== meta.list_count || !isPolicyWhole(header)) return undefined
+  const { services, slots, leaving, deadlines } = known ?? recordedServices(header, sections)
   return {
     policy: policyOf(header),
-    lists: new Map(known.map(([{ name }, list]) => [name, list])),
+    lists: new Map(lists.map(([{ name }, list]) => [name, list])),
     services,
-    slots: { lists: new Map(known.map(([{ name, slot }]) => [name, slot])), ...slots },
+    slots: { ...slots, lists: new Map(lists.map(([{ name, slot }]) => [name, slot])) },
     roles: decodeRoles(header.roles),
     leaving,
     deadlines,

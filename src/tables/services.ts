@@ -16,11 +16,18 @@ import {
 import { fail } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
 import type { Slots } from '../model/live.ts'
-import { type Backend, backendSlotKey, isAnyPort, type LeavingBackend, type Service } from '../model/service.ts'
+import {
+  type Backend,
+  backendSlotKey,
+  isAnyPort,
+  type LeavingBackend,
+  type Service,
+  slotKeysOf,
+} from '../model/service.ts'
 import { compareAddresses, formatAddress } from '../model/text.ts'
 import { serviceDigest } from './digest.ts'
 import { type Endpoint, type EndpointSections, encodeEndpoints } from './endpoints.ts'
-import { makeLines } from './lines.ts'
+import { LINE_WORDS, makeLines } from './lines.ts'
 import { measureRing, placeRings, RingSection, type ServiceRing } from './rings.ts'
 import { addressBytes, type BackendRole, backendLine, fourWords, serviceLine } from './service-lines.ts'
 
@@ -47,6 +54,12 @@ export interface ServiceSections {
   readonly poolLines: number
 }
 
+/** Services that were compiled before, and the lines that they became. */
+export interface CompiledBefore extends ServiceFacts {
+  readonly services: ReadonlyMap<string, Service>
+  readonly lines: Pick<ServiceSections, 'services' | 'records' | 'backends'>
+}
+
 /** A backend with its slot and what it is. */
 interface Placed {
   readonly slot: number
@@ -68,9 +81,9 @@ function slotOf(slots: ReadonlyMap<string, number>, key: string): number {
 const linesOf = (slots: Iterable<number>): number => Math.max(-1, ...slots) + 1
 
 /** Highest of many slots + 1; too many for the arguments of one call. */
-function endOf(placed: readonly Placed[]): number {
+function endOf(slots: Iterable<number>): number {
   let end = 0
-  for (const { slot } of placed) if (slot >= end) end = slot + 1
+  for (const slot of slots) if (slot >= end) end = slot + 1
   return end
 }
 
@@ -103,11 +116,69 @@ function placeBackends(
   return { placed, inUse }
 }
 
-function encodeBackends(placed: readonly Placed[]): Uint32Array {
-  const words = makeLines(endOf(placed))
+/** By slot of the service: the slots of its backends and its sorry backend, in order. */
+type KeptBackends = ReadonlyMap<number, Uint16Array>
+
+/** Names of services with a backend whose line says a time, or that it leaves. */
+const timedServices = ({ leaving, deadlines }: ServiceFacts): string[] => [
+  ...leaving.map(({ service }) => service),
+  // Names of services have no slash in them.
+  ...[...deadlines.keys()].map((key) => key.slice(0, key.indexOf('/'))),
+]
+
+/** Services whose backends have the lines that they had before. */
+function keptBackends(
+  services: readonly (readonly [number, Service])[],
+  facts: ServiceFacts,
+  before: CompiledBefore | undefined,
+): KeptBackends {
+  const kept = new Map<number, Uint16Array>()
+  if (before === undefined) return kept
+  const timed = new Set([...timedServices(facts), ...timedServices(before)])
+  const [now, was] = [facts.slots.backends, before.slots.backends]
+  for (const [slot, service] of services) {
+    const { name } = service
+    if (before.services.get(name) !== service || before.slots.services.get(name) !== slot || timed.has(name)) continue
+    const keys = slotKeysOf(service)
+    const slots = new Uint16Array(keys.length)
+    const isSame = keys.every((key, i) => {
+      slots[i] = slotOf(now, key)
+      return slots[i] === was.get(key)
+    })
+    if (isSame) kept.set(slot, slots)
+  }
+  return kept
+}
+
+/** The lines of backends before, without those of services that are not kept. */
+function takeOver(words: Uint32Array, kept: KeptBackends, { lines, slots, services, leaving }: CompiledBefore): void {
+  words.set(lines.backends.subarray(0, words.length))
+  const clear = (key: string): void => {
+    const at = slotOf(slots.backends, key) * LINE_WORDS
+    words.fill(0, at, at + LINE_WORDS)
+  }
+  for (const service of services.values()) {
+    if (!kept.has(slotOf(slots.services, service.name))) slotKeysOf(service).forEach(clear)
+  }
+  for (const { service, backend } of leaving) clear(backendSlotKey(service, backend))
+}
+
+function encodeBackends(
+  placed: readonly Placed[],
+  kept: KeptBackends,
+  before: CompiledBefore | undefined,
+): Uint32Array {
+  const end = endOf(placed.map(({ slot }) => slot))
+  const words = makeLines([...kept.values()].reduce((most, slots) => Math.max(most, endOf(slots)), end))
+  if (before !== undefined && kept.size > 0) takeOver(words, kept, before)
   const view = new DataView(words.buffer)
   for (const { slot, backend, role } of placed) backendCodec.encode(backendLine(backend, role), view, slot * LINE_SIZE)
   return words
+}
+
+const isSameLine = (a: Uint32Array, b: Uint32Array, line: number): boolean => {
+  for (let word = line * LINE_WORDS; word < (line + 1) * LINE_WORDS; word++) if (a[word] !== b[word]) return false
+  return true
 }
 
 /** Whether replies of the backend are told by its address and port: of NAT that leaves the client's address. */
@@ -217,27 +288,35 @@ export function digestLines(
 /**
  * Compiles services.
  *
+ * @param before what was compiled before, of which lines may be taken over
  * @throws XdpError E208 where they have more addresses than can be numbered
  */
-export function compileServices(state: ReadonlyMap<string, Service>, facts: ServiceFacts): ServiceSections {
+export function compileServices(
+  state: ReadonlyMap<string, Service>,
+  facts: ServiceFacts,
+  before?: CompiledBefore,
+): ServiceSections {
   const { slots } = facts
   const services = [...state.values()]
     .map((service) => [slotOf(slots.services, service.name), service] as const)
     .sort(([a], [b]) => a - b)
-  const { placed, inUse } = placeBackends(services, facts)
+  const kept = keptBackends(services, facts, before)
+  const toPlace = services.filter(([slot, service]) => !kept.has(slot) || repliesPlainly(service))
+  const { placed, inUse } = placeBackends(toPlace, facts)
   const pools = collectPools(state.values(), slots.pools)
   const encodedPools = encodePools(services, pools, slots.pools)
   const rings = new Map(
-    services.map(([slot, { backends }]): [number, ServiceRing] => [
-      slot,
-      measureRing(backends, inUse.get(slot) as Uint16Array),
-    ]),
+    services.map(([slot, { backends }]): [number, ServiceRing] => {
+      const slots = kept.get(slot)?.subarray(0, backends.length) ?? (inUse.get(slot) as Uint16Array)
+      return [slot, measureRing(backends, slots)]
+    }),
   )
   const { first, lines } = placeRings(rings)
   const serviceWords = makeLines(linesOf(rings.keys()))
   const recordWords = makeLines(linesOf(rings.keys()))
-  const backendWords = encodeBackends(placed)
-  const ownSlots = slotsByService(placed)
+  const changed = placed.filter(({ role }) => !kept.has(role.service))
+  const backendWords = encodeBackends(changed, kept, before)
+  const ownSlots = slotsByService(changed)
   for (const [slot, service] of services) {
     const ring = rings.get(slot) as ServiceRing
     const at = first.get(slot) as number
@@ -249,7 +328,13 @@ export function compileServices(state: ReadonlyMap<string, Service>, facts: Serv
       sorry: service.sorry && slotOf(slots.backends, backendSlotKey(service.name, service.sorry)),
     }
     serviceCodec.encode(serviceLine(service, places), new DataView(serviceWords.buffer), slot * LINE_SIZE)
-    const own = digestLines(serviceWords, backendWords, slot, ownSlots.get(slot) ?? [])
+    const keptSlots = kept.get(slot)
+    if (before && keptSlots && isSameLine(serviceWords, before.lines.services, slot)) {
+      const at = slot * LINE_WORDS
+      recordWords.set(before.lines.records.subarray(at, at + LINE_WORDS), at)
+      continue
+    }
+    const own = digestLines(serviceWords, backendWords, slot, ownSlots.get(slot) ?? [...(keptSlots ?? [])])
     const digest = serviceDigest(service.name, own)
     const record = { name: service.name, digest, drain_timeout: service.drainTimeout ?? 0 }
     serviceRecordCodec.encode(record, new DataView(recordWords.buffer), slot * LINE_SIZE)

@@ -182,3 +182,52 @@ test('damage to a line of the services is drift or refused, and never passes for
     { numRuns: 150 },
   )
 })
+
+/** The slots of the state, in which names keep those that they had. */
+function slotsAfter(before: Slots, state: State, leaving: readonly LeavingBackend[]): Slots {
+  const wanted = slotsOf(state, leaving)
+  const keep = (kind: 'services' | 'backends' | 'pools'): Map<string, number> => {
+    const taken = new Set([...before[kind].values(), ...wanted[kind].values()])
+    let next = Math.max(-1, ...taken) + 1
+    return new Map([...wanted[kind].keys()].map((name) => [name, before[kind].get(name) ?? next++]))
+  }
+  return { ...wanted, services: keep('services'), backends: keep('backends'), pools: keep('pools') }
+}
+
+test('what is compiled with lines taken over is what is compiled anew', () => {
+  let kept = 0
+  fc.assert(
+    fc.property(
+      arbitraryServices,
+      arbitraryServices,
+      fc.array(fc.boolean(), { minLength: 8, maxLength: 8 }),
+      fc.boolean(),
+      (old, other, stays, keepsSlots) => {
+        const before = sourceOf(old)
+        const image = compileImage(before)
+        const [own, others] = [before.state.services, new Map(other.services.map((one) => [one.name, one]))]
+        const names = [...new Set([...own.keys(), ...others.keys()])]
+        // The very same services, others of the same name, and some that are there no more.
+        const services = names.flatMap((name, i) => (stays[i % 8] ? own.get(name) : others.get(name)) ?? [])
+        const next = sourceOf({ services, leaving: [] })
+        const state = { ...next.state, services: new Map(services.map((one) => [one.name, one])) }
+        const slots = keepsSlots ? slotsAfter(before.slots, state, []) : next.slots
+        const source = { ...next, state, slots }
+        const lines = {
+          services: image.sections.SERVICES,
+          records: image.sections.SERVICE_RECORDS,
+          backends: image.sections.BACKENDS,
+        }
+        const { leaving = [], deadlines = new Map() } = before
+        const compiled = compileImage({
+          ...source,
+          before: { services: own, slots: before.slots, leaving, deadlines, lines },
+        })
+        kept += services.filter((one) => own.get(one.name) === one).length
+        expect(Buffer.from(imageBytes(compiled)).equals(Buffer.from(imageBytes(compileImage(source))))).toBe(true)
+      },
+    ),
+    { numRuns: usually(80, { thoroughly: 2_000 }) },
+  )
+  expect(kept).toBeGreaterThan(0)
+})
