@@ -36,8 +36,9 @@ import { guard, guardNamespace } from './plan/guard.ts'
 import { desiredState, plan, planDestroy } from './plan/plan.ts'
 import type { RecordedServices } from './tables/decode-services.ts'
 import { editImage, type Toggle } from './tables/edit.ts'
-import { compileImage, type ImageMeta } from './tables/image.ts'
+import { compileImage } from './tables/image.ts'
 import type { Image } from './tables/layout.ts'
+import type { ImageMeta } from './tables/source.ts'
 
 export type { Committed, Early, Host, Query }
 

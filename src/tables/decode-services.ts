@@ -18,10 +18,11 @@ import type { Address } from '../model/address.ts'
 import type { Slots } from '../model/live.ts'
 import { type Backend, backendSlotKey, compareBackends, type LeavingBackend, type Service } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
+import type { ServiceFacts } from './backends.ts'
 import { serviceDigest } from './digest.ts'
 import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lines.ts'
-import { compileServices, digestLines, type ServiceFacts, type ServiceSections, slotsByService } from './services.ts'
+import { compileServices, digestLines, type ServiceSections, slotsByService } from './services.ts'
 
 /** The sections of an image, each from its first line to its last. */
 export type RawServices = Pick<ServiceSections, 'services' | 'records' | 'backends' | 'pools'> & {

@@ -16,8 +16,8 @@ import {
 import { fail } from '../diagnostics.ts'
 import type { ObjectKey, Slots } from '../model/live.ts'
 import type { LeavingBackend, Service } from '../model/service.ts'
-import { DEFAULT_POLICY, type List, type Policy, type Role, type State } from '../model/state.ts'
-import { balanceLine, balanceSections, decodeRoles, rawServices, rolesLine, saysRoles } from './balance.ts'
+import { DEFAULT_POLICY, type List, type Policy, type Role } from '../model/state.ts'
+import { balanceLine, balanceSections, decodeRoles, rawServices, saysRoles } from './balance.ts'
 import { Classes, type Part, partsOf } from './classes.ts'
 import { type DecodedServices, decodeServices } from './decode-services.ts'
 import type { Previous } from './difference.ts'
@@ -37,18 +37,10 @@ import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { collect, decodeLists, encodeLists } from './lists.ts'
 import { sweep } from './partition.ts'
 import { decodeClasses, encodeClasses } from './rules.ts'
-import { type CompiledBefore, compileServices, type ServiceSections } from './services.ts'
+import type { ServiceSections } from './services.ts'
+import { compileBalance, type ImageMeta, type Source } from './source.ts'
 import { compileTable4, decodeTable4, type Sections4, type Shape4 } from './table4.ts'
 import { compileTable6, decodeTable6, type Sections6, type Shape6 } from './table6.ts'
-
-/** What a generation records of itself besides its content. */
-export interface ImageMeta {
-  readonly generation: number
-  /** Inode of the instance's network namespace. */
-  readonly netns: bigint
-  /** First 16 bytes of the SHA-256 of the BPF object. */
-  readonly objectDigest: Uint8Array
-}
 
 /** Part numbers are 16 bits wide. */
 export const MAX_PARTS = 0x10000
@@ -185,36 +177,6 @@ export function layOut(
   const balance = balanceLine(services, directory, policy)
   const said = { settings, table6, meta: recorded, directory, balance, roles }
   return assemble(said, sections, lines, section && { section, kept })
-}
-
-/** What an image is compiled from. */
-export interface Source {
-  readonly state: State
-  /** Of every list, interface, service, backend (in use or leaving) and pool address. */
-  readonly slots: Slots
-  readonly meta: ImageMeta
-  /** Backends that left the file and keep their flows. */
-  readonly leaving?: readonly LeavingBackend[]
-  /** Of backends that are drained, by backendSlotKey: when they stop to keep their flows. */
-  readonly deadlines?: ReadonlyMap<string, number>
-  /** What is known of the image before. */
-  readonly previous?: Previous | undefined
-  /** What its services were compiled of, where that is at hand. */
-  readonly before?: CompiledBefore | undefined
-}
-
-/** The services and roles of a source. Throws XdpError E208 where they are more than the tables can hold. */
-export function compileBalance({
-  state: { services, interfaces },
-  slots,
-  leaving = [],
-  deadlines = new Map(),
-  before,
-}: Source): Pick<Content, 'services' | 'roles'> {
-  return {
-    services: services.size > 0 ? compileServices(services, { slots, leaving, deadlines }, before) : undefined,
-    roles: rolesLine(interfaces, slots.interfaces),
-  }
 }
 
 /**
