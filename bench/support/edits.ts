@@ -1,0 +1,184 @@
+// Packets as the judge of when an edit of the daemon's is in force. The peer sends one every millisecond from an address
+// that the edit blocks, with the time at which it left; the last one that the host receives tells when the new policy
+// began to judge.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { setTimeout } from 'node:timers/promises'
+import { type Host, sh } from './host.ts'
+
+/** For packets of benchmarks (RFC 2544); in no list of public addresses. */
+const HOST = '198.18.0.1'
+const PORT = 9
+/** Edits of people are further apart than this, in milliseconds. */
+const APART = 500
+/** Of the daemon, in milliseconds. */
+export const DEBOUNCE = 100
+
+/** What the peer sends from: one address for each round. */
+export const source = (round: number): string => `198.18.${1 + (round >> 8)}.${round & 255}`
+
+/** Gives both ends of the wire their addresses. */
+export function connect(host: Host, rounds: number): void {
+  for (const [netns, device, address] of [
+    [host.netns, host.device, `${HOST}/15`],
+    [host.peer, host.peerDevice, '198.18.255.254/15'],
+  ] as const) {
+    sh('ip', '-n', netns, 'addr', 'add', address, 'dev', device)
+  }
+  const batch = Array.from({ length: rounds }, (_, round) => `addr add ${source(round)}/32 dev ${host.peerDevice}\n`)
+  writeFileSync(`${host.directory}/batch`, batch.join(''))
+  sh('ip', '-n', host.peer, '-batch', `${host.directory}/batch`)
+}
+
+/** A process that is asked by lines and answers by lines. */
+class Asked {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+
+  constructor(netns: string, script: string) {
+    this.#child = spawn('nsenter', [`--net=/run/netns/${netns}`, process.execPath, '-e', script], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
+  }
+
+  async ask(question: string): Promise<string> {
+    this.#child.stdin?.write(`${question}\n`)
+    return (await this.#lines.next()).value as string
+  }
+
+  end(): void {
+    this.#child.stdin?.end()
+  }
+}
+
+const LISTEN = `require('node:readline').createInterface({ input: process.stdin })`
+/** Sends from the address that it is told, until it is told another. */
+const SENDER = `
+const { createSocket } = require('node:dgram')
+let socket, payload = Buffer.alloc(8)
+${LISTEN}.on('line', (address) => {
+  socket?.close()
+  const next = createSocket('udp4').bind(0, address, () => {
+    socket = next
+    console.log('sending')
+  })
+}).on('close', () => process.exit())
+setInterval(() => {
+  payload.writeBigInt64LE(process.hrtime.bigint())
+  try { socket?.send(payload, ${PORT}, '${HOST}') } catch {}
+}, 1)`
+/** Tells when the last packet that it received was sent, and from where. */
+const RECEIVER = `
+let last = '0 -'
+require('node:dgram').createSocket('udp4').on('message', (message, { address }) => {
+  last = message.readBigInt64LE() + ' ' + address
+}).bind(${PORT}, '${HOST}')
+${LISTEN}.on('line', () => console.log(last)).on('close', () => process.exit())`
+
+export interface Daemon {
+  readonly pid: number
+  /** Settles with the next event of this name. */
+  readonly hear: (event: string) => Promise<void>
+  readonly stop: () => Promise<void>
+}
+
+/** `xdp watch` of xdp.yaml in the directory of the host. */
+export function startDaemon(host: Host): Daemon {
+  const [file, ...args] = host.xdp('watch', '-f', `${host.directory}/xdp.yaml`, '--json') as [string, ...string[]]
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const heard: string[] = []
+  let wake = (): void => undefined
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    heard.push((JSON.parse(line) as { event: string }).event)
+    wake()
+  })
+  return {
+    pid: child.pid as number,
+    async hear(event) {
+      for (;;) {
+        const next = heard.shift()
+        if (next === event) return
+        if (next === 'failed' || next === 'bad-config') throw new Error(`the daemon told: ${next}`)
+        if (next !== undefined) continue
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
+    },
+    stop: () =>
+      new Promise((resolve) => {
+        child.once('close', () => resolve())
+        child.kill()
+      }),
+  }
+}
+
+/** Ticks of the clock that CPU time is counted in, a second: USER_HZ, which is the same on all of Linux. */
+const TICKS = 100
+
+/** Milliseconds of CPU time that a process and its descendants took so far, with those that have ended. */
+function cpuTime(pid: number): number {
+  const fields = (path: string): number[] => {
+    // The name in parentheses may have spaces in it (proc_pid_stat(5)).
+    const [, rest = ''] = /\) \S (.*)$/s.exec(readFileSync(path, 'utf8')) ?? []
+    return rest.split(' ').map(Number)
+  }
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean)
+  // utime, stime, cutime, cstime: fields 14 to 17, of which the first here is 4.
+  const own = fields(`/proc/${pid}/stat`)
+    .slice(10, 14)
+    .reduce((sum, ticks) => sum + ticks, 0)
+  const others = children.map((child) => {
+    try {
+      return cpuTime(Number(child))
+    } catch {
+      return 0
+    }
+  })
+  return (own * 1000) / TICKS + others.reduce((sum, time) => sum + time, 0)
+}
+
+export const memory = (pid: number): number =>
+  1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
+
+export interface Measured {
+  readonly times: number[]
+  readonly memory: number
+  /** Milliseconds of CPU time for each edit. */
+  readonly cpu: number
+}
+
+/**
+ * Milliseconds from the close of a file to the first packet that met the new policy, less the debounce; each round.
+ *
+ * @param edit blocks `source(round)`, and does whatever else is measured
+ */
+export async function timeEdits(host: Host, rounds: number, edit: (round: number) => void): Promise<Measured> {
+  const daemon = startDaemon(host)
+  await daemon.hear('ready')
+  const receiver = new Asked(host.netns, RECEIVER)
+  const sender = new Asked(host.peer, SENDER)
+  const times: number[] = []
+  const before = cpuTime(daemon.pid)
+  for (let round = 0; round < rounds; round++) {
+    await sender.ask(source(round))
+    await setTimeout(APART)
+    for (let from = ''; from !== source(round); from = (await receiver.ask('')).split(' ')[1] as string);
+    edit(round)
+    const closed = process.hrtime.bigint()
+    await daemon.hear('applied')
+    const [sent = '0'] = (await receiver.ask('')).split(' ')
+    times.push(Number(BigInt(sent) - closed) / 1e6 - DEBOUNCE)
+  }
+  const resident = memory(daemon.pid)
+  const cpu = (cpuTime(daemon.pid) - before) / rounds
+  for (const one of [sender, receiver]) one.end()
+  await daemon.stop()
+  return { times, memory: resident, cpu }
+}
+
+export const percentile = (values: readonly number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] as number
