@@ -24,8 +24,8 @@ struct transfer {
 
 /*
  * First line of the data of table_copy and table_digest; struct span entries follow, two a line. A run takes on WALK_TURNS
- * lines or ends of spans at most and leaves here where it stopped, so that the next one goes on there: one call with
- * `repeat` walks spans of any length, and softirqs, which are off for the time of a run, come in between.
+ * lines or ends of spans at most and leaves here where it stopped, so that the next one goes on there: several walk spans of
+ * any length, and softirqs, which are off for the time of a run, come in between.
  */
 #define WALK_TURNS 4096
 #define WALK_SPANS 2044

@@ -301,7 +301,11 @@ function fillLines({ fill, generation }: Steps, paths: Paths): string[] {
   const chunks = counted(packChunks(writes).length, 'chunk')
   const copy = paths.copyProgram(generation)
   return [
-    ...(copies.length > 0 ? [`${run(copy, 'SPANS')} repeat N  # ${counted(lineCount(copies), 'line')}`] : []),
+    ...(copies.length > 0
+      ? [
+          `${run(copy, 'SPANS')} data_out SPANS data_size_out 65536  # ${counted(lineCount(copies), 'line')}, until it is done`,
+        ]
+      : []),
     `${run(paths.program(generation, 'write'), 'CHUNK')} data_out /dev/null data_size_out 65536  # ${counted(lineCount(writes), 'line')} in ${chunks}`,
     `rm ${copy}`,
   ]

@@ -56,10 +56,10 @@ export function transferLine(chunk: readonly Extent[]): Uint8Array {
 }
 
 /** One `prog run` of a bulk program. The output must be asked for in full, or the kernel ends the run in ENOSPC. */
-export const runLine = (program: string, input: string, output: string, repeat = 1): Command =>
+export const runLine = (program: string, input: string, output: string): Command =>
   bpftool(
     ...['prog', 'run', 'pinned', program, 'data_in', input],
-    ...['data_out', output, 'data_size_out', '65536', 'repeat', `${repeat}`],
+    ...['data_out', output, 'data_size_out', '65536', 'repeat', '1'],
   )
 
 /** Throws E108 where a run was not done. */
@@ -145,9 +145,15 @@ interface Walk extends Extent {
   readonly origin: number
 }
 
-/** Requests to walk spans, as many as they take, with the repeats of the run that each takes. */
-function walkRequests(walks: readonly Walk[]): { bytes: Uint8Array; repeat: number; spans: number }[] {
-  const requests = []
+/** Spans to walk, and the runs that it takes to come to their end. */
+interface WalkRequest {
+  readonly bytes: Uint8Array
+  readonly runs: number
+  readonly spans: number
+}
+
+function walkRequests(walks: readonly Walk[]): WalkRequest[] {
+  const requests: WalkRequest[] = []
   for (let from = 0; from < walks.length; from += WALK_SPANS) {
     const spans = walks.slice(from, from + WALK_SPANS)
     // A frame has at least 128 bytes here: shorter ones than an Ethernet header are refused.
@@ -158,39 +164,60 @@ function walkRequests(walks: readonly Walk[]): { bytes: Uint8Array; repeat: numb
       const span = { extent: { first, lines }, origin, digest: [0, 0] }
       spanCodec.encode(span, view, progressCodec.size + i * spanCodec.size)
     }
-    requests.push({ bytes, repeat: Math.ceil((lineCount(spans) + spans.length) / WALK_TURNS), spans: spans.length })
+    requests.push({ bytes, runs: Math.ceil((lineCount(spans) + spans.length) / WALK_TURNS), spans: spans.length })
   }
   return requests
 }
 
+/**
+ * Runs that each go on where the one before ended. Not one run that is repeated: for that the kernel makes its XDP dispatcher
+ * anew, before and after, and waits for RCU each time (bpf_prog_change_xdp in net/bpf/test_run.c), as long as some 700 runs
+ * take.
+ */
+function walkCommands(file: string, program: string, { bytes, runs }: WalkRequest): Command[] {
+  writeFileSync(file, bytes)
+  return Array.from({ length: runs }, () => runLine(program, file, file))
+}
+
+/** Walks spans. `finish` gets the requests as the programs left them. Throws E108 where a walk was not done. */
+function walkPart<T>(
+  files: string,
+  program: string,
+  walks: readonly Walk[],
+  what: string,
+  finish: (answers: readonly (readonly [WalkRequest, Buffer])[]) => T,
+): Part<T> {
+  const requests = walkRequests(walks)
+  const commands = requests.map((request, number) => walkCommands(`${files}-${number}`, program, request))
+  const ends = commands.map((_, number) => commands.slice(0, number + 1).flat().length - 1)
+  return {
+    commands: commands.flat(),
+    finish(outputs) {
+      checkRuns(
+        ends.map((end) => outputs[end]),
+        what,
+      )
+      return finish(requests.map((request, number) => [request, readFileSync(`${files}-${number}`)]))
+    },
+  }
+}
+
 /** Copies lines of the generation before. `program`: pin of a table_copy. */
 export function copyPart(files: string, program: string, copies: readonly Copy[]): Part<void> {
-  const commands = walkRequests(copies.map(({ first, lines, from }) => ({ first, lines, origin: from }))).map(
-    ({ bytes, repeat }, number) => {
-      writeFileSync(`${files}-${number}`, bytes)
-      return runLine(program, `${files}-${number}`, '/dev/null', repeat)
-    },
-  )
-  return { commands, finish: (outputs) => checkRuns(outputs, 'copying the policy') }
+  const walks = copies.map(({ first, lines, from }) => ({ first, lines, origin: from }))
+  return walkPart(files, program, walks, 'copying the policy', () => undefined)
 }
 
 /** Digests of sections, in order. `program`: pin of a table_digest. */
 export function digestPart(files: string, program: string, sections: readonly Extent[]): Part<LineDigest[]> {
-  const requests = walkRequests(sections.map(({ first, lines }) => ({ first, lines, origin: 0 })))
-  const commands = requests.map(({ bytes, repeat }, number) => {
-    writeFileSync(`${files}-${number}`, bytes)
-    return runLine(program, `${files}-${number}`, `${files}-${number}.out`, repeat)
-  })
-  const finish = (outputs: readonly unknown[]): LineDigest[] => {
-    checkRuns(outputs, 'verifying the policy')
-    return requests.flatMap(({ spans }, number) => {
-      const answer = readFileSync(`${files}-${number}.out`)
+  const walks = sections.map(({ first, lines }) => ({ first, lines, origin: 0 }))
+  return walkPart(files, program, walks, 'verifying the policy', (answers) =>
+    answers.flatMap(([{ spans }, answer]) => {
       const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
       return Array.from({ length: spans }, (_, i): LineDigest => {
         const { digest } = spanCodec.decode(view, progressCodec.size + i * spanCodec.size)
         return [digest[0] ?? 0, digest[1] ?? 0]
       })
-    })
-  }
-  return { commands, finish }
+    }),
+  )
 }

@@ -90,8 +90,8 @@ test('copies arrive where they are to, in as many runs as they take', async () =
   expect(Buffer.compare(read, expected)).toBe(0)
 })
 
-/** One call of a program with `spans`, each `[first, lines, origin]`: its return value, and where it stopped. */
-async function walk(program: string, spans: readonly (readonly [number, number, number])[], repeat: number) {
+/** Runs of a program with `spans`, each `[first, lines, origin]`: what the last one returned, and where it stopped. */
+async function walk(program: string, spans: readonly (readonly [number, number, number])[], runs: number) {
   return withExchange(async (files) => {
     const view = new DataView(new ArrayBuffer(progressCodec.size + Math.max(2, spans.length) * spanCodec.size))
     progressCodec.encode({ count: spans.length, span: 0, line: 0, failed: 0, digest: [0, 0] }, view)
@@ -100,10 +100,10 @@ async function walk(program: string, spans: readonly (readonly [number, number, 
       spanCodec.encode(span, view, progressCodec.size + i * spanCodec.size)
     }
     writeFileSync(`${files}/in`, new Uint8Array(view.buffer))
-    const [{ retval }] = (await runBatch([runLine(program, `${files}/in`, `${files}/out`, repeat)])) as [
-      { retval: number },
-    ]
-    const answer = readFileSync(`${files}/out`)
+    const commands = Array.from({ length: runs }, () => runLine(program, `${files}/in`, `${files}/in`))
+    const outputs = (await runBatch(commands)) as { retval: number }[]
+    const retval = outputs.at(-1)?.retval
+    const answer = readFileSync(`${files}/in`)
     const { span, line, failed } = progressCodec.decode(new DataView(answer.buffer, answer.byteOffset, answer.length))
     return { retval, span, line, failed }
   })
