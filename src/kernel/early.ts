@@ -37,7 +37,7 @@ export function beginEarly(host: Host, paths: Paths, expected: State, last: Comm
   const stageOf = async (): Promise<Stage | undefined> => (await (staging as Promise<Staging | undefined>))?.stage
   return {
     lock,
-    observe: async (wanted) => withSurroundings(await live, wanted),
+    observe: async (wanted) => withSurroundings(await live, wanted, host),
     takeStage() {
       isTaken = true
       return stageOf()

@@ -15,6 +15,7 @@ import type { RecordedServices } from '../tables/decode-services.ts'
 import { LARGE_IMAGE } from '../tables/edit.ts'
 import { type Image, imageKey, readHeader, SECTION_NAMES, type Sections, withRings } from '../tables/layout.ts'
 import { ringsFrom } from '../tables/recognize.ts'
+import type { Ways } from './next-hops.ts'
 
 export interface Remembered {
   readonly image: Image
@@ -24,9 +25,12 @@ export interface Remembered {
   readonly services: RecordedServices | undefined
 }
 
-/** A place for what was applied last, in a process that applies again and again. */
+/** A place for what is of use again, in a process that applies again and again. */
 export interface Kept {
+  /** What was applied last. */
   last?: Remembered
+  /** Ways to backends, where somebody hears of it when routes change, and puts others in their place then. */
+  ways?: Ways | undefined
 }
 
 /** Where to remember. */

@@ -5,13 +5,24 @@ import { execa } from 'execa'
 import { stderrWords, toolEnvironment } from './spawn.ts'
 
 /** `ip monitor OBJECT`, and the label that it puts before each line about one (iproute2 has no JSON here). */
-const LABELS = { link: 'LINK', address: 'ADDR', route: 'ROUTE', neighbour: 'NEIGH' } as const
-export type KernelEvent = keyof typeof LABELS
+const LABELS = {
+  link: 'LINK',
+  address: 'ADDR',
+  route: 'ROUTE',
+  rule: 'RULE',
+  nexthop: 'NEXTHOP',
+  neighbour: 'NEIGH',
+} as const
+export type MonitorObject = keyof typeof LABELS
+/** `device`: an interface is other than it was last told to be, its XDP program apart. */
+export type KernelEvent = MonitorObject | 'device'
 
-const OBJECTS: Readonly<Record<KernelEvent, string>> = {
+const OBJECTS: Readonly<Record<MonitorObject, string>> = {
   link: 'link',
   address: 'address',
   route: 'route',
+  rule: 'rule',
+  nexthop: 'nexthop',
   neighbour: 'neigh',
 }
 
@@ -24,12 +35,39 @@ export interface Monitor {
   readonly stop: () => void
 }
 
-/** Which of `kinds` the lines of a piece of output are about. `rest` is the beginning of a line that is not over yet. */
-export function kindsOf(text: string, kinds: readonly KernelEvent[]): { kinds: Set<KernelEvent>; rest: string } {
-  const lines = text.split('\n')
-  const rest = lines.pop() ?? ''
-  const found = kinds.filter((kind) => lines.some((line) => line.startsWith(`[${LABELS[kind]}]`)))
-  return { kinds: new Set(found), rest: rest.slice(0, LONGEST_LABEL) }
+const LINK = /^\[LINK\](Deleted )?(\d+):/
+/** What a line about an interface says of its program, and why it was sent. */
+const PROGRAM = / xdp[a-z]*(?:\/id:\d+)?| event [A-Z]+(?: [A-Z]+)*/g
+
+/**
+ * Reads what the monitor writes, in pieces of any length.
+ *
+ * @returns tells what the lines of the next piece are about
+ */
+export function readEvents(kinds: readonly MonitorObject[]): (text: string) => ReadonlySet<KernelEvent> {
+  let rest = ''
+  const links = new Map<string, string>()
+  const isOther = (line: string): boolean => {
+    const [, deleted, index = ''] = LINK.exec(line) ?? []
+    const told = line.replace(PROGRAM, '')
+    if (deleted === undefined && links.get(index) === told) return false
+    if (deleted === undefined) links.set(index, told)
+    else links.delete(index)
+    return true
+  }
+  return (text) => {
+    const lines = (rest + text).split('\n')
+    const last = lines.pop() ?? ''
+    // Of interfaces the whole line is looked at, of everything else the label.
+    rest = last.startsWith('[LINK]') ? last : last.slice(0, LONGEST_LABEL)
+    const found = new Set<KernelEvent>()
+    for (const line of lines) {
+      const kind = kinds.find((one) => line.startsWith(`[${LABELS[one]}]`))
+      if (kind !== undefined) found.add(kind)
+      if (kind === 'link' && isOther(line)) found.add('device')
+    }
+    return found
+  }
 }
 
 /**
@@ -37,7 +75,7 @@ export function kindsOf(text: string, kinds: readonly KernelEvent[]): { kinds: S
  * however that ends, because a process that stays would keep the namespace.
  */
 export function monitorKernel(
-  kinds: readonly KernelEvent[],
+  kinds: readonly MonitorObject[],
   onEvents: (kinds: ReadonlySet<KernelEvent>) => void,
 ): Monitor {
   const words = ['-o', 'monitor', 'label', ...kinds.map((kind) => OBJECTS[kind])]
@@ -49,11 +87,10 @@ export function monitorKernel(
     buffer: { stdout: false },
     encoding: 'utf8',
   })
-  let rest = ''
+  const read = readEvents(kinds)
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    const read = kindsOf(rest + text, kinds)
-    rest = read.rest
-    if (read.kinds.size > 0) onEvents(read.kinds)
+    const found = read(text)
+    if (found.size > 0) onEvents(found)
   })
   return {
     ended: child.then(({ stderr, shortMessage }) => stderrWords(stderr) || (shortMessage ?? 'it ended')),

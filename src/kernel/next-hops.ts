@@ -35,7 +35,7 @@ interface IpNeighbour {
 export type Devices = ReadonlyMap<string, Pick<Link, 'name' | 'ifindex' | 'mtu' | 'mac' | 'vlan' | 'up' | 'kind'>>
 
 /** The way to an address. */
-interface Way {
+export interface Way {
   readonly device: string
   /** Whom frames go to: the address itself, or a gateway. */
   readonly neighbour: string
@@ -116,9 +116,15 @@ export function neighboursOf(entries: readonly IpNeighbour[]): Neighbours {
 const readNeighbours = async (): Promise<Neighbours> =>
   neighboursOf(((await runIp('neigh', 'show')) ?? []) as IpNeighbour[])
 
-async function readWays(addresses: readonly string[]): Promise<ReadonlyMap<string, Way | string>> {
-  const results = await runIpBatch(addresses.map((address) => `route get ${address}`))
-  return new Map(addresses.map((address, index) => [address, wayOf(address, results[index] as IpResult)]))
+/** Ways that were found, or why none was, by formatted address. */
+export type Ways = Map<string, Way | string>
+
+/** `known`: ways of which nobody has heard that they are others now. Gets those that are found. */
+async function readWays(addresses: readonly string[], known: Ways = new Map()): Promise<Ways> {
+  const asked = addresses.filter((address) => !known.has(address))
+  const results = await runIpBatch(asked.map((address) => `route get ${address}`))
+  for (const [i, address] of asked.entries()) known.set(address, wayOf(address, results[i] as IpResult))
+  return new Map(addresses.map((address) => [address, known.get(address) as Way | string]))
 }
 
 /** Pauses between looks at the neighbour table, in milliseconds: a second and a bit, for one repeated question. */
@@ -154,6 +160,13 @@ async function askNeighbours(wanted: readonly string[], { macs, stale }: Neighbo
   return { macs: known, refused }
 }
 
+/** The neighbours on ways, each once. */
+function neighboursOn(ways: Ways): string[] {
+  const keys = new Set<string>()
+  for (const way of ways.values()) if (typeof way !== 'string') keys.add(keyOf(way))
+  return [...keys]
+}
+
 const keyOf = ({ device, neighbour }: Way): string => `${device} ${neighbour}`
 
 const silence = (address: string, { device, neighbour }: Way): string =>
@@ -161,14 +174,20 @@ const silence = (address: string, { device, neighbour }: Way): string =>
 
 /**
  * The next hops of addresses, which are formatted and distinct. `ask`: neighbours that are not known are asked for, for little more than a second at most;
- * without it an address whose neighbour is not known is left out. What cannot be found is no error. Throws what ip throws.
+ * without it an address whose neighbour is not known is left out. `known`: as for readWays. What cannot be found is no error.
+ * Throws what ip throws.
  */
-export async function resolveNextHops(texts: readonly string[], links: Devices, ask: boolean): Promise<Hops> {
+export async function resolveNextHops(
+  texts: readonly string[],
+  links: Devices,
+  ask: boolean,
+  known?: Ways,
+): Promise<Hops> {
   const nextHops = new Map<string, NextHop | undefined>()
   const unresolved = new Map<string, string>()
   if (texts.length === 0) return { nextHops, unresolved }
-  const [ways, neighbours] = await Promise.all([readWays(texts), readNeighbours()])
-  const wanted = [...new Set([...ways.values()].flatMap((way) => (typeof way === 'string' ? [] : keyOf(way))))]
+  const [ways, neighbours] = await Promise.all([readWays(texts, known), readNeighbours()])
+  const wanted = neighboursOn(ways)
   const answers = ask ? await askNeighbours(wanted, neighbours) : { macs: neighbours.macs, refused: new Map() }
   for (const [text, way] of ways) {
     if (!ask && typeof way !== 'string' && !answers.macs.has(keyOf(way))) continue
@@ -183,8 +202,7 @@ export async function resolveNextHops(texts: readonly string[], links: Devices, 
 export async function askAfter(texts: readonly string[]): Promise<void> {
   if (texts.length === 0) return
   const [ways, { macs }] = await Promise.all([readWays(texts), readNeighbours()])
-  const wanted = [...ways.values()].flatMap((way) => (typeof way === 'string' ? [] : [keyOf(way)]))
-  await useNeighbours([...new Set(wanted)].filter((key) => !macs.has(key)))
+  await useNeighbours(neighboursOn(ways).filter((key) => !macs.has(key)))
 }
 
 /** The next hop on a way, or why there is none. */

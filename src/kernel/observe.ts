@@ -58,10 +58,10 @@ export async function observe(paths: Paths, memory: Memory, expected: Expectatio
 }
 
 /** The same for another state that is wanted: with what must be known of the network for its services. */
-export async function withSurroundings(live: Observation, { services }: State): Promise<Observation> {
+export async function withSurroundings(live: Observation, { services }: State, memory: Memory): Promise<Observation> {
   if (services.size === 0 && live.state.services.size === 0) return live
-  const around = await surroundingsOf(services, live.links)
-  return { ...live, ...(await withLiveHops(around, live.state.services, live.leaving, live.links)) }
+  const around = await surroundingsOf(services, live.links, memory)
+  return { ...live, ...(await withLiveHops(around, live.state.services, live.leaving, live.links, memory)) }
 }
 
 /** Whether an interface runs a generation that is not committed yet: of an apply under way, or of one that was killed. */
@@ -91,11 +91,11 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   const [tables, loadedAt, around] = await Promise.all([
     committed?.meta && readTables(paths, committed, memory, state),
     loadTimes(rawLinks, instance),
-    surroundingsOf(state?.services ?? new Map(), rawLinks),
+    surroundingsOf(state?.services ?? new Map(), rawLinks, memory),
   ])
   const links = withOwners(rawLinks, instance, loadedAt)
   const image = tables?.content
-  const surroundings = await withLiveHops(around, image?.services ?? new Map(), image?.leaving ?? [], links)
+  const surroundings = await withLiveHops(around, image?.services ?? new Map(), image?.leaving ?? [], links, memory)
   const records = recordsOf(instance)
   for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
   if (tables?.damage && !image?.drifted.length) drift.set('program', tables.damage)

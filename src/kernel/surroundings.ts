@@ -9,6 +9,7 @@ import { formatAddress } from '../model/text.ts'
 import { hopDrift, unresolvedOf } from '../plan/next-hops.ts'
 import { runIpBatch } from './ip.ts'
 import { readLinks } from './links.ts'
+import type { Memory } from './memory.ts'
 import { askAfter, type Devices, resolveNextHops } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
 
@@ -67,11 +68,15 @@ const backendAddresses = (services: Iterable<Service>): Set<string> => {
 export const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
 
 /** What must be known to plan for the services of a file. Throws what ip throws. */
-export async function surroundingsOf(desired: ReadonlyMap<string, Service>, links: Devices): Promise<Surroundings> {
+export async function surroundingsOf(
+  desired: ReadonlyMap<string, Service>,
+  links: Devices,
+  { kept }: Memory,
+): Promise<Surroundings> {
   if (desired.size === 0) return NOTHING
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
   const [hops, ownAddresses, unanswered, forwards, sshEnds] = await Promise.all([
-    resolveNextHops([...backendAddresses(desired.values())], links, true),
+    resolveNextHops([...backendAddresses(desired.values())], links, true, kept?.ways),
     readOwnAddresses(),
     readUnanswered(vips),
     readForwarding(),
@@ -81,8 +86,9 @@ export async function surroundingsOf(desired: ReadonlyMap<string, Service>, link
 }
 
 /** Whether the kernel knows other ways to backends than their services have, as far as it knows without asking. */
-export async function haveMoved(services: ReadonlyMap<string, Service>): Promise<boolean> {
-  const { nextHops } = await resolveNextHops([...backendAddresses(services.values())], await readLinks(), false)
+export async function haveMoved(services: ReadonlyMap<string, Service>, { kept }: Memory): Promise<boolean> {
+  const addresses = [...backendAddresses(services.values())]
+  const { nextHops } = await resolveNextHops(addresses, await readLinks(), false, kept?.ways)
   return [...services.values()].some((service) => hopDrift(service, { nextHops }) !== undefined)
 }
 
@@ -96,13 +102,14 @@ export async function withLiveHops(
   live: ReadonlyMap<string, Service>,
   leaving: readonly LeavingBackend[],
   links: Devices,
+  { kept }: Memory,
 ): Promise<Surroundings> {
   const addresses = backendAddresses(live.values())
   for (const { backend } of leaving) addresses.add(text(backend.address))
   const missing = [...addresses].filter((address) => !known.nextHops.has(address))
   const bootSeconds = live.size === 0 ? known.bootSeconds : monotonicSeconds()
   if (missing.length === 0) return { ...known, bootSeconds }
-  const { nextHops, unresolved } = await resolveNextHops(missing, links, false)
+  const { nextHops, unresolved } = await resolveNextHops(missing, links, false, kept?.ways)
   return {
     ...known,
     bootSeconds,

@@ -5,6 +5,7 @@ import { statSync } from 'node:fs'
 import type { Loaded } from '../config/load.ts'
 import { fail, unexpected, XdpError } from '../diagnostics.ts'
 import { openHealth } from '../kernel/health.ts'
+import type { Kept } from '../kernel/memory.ts'
 import type { KernelEvent } from '../kernel/monitor.ts'
 import { serviceManager } from '../kernel/notify.ts'
 import { askForUnresolved, haveMoved } from '../kernel/surroundings.ts'
@@ -55,6 +56,9 @@ type Tell = (event: WatchEvent) => void
 const SHORT = 1000
 /** Events of interfaces come in bursts: one that is made gives half a dozen. In milliseconds. */
 const BURST = 50
+
+/** Events after which the way to a backend may be another one. */
+const OF_WAYS = ['device', 'address', 'route', 'rule', 'nexthop'] as const
 
 /** The first config must be one that can be used: whoever starts a daemon looks at what it says then. */
 async function firstConfig(file: ConfigFile): Promise<Loaded> {
@@ -174,7 +178,12 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     onStale: lookAgain,
     clock: Date.now,
   })
-  const hops = followHops({ scheduler, haveMoved, ask: askForUnresolved, onMoved: lookAgain })
+  const hops = followHops({
+    scheduler,
+    haveMoved: (services) => haveMoved(services, host),
+    ask: askForUnresolved,
+    onMoved: lookAgain,
+  })
   const companions = companionsOf(options, audience, () => loop.wanted(), checks)
   const onAdopt = (desired: Desired): void => {
     for (const { follow } of companions) follow(desired)
@@ -202,12 +211,20 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     () => BURST,
     () => void loop.request('links'),
   )
-  const onTrouble = (what: string): void => tell({ event: 'trouble', what })
+  const onTrouble = (what: string): void => {
+    host.kept.ways = undefined
+    tell({ event: 'trouble', what })
+  }
   const onEvents = (kinds: ReadonlySet<KernelEvent>): void => {
+    if (OF_WAYS.some((kind) => kinds.has(kind))) host.kept.ways = new Map()
     if (kinds.has('link')) links.touch()
     hops.touch()
   }
-  const kernel = listenToKernel(['link', 'neighbour', 'route'], { scheduler, onEvents, onTrouble })
+  const kernel = listenToKernel(['link', 'address', 'route', 'rule', 'nexthop', 'neighbour'], {
+    scheduler,
+    onEvents,
+    onTrouble,
+  })
   files.follow()
   onAdopt(first.desired)
   return {
@@ -225,7 +242,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
 }
 
 /** Without the line that tells a person what takes so long, and with a memory of what was applied last. */
-const quiet = ({ bpffs, instance, lockTimeoutMs, cache, signal }: Host): Host => ({
+const quiet = ({ bpffs, instance, lockTimeoutMs, cache, signal }: Host): Host & { readonly kept: Kept } => ({
   bpffs,
   instance,
   lockTimeoutMs,

@@ -1,6 +1,6 @@
 // Events of the kernel, for as long as the daemon runs: who listens for us is started again when it dies.
 
-import { type KernelEvent, type Monitor, monitorKernel } from '../kernel/monitor.ts'
+import { type KernelEvent, type Monitor, type MonitorObject, monitorKernel } from '../kernel/monitor.ts'
 import { createBackoff } from './backoff.ts'
 import { createAlarm, type Scheduler } from './scheduler.ts'
 
@@ -22,12 +22,12 @@ export interface KernelEventsPorts {
   readonly monitor?: typeof monitorKernel
 }
 
-export function listenToKernel(kinds: readonly KernelEvent[], ports: KernelEventsPorts): KernelEvents {
+export function listenToKernel(kinds: readonly MonitorObject[], ports: KernelEventsPorts): KernelEvents {
   const { scheduler, onEvents, onTrouble, monitor = monitorKernel } = ports
   const backoff = createBackoff(FIRST, MOST)
   let running: Monitor | undefined
   let stopped = false
-  const missed = createAlarm(scheduler, () => onEvents(new Set(kinds)))
+  const missed = createAlarm(scheduler, () => onEvents(new Set([...kinds, 'device' as const])))
   const again = createAlarm(scheduler, start)
 
   function start(): void {

@@ -20,9 +20,17 @@ export function pipelineOf(host: Host): Pipeline {
     early = undefined
     return taken
   }
+  /** Of some changes nobody tells, as of what a path's MTU is found to be: only an edit goes by ways that are known. */
+  const askForWays = (): void => {
+    if (host.kept?.ways) host.kept.ways = new Map()
+  }
   return {
-    check: (desired) => reconcilePlan(host, desired),
+    check(desired) {
+      askForWays()
+      return reconcilePlan(host, desired)
+    },
     async apply(desired, approve) {
+      if (!early) askForWays()
       const applied = await reconcileApply(host, desired, approve, false, take())
       if (applied !== 'declined') last = applied.committed
       return applied

@@ -36,6 +36,7 @@ services:
 const status = async () => JSON.parse(await lab.ok('status', '--json'))
 interface Shown {
   readonly address: string
+  readonly next_hop: { readonly mtu: number } | null
   readonly health: string
   readonly flows: number
 }
@@ -171,6 +172,24 @@ test('a backend that moves to another MAC address is followed, and one that appe
   await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:late'))
   expect(lab.fetch(LATE)).toBe('b2')
   expect(daemon.count('drift')).toBe(0)
+})
+
+test('a rule and a route that lead a backend elsewhere are followed, and the edit after them goes by what holds then', async () => {
+  const changed = () => daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:only'))
+  lab.script(lab.host, 'ip rule add to 10.0.1.12 pref 100 unreachable')
+  await changed()
+  const [only] = await backends('only')
+  expect(only).toMatchObject({ address: '10.0.1.12', next_hop: null })
+  lab.script(lab.host, 'ip rule del pref 100')
+  await changed()
+  expect(lab.fetch(ONLY)).toBe('b1')
+  lab.script(lab.host, 'ip route add 10.0.1.12/32 dev eth1 mtu 1300')
+  await changed()
+  lab.write('xdp.yaml', config(7))
+  await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:web'))
+  expect((await backends('only'))[0]).toMatchObject({ next_hop: { mtu: 1300 } })
+  lab.script(lab.host, 'ip route del 10.0.1.12/32 dev eth1')
+  await changed()
 })
 
 inDepth('events of other neighbours and routes, however many, make no reconcile', async () => {

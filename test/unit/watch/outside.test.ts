@@ -1,7 +1,7 @@
 // What the daemon hears from the kernel, and what it tells systemd.
 import { describe, expect, test } from 'vitest'
 import { type Diagnostic, fail } from '../../../src/diagnostics.ts'
-import { kindsOf, type Monitor } from '../../../src/kernel/monitor.ts'
+import { type Monitor, readEvents } from '../../../src/kernel/monitor.ts'
 import { formatEndpoint } from '../../../src/model/endpoint.ts'
 import type { WatchState } from '../../../src/model/watch.ts'
 import { openBook } from '../../../src/watch/book.ts'
@@ -21,17 +21,33 @@ describe('lines of ip monitor', () => {
 
   test('tell which kinds of things changed', () => {
     const all = ['link', 'address', 'route', 'neighbour'] as const
-    expect([...kindsOf(`${LINES}\n`, all).kinds]).toEqual(all)
-    expect([...kindsOf('[ROUTE]default via 192.0.2.254 dev eth0\n', all).kinds]).toEqual(['route'])
-    expect([...kindsOf('netlink receive error No buffer space available (105)\n', all).kinds]).toEqual([])
+    const read = readEvents(all)
+    expect(read(`${LINES}\n`)).toEqual(new Set([...all, 'device']))
+    expect(read('[ROUTE]default via 192.0.2.254 dev eth0\n')).toEqual(new Set(['route']))
+    expect(read('netlink receive error No buffer space available (105)\n')).toEqual(new Set())
   })
 
   test('are understood however they are cut', () => {
     for (let at = 0; at <= LINES.length; at++) {
-      const first = kindsOf(LINES.slice(0, at), ['link', 'neighbour'])
-      const second = kindsOf(`${first.rest}${LINES.slice(at)}\n`, ['link', 'neighbour'])
-      expect(new Set([...first.kinds, ...second.kinds])).toEqual(new Set(['link', 'neighbour']))
+      const read = readEvents(['link', 'neighbour'])
+      const [first, second] = [read(LINES.slice(0, at)), read(`${LINES.slice(at)}\n`)]
+      expect(new Set([...first, ...second])).toEqual(new Set(['link', 'device', 'neighbour']))
     }
+  })
+
+  test('tell an interface that is another one now from one that got another program', () => {
+    const line = (index: number, mtu: number, program: string, why = ''): string =>
+      `[LINK]${index}: eth0@if2: <BROADCAST,UP,LOWER_UP> mtu ${mtu}${program} qdisc noqueue state UP group default${why} \\    link/ether 02:00\n`
+    const read = readEvents(['link'])
+    const [same, other] = [new Set(['link']), new Set(['link', 'device'])]
+    expect(read(line(2, 1500, ' xdp/id:1'))).toEqual(other)
+    for (const program of ['', ' xdp/id:2', ' xdpgeneric/id:3', ' xdpoffload', ' xdpmulti'])
+      expect(read(line(2, 1500, program))).toEqual(same)
+    expect(read(line(2, 1500, ' xdp/id:1', ' event FEATURE CHANGE'))).toEqual(same)
+    expect(read(line(3, 1500, ' xdp/id:1'))).toEqual(other)
+    expect(read(line(2, 1400, ' xdp/id:1'))).toEqual(other)
+    expect(read(`[LINK]Deleted ${line(2, 1400, '').slice(6)}`)).toEqual(other)
+    expect(read(line(2, 1400, ''))).toEqual(other)
   })
 })
 
