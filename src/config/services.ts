@@ -192,7 +192,11 @@ function readOrRecall({ name, placed, source, known }: PlacedService, report: Re
   if (known?.read) return { ...known.read, reading: { source, report } }
   const heard = overheard(report)
   const found = readService(name, placed, { source, report: heard })
-  if (found && known && heard.isSilent) known.read = found
+  if (found && known && heard.isSilent) {
+    // Without the reading, which has the text of the whole file.
+    const { reading: _, ...read } = found
+    known.read = read
+  }
   return found
 }
 

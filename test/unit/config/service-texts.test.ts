@@ -53,6 +53,10 @@ test('an edit of one service leaves all the others the very same, wherever they 
   )
   expect(changed.map(([name]) => name)).toEqual(['s7'])
   expect(changed[0]?.[1].backends[2]?.weight).toBe(2)
+  const kept = [...services.values()].flatMap((texts) => [...texts.values()])
+  expect(kept).toHaveLength(SERVICES)
+  // What is kept would keep the text of the whole file with it.
+  expect(kept.filter(({ read }) => read === undefined || 'reading' in read)).toEqual([])
 })
 
 const complaints = async (services?: KnownServices): Promise<unknown> =>
