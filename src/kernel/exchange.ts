@@ -1,29 +1,33 @@
 // Our directory in /run for locks, and the files on a tmpfs through which bpftool takes and gives bulk data.
 
 import { lstat, mkdir, mkdtemp, readdir, readlink, rm, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { fail, XdpError } from '../diagnostics.ts'
 
 export const RUN = '/run/xdp'
 const PREFIX = 'exchange-'
 
-/** A tmpfs that everybody may write to, with what our names begin with there. */
-const SHARED = { directory: '/dev/shm', prefix: `xdp-${PREFIX}` } as const
+/** A tmpfs that everybody may write to. */
+const SHARED = '/dev/shm'
 /** linux/magic.h: TMPFS_MAGIC */
 const TMPFS = 0x01021994
+/** inode(7): S_ISVTX */
+const STICKY = 0o1000
 /** Free bytes that the tables of the largest policies need; containers are often given less. */
 const ROOM = 2 ** 30
 
 /** What the file system refuses, told as what it means for us. */
-function explain(error: unknown): unknown {
+function explain(error: unknown, directory: string = RUN): unknown {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === undefined || error instanceof XdpError) return error
   if (code === 'EACCES' || code === 'EPERM')
-    return fail('E104', `${RUN} is not ours to write: ${message}`, 'run it with sudo', error)
+    return fail('E104', `${directory} is not ours to write: ${message}`, 'run it with sudo', error)
   if (!['EROFS', 'ENOENT', 'ENOSPC', 'ENOTDIR', 'EDQUOT'].includes(code)) return error
+  const mount = directory === RUN ? '/run' : directory
   return fail(
     'E115',
-    `${RUN} cannot be written: ${message}`,
-    '/run must be a writable tmpfs with room for the tables: df -h /run',
+    `${directory} cannot be written: ${message}`,
+    `${mount} must be a writable tmpfs with room for the tables: df -h ${mount}`,
     error,
   )
 }
@@ -54,9 +58,12 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** What our names begin with in a directory. */
+const leadIn = (directory: string): string => (directory === SHARED ? 'xdp-' : '')
+
 /** Removes what killed processes of this pid namespace left behind: it takes memory. */
-async function collect(directory: string, prefix: string): Promise<void> {
-  const namespace = `${prefix}${await pidNamespace()}-`
+async function collect(directory: string): Promise<void> {
+  const namespace = `${leadIn(directory)}${PREFIX}${await pidNamespace()}-`
   for (const name of await readdir(directory)) {
     if (!name.startsWith(namespace)) continue
     const pid = Number.parseInt(name.slice(namespace.length), 10)
@@ -70,29 +77,43 @@ async function collect(directory: string, prefix: string): Promise<void> {
   }
 }
 
-const isTmpfs = async (directory: string, room: number): Promise<boolean> =>
+const isTmpfs = async (directory: string): Promise<boolean> =>
   statfs(directory).then(
-    ({ type, bavail, bsize }) => type === TMPFS && bavail * bsize >= room,
+    ({ type }) => type === TMPFS,
     () => false,
   )
 
+/** Whether nobody but root can put something else in the place of what we make there. */
+const isSafe = async (directory: string): Promise<boolean> =>
+  lstat(directory).then(
+    (stats) => stats.isDirectory() && stats.uid === 0 && (stats.mode & STICKY) !== 0,
+    () => false,
+  )
+
+const makeIn = async (directory: string): Promise<string> =>
+  mkdtemp(`${directory}/${leadIn(directory)}${await ownPrefix(process.pid)}`)
+
 /**
- * Where exchange files are made. systemd makes /run a tmpfs; in a container it is often a disk, where each file takes
- * fifty times as long.
+ * A directory on the tmpfs of everybody, where there is one with room. systemd makes /run a tmpfs; in a container it is often
+ * a disk, where each file takes fifty times as long.
  */
-async function chooseExchange(): Promise<{ readonly directory: string; readonly prefix: string }> {
-  const own = { directory: await runDirectory(), prefix: PREFIX }
-  if ((await isTmpfs(own.directory, 0)) || !(await isTmpfs(SHARED.directory, ROOM))) return own
-  await collect(own.directory, own.prefix)
-  return SHARED
+async function makeShared(): Promise<string | undefined> {
+  if (!(await isTmpfs(SHARED)) || !(await isSafe(SHARED))) return undefined
+  try {
+    await collect(SHARED)
+    const { bavail, bsize } = await statfs(SHARED)
+    return bavail * bsize < ROOM ? undefined : await makeIn(SHARED)
+  } catch {
+    return undefined
+  }
 }
 
 /** A new directory for exchange files, for whoever removes it. Throws as runDirectory. */
 export async function exchangeDirectory(): Promise<string> {
+  const run = await runDirectory()
   try {
-    const { directory, prefix } = await chooseExchange()
-    await collect(directory, prefix)
-    return await mkdtemp(`${directory}/${prefix}${await pidNamespace()}-${process.pid}-`)
+    await collect(run)
+    return ((await isTmpfs(run)) ? undefined : await makeShared()) ?? (await makeIn(run))
   } catch (error) {
     throw explain(error)
   }
@@ -104,7 +125,7 @@ export async function withExchange<T>(body: (directory: string) => Promise<T>): 
   try {
     return await body(directory)
   } catch (error) {
-    throw explain(error)
+    throw explain(error, dirname(directory))
   } finally {
     await rm(directory, { recursive: true, force: true })
   }

@@ -158,3 +158,20 @@ test.for([
     }
   },
 )
+
+/** What is left of a dead process, as large as may be, with a command before and after. */
+const LEFT = '/dev/shm/xdp-exchange-$(readlink /proc/self/ns/pid | tr -dc 0-9)-3999999-test'
+const leaving = (size: string): string => `mkdir ${LEFT}\nhead -c ${size} /dev/zero > ${LEFT}/file`
+
+test.for([
+  ['that is read-only is left alone', '-o ro,size=2g', '', ''],
+  ['without room is left alone', '-o size=64m', '', ''],
+  ['in which others can rename what is ours is left alone', '-o size=2g,mode=0777', leaving('1K'), `test -e ${LEFT}`],
+  ['that leftovers have filled is emptied', '-o size=1100m', leaving('300M'), `test ! -e ${LEFT}`],
+] as const)('/dev/shm %s', async ([, options, before, after], { skip }) => {
+  await lab.ok('apply', '--auto-approve')
+  skip(statfsSync('/run/xdp').type === TMPFS, '/run is a tmpfs, so /dev/shm is not looked at')
+  const script = `mount -t tmpfs ${options} none /dev/shm\n${before}\n"$@"\n${after}`
+  const { exitCode, stderr } = await lab.xdpWithin(['unshare', '--mount', 'sh', '-ec', script, 'sh'], 'status')
+  expect([exitCode, stderr]).toEqual([0, ''])
+})
