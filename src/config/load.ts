@@ -117,6 +117,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     watch: readWatch(top, report),
     config: { path, sha256: digest(bytes, reads) },
   }
+  for (const known of shelf.services?.keys() ?? []) if (!files.includes(known)) shelf.services?.delete(known)
   warnOfEverything(desired, report)
   warnOfIdleServices(desired, report)
   return { desired, warnings: report.finish() }

@@ -54,13 +54,15 @@ function startsOf(pattern: RegExp, text: string, from: number, to: number): numb
 
 /** Where the services of a file stand; undefined where that cannot be told by looking at the starts of lines. */
 export function splitServices(text: string): ServiceTexts | undefined {
+  // Lines end here for patterns and not for YAML, or the other way round.
+  if (/[\r\u2028\u2029]/.test(text)) return undefined
   const head = HEAD.exec(text)
   if (!head) return undefined
   const from = head.index + head[0].length
   const [to = text.length] = startsOf(/^[^ #\n]/gm, text, from, text.length)
   const region = text.slice(from, to)
   // Anchors and aliases lead from one service to another; tabs are an error in some places.
-  if (/[&*\r\t]/.test(region)) return undefined
+  if (/[&*\t]/.test(region)) return undefined
   const indent = /^( +)[A-Za-z0-9]/m.exec(region)?.[1]?.length
   if (indent === undefined) return undefined
   const starts = startsOf(new RegExp(`^ {${indent}}(?=[A-Za-z0-9])`, 'gm'), text, from, to)
@@ -68,6 +70,8 @@ export function splitServices(text: string): ServiceTexts | undefined {
   const room = to - head.index - KEY.length - NOTHING.length - 1
   if (room < 0) return undefined
   const before = text.slice(0, head.index + KEY.length)
+  // A directive says what tags mean, in all of the file.
+  if (/^%/m.test(before)) return undefined
   return { rest: `${before}${NOTHING}${'-'.repeat(room)}\n${text.slice(to)}`, extents }
 }
 
@@ -109,7 +113,8 @@ export function parseServices(
   const split = splitServices(text)
   if (!split) return undefined
   const root = parseAlone(path, split.rest)
-  if (root?.fields?.get('services')?.fields?.size !== 0) return undefined
+  // Between braces other rules hold.
+  if (root?.fields?.get('services')?.fields?.size !== 0 || text[root.from] === '{') return undefined
   const before = known?.get(path)
   const now = new Map<string, KnownService>()
   const services = new Map<string, PlacedService>()

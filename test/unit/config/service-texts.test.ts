@@ -1,6 +1,6 @@
 // A config of many services, read again and again: only services whose text is another are read anew.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -89,4 +89,46 @@ test('a warning of a service is told with every reading', async () => {
   const second = await loadConfig(path(), { shelf: { services } })
   expect(second.warnings).toEqual(first.warnings)
   expect(second.warnings.map(({ code }) => code)).toEqual(['W005'])
+})
+
+/** A file of many services, changed by `edit`. */
+function writeEdited(edit: (text: string) => string): void {
+  write()
+  writeFileSync(path(), edit(readFileSync(path(), 'utf8')))
+}
+
+test.each([
+  ['a line separator in a comment ends no line', (text: string) => `${text}  # old\u2028policy: { default: drop }\n`],
+  [
+    'nor does one before a service that was commented out',
+    (text: string) => text.replace('watch:', '  # was:\u2028  gone: { vip: 192.0.2.1, port: 1 }\nwatch:'),
+  ],
+])('%s', async (_, edit) => {
+  writeEdited(edit)
+  const { state } = (await loadConfig(path())).desired
+  expect([state.policy?.default, state.services.size]).toEqual(['pass', SERVICES])
+})
+
+test.each([
+  ['braces around all of the file', (text: string) => `{\n${text.replace('version: 1\n', 'version: 1,\n')}}\n`],
+  [
+    'a directive that gives tags another meaning',
+    (text: string) => `%TAG !! tag:evil,2000:\n---\n${text.replace('port: 80', 'port: !!int 80')}`,
+  ],
+])('%s are an error however long the file is', async (_, edit) => {
+  writeEdited(edit)
+  expect(await complaints()).toContainEqual(expect.objectContaining({ code: 'E005' }))
+})
+
+test('services of an included file that is gone are forgotten', async () => {
+  const services: KnownServices = new Map()
+  write()
+  renameSync(path(), join(directory, 'old.yaml'))
+  const withoutWatch = readFileSync(join(directory, 'old.yaml'), 'utf8').replace(/^watch.*\n/m, '')
+  for (const name of ['a.yaml', 'b.yaml']) {
+    writeFileSync(join(directory, name), withoutWatch)
+    writeFileSync(path(), `version: 1\ninclude: [${name}]\n`)
+    await loadConfig(path(), { shelf: { services } })
+  }
+  expect([...services.keys()]).toEqual([join(directory, 'b.yaml')])
 })
