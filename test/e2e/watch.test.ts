@@ -318,7 +318,9 @@ test('edits, applies and bans at the same time do not get in each other’s way'
     await Promise.all([applies(), bans(), edits()])
     lab.write('xdp.yaml', edit(99))
     const last = sha256(edit(99))
-    await expect.poll(async () => (await status()).watch.config.sha256, PATIENCE).toBe(last)
+    // What it knows of is not yet what is in force.
+    await daemon.hear('applied', ({ sha256: applied }) => applied === last)
+    expect((await status()).watch.config.sha256).toBe(last)
   })
   await daemon.end()
   expect(daemon.count('failed') + daemon.count('refused') + daemon.count('drift')).toBe(0)
