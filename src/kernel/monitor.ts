@@ -37,7 +37,7 @@ export interface Monitor {
 
 const LINK = /^\[LINK\](Deleted )?(\d+):/
 /** What a line about an interface says of its program, and why it was sent. */
-const PROGRAM = / xdp[a-z]*(?:\/id:\d+)?| event [A-Z]+(?: [A-Z]+)*/g
+const PROGRAM = /(?<= mtu \d+) xdp[a-z]*(?:\/id:\d+)?| event [A-Z]+(?: [A-Z]+)*/g
 
 /**
  * Reads what the monitor writes, in pieces of any length.

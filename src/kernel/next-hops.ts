@@ -119,12 +119,27 @@ const readNeighbours = async (): Promise<Neighbours> =>
 /** Ways that were found, or why none was, by formatted address. */
 export type Ways = Map<string, Way | string>
 
-/** `known`: ways of which nobody has heard that they are others now. Gets those that are found. */
-async function readWays(addresses: readonly string[], known: Ways = new Map()): Promise<Ways> {
-  const asked = addresses.filter((address) => !known.has(address))
-  const results = await runIpBatch(asked.map((address) => `route get ${address}`))
-  for (const [i, address] of asked.entries()) known.set(address, wayOf(address, results[i] as IpResult))
+async function readWays(addresses: readonly string[]): Promise<Ways> {
+  const results = await runIpBatch(addresses.map((address) => `route get ${address}`))
+  return new Map(addresses.map((address, i) => [address, wayOf(address, results[i] as IpResult)]))
+}
+
+/**
+ * The same. Of several routes the kernel prefers one whose neighbour it knows, so that a known way holds for as long as it
+ * knows that one.
+ */
+async function recallWays(addresses: readonly string[], known: Ways, { macs }: Neighbours): Promise<Ways> {
+  const holds = (way: Way | string | undefined): way is Way =>
+    way !== undefined && typeof way !== 'string' && macs.has(keyOf(way))
+  const asked = await readWays(addresses.filter((address) => !holds(known.get(address))))
+  for (const [address, way] of asked) known.set(address, way)
   return new Map(addresses.map((address) => [address, known.get(address) as Way | string]))
+}
+
+async function findWays(addresses: readonly string[], known: Ways | undefined): Promise<[Ways, Neighbours]> {
+  if (known === undefined) return Promise.all([readWays(addresses), readNeighbours()])
+  const neighbours = await readNeighbours()
+  return [await recallWays(addresses, known, neighbours), neighbours]
 }
 
 /** Pauses between looks at the neighbour table, in milliseconds: a second and a bit, for one repeated question. */
@@ -174,7 +189,7 @@ const silence = (address: string, { device, neighbour }: Way): string =>
 
 /**
  * The next hops of addresses, which are formatted and distinct. `ask`: neighbours that are not known are asked for, for little more than a second at most;
- * without it an address whose neighbour is not known is left out. `known`: as for readWays. What cannot be found is no error.
+ * without it an address whose neighbour is not known is left out. `known`: ways of which nobody has heard that they are others now; gets those that are found. What cannot be found is no error.
  * Throws what ip throws.
  */
 export async function resolveNextHops(
@@ -186,7 +201,7 @@ export async function resolveNextHops(
   const nextHops = new Map<string, NextHop | undefined>()
   const unresolved = new Map<string, string>()
   if (texts.length === 0) return { nextHops, unresolved }
-  const [ways, neighbours] = await Promise.all([readWays(texts, known), readNeighbours()])
+  const [ways, neighbours] = await findWays(texts, known)
   const wanted = neighboursOn(ways)
   const answers = ask ? await askNeighbours(wanted, neighbours) : { macs: neighbours.macs, refused: new Map() }
   for (const [text, way] of ways) {

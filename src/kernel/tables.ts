@@ -103,6 +103,13 @@ function takeoverOf(known: Previous, image: () => Image | undefined, services?: 
   }
 }
 
+const decodeAll = (image: Image): LiveTables => ({
+  content: decodeImage(image),
+  damage: undefined,
+  takeover: takeoverOf(image, () => image),
+})
+const decodeWhole = (bytes: Uint8Array): LiveTables => decodeAll(imageFrom(bytes))
+
 /** The services that an image of this process was compiled of. */
 function compiledOf({ image: { sections }, services }: Remembered): CompiledBefore | undefined {
   if (services === undefined) return undefined
@@ -146,6 +153,7 @@ export async function readTables(
       own.services,
     )
     if (content) return { content, damage: undefined, takeover: takeoverOf(image, () => image, compiledOf(own)) }
+    return decodeWhole(await readAll(paths, generation))
   }
   let found: Remembered | undefined | 'not asked' = 'not asked'
   const remembered = (): Remembered | undefined => {
@@ -159,6 +167,5 @@ export async function readTables(
   const told = sections as Pick<Sections, (typeof RECOGNIZED)[number]>
   const content = recognizeImage(header, told, recallFrom(expected, remembered))
   if (content) return { content, damage: undefined, takeover: takeoverOf(known, () => whole ?? remembered()?.image) }
-  const image = whole ?? imageFrom(await readAll(paths, generation))
-  return { content: decodeImage(image), damage: undefined, takeover: takeoverOf(image, () => image) }
+  return whole ? decodeAll(whole) : decodeWhole(await readAll(paths, generation))
 }

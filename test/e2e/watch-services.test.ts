@@ -36,7 +36,7 @@ services:
 const status = async () => JSON.parse(await lab.ok('status', '--json'))
 interface Shown {
   readonly address: string
-  readonly next_hop: { readonly mtu: number } | null
+  readonly next_hop: { readonly mtu: number; readonly interface: string } | null
   readonly health: string
   readonly flows: number
 }
@@ -190,6 +190,33 @@ test('a rule and a route that lead a backend elsewhere are followed, and the edi
   expect((await backends('only'))[0]).toMatchObject({ next_hop: { mtu: 1300 } })
   lab.script(lab.host, 'ip route del 10.0.1.12/32 dev eth1')
   await changed()
+})
+
+test('where the gateway in use is gone, another one of the route is taken at once, and an edit keeps to it', async () => {
+  const GATEWAYS = ['10.0.2.98', '10.0.3.98'] as const
+  const [b2, b3] = [lab.backends[1]?.netns as string, lab.backends[2]?.netns as string]
+  lab.script(b2, `ip addr add ${GATEWAYS[0]}/24 dev eth0`)
+  lab.script(b3, `ip addr add ${GATEWAYS[1]}/24 dev eth0`)
+  const hops = `nexthop via ${GATEWAYS[0]} dev eth2 nexthop via ${GATEWAYS[1]} dev eth3`
+  // Otherwise the kernel spreads flows over gateways whether they are there or not.
+  lab.script(lab.host, 'sysctl -qw net.ipv4.fib_multipath_use_neigh=1', `ip route add 10.9.9.9/32 ${hops}`)
+  // A look asks nobody: both are known.
+  for (const gateway of GATEWAYS) lab.in(lab.host, 'ping', '-qc1', '-W5', gateway)
+  const via = async (): Promise<string | undefined> => (await backends('far'))[0]?.next_hop?.interface
+  const far = `  far: { vip: ${vipOf(13)}, port: 80, protocol: tcp, forwarding: nat, backends: [10.9.9.9] }\n`
+  lab.write('xdp.yaml', config(7) + far)
+  await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:far'))
+  const first = (await via()) as string
+  const [gone, other] = first === 'eth2' ? (['eth2', 'eth3'] as const) : (['eth3', 'eth2'] as const)
+  const address = GATEWAYS[gone === 'eth2' ? 0 : 1]
+  lab.script(gone === 'eth2' ? b2 : b3, `ip addr del ${address}/24 dev eth0`)
+  lab.script(lab.host, `ip neigh replace ${address} dev ${gone} nud failed`)
+  await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:far'))
+  expect(await via()).toBe(other)
+  lab.write('xdp.yaml', config(8) + far)
+  await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:web'))
+  expect(await via()).toBe(other)
+  lab.script(lab.host, 'ip route del 10.9.9.9/32')
 })
 
 inDepth('events of other neighbours and routes, however many, make no reconcile', async () => {

@@ -45,6 +45,9 @@ describe('lines of ip monitor', () => {
       expect(read(line(2, 1500, program))).toEqual(same)
     expect(read(line(2, 1500, ' xdp/id:1', ' event FEATURE CHANGE'))).toEqual(same)
     expect(read(line(3, 1500, ' xdp/id:1'))).toEqual(other)
+    // A name is no program.
+    const named = (name: string): string => line(4, 1500, '').replace('eth0', name)
+    expect([read(named('xdpa')), read(named('xdpb'))]).toEqual([other, other])
     expect(read(line(2, 1400, ' xdp/id:1'))).toEqual(other)
     expect(read(`[LINK]Deleted ${line(2, 1400, '').slice(6)}`)).toEqual(other)
     expect(read(line(2, 1400, ''))).toEqual(other)
