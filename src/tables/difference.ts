@@ -12,7 +12,7 @@ import {
   type Sections,
 } from './layout.ts'
 import { type LineDigest, LineDigester, sameDigest } from './line-digest.ts'
-import { type Extent, LINE_WORDS } from './lines.ts'
+import { type Extent, isSameLine, LINE_WORDS } from './lines.ts'
 
 export type { Extent }
 
@@ -69,11 +69,6 @@ function isZero(words: Uint32Array, line: number): boolean {
   return any === 0
 }
 
-function isSame(a: Uint32Array, b: Uint32Array, line: number): boolean {
-  for (let word = line * LINE_WORDS; word < (line + 1) * LINE_WORDS; word++) if (a[word] !== b[word]) return false
-  return true
-}
-
 const bytesOf = (words: Uint32Array): Buffer => Buffer.from(words.buffer, words.byteOffset, words.byteLength)
 
 /** Calls `visit` with the lines from `line` to before `end`, in pieces that are the same in both or not. */
@@ -88,7 +83,7 @@ export function compareSections(
     const end = Math.min(line + BLOCK, common)
     const equal = bytes.compare(oldBytes, line * LINE_SIZE, end * LINE_SIZE, line * LINE_SIZE, end * LINE_SIZE) === 0
     if (equal) visit(line, end, true)
-    else for (let one = line; one < end; one++) visit(one, one + 1, isSame(words, old, one))
+    else for (let one = line; one < end; one++) visit(one, one + 1, isSameLine(words, old, one))
   }
   if (words.length / LINE_WORDS > common) visit(common, words.length / LINE_WORDS, false)
 }

@@ -121,3 +121,9 @@ export const corrupt = (what: string): XdpError =>
     `the live tables are damaged: ${what}`,
     'something other than xdp wrote to its maps; `xdp destroy` and `xdp apply` write them anew',
   )
+
+/** Whether a line is the same in both. */
+export function isSameLine(a: Uint32Array, b: Uint32Array, line: number): boolean {
+  for (let word = line * LINE_WORDS; word < (line + 1) * LINE_WORDS; word++) if (a[word] !== b[word]) return false
+  return true
+}

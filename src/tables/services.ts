@@ -26,7 +26,7 @@ import {
 } from './backends.ts'
 import { serviceDigest } from './digest.ts'
 import { type Endpoint, type EndpointSections, encodeEndpoints } from './endpoints.ts'
-import { LINE_WORDS, makeLines } from './lines.ts'
+import { isSameLine, LINE_WORDS, makeLines } from './lines.ts'
 import { measureRing, placeRings, RingSection, type ServiceRing } from './rings.ts'
 import { addressBytes, type BackendRole, fourWords, serviceLine } from './service-lines.ts'
 
@@ -49,11 +49,6 @@ const TCP = 6
 const UDP = 17
 
 const linesOf = (slots: Iterable<number>): number => Math.max(-1, ...slots) + 1
-
-const isSameLine = (a: Uint32Array, b: Uint32Array, line: number): boolean => {
-  for (let word = line * LINE_WORDS; word < (line + 1) * LINE_WORDS; word++) if (a[word] !== b[word]) return false
-  return true
-}
 
 /** Whether replies of the backend are told by its address and port: of NAT that leaves the client's address. */
 const repliesPlainly = ({ forwarding, snatPool }: Service): boolean => forwarding === 'nat' && snatPool.length === 0

@@ -7,7 +7,7 @@ import { type Backend, compareBackends, takesFlows } from '../../model/service.t
 import type { Previous } from '../difference.ts'
 import type { KeptRings } from '../layout.ts'
 import { LineDigester } from '../line-digest.ts'
-import { LINE_WORDS, viewOf } from '../lines.ts'
+import { isSameLine, LINE_WORDS, viewOf } from '../lines.ts'
 import { measureRing, ringWords, usedLines } from '../rings.ts'
 import { backendOf } from '../service-lines.ts'
 import type { ServiceSections } from '../services.ts'
@@ -48,18 +48,13 @@ function takerIn(
   return { service: found.role.service, backend: found.backend }
 }
 
-function isSameLine(a: Uint32Array, b: Uint32Array, line: number): boolean {
-  if ((line + 1) * LINE_WORDS > Math.min(a.length, b.length)) return false
-  for (let word = line * LINE_WORDS; word < (line + 1) * LINE_WORDS; word++) if (a[word] !== b[word]) return false
-  return true
-}
-
 /** Slots of services some of whose backends in one image is not in the ring, or is it otherwise, in the other one. */
 function servicesWithOthers(now: Lines, old: Lines): Set<number> {
   const changed = new Set<number>()
   const slots = Math.max(now.backends.length, old.backends.length) / LINE_WORDS
+  const common = Math.min(now.backends.length, old.backends.length) / LINE_WORDS
   for (let slot = 0; slot < slots; slot++) {
-    if (isSameLine(now.backends, old.backends, slot)) continue
+    if (slot < common && isSameLine(now.backends, old.backends, slot)) continue
     const [one, other] = [takerIn(now, slot), takerIn(old, slot)]
     const isSame =
       one?.service === other?.service &&
