@@ -29,27 +29,6 @@ int xdp_filter(struct xdp_md *ctx)
 	return finish(&account, decision.reason);
 }
 
-/* Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet. */
-SEC("xdp.frags")
-int explain(struct xdp_md *ctx)
-{
-	struct account account = { .bytes = linear_size(ctx) };
-	const struct decision decision = filter(ctx, &account);
-	const int verdict = verdict_of(decision.reason);
-	struct explanation *explanation = (void *)(long)ctx->data;
-
-	if ((void *)(explanation + 1) > (void *)(long)ctx->data_end)
-		return verdict;
-	explanation->verdict = verdict;
-	explanation->reason = decision.reason;
-	explanation->class = decision.class;
-	explanation->list = decision.list;
-	explanation->scope = decision.scope;
-	explanation->service = decision.service;
-	explanation->backend = decision.backend;
-	return verdict;
-}
-
 /* Run on data to fill the policy map of a generation that is not in use yet. */
 SEC("xdp.frags")
 int table_write(struct xdp_md *ctx)

@@ -16,7 +16,7 @@ import { type RawLink, readLinks } from './kernel/links.ts'
 import { acquireLock } from './kernel/lock.ts'
 import { commandLines, lower, type Target } from './kernel/lower.ts'
 import { remember } from './kernel/memory.ts'
-import { type BpfObject, loadObject, objectFor } from './kernel/object.ts'
+import { type BpfObject, loadObject, objectsFor } from './kernel/object.ts'
 import { type Observation, observe } from './kernel/observe.ts'
 import { buildProbes } from './kernel/probe.ts'
 import { type Committed, unstage } from './kernel/stage.ts'
@@ -126,7 +126,7 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
     // Where the whole image is at hand its lines can be compared, else sections as a whole.
     previous: live.takeover?.image() ?? live.takeover?.known,
     state,
-    object: objectFor(object, state),
+    objects: objectsFor(object, state),
     carryObject: object.carryPath,
     now: now(),
     keepsHealth,
@@ -214,7 +214,7 @@ async function stagedTarget(host: Host, target: Target, live: Observation, early
   if (!stage) return target
   const isNext = stage.generation === target.generation && stage.generation - 1 === live.committed?.number
   const fits = target.image && stage.lines === target.image.lines && handsOnAll(pathsOf(host), live, target.image)
-  const isSame = fits && stage.object === target.object && live.instance.missing.length === 0
+  const isSame = fits && stage.objects.join() === target.objects.join() && live.instance.missing.length === 0
   if (isNext && isSame) return { ...target, isStaged: true }
   await unstage(pathsOf(host), stage.generation)
   return target
@@ -270,7 +270,7 @@ export async function waitForInterfaces(host: Host, names: readonly string[], ti
   return waitForLinks(host, names, timeoutMs)
 }
 
-const NO_TARGET = { image: undefined, state: EMPTY_STATE, object: '', carryObject: '', keepsHealth: false } as const
+const NO_TARGET = { image: undefined, state: EMPTY_STATE, objects: [], carryObject: '', keepsHealth: false } as const
 
 /** Removes everything that is ours and nothing else. */
 export async function reconcileDestroy(host: Host, approve: Approve): Promise<Applied | 'declined'> {

@@ -47,7 +47,9 @@ for policy in $policies; do
 	mkdir -p "$instance/gen-$policy"
 	check "policy $policy: create its map" bpftool batch file "$cases/$policy/create"
 	# Not as a batch: bpftool 7.1 takes an errno that loadall leaves behind for a failure to read the batch.
-	check "policy $policy: load every program" bpftool $(cat "$cases/$policy/load")
+	for load in "$cases/$policy"/load-*; do
+		check "policy $policy: ${load##*/}" bpftool $(cat "$load")
+	done
 	check "policy $policy: programs are pinned" loaded "$policy"
 	check "policy $policy: write the image" written "$policy"
 	check "policy $policy: read it back" read_back "$policy"

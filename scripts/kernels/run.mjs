@@ -54,7 +54,8 @@ async function guest(cases) {
   entries.set('init', { data: readFileSync(at('scripts/kernels/init')), mode: 0o755 })
   const script = `${variables}${readFileSync(at('scripts/kernels/guest.sh'), 'utf8')}`
   entries.set('guest.sh', { data: Buffer.from(script), mode: 0o644 })
-  entries.set('xdp.bpf.o', { data: readFileSync(at('build/xdp.bpf.o')), mode: 0o644 })
+  for (const name of ['xdp.bpf.o', 'explain.bpf.o'])
+    entries.set(name, { data: readFileSync(at('build', name)), mode: 0o644 })
   for (const path of files(directory)) {
     entries.set(`cases/${relative(directory, path)}`, { data: readFileSync(path), mode: 0o644 })
   }

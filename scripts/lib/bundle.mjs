@@ -5,7 +5,7 @@ import { at, root } from './paths.mjs'
 import { ScriptError } from './run.mjs'
 import { files, step } from './stamp.mjs'
 
-const OBJECTS = ['xdp.bpf.o', 'filter.bpf.o', 'carry.bpf.o', 'bans.bpf.o']
+const OBJECTS = ['xdp', 'explain', 'filter', 'filter_explain', 'carry', 'bans'].map((name) => `${name}.bpf.o`)
 const REQUIRE = [
   "import { createRequire as __createRequire } from 'node:module'",
   'const require = __createRequire(import.meta.url)',

@@ -72,7 +72,8 @@ function stripper(version) {
 /** Compiles one C file (path in the repository) to a BPF object unless that is up to date. Returns whether it ran. */
 export function compile(source, target) {
   const args = flags()
-  const inputs = [at(source), ...files(at('bpf/include'), at(dirname(source), 'include'))]
+  // Sources include each other.
+  const inputs = files(at('bpf/include'), at(dirname(source))).filter((path) => /\.[ch]$/.test(path))
   return step(target.replaceAll('/', '_'), { inputs, outputs: [at(target)], settings: args }, async () => {
     const version = await checkClang()
     const partial = at(`${target}.${process.pid}.part`)

@@ -83,6 +83,12 @@ export const plainPart = (commands: readonly Command[], explain?: (error: Comman
   ...(explain ? { explain } : {}),
 })
 
+/** What all of them come to, or the first failure, when every one has come to its end. */
+export async function allDone<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises)
+  return Promise.all(promises)
+}
+
 /**
  * Runs commands in one `bpftool -j batch` process and returns the JSON output of each. bpftool stops at the first
  * command that fails; the CommandError names it, and the ones before it have taken effect.

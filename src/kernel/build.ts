@@ -1,6 +1,6 @@
 // Building a generation beside the live one: its map and programs, its tables, and the proof of both by digests of the
-// lines and by packets, before any packet meets it. All in one bpftool process, because starting one takes as long as
-// writing a few MiB.
+// lines and by packets, before any packet meets it. In few bpftool processes, because starting one takes as long as writing
+// a few MiB; but objects are loaded side by side, because that is what takes longest.
 
 import { release } from 'node:os'
 import { dirname } from 'node:path'
@@ -9,7 +9,7 @@ import type { Paths } from '../abi/paths.ts'
 import { fail } from '../diagnostics.ts'
 import { damagedSections, type Extent, linesOf } from '../tables/difference.ts'
 import { type Image, SECTION_NAMES } from '../tables/layout.ts'
-import { bpftool, type Part, plainPart, runParts } from './bpftool.ts'
+import { allDone, bpftool, type Command, type Part, plainPart, runParts } from './bpftool.ts'
 import { withExchange } from './exchange.ts'
 import type { Fill, Steps } from './lower.ts'
 import { makeDirectory, removePins } from './pins.ts'
@@ -60,14 +60,18 @@ export async function buildGeneration(
   const { fill, generation } = steps
   if (!fill) return (await runParts(idPart(program)))[0]
   for (const directory of steps.directories) await makeDirectory(directory, dirname(paths.root))
+  const load = (commands: readonly Command[]): Part<void> =>
+    plainPart(commands, (error) => loadFailed(error, release()))
   return withExchange(async (files) => {
-    const [, , , , header, digests, verdicts, id] = await runParts(
-      plainPart(steps.create, (error) => outOfMemory(error, fill.image.lines)),
-      plainPart(steps.load, (error) => loadFailed(error, release())),
+    await runParts(plainPart(steps.create, (error) => outOfMemory(error, fill.image.lines)))
+    const filled = runParts(
+      load(steps.load.slice(0, 1)),
       ...fillParts(files, paths, generation, fill),
       probePart(`${files}/probe`, program, probes),
       idPart(program),
     )
+    await allDone<unknown>([filled, ...steps.load.slice(1).map((command) => runParts(load([command])))])
+    const [, , , header, digests, verdicts, id] = await filled
     requireSame(fill.image, header, digests)
     await requireVerdicts(files, paths.program(generation, 'explain'), probes, verdicts)
     await removePins(paths.copyProgram(generation))

@@ -5,7 +5,7 @@ import type { Paths } from '../abi/paths.ts'
 import type { State } from '../model/state.ts'
 import { type Host, requireHost } from './host.ts'
 import { acquireLock, type Lock } from './lock.ts'
-import { loadObject, objectFor } from './object.ts'
+import { loadObject, objectsFor } from './object.ts'
 import { type Observation, observe, withSurroundings } from './observe.ts'
 import { type Committed, type Stage, type Staging, stageAfter, unstage } from './stage.ts'
 
@@ -28,7 +28,7 @@ export interface Early {
  */
 export function beginEarly(host: Host, paths: Paths, expected: State, last: Committed | undefined): Early {
   const lock = requireHost(host).then(() => acquireLock(host))
-  const staging = lock.then(async () => last && stageAfter(paths, last, objectFor(await loadObject(), expected)))
+  const staging = lock.then(async () => last && stageAfter(paths, last, objectsFor(await loadObject(), expected)))
   // What the network says of backends is asked for when it is known of which.
   const state = { ...expected, services: new Map() }
   const live = staging.then((staged) => observe(paths, host, { state, staged: staged?.generation }))

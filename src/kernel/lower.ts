@@ -59,6 +59,7 @@ export interface Steps {
   /** Directories to make in the bpffs. */
   readonly directories: readonly string[]
   readonly create: readonly Command[]
+  /** Each may run beside the others. */
   readonly load: readonly Command[]
   /** Undefined: the generation stays. */
   readonly fill: Fill | undefined
@@ -91,7 +92,7 @@ export interface Target {
   /** What the image holds. */
   readonly state: State
   /** Paths of the BPF objects. */
-  readonly object: string
+  readonly objects: readonly string[]
   readonly carryObject: string
   /** Its map and its programs are there already. */
   readonly isStaged?: boolean
@@ -122,8 +123,8 @@ export const commitCommand = (policyPin: string, meta: Uint8Array): Command => u
 export interface Blank {
   readonly generation: number
   readonly lines: number
-  /** Path of the BPF object. */
-  readonly object: string
+  /** Paths of the BPF objects. */
+  readonly objects: readonly string[]
   /** Generation whose lines can be copied. */
   readonly previous: number | undefined
   /** The balancer's maps. */
@@ -133,10 +134,10 @@ export interface Blank {
 /** Makes its map, all zeros, and the programs over it. */
 export const blankCommands = (
   paths: Paths,
-  { generation, lines, object, previous, balance }: Blank,
+  { generation, lines, objects, previous, balance }: Blank,
 ): Pick<Steps, 'create' | 'load'> => ({
   create: [createCommand(paths.policy(generation), policyMap(lines)), ...balance.create],
-  load: [
+  load: objects.map((object) =>
     bpftool(
       ...['prog', 'loadall', object, paths.programs(generation)],
       ...['map', 'name', 'policy', 'pinned', paths.policy(generation)],
@@ -144,7 +145,7 @@ export const blankCommands = (
       ...PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)]),
       ...balance.words,
     ),
-  ],
+  ),
 })
 
 function generationSteps(
@@ -154,11 +155,11 @@ function generationSteps(
   balance: BalanceSteps | undefined,
 ): Pick<Steps, 'directories' | 'create' | 'load' | 'made'> {
   if (!target.image || !balance) return { directories: [], create: [], load: [], made: [] }
-  const { generation, object } = target
+  const { generation, objects } = target
   if (target.isStaged) return { directories: [], create: [], load: [], made: [paths.generation(generation)] }
   const { missing } = live.instance
   const previous = target.previous && live.committed?.number
-  const { create, load } = blankCommands(paths, { generation, lines: target.image.lines, object, previous, balance })
+  const { create, load } = blankCommands(paths, { generation, lines: target.image.lines, objects, previous, balance })
   return {
     directories: [...(missing.length > 0 ? [paths.shared] : []), paths.generation(generation)],
     create: [...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])), ...create],

@@ -8,17 +8,20 @@ import { fail } from '../diagnostics.ts'
 import type { Program, State } from '../model/state.ts'
 
 const NAME = 'xdp.bpf.o'
-/** The same programs without the balancer, which the verifier is done with in a third of the time. */
-const FILTER_NAME = 'filter.bpf.o'
+/** The programs of a generation, in objects that are loaded side by side. */
+const WHOLE = [NAME, 'explain.bpf.o'] as const
+/** The same programs without the balancer, which the verifier is done with in half of the time. */
+const FILTER = ['filter.bpf.o', 'filter_explain.bpf.o'] as const
 /** Programs that move content between maps: see carry.ts. */
 const CARRY_NAME = 'carry.bpf.o'
 /** Programs that list bans: see ban-list.ts. */
 const BANS_NAME = 'bans.bpf.o'
 
 export interface BpfObject {
-  readonly path: string
-  /** The object whose programs do the same for a policy without services. */
-  readonly filterPath: string
+  /** Paths of the objects with the programs of a generation: each is loaded by itself, into the same directory. */
+  readonly paths: readonly string[]
+  /** Those whose programs do the same for a policy without services. */
+  readonly filterPaths: readonly string[]
   /** The object beside it whose programs carry counters over to larger maps. */
   readonly carryPath: string
   /** The one whose programs list many bans. */
@@ -28,9 +31,11 @@ export interface BpfObject {
   readonly digest: Uint8Array
 }
 
-/** The object with the programs for a state. */
-export const objectFor = ({ path, filterPath }: BpfObject, { services }: Pick<State, 'services'>): string =>
-  services.size > 0 ? path : filterPath
+/** The objects with the programs for a state. */
+export const objectsFor = (
+  { paths, filterPaths }: BpfObject,
+  { services }: Pick<State, 'services'>,
+): readonly string[] => (services.size > 0 ? paths : filterPaths)
 
 /** Beside the bundle when installed; in `build/` when run from the sources. */
 const PLACES = ['./bpf/', '../bpf/', '../../build/'].map((place) => fileURLToPath(new URL(place, import.meta.url)))
@@ -38,11 +43,13 @@ const PLACES = ['./bpf/', '../bpf/', '../../build/'].map((place) => fileURLToPat
 /** Finds and identifies the object. Throws E110 where the installation lacks it. */
 export async function loadObject(): Promise<BpfObject> {
   for (const place of PLACES) {
-    const path = `${place}${NAME}`
-    const filterPath = `${place}${FILTER_NAME}`
+    const [paths, filterPaths] = [WHOLE, FILTER].map((names) => names.map((name) => `${place}${name}`)) as [
+      string[],
+      string[],
+    ]
     let objects: Buffer[]
     try {
-      objects = await Promise.all([path, filterPath].map((one) => readFile(one)))
+      objects = await Promise.all([...paths, ...filterPaths].map((one) => readFile(one)))
     } catch {
       continue
     }
@@ -51,8 +58,8 @@ export async function loadObject(): Promise<BpfObject> {
     const digest = hash.digest().subarray(0, 16)
     const program = { digest: digest.toString('hex'), abi: ABI_VERSION }
     return {
-      path,
-      filterPath,
+      paths,
+      filterPaths,
       carryPath: `${place}${CARRY_NAME}`,
       bansPath: `${place}${BANS_NAME}`,
       program,

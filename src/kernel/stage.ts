@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises'
 import type { Paths } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import { handOnSteps } from './balance-maps.ts'
-import { runBatch } from './bpftool.ts'
+import { allDone, runBatch } from './bpftool.ts'
 import { blankCommands } from './lower.ts'
 import { removePins } from './pins.ts'
 
@@ -20,8 +20,8 @@ export interface Committed {
 export interface Stage {
   readonly generation: number
   readonly lines: number
-  /** Path of the BPF object. */
-  readonly object: string
+  /** Paths of the BPF objects. */
+  readonly objects: readonly string[]
 }
 
 export interface Staging {
@@ -31,30 +31,35 @@ export interface Staging {
 }
 
 /**
- * Begins to stage the generation after `last`, with the programs of a BPF object. For whoever holds the lock. undefined:
+ * Begins to stage the generation after `last`, with the programs of BPF objects. For whoever holds the lock. undefined:
  * there is one with that number, which is not ours to fill, or none can be.
  */
-export async function stageAfter(paths: Paths, last: Committed, object: string): Promise<Staging | undefined> {
+export async function stageAfter(
+  paths: Paths,
+  last: Committed,
+  objects: readonly string[],
+): Promise<Staging | undefined> {
   const generation = last.number + 1
   try {
     await mkdir(paths.generation(generation), { mode: 0o700 })
   } catch {
     return undefined
   }
-  const stage = load(paths, last, object)
+  const stage = load(paths, last, objects)
   // Whoever does not get as far as to wait for it need not know.
   stage.catch(() => undefined)
   return { generation, stage }
 }
 
-async function load(paths: Paths, last: Committed, object: string): Promise<Stage | undefined> {
+async function load(paths: Paths, last: Committed, objects: readonly string[]): Promise<Stage | undefined> {
   const [generation, { lines }] = [last.number + 1, last]
   const balance = handOnSteps(paths, last.number, generation)
-  const blank = { generation, lines, object, previous: last.number, balance }
+  const blank = { generation, lines, objects, previous: last.number, balance }
   const { create, load: loading } = blankCommands(paths, blank)
   try {
-    await runBatch([...create, ...loading])
-    return { generation, lines, object }
+    await runBatch(create)
+    await allDone(loading.map((command) => runBatch([command])))
+    return { generation, lines, objects }
   } catch (error) {
     await unstage(paths, generation)
     if (error instanceof XdpError) return undefined

@@ -98,7 +98,7 @@ test('counters and ports are carried, and nothing but them', async () => {
     const both = { from: paths.balanceMap(1, map), to: paths.balanceMap(2, map) }
     return map === 'snatPorts' ? { map, ...both, lines: 2 * 65_536 } : { map, ...both, slots: [0, 63] }
   })
-  const { path, carryPath } = await loadObject()
+  const { paths: objects, carryPath } = await loadObject()
   await beginCarry(carryPath, paths, 2, carrying)
   expect(await readPort(2, 1024)).toEqual(PORT)
   expect(await readPort(2, LAST_LINE)).toEqual({ ...PORT, client_port: 0x1234 })
@@ -112,7 +112,7 @@ test('counters and ports are carried, and nothing but them', async () => {
 
   const names = ['serviceStats', 'backendStats'] as const
   await runBpftool(
-    ...['prog', 'loadall', path, paths.programs(2)],
+    ...['prog', 'loadall', objects[0] as string, paths.programs(2)],
     ...names.flatMap((map) => ['map', 'name', LARGE[map].name, 'pinned', paths.balanceMap(2, map)]),
   )
   const { services, backends } = await readBalanceCounters(paths, 2, [63, 0, 5], [0, 63])

@@ -278,7 +278,8 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
     ...own.map(([map]) => `map name ${BALANCE_MAPS[map]} pinned ${paths.balanceMap(number, map)}`),
     ...shared,
   ]
-  file('load', `prog loadall /xdp.bpf.o ${paths.programs(number)} ${maps.join(' ')}\n`)
+  for (const object of ['xdp', 'explain'])
+    file(`load-${object}`, `prog loadall /${object}.bpf.o ${paths.programs(number)} ${maps.join(' ')}\n`)
   const chunks = packChunks(transferOf(compiled).writes)
   const writes = chunks.map((chunk, i) => run('write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'))
   file('write', `${writes.join('\n')}\n`)

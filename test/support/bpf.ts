@@ -115,17 +115,19 @@ export class DataPlane {
       ...fresh.map((shape) => this.#create(shape, shape.name)),
     ])
     for (const shape of own) this.#balance.set(shape.name, shape)
-    const { path, filterPath } = await loadObject()
-    const object = content.settings.flags & SETTINGS_FLAG.SERVICES ? path : filterPath
+    const { paths, filterPaths } = await loadObject()
+    const objects = content.settings.flags & SETTINGS_FLAG.SERVICES ? paths : filterPaths
     const maps = [
       ...PROGRAM_MAPS.map((map) => [SHARED_MAPS[map].name, SHARED_MAPS[map].name] as const),
       ...own.map(({ name }) => [name, name] as const),
       ['policy', pin] as const,
     ]
-    await runBpftool(
-      ...['prog', 'loadall', object, this.program('filter').replace(/\/[^/]*$/, '')],
-      ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
-    )
+    const load = (object: string): Promise<unknown> =>
+      runBpftool(
+        ...['prog', 'loadall', object, this.program('filter').replace(/\/[^/]*$/, '')],
+        ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
+      )
+    await Promise.all(objects.map(load))
     await writeLines(this.program('write'), image)
     if (previous > 0) {
       rmSync(this.#pin(`policy-${previous}`))

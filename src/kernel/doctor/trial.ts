@@ -16,14 +16,14 @@ export type Trial =
 export const TRIAL = 'xdp-doctor-'
 
 /**
- * Loads the object into a directory of its own in the bpffs and removes it. Attaches nothing; no packet meets it.
+ * Loads the objects into a directory of its own in the bpffs and removes it. Attaches nothing; no packet meets it.
  * Needs permission, bpftool and the bpffs. Takes as long as the verifier does: about a second.
  */
 export async function tryLoading(bpffs: string): Promise<Trial> {
   const directory = `${bpffs}/${TRIAL}${process.pid}-${randomBytes(3).toString('hex')}`
   try {
-    const { path } = await loadObject()
-    await runBpftool('prog', 'loadall', path, directory)
+    const { paths } = await loadObject()
+    for (const path of paths) await runBpftool('prog', 'loadall', path, directory)
     const program = (await runBpftool('prog', 'show', 'pinned', `${directory}/xdp_filter`)) as { jited?: boolean }
     return { outcome: 'loaded', jited: program.jited === true }
   } catch (error) {

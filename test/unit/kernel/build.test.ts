@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { XdpError } from '../../../src/diagnostics.ts'
+import { allDone } from '../../../src/kernel/bpftool.ts'
 import { loadFailed } from '../../../src/kernel/build.ts'
 import { CommandError } from '../../../src/kernel/spawn.ts'
 
@@ -27,4 +28,21 @@ test.each(['6.1.0-25-cloud-amd64', '6.12', '7.0.1', 'unversioned'])('on Linux %s
 test('what is no failed command is no matter of the kernel', () => {
   const error = new XdpError([{ code: 'E100', severity: 'error', message: 'bpftool is not installed' }])
   expect(loadFailed(error, '5.10.0')).toBe(error)
+})
+
+test('what runs side by side has all come to its end before a failure of it is told', async () => {
+  let end = (): void => undefined
+  const slow = new Promise<string>((resolve) => {
+    end = () => resolve('done')
+  })
+  let told = false
+  const all = allDone([Promise.reject(new Error('refused')), slow]).finally(() => {
+    told = true
+  })
+  all.catch(() => undefined)
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(told).toBe(false)
+  end()
+  await expect(all).rejects.toThrow('refused')
+  expect(await allDone([slow, Promise.resolve('too')])).toEqual(['done', 'too'])
 })

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The program that says why. It goes through the same code as xdp_filter, and has an object of its own so that the
+ * verifier can walk through both at a time.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "abi.h"
+#include "filter.h"
+#include "maps.h"
+#include "verdict.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet. */
+SEC("xdp.frags")
+int explain(struct xdp_md *ctx)
+{
+	struct account account = { .bytes = linear_size(ctx) };
+	const struct decision decision = filter(ctx, &account);
+	const int verdict = verdict_of(decision.reason);
+	struct explanation *explanation = (void *)(long)ctx->data;
+
+	if ((void *)(explanation + 1) > (void *)(long)ctx->data_end)
+		return verdict;
+	explanation->verdict = verdict;
+	explanation->reason = decision.reason;
+	explanation->class = decision.class;
+	explanation->list = decision.list;
+	explanation->scope = decision.scope;
+	explanation->service = decision.service;
+	explanation->backend = decision.backend;
+	return verdict;
+}
