@@ -67,6 +67,8 @@ function pinForeign(): string {
 
 test('a fit host has no failures, and asking changes nothing', async () => {
   lab.write('xdp.yaml', config('  eth0: { mode: native }'))
+  // The kernel notices a moment later that the far ends are up.
+  await expect.poll(links).not.toMatch(/NO-CARRIER|state DOWN/)
   const before = links()
   const found = await doctor()
   const fine = [
