@@ -116,30 +116,37 @@ export function neighboursOf(entries: readonly IpNeighbour[]): Neighbours {
 const readNeighbours = async (): Promise<Neighbours> =>
   neighboursOf(((await runIp('neigh', 'show')) ?? []) as IpNeighbour[])
 
+/** A way with the key of its neighbour: there may be as many as backends, and few neighbours. */
+interface KnownWay extends Way {
+  readonly key: string
+}
+
 /** Ways that were found, or why none was, by formatted address. */
-export type Ways = Map<string, Way | string>
+export type Ways = Map<string, KnownWay | string>
 
 async function readWays(addresses: readonly string[]): Promise<Ways> {
   const results = await runIpBatch(addresses.map((address) => `route get ${address}`))
-  return new Map(addresses.map((address, i) => [address, wayOf(address, results[i] as IpResult)]))
+  const found: Ways = new Map()
+  for (const [i, address] of addresses.entries()) {
+    const way = wayOf(address, results[i] as IpResult)
+    found.set(address, typeof way === 'string' ? way : { ...way, key: keyOf(way) })
+  }
+  return found
 }
 
 /**
- * The same. Of several routes the kernel prefers one whose neighbour it knows, so that a known way holds for as long as it
- * knows that one.
+ * The ways to these addresses, and maybe to others. Of several routes the kernel prefers one whose neighbour it knows, so
+ * that a way in `known` holds for as long as it knows that one.
  */
-async function recallWays(addresses: readonly string[], known: Ways, { macs }: Neighbours): Promise<Ways> {
-  const holds = (way: Way | string | undefined): way is Way =>
-    way !== undefined && typeof way !== 'string' && macs.has(keyOf(way))
-  const asked = await readWays(addresses.filter((address) => !holds(known.get(address))))
-  for (const [address, way] of asked) known.set(address, way)
-  return new Map(addresses.map((address) => [address, known.get(address) as Way | string]))
-}
-
 async function findWays(addresses: readonly string[], known: Ways | undefined): Promise<[Ways, Neighbours]> {
   if (known === undefined) return Promise.all([readWays(addresses), readNeighbours()])
   const neighbours = await readNeighbours()
-  return [await recallWays(addresses, known, neighbours), neighbours]
+  const holds = (address: string): boolean => {
+    const way = known.get(address)
+    return way !== undefined && typeof way !== 'string' && neighbours.macs.has(way.key)
+  }
+  for (const [address, way] of await readWays(addresses.filter((one) => !holds(one)))) known.set(address, way)
+  return [known, neighbours]
 }
 
 /** Pauses between looks at the neighbour table, in milliseconds: a second and a bit, for one repeated question. */
@@ -175,10 +182,13 @@ async function askNeighbours(wanted: readonly string[], { macs, stale }: Neighbo
   return { macs: known, refused }
 }
 
-/** The neighbours on ways, each once. */
-function neighboursOn(ways: Ways): string[] {
+/** The neighbours on the ways to addresses, each once. */
+function neighboursTo(addresses: readonly string[], ways: Ways): string[] {
   const keys = new Set<string>()
-  for (const way of ways.values()) if (typeof way !== 'string') keys.add(keyOf(way))
+  for (const address of addresses) {
+    const way = ways.get(address)
+    if (way !== undefined && typeof way !== 'string') keys.add(way.key)
+  }
   return [...keys]
 }
 
@@ -189,7 +199,8 @@ const silence = (address: string, { device, neighbour }: Way): string =>
 
 /**
  * The next hops of addresses, which are formatted and distinct. `ask`: neighbours that are not known are asked for, for little more than a second at most;
- * without it an address whose neighbour is not known is left out. `known`: ways of which nobody has heard that they are others now; gets those that are found. What cannot be found is no error.
+ * without it an address whose neighbour is not known is left out. `known`: ways of
+ * which nobody has heard that they are others now; gets those that are found. What cannot be found is no error.
  * Throws what ip throws.
  */
 export async function resolveNextHops(
@@ -202,10 +213,11 @@ export async function resolveNextHops(
   const unresolved = new Map<string, string>()
   if (texts.length === 0) return { nextHops, unresolved }
   const [ways, neighbours] = await findWays(texts, known)
-  const wanted = neighboursOn(ways)
+  const wanted = neighboursTo(texts, ways)
   const answers = ask ? await askNeighbours(wanted, neighbours) : { macs: neighbours.macs, refused: new Map() }
-  for (const [text, way] of ways) {
-    if (!ask && typeof way !== 'string' && !answers.macs.has(keyOf(way))) continue
+  for (const text of texts) {
+    const way = ways.get(text) as KnownWay | string
+    if (!ask && typeof way !== 'string' && !answers.macs.has(way.key)) continue
     const hop = typeof way === 'string' ? way : follow(text, way, answers, links)
     nextHops.set(text, typeof hop === 'string' ? undefined : hop)
     if (typeof hop === 'string') unresolved.set(text, hop)
@@ -217,12 +229,12 @@ export async function resolveNextHops(
 export async function askAfter(texts: readonly string[]): Promise<void> {
   if (texts.length === 0) return
   const [ways, { macs }] = await Promise.all([readWays(texts), readNeighbours()])
-  await useNeighbours(neighboursOn(ways).filter((key) => !macs.has(key)))
+  await useNeighbours(neighboursTo(texts, ways).filter((key) => !macs.has(key)))
 }
 
 /** The next hop on a way, or why there is none. */
-function follow(address: string, way: Way, { macs, refused }: Answers, links: Devices): NextHop | string {
-  const mac = macs.get(keyOf(way))
+function follow(address: string, way: KnownWay, { macs, refused }: Answers, links: Devices): NextHop | string {
+  const mac = macs.get(way.key)
   if (mac !== undefined) return hopOf(way, mac, links)
-  return refused.get(keyOf(way)) ?? deviceProblem(way.device, links) ?? silence(address, way)
+  return refused.get(way.key) ?? deviceProblem(way.device, links) ?? silence(address, way)
 }
