@@ -36,6 +36,7 @@ import { digestLines, type LineDigest, NO_LINES } from './line-digest.ts'
 import { corrupt, LINE_WORDS, viewOf } from './lines.ts'
 import { collect, decodeLists, encodeLists } from './lists.ts'
 import { sweep } from './partition.ts'
+import type { RingSection } from './rings.ts'
 import { decodeClasses, encodeClasses } from './rules.ts'
 import type { ServiceSections } from './services.ts'
 import { compileBalance, type ImageMeta, type Source } from './source.ts'
@@ -134,6 +135,12 @@ const places6 = (at: Directory): Pick<Table6, 'filter' | 'blocks' | 'root' | 'ra
 const NO_RINGS = new Uint32Array(0)
 
 /**
+ * Makes all rings, when somebody asks for them. A function of its own: an image has it for as long as it lives, and with it
+ * everything that functions beside it refer to, such as the image before.
+ */
+const ringsOf = (section: RingSection | undefined) => (): Uint32Array => section?.words(0, section.lines) ?? NO_RINGS
+
+/**
  * Lays content out.
  *
  * @param previous what is known of the image before, whose rings may be those of this one
@@ -148,7 +155,7 @@ export function layOut(
   const { policy, shape4, shape6, counts, services, roles } = content
   const section = services?.rings
   const kept = previous && services && keepRings(previous, services)
-  const sections = withRings(namedSections(content), () => section?.words(0, section.lines) ?? NO_RINGS)
+  const sections = withRings(namedSections(content), ringsOf(section))
   const { directory, lines } = placeSections(
     (name) => (name === 'RINGS' ? (section?.lines ?? 0) : sections[name].length / LINE_WORDS),
     (name) => (name === 'RINGS' ? (kept?.digest ?? section?.digest() ?? NO_LINES) : digestOf(name, sections[name])),

@@ -1,0 +1,54 @@
+// What an image keeps alive. A process that applies again and again keeps the last one, and must not keep all of them.
+
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { expect, test } from 'vitest'
+import type { LeavingBackend } from '../../../src/model/service.ts'
+import { editImage } from '../../../src/tables/edit.ts'
+import { compileImage } from '../../../src/tables/image.ts'
+import type { Image } from '../../../src/tables/layout.ts'
+import type { Source } from '../../../src/tables/source.ts'
+import { backend, balancing, service } from '../../support/services.ts'
+import { slotsFor } from '../../support/slots.ts'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+
+function sourceOf(weight: number): Source {
+  const backends = [backend('10.0.0.1'), backend('10.0.0.2', { weight })]
+  const state = balancing([
+    service('web', '192.0.2.1 80', { backends }),
+    service('other', '192.0.2.9 80', { backends }),
+  ])
+  const leaving: LeavingBackend[] = []
+  return {
+    state,
+    slots: slotsFor(state),
+    leaving,
+    meta: { generation: weight, netns: 1n, objectDigest: new Uint8Array(16) },
+  }
+}
+
+const anew = (weight: number, previous: Image | undefined): Image => compileImage({ ...sourceOf(weight), previous })
+
+const edited = (weight: number, previous: Image | undefined): Image =>
+  previous === undefined
+    ? compileImage(sourceOf(weight))
+    : (editImage({ ...sourceOf(weight), previous, toggles: [], always: true }) as Image)
+
+test.each([
+  ['compiled', anew],
+  ['edited', edited],
+])('an image that was %s does not keep the one before', async (_, make) => {
+  const before: WeakRef<Image>[] = []
+  let last: Image | undefined
+  for (let weight = 1; weight <= 5; weight++) {
+    last = make(weight, last)
+    before.push(new WeakRef(last))
+  }
+  // What a WeakRef was made of or asked for stays until the turn is over.
+  await new Promise((resolve) => setImmediate(resolve))
+  collectGarbage()
+  expect(before.map((image) => image.deref() !== undefined)).toEqual([false, false, false, false, true])
+  expect(last?.sections.RINGS.length).toBeGreaterThan(0)
+})
