@@ -25,7 +25,7 @@ const BOUNDS = {
   resync: { least: 1000, most: 86_400_000, text: 'from 1s to 24h' },
 } as const
 
-function readDuration(key: keyof typeof BOUNDS, written: string | undefined, top: Part, report: Report): number {
+function durationWithin(key: keyof typeof BOUNDS, written: string | undefined, top: Part, report: Report): number {
   const { least, most, text } = BOUNDS[key]
   const standard = key === 'debounce' ? DEFAULT_WATCH.debounceMs : DEFAULT_WATCH.resyncMs
   const value = written === undefined ? standard : parseMilliseconds(written)
@@ -49,8 +49,8 @@ export function readWatch(top: Part, report: Report): WatchOptions {
     reportValue('metrics', `${quote(written.metrics)} is not an address and a port`, top, report)
   }
   return {
-    debounceMs: readDuration('debounce', written.debounce, top, report),
-    resyncMs: readDuration('resync', written.resync, top, report),
+    debounceMs: durationWithin('debounce', written.debounce, top, report),
+    resyncMs: durationWithin('resync', written.resync, top, report),
     onDrift: written.on_drift ?? DEFAULT_WATCH.onDrift,
     onStop: written.on_stop ?? DEFAULT_WATCH.onStop,
     metrics,
