@@ -20,6 +20,8 @@ export interface Failures {
   readonly forget: () => void
   /** It succeeded. */
   readonly clear: () => void
+  /** Nothing is in the way any more, but what is wanted is not in force yet: a repair waits for its time. */
+  readonly ease: () => void
   /** Whether the next attempt has to wait for its time, whatever happens meanwhile. */
   readonly isWaiting: () => boolean
 }
@@ -42,7 +44,13 @@ export function noteFailures(
   let told: string | undefined
   let isFailing = false
   let until = Number.NEGATIVE_INFINITY
+  const ease = (): void => {
+    until = Number.NEGATIVE_INFINITY
+    told = undefined
+    if (isFailing) book.wrong('reconcile', [])
+  }
   return {
+    ease,
     note(error) {
       const outcome = isRefusal(error) ? 'refused' : 'failed'
       const { message, diagnostics: errors, omitted } = error
@@ -60,12 +68,9 @@ export function noteFailures(
       told = undefined
     },
     clear() {
-      until = Number.NEGATIVE_INFINITY
-      told = undefined
-      if (!isFailing) return
+      ease()
+      if (isFailing) tell({ event: 'recovered' })
       isFailing = false
-      book.wrong('reconcile', [])
-      tell({ event: 'recovered' })
     },
     isWaiting: () => scheduler.now() < until,
   }

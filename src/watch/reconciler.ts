@@ -165,7 +165,8 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
       const elapsed = (): number => Math.round(scheduler.now() - began)
       try {
         const outcome = await perform(trigger, elapsed)
-        failures.clear()
+        if (outcome === 'held') failures.ease()
+        else failures.clear()
         book.reconciled(trigger, outcome, elapsed())
         if (!book.state().ready) tell({ event: 'ready' })
         book.ready()

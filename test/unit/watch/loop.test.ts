@@ -364,6 +364,24 @@ describe('drift', () => {
     expect(daemon.kernel.drift).toEqual([])
   })
 
+  test('that waits is no recovery: that is told when it is put right', async () => {
+    daemon = await startDaemon(config('a'))
+    await drifted()
+    daemon.kernel.refusal = GUARD
+    daemon.kernel.links = new Map([['eth0', link('eth0', { programs: [foreign({ id: 78 })] })]])
+    await daemon.loop.request('links')
+    daemon.told()
+    daemon.kernel.refusal = undefined
+    daemon.kernel.drift = [DETACHED]
+    daemon.kernel.links = new Map([['eth0', link('eth0')]])
+    await daemon.loop.request('links')
+    expect(daemon.told()).toEqual(['drift'])
+    expect([daemon.kernel.drift, daemon.book.state().errors]).toEqual([[DETACHED], []])
+    await daemon.clock.pass(1000)
+    expect(daemon.told()).toEqual(['drift', 'applied', 'recovered'])
+    expect(daemon.kernel.drift).toEqual([])
+  })
+
   test('of an interface that was made anew never waits', async () => {
     daemon = await startDaemon(config('a'))
     for (let ifindex = 10; ifindex < 30; ifindex++) {
