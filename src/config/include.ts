@@ -4,7 +4,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { validate } from './generated/validate.js'
 import { expand, isPattern } from './glob.ts'
 import { parse } from './parse.ts'
-import type { Report } from './report.ts'
+import { nested, type Report } from './report.ts'
 import { reportSchemaErrors } from './schema-errors.ts'
 import { type KnownServices, type PlacedService, parseServices } from './service-texts.ts'
 import { quote } from './show.ts'
@@ -80,23 +80,6 @@ export function readTop(path: string, bytes: Buffer, report: Report, known?: Kno
 
 function check(root: Placed, value: unknown, source: Source, report: Report): ReadonlySet<string> {
   return validate(value) ? new Set() : reportSchemaErrors(validate.errors ?? [], { root, source, report })
-}
-
-/** A report of its own for one file, whose errors also go to the one of all files. */
-function nested(report: Report): Report {
-  let failed = false
-  return {
-    error(...args) {
-      failed = true
-      report.error(...args)
-    },
-    warning: report.warning,
-    omit: report.omit,
-    finish: report.finish,
-    get failed() {
-      return failed
-    },
-  }
 }
 
 /** What an included file says, completed to what the schema asks of a top file. */

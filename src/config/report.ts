@@ -60,3 +60,36 @@ export function createReport(files: readonly string[]): Report {
     },
   }
 }
+
+/** A report of a part, whose complaints also go to the one of the whole. */
+export interface PartReport extends Report {
+  /** Nothing was said of the part. */
+  readonly isSilent: boolean
+}
+
+export function nested(report: Report): PartReport {
+  let failed = false
+  let isSilent = true
+  return {
+    error(...args) {
+      failed = true
+      isSilent = false
+      report.error(...args)
+    },
+    warning(...args) {
+      isSilent = false
+      report.warning(...args)
+    },
+    omit(count) {
+      isSilent = false
+      report.omit(count)
+    },
+    finish: report.finish,
+    get failed() {
+      return failed
+    },
+    get isSilent() {
+      return isSilent
+    },
+  }
+}

@@ -3,12 +3,11 @@
 // quote, a bracket) is an error of the entry: entries that are sound by themselves are so together. Wherever that is in
 // any doubt the file is parsed as a whole, which also finds the words for what is wrong.
 
-import { createHash } from 'node:crypto'
 import { validate } from './generated/validate.js'
 import { parse } from './parse.ts'
-import { createReport, type Report } from './report.ts'
+import { createReport } from './report.ts'
 import type { ReadService } from './services.ts'
-import { createSource, type Source } from './source.ts'
+import { createSource, type Source, sha256 } from './source.ts'
 import type { Placed } from './tree.ts'
 
 /** What was made of the text of one service. */
@@ -120,7 +119,7 @@ export function parseServices(
   const services = new Map<string, PlacedService>()
   for (const [from, to] of split.extents) {
     const own = text.slice(from, to)
-    const digest = known && createHash('sha256').update(own).digest('base64')
+    const digest = known && sha256(Buffer.from(own))
     const found = (digest && before?.get(digest)) ?? serviceIn(path, own)
     if (!found || services.has(found.name)) return undefined
     if (digest) now.set(digest, found)
@@ -129,27 +128,4 @@ export function parseServices(
   }
   known?.set(path, now)
   return { root, services: [...services.values()] }
-}
-
-/** A report that also tells whether anything was said. */
-export function overheard(report: Report): Report & { readonly isSilent: boolean } {
-  let isSilent = true
-  const heard =
-    <A extends readonly unknown[]>(tell: (...args: A) => void) =>
-    (...args: A): void => {
-      isSilent = false
-      tell(...args)
-    }
-  return {
-    error: heard(report.error),
-    warning: heard(report.warning),
-    omit: heard(report.omit),
-    finish: report.finish,
-    get failed() {
-      return report.failed
-    },
-    get isSilent() {
-      return isSilent
-    },
-  }
 }

@@ -13,9 +13,9 @@ import type { Part } from './include.ts'
 import { lineOf, reportTwice } from './interfaces.ts'
 import { fieldOf, keyLocation, locationOf, type Reading, reportAt } from './place.ts'
 import { readOuterSource, readPool } from './pool.ts'
-import type { Report } from './report.ts'
+import { nested, type Report } from './report.ts'
 import { reportConflicts } from './service-conflicts.ts'
-import { overheard, type PlacedService } from './service-texts.ts'
+import type { PlacedService } from './service-texts.ts'
 import { quote } from './show.ts'
 import type { Placed } from './tree.ts'
 import type { WrittenService } from './written-services.ts'
@@ -190,7 +190,7 @@ function placesOf({ placed, reading, backends }: ReadService): ServicePlaces {
 /** The same, as it was read before where the text is the same and nothing was wrong with it. */
 function readOrRecall({ name, placed, source, known }: PlacedService, report: Report): ReadService | undefined {
   if (known?.read) return { ...known.read, reading: { source, report } }
-  const heard = overheard(report)
+  const heard = nested(report)
   const found = readService(name, placed, { source, report: heard })
   if (found && known && heard.isSilent) {
     // Without the reading, which has the text of the whole file.
