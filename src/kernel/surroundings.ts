@@ -58,7 +58,7 @@ async function readUnanswered(vips: readonly string[]): Promise<Surroundings['un
 const text = ({ family, words }: Address): string => formatAddress(family, words)
 
 /** Formatted addresses of all backends, each once. */
-const backendAddresses = (services: Iterable<Service>): Set<string> => {
+export const backendAddresses = (services: Iterable<Service>): Set<string> => {
   const texts = new Set<string>()
   for (const service of services) for (const one of addressTextsOf(service)) texts.add(one)
   return texts

@@ -2,7 +2,7 @@
 // must know by these alone which VIP and port the client asked. So no two services may have a backend whose replies
 // look the same and are translated differently.
 
-import { type Backend, backendKey, type Service } from './service.ts'
+import { type Backend, backendKey, everyBackend, type Service } from './service.ts'
 import type { PortRange } from './state.ts'
 
 /** The replies of one backend: packets from its address and these ports are of this service. */
@@ -19,7 +19,7 @@ export interface Claim {
 /** The claims of a service: of each backend, the sorry backend included. None where replies need no translation by address. */
 export function claimsOf(service: Service): Claim[] {
   if (service.forwarding !== 'nat' || service.snatPool.length > 0) return []
-  return [...service.backends, ...(service.sorry ? [service.sorry] : [])].map((backend) => claimOf(service, backend))
+  return everyBackend(service).map((backend) => claimOf(service, backend))
 }
 
 export function claimOf(service: Service, backend: Backend): Claim {

@@ -1,14 +1,12 @@
 // What services need of the host: that the kernel knows the way to backends, forwards where answers of backends depend on
 // it, and that frames which native XDP sends arrive. Shown only where the config has services.
 
-import type { Address } from '../../model/address.ts'
 import type { Check } from '../../model/result.ts'
 import type { Service } from '../../model/service.ts'
 import type { State } from '../../model/state.ts'
-import { formatAddress } from '../../model/text.ts'
 import { readLinks } from '../links.ts'
 import { type Devices, type Hops, resolveNextHops } from '../next-hops.ts'
-import { isOn, readForwarding } from '../surroundings.ts'
+import { backendAddresses, isOn, readForwarding } from '../surroundings.ts'
 import { bad, listed, ok, warn } from './check.ts'
 
 /** What is looked at, besides the config. */
@@ -19,11 +17,6 @@ export interface BalancerFacts extends Hops {
   readonly filtersReversePath: boolean
 }
 
-const textOf = ({ family, words }: Address): string => formatAddress(family, words)
-
-const backendsOf = (services: readonly Service[]): Address[] =>
-  services.flatMap(({ backends, sorry }) => [...backends, ...(sorry ? [sorry] : [])].map(({ address }) => address))
-
 /** Some of many, for a line that one can read. */
 function some(words: readonly string[]): string {
   const shown = words.slice(0, 4)
@@ -32,7 +25,7 @@ function some(words: readonly string[]): string {
 
 function checkBackends(services: readonly Service[], { nextHops, unresolved }: BalancerFacts): Check {
   const id = 'balancer.backends'
-  const every = [...new Set(backendsOf(services).map(textOf))]
+  const every = [...backendAddresses(services)]
   const lost = every.filter((address) => unresolved.has(address))
   const silent = every.filter((address) => !unresolved.has(address) && nextHops.get(address) === undefined)
   if (lost.length > 0) {
@@ -106,9 +99,9 @@ export function judgeBalancer(desired: State, facts: BalancerFacts): Check[] {
 export async function checkBalancer(desired: State): Promise<Check[]> {
   if (desired.services.size === 0) return []
   const devices = await readLinks()
-  const addresses = new Set(backendsOf([...desired.services.values()]).map(textOf))
+  const addresses = [...backendAddresses(desired.services.values())]
   const [hops, forwards, filtersReversePath] = await Promise.all([
-    resolveNextHops([...addresses], devices, false),
+    resolveNextHops(addresses, devices, false),
     readForwarding(),
     isOn('ipv4/conf/all/rp_filter'),
   ])
