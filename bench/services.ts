@@ -6,13 +6,13 @@
 // that meets the new policy, less the debounce.
 //
 // All backends are in one network, whose neighbours are known. `distinct`: every service has backends of its own, so that
-// no two tables are the same. Medians over rounds; what `xdp` writes to exchange files is on a tmpfs where /run is one.
+// no two tables are the same. Medians over rounds; what `xdp` writes to exchange files is on a tmpfs where there is one.
 
 import { execFileSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
-import { connect as connectPeer, DEBOUNCE, percentile, source, timeEdits } from './support/edits.ts'
+import { connect as connectPeer, DEBOUNCE, EDIT_HEADINGS, editRow, source, timeEdits } from './support/edits.ts'
 import { type Cost, makeHost, time } from './support/host.ts'
-import { conclude, MIB, median, table } from './support/report.ts'
+import { conclude, median, table } from './support/report.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -102,20 +102,7 @@ console.log(
 console.log(
   `\nanother weight of one backend, by the daemon: ms beyond the debounce of ${DEBOUNCE} ms (${EDITS} edits)\n`,
 )
-console.log(
-  table(
-    ['least', 'median', '90 %', 'most', 'CPU ms', 'RSS MiB'],
-    [
-      [
-        ...[Math.min(...edits.times), median(edits.times), percentile(edits.times, 0.9), Math.max(...edits.times)].map(
-          (ms) => ms.toFixed(0),
-        ),
-        edits.cpu.toFixed(0),
-        (edits.memory / MIB).toFixed(0),
-      ],
-    ],
-  ),
-)
+console.log(table(EDIT_HEADINGS, [editRow(edits)]))
 const claim = (what: string, limit: number, subject: string) =>
   ({ kind: 'target', what, limit, measured: 1000 * of(subject, 'wall'), unit: 'ms' }) as const
 const byDaemon = {

@@ -10,9 +10,10 @@ import { dotted, lines, publicAddresses } from './support/addresses.ts'
 import {
   connect,
   DEBOUNCE,
+  EDIT_HEADINGS,
+  editRow,
   type Measured,
   memory,
-  percentile,
   source,
   startDaemon,
   timeEdits,
@@ -75,13 +76,8 @@ for (const size of sizes) {
 }
 console.log(`One line added to a list file: from the close of the file to the first packet that meets the new policy, in ms
 beyond the debounce of ${DEBOUNCE} ms (${rounds} rounds)\n`)
-const rows = Object.entries(measured).map(([size, { times, memory: resident, cpu }]) => [
-  Number(size).toLocaleString('en'),
-  ...[Math.min(...times), median(times), percentile(times, 0.9), Math.max(...times)].map((time) => time.toFixed(0)),
-  cpu.toFixed(0),
-  (resident / MIB).toFixed(0),
-])
-console.log(table(['addresses', 'least', 'median', '90 %', 'most', 'CPU ms', 'RSS MiB'], rows))
+const rows = Object.entries(measured).map(([size, edits]) => [Number(size).toLocaleString('en'), ...editRow(edits)])
+console.log(table(['addresses', ...EDIT_HEADINGS], rows))
 
 const edits = Number(options.edits)
 say(`${edits} edits …`)

@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import { type Host, sh } from './host.ts'
+import { MIB, median } from './report.ts'
 
 /** For packets of benchmarks (RFC 2544); in no list of public addresses. */
 const HOST = '198.18.0.1'
@@ -180,5 +181,14 @@ export async function timeEdits(host: Host, rounds: number, edit: (round: number
   return { times, memory: resident, cpu }
 }
 
-export const percentile = (values: readonly number[], share: number): number =>
+const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] as number
+
+/** Headings of what `editRow` gives. */
+export const EDIT_HEADINGS = ['least', 'median', '90 %', 'most', 'CPU ms', 'RSS MiB'] as const
+
+/** The cells of a table about edits. */
+export const editRow = ({ times, cpu, memory: resident }: Measured): string[] => [
+  ...[Math.min(...times), median(times), percentile(times, 0.9), Math.max(...times), cpu].map((ms) => ms.toFixed(0)),
+  (resident / MIB).toFixed(0),
+]
