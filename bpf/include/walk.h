@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Work on policy lines that stay in the kernel: copying those of the generation before, and telling by a digest whether
- * lines are what user space believes. `bpftool prog run … data_in FILE data_out FILE` sends a struct progress with its spans; every
- * such run goes on where the one before stopped. Never attached to anything.
+ * lines are what user space believes. `bpftool prog run … data_in FILE data_out FILE` sends a struct progress with its
+ * spans; every such run goes on where the one before stopped. Never attached to anything.
  *
  * Both return XDP_PASS when all spans are done, XDP_TX when there is more to do, XDP_ABORTED after a failure.
  */

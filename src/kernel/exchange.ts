@@ -94,8 +94,8 @@ const makeIn = async (directory: string): Promise<string> =>
   mkdtemp(`${directory}/${leadIn(directory)}${await ownPrefix(process.pid)}`)
 
 /**
- * A directory on the tmpfs of everybody, where there is one with room. systemd makes /run a tmpfs; in a container it is often
- * a disk, where each file takes fifty times as long.
+ * A directory on the tmpfs of everybody, where there is one with room. systemd makes /run a tmpfs; in a container it is
+ * often a disk, where each file takes fifty times as long.
  */
 async function makeShared(): Promise<string | undefined> {
   if (!(await isTmpfs(SHARED)) || !(await isSafe(SHARED))) return undefined

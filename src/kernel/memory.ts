@@ -86,17 +86,17 @@ function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<st
 export const recollectOwn = ({ kept }: Memory, header: Uint32Array): Remembered | undefined =>
   kept?.last && imageKey(kept.last.image.header) === imageKey(header) ? kept.last : undefined
 
-/** What is remembered of the image with this header. */
-export function recollect(memory: Memory, paths: Pick<Paths, 'instance'>, header: Uint32Array): Remembered | undefined {
-  const own = recollectOwn(memory, header)
-  if (own) return own
-  const { cache } = memory
-  const key = imageKey(header)
+/** What the cache holds of it. */
+export function recollect(
+  { cache }: Memory,
+  paths: Pick<Paths, 'instance'>,
+  header: Uint32Array,
+): Remembered | undefined {
   const bytes = cache?.read(nameOf(paths, readHeader(header).meta))
   const record = bytes && unpackRecord(bytes)
   if (!record) return undefined
   const [stored, ...columns] = record.columns as [Uint32Array, ...Uint32Array[]]
-  if (imageKey(stored) !== key) return undefined
+  if (imageKey(stored) !== imageKey(header)) return undefined
   const found = Object.fromEntries(STORED.map((name, i) => [name, columns[i]])) as Omit<Sections, 'RINGS'>
   const said = readHeader(stored)
   const lines = Math.max(...SECTION_NAMES.map((name) => said.directory[name].first + said.directory[name].lines))

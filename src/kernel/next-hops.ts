@@ -35,7 +35,7 @@ interface IpNeighbour {
 export type Devices = ReadonlyMap<string, Pick<Link, 'name' | 'ifindex' | 'mtu' | 'mac' | 'vlan' | 'up' | 'kind'>>
 
 /** The way to an address. */
-export interface Way {
+interface Way {
   readonly device: string
   /** Whom frames go to: the address itself, or a gateway. */
   readonly neighbour: string
@@ -198,10 +198,12 @@ const silence = (address: string, { device, neighbour }: Way): string =>
   address === neighbour ? `nobody answers for it on ${device}` : `its gateway ${neighbour} does not answer on ${device}`
 
 /**
- * The next hops of addresses, which are formatted and distinct. `ask`: neighbours that are not known are asked for, for little more than a second at most;
- * without it an address whose neighbour is not known is left out. `known`: ways of
- * which nobody has heard that they are others now; gets those that are found. What cannot be found is no error.
- * Throws what ip throws.
+ * The next hops of addresses. What cannot be found is no error. Throws what ip throws.
+ *
+ * @param texts formatted and distinct
+ * @param ask neighbours that are not known are asked for, for little more than a second at most; without it an address
+ *   whose neighbour is not known is left out
+ * @param known ways of which nobody has heard that they are others now; gets those that are found
  */
 export async function resolveNextHops(
   texts: readonly string[],

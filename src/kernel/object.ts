@@ -43,10 +43,8 @@ const PLACES = ['./bpf/', '../bpf/', '../../build/'].map((place) => fileURLToPat
 /** Finds and identifies the object. Throws E110 where the installation lacks it. */
 export async function loadObject(): Promise<BpfObject> {
   for (const place of PLACES) {
-    const [paths, filterPaths] = [WHOLE, FILTER].map((names) => names.map((name) => `${place}${name}`)) as [
-      string[],
-      string[],
-    ]
+    const inPlace = (names: readonly string[]): string[] => names.map((name) => `${place}${name}`)
+    const [paths, filterPaths] = [inPlace(WHOLE), inPlace(FILTER)]
     let objects: Buffer[]
     try {
       objects = await Promise.all([...paths, ...filterPaths].map((one) => readFile(one)))

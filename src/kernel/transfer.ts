@@ -145,14 +145,15 @@ interface Walk extends Extent {
   readonly origin: number
 }
 
-/** Spans to walk, and the runs that it takes to come to their end. */
+/** Spans to walk, in a file that the programs write back, and the runs that it takes to come to their end. */
 interface WalkRequest {
+  readonly file: string
   readonly bytes: Uint8Array
   readonly runs: number
   readonly spans: number
 }
 
-function walkRequests(walks: readonly Walk[]): WalkRequest[] {
+function walkRequests(files: string, walks: readonly Walk[]): WalkRequest[] {
   const requests: WalkRequest[] = []
   for (let from = 0; from < walks.length; from += WALK_SPANS) {
     const spans = walks.slice(from, from + WALK_SPANS)
@@ -164,32 +165,29 @@ function walkRequests(walks: readonly Walk[]): WalkRequest[] {
       const span = { extent: { first, lines }, origin, digest: [0, 0] }
       spanCodec.encode(span, view, progressCodec.size + i * spanCodec.size)
     }
-    requests.push({ bytes, runs: Math.ceil((lineCount(spans) + spans.length) / WALK_TURNS), spans: spans.length })
+    const runs = Math.ceil((lineCount(spans) + spans.length) / WALK_TURNS)
+    requests.push({ file: `${files}-${requests.length}`, bytes, runs, spans: spans.length })
   }
   return requests
 }
 
 /**
- * Runs that each go on where the one before ended. Not one run that is repeated: for that the kernel makes its XDP dispatcher
- * anew, before and after, and waits for RCU each time (bpf_prog_change_xdp in net/bpf/test_run.c), as long as some 700 runs
- * take.
+ * Walks spans, in runs that each go on where the one before ended. Not in one run that is repeated: for that the kernel
+ * makes its XDP dispatcher anew, before and after, and waits for RCU each time (bpf_prog_change_xdp in
+ * net/bpf/test_run.c), as long as some 700 runs take.
+ *
+ * @param finish is called when all walks are done; where one was not, E108 is thrown
  */
-function walkCommands(file: string, program: string, { bytes, runs }: WalkRequest): Command[] {
-  writeFileSync(file, bytes)
-  return Array.from({ length: runs }, () => runLine(program, file, file))
-}
-
-/** Walks spans. `finish` gets the requests as the programs left them. Throws E108 where a walk was not done. */
-function walkPart<T>(
-  files: string,
-  program: string,
-  walks: readonly Walk[],
-  what: string,
-  finish: (answers: readonly (readonly [WalkRequest, Buffer])[]) => T,
-): Part<T> {
-  const requests = walkRequests(walks)
-  const commands = requests.map((request, number) => walkCommands(`${files}-${number}`, program, request))
-  const ends = commands.map((_, number) => commands.slice(0, number + 1).flat().length - 1)
+function walkPart<T>(program: string, requests: readonly WalkRequest[], what: string, finish: () => T): Part<T> {
+  const commands = requests.map(({ file, bytes, runs }) => {
+    writeFileSync(file, bytes)
+    return Array.from({ length: runs }, () => runLine(program, file, file))
+  })
+  let next = 0
+  const ends = commands.map(({ length }) => {
+    next += length
+    return next - 1
+  })
   return {
     commands: commands.flat(),
     finish(outputs) {
@@ -197,7 +195,7 @@ function walkPart<T>(
         ends.map((end) => outputs[end]),
         what,
       )
-      return finish(requests.map((request, number) => [request, readFileSync(`${files}-${number}`)]))
+      return finish()
     },
   }
 }
@@ -205,14 +203,16 @@ function walkPart<T>(
 /** Copies lines of the generation before. `program`: pin of a table_copy. */
 export function copyPart(files: string, program: string, copies: readonly Copy[]): Part<void> {
   const walks = copies.map(({ first, lines, from }) => ({ first, lines, origin: from }))
-  return walkPart(files, program, walks, 'copying the policy', () => undefined)
+  return walkPart(program, walkRequests(files, walks), 'copying the policy', () => undefined)
 }
 
 /** Digests of sections, in order. `program`: pin of a table_digest. */
 export function digestPart(files: string, program: string, sections: readonly Extent[]): Part<LineDigest[]> {
   const walks = sections.map(({ first, lines }) => ({ first, lines, origin: 0 }))
-  return walkPart(files, program, walks, 'verifying the policy', (answers) =>
-    answers.flatMap(([{ spans }, answer]) => {
+  const requests = walkRequests(files, walks)
+  return walkPart(program, requests, 'verifying the policy', () =>
+    requests.flatMap(({ file, spans }) => {
+      const answer = readFileSync(file)
       const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
       return Array.from({ length: spans }, (_, i): LineDigest => {
         const { digest } = spanCodec.decode(view, progressCodec.size + i * spanCodec.size)

@@ -176,8 +176,8 @@ export function compileServices(
   const encodedPools = encodePools(services, pools, slots.pools)
   const rings = new Map(
     services.map(([slot, { backends }]): [number, ServiceRing] => {
-      const slots = kept.get(slot)?.subarray(0, backends.length) ?? (inUse.get(slot) as Uint16Array)
-      return [slot, measureRing(backends, slots)]
+      const own = kept.get(slot)?.subarray(0, backends.length) ?? (inUse.get(slot) as Uint16Array)
+      return [slot, measureRing(backends, own)]
     }),
   )
   const { first, lines } = placeRings(rings)
