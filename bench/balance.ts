@@ -1,10 +1,11 @@
-// npm run bench balance [-- --rounds N] [--katran OBJECT]: what the balancer costs a packet, over a program that drops
-// everything; what its tables cost to make, and its programs to load.
+// npm run bench balance [-- --rounds N] [--katran DIRECTORY]: what the balancer costs a packet, over a program that drops
+// everything; what its tables cost to make, and its programs to load. With a checkout of Katran's repository its own
+// program is compiled, given the same backends, and timed in turns with ours on the same packets.
 //
 // A test run feeds the packet that came out of a program back into it. So every turn begins with restoring the packet
 // and, where there are several flows, giving it the address of one of them; that is part of what the program that drops
 // everything is timed with, and so is subtracted. Undoing a tunnel is measured in the same round and subtracted too. That
-// every turn had the outcome of the first is checked by the data plane's counters. Figures are medians over rounds that
+// every turn had the outcome of the first is checked by each program's own counters. Figures are medians over rounds that
 // time all subjects in turns, each after a run that is not timed.
 
 import { parseArgs } from 'node:util'
@@ -12,13 +13,16 @@ import { normalize } from '../src/model/ranges.ts'
 import type { State } from '../src/model/state.ts'
 import { SYN } from '../test/support/packets.ts'
 import { backend, balancing, EGRESS, service } from '../test/support/services.ts'
-import { Bench, type Outcome, PORT, VERDICTS, type Workload } from './support/balance.ts'
+import { Bench, type Outcome, PORT, type Subject, VERDICTS, type Workload } from './support/balance.ts'
 import { type RingTime, ringTimes, verifierCost } from './support/balance-costs.ts'
+import { type Encapsulation, Katran } from './support/katran.ts'
 import { addressesOf, stateOf } from './support/lookup.ts'
-import { type Claim, conclude, median, table } from './support/report.ts'
+import { type Claim, conclude, median, ratioText, table } from './support/report.ts'
 import { hosts4 } from './support/sets.ts'
 
-const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '11' } } })
+const { values: options } = parseArgs({
+  options: { rounds: { type: 'string', default: '11' }, katran: { type: 'string' } },
+})
 
 /** Remembered flows, and those that a case with many has. */
 const FLOWS = 2 ** 20
@@ -68,10 +72,18 @@ interface Case {
   readonly growth: number
   /** Nanoseconds over XDP_DROP. */
   readonly target: number | undefined
+  /** Katran's build that has this case, and what ours may cost of what it costs. */
+  readonly katran?: Encapsulation | undefined
+  readonly ratio?: number | undefined
 }
+
+type Peer = Pick<Case, 'katran' | 'ratio'>
 
 const PASSED: Outcome = { verdict: VERDICTS.pass, reason: 'default-pass' }
 const SENT: Outcome = { verdict: VERDICTS.tx, reason: 'balanced' }
+
+const ipip = (ratio?: number): Peer => ({ katran: 'ipip', ratio })
+const gue = (ratio?: number): Peer => ({ katran: 'gue', ratio })
 
 const to = (family: 4 | 6, number: number, more: Partial<Workload> = {}): Workload => ({
   family,
@@ -80,12 +92,13 @@ const to = (family: 4 | 6, number: number, more: Partial<Workload> = {}): Worklo
   destination: vipOf(family, number),
   ...more,
 })
-const sent = (name: string, workload: Workload, growth: number, target?: number): Case => ({
+const sent = (name: string, workload: Workload, growth: number, target?: number, peer: Peer = {}): Case => ({
   name,
   workload,
   outcome: SENT,
   growth,
   target,
+  ...peer,
 })
 const missed = (name: string, family: 4 | 6): Case => ({
   name,
@@ -93,6 +106,7 @@ const missed = (name: string, family: 4 | 6): Case => ({
   outcome: PASSED,
   growth: 0,
   target: 45,
+  ...ipip(0.6),
 })
 
 const IPIP = numberOf('ipip')
@@ -102,14 +116,14 @@ const NAT = numberOf('nat')
 const CASES: readonly Case[] = [
   missed('VIP miss', 4),
   missed('VIP miss, IPv6', 6),
-  sent('IPIP, 1 flow', to(4, IPIP), 20, 130),
-  sent('IPIP, 1 flow of UDP', to(4, IPIP, { protocol: 'udp' }), 20),
-  sent('IPIP, 65,536 flows', to(4, IPIP, { flows: MANY }), 20, 350),
-  sent('IPIP, every packet a new flow', to(4, IPIP, { flows: 0, flags: SYN }), 20, 450),
-  sent('IPIP, IPv6 in IPv6', to(6, IPIP), 40),
-  sent('IPIP, IPv4 in IPv6', to(4, MIXED), 40),
-  sent('GUE', to(4, GUE), 28, 250),
-  sent('GUE, IPv6 in IPv6', to(6, GUE), 48),
+  sent('IPIP, 1 flow', to(4, IPIP), 20, 130, ipip(0.7)),
+  sent('IPIP, 1 flow of UDP', to(4, IPIP, { protocol: 'udp' }), 20, undefined, ipip()),
+  sent('IPIP, 65,536 flows', to(4, IPIP, { flows: MANY }), 20, 350, ipip(0.5)),
+  sent('IPIP, every packet a new flow', to(4, IPIP, { flows: 0, flags: SYN }), 20, 450, ipip(0.3)),
+  sent('IPIP, IPv6 in IPv6', to(6, IPIP), 40, undefined, ipip()),
+  sent('IPIP, IPv4 in IPv6', to(4, MIXED), 40, undefined, ipip()),
+  sent('GUE', to(4, GUE), 28, 250, gue()),
+  sent('GUE, IPv6 in IPv6', to(6, GUE), 48, undefined, gue()),
   sent('DSR', to(4, DSR), 0, 100),
   sent('DSR, IPv6', to(6, DSR), 0),
   sent('NAT', to(4, NAT), 0, 130),
@@ -117,45 +131,78 @@ const CASES: readonly Case[] = [
   sent('full NAT', to(4, FULL), 0),
 ]
 
-/** Over XDP_DROP in the same round: nanoseconds. */
-interface Result {
-  readonly name: string
+/** Nanoseconds a packet. */
+interface Times {
   readonly drop: number
-  readonly over: number
-  /** What XDP_TX costs more than XDP_DROP. */
+  /** What XDP_TX costs more than XDP_DROP, and so on. */
   readonly tx: number
-  readonly target: number | undefined
+  readonly over: number
+  /** NaN where there is no Katran. */
+  readonly katran: number
 }
+
+interface Result extends Times, Pick<Case, 'name' | 'target' | 'ratio'> {}
+
+/** Katran's builds, where there is a checkout of it. */
+type Peers = ReadonlyMap<Encapsulation, Katran>
 
 /** One case, one round. */
 async function measure(
   bench: Bench,
-  { name, workload, outcome, growth }: Case,
-): Promise<{ drop: number; tx: number; over: number }> {
+  { name, workload, outcome, growth, katran }: Case,
+  peers: Peers = new Map(),
+): Promise<Times> {
   await bench.prepare(workload, growth)
-  const time = (program: string, verdict: number): Promise<number> =>
-    bench.time({ name, program, kind: 'frags', verdict }, workload)
+  const time = (program: string, verdict: number, kind: Subject['kind'] = 'frags'): Promise<number> =>
+    bench.time({ name, program, kind, verdict }, workload)
   const drop = await time('do_drop', VERDICTS.drop)
   const tx = await time('do_tx', VERDICTS.tx)
   const undo =
     growth === 0 ? 0 : ((await time('grow_thrice', VERDICTS.tx)) - (await time('grow_once', VERDICTS.tx))) / 2
-  const raw = await bench.time({ name, program: 'ours', kind: 'frags', ...outcome }, workload)
-  return { drop, tx: tx - drop, over: raw - undo - drop }
+  const raw = await bench.time(bench.subject(name, outcome), workload)
+  const times = { drop, tx: tx - drop, over: raw - undo - drop, katran: Number.NaN }
+  const peer = katran && peers.get(katran)
+  if (!peer) return times
+  const dropPlain = await time('do_drop_plain', VERDICTS.drop, 'plain')
+  const rawPeer = await bench.time(peer.subject(name, outcome.verdict === VERDICTS.tx ? 'tx' : 'pass'), workload)
+  return { ...times, katran: rawPeer - undo - dropPlain }
 }
 
-async function measureAll(bench: Bench, cases: readonly Case[], rounds: number): Promise<Result[]> {
-  const found = cases.map(() => [] as { drop: number; tx: number; over: number }[])
+async function measureAll(bench: Bench, cases: readonly Case[], rounds: number, peers: Peers): Promise<Result[]> {
+  const found = cases.map(() => [] as Times[])
   for (let round = 0; round < rounds; round++) {
-    for (const [i, one] of cases.entries()) found[i]?.push(await measure(bench, one))
+    for (const [i, one] of cases.entries()) found[i]?.push(await measure(bench, one, peers))
   }
-  const of = (i: number, key: 'drop' | 'tx' | 'over'): number => median((found[i] ?? []).map((one) => one[key]))
-  return cases.map(({ name, target }, i) => ({
-    name,
-    target,
-    drop: of(i, 'drop'),
-    tx: of(i, 'tx'),
-    over: of(i, 'over'),
-  }))
+  return cases.map(({ name, target, ratio }, i) => {
+    const of = (key: keyof Times): number => median((found[i] ?? []).map((one) => one[key]))
+    return { name, target, ratio, drop: of('drop'), tx: of('tx'), over: of('over'), katran: of('katran') }
+  })
+}
+
+/** Katran's builds with the backends that ours has behind the same VIPs. */
+async function openPeers(checkout: string | undefined): Promise<Peers> {
+  const peers = new Map<Encapsulation, Katran>()
+  if (checkout === undefined) return peers
+  try {
+    for (const build of ['ipip', 'gue'] as const) {
+      const number = numberOf(build)
+      const mixed = build === 'ipip' ? [{ vips: [vipOf(4, MIXED)], port: PORT, backends: backendsOf(6, MIXED) }] : []
+      const groups = ([4, 6] as const).map((family) => ({
+        vips: [vipOf(family, number)],
+        port: PORT,
+        backends: backendsOf(family, number),
+      }))
+      peers.set(build, await Katran.open(checkout, build, [...groups, ...mixed], FLOWS))
+    }
+    return peers
+  } catch (error) {
+    closePeers(peers)
+    throw error
+  }
+}
+
+function closePeers(peers: Peers): void {
+  for (const peer of peers.values()) peer.close()
 }
 
 /** Single addresses, none of which the flows have. */
@@ -189,12 +236,21 @@ async function compose(rounds: number): Promise<{ filter: number; balancer: numb
   return { filter: median(times.filter), balancer: median(times.balancer), both: median(times.both) }
 }
 
+/** What ours costs of what Katran's costs. */
+const ratioOf = ({ over, katran }: Times): number => over / katran
+
 function claimsOf(results: readonly Result[], composed: { filter: number; balancer: number; both: number }): Claim[] {
   const kind = 'target'
   return [
     ...results.flatMap(({ name, over, target }): Claim[] =>
       target === undefined ? [] : [{ kind, what: `${name}: over XDP_DROP`, limit: target, measured: over, unit: 'ns' }],
     ),
+    ...results
+      .filter((one) => one.ratio !== undefined && !Number.isNaN(one.katran))
+      .map(
+        (one) =>
+          ({ kind, what: `${one.name}: of Katran's`, limit: one.ratio as number, measured: ratioOf(one) }) as const,
+      ),
     {
       kind,
       what: `filter with ${PREFIXES.toLocaleString('en')} prefixes and balancer, against the sum of both`,
@@ -216,29 +272,39 @@ function printRings(rings: readonly RingTime[]): void {
 }
 
 /** Cases over a data plane of their own. */
-async function measureOn(name: string, cases: readonly Case[], rounds: number, remembers = true): Promise<Result[]> {
+async function measureOn(
+  name: string,
+  cases: readonly Case[],
+  rounds: number,
+  { remembers = true, peers = new Map() }: { readonly remembers?: boolean; readonly peers?: Peers } = {},
+): Promise<Result[]> {
   const bench = await Bench.open(name)
   try {
     await bench.load(services, remembers)
-    return await measureAll(bench, cases, rounds)
+    return await measureAll(bench, cases, rounds, peers)
   } finally {
     bench.close()
   }
 }
 
 const rounds = Number(options.rounds)
-const results = [
-  ...(await measureOn('services', CASES, rounds)),
-  ...(await measureOn(
-    'table',
-    [sent('IPIP, 65,536 flows, none remembered', to(4, IPIP, { flows: MANY }), 20)],
-    rounds,
-    false,
-  )),
-]
+const peers = await openPeers(options.katran)
+const results: Result[] = []
+try {
+  results.push(...(await measureOn('services', CASES, rounds, { peers })))
+} finally {
+  closePeers(peers)
+}
+const unremembered = [sent('IPIP, 65,536 flows, none remembered', to(4, IPIP, { flows: MANY }), 20)]
+results.push(...(await measureOn('table', unremembered, rounds, { remembers: false })))
 const composed = await compose(rounds)
-const rows = results.map(({ name, drop, tx, over }) => [name, ns(drop), ns(tx), ns(over)])
-console.log(table(['ns a packet', 'XDP_DROP', 'XDP_TX over it', 'ours over it'], rows))
+const peerHead = options.katran === undefined ? [] : ['Katran over it', 'ours/Katran']
+const peerCells = (one: Result): string[] => {
+  if (options.katran === undefined) return []
+  return Number.isNaN(one.katran) ? ['', ''] : [ns(one.katran), ratioText(ratioOf(one))]
+}
+const rows = results.map((one) => [one.name, ns(one.drop), ns(one.tx), ns(one.over), ...peerCells(one)])
+console.log(table(['ns a packet', 'XDP_DROP', 'XDP_TX over it', 'ours over it', ...peerHead], rows))
 console.log(
   `\nfilter with ${PREFIXES.toLocaleString('en')} prefixes ${ns(composed.filter)}, balancer with 65,536 flows ` +
     `${ns(composed.balancer)}, both in one pass ${ns(composed.both)}`,

@@ -61,20 +61,23 @@ function workloadBytes(workload: Workload, growth: number): Uint8Array {
   return bytes
 }
 
-/** How every turn must end. */
+/** How every turn of ours must end. */
 export interface Outcome {
   /** enum xdp_action */
   readonly verdict: number
-  /** Of ours: what must be counted for every turn. */
-  readonly reason?: ReasonName
+  readonly reason: ReasonName
 }
 
 /** A program to time. */
-export interface Subject extends Outcome {
+export interface Subject {
   readonly name: string
-  /** Of the wrapper's object, or `ours`, or the pin of somebody else's. */
+  /** Of the wrapper's object, or the pin of another one. */
   readonly program: string
   readonly kind: 'plain' | 'frags'
+  /** What the last turn must return: enum xdp_action. */
+  readonly verdict: number
+  /** How many turns ended as all must, so far, by the program's own counters. */
+  readonly count?: () => Promise<number>
 }
 
 export const VERDICTS = { drop: 1, pass: 2, tx: 3 } as const
@@ -138,16 +141,17 @@ export class Bench {
     await runBpftool('map', 'update', 'pinned', pin, 'key', '0', '0', '0', '0', 'value', ...value)
   }
 
+  /** Ours. */
+  subject(name: string, { verdict, reason }: Outcome): Subject {
+    const count = async (): Promise<number> => (await this.plane.reasons(SLOT))[reason]?.packets ?? 0
+    return { name, program: this.plane.program('filter'), kind: 'frags', verdict, count }
+  }
+
   /** Nanoseconds a turn, of the second of two runs. Throws where any turn ended otherwise than it should. */
-  async time({ name, program, kind, verdict, reason }: Subject, workload: Workload, runs = 2): Promise<number> {
-    const path =
-      program === 'ours'
-        ? this.plane.program('filter')
-        : program.includes('/')
-          ? program
-          : `${this.#directory}/run/${program}`
+  async time({ name, program, kind, verdict, count }: Subject, workload: Workload, runs = 2): Promise<number> {
+    const path = program.includes('/') ? program : `${this.#directory}/run/${program}`
     const array = ['map', 'update', 'pinned', `${this.#directory}/${kind}`, 'key', '0', '0', '0', '0']
-    const before = reason ? ((await this.plane.reasons(SLOT))[reason]?.packets ?? 0) : 0
+    const before = await count?.()
     const outputs = await withExchange(async (files) => {
       writeFileSync(`${files}/frame`, frameOf(workload))
       const run: Command = bpftool(
@@ -163,9 +167,9 @@ export class Bench {
     for (const { retval } of outputs) {
       if (retval !== verdict) throw new Error(`${name}: returned ${retval}, not ${verdict}`)
     }
-    if (reason) {
-      const turns = ((await this.plane.reasons(SLOT))[reason]?.packets ?? 0) - before
-      if (turns !== REPEAT * runs) throw new Error(`${name}: ${turns} of ${REPEAT * runs} turns were ${reason}`)
+    if (count && before !== undefined) {
+      const turns = (await count()) - before
+      if (turns !== REPEAT * runs) throw new Error(`${name}: ${turns} of ${REPEAT * runs} turns ended as the first`)
     }
     return (outputs.at(-1) as { duration: number }).duration
   }

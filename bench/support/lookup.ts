@@ -77,7 +77,7 @@ export function compile(state: State): Uint8Array {
 }
 
 type Shape = Omit<MapShape, 'type' | 'keySize'> & {
-  readonly type: MapShape['type'] | 'prog_array'
+  readonly type: MapShape['type'] | 'prog_array' | 'lru_hash'
   readonly keySize?: number
 }
 
