@@ -5,7 +5,8 @@
  * left as it came, fragments and options too: what is for a VIP is known before any of them is judged.
  *
  * The entry points are global functions: the verifier checks those once and alone, not for every way in which a packet
- * can be parsed.
+ * can be parsed. What most packets of services go through below them is inlined, because a return is dear where the
+ * kernel keeps the CPU from predicting it (Documentation/admin-guide/hw-vuln/srso.rst); see docs/adr/0039.
  */
 #pragma once
 

@@ -69,8 +69,8 @@ static __always_inline void write_outer6(struct ipv6hdr *ip, const struct servic
 }
 
 /* IP in IP, whatever the families. */
-__noinline __u32 encapsulate_ip(struct xdp_md *ctx, const struct flow *flow, const struct service *service,
-				const struct backend *backend)
+static __always_inline __u32 encapsulate_ip(struct xdp_md *ctx, const struct flow *flow, const struct service *service,
+					    const struct backend *backend)
 {
 	__u32 at, size;
 	__u8 protocol;
@@ -137,8 +137,8 @@ static __always_inline int has_checksum(struct xdp_md *ctx, const struct flow *f
  * GUE. Where the inner checksum says nothing, the outer one is left out, as RFC 768 allows in IPv4 and RFC 6935 in IPv6
  * for tunnels.
  */
-__noinline __u32 encapsulate_gue(struct xdp_md *ctx, const struct flow *flow, const struct service *service,
-				 const struct backend *backend)
+static __always_inline __u32 encapsulate_gue(struct xdp_md *ctx, const struct flow *flow, const struct service *service,
+					     const struct backend *backend)
 {
 	__u32 at, size, header;
 	__u16 length, source;

@@ -7,6 +7,7 @@
 
 #include "abi.h"
 #include "addr.h"
+#include "clock.h"
 #include "maps.h"
 #include "parse.h"
 #include "verdict.h"
@@ -176,53 +177,49 @@ static __always_inline struct flow_budget *open_budget(__u64 now)
 	return budget;
 }
 
-/*
- * How readily an entry gives way to one with the tag, the more the higher: the tag's own first, then a free one, then
- * one that never heard from its client again (of UDP all, of TCP a flood's), longest idle first, then an established one.
- */
-static __always_inline __u32 rank_flow(__u64 entry, __u32 tag, __u32 tick)
+/* 1 where a number of 32 bits is 0, else 0: by arithmetic, where compilers make a branch of a comparison. */
+static __always_inline __u64 is_zero(__u64 number)
 {
-	__u32 age = (tick - (__u32)entry) & FLOW_SEEN;
-
-	if (entry >> 32 == tag)
-		return 4 * FLOW_SEEN;
-	if (entry == 0)
-		return 3 * FLOW_SEEN;
-	return entry & FLOW_ESTABLISHED ? age : age + FLOW_SEEN + 1;
+	barrier_var(number);
+	return (number - 1) >> 63;
 }
 
 /*
- * Remembers the flow's backend. Any entry may be lost to another CPU that writes to the same bucket at the same time:
- * then the flow goes by the ring once more.
+ * How readily an entry gives way to one with the tag, the more the higher: the tag's own first, then a free one, then
+ * one that never heard from its client again (of UDP all, of TCP a flood's), longest idle first, then an established one.
+ * Without branches, because nobody can predict what is in a bucket.
  */
-__noinline int remember_flow(const struct balance *tables, struct flow *flow, __u64 now)
+static __always_inline __u64 rank_flow(__u64 entry, __u32 tag, __u32 tick)
 {
-	__u32 tag, tick = tick_of(now), victim = 0, best = 0;
-	struct flow_budget *budget = open_budget(now);
-	struct line *bucket;
-	__u64 key;
+	__u64 age = (tick - (__u32)entry) & FLOW_SEEN, fresh = ~entry & FLOW_ESTABLISHED;
 
-	if (!tables || !flow || !budget)
-		return 0;
+	return is_zero(entry >> 32 ^ tag) << 17 | is_zero(entry >> 32) << 16 | fresh | age;
+}
+
+/*
+ * Remembers the flow's backend in its bucket. Any entry may be lost to another CPU that writes there at the same time: then
+ * the flow goes by the ring once more.
+ */
+static __always_inline void remember_flow(const struct balance *tables, struct line *bucket, struct flow *flow,
+					  __u64 now)
+{
+	__u32 tag = flow_tag(flow_key(flow)), tick = tick_of(now);
+	struct flow_budget *budget = open_budget(now);
+	__u64 best = 0;
+
+	if (!budget)
+		return;
 	if (budget->flows >= tables->flow_limit) {
 		flow->marks |= FLOW_LIMITED;
-		return 0;
+		return;
 	}
 	budget->flows++;
-	key = flow_key(flow);
-	tag = flow_tag(key);
-	bucket = flow_bucket(tables, key);
-	if (!bucket)
-		return 0;
 #pragma unroll
 	for (int i = 0; i < FLOWS_A_LINE; i++) {
-		__u32 rank = rank_flow(bucket->word[i], tag, tick);
+		__u64 rank = rank_flow(bucket->word[i], tag, tick) * FLOWS_A_LINE + i;
 
-		if (rank > best) {
-			best = rank;
-			victim = i;
-		}
+		/* The greater of the two. */
+		best ^= (best ^ rank) & -((best - rank) >> 63);
 	}
-	bucket->word[victim & (FLOWS_A_LINE - 1)] = (__u64)tag << 32 | (__u32)flow->backend << 16 | tick;
-	return 0;
+	bucket->word[best & (FLOWS_A_LINE - 1)] = (__u64)tag << 32 | (__u32)flow->backend << 16 | tick;
 }

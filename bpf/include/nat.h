@@ -40,8 +40,8 @@ static __always_inline __be16 ethertype_of(const struct flow *flow)
 }
 
 /* A packet to the backend of a service with NAT or DSR. */
-__noinline __u32 forward(struct xdp_md *ctx, struct flow *flow, const struct service *service,
-			 const struct backend *backend)
+static __always_inline __u32 forward(struct xdp_md *ctx, struct flow *flow, const struct service *service,
+				     const struct backend *backend)
 {
 	const struct balance *tables = lookup_balance();
 	struct tuple to;

@@ -201,18 +201,15 @@ static __always_inline void refresh(struct line *bucket, __u32 at, const struct 
 		bucket->word[at & (FLOWS_A_LINE - 1)] = fresh;
 }
 
-/* The backend that is remembered for the flow and keeps it, or NO_SLOT. */
+/* The backend that the flow's bucket remembers and that keeps it, or NO_SLOT. */
 static __always_inline __u32 recall(const struct balance *tables, const struct service *service, struct flow *flow,
-				    __u64 now)
+				    struct line *bucket, __u64 now)
 {
-	__u64 key = flow_key(flow), entry;
-	struct line *bucket = flow_bucket(tables, key);
 	const struct backend *backend;
 	__u32 at, slot;
+	__u64 entry;
 
-	if (!bucket)
-		return NO_SLOT;
-	at = find_flow(bucket, flow_tag(key));
+	at = find_flow(bucket, flow_tag(flow_key(flow)));
 	if (at >= FLOWS_A_LINE)
 		return NO_SLOT;
 	entry = bucket->word[at & (FLOWS_A_LINE - 1)];
@@ -230,11 +227,14 @@ static __always_inline __u32 recall(const struct balance *tables, const struct s
 /* The backend that the flow's packet goes to, or NO_SLOT. Remembers it. */
 static __always_inline __u32 find_backend(const struct balance *tables, const struct service *service, struct flow *flow)
 {
-	__u64 now = bpf_ktime_get_coarse_ns();
+	struct line *bucket = flow_bucket(tables, flow_key(flow));
+	__u64 now = coarse_now();
 	__u32 slot;
 
+	if (!bucket)
+		return NO_SLOT;
 	if (!opens(flow)) {
-		slot = recall(tables, service, flow, now);
+		slot = recall(tables, service, flow, bucket, now);
 		if (slot != NO_SLOT)
 			return slot;
 	}
@@ -245,6 +245,6 @@ static __always_inline __u32 find_backend(const struct balance *tables, const st
 	if (opens(flow) || flow->protocol == IPPROTO_UDP)
 		flow->marks |= FLOW_NEW;
 	if (flow->marks & FLOW_LIVE && !closes(flow))
-		remember_flow(tables, flow, now);
+		remember_flow(tables, bucket, flow, now);
 	return slot;
 }
