@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Bans, the reading half: whether an address is banned now. A hash lookup for each prefix length in use; where none of
- * the family is in use, one branch. The clock is read on a hit alone.
+ * the family is in use, one branch, and where one is, as most often, no loop.
  */
 #pragma once
 
 #include "abi.h"
+#include "clock.h"
 #include "maps.h"
 
 #define FAMILY_IPV4 4
@@ -29,7 +30,7 @@ static __always_inline const struct ban_state *lookup_ban_state(void)
 /* Whether a ban is over. */
 static __always_inline int is_over(const struct ban *ban)
 {
-	return ban->expires != 0 && bpf_ktime_get_boot_ns() >= ban->expires;
+	return ban->expires != 0 && boot_now() >= ban->expires;
 }
 
 /* The first `length` bits set, of 64. */
@@ -40,13 +41,26 @@ static __always_inline __u64 prefix_mask(__u32 length)
 	return length == 0 ? 0 : ~0ull << ((64 - length) & 63);
 }
 
+/* Whether the prefix of the address that a place of a length stands for is banned. */
+static __always_inline int is_banned(__u64 high, __u64 low, __u32 family, __u32 place)
+{
+	struct ban_key key = { .family = family, .length = place - 1 };
+	const struct ban *ban;
+
+	if (place == 0)
+		return 0;
+	key.high = high & prefix_mask(key.length);
+	key.low = key.length <= 64 ? 0 : low & prefix_mask(key.length - 64);
+	ban = bpf_map_lookup_elem(&bans, &key);
+	return ban && !is_over(ban);
+}
+
 static long search_ban(__u32 index, struct ban_search *search)
 {
 	const struct ban_state *state = search->state;
-	struct ban_key key = { .family = search->family };
-	const struct ban *ban;
 	__u32 place;
 
+	index++;
 	if (search->family == FAMILY_IPV4) {
 		if (index >= BAN_LENGTHS4)
 			return 1;
@@ -56,13 +70,7 @@ static long search_ban(__u32 index, struct ban_search *search)
 			return 1;
 		place = state->lengths6[index];
 	}
-	if (place == 0)
-		return 0;
-	key.length = place - 1;
-	key.high = search->high & prefix_mask(key.length);
-	key.low = key.length <= 64 ? 0 : search->low & prefix_mask(key.length - 64);
-	ban = bpf_map_lookup_elem(&bans, &key);
-	if (!ban || is_over(ban))
+	if (!is_banned(search->high, search->low, search->family, place))
 		return 0;
 	search->found = place;
 	return 1;
@@ -75,10 +83,16 @@ static long search_ban(__u32 index, struct ban_search *search)
 __noinline __u32 search_bans(__u64 high, __u64 low, __u32 family)
 {
 	struct ban_search search = { .high = high, .low = low, .family = family, .state = lookup_ban_state() };
+	__u32 places, first;
 
 	if (!search.state)
 		return 0;
-	bpf_loop(family == FAMILY_IPV4 ? search.state->places4 : search.state->places6, search_ban, &search, 0);
+	places = family == FAMILY_IPV4 ? search.state->places4 : search.state->places6;
+	first = family == FAMILY_IPV4 ? search.state->lengths4[0] : search.state->lengths6[0];
+	if (is_banned(high, low, family, first))
+		return first;
+	if (places > 1)
+		bpf_loop(places - 1, search_ban, &search, 0);
 	return search.found;
 }
 

@@ -104,7 +104,7 @@ static __always_inline int may_not_fragment(const struct xdp_md *ctx, const stru
 /* Whether this CPU may send another error in this tick. */
 static __always_inline int may_answer(const struct flow *flow)
 {
-	struct flow_budget *budget = open_budget(coarse_now());
+	struct flow_budget *budget = open_budget(monotonic_now());
 
 	if (!(flow->marks & FLOW_LIVE))
 		return 1;

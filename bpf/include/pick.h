@@ -228,7 +228,7 @@ static __always_inline __u32 recall(const struct balance *tables, const struct s
 static __always_inline __u32 find_backend(const struct balance *tables, const struct service *service, struct flow *flow)
 {
 	struct line *bucket = flow_bucket(tables, flow_key(flow));
-	__u64 now = coarse_now();
+	__u64 now = monotonic_now();
 	__u32 slot;
 
 	if (!bucket)

@@ -156,7 +156,7 @@ __noinline __u32 bind_flow(struct xdp_md *ctx, const struct balance *tables, con
 	search.flow = flow;
 	search.list = (const void *)policy_line(tables->pools + service->pool_list);
 	search.owner = hash_flow(flow, 0) | 1;
-	search.now = coarse_now();
+	search.now = monotonic_now();
 	if (!search.list)
 		return NO_SLOT;
 	bpf_loop(SNAT_PROBES, try_binding, &search, 0);
@@ -240,7 +240,7 @@ __noinline int read_answer(const struct balance *tables, __u32 binding, const st
 /* Notes a packet of the backend. */
 static __always_inline void refresh_answered(__u32 binding, const struct flow *flow)
 {
-	__u32 tick = coarse_now() >> TICK_SHIFT;
+	__u32 tick = monotonic_now() >> TICK_SHIFT;
 	struct snat_port *port = lookup_binding(binding);
 
 	if (!port)

@@ -1,0 +1,78 @@
+// npm run bench bans [-- --rounds N]: what bans cost a packet, over a program that drops everything, in the same run: a
+// packet of a source that is banned, and one of a source that is not where others are. How runs are timed: see
+// balance.ts.
+
+import { parseArgs } from 'node:util'
+import { type Banning, bansOf } from '../test/support/bans.ts'
+import { block, policy } from '../test/support/lists.ts'
+import { Bench, type Outcome, VERDICTS, type Workload } from './support/balance.ts'
+import { conclude, median, table } from './support/report.ts'
+
+const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '11' } } })
+
+const HOUR = 3_600_000
+const MANY = 100_000
+/** Requests handed over at a time. */
+const CHUNK = 4096
+/** Where the packets of a workload of one flow come from. */
+const SOURCE = '11.0.0.0'
+const OTHER = '10.0.0.1'
+
+const PASSED: Outcome = { verdict: VERDICTS.pass, reason: 'default-pass' }
+const DROPPED: Outcome = { verdict: VERDICTS.drop, reason: 'ban' }
+
+interface Case {
+  readonly name: string
+  readonly bans: readonly Banning[]
+  readonly outcome: Outcome
+  readonly flows: number
+}
+
+const CASES: readonly Case[] = [
+  { name: 'no bans', bans: [], outcome: PASSED, flows: 1 },
+  { name: 'another one is banned', bans: [{ prefix: OTHER, ttlMs: HOUR }], outcome: PASSED, flows: 1 },
+  { name: 'banned for ever', bans: [{ prefix: SOURCE }], outcome: DROPPED, flows: 1 },
+  { name: 'banned for an hour', bans: [{ prefix: SOURCE, ttlMs: HOUR }], outcome: DROPPED, flows: 1 },
+  {
+    name: 'others, of two prefix lengths',
+    bans: [{ prefix: OTHER, ttlMs: HOUR }, { prefix: '10.0.1.0/24' }],
+    outcome: PASSED,
+    flows: 1,
+  },
+  {
+    name: `${MANY.toLocaleString('en')} others, packets from 65,536 sources`,
+    bans: Array.from({ length: MANY }, (_, i) => ({
+      prefix: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`,
+      ttlMs: HOUR,
+    })),
+    outcome: PASSED,
+    flows: 2 ** 16,
+  },
+]
+
+/** Nanoseconds over XDP_DROP, the median of rounds. */
+async function measure(bench: Bench, { name, bans, outcome, flows }: Case, rounds: number): Promise<number> {
+  const own = bansOf(bench.plane)
+  for (let i = 0; i < bans.length; i += CHUNK) await own.ban(...bans.slice(i, i + CHUNK))
+  const workload: Workload = { family: 4, protocol: 'tcp', flows, destination: '192.0.2.1' }
+  await bench.prepare(workload)
+  const times: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const drop = await bench.time({ name, program: 'do_drop', kind: 'frags', verdict: VERDICTS.drop }, workload)
+    times.push((await bench.time(bench.subject(name, outcome), workload)) - drop)
+  }
+  for (let i = 0; i < bans.length; i += CHUNK) await own.unban(...bans.slice(i, i + CHUNK).map(({ prefix }) => prefix))
+  return median(times)
+}
+
+const bench = await Bench.open('bans')
+try {
+  await bench.load(policy('pass', block('list', '198.51.100.0/24')))
+  const results: { readonly name: string; readonly over: number }[] = []
+  for (const one of CASES) results.push({ name: one.name, over: await measure(bench, one, Number(options.rounds)) })
+  const rows = results.map(({ name, over }) => [name, over.toFixed(0)])
+  console.log(table(['ns a packet over XDP_DROP', 'ours'], rows))
+  conclude('bans', [], { results })
+} finally {
+  bench.close()
+}
