@@ -181,7 +181,7 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 			return REASON_UNSUPPORTED;
 		slot = bind_flow(ctx, tables, service, flow);
 	} else {
-		slot = find_backend(tables, service, flow);
+		slot = assign_backend(tables, service, flow);
 	}
 	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
 	if (!backend)
@@ -201,7 +201,8 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 	const struct endpoint *endpoint = find_endpoint(tables, flow->source_high, flow->source_low);
 	const struct service *service;
 	const struct backend *backend;
-	__u32 number;
+	const struct scratch *scratch;
+	__u32 number, reason;
 
 	/* A later fragment tells no port: 0 stands for one, which only a service on any port has. */
 	if (!endpoint || is_cut(flow))
@@ -213,7 +214,11 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 		return NOT_OURS;
 	flow->service = backend->service;
 	flow->backend = number - 1;
-	return reply(ctx, flow, service, backend);
+	reason = reply(ctx, flow, service, backend);
+	if (reason != REPLY_TOO_BIG)
+		return reason;
+	scratch = open_scratch();
+	return scratch ? answer_too_big(ctx, flow, scratch->way.mtu_result) : REASON_INTERNAL;
 }
 
 /* A packet of TCP or UDP, or a fragment. */

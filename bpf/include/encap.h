@@ -76,8 +76,6 @@ static __always_inline __u32 encapsulate_ip(struct xdp_md *ctx, const struct flo
 	__u8 protocol;
 	void *outer;
 
-	if (!flow || !service || !backend)
-		return NOT_OURS;
 	protocol = flow_is_ipv6(flow) ? IPPROTO_IPV6 : IPPROTO_IPIP;
 	size = backend->flags & BACKEND_IPV6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	at = write_link(ctx, flow->network, size, backend_macs(backend), backend->vlan,
@@ -146,8 +144,6 @@ static __always_inline __u32 encapsulate_gue(struct xdp_md *ctx, const struct fl
 	void *outer;
 	__u64 sum;
 
-	if (!flow || !service || !backend)
-		return NOT_OURS;
 	header = flow->transport - flow->network;
 	size = backend->flags & BACKEND_IPV6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	at = write_link(ctx, flow->network, size + sizeof(*udp), backend_macs(backend), backend->vlan,

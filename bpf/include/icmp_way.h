@@ -40,14 +40,21 @@ __noinline __u32 plan_forward(const struct flow *flow, const struct flow *quoted
 }
 
 /* The backend of the flow that an error is about. `quoted` says its flow as the client's packets do. */
-__noinline __u32 find_error_backend(struct xdp_md *ctx, const struct balance *tables, const struct service *service,
-				    struct flow *quoted)
+__noinline __u32 find_error_backend(const struct balance *tables, const struct service *service, struct flow *quoted)
 {
+	struct line *bucket;
+
 	if (!tables || !service || !quoted)
 		return NO_SLOT;
-	quoted->hash = hash_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
-	return service->flags & SERVICE_SNAT ? bind_flow(ctx, tables, service, quoted) :
-					       find_backend(tables, service, quoted);
+	bucket = flow_bucket(tables, flow_key(quoted));
+	return bucket ? find_backend(tables, service, quoted, bucket, monotonic_now()) : NO_SLOT;
+}
+
+/* Not inlined, as for other packets: errors are few, and those who call have a stack to share. */
+__noinline __u32 send_steered(struct xdp_md *ctx, struct flow *flow, const struct service *service,
+			      const struct backend *backend)
+{
+	return flow && service && backend ? send(ctx, flow, service, backend) : NOT_OURS;
 }
 
 /* An error to a VIP. NOT_OURS: it is about no flow of a service. */
@@ -65,7 +72,9 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 	service = lookup_service(tables, quoted->service);
 	if (!service)
 		return REASON_INTERNAL;
-	slot = find_error_backend(ctx, tables, service, quoted);
+	quoted->hash = hash_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
+	slot = service->flags & SERVICE_SNAT ? bind_flow(ctx, tables, service, quoted) :
+					       find_error_backend(tables, service, quoted);
 	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
 	/* Of full NAT a flow that has no port is none. */
 	if (!backend && service->flags & SERVICE_SNAT)
@@ -79,7 +88,7 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 		return REASON_OVERSIZE;
 	if (service->forwarding == FORWARDING_NAT)
 		return plan_forward(flow, quoted, service, backend);
-	return send(ctx, flow, service, backend);
+	return send_steered(ctx, flow, service, backend);
 }
 
 /* Works out how an error about what full NAT sent to a backend goes to the client. */

@@ -47,8 +47,8 @@ static __always_inline __u32 forward(struct xdp_md *ctx, struct flow *flow, cons
 	struct tuple to;
 	__u32 network;
 
-	if (!flow || !service || !backend || !tables)
-		return NOT_OURS;
+	if (!tables)
+		return REASON_INTERNAL;
 	if (read_ttl(ctx, flow) <= 1)
 		return REASON_EXPIRED;
 	network = write_link(ctx, flow->network, 0, backend_macs(backend), backend->vlan, ethertype_of(flow));
@@ -122,7 +122,10 @@ static __always_inline int is_known_way(const struct xdp_md *ctx, long result, c
 	       (way->ifindex == ctx->ingress_ifindex || lookup_slot(way->ifindex));
 }
 
-/* A packet of a backend of NAT to a client. */
+/* Not a reason: the backend is to hear that the packet does not fit `scratch->way`, from who has the stack for it. */
+#define REPLY_TOO_BIG 0xfe
+
+/* A packet of a backend of NAT to a client, or REPLY_TOO_BIG. */
 __noinline __u32 reply(struct xdp_md *ctx, struct flow *flow, const struct service *service,
 		       const struct backend *backend)
 {
@@ -142,7 +145,7 @@ __noinline __u32 reply(struct xdp_md *ctx, struct flow *flow, const struct servi
 	if (read_ttl(ctx, flow) <= 1)
 		return REASON_EXPIRED;
 	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED && way->mtu_result && may_not_fragment(ctx, flow))
-		return answer_too_big(ctx, flow, way->mtu_result);
+		return REPLY_TOO_BIG;
 	if (!is_known_way(ctx, result, way)) {
 		translate(ctx, flow, to);
 		return REASON_REPLY_ROUTED;

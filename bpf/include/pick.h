@@ -224,8 +224,17 @@ static __always_inline __u32 recall(const struct balance *tables, const struct s
 	return slot;
 }
 
-/* The backend that the flow's packet goes to, or NO_SLOT. Remembers it. */
-static __always_inline __u32 find_backend(const struct balance *tables, const struct service *service, struct flow *flow)
+/* The backend that the flow's packet goes to, or NO_SLOT. */
+static __always_inline __u32 find_backend(const struct balance *tables, const struct service *service, struct flow *flow,
+					  struct line *bucket, __u64 now)
+{
+	__u32 slot = opens(flow) ? NO_SLOT : recall(tables, service, flow, bucket, now);
+
+	return slot == NO_SLOT ? choose(tables, service, flow) : slot;
+}
+
+/* The same, and remembers it. */
+static __always_inline __u32 assign_backend(const struct balance *tables, const struct service *service, struct flow *flow)
 {
 	struct line *bucket = flow_bucket(tables, flow_key(flow));
 	__u64 now = monotonic_now();
@@ -233,13 +242,8 @@ static __always_inline __u32 find_backend(const struct balance *tables, const st
 
 	if (!bucket)
 		return NO_SLOT;
-	if (!opens(flow)) {
-		slot = recall(tables, service, flow, bucket, now);
-		if (slot != NO_SLOT)
-			return slot;
-	}
-	slot = choose(tables, service, flow);
-	if (slot == NO_SLOT || flow->marks & FLOW_ERROR)
+	slot = find_backend(tables, service, flow, bucket, now);
+	if (slot == NO_SLOT || flow->marks & FLOW_KNOWN)
 		return slot;
 	flow->backend = slot;
 	if (opens(flow) || flow->protocol == IPPROTO_UDP)
