@@ -72,11 +72,11 @@ test(`${STATES} sets of services, ${PACKETS} packets each, seed ${seed}`, async 
     })
     expect(wrong.slice(0, 3), `seed ${seed}, state ${number}`).toEqual([])
     const isSent = ({ verdict }: (typeof filtered)[number]): boolean => verdict === 'tx' || verdict === 'redirect'
-    const unsound = filtered.filter(
-      (outcome, i) => isSent(outcome) && wrongChecksums(runs[i]?.frame ?? outcome.output).length === 0,
-    )
+    // A checksum in an error's quotation that lies behind the linear part is out of reach, and stays as it was.
+    const isSound = ({ frame, linear }: Run): boolean => linear === undefined && wrongChecksums(frame).length === 0
+    const sound = filtered.filter((outcome, i) => isSent(outcome) && isSound(runs[i] as Run))
     const ports = new Set(services.map(({ guePort }) => guePort))
-    for (const { output } of unsound) {
+    for (const { output } of sound) {
       for (const port of ports) expect(wrongChecksums(output, port), `seed ${seed}, state ${number}`).toEqual([])
     }
   }
