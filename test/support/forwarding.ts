@@ -279,7 +279,9 @@ export function answered(frame: Uint8Array): Uint8Array {
 export function tooBig(frame: Uint8Array, mtu: number, linear = frame.length): Uint8Array {
   const place = networkPlace(frame)
   const { source, destination } = addressesOf(frame, place)
-  const quote = frame.subarray(place.at, place.at + 512 <= linear ? place.at + 512 : place.transport + 8)
+  // What tells the flow at least: of a later fragment of IPv6 that is its fragment header, which is the last one.
+  const least = place.transport + (place.family === 6 && place.isLater ? 0 : 8)
+  const quote = frame.subarray(place.at, place.at + 512 <= linear ? place.at + 512 : least)
   const icmp = new Uint8Array(8)
   icmp.set(place.family === 4 ? [3, 4] : [2, 0])
   viewOf(icmp).setUint32(4, place.family === 4 ? mtu : Math.max(mtu, 1280))
