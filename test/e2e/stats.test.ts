@@ -268,6 +268,9 @@ describe('the live view', () => {
   const command = (...args: readonly string[]): string => lab.argv('stats', '--watch', ...args).join(' ')
   const WAIT = { timeout: 30_000, interval: 100 }
 
+  /** A line that a command printed: the shell may have printed its prompt in front of it, after it was typed for. */
+  const printed = (text: string): RegExp => new RegExp(`^(?:\\$ )?${text}$`, 'm')
+
   /** A terminal in which the live view stands. */
   async function opened(env: Readonly<Record<string, string>> = {}, ...args: readonly string[]): Promise<Terminal> {
     const made = new Terminal(lab.directory, env)
@@ -280,12 +283,12 @@ describe('the live view', () => {
   /** What stands there when the view is gone: what stood there before, and the exit status. */
   async function restored(made: Terminal, status: number): Promise<void> {
     await expect.poll(() => made.screen(), WAIT).toContain(`status=${status}`)
-    expect(made.screen()).toMatch(/^before$/m)
+    expect(made.screen()).toMatch(printed('before'))
     expect(made.screen()).not.toContain('q quits')
     expect(made.isTaken()).toBe(false)
     // Keys are those of the shell again.
     made.line('echo typed')
-    await expect.poll(() => made.screen(), WAIT).toMatch(/^typed$/m)
+    await expect.poll(() => made.screen(), WAIT).toMatch(printed('typed'))
   }
 
   test('shows rates that packets move, follows the size of the screen, and goes with q', async (context) => {
@@ -320,8 +323,7 @@ describe('the live view', () => {
     made.keys('C-c')
     await expect.poll(() => made.isTaken(), WAIT).toBe(false)
     made.line('echo still here')
-    // The shell may print its prompt after it was typed for.
-    await expect.poll(() => made.screen(), WAIT).toMatch(/^(?:\$ )?still here$/m)
+    await expect.poll(() => made.screen(), WAIT).toMatch(printed('still here'))
   })
 
   test.for(['TERM', 'INT', 'HUP'])('gives the terminal back on SIG%s', async (signal, context) => {
