@@ -32,9 +32,9 @@ static __always_inline const struct clock_reading *read_clocks(void)
 	struct clock_reading *reading = bpf_map_lookup_elem(&clock_readings, &zero);
 
 	if (reading && reading->jiffies != jiffies) {
-		reading->jiffies = jiffies;
 		reading->monotonic = bpf_ktime_get_coarse_ns();
 		reading->boot = bpf_ktime_get_boot_ns();
+		reading->jiffies = jiffies;
 	}
 	return reading;
 }
