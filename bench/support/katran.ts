@@ -19,10 +19,8 @@ export type Encapsulation = 'ipip' | 'gue'
 
 const SOURCE = 'katran/lib/bpf/balancer.bpf.c'
 /** More than a test run can begin in a second: new flows are remembered without limit, as in what it is compared with. */
-const FLAGS: Readonly<Record<Encapsulation, readonly string[]>> = {
-  ipip: ['-DMAX_CONN_RATE=0xffffffff'],
-  gue: ['-DMAX_CONN_RATE=0xffffffff', '-DGUE_ENCAP'],
-}
+const UNLIMITED = '-DMAX_CONN_RATE=0xffffffff'
+const BUILDS: Readonly<Record<Encapsulation, readonly string[]>> = { ipip: [], gue: ['-DGUE_ENCAP'] }
 const RING_SIZE = 65_537
 /** Places of global counters in map `stats`. */
 const COUNTERS = { tx: 512 + 17, pass: 512 + 19 } as const
@@ -159,8 +157,8 @@ export class Katran {
 function compile(checkout: string, encapsulation: Encapsulation, object: string): void {
   // The headers of libc that it includes ask which machine they are for.
   const machine = process.arch === 'x64' ? ['-D__x86_64__', '-idirafter', '/usr/include/x86_64-linux-gnu'] : []
-  const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-w', '-I', '.', ...machine, ...FLAGS[encapsulation]]
-  execFileSync('clang', [...flags, '-c', SOURCE, '-o', object], {
+  const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-w', '-I', '.', ...machine]
+  execFileSync('clang', [...flags, UNLIMITED, ...BUILDS[encapsulation], '-c', SOURCE, '-o', object], {
     cwd: checkout,
     stdio: ['ignore', 'ignore', 'inherit'],
   })
