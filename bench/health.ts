@@ -14,7 +14,7 @@ import { LATENESS_BOUNDS } from '../src/watch/health/counters.ts'
 import { HealthMonitor } from '../src/watch/health/monitor.ts'
 import { makeProbe } from '../src/watch/health/probes/probe.ts'
 import type { BackendTarget, Targets } from '../src/watch/health/targets.ts'
-import { MONOTONIC } from '../src/watch/scheduler.ts'
+import { MONOTONIC } from '../src/watch/time/scheduler.ts'
 import { makeHost, sh } from './support/host.ts'
 import { conclude, MIB, table } from './support/report.ts'
 

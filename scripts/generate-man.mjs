@@ -9,8 +9,8 @@ import { configPage } from './man/config.mjs'
 
 const ENTRY = `
 export { COMMANDS as commands } from './src/commands/table.ts'
-export { GLOBAL_FLAGS as globals } from './src/commands/flags.ts'
-export { INTRO as intro } from './src/commands/help.ts'
+export { GLOBAL_FLAGS as globals } from './src/commands/cli/flags.ts'
+export { INTRO as intro } from './src/commands/cli/help.ts'
 `
 
 /** The table alone: what its commands do is not of interest here. */

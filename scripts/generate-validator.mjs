@@ -44,7 +44,7 @@ const ajv = new Ajv({
   strictRequired: false, // `oneOf: [{ required: [cidr] }, …]` names properties that stand beside the oneOf
   allowUnionTypes: true,
   allErrors: true,
-  messages: false, // the text is made in src/config/schema-errors.ts
+  messages: false, // the text is made in src/config/text/schema-errors.ts
   code: { source: true, esm: true, lines: true },
 })
 ajv.addSchema(schema, 'config')

@@ -3,8 +3,8 @@
 
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
+import { createScreen } from './commands/cli/screen.ts'
 import { main, type Output } from './commands/main.ts'
-import { createScreen } from './commands/screen.ts'
 
 const interruption = new AbortController()
 

@@ -8,38 +8,113 @@ import { describe, expect, test } from 'vitest'
 const ROOT = resolve(import.meta.dirname, '..')
 const SRC = join(ROOT, 'src')
 
-/** Room → what it may import besides itself and diagnostics.ts. `type:` allows types alone. */
+/**
+ * Room → rooms it may import besides itself and diagnostics.ts, from the bottom of the house to its top. A room with
+ * folders is one room for each folder, and one for the files beside them; a folder's name alone stands for all its rooms.
+ */
 const EDGES: Readonly<Record<string, readonly string[]>> = {
   diagnostics: [],
   model: [],
-  abi: ['model'],
+  report: ['model'],
+  semantics: ['model', 'report'],
+  abi: ['model', 'semantics'],
   cache: [],
-  tables: ['model', 'abi'],
-  config: ['model', 'cache'],
+  'config/explain': [],
+  'config/text': ['model', 'config/explain'],
+  'config/entries': ['model', 'config/text'],
+  'config/feed': ['model', 'config/explain', 'config/text', 'config/entries'],
+  'config/services': ['model', 'semantics', 'config/text', 'config/entries'],
+  'config/lists': ['model', 'cache', 'config/text', 'config/entries', 'config/feed', 'config/services'],
+  config: ['model', 'config/explain', 'config/text', 'config/feed', 'config/services', 'config/lists'],
   import: ['model'],
-  plan: ['model'],
-  kernel: ['model', 'abi', 'cache', 'tables', 'plan'],
-  reconcile: ['model', 'abi', 'cache', 'tables', 'plan', 'kernel', 'config'],
-  bans: ['model', 'abi', 'plan', 'kernel'],
-  stats: ['model', 'abi', 'kernel'],
-  metrics: ['model'],
-  render: ['model', 'plan'],
-  watch: ['model', 'plan', 'config', 'cache', 'kernel', 'reconcile'],
-  commands: [
+  plan: ['model', 'semantics'],
+  'tables/lines': ['model', 'abi'],
+  'tables/classes': ['model', 'abi', 'tables/lines'],
+  'tables/ranges': ['model', 'abi', 'tables/lines', 'tables/classes'],
+  'tables/ipv4': ['abi', 'tables/lines', 'tables/classes', 'tables/ranges'],
+  'tables/ipv6': ['abi', 'tables/lines', 'tables/classes', 'tables/ranges'],
+  'tables/layout': ['abi', 'tables/lines'],
+  'tables/services': ['model', 'abi', 'semantics', 'tables/lines', 'tables/ranges', 'tables/layout'],
+  'tables/image': [
     'model',
-    'cache',
+    'abi',
+    'tables/lines',
+    'tables/classes',
+    'tables/ipv4',
+    'tables/ipv6',
+    'tables/layout',
+    'tables/services',
+  ],
+  'kernel/tools': ['model', 'abi', 'tables/lines', 'tables/layout'],
+  'kernel/host': ['model', 'report', 'abi', 'cache', 'plan', 'tables', 'kernel/tools'],
+  'kernel/observe': ['model', 'abi', 'plan', 'tables', 'kernel/tools', 'kernel/host'],
+  'kernel/live': [
+    'model',
+    'report',
+    'semantics',
+    'abi',
+    'tables/layout',
+    'kernel/tools',
+    'kernel/host',
+    'kernel/observe',
+  ],
+  'kernel/execute': [
+    'model',
+    'abi',
     'plan',
+    'tables/layout',
+    'tables/services',
+    'kernel/tools',
+    'kernel/host',
+    'kernel/observe',
+    'kernel/live',
+  ],
+  'kernel/report': [
+    'model',
+    'report',
+    'semantics',
+    'abi',
+    'plan',
+    'tables',
+    'kernel/tools',
+    'kernel/host',
+    'kernel/observe',
+    'kernel/live',
+  ],
+  'kernel/doctor': ['model', 'report', 'abi', 'kernel/tools', 'kernel/host', 'kernel/observe'],
+  pipelines: ['model', 'report', 'abi', 'plan', 'tables', 'kernel'],
+  metrics: ['model', 'report'],
+  render: ['model', 'report', 'plan'],
+  'watch/time': ['report'],
+  'watch/files': ['report', 'cache', 'config', 'watch/time'],
+  'watch/health': ['model', 'kernel/host', 'kernel/live', 'watch/time'],
+  watch: [
+    'model',
+    'report',
+    'config',
+    'plan',
+    'kernel/host',
+    'kernel/live',
+    'pipelines',
+    'watch/time',
+    'watch/files',
+    'watch/health',
+  ],
+  'commands/cli': ['model', 'cache', 'pipelines'],
+  'commands/verbs': [
+    'model',
+    'report',
     'config',
     'import',
-    'reconcile',
-    'bans',
-    'stats',
+    'plan',
+    'pipelines',
     'metrics',
-    'watch',
     'render',
-    'type:kernel',
+    'watch',
+    'commands/cli',
   ],
-  cli: ['commands', 'render'],
+  commands: ['cache', 'render', 'commands/cli', 'commands/verbs'],
+  cli: ['commands', 'commands/cli'],
 }
 
 /** Room → packages and built-in modules it may import. What is not listed is pure: no files, no network, no clock. */
@@ -50,7 +125,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   config: ['ajv', 'yaml', 'node:fs', 'node:path', 'node:crypto', 'node:util', 'node:url', 'node:buffer', 'node:zlib'],
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
-  reconcile: ['node:crypto', 'node:path', 'node:fs'],
+  pipelines: ['node:path'],
   watch: [
     'chokidar',
     'node:crypto',
@@ -68,7 +143,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   cli: ['node:*'],
 }
 
-const PURE = ['model', 'abi', 'tables', 'import', 'plan', 'metrics', 'render']
+const PURE = ['model', 'report', 'semantics', 'abi', 'tables', 'import', 'plan', 'metrics', 'render']
 
 function walk(directory: string, matches: RegExp): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
@@ -80,26 +155,31 @@ function walk(directory: string, matches: RegExp): string[] {
 
 const SKIPPED = new Set(['node_modules', 'dist', 'build', 'generated', '.git', 'LICENSES'])
 
-/** The room of a file of src/: its first folder, or its own name where it stands at the top. */
+/** The room of a file of src/: `kernel/tools`, `kernel` for a file beside the folders, `cli` for a file at the top. */
 function room(path: string): string {
-  return relative(SRC, path).split('/')[0]?.replace(/\.ts$/, '') ?? ''
+  const [top = '', below, file] = relative(SRC, path).split('/')
+  if (below === undefined) return top.replace(/\.ts$/, '')
+  return file === undefined ? top : `${top}/${below}`
 }
+
+/** The folder of src/ that a room lies in. */
+const topOf = (name: string): string => name.split('/')[0] ?? name
+
+/** Whether a permission covers a room: the room's own name, or that of the folder it lies in. */
+const covers = (permission: string, name: string): boolean => permission === name || permission === topOf(name)
 
 interface Import {
   readonly specifier: string
-  readonly typeOnly: boolean
 }
 
 interface Source {
   readonly path: string
   readonly name: string
   readonly room: string
+  /** Folder of src/. */
+  readonly top: string
   readonly text: string
   readonly tree: ts.SourceFile
-}
-
-function typeOnly(node: ts.ImportDeclaration | ts.ExportDeclaration): boolean {
-  return ts.isImportDeclaration(node) ? (node.importClause?.isTypeOnly ?? false) : node.isTypeOnly
 }
 
 function imports({ tree }: Source): Import[] {
@@ -107,12 +187,12 @@ function imports({ tree }: Source): Import[] {
   const visit = (node: ts.Node): void => {
     if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier) {
       if (ts.isStringLiteral(node.moduleSpecifier)) {
-        found.push({ specifier: node.moduleSpecifier.text, typeOnly: typeOnly(node) })
+        found.push({ specifier: node.moduleSpecifier.text })
       }
     }
     if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
       const [argument] = node.arguments
-      if (argument && ts.isStringLiteral(argument)) found.push({ specifier: argument.text, typeOnly: false })
+      if (argument && ts.isStringLiteral(argument)) found.push({ specifier: argument.text })
     }
     ts.forEachChild(node, visit)
   }
@@ -140,32 +220,59 @@ function uses({ tree }: Source, name: string): boolean {
 const sources: readonly Source[] = walk(SRC, /\.ts$/).map((path) => {
   const text = readFileSync(path, 'utf8')
   const tree = ts.createSourceFile(path, text, ts.ScriptTarget.ES2023, true)
-  return { path, name: relative(ROOT, path), room: room(path), text, tree }
+  return { path, name: relative(ROOT, path), room: room(path), top: topOf(room(path)), text, tree }
 })
 
-/** Why an import is not allowed, or undefined. */
-function objection(source: Source, { specifier, typeOnly: isType }: Import): string | undefined {
-  if (!specifier.startsWith('.')) {
-    const allowed = EXTERNALS[source.room] ?? []
-    const name = specifier.startsWith('node:')
-      ? specifier
-      : specifier
-          .split('/')
-          .slice(0, specifier.startsWith('@') ? 2 : 1)
-          .join('/')
-    if (allowed.includes(name) || (name.startsWith('node:') && allowed.includes('node:*'))) return undefined
-    return `${source.name}: ${source.room} may not import ${specifier}`
-  }
+/** The file of src/ that an import names; undefined for packages and files elsewhere. */
+function targetOf(source: Source, { specifier }: Import): string | undefined {
+  if (!specifier.startsWith('.')) return undefined
+  const target = resolve(dirname(source.path), specifier)
+  return target.startsWith(`${SRC}/`) && !target.includes('/generated/') ? target : undefined
+}
+
+/** Why an import of a package or built-in module is not allowed, or undefined. */
+function objectionToPackage(source: Source, specifier: string): string | undefined {
+  const allowed = EXTERNALS[source.top] ?? []
+  const scoped = specifier.startsWith('@') ? 2 : 1
+  const name = specifier.startsWith('node:') ? specifier : specifier.split('/').slice(0, scoped).join('/')
+  if (allowed.includes(name) || (name.startsWith('node:') && allowed.includes('node:*'))) return undefined
+  return `${source.name}: ${source.room} may not import ${specifier}`
+}
+
+/** Why an import is not allowed, or undefined. Type-only imports count like all others. */
+function objection(source: Source, one: Import): string | undefined {
+  const { specifier } = one
+  if (!specifier.startsWith('.')) return objectionToPackage(source, specifier)
   if (!specifier.endsWith('.ts') && !specifier.endsWith('.json') && !specifier.includes('/generated/')) {
     return `${source.name}: ${specifier} has no extension`
   }
-  const target = resolve(dirname(source.path), specifier)
-  if (!target.startsWith(`${SRC}/`)) return undefined
+  const target = targetOf(source, one)
+  if (target === undefined) return undefined
   const to = room(target)
   const edges = EDGES[source.room] ?? []
-  if (to === source.room || to === 'diagnostics' || edges.includes(to)) return undefined
-  if (isType && edges.includes(`type:${to}`)) return undefined
-  return `${source.name}: ${source.room} may not import ${isType ? 'types of ' : ''}${to}`
+  if (to === source.room || to === 'diagnostics' || edges.some((edge) => covers(edge, to))) return undefined
+  return `${source.name}: ${source.room} may not import ${to}`
+}
+
+/** Circles of imports, each as the names of its files; type-only imports count. */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const found: string[][] = []
+  const state = new Map<string, 'open' | 'done'>()
+  const path: string[] = []
+  const visit = (file: string): void => {
+    if (state.get(file) === 'done') return
+    if (state.get(file) === 'open') {
+      found.push(path.slice(path.indexOf(file)))
+      return
+    }
+    state.set(file, 'open')
+    path.push(file)
+    for (const next of graph.get(file) ?? []) visit(next)
+    path.pop()
+    state.set(file, 'done')
+  }
+  for (const file of graph.keys()) visit(file)
+  return found
 }
 
 describe('rooms', () => {
@@ -178,20 +285,58 @@ describe('rooms', () => {
     expect(objections.filter((text) => text !== undefined)).toEqual([])
   })
 
+  test('every permission of the table is used', () => {
+    const used = sources.flatMap((source) =>
+      imports(source).flatMap((one) => {
+        const target = targetOf(source, one)
+        return target === undefined ? [] : [{ from: source.room, to: room(target) }]
+      }),
+    )
+    const unused = Object.entries(EDGES).flatMap(([from, edges]) =>
+      edges
+        .filter((edge) => !used.some((one) => one.from === from && covers(edge, one.to)))
+        .map((edge) => `${from}: ${edge}`),
+    )
+    expect(unused).toEqual([])
+  })
+
+  test('imports of rooms form no circle', () => {
+    const graph = new Map(
+      Object.entries(EDGES).map(([name, edges]) => [
+        name,
+        Object.keys(EDGES).filter((other) => other !== name && edges.some((edge) => covers(edge, other))),
+      ]),
+    )
+    expect(circles(graph)).toEqual([])
+  })
+
+  test('imports of files form no circle, types included', () => {
+    const graph = new Map(
+      sources.map((source) => [
+        source.name,
+        imports(source).flatMap((one) => {
+          const target = targetOf(source, one)
+          return target === undefined ? [] : [relative(ROOT, target)]
+        }),
+      ]),
+    )
+    expect(circles(graph)).toEqual([])
+  })
+
   test('only kernel/ starts processes', () => {
     const spawning = /^(execa|node:child_process|node:worker_threads|node:cluster)$/
     const guilty = sources.filter((source) => imports(source).some(({ specifier }) => spawning.test(specifier)))
-    expect(guilty.filter((source) => source.room !== 'kernel').map(({ name }) => name)).toEqual([])
+    expect(guilty.filter((source) => source.top !== 'kernel').map(({ name }) => name)).toEqual([])
   })
 
   test('only cli.ts and kernel/ touch the process', () => {
     const guilty = sources.filter((source) => uses(source, 'process') || uses(source, 'console'))
-    expect(guilty.filter((source) => !['cli', 'kernel'].includes(source.room)).map(({ name }) => name)).toEqual([])
+    expect(guilty.filter((source) => !['cli', 'kernel'].includes(source.top)).map(({ name }) => name)).toEqual([])
   })
 
   test('pure rooms read no clock, no randomness and wait for nothing', () => {
     const guilty = sources
-      .filter((source) => PURE.includes(source.room))
+      .filter((source) => PURE.includes(source.top))
       .filter(
         (source) =>
           ['performance', 'setTimeout', 'setImmediate', 'Promise', 'fetch'].some((name) => uses(source, name)) ||

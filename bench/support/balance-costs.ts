@@ -2,8 +2,8 @@
 
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { loadObject } from '../../src/kernel/object.ts'
-import { makeRing } from '../../src/model/maglev.ts'
+import { loadObject } from '../../src/kernel/tools/object.ts'
+import { makeRing } from '../../src/semantics/maglev.ts'
 import { backend } from '../../test/support/services.ts'
 import { median } from './report.ts'
 

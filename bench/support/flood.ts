@@ -7,14 +7,15 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { bpftool } from '../../src/abi/command.ts'
 import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { policyMap } from '../../src/abi/paths.ts'
-import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
+import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { writeLines } from '../../test/support/lines.ts'
 import { type Host, sh, which } from './host.ts'
 
 const OBJECT = fileURLToPath(new URL('./flood.bpf.o', import.meta.url))
-const GENERATOR = fileURLToPath(new URL('../../bench/generator.c', import.meta.url))
+const GENERATOR = fileURLToPath(new URL('../generator.c', import.meta.url))
 const SENDER_CPU = '0'
 const RECEIVER_CPU = '1'
 const TARGET = '192.0.2.1'

@@ -3,8 +3,9 @@
 // packets that default drop lets pass unless its protocol and ports ask for it.
 
 import type { Address } from '../model/address.ts'
-import type { Transit } from '../model/balance.ts'
-import type { Facts } from '../model/judge.ts'
+import { TCP, UDP } from '../model/ports.ts'
+import type { Transit } from '../semantics/balance.ts'
+import type { Facts } from '../semantics/judge.ts'
 import { type Explanation, explanationCodec } from './generated.ts'
 
 export interface Probe {
@@ -19,8 +20,6 @@ export interface Probe {
 }
 
 const ICMP = 1
-const TCP = 6
-const UDP = 17
 const ICMPV6 = 58
 const NO_NEXT_HEADER = 59
 /** What IPv6 takes for an extension header: hop-by-hop, routing, fragment, AH, destination options. */

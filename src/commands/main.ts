@@ -5,14 +5,15 @@ import manifest from '../../package.json' with { type: 'json' }
 import { type Cache, NO_CACHE, openCache } from '../cache/cache.ts'
 import { type Diagnostic, EXIT, type Exit, fail } from '../diagnostics.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
-import { wantsColor } from './color.ts'
-import type { Context, GlobalFlags } from './context.ts'
-import { parseDuration } from './duration.ts'
-import { explain } from './explain.ts'
-import { renderCommandHelp, renderHelp } from './help.ts'
-import { type Invocation, parseArguments } from './parse.ts'
-import { createProgress, type Progress } from './progress.ts'
-import type { Screen } from './screen.ts'
+import { wantsColor } from './cli/color.ts'
+import type { Context, GlobalFlags } from './cli/context.ts'
+import { parseDuration } from './cli/duration.ts'
+import { explain } from './cli/explain.ts'
+import { renderCommandHelp, renderHelp } from './cli/help.ts'
+import { type Invocation, parseArguments } from './cli/parse.ts'
+import { createProgress, type Progress } from './cli/progress.ts'
+import type { Screen } from './cli/screen.ts'
+import { COMMANDS } from './table.ts'
 
 export interface Output {
   readonly write: (text: string) => void
@@ -115,9 +116,9 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
 async function perform({ flags, command, args }: Invocation, terminal: Terminal, progress: Progress): Promise<Exit> {
   const { stdout, stderr } = terminal
   if (flags.version) stdout.write(`xdp ${manifest.version}\n`)
-  else if (flags.help) stdout.write(command ? renderCommandHelp(command) : renderHelp())
+  else if (flags.help) stdout.write(command ? renderCommandHelp(command) : renderHelp(COMMANDS))
   else if (command === undefined) {
-    stderr.write(renderHelp())
+    stderr.write(renderHelp(COMMANDS))
     return EXIT.usage
   } else {
     const context = contextOf(terminal, flags, progress)
@@ -144,7 +145,7 @@ export async function main(terminal: Terminal): Promise<Exit> {
   const words = argv.slice(0, argv.indexOf('--') < 0 ? argv.length : argv.indexOf('--'))
   const given = (flag: string): boolean => words.includes(flag)
   try {
-    return await perform(parseArguments(argv), terminal, progress)
+    return await perform(parseArguments(argv, COMMANDS), terminal, progress)
   } catch (thrown) {
     progress.clear()
     const error = explain(thrown, signal)

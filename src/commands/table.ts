@@ -11,8 +11,8 @@ import {
   UNBAN_FLAGS,
   WATCH_FLAGS,
   WHY_FLAGS,
-} from './flags.ts'
-import { type CommandSpec, command } from './specification.ts'
+} from './cli/flags.ts'
+import { type CommandSpec, command } from './cli/specification.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
   command({
@@ -24,7 +24,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp validate', does: 'check ./xdp.yaml' },
       { line: 'xdp validate -f site.yaml --json', does: 'the same for an editor or a pipeline' },
     ],
-    load: () => import('./validate.ts'),
+    load: () => import('./verbs/validate.ts'),
   }),
   command({
     name: 'plan',
@@ -40,7 +40,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp plan --target blocklist:spamhaus --full', does: 'every prefix that one list gains and loses' },
       { line: 'xdp plan --commands', does: 'the bpftool and ip commands behind it' },
     ],
-    load: () => import('./plan.ts'),
+    load: () => import('./verbs/plan.ts'),
   }),
   command({
     name: 'apply',
@@ -55,7 +55,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
       { line: 'xdp apply --auto-approve --wait-interfaces 30s', does: 'apply at boot' },
     ],
-    load: () => import('./apply.ts'),
+    load: () => import('./verbs/apply.ts'),
   }),
   command({
     name: 'watch',
@@ -69,7 +69,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp watch', does: 'follow ./xdp.yaml or /etc/xdp/xdp.yaml' },
       { line: 'xdp watch -f site.yaml --json | jq -r .message', does: 'the same, told to a program' },
     ],
-    load: () => import('./watch.ts'),
+    load: () => import('./verbs/watch.ts'),
   }),
   command({
     name: 'status',
@@ -80,7 +80,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp status', does: 'what filters, and what it did' },
       { line: "xdp status --json | jq '.lists[].packets'", does: 'counters for a script' },
     ],
-    load: () => import('./status.ts'),
+    load: () => import('./verbs/status.ts'),
   }),
   command({
     name: 'stats',
@@ -98,7 +98,7 @@ export const COMMANDS: readonly CommandSpec[] = [
         does: "for node_exporter's textfile collector",
       },
     ],
-    load: () => import('./stats.ts'),
+    load: () => import('./verbs/stats.ts'),
   }),
   command({
     name: 'why',
@@ -112,7 +112,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp why 203.0.113.9', does: 'is this address blocked, and by what' },
       { line: 'xdp why 203.0.113.9 --protocol udp --source-port 53', does: 'the same for a DNS answer from it' },
     ],
-    load: () => import('./why.ts'),
+    load: () => import('./verbs/why.ts'),
   }),
   command({
     name: 'ban',
@@ -128,7 +128,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp ban 2001:db8:7::/48', does: 'drop a network until `xdp unban`' },
       { line: 'xdp ban --stdin --ttl 1d < bad.txt', does: 'ban what a file or a stream names, as it comes' },
     ],
-    load: () => import('./ban.ts'),
+    load: () => import('./verbs/ban.ts'),
   }),
   command({
     name: 'unban',
@@ -140,7 +140,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp unban 203.0.113.9', does: 'let an address in again' },
       { line: 'xdp unban --stdin < pardoned.txt', does: 'let in what a file or a stream names' },
     ],
-    load: () => import('./unban.ts'),
+    load: () => import('./verbs/unban.ts'),
   }),
   command({
     name: 'bans',
@@ -151,7 +151,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp bans', does: 'who is banned, and for how long' },
       { line: "xdp bans --json | jq -r '.bans[].prefix'", does: 'the prefixes for a script' },
     ],
-    load: () => import('./bans.ts'),
+    load: () => import('./verbs/bans.ts'),
   }),
   command({
     name: 'destroy',
@@ -159,7 +159,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: ['Shows what would go, asks, and removes it. Programs and maps of others are not touched.'],
     flags: APPROVE_FLAGS,
     examples: [{ line: 'xdp destroy --auto-approve', does: 'remove everything without asking' }],
-    load: () => import('./destroy.ts'),
+    load: () => import('./verbs/destroy.ts'),
   }),
   command({
     name: 'doctor',
@@ -169,7 +169,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     flags: NO_FLAGS,
     examples: [{ line: 'xdp doctor', does: 'check everything' }],
-    load: () => import('./doctor.ts'),
+    load: () => import('./verbs/doctor.ts'),
   }),
   command({
     name: 'import',
@@ -193,7 +193,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       },
       { line: 'xdp import --from iptables --strict --output /etc/xdp', does: 'only if nothing is lost' },
     ],
-    load: () => import('./import.ts'),
+    load: () => import('./verbs/import.ts'),
   }),
   command({
     name: 'schema',
@@ -224,7 +224,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp schema > xdp.schema.json', does: 'for the yaml-language-server' },
       { line: 'xdp schema plan', does: 'what `xdp plan --json` prints' },
     ],
-    load: () => import('./schema.ts'),
+    load: () => import('./verbs/schema.ts'),
   }),
   command({
     name: 'completion',
@@ -239,6 +239,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp completion zsh > /usr/local/share/zsh/site-functions/_xdp', does: 'for every zsh' },
       { line: 'xdp completion fish > /etc/fish/completions/xdp.fish', does: 'for every fish' },
     ],
-    load: async () => ({ run: (await import('./completion.ts')).completionOf(COMMANDS) }),
+    load: async () => ({ run: (await import('./verbs/completion.ts')).completionOf(COMMANDS) }),
   }),
 ]

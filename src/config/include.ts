@@ -1,13 +1,14 @@
 // A config and the files it includes: each read, parsed and checked by itself, so that every place is right.
 
 import { dirname, isAbsolute, join } from 'node:path'
+import { expand, isPattern } from './feed/glob.ts'
 import { validate } from './generated/validate.js'
-import { expand, isPattern } from './glob.ts'
-import { parse } from './parse.ts'
-import { nested, type Report } from './report.ts'
-import { reportSchemaErrors } from './schema-errors.ts'
-import { type KnownServices, type PlacedService, parseServices } from './service-texts.ts'
-import { quote } from './show.ts'
+import { type KnownServices, type PlacedService, parseServices } from './services/service-texts.ts'
+import { parse } from './text/parse.ts'
+import { type Part, soundFields } from './text/part.ts'
+import { nested, type Report } from './text/report.ts'
+import { reportSchemaErrors } from './text/schema-errors.ts'
+import { quote } from './text/show.ts'
 import {
   CONFIG_LIMIT,
   checkText,
@@ -19,15 +20,11 @@ import {
   type Source,
   sha256,
   type Unusable,
-} from './source.ts'
-import type { Placed } from './tree.ts'
+} from './text/source.ts'
+import type { Placed } from './text/tree.ts'
 
-/** One file of a config. */
-export interface Part {
-  readonly source: Source
-  readonly root: Placed
-  /** Places with an error in them, as `reportSchemaErrors` gives them. */
-  readonly wrong: ReadonlySet<string>
+/** A file of a config with its services. */
+export interface ConfigFile extends Part {
   /** The services that have no error in them. */
   readonly services: readonly PlacedService[]
 }
@@ -59,20 +56,15 @@ function parseFile(source: Source, report: Report, known: KnownServices | undefi
   return root && { root, services: undefined }
 }
 
-/** The fields of a mapping that have no error in them. */
-export function soundFields({ root, wrong }: Pick<Part, 'root' | 'wrong'>, key: string): (readonly [string, Placed])[] {
-  return [...(root.fields?.get(key)?.fields ?? [])].filter(([name]) => !wrong.has(`${key}/${name}`))
-}
-
 /** A file that was held against the schema. */
-function partOf(source: Source, { root, services }: Parsed, wrong: ReadonlySet<string>): Part {
+function partOf(source: Source, { root, services }: Parsed, wrong: ReadonlySet<string>): ConfigFile {
   const sound = (): PlacedService[] =>
     soundFields({ root, wrong }, 'services').map(([name, placed]) => ({ name, placed, source }))
   return { source, root, wrong, services: services ?? sound() }
 }
 
 /** The top file as a part; undefined after reporting why there is none. */
-export function readTop(path: string, bytes: Buffer, report: Report, known?: KnownServices): Part | undefined {
+export function readTop(path: string, bytes: Buffer, report: Report, known?: KnownServices): ConfigFile | undefined {
   const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
   const parsed = parseFile(source, report, known)
   return parsed && partOf(source, parsed, check(parsed.root, parsed.root.value, source, report))
@@ -90,7 +82,7 @@ function completed(root: Placed): unknown {
   return { version: 1, include: [], ...Object.fromEntries(own) }
 }
 
-function readIncluded(path: string, bytes: Buffer, report: Report, known?: KnownServices): Part | undefined {
+function readIncluded(path: string, bytes: Buffer, report: Report, known?: KnownServices): ConfigFile | undefined {
   const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
   const parsed = parseFile(source, nested(report), known)
   if (parsed === undefined) return undefined
@@ -132,7 +124,7 @@ function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonl
  * @param reads the paths of included files are added
  * @param known as for parseServices
  */
-export function readIncludes(top: Part, reads: Reads, report: Report, known?: KnownServices): readonly Part[] {
+export function readIncludes(top: Part, reads: Reads, report: Report, known?: KnownServices): readonly ConfigFile[] {
   const { files } = reads
   const items = top.root.fields?.get('include')?.items ?? []
   return items

@@ -3,11 +3,10 @@
 
 import type { InterfaceOptions } from '../model/desired.ts'
 import { type Attachment, type DefaultVerdict, EVERY_ROLE, type Role } from '../model/state.ts'
-import { type Part, soundFields } from './include.ts'
-import type { Report } from './report.ts'
-import { quote } from './show.ts'
-import type { Placed } from './tree.ts'
-import type { WrittenInterface, WrittenPolicy } from './written.ts'
+import { lineOf, type Part, reportTwice, soundFields } from './text/part.ts'
+import type { Report } from './text/report.ts'
+import { quote } from './text/show.ts'
+import type { WrittenInterface, WrittenPolicy } from './text/written.ts'
 
 /** IFNAMSIZ of the kernel, less the NUL; the schema can only count characters. */
 const MAX_INTERFACE_BYTES = 15
@@ -21,21 +20,6 @@ export interface Interfaces {
 
 const byName = ([left]: readonly [string, unknown], [right]: readonly [string, unknown]): number =>
   left < right ? -1 : 1
-
-export function reportTwice(
-  what: string,
-  { source }: Pick<Part, 'source'>,
-  placed: Placed,
-  first: string,
-  report: Report,
-): void {
-  const at = placed.key ?? placed
-  const hint = 'remove one of them'
-  report.error('E008', source.locate(at.from, at.to), `${what} stands in ${first} too`, hint)
-}
-
-export const lineOf = ({ source }: Pick<Part, 'source'>, { key, from }: Placed): string =>
-  `${source.path}:${source.lineOf(key?.from ?? from)}`
 
 function checkCount(parts: readonly Part[], count: number, report: Report): void {
   const [top] = parts

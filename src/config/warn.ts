@@ -5,7 +5,7 @@ import type { Family, Ranges } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import { findOrigin } from '../model/provenance.ts'
 import type { List, ScopedSet } from '../model/state.ts'
-import type { Report } from './report.ts'
+import type { Report } from './text/report.ts'
 
 /** Whether a set holds every address of its family. */
 const isEverything = ({ length, start, end }: Ranges): boolean =>

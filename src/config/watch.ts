@@ -3,11 +3,11 @@
 import type { WatchOptions } from '../model/desired.ts'
 import { parseMilliseconds } from '../model/duration.ts'
 import { parseEndpoint } from '../model/endpoint.ts'
-import type { Part } from './include.ts'
-import type { Report } from './report.ts'
-import { quote } from './show.ts'
-import { SPECS } from './spec.ts'
-import type { WrittenWatch } from './written.ts'
+import { SPECS } from './explain/spec.ts'
+import type { Part } from './text/part.ts'
+import type { Report } from './text/report.ts'
+import { quote } from './text/show.ts'
+import type { WrittenWatch } from './text/written.ts'
 
 export const DEFAULT_WATCH: WatchOptions = {
   debounceMs: 100,

@@ -4,9 +4,11 @@
 import { Document, isMap, type Scalar, type YAMLMap, YAMLSeq } from 'yaml'
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet, Ranges } from '../model/address.ts'
+import type { PortRange } from '../model/ports.ts'
+import { TCP, UDP } from '../model/ports.ts'
 import { countPrefixes } from '../model/prefixes.ts'
 import { EMPTY6, subtract, WIDTH } from '../model/ranges.ts'
-import type { ListKind, PortRange, Scope } from '../model/state.ts'
+import type { ListKind, Scope } from '../model/state.ts'
 import { compareAddresses, formatRange } from '../model/text.ts'
 import { MAPPED } from './addresses.ts'
 import { listText } from './list-text.ts'
@@ -98,12 +100,10 @@ const portsText = (ranges: readonly PortRange[]): number | string | readonly (nu
   return all.length === 1 ? (all[0] as number | string) : all
 }
 
-const PROTOCOLS: Readonly<Record<number | string, string>> = { 6: 'tcp', 17: 'udp', icmp: 'icmp' }
-
 function scopeFields({ protocol, sourcePorts, destinationPorts }: Scope): Record<string, unknown> {
   if (protocol === 'any') return {}
   return {
-    protocol: PROTOCOLS[protocol] ?? protocol,
+    protocol: protocol === TCP ? 'tcp' : protocol === UDP ? 'udp' : protocol,
     ...(sourcePorts.length > 0 && { source_port: portsText(sourcePorts) }),
     ...(destinationPorts.length > 0 && { destination_port: portsText(destinationPorts) }),
   }

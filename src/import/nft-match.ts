@@ -2,7 +2,7 @@
 // Format: libnftables-json(5).
 
 import type { AddressSet, Family } from '../model/address.ts'
-import type { PortRange } from '../model/state.ts'
+import type { PortRange } from '../model/ports.ts'
 import { complement, intersect, RangeCollector } from './addresses.ts'
 import type { Action } from './flatten.ts'
 import {

@@ -1,8 +1,10 @@
 // Which packets a rule is about, beyond their source: families, protocols and ports, narrowed match by match.
 
 import type { Family } from '../model/address.ts'
+import type { PortRange } from '../model/ports.ts'
+import { PROTOCOL_NUMBERS, TCP, UDP } from '../model/ports.ts'
 import { ANY, canonicalPorts } from '../model/scope.ts'
-import type { PortRange, Scope } from '../model/state.ts'
+import type { Scope } from '../model/state.ts'
 import { lookUp } from './source.ts'
 
 /** IANA protocol numbers of the names that nft and iptables print. */
@@ -11,8 +13,7 @@ const PROTOCOLS: Readonly<Record<string, number>> = {
   igmp: 2,
   ipencap: 4,
   ipip: 4,
-  tcp: 6,
-  udp: 17,
+  ...PROTOCOL_NUMBERS,
   dccp: 33,
   ipv6: 41,
   gre: 47,
@@ -26,9 +27,6 @@ const PROTOCOLS: Readonly<Record<string, number>> = {
   sctp: 132,
   udplite: 136,
 }
-
-export const TCP = 6
-export const UDP = 17
 
 /** A protocol by name or number; undefined if it is neither. */
 export function protocolNumber(text: string | number): number | undefined {

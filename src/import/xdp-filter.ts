@@ -2,11 +2,12 @@
 // "deny" all others are. Format: xdp-filter(8), "The STATUS command".
 
 import type { Diagnostic } from '../diagnostics.ts'
+import { TCP, UDP } from '../model/ports.ts'
 import { ANY, canonicalPorts } from '../model/scope.ts'
 import type { AttachMode, Scope } from '../model/state.ts'
 import { EVERY, RangeCollector } from './addresses.ts'
 import { notFrom } from './ipset.ts'
-import { parsePorts, TCP, UDP } from './scopes.ts'
+import { parsePorts } from './scopes.ts'
 import {
   bufferOf,
   type Imported,

@@ -1,7 +1,7 @@
 // Metrics of the balancer: services with their flow cache, backends with their health, and the checks of the watcher.
 
-import type { BackendStatus, ServiceStatus } from '../model/result.ts'
 import { withPort } from '../model/service.ts'
+import type { BackendStatus, ServiceStatus } from '../report/result.ts'
 import { type Metric, one, type Report, type Sample } from './metric.ts'
 
 const SERVICE_LABELS = ['service']

@@ -4,8 +4,8 @@
 //
 // Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for what only grows.
 
-import { REASONS, verdictOf } from '../model/reason.ts'
-import { OUTCOMES, type Outcome } from '../model/stats.ts'
+import { REASONS, verdictOf } from '../report/reason.ts'
+import { OUTCOMES, type Outcome } from '../report/watch.ts'
 import { CHECK_METRICS, SERVICE_METRICS } from './balancer.ts'
 import { type Metric, one, type Report, type Sample } from './metric.ts'
 

@@ -2,7 +2,7 @@
 // check finds is no part of a State: configured weight and health are two things, and a plan never shows the latter.
 
 import type { Address } from './address.ts'
-import type { PortRange } from './state.ts'
+import type { PortRange } from './ports.ts'
 
 /** When a check runs, and how many results in a row it takes to believe them. All times in milliseconds. */
 export interface CheckSchedule {

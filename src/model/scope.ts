@@ -1,6 +1,7 @@
 // Scopes in canonical form.
 
-import type { PortRange, Scope } from './state.ts'
+import type { PortRange } from './ports.ts'
+import type { Scope } from './state.ts'
 
 /** Ports in any order, overlapping or adjacent, as sorted, disjoint, non-adjacent ranges. */
 export function canonicalPorts(ranges: readonly PortRange[]): readonly PortRange[] {

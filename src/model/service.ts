@@ -2,7 +2,7 @@
 // everything in a State, so that "equal" means equal. No I/O here, and nothing that knows bytes.
 
 import type { Address } from './address.ts'
-import type { PortRange } from './state.ts'
+import type { PortRange } from './ports.ts'
 import { compareAddresses, formatAddress } from './text.ts'
 
 /** How a packet gets to its backend: destination rewritten, MACs rewritten, or wrapped in another packet. */

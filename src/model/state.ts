@@ -2,6 +2,7 @@
 // No I/O here, and nothing that knows bytes.
 
 import type { AddressSet } from './address.ts'
+import { type PortRange, protocolName } from './ports.ts'
 import { countPrefixes } from './prefixes.ts'
 import type { Service } from './service.ts'
 
@@ -12,12 +13,6 @@ export type DefaultVerdict = 'pass' | 'drop'
 export type AttachMode = 'native' | 'generic' | 'offload'
 
 export type ListKind = 'allowlist' | 'blocklist'
-
-/** Inclusive port range. */
-export interface PortRange {
-  readonly first: number
-  readonly last: number
-}
 
 /**
  * Which packets from a listed address an entry applies to. Canonical: port ranges sorted, disjoint, non-adjacent;
@@ -98,8 +93,7 @@ const portsKey = (ranges: readonly PortRange[]): string =>
 
 /** One text per distinct scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`. Sorts lists' sets. */
 export function scopeKey(scope: Scope): string {
-  const names: Record<number, string> = { 6: 'tcp', 17: 'udp' }
-  const parts = [typeof scope.protocol === 'number' ? (names[scope.protocol] ?? `${scope.protocol}`) : scope.protocol]
+  const parts = [typeof scope.protocol === 'number' ? protocolName(scope.protocol) : scope.protocol]
   if (scope.sourcePorts.length > 0) parts.push(`sport ${portsKey(scope.sourcePorts)}`)
   if (scope.destinationPorts.length > 0) parts.push(`dport ${portsKey(scope.destinationPorts)}`)
   return parts.join(' ')

@@ -2,7 +2,6 @@
 // file while their service stayed. Nothing of it is a change: a plan says it when the backend leaves, and that is all.
 
 import type { Live } from '../model/live.ts'
-import { type Claim, claimOf, claimsOf, isAmbiguous } from '../model/replies.ts'
 import {
   type Backend,
   backendSlotKey,
@@ -14,6 +13,7 @@ import {
   takesFlows,
 } from '../model/service.ts'
 import type { State } from '../model/state.ts'
+import { type Claim, claimOf, claimsOf, isAmbiguous } from '../semantics/replies.ts'
 import { addressText } from './next-hops.ts'
 import { keepsFlows } from './services.ts'
 

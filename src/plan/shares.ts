@@ -1,7 +1,7 @@
 // Which part of new flows goes elsewhere after a change of backends: what two tables of a service differ in.
 
-import { type Ring, ringOf } from '../model/maglev.ts'
 import { type Backend, backendKey, type Service, takesFlows } from '../model/service.ts'
+import { type Ring, ringOf } from '../semantics/maglev.ts'
 
 type Numbers = Map<string, number>
 

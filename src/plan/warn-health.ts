@@ -3,13 +3,12 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import type { HealthCheck } from '../model/health.ts'
-import { type IpFacts, judge } from '../model/judge.ts'
+import { TCP, UDP } from '../model/ports.ts'
 import { backendKey, type Service } from '../model/service.ts'
 import type { State } from '../model/state.ts'
+import { type IpFacts, judge } from '../semantics/judge.ts'
 import { addressText } from './next-hops.ts'
 
-const TCP = 6
-const UDP = 17
 /** One of those that checks are made from (RFC 6335 §6). */
 const EPHEMERAL = 49_152
 /** Backends looked at, so that a plan for very many stays quick: what is dropped is dropped for all, most often. */

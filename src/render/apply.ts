@@ -1,6 +1,6 @@
 // What an apply or destroy did, as text and as JSON (schemas/apply.schema.json).
 
-import type { ApplyResult } from '../model/result.ts'
+import type { ApplyResult } from '../report/result.ts'
 import { jsonDocument } from './json.ts'
 import { plural } from './numbers.ts'
 import { paint } from './paint.ts'

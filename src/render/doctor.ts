@@ -1,6 +1,6 @@
 // What `xdp doctor` found, as text and as JSON (schemas/doctor.schema.json).
 
-import type { Check, CheckLevel } from '../model/result.ts'
+import type { Check, CheckLevel } from '../report/result.ts'
 import { jsonDocument } from './json.ts'
 import { type Paint, paint } from './paint.ts'
 

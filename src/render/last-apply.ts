@@ -1,6 +1,6 @@
 // The record of the last apply: as the document that is kept, and as what status says where it did not go well.
 
-import type { LastApply } from '../model/last-apply.ts'
+import type { LastApply } from '../report/last-apply.ts'
 import { diagnosticsJson, renderDiagnostics } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { seconds } from './numbers.ts'

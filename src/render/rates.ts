@@ -1,6 +1,6 @@
 // From two counts to what happened a second.
 
-import type { Count } from '../model/result.ts'
+import type { Count } from '../report/result.ts'
 
 /** Packets and bytes a second. */
 export type Rates = Count

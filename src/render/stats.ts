@@ -1,8 +1,8 @@
 // Counters and gauges as a screen and as JSON (schemas/stats.schema.json).
 
-import { REASONS } from '../model/reason.ts'
-import { type Count, type InterfaceStatus, type ReasonName, VERDICTS, type Verdict } from '../model/result.ts'
-import type { FeedFacts, Fill, Memory, Stats, Surroundings } from '../model/stats.ts'
+import { REASONS } from '../report/reason.ts'
+import { type Count, type InterfaceStatus, type ReasonName, VERDICTS, type Verdict } from '../report/result.ts'
+import type { FeedFacts, Fill, Memory, Stats, Surroundings } from '../report/stats.ts'
 import { formatDuration } from './bans.ts'
 import { jsonDocument } from './json.ts'
 import { formatBytes, formatCount, formatShare, seconds } from './numbers.ts'

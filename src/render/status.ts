@@ -7,8 +7,8 @@ import {
   type Status,
   VERDICTS,
   type Verdict,
-} from '../model/result.ts'
-import type { WatchState } from '../model/watch.ts'
+} from '../report/result.ts'
+import type { WatchState } from '../report/watch.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'

@@ -4,7 +4,7 @@
 import { CODES, type Diagnostic } from '../diagnostics.ts'
 import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
-import type { HealthSummary, Trigger, WatchEvent, WatchState } from '../model/watch.ts'
+import type { HealthSummary, Trigger, WatchEvent, WatchState } from '../report/watch.ts'
 import { diagnosticsJson, renderDiagnostics } from './diagnostic.ts'
 import { FORMAT_VERSION } from './json.ts'
 import { keyTitle } from './names.ts'

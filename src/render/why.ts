@@ -1,7 +1,7 @@
 // Why a packet gets its verdict, in the kernel and by the file, as text and as JSON (schemas/why.schema.json).
 
 import type { Ban } from '../model/ban.ts'
-import type { Judgement, WhyResult } from '../model/result.ts'
+import type { Judgement, WhyResult } from '../report/result.ts'
 import { banJson, formatDuration, showable } from './bans.ts'
 import { jsonDocument } from './json.ts'
 import { type Paint, paint } from './paint.ts'

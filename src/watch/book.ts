@@ -4,8 +4,7 @@ import { resolve } from 'node:path'
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Drift } from '../model/live.ts'
-import type { Outcome } from '../model/stats.ts'
-import type { HealthSummary, Trigger, WatchState } from '../model/watch.ts'
+import type { HealthSummary, Outcome, Trigger, WatchState } from '../report/watch.ts'
 
 export interface Book {
   readonly state: () => WatchState

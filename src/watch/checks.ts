@@ -1,18 +1,18 @@
 // Health checks of the daemon: whom to check follows what is live, and what is found is written there. Between the two
 // lies a generation's slots, which every apply may change, ours or somebody else's.
 
-import { bytesOfSlots, decodeOverlay, type HealthMap } from '../kernel/health.ts'
+import { bytesOfSlots, decodeOverlay, type HealthMap } from '../kernel/live/health.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Served } from '../model/live.ts'
-import type { HealthSummary, WatchEvent } from '../model/watch.ts'
+import type { HealthSummary, WatchEvent } from '../report/watch.ts'
 import type { HealthCounters } from './health/counters.ts'
 import type { Probe } from './health/loop.ts'
 import { type BackendReport, type HealthEvent, HealthMonitor } from './health/monitor.ts'
 import { makeProbe } from './health/probes/probe.ts'
 import { HealthPublisher } from './health/publish.ts'
 import { targetsOf } from './health/targets.ts'
-import { createQueue } from './queue.ts'
-import { createAlarm, type Scheduler } from './scheduler.ts'
+import { createQueue } from './time/queue.ts'
+import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
 /** What is told of backends that are down, at most. */
 const MOST_TOLD = 100

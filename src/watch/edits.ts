@@ -3,10 +3,10 @@
 
 import type { Loaded } from '../config/load.ts'
 import type { XdpError } from '../diagnostics.ts'
-import type { WatchEvent } from '../model/watch.ts'
+import type { WatchEvent } from '../report/watch.ts'
 import type { Book } from './book.ts'
-import type { ConfigFile } from './config-file.ts'
-import { createAlarm, type Scheduler } from './scheduler.ts'
+import type { ConfigFile } from './files/config-file.ts'
+import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
 /** How long a config that cannot be used may be one that is not written to its end yet, in milliseconds. */
 const SETTLING = 500

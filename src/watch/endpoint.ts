@@ -2,10 +2,10 @@
 
 import { XdpError } from '../diagnostics.ts'
 import { type Endpoint, formatEndpoint } from '../model/endpoint.ts'
-import type { WatchEvent } from '../model/watch.ts'
+import type { WatchEvent } from '../report/watch.ts'
 import { type MetricsServer, startMetrics } from './metrics.ts'
-import { createQueue } from './queue.ts'
-import { createAlarm, type Scheduler } from './scheduler.ts'
+import { createQueue } from './time/queue.ts'
+import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
 /** How often an address that could not be listened on is tried again, in milliseconds. */
 const AGAIN = 60_000

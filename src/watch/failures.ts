@@ -1,11 +1,10 @@
 // Reconciles that did not succeed: each is told once, and tried again after a while that grows.
 
 import { CODES, EXIT, type XdpError } from '../diagnostics.ts'
-import type { Outcome } from '../model/stats.ts'
-import type { WatchEvent } from '../model/watch.ts'
-import { createBackoff } from './backoff.ts'
+import type { Outcome, WatchEvent } from '../report/watch.ts'
 import type { Book } from './book.ts'
-import type { Scheduler } from './scheduler.ts'
+import { createBackoff } from './time/backoff.ts'
+import type { Scheduler } from './time/scheduler.ts'
 
 const FIRST = 1000
 /** What a guard refuses costs no more than a look. */

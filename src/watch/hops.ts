@@ -4,7 +4,7 @@
 import type { Served } from '../model/live.ts'
 import type { Service } from '../model/service.ts'
 import { unresolvedOf } from '../plan/next-hops.ts'
-import { createAlarm, type Scheduler } from './scheduler.ts'
+import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
 type Services = ReadonlyMap<string, Service>
 

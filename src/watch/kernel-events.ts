@@ -1,8 +1,8 @@
 // Events of the kernel, for as long as the daemon runs: who listens for us is started again when it dies.
 
-import { type KernelEvent, type Monitor, type MonitorObject, monitorKernel } from '../kernel/monitor.ts'
-import { createBackoff } from './backoff.ts'
-import { createAlarm, type Scheduler } from './scheduler.ts'
+import { type KernelEvent, type Monitor, type MonitorObject, monitorKernel } from '../kernel/host/monitor.ts'
+import { createBackoff } from './time/backoff.ts'
+import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
 const FIRST = 1000
 const MOST = 60_000

@@ -3,11 +3,11 @@
 
 import type { Loaded } from '../config/load.ts'
 import type { Desired } from '../model/desired.ts'
-import type { Trigger } from '../model/watch.ts'
-import type { ConfigFile } from './config-file.ts'
+import type { Trigger } from '../report/watch.ts'
 import { followEdits } from './edits.ts'
+import type { ConfigFile } from './files/config-file.ts'
 import { createReconciler, type ReconcilerPorts } from './reconciler.ts'
-import { createAlarm } from './scheduler.ts'
+import { createAlarm } from './time/scheduler.ts'
 
 export interface LoopPorts extends ReconcilerPorts {
   readonly file: Pick<ConfigFile, 'look'>

@@ -9,7 +9,7 @@ import {
   reconcileApply,
   reconcileEarly,
   reconcilePlan,
-} from '../reconcile.ts'
+} from '../pipelines/reconcile.ts'
 import type { Pipeline } from './reconciler.ts'
 
 export function pipelineOf(host: Host): Pipeline {

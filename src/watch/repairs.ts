@@ -3,11 +3,11 @@
 
 import type { OnDrift } from '../model/desired.ts'
 import type { Drift, ObjectKey } from '../model/live.ts'
-import type { WatchEvent } from '../model/watch.ts'
 import type { Change, Plan } from '../plan/change.ts'
-import { createBackoff } from './backoff.ts'
+import type { WatchEvent } from '../report/watch.ts'
 import type { Book } from './book.ts'
-import type { Scheduler } from './scheduler.ts'
+import { createBackoff } from './time/backoff.ts'
+import type { Scheduler } from './time/scheduler.ts'
 
 const FIRST = 1000
 const MOST = 300_000

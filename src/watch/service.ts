@@ -1,8 +1,8 @@
 // The daemon as a service: what it tells systemd, by the protocol of sd_notify(3).
 
-import { monotonicMicroseconds, type ServiceManager } from '../kernel/notify.ts'
-import type { WatchState } from '../model/watch.ts'
-import { createAlarm, type Scheduler } from './scheduler.ts'
+import { monotonicMicroseconds, type ServiceManager } from '../kernel/host/notify.ts'
+import type { WatchState } from '../report/watch.ts'
+import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
 /** A reconcile that takes longer than this hangs, in milliseconds: ten million prefixes take a tenth of it. */
 const STUCK = 300_000

@@ -1,7 +1,7 @@
 // Warnings hold for as long as what they warn of: each is told when it comes up, and again only after it was gone.
 
 import type { Diagnostic } from '../diagnostics.ts'
-import type { WatchEvent } from '../model/watch.ts'
+import type { WatchEvent } from '../report/watch.ts'
 
 export interface Warnings {
   /** All that hold now. */

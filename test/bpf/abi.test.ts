@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import * as abi from '../../src/abi/generated.ts'
 import { type MapShape, PROGRAMS, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
-import { loadObject } from '../../src/kernel/object.ts'
+import { loadObject } from '../../src/kernel/tools/object.ts'
 
 interface BtfType {
   readonly id: number

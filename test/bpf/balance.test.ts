@@ -3,8 +3,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { NO_SLOT } from '../../src/abi/generated.ts'
-import { judge } from '../../src/model/judge.ts'
 import { backendSlotKey } from '../../src/model/service.ts'
+import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane, type Run } from '../support/bpf.ts'
 import { wrongChecksums } from '../support/checksums.ts'
 import { outcomeOf } from '../support/forwarding.ts'

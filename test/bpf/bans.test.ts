@@ -3,8 +3,8 @@
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { coversAddress } from '../../src/model/ban.ts'
-import { judge } from '../../src/model/judge.ts'
 import { formatAddress, formatRange, prefixOf } from '../../src/model/text.ts'
+import { judge } from '../../src/semantics/judge.ts'
 import { type Banning, type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, slotsOf } from '../support/bpf.ts'
 import { allow, block, policy } from '../support/lists.ts'

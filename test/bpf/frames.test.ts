@@ -11,7 +11,7 @@ import {
   settingsCodec,
 } from '../../src/abi/generated.ts'
 import { NONE } from '../../src/abi/packet.ts'
-import { judge } from '../../src/model/judge.ts'
+import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane, imageOf, slotsOf, TEST_IFINDEX } from '../support/bpf.ts'
 import { ANY, allow, block, policy, scope } from '../support/lists.ts'
 import { factsOf } from '../support/model.ts'

@@ -14,7 +14,7 @@ import {
   readHealth,
   serviceByte,
   writeHealth,
-} from '../../src/kernel/health.ts'
+} from '../../src/kernel/live/health.ts'
 import { DataPlane, imageOf } from '../support/bpf.ts'
 import { healthPaths, runHealth } from '../support/health.ts'
 import { policy } from '../support/lists.ts'

@@ -3,8 +3,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { explanationCodec } from '../../src/abi/generated.ts'
-import { judge } from '../../src/model/judge.ts'
-import type { Count, ReasonName } from '../../src/model/result.ts'
+import type { Count, ReasonName } from '../../src/report/result.ts'
+import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
 import { factsOf } from '../support/model.ts'
 import { DECIDING } from './cases/deciding.ts'

@@ -1,9 +1,9 @@
 // What the completion scripts offer to zsh and fish. bash: test/unit/commands/completion.test.ts.
 
 import { afterAll, beforeAll, describe, expect } from 'vitest'
-import { fishCompletion } from '../../src/commands/completion/fish.ts'
-import { zshCompletion } from '../../src/commands/completion/zsh.ts'
-import { GLOBAL_FLAGS } from '../../src/commands/flags.ts'
+import { fishCompletion } from '../../src/commands/cli/completion/fish.ts'
+import { zshCompletion } from '../../src/commands/cli/completion/zsh.ts'
+import { GLOBAL_FLAGS } from '../../src/commands/cli/flags.ts'
 import { COMMANDS } from '../../src/commands/table.ts'
 import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'

@@ -1,7 +1,7 @@
 // An exec check runs as the user that it names, with that user's groups and no rights of ours.
 
 import { expect, test } from 'vitest'
-import { type ExecEnd, startExec } from '../../src/kernel/exec.ts'
+import { type ExecEnd, startExec } from '../../src/kernel/host/exec.ts'
 
 const run = (user: string, ...command: readonly [string, ...string[]]): Promise<ExecEnd> =>
   new Promise((resolve) => startExec({ command, user, env: {} }, resolve))

@@ -11,13 +11,13 @@ import {
   readHealth,
   serviceByte,
   writeHealth,
-} from '../../src/kernel/health.ts'
+} from '../../src/kernel/live/health.ts'
 import type { HealthCheck } from '../../src/model/health.ts'
 import type { Overlay } from '../../src/model/overlay.ts'
 import { type HealthEvent, HealthMonitor } from '../../src/watch/health/monitor.ts'
 import { makeProbe } from '../../src/watch/health/probes/probe.ts'
 import { HealthPublisher } from '../../src/watch/health/publish.ts'
-import { MONOTONIC } from '../../src/watch/scheduler.ts'
+import { MONOTONIC } from '../../src/watch/time/scheduler.ts'
 import { backend, service } from '../support/backends.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { healthPaths } from '../support/health.ts'

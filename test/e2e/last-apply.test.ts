@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { Ajv } from 'ajv'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { lastApplyFile } from '../../src/kernel/last-apply.ts'
+import { lastApplyFile } from '../../src/kernel/host/last-apply.ts'
 import { Lab } from '../support/hosts.ts'
 
 const GOOD = 'version: 1\ninterfaces: { eth0: { mode: generic } }\nblocklist: [192.0.2.66]\n'

@@ -4,9 +4,9 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Flow, flowHash, ringSlot } from '../../src/model/flow-hash.ts'
-import { makeRing, RING_SIZE, type Ring, ringOf, ringShares, ringSize } from '../../src/model/maglev.ts'
 import type { Backend } from '../../src/model/service.ts'
+import { type Flow, flowHash, ringSlot } from '../../src/semantics/flow-hash.ts'
+import { makeRing, RING_SIZE, type Ring, ringOf, ringShares, ringSize } from '../../src/semantics/maglev.ts'
 import { address, backend } from '../support/services.ts'
 
 const many = (count: number, weight = 1): Backend[] =>

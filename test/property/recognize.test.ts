@@ -2,12 +2,19 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { HEADER_LINES, LINE_SIZE, metaCodec } from '../../src/abi/generated.ts'
 import { EMPTY_STATE, type State } from '../../src/model/state.ts'
-import { damagedSections } from '../../src/tables/difference.ts'
-import { listDigest } from '../../src/tables/digest.ts'
-import { compileImage, decodeImage } from '../../src/tables/image.ts'
-import { type Image, imageBytes, imageFrom, META_LINE, readHeader, SECTION_NAMES } from '../../src/tables/layout.ts'
-import { digestLines } from '../../src/tables/line-digest.ts'
-import { type Recall, recognizeImage } from '../../src/tables/recognize.ts'
+import { compileImage, decodeImage } from '../../src/tables/image/image.ts'
+import { type Recall, recognizeImage } from '../../src/tables/image/recognize.ts'
+import { damagedSections } from '../../src/tables/layout/difference.ts'
+import {
+  type Image,
+  imageBytes,
+  imageFrom,
+  META_LINE,
+  readHeader,
+  SECTION_NAMES,
+} from '../../src/tables/layout/layout.ts'
+import { listDigest } from '../../src/tables/lines/digest.ts'
+import { digestLines } from '../../src/tables/lines/line-digest.ts'
 import { slotsFor } from '../support/slots.ts'
 import { arbitraryState, slotsOf } from '../support/tables.ts'
 

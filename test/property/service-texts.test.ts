@@ -3,11 +3,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { validate } from '../../src/config/generated/validate.js'
-import { parse } from '../../src/config/parse.ts'
-import { createReport } from '../../src/config/report.ts'
-import { type KnownServices, parseServices } from '../../src/config/service-texts.ts'
-import { createSource, type Source } from '../../src/config/source.ts'
-import type { Placed } from '../../src/config/tree.ts'
+import { type KnownServices, parseServices } from '../../src/config/services/service-texts.ts'
+import { parse } from '../../src/config/text/parse.ts'
+import { createReport } from '../../src/config/text/report.ts'
+import { createSource, type Source } from '../../src/config/text/source.ts'
+import type { Placed } from '../../src/config/text/tree.ts'
 import { usually } from '../support/depth.ts'
 
 const whole = (source: Source): Placed | undefined => parse(source, createReport([source.path]))

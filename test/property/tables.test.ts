@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Family } from '../../src/model/address.ts'
 import type { State } from '../../src/model/state.ts'
-import { compileImage, decodeImage } from '../../src/tables/image.ts'
-import { imageBytes, imageFrom } from '../../src/tables/layout.ts'
+import { compileImage, decodeImage } from '../../src/tables/image/image.ts'
+import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
 import { arbitraryState, edges, ImageReader, modelParts, slotsOf, stateOf } from '../support/tables.ts'
 
 const META = { generation: 7, netns: 4026531840n, objectDigest: new Uint8Array(16).fill(9) }

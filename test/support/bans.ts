@@ -2,8 +2,8 @@
 
 import { type BanState, banStateCodec } from '../../src/abi/generated.ts'
 import { type Paths, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
-import { countBans, sweepBans, writeBans } from '../../src/kernel/bans.ts'
-import { runBpftool } from '../../src/kernel/bpftool.ts'
+import { countBans, sweepBans, writeBans } from '../../src/kernel/live/bans.ts'
+import { runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import type { BanOutcome, BanRequest } from '../../src/model/ban.ts'
 import { type Prefix, parsePrefix } from '../../src/model/text.ts'
 import type { DataPlane } from './bpf.ts'

@@ -4,6 +4,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { bpftool, type Command } from '../../src/abi/command.ts'
 import {
   counterCodec,
   type Explanation,
@@ -25,16 +26,16 @@ import {
   policyMap,
   SHARED_MAPS,
 } from '../../src/abi/paths.ts'
-import { plainRun } from '../../src/kernel/bans.ts'
-import { bpftool, type Command, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
-import { loadObject } from '../../src/kernel/object.ts'
-import { CommandError } from '../../src/kernel/spawn.ts'
+import { plainRun } from '../../src/kernel/live/bans.ts'
+import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
+import { loadObject } from '../../src/kernel/tools/object.ts'
+import { CommandError } from '../../src/kernel/tools/spawn.ts'
 import type { Slots } from '../../src/model/live.ts'
-import type { Count, ReasonName, Verdict } from '../../src/model/result.ts'
 import type { State } from '../../src/model/state.ts'
-import { balanceSizes } from '../../src/tables/balance.ts'
-import { compileImage } from '../../src/tables/image.ts'
-import { imageBytes, imageFrom } from '../../src/tables/layout.ts'
+import type { Count, ReasonName, Verdict } from '../../src/report/result.ts'
+import { compileImage } from '../../src/tables/image/image.ts'
+import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
+import { balanceSizes } from '../../src/tables/services/balance.ts'
 import { writeLines } from './lines.ts'
 import { slotsFor } from './slots.ts'
 

@@ -1,6 +1,6 @@
 // Time that passes when a test says so.
 
-import type { Scheduler } from '../../src/watch/scheduler.ts'
+import type { Scheduler } from '../../src/watch/time/scheduler.ts'
 
 export interface Clock extends Scheduler {
   /** Lets so many milliseconds pass; every timer that ends meanwhile is run at its time, with all that follows from it. */

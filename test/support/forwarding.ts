@@ -2,10 +2,10 @@
 // construction, where the data plane adjusts what is there.
 
 import type { Address } from '../../src/model/address.ts'
-import { overheadOf } from '../../src/model/balance.ts'
-import { flowHash } from '../../src/model/flow-hash.ts'
-import type { Judged } from '../../src/model/judge.ts'
 import type { Backend, NextHop, Service } from '../../src/model/service.ts'
+import { overheadOf } from '../../src/semantics/balance.ts'
+import { flowHash } from '../../src/semantics/flow-hash.ts'
+import type { Judged } from '../../src/semantics/judge.ts'
 import { networkOf, type Place, placeAt, seal } from './checksums.ts'
 
 const UDP = 17

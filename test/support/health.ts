@@ -2,8 +2,8 @@
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type Paths, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
-import { runBatch } from '../../src/kernel/bpftool.ts'
-import { runLine } from '../../src/kernel/transfer.ts'
+import { runBatch } from '../../src/kernel/tools/bpftool.ts'
+import { runLine } from '../../src/kernel/tools/transfer.ts'
 import type { DataPlane } from './bpf.ts'
 
 /** Paths that lead to the plane's maps, and to the programs that it loaded last. */

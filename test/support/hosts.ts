@@ -9,7 +9,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { BALANCE_MAPS, PROGRAMS, SHARED_MAPS } from '../../src/abi/paths.ts'
-import { lastApplyFile } from '../../src/kernel/last-apply.ts'
+import { lastApplyFile } from '../../src/kernel/host/last-apply.ts'
 
 /** Pins of an instance with one generation: its policy and the balancer's maps, its programs, and the shared maps. */
 export const EVERY_PIN =

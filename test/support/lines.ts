@@ -1,9 +1,9 @@
 // Policy maps that are written and read as blocks of bytes.
 
 import { LINE_SIZE } from '../../src/abi/generated.ts'
-import { runParts } from '../../src/kernel/bpftool.ts'
-import { withExchange } from '../../src/kernel/exchange.ts'
-import { readPart, writePart } from '../../src/kernel/transfer.ts'
+import { runParts } from '../../src/kernel/tools/bpftool.ts'
+import { withExchange } from '../../src/kernel/tools/exchange.ts'
+import { readPart, writePart } from '../../src/kernel/tools/transfer.ts'
 
 /** Writes bytes from line 0 on into the policy map behind `program`, a pinned table_write. */
 export async function writeLines(program: string, bytes: Uint8Array): Promise<void> {

@@ -1,6 +1,7 @@
 // States from a few words: policy('pass', block('dns', ['192.0.2.0/24', scope(17, { source: [53] })])).
 
 import type { Family, Ranges } from '../../src/model/address.ts'
+import type { PortRange } from '../../src/model/ports.ts'
 import { normalize } from '../../src/model/ranges.ts'
 import {
   DEFAULT_POLICY,
@@ -8,7 +9,6 @@ import {
   EMPTY_STATE,
   type List,
   type ListKind,
-  type PortRange,
   type Scope,
   type ScopedSet,
   type State,

@@ -1,8 +1,8 @@
 // The packet parser, told a second time: raw frame → Facts. It follows the RFCs and the documented limits and knows
 // nothing of the C code, which random packets hold it against.
 
-import type { Quoted, Transit } from '../../src/model/balance.ts'
-import type { Facts, IpFacts, Unparsed } from '../../src/model/judge.ts'
+import type { Quoted, Transit } from '../../src/semantics/balance.ts'
+import type { Facts, IpFacts, Unparsed } from '../../src/semantics/judge.ts'
 
 const VLANS = [0x8100, 0x88a8]
 const EXTENSIONS = [0, 43, 44, 51, 60]

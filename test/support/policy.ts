@@ -4,10 +4,11 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { bpftool } from '../../src/abi/command.ts'
 import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { policyMap } from '../../src/abi/paths.ts'
-import { bpftool, runBatch, runBpftool } from '../../src/kernel/bpftool.ts'
-import { withExchange } from '../../src/kernel/exchange.ts'
+import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
+import { withExchange } from '../../src/kernel/tools/exchange.ts'
 import type { Family } from '../../src/model/address.ts'
 import { writeLines } from './lines.ts'
 

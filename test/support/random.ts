@@ -1,7 +1,8 @@
 // Random policies and frames from one seed. Addresses, ports and protocols come from small sets, so that lists overlap
 // and packets meet them.
 
-import type { List, PortRange, Scope, State } from '../../src/model/state.ts'
+import type { PortRange } from '../../src/model/ports.ts'
+import type { List, Scope, State } from '../../src/model/state.ts'
 import { allow, block, type Entry, policy, scope } from './lists.ts'
 import type { Layer } from './packets.ts'
 import * as layers from './packets.ts'

@@ -3,7 +3,6 @@
 import { DEFAULT_WATCH } from '../../src/config/watch.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
-import type { LastApply } from '../../src/model/last-apply.ts'
 import type { AttachedProgram, Link, Live } from '../../src/model/live.ts'
 import { normalize, WIDTH } from '../../src/model/ranges.ts'
 import type { Service } from '../../src/model/service.ts'
@@ -23,6 +22,7 @@ import {
   scopeKey,
 } from '../../src/model/state.ts'
 import { parseRange } from '../../src/model/text.ts'
+import type { LastApply } from '../../src/report/last-apply.ts'
 
 export const PROGRAM: Program = { digest: '0123456789abcdef0123456789abcdef', abi: 1 }
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }

@@ -1,6 +1,6 @@
 // Looks at counters, written down in a line or two.
 
-import { verdictOf } from '../../src/model/reason.ts'
+import { verdictOf } from '../../src/report/reason.ts'
 import {
   type BackendStatus,
   type Count,
@@ -8,8 +8,8 @@ import {
   type ReasonName,
   type ServiceStatus,
   VERDICTS,
-} from '../../src/model/result.ts'
-import type { Stats, Surroundings } from '../../src/model/stats.ts'
+} from '../../src/report/result.ts'
+import type { Stats, Surroundings } from '../../src/report/stats.ts'
 import { backend, EGRESS, service } from './services.ts'
 import { PROGRAM } from './states.ts'
 

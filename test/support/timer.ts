@@ -1,6 +1,6 @@
 // A clock that stands still until a test moves it.
 
-import type { Scheduler } from '../../src/watch/scheduler.ts'
+import type { Scheduler } from '../../src/watch/time/scheduler.ts'
 
 interface Waiting {
   readonly time: number

@@ -5,7 +5,7 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import type { WatchEventName } from '../../src/model/watch.ts'
+import type { WatchEventName } from '../../src/report/watch.ts'
 import type { Lab } from './hosts.ts'
 
 /** A line of the daemon. */

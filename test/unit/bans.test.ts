@@ -1,9 +1,9 @@
 // Bans without a kernel: which words are understood, whom a ban must not cover, how lists and reports are told.
 
 import { expect, test } from 'vitest'
-import { parseBanned, parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/ban-words.ts'
-import { banKey, encodeRequests } from '../../src/kernel/bans.ts'
-import { sshPeers } from '../../src/kernel/protect.ts'
+import { parseBanned, parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/verbs/ban-words.ts'
+import { sshPeers } from '../../src/kernel/host/protect.ts'
+import { banKey, encodeRequests } from '../../src/kernel/live/bans.ts'
 import { type Ban, coversAddress } from '../../src/model/ban.ts'
 import { type Prefix, parseAddress, parsePrefix } from '../../src/model/text.ts'
 import { formatDuration, renderBanReport, renderBans, renderBansJson } from '../../src/render/bans.ts'

@@ -1,8 +1,8 @@
 // CSV (RFC 4180, without line breaks inside fields): one column holds the entries. Fields are separated by commas,
 // semicolons or tabs, whichever the first line has most of.
 
-import { explainRange, rangeBuffer, readRange } from '../range.ts'
-import { quote } from '../show.ts'
+import { explainRange, rangeBuffer, readRange } from '../entries/range.ts'
+import { quote } from '../text/show.ts'
 import { eachLine, findByte, HASH, lineEnd, skipSpaces, trimEnd } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 

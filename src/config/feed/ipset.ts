@@ -2,8 +2,8 @@
 // that a file holds; sets that say more than an address (ports, interfaces, pairs) would lose their meaning and are
 // refused.
 
-import { type Explanation, explainRange, rangeBuffer, readRange } from '../range.ts'
-import { quote } from '../show.ts'
+import { type Explanation, explainRange, rangeBuffer, readRange } from '../entries/range.ts'
+import { quote } from '../text/show.ts'
 import { eachLine, skipSpaces, startsWith, wordEnd } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 

@@ -1,9 +1,9 @@
 // JSON lines: one object a line with the entry in one of its fields, as Spamhaus and others publish. A line
 // `{"type":"metadata",…}` says when the feed was made and under which terms.
 
-import type { Explanation } from '../range.ts'
-import { explainRange, rangeBuffer, readRange, readRangeText } from '../range.ts'
-import { listed, quote, show } from '../show.ts'
+import type { Explanation } from '../entries/range.ts'
+import { explainRange, rangeBuffer, readRange, readRangeText } from '../entries/range.ts'
+import { listed, quote, show } from '../text/show.ts'
 import { eachLine, findByte, startsWith } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 

@@ -6,8 +6,8 @@ import type { Entries } from '../../model/desired.ts'
 import { patch } from '../../model/patch.ts'
 import { normalize, subtract } from '../../model/ranges.ts'
 import { wordsOf } from '../../model/text.ts'
-import { EntryCollector, type EntryColumns } from '../entries.ts'
-import type { Report } from '../report.ts'
+import { EntryCollector, type EntryColumns } from '../entries/entries.ts'
+import type { Report } from '../text/report.ts'
 import {
   byteCount,
   CHUNK_BYTES,

@@ -2,7 +2,7 @@
 // files and the text form of Spamhaus DROP. Read in one pass over the bytes; a string is made only for a line that is
 // wrong.
 
-import { type Explanation, explainRange, rangeBuffer, readRange } from '../range.ts'
+import { type Explanation, explainRange, rangeBuffer, readRange } from '../entries/range.ts'
 import { findByte, HASH, isSpace, lineEnd, NEWLINE, SEMICOLON, skipSpaces } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 

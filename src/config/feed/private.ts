@@ -4,7 +4,7 @@
 import type { Family, Ranges } from '../../model/address.ts'
 import { normalize, subtract } from '../../model/ranges.ts'
 import { parsePrefix, wordsOf } from '../../model/text.ts'
-import type { RangeBuffer } from '../range.ts'
+import type { RangeBuffer } from '../entries/range.ts'
 
 /** This host (RFC 1122), RFC 1918, shared address space (RFC 6598), loopback, link-local (RFC 3927), multicast. */
 const PRIVATE4 = [

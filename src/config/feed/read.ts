@@ -1,15 +1,13 @@
 // One file of a feed: told apart by its content, unpacked, and read by the reader of its format.
 
-import type { Report } from '../report.ts'
+import type { Format } from '../explain/formats.ts'
+import type { Report } from '../text/report.ts'
 import { readCsv } from './csv.ts'
 import { readIpset } from './ipset.ts'
 import { type Metadata, NO_METADATA, readJsonLines } from './jsonl.ts'
 import { HASH, lineEnd, SEMICOLON, skipSpaces, startsWith } from './lines.ts'
 import { readPlain } from './plain.ts'
 import { type Columns, type Rules, Sink, type Text } from './sink.ts'
-
-export const FORMATS = ['auto', 'plain', 'jsonl', 'csv', 'ipset'] as const
-export type Format = (typeof FORMATS)[number]
 
 export interface FeedOptions extends Rules {
   readonly format: Format

@@ -3,10 +3,10 @@
 
 import type { Location } from '../../diagnostics.ts'
 import { hostMask } from '../../model/text.ts'
-import type { EntryCollector } from '../entries.ts'
-import type { Explanation, RangeBuffer } from '../range.ts'
-import type { Report } from '../report.ts'
-import { lineAt } from '../source.ts'
+import type { EntryCollector } from '../entries/entries.ts'
+import type { Explanation, RangeBuffer } from '../entries/range.ts'
+import type { Report } from '../text/report.ts'
+import { lineAt } from '../text/source.ts'
 import { isPrivate4, withoutPrivate } from './private.ts'
 
 /** Errors kept of one file; more are counted. */

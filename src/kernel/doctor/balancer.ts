@@ -1,12 +1,12 @@
 // What services need of the host: that the kernel knows the way to backends, forwards where answers of backends depend on
 // it, and that frames which native XDP sends arrive. Shown only where the config has services.
 
-import type { Check } from '../../model/result.ts'
 import type { Service } from '../../model/service.ts'
 import type { State } from '../../model/state.ts'
-import { readLinks } from '../links.ts'
-import { type Devices, type Hops, resolveNextHops } from '../next-hops.ts'
-import { backendAddresses, isOn, readForwarding } from '../surroundings.ts'
+import type { Check } from '../../report/result.ts'
+import { readLinks } from '../host/links.ts'
+import { type Devices, type Hops, resolveNextHops } from '../host/next-hops.ts'
+import { backendAddresses, isOn, readForwarding } from '../host/surroundings.ts'
 import { bad, listed, ok, warn } from './check.ts'
 
 /** What is looked at, besides the config. */

@@ -2,8 +2,8 @@
 
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
-import { runIp } from '../ip.ts'
-import type { RawLink } from '../links.ts'
+import type { RawLink } from '../host/links.ts'
+import { runIp } from '../tools/ip.ts'
 import { type Hardware, readHardware, UNKNOWN_HARDWARE } from './ethtool.ts'
 
 /** A program on an interface; whose it is where that could be found out. */

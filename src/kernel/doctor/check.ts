@@ -1,6 +1,6 @@
 // How a finding is written down.
 
-import type { Check } from '../../model/result.ts'
+import type { Check } from '../../report/result.ts'
 
 export const ok = (id: string, message: string): Check => ({ id, level: 'ok', message, fix: undefined })
 

@@ -2,7 +2,7 @@
 // of docs.ebpf.io ("Program type BPF_PROG_TYPE_XDP": driver support, max MTU) and from the drivers' sources. A driver
 // may be newer than its kernel, so that what is said here is a hint, and what `xdp apply` hears from the kernel counts.
 
-import type { Version } from '../version.ts'
+import type { Version } from '../tools/version.ts'
 
 export interface Driver {
   /** The kernel that brought native XDP. */

@@ -1,6 +1,6 @@
 // What ethtool prints, as data. It prints no JSON before version 6, and not for these three.
 
-import { tryTool } from '../spawn.ts'
+import { tryTool } from '../tools/spawn.ts'
 
 /** An offload: its state, and whether the driver lets it be changed. */
 export interface Feature {

@@ -1,7 +1,7 @@
 // What doctor says about one interface. Pure: facts in, findings out.
 
-import type { Check, CheckLevel } from '../../model/result.ts'
 import type { AttachMode } from '../../model/state.ts'
+import type { Check, CheckLevel } from '../../report/result.ts'
 import type { Card, CardProgram } from './cards.ts'
 import { bad, ok, warn } from './check.ts'
 import { DRIVERS } from './drivers.ts'

@@ -2,8 +2,8 @@
 
 import { access, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
-import type { Check } from '../../model/result.ts'
-import { atLeast, FLOOR, lacking, MEMCG_ACCOUNTING, parseVersion, type Version } from '../version.ts'
+import type { Check } from '../../report/result.ts'
+import { atLeast, FLOOR, lacking, MEMCG_ACCOUNTING, parseVersion, type Version } from '../tools/version.ts'
 import { bad, ok, warn } from './check.ts'
 import type { Trial } from './trial.ts'
 

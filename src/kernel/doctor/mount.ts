@@ -1,8 +1,8 @@
 // The bpffs that holds the pins: mounted now, mounted at the next boot, and in which mount namespace.
 
 import { access, constants, readdir, readFile, stat } from 'node:fs/promises'
-import type { Check } from '../../model/result.ts'
-import { isBpffs, ownNetns } from '../host.ts'
+import type { Check } from '../../report/result.ts'
+import { isBpffs, ownNetns } from '../host/host.ts'
 import { bad, ok, warn } from './check.ts'
 
 const exists = (path: string): Promise<boolean> =>

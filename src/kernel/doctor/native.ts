@@ -1,6 +1,6 @@
 // Whether an interface takes a program in native mode, as far as that can be told without trying. Pure.
 
-import { atLeast, type Version } from '../version.ts'
+import { atLeast, type Version } from '../tools/version.ts'
 import type { Card } from './cards.ts'
 import { listed } from './check.ts'
 import {

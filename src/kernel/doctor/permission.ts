@@ -1,8 +1,8 @@
 // Who we are: capabilities, and the namespaces and containers that make them worth less.
 
 import { access, readFile } from 'node:fs/promises'
-import type { Check } from '../../model/result.ts'
-import { maySteerXdp } from '../host.ts'
+import type { Check } from '../../report/result.ts'
+import { maySteerXdp } from '../host/host.ts'
 import { bad, ok, warn } from './check.ts'
 
 export interface Identity {

@@ -1,9 +1,9 @@
 // The tools we reach the kernel through, and how to install them.
 
 import { readFile } from 'node:fs/promises'
-import type { Check } from '../../model/result.ts'
-import { type Output, tryTool } from '../spawn.ts'
-import { atLeast, parseVersion, type Version } from '../version.ts'
+import type { Check } from '../../report/result.ts'
+import { type Output, tryTool } from '../tools/spawn.ts'
+import { atLeast, parseVersion, type Version } from '../tools/version.ts'
 import { bad, ok, warn } from './check.ts'
 
 export type Tool = 'bpftool' | 'ip' | 'flock' | 'ethtool'

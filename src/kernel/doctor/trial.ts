@@ -2,10 +2,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { XdpError } from '../../diagnostics.ts'
-import { runBpftool } from '../bpftool.ts'
-import { loadObject } from '../object.ts'
-import { removePins } from '../pins.ts'
-import { CommandError } from '../spawn.ts'
+import { runBpftool } from '../tools/bpftool.ts'
+import { loadObject } from '../tools/object.ts'
+import { removePins } from '../tools/pins.ts'
+import { CommandError } from '../tools/spawn.ts'
 
 export type Trial =
   | { readonly outcome: 'loaded'; readonly jited: boolean }

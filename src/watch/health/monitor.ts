@@ -7,7 +7,7 @@
 
 import type { HealthCheck } from '../../model/health.ts'
 import type { Overlay, ServiceMode, ServiceOverlay } from '../../model/overlay.ts'
-import type { Scheduler } from '../scheduler.ts'
+import type { Scheduler } from '../time/scheduler.ts'
 import { type Composition, compose, type Member } from './compose.ts'
 import { Counting, type HealthCounters } from './counters.ts'
 import { Gate } from './gate.ts'

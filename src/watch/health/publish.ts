@@ -2,10 +2,10 @@
 // write at a time and always the newest. Slots are those of one generation; when another takes over, the publisher
 // stops and says so, until it is told the new slots.
 
-import { encodeOverlay, type HealthBytes } from '../../kernel/health.ts'
+import { encodeOverlay, type HealthBytes } from '../../kernel/live/health.ts'
 import type { Slots } from '../../model/live.ts'
 import type { Overlay } from '../../model/overlay.ts'
-import type { Scheduler } from '../scheduler.ts'
+import type { Scheduler } from '../time/scheduler.ts'
 
 /** Where to write: a generation of an instance. */
 export interface Destination {

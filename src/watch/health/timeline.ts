@@ -1,7 +1,7 @@
 // Calls at times of a clock that never steps, from one timer: thousands of checks have a start and a timeout each, and
 // a clock of the test's own can take the timer's place.
 
-import type { Scheduler } from '../scheduler.ts'
+import type { Scheduler } from '../time/scheduler.ts'
 
 /** Most milliseconds that are waited for at once, below what setTimeout takes; a turn that comes too early changes nothing. */
 const LONGEST_DELAY = 2 ** 30

@@ -1,9 +1,9 @@
 // Packets to VIPs, and past them: what the balancer makes of each kind of packet, for every way to forward, family and
 // link. The bytes that come out are those of support/forwarding.ts.
 
-import type { ReasonName } from '../../../src/model/result.ts'
 import type { Service } from '../../../src/model/service.ts'
 import type { State } from '../../../src/model/state.ts'
+import type { ReasonName } from '../../../src/report/result.ts'
 import { seal } from '../../support/checksums.ts'
 import {
   ACK,

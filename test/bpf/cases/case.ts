@@ -1,8 +1,8 @@
 // A packet and what becomes of it under a suite's policy. Addresses that no case mentions are those of
 // support/packets.ts: 198.51.100.7 and 2001:db8::7.
 
-import type { ReasonName } from '../../../src/model/result.ts'
 import type { State } from '../../../src/model/state.ts'
+import type { ReasonName } from '../../../src/report/result.ts'
 import { ethernet, type Layer, packet } from '../../support/packets.ts'
 
 export interface Case {

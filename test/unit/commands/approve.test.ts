@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
 import { NO_CACHE } from '../../../src/cache/cache.ts'
-import { approver } from '../../../src/commands/approve.ts'
-import type { Context } from '../../../src/commands/context.ts'
-import { parseArguments } from '../../../src/commands/parse.ts'
+import type { Context } from '../../../src/commands/cli/context.ts'
+import { parseArguments } from '../../../src/commands/cli/parse.ts'
+import { COMMANDS } from '../../../src/commands/table.ts'
+import { approver } from '../../../src/commands/verbs/approve.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { desired, live, PROGRAM, state } from '../../support/states.ts'
 
@@ -26,7 +27,7 @@ function ask({ argv = ['apply'], interactive = true, answer = '', auto = false }
       seen[stream] += text
     }
   const context: Context = {
-    flags: parseArguments(argv).flags,
+    flags: parseArguments(argv, COMMANDS).flags,
     cache: NO_CACHE,
     host: { bpffs: '/sys/fs/bpf', instance: 'default', lockTimeoutMs: 0 },
     stdin: () => Readable.from([]),

@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { bashCompletion } from '../../../src/commands/completion/bash.ts'
-import { GLOBAL_FLAGS } from '../../../src/commands/flags.ts'
+import { bashCompletion } from '../../../src/commands/cli/completion/bash.ts'
+import { GLOBAL_FLAGS } from '../../../src/commands/cli/flags.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
 import { ALL, Shell, STUB, TAB } from '../../support/shell.ts'
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { GLOBAL_FLAGS } from '../../../src/commands/flags.ts'
+import { GLOBAL_FLAGS } from '../../../src/commands/cli/flags.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
 import { EXIT } from '../../../src/diagnostics.ts'
 

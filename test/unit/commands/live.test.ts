@@ -1,11 +1,11 @@
 // The loop of the live view and the terminal under it, with streams that are none.
 import { EventEmitter } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { type Live, watchLive } from '../../../src/commands/live.ts'
-import { createScreen, type Screen } from '../../../src/commands/screen.ts'
+import { createScreen, type Screen } from '../../../src/commands/cli/screen.ts'
+import { type Live, watchLive } from '../../../src/commands/verbs/live.ts'
 import { fail } from '../../../src/diagnostics.ts'
-import type { Stats } from '../../../src/model/stats.ts'
 import type { Frame } from '../../../src/render/live.ts'
+import type { Stats } from '../../../src/report/stats.ts'
 import { stats } from '../../support/stats.ts'
 
 const ENTER = '\u001b[?1049h\u001b[?25l'

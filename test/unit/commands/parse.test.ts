@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { GLOBAL_FLAGS } from '../../../src/commands/flags.ts'
-import { parseArguments } from '../../../src/commands/parse.ts'
+import { GLOBAL_FLAGS } from '../../../src/commands/cli/flags.ts'
+import { parseArguments } from '../../../src/commands/cli/parse.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 
 /** What the parser objects to, as `message (hint)`. */
 function objection(...argv: readonly string[]): string {
   try {
-    parseArguments(argv)
+    parseArguments(argv, COMMANDS)
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
     expect(error.exit).toBe(64)
@@ -34,7 +34,7 @@ describe('the table', () => {
       for (const { line } of examples) {
         const [xdp, ...argv] = line.split(/ [|<>] /)[0]?.split(' ') ?? []
         expect(xdp).toBe('xdp')
-        expect(parseArguments(argv).command?.name).toBe(name)
+        expect(parseArguments(argv, COMMANDS).command?.name).toBe(name)
       }
     }
   })
@@ -46,21 +46,24 @@ describe('the table', () => {
 
 describe('flags', () => {
   test('of every command may stand before or after it', () => {
-    const before = parseArguments(['--json', '-f', 'a.yaml', 'plan', '--full'])
-    const after = parseArguments(['plan', '--full', '--file=a.yaml', '--json'])
+    const before = parseArguments(['--json', '-f', 'a.yaml', 'plan', '--full'], COMMANDS)
+    const after = parseArguments(['plan', '--full', '--file=a.yaml', '--json'], COMMANDS)
     expect(before).toEqual(after)
     expect(before.flags).toMatchObject({ json: true, file: 'a.yaml', 'no-color': false, bpffs: undefined })
     expect(before.args.options).toMatchObject({ full: true, summary: false, target: [] })
   })
 
   test('that may be repeated are collected, others take the last value', () => {
-    const { args, flags } = parseArguments(['plan', '--target', 'policy', '--target=program', '-fa', '-f', 'b'])
+    const { args, flags } = parseArguments(
+      ['plan', '--target', 'policy', '--target=program', '-fa', '-f', 'b'],
+      COMMANDS,
+    )
     expect(args.options['target']).toEqual(['policy', 'program'])
     expect(flags.file).toBe('b')
   })
 
   test('end at --', () => {
-    expect(parseArguments(['why', '--', '2001:db8::1']).args.positionals).toEqual(['2001:db8::1'])
+    expect(parseArguments(['why', '--', '2001:db8::1'], COMMANDS).args.positionals).toEqual(['2001:db8::1'])
   })
 
   test.each([
@@ -100,13 +103,13 @@ describe('commands', () => {
   })
 
   test('need none where help is asked for', () => {
-    expect(parseArguments(['why', '--help']).flags.help).toBe(true)
-    expect(parseArguments(['help', 'why'])).toMatchObject({ flags: { help: true }, command: { name: 'why' } })
-    expect(parseArguments(['help'])).toMatchObject({ flags: { help: true }, command: undefined })
+    expect(parseArguments(['why', '--help'], COMMANDS).flags.help).toBe(true)
+    expect(parseArguments(['help', 'why'], COMMANDS)).toMatchObject({ flags: { help: true }, command: { name: 'why' } })
+    expect(parseArguments(['help'], COMMANDS)).toMatchObject({ flags: { help: true }, command: undefined })
     expect(objection('help', 'plann')).toContain('did you mean `xdp plan`?')
   })
 
   test('none at all is no error of parsing', () => {
-    expect(parseArguments([]).command).toBeUndefined()
+    expect(parseArguments([], COMMANDS).command).toBeUndefined()
   })
 })

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { createProgress } from '../../../src/commands/progress.ts'
+import { createProgress } from '../../../src/commands/cli/progress.ts'
 
 let written: string[] = []
 const write = (text: string): void => void written.push(text)

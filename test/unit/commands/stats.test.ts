@@ -16,8 +16,8 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { main } from '../../../src/commands/main.ts'
-import { writeWhole } from '../../../src/commands/write-file.ts'
-import { feedFacts } from '../../../src/model/stats.ts'
+import { writeWhole } from '../../../src/commands/verbs/write-file.ts'
+import { feedFacts } from '../../../src/report/stats.ts'
 
 let folder = ''
 const at = (name: string): string => join(folder, name)

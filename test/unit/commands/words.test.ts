@@ -1,10 +1,11 @@
 // The small readers of the command line: durations, targets, the packet of `why`, colour.
 import { describe, expect, test } from 'vitest'
-import { wantsColor } from '../../../src/commands/color.ts'
-import { parseDuration } from '../../../src/commands/duration.ts'
-import { parseArguments } from '../../../src/commands/parse.ts'
-import { onlyTargets } from '../../../src/commands/targets.ts'
-import { readQuery } from '../../../src/commands/why.ts'
+import { wantsColor } from '../../../src/commands/cli/color.ts'
+import { parseDuration } from '../../../src/commands/cli/duration.ts'
+import { parseArguments } from '../../../src/commands/cli/parse.ts'
+import { COMMANDS } from '../../../src/commands/table.ts'
+import { onlyTargets } from '../../../src/commands/verbs/targets.ts'
+import { readQuery } from '../../../src/commands/verbs/why.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
@@ -67,7 +68,7 @@ describe('targets', () => {
 
 describe('the packet of why', () => {
   const query = (...argv: readonly string[]) =>
-    readQuery(parseArguments(['why', ...argv]).args as Parameters<typeof readQuery>[0])
+    readQuery(parseArguments(['why', ...argv], COMMANDS).args as Parameters<typeof readQuery>[0])
 
   test('is read from the flags', () => {
     const packet = query(

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { SPECS, templateOf } from '../../../src/config/explain/spec.ts'
 import { validate } from '../../../src/config/generated/validate.js'
-import { SPECS, templateOf } from '../../../src/config/spec.ts'
 
 interface Schema {
   readonly [keyword: string]: unknown

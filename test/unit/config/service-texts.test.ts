@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Loaded, loadConfig } from '../../../src/config/load.ts'
-import type { KnownServices } from '../../../src/config/service-texts.ts'
+import type { KnownServices } from '../../../src/config/services/service-texts.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 import { backendKey } from '../../../src/model/service.ts'
 

@@ -2,9 +2,9 @@
 
 import { expect, test } from 'vitest'
 import { XdpError } from '../../../src/diagnostics.ts'
-import { allDone } from '../../../src/kernel/bpftool.ts'
-import { loadFailed } from '../../../src/kernel/build.ts'
-import { CommandError } from '../../../src/kernel/spawn.ts'
+import { loadFailed } from '../../../src/kernel/execute/build.ts'
+import { allDone } from '../../../src/kernel/tools/bpftool.ts'
+import { CommandError } from '../../../src/kernel/tools/spawn.ts'
 
 const refusal = new CommandError('bpftool prog loadall', 255, 'unknown func bpf_loop#181')
 

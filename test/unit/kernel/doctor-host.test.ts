@@ -6,7 +6,7 @@ import { inFstab, mountUnit, rootMount } from '../../../src/kernel/doctor/mount.
 import { checkPermission, isPrivileged, isUserNamespace, parseStatus } from '../../../src/kernel/doctor/permission.ts'
 import { checkBpftool, checkEthtool, checkFlock, checkIp, installCommand } from '../../../src/kernel/doctor/tools.ts'
 import type { Trial } from '../../../src/kernel/doctor/trial.ts'
-import { lacking, parseVersion } from '../../../src/kernel/version.ts'
+import { lacking, parseVersion } from '../../../src/kernel/tools/version.ts'
 
 const LOADED: Trial = { outcome: 'loaded', jited: true }
 const SKIPPED: Trial = { outcome: 'skipped', why: 'it needs root' }

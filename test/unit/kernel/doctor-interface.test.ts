@@ -5,9 +5,9 @@ import { DRIVERS, WITHOUT_NATIVE_DRIVERS } from '../../../src/kernel/doctor/driv
 import { type Feature, parseChannels, parseDriver, parseFeatures } from '../../../src/kernel/doctor/ethtool.ts'
 import { checkInterface } from '../../../src/kernel/doctor/interface.ts'
 import { supportsNative } from '../../../src/kernel/doctor/native.ts'
-import type { Version } from '../../../src/kernel/version.ts'
-import type { Check } from '../../../src/model/result.ts'
+import type { Version } from '../../../src/kernel/tools/version.ts'
 import type { AttachMode } from '../../../src/model/state.ts'
+import type { Check } from '../../../src/report/result.ts'
 
 interface Facts extends Partial<Omit<Card, 'hardware'>> {
   readonly driver?: string

@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type ExecEnd, startExec } from '../../../src/kernel/exec.ts'
+import { type ExecEnd, startExec } from '../../../src/kernel/host/exec.ts'
 import type { ExecCheck } from '../../../src/model/health.ts'
 import { check } from '../../support/backends.ts'
 import { told } from '../../support/probes.ts'

@@ -4,8 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type Helper, helper, openHelper } from '../../../src/kernel/helper.ts'
-import { CommandError, spawnTool, toolEnvironment } from '../../../src/kernel/spawn.ts'
+import { type Helper, helper, openHelper } from '../../../src/kernel/tools/helper.ts'
+import { CommandError, spawnTool, toolEnvironment } from '../../../src/kernel/tools/spawn.ts'
 
 let directory: string
 let opened: Helper

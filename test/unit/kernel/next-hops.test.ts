@@ -1,8 +1,8 @@
 // Routes and neighbours as iproute2 6.1 prints them (its own output), and what becomes of them.
 import { describe, expect, test } from 'vitest'
-import { pairResults } from '../../../src/kernel/ip.ts'
-import { plainMac } from '../../../src/kernel/links.ts'
-import { hopOf, neighboursOf, wayOf } from '../../../src/kernel/next-hops.ts'
+import { plainMac } from '../../../src/kernel/host/links.ts'
+import { hopOf, neighboursOf, wayOf } from '../../../src/kernel/host/next-hops.ts'
+import { pairResults } from '../../../src/kernel/tools/ip.ts'
 import { link } from '../../support/states.ts'
 
 const STDOUT = `[{"dst":"10.0.0.11","dev":"eth1","prefsrc":"10.0.0.1","flags":[],"uid":0,"cache":[]}]

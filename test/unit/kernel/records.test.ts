@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { INTERFACE_INDEX_SIZE, INTERFACE_PROBES } from '../../../src/abi/generated.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
-import { buildIndex, indexedSlot, indexWrites } from '../../../src/kernel/records.ts'
+import { buildIndex, indexedSlot, indexWrites } from '../../../src/kernel/observe/records.ts'
 
 const slotsOf = (numbers: readonly number[]): Map<number, number> =>
   new Map(numbers.map((ifindex, i) => [ifindex, i + 1]))

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { exposition, labelValue } from '../../../src/metrics/exposition.ts'
 import type { Report } from '../../../src/metrics/metric.ts'
 import { METRICS } from '../../../src/metrics/table.ts'
-import { REASONS } from '../../../src/model/reason.ts'
+import { REASONS } from '../../../src/report/reason.ts'
 import { attached, BALANCED, counted, EMPTY, SURROUNDINGS, stats } from '../../support/stats.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { type Facts, type IpFacts, judge } from '../../../src/model/judge.ts'
 import { EMPTY_STATE } from '../../../src/model/state.ts'
 import { parseAddress } from '../../../src/model/text.ts'
+import { type Facts, type IpFacts, judge } from '../../../src/semantics/judge.ts'
 import { allow, block, policy, scope } from '../../support/lists.ts'
 
 /** A UDP packet from 40000 to 40001. */

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { ringOf } from '../../../src/model/maglev.ts'
 import { backendKey, type Service } from '../../../src/model/service.ts'
 import { diff } from '../../../src/plan/diff.ts'
 import { deadlinesOf, leavingOf } from '../../../src/plan/leaving.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { diffService, serviceDelta } from '../../../src/plan/services.ts'
 import { flowShares, movedShare } from '../../../src/plan/shares.ts'
+import { ringOf } from '../../../src/semantics/maglev.ts'
 import { backend, EGRESS, service } from '../../support/services.ts'
 import { desired, live, PROGRAM, state } from '../../support/states.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { LastApply } from '../../../src/model/last-apply.ts'
 import { lastApplyLines, renderLastApplyJson } from '../../../src/render/last-apply.ts'
+import type { LastApply } from '../../../src/report/last-apply.ts'
 import { FAILED_APPLY } from '../../support/states.ts'
 
 const lines = (record: Partial<LastApply>, committedAt?: string) =>

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Diagnostic } from '../../../src/diagnostics.ts'
-import type { Status } from '../../../src/model/result.ts'
-import type { WatchEvent, WatchEventName, WatchState } from '../../../src/model/watch.ts'
 import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
 import { describeWatch, renderEvent, renderEventJson } from '../../../src/render/watch.ts'
+import type { Status } from '../../../src/report/result.ts'
+import type { WatchEvent, WatchEventName, WatchState } from '../../../src/report/watch.ts'
 import { check } from '../../support/schemas.ts'
 
 const SHA = 'a1b2c3d4e5f6'.padEnd(64, '0')

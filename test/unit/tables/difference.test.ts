@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import type { State } from '../../../src/model/state.ts'
-import { lineCount, linesOf, transferOf } from '../../../src/tables/difference.ts'
-import { compileImage } from '../../../src/tables/image.ts'
-import { type Image, imageBytes } from '../../../src/tables/layout.ts'
-import { LINE_WORDS } from '../../../src/tables/lines.ts'
+import { compileImage } from '../../../src/tables/image/image.ts'
+import { lineCount, linesOf, transferOf } from '../../../src/tables/layout/difference.ts'
+import { type Image, imageBytes } from '../../../src/tables/layout/layout.ts'
+import { LINE_WORDS } from '../../../src/tables/lines/lines.ts'
 import { ANY, addresses, type BigRange, listOf, prefix, slotsOf, stateOf } from '../../support/tables.ts'
 
 const compile = (state: State, generation = 1): Image =>

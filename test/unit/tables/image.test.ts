@@ -13,10 +13,11 @@ import {
 } from '../../../src/abi/generated.ts'
 import type { XdpError } from '../../../src/diagnostics.ts'
 import type { AddressSet } from '../../../src/model/address.ts'
+import type { PortRange } from '../../../src/model/ports.ts'
 import { EMPTY6, normalize } from '../../../src/model/ranges.ts'
-import type { PortRange, Scope, State } from '../../../src/model/state.ts'
-import { compileImage, decodeImage } from '../../../src/tables/image.ts'
-import { DIRECTORY_LINE, imageBytes, imageFrom } from '../../../src/tables/layout.ts'
+import type { Scope, State } from '../../../src/model/state.ts'
+import { compileImage, decodeImage } from '../../../src/tables/image/image.ts'
+import { DIRECTORY_LINE, imageBytes, imageFrom } from '../../../src/tables/layout/layout.ts'
 import {
   ALL4,
   ALL6,

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { ringOf } from '../../../src/model/maglev.ts'
-import { measureRing } from '../../../src/tables/rings.ts'
+import { ringOf } from '../../../src/semantics/maglev.ts'
+import { measureRing } from '../../../src/tables/services/rings.ts'
 import { backend } from '../../support/services.ts'
 
 test.each([

@@ -1,10 +1,10 @@
 // What the daemon does for services: it follows the network, and what is live is what is checked.
 import { expect, test } from 'vitest'
 import { HEALTH_SERVICES } from '../../../src/abi/generated.ts'
-import type { HealthBytes } from '../../../src/kernel/health.ts'
+import type { HealthBytes } from '../../../src/kernel/live/health.ts'
 import type { Served } from '../../../src/model/live.ts'
 import { backendKey } from '../../../src/model/service.ts'
-import type { HealthSummary, WatchEvent } from '../../../src/model/watch.ts'
+import type { HealthSummary, WatchEvent } from '../../../src/report/watch.ts'
 import { runChecks } from '../../../src/watch/checks.ts'
 import { bad, GOOD } from '../../../src/watch/health/standing.ts'
 import { followHops } from '../../../src/watch/hops.ts'

@@ -2,9 +2,9 @@
 import { linkSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { newReads } from '../../../src/config/source.ts'
-import { openConfig } from '../../../src/watch/config-file.ts'
-import { placesOf } from '../../../src/watch/places.ts'
+import { newReads } from '../../../src/config/text/source.ts'
+import { openConfig } from '../../../src/watch/files/config-file.ts'
+import { placesOf } from '../../../src/watch/files/places.ts'
 import { HEAD, writeFiles } from '../../support/config.ts'
 
 describe('places', () => {

@@ -1,7 +1,7 @@
 // The loop: what makes it look, what it does then, and what it tells.
 import { afterEach, describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
-import type { Look } from '../../../src/watch/config-file.ts'
+import type { Look } from '../../../src/watch/files/config-file.ts'
 import { settle } from '../../support/clock.ts'
 import { bad, config, type Daemon, good, startDaemon } from '../../support/daemon.ts'
 import { foreign, link } from '../../support/states.ts'

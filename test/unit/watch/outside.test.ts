@@ -1,9 +1,9 @@
 // What the daemon hears from the kernel, and what it tells systemd.
 import { describe, expect, test } from 'vitest'
 import { type Diagnostic, fail } from '../../../src/diagnostics.ts'
-import { type Monitor, readEvents } from '../../../src/kernel/monitor.ts'
+import { type Monitor, readEvents } from '../../../src/kernel/host/monitor.ts'
 import { formatEndpoint } from '../../../src/model/endpoint.ts'
-import type { WatchState } from '../../../src/model/watch.ts'
+import type { WatchState } from '../../../src/report/watch.ts'
 import { openBook } from '../../../src/watch/book.ts'
 import { exposeMetrics } from '../../../src/watch/endpoint.ts'
 import { listenToKernel } from '../../../src/watch/kernel-events.ts'

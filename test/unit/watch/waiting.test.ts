@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Diagnostic } from '../../../src/diagnostics.ts'
-import { createBackoff } from '../../../src/watch/backoff.ts'
-import { createDebounce } from '../../../src/watch/debounce.ts'
-import { limitRepeats, type Told } from '../../../src/watch/repeats.ts'
+import { createBackoff } from '../../../src/watch/time/backoff.ts'
+import { createDebounce } from '../../../src/watch/time/debounce.ts'
+import { limitRepeats, type Told } from '../../../src/watch/time/repeats.ts'
 import { createWarnings } from '../../../src/watch/warnings.ts'
 import { createClock } from '../../support/clock.ts'
 

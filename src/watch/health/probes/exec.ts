@@ -1,6 +1,6 @@
 // Whether a command ends with status 0.
 
-import { type ExecEnd, startExec } from '../../../kernel/exec.ts'
+import { type ExecEnd, startExec } from '../../../kernel/host/exec.ts'
 import type { ExecCheck } from '../../../model/health.ts'
 import { formatAddress } from '../../../model/text.ts'
 import type { Subject } from '../loop.ts'

@@ -1,0 +1,106 @@
+// Help, made from the table; 80 columns.
+
+import type { FlagSpec, FlagSpecs } from './flag.ts'
+import { GLOBAL_FLAGS } from './flags.ts'
+import type { CommandSpec, Example } from './specification.ts'
+
+const WIDTH = 80
+
+/** Words filled into lines of at most `width` columns. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line]
+}
+
+/** A term with its explanation beside it, or under it where the term is too long. */
+function entries(pairs: readonly (readonly [term: string, text: string])[]): string[] {
+  const column = Math.min(28, Math.max(...pairs.map(([term]) => term.length)) + 4)
+  return pairs.flatMap(([term, text]) => {
+    const [first = '', ...rest] = wrap(text, WIDTH - column)
+    const indent = ' '.repeat(column)
+    const lines = rest.map((line) => indent + line)
+    if (term.length + 4 > column) return [`  ${term}`, indent + first, ...lines]
+    return [`  ${term}`.padEnd(column) + first, ...lines]
+  })
+}
+
+function flagTerm(name: string, { short, value }: FlagSpec): string {
+  return `${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` ${value}`}`
+}
+
+function flagSection(title: string, specs: FlagSpecs): string[] {
+  const pairs = Object.entries(specs).map(([name, spec]) => [flagTerm(name, spec), spec.help] as const)
+  return pairs.length === 0 ? [] : ['', title, ...entries(pairs)]
+}
+
+const exampleSection = (examples: readonly Example[]): string[] => [
+  '',
+  'Examples:',
+  ...examples.flatMap(({ line, does }) => [`  # ${does}`, `  ${line}`]),
+]
+
+const EXIT_LINES = [
+  ['0', 'ok: in sync, or applied and verified'],
+  ['1', 'failed; the live state is unchanged or restored'],
+  ['2', 'there are changes (plan --detailed-exitcode only)'],
+  ['3', 'failed, and the live state is mixed'],
+  ['4', 'refused by a guard'],
+  ['64 66 69', 'usage; no such file; the kernel, driver or a tool lacks it'],
+  ['70 75 77 78', 'our bug; lock held; not permitted; bad config'],
+] as const
+
+/** What the tool is, in help and in the manual page. */
+export const INTRO = {
+  summary: 'declarative config-as-code for XDP',
+  paragraphs: [
+    'One YAML file says which packets the kernel drops; plan shows the difference, apply makes it so and proves it.',
+  ],
+} as const
+
+/** `xdp help`. */
+export function renderHelp(commands: readonly CommandSpec[]): string {
+  const lines = [
+    ...wrap(`xdp: ${INTRO.summary}. ${INTRO.paragraphs.join(' ')}`, WIDTH),
+    '',
+    'Usage: xdp COMMAND [FLAGS]',
+    ...exampleSection([
+      { line: 'xdp validate', does: 'is xdp.yaml right?' },
+      { line: 'xdp plan', does: 'what would change?' },
+      { line: 'xdp apply', does: 'change it' },
+      { line: 'xdp why 203.0.113.9', does: 'what happens to packets from there, and why?' },
+    ]),
+    '',
+    'Commands:',
+    ...entries(commands.map(({ name, summary }) => [name, summary] as const)),
+    ...flagSection('Flags of every command:', GLOBAL_FLAGS),
+    '',
+    'Exit statuses:',
+    ...entries(EXIT_LINES),
+    '',
+    '`xdp help COMMAND` tells more about a command.',
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** `xdp help COMMAND`. */
+export function renderCommandHelp({ name, summary, description, argument, flags, examples }: CommandSpec): string {
+  const positional = argument ? ` ${argument.required ? argument.name : `[${argument.name}]`}` : ''
+  const lines = [
+    `xdp ${name}: ${summary}`,
+    '',
+    `Usage: xdp ${name}${positional} [FLAGS]`,
+    ...description.flatMap((paragraph) => ['', ...wrap(paragraph, WIDTH)]),
+    ...exampleSection(examples),
+    ...(argument ? ['', 'Argument:', ...entries([[argument.name, argument.help]])] : []),
+    ...flagSection('Flags:', flags),
+    ...flagSection('Flags of every command:', GLOBAL_FLAGS),
+  ]
+  return `${lines.join('\n')}\n`
+}

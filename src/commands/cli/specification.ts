@@ -1,0 +1,29 @@
+// A command as data: parsing, help, completion and the manual page are made from it.
+
+import type { Exit } from '../../diagnostics.ts'
+import type { Context } from './context.ts'
+import type { ArgumentSpec, Arguments, FlagSpecs } from './flag.ts'
+
+export interface Example {
+  readonly line: string
+  readonly does: string
+}
+
+export interface CommandSpec<S extends FlagSpecs = FlagSpecs> {
+  readonly name: string
+  /** One line for the list of commands. */
+  readonly summary: string
+  /** Paragraphs, each wrapped by help. */
+  readonly description: readonly string[]
+  readonly argument?: ArgumentSpec
+  readonly flags: S
+  readonly examples: readonly Example[]
+  /** Imports the command only when it runs, so that every other command starts without its code. */
+  readonly load: () => Promise<{ readonly run: (context: Context, args: Arguments<S>) => Promise<Exit> }>
+}
+
+/**
+ * A command for the table. Its `run` is checked here against its own flags; the table then forgets which they were,
+ * which is sound because the parser fills in exactly the flags of the command it calls.
+ */
+export const command = <const S extends FlagSpecs>(spec: CommandSpec<S>): CommandSpec => spec as unknown as CommandSpec

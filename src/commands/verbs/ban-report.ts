@@ -1,0 +1,81 @@
+// What became of the requests of ban and unban, gathered over a stream, and the exit status that follows from it.
+
+import { CODES, type Diagnostic, EXIT, type Exit, type Location } from '../../diagnostics.ts'
+import type { BanOutcome, BanRequest } from '../../model/ban.ts'
+import { formatRange } from '../../model/text.ts'
+import { type BanReport, renderBanReport, renderBanReportJson } from '../../render/bans.ts'
+import { renderDiagnostics } from '../../render/diagnostic.ts'
+import type { Context } from '../cli/context.ts'
+
+/** Errors that are shown; the rest is counted. */
+const MOST_ERRORS = 20
+
+const titleOf = ({ prefix: { family, start, end } }: BanRequest): string => formatRange(family, start, end)
+
+function refusal(request: BanRequest, outcome: BanOutcome): Omit<Diagnostic, 'severity' | 'at'> | undefined {
+  switch (outcome.result) {
+    case 'refused': {
+      const what = [...new Set(outcome.protects.map((one) => one.what))].slice(0, 3).join(', and ')
+      const message = `a ban of ${titleOf(request)} would cover ${what}`
+      return { code: 'E207', message, hint: 'add --force to ban it all the same' }
+    }
+    case 'full': {
+      const message = `there is no room for a ban of ${titleOf(request)}; those in force stay`
+      return {
+        code: 'E117',
+        message,
+        hint: 'ban CIDRs instead of addresses, or lift bans; `xdp status` shows the fill',
+      }
+    }
+    case 'no-memory':
+      return { code: 'E109', message: `the kernel has no memory for a ban of ${titleOf(request)}; those in force stay` }
+    default:
+      return undefined
+  }
+}
+
+/** Gathers outcomes. */
+export class BanTally {
+  readonly #counts = { added: 0, refreshed: 0, removed: 0, absent: 0, rejected: 0, refused: 0, failed: 0 }
+  readonly #errors: Diagnostic[] = []
+  #worst: Exit = EXIT.ok
+
+  /** What the kernel does not take now it will not take a line later. */
+  get isFull(): boolean {
+    return this.#counts.failed > 0
+  }
+
+  add(request: BanRequest, outcome: BanOutcome, at?: Location): void {
+    const { result } = outcome
+    if (result === 'full' || result === 'no-memory') this.#counts.failed++
+    else this.#counts[result]++
+    const error = refusal(request, outcome)
+    if (error) this.#fail({ severity: 'error', ...error, ...(at ? { at } : {}) })
+  }
+
+  /** A line that is not understood. */
+  reject(error: Omit<Diagnostic, 'severity'>): void {
+    this.#counts.rejected++
+    this.#fail({ severity: 'error', ...error })
+  }
+
+  /** What the kernel refused weighs most, then what was written wrong, then what a guard refused. */
+  #fail(error: Diagnostic): void {
+    const order: readonly Exit[] = [EXIT.ok, EXIT.refused, EXIT.badConfig, EXIT.unavailable]
+    const { exit } = CODES[error.code]
+    if (order.indexOf(exit) > order.indexOf(this.#worst)) this.#worst = exit
+    if (this.#errors.length < MOST_ERRORS) this.#errors.push(error)
+  }
+
+  /** Writes the report and returns the exit status. */
+  report({ flags, stdout, stderr, color }: Context): Exit {
+    const report: BanReport = { ...this.#counts, errors: this.#errors }
+    const omitted = report.rejected + report.refused + report.failed - this.#errors.length
+    if (flags.json) stdout(renderBanReportJson(report))
+    else {
+      if (this.#errors.length > 0) stderr(renderDiagnostics(this.#errors, { color: color.stderr, omitted }))
+      stdout(renderBanReport(report))
+    }
+    return this.#worst
+  }
+}

@@ -1,0 +1,84 @@
+// xdp ban --stdin and unban --stdin: what has arrived is banned or lifted at once, so that the stream may be the live output
+// of something.
+
+import type { Location } from '../../diagnostics.ts'
+import type { BanLabels, BanRequest } from '../../model/ban.ts'
+import { openBans } from '../../pipelines/bans.ts'
+import type { Context } from '../cli/context.ts'
+import type { BanTally } from './ban-report.ts'
+import { explainBanned, parseBanned, parseTtl, TTL_HINT } from './ban-words.ts'
+
+/** No address and time are longer; what is, is kept to be shown and never understood. */
+const LONGEST_LINE = 1000
+
+interface Settings {
+  readonly op: BanRequest['op']
+  readonly labels: BanLabels
+  readonly ttlMs: number
+  readonly force: boolean
+}
+
+interface Line {
+  readonly number: number
+  readonly text: string
+}
+
+/** The lines that every piece of a stream completes. */
+async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Line[]> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  let number = 0
+  for await (const chunk of chunks) {
+    const texts = (rest + decoder.decode(chunk, { stream: true })).split('\n')
+    rest = (texts.pop() ?? '').slice(0, LONGEST_LINE)
+    yield texts.map((text) => ({ number: ++number, text: text.slice(0, LONGEST_LINE) }))
+  }
+  if (rest !== '') yield [{ number: number + 1, text: rest }]
+}
+
+function locate({ number, text }: Line, word: string): Location {
+  const column = Math.max(0, text.indexOf(word)) + 1
+  return { file: 'stdin', line: number, column, length: Math.max(1, word.length), text }
+}
+
+/** The request of a line; undefined for an empty one, a comment, and one that was rejected. */
+function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): BanRequest | undefined {
+  const [address, ttl, surplus] = line.text.replace(/#.*/, '').trim().split(/\s+/)
+  if (!address) return undefined
+  const prefix = parseBanned(address)
+  if (!prefix) {
+    tally.reject({ ...explainBanned(address), at: locate(line, address) })
+    return undefined
+  }
+  const time = ttl === undefined ? ttlMs : parseTtl(ttl)
+  if (time === undefined) {
+    tally.reject({ code: 'E013', message: `"${ttl}" is not a time`, hint: TTL_HINT, at: locate(line, ttl ?? '') })
+    return undefined
+  }
+  if (surplus !== undefined) {
+    const message = `"${surplus}" is one word too many`
+    tally.reject({ code: 'E013', message, hint: 'write ADDRESS [TIME] on each line', at: locate(line, surplus) })
+    return undefined
+  }
+  // The list of what was banned does as a list of what to lift: times in it are no matter then.
+  return { op, prefix, ttlMs: op === 'add' ? time : 0 }
+}
+
+/** Bans or lifts what the lines of stdin name, until the stream ends or the kernel takes no more. */
+export async function banStream({ host, stdin }: Context, settings: Settings, tally: BanTally): Promise<void> {
+  const bans = await openBans(host)
+  for await (const lines of linesOf(stdin())) {
+    const wanted = lines.flatMap((line) => {
+      const request = readLine(line, settings, tally)
+      return request ? [{ line, request }] : []
+    })
+    if (wanted.length === 0) continue
+    const requests = wanted.map(({ request }) => request)
+    const outcomes = await bans.change(requests, settings.labels, settings.force)
+    for (const [i, { line, request }] of wanted.entries()) {
+      const outcome = outcomes[i]
+      if (outcome) tally.add(request, outcome, locate(line, line.text.trim()))
+    }
+    if (tally.isFull) return
+  }
+}

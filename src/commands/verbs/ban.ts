@@ -1,0 +1,33 @@
+// xdp ban
+
+import { type Exit, fail } from '../../diagnostics.ts'
+import { openBans } from '../../pipelines/bans.ts'
+import type { Context } from '../cli/context.ts'
+import type { Arguments } from '../cli/flag.ts'
+import type { BAN_FLAGS } from '../cli/flags.ts'
+import { BanTally } from './ban-report.ts'
+import { banStream } from './ban-stream.ts'
+import { readBanned, readLabels, readTtl } from './ban-words.ts'
+
+export async function run(context: Context, { positionals, options }: Arguments<typeof BAN_FLAGS>): Promise<Exit> {
+  const [address] = positionals
+  const settings = {
+    op: 'add' as const,
+    labels: readLabels(options),
+    ttlMs: readTtl(options.ttl),
+    force: options.force,
+  }
+  const tally = new BanTally()
+  if (options.stdin) {
+    if (address !== undefined) throw fail('E300', `"${address}" beside --stdin`, 'give the one or the other')
+    await banStream(context, settings, tally)
+    return tally.report(context)
+  }
+  if (address === undefined) throw fail('E300', '`xdp ban` needs ADDRESS, or --stdin', 'xdp ban ADDRESS')
+  const request = { op: 'add', prefix: readBanned(address), ttlMs: settings.ttlMs } as const
+  const bans = await openBans(context.host)
+  for (const outcome of await bans.change([request], settings.labels, settings.force)) {
+    tally.add(request, outcome)
+  }
+  return tally.report(context)
+}

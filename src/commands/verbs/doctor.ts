@@ -1,0 +1,31 @@
+// xdp doctor
+
+import { EXIT, type Exit, XdpError } from '../../diagnostics.ts'
+import type { Desired } from '../../model/desired.ts'
+import { examine } from '../../pipelines/reconcile.ts'
+import { renderDoctor, renderDoctorJson } from '../../render/doctor.ts'
+import type { Check } from '../../report/result.ts'
+import type { Context } from '../cli/context.ts'
+import { loadIfAny } from './config.ts'
+
+/** A config that cannot be used is one more finding, not a reason to look no further. */
+async function checkConfig(context: Context): Promise<{ check: Check; desired: Desired | undefined }> {
+  const id = 'config'
+  try {
+    const desired = (await loadIfAny(context))?.desired
+    const message = desired ? `${desired.config.path} is valid` : 'there is none, so only the host was checked'
+    const fix = desired ? undefined : 'write ./xdp.yaml, or name a file with -f'
+    return { check: { id, level: desired ? 'ok' : 'warn', message, fix }, desired }
+  } catch (error) {
+    if (!(error instanceof XdpError)) throw error
+    const message = error.diagnostics[0]?.message ?? 'it cannot be used'
+    return { check: { id, level: 'fail', message, fix: 'xdp validate' }, desired: undefined }
+  }
+}
+
+export async function run(context: Context): Promise<Exit> {
+  const { check, desired } = await checkConfig(context)
+  const checks = [...(await examine(context.host, desired)), check]
+  context.stdout(context.flags.json ? renderDoctorJson(checks) : renderDoctor(checks, context.color.stdout))
+  return checks.some(({ level }) => level === 'fail') ? EXIT.failed : EXIT.ok
+}

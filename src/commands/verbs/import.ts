@@ -1,0 +1,174 @@
+// xdp import
+
+import { isUnusable, LIST_LIMIT, readBytes, refuse as refuseFile } from '../../config/text/source.ts'
+import { type Diagnostic, EXIT, type Exit, fail, XdpError } from '../../diagnostics.ts'
+import { type Composed, compose, PRINTABLE } from '../../import/document.ts'
+import { importFrom, isSource } from '../../import/import.ts'
+import { type Imported, type ImportedInterface, type Printed, SOURCES, type SourceName } from '../../import/source.ts'
+import { nearest } from '../../model/nearest.ts'
+import { printFilter, routedInterfaces } from '../../pipelines/reconcile.ts'
+import { diagnosticsJson, renderDiagnostics } from '../../render/diagnostic.ts'
+import { jsonDocument } from '../../render/json.ts'
+import { formatCount, plural } from '../../render/numbers.ts'
+import type { Context } from '../cli/context.ts'
+import type { Arguments, Options } from '../cli/flag.ts'
+import type { IMPORT_FLAGS } from '../cli/flags.ts'
+import { writeConfig } from './write-config.ts'
+
+/** Lines on stderr; more are counted. */
+const SHOWN = 200
+/** Diagnostics in an error document. */
+const IN_ERROR = 20
+
+function readFrom(text: string | undefined): SourceName {
+  const choice = SOURCES.join(', ')
+  if (text === undefined) throw fail('E300', '`xdp import` needs --from', `write --from and one of ${choice}`)
+  if (isSource(text)) return text
+  const meant = nearest(text, SOURCES)
+  throw fail(
+    'E300',
+    `--from "${text}" is not known`,
+    meant === undefined ? `there are ${choice}` : `did you mean ${meant}?`,
+  )
+}
+
+function checkInterface(name: string): void {
+  if (Buffer.byteLength(name) <= 15 && /^(?!\.{1,2}$)[^/:\s\p{C}]+$/u.test(name)) return
+  throw fail(
+    'E300',
+    `--interface "${name}" cannot be the name of an interface`,
+    'give the flag once for each interface',
+  )
+}
+
+/** What the tool printed: in a file, on stdin, or now. */
+async function read(
+  from: SourceName,
+  file: string | undefined,
+  { host, readInput }: Context,
+): Promise<readonly Printed[]> {
+  if (file === undefined) {
+    host.progress?.(`asking ${from}`)
+    return printFilter(from)
+  }
+  if (file === '-') return [{ name: 'stdin', bytes: await readInput() }]
+  const bytes = readBytes(file, LIST_LIMIT)
+  return isUnusable(bytes) ? refuseFile(bytes) : [{ name: file, bytes }]
+}
+
+interface Chosen {
+  readonly interfaces: readonly ImportedInterface[]
+  readonly warnings: readonly Diagnostic[]
+}
+
+/** The interfaces of the config: those of the flags, of the source, of the default routes; or one to be put right. */
+async function choose(flags: readonly string[], { interfaces }: Imported, live: boolean): Promise<Chosen> {
+  if (flags.length > 0) {
+    const mode = (name: string): ImportedInterface['mode'] => interfaces.find((one) => one.name === name)?.mode
+    return { interfaces: [...new Set(flags)].map((name) => ({ name, mode: mode(name) })), warnings: [] }
+  }
+  if (interfaces.length > 0) return { interfaces, warnings: [] }
+  const routed = live ? await routedInterfaces() : []
+  const names = routed.length > 0 ? routed : ['eth0']
+  const why = routed.length > 0 ? 'the default route uses it' : 'it is a guess'
+  const message = `nothing says which interfaces to filter; ${names.join(', ')} is written, because ${why}`
+  const warning = { code: 'W401', severity: 'warning', message, hint: 'name them with --interface' } as const
+  return { interfaces: names.map((name) => ({ name, mode: undefined })), warnings: [warning] }
+}
+
+/** A stateful firewall that drops by default rests on a rule that no list can say. */
+function repliesWarning(imported: Imported): Diagnostic[] {
+  const stateful = imported.leftOut.some(({ message }) => message.includes('state of connections'))
+  if (imported.default !== 'drop' || !stateful) return []
+  const message =
+    'policy.default is drop, and the rule that lets replies in is not imported: replies to this host are dropped'
+  return [
+    { code: 'W402', severity: 'warning', message, hint: 'write `default: pass`, or allow what this host talks to' },
+  ]
+}
+
+function showNotes({ stderr, color }: Context, notes: readonly Diagnostic[]): void {
+  for (const note of notes.slice(0, SHOWN)) stderr(renderDiagnostics([note], { color: color.stderr }))
+  if (notes.length > SHOWN) stderr(`… and ${plural(notes.length - SHOWN, 'more warning')}\n`)
+}
+
+function refuse(losses: readonly Diagnostic[], context: Context): XdpError {
+  const message = `${plural(losses.length, 'thing')} cannot be imported exactly, and --strict wants all; nothing was written`
+  const error = { code: 'E404', severity: 'error', message } as const
+  if (!context.flags.json) return new XdpError([error])
+  const omitted = Math.max(0, losses.length - IN_ERROR + 1)
+  return new XdpError([error, ...losses.slice(0, IN_ERROR - 1)], { omitted })
+}
+
+function refuseToPrint({ ranges }: Composed, context: Context): void {
+  if (ranges <= PRINTABLE) return
+  const message = `${formatCount(ranges)} prefixes and ranges are too many to print`
+  throw fail('E403', message, `add --output DIR${context.flags.json ? '' : ', which takes list files too'}`)
+}
+
+interface Outcome {
+  readonly imported: Imported
+  readonly composed: Composed
+  readonly interfaces: readonly ImportedInterface[]
+  readonly warnings: readonly Diagnostic[]
+  readonly from: SourceName
+  readonly source: string
+  /** Where the config was written; undefined: it is printed. */
+  readonly path: string | undefined
+}
+
+function renderJson({ imported, composed, interfaces, warnings, from, source, path }: Outcome): string {
+  return jsonDocument({
+    from,
+    source,
+    config: path ?? null,
+    text: path === undefined ? composed.config : null,
+    files: composed.files.map((file) => file.path),
+    interfaces: interfaces.map(({ name }) => name),
+    policy: { default: imported.default },
+    lists: composed.lists,
+    left_out: diagnosticsJson(composed.leftOut),
+    warnings: diagnosticsJson(warnings),
+  })
+}
+
+function renderText({ imported, composed, path }: Outcome): string {
+  if (path === undefined) return composed.config
+  const { lists, files } = composed
+  const prefixes = lists.reduce((sum, list) => sum + list.prefixes, 0)
+  const contents = `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}, default ${imported.default}`
+  const beside = files.length === 0 ? '' : ` and ${plural(files.length, 'list file')}`
+  return `Wrote ${path}${beside}: ${contents}.\nSee what it would do: xdp plan -f ${path}\n`
+}
+
+async function importAll(
+  context: Context,
+  file: string | undefined,
+  options: Options<typeof IMPORT_FLAGS>,
+): Promise<Outcome> {
+  const from = readFrom(options.from)
+  for (const name of options.interface) checkInterface(name)
+  const [first, ...beside] = await read(from, file, context)
+  const { name, bytes } = first as Printed
+  context.host.progress?.('reading')
+  const imported = importFrom(from, { name, bytes, interfaces: options.interface, beside })
+  const { interfaces, warnings } = await choose(options.interface, imported, file === undefined)
+  const source = [name, ...beside.map((one) => one.name)].join(', ')
+  const composed = compose(imported, { from, source, interfaces, files: options.output !== undefined })
+  const all = [...warnings, ...repliesWarning(imported)]
+  return { imported, composed, interfaces, warnings: all, from, source, path: undefined }
+}
+
+export async function run(context: Context, { positionals, options }: Arguments<typeof IMPORT_FLAGS>): Promise<Exit> {
+  const outcome = await importAll(context, positionals[0], options)
+  const { composed, imported, warnings, source } = outcome
+  if (!context.flags.json) showNotes(context, [...composed.leftOut, ...warnings])
+  if (options.strict && composed.leftOut.length > 0) throw refuse(composed.leftOut, context)
+  if (composed.lists.length === 0 && imported.default === 'pass')
+    throw fail('E401', `${source} drops and accepts no source address that a list can hold`, 'nothing was written')
+  if (options.output === undefined) refuseToPrint(composed, context)
+  const path = options.output === undefined ? undefined : writeConfig(options.output, composed, options.force)
+  const done = { ...outcome, path }
+  context.stdout(context.flags.json ? renderJson(done) : renderText(done))
+  return EXIT.ok
+}

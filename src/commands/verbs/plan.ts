@@ -1,0 +1,34 @@
+// xdp plan
+
+import { EXIT, type Exit, fail } from '../../diagnostics.ts'
+import { reconcilePlan } from '../../pipelines/reconcile.ts'
+import { withTools } from '../../pipelines/tools.ts'
+import { renderPlan } from '../../render/plan.ts'
+import { renderPlanJson } from '../../render/plan-json.ts'
+import type { Context } from '../cli/context.ts'
+import type { Arguments, Options } from '../cli/flag.ts'
+import type { PLAN_FLAGS } from '../cli/flags.ts'
+import { load } from './config.ts'
+import { onlyTargets } from './targets.ts'
+
+export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
+  if (options.full && options.summary) throw fail('E300', '--full and --summary exclude each other', 'give one of them')
+  return withTools(() => plan(context, options))
+}
+
+async function plan(context: Context, options: Options<typeof PLAN_FLAGS>): Promise<Exit> {
+  const { desired, warnings } = await load(context)
+  const made = await reconcilePlan(context.host, desired, options['accept-shrink'])
+  const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
+  const changes = { ...shown, warnings: [...warnings, ...shown.warnings] }
+  const view = {
+    config: desired.config,
+    provenance: desired.provenance,
+    detail: options.full ? 'full' : options.summary ? 'summary' : 'normal',
+    color: context.color.stdout,
+    commands: options.commands ? made.commands : undefined,
+    total: made.plan.changes.length,
+  } as const
+  context.stdout(context.flags.json ? renderPlanJson(changes, view) : renderPlan(changes, view))
+  return options['detailed-exitcode'] && changes.changes.length > 0 ? EXIT.changesPending : EXIT.ok
+}

@@ -1,0 +1,30 @@
+// What the config tells beside the counters: its digest and age, and the age of its feeds.
+
+import { statSync } from 'node:fs'
+import { XdpError } from '../../diagnostics.ts'
+import { feedFacts, type Surroundings } from '../../report/stats.ts'
+import type { Context } from '../cli/context.ts'
+import { load, showWarnings } from './config.ts'
+
+function modifiedAt(path: string): number | undefined {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found && Math.floor(found.mtimeMs / 1000)
+}
+
+/**
+ * Reads the config that --file names; nothing where it names none, because reading all lists may take longer than
+ * reading all counters. What is wrong with it is told on stderr and as a fact, and is no failure.
+ */
+export async function readSurroundings(context: Context): Promise<Surroundings> {
+  const path = context.flags.file
+  if (path === undefined) return {}
+  try {
+    const { desired } = await load(context)
+    const config = { path, sha256: desired.config.sha256, modifiedAt: modifiedAt(path), valid: true }
+    return { config, feeds: feedFacts(desired.feeds) }
+  } catch (error) {
+    if (!(error instanceof XdpError)) throw error
+    showWarnings(context, error.diagnostics)
+    return { config: { path, sha256: undefined, modifiedAt: modifiedAt(path), valid: false } }
+  }
+}

@@ -1,0 +1,63 @@
+// --target: a plan seen through a keyhole.
+
+import { fail } from '../../diagnostics.ts'
+import type { Live, ObjectKey } from '../../model/live.ts'
+import { nearest } from '../../model/nearest.ts'
+import type { State } from '../../model/state.ts'
+import type { Plan } from '../../plan/change.ts'
+
+const KINDS = ['interface', 'blocklist', 'allowlist', 'service', 'policy', 'program'] as const
+type TargetKind = (typeof KINDS)[number]
+
+/** Names that a kind knows, in the file or in the kernel. */
+function namesOf(kind: TargetKind, states: readonly State[]): string[] {
+  if (kind === 'policy' || kind === 'program') return []
+  if (kind === 'interface') return states.flatMap(({ interfaces }) => [...interfaces.keys()])
+  if (kind === 'service') return states.flatMap(({ services }) => [...services.keys()])
+  return states.flatMap(({ lists }) => [...lists.values()].filter((list) => list.kind === kind).map(({ name }) => name))
+}
+
+function unknownName(text: string, kind: TargetKind, name: string, known: readonly string[]) {
+  const meant = nearest(name, known)
+  const hint =
+    meant !== undefined
+      ? `did you mean ${kind}:${meant}?`
+      : known.length > 0
+        ? `there are ${[...new Set(known)].sort().slice(0, 8).join(', ')}`
+        : `there is no ${kind}`
+  return fail('E300', `--target ${text}: neither the file nor the kernel has a ${kind} of that name`, hint)
+}
+
+function parseTarget(text: string, states: readonly State[]): ObjectKey {
+  const colon = text.indexOf(':')
+  const word = colon < 0 ? text : text.slice(0, colon)
+  const name = colon < 0 ? '' : text.slice(colon + 1)
+  const kind = KINDS.find((candidate) => candidate === word)
+  if (kind === undefined) {
+    const meant = nearest(word, KINDS)
+    const hint = meant === undefined ? `kinds are ${KINDS.join(', ')}` : `did you mean ${meant}?`
+    throw fail('E300', `--target ${text}: "${word}" is not a kind of object`, hint)
+  }
+  if (kind === 'policy' || kind === 'program') {
+    if (name !== '') throw fail('E300', `--target ${text}: there is only one ${kind}`, `write --target ${kind}`)
+    return kind
+  }
+  if (name === '') throw fail('E300', `--target ${text} names no ${kind}`, `write --target ${kind}:NAME`)
+  const known = namesOf(kind, states)
+  if (!known.includes(name)) throw unknownName(text, kind, name, known)
+  return kind === 'interface' || kind === 'service' ? `${kind}:${name}` : `list:${name}`
+}
+
+/**
+ * The part of the plan that concerns the targets; the whole plan where there are none. Throws E300 for a target that
+ * neither the file nor the kernel knows, because an empty answer would look like "in sync".
+ */
+export function onlyTargets(plan: Plan, targets: readonly string[], desired: State, live: Live): Plan {
+  if (targets.length === 0) return plan
+  const keys = new Set(targets.map((text) => parseTarget(text, [desired, live.state])))
+  return {
+    ...plan,
+    changes: plan.changes.filter(({ key }) => keys.has(key)),
+    drift: plan.drift.filter(({ key }) => keys.has(key)),
+  }
+}

@@ -1,0 +1,67 @@
+// xdp why
+
+import { EXIT, type Exit, fail } from '../../diagnostics.ts'
+import type { Address } from '../../model/address.ts'
+import { PROTOCOL_NUMBERS, TCP, UDP } from '../../model/ports.ts'
+import { parseAddress } from '../../model/text.ts'
+import { type Query, why } from '../../pipelines/reconcile.ts'
+import { renderWhy, renderWhyJson } from '../../render/why.ts'
+import type { Context } from '../cli/context.ts'
+import type { Arguments } from '../cli/flag.ts'
+import type { WHY_FLAGS } from '../cli/flags.ts'
+import { loadIfAny } from './config.ts'
+
+const PROTOCOLS: Readonly<Record<string, number | 'icmp'>> = {
+  ...PROTOCOL_NUMBERS,
+  icmp: 'icmp',
+  icmpv6: 'icmp',
+}
+
+function readAddress(what: string, text: string): Address {
+  const address = parseAddress(text)
+  if (address) return address
+  const hint = text.includes('/') ? 'give one address, not a prefix' : 'write an IPv4 or IPv6 address: 203.0.113.9'
+  throw fail('E300', `${what} "${text}" is not an address`, hint)
+}
+
+function readNumber(flag: string, text: string | undefined, most: number): number | undefined {
+  if (text === undefined) return undefined
+  if (/^\d{1,5}$/.test(text) && Number(text) <= most) return Number(text)
+  throw fail('E300', `--${flag} "${text}" is not a number from 0 to ${most}`)
+}
+
+function readProtocol(text: string | undefined): Query['protocol'] {
+  if (text === undefined) return undefined
+  const protocol = PROTOCOLS[text.toLowerCase()]
+  if (protocol !== undefined) return protocol
+  if (/^\d{1,3}$/.test(text) && Number(text) <= 255) return Number(text)
+  throw fail('E300', `--protocol "${text}" is not a protocol`, 'write tcp, udp, icmp or a number from 0 to 255')
+}
+
+/** The packet that the words ask about. Throws E300 where they contradict each other. */
+export function readQuery({ positionals: [source = ''], options }: Arguments<typeof WHY_FLAGS>): Query {
+  const sourcePort = readNumber('source-port', options['source-port'], 65535)
+  const destinationPort = readNumber('destination-port', options['destination-port'], 65535)
+  const ports = sourcePort !== undefined || destinationPort !== undefined
+  const protocol = readProtocol(options.protocol)
+  if (ports && protocol !== TCP && protocol !== UDP)
+    throw fail(
+      'E300',
+      `ports mean nothing with protocol ${options.protocol ?? 'any'}`,
+      'add --protocol tcp or --protocol udp',
+    )
+  const from = readAddress('ADDRESS', source)
+  const to = options.destination === undefined ? undefined : readAddress('--destination', options.destination)
+  if (to && to.family !== from.family)
+    throw fail('E300', `no packet goes from IPv${from.family} to IPv${to.family}`, 'give two addresses of one family')
+  return { source: from, protocol, sourcePort, destination: to, destinationPort, interface: options.interface }
+}
+
+export async function run(context: Context, args: Arguments<typeof WHY_FLAGS>): Promise<Exit> {
+  const query = readQuery(args)
+  const loaded = await loadIfAny(context)
+  const result = await why(context.host, loaded?.desired, query)
+  const text = renderWhy(result, loaded?.desired.config.path, context.color.stdout)
+  context.stdout(context.flags.json ? renderWhyJson(result) : text)
+  return EXIT.ok
+}

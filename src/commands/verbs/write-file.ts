@@ -1,0 +1,51 @@
+// Files as a whole: a reader sees the old content or the new, never half of it.
+
+import { chmodSync, mkdirSync, realpathSync, renameSync, rmSync, type Stats, statSync, writeFileSync } from 'node:fs'
+import { fail, XdpError } from '../../diagnostics.ts'
+
+const cannot = (path: string, cause: unknown): XdpError =>
+  cause instanceof XdpError
+    ? cause
+    : fail(
+        'E405',
+        `cannot write ${path}: ${(cause as NodeJS.ErrnoException).code ?? 'unknown error'}`,
+        undefined,
+        cause,
+      )
+
+/** Makes a directory and those above it. Throws E405. */
+export function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true })
+  } catch (cause) {
+    throw cannot(path, cause)
+  }
+}
+
+const READABLE = 0o644
+
+/** Where a file really is, and its mode; renaming to a device would put a file in its place. */
+function target(path: string): { readonly path: string; readonly mode: number } {
+  const found: Stats | undefined = statSync(path, { throwIfNoEntry: false })
+  if (!found) return { path, mode: READABLE }
+  if (!found.isFile()) throw fail('E405', `cannot write ${path}: it is no regular file`, 'name a file')
+  return { path: realpathSync(path), mode: found.mode & 0o7777 }
+}
+
+/**
+ * Writes a file under another name beside it and renames it. A file that is there keeps its mode, a new one can be read
+ * by all, whatever the umask. Throws E405; what was there is then as it was.
+ */
+export function writeWhole(path: string, content: string | Uint8Array): void {
+  let fresh: string | undefined
+  try {
+    const { path: real, mode } = target(path)
+    fresh = `${real}.${Math.random().toString(36).slice(2)}.new`
+    writeFileSync(fresh, content, { flag: 'wx', mode })
+    chmodSync(fresh, mode)
+    renameSync(fresh, real)
+  } catch (cause) {
+    if (fresh) rmSync(fresh, { force: true })
+    throw cannot(path, cause)
+  }
+}

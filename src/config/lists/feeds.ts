@@ -1,0 +1,242 @@
+// Entries with `file`: which files they name, each read once however often it is named, and what of them was left out.
+
+import { dirname, isAbsolute, join } from 'node:path'
+import type { Location } from '../../diagnostics.ts'
+import type { Feed, FeedFile } from '../../model/desired.ts'
+import type { ListKind } from '../../model/state.ts'
+import type { Lines } from '../feed/chunks.ts'
+import { expand, isPattern } from '../feed/glob.ts'
+import { type Parsed, parseText } from '../feed/parsed.ts'
+import type { FeedOptions } from '../feed/read.ts'
+import { readDuration, readShare } from '../text/duration.ts'
+import type { Report } from '../text/report.ts'
+import {
+  checkText,
+  isUnusable,
+  LIST_LIMIT,
+  markLength,
+  type Reads,
+  readFile,
+  type Source,
+  sha256,
+  type Unusable,
+  unpack,
+} from '../text/source.ts'
+import type { Placed } from '../text/tree.ts'
+import type { WrittenEntry } from '../text/written.ts'
+import { keep, recall, type Shelf, shelfName } from './shelf.ts'
+
+/** Entries refer to files by 16 bits. */
+const MAX_FILES = 65_536
+
+/** The default of `min_prefix`: no feed has a reason to name more than a /8 at once, or an IPv6 block of that weight. */
+const MIN_PREFIX = { v4: 8, v6: 19 } as const
+const MAX_SHRINK = '50%'
+
+interface Loaded {
+  /** SHA-256 of the file as it lies on the disk, as hex. */
+  readonly digest: string
+  readonly modifiedAt: number
+  /** Its text, unpacked and checked when it is first asked for. */
+  readonly text: () => Buffer | Unusable
+}
+
+/** The list files of a config as they are read. */
+export interface Library extends Reads {
+  /** By path; undefined = cannot be used, and reported. */
+  readonly contents: Map<string, Loaded | undefined>
+  readonly shelf: Shelf
+}
+
+/** An entry with `file` in its surroundings. */
+export interface Mention {
+  readonly kind: ListKind
+  readonly list: string
+  readonly entry: WrittenEntry
+  /** The entry, and the value of `file`. */
+  readonly placed: Placed
+  readonly file: Placed
+  readonly source: Source
+  readonly library: Library
+  readonly report: Report
+}
+
+function textOf(path: string, content: Buffer): Buffer | Unusable {
+  const bytes = unpack(path, content, LIST_LIMIT)
+  if (isUnusable(bytes)) return bytes
+  return checkText(path, bytes) ?? bytes
+}
+
+function load(path: string): Loaded | Unusable {
+  const content = readFile(path, LIST_LIMIT)
+  if (isUnusable(content)) return content
+  const { bytes, modifiedAt } = content
+  let text: Buffer | Unusable | undefined
+  return {
+    digest: sha256(bytes),
+    modifiedAt,
+    text: () => {
+      text ??= textOf(path, bytes)
+      return text
+    },
+  }
+}
+
+/** Says why a file cannot be used, at its place in the config where it has none of its own. */
+function reportUnusable(reason: Unusable, at: Location, { entry, report }: Mention): void {
+  const relative = reason.code === 'E001' && !isAbsolute(entry.file as string)
+  const hint = relative ? 'the path starts at the directory of the file that names it' : reason.hint
+  report.error(reason.code, reason.at ?? at, reason.message, hint)
+}
+
+/** A list file, read once however often it is named. */
+function contentOf(path: string, at: Location, mention: Mention): Loaded | undefined {
+  const { library, report } = mention
+  const { files, contents } = library
+  if (contents.has(path)) return contents.get(path)
+  if (files.length === MAX_FILES) {
+    report.error('E204', at, `more than ${MAX_FILES - 1} files`)
+    return undefined
+  }
+  files.push(path)
+  const loaded = load(path)
+  if (isUnusable(loaded)) reportUnusable(loaded, at, mention)
+  else library.digests.set(path, loaded.digest)
+  const content = isUnusable(loaded) ? undefined : loaded
+  contents.set(path, content)
+  return content
+}
+
+/** What is in a list file; undefined after reporting what is wrong with it. */
+function parse(
+  path: string,
+  content: Loaded,
+  at: Location,
+  options: FeedOptions,
+  mention: Mention,
+): Parsed | undefined {
+  const { library, report } = mention
+  const name = shelfName(path, options)
+  const { digest } = content
+  const known = recall(library.shelf, name)
+  if (known?.digest === digest) return known
+  const bytes = content.text()
+  if (isUnusable(bytes)) {
+    reportUnusable(bytes, at, mention)
+    library.contents.set(path, undefined)
+    return undefined
+  }
+  const parsed = parseText({ path, bytes, from: markLength(bytes), firstLine: 1 }, digest, options, report, known)
+  if (parsed === undefined) return undefined
+  if (parsed.used === 0) reportEmpty(path, parsed, at, report)
+  else keep(library.shelf, name, parsed)
+  return parsed
+}
+
+/** `lists/a.txt:3, :9, :12 and 5 more`. */
+function places(path: string, { count, lines }: Lines): string {
+  const named = lines.map((line, index) => `${index === 0 ? path : ''}:${line}`).join(', ')
+  return count > lines.length ? `${named} and ${(count - lines.length).toLocaleString('en')} more` : named
+}
+
+const counted = (count: number, one: string, many: string): string =>
+  `${count.toLocaleString('en')} ${count === 1 ? one : many}`
+
+function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Location, report: Report): void {
+  const { skipped, private: ownNetworks, wide } = parsed
+  if (skipped.count > 0) {
+    const message = `${counted(skipped.count, 'line', 'lines')} of ${path} skipped: ${places(path, skipped)}`
+    report.warning('W003', at, message, 'see what is wrong with them: `on_bad_line: error`')
+  }
+  if (ownNetworks.count > 0) {
+    const what = counted(ownNetworks.count, 'entry', 'entries')
+    const message = `${what} with private addresses left out: ${places(path, ownNetworks)}`
+    report.warning('W004', at, message, 'write `exclude_private: false` to take them')
+  }
+  if (wide.count > 0) {
+    const what = counted(wide.count, 'entry', 'entries')
+    const limit = `/${minPrefix.v4} (IPv4) or /${minPrefix.v6} (IPv6)`
+    const message = `${what} wider than ${limit} left out: ${places(path, wide)}`
+    report.warning('W004', at, message, 'lower `min_prefix` to take them')
+  }
+}
+
+function reportEmpty(path: string, parsed: Parsed, at: Location, report: Report): void {
+  if (parsed.found > 0) {
+    const message = `${path} holds no address that may be used: ${counted(parsed.found, 'entry', 'entries')} left out`
+    report.error('E006', at, message, 'they are private (`exclude_private`) or too wide (`min_prefix`)')
+    return
+  }
+  const skipped = parsed.skipped.count === 0 ? '' : `: ${counted(parsed.skipped.count, 'line', 'lines')} skipped`
+  const hint = skipped === '' ? 'remove the entry if the list is meant to be empty' : 'check `format`'
+  report.error('E006', at, `${path} holds no address${skipped}`, hint)
+}
+
+/** The files that an entry names; reports why there are none. */
+function pathsOf({ entry, source, library, report }: Mention, at: Location): readonly string[] {
+  const written = entry.file as string
+  const path = isAbsolute(written) ? written : join(dirname(source.path), written)
+  if (!isPattern(path)) return [path]
+  const paths = expand(path, library)
+  if (paths.length > 0) return paths
+  report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the file that names it')
+  return []
+}
+
+/** How an entry has its files read; the allowlist may well hold the host's own networks. */
+function optionsOf({ kind, entry }: Mention): FeedOptions {
+  return {
+    format: entry.format ?? 'auto',
+    column: entry.column,
+    onBadLine: entry.on_bad_line ?? 'error',
+    excludePrivate: entry.exclude_private ?? kind === 'blocklist',
+    minPrefix: { ...MIN_PREFIX, ...entry.min_prefix },
+  }
+}
+
+/** Whether format and column fit; reports if not. */
+function checkColumn({ format, column }: FeedOptions, { placed, source, report }: Mention): boolean {
+  const at = placed.fields?.get('column') ?? placed.fields?.get('format') ?? placed
+  const where = source.locate(at.from, at.to)
+  if (format === 'csv' && column === undefined) {
+    const hint = 'name the column that holds the addresses: `column: NAME`, or its number'
+    report.error('E036', where, 'format csv needs a column', hint)
+    return false
+  }
+  if (column === undefined || (format !== 'plain' && format !== 'ipset')) return true
+  report.error('E036', where, `format ${format} has no columns`, 'remove `column`, or write `format: csv`')
+  return false
+}
+
+/** A file of an entry, by its index in the library. */
+export interface FeedPart {
+  readonly file: number
+  readonly parsed: Parsed
+}
+
+/**
+ * Reads the files of an entry.
+ *
+ * @param add hears what is in each
+ * @returns what the planner must know of it; undefined after an error that leaves nothing to know
+ */
+export function addFeed(mention: Mention, add: (part: FeedPart) => void): Omit<Feed, 'inline'> | undefined {
+  const { list, entry, file, source, library, report } = mention
+  const at = source.locate(file.from, file.to)
+  const options = optionsOf(mention)
+  if (!checkColumn(options, mention)) return undefined
+  const files = pathsOf(mention, at).flatMap((path): FeedFile[] => {
+    const content = contentOf(path, at, mention)
+    if (content === undefined) return []
+    const parsed = parse(path, content, at, options, mention)
+    if (parsed === undefined) return []
+    if (parsed.used > 0) warnOf(path, parsed, options, at, report)
+    add({ file: library.files.indexOf(path), parsed })
+    const { format, notes, used: entries, updatedAt = content.modifiedAt } = parsed
+    const counts = { skipped: parsed.skipped.count, private: parsed.private.count, wide: parsed.wide.count }
+    return [{ path, format, entries, ...counts, updatedAt, notes }]
+  })
+  const maxAge = entry.max_age === undefined ? undefined : readDuration(entry.max_age) / 1000
+  const maxShrink = readShare(entry.max_shrink ?? MAX_SHRINK)
+  return { list, at, files, maxAge, maxShrink }
+}

@@ -1,0 +1,227 @@
+// `health` of a service and of its backends → one check for each backend, with nothing left out.
+
+import type { Address } from '../../model/address.ts'
+import {
+  type CheckSchedule,
+  DEFAULT_FALLBACK,
+  DEFAULT_MIN_HEALTHY,
+  type HealthCheck,
+  type MinHealthy,
+  type ServiceHealth,
+} from '../../model/health.ts'
+import type { PortRange } from '../../model/ports.ts'
+import { canonicalPorts } from '../../model/scope.ts'
+import { backendKey, type Service } from '../../model/service.ts'
+import { readDuration, readShare } from '../text/duration.ts'
+import { fieldOf, keyLocation, type Reading, reportAt } from '../text/place.ts'
+import { listed, quote } from '../text/show.ts'
+import type { Placed } from '../text/tree.ts'
+import type { ReadBackend } from './backends.ts'
+import type { WrittenHealth, WrittenService } from './written-services.ts'
+
+type Type = HealthCheck['type']
+
+/** Shorter intervals would be more load than knowledge. */
+const SHORTEST_INTERVAL = 100
+
+/** Keys that only some types have. */
+const TYPES_OF: Readonly<Partial<Record<keyof WrittenHealth, readonly Type[]>>> = {
+  path: ['http', 'https'],
+  host: ['http', 'https'],
+  method: ['http', 'https'],
+  status: ['http', 'https'],
+  body: ['http', 'https'],
+  sni: ['https'],
+  verify: ['https'],
+  send: ['udp'],
+  send_hex: ['udp'],
+  expect: ['udp'],
+  expect_hex: ['udp'],
+  command: ['exec'],
+  user: ['exec'],
+}
+
+/** A written check and where it stands. */
+interface Context extends Reading {
+  readonly placed: Placed
+}
+
+const field = ({ placed }: Context, key: string): Placed => fieldOf(placed, key)
+
+/** Whether the mapping itself says so: what a backend has from its service is told there, and not once more. */
+const says = ({ placed }: Context, ...keys: readonly string[]): boolean =>
+  keys.some((key) => placed.fields?.has(key) ?? false)
+
+function checkKeys(type: Type, context: Context): void {
+  for (const [key, types] of Object.entries(TYPES_OF)) {
+    if (types.includes(type) || !says(context, key)) continue
+    const message = `${key} has no effect: it is a matter of ${listed(types, 'and')} checks, and this is one of ${type}`
+    context.report.error('E049', keyLocation(context, field(context, key)), message, 'remove it, or change `type`')
+  }
+  for (const key of ['send', 'expect']) {
+    if (!says(context, key) || !says(context, `${key}_hex`)) continue
+    const message = `${key} and ${key}_hex are two ways to say one thing`
+    context.report.error('E049', keyLocation(context, field(context, `${key}_hex`)), message, 'remove one of them')
+  }
+}
+
+function readSchedule(written: WrittenHealth, context: Context): CheckSchedule {
+  const intervalMs = readDuration(written.interval ?? '2s')
+  const timeoutMs = written.timeout === undefined ? Math.min(1000, intervalMs) : readDuration(written.timeout)
+  if (says(context, 'interval') && intervalMs < SHORTEST_INTERVAL) {
+    const message = `the interval ${written.interval} is shorter than ${SHORTEST_INTERVAL}ms`
+    reportAt(context, field(context, 'interval'), 'E051', message, 'write 1s, for example')
+  } else if (says(context, 'interval', 'timeout') && timeoutMs > intervalMs) {
+    const at = says(context, 'timeout') ? 'timeout' : 'interval'
+    const message = `the timeout of ${written.timeout} is longer than the interval of ${written.interval ?? '2s'}`
+    reportAt(context, field(context, at), 'E051', message, 'a check must have ended when the next one begins')
+  }
+  return {
+    intervalMs,
+    jitterMs: Math.floor(intervalMs * readShare(written.jitter ?? '10%')),
+    timeoutMs,
+    rise: written.rise ?? 2,
+    fall: written.fall ?? 3,
+    slowStartMs: written.slow_start === undefined ? 0 : readDuration(written.slow_start),
+  }
+}
+
+function readStatus({ status = '200-399' }: WrittenHealth, context: Context): readonly PortRange[] {
+  const at = field(context, 'status')
+  const ranges = [status].flat().map((item, index) => {
+    const [first = 0, last = first] = String(item).split('-').map(Number)
+    if (first > last && says(context, 'status')) {
+      const message = `the range of status codes ${quote(String(item))} ends before it begins`
+      reportAt(context, at.items?.[index] ?? at, 'E013', message, `write ${last}-${first}`)
+    }
+    return { first, last }
+  })
+  return canonicalPorts(ranges)
+}
+
+function readCommand({ command }: WrittenHealth, context: Context): readonly [string, ...string[]] | undefined {
+  const [path, ...rest] = command ?? []
+  if (path === undefined) {
+    const hint = 'write what to run, for example `command: [/usr/local/bin/check, --fast]`'
+    reportAt(context, context.placed, 'E011', 'the key "command" is missing', hint)
+    return undefined
+  }
+  if (!path.startsWith('/') && says(context, 'command')) {
+    const at = field(context, 'command')
+    const hint = 'write an absolute path; there is no shell and no PATH'
+    reportAt(context, at.items?.[0] ?? at, 'E013', `${quote(path)} is not an absolute path`, hint)
+  }
+  return [path, ...rest]
+}
+
+const hex = (text: string): string => Buffer.from(text).toString('hex')
+
+/** Everything of a check but whom it asks. */
+type Pattern = CheckSchedule & { readonly type: Type; readonly port: number | undefined } & Record<string, unknown>
+
+/** undefined after an error that leaves no check. */
+function readPattern(written: WrittenHealth, context: Context): Pattern | undefined {
+  const { type } = written
+  if (type === undefined) {
+    const hint = 'write `type: tcp`, http, https, udp or exec'
+    reportAt(context, context.placed, 'E011', 'the key "type" is missing', hint)
+    return undefined
+  }
+  checkKeys(type, context)
+  const base = { type, port: written.port, ...readSchedule(written, context) }
+  switch (type) {
+    case 'tcp':
+      return base
+    case 'http':
+    case 'https': {
+      const { method = 'GET', path = '/', host, body, sni, verify = true } = written
+      const request = { ...base, method, path, host, status: readStatus(written, context), body }
+      if (method === 'HEAD' && body !== undefined && says(context, 'method', 'body')) {
+        const at = field(context, says(context, 'body') ? 'body' : 'method')
+        reportAt(context, at, 'E049', 'the answer to HEAD has no body to look into', 'write `method: GET`')
+      }
+      return type === 'http' ? request : { ...request, sni, verify }
+    }
+    case 'udp': {
+      const expected = written.expect === undefined ? written.expect_hex?.toLowerCase() : hex(written.expect)
+      return { ...base, send: written.send_hex?.toLowerCase() ?? hex(written.send ?? ''), expect: expected }
+    }
+    case 'exec': {
+      const command = readCommand(written, context)
+      return command && { ...base, command, user: written.user ?? 'nobody' }
+    }
+    default:
+      return type satisfies never
+  }
+}
+
+/** The check of one backend; undefined where there is no port to ask. */
+function checkOf(
+  pattern: Pattern,
+  address: Address,
+  port: number | undefined,
+  missing: () => void,
+): HealthCheck | undefined {
+  const asked = pattern.port ?? port
+  if (asked === undefined && pattern.type !== 'exec') {
+    missing()
+    return undefined
+  }
+  // readPattern made the fields that the type has; the union cannot be followed through the spread.
+  return { ...pattern, address, port: asked } as HealthCheck
+}
+
+/** Of a backend's own mapping: what it does not say is as the service says, but for keys of another type. */
+function merged(service: WrittenHealth | undefined, own: WrittenHealth): WrittenHealth {
+  if (service === undefined || own.type === undefined || own.type === service.type) return { ...service, ...own }
+  const common = Object.entries(service).filter(([key]) => !(key in TYPES_OF))
+  return { ...Object.fromEntries(common), ...own }
+}
+
+export function readMinHealthy(written: WrittenService['min_healthy']): MinHealthy {
+  if (written === undefined) return DEFAULT_MIN_HEALTHY
+  if (typeof written === 'number') return { kind: 'count', value: written }
+  return { kind: 'share', value: readShare(written) }
+}
+
+/** Keys that only mean something where backends are checked. */
+function reportIdle(written: WrittenService, placed: Placed, reading: Reading): void {
+  for (const key of ['min_healthy', 'fallback', 'sorry'] as const) {
+    if (written[key] === undefined || (key === 'sorry' && written.fallback !== 'sorry')) continue
+    const message = `${key} has no effect: no backend of the service is checked`
+    reading.report.error('E049', keyLocation(reading, fieldOf(placed, key)), message, 'add `health`, or remove it')
+  }
+}
+
+/** The checks of a service; undefined where there are none. */
+export function readHealth(
+  written: WrittenService,
+  placed: Placed,
+  ports: Service['ports'] | undefined,
+  backends: readonly ReadBackend[],
+  reading: Reading,
+): ServiceHealth | undefined {
+  const own = written.health
+  const service: Context = { ...reading, placed: fieldOf(placed, 'health') }
+  const pattern = own && readPattern(own, service)
+  const single = ports !== undefined && ports.first === ports.last ? ports.first : undefined
+  const checks = new Map<string, HealthCheck>()
+  let told = ports === undefined
+  for (const { backend, placed: at, written: given } of backends) {
+    if (given.health === false || (own === undefined && given.health === undefined)) continue
+    const context = given.health ? { ...reading, placed: fieldOf(at, 'health') } : service
+    const used = given.health ? readPattern(merged(own, given.health), context) : pattern
+    const missing = (): void => {
+      const message = 'the check has no port to ask: the service has several'
+      if (!told) reportAt(context, context.placed, 'E050', message, 'add `port` to `health`')
+      told = true
+    }
+    const check = used && checkOf(used, backend.address, backend.port ?? single, missing)
+    if (check) checks.set(backendKey(backend), check)
+  }
+  if (own === undefined && checks.size === 0) {
+    reportIdle(written, placed, reading)
+    return undefined
+  }
+  return { minHealthy: readMinHealthy(written.min_healthy), fallback: written.fallback ?? DEFAULT_FALLBACK, checks }
+}

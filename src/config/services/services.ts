@@ -1,0 +1,220 @@
+// The services of all files of a config: each by itself; service-conflicts.ts holds them against each other.
+
+import type { Location } from '../../diagnostics.ts'
+import type { ServicePlaces } from '../../model/desired.ts'
+import type { ServiceHealth } from '../../model/health.ts'
+import type { PortRange } from '../../model/ports.ts'
+import { ANY_PORT, type Backend, backendKey, GUE_PORT, type Service, UDP_TIMEOUT } from '../../model/service.ts'
+import { readUnicast } from '../entries/address.ts'
+import { readDuration } from '../text/duration.ts'
+import { lineOf, reportTwice } from '../text/part.ts'
+import { fieldOf, keyLocation, locationOf, type Reading, reportAt } from '../text/place.ts'
+import { nested, type Report } from '../text/report.ts'
+import { quote } from '../text/show.ts'
+import type { Placed } from '../text/tree.ts'
+import { type Frame, readBackend, readBackends } from './backends.ts'
+import { readHealth } from './health.ts'
+import { readOuterSource, readPool } from './pool.ts'
+import type { ReadService } from './read-service.ts'
+import { reportConflicts } from './service-conflicts.ts'
+import type { PlacedService } from './service-texts.ts'
+import type { WrittenService } from './written-services.ts'
+
+export interface Services {
+  readonly services: ReadonlyMap<string, Service>
+  readonly health: ReadonlyMap<string, ServiceHealth>
+  readonly places: ReadonlyMap<string, ServicePlaces>
+}
+
+/** The longest times that the tables can tell: 15 bits of seconds for idle flows, and no more than makes sense. */
+const LONGEST_UDP_TIMEOUT = 4 * 3600
+const LONGEST_DRAIN = 365 * 86_400
+
+/** Keys that only some services have, and which. */
+const CONDITIONS: readonly {
+  readonly keys: readonly (keyof WrittenService)[]
+  readonly words: string
+  readonly holds: (written: WrittenService) => boolean
+}[] = [
+  {
+    keys: ['snat', 'snat_pool'],
+    words: 'forwarding: nat',
+    holds: ({ forwarding }) => forwarding === 'nat',
+  },
+  { keys: ['gue_port'], words: 'forwarding: gue', holds: ({ forwarding }) => forwarding === 'gue' },
+  {
+    keys: ['outer_source'],
+    words: 'forwarding: ipip or gue',
+    holds: ({ forwarding }) => forwarding === 'ipip' || forwarding === 'gue',
+  },
+  { keys: ['udp_timeout'], words: 'protocol: udp', holds: ({ protocol }) => protocol === 'udp' },
+  { keys: ['sorry'], words: 'fallback: sorry', holds: ({ fallback }) => fallback === 'sorry' },
+]
+
+function reportIdleKeys(written: WrittenService, placed: Placed, reading: Reading): void {
+  for (const { keys, words, holds } of CONDITIONS) {
+    if (holds(written)) continue
+    for (const key of keys) {
+      if (written[key] === undefined) continue
+      const message = `${key} has no effect without ${words}`
+      reading.report.error('E049', keyLocation(reading, fieldOf(placed, key)), message, 'remove it')
+    }
+  }
+}
+
+/** The ports of a service; undefined after an error. */
+function readPorts(port: number | string, placed: Placed, reading: Reading): PortRange | undefined {
+  if (typeof port === 'number') return { first: port, last: port }
+  if (port === 'any') return ANY_PORT
+  const [first = 0, last = 0] = port.split('-').map(Number)
+  if (first >= 1 && first <= last && last <= 0xffff) return { first, last }
+  const isReversed = first > last && last >= 1 && first <= 0xffff
+  const message = isReversed ? 'ends before it begins' : 'names a port that is not from 1 to 65535'
+  const hint = isReversed ? `write "${last}-${first}"` : 'write `any` for all ports'
+  reportAt(reading, placed, 'E028', `the port range ${quote(port)} ${message}`, hint)
+  return undefined
+}
+
+/** Whole seconds of a duration that is at most `longest` seconds. */
+function readSeconds(
+  text: string | undefined,
+  placed: Placed,
+  longest: readonly [seconds: number, words: string],
+  reading: Reading,
+): number | undefined {
+  if (text === undefined) return undefined
+  const seconds = readDuration(text) / 1000
+  if (seconds > longest[0]) reportAt(reading, placed, 'E013', `${quote(text)} is longer than ${longest[1]}`)
+  return Math.min(seconds, longest[0])
+}
+
+function checkSnat(written: WrittenService, placed: Placed, reading: Reading): void {
+  if (written.forwarding !== 'nat') return
+  if (written.snat === true && written.snat_pool === undefined) {
+    const hint = 'write the addresses that backends are to see, for example `snat_pool: [192.0.2.20]`'
+    reportAt(reading, fieldOf(placed, 'snat'), 'E047', 'snat needs snat_pool', hint)
+  }
+  if (written.snat !== true && written.snat_pool !== undefined) {
+    const at = keyLocation(reading, fieldOf(placed, 'snat_pool'))
+    reading.report.error('E047', at, 'snat_pool has no effect without `snat: true`', 'add `snat: true`, or remove it')
+  }
+}
+
+function readSorry(written: WrittenService, placed: Placed, frame: Frame, reading: Reading): Backend | undefined {
+  const { sorry, fallback } = written
+  if (fallback !== 'sorry') return undefined
+  if (sorry !== undefined) return readBackend(sorry, fieldOf(placed, 'sorry'), frame, reading)
+  const hint = 'add the backend of last resort, for example `sorry: { address: 10.0.0.99 }`'
+  reportAt(reading, fieldOf(placed, 'fallback'), 'E048', 'fallback: sorry needs the key sorry', hint)
+  return undefined
+}
+
+/** One service; undefined after an error that leaves none. */
+function readService(name: string, placed: Placed, reading: Reading): ReadService | undefined {
+  const written = placed.value as WrittenService
+  const { protocol, forwarding } = written
+  reportIdleKeys(written, placed, reading)
+  const vip = readUnicast(written.vip, fieldOf(placed, 'vip'), 'vip', reading)
+  const ports = readPorts(written.port, fieldOf(placed, 'port'), reading)
+  const frame: Frame = { forwarding, vip, ports }
+  const backends = readBackends(written, placed, frame, reading)
+  const sorry = readSorry(written, placed, frame, reading)
+  const health = readHealth(written, placed, ports, backends, reading)
+  const snatPool = readPool(written, placed, reading)
+  checkSnat(written, placed, reading)
+  const seconds = (key: 'udp_timeout' | 'drain_timeout', longest: readonly [number, string]): number | undefined =>
+    readSeconds(written[key], fieldOf(placed, key), longest, reading)
+  const udpTimeout = seconds('udp_timeout', [LONGEST_UDP_TIMEOUT, '4h']) ?? UDP_TIMEOUT
+  const drainTimeout = seconds('drain_timeout', [LONGEST_DRAIN, '365d'])
+  const outerSource = readOuterSource(written, placed, reading)
+  if (vip === undefined || ports === undefined) return undefined
+  const service: Service = {
+    name,
+    vip,
+    ports,
+    protocol,
+    forwarding,
+    scheduler: written.scheduler ?? 'maglev',
+    hash: written.hash ?? 'five_tuple',
+    onEmpty: written.on_empty ?? 'drop',
+    snatPool,
+    guePort: written.gue_port ?? GUE_PORT,
+    outerSource,
+    udpTimeout,
+    drainTimeout,
+    sorry,
+    backends: backends.map(({ backend }) => backend),
+  }
+  const at = new Map(backends.map(({ backend, placed: place }) => [backendKey(backend), place]))
+  if (sorry !== undefined) reportSorryTwice(sorry, at, placed, reading)
+  if (sorry !== undefined) at.set(backendKey(sorry), fieldOf(placed, 'sorry'))
+  return { service, health, placed, reading, backends: at }
+}
+
+/** The sorry backend takes over when the others do not, so it is none of them. */
+function reportSorryTwice(
+  sorry: Backend,
+  backends: ReadonlyMap<string, Placed>,
+  placed: Placed,
+  reading: Reading,
+): void {
+  const other = backends.get(backendKey(sorry))
+  if (other === undefined) return
+  const line = reading.source.lineOf(other.from)
+  const message = `${backendKey(sorry)} is a backend of this service already, in line ${line}`
+  reportAt(reading, fieldOf(placed, 'sorry'), 'E044', message, 'name another one, or remove it from backends')
+}
+
+function placesOf({ placed, reading, backends }: ReadService): ServicePlaces {
+  const locate = (place: Placed): Location => locationOf(reading, place)
+  return {
+    at: keyLocation(reading, placed),
+    vip: locate(fieldOf(placed, 'vip')),
+    backend: (key) => {
+      const place = backends.get(key)
+      return place && locate(place)
+    },
+  }
+}
+
+/** The same, as it was read before where the text is the same and nothing was wrong with it. */
+function readOrRecall({ name, placed, source, known }: PlacedService, report: Report): ReadService | undefined {
+  if (known?.read) return { ...known.read, reading: { source, report } }
+  const heard = nested(report)
+  const found = readService(name, placed, { source, report: heard })
+  if (found && known && heard.isSilent) {
+    // Without the reading, which has the text of the whole file.
+    const { reading: _, ...read } = found
+    known.read = read
+  }
+  return found
+}
+
+/** The services of all parts, sorted by name. The result means nothing once `report.failed`. */
+export function readServices(
+  parts: readonly { readonly services: readonly PlacedService[] }[],
+  report: Report,
+): Services {
+  const read = new Map<string, ReadService>()
+  const first = new Map<string, string>()
+  for (const part of parts) {
+    for (const service of part.services) {
+      const { name, placed } = service
+      const other = first.get(name)
+      if (other !== undefined) {
+        reportTwice(`service ${name}`, service, placed, other, report)
+        continue
+      }
+      first.set(name, lineOf(service, placed))
+      const found = readOrRecall(service, report)
+      if (found !== undefined) read.set(name, found)
+    }
+  }
+  reportConflicts([...read.values()], report)
+  const sorted = [...read].sort(([left], [right]) => (left < right ? -1 : 1))
+  return {
+    services: new Map(sorted.map(([name, { service }]) => [name, service])),
+    health: new Map(sorted.flatMap(([name, { health }]) => (health ? [[name, health] as const] : []))),
+    places: new Map(sorted.map(([name, one]) => [name, placesOf(one)])),
+  }
+}

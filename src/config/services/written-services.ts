@@ -1,0 +1,62 @@
+// Services as written: the shape that schemas/xdp.schema.json guarantees below `services`.
+
+import type { Fallback, HealthCheck } from '../../model/health.ts'
+import type { BackendState, FlowHash, Forwarding, Scheduler } from '../../model/service.ts'
+
+/** A share of percent: `50%`. */
+type Percentage = string
+/** A number with its unit: `500ms`, `30s`. */
+type Duration = string
+
+export interface WrittenHealth {
+  readonly type?: HealthCheck['type']
+  readonly interval?: Duration
+  readonly jitter?: Percentage
+  readonly timeout?: Duration
+  readonly rise?: number
+  readonly fall?: number
+  readonly slow_start?: Duration
+  readonly port?: number
+  readonly path?: string
+  readonly host?: string
+  readonly method?: 'GET' | 'HEAD'
+  readonly status?: number | string | readonly (number | string)[]
+  readonly body?: string
+  readonly sni?: string
+  readonly verify?: boolean
+  readonly send?: string
+  readonly send_hex?: string
+  readonly expect?: string
+  readonly expect_hex?: string
+  readonly command?: readonly string[]
+  readonly user?: string
+}
+
+export interface WrittenBackend {
+  readonly address: string
+  readonly port?: number
+  readonly weight?: number
+  readonly state?: BackendState
+  readonly health?: false | WrittenHealth
+}
+
+export interface WrittenService {
+  readonly vip: string
+  readonly port: number | string
+  readonly protocol: 'tcp' | 'udp'
+  readonly forwarding: Forwarding
+  readonly scheduler?: Scheduler
+  readonly hash?: FlowHash
+  readonly on_empty?: 'drop' | 'pass'
+  readonly snat?: boolean
+  readonly snat_pool?: readonly string[]
+  readonly gue_port?: number
+  readonly outer_source?: { readonly v4?: string; readonly v6?: string }
+  readonly udp_timeout?: Duration
+  readonly drain_timeout?: Duration
+  readonly backends: readonly (string | WrittenBackend)[]
+  readonly health?: WrittenHealth
+  readonly min_healthy?: number | Percentage
+  readonly fallback?: Fallback
+  readonly sorry?: { readonly address: string; readonly port?: number }
+}

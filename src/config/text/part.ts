@@ -1,0 +1,34 @@
+// One file of a config, parsed and validated against the schema.
+
+import type { Report } from './report.ts'
+import type { Source } from './source.ts'
+import type { Placed } from './tree.ts'
+
+/** One file of a config. */
+export interface Part {
+  readonly source: Source
+  readonly root: Placed
+  /** Places with an error in them, as `reportSchemaErrors` gives them. */
+  readonly wrong: ReadonlySet<string>
+}
+
+/** The fields of a mapping that have no error in them. */
+export function soundFields({ root, wrong }: Pick<Part, 'root' | 'wrong'>, key: string): (readonly [string, Placed])[] {
+  return [...(root.fields?.get(key)?.fields ?? [])].filter(([name]) => !wrong.has(`${key}/${name}`))
+}
+
+/** Reports that a key stands in two files of a config. */
+export function reportTwice(
+  what: string,
+  { source }: Pick<Part, 'source'>,
+  placed: Placed,
+  first: string,
+  report: Report,
+): void {
+  const at = placed.key ?? placed
+  const hint = 'remove one of them'
+  report.error('E008', source.locate(at.from, at.to), `${what} stands in ${first} too`, hint)
+}
+
+export const lineOf = ({ source }: Pick<Part, 'source'>, { key, from }: Placed): string =>
+  `${source.path}:${source.lineOf(key?.from ?? from)}`

@@ -1,0 +1,191 @@
+// The problems that a schema can find, as errors for people: one function for each kind, with its place and its hint.
+
+import type { Location } from '../../diagnostics.ts'
+import { nearest } from '../../model/nearest.ts'
+import { parseRange } from '../../model/text.ts'
+import type { Spec } from '../explain/place-spec.ts'
+import { homeOf, SPECS, templateOf } from '../explain/spec.ts'
+import type { Report } from './report.ts'
+import { listed, quote, show } from './show.ts'
+import type { Source } from './source.ts'
+import { at, type Placed } from './tree.ts'
+
+/** Steps from the root of the file to a value: keys and indexes. */
+export type Path = readonly string[]
+
+/** What every problem needs to be told. */
+export interface Context {
+  readonly root: Placed
+  readonly source: Source
+  readonly report: Report
+}
+
+const LARGEST_INTERFACE_COUNT = 63
+
+const place = ({ root, source }: Context, path: Path): Location => {
+  const { from, to, key } = at(root, path)
+  return from === to && key ? source.locate(key.from, key.to) : source.locate(from, to)
+}
+
+function keyPlace({ root, source }: Context, path: Path): Location {
+  const { key, from, to } = at(root, path)
+  return key ? source.locate(key.from, key.to) : source.locate(from, to)
+}
+
+/** `2001:db8::` without quotes is the mapping `{ "2001:db8:": null }`; the address that was meant, or undefined. */
+function unquotedAddress(key: string): string | undefined {
+  return [`${key}:`, key].find((text) => text.includes(':') && parseRange(text) !== undefined)
+}
+
+export function unknownKey(context: Context, path: Path, key: string): void {
+  const template = templateOf(path)
+  const keys = SPECS[template]?.keys ?? []
+  const where = keyPlace(context, [...path, key])
+  const address = unquotedAddress(key)
+  if (address !== undefined && path[0] !== 'interfaces') {
+    const message = `${address} is an IPv6 address that YAML reads as a mapping`
+    context.report.error('E015', where, message, `quote it: "${address}"`)
+    return
+  }
+  const meant = nearest(key, keys)
+  const home = homeOf(key)
+  const hints = [
+    meant !== undefined && `did you mean ${quote(meant)}?`,
+    key === '<<' && 'merge keys are not part of YAML 1.2; repeat the values, or a whole value with an alias',
+    home !== undefined && `${quote(key)} is a key of ${home}: check the indentation`,
+    `the keys are ${keys.join(', ')}`,
+  ]
+  const hint = hints.find((text) => typeof text === 'string')
+  const owner = path.length === 0 ? 'the top level' : (SPECS[template]?.what ?? 'this mapping')
+  context.report.error('E010', where, `${quote(key)} is not a key of ${owner}`, hint || undefined)
+}
+
+const isKnown = (path: Path, key: string): boolean => SPECS[templateOf(path)]?.keys?.includes(key) ?? false
+
+export function missingKey(context: Context, path: Path, key: string): void {
+  // A mistyped key, or an address read as one, is the problem then and is told by itself.
+  const others = [...(at(context.root, path).fields?.keys() ?? [])].filter((other) => !isKnown(path, other))
+  if (others.some((other) => nearest(other, [key]) !== undefined || unquotedAddress(other) !== undefined)) return
+  const hint = SPECS[templateOf([...path, key])]?.whenMissing
+  const { source } = context
+  const where = path.length === 0 ? source.locate(context.root.from, context.root.from) : place(context, path)
+  context.report.error('E011', where, `the key ${quote(key)} is missing`, hint)
+}
+
+/** An entry with none of the three sources of addresses, or several. */
+export function entrySource(context: Context, path: Path): void {
+  const fields = at(context.root, path).fields ?? new Map<string, Placed>()
+  const present = ['cidr', 'cidrs', 'file'].filter((key) => fields.has(key))
+  // A mistyped key, or an address read as one, is the problem then and is told by itself.
+  if (present.length === 0 && [...fields.keys()].some((key) => nearest(key, ['cidr', 'cidrs', 'file']))) return
+  if ([...fields.keys()].some((key) => unquotedAddress(key) !== undefined)) return
+  const second = present[1]
+  const where = second === undefined ? place(context, path) : keyPlace(context, [...path, second])
+  const message =
+    second === undefined
+      ? 'the entry names no addresses'
+      : `the entry has ${listed(present, 'and')}, and may have only one of them`
+  const hint = second === undefined ? 'add cidr, cidrs or file' : 'write one entry for each'
+  context.report.error('E026', where, message, hint)
+}
+
+/** A key that says how a file is read, in an entry without one. */
+export function needsFile(context: Context, path: Path, key: string): void {
+  const where = keyPlace(context, [...path, key])
+  const hint = 'remove it, or write the addresses into a file'
+  context.report.error('E038', where, `${key} says how a file is read, and the entry has no file`, hint)
+}
+
+export function portsWithoutProtocol(context: Context, path: Path): void {
+  const { fields } = at(context.root, path)
+  const key = fields?.has('source_port') ? 'source_port' : 'destination_port'
+  const protocol = fields?.get('protocol')
+  const has = protocol === undefined ? 'no protocol' : `protocol ${show(protocol.value, '')}`.replaceAll('"', '')
+  const message = `${key} needs protocol tcp or udp, and the entry has ${has}`
+  context.report.error('E027', keyPlace(context, [...path, key]), message, 'add `protocol: tcp` or `protocol: udp`')
+}
+
+/** A key that cannot be the name of what stands there. */
+export function badName(context: Context, path: Path, name: string): void {
+  const where = keyPlace(context, [...path, name])
+  if (path[0] === 'services') {
+    const hint = 'at most 39 letters, digits, ".", "_" and "-", beginning with a letter or digit'
+    context.report.error('E030', where, `${quote(name)} cannot be the name of a service`, hint)
+    return
+  }
+  const hint = 'at most 15 bytes, without spaces, "/" and ":"; `ip link` shows the names of this host'
+  context.report.error('E033', where, `${quote(name)} cannot be the name of an interface`, hint)
+}
+
+export function interfaceCount(context: Context, path: Path): void {
+  const count = at(context.root, path).fields?.size ?? 0
+  if (count === 0) {
+    const hint = 'name one, for example `eth0: {}`; to remove everything run `xdp destroy`'
+    context.report.error('E034', keyPlace(context, path), 'the file names no interface', hint)
+    return
+  }
+  const message = `the file names ${count} interfaces, more than ${LARGEST_INTERFACE_COUNT}`
+  context.report.error(
+    'E205',
+    keyPlace(context, path),
+    message,
+    'use one file and instance for each group of interfaces',
+  )
+}
+
+export function repeated(context: Context, path: Path, index: number): void {
+  const item = [...path, String(index)]
+  const { value } = at(context.root, item)
+  context.report.error(
+    'E013',
+    place(context, item),
+    `${show(value, '')} stands twice in the list`,
+    'remove one of them',
+  )
+}
+
+/** A value of the wrong kind, or one that is not allowed. */
+export function badValue(context: Context, path: Path): void {
+  const spec = SPECS[templateOf(path)] ?? { what: 'the value', expected: 'something else' }
+  const placed = at(context.root, path)
+  const where = place(context, path)
+  const { value } = placed
+  if (value === null || value === '') {
+    const hint = spec.whenEmpty ?? `write ${spec.expected}, or remove the key`
+    context.report.error('E014', where, `${spec.what} ${value === null ? 'has no value' : 'is empty'}`, hint)
+    return
+  }
+  const [address] = Object.keys(typeof value === 'object' ? value : {}).map(unquotedAddress)
+  if (address !== undefined) {
+    const message = `${address} is an IPv6 address that YAML reads as a mapping`
+    context.report.error('E015', where, message, `quote it: "${address}"`)
+    return
+  }
+  const written = context.source.text.slice(placed.from, placed.to)
+  const message = `${spec.what} must be ${spec.expected}, not ${show(value, written)}`
+  context.report.error(codeOf(spec, value), where, message, hintFor(spec, value, written))
+}
+
+function codeOf(spec: Spec, value: unknown): NonNullable<Spec['code']> {
+  const scalar = typeof value !== 'object'
+  if (scalar && typeof value !== 'string' && spec.kindCode !== undefined) return spec.kindCode
+  if (typeof value === 'object' && Object.keys(value ?? {}).length > 0) return spec.code === 'E028' ? 'E028' : 'E012'
+  if (spec.code !== undefined) return spec.code
+  return spec.words !== undefined || Array.isArray(value) ? 'E013' : 'E012'
+}
+
+function hintFor({ words, kindCode, code, hint }: Spec, value: unknown, written: string): string | undefined {
+  if (kindCode !== undefined && (typeof value === 'number' || typeof value === 'boolean'))
+    return `quote it: "${written}"`
+  if (typeof value !== 'string') return hint
+  const meant = words && nearest(value, words)
+  if (meant !== undefined) return `did you mean ${meant}?`
+  const isNumber = /^\d+$/.test(value)
+  if (isNumber && (code === 'E028' || code === 'E029')) return `write it without quotes: ${value}`
+  if (code === 'E028' && value.includes(','))
+    return `write a list: [${value
+      .split(',')
+      .map((port) => port.trim())
+      .join(', ')}]`
+  return hint ?? (words && `write ${listed(words, 'or')}`)
+}

@@ -1,0 +1,95 @@
+// Collects everything that is wrong, so that one run tells all of it.
+
+import { type Code, type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
+
+/** How many errors are shown; the rest is counted. */
+const SHOWN = 20
+
+export interface Report {
+  error(code: Code, at: Location | undefined, message: string, hint?: string): void
+  warning(code: Code, at: Location | undefined, message: string, hint?: string): void
+  /** Counts errors that were found but not kept. */
+  omit(count: number): void
+  readonly failed: boolean
+  /** Warnings in file order. Throws XdpError with the first errors in file order if there are any. */
+  finish(): readonly Diagnostic[]
+}
+
+/** By file, in the order in which files were first mentioned to `files`, then by position. */
+function inFileOrder(files: readonly string[]): (left: Diagnostic, right: Diagnostic) => number {
+  const rank = ({ at }: Diagnostic): number => (at === undefined ? -1 : files.indexOf(at.file))
+  return (left, right) =>
+    rank(left) - rank(right) ||
+    (left.at?.line ?? 0) - (right.at?.line ?? 0) ||
+    (left.at?.column ?? 0) - (right.at?.column ?? 0)
+}
+
+/** @param files paths in reading order; may grow until `finish` */
+export function createReport(files: readonly string[]): Report {
+  const errors: Diagnostic[] = []
+  const warnings: Diagnostic[] = []
+  let omitted = 0
+  const make = (
+    severity: Diagnostic['severity'],
+    code: Code,
+    at: Location | undefined,
+    message: string,
+    hint: string | undefined,
+  ): Diagnostic => ({
+    code,
+    severity,
+    message,
+    ...(hint === undefined ? {} : { hint }),
+    ...(at === undefined ? {} : { at }),
+  })
+  return {
+    error: (code, at, message, hint) => void errors.push(make('error', code, at, message, hint)),
+    warning: (code, at, message, hint) => void warnings.push(make('warning', code, at, message, hint)),
+    omit(count) {
+      omitted += count
+    },
+    get failed() {
+      return errors.length > 0
+    },
+    finish() {
+      if (errors.length > 0) {
+        const sorted = errors.sort(inFileOrder(files))
+        throw new XdpError(sorted.slice(0, SHOWN), { omitted: omitted + Math.max(0, sorted.length - SHOWN) })
+      }
+      return warnings.sort(inFileOrder(files))
+    },
+  }
+}
+
+/** A report of a part, whose complaints also go to the one of the whole. */
+export interface PartReport extends Report {
+  /** Nothing was said of the part. */
+  readonly isSilent: boolean
+}
+
+export function nested(report: Report): PartReport {
+  let failed = false
+  let isSilent = true
+  return {
+    error(...args) {
+      failed = true
+      isSilent = false
+      report.error(...args)
+    },
+    warning(...args) {
+      isSilent = false
+      report.warning(...args)
+    },
+    omit(count) {
+      isSilent = false
+      report.omit(count)
+    },
+    finish: report.finish,
+    get failed() {
+      return failed
+    },
+    get isSilent() {
+      return isSilent
+    },
+  }
+}

@@ -1,0 +1,245 @@
+// Files as bytes and text, with a place for every offset. With glob.ts the only file of the room that touches the disk.
+
+import { isUtf8 } from 'node:buffer'
+import { createHash } from 'node:crypto'
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
+import { type Code, type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
+
+/** The config itself is for people: 4 MiB is some 100,000 lines. Long lists belong in list files. */
+export const CONFIG_LIMIT = 4 * 1024 * 1024
+export const LIST_LIMIT = 1024 * 1024 * 1024
+
+/** Every path that reading a config looks at, whether it is there or not, and what was found. */
+export interface Reads {
+  /** The config, the files it includes, then list files. */
+  readonly files: string[]
+  /** SHA-256 of the files that could be read, as hex, by path. */
+  readonly digests: Map<string, string>
+  /** What each pattern matched. */
+  readonly patterns: Map<string, readonly string[]>
+}
+
+export const newReads = (): Reads => ({ files: [], digests: new Map(), patterns: new Map() })
+
+export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+/** Why a file cannot be used; the caller knows where it is mentioned. */
+export interface Unusable {
+  readonly code: Code
+  readonly message: string
+  readonly hint?: string
+  /** Where in the file, when it is about its content. */
+  readonly at?: Location
+}
+
+const size = (bytes: number): string => (bytes >= 2 ** 30 ? `${bytes / 2 ** 30} GiB` : `${bytes / 2 ** 20} MiB`)
+
+function kindOf(stats: Stats): string {
+  if (stats.isDirectory()) return 'a directory'
+  if (stats.isFIFO()) return 'a FIFO'
+  if (stats.isSocket()) return 'a socket'
+  return 'a device'
+}
+
+function unreadable(path: string, cause: unknown): Unusable {
+  const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
+  if (code === 'ENOENT' || code === 'ENOTDIR') return { code: 'E001', message: `${path} does not exist` }
+  const why: Readonly<Record<string, string>> = {
+    EACCES: 'permission denied',
+    EPERM: 'permission denied',
+    ELOOP: 'too many symbolic links',
+    ENAMETOOLONG: 'the path is too long',
+    EIO: 'input/output error',
+  }
+  const hint = code === 'EACCES' ? `run as root, or make it readable: chmod a+r ${path}` : undefined
+  return { code: 'E002', message: `cannot read ${path}: ${why[code] ?? code}`, ...(hint && { hint }) }
+}
+
+/** Everything an open file holds, or undefined if that is more than `limit` bytes, whatever its size claims to be. */
+function readAll(descriptor: number, expected: number, limit: number): Buffer | undefined {
+  let buffer = Buffer.allocUnsafe(Math.max(expected, 4096) + 1)
+  let length = 0
+  for (;;) {
+    const count = readSync(descriptor, buffer, length, buffer.length - length, null)
+    if (count === 0) return buffer.subarray(0, length)
+    length += count
+    if (length > limit) return undefined
+    if (length === buffer.length) buffer = Buffer.concat([buffer], Math.min(length * 2, limit + 1))
+  }
+}
+
+/** A regular file as it lies on the disk. */
+export interface Content {
+  readonly bytes: Buffer
+  /** When it was last written, Unix time in seconds. */
+  readonly modifiedAt: number
+}
+
+/** Reads a regular file. A FIFO or device is refused before it is opened, because opening one can block or act. */
+export function readFile(path: string, limit: number): Content | Unusable {
+  const tooLarge = (): Unusable => ({
+    code: 'E003',
+    message: `${path} is larger than ${size(limit)}`,
+    hint:
+      limit === CONFIG_LIMIT
+        ? 'move long lists into files of their own: { file: lists/NAME.txt }'
+        : 'split the list into several files',
+  })
+  try {
+    const stats = statSync(path)
+    if (!stats.isFile()) {
+      return { code: 'E002', message: `${path} is ${kindOf(stats)}`, hint: 'name a regular file' }
+    }
+    if (stats.size > limit) return tooLarge()
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    try {
+      const { size: expected, mtimeMs } = fstatSync(descriptor)
+      const bytes = readAll(descriptor, expected, limit)
+      return bytes === undefined ? tooLarge() : { bytes, modifiedAt: Math.floor(mtimeMs / 1000) }
+    } finally {
+      closeSync(descriptor)
+    }
+  } catch (cause) {
+    return unreadable(path, cause)
+  }
+}
+
+/** The bytes of a regular file. */
+export function readBytes(path: string, limit: number): Buffer | Unusable {
+  const content = readFile(path, limit)
+  return isUnusable(content) ? content : content.bytes
+}
+
+/** What `bytes` hold, unpacked if they begin like a gzip file; never more than `limit` bytes. */
+export function unpack(path: string, bytes: Buffer, limit: number): Buffer | Unusable {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes
+  try {
+    return gunzipSync(bytes, { maxOutputLength: limit, chunkSize: 1 << 20 })
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'ERR_BUFFER_TOO_LARGE') {
+      const message = `${path} unpacks to more than ${size(limit)}`
+      return { code: 'E003', message, hint: 'split the list into several files' }
+    }
+    const why = code === 'Z_BUF_ERROR' ? 'ends too early' : 'is damaged'
+    return { code: 'E035', message: `${path} is a gzip file that ${why}`, hint: 'fetch it again: gzip -t tests a file' }
+  }
+}
+
+/** Whether a result of `readFile` or `checkText` is a reason and not the content. */
+export const isUnusable = (value: object): value is Unusable => 'code' in value && 'message' in value
+
+const NEWLINE = 0x0a
+
+/** The line of `bytes` that begins at `from`, without its line end. */
+export function lineAt(bytes: Buffer, from: number): Buffer {
+  const newline = bytes.indexOf(NEWLINE, from)
+  const end = newline < 0 ? bytes.length : newline
+  return bytes.subarray(from, end > from && bytes[end - 1] === 0x0d ? end - 1 : end)
+}
+
+/** A line longer than this is not shown. */
+const SHOWN_LINE = 65_536
+
+/** The first line for which `test` gives the offset of a byte, and not -1, as the place of that byte. */
+function findLine(path: string, bytes: Buffer, test: (line: Buffer) => number): Location | undefined {
+  for (let from = 0, line = 1; from <= bytes.length; line++) {
+    const content = lineAt(bytes, from)
+    const offset = test(content)
+    if (offset >= 0) {
+      if (content.length > SHOWN_LINE) return { file: path, line, column: offset + 1, length: 1 }
+      const column = content.toString('utf8', 0, offset).length + 1
+      return { file: path, line, column, length: 1, text: content.toString() }
+    }
+    const newline = bytes.indexOf(NEWLINE, from)
+    if (newline < 0) return undefined
+    from = newline + 1
+  }
+  return undefined
+}
+
+/** Whether `bytes` are UTF-8, or would be if their last character were not cut. */
+const startsUtf8 = (bytes: Buffer): boolean =>
+  [0, 1, 2, 3].some((cut) => cut <= bytes.length && isUtf8(bytes.subarray(0, bytes.length - cut)))
+
+/** Offset of the first byte of `line` that is not UTF-8, or -1. */
+function badByte(line: Buffer): number {
+  if (isUtf8(line)) return -1
+  let good = 0
+  let bad = line.length + 1
+  while (bad - good > 1) {
+    const middle = (good + bad) >>> 1
+    if (startsUtf8(line.subarray(0, middle))) good = middle
+    else bad = middle
+  }
+  while (!isUtf8(line.subarray(0, good))) good--
+  return good
+}
+
+/** Bytes of the UTF-8 byte order mark at the start of `bytes`: 3 or 0. */
+export const markLength = (bytes: Buffer): number =>
+  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
+
+/** Why `bytes` are not text: another encoding, bytes that are not UTF-8, or NUL bytes; undefined if they are. */
+export function checkText(path: string, bytes: Buffer): Unusable | undefined {
+  const mark = bytes.length >= 2 ? bytes.readUInt16BE(0) : 0
+  if (mark === 0xfffe || mark === 0xfeff) {
+    const hint = `convert it: iconv -f UTF-16 -t UTF-8 ${path}`
+    return { code: 'E004', message: `${path} is UTF-16, not UTF-8`, hint }
+  }
+  if (!isUtf8(bytes)) {
+    const at = findLine(path, bytes, badByte)
+    const hint = 'save the file as UTF-8'
+    return { code: 'E004', message: `${path} is not UTF-8`, hint, ...(at && { at }) }
+  }
+  if (bytes.includes(0)) {
+    const at = findLine(path, bytes, (line) => line.indexOf(0))
+    return { code: 'E004', message: `${path} is not text: it contains a NUL byte`, ...(at && { at }) }
+  }
+  return undefined
+}
+
+/** Throws the reason as the one error. */
+export function refuse({ code, message, hint, at }: Unusable): never {
+  const diagnostic: Diagnostic = { code, severity: 'error', message, ...(hint && { hint }), ...(at && { at }) }
+  throw new XdpError([diagnostic])
+}
+
+/** A text with a place for every offset. */
+export interface Source {
+  readonly path: string
+  readonly text: string
+  /** The line (from 1) that holds offset `from`. */
+  lineOf(from: number): number
+  /** `[from, to)`, cut at the end of its first line and at least one column. */
+  locate(from: number, to: number): Location
+}
+
+export function createSource(path: string, text: string): Source {
+  const starts = [0]
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) starts.push(at + 1)
+  const lineOf = (offset: number): number => {
+    let low = 0
+    let high = starts.length
+    while (high - low > 1) {
+      const middle = (low + high) >>> 1
+      if ((starts[middle] as number) <= offset) low = middle
+      else high = middle
+    }
+    return low + 1
+  }
+  return {
+    path,
+    text,
+    lineOf,
+    locate(from, to) {
+      const line = lineOf(from)
+      const start = starts[line - 1] as number
+      const end = starts[line] === undefined ? text.length : (starts[line] as number) - 1
+      const content = text.slice(start, end).replace(/\r$/, '')
+      const length = Math.max(1, Math.min(to, start + content.length) - from)
+      return { file: path, line, column: from - start + 1, length, text: content }
+    },
+  }
+}

@@ -1,0 +1,49 @@
+// The config as written: the shape that schemas/xdp.schema.json guarantees. Past resolve.ts nothing is optional.
+
+import type { OnConflict, OnDrift, OnMissing, OnStop } from '../../model/desired.ts'
+import type { AttachMode, DefaultVerdict, Role } from '../../model/state.ts'
+import type { Format } from '../explain/formats.ts'
+
+export interface WrittenInterface {
+  readonly mode?: AttachMode | readonly AttachMode[]
+  readonly on_conflict?: OnConflict
+  readonly missing?: OnMissing
+  readonly roles?: readonly Role[]
+}
+
+export type WrittenPorts = number | string | readonly (number | string)[]
+
+export interface WrittenEntry {
+  readonly cidr?: string
+  readonly cidrs?: readonly string[]
+  readonly file?: string
+  readonly format?: Format
+  readonly column?: string | number
+  readonly on_bad_line?: 'error' | 'skip'
+  readonly exclude_private?: boolean
+  readonly min_prefix?: { readonly v4?: number; readonly v6?: number }
+  readonly max_age?: string
+  readonly max_shrink?: string
+  readonly name?: string
+  readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
+  readonly source_port?: WrittenPorts
+  readonly destination_port?: WrittenPorts
+  readonly comment?: string
+}
+
+export interface WrittenPolicy {
+  readonly default?: DefaultVerdict
+}
+
+export interface WrittenLimits {
+  readonly prefixes?: number
+  readonly flows?: number
+}
+
+export interface WrittenWatch {
+  readonly debounce?: string
+  readonly resync?: string
+  readonly on_drift?: OnDrift
+  readonly on_stop?: OnStop
+  readonly metrics?: string
+}

@@ -1,0 +1,128 @@
+// Carrying over: content of the balancer's maps that have become too small, moved to larger ones by programs that are
+// loaded for that time alone. abi_carry.h says what they are given.
+
+import { writeFile } from 'node:fs/promises'
+import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
+import { bpftool, type Command } from '../../abi/command.ts'
+import { CARRY_LINES, CARRY_SLOTS, carryHeaderCodec } from '../../abi/generated.ts'
+import type { Paths } from '../../abi/paths.ts'
+import { fail } from '../../diagnostics.ts'
+import { runBatch, runBpftool } from '../tools/bpftool.ts'
+import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
+import { withExchange } from '../tools/exchange.ts'
+import { removePins } from '../tools/pins.ts'
+import { runLine } from '../tools/transfer.ts'
+
+/** What moves from one map to another: counters of slots, or the lines of ports. Maps by their pins. */
+export type Carrying =
+  | {
+      readonly map: 'serviceStats' | 'backendStats'
+      readonly from: string
+      readonly to: string
+      readonly slots: readonly number[]
+    }
+  | { readonly map: 'snatPorts'; readonly from: string; readonly to: string; readonly lines: number }
+
+/** Of each map that can be carried: the program, and its names for the two. */
+const PROGRAMS = {
+  serviceStats: { program: 'carry_services', before: 'service_before', after: 'service_after' },
+  backendStats: { program: 'carry_backends', before: 'backend_before', after: 'backend_after' },
+  snatPorts: { program: 'carry_ports', before: 'ports_before', after: 'ports_after' },
+} as const
+
+/** XDP_PASS */
+const CARRIED = 2
+
+/** The command that loads the programs over the maps. */
+export const loadCarryCommand = (object: string, directory: string, carrying: readonly Carrying[]): Command =>
+  bpftool(
+    ...['prog', 'loadall', object, directory],
+    ...carrying.flatMap(({ map, from, to }) => [
+      ...['map', 'name', PROGRAMS[map].before, 'pinned', from],
+      ...['map', 'name', PROGRAMS[map].after, 'pinned', to],
+    ]),
+  )
+
+interface Range {
+  readonly first: number
+  readonly count: number
+}
+
+function header(count: number, first: number, { first: firstCpu, count: cpus }: CpuRange, size: number): DataView {
+  const view = new DataView(new ArrayBuffer(carryHeaderCodec.size + size))
+  carryHeaderCodec.encode({ count, first, first_cpu: firstCpu, cpus }, view)
+  return view
+}
+
+const chunks = (count: number, most: number): Range[] =>
+  Array.from({ length: Math.ceil(count / most) }, (_, i) => ({
+    first: i * most,
+    count: Math.min(most, count - i * most),
+  }))
+
+/** The data of every run that one map takes. */
+export function carryData(carrying: Carrying, cpus: readonly CpuRange[]): Uint8Array[] {
+  if (carrying.map === 'snatPorts') {
+    return chunks(carrying.lines, CARRY_LINES).map(
+      ({ first, count }) => new Uint8Array(header(count, first, { first: 0, count: 0 }, 0).buffer),
+    )
+  }
+  const { slots } = carrying
+  return chunks(slots.length, CARRY_SLOTS).flatMap(({ first, count }) =>
+    cpus.map((range) => {
+      const view = header(count, 0, range, count * 4)
+      for (let i = 0; i < count; i++)
+        view.setUint32(carryHeaderCodec.size + i * 4, slots[first + i] as number, LITTLE_ENDIAN)
+      return new Uint8Array(view.buffer)
+    }),
+  )
+}
+
+/** What stands for the runs in `plan --commands`. */
+export function carryLines(directory: string, carrying: readonly Carrying[]): string[] {
+  return carrying.map(({ map }) => `bpftool prog run pinned ${directory}/${PROGRAMS[map].program} data_in SLOTS`)
+}
+
+/** Runs the loaded programs for these maps. Throws E108 where one was refused. */
+export async function carry(directory: string, carrying: readonly Carrying[]): Promise<void> {
+  if (carrying.length === 0) return
+  const cpus = await possibleCpus()
+  await withExchange(async (exchange) => {
+    const commands: Command[] = []
+    for (const one of carrying) {
+      for (const data of carryData(one, cpus)) {
+        const file = `${exchange}/${commands.length}`
+        await writeFile(file, data)
+        commands.push(runLine(`${directory}/${PROGRAMS[one.map].program}`, file, '/dev/null'))
+      }
+    }
+    const outputs = (await runBatch(commands)) as { retval: number }[]
+    if (outputs.some(({ retval }) => retval !== CARRIED)) throw fail('E108', 'counters could not be carried over')
+  })
+}
+
+const isPorts = ({ map }: Carrying): boolean => map === 'snatPorts'
+
+/**
+ * Before the switch: loads the programs and copies the ports of full NAT, so that flows find theirs when the new
+ * generation takes over.
+ */
+export async function beginCarry(
+  object: string,
+  paths: Paths,
+  generation: number,
+  carrying: readonly Carrying[],
+): Promise<void> {
+  if (carrying.length === 0) return
+  const directory = paths.carry(generation)
+  await runBpftool(...loadCarryCommand(object, directory, carrying).argv)
+  await carry(directory, carrying.filter(isPorts))
+}
+
+/** After the switch, when the old generation counts no more: the rest, and ports that were taken in between. */
+export async function endCarry(paths: Paths, generation: number, carrying: readonly Carrying[]): Promise<void> {
+  if (carrying.length === 0) return
+  const directory = paths.carry(generation)
+  await carry(directory, carrying)
+  await removePins(directory)
+}

@@ -1,0 +1,84 @@
+// Network interfaces and every XDP program on them, from one `ip -j -d link`.
+
+import type { Link } from '../../model/live.ts'
+import type { AttachMode } from '../../model/state.ts'
+import { runIp } from '../tools/ip.ts'
+
+/** linux/if_link.h XDP_ATTACHED_*, as `ip -j` prints them. */
+const MODES: Readonly<Record<number, AttachMode>> = { 1: 'native', 2: 'generic', 3: 'offload' }
+
+/** A program on an interface as netlink reports it; whose it is and when it was loaded is not known there. */
+export interface RawProgram {
+  readonly id: number
+  readonly mode: AttachMode
+  readonly name: string
+  readonly tag: string
+}
+
+export interface RawLink extends Omit<Link, 'programs'> {
+  readonly programs: readonly RawProgram[]
+}
+
+interface IpProgram {
+  readonly mode: number
+  readonly prog?: { readonly id: number; readonly name?: string; readonly tag?: string }
+}
+
+interface IpLink {
+  readonly ifname: string
+  readonly ifindex: number
+  readonly mtu: number
+  readonly flags: readonly string[]
+  readonly master?: string
+  readonly address?: string
+  /** Of a VLAN interface: the one below it. */
+  readonly link?: string
+  readonly linkinfo?: {
+    readonly info_kind?: string
+    readonly info_data?: { readonly protocol?: string; readonly id?: number }
+  }
+  readonly xdp?: IpProgram & { readonly attached?: readonly IpProgram[] }
+}
+
+function programsOf(link: IpLink): RawProgram[] {
+  const attached = link.xdp?.attached ?? (link.xdp ? [link.xdp] : [])
+  return attached.flatMap(({ mode, prog }) => {
+    const name = MODES[mode]
+    return prog && name ? [{ id: prog.id, mode: name, name: prog.name ?? '', tag: prog.tag ?? '' }] : []
+  })
+}
+
+const MAC = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/
+
+/** `02:00:5e:10:00:01` as 12 hex digits; empty for what is no MAC address, such as the address of a tunnel. */
+export const plainMac = (text: string | undefined): string =>
+  text !== undefined && MAC.test(text) ? text.replaceAll(':', '') : ''
+
+/** What a VLAN interface is made of; tags of 802.1ad and of VLANs in other namespaces are none that frames could get. */
+function vlanOf({ link, linkinfo }: IpLink): Link['vlan'] {
+  const { protocol = '802.1Q', id } = linkinfo?.info_data ?? {}
+  if (linkinfo?.info_kind !== 'vlan' || link === undefined || id === undefined || protocol !== '802.1Q')
+    return undefined
+  return { parent: link, tag: id }
+}
+
+/** Every interface of this process's network namespace, by name. */
+export async function readLinks(): Promise<Map<string, RawLink>> {
+  const links = ((await runIp('-d', 'link', 'show')) ?? []) as IpLink[]
+  return new Map(
+    links.map((link) => [
+      link.ifname,
+      {
+        name: link.ifname,
+        ifindex: link.ifindex,
+        mtu: link.mtu,
+        mac: plainMac(link.address),
+        vlan: vlanOf(link),
+        up: link.flags.includes('UP'),
+        kind: link.flags.includes('LOOPBACK') ? 'loopback' : (link.linkinfo?.info_kind ?? 'physical'),
+        master: link.master,
+        programs: programsOf(link),
+      },
+    ]),
+  )
+}

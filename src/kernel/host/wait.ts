@@ -1,0 +1,35 @@
+// Waiting for interfaces that are yet to come: at boot, before drivers have been loaded and names been given.
+
+import { setTimeout } from 'node:timers/promises'
+import { fail } from '../../diagnostics.ts'
+import { runIp } from '../tools/ip.ts'
+import type { Host } from './host.ts'
+
+/** A look is one process of a few milliseconds. */
+const INTERVAL_MS = 100
+
+async function absent(names: readonly string[]): Promise<string[]> {
+  const links = ((await runIp('link', 'show')) ?? []) as readonly { readonly ifname: string }[]
+  const existing = new Set(links.map(({ ifname }) => ifname))
+  return names.filter((name) => !existing.has(name))
+}
+
+/**
+ * Waits until every interface exists, up or not, for at most `timeoutMs`. Returns the names of those that still do not.
+ * Throws E112 when interrupted.
+ */
+export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
+  // The time of day may be set while the machine boots.
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const missing = await absent(names)
+    const left = deadline - performance.now()
+    if (missing.length === 0 || left <= 0) return missing
+    host.progress?.(`waiting for ${missing.join(', ')}`)
+    try {
+      await setTimeout(Math.min(INTERVAL_MS, left), undefined, host.signal ? { signal: host.signal } : {})
+    } catch (error) {
+      throw fail('E112', 'interrupted while waiting for interfaces: nothing was changed', undefined, error)
+    }
+  }
+}

@@ -1,0 +1,310 @@
+// Bans in the kernel: written by runs of ban_write, 256 a run, all runs in one bpftool process; listed by ban-list.ts.
+// Writing needs the lock of the instance. The clock is the kernel's boot time, which neither NTP nor a suspended machine
+// upsets: times of day are computed from what is left.
+
+import { readFile, writeFile } from 'node:fs/promises'
+import { uptime } from 'node:os'
+import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
+import { bpftool, type Command, hexBytes, keyBytes } from '../../abi/command.ts'
+import {
+  BAN_OP,
+  BAN_REQUESTS,
+  BAN_RESULT,
+  type BanKey,
+  type Ban as BanRecord,
+  type BanState,
+  banCodec,
+  banHeaderCodec,
+  banKeyCodec,
+  banRequestCodec,
+  banStateCodec,
+  type Meta,
+  metaCodec,
+} from '../../abi/generated.ts'
+import { generationOf, type Paths, PROGRAMS, SHARED_MAPS } from '../../abi/paths.ts'
+import { fail } from '../../diagnostics.ts'
+import type { Address } from '../../model/address.ts'
+import type { Ban, BanLabels, BanOutcome, BanRequest } from '../../model/ban.ts'
+import { type Prefix, prefixOf } from '../../model/text.ts'
+import { META_LINE } from '../../tables/layout/layout.ts'
+import { bytesOf, type Generation, type Instance, list } from '../observe/instance.ts'
+import { joinParts, type Part, runBatch, runParts } from '../tools/bpftool.ts'
+import { withExchange } from '../tools/exchange.ts'
+import { CommandError } from '../tools/spawn.ts'
+import { runLine } from '../tools/transfer.ts'
+
+/** XDP_PASS: every request of a run was looked at. */
+const DONE = 2
+/** Elements are made in a context that cannot wait for memory; a moment later there is some. */
+const ATTEMPTS = 5
+const MS = 1_000_000n
+
+/** Runs of one bpftool process: they hold the lock, and an apply may be waiting for it. */
+export const MOST_REQUESTS = 64 * BAN_REQUESTS
+
+const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
+  [BAN_RESULT.ADDED]: 'added',
+  [BAN_RESULT.REFRESHED]: 'refreshed',
+  [BAN_RESULT.REMOVED]: 'removed',
+  [BAN_RESULT.ABSENT]: 'absent',
+  [BAN_RESULT.FULL]: 'full',
+  [BAN_RESULT.NO_MEMORY]: 'no-memory',
+}
+
+const BAN_PROGRAMS = ['banWrite', 'banSweep', 'banCount'] as const
+const hasBanPrograms = (pins: readonly string[]): boolean => BAN_PROGRAMS.every((name) => pins.includes(PROGRAMS[name]))
+
+/** Whether the bans of a generation can be read and swept. */
+export const reachesBans = (
+  { missing }: Instance,
+  committed: Generation | undefined,
+): committed is Generation & { meta: Meta } =>
+  committed?.meta !== undefined &&
+  !missing.includes('bans') &&
+  !missing.includes('banState') &&
+  !BAN_PROGRAMS.some((name) => committed.unpinned.has(name))
+
+/** Generations whose programs write bans, ascending; all of them share the maps. Throws as banGeneration. */
+async function banGenerations(paths: Paths): Promise<number[]> {
+  const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
+  const numbers = names.map(generationOf).filter((number) => number !== undefined)
+  const hasMaps = [SHARED_MAPS.bans.name, SHARED_MAPS.banState.name].every((name) => shared.includes(name))
+  const able: number[] = []
+  for (const number of hasMaps ? numbers.sort((a, b) => a - b) : []) {
+    if (hasBanPrograms(await list(paths.programs(number)))) able.push(number)
+  }
+  if (able.length > 0) return able
+  const message =
+    numbers.length > 0
+      ? 'bans of what is applied cannot be reached: another build applied it, or its pins are gone'
+      : 'nothing is applied yet, so there is nothing to ban with'
+  throw fail('E116', message, 'run `xdp apply` first')
+}
+
+/**
+ * The oldest generation whose programs write bans: a newer one may be of an apply under way, which may take it back. Throws
+ * E116 where nothing is applied, or an older build applied it.
+ */
+export async function banGeneration(paths: Paths): Promise<number> {
+  const [oldest] = await banGenerations(paths)
+  return oldest as number
+}
+
+/** Looks while somebody else applies, who may remove what is looked at. */
+const LOOKS = 3
+
+/** Inode of the network namespace that the instance belongs to; undefined: its first apply is under way. Takes no lock. */
+export async function banNetns(paths: Paths): Promise<bigint | undefined> {
+  for (let look = 1; ; look++) {
+    const generations = await banGenerations(paths)
+    try {
+      const outputs = await runBatch(
+        generations.map((number) =>
+          bpftool('map', 'lookup', 'pinned', paths.policy(number), 'key', ...keyBytes(META_LINE)),
+        ),
+      )
+      return outputs
+        .map((output) => metaCodec.decode(viewOf((output as HexEntry).value)).netns)
+        .find((netns) => netns !== 0n)
+    } catch (error) {
+      if (look === LOOKS || !(error instanceof CommandError)) throw error
+    }
+  }
+}
+
+export interface HexEntry {
+  readonly key: readonly string[]
+  readonly value: readonly string[]
+}
+
+export const viewOf = (hex: readonly string[]): DataView => new DataView(bytesOf(hex).buffer)
+
+/** The key of a prefix: its bits from the top of `high` on. */
+export function banKey({ family, start, length }: Prefix): BanKey {
+  const word = (index: number): bigint => BigInt(start[index] ?? 0)
+  return { high: (word(0) << 32n) | word(1), low: (word(2) << 32n) | word(3), family, length }
+}
+
+/** A program that takes no data; `repeat 0`, because its kind takes no repeat either. */
+export const plainRun = (pinned: string): Command => bpftool('prog', 'run', 'pinned', pinned, 'repeat', '0')
+
+/** The data of one run of ban_write. */
+export function encodeRequests(requests: readonly BanRequest[], { reason, by }: BanLabels, now: number): Uint8Array {
+  const { size, offsets } = banRequestCodec
+  const bytes = new Uint8Array(banHeaderCodec.size + requests.length * size)
+  const view = new DataView(bytes.buffer)
+  banHeaderCodec.encode({ since: BigInt(now), count: requests.length }, view)
+  // The texts are those of all: encoded once.
+  const common = new Uint8Array(size)
+  const key = { high: 0n, low: 0n, family: 0, length: 0 }
+  banRequestCodec.encode({ key, ttl: 0n, op: 0, result: BAN_RESULT.NONE, reason, by }, new DataView(common.buffer))
+  for (const [index, { op, prefix, ttlMs }] of requests.entries()) {
+    const at = banHeaderCodec.size + index * size
+    bytes.set(common, at)
+    banKeyCodec.encode(banKey(prefix), view, at + offsets.key)
+    view.setBigUint64(at + offsets.ttl, BigInt(ttlMs) * MS, LITTLE_ENDIAN)
+    view.setUint32(at + offsets.op, op === 'add' ? BAN_OP.ADD : BAN_OP.REMOVE, LITTLE_ENDIAN)
+  }
+  return bytes
+}
+
+function decodeResults(answer: Uint8Array, count: number): BanOutcome['result'][] {
+  const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
+  return Array.from({ length: count }, (_, index) => {
+    const at = banHeaderCodec.size + index * banRequestCodec.size + banRequestCodec.offsets.result
+    const result = view.getUint32(at, LITTLE_ENDIAN)
+    const outcome = OUTCOMES[result]
+    if (outcome === undefined) throw fail('E108', `a ban was refused by the data plane (result ${result})`)
+    return outcome
+  })
+}
+
+async function writeOnce(
+  paths: Paths,
+  generation: number,
+  requests: readonly BanRequest[],
+  labels: BanLabels,
+  now: number,
+): Promise<BanOutcome['result'][]> {
+  return withExchange(async (directory) => {
+    const chunks = Array.from({ length: Math.ceil(requests.length / BAN_REQUESTS) }, (_, i) =>
+      requests.slice(i * BAN_REQUESTS, (i + 1) * BAN_REQUESTS),
+    )
+    const files = chunks.map((_, i) => `${directory}/${i}`)
+    await Promise.all(chunks.map((chunk, i) => writeFile(files[i] as string, encodeRequests(chunk, labels, now))))
+    const [, ...runs] = (await runBatch([
+      banSweep(paths, generation),
+      ...files.map((file) => runLine(paths.program(generation, 'banWrite'), file, `${file}.out`)),
+    ])) as { retval: number }[]
+    if (runs.some(({ retval }) => retval !== DONE)) throw fail('E108', 'writing bans was refused by the data plane')
+    const answers = await Promise.all(files.map((file) => readFile(`${file}.out`)))
+    return answers.flatMap((answer, i) => decodeResults(answer, chunks[i]?.length ?? 0))
+  })
+}
+
+/**
+ * Carries out at most MOST_REQUESTS requests, in order, after bans that are over were removed. One outcome each.
+ * `now`: Unix time in seconds. The caller holds the lock.
+ */
+export async function writeBans(
+  paths: Paths,
+  generation: number,
+  requests: readonly BanRequest[],
+  labels: BanLabels,
+  now: number,
+): Promise<BanOutcome['result'][]> {
+  const results = await writeOnce(paths, generation, requests, labels, now)
+  for (let attempt = 1; attempt < ATTEMPTS && results.includes('no-memory'); attempt++) {
+    const again = results.flatMap((result, i) => (result === 'no-memory' ? [i] : []))
+    const wanted = again.map((i) => requests[i] as BanRequest)
+    for (const [at, result] of (await writeOnce(paths, generation, wanted, labels, now)).entries()) {
+      results[again[at] as number] = result
+    }
+  }
+  return results
+}
+
+/** Whether any ban may be over. The kernel's boot time, by which bans end, is what it calls its uptime. */
+export const hasExpired = ({ nextBanExpiry }: Pick<Instance, 'nextBanExpiry'>): boolean =>
+  nextBanExpiry !== 0n && Number(nextBanExpiry / MS) <= uptime() * 1000
+
+/** Removes the bans that are over. The caller holds the lock. */
+export const banSweep = (paths: Paths, generation: number): Command => plainRun(paths.program(generation, 'banSweep'))
+
+export async function sweepBans(paths: Paths, generation: number): Promise<void> {
+  await runBatch([banSweep(paths, generation)])
+}
+
+/** Brings the state up to date and reads it. */
+export const banStatePart = (paths: Paths, generation: number): Part<BanState> => ({
+  commands: [
+    plainRun(paths.program(generation, 'banCount')),
+    bpftool('map', 'lookup', 'pinned', paths.sharedMap('banState'), 'key', ...keyBytes(0)),
+  ],
+  finish: ([, output]) => banStateCodec.decode(viewOf((output as HexEntry).value)),
+})
+
+/** What the map says of a ban. */
+interface BanFacts extends BanLabels {
+  /** Unix time in seconds. */
+  readonly since: number
+  /** Boot time in ns; 0 = never. A number is exact to a microsecond for three hundred years. */
+  readonly expires: number
+}
+
+/** undefined: over. `state`: with the boot time, and `time`: Unix time in milliseconds, of the same moment. */
+export function banOf(
+  prefix: Prefix,
+  { reason, by, since, expires }: BanFacts,
+  { now }: BanState,
+  time: number,
+): Ban | undefined {
+  const left = expires - Number(now)
+  if (expires !== 0 && left <= 0) return undefined
+  const ttlLeft = expires === 0 ? undefined : Math.trunc(left / 1_000_000)
+  return {
+    prefix,
+    reason,
+    by,
+    since: since * 1000,
+    expires: ttlLeft === undefined ? undefined : time + ttlLeft,
+    ttlLeft,
+  }
+}
+
+/** The ban of just the prefix of `length` bits that an address lies in; undefined where it is over or lifted. */
+export async function readBan(
+  paths: Paths,
+  generation: number,
+  address: Address,
+  length: number,
+): Promise<Ban | undefined> {
+  const prefix = prefixOf(address, length)
+  const bytes = new Uint8Array(banKeyCodec.size)
+  banKeyCodec.encode(banKey(prefix), new DataView(bytes.buffer))
+  const lookup = bpftool('map', 'lookup', 'pinned', paths.sharedMap('bans'), 'key', 'hex', ...hexBytes(bytes))
+  const found: Part<BanRecord> = {
+    commands: [lookup],
+    finish: ([entry]) => banCodec.decode(viewOf((entry as HexEntry).value)),
+  }
+  try {
+    const [state, ban] = await runParts(banStatePart(paths, generation), found)
+    return banOf(prefix, { ...ban, since: Number(ban.since), expires: Number(ban.expires) }, state, Date.now())
+  } catch {
+    // bpftool fails where there is no such key.
+    return undefined
+  }
+}
+
+/** Bans in force, how many fit, and bytes of kernel memory of their map. */
+export interface BanCount {
+  readonly live: number
+  readonly capacity: number
+  readonly memory: number
+}
+
+export function banCountPart(paths: Paths, generation: number): Part<BanCount> {
+  const shown: Part<Pick<BanCount, 'capacity' | 'memory'>> = {
+    commands: [bpftool('map', 'show', 'pinned', paths.sharedMap('bans'))],
+    finish: ([map]) => {
+      const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
+      return { capacity, memory: Number(bytes_memlock ?? 0) }
+    },
+  }
+  const { commands, finish } = joinParts<[BanState, Pick<BanCount, 'capacity' | 'memory'>]>(
+    banStatePart(paths, generation),
+    shown,
+  )
+  return {
+    commands,
+    finish: (outputs) => {
+      const [{ live }, map] = finish(outputs)
+      return { live, ...map }
+    },
+  }
+}
+
+export async function countBans(paths: Paths, generation: number): Promise<BanCount> {
+  const [count] = await runParts(banCountPart(paths, generation))
+  return count
+}

@@ -1,0 +1,138 @@
+// Counters: summed over CPUs in the kernel, by runs of stats_read, so that what they cost to read does not grow with
+// the text of every CPU's value (bpf/include/stats.h).
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import {
+  type Counter,
+  INTERFACE_SLOTS,
+  interfaceReportCodec,
+  LIST_SLOTS,
+  listReportCodec,
+  REASON,
+  STATS_KIND,
+  type StatsRequest,
+  statsRequestCodec,
+} from '../../abi/generated.ts'
+import type { Paths } from '../../abi/paths.ts'
+import type { ListKind } from '../../model/state.ts'
+import type { Count, ReasonName } from '../../report/result.ts'
+import { type Part, runParts } from '../tools/bpftool.ts'
+import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
+import { withExchange } from '../tools/exchange.ts'
+import { checkRuns, runLine } from '../tools/transfer.ts'
+
+/** Reason names by number, as JSON and text show them. */
+export const REASON_NAMES = Object.fromEntries(
+  Object.entries(REASON).map(([name, number]) => [number, name.toLowerCase().replaceAll('_', '-')]),
+) as Readonly<Record<number, ReasonName>>
+
+const REASON_NUMBERS = Object.values(REASON)
+
+/** Values a run may look at. Those of other CPUs are 100 ns away, and softirqs wait meanwhile: below 0.5 ms. */
+const RUN_VALUES = 4096
+/** Records whose answer surely fits into the 64 KiB of a run. */
+const RUN_RECORDS = { [STATS_KIND.INTERFACES]: 64, [STATS_KIND.LISTS]: 512 } as const
+
+/** A list of the live generation as its record names it, with its counters. */
+export interface CountedList extends Count {
+  readonly name: string
+  readonly kind: ListKind
+  readonly prefixes: number
+  readonly scopes: number
+  readonly slot: number
+}
+
+export interface Counters {
+  /** By interface slot. */
+  readonly interfaces: readonly ReadonlyMap<ReasonName, Count>[]
+  readonly lists: readonly CountedList[]
+}
+
+type Request = Omit<StatsRequest, 'result'>
+
+/** Runs for `total` records of a kind with `values` per-CPU counters each. */
+export function splitRequests(kind: Request['kind'], total: number, values: number, cpus: CpuRange): Request[] {
+  const most = kind === STATS_KIND.LISTS ? RUN_RECORDS[STATS_KIND.LISTS] : RUN_RECORDS[STATS_KIND.INTERFACES]
+  const perRun = Math.min(most, Math.max(1, Math.floor(RUN_VALUES / (values * cpus.count))))
+  return Array.from({ length: Math.ceil(total / perRun) }, (_, run) => ({
+    kind,
+    first: run * perRun,
+    records: Math.min(perRun, total - run * perRun),
+    first_cpu: cpus.first,
+    cpus: cpus.count,
+  }))
+}
+
+const recordSize = ({ kind }: Request): number =>
+  kind === STATS_KIND.LISTS ? listReportCodec.size : interfaceReportCodec.size
+
+function encodeRequest(request: Request): Uint8Array {
+  const bytes = new Uint8Array(statsRequestCodec.size + request.records * recordSize(request))
+  statsRequestCodec.encode({ ...request, result: 0 }, new DataView(bytes.buffer))
+  return bytes
+}
+
+const add = (sum: Count | undefined, { packets, bytes }: Counter): Count => ({
+  packets: (sum?.packets ?? 0) + Number(packets),
+  bytes: (sum?.bytes ?? 0) + Number(bytes),
+})
+
+/** The answers of all runs together. A list that every range of CPUs tells of is one. */
+function decodeAnswers(answers: readonly Uint8Array[]): Counters {
+  const interfaces = Array.from({ length: INTERFACE_SLOTS }, () => new Map<ReasonName, Count>())
+  const lists = new Map<number, CountedList>()
+  for (const answer of answers) {
+    const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
+    const request = statsRequestCodec.decode(view)
+    for (let record = 0; record < request.result; record++) {
+      const at = statsRequestCodec.size + record * recordSize(request)
+      const number = request.first + record
+      if (request.kind === STATS_KIND.LISTS) {
+        const { list, counter } = listReportCodec.decode(view, at)
+        const { name, slot, allow, scopes, prefixes } = list
+        const kind = allow ? 'allowlist' : 'blocklist'
+        const sum = add(lists.get(number), counter)
+        lists.set(number, { name, kind, prefixes: Number(prefixes), scopes, slot, ...sum })
+        continue
+      }
+      const { reasons } = interfaceReportCodec.decode(view, at)
+      const counts = interfaces[number] as Map<ReasonName, Count>
+      for (const reason of REASON_NUMBERS) {
+        const name = REASON_NAMES[reason] as ReasonName
+        counts.set(name, add(counts.get(name), reasons[reason] as Counter))
+      }
+    }
+  }
+  return { interfaces, lists: [...lists.entries()].sort(([a], [b]) => a - b).map(([, list]) => list) }
+}
+
+/**
+ * Every counter of a generation, summed over `cpus`; its answer throws E108 where a run was refused.
+ *
+ * @param files prefix of the exchange files
+ * @param program pin of a stats_read
+ */
+export function countersPart(files: string, program: string, cpus: readonly CpuRange[]): Part<Counters> {
+  const requests = cpus.flatMap((range) => [
+    ...splitRequests(STATS_KIND.INTERFACES, INTERFACE_SLOTS, REASON_NUMBERS.length, range),
+    ...splitRequests(STATS_KIND.LISTS, LIST_SLOTS, 1, range),
+  ])
+  const commands = requests.map((request, number) => {
+    writeFileSync(`${files}-${number}`, encodeRequest(request))
+    return runLine(program, `${files}-${number}`, `${files}-${number}.out`)
+  })
+  const finish = (outputs: readonly unknown[]): Counters => {
+    checkRuns(outputs, 'reading counters')
+    return decodeAnswers(requests.map((_, number) => readFileSync(`${files}-${number}.out`)))
+  }
+  return { commands, finish }
+}
+
+/** Every counter of a generation, in a bpftool process of its own. */
+export async function readCounters(paths: Paths, generation: number): Promise<Counters> {
+  const cpus = await possibleCpus()
+  const [counters] = await withExchange((files) =>
+    runParts(countersPart(`${files}/stats`, paths.program(generation, 'stats'), cpus)),
+  )
+  return counters
+}

@@ -1,0 +1,185 @@
+// Map `health`: what backends and services may take now, a byte each. Read by line; written by runs of health_write,
+// which store bytes one by one, so that writers need no lock: a daemon must not wait for an apply to tell that a backend
+// died. Slots are those of a generation, so what is written goes through that generation's program, which the kernel
+// refuses once a later one has claimed the map.
+//
+// An apply, with P the paths and N its new generation: `writeHealth(P, N, …)` of zeros for slots with a new owner before
+// the switch, `claimHealth(P, N, …)` of the same when the old generation is gone; in between a daemon that does not know
+// yet may have written for a former owner.
+
+import { writeFile } from 'node:fs/promises'
+import { bpftool, keyBytes } from '../../abi/command.ts'
+import {
+  HEALTH_DOWN,
+  HEALTH_OP,
+  HEALTH_RECORDS,
+  HEALTH_SERVICES,
+  healthHeaderCodec,
+  healthRecordCodec,
+  LINE_SIZE,
+  SERVICE_HEALTH,
+} from '../../abi/generated.ts'
+import { type Paths, PROGRAMS, pinPaths } from '../../abi/paths.ts'
+import { fail } from '../../diagnostics.ts'
+import type { Slots } from '../../model/live.ts'
+import type { Overlay, ServiceMode } from '../../model/overlay.ts'
+import type { Host } from '../host/host.ts'
+import { bytesOf, list } from '../observe/instance.ts'
+import { runBatch } from '../tools/bpftool.ts'
+import { withExchange } from '../tools/exchange.ts'
+import { runLine } from '../tools/transfer.ts'
+
+/** XDP_DROP and XDP_PASS, as health_write means them. */
+const REFUSED = 1
+const STORED = 2
+
+/** Values by number of the byte: see backendByte and serviceByte. */
+export type HealthBytes = ReadonlyMap<number, number>
+
+export const backendByte = (slot: number): number => slot
+export const serviceByte = (slot: number): number => HEALTH_SERVICES + slot
+
+const MODES: Readonly<Record<ServiceMode, number>> = {
+  well: SERVICE_HEALTH.WELL,
+  empty: SERVICE_HEALTH.EMPTY,
+  drop: SERVICE_HEALTH.FALLBACK_DROP,
+  sorry: SERVICE_HEALTH.FALLBACK_SORRY,
+}
+const MODE_NAMES = new Map(Object.entries(MODES).map(([name, value]) => [value, name as ServiceMode]))
+
+/** How much of 255 new flows a backend with this share (0 to 1) leaves to others; HEALTH_DOWN for none of its share. */
+export function shortfallOf(share: number): number {
+  if (share <= 0) return HEALTH_DOWN
+  return Math.min(HEALTH_DOWN - 1, Math.max(0, Math.round((1 - share) * HEALTH_DOWN)))
+}
+
+export const shareOf = (shortfall: number): number => (HEALTH_DOWN - shortfall) / HEALTH_DOWN
+
+type HealthSlots = Pick<Slots, 'services' | 'backends'>
+
+/** The bytes that say what an overlay says. What has no slot is left out. */
+export function encodeOverlay(overlay: Overlay, { services, backends }: HealthSlots): Map<number, number> {
+  const bytes = new Map<number, number>()
+  for (const [name, { mode, shares }] of overlay) {
+    const slot = services.get(name)
+    if (slot !== undefined) bytes.set(serviceByte(slot), MODES[mode])
+    for (const [key, share] of shares) {
+      const backend = backends.get(`${name}/${key}`)
+      if (backend !== undefined) bytes.set(backendByte(backend), shortfallOf(share))
+    }
+  }
+  return bytes
+}
+
+/** The overlay that the bytes of these slots say; a byte that is not there counts as zero. */
+export function decodeOverlay(bytes: HealthBytes, { services, backends }: HealthSlots): Overlay {
+  const shares = new Map<string, Map<string, number>>([...services.keys()].map((name) => [name, new Map()]))
+  for (const [name, slot] of backends) {
+    const at = name.indexOf('/')
+    shares.get(name.slice(0, at))?.set(name.slice(at + 1), shareOf(bytes.get(backendByte(slot)) ?? 0))
+  }
+  return new Map(
+    [...services].map(([name, slot]) => [
+      name,
+      {
+        mode: MODE_NAMES.get(bytes.get(serviceByte(slot)) ?? 0) ?? 'well',
+        shares: shares.get(name) ?? new Map<string, number>(),
+      },
+    ]),
+  )
+}
+
+/** The numbers of all bytes of these slots. */
+export const bytesOfSlots = ({ services, backends }: HealthSlots): number[] => [
+  ...[...backends.values()].map(backendByte),
+  ...[...services.values()].map(serviceByte),
+]
+
+/** Reads the bytes of these numbers, as many lines as they lie in. */
+export async function readHealth(paths: Paths, numbers: Iterable<number>): Promise<Map<number, number>> {
+  const wanted = [...numbers]
+  const lines = [...new Set(wanted.map((number) => Math.floor(number / LINE_SIZE)))].sort((a, b) => a - b)
+  const map = paths.sharedMap('health')
+  const outputs = await runBatch(lines.map((line) => bpftool('map', 'lookup', 'pinned', map, 'key', ...keyBytes(line))))
+  const content = new Map(
+    lines.map((line, i) => [line, bytesOf((outputs[i] as { readonly value: readonly string[] }).value)]),
+  )
+  return new Map(
+    wanted.map((number) => [number, content.get(Math.floor(number / LINE_SIZE))?.[number % LINE_SIZE] ?? 0]),
+  )
+}
+
+/** The data of one run of health_write. */
+export function encodeHealth(op: number, bytes: readonly (readonly [number, number])[]): Uint8Array {
+  const data = new Uint8Array(healthHeaderCodec.size + bytes.length * healthRecordCodec.size)
+  const view = new DataView(data.buffer)
+  healthHeaderCodec.encode({ op, count: bytes.length }, view)
+  for (const [i, [byte, value]] of bytes.entries()) {
+    healthRecordCodec.encode({ byte, value }, view, healthHeaderCodec.size + i * healthRecordCodec.size)
+  }
+  return data
+}
+
+/** Whether the generation is there to be written through. */
+const isThere = async (paths: Paths, generation: number): Promise<boolean> =>
+  (await list(paths.programs(generation))).includes(PROGRAMS.healthWrite)
+
+async function run(paths: Paths, generation: number, op: number, bytes: HealthBytes): Promise<boolean> {
+  const entries = [...bytes]
+  const runs = Math.max(1, Math.ceil(entries.length / HEALTH_RECORDS))
+  const program = paths.program(generation, 'healthWrite')
+  return withExchange(async (directory) => {
+    const commands = await Promise.all(
+      Array.from({ length: runs }, async (_, i) => {
+        const file = `${directory}/${i}`
+        await writeFile(file, encodeHealth(op, entries.slice(i * HEALTH_RECORDS, (i + 1) * HEALTH_RECORDS)))
+        return runLine(program, file, '/dev/null')
+      }),
+    )
+    const outputs = (await runBatch(commands)) as { retval: number }[]
+    if (outputs.some(({ retval }) => retval === REFUSED)) return false
+    if (outputs.some(({ retval }) => retval !== STORED))
+      throw fail('E108', 'writing health was refused by the data plane')
+    return true
+  })
+}
+
+/**
+ * Stores the bytes. `superseded`: nothing or a part of them, because another generation has taken over (or the instance
+ * is gone); who writes must look anew at which slots are whose. Throws XdpError for any other failure.
+ */
+export async function writeHealth(
+  paths: Paths,
+  generation: number,
+  bytes: HealthBytes,
+): Promise<'written' | 'superseded'> {
+  if (bytes.size === 0) return 'written'
+  try {
+    return (await run(paths, generation, HEALTH_OP.SET, bytes)) ? 'written' : 'superseded'
+  } catch (error) {
+    if (!(await isThere(paths, generation))) return 'superseded'
+    throw error
+  }
+}
+
+/** Health of an instance, as a daemon reads and writes it. */
+export interface HealthMap {
+  readonly read: (numbers: readonly number[]) => Promise<HealthBytes>
+  /** As writeHealth. */
+  readonly write: (generation: number, bytes: HealthBytes) => Promise<'written' | 'superseded'>
+}
+
+export function openHealth({ bpffs, instance }: Pick<Host, 'bpffs' | 'instance'>): HealthMap {
+  const paths = pinPaths(bpffs, instance)
+  return {
+    read: (numbers) => readHealth(paths, numbers),
+    write: (generation, bytes) => writeHealth(paths, generation, bytes),
+  }
+}
+
+/** The same, and shuts out older generations. The caller holds the lock. */
+export async function claimHealth(paths: Paths, generation: number, bytes: HealthBytes): Promise<void> {
+  if (!(await run(paths, generation, HEALTH_OP.CLAIM, bytes))) {
+    throw fail('E108', `health belongs to a later generation than ${generation}`)
+  }
+}

@@ -1,0 +1,189 @@
+// Test packets: chosen so that every list has one address inside and one outside, with the verdict that the file says,
+// and sent through a loaded program. They count nowhere: a test run comes in on no interface of ours.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { bpftool } from '../../abi/command.ts'
+import { type Explanation, REASON } from '../../abi/generated.ts'
+import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../../abi/packet.ts'
+import { fail } from '../../diagnostics.ts'
+import type { Address, Family } from '../../model/address.ts'
+import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
+import { WIDTH } from '../../model/ranges.ts'
+import type { Service } from '../../model/service.ts'
+import type { Scope, State } from '../../model/state.ts'
+import { formatAddress } from '../../model/text.ts'
+import type { Verdict } from '../../report/result.ts'
+import { judge } from '../../semantics/judge.ts'
+import { type Part, runBatch } from '../tools/bpftool.ts'
+import { withExchange } from '../tools/exchange.ts'
+
+/** A packet and what the file says of it. */
+export interface Probe {
+  readonly packet: Packet
+  readonly verdict: Verdict
+}
+
+/** linux/bpf.h enum xdp_action */
+const VERDICTS: readonly Verdict[] = ['aborted', 'drop', 'pass', 'tx', 'redirect']
+export const verdictOfAction = (action: number): Verdict => VERDICTS[action] ?? 'aborted'
+
+/** Addresses for documentation (RFC 5737, RFC 3849): most likely in no list, so that the default is probed too. */
+const ELSEWHERE: readonly Address[] = [
+  { family: 4, words: Uint32Array.of(0xcb007101) },
+  { family: 6, words: Uint32Array.of(0x20010db8, 0xffff, 0, 1) },
+]
+
+/** The address one above, wrapping at the end of the address space. */
+function successor({ family, words }: Address): Address {
+  const next = words.slice()
+  for (let word = next.length - 1; word >= 0; word--) {
+    next[word] = ((next[word] as number) + 1) >>> 0
+    if (next[word] !== 0) break
+  }
+  return { family, words: next }
+}
+
+/** The first port of the first range; any port where the scope names none. */
+const portOf = (ranges: Scope['sourcePorts']): number | undefined => ranges[0]?.first
+
+/** A packet from the address that the scope applies to. */
+const packetIn = (source: Address, { protocol, sourcePorts, destinationPorts }: Scope): Packet => ({
+  source,
+  protocol: protocol === 'any' ? undefined : protocol,
+  sourcePort: portOf(sourcePorts),
+  destinationPort: portOf(destinationPorts),
+})
+
+/** Services that get probes: starting hundreds of test runs more takes longer than writing all tables. */
+const SERVICES_PROBED = 64
+
+/** So many of them at most, evenly spread. */
+const spread = <T>(all: readonly T[], most: number): T[] =>
+  all.length <= most ? [...all] : Array.from({ length: most }, (_, i) => all[Math.floor((i * all.length) / most)] as T)
+
+/** The services to probe: those that change before all others. */
+function probedServices(services: Iterable<Service>, changed: ReadonlySet<string>): Service[] {
+  const all = [...services]
+  const first = spread(
+    all.filter(({ name }) => changed.has(name)),
+    SERVICES_PROBED,
+  )
+  const rest = all.filter(({ name }) => !changed.has(name))
+  return [...first, ...spread(rest, SERVICES_PROBED - first.length)]
+}
+
+/**
+ * The probes of a state: of every list, scope and family the first address, the one just after the last, and an
+ * address elsewhere, each in the scope; of services, those named in `changed` and some others, the port and the one after.
+ * Every expectation is the whole policy's, overlaps and allowlists included.
+ */
+export function buildProbes(state: State, changed: ReadonlySet<string> = new Set()): Probe[] {
+  const packets: Packet[] = ELSEWHERE.map((source) => ({ source }))
+  for (const { sets } of state.lists.values()) {
+    for (const { scope, addresses } of sets) {
+      for (const ranges of [addresses.v4, addresses.v6]) {
+        if (ranges.length === 0) continue
+        const family: Family = ranges.family
+        const width = WIDTH[family]
+        const inside = { family, words: ranges.start.slice(0, width) }
+        const last = { family, words: ranges.end.slice((ranges.length - 1) * width, ranges.length * width) }
+        packets.push(packetIn(inside, scope), packetIn(successor(last), scope))
+      }
+    }
+  }
+  packets.push(...probedServices(state.services.values(), changed).flatMap(packetsTo))
+  return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
+}
+
+/** Packets to the first port of a service, and to the one after its last. */
+function packetsTo({ vip, ports: { first, last }, protocol }: Service): Packet[] {
+  const source = ELSEWHERE.find(({ family }) => family === vip.family) as Address
+  const to = (destinationPort: number): Packet => ({
+    source,
+    destination: vip,
+    protocol: PROTOCOL_NUMBERS[protocol],
+    destinationPort,
+  })
+  return last < 0xffff ? [to(Math.max(1, first)), to(last + 1)] : [to(Math.max(1, first))]
+}
+
+/** Sends the probes through a pinned program; the verdicts. `files`: prefix of the exchange files. */
+export function probePart(files: string, program: string, probes: readonly Probe[]): Part<readonly Verdict[]> {
+  const commands = probes.map(({ packet }, number) => {
+    writeFileSync(`${files}-${number}`, packetFor(packet))
+    return bpftool('prog', 'run', 'pinned', program, 'data_in', `${files}-${number}`, 'repeat', '1')
+  })
+  const finish = (outputs: readonly unknown[]): Verdict[] =>
+    (outputs as { retval: number }[]).map(({ retval }) => verdictOfAction(retval))
+  return { commands, finish }
+}
+
+/**
+ * Compares the verdicts of probes with those expected. Bans and health are apart from the file: where `explain`, the pinned
+ * twin of the program, says that a ban dropped a packet that the file passes, or that no backend takes now what the file
+ * sends to one, all is well. Throws E108.
+ *
+ * @param files directory for exchange files
+ */
+export async function requireVerdicts(
+  files: string,
+  explain: string,
+  probes: readonly Probe[],
+  verdicts: readonly Verdict[],
+): Promise<void> {
+  const wrong = probes.flatMap((probe, number) => (verdicts[number] === probe.verdict ? [] : [{ ...probe, number }]))
+  if (wrong.length === 0) return
+  const excused = await excusedOf(files, explain, wrong)
+  const failures = wrong
+    .filter((probe) => !excused.has(probe.number))
+    .map(({ packet: { source }, verdict, number }) => {
+      const from = formatAddress(source.family, source.words)
+      return `a packet from ${from}: ${verdicts[number]}, not ${verdict}`
+    })
+  if (failures.length === 0) return
+  const most = failures.slice(0, 3).join('; ')
+  throw fail(
+    'E108',
+    `${failures.length} of ${probes.length} test packets got another verdict than the file says: ${most}`,
+  )
+}
+
+/** What neither file nor tables decide. */
+const APART: readonly number[] = [REASON.BAN, REASON.NO_BACKEND, REASON.NO_BACKEND_PASS]
+
+/** Numbers of the probes that a ban dropped, or that found no backend that is well. */
+async function excusedOf(
+  files: string,
+  explain: string,
+  probes: readonly (Probe & { readonly number: number })[],
+): Promise<ReadonlySet<number>> {
+  const commands = probes.map(({ packet, number }) => {
+    const file = `${files}/excused-${number}`
+    writeFileSync(file, packetFor(packet))
+    return bpftool('prog', 'run', 'pinned', explain, 'data_in', file, 'data_out', `${file}.out`, 'repeat', '1')
+  })
+  await runBatch(commands)
+  const excused = probes.filter(({ number }) =>
+    APART.includes(explanationOf(readFileSync(`${files}/excused-${number}.out`)).reason),
+  )
+  return new Set(excused.map(({ number }) => number))
+}
+
+/** Sends one packet through a pinned filter, and through its twin that says why. */
+export async function explainPacket(
+  filter: string,
+  explain: string,
+  packet: Packet,
+): Promise<{ verdict: Verdict; explanation: Explanation }> {
+  return withExchange(async (directory) => {
+    const input = `${directory}/packet`
+    const output = `${directory}/explanation`
+    await writeFile(input, packetFor(packet))
+    const [judged] = (await runBatch([
+      bpftool('prog', 'run', 'pinned', filter, 'data_in', input, 'repeat', '1'),
+      bpftool('prog', 'run', 'pinned', explain, 'data_in', input, 'data_out', output, 'repeat', '1'),
+    ])) as { retval: number }[]
+    return { verdict: verdictOfAction(judged?.retval ?? 0), explanation: explanationOf(await readFile(output)) }
+  })
+}

@@ -1,0 +1,112 @@
+// Counters of services and backends, added up by the kernel over its CPUs: see abi_counters.h.
+
+import { readFile, writeFile } from 'node:fs/promises'
+import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
+import type { Command } from '../../abi/command.ts'
+import {
+  type BackendCounter,
+  backendCounterCodec,
+  COUNTER_KIND,
+  COUNTER_RECORDS,
+  counterRequestCodec,
+  type ServiceCounter,
+  serviceCounterCodec,
+} from '../../abi/generated.ts'
+import type { Paths } from '../../abi/paths.ts'
+import { fail } from '../../diagnostics.ts'
+import { runBatch } from '../tools/bpftool.ts'
+import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
+import { withExchange } from '../tools/exchange.ts'
+import { runLine } from '../tools/transfer.ts'
+
+/** XDP_PASS */
+const READ = 2
+
+/** One run: which slots, and of which CPUs. */
+interface Run<T> {
+  readonly kind: Kind<T>
+  readonly slots: readonly number[]
+  readonly cpus: CpuRange
+}
+
+interface Kind<T> {
+  readonly number: number
+  readonly codec: { readonly size: number; readonly decode: (view: DataView, at?: number) => T }
+}
+
+const SERVICES: Kind<ServiceCounter> = { number: COUNTER_KIND.SERVICES, codec: serviceCounterCodec }
+const BACKENDS: Kind<BackendCounter> = { number: COUNTER_KIND.BACKENDS, codec: backendCounterCodec }
+
+function runsOf<T>(kind: Kind<T>, slots: readonly number[], cpus: readonly CpuRange[]): Run<T>[] {
+  const count = Math.ceil(slots.length / COUNTER_RECORDS)
+  return Array.from({ length: count }, (_, i) => slots.slice(i * COUNTER_RECORDS, (i + 1) * COUNTER_RECORDS)).flatMap(
+    (some) => cpus.map((range) => ({ kind, slots: some, cpus: range })),
+  )
+}
+
+function requestOf<T>({ kind, slots, cpus }: Run<T>): Uint8Array {
+  const view = new DataView(new ArrayBuffer(counterRequestCodec.size + slots.length * kind.codec.size))
+  counterRequestCodec.encode({ kind: kind.number, count: slots.length, first_cpu: cpus.first, cpus: cpus.count }, view)
+  for (const [i, slot] of slots.entries())
+    view.setUint32(counterRequestCodec.size + i * kind.codec.size, slot, LITTLE_ENDIAN)
+  return new Uint8Array(view.buffer)
+}
+
+/** Counters as numbers, exact up to 2^53. */
+export type Counts<T> = { readonly [K in keyof T]: number }
+
+function addTo<T extends object>(sums: Map<number, Counts<T>>, slot: number, counter: T): void {
+  const known = sums.get(slot)
+  const entries = Object.entries(counter) as [keyof T, bigint][]
+  sums.set(
+    slot,
+    Object.fromEntries(entries.map(([name, value]) => [name, Number(value) + (known?.[name] ?? 0)])) as Counts<T>,
+  )
+}
+
+function collect<T extends object>(runs: readonly Run<T>[], answers: readonly Uint8Array[]): Map<number, Counts<T>> {
+  const sums = new Map<number, Counts<T>>()
+  for (const [number, { kind, slots }] of runs.entries()) {
+    const answer = answers[number] as Uint8Array
+    const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
+    for (const [i, slot] of slots.entries())
+      addTo(sums, slot, kind.codec.decode(view, counterRequestCodec.size + i * kind.codec.size))
+  }
+  return sums
+}
+
+export interface BalanceCounters {
+  /** By service slot. */
+  readonly services: ReadonlyMap<number, Counts<ServiceCounter>>
+  /** By backend slot. */
+  readonly backends: ReadonlyMap<number, Counts<BackendCounter>>
+}
+
+/** The counters of these slots, in one bpftool process. Throws E108 where the data plane refused. */
+export async function readBalanceCounters(
+  paths: Paths,
+  generation: number,
+  services: readonly number[],
+  backends: readonly number[],
+): Promise<BalanceCounters> {
+  if (services.length + backends.length === 0) return { services: new Map(), backends: new Map() }
+  const cpus = await possibleCpus()
+  const ofServices = runsOf(SERVICES, services, cpus)
+  const ofBackends = runsOf(BACKENDS, backends, cpus)
+  const program = paths.program(generation, 'counterRead')
+  return withExchange(async (directory) => {
+    const requests = [...ofServices.map(requestOf), ...ofBackends.map(requestOf)]
+    const commands: Command[] = []
+    for (const [number, request] of requests.entries()) {
+      await writeFile(`${directory}/${number}`, request)
+      commands.push(runLine(program, `${directory}/${number}`, `${directory}/${number}.out`))
+    }
+    const outputs = (await runBatch(commands)) as { retval: number }[]
+    if (outputs.some(({ retval }) => retval !== READ)) throw fail('E108', 'the data plane did not tell its counters')
+    const answers = await Promise.all(requests.map((_, number) => readFile(`${directory}/${number}.out`)))
+    return {
+      services: collect(ofServices, answers.slice(0, ofServices.length)),
+      backends: collect(ofBackends, answers.slice(ofServices.length)),
+    }
+  })
+}

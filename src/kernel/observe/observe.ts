@@ -1,0 +1,280 @@
+// Observation: netlink and pins → Live. Reads only. The live state is what the committed generation's tables really
+// hold and what is really attached; the records of the last apply serve only to tell drift from an edited file.
+
+import { setTimeout } from 'node:timers/promises'
+import { bpftool } from '../../abi/command.ts'
+import { ABI_VERSION, type Attachment as AttachmentRecord } from '../../abi/generated.ts'
+import { BALANCE_MAPS, type BalanceMap, type Paths, PROGRAMS, SHARED_MAPS } from '../../abi/paths.ts'
+import { XdpError } from '../../diagnostics.ts'
+import type { AttachedProgram, Link, Live, ObjectKey } from '../../model/live.ts'
+import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
+import { guardNamespace } from '../../plan/guard.ts'
+import type { DecodedImage } from '../../tables/image/image.ts'
+import { effectiveCapabilities, mayOpenForeign, ownNetns } from '../host/host.ts'
+import { type RawLink, readLinks } from '../host/links.ts'
+import type { Memory } from '../host/memory.ts'
+import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
+import { runBatch } from '../tools/bpftool.ts'
+import { type Generation, type Instance, readInstance } from './instance.ts'
+import { indexedSlot, MODE_NUMBERS } from './records.ts'
+import { readTables, type Takeover } from './tables.ts'
+
+/** Live, with what execution needs of the raw observation. */
+export interface Observation extends Live {
+  readonly instance: Instance
+  /** The generation the live state was read from. */
+  readonly committed: Generation | undefined
+  /** By interface slot, as the live tables have it; undefined: there are none. */
+  readonly roles: readonly (readonly Role[])[] | undefined
+  /** What the next generation can take over of its tables. */
+  readonly takeover: Takeover | undefined
+}
+
+/** Attempts at a consistent reading while another process applies, and the time between its switch and its commit. */
+const ATTEMPTS = 3
+const SETTLING_MS = 200
+
+/** What most likely is there: recognising it is cheaper than reading and decoding it. */
+export interface Expectation {
+  /** The live state; the network is asked for the backends of its services. */
+  readonly state?: State
+  /** As for readInstance. */
+  readonly staged?: number | undefined
+}
+
+/**
+ * Reads the live state. `memory`: where it may be remembered. Throws what bpftool and ip throw. What changes meanwhile is
+ * read again: a reader takes no lock, and an apply of somebody else is neither an error nor drift.
+ */
+export async function observe(paths: Paths, memory: Memory, expected: Expectation = {}): Promise<Observation> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const live = await observeOnce(paths, memory, expected)
+      if (attempt === ATTEMPTS || !isSwitching(live)) return live
+      await setTimeout(SETTLING_MS)
+    } catch (error) {
+      if (attempt === ATTEMPTS || !(error instanceof XdpError)) throw error
+    }
+  }
+}
+
+/** The same for another state that is wanted: with what must be known of the network for its services. */
+export async function withSurroundings(live: Observation, { services }: State, memory: Memory): Promise<Observation> {
+  if (services.size === 0 && live.state.services.size === 0) return live
+  const around = await surroundingsOf(services, live.links, memory)
+  return { ...live, ...(await withLiveHops(around, live.state.services, live.leaving, live.links, memory)) }
+}
+
+/** Whether an interface runs a generation that is not committed yet: of an apply under way, or of one that was killed. */
+export const isSwitching = ({ links, generation }: Pick<Live, 'links' | 'generation'>): boolean =>
+  [...links.values()].some(({ programs }) => programs.some((program) => (program.generation ?? 0) > generation))
+
+/** Throws E201 in another namespace than the instance's, where none of its interfaces could be seen. */
+export function refuseOtherNamespace(live: Live): void {
+  const diagnostics = guardNamespace(live)
+  if (diagnostics.length > 0) throw new XdpError(diagnostics)
+}
+
+/** The newest generation whose switch was verified; before an ABI change, the newest that is attached. */
+export function committedGeneration(instance: Instance, attached: ReadonlySet<number>): Generation | undefined {
+  const { generations } = instance
+  return (
+    generations.findLast(({ meta }) => meta !== undefined && meta.committed_at > 0n) ??
+    generations.findLast(({ abi, program }) => abi !== ABI_VERSION && attached.has(program.id))
+  )
+}
+
+async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expectation): Promise<Observation> {
+  const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths, staged), ownNetns()])
+  const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
+  const committed = committedGeneration(instance, attached)
+  const drift = new Map<ObjectKey, string>()
+  const [tables, loadedAt, around] = await Promise.all([
+    committed?.meta && readTables(paths, committed, memory, state),
+    loadTimes(rawLinks, instance),
+    surroundingsOf(state?.services ?? new Map(), rawLinks, memory),
+  ])
+  const links = withOwners(rawLinks, instance, loadedAt)
+  const image = tables?.content
+  const surroundings = await withLiveHops(around, image?.services ?? new Map(), image?.leaving ?? [], links, memory)
+  const records = recordsOf(instance)
+  for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
+  if (tables?.damage && !image?.drifted.length) drift.set('program', tables.damage)
+  for (const [key, what] of driftOfPins(instance, committed)) drift.set(key, what)
+  const interfaces = liveInterfaces(links, records, instance, committed, image, drift)
+  return {
+    state: liveState(committed, image, interfaces),
+    links,
+    drift,
+    generation: committed?.number ?? 0,
+    lastGeneration: Math.max(0, ...instance.incomplete, ...instance.generations.map(({ number }) => number)),
+    slots: {
+      interfaces: new Map([...records].map(([name, { slot }]) => [name, slot])),
+      ...(image?.slots ?? { lists: new Map(), services: new Map(), backends: new Map(), pools: new Map() }),
+    },
+    netns: namespaceOf(links, instance, committed, netns),
+    ownNetns: netns,
+    committedAt: Number(committed?.meta?.committed_at ?? 0n),
+    leftovers: leftovers(paths, instance, committed),
+    leaving: image?.leaving ?? [],
+    deadlines: image?.deadlines ?? new Map(),
+    ...surroundings,
+    instance,
+    committed,
+    roles: image?.roles,
+    takeover: tables?.takeover,
+  }
+}
+
+/** Maps that the live programs use, and programs of the live generation, that nobody can reach any more. */
+export function driftOfPins({ missing }: Instance, committed: Generation | undefined): [ObjectKey, string][] {
+  if (!committed?.meta) return []
+  const shared = missing.map((map) => SHARED_MAPS[map].name)
+  const own = Object.entries(BALANCE_MAPS).filter(([map]) => !committed.balance.has(map as BalanceMap))
+  const maps = [...shared, ...own.map(([, name]) => name)]
+  const programs = [...committed.unpinned].map((program) => PROGRAMS[program])
+  const what = [
+    ...(maps.length > 0 ? [`what it counts in was unpinned: ${maps.join(', ')}`] : []),
+    ...(programs.length > 0 ? [`programs beside it were unpinned: ${programs.join(', ')}`] : []),
+  ]
+  return what.length > 0 ? [['program', what.join('; ')]] : []
+}
+
+/**
+ * The namespace of the instance. An interface of ours in this namespace proves more than the record, which something
+ * may have damaged and which must not keep an apply from repairing it.
+ */
+export function namespaceOf(
+  links: ReadonlyMap<string, Link>,
+  instance: Instance,
+  committed: Generation | undefined,
+  own: bigint,
+): bigint | undefined {
+  const here = [...links.values()].some(({ programs }) => programs.some(({ generation }) => generation !== undefined))
+  if (here) return own
+  const recorded = (committed ?? instance.generations.at(-1))?.netns ?? 0n
+  return recorded === 0n ? undefined : recorded
+}
+
+function liveState(
+  committed: Generation | undefined,
+  image: DecodedImage | undefined,
+  interfaces: ReadonlyMap<string, Attachment>,
+): State {
+  if (!committed) return EMPTY_STATE
+  const digest = Buffer.from(committed.meta?.object_digest ?? []).toString('hex')
+  return {
+    program: { digest, abi: committed.abi },
+    policy: image?.policy,
+    interfaces,
+    lists: image?.lists ?? new Map(),
+    services: image?.services ?? new Map(),
+  }
+}
+
+export interface SlotRecord extends AttachmentRecord {
+  readonly slot: number
+}
+
+export function recordsOf(instance: Instance): Map<string, SlotRecord> {
+  const records = (instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
+  return new Map(
+    records.filter(({ ifindex, slot }) => ifindex !== 0 && slot !== 0).map((record) => [record.name, record]),
+  )
+}
+
+/**
+ * Every interface that runs a program of ours, of whatever generation. Where that is not what the last apply recorded
+ * it is also drift, which makes the planner attach it anew.
+ */
+export function liveInterfaces(
+  links: ReadonlyMap<string, Link>,
+  records: ReadonlyMap<string, SlotRecord>,
+  instance: Instance,
+  committed: Generation | undefined,
+  image: DecodedImage | undefined,
+  drift: Map<ObjectKey, string>,
+): Map<string, Attachment> {
+  const interfaces = new Map<string, Attachment>()
+  for (const link of links.values()) {
+    const ours = link.programs.find(({ generation }) => generation !== undefined)
+    if (!ours) continue
+    const record = records.get(link.name)
+    const roles = image?.roles[record?.slot ?? 0] ?? EVERY_ROLE
+    interfaces.set(link.name, { interface: link.name, modes: [ours.mode], roles })
+    const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
+    if (committed?.meta && !counted)
+      drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
+  }
+  // Without a committed generation nothing was promised that could have drifted.
+  for (const record of committed ? records.values() : []) {
+    const what = interfaceDrift(record, links.get(record.name), committed)
+    if (what !== undefined) drift.set(`interface:${record.name}`, what)
+  }
+  return interfaces
+}
+
+function interfaceDrift(
+  record: SlotRecord,
+  link: Link | undefined,
+  committed: Generation | undefined,
+): string | undefined {
+  if (!link) return 'the interface is gone'
+  const ours = link.programs.find(({ generation }) => generation !== undefined)
+  if (link.ifindex !== record.ifindex && !ours) return 'the interface was removed and made again since the last apply'
+  if (!ours)
+    return link.programs.length > 0 ? 'another program was attached in place of ours' : 'detached since the last apply'
+  if (ours.generation !== committed?.number) return `runs generation ${ours.generation}, left by an interrupted apply`
+  if (MODE_NUMBERS[ours.mode] !== record.mode) return `attached in ${ours.mode} mode, not as the last apply did`
+  return undefined
+}
+
+/**
+ * Load times of the programs that are not ours, by id, Unix time in seconds; netlink does not say them. Without the right
+ * to look at them they are not known.
+ */
+async function loadTimes(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<number, number>> {
+  const own = new Set(instance.generations.map(({ program }) => program.id))
+  const attached = [...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id))
+  const foreign = [...new Set(attached.filter((id) => !own.has(id)))]
+  if (foreign.length === 0 || !mayOpenForeign(await effectiveCapabilities())) return new Map()
+  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
+    id: number
+    loaded_at?: number
+  }[]
+  return new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
+}
+
+/** Adds to each program whose it is, and when it was loaded where that is known. */
+export function withOwners(
+  rawLinks: ReadonlyMap<string, RawLink>,
+  instance: Instance,
+  loadedAt: ReadonlyMap<number, number> = new Map(),
+): Map<string, Link> {
+  const generations = new Map(instance.generations.map(({ program, number }) => [program.id, number]))
+  const own = (link: RawLink): Link => ({
+    ...link,
+    programs: link.programs.map(
+      (program): AttachedProgram => ({
+        ...program,
+        loadedAt: loadedAt.get(program.id) ?? 0,
+        generation: generations.get(program.id),
+      }),
+    ),
+  })
+  return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))
+}
+
+/**
+ * What an interrupted apply or destroy left. Pins of another ABI are none as long as what is live is of that ABI; shared
+ * maps are, where no generation is left to use them.
+ */
+function leftovers(paths: Paths, instance: Instance, committed: Generation | undefined): string[] {
+  const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]
+  return [
+    ...generations.filter((number) => number !== committed?.number).map((number) => paths.generation(number)),
+    ...(committed?.hasCarry ? [paths.carry(committed.number)] : []),
+    ...(committed && !committed.meta ? [] : instance.others.map((name) => `${paths.instance}/${name}`)),
+    ...(generations.length === 0 && instance.missing.length < Object.keys(SHARED_MAPS).length ? [paths.shared] : []),
+  ]
+}

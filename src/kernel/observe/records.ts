@@ -1,0 +1,96 @@
+// The records that the control plane keeps in shared maps: which interface has which counter slot, and the index from
+// ifindex to slot that the data plane reads. Pure: what must be written to get from one to the other.
+
+import {
+  ATTACH_MODE,
+  type Attachment as AttachmentRecord,
+  attachmentCodec,
+  INTERFACE_INDEX_SIZE,
+  INTERFACE_PROBES,
+  type InterfaceEntry,
+  interfaceEntryCodec,
+} from '../../abi/generated.ts'
+import { fail } from '../../diagnostics.ts'
+import type { AttachMode } from '../../model/state.ts'
+
+/** linux/if_link.h has other numbers; these are ours. */
+export const MODE_NUMBERS: Readonly<Record<AttachMode, number>> = {
+  native: ATTACH_MODE.NATIVE,
+  generic: ATTACH_MODE.GENERIC,
+  offload: ATTACH_MODE.OFFLOAD,
+}
+
+/** One value of a shared map. */
+export interface Write {
+  readonly key: number
+  readonly value: Uint8Array
+}
+
+const FREE: InterfaceEntry = { ifindex: 0, slot: 0 }
+
+/** The slot that the data plane finds for an ifindex; 0 = none. Mirrors lookup_interface of the data plane. */
+export function indexedSlot(index: readonly InterfaceEntry[], ifindex: number): number {
+  for (let probe = 0; probe < INTERFACE_PROBES; probe++) {
+    const entry = index[(ifindex + probe) % INTERFACE_INDEX_SIZE]
+    if (entry?.ifindex === ifindex) return entry.slot
+  }
+  return 0
+}
+
+/** Finds a place for the entry, moving others within their reach where all of its own are taken (an augmenting path). */
+function place(index: InterfaceEntry[], entry: InterfaceEntry, tried: Set<number>): boolean {
+  const reach = Array.from({ length: INTERFACE_PROBES }, (_, probe) => (entry.ifindex + probe) % INTERFACE_INDEX_SIZE)
+  const movable = (at: number): boolean => {
+    if (tried.has(at)) return false
+    tried.add(at)
+    return place(index, index[at] ?? FREE, tried)
+  }
+  const found = reach.find((at) => index[at]?.ifindex === 0) ?? reach.find(movable)
+  if (found !== undefined) index[found] = entry
+  return found !== undefined
+}
+
+/**
+ * Places every (ifindex, slot) in the open-addressed index, in order of slot. Throws XdpError E205 where that cannot
+ * be: more than INTERFACE_PROBES interfaces with numbers that are equal modulo INTERFACE_INDEX_SIZE.
+ */
+export function buildIndex(slots: ReadonlyMap<number, number>): InterfaceEntry[] {
+  const index = new Array<InterfaceEntry>(INTERFACE_INDEX_SIZE).fill(FREE)
+  for (const [ifindex, slot] of [...slots].sort(([, a], [, b]) => a - b)) {
+    if (!place(index, { ifindex, slot }, new Set())) {
+      throw fail(
+        'E205',
+        `too many interfaces have a number like ${ifindex} (modulo ${INTERFACE_INDEX_SIZE}) to be counted`,
+      )
+    }
+  }
+  return index
+}
+
+const encodeEntry = (entry: InterfaceEntry): Uint8Array => {
+  const view = new DataView(new ArrayBuffer(interfaceEntryCodec.size))
+  interfaceEntryCodec.encode(entry, view)
+  return new Uint8Array(view.buffer)
+}
+
+/** A record as its map holds it. */
+export function encodeRecord(record: AttachmentRecord): Uint8Array {
+  const view = new DataView(new ArrayBuffer(attachmentCodec.size))
+  attachmentCodec.encode(record, view)
+  return new Uint8Array(view.buffer)
+}
+
+export const FREE_RECORD: AttachmentRecord = { name: '', ifindex: 0, mode: 0, since: 0n }
+
+/** Values to write to get from index `before` to `after`: new places first, so that no interface is without one. */
+export function indexWrites(before: readonly InterfaceEntry[], after: readonly InterfaceEntry[]): Write[] {
+  const changed = after.flatMap((entry, key) => {
+    const old = before[key] ?? FREE
+    return old.ifindex === entry.ifindex && old.slot === entry.slot ? [] : [{ key, entry }]
+  })
+  const order = [
+    ...changed.filter(({ entry }) => entry.ifindex !== 0),
+    ...changed.filter(({ entry }) => entry.ifindex === 0),
+  ]
+  return order.map(({ key, entry }) => ({ key, value: encodeEntry(entry) }))
+}

@@ -1,0 +1,171 @@
+// What the tables of the live generation hold. Lines whose digests are as recorded are what an apply wrote, so that lists
+// that are known by their own digests need not be read; everything else is read and decoded.
+
+import type { Paths } from '../../abi/paths.ts'
+import { XdpError } from '../../diagnostics.ts'
+import type { State } from '../../model/state.ts'
+import { LARGE_IMAGE } from '../../tables/image/edit.ts'
+import { type DecodedImage, decodeImage } from '../../tables/image/image.ts'
+import { RECOGNIZED, type Recall, recognizeImage } from '../../tables/image/recognize.ts'
+import { damagedSections, type Extent, type Previous } from '../../tables/layout/difference.ts'
+import {
+  type Header,
+  type Image,
+  imageFrom,
+  readHeader,
+  SECTION_NAMES,
+  type SectionName,
+  type Sections,
+} from '../../tables/layout/layout.ts'
+import { listDigest } from '../../tables/lines/digest.ts'
+import { LINE_WORDS } from '../../tables/lines/lines.ts'
+import type { CompiledBefore } from '../../tables/services/backends.ts'
+import { type Memory, type Remembered, recollect, recollectOwn } from '../host/memory.ts'
+import { runParts } from '../tools/bpftool.ts'
+import { withExchange } from '../tools/exchange.ts'
+import { digestPart, readPart } from '../tools/transfer.ts'
+import type { Generation } from './instance.ts'
+
+/** What the next generation can take over of the live one. */
+export interface Takeover {
+  readonly known: Previous
+  /** Undefined where its lines would have to be read first. */
+  readonly image: () => Image | undefined
+  /** What its services were compiled of, where this process did that. */
+  readonly services?: CompiledBefore | undefined
+}
+
+export interface LiveTables {
+  /** undefined: they are damaged in a way that is no policy. */
+  readonly content: DecodedImage | undefined
+  /** Lines are not as they were written: what is wrong. */
+  readonly damage: string | undefined
+  /** undefined: nothing. */
+  readonly takeover: Takeover | undefined
+}
+
+/** Digests of all sections, and the lines of some of them. */
+async function proveAndRead(
+  paths: Paths,
+  { number }: Generation,
+  { directory }: Header,
+  wanted: readonly SectionName[],
+): Promise<{ damaged: readonly SectionName[]; sections: Record<string, Uint32Array> }> {
+  const places = SECTION_NAMES.map((name) => directory[name])
+  const [digests, bytes] = await withExchange((files) =>
+    runParts(
+      digestPart(`${files}/digest`, paths.program(number, 'digest'), places),
+      readPart(
+        `${files}/read`,
+        paths.program(number, 'read'),
+        wanted.map((name) => directory[name]),
+      ),
+    ),
+  )
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2)
+  let at = 0
+  const sections = wanted.map((name) => {
+    const from = at
+    at += directory[name].lines * LINE_WORDS
+    return [name, words.subarray(from, at)] as const
+  })
+  return { damaged: damagedSections(directory, SECTION_NAMES, digests), sections: Object.fromEntries(sections) }
+}
+
+async function readAll(paths: Paths, { number, lines }: Generation): Promise<Uint8Array> {
+  const all: readonly Extent[] = [{ first: 0, lines }]
+  const [bytes] = await withExchange((files) => runParts(readPart(`${files}/read`, paths.program(number, 'read'), all)))
+  return bytes
+}
+
+const DAMAGED = 'lines of its tables changed since the last apply'
+
+/** A damaged image is no failure: the next apply must be able to replace it. */
+function decodeDamaged(bytes: Uint8Array): LiveTables {
+  try {
+    return { content: decodeImage(imageFrom(bytes)), damage: DAMAGED, takeover: undefined }
+  } catch (error) {
+    if (!(error instanceof XdpError)) throw error
+    return { content: undefined, damage: error.diagnostics[0]?.message ?? error.message, takeover: undefined }
+  }
+}
+
+/** A takeover of an image that is read by and by. */
+function takeoverOf(known: Previous, image: () => Image | undefined, services?: CompiledBefore): Takeover {
+  let found: Image | undefined
+  return {
+    known,
+    services,
+    image: () => {
+      found ??= image()
+      return found
+    },
+  }
+}
+
+const decodeAll = (image: Image): LiveTables => ({
+  content: decodeImage(image),
+  damage: undefined,
+  takeover: takeoverOf(image, () => image),
+})
+const decodeWhole = (bytes: Uint8Array): LiveTables => decodeAll(imageFrom(bytes))
+
+/** The services that an image of this process was compiled of. */
+function compiledOf({ image: { sections }, services }: Remembered): CompiledBefore | undefined {
+  if (services === undefined) return undefined
+  const { SERVICES, SERVICE_RECORDS, BACKENDS } = sections
+  return { ...services, lines: { services: SERVICES, records: SERVICE_RECORDS, backends: BACKENDS } }
+}
+
+/** Lists by their records: those that are expected, else those that are remembered of the image. */
+function recallFrom(expected: State | undefined, remembered: () => Remembered | undefined): Recall {
+  return ({ name, digest }) => {
+    const list = expected?.lists.get(name)
+    return list && listDigest(list) === digest ? list : remembered()?.lists.get(name)
+  }
+}
+
+/**
+ * Reads the tables of a generation of our ABI.
+ *
+ * @param expected the state that they most likely hold
+ */
+export async function readTables(
+  paths: Paths,
+  generation: Generation,
+  memory: Memory,
+  expected: State | undefined,
+): Promise<LiveTables> {
+  const header = generation.header && !generation.unpinned.has('digest') ? readHeader(generation.header) : undefined
+  const words = generation.header as Uint32Array
+  if (!header?.intact) return decodeDamaged(await readAll(paths, generation))
+  const own = recollectOwn(memory, words)
+  const isSmall = generation.lines < LARGE_IMAGE
+  const wanted = own ? [] : isSmall ? SECTION_NAMES : RECOGNIZED
+  const { damaged, sections } = await proveAndRead(paths, generation, header, wanted)
+  if (damaged.length > 0) return decodeDamaged(await readAll(paths, generation))
+  if (own) {
+    const { image } = own
+    const content = recognizeImage(
+      header,
+      image.sections,
+      recallFrom(expected, () => own),
+      own.services,
+    )
+    if (content) return { content, damage: undefined, takeover: takeoverOf(image, () => image, compiledOf(own)) }
+    return decodeWhole(await readAll(paths, generation))
+  }
+  let found: Remembered | undefined | 'not asked' = 'not asked'
+  const remembered = (): Remembered | undefined => {
+    if (found === 'not asked') found = recollect(memory, paths, words)
+    return found
+  }
+  const whole = isSmall
+    ? { ...header, header: words, sections: sections as Sections, lines: generation.lines }
+    : undefined
+  const known: Previous = { directory: header.directory, sections }
+  const told = sections as Pick<Sections, (typeof RECOGNIZED)[number]>
+  const content = recognizeImage(header, told, recallFrom(expected, remembered))
+  if (content) return { content, damage: undefined, takeover: takeoverOf(known, () => whole ?? remembered()?.image) }
+  return whole ? decodeAll(whole) : decodeWhole(await readAll(paths, generation))
+}

@@ -1,0 +1,183 @@
+// Everything `xdp stats` reports, as cheap as it can be had: one ip and one bpftool process, and of the policy only the
+// records of its lists. Drift shows where it shows without reading tables: interfaces and pins.
+
+import { bpftool } from '../../abi/command.ts'
+import { NO_SLOT, SERVICE_SLOTS } from '../../abi/generated.ts'
+import { type Paths, PROGRAMS, type SharedMap } from '../../abi/paths.ts'
+import { fail, XdpError } from '../../diagnostics.ts'
+import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../../model/limits.ts'
+import type { ObjectKey } from '../../model/live.ts'
+import { guardNamespace } from '../../plan/guard.ts'
+import type { ServiceStatus } from '../../report/result.ts'
+import type { Fill, Memory, Stats } from '../../report/stats.ts'
+import { MAX_CLASS } from '../../tables/classes/classes.ts'
+import { MAX_PARTS } from '../../tables/image/image.ts'
+import { ownNetns } from '../host/host.ts'
+import { readLinks } from '../host/links.ts'
+import { type BanCount, banCountPart } from '../live/bans.ts'
+import { type Counters, countersPart } from '../live/counters.ts'
+import {
+  findPins,
+  type Generation,
+  type Instance,
+  instancePart,
+  list,
+  type Pins,
+  withFiles,
+} from '../observe/instance.ts'
+import {
+  committedGeneration,
+  driftOfPins,
+  isSwitching,
+  liveInterfaces,
+  namespaceOf,
+  recordsOf,
+  type SlotRecord,
+  withOwners,
+} from '../observe/observe.ts'
+import { settled } from '../observe/settled.ts'
+import { joinParts, type Part, runParts } from '../tools/bpftool.ts'
+import { possibleCpus } from '../tools/cpus.ts'
+import { readServices } from './stats-services.ts'
+import { interfaceStatus, iso } from './status.ts'
+
+interface Pinned {
+  /** Names in the instance directory, when looking began. */
+  readonly names: readonly string[]
+  readonly instance: Instance
+  /** By generation; none where only another build's maps are there. */
+  readonly counters: ReadonlyMap<number, Counters>
+  /** undefined: the programs know no bans, or their maps are gone. */
+  readonly bans: BanCount | undefined
+  /** Bytes by map. */
+  readonly memory: ReadonlyMap<SharedMap, number>
+}
+
+/** Bytes of kernel memory of maps; kernels before 6.4 tell rough figures. */
+const memoryPart = (paths: Paths, maps: readonly SharedMap[]): Part<Map<SharedMap, number>> => ({
+  commands: maps.map((map) => bpftool('map', 'show', 'pinned', paths.sharedMap(map))),
+  finish: (outputs) =>
+    new Map(maps.map((map, i) => [map, Number((outputs[i] as { bytes_memlock?: number }).bytes_memlock ?? 0)])),
+})
+
+function bansPart(paths: Paths, { complete, present }: Pins): Part<readonly BanCount[]> {
+  const knowing = complete.findLast(({ programs }) => programs.has(PROGRAMS.banCount))
+  const isThere = present.includes('bans') && present.includes('banState')
+  return joinParts<BanCount[]>(...(knowing && isThere ? [banCountPart(paths, knowing.number)] : []))
+}
+
+async function readPinned(paths: Paths): Promise<Pinned> {
+  const [pins, cpus] = await Promise.all([findPins(paths), possibleCpus()])
+  const generations = pins.present.length > 0 ? pins.complete.map(({ number }) => number) : []
+  const [instance, counters, [bans], memory] = await withFiles(pins, (files) =>
+    runParts(
+      instancePart(files, paths, pins),
+      joinParts<Counters[]>(
+        ...generations.map((number) => countersPart(`${files}/stats-${number}`, paths.program(number, 'stats'), cpus)),
+      ),
+      bansPart(paths, pins),
+      memoryPart(paths, pins.present),
+    ),
+  )
+  return {
+    names: pins.names,
+    instance,
+    counters: new Map(generations.map((number, i) => [number, counters[i] as Counters])),
+    bans,
+    memory,
+  }
+}
+
+const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
+  items.reduce((total, item) => total + of(item), 0)
+
+function fillOf(
+  { meta }: Generation,
+  { lists }: Counters,
+  records: ReadonlyMap<string, SlotRecord>,
+  bans: BanCount | undefined,
+  services: readonly ServiceStatus[],
+): Fill[] {
+  return [
+    { name: 'interfaces', used: records.size, capacity: INTERFACE_SLOTS - FIRST_INTERFACE_SLOT },
+    { name: 'lists', used: lists.length, capacity: LIST_SLOTS },
+    { name: 'scopes', used: sum(lists, ({ scopes }) => scopes), capacity: MAX_PARTS },
+    // Class 0 is that of no list.
+    { name: 'classes', used: Math.max(0, (meta?.class_count ?? 1) - 1), capacity: MAX_CLASS },
+    { name: 'services', used: services.length, capacity: SERVICE_SLOTS },
+    { name: 'backends', used: sum(services, ({ backends }) => backends.length), capacity: NO_SLOT },
+    ...(bans ? [{ name: 'bans', used: bans.live, capacity: bans.capacity } as const] : []),
+  ]
+}
+
+function memoryOf(committed: Generation | undefined, { bans, memory }: Pinned): Memory {
+  const shared = [...memory].reduce((total, [map, bytes]) => (map === 'bans' ? total : total + bytes), 0)
+  const balancer = sum([...(committed?.balance.values() ?? [])], (map) => map.memory)
+  return {
+    policy: (committed?.memory ?? 0) + balancer,
+    counters: shared,
+    bans: bans?.memory ?? memory.get('bans') ?? 0,
+  }
+}
+
+const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
+
+/** Throws E116 where the live program is of a build whose counters cannot be read. */
+function countersOf(committed: Generation | undefined, { counters }: Pinned): Counters {
+  if (!committed) return NO_COUNTERS
+  const own = committed.meta && counters.get(committed.number)
+  if (own) return own
+  const message = `the program in the kernel is of another build (ABI ${committed.abi}), whose counters are not known here`
+  throw fail('E116', message, 'run `xdp apply` first')
+}
+
+/** `switching`: an apply is under way, whose generation some interfaces run already, or has come and gone meanwhile. */
+async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolean }> {
+  const begun = performance.now()
+  const [rawLinks, own, pinned] = await Promise.all([readLinks(), ownNetns(), readPinned(paths)])
+  const { names, instance, bans } = pinned
+  const moved = (await list(paths.instance)).toSorted().join() !== names.toSorted().join()
+  const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
+  const committed = committedGeneration(instance, attached)
+  const links = withOwners(rawLinks, instance)
+  const refusals = guardNamespace({ netns: namespaceOf(links, instance, committed, own), ownNetns: own })
+  if (refusals.length > 0) throw new XdpError(refusals)
+  const counters = countersOf(committed, pinned)
+  const { services, fill } = await readServices(paths, committed, instance)
+  const records = recordsOf(instance)
+  const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
+  const interfaces = liveInterfaces(links, records, instance, committed, undefined, drift)
+  const committedAt = Number(committed?.meta?.committed_at ?? 0n)
+  const generation = committed?.number ?? 0
+  const stats: Stats = {
+    time: Date.now(),
+    seconds: Math.round((performance.now() - begun) * 1000) / 1_000_000,
+    interfaces: [...interfaces.keys()].toSorted().flatMap((name) => {
+      const [link, record] = [links.get(name), records.get(name)]
+      return link ? interfaceStatus(link, record?.since ?? 0n, record && counters.interfaces[record.slot]) : []
+    }),
+    detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
+    lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
+    services,
+    fill: committed ? [...fillOf(committed, counters, records, bans, services), ...fill] : [],
+    memory: memoryOf(committed, pinned),
+    program: committed && {
+      digest: Buffer.from(committed.meta?.object_digest ?? []).toString('hex'),
+      tag: committed.program.tag,
+      abi: committed.abi,
+    },
+    generation,
+    committed_at: committedAt > 0 ? iso(committedAt) : undefined,
+    drifted: [...drift].map(([key, what]) => ({ key, what })),
+  }
+  return { stats, switching: moved || isSwitching({ links, generation }) }
+}
+
+/** Reads counters and gauges. Throws E201 in another namespace, E116 where another build's program is live. */
+export async function readStats(paths: Paths): Promise<Stats> {
+  const { stats } = await settled(
+    () => readOnce(paths),
+    ({ switching }) => switching,
+  )
+  return stats
+}

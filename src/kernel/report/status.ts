@@ -1,0 +1,132 @@
+// What is live, with its counters: everything `xdp status` reports.
+
+import { availableParallelism } from 'node:os'
+import { type Paths, SHARED_MAPS, type SharedMap } from '../../abi/paths.ts'
+import type { Link } from '../../model/live.ts'
+import { listPrefixes } from '../../model/state.ts'
+import { driftOf } from '../../plan/attachments.ts'
+import { verdictOf } from '../../report/reason.ts'
+import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../../report/result.ts'
+import type { Memory } from '../host/memory.ts'
+import { type BanCount, countBans, reachesBans } from '../live/bans.ts'
+import { type Counters, readCounters } from '../live/counters.ts'
+import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
+import { settled } from '../observe/settled.ts'
+import { readServiceStatus } from './service-status.ts'
+
+/** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
+const LAST_SECOND = 8_640_000_000_000
+
+export const iso = (seconds: number): string =>
+  new Date(Math.min(seconds, LAST_SECOND) * 1000).toISOString().replace('.000Z', 'Z')
+
+/** An interface that runs a program of ours, in a list; an empty one for any other. `since`: Unix time in seconds. */
+export function interfaceStatus(
+  link: Link,
+  since: bigint,
+  counts: ReadonlyMap<ReasonName, Count> = new Map(),
+): InterfaceStatus[] {
+  const program = link.programs.find(({ generation }) => generation !== undefined)
+  if (!program) return []
+  const none: Record<Verdict, number> = { pass: 0, drop: 0, tx: 0, redirect: 0, aborted: 0 }
+  const packets = { ...none }
+  const bytes = { ...none }
+  const reasons: Partial<Record<ReasonName, Count>> = {}
+  for (const [reason, count] of counts) {
+    const verdict = verdictOf(reason)
+    packets[verdict] += count.packets
+    bytes[verdict] += count.bytes
+    if (count.packets > 0) reasons[reason] = count
+  }
+  return [
+    {
+      name: link.name,
+      ifindex: link.ifindex,
+      mode: program.mode,
+      program_id: program.id,
+      since: iso(Number(since)),
+      packets,
+      bytes,
+      reasons,
+    },
+  ]
+}
+
+/** Kernel memory of the shared maps but bans, whose size varies; per-CPU maps exist once for every CPU. */
+const sharedMemory = (missing: readonly SharedMap[]): number =>
+  Object.entries(SHARED_MAPS).reduce((sum, [map, { type, valueSize, entries }]) => {
+    const copies = type === 'percpu_array' ? availableParallelism() : 1
+    return missing.includes(map as SharedMap) || type === 'hash' ? sum : sum + valueSize * entries * copies
+  }, 0)
+
+/** Of the live generation: its policy, its program, and the balancer's maps. */
+function generationMemory({ committed }: Observation): number {
+  const maps = [...(committed?.balance.values() ?? [])].reduce((sum, { memory }) => sum + memory, 0)
+  return (committed?.memory ?? 0) + maps
+}
+
+function programStatus(live: Observation): Status['program'] {
+  const { program } = live.state
+  return program && { digest: program.digest, tag: live.committed?.program.tag ?? '', abi: program.abi }
+}
+
+async function bansOf(paths: Paths, { committed, instance }: Observation): Promise<BanCount | undefined> {
+  return reachesBans(instance, committed) ? countBans(paths, committed.number) : undefined
+}
+
+const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
+
+/** What the kernel tells, which does not know of daemons and of how an apply ended. */
+type KernelStatus = Omit<Status, 'watcher' | 'last_apply'>
+
+/** Reads the live state and its counters. */
+export const readStatus = (paths: Paths, memory: Memory): Promise<KernelStatus> =>
+  settled(() => readOnce(paths, memory))
+
+async function readOnce(paths: Paths, memory: Memory): Promise<KernelStatus> {
+  const live = await observe(paths, memory)
+  refuseOtherNamespace(live)
+  const records = live.instance.attachments ?? []
+  const attached = [...live.state.interfaces.keys()].toSorted().flatMap((name) => {
+    const slot = live.slots.interfaces.get(name)
+    const link = live.links.get(name)
+    return link ? [{ slot, link }] : []
+  })
+  const bans = await bansOf(paths, live)
+  const lists = [...live.state.lists.values()].flatMap((list) => {
+    const slot = live.slots.lists.get(list.name)
+    return slot === undefined ? [] : [{ slot, list }]
+  })
+  const counters = live.committed?.meta ? await readCounters(paths, live.committed.number) : NO_COUNTERS
+  const counted = new Map(counters.lists.map(({ slot, packets, bytes }) => [slot, { packets, bytes }]))
+  // Counters and health that were unpinned by hand cannot be read: drift, which status shows beside it.
+  const isReadable = live.instance.missing.length === 0 && live.committed !== undefined
+  const services = isReadable ? await readServiceStatus(paths, { ...live, services: live.state.services }) : []
+  const drift = driftOf(live)
+  return {
+    interfaces: attached.flatMap(({ slot, link }) =>
+      // Without a slot nothing was recorded and nothing counts: drift, which status shows beside it.
+      interfaceStatus(
+        link,
+        records[slot ?? 0]?.since ?? 0n,
+        slot === undefined ? undefined : counters.interfaces[slot],
+      ),
+    ),
+    lists: lists.map(({ slot, list }) => ({
+      name: list.name,
+      kind: list.kind,
+      prefixes: listPrefixes(list),
+      ...(counted.get(slot) ?? { packets: 0, bytes: 0 }),
+    })),
+    services,
+    policy: live.state.policy,
+    program: programStatus(live),
+    generation: live.generation,
+    committed_at: live.committedAt > 0 ? iso(live.committedAt) : undefined,
+    bans: bans && { live: bans.live, capacity: bans.capacity },
+    memory: generationMemory(live) + sharedMemory(live.instance.missing) + (bans?.memory ?? 0),
+    drift: drift.size > 0,
+    drifted: [...drift].map(([key, what]) => ({ key, what })),
+    leftovers: live.leftovers,
+  }
+}

@@ -1,0 +1,132 @@
+// Our directory in /run for locks, and the files on a tmpfs through which bpftool takes and gives bulk data.
+
+import { lstat, mkdir, mkdtemp, readdir, readlink, rm, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { fail, XdpError } from '../../diagnostics.ts'
+
+export const RUN = '/run/xdp'
+const PREFIX = 'exchange-'
+
+/** A tmpfs that everybody may write to. */
+const SHARED = '/dev/shm'
+/** linux/magic.h: TMPFS_MAGIC */
+const TMPFS = 0x01021994
+/** inode(7): S_ISVTX */
+const STICKY = 0o1000
+/** Free bytes that the tables of the largest policies need; containers are often given less. */
+const ROOM = 2 ** 30
+
+/** What the file system refuses, told as what it means for us. */
+function explain(error: unknown, directory: string = RUN): unknown {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === undefined || error instanceof XdpError) return error
+  if (code === 'EACCES' || code === 'EPERM')
+    return fail('E104', `${directory} is not ours to write: ${message}`, 'run it with sudo', error)
+  if (!['EROFS', 'ENOENT', 'ENOSPC', 'ENOTDIR', 'EDQUOT'].includes(code)) return error
+  const mount = directory === RUN ? '/run' : directory
+  return fail(
+    'E115',
+    `${directory} cannot be written: ${message}`,
+    `${mount} must be a writable tmpfs with room for the tables: df -h ${mount}`,
+    error,
+  )
+}
+
+/** Makes sure of the directory and returns it. Throws E104 or E115 where it cannot be written. */
+export async function runDirectory(): Promise<string> {
+  try {
+    await mkdir(RUN, { recursive: true, mode: 0o700 })
+    return RUN
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+/** Inode of our pid namespace: a process id means something in its namespace only, and containers may share /run. */
+export const pidNamespace = async (): Promise<string> =>
+  /\[(\d+)\]/.exec(await readlink('/proc/self/ns/pid'))?.[1] ?? '0'
+
+/** `exchange-PIDNS-PID-`: how everything is called that is of no use once the process is gone. */
+export const ownPrefix = async (pid: number): Promise<string> => `${PREFIX}${await pidNamespace()}-${pid}-`
+
+/** Whether a process of our pid namespace is there. */
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+/** What our names begin with in a directory. */
+const leadIn = (directory: string): string => (directory === SHARED ? 'xdp-' : '')
+
+/** Removes what killed processes of this pid namespace left behind: it takes memory. */
+async function collect(directory: string): Promise<void> {
+  const namespace = `${leadIn(directory)}${PREFIX}${await pidNamespace()}-`
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(namespace)) continue
+    const pid = Number.parseInt(name.slice(namespace.length), 10)
+    if (isAlive(pid)) continue
+    // What somebody else made and can change meanwhile must not lead us elsewhere.
+    const isOurs = await lstat(`${directory}/${name}`).then(
+      ({ uid }) => uid === process.geteuid?.(),
+      () => false,
+    )
+    if (isOurs) await rm(`${directory}/${name}`, { recursive: true, force: true })
+  }
+}
+
+const isTmpfs = async (directory: string): Promise<boolean> =>
+  statfs(directory).then(
+    ({ type }) => type === TMPFS,
+    () => false,
+  )
+
+/** Whether nobody but root can put something else in the place of what we make there. */
+const isSafe = async (directory: string): Promise<boolean> =>
+  lstat(directory).then(
+    (stats) => stats.isDirectory() && stats.uid === 0 && (stats.mode & STICKY) !== 0,
+    () => false,
+  )
+
+const makeIn = async (directory: string): Promise<string> =>
+  mkdtemp(`${directory}/${leadIn(directory)}${await ownPrefix(process.pid)}`)
+
+/**
+ * A directory on the tmpfs of everybody, where there is one with room. systemd makes /run a tmpfs; in a container it is
+ * often a disk, where each file takes fifty times as long.
+ */
+async function makeShared(): Promise<string | undefined> {
+  if (!(await isTmpfs(SHARED)) || !(await isSafe(SHARED))) return undefined
+  try {
+    await collect(SHARED)
+    const { bavail, bsize } = await statfs(SHARED)
+    return bavail * bsize < ROOM ? undefined : await makeIn(SHARED)
+  } catch {
+    return undefined
+  }
+}
+
+/** A new directory for exchange files, for whoever removes it. Throws as runDirectory. */
+export async function exchangeDirectory(): Promise<string> {
+  const run = await runDirectory()
+  try {
+    await collect(run)
+    return ((await isTmpfs(run)) ? undefined : await makeShared()) ?? (await makeIn(run))
+  } catch (error) {
+    throw explain(error)
+  }
+}
+
+/** Runs `body` with a directory for exchange files on tmpfs, which is gone afterwards. Throws as runDirectory. */
+export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
+  const directory = await exchangeDirectory()
+  try {
+    return await body(directory)
+  } catch (error) {
+    throw explain(error, dirname(directory))
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,119 @@
+// The pipeline of bans, apart from that of the file: guard → lock → write. It does not observe, so that one ban costs
+// one look at the pins, one bpftool process for the namespace and one for the write.
+
+import { pinPaths } from '../abi/paths.ts'
+import { XdpError } from '../diagnostics.ts'
+import { type Host, ownNetns, requireHost } from '../kernel/host/host.ts'
+import { acquireLock } from '../kernel/host/lock.ts'
+import { protectedAddresses } from '../kernel/host/protect.ts'
+import { listBans as readBans } from '../kernel/live/ban-list.ts'
+import { banGeneration, banNetns, MOST_REQUESTS, writeBans } from '../kernel/live/bans.ts'
+import {
+  type Ban,
+  type BanLabels,
+  type BanOutcome,
+  type BanRequest,
+  coversAddress,
+  type Protected,
+} from '../model/ban.ts'
+import { compareAddresses } from '../model/text.ts'
+import { guardNamespace } from '../plan/guard.ts'
+
+const pathsOf = (host: Host): ReturnType<typeof pinPaths> => pinPaths(host.bpffs, host.instance)
+
+/** Throws E201 where the instance belongs to another network namespace: its own addresses are not ours. */
+async function requireNamespace(host: Host): Promise<void> {
+  const paths = pathsOf(host)
+  const [netns, own] = await Promise.all([banNetns(paths), ownNetns()])
+  const refusals = guardNamespace({ netns, ownNetns: own })
+  if (refusals.length > 0) throw new XdpError(refusals)
+}
+
+async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
+  const lock = await acquireLock(host)
+  try {
+    return await body()
+  } finally {
+    await lock.release()
+  }
+}
+
+/** The protected addresses that a request would ban. */
+const covered = ({ op, prefix }: BanRequest, addresses: readonly Protected[]): readonly Protected[] =>
+  op === 'remove' ? [] : addresses.filter(({ address }) => coversAddress(prefix, address))
+
+/** How long the protected addresses are taken for the same, in milliseconds: a stream may go on for days. */
+const FRESH = 5000
+
+/** Changes bans, once or again and again; what it knows of the host is kept for a moment. */
+export interface BanSession {
+  /**
+   * Carries out requests in order; one outcome each. Without `force` those that cover a protected address are refused
+   * and the others carried out. Throws E116 where nothing is applied, E106 where the lock is held.
+   */
+  readonly change: (requests: readonly BanRequest[], labels: BanLabels, force: boolean) => Promise<BanOutcome[]>
+}
+
+/** Throws E116 where nothing is applied, E201 in another namespace. */
+export async function openBans(host: Host): Promise<BanSession> {
+  await requireHost(host)
+  const inNamespace = requireNamespace(host)
+  // Waited for below; until then a rejection is not unhandled.
+  inNamespace.catch(() => undefined)
+  let known: readonly Protected[] = []
+  let knownAt = Number.NEGATIVE_INFINITY
+  const protectedNow = async (): Promise<readonly Protected[]> => {
+    if (Date.now() - knownAt > FRESH) {
+      known = await protectedAddresses()
+      knownAt = Date.now()
+    }
+    return known
+  }
+  return {
+    change: async (requests, labels, force) => {
+      const isGuarded = !force && requests.some(({ op }) => op === 'add')
+      const [addresses] = await Promise.all([isGuarded ? protectedNow() : [], inNamespace])
+      return write(host, requests, labels, addresses)
+    },
+  }
+}
+
+async function write(
+  host: Host,
+  requests: readonly BanRequest[],
+  labels: BanLabels,
+  addresses: readonly Protected[],
+): Promise<BanOutcome[]> {
+  const outcomes: BanOutcome[] = requests.map((request) => {
+    const protects = covered(request, addresses)
+    return protects.length > 0 ? { result: 'refused', protects } : { result: 'absent' }
+  })
+  const wanted = requests.flatMap((_, i) => (outcomes[i]?.result === 'refused' ? [] : [i]))
+  for (let first = 0; first < wanted.length; first += MOST_REQUESTS) {
+    const part = wanted.slice(first, first + MOST_REQUESTS)
+    const chosen = part.map((i) => requests[i] as BanRequest)
+    const results = await withLock(host, async () => {
+      // Under the lock: an apply may have replaced the generation.
+      const paths = pathsOf(host)
+      return writeBans(paths, await banGeneration(paths), chosen, labels, Math.floor(Date.now() / 1000))
+    })
+    for (const [at, result] of results.entries()) outcomes[part[at] as number] = { result } as BanOutcome
+  }
+  return outcomes
+}
+
+/** Every ban in force, by address. Bans that are over are removed, unless somebody else is at work. */
+export async function listBans(host: Host): Promise<Ban[]> {
+  await requireHost(host)
+  const paths = pathsOf(host)
+  await banGeneration(paths)
+  const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
+  const bans = await withLock({ ...host, lockTimeoutMs: 0 }, () => read(true)).catch((error: unknown) => {
+    if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
+    return read(false)
+  })
+  return bans.sort(
+    ({ prefix: left }, { prefix: right }) =>
+      left.family - right.family || compareAddresses(left.start, right.start) || left.length - right.length,
+  )
+}

@@ -1,0 +1,178 @@
+// What the commands report: results as data, before any of them becomes text or JSON.
+
+import type { Ban } from '../model/ban.ts'
+import type { ServiceMode } from '../model/overlay.ts'
+import type { BackendState, NextHop, Service } from '../model/service.ts'
+import type { AttachMode, ListKind, Policy } from '../model/state.ts'
+import type { LastApply } from './last-apply.ts'
+import type { WatchState } from './watch.ts'
+
+/** Packets and bytes; exact up to 2^53. */
+export interface Count {
+  readonly packets: number
+  readonly bytes: number
+}
+
+/** `src/abi/generated.ts` REASON in lower case with dashes. */
+export type ReasonName =
+  | 'default-pass'
+  | 'allowlist'
+  | 'essential'
+  | 'not-ip'
+  | 'malformed'
+  | 'nonlinear'
+  | 'unsupported'
+  | 'blocklist'
+  | 'default-drop'
+  | 'internal'
+  | 'ban'
+  | 'balanced'
+  | 'balanced-away'
+  | 'reply'
+  | 'reply-away'
+  | 'reply-routed'
+  | 'echo'
+  | 'too-big'
+  | 'no-backend'
+  | 'no-backend-pass'
+  | 'fragment'
+  | 'oversize'
+  | 'expired'
+  | 'exhausted'
+
+export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect' | 'aborted'
+
+/** In the order in which reports show them. */
+export const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
+
+export interface InterfaceStatus {
+  readonly name: string
+  readonly ifindex: number
+  /** Effective mode. */
+  readonly mode: AttachMode
+  readonly program_id: number
+  /** ISO 8601, UTC. */
+  readonly since: string
+  readonly packets: Readonly<Record<Verdict, number>>
+  readonly bytes: Readonly<Record<Verdict, number>>
+  /** Only reasons that occurred. */
+  readonly reasons: Readonly<Partial<Record<ReasonName, Count>>>
+}
+
+export interface ListStatus extends Count {
+  readonly name: string
+  readonly kind: ListKind
+  /** Prefixes in the smallest set of prefixes that covers the list. */
+  readonly prefixes: number
+}
+
+/** One backend of a live service. */
+export interface BackendStatus extends Count {
+  readonly address: string
+  /** undefined = the packet's own. */
+  readonly port: number | undefined
+  readonly weight: number
+  readonly state: BackendState
+  /** `leaving`: no longer in the file, keeps its flows for a while. */
+  readonly role: 'backend' | 'sorry' | 'leaving'
+  /** `starting`: it came up lately and takes a part of its share. What is not checked is up. */
+  readonly health: 'up' | 'down' | 'starting'
+  /** Part (0 to 1) of its share of new flows that it takes now. */
+  readonly share: number
+  /** undefined: not resolved, so it gets no traffic. */
+  readonly next_hop: NextHop | undefined
+  /** Seconds after which it keeps no flow; undefined: none are told. */
+  readonly drained_in: number | undefined
+  /** New flows. */
+  readonly flows: number
+}
+
+/** A live service with its counters; `bpf/include/abi_balance.h` says what each counts. */
+export interface ServiceStatus extends Count {
+  readonly service: Service
+  /** What health makes of it: `drop` and `sorry` are its fallback. */
+  readonly mode: ServiceMode
+  readonly flows: number
+  readonly hits: number
+  readonly misses: number
+  readonly limited: number
+  readonly empty: number
+  readonly unresolved: number
+  readonly too_big: number
+  readonly replies: number
+  readonly exhausted: number
+  readonly icmp: number
+  readonly backends: readonly BackendStatus[]
+}
+
+export interface Status {
+  readonly interfaces: readonly InterfaceStatus[]
+  readonly lists: readonly ListStatus[]
+  readonly services: readonly ServiceStatus[]
+  readonly policy: Policy | undefined
+  /** The build in the kernel; `tag` as bpftool shows it. */
+  readonly program: { readonly digest: string; readonly tag: string; readonly abi: number } | undefined
+  readonly generation: number
+  /** ISO 8601, UTC; undefined = nothing applied. */
+  readonly committed_at: string | undefined
+  /** Bans in force and how many there may be; undefined: nothing is applied, or by a build that knows none. */
+  readonly bans: { readonly live: number; readonly capacity: number } | undefined
+  /** Bytes of kernel memory of the live generation and the shared maps. */
+  readonly memory: number
+  /** Live state differs from what the last apply recorded. */
+  readonly drift: boolean
+  readonly drifted: readonly { readonly key: string; readonly what: string }[]
+  /** Kernel leftovers of an interrupted apply; the next apply removes them. */
+  readonly leftovers: readonly string[]
+  /** undefined: no daemon watches the instance. */
+  readonly watcher: WatchState | undefined
+  /** undefined: none since boot, or its record cannot be read. */
+  readonly last_apply: LastApply | undefined
+}
+
+export interface ApplyResult {
+  /** False: nothing was to be done and nothing was written. */
+  readonly changed: boolean
+  /** Keys of the changes that are in force. */
+  readonly applied: readonly string[]
+  readonly verified: boolean
+  /** Packets sent through the live program after the switch. */
+  readonly probes: { readonly run: number; readonly passed: number }
+  readonly rolled_back: boolean
+}
+
+/** What one side (live or desired) says of a packet. */
+export interface Judgement {
+  readonly verdict: Verdict
+  readonly reason: ReasonName
+  /** The list that decided. */
+  readonly list: string | undefined
+  /** The entry's prefix or range that covers the address; live: of the merged set. */
+  readonly prefix: string | undefined
+  /** `file:line` of the entry, or of the backend. */
+  readonly at: string | undefined
+  /** The service that the packet is for. */
+  readonly service: string | undefined
+  /** The backend that a new flow goes to, by backendKey; undefined also where any may get it. */
+  readonly backend: string | undefined
+}
+
+export interface WhyResult {
+  readonly address: string
+  /** undefined: nothing of ours is loaded. */
+  readonly live: (Judgement & { readonly proven: boolean; readonly ban: Ban | undefined }) | undefined
+  /** undefined: no config file was found. */
+  readonly desired: Judgement | undefined
+}
+
+export type CheckLevel = 'ok' | 'warn' | 'fail'
+
+/** One line of `xdp doctor`. */
+export interface Check {
+  /** Stable id, e.g. `kernel.version`, `interface.eth0.mtu`. */
+  readonly id: string
+  readonly level: CheckLevel
+  readonly message: string
+  /** A command to run, or what to change. */
+  readonly fix: string | undefined
+}

@@ -1,0 +1,208 @@
+// The semantics of the balancer, told a second time: which service a packet is for, which backend a new flow goes to,
+// and what keeps a packet from going there. What only the kernel knows is left out: flows that it remembers, health,
+// and the replies of backends, which depend on its routes or on flows. bpf/include/balance.h is the same thing in C.
+
+import type { Address, Family } from '../model/address.ts'
+import { PROTOCOL_NUMBERS } from '../model/ports.ts'
+import { type Backend, isAnyPort, type NextHop, type Service, takesFlows } from '../model/service.ts'
+import { compareAddresses } from '../model/text.ts'
+import type { ReasonName } from '../report/result.ts'
+import { flowHash, ringSlot } from './flow-hash.ts'
+import { ringOf } from './maglev.ts'
+
+/** The packet that an ICMP error is about. */
+export interface Quoted {
+  readonly source: Uint32Array
+  readonly destination: Uint32Array
+  readonly protocol: number
+  readonly ports: { readonly source: number; readonly destination: number }
+}
+
+/** What the balancer asks of a packet, besides its source, protocol and ports. */
+export interface Transit {
+  readonly destination: Uint32Array
+  /** Bytes of the IP datagram, as its header says. */
+  readonly length: number
+  /** The frame has fewer, or the header does not say. */
+  readonly isCut: boolean
+  readonly ttl: number
+  /** IPv4 with DF, and all of IPv6. */
+  readonly mustNotFragment: boolean
+  readonly fragment: 'first' | 'later' | undefined
+  /** Frame has one 802.1Q tag at most. */
+  readonly hasPlainLink: boolean
+  /** A TCP header lies in it as a whole. */
+  readonly hasWholeTcp: boolean
+  readonly icmp: { readonly type: number; readonly quoted: Quoted | undefined } | undefined
+}
+
+/** The part of a packet's facts that is looked at. */
+interface Facts {
+  readonly family: Family
+  readonly source: Uint32Array
+  readonly protocol: number | undefined
+  readonly ports: { readonly source: number; readonly destination: number } | undefined
+  readonly transit?: Transit | undefined
+}
+
+export interface Balanced {
+  readonly reason: ReasonName
+  /** undefined: the packet is for a VIP and no service of it in particular. */
+  readonly service: Service | undefined
+  readonly backend: Backend | undefined
+}
+
+const ECHO_REQUEST: Readonly<Record<Family, number>> = { 4: 8, 6: 128 }
+/** Slots along the ring that are looked at before the list of all its backends. */
+const RING_STEPS = 256
+
+const isVip = ({ vip }: Service, family: Family, words: Uint32Array): boolean =>
+  vip.family === family && compareAddresses(vip.words, words) === 0
+
+const width = ({ ports }: Service): number => ports.last - ports.first
+
+/** The service on a port of a VIP: the one with the fewest ports. */
+export function serviceAt(
+  services: Iterable<Service>,
+  family: Family,
+  vip: Uint32Array,
+  protocol: number,
+  port: number,
+): Service | undefined {
+  let found: Service | undefined
+  for (const service of services) {
+    const { ports } = service
+    if (PROTOCOL_NUMBERS[service.protocol] !== protocol || port < ports.first || port > ports.last) continue
+    if (isVip(service, family, vip) && (!found || width(service) < width(found))) found = service
+  }
+  return found
+}
+
+/** Where packets to a backend leave; undefined: none do. */
+const hopOf = (backend: Backend | undefined): NextHop | undefined => backend?.nextHop
+
+/** A backend of the ring that has a next hop: the slot's own, or the next one along the ring, or any. */
+function alongRing({ backends }: Service, hash: bigint): Backend | undefined {
+  const ring = ringOf(backends)
+  if (ring.length === 0) return undefined
+  const first = ringSlot(hash, ring.length)
+  for (let step = 0; step < Math.min(RING_STEPS, ring.length); step++) {
+    const backend = backends[ring[(first + step) % ring.length] as number]
+    if (hopOf(backend)) return backend
+  }
+  const takers = backends.filter(takesFlows)
+  const start = ringSlot(hash >> 16n, takers.length)
+  return [...takers.slice(start), ...takers.slice(0, start)].find((backend) => hopOf(backend))
+}
+
+/** The backend that a new flow goes to while all of them are well; undefined: none takes it. */
+export function backendFor(service: Service, hash: bigint): Backend | undefined {
+  return alongRing(service, hash) ?? (hopOf(service.sorry) ? service.sorry : undefined)
+}
+
+/** Bytes that forwarding adds to an IP datagram. */
+export function overheadOf({ forwarding }: Service, { address }: Backend): number {
+  const outer = address.family === 6 ? 40 : 20
+  return forwarding === 'ipip' ? outer : forwarding === 'gue' ? outer + 8 : 0
+}
+
+/** Whether first fragments can be followed by the others, and translated. */
+function takesFragments(service: Service, { fragment, hasWholeTcp }: Transit): boolean {
+  if (!isAnyPort(service) || service.hash !== 'source' || service.snatPool.length > 0) return false
+  return service.forwarding !== 'nat' || service.protocol === 'udp' || fragment === 'later' || hasWholeTcp
+}
+
+/** RFC 4443 §3.2, RFC 8200 §5: no IPv6 sender is told less. */
+const LEAST_MTU: Readonly<Record<Family, number>> = { 4: 0, 6: 1280 }
+
+/** What becomes of a packet whose backend is known. */
+function send(service: Service, backend: Backend, facts: Facts, transit: Transit, ingress: number): ReasonName {
+  const hop = hopOf(backend) as NextHop
+  const room = hop.mtu - overheadOf(service, backend)
+  if (transit.length > room) {
+    const isTold = transit.mustNotFragment && !transit.icmp && transit.length > Math.max(room, LEAST_MTU[facts.family])
+    return isTold ? 'too-big' : 'oversize'
+  }
+  const isTransit = service.forwarding === 'nat' || service.forwarding === 'dsr'
+  if (isTransit && transit.ttl <= 1) return 'expired'
+  return hop.ifindex === ingress ? 'balanced' : 'balanced-away'
+}
+
+/** Whether an ICMP type is an error's. */
+const isError = (family: Family, type: number): boolean =>
+  family === 4 ? type === 3 || type === 11 || type === 12 : type >= 1 && type <= 4
+
+function balanceIcmp(
+  services: readonly Service[],
+  facts: Facts,
+  transit: Transit,
+  ingress: number,
+): Balanced | undefined {
+  const { family } = facts
+  const { type, quoted } = transit.icmp as { type: number; quoted: Quoted | undefined }
+  if (transit.fragment || transit.isCut) return undefined
+  if (type === ECHO_REQUEST[family]) return { reason: 'echo', service: undefined, backend: undefined }
+  if (!quoted || !isError(family, type) || compareAddresses(quoted.source, transit.destination) !== 0) return undefined
+  const service = serviceAt(services, family, quoted.source, quoted.protocol, quoted.ports.source)
+  // Full NAT asks its flows, which only the kernel knows.
+  if (!service || service.snatPool.length > 0) return undefined
+  const [source, destination] = [quoted.destination, quoted.source].map((words): Address => ({ family, words }))
+  const { ports, protocol } = quoted
+  const hash = flowHash(
+    {
+      source: source as Address,
+      sourcePort: ports.destination,
+      destination: destination as Address,
+      destinationPort: ports.source,
+      protocol,
+    },
+    service.hash,
+  )
+  const backend = backendFor(service, hash)
+  const reason = backend ? send(service, backend, facts, transit, ingress) : 'no-backend'
+  return { reason, service, backend }
+}
+
+/** The service that takes a later fragment; `drop`: none does, though the VIP has one of the protocol. */
+function fragmentService(services: readonly Service[], protocol: number | undefined): Service | 'drop' | undefined {
+  const own = services.filter((service) => PROTOCOL_NUMBERS[service.protocol] === protocol)
+  if (own.length === 0) return undefined
+  return (
+    own.find((service) => isAnyPort(service) && service.hash === 'source' && service.snatPool.length === 0) ?? 'drop'
+  )
+}
+
+/**
+ * What becomes of a packet to a VIP; undefined: no service has to do with it.
+ *
+ * @param ingress ifindex of the interface that it comes in on
+ */
+export function balance(services: ReadonlyMap<string, Service>, facts: Facts, ingress: number): Balanced | undefined {
+  const { family, source, protocol, ports, transit } = facts
+  if (!transit) return undefined
+  const own = [...services.values()].filter((service) => isVip(service, family, transit.destination))
+  if (own.length === 0) return undefined
+  if (transit.icmp) return balanceIcmp(own, facts, transit, ingress)
+  const nothing = { service: undefined, backend: undefined }
+  const service =
+    ports && protocol !== undefined
+      ? serviceAt(own, family, transit.destination, protocol, ports.destination)
+      : transit.fragment === 'later'
+        ? fragmentService(own, protocol)
+        : undefined
+  if (!service) return undefined
+  if (service === 'drop') return { reason: 'fragment', ...nothing }
+  if (transit.isCut) return { reason: 'malformed', ...nothing }
+  if (transit.fragment && !takesFragments(service, transit)) return { reason: 'fragment', service, backend: undefined }
+  if (service.snatPool.length > 0 && !transit.hasPlainLink)
+    return { reason: 'unsupported', service, backend: undefined }
+  const destination: Address = { family, words: transit.destination }
+  const flow = { source: { family, words: source }, destination, protocol: protocol as number }
+  const hash = flowHash(
+    { ...flow, sourcePort: ports?.source ?? 0, destinationPort: ports?.destination ?? 0 },
+    service.hash,
+  )
+  const backend = backendFor(service, hash)
+  if (!backend) return { reason: service.onEmpty === 'pass' ? 'no-backend-pass' : 'no-backend', service, backend }
+  return { reason: send(service, backend, facts, transit, ingress), service, backend }
+}

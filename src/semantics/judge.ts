@@ -1,0 +1,138 @@
+// The semantics of the filter, told a second time: what becomes of a packet of which these facts are known. The data
+// plane is the same thing in C. `apply` sends packets through the loaded program and expects what `judge` says; `why`
+// shows both. Nothing here reads a packet: facts come from whoever made or parsed one.
+
+import type { Family } from '../model/address.ts'
+import type { PortRange } from '../model/ports.ts'
+import { contains } from '../model/ranges.ts'
+import {
+  EVERY_ROLE,
+  type List,
+  type ListKind,
+  type Role,
+  type Scope,
+  type ScopedSet,
+  type State,
+} from '../model/state.ts'
+import { verdictOf } from '../report/reason.ts'
+import type { ReasonName, Verdict } from '../report/result.ts'
+import { type Balanced, balance, type Transit } from './balance.ts'
+
+/** Why a packet could not be parsed to the end. */
+export type Unparsed = 'malformed' | 'nonlinear' | 'unsupported'
+
+/** A packet whose IP header is sound. */
+export interface IpFacts {
+  readonly kind: 'ip'
+  readonly family: Family
+  /** One word for IPv4, four for IPv6, in host order. */
+  readonly source: Uint32Array
+  /** Upper-layer protocol; undefined where it could not be found. */
+  readonly protocol: number | undefined
+  /** Of TCP and UDP; undefined in later fragments and where the header is cut off. */
+  readonly ports: { readonly source: number; readonly destination: number } | undefined
+  /** ICMPv6 133 to 137, a DHCP reply, or loopback to loopback: what default drop lets pass. */
+  readonly essential: boolean
+  /** What it counts as if no list decides; undefined = all headers are there. */
+  readonly unparsed: Unparsed | undefined
+  /** What only the balancer asks; undefined: not known, and no service is asked. */
+  readonly transit?: Transit | undefined
+}
+
+export type Facts =
+  | IpFacts
+  /** `essential`: ARP. */
+  | { readonly kind: 'not-ip'; readonly essential: boolean }
+  /** Ethernet, VLAN tags or the IP header cannot be followed. */
+  | { readonly kind: 'unparsed'; readonly reason: Unparsed }
+
+export interface Match {
+  readonly list: List
+  readonly set: ScopedSet
+}
+
+export interface Judged {
+  readonly verdict: Verdict
+  /** What the balancer decided, where it did. */
+  readonly balanced?: Balanced | undefined
+  readonly reason: ReasonName
+  /** Everything that matched, of the kind that decided, in the order of list names. The first is what `explain` names. */
+  readonly matches: readonly Match[]
+  /** Names of the lists that count the packet. */
+  readonly lists: readonly string[]
+}
+
+const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
+
+const holds = (ranges: readonly PortRange[], port: number): boolean =>
+  ranges.length === 0 || ranges.some(({ first, last }) => first <= port && port <= last)
+
+/** Whether a scope applies to a packet: a protocol or port that is not known is never the one asked for. */
+export function inScope(scope: Scope, { family, protocol, ports }: IpFacts): boolean {
+  if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP[family] : scope.protocol)) return false
+  if (scope.sourcePorts.length === 0 && scope.destinationPorts.length === 0) return true
+  return (
+    ports !== undefined && holds(scope.sourcePorts, ports.source) && holds(scope.destinationPorts, ports.destination)
+  )
+}
+
+function matchesOf(lists: readonly List[], kind: ListKind, facts: IpFacts): Match[] {
+  const covers = ({ addresses }: ScopedSet): boolean =>
+    contains(facts.family === 4 ? addresses.v4 : addresses.v6, facts.source) >= 0
+  return lists
+    .filter((list) => list.kind === kind)
+    .flatMap((list) =>
+      list.sets.filter((set) => inScope(set.scope, facts) && covers(set)).map((set) => ({ list, set })),
+    )
+}
+
+function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] = []): Judged {
+  return { verdict, reason, matches, lists: [...new Set(matches.map(({ list }) => list.name))] }
+}
+
+/** Where a packet comes in. */
+export interface Ingress {
+  readonly ifindex: number
+  readonly roles: readonly Role[]
+}
+
+/** Test runs come in on the loopback device, always the first one of a namespace, which is no interface of ours. */
+export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
+
+/**
+ * The verdict that a state gives a packet. Any allowlist entry that covers the source and applies beats a ban, a ban
+ * every blocklist entry, and any blocklist entry the default, whatever the prefix lengths. What is not dropped by then
+ * may be a service's. Bans are no part of a state: `banned` says whether one is in force for the packet's source.
+ */
+export function judge(state: JudgedState, facts: Facts, banned = false, ingress: Ingress = TEST_INGRESS): Judged {
+  const { services = NO_SERVICES } = state
+  const filters = ingress.roles.includes('filter')
+  const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters)
+  const goesOn = filtered.reason !== 'blocklist' && filtered.reason !== 'ban'
+  if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return filtered
+  const balanced = balance(services, facts, ingress.ifindex)
+  if (!balanced) return filtered
+  return { ...filtered, verdict: verdictOf(balanced.reason), reason: balanced.reason, balanced }
+}
+
+/** The parts of a state that decide about packets. */
+type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'services'>>
+
+const NO_SERVICES: State['services'] = new Map()
+const NO_FILTER: JudgedState = { policy: undefined, lists: new Map() }
+
+function filter({ policy, lists }: JudgedState, facts: Facts, banned: boolean): Judged {
+  const dropping = policy?.default === 'drop'
+  if (facts.kind === 'unparsed') return judged('pass', facts.reason)
+  if (facts.kind === 'not-ip') return judged('pass', dropping && facts.essential ? 'essential' : 'not-ip')
+  const sorted = [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  const allowed = matchesOf(sorted, 'allowlist', facts)
+  if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
+  if (banned) return judged('drop', 'ban')
+  const blocked = matchesOf(sorted, 'blocklist', facts)
+  if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
+  // The stack follows longer chains of headers than the filter does: under default drop one more must not open the door.
+  if (facts.unparsed && !(dropping && facts.unparsed === 'unsupported')) return judged('pass', facts.unparsed)
+  if (!dropping) return judged('pass', 'default-pass')
+  return facts.essential ? judged('pass', 'essential') : judged('drop', 'default-drop')
+}

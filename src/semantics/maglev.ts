@@ -1,0 +1,146 @@
+// Maglev consistent hashing (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016,
+// §3.4): a table of a prime number of slots, filled so that every backend has its share to within a slot, and that few
+// slots change hands when a backend comes or goes. The same backends and weights give the same table on every machine,
+// in whatever order they are listed, so that several balancers agree without talking.
+
+import { type Backend, backendKey, takesFlows } from '../model/service.ts'
+
+/** By slot the index of a backend. */
+export type Ring = Uint16Array
+
+/** Slots of most services' tables; a prime (paper, §5.3: 65537). */
+export const RING_SIZE = 65537
+/** Slots for each backend at least, so that shares differ by less than 1 % (paper, §3.4). */
+const SLOTS_A_BACKEND = 100
+/** The next primes after powers of two, for more backends than RING_SIZE / SLOTS_A_BACKEND. */
+const LARGER = [131101, 262147, 524309, 1048583, 2097169, 4194319, 8388617] as const
+
+/** Slots of a table for so many backends. */
+export function ringSize(backends: number): number {
+  const wanted = backends * SLOTS_A_BACKEND
+  if (wanted <= RING_SIZE) return RING_SIZE
+  return LARGER.find((size) => size >= wanted) ?? (LARGER.at(-1) as number)
+}
+
+/** Murmur3's 32-bit finalizer over the characters of a text: two independent numbers from two seeds. */
+function hashText(text: string, seed: number): number {
+  let hash = seed
+  for (let i = 0; i < text.length; i++) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 0x5bd1e995)
+    hash ^= hash >>> 15
+  }
+  hash ^= hash >>> 16
+  hash = Math.imul(hash, 0x85ebca6b)
+  hash ^= hash >>> 13
+  hash = Math.imul(hash, 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
+
+/** Nothing of the table is of any backend. */
+export const EMPTY_RING: Ring = new Uint16Array(0)
+
+/**
+ * The table of a service's backends: by slot the index in `backends`. What it was for a set of backends it must stay: an
+ * apply takes tables over from images that an older build wrote, so that another way to fill them needs another
+ * ABI_VERSION. Backends without weight or not active have no
+ * slot; none at all give an empty table.
+ *
+ * Weights: in every round a backend adds its weight to its account and takes a slot for each full share of the largest
+ * weight, so that a weight of 1 beside 100 takes one slot in every hundredth round.
+ */
+export function makeRing(
+  backends: readonly Backend[],
+  size: number = ringSize(backends.filter(takesFlows).length),
+): Ring {
+  const takers = backends
+    .map((backend, index) => ({ index, key: backendKey(backend), weight: takesFlows(backend) ? backend.weight : 0 }))
+    .filter(({ weight }) => weight > 0)
+    .map((taker) => ({ ...taker, turn: hashText(taker.key, 0x1b873593) }))
+    .sort((a, b) => a.turn - b.turn || (a.key < b.key ? -1 : 1))
+  if (takers.length === 0) return EMPTY_RING
+  return fill(new Uint16Array(size), {
+    most: Math.max(...takers.map(({ weight }) => weight)),
+    weights: Int32Array.from(takers, ({ weight }) => weight),
+    steps: Int32Array.from(takers, ({ key }) => (hashText(key, 0x9747b28c) % (size - 1)) + 1 - size),
+    next: Int32Array.from(takers, ({ key }) => hashText(key, 0x2f0b4c47) % size),
+    indexes: Uint16Array.from(takers, ({ index }) => index),
+  })
+}
+
+/** By turn. */
+interface Takers {
+  /** The largest weight. */
+  readonly most: number
+  readonly weights: Int32Array
+  /** From a slot to the next one that the backend would like to have, round the table: less than zero. */
+  readonly steps: Int32Array
+  /** The slot that it would like to have next. */
+  readonly next: Int32Array
+  readonly indexes: Uint16Array
+}
+
+/** The slot that is `step` away, without a branch that goes either way half of the time. */
+const stepFrom = (slot: number, step: number, size: number): number => {
+  const at = slot + step
+  return at + (size & (at >> 31))
+}
+
+/** The first slot from `from` on, in steps of `step`, that nobody has. `taken`: a bit for each slot. */
+function findVacant(taken: Int32Array, from: number, step: number, size: number): number {
+  let slot = from
+  while ((((taken[slot >> 5] as number) >> (slot & 31)) & 1) !== 0) slot = stepFrom(slot, step, size)
+  return slot
+}
+
+function fill(ring: Ring, { most, weights, steps, next, indexes }: Takers): Ring {
+  const size = ring.length
+  const taken = new Int32Array((size >> 5) + 1)
+  const accounts = new Int32Array(weights.length)
+  for (let filled = 0; ; ) {
+    for (let taker = 0; taker < weights.length; taker++) {
+      const account = (accounts[taker] as number) + (weights[taker] as number)
+      accounts[taker] = account < most ? account : account - most
+      if (account < most) continue
+      const step = steps[taker] as number
+      const slot = findVacant(taken, next[taker] as number, step, size)
+      taken[slot >> 5] = (taken[slot >> 5] as number) | (1 << (slot & 31))
+      ring[slot] = indexes[taker] as number
+      next[taker] = stepFrom(slot, step, size)
+      if (++filled === size) return ring
+    }
+  }
+}
+
+/** Slots that `ringOf` keeps, of all tables together: 128 MiB. */
+const KEPT_SLOTS = 2 ** 26
+const kept = new Map<string, Ring>()
+let keptSlots = 0
+
+/**
+ * As makeRing, which depends on nothing but keys and weights: tables made lately are not made again, since comparing,
+ * compiling and explaining a state all ask for the same ones. Do not write to it.
+ */
+export function ringOf(backends: readonly Backend[]): Ring {
+  const content = backends
+    .map((backend) => (takesFlows(backend) ? `${backendKey(backend)} ${backend.weight}` : ''))
+    .join()
+  const known = kept.get(content)
+  const ring = known ?? makeRing(backends)
+  kept.delete(content)
+  kept.set(content, ring)
+  if (known) return ring
+  keptSlots += ring.length
+  for (const [oldest, { length }] of kept) {
+    if (keptSlots <= KEPT_SLOTS || oldest === content) break
+    kept.delete(oldest)
+    keptSlots -= length
+  }
+  return ring
+}
+
+/** Slots by backend index. */
+export function ringShares(ring: Ring, backends: number): Uint32Array {
+  const shares = new Uint32Array(backends)
+  for (const index of ring) shares[index] = (shares[index] as number) + 1
+  return shares
+}

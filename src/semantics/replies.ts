@@ -1,0 +1,42 @@
+// Replies of plain NAT. A backend answers from the address and port that the packet was rewritten to, and this host
+// must know by these alone which VIP and port the client asked. So no two services may have a backend whose replies
+// look the same and are translated differently.
+
+import type { PortRange } from '../model/ports.ts'
+import { type Backend, backendKey, everyBackend, type Service } from '../model/service.ts'
+
+/** The replies of one backend: packets from its address and these ports are of this service. */
+export interface Claim {
+  readonly service: Service
+  readonly backend: Backend
+  /** Protocol and address: claims with different keys never meet. */
+  readonly key: string
+  readonly ports: PortRange
+  /** The VIP, where replies have only their address rewritten; then claims of the same VIP translate alike. */
+  readonly plain: string | undefined
+}
+
+/** The claims of a service: of each backend, the sorry backend included. None where replies need no translation by address. */
+export function claimsOf(service: Service): Claim[] {
+  if (service.forwarding !== 'nat' || service.snatPool.length > 0) return []
+  return everyBackend(service).map((backend) => claimOf(service, backend))
+}
+
+export function claimOf(service: Service, backend: Backend): Claim {
+  const { port } = backend
+  const isPlain = port === undefined || port === service.ports.first
+  return {
+    service,
+    backend,
+    key: `${service.protocol} ${backendKey({ address: backend.address, port: undefined })}`,
+    ports: port === undefined ? service.ports : { first: port, last: port },
+    plain: isPlain ? backendKey({ address: service.vip, port: undefined }) : undefined,
+  }
+}
+
+/** Whether a reply could be of either and would be translated differently. Claims of different keys must not be given. */
+export function isAmbiguous(left: Claim, right: Claim): boolean {
+  if (left.ports.first > right.ports.last || right.ports.first > left.ports.last) return false
+  if (left.service.name === right.service.name) return false
+  return left.plain === undefined || left.plain !== right.plain
+}

@@ -1,0 +1,128 @@
+// Classes of an image, edited: parts and classes keep their numbers, which stand in tables that stay, and new ones are
+// added behind them.
+
+import { CLASS_RULES } from '../../abi/generated.ts'
+import { type List, scopeKey } from '../../model/state.ts'
+import { MAX_CLASS, type Part, partsOf, rulesIn } from './classes.ts'
+import type { ListRecord } from './lists.ts'
+import { encodeClasses, type LiveClasses } from './rules.ts'
+
+/** Part numbers are 16 bits wide. */
+const MAX_PART = 0xffff
+
+const keyOf = (list: string, scope: string): string => `${list}\0${scope}`
+
+/** The parts of the new state under the numbers that they have in the image, or under new ones. */
+export interface PartNumbers {
+  readonly parts: ReadonlyMap<number, Part>
+  /** Number by list and scopeKey, also of parts that are going. */
+  readonly numberOf: (list: string, scope: string) => number | undefined
+  /** Numbers of parts of the image that the new state has no more. */
+  readonly gone: ReadonlySet<number>
+}
+
+/** undefined: there are more parts than numbers. */
+export function numberParts(
+  live: LiveClasses,
+  records: readonly ListRecord[],
+  lists: ReadonlyMap<string, List>,
+): PartNumbers | undefined {
+  const names = new Map(records.map(({ slot, name }) => [slot, name]))
+  const known = live.parts.flatMap((part) => {
+    const list = part && names.get(part.slot)
+    return part === undefined || list === undefined ? [] : [[keyOf(list, scopeKey(part.scope)), part.number] as const]
+  })
+  const numbers = new Map(known)
+  const parts = new Map<number, Part>()
+  let free = 0
+  const create = (): number => {
+    // Numbers of parts that went with an earlier edit stand nowhere any more.
+    while (live.parts[free] !== undefined) free++
+    return free++
+  }
+  for (const part of partsOf(lists)) {
+    const key = keyOf(part.list.name, scopeKey(part.set.scope))
+    const number = numbers.get(key) ?? create()
+    numbers.set(key, number)
+    parts.set(number, part)
+  }
+  if (free > MAX_PART + 1) return undefined
+  return {
+    parts,
+    numberOf: (list, scope) => numbers.get(keyOf(list, scope)),
+    gone: new Set(known.map(([, number]) => number).filter((number) => !parts.has(number))),
+  }
+}
+
+/** The sets of parts that classes stand for, and what they become when parts are added to or taken from them. */
+export class ClassSets {
+  readonly #members: (readonly number[])[]
+  readonly #byKey: Map<string, number>
+  readonly #numbers: PartNumbers
+  /** Classes that stand for nothing, since the parts that they had are gone. */
+  readonly #free: number[] = []
+  #isSame = true
+  #failed = false
+
+  constructor(live: LiveClasses, numbers: PartNumbers) {
+    this.#members = live.members.map((parts) => parts.toSorted((a, b) => a - b))
+    this.#numbers = numbers
+    this.#byKey = new Map()
+    for (const [value, parts] of this.#members.entries()) {
+      if (value > 0 && parts.length === 0) this.#free.push(value)
+      else this.#byKey.set(parts.join(), value)
+    }
+  }
+
+  /** A class could not be made: there are too many, or one has too many rules. */
+  get failed(): boolean {
+    return this.#failed
+  }
+
+  /** What gives a class the parts of `toggled` that it has not, and takes those that it has. */
+  change(toggled: readonly number[]): (value: number) => number {
+    const known = new Map<number, number>()
+    return (value) => {
+      const found = known.get(value) ?? this.#toggle(value, toggled)
+      known.set(value, found)
+      return found
+    }
+  }
+
+  #toggle(value: number, toggled: readonly number[]): number {
+    const parts = new Set(this.#members[value])
+    for (const part of toggled) if (!parts.delete(part)) parts.add(part)
+    const sorted = [...parts].sort((a, b) => a - b)
+    const key = sorted.join()
+    const found = this.#byKey.get(key)
+    if (found !== undefined) return found
+    const created = this.#free.pop() ?? this.#members.length
+    const own = sorted.flatMap((part) => this.#numbers.parts.get(part) ?? [])
+    if (created > MAX_CLASS || rulesIn(own) > CLASS_RULES) this.#failed = true
+    this.#isSame = false
+    this.#members[created] = sorted
+    this.#byKey.set(key, created)
+    return created
+  }
+
+  /** Whether parts act and count as before. */
+  #sameParts(live: LiveClasses, slots: ReadonlyMap<string, number>): boolean {
+    if (this.#numbers.gone.size > 0) return false
+    return live.parts.every((part) => {
+      const list = part && this.#numbers.parts.get(part.number)?.list
+      return !part || (list?.kind === part.kind && slots.get(list.name) === part.slot)
+    })
+  }
+
+  /** The sections of classes and rules; undefined: as they were. Classes of parts that are gone have no rules. */
+  encode(live: LiveClasses, slots: ReadonlyMap<string, number>): ReturnType<typeof encodeClasses> | undefined {
+    if (this.#isSame && this.#sameParts(live, slots)) return undefined
+    const { gone, parts } = this.#numbers
+    const members = this.#members.map((numbers) => (numbers.some((part) => gone.has(part)) ? [] : numbers))
+    return encodeClasses(members, parts, slots)
+  }
+
+  get count(): number {
+    return this.#members.length
+  }
+}

@@ -1,0 +1,174 @@
+// Class and rule sections (struct class, struct rule): what a class means to the data plane, and back.
+
+import { CLASS_RULES, type Class, classCodec, LINE_SIZE, RULE_FLAG, type Rule, ruleCodec } from '../../abi/generated.ts'
+import type { PortRange } from '../../model/ports.ts'
+import { type ListKind, type Scope, scopeKey } from '../../model/state.ts'
+import { corrupt, makeLines, viewOf } from '../lines/lines.ts'
+import type { Part } from './classes.ts'
+
+const ANY_PORT: PortRange = { first: 0, last: 0xffff }
+/** ICMP and ICMPv6. */
+const ICMP = { protocol4: 1, protocol6: 58 }
+
+function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number): Rule[] {
+  const protocols =
+    scope.protocol === 'any'
+      ? { protocol4: 0, protocol6: 0 }
+      : scope.protocol === 'icmp'
+        ? ICMP
+        : { protocol4: scope.protocol, protocol6: scope.protocol }
+  const hasPorts = scope.sourcePorts.length > 0 || scope.destinationPorts.length > 0
+  const flags =
+    (kind === 'allowlist' ? RULE_FLAG.ALLOW : 0) |
+    (scope.protocol === 'any' ? 0 : RULE_FLAG.PROTOCOL) |
+    (hasPorts ? RULE_FLAG.PORTS : 0) |
+    (scope.sourcePorts.length > 0 ? RULE_FLAG.SOURCE : 0) |
+    (scope.destinationPorts.length > 0 ? RULE_FLAG.DESTINATION : 0)
+  const ranges = (ports: readonly PortRange[]): readonly PortRange[] => (ports.length > 0 ? ports : [ANY_PORT])
+  return ranges(scope.sourcePorts).flatMap((source) =>
+    ranges(scope.destinationPorts).map((destination) => ({
+      list: slot,
+      scope: number,
+      flags,
+      ...protocols,
+      source_first: source.first,
+      source_last: source.last,
+      destination_first: destination.first,
+      destination_last: destination.last,
+    })),
+  )
+}
+
+/** Allowlists first, then by name and scope: the order in which the rules of a class are looked at. */
+const rank = ({ list: { kind, name }, set: { scope } }: Part): string =>
+  `${kind === 'allowlist' ? 0 : 1}${name}\0${scopeKey(scope)}`
+
+/**
+ * The sections of classes and rules. A class's allowlist rules come first, and the rules of one list are together.
+ *
+ * @param members part numbers by class
+ * @param parts by number, which need not be in order
+ * @param slots list_stats slot by list name
+ */
+export function encodeClasses(
+  members: readonly (readonly number[])[],
+  parts: ReadonlyMap<number, Part>,
+  slots: ReadonlyMap<string, number>,
+): { classes: Uint32Array; rules: Uint32Array; ruleCount: number } {
+  const byPart = new Map(
+    [...parts].map(([number, { list, set }]) => [
+      number,
+      rulesOf(list.kind, set.scope, number, slots.get(list.name) as number),
+    ]),
+  )
+  const sorted = [...parts].map(([number, part]) => ({ number, key: rank(part) }))
+  sorted.sort((a, b) => (a.key < b.key ? -1 : 1))
+  const position = new Map(sorted.map(({ number }, at) => [number, at]))
+  const byPosition = (a: number, b: number): number => (position.get(a) as number) - (position.get(b) as number)
+  const ordered = members.map((numbers) => numbers.toSorted(byPosition))
+  const counts = ordered.map((numbers) => numbers.reduce((sum, part) => sum + (byPart.get(part) as Rule[]).length, 0))
+  const ruleCount = counts.reduce((sum, count) => sum + count, 0)
+  const classes = makeLines(Math.ceil((members.length * classCodec.size) / LINE_SIZE))
+  const rules = makeLines(Math.ceil((ruleCount * ruleCodec.size) / LINE_SIZE))
+  const classView = new DataView(classes.buffer)
+  const ruleView = new DataView(rules.buffer)
+  let next = 0
+  for (const [number, numbers] of ordered.entries()) {
+    classCodec.encode({ first_rule: next, rules: counts[number] as number }, classView, number * classCodec.size)
+    for (const part of numbers) {
+      for (const rule of byPart.get(part) as Rule[]) ruleCodec.encode(rule, ruleView, next++ * ruleCodec.size)
+    }
+  }
+  return { classes, rules, ruleCount }
+}
+
+/** A part as the rules tell it. */
+export interface LivePart {
+  readonly number: number
+  /** Slot of its list. */
+  readonly slot: number
+  readonly kind: ListKind
+  readonly scope: Scope
+}
+
+export interface LiveClasses {
+  /** By part number; a number that no class uses is undefined. */
+  readonly parts: readonly (LivePart | undefined)[]
+  /** Part numbers by class. */
+  readonly members: readonly (readonly number[])[]
+}
+
+/**
+ * Reads the sections back.
+ *
+ * @throws XdpError E113 where a class names rules that are not there
+ */
+export function decodeClasses(
+  classWords: Uint32Array,
+  ruleWords: Uint32Array,
+  classCount: number,
+  ruleCount: number,
+): LiveClasses {
+  const [classes, rules] = [viewOf(classWords), viewOf(ruleWords)]
+  if (classCount * classCodec.size > classes.byteLength || ruleCount * ruleCodec.size > rules.byteLength) {
+    throw corrupt('classes or rules are cut off')
+  }
+  const byPart = new Map<number, Rule[]>()
+  const members: number[][] = []
+  let left = ruleCount
+  for (let number = 0; number < classCount; number++) {
+    const entry: Class = classCodec.decode(classes, number * classCodec.size)
+    const last = entry.first_rule + entry.rules
+    // Every rule belongs to one class, or a damaged image could make this take for ever.
+    left -= entry.rules
+    if (last > ruleCount || left < 0 || entry.rules > CLASS_RULES) throw corrupt(`the rules of class ${number}`)
+    const own = new Map<number, Rule[]>()
+    for (let i = entry.first_rule; i < last; i++) {
+      const rule = ruleCodec.decode(rules, i * ruleCodec.size)
+      const found = own.get(rule.scope)
+      if (found) found.push(rule)
+      else own.set(rule.scope, [rule])
+    }
+    for (const [part, found] of own) {
+      const known = byPart.get(part)
+      if (known && !isSame(known, found)) throw corrupt(`the rules of scope ${part} differ from class to class`)
+      byPart.set(part, found)
+    }
+    members.push([...own.keys()])
+  }
+  const parts: (LivePart | undefined)[] = []
+  for (const [number, found] of byPart) {
+    const part = livePart(number, found)
+    if (!isSame(rulesOf(part.kind, part.scope, number, part.slot), found)) throw corrupt(`the rules of scope ${number}`)
+    parts[number] = part
+  }
+  return { parts, members }
+}
+
+const RULE_FIELDS = Object.keys(ruleCodec.offsets) as readonly (keyof Rule)[]
+
+const isSame = (a: readonly Rule[], b: readonly Rule[]): boolean =>
+  a.length === b.length && a.every((rule, i) => RULE_FIELDS.every((field) => rule[field] === b[i]?.[field]))
+
+function livePart(number: number, rules: readonly Rule[]): LivePart {
+  const [{ list, flags, protocol4, protocol6 }] = rules as [Rule]
+  const isIcmp = protocol4 === ICMP.protocol4 && protocol6 === ICMP.protocol6
+  return {
+    number,
+    slot: list,
+    kind: flags & RULE_FLAG.ALLOW ? 'allowlist' : 'blocklist',
+    scope: {
+      protocol: flags & RULE_FLAG.PROTOCOL ? (isIcmp ? 'icmp' : protocol4) : 'any',
+      sourcePorts: flags & RULE_FLAG.SOURCE ? ports(rules, 'source') : [],
+      destinationPorts: flags & RULE_FLAG.DESTINATION ? ports(rules, 'destination') : [],
+    },
+  }
+}
+
+/** The distinct port ranges of a part's rules. */
+function ports(rules: readonly Rule[], side: 'source' | 'destination'): PortRange[] {
+  const ranges = rules.map((rule) => ({ first: rule[`${side}_first`], last: rule[`${side}_last`] }))
+  return ranges
+    .filter(({ first, last }, i) => ranges.findIndex((other) => other.first === first && other.last === last) === i)
+    .sort((a, b) => a.first - b.first)
+}

@@ -1,0 +1,128 @@
+// An image made of the one before: what a change of lists touches is written again, and everything else is shared. What
+// the image holds afterwards is what compiling the new state would give; where it lies depends on what was there, so that
+// two images of one state may differ.
+
+import type { AddressSet, Family, Ranges } from '../../model/address.ts'
+import { DEFAULT_POLICY } from '../../model/state.ts'
+import { NumberSets } from '../classes/classes.ts'
+import { ClassSets, numberParts } from '../classes/edit.ts'
+import { encodeLists, readRecords } from '../classes/lists.ts'
+import { type Partition, sweep } from '../classes/partition.ts'
+import { decodeClasses } from '../classes/rules.ts'
+import { type Change4, editTable4 } from '../ipv4/edit.ts'
+import { packTable4, unpackTable4 } from '../ipv4/table4.ts'
+import { type Change6, editTable6 } from '../ipv6/edit.ts'
+import { packTable6, unpackTable6 } from '../ipv6/table6.ts'
+import { nextDigest } from '../layout/difference.ts'
+import type { Image } from '../layout/layout.ts'
+import { type Content, contentOf, layOut } from './image.ts'
+import { compileBalance, type Source } from './source.ts'
+
+/** Addresses that come into or go out of a list under one scope. */
+export interface Toggle {
+  readonly list: string
+  /** scopeKey */
+  readonly scope: string
+  readonly addresses: AddressSet
+}
+
+/** What an image is made of besides what it is compiled from. */
+export interface EditSource extends Source {
+  readonly previous: Image
+  /** All that differs between the state in `previous` and the new one. */
+  readonly toggles: readonly Toggle[]
+  /** Where compiling anew would be quicker, too. */
+  readonly always?: boolean
+}
+
+/** Images of fewer lines are compiled anew, and read where they are needed: neither takes time, nor leaves gaps. */
+export const LARGE_IMAGE = 4096
+/** An edit of more ranges than one for so many lines takes longer than compiling. */
+const LINES_A_RANGE = 16
+
+function isQuickerAnew({ previous, toggles }: EditSource): boolean {
+  const ranges = toggles.reduce((sum, { addresses: { v4, v6 } }) => sum + v4.length + v6.length, 0)
+  return previous.lines < LARGE_IMAGE || ranges * LINES_A_RANGE > previous.lines
+}
+
+const rangesOf = (toggles: readonly Toggle[], family: Family): Ranges[] =>
+  toggles.map(({ addresses: { v4, v6 } }) => (family === 4 ? v4 : v6))
+
+/** Stretches of a partition whose value is not 0, as `visit` is to see them: first and last start by index. */
+function forEachChanged({ length, values }: Partition, visit: (index: number, value: number) => void): void {
+  for (let i = 0; i < length; i++) if (values[i] !== 0) visit(i, values[i] as number)
+}
+
+type ChangeOf = (value: number) => (value: number) => number
+
+function changes4(partition: Partition, changeOf: ChangeOf): Change4[] {
+  const { length, starts } = partition
+  const changes: Change4[] = []
+  forEachChanged(partition, (i, value) => {
+    const last = i + 1 < length ? (starts[i + 1] as number) - 1 : 0xffffffff
+    changes.push({ first: starts[i] as number, last, change: changeOf(value) })
+  })
+  return changes
+}
+
+const END6 = 1n << 128n
+
+function changes6(partition: Partition, changeOf: ChangeOf): Change6[] {
+  const { length, starts } = partition
+  const start = (i: number): bigint =>
+    i === length ? END6 : starts.subarray(i * 4, i * 4 + 4).reduce((sum, word) => (sum << 32n) | BigInt(word), 0n)
+  const changes: Change6[] = []
+  forEachChanged(partition, (i, value) => {
+    changes.push({ first: start(i), last: start(i + 1) - 1n, change: changeOf(value) })
+  })
+  return changes
+}
+
+/**
+ * The image of the state, made of the previous one. undefined where compiling anew is quicker or gives a better image, and
+ * where the state is more than the tables can hold, which compiling then says.
+ *
+ * @throws XdpError E113 where the previous image is none
+ */
+export function editImage(source: EditSource): Image | undefined {
+  if (!source.always && isQuickerAnew(source)) return undefined
+  const { previous, state, slots, meta, toggles } = source
+  const { policy = DEFAULT_POLICY, lists } = state
+  const { sections, meta: said } = previous
+  const live = decodeClasses(sections.CLASSES, sections.RULES, said.class_count, said.rule_count)
+  const numbers = numberParts(live, readRecords(sections.LISTS, said.list_count), lists)
+  if (!numbers) return undefined
+  const classes = new ClassSets(live, numbers)
+  const partOf = toggles.map(({ list, scope }) => numbers.numberOf(list, scope) as number)
+  const changed = (family: Family): [Partition, ChangeOf] => {
+    const sets = new NumberSets()
+    const partition = sweep(family, rangesOf(toggles, family), sets)
+    const changes = sets.members.map((members) => classes.change(members.map((toggle) => partOf[toggle] as number)))
+    return [partition, (value) => changes[value] as (value: number) => number]
+  }
+  const before = contentOf(previous)
+  const made4 = editTable4(unpackTable4(before.shape4, before.table4), changes4(...changed(4)))
+  const made6 = editTable6(unpackTable6(before.shape6, before.table6), changes6(...changed(6)))
+  if (!made6 || classes.failed) return undefined
+  const [table4, table6] = [packTable4(made4), packTable6(made6)]
+  const encoded = classes.encode(live, slots.lists)
+  const content: Content = {
+    policy,
+    shape4: table4.shape,
+    shape6: table6.shape,
+    counts: {
+      list_count: lists.size,
+      class_count: classes.count,
+      rule_count: encoded?.ruleCount ?? said.rule_count,
+    },
+    lists: encodeLists(lists, slots.lists),
+    classes: encoded?.classes ?? sections.CLASSES,
+    rules: encoded?.rules ?? sections.RULES,
+    table4: table4.sections,
+    table6: table6.sections,
+    ...compileBalance(source),
+  }
+  return layOut(content, meta, previous, (name, words) =>
+    nextDigest(words, sections[name], previous.directory[name].digest),
+  )
+}

@@ -1,0 +1,320 @@
+// The image of a policy generation: every line of the `policy` map as one block of bytes. This room owns what the
+// bytes mean together; it reads and writes no map and knows no path. Compiling is pure and deterministic: equal states
+// give equal lines. Decoding gives back the state that a packet meets, whatever the bytes are, or says that they are
+// damaged; it never trusts a number in them.
+
+import {
+  ABI_VERSION,
+  FLOWS_A_LINE,
+  LIST_SLOTS,
+  type Meta,
+  type Roles,
+  SETTINGS_FLAG,
+  type Table4,
+  type Table6,
+} from '../../abi/generated.ts'
+import { fail } from '../../diagnostics.ts'
+import type { ObjectKey, Slots } from '../../model/live.ts'
+import type { LeavingBackend, Service } from '../../model/service.ts'
+import { DEFAULT_POLICY, type List, type Policy, type Role } from '../../model/state.ts'
+import { Classes, type Part, partsOf } from '../classes/classes.ts'
+import { collect, decodeLists, encodeLists } from '../classes/lists.ts'
+import { sweep } from '../classes/partition.ts'
+import { decodeClasses, encodeClasses } from '../classes/rules.ts'
+import { compileTable4, decodeTable4, type Sections4, type Shape4 } from '../ipv4/table4.ts'
+import { compileTable6, decodeTable6, type Sections6, type Shape6 } from '../ipv6/table6.ts'
+import type { Previous } from '../layout/difference.ts'
+import {
+  assemble,
+  type Directory,
+  type Image,
+  placeSections,
+  type SectionName,
+  type Sections,
+  withRings,
+} from '../layout/layout.ts'
+import { policyDigest } from '../lines/digest.ts'
+import { digestLines, type LineDigest, NO_LINES } from '../lines/line-digest.ts'
+import { corrupt, LINE_WORDS, viewOf } from '../lines/lines.ts'
+import { balanceLine, balanceSections, decodeRoles, rawServices, saysRoles } from '../services/balance.ts'
+import { type DecodedServices, decodeServices } from '../services/decode.ts'
+import { keepRings } from '../services/edit-rings.ts'
+import type { RingSection } from '../services/rings.ts'
+import type { ServiceSections } from '../services/services.ts'
+import { compileBalance, type ImageMeta, type Source } from './source.ts'
+
+/** Part numbers are 16 bits wide. */
+export const MAX_PARTS = 0x10000
+
+/** The parts of all lists. Throws XdpError E203 where they are more than can be numbered. */
+function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
+  const hint = 'merge lists that always act alike'
+  if (lists.size > LIST_SLOTS) throw fail('E203', `there are ${lists.size} lists, but at most ${LIST_SLOTS} fit`, hint)
+  const parts = partsOf(lists)
+  if (parts.length <= MAX_PARTS) return parts
+  throw fail('E203', `the lists have ${parts.length} scopes in all, but at most ${MAX_PARTS} fit`, hint)
+}
+
+/** What an image is made of, but for where it lies. */
+export interface Content {
+  readonly policy: Policy
+  readonly shape4: Shape4
+  readonly shape6: Shape6
+  readonly counts: Pick<Meta, 'list_count' | 'class_count' | 'rule_count'>
+  readonly lists: Uint32Array
+  readonly classes: Uint32Array
+  readonly rules: Uint32Array
+  readonly table4: Sections4
+  readonly table6: Sections6
+  /** undefined: there are no services. */
+  readonly services: ServiceSections | undefined
+  readonly roles: Roles
+}
+
+/** Sections that are at hand. */
+const namedSections = ({ lists, classes, rules, table4, table6, services }: Content): Omit<Sections, 'RINGS'> => ({
+  LISTS: lists,
+  CLASSES: classes,
+  RULES: rules,
+  HOST_FILTER4: table4.hostFilter,
+  HOSTS4: table4.hosts,
+  RANGE_FILTER4: table4.rangeFilter,
+  ROOT4: table4.root,
+  RANGES4: table4.ranges,
+  FILTER6: table6.filter,
+  BLOCKS6: table6.blocks,
+  ROOT6: table6.root,
+  RANGES6: table6.ranges,
+  TREES6: table6.trees,
+  ...balanceSections(services),
+})
+
+/** What an image was laid out of, the services left out: the reverse of layOut. */
+export const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services'> => ({
+  roles,
+  policy: policyOf({ settings }),
+  shape4: settings.table4,
+  shape6: table6,
+  counts: meta,
+  lists: sections.LISTS,
+  classes: sections.CLASSES,
+  rules: sections.RULES,
+  table4: {
+    hostFilter: sections.HOST_FILTER4,
+    hosts: sections.HOSTS4,
+    rangeFilter: sections.RANGE_FILTER4,
+    root: sections.ROOT4,
+    ranges: sections.RANGES4,
+  },
+  table6: {
+    filter: sections.FILTER6,
+    blocks: sections.BLOCKS6,
+    root: sections.ROOT6,
+    ranges: sections.RANGES6,
+    trees: sections.TREES6,
+  },
+})
+
+/** Where the settings say that the IPv4 table's sections are. */
+const places4 = (at: Directory): Pick<Table4, 'host_filter' | 'hosts' | 'range_filter' | 'root' | 'ranges'> => ({
+  host_filter: at.HOST_FILTER4.first,
+  hosts: at.HOSTS4.first,
+  range_filter: at.RANGE_FILTER4.first,
+  root: at.ROOT4.first,
+  ranges: at.RANGES4.first,
+})
+
+const places6 = (at: Directory): Pick<Table6, 'filter' | 'blocks' | 'root' | 'ranges' | 'trees'> => ({
+  filter: at.FILTER6.first,
+  blocks: at.BLOCKS6.first,
+  root: at.ROOT6.first,
+  ranges: at.RANGES6.first,
+  trees: at.TREES6.first,
+})
+
+const NO_RINGS = new Uint32Array(0)
+
+/**
+ * Makes all rings, when somebody asks for them. A function of its own: an image has it for as long as it lives, and with it
+ * everything that functions beside it refer to, such as the image before.
+ */
+const ringsOf = (section: RingSection | undefined) => (): Uint32Array => section?.words(0, section.lines) ?? NO_RINGS
+
+/**
+ * Lays content out.
+ *
+ * @param previous what is known of the image before, whose rings may be those of this one
+ * @param digestOf the digest of a section, where it is had in less time than from its lines
+ */
+export function layOut(
+  content: Content,
+  meta: ImageMeta,
+  previous?: Previous,
+  digestOf: (name: SectionName, words: Uint32Array) => LineDigest = (_, words) => digestLines(words),
+): Image {
+  const { policy, shape4, shape6, counts, services, roles } = content
+  const section = services?.rings
+  const kept = previous && services && keepRings(previous, services)
+  const sections = withRings(namedSections(content), ringsOf(section))
+  const { directory, lines } = placeSections(
+    (name) => (name === 'RINGS' ? (section?.lines ?? 0) : sections[name].length / LINE_WORDS),
+    (name) => (name === 'RINGS' ? (kept?.digest ?? section?.digest() ?? NO_LINES) : digestOf(name, sections[name])),
+  )
+  const settings = {
+    abi_version: ABI_VERSION,
+    flags:
+      (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
+      (services ? SETTINGS_FLAG.SERVICES : 0) |
+      (saysRoles(roles) ? SETTINGS_FLAG.ROLES : 0),
+    flows: policy.flows,
+    classes: directory.CLASSES.first,
+    rules: directory.RULES.first,
+    table4: { ...shape4, ...places4(directory) },
+  }
+  const recorded = {
+    generation: BigInt(meta.generation),
+    committed_at: 0n,
+    netns: meta.netns,
+    object_digest: meta.objectDigest,
+    policy_digest: policyDigest(policy),
+    lists: directory.LISTS.first,
+    ...counts,
+  }
+  const table6 = { ...shape6, ...places6(directory) }
+  const balance = balanceLine(services, directory, policy)
+  const said = { settings, table6, meta: recorded, directory, balance, roles }
+  return assemble(said, sections, lines, section && { section, kept })
+}
+
+/**
+ * Compiles the lists, services and policy (`pass` where there is none) of a canonical state. `committed_at` is 0.
+ *
+ * @throws XdpError E202, E203, E204 or E208 where the state is more than the tables can hold
+ */
+export function compileImage(source: Source): Image {
+  const {
+    state: { lists, policy = DEFAULT_POLICY },
+    slots,
+    meta,
+  } = source
+  const parts = numberedParts(lists)
+  const classes = new Classes(parts)
+  const ranges4 = parts.map(({ set }) => set.addresses.v4)
+  const ranges6 = parts.map(({ set }) => set.addresses.v6)
+  const table4 = compileTable4(sweep(4, ranges4, classes))
+  const table6 = compileTable6(sweep(6, ranges6, classes))
+  const encoded = encodeClasses(classes.members, new Map(parts.entries()), slots.lists)
+  const content: Content = {
+    policy,
+    shape4: table4.shape,
+    shape6: table6.shape,
+    counts: { list_count: lists.size, class_count: classes.members.length, rule_count: encoded.ruleCount },
+    lists: encodeLists(lists, slots.lists),
+    classes: encoded.classes,
+    rules: encoded.rules,
+    table4: table4.sections,
+    table6: table6.sections,
+    ...compileBalance(source),
+  }
+  return layOut(content, meta, source.previous)
+}
+
+/** What an image says. */
+export interface DecodedImage {
+  readonly policy: Policy
+  /** Canonical, as a desired state's. */
+  readonly lists: ReadonlyMap<string, List>
+  readonly services: ReadonlyMap<string, Service>
+  readonly slots: Omit<Slots, 'interfaces'>
+  /** By interface slot. */
+  readonly roles: readonly (readonly Role[])[]
+  readonly leaving: readonly LeavingBackend[]
+  readonly deadlines: ReadonlyMap<string, number>
+  readonly meta: Meta
+  /** What is not as the apply that wrote the image recorded it. A service that packets do not meet is not in `services`. */
+  readonly drifted: readonly ObjectKey[]
+}
+
+export const NO_SERVICES: DecodedServices = {
+  services: new Map(),
+  slots: { services: new Map(), backends: new Map(), pools: new Map() },
+  leaving: [],
+  deadlines: new Map(),
+  drifted: [],
+}
+
+export const hasServices = ({ settings }: Pick<Image, 'settings'>): boolean =>
+  (settings.flags & SETTINGS_FLAG.SERVICES) !== 0
+
+/** The policy that the settings say. */
+export const policyOf = ({ settings: { flags, flows } }: Pick<Image, 'settings'>): Policy => ({
+  default: flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
+  flows,
+})
+
+/** Whether the policy is the one that was recorded, and the balancer goes by it. */
+export function isPolicyWhole(said: Pick<Image, 'settings' | 'balance' | 'meta'>): boolean {
+  const policy = policyOf(said)
+  const flowsAgree = !hasServices(said) || (said.balance.flow_mask + 1) * FLOWS_A_LINE === policy.flows
+  return flowsAgree && policyDigest(policy) === said.meta.policy_digest
+}
+
+/** The sections of an image, as the header says where they are. */
+function sectionsOf({ directory, sections }: Image): (name: SectionName, first?: number) => Uint32Array {
+  return (name, first) => {
+    if (directory[name].first === (first ?? directory[name].first)) return sections[name]
+    throw corrupt(`section ${name.toLowerCase()} is not where the header says`)
+  }
+}
+
+/**
+ * Reads an image back: lists and services as packets meet them.
+ *
+ * @throws XdpError E113 where it is damaged in a way that is no other policy
+ */
+export function decodeImage(image: Image): DecodedImage {
+  const { settings, table6, meta } = image
+  const { table4 } = settings
+  if (settings.abi_version !== ABI_VERSION) throw corrupt(`ABI version ${settings.abi_version}, not ${ABI_VERSION}`)
+  const section = sectionsOf(image)
+  const classes = decodeClasses(
+    section('CLASSES', settings.classes),
+    section('RULES', settings.rules),
+    meta.class_count,
+    meta.rule_count,
+  )
+  const partition4 = decodeTable4(table4, {
+    hostFilter: section('HOST_FILTER4', table4.host_filter),
+    hosts: section('HOSTS4', table4.hosts),
+    rangeFilter: section('RANGE_FILTER4', table4.range_filter),
+    root: section('ROOT4', table4.root),
+    ranges: section('RANGES4', table4.ranges),
+  })
+  const partition6 = decodeTable6(table6, {
+    filter: section('FILTER6', table6.filter),
+    blocks: section('BLOCKS6', table6.blocks),
+    root: section('ROOT6', table6.root),
+    ranges: section('RANGES6', table6.ranges),
+    trees: section('TREES6', table6.trees),
+  })
+  const policy = policyOf(image)
+  const records = viewOf(section('LISTS', meta.lists))
+  const addresses = collect(partition4, partition6, classes)
+  const decoded = decodeLists(records, meta.list_count, classes, addresses)
+  const balanced = hasServices(image) ? decodeServices(image.balance, rawServices(section, image.balance)) : NO_SERVICES
+  return {
+    policy,
+    lists: decoded.lists,
+    services: balanced.services,
+    slots: { lists: decoded.slots, ...balanced.slots },
+    roles: decodeRoles(image.roles),
+    leaving: balanced.leaving,
+    deadlines: balanced.deadlines,
+    meta,
+    drifted: [
+      ...(isPolicyWhole(image) ? [] : ['policy' as const]),
+      ...decoded.drifted.map((name) => `list:${name}` as const),
+      ...balanced.drifted.map((name) => `service:${name}` as const),
+    ],
+  }
+}

@@ -1,0 +1,219 @@
+// Where everything of an image lies: the header, whose directory names every section, and the sections behind it. A
+// section's numbers count from its own first line, so that it may lie anywhere.
+
+import { createHash } from 'node:crypto'
+import {
+  type Balance,
+  balanceCodec,
+  DIRECTORY_SECTIONS,
+  type Directory as DirectoryLines,
+  directoryCodec,
+  HEADER_LINES,
+  LINE_SIZE,
+  type Meta,
+  metaCodec,
+  type Roles,
+  rolesCodec,
+  SECTION,
+  type Settings,
+  settingsCodec,
+  type Table6,
+  table6Codec,
+} from '../../abi/generated.ts'
+import { type LineDigest, LineDigester, NO_LINES, sameDigest } from '../lines/line-digest.ts'
+import { corrupt, type Extent, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
+
+/** Lines of the header. The directory takes six. */
+export const SETTINGS_LINE = 0
+export const TABLE6_LINE = 1
+export const META_LINE = 2
+export const DIRECTORY_LINE = 3
+export const BALANCE_LINE = 9
+export const ROLES_LINE = 10
+
+export type SectionName = keyof typeof SECTION
+/** In the order in which they lie in the image. */
+export const SECTION_NAMES: readonly SectionName[] = (Object.keys(SECTION) as SectionName[]).sort(
+  (a, b) => SECTION[a] - SECTION[b],
+)
+
+/** What of the rings of an image is as in the image before: see edit/rings.ts. */
+export interface KeptRings {
+  /** Digest of all rings of that image, and of this one. */
+  readonly of: LineDigest
+  readonly digest: LineDigest
+  /** First lines, in both, of those that are the same. */
+  readonly rings: readonly number[]
+}
+
+/** Lines that are computed when they are asked for. */
+export interface LazyLines {
+  readonly lines: number
+  /** Those that hold anything, ascending. */
+  readonly extents: readonly Extent[]
+  /** `count` lines from `first` on. */
+  readonly words: (first: number, count: number) => Uint32Array
+}
+
+/** The rings of an image, to be made when they are needed. */
+export interface Rings {
+  readonly section: LazyLines
+  readonly kept: KeptRings | undefined
+}
+
+/** Words by section, whole lines. Nobody writes to them once they are part of an image: images share them. */
+export type Sections = Readonly<Record<SectionName, Uint32Array>>
+
+/** Sections with rings that are made when somebody asks for them. */
+export function withRings(sections: Omit<Sections, 'RINGS'>, make: () => Uint32Array): Sections {
+  let rings: Uint32Array | undefined
+  const get = (): Uint32Array => {
+    rings ??= make()
+    return rings
+  }
+  return Object.defineProperty({ ...sections }, 'RINGS', { enumerable: true, get }) as Sections
+}
+
+/** Where a section lies, in lines, and what it holds. */
+export interface Place {
+  readonly first: number
+  readonly lines: number
+  readonly digest: LineDigest
+}
+
+export type Directory = Readonly<Record<SectionName, Place>>
+
+/** What the header says. */
+export interface Header {
+  readonly settings: Settings
+  readonly table6: Table6
+  readonly meta: Meta
+  readonly directory: Directory
+  readonly balance: Balance
+  readonly roles: Roles
+}
+
+/** The content of a policy map. */
+export interface Image extends Header {
+  /** Lines 0 to HEADER_LINES - 1. */
+  readonly header: Uint32Array
+  readonly sections: Sections
+  /** Where `sections` has none yet: asking it for RINGS makes all of them. */
+  readonly rings?: Rings
+  /** In all. */
+  readonly lines: number
+}
+
+const record = <T>(of: (name: SectionName) => T): Readonly<Record<SectionName, T>> =>
+  Object.fromEntries(SECTION_NAMES.map((name) => [name, of(name)])) as Record<SectionName, T>
+
+/** The places of sections one after the other behind the header. */
+export function placeSections(
+  lengths: (name: SectionName) => number,
+  digests: (name: SectionName) => LineDigest,
+): { directory: Directory; lines: number } {
+  let line = HEADER_LINES
+  const directory = record((name) => {
+    const place = { first: line, lines: lengths(name), digest: digests(name) }
+    line += place.lines
+    return place
+  })
+  return { directory, lines: line }
+}
+
+function directoryLines(directory: Directory, headerDigest: LineDigest): DirectoryLines {
+  const empty = { extent: { first: 0, lines: 0 }, digest: NO_LINES }
+  const sections = Array.from({ length: DIRECTORY_SECTIONS }, () => empty)
+  for (const name of SECTION_NAMES) {
+    const { first, lines, digest } = directory[name]
+    sections[SECTION[name]] = { extent: { first, lines }, digest: [...digest] }
+  }
+  return { sections, header_digest: [...headerDigest] }
+}
+
+/** A header without what is written after it: the time of the commit, and its own digest. */
+function bareHeader(header: Uint32Array): Uint32Array {
+  const words = header.slice(0, HEADER_LINES * LINE_WORDS)
+  const view = viewOf(words)
+  view.setBigUint64(META_LINE * LINE_SIZE + metaCodec.offsets.committed_at, 0n)
+  view.setBigUint64(DIRECTORY_LINE * LINE_SIZE + directoryCodec.offsets.header_digest, 0n)
+  return words
+}
+
+function headerDigest(header: Uint32Array): LineDigest {
+  const digester = new LineDigester()
+  digester.add(bareHeader(header), 0, HEADER_LINES, 0)
+  return digester.digest
+}
+
+/** One text for each image, committed or not: its header tells the digests of all that is in it. */
+export const imageKey = (header: Uint32Array): string =>
+  createHash('sha256')
+    .update(new Uint8Array(bareHeader(header).buffer))
+    .digest('hex')
+
+/** Puts an image together. */
+export function assemble(said: Header, sections: Sections, lines: number, rings?: Rings): Image {
+  const header = makeLines(HEADER_LINES)
+  const view = viewOf(header)
+  settingsCodec.encode(said.settings, view, SETTINGS_LINE * LINE_SIZE)
+  table6Codec.encode(said.table6, view, TABLE6_LINE * LINE_SIZE)
+  metaCodec.encode(said.meta, view, META_LINE * LINE_SIZE)
+  directoryCodec.encode(directoryLines(said.directory, NO_LINES), view, DIRECTORY_LINE * LINE_SIZE)
+  balanceCodec.encode(said.balance, view, BALANCE_LINE * LINE_SIZE)
+  rolesCodec.encode(said.roles, view, ROLES_LINE * LINE_SIZE)
+  const digest = headerDigest(header)
+  directoryCodec.encode(directoryLines(said.directory, digest), view, DIRECTORY_LINE * LINE_SIZE)
+  return { ...said, header, sections, lines, ...(rings ? { rings } : {}) }
+}
+
+/** What the lines of a header say, and whether they are as they were written. At least HEADER_LINES lines. */
+export function readHeader(header: Uint32Array): Header & { readonly intact: boolean } {
+  const view = viewOf(header)
+  const { sections, header_digest } = directoryCodec.decode(view, DIRECTORY_LINE * LINE_SIZE)
+  const directory = record((name) => {
+    const { extent, digest } = sections[SECTION[name]] as (typeof sections)[number]
+    return { ...extent, digest: digest as unknown as LineDigest }
+  })
+  return {
+    settings: settingsCodec.decode(view, SETTINGS_LINE * LINE_SIZE),
+    table6: table6Codec.decode(view, TABLE6_LINE * LINE_SIZE),
+    meta: metaCodec.decode(view, META_LINE * LINE_SIZE),
+    directory,
+    balance: balanceCodec.decode(view, BALANCE_LINE * LINE_SIZE),
+    roles: rolesCodec.decode(view, ROLES_LINE * LINE_SIZE),
+    intact: sameDigest(header_digest as unknown as LineDigest, headerDigest(header)),
+  }
+}
+
+/** Words over bytes, which are copied where they are not aligned to 8 as those of a pooled Buffer are not. */
+export function wordsOf(bytes: Uint8Array): Uint32Array {
+  const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice()
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >>> 2)
+}
+
+/**
+ * The image that bytes hold, whatever they are.
+ *
+ * @throws XdpError E113 where the header is cut off, or a section is not inside
+ */
+export function imageFrom(bytes: Uint8Array): Image {
+  if (bytes.length < HEADER_LINES * LINE_SIZE) throw corrupt('the header is cut off')
+  const words = wordsOf(bytes)
+  const header = words.subarray(0, HEADER_LINES * LINE_WORDS)
+  const said = readHeader(header)
+  const sections = record((name) => {
+    const { first, lines } = said.directory[name]
+    if ((first + lines) * LINE_WORDS > words.length) throw corrupt(`section ${name.toLowerCase()} is not inside`)
+    return words.subarray(first * LINE_WORDS, (first + lines) * LINE_WORDS)
+  })
+  return { ...said, header, sections, lines: words.length / LINE_WORDS }
+}
+
+/** An image as one block of bytes, as its map holds it. */
+export function imageBytes({ header, sections, directory, lines }: Image): Uint8Array {
+  const words = makeLines(lines)
+  words.set(header)
+  for (const name of SECTION_NAMES) words.set(sections[name], directory[name].first * LINE_WORDS)
+  return new Uint8Array(words.buffer)
+}

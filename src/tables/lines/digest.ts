@@ -1,0 +1,45 @@
+// Digests of what an apply wrote, kept with the tables. What is live and has another digest was changed by something
+// else since: drift.
+
+import { createHash, type Hash } from 'node:crypto'
+import type { Ranges } from '../../model/address.ts'
+import { type List, type Policy, scopeKey } from '../../model/state.ts'
+
+/** Start of the SHA-256, as __u64. */
+const finish = (hash: Hash): bigint => hash.digest().readBigUInt64LE()
+
+function addRanges(hash: Hash, { family, length, start, end }: Ranges): void {
+  hash.update(`${family} ${length}\n`)
+  for (const words of [start, end]) hash.update(new Uint8Array(words.buffer, words.byteOffset, words.byteLength))
+}
+
+/** Lists do not change; a long one takes milliseconds. */
+const known = new WeakMap<List, bigint>()
+
+/** Digest of a canonical list: its kind, name, scopes and addresses. */
+export function listDigest(list: List): bigint {
+  const digest = known.get(list) ?? digestOf(list)
+  known.set(list, digest)
+  return digest
+}
+
+function digestOf({ kind, name, sets }: List): bigint {
+  const hash = createHash('sha256').update(`${kind} ${name}\n`)
+  for (const { scope, addresses } of sets) {
+    hash.update(`${scopeKey(scope)}\n`)
+    addRanges(hash, addresses.v4)
+    addRanges(hash, addresses.v6)
+  }
+  return finish(hash)
+}
+
+/** Digest of a policy's settings. */
+export const policyDigest = ({ default: verdict, flows }: Policy): bigint =>
+  finish(createHash('sha256').update(`default ${verdict}\nflows ${flows}\n`))
+
+/** Digest of a service's lines, its name included. */
+export function serviceDigest(name: string, lines: readonly Uint8Array[]): bigint {
+  const hash = createHash('sha256').update(`${name}\n`)
+  for (const line of lines) hash.update(line)
+  return finish(hash)
+}

@@ -1,0 +1,144 @@
+// The balancer's two lines of the header, and the sections that they lead to: how the compiled services become part of
+// the whole.
+
+import {
+  BALANCE_FLAG,
+  type Balance,
+  FLOWS_A_LINE,
+  LINE_SIZE,
+  ROLE,
+  type Roles,
+  rolesCodec,
+} from '../../abi/generated.ts'
+import type { BalanceSizes } from '../../abi/paths.ts'
+import type { Slots } from '../../model/live.ts'
+import { type Attachment, EVERY_ROLE, type Policy, type Role } from '../../model/state.ts'
+import type { Directory, Header, Sections } from '../layout/layout.ts'
+import { multiplierValue } from '../lines/hash.ts'
+import type { RawServices } from './decode.ts'
+import type { ServiceSections } from './services.ts'
+
+/**
+ * New flows that a CPU may remember in a tick: what Katran allows. Above it a flood of new flows would push out the
+ * ones that are worth remembering.
+ */
+const FLOW_LIMIT = 125_000
+
+type BalanceSection =
+  | 'ENDPOINT_HASH'
+  | 'ENDPOINTS'
+  | 'PORTS'
+  | 'SERVICES'
+  | 'SERVICE_RECORDS'
+  | 'BACKENDS'
+  | 'POOLS'
+  | 'RINGS'
+
+const NONE = new Uint32Array(0)
+
+/** The sections of the services but for the rings; `undefined`: there are none. */
+export const balanceSections = (
+  compiled: ServiceSections | undefined,
+): Pick<Sections, Exclude<BalanceSection, 'RINGS'>> => ({
+  ENDPOINT_HASH: compiled?.endpoints.hash ?? NONE,
+  ENDPOINTS: compiled?.endpoints.endpoints ?? NONE,
+  PORTS: compiled?.endpoints.ports ?? NONE,
+  SERVICES: compiled?.services ?? NONE,
+  SERVICE_RECORDS: compiled?.records ?? NONE,
+  BACKENDS: compiled?.backends ?? NONE,
+  POOLS: compiled?.pools ?? NONE,
+})
+
+const linesOf = (words: Uint32Array): number => words.byteLength / LINE_SIZE
+
+const NO_BALANCE: Balance = {
+  multiplier: 0n,
+  flags: 0,
+  hash: 0,
+  hash_lines: 0,
+  endpoints: 0,
+  ports: 0,
+  services: 0,
+  service_lines: 0,
+  backends: 0,
+  backend_lines: 0,
+  flow_mask: 0,
+  flow_limit: 0,
+  pools: 0,
+  pool_lines: 0,
+  rings: 0,
+}
+
+/** What the header says of services; `undefined`: there are none. */
+export function balanceLine(compiled: ServiceSections | undefined, at: Directory, { flows }: Policy): Balance {
+  if (!compiled) return NO_BALANCE
+  return {
+    multiplier: multiplierValue(compiled.endpoints.multiplier),
+    flags:
+      BALANCE_FLAG.ENDPOINTS |
+      (compiled.hasReplies ? BALANCE_FLAG.REPLIES : 0) |
+      (compiled.hasPools ? BALANCE_FLAG.POOLS : 0),
+    hash: at.ENDPOINT_HASH.first,
+    hash_lines: compiled.endpoints.buckets,
+    endpoints: at.ENDPOINTS.first,
+    ports: at.PORTS.first,
+    services: at.SERVICES.first,
+    service_lines: linesOf(compiled.services),
+    backends: at.BACKENDS.first,
+    backend_lines: linesOf(compiled.backends),
+    flow_mask: flows / FLOWS_A_LINE - 1,
+    flow_limit: FLOW_LIMIT,
+    pools: at.POOLS.first,
+    pool_lines: compiled.poolLines,
+    rings: at.RINGS.first,
+  }
+}
+
+/** The sections that the line leads to, by `section` of an image. */
+export const rawServices = (
+  section: (name: BalanceSection, first?: number) => Uint32Array,
+  balance: Balance,
+): RawServices => ({
+  hash: section('ENDPOINT_HASH', balance.hash),
+  endpoints: section('ENDPOINTS', balance.endpoints),
+  ports: section('PORTS', balance.ports),
+  services: section('SERVICES', balance.services),
+  records: section('SERVICE_RECORDS'),
+  backends: section('BACKENDS', balance.backends),
+  pools: section('POOLS', balance.pools),
+  rings: section('RINGS', balance.rings),
+})
+
+const ROLE_BITS: Readonly<Record<Role, number>> = { filter: ROLE.FILTER, balance: ROLE.BALANCE }
+
+/** What the header says of roles. */
+export function rolesLine(interfaces: ReadonlyMap<string, Attachment>, slots: Slots['interfaces']): Roles {
+  const lacks = new Uint8Array(rolesCodec.size)
+  for (const { interface: name, roles } of interfaces.values()) {
+    const slot = slots.get(name)
+    if (slot === undefined) throw new RangeError(`interface ${name} has no slot`)
+    for (const role of EVERY_ROLE) if (!roles.includes(role)) lacks[slot] = (lacks[slot] as number) | ROLE_BITS[role]
+  }
+  return { lacks }
+}
+
+/** Whether some interface has not every role. */
+export const saysRoles = ({ lacks }: Roles): boolean => lacks.some((bits) => bits !== 0)
+
+/** Roles by interface slot. */
+export function decodeRoles({ lacks }: Roles): readonly (readonly Role[])[] {
+  return Array.from(lacks, (bits) => EVERY_ROLE.filter((role) => (bits & ROLE_BITS[role]) === 0))
+}
+
+/** Room for a number of slots: few sizes, so that maps are seldom made anew. */
+const roomFor = (slots: number): number => (slots === 0 ? 1 : Math.max(64, 2 ** Math.ceil(Math.log2(slots))))
+
+/** What an image needs of the maps beside it; without services one entry of each. */
+export function balanceSizes({ balance }: Pick<Header, 'balance'>): BalanceSizes {
+  return {
+    flowLines: balance.flow_mask + 1,
+    services: roomFor(balance.service_lines),
+    backends: roomFor(balance.backend_lines),
+    pools: balance.pool_lines === 0 ? 0 : 2 ** Math.ceil(Math.log2(balance.pool_lines)),
+  }
+}

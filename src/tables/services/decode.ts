@@ -1,0 +1,233 @@
+// Services out of an image, as packets meet them. What the lines of services and backends say is taken for what it is;
+// what follows from it (endpoints, port trees, rings) is made once more and compared. A service for which that differs
+// is not there: no state describes what its packets meet, so the planner is to make it anew.
+
+import {
+  type Balance,
+  LINE_SIZE,
+  NO_SLOT,
+  POOL_SLOTS,
+  poolCodec,
+  poolListCodec,
+  type Service as ServiceLine,
+  type ServiceRecord,
+  serviceCodec,
+  serviceRecordCodec,
+} from '../../abi/generated.ts'
+import type { Address } from '../../model/address.ts'
+import type { Slots } from '../../model/live.ts'
+import {
+  type Backend,
+  backendSlotKey,
+  compareBackends,
+  type LeavingBackend,
+  type Service,
+} from '../../model/service.ts'
+import { formatAddress } from '../../model/text.ts'
+import { serviceDigest } from '../lines/digest.ts'
+import { corrupt, LINE_WORDS, viewOf } from '../lines/lines.ts'
+import type { ServiceFacts } from './backends.ts'
+import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lines.ts'
+import { compileServices, digestLines, type ServiceSections, slotsByService } from './services.ts'
+
+/** The sections of an image, each from its first line to its last. */
+export type RawServices = Pick<ServiceSections, 'services' | 'records' | 'backends' | 'pools'> & {
+  readonly rings: Uint32Array
+  readonly hash: Uint32Array
+  readonly endpoints: Uint32Array
+  readonly ports: Uint32Array
+}
+
+/** Those that say what the services are; everything else follows from them. */
+type RecordLines = Pick<RawServices, 'services' | 'records' | 'backends' | 'pools'>
+
+export interface DecodedServices extends ServiceFacts {
+  /** By name: those that packets meet as they are recorded. */
+  readonly services: ReadonlyMap<string, Service>
+  readonly slots: Pick<Slots, 'services' | 'backends' | 'pools'>
+  /** Names of services that are not as the apply that wrote the image recorded them. */
+  readonly drifted: readonly string[]
+}
+
+interface Found {
+  readonly slot: number
+  readonly backend: Backend
+  readonly role: BackendRole
+}
+
+/** Everything that the records say, not compared with anything yet. */
+interface Told extends ServiceFacts {
+  readonly services: ReadonlyMap<string, Service>
+  readonly digests: ReadonlyMap<string, bigint>
+  readonly backends: readonly Found[]
+}
+
+const linesIn = (words: Uint32Array): number => words.length / LINE_WORDS
+
+function readBackends(words: Uint32Array): Found[] {
+  const view = viewOf(words)
+  const found: Found[] = []
+  for (let slot = 0; slot < Math.min(linesIn(words), NO_SLOT); slot++) {
+    const decoded = backendOf(view, slot)
+    if (decoded) found.push({ slot, ...decoded })
+  }
+  return found
+}
+
+/** Addresses of a service's source pool, in canonical order. */
+function poolOf(line: ServiceLine, pools: DataView, addresses: number): Address[] {
+  if (line.pools === 0) return []
+  if (line.pools > POOL_SLOTS || (line.pool_list + 1) * LINE_SIZE > pools.byteLength) throw corrupt('a source pool')
+  const { pool } = poolListCodec.decode(pools, line.pool_list * LINE_SIZE)
+  return Array.from(pool.subarray(0, line.pools), (slot) => {
+    if (slot >= addresses) throw corrupt('a source pool')
+    return addressOf(poolCodec.decode(pools, slot * LINE_SIZE).address)
+  })
+}
+
+function readPools(services: Iterable<Service>, pools: DataView, lines: number): Map<string, number> {
+  const used = new Set([...services].flatMap(({ snatPool }) => snatPool.map(textOf)))
+  const slots = new Map<string, number>()
+  for (let slot = 0; slot < lines; slot++) {
+    const text = textOf(addressOf(poolCodec.decode(pools, slot * LINE_SIZE).address))
+    if (used.has(text)) slots.set(text, slot)
+  }
+  return slots
+}
+
+const textOf = ({ family, words }: Address): string => formatAddress(family, words)
+
+/** By the slot of their service. */
+function groupBackends(backends: readonly Found[]): Map<number, Found[]> {
+  const groups = new Map<number, Found[]>()
+  for (const found of backends) {
+    const group = groups.get(found.role.service)
+    if (group) group.push(found)
+    else groups.set(found.role.service, [found])
+  }
+  return groups
+}
+
+/** What the lines of services and backends say. Throws XdpError E113 where that is nothing at all. */
+function readServices({ pool_lines }: Balance, raw: RecordLines): Told {
+  const [lines, records, pools] = [raw.services, raw.records, raw.pools].map(viewOf) as [DataView, DataView, DataView]
+  if (raw.records.length < raw.services.length || pool_lines > linesIn(raw.pools)) throw corrupt('services are cut off')
+  const backends = readBackends(raw.backends)
+  const groups = groupBackends(backends)
+  const services = new Map<string, Service>()
+  const digests = new Map<string, bigint>()
+  const slots = new Map<string, number>()
+  for (let slot = 0; slot < linesIn(raw.services); slot++) {
+    const line = serviceCodec.decode(lines, slot * LINE_SIZE)
+    if (line.forwarding === 0) continue
+    const record = serviceRecordCodec.decode(records, slot * LINE_SIZE)
+    const { name } = record
+    if (services.has(name)) throw corrupt(`service ${name} is there twice`)
+    services.set(name, withBackends(line, record, poolOf(line, pools, pool_lines), groups.get(slot) ?? []))
+    digests.set(name, record.digest)
+    slots.set(name, slot)
+    groups.delete(slot)
+  }
+  if (groups.size > 0) throw corrupt('a backend names a service that is not there')
+  const found = recordBackends(backends, new Map([...slots].map(([name, slot]) => [slot, name])))
+  const poolSlots = readPools(services.values(), pools, pool_lines)
+  const { leaving, deadlines } = found
+  return {
+    services,
+    digests,
+    backends,
+    leaving,
+    deadlines,
+    slots: { services: slots, backends: found.slots, pools: poolSlots },
+  }
+}
+
+function withBackends(line: ServiceLine, record: ServiceRecord, snatPool: Address[], own: readonly Found[]): Service {
+  return {
+    ...serviceOf(line, record),
+    snatPool,
+    sorry: own.find(({ role }) => role.sorry)?.backend,
+    backends: own
+      .filter(({ role }) => !role.sorry && !role.leaving)
+      .map(({ backend }) => backend)
+      .sort(compareBackends),
+  }
+}
+
+/** Slots and times of backends, by the names of services in slots. */
+function recordBackends(backends: readonly Found[], names: ReadonlyMap<number, string>) {
+  const slots = new Map<string, number>()
+  const leaving: LeavingBackend[] = []
+  const deadlines = new Map<string, number>()
+  for (const { slot, backend, role } of backends) {
+    const service = names.get(role.service) as string
+    const key = backendSlotKey(service, backend)
+    if (slots.has(key)) throw corrupt(`backend ${key} is there twice`)
+    slots.set(key, slot)
+    if (role.leaving) leaving.push({ service, backend, deadline: role.deadline })
+    else if (role.deadline > 0) deadlines.set(key, role.deadline)
+  }
+  return { slots, leaving, deadlines }
+}
+
+const isSame = (a: Uint32Array, b: Uint32Array): boolean =>
+  a.length === b.length && Buffer.compare(bytesOf(a), bytesOf(b)) === 0
+
+const bytesOf = (words: Uint32Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
+
+/** Whether what leads from a packet to its service is as it should be. */
+const leadsRight = (balance: Balance, raw: RawServices, { endpoints }: ServiceSections): boolean =>
+  balance.multiplier === (BigInt(endpoints.multiplier.high) << 32n) + BigInt(endpoints.multiplier.low) &&
+  balance.hash_lines === endpoints.buckets &&
+  isSame(raw.hash, endpoints.hash) &&
+  isSame(raw.endpoints, endpoints.endpoints) &&
+  isSame(raw.ports, endpoints.ports)
+
+/** Whether the ring of the service in a slot is as it should be, and where its line says. */
+function turnsRight(slot: number, raw: RawServices, compiled: ServiceSections): boolean {
+  const line = (words: Uint32Array): Uint32Array => words.subarray(slot * LINE_WORDS, (slot + 1) * LINE_WORDS)
+  if (!isSame(line(raw.services), line(compiled.services))) return false
+  const { ring, ring_size, takers } = serviceCodec.decode(viewOf(compiled.services), slot * LINE_SIZE)
+  const words = Math.ceil((ring_size + takers) / (LINE_WORDS * 2)) * LINE_WORDS
+  const from = ring * LINE_WORDS
+  return isSame(raw.rings.subarray(from, from + words), compiled.rings.linesOf(slot).subarray(0, words))
+}
+
+/** What is read is not always what can be written: a name of bytes that are no text, say. */
+function compileAgain(told: Told): ServiceSections {
+  try {
+    return compileServices(told.services, told)
+  } catch (error) {
+    if (error instanceof RangeError) throw corrupt(`services: ${error.message}`)
+    throw error
+  }
+}
+
+/**
+ * Reads the services of an image.
+ *
+ * @throws XdpError E113 where the bytes are damaged in a way that is no other set of services
+ */
+export function decodeServices(balance: Balance, raw: RawServices): DecodedServices {
+  const told = readServices(balance, raw)
+  const { slots, leaving, deadlines } = told
+  const compiled = compileAgain(told)
+  const leads = leadsRight(balance, raw, compiled) && isSame(raw.pools, compiled.pools)
+  const own = slotsByService(told.backends)
+  const services = new Map<string, Service>()
+  const drifted: string[] = []
+  for (const [name, service] of told.services) {
+    const slot = slots.services.get(name) as number
+    const isWhole = leads && turnsRight(slot, raw, compiled)
+    if (isWhole) services.set(name, service)
+    const digest = serviceDigest(name, digestLines(raw.services, raw.backends, slot, own.get(slot) ?? []))
+    if (!isWhole || digest !== told.digests.get(name)) drifted.push(name)
+  }
+  return { services, slots, leaving, deadlines, drifted }
+}
+
+/** What services are recorded, and the facts around them. */
+export type RecordedServices = Pick<DecodedServices, 'services' | 'slots' | 'leaving' | 'deadlines'>
+
+/** As decodeServices without the comparison: of lines that are known to be as they were written. */
+export const readRecordedServices = (balance: Balance, raw: RecordLines): RecordedServices => readServices(balance, raw)
