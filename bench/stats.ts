@@ -9,6 +9,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { REASON, REASON_SLOTS } from '../src/abi/generated.ts'
 import { pinPaths } from '../src/abi/paths.ts'
+import { FILTER } from '../src/features/filter.ts'
 import { countersPart } from '../src/kernel/live/counters.ts'
 import { possibleCpus } from '../src/kernel/tools/cpus.ts'
 import { type Cost, type Host, makeHost, sh, time } from './support/host.ts'
@@ -52,10 +53,10 @@ function lookups(): string[] {
   const slots = Array.from({ length: INTERFACES }, (_, i) => i + 1)
   const reasons = slots.flatMap((slot) => Object.values(REASON).map((reason) => slot * REASON_SLOTS + reason))
   const lists = Array.from({ length: LISTS }, (_, i) => i)
-  const verdicts = reasons.map((at) => line(paths.sharedMap('verdictStats'), at))
+  const verdicts = reasons.map((at) => line(paths.sharedMap(FILTER.maps.verdictStats), at))
   const file = host.write(
     'lookups',
-    [...verdicts, ...lists.map((at) => line(paths.sharedMap('listStats'), at))].join(''),
+    [...verdicts, ...lists.map((at) => line(paths.sharedMap(FILTER.maps.listStats), at))].join(''),
   )
   return ['bpftool', '-j', 'batch', 'file', file]
 }

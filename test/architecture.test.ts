@@ -17,7 +17,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   model: [],
   report: ['model'],
   semantics: ['model', 'report'],
-  abi: ['model', 'semantics'],
+  abi: ['model', 'report', 'semantics'],
   cache: [],
   'config/explain': [],
   'config/text': ['model', 'config/explain'],
@@ -45,15 +45,17 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'tables/layout',
     'tables/services',
   ],
+  features: ['model', 'report', 'abi', 'plan', 'tables/layout', 'tables/services'],
   'kernel/tools': ['model', 'abi', 'tables/lines', 'tables/layout'],
   'kernel/host': ['model', 'report', 'abi', 'cache', 'plan', 'tables', 'kernel/tools'],
-  'kernel/observe': ['model', 'abi', 'plan', 'tables', 'kernel/tools', 'kernel/host'],
+  'kernel/observe': ['model', 'abi', 'plan', 'tables', 'features', 'kernel/tools', 'kernel/host'],
   'kernel/live': [
     'model',
     'report',
     'semantics',
     'abi',
     'tables/layout',
+    'features',
     'kernel/tools',
     'kernel/host',
     'kernel/observe',
@@ -62,8 +64,9 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'model',
     'abi',
     'plan',
+    'tables/lines',
     'tables/layout',
-    'tables/services',
+    'features',
     'kernel/tools',
     'kernel/host',
     'kernel/observe',
@@ -76,21 +79,23 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'abi',
     'plan',
     'tables',
+    'features',
     'kernel/tools',
     'kernel/host',
     'kernel/observe',
     'kernel/live',
   ],
-  'kernel/doctor': ['model', 'report', 'abi', 'kernel/tools', 'kernel/host', 'kernel/observe'],
-  pipelines: ['model', 'report', 'abi', 'plan', 'tables', 'kernel'],
-  metrics: ['model', 'report'],
+  'kernel/doctor': ['model', 'report', 'abi', 'features', 'kernel/tools', 'kernel/host', 'kernel/observe'],
+  pipelines: ['model', 'report', 'abi', 'plan', 'tables', 'features', 'kernel'],
+  metrics: ['report', 'features'],
   render: ['model', 'report', 'plan'],
   'watch/time': ['report'],
   'watch/files': ['report', 'cache', 'config', 'watch/time'],
-  'watch/health': ['model', 'kernel/host', 'kernel/live', 'watch/time'],
+  'watch/health': ['model', 'abi', 'kernel/host', 'watch/time'],
   watch: [
     'model',
     'report',
+    'abi',
     'config',
     'plan',
     'kernel/host',
@@ -126,6 +131,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   pipelines: ['node:path'],
+  features: [],
   watch: [
     'chokidar',
     'node:crypto',
@@ -143,7 +149,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   cli: ['node:*'],
 }
 
-const PURE = ['model', 'report', 'semantics', 'abi', 'tables', 'import', 'plan', 'metrics', 'render']
+const PURE = ['model', 'report', 'semantics', 'abi', 'tables', 'import', 'plan', 'features', 'metrics', 'render']
 
 function walk(directory: string, matches: RegExp): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {

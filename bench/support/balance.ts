@@ -145,7 +145,7 @@ export class Bench {
   /** Ours. */
   subject(name: string, { verdict, reason }: Outcome): Subject {
     const count = async (): Promise<number> => (await this.plane.reasons(SLOT))[reason]?.packets ?? 0
-    return { name, program: this.plane.program('filter'), kind: 'frags', verdict, count }
+    return { name, program: this.plane.program('xdp_filter'), kind: 'frags', verdict, count }
   }
 
   /** Nanoseconds a turn, of the second of two runs. Throws where any turn ended otherwise than it should. */

@@ -4,7 +4,8 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { bpftool, type Command } from '../../src/abi/command.ts'
 import { LINE_SIZE } from '../../src/abi/generated.ts'
-import { type MapShape, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { type MapShape, policyMap } from '../../src/abi/paths.ts'
+import { SHARED_MAPS } from '../../src/features/features.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { withExchange } from '../../src/kernel/tools/exchange.ts'
 import type { Family, Ranges } from '../../src/model/address.ts'
@@ -92,7 +93,7 @@ export async function instanceMemory(image: Uint8Array): Promise<number> {
   const directory = `/sys/fs/bpf/xdp-bench-memory-${process.pid}`
   mkdirSync(directory)
   try {
-    const shapes = [policyMap(image.length / LINE_SIZE), ...Object.values(SHARED_MAPS)]
+    const shapes = [policyMap(image.length / LINE_SIZE), ...SHARED_MAPS]
     await runBatch(shapes.map((shape) => createMap(`${directory}/${shape.name}`, shape)))
     const shown = await runBatch(shapes.map(({ name }) => bpftool('map', 'show', 'pinned', `${directory}/${name}`)))
     return shown.reduce(

@@ -11,6 +11,16 @@ export interface Command {
 export const bpftool = (...argv: readonly string[]): Command => ({ tool: 'bpftool', argv })
 export const commandLine = ({ tool, argv }: Command): string => [tool, ...argv].join(' ')
 
+/** Commands that share a bpftool process with others, and what their outputs say. */
+export interface Part<T> {
+  readonly commands: readonly Command[]
+  /** Called once all commands have succeeded. May throw. */
+  readonly finish: (outputs: readonly unknown[]) => T
+}
+
+/** The part of commands whose outputs say nothing. */
+export const quiet = (...commands: readonly Command[]): Part<void> => ({ commands, finish: () => undefined })
+
 /** A u32 key as the bytes bpftool wants. */
 export function keyBytes(key: number): string[] {
   const view = new DataView(new ArrayBuffer(4))
@@ -24,3 +34,26 @@ export const hexBytes = (bytes: Uint8Array): string[] => Array.from(bytes, (byte
 /** `map update` of one value. */
 export const updateCommand = (map: string, key: number, value: Uint8Array): Command =>
   bpftool('map', 'update', 'pinned', map, 'key', ...keyBytes(key), 'value', 'hex', ...hexBytes(value))
+
+/** Runs a program that takes no data; `repeat 0`, because programs of type syscall refuse a repeat. */
+export const plainRun = (pinned: string): Command => bpftool('prog', 'run', 'pinned', pinned, 'repeat', '0')
+
+/** An entry of an array map as bpftool prints it for a map without BTF. */
+export interface HexEntry {
+  readonly key: readonly string[]
+  readonly value: readonly string[]
+}
+
+/** `0x00` to `0xff`: a table is several times faster than parsing, which counts for a dump of a hundred thousand. */
+const HEX: ReadonlyMap<string, number> = new Map(
+  Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
+)
+
+/** Bytes of a key or value as bpftool prints them. */
+export function bytesOf(hex: readonly string[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(hex.length)
+  for (let at = 0; at < hex.length; at++) bytes[at] = HEX.get(hex[at] as string) ?? 0
+  return bytes
+}
+
+export const viewOf = (hex: readonly string[]): DataView => new DataView(bytesOf(hex).buffer)

@@ -1,14 +1,15 @@
-// Probe packets: Ethernet frames that `why` and `apply` send through the loaded programs, and what those write back.
-// A probe is well-formed down to its checksums, so that it stands for a packet of its kind, and it is never one of the
+// Test packets: Ethernet frames that `why` and `apply` send through the loaded programs, and the answers of these.
+// A test packet is well-formed down to its checksums, so that it stands for a packet of its kind, and it is never one of the
 // packets that default drop lets pass unless its protocol and ports ask for it.
 
 import type { Address } from '../model/address.ts'
 import { TCP, UDP } from '../model/ports.ts'
+import type { Verdict } from '../report/result.ts'
 import type { Transit } from '../semantics/balance.ts'
 import type { Facts } from '../semantics/judge.ts'
 import { type Explanation, explanationCodec } from './generated.ts'
 
-export interface Probe {
+export interface TestPacket {
   readonly source: Address
   /** Of the source's family; undefined = an address for documentation. */
   readonly destination?: Address | undefined
@@ -17,6 +18,12 @@ export interface Probe {
   /** TCP and UDP only; undefined = a port that no service has. */
   readonly sourcePort?: number | undefined
   readonly destinationPort?: number | undefined
+}
+
+/** A test packet, and the verdict that the file gives it. */
+export interface Probe {
+  readonly packet: TestPacket
+  readonly verdict: Verdict
 }
 
 const ICMP = 1
@@ -47,7 +54,7 @@ interface Filled {
   readonly destinationPort: number
 }
 
-function fill({ source, destination, protocol = UDP, sourcePort, destinationPort }: Probe): Filled {
+function fill({ source, destination, protocol = UDP, sourcePort, destinationPort }: TestPacket): Filled {
   const { family, words } = source
   if (destination && destination.family !== family) throw new RangeError('source and destination differ in family')
   return {
@@ -108,8 +115,8 @@ function writeWords(view: DataView, at: number, words: Uint32Array): void {
 }
 
 /** The probe as an Ethernet frame. Throws RangeError where the addresses differ in family. */
-export function packetFor(probe: Probe): Uint8Array {
-  const filled = fill(probe)
+export function packetFor(packet: TestPacket): Uint8Array {
+  const filled = fill(packet)
   const payload = transport(filled)
   const headers = ETHERNET_SIZE + (filled.family === 4 ? IPV4_SIZE : IPV6_SIZE)
   const frame = new Uint8Array(headers + payload.length)
@@ -141,8 +148,8 @@ export function packetFor(probe: Probe): Uint8Array {
 }
 
 /** What `judge` has to know of the probe's packet. */
-export function factsFor(probe: Probe): Facts {
-  const filled = fill(probe)
+export function factsFor(packet: TestPacket): Facts {
+  const filled = fill(packet)
   const { family, source, protocol, sourcePort, destinationPort } = filled
   const hasPorts = protocol === TCP || protocol === UDP
   const [server, client] = family === 4 ? [67, 68] : [547, 546]

@@ -1,181 +1,50 @@
-// Where our objects are pinned. Everything we own lies below `<bpffs>/xdp-as-code/<instance>/`; libxdp, xdp-filter, tc
-// and ip have their own directories, which we never touch. Interface names are no part of a path: bpffs refuses dots.
+// Where our objects are pinned, and the shapes of maps. Everything we own lies below `<bpffs>/xdp-as-code/<instance>/`;
+// libxdp, xdp-filter, tc and ip have their own directories, which we never touch. Interface names are no part of a path:
+// bpffs refuses dots. Names of maps and programs stand in the records of src/features.
 
-import {
-  ABI_VERSION,
-  BANS,
-  backendCounterCodec,
-  banCodec,
-  banKeyCodec,
-  banStateCodec,
-  flowBudgetCodec,
-  HEALTH_LINES,
-  INTERFACE_INDEX_SIZE,
-  INTERFACE_SLOTS,
-  LINE_SIZE,
-  LIST_SLOTS,
-  REASON_SLOTS,
-  SNAT_PORTS,
-  serviceCounterCodec,
-} from './generated.ts'
-
-/** Programs of the object, by the names they are pinned under. */
-export const PROGRAMS = {
-  filter: 'xdp_filter',
-  explain: 'explain',
-  write: 'table_write',
-  read: 'table_read',
-  digest: 'table_digest',
-  stats: 'stats_read',
-  banWrite: 'ban_write',
-  banSweep: 'ban_sweep',
-  banCount: 'ban_count',
-  healthWrite: 'health_write',
-  counterRead: 'counter_read',
-  flowCount: 'flow_count',
-  portCount: 'port_count',
-} as const
-
-export type ProgramName = keyof typeof PROGRAMS
-
-/** Runs while a generation is built, and is unpinned then because it holds the map of the one before. */
-export const COPY_PROGRAM = 'table_copy'
-
-/** Those without which a generation is no complete one. Without one of the others it is repaired. */
-export const CORE_PROGRAMS = ['filter', 'explain', 'write', 'read', 'stats'] as const satisfies readonly ProgramName[]
+import { ABI_VERSION, LINE_SIZE } from './generated.ts'
 
 /** BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line. */
-const MMAPABLE = 0x400
-/** BPF_F_NO_PREALLOC: elements are made when they are needed. */
-const NO_PREALLOC = 1
+export const MMAPABLE = 0x400
+/** BPF_F_NO_PREALLOC: elements are allocated when they are inserted. */
+export const NO_PREALLOC = 1
 
 export interface MapShape {
+  /** Name in the BPF object, and of the pin; 15 characters at most. */
   readonly name: string
   readonly type: 'array' | 'percpu_array' | 'hash'
   /** Bytes of a key. */
   readonly keySize: number
   readonly valueSize: number
   readonly entries: number
+  /** BPF_F_* of linux/bpf.h. */
   readonly flags: number
 }
 
-/** Maps that outlive generations. */
-export const SHARED_MAPS = {
-  verdictStats: {
-    name: 'verdict_stats',
-    type: 'percpu_array',
-    keySize: 4,
-    valueSize: 16,
-    entries: INTERFACE_SLOTS * REASON_SLOTS,
-    flags: 0,
-  },
-  listStats: { name: 'list_stats', type: 'percpu_array', keySize: 4, valueSize: 16, entries: LIST_SLOTS, flags: 0 },
-  interfaceIndex: {
-    name: 'interface_index',
-    type: 'array',
-    keySize: 4,
-    valueSize: 8,
-    entries: INTERFACE_INDEX_SIZE,
-    flags: 0,
-  },
-  attachments: { name: 'attachments', type: 'array', keySize: 4, valueSize: 32, entries: INTERFACE_SLOTS, flags: 0 },
-  bans: {
-    name: 'bans',
-    type: 'hash',
-    keySize: banKeyCodec.size,
-    valueSize: banCodec.size,
-    entries: BANS,
-    flags: NO_PREALLOC,
-  },
-  banState: { name: 'ban_state', type: 'array', keySize: 4, valueSize: banStateCodec.size, entries: 1, flags: 0 },
-  health: { name: 'health', type: 'array', keySize: 4, valueSize: LINE_SIZE, entries: HEALTH_LINES, flags: MMAPABLE },
-  flowBudget: {
-    name: 'flow_budget',
-    type: 'percpu_array',
-    keySize: 4,
-    valueSize: flowBudgetCodec.size,
-    entries: 1,
-    flags: 0,
-  },
-} as const satisfies Record<string, MapShape>
+/** An array map with keys of 32 bits. */
+export const arrayMap = (name: string, valueSize: number, entries: number, flags = 0): MapShape => ({
+  name,
+  type: 'array',
+  keySize: 4,
+  valueSize,
+  entries,
+  flags,
+})
 
-export type SharedMap = keyof typeof SHARED_MAPS
+/** A per-CPU array map: each value exists once for every CPU. */
+export const perCpuMap = (name: string, valueSize: number, entries: number): MapShape => ({
+  ...arrayMap(name, valueSize, entries),
+  type: 'percpu_array',
+})
 
-/** Those that the programs use; `attachments` is the control plane's alone. */
-export const PROGRAM_MAPS = [
-  'verdictStats',
-  'listStats',
-  'interfaceIndex',
-  'bans',
-  'banState',
-  'health',
-  'flowBudget',
-] as const satisfies readonly (keyof typeof SHARED_MAPS)[]
-
-/** What follows `bpftool map create PIN` for a map. */
+/** Arguments of `bpftool map create PIN …` for a map. */
 export function mapWords({ name, type, keySize, valueSize, entries, flags }: MapShape): string[] {
   const sizes = ['type', type, 'key', `${keySize}`, 'value', `${valueSize}`, 'entries', `${entries}`]
   return [...sizes, 'name', name, ...(flags ? ['flags', `0x${flags.toString(16)}`] : [])]
 }
 
 /** The map of one policy generation: `lines` lines of 64 bytes. */
-export function policyMap(lines: number): MapShape {
-  return { name: 'policy', type: 'array', keySize: 4, valueSize: LINE_SIZE, entries: lines, flags: MMAPABLE }
-}
-
-/** How many entries the balancer's maps of a generation need. */
-export interface BalanceSizes {
-  /** Lines of `flows`. */
-  readonly flowLines: number
-  /** Entries of `service_stats` and `backend_stats`. */
-  readonly services: number
-  readonly backends: number
-  /** Addresses of source pools that `snat_ports` has room for; 0 = none. */
-  readonly pools: number
-}
-
-/**
- * The balancer's maps of one generation, which are as large as its services ask for. Those of the generation before are
- * handed on where their shape is the same; they hold connections and counters.
- */
-export const balanceMaps = ({ flowLines, services, backends, pools }: BalanceSizes) =>
-  ({
-    flows: { name: 'flows', type: 'array', keySize: 4, valueSize: LINE_SIZE, entries: flowLines, flags: MMAPABLE },
-    serviceStats: {
-      name: 'service_stats',
-      type: 'percpu_array',
-      keySize: 4,
-      valueSize: serviceCounterCodec.size,
-      entries: services,
-      flags: 0,
-    },
-    backendStats: {
-      name: 'backend_stats',
-      type: 'percpu_array',
-      keySize: 4,
-      valueSize: backendCounterCodec.size,
-      entries: backends,
-      flags: 0,
-    },
-    snatPorts: {
-      name: 'snat_ports',
-      type: 'array',
-      keySize: 4,
-      valueSize: LINE_SIZE,
-      entries: Math.max(1, pools * 2 * SNAT_PORTS),
-      flags: MMAPABLE,
-    },
-  }) as const satisfies Record<string, MapShape>
-
-export type BalanceMap = keyof ReturnType<typeof balanceMaps>
-
-/** Their names, by which the programs know them and they are pinned beside the policy. */
-export const BALANCE_MAPS: Readonly<Record<BalanceMap, string>> = {
-  flows: 'flows',
-  serviceStats: 'service_stats',
-  backendStats: 'backend_stats',
-  snatPorts: 'snat_ports',
-}
+export const policyMap = (lines: number): MapShape => arrayMap('policy', LINE_SIZE, lines, MMAPABLE)
 
 /**
  * Maps that two builds share have one layout, so their directory carries the ABI version: a build of another version
@@ -186,7 +55,7 @@ const SHARED = `shared-${ABI_VERSION}`
 /** Directory of the programs that carry counters and ports over to larger maps, while they are at it. */
 export const CARRY = 'carry'
 
-/** Directory of the programs that list bans, while they are at it: beside the maps, where nobody takes it for an apply's. */
+/** Directory of the programs that list bans while they run: beside the maps, where no apply takes it for its own. */
 const LISTING = 'listing'
 
 /** Pin paths of one instance. */
@@ -195,15 +64,17 @@ export interface Paths {
   readonly root: string
   readonly instance: string
   readonly shared: string
-  readonly sharedMap: (map: SharedMap) => string
+  /** A map that outlives generations. */
+  readonly sharedMap: (map: Pick<MapShape, 'name'>) => string
   readonly listing: string
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
-  readonly balanceMap: (generation: number, map: BalanceMap) => string
+  /** A map of one generation beside its policy. */
+  readonly ownMap: (generation: number, map: Pick<MapShape, 'name'>) => string
   readonly carry: (generation: number) => string
   readonly programs: (generation: number) => string
-  readonly program: (generation: number, program: ProgramName) => string
-  readonly copyProgram: (generation: number) => string
+  /** `program`: the name of its function. */
+  readonly program: (generation: number, program: string) => string
 }
 
 export function pinPaths(bpffs: string, instance: string): Paths {
@@ -214,15 +85,14 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     root,
     instance: own,
     shared: `${own}/${SHARED}`,
-    sharedMap: (map) => `${own}/${SHARED}/${SHARED_MAPS[map].name}`,
+    sharedMap: ({ name }) => `${own}/${SHARED}/${name}`,
     listing: `${own}/${SHARED}/${LISTING}`,
     generation,
     policy: (n) => `${generation(n)}/policy`,
-    balanceMap: (n, map) => `${generation(n)}/${BALANCE_MAPS[map]}`,
+    ownMap: (n, { name }) => `${generation(n)}/${name}`,
     carry: (n) => `${generation(n)}/${CARRY}`,
     programs: (n) => `${generation(n)}/programs`,
-    program: (n, program) => `${generation(n)}/programs/${PROGRAMS[program]}`,
-    copyProgram: (n) => `${generation(n)}/programs/${COPY_PROGRAM}`,
+    program: (n, program) => `${generation(n)}/programs/${program}`,
   }
 }
 

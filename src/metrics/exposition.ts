@@ -1,7 +1,7 @@
 // Metrics as Prometheus reads them, for the endpoint and for node_exporter's textfile collector alike: the text format
 // 0.0.4 of https://prometheus.io/docs/instrumenting/exposition_formats/.
 
-import type { Report, Sample } from './metric.ts'
+import type { Report, Sample } from '../report/metric.ts'
 import { METRICS } from './table.ts'
 
 /** Longest label value. A path may have 4096 bytes, and none of ours means more for it. */

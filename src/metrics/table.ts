@@ -4,10 +4,10 @@
 //
 // Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for what only grows.
 
+import { FEATURES } from '../features/features.ts'
+import { type Metric, one, type Report, type Sample } from '../report/metric.ts'
 import { REASONS, verdictOf } from '../report/reason.ts'
 import { OUTCOMES, type Outcome } from '../report/watch.ts'
-import { CHECK_METRICS, SERVICE_METRICS } from './balancer.ts'
-import { type Metric, one, type Report, type Sample } from './metric.ts'
 
 const seconds = (iso: string): number => Date.parse(iso) / 1000
 
@@ -118,7 +118,7 @@ export const METRICS: readonly Metric[] = [
     labels: LIST_LABELS,
     samples: byList('prefixes'),
   },
-  ...SERVICE_METRICS,
+  ...FEATURES.flatMap(({ metrics }) => metrics),
   {
     name: 'xdp_table_entries',
     type: 'gauge',
@@ -203,7 +203,6 @@ export const METRICS: readonly Metric[] = [
     labels: ['list'],
     samples: byFeed('skipped'),
   },
-  ...CHECK_METRICS,
   {
     name: 'xdp_reconciles_total',
     type: 'counter',

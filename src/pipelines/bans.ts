@@ -1,10 +1,8 @@
 // The pipeline of bans, apart from that of the file: guard → lock → write. It does not observe, so that one ban costs
 // one look at the pins, one bpftool process for the namespace and one for the write.
 
-import { pinPaths } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
-import { type Host, ownNetns, requireHost } from '../kernel/host/host.ts'
-import { acquireLock } from '../kernel/host/lock.ts'
+import { ownNetns } from '../kernel/host/host.ts'
 import { protectedAddresses } from '../kernel/host/protect.ts'
 import { listBans as readBans } from '../kernel/live/ban-list.ts'
 import { banGeneration, banNetns, MOST_REQUESTS, writeBans } from '../kernel/live/bans.ts'
@@ -18,24 +16,12 @@ import {
 } from '../model/ban.ts'
 import { compareAddresses } from '../model/text.ts'
 import { guardNamespace } from '../plan/guard.ts'
-
-const pathsOf = (host: Host): ReturnType<typeof pinPaths> => pinPaths(host.bpffs, host.instance)
+import { type Host, now, openSession, reading, refuse, type Session, withLock } from './session.ts'
 
 /** Throws E201 where the instance belongs to another network namespace: its own addresses are not ours. */
-async function requireNamespace(host: Host): Promise<void> {
-  const paths = pathsOf(host)
+async function requireNamespace({ paths }: Session): Promise<void> {
   const [netns, own] = await Promise.all([banNetns(paths), ownNetns()])
-  const refusals = guardNamespace({ netns, ownNetns: own })
-  if (refusals.length > 0) throw new XdpError(refusals)
-}
-
-async function withLock<T>(host: Host, body: () => Promise<T>): Promise<T> {
-  const lock = await acquireLock(host)
-  try {
-    return await body()
-  } finally {
-    await lock.release()
-  }
+  refuse(guardNamespace({ netns, ownNetns: own }))
 }
 
 /** The protected addresses that a request would ban. */
@@ -56,8 +42,8 @@ export interface BanSession {
 
 /** Throws E116 where nothing is applied, E201 in another namespace. */
 export async function openBans(host: Host): Promise<BanSession> {
-  await requireHost(host)
-  const inNamespace = requireNamespace(host)
+  const session = await openSession(host)
+  const inNamespace = requireNamespace(session)
   // Waited for below; until then a rejection is not unhandled.
   inNamespace.catch(() => undefined)
   let known: readonly Protected[] = []
@@ -73,13 +59,13 @@ export async function openBans(host: Host): Promise<BanSession> {
     change: async (requests, labels, force) => {
       const isGuarded = !force && requests.some(({ op }) => op === 'add')
       const [addresses] = await Promise.all([isGuarded ? protectedNow() : [], inNamespace])
-      return write(host, requests, labels, addresses)
+      return write(session, requests, labels, addresses)
     },
   }
 }
 
 async function write(
-  host: Host,
+  session: Session,
   requests: readonly BanRequest[],
   labels: BanLabels,
   addresses: readonly Protected[],
@@ -92,25 +78,26 @@ async function write(
   for (let first = 0; first < wanted.length; first += MOST_REQUESTS) {
     const part = wanted.slice(first, first + MOST_REQUESTS)
     const chosen = part.map((i) => requests[i] as BanRequest)
-    const results = await withLock(host, async () => {
-      // Under the lock: an apply may have replaced the generation.
-      const paths = pathsOf(host)
-      return writeBans(paths, await banGeneration(paths), chosen, labels, Math.floor(Date.now() / 1000))
-    })
+    const { paths } = session
+    // Under the lock: an apply may have replaced the generation.
+    const results = await withLock(session, async () =>
+      writeBans(paths, await banGeneration(paths), chosen, labels, now()),
+    )
     for (const [at, result] of results.entries()) outcomes[part[at] as number] = { result } as BanOutcome
   }
   return outcomes
 }
 
-/** Every ban in force, by address. Bans that are over are removed, unless somebody else is at work. */
+/** Every ban in force, by address. Bans that are over are removed, unless another process holds the lock. */
 export async function listBans(host: Host): Promise<Ban[]> {
-  await requireHost(host)
-  const paths = pathsOf(host)
+  const session = await openSession(host)
+  const { paths } = session
   await banGeneration(paths)
   const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
-  const bans = await withLock({ ...host, lockTimeoutMs: 0 }, () => read(true)).catch((error: unknown) => {
+  const impatient = { ...session, host: { ...host, lockTimeoutMs: 0 } }
+  const bans = await withLock(impatient, () => read(true)).catch((error: unknown) => {
     if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
-    return read(false)
+    return reading(() => read(false))
   })
   return bans.sort(
     ({ prefix: left }, { prefix: right }) =>

@@ -1,15 +1,14 @@
-// How the tools of a command are started that starts many of them.
+// Starting many tools from a small shell.
 
 import { exchangeDirectory } from '../kernel/tools/exchange.ts'
 import { openHelper } from '../kernel/tools/helper.ts'
-import { toolEnvironment } from '../kernel/tools/spawn.ts'
 
 /**
  * Runs `body` with a shell beside it that starts its tools. To be called before lists are read: starting a process costs
  * what the one that starts it has in memory.
  */
 export async function withTools<T>(body: () => Promise<T>): Promise<T> {
-  const helper = openHelper(toolEnvironment(), exchangeDirectory)
+  const helper = openHelper(exchangeDirectory)
   try {
     return await body()
   } finally {

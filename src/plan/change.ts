@@ -5,7 +5,7 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
 import type { AttachedProgram, Drift, ObjectKey, Slots } from '../model/live.ts'
 import type { Backend, LeavingBackend, Service } from '../model/service.ts'
-import type { Attachment, List, Policy, Program } from '../model/state.ts'
+import type { Attachment, List, Policy, Program, State } from '../model/state.ts'
 
 /** What traffic notices of a change. */
 export type Impact = 'hitless' | 'new-flows' | 'link-bounce' | 'traffic-gap'
@@ -75,6 +75,8 @@ export interface ServiceDelta {
 }
 
 export interface Plan {
+  /** Where the plan leads: the file's state on this host, with the live content of feeds that are not believed. */
+  readonly state: State
   /** In the order in which they are carried out. */
   readonly changes: readonly Change[]
   readonly drift: readonly Drift[]

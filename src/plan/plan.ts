@@ -18,25 +18,25 @@ const driftList = (live: Live): Drift[] =>
 
 /**
  * The state that the file and the given build ask for on this host: interfaces that do not exist are left out
- * (`guard` has refused those that must exist), lists whose feeds are not believed keep their live content, and backends
- * have the next hops that the kernel knows.
+ * (`guard` has refused those that must exist), and backends have the next hops that the kernel knows.
  */
-export function desiredState(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): State {
+function stateOn(desired: Desired, live: Live, program: Program, lists: State['lists']): State {
   const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
-  const { lists } = settle(desired, live, terms)
   const services = withNextHops(desired.state.services, live)
   return { ...desired.state, program, interfaces: new Map(present), lists, services }
 }
 
 /** The plan that leads from live to desired. `guard` decides whether it may be carried out. */
 export function plan(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): Plan {
-  const state = desiredState(desired, live, program, terms)
+  const { lists, warnings } = settle(desired, live, terms)
+  const state = stateOn(desired, live, program, lists)
   const changes = order(diff(state, live))
   const leaving = leavingOf(state, live)
   return {
+    state,
     changes,
     drift: driftList(live),
-    warnings: [...settle(desired, live, terms).warnings, ...warn(desired, state, live, changes)],
+    warnings: [...warnings, ...warn(desired, state, live, changes)],
     slots: assignSlots(state, live, leaving),
     leaving,
     deadlines: deadlinesOf(state, live),
@@ -47,5 +47,13 @@ export function plan(desired: Desired, live: Live, program: Program, terms: Term
 export function planDestroy(live: Live): Plan {
   const changes = order(diff(EMPTY_STATE, live)).map((change) => ({ ...change, reason: 'destroy' as const }))
   const slots = assignSlots(EMPTY_STATE, live)
-  return { changes, drift: driftList(live), warnings: [], slots, leaving: [], deadlines: new Map() }
+  return {
+    state: EMPTY_STATE,
+    changes,
+    drift: driftList(live),
+    warnings: [],
+    slots,
+    leaving: [],
+    deadlines: new Map(),
+  }
 }

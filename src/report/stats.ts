@@ -4,21 +4,9 @@ import type { Feed } from '../model/desired.ts'
 import type { InterfaceStatus, ListStatus, ServiceStatus, Status } from './result.ts'
 import type { CheckFacts, ReconcileFacts } from './watch.ts'
 
-/** Something that holds only so much. */
+/** Something that holds only so much: interfaces, lists, bans, flows with a packet in the last five minutes … */
 export interface Fill {
-  readonly name:
-    | 'interfaces'
-    | 'lists'
-    | 'scopes'
-    | 'classes'
-    | 'services'
-    | 'backends'
-    | 'bans'
-    /** Flows with a packet in the last five minutes. */
-    | 'flows'
-    /** Addresses of source pools, and their ports of TCP and of UDP. */
-    | 'pools'
-    | 'source_ports'
+  readonly name: string
   readonly used: number
   readonly capacity: number
 }

@@ -2,7 +2,7 @@
 
 import type { Desired } from '../model/desired.ts'
 import type { ObjectKey } from '../model/live.ts'
-import type { Links } from '../pipelines/reconcile.ts'
+import type { Links } from '../pipelines/apply.ts'
 
 /** By key of the interface; those that do not exist are not in it. */
 export type Attached = ReadonlyMap<ObjectKey, { readonly ifindex: number; readonly programs: string }>

@@ -1,7 +1,8 @@
 // Health checks of the daemon: whom to check follows what is live, and what is found is written there. Between the two
 // lies a generation's slots, which every apply may change, ours or somebody else's.
 
-import { bytesOfSlots, decodeOverlay, type HealthMap } from '../kernel/live/health.ts'
+import { bytesOfSlots, decodeOverlay } from '../abi/health.ts'
+import type { HealthMap } from '../kernel/live/health.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Served } from '../model/live.ts'
 import type { HealthSummary, WatchEvent } from '../report/watch.ts'

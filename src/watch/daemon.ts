@@ -11,7 +11,8 @@ import { askForUnresolved, haveMoved } from '../kernel/host/surroundings.ts'
 import { openHealth } from '../kernel/live/health.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Endpoint } from '../model/endpoint.ts'
-import { type Host, reconcileDetach } from '../pipelines/reconcile.ts'
+import { detachInterfaces } from '../pipelines/apply.ts'
+import type { Host } from '../pipelines/session.ts'
 import { openWatcher, type Watcher } from '../pipelines/watched.ts'
 import { feedFacts, type Surroundings } from '../report/stats.ts'
 import type { WatchEvent, WatchState } from '../report/watch.ts'
@@ -310,6 +311,6 @@ async function leave({ host }: DaemonOptions, loop: Loop, reason: string | undef
   }
   const { bpffs, instance, lockTimeoutMs } = host
   if (loop.wanted().watch.onStop === 'detach') {
-    await reconcileDetach({ bpffs, instance, lockTimeoutMs }, loop.wanted())
+    await detachInterfaces({ bpffs, instance, lockTimeoutMs }, loop.wanted())
   }
 }

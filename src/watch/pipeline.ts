@@ -1,15 +1,9 @@
-// The pipeline of src/reconcile.ts for a daemon, which keeps what the next reconcile can begin with.
+// The pipelines as a daemon uses them: it keeps what the next reconcile can begin with.
 
-import {
-  type Committed,
-  type Early,
-  type Host,
-  readAttachments,
-  readServed,
-  reconcileApply,
-  reconcileEarly,
-  reconcilePlan,
-} from '../pipelines/reconcile.ts'
+import { applyDesired, beginApply, type Committed, type Early } from '../pipelines/apply.ts'
+import { planDesired } from '../pipelines/plan.ts'
+import type { Host } from '../pipelines/session.ts'
+import { readAttachments, readServed } from '../pipelines/status.ts'
 import type { Pipeline } from './reconciler.ts'
 
 export function pipelineOf(host: Host): Pipeline {
@@ -27,18 +21,18 @@ export function pipelineOf(host: Host): Pipeline {
   return {
     check(desired) {
       askForWays()
-      return reconcilePlan(host, desired)
+      return planDesired(host, desired)
     },
     async apply(desired, approve) {
       if (!early) askForWays()
-      const applied = await reconcileApply(host, desired, approve, false, take())
+      const applied = await applyDesired(host, desired, approve, false, take())
       if (applied !== 'declined') last = applied.committed
       return applied
     },
     attachments: readAttachments,
     served: () => readServed(host),
     prepare({ state }) {
-      early ??= reconcileEarly(host, state, last)
+      early ??= beginApply(host, state, last)
     },
     dismiss: async () => take()?.end(),
   }

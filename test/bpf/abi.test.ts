@@ -4,7 +4,8 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import * as abi from '../../src/abi/generated.ts'
-import { type MapShape, PROGRAMS, policyMap, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { policyMap } from '../../src/abi/paths.ts'
+import { PROGRAM_MAPS, PROGRAMS } from '../../src/features/features.ts'
 import { loadObject } from '../../src/kernel/tools/object.ts'
 
 interface BtfType {
@@ -89,15 +90,7 @@ function definition(name: string): Record<string, number> {
 
 const sizeOf = (type: BtfType | undefined): number => type?.size ?? sizeOf(byId.get(type?.type_id ?? 0))
 
-test.each([
-  SHARED_MAPS.verdictStats,
-  SHARED_MAPS.listStats,
-  SHARED_MAPS.interfaceIndex,
-  SHARED_MAPS.bans,
-  SHARED_MAPS.banState,
-  SHARED_MAPS.health,
-  policyMap(abi.HEADER_LINES),
-] as MapShape[])(
+test.each([...PROGRAM_MAPS, policyMap(abi.HEADER_LINES)])(
   'map $name is created as the object declares it',
   ({ name, type, keySize, valueSize, entries, flags }) => {
     // BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY
@@ -117,6 +110,6 @@ test('the programs have the names that they are pinned by, of at most 15 charact
     .flatMap(btf)
     .filter(({ kind }) => kind === 'FUNC')
     .map(({ name }) => name)
-  expect(functions).toEqual(expect.arrayContaining(Object.values(PROGRAMS)))
-  for (const name of Object.values(PROGRAMS)) expect(name.length).toBeLessThanOrEqual(15)
+  expect(functions).toEqual(expect.arrayContaining([...PROGRAMS]))
+  for (const name of PROGRAMS) expect(name.length).toBeLessThanOrEqual(15)
 })

@@ -4,18 +4,31 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { bpftool, hexBytes, keyBytes } from '../../src/abi/command.ts'
-import { type SnatPort, serviceCounterCodec, snatPortCodec } from '../../src/abi/generated.ts'
-import { balanceMaps, mapWords, type Paths, pinPaths } from '../../src/abi/paths.ts'
-import { beginCarry, type Carrying, carry, endCarry } from '../../src/kernel/execute/carry.ts'
+import { bpftool, bytesOf, hexBytes, keyBytes } from '../../src/abi/command.ts'
+import {
+  backendCounterCodec,
+  SNAT_PORTS,
+  type SnatPort,
+  serviceCounterCodec,
+  snatPortCodec,
+} from '../../src/abi/generated.ts'
+import { arrayMap, MMAPABLE, mapWords, type Paths, perCpuMap, pinPaths } from '../../src/abi/paths.ts'
+import { BALANCER_MAPS } from '../../src/features/balancer.ts'
+import type { Carrying } from '../../src/features/step.ts'
+import { carry, loadCarry } from '../../src/kernel/execute/carry.ts'
 import { readBalanceCounters } from '../../src/kernel/live/service-counters.ts'
-import { bytesOf } from '../../src/kernel/observe/instance.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { possibleCpus } from '../../src/kernel/tools/cpus.ts'
 import { loadObject } from '../../src/kernel/tools/object.ts'
+import { removePins } from '../../src/kernel/tools/pins.ts'
 
-const SMALL = balanceMaps({ flowLines: 1, services: 64, backends: 64, pools: 1 })
-const LARGE = balanceMaps({ flowLines: 1, services: 128, backends: 1024, pools: 2 })
+const mapsOf = (services: number, backends: number, pools: number) => ({
+  serviceStats: perCpuMap('service_stats', serviceCounterCodec.size, services),
+  backendStats: perCpuMap('backend_stats', backendCounterCodec.size, backends),
+  snatPorts: arrayMap('snat_ports', snatPortCodec.size, pools * 2 * SNAT_PORTS, MMAPABLE),
+})
+const SMALL = mapsOf(64, 64, 1)
+const LARGE = mapsOf(128, 1024, 2)
 type Map = 'serviceStats' | 'backendStats' | 'snatPorts'
 const MAPS: readonly Map[] = ['serviceStats', 'backendStats', 'snatPorts']
 
@@ -31,8 +44,8 @@ beforeAll(async () => {
   for (const generation of [1, 2]) mkdirSync(paths.generation(generation), { recursive: true })
   await runBatch(
     MAPS.flatMap((map) => [
-      bpftool('map', 'create', paths.balanceMap(1, map), ...mapWords(SMALL[map])),
-      bpftool('map', 'create', paths.balanceMap(2, map), ...mapWords(LARGE[map])),
+      bpftool('map', 'create', paths.ownMap(1, { name: BALANCER_MAPS[map] }), ...mapWords(SMALL[map])),
+      bpftool('map', 'create', paths.ownMap(2, { name: BALANCER_MAPS[map] }), ...mapWords(LARGE[map])),
     ]),
   )
 })
@@ -73,7 +86,7 @@ function port(fields: Partial<SnatPort> = {}): Uint8Array {
 }
 
 async function readPort(generation: number, line: number): Promise<SnatPort> {
-  const pin = paths.balanceMap(generation, 'snatPorts')
+  const pin = paths.ownMap(generation, { name: BALANCER_MAPS.snatPorts })
   const { value } = (await runBpftool('map', 'lookup', 'pinned', pin, 'key', ...keyBytes(line))) as { value: string[] }
   return snatPortCodec.decode(new DataView(bytesOf(value).buffer))
 }
@@ -83,38 +96,52 @@ const LAST_LINE = 2 * 65_536 - 1
 test('counters and ports are carried, and nothing but them', async () => {
   await runBatch([
     // A value given once is written for every CPU.
-    update(paths.balanceMap(1, 'serviceStats'), 0, serviceCounts(1000n)),
-    update(paths.balanceMap(1, 'serviceStats'), 63, serviceCounts(2n ** 40n)),
-    update(paths.balanceMap(1, 'serviceStats'), 5, serviceCounts(7n)),
-    update(paths.balanceMap(1, 'backendStats'), 63, backendCounts(500n)),
+    update(paths.ownMap(1, { name: BALANCER_MAPS.serviceStats }), 0, serviceCounts(1000n)),
+    update(paths.ownMap(1, { name: BALANCER_MAPS.serviceStats }), 63, serviceCounts(2n ** 40n)),
+    update(paths.ownMap(1, { name: BALANCER_MAPS.serviceStats }), 5, serviceCounts(7n)),
+    update(paths.ownMap(1, { name: BALANCER_MAPS.backendStats }), 63, backendCounts(500n)),
     // What the new generation has counted already stays.
-    update(paths.balanceMap(2, 'backendStats'), 63, backendCounts(10n)),
-    update(paths.balanceMap(1, 'snatPorts'), 1024, port()),
-    update(paths.balanceMap(1, 'snatPorts'), LAST_LINE, port({ client_port: 0x1234 })),
-    update(paths.balanceMap(1, 'snatPorts'), 2000, port({ ready: 0 })),
-    update(paths.balanceMap(1, 'snatPorts'), 3000, port()),
-    update(paths.balanceMap(2, 'snatPorts'), 3000, port({ owner: 5n, seen: 1 })),
+    update(paths.ownMap(2, { name: BALANCER_MAPS.backendStats }), 63, backendCounts(10n)),
+    update(paths.ownMap(1, { name: BALANCER_MAPS.snatPorts }), 1024, port()),
+    update(paths.ownMap(1, { name: BALANCER_MAPS.snatPorts }), LAST_LINE, port({ client_port: 0x1234 })),
+    update(paths.ownMap(1, { name: BALANCER_MAPS.snatPorts }), 2000, port({ ready: 0 })),
+    update(paths.ownMap(1, { name: BALANCER_MAPS.snatPorts }), 3000, port()),
+    update(paths.ownMap(2, { name: BALANCER_MAPS.snatPorts }), 3000, port({ owner: 5n, seen: 1 })),
   ])
   const carrying: readonly Carrying[] = MAPS.map((map): Carrying => {
-    const both = { from: paths.balanceMap(1, map), to: paths.balanceMap(2, map) }
+    const both = {
+      from: paths.ownMap(1, { name: BALANCER_MAPS[map] }),
+      to: paths.ownMap(2, { name: BALANCER_MAPS[map] }),
+    }
     return map === 'snatPorts' ? { map, ...both, lines: 2 * 65_536 } : { map, ...both, slots: [0, 63] }
   })
   const { paths: objects, carryPath } = await loadObject()
-  await beginCarry(carryPath, paths, 2, carrying)
+  await loadCarry(carryPath, paths.carry(2), carrying)
+  await carry(
+    paths.carry(2),
+    carrying.filter(({ map }) => map === 'snatPorts'),
+  )
   expect(await readPort(2, 1024)).toEqual(PORT)
   expect(await readPort(2, LAST_LINE)).toEqual({ ...PORT, client_port: 0x1234 })
   expect(await readPort(2, 2000), 'a line that is not written yet').toMatchObject({ owner: 0n, ready: 0 })
   expect(await readPort(2, 3000), 'a port that somebody else has by now').toMatchObject({ owner: 5n, seen: 1 })
 
   // Taken between the first copy and the switch.
-  await runBatch([update(paths.balanceMap(1, 'snatPorts'), 4000, port({ seen: 99 }))])
-  await endCarry(paths, 2, carrying)
+  await runBatch([update(paths.ownMap(1, { name: BALANCER_MAPS.snatPorts }), 4000, port({ seen: 99 }))])
+  await carry(paths.carry(2), carrying)
+  await removePins(paths.carry(2))
   expect(await readPort(2, 4000)).toEqual({ ...PORT, seen: 99 })
 
   const names = ['serviceStats', 'backendStats'] as const
   await runBpftool(
     ...['prog', 'loadall', objects[0] as string, paths.programs(2)],
-    ...names.flatMap((map) => ['map', 'name', LARGE[map].name, 'pinned', paths.balanceMap(2, map)]),
+    ...names.flatMap((map) => [
+      'map',
+      'name',
+      LARGE[map].name,
+      'pinned',
+      paths.ownMap(2, { name: BALANCER_MAPS[map] }),
+    ]),
   )
   const { services, backends } = await readBalanceCounters(paths, 2, [63, 0, 5], [0, 63])
   expect(services.get(0)).toMatchObject({ packets: 1000 * cpus, bytes: 1001 * cpus, icmp: 1011 * cpus })
@@ -126,7 +153,11 @@ test('counters and ports are carried, and nothing but them', async () => {
 
 test('more slots than fit one run are read in several', async () => {
   const slots = Array.from({ length: 700 }, (_, i) => i)
-  await runBatch(slots.map((slot) => update(paths.balanceMap(2, 'backendStats'), slot, backendCounts(BigInt(slot)))))
+  await runBatch(
+    slots.map((slot) =>
+      update(paths.ownMap(2, { name: BALANCER_MAPS.backendStats }), slot, backendCounts(BigInt(slot))),
+    ),
+  )
   const { backends } = await readBalanceCounters(paths, 2, [], slots)
   for (const slot of slots) expect(backends.get(slot)?.packets).toBe(slot * cpus)
 })
@@ -134,8 +165,11 @@ test('more slots than fit one run are read in several', async () => {
 test('a slot that is not there is refused', async () => {
   await expect(readBalanceCounters(paths, 2, [128], [])).rejects.toThrow('E108')
   const { carryPath } = await loadObject()
-  const both = { from: paths.balanceMap(1, 'backendStats'), to: paths.balanceMap(2, 'backendStats') }
+  const both = {
+    from: paths.ownMap(1, { name: BALANCER_MAPS.backendStats }),
+    to: paths.ownMap(2, { name: BALANCER_MAPS.backendStats }),
+  }
   const carrying: readonly Carrying[] = [{ map: 'backendStats', ...both, slots: [64] }]
-  await beginCarry(carryPath, paths, 2, carrying)
+  await loadCarry(carryPath, paths.carry(2), carrying)
   await expect(carry(paths.carry(2), carrying)).rejects.toThrow('E108')
 })

@@ -118,15 +118,15 @@ const ageBy = (passed: number): Promise<void> =>
 test('flows count that had a packet in the last five minutes', async () => {
   plane.forget()
   await load([web(...THREE)])
-  expect(await plane.count('flowCount')).toBe(0)
+  expect(await plane.count('flow_count')).toBe(0)
   await send(...Array.from({ length: 100 }, (_, i) => segment(1000 + i, SYN)))
-  expect(await plane.count('flowCount')).toBe((await entries()).length)
+  expect(await plane.count('flow_count')).toBe((await entries()).length)
   await ageBy(290)
-  expect(await plane.count('flowCount')).toBe((await entries()).length)
+  expect(await plane.count('flow_count')).toBe((await entries()).length)
   await ageBy(310)
-  expect(await plane.count('flowCount')).toBe(0)
+  expect(await plane.count('flow_count')).toBe(0)
   await send(segment(1000, ACK))
-  expect(await plane.count('flowCount')).toBe(1)
+  expect(await plane.count('flow_count')).toBe(1)
 })
 
 async function setHealth(shares: Readonly<Record<number, number>>, modes: Readonly<Record<number, number>> = {}) {

@@ -3,18 +3,9 @@
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { HEALTH_OP, HEALTH_RECORDS, HEALTH_SERVICES, SERVICE_SLOTS } from '../../src/abi/generated.ts'
-import { PROGRAMS } from '../../src/abi/paths.ts'
-import {
-  backendByte,
-  claimHealth,
-  decodeOverlay,
-  encodeHealth,
-  encodeOverlay,
-  type HealthBytes,
-  readHealth,
-  serviceByte,
-  writeHealth,
-} from '../../src/kernel/live/health.ts'
+import { backendByte, decodeOverlay, encodeOverlay, type HealthBytes, serviceByte } from '../../src/abi/health.ts'
+import { HEALTH } from '../../src/features/health.ts'
+import { claimHealth, encodeHealth, readHealth, writeHealth } from '../../src/kernel/live/health.ts'
 import { DataPlane, imageOf } from '../support/bpf.ts'
 import { healthPaths, runHealth } from '../support/health.ts'
 import { policy } from '../support/lists.ts'
@@ -115,7 +106,11 @@ test('an overlay reads back as it was written, to within the steps of a byte', a
 })
 
 test('a generation that is gone is superseded', async () => {
-  const paths = { ...healthPaths(plane), programs: () => '/nowhere', program: () => `/nowhere/${PROGRAMS.healthWrite}` }
+  const paths = {
+    ...healthPaths(plane),
+    programs: () => '/nowhere',
+    program: () => `/nowhere/${HEALTH.programs.write}`,
+  }
   expect(await writeHealth(paths, 1, new Map([[0, 1]]))).toBe('superseded')
 })
 
@@ -137,14 +132,14 @@ test.each([
     ),
   ],
 ])('data that is not as it should be is refused: %s', async (_, data) => {
-  expect(await runHealth(plane.program('healthWrite'), data)).toBe('aborted')
+  expect(await runHealth(plane.program('health_write'), data)).toBe('aborted')
   expect(await written()).toEqual(new Map())
 })
 
 test('a generation that was superseded writes no more, and cannot claim the map back', async () => {
   const paths = healthPaths(plane)
   await claimHealth(paths, 1, new Map([[backendByte(5), 9]]))
-  const older = plane.keep('healthWrite')
+  const older = plane.keep('health_write')
   await plane.load(imageOf(policy('pass'), undefined, 2))
   // Both may write until the newer one claims the map.
   expect(await runHealth(older, encodeHealth(HEALTH_OP.SET, [[5, 10]]))).toBe('pass')

@@ -300,9 +300,9 @@ describe('ports', () => {
   })
 
   test('ports count until they are free again', async () => {
-    expect(await plane.count('portCount')).toBe(0)
+    expect(await plane.count('port_count')).toBe(0)
     const [opened] = (await send(segment(4, 9, SYN), segment(4, 10, SYN), datagram(4, 9))) as [Outcome, ...Outcome[]]
-    expect(await plane.count('portCount')).toBe(3)
+    expect(await plane.count('port_count')).toBe(3)
     const pool = (POOL[4] as readonly string[]).indexOf(textOf(opened.output))
     const key = line(pool, false, boundOf(opened).port)
     const age = async (passed: number): Promise<void> => {
@@ -312,9 +312,9 @@ describe('ports', () => {
       await plane.setValue('snat_ports', key, bytes)
     }
     await age(230)
-    expect(await plane.count('portCount')).toBe(3)
+    expect(await plane.count('port_count')).toBe(3)
     await age(250)
-    expect(await plane.count('portCount')).toBe(2)
+    expect(await plane.count('port_count')).toBe(2)
   })
 
   test('test runs bind nothing and say which port it would be', async () => {

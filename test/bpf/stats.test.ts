@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { bpftool, keyBytes } from '../../src/abi/command.ts'
 import { INTERFACE_SLOTS, LINE_SIZE, LIST_SLOTS, STATS_KIND } from '../../src/abi/generated.ts'
 import { type Paths, pinPaths } from '../../src/abi/paths.ts'
+import { FILTER } from '../../src/features/filter.ts'
 import { countersPart, readCounters, splitRequests } from '../../src/kernel/live/counters.ts'
 import { runBatch, runParts } from '../../src/kernel/tools/bpftool.ts'
 import { parseCpus, possibleCpus } from '../../src/kernel/tools/cpus.ts'
@@ -50,7 +51,7 @@ const SLOTS = new Map([
 function run(cpu: number, source: string, count: number): void {
   const file = join(directory, 'packet')
   writeFileSync(file, p.packet(p.ethernet(), p.ipv4({ source }), p.udp()))
-  const command = ['prog', 'run', 'pinned', plane.program('filter'), 'data_in', file, 'repeat', `${count}`]
+  const command = ['prog', 'run', 'pinned', plane.program('xdp_filter'), 'data_in', file, 'repeat', `${count}`]
   execFileSync('taskset', ['--cpu-list', `${cpu}`, 'bpftool', ...command], { stdio: 'ignore' })
 }
 
@@ -125,7 +126,7 @@ test('of damaged tables there is what can be read, and interfaces count all the 
 })
 
 test('a run that asks for more than its answer has room for is refused', async () => {
-  const part = countersPart(join(directory, 'more'), paths.program(1, 'stats'), await possibleCpus())
+  const part = countersPart(join(directory, 'more'), paths.program(1, FILTER.programs.stats), await possibleCpus())
   const [first] = part.commands
   const file = first?.argv[first.argv.indexOf('data_in') + 1] ?? ''
   truncateSync(file, 128)
@@ -139,7 +140,7 @@ test('the CPUs of several ranges add up to those of one', async () => {
   const all = await readCounters(paths, 1)
   const total = (await possibleCpus()).reduce((sum, { count }) => sum + count, 0)
   const each = Array.from({ length: total }, (_, first) => ({ first, count: 1 }))
-  const [apart] = await runParts(countersPart(join(directory, 'each'), paths.program(1, 'stats'), each))
+  const [apart] = await runParts(countersPart(join(directory, 'each'), paths.program(1, FILTER.programs.stats), each))
   expect(apart).toEqual(all)
   expect(apart.interfaces[5]?.get('blocklist')?.packets).toBe(online.reduce((sum, cpu) => sum + 1 + cpu, 0))
 })

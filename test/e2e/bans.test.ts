@@ -4,7 +4,8 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createReadStream, mkdirSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { mapWords, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { mapWords, pinPaths } from '../../src/abi/paths.ts'
+import { BANS } from '../../src/features/bans.ts'
 import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 
@@ -171,8 +172,8 @@ describe('many', () => {
     // The map of an instance that has one already is taken as it is: here one with four places.
     const paths = pinPaths(lab.bpffs, 'default')
     mkdirSync(paths.shared, { recursive: true })
-    const small = mapWords({ ...SHARED_MAPS.bans, entries: 4 })
-    lab.in(lab.host, 'bpftool', 'map', 'create', paths.sharedMap('bans'), ...small)
+    const small = mapWords({ ...BANS.maps.bans, entries: 4 })
+    lab.in(lab.host, 'bpftool', 'map', 'create', paths.sharedMap(BANS.maps.bans), ...small)
     await apply()
     const file = lab.write('five', '10.0.0.1\n10.0.0.2\n10.0.0.3 300ms\n10.0.0.4\n10.0.0.5\n')
     const { exitCode, stdout, stderr } = await stream('ban', file)

@@ -4,14 +4,8 @@ import { createSocket, type Socket } from 'node:dgram'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type Server } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import {
-  backendByte,
-  bytesOfSlots,
-  decodeOverlay,
-  readHealth,
-  serviceByte,
-  writeHealth,
-} from '../../src/kernel/live/health.ts'
+import { backendByte, bytesOfSlots, decodeOverlay, serviceByte } from '../../src/abi/health.ts'
+import { readHealth, writeHealth } from '../../src/kernel/live/health.ts'
 import type { HealthCheck } from '../../src/model/health.ts'
 import type { Overlay } from '../../src/model/overlay.ts'
 import { type HealthEvent, HealthMonitor } from '../../src/watch/health/monitor.ts'

@@ -13,18 +13,9 @@ import {
   statsRequestCodec,
   transferCodec,
 } from '../../src/abi/generated.ts'
-import {
-  BALANCE_MAPS,
-  type BalanceMap,
-  balanceMaps,
-  type MapShape,
-  mapWords,
-  type Paths,
-  PROGRAM_MAPS,
-  pinPaths,
-  policyMap,
-  SHARED_MAPS,
-} from '../../src/abi/paths.ts'
+import { type MapShape, mapWords, type Paths, pinPaths, policyMap } from '../../src/abi/paths.ts'
+import { balancerMaps } from '../../src/features/balancer.ts'
+import { PROGRAM_MAPS, SHARED_MAPS } from '../../src/features/features.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
 import type { State } from '../../src/model/state.ts'
 import { verdictOf } from '../../src/report/reason.ts'
@@ -33,7 +24,6 @@ import { judge } from '../../src/semantics/judge.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
 import { transferOf } from '../../src/tables/layout/difference.ts'
 import { type Image, imageBytes } from '../../src/tables/layout/layout.ts'
-import { balanceSizes } from '../../src/tables/services/balance.ts'
 import { FORWARDING } from '../bpf/cases/balancing.ts'
 import { outcomeOf } from '../support/forwarding.ts'
 import { factsOf } from '../support/model.ts'
@@ -264,34 +254,36 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
   }
   const compiled = imageOf(policy)
   const image = imageBytes(compiled)
-  const shared = PROGRAM_MAPS.map((map) => `map name ${SHARED_MAPS[map].name} pinned ${paths.sharedMap(map)}`)
-  const run = (program: Parameters<Paths['program']>[1], input: string, output: string): string =>
+  const shared = PROGRAM_MAPS.map((map) => `map name ${map.name} pinned ${paths.sharedMap(map)}`)
+  const run = (program: string, input: string, output: string): string =>
     `prog run pinned ${paths.program(number, program)} data_in ${input} data_out ${output} ${DATA_OUT}`
-  const own = Object.entries(balanceMaps(balanceSizes(compiled))) as [BalanceMap, MapShape][]
+  const own: readonly MapShape[] = Object.values(balancerMaps(compiled))
   const creates = [
     createLine(paths.policy(number), policyMap(image.length / LINE_SIZE)),
-    ...own.map(([map, shape]) => createLine(paths.balanceMap(number, map), shape)),
+    ...own.map((shape) => createLine(paths.ownMap(number, shape), shape)),
   ]
   file('create', `${creates.join('\n')}\n`)
   const maps = [
     `map name policy pinned ${paths.policy(number)}`,
-    ...own.map(([map]) => `map name ${BALANCE_MAPS[map]} pinned ${paths.balanceMap(number, map)}`),
+    ...own.map((shape) => `map name ${shape.name} pinned ${paths.ownMap(number, shape)}`),
     ...shared,
   ]
   for (const object of ['xdp', 'explain'])
     file(`load-${object}`, `prog loadall /${object}.bpf.o ${paths.programs(number)} ${maps.join(' ')}\n`)
   const chunks = packChunks(transferOf(compiled).writes)
-  const writes = chunks.map((chunk, i) => run('write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'))
+  const writes = chunks.map((chunk, i) =>
+    run('table_write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'),
+  )
   file('write', `${writes.join('\n')}\n`)
   // The start of the image is read back; all of it would say no more of this kernel.
   const head = [{ first: 0, lines: Math.min(1000, image.length / LINE_SIZE) }]
   const readRequest = file('read-request', transfer(head, 0))
   file('read-expected', transfer(head, head[0]?.lines ?? 0, image))
-  file('read', `${run('read', readRequest, '/tmp/read')}\n`)
+  file('read', `${run('table_read', readRequest, '/tmp/read')}\n`)
   const runs = rows.flatMap(({ packet }, i) => {
     const name = file(`packet-${i}`, packet)
     const went = policy.state.services.size > 0 ? `/tmp/went-${number}-${i}` : '/dev/null'
-    return [run('filter', name, went), run('explain', name, `/tmp/explained-${number}-${i}`)]
+    return [run('xdp_filter', name, went), run('explain', name, `/tmp/explained-${number}-${i}`)]
   })
   file('packets', `${runs.join('\n')}\n`)
 }
@@ -308,10 +300,9 @@ function statsRequest(): Uint8Array {
 export function prepare(directory: string, guest: string): string {
   const paths = pinPaths('/sys/fs/bpf', 'default')
   mkdirSync(directory, { recursive: true })
-  const shapes = Object.entries(SHARED_MAPS) as [keyof typeof SHARED_MAPS, MapShape][]
   writeFileSync(
     join(directory, 'shared'),
-    `${shapes.map(([map, shape]) => createLine(paths.sharedMap(map), shape)).join('\n')}\n`,
+    `${SHARED_MAPS.map((shape) => createLine(paths.sharedMap(shape), shape)).join('\n')}\n`,
   )
   writeFileSync(join(directory, 'stats'), statsRequest())
   for (const policy of POLICIES) preparePolicy(join(directory, `${policy.number}`), guest, paths, policy)

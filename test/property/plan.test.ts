@@ -16,10 +16,8 @@ import {
 import type { Change } from '../../src/plan/change.ts'
 import { addressesByScope } from '../../src/plan/delta.ts'
 import { diff } from '../../src/plan/diff.ts'
-import { inverse, invert } from '../../src/plan/invert.ts'
-import { order } from '../../src/plan/order.ts'
-import { patch } from '../../src/plan/patch.ts'
 import { plan, planDestroy } from '../../src/plan/plan.ts'
+import { patch } from '../support/patch.ts'
 import { backend, service } from '../support/services.ts'
 import { ANY, DNS, desired, link, list, live, PROGRAM, scoped, state } from '../support/states.ts'
 
@@ -148,14 +146,6 @@ test('patch(live, diff) is the desired state', () => {
   )
 })
 
-test('the ordered plan leads to the same state as the unordered one', () => {
-  fc.assert(
-    fc.property(wanted, settled, (file, kernel) => {
-      expect(same(patch(kernel, order(diff(file, facts(kernel)))), file)).toBe(true)
-    }),
-  )
-})
-
 test('a list delta is exact: before - removed + added = after, and what is added was not there', () => {
   fc.assert(
     fc.property(wanted, settled, (file, kernel) => {
@@ -174,16 +164,6 @@ test('a list delta is exact: before - removed + added = after, and what is added
           }
         }
       }
-    }),
-  )
-})
-
-test('undoing a plan leads back: patch(patch(x, changes), inverse(changes)) is x', () => {
-  fc.assert(
-    fc.property(wanted, settled, (file, kernel) => {
-      const changes = order(diff(file, facts(kernel)))
-      expect(same(patch(patch(kernel, changes), inverse(changes)), kernel)).toBe(true)
-      expect(changes.map(invert).map(invert)).toEqual(changes)
     }),
   )
 })

@@ -1,9 +1,10 @@
 // Bans of a test's own data plane: written, swept and counted by the very functions of the product.
 
-import { type BanState, banStateCodec } from '../../src/abi/generated.ts'
-import { type Paths, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
-import { countBans, sweepBans, writeBans } from '../../src/kernel/live/bans.ts'
-import { runBpftool } from '../../src/kernel/tools/bpftool.ts'
+import type { BanState } from '../../src/abi/generated.ts'
+import { type Paths, pinPaths } from '../../src/abi/paths.ts'
+import { banStatePart } from '../../src/features/bans.ts'
+import { sweepBans, writeBans } from '../../src/kernel/live/bans.ts'
+import { runParts } from '../../src/kernel/tools/bpftool.ts'
 import type { BanOutcome, BanRequest } from '../../src/model/ban.ts'
 import { type Prefix, parsePrefix } from '../../src/model/text.ts'
 import type { DataPlane } from './bpf.ts'
@@ -29,7 +30,7 @@ export function parse(text: string): Prefix {
 export function bansOf(plane: DataPlane): Bans {
   const paths: Paths = {
     ...pinPaths('', ''),
-    sharedMap: (map) => plane.map(SHARED_MAPS[map].name),
+    sharedMap: ({ name }) => plane.map(name),
     program: (_, program) => plane.program(program),
   }
   const write = (requests: readonly BanRequest[]): Promise<BanOutcome['result'][]> =>
@@ -38,13 +39,6 @@ export function bansOf(plane: DataPlane): Bans {
     ban: (...wanted) => write(wanted.map(({ prefix, ttlMs = 0 }) => ({ op: 'add', prefix: parse(prefix), ttlMs }))),
     unban: (...prefixes) => write(prefixes.map((prefix) => ({ op: 'remove', prefix: parse(prefix), ttlMs: 0 }))),
     sweep: () => sweepBans(paths, 1),
-    state: async () => {
-      await countBans(paths, 1)
-      const map = paths.sharedMap('banState')
-      const { value } = (await runBpftool('map', 'lookup', 'pinned', map, 'key', '0', '0', '0', '0')) as {
-        value: string[]
-      }
-      return banStateCodec.decode(new DataView(Uint8Array.from(value, Number).buffer))
-    },
+    state: async () => (await runParts(banStatePart(paths, 1)))[0],
   }
 }

@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { bpftool, type Command } from '../../src/abi/command.ts'
+import { bpftool, type Command, plainRun } from '../../src/abi/command.ts'
 import {
   counterCodec,
   type Explanation,
@@ -17,16 +17,10 @@ import {
   SETTINGS_FLAG,
 } from '../../src/abi/generated.ts'
 import { explanationOf } from '../../src/abi/packet.ts'
-import {
-  balanceMaps,
-  type MapShape,
-  mapWords,
-  PROGRAM_MAPS,
-  PROGRAMS,
-  policyMap,
-  SHARED_MAPS,
-} from '../../src/abi/paths.ts'
-import { plainRun } from '../../src/kernel/live/bans.ts'
+import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
+import { balancerMaps } from '../../src/features/balancer.ts'
+import { PROGRAM_MAPS, SHARED_MAPS } from '../../src/features/features.ts'
+import { FILTER } from '../../src/features/filter.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { loadObject } from '../../src/kernel/tools/object.ts'
 import { CommandError } from '../../src/kernel/tools/spawn.ts'
@@ -35,7 +29,6 @@ import type { State } from '../../src/model/state.ts'
 import type { Count, ReasonName, Verdict } from '../../src/report/result.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
 import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
-import { balanceSizes } from '../../src/tables/services/balance.ts'
 import { writeLines } from './lines.ts'
 import { slotsFor } from './slots.ts'
 
@@ -94,7 +87,7 @@ export class DataPlane {
     try {
       mkdirSync(plane.#bpffs)
       execFileSync('mount', ['-t', 'bpf', 'bpf', plane.#bpffs])
-      await runBatch(Object.values(SHARED_MAPS).map((shape) => plane.#create(shape, shape.name)))
+      await runBatch(SHARED_MAPS.map((shape) => plane.#create(shape, shape.name)))
       return plane
     } catch (error) {
       plane.close()
@@ -108,7 +101,7 @@ export class DataPlane {
     this.#generation++
     const pin = `policy-${this.#generation}`
     const content = imageFrom(image)
-    const own = Object.values(balanceMaps(balanceSizes(content)))
+    const own = Object.values(balancerMaps(content))
     const fresh = own.filter(({ name, entries }) => this.#balance.get(name)?.entries !== entries)
     for (const { name } of fresh) rmSync(this.#pin(name), { force: true })
     await runBatch([
@@ -119,17 +112,17 @@ export class DataPlane {
     const { paths, filterPaths } = await loadObject()
     const objects = content.settings.flags & SETTINGS_FLAG.SERVICES ? paths : filterPaths
     const maps = [
-      ...PROGRAM_MAPS.map((map) => [SHARED_MAPS[map].name, SHARED_MAPS[map].name] as const),
+      ...PROGRAM_MAPS.map(({ name }) => [name, name] as const),
       ...own.map(({ name }) => [name, name] as const),
       ['policy', pin] as const,
     ]
     const load = (object: string): Promise<unknown> =>
       runBpftool(
-        ...['prog', 'loadall', object, this.program('filter').replace(/\/[^/]*$/, '')],
+        ...['prog', 'loadall', object, this.program('xdp_filter').replace(/\/[^/]*$/, '')],
         ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
       )
     await Promise.all(objects.map(load))
-    await writeLines(this.program('write'), image)
+    await writeLines(this.program('table_write'), image)
     if (previous > 0) {
       rmSync(this.#pin(`policy-${previous}`))
       rmSync(this.#pin(`programs-${previous}`), { recursive: true })
@@ -145,13 +138,13 @@ export class DataPlane {
     await this.load(imageOf(state))
   }
 
-  program(name: keyof typeof PROGRAMS): string {
-    return this.#pin(`programs-${this.#generation}/${PROGRAMS[name]}`)
+  program(name: string): string {
+    return this.#pin(`programs-${this.#generation}/${name}`)
   }
 
   /** Pins a program once more, so that it outlives the next load; returns the pin. */
-  keep(name: keyof typeof PROGRAMS): string {
-    const pin = this.#pin(`kept-${PROGRAMS[name]}`)
+  keep(name: string): string {
+    const pin = this.#pin(`kept-${name}`)
     execFileSync('bpftool', ['prog', 'pin', 'pinned', this.program(name), pin])
     return pin
   }
@@ -274,7 +267,7 @@ export class DataPlane {
   }
 
   /** Runs a program that counts; what it found. */
-  async count(name: 'flowCount' | 'portCount'): Promise<number> {
+  async count(name: 'flow_count' | 'port_count'): Promise<number> {
     const [output] = await runBatch([plainRun(this.program(name))])
     return (output as { retval: number }).retval
   }
@@ -321,7 +314,7 @@ export class DataPlane {
     writeFileSync(file, frame)
     const context = linear === undefined ? [] : ['ctx_in', this.#context(linear)]
     return bpftool(
-      ...['prog', 'run', 'pinned', this.program(program), 'data_in', file, 'data_out', '-'],
+      ...['prog', 'run', 'pinned', this.program(FILTER.programs[program]), 'data_in', file, 'data_out', '-'],
       ...['data_size_out', `${frame.length + GROWTH}`, ...context, 'repeat', '1'],
     )
   }

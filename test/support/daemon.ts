@@ -39,7 +39,7 @@ export class FakeKernel implements Pipeline {
     const edit = this.runs === wanted ? [] : [change('list:x', 'config-changed')]
     const changes = [...edit, ...this.drift.map(({ key }) => change(key, 'drift'))]
     const slots = slotsFor(state({}))
-    return { changes, drift: this.drift, warnings: [], slots, leaving: [], deadlines: new Map() }
+    return { state: state({}), changes, drift: this.drift, warnings: [], slots, leaving: [], deadlines: new Map() }
   }
 
   #live() {

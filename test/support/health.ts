@@ -1,7 +1,7 @@
 // The writing of health to a loaded data plane, as the kernel room does it.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type Paths, pinPaths, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { type Paths, pinPaths } from '../../src/abi/paths.ts'
 import { runBatch } from '../../src/kernel/tools/bpftool.ts'
 import { runLine } from '../../src/kernel/tools/transfer.ts'
 import type { DataPlane } from './bpf.ts'
@@ -9,8 +9,8 @@ import type { DataPlane } from './bpf.ts'
 /** Paths that lead to the plane's maps, and to the programs that it loaded last. */
 export const healthPaths = (plane: DataPlane): Paths => ({
   ...pinPaths('', ''),
-  sharedMap: (map) => plane.map(SHARED_MAPS[map].name),
-  programs: () => plane.program('healthWrite').replace(/\/[^/]*$/, ''),
+  sharedMap: ({ name }) => plane.map(name),
+  programs: () => plane.program('health_write').replace(/\/[^/]*$/, ''),
   program: (_, program) => plane.program(program),
 })
 

@@ -8,12 +8,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { BALANCE_MAPS, PROGRAMS, SHARED_MAPS } from '../../src/abi/paths.ts'
+import { OWN_MAPS, PROGRAMS, SHARED_MAPS } from '../../src/features/features.ts'
 import { lastApplyFile } from '../../src/kernel/host/last-apply.ts'
 
 /** Pins of an instance with one generation: its policy and the balancer's maps, its programs, and the shared maps. */
-export const EVERY_PIN =
-  1 + [BALANCE_MAPS, PROGRAMS, SHARED_MAPS].reduce((sum, names) => sum + Object.keys(names).length, 0)
+export const EVERY_PIN = 1 + OWN_MAPS.length + PROGRAMS.length + SHARED_MAPS.length
 
 const run = promisify(execFile)
 export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))

@@ -1,7 +1,7 @@
 // What a command may touch: its flags, two streams, a question, and the host it works on. Never the process.
 
 import type { Cache } from '../../cache/cache.ts'
-import type { Host } from '../../pipelines/reconcile.ts'
+import type { Host } from '../../pipelines/session.ts'
 import type { Options } from './flag.ts'
 import type { GLOBAL_FLAGS } from './flags.ts'
 import type { Screen } from './screen.ts'

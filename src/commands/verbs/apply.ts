@@ -1,7 +1,7 @@
 // xdp apply
 
 import { EXIT, type Exit } from '../../diagnostics.ts'
-import { reconcileApply } from '../../pipelines/reconcile.ts'
+import { applyDesired } from '../../pipelines/apply.ts'
 import { withTools } from '../../pipelines/tools.ts'
 import { refuseWatched } from '../../pipelines/watched.ts'
 import type { Plan } from '../../plan/change.ts'
@@ -28,7 +28,7 @@ async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, fin
   const approval = { command: 'apply', question: 'Apply these changes?', auto: options['auto-approve'], show } as const
   const approve = approver(context, approval)
   const applied = await afterInterfaces(context, desired, options['wait-interfaces'], () =>
-    reconcileApply(context.host, desired, approve, options['accept-shrink']),
+    applyDesired(context.host, desired, approve, options['accept-shrink']),
   )
   if (applied === 'declined') throw declined()
   const { plan, result } = applied

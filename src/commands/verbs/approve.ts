@@ -1,7 +1,7 @@
 // Nothing is changed before somebody has seen the plan and said yes, or has said so beforehand.
 
 import { fail } from '../../diagnostics.ts'
-import type { Approve } from '../../pipelines/reconcile.ts'
+import type { Approve } from '../../pipelines/apply.ts'
 import type { Plan } from '../../plan/change.ts'
 import type { Context } from '../cli/context.ts'
 

@@ -1,7 +1,7 @@
 // xdp destroy
 
 import { EXIT, type Exit } from '../../diagnostics.ts'
-import { reconcileDestroy } from '../../pipelines/reconcile.ts'
+import { destroyInstance } from '../../pipelines/destroy.ts'
 import { withTools } from '../../pipelines/tools.ts'
 import { refuseWatched } from '../../pipelines/watched.ts'
 import type { Plan } from '../../plan/change.ts'
@@ -27,7 +27,7 @@ export async function run(context: Context, { options }: Arguments<typeof APPROV
   const approval = { command: 'destroy', question: 'Remove all of this?', auto: options['auto-approve'], show } as const
   const destroyed = await withTools(async () => {
     await refuseWatched(context.host, undefined)
-    return reconcileDestroy(context.host, approver(context, approval))
+    return destroyInstance(context.host, approver(context, approval))
   })
   if (destroyed === 'declined') throw declined()
   const view = { path: undefined, color: context.color.stdout }

@@ -2,7 +2,7 @@
 
 import { EXIT, type Exit, XdpError } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
-import { examine } from '../../pipelines/reconcile.ts'
+import { examine } from '../../pipelines/host.ts'
 import { renderDoctor, renderDoctorJson } from '../../render/doctor.ts'
 import type { Check } from '../../report/result.ts'
 import type { Context } from '../cli/context.ts'

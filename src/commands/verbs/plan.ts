@@ -1,7 +1,7 @@
 // xdp plan
 
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
-import { reconcilePlan } from '../../pipelines/reconcile.ts'
+import { planDesired } from '../../pipelines/plan.ts'
 import { withTools } from '../../pipelines/tools.ts'
 import { renderPlan } from '../../render/plan.ts'
 import { renderPlanJson } from '../../render/plan-json.ts'
@@ -18,7 +18,7 @@ export async function run(context: Context, { options }: Arguments<typeof PLAN_F
 
 async function plan(context: Context, options: Options<typeof PLAN_FLAGS>): Promise<Exit> {
   const { desired, warnings } = await load(context)
-  const made = await reconcilePlan(context.host, desired, options['accept-shrink'])
+  const made = await planDesired(context.host, desired, options['accept-shrink'])
   const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
   const changes = { ...shown, warnings: [...warnings, ...shown.warnings] }
   const view = {

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path'
 import { findConfig } from '../../config/load.ts'
 import { CODES, type Diagnostic, EXIT, type Exit } from '../../diagnostics.ts'
-import { keepLastApply } from '../../pipelines/reconcile.ts'
+import { keepLastApply } from '../../pipelines/host.ts'
 import { renderLastApplyJson } from '../../render/last-apply.ts'
 import type { LastApply } from '../../report/last-apply.ts'
 import type { ApplyResult } from '../../report/result.ts'

@@ -1,7 +1,7 @@
 // xdp status
 
 import { EXIT, type Exit } from '../../diagnostics.ts'
-import { readStatus } from '../../pipelines/reconcile.ts'
+import { readStatus } from '../../pipelines/status.ts'
 import { withTools } from '../../pipelines/tools.ts'
 import { renderStatus, renderStatusJson } from '../../render/status.ts'
 import type { Context } from '../cli/context.ts'

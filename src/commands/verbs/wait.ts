@@ -2,7 +2,7 @@
 
 import { type Diagnostic, XdpError } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
-import { waitForInterfaces } from '../../pipelines/reconcile.ts'
+import { waitForInterfaces } from '../../pipelines/host.ts'
 import type { Context } from '../cli/context.ts'
 import { parseDuration } from '../cli/duration.ts'
 

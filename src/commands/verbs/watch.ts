@@ -4,7 +4,7 @@ import manifest from '../../../package.json' with { type: 'json' }
 import { findConfig } from '../../config/load.ts'
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import { type Endpoint, parseEndpoint } from '../../model/endpoint.ts'
-import type { Host } from '../../pipelines/reconcile.ts'
+import type { Host } from '../../pipelines/session.ts'
 import { describeWatch, renderEvent, renderEventJson } from '../../render/watch.ts'
 import type { Surroundings } from '../../report/stats.ts'
 import { runDaemon } from '../../watch/daemon.ts'

@@ -2,12 +2,19 @@
 
 import { access, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
+import { FEATURES } from '../../features/features.ts'
 import type { Check } from '../../report/result.ts'
-import { atLeast, FLOOR, lacking, MEMCG_ACCOUNTING, parseVersion, type Version } from '../tools/version.ts'
+import { atLeast, FLOOR, MEMCG_ACCOUNTING, parseVersion, type Version } from '../tools/version.ts'
 import { bad, ok, warn } from './check.ts'
 import type { Trial } from './trial.ts'
 
 const UPGRADE = `boot Linux ${FLOOR.join('.')} or newer`
+
+/** Parts of the kernel that features need and a version lacks, each with the version that brought it. */
+export const lacking = (version: Version): string[] =>
+  FEATURES.flatMap(({ needs }) => needs)
+    .filter(({ since }) => !atLeast(version, since))
+    .map(({ since, what }) => `${what}, Linux ${since.join('.')}`)
 
 /** What the version promises; a trial that succeeded beats it, because distributions port features back. */
 export function checkVersion(text: string, trial: Trial): Check {

@@ -1,27 +1,16 @@
-// Carrying over: content of the balancer's maps that have become too small, moved to larger ones by programs that are
-// loaded for that time alone. abi_carry.h says what they are given.
+// Carries content of the balancer's maps that have become too small over to larger ones, by programs that are loaded for
+// that time alone. abi_carry.h describes their input.
 
 import { writeFile } from 'node:fs/promises'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { bpftool, type Command } from '../../abi/command.ts'
 import { CARRY_LINES, CARRY_SLOTS, carryHeaderCodec } from '../../abi/generated.ts'
-import type { Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
+import type { Carrying } from '../../features/step.ts'
 import { runBatch, runBpftool } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
-import { removePins } from '../tools/pins.ts'
 import { runLine } from '../tools/transfer.ts'
-
-/** What moves from one map to another: counters of slots, or the lines of ports. Maps by their pins. */
-export type Carrying =
-  | {
-      readonly map: 'serviceStats' | 'backendStats'
-      readonly from: string
-      readonly to: string
-      readonly slots: readonly number[]
-    }
-  | { readonly map: 'snatPorts'; readonly from: string; readonly to: string; readonly lines: number }
 
 /** Of each map that can be carried: the program, and its names for the two. */
 const PROGRAMS = {
@@ -78,7 +67,7 @@ export function carryData(carrying: Carrying, cpus: readonly CpuRange[]): Uint8A
   )
 }
 
-/** What stands for the runs in `plan --commands`. */
+/** Lines for the runs in `plan --commands`. */
 export function carryLines(directory: string, carrying: readonly Carrying[]): string[] {
   return carrying.map(({ map }) => `bpftool prog run pinned ${directory}/${PROGRAMS[map].program} data_in SLOTS`)
 }
@@ -101,28 +90,7 @@ export async function carry(directory: string, carrying: readonly Carrying[]): P
   })
 }
 
-const isPorts = ({ map }: Carrying): boolean => map === 'snatPorts'
-
-/**
- * Before the switch: loads the programs and copies the ports of full NAT, so that flows find theirs when the new
- * generation takes over.
- */
-export async function beginCarry(
-  object: string,
-  paths: Paths,
-  generation: number,
-  carrying: readonly Carrying[],
-): Promise<void> {
-  if (carrying.length === 0) return
-  const directory = paths.carry(generation)
+/** Loads the programs that carry content over, into `directory`. */
+export async function loadCarry(object: string, directory: string, carrying: readonly Carrying[]): Promise<void> {
   await runBpftool(...loadCarryCommand(object, directory, carrying).argv)
-  await carry(directory, carrying.filter(isPorts))
-}
-
-/** After the switch, when the old generation counts no more: the rest, and ports that were taken in between. */
-export async function endCarry(paths: Paths, generation: number, carrying: readonly Carrying[]): Promise<void> {
-  if (carrying.length === 0) return
-  const directory = paths.carry(generation)
-  await carry(directory, carrying)
-  await removePins(directory)
 }

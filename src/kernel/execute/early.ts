@@ -28,7 +28,7 @@ export interface Early {
  */
 export function beginEarly(host: Host, paths: Paths, expected: State, last: Committed | undefined): Early {
   const lock = requireHost(host).then(() => acquireLock(host))
-  const staging = lock.then(async () => last && stageAfter(paths, last, objectsFor(await loadObject(), expected)))
+  const staging = lock.then(async () => last && stageAfter(host, paths, last, objectsFor(await loadObject(), expected)))
   // What the network says of backends is asked for when it is known of which.
   const state = { ...expected, services: new Map() }
   const live = staging.then((staged) => observe(paths, host, { state, staged: staged?.generation }))

@@ -1,13 +1,14 @@
-// A generation that is begun before it is known what it will hold. Most of the time that an edit takes goes into loading
-// programs, which are the same for every edit, and as a rule the tables have as many lines as before.
+// A generation that is begun before its content is known. Most of the time that an edit takes goes into loading programs,
+// which are the same for every edit, and as a rule the tables have as many lines as before.
 
 import { mkdir } from 'node:fs/promises'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
-import { allDone, runBatch } from '../tools/bpftool.ts'
+import { OWN_MAPS } from '../../features/features.ts'
+import type { Host } from '../host/host.ts'
 import { removePins } from '../tools/pins.ts'
-import { handOnSteps } from './balance-maps.ts'
-import { blankCommands } from './lower.ts'
+import { runAside } from './execute.ts'
+import { loadSteps, mapSteps } from './lower.ts'
 
 /** A committed generation. */
 export interface Committed {
@@ -26,15 +27,16 @@ export interface Stage {
 
 export interface Staging {
   readonly generation: number
-  /** undefined: it cannot be, for whatever reason, and nothing is left of it; the apply that it is for will find why. */
+  /** undefined: staging failed and left nothing; the apply that it was for will find out why. */
   readonly stage: Promise<Stage | undefined>
 }
 
 /**
- * Begins to stage the generation after `last`, with the programs of BPF objects. For whoever holds the lock. undefined:
- * there is one with that number, which is not ours to fill, or none can be.
+ * Begins to stage the generation after `last`, with the programs of BPF objects. The caller holds the lock. undefined: a
+ * generation with that number exists, which is not ours to fill, or none can be made.
  */
 export async function stageAfter(
+  host: Host,
   paths: Paths,
   last: Committed,
   objects: readonly string[],
@@ -45,20 +47,18 @@ export async function stageAfter(
   } catch {
     return undefined
   }
-  const stage = load(paths, last, objects)
-  // Whoever does not get as far as to wait for it need not know.
+  const stage = load(host, paths, last, objects)
+  // A caller that never waits for it need not hear of its failure.
   stage.catch(() => undefined)
   return { generation, stage }
 }
 
-async function load(paths: Paths, last: Committed, objects: readonly string[]): Promise<Stage | undefined> {
+async function load(host: Host, paths: Paths, last: Committed, objects: readonly string[]): Promise<Stage | undefined> {
   const [generation, { lines }] = [last.number + 1, last]
-  const balance = handOnSteps(paths, last.number, generation)
-  const blank = { generation, lines, objects, previous: last.number, balance }
-  const { create, load: loading } = blankCommands(paths, blank)
+  const ownMaps = OWN_MAPS.map((name) => ({ shape: { name }, handedOn: paths.ownMap(last.number, { name }) }))
+  const blank = { generation, lines, objects, previous: last.number, ownMaps }
   try {
-    await runBatch(create)
-    await allDone(loading.map((command) => runBatch([command])))
+    await runAside(host, paths, [...mapSteps(paths, blank), ...loadSteps(paths, blank)])
     return { generation, lines, objects }
   } catch (error) {
     await unstage(paths, generation)

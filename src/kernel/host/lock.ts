@@ -6,7 +6,6 @@ import { userInfo } from 'node:os'
 import { execa } from 'execa'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { runDirectory } from '../tools/exchange.ts'
-import { helper } from '../tools/helper.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
 
@@ -117,9 +116,6 @@ async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Ho
 
 /** undefined: not in this time, or `signal` ended the wait. Whoever held it before is wiped from the file first. */
 async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
-  const by = timeoutMs === 0 ? helper() : undefined
-  const isTaken = await by?.tryLock(file)
-  if (by && isTaken !== undefined) return isTaken ? { release: by.unlock, ended: by.ended } : undefined
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
   const child = execa(
     'flock',

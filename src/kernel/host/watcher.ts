@@ -5,7 +5,6 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { WatchState } from '../../report/watch.ts'
 import { exchangeDirectory } from '../tools/exchange.ts'
 import { openHelper } from '../tools/helper.ts'
-import { toolEnvironment } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
 import { acquireWatchLock, instanceFile, isWatched } from './lock.ts'
 
@@ -27,7 +26,7 @@ const stateFile = ({ bpffs, instance }: Host): Promise<string> => instanceFile(b
 export async function becomeWatcher(host: Host): Promise<Watcher> {
   const lock = await acquireWatchLock(host)
   const file = await stateFile(host)
-  const helper = openHelper(toolEnvironment(), exchangeDirectory)
+  const helper = openHelper(exchangeDirectory)
   return {
     pid: process.pid,
     lost: lock.ended,

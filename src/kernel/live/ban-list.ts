@@ -6,7 +6,7 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
-import { bpftool } from '../../abi/command.ts'
+import { bpftool, type HexEntry, type Part, plainRun, quiet, viewOf } from '../../abi/command.ts'
 import {
   BAN_RECORDS,
   type BanState,
@@ -16,14 +16,15 @@ import {
   banRecordCodec,
 } from '../../abi/generated.ts'
 import { type MapShape, mapWords, type Paths } from '../../abi/paths.ts'
+import { BANS, banStatePart } from '../../features/bans.ts'
 import type { Ban } from '../../model/ban.ts'
 import { type Prefix, prefixOf } from '../../model/text.ts'
-import { type Part, plainPart, runBatch, runParts } from '../tools/bpftool.ts'
+import { runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { loadObject } from '../tools/object.ts'
 import { removePins } from '../tools/pins.ts'
 import { checkRuns, runLine } from '../tools/transfer.ts'
-import { banOf, banStatePart, banSweep, type HexEntry, plainRun, viewOf } from './bans.ts'
+import { banOf, banSweep } from './bans.ts'
 
 /** As many are dumped in the time that it takes to load the programs. */
 const FEW = 1000
@@ -77,7 +78,7 @@ type Read = ReturnType<typeof recordReader>
 
 /** A prefix that is lifted and banned again while the map is walked may be met twice. */
 async function dumpBans(paths: Paths, read: Read): Promise<Ban[]> {
-  const [dump] = await runBatch([bpftool('map', 'dump', 'pinned', paths.sharedMap('bans'))])
+  const [dump] = await runBatch([bpftool('map', 'dump', 'pinned', paths.sharedMap(BANS.maps.bans))])
   const bans = new Map<string, Ban>()
   for (const { key, value } of (dump ?? []) as HexEntry[]) {
     const ban = read(viewOf([...key, ...value]), 0)
@@ -142,15 +143,26 @@ function copyPart(files: string, programs: string, entries: number, read: Read):
 async function copyBans({ listing, sharedMap }: Paths, entries: number, read: Read): Promise<Ban[]> {
   const { bansPath } = await loadObject()
   const [records, programs] = [`${listing}/records`, `${listing}/programs`]
-  const maps = ['map', 'name', 'bans', 'pinned', sharedMap('bans'), 'map', 'name', 'ban_records', 'pinned', records]
+  const maps = [
+    'map',
+    'name',
+    'bans',
+    'pinned',
+    sharedMap(BANS.maps.bans),
+    'map',
+    'name',
+    'ban_records',
+    'pinned',
+    records,
+  ]
   await removePins(listing)
   await mkdir(listing, { mode: 0o700 })
   try {
     return await withExchange(async (files) => {
-      const load = plainPart([
+      const load = quiet(
         bpftool('map', 'create', records, ...mapWords(recordsMap(entries))),
         bpftool('prog', 'loadall', bansPath, programs, ...maps),
-      ])
+      )
       return (await runParts(load, copyPart(files, programs, entries, read)))[1]
     })
   } finally {
@@ -163,7 +175,7 @@ async function copyBans({ listing, sharedMap }: Paths, entries: number, read: Re
  * be removed, and many be read at once.
  */
 export async function listBans(paths: Paths, generation: number, isLocked: boolean): Promise<Ban[]> {
-  const sweep = plainPart(isLocked ? [banSweep(paths, generation)] : [])
+  const sweep = quiet(...(isLocked ? [banSweep(paths, generation)] : []))
   const [, state] = await runParts(sweep, banStatePart(paths, generation))
   const read = recordReader(state, Date.now())
   return isLocked && state.entries > FEW ? copyBans(paths, state.entries, read) : dumpBans(paths, read)

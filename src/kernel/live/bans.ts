@@ -5,7 +5,16 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
-import { bpftool, type Command, hexBytes, keyBytes } from '../../abi/command.ts'
+import {
+  bpftool,
+  type Command,
+  type HexEntry,
+  hexBytes,
+  keyBytes,
+  type Part,
+  plainRun,
+  viewOf,
+} from '../../abi/command.ts'
 import {
   BAN_OP,
   BAN_REQUESTS,
@@ -17,18 +26,20 @@ import {
   banHeaderCodec,
   banKeyCodec,
   banRequestCodec,
-  banStateCodec,
   type Meta,
   metaCodec,
 } from '../../abi/generated.ts'
-import { generationOf, type Paths, PROGRAMS, SHARED_MAPS } from '../../abi/paths.ts'
+import type { Generation, Instance } from '../../abi/instance.ts'
+import { generationOf, type Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
+import { BANS, type BanCount, type BanFacts, banStatePart } from '../../features/bans.ts'
+import type { Observed } from '../../features/feature.ts'
 import type { Address } from '../../model/address.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../../model/ban.ts'
 import { type Prefix, prefixOf } from '../../model/text.ts'
 import { META_LINE } from '../../tables/layout/layout.ts'
-import { bytesOf, type Generation, type Instance, list } from '../observe/instance.ts'
-import { joinParts, type Part, runBatch, runParts } from '../tools/bpftool.ts'
+import { list } from '../observe/instance.ts'
+import { runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { runLine } from '../tools/transfer.ts'
@@ -51,8 +62,8 @@ const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
   [BAN_RESULT.NO_MEMORY]: 'no-memory',
 }
 
-const BAN_PROGRAMS = ['banWrite', 'banSweep', 'banCount'] as const
-const hasBanPrograms = (pins: readonly string[]): boolean => BAN_PROGRAMS.every((name) => pins.includes(PROGRAMS[name]))
+const PROGRAMS = Object.values(BANS.programs)
+const MAPS = Object.values(BANS.maps)
 
 /** Whether the bans of a generation can be read and swept. */
 export const reachesBans = (
@@ -60,18 +71,18 @@ export const reachesBans = (
   committed: Generation | undefined,
 ): committed is Generation & { meta: Meta } =>
   committed?.meta !== undefined &&
-  !missing.includes('bans') &&
-  !missing.includes('banState') &&
-  !BAN_PROGRAMS.some((name) => committed.unpinned.has(name))
+  !MAPS.some((map) => missing.includes(map)) &&
+  !PROGRAMS.some((name) => committed.unpinned.has(name))
 
 /** Generations whose programs write bans, ascending; all of them share the maps. Throws as banGeneration. */
 async function banGenerations(paths: Paths): Promise<number[]> {
   const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names.map(generationOf).filter((number) => number !== undefined)
-  const hasMaps = [SHARED_MAPS.bans.name, SHARED_MAPS.banState.name].every((name) => shared.includes(name))
+  const hasMaps = MAPS.every(({ name }) => shared.includes(name))
   const able: number[] = []
   for (const number of hasMaps ? numbers.sort((a, b) => a - b) : []) {
-    if (hasBanPrograms(await list(paths.programs(number)))) able.push(number)
+    const pins = await list(paths.programs(number))
+    if (PROGRAMS.every((name) => pins.includes(name))) able.push(number)
   }
   if (able.length > 0) return able
   const message =
@@ -112,21 +123,11 @@ export async function banNetns(paths: Paths): Promise<bigint | undefined> {
   }
 }
 
-export interface HexEntry {
-  readonly key: readonly string[]
-  readonly value: readonly string[]
-}
-
-export const viewOf = (hex: readonly string[]): DataView => new DataView(bytesOf(hex).buffer)
-
 /** The key of a prefix: its bits from the top of `high` on. */
 export function banKey({ family, start, length }: Prefix): BanKey {
   const word = (index: number): bigint => BigInt(start[index] ?? 0)
   return { high: (word(0) << 32n) | word(1), low: (word(2) << 32n) | word(3), family, length }
 }
-
-/** A program that takes no data; `repeat 0`, because its kind takes no repeat either. */
-export const plainRun = (pinned: string): Command => bpftool('prog', 'run', 'pinned', pinned, 'repeat', '0')
 
 /** The data of one run of ban_write. */
 export function encodeRequests(requests: readonly BanRequest[], { reason, by }: BanLabels, now: number): Uint8Array {
@@ -174,7 +175,7 @@ async function writeOnce(
     await Promise.all(chunks.map((chunk, i) => writeFile(files[i] as string, encodeRequests(chunk, labels, now))))
     const [, ...runs] = (await runBatch([
       banSweep(paths, generation),
-      ...files.map((file) => runLine(paths.program(generation, 'banWrite'), file, `${file}.out`)),
+      ...files.map((file) => runLine(paths.program(generation, BANS.programs.write), file, `${file}.out`)),
     ])) as { retval: number }[]
     if (runs.some(({ retval }) => retval !== DONE)) throw fail('E108', 'writing bans was refused by the data plane')
     const answers = await Promise.all(files.map((file) => readFile(`${file}.out`)))
@@ -204,28 +205,22 @@ export async function writeBans(
   return results
 }
 
-/** Whether any ban may be over. The kernel's boot time, by which bans end, is what it calls its uptime. */
-export const hasExpired = ({ nextBanExpiry }: Pick<Instance, 'nextBanExpiry'>): boolean =>
-  nextBanExpiry !== 0n && Number(nextBanExpiry / MS) <= uptime() * 1000
+/** Whether any ban may be over. Bans end by the kernel's boot time, which is its uptime. */
+export function hasExpired({ features }: Pick<Instance, 'features'>): boolean {
+  const { nextExpiry = 0n } = (features.get(BANS.name) as BanFacts | undefined) ?? {}
+  return nextExpiry !== 0n && Number(nextExpiry / MS) <= uptime() * 1000
+}
 
 /** Removes the bans that are over. The caller holds the lock. */
-export const banSweep = (paths: Paths, generation: number): Command => plainRun(paths.program(generation, 'banSweep'))
+export const banSweep = (paths: Paths, generation: number): Command =>
+  plainRun(paths.program(generation, BANS.programs.sweep))
 
 export async function sweepBans(paths: Paths, generation: number): Promise<void> {
   await runBatch([banSweep(paths, generation)])
 }
 
-/** Brings the state up to date and reads it. */
-export const banStatePart = (paths: Paths, generation: number): Part<BanState> => ({
-  commands: [
-    plainRun(paths.program(generation, 'banCount')),
-    bpftool('map', 'lookup', 'pinned', paths.sharedMap('banState'), 'key', ...keyBytes(0)),
-  ],
-  finish: ([, output]) => banStateCodec.decode(viewOf((output as HexEntry).value)),
-})
-
-/** What the map says of a ban. */
-interface BanFacts extends BanLabels {
+/** A ban as the map holds it. */
+interface Stored extends BanLabels {
   /** Unix time in seconds. */
   readonly since: number
   /** Boot time in ns; 0 = never. A number is exact to a microsecond for three hundred years. */
@@ -235,7 +230,7 @@ interface BanFacts extends BanLabels {
 /** undefined: over. `state`: with the boot time, and `time`: Unix time in milliseconds, of the same moment. */
 export function banOf(
   prefix: Prefix,
-  { reason, by, since, expires }: BanFacts,
+  { reason, by, since, expires }: Stored,
   { now }: BanState,
   time: number,
 ): Ban | undefined {
@@ -262,7 +257,7 @@ export async function readBan(
   const prefix = prefixOf(address, length)
   const bytes = new Uint8Array(banKeyCodec.size)
   banKeyCodec.encode(banKey(prefix), new DataView(bytes.buffer))
-  const lookup = bpftool('map', 'lookup', 'pinned', paths.sharedMap('bans'), 'key', 'hex', ...hexBytes(bytes))
+  const lookup = bpftool('map', 'lookup', 'pinned', paths.sharedMap(BANS.maps.bans), 'key', 'hex', ...hexBytes(bytes))
   const found: Part<BanRecord> = {
     commands: [lookup],
     finish: ([entry]) => banCodec.decode(viewOf((entry as HexEntry).value)),
@@ -276,35 +271,14 @@ export async function readBan(
   }
 }
 
-/** Bans in force, how many fit, and bytes of kernel memory of their map. */
-export interface BanCount {
-  readonly live: number
-  readonly capacity: number
-  readonly memory: number
-}
-
-export function banCountPart(paths: Paths, generation: number): Part<BanCount> {
-  const shown: Part<Pick<BanCount, 'capacity' | 'memory'>> = {
-    commands: [bpftool('map', 'show', 'pinned', paths.sharedMap('bans'))],
-    finish: ([map]) => {
-      const { max_entries: capacity, bytes_memlock } = map as { max_entries: number; bytes_memlock?: number | string }
-      return { capacity, memory: Number(bytes_memlock ?? 0) }
-    },
-  }
-  const { commands, finish } = joinParts<[BanState, Pick<BanCount, 'capacity' | 'memory'>]>(
-    banStatePart(paths, generation),
-    shown,
-  )
-  return {
-    commands,
-    finish: (outputs) => {
-      const [{ live }, map] = finish(outputs)
-      return { live, ...map }
-    },
-  }
-}
-
-export async function countBans(paths: Paths, generation: number): Promise<BanCount> {
-  const [count] = await runParts(banCountPart(paths, generation))
-  return count
+/** Bans in force; undefined: nothing is applied, or by a build without bans. */
+export async function readBanCount(
+  paths: Paths,
+  { instance: { missing }, committed }: Observed,
+): Promise<BanCount | undefined> {
+  if (!committed?.meta) return undefined
+  const programs = new Set(PROGRAMS.filter((name) => !committed.unpinned.has(name)))
+  const present = MAPS.filter((map) => !missing.includes(map))
+  const part = BANS.gauges.part({ paths, present, generation: committed.number, programs })
+  return part && (await runParts(part as Part<BanCount>))[0]
 }

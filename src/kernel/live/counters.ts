@@ -2,6 +2,7 @@
 // the text of every CPU's value (bpf/include/stats.h).
 
 import { readFileSync, writeFileSync } from 'node:fs'
+import type { Part } from '../../abi/command.ts'
 import {
   type Counter,
   INTERFACE_SLOTS,
@@ -14,9 +15,10 @@ import {
   statsRequestCodec,
 } from '../../abi/generated.ts'
 import type { Paths } from '../../abi/paths.ts'
+import { FILTER } from '../../features/filter.ts'
 import type { ListKind } from '../../model/state.ts'
 import type { Count, ReasonName } from '../../report/result.ts'
-import { type Part, runParts } from '../tools/bpftool.ts'
+import { runParts } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { checkRuns, runLine } from '../tools/transfer.ts'
@@ -132,7 +134,7 @@ export function countersPart(files: string, program: string, cpus: readonly CpuR
 export async function readCounters(paths: Paths, generation: number): Promise<Counters> {
   const cpus = await possibleCpus()
   const [counters] = await withExchange((files) =>
-    runParts(countersPart(`${files}/stats`, paths.program(generation, 'stats'), cpus)),
+    runParts(countersPart(`${files}/stats`, paths.program(generation, FILTER.programs.stats), cpus)),
   )
   return counters
 }

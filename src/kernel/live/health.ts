@@ -8,23 +8,15 @@
 // yet may have written for a former owner.
 
 import { writeFile } from 'node:fs/promises'
-import { bpftool, keyBytes } from '../../abi/command.ts'
-import {
-  HEALTH_DOWN,
-  HEALTH_OP,
-  HEALTH_RECORDS,
-  HEALTH_SERVICES,
-  healthHeaderCodec,
-  healthRecordCodec,
-  LINE_SIZE,
-  SERVICE_HEALTH,
-} from '../../abi/generated.ts'
-import { type Paths, PROGRAMS, pinPaths } from '../../abi/paths.ts'
+import { bpftool, bytesOf, keyBytes } from '../../abi/command.ts'
+import { HEALTH_OP, HEALTH_RECORDS, healthHeaderCodec, healthRecordCodec, LINE_SIZE } from '../../abi/generated.ts'
+import type { HealthBytes } from '../../abi/health.ts'
+import { type Paths, pinPaths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
-import type { Slots } from '../../model/live.ts'
-import type { Overlay, ServiceMode } from '../../model/overlay.ts'
+import type { Observed } from '../../features/feature.ts'
+import { HEALTH, restingBytes } from '../../features/health.ts'
 import type { Host } from '../host/host.ts'
-import { bytesOf, list } from '../observe/instance.ts'
+import { list } from '../observe/instance.ts'
 import { runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { runLine } from '../tools/transfer.ts'
@@ -33,73 +25,11 @@ import { runLine } from '../tools/transfer.ts'
 const REFUSED = 1
 const STORED = 2
 
-/** Values by number of the byte: see backendByte and serviceByte. */
-export type HealthBytes = ReadonlyMap<number, number>
-
-export const backendByte = (slot: number): number => slot
-export const serviceByte = (slot: number): number => HEALTH_SERVICES + slot
-
-const MODES: Readonly<Record<ServiceMode, number>> = {
-  well: SERVICE_HEALTH.WELL,
-  empty: SERVICE_HEALTH.EMPTY,
-  drop: SERVICE_HEALTH.FALLBACK_DROP,
-  sorry: SERVICE_HEALTH.FALLBACK_SORRY,
-}
-const MODE_NAMES = new Map(Object.entries(MODES).map(([name, value]) => [value, name as ServiceMode]))
-
-/** How much of 255 new flows a backend with this share (0 to 1) leaves to others; HEALTH_DOWN for none of its share. */
-export function shortfallOf(share: number): number {
-  if (share <= 0) return HEALTH_DOWN
-  return Math.min(HEALTH_DOWN - 1, Math.max(0, Math.round((1 - share) * HEALTH_DOWN)))
-}
-
-export const shareOf = (shortfall: number): number => (HEALTH_DOWN - shortfall) / HEALTH_DOWN
-
-type HealthSlots = Pick<Slots, 'services' | 'backends'>
-
-/** The bytes that say what an overlay says. What has no slot is left out. */
-export function encodeOverlay(overlay: Overlay, { services, backends }: HealthSlots): Map<number, number> {
-  const bytes = new Map<number, number>()
-  for (const [name, { mode, shares }] of overlay) {
-    const slot = services.get(name)
-    if (slot !== undefined) bytes.set(serviceByte(slot), MODES[mode])
-    for (const [key, share] of shares) {
-      const backend = backends.get(`${name}/${key}`)
-      if (backend !== undefined) bytes.set(backendByte(backend), shortfallOf(share))
-    }
-  }
-  return bytes
-}
-
-/** The overlay that the bytes of these slots say; a byte that is not there counts as zero. */
-export function decodeOverlay(bytes: HealthBytes, { services, backends }: HealthSlots): Overlay {
-  const shares = new Map<string, Map<string, number>>([...services.keys()].map((name) => [name, new Map()]))
-  for (const [name, slot] of backends) {
-    const at = name.indexOf('/')
-    shares.get(name.slice(0, at))?.set(name.slice(at + 1), shareOf(bytes.get(backendByte(slot)) ?? 0))
-  }
-  return new Map(
-    [...services].map(([name, slot]) => [
-      name,
-      {
-        mode: MODE_NAMES.get(bytes.get(serviceByte(slot)) ?? 0) ?? 'well',
-        shares: shares.get(name) ?? new Map<string, number>(),
-      },
-    ]),
-  )
-}
-
-/** The numbers of all bytes of these slots. */
-export const bytesOfSlots = ({ services, backends }: HealthSlots): number[] => [
-  ...[...backends.values()].map(backendByte),
-  ...[...services.values()].map(serviceByte),
-]
-
 /** Reads the bytes of these numbers, as many lines as they lie in. */
 export async function readHealth(paths: Paths, numbers: Iterable<number>): Promise<Map<number, number>> {
   const wanted = [...numbers]
   const lines = [...new Set(wanted.map((number) => Math.floor(number / LINE_SIZE)))].sort((a, b) => a - b)
-  const map = paths.sharedMap('health')
+  const map = paths.sharedMap(HEALTH.maps.health)
   const outputs = await runBatch(lines.map((line) => bpftool('map', 'lookup', 'pinned', map, 'key', ...keyBytes(line))))
   const content = new Map(
     lines.map((line, i) => [line, bytesOf((outputs[i] as { readonly value: readonly string[] }).value)]),
@@ -122,12 +52,12 @@ export function encodeHealth(op: number, bytes: readonly (readonly [number, numb
 
 /** Whether the generation is there to be written through. */
 const isThere = async (paths: Paths, generation: number): Promise<boolean> =>
-  (await list(paths.programs(generation))).includes(PROGRAMS.healthWrite)
+  (await list(paths.programs(generation))).includes(HEALTH.programs.write)
 
 async function run(paths: Paths, generation: number, op: number, bytes: HealthBytes): Promise<boolean> {
   const entries = [...bytes]
   const runs = Math.max(1, Math.ceil(entries.length / HEALTH_RECORDS))
-  const program = paths.program(generation, 'healthWrite')
+  const program = paths.program(generation, HEALTH.programs.write)
   return withExchange(async (directory) => {
     const commands = await Promise.all(
       Array.from({ length: runs }, async (_, i) => {
@@ -182,4 +112,13 @@ export async function claimHealth(paths: Paths, generation: number, bytes: Healt
   if (!(await run(paths, generation, HEALTH_OP.CLAIM, bytes))) {
     throw fail('E108', `health belongs to a later generation than ${generation}`)
   }
+}
+
+/** Writes the bytes that hold while no daemon checks backends, where a daemon that is gone has left others. */
+export async function restHealth(paths: Paths, live: Observed): Promise<void> {
+  if (live.state.services.size === 0 || live.instance.missing.length > 0) return
+  const wanted = restingBytes({ services: live.state.services, slots: live.slots })
+  const found = await readHealth(paths, wanted.keys())
+  const stale = [...wanted].filter(([number, value]) => found.get(number) !== value)
+  await writeHealth(paths, live.generation, new Map(stale))
 }

@@ -3,9 +3,10 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
+import type { Part } from '../../abi/command.ts'
 import { bpftool } from '../../abi/command.ts'
 import { type Explanation, REASON } from '../../abi/generated.ts'
-import { explanationOf, factsFor, type Probe as Packet, packetFor } from '../../abi/packet.ts'
+import { explanationOf, factsFor, type TestPacket as Packet, type Probe, packetFor } from '../../abi/packet.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Address, Family } from '../../model/address.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
@@ -15,14 +16,8 @@ import type { Scope, State } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 import type { Verdict } from '../../report/result.ts'
 import { judge } from '../../semantics/judge.ts'
-import { type Part, runBatch } from '../tools/bpftool.ts'
+import { runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
-
-/** A packet and what the file says of it. */
-export interface Probe {
-  readonly packet: Packet
-  readonly verdict: Verdict
-}
 
 /** linux/bpf.h enum xdp_action */
 const VERDICTS: readonly Verdict[] = ['aborted', 'drop', 'pass', 'tx', 'redirect']
@@ -124,7 +119,7 @@ export function probePart(files: string, program: string, probes: readonly Probe
  * twin of the program, says that a ban dropped a packet that the file passes, or that no backend takes now what the file
  * sends to one, all is well. Throws E108.
  *
- * @param files directory for exchange files
+ * @param files prefix of the exchange files
  */
 export async function requireVerdicts(
   files: string,
@@ -159,13 +154,13 @@ async function excusedOf(
   probes: readonly (Probe & { readonly number: number })[],
 ): Promise<ReadonlySet<number>> {
   const commands = probes.map(({ packet, number }) => {
-    const file = `${files}/excused-${number}`
+    const file = `${files}-${number}`
     writeFileSync(file, packetFor(packet))
     return bpftool('prog', 'run', 'pinned', explain, 'data_in', file, 'data_out', `${file}.out`, 'repeat', '1')
   })
   await runBatch(commands)
   const excused = probes.filter(({ number }) =>
-    APART.includes(explanationOf(readFileSync(`${files}/excused-${number}.out`)).reason),
+    APART.includes(explanationOf(readFileSync(`${files}-${number}.out`)).reason),
   )
   return new Set(excused.map(({ number }) => number))
 }

@@ -14,6 +14,7 @@ import {
 } from '../../abi/generated.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
+import { BALANCER } from '../../features/balancer.ts'
 import { runBatch } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
@@ -93,7 +94,7 @@ export async function readBalanceCounters(
   const cpus = await possibleCpus()
   const ofServices = runsOf(SERVICES, services, cpus)
   const ofBackends = runsOf(BACKENDS, backends, cpus)
-  const program = paths.program(generation, 'counterRead')
+  const program = paths.program(generation, BALANCER.programs.counters)
   return withExchange(async (directory) => {
     const requests = [...ofServices.map(requestOf), ...ofBackends.map(requestOf)]
     const commands: Command[] = []

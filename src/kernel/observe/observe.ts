@@ -1,11 +1,13 @@
 // Observation: netlink and pins → Live. Reads only. The live state is what the committed generation's tables really
 // hold and what is really attached; the records of the last apply serve only to tell drift from an edited file.
 
-import { setTimeout } from 'node:timers/promises'
 import { bpftool } from '../../abi/command.ts'
 import { ABI_VERSION, type Attachment as AttachmentRecord } from '../../abi/generated.ts'
-import { BALANCE_MAPS, type BalanceMap, type Paths, PROGRAMS, SHARED_MAPS } from '../../abi/paths.ts'
+import type { Generation, Instance } from '../../abi/instance.ts'
+import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
+import type { Observed } from '../../features/feature.ts'
+import { OWN_MAPS, SHARED_MAPS } from '../../features/features.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../../model/live.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
 import { guardNamespace } from '../../plan/guard.ts'
@@ -15,26 +17,20 @@ import { type RawLink, readLinks } from '../host/links.ts'
 import type { Memory } from '../host/memory.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { runBatch } from '../tools/bpftool.ts'
-import { type Generation, type Instance, readInstance } from './instance.ts'
+import { readInstance } from './instance.ts'
 import { indexedSlot, MODE_NUMBERS } from './records.ts'
+import { settled } from './settled.ts'
 import { readTables, type Takeover } from './tables.ts'
 
-/** Live, with what execution needs of the raw observation. */
-export interface Observation extends Live {
-  readonly instance: Instance
-  /** The generation the live state was read from. */
-  readonly committed: Generation | undefined
+/** Live, with the pins and tables it was read from. */
+export interface Observation extends Observed {
   /** By interface slot, as the live tables have it; undefined: there are none. */
   readonly roles: readonly (readonly Role[])[] | undefined
-  /** What the next generation can take over of its tables. */
+  /** Live tables that the next generation can take over. */
   readonly takeover: Takeover | undefined
 }
 
-/** Attempts at a consistent reading while another process applies, and the time between its switch and its commit. */
-const ATTEMPTS = 3
-const SETTLING_MS = 200
-
-/** What most likely is there: recognising it is cheaper than reading and decoding it. */
+/** The state that is most likely live: recognising it is cheaper than reading and decoding it. */
 export interface Expectation {
   /** The live state; the network is asked for the backends of its services. */
   readonly state?: State
@@ -43,22 +39,13 @@ export interface Expectation {
 }
 
 /**
- * Reads the live state. `memory`: where it may be remembered. Throws what bpftool and ip throw. What changes meanwhile is
- * read again: a reader takes no lock, and an apply of somebody else is neither an error nor drift.
+ * Reads the live state. `memory`: where it may be remembered. Throws errors of bpftool and ip. Takes no lock: a reading that
+ * met another process's apply half-way is repeated, because that is neither an error nor drift.
  */
-export async function observe(paths: Paths, memory: Memory, expected: Expectation = {}): Promise<Observation> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const live = await observeOnce(paths, memory, expected)
-      if (attempt === ATTEMPTS || !isSwitching(live)) return live
-      await setTimeout(SETTLING_MS)
-    } catch (error) {
-      if (attempt === ATTEMPTS || !(error instanceof XdpError)) throw error
-    }
-  }
-}
+export const observe = (paths: Paths, memory: Memory, expected: Expectation = {}): Promise<Observation> =>
+  settled(() => observeOnce(paths, memory, expected), isSwitching)
 
-/** The same for another state that is wanted: with what must be known of the network for its services. */
+/** The observation, with the facts about the network that the services of another state need. */
 export async function withSurroundings(live: Observation, { services }: State, memory: Memory): Promise<Observation> {
   if (services.size === 0 && live.state.services.size === 0) return live
   const around = await surroundingsOf(services, live.links, memory)
@@ -126,16 +113,15 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   }
 }
 
-/** Maps that the live programs use, and programs of the live generation, that nobody can reach any more. */
+/** Maps that the live programs use, and programs of the live generation, whose pins are gone. */
 export function driftOfPins({ missing }: Instance, committed: Generation | undefined): [ObjectKey, string][] {
   if (!committed?.meta) return []
-  const shared = missing.map((map) => SHARED_MAPS[map].name)
-  const own = Object.entries(BALANCE_MAPS).filter(([map]) => !committed.balance.has(map as BalanceMap))
-  const maps = [...shared, ...own.map(([, name]) => name)]
-  const programs = [...committed.unpinned].map((program) => PROGRAMS[program])
+  const own = OWN_MAPS.filter((name) => !committed.ownMaps.has(name))
+  const maps = [...missing.map(({ name }) => name), ...own]
+  const programs = [...committed.unpinned]
   const what = [
-    ...(maps.length > 0 ? [`what it counts in was unpinned: ${maps.join(', ')}`] : []),
-    ...(programs.length > 0 ? [`programs beside it were unpinned: ${programs.join(', ')}`] : []),
+    ...(maps.length > 0 ? [`maps were unpinned: ${maps.join(', ')}`] : []),
+    ...(programs.length > 0 ? [`programs were unpinned: ${programs.join(', ')}`] : []),
   ]
   return what.length > 0 ? [['program', what.join('; ')]] : []
 }
@@ -275,6 +261,6 @@ function leftovers(paths: Paths, instance: Instance, committed: Generation | und
     ...generations.filter((number) => number !== committed?.number).map((number) => paths.generation(number)),
     ...(committed?.hasCarry ? [paths.carry(committed.number)] : []),
     ...(committed && !committed.meta ? [] : instance.others.map((name) => `${paths.instance}/${name}`)),
-    ...(generations.length === 0 && instance.missing.length < Object.keys(SHARED_MAPS).length ? [paths.shared] : []),
+    ...(generations.length === 0 && instance.missing.length < SHARED_MAPS.length ? [paths.shared] : []),
   ]
 }

@@ -26,7 +26,7 @@ export interface Write {
   readonly value: Uint8Array
 }
 
-const FREE: InterfaceEntry = { ifindex: 0, slot: 0 }
+export const FREE_ENTRY: InterfaceEntry = { ifindex: 0, slot: 0 }
 
 /** The slot that the data plane finds for an ifindex; 0 = none. Mirrors lookup_interface of the data plane. */
 export function indexedSlot(index: readonly InterfaceEntry[], ifindex: number): number {
@@ -43,7 +43,7 @@ function place(index: InterfaceEntry[], entry: InterfaceEntry, tried: Set<number
   const movable = (at: number): boolean => {
     if (tried.has(at)) return false
     tried.add(at)
-    return place(index, index[at] ?? FREE, tried)
+    return place(index, index[at] ?? FREE_ENTRY, tried)
   }
   const found = reach.find((at) => index[at]?.ifindex === 0) ?? reach.find(movable)
   if (found !== undefined) index[found] = entry
@@ -55,7 +55,7 @@ function place(index: InterfaceEntry[], entry: InterfaceEntry, tried: Set<number
  * be: more than INTERFACE_PROBES interfaces with numbers that are equal modulo INTERFACE_INDEX_SIZE.
  */
 export function buildIndex(slots: ReadonlyMap<number, number>): InterfaceEntry[] {
-  const index = new Array<InterfaceEntry>(INTERFACE_INDEX_SIZE).fill(FREE)
+  const index = new Array<InterfaceEntry>(INTERFACE_INDEX_SIZE).fill(FREE_ENTRY)
   for (const [ifindex, slot] of [...slots].sort(([, a], [, b]) => a - b)) {
     if (!place(index, { ifindex, slot }, new Set())) {
       throw fail(
@@ -67,7 +67,8 @@ export function buildIndex(slots: ReadonlyMap<number, number>): InterfaceEntry[]
   return index
 }
 
-const encodeEntry = (entry: InterfaceEntry): Uint8Array => {
+/** An entry of the index as its map holds it. */
+export const encodeEntry = (entry: InterfaceEntry): Uint8Array => {
   const view = new DataView(new ArrayBuffer(interfaceEntryCodec.size))
   interfaceEntryCodec.encode(entry, view)
   return new Uint8Array(view.buffer)
@@ -85,7 +86,7 @@ export const FREE_RECORD: AttachmentRecord = { name: '', ifindex: 0, mode: 0, si
 /** Values to write to get from index `before` to `after`: new places first, so that no interface is without one. */
 export function indexWrites(before: readonly InterfaceEntry[], after: readonly InterfaceEntry[]): Write[] {
   const changed = after.flatMap((entry, key) => {
-    const old = before[key] ?? FREE
+    const old = before[key] ?? FREE_ENTRY
     return old.ifindex === entry.ifindex && old.slot === entry.slot ? [] : [{ key, entry }]
   })
   const order = [

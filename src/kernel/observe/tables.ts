@@ -1,8 +1,10 @@
 // What the tables of the live generation hold. Lines whose digests are as recorded are what an apply wrote, so that lists
 // that are known by their own digests need not be read; everything else is read and decoded.
 
+import type { Generation } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
+import { FILTER } from '../../features/filter.ts'
 import type { State } from '../../model/state.ts'
 import { LARGE_IMAGE } from '../../tables/image/edit.ts'
 import { type DecodedImage, decodeImage } from '../../tables/image/image.ts'
@@ -24,7 +26,6 @@ import { type Memory, type Remembered, recollect, recollectOwn } from '../host/m
 import { runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { digestPart, readPart } from '../tools/transfer.ts'
-import type { Generation } from './instance.ts'
 
 /** What the next generation can take over of the live one. */
 export interface Takeover {
@@ -54,10 +55,10 @@ async function proveAndRead(
   const places = SECTION_NAMES.map((name) => directory[name])
   const [digests, bytes] = await withExchange((files) =>
     runParts(
-      digestPart(`${files}/digest`, paths.program(number, 'digest'), places),
+      digestPart(`${files}/digest`, paths.program(number, FILTER.programs.digest), places),
       readPart(
         `${files}/read`,
-        paths.program(number, 'read'),
+        paths.program(number, FILTER.programs.read),
         wanted.map((name) => directory[name]),
       ),
     ),
@@ -74,7 +75,9 @@ async function proveAndRead(
 
 async function readAll(paths: Paths, { number, lines }: Generation): Promise<Uint8Array> {
   const all: readonly Extent[] = [{ first: 0, lines }]
-  const [bytes] = await withExchange((files) => runParts(readPart(`${files}/read`, paths.program(number, 'read'), all)))
+  const [bytes] = await withExchange((files) =>
+    runParts(readPart(`${files}/read`, paths.program(number, FILTER.programs.read), all)),
+  )
   return bytes
 }
 

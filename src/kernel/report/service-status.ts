@@ -1,11 +1,12 @@
 // What `xdp status` reports of services: what is live, with counters and health.
 
+import { bytesOfSlots, decodeOverlay } from '../../abi/health.ts'
 import type { Paths } from '../../abi/paths.ts'
 import type { Live, Served } from '../../model/live.ts'
 import { type Backend, backendKey, backendSlotKey, type Service } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
 import type { BackendStatus, ServiceStatus } from '../../report/result.ts'
-import { bytesOfSlots, decodeOverlay, readHealth } from '../live/health.ts'
+import { readHealth } from '../live/health.ts'
 import { type BalanceCounters, readBalanceCounters } from '../live/service-counters.ts'
 
 /** Services that are live, and what stands beside them in the tables. */

@@ -1,30 +1,25 @@
 // Everything `xdp stats` reports, as cheap as it can be had: one ip and one bpftool process, and of the policy only the
 // records of its lists. Drift shows where it shows without reading tables: interfaces and pins.
 
+import type { Part } from '../../abi/command.ts'
 import { bpftool } from '../../abi/command.ts'
 import { NO_SLOT, SERVICE_SLOTS } from '../../abi/generated.ts'
-import { type Paths, PROGRAMS, type SharedMap } from '../../abi/paths.ts'
+import type { Generation, Instance } from '../../abi/instance.ts'
+import type { MapShape, Paths } from '../../abi/paths.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
+import { BANS } from '../../features/bans.ts'
+import { FILTER } from '../../features/filter.ts'
 import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../../model/limits.ts'
 import type { ObjectKey } from '../../model/live.ts'
 import { guardNamespace } from '../../plan/guard.ts'
-import type { ServiceStatus } from '../../report/result.ts'
 import type { Fill, Memory, Stats } from '../../report/stats.ts'
 import { MAX_CLASS } from '../../tables/classes/classes.ts'
 import { MAX_PARTS } from '../../tables/image/image.ts'
 import { ownNetns } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
-import { type BanCount, banCountPart } from '../live/bans.ts'
 import { type Counters, countersPart } from '../live/counters.ts'
-import {
-  findPins,
-  type Generation,
-  type Instance,
-  instancePart,
-  list,
-  type Pins,
-  withFiles,
-} from '../observe/instance.ts'
+import { type GaugeReadings, gaugeMemory, gaugeRows, gaugesPart } from '../live/gauges.ts'
+import { findPins, instancePart, list, withFiles } from '../observe/instance.ts'
 import {
   committedGeneration,
   driftOfPins,
@@ -36,9 +31,9 @@ import {
   withOwners,
 } from '../observe/observe.ts'
 import { settled } from '../observe/settled.ts'
-import { joinParts, type Part, runParts } from '../tools/bpftool.ts'
+import { joinParts, runParts } from '../tools/bpftool.ts'
 import { possibleCpus } from '../tools/cpus.ts'
-import { readServices } from './stats-services.ts'
+import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso } from './status.ts'
 
 interface Pinned {
@@ -47,43 +42,43 @@ interface Pinned {
   readonly instance: Instance
   /** By generation; none where only another build's maps are there. */
   readonly counters: ReadonlyMap<number, Counters>
-  /** undefined: the programs know no bans, or their maps are gone. */
-  readonly bans: BanCount | undefined
+  /** By generation. */
+  readonly gauges: ReadonlyMap<number, GaugeReadings>
   /** Bytes by map. */
-  readonly memory: ReadonlyMap<SharedMap, number>
+  readonly memory: ReadonlyMap<MapShape, number>
 }
 
-/** Bytes of kernel memory of maps; kernels before 6.4 tell rough figures. */
-const memoryPart = (paths: Paths, maps: readonly SharedMap[]): Part<Map<SharedMap, number>> => ({
+/** Bytes of kernel memory of maps; kernels before 6.4 report rough figures. */
+const memoryPart = (paths: Paths, maps: readonly MapShape[]): Part<Map<MapShape, number>> => ({
   commands: maps.map((map) => bpftool('map', 'show', 'pinned', paths.sharedMap(map))),
   finish: (outputs) =>
     new Map(maps.map((map, i) => [map, Number((outputs[i] as { bytes_memlock?: number }).bytes_memlock ?? 0)])),
 })
 
-function bansPart(paths: Paths, { complete, present }: Pins): Part<readonly BanCount[]> {
-  const knowing = complete.findLast(({ programs }) => programs.has(PROGRAMS.banCount))
-  const isThere = present.includes('bans') && present.includes('banState')
-  return joinParts<BanCount[]>(...(knowing && isThere ? [banCountPart(paths, knowing.number)] : []))
-}
-
 async function readPinned(paths: Paths): Promise<Pinned> {
   const [pins, cpus] = await Promise.all([findPins(paths), possibleCpus()])
-  const generations = pins.present.length > 0 ? pins.complete.map(({ number }) => number) : []
-  const [instance, counters, [bans], memory] = await withFiles(pins, (files) =>
+  const { present } = pins
+  const complete = present.length > 0 ? pins.complete : []
+  const generations = complete.map(({ number }) => number)
+  const [instance, counters, gauges, memory] = await withFiles(pins, (files) =>
     runParts(
       instancePart(files, paths, pins),
       joinParts<Counters[]>(
-        ...generations.map((number) => countersPart(`${files}/stats-${number}`, paths.program(number, 'stats'), cpus)),
+        ...generations.map((number) =>
+          countersPart(`${files}/stats-${number}`, paths.program(number, FILTER.programs.stats), cpus),
+        ),
       ),
-      bansPart(paths, pins),
-      memoryPart(paths, pins.present),
+      joinParts<GaugeReadings[]>(
+        ...complete.map(({ number, programs }) => gaugesPart({ paths, present, generation: number, programs })),
+      ),
+      memoryPart(paths, present),
     ),
   )
   return {
     names: pins.names,
     instance,
     counters: new Map(generations.map((number, i) => [number, counters[i] as Counters])),
-    bans,
+    gauges: new Map(generations.map((number, i) => [number, gauges[i] as GaugeReadings])),
     memory,
   }
 }
@@ -92,31 +87,33 @@ const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
   items.reduce((total, item) => total + of(item), 0)
 
 function fillOf(
-  { meta }: Generation,
+  generation: Generation,
+  { gauges }: Pinned,
   { lists }: Counters,
   records: ReadonlyMap<string, SlotRecord>,
-  bans: BanCount | undefined,
-  services: readonly ServiceStatus[],
+  { services, slots }: ServiceStats,
 ): Fill[] {
   return [
     { name: 'interfaces', used: records.size, capacity: INTERFACE_SLOTS - FIRST_INTERFACE_SLOT },
     { name: 'lists', used: lists.length, capacity: LIST_SLOTS },
     { name: 'scopes', used: sum(lists, ({ scopes }) => scopes), capacity: MAX_PARTS },
     // Class 0 is that of no list.
-    { name: 'classes', used: Math.max(0, (meta?.class_count ?? 1) - 1), capacity: MAX_CLASS },
+    { name: 'classes', used: Math.max(0, (generation.meta?.class_count ?? 1) - 1), capacity: MAX_CLASS },
     { name: 'services', used: services.length, capacity: SERVICE_SLOTS },
     { name: 'backends', used: sum(services, ({ backends }) => backends.length), capacity: NO_SLOT },
-    ...(bans ? [{ name: 'bans', used: bans.live, capacity: bans.capacity } as const] : []),
+    ...gaugeRows(gauges.get(generation.number) ?? new Map(), { generation, services, slots }),
   ]
 }
 
-function memoryOf(committed: Generation | undefined, { bans, memory }: Pinned): Memory {
-  const shared = [...memory].reduce((total, [map, bytes]) => (map === 'bans' ? total : total + bytes), 0)
-  const balancer = sum([...(committed?.balance.values() ?? [])], (map) => map.memory)
+function memoryOf(committed: Generation | undefined, { gauges, memory }: Pinned): Memory {
+  const { bans } = BANS.maps
+  const shared = sum([...memory], ([map, bytes]) => (map === bans ? 0 : bytes))
+  const own = sum([...(committed?.ownMaps.values() ?? [])], (map) => map.memory)
+  const readings = gauges.get(committed?.number ?? 0) ?? new Map()
   return {
-    policy: (committed?.memory ?? 0) + balancer,
+    policy: (committed?.memory ?? 0) + own,
     counters: shared,
-    bans: bans?.memory ?? memory.get('bans') ?? 0,
+    bans: gaugeMemory(readings, BANS.name) ?? memory.get(bans) ?? 0,
   }
 }
 
@@ -135,7 +132,7 @@ function countersOf(committed: Generation | undefined, { counters }: Pinned): Co
 async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolean }> {
   const begun = performance.now()
   const [rawLinks, own, pinned] = await Promise.all([readLinks(), ownNetns(), readPinned(paths)])
-  const { names, instance, bans } = pinned
+  const { names, instance } = pinned
   const moved = (await list(paths.instance)).toSorted().join() !== names.toSorted().join()
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
@@ -143,7 +140,7 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
   const refusals = guardNamespace({ netns: namespaceOf(links, instance, committed, own), ownNetns: own })
   if (refusals.length > 0) throw new XdpError(refusals)
   const counters = countersOf(committed, pinned)
-  const { services, fill } = await readServices(paths, committed, instance)
+  const served = await readServices(paths, committed, instance)
   const records = recordsOf(instance)
   const drift = new Map<ObjectKey, string>(driftOfPins(instance, committed))
   const interfaces = liveInterfaces(links, records, instance, committed, undefined, drift)
@@ -158,8 +155,8 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
     }),
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
     lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
-    services,
-    fill: committed ? [...fillOf(committed, counters, records, bans, services), ...fill] : [],
+    services: served.services,
+    fill: committed ? fillOf(committed, pinned, counters, records, served) : [],
     memory: memoryOf(committed, pinned),
     program: committed && {
       digest: Buffer.from(committed.meta?.object_digest ?? []).toString('hex'),

@@ -1,17 +1,17 @@
 // What is live, with its counters: everything `xdp status` reports.
 
 import { availableParallelism } from 'node:os'
-import { type Paths, SHARED_MAPS, type SharedMap } from '../../abi/paths.ts'
+import type { MapShape, Paths } from '../../abi/paths.ts'
+import { SHARED_MAPS } from '../../features/features.ts'
 import type { Link } from '../../model/live.ts'
 import { listPrefixes } from '../../model/state.ts'
 import { driftOf } from '../../plan/attachments.ts'
 import { verdictOf } from '../../report/reason.ts'
 import type { Count, InterfaceStatus, ReasonName, Status, Verdict } from '../../report/result.ts'
 import type { Memory } from '../host/memory.ts'
-import { type BanCount, countBans, reachesBans } from '../live/bans.ts'
+import { readBanCount } from '../live/bans.ts'
 import { type Counters, readCounters } from '../live/counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
-import { settled } from '../observe/settled.ts'
 import { readServiceStatus } from './service-status.ts'
 
 /** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
@@ -52,16 +52,17 @@ export function interfaceStatus(
   ]
 }
 
-/** Kernel memory of the shared maps but bans, whose size varies; per-CPU maps exist once for every CPU. */
-const sharedMemory = (missing: readonly SharedMap[]): number =>
-  Object.entries(SHARED_MAPS).reduce((sum, [map, { type, valueSize, entries }]) => {
-    const copies = type === 'percpu_array' ? availableParallelism() : 1
-    return missing.includes(map as SharedMap) || type === 'hash' ? sum : sum + valueSize * entries * copies
-  }, 0)
+/** Kernel memory of shared maps of a fixed size; per-CPU maps exist once for every CPU. */
+const sharedMemory = (missing: readonly MapShape[]): number =>
+  SHARED_MAPS.filter((map) => !missing.includes(map) && map.type !== 'hash').reduce(
+    (sum, { type, valueSize, entries }) =>
+      sum + valueSize * entries * (type === 'percpu_array' ? availableParallelism() : 1),
+    0,
+  )
 
 /** Of the live generation: its policy, its program, and the balancer's maps. */
 function generationMemory({ committed }: Observation): number {
-  const maps = [...(committed?.balance.values() ?? [])].reduce((sum, { memory }) => sum + memory, 0)
+  const maps = [...(committed?.ownMaps.values() ?? [])].reduce((sum, { memory }) => sum + memory, 0)
   return (committed?.memory ?? 0) + maps
 }
 
@@ -70,20 +71,13 @@ function programStatus(live: Observation): Status['program'] {
   return program && { digest: program.digest, tag: live.committed?.program.tag ?? '', abi: program.abi }
 }
 
-async function bansOf(paths: Paths, { committed, instance }: Observation): Promise<BanCount | undefined> {
-  return reachesBans(instance, committed) ? countBans(paths, committed.number) : undefined
-}
-
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
 /** What the kernel tells, which does not know of daemons and of how an apply ended. */
 type KernelStatus = Omit<Status, 'watcher' | 'last_apply'>
 
 /** Reads the live state and its counters. */
-export const readStatus = (paths: Paths, memory: Memory): Promise<KernelStatus> =>
-  settled(() => readOnce(paths, memory))
-
-async function readOnce(paths: Paths, memory: Memory): Promise<KernelStatus> {
+export async function readStatus(paths: Paths, memory: Memory): Promise<KernelStatus> {
   const live = await observe(paths, memory)
   refuseOtherNamespace(live)
   const records = live.instance.attachments ?? []
@@ -92,7 +86,7 @@ async function readOnce(paths: Paths, memory: Memory): Promise<KernelStatus> {
     const link = live.links.get(name)
     return link ? [{ slot, link }] : []
   })
-  const bans = await bansOf(paths, live)
+  const bans = await readBanCount(paths, live)
   const lists = [...live.state.lists.values()].flatMap((list) => {
     const slot = live.slots.lists.get(list.name)
     return slot === undefined ? [] : [{ slot, list }]

@@ -1,9 +1,11 @@
 // Why a packet gets its verdict: asked of the loaded program with a test packet, and of the file.
 
 import type { Explanation } from '../../abi/generated.ts'
-import { factsFor, NONE, type Probe as Packet } from '../../abi/packet.ts'
+import { bytesOfSlots } from '../../abi/health.ts'
+import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
+import { FILTER } from '../../features/filter.ts'
 import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
 import { nearest } from '../../model/nearest.ts'
@@ -19,7 +21,7 @@ import { judge } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
-import { bytesOfSlots, readHealth } from '../live/health.ts'
+import { readHealth } from '../live/health.ts'
 import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 
@@ -92,8 +94,8 @@ async function liveJudgement(
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
   const { verdict, explanation } = await explainPacket(
-    paths.program(generation, 'filter'),
-    paths.program(generation, 'explain'),
+    paths.program(generation, FILTER.programs.filter),
+    paths.program(generation, FILTER.programs.explain),
     query,
   )
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
@@ -149,7 +151,7 @@ async function isSameWay(
 }
 
 /** Judges the packet live and in the file. The verdict is an answer, not a failure. Throws E103 or E114 for a wrong interface. */
-export async function why(
+export async function explain(
   paths: Paths,
   memory: Memory,
   desired: Desired | undefined,

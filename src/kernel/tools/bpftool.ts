@@ -1,6 +1,6 @@
 // bpftool, one command or a batch of them in one process; everything as JSON.
 
-import { type Command, commandLine } from '../../abi/command.ts'
+import { type Command, commandLine, type Part } from '../../abi/command.ts'
 import { CommandError, parseJson, spawnTool, stderrWords } from './spawn.ts'
 
 const errorOf = (output: unknown): string | undefined => {
@@ -22,12 +22,8 @@ export async function runBpftool(...argv: readonly string[]): Promise<unknown> {
   return output
 }
 
-/** Commands that belong together in a batch, and what is to be made of their outputs or of the failure of one. */
-export interface Part<T> {
-  readonly commands: readonly Command[]
-  /** Called once all commands of the batch have succeeded. May throw. */
-  readonly finish: (outputs: readonly unknown[]) => T
-  /** The failure of a command of this part as it is to be told. */
+/** A part with its own words for the failure of one of its commands. */
+export interface ExplainedPart<T> extends Part<T> {
   readonly explain?: (error: CommandError) => unknown
 }
 
@@ -36,9 +32,9 @@ export interface Part<T> {
  * its failure, else CommandError; the commands before it have taken effect.
  */
 export async function runParts<T extends readonly unknown[]>(
-  ...parts: { readonly [K in keyof T]: Part<T[K]> }
+  ...parts: { readonly [K in keyof T]: ExplainedPart<T[K]> }
 ): Promise<T> {
-  const all = parts as readonly Part<unknown>[]
+  const all = parts as readonly ExplainedPart<unknown>[]
   const outputs = await runBatch(all.flatMap(({ commands }) => commands)).catch((error: unknown) => {
     if (!(error instanceof CommandError) || error.position === undefined) throw error
     let position = error.position
@@ -68,14 +64,7 @@ export function joinParts<T extends readonly unknown[]>(...parts: { readonly [K 
   }
 }
 
-/** A part whose outputs say nothing. */
-export const plainPart = (commands: readonly Command[], explain?: (error: CommandError) => unknown): Part<void> => ({
-  commands,
-  finish: () => undefined,
-  ...(explain ? { explain } : {}),
-})
-
-/** What all of them come to, or the first failure, when every one has come to its end. */
+/** The results of all, or the first failure, once every one has ended. */
 export async function allDone<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   await Promise.allSettled(promises)
   return Promise.all(promises)

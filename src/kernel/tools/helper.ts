@@ -1,60 +1,42 @@
-// A shell that starts tools for us. Starting a process means copying the page tables of the one that asks, which takes a
+// A shell that starts tools for this process. Forking copies the page tables of the process that forks, which takes a
 // process with a million addresses in memory longer than bpftool takes for its work; a shell holds next to nothing. The
-// daemon and the commands that start many tools have one, from before they grow.
+// daemon and the commands that start many tools open one before they grow (docs/adr/0044-a-small-shell-starts-tools.md).
 //
-// Lines in: commands. Lines out: the number of a command and its exit status, when it has ended. What a command reads
-// and writes goes through files in a directory of ours on tmpfs.
+// Protocol, in lines: to the shell a command line, from the shell its number and exit status when it has ended. Input and
+// output of commands go through files in a directory of ours on tmpfs. Commands run side by side.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { execa } from 'execa'
+import { CommandError, notInstalled, type Output, spawnChild, toolEnvironment, useRunner } from './spawn.ts'
 
-/** Commands run side by side; what opens and closes the lock runs in the shell itself. */
 const LOOP = 'while IFS= read -r line; do eval "$line"; done'
 
-/** What flock is to end with when somebody else has the lock: none of its own statuses, nor one of the shell's. */
-const CONFLICT = 75
-
-/** The descriptor of the shell that holds the lock. No command gets it, for none may hold the lock longer. */
-const LOCK = 9
-
-export interface Ended {
-  readonly stdout: string
-  readonly stderr: string
-  readonly exitCode: number
-}
+/** Exit statuses of a shell for a tool that is missing, or may not be executed (POSIX, Shell Command Language, 2.8.2). */
+const NOT_FOUND = 127
+const NOT_EXECUTABLE = 126
 
 export interface Helper {
-  /** Runs a tool to its end. undefined: the shell is gone, and whether the tool ran is not known. */
-  readonly run: (tool: string, argv: readonly string[], input?: string) => Promise<Ended | undefined>
-  /**
-   * Takes the lock of a file (flock(2), exclusive) if nobody has it, and wipes the file. undefined: cannot be told, because
-   * the shell is gone, holds a lock already, or could not try.
-   */
-  readonly tryLock: (file: string) => Promise<boolean | undefined>
-  readonly unlock: () => Promise<void>
-  /** Settles when the shell is gone, and with it the lock. */
+  /** Settles when the shell is gone; tools are then started by this process again. */
   readonly ended: Promise<void>
+  /** Ends the shell once its commands have ended, and removes its files. */
   readonly close: () => Promise<void>
 }
 
+/** A word between single quotes, which mean nothing but themselves to a shell. */
 const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
-/** A word that `Helper.run` can pass on: a line ends the command. */
-export const isOneLine = (word: string): boolean => !word.includes('\n')
-
-let current: Helper | undefined
-
-/** The helper of this process, if it has one. */
-export const helper = (): Helper | undefined => current
+/** A line ends the command, so words with a line feed cannot be passed on. */
+const isOneLine = (word: string): boolean => !word.includes('\n')
 
 /**
- * From now on tools are started by a helper, until it is closed.
+ * From now on tools are started by a shell, until it is closed.
  *
  * @param makeDirectory makes a directory for files, on tmpfs, when the first tool is run; `close` removes it
+ * @param environment of the tools
  */
 export function openHelper(
-  environment: Readonly<Record<string, string>>,
   makeDirectory: () => Promise<string>,
+  environment: Readonly<Record<string, string>> = toolEnvironment(),
 ): Helper {
   let directory: Promise<string> | undefined
   const shell = execa('sh', ['-c', LOOP], {
@@ -66,11 +48,11 @@ export function openHelper(
     detached: true,
     buffer: false,
   })
+  /** By the number of a command; undefined: the shell is gone, and whether the command ran is not known. */
   const waiting = new Map<string, (exitCode: number | undefined) => void>()
   let last = 0
   let rest = ''
   let isGone = false
-  let isLocked = false
   shell.stdout.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n')
     rest = lines.pop() ?? ''
@@ -80,11 +62,11 @@ export function openHelper(
       waiting.delete(number)
     }
   })
-  // What it is told after its end is answered by `ended`.
+  // Writing to a shell that is gone fails here; `ended` answers its commands.
   shell.stdin.on('error', () => undefined)
   const ended = shell.then(() => {
     isGone = true
-    if (current === opened) current = undefined
+    restore()
     for (const answer of waiting.values()) answer(undefined)
     waiting.clear()
   })
@@ -96,43 +78,32 @@ export function openHelper(
       shell.stdin.write(`${command(number)}\n`)
     })
   }
-  const opened: Helper = {
+  const run = async (tool: string, argv: readonly string[], input?: string): Promise<Output> => {
+    if (!argv.every(isOneLine)) return spawnChild(tool, argv, input)
+    directory ??= makeDirectory()
+    const files = `${await directory}/${last + 1}`
+    const [read, written, failed] = ['in', 'out', 'err'].map((name) => `${files}.${name}`) as [string, string, string]
+    if (input !== undefined) writeFileSync(read, input)
+    const words = [tool, ...argv].map(quote).join(' ')
+    const streams = `<${input === undefined ? '/dev/null' : read} >${written} 2>${failed}`
+    const exitCode = await ask((number) => `{ ${words} ${streams}; echo "${number} $?"; } &`)
+    if (exitCode === undefined) {
+      throw new CommandError([tool, ...argv].join(' '), 128, 'the shell that starts tools has ended')
+    }
+    if (exitCode === NOT_FOUND || exitCode === NOT_EXECUTABLE) throw notInstalled(tool, exitCode === NOT_EXECUTABLE)
+    const output = { stdout: readFileSync(written, 'utf8'), stderr: readFileSync(failed, 'utf8'), exitCode }
+    for (const file of [read, written, failed]) rmSync(file, { force: true })
+    return output
+  }
+  const restore = useRunner(run)
+  return {
     ended,
-    async run(tool, argv, input) {
-      directory ??= makeDirectory()
-      const place = await directory
-      const files = `${place}/${last + 1}`
-      const [read, written, told] = ['in', 'out', 'err'].map((name) => `${files}.${name}`) as [string, string, string]
-      if (input !== undefined) writeFileSync(read, input)
-      const words = [tool, ...argv].map(quote).join(' ')
-      const exitCode = await ask((number) => {
-        const streams = `<${input === undefined ? '/dev/null' : read} >${written} 2>${told}`
-        return `{ ${words} ${streams}; echo "${number} $?"; } ${LOCK}>&- &`
-      })
-      if (exitCode === undefined) return undefined
-      const output = { stdout: readFileSync(written, 'utf8'), stderr: readFileSync(told, 'utf8'), exitCode }
-      for (const file of [read, written, told]) rmSync(file, { force: true })
-      return output
-    },
-    async tryLock(file) {
-      if (isLocked) return undefined
-      isLocked = true
-      const take = `exec ${LOCK}<>${quote(file)} && flock --exclusive --nonblock --conflict-exit-code ${CONFLICT} ${LOCK} && : >${quote(file)}`
-      const exitCode = await ask((number) => `${take}; echo "${number} $?"`)
-      if (exitCode !== 0) await opened.unlock()
-      return exitCode === 0 || exitCode === CONFLICT ? exitCode === 0 : undefined
-    },
-    async unlock() {
-      await ask((number) => `exec ${LOCK}>&-; echo "${number} 0"`)
-      isLocked = false
-    },
     async close() {
+      restore()
       shell.stdin.end()
       await ended
       const place = await directory?.catch(() => undefined)
       if (place !== undefined) rmSync(place, { recursive: true, force: true })
     },
   }
-  current = opened
-  return opened
 }

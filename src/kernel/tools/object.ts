@@ -38,7 +38,9 @@ export const objectsFor = (
 ): readonly string[] => (services.size > 0 ? paths : filterPaths)
 
 /** Beside the bundle when installed; in `build/` when run from the sources. */
-const PLACES = ['./bpf/', '../bpf/', '../../../build/'].map((place) => fileURLToPath(new URL(place, import.meta.url)))
+const PLACES = ['./bpf/', '../bpf/', '../../../build/', '../'].map((place) =>
+  fileURLToPath(new URL(place, import.meta.url)),
+)
 
 /** Finds and identifies the object. Throws E110 where the installation lacks it. */
 export async function loadObject(): Promise<BpfObject> {

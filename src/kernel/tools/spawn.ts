@@ -1,9 +1,8 @@
-// One bpftool or ip process: how it is started, and how its failure is told. What runs on beside us is started in
-// lock.ts and monitor.ts.
+// One bpftool or ip process: how it is started, and how its failure is reported. Processes that run on beside this one
+// are started in lock.ts and monitor.ts.
 
 import { execa } from 'execa'
 import { type Code, fail, XdpError } from '../../diagnostics.ts'
-import { type Helper, helper, isOneLine } from './helper.ts'
 
 /** A process that failed, with its own words. `errno` where bpftool's exit status carries one (256 - errno), else 0. */
 export class CommandError extends XdpError {
@@ -30,7 +29,7 @@ export class CommandError extends XdpError {
   }
 }
 
-/** A `map update` with a long value is told by its head. */
+/** A `map update` with a long value is shown by its head. */
 const shorten = (line: string): string => (line.length > 200 ? `${line.slice(0, 200)} …` : line)
 
 /** libbpf prefixes and verifier logs are noise around the kernel's own sentence. */
@@ -70,29 +69,14 @@ export const toolEnvironment = (): Record<string, string> => ({
   LC_ALL: 'C',
 })
 
-/** What a shell says of a tool that is not there, or may not be run (POSIX, Shell Command Language, 2.8.2). */
-const NOT_FOUND = 127
-const NOT_EXECUTABLE = 126
-
-function notInstalled(tool: string, isThere: boolean): XdpError {
+/** E100. `isThere`: the file exists and may not be executed. */
+export function notInstalled(tool: string, isThere: boolean): XdpError {
   const hint = `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`
   return fail('E100', `${tool} is not installed${isThere ? ', or may not be executed' : ''}`, hint)
 }
 
-/** Lets the helper run a tool, with the same results. */
-async function askHelper(by: Helper, tool: string, argv: readonly string[], input?: string): Promise<Output> {
-  const ended = await by.run(tool, argv, input)
-  if (!ended) throw new CommandError([tool, ...argv].join(' '), 128, 'the shell that starts tools has ended')
-  const { exitCode } = ended
-  if (exitCode === NOT_FOUND || exitCode === NOT_EXECUTABLE) throw notInstalled(tool, exitCode === NOT_EXECUTABLE)
-  return ended
-}
-
-/** Runs a tool to its end; through the helper where there is one. */
-export async function spawnTool(tool: string, argv: readonly string[], input?: string): Promise<Output> {
-  const by = helper()
-  return by && argv.every(isOneLine) ? askHelper(by, tool, argv, input) : spawnChild(tool, argv, input)
-}
+/** Runs a tool to its end. Throws E100 where it is missing, CommandError where it was killed. */
+export type Runner = (tool: string, argv: readonly string[], input?: string) => Promise<Output>
 
 /**
  * Runs a tool to its end, as a child of this process. It is detached from the terminal's process group: ^C is for us to
@@ -113,6 +97,19 @@ export async function spawnChild(tool: string, argv: readonly string[], input?: 
   }
   return { stdout: result.stdout, stderr: result.stderr, exitCode: result.exitCode }
 }
+
+let runner: Runner = spawnChild
+
+/** Has tools run by another runner from now on. Returns what puts back the one before. */
+export function useRunner(next: Runner): () => void {
+  const before = runner
+  runner = next
+  return () => {
+    if (runner === next) runner = before
+  }
+}
+
+export const spawnTool: Runner = (tool, argv, input) => runner(tool, argv, input)
 
 /** JSON or nothing. */
 export const parseJson = (text: string): unknown => (text.trim() === '' ? undefined : JSON.parse(text))

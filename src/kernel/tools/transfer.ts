@@ -4,6 +4,7 @@
 // disables softirqs.
 
 import { closeSync, openSync, readFileSync, writeFileSync, writevSync } from 'node:fs'
+import type { Part } from '../../abi/command.ts'
 import { bpftool, type Command } from '../../abi/command.ts'
 import {
   LINE_SIZE,
@@ -18,7 +19,6 @@ import {
 import { fail } from '../../diagnostics.ts'
 import { type Copy, type Extent, lineCount } from '../../tables/layout/difference.ts'
 import type { LineDigest } from '../../tables/lines/line-digest.ts'
-import type { Part } from './bpftool.ts'
 
 /** Lines of content in one run: one line spare for the frame's own rounding. */
 const CHUNK_LINES = TRANSFER_LINES - 1

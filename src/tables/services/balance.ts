@@ -10,7 +10,6 @@ import {
   type Roles,
   rolesCodec,
 } from '../../abi/generated.ts'
-import type { BalanceSizes } from '../../abi/paths.ts'
 import type { Slots } from '../../model/live.ts'
 import { type Attachment, EVERY_ROLE, type Policy, type Role } from '../../model/state.ts'
 import type { Directory, Header, Sections } from '../layout/layout.ts'
@@ -128,6 +127,17 @@ export const saysRoles = ({ lacks }: Roles): boolean => lacks.some((bits) => bit
 /** Roles by interface slot. */
 export function decodeRoles({ lacks }: Roles): readonly (readonly Role[])[] {
   return Array.from(lacks, (bits) => EVERY_ROLE.filter((role) => (bits & ROLE_BITS[role]) === 0))
+}
+
+/** Entries that the balancer's maps of a generation need. */
+export interface BalanceSizes {
+  /** Lines of `flows`. */
+  readonly flowLines: number
+  /** Entries of `service_stats` and `backend_stats`. */
+  readonly services: number
+  readonly backends: number
+  /** Addresses of source pools that `snat_ports` has room for; 0 = none. */
+  readonly pools: number
 }
 
 /** Room for a number of slots: few sizes, so that maps are seldom made anew. */

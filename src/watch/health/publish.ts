@@ -2,7 +2,7 @@
 // write at a time and always the newest. Slots are those of one generation; when another takes over, the publisher
 // stops and says so, until it is told the new slots.
 
-import { encodeOverlay, type HealthBytes } from '../../kernel/live/health.ts'
+import { encodeOverlay, type HealthBytes } from '../../abi/health.ts'
 import type { Slots } from '../../model/live.ts'
 import type { Overlay } from '../../model/overlay.ts'
 import type { Scheduler } from '../time/scheduler.ts'

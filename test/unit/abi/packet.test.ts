@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { explanationCodec } from '../../../src/abi/generated.ts'
-import { explanationOf, factsFor, type Probe, packetFor } from '../../../src/abi/packet.ts'
+import { explanationOf, factsFor, packetFor, type TestPacket } from '../../../src/abi/packet.ts'
 import { parseAddress } from '../../../src/model/text.ts'
 import { factsOf } from '../../support/model.ts'
 
@@ -24,7 +24,7 @@ const pseudo = (frame: Uint8Array, from: number, to: number, protocol: number, l
   length,
 ]
 
-const probes: fc.Arbitrary<Probe> = fc
+const probes: fc.Arbitrary<TestPacket> = fc
   .record({
     family: fc.constantFrom(4, 6),
     source: fc.uint32Array({ minLength: 4, maxLength: 4 }),
@@ -36,7 +36,7 @@ const probes: fc.Arbitrary<Probe> = fc
     destinationPort: fc.option(fc.nat(0xffff), { nil: undefined }),
   })
   .map(({ family, source, destination, ...rest }) => {
-    const address = (words: Uint32Array): Probe['source'] =>
+    const address = (words: Uint32Array): TestPacket['source'] =>
       family === 4 ? { family: 4, words: words.slice(0, 1) } : { family: 6, words }
     return { ...rest, source: address(source), destination: destination && address(destination) }
   })
@@ -50,7 +50,7 @@ test('the facts of a probe are those that the parser finds in its packet', () =>
 })
 
 test('a probe is essential only if it is asked to be', () => {
-  const essential = (probe: Probe): unknown => factsFor(probe)
+  const essential = (probe: TestPacket): unknown => factsFor(probe)
   for (const source of [V4, V6, LOOPBACK4, LOOPBACK6]) {
     for (const protocol of [undefined, 'icmp', 6, 17, 47] as const) {
       expect(essential({ source, protocol })).toMatchObject({ essential: false })

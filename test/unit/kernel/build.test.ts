@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { XdpError } from '../../../src/diagnostics.ts'
-import { loadFailed } from '../../../src/kernel/execute/build.ts'
+import { loadFailed } from '../../../src/kernel/execute/building.ts'
 import { allDone } from '../../../src/kernel/tools/bpftool.ts'
 import { CommandError } from '../../../src/kernel/tools/spawn.ts'
 

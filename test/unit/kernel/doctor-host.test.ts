@@ -1,12 +1,19 @@
 // What doctor reads of the host: versions, the answers of tools, /proc and /etc.
 import { describe, expect, test } from 'vitest'
 import { isLocked } from '../../../src/kernel/doctor/instances.ts'
-import { checkHarden, checkJit, checkMemlock, checkTrial, checkVersion } from '../../../src/kernel/doctor/kernel.ts'
+import {
+  checkHarden,
+  checkJit,
+  checkMemlock,
+  checkTrial,
+  checkVersion,
+  lacking,
+} from '../../../src/kernel/doctor/kernel.ts'
 import { inFstab, mountUnit, rootMount } from '../../../src/kernel/doctor/mount.ts'
 import { checkPermission, isPrivileged, isUserNamespace, parseStatus } from '../../../src/kernel/doctor/permission.ts'
 import { checkBpftool, checkEthtool, checkFlock, checkIp, installCommand } from '../../../src/kernel/doctor/tools.ts'
 import type { Trial } from '../../../src/kernel/doctor/trial.ts'
-import { lacking, parseVersion } from '../../../src/kernel/tools/version.ts'
+import { parseVersion } from '../../../src/kernel/tools/version.ts'
 
 const LOADED: Trial = { outcome: 'loaded', jited: true }
 const SKIPPED: Trial = { outcome: 'skipped', why: 'it needs root' }

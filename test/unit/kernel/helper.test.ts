@@ -1,39 +1,39 @@
-// The shell that starts tools: it gives what starting them ourselves gives, and holds a lock for as long as it is told.
+// The shell that starts tools: same results as starting them as children.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type Helper, helper, openHelper } from '../../../src/kernel/tools/helper.ts'
-import { CommandError, spawnTool, toolEnvironment } from '../../../src/kernel/tools/spawn.ts'
+import { type Helper, openHelper } from '../../../src/kernel/tools/helper.ts'
+import { CommandError, spawnTool } from '../../../src/kernel/tools/spawn.ts'
 
 let directory: string
 let opened: Helper
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'xdp-helper-'))
-  opened = openHelper(toolEnvironment(), async () => directory)
+  opened = openHelper(async () => directory)
 })
 afterEach(async () => {
   await opened.close()
   rmSync(directory, { recursive: true, force: true })
 })
 
-const sh = (script: string, input?: string) => opened.run('sh', ['-c', script], input)
+const sh = (script: string, input?: string) => spawnTool('sh', ['-c', script], input)
 
 describe('a tool', () => {
   test.each(['plain', 'two words', "it's", '"$HOME" `id` $(id) \\ ; & | > <', '', '-n', 'ä\u0001ö', '*'])(
     'gets the word %j as it is',
     async (word) => {
-      const { stdout } = (await opened.run('printf', ['%s', word])) ?? {}
+      const { stdout } = await spawnTool('printf', ['%s', word])
       expect(stdout).toBe(word)
     },
   )
 
   test('reads what it is given, and nothing where it is given nothing', async () => {
     const text = 'line\n'.repeat(100_000)
-    expect(await opened.run('cat', [], text)).toEqual({ stdout: text, stderr: '', exitCode: 0 })
-    expect(await opened.run('cat', [])).toEqual({ stdout: '', stderr: '', exitCode: 0 })
+    expect(await spawnTool('cat', [], text)).toEqual({ stdout: text, stderr: '', exitCode: 0 })
+    expect(await spawnTool('cat', [])).toEqual({ stdout: '', stderr: '', exitCode: 0 })
   })
 
   test('ends with its status and its words', async () => {
@@ -46,9 +46,9 @@ describe('a tool', () => {
     execFileSync('mkfifo', [fifo])
     const waits = sh(`cat ${fifo}`)
     const quick = await Promise.all([1, 2, 3].map((number) => sh(`echo ${number}`)))
-    expect(quick.map((one) => one?.stdout)).toEqual(['1\n', '2\n', '3\n'])
+    expect(quick.map((one) => one.stdout)).toEqual(['1\n', '2\n', '3\n'])
     writeFileSync(fifo, 'at last')
-    expect((await waits)?.stdout).toBe('at last')
+    expect((await waits).stdout).toBe('at last')
   })
 
   test('leaves no file behind', async () => {
@@ -65,10 +65,8 @@ describe('spawnTool', () => {
       await spawnTool('no-such-tool', []).catch((error: Error) => error.message),
       await spawnTool('printf', ['%s', 'two\nlines']),
     ]
-    expect(helper()).toBe(opened)
     const through = await outcomes()
     await opened.close()
-    expect(helper()).toBeUndefined()
     expect(await outcomes()).toEqual(through)
   })
 
@@ -78,66 +76,10 @@ describe('spawnTool', () => {
   test('gets its answer also where the helper is killed, and does without it from then on', async () => {
     expect(await spawnTool('sh', ['-c', `kill -9 ${SHELL}; echo still`])).toMatchObject({ stdout: 'still\n' })
     await opened.ended
-    expect(helper()).toBeUndefined()
     expect(await spawnTool('echo', ['again'])).toMatchObject({ stdout: 'again\n' })
   })
 
   test('fails where nobody is left to answer', async () => {
     await expect(spawnTool('sh', ['-c', `kill -9 ${SHELL} $PPID`])).rejects.toThrow(CommandError)
-  })
-})
-
-describe('the lock', () => {
-  const isFree = (file: string): boolean => {
-    try {
-      execFileSync('flock', ['--nonblock', file, 'true'])
-      return true
-    } catch {
-      return false
-    }
-  }
-
-  test('is held until it is given back, and the file is wiped', async () => {
-    const file = join(directory, 'lock')
-    writeFileSync(file, 'the last holder')
-    expect(await opened.tryLock(file)).toBe(true)
-    expect([isFree(file), readFileSync(file, 'utf8')]).toEqual([false, ''])
-    expect(await opened.tryLock(file)).toBeUndefined()
-    await opened.unlock()
-    expect(isFree(file)).toBe(true)
-    expect(await opened.tryLock(file)).toBe(true)
-  })
-
-  test('is not taken from others, whose name stays in the file', async () => {
-    const file = join(directory, 'lock')
-    const other = openHelper(toolEnvironment(), async () => mkdtempSync(join(tmpdir(), 'xdp-helper-')))
-    expect(await other.tryLock(file)).toBe(true)
-    writeFileSync(file, 'somebody else')
-    expect(await opened.tryLock(file)).toBe(false)
-    expect(readFileSync(file, 'utf8')).toBe('somebody else')
-    await other.close()
-    expect(await opened.tryLock(file)).toBe(true)
-  })
-
-  test('is not held by a tool that is started meanwhile and runs on', async () => {
-    const [file, fifo] = [join(directory, 'lock'), join(directory, 'fifo')]
-    execFileSync('mkfifo', [fifo])
-    expect(await opened.tryLock(file)).toBe(true)
-    const waits = sh(`cat ${fifo}`)
-    await sh('true')
-    await opened.unlock()
-    expect(isFree(file)).toBe(true)
-    writeFileSync(fifo, '')
-    await waits
-  })
-
-  test('is neither taken nor held by another where it cannot be tried', async () => {
-    const without = openHelper({ PATH: '/nowhere' }, async () => directory)
-    expect(await without.tryLock(join(directory, 'lock'))).toBeUndefined()
-    await without.close()
-  })
-
-  test('that cannot be opened is not taken, and the shell goes on', async () => {
-    expect(await opened.tryLock(join(directory, 'no/such/lock'))).not.toBe(true)
   })
 })

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { Feed, FeedFile } from '../../../src/model/desired.ts'
 import type { List } from '../../../src/model/state.ts'
 import { PLAIN_TERMS, type Terms } from '../../../src/plan/feeds.ts'
-import { desiredState, plan } from '../../../src/plan/plan.ts'
+import { plan } from '../../../src/plan/plan.ts'
 import { ANY, DNS, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
 const NOW = 1_800_000_000
@@ -47,8 +47,8 @@ function decide(current: List | undefined, wanted: List, feeds: readonly Feed[],
     links: [link('eth0', { kind: 'physical' })],
   })
   const all = { ...PLAIN_TERMS, now: NOW, ...terms }
-  const { warnings } = plan(file, now, PROGRAM, all)
-  const content = desiredState(file, now, PROGRAM, all).lists.get(wanted.name)
+  const { state: reached, warnings } = plan(file, now, PROGRAM, all)
+  const content = reached.lists.get(wanted.name)
   return { codes: warnings.map(({ code }) => code), content, message: warnings[0]?.message ?? '' }
 }
 

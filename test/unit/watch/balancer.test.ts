@@ -1,7 +1,8 @@
 // What the daemon does for services: it follows the network, and what is live is what is checked.
+
 import { expect, test } from 'vitest'
 import { HEALTH_SERVICES } from '../../../src/abi/generated.ts'
-import type { HealthBytes } from '../../../src/kernel/live/health.ts'
+import type { HealthBytes } from '../../../src/abi/health.ts'
 import type { Served } from '../../../src/model/live.ts'
 import { backendKey } from '../../../src/model/service.ts'
 import type { HealthSummary, WatchEvent } from '../../../src/report/watch.ts'

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check'
 import { beforeEach, expect, test } from 'vitest'
-import { backendByte, type HealthBytes, serviceByte } from '../../../../src/kernel/live/health.ts'
+import { backendByte, type HealthBytes, serviceByte } from '../../../../src/abi/health.ts'
 import type { Overlay } from '../../../../src/model/overlay.ts'
 import { type Destination, HealthPublisher } from '../../../../src/watch/health/publish.ts'
 import { FakeTimer } from '../../../support/timer.ts'

@@ -1,6 +1,6 @@
 // What a metric is.
 
-import type { Stats, Surroundings } from '../report/stats.ts'
+import type { Stats, Surroundings } from './stats.ts'
 
 /** All that metrics are made of. */
 export interface Report {

@@ -1,7 +1,7 @@
-// What a state becomes when changes are carried out.
+// The state that changes lead to.
 
-import type { State } from '../model/state.ts'
-import type { Change } from './change.ts'
+import type { State } from '../../src/model/state.ts'
+import type { Change } from '../../src/plan/change.ts'
 
 function put<T>(map: ReadonlyMap<string, T>, name: string, value: T | undefined): ReadonlyMap<string, T> {
   const next = new Map(map)

@@ -1,8 +1,8 @@
-// Metrics of the balancer: services with their flow cache, backends with their health, and the checks of the watcher.
+// Metrics of the balancer: services with their flow table, and backends with their health.
 
 import { withPort } from '../model/service.ts'
+import type { Metric, Report, Sample } from '../report/metric.ts'
 import type { BackendStatus, ServiceStatus } from '../report/result.ts'
-import { type Metric, one, type Report, type Sample } from './metric.ts'
 
 const SERVICE_LABELS = ['service']
 const BACKEND_LABELS = ['service', 'backend']
@@ -28,7 +28,7 @@ const byBackend =
 const active = ({ backends }: ServiceStatus): readonly BackendStatus[] =>
   backends.filter(({ role, state, weight }) => role === 'backend' && state === 'active' && weight > 0)
 
-export const SERVICE_METRICS: readonly Metric[] = [
+export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_service_packets_total',
     type: 'counter',
@@ -192,64 +192,5 @@ export const SERVICE_METRICS: readonly Metric[] = [
     help: '1 = the way to the backend is known; 0 = it is not, and the backend gets no traffic.',
     labels: BACKEND_LABELS,
     samples: byBackend(({ next_hop }) => Number(next_hop !== undefined)),
-  },
-]
-
-export const CHECK_METRICS: readonly Metric[] = [
-  {
-    name: 'xdp_health_checks_total',
-    type: 'counter',
-    help: 'Health checks that the watcher made.',
-    labels: [],
-    samples: ({ surroundings: { checks } }) => one(checks?.checks),
-  },
-  {
-    name: 'xdp_health_check_failures_total',
-    type: 'counter',
-    help: 'Of these, those that the backend did not pass.',
-    labels: [],
-    samples: ({ surroundings: { checks } }) => one(checks?.failures),
-  },
-  {
-    name: 'xdp_health_check_errors_total',
-    type: 'counter',
-    help: 'Of these, those that could not be made, which says nothing of the backend.',
-    labels: [],
-    samples: ({ surroundings: { checks } }) => one(checks?.unknown),
-  },
-  {
-    name: 'xdp_health_checks_missed_total',
-    type: 'counter',
-    help: 'Health checks that were left out because the watcher got no time for them.',
-    labels: [],
-    samples: ({ surroundings: { checks } }) => one(checks?.missed),
-  },
-  {
-    name: 'xdp_health_checks_running',
-    type: 'gauge',
-    help: 'Health checks under way.',
-    labels: [],
-    samples: ({ surroundings: { checks } }) => one(checks?.running),
-  },
-  {
-    name: 'xdp_health_check_lateness_seconds_total',
-    type: 'counter',
-    help: 'By how much health checks started late, added up.',
-    labels: [],
-    samples: ({ surroundings: { checks } }) => one(checks && checks.lateness.sumMs / 1000),
-  },
-  {
-    name: 'xdp_health_check_lateness_seconds_max',
-    type: 'gauge',
-    help: 'By how much the latest one of them started late.',
-    labels: [],
-    samples: ({ surroundings: { checks } }) => one(checks && checks.lateness.maxMs / 1000),
-  },
-  {
-    name: 'xdp_health_writes_total',
-    type: 'counter',
-    help: 'Changes of health that were written into the kernel.',
-    labels: [],
-    samples: ({ surroundings: { checks } }) => one(checks?.writes),
   },
 ]

@@ -1,64 +1,28 @@
-// Which of the balancer's maps a new generation takes over, and what moves where it cannot.
+// Maps of the balancer from one generation to the next: which are handed on, and what is carried where they cannot be.
 
 import { describe, expect, test } from 'vitest'
-import { commandLine } from '../../../src/abi/command.ts'
 import { CARRY_SLOTS, carryHeaderCodec, SNAT_PORTS } from '../../../src/abi/generated.ts'
-import { type BalanceMap, balanceMaps, pinPaths } from '../../../src/abi/paths.ts'
-import { balanceSteps } from '../../../src/kernel/execute/balance-maps.ts'
+import { BALANCER, BALANCER_MAPS, carryingOf } from '../../../src/features/balancer.ts'
+import { HEALTH } from '../../../src/features/health.ts'
 import { carryData } from '../../../src/kernel/execute/carry.ts'
-import { healthSteps } from '../../../src/kernel/execute/health-rest.ts'
-import type { Observation } from '../../../src/kernel/observe/observe.ts'
+import { printSteps } from '../../../src/kernel/execute/execute.ts'
+import { lower } from '../../../src/kernel/execute/lower.ts'
 import { parseCpus } from '../../../src/kernel/tools/cpus.ts'
 import type { Slots } from '../../../src/model/live.ts'
 import type { State } from '../../../src/model/state.ts'
-import type { Plan } from '../../../src/plan/change.ts'
-import { assignSlots } from '../../../src/plan/slots.ts'
-import { compileImage } from '../../../src/tables/image/image.ts'
-import type { Image } from '../../../src/tables/layout/layout.ts'
-import { balanceSizes } from '../../../src/tables/services/balance.ts'
+import { loweringBetween, PATHS } from '../../support/lowering.ts'
 import { backend, balancing, service } from '../../support/services.ts'
 import { slotsFor } from '../../support/slots.ts'
-import { live } from '../../support/states.ts'
 
-const PATHS = pinPaths('/fs', 'x')
-const META = { generation: 2, netns: 0n, objectDigest: new Uint8Array(16) }
-
-const imageOf = (state: State, slots: Slots): Image => compileImage({ state, slots, meta: META })
-
-/** A live instance whose generation 1 holds the state. */
-function observed(state: State, slots: Slots): Observation {
-  const shapes = balanceMaps(balanceSizes(imageOf(state, slots)))
-  const balance = new Map(
-    (Object.keys(shapes) as BalanceMap[]).map((map) => [map, { entries: shapes[map].entries, memory: 0 }]),
+/** Lines by which a new generation gets its maps, the content that is carried, and the counters that are zeroed. */
+function steps(before: State, after: State, slots?: Slots) {
+  const lowering = loweringBetween(before, after, slots)
+  const lines = printSteps(lower(lowering)).map((line) => line.replaceAll(`${PATHS.instance}/`, ''))
+  const made = lines.filter((line) => /^bpftool map (?:pin|create) .*(?:flows|_stats|snat_ports)/.test(line))
+  const zeroed = BALANCER.prepare(lowering).flatMap((step) =>
+    step.kind === 'zero-counter' ? [[step.map, step.slot]] : [],
   )
-  const committed = { number: 1, abi: 2, meta: META, netns: 0n, program: { id: 1, tag: '' }, lines: 0, memory: 0 }
-  return {
-    ...live({ state, slots }),
-    roles: undefined,
-    takeover: undefined,
-    committed: { ...committed, unpinned: new Set(), balance, hasCarry: false } as unknown as Observation['committed'],
-    instance: {
-      generations: [],
-      incomplete: [],
-      others: [],
-      missing: [],
-      attachments: undefined,
-      index: undefined,
-      nextBanExpiry: 0n,
-    },
-  }
-}
-
-/** What an apply does to get from one state to the other; names that stay keep their slots. */
-function steps(before: State, after: State, given?: Slots) {
-  const old = slotsFor(before)
-  const slots = given ?? assignSlots(after, live({ slots: old }))
-  const found = balanceSteps(PATHS, { slots } as Plan, observed(before, old), {
-    generation: 2,
-    image: imageOf(after, slots),
-  })
-  const made = found.create.map((command) => commandLine(command).replaceAll('/fs/xdp-as-code/x/', ''))
-  return { ...found, made, zeroed: found.zero.map(({ argv }) => argv.slice(3, 9).join(' ')) }
+  return { made: made.filter((line) => line.includes('gen-2')), carrying: carryingOf(lowering), zeroed }
 }
 
 const many = (count: number, snatPool: readonly string[] = []): State =>
@@ -89,8 +53,8 @@ describe('a map', () => {
     expect(carrying).toEqual([
       {
         map: 'backendStats',
-        from: PATHS.balanceMap(1, 'backendStats'),
-        to: PATHS.balanceMap(2, 'backendStats'),
+        from: PATHS.ownMap(1, { name: BALANCER_MAPS.backendStats }),
+        to: PATHS.ownMap(2, { name: BALANCER_MAPS.backendStats }),
         slots: expect.toSatisfy((slots: number[]) => new Set(slots).size === 64),
       },
     ])
@@ -132,40 +96,48 @@ test('counters begin at zero where a slot has another owner', () => {
     backends: new Map([...old.backends.keys()].map((key, i) => [key, i === 0 ? 5 : i])),
   }
   const { zeroed } = steps(before, after, moved)
-  expect(zeroed).toEqual(['/fs/xdp-as-code/x/gen-2/backend_stats key 5 0 0 0'])
+  expect(zeroed).toEqual([[PATHS.ownMap(2, { name: BALANCER_MAPS.backendStats }), 5]])
 })
 
 describe('health', () => {
   const unreachable = backend('10.0.0.1', { nextHop: undefined })
   const of = (...backends: Parameters<typeof service>[2][]): State =>
     balancing(backends.map((fields, i) => service(`s${i}`, `192.0.2.${i + 1} 80`, fields)))
-  const health = (before: State, after: State, keeps = true) =>
-    healthSteps({ slots: slotsFor(after) } as Plan, after, observed(before, slotsFor(before)), keeps)
+  const health = (before: State, after: State, keepsHealth = true) => {
+    const lowering = loweringBetween(before, after, slotsFor(after))
+    const made = { ...lowering, target: { ...lowering.target, keepsHealth } }
+    const bytesOf = (kind: 'write-health' | 'claim-health', all: ReturnType<typeof HEALTH.prepare>) =>
+      all.flatMap((step) => (step.kind === kind ? [[...step.bytes]] : []))[0]
+    return {
+      fresh: bytesOf('write-health', HEALTH.prepare(made)),
+      after: bytesOf('claim-health', HEALTH.committed(made)),
+    }
+  }
 
   test('is no matter where there are no services', () => {
-    expect(health(balancing([]), balancing([]))).toBeUndefined()
+    expect(health(balancing([]), balancing([]))).toEqual({ fresh: undefined, after: undefined })
   })
 
   test('says at once that a service can send flows nowhere, and takes it back', () => {
     const [well, empty] = [of({ backends: ['10.0.0.1'] }), of({ backends: [unreachable] })]
-    expect([...(health(well, empty)?.after ?? [])]).toEqual([[65_536, 1]])
-    expect([...(health(empty, well)?.after ?? [])]).toEqual([[65_536, 0]])
-    expect([...(health(well, well)?.after ?? [])]).toEqual([])
+    expect(health(well, empty).after).toEqual([[65_536, 1]])
+    expect(health(empty, well).after).toEqual([[65_536, 0]])
+    expect(health(well, well).after).toEqual([])
   })
 
   test('of new owners of slots begins well', () => {
     const [before, after] = [of({ backends: ['10.0.0.1'] }), of({ backends: ['10.0.0.1', '10.0.0.2'] })]
-    expect([...(health(before, after)?.fresh ?? [])]).toEqual([[1, 0]])
+    expect(health(before, after).fresh).toEqual([[1, 0]])
   })
 
   test('is made good where no daemon would ever take it back', () => {
     const [two, empty] = [of({ backends: ['10.0.0.1', '10.0.0.2'] }), of({ backends: [unreachable] })]
-    expect([...(health(two, two, false)?.after ?? [])]).toEqual([
+    expect(health(two, two, false).after).toEqual([
       [0, 0],
       [1, 0],
       [65_536, 0],
     ])
-    expect([...(health(two, empty, false)?.after ?? [])]).toEqual([
+    expect(health(two, empty, false).after).toEqual([
       [0, 0],
       [65_536, 1],
     ])

@@ -1,0 +1,49 @@
+// Facts about the pins of one instance, as observation reads them.
+
+import type { Attachment, InterfaceEntry, Meta } from './generated.ts'
+import type { MapShape } from './paths.ts'
+
+/** A map of one generation. */
+export interface OwnMapFacts {
+  readonly entries: number
+  /** Bytes of kernel memory. */
+  readonly memory: number
+}
+
+export interface Generation {
+  readonly number: number
+  /** ABI version of its image; only a generation of our own version can be decoded further. */
+  readonly abi: number
+  /** undefined for another ABI version. */
+  readonly meta: Meta | undefined
+  /** Inode of its network namespace, which stands at the same place in every ABI version; 0 = not written yet. */
+  readonly netns: bigint
+  readonly program: { readonly id: number; readonly tag: string }
+  readonly lines: number
+  /** HEADER_LINES lines; undefined for another ABI version, or where the map is shorter. */
+  readonly header: Uint32Array | undefined
+  /** Bytes of kernel memory of the policy map and the filter. */
+  readonly memory: number
+  /** Names of programs whose pins are gone. */
+  readonly unpinned: ReadonlySet<string>
+  /** Maps beside the policy that are pinned, by name: all of them, unless something removed a pin. */
+  readonly ownMaps: ReadonlyMap<string, OwnMapFacts>
+  /** Whether programs that carry counters over are still pinned, left by an apply that was killed. */
+  readonly hasCarry: boolean
+}
+
+export interface Instance {
+  /** Complete generations by number, ascending. */
+  readonly generations: readonly Generation[]
+  /** Generation directories in which a pin is missing: an interrupted apply. */
+  readonly incomplete: readonly number[]
+  /** Other names in the instance directory, e.g. shared maps of another ABI version. */
+  readonly others: readonly string[]
+  /** Shared maps without a pin: all of them before the first apply. */
+  readonly missing: readonly MapShape[]
+  /** By slot; undefined where the map does not exist. */
+  readonly attachments: readonly Attachment[] | undefined
+  readonly index: readonly InterfaceEntry[] | undefined
+  /** Facts of features, by the name of the feature: see Feature.observe. */
+  readonly features: ReadonlyMap<string, unknown>
+}

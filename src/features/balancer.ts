@@ -1,0 +1,176 @@
+// The balancer: its flow table, counters and ports of source pools. These maps belong to a generation, because services
+// decide how large they are; each is handed on from the generation before, or rebuilt where that one has another size, and
+// counters and ports are then carried over to the new map.
+
+import { plainRun } from '../abi/command.ts'
+import {
+  backendCounterCodec,
+  FLOWS_A_LINE,
+  flowBudgetCodec,
+  LINE_SIZE,
+  SNAT_FIRST_PORT,
+  SNAT_PORTS,
+  serviceCounterCodec,
+} from '../abi/generated.ts'
+import { arrayMap, type MapShape, MMAPABLE, perCpuMap } from '../abi/paths.ts'
+import { POOL_SLOTS } from '../model/limits.ts'
+import type { Slots } from '../model/live.ts'
+import type { Fill } from '../report/stats.ts'
+import type { Header } from '../tables/layout/layout.ts'
+import { balanceSizes } from '../tables/services/balance.ts'
+import { BALANCER_METRICS } from './balancer-metrics.ts'
+import { type Feature, type GaugeFacts, gauges, type Lowering, liveMap, type NewGeneration } from './feature.ts'
+import { newlyOwned } from './filter.ts'
+import type { Carrying, Step } from './step.ts'
+
+/** Maps of a generation, as large as its services ask for; one entry each without services. */
+export function balancerMaps(image: Pick<Header, 'balance'>) {
+  const { flowLines, services, backends, pools } = balanceSizes(image)
+  return {
+    flows: arrayMap('flows', LINE_SIZE, flowLines, MMAPABLE),
+    serviceStats: perCpuMap('service_stats', serviceCounterCodec.size, services),
+    backendStats: perCpuMap('backend_stats', backendCounterCodec.size, backends),
+    snatPorts: arrayMap('snat_ports', LINE_SIZE, Math.max(1, pools * 2 * SNAT_PORTS), MMAPABLE),
+  } as const satisfies Record<string, MapShape>
+}
+
+export type BalancerMap = keyof ReturnType<typeof balancerMaps>
+
+/** Names of these maps, by which they are pinned beside the policy. */
+export const BALANCER_MAPS: Readonly<Record<BalancerMap, string>> = {
+  flows: 'flows',
+  serviceStats: 'service_stats',
+  backendStats: 'backend_stats',
+  snatPorts: 'snat_ports',
+}
+
+const programs = { counters: 'counter_read', flowCount: 'flow_count', portCount: 'port_count' } as const
+
+export const BALANCER = {
+  name: 'balancer',
+  config: ['services'],
+  maps: { flowBudget: perCpuMap('flow_budget', flowBudgetCodec.size, 1) },
+  ownMaps: {
+    names: Object.values(BALANCER_MAPS),
+    shapes: (image) => Object.values(balancerMaps(image)),
+    fits,
+  },
+  programs,
+  reasons: [
+    'balanced',
+    'balanced-away',
+    'reply',
+    'reply-away',
+    'reply-routed',
+    'echo',
+    'too-big',
+    'no-backend',
+    'no-backend-pass',
+    'fragment',
+    'oversize',
+    'expired',
+    'exhausted',
+  ],
+  needs: [],
+  prepare: zeroCounters,
+  beside: (lowering: NewGeneration): Step[] => {
+    const carrying = carryingOf(lowering)
+    if (carrying.length === 0) return []
+    const { paths, target } = lowering
+    const directory = paths.carry(target.generation)
+    // Flows must find their ports when the new generation takes over.
+    const ports = carrying.filter(({ map }) => map === 'snatPorts')
+    return [
+      { kind: 'load-carry', object: target.carryObject, directory, carrying },
+      ...(ports.length > 0 ? [{ kind: 'carry', directory, carrying: ports } as const] : []),
+    ]
+  },
+  switched: (lowering: NewGeneration): Step[] => {
+    // Only now has the old generation stopped counting; ports may have been taken since the first copy.
+    const carrying = carryingOf(lowering)
+    if (carrying.length === 0) return []
+    const directory = lowering.paths.carry(lowering.target.generation)
+    return [
+      { kind: 'carry', directory, carrying },
+      { kind: 'unpin', path: directory },
+    ]
+  },
+  gauges: gauges<Counts>({
+    part: ({ paths, generation, programs: pinned }) => {
+      const able = [programs.flowCount, programs.portCount].filter((name) => pinned.has(name))
+      return {
+        commands: able.map((name) => plainRun(paths.program(generation, name))),
+        finish: (outputs) => new Map(able.map((name, i) => [name, (outputs[i] as { retval: number }).retval])),
+      }
+    },
+    fill: fillOf,
+  }),
+  metrics: BALANCER_METRICS,
+} as const satisfies Feature
+
+/** Return values by the name of a program that counts. */
+type Counts = ReadonlyMap<string, number>
+
+function fillOf(counts: Counts, { generation: { ownMaps }, services, slots }: GaugeFacts): Fill[] {
+  if (services.length === 0) return []
+  const flows = counts.get(programs.flowCount)
+  const ports = counts.get(programs.portCount)
+  const pools = slots.pools.size
+  const lines = ownMaps.get(BALANCER_MAPS.flows)?.entries ?? 0
+  const rows: (Fill | undefined)[] = [
+    flows === undefined ? undefined : { name: 'flows', used: flows, capacity: FLOWS_A_LINE * lines },
+    pools === 0 ? undefined : { name: 'pools', used: pools, capacity: POOL_SLOTS },
+    pools === 0 || ports === undefined
+      ? undefined
+      : // Every address has as many ports for TCP as for UDP.
+        { name: 'source_ports', used: ports, capacity: pools * 2 * (SNAT_PORTS - SNAT_FIRST_PORT) },
+  ]
+  return rows.filter((row) => row !== undefined)
+}
+
+/** A larger map will do, except for flows, whose places depend on the number of lines, and where there are no services. */
+function fits({ name, entries }: MapShape, existing: number): boolean {
+  return name === BALANCER_MAPS.flows || entries === 1 ? existing === entries : existing >= entries
+}
+
+/** Slots whose owner stays. */
+function kept(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): number[] {
+  const slots: number[] = []
+  for (const [name, slot] of after) if (before.get(name) === slot) slots.push(slot)
+  return slots
+}
+
+const poolLines = ({ pools }: Slots): number => (Math.max(...pools.values()) + 1) * 2 * SNAT_PORTS
+
+/** Content of maps that have another size now. */
+export function carryingOf({ paths, plan: { slots }, live, target }: NewGeneration): Carrying[] {
+  const shapes = balancerMaps(target.image)
+  return (Object.keys(shapes) as BalancerMap[]).flatMap((map): Carrying[] => {
+    const shape: MapShape = shapes[map]
+    const before = liveMap(paths, live, shape.name)
+    // A map of one entry belongs to a generation without services.
+    if (before === undefined || fits(shape, before.entries) || before.entries === 1 || shape.entries === 1) return []
+    const both = { from: before.pin, to: paths.ownMap(target.generation, shape) }
+    if (map === 'serviceStats') return [{ map, ...both, slots: kept(live.slots.services, slots.services) }]
+    if (map === 'backendStats') return [{ map, ...both, slots: kept(live.slots.backends, slots.backends) }]
+    if (map === 'snatPorts' && slots.pools.size > 0)
+      return [{ map, ...both, lines: Math.min(before.entries, shape.entries, poolLines(slots)) }]
+    return []
+  })
+}
+
+/** Counters of slots with a new owner start at zero, in maps that are handed on. */
+function zeroCounters({ paths, plan: { slots }, live, target }: Lowering): Step[] {
+  if (!target.image) return []
+  const { serviceStats, backendStats } = balancerMaps(target.image)
+  const zero = (shape: MapShape, fresh: readonly number[]): Step[] => {
+    const before = liveMap(paths, live, shape.name)
+    if (before === undefined || !fits(shape, before.entries) || shape.entries === 1) return []
+    const map = paths.ownMap(target.generation, shape)
+    return fresh.map((slot) => ({ kind: 'zero-counter', map, slot, size: shape.valueSize }))
+  }
+  return [
+    ...zero(serviceStats, newlyOwned(live.slots.services, slots.services)),
+    ...zero(backendStats, newlyOwned(live.slots.backends, slots.backends)),
+  ]
+}

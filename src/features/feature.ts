@@ -1,0 +1,139 @@
+// A feature of the data plane as one record: its maps, programs and reasons, the steps that an apply takes for it, what it
+// adds to status, stats and metrics, and what it needs of the kernel. Lowering, observation, reports, metrics and doctor
+// iterate over the records (features.ts); the code that reads and writes a feature's maps while it is live is in
+// src/kernel/live.
+
+import type { Part } from '../abi/command.ts'
+import type { Generation, Instance } from '../abi/instance.ts'
+import type { Probe } from '../abi/packet.ts'
+import type { MapShape, Paths } from '../abi/paths.ts'
+import type { Live, Slots } from '../model/live.ts'
+import type { Plan } from '../plan/change.ts'
+import type { Metric } from '../report/metric.ts'
+import type { ReasonName, ServiceStatus } from '../report/result.ts'
+import type { Fill } from '../report/stats.ts'
+import type { Previous as PreviousImage } from '../tables/layout/difference.ts'
+import type { Header, Image } from '../tables/layout/layout.ts'
+import type { Step } from './step.ts'
+
+/** Live, with the pins that it was read from. */
+export interface Observed extends Live {
+  readonly instance: Instance
+  /** The generation the live state was read from. */
+  readonly committed: Generation | undefined
+}
+
+/** Where the plan leads: which generation, and with what content if it is a new one. */
+export interface Target {
+  readonly generation: number
+  /** undefined: the generation stays, or all is removed. */
+  readonly image: Image | undefined
+  /** Facts about the live image, where its lines can be taken over. */
+  readonly previous: PreviousImage | undefined
+  /** Paths of the BPF objects. */
+  readonly objects: readonly string[]
+  readonly carryObject: string
+  /** Its maps and programs are there already. */
+  readonly isStaged: boolean
+  /** Unix time in seconds. */
+  readonly now: number
+  /** Health stays as it is found, because a daemon knows it. */
+  readonly keepsHealth: boolean
+  readonly probes: readonly Probe[]
+}
+
+/** All that the steps of a plan are made from. */
+export interface Lowering {
+  readonly paths: Paths
+  readonly plan: Plan
+  readonly live: Observed
+  readonly target: Target
+}
+
+/** The same for a new generation. */
+export interface NewGeneration extends Lowering {
+  readonly target: Target & { readonly image: Image }
+}
+
+/** The pins of an instance that a reading may rely on. */
+export interface Readable {
+  readonly paths: Paths
+  /** Shared maps that are pinned. */
+  readonly present: readonly MapShape[]
+}
+
+/** A generation whose programs a reading may run. */
+export interface ReadableGeneration extends Readable {
+  readonly generation: number
+  /** Names of the programs that are pinned. */
+  readonly programs: ReadonlySet<string>
+}
+
+/** What gauges are computed from besides their own reading. */
+export interface GaugeFacts {
+  readonly generation: Generation
+  readonly services: readonly ServiceStatus[]
+  readonly slots: Pick<Slots, 'pools'>
+}
+
+/** How full a feature's maps are. `R`: what is read of them. */
+export interface Gauges<R> {
+  /** undefined: this generation lacks a program or map for it. */
+  readonly part: (from: ReadableGeneration) => Part<R> | undefined
+  readonly fill: (read: R, facts: GaugeFacts) => readonly Fill[]
+  /** Bytes of kernel memory of maps that grow with what they hold. */
+  readonly memory?: (read: R) => number
+}
+
+/** Gauges without the type of their reading, which only the record itself knows. */
+export const gauges = <R>(own: Gauges<R>): Gauges<unknown> => own as Gauges<unknown>
+
+/** Part of the kernel that a feature depends on, with the version that brought it (tags in torvalds/linux). */
+export interface KernelNeed {
+  readonly since: readonly [major: number, minor: number]
+  readonly what: string
+}
+
+export interface Feature {
+  readonly name: string
+  /** Keys of the config that configure it, at the top of the file. */
+  readonly config: readonly string[]
+  /** Maps that outlive generations, and that programs use. */
+  readonly maps: Readonly<Record<string, MapShape>>
+  /** Maps that outlive generations and belong to the control plane alone. */
+  readonly records?: Readonly<Record<string, MapShape>>
+  /** Maps of one generation, as large as its image asks for: names of all of them, shapes for an image. */
+  readonly ownMaps?: {
+    readonly names: readonly string[]
+    readonly shapes: (image: Pick<Header, 'balance'>) => readonly MapShape[]
+    /** Whether a map of so many entries can take the place of one of this shape. */
+    readonly fits: (shape: MapShape, entries: number) => boolean
+  }
+  /** Names of programs, by which they are pinned in a generation. */
+  readonly programs: Readonly<Record<string, string>>
+  /** Programs without which a generation is incomplete; without one of the others it is repaired. */
+  readonly core?: readonly string[]
+  /** Why a packet got its verdict, where this feature decided. */
+  readonly reasons: readonly ReasonName[]
+  readonly needs: readonly KernelNeed[]
+
+  /** Steps once a generation is filled and proven, while no packet meets it. */
+  readonly beside?: (lowering: NewGeneration) => readonly Step[]
+  /** Steps just before the switch. */
+  readonly prepare?: (lowering: Lowering) => readonly Step[]
+  /** Steps after the switch, before the commit. */
+  readonly switched?: (lowering: NewGeneration) => readonly Step[]
+  /** Steps after the commit: they are not undone. */
+  readonly committed?: (lowering: Lowering) => readonly Step[]
+
+  /** Facts that every observation reads, as Instance.features has them. */
+  readonly observe?: (from: Readable) => Part<unknown> | undefined
+  readonly gauges?: Gauges<unknown>
+  readonly metrics: readonly Metric[]
+}
+
+/** A map of the live generation; undefined: there is none. */
+export function liveMap(paths: Paths, { committed }: Observed, name: string) {
+  const known = committed?.meta && committed.ownMaps.get(name)
+  return committed && known && { pin: paths.ownMap(committed.number, { name }), entries: known.entries }
+}

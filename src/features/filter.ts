@@ -1,0 +1,89 @@
+// The filter: lists, the default verdict, and the interfaces that programs count for. Every other feature stands on it.
+
+import {
+  attachmentCodec,
+  counterCodec,
+  INTERFACE_INDEX_SIZE,
+  INTERFACE_SLOTS,
+  interfaceEntryCodec,
+  LIST_SLOTS,
+  REASON,
+  REASON_SLOTS,
+} from '../abi/generated.ts'
+import { arrayMap, perCpuMap } from '../abi/paths.ts'
+import type { Feature, Lowering } from './feature.ts'
+import type { Step } from './step.ts'
+
+const maps = {
+  verdictStats: perCpuMap('verdict_stats', counterCodec.size, INTERFACE_SLOTS * REASON_SLOTS),
+  listStats: perCpuMap('list_stats', counterCodec.size, LIST_SLOTS),
+  interfaceIndex: arrayMap('interface_index', interfaceEntryCodec.size, INTERFACE_INDEX_SIZE),
+} as const
+
+export const FILTER = {
+  name: 'filter',
+  config: ['interfaces', 'policy', 'allowlist', 'blocklist'],
+  maps,
+  records: { attachments: arrayMap('attachments', attachmentCodec.size, INTERFACE_SLOTS) },
+  programs: {
+    filter: 'xdp_filter',
+    explain: 'explain',
+    write: 'table_write',
+    read: 'table_read',
+    digest: 'table_digest',
+    stats: 'stats_read',
+  },
+  core: ['xdp_filter', 'explain', 'table_write', 'table_read', 'stats_read'],
+  reasons: [
+    'default-pass',
+    'allowlist',
+    'essential',
+    'not-ip',
+    'malformed',
+    'nonlinear',
+    'unsupported',
+    'blocklist',
+    'default-drop',
+    'internal',
+  ],
+  needs: [
+    { since: [5, 5], what: 'page-aligned array maps (BPF_F_MMAPABLE)' },
+    { since: [5, 17], what: 'loops in programs (bpf_loop)' },
+    { since: [5, 18], what: 'programs for packets in several buffers (xdp.frags)' },
+    { since: [5, 18], what: 'access to such packets (bpf_xdp_load_bytes, bpf_xdp_store_bytes, bpf_xdp_get_buff_len)' },
+    { since: [5, 18], what: 'test runs with more than a page of data, by which tables are filled' },
+  ],
+  prepare: zeroCounters,
+  metrics: [],
+} as const satisfies Feature
+
+/** Runs while a generation is filled, and is unpinned then because it holds the map of the generation before. */
+export const COPY_PROGRAM = 'table_copy'
+
+/** Slots whose owner was another one before, or had none. */
+export function newlyOwned(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): number[] {
+  const slots: number[] = []
+  for (const [name, slot] of after) if (before.get(name) !== slot) slots.push(slot)
+  return slots
+}
+
+/** Counters of slots with a new owner start at zero; maps that do not exist yet hold zeros. */
+function zeroCounters({ paths, plan: { slots }, live }: Lowering): Step[] {
+  const { verdictStats, listStats } = maps
+  const size = counterCodec.size
+  const { missing } = live.instance
+  const lists = missing.includes(listStats) ? [] : newlyOwned(live.slots.lists, slots.lists)
+  const interfaces = missing.includes(verdictStats) ? [] : newlyOwned(live.slots.interfaces, slots.interfaces)
+  const zero = (map: typeof listStats, slot: number): Step => ({
+    kind: 'zero-counter',
+    map: paths.sharedMap(map),
+    slot,
+    size,
+  })
+  return [
+    ...lists.map((slot) => zero(listStats, slot)),
+    ...interfaces.flatMap((slot) =>
+      Object.values(REASON).map((reason) => zero(verdictStats, slot * REASON_SLOTS + reason)),
+    ),
+  ]
+}

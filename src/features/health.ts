@@ -1,0 +1,90 @@
+// Health of backends and services: bytes beside the policy, which a daemon writes and every generation reads.
+//
+// An apply resets the bytes of slots that get a new owner before the switch, and once more when it has shut out writers of
+// older generations: in between, a daemon that does not know yet may have written for a former owner. Results of health
+// checks stay for as long as a daemon runs; without one nothing would ever take them back, so every backend counts as up.
+
+import { HEALTH_LINES, LINE_SIZE, SERVICE_HEALTH } from '../abi/generated.ts'
+import { backendByte, bytesOfSlots, type HealthBytes, serviceByte } from '../abi/health.ts'
+import { arrayMap, MMAPABLE } from '../abi/paths.ts'
+import type { Served } from '../model/live.ts'
+import { type Service, takesFlows } from '../model/service.ts'
+import type { Feature, Lowering } from './feature.ts'
+import { newlyOwned } from './filter.ts'
+import { HEALTH_METRICS } from './health-metrics.ts'
+import type { Step } from './step.ts'
+
+const maps = { health: arrayMap('health', LINE_SIZE, HEALTH_LINES, MMAPABLE) } as const
+const programs = { write: 'health_write' } as const
+
+export const HEALTH = {
+  name: 'health',
+  config: [],
+  maps,
+  programs,
+  reasons: [],
+  needs: [],
+  prepare: (lowering: Lowering): Step[] => writeStep(lowering, 'write-health', (bytes) => bytes.fresh),
+  committed: (lowering: Lowering): Step[] => writeStep(lowering, 'claim-health', (bytes) => bytes.after),
+  metrics: HEALTH_METRICS,
+} as const satisfies Feature
+
+/** Bytes that an apply writes. */
+interface Resets {
+  /** Before the switch: slots that get a new owner begin well. */
+  readonly fresh: HealthBytes
+  /** After the commit: the same, and services that can send no flow anywhere; without a daemon, every byte. */
+  readonly after: HealthBytes
+}
+
+/** Whether no backend of the service could take a flow, whatever its health. */
+const isEmpty = ({ backends }: Service): boolean =>
+  !backends.some((backend) => takesFlows(backend) && backend.nextHop !== undefined)
+
+/** Every byte while no daemon checks backends. */
+export function restingBytes({ services, slots }: Pick<Served, 'services' | 'slots'>): HealthBytes {
+  const bytes = new Map(bytesOfSlots(slots).map((number) => [number, 0]))
+  for (const [name, slot] of slots.services) {
+    const service = services.get(name)
+    if (service && isEmpty(service)) bytes.set(serviceByte(slot), SERVICE_HEALTH.EMPTY)
+  }
+  return bytes
+}
+
+/** undefined: there are no services, before or after. */
+function resetsOf({ plan: { slots, state }, live, target }: Lowering): Resets | undefined {
+  if (!target.image || (state.services.size === 0 && live.state.services.size === 0)) return undefined
+  // A new map holds zeros, which stand for backends that are up.
+  const isNew = live.instance.missing.includes(maps.health) || live.slots.services.size === 0
+  const zeros: HealthBytes = new Map(
+    isNew
+      ? []
+      : [
+          ...newlyOwned(live.slots.backends, slots.backends).map((slot) => [backendByte(slot), 0] as const),
+          ...newlyOwned(live.slots.services, slots.services).map((slot) => [serviceByte(slot), 0] as const),
+        ],
+  )
+  if (!target.keepsHealth && !isNew) return { fresh: zeros, after: restingBytes({ services: state.services, slots }) }
+  const services = [...state.services.values()].flatMap((service): (readonly [number, number])[] => {
+    const before = live.state.services.get(service.name)
+    const byte = serviceByte(slots.services.get(service.name) ?? 0)
+    if (isEmpty(service)) return [[byte, SERVICE_HEALTH.EMPTY]]
+    return before && isEmpty(before) ? [[byte, SERVICE_HEALTH.WELL]] : []
+  })
+  return { fresh: zeros, after: new Map([...zeros, ...services]) }
+}
+
+function writeStep(
+  lowering: Lowering,
+  kind: 'write-health' | 'claim-health',
+  choose: (resets: Resets) => HealthBytes,
+): Step[] {
+  const resets = resetsOf(lowering)
+  if (!resets) return []
+  const { paths, target } = lowering
+  const bytes = choose(resets)
+  // A claim without bytes still shuts out older writers.
+  if (bytes.size === 0 && kind === 'write-health') return []
+  const { generation } = target
+  return [{ kind, generation, program: paths.program(generation, programs.write), bytes }]
+}

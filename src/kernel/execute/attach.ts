@@ -1,0 +1,93 @@
+// Attaching, replacing and detaching the program of one interface, and putting back what was there.
+
+import { bpftool, type Command, commandLine, updateCommand } from '../../abi/command.ts'
+import { fail } from '../../diagnostics.ts'
+import type { Attaching, Expected, StepOf } from '../../features/step.ts'
+import type { AttachMode } from '../../model/state.ts'
+import { type RawLink, readLinks } from '../host/links.ts'
+import { explainAttachFailure, explainHeld, refusesMode } from '../host/modes.ts'
+import { runBatch, runBpftool } from '../tools/bpftool.ts'
+import { CommandError } from '../tools/spawn.ts'
+import type { Run } from './kind.ts'
+
+/** Attach types of `bpftool net`. */
+const ATTACH_TYPES: Readonly<Record<AttachMode, string>> = {
+  native: 'xdpdrv',
+  generic: 'xdpgeneric',
+  offload: 'xdpoffload',
+}
+
+const attachCommand = (mode: AttachMode, pinned: string, device: string, overwrite: boolean): Command =>
+  bpftool('net', 'attach', ATTACH_TYPES[mode], 'pinned', pinned, 'dev', device, ...(overwrite ? ['overwrite'] : []))
+
+export const detachCommand = (mode: AttachMode, device: string): Command =>
+  bpftool('net', 'detach', ATTACH_TYPES[mode], 'dev', device)
+
+export const replaceCommand = ({ mode, program, interface: name }: StepOf<'replace'>): Command =>
+  attachCommand(mode, program, name, true)
+
+/** Refuses where another process attached something since the plan was made (and maybe approved at leisure). */
+export function expectAsObserved(expected: readonly Expected[], links: ReadonlyMap<string, RawLink>): void {
+  for (const { interface: name, ifindex, present } of expected) {
+    const link = links.get(name)
+    const same = link?.ifindex === ifindex && link.programs.map(({ id }) => id).join() === present.join()
+    if (!same) throw fail('E206', `${name} changed after the plan was made; nothing was changed`, 'run it again')
+  }
+}
+
+type Attach = StepOf<'attach'>
+
+/** The lines of an attach: modes in order of preference, as a shell would try them. */
+export const attachLines = ({ interface: name, detachFirst, modes, program, overwrite }: Attach): string[] => [
+  ...detachFirst.map((mode) => commandLine(detachCommand(mode, name))),
+  modes.map((mode) => commandLine(attachCommand(mode, program, name, overwrite !== undefined))).join(' || '),
+]
+
+/** Attaches in the first mode that the kernel takes, and corrects the record where that is not the preferred one. */
+export async function attach(step: Attach): Promise<void> {
+  const { interface: name, detachFirst, modes, records } = step
+  for (const mode of detachFirst) await detach({ interface: name, mode })
+  const mode = await attachInOneMode(step)
+  const record = records[mode]
+  if (mode !== modes[0] && record) await runBatch([updateCommand(record.map, record.key, record.value)])
+}
+
+/** Throws E102 with the kernel's words when it takes no mode. */
+async function attachInOneMode({ interface: name, modes, program, overwrite }: Attach): Promise<AttachMode> {
+  const refusals: { mode: AttachMode; error: CommandError }[] = []
+  for (const mode of modes) {
+    try {
+      await runBpftool(...attachCommand(mode, program, name, overwrite === mode).argv)
+      return mode
+    } catch (error) {
+      if (!(error instanceof CommandError) || !refusesMode(error)) throw explainHeld(error, name)
+      refusals.push({ mode, error })
+    }
+  }
+  throw await explainAttachFailure(name, refusals)
+}
+
+/** Detaches and reads back, because a detach in the wrong mode succeeds and does nothing. */
+export async function detach({ interface: name, mode }: Omit<StepOf<'detach'>, 'kind'>): Promise<void> {
+  const failure = await runBpftool(...detachCommand(mode, name).argv).then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  const link = (await readLinks()).get(name)
+  // An interface that vanished meanwhile has no program any more.
+  if (failure !== undefined && link) throw explainHeld(failure, name)
+  const left = link?.programs.filter((program) => program.mode === mode) ?? []
+  if (left.length > 0) throw fail('E108', `${name} still has its ${mode} program after bpftool detached it`)
+}
+
+/** Puts an interface back as it was before the apply; a program that neither we nor the plan knew stays. */
+export async function restore({ interface: name, previous }: Attaching, { programId }: Run): Promise<void> {
+  const link = (await readLinks()).get(name)
+  if (!link) return
+  const ours = link.programs.filter(({ id }) => id === programId)
+  if (link.programs.length > 0 && ours.length === 0) return
+  for (const { mode } of ours) {
+    if (mode !== previous?.mode) await detach({ interface: name, mode })
+  }
+  if (previous) await runBpftool(...attachCommand(previous.mode, previous.pinned, name, true).argv)
+}

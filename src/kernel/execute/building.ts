@@ -1,0 +1,205 @@
+// Steps that build a generation beside the live one: its maps and programs, its tables, and the proof of both by digests
+// of the lines and by packets, before any packet meets it.
+
+import { rmdir } from 'node:fs/promises'
+import { release } from 'node:os'
+import { dirname } from 'node:path'
+import { bpftool, commandLine, quiet } from '../../abi/command.ts'
+import { HEADER_LINES } from '../../abi/generated.ts'
+import { mapWords, type Paths } from '../../abi/paths.ts'
+import { fail } from '../../diagnostics.ts'
+import type { StepOf } from '../../features/step.ts'
+import { damagedSections, type Extent, lineCount, linesOf } from '../../tables/layout/difference.ts'
+import { type Image, SECTION_NAMES } from '../../tables/layout/layout.ts'
+import type { LineDigest } from '../../tables/lines/line-digest.ts'
+import { probePart, requireVerdicts } from '../live/probe.ts'
+import { joinParts } from '../tools/bpftool.ts'
+import { makeDirectory, removePins } from '../tools/pins.ts'
+import { CommandError } from '../tools/spawn.ts'
+import { copyPart, digestPart, packChunks, readPart, writePart } from '../tools/transfer.ts'
+import { atLeast, FLOOR, parseVersion } from '../tools/version.ts'
+import { carry, carryLines, loadCarry, loadCarryCommand } from './carry.ts'
+import type { KindTable } from './kind.ts'
+
+const HEADER: readonly Extent[] = [{ first: 0, lines: HEADER_LINES }]
+
+const bytesOf = (words: Uint32Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
+
+/** Removes directories above a generation that are empty now. */
+async function removeEmpty(...directories: readonly string[]): Promise<void> {
+  for (const directory of directories) await rmdir(directory).catch(() => undefined)
+}
+
+const makeCommand = ({ pin, shape }: StepOf<'make-map'>) => bpftool('map', 'create', pin, ...mapWords(shape))
+const handOnCommand = ({ from, to }: StepOf<'hand-on-map'>) => bpftool('map', 'pin', 'pinned', from, to)
+
+const loadCommand = ({ object, directory, maps }: StepOf<'load'>) =>
+  bpftool(
+    'prog',
+    'loadall',
+    object,
+    directory,
+    ...maps.flatMap(({ name, pin }) => ['map', 'name', name, 'pinned', pin]),
+  )
+
+/** Throws E108 where the kernel holds other lines than the image. */
+function requireSame({ header, directory }: Image, read: Uint8Array, digests: readonly LineDigest[]): void {
+  const damaged = damagedSections(directory, SECTION_NAMES, digests)
+  if (damaged.length === 0 && Buffer.compare(read, bytesOf(header)) === 0) return
+  throw fail('E108', 'the kernel holds other tables than were written')
+}
+
+/** bpftool's words for ENOMEM do not name the map that was asked for. */
+function outOfMemory(
+  error: CommandError,
+  { shape: { name, keySize, valueSize, entries } }: StepOf<'make-map'>,
+): unknown {
+  if (!error.words.includes('Cannot allocate memory')) return error
+  const bytes = (valueSize + (name === 'policy' ? 0 : keySize)) * entries
+  return fail(
+    'E109',
+    `the kernel has no memory for the tables (${Math.ceil(bytes / 1024 / 1024)} MiB); the live policy is untouched`,
+    'shorten the lists, or add memory',
+    error,
+  )
+}
+
+/** A kernel that is too old refuses in words that do not say so. */
+export function loadFailed(error: unknown, kernel: string): unknown {
+  const version = parseVersion(kernel)
+  if (!(error instanceof CommandError) || !version || atLeast(version, FLOOR)) return error
+  const message = `Linux ${kernel} does not load the program, which is made for ${FLOOR.join('.')} and newer: ${error.words}`
+  return fail('E107', message, '`xdp doctor` lists what this kernel lacks', error)
+}
+
+export const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`
+
+/** Lines for the bulk runs that fill a map. */
+function fillLines({ transfer: { copies, writes }, copy, write }: StepOf<'fill'>): string[] {
+  const run = (program: string, file: string): string => `bpftool prog run pinned ${program} data_in ${file}`
+  const chunks = counted(packChunks(writes).length, 'chunk')
+  return [
+    ...(copies.length > 0
+      ? [
+          `${run(copy, 'SPANS')} data_out SPANS data_size_out 65536  # ${counted(lineCount(copies), 'line')}, until it is done`,
+        ]
+      : []),
+    `${run(write, 'CHUNK')} data_out /dev/null data_size_out 65536  # ${counted(lineCount(writes), 'line')} in ${chunks}`,
+  ]
+}
+
+/** The directories that lie above a generation, innermost first. */
+const above = ({ instance, root }: Paths): readonly string[] => [instance, root]
+
+export const BUILDING = {
+  'make-directory': {
+    print: ({ path }) => [`mkdir -p ${path}`],
+    run: ({ path }, { paths }) => makeDirectory(path, dirname(paths.root)),
+    undo: ({ path }, { paths }) => removeEmpty(path, ...above(paths)),
+  },
+  'make-generation': {
+    progress: 'building the new generation',
+    print: ({ path, isStaged }) => (isStaged ? [] : [`mkdir -p ${path}`]),
+    run: async ({ path, isStaged }, { paths }) => {
+      if (!isStaged) await makeDirectory(path, dirname(paths.root))
+    },
+    undo: async ({ path }, { paths }) => {
+      await removePins(path)
+      await removeEmpty(...above(paths))
+    },
+  },
+  'make-map': {
+    batch: 'maps',
+    print: (step) => [commandLine(makeCommand(step))],
+    part: (step) => ({ ...quiet(makeCommand(step)), explain: (error) => outOfMemory(error, step) }),
+    undo: ({ pin }) => removePins(pin),
+  },
+  'hand-on-map': {
+    batch: 'maps',
+    print: (step) => [commandLine(handOnCommand(step))],
+    part: (step) => quiet(handOnCommand(step)),
+    undo: ({ to }) => removePins(to),
+  },
+  load: {
+    batch: 'build',
+    print: (step) => [commandLine(loadCommand(step))],
+    part: (step) => ({ ...quiet(loadCommand(step)), explain: (error) => loadFailed(error, release()) }),
+    undo: ({ directory }) => removePins(directory),
+  },
+  fill: {
+    batch: 'build',
+    print: fillLines,
+    part: ({ image, transfer, copy, write }, _, files) => {
+      const { commands, finish } = joinParts(
+        copyPart(`${files}-copy`, copy, transfer.copies),
+        writePart(`${files}-write`, write, transfer.writes, (extent) => linesOf(image, extent).map(bytesOf)),
+      )
+      return { commands, finish: (outputs) => void finish(outputs) }
+    },
+  },
+  'prove-tables': {
+    batch: 'build',
+    print: ({ digest }) => [
+      `bpftool prog run pinned ${digest} data_in SPANS data_out SPANS data_size_out 65536  # compares ${SECTION_NAMES.length} digests`,
+    ],
+    part: ({ image, read, digest }, _, files) => {
+      const places = SECTION_NAMES.map((name) => image.directory[name])
+      const both = joinParts(readPart(`${files}-read`, read, HEADER), digestPart(`${files}-digest`, digest, places))
+      return { commands: both.commands, finish: (outputs) => requireSame(image, ...both.finish(outputs)) }
+    },
+  },
+  'prove-verdicts': {
+    batch: 'build',
+    print: ({ program, probes }) => (probes.length === 0 ? [] : [probeLine(program, probes.length)]),
+    part: ({ program, explain, probes }, _, files) => {
+      const { commands, finish } = probePart(`${files}-probe`, program, probes)
+      let verdicts: ReturnType<typeof finish> = []
+      return {
+        commands,
+        finish: (outputs) => {
+          verdicts = finish(outputs)
+        },
+        after: () => requireVerdicts(`${files}-excused`, explain, probes, verdicts),
+      }
+    },
+  },
+  identify: {
+    batch: 'build',
+    print: ({ program }) => [`bpftool prog show pinned ${program}`],
+    part: ({ program }, run) => ({
+      commands: [bpftool('prog', 'show', 'pinned', program)],
+      finish: ([shown]) => {
+        run.programId = (shown as { id: number }).id
+      },
+    }),
+  },
+  unpin: {
+    print: ({ path }) => [`rm -r ${path}`],
+    run: ({ path }) => removePins(path),
+  },
+  'load-carry': {
+    print: ({ object, directory, carrying }) => [commandLine(loadCarryCommand(object, directory, carrying))],
+    run: ({ object, directory, carrying }) => loadCarry(object, directory, carrying),
+    undo: ({ directory }) => removePins(directory),
+  },
+  carry: {
+    print: ({ directory, carrying }) => carryLines(directory, carrying),
+    run: ({ directory, carrying }) => carry(directory, carrying),
+  },
+} as const satisfies KindTable<
+  | 'make-directory'
+  | 'make-generation'
+  | 'make-map'
+  | 'hand-on-map'
+  | 'load'
+  | 'fill'
+  | 'prove-tables'
+  | 'prove-verdicts'
+  | 'identify'
+  | 'unpin'
+  | 'load-carry'
+  | 'carry'
+>
+
+export const probeLine = (program: string, count: number): string =>
+  `bpftool prog run pinned ${program} data_in PACKET repeat 1  # ${counted(count, 'test packet')}`

@@ -1,0 +1,101 @@
+// Lowering of the records: which interface counts in which slot, before a program counts its first packet and after it
+// counted its last. Pure, as lower.ts.
+
+import type { InterfaceEntry } from '../../abi/generated.ts'
+import type { Lowering, Observed } from '../../features/feature.ts'
+import { FILTER } from '../../features/filter.ts'
+import type { Attaching, RecordWrite, Step } from '../../features/step.ts'
+import type { AttachMode } from '../../model/state.ts'
+import {
+  buildIndex,
+  encodeEntry,
+  encodeRecord,
+  FREE_ENTRY,
+  FREE_RECORD,
+  indexWrites,
+  MODE_NUMBERS,
+} from '../observe/records.ts'
+
+type Index = readonly InterfaceEntry[]
+
+/** Slots by ifindex. The number of an interface that is gone may belong to another one by now. */
+function liveSlots(live: Observed): Map<number, number> {
+  const records = (live.instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
+  const used = records.filter(
+    ({ name, ifindex, slot }) => slot !== 0 && ifindex !== 0 && live.links.get(name)?.ifindex === ifindex,
+  )
+  return new Map(used.map(({ ifindex, slot }) => [ifindex, slot]))
+}
+
+export const slotOf = ({ plan }: Lowering, name: string): number => plan.slots.interfaces.get(name) ?? 0
+
+/** The index while both what comes and what goes is attached, and the index in the end. */
+function indexes(lowering: Lowering, placed: readonly Attaching[]): { during: Index; after: Index } {
+  const { plan, live } = lowering
+  const slots = new Set(placed.map((one) => slotOf(lowering, one.interface)))
+  const during = new Map([...liveSlots(live)].filter(([, slot]) => !slots.has(slot)))
+  for (const { interface: name, ifindex } of placed) during.set(ifindex, slotOf(lowering, name))
+  const remaining = new Set(plan.slots.interfaces.values())
+  return {
+    during: buildIndex(during),
+    after: buildIndex(new Map([...during].filter(([, slot]) => remaining.has(slot)))),
+  }
+}
+
+/** The record of one attachment. */
+export function recordOf(
+  lowering: Lowering,
+  { interface: name, ifindex }: Pick<Attaching, 'interface' | 'ifindex'>,
+  mode: AttachMode,
+): RecordWrite {
+  const { paths, live, target } = lowering
+  const slot = slotOf(lowering, name)
+  return {
+    map: paths.sharedMap(FILTER.records.attachments),
+    key: slot,
+    value: encodeRecord({ name, ifindex, mode: MODE_NUMBERS[mode], since: BigInt(target.now) }),
+    before: encodeRecord(live.instance.attachments?.[slot] ?? FREE_RECORD),
+  }
+}
+
+/** Interfaces whose record this plan writes: those it attaches to, and those that change their slot. */
+function recorded(lowering: Lowering, steps: readonly Step[]): Attaching[] {
+  const { slots } = lowering.live
+  return steps.flatMap((step): Attaching[] => {
+    if (step.kind === 'attach') return [step]
+    // After a change of ABI the records of attachments that stay begin again, too.
+    const hasMoved =
+      step.kind === 'replace' && slots.interfaces.get(step.interface) !== slotOf(lowering, step.interface)
+    return hasMoved ? [step] : []
+  })
+}
+
+function indexSteps({ paths }: Lowering, before: Index, after: Index, kind: 'record' | 'forget'): Step[] {
+  const map = paths.sharedMap(FILTER.maps.interfaceIndex)
+  return indexWrites(before, after).map(({ key, value }): Step => {
+    const write = { map, key, value }
+    return kind === 'forget' ? { kind, ...write } : { kind, ...write, before: encodeEntry(before[key] ?? FREE_ENTRY) }
+  })
+}
+
+/** Records of programs that are about to be attached: before they count their first packet. */
+export function recordSteps(lowering: Lowering, steps: readonly Step[]): Step[] {
+  const placed = recorded(lowering, steps)
+  const { during } = indexes(lowering, placed)
+  return [
+    ...placed.map((one): Step => ({ kind: 'record', ...recordOf(lowering, one, one.modes[0] ?? 'native') })),
+    ...indexSteps(lowering, lowering.live.instance.index ?? [], during, 'record'),
+  ]
+}
+
+/** Records of interfaces that were detached go last, so that every packet was counted. */
+export function forgetSteps(lowering: Lowering, steps: readonly Step[]): Step[] {
+  const { paths, plan, live } = lowering
+  const map = paths.sharedMap(FILTER.records.attachments)
+  const gone = [...live.slots.interfaces].filter(([name]) => !plan.slots.interfaces.has(name))
+  const { during, after } = indexes(lowering, recorded(lowering, steps))
+  return [
+    ...gone.map(([, key]): Step => ({ kind: 'forget', map, key, value: encodeRecord(FREE_RECORD) })),
+    ...indexSteps(lowering, during, after, 'forget'),
+  ]
+}

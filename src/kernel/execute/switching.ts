@@ -1,0 +1,149 @@
+// Steps around the switch: records and counters just before it, the switch itself, its verification, and the commit.
+
+import { rmdir } from 'node:fs/promises'
+import { bpftool, type Command, commandLine, quiet, updateCommand } from '../../abi/command.ts'
+import { fail, type XdpError } from '../../diagnostics.ts'
+import type { RecordWrite, StepOf } from '../../features/step.ts'
+import { META_LINE } from '../../tables/layout/layout.ts'
+import { effectiveCapabilities, mayOpenForeign } from '../host/host.ts'
+import { readLinks } from '../host/links.ts'
+import { claimHealth, writeHealth } from '../live/health.ts'
+import { probePart, requireVerdicts } from '../live/probe.ts'
+import { runBatch, runParts } from '../tools/bpftool.ts'
+import { withExchange } from '../tools/exchange.ts'
+import { removePins } from '../tools/pins.ts'
+import { attach, attachLines, detach, detachCommand, expectAsObserved, replaceCommand, restore } from './attach.ts'
+import { probeLine } from './building.ts'
+import type { KindTable, Run } from './kind.ts'
+
+const write = ({ map, key, value }: Pick<RecordWrite, 'map' | 'key' | 'value'>): Command =>
+  updateCommand(map, key, value)
+
+const zeroCommand = ({ map, slot, size }: StepOf<'zero-counter'>): Command =>
+  updateCommand(map, slot, new Uint8Array(size))
+
+const keepCommand = ({ id, pin }: StepOf<'keep-foreign'>): Command => bpftool('prog', 'pin', 'id', `${id}`, pin)
+
+const commitCommand = ({ policy, meta }: StepOf<'commit'>): Command => updateCommand(policy, META_LINE, meta)
+
+const healthLine = ({ program }: { readonly program: string }): string =>
+  `bpftool prog run pinned ${program} data_in RECORDS`
+
+/** A program that is replaced must be kept open, or it could not be put back. */
+const cannotKeep = (name: string): XdpError =>
+  fail(
+    'E104',
+    `taking the place of the program on ${name} needs CAP_SYS_ADMIN, without which it could not be put back`,
+    'run it with sudo (in a systemd unit, add CAP_SYS_ADMIN to CapabilityBoundingSet), or detach that program first',
+  )
+
+/** The attached programs are the intended ones, and the live program gives every probe the verdict of the file. */
+async function verify({ program, explain, interfaces, probes }: StepOf<'verify'>, run: Run): Promise<void> {
+  const [links] = await Promise.all([
+    readLinks(),
+    withExchange(async (files) => {
+      const [verdicts] = await runParts(probePart(`${files}/probe`, program, probes))
+      await requireVerdicts(`${files}/excused`, explain, probes, verdicts)
+    }),
+  ])
+  for (const name of interfaces) {
+    const attached = links.get(name)?.programs.some(({ id }) => id === run.programId)
+    if (!attached) throw fail('E108', `${name} does not run program ${run.programId} after it was attached`)
+  }
+  run.outcome.probes = { run: probes.length, passed: probes.length }
+  run.outcome.links = links
+}
+
+/** Removes pins; with those of the instance also the directory above all instances, where it is empty then. */
+async function free({ path }: StepOf<'free'>, { paths }: Run): Promise<void> {
+  await removePins(path)
+  if (path === paths.instance) await rmdir(paths.root).catch(() => undefined)
+}
+
+export const SWITCHING = {
+  'zero-counter': {
+    batch: 'records',
+    print: (step) => [commandLine(zeroCommand(step))],
+    part: (step) => quiet(zeroCommand(step)),
+  },
+  'keep-foreign': {
+    print: (step) => [commandLine(keepCommand(step))],
+    run: async (step) => {
+      if (!mayOpenForeign(await effectiveCapabilities())) throw cannotKeep(step.interface)
+      // An apply that was killed may have left it.
+      await removePins(step.pin)
+      await runBatch([keepCommand(step)])
+    },
+    undo: ({ pin }) => removePins(pin),
+  },
+  record: {
+    batch: 'records',
+    print: (step) => [commandLine(write(step))],
+    part: (step) => quiet(write(step)),
+    undoCommands: ({ map, key, before }) => [updateCommand(map, key, before)],
+  },
+  'write-health': {
+    print: (step) => [healthLine(step)],
+    run: async ({ generation, bytes }, { paths }) => void (await writeHealth(paths, generation, bytes)),
+  },
+  'check-interfaces': {
+    progress: 'attaching',
+    print: ({ expected }) => (expected.length === 0 ? [] : ['ip -j -d link show']),
+    run: async ({ expected }, run) => expectAsObserved(expected, await (run.links ?? readLinks())),
+  },
+  attach: {
+    print: attachLines,
+    run: attach,
+    undo: restore,
+  },
+  replace: {
+    batch: 'replace',
+    print: (step) => [commandLine(replaceCommand(step))],
+    part: (step) => quiet(replaceCommand(step)),
+    undo: restore,
+  },
+  verify: {
+    progress: 'verifying the live program',
+    print: ({ program, probes }) => [
+      'ip -j -d link show',
+      ...(probes.length === 0 ? [] : [probeLine(program, probes.length)]),
+    ],
+    run: verify,
+  },
+  commit: {
+    print: (step) => [commandLine(commitCommand(step))],
+    run: async (step) => void (await runBatch([commitCommand(step)])),
+  },
+  'claim-health': {
+    print: (step) => [healthLine(step)],
+    run: ({ generation, bytes }, { paths }) => claimHealth(paths, generation, bytes),
+  },
+  detach: {
+    progress: 'detaching',
+    print: ({ interface: name, mode }) => [commandLine(detachCommand(mode, name))],
+    run: detach,
+  },
+  forget: {
+    batch: 'forget',
+    print: (step) => [commandLine(write(step))],
+    part: (step) => quiet(write(step)),
+  },
+  free: {
+    print: ({ path }) => [`rm -r ${path}`],
+    run: free,
+  },
+} as const satisfies KindTable<
+  | 'zero-counter'
+  | 'keep-foreign'
+  | 'record'
+  | 'write-health'
+  | 'check-interfaces'
+  | 'attach'
+  | 'replace'
+  | 'verify'
+  | 'commit'
+  | 'claim-health'
+  | 'detach'
+  | 'forget'
+  | 'free'
+>

@@ -1,0 +1,31 @@
+// The pipeline of destroy: lock → observe → approve → detach and remove. It removes everything of ours and nothing else.
+
+import { execute } from '../kernel/execute/execute.ts'
+import { lowerDestroy } from '../kernel/execute/lower.ts'
+import { removeLastApply } from '../kernel/host/last-apply.ts'
+import { observe } from '../kernel/observe/observe.ts'
+import { servedOf } from '../model/live.ts'
+import { EMPTY_STATE } from '../model/state.ts'
+import { guardNamespace } from '../plan/guard.ts'
+import { planDestroy } from '../plan/plan.ts'
+import { type Applied, type Approve, UNCHANGED } from './apply.ts'
+import { isIdle } from './prepare.ts'
+import { type Host, openSession, refuse, withLock } from './session.ts'
+
+export async function destroyInstance(host: Host, approve: Approve): Promise<Applied | 'declined'> {
+  const session = await openSession(host)
+  const { paths } = session
+  return withLock(session, async () => {
+    const live = await observe(paths, host)
+    refuse(guardNamespace(live))
+    const plan = planDestroy(live)
+    if (isIdle(plan, live))
+      return { plan, result: UNCHANGED, links: live.links, committed: undefined, served: servedOf(live) }
+    if (!(await approve(plan, live))) return 'declined'
+    await execute(host, paths, lowerDestroy({ paths, plan }))
+    await removeLastApply(host)
+    const applied = plan.changes.map(({ key }) => key)
+    const served = { generation: 0, slots: plan.slots, leaving: [], services: EMPTY_STATE.services }
+    return { plan, result: { ...UNCHANGED, changed: true, applied }, links: new Map(), committed: undefined, served }
+  })
+}

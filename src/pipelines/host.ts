@@ -1,0 +1,33 @@
+// Facts about the host for commands that look at more than our instance.
+
+import { examineHost } from '../kernel/doctor/doctor.ts'
+import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from '../kernel/host/filters.ts'
+import { writeLastApply } from '../kernel/host/last-apply.ts'
+import { waitForInterfaces as waitForLinks } from '../kernel/host/wait.ts'
+import type { Desired } from '../model/desired.ts'
+import { EMPTY_STATE } from '../model/state.ts'
+import type { ProcessIdentity } from '../report/last-apply.ts'
+import type { Check } from '../report/result.ts'
+import { type Host, openSession, sessionOf } from './session.ts'
+
+/** Findings of doctor on this host. */
+export async function examine(host: Host, desired: Desired | undefined): Promise<readonly Check[]> {
+  const optional = [...(desired?.options ?? [])].filter(([, { missing }]) => missing === 'skip').map(([name]) => name)
+  return examineHost(host, sessionOf(host).paths, desired?.state ?? EMPTY_STATE, new Set(optional))
+}
+
+/** Waits for interfaces that are yet to appear. Returns the names of those that did not. Takes no lock meanwhile. */
+export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
+  await openSession(host)
+  return waitForLinks(host, names, timeoutMs)
+}
+
+/** Leaves a record of an apply, as far as the host permits. `render` is given the identity of this process. Never throws. */
+export const keepLastApply = (host: Host, render: (self: ProcessIdentity) => string): Promise<void> =>
+  writeLastApply(host, render)
+
+/** The rules of another filter of this host, as its own tool prints them. Needs neither bpffs nor an instance of ours. */
+export const printFilter = (filter: Filter): Promise<readonly Printed[]> => readFilter(filter)
+
+/** Interfaces of the default routes. */
+export const routedInterfaces = (): Promise<readonly string[]> => defaultRouteInterfaces()

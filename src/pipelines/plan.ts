@@ -1,0 +1,37 @@
+// The pipeline of plan: observe → guard → diff; and, where the commands are asked for, → lower.
+
+import { printSteps } from '../kernel/execute/execute.ts'
+import { lower } from '../kernel/execute/lower.ts'
+import type { Desired } from '../model/desired.ts'
+import type { Live } from '../model/live.ts'
+import type { Plan } from '../plan/change.ts'
+import { isIdle, loweringOf, makePlan, targetOf } from './prepare.ts'
+import { type Host, now, openSession } from './session.ts'
+
+export interface Planned {
+  readonly plan: Plan
+  readonly live: Live
+  readonly inSync: boolean
+  /** Commands that apply would run, computed when asked for. */
+  readonly commands: readonly string[]
+}
+
+/**
+ * What apply would do.
+ *
+ * @param acceptShrink takes feeds as they are, stale or shrunken
+ * @throws XdpError where a guard refuses or the kernel cannot be read
+ */
+export async function planDesired(host: Host, desired: Desired, acceptShrink = false): Promise<Planned> {
+  const session = await openSession(host)
+  const made = await makePlan(session, desired, { now: now(), acceptShrink })
+  return {
+    plan: made.plan,
+    live: made.live,
+    inSync: isIdle(made.plan, made.live),
+    get commands() {
+      if (made.plan.changes.length === 0) return []
+      return printSteps(lower(loweringOf(session, made, targetOf(made, true))))
+    },
+  }
+}

@@ -1,0 +1,117 @@
+// From the file and the kernel to a plan, and from the plan to its steps: the first half of plan and apply.
+
+import type { Lowering, NewGeneration, Target } from '../features/feature.ts'
+import type { Early } from '../kernel/execute/early.ts'
+import { buildProbes } from '../kernel/live/probe.ts'
+import { type Observation, observe } from '../kernel/observe/observe.ts'
+import { type BpfObject, loadObject, objectsFor } from '../kernel/tools/object.ts'
+import type { Desired } from '../model/desired.ts'
+import type { Live } from '../model/live.ts'
+import { union } from '../model/ranges.ts'
+import type { Plan } from '../plan/change.ts'
+import type { Terms } from '../plan/feeds.ts'
+import { guard } from '../plan/guard.ts'
+import { plan } from '../plan/plan.ts'
+import { editImage, type Toggle } from '../tables/image/edit.ts'
+import { compileImage } from '../tables/image/image.ts'
+import type { ImageMeta } from '../tables/image/source.ts'
+import type { Image } from '../tables/layout/layout.ts'
+import { refuse, type Session } from './session.ts'
+
+/** A plan, and all that it was made from. */
+export interface Made {
+  readonly plan: Plan
+  readonly live: Observation
+  readonly object: BpfObject
+  readonly terms: Terms
+}
+
+/**
+ * Observes, guards and plans. Throws XdpError where a guard refuses or the kernel cannot be read.
+ *
+ * @param early an observation that has begun already
+ */
+export async function makePlan(
+  { host, paths }: Session,
+  desired: Desired,
+  terms: Terms,
+  early?: Pick<Early, 'observe'>,
+): Promise<Made> {
+  host.progress?.('reading the live state')
+  const { state } = desired
+  const read = (): Promise<Observation> => observe(paths, host, { state })
+  const [live, object] = await Promise.all([early ? early.observe(state).catch(read) : read(), loadObject()])
+  refuse(guard(desired, live))
+  host.progress?.('comparing')
+  return { plan: plan(desired, live, object.program, terms), live, object, terms }
+}
+
+/** Records of interfaces that are gone, or were detached by hand, and that the plan does not want back. */
+const hasStaleRecords = ({ slots }: Plan, live: Live): boolean =>
+  [...live.slots.interfaces.keys()].some((name) => !slots.interfaces.has(name))
+
+/** Nothing to change and nothing to tidy up. */
+export const isIdle = (made: Plan, live: Live): boolean =>
+  made.changes.length === 0 && live.leftovers.length === 0 && !hasStaleRecords(made, live)
+
+/** Roles of interfaces stand in the tables, by slot. */
+const rolesChange = ({ slots, state }: Plan, { roles }: Pick<Observation, 'roles'>): boolean =>
+  [...slots.interfaces].some(([name, slot]) => {
+    const wanted = state.interfaces.get(name)?.roles
+    return wanted !== undefined && wanted.join() !== roles?.[slot]?.join()
+  })
+
+/** Whether the plan needs a new generation; changes of interfaces alone do not, unless their roles differ. */
+export const needsGeneration = (made: Plan, live: Pick<Observation, 'roles'>): boolean =>
+  made.changes.some(({ kind }) => kind !== 'interface') || (made.changes.length > 0 && rolesChange(made, live))
+
+/** Addresses that the plan brings into lists and takes out of them. */
+const togglesOf = ({ changes }: Plan): Toggle[] =>
+  changes.flatMap((change) => {
+    if (change.kind !== 'list') return []
+    const list = (change.after ?? change.before).name
+    return (change.delta ?? []).map(({ scope, added, removed }) => {
+      return { list, scope, addresses: { v4: union(added.v4, removed.v4), v6: union(added.v6, removed.v6) } }
+    })
+  })
+
+/** The image that the plan leads to: the live one edited where that is possible. */
+function imageFor(made: Plan, { takeover }: Observation, meta: ImageMeta): Image {
+  const { state, slots, leaving, deadlines } = made
+  const source = { state, slots, leaving, deadlines, meta, before: takeover?.services }
+  const previous = takeover?.image()
+  const edited = previous && editImage({ ...source, previous, toggles: togglesOf(made) })
+  return edited ?? compileImage({ ...source, previous: takeover?.known })
+}
+
+/** Names of services that the plan changes. */
+const changedServices = ({ changes }: Plan): ReadonlySet<string> =>
+  new Set(changes.flatMap((change) => (change.kind === 'service' ? [(change.after ?? change.before).name] : [])))
+
+/** Where the plan leads. `keepsHealth`: a daemon knows the health of backends. */
+export function targetOf({ plan: made, live, object, terms }: Made, keepsHealth: boolean): Target {
+  const fresh = needsGeneration(made, live)
+  const generation = fresh ? live.lastGeneration + 1 : live.generation
+  const meta = { generation, netns: live.ownNetns, objectDigest: object.digest }
+  return {
+    generation,
+    image: fresh ? imageFor(made, live, meta) : undefined,
+    // Where the whole image is available its lines can be compared, else sections as a whole.
+    previous: live.takeover?.image() ?? live.takeover?.known,
+    objects: objectsFor(object, made.state),
+    carryObject: object.carryPath,
+    isStaged: false,
+    now: terms.now,
+    keepsHealth,
+    probes: buildProbes(made.state, changedServices(made)),
+  }
+}
+
+export const loweringOf = ({ paths }: Session, { plan: made, live }: Made, target: Target): Lowering => ({
+  paths,
+  plan: made,
+  live,
+  target,
+})
+
+export const isNewGeneration = (lowering: Lowering): lowering is NewGeneration => lowering.target.image !== undefined

@@ -1,0 +1,45 @@
+// What every pipeline begins with: permission, the pin paths of the instance, its lock, and readings that are repeated
+// when an apply of another process gets in between.
+
+import { type Paths, pinPaths } from '../abi/paths.ts'
+import { type Diagnostic, XdpError } from '../diagnostics.ts'
+import { type Host, requireHost } from '../kernel/host/host.ts'
+import { acquireLock } from '../kernel/host/lock.ts'
+import { settled } from '../kernel/observe/settled.ts'
+
+export type { Host }
+
+export interface Session {
+  readonly host: Host
+  readonly paths: Paths
+}
+
+/** Throws E104 without the capabilities, E105 where the bpffs is not mounted. */
+export async function openSession(host: Host): Promise<Session> {
+  await requireHost(host)
+  return sessionOf(host)
+}
+
+/** A session whose host is checked later. */
+export const sessionOf = (host: Host): Session => ({ host, paths: pinPaths(host.bpffs, host.instance) })
+
+/** Unix time in seconds. */
+export const now = (): number => Math.floor(Date.now() / 1000)
+
+/** Throws the diagnostics, if there are any. */
+export function refuse(diagnostics: readonly Diagnostic[]): void {
+  if (diagnostics.length > 0) throw new XdpError(diagnostics)
+}
+
+/** Runs `body` while no other process changes the instance. Throws E106 where the lock is held, E112 when interrupted. */
+export async function withLock<T>({ host }: Session, body: () => Promise<T>): Promise<T> {
+  const lock = await acquireLock(host)
+  try {
+    return await body()
+  } finally {
+    await lock.release()
+  }
+}
+
+/** A reading without the lock, repeated where an apply freed the generation it was reading. */
+export const reading = settled

@@ -1,0 +1,28 @@
+// Readings of the live state for people and for the daemon. They take no lock.
+
+import { readLastApply } from '../kernel/host/last-apply.ts'
+import { readLinks } from '../kernel/host/links.ts'
+import { readWatcher } from '../kernel/host/watcher.ts'
+import { observe } from '../kernel/observe/observe.ts'
+import { readStatus as readKernelStatus } from '../kernel/report/status.ts'
+import { type Served, servedOf } from '../model/live.ts'
+import type { Status } from '../report/result.ts'
+import type { Links } from './apply.ts'
+import { type Host, openSession, reading, sessionOf } from './session.ts'
+
+/** The live state with its counters, the state of the daemon, and how the last apply ended. */
+export async function readStatus(host: Host): Promise<Status> {
+  const { paths } = await openSession(host)
+  const [status, watcher, lastApply] = await Promise.all([
+    reading(() => readKernelStatus(paths, host)),
+    readWatcher(host),
+    readLastApply(host),
+  ])
+  return { ...status, watcher, last_apply: lastApply }
+}
+
+/** The live services, whatever the file asks for. */
+export const readServed = async (host: Host): Promise<Served> => servedOf(await observe(sessionOf(host).paths, host))
+
+/** Programs on the interfaces, from netlink alone: the cheapest reading there is. */
+export const readAttachments = (): Promise<Links> => readLinks()

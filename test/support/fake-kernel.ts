@@ -1,0 +1,448 @@
+// A kernel for tests of lowering and execution: bpftool and ip as far as an apply uses them, over pins in a temporary
+// directory. It keeps maps byte for byte, refuses what the kernel refuses, and can be told to fail at any command.
+
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { LINE_SIZE, progressCodec, spanCodec, transferCodec } from '../../src/abi/generated.ts'
+import type { Probe } from '../../src/abi/packet.ts'
+import { packetFor } from '../../src/abi/packet.ts'
+import { PROGRAMS } from '../../src/features/features.ts'
+import { COPY_PROGRAM, FILTER } from '../../src/features/filter.ts'
+import type { Runner } from '../../src/kernel/tools/spawn.ts'
+import { LineDigester } from '../../src/tables/lines/line-digest.ts'
+
+export interface FakeMap {
+  readonly id: number
+  /** Counts the writes. */
+  version: number
+  readonly name: string
+  readonly valueSize: number
+  readonly entries: number
+  readonly values: Map<number, Uint8Array>
+}
+
+interface FakeProgram {
+  readonly id: number
+  readonly name: string
+  /** Where it was pinned first, below the bpffs. */
+  readonly label: string
+  readonly maps: ReadonlyMap<string, FakeMap>
+}
+
+export interface FakeLink {
+  readonly ifindex: number
+  readonly programs: { readonly mode: Mode; readonly program: FakeProgram }[]
+  /** Modes that its driver refuses. */
+  readonly refuses: readonly Mode[]
+}
+
+type Mode = 'xdpdrv' | 'xdpgeneric' | 'xdpoffload'
+/** linux/if_link.h XDP_ATTACHED_* */
+const MODE_NUMBERS: Readonly<Record<Mode, number>> = { xdpdrv: 1, xdpgeneric: 2, xdpoffload: 3 }
+
+/** An errno of the kernel, with its words. */
+class Refusal extends Error {
+  readonly errno: number
+  constructor(errno: number, words: string) {
+    super(words)
+    this.errno = errno
+  }
+}
+const ENOENT = 2
+const EBUSY = 16
+const EEXIST = 17
+const EINVAL = 22
+
+const ACTIONS = { aborted: 0, drop: 1, pass: 2, tx: 3, redirect: 4 } as const
+const hex = (bytes: Uint8Array): string[] => Array.from(bytes, (byte) => `0x${byte.toString(16).padStart(2, '0')}`)
+const keyOf = (words: readonly string[]): number =>
+  new DataView(Uint8Array.from(words.slice(0, 4), Number).buffer).getUint32(0, true)
+
+export class FakeKernel {
+  readonly bpffs = mkdtempSync(join(tmpdir(), 'xdp-fake-'))
+  readonly links = new Map<string, FakeLink>()
+  /** Every command that took effect, as its line. */
+  readonly journal: string[] = []
+  /** Runs of programs that change maps in ways this kernel does not follow, with their data. */
+  readonly effects: string[] = []
+  /** Verdicts of test packets, by the hex of their frames. */
+  readonly verdicts = new Map<string, number>()
+  /** Called before each command; may throw, or change the world. */
+  before: (line: string, number: number) => void = () => undefined
+  /** Called after each command that took effect. */
+  after: () => void = () => undefined
+  /** Lines that reach a map damaged. */
+  damagesLines = false
+  /** Commands so far. */
+  count = 0
+  #next = 100
+
+  damageLines(): void {
+    this.damagesLines = true
+  }
+  readonly #pins = new Map<string, FakeMap | FakeProgram>()
+
+  close(): void {
+    rmSync(this.bpffs, { recursive: true, force: true })
+  }
+
+  addLink(name: string, ifindex: number, refuses: readonly Mode[] = []): void {
+    this.links.set(name, { ifindex, programs: [], refuses })
+  }
+
+  /** Attaches a program that is not ours; its id. */
+  addForeign(device: string, mode: Mode = 'xdpdrv'): number {
+    const program: FakeProgram = { id: this.#next++, name: 'foreign', label: `foreign on ${device}`, maps: new Map() }
+    this.links.get(device)?.programs.push({ mode, program })
+    return program.id
+  }
+
+  expect(probes: readonly Probe[]): void {
+    for (const { packet, verdict } of probes) {
+      this.verdicts.set(Buffer.from(packetFor(packet)).toString('hex'), ACTIONS[verdict])
+    }
+  }
+
+  /** The content of a pinned map. */
+  map(pin: string): FakeMap {
+    const found = this.#pinned(pin)
+    if (!('values' in found)) throw new Error(`${pin} is no map`)
+    return found
+  }
+
+  /** Pins that exist, relative to the bpffs. */
+  pins(): string[] {
+    return [...this.#pins.keys()]
+      .filter((pin) => existsSync(pin))
+      .map((pin) => pin.slice(this.bpffs.length + 1))
+      .sort()
+  }
+
+  /** Programs on interfaces, pins, and the content of maps but those in `except`, as text. */
+  fingerprint(except: readonly string[] = []): string {
+    const links = [...this.links].map(([name, { programs }]) => [
+      name,
+      programs.map(({ mode, program }) => `${mode} ${program.label}`),
+    ])
+    const pins = this.pins().map((pin) => {
+      const found = this.#pins.get(join(this.bpffs, pin)) as FakeMap | FakeProgram
+      if (!('values' in found) || except.includes(found.name))
+        return [pin, 'label' in found ? found.label : found.entries]
+      const values = [...found.values].filter(([, value]) => value.some((byte) => byte !== 0)).sort(([a], [b]) => a - b)
+      return [pin, found.entries, ...values.map(([key, value]) => `${key}:${Buffer.from(value).toString('hex')}`)]
+    })
+    return JSON.stringify({ links, pins }, undefined, 1)
+  }
+
+  /** The policy maps that packets meet, by interface; undefined: a foreign program or none. */
+  policies(): [name: string, policy: FakeMap | undefined][] {
+    return [...this.links].map(([name, { programs }]) => [name, programs[0]?.program.maps.get('policy')])
+  }
+
+  /** Everything that there is, for `restore` to put back. */
+  snapshot(): () => void {
+    const pins = this.pins().map((pin) => {
+      const path = join(this.bpffs, pin)
+      const object = this.#pins.get(path) as FakeMap | FakeProgram
+      return { path, object, values: 'values' in object ? new Map(object.values) : undefined }
+    })
+    const links = [...this.links].map(([name, link]) => ({ name, link, programs: [...link.programs] }))
+    const next = this.#next
+    return () => {
+      rmSync(this.bpffs, { recursive: true, force: true })
+      this.#pins.clear()
+      this.links.clear()
+      this.#next = next
+      for (const { path, object, values } of pins) {
+        mkdirSync(dirname(path), { recursive: true })
+        if ('values' in object) {
+          object.values.clear()
+          for (const [key, value] of values ?? []) object.values.set(key, value)
+        }
+        this.#pin(path, object)
+      }
+      for (const { name, link, programs } of links) {
+        link.programs.splice(0, link.programs.length, ...programs)
+        this.links.set(name, link)
+      }
+    }
+  }
+
+  readonly runner: Runner = async (tool, argv, input) => {
+    if (argv.includes('batch')) return this.#batch((input ?? '').trim().split('\n'))
+    const [, ...words] = argv
+    try {
+      const output = tool === 'ip' ? this.#ip(argv) : this.#command(words)
+      return { stdout: JSON.stringify(output ?? null), stderr: '', exitCode: 0 }
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  #batch(lines: readonly string[]) {
+    const done: unknown[] = []
+    for (const line of lines) {
+      try {
+        done.push({ command: line.split(' '), output: this.#command(line.split(' ')) ?? null })
+      } catch (error) {
+        const { exitCode } = failed(error)
+        done.push({ command: line.split(' '), output: { error: (error as Error).message } })
+        return { stdout: JSON.stringify(done), stderr: '', exitCode }
+      }
+    }
+    return { stdout: JSON.stringify(done), stderr: '', exitCode: 0 }
+  }
+
+  #ip(argv: readonly string[]): unknown {
+    const line = `ip ${argv.join(' ')}`
+    this.before(line, this.count++)
+    if (!argv.includes('link')) return []
+    return [...this.links].map(([ifname, { ifindex, programs }]) => ({
+      ifname,
+      ifindex,
+      mtu: 1500,
+      flags: ['UP'],
+      address: `02:00:5e:10:00:${ifindex.toString(16).padStart(2, '0')}`,
+      linkinfo: { info_kind: 'veth' },
+      ...(programs.length === 0
+        ? {}
+        : {
+            xdp: {
+              attached: programs.map(({ mode, program }) => ({
+                mode: MODE_NUMBERS[mode],
+                prog: { id: program.id, name: program.name, tag: 'fake' },
+              })),
+            },
+          }),
+    }))
+  }
+
+  #command(words: readonly string[]): unknown {
+    const line = words.join(' ')
+    this.before(line, this.count++)
+    const output = this.#perform(words)
+    this.journal.push(line)
+    this.after()
+    return output
+  }
+
+  #perform(words: readonly string[]): unknown {
+    const [object, verb, ...rest] = words
+    const value = (name: string): string => rest[rest.indexOf(name) + 1] as string
+    switch (`${object} ${verb}`) {
+      case 'map create': {
+        const [pin] = rest as [string]
+        const entries = Number(value('entries'))
+        this.#pin(pin, {
+          id: this.#next++,
+          name: value('name'),
+          version: 0,
+          valueSize: Number(value('value')),
+          entries,
+          values: new Map(),
+        })
+        return undefined
+      }
+      case 'map pin':
+        return this.#pin(rest[2] as string, this.map(rest[1] as string))
+      case 'map show': {
+        const { id, name, entries } = this.map(value('pinned'))
+        return { id, name, max_entries: entries, bytes_memlock: entries }
+      }
+      case 'map dump': {
+        const { entries, valueSize, values } = this.map(value('pinned'))
+        return Array.from({ length: entries }, (_, key) =>
+          this.#entry(key, values.get(key) ?? new Uint8Array(valueSize)),
+        )
+      }
+      case 'map lookup': {
+        const { values, valueSize } = this.map(value('pinned'))
+        const key = keyOf(rest.slice(rest.indexOf('key') + 1))
+        return this.#entry(key, values.get(key) ?? new Uint8Array(valueSize))
+      }
+      case 'map update': {
+        const bytes = Uint8Array.from(rest.slice(rest.indexOf('hex') + 1), (byte) => Number.parseInt(byte, 16))
+        return this.#store(this.map(value('pinned')), keyOf(rest.slice(rest.indexOf('key') + 1)), bytes)
+      }
+      case 'prog loadall':
+        return this.#load(rest[0] as string, rest[1] as string, rest.slice(2))
+      case 'prog show': {
+        if (rest[0] === 'id') return { id: Number(rest[1]), name: 'foreign', tag: 'fake', loaded_at: 1 }
+        const { id, name } = this.#program(value('pinned'))
+        return { id, name, tag: 'fake' }
+      }
+      case 'prog pin': {
+        const programs = [...this.links.values()].flatMap((link) => link.programs.map(({ program }) => program))
+        const found = programs.find(({ id }) => `${id}` === rest[1])
+        if (!found) throw new Refusal(ENOENT, 'get by id: No such file or directory')
+        return this.#pin(rest[2] as string, found)
+      }
+      case 'prog run':
+        return { retval: this.#run(this.#program(value('pinned')), rest), duration: 1 }
+      case 'net attach':
+        return this.#attach(rest[0] as Mode, this.#program(value('pinned')), value('dev'), rest.includes('overwrite'))
+      case 'net detach':
+        return this.#detach(rest[0] as Mode, value('dev'))
+      default:
+        throw new Error(`the fake kernel does not know ${words.join(' ')}`)
+    }
+  }
+
+  #entry = (key: number, bytes: Uint8Array) => ({
+    key: hex(new Uint8Array(Uint32Array.of(key).buffer)),
+    value: hex(bytes),
+  })
+
+  #store(map: FakeMap, key: number, bytes: Uint8Array): void {
+    const { values, entries, valueSize } = map
+    if (key >= entries || bytes.length !== valueSize) throw new Refusal(EINVAL, 'update failed: Invalid argument')
+    values.set(key, bytes.slice())
+    map.version++
+  }
+
+  #pin(path: string, object: FakeMap | FakeProgram): void {
+    if (existsSync(path)) throw new Refusal(EEXIST, `can't pin ${path}: File exists`)
+    if (!existsSync(dirname(path))) throw new Refusal(ENOENT, `can't pin ${path}: No such file or directory`)
+    writeFileSync(path, '')
+    this.#pins.set(path, object)
+  }
+
+  #pinned(path: string): FakeMap | FakeProgram {
+    const found = existsSync(path) ? this.#pins.get(path) : undefined
+    if (!found) throw new Refusal(ENOENT, `bpf obj get (${path}): No such file or directory`)
+    return found
+  }
+
+  #program(path: string): FakeProgram {
+    const found = this.#pinned(path)
+    if ('values' in found) throw new Refusal(EINVAL, `${path} is no program`)
+    return found
+  }
+
+  /** The programs of the first object are all but the explaining one, which the object beside it has. */
+  #load(object: string, directory: string, words: readonly string[]): void {
+    const maps = new Map<string, FakeMap>()
+    for (let at = 0; at < words.length; at += 5) maps.set(words[at + 2] as string, this.map(words[at + 4] as string))
+    mkdirSync(directory, { recursive: true })
+    const { explain } = FILTER.programs
+    const isExplaining = basename(object).includes('explain')
+    const isCarrying = basename(object).includes('carry')
+    const names = isCarrying
+      ? ['carry_services', 'carry_backends', 'carry_ports']
+      : isExplaining
+        ? [explain]
+        : [...PROGRAMS.filter((name) => name !== explain), COPY_PROGRAM]
+    for (const name of names) {
+      const path = join(directory, name)
+      this.#pin(path, { id: this.#next++, name, label: path.slice(this.bpffs.length + 1), maps })
+    }
+  }
+
+  #run({ name, maps }: FakeProgram, words: readonly string[]): number {
+    const file = (which: string): string | undefined =>
+      words.includes(which) ? words[words.indexOf(which) + 1] : undefined
+    const input = file('data_in')
+    const data = input === undefined ? new Uint8Array(0) : new Uint8Array(readFileSync(input))
+    const output = file('data_out')
+    const policy = maps.get('policy')
+    switch (name) {
+      case FILTER.programs.write:
+        return this.#write(policy as FakeMap, data)
+      case FILTER.programs.read:
+        return this.#read(policy as FakeMap, data, output as string)
+      case FILTER.programs.digest:
+        return this.#digest(policy as FakeMap, data, output as string)
+      case COPY_PROGRAM:
+        return this.#copy(policy as FakeMap, maps.get('previous'), data, output as string)
+      case FILTER.programs.filter:
+        return this.verdicts.get(Buffer.from(data).toString('hex')) ?? ACTIONS.pass
+      default:
+        this.effects.push(`${name} ${Buffer.from(data).toString('hex')}`)
+        if (output !== undefined && output !== '/dev/null') writeFileSync(output, data)
+        return ACTIONS.pass
+    }
+  }
+
+  #write(policy: FakeMap, data: Uint8Array): number {
+    const view = new DataView(data.buffer)
+    const { count, extents } = transferCodec.decode(view)
+    let at = LINE_SIZE
+    for (const { first, lines } of extents.slice(0, count)) {
+      for (let line = first; line < first + lines; line++, at += LINE_SIZE) {
+        const bytes = data.slice(at, at + LINE_SIZE)
+        if (this.damagesLines && line > 12) bytes[5] = (bytes[5] as number) ^ 1
+        this.#store(policy, line, bytes)
+      }
+    }
+    return ACTIONS.pass
+  }
+
+  #line = ({ values }: FakeMap, line: number): Uint8Array => values.get(line) ?? new Uint8Array(LINE_SIZE)
+
+  #read(policy: FakeMap, data: Uint8Array, output: string): number {
+    const { count, extents } = transferCodec.decode(new DataView(data.buffer))
+    if (extents.slice(0, count).some(({ first, lines }) => first + lines > policy.entries)) return ACTIONS.aborted
+    const lines = extents
+      .slice(0, count)
+      .flatMap(({ first, lines: many }) => Array.from({ length: many }, (_, i) => this.#line(policy, first + i)))
+    writeFileSync(output, Buffer.concat([data.subarray(0, LINE_SIZE), ...lines]))
+    return ACTIONS.pass
+  }
+
+  #spans(data: Uint8Array) {
+    const { count } = progressCodec.decode(new DataView(data.buffer))
+    return Array.from({ length: count }, (_, i) =>
+      spanCodec.decode(new DataView(data.buffer), progressCodec.size + i * spanCodec.size),
+    )
+  }
+
+  #digest(policy: FakeMap, data: Uint8Array, output: string): number {
+    const view = new DataView(data.buffer)
+    for (const [i, span] of this.#spans(data).entries()) {
+      const digester = new LineDigester()
+      for (let line = 0; line < span.extent.lines; line++) {
+        const words = new Uint32Array(this.#line(policy, span.extent.first + line).slice().buffer)
+        digester.add(words, 0, 1, span.origin + line)
+      }
+      spanCodec.encode({ ...span, digest: [...digester.digest] }, view, progressCodec.size + i * spanCodec.size)
+    }
+    writeFileSync(output, data)
+    return ACTIONS.pass
+  }
+
+  #copy(policy: FakeMap, previous: FakeMap | undefined, data: Uint8Array, output: string): number {
+    if (!previous) return ACTIONS.aborted
+    for (const { extent, origin } of this.#spans(data)) {
+      for (let i = 0; i < extent.lines; i++) this.#store(policy, extent.first + i, this.#line(previous, origin + i))
+    }
+    writeFileSync(output, data)
+    return ACTIONS.pass
+  }
+
+  #attach(mode: Mode, program: FakeProgram, device: string, overwrite: boolean): void {
+    const link = this.links.get(device)
+    if (!link) throw new Refusal(EINVAL, 'invalid device')
+    if (link.refuses.includes(mode)) throw new Refusal(95, `interface ${mode} attach failed: Operation not supported`)
+    const at = link.programs.findIndex((one) => one.mode === mode)
+    if (at < 0 && link.programs.length > 0) throw new Refusal(EEXIST, `interface ${mode} attach failed: File exists`)
+    if (at >= 0 && !overwrite) throw new Refusal(EBUSY, `interface ${mode} attach failed: Device or resource busy`)
+    if (at >= 0) link.programs[at] = { mode, program }
+    else link.programs.push({ mode, program })
+  }
+
+  #detach(mode: Mode, device: string): void {
+    const link = this.links.get(device)
+    if (!link) throw new Refusal(EINVAL, 'invalid device')
+    const at = link.programs.findIndex((one) => one.mode === mode)
+    if (at >= 0) link.programs.splice(at, 1)
+  }
+}
+
+function failed(error: unknown) {
+  if (!(error instanceof Refusal)) throw error
+  return { stdout: JSON.stringify({ error: error.message }), stderr: '', exitCode: 256 - error.errno }
+}
+
+/** A failure of a command, as the kernel refuses it. */
+export const refusal = (errno: number, words: string): Error => new Refusal(errno, words)

@@ -1,0 +1,55 @@
+// Lowerings from one state to another, for tests of features and steps that need no kernel.
+
+import type { Generation } from '../../src/abi/instance.ts'
+import { pinPaths } from '../../src/abi/paths.ts'
+import type { NewGeneration } from '../../src/features/feature.ts'
+import { FEATURES } from '../../src/features/features.ts'
+import type { Slots } from '../../src/model/live.ts'
+import type { State } from '../../src/model/state.ts'
+import { assignSlots } from '../../src/plan/slots.ts'
+import { compileImage } from '../../src/tables/image/image.ts'
+import { slotsFor } from './slots.ts'
+import { live } from './states.ts'
+
+export const PATHS = pinPaths('/fs', 'x')
+const META = { generation: 2, netns: 0n, objectDigest: new Uint8Array(16) }
+
+/** From generation 1, which holds `before`, to generation 2. Names that stay keep their slots unless slots are given. */
+export function loweringBetween(before: State, after: State, given?: Slots): NewGeneration {
+  const old = slotsFor(before)
+  const slots = given ?? assignSlots(after, live({ slots: old }))
+  const shapes = FEATURES.flatMap(
+    ({ ownMaps }) => ownMaps?.shapes(compileImage({ state: before, slots: old, meta: META })) ?? [],
+  )
+  const committed = {
+    number: 1,
+    meta: META,
+    unpinned: new Set(),
+    ownMaps: new Map(shapes.map(({ name, entries }) => [name, { entries, memory: 0 }])),
+  } as unknown as Generation
+  const instance = {
+    generations: [committed],
+    incomplete: [],
+    others: [],
+    missing: [],
+    attachments: undefined,
+    index: undefined,
+    features: new Map(),
+  }
+  return {
+    paths: PATHS,
+    plan: { state: after, changes: [], drift: [], warnings: [], slots, leaving: [], deadlines: new Map() },
+    live: { ...live({ state: before, slots: old }), committed, instance },
+    target: {
+      generation: 2,
+      image: compileImage({ state: after, slots, meta: META }),
+      previous: undefined,
+      objects: ['xdp.bpf.o', 'explain.bpf.o'],
+      carryObject: 'carry.bpf.o',
+      isStaged: false,
+      now: 1,
+      keepsHealth: true,
+      probes: [],
+    },
+  }
+}

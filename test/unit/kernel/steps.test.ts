@@ -1,0 +1,435 @@
+// The list of steps over a fake kernel: it leads to the policy of the plan, every step of it matters, and wherever it
+// fails or dies the old policy or the new one is in force.
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { attachmentCodec, HEADER_LINES } from '../../../src/abi/generated.ts'
+import { FILTER } from '../../../src/features/filter.ts'
+import type { Step, StepKind } from '../../../src/features/step.ts'
+import { phasesOf, printSteps, runAside } from '../../../src/kernel/execute/execute.ts'
+import { observe } from '../../../src/kernel/observe/observe.ts'
+import { diff } from '../../../src/plan/diff.ts'
+import { META_LINE } from '../../../src/tables/layout/layout.ts'
+import { usually } from '../../support/depth.ts'
+import { type FakeKernel, type FakeLink, type FakeMap, refusal } from '../../support/fake-kernel.ts'
+import { service } from '../../support/services.ts'
+import { ANY, list, scoped, state } from '../../support/states.ts'
+import { Lab } from '../../support/steps.ts'
+
+// Exchange files go to /run, which only root may write.
+const isRoot = process.getuid?.() === 0
+
+const backends = (count: number): string[] => Array.from({ length: count }, (_, i) => `10.0.1.${i + 1}`)
+
+/** Without a Maglev ring, which would make most of the lines. */
+const FEW_LINES = { scheduler: 'random' } as const
+
+/** Two interfaces, one list, one service with a source pool. */
+const BEFORE = state({
+  policy: 'pass',
+  interfaces: { eth0: ['native'], eth1: ['native'] },
+  lists: [
+    list('blocklist', 'blocklist', scoped(ANY, '198.51.100.0/24')),
+    list('blocklist', 'old', scoped(ANY, '203.0.113.7')),
+  ],
+  services: [service('web', '192.0.2.10 80', { ...FEW_LINES, backends: backends(3), snatPool: ['192.0.2.20'] })],
+})
+
+/**
+ * eth1 goes, eth2 comes (its driver refuses native), eth3 comes in place of a foreign program; a list goes and another
+ * comes; the service outgrows its maps and a second one comes.
+ */
+const AFTER = state({
+  policy: 'pass',
+  interfaces: { eth0: ['native'], eth2: ['native', 'generic'], eth3: ['native'] },
+  lists: [
+    list('blocklist', 'blocklist', scoped(ANY, '198.51.100.0/24', '192.0.2.128/25')),
+    list('allowlist', 'office', scoped(ANY, '203.0.113.9')),
+  ],
+  services: [
+    service('web', '192.0.2.10 80', {
+      ...FEW_LINES,
+      backends: backends(70),
+      snatPool: ['192.0.2.20', '192.0.2.21'],
+    }),
+    service('dns', '192.0.2.11 53', { ...FEW_LINES, protocol: 'udp', backends: ['10.0.2.1'] }),
+  ],
+})
+
+let lab: Lab
+
+beforeEach(() => {
+  lab = new Lab()
+  for (const [i, name] of ['eth0', 'eth1', 'eth3'].entries()) lab.kernel.addLink(name, i + 2)
+  lab.kernel.addLink('eth2', 9, ['xdpdrv'])
+})
+afterEach(() => lab.close())
+
+/** The live policy is BEFORE, eth3 has a foreign program, and counters of the slot that will be reused hold something. */
+async function begin(): Promise<void> {
+  expect(await lab.apply(BEFORE)).toBe('ok')
+  lab.kernel.addForeign('eth3')
+}
+
+/** Policies that packets may meet: whole ones, but for the time of their commit. */
+function wholePolicies(kernel: FakeKernel, steps: readonly Step[]): Set<string> {
+  const text = (lines: (line: number) => Uint8Array | undefined, count: number): string =>
+    Array.from({ length: count }, (_, line) =>
+      line === META_LINE ? '' : Buffer.from(lines(line) ?? []).toString('hex'),
+    )
+      .map((hex) => hex.replace(/^(?:00)*$/, ''))
+      .join()
+  const old = kernel
+    .policies()
+    .flatMap(([, policy]) => (policy ? [text((line) => policy.values.get(line), policy.entries)] : []))
+  const fresh = steps.flatMap((step) => {
+    if (step.kind !== 'fill') return []
+    const { image } = step
+    const bytes = (words: Uint32Array, line: number) => new Uint8Array(words.slice(line * 16, line * 16 + 16).buffer)
+    const content = (line: number): Uint8Array | undefined => {
+      if (line < HEADER_LINES) return bytes(image.header, line)
+      const places = Object.entries(image.directory)
+      const found = places.find(([, { first, lines }]) => first <= line && line < first + lines)
+      if (!found) return undefined
+      const [name, { first }] = found as [keyof typeof image.sections, { first: number }]
+      return bytes(image.sections[name], line - first)
+    }
+    return [text(content, image.lines)]
+  })
+  wholeText = (policy) => text((line) => policy.values.get(line), policy.entries)
+  return new Set([...old, ...fresh])
+}
+let wholeText: (policy: { values: ReadonlyMap<number, Uint8Array>; entries: number }) => string
+
+/** Fails where a packet would meet half a policy, or nothing of ours where there was and is to be something. */
+function watchTraffic(kernel: FakeKernel, steps: readonly Step[], kept: readonly string[]): void {
+  const whole = wholePolicies(kernel, steps)
+  const known = new Map<string, boolean>()
+  const isWhole = (policy: FakeMap): boolean => {
+    const edition = `${policy.id} ${policy.version}`
+    const found = known.get(edition) ?? whole.has(wholeText(policy))
+    known.set(edition, found)
+    return found
+  }
+  kernel.after = () => {
+    for (const [name, policy] of kernel.policies()) {
+      if (policy && !isWhole(policy)) throw new Error(`${name} meets half a policy`)
+      if (!policy && kept.includes(name)) throw new Error(`${name} is not filtered`)
+      if (policy && !isRecorded(kernel, name)) throw new Error(`packets on ${name} are not counted`)
+    }
+  }
+}
+
+/** Whether the slot of an interface is recorded. */
+function isRecorded(kernel: FakeKernel, name: string): boolean {
+  const { ifindex } = kernel.links.get(name) as FakeLink
+  const { values } = kernel.map(lab.session.paths.sharedMap(FILTER.records.attachments))
+  const records = [...values.values()].map((value) => attachmentCodec.decode(new DataView(value.slice().buffer)))
+  return records.some((record) => record.name === name && record.ifindex === ifindex)
+}
+
+interface World {
+  readonly name: string
+  readonly arrange: (kernel: FakeKernel) => void
+}
+
+const attachments = (line: string): boolean => line.startsWith('net attach')
+
+/** Verdicts of test packets turned round from the moment that `begins`. */
+function misjudge(kernel: FakeKernel, begins: (line: string) => boolean): void {
+  let wrong = false
+  const right = new Map(kernel.verdicts)
+  kernel.before = (line) => {
+    if (begins(line) && !wrong) {
+      wrong = true
+      for (const [frame, verdict] of right) kernel.verdicts.set(frame, verdict === 1 ? 2 : 1)
+    }
+  }
+}
+
+const failAt =
+  (matches: (line: string) => boolean, which = 1) =>
+  (kernel: FakeKernel): void => {
+    let seen = 0
+    kernel.before = (line) => {
+      if (matches(line) && ++seen === which) throw refusal(16, 'Device or resource busy')
+    }
+  }
+
+const WORLDS: readonly World[] = [
+  { name: 'all is well', arrange: () => undefined },
+  { name: 'lines reach the map damaged', arrange: (kernel) => kernel.damageLines() },
+  { name: 'the new program misjudges', arrange: (kernel) => misjudge(kernel, () => true) },
+  { name: 'the live program misjudges', arrange: (kernel) => misjudge(kernel, attachments) },
+  {
+    name: 'another process attached a program since the plan was made',
+    arrange: (kernel) => void (kernel.links.get('eth2')?.programs.length === 0 && kernel.addForeign('eth2')),
+  },
+  { name: 'the second attach is refused', arrange: failAt(attachments, 3) },
+  { name: 'the replacement is refused', arrange: failAt((line) => attachments(line) && line.includes('dev eth0')) },
+  {
+    name: 'the commit is refused',
+    arrange: failAt((line) => / key 2 0 0 0 value hex .*policy|gen-2\/policy key/.test(line)),
+  },
+  {
+    name: 'a program goes while it is being verified',
+    arrange: (kernel) => {
+      let attached = false
+      kernel.before = (line) => {
+        attached ||= attachments(line) && line.includes('dev eth0')
+        if (attached && line.startsWith('ip')) kernel.links.get('eth0')?.programs.splice(0)
+      }
+    },
+  },
+]
+
+/** The live policy BEFORE with the steps that lead to AFTER, to be carried out again and again. */
+interface Rehearsal {
+  readonly steps: readonly Step[]
+  /** Puts the kernel back to where the steps begin. */
+  readonly rewind: () => void
+}
+
+async function rehearse(): Promise<Rehearsal> {
+  await begin()
+  const { kernel, session } = lab
+  // Counters hold something, so that those of new owners can be seen to be zeroed.
+  for (const name of ['list_stats', 'verdict_stats']) fillCounters(kernel, `${session.paths.shared}/${name}`)
+  for (const name of ['service_stats', 'backend_stats']) fillCounters(kernel, `${session.paths.generation(1)}/${name}`)
+  const steps = await lab.steps(AFTER)
+  const verdicts = new Map(kernel.verdicts)
+  const restore = kernel.snapshot()
+  return {
+    steps,
+    rewind: () => {
+      restore()
+      kernel.journal.length = 0
+      kernel.effects.length = 0
+      kernel.damagesLines = false
+      kernel.before = () => undefined
+      for (const [frame, verdict] of verdicts) kernel.verdicts.set(frame, verdict)
+    },
+  }
+}
+
+function fillCounters(kernel: FakeKernel, pin: string): void {
+  const { values, valueSize, entries } = kernel.map(pin)
+  for (let key = 0; key < Math.min(entries, 300); key++) values.set(key, new Uint8Array(valueSize).fill(7))
+}
+
+/** How a list ends in a world, with everything that it left. */
+async function outcome({ rewind }: Rehearsal, world: World, steps: readonly Step[]): Promise<string> {
+  rewind()
+  const { kernel } = lab
+  if (world.name !== 'a program goes while it is being verified') watchTraffic(kernel, steps, ['eth0'])
+  world.arrange(kernel)
+  const code = await lab.run(steps).catch((error: Error) => `violation: ${error.message}`)
+  kernel.after = () => undefined
+  const net = kernel.journal.filter((line) => line.startsWith('net'))
+  return JSON.stringify({ code, net, effects: kernel.effects, state: kernel.fingerprint() })
+}
+
+/** The object that a step works on; steps of one kind and map are alike, and the first and last stand for all. */
+const subject = (step: Step): string => {
+  if (step.kind === 'zero-counter') return step.map
+  if (step.kind === 'make-map') return step.pin
+  return 'map' in step ? step.map : step.kind
+}
+
+/** Indices of steps to try: of many that are alike the first and the last. */
+function representative(steps: readonly Step[]): number[] {
+  const groups = new Map<string, number[]>()
+  for (const [i, step] of steps.entries()) {
+    const group = `${step.kind} ${subject(step)}`
+    groups.set(group, [...(groups.get(group) ?? []), i])
+  }
+  const chosen = [...groups.values()].flatMap((all) => [...new Set([all[0], all.at(-1)])] as number[])
+  return chosen.sort((left, right) => left - right)
+}
+
+/**
+ * Neighbours whose order means nothing to traffic, each with the reason. All other swaps must be noticed.
+ */
+const COMMUTING: readonly (readonly [StepKind, StepKind, why: string])[] = [
+  ['make-map', 'make-map', 'maps do not depend on each other'],
+  ['make-map', 'hand-on-map', 'maps do not depend on each other'],
+  ['hand-on-map', 'make-map', 'maps do not depend on each other'],
+  ['hand-on-map', 'hand-on-map', 'maps do not depend on each other'],
+  ['load', 'load', 'they run side by side'],
+  ['load', 'fill', 'the object that is loaded beside has no part in filling'],
+  ['prove-tables', 'prove-verdicts', 'both are proofs'],
+  ['prove-verdicts', 'identify', 'neither changes anything'],
+  ['identify', 'unpin', 'the filter is not what is unpinned'],
+  ['unpin', 'load-carry', 'they work on different pins'],
+  ['carry', 'zero-counter', 'ports and counters are different maps'],
+  ['zero-counter', 'zero-counter', 'counters do not depend on each other'],
+  ['zero-counter', 'write-health', 'counters and health are different maps'],
+  ['write-health', 'keep-foreign', 'they work on different objects'],
+  ['keep-foreign', 'record', 'they work on different objects'],
+  ['record', 'record', 'no packet is counted by them yet'],
+  ['record', 'check-interfaces', 'a record without an interface counts nothing'],
+  ['attach', 'attach', 'every interface is by itself'],
+  ['attach', 'replace', 'every interface is by itself'],
+  ['unpin', 'commit', "programs that carried counters are in nobody's way"],
+  ['claim-health', 'detach', 'health is of services, whatever interfaces there are'],
+  ['forget', 'forget', 'no packet is counted by them any more'],
+  ['forget', 'free', 'records and pins are different objects'],
+  ['free', 'free', 'pins do not depend on each other'],
+]
+
+/** Whether a changed list ends otherwise in some world. */
+async function isNoticed(rehearsal: Rehearsal, changed: readonly Step[], ends: readonly string[]): Promise<boolean> {
+  for (const [i, world] of WORLDS.entries()) if ((await outcome(rehearsal, world, changed)) !== ends[i]) return true
+  return false
+}
+
+const CODES: Readonly<Record<string, string>> = {
+  'all is well': 'ok',
+  'lines reach the map damaged': 'E108',
+  'the new program misjudges': 'E108',
+  'the live program misjudges': 'E108',
+  'another process attached a program since the plan was made': 'E206',
+  'the second attach is refused': 'E101',
+  'the replacement is refused': 'E101',
+  'the commit is refused': 'E101',
+  'a program goes while it is being verified': 'E108',
+}
+
+describe.runIf(isRoot)('a list of steps', () => {
+  test('leads from nothing to the policy, and from there to another', async () => {
+    await begin()
+    expect(await lab.apply(AFTER)).toBe('ok')
+    const live = await observe(lab.session.paths, {})
+    expect([...live.state.interfaces].map(([name, { modes }]) => [name, ...modes])).toEqual([
+      ['eth0', 'native'],
+      ['eth3', 'native'],
+      ['eth2', 'generic'],
+    ])
+    expect([...live.drift]).toEqual([])
+    expect(live.leftovers).toEqual([])
+    expect([...live.state.lists.keys()].sort()).toEqual(['blocklist', 'office'])
+    // The backends have no next hops in this kernel, on either side.
+    const { program, services } = live.state
+    expect(diff({ ...AFTER, program, services }, live)).toEqual([])
+  })
+
+  test('has every kind of step in its order', async () => {
+    await begin()
+    const steps = await lab.steps(AFTER)
+    const kinds = steps.map(({ kind }) => kind).filter((kind, i, all) => kind !== all[i - 1])
+    expect(kinds).toMatchInlineSnapshot(`
+      [
+        "make-generation",
+        "make-map",
+        "hand-on-map",
+        "make-map",
+        "load",
+        "fill",
+        "prove-tables",
+        "prove-verdicts",
+        "identify",
+        "unpin",
+        "load-carry",
+        "carry",
+        "zero-counter",
+        "write-health",
+        "keep-foreign",
+        "record",
+        "check-interfaces",
+        "attach",
+        "replace",
+        "verify",
+        "carry",
+        "unpin",
+        "commit",
+        "claim-health",
+        "detach",
+        "forget",
+        "free",
+      ]
+    `)
+    const { switching, tidying } = phasesOf(steps)
+    expect([steps[switching]?.kind, steps[tidying - 1]?.kind]).toEqual(['zero-counter', 'commit'])
+  })
+
+  test('needs every one of its steps, in this order', { timeout: 120_000 }, async () => {
+    const rehearsal = await rehearse()
+    const { steps } = rehearsal
+    const ends: string[] = []
+    for (const world of WORLDS) ends.push(await outcome(rehearsal, world, steps))
+    expect(Object.fromEntries(WORLDS.map(({ name }, i) => [name, JSON.parse(ends[i] as string).code]))).toEqual(CODES)
+    const missed: string[] = []
+    for (const i of representative(steps)) {
+      const [step, next] = steps.slice(i, i + 2) as [Step, Step | undefined]
+      if (!(await isNoticed(rehearsal, steps.toSpliced(i, 1), ends))) missed.push(`without ${describeStep(step)}`)
+      if (!next || COMMUTING.some(([left, right]) => left === step.kind && right === next.kind)) continue
+      const swapped = steps.toSpliced(i, 2, next, step)
+      if (!(await isNoticed(rehearsal, swapped, ends)))
+        missed.push(`${describeStep(step)} swapped with ${describeStep(next)}`)
+    }
+    expect(missed).toEqual([])
+  })
+
+  test('puts everything back wherever a command fails before the commit, and keeps the new policy after it', {
+    timeout: 120_000,
+  }, async () => {
+    const { steps, rewind } = await rehearse()
+    const { kernel } = lab
+    rewind()
+    // Counters of slots that nothing owns are zeroed for good.
+    const fingerprint = (): string => kernel.fingerprint(COUNTERS)
+    const before = fingerprint()
+    const commands: string[] = []
+    kernel.before = (line) => void commands.push(line)
+    expect(await lab.run(steps)).toBe('ok')
+    const wanted = (): unknown[] =>
+      kernel.policies().flatMap(([name, policy]) => (AFTER.interfaces.has(name) ? [[name, policy?.id]] : []))
+    const after = wanted()
+    const alike = new Map<string, number>()
+    for (const [i, line] of commands.entries()) alike.set(line.replace(/ key .*|\d+/g, ''), i)
+    const points = usually([...alike.values()], { thoroughly: [...commands.keys()] })
+    for (const failing of points) {
+      rewind()
+      kernel.count = 0
+      let failed = ''
+      kernel.before = (line, number) => {
+        if (number !== failing) return
+        failed = line
+        throw refusal(5, 'Input/output error')
+      }
+      watchTraffic(kernel, steps, ['eth0'])
+      const code = await lab.run(steps)
+      kernel.after = () => undefined
+      if (code === 'E111') expect(wanted(), failed).toEqual(after)
+      else expect([code, fingerprint()], failed).toEqual(['E101', before])
+    }
+  })
+
+  test('converges from wherever it was killed', { timeout: 240_000 }, async () => {
+    const { steps, rewind } = await rehearse()
+    const { kernel, session } = lab
+    rewind()
+    expect(await lab.run(steps)).toBe('ok')
+    const reached = kernel.pins().map((pin) => pin.replace(/gen-\d+/, 'gen-N'))
+    const points = usually(representative(steps), { thoroughly: [...steps.keys()] })
+    for (const killed of points) {
+      rewind()
+      watchTraffic(kernel, steps, ['eth0'])
+      await runAside(session.host, session.paths, steps.slice(0, killed))
+      kernel.after = () => undefined
+      const where = describeStep(steps[killed] as Step)
+      expect(await lab.apply(AFTER), where).toBe('ok')
+      const live = await observe(session.paths, {})
+      expect([[...live.drift], live.leftovers], where).toEqual([[], []])
+      expect(
+        kernel.pins().map((pin) => pin.replace(/gen-\d+/, 'gen-N')),
+        where,
+      ).toEqual(reached)
+      const { program, services } = live.state
+      expect(diff({ ...AFTER, program, services }, live), where).toEqual([])
+    }
+  })
+})
+
+const COUNTERS = ['list_stats', 'verdict_stats', 'service_stats', 'backend_stats']
+
+const describeStep = (step: Step): string => `${step.kind} (${printSteps([step])[0] ?? ''})`
