@@ -1,8 +1,8 @@
-// Commands of bpftool and ip as data, and bytes in the words that bpftool takes.
+// Commands of bpftool and ip as data, and bytes in the form of bpftool's arguments.
 
 import { LITTLE_ENDIAN } from './bytes.ts'
 
-/** One process to run: what `plan --commands` prints is what apply runs. */
+/** One process to run: `plan --commands` prints exactly the commands that apply runs. */
 export interface Command {
   readonly tool: 'bpftool' | 'ip'
   readonly argv: readonly string[]
@@ -11,7 +11,7 @@ export interface Command {
 export const bpftool = (...argv: readonly string[]): Command => ({ tool: 'bpftool', argv })
 export const commandLine = ({ tool, argv }: Command): string => [tool, ...argv].join(' ')
 
-/** A u32 key as the bytes bpftool wants. */
+/** A u32 key as bpftool's byte arguments. */
 export function keyBytes(key: number): string[] {
   const view = new DataView(new ArrayBuffer(4))
   view.setUint32(0, key, LITTLE_ENDIAN)

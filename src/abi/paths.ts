@@ -1,5 +1,5 @@
-// Where our objects are pinned. Everything we own lies below `<bpffs>/xdp-as-code/<instance>/`; libxdp, xdp-filter, tc
-// and ip have their own directories, which we never touch. Interface names are no part of a path: bpffs refuses dots.
+// Pin paths of our objects. Everything we own lies below `<bpffs>/xdp-as-code/<instance>/`; libxdp, xdp-filter, tc and
+// ip have their own directories, which we never touch. Interface names are not part of a path: bpffs refuses dots.
 
 import {
   ABI_VERSION,
@@ -19,7 +19,7 @@ import {
   serviceCounterCodec,
 } from './generated.ts'
 
-/** Programs of the object, by the names they are pinned under. */
+/** Programs of the object, by the names of their pins. */
 export const PROGRAMS = {
   filter: 'xdp_filter',
   explain: 'explain',
@@ -38,21 +38,21 @@ export const PROGRAMS = {
 
 export type ProgramName = keyof typeof PROGRAMS
 
-/** Runs while a generation is built, and is unpinned then because it holds the map of the one before. */
+/** Runs only while a generation is built, then is unpinned, because it holds the previous generation's map. */
 export const COPY_PROGRAM = 'table_copy'
 
-/** Those without which a generation is no complete one. Without one of the others it is repaired. */
+/** A generation is complete only with these. An apply repairs one that lacks any of the others. */
 export const CORE_PROGRAMS = ['filter', 'explain', 'write', 'read', 'stats'] as const satisfies readonly ProgramName[]
 
 /** BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line. */
 const MMAPABLE = 0x400
-/** BPF_F_NO_PREALLOC: elements are made when they are needed. */
+/** BPF_F_NO_PREALLOC: the kernel allocates elements on insertion. */
 const NO_PREALLOC = 1
 
 export interface MapShape {
   readonly name: string
   readonly type: 'array' | 'percpu_array' | 'hash'
-  /** Bytes of a key. */
+  /** Size of a key in bytes. */
   readonly keySize: number
   readonly valueSize: number
   readonly entries: number
@@ -101,7 +101,7 @@ export const SHARED_MAPS = {
 
 export type SharedMap = keyof typeof SHARED_MAPS
 
-/** Those that the programs use; `attachments` is the control plane's alone. */
+/** Shared maps that the programs use; only the control plane uses `attachments`. */
 export const PROGRAM_MAPS = [
   'verdictStats',
   'listStats',
@@ -112,7 +112,7 @@ export const PROGRAM_MAPS = [
   'flowBudget',
 ] as const satisfies readonly (keyof typeof SHARED_MAPS)[]
 
-/** What follows `bpftool map create PIN` for a map. */
+/** Arguments of `bpftool map create PIN` for a map. */
 export function mapWords({ name, type, keySize, valueSize, entries, flags }: MapShape): string[] {
   const sizes = ['type', type, 'key', `${keySize}`, 'value', `${valueSize}`, 'entries', `${entries}`]
   return [...sizes, 'name', name, ...(flags ? ['flags', `0x${flags.toString(16)}`] : [])]
@@ -123,20 +123,20 @@ export function policyMap(lines: number): MapShape {
   return { name: 'policy', type: 'array', keySize: 4, valueSize: LINE_SIZE, entries: lines, flags: MMAPABLE }
 }
 
-/** How many entries the balancer's maps of a generation need. */
+/** Sizes of a generation's balancer maps. */
 export interface BalanceSizes {
   /** Lines of `flows`. */
   readonly flowLines: number
   /** Entries of `service_stats` and `backend_stats`. */
   readonly services: number
   readonly backends: number
-  /** Addresses of source pools that `snat_ports` has room for; 0 = none. */
+  /** Number of source pool addresses that `snat_ports` has room for; 0 = none. */
   readonly pools: number
 }
 
 /**
- * The balancer's maps of one generation, which are as large as its services ask for. Those of the generation before are
- * handed on where their shape is the same; they hold connections and counters.
+ * The balancer's maps of one generation, sized for its services. An apply hands the previous generation's maps on if
+ * their shape is unchanged; they hold connections and counters.
  */
 export const balanceMaps = ({ flowLines, services, backends, pools }: BalanceSizes) =>
   ({
@@ -169,7 +169,7 @@ export const balanceMaps = ({ flowLines, services, backends, pools }: BalanceSiz
 
 export type BalanceMap = keyof ReturnType<typeof balanceMaps>
 
-/** Their names, by which the programs know them and they are pinned beside the policy. */
+/** Map names, in the programs and of the pins beside the policy. */
 export const BALANCE_MAPS: Readonly<Record<BalanceMap, string>> = {
   flows: 'flows',
   serviceStats: 'service_stats',
@@ -178,15 +178,18 @@ export const BALANCE_MAPS: Readonly<Record<BalanceMap, string>> = {
 }
 
 /**
- * Maps that two builds share have one layout, so their directory carries the ABI version: a build of another version
- * makes its own beside it and the old one goes with the last generation that uses it.
+ * Builds that share maps must agree on their layout, so the directory carries the ABI version. A build of another
+ * version creates a second directory, and the old one goes with the last generation that uses it.
  */
 const SHARED = `shared-${ABI_VERSION}`
 
-/** Directory of the programs that carry counters and ports over to larger maps, while they are at it. */
+/** Directory of the programs that copy counters and ports to larger maps, while they run. */
 export const CARRY = 'carry'
 
-/** Directory of the programs that list bans, while they are at it: beside the maps, where nobody takes it for an apply's. */
+/**
+ * Directory of the programs that list bans, while they run: beside the maps, where no command takes it for the leftover
+ * of an apply.
+ */
 const LISTING = 'listing'
 
 /** Pin paths of one instance. */
@@ -226,7 +229,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
   }
 }
 
-/** The generation number in a directory name, undefined for other names. */
+/** The generation number in a directory name; undefined for other names. */
 export function generationOf(directory: string): number | undefined {
   const match = /^gen-([1-9]\d{0,14})$/.exec(directory)
   return match ? Number(match[1]) : undefined
