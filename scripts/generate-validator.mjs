@@ -18,9 +18,9 @@ export interface SchemaError {
   readonly params: {
     /** \`additionalProperties\`: the key that the schema does not know. */
     readonly additionalProperty?: string
-    /** \`propertyNames\`: the key that is no such name. */
+    /** \`propertyNames\`: the key with an invalid name. */
     readonly propertyName?: string
-    /** \`required\`: the key that is not there. */
+    /** \`required\`: the missing key. */
     readonly missingProperty?: string
     /** \`dependencies\`: the key that needs another. */
     readonly property?: string

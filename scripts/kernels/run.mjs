@@ -71,7 +71,7 @@ function judgeChecks(output) {
 function judgePolicies(output, cases) {
   return cases.POLICIES.filter(({ rows }) => rows.length > 0).flatMap((policy) => {
     const line = new RegExp(`^results ${policy.number} (.*)$`, 'm').exec(output)?.[1] ?? ''
-    const told = (word) =>
+    const answers = (word) =>
       new Map(
         [...output.matchAll(new RegExp(`^${word} ${policy.number} (\\d+) ([0-9a-f]+)$`, 'gm'))].map(([, i, hex]) => [
           Number(i),
@@ -79,7 +79,7 @@ function judgePolicies(output, cases) {
         ]),
       )
     try {
-      const problems = cases.judgePackets(policy, JSON.parse(line), told('explained'), told('went'))
+      const problems = cases.judgePackets(policy, JSON.parse(line), answers('explained'), answers('went'))
       return count(problems).map((problem) => `${policy.name}: ${problem}`)
     } catch {
       return count([`${policy.name}: no results: ${line.slice(0, 500)}`])

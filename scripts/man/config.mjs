@@ -71,9 +71,9 @@ export function keys(schema, root = schema, path = '', seen = new Map()) {
 
 function entry({ path, spec, like }, root) {
   const { description = '', default: usual } = resolved(spec, root)
-  const told = usual === undefined || typeof usual === 'object' || /Default:/.test(description)
+  const isDescribed = usual === undefined || typeof usual === 'object' || /Default:/.test(description)
   return definition(literal(path), [
-    line(`${value(spec, root)}${told ? '' : `; default: ${code(usual)}`}`),
+    line(`${value(spec, root)}${isDescribed ? '' : `; default: ${code(usual)}`}`),
     '.br',
     line(inline(description)),
     ...(like === undefined ? [] : ['.br', `The keys are those of ${literal(like)}.`]),

@@ -80,21 +80,21 @@ const cells = (row) =>
     .map((cell) => cell.trim().replaceAll('\\|', '|'))
 
 /**
- * A table as a list of definitions of the terms in its first column. `titled`: with the column titles, if nothing else
- * describes its content.
+ * A table as a list of definitions of the terms in its first column. `titled`: begins with the title of
+ * that column, because no text introduces the table.
  */
 function table(rows, titled) {
   const [head, , ...body] = rows.map(cells)
   const title = titled ? paragraph(`${inline(head[0])}:`) : []
   return title.concat(
     body.flatMap(([term, ...values]) => {
-      const told = values.flatMap((value, index) => {
+      const texts = values.flatMap((value, index) => {
         if (value === '') return []
         return values.length === 1 ? [inline(value)] : [`${escaped(head[index + 1])}: ${inline(value)}`]
       })
       return definition(
         inline(term),
-        told.flatMap((text, index) => (index === 0 ? [line(text)] : ['.br', line(text)])),
+        texts.flatMap((text, index) => (index === 0 ? [line(text)] : ['.br', line(text)])),
       )
     }),
   )
