@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Benchmark only: restores the packet before each turn of a test run, since the kernel feeds the one that came out back
- * in, gives it the addresses of a flow, and goes on to the program under test. Programs with and without the frags flag
- * cannot be in one program array, hence two of each.
+ * Only for benchmarks: restores the packet before each turn of a test run, since the kernel passes a program's output
+ * to its next run, sets the addresses of a flow, and calls the program under test. Programs with and without the frags
+ * flag cannot be in one program array, hence two of each.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -10,9 +10,9 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Bytes of the frame that a program may change: Ethernet, IPv6 and TCP headers. */
+/* Part of the frame that a program may change: Ethernet, IPv6 and TCP headers. */
 #define HEAD_WORDS 12
-/* What the verifier is told of an offset in them. */
+/* The verifier's bound of an offset in them. */
 #define HEAD_LIMIT 63
 
 struct {
@@ -30,11 +30,11 @@ struct {
 } frags SEC(".maps");
 
 struct workload {
-	__u32 length;		/* of the frame */
-	__u32 flows;		/* a power of two, of which one at random; 0: each packet begins one of its own */
+	__u32 length;		/* of the frame in bytes */
+	__u32 flows;		/* number of flows, a power of two, chosen at random; 0: each packet begins a new one */
 	__u32 address_at;	/* offset of the last 4 bytes of the source address */
-	__u32 address;		/* of the first flow; others follow */
-	__u32 growth;		/* of a packet that is wrapped up in another, for programs that do nothing else */
+	__u32 address;		/* of the first flow; the others follow */
+	__u32 growth;		/* bytes by which encapsulation grows the packet, for programs that only undo it */
 	__u32 pad;
 	__u64 head[HEAD_WORDS];
 };
@@ -46,7 +46,7 @@ struct {
 	__uint(max_entries, 1);
 } workloads SEC(".maps");
 
-/* Turns so far, of all runs. */
+/* Number of turns so far, of all runs. */
 __u32 turns;
 __u64 state = 0x9e3779b97f4a7c15ull;
 
@@ -128,7 +128,7 @@ int do_drop_plain(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* What undoing a tunnel costs is half of the difference between these two. */
+/* Half of the difference between these two is the cost of undoing a tunnel. */
 SEC("xdp.frags")
 int grow_once(struct xdp_md *ctx)
 {

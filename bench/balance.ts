@@ -1,12 +1,13 @@
-// npm run bench balance [-- --rounds N] [--katran DIRECTORY]: what the balancer costs a packet, over a program that drops
-// everything; what its tables cost to make, and its programs to load. With a checkout of Katran's repository its own
-// program is compiled, given the same backends, and timed in turns with ours on the same packets.
+// npm run bench balance [-- --rounds N] [--katran DIRECTORY]: measures the balancer's cost per packet, above a program
+// that drops everything, the time to build its tables, and the time to load its programs. With a checkout of Katran's
+// repository it compiles Katran's own program, gives it the same backends, and times both alternately on the same
+// packets.
 //
-// A test run feeds the packet that came out of a program back into it. So every turn begins with restoring the packet
-// and, where there are several flows, giving it the address of one of them; that is part of what the program that drops
-// everything is timed with, and so is subtracted. Undoing a tunnel is measured in the same round and subtracted too. That
-// every turn had the outcome of the first is checked by each program's own counters. Figures are medians over rounds that
-// time all subjects in turns, each after a run that is not timed.
+// A test run passes a program's output to its next run. So every turn begins by restoring the packet and, with several
+// flows, setting the address of one of them; the time of the program that drops everything includes this, so it is
+// subtracted. Undoing a tunnel is measured in the same round and subtracted too. Each program's own counters verify
+// that every turn had the outcome of the first. Figures are medians over rounds that time all subjects alternately,
+// each after an untimed run.
 
 import { parseArgs } from 'node:util'
 import { normalize } from '../src/model/ranges.ts'
@@ -24,11 +25,11 @@ const { values: options } = parseArgs({
   options: { rounds: { type: 'string', default: '11' }, katran: { type: 'string' } },
 })
 
-/** Remembered flows, and those that a case with many has. */
+/** Capacity of the flow table, and number of flows in a case with many. */
 const FLOWS = 2 ** 20
 const MANY = 2 ** 16
 const PREFIXES = 1_000_000
-/** Egress and ingress are one, so that the verdict is XDP_TX. */
+/** Egress and ingress interface are equal, so that the verdict is XDP_TX. */
 const HERE = { ...EGRESS, ifindex: 1, mtu: 9000 }
 
 const backendsOf = (family: 4 | 6, net: number) =>
@@ -40,12 +41,12 @@ const FORWARDING = ['ipip', 'gue', 'dsr', 'nat'] as const
 type Forwarding = (typeof FORWARDING)[number]
 const vipOf = (family: 4 | 6, number: number): string => (family === 4 ? `192.0.2.${number}` : `2001:db8:f::${number}`)
 const numberOf = (forwarding: Forwarding): number => 10 + FORWARDING.indexOf(forwarding)
-/** VIPs of services that stand alone. */
+/** VIPs of the services outside the matrix of families and kinds of forwarding. */
 const MIXED = 20
 const FULL = 21
-const NOBODY = 99
+const UNUSED = 99
 
-/** A service for every way to forward and either family, one of IPv4 in IPv6, and one of full NAT. */
+/** A service for each kind of forwarding in either family, one of IPv4 in IPv6, and one of full NAT. */
 const services: State = balancing(
   [
     ...([4, 6] as const).flatMap((family) =>
@@ -63,16 +64,16 @@ const services: State = balancing(
   { policy: { flows: FLOWS } },
 )
 
-/** A case: what is sent, what must become of it, and what it may cost. */
+/** A case: its packets, their expected outcome, and the target of their cost. */
 interface Case {
   readonly name: string
   readonly workload: Workload
   readonly outcome: Outcome
-  /** Bytes that a tunnel adds. */
+  /** Bytes added by encapsulation. */
   readonly growth: number
-  /** Nanoseconds over XDP_DROP. */
+  /** Target in nanoseconds above XDP_DROP. */
   readonly target: number | undefined
-  /** Katran's build that has this case, and what ours may cost of what it costs. */
+  /** Katran's build for this case, and the target of our cost as a share of Katran's. */
   readonly katran?: Encapsulation | undefined
   readonly ratio?: number | undefined
 }
@@ -102,7 +103,7 @@ const sent = (name: string, workload: Workload, growth: number, target?: number,
 })
 const missed = (name: string, family: 4 | 6): Case => ({
   name,
-  workload: to(family, NOBODY),
+  workload: to(family, UNUSED),
   outcome: PASSED,
   growth: 0,
   target: 45,
@@ -131,22 +132,22 @@ const CASES: readonly Case[] = [
   sent('full NAT', to(4, FULL), 0),
 ]
 
-/** Nanoseconds a packet. */
+/** Nanoseconds per packet. */
 interface Times {
   readonly drop: number
-  /** What XDP_TX costs more than XDP_DROP, and so on. */
+  /** Cost above XDP_DROP: of XDP_TX, of ours, of Katran's. */
   readonly tx: number
   readonly over: number
-  /** NaN where there is no Katran. */
+  /** NaN without Katran. */
   readonly katran: number
 }
 
 interface Result extends Times, Pick<Case, 'name' | 'target' | 'ratio'> {}
 
-/** Katran's builds, where there is a checkout of it. */
+/** Katran's builds; empty without a checkout. */
 type Peers = ReadonlyMap<Encapsulation, Katran>
 
-/** One case, one round. */
+/** One round of one case. */
 async function measure(
   bench: Bench,
   { name, workload, outcome, growth, katran }: Case,
@@ -179,7 +180,7 @@ async function measureAll(bench: Bench, cases: readonly Case[], rounds: number, 
   })
 }
 
-/** Katran's builds with the backends that ours has behind the same VIPs. */
+/** Katran's builds, with our backends behind our VIPs. */
 async function openPeers(checkout: string | undefined): Promise<Peers> {
   const peers = new Map<Encapsulation, Katran>()
   if (checkout === undefined) return peers
@@ -205,7 +206,7 @@ function closePeers(peers: Peers): void {
   for (const peer of peers.values()) peer.close()
 }
 
-/** Single addresses, none of which the flows have. */
+/** Lists of single addresses, which contain no source of the flows. */
 function listed(): State {
   const addresses = Uint32Array.from(addressesOf(hosts4(PREFIXES).set)).filter((word) => word >>> 24 !== 11)
   return stateOf([normalize(4, addresses, addresses.slice())])
@@ -236,24 +237,31 @@ async function compose(rounds: number): Promise<{ filter: number; balancer: numb
   return { filter: median(times.filter), balancer: median(times.balancer), both: median(times.both) }
 }
 
-/** What ours costs of what Katran's costs. */
+/** Our cost as a share of Katran's. */
 const ratioOf = ({ over, katran }: Times): number => over / katran
 
 function claimsOf(results: readonly Result[], composed: { filter: number; balancer: number; both: number }): Claim[] {
   const kind = 'target'
   return [
     ...results.flatMap(({ name, over, target }): Claim[] =>
-      target === undefined ? [] : [{ kind, what: `${name}: over XDP_DROP`, limit: target, measured: over, unit: 'ns' }],
+      target === undefined
+        ? []
+        : [{ kind, what: `${name}: above XDP_DROP`, limit: target, measured: over, unit: 'ns' }],
     ),
     ...results
       .filter((one) => one.ratio !== undefined && !Number.isNaN(one.katran))
       .map(
         (one) =>
-          ({ kind, what: `${one.name}: of Katran's`, limit: one.ratio as number, measured: ratioOf(one) }) as const,
+          ({
+            kind,
+            what: `${one.name}: as a share of Katran's`,
+            limit: one.ratio as number,
+            measured: ratioOf(one),
+          }) as const,
       ),
     {
       kind,
-      what: `filter with ${PREFIXES.toLocaleString('en')} prefixes and balancer, against the sum of both`,
+      what: `filter with ${PREFIXES.toLocaleString('en')} prefixes and balancer, as a share of the sum of both`,
       limit: 1,
       measured: composed.both / (composed.filter + composed.balancer),
     },
@@ -271,16 +279,16 @@ function printRings(rings: readonly RingTime[]): void {
   console.log(`\n${table(['table of a service', 'slots', 'ms'], rows)}`)
 }
 
-/** Cases over a data plane of their own. */
+/** Measures cases on a separate data plane. */
 async function measureOn(
   name: string,
   cases: readonly Case[],
   rounds: number,
-  { remembers = true, peers = new Map() }: { readonly remembers?: boolean; readonly peers?: Peers } = {},
+  { tracksFlows = true, peers = new Map() }: { readonly tracksFlows?: boolean; readonly peers?: Peers } = {},
 ): Promise<Result[]> {
   const bench = await Bench.open(name)
   try {
-    await bench.load(services, remembers)
+    await bench.load(services, tracksFlows)
     return await measureAll(bench, cases, rounds, peers)
   } finally {
     bench.close()
@@ -295,16 +303,16 @@ try {
 } finally {
   closePeers(peers)
 }
-const unremembered = [sent('IPIP, 65,536 flows, none remembered', to(4, IPIP, { flows: MANY }), 20)]
-results.push(...(await measureOn('table', unremembered, rounds, { remembers: false })))
+const untracked = [sent('IPIP, 65,536 flows, without entries', to(4, IPIP, { flows: MANY }), 20)]
+results.push(...(await measureOn('table', untracked, rounds, { tracksFlows: false })))
 const composed = await compose(rounds)
-const peerHead = options.katran === undefined ? [] : ['Katran over it', 'ours/Katran']
+const peerHead = options.katran === undefined ? [] : ['Katran above it', 'ours/Katran']
 const peerCells = (one: Result): string[] => {
   if (options.katran === undefined) return []
   return Number.isNaN(one.katran) ? ['', ''] : [ns(one.katran), ratioText(ratioOf(one))]
 }
 const rows = results.map((one) => [one.name, ns(one.drop), ns(one.tx), ns(one.over), ...peerCells(one)])
-console.log(table(['ns a packet', 'XDP_DROP', 'XDP_TX over it', 'ours over it', ...peerHead], rows))
+console.log(table(['ns per packet', 'XDP_DROP', 'XDP_TX above it', 'ours above it', ...peerHead], rows))
 console.log(
   `\nfilter with ${PREFIXES.toLocaleString('en')} prefixes ${ns(composed.filter)}, balancer with 65,536 flows ` +
     `${ns(composed.balancer)}, both in one pass ${ns(composed.both)}`,
@@ -319,7 +327,7 @@ const claims: Claim[] = [
   ...claimsOf(results, composed),
   {
     kind: 'budget',
-    what: 'what the verifier processes',
+    what: 'instructions processed by the verifier',
     limit: 150_000,
     measured: verifier.instructions,
     unit: 'instructions',

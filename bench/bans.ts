@@ -1,6 +1,6 @@
-// npm run bench bans [-- --rounds N]: what bans cost a packet, over a program that drops everything, in the same run: a
-// packet of a source that is banned, and one of a source that is not where others are. How runs are timed: see
-// balance.ts.
+// npm run bench bans [-- --rounds N]: measures the cost of bans per packet, above a program that drops everything, in
+// the same run: for a packet from a banned source, and for one from another source. See balance.ts for how runs are
+// timed.
 
 import { parseArgs } from 'node:util'
 import { type Banning, bansOf } from '../test/support/bans.ts'
@@ -12,9 +12,9 @@ const { values: options } = parseArgs({ options: { rounds: { type: 'string', def
 
 const HOUR = 3_600_000
 const MANY = 100_000
-/** Requests handed over at a time. */
+/** Number of requests per run. */
 const CHUNK = 4096
-/** Where the packets of a workload of one flow come from. */
+/** Source of the packets of a workload with one flow. */
 const SOURCE = '11.0.0.0'
 const OTHER = '10.0.0.1'
 
@@ -30,17 +30,17 @@ interface Case {
 
 const CASES: readonly Case[] = [
   { name: 'no bans', bans: [], outcome: PASSED, flows: 1 },
-  { name: 'another one is banned', bans: [{ prefix: OTHER, ttlMs: HOUR }], outcome: PASSED, flows: 1 },
-  { name: 'banned for ever', bans: [{ prefix: SOURCE }], outcome: DROPPED, flows: 1 },
+  { name: 'another source is banned', bans: [{ prefix: OTHER, ttlMs: HOUR }], outcome: PASSED, flows: 1 },
+  { name: 'banned without an end', bans: [{ prefix: SOURCE }], outcome: DROPPED, flows: 1 },
   { name: 'banned for an hour', bans: [{ prefix: SOURCE, ttlMs: HOUR }], outcome: DROPPED, flows: 1 },
   {
-    name: 'others, of two prefix lengths',
+    name: 'other sources of two prefix lengths are banned',
     bans: [{ prefix: OTHER, ttlMs: HOUR }, { prefix: '10.0.1.0/24' }],
     outcome: PASSED,
     flows: 1,
   },
   {
-    name: `${MANY.toLocaleString('en')} others, packets from 65,536 sources`,
+    name: `${MANY.toLocaleString('en')} other sources are banned, packets from 65,536 sources`,
     bans: Array.from({ length: MANY }, (_, i) => ({
       prefix: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`,
       ttlMs: HOUR,
@@ -50,7 +50,7 @@ const CASES: readonly Case[] = [
   },
 ]
 
-/** Nanoseconds over XDP_DROP, the median of rounds. */
+/** Nanoseconds above XDP_DROP, the median of rounds. */
 async function measure(bench: Bench, { name, bans, outcome, flows }: Case, rounds: number): Promise<number> {
   const own = bansOf(bench.plane)
   for (let i = 0; i < bans.length; i += CHUNK) await own.ban(...bans.slice(i, i + CHUNK))
@@ -71,7 +71,7 @@ try {
   const results: { readonly name: string; readonly over: number }[] = []
   for (const one of CASES) results.push({ name: one.name, over: await measure(bench, one, Number(options.rounds)) })
   const rows = results.map(({ name, over }) => [name, over.toFixed(0)])
-  console.log(table(['ns a packet over XDP_DROP', 'ours'], rows))
+  console.log(table(['ns per packet above XDP_DROP', 'ours'], rows))
   conclude('bans', [], { results })
 } finally {
   bench.close()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Benchmark only: a flood of frames from random sources of a list, and the least an XDP program can do about it. The
- * sources lie in the policy map: line 0 is a struct flood, 16 addresses in host byte order a line follow.
+ * Only for benchmarks: a flood of frames from random sources of a list, and the cheapest XDP program against it. The
+ * sources lie in the policy map: line 0 is a struct flood, then 16 addresses per line in host byte order.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -15,13 +15,13 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define SOURCES_A_LINE (LINE_SIZE / 4)
 
 struct flood {
-	__u32 ifindex;		/* where the frames go */
+	__u32 ifindex;		/* egress of the frames */
 	__u32 sources;
 };
 
 static __always_inline void set_source(struct iphdr *ip, __be32 source)
 {
-	/* RFC 1624: the checksum changes by what the header changes by. */
+	/* RFC 1624: the checksum changes by the difference of the header. */
 	__u32 sum = (__u16)~ip->check;
 
 	sum += (__u16)~(ip->saddr & 0xffff) + (__u16)~(ip->saddr >> 16);
@@ -32,7 +32,7 @@ static __always_inline void set_source(struct iphdr *ip, __be32 source)
 	ip->saddr = source;
 }
 
-/* Sends a live frame on its way. */
+/* Sends a live frame. */
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {

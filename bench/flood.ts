@@ -1,8 +1,8 @@
-// npm run bench flood [-- --rounds N] [-- --milliseconds N]: CPU time of the receiver for each frame of a flood that it
-// drops, by filter, end to end over a veth pair.
+// npm run bench flood [-- --rounds N] [-- --milliseconds N]: measures the receiver's CPU time per dropped frame of a
+// flood, by filter, end to end over a veth pair.
 //
 // Rounds interleave all filters; every figure is the median over rounds, as a ratio to a program that only drops (one
-// source), of the same run. A filter that lets a frame through fails the benchmark.
+// source), of the same run. A filter that passes a frame fails the benchmark.
 
 import { parseArgs } from 'node:util'
 import { publicAddresses } from './support/addresses.ts'
@@ -15,7 +15,7 @@ import { type Claim, conclude, median, table } from './support/report.ts'
 const { values: options } = parseArgs({
   options: { rounds: { type: 'string', default: '3' }, milliseconds: { type: 'string', default: '2000' } },
 })
-/** Of the frames; a filter is set before the flood begins, so none should pass. */
+/** Share of the frames; a filter is set up before the flood begins, so none should pass. */
 const MOST_PASSED = 0
 
 interface Measured {
@@ -59,7 +59,7 @@ function print(measured: readonly Measured[], skipped: Filters['skipped']): void
       (1e3 / ns(one)).toFixed(2),
       `${(100 * median(one.runs.map((run) => run.busy))).toFixed(0)} %`,
     ])
-  console.log(table(['filter', 'sources', 'ns a frame', 'range', '× drop', 'Mpps a core', 'busy'], rows))
+  console.log(table(['filter', 'sources', 'ns per frame', 'range', '× drop', 'Mpps per core', 'busy'], rows))
   for (const { name, reason } of skipped) console.log(`SKIP ${name}: ${reason}`)
 }
 

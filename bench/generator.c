@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Benchmark only: runs a pinned XDP program on live frames (64-byte UDP datagrams) for some time. bpftool cannot, and
- * a sender with a socket would measure how veth copies socket buffers for XDP.
+ * Only for benchmarks: runs a pinned XDP program on live frames (64-byte UDP datagrams) for some time. bpftool has no
+ * option for that, and a sender with a socket would measure how veth copies socket buffers for XDP.
  *
  * generator PINNED-PROGRAM MILLISECONDS DESTINATION-MAC DESTINATION-ADDRESS
  */
@@ -96,7 +96,7 @@ int main(int argc, char **argv)
 		attr.test.prog_fd = program;
 		attr.test.data_in = (unsigned long)frame;
 		attr.test.data_size_in = FRAME_SIZE;
-		/* As many as the time allows: starting a run costs more than thousands of frames. */
+		/* As many as the time permits: starting a run costs more than thousands of frames. */
 		attr.test.repeat = 2000000000;
 		attr.test.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
 		attr.test.batch_size = 64;

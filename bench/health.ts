@@ -1,11 +1,11 @@
-// npm run bench health [-- --checks N --seconds S]: whether thousands of health checks keep their schedule, and what a
-// check costs. N checks (2,000) with an interval of 2 s run for S seconds (20) against servers in another network
+// npm run bench health [-- --checks N --seconds S]: measures whether thousands of health checks keep their schedule,
+// and their cost. N checks (2,000) with an interval of 2 s run for S seconds (20) against servers in another network
 // namespace: all of them answer; a tenth does not answer and a tenth refuses; all of them answer over HTTP. HTTPS and
-// commands are dear, so that there are fewer of them.
+// commands are expensive, so there are fewer of them.
 //
-// The monitor runs in a process of its own on one CPU, the servers in one on another, both before everything else on the
-// machine. Lateness is from the planned start of a check to its start. CPU time is of the monitor's process, without
-// that of commands.
+// The monitor is a separate process on one CPU, the servers are one on another, both with priority over everything else
+// on the machine. Lateness is from the planned start of a check to its start. CPU time is of the monitor's process,
+// without that of commands.
 
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -44,13 +44,13 @@ interface Measured {
   readonly buckets: readonly number[]
   readonly maxMs: number
   readonly meanMs: number
-  /** Share of one CPU. */
+  /** As a share of one CPU. */
   readonly cpu: number
-  /** Bytes. */
+  /** In bytes. */
   readonly memory: number
 }
 
-/** 10.1.0.0/16 is answered for, 10.2.0.0/16 is a hole. */
+/** 10.1.0.0/16 answers, 10.2.0.0/16 drops everything. */
 function checkOf(type: HealthCheck['type'], net: number, number: number, port: number): HealthCheck {
   const address = { family: 4, words: Uint32Array.of(0x0a000000 + net * 0x10000 + number + 1) } as const
   const schedule = { intervalMs: INTERVAL, jitterMs: 200, timeoutMs: 1000, rise: 2, fall: 3, slowStartMs: 0 }
@@ -76,7 +76,7 @@ function checkOf(type: HealthCheck['type'], net: number, number: number, port: n
   }
 }
 
-/** Services of 100 backends, in which all kinds are mixed. */
+/** Services of 100 backends each, with all kinds mixed. */
 function targetsOf({ type, silent, refusing, share }: (typeof SCENARIOS)[Scenario], checks: number): Targets {
   const services = new Map<string, Map<string, BackendTarget>>()
   for (let i = 0; i < checks * share; i++) {
@@ -114,7 +114,7 @@ async function measure(scenario: Scenario): Promise<Measured> {
   return { ...common, meanMs: sumMs / started, cpu: (user + system) / 1000 / wall }
 }
 
-/** The bound below which so many of the checks started. */
+/** The lateness below which this share of the checks started. */
 function quantile({ buckets, maxMs }: Measured, share: number): number {
   const all = buckets.reduce((sum, count) => sum + count)
   let below = 0
@@ -137,7 +137,7 @@ require('node:net')
   .listen({ host: '0.0.0.0', port: 80, backlog: 4096 }, () => console.log('ready'))
 `
 
-/** Runs a process pinned to a CPU in a namespace, before others of the machine; resolves to its first line of output. */
+/** Runs a process pinned to a CPU in a namespace, with priority over others; resolves to its first line of output. */
 function pinned(netns: string, cpu: number, argv: readonly string[]): { readonly line: Promise<string>; kill(): void } {
   const command = ['--net', `/run/netns/${netns}`].join('=')
   const child = spawn('nsenter', [command, 'chrt', '--rr', '1', 'taskset', '-c', `${cpu}`, ...argv], {
@@ -188,8 +188,8 @@ async function main(): Promise<void> {
     `${((1e6 * one.cpu * Number(options.seconds)) / one.checks).toFixed(0)}`,
     (one.memory / MIB).toFixed(0),
   ])
-  console.log(`${options.checks} checks every ${INTERVAL / 1000} s, for ${options.seconds} s. Lateness in ms, at most:`)
-  console.log(table(['', 'checks', 'failed', 'missed', 'p50', 'p99', 'max', 'of a CPU', 'µs a check', 'MiB'], rows))
+  console.log(`${options.checks} checks every ${INTERVAL / 1000} s, for ${options.seconds} s. Lateness in ms:`)
+  console.log(table(['', 'checks', 'failed', 'missed', 'p50', 'p99', 'max', 'of a CPU', 'µs per check', 'MiB'], rows))
   const tcp = results.get('tcp, all answer') as Measured
   conclude(
     'health',

@@ -1,8 +1,8 @@
-// npm run bench lists [-- --rounds N] [-- --ten-million] [-- --skip-slow-edits]: what loading and editing a list of a million
-// addresses costs, from the start of the process to its exit: `xdp apply`, and the tools of others with the same list.
+// npm run bench lists [-- --rounds N] [-- --ten-million] [-- --skip-slow-edits]: measures loading and editing a list of
+// a million addresses, from the start of the process to its exit: `xdp apply`, and other tools with the same list.
 //
 // Every figure is the median over rounds; a round runs all loaders one after the other. Everything happens in a network
-// namespace and a bpffs of the benchmark. Compare ratios: seconds depend on the machine and on whoever else uses it.
+// namespace and a bpffs of the benchmark. Compare ratios: seconds depend on the machine and its other load.
 
 import { parseArgs } from 'node:util'
 import { publicAddresses } from './support/addresses.ts'
@@ -62,7 +62,7 @@ async function runAll(loaders: readonly Loader[], extra: number): Promise<Map<st
       const slow = options['skip-slow-edits'] ? 0 : loader.editRounds
       const edit = round < (loader.editRounds === undefined ? rounds : (slow ?? 0))
       await runOnce(loader, all.get(loader.name) as Costs, extra, edit)
-      // Kernel memory of our tables is asked for while the list is loaded.
+      // Our tables' kernel memory can only be measured while the list is loaded.
       if ('plan' in loader && round === 0) kernelMemory = policyMemory(host)
       loader.clear()
     }
@@ -90,7 +90,7 @@ function print(all: ReadonlyMap<string, Costs>, skipped: readonly Loader[]): voi
   ])
   console.log(table(['', 'load', '× ours', 'no-op plan', 'add one', 'remove one', 'peak MiB'], rows))
   console.log(`\nkernel memory of our maps: ${(kernelMemory / MIB).toFixed(1)} MiB`)
-  console.log(`lines of the tables that one more address writes: ${written}, those that say what is where included`)
+  console.log(`table lines written for one more address: ${written}, including the header`)
   for (const { name, missing } of skipped) console.log(`SKIP ${name}: ${missing}`)
 }
 
@@ -99,7 +99,9 @@ function claimsOf(all: ReadonlyMap<string, Costs>): Claim[] {
   const apply = wall(own.load)
   const against = (name: string, limit: number): Claim[] => {
     const costs = all.get(name)
-    return costs ? [{ what: `apply against ${name}`, kind: 'budget', limit, measured: apply / wall(costs.load) }] : []
+    return costs
+      ? [{ what: `apply as a share of ${name}`, kind: 'budget', limit, measured: apply / wall(costs.load) }]
+      : []
   }
   const peak = Math.max(...[own.load, own.plan, own.add, own.remove].flat().map((cost) => cost.memory))
   return [
@@ -107,13 +109,13 @@ function claimsOf(all: ReadonlyMap<string, Costs>): Claim[] {
     ...against('nft -f (interval set)', 0.15),
     { what: 'peak of the resident set', kind: 'budget', limit: 1024, measured: peak / MIB, unit: 'MiB' },
     { what: 'kernel memory', kind: 'budget', limit: 32, measured: kernelMemory / MIB, unit: 'MiB' },
-    { what: 'no-op plan against the apply', kind: 'target', limit: 0.5, measured: wall(own.plan) / apply },
-    { what: 'one line added against the apply', kind: 'target', limit: 0.5, measured: wall(own.add) / apply },
-    { what: 'table lines that one more line writes', kind: 'budget', limit: MOST_WRITTEN, measured: written },
+    { what: 'no-op plan as a share of the apply', kind: 'target', limit: 0.5, measured: wall(own.plan) / apply },
+    { what: 'one line added as a share of the apply', kind: 'target', limit: 0.5, measured: wall(own.add) / apply },
+    { what: 'table lines written for one more line', kind: 'budget', limit: MOST_WRITTEN, measured: written },
   ]
 }
 
-/** Once, ours alone: everything at ten times the size. */
+/** Everything at ten times the size, once, with our loader only. */
 async function tenMillion(
   own: OwnLoader,
   million: number,
@@ -128,12 +130,12 @@ async function tenMillion(
   const peak = Math.max(load.memory, plan.memory, add.memory)
   own.clear()
   console.log('\n10,000,000 random IPv4 addresses, measured once\n')
-  // CPU time, because the two were not measured in turns.
+  // CPU time, because the two were not measured alternately.
   const claims: Claim[] = [
     { what: '10,000,000: peak of the resident set', kind: 'target', limit: 4096, measured: peak / MIB, unit: 'MiB' },
     { what: '10,000,000: kernel memory', kind: 'target', limit: 512, measured: kernel / MIB, unit: 'MiB' },
     {
-      what: '10,000,000: CPU time a line against 1,000,000',
+      what: '10,000,000: CPU time per line, as a ratio to 1,000,000',
       kind: 'target',
       limit: 1.5,
       measured: load.cpu / 10 / million,

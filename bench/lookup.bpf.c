@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Benchmark only: one address lookup after the other inside one test run, by the address tables and by an LPM trie of
- * the same prefixes. The queries lie in lines of the policy map behind the image.
+ * Only for benchmarks: many address lookups inside one test run, by the address tables and by an LPM trie of the same
+ * prefixes. The queries lie in lines of the policy map behind the image.
  *
- * Each address is the next query XORed with a value that is always 0 but is computed from the previous answer, so
- * that the CPU cannot begin a lookup before the last one ended: packets are judged one by one too.
+ * Each address is the next query XORed with a value that is always 0 but is computed from the previous answer, so that
+ * the CPU cannot start a lookup before the previous one ended: packets are judged one after the other too.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -47,12 +47,12 @@ struct {
 	__uint(max_entries, 1);
 } hash4 SEC(".maps");
 
-/* The start of the data: what to do, and what came of it. */
+/* The start of the data: the request and its result. */
 struct request {
-	__u32 count;		/* lookups, or keys that follow */
-	__u32 line;		/* of the policy map with the first query; 4 queries a line */
+	__u32 count;		/* number of lookups, or of keys that follow */
+	__u32 line;		/* line of the policy map with the first query; 4 queries per line */
 	__u32 mask;		/* 0 */
-	__u32 hits;		/* answers other than 0 */
+	__u32 hits;		/* number of answers other than 0 */
 	__u64 nanoseconds;
 	__u64 pad;
 };

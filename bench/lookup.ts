@@ -1,10 +1,10 @@
-// npm run bench lookup [-- --all [--ten-million]]: what one address lookup costs, in the address tables and in an LPM trie
-// of the same prefixes.
+// npm run bench lookup [-- --all [--ten-million]]: measures the cost of one address lookup, in the address tables and
+// in an LPM trie of the same prefixes.
 //
-// Every figure is the median over rounds. A round runs, one right after the other and each in one test run of its
+// Every figure is the median over rounds. A round runs, in immediate succession and each in one test run of its
 // program, 16,384 dependent lookups of random listed (hit) or unlisted (miss) addresses in either structure, and the
-// same loop without a lookup, whose cost is subtracted. Each timed run comes after two of the same kind that are not
-// timed. Compare ratios: nanoseconds depend on the machine and on whoever else uses it.
+// same loop without a lookup, whose cost is subtracted. Each timed run comes after two untimed ones of the same kind.
+// Compare ratios: nanoseconds depend on the machine and its other load.
 //
 // With --all also sets of growing size, BPF hashes of the single addresses, whole programs (ours and xdp-filter's) on
 // packets, and docs/performance.svg.
@@ -27,7 +27,7 @@ const { values: options } = parseArgs({
   options: { all: { type: 'boolean', default: false }, 'ten-million': { type: 'boolean', default: false } },
 })
 
-/** What an instance takes whose file has ten lines: five IPv4 and five IPv6 prefixes and hosts. */
+/** Kernel memory of an instance with a ten-line file: five IPv4 and five IPv6 prefixes and hosts. */
 async function tenLines(): Promise<number> {
   const v4 = normalize(
     4,
@@ -62,14 +62,14 @@ function budgets(rows: readonly Row[], ten: number): Claim[] {
   ]
 }
 
-/** What is aimed at beyond the budgets. */
+/** Targets beyond the budgets. */
 function targets(rows: readonly Row[]): Claim[] {
   const [, , v6, v4] = rows as [Row, Row, Row, Row]
   const kind = 'target'
   return [
     { kind, what: `${v4.set}: hit against the trie`, limit: 1 / 9, measured: ratio(v4.hit) },
     { kind, what: `${v4.set}: miss against the trie`, limit: 1 / 35, measured: ratio(v4.miss) },
-    { kind, what: `${v4.set}: memory a prefix`, limit: 20, measured: v4.memory.tables / v4.prefixes, unit: 'bytes' },
+    { kind, what: `${v4.set}: memory per prefix`, limit: 20, measured: v4.memory.tables / v4.prefixes, unit: 'bytes' },
     { kind, what: `${v6.set}: hit against the trie`, limit: 1 / 7, measured: ratio(v6.hit) },
     { kind, what: `${v6.set}: miss against the trie`, limit: 1 / 12, measured: ratio(v6.miss) },
   ]
@@ -77,7 +77,7 @@ function targets(rows: readonly Row[]): Claim[] {
 
 function printPackets(packets: readonly PacketCost[]): void {
   const cells = (cost: PacketCost['theirs']): string[] => [cost?.miss.toFixed(0) ?? '-', cost?.hit.toFixed(0) ?? '-']
-  const head = ['whole programs, ns a packet', 'miss', 'hit', 'xdp-filter: miss', 'hit']
+  const head = ['whole programs, ns per packet', 'miss', 'hit', 'xdp-filter: miss', 'hit']
   const rows = packets.map(({ count, ours, theirs }) => [
     `${count.toLocaleString('en')} IPv4 hosts`,
     ...cells(ours),
@@ -88,7 +88,7 @@ function printPackets(packets: readonly PacketCost[]): void {
   if (reason) console.log(`SKIP xdp-filter: ${reason}`)
 }
 
-// The largest comes last: freeing a trie of a million entries keeps a CPU busy for a second.
+// The largest set comes last: freeing a trie of a million entries keeps a CPU busy for a second.
 const rows = [
   await measure('10 IPv4 hosts', hosts4(10)),
   await measure('10,000 IPv4 hosts', hosts4(10_000)),

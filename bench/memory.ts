@@ -1,7 +1,7 @@
-// npm run bench memory: kernel memory that a prefix takes, by what kind of prefix it is and how many there are.
+// npm run bench memory: measures kernel memory per prefix, by kind and number of prefixes.
 //
-// Bytes of the policy map, which holds all tables; the maps for counters are the same for every policy and left out.
-// Nothing is timed, so one run is exact.
+// Bytes of the policy map, which holds all tables; the maps for counters have one size for every policy and are left
+// out. Nothing is timed, so one run is exact.
 
 import type { Family, Ranges } from '../src/model/address.ts'
 import { countPrefixes } from '../src/model/prefixes.ts'
@@ -48,7 +48,7 @@ const results = KINDS.flatMap(([kind, make]) =>
 )
 const cell = ({ bytes, prefixes }: (typeof results)[number]): string =>
   `${(bytes / prefixes).toFixed(1)} (${(bytes / MIB).toFixed(2)} MiB)`
-console.log('bytes of kernel memory a prefix (of the policy)\n')
+console.log('bytes of kernel memory per prefix (of the policy)\n')
 console.log(
   table(
     ['', ...SIZES.map((size) => size.toLocaleString('en'))],

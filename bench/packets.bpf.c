@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Benchmark only: gives each run of a test packet another source address, then goes on to the program under test.
- * Sources lie in the policy map behind the image, 16 a line, in network byte order. Programs with and without the frags
- * flag cannot be in one program array, hence two of each.
+ * Only for benchmarks: gives each run of a test packet another source address, then calls the program under test.
+ * Sources lie in the policy map behind the image, 16 per line, in network byte order. Programs with and without the
+ * frags flag cannot be in one program array, hence two of each.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -29,10 +29,10 @@ struct {
 	__uint(max_entries, 1);
 } frags SEC(".maps");
 
-/* Runs so far, of all programs. */
+/* Number of runs so far, of all programs. */
 __u32 runs;
 
-/* Behind the UDP header of the test packet: which sources. */
+/* Behind the UDP header of the test packet: the sources to use. */
 struct sources {
 	__u32 line;
 	__u32 count;		/* a power of two */

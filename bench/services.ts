@@ -1,12 +1,12 @@
-// npm run bench services [-- --services N] [-- --backends N] [-- --rounds N] [-- --edits N]: how long many services take: to
-// read the file, to apply it for the first time, to find that nothing changed, and to change one backend, by a command
-// and by the daemon.
+// npm run bench services [-- --services N] [-- --backends N] [-- --rounds N] [-- --edits N]: measures the time for many
+// services: to read the file, to apply it for the first time, to find no changes, and to change one backend, by a
+// command and by the daemon.
 //
-// An edit of the daemon's also blocks whom the peer sends from: its time is from the close of the file to the first packet
-// that meets the new policy, less the debounce.
+// An edit for the daemon also blocks the peer's source address: its time is from the close of the file to the first
+// packet judged by the new policy, without the debounce time.
 //
-// All backends are in one network, whose neighbours are known. `distinct`: every service has backends of its own, so that
-// no two tables are the same. Medians over rounds; what `xdp` writes to exchange files is on a tmpfs where there is one.
+// All backends are in one network, whose neighbours are known. `distinct`: every service has different backends, so
+// that no two tables are equal. Medians over rounds; the exchange files of `xdp` are on a tmpfs if there is one.
 
 import { execFileSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -30,7 +30,7 @@ const GATEWAY = '10.0.0.2'
 
 const host = makeHost()
 
-/** Every backend but those of the first network is behind one router. */
+/** All backends are behind one router, except for those of the first network. */
 function connect(): void {
   host.in('ip', 'addr', 'add', '10.0.0.1/24', 'dev', host.device)
   host.in('ip', 'route', 'add', '10.0.0.0/8', 'via', GATEWAY, 'dev', host.device)
@@ -43,7 +43,9 @@ function addressOf(service: number, backend: number): string {
   return `10.${1 + (number >> 14)}.${(number >> 7) & 127}.${1 + (number & 127)}`
 }
 
-/** `weight`: of one backend of one service; 0: it is not there. `blocked`: how many of whom the peer sends from. */
+/**
+ * `weight`: of one backend of one service; 0: without it. `blocked`: number of the peer's source addresses to block.
+ */
 function config(weight: number, blocked = 0): string {
   const services = Array.from({ length: SERVICES }, (_, service) => {
     const backends = Array.from({ length: BACKENDS }, (__, backend) => {
@@ -87,7 +89,7 @@ const edits = await timeEdits(host, EDITS, (round) => host.write('xdp.yaml', con
 
 const of = (subject: string, what: 'wall' | 'cpu'): number =>
   median((costs.get(subject) as Cost[]).map((cost) => cost[what]))
-console.log(`${SERVICES} services with ${BACKENDS} backends each${options.distinct ? ' of their own' : ''}\n`)
+console.log(`${SERVICES} services with ${BACKENDS} backends each${options.distinct ? ', all different' : ''}\n`)
 console.log(
   table(
     ['', 's', 'CPU s', 'MiB'],
@@ -100,7 +102,7 @@ console.log(
   ),
 )
 console.log(
-  `\nanother weight of one backend, by the daemon: ms beyond the debounce of ${DEBOUNCE} ms (${EDITS} edits)\n`,
+  `\nanother weight of one backend, by the daemon: ms after the debounce of ${DEBOUNCE} ms (${EDITS} edits)\n`,
 )
 console.log(table(EDIT_HEADINGS, [editRow(edits)]))
 const claim = (what: string, limit: number, subject: string) =>

@@ -1,7 +1,7 @@
-// npm run bench start [-- --rounds N]: how long the command line takes for next to nothing, against a Node process that
-// does nothing: `node -e 0`, `xdp --version`, `xdp validate` and a `xdp plan` of a small file that finds no changes.
+// npm run bench start [-- --rounds N]: measures the command line's start-up time, as a ratio to a Node process that
+// does nothing: `node -e 0`, `xdp --version`, `xdp validate` and an `xdp plan` of a small file that finds no changes.
 //
-// Medians over rounds of one run each, one right after the other, in a namespace and bpffs of the benchmark.
+// Medians over rounds of one run each, in immediate succession, in a namespace and bpffs of the benchmark.
 
 import { parseArgs } from 'node:util'
 import { type Cost, makeHost, sh, time } from './support/host.ts'
@@ -56,7 +56,7 @@ conclude(
   'start',
   [
     {
-      what: 'a small no-op plan against node -e 0',
+      what: 'a small no-op plan as a ratio to node -e 0',
       kind: 'target',
       limit: 4,
       measured: wall('xdp plan (no changes)') / wall('node -e 0'),

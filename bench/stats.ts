@@ -1,8 +1,8 @@
-// npm run bench stats [-- --rounds N]: what a look at the counters costs, where there are as many as there may be (63
-// interfaces, 1,024 lists) and where lists are long (one of 1,000,000 addresses), against `xdp status`, which reads the
-// tables, and against bpftool alone, which prints every CPU's value of every counter.
+// npm run bench stats [-- --rounds N]: measures reading the counters, with the maximum number of them (63 interfaces,
+// 1,024 lists) and with long lists (one of 1,000,000 addresses), compared with `xdp status`, which reads the tables,
+// and with bpftool alone, which prints every CPU's value of every counter.
 //
-// Medians over rounds of one run each, one right after the other, in a namespace and bpffs of the benchmark.
+// Medians over rounds of one run each, in immediate succession, in a namespace and bpffs of the benchmark.
 
 import { execFileSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
@@ -27,7 +27,7 @@ function apply(file: string): void {
   sh(command, ...args)
 }
 
-/** Every counter there may be. */
+/** A config with every possible counter. */
 function manyLists(): string {
   const names = Array.from({ length: INTERFACES }, (_, i) => (i === 0 ? host.device : `link${i}`))
   for (const name of names.slice(1)) {
@@ -45,7 +45,7 @@ function longList(): string {
   return host.write('long.yaml', `version: 1\ninterfaces: { ${host.device}: {} }\nblocklist: [{ file: long.txt }]\n`)
 }
 
-/** All counters that are in use, looked up one by one in one bpftool process. */
+/** Looks up all counters in use, one by one in one bpftool process. */
 function lookups(): string[] {
   const paths = pinPaths(host.bpffs, 'default')
   const key = (value: number): string => [0, 8, 16, 24].map((shift) => (value >>> shift) & 255).join(' ')
@@ -88,14 +88,16 @@ function show(title: string, costs: ReadonlyMap<string, readonly Cost[]>): void 
   console.log(`${title}\n\n${table(['', 'ms', 'CPU ms', '× node -e 0'], rows)}\n`)
 }
 
-/** How long reading took by the process's own word, without starting Node: what a scrape of the endpoint costs. */
+/**
+ * Duration of a reading as measured by the process itself, without starting Node: the cost of a scrape of the endpoint.
+ */
 function look(from: Host): number {
   const [command, ...args] = from.xdp('stats', '--format', 'prometheus') as [string, ...string[]]
   const text = sh(command, ...args)
   return 1000 * Number(/^xdp_stats_duration_seconds (\S+)$/m.exec(text)?.[1])
 }
 
-/** Nanoseconds that each run of stats_read takes in the kernel, softirqs off. */
+/** Nanoseconds of each run of stats_read in the kernel, with softirqs off. */
 async function kernelTimes(): Promise<number[]> {
   const status = JSON.parse(sh(host.xdp('status', '--json')[0] as string, ...host.xdp('status', '--json').slice(1)))
   const program = pinPaths(host.bpffs, 'default').program(status.generation, 'stats')
@@ -127,13 +129,13 @@ const runs = await kernelTimes()
 show(`${INTERFACES} interfaces, ${LISTS.toLocaleString('en')} lists`, many)
 const printed = execFileSync(naive[0] as string, naive.slice(1), { maxBuffer: 1 << 30 }).length
 console.log(`bpftool prints ${(printed / 1024).toFixed(0)} KiB of JSON for ${availableParallelism()} CPUs`)
-console.log(`in the kernel: ${runs.map((ns) => `${(ns / 1000).toFixed(0)} µs`).join(', ')} for the runs of a look`)
-console.log(`reading alone: ${manyLook.toFixed(0)} ms, below the long list ${longLook.toFixed(0)} ms`)
+console.log(`in the kernel: ${runs.map((ns) => `${(ns / 1000).toFixed(0)} µs`).join(', ')} for the runs of one reading`)
+console.log(`reading alone: ${manyLook.toFixed(0)} ms, with the long list ${longLook.toFixed(0)} ms`)
 conclude(
   'stats',
   [
     {
-      what: 'a look above a list of a million, against one above 1,024 short ones',
+      what: 'a reading with a list of a million, as a ratio to one with 1,024 short ones',
       kind: 'target',
       limit: 1.25,
       measured: longLook / manyLook,
@@ -146,7 +148,7 @@ conclude(
       unit: 'ms',
     },
     {
-      what: 'xdp stats against node -e 0, with a list of a million',
+      what: 'xdp stats as a ratio to node -e 0, with a list of a million',
       kind: 'target',
       limit: 4,
       measured: wall(long, 'xdp stats') / wall(long, 'node -e 0'),

@@ -1,8 +1,8 @@
-// npm run bench watch [-- --rounds N] [-- --edits N] [-- --sizes 10,100000]: how long an edit takes to be in force, with
-// packets as the judge, and what many edits do to the memory of the daemon.
+// npm run bench watch [-- --rounds N] [-- --edits N] [-- --sizes 10,100000]: measures by packets when an edit takes
+// effect, and the daemon's memory over many edits.
 //
-// A list file of so many addresses gets one line more, which blocks whom the peer sends from. The figure is the time from
-// the close of the file to the first packet that meets the new policy, less the debounce.
+// A list file of this many addresses gets one more line, which blocks the peer's source address. The figure is the time
+// from the close of the file to the first packet judged by the new policy, without the debounce time.
 
 import { appendFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -21,7 +21,7 @@ import {
 import { makeHost } from './support/host.ts'
 import { type Claim, conclude, MIB, median, table } from './support/report.ts'
 
-/** In milliseconds, beside the debounce. */
+/** In milliseconds, without the debounce time. */
 const TARGETS: Readonly<Record<number, number>> = { 10: 60, 100000: 150, 1000000: 400 }
 
 const { values: options } = parseArgs({
@@ -47,7 +47,7 @@ function writeConfig(size: number): string {
   return list
 }
 
-/** Resident memory of the daemon in the course of many edits of a small file. */
+/** Resident memory of the daemon over many edits of a small file. */
 async function memoryOver(edits: number): Promise<readonly (readonly [number, number])[]> {
   const list = writeConfig(10)
   const daemon = startDaemon(host)
@@ -74,8 +74,8 @@ for (const size of sizes) {
   const what = `one line added to ${size.toLocaleString('en')}, median`
   claims.push({ what, kind: 'target', limit, measured: median(result.times), unit: 'ms' })
 }
-console.log(`One line added to a list file: from the close of the file to the first packet that meets the new policy, in ms
-beyond the debounce of ${DEBOUNCE} ms (${rounds} rounds)\n`)
+console.log(`One line added to a list file: from the close of the file to the first packet judged by the new policy,
+in ms after the debounce of ${DEBOUNCE} ms (${rounds} rounds)\n`)
 const rows = Object.entries(measured).map(([size, edits]) => [Number(size).toLocaleString('en'), ...editRow(edits)])
 console.log(table(['addresses', ...EDIT_HEADINGS], rows))
 

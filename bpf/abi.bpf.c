@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Never loaded: gives every type of abi.h a place in BTF, from which the build generates src/abi/generated.ts. */
+/* Never loaded: puts every type of abi.h into BTF, from which the build generates src/abi/generated.ts. */
 #include "abi.h"
 #include "abi_stats.h"
 
@@ -71,7 +71,7 @@ enum service_health abi_service_health;
 enum snat_state abi_snat_state;
 enum stats_kind abi_stats_kind;
 
-/* Macros are not in BTF; an enum carries them there. */
+/* BTF has no macros; an enum carries their values. */
 enum abi_constant {
 	CONST_ABI_VERSION = ABI_VERSION,
 	CONST_LINE_SIZE = LINE_SIZE,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Programs that list bans when there are many: loaded for that time alone, never attached. */
+/* Programs that list many bans: loaded only while they run, never attached. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "ban_list.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Run to copy all bans. Not an XDP program: it may take milliseconds, and this kind is preempted. */
+/* Run to copy all bans. Not an XDP program: it may take milliseconds, and the kernel can preempt this type. */
 SEC("syscall")
 int ban_list(void *ctx)
 {

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Programs that move content between maps when one has become too small: loaded for that time alone, never attached. */
+/* Programs that copy content to a larger map: loaded only while they run, never attached. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "carry.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Run on slots to add their counters of service_before to those of service_after. */
+/* Run on slots to add their counters in service_before to those in service_after. */
 SEC("xdp.frags")
 int carry_services(struct xdp_md *ctx)
 {
 	return run_carry(ctx, CARRY_SLOTS, carry_service);
 }
 
-/* The same of backend_before and backend_after. */
+/* Run on slots to add their counters in backend_before to those in backend_after. */
 SEC("xdp.frags")
 int carry_backends(struct xdp_md *ctx)
 {
 	return run_carry(ctx, CARRY_SLOTS, carry_backend);
 }
 
-/* Run on a range of lines to copy those of ports_before that are in use to ports_after, where they are free. */
+/* Run on a range of lines to copy the ones in use from ports_before to ports_after, unless they are taken there. */
 SEC("xdp.frags")
 int carry_ports(struct xdp_md *ctx)
 {

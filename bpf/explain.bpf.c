@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The program that says why. It goes through the same code as xdp_filter, and has an object of its own so that the
- * verifier can walk through both at a time.
+ * The program that explains a verdict. It runs the code of xdp_filter, but lies in a separate object, so that the
+ * kernel can verify both in parallel.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The data plane: adapters between the kernel and the headers that hold the logic. All are xdp.frags, so that
- * interfaces with jumbo frames accept the filter and bulk transfers may exceed a page.
+ * The data plane: adapters between the kernel and the headers with the logic. All are xdp.frags, so that interfaces
+ * with jumbo frames accept the filter, and bulk transfers may exceed a page.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -19,7 +19,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Attached to interfaces: judges every packet that comes in. */
+/* Attached to interfaces: judges every received packet. */
 SEC("xdp.frags")
 int xdp_filter(struct xdp_md *ctx)
 {
@@ -36,21 +36,21 @@ int table_write(struct xdp_md *ctx)
 	return bulk_write(ctx);
 }
 
-/* Run on a request to copy lines of the policy map out. */
+/* Run on a request to read lines of the policy map. */
 SEC("xdp.frags")
 int table_read(struct xdp_md *ctx)
 {
 	return bulk_read(ctx);
 }
 
-/* Run on spans to copy lines of the generation before into a policy map that is not in use yet. */
+/* Run on spans to copy lines of the previous generation into a policy map that is not in use yet. */
 SEC("xdp.frags")
 int table_copy(struct xdp_md *ctx)
 {
 	return walk_spans(ctx, copy_turn);
 }
 
-/* Run on spans to get the digests of their lines. */
+/* Run on spans to compute the digests of their lines. */
 SEC("xdp.frags")
 int table_digest(struct xdp_md *ctx)
 {
@@ -64,49 +64,49 @@ int stats_read(struct xdp_md *ctx)
 	return read_stats(ctx);
 }
 
-/* Run on requests to ban prefixes and to lift bans. */
+/* Run on requests to ban prefixes and to remove bans. */
 SEC("xdp.frags")
 int ban_write(struct xdp_md *ctx)
 {
 	return write_bans(ctx);
 }
 
-/* Run to remove the bans that are over. Not an XDP program: it may take milliseconds, and this kind is preempted. */
+/* Run to remove expired bans. Not an XDP program: it may take milliseconds, and the kernel can preempt this type. */
 SEC("syscall")
 int ban_sweep(void *ctx)
 {
 	return sweep_bans();
 }
 
-/* Run to count the bans that are not over. */
+/* Run to count the unexpired bans. */
 SEC("syscall")
 int ban_count(void *ctx)
 {
 	return count_bans();
 }
 
-/* Run on records to store what backends and services may take now. */
+/* Run on records to store the health of backends and services. */
 SEC("xdp.frags")
 int health_write(struct xdp_md *ctx)
 {
 	return write_health(ctx);
 }
 
-/* Run on slots of services or backends to get their counters, added up over the CPUs. */
+/* Run on slots of services or backends to get their counters, summed over CPUs. */
 SEC("xdp.frags")
 int counter_read(struct xdp_md *ctx)
 {
 	return read_counters(ctx);
 }
 
-/* Run to count the flows that are remembered and not long silent; what it returns is how many. */
+/* Run to count the recent flows of the flow table; returns their number. */
 SEC("syscall")
 int flow_count(void *ctx)
 {
 	return count_flows();
 }
 
-/* Run to count the ports of source pools that are taken; what it returns is how many. */
+/* Run to count the ports of source pools in use; returns their number. */
 SEC("syscall")
 int port_count(void *ctx)
 {

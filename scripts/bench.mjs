@@ -1,5 +1,5 @@
 // npm run bench NAME: compiles bench/*.bpf.c to build/bench/, bundles bench/NAME.ts and runs it. Arguments after NAME
-// go to the benchmark. Without NAME: the list.
+// go to the benchmark. Without NAME: prints the list.
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { compile } from './lib/compile.mjs'

@@ -1,6 +1,6 @@
 // npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o → src/abi/generated.ts; schemas → src/config/generated/;
-// src/ → dist/ with the objects it loads; commands, schema and docs → dist/man/. Does only what is out of date.
-// `generate` stops before the bundle.
+// src/ → dist/ with the objects that it loads; commands, schema and docs → dist/man/. Runs only the steps whose inputs
+// changed. `generate` stops before the bundle.
 import { existsSync, readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { bundle } from './lib/bundle.mjs'

@@ -1,8 +1,8 @@
 // npm run demo: a real session on a private stage. Two namespaces joined by a cable, a real xdp.yaml, real packets:
 // plan → apply → the ping stops → nothing left to change → counters → edit → apply → destroy.
 //
-// The script runs in namespaces of its own (network and mounts, with its own bpffs and /run), so that whatever it makes
-// is gone when it ends, however it ends, and nothing of the machine is touched.
+// The script runs in separate namespaces (network and mounts, with a separate bpffs and /run). They end with it,
+// however it ends, with everything in them, and the machine stays untouched.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -29,7 +29,7 @@ const color = process.stdout.isTTY && !process.env.NO_COLOR
 const dim = (text) => (color ? `\x1b[2m${text}\x1b[0m` : text)
 const bold = (text) => (color ? `\x1b[1m${text}\x1b[0m` : text)
 
-/** Commands that build the stage; the namespace they run in is the server's, "client" is the other one. */
+/** Commands that build the stage; they run in the server's namespace, "client" is the other one. */
 const STAGE = `
 set -e
 mount -t tmpfs tmpfs /run && mkdir /run/netns
@@ -45,7 +45,7 @@ function shell(script, options) {
   return spawnSync('sh', ['-c', script], { stdio: ['ignore', 'inherit', 'inherit'], ...options })
 }
 
-/** Says what comes, shows the command, runs it, and stops the show if it does not end as the story needs. */
+/** Announces the scene, shows the command, runs it, and ends the demo on an unexpected result. */
 function scene(directory, { say, command, client = false, fails = false }) {
   console.log(say ? `\n${dim(`# ${say}`)}` : '')
   console.log(`${bold(client ? 'client$' : 'server$')} ${command}`)
@@ -62,22 +62,22 @@ const SHORT = [
   { command: 'cat xdp.yaml' },
   { command: 'xdp apply --auto-approve' },
   { say: `${CLIENT} is on the blocklist: no reply`, command: PING, client: true, fails: true },
-  { say: 'the kernel is as the file says', command: 'xdp plan' },
+  { say: 'the kernel matches the file', command: 'xdp plan' },
   { command: `xdp why ${CLIENT}` },
 ]
 const SCENES = [
   { say: 'A client can reach this server:', command: PING, client: true },
-  { say: 'What the file asks for, and what applying it would do:', command: 'cat xdp.yaml' },
+  { say: 'This is the file; the plan lists the changes that apply would make:', command: 'cat xdp.yaml' },
   { command: 'xdp plan' },
-  { say: 'Do it. The result is read back and proven by packets:', command: 'xdp apply --auto-approve' },
+  { say: 'Apply it. xdp reads the result back and verifies it with packets:', command: 'xdp apply --auto-approve' },
   {
     say: 'The client is on the blocklist, so its packets now end in the driver:',
     command: PING,
     client: true,
     fails: true,
   },
-  { say: 'The kernel is as the file says, and applying again would change nothing:', command: 'xdp plan' },
-  { say: 'Who is dropped, how much, and why:', command: 'xdp status' },
+  { say: 'The kernel matches the file, and another apply would change nothing:', command: 'xdp plan' },
+  { say: 'Counters show the dropped packets, by reason and by list:', command: 'xdp status' },
   { command: `xdp why ${CLIENT}` },
   {
     say: 'Edit the file: let the client in, block another network.',
@@ -90,16 +90,16 @@ const SCENES = [
 
 function play(directory, scenes) {
   const built = shell(STAGE)
-  if (built.status !== 0) throw new ScriptError('the namespaces for the demo could not be made')
+  if (built.status !== 0) throw new ScriptError('creating the namespaces for the demo failed')
   mkdirSync(join(directory, 'bin'))
   symlinkSync(at('dist/cli.js'), join(directory, 'bin/xdp'))
   writeFileSync(join(directory, 'xdp.yaml'), CONFIG)
   for (const one of scenes) scene(directory, one)
 }
 
-/** Runs this script again on a stage of its own; resolves to its exit status. */
+/** Runs this script again on a new stage; resolves to its exit status. */
 function perform(which) {
-  // The signals of a terminal reach the child too, which ends; this process stays to tidy up.
+  // A terminal signals the child too, which ends; this process stays to clean up.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {})
   const directory = mkdtempSync(join(tmpdir(), 'xdp-demo-'))
   try {

@@ -1,6 +1,6 @@
 // Generates src/abi/generated.ts from the BTF of build/abi.bpf.o: constants, enums, and for every struct of
-// bpf/include/abi.h an interface, its size, its field offsets, and a codec over DataView (little or big endian as the
-// host). Fields named `pad` are written as zero and not decoded. u64 is bigint; char arrays are NUL-padded UTF-8.
+// bpf/include/abi.h an interface, its size, its field offsets, and a codec over DataView (with the host's byte order).
+// Fields named `pad` are written as zero and not decoded. u64 is bigint; char arrays are NUL-padded UTF-8.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -20,7 +20,7 @@ function resolve(id) {
 const pascal = (name) => name.replace(/(^|_)(\w)/g, (_, __, letter) => letter.toUpperCase())
 const camel = (name) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
 
-/** How one field looks in TypeScript: its type, and expressions that read it at and write it to `offset`. */
+/** The TypeScript of one field: its type, and expressions that read it from and write it to `offset`. */
 function describe(id) {
   const type = resolve(id)
   if (type.kind === 'INT') {
@@ -86,7 +86,7 @@ for (const type of types) {
 }
 for (const type of types) {
   if (type.kind !== 'ENUM' || type.name === 'abi_constant') continue
-  // The prefix of the enumerators (REASON_, MODE_, …) says the same as the object's name.
+  // The prefix of the enumerators (REASON_, MODE_, …) repeats the object's name.
   const prefix = /^[A-Z0-9]+_/.exec(type.values[0].name)[0]
   const members = type.values.filter(({ name }) => name.startsWith(prefix))
   out.push(`export const ${type.name.toUpperCase()} = {`)
@@ -110,7 +110,7 @@ for (const type of types) {
 }
 const text = out.join('\n')
 mkdirSync(dirname(target), { recursive: true })
-// An unchanged file keeps its time stamp, so that watchers and incremental builds stay quiet.
+// An unchanged file keeps its time stamp, so that watchers and incremental builds have nothing to do.
 let previous
 try {
   previous = readFileSync(target, 'utf8')

@@ -1,4 +1,5 @@
-// generate-man.mjs DIRECTORY: the manual pages xdp(8) and xdp.yaml(5), from what --help, the schema and docs/ are made of.
+// generate-man.mjs DIRECTORY: writes the manual pages xdp(8) and xdp.yaml(5), from the sources of --help, the schema
+// and docs/.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
@@ -13,7 +14,7 @@ export { GLOBAL_FLAGS as globals } from './src/commands/cli/flags.ts'
 export { INTRO as intro } from './src/commands/cli/help.ts'
 `
 
-/** The table alone: what its commands do is not of interest here. */
+/** The table alone, without the implementations of its commands. */
 async function readTable() {
   const lazy = {
     name: 'lazy',
@@ -34,7 +35,10 @@ async function readTable() {
   return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
-/** The day of the build, or the one that makes a build reproducible (https://reproducible-builds.org/specs/source-date-epoch/). */
+/**
+ * The day of the build, or the one set for a reproducible build
+ * (https://reproducible-builds.org/specs/source-date-epoch/).
+ */
 function today() {
   const epoch = process.env.SOURCE_DATE_EPOCH
   return (epoch === undefined ? new Date() : new Date(Number(epoch) * 1000)).toISOString().slice(0, 10)

@@ -1,5 +1,5 @@
 // schemas/xdp.schema.json → src/config/generated/validate.js and its types: the schema as plain code, so that the tool
-// neither loads a schema compiler nor compiles a schema at every start.
+// need not load a schema compiler, or compile a schema, at every start.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { Ajv } from 'ajv'
 import standalone from 'ajv/dist/standalone/index.js'
@@ -18,9 +18,9 @@ export interface SchemaError {
   readonly params: {
     /** \`additionalProperties\`: the key that the schema does not know. */
     readonly additionalProperty?: string
-    /** \`propertyNames\`: the key that is no such name. */
+    /** \`propertyNames\`: the key with an invalid name. */
     readonly propertyName?: string
-    /** \`required\`: the key that is not there. */
+    /** \`required\`: the missing key. */
     readonly missingProperty?: string
     /** \`dependencies\`: the key that needs another. */
     readonly property?: string
@@ -35,27 +35,27 @@ export interface SchemaError {
 export const validate: ((value: unknown) => boolean) & { readonly errors: readonly SchemaError[] | null }
 `
 
-// The emitted code carries the schema along; prose need not be parsed at every start.
+// The emitted code contains the schema; without descriptions there is less to parse at every start.
 const schema = JSON.parse(readFileSync(at('schemas/xdp.schema.json'), 'utf8'), (key, value) =>
   key === 'description' && typeof value === 'string' ? undefined : value,
 )
 const ajv = new Ajv({
   strict: true,
-  strictRequired: false, // `oneOf: [{ required: [cidr] }, …]` names properties that stand beside the oneOf
+  strictRequired: false, // `oneOf: [{ required: [cidr] }, …]` names properties defined beside the oneOf
   allowUnionTypes: true,
   allErrors: true,
-  messages: false, // the text is made in src/config/text/schema-errors.ts
+  messages: false, // src/config/text/schema-errors.ts creates the messages
   code: { source: true, esm: true, lines: true },
 })
 ajv.addSchema(schema, 'config')
-// ajv joins the errors of referenced schemas by copying all that came before, which takes minutes for 100,000 errors.
+// ajv joins the errors of referenced schemas by copying all previous ones, which takes minutes for 100,000 errors.
 const JOIN = /(\w+\.errors) : vErrors\.concat\(\1\)/g
 const emitted = standalone.default(ajv, { validate: 'config' })
 const joined = emitted.replaceAll(JOIN, '$1 : join(vErrors, $1)')
-if (joined === emitted || joined.includes('.concat(')) throw new Error('ajv emits other code than this script knows')
+if (joined === emitted || joined.includes('.concat(')) throw new Error('ajv emits code that this script does not know')
 const code = `${joined}\nfunction join(all, more) { for (const one of more) all.push(one); return all }\n`
 
-// The emitted code requires two small helpers of ajv; bundling puts them into the file.
+// The emitted code requires two small helpers of ajv; bundling includes them in the file.
 const { outputFiles } = await build({
   stdin: { contents: code, resolveDir: root, loader: 'js' },
   bundle: true,

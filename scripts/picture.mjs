@@ -1,4 +1,4 @@
-// node scripts/picture.mjs: plays the short demo in a terminal and writes what stands on its screen to docs/demo.svg.
+// node scripts/picture.mjs: plays the short demo in a terminal and writes its screen to docs/demo.svg.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { install } from './lib/host.mjs'
 import { at } from './lib/paths.mjs'
@@ -7,7 +7,7 @@ import { toSvg } from './lib/svg.mjs'
 import { setup } from './setup.mjs'
 
 const COLUMNS = 100
-/** More than the session prints, so that nothing scrolls away. */
+/** More lines than the session prints, so that none scrolls away. */
 const ROWS = 150
 
 await main(async () => {

@@ -1,5 +1,5 @@
-// npm run setup: installs what building and testing need: node_modules, Debian packages, the BPF file system. Runs
-// before anything is installed, so it imports nothing from node_modules. Says nothing when nothing is missing.
+// npm run setup: installs the requirements of building and testing: node_modules, Debian packages, the BPF file system.
+// Runs before anything is installed, so it imports nothing from node_modules. Prints nothing if nothing is missing.
 import { existsSync, readFileSync } from 'node:fs'
 import { install, mountBpffs, NEEDS } from './lib/host.mjs'
 import { at } from './lib/paths.mjs'
@@ -29,12 +29,12 @@ function isInstalled() {
 async function installModules() {
   if (isInstalled()) return
   console.log('setup: npm ci')
-  // The very npm that runs us, if any: there may be no other in the PATH.
+  // The npm that runs this script, if any: the PATH may have no other.
   const [command, ...prefix] = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
   await run(command, [...prefix, 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
 }
 
-/** Brings the host up to what the other scripts expect. Throws ScriptError where it cannot. */
+/** Installs everything that the other scripts need. Throws ScriptError if it cannot. */
 export async function setup() {
   checkNode()
   await installModules()

@@ -1,5 +1,6 @@
-// npm test: everything. Installs what is missing, builds, lints, type-checks, runs every suite, and ends with one line
-// `N passed, N failed[, N skipped]`. A suite that cannot run here is skipped with its reason, never passed.
+// npm test: everything. Installs missing requirements, builds, lints, type-checks, runs every suite, and ends with one
+// line `N passed, N failed[, N skipped]`. A suite that cannot run here counts as skipped, with its reason, never as
+// passed.
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { whyNoBpf } from './lib/host.mjs'
 import { at } from './lib/paths.mjs'
@@ -25,7 +26,7 @@ async function tool(name, args) {
   return status === 0
 }
 
-/** Runs the suites in one go, so that no core waits for the last file of one. */
+/** Runs the suites together, so that no core waits for the last file of one. */
 async function suites() {
   const [always, ...needBpf] = SUITES
   const reason = await whyNoBpf()

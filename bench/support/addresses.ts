@@ -1,11 +1,11 @@
-// Addresses as list files have them: text, one a line.
+// Addresses in the form of list files: text, one per line.
 
 import { makeRandom } from './sets.ts'
 
-/** First octets that hold private, reserved and documentation networks: no list of attackers has them. */
+/** First octets with private, reserved and documentation networks, which no list of attackers contains. */
 const LEFT_OUT = new Set([0, 10, 100, 127, 169, 172, 192, 198, 203])
 
-/** `count` different random addresses of public networks, as numbers; the same in every run. */
+/** `count` different random addresses of public networks, as numbers; equal in every run. */
 export function publicAddresses(count: number, seed = 1): Uint32Array {
   const random = makeRandom(seed)
   const seen = new Uint8Array(2 ** 29)
@@ -24,7 +24,7 @@ export function publicAddresses(count: number, seed = 1): Uint32Array {
 export const dotted = (address: number, separator = '.'): string =>
   [address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255].join(separator)
 
-/** One line for each address. Strings are joined in parts, since one of 10 million lines may be too long to grow. */
+/** One line per address. Strings are joined in parts, since one of 10 million lines may be too long to grow. */
 export function lines(addresses: Uint32Array, line: (address: number) => string): string {
   const parts: string[] = []
   for (let i = 0; i < addresses.length; i += 4096) {

@@ -1,4 +1,4 @@
-// What the balancer costs besides packets: making a service's table, and having the programs verified.
+// Costs of the balancer other than packets: building a service's table, and verifying the programs.
 
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -13,7 +13,7 @@ export interface RingTime {
   readonly milliseconds: number
 }
 
-/** Milliseconds to make a table, once the code is warm. */
+/** Milliseconds to build a table, once the code is warm. */
 export function ringTimes(): RingTime[] {
   return [3, 10, 100, 600, 1000].map((count) => {
     const backends = Array.from({ length: count }, (_, i) => backend(`10.1.${i >>> 8}.${i & 255}`))
@@ -27,17 +27,17 @@ export function ringTimes(): RingTime[] {
 }
 
 export interface VerifierCost {
-  /** Of the program that took most. */
+  /** Of the most expensive program. */
   readonly instructions: number
-  /** Of loading all programs, the bpftool processes included. */
+  /** Time to load all programs, the bpftool processes included. */
   readonly milliseconds: number
 }
 
-/** Loads the shipped programs, once with the verifier's statistics and several times for its time. */
+/** Loads the shipped programs, once for the verifier's statistics and several times for the duration. */
 export async function verifierCost(): Promise<VerifierCost> {
   const { paths } = await loadObject()
   const pin = `/sys/fs/bpf/xdp-bench-verifier-${process.pid}`
-  // Side by side, as an apply does. The statistics are on stderr, after every instruction.
+  // In parallel, as an apply does. The statistics are on stderr, after every instruction.
   const script = `for object in ${paths.join(' ')}; do bpftool "$@" prog loadall "$object" ${pin} 2>&1 & done; wait`
   const load = (...flags: readonly string[]): string => {
     try {

@@ -1,5 +1,5 @@
 // The kernel side of the balancer's benchmark: a loaded data plane, packets of flows, and timed runs that restore the
-// packet before every turn and check what became of each.
+// packet before every turn and check its outcome.
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -19,25 +19,25 @@ import { createMap } from './lookup.ts'
 const WRAPPER = fileURLToPath(new URL('./balance.bpf.o', import.meta.url))
 const HEAD_SIZE = 96
 const WORKLOAD_SIZE = 24 + HEAD_SIZE
-/** Interface slot that the runs count for. */
+/** Interface slot in whose counters the runs appear. */
 const SLOT = 1
 const REPEAT = 2 ** 16
 
 export const PORT = 80
 
-/** Which packets a subject gets. */
+/** Packets for a subject. */
 export interface Workload {
   readonly family: 4 | 6
   readonly protocol: 'tcp' | 'udp'
   readonly flags?: number
-  /** A power of two, one of them at random each time; 0: each packet begins one of its own. */
+  /** Number of flows, a power of two, one chosen at random each time; 0: each packet begins a new one. */
   readonly flows: number
   readonly destination: string
 }
 
 const SOURCE = { 4: 0x0b000000, 6: 0x00010000 } as const
 
-/** A frame long enough that the linear part holds every header. */
+/** A frame long enough for the linear part to contain every header. */
 function frameOf({ family, protocol, flags = p.ACK, destination }: Workload): Uint8Array {
   const ip =
     family === 4
@@ -62,7 +62,7 @@ function workloadBytes(workload: Workload, growth: number): Uint8Array {
   return bytes
 }
 
-/** How every turn of ours must end. */
+/** Expected result of every turn of our program. */
 export interface Outcome {
   /** enum xdp_action */
   readonly verdict: number
@@ -72,18 +72,18 @@ export interface Outcome {
 /** A program to time. */
 export interface Subject {
   readonly name: string
-  /** Of the wrapper's object, or the pin of another one. */
+  /** A program of the wrapper's object, or the pin of another program. */
   readonly program: string
   readonly kind: 'plain' | 'frags'
-  /** What the last turn must return: enum xdp_action. */
+  /** Expected return value of the last turn: enum xdp_action. */
   readonly verdict: number
-  /** How many turns ended as all must, so far, by the program's own counters. */
+  /** Number of turns with the expected result so far, by the program's own counters. */
   readonly count?: () => Promise<number>
 }
 
 export const VERDICTS = { drop: 1, pass: 2, tx: 3 } as const
 
-/** One data plane under the wrapper. Close it in any case. */
+/** One data plane under the wrapper. Callers must close it. */
 export class Bench {
   readonly plane: DataPlane
   readonly #directory: string
@@ -93,7 +93,7 @@ export class Bench {
     this.#directory = directory
   }
 
-  /** `name`: no other open one has it. */
+  /** `name`: unique among the open ones. */
   static async open(name: string): Promise<Bench> {
     const directory = `/sys/fs/bpf/xdp-bench-${name}-${process.pid}`
     mkdirSync(directory)
@@ -124,13 +124,16 @@ export class Bench {
     }
   }
 
-  /** Loads a state; new flows are remembered without limit, so that remembering them is what is measured, or not at all. */
-  async load(state: State, remembers = true): Promise<void> {
+  /**
+   * Loads a state. `tracksFlows`: new flow entries without a limit, or none, so that their cost is always or never
+   * included.
+   */
+  async load(state: State, tracksFlows = true): Promise<void> {
     const image = imageOf(state)
     const view = new DataView(image.buffer)
     const at = BALANCE_LINE * LINE_SIZE
     const balance = balanceCodec.decode(view, at)
-    if (balance.flags !== 0) balanceCodec.encode({ ...balance, flow_limit: remembers ? 0xffffffff : 0 }, view, at)
+    if (balance.flags !== 0) balanceCodec.encode({ ...balance, flow_limit: tracksFlows ? 0xffffffff : 0 }, view, at)
     this.plane.forget()
     await this.plane.load(image)
     await this.plane.attachTestRuns(SLOT)
@@ -142,13 +145,13 @@ export class Bench {
     await runBpftool('map', 'update', 'pinned', pin, 'key', '0', '0', '0', '0', 'value', ...value)
   }
 
-  /** Ours. */
+  /** Our program. */
   subject(name: string, { verdict, reason }: Outcome): Subject {
     const count = async (): Promise<number> => (await this.plane.reasons(SLOT))[reason]?.packets ?? 0
     return { name, program: this.plane.program('xdp_filter'), kind: 'frags', verdict, count }
   }
 
-  /** Nanoseconds a turn, of the second of two runs. Throws where any turn ended otherwise than it should. */
+  /** Nanoseconds per turn, of the second of two runs. Throws if any turn had another result. */
   async time({ name, program, kind, verdict, count }: Subject, workload: Workload, runs = 2): Promise<number> {
     const path = program.includes('/') ? program : `${this.#directory}/run/${program}`
     const array = ['map', 'update', 'pinned', `${this.#directory}/${kind}`, 'key', '0', '0', '0', '0']
@@ -170,7 +173,8 @@ export class Bench {
     }
     if (count && before !== undefined) {
       const turns = (await count()) - before
-      if (turns !== REPEAT * runs) throw new Error(`${name}: ${turns} of ${REPEAT * runs} turns ended as the first`)
+      if (turns !== REPEAT * runs)
+        throw new Error(`${name}: ${turns} of ${REPEAT * runs} turns had the expected result`)
     }
     return (outputs.at(-1) as { duration: number }).duration
   }

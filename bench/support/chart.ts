@@ -1,4 +1,4 @@
-// A chart as SVG: a few panels side by side that share one scale, both axes logarithmic.
+// A chart as SVG: a few panels side by side with a common scale, both axes logarithmic.
 
 export interface Line {
   readonly name: string
@@ -48,7 +48,7 @@ function text(
 const rule = (x1: number, y1: number, x2: number, y2: number, stroke: string, more = ''): string =>
   `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="${stroke}"${more}/>`
 
-/** Powers of ten that enclose the values, as exponents. */
+/** Exponents of the powers of ten that enclose the values. */
 function decades(values: readonly number[]): { readonly low: number; readonly high: number } {
   const low = Math.floor(Math.log10(Math.min(...values)) + 1e-9)
   const high = Math.ceil(Math.log10(Math.max(...values)) - 1e-9)
@@ -94,7 +94,7 @@ export function drawChart(chart: Chart): string {
     ]
   })
 
-  // Lines of one name look the same in every panel, so one legend is enough.
+  // Lines of one name look alike in every panel, so one legend is enough.
   const named = new Map(chart.panels.flatMap(({ lines }) => lines.map((line) => [line.name, line])))
   const step = (width - MARGIN.left - MARGIN.right) / named.size
   const legend = [...named.values()].flatMap((line, i) => {

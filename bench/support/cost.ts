@@ -1,4 +1,4 @@
-// What one lookup costs in each structure: medians over rounds, the loop around it subtracted.
+// Cost of one lookup in each structure: medians over rounds, without the loop around it.
 
 import { load } from './lookup.ts'
 import { MIB, median, ratioText } from './report.ts'
@@ -9,14 +9,14 @@ export const ROUNDS = 21
 export interface Cost {
   readonly tables: number
   readonly trie: number
-  /** Of sets of single addresses, where asked for. */
+  /** For sets of single addresses, if requested. */
   readonly hash?: number
 }
 
 export interface Row {
   readonly set: string
   readonly prefixes: number
-  /** Nanoseconds a lookup. */
+  /** Nanoseconds per lookup. */
   readonly hit: Cost
   readonly miss: Cost
   /** Nanoseconds of the loop without a lookup. */
@@ -33,7 +33,7 @@ export async function measure(set: string, workload: Workload, withHash = false,
   try {
     const times = await loaded.measure(rounds)
     const loop = median(times.nothing)
-    // A lookup cannot cost nothing; the timer cannot tell less than this.
+    // A lookup always costs something; smaller differences are below the timer's resolution.
     const net = (values: readonly number[]): number => Math.max(0.1, median(values) - loop)
     const hash = (values: readonly number[]): { hash?: number } => (values.length > 0 ? { hash: net(values) } : {})
     return {
@@ -70,5 +70,5 @@ export function costTable(rows: readonly Row[]): [readonly string[], readonly (r
     row.memory.trie > MIB ? (row.memory.trie / MIB).toFixed(1) : '-',
     row.compile.toFixed(0),
   ])
-  return [['ns a lookup', ...one('miss'), ...one('hit'), 'MiB', 'LPM', 'compile ms'], body]
+  return [['ns per lookup', ...one('miss'), ...one('hit'), 'MiB', 'LPM', 'compile ms'], body]
 }

@@ -1,6 +1,5 @@
-// Packets as the judge of when an edit of the daemon's is in force. The peer sends one every millisecond from an address
-// that the edit blocks, with the time at which it left; the last one that the host receives tells when the new policy
-// began to judge.
+// Measures by packets when a daemon's edit takes effect. The peer sends one per millisecond from an address that the
+// edit blocks, with its departure time; the last one that the host receives shows when the new policy began to judge.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -9,15 +8,15 @@ import { setTimeout } from 'node:timers/promises'
 import { type Host, sh } from './host.ts'
 import { MIB, median } from './report.ts'
 
-/** For packets of benchmarks (RFC 2544); in no list of public addresses. */
+/** For packets of benchmarks (RFC 2544); not in any list of public addresses. */
 const HOST = '198.18.0.1'
 const PORT = 9
-/** Edits of people are further apart than this, in milliseconds. */
+/** Pause between edits in milliseconds, as between those of people. */
 const APART = 500
-/** Of the daemon, in milliseconds. */
+/** The daemon's debounce time in milliseconds. */
 export const DEBOUNCE = 100
 
-/** What the peer sends from: one address for each round. */
+/** Source address of the peer: one for each round. */
 export const source = (round: number): string => `198.18.${1 + (round >> 8)}.${round & 255}`
 
 /** Gives both ends of the wire their addresses. */
@@ -33,7 +32,7 @@ export function connect(host: Host, rounds: number): void {
   sh('ip', '-n', host.peer, '-batch', `${host.directory}/batch`)
 }
 
-/** A process that is asked by lines and answers by lines. */
+/** A process that answers each line of input with a line of output. */
 class Asked {
   readonly #child: ChildProcess
   readonly #lines: AsyncIterator<string>
@@ -56,7 +55,7 @@ class Asked {
 }
 
 const LISTEN = `require('node:readline').createInterface({ input: process.stdin })`
-/** Sends from the address that it is told, until it is told another. */
+/** Sends from the address in the last line of input. */
 const SENDER = `
 const { createSocket } = require('node:dgram')
 let socket, payload = Buffer.alloc(8)
@@ -71,7 +70,7 @@ setInterval(() => {
   payload.writeBigInt64LE(process.hrtime.bigint())
   try { socket?.send(payload, ${PORT}, '${HOST}') } catch {}
 }, 1)`
-/** Tells when the last packet that it received was sent, and from where. */
+/** Prints departure time and source of the last received packet. */
 const RECEIVER = `
 let last = '0 -'
 require('node:dgram').createSocket('udp4').on('message', (message, { address }) => {
@@ -81,12 +80,12 @@ ${LISTEN}.on('line', () => console.log(last)).on('close', () => process.exit())`
 
 export interface Daemon {
   readonly pid: number
-  /** Settles with the next event of this name. */
+  /** Resolves at the next event of this name. */
   readonly hear: (event: string) => Promise<void>
   readonly stop: () => Promise<void>
 }
 
-/** `xdp watch` of xdp.yaml in the directory of the host. */
+/** Starts `xdp watch` of xdp.yaml in the host's directory. */
 export function startDaemon(host: Host): Daemon {
   const [file, ...args] = host.xdp('watch', '-f', `${host.directory}/xdp.yaml`, '--json') as [string, ...string[]]
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -102,7 +101,7 @@ export function startDaemon(host: Host): Daemon {
       for (;;) {
         const next = heard.shift()
         if (next === event) return
-        if (next === 'failed' || next === 'bad-config') throw new Error(`the daemon told: ${next}`)
+        if (next === 'failed' || next === 'bad-config') throw new Error(`the daemon reported: ${next}`)
         if (next !== undefined) continue
         await new Promise<void>((resolve) => {
           wake = resolve
@@ -117,13 +116,13 @@ export function startDaemon(host: Host): Daemon {
   }
 }
 
-/** Ticks of the clock that CPU time is counted in, a second: USER_HZ, which is the same on all of Linux. */
+/** Unit of CPU time in ticks per second: USER_HZ, which is equal on all of Linux. */
 const TICKS = 100
 
-/** Milliseconds of CPU time that a process and its descendants took so far, with those that have ended. */
+/** CPU time of a process and its descendants so far in milliseconds, including ended ones. */
 function cpuTime(pid: number): number {
   const fields = (path: string): number[] => {
-    // The name in parentheses may have spaces in it (proc_pid_stat(5)).
+    // The name in parentheses may contain spaces (proc_pid_stat(5)).
     const [, rest = ''] = /\) \S (.*)$/s.exec(readFileSync(path, 'utf8')) ?? []
     return rest.split(' ').map(Number)
   }
@@ -148,14 +147,15 @@ export const memory = (pid: number): number =>
 export interface Measured {
   readonly times: number[]
   readonly memory: number
-  /** Milliseconds of CPU time for each edit. */
+  /** CPU time per edit in milliseconds. */
   readonly cpu: number
 }
 
 /**
- * Milliseconds from the close of a file to the first packet that met the new policy, less the debounce; each round.
+ * Milliseconds from the close of a file to the first packet judged by the new policy, without the debounce time; for
+ * each round.
  *
- * @param edit blocks `source(round)`, and does whatever else is measured
+ * @param edit blocks `source(round)`, and makes the change to be measured
  */
 export async function timeEdits(host: Host, rounds: number, edit: (round: number) => void): Promise<Measured> {
   const daemon = startDaemon(host)
@@ -184,10 +184,10 @@ export async function timeEdits(host: Host, rounds: number, edit: (round: number
 const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] as number
 
-/** Headings of what `editRow` gives. */
+/** Headings for the cells of `editRow`. */
 export const EDIT_HEADINGS = ['least', 'median', '90 %', 'most', 'CPU ms', 'RSS MiB'] as const
 
-/** The cells of a table about edits. */
+/** A row of a table about edits. */
 export const editRow = ({ times, cpu, memory: resident }: Measured): string[] => [
   ...[Math.min(...times), median(times), percentile(times, 0.9), Math.max(...times), cpu].map((ms) => ms.toFixed(0)),
   (resident / MIB).toFixed(0),

@@ -1,4 +1,4 @@
-// Filters that drop a flood: ours, the least a program can do, and those of others.
+// Filters that drop a flood: ours, the cheapest possible program, and other tools.
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { dotted, lines } from './addresses.ts'
@@ -6,9 +6,9 @@ import { type Host, sh, which } from './host.ts'
 
 export interface Filter {
   readonly name: string
-  /** How many sources are listed; the flood comes from just these. */
+  /** Number of listed sources; the flood comes from exactly these. */
   readonly sources: number
-  /** Whether it lets everything through. */
+  /** Whether it passes everything. */
   readonly passes?: boolean
   set(): void
   clear(): void
@@ -17,7 +17,7 @@ export interface Filter {
 type Make = (name: string, sources: number) => Filter
 const ZONE = 'bench'
 
-/** Why a tool is of no use here, or undefined. */
+/** Why a tool cannot be used here; undefined: it can. */
 function refusal(tool: string, probe: () => void): string | undefined {
   if (!which(tool)) return `${tool} is not installed`
   try {
@@ -56,7 +56,7 @@ function program(host: Host, pinned: string, mode: 'xdpdrv' | 'xdpgeneric'): Mak
   })
 }
 
-/** One rule for one source, a set for more. */
+/** A rule for a single source, a set for more. */
 function nft(host: Host, addresses: Uint32Array, chain: string, family: 'netdev' | 'ip'): Make {
   return (name, sources) => ({
     name,
@@ -88,7 +88,7 @@ function iptables(host: Host, addresses: Uint32Array): Make {
       },
       clear() {
         host.in('iptables', '-w', '-t', 'raw', '-F')
-        // The rule's reference to the set goes with its RCU callback.
+        // The rule's RCU callback releases its reference to the set.
         if (sources > 1)
           host.in('sh', '-c', `for i in 1 2 3 4 5; do ipset destroy ${ZONE} && exit; sleep 0.2; done; exit 1`)
       },
@@ -96,7 +96,7 @@ function iptables(host: Host, addresses: Uint32Array): Make {
   }
 }
 
-/** xdp-filter pins below /sys/fs/bpf; it is shown a directory of our bpffs there, in a mount namespace of its own. */
+/** xdp-filter pins below /sys/fs/bpf; a mount namespace replaces that by a directory of our bpffs. */
 function xdpFilter(host: Host, addresses: Uint32Array): Make {
   const root = `${host.bpffs}/others`
   const inside = (...argv: readonly string[]): void =>
@@ -107,7 +107,7 @@ function xdpFilter(host: Host, addresses: Uint32Array): Make {
     set() {
       mkdirSync(root, { recursive: true })
       inside('xdp-filter', 'load', '-f', 'ipv4', '-p', 'allow', '-m', 'native', host.device)
-      // As `xdp-filter ip -m src ADDRESS` does, without a process for each.
+      // Equals `xdp-filter ip -m src ADDRESS`, without a process for each.
       const update = (address: number): string =>
         `map update pinned ${root}/xdp-filter/filter_ipv4 key ${dotted(address, ' ')} value 1 0 0 0 0 0 0 0`
       sh('bpftool', 'batch', 'file', host.write('flood.batch', lines(addresses.subarray(0, sources), update)))
@@ -124,7 +124,7 @@ export interface Filters {
   readonly skipped: readonly { readonly name: string; readonly reason: string }[]
 }
 
-/** All filters that work here. The first is what the others are compared with. */
+/** All filters that work here. The others are compared with the first. */
 export function makeFilters(host: Host, addresses: Uint32Array, drop: string): Filters {
   const ours = own(host, addresses, 'native')
   const native = program(host, drop, 'xdpdrv')
@@ -153,7 +153,7 @@ export function makeFilters(host: Host, addresses: Uint32Array, drop: string): F
       trial.clear()
     }),
     inXdpFilter('xdp-filter', 1),
-    inXdpFilter('xdp-filter (its most)', 10_000),
+    inXdpFilter('xdp-filter (its maximum)', 10_000),
   )
   const ingress = nft(host, addresses, `hook ingress device ${host.device} priority -500`, 'netdev')
   const prerouting = nft(host, addresses, 'hook prerouting priority raw', 'ip')

@@ -1,7 +1,8 @@
 // A flood between the two ends of a host's wire, and the CPU time that each frame costs the receiver.
 //
-// Live frames are redirected into the veth, whose other end receives them in a kernel thread of its own (threaded NAPI),
-// pinned to another CPU than the sender. What that thread ran, divided by the frames it received, is the figure.
+// Live frames are redirected into the veth, whose other end receives them in a separate kernel thread (threaded NAPI),
+// pinned to another CPU than the sender. The figure is that thread's run time, divided by the number of received
+// frames.
 
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -22,30 +23,30 @@ const TARGET = '192.0.2.1'
 const GATEWAY = '192.0.2.2'
 
 export interface Flooded {
-  /** Nanoseconds of CPU time a frame. */
+  /** Nanoseconds of CPU time per frame. */
   readonly ns: number
   readonly frames: number
-  /** Share of the frames that came through to the UDP layer. */
+  /** Share of the frames that reached the UDP layer. */
   readonly passed: number
-  /** Share of the time that the receiver ran: well below 1 means that the sender was the slower one. */
+  /** Share of the time that the receiver ran: well below 1 if the sender was slower. */
   readonly busy: number
 }
 
 export interface FloodHost {
   /** Pinned program that drops everything. */
   readonly drop: string
-  /** Floods with frames from `count` of the addresses, the first ones. */
+  /** Floods with frames from the first `count` addresses. */
   flood(count: number, milliseconds: number): Promise<Flooded>
 }
 
-/** Why floods cannot be measured here. */
+/** Why floods cannot be measured here; undefined: they can. */
 export function whyNoFlood(): string | undefined {
   if (availableParallelism() < 2) return 'two CPUs are needed'
   const missing = ['clang', 'ethtool', 'taskset', 'sysctl'].find((tool) => !which(tool))
   return missing ? `${missing} is not installed` : undefined
 }
 
-/** Compiles the generator; throws where there is no libc to compile with. */
+/** Compiles the generator; throws without a libc. */
 function compileGenerator(directory: string): string {
   const binary = join(directory, 'generator')
   sh('clang', '-O2', '-Wall', '-o', binary, GENERATOR)
@@ -67,14 +68,14 @@ function setUp(host: Host): void {
   sh('ip', '-n', netns, 'addr', 'add', `${TARGET}/24`, 'dev', device)
   const far = ['lladdr', macOf(peer, peerDevice), 'dev', device, 'nud', 'permanent']
   sh('ip', '-n', netns, 'neigh', 'replace', GATEWAY, ...far)
-  // Unfiltered datagrams come from everywhere, and the kernel drops what it has no route back to.
+  // Unfiltered datagrams have arbitrary sources, and the kernel drops those without a route back.
   sh('ip', '-n', netns, 'route', 'add', 'default', 'via', GATEWAY)
-  // Without GRO or XDP there is no NAPI, and frames that are redirected to the device would be lost.
+  // Without GRO or XDP there is no NAPI, and frames redirected to the device would be lost.
   host.in('ethtool', '-K', device, 'gro', 'on')
   sysfs(netns, `${device}/threaded`, '1')
 }
 
-/** The kernel thread that receives. It is found by its name, which no other device has. */
+/** The receiving kernel thread, found by its name: the device name is unique. */
 function receiver(device: string): string {
   const found = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -85,7 +86,7 @@ function receiver(device: string): string {
         return false
       }
     })
-  if (!found) throw new Error(`${device} has no thread that receives`)
+  if (!found) throw new Error(`${device} has no receiving thread`)
   return found
 }
 
@@ -107,7 +108,7 @@ function arrived(host: Host): number {
   return ['InDatagrams', 'NoPorts', 'InErrors'].reduce((sum, name) => sum + Number(values[names.indexOf(name)]), 0)
 }
 
-/** Line 0 says where to and how many; the addresses follow. In the byte order of this machine. */
+/** Line 0 holds egress and number; the addresses follow. In this machine's byte order. */
 function imageOf(ifindex: number, addresses: Uint32Array): Uint8Array {
   const image = new Uint32Array(Math.ceil((LINE_SIZE + addresses.byteLength) / LINE_SIZE) * (LINE_SIZE / 4))
   image.set([ifindex, addresses.length])
@@ -115,7 +116,7 @@ function imageOf(ifindex: number, addresses: Uint32Array): Uint8Array {
   return new Uint8Array(image.buffer)
 }
 
-/** Makes a host ready for floods from the addresses. */
+/** Prepares a host for floods from the addresses. */
 export async function makeFloodHost(host: Host, addresses: Uint32Array): Promise<FloodHost> {
   const generator = compileGenerator(host.directory)
   setUp(host)
@@ -144,7 +145,7 @@ export async function makeFloodHost(host: Host, addresses: Uint32Array): Promise
       const before = { ran: runtime(thread), frames: received(host), arrived: arrived(host) }
       const [file, ...args] = [...enter, generator, program('generate'), `${milliseconds}`, mac, TARGET]
       sh(file as string, ...args)
-      // What is still in the ring.
+      // Wait for the frames still in the ring.
       await new Promise((resolve) => setTimeout(resolve, 20))
       const frames = received(host) - before.frames
       const ran = runtime(thread) - before.ran

@@ -1,5 +1,6 @@
 // A host to measure on: two network namespaces joined by a veth pair, a private bpffs, a directory, and a copy of the
-// built command line that a rebuild meanwhile does not touch. Everything goes when the process does, however it ends.
+// built command line that a concurrent rebuild does not touch. Everything is removed at the end of the process, however
+// it ends.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** What one process took, its children included (but for the memory). */
+/** Cost of one process, children included (except for the memory). */
 export interface Cost {
   /** Seconds from start to exit. */
   readonly wall: number
@@ -34,9 +35,9 @@ export interface Host {
   readonly cache: string
   /** Writes a file into the directory and returns its path. */
   write(name: string, content: string): string
-  /** Runs a command in `netns` and returns its stdout; throws when it fails. */
+  /** Runs a command in `netns` and returns its stdout; throws if it fails. */
   in(...argv: readonly string[]): string
-  /** argv of `xdp …` in `netns`. */
+  /** Arguments of `xdp …` in `netns`. */
   xdp(...args: readonly string[]): string[]
 }
 
@@ -48,7 +49,7 @@ function attempt(file: string, ...args: readonly string[]): void {
   try {
     sh(file, ...args)
   } catch {
-    // Not made yet, or gone already.
+    // Does not exist yet, or is already gone.
   }
 }
 
@@ -58,14 +59,14 @@ export function which(tool: string): string | undefined {
   return path.map((directory) => join(directory, tool)).find((file) => existsSync(file))
 }
 
-/** `device` is a name that no other device of the machine has, where that matters. */
+/** `device`: a device name that is unique on the machine, if needed. */
 export function makeHost(device = 'eth0'): Host {
   const netns = `xdp-bench-${process.pid}`
   const peer = `${netns}-peer`
   const directory = mkdtempSync(join(tmpdir(), 'xdp-bench-'))
   const bpffs = join(directory, 'bpffs')
   const cache = join(directory, 'cache')
-  // For every process that is started from here on.
+  // For every process started from here on.
   process.env['CACHE_DIRECTORY'] = cache
   process.once('exit', () => {
     for (const name of [netns, peer]) attempt('ip', 'netns', 'del', name)
@@ -107,7 +108,7 @@ export function makeHost(device = 'eth0'): Host {
   }
 }
 
-/** bash's own `time` is always there and exact to the millisecond; the peak is the kernel's own, asked for meanwhile. */
+/** bash's own `time` is always available and precise to the millisecond; the peak is the kernel's, read meanwhile. */
 const TIMED = 'TIMEFORMAT="%R %U %S"; time { ( echo "$BASHPID" >&3; exec "$@" 2>&4 3>&- 4>&- ); }'
 const ASK_EVERY_MS = 10
 
@@ -119,7 +120,7 @@ function peak(pid: number): number {
   }
 }
 
-/** Runs a command and says what it took; throws when it fails. */
+/** Runs a command and returns its cost; throws if it fails. */
 export async function time(argv: readonly string[], cwd?: string): Promise<Cost> {
   const child = spawn('bash', ['-c', TIMED, 'bash', ...argv], {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],

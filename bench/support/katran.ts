@@ -1,6 +1,6 @@
-// Katran's own program, as the peer of the balancer's benchmark: compiled from a checkout of its repository, unchanged,
-// and given a table of the same backends. Formats of keys and values are those of katran/lib/bpf/balancer_structs.h;
-// numbers are those of balancer_consts.h.
+// Katran's own program, as the peer of the balancer's benchmark: compiled from an unchanged checkout of its repository,
+// with a table of the same backends. Formats of keys and values are those of katran/lib/bpf/balancer_structs.h; numbers
+// are those of balancer_consts.h.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -19,11 +19,11 @@ import { createMap } from './lookup.ts'
 export type Encapsulation = 'ipip' | 'gue'
 
 const SOURCE = 'katran/lib/bpf/balancer.bpf.c'
-/** More than a test run can begin in a second: new flows are remembered without limit, as in what it is compared with. */
+/** More than a test run can begin in a second: new flows get entries without a limit, as in our program. */
 const UNLIMITED = '-DMAX_CONN_RATE=0xffffffff'
 const BUILDS: Readonly<Record<Encapsulation, readonly string[]>> = { ipip: [], gue: ['-DGUE_ENCAP'] }
 const RING_SIZE = 65_537
-/** Places of global counters in map `stats`. */
+/** Indexes of global counters in map `stats`. */
 const COUNTERS = { tx: 512 + 17, pass: 512 + 19 } as const
 const F_IPV6 = 1
 const PROTOCOLS = [6, 17] as const
@@ -39,7 +39,7 @@ export interface Group {
 
 const text = (bytes: Iterable<number>): string[] => [...bytes].map(String)
 const word = (value: number): string[] => text(new Uint8Array(Uint32Array.of(value).buffer))
-/** As in a union of both families: IPv4 in the first 4 of 16 bytes. */
+/** A union of both families: IPv4 in the first 4 of 16 bytes. */
 function addressField(one: Address): string[] {
   const field = new Uint8Array(16)
   field.set(addressBytes(one).subarray(one.family === 4 ? 12 : 0))
@@ -48,7 +48,7 @@ function addressField(one: Address): string[] {
 
 const realField = (one: Address): string[] => [...addressField(one), ...text([one.family === 6 ? F_IPV6 : 0, 0, 0, 0])]
 
-/** One build of it, with its maps. Close it in any case. */
+/** One build of Katran, with its maps. Callers must close it. */
 export class Katran {
   readonly #directory: string
   readonly #program: string
@@ -59,7 +59,8 @@ export class Katran {
   }
 
   /**
-   * `flows`: that each CPU remembers. Throws where `checkout` is no checkout of Katran, or cannot be compiled or loaded.
+   * `flows`: connection table entries per CPU. Throws if `checkout` is not a checkout of Katran, or cannot be compiled
+   * or loaded.
    */
   static async open(
     checkout: string,
@@ -76,7 +77,7 @@ export class Katran {
       compile(checkout, encapsulation, object)
       mkdirSync(directory)
       await runBpftool('prog', 'loadall', object, directory, 'pinmaps', `${directory}/maps`)
-      await katran.#remember(flows)
+      await katran.#addFlowTables(flows)
       await katran.#provision(encapsulation, groups)
       return katran
     } catch (error) {
@@ -87,7 +88,7 @@ export class Katran {
     }
   }
 
-  /** It, where every turn must be sent, or passed. */
+  /** Katran as a subject whose every turn must be sent, or passed. */
   subject(name: string, outcome: keyof typeof COUNTERS): Subject {
     const verdict = VERDICTS[outcome]
     return {
@@ -117,8 +118,8 @@ export class Katran {
     return bpftool('map', 'update', 'pinned', `${this.#directory}/maps/${map}`, 'key', ...key, 'value', ...value)
   }
 
-  /** Gives every CPU a memory of its own, as Katran's control plane does. */
-  async #remember(flows: number): Promise<void> {
+  /** Gives every CPU a connection table, as Katran's control plane does. */
+  async #addFlowTables(flows: number): Promise<void> {
     for (let cpu = 0; cpu < cpus().length; cpu++) {
       const pin = `${this.#directory}/maps/lru_${cpu}`
       const shape = { name: `lru_${cpu}`, type: 'lru_hash', entries: flows, flags: 0 } as const
@@ -133,7 +134,7 @@ export class Katran {
       for (const [i, source] of ['172.16.0.1', '100::1'].entries())
         commands.push(this.#update('pckt_srcs', word(i), realField(address(source))))
     }
-    // The real with number 0 is nobody.
+    // Number 0 stands for no real.
     let first = 1
     for (const [number, { vips, port, backends }] of groups.entries()) {
       for (const vip of vips) {
@@ -145,7 +146,7 @@ export class Katran {
       for (const [i, one] of backends.entries())
         commands.push(this.#update('reals', word(first + i), realField(one.address)))
       const ring = makeRing(backends)
-      if (ring.length !== RING_SIZE) throw new Error(`a table of ${ring.length} slots is none of Katran's`)
+      if (ring.length !== RING_SIZE) throw new Error(`Katran has no tables of ${ring.length} slots`)
       for (const [at, index] of ring.entries())
         commands.push(this.#update('ch_rings', word(number * RING_SIZE + at), word(first + index)))
       first += backends.length
@@ -154,9 +155,9 @@ export class Katran {
   }
 }
 
-/** As Katran's own build does, with our instruction set, which is kinder to it. */
+/** Katran's own flags, with our instruction set, which makes its program faster. */
 function compile(checkout: string, encapsulation: Encapsulation, object: string): void {
-  // The headers of libc that it includes ask which machine they are for.
+  // The libc headers that it includes need the machine's architecture.
   const machine = process.arch === 'x64' ? ['-D__x86_64__', '-idirafter', '/usr/include/x86_64-linux-gnu'] : []
   const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-w', '-I', '.', ...machine]
   execFileSync('clang', [...flags, UNLIMITED, ...BUILDS[encapsulation], '-c', SOURCE, '-o', object], {

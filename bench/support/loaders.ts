@@ -1,4 +1,4 @@
-// Ways to put a list of addresses into the kernel, and to add and remove one: ours, and those of others.
+// Loaders of a list of addresses into the kernel, which also add and remove one: ours, and other tools.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { type Cost, type Host, sh, time, which } from './host.ts'
 
 export interface Loader {
   readonly name: string
-  /** Rounds of adding and removing one address, where they would take minutes; default: all. */
+  /** Rounds of adding and removing one address, if they would take minutes; default: all. */
   readonly editRounds?: number
   /** Why it cannot run here. */
   readonly missing: string | undefined
@@ -22,13 +22,13 @@ export interface Loader {
 const LIST = 'list.txt'
 
 export interface OwnLoader extends Loader {
-  /** What a plan costs that finds nothing to do. */
+  /** Cost of a plan without changes. */
   plan(): Promise<Cost>
-  /** Lines of the tables that applying the file with one more address writes. */
+  /** Number of table lines written by an apply with one more address. */
   written(address: number): number
 }
 
-/** `xdp apply`; adding and removing one address is applying the file with and without its line. */
+/** `xdp apply`; adding or removing one address applies the file with or without its line. */
 export function makeOwn(host: Host): OwnLoader {
   const run = (...args: readonly string[]): Promise<Cost> => time(host.xdp(...args), host.directory)
   const apply = (): Promise<Cost> => run('apply', '--auto-approve')
@@ -62,13 +62,13 @@ export function makeOwn(host: Host): OwnLoader {
     clear() {
       const [file, ...args] = host.xdp('destroy', '--auto-approve') as [string, ...string[]]
       sh(file, ...args)
-      // The first apply of the next round knows nothing of this one.
+      // The first apply of the next round must not profit from this one.
       rmSync(host.cache, { recursive: true, force: true })
     },
   }
 }
 
-/** Why a tool cannot be used: not installed, or the kernel does not have its part. */
+/** Why a tool cannot be used: it is not installed, or the kernel lacks its part. */
 function whyMissing(host: Host, tool: string, ...probe: readonly string[]): string | undefined {
   if (!which(tool)) return `${tool} is not installed`
   try {
@@ -102,7 +102,7 @@ export function makeIpset(host: Host): Loader {
   }
 }
 
-/** An interval set is what CIDRs need; a plain set holds addresses alone. */
+/** CIDRs need an interval set; a plain set holds only addresses. */
 export function makeNft(host: Host, kind: 'interval' | 'plain'): Loader {
   const run = (...argv: readonly string[]): Promise<Cost> => time(inside(host, 'nft', ...argv))
   let file = ''
@@ -126,7 +126,7 @@ export function makeNft(host: Host, kind: 'interval' | 'plain'): Loader {
   }
 }
 
-/** A BPF hash of addresses, one `map update` a line: what most scripts do, at its best. */
+/** A BPF hash of addresses, one `map update` per line: the fastest variant of most scripts. */
 export function makeBpftool(host: Host): Loader {
   const pin = `${host.bpffs}/hash`
   let file = ''

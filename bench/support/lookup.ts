@@ -18,26 +18,26 @@ import { HIGH, LOW } from '../../src/tables/lines/lines.ts'
 import { writeLines } from '../../test/support/lines.ts'
 import type { Workload } from './sets.ts'
 
-/** Built next to the bundle of the benchmark. */
+/** Built beside the bundle of the benchmark. */
 const OBJECT = fileURLToPath(new URL('./lookup.bpf.o', import.meta.url))
 const REQUEST_SIZE = 32
 const QUERY_SIZE = 16
 const QUERIES_A_LINE = LINE_SIZE / QUERY_SIZE
 const PASS = 2
 
-/** Lookups in one run: few enough that the slowest run keeps softirqs off for 50 ms at most. */
+/** Lookups per run: few enough that the slowest run keeps softirqs off for at most 50 ms. */
 export const LOOKUPS = 16_384
-/** Keys in one run that loads the trie: an insertion takes about 2 µs. */
+/** Keys per run that loads the trie: an insertion takes about 2 µs. */
 const KEYS = 1024
 
-/** Nanoseconds a lookup, of every round. */
+/** Nanoseconds per lookup, of every round. */
 export interface Times {
   readonly nothing: readonly number[]
   readonly tableHit: readonly number[]
   readonly tableMiss: readonly number[]
   readonly trieHit: readonly number[]
   readonly trieMiss: readonly number[]
-  /** Of sets of single IPv4 addresses, where asked for. */
+  /** For sets of single IPv4 addresses, if requested. */
   readonly hashHit: readonly number[]
   readonly hashMiss: readonly number[]
 }
@@ -46,7 +46,7 @@ export interface Loaded {
   readonly prefixes: number
   /** Milliseconds from the state to the image. */
   readonly compile: number
-  /** Kernel memory of all maps of an instance that holds the set, in bytes. */
+  /** Kernel memory of all maps of an instance with the set, in bytes. */
   readonly memory: number
   /** Growth of the kernel's slab memory while the trie was filled, in bytes. */
   readonly trieMemory: number
@@ -105,10 +105,10 @@ export async function instanceMemory(image: Uint8Array): Promise<number> {
   }
 }
 
-/** Bytes of slab memory that cannot be reclaimed: where the trie's nodes are. */
+/** Bytes of unreclaimable slab memory, which contains the trie's nodes. */
 const slab = (): number => 1024 * Number(/^SUnreclaim: +(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0)
 
-/** Puts a workload's set into new maps, into a BPF hash too if asked. Queries for `rounds` rounds are drawn now. */
+/** Puts a workload's set into new maps, and into a BPF hash if requested. Queries for `rounds` rounds are drawn now. */
 export async function load(workload: Workload, rounds: number, withHash = false): Promise<Loaded> {
   const { family, set } = workload
   const hosts = withHash && workload.hosts ? addressesOf(set) : undefined
@@ -184,7 +184,7 @@ function checkRuns(outputs: readonly unknown[]): void {
   }
 }
 
-/** Inserts keys by a program that takes KEYS of them a run. `write` puts key `i` to a place. */
+/** Inserts keys by a program that takes KEYS of them per run. `write` writes key `i` to a position. */
 async function loadKeys(
   program: string,
   count: number,
@@ -206,7 +206,7 @@ async function loadKeys(
   })
 }
 
-/** Inserts the prefixes of a set in order, which is the fastest way. */
+/** Inserts the prefixes of a set in order, the fastest way. */
 function loadTrie(program: string, set: Ranges, count: number): Promise<void> {
   const source = prefixes(set)
   return loadKeys(program, count, set.family === 4 ? 8 : 20, (view, at) => {
@@ -220,7 +220,7 @@ function loadTrie(program: string, set: Ranges, count: number): Promise<void> {
 const loadHash = (program: string, hosts: Uint32Array): Promise<void> =>
   loadKeys(program, hosts.length, 4, (view, at, i) => view.setUint32(at, hosts[i] as number))
 
-/** Every address of a set of few neighbours. */
+/** Every address of a set with small ranges. */
 export function addressesOf({ start, end, length }: Ranges): Uint32Array {
   const addresses: number[] = []
   for (let i = 0; i < length; i++) {
@@ -233,7 +233,7 @@ const STEPS = ['nothing', 'tableHit', 'trieHit', 'tableMiss', 'trieMiss'] as con
 const HASH_STEPS = ['hashHit', 'hashMiss'] as const
 type Step = keyof Times
 
-/** Runs everything once a round, each round over queries of its own. */
+/** Runs everything once per round, each round with different queries. */
 async function time(
   program: (name: string) => string,
   family: Family,
@@ -252,7 +252,7 @@ async function time(
     hashMiss: 'find_hash4',
   } satisfies Record<Step, string>
   // The other structure has just filled the caches. Traffic does not alternate, so each timed run comes after runs of
-  // the same program over queries of other rounds.
+  // the same program with queries of other rounds.
   const warmUps = [Math.floor(rounds / 3), Math.floor((2 * rounds) / 3)]
   return withExchange(async (directory) => {
     const jobs = Array.from({ length: rounds }, (_, round) => steps.map((step) => ({ step, round }))).flat()

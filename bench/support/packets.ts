@@ -1,5 +1,5 @@
-// Whole programs instead of lookups: what a packet costs from a listed or unlisted source, over a program that passes
-// everything. Ours and xdp-filter's, which holds 10,000 addresses at most.
+// Whole programs instead of lookups: cost of a packet from a listed or unlisted source, above a program that passes
+// everything. Ours and xdp-filter's, which holds at most 10,000 addresses.
 
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ import { hosts4 } from './sets.ts'
 
 const WRAPPER = fileURLToPath(new URL('./packets.bpf.o', import.meta.url))
 const OURS = fileURLToPath(new URL('../../dist/bpf/filter.bpf.o', import.meta.url))
-/** Drops what is listed, IPv4 addresses only: the smallest of xdp-filter's programs, which `-f ipv4 -p allow` loads. */
+/** Drops listed sources, IPv4 only: the smallest of xdp-filter's programs, which `-f ipv4 -p allow` loads. */
 const THEIRS = ['/usr/lib/bpf', '/usr/lib/x86_64-linux-gnu/bpf', '/usr/lib/aarch64-linux-gnu/bpf', '/usr/lib64/bpf']
   .map((directory) => `${directory}/xdpfilt_alw_ip.o`)
   .find((file) => existsSync(file))
@@ -30,7 +30,7 @@ const ROUNDS = 9
 const DROP = 1
 const PASS = 2
 
-/** Nanoseconds a packet over the program that passes everything. */
+/** Nanoseconds per packet above the program that passes everything. */
 export interface PacketCost {
   readonly count: number
   readonly ours: { readonly hit: number; readonly miss: number }
@@ -40,7 +40,7 @@ export interface PacketCost {
 export const whyNoXdpFilter = (): string | undefined =>
   THEIRS ? undefined : 'xdpfilt_alw_ip.o (Debian package xdp-tools) is not installed'
 
-/** A UDP datagram; where its sources are follows the UDP header. */
+/** A UDP datagram; struct sources follows the UDP header. */
 function frameOf(line: number): Uint8Array {
   const frame = new Uint8Array(64)
   const view = new DataView(frame.buffer)
@@ -59,13 +59,13 @@ interface Subject {
   readonly drops: boolean
 }
 
-/** Their maps pin themselves below /sys/fs/bpf, so a directory of ours is shown there, in a mount namespace of its own. */
+/** Its maps pin themselves below /sys/fs/bpf, so a mount namespace replaces that by a directory of ours. */
 async function loadTheirs(directory: string, hosts: Uint32Array): Promise<string> {
   const root = `${directory}/theirs`
   mkdirSync(root)
   const script = 'mount --bind "$1" /sys/fs/bpf && exec bpftool prog load "$2" /sys/fs/bpf/program'
   sh('unshare', '--mount', 'sh', '-c', script, 'sh', root, THEIRS as string)
-  // Bit 0 of the value: the address is looked for as the source.
+  // Bit 0 of the value: the address is matched as the source.
   const value = '1 0 0 0 0 0 0 0'.split(' ')
   await runBatch(
     Array.from(hosts, (host) => {
@@ -114,7 +114,7 @@ async function loadAll(directory: string, count: number): Promise<{ subjects: Su
 
 type Times = ReadonlyMap<string, readonly number[]>
 
-/** Nanoseconds a packet of the second of two runs. */
+/** Nanoseconds per packet of the second of two runs. */
 async function timeOne(directory: string, subject: Subject, outcome: 'hit' | 'miss', frame: string): Promise<number> {
   const { name, program, kind, drops } = subject
   const run: Command = bpftool(
@@ -129,7 +129,7 @@ async function timeOne(directory: string, subject: Subject, outcome: 'hit' | 'mi
   return duration
 }
 
-/** All subjects in turns. */
+/** All subjects alternately. */
 async function time(directory: string, subjects: readonly Subject[], firstLine: number): Promise<Times> {
   return withExchange(async (files) => {
     const times = new Map<string, number[]>()

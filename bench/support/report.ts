@@ -1,4 +1,4 @@
-// What all benchmarks have in common: medians, tables, and what a figure is held against.
+// Shared by all benchmarks: medians, tables, and comparisons of figures with their limits.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -6,17 +6,17 @@ import { fileURLToPath } from 'node:url'
 
 export interface Claim {
   readonly what: string
-  /** A budget is promised: missing it fails the benchmark. A target is aimed at. */
+  /** Missing a budget fails the benchmark; missing a target does not. */
   readonly kind: 'budget' | 'target'
   readonly limit: number
   readonly measured: number
-  /** How to show limit and measured; default: a ratio. */
+  /** Unit of limit and measured; default: a ratio. */
   readonly unit?: 'MiB' | 'bytes' | 'ms' | 'ns' | 'instructions'
 }
 
 export const MIB = 2 ** 20
 
-/** The upper of the two middle values where their number is even. */
+/** The upper of the two middle values if their number is even. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[sorted.length >> 1] as number

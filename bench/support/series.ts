@@ -5,7 +5,7 @@ import { measure, type Row } from './cost.ts'
 import { hosts4, mixed4, mixed6, type Workload } from './sets.ts'
 
 const SIZES = [10, 1000, 100_000, 1_000_000]
-/** Of ten million: its queries alone are hundreds of megabytes otherwise. */
+/** Fewer rounds for ten million: the queries alone would take hundreds of megabytes. */
 const LARGE = { size: 10_000_000, rounds: 7 }
 
 export interface Series {
@@ -40,7 +40,7 @@ function linesOf(rows: readonly Row[]): Line[] {
     (['miss', 'hit'] as const).flatMap((outcome): Line[] => {
       const points = rows.flatMap((row): [number, number][] => {
         const cost = row[outcome][structure]
-        // Below one nanosecond is nothing but noise.
+        // Values below one nanosecond are noise.
         return cost === undefined ? [] : [[row.prefixes, Math.max(1, cost)]]
       })
       const line = { name: `${NAMES[structure]}, ${outcome}`, colour: COLOURS[structure], dashed: outcome === 'miss' }
@@ -50,7 +50,7 @@ function linesOf(rows: readonly Row[]): Line[] {
 }
 
 export const chartOf = (series: readonly Series[]): Chart => ({
-  title: 'One lookup of a random source address, nanoseconds over the loop around it',
+  title: 'One lookup of a random source address, nanoseconds above the loop around it',
   x: 'prefixes listed',
   y: 'nanoseconds',
   panels: series.map(({ name, rows }) => ({ title: name, lines: linesOf(rows) })),

@@ -1,4 +1,4 @@
-// Random sets of addresses and workloads over them, the same in every run.
+// Random sets of addresses and workloads over them, equal in every run.
 
 import type { Family, Ranges } from '../../src/model/address.ts'
 import { contains, normalize } from '../../src/model/ranges.ts'
@@ -6,11 +6,11 @@ import { contains, normalize } from '../../src/model/ranges.ts'
 /** A uniform random 32-bit number. */
 export type Random = () => number
 
-/** A set, and how to draw addresses inside and outside of it. Draws write the address to the words they are given. */
+/** A set, and functions that draw addresses inside and outside of it, into the given words. */
 export interface Workload {
   readonly family: Family
   readonly set: Ranges
-  /** Whether it holds single addresses only. */
+  /** Whether it contains only single addresses. */
   readonly hosts: boolean
   hit(words: Uint32Array): void
   miss(words: Uint32Array): void
@@ -63,14 +63,14 @@ export function hosts4(count: number, seed = 1): Workload {
   }
 }
 
-/** 60 % hosts, 25 % /24, the rest from /8 to /31, each length half as common again as the one before. */
+/** 60 % hosts, 25 % /24, the rest from /8 to /31, each length 1.5 times as frequent as the previous one. */
 const LENGTHS4: readonly (readonly [number, number])[] = [
   [0.6, 32],
   [0.25, 24],
   ...Array.from({ length: 24 }, (_, i) => [(0.15 * 0.5 * 1.5 ** i) / (1.5 ** 24 - 1), 8 + i] as const),
 ]
 
-/** `count` IPv4 prefixes of the mixture that block lists are; misses are random addresses. */
+/** `count` IPv4 prefixes in the mixture of blocklists; misses are random addresses. */
 export function mixed4(count: number, seed = 4): Workload {
   const random = makeRandom(seed)
   const start = new Uint32Array(count)
@@ -97,12 +97,12 @@ export function mixed4(count: number, seed = 4): Workload {
   }
 }
 
-/** Blocks of the regional registries that most allocations come from: first 16 bits, and bits that vary below them. */
+/** Blocks of the regional registries that contain most allocations: first 16 bits; the bits below them vary. */
 const REGISTRY_BLOCKS = [0x2001, 0x2400, 0x2404, 0x2600, 0x2604, 0x2800, 0x2a00, 0x2a02, 0x2a0a, 0x2c0f]
-/** So many prefixes for each allocation that lists overlap little, and at least so many allocations. */
+/** Prefixes per allocation, few enough that lists overlap little, and a minimum of allocations. */
 const PREFIXES_AN_ALLOCATION = 20 / 3
 const ALLOCATIONS = 15_000
-/** Lengths as block lists have them: single hosts, subnets, sites, customers, whole providers. */
+/** Lengths in blocklists: single hosts, subnets, sites, customers, whole providers. */
 const LENGTHS6 = [
   [0.35, 128],
   [0.3, 64],
@@ -113,7 +113,7 @@ const LENGTHS6 = [
   [0.02, 32],
 ] as const
 
-/** A host somewhere in an allocation: sites and subnets are numbered from 0 upward or at random, so are hosts. */
+/** A host somewhere in an allocation: sites and subnets are numbered from 0 upward or at random, and so are hosts. */
 function drawHost6(random: Random, allocation: number, words: Uint32Array): void {
   const site = random() & 1 ? below(random, 256) : random() & 0xffff
   const subnet = random() & 1 ? below(random, 16) : random() & 0xffff

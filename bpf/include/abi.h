@@ -3,9 +3,9 @@
  * Every byte that user space and the data plane share. The build reads the BTF of these types and generates the
  * TypeScript codecs from it (src/abi/generated.ts), so a field moved here moves there too.
  *
- * One policy generation is one array map, `policy`, of 64-byte lines. Line 0 holds the settings, and the settings
- * say at which line every section starts. A generation is written while no program uses it and is then never
- * changed in a way that a reader could see half of.
+ * One policy generation is one array map, `policy`, of 64-byte lines. Line 0 holds the settings, and the settings say
+ * at which line every section starts. A generation is written while no program uses it; later changes are atomic for
+ * readers.
  *
  * All integers are in host byte order unless the comment says otherwise.
  */
@@ -23,16 +23,16 @@
 #define ABI_VERSION 2
 
 #define LINE_SIZE 64
-/* Most interfaces one instance can filter; slot 0 counts packets that no attached interface accounts for. */
+/* Maximum number of interfaces per instance; slot 0 counts packets of no attached interface. */
 #define INTERFACE_SLOTS 64
-/* Open-addressed index from ifindex to slot: 4 entries for each slot keep probes short. */
+/* Open-addressed index from ifindex to slot: 4 entries per slot keep probing short. */
 #define INTERFACE_INDEX_SIZE 256
 #define INTERFACE_PROBES 8
-/* Most lists one instance can count. */
+/* Maximum number of lists with counters per instance. */
 #define LIST_SLOTS 1024
-/* Counters per interface; enum reason must stay below. */
+/* Counters per interface; every enum reason must be smaller. */
 #define REASON_SLOTS 32
-/* Most rules that may cover one address. */
+/* Maximum number of rules that may cover one address. */
 #define CLASS_RULES 256
 
 struct line {
@@ -50,61 +50,61 @@ enum reason {
 	REASON_UNSUPPORTED = 6,		/* pass: more VLAN tags or IPv6 extension headers than the parser follows */
 	REASON_BLOCKLIST = 7,		/* drop: a blocklist entry matched */
 	REASON_DEFAULT_DROP = 8,	/* drop: no list decided, policy.default is drop */
-	REASON_INTERNAL = 9,		/* pass: a table was not as the writer promised (a bug, never policy) */
+	REASON_INTERNAL = 9,		/* pass: a table was not as the compiler guarantees (a bug, never policy) */
 	REASON_BAN = 10,		/* drop: the source is banned, and no allowlist entry matched */
-	REASON_BALANCED = 11,		/* tx: sent to a backend out of the interface it came in at */
+	REASON_BALANCED = 11,		/* tx: sent to a backend out of the interface that received it */
 	REASON_BALANCED_AWAY = 12,	/* redirect: sent to a backend out of another interface */
-	REASON_REPLY = 13,		/* tx: of a backend, translated back to its client (NAT) */
-	REASON_REPLY_AWAY = 14,		/* redirect: the same, out of another interface */
-	REASON_REPLY_ROUTED = 15,	/* pass: the same, for the stack to route: it knows no neighbour for it yet */
+	REASON_REPLY = 13,		/* tx: from a backend, translated back to its client (NAT) */
+	REASON_REPLY_AWAY = 14,		/* redirect: a reply that leaves through another interface */
+	REASON_REPLY_ROUTED = 15,	/* pass: a reply for the stack to route: the next hop is not resolved yet */
 	REASON_ECHO = 16,		/* tx: an echo request to a VIP, answered */
-	REASON_TOO_BIG = 17,		/* tx: does not fit the way to the backend: "packet too big" to its sender */
-	REASON_NO_BACKEND = 18,		/* drop: no backend would take it */
-	REASON_NO_BACKEND_PASS = 19,	/* pass: the same, with on_empty: pass */
+	REASON_TOO_BIG = 17,		/* tx: exceeds the MTU towards the backend: "packet too big" to its sender */
+	REASON_NO_BACKEND = 18,		/* drop: no backend takes it */
+	REASON_NO_BACKEND_PASS = 19,	/* pass: no backend takes it, and on_empty is pass */
 	REASON_FRAGMENT = 20,		/* drop: a fragment to a service that needs ports */
-	REASON_OVERSIZE = 21,		/* drop: does not fit the way to the backend, and its sender does not want to hear it */
-	REASON_EXPIRED = 22,		/* pass: its TTL or hop limit ends here; the stack says so */
+	REASON_OVERSIZE = 21,		/* drop: exceeds the MTU towards the backend, and no error is sent */
+	REASON_EXPIRED = 22,		/* pass: its TTL or hop limit expires here; the stack reports it */
 	REASON_EXHAUSTED = 23,		/* drop: no port of the source pool is free */
 	REASONS
 };
 
 enum settings_flag {
 	SETTINGS_DEFAULT_DROP = 1,
-	SETTINGS_SERVICES = 2,	/* line 9 says something */
-	SETTINGS_ROLES = 4,	/* line 10 says something */
+	SETTINGS_SERVICES = 2,	/* line 9 is in use */
+	SETTINGS_ROLES = 4,	/* line 10 is in use */
 };
 
 enum rule_flag {
 	RULE_ALLOW = 1,			/* allowlist, else blocklist */
 	RULE_PROTOCOL = 2,		/* protocol4 / protocol6 must equal the packet's */
 	RULE_PORTS = 4,			/* both port ranges must hold the packet's ports; needs ports in the packet */
-	RULE_SOURCE = 8,		/* the scope names source ports; tells user space `any` from `0-65535` */
-	RULE_DESTINATION = 16,		/* the same of destination ports */
+	RULE_SOURCE = 8,		/* the scope names source ports: `0-65535` instead of `any` */
+	RULE_DESTINATION = 16,		/* the scope names destination ports */
 };
 
-/* Line 0: what every IPv4 packet needs. */
+/* Line 0: settings for every IPv4 packet. */
 struct settings {
 	__u32 abi_version;	/* ABI_VERSION */
 	__u32 flags;		/* enum settings_flag */
-	__u32 classes;		/* first line of struct class entries, 8 a line; class 0 means "in no list" and has no rules */
-	__u32 rules;		/* first line of struct rule entries, 4 a line */
+	__u32 classes;		/* first line of struct class entries, 8 per line; class 0 = in no list, no rules */
+	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
-	__u32 flows;		/* that the balancer may remember, if there is a service; control plane only */
+	__u32 flows;		/* flow table entries requested for services; control plane only */
 	__u32 pad;
 };
 
-/* Line 1: what IPv6 packets need besides. */
+/* Line 1: struct table6, for IPv6 packets. */
 
-/* Line 2: what only the control plane reads. */
+/* Line 2: facts for the control plane only. */
 struct meta {
 	__u64 generation;
 	__u64 committed_at;	/* Unix time in seconds; 0 until the switch to this generation was verified */
 	__u64 netns;		/* inode of the network namespace the instance belongs to */
 	__u8 object_digest[16];	/* start of the SHA-256 of the BPF object this generation runs */
 	__u64 policy_digest;	/* start of the SHA-256 of the policy settings as applied; differs from live = drift */
-	__u32 lists;		/* first line of struct list entries, one a line */
+	__u32 lists;		/* first line of struct list entries, one per line */
 	__u32 list_count;
-	__u32 class_count;	/* with class 0 */
+	__u32 class_count;	/* including class 0 */
 	__u32 rule_count;
 };
 
@@ -133,12 +133,12 @@ enum section {
 	SECTIONS
 };
 
-/* Lines 9 and 10 are the balancer's: struct balance, struct roles. */
+/* Lines 9 and 10 belong to the balancer: struct balance, struct roles. */
 #define HEADER_LINES 11
 
 /*
- * A section, so that user space can walk, copy and recognise it. Lines that hold nothing, and those that are there to
- * grow into, are all zero and count for nothing in the digest (see digest_line).
+ * A section, so that user space can walk, copy and recognize it. Empty lines, including room to grow, are all zero and
+ * do not change the digest (see digest_line).
  */
 struct section_entry {
 	struct section_extent extent;
@@ -156,11 +156,11 @@ struct directory {
 struct list {
 	char name[40];		/* NUL-padded UTF-8 */
 	__u64 digest;		/* start of the SHA-256 of the list's content as applied; differs from live = drift */
-	__u32 scopes;		/* how many distinct scopes the list's entries have */
+	__u32 scopes;		/* number of distinct scopes of the list's entries */
 	__u16 slot;		/* in list_stats */
 	__u8 allow;		/* 1: allowlist, 0: blocklist */
 	__u8 pad;
-	__u64 prefixes;		/* in the smallest set of prefixes that covers the list as applied; for reports */
+	__u64 prefixes;		/* size of the smallest set of prefixes that covers the list as applied; for reports */
 };
 
 struct class {
@@ -170,15 +170,15 @@ struct class {
 };
 
 /*
- * One way an entry of a list can match. Entries with several port ranges have one rule per combination, all with the
- * same list and scope.
+ * One alternative of an entry's scope. Entries with several port ranges have one rule per combination, all with equal
+ * list and scope.
  */
 struct rule {
 	__u16 list;		/* slot in list_stats */
 	__u16 scope;		/* number of the (list, scope) pair in this generation */
 	__u8 flags;		/* enum rule_flag */
-	__u8 protocol4;		/* IP protocol number wanted in IPv4 */
-	__u8 protocol6;		/* the same in IPv6 (ICMP differs) */
+	__u8 protocol4;		/* required IP protocol number in IPv4 */
+	__u8 protocol6;		/* required IP protocol number in IPv6 (ICMP differs) */
 	__u8 pad;
 	__u16 source_first;	/* ports, inclusive */
 	__u16 source_last;
@@ -197,7 +197,7 @@ struct interface_entry {
 	__u32 slot;
 };
 
-/* What was attached, by slot; only the control plane reads it. */
+/* Record of an attachment, by slot; only the control plane reads it. */
 struct attachment {
 	char name[16];		/* interface name, NUL-padded */
 	__u32 ifindex;		/* 0 = free slot */
@@ -211,13 +211,13 @@ enum attach_mode {
 	MODE_OFFLOAD = 3,
 };
 
-/* What explain writes over the start of the packet it was given. */
+/* Written by explain over the start of its packet. */
 struct explanation {
 	__u32 verdict;		/* enum xdp_action */
 	__u32 reason;		/* enum reason */
 	__u32 class;		/* of the source address */
 	__u16 list;		/* slot of the first list that decided, 0xffff = none */
-	__u16 scope;		/* of that rule, 0xffff = none; of a ban the length of its prefix */
+	__u16 scope;		/* number of the deciding scope, 0xffff = none; for a ban, its prefix length */
 	__u16 service;		/* slot, NO_SLOT = none */
 	__u16 backend;		/* slot, NO_SLOT = none */
 	__u32 pad;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The bytes of bans, as abi.h has those of the policy: dynamic entries that drop a source address until a time, kept
- * in maps of their own, which policies and programs come and go over.
+ * The shared bytes of bans, as abi.h has those of the policy: dynamic entries that drop a source address until they
+ * expire, in separate maps, which outlive policies and programs.
  */
 #pragma once
 
 #include <linux/types.h>
 
-/* Most bans at a time. */
+/* Maximum number of bans. */
 #define BANS 131072
-/* Most requests in one run of ban_write: short of half a millisecond, for which softirqs are off. */
+/* Maximum number of requests per run of ban_write: less than half a millisecond, during which softirqs are off. */
 #define BAN_REQUESTS 256
 
 enum ban_op {
@@ -18,9 +18,9 @@ enum ban_op {
 };
 
 enum ban_result {
-	RESULT_NONE = 0,		/* not looked at */
+	RESULT_NONE = 0,		/* not processed */
 	RESULT_ADDED = 1,
-	RESULT_REFRESHED = 2,	/* the prefix was banned: time, reason and author are the new ones */
+	RESULT_REFRESHED = 2,	/* the prefix was banned: expiry, reason and author are replaced */
 	RESULT_REMOVED = 3,
 	RESULT_ABSENT = 4,		/* the prefix to remove was not banned */
 	RESULT_FULL = 5,
@@ -28,41 +28,41 @@ enum ban_result {
 	RESULT_INVALID = 7,		/* a bug of user space */
 };
 
-/* A prefix: the address bits from the most significant bit of `high` on, all others zero. */
+/* A prefix: its bits from the most significant bit of `high` on, all others zero. */
 struct ban_key {
 	__u64 high;
 	__u64 low;
 	__u32 family;		/* 4 or 6 */
-	__u32 length;		/* of the prefix */
+	__u32 length;		/* of the prefix in bits */
 };
 
 struct ban {
-	__u64 expires;		/* boot time in ns, from which on the ban is over; 0 = never */
+	__u64 expires;		/* boot time in ns at which the ban expires; 0 = never */
 	__u64 since;		/* Unix time in seconds */
 	char reason[56];	/* NUL-padded UTF-8 */
-	char by[24];		/* the same */
+	char by[24];		/* NUL-padded UTF-8 */
 };
 
 /*
- * The one value of ban_state. The data plane reads the first half: which prefix lengths are in use, each as length + 1
- * in a place of its own that does not move while it is in use, so that a reader beside the writer sees each or not.
+ * The one value of ban_state. The data plane reads the first half: the prefix lengths in use, stored as length + 1. A
+ * length keeps its place while in use, so that a concurrent reader sees each length or not.
  */
 #define BAN_LENGTHS4 33
 #define BAN_LENGTHS6 129
 struct ban_state {
-	__u32 places4;		/* of lengths4, holes (0) included; 0 = no IPv4 address is banned */
+	__u32 places4;		/* used places in lengths4, gaps (0) included; 0 = no IPv4 address is banned */
 	__u32 places6;
 	__u8 lengths4[40];
 	__u8 lengths6[136];
-	__u32 entries;		/* bans in the map, over or not */
-	__u32 live;		/* bans that were not over when ban_count last looked */
-	__u64 next_expiry;	/* no ban is over before this boot time; 0 = none will be */
-	__u64 now;		/* boot time in ns when ban_count last looked */
-	__u32 counts[256];	/* bans by prefix length; those of IPv6 begin at BAN_COUNTS6 */
+	__u32 entries;		/* bans in the map, expired or not */
+	__u32 live;		/* unexpired bans at the last run of ban_count */
+	__u64 next_expiry;	/* no ban expires before this boot time; 0 = none will */
+	__u64 now;		/* boot time in ns of the last run of ban_count */
+	__u32 counts[256];	/* number of bans by prefix length; those of IPv6 begin at BAN_COUNTS6 */
 };
 #define BAN_COUNTS6 64
 
-/* First 64 bytes of the data of ban_write; requests follow, and their results are written over them. */
+/* First 64 bytes of the data of ban_write; requests follow, and results are written over them. */
 struct ban_header {
 	__u64 since;		/* Unix time in seconds */
 	__u32 count;		/* of requests */
@@ -71,7 +71,7 @@ struct ban_header {
 
 struct ban_request {
 	struct ban_key key;
-	__u64 ttl;		/* ns; 0 = for ever */
+	__u64 ttl;		/* ns; 0 = never expires */
 	__u32 op;		/* enum ban_op */
 	__u32 result;		/* enum ban_result */
 	char reason[56];
@@ -79,13 +79,13 @@ struct ban_request {
 	__u64 pad;
 };
 
-/* A ban as ban_list copies it out of the map, so that many can be read by their number. */
+/* A ban as ban_list copies it out of the map, so that many can be read by number. */
 struct ban_record {
 	struct ban_key key;
 	struct ban ban;
 };
 
-/* Most records in one run of ban_page. */
+/* Maximum number of records per run of ban_page. */
 #define BAN_RECORDS 512
 
 /* First 64 bytes of the data of ban_page; records follow. */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The bytes of reading the balancer's counters: what `bpftool prog run` hands to counter_read and gets back. The kernel
- * adds up what the CPUs counted, because a look at one counter of many on a machine of many CPUs is a page of text.
+ * The shared bytes of reading the balancer's counters: input and output of counter_read by `bpftool prog run`. The
+ * kernel adds up the counters of all CPUs, because dumping one counter of many on a machine with many CPUs prints a
+ * page of text.
  */
 #pragma once
 
 #include <linux/types.h>
 
-/* Most counters in one run, each read once for every CPU. */
+/* Maximum number of counters per run; each is read once per CPU. */
 #define COUNTER_RECORDS 256
 
 enum counter_kind {
@@ -19,7 +20,7 @@ enum counter_kind {
 struct counter_request {
 	__u32 kind;		/* enum counter_kind */
 	__u32 count;		/* of records */
-	__u32 first_cpu;	/* which CPUs are added up */
+	__u32 first_cpu;	/* first CPU to add up */
 	__u32 cpus;
 	__u32 pad[12];
 };

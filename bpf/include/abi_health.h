@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The bytes of writing health: what `bpftool prog run` hands to health_write. The lines of map `health` are shared by
- * those who write it, a daemon whenever a backend comes or goes and an apply when slots change hands, so each byte is
- * stored alone, by the kernel: nobody reads a line, changes it and writes it back over what another wrote meanwhile.
+ * The shared bytes of writing health: the input of health_write by `bpftool prog run`. Several writers share the lines
+ * of map `health`: a daemon whenever a backend comes or goes, and an apply when slots change owner. So the kernel
+ * stores each byte separately, and no writer overwrites a line that another changed since it was read.
  *
- * Slots are a generation's. A writer that has not heard of the next one yet must not write into slots that are
- * somebody else's by now: an apply claims the map for its generation when it is done, and runs of older generations'
- * health_write are refused from then on.
+ * Slots belong to a generation. A writer that does not know of the next one must not write into slots that now belong
+ * to another backend: an apply claims the map for its generation when it is done, and from then on the kernel refuses
+ * runs of older generations' health_write.
  */
 #pragma once
 
 #include <linux/types.h>
 
-/* Most records in one run: well short of half a millisecond, for which softirqs are off. */
+/* Maximum number of records per run: well below half a millisecond, during which softirqs are off. */
 #define HEALTH_RECORDS 4096
-/* Number of the byte of service slot 0; that of backend slot 0 is 0. */
+/* Number of service slot 0's byte; backend slot 0 has byte 0. */
 #define HEALTH_SERVICES 65536
 
 /* Last line of the map. */
 struct health_state {
-	__u64 generation;	/* that claimed the map; older ones may not write it */
+	__u64 generation;	/* generation that claimed the map; older ones may not write it */
 	__u64 pad[7];
 };
 
 enum health_op {
 	HEALTH_SET = 1,
-	HEALTH_CLAIM = 2,	/* the same, and claims the map for the generation whose program this is */
+	HEALTH_CLAIM = 2,	/* stores the records, and claims the map for the program's generation */
 };
 
 /* First 64 bytes of the data of health_write; records follow. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The bytes by which counters leave the kernel, summed over CPUs: what stats_read is asked and what it answers. */
+/* The shared bytes of reading counters, summed over CPUs: input and output of stats_read. */
 #pragma once
 
 #include "abi.h"
@@ -10,8 +10,8 @@ enum stats_kind {
 };
 
 /*
- * First 64 bytes of the data of stats_read; as many bytes follow as the records take, and are written over.
- * CPUs are a range, so that a run can be kept short on a machine of many.
+ * First 64 bytes of the data of stats_read; room for the records follows and is overwritten. CPUs are a range, so that
+ * a run stays short on a machine with many.
  */
 struct stats_request {
 	__u32 kind;		/* enum stats_kind */
@@ -19,7 +19,7 @@ struct stats_request {
 	__u32 records;
 	__u32 first_cpu;
 	__u32 cpus;
-	__u32 result;		/* records written, set by stats_read; fewer where there are no more lists */
+	__u32 result;		/* records written, set by stats_read; fewer if the list section ends before */
 	__u32 pad[10];
 };
 

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Address tables, the reading half: an address to its class. What the tables are is in abi.h; src/tables/ writes them.
+ * Lookup in the address tables: maps an address to its class. abi_tables.h defines the tables; src/tables/ writes them.
  *
- * Every lookup is exact whatever the table holds, costs one cold cache line where the address is in no list, and
- * follows only line numbers that the array bounds-checks: a corrupt table gives a wrong class, never a wild read.
- * Choices that depend on the address are made by masks where both ways are likely, because a branch there would
- * mispredict half of the time; the empty asm keeps clang from turning a mask back into a branch.
+ * Every lookup is exact for any content, costs one cold cache line for an address in no list, and follows only line
+ * numbers that the array bounds-checks: a corrupt table gives a wrong class, never a wild read. Masks replace branches
+ * on the address if both outcomes are likely, because the CPU would mispredict half of them; the empty asm keeps clang
+ * from turning a mask back into a branch.
  */
 #pragma once
 
 #include "abi.h"
 #include "maps.h"
 
-/* 16 entries a line, at most 2^16 starts in a bucket: 4096 lines, halved 12 times. */
+/* 16 entries per line, at most 2^16 starts in a bucket: 4096 lines, halved 12 times. */
 #define RANGE_STEPS 12
 
 static __always_inline const struct line *policy_line(__u32 index)
@@ -20,7 +20,7 @@ static __always_inline const struct line *policy_line(__u32 index)
 	return bpf_map_lookup_elem(&policy, &index);
 }
 
-/* All ones where a <= b, else 0. Both below 2^63. */
+/* All ones if a <= b, else 0. Both below 2^63. */
 static __always_inline __u64 mask_le(__u64 a, __u64 b)
 {
 	__u64 mask = ~(__u64)((__s64)(b - a) >> 63);
@@ -29,7 +29,7 @@ static __always_inline __u64 mask_le(__u64 a, __u64 b)
 	return mask;
 }
 
-/* 1 where a <= b, else 0, for any two numbers: the complement of the borrow of b - a. */
+/* 1 if a <= b, else 0, for any two numbers: the complement of the borrow of b - a. */
 static __always_inline __u64 bit_le(__u64 a, __u64 b)
 {
 	__u64 borrow = ((~b & a) | ((~b | a) & (b - a))) >> 63;
@@ -78,7 +78,7 @@ static __always_inline __u32 lookup_ranges(__u32 root, __u32 ranges, __u8 shift,
 	return line ? find_range((const struct range_line *)line, wanted) : 0;
 }
 
-/* Class of a single listed address, 0 = not there. */
+/* Class of a single listed address; 0 = absent. */
 static __always_inline __u32 lookup_host(const struct table4 *table, __u32 address)
 {
 	__u64 hash = (address * table->multiplier) >> 32;
@@ -99,7 +99,7 @@ static __always_inline __u32 lookup_host(const struct table4 *table, __u32 addre
 	return 0;
 }
 
-/* Bit `cell` of the bitmap that begins at line `first`. */
+/* Reads bit `cell` of the bitmap that begins at line `first`. */
 static __always_inline int filter_has(__u32 first, __u32 cell)
 {
 	const struct line *line = policy_line(first + (cell >> 9));
@@ -123,7 +123,7 @@ static __always_inline __u32 lookup4(const struct settings *settings, __u32 addr
 	return 0;
 }
 
-/* Value of a prefix (see struct block_line) of the given length, 0 = not there. */
+/* Value of a prefix (see struct block_line) of the given length; 0 = absent. */
 static __always_inline __u32 lookup_block(const struct table6 *table, __u64 prefix, __u32 length)
 {
 	__u64 hash = (prefix * table->multiplier) >> 32;

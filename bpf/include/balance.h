@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The balancer: from a packet that the filter lets through to the reason for its verdict, or NOT_OURS. A packet to a VIP
- * goes to a backend of the service on its port; one from a backend may be a reply to translate back. Everything else is
- * left as it came, fragments and options too: what is for a VIP is known before any of them is judged.
+ * The balancer: maps a packet that passed the filter to the reason for its verdict, or to NOT_OURS. It sends a packet
+ * to a VIP to a backend of the service on its port; a packet from a backend may be a reply to translate back. It leaves
+ * all other packets alone, including fragments and packets with options, because it looks up the VIP before it judges
+ * any of them.
  *
- * The entry points are global functions: the verifier checks those once and alone, not for every way in which a packet
- * can be parsed. What most packets of services go through below them is inlined, because a return is dear where the
- * kernel keeps the CPU from predicting it (Documentation/admin-guide/hw-vuln/srso.rst); see docs/adr/0039.
+ * The entry points are global functions: the verifier checks them once and separately, not for every path through the
+ * parser. The code for most packets of services is inlined below them, because a return is expensive where the kernel
+ * disables its prediction (Documentation/admin-guide/hw-vuln/srso.rst); see docs/adr/0039.
  */
 #pragma once
 
@@ -43,14 +44,14 @@ static __always_inline int read_addresses6(const struct xdp_md *ctx, struct flow
 	return 0;
 }
 
-/* Reads what the balancer needs of the IP header. -1: there is none, or its addresses can be nobody's. */
+/* Reads the IP header for the balancer. -1: missing, or its addresses are not valid on the wire. */
 static __always_inline int read_addresses(const struct xdp_md *ctx, struct flow *flow)
 {
 	if (!flow_is_ipv6(flow))
 		return read_addresses4(ctx, flow);
 	if (read_addresses6(ctx, flow))
 		return -1;
-	/* RFC 4291 §2.5.5.2: not for the wire, and our way to write IPv4. */
+	/* RFC 4291 §2.5.5.2: not valid on the wire, and our representation of IPv4. */
 	return flow->destination_high == 0 && flow->destination_low >> 32 == 0xffff ? -1 : 0;
 }
 
@@ -59,7 +60,7 @@ static __always_inline struct service_counter *service_counter(__u32 slot)
 	return bpf_map_lookup_elem(&service_stats, &slot);
 }
 
-/* Counts a packet that went to a backend. */
+/* Counts a packet sent to a backend. */
 static __always_inline void count_balanced(const struct flow *flow, struct service_counter *counter)
 {
 	__u32 slot = flow->backend;
@@ -84,7 +85,7 @@ static __always_inline void count_balanced(const struct flow *flow, struct servi
 	}
 }
 
-/* Counts what became of a packet of a service. */
+/* Counts a packet of a service by its reason. */
 static __always_inline __u32 account_for(const struct flow *flow, __u32 reason)
 {
 	struct service_counter *counter;
@@ -111,7 +112,7 @@ static __always_inline __u32 account_for(const struct flow *flow, __u32 reason)
 	return reason;
 }
 
-/* The slot + 1 of the service of a packet to an endpoint; 0: there is none, FRAGMENTS_DROP: a fragment that none takes. */
+/* Slot + 1 of the service for a packet to an endpoint; 0: none; FRAGMENTS_DROP: a fragment that no service takes. */
 static __always_inline __u32 find_service(const struct balance *tables, const struct endpoint *endpoint,
 					  const struct flow *flow)
 {
@@ -124,7 +125,7 @@ static __always_inline __u32 find_service(const struct balance *tables, const st
 	return flow->protocol == IPPROTO_UDP ? endpoint->fragments_udp : 0;
 }
 
-/* Whether a first fragment can be followed by the others, and its checksum can be made right. */
+/* Whether the service can forward a first fragment: later ones can follow, and its checksum can be updated. */
 static __always_inline int takes_fragments(const struct xdp_md *ctx, const struct service *service, const struct flow *flow)
 {
 	__u8 wanted = SERVICE_SOURCE_HASH | SERVICE_ANY_PORT;
@@ -136,7 +137,7 @@ static __always_inline int takes_fragments(const struct xdp_md *ctx, const struc
 	return (const void *)frame_at(ctx, flow->transport) + TCP_HEADER <= frame_end(ctx);
 }
 
-/* Full NAT sends answers the way that packets came, and knows one tag at most. */
+/* Full NAT sends answers back along the path of the packets, and stores at most one VLAN tag. */
 static __always_inline int can_answer(const struct xdp_md *ctx, const struct flow *flow)
 {
 	const __be16 *type = frame_at(ctx, ETH_HLEN - 2);
@@ -154,7 +155,7 @@ static __always_inline __u32 no_backend(const struct service *service, const str
 	return REASON_NO_BACKEND_PASS;
 }
 
-/* A packet to a VIP. */
+/* Handles a packet to a VIP. */
 static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tables, const struct endpoint *endpoint,
 				   struct flow *flow)
 {
@@ -195,7 +196,7 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	return send(ctx, flow, service, backend);
 }
 
-/* A packet of a backend of plain NAT. */
+/* Handles a packet from a backend of plain NAT. */
 static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balance *tables, struct flow *flow)
 {
 	const struct endpoint *endpoint = find_endpoint(tables, flow->source_high, flow->source_low);
@@ -204,7 +205,7 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 	const struct scratch *scratch;
 	__u32 number, reason;
 
-	/* A later fragment tells no port: 0 stands for one, which only a service on any port has. */
+	/* A later fragment carries no ports: port 0 stands for them, which only a service on any port has. */
 	if (!endpoint || is_cut(flow))
 		return NOT_OURS;
 	number = lookup_port(tables, endpoint->source, flow->protocol, flow->ports >> 16);
@@ -221,7 +222,7 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 	return scratch ? answer_too_big(ctx, flow, scratch->way.mtu_result) : REASON_INTERNAL;
 }
 
-/* A packet of TCP or UDP, or a fragment. */
+/* Handles a packet of TCP or UDP, or a fragment. */
 __noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
 {
 	const struct balance *tables = lookup_balance();
@@ -240,7 +241,7 @@ __noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
 	return account_for(flow, reason);
 }
 
-/* A packet of ICMP or ICMPv6. */
+/* Handles a packet of ICMP or ICMPv6. */
 __noinline __u32 balance_icmp(struct xdp_md *ctx, struct flow *flow)
 {
 	const struct balance *tables = lookup_balance();

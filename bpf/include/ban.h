@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Bans, the reading half: whether an address is banned now. A hash lookup for each prefix length in use; where none of
- * the family is in use, one branch, and where one is, as most often, no loop.
+ * Lookup of bans: whether an address is banned now. One hash lookup for each prefix length in use; one branch if none
+ * of the family is in use, and no loop if one is, the most frequent case.
  */
 #pragma once
 
@@ -17,7 +17,7 @@ struct ban_search {
 	__u64 low;
 	const struct ban_state *state;
 	__u32 family;
-	__u32 found;		/* length + 1 of the prefix that bans; 0 = none */
+	__u32 found;		/* length + 1 of the banned prefix; 0 = none */
 };
 
 static __always_inline const struct ban_state *lookup_ban_state(void)
@@ -27,13 +27,13 @@ static __always_inline const struct ban_state *lookup_ban_state(void)
 	return bpf_map_lookup_elem(&ban_state, &zero);
 }
 
-/* Whether a ban is over. */
+/* Whether a ban has expired. */
 static __always_inline int is_over(const struct ban *ban)
 {
 	return ban->expires != 0 && boot_now() >= ban->expires;
 }
 
-/* The first `length` bits set, of 64. */
+/* Mask of the first `length` of 64 bits. */
 static __always_inline __u64 prefix_mask(__u32 length)
 {
 	if (length >= 64)
@@ -41,7 +41,7 @@ static __always_inline __u64 prefix_mask(__u32 length)
 	return length == 0 ? 0 : ~0ull << ((64 - length) & 63);
 }
 
-/* Whether the prefix of the address that a place of a length stands for is banned. */
+/* Whether the prefix of the address with the length in `place` is banned. */
 static __always_inline int is_banned(__u64 high, __u64 low, __u32 family, __u32 place)
 {
 	struct ban_key key = { .family = family, .length = place - 1 };
@@ -77,8 +77,8 @@ static long search_ban(__u32 index, struct ban_search *search)
 }
 
 /*
- * Length + 1 of a prefix that bans the address, or 0. A global function, because the verifier checks those once and
- * alone.
+ * Length + 1 of a banned prefix that covers the address, or 0. A global function, because the verifier checks those
+ * once and separately.
  */
 __noinline __u32 search_bans(__u64 high, __u64 low, __u32 family)
 {
@@ -96,7 +96,7 @@ __noinline __u32 search_bans(__u64 high, __u64 low, __u32 family)
 	return search.found;
 }
 
-/* As search_bans, for an address in host order. */
+/* search_bans for an IPv4 address in host order. */
 static __always_inline __u32 lookup_ban4(__u32 address)
 {
 	const struct ban_state *state = lookup_ban_state();

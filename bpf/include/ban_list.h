@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Listing bans: a hash can be walked from its beginning alone, so one walk copies it into an array, of which test runs
- * then read a page each. A dump of it as text takes ten times as long.
+ * Listing bans: a hash can only be walked from its start, so one walk copies it into an array, from which test runs
+ * then read a page each. A text dump takes ten times as long.
  */
 #pragma once
 
 #include "ban_map.h"
 
-/* The copy. Made by user space with as many entries as there are bans, and gone when they are read. */
+/* The copy. User space creates it with one entry per ban, and removes it after reading. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
@@ -38,7 +38,7 @@ static long copy_ban(void *map, struct ban_key *key, struct ban *ban, struct ban
 	return 0;
 }
 
-/* Returns how many bans were copied. */
+/* Returns the number of copied bans. */
 static __always_inline int copy_bans(void)
 {
 	struct ban_copy copy = {};
@@ -60,7 +60,7 @@ static long read_ban(__u32 index, struct ban_page *page)
 	return 0;
 }
 
-/* Data: a struct ban_page_header, and room for its records. XDP_PASS when all were read. */
+/* Data: a struct ban_page_header, and room for its records. XDP_PASS if all were read. */
 static __always_inline int read_ban_page(struct xdp_md *ctx)
 {
 	struct ban_page page = { .ctx = ctx };

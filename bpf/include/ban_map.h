@@ -6,7 +6,7 @@
 #include <bpf/bpf_helpers.h>
 #include "abi_bans.h"
 
-/* Banned prefixes. Elements are made when they are needed: most hosts have few. */
+/* Banned prefixes. The kernel allocates elements on insertion: most hosts have few. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Bans, the writing half: runs that `bpftool prog run` starts, under the lock of the instance, so that there is one
- * writer. Each run leaves map and state in step: a run cannot be killed half-way.
+ * Changes of bans: runs started by `bpftool prog run` under the instance's lock, so that there is one writer. Each run
+ * leaves map and state consistent: a run cannot be killed half-way.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ struct ban_run {
 struct ban_walk {
 	struct ban_state *state;
 	__u64 now;
-	__u64 next;		/* earliest expiry of those that stay; 0 = none */
+	__u64 next;		/* earliest expiry of the remaining bans; 0 = none */
 	__u32 live;
 };
 
@@ -35,7 +35,7 @@ static __always_inline struct ban_state *own_ban_state(void)
 	return bpf_map_lookup_elem(&ban_state, &zero);
 }
 
-/* Gives a prefix length a place: the first hole, or the next one at the end. */
+/* Stores a prefix length in the first gap, or at the end. */
 static __always_inline void use_length(__u8 *lengths, __u32 most, __u32 *places, __u32 length)
 {
 	for (__u32 i = 0; i < most; i++) {
@@ -48,7 +48,7 @@ static __always_inline void use_length(__u8 *lengths, __u32 most, __u32 *places,
 	}
 }
 
-/* Frees the place of a prefix length, and gives back holes at the end. */
+/* Removes a prefix length, and trims gaps at the end. */
 static __always_inline void free_length(__u8 *lengths, __u32 most, __u32 *places, __u32 length)
 {
 	__u32 used = 0;
@@ -62,7 +62,7 @@ static __always_inline void free_length(__u8 *lengths, __u32 most, __u32 *places
 	*places = used;
 }
 
-/* Global functions, because a prefix length comes or goes seldom, and the verifier need walk them only once. */
+/* Global functions, because prefix lengths rarely come or go, and the verifier then walks them only once. */
 __noinline int length_used(__u32 family, __u32 length)
 {
 	struct ban_state *state = own_ban_state();
@@ -96,12 +96,12 @@ static __always_inline int is_valid(const struct ban_key *key)
 	return key->family == FAMILY_IPV6 && key->length < BAN_LENGTHS6;
 }
 
-/* The counter of a prefix length. */
+/* Returns the counter of a prefix length. */
 static __always_inline __u32 *length_count(struct ban_state *state, const struct ban_key *key)
 {
 	__u32 index = key->length + (key->family == FAMILY_IPV6 ? BAN_COUNTS6 : 0);
 
-	/* Masked where the verifier sees it; a valid key is below in any case. */
+	/* A mask that the verifier can see; valid keys are below it in any case. */
 	asm volatile("%0 &= 255" : "+r"(index));
 	return &state->counts[index];
 }
@@ -180,7 +180,7 @@ static long write_ban(__u32 index, struct ban_run *run)
 	return 0;
 }
 
-/* Data: a struct ban_header and its requests; each gets its result. XDP_PASS when all were looked at. */
+/* Data: a struct ban_header and its requests; each gets its result. XDP_PASS if all were processed. */
 static __always_inline int write_bans(struct xdp_md *ctx)
 {
 	struct ban_run run = { .ctx = ctx, .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
@@ -208,7 +208,7 @@ static long sweep_ban(void *map, struct ban_key *key, struct ban *ban, struct ba
 	return 0;
 }
 
-/* Removes what is over; nothing is walked before anything can be. Returns 0. */
+/* Removes expired bans; walks nothing before the first can have expired. Returns 0. */
 static __always_inline int sweep_bans(void)
 {
 	struct ban_walk walk = { .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
@@ -226,7 +226,7 @@ static long count_ban(void *map, struct ban_key *key, struct ban *ban, struct ba
 	return 0;
 }
 
-/* Leaves the time and how many bans are not over in the state. Returns 0. */
+/* Stores the time and the number of unexpired bans in the state. Returns 0. */
 static __always_inline int count_bans(void)
 {
 	struct ban_walk walk = { .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Bulk I/O of the policy, 64 KiB a test run instead of one system call a line: `bpftool prog run … data_in FILE` sends
- * a transfer line and the policy's lines after it. Never attached to anything.
+ * Bulk I/O of the policy, 64 KiB per test run instead of one system call per line: `bpftool prog run … data_in FILE`
+ * sends a transfer line and the policy's lines after it. Never attached.
  *
- * Both return XDP_PASS when every line was copied, else XDP_ABORTED; what was copied before the failure stays.
+ * Both return XDP_PASS if every line was copied, else XDP_ABORTED; lines copied before the failure stay.
  */
 #pragma once
 
@@ -50,14 +50,14 @@ static long bulk_read_line(__u32 index, struct bulk *bulk)
 	return 0;
 }
 
-/* Too many loops are refused with an error that is negative or not, as kernels differ; so ask for the count. */
+/* Kernels reject too many loops with a negative error or a positive one, so compare the count. */
 static __always_inline void bulk_loop(struct bulk *bulk, __u32 lines, void *copy)
 {
 	if ((__u32)bpf_loop(lines, copy, bulk, 0) != lines)
 		bulk->failed = 1;
 }
 
-/* Data: a struct transfer, then the lines of its extents in order. They are copied into the policy. */
+/* Data: a struct transfer, then the lines of its extents in order. Copies them into the policy. */
 static __always_inline int bulk_write(struct xdp_md *ctx)
 {
 	struct bulk bulk = { .ctx = ctx };
@@ -75,8 +75,8 @@ static __always_inline int bulk_write(struct xdp_md *ctx)
 }
 
 /*
- * Data: a struct transfer, then as many bytes as its extents have lines. The lines are copied over those bytes, and
- * `result` says how many.
+ * Data: a struct transfer, then room for the lines of its extents. Copies the lines there, and stores their number in
+ * `result`.
  */
 static __always_inline int bulk_read(struct xdp_md *ctx)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Carrying the balancer's counters and ports from a map to a larger one; see abi_carry.h. A run keeps softirqs of its
- * CPU off, so that no packet adds to a counter of this CPU while it does.
+ * Copies the balancer's counters and ports from a map to a larger one; see abi_carry.h. A run keeps softirqs off on its
+ * CPU, so that no packet changes a counter of this CPU meanwhile.
  */
 #pragma once
 
@@ -9,7 +9,7 @@
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
 
-/* Those that are carried from and to; user space gives the real ones. */
+/* Source and destination maps; user space supplies the real ones. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
@@ -96,7 +96,7 @@ static long carry_backend_cpu(__u32 index, struct carry *carry)
 	return 0;
 }
 
-/* Too many loops are refused with an error that is negative or not, as kernels differ; so ask for the count. */
+/* Kernels reject too many loops with a negative error or a positive one, so compare the count. */
 static __always_inline long carry_slot(__u32 index, struct carry *carry, void *each_cpu)
 {
 	if (bpf_xdp_load_bytes(carry->ctx, sizeof(carry->header) + index * sizeof(__u32), &carry->slot,
@@ -116,7 +116,7 @@ static long carry_backend(__u32 index, struct carry *carry)
 	return carry_slot(index, carry, carry_backend_cpu);
 }
 
-/* A port that somebody has by now in the new map is left to them: the same protocol as of who claims one for a flow. */
+/* If a flow owns the port in the new map by now, it keeps it: the protocol for claiming a port, as in take_binding. */
 static long carry_port(__u32 index, struct carry *carry)
 {
 	const __u32 line = carry->header.first + index;
@@ -135,7 +135,7 @@ static long carry_port(__u32 index, struct carry *carry)
 	return 0;
 }
 
-/* XDP_PASS when all was carried, else XDP_ABORTED: nothing, or a part of it. */
+/* XDP_PASS if all was carried, else XDP_ABORTED: nothing was, or only a part. */
 static __always_inline int run_carry(struct xdp_md *ctx, const __u32 most, void *each)
 {
 	struct carry carry = { .ctx = ctx };

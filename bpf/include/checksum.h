@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Internet checksums (RFC 1071), mostly adjusted by what changed (RFC 1624) instead of summed anew. Sums are kept in 64
- * bits and folded once. Words are taken as they lie in the packet: the sum is the same in either byte order, as long as
- * its result is stored like that too.
+ * Internet checksums (RFC 1071), mostly updated by the difference (RFC 1624) instead of recomputed. Sums are kept in 64
+ * bits and folded once. Words are used in packet order: the sum is equal in either byte order, as long as its result is
+ * stored in that order too.
  */
 #pragma once
 
 #include "parse.h"
 
-/* To 16 bits, with the carries added back in. */
+/* Folds to 16 bits, adding the carries back in. */
 static __always_inline __u16 fold(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
@@ -18,7 +18,7 @@ static __always_inline __u16 fold(__u64 sum)
 	return sum;
 }
 
-/* What a sum grows by when a word is replaced. */
+/* Growth of a sum when a word is replaced. */
 static __always_inline __u64 replaced32(__u32 old, __u32 new)
 {
 	return (__u64)(__u32)~old + new;
@@ -36,8 +36,8 @@ static __always_inline __u16 adjusted(__u16 checksum, __u64 growth)
 }
 
 /*
- * The same without zero, in whose place its other form comes: of UDP it says that there is no checksum (RFC 768), and
- * data of nothing but zeros does not sum up to it (RFC 1624 §3).
+ * `adjusted` with 0xffff, the other form of the same value, instead of zero: in UDP, zero means "no checksum" (RFC
+ * 768), and for data of zeros alone it would be wrong (RFC 1624 §3).
  */
 static __always_inline __u16 adjusted_nonzero(__u16 checksum, __u64 growth)
 {
@@ -56,7 +56,7 @@ static __always_inline __u64 sum_words(const __u32 *words, int count)
 	return sum;
 }
 
-/* A sum of bytes of a packet, a word each turn. */
+/* A sum over bytes of a packet, one word per turn. */
 struct summing {
 	struct xdp_md *ctx;
 	__u64 sum;
@@ -84,7 +84,7 @@ static long sum_packet_word(__u32 index, struct summing *summing)
 	return 0;
 }
 
-/* The sum of `size` bytes of the frame from `at` on, a multiple of 4. For what is not on every packet's way. */
+/* The sum of `size` bytes of the frame from `at` on, a multiple of 4. For rare paths. */
 __noinline __u64 sum_range(struct xdp_md *ctx, __u32 at, __u32 size)
 {
 	struct summing summing = { .ctx = ctx, .offset = at };

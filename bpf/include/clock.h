@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The time that packets are judged by, cheaply. Asking the kernel is several calls; jiffies move once a timer tick, and
- * the verifier turns asking for them into a load. So each CPU remembers what the clocks said when it last saw jiffies
- * move. What is judged by that is told in seconds.
+ * The time by which packets are judged, at low cost. Asking the kernel takes several calls; jiffies move once per timer
+ * tick, and the verifier turns reading them into a load. So each CPU caches the clocks as of the last change of
+ * jiffies. Everything judged by them has a resolution of seconds.
  */
 #pragma once
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-/* Nanoseconds. */
+/* Times in nanoseconds. */
 struct clock_reading {
 	__u64 jiffies;
-	__u64 monotonic;	/* as CLOCK_MONOTONIC_COARSE */
-	__u64 boot;		/* as CLOCK_BOOTTIME */
+	__u64 monotonic;	/* CLOCK_MONOTONIC_COARSE */
+	__u64 boot;		/* CLOCK_BOOTTIME */
 };
 
-/* Of no interest to user space, which lets the loader make it. */
+/* Not used by user space, which lets the loader create it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
@@ -24,7 +24,7 @@ struct {
 	__uint(max_entries, 1);
 } clock_readings SEC(".maps");
 
-/* As of two ticks ago at most. */
+/* At most two ticks old. */
 static __always_inline const struct clock_reading *read_clocks(void)
 {
 	__u64 jiffies = bpf_jiffies64();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Reading the balancer's counters; see abi_counters.h. */
+/* Reads the balancer's counters; see abi_counters.h. */
 #pragma once
 
 #include "abi.h"
@@ -70,7 +70,7 @@ static long read_backend(__u32 index, struct counter_sum *read)
 	return read_record(index, read, sizeof(struct backend_counter), add_backend_cpu);
 }
 
-/* Data: a struct counter_request and its records. XDP_PASS when all were read, else XDP_ABORTED. */
+/* Data: a struct counter_request and its records. XDP_PASS if all were read, else XDP_ABORTED. */
 static __always_inline int read_counters(struct xdp_md *ctx)
 {
 	struct counter_sum read = { .ctx = ctx };

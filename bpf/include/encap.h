@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Encapsulation: IP in IP (RFC 2003, 2473, 4213) and GUE in the form of Katran, a UDP header with the IP packet right
- * behind it (variant 1 of draft-ietf-intarea-gue). What is inside stays as it came, its TTL too. The outer source
- * follows the flow, so that a backend's network card spreads the flows over its queues.
+ * Encapsulation: IP in IP (RFC 2003, 2473, 4213) and GUE as Katran sends it, a UDP header directly followed by the IP
+ * packet (variant 1 of draft-ietf-intarea-gue). The inner packet stays unchanged, its TTL too. The outer source address
+ * and port depend on the flow, so that a backend's network card spreads the flows over its queues.
  *
- * The outer UDP checksum costs no look at the payload (Documentation/networking/checksum-offloads.rst, "Local Checksum
- * Offload"): what an inner checksum covers sums up to the complement of its pseudo header, whatever the payload is.
+ * The outer UDP checksum needs no read of the payload (Documentation/networking/checksum-offloads.rst, "Local Checksum
+ * Offload"): the data that an inner checksum covers sums up to the complement of its pseudo header, for any payload.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 /* RFC 6335 §6: the dynamic ports. */
 #define DYNAMIC_PORTS 0xc000
 
-/* Bits of the hash that have no part in the choice of a backend. */
+/* Bits of the hash that do not affect the choice of a backend. */
 static __always_inline __u32 outer_bits(const struct flow *flow)
 {
 	return flow->hash >> 32;
@@ -31,7 +31,7 @@ static __always_inline __be32 outer_source4(const struct service *service, const
 	return *(const __be32 *)service->outer4 | bpf_htonl(outer_bits(flow) & ~mask);
 }
 
-/* Writes an outer IPv4 header. `length`: of the whole datagram. */
+/* Writes an outer IPv4 header. `length`: of the whole datagram in bytes. */
 static __always_inline void write_outer4(struct iphdr *ip, const struct service *service, const struct backend *backend,
 					 const struct flow *flow, __u16 length, __u8 protocol)
 {
@@ -39,7 +39,7 @@ static __always_inline void write_outer4(struct iphdr *ip, const struct service 
 	__be32 source = outer_source4(service, flow), destination = ((const __be32 *)backend->address)[3];
 	__u16 first = 0x4500 | flow->tos, last = OUTER_TTL << 8 | protocol;
 
-	/* RFC 6864 §4.1: with DF set the identification says nothing. */
+	/* RFC 6864 §4.1: with DF set the identification has no meaning. */
 	halves[0] = bpf_htons(first);
 	halves[1] = bpf_htons(length);
 	halves[2] = 0;
@@ -51,7 +51,7 @@ static __always_inline void write_outer4(struct iphdr *ip, const struct service 
 	ip->daddr = destination;
 }
 
-/* Writes an outer IPv6 header. `length`: of what follows it. */
+/* Writes an outer IPv6 header. `length`: of its payload in bytes. */
 static __always_inline void write_outer6(struct ipv6hdr *ip, const struct service *service, const struct backend *backend,
 					 const struct flow *flow, __u16 length, __u8 protocol)
 {
@@ -68,7 +68,7 @@ static __always_inline void write_outer6(struct ipv6hdr *ip, const struct servic
 	destination[1] = address[1];
 }
 
-/* IP in IP, whatever the families. */
+/* IP in IP, for any combination of families. */
 static __always_inline __u32 encapsulate_ip(struct xdp_md *ctx, const struct flow *flow, const struct service *service,
 					    const struct backend *backend)
 {
@@ -93,8 +93,8 @@ static __always_inline __u32 encapsulate_ip(struct xdp_md *ctx, const struct flo
 }
 
 /*
- * The sum of an inner packet at `at`, which has a transport checksum that is right. That of its transport part is the
- * complement of its pseudo header's, that of an IPv4 header is zero; where both would have the addresses they cancel.
+ * The sum of an inner packet at `at` with a correct transport checksum. Its transport part sums up to the complement of
+ * its pseudo header, an IPv4 header to zero; addresses that occur in both cancel out.
  */
 static __always_inline __u64 sum_inner(struct xdp_md *ctx, const struct flow *flow, __u32 at)
 {
@@ -119,7 +119,7 @@ static __always_inline __u64 sum_inner(struct xdp_md *ctx, const struct flow *fl
 	return sum;
 }
 
-/* Whether the packet says by a checksum what its payload sums up to. */
+/* Whether the packet has a checksum that gives the sum of its payload. */
 static __always_inline int has_checksum(struct xdp_md *ctx, const struct flow *flow, __u32 at)
 {
 	const struct udphdr *udp = frame_at(ctx, at);
@@ -132,8 +132,8 @@ static __always_inline int has_checksum(struct xdp_md *ctx, const struct flow *f
 }
 
 /*
- * GUE. Where the inner checksum says nothing, the outer one is left out, as RFC 768 allows in IPv4 and RFC 6935 in IPv6
- * for tunnels.
+ * GUE. Without an inner checksum the outer one is left out too, as RFC 768 allows in IPv4, and RFC 6935 in IPv6 for
+ * tunnels.
  */
 static __always_inline __u32 encapsulate_gue(struct xdp_md *ctx, const struct flow *flow, const struct service *service,
 					     const struct backend *backend)
@@ -155,7 +155,7 @@ static __always_inline __u32 encapsulate_gue(struct xdp_md *ctx, const struct fl
 	source = DYNAMIC_PORTS | (outer_bits(flow) & ~DYNAMIC_PORTS);
 	sum = (__u64)bpf_htons(IPPROTO_UDP) + bpf_htons(length) + bpf_htons(source) + bpf_htons(service->gue_port) +
 	      bpf_htons(length);
-	/* Both outer headers of IPv6, or those of IPv4 and what is inside. */
+	/* Both outer headers of IPv6, or both of IPv4 and the start of the inner packet. */
 	if ((const void *)outer + sizeof(struct ipv6hdr) + sizeof(*udp) > frame_end(ctx))
 		return REASON_INTERNAL;
 	udp = outer + size;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From an address to what the balancer knows of it, and from (protocol, port) to what is there. */
+/* Maps an address to its endpoint, and (protocol, port) to a service or backend. */
 #pragma once
 
 #include "abi.h"
 #include "addr.h"
 #include "flow.h"
 
-/* Most endpoints in one line of the hash. */
+/* Maximum number of endpoints in one line of the hash. */
 #define ENDPOINT_SLOTS 10
 
-/* Number + 1 of the endpoint that may have the address, 0: none. src/tables/endpoints.ts tells the hash a second time. */
+/* Number + 1 of the endpoint that may have the address; 0: none. src/tables/services/endpoints.ts implements the hash
+ * too.
+ */
 static __always_inline __u32 find_endpoint_number(const struct balance *tables, __u64 high, __u64 low)
 {
 	__u64 folded = high * tables->multiplier ^ low;
@@ -32,7 +34,7 @@ static __always_inline __u32 find_endpoint_number(const struct balance *tables, 
 	return 0;
 }
 
-/* The endpoint of an address, if it has one. IPv4 is ::ffff:a.b.c.d; what looks like that in IPv6 is no address of ours. */
+/* The endpoint of an address, or 0. IPv4 is ::ffff:a.b.c.d; an IPv6 address of that form is never ours. */
 static __always_inline const struct endpoint *find_endpoint(const struct balance *tables, __u64 high, __u64 low)
 {
 	__u32 number = find_endpoint_number(tables, high, low);
@@ -44,7 +46,7 @@ static __always_inline const struct endpoint *find_endpoint(const struct balance
 	return endpoint && endpoint->high == high && endpoint->low == low ? endpoint : 0;
 }
 
-/* What a value of an endpoint says of a protocol's port: a slot + 1, or 0. */
+/* Maps a protocol's port by a value of an endpoint: a slot + 1, or 0. */
 static __always_inline __u32 lookup_port(const struct balance *tables, __u32 value, __u8 protocol, __u16 port)
 {
 	return lookup_tree(tables->ports, value, (__u32)protocol << 16 | port);

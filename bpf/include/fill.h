@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How full the balancer's memory is. Of maps with more lines than FILL_LINES every n-th line is looked at, and stands for
- * its neighbours: flows and ports lie where a hash puts them, so that any line is as good as another.
+ * Fill of the flow table and the port map. Of maps with more lines than FILL_LINES it samples every n-th line: a hash
+ * places flows and ports, so every line is representative.
  */
 #pragma once
 
 #include "flow.h"
 #include "snat.h"
 
-/* Lines that are looked at: some milliseconds, if they are all cold. */
+/* Maximum number of lines read: a few milliseconds, if they are all cold. */
 #define FILL_LINES (1u << 18)
 
-/* Seconds for which a flow without a packet counts as one: the least that RFC 4787 §4.3 recommends for UDP. */
+/* Seconds for which a flow without a packet still counts: the minimum that RFC 4787 §4.3 recommends for UDP. */
 #define FLOW_RECENT 300
 
 struct fill {
@@ -55,19 +55,19 @@ static long count_port(__u32 index, struct fill *fill)
 	return 0;
 }
 
-/* Returns how many there are in so many lines, as `count_line` sees it. */
+/* Returns the estimate for `lines` lines, by `count_line`. */
 static __always_inline int count_fill(const struct balance *tables, __u32 lines, void *count_line)
 {
 	struct fill fill = { .tables = tables, .now = bpf_ktime_get_ns(), .stride = 1 };
 
-	/* Odd, so that all ports of all pools have their turn. */
+	/* Odd, so that ports of all pools are sampled. */
 	if (lines > FILL_LINES)
 		fill.stride = lines / FILL_LINES | 1;
 	bpf_loop(lines / fill.stride, count_line, &fill, 0);
 	return fill.used * fill.stride;
 }
 
-/* Flows with a packet in the last FLOW_RECENT seconds. */
+/* Number of flows with a packet in the last FLOW_RECENT seconds. */
 static __always_inline int count_flows(void)
 {
 	const struct balance *tables = lookup_balance();
@@ -75,7 +75,7 @@ static __always_inline int count_flows(void)
 	return tables ? count_fill(tables, tables->flow_mask + 1, count_bucket) : 0;
 }
 
-/* Ports of source pools that are not free. */
+/* Number of source pool ports that are not free. */
 static __always_inline int count_ports(void)
 {
 	const struct balance *tables = lookup_balance();

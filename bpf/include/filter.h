@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* This file contains the packet filter: from a parsed packet and the policy to the reason for its verdict. */
+/* The packet filter: maps a parsed packet and the policy to the reason for its verdict. */
 #pragma once
 
 #include "abi.h"
@@ -10,7 +10,7 @@
 #include "parse.h"
 #include "verdict.h"
 
-/* 0: for policies without services alone. */
+/* 0: only for policies without services. */
 #ifndef BALANCES
 #define BALANCES 1
 #endif
@@ -18,7 +18,7 @@
 #define NO_LIST 0xffff
 #define NO_SCOPE 0xffff
 
-/* RFC 4861: router solicitation to redirect, without which no IPv6 packet finds its way. */
+/* RFC 4861: router solicitation to redirect. Without them, IPv6 does not work at all. */
 #define ND_FIRST 133
 #define ND_LAST 137
 /* RFC 2131, RFC 8415 */
@@ -33,7 +33,7 @@
 #define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
 #define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
 
-/* What the rules of a class look at, and where they are. */
+/* Input of the rules of a class, and their position. */
 struct subject {
 	struct account account;
 	__u32 first_rule;
@@ -43,7 +43,7 @@ struct subject {
 	__u16 destination_port;
 	__u8 ipv6;
 	__u8 has_ports;
-	__u8 banned;		/* 1: block rules have no say */
+	__u8 banned;		/* 1: block rules do not apply */
 	__u8 pad;
 };
 
@@ -52,8 +52,8 @@ struct decision {
 	__u32 class;		/* of the source address */
 	__u16 list;		/* slot of the first list that decided, or NO_LIST */
 	__u16 scope;		/* of that rule, or NO_SCOPE */
-	__u16 counted;		/* last list counted, or NO_LIST */
-	__u16 broken;		/* 1: a rule was not where the class says */
+	__u16 counted;		/* list counted last, or NO_LIST */
+	__u16 broken;		/* 1: a rule was not where the class points */
 	__u16 service;		/* slot, or NO_SLOT */
 	__u16 backend;		/* slot, or NO_SLOT */
 };
@@ -70,7 +70,7 @@ static __always_inline const void *lookup_line(__u32 index)
 	return policy_line(index);
 }
 
-/* Why a packet that could not be parsed to the end is passed. */
+/* The reason of a packet whose headers cannot be parsed completely. */
 static __always_inline __u32 unparsed(struct xdp_md *ctx, struct account *account, enum parsed parsed)
 {
 	add_fragments(ctx, account);
@@ -96,7 +96,7 @@ static __always_inline int matches(const struct rule *rule, const struct subject
 	       within(subject->destination_port, rule->destination_first, rule->destination_last);
 }
 
-/* Takes one rule of the class into account. Returns 1 where the rules after it cannot change anything. */
+/* Applies one rule of the class. Returns 1 if no further rule can change the result. */
 static __always_inline long judge_rule(const struct settings *settings, const struct subject *subject, __u32 index,
 				       struct decision *decision)
 {
@@ -132,10 +132,10 @@ static long judge_further_rule(__u32 index, struct walk *walk)
 }
 
 /*
- * Walks the rules of a class behind the first.
+ * Applies the rules of a class behind the first.
  *
- * A global function, because the verifier checks those once and alone; inlined, it would be walked again for every way
- * in which a packet can be parsed. The loop is bpf_loop for the same reason: a turn is checked once.
+ * A global function, because the verifier checks those once and separately; inlined, it would be walked again for every
+ * path through the parser. The loop is a bpf_loop for a similar reason: the verifier checks one turn.
  */
 __noinline int judge_further_rules(const struct settings *settings, const struct subject *subject,
 				   struct decision *decision)
@@ -149,10 +149,10 @@ __noinline int judge_further_rules(const struct settings *settings, const struct
 }
 
 /*
- * Walks the rules of a class. Allow rules come first, so the first match decides the kind; the walk goes on to count every
- * further list of that kind that matches. A list's rules lie side by side, so remembering the last one counted counts each
- * once. Most classes have one rule, which is spared the loop. Returns 0 if no rule matches; where a table is not as
- * promised and nothing matched before, the decision stays REASON_INTERNAL.
+ * Applies the rules of a class. Allow rules come first, so the first match decides the kind; the walk continues, to
+ * count every further list of that kind that matches. The rules of a list are adjacent, so comparing with the list
+ * counted last counts each once. Most classes have one rule and skip the loop. Returns 0 if no rule matches; if a table
+ * is not as the compiler guarantees and nothing matched before, the decision stays REASON_INTERNAL.
  *
  * A global function for the verifier's sake, as judge_further_rules.
  */
@@ -192,7 +192,7 @@ static __always_inline int judge_packet(const struct settings *settings, const s
 	return judge_class(settings, &subject, decision);
 }
 
-/* What default drop must let through, or the host could not be reached by the sources that are allowed. */
+/* Packets that default drop must pass: without them, not even allowed sources could reach the host. */
 static __always_inline int is_essential(const struct packet *packet)
 {
 	if (is_loopback(packet))
@@ -212,7 +212,7 @@ __noinline __u32 search_ipv6(const struct table6 *table, __u64 high, __u64 low)
 	return table ? lookup6(table, high, low) : 0;
 }
 
-/* Class of an IPv6 address. Policies without IPv6 addresses are spared the call. */
+/* Class of an IPv6 address. Policies without IPv6 addresses skip the call. */
 static __always_inline __u32 classify_ipv6(const struct packet *packet)
 {
 	const struct table6 *table = lookup_line(TABLE6_LINE);
@@ -220,7 +220,7 @@ static __always_inline __u32 classify_ipv6(const struct packet *packet)
 	return table && table->flags ? search_ipv6(table, packet->source6_high, packet->source6_low) : 0;
 }
 
-/* enum role bits of what is not done at the interface that the packet came in at. */
+/* enum role bits of the roles that the receiving interface lacks. */
 static __always_inline __u32 lacking_roles(const struct settings *settings, const struct account *account)
 {
 	const struct roles *roles = settings->flags & SETTINGS_ROLES ? lookup_line(ROLES_LINE) : 0;
@@ -228,7 +228,7 @@ static __always_inline __u32 lacking_roles(const struct settings *settings, cons
 	return roles ? roles->lacks[account->slot % sizeof(roles->lacks)] : 0;
 }
 
-/* What the balancer makes of a packet that the filter lets through, whose IP header is at `network`. */
+/* Passes a packet, accepted by the filter and with its IP header at `network`, to the balancer. */
 static __always_inline void balance(struct xdp_md *ctx, const struct account *account, const struct packet *packet,
 				    __u32 network, __u32 transport, struct decision *decision)
 {
@@ -299,7 +299,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	if (account->bytes >= FULL_BUFFER || cursor.left > cursor.end - cursor.pos)
 		add_fragments(ctx, account);
 
-	/* Before the rest is parsed: the verifier would walk the tables again for every way to parse it. */
+	/* Before the parser continues: otherwise the verifier would walk the tables again for every path through it. */
 	if (is_ipv4(&packet)) {
 		if (!(lacks & ROLE_FILTER)) {
 			decision.class = lookup4(settings, packet.source4);
@@ -324,7 +324,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 		decision.scope = banned - 1;
 		return decision;
 	} else if (parsed != PARSED && !(parsed == PARSED_TOO_DEEP && dropping)) {
-		/* The stack follows longer chains than we do: under default drop one more header must not open the door. */
+		/* The stack follows longer chains than we do: under default drop an extra header must not bypass it. */
 		goto unparsed;
 	} else if (!dropping) {
 		decision.reason = REASON_DEFAULT_PASS;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A packet on its way through the balancer, its hash, and the memory of flows: which backend a flow goes to, whatever
- * becomes of the ring meanwhile. src/model/flow-hash.ts tells the hash a second time.
+ * A packet inside the balancer, its hash, and the flow table, which keeps a flow on its backend whatever happens to the
+ * ring. src/semantics/flow-hash.ts implements the hash too.
  */
 #pragma once
 
@@ -12,11 +12,12 @@
 #include "parse.h"
 #include "verdict.h"
 
-/* Not a reason: the packet is none of the balancer's. */
+/* Not a reason: the packet does not concern the balancer. */
 #define NOT_OURS 0xff
 #define BALANCE_LINE 9
 
-/* 2^64 / golden ratio, and what splitmix64 gives from seeds 1 to 4, made odd; then the multipliers of its finalizer. */
+/* 2^64 / golden ratio, and the output of splitmix64 for seeds 1 to 4, made odd; then the multipliers of its finalizer.
+ */
 #define HASH_SOURCE_HIGH 0x9e3779b97f4a7c15ull
 #define HASH_SOURCE_LOW 0x910a2dec89025cc1ull
 #define HASH_DESTINATION_HIGH 0x975835de1c9756cfull
@@ -25,7 +26,7 @@
 #define HASH_SECOND 0xbf58476d1ce4e5b9ull
 #define HASH_THIRD 0x94d049bb133111ebull
 
-/* TCP flags as in the 14th byte of the header. */
+/* TCP flags in the 14th byte of the header. */
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -34,16 +35,16 @@
 #define NANOSECONDS 1000000000ull
 
 enum flow_mark {
-	FLOW_LIVE = 1,		/* traffic; else a test run, which counts nothing and leaves no trace */
+	FLOW_LIVE = 1,		/* real traffic; else a test run, which counts and stores nothing */
 	FLOW_IPV6 = 2,
-	FLOW_KNOWN = 4,		/* its backend was remembered */
+	FLOW_KNOWN = 4,		/* the flow table has an entry */
 	FLOW_NEW = 8,		/* first packet of a flow */
-	FLOW_LIMITED = 16,	/* not remembered: the budget is spent */
-	FLOW_UNRESOLVED = 32,	/* a backend was passed over because its next hop is not known */
+	FLOW_LIMITED = 16,	/* no entry was made: the budget is spent */
+	FLOW_UNRESOLVED = 32,	/* a backend was skipped because its next hop is unresolved */
 	FLOW_ERROR = 64,	/* an ICMP error about the flow, not one of its packets */
 };
 
-/* Addresses and ports in host order, addresses as numbers of 128 bits; offsets from the start of the frame. */
+/* Addresses and ports in host order, addresses as 128-bit numbers; offsets from the start of the frame. */
 struct flow {
 	__u64 source_high;
 	__u64 source_low;
@@ -51,14 +52,14 @@ struct flow {
 	__u64 destination_low;
 	__u64 hash;
 	__u32 ports;		/* source << 16 | destination */
-	__u32 bytes;		/* of the frame */
-	__u32 length;		/* of the IP datagram */
+	__u32 bytes;		/* of the frame in bytes */
+	__u32 length;		/* of the IP datagram in bytes */
 	__u16 network;		/* offset of the IP header */
 	__u16 transport;	/* offset of the transport header */
 	__u16 fragment;		/* as in struct packet */
 	__u16 service;		/* slot, NO_SLOT = none yet */
 	__u16 backend;		/* slot, NO_SLOT = none yet */
-	__u32 binding;		/* line of snat_ports: source of full NAT */
+	__u32 binding;		/* line of snat_ports: the source of full NAT */
 	__u8 protocol;
 	__u8 kind;		/* enum transport */
 	__u8 tcp_flags;
@@ -67,7 +68,7 @@ struct flow {
 	__u8 pad[5];
 };
 
-/* The byte at an offset of the frame. Offsets that were once found in it are below LINEAR_LIMIT. */
+/* Pointer to an offset of the frame. Offsets that the parser has checked are below LINEAR_LIMIT. */
 static __always_inline void *frame_at(const struct xdp_md *ctx, __u32 offset)
 {
 	return frame_start(ctx) + (offset & LINEAR_LIMIT);
@@ -83,13 +84,13 @@ static __always_inline int flow_is_ipv6(const struct flow *flow)
 	return flow->marks & FLOW_IPV6;
 }
 
-/* Half of an address of 16 bytes as a number. */
+/* Half of a 16-byte address as a number. */
 static __always_inline __u64 half_of(const __be32 *words)
 {
 	return (__u64)bpf_ntohl(words[0]) << 32 | bpf_ntohl(words[1]);
 }
 
-/* Whether the frame is shorter than its IP header says, or the header says nothing of its length (RFC 2675). */
+/* Whether the frame is shorter than its IP header says, or the header does not give the length (RFC 2675). */
 static __always_inline int is_cut(const struct flow *flow)
 {
 	return flow->length > flow->bytes - flow->network || flow->length < flow->transport - flow->network;
@@ -120,7 +121,7 @@ static __always_inline __u64 hash_flow(const struct flow *flow, int by_source)
 	return hash ^ hash >> 31;
 }
 
-/* What a flow is remembered by: flows of several services that hash by source must not meet. */
+/* Key of a flow in the flow table: flows of different services that hash by source must not collide. */
 static __always_inline __u64 flow_key(const struct flow *flow)
 {
 	return flow->hash ^ (flow->service + 1) * HASH_SOURCE_HIGH;
@@ -140,7 +141,7 @@ static __always_inline struct line *flow_bucket(const struct balance *tables, __
 	return bpf_map_lookup_elem(&flows, &index);
 }
 
-/* The place of a tag in a bucket; FLOWS_A_LINE: it is not there. */
+/* Index of a tag in a bucket; FLOWS_A_LINE: absent. */
 static __always_inline __u32 find_flow(const struct line *bucket, __u32 tag)
 {
 	__u32 found = FLOWS_A_LINE;
@@ -157,13 +158,13 @@ static __always_inline __u32 tick_of(__u64 now)
 	return now >> TICK_SHIFT & FLOW_SEEN;
 }
 
-/* Nanoseconds since the entry was used, less than 2^45. */
+/* Nanoseconds since the entry's last packet, less than 2^45. */
 static __always_inline __u64 flow_age(__u64 entry, __u64 now)
 {
 	return (__u64)((tick_of(now) - (__u32)entry) & FLOW_SEEN) << TICK_SHIFT;
 }
 
-/* This CPU's budget, with all of this tick's spending; 0: there is none, which cannot be. */
+/* This CPU's budget, reset at the start of a tick; 0: none, which cannot happen. */
 static __always_inline struct flow_budget *open_budget(__u64 now)
 {
 	__u32 zero = 0;
@@ -177,7 +178,7 @@ static __always_inline struct flow_budget *open_budget(__u64 now)
 	return budget;
 }
 
-/* 1 where a number of 32 bits is 0, else 0: by arithmetic, where compilers make a branch of a comparison. */
+/* 1 if a 32-bit number is 0, else 0: by arithmetic, because compilers turn a comparison into a branch. */
 static __always_inline __u64 is_zero(__u64 number)
 {
 	barrier_var(number);
@@ -185,9 +186,9 @@ static __always_inline __u64 is_zero(__u64 number)
 }
 
 /*
- * How readily an entry gives way to one with the tag, the more the higher: the tag's own first, then a free one, then
- * one that never heard from its client again (of UDP all, of TCP a flood's), longest idle first, then an established one.
- * Without branches, because nobody can predict what is in a bucket.
+ * Priority with which a new entry with the tag replaces this entry, higher first: one with the same tag, then a free
+ * one, then one with a single packet from its client (all of UDP; in TCP, those of a flood), longest idle first, then
+ * an established one. Without branches, because the content of a bucket is unpredictable.
  */
 static __always_inline __u64 rank_flow(__u64 entry, __u32 tag, __u32 tick)
 {
@@ -197,8 +198,8 @@ static __always_inline __u64 rank_flow(__u64 entry, __u32 tag, __u32 tick)
 }
 
 /*
- * Remembers the flow's backend in its bucket. Any entry may be lost to another CPU that writes there at the same time: then
- * the flow goes by the ring once more.
+ * Stores the flow's backend in its bucket. A concurrent write of another CPU may win any entry: then the ring decides
+ * for the flow again.
  */
 static __always_inline void remember_flow(const struct balance *tables, struct line *bucket, struct flow *flow,
 					  __u64 now)

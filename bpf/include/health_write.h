@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health, the writing half: runs that `bpftool prog run` starts. abi_health.h says what they are given and why. */
+/* Writes health: runs started by `bpftool prog run`. abi_health.h describes their data and the reasons. */
 #pragma once
 
 #include "abi.h"
 #include "addr.h"
 #include "maps.h"
 
-/* Line of the policy that struct meta is in. */
+/* Line of the policy with struct meta. */
 #define META_LINE 2
 
 struct health_run {
@@ -36,8 +36,8 @@ static long write_health_record(__u32 index, struct health_run *run)
 }
 
 /*
- * Data: a struct health_header and its records. XDP_PASS when all were stored; XDP_DROP when the map belongs to a later
- * generation, and nothing was; XDP_ABORTED for data that is not as it should be.
+ * Data: a struct health_header and its records. XDP_PASS if all were stored; XDP_DROP if the map belongs to a later
+ * generation and nothing was stored; XDP_ABORTED for invalid data.
  */
 static __always_inline int write_health(struct xdp_md *ctx)
 {

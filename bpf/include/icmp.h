@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the balancer itself says: answers to echo requests, and that a packet is too big (RFC 792, 1191, 4443). */
+/* ICMP messages of the balancer itself: echo replies and "packet too big" (RFC 792, 1191, 4443). */
 #pragma once
 
 #include "checksum.h"
@@ -7,7 +7,7 @@
 #include "link.h"
 #include "pick.h"
 
-/* linux/icmp.h needs a C library: RFC 792 and RFC 4443, which agree in the layout. */
+/* linux/icmp.h needs a C library: RFC 792 and RFC 4443, which define one layout. */
 #define ICMP_HEADER 8
 #define ICMP_ECHOREPLY 0
 #define ICMP_UNREACHABLE 3
@@ -25,17 +25,17 @@ struct icmp_header {
 	__u8 type;
 	__u8 code;
 	__be16 checksum;
-	__be32 rest;		/* of "packet too big" the MTU, of "fragmentation needed" too: its lower half */
+	__be32 rest;		/* in "packet too big" the MTU; in "fragmentation needed" its lower half */
 };
 
 #define ANSWER_TTL 64
 #define IP_DONT_FRAGMENT 0x4000
-/* RFC 8200 §5: every IPv6 link carries this much. */
+/* RFC 8200 §5: the MTU of every IPv6 link is at least this. */
 #define IPV6_LEAST_MTU 1280
-/* Bytes of a packet that are quoted, if they are in reach: so an error stays within 576 (RFC 1812 §4.3.2.3). */
+/* Bytes of a packet to quote, if available: an error then stays within 576 bytes (RFC 1812 §4.3.2.3). */
 #define QUOTE 512
 
-/* Bytes in front of the quoted packet. */
+/* Bytes before the quoted packet. */
 #define ERROR_HEADERS4 (sizeof(struct iphdr) + ICMP_HEADER)
 #define ERROR_HEADERS6 (sizeof(struct ipv6hdr) + ICMP_HEADER)
 
@@ -52,7 +52,7 @@ static __always_inline void swap_words(__u32 *a, __u32 *b)
 	*b = word;
 }
 
-/* Sends an echo request to a VIP back as its reply. */
+/* Turns an echo request to a VIP into its reply, and sends it back. */
 __noinline __u32 answer_echo(struct xdp_md *ctx, const struct flow *flow)
 {
 	void *data = frame_at(ctx, 0);
@@ -85,13 +85,13 @@ __noinline __u32 answer_echo(struct xdp_md *ctx, const struct flow *flow)
 	}
 	old = head[0];
 	*(__u8 *)head = flow_is_ipv6(flow) ? ICMPV6_ECHO_REPLY : ICMP_ECHOREPLY;
-	/* In IPv4 a reply may be nothing but zeros. */
+	/* In IPv4 a reply may consist of zeros alone. */
 	head[1] = adjusted_nonzero(head[1], replaced16(old, head[0]));
 	write_macs(data, exchanged(read_macs(data)));
 	return REASON_ECHO;
 }
 
-/* Whether a packet that does not fit must be given back to its sender. */
+/* Whether a packet that does not fit must be reported to its sender. */
 static __always_inline int may_not_fragment(const struct xdp_md *ctx, const struct flow *flow)
 {
 	const struct iphdr *ip = frame_at(ctx, flow->network);
@@ -114,7 +114,7 @@ static __always_inline int may_answer(const struct flow *flow)
 	return 1;
 }
 
-/* Moves the Ethernet header with its tags, `size` bytes, from `shift` bytes behind the start of the frame to the start. */
+/* Moves the Ethernet header with its tags, `size` bytes, from offset `shift` of the frame to its start. */
 static __always_inline int move_link(struct xdp_md *ctx, __u32 size, __u32 shift)
 {
 	__u32 *to = frame_at(ctx, ETH_HLEN), *from = frame_at(ctx, shift + ETH_HLEN);
@@ -172,7 +172,7 @@ static __always_inline __u64 write_too_big6(struct ipv6hdr *ip, const struct ipv
 	return sum_words((void *)&ip->saddr, 8) + bpf_htons(ICMP_HEADER + size) + bpf_htons(IPPROTO_ICMPV6);
 }
 
-/* Writes the error in front of the quoted packet, which is at least as long as its headers. */
+/* Writes the error in front of the quoted packet, which contains at least its headers. */
 static __always_inline int write_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 size, __u32 mtu)
 {
 	void *at = frame_at(ctx, flow->network);
@@ -198,7 +198,7 @@ static __always_inline int write_too_big(struct xdp_md *ctx, const struct flow *
 	return 0;
 }
 
-/* How much of a packet to quote: a lot, or what tells the flow. RFC 792: the IP header and eight bytes. */
+/* Number of bytes to quote: QUOTE, or enough to identify the flow. RFC 792: the IP header and eight bytes. */
 static __always_inline __u32 quote_size(const struct xdp_md *ctx, const struct flow *flow)
 {
 	if ((const void *)frame_at(ctx, flow->network) + QUOTE <= frame_end(ctx))
@@ -207,8 +207,8 @@ static __always_inline __u32 quote_size(const struct xdp_md *ctx, const struct f
 }
 
 /*
- * Tells the sender of a packet, in the name of the packet's destination, how much would fit. Not about ICMP and not more
- * often than ERROR_LIMIT a tick.
+ * Reports the MTU to the sender of a packet, with the packet's destination as the source. Never about ICMP, and at most
+ * ERROR_LIMIT times per tick.
  */
 __noinline __u32 answer_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 mtu)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * ICMP errors about flows of the balancer (RFC 792, 4443). Each quotes the packet that it is about, and 8 bytes of its
- * transport header are enough to tell the flow. An error about what a VIP sent goes to the flow's backend; one about
- * what NAT sent to a backend goes to the client. NAT translates both packets, the quoted one the other way round
- * (RFC 5508 §4).
+ * ICMP errors about flows of the balancer (RFC 792, 4443). Each quotes the packet that caused it, and 8 bytes of its
+ * transport header are enough to identify the flow. An error about a packet from a VIP goes to the flow's backend; one
+ * about a packet that NAT sent to a backend goes to the client. NAT translates both packets, the quoted one in the
+ * opposite direction (RFC 5508 §4).
  */
 #pragma once
 
@@ -25,7 +25,8 @@ static __always_inline int is_error6(__u8 type)
 	return type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM;
 }
 
-/* The quoted packet's ports, which is where `quoted` says; it says its flow the other way round. */
+/* Reads the quoted packet's ports at the transport offset in `quoted`, which describes the flow in the other direction.
+ */
 static __always_inline int read_quoted_ports(const struct xdp_md *ctx, struct flow *quoted)
 {
 	const __be32 *head = frame_at(ctx, quoted->transport);
@@ -77,7 +78,7 @@ static __always_inline int read_quoted6(struct xdp_md *ctx, struct flow *quoted)
 	return read_quoted_ports(ctx, quoted);
 }
 
-/* Reads the packet that an error quotes, as a packet of the same flow in the other direction. */
+/* Reads the packet that an error quotes, as a packet of the flow in the other direction. */
 __noinline int read_quoted(struct xdp_md *ctx, const struct flow *flow, struct flow *quoted)
 {
 	__u8 type;
@@ -95,11 +96,11 @@ __noinline int read_quoted(struct xdp_md *ctx, const struct flow *flow, struct f
 	quoted->binding = NO_BINDING;
 	if (flow_is_ipv6(flow) ? read_quoted6(ctx, quoted) : read_quoted4(ctx, quoted))
 		return -1;
-	/* All of it must lie in the datagram, not in what a driver padded it with. */
+	/* All of it must lie in the datagram, not in the padding of the frame. */
 	return quoted->transport + TRANSPORT_HEADER <= flow->network + flow->length ? 0 : -1;
 }
 
-/* Writes addresses and ports of the quoted packet. Returns what the sum of its bytes grew by. */
+/* Writes addresses and ports of the quoted packet. Returns the growth of the sum of its bytes. */
 __noinline __u64 translate_quoted(struct xdp_md *ctx, const struct flow *flow, const struct flow *quoted,
 				  const struct tuple *to)
 {
@@ -152,7 +153,7 @@ __noinline __u64 translate_quoted(struct xdp_md *ctx, const struct flow *flow, c
 	return growth + replaced16(old, tcp->check);
 }
 
-/* Writes the error's own addresses; the sum of what it quotes grew by `growth`. ICMPv6 covers the addresses too. */
+/* Writes the error's own addresses; the sum of the quoted packet grew by `growth`. ICMPv6 covers the addresses too. */
 __noinline int finish_error(struct xdp_md *ctx, const struct flow *flow, const struct tuple *to, __u64 growth)
 {
 	__u64 addresses;
@@ -169,7 +170,7 @@ __noinline int finish_error(struct xdp_md *ctx, const struct flow *flow, const s
 	return 0;
 }
 
-/* The quoted packet as it was sent, other than `quoted` says it. */
+/* The tuple of the quoted packet as it was sent, the opposite direction of `quoted`. */
 static __always_inline void keep_quoted(struct tuple *tuple, const struct flow *quoted)
 {
 	const struct flow sent = {

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Which way an ICMP error goes: to the backend of the flow that it is about, or to the client. What it is to say and how
- * it leaves is worked out first, into the CPU's scratch, and written into the packet by one function for all ways: one
- * inside the other would need more stack than there is.
+ * Destination of an ICMP error: the backend of the flow that it is about, or the client. The new content and the next
+ * hop are determined first, in the CPU's scratch, and one function writes them into the packet for all cases: nested
+ * calls would exceed the stack.
  */
 #pragma once
 
 #include "icmp_error.h"
 #include "send.h"
 
-/* What becomes of an error, besides the reasons. */
+/* Results for an error, besides the reasons. */
 #define ERROR_FORWARD 0x100	/* translated, to a backend */
 #define ERROR_RETURN 0x101	/* translated, to a client */
 #define ERROR_ROUTE 0x102	/* translated, for the stack to route */
 
-/* Works out how an error about what a VIP sent goes to the backend, by NAT. */
+/* Prepares forwarding an error about a packet of a VIP to the backend, by NAT. */
 __noinline __u32 plan_forward(const struct flow *flow, const struct flow *quoted, const struct service *service,
 			      const struct backend *backend)
 {
@@ -39,7 +39,8 @@ __noinline __u32 plan_forward(const struct flow *flow, const struct flow *quoted
 	return ERROR_FORWARD;
 }
 
-/* The backend of the flow that an error is about. `quoted` says its flow as the client's packets do. */
+/* The backend of the flow that an error is about. `quoted` describes the flow in the direction of the client's packets.
+ */
 __noinline __u32 find_error_backend(const struct balance *tables, const struct service *service, struct flow *quoted)
 {
 	struct line *bucket;
@@ -50,14 +51,14 @@ __noinline __u32 find_error_backend(const struct balance *tables, const struct s
 	return bucket ? find_backend(tables, service, quoted, bucket, monotonic_now()) : NO_SLOT;
 }
 
-/* Not inlined, as for other packets: errors are few, and those who call have a stack to share. */
+/* Not inlined, unlike for other packets: errors are rare, and the callers share the stack. */
 __noinline __u32 send_steered(struct xdp_md *ctx, struct flow *flow, const struct service *service,
 			      const struct backend *backend)
 {
 	return flow && service && backend ? send(ctx, flow, service, backend) : NOT_OURS;
 }
 
-/* An error to a VIP. NOT_OURS: it is about no flow of a service. */
+/* An error to a VIP. NOT_OURS: it concerns no flow of a service. */
 static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balance *tables, struct flow *flow,
 					 struct flow *quoted, const struct endpoint *endpoint)
 {
@@ -76,7 +77,7 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 	slot = service->flags & SERVICE_SNAT ? bind_flow(ctx, tables, service, quoted) :
 					       find_error_backend(tables, service, quoted);
 	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
-	/* Of full NAT a flow that has no port is none. */
+	/* In full NAT, a flow without a port does not exist. */
 	if (!backend && service->flags & SERVICE_SNAT)
 		return NOT_OURS;
 	flow->service = quoted->service;
@@ -91,7 +92,7 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 	return send_steered(ctx, flow, service, backend);
 }
 
-/* Works out how an error about what full NAT sent to a backend goes to the client. */
+/* Prepares returning an error about a packet that full NAT sent to a backend to the client. */
 __noinline __u32 plan_unbind(struct flow *flow, const struct flow *quoted, const struct balance *tables, __u32 pool)
 {
 	struct scratch *scratch = open_scratch();
@@ -113,7 +114,7 @@ __noinline __u32 plan_unbind(struct flow *flow, const struct flow *quoted, const
 	return ERROR_RETURN;
 }
 
-/* Works out how an error about what NAT sent to a backend goes to the quoted packet's sender, by the kernel's routes. */
+/* Prepares returning an error about a packet that NAT sent to a backend to its sender, by the kernel's routes. */
 __noinline __u32 plan_reply(struct xdp_md *ctx, const struct flow *flow, const struct flow *quoted,
 			    const struct service *service, const struct backend *backend)
 {
@@ -139,7 +140,7 @@ __noinline __u32 plan_reply(struct xdp_md *ctx, const struct flow *flow, const s
 	return ERROR_RETURN;
 }
 
-/* An error about what plain NAT sent to a backend. */
+/* An error about a packet that plain NAT sent to a backend. */
 static __always_inline __u32 return_error(struct xdp_md *ctx, const struct balance *tables, struct flow *flow,
 					  const struct flow *quoted)
 {
@@ -161,7 +162,7 @@ static __always_inline __u32 return_error(struct xdp_md *ctx, const struct balan
 	return plan_reply(ctx, flow, quoted, service, backend);
 }
 
-/* Carries out a plan. */
+/* Executes a plan. */
 __noinline __u32 send_error(struct xdp_md *ctx, struct flow *flow, struct flow *quoted, __u32 plan)
 {
 	struct scratch *scratch = open_scratch();

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The Ethernet header of what is sent, and where it leaves. */
+/* The Ethernet header of outgoing frames, and their egress interface. */
 #pragma once
 
 #include "flow.h"
 
 #define VLAN_HEADER sizeof(struct vlan_tag)
-/* IEEE 802.1Q: the number of the VLAN in a tag; the rest is priority. */
+/* IEEE 802.1Q: bits of the VLAN number in a tag; the rest is priority. */
 #define VLAN_ID 0x0fff
 
-/* MAC addresses as a frame has them: destination, then source. */
+/* MAC addresses in frame order: destination, then source. */
 struct macs {
 	__u64 first;
 	__u32 last;
 };
 
-/* The addresses of a frame that begins at `frame`; its 12 bytes are in reach. */
+/* The addresses of a frame that begins at `frame`, at least 12 bytes long. */
 static __always_inline struct macs read_macs(const void *frame)
 {
 	struct macs macs = { *(const __u64 *)frame, *(const __u32 *)(frame + 8) };
@@ -28,7 +28,7 @@ static __always_inline void write_macs(void *frame, struct macs macs)
 	*(__u32 *)(frame + 8) = macs.last;
 }
 
-/* The same with source and destination exchanged; the fields are numbers of the host's byte order. */
+/* The addresses with source and destination exchanged; the fields are numbers in host byte order. */
 static __always_inline struct macs exchanged(struct macs macs)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -44,9 +44,9 @@ static __always_inline struct macs exchanged(struct macs macs)
 }
 
 /*
- * Replaces what stands before the IP header at `network` by an Ethernet header, with a tag where `vlan` is not 0, and
- * `overhead` bytes behind it for the caller to fill. Returns the offset of those, or 0 where the frame has no room for
- * them and stays as it was.
+ * Replaces everything before the IP header at `network` by an Ethernet header, with a tag if `vlan` is not 0, and
+ * `overhead` bytes behind it for the caller to fill. Returns the offset of those bytes, or 0 if the frame has no room
+ * for them and stays unchanged.
  */
 static __always_inline __u32 write_link(struct xdp_md *ctx, __u32 network, __u32 overhead, struct macs macs, __u16 vlan,
 					__be16 ethertype)
@@ -74,7 +74,7 @@ static __always_inline __u32 write_link(struct xdp_md *ctx, __u32 network, __u32
 	return header;
 }
 
-/* Sends the frame out of an interface: back where it came from, or by way of the kernel's redirection. */
+/* Sends the frame out of an interface: back through the receiving one, or by redirection. */
 static __always_inline __u32 leave(const struct xdp_md *ctx, __u32 ifindex, __u32 here, __u32 away)
 {
 	if (ifindex == ctx->ingress_ifindex)

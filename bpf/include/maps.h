@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* This file contains every map of the data plane. User space creates them and hands them to the loader by name, except for the last but one. */
+/* All maps of the data plane. User space creates them and hands them to the loader by name, except for the last but
+ * one.
+ */
 #pragma once
 
 #include <linux/bpf.h>
@@ -8,8 +10,8 @@
 #include "ban_map.h"
 
 /*
- * One policy generation: settings, tables, classes, rules, lists, each at the line that the settings name. Sized by
- * user space. BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line.
+ * One policy generation: settings, tables, classes, rules, lists, each at its line in the settings. Sized by user
+ * space. BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -20,8 +22,8 @@ struct {
 } policy SEC(".maps");
 
 /*
- * The policy of the generation before, which table_copy reads. Given to the loader while a generation is built; the pin of
- * table_copy goes when that is done, and with it the hold on this map.
+ * The policy of the previous generation, for table_copy. The loader gets it while a generation is built; afterwards the
+ * pin of table_copy is removed, and with it the reference to this map.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -39,7 +41,7 @@ struct {
 	__uint(max_entries, INTERFACE_SLOTS * REASON_SLOTS);
 } verdict_stats SEC(".maps");
 
-/* Packets and bytes that a list decided, by list slot. */
+/* Packets and bytes decided by a list, by list slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
@@ -47,7 +49,8 @@ struct {
 	__uint(max_entries, LIST_SLOTS);
 } list_stats SEC(".maps");
 
-/* ifindex → slot: entry ifindex % INTERFACE_INDEX_SIZE, then up to INTERFACE_PROBES - 1 further ones, wrapping. */
+/* ifindex → slot: entry ifindex % INTERFACE_INDEX_SIZE, then up to INTERFACE_PROBES - 1 further ones, wrapping around.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
@@ -55,7 +58,7 @@ struct {
 	__uint(max_entries, INTERFACE_INDEX_SIZE);
 } interface_index SEC(".maps");
 
-/* What this CPU did in this tick that is limited. */
+/* This CPU's count of rate-limited actions in this tick. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
@@ -64,8 +67,8 @@ struct {
 } flow_budget SEC(".maps");
 
 /*
- * Which backends flows go to; see abi_balance.h. One map for all CPUs, sized by user space, as are the three after it:
- * without services they have one entry.
+ * The flow table; see abi_balance.h. One map for all CPUs, sized by user space, as are the three after it: without
+ * services they have one entry.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -100,7 +103,7 @@ struct {
 	__uint(max_entries, 1);
 } snat_ports SEC(".maps");
 
-/* Working memory of this CPU; see struct scratch. Of no interest to user space, which lets the loader make it. */
+/* Working memory of this CPU; see struct scratch. Not used by user space, which lets the loader create it. */
 struct scratch_space {
 	struct line lines[7];
 };
@@ -112,7 +115,7 @@ struct {
 	__uint(max_entries, 1);
 } scratch SEC(".maps");
 
-/* One value: which prefix lengths `bans` has. */
+/* One value: the prefix lengths in `bans`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
@@ -120,7 +123,7 @@ struct {
 	__uint(max_entries, 1);
 } ban_state SEC(".maps");
 
-/* How much of its share each backend does not take now, and what is up with each service: see abi_balance.h. */
+/* The part of its share that each backend refuses now, and the mode of each service: see abi_balance.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

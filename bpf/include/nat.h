@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Plain forwarding, to the backend's MAC address (DSR) or with its address written in (NAT), and the way back of NAT,
- * where the backend's route to its clients leads through here: such replies are told by their source, which needs no
- * memory of the flow.
+ * Plain forwarding, to the backend's MAC address (DSR) or with its address as the destination (NAT), and the replies of
+ * NAT, if the backend's route to its clients leads through this host. Their source identifies such replies, so they
+ * need no flow table.
  */
 #pragma once
 
@@ -15,7 +15,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 
-/* Where a flow that left the host by full NAT gets its source from: see snat.h. */
+/* Source address and port of a flow under full NAT: see snat.h. */
 static __always_inline void read_binding(const struct balance *tables, const struct flow *flow, __be32 *address,
 					 __be16 *port)
 {
@@ -27,7 +27,7 @@ static __always_inline void read_binding(const struct balance *tables, const str
 	*port = bpf_htons(flow->binding);
 }
 
-/* Moves the offsets along with the IP header, which is at `network` now. */
+/* Adjusts the offsets to the IP header's new position `network`. */
 static __always_inline void move_flow(struct flow *flow, __u32 network)
 {
 	flow->transport = flow->transport - flow->network + network;
@@ -39,7 +39,7 @@ static __always_inline __be16 ethertype_of(const struct flow *flow)
 	return flow_is_ipv6(flow) ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 }
 
-/* A packet to the backend of a service with NAT or DSR. */
+/* Forwards a packet to the backend of a service with NAT or DSR. */
 static __always_inline __u32 forward(struct xdp_md *ctx, struct flow *flow, const struct service *service,
 				     const struct backend *backend)
 {
@@ -69,7 +69,7 @@ static __always_inline __u32 forward(struct xdp_md *ctx, struct flow *flow, cons
 	return leave_to(ctx, backend);
 }
 
-/* The way from the VIP to a client, by the kernel's routes. Returns as bpf_fib_lookup. */
+/* Looks up the next hop from the VIP to a client in the kernel's routes. Returns the result of bpf_fib_lookup. */
 static __always_inline long find_way(struct xdp_md *ctx, const struct flow *flow, const struct tuple *to,
 				     struct bpf_fib_lookup *way)
 {
@@ -98,7 +98,8 @@ static __always_inline struct macs way_macs(const struct bpf_fib_lookup *way)
 	return read_macs(macs);
 }
 
-/* What a reply says to its client: the VIP for the backend, and the service's port where NAT rewrote it. */
+/* Rewrites a reply's source for its client: the VIP instead of the backend, and the service's port if NAT rewrote it.
+ */
 static __always_inline void unmask(struct tuple *to, const struct service *service, const struct backend *backend)
 {
 	copy_address(to->source, service->vip);
@@ -107,25 +108,25 @@ static __always_inline void unmask(struct tuple *to, const struct service *servi
 }
 
 /*
- * Whether a packet that seems to be a reply is none: it is for this host itself, as the answer to a health check is. While
- * the host does not forward, the kernel does not tell the two apart, and nothing is a reply.
+ * Whether a packet that looks like a reply is for this host itself, such as the answer to a health check. While the
+ * host does not forward, the kernel does not distinguish the two, and no packet is a reply.
  */
 static __always_inline int is_no_reply(long result)
 {
 	return result < 0 || result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-/* Whether a reply can leave from here: a redirection to an interface that is none of ours may end in one that has no XDP. */
+/* Whether a reply can leave from here: redirection to a foreign interface may end at one without XDP support. */
 static __always_inline int is_known_way(const struct xdp_md *ctx, long result, const struct bpf_fib_lookup *way)
 {
 	return result == BPF_FIB_LKUP_RET_SUCCESS &&
 	       (way->ifindex == ctx->ingress_ifindex || lookup_slot(way->ifindex));
 }
 
-/* Not a reason: the backend is to hear that the packet does not fit `scratch->way`, from who has the stack for it. */
+/* Not a reason: the caller, which has the stack for it, must report the MTU of `scratch->way` to the backend. */
 #define REPLY_TOO_BIG 0xfe
 
-/* A packet of a backend of NAT to a client, or REPLY_TOO_BIG. */
+/* Sends a packet of a NAT backend to its client; may return REPLY_TOO_BIG. */
 __noinline __u32 reply(struct xdp_md *ctx, struct flow *flow, const struct service *service,
 		       const struct backend *backend)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * This file contains the packet parser: one cursor over the linear part of the frame, from Ethernet to the first bytes
- * of the transport header. It states what the packet is and never what becomes of it.
+ * The packet parser: one cursor over the linear part of the frame, from Ethernet to the first bytes of the transport
+ * header. It describes the packet and never decides on it.
  */
 #pragma once
 
@@ -14,23 +14,23 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-/* IEEE 802.1Q and 802.1ad allow one tag each; a third one is somebody's private stacking. */
+/* IEEE 802.1Q and 802.1ad allow one tag each; a third one is private stacking. */
 #define VLAN_TAGS 2
 /* RFC 8200 §4.1 names seven headers in its recommended order, ESP among them, which hides what follows it. */
 #define IPV6_EXTENSIONS 8
-/* What the verifier is told of the linear part's length: far above any page and any driver's buffer. */
+/* The verifier's bound of the linear part's length: far above any page and any driver's buffer. */
 #define LINEAR_LIMIT 0x7fff
-/* No IP protocol number: the transport protocol could not be found. */
+/* Not an IP protocol number: the transport protocol is unknown. */
 #define PROTOCOL_UNKNOWN 0x100
 
-/* RFC 791 §3.1; of an IPv6 packet only whether they are zero is kept in this form. Any offset: no transport header. */
+/* RFC 791 §3.1; for an IPv6 packet this only stores whether they are zero. Any offset: no transport header. */
 #define FRAGMENT_OFFSET 0x1fff
 #define FRAGMENT_MORE 0x2000
 /* RFC 8200 §4.5 */
 #define IPV6_OFFSET 0xfff8
 #define IPV6_MORE_FRAGMENTS 1
 
-/* RFC 768, 792, 4443, 9293: bytes without which a header says nothing reliable. A first fragment may end after 8. */
+/* RFC 768, 792, 4443, 9293: minimum of bytes for a meaningful header. A first fragment may end after 8. */
 #define TRANSPORT_HEADER 8
 #define TCP_HEADER 20
 
@@ -42,7 +42,7 @@ enum parsed {
 };
 
 enum transport {
-	TRANSPORT_NONE,		/* another protocol, a later fragment, or not in reach */
+	TRANSPORT_NONE,		/* another protocol, a later fragment, or beyond the linear part */
 	TRANSPORT_PORTS,	/* TCP or UDP: head holds the ports */
 	TRANSPORT_ICMP,		/* ICMP in IPv4, ICMPv6 in IPv6: head holds type and code */
 };
@@ -50,7 +50,7 @@ enum transport {
 struct cursor {
 	void *pos;
 	void *end;		/* of the linear part */
-	__u32 left;		/* bytes of the IP datagram from pos on, as its header states */
+	__u32 left;		/* bytes of the IP datagram from pos on, according to its header */
 };
 
 /* Addresses are in host order. */
@@ -71,7 +71,7 @@ struct vlan_tag {
 	__be16 ethertype;
 };
 
-/* What all IPv6 extension headers begin with. */
+/* Common start of all IPv6 extension headers. */
 struct extension {
 	__u8 next;
 	__u8 length;		/* beyond the first 8 bytes in 8-byte units; AH: beyond the first 8 in 4-byte units */
@@ -79,7 +79,7 @@ struct extension {
 	__be32 rest;
 };
 
-/* Where a walk along extension headers is. */
+/* Position of a walk along extension headers. */
 struct chain {
 	__u32 offset;		/* of the header, from the start of the frame */
 	__u32 left;		/* as in struct cursor */
@@ -88,8 +88,8 @@ struct chain {
 };
 
 /*
- * The start of the frame, and the end of its linear part. The context has them as 32 bits; the empty asm keeps clang from
- * moving them around as so many, which the verifier does not allow of a pointer.
+ * The start of the frame, and the end of its linear part. The context stores them in 32 bits; the empty asm keeps clang
+ * from moving them as 32-bit values, which the verifier does not allow for pointers.
  */
 static __always_inline void *frame_start(const struct xdp_md *ctx)
 {
@@ -208,7 +208,7 @@ static __always_inline enum parsed parse_ipv6(struct cursor *cursor, struct pack
 	cursor->pos = ip + 1;
 	cursor->left = bpf_ntohs(ip->payload_len);
 	packet->protocol = ip->nexthdr;
-	/* RFC 2675: the length of a jumbogram is in a hop-by-hop option; the frame bounds it all the same. */
+	/* RFC 2675: the length of a jumbogram is in a hop-by-hop option; the frame bounds it anyway. */
 	if (cursor->left == 0 && ip->nexthdr == IPPROTO_HOPOPTS)
 		cursor->left = ~0u;
 
@@ -228,11 +228,11 @@ static __always_inline int is_extension(__u16 protocol)
 }
 
 /*
- * Walks extension headers to the upper-layer protocol or to the end of what a later fragment shows. Anything but PARSED
- * means that the protocol stays unknown.
+ * Walks extension headers to the upper-layer protocol, or to the end of the headers in a later fragment. Any result
+ * except PARSED leaves the protocol unknown.
  *
- * A global function, because the verifier checks those once and alone, from an unknown offset; inlined, every length
- * that a header may have would be a state of its own.
+ * A global function, because the verifier checks those once and separately, from an unknown offset; inlined, every
+ * possible length of a header would be a separate state.
  */
 __noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
 {
@@ -278,7 +278,7 @@ __noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
 	return is_extension(chain->next) ? PARSED_TOO_DEEP : PARSED;
 }
 
-/* Steps over IPv6 extension headers and leaves the upper-layer protocol in packet->protocol, if it can be known. */
+/* Skips IPv6 extension headers and stores the upper-layer protocol in packet->protocol, if it is known. */
 static __always_inline enum parsed parse_extensions(struct xdp_md *ctx, struct cursor *cursor, struct packet *packet)
 {
 	void *data = (void *)(long)ctx->data;
@@ -297,7 +297,7 @@ static __always_inline enum parsed parse_extensions(struct xdp_md *ctx, struct c
 	return parsed;
 }
 
-/* Reads the ports or the ICMP type; `icmp` is the family's protocol number. Nothing to read there is PARSED too. */
+/* Reads the ports or the ICMP type; `icmp` is the family's protocol number. Also PARSED if there is nothing to read. */
 static __always_inline enum parsed parse_transport(struct cursor *cursor, struct packet *packet, __u16 icmp)
 {
 	__u32 need = TRANSPORT_HEADER;

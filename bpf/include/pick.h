@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Which backend a flow goes to: the one that is remembered, or the one that the service's ring says. Health and missing
- * next hops never change a ring; a backend that does not take the flow is passed over, and the flow goes to the next one
- * along the ring. So the death of a backend moves its own flows alone, to the others by their weights, and its return
- * puts everything back.
+ * The backend of a flow: from the flow table, or else from the service's ring. Health and unresolved next hops never
+ * change a ring: a backend that does not take the flow is skipped, and the flow goes to the next one along the ring. So
+ * the death of a backend moves only its own flows, to the others by their weights, and its return restores the old
+ * assignment.
  */
 #pragma once
 
@@ -11,10 +11,10 @@
 #include "flow.h"
 
 #define RING_SLOTS_PER_LINE 32
-/* Slots that are looked at before the list of all backends is. */
+/* Number of ring slots to try before the list of all backends. */
 #define RING_STEPS 256
 
-/* How much of its share the backend does not take, of 255; HEALTH_DOWN: all. */
+/* The part of its share that the backend refuses, of 255; HEALTH_DOWN: all. */
 static __always_inline __u8 share_refused(__u32 slot)
 {
 	__u32 index = slot / LINE_SIZE;
@@ -33,21 +33,21 @@ static __always_inline __u8 service_health(__u32 slot)
 }
 
 /*
- * Whether the flow is of the part that a backend refuses: all of them when it is down, and in slow start of a flow always
- * the same answer, until it is over.
+ * Whether a backend refuses the flow: always when it is down; in slow start the answer for a flow stays constant until
+ * it is accepted.
  */
 static __always_inline int refuses(__u8 share, __u64 hash)
 {
 	return share == HEALTH_DOWN || (__u8)(hash >> 40) < share;
 }
 
-/* Whether a backend may have packets of the service at all. */
+/* Whether a backend may get packets of the service at all. */
 static __always_inline int serves(const struct backend *backend, __u16 service)
 {
 	return backend->flags & BACKEND_USED && backend->service == service && backend->ifindex;
 }
 
-/* Whether a backend keeps a flow that went to it before. */
+/* Whether a backend keeps an existing flow. */
 static __always_inline int keeps(const struct backend *backend, __u32 slot, const struct flow *flow, __u64 now)
 {
 	if (!serves(backend, flow->service) || backend->flags & BACKEND_DISABLED)
@@ -62,12 +62,12 @@ struct search {
 	const struct balance *tables;
 	const struct service *service;
 	struct flow *flow;
-	__u32 first;		/* slot of the ring, or place in the list behind it, that the search began at */
+	__u32 first;		/* slot of the ring, or position in the list behind it, at which the search began */
 	__u16 found;		/* backend slot, or NO_SLOT */
-	__u16 reluctant;	/* first one that is well and refuses the flow for its slow start alone, or NO_SLOT */
+	__u16 reluctant;	/* first healthy backend that refuses the flow only for its slow start, or NO_SLOT */
 };
 
-/* Returns 1 where the search is over. */
+/* Returns 1 if the search is over. */
 static __always_inline long try_backend(struct search *search, __u32 at)
 {
 	const struct service *service = search->service;
@@ -115,8 +115,8 @@ static long try_list(__u32 index, struct search *search)
 }
 
 /*
- * Goes along the ring from a slot on, then through the list of its backends, which finds the last one that is left of
- * many or of little weight. Where all that are well refuse, the first of them takes it after all.
+ * Walks the ring from a slot on, then the list of its backends, which finds even the last backend of many, or one of
+ * little weight. If all healthy backends refuse, the first of them takes the flow nevertheless.
  */
 __noinline __u32 search_backend(const struct balance *tables, const struct service *service, struct flow *flow, __u32 slot)
 {
@@ -136,7 +136,7 @@ __noinline __u32 search_backend(const struct balance *tables, const struct servi
 	return search.found != NO_SLOT ? search.found : search.reluctant;
 }
 
-/* The backend that a new flow goes to, or NO_SLOT. */
+/* The backend of a new flow, or NO_SLOT. */
 static __always_inline __u32 pick_backend(const struct balance *tables, const struct service *service, struct flow *flow)
 {
 	__u32 number = service->flags & SERVICE_RANDOM && flow->marks & FLOW_LIVE ? bpf_get_prandom_u32() : flow->hash;
@@ -154,7 +154,7 @@ static __always_inline __u32 pick_backend(const struct balance *tables, const st
 	return search_backend(tables, service, flow, at);
 }
 
-/* The sorry backend, where there is one and it is well. */
+/* The sorry backend if there is one and it is healthy, else NO_SLOT. */
 static __always_inline __u32 pick_sorry(const struct balance *tables, const struct service *service, const struct flow *flow)
 {
 	const struct backend *backend = service->flags & SERVICE_SORRY ? lookup_backend(tables, service->sorry) : 0;
@@ -164,7 +164,7 @@ static __always_inline __u32 pick_sorry(const struct balance *tables, const stru
 	return service->sorry;
 }
 
-/* The backend of a flow that is not remembered, by ring and health, or NO_SLOT. */
+/* The backend of a flow without an entry, by ring and health, or NO_SLOT. */
 static __always_inline __u32 choose(const struct balance *tables, const struct service *service, struct flow *flow)
 {
 	__u8 mode = service_health(flow->service);
@@ -177,19 +177,19 @@ static __always_inline __u32 choose(const struct balance *tables, const struct s
 	return slot == NO_SLOT ? pick_sorry(tables, service, flow) : slot;
 }
 
-/* Whether the first packet of a flow: such a packet goes by the ring, whoever had these ports before. */
+/* Whether this is the first packet of a flow: the ring decides for it, even if the ports belonged to a flow before. */
 static __always_inline int opens(const struct flow *flow)
 {
 	return flow->protocol == IPPROTO_TCP && (flow->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
-/* Whether the flow ends with this packet, so that it need not be remembered. */
+/* Whether the flow ends with this packet, so that it needs no entry. */
 static __always_inline int closes(const struct flow *flow)
 {
 	return flow->protocol == IPPROTO_TCP && flow->tcp_flags & (TCP_FIN | TCP_RST);
 }
 
-/* Notes that the flow lives, by one store and only if it says something new: CPUs share the line. */
+/* Updates the entry of a live flow, by one store and only if it changes: CPUs share the line. */
 static __always_inline void refresh(struct line *bucket, __u32 at, const struct flow *flow, __u64 now)
 {
 	__u64 entry = bucket->word[at & (FLOWS_A_LINE - 1)];
@@ -201,7 +201,7 @@ static __always_inline void refresh(struct line *bucket, __u32 at, const struct 
 		bucket->word[at & (FLOWS_A_LINE - 1)] = fresh;
 }
 
-/* The backend that the flow's bucket remembers and that keeps it, or NO_SLOT. */
+/* The backend in the flow's entry, if it keeps the flow, or NO_SLOT. */
 static __always_inline __u32 recall(const struct balance *tables, const struct service *service, struct flow *flow,
 				    struct line *bucket, __u64 now)
 {
@@ -224,7 +224,7 @@ static __always_inline __u32 recall(const struct balance *tables, const struct s
 	return slot;
 }
 
-/* The backend that the flow's packet goes to, or NO_SLOT. */
+/* The backend of the flow's packet, or NO_SLOT. */
 static __always_inline __u32 find_backend(const struct balance *tables, const struct service *service, struct flow *flow,
 					  struct line *bucket, __u64 now)
 {
@@ -233,7 +233,7 @@ static __always_inline __u32 find_backend(const struct balance *tables, const st
 	return slot == NO_SLOT ? choose(tables, service, flow) : slot;
 }
 
-/* The same, and remembers it. */
+/* find_backend, and stores the result in the flow table. */
 static __always_inline __u32 assign_backend(const struct balance *tables, const struct service *service, struct flow *flow)
 {
 	struct line *bucket = flow_bucket(tables, flow_key(flow));

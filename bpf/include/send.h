@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A packet and its backend are known: whether it fits, and by which kind of forwarding it goes. */
+/* Sends a packet with a known backend: checks its size and selects the kind of forwarding. */
 #pragma once
 
 #include "encap.h"
 #include "icmp.h"
 #include "nat.h"
 
-/* Bytes that the forwarding adds to the IP datagram. */
+/* Number of bytes that forwarding adds to the IP datagram. */
 static __always_inline __u32 overhead_of(const struct service *service, const struct backend *backend)
 {
 	__u32 outer = backend->flags & BACKEND_IPV6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
@@ -26,7 +26,7 @@ static __always_inline __u32 send(struct xdp_md *ctx, struct flow *flow, const s
 	return forward(ctx, flow, service, backend);
 }
 
-/* What becomes of a packet that does not fit the way to its backend. */
+/* Handles a packet that exceeds the MTU towards its backend. */
 static __always_inline __u32 refuse_size(struct xdp_md *ctx, const struct flow *flow, __u32 mtu)
 {
 	return may_not_fragment(ctx, flow) ? answer_too_big(ctx, flow, mtu) : REASON_OVERSIZE;

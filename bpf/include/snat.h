@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Full NAT: a flow leaves with an address and port of a pool as its source, so that replies come back here whatever the
- * backend's routes say. A line of `snat_ports` is the pool's port and the flow that has it; the flow's hash names the
- * few lines that may be its own, and both directions find it without a search.
+ * Full NAT: a flow leaves with an address and port of a pool as its source, so that replies return to this host
+ * whatever the backend's routes. A line of `snat_ports` stands for a port of the pool, and names the flow that owns it;
+ * the flow's hash selects a few candidate lines, and both directions find it without a search.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ static __always_inline __u32 binding_of(__u32 pool, __u8 protocol, __u16 port)
 	return (pool * 2 + (protocol == IPPROTO_UDP)) * SNAT_PORTS + port;
 }
 
-/* Seconds that an idle port stays bound. */
+/* Idle timeout of a port in seconds. */
 static __always_inline __u64 binding_timeout(const struct service *service, __u8 state)
 {
 	if (service->flags & SERVICE_UDP)
@@ -49,7 +49,7 @@ static __always_inline int is_client(const struct snat_port *port, const struct 
 	       port->client_port == bpf_htons(flow->ports >> 16);
 }
 
-/* A search along the lines that a tuple may have. */
+/* A search through the candidate lines of a tuple. */
 struct binding_search {
 	const struct balance *tables;
 	const struct service *service;
@@ -57,11 +57,11 @@ struct binding_search {
 	const struct pool_list *list;
 	__u64 owner;
 	__u64 now;
-	__u32 found;		/* the tuple's own line, or NO_BINDING */
-	__u32 vacant;		/* the first free one, or NO_BINDING */
+	__u32 found;		/* the line that the tuple owns, or NO_BINDING */
+	__u32 vacant;		/* the first free line, or NO_BINDING */
 };
 
-/* The n-th line that a tuple may have. */
+/* The n-th candidate line of a tuple. */
 static __always_inline __u32 candidate(const struct binding_search *search, __u32 index)
 {
 	__u32 number = (__u32)search->owner + index * ((__u32)(search->owner >> 32) | 1);
@@ -84,11 +84,11 @@ static long try_binding(__u32 index, struct binding_search *search)
 	}
 	if (search->vacant == NO_BINDING && is_free(port, search->service, search->now))
 		search->vacant = binding;
-	/* A line that nobody ever had ends the search: the tuple would have taken it. */
+	/* A line without any previous owner ends the search: the tuple would have taken it. */
 	return port->owner == 0;
 }
 
-/* Writes who has a line that was just taken, or whose flow begins anew. */
+/* Writes the owner of a line that was just taken, or whose flow starts again. */
 static __always_inline void write_binding(struct xdp_md *ctx, struct snat_port *port, const struct flow *flow, __u64 now)
 {
 	const void *frame = frame_at(ctx, 0);
@@ -110,7 +110,7 @@ static __always_inline void write_binding(struct xdp_md *ctx, struct snat_port *
 	port->seen = now >> TICK_SHIFT;
 }
 
-/* Takes a free line. 0: somebody else was faster. */
+/* Takes a free line. 0: another CPU was faster. */
 static __always_inline int take_binding(struct xdp_md *ctx, struct snat_port *port, const struct binding_search *search,
 					const struct flow *flow)
 {
@@ -119,14 +119,14 @@ static __always_inline int take_binding(struct xdp_md *ctx, struct snat_port *po
 	if (!is_free(port, search->service, search->now) ||
 	    __sync_val_compare_and_swap(&port->owner, before, search->owner) != before)
 		return 0;
-	/* Exchanges are barriers in both directions. */
+	/* Atomic exchanges are barriers in both directions. */
 	__sync_lock_test_and_set(&port->ready, 0);
 	write_binding(ctx, port, flow, search->now);
 	__sync_lock_test_and_set(&port->ready, 1);
 	return 1;
 }
 
-/* Notes a packet of the client; says what it said before only where that changed. */
+/* Records a packet of the client; stores its fields only if they changed. */
 static __always_inline void refresh_binding(struct snat_port *port, const struct flow *flow, __u64 now)
 {
 	__u32 tick = now >> TICK_SHIFT;
@@ -137,10 +137,7 @@ static __always_inline void refresh_binding(struct snat_port *port, const struct
 		port->state = SNAT_CLOSING;
 }
 
-/*
- * The backend of a flow of full NAT, or NO_SLOT; its line is in flow->binding, which stays NO_BINDING where there is no
- * free one.
- */
+/* The backend of a flow under full NAT, or NO_SLOT; flow->binding is its line, or stays NO_BINDING if none is free. */
 __noinline __u32 bind_flow(struct xdp_md *ctx, const struct balance *tables, const struct service *service,
 			   struct flow *flow)
 {
@@ -190,7 +187,7 @@ __noinline __u32 bind_flow(struct xdp_md *ctx, const struct balance *tables, con
 	return slot;
 }
 
-/* The service of a line's backend, if the packet is from that backend; 0: it is not. */
+/* The service of a line's backend if the packet is from that backend, else 0. */
 static __always_inline const struct service *bound_service(const struct balance *tables, const struct backend *backend,
 							    const struct flow *flow)
 {
@@ -208,8 +205,8 @@ static __always_inline const struct service *bound_service(const struct balance 
 }
 
 /*
- * Reads the line of a pool's port that a packet of a backend came to. `flow`: from the backend. -1: the line is nobody's,
- * or somebody else's.
+ * Reads the line of a pool's port that received a packet from a backend. `flow`: from the backend. -1: the line is
+ * free, or belongs to a flow of another backend.
  */
 __noinline int read_answer(const struct balance *tables, __u32 binding, const struct flow *flow, struct answer *answer)
 {
@@ -237,7 +234,7 @@ __noinline int read_answer(const struct balance *tables, __u32 binding, const st
 	return 0;
 }
 
-/* Notes a packet of the backend. */
+/* Records a packet of the backend. */
 static __always_inline void refresh_answered(__u32 binding, const struct flow *flow)
 {
 	__u32 tick = monotonic_now() >> TICK_SHIFT;
@@ -253,7 +250,7 @@ static __always_inline void refresh_answered(__u32 binding, const struct flow *f
 		port->state = SNAT_OPEN;
 }
 
-/* A packet to an address of a pool. */
+/* Handles a packet to an address of a pool. */
 __noinline __u32 unbind(struct xdp_md *ctx, struct flow *flow, const struct balance *tables, __u32 pool)
 {
 	struct scratch *scratch = open_scratch();

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Counters out of the kernel, summed over CPUs where they are: printing every CPU's value of every counter costs user
- * space megabytes of text on a large machine. Never attached to anything.
+ * Reads counters, summed over CPUs in the kernel: dumping every CPU's value of every counter costs user space megabytes
+ * of text on a large machine. Never attached.
  *
- * A run disables softirqs, and the values of other CPUs are not in this one's cache: user space asks for few enough.
+ * A run disables softirqs, and the values of other CPUs are not in this one's cache: user space requests few counters
+ * per run.
  */
 #pragma once
 
@@ -13,7 +14,7 @@
 
 #define META_LINE 2
 
-/* Where a run is: the next key to sum, and where its sum goes in the data. */
+/* Position of a run: the next key to sum, and the offset of its sum in the data. */
 struct stats_walk {
 	struct xdp_md *ctx;
 	struct counter sum;
@@ -23,7 +24,7 @@ struct stats_walk {
 	__u32 offset;		/* in the data */
 	__u32 first_cpu;
 	__u32 cpus;
-	__u32 records;		/* lists so far */
+	__u32 records;		/* number of lists so far */
 	__u32 failed;
 };
 
@@ -44,7 +45,7 @@ static long stats_add_cpu(__u32 index, struct stats_walk *walk)
 	return 0;
 }
 
-/* Writes the sum of the counter at `key` to `offset`. Returns 1 where that fails. */
+/* Writes the sum of the counter at `key` to `offset`. Returns 1 on failure. */
 static __always_inline long stats_write_sum(struct stats_walk *walk)
 {
 	walk->sum.packets = 0;
@@ -58,7 +59,7 @@ static __always_inline long stats_write_sum(struct stats_walk *walk)
 	return 0;
 }
 
-/* One reason of one interface slot. Numbers that are no reason yet count nothing, so they stay what they are: zero. */
+/* One reason of one interface slot. Numbers without a reason count nothing and stay zero. */
 static long stats_read_reason(__u32 index, struct stats_walk *walk)
 {
 	long failed = 0;
@@ -76,7 +77,7 @@ static long stats_read_list(__u32 index, struct stats_walk *walk)
 	__u32 line = walk->line++;
 	const struct list *list = bpf_map_lookup_elem(&policy, &line);
 
-	/* Damaged tables are for others to tell: what there is of them is read. */
+	/* Other code reports damaged tables: this reads the remaining lists. */
 	if (!list)
 		return 1;
 	if (bpf_xdp_store_bytes(walk->ctx, walk->offset, (void *)list, sizeof(*list))) {
@@ -89,7 +90,7 @@ static long stats_read_list(__u32 index, struct stats_walk *walk)
 	return stats_write_sum(walk);
 }
 
-/* How many of the lists that are asked for there are; the walk then begins at the first. */
+/* Number of requested lists that exist; the walk then begins at the first. */
 static __always_inline __u32 stats_find_lists(struct stats_walk *walk, const struct stats_request *request)
 {
 	__u32 key = META_LINE;
@@ -103,7 +104,7 @@ static __always_inline __u32 stats_find_lists(struct stats_walk *walk, const str
 	return request->records < left ? request->records : left;
 }
 
-/* Returns XDP_PASS when every record there is was written, else XDP_ABORTED. */
+/* Returns XDP_PASS if every existing record was written, else XDP_ABORTED. */
 static __always_inline int read_stats(struct xdp_md *ctx)
 {
 	struct stats_walk walk = { .ctx = ctx, .offset = sizeof(struct stats_request) };

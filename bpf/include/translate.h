@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Network address translation of one packet: its addresses and ports become those of a tuple, and its checksums follow
- * by what changed (RFC 1624). A UDP checksum of zero stays.
+ * Network address translation of one packet: writes the addresses and ports of a tuple, and updates its checksums by
+ * the difference (RFC 1624). A UDP checksum of zero stays zero.
  */
 #pragma once
 
@@ -11,7 +11,7 @@
 #include "flow.h"
 #include "link.h"
 
-/* What a packet is to say: addresses of 16 bytes, of which IPv4 takes the last 4; all in network order. */
+/* Addresses and ports to write: addresses of 16 bytes, of which IPv4 uses the last 4; all in network order. */
 struct tuple {
 	__be32 source[4];
 	__be32 destination[4];
@@ -19,7 +19,7 @@ struct tuple {
 	__be16 destination_port;
 };
 
-/* Where the answers of a line of full NAT go: what they say, and how they leave. */
+/* Answers for a line of full NAT: their tuple and next hop. */
 struct answer {
 	struct tuple to;
 	struct macs macs;
@@ -31,12 +31,12 @@ struct answer {
 };
 
 /*
- * What has no room on the stack, of which all functions on the way to the last one share 512 bytes. One for each CPU: an
- * XDP program is not interrupted by another on its CPU.
+ * Data without room on the stack, of which all functions of a call chain share 512 bytes. One per CPU: no other XDP
+ * program interrupts one on its CPU.
  */
 struct scratch {
 	struct flow flow;	/* the packet */
-	struct flow quoted;	/* the packet that an ICMP error is about, in the other direction */
+	struct flow quoted;	/* the packet that an ICMP error quotes, in the other direction */
 	struct tuple outer;
 	struct tuple inner;
 	struct answer answer;
@@ -51,7 +51,7 @@ static __always_inline struct scratch *open_scratch(void)
 	return bpf_map_lookup_elem(&scratch, &zero);
 }
 
-/* What a packet says now. */
+/* Copies the packet's present tuple. */
 static __always_inline void keep_tuple(struct tuple *tuple, const struct flow *flow)
 {
 	tuple->source[0] = bpf_htonl(flow->source_high >> 32);
@@ -76,7 +76,7 @@ static __always_inline void copy_address(__be32 *to, const void *from)
 	to[3] = words[3];
 }
 
-/* Writes the addresses of an IPv4 header and adjusts its checksum. Returns what their sum grew by. */
+/* Writes the addresses of an IPv4 header and adjusts its checksum. Returns the growth of their sum. */
 static __always_inline __u64 translate_header4(struct iphdr *ip, const struct tuple *to)
 {
 	__u64 growth = replaced32(ip->saddr, to->source[3]) + replaced32(ip->daddr, to->destination[3]);
@@ -101,7 +101,7 @@ static __always_inline __u64 translate_header6(struct ipv6hdr *ip, const struct 
 	return growth;
 }
 
-/* Writes the ports at `transport`, `room` bytes of which are there, and the checksum as far as it is. */
+/* Writes the ports at `transport`, with `room` bytes available, and as much of the checksum as is available. */
 static __always_inline void translate_transport(void *transport, const void *end, __u8 protocol, __u64 growth,
 						const struct tuple *to)
 {
@@ -124,8 +124,8 @@ static __always_inline void translate_transport(void *transport, const void *end
 }
 
 /*
- * Takes one from the TTL or hop limit. The caller made sure that it is more than one. In a header of IPv4, TTL and
- * protocol are one word of the checksum.
+ * Decrements the TTL or hop limit. The caller ensures that it is greater than one. In an IPv4 header, TTL and protocol
+ * share one word of the checksum.
  */
 static __always_inline void age4(struct iphdr *ip)
 {
@@ -136,7 +136,7 @@ static __always_inline void age4(struct iphdr *ip)
 	ip->check = adjusted(ip->check, replaced16(old, *word));
 }
 
-/* The TTL or hop limit of a packet, 0 where its header is not in reach. */
+/* The TTL or hop limit of a packet; 0 if its header is out of reach. */
 static __always_inline __u8 read_ttl(const struct xdp_md *ctx, const struct flow *flow)
 {
 	const struct iphdr *ip = frame_at(ctx, flow->network);
@@ -147,7 +147,7 @@ static __always_inline __u8 read_ttl(const struct xdp_md *ctx, const struct flow
 	return (const void *)(ip + 1) > frame_end(ctx) ? 0 : ip->ttl;
 }
 
-/* Takes one from the TTL of a packet in transit, and writes the addresses of `to`. Returns what their sum grew by. */
+/* Decrements the TTL of a packet in transit, and writes the addresses of `to`. Returns the growth of their sum. */
 static __always_inline __u64 translate_header(const struct xdp_md *ctx, const struct flow *flow, const struct tuple *to)
 {
 	struct iphdr *ip = frame_at(ctx, flow->network);
@@ -165,7 +165,7 @@ static __always_inline __u64 translate_header(const struct xdp_md *ctx, const st
 	return translate_header4(ip, to);
 }
 
-/* Takes one from the TTL of a packet in transit, and makes it say what `to` says. */
+/* Decrements the TTL of a packet in transit, and writes the tuple `to`. */
 static __always_inline void translate(const struct xdp_md *ctx, const struct flow *flow, const struct tuple *to)
 {
 	__u64 growth = translate_header(ctx, flow, to);
@@ -174,7 +174,7 @@ static __always_inline void translate(const struct xdp_md *ctx, const struct flo
 		translate_transport(frame_at(ctx, flow->transport), frame_end(ctx), flow->protocol, growth, to);
 }
 
-/* Takes one from the TTL of a packet in transit. */
+/* Decrements the TTL of a packet in transit. */
 static __always_inline void age(const struct xdp_md *ctx, const struct flow *flow)
 {
 	struct iphdr *ip = frame_at(ctx, flow->network);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* This file contains what every packet meets last: one exit, one count. And the counters of the lists beside it. */
+/* The last stage of every packet: one exit, one count; also the counters of lists. */
 #pragma once
 
 #include <linux/bpf.h>
@@ -8,18 +8,18 @@
 #include "maps.h"
 
 /*
- * A first buffer of at least this size may be full, with fragments behind it. A smaller one has some only where the
- * hardware splits headers off, and then the IP header tells of more than the linear part holds.
+ * A first buffer of at least this size may be full and followed by fragments. A smaller one has fragments only if the
+ * hardware splits headers off, and then the IP header gives a length beyond the linear part.
  */
 #define FULL_BUFFER 1024
 
-/* Whose counters a packet goes to, and with how many bytes. */
+/* The interface whose counters a packet increments, and its size in bytes. */
 struct account {
-	__u32 slot;		/* of the interface; 0: none that is attached, as in test runs */
-	__u32 bytes;		/* of the frame: of its linear part, until add_fragments */
+	__u32 slot;		/* of the interface; 0: not attached, as in test runs */
+	__u32 bytes;		/* of the frame; only of its linear part before add_fragments */
 };
 
-/* Free entries do not end the search, so that user space may remove one without moving those behind it. */
+/* Free entries do not end the search, so that user space can remove one without moving those behind it. */
 static __always_inline __u32 lookup_slot(__u32 ifindex)
 {
 	for (__u32 i = 0; i < INTERFACE_PROBES; i++) {
@@ -44,13 +44,13 @@ static __always_inline struct account open_account(const struct xdp_md *ctx)
 	return account;
 }
 
-/* Takes the fragments into account. A call, and so dearer than the whole parser: for packets that may have some. */
+/* Adds the size of the fragments. A call, and so slower than the whole parser: only for packets that may have some. */
 static __always_inline void add_fragments(struct xdp_md *ctx, struct account *account)
 {
 	account->bytes = bpf_xdp_get_buff_len(ctx);
 }
 
-/* Plain additions: the counters are per CPU, and an XDP program is not interrupted by another on its CPU. */
+/* Plain additions: the counters are per CPU, and no other XDP program interrupts one on its CPU. */
 static __always_inline void count(struct counter *counter, const struct account *account)
 {
 	if (!counter)
@@ -66,7 +66,7 @@ static __always_inline void count_list(const struct account *account, __u32 list
 		count(bpf_map_lookup_elem(&list_stats, &list), account);
 }
 
-/* Reasons by verdict, a bit each; all others pass. */
+/* Reasons by verdict, one bit each; all others pass. */
 #define DROPPING                                                                                                      \
 	(1u << REASON_BLOCKLIST | 1u << REASON_DEFAULT_DROP | 1u << REASON_BAN | 1u << REASON_NO_BACKEND |            \
 	 1u << REASON_FRAGMENT | 1u << REASON_OVERSIZE | 1u << REASON_EXHAUSTED)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Work on policy lines that stay in the kernel: copying those of the generation before, and telling by a digest whether
- * lines are what user space believes. `bpftool prog run … data_in FILE data_out FILE` sends a struct progress with its
- * spans; every such run goes on where the one before stopped. Never attached to anything.
+ * Work on policy lines inside the kernel: copying those of the previous generation, and computing digests that prove
+ * the content of lines. `bpftool prog run … data_in FILE data_out FILE` sends a struct progress with its spans; every
+ * such run continues where the previous one stopped. Never attached.
  *
- * Both return XDP_PASS when all spans are done, XDP_TX when there is more to do, XDP_ABORTED after a failure.
+ * Both return XDP_PASS if all spans are done, XDP_TX if there is more to do, XDP_ABORTED after a failure.
  */
 #pragma once
 
@@ -23,10 +23,10 @@ static __always_inline __u32 rotate(__u32 value, __u32 bits)
 }
 
 /*
- * Adds a line to a digest. `number`: of the line in its section, so that lines that changed places are told. The lane
- * pair goes through a bijection of 64 bits for each of the line's eight words and the sum of lines is kept, so that a
- * line with one wrong word always changes the digest, any other damage does but for one chance in 2^64, and user space can
- * take a line out and put another in. 32-bit arithmetic, because JavaScript has no other that is fast.
+ * Adds a line to a digest. `number`: of the line in its section, so that exchanged lines change the digest. Each of the
+ * line's eight words goes through a bijection of the 64-bit lane pair, and the digest is the sum over lines: a single
+ * wrong word always changes it, any other damage does except for one chance in 2^64, and user space can subtract a line
+ * and add another. 32-bit arithmetic, because it is the only fast one in JavaScript.
  */
 static __always_inline void digest_line(const struct line *line, __u32 number, __u32 digest[2])
 {
@@ -44,7 +44,7 @@ static __always_inline void digest_line(const struct line *line, __u32 number, _
 		a += rotate(b, 13);
 		b ^= rotate(a, 7);
 	}
-	/* A line that holds nothing is the same wherever it is. */
+	/* An empty line counts the same at any position. */
 	if (!any)
 		return;
 	a = (a ^ a >> 15) * 0x2c1b3c6du;
@@ -54,7 +54,7 @@ static __always_inline void digest_line(const struct line *line, __u32 number, _
 	digest[1] += b ^ b >> 16;
 }
 
-/* Loads the span to go on with. Returns 1 where there is none. */
+/* Loads the span to continue with. Returns 1 after the last span. */
 static __always_inline int load_span(struct walker *walker)
 {
 	__u32 offset = sizeof(struct progress) + walker->progress.span * sizeof(struct span);
@@ -68,7 +68,7 @@ static __always_inline int load_span(struct walker *walker)
 	return 0;
 }
 
-/* Stores the span that is done, and loads the next. Returns 1 where there is none. */
+/* Stores the completed span, and loads the next. Returns 1 after the last span. */
 static __always_inline int next_span(struct walker *walker)
 {
 	__u32 offset = sizeof(struct progress) + walker->progress.span * sizeof(struct span);
@@ -126,7 +126,7 @@ static long digest_turn(__u32 index, struct walker *walker)
 	return 0;
 }
 
-/* Data: a struct progress and its spans. `turn` takes on a line, or ends a span. */
+/* Data: a struct progress and its spans. `turn` processes a line, or ends a span. */
 static __always_inline int walk_spans(struct xdp_md *ctx, long (*turn)(__u32, struct walker *))
 {
 	struct walker walker = { .ctx = ctx };

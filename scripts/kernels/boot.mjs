@@ -1,18 +1,18 @@
-// One run of a kernel in QEMU. Emulated, never KVM: a nested machine may have a /dev/kvm that does not boot a guest.
+// Boots a kernel in QEMU once. Emulated, never KVM: a nested machine may have a /dev/kvm that cannot boot a guest.
 import { spawn } from 'node:child_process'
 import { appendFileSync, writeFileSync } from 'node:fs'
 
 /**
- * Boots `image` with `initrd`; resolves to what came out of the serial console, which also goes to `log`. `limit` is in
- * seconds of wall time. Resolves to `{ output, timedOut }`.
+ * Boots `image` with `initrd`; the output of the serial console also goes to `log`. `limit` is in seconds of wall time.
+ * Resolves to `{ output, timedOut }`.
  */
 export function boot({ image, initrd, log, limit }) {
   const args = [
-    // cx16=off: emulation of cmpxchg16b in QEMU 7.2 now and then corrupts the guest's slab allocator.
+    // cx16=off: the emulation of cmpxchg16b in QEMU 7.2 sometimes corrupts the guest's slab allocator.
     ...['-accel', 'tcg,thread=single', '-cpu', 'max,cx16=off', '-smp', '1', '-m', '768', '-machine', 'q35'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
     ...['-kernel', image, '-initrd', initrd],
-    // no_timer_check: on a busy host the guest's check of its timer fails and it panics.
+    // no_timer_check: on a busy host the guest's check of its timer fails, and it panics.
     ...['-append', 'console=ttyS0 quiet panic=-1 no_timer_check rdinit=/init'],
   ]
   writeFileSync(log, '')

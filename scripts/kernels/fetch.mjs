@@ -5,15 +5,15 @@ import { at } from '../lib/paths.mjs'
 import { attempt } from '../lib/run.mjs'
 import { files } from '../lib/stamp.mjs'
 
-/** What cannot be had on this machine: a reason to skip, not to fail. */
+/** A missing tool or package on this machine: a reason to skip, not to fail. */
 export class Unavailable extends Error {}
 
 const CACHE = at('build/kernels')
 
-/** By version numbers, not by letters: 6.1.0-9 stands before 6.1.0-10. */
+/** By version numbers, not by characters: 6.1.0-9 sorts before 6.1.0-10. */
 const byVersion = new Intl.Collator('en', { numeric: true }).compare
 
-/** The cloud flavour: a third of the size of the ordinary one, and all that a virtual machine needs. */
+/** The cloud flavour: a third of the size of the ordinary one, with everything that a virtual machine needs. */
 const pattern = (series) => `^linux-image-${series.replaceAll('.', '\\.')}[.+~-][.0-9a-z+~-]*-cloud-amd64$`
 
 async function newestPackage(series) {
@@ -42,8 +42,8 @@ function describe(release) {
 }
 
 /**
- * The newest kernel of a series such as 6.1: `{ release, image, modules }`, from the cache if it is there.
- * `wanted` names the modules to unpack. Throws Unavailable.
+ * The newest kernel of a series such as 6.1: `{ release, image, modules }`, from the cache if available. `wanted` names
+ * the modules to unpack. Throws Unavailable.
  */
 export async function fetchKernel(series, wanted) {
   const present = cached(series)

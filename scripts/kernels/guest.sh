@@ -1,6 +1,6 @@
-# Runs in the guest: makes the maps, loads and fills every policy, sends the packets, then filters a real link. Prints
-# `ok NAME` or `not ok NAME` with what went wrong, and raw answers for the host to judge. The host puts the variables
-# cases, instance, shared, peer and policies in front of this.
+# Runs in the guest: creates the maps, loads and fills every policy, sends the packets, then filters a real link. Prints
+# `ok NAME` or `not ok NAME` with the cause, and raw output for the host to judge. The host prepends the variables
+# cases, instance, shared, peer and policies to this script.
 
 check() {
 	name=$1
@@ -23,7 +23,7 @@ loaded() {
 	done
 }
 
-# bpftool's own status says nothing of what a program returned: every run must be XDP_PASS.
+# The exit status of bpftool does not include the return values of programs: every run must return XDP_PASS.
 written() {
 	bpftool -j batch file "$cases/$1/write" >/tmp/written || { cat /tmp/written; return 1; }
 	! grep -o '"retval":[0-9]*' /tmp/written | grep -v '"retval":2$'
@@ -84,7 +84,7 @@ counted() {
 		{ cat /tmp/counter; return 1; }
 }
 check "it is counted" counted
-# The answer: 64 bytes of request, then a struct counter a reason.
+# The answer: 64 bytes of request, then one struct counter per reason.
 summed() {
 	bpftool -j prog run pinned "$(programs 4)/stats_read" data_in "$cases/stats" data_out /tmp/stats \
 		data_size_out 65536 repeat 1 | grep -q '"retval":2,' &&

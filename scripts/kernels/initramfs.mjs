@@ -1,4 +1,4 @@
-// A root file system in memory for the guest: busybox, bpftool, ip and ping with their libraries, and the files given.
+// An in-memory root file system for the guest: busybox, bpftool, ip and ping with their libraries, and given files.
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { attempt, ScriptError, which } from '../lib/run.mjs'
@@ -7,7 +7,7 @@ const FILE = 0o100000
 const DIRECTORY = 0o040000
 
 /**
- * Writes an archive in the "newc" format of cpio, the one the kernel unpacks (Documentation/driver-api/early-userspace/
+ * Writes an archive in the "newc" format of cpio, which the kernel unpacks (Documentation/driver-api/early-userspace/
  * buffer-format.rst). `entries`: path without leading slash → `{ data, mode }`; parent directories are added.
  */
 export function writeArchive(target, entries) {
@@ -30,14 +30,14 @@ export function writeArchive(target, entries) {
   writeFileSync(target, Buffer.concat(chunks))
 }
 
-/** A program of the host and the libraries it is linked to, at the same paths. */
+/** A program of the host and its shared libraries, at the paths of the host. */
 export async function program(name) {
   const path = which(name)
   if (!path) throw new ScriptError(`${name} is missing`)
   const { stdout } = await attempt('ldd', [path])
   const libraries = [...stdout.matchAll(/(?:=> |^\s*)(\/\S+)/gm)].map(([, library]) => library)
   const entries = [path, ...libraries].map((from) => [from.slice(1), { data: readFileSync(from), mode: 0o755 }])
-  // Debian's /bin and /lib are links into /usr; the loader is asked for by the path written in the program.
+  // Debian's /bin and /lib are links into /usr; programs refer to the loader by the path written in them.
   return entries.concat([[`bin/${name}`, { data: readFileSync(realpathSync(path)), mode: 0o755 }]])
 }
 

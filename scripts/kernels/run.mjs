@@ -1,6 +1,6 @@
-// npm run test:kernels [-- SERIES…]: boots Debian's kernels of the given series (6.1 unless told otherwise) in QEMU and
-// has each load, run and attach every program. Ends with `N passed, N failed[, N skipped]`; where QEMU or a kernel cannot
-// be had it skips with the reason.
+// npm run test:kernels [-- SERIES…]: boots Debian's kernels of the given series (default: 6.1) in QEMU, and each loads,
+// runs and attaches every program. Ends with `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with
+// the reason.
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -14,7 +14,7 @@ import { fetchKernel, Unavailable } from './fetch.mjs'
 import { module, program, writeArchive } from './initramfs.mjs'
 
 const FLOOR = '6.1'
-/** Seconds of wall time; a boot takes 10 on an idle machine, most of it emulation. */
+/** Seconds of wall time; a boot takes 10 on an idle machine, most of it for emulation. */
 const LIMIT = 300
 
 const total = { passed: 0, failed: 0, skipped: 0 }
@@ -42,7 +42,7 @@ async function loadCases() {
   return import(pathToFileURL(outfile).href)
 }
 
-/** The archive with everything that does not depend on the kernel. */
+/** The archive with all files that do not depend on the kernel. */
 async function guest(cases) {
   const directory = at('build/kernels/cases')
   rmSync(directory, { recursive: true, force: true })
@@ -62,7 +62,7 @@ async function guest(cases) {
   return entries
 }
 
-/** Counts the guest's own checks; returns the failures, each with the lines that followed it. */
+/** Counts the guest's own checks; returns the failures, each with the output that followed it. */
 function judgeChecks(output) {
   const blocks = output.split(/^(?=(?:not )?ok )/m).filter((block) => /^(?:not )?ok /.test(block))
   return count(blocks.map((block) => (block.startsWith('ok ') ? undefined : block.trim())))
@@ -71,7 +71,7 @@ function judgeChecks(output) {
 function judgePolicies(output, cases) {
   return cases.POLICIES.filter(({ rows }) => rows.length > 0).flatMap((policy) => {
     const line = new RegExp(`^results ${policy.number} (.*)$`, 'm').exec(output)?.[1] ?? ''
-    const told = (word) =>
+    const answers = (word) =>
       new Map(
         [...output.matchAll(new RegExp(`^${word} ${policy.number} (\\d+) ([0-9a-f]+)$`, 'gm'))].map(([, i, hex]) => [
           Number(i),
@@ -79,7 +79,7 @@ function judgePolicies(output, cases) {
         ]),
       )
     try {
-      const problems = cases.judgePackets(policy, JSON.parse(line), told('explained'), told('went'))
+      const problems = cases.judgePackets(policy, JSON.parse(line), answers('explained'), answers('went'))
       return count(problems).map((problem) => `${policy.name}: ${problem}`)
     } catch {
       return count([`${policy.name}: no results: ${line.slice(0, 500)}`])

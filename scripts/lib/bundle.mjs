@@ -1,4 +1,4 @@
-// src/cli.ts and all it needs → dist/, which runs on a bare Node.
+// src/cli.ts with its dependencies → dist/, which runs on plain Node.
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { at, root } from './paths.mjs'
@@ -13,8 +13,8 @@ const REQUIRE = [
 ].join('\n')
 
 /**
- * Bundles src/cli.ts. Modules behind `await import()` become chunks of their own beside cli.js (not in a folder, so
- * that `import.meta.url` has the same directory in all of them). Returns whether anything was out of date.
+ * Bundles src/cli.ts. Modules behind `await import()` become separate chunks beside cli.js (not in a folder, so that
+ * `import.meta.url` has one directory in all of them). Returns whether anything was out of date.
  */
 export function bundle() {
   const inputs = files(
@@ -39,7 +39,7 @@ export function bundle() {
       target: 'node20',
       chunkNames: '[name]-[hash]',
       minifySyntax: true,
-      // Reading its text is a large part of what a short command takes.
+      // Reading the code takes a large part of a short command's time.
       minifyWhitespace: true,
       legalComments: 'none',
       metafile: true,
@@ -58,7 +58,7 @@ export function bundle() {
   })
 }
 
-/** Puts a file in place in one go: a command that runs meanwhile sees the old one or the new one. */
+/** Replaces a file atomically: a concurrent command sees either the old content or the new one. */
 function replace(path, content, mode = 0o644) {
   const partial = `${path}.${process.pid}.part`
   writeFileSync(partial, content)
@@ -66,7 +66,7 @@ function replace(path, content, mode = 0o644) {
   renameSync(partial, path)
 }
 
-/** One output file, with what makes it run: the entry is executable, and bundled CommonJS finds a `require`. */
+/** Writes one output file and makes it runnable: the entry is executable, and bundled CommonJS finds a `require`. */
 function write(path, text) {
   const entry = basename(path) === 'cli.js'
   const prelude = text.includes('Dynamic require of') ? REQUIRE : ''
@@ -77,10 +77,10 @@ function write(path, text) {
   )
 }
 
-/** The licences of every package that ended up in the bundle: their terms ask for it. */
+/** The licences of every package in the bundle, which their terms require. */
 function notices(inputs) {
   const packages = new Set(inputs.flatMap((path) => /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []))
-  // The generated validator carries helpers of these; the bundler sees only the generated file.
+  // The generated validator contains helpers of these; the bundler sees only the generated file.
   for (const name of ['ajv', 'fast-deep-equal']) packages.add(`node_modules/${name}`)
   const parts = [...packages].sort().map((directory) => {
     const { name, version, license } = JSON.parse(readFileSync(at(directory, 'package.json'), 'utf8'))

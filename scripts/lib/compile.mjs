@@ -1,11 +1,11 @@
-// C to BPF objects: finds the kernel headers of this machine, compiles, and drops what only a debugger would read.
+// C to BPF objects: finds the kernel headers of this machine, compiles, and strips the debug information.
 import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { at, root } from './paths.mjs'
 import { attempt, run, ScriptError, which } from './run.mjs'
 import { files, step } from './stamp.mjs'
 
-// Debian and its family keep <asm/…> in a directory per architecture, which `-target bpf` does not search.
+// Debian and its derivatives keep <asm/…> in a directory per architecture, which `-target bpf` does not search.
 const MULTIARCH = {
   arm: 'arm-linux-gnueabihf',
   arm64: 'aarch64-linux-gnu',
@@ -18,7 +18,7 @@ const MULTIARCH = {
   x64: 'x86_64-linux-gnu',
 }
 
-/** Directories to search besides clang's own, so that <asm/types.h> is found. Throws ScriptError without headers. */
+/** Include directories besides clang's defaults, so that <asm/types.h> is found. Throws ScriptError without headers. */
 function systemIncludes() {
   const candidates = [MULTIARCH[process.arch]].filter(Boolean).map((name) => `/usr/include/${name}`)
   for (const directory of candidates) if (existsSync(`${directory}/asm/types.h`)) return [directory]
@@ -28,8 +28,8 @@ function systemIncludes() {
 
 /**
  * Flags for every object. Paths in BTF line information are made relative, so that objects are reproducible. The third
- * version of the instruction set has atomic operations that say what was there, and every kernel since 5.12 knows it.
- * Headers are read and written as words of several sizes, which only a compiler without type-based aliasing allows.
+ * version of the instruction set has atomic operations that return the old value, and every kernel since 5.12 supports
+ * it. Headers are read and written as words of several sizes, which requires a compiler without type-based aliasing.
  */
 function flags() {
   return [
@@ -50,7 +50,7 @@ function flags() {
 }
 
 let checked
-/** Once per process: a clang that is there and new enough (14 is the first whose BTF has all we use). */
+/** Once per process: checks that there is a clang, and a recent one (14 is the first whose BTF has all we use). */
 function checkClang() {
   checked ??= (async () => {
     const { status, stdout } = await attempt('clang', ['--version'])
@@ -62,7 +62,7 @@ function checkClang() {
   return checked
 }
 
-/** llvm-strip, also under the versioned name that distributions give it when the unversioned package is absent. */
+/** llvm-strip, also under the versioned name of distributions that have no unversioned package. */
 function stripper(version) {
   const found = which('llvm-strip') ?? which(`llvm-strip-${version}`)
   if (!found) throw new ScriptError('llvm-strip is missing: run `npm run setup`, or install llvm')
@@ -79,7 +79,7 @@ export function compile(source, target) {
     const partial = at(`${target}.${process.pid}.part`)
     mkdirSync(dirname(partial), { recursive: true })
     await run('clang', [...args, '-c', source, '-o', partial])
-    // DWARF is ten times the rest; BTF, which the loader and `bpftool` read, stays.
+    // DWARF is ten times as large as the rest; BTF, which the loader and `bpftool` read, stays.
     await run(stripper(version), ['-g', partial])
     renameSync(partial, at(target))
   })

@@ -1,12 +1,11 @@
-// What the host must have, how to see whether it is there, and how to get it. No dependencies: this runs before
-// `npm ci` did.
+// Requirements of the host: how to detect each, and how to install it. No dependencies: this runs before `npm ci`.
 import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { attempt, run, ScriptError, which } from './run.mjs'
 
 const BPFFS = '/sys/fs/bpf'
 const BPF_FS_MAGIC = 0xcafe4a11
 
-// Judged by the tool or file itself, so that a host that got them another way is left alone.
+// Detected by the tool or file itself, so that a host that has it from another source is left alone.
 const tool = (name, ...packages) => ({ name, present: () => which(name) !== undefined, packages })
 const header = (name, ...packages) => ({
   name: `<${name}>`,
@@ -14,7 +13,7 @@ const header = (name, ...packages) => ({
   packages,
 })
 
-/** For building and testing. */
+/** Needed for building and testing. */
 export const NEEDS = [
   tool('clang', 'clang'),
   tool('llvm-strip', 'llvm'),
@@ -32,7 +31,7 @@ export const NEEDS = [
   tool('tmux', 'tmux'),
 ]
 
-/** For booting another kernel. */
+/** Needed for booting another kernel. */
 export const KERNEL_NEEDS = [
   tool('qemu-system-x86_64', 'qemu-system-x86'),
   tool('busybox', 'busybox-static'),
@@ -42,10 +41,10 @@ export const KERNEL_NEEDS = [
 
 export const isRoot = () => process.getuid?.() === 0
 
-/** Whether this is Debian or one of its descendants, judged by what an installation needs. */
+/** Whether this is Debian or a derivative, by the tools that an installation needs. */
 export const hasApt = () => which('apt-get') !== undefined && which('dpkg-query') !== undefined
 
-/** Packages as this distribution calls them: Ubuntu ships bpftool with the tools of each kernel. */
+/** Package names of this distribution: Ubuntu ships bpftool with the tools of each kernel. */
 async function translate(packages) {
   if (!packages.includes('bpftool')) return packages
   const { stdout } = await attempt('apt-cache', ['policy', 'bpftool'])
@@ -56,14 +55,14 @@ async function translate(packages) {
 
 const APT = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=300']
 
-/** Installs what is missing of `needs` with apt. Throws ScriptError saying what to install where it cannot. */
+/** Installs missing `needs` with apt. Throws ScriptError with the packages to install if it cannot. */
 export async function install(needs, log = console.log) {
   const missing = needs.filter(({ present }) => !present())
   if (missing.length === 0) return
   const names = missing.map(({ name }) => name).join(', ')
   const packages = [...new Set(missing.flatMap((need) => need.packages))]
   if (!hasApt()) {
-    const hint = `on Debian the packages are: ${packages.join(' ')}`
+    const hint = `on Debian, the packages are: ${packages.join(' ')}`
     throw new ScriptError(`missing: ${names}. Install them with this system's package manager (${hint}).`)
   }
   if (!isRoot()) {
@@ -80,7 +79,7 @@ export async function install(needs, log = console.log) {
   if (still.length > 0) throw new ScriptError(`still missing after installing ${wanted.join(' ')}: ${still.join(', ')}`)
 }
 
-/** Mounts the BPF file system where it is expected. Returns a reason where that is not possible, else undefined. */
+/** Mounts the BPF file system at its usual path. Returns the reason if that is not possible, else undefined. */
 export async function mountBpffs(log = console.log) {
   const mounted = () => existsSync(BPFFS) && statfsSync(BPFFS).type === BPF_FS_MAGIC
   if (mounted()) return undefined
@@ -92,7 +91,7 @@ export async function mountBpffs(log = console.log) {
   return undefined
 }
 
-/** Why programs cannot be loaded here, or undefined when they can. */
+/** Why programs cannot be loaded here; undefined: they can. */
 export async function whyNoBpf() {
   if (process.platform !== 'linux') return `needs Linux, this is ${process.platform}`
   if (!isRoot()) return 'needs root'

@@ -1,19 +1,21 @@
-// A vitest reporter that writes what the runner adds up: passed, failed, and every skipped test with its reason.
+// A vitest reporter that writes the summary for the runner: passed, failed, and every skipped test with its reason.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { root } from './paths.mjs'
 
-/** Most characters of an error in the summary. */
+/** Maximum number of characters of an error in the summary. */
 const LONGEST = 400
 
-/** Vitest skips the tests behind a hook that failed, without a note; and so those that test/support/depth.ts leaves out. */
+/**
+ * Vitest skips the tests behind a failed hook without a note, as it does those that test/support/depth.ts leaves out.
+ */
 function whyNot(module, { mode }) {
-  if (module.state() === 'failed') return 'not run, as its file failed'
-  return mode === 'skip' ? 'left to THOROUGH=1' : 'no reason given'
+  if (module.state() === 'failed') return 'not run, because its file failed'
+  return mode === 'skip' ? 'runs only with THOROUGH=1' : 'no reason given'
 }
 
-/** What went wrong, in one line: of a long log, the last lines are what many a CI shows. */
+/** The error in one line: of a long log, many CI systems show the last lines. */
 function briefly([error]) {
   const text = error ? stripVTControlCharacters(error.message).trim() : 'no reason given'
   const line = text.replaceAll(/\s*\n\s*/g, ' | ')
@@ -34,9 +36,9 @@ export default class SummaryReporter {
           failedHere += summary.failures.push(`${file}: ${test.fullName}: ${briefly(errors)}`) && 1
         else summary.skipped.push(`${file}: ${test.fullName}: ${note ?? whyNot(module, test.options)}`)
       }
-      // A file that cannot be imported or whose hooks fail has no failed test of its own.
+      // A file that cannot be imported, or whose hooks fail, has no failed test itself.
       if (failedHere === 0 && module.state() === 'failed')
-        failedHere = summary.failures.push(`${file}: the file: ${briefly(module.errors())}`) && 1
+        failedHere = summary.failures.push(`${file}: the whole file: ${briefly(module.errors())}`) && 1
       summary.failed += failedHere
     }
     const target = process.env.TEST_SUMMARY

@@ -1,15 +1,15 @@
-// Child processes for the scripts: one way to run a command and one way to say that it failed.
+// Child processes of the scripts: one way to run a command, and one way to report its failure.
 import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { root } from './paths.mjs'
 
-/** An expected failure: shown as its message alone, without a stack. */
+/** An expected failure: printed as its message alone, without a stack. */
 export class ScriptError extends Error {}
 
 /**
- * Runs `file args` in the repository and resolves to `{ status, stdout, stderr, output }` whatever the exit status;
- * status is 127 where the program does not exist. With `inherit`, the child's output goes to the terminal instead.
+ * Runs `file args` in the repository and resolves to `{ status, stdout, stderr, output }`, whatever the exit status;
+ * status is 127 if the program does not exist. With `inherit`, the child's output goes to the terminal instead.
  */
 export function attempt(file, args, { inherit = false, ...options } = {}) {
   return new Promise((done) => {
@@ -30,7 +30,7 @@ export function attempt(file, args, { inherit = false, ...options } = {}) {
   })
 }
 
-/** As `attempt`, but throws a ScriptError with the command and all its output when it fails. */
+/** Like `attempt`, but throws a ScriptError with the command and all its output if it fails. */
 export async function run(file, args, options = {}) {
   const result = await attempt(file, args, options)
   if (result.status === 0) return result

@@ -1,11 +1,11 @@
-// Skips build steps whose inputs did not change. Judged by content, not by time: a checkout, a copied tree or a
-// restored cache have arbitrary time stamps.
+// Skips build steps whose inputs did not change. By content, not by time: a checkout, a copied tree or a restored cache
+// has arbitrary time stamps.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { at, root } from './paths.mjs'
 
-/** Every file under the given files and directories, sorted; what does not exist is left out. */
+/** Every file under the given files and directories, sorted; missing ones are left out. */
 export function files(...paths) {
   const found = []
   for (const path of paths) {
@@ -24,8 +24,8 @@ export function digest(inputs, settings) {
 }
 
 /**
- * Runs `make` unless the last successful run saw the same inputs and settings and every output still exists.
- * Returns whether it ran.
+ * Runs `make` unless the last successful run had equal inputs and settings and every output still exists. Returns
+ * whether it ran.
  */
 export async function step(name, { inputs, outputs, settings }, make) {
   const stamp = at('build/stamps', name)

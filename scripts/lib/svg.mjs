@@ -1,10 +1,10 @@
-// Terminal text with colours (SGR sequences) → an SVG that reads well on a light and on a dark page.
+// Terminal text with colours (SGR sequences) → an SVG that is legible on a light and on a dark page.
 
 const CELL = { width: 8.4, height: 19 }
 const MARGIN = 18
 const BAR = 34
 
-/** The 16 colours of a terminal on a dark ground. */
+/** The 16 colours of a terminal with a dark background. */
 const PALETTE = [
   ...['#484f58', '#ff7b72', '#3fb950', '#d29922', '#58a6ff', '#bc8cff', '#39c5cf', '#b1bac4'],
   ...['#6e7681', '#ffa198', '#56d364', '#e3b341', '#79c0ff', '#d2a8ff', '#56d4dd', '#f0f6fc'],
@@ -12,7 +12,7 @@ const PALETTE = [
 const GROUND = '#0d1117'
 const TEXT = '#e6edf3'
 
-/** xterm's colour cube and grey ramp, for the indices above the 16. */
+/** xterm's colour cube and grey ramp, for indices from 16 on. */
 function indexed(index) {
   if (index < 16) return PALETTE[index]
   if (index >= 232) return `#${(8 + (index - 232) * 10).toString(16).padStart(2, '0').repeat(3)}`
@@ -21,7 +21,7 @@ function indexed(index) {
   return `#${level(Math.floor(cell / 36))}${level(Math.floor(cell / 6) % 6)}${level(cell % 6)}`
 }
 
-/** SGR codes without parameters → what they set. */
+/** SGR codes without parameters → the styles that they set. */
 const STYLES = new Map([
   [1, { bold: true }],
   [2, { dim: true }],
@@ -86,7 +86,7 @@ export function toSvg(text, { columns, title }) {
     return found
       .filter(({ text: words }) => words.trim() !== '')
       .map(({ text: words, column, style: own }) => {
-        // Each run has its place and its length, so that columns line up whatever font the reader has.
+        // Each run has its position and length, so that columns line up in any font.
         const lead = words.length - words.trimStart().length
         const kept = words.trim()
         const x = (MARGIN + (column + lead) * CELL.width).toFixed(1)

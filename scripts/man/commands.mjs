@@ -1,4 +1,4 @@
-// xdp(8): flags, arguments and examples from the table that --help is made from, prose from docs/commands.md.
+// xdp(8): flags, arguments and examples from the table behind --help, prose from docs/commands.md.
 import { convert, section, titles } from './markdown.mjs'
 import { definition, escaped, heading, italic, line, literal, page, paragraph, subheading, verbatim } from './roff.mjs'
 
@@ -17,7 +17,7 @@ function usage({ name, argument, flags }) {
   return [literal(`xdp ${name}`), ...positional, ...own].join(' ')
 }
 
-/** The usage of docs/commands.md, which the first fence of a section holds, is made anew. */
+/** Drops the usage, the first fence in a section of docs/commands.md: the page generates it from the table. */
 function withoutUsage() {
   let first = true
   return ({ kind }) => {
@@ -45,10 +45,10 @@ function command(spec, docs) {
   ]
 }
 
-/** What manual pages call it. */
+/** Titles that manual pages use instead. */
 const USUAL = { 'Exit statuses': 'Exit status' }
 
-/** The section of docs/commands.md whose table is made anew, too. */
+/** The section of docs/commands.md whose table the page generates too. */
 const GLOBALS = 'Flags of every command'
 
 /** The page. `docs` is the text of docs/commands.md. */

@@ -8,7 +8,7 @@ const lookup = (ref, root) =>
     .split('/')
     .reduce((at, name) => at[name], root)
 
-/** A schema with what it refers to; what it says itself goes before. */
+/** A schema merged with the one that it refers to; its own keys take precedence. */
 function resolved(schema, root) {
   const ref = schema.$ref ?? schema.allOf?.find(({ $ref }) => $ref)?.$ref
   return ref === undefined ? schema : { ...resolved(lookup(ref, root), root), ...schema }
@@ -26,11 +26,11 @@ function number({ minimum, maximum }) {
 function alternatives(schemas, root) {
   const texts = schemas.map((one) => value(one, root))
   const others = either(texts.slice(0, -1))
-  // One or several of the same.
+  // One value or a list of such values.
   return texts.at(-1) === `a list, each of it ${others}` ? `${others}, or a list of such` : either(texts)
 }
 
-/** What may be written, in words. */
+/** Describes the values of a schema in words. */
 function value(schema, root) {
   const spec = resolved(schema, root)
   if ('const' in spec) return code(spec.const)
@@ -41,7 +41,7 @@ function value(schema, root) {
   return { integer: number(spec), boolean: `${code(true)} or ${code(false)}`, object: 'a mapping' }[type] ?? 'a text'
 }
 
-/** The mapping that a value is or may be, or that each of a list is; with its place below the value. */
+/** The mapping that a value is or may be, or that the elements of a list are; with its path below the value. */
 function mapping(schema, root) {
   const spec = resolved(schema, root)
   if (spec.properties || typeof spec.additionalProperties === 'object') return { spec, place: '' }
@@ -53,7 +53,7 @@ function mapping(schema, root) {
   return found && { ...found, place: `[]${found.place}` }
 }
 
-/** Every key below a mapping, with its path: NAME stands for any name, [] for each of a list. */
+/** Every key below a mapping, with its path: NAME stands for any name, [] for each element of a list. */
 export function keys(schema, root = schema, path = '', seen = new Map()) {
   const { properties = {}, additionalProperties } = schema
   const named = typeof additionalProperties === 'object' ? { NAME: additionalProperties } : {}
@@ -71,9 +71,9 @@ export function keys(schema, root = schema, path = '', seen = new Map()) {
 
 function entry({ path, spec, like }, root) {
   const { description = '', default: usual } = resolved(spec, root)
-  const told = usual === undefined || typeof usual === 'object' || /Default:/.test(description)
+  const isDescribed = usual === undefined || typeof usual === 'object' || /Default:/.test(description)
   return definition(literal(path), [
-    line(`${value(spec, root)}${told ? '' : `; default: ${code(usual)}`}`),
+    line(`${value(spec, root)}${isDescribed ? '' : `; default: ${code(usual)}`}`),
     '.br',
     line(inline(description)),
     ...(like === undefined ? [] : ['.br', `The keys are those of ${literal(like)}.`]),

@@ -15,7 +15,10 @@ import {
 
 const INLINE = /`([^`]+)`|\*\*(.+?)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\(([^)]+)\)|<(https?:[^>]+)>/g
 
-/** Where a link of docs/ leads, unless that is in the same text: who reads the page has only its words to follow. */
+/**
+ * The target of a link in docs/, unless it is in the page itself: readers of a manual page have only the words to
+ * follow.
+ */
 function link(label, target) {
   if (target.startsWith('#')) return inline(label)
   const path = target.replace(/#.*/, '')
@@ -23,7 +26,7 @@ function link(label, target) {
   return path.endsWith(label.replaceAll('`', '')) ? whole : `${inline(label)} (${whole})`
 }
 
-/** Text with its marks as fonts. */
+/** Converts marks inside a text to fonts. */
 export function inline(text) {
   let out = ''
   let at = 0
@@ -39,7 +42,7 @@ export function inline(text) {
   return out + escaped(text.slice(at))
 }
 
-/** Every heading with its line; a comment in a fenced block is none. */
+/** Every heading with its line; a comment in a fenced block is not a heading. */
 function headings(lines) {
   let fenced = false
   return lines.flatMap((text, at) => {
@@ -49,7 +52,7 @@ function headings(lines) {
   })
 }
 
-/** The section under a heading of two or more signs, without it and without what another of its level begins. */
+/** The section under a heading of level two or more, up to the next heading of its level, without both headings. */
 export function section(text, title) {
   const lines = text.split('\n')
   const all = headings(lines)
@@ -66,7 +69,7 @@ export const titles = (text) =>
     .filter(({ level }) => level === 2)
     .map(({ title }) => title)
 
-/** What stands between the title and the first heading. */
+/** The text between the title and the first heading. */
 export const introduction = (text) => text.replace(/^# .*\n/, '').split(/^## /m)[0]
 
 const cells = (row) =>
@@ -76,19 +79,22 @@ const cells = (row) =>
     .split(/(?<!\\)\|/)
     .map((cell) => cell.trim().replaceAll('\\|', '|'))
 
-/** A table as a list of definitions: its first column is what is defined. `titled`: nothing else says what it holds. */
+/**
+ * A table as a list of definitions of the terms in its first column. `titled`: begins with the title of
+ * that column, because no text introduces the table.
+ */
 function table(rows, titled) {
   const [head, , ...body] = rows.map(cells)
   const title = titled ? paragraph(`${inline(head[0])}:`) : []
   return title.concat(
     body.flatMap(([term, ...values]) => {
-      const told = values.flatMap((value, index) => {
+      const texts = values.flatMap((value, index) => {
         if (value === '') return []
         return values.length === 1 ? [inline(value)] : [`${escaped(head[index + 1])}: ${inline(value)}`]
       })
       return definition(
         inline(term),
-        told.flatMap((text, index) => (index === 0 ? [line(text)] : ['.br', line(text)])),
+        texts.flatMap((text, index) => (index === 0 ? [line(text)] : ['.br', line(text)])),
       )
     }),
   )
@@ -100,7 +106,7 @@ const kindOf = (first) => {
   return /^(?:- |\d+\. )/.test(first) ? 'list' : 'text'
 }
 
-/** Where the block that begins at a line ends, or the line behind it. */
+/** The line behind the block that begins at `at`. */
 function endOf(lines, at) {
   if (lines[at].startsWith('#')) return at + 1
   const end = lines.findIndex((text, index) => index > at && (text.trim() === '' || text.startsWith('```')))
@@ -125,7 +131,7 @@ function* blocks(text) {
   }
 }
 
-/** The items of a list, each as one text. */
+/** The items of a list, one text each. */
 const items = (lines) => lines.join('\n').split(/\n(?=- |\d+\. )/)
 
 function list(lines) {
@@ -136,10 +142,10 @@ function list(lines) {
   })
 }
 
-/** Without what it announces, a text ends there. */
+/** If the announced block is dropped, the announcement ends as a sentence. */
 const announcing = (text, dropped) => (dropped ? text.replace(/:$/, '.') : text)
 
-/** Roff of a text. `drop`: blocks that another part of the page has. */
+/** Converts a text to roff. `drop`: selects blocks that the page has from another source. */
 export function convert(text, { drop = () => false } = {}) {
   const all = [...blocks(text)].map((block) => ({ ...block, dropped: drop(block) }))
   return all.flatMap(({ kind, lines, dropped }, index) => {

@@ -1,4 +1,4 @@
-// The few byte-level helpers that the generated codecs stand on.
+// Byte-level helpers of the generated codecs.
 
 import { endianness } from 'node:os'
 
@@ -15,7 +15,7 @@ export function readText(view: DataView, offset: number, size: number): string {
   return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end))
 }
 
-/** Writes NUL-padded UTF-8. Throws RangeError where no byte is left for the final NUL. */
+/** Writes NUL-padded UTF-8. Throws RangeError if no byte is left for the final NUL. */
 export function writeText(view: DataView, offset: number, size: number, text: string): void {
   const bytes = encoder.encode(text)
   if (bytes.length >= size) throw new RangeError(`"${text}" is longer than ${size - 1} bytes`)

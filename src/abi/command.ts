@@ -1,8 +1,8 @@
-// Commands of bpftool and ip as data, and bytes in the words that bpftool takes.
+// Commands of bpftool and ip as data, and bytes in the form of bpftool's arguments.
 
 import { LITTLE_ENDIAN } from './bytes.ts'
 
-/** One process to run: what `plan --commands` prints is what apply runs. */
+/** One process to run: `plan --commands` prints exactly the commands that apply runs. */
 export interface Command {
   readonly tool: 'bpftool' | 'ip'
   readonly argv: readonly string[]

@@ -1,6 +1,6 @@
-// Test packets: Ethernet frames that `why` and `apply` send through the loaded programs, and the answers of these.
-// A test packet is well-formed down to its checksums, so that it stands for a packet of its kind, and it is never one of the
-// packets that default drop lets pass unless its protocol and ports ask for it.
+// Probes: Ethernet frames that `why` and `apply` send through the loaded programs, and the explanations that these
+// write back. A probe is well-formed down to its checksums, so that it stands for a packet of its kind. Default drop
+// does not treat it as essential unless its protocol and ports call for that.
 
 import type { Address } from '../model/address.ts'
 import { TCP, UDP } from '../model/ports.ts'
@@ -13,7 +13,7 @@ export interface TestPacket {
   readonly source: Address
   /** Of the source's family; undefined = an address for documentation. */
   readonly destination?: Address | undefined
-  /** IP protocol number; `icmp` = ICMP or ICMPv6, as the source says; undefined = UDP. */
+  /** IP protocol number; `icmp` = ICMP or ICMPv6, after the source's family; undefined = UDP. */
   readonly protocol?: number | 'icmp' | undefined
   /** TCP and UDP only; undefined = a port that no service has. */
   readonly sourcePort?: number | undefined
@@ -29,13 +29,13 @@ export interface Probe {
 const ICMP = 1
 const ICMPV6 = 58
 const NO_NEXT_HEADER = 59
-/** What IPv6 takes for an extension header: hop-by-hop, routing, fragment, AH, destination options. */
+/** Protocol numbers that IPv6 reads as extension headers: hop-by-hop, routing, fragment, AH, destination options. */
 const IPV6_EXTENSIONS = [0, 43, 44, 51, 60]
 
 /** TEST-NET-2 (RFC 5737) and the documentation prefix (RFC 3849). */
 const DESTINATION4 = Uint32Array.of(0xc6336401)
 const DESTINATION6 = Uint32Array.of(0x20010db8, 0, 0, 1)
-/** First and last of the dynamic ports (RFC 6335 §6), which no service is registered for. */
+/** First and last of the dynamic ports (RFC 6335 §6), which no service can be registered for. */
 const SOURCE_PORT = 49152
 const DESTINATION_PORT = 65535
 
@@ -44,7 +44,7 @@ const IPV4_SIZE = 20
 const IPV6_SIZE = 40
 const HOP_LIMIT = 64
 
-/** A probe with everything filled in. */
+/** A probe with its defaults filled in. */
 interface Filled {
   readonly family: 4 | 6
   readonly source: Uint32Array
@@ -56,7 +56,8 @@ interface Filled {
 
 function fill({ source, destination, protocol = UDP, sourcePort, destinationPort }: TestPacket): Filled {
   const { family, words } = source
-  if (destination && destination.family !== family) throw new RangeError('source and destination differ in family')
+  if (destination && destination.family !== family)
+    throw new RangeError('source and destination are of different families')
   return {
     family,
     source: words,
@@ -81,7 +82,7 @@ const halves = (words: Uint32Array): number => words.reduce((sum, word) => sum +
 const pseudo = ({ source, destination, protocol }: Filled, length: number): number =>
   halves(source) + halves(destination) + protocol + length
 
-/** Port-carrying and ICMP headers are whole; any other protocol gets eight bytes of payload. */
+/** Headers with ports and ICMP headers are complete; any other protocol gets eight bytes of payload. */
 function transport(probe: Filled): Uint8Array {
   const { family, protocol, sourcePort, destinationPort } = probe
   const bytes = new Uint8Array(protocol === TCP ? 20 : 8)
@@ -97,14 +98,14 @@ function transport(probe: Filled): Uint8Array {
     view.setUint16(16, checksum(bytes, pseudo(probe, bytes.length)))
   } else if (protocol === UDP) {
     view.setUint16(4, bytes.length)
-    // RFC 768: a sum of zero is sent as all ones, for zero means "no checksum".
+    // RFC 768: a sum of zero is sent as all ones, because zero means "no checksum".
     view.setUint16(6, checksum(bytes, pseudo(probe, bytes.length)) || 0xffff)
   } else if (protocol === (family === 4 ? ICMP : ICMPV6)) {
     // Echo request.
     view.setUint8(0, family === 4 ? 8 : 128)
     view.setUint16(2, checksum(bytes, family === 4 ? 0 : pseudo(probe, bytes.length)))
   } else {
-    // Where the number is one of IPv6's extension headers this is one, eight bytes long, with nothing behind it.
+    // If the number is one of IPv6's extension headers, these eight bytes are one, with no header behind it.
     view.setUint8(0, NO_NEXT_HEADER)
   }
   return bytes
@@ -114,7 +115,7 @@ function writeWords(view: DataView, at: number, words: Uint32Array): void {
   for (const [i, word] of words.entries()) view.setUint32(at + i * 4, word)
 }
 
-/** The probe as an Ethernet frame. Throws RangeError where the addresses differ in family. */
+/** The probe as an Ethernet frame. Throws RangeError if the addresses belong to different families. */
 export function packetFor(packet: TestPacket): Uint8Array {
   const filled = fill(packet)
   const payload = transport(filled)
@@ -147,7 +148,7 @@ export function packetFor(packet: TestPacket): Uint8Array {
   return frame
 }
 
-/** What `judge` has to know of the probe's packet. */
+/** The facts of the probe's packet for `judge`. */
 export function factsFor(packet: TestPacket): Facts {
   const filled = fill(packet)
   const { family, source, protocol, sourcePort, destinationPort } = filled
@@ -166,7 +167,7 @@ export function factsFor(packet: TestPacket): Facts {
   }
 }
 
-/** What the balancer asks of the packet. */
+/** The facts of the packet for the balancer. */
 function transitOf(filled: Filled): Transit {
   const { family, protocol, destination } = filled
   const isEcho = protocol === (family === 4 ? ICMP : ICMPV6)
@@ -186,10 +187,10 @@ function transitOf(filled: Filled): Transit {
 const isLoopback = (words: Uint32Array): boolean =>
   words.length === 1 ? (words[0] as number) >>> 24 === 127 : words.every((word, i) => word === (i === 3 ? 1 : 0))
 
-/** No list or scope in an Explanation. */
+/** Stands for "no list" and "no scope" in an Explanation. */
 export const NONE = 0xffff
 
-/** What `explain` wrote over the start of the packet it was given. */
+/** Decodes the explanation that `explain` wrote over the start of its packet. */
 export function explanationOf(output: Uint8Array): Explanation {
   return explanationCodec.decode(new DataView(output.buffer, output.byteOffset, output.byteLength))
 }

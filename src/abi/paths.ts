@@ -13,7 +13,7 @@ export interface MapShape {
   /** Name in the BPF object, and of the pin; 15 characters at most. */
   readonly name: string
   readonly type: 'array' | 'percpu_array' | 'hash'
-  /** Bytes of a key. */
+  /** Size of a key in bytes. */
   readonly keySize: number
   readonly valueSize: number
   readonly entries: number
@@ -47,12 +47,12 @@ export function mapWords({ name, type, keySize, valueSize, entries, flags }: Map
 export const policyMap = (lines: number): MapShape => arrayMap('policy', LINE_SIZE, lines, MMAPABLE)
 
 /**
- * Maps that two builds share have one layout, so their directory carries the ABI version: a build of another version
- * makes its own beside it and the old one goes with the last generation that uses it.
+ * Builds that share maps must agree on their layout, so the directory carries the ABI version. A build of another
+ * version creates a second directory, and the old one goes with the last generation that uses it.
  */
 const SHARED = `shared-${ABI_VERSION}`
 
-/** Directory of the programs that carry counters and ports over to larger maps, while they are at it. */
+/** Directory of the programs that copy counters and ports to larger maps, while they run. */
 export const CARRY = 'carry'
 
 /** Directory of the programs that list bans while they run: beside the maps, where no apply takes it for its own. */
@@ -96,7 +96,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
   }
 }
 
-/** The generation number in a directory name, undefined for other names. */
+/** The generation number in a directory name; undefined for other names. */
 export function generationOf(directory: string): number | undefined {
   const match = /^gen-([1-9]\d{0,14})$/.exec(directory)
   return match ? Number(match[1]) : undefined

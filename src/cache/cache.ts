@@ -1,6 +1,6 @@
-// A directory of results that take long to get again, each under a name that says what it was made from. Nothing depends
-// on it: it may be deleted at any time, and what is wrong with it costs time and one warning, never more. What it gives
-// back was written by this user and is whole, or it is not given back.
+// A directory of cached results, each under a name derived from its inputs. Nothing depends on it: it may be deleted at
+// any time, and a fault in it costs time and one warning, never more. It returns only files that this user wrote and
+// that are whole.
 
 import { randomBytes } from 'node:crypto'
 import {
@@ -22,36 +22,36 @@ import { dirname, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 
 export interface Cache {
-  /** What was stored under the name, aligned to 8 bytes; undefined = nothing that can be used. Never throws. */
+  /** Reads the content stored under a name, aligned to 8 bytes; undefined = no usable content. Never throws. */
   read(name: string): Buffer | undefined
-  /** Stores something, in pieces, in place of what was there. Never throws. */
+  /** Stores content, given in pieces, and replaces the previous content. Never throws. */
   write(name: string, pieces: readonly Uint8Array[]): void
-  /** What is wrong with the directory or a file in it; the first thing that was found. */
+  /** The first fault found in the directory or its files. */
   readonly problem: string | undefined
 }
 
-/** Remembers nothing. */
+/** A cache that stores nothing. */
 export const NO_CACHE: Cache = { read: () => undefined, write: () => undefined, problem: undefined }
 
 /**
- * First bytes of every file, then how long what follows behind HEADER_SIZE bytes is, and its CRC-32: against disks that
- * fail and files that were cut off. Who could forge a file could as well write the config.
+ * First bytes of every file; after them, the length and the CRC-32 of the content behind HEADER_SIZE bytes: against
+ * failing disks and truncated files. An attacker who could forge a file could also write the config.
  */
 const MAGIC = 'xdp cache 1\n'
 const SIZE_AT = 16
 const SUM_AT = 24
 const HEADER_SIZE = 64
 
-/** Most bytes of all files. Ten million prefixes take a third of it. */
+/** Maximum size of all files in bytes. Ten million prefixes take a third of it. */
 const MOST_BYTES = 768 * 1024 * 1024
 const HOUR = 3600
-/** Seconds after which a file that nobody has read goes. */
+/** Seconds after which an unread file is removed. */
 const UNUSED = 14 * 24 * HOUR
 const PART = '.part'
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error)
 
-/** Why something is not to be trusted, or undefined. */
+/** Why a file or directory is not trusted; undefined: it is. */
 function objection(path: string, stats: Stats, uid: number): string | undefined {
   if (stats.uid !== uid) return `${path} belongs to user ${stats.uid}`
   return (stats.mode & 0o022) === 0 ? undefined : `${path} can be written by others`
@@ -84,7 +84,7 @@ function headerOf(pieces: readonly Uint8Array[]): Buffer {
   const header = Buffer.alloc(HEADER_SIZE)
   header.write(MAGIC)
   header.writeBigUInt64LE(BigInt(pieces.reduce((sum, { length }) => sum + length, 0)), SIZE_AT)
-  // Of nothing the sum is 0, whatever it was before.
+  // crc32 returns 0 for an empty piece, whatever the previous sum.
   const sum = pieces.reduce((before, piece) => (piece.length === 0 ? before : crc32(piece, before)), 0)
   header.writeUInt32LE(sum, SUM_AT)
   return header
@@ -96,8 +96,8 @@ function isWhole(bytes: Buffer): boolean {
 }
 
 /**
- * Makes a directory, and the ones above it where they are missing. Not by `recursive`, which never ends where a file system
- * says of a directory that cannot be made what it says of one whose parent is missing (/proc does).
+ * Creates a directory and its missing parents. Not with `recursive`, which never returns if a file system reports a
+ * missing parent for every directory that it cannot create (/proc does).
  */
 function makeDirectory(path: string, levels = 8): void {
   try {
@@ -113,7 +113,7 @@ function makeDirectory(path: string, levels = 8): void {
 class Directory implements Cache {
   readonly #path: string
   readonly #uid: number
-  /** undefined: not looked at yet. */
+  /** undefined: not checked yet. */
   #usable: boolean | undefined
   #problem: string | undefined
 
@@ -130,13 +130,13 @@ class Directory implements Cache {
     this.#problem ??= problem
   }
 
-  /** Whether the directory is there and ours; `make`: it is made if not. */
+  /** Whether the directory exists and is ours; `make`: create it if it is missing. */
   #isUsable(make: boolean): boolean {
     if (this.#usable !== undefined) return this.#usable
     try {
       if (make) makeDirectory(this.#path)
       const stats = lstatSync(this.#path)
-      const wrong = stats.isDirectory() ? objection(this.#path, stats, this.#uid) : `${this.#path} is no directory`
+      const wrong = stats.isDirectory() ? objection(this.#path, stats, this.#uid) : `${this.#path} is not a directory`
       if (wrong !== undefined) this.#note(wrong)
       this.#usable = wrong === undefined
     } catch (error) {
@@ -164,14 +164,15 @@ class Directory implements Cache {
 
   #readOpen(path: string, descriptor: number): Buffer | undefined {
     const stats = fstatSync(descriptor)
-    const wrong = stats.isFile() ? objection(path, stats, this.#uid) : `${path} is no file`
+    const wrong = stats.isFile() ? objection(path, stats, this.#uid) : `${path} is not a file`
     const bytes = wrong === undefined && stats.size <= MOST_BYTES ? readWhole(descriptor, stats.size) : Buffer.alloc(0)
     if (wrong !== undefined || !isWhole(bytes)) {
       this.#note(wrong ?? `${path} is damaged`)
       return undefined
     }
     const now = Date.now() / 1000
-    // Files go by when they were last of use. Once an hour is enough to know, and disks like to sleep.
+    // The oldest files are removed first, so a read renews the time. Once an hour is precise enough, and lets disks
+    // sleep.
     if (now - stats.mtimeMs / 1000 > HOUR) futimesSync(descriptor, now, now)
     return bytes.subarray(HEADER_SIZE)
   }
@@ -201,11 +202,11 @@ class Directory implements Cache {
     try {
       unlinkSync(path)
     } catch {
-      // Not made, or somebody else was quicker.
+      // It was never created, or another process was faster.
     }
   }
 
-  /** Makes room for so many bytes: what has been of no use for the longest time goes. `name` is about to be replaced. */
+  /** Makes room for `needed` bytes: removes the files unused for the longest time. `name` will be replaced. */
   #collect(needed: number, name: string): void {
     const now = Date.now() / 1000
     const files = readdirSync(this.#path).flatMap((file) => {
@@ -219,7 +220,7 @@ class Directory implements Cache {
     files.sort((left, right) => left.age - right.age)
     let total = needed
     for (const { file, size, age } of files) {
-      // A part that is so old is one of a process that was killed.
+      // A partial file this old was left by a killed process.
       const isOver = total + size > MOST_BYTES || age > (file.endsWith(PART) ? HOUR : UNUSED)
       if (isOver) this.#remove(join(this.#path, file))
       else total += size
@@ -227,5 +228,5 @@ class Directory implements Cache {
   }
 }
 
-/** The cache in a directory, which is made when something is first stored. `uid`: who must own it. */
+/** Opens the cache in a directory; the first write creates it. `uid`: the required owner. */
 export const openCache = (path: string, uid: number): Cache => new Directory(path, uid)

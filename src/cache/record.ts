@@ -1,9 +1,9 @@
-// Records of a cache: a few facts as JSON, and columns of numbers as they lie in memory, so that a million of them are
-// read in the time that it takes to copy them.
+// Records of a cache: a few facts as JSON, and columns of numbers in their in-memory form, so that reading a million of
+// them takes no longer than copying them.
 
 const encoder = new TextEncoder()
 
-/** Columns begin at multiples of so many bytes. */
+/** Alignment of columns in bytes. */
 const ALIGNMENT = 8
 
 const bytesOf = (column: Uint32Array): Uint8Array => new Uint8Array(column.buffer, column.byteOffset, column.byteLength)
@@ -22,7 +22,7 @@ export function packRecord(facts: unknown, columns: readonly Uint32Array[]): Uin
   ]
 }
 
-/** What packRecord was given; the columns are views of the bytes, which are aligned to 8. undefined: it is no record. */
+/** The reverse of packRecord; the columns are views of the bytes, which are aligned to 8. undefined: not a record. */
 export function unpackRecord(bytes: Uint8Array): { facts: unknown; columns: Uint32Array[] } | undefined {
   try {
     const [size = 0] = new Uint32Array(bytes.buffer, bytes.byteOffset, 1)

@@ -1,5 +1,5 @@
-// Address sets. A family's set is held as sorted, disjoint, non-adjacent inclusive ranges in two typed arrays, because
-// a feed of a million prefixes must not become a million objects.
+// Address sets. Each family's set is a list of sorted, disjoint, non-adjacent inclusive ranges in two typed arrays: a
+// feed of a million prefixes must not become a million objects.
 
 export type Family = 4 | 6
 

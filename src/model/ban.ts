@@ -1,36 +1,37 @@
-// Bans: dynamic entries beside the file. A source prefix is dropped until a time, unless an allowlist entry matches.
+// Bans: dynamic entries outside the config file. Packets from a banned prefix are dropped until the ban expires, unless
+// an allowlist entry matches.
 
 import type { Prefix } from './text.ts'
 
-/** One thing to do. */
+/** One ban to add, refresh or remove. */
 export interface BanRequest {
   readonly op: 'add' | 'remove'
   readonly prefix: Prefix
-  /** How long from now, in milliseconds; 0 = until it is lifted. */
+  /** Duration in milliseconds; 0 = until it is removed. */
   readonly ttlMs: number
 }
 
-/** What goes with every ban of a request. */
+/** Texts stored with every ban of a request. */
 export interface BanLabels {
   /** At most 55 bytes of UTF-8. */
   readonly reason: string
-  /** Who or what bans; at most 23 bytes of UTF-8. */
+  /** Program or user that requested the ban; at most 23 bytes of UTF-8. */
   readonly by: string
 }
 
-/** Most bytes of the texts, the final NUL left out. */
+/** Maximum size of each text in bytes, without the final NUL. */
 export const REASON_BYTES = 55
 export const BY_BYTES = 23
 
 /**
- * What became of a request. `absent`: the prefix to remove was not banned. `refused`: it covers an address in
- * `protects`. `full`, `no-memory`: the kernel took no more; nothing that was banned is lost.
+ * Result of a request. `absent`: the prefix to remove was not banned. `refused`: the prefix covers an address in
+ * `protects`. `full`, `no-memory`: the kernel rejected the new ban; existing bans stay in force.
  */
 export type BanOutcome =
   | { readonly result: 'added' | 'refreshed' | 'removed' | 'absent' | 'full' | 'no-memory' }
   | { readonly result: 'refused'; readonly protects: readonly Protected[] }
 
-/** An address that a ban must not cover, and what it is. */
+/** An address that no ban may cover, and a description of it. */
 export interface Protected {
   readonly address: Uint32Array
   readonly what: string
@@ -40,9 +41,9 @@ export interface Protected {
 export interface Ban extends BanLabels {
   readonly prefix: Prefix
   readonly since: number
-  /** undefined: until it is lifted. */
+  /** undefined: until it is removed. */
   readonly expires: number | undefined
-  /** Milliseconds that are left. */
+  /** Milliseconds until it expires. */
   readonly ttlLeft: number | undefined
 }
 

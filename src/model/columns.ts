@@ -1,16 +1,19 @@
-// Ranges as columns to be stored: most of a large list are single addresses, whose ends need no place.
+// Serializes ranges as columns. Most ranges of a large list are single addresses, so their ends are not stored.
 
 import type { Family, Ranges } from './address.ts'
 import { compareBounds, sameWords, WIDTH } from './ranges.ts'
 
-/** Columns that ranges take. */
+/** Number of columns of one set of ranges. */
 export const RANGE_COLUMNS = 3
 
 type Columns = readonly [start: Uint32Array, positions: Uint32Array, ends: Uint32Array]
 
 const NONE = new Uint32Array(0)
 
-/** Starts, then the positions of ranges of several addresses, and the ends of these. Ranges may be in any order. */
+/**
+ * Returns the starts, the positions of ranges of more than one address, and the ends of those. Ranges may be in any
+ * order.
+ */
 export function packRanges({ family, length, start, end }: Ranges): Columns {
   if (start === end || sameWords(start, end)) return [start, NONE, NONE]
   const width = WIDTH[family]

@@ -1,4 +1,4 @@
-// What a config file asks for, beyond the State: options that steer the plan, and where every entry stands.
+// The result of reading a config: the desired State, the options that steer the plan, and the location of every entry.
 
 import type { Location } from '../diagnostics.ts'
 import type { Family } from './address.ts'
@@ -6,44 +6,44 @@ import type { Endpoint } from './endpoint.ts'
 import type { ServiceHealth } from './health.ts'
 import type { ScopedSet, State } from './state.ts'
 
-/** What to do where a program that is not ours is attached. */
+/** Reaction to a foreign program on an interface. */
 export type OnConflict = 'fail' | 'replace'
-/** What to do where an interface of the file does not exist. */
+/** Reaction to an interface that the config names and the host does not have. */
 export type OnMissing = 'error' | 'skip'
 
-/** What the daemon does where the live state was changed by something else. */
+/** Reaction of the daemon to drift. */
 export type OnDrift = 'repair' | 'report'
-/** What becomes of the attached programs when the daemon stops. */
+/** Whether attached programs stay when the daemon stops. */
 export type OnStop = 'keep' | 'detach'
 
 export interface InterfaceOptions {
   readonly onConflict: OnConflict
   readonly missing: OnMissing
-  /** Where the interface's mode stands (its key where no mode is written). */
+  /** Location of the interface's mode, or of its key if no mode is written. */
   readonly at: Location
 }
 
-/** Entries of one family as written, in the order in which they are: one element per address, prefix or range. */
+/** Entries of one family as written, in file order: one element per address, prefix or range. */
 export interface Entries {
   readonly family: Family
   readonly length: number
   /** Bounds as in Ranges: one word each for IPv4, four for IPv6. */
   readonly start: Uint32Array
   readonly end: Uint32Array
-  /** Line, from 1; ascending. */
+  /** Line number, from 1; ascending. */
   readonly line: Uint32Array
 }
 
-/** Where the parts of a service are written. */
+/** Locations of the parts of a service. */
 export interface ServicePlaces {
-  /** Its name. */
+  /** Location of its name. */
   readonly at: Location
   readonly vip: Location
   /** The backend with this backendKey, sorry backend included. */
   readonly backend: (key: string) => Location | undefined
 }
 
-/** What one file puts into a list under one scope. */
+/** The entries that one file adds to a list under one scope. */
 export interface ListSource {
   /** Index into `Provenance.files`. */
   readonly file: number
@@ -53,68 +53,68 @@ export interface ListSource {
   readonly v6: Entries
 }
 
-/** Which line put what into a list. Not merged, unlike the lists of the state. */
+/** File and line of every list entry. Entries are not merged, unlike the lists of the state. */
 export interface Provenance {
-  /** Paths as the user would type them: the config file, then those it includes, then list files. */
+  /** Paths as the user would type them: the config file, then its includes, then list files. */
   readonly files: readonly string[]
-  /** By list name, in the order in which they were read. */
+  /** By list name, in the order in which the files were read. */
   readonly lists: ReadonlyMap<string, readonly ListSource[]>
   /** By service name. */
   readonly services: ReadonlyMap<string, ServicePlaces>
 }
 
-/** One file of a feed, and what was taken of it. */
+/** One file of a feed, and the result of reading it. */
 export interface FeedFile {
   readonly path: string
-  /** Format as named or detected. */
+  /** Format, as configured or detected. */
   readonly format: string
   readonly entries: number
-  /** Lines that are no entries and were skipped. */
+  /** Number of lines skipped because they are not entries. */
   readonly skipped: number
-  /** Entries left out because they hold private addresses (in whole or in part), or are too wide. */
+  /** Number of entries left out: `private` hold private addresses, in whole or in part; `wide` are too wide. */
   readonly private: number
   readonly wide: number
-  /** Its own timestamp, else when it was last written; Unix time in seconds. */
+  /** Timestamp in the file, else its modification time; Unix time in seconds. */
   readonly updatedAt: number
-  /** What it says about itself: source, copyright, terms. */
+  /** Metadata from the file: source, copyright, terms. */
   readonly notes: readonly string[]
 }
 
-/** An entry that is filled from files, and how far these are trusted. */
+/** A list entry that reads its prefixes from files, with the limits on accepting them. */
 export interface Feed {
-  /** The list that the entry is, or is part of. */
+  /** Name of the list that it fills, in whole or in part. */
   readonly list: string
-  /** Where its `file` is written. */
+  /** Location of its `file` key. */
   readonly at: Location
   readonly files: readonly FeedFile[]
-  /** Seconds; undefined = files may be of any age. */
+  /** Maximum age of a file in seconds; undefined = any age. */
   readonly maxAge: number | undefined
-  /** Share (0 to 1) of the live prefixes that the list may lose at once. */
+  /** Largest share (0 to 1) of the live prefixes that the list may lose at once. */
   readonly maxShrink: number
-  /** What the config itself puts into the same list: not a matter of the feed, so always taken. */
+  /** Entries of this list from the config itself. The feed's limits do not apply to them. */
   readonly inline: readonly ScopedSet[]
 }
 
-/** How the daemon follows the file. */
+/** How the daemon follows the config and its lists. */
 export interface WatchOptions {
-  /** How long the files must be left alone before they are read, in milliseconds. */
+  /** Quiet time in milliseconds after the last change of a file before the daemon reads it. */
   readonly debounceMs: number
-  /** Time between two full readings of the live state, in milliseconds. */
+  /** Time between two full observations of the live state, in milliseconds. */
   readonly resyncMs: number
   readonly onDrift: OnDrift
   readonly onStop: OnStop
-  /** Where metrics are served; undefined: nowhere. */
+  /** Address of the metrics server; undefined: no server. */
   readonly metrics: Endpoint | undefined
 }
 
 export interface Desired {
-  /** `program` is undefined: which build to run is not the file's business. */
+  /** `program` is undefined: the config does not choose the build. */
   readonly state: State
   /** By interface name, one for each of `state.interfaces`. */
   readonly options: ReadonlyMap<string, InterfaceOptions>
   readonly provenance: Provenance
   readonly feeds: readonly Feed[]
-  /** By service name, for each service that is checked. */
+  /** By service name, for each service with health checks. */
   readonly health: ReadonlyMap<string, ServiceHealth>
   readonly watch: WatchOptions
   readonly config: { readonly path: string; readonly sha256: string }

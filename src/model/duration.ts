@@ -1,6 +1,6 @@
-// Durations as people write them: a whole number with its unit.
+// Durations in text: a whole number with its unit.
 
-/** Units of time, as everywhere in this tool; each place says which of them it takes. */
+/** All units of time in this tool; each key of the config accepts a subset. */
 export const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const
 
 /** `500ms`, `30s`, `2m`, `1h` in milliseconds; undefined for anything else, a bare number included. */

@@ -1,4 +1,4 @@
-// Where a server listens: an address and a port, as `192.0.2.1:9469` or `[2001:db8::1]:9469`.
+// The address and port that a server listens on, as `192.0.2.1:9469` or `[2001:db8::1]:9469`.
 
 import { parseAddress } from './text.ts'
 
@@ -10,7 +10,7 @@ export interface Endpoint {
 
 const MOST_PORTS = 65_535
 
-/** undefined for anything but an address with a port; names of hosts are none, because what they mean may change. */
+/** Returns undefined unless `text` is an address with a port. Host names are refused: their address may change. */
 export function parseEndpoint(text: string): Endpoint | undefined {
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text)
   const address = match?.[1] ?? match?.[2]

@@ -1,20 +1,20 @@
-// What observation finds: the live State in the same form as the desired one, and the facts around it that the
-// planner, the guards and the reports need.
+// The result of observation: the live State in the form of the desired one, and the facts around it that the planner,
+// the guards and the reports need.
 
 import type { Address } from './address.ts'
 import type { LeavingBackend, NextHop } from './service.ts'
 import type { AttachMode, State } from './state.ts'
 
-/** One XDP program found on an interface, whoever owns it. */
+/** One XDP program found on an interface, ours or foreign. */
 export interface AttachedProgram {
   readonly id: number
   readonly mode: AttachMode
-  /** As the kernel reports them; empty where it does not say. */
+  /** As the kernel reports them; empty where it reports none. */
   readonly name: string
   readonly tag: string
-  /** Unix time in seconds, 0 = unknown. */
+  /** Unix time in seconds; 0 = unknown. */
   readonly loadedAt: number
-  /** Generation of ours that this program belongs to; undefined = foreign. */
+  /** Our generation that this program belongs to; undefined = foreign. */
   readonly generation: number | undefined
 }
 
@@ -23,14 +23,14 @@ export interface Link {
   readonly name: string
   readonly ifindex: number
   readonly mtu: number
-  /** 12 hex digits in lower case; empty where it has none. */
+  /** 12 hex digits in lower case; empty if the interface has no MAC address. */
   readonly mac: string
-  /** Of a VLAN interface: the one below it, and the tag of its frames. */
+  /** Of a VLAN interface: its parent, and the tag of its frames. */
   readonly vlan: { readonly parent: string; readonly tag: number } | undefined
   readonly up: boolean
-  /** `veth`, `vlan`, `bond`, `bridge`, `tun` … as `ip -d link` says; `physical` where it says nothing. */
+  /** Link kind as `ip -d link` prints it: `veth`, `vlan`, `bond`, `bridge`, `tun` …; `physical` if it prints none. */
   readonly kind: string
-  /** Interface this one is enslaved to. */
+  /** The interface that this one is enslaved to. */
   readonly master: string | undefined
   readonly programs: readonly AttachedProgram[]
 }
@@ -44,10 +44,10 @@ export interface SocketEnd {
   readonly port: number
 }
 
-/** An object that is not as the last apply left it. */
+/** An object that differs from the record of the last apply. */
 export interface Drift {
   readonly key: ObjectKey
-  /** What happened, as a clause: `detached since the last apply`. */
+  /** The difference, as a clause: `detached since the last apply`. */
   readonly what: string
 }
 
@@ -55,31 +55,34 @@ export interface Live {
   readonly state: State
   /** By name: every interface of the namespace. */
   readonly links: ReadonlyMap<string, Link>
-  /** Objects that differ from what the last apply recorded, with what happened to them. */
+  /** Objects that differ from the record of the last apply, with the difference as a clause. */
   readonly drift: ReadonlyMap<ObjectKey, string>
   /** The committed generation; 0 = none. */
   readonly generation: number
-  /** Highest generation number in use, committed or left over. */
+  /** Highest generation number in use, committed or not. */
   readonly lastGeneration: number
   /** Counter slots in use. */
   readonly slots: Slots
-  /** Namespace inode the instance was made in; undefined = no instance yet. */
+  /** Inode of the namespace that the instance was created in; undefined = no instance yet. */
   readonly netns: bigint | undefined
-  /** Namespace inode of this process. */
+  /** Inode of this process's namespace. */
   readonly ownNetns: bigint
-  /** Unix time in seconds of the commit; 0 = none. */
+  /** Unix time of the commit in seconds; 0 = none. */
   readonly committedAt: number
-  /** Pin directories of ours that no live generation needs: left by an interrupted apply. */
+  /** Our pin directories that no live generation needs: left by an interrupted apply. */
   readonly leftovers: readonly string[]
-  /** Backends that are no longer in the file and keep their flows for a while. */
+  /** Backends that were removed from the file and still keep their flows. */
   readonly leaving: readonly LeavingBackend[]
-  /** When drained backends stop to keep their flows, monotonic time in seconds: by backendSlotKey. */
+  /** Time at which drained backends lose their flows, monotonic time in seconds: by backendSlotKey. */
   readonly deadlines: ReadonlyMap<string, number>
-  /** Where the kernel would send a packet to a backend now, by formatted address; undefined: it does not know. */
+  /** The kernel's next hop for each backend, by formatted address; undefined: unresolved. */
   readonly nextHops: ReadonlyMap<string, NextHop | undefined>
-  /** Why the kernel does not know it, as a clause, by formatted address: `no route leads to it`. */
+  /** Why a next hop is unresolved, as a clause, by formatted address: `no route leads to it`. */
   readonly unresolved: ReadonlyMap<string, string>
-  /** VIPs for which nobody answers neighbours though they lie in the network of an interface: its name, by formatted address. */
+  /**
+   * VIPs inside the network of an interface that no host answers neighbour requests for: the interface's name, by
+   * formatted address.
+   */
   readonly unanswered: ReadonlyMap<string, string>
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
@@ -87,13 +90,15 @@ export interface Live {
   readonly sshEnds: readonly SocketEnd[]
   /** Addresses of this host in this namespace. */
   readonly ownAddresses: readonly Address[]
-  /** Monotonic time in seconds at the observation, which deadlines are in: CLOCK_MONOTONIC, as `process.hrtime`. */
+  /**
+   * Monotonic time of the observation in seconds, on the clock of the deadlines: CLOCK_MONOTONIC, as `process.hrtime`.
+   */
   readonly bootSeconds: number
 }
 
-/** The services that packets meet, and where the data plane keeps what belongs to them. */
+/** The services in force, and the slots of their counters and state in the data plane. */
 export interface Served extends Pick<Live, 'generation' | 'slots' | 'leaving'> {
-  /** By name, with the next hops that the tables have. */
+  /** By name, with the next hops that the image has. */
   readonly services: State['services']
 }
 
@@ -104,13 +109,15 @@ export const servedOf = ({ generation, slots, leaving, state }: Live): Served =>
   services: state.services,
 })
 
-/** Which counter slot an interface or list has; kept across generations so that its counters survive. */
+/**
+ * Slots of interfaces, lists, services, backends and pool addresses; kept across generations so that counters survive.
+ */
 export interface Slots {
   readonly interfaces: ReadonlyMap<string, number>
   readonly lists: ReadonlyMap<string, number>
   readonly services: ReadonlyMap<string, number>
-  /** By backendSlotKey: of services' backends, of their sorry backends, and of those that are leaving. */
+  /** By backendSlotKey: backends of services, sorry backends, and leaving backends. */
   readonly backends: ReadonlyMap<string, number>
-  /** By formatted address: of the source pools of all services. Full NAT finds its clients again by these. */
+  /** By formatted address: the source pools of all services. Full NAT finds its clients by these slots. */
   readonly pools: ReadonlyMap<string, number>
 }

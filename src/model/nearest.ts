@@ -1,4 +1,4 @@
-// "Did you mean": the known word that a mistyped one is most likely to be.
+// "Did you mean": the known word closest to a mistyped one.
 
 /**
  * Edits (insert, delete, substitute, swap of neighbours) that turn one word into the other: the optimal string
@@ -28,8 +28,8 @@ function distance(left: string, right: string): number {
 }
 
 /**
- * The candidate closest to `word`, if it is close enough that somebody may have meant it: at most two edits and at
- * most a third of the longer word. Case does not count. Ties go to the first candidate.
+ * The candidate closest to `word`, if a typo can explain the difference: at most two edits, and at most a third of the
+ * longer word. Case does not count. Ties go to the first candidate.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let found: string | undefined

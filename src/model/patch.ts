@@ -1,5 +1,5 @@
-// Ranges that were made of others by taking a few out and putting a few in, and how: so that nobody need look through a
-// million of them to see what the difference is.
+// Ranges derived from other ranges by a few removals and additions, with a record of the change: a diff need not scan a
+// million ranges for it.
 
 import type { Ranges } from './address.ts'
 import { lastAtOrBelow, subtract, union, WIDTH } from './ranges.ts'
@@ -11,31 +11,31 @@ function slice({ family, start, end }: Ranges, from: number, to: number): Ranges
   return { family, length: to - from, start: words(start), end: words(end) }
 }
 
-/** How ranges were made of others: by `gone`, which was all in them, and `added`. */
+/** Derivation of ranges from `from`: `gone`, all of it part of them, was removed and `added` was added. */
 export interface Patch {
   readonly from: Ranges
   readonly gone: Ranges
   readonly added: Ranges
-  /** The stretch of ranges that changed, as it was and as it is. */
+  /** The ranges of the changed stretch, before and after. */
   readonly before: Ranges
   readonly after: Ranges
 }
 
 const patches = new WeakMap<Ranges, Patch>()
 
-/** How ranges came to be; undefined: not by `patch`. */
+/** How `patch` derived these ranges; undefined: it did not. */
 export const patchOf = (ranges: Ranges): Patch | undefined => patches.get(ranges)
 
 /**
- * Addresses in `ranges` and not in `gone`, which is part of them, or in `added`. What lies before and behind both is copied
- * in one go.
+ * Addresses in `ranges` and not in `gone`, which is part of them, or in `added`. Copies the ranges before and behind
+ * the change in one go.
  */
 export function patch(ranges: Ranges, gone: Ranges, added: Ranges): Ranges {
   if (gone.length + added.length === 0) return ranges
   const { family, length } = ranges
   const width = WIDTH[family]
   const parts = [gone, added].filter((part) => part.length > 0)
-  // Neighbours of what changes may come to touch it, so one more on each side is looked at.
+  // Changed ranges may now touch their neighbours, so the stretch includes one more range on each side.
   const from = Math.max(0, Math.min(...parts.map(({ start }) => lastAtOrBelow(ranges, start, 0))))
   const ends = parts.map((part) => lastAtOrBelow(ranges, part.end, (part.length - 1) * width))
   const to = Math.min(length, Math.max(...ends) + 2)
@@ -54,7 +54,7 @@ export function patch(ranges: Ranges, gone: Ranges, added: Ranges): Ranges {
   return made
 }
 
-/** What must be added to and taken from one set to get the other. */
+/** The additions and removals that turn `before` into `after`. */
 export function difference(before: Ranges, after: Ranges): { readonly added: Ranges; readonly removed: Ranges } {
   const known = patches.get(after)
   if (known?.from !== before) return { added: subtract(after, before), removed: subtract(before, after) }

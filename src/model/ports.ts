@@ -7,7 +7,7 @@ export const PROTOCOL_NUMBERS = { tcp: TCP, udp: UDP } as const
 
 export type TransportProtocol = keyof typeof PROTOCOL_NUMBERS
 
-/** `tcp`, `udp`, or the number as text. */
+/** `tcp`, `udp`, or the protocol number as text. */
 export const protocolName = (protocol: number): string =>
   protocol === TCP ? 'tcp' : protocol === UDP ? 'udp' : `${protocol}`
 

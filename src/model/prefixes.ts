@@ -4,7 +4,7 @@ import type { Ranges } from './address.ts'
 import { patchOf } from './patch.ts'
 import { compareBounds, WIDTH } from './ranges.ts'
 
-/** Bits below the lowest set one of the bound; all bits where it is zero. With `invert`, of its complement. */
+/** Number of bits below the lowest set bit of the bound; all bits if it is zero. With `invert`, of its complement. */
 function trailingZeros(bounds: Uint32Array, at: number, width: number, invert: boolean): number {
   for (let word = width - 1; word >= 0; word--) {
     const bits = bounds[at + word] as number
@@ -26,7 +26,7 @@ function widest(start: Uint32Array, i: number, end: Uint32Array, j: number, widt
   return 0
 }
 
-/** Adds 2^bits to the bound at word 0; false where that leaves the address space. */
+/** Adds 2^bits to the bound at word 0; returns false on overflow of the address space. */
 function advance(bound: Uint32Array, bits: number): boolean {
   let carry = 2 ** (bits % 32)
   for (let word = bound.length - 1 - Math.floor(bits / 32); word >= 0; word--) {
@@ -50,7 +50,7 @@ function cover(ranges: Ranges, index: number, visit: (first: Uint32Array, hostBi
   }
 }
 
-/** Ranges do not change, and a million of them take ten milliseconds to count. */
+/** Ranges are immutable, and counting a million of them takes ten milliseconds. */
 const counts = new WeakMap<Ranges, number>()
 
 /** Number of prefixes in the smallest set of prefixes that covers exactly these addresses. */
@@ -60,7 +60,7 @@ export function countPrefixes(ranges: Ranges): number {
   return count
 }
 
-/** By what changed, where the ranges were made of others that are counted. */
+/** Counts only the changed ranges, if these ranges derive from counted ones. */
 function countPatched(ranges: Ranges): number | undefined {
   const patch = patchOf(ranges)
   const known = patch && counts.get(patch.from)
@@ -74,7 +74,7 @@ function countAll(ranges: Ranges): number {
     count++
   }
   for (let index = 0; index < ranges.length; index++) {
-    // Single addresses are most of a large list.
+    // Most ranges of a large list are single addresses.
     if (compareBounds(ranges.start, index * width, ranges.end, index * width, width) === 0) count++
     else cover(ranges, index, visit)
   }

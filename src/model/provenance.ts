@@ -1,4 +1,4 @@
-// From an address of a list back to the line that put it there.
+// Maps an address of a list back to the line that added it.
 
 import type { Family } from './address.ts'
 import type { Entries, ListSource, Provenance } from './desired.ts'
@@ -14,17 +14,17 @@ export interface Origin {
 }
 
 /**
- * Entries in order of first address, then last, then as written. For each the nearest earlier one that ends later, or
- * -1: an earlier entry that covers an address which entry `i` lies below is always on the chain that starts at `i`,
- * since everything the chain leaves out ends before `i` does. Without it, a /8 in front of a million hosts would cost a
- * million steps.
+ * Positions of entries sorted by first address, then last, then line. `enclosing` has for each the nearest earlier
+ * entry that ends later, or -1. Every earlier entry that covers an address above the start of entry `i` is on the chain
+ * that starts at `i`: the chain leaves out only entries that end before `i` does. Without the chain, a /8 in front of a
+ * million hosts would cost a million steps.
  */
 interface Index {
   readonly order: Uint32Array
   readonly enclosing: Int32Array
 }
 
-/** Looking through a million entries takes a millisecond, and an index for them two hundred. */
+/** Scanning a million entries takes a millisecond; building their index takes two hundred. */
 const LOOKS_BEFORE_INDEX = 32
 
 const looks = new WeakMap<Entries, { count: number; index: Index | undefined }>()
@@ -91,8 +91,8 @@ function findByLooking(entries: Entries, words: Uint32Array, offset: number): nu
 }
 
 /**
- * Position of an entry that covers the address at word `offset` of `words`, the one that begins nearest to it; of those
- * that begin there the longest, of equal ones the last. -1 = none.
+ * Position of the entry that covers the address at word `offset` of `words`: the one that begins nearest to the
+ * address; of several, the longest; of equal ones, the last. -1 = none.
  */
 export function findEntry(entries: Entries, words: Uint32Array, offset = 0): number {
   const known = looks.get(entries) ?? { count: 0, index: undefined }
@@ -109,8 +109,8 @@ interface Found {
 }
 
 /**
- * The entry that put the address at word `offset` of `words` into the list; undefined = none did. `set`: only what
- * belongs to that set of the list.
+ * Finds the entry that adds the address at word `offset` of `words` to the list; undefined = none. `set`: search only
+ * the entries of that set of the list.
  */
 export function findOrigin(
   provenance: Pick<Provenance, 'lists'>,
@@ -136,7 +136,7 @@ export function findOrigin(
   return best
 }
 
-/** The same as text: which line of the config says so. */
+/** Finds the origin as text: the line of the config, and the entry. */
 export function originOf(
   provenance: Pick<Provenance, 'files' | 'lists'>,
   list: string,

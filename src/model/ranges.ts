@@ -1,5 +1,5 @@
-// Set arithmetic over Ranges. Everything works on words of typed arrays and allocates per call, not per range, because
-// a list may hold a million of them. Nothing here knows text, tables or lists.
+// Set arithmetic over Ranges. All functions work on words of typed arrays and allocate per call, not per range, because
+// a list may hold a million of them. They know no text, tables or lists.
 
 import type { AddressSet, Family, Ranges } from './address.ts'
 
@@ -58,7 +58,10 @@ export class RangesBuilder {
     this.#end = new Uint32Array(capacity * this.#width)
   }
 
-  /** Adds the range from the bound at word `i` of `start` to the one at word `j` of `end`, not before the last start. */
+  /**
+   * Adds the range from the bound at word `i` of `start` to the one at word `j` of `end`. It must not start before the
+   * last one.
+   */
   add(start: Uint32Array, i: number, end: Uint32Array, j: number): void {
     const width = this.#width
     const last = (this.#length - 1) * width
@@ -86,7 +89,7 @@ export class RangesBuilder {
     this.#end = end
   }
 
-  /** What was added, in arrays of exactly its size. The builder must not be used any more. */
+  /** Returns the ranges in arrays of exactly their size. The builder must not be used afterwards. */
   finish(): Ranges {
     const words = this.#length * this.#width
     const exact = (array: Uint32Array): Uint32Array => (array.length === words ? array : array.slice(0, words))
@@ -102,9 +105,9 @@ const DIGIT_BITS = 11
 const DIGITS = 1 << DIGIT_BITS
 
 /**
- * Positions of the bounds in ascending order. A radix sort by 11 bits at a time, because a comparing sort of a million
- * positions takes ten times as long; digits that all bounds share (most, in a list from one part of the space) are
- * skipped.
+ * Positions of the bounds in ascending order. A radix sort by 11 bits at a time, because a comparison sort of a million
+ * positions takes ten times as long; digits that all bounds share (most digits, in a list from one part of the space)
+ * are skipped.
  */
 export function sortedOrder(bounds: Uint32Array, width: number): Uint32Array {
   const length = bounds.length / width
@@ -139,7 +142,7 @@ export function sortedOrder(bounds: Uint32Array, width: number): Uint32Array {
   return order
 }
 
-/** Single words in ascending order. As sortedOrder, without the detour over positions. */
+/** Sorts single words, as sortedOrder does, without the indirection through positions. */
 function sortedWords(words: Uint32Array): Uint32Array {
   if (isSorted(words, 1)) return words
   let source = words
@@ -166,14 +169,14 @@ function sortedWords(words: Uint32Array): Uint32Array {
       counts[digit] = to + 1
       target[to] = word
     }
-    // The words that were given are not ours to write to.
+    // The caller owns `words`, so never write to it.
     spare = source === words ? undefined : source
     source = target
   }
   return source
 }
 
-/** As `normalize`, of single IPv4 addresses. */
+/** `normalize` for single IPv4 addresses. */
 export function normalizeAddresses(addresses: Uint32Array): Ranges {
   const sorted = sortedWords(addresses)
   const start = new Uint32Array(sorted.length)
@@ -199,7 +202,7 @@ function isSorted(bounds: Uint32Array, width: number): boolean {
 }
 
 /**
- * Ranges in any order, overlapping or adjacent, to their canonical form.
+ * Brings ranges in any order, overlapping or adjacent, to their canonical form.
  *
  * @param start first addresses, one word each for family 4, four (most significant first) for family 6
  * @param end last addresses, inclusive, same shape, none below its start
@@ -237,7 +240,7 @@ export function union(a: Ranges, b: Ranges): Ranges {
   return builder.finish()
 }
 
-/** How many words, from word `i` of one and `j` of the other on, belong to ranges that are the same in both. */
+/** Number of words, from word `i` of `a` and `j` of `b` on, that belong to ranges common to both. */
 function commonRun(a: Ranges, i: number, b: Ranges, j: number, width: number): number {
   const most = Math.min(a.start.length - i, b.start.length - j)
   let run = 0
@@ -246,12 +249,12 @@ function commonRun(a: Ranges, i: number, b: Ranges, j: number, width: number): n
   return run - (run % width)
 }
 
-/** Of so many times as many ranges those that matter are searched for, not walked to. */
+/** If one set has this many times as many ranges as the other, a binary search finds the relevant ones. */
 const MUCH = 16
 
 /**
- * Adds what range `i` of `a` has beyond `b` to the builder. `j`: the first word of `b` that may matter; returns that of the
- * next range of `a`.
+ * Adds the part of range `i` of `a` that `b` does not cover to the builder. `j`: the first word of `b` that may
+ * overlap; returns that word for the next range of `a`.
  */
 function subtractFrom(a: Ranges, i: number, b: Ranges, j: number, builder: RangesBuilder): number {
   const width = WIDTH[a.family]
@@ -265,7 +268,7 @@ function subtractFrom(a: Ranges, i: number, b: Ranges, j: number, builder: Range
       builder.add(rest, 0, before, 0)
     }
     const beyond = compareBounds(b.end, next, a.end, i, width)
-    // A range of b that goes beyond the end of this one may reach into the next one too.
+    // A range of b that extends beyond the end of this one may overlap the next one too.
     if (beyond >= 0) return beyond > 0 ? next : next + width
     step(rest, 0, b.end, next, width, 1)
   }
@@ -292,17 +295,17 @@ export function subtract(a: Ranges, b: Ranges): Ranges {
   return builder.finish()
 }
 
-/** Whether two arrays hold the same words. */
+/** Whether two arrays hold identical words. */
 export function sameWords(a: Uint32Array, b: Uint32Array): boolean {
   const bytes = (words: Uint32Array): Buffer => Buffer.from(words.buffer, words.byteOffset, words.byteLength)
   return a === b || bytes(a).equals(bytes(b))
 }
 
-/** Whether two canonical sets of one family hold the same addresses. */
+/** Whether two canonical sets of one family hold exactly the same addresses. */
 export const equals = (a: Ranges, b: Ranges): boolean =>
   a.length === b.length && sameWords(a.start, b.start) && sameWords(a.end, b.end)
 
-/** Index of the last of the sorted `start` bounds that is at or below the address at word `offset` of `words`; -1 = none. */
+/** Index of the last of the sorted `start` bounds at or below the address at word `offset` of `words`; -1 = none. */
 export function lastAtOrBelow(
   { family, length, start }: Pick<Ranges, 'family' | 'length' | 'start'>,
   words: Uint32Array,

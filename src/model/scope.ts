@@ -14,5 +14,5 @@ export function canonicalPorts(ranges: readonly PortRange[]): readonly PortRange
   return merged
 }
 
-/** The scope of an entry that says nothing of protocols: every packet. */
+/** Scope of an entry without protocol: every packet. */
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }

@@ -1,21 +1,21 @@
-// Services of the balancer: a VIP, protocol and port, and the backends that its flows are spread over. Canonical like
-// everything in a State, so that "equal" means equal. No I/O here, and nothing that knows bytes.
+// Services of the balancer: a VIP, protocol and port, and the backends that share its flows. Canonical like everything
+// in a State, so that "equal" means equal. No I/O here, and no encoding.
 
 import type { Address } from './address.ts'
 import type { PortRange } from './ports.ts'
 import { compareAddresses, formatAddress } from './text.ts'
 
-/** How a packet gets to its backend: destination rewritten, MACs rewritten, or wrapped in another packet. */
+/** How packets reach a backend: destination rewritten, MACs rewritten, or encapsulated. */
 export type Forwarding = 'nat' | 'dsr' | 'ipip' | 'gue'
 export type Scheduler = 'maglev' | 'random'
-/** What decides the backend of a flow. `source`: all flows of a client go to one. */
+/** Input of the flow hash. `source`: all flows of a client go to one backend. */
 export type FlowHash = 'five_tuple' | 'source'
-/** `drain`: keeps the flows it has and takes no new ones, as with weight 0. `disabled`: gets nothing at once. */
+/** `drain`: keeps its flows and takes no new ones, as with weight 0. `disabled`: gets no packets at all. */
 export type BackendState = 'active' | 'drain' | 'disabled'
 
-/** Where frames to a backend go: found in the kernel's route and neighbour tables, never in the file. */
+/** Next hop of frames to a backend, from the kernel's route and neighbour tables, never from the file. */
 export interface NextHop {
-  /** Egress interface; a VLAN interface stands as its parent with a tag. */
+  /** Egress interface; for a VLAN interface, its parent, with the tag in `vlan`. */
   readonly interface: string
   readonly ifindex: number
   /** 12 hex digits in lower case, as `02005e100001`. */
@@ -24,18 +24,18 @@ export interface NextHop {
   readonly sourceMac: string
   /** VLAN tag that frames carry; 0 = none. */
   readonly vlan: number
-  /** Of the egress interface, for the IP packet; 65,535 at most. */
+  /** MTU of the egress interface, for the IP packet; 65,535 at most. */
   readonly mtu: number
 }
 
 export interface Backend {
   readonly address: Address
-  /** Port that NAT rewrites to; undefined = the packet's own. */
+  /** Port that NAT rewrites to; undefined = the destination port stays. */
   readonly port: number | undefined
-  /** Share of new flows, relative to the other backends' weights; 0 = as state drain. */
+  /** Share of new flows, relative to the other backends' weights; 0 = as `state: drain`. */
   readonly weight: number
   readonly state: BackendState
-  /** undefined: not resolved (live), or not asked for yet (as the file says it): gets no traffic. */
+  /** undefined: not resolved (live), or not looked up (desired). The backend gets no traffic. */
   readonly nextHop: NextHop | undefined
 }
 
@@ -48,7 +48,7 @@ export interface OuterSource {
 }
 
 export interface Service {
-  /** Unique; 1 to 39 characters as names of lists. */
+  /** Unique; 1 to 39 characters, with the syntax of list names. */
   readonly name: string
   readonly vip: Address
   /** 0 to 65535 = any port. */
@@ -57,35 +57,35 @@ export interface Service {
   readonly forwarding: Forwarding
   readonly scheduler: Scheduler
   readonly hash: FlowHash
-  /** What becomes of packets while no backend takes them. */
+  /** Verdict on packets while no backend takes them. */
   readonly onEmpty: 'drop' | 'pass'
   /** Source pool of full NAT: sorted, distinct, of the backends' family; empty = backends see the client's address. */
   readonly snatPool: readonly Address[]
   /** UDP destination port of GUE. */
   readonly guePort: number
   readonly outerSource: OuterSource
-  /** Seconds after which an idle flow of UDP is forgotten. */
+  /** Idle timeout of UDP flows in seconds. */
   readonly udpTimeout: number
   /**
-   * Seconds for which a drained or removed backend keeps its flows. undefined: a drained one while it is in the file, a
-   * removed one for DRAIN_TIMEOUT.
+   * Seconds for which a drained or removed backend keeps its flows. undefined: a drained backend keeps them while it is
+   * in the file, a removed one for DRAIN_TIMEOUT.
    */
   readonly drainTimeout: number | undefined
-  /** Takes flows when health says that too few others do (`fallback: sorry`); in no ring. */
+  /** Takes new flows while fewer backends than `min_healthy` are healthy (`fallback: sorry`); not in the ring. */
   readonly sorry: Backend | undefined
   /** Sorted by address (IPv4 first), then port; distinct. */
   readonly backends: readonly Backend[]
 }
 
-/** Seconds for which a removed backend keeps its flows, where the file does not say. */
+/** Default number of seconds for which a removed backend keeps its flows. */
 export const DRAIN_TIMEOUT = 300
 export const UDP_TIMEOUT = 30
-/** As Katran's: private and discard-only addresses (RFC 1918, RFC 6666), which nobody answers to. */
+/** Katran's defaults: private and discard-only addresses (RFC 1918, RFC 6666), which no host answers. */
 export const DEFAULT_OUTER_SOURCE: OuterSource = {
   v4: { address: { family: 4, words: Uint32Array.of(0xac100000) }, length: 16 },
   v6: { family: 6, words: Uint32Array.of(0x01000000, 0, 0, 0) },
 }
-/** IANA: gue, what `ip link add … type ipip encap gue` and Katran use. */
+/** UDP port registered for GUE at IANA; also used by `ip link add … type ipip encap gue` and Katran. */
 export const GUE_PORT = 6080
 
 export const ANY_PORT: PortRange = { first: 0, last: 0xffff }
@@ -95,20 +95,22 @@ export const isAnyPort = ({ ports }: Service): boolean => ports.first === 0 && p
 export const withPort = (address: string, port: number | undefined): string =>
   port === undefined ? address : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 
-/** What a backend is known by among those of its service: `10.0.0.11:80`, `[2001:db8::1]:80`, without a port where it has none. */
+/**
+ * Identifies a backend within its service: `10.0.0.11:80`, `[2001:db8::1]:80`, or the address alone if it has no port.
+ */
 export function backendKey({ address: { family, words }, port }: Pick<Backend, 'address' | 'port'>): string {
   return withPort(formatAddress(family, words), port)
 }
 
-/** What a backend is known by among all: `web/10.0.0.11:80`. */
+/** Identifies a backend within the instance: `web/10.0.0.11:80`. */
 export const backendSlotKey = (service: string, backend: Pick<Backend, 'address' | 'port'>): string =>
   `${service}/${backendKey(backend)}`
 
-/** Backends of a service and its sorry backend. */
+/** Backends of a service, followed by its sorry backend if it has one. */
 export const everyBackend = ({ backends, sorry }: Service): readonly Backend[] =>
   sorry === undefined ? backends : [...backends, sorry]
 
-/** What is made of a service, once: services do not change, and there may be thousands of backends to format. */
+/** Computes a value of a service once: services are immutable, and there may be thousands of backends to format. */
 function once<T>(make: (service: Service) => T): (service: Service) => T {
   const made = new WeakMap<Service, T>()
   return (service) => {
@@ -142,10 +144,10 @@ export function compareBackends(
   )
 }
 
-/** Whether the backend takes new flows, as far as the file goes. */
+/** Whether the backend takes new flows according to the config. */
 export const takesFlows = ({ weight, state }: Backend): boolean => weight > 0 && state === 'active'
 
-/** A backend that left the file (or whose service did not, while it did) and keeps its flows until a time. */
+/** A backend that was removed from the file, alone or with its service, and keeps its flows until a deadline. */
 export interface LeavingBackend {
   /** Name of its service. */
   readonly service: string

@@ -1,22 +1,22 @@
-// The state of one instance, desired or live: the same type for both, in canonical form, so that "equal" means equal.
-// No I/O here, and nothing that knows bytes.
+// The state of one instance, desired or live: one type for both, in canonical form, so that "equal" means equal. No I/O
+// here, and no encoding.
 
 import type { AddressSet } from './address.ts'
 import { type PortRange, protocolName } from './ports.ts'
 import { countPrefixes } from './prefixes.ts'
 import type { Service } from './service.ts'
 
-/** What a policy does with a packet that no list decides. */
+/** Verdict on packets that no list decides. */
 export type DefaultVerdict = 'pass' | 'drop'
 
-/** How a program is attached to an interface. */
+/** Attach mode of a program. */
 export type AttachMode = 'native' | 'generic' | 'offload'
 
 export type ListKind = 'allowlist' | 'blocklist'
 
 /**
- * Which packets from a listed address an entry applies to. Canonical: port ranges sorted, disjoint, non-adjacent;
- * empty = any port; ports only with protocol 6 or 17.
+ * Scope of an entry: the packets from its addresses that it applies to. Canonical: port ranges sorted, disjoint,
+ * non-adjacent; empty = any port; ports only with protocol 6 or 17.
  */
 export interface Scope {
   /** IP protocol number; `icmp` = ICMP in IPv4 and ICMPv6 in IPv6; `any` = every packet. */
@@ -25,7 +25,7 @@ export interface Scope {
   readonly destinationPorts: readonly PortRange[]
 }
 
-/** The addresses a list holds under one scope. */
+/** Addresses that a list holds under one scope. */
 export interface ScopedSet {
   readonly scope: Scope
   readonly addresses: AddressSet
@@ -34,12 +34,12 @@ export interface ScopedSet {
 /** A named list. Canonical: one element per distinct scope, sorted by `scopeKey`; no element is empty. */
 export interface List {
   readonly kind: ListKind
-  /** Unique over both kinds. Entries without a name belong to the list named like its kind. */
+  /** Unique over both kinds. Entries without a name belong to the list with the name of its kind. */
   readonly name: string
   readonly sets: readonly ScopedSet[]
 }
 
-/** What is done with packets that come in at an interface. */
+/** Job of the program on an interface. */
 export type Role = 'filter' | 'balance'
 
 /** A program on an interface. Desired may allow several modes, in order of preference; live has exactly one. */
@@ -54,7 +54,7 @@ export const EVERY_ROLE: readonly Role[] = ['balance', 'filter']
 
 export interface Policy {
   readonly default: DefaultVerdict
-  /** Flows that the balancer can remember, a power of two. */
+  /** Capacity of the flow table in entries, a power of two. */
   readonly flows: number
 }
 
@@ -63,12 +63,12 @@ export const DEFAULT_POLICY: Policy = { default: 'pass', flows: DEFAULT_FLOWS }
 
 /** The data plane build that judges packets. */
 export interface Program {
-  /** First 16 bytes of the SHA-256 of the BPF object, as hex. */
+  /** First 16 bytes of the BPF object's SHA-256, as hex. */
   readonly digest: string
   readonly abi: number
 }
 
-/** Everything one instance consists of. `undefined` = nothing there yet (live) or nothing wanted any more (destroy). */
+/** The full state of one instance. `undefined` = nothing there yet (live), or everything to be removed (destroy). */
 export interface State {
   readonly program: Program | undefined
   readonly policy: Policy | undefined
@@ -91,7 +91,10 @@ export const EMPTY_STATE: State = {
 const portsKey = (ranges: readonly PortRange[]): string =>
   ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',')
 
-/** One text per distinct scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`. Sorts lists' sets. */
+/**
+ * A unique text for each scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`. Lists sort their sets by
+ * it.
+ */
 export function scopeKey(scope: Scope): string {
   const parts = [typeof scope.protocol === 'number' ? protocolName(scope.protocol) : scope.protocol]
   if (scope.sourcePorts.length > 0) parts.push(`sport ${portsKey(scope.sourcePorts)}`)
@@ -99,6 +102,6 @@ export function scopeKey(scope: Scope): string {
   return parts.join(' ')
 }
 
-/** Prefixes in the smallest set of prefixes that covers the list, over all its scopes and both families. */
+/** Size of the smallest set of prefixes that covers the list, over all its scopes and both families. */
 export const listPrefixes = ({ sets }: List): number =>
   sets.reduce((sum, { addresses: { v4, v6 } }) => sum + countPrefixes(v4) + countPrefixes(v6), 0)

@@ -1,7 +1,7 @@
-// Addresses as people write them, both directions. Readers take bytes, so that a list file of a million lines is parsed
-// without making a string or an object a line; the functions on strings are the same readers behind a small copy.
-// IPv4 is a strict dotted quad: inet_aton's `010` (octal 8), `0x7f` and `10.1` are refused, because a reader and a
-// machine would disagree about them. IPv6 is RFC 4291 §2.2, without zone ids.
+// Parses and formats addresses. Readers take bytes, so that parsing a list file of a million lines creates no string or
+// object per line; the functions on strings copy into a buffer and call these readers. IPv4 is a strict dotted quad:
+// inet_aton's `010` (octal 8), `0x7f` and `10.1` are refused, because a reader and a machine would disagree about them.
+// IPv6 is RFC 4291 §2.2, without zone ids.
 
 import type { Address, Family } from './address.ts'
 
@@ -26,7 +26,7 @@ const LONGEST_TEXT = 91
 /** Number of words an address of `family` has. */
 export const wordsOf = (family: Family): 1 | 4 => (family === 4 ? 1 : 4)
 
-/** `bytes[from, to)` as an IPv4 address: the address as an unsigned 32-bit number, or -1. */
+/** Parses `bytes[from, to)` as an IPv4 address: an unsigned 32-bit number, or -1. */
 export function readIpv4(bytes: Uint8Array, from: number, to: number): number {
   let address = 0
   let octet = 0
@@ -59,7 +59,7 @@ function hexDigit(byte: number): number {
 
 const groups = new Uint16Array(8)
 
-/** `bytes[from, to)` as one group of up to four hexadecimal digits; -1 if it is none. */
+/** Parses `bytes[from, to)` as one group of up to four hexadecimal digits; -1 if it is not one. */
 function readGroup(bytes: Uint8Array, from: number, to: number): number {
   if (from === to || to - from > 4) return -1
   let value = 0
@@ -106,7 +106,10 @@ function findGap(bytes: Uint8Array, from: number, to: number): number {
   return -1
 }
 
-/** `bytes[from, to)` as an IPv6 address into `out[offset, offset + 4)`; false, and `out` unchanged, if it is none. */
+/**
+ * Parses `bytes[from, to)` as an IPv6 address into `out[offset, offset + 4)`; returns false and leaves `out` alone
+ * otherwise.
+ */
 export function readIpv6(bytes: Uint8Array, from: number, to: number, out: Uint32Array, offset = 0): boolean {
   const gap = findGap(bytes, from, to)
   const head = readGroups(bytes, from, gap < 0 ? to : gap, 0, gap < 0)
@@ -123,7 +126,7 @@ export function readIpv6(bytes: Uint8Array, from: number, to: number, out: Uint3
 
 const scratch = new Uint8Array(LONGEST_TEXT)
 
-/** Copies `text` into `scratch`; its length, or -1 if it cannot be an address. */
+/** Copies `text` into `scratch`; returns its length, or -1 if it cannot be an address. */
 function toScratch(text: string): number {
   if (text.length > LONGEST_TEXT) return -1
   for (let at = 0; at < text.length; at++) {
@@ -134,7 +137,7 @@ function toScratch(text: string): number {
   return text.length
 }
 
-/** `bytes[from, to)` as an address of either family. */
+/** Parses `bytes[from, to)` as an address of either family. */
 function readAddress(bytes: Uint8Array, from: number, to: number): Address | undefined {
   const address = readIpv4(bytes, from, to)
   if (address >= 0) return { family: 4, words: Uint32Array.of(address) }
@@ -142,7 +145,7 @@ function readAddress(bytes: Uint8Array, from: number, to: number): Address | und
   return readIpv6(bytes, from, to, words) ? { family: 6, words } : undefined
 }
 
-/** `bytes[from, to)` as a prefix length of `family`: decimal, no leading zeros; -1 if it is none. */
+/** Parses `bytes[from, to)` as a prefix length of `family`: decimal, no leading zeros; -1 otherwise. */
 export function readPrefixLength(bytes: Uint8Array, from: number, to: number, family: Family): number {
   if (from === to || to - from > 3 || (bytes[from] === 0x30 && to - from > 1)) return -1
   let length = 0
@@ -154,21 +157,24 @@ export function readPrefixLength(bytes: Uint8Array, from: number, to: number, fa
   return length <= (family === 4 ? 32 : 128) ? length : -1
 }
 
-/** Host bits of word `word` of a prefix of `length` bits, set: 0xffffffff for a word behind the prefix, 0 before it. */
+/**
+ * Mask of the host bits in word `word` of a prefix of `length` bits: 0xffffffff for a word behind the prefix, 0 before
+ * it.
+ */
 export function hostMask(length: number, word: number): number {
   const kept = length - word * 32
   if (kept <= 0) return 0xffffffff
   return kept >= 32 ? 0 : 0xffffffff >>> kept
 }
 
-/** The prefix of `length` bits that `words` lies in. */
+/** The prefix of `length` bits that contains `words`. */
 export function prefixOf({ family, words }: Address, length: number): Prefix {
   const start = words.map((word, index) => word & ~hostMask(length, index))
   const end = words.map((word, index) => word | hostMask(length, index))
   return { family, start, end, length }
 }
 
-/** Whether two addresses of one family are the same, lower (negative) or higher (positive). */
+/** Compares two addresses of one family: 0 = equal, negative = the left one is lower, positive = it is higher. */
 export function compareAddresses(left: Uint32Array, right: Uint32Array): number {
   for (let word = 0; word < left.length; word++) {
     const difference = (left[word] as number) - (right[word] as number)
@@ -177,13 +183,13 @@ export function compareAddresses(left: Uint32Array, right: Uint32Array): number 
   return 0
 }
 
-/** An address such as `192.0.2.1` or `2001:db8::1`; undefined if `text` is none. */
+/** Parses an address such as `192.0.2.1` or `2001:db8::1`; undefined otherwise. */
 export function parseAddress(text: string): Address | undefined {
   const length = toScratch(text)
   return length < 0 ? undefined : readAddress(scratch, 0, length)
 }
 
-/** A prefix such as `192.0.2.0/24`, or one address; undefined if `text` is neither or has bits set behind the prefix. */
+/** Parses a prefix such as `192.0.2.0/24`, or one address; undefined otherwise, or if host bits are set. */
 export function parsePrefix(text: string): Prefix | undefined {
   const end = toScratch(text)
   if (end < 0) return undefined
@@ -197,7 +203,7 @@ export function parsePrefix(text: string): Prefix | undefined {
   return compareAddresses(prefix.start, address.words) === 0 ? prefix : undefined
 }
 
-/** An address, a prefix, or a range such as `192.0.2.1-192.0.2.9`; undefined if `text` is none of them. */
+/** Parses an address, a prefix, or a range such as `192.0.2.1-192.0.2.9`; undefined otherwise. */
 export function parseRange(text: string): AddressRange | undefined {
   const dash = text.indexOf('-')
   if (dash < 0) return parsePrefix(text)
@@ -215,7 +221,10 @@ export function formatAddress(family: Family, words: Uint32Array, offset = 0): s
 
 const formatIpv4 = (word: number): string => `${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}`
 
-/** RFC 5952 §4: lower case, the first longest run of two or more zero groups shortened; §5: mapped IPv4 dotted. */
+/**
+ * RFC 5952 §4: lower case, the first longest run of two or more zero groups shortened; §5: IPv4-mapped addresses
+ * dotted.
+ */
 function formatIpv6(words: Uint32Array, offset: number): string {
   const last = words[offset + 3] as number
   if (words[offset] === 0 && words[offset + 1] === 0 && words[offset + 2] === 0xffff)
@@ -241,7 +250,7 @@ function formatIpv6(words: Uint32Array, offset: number): string {
   return start < 0 ? hex(0, 8) : `${hex(0, start)}::${hex(start + longest, 8)}`
 }
 
-/** Length of the prefix that is exactly `start[offset]` to `end[offset]`; -1 if no prefix is. */
+/** Length of the prefix that spans exactly `start[offset]` to `end[offset]`; -1 if no prefix does. */
 export function prefixLength(family: Family, start: Uint32Array, end: Uint32Array, offset = 0): number {
   let length = 0
   let open = false
@@ -257,7 +266,9 @@ export function prefixLength(family: Family, start: Uint32Array, end: Uint32Arra
   return length
 }
 
-/** The range at `start[offset]` to `end[offset]`: one address as `a`, a prefix as `a/length`, else `first-last`. */
+/**
+ * Formats the range `start[offset]` to `end[offset]`: one address as `a`, a prefix as `a/length`, else `first-last`.
+ */
 export function formatRange(family: Family, start: Uint32Array, end: Uint32Array, offset = 0): string {
   const first = formatAddress(family, start, offset)
   const length = prefixLength(family, start, end, offset)

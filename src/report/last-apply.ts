@@ -1,15 +1,15 @@
-// How the last apply of an instance ended: what it leaves behind for those who did not see its output, as after a boot
-// or a run of a provisioning tool.
+// The outcome of an instance's last apply, for readers who did not see its output: after a boot, or after a run of a
+// provisioning tool.
 
 import type { Diagnostic, Exit } from '../diagnostics.ts'
 
 /**
- * `running`: it has not ended. `killed`: it has not ended and its process is gone; only a reader can tell, so no record
- * says so itself.
+ * `running`: it has not ended. `killed`: it has not ended and its process is gone; only a reader can find that out, so
+ * no record contains it.
  */
 export type Outcome = 'applied' | 'unchanged' | 'failed' | 'refused' | 'running' | 'killed'
 
-/** A process, as the processes of its own pid namespace know it. */
+/** A process, as identified within its own pid namespace. */
 export interface ProcessIdentity {
   readonly pid: number
   /** Inode of the pid namespace. */
@@ -23,12 +23,14 @@ export interface LastApply extends ProcessIdentity {
   /** ISO 8601, UTC; `finished_at` undefined = running or killed. */
   readonly started_at: string
   readonly finished_at: string | undefined
-  /** Absolute path; undefined where no file was found. `sha256` undefined where it could not be read or has mistakes. */
+  /**
+   * Absolute path; undefined if no file was found. `sha256` is undefined if the file could not be read or has errors.
+   */
   readonly config: { readonly path: string | undefined; readonly sha256: string | undefined }
   readonly result: Outcome
   readonly exit_status: Exit | undefined
   /** Keys of the changes that are in force. */
   readonly changes: readonly string[]
-  /** The first error, which the exit status belongs to. Its place has an absolute path. */
+  /** The first error; it determines the exit status. Its location has an absolute path. */
   readonly error: Diagnostic | undefined
 }

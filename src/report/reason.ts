@@ -1,4 +1,4 @@
-// What a reason implies.
+// Maps each reason to its verdict.
 
 import type { ReasonName, Verdict } from './result.ts'
 
@@ -30,7 +30,7 @@ const VERDICTS: Readonly<Record<ReasonName, Verdict>> = {
   exhausted: 'drop',
 }
 
-/** The verdict of a packet, by the reason that it got it for. */
+/** The verdict of a packet with this reason. */
 export const verdictOf = (reason: ReasonName): Verdict => VERDICTS[reason]
 
 export const REASONS = Object.keys(VERDICTS) as readonly ReasonName[]

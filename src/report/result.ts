@@ -1,4 +1,4 @@
-// What the commands report: results as data, before any of them becomes text or JSON.
+// Results of the commands as data, before they become text or JSON.
 
 import type { Ban } from '../model/ban.ts'
 import type { ServiceMode } from '../model/overlay.ts'
@@ -42,7 +42,7 @@ export type ReasonName =
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect' | 'aborted'
 
-/** In the order in which reports show them. */
+/** In the order of reports. */
 export const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
 
 export interface InterfaceStatus {
@@ -69,19 +69,19 @@ export interface ListStatus extends Count {
 /** One backend of a live service. */
 export interface BackendStatus extends Count {
   readonly address: string
-  /** undefined = the packet's own. */
+  /** undefined = the destination port stays. */
   readonly port: number | undefined
   readonly weight: number
   readonly state: BackendState
-  /** `leaving`: no longer in the file, keeps its flows for a while. */
+  /** `leaving`: removed from the file, keeps its flows for a while. */
   readonly role: 'backend' | 'sorry' | 'leaving'
-  /** `starting`: it came up lately and takes a part of its share. What is not checked is up. */
+  /** `starting`: it came up recently and takes a part of its share. A backend without a check is up. */
   readonly health: 'up' | 'down' | 'starting'
   /** Part (0 to 1) of its share of new flows that it takes now. */
   readonly share: number
   /** undefined: not resolved, so it gets no traffic. */
   readonly next_hop: NextHop | undefined
-  /** Seconds after which it keeps no flow; undefined: none are told. */
+  /** Seconds until it loses its last flows; undefined: not draining. */
   readonly drained_in: number | undefined
   /** New flows. */
   readonly flows: number
@@ -90,7 +90,7 @@ export interface BackendStatus extends Count {
 /** A live service with its counters; `bpf/include/abi_balance.h` says what each counts. */
 export interface ServiceStatus extends Count {
   readonly service: Service
-  /** What health makes of it: `drop` and `sorry` are its fallback. */
+  /** The mode that health puts it in: `drop` and `sorry` are its fallback. */
   readonly mode: ServiceMode
   readonly flows: number
   readonly hits: number
@@ -115,23 +115,23 @@ export interface Status {
   readonly generation: number
   /** ISO 8601, UTC; undefined = nothing applied. */
   readonly committed_at: string | undefined
-  /** Bans in force and how many there may be; undefined: nothing is applied, or by a build that knows none. */
+  /** Bans in force and the capacity; undefined: nothing is applied, or the build in force does not support bans. */
   readonly bans: { readonly live: number; readonly capacity: number } | undefined
-  /** Bytes of kernel memory of the live generation and the shared maps. */
+  /** Kernel memory of the live generation and the shared maps in bytes. */
   readonly memory: number
-  /** Live state differs from what the last apply recorded. */
+  /** The live state differs from the record of the last apply. */
   readonly drift: boolean
   readonly drifted: readonly { readonly key: string; readonly what: string }[]
   /** Kernel leftovers of an interrupted apply; the next apply removes them. */
   readonly leftovers: readonly string[]
   /** undefined: no daemon watches the instance. */
   readonly watcher: WatchState | undefined
-  /** undefined: none since boot, or its record cannot be read. */
+  /** undefined: no apply since boot, or the record cannot be read. */
   readonly last_apply: LastApply | undefined
 }
 
 export interface ApplyResult {
-  /** False: nothing was to be done and nothing was written. */
+  /** False: there was nothing to do, and nothing was written. */
   readonly changed: boolean
   /** Keys of the changes that are in force. */
   readonly applied: readonly string[]
@@ -141,7 +141,7 @@ export interface ApplyResult {
   readonly rolled_back: boolean
 }
 
-/** What one side (live or desired) says of a packet. */
+/** Judgement of one side (live or desired) on a packet. */
 export interface Judgement {
   readonly verdict: Verdict
   readonly reason: ReasonName
@@ -153,13 +153,13 @@ export interface Judgement {
   readonly at: string | undefined
   /** The service that the packet is for. */
   readonly service: string | undefined
-  /** The backend that a new flow goes to, by backendKey; undefined also where any may get it. */
+  /** The backend of a new flow, by backendKey; undefined also if it may go to any. */
   readonly backend: string | undefined
 }
 
 export interface WhyResult {
   readonly address: string
-  /** undefined: nothing of ours is loaded. */
+  /** undefined: no program of ours is loaded. */
   readonly live: (Judgement & { readonly proven: boolean; readonly ban: Ban | undefined }) | undefined
   /** undefined: no config file was found. */
   readonly desired: Judgement | undefined
@@ -173,6 +173,6 @@ export interface Check {
   readonly id: string
   readonly level: CheckLevel
   readonly message: string
-  /** A command to run, or what to change. */
+  /** A command to run, or the setting to change. */
   readonly fix: string | undefined
 }

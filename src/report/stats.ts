@@ -1,36 +1,40 @@
-// What counters and gauges tell: one look at the kernel, and what only a running watcher or the config knows beside it.
+// Counters and gauges: one reading of the kernel, and the facts beside it that only a running watcher or the config
+// knows.
 
 import type { Feed } from '../model/desired.ts'
 import type { InterfaceStatus, ListStatus, ServiceStatus, Status } from './result.ts'
 import type { CheckFacts, ReconcileFacts } from './watch.ts'
 
-/** Something that holds only so much: interfaces, lists, bans, flows with a packet in the last five minutes … */
+/** Fill of a structure: used and capacity. */
 export interface Fill {
   readonly name: string
   readonly used: number
   readonly capacity: number
 }
 
-/** Bytes of kernel memory: the live generation with its tables and the balancer's maps, the counters and records, the bans. */
+/**
+ * Kernel memory in bytes: the live generation with its tables and the balancer's maps, the counters and records, the
+ * bans.
+ */
 export interface Memory {
   readonly policy: number
   readonly counters: number
   readonly bans: number
 }
 
-/** What is cheap to see: no table is read, so drift in them does not show. */
+/** Results of cheap reads: no table is read, so drift in tables does not show. */
 export interface Stats {
   /** Unix time in milliseconds. */
   readonly time: number
-  /** How long reading took. */
+  /** Duration of the reading. */
   readonly seconds: number
-  /** Those that run a program of ours. */
+  /** Interfaces that run a program of ours. */
   readonly interfaces: readonly InterfaceStatus[]
-  /** Interfaces that the last apply attached to and that run no program of ours any more. */
+  /** Interfaces that the last apply attached to and that no longer run a program of ours. */
   readonly detached: readonly string[]
   readonly lists: readonly ListStatus[]
   readonly services: readonly ServiceStatus[]
-  /** Empty where nothing is applied. */
+  /** Empty if nothing is applied. */
   readonly fill: readonly Fill[]
   readonly memory: Memory
   readonly program: Status['program']
@@ -40,12 +44,12 @@ export interface Stats {
   readonly drifted: Status['drifted']
 }
 
-/** The config as it is on disk. */
+/** The config on disk. */
 export interface ConfigFacts {
   readonly path: string
-  /** Over the file and all it names; undefined where it cannot be read. */
+  /** Over the file and everything it names; undefined if one of them cannot be read. */
   readonly sha256: string | undefined
-  /** When the file was last written, Unix time in seconds; undefined where it is not there. */
+  /** Modification time of the file, Unix time in seconds; undefined if the file is missing. */
   readonly modifiedAt: number | undefined
   /** Whether it can be applied. */
   readonly valid: boolean
@@ -54,26 +58,26 @@ export interface ConfigFacts {
 /** The files of one list. */
 export interface FeedFacts {
   readonly list: string
-  /** Of the oldest file: its own timestamp, else when it was last written; Unix time in seconds. */
+  /** Timestamp in the oldest file, else its modification time; Unix time in seconds. */
   readonly updatedAt: number
-  /** Seconds; undefined = files may be of any age. */
+  /** Maximum age of a file in seconds; undefined = any age. */
   readonly maxAge: number | undefined
   readonly entries: number
-  /** Lines that are no entries and were skipped. */
+  /** Number of lines skipped because they are not entries. */
   readonly skipped: number
 }
 
-/** What is known beside the kernel; what is absent has no metrics. */
+/** Facts from outside the kernel; an absent fact has no metrics. */
 export interface Surroundings {
   readonly config?: ConfigFacts
   readonly feeds?: readonly FeedFacts[]
   readonly reconcile?: ReconcileFacts
-  /** Keys of all objects that differ from what the last apply recorded, tables included; replaces `Stats.drifted`. */
+  /** Keys of all objects that differ from the record of the last apply, tables included; replaces `Stats.drifted`. */
   readonly drifted?: readonly string[]
   readonly checks?: CheckFacts | undefined
 }
 
-/** What the feeds of a config tell, one for each list; a list of several feeds is as old as its oldest file. */
+/** The facts of a config's feeds, one for each list; a list of several feeds is as old as its oldest file. */
 export function feedFacts(feeds: readonly Feed[]): FeedFacts[] {
   const byList = new Map<string, FeedFacts>()
   for (const { list, files, maxAge } of feeds) {

@@ -1,48 +1,48 @@
-// What the daemon tells: events as they happen, and how things stand, for those that ask later.
+// Reports of the daemon: events as they happen, and its state, for commands that ask later.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 
 /**
- * How a reconcile of the watcher may end. `in-sync`: nothing was to be done; `held`: drift that is only told; `refused`:
- * a guard said no.
+ * How a reconcile of the watcher ends. `in-sync`: nothing to do; `held`: drift is reported, not repaired; `refused`: by
+ * a guard.
  */
 export const OUTCOMES = ['applied', 'in-sync', 'held', 'refused', 'failed'] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
-/** What a watcher did since it started. */
+/** Reconciles of a watcher since it started. */
 export interface ReconcileFacts {
-  /** How many ended how. */
+  /** Number of reconciles by outcome. */
   readonly reconciles: Readonly<Record<Outcome, number>>
-  /** The latest one, with the time of its end (ISO 8601, UTC); undefined = none yet. */
+  /** The latest reconcile, with the time of its end (ISO 8601, UTC); undefined = none yet. */
   readonly last: { readonly at: string; readonly outcome: Outcome; readonly durationMs: number } | undefined
 }
 
-/** What the checks of a watcher did since it started. */
+/** Health checks of a watcher since it started. */
 export interface CheckFacts {
-  /** Checks that came to a result. */
+  /** Checks with a result. */
   readonly checks: number
-  /** Of these: the backend did not pass. */
+  /** Of these: the backend failed. */
   readonly failures: number
-  /** Of these: the check could not be made. */
+  /** Of these: the check could not run. */
   readonly unknown: number
-  /** Starts that were left out because the process was too late for them. */
+  /** Checks skipped because the process was too late for their start. */
   readonly missed: number
   readonly running: number
-  /** How late checks started. */
+  /** Delay of the starts of checks. */
   readonly lateness: { readonly sumMs: number; readonly maxMs: number }
-  /** Bytes of health that were written. */
+  /** Number of health bytes written. */
   readonly writes: number
 }
 
-/** What a reconcile was made for. */
+/** The cause of a reconcile. */
 export type Trigger = 'start' | 'edit' | 'reload' | 'kernel' | 'resync' | 'retry'
 
-/** Errors of one cause, in the order in which they are told. */
+/** Errors of one cause, in report order. */
 export interface Trouble {
   readonly errors: readonly Diagnostic[]
-  /** How many more there are. */
+  /** Number of further errors, not listed. */
   readonly omitted: number
 }
 
@@ -60,9 +60,9 @@ interface Events {
     readonly durationMs: number
     readonly probes: { readonly run: number; readonly passed: number }
   }
-  /** The file was read (anew), and the live state is what it says already. */
+  /** The file was read again, and the live state already matches it. */
   'in-sync': { readonly trigger: Trigger; readonly sha256: string; readonly durationMs: number }
-  /** The file cannot be used; what was in force before stays in force. */
+  /** The file is invalid; the previous policy stays in force. */
   'bad-config': Trouble
   'config-fixed': Empty
   /** The live state is unchanged. */
@@ -71,26 +71,26 @@ interface Events {
   recovered: Empty
   drift: {
     readonly drift: readonly Drift[]
-    /** `hold`: it was repaired too often of late, so the next repair waits. */
+    /** `hold`: repaired too often recently, so the next repair waits. */
     readonly action: 'repair' | 'report' | 'hold'
     readonly retryMs: number | undefined
   }
   'drift-gone': Empty
-  /** Checks say so; `reason` is of the last of them. */
+  /** Its checks failed; `reason` is of the last one. */
   'backend-down': { readonly service: string; readonly backend: string; readonly reason: string | undefined }
   'backend-up': { readonly service: string; readonly backend: string }
-  /** What becomes of the new flows of a service is another thing now. */
+  /** The destination of a service's new flows changed. */
   'service-health': {
     readonly service: string
     readonly mode: ServiceMode
-    /** Fewer backends are healthy than needed. */
+    /** Fewer backends are healthy than required. */
     readonly isFallback: boolean
     readonly healthy: number
     readonly needed: number
   }
   warning: { readonly warnings: readonly Diagnostic[] }
   reload: Empty
-  /** Something that only makes it slower to notice things, or harder to follow. */
+  /** A fault that only delays the daemon's reaction, or makes it harder to follow. */
   trouble: { readonly what: string }
   stopping: { readonly reason: string }
   stopped: { readonly attached: boolean }
@@ -99,47 +99,47 @@ interface Events {
 export type WatchEventName = keyof Events
 export type WatchEvent = { [K in WatchEventName]: { readonly event: K } & Events[K] }[WatchEventName]
 
-/** A backend that its checks have taken out of use. */
+/** A backend that its checks took out of use. */
 export interface Down {
   readonly service: string
   /** backendKey. */
   readonly backend: string
-  /** undefined: it was down before the daemon began. */
+  /** undefined: it was down before the daemon started. */
   readonly since: string | undefined
-  /** Why the last check failed; undefined: none was made yet. */
+  /** Why the last check failed; undefined: no check yet. */
   readonly reason: string | undefined
 }
 
-/** What checks have found. */
+/** Results of health checks. */
 export interface HealthSummary {
-  /** Backends that are checked. */
+  /** Number of backends with a check. */
   readonly checked: number
-  /** Of these: how many are down. */
+  /** Number of these that are down. */
   readonly down: number
-  /** The first of these. */
+  /** The first of the backends that are down. */
   readonly backends: readonly Down[]
 }
 
-/** How things stand with a daemon. */
+/** The state of a daemon. */
 export interface WatchState {
   readonly pid: number
   /** ISO 8601, UTC, as all times here. */
   readonly since: string
-  /** The last config that could be used, which is the one that is kept in force. The path is absolute. */
+  /** The last valid config, which the daemon keeps in force. The path is absolute. */
   readonly config: { readonly path: string; readonly sha256: string; readonly loadedAt: string } | undefined
   readonly ready: boolean
   /** The last reconcile. */
   readonly last:
     | { readonly at: string; readonly trigger: Trigger; readonly outcome: Outcome; readonly durationMs: number }
     | undefined
-  /** How many reconciles ended how. */
+  /** Number of reconciles by outcome. */
   readonly reconciles: Readonly<Record<Outcome, number>>
-  /** What is wrong now with the config, or with carrying it out. */
+  /** Current errors of the config, or of applying it. */
   readonly errors: readonly Diagnostic[]
-  /** undefined = nothing is wrong. */
+  /** undefined = no error. */
   readonly failingSince: string | undefined
-  /** Drift that is not repaired. */
+  /** Drift that the daemon does not repair. */
   readonly drift: readonly Drift[]
-  /** undefined = nothing is checked. */
+  /** undefined = no backend has a check. */
   readonly health: HealthSummary | undefined
 }

@@ -1,6 +1,6 @@
-// The semantics of the balancer, told a second time: which service a packet is for, which backend a new flow goes to,
-// and what keeps a packet from going there. What only the kernel knows is left out: flows that it remembers, health,
-// and the replies of backends, which depend on its routes or on flows. bpf/include/balance.h is the same thing in C.
+// Reference model of the balancer: the service that a packet is for, the backend of a new flow, and the reason if the
+// packet cannot go there. It leaves out state that only the kernel has: the flow table, health, and replies of
+// backends, which depend on routes or on flows. bpf/include/balance.h implements the same rules in C.
 
 import type { Address, Family } from '../model/address.ts'
 import { PROTOCOL_NUMBERS } from '../model/ports.ts'
@@ -10,7 +10,7 @@ import type { ReasonName } from '../report/result.ts'
 import { flowHash, ringSlot } from './flow-hash.ts'
 import { ringOf } from './maglev.ts'
 
-/** The packet that an ICMP error is about. */
+/** The packet quoted by an ICMP error. */
 export interface Quoted {
   readonly source: Uint32Array
   readonly destination: Uint32Array
@@ -18,25 +18,25 @@ export interface Quoted {
   readonly ports: { readonly source: number; readonly destination: number }
 }
 
-/** What the balancer asks of a packet, besides its source, protocol and ports. */
+/** Packet facts that only the balancer uses, besides source, protocol and ports. */
 export interface Transit {
   readonly destination: Uint32Array
-  /** Bytes of the IP datagram, as its header says. */
+  /** Length of the IP datagram in bytes, from its header. */
   readonly length: number
-  /** The frame has fewer, or the header does not say. */
+  /** The frame is shorter than that, or the header gives no length. */
   readonly isCut: boolean
   readonly ttl: number
   /** IPv4 with DF, and all of IPv6. */
   readonly mustNotFragment: boolean
   readonly fragment: 'first' | 'later' | undefined
-  /** Frame has one 802.1Q tag at most. */
+  /** The frame has at most one 802.1Q tag. */
   readonly hasPlainLink: boolean
-  /** A TCP header lies in it as a whole. */
+  /** The packet contains a complete TCP header. */
   readonly hasWholeTcp: boolean
   readonly icmp: { readonly type: number; readonly quoted: Quoted | undefined } | undefined
 }
 
-/** The part of a packet's facts that is looked at. */
+/** Packet facts that the balancer uses. */
 interface Facts {
   readonly family: Family
   readonly source: Uint32Array
@@ -47,13 +47,13 @@ interface Facts {
 
 export interface Balanced {
   readonly reason: ReasonName
-  /** undefined: the packet is for a VIP and no service of it in particular. */
+  /** undefined: the packet is for a VIP but for no particular service of it. */
   readonly service: Service | undefined
   readonly backend: Backend | undefined
 }
 
 const ECHO_REQUEST: Readonly<Record<Family, number>> = { 4: 8, 6: 128 }
-/** Slots along the ring that are looked at before the list of all its backends. */
+/** Number of ring slots to try before the list of all backends. */
 const RING_STEPS = 256
 
 const isVip = ({ vip }: Service, family: Family, words: Uint32Array): boolean =>
@@ -61,7 +61,7 @@ const isVip = ({ vip }: Service, family: Family, words: Uint32Array): boolean =>
 
 const width = ({ ports }: Service): number => ports.last - ports.first
 
-/** The service on a port of a VIP: the one with the fewest ports. */
+/** The service on a port of a VIP; of several, the one with the fewest ports. */
 export function serviceAt(
   services: Iterable<Service>,
   family: Family,
@@ -78,10 +78,10 @@ export function serviceAt(
   return found
 }
 
-/** Where packets to a backend leave; undefined: none do. */
+/** Next hop of packets to a backend; undefined: it gets none. */
 const hopOf = (backend: Backend | undefined): NextHop | undefined => backend?.nextHop
 
-/** A backend of the ring that has a next hop: the slot's own, or the next one along the ring, or any. */
+/** Picks a backend with a next hop: the hash's own slot, else the next one along the ring, else any. */
 function alongRing({ backends }: Service, hash: bigint): Backend | undefined {
   const ring = ringOf(backends)
   if (ring.length === 0) return undefined
@@ -95,40 +95,41 @@ function alongRing({ backends }: Service, hash: bigint): Backend | undefined {
   return [...takers.slice(start), ...takers.slice(0, start)].find((backend) => hopOf(backend))
 }
 
-/** The backend that a new flow goes to while all of them are well; undefined: none takes it. */
+/** Picks the backend of a new flow while all backends are healthy; undefined: none takes it. */
 export function backendFor(service: Service, hash: bigint): Backend | undefined {
   return alongRing(service, hash) ?? (hopOf(service.sorry) ? service.sorry : undefined)
 }
 
-/** Bytes that forwarding adds to an IP datagram. */
+/** Number of bytes that forwarding adds to an IP datagram. */
 export function overheadOf({ forwarding }: Service, { address }: Backend): number {
   const outer = address.family === 6 ? 40 : 20
   return forwarding === 'ipip' ? outer : forwarding === 'gue' ? outer + 8 : 0
 }
 
-/** Whether first fragments can be followed by the others, and translated. */
+/** Whether the service can forward first fragments: later ones can follow, and headers can be translated. */
 function takesFragments(service: Service, { fragment, hasWholeTcp }: Transit): boolean {
   if (!isAnyPort(service) || service.hash !== 'source' || service.snatPool.length > 0) return false
   return service.forwarding !== 'nat' || service.protocol === 'udp' || fragment === 'later' || hasWholeTcp
 }
 
-/** RFC 4443 §3.2, RFC 8200 §5: no IPv6 sender is told less. */
+/** RFC 4443 §3.2, RFC 8200 §5: the least MTU that may be reported to an IPv6 sender. */
 const LEAST_MTU: Readonly<Record<Family, number>> = { 4: 0, 6: 1280 }
 
-/** What becomes of a packet whose backend is known. */
+/** Decides on a packet with a known backend. */
 function send(service: Service, backend: Backend, facts: Facts, transit: Transit, ingress: number): ReasonName {
   const hop = hopOf(backend) as NextHop
   const room = hop.mtu - overheadOf(service, backend)
   if (transit.length > room) {
-    const isTold = transit.mustNotFragment && !transit.icmp && transit.length > Math.max(room, LEAST_MTU[facts.family])
-    return isTold ? 'too-big' : 'oversize'
+    const isReported =
+      transit.mustNotFragment && !transit.icmp && transit.length > Math.max(room, LEAST_MTU[facts.family])
+    return isReported ? 'too-big' : 'oversize'
   }
   const isTransit = service.forwarding === 'nat' || service.forwarding === 'dsr'
   if (isTransit && transit.ttl <= 1) return 'expired'
   return hop.ifindex === ingress ? 'balanced' : 'balanced-away'
 }
 
-/** Whether an ICMP type is an error's. */
+/** Whether an ICMP type is an error. */
 const isError = (family: Family, type: number): boolean =>
   family === 4 ? type === 3 || type === 11 || type === 12 : type >= 1 && type <= 4
 
@@ -144,7 +145,7 @@ function balanceIcmp(
   if (type === ECHO_REQUEST[family]) return { reason: 'echo', service: undefined, backend: undefined }
   if (!quoted || !isError(family, type) || compareAddresses(quoted.source, transit.destination) !== 0) return undefined
   const service = serviceAt(services, family, quoted.source, quoted.protocol, quoted.ports.source)
-  // Full NAT asks its flows, which only the kernel knows.
+  // Full NAT looks up its flows, which only the kernel knows.
   if (!service || service.snatPool.length > 0) return undefined
   const [source, destination] = [quoted.destination, quoted.source].map((words): Address => ({ family, words }))
   const { ports, protocol } = quoted
@@ -163,7 +164,7 @@ function balanceIcmp(
   return { reason, service, backend }
 }
 
-/** The service that takes a later fragment; `drop`: none does, though the VIP has one of the protocol. */
+/** The service that takes a later fragment; `drop`: no service takes it, though one of the VIP has its protocol. */
 function fragmentService(services: readonly Service[], protocol: number | undefined): Service | 'drop' | undefined {
   const own = services.filter((service) => PROTOCOL_NUMBERS[service.protocol] === protocol)
   if (own.length === 0) return undefined
@@ -173,9 +174,9 @@ function fragmentService(services: readonly Service[], protocol: number | undefi
 }
 
 /**
- * What becomes of a packet to a VIP; undefined: no service has to do with it.
+ * Decides on a packet to a VIP; undefined: no service is concerned.
  *
- * @param ingress ifindex of the interface that it comes in on
+ * @param ingress ifindex of the interface that received it
  */
 export function balance(services: ReadonlyMap<string, Service>, facts: Facts, ingress: number): Balanced | undefined {
   const { family, source, protocol, ports, transit } = facts

@@ -1,11 +1,11 @@
-// The hash of a flow, told a second time: bpf/include/flow.h is the same thing in C. It decides which slot of a
-// service's table a flow takes, and where the flow is remembered. It has no secret and no state, so that every
-// balancer of a VIP sends a flow to the same backend.
+// Reference model of the flow hash; bpf/include/flow.h implements it in C. The hash selects the slot of a service's
+// table and the position in the flow table. It has no secret and no state, so that every balancer of a VIP sends a flow
+// to the same backend.
 
 import type { Address } from '../model/address.ts'
 import type { FlowHash } from '../model/service.ts'
 
-/** What the hash depends on. Ports in host order. */
+/** Input of the hash. Ports in host order. */
 export interface Flow {
   readonly source: Address
   readonly sourcePort: number
@@ -17,8 +17,8 @@ export interface Flow {
 
 const MASK = (1n << 64n) - 1n
 /**
- * Odd numbers that split 2^64 in no simple ratio: 2^64 / golden ratio and what splitmix64 (Steele, Lea, Flood, OOPSLA
- * 2014) gives from seeds 1 to 4, made odd. A product each, so that the CPU computes them side by side.
+ * Odd numbers without a simple ratio to 2^64: 2^64 / golden ratio, and the output of splitmix64 (Steele, Lea, Flood,
+ * OOPSLA 2014) for seeds 1 to 4, made odd. One product each, so that the CPU computes them in parallel.
  */
 const SOURCE_HIGH = 0x9e3779b97f4a7c15n
 const SOURCE_LOW = 0x910a2dec89025cc1n
@@ -36,7 +36,7 @@ function halves({ family, words }: Address): readonly [bigint, bigint] {
   return [(word(0) << 32n) | word(1), (word(2) << 32n) | word(3)]
 }
 
-/** 64 bits. `source`: of the source address alone. */
+/** 64 bits. `source`: hash of the source address alone. */
 export function flowHash({ source, sourcePort, destination, destinationPort, protocol }: Flow, kind: FlowHash): bigint {
   const [high, low] = halves(source)
   let hash = high * SOURCE_HIGH + low * SOURCE_LOW
@@ -51,5 +51,5 @@ export function flowHash({ source, sourcePort, destination, destinationPort, pro
   return hash ^ (hash >> 31n)
 }
 
-/** Slot of a table of `size` slots: the low 32 bits of the hash, scaled. */
+/** Slot in a table of `size` slots: the low 32 bits of the hash, scaled. */
 export const ringSlot = (hash: bigint, size: number): number => Number(((hash & 0xffffffffn) * BigInt(size)) >> 32n)

@@ -1,6 +1,6 @@
-// The semantics of the filter, told a second time: what becomes of a packet of which these facts are known. The data
-// plane is the same thing in C. `apply` sends packets through the loaded program and expects what `judge` says; `why`
-// shows both. Nothing here reads a packet: facts come from whoever made or parsed one.
+// Reference model of the filter: the verdict on a packet with the given facts. The data plane implements the same rules
+// in C. `apply` sends packets through the loaded program and compares with `judge`; `why` shows both. Nothing here
+// reads a packet: the code that builds or parses one supplies the facts.
 
 import type { Family } from '../model/address.ts'
 import type { PortRange } from '../model/ports.ts'
@@ -27,15 +27,15 @@ export interface IpFacts {
   readonly family: Family
   /** One word for IPv4, four for IPv6, in host order. */
   readonly source: Uint32Array
-  /** Upper-layer protocol; undefined where it could not be found. */
+  /** Upper-layer protocol; undefined if unknown. */
   readonly protocol: number | undefined
-  /** Of TCP and UDP; undefined in later fragments and where the header is cut off. */
+  /** Of TCP and UDP; undefined in later fragments and if the header is cut off. */
   readonly ports: { readonly source: number; readonly destination: number } | undefined
-  /** ICMPv6 133 to 137, a DHCP reply, or loopback to loopback: what default drop lets pass. */
+  /** ICMPv6 133 to 137, a DHCP reply, or loopback to loopback: default drop lets it pass. */
   readonly essential: boolean
-  /** What it counts as if no list decides; undefined = all headers are there. */
+  /** Reason to count if no list decides; undefined = all headers were parsed. */
   readonly unparsed: Unparsed | undefined
-  /** What only the balancer asks; undefined: not known, and no service is asked. */
+  /** Facts for the balancer; undefined: unknown, and the balancer is not asked. */
   readonly transit?: Transit | undefined
 }
 
@@ -43,7 +43,7 @@ export type Facts =
   | IpFacts
   /** `essential`: ARP. */
   | { readonly kind: 'not-ip'; readonly essential: boolean }
-  /** Ethernet, VLAN tags or the IP header cannot be followed. */
+  /** Ethernet, VLAN tags or the IP header cannot be parsed. */
   | { readonly kind: 'unparsed'; readonly reason: Unparsed }
 
 export interface Match {
@@ -53,10 +53,10 @@ export interface Match {
 
 export interface Judged {
   readonly verdict: Verdict
-  /** What the balancer decided, where it did. */
+  /** The balancer's decision, if it made one. */
   readonly balanced?: Balanced | undefined
   readonly reason: ReasonName
-  /** Everything that matched, of the kind that decided, in the order of list names. The first is what `explain` names. */
+  /** All matches of the deciding kind, in the order of list names. `explain` names the first. */
   readonly matches: readonly Match[]
   /** Names of the lists that count the packet. */
   readonly lists: readonly string[]
@@ -67,7 +67,7 @@ const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
 const holds = (ranges: readonly PortRange[], port: number): boolean =>
   ranges.length === 0 || ranges.some(({ first, last }) => first <= port && port <= last)
 
-/** Whether a scope applies to a packet: a protocol or port that is not known is never the one asked for. */
+/** Whether a scope applies to a packet. An unknown protocol or port matches no scope that requires one. */
 export function inScope(scope: Scope, { family, protocol, ports }: IpFacts): boolean {
   if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP[family] : scope.protocol)) return false
   if (scope.sourcePorts.length === 0 && scope.destinationPorts.length === 0) return true
@@ -90,19 +90,20 @@ function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] 
   return { verdict, reason, matches, lists: [...new Set(matches.map(({ list }) => list.name))] }
 }
 
-/** Where a packet comes in. */
+/** The receiving interface. */
 export interface Ingress {
   readonly ifindex: number
   readonly roles: readonly Role[]
 }
 
-/** Test runs come in on the loopback device, always the first one of a namespace, which is no interface of ours. */
+/** Test runs arrive on the loopback device, always the first one of a namespace and never one of ours. */
 export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
 
 /**
- * The verdict that a state gives a packet. Any allowlist entry that covers the source and applies beats a ban, a ban
- * every blocklist entry, and any blocklist entry the default, whatever the prefix lengths. What is not dropped by then
- * may be a service's. Bans are no part of a state: `banned` says whether one is in force for the packet's source.
+ * The verdict of a state on a packet. Any allowlist entry that covers the source and applies beats a ban, a ban beats
+ * every blocklist entry, and any blocklist entry beats the default, whatever the prefix lengths. A packet not dropped
+ * so far may be for a service. Bans are not part of a state: `banned` says whether one is in force for the packet's
+ * source.
  */
 export function judge(state: JudgedState, facts: Facts, banned = false, ingress: Ingress = TEST_INGRESS): Judged {
   const { services = NO_SERVICES } = state
@@ -115,7 +116,7 @@ export function judge(state: JudgedState, facts: Facts, banned = false, ingress:
   return { ...filtered, verdict: verdictOf(balanced.reason), reason: balanced.reason, balanced }
 }
 
-/** The parts of a state that decide about packets. */
+/** The parts of a state that a verdict depends on. */
 type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'services'>>
 
 const NO_SERVICES: State['services'] = new Map()
@@ -131,7 +132,8 @@ function filter({ policy, lists }: JudgedState, facts: Facts, banned: boolean): 
   if (banned) return judged('drop', 'ban')
   const blocked = matchesOf(sorted, 'blocklist', facts)
   if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
-  // The stack follows longer chains of headers than the filter does: under default drop one more must not open the door.
+  // The stack follows longer chains of headers than the filter, so under default drop an extra header must not let a
+  // packet pass.
   if (facts.unparsed && !(dropping && facts.unparsed === 'unsupported')) return judged('pass', facts.unparsed)
   if (!dropping) return judged('pass', 'default-pass')
   return facts.essential ? judged('pass', 'essential') : judged('drop', 'default-drop')

@@ -1,28 +1,28 @@
 // Maglev consistent hashing (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016,
-// §3.4): a table of a prime number of slots, filled so that every backend has its share to within a slot, and that few
-// slots change hands when a backend comes or goes. The same backends and weights give the same table on every machine,
-// in whatever order they are listed, so that several balancers agree without talking.
+// §3.4): a table with a prime number of slots, filled so that every backend gets its share to within a slot, and few
+// slots change owner when a backend comes or goes. Equal sets of backends and weights give equal tables on every
+// machine, in whatever order they are listed, so that several balancers agree without communication.
 
 import { type Backend, backendKey, takesFlows } from '../model/service.ts'
 
-/** By slot the index of a backend. */
+/** Index of a backend for each slot. */
 export type Ring = Uint16Array
 
-/** Slots of most services' tables; a prime (paper, §5.3: 65537). */
+/** Slots in the tables of most services; a prime (paper, §5.3: 65537). */
 export const RING_SIZE = 65537
-/** Slots for each backend at least, so that shares differ by less than 1 % (paper, §3.4). */
+/** Minimum of slots per backend, so that shares differ by less than 1 % (paper, §3.4). */
 const SLOTS_A_BACKEND = 100
 /** The next primes after powers of two, for more backends than RING_SIZE / SLOTS_A_BACKEND. */
 const LARGER = [131101, 262147, 524309, 1048583, 2097169, 4194319, 8388617] as const
 
-/** Slots of a table for so many backends. */
+/** Table size for a number of backends. */
 export function ringSize(backends: number): number {
   const wanted = backends * SLOTS_A_BACKEND
   if (wanted <= RING_SIZE) return RING_SIZE
   return LARGER.find((size) => size >= wanted) ?? (LARGER.at(-1) as number)
 }
 
-/** Murmur3's 32-bit finalizer over the characters of a text: two independent numbers from two seeds. */
+/** Murmur3's 32-bit finalizer over the characters of a text: two seeds give two independent numbers. */
 function hashText(text: string, seed: number): number {
   let hash = seed
   for (let i = 0; i < text.length; i++) {
@@ -36,17 +36,17 @@ function hashText(text: string, seed: number): number {
   return (hash ^ (hash >>> 16)) >>> 0
 }
 
-/** Nothing of the table is of any backend. */
+/** The table of a service without active backends. */
 export const EMPTY_RING: Ring = new Uint16Array(0)
 
 /**
- * The table of a service's backends: by slot the index in `backends`. What it was for a set of backends it must stay: an
- * apply takes tables over from images that an older build wrote, so that another way to fill them needs another
- * ABI_VERSION. Backends without weight or not active have no
- * slot; none at all give an empty table.
+ * Fills the table of a service's backends: for each slot an index into `backends`. The table for a given set of
+ * backends must never change: an apply takes over tables from images that an older build wrote, so another fill
+ * algorithm needs another ABI_VERSION. Backends without weight or not active get no slot; without any other backend the
+ * table is empty.
  *
- * Weights: in every round a backend adds its weight to its account and takes a slot for each full share of the largest
- * weight, so that a weight of 1 beside 100 takes one slot in every hundredth round.
+ * Weights: in every round each backend adds its weight to its account and takes a slot for each full share of the
+ * largest weight. A weight of 1 beside 100 takes one slot in every hundredth round.
  */
 export function makeRing(
   backends: readonly Backend[],
@@ -67,25 +67,25 @@ export function makeRing(
   })
 }
 
-/** By turn. */
+/** The backends that take slots, in the order of their turns. */
 interface Takers {
   /** The largest weight. */
   readonly most: number
   readonly weights: Int32Array
-  /** From a slot to the next one that the backend would like to have, round the table: less than zero. */
+  /** Step from a slot to the next one in the backend's preference, modulo the table size: less than zero. */
   readonly steps: Int32Array
-  /** The slot that it would like to have next. */
+  /** The next slot in the backend's preference. */
   readonly next: Int32Array
   readonly indexes: Uint16Array
 }
 
-/** The slot that is `step` away, without a branch that goes either way half of the time. */
+/** The slot `step` away, without a branch that the CPU would mispredict half of the time. */
 const stepFrom = (slot: number, step: number, size: number): number => {
   const at = slot + step
   return at + (size & (at >> 31))
 }
 
-/** The first slot from `from` on, in steps of `step`, that nobody has. `taken`: a bit for each slot. */
+/** The first vacant slot from `from` on, in steps of `step`. `taken`: one bit per slot. */
 function findVacant(taken: Int32Array, from: number, step: number, size: number): number {
   let slot = from
   while ((((taken[slot >> 5] as number) >> (slot & 31)) & 1) !== 0) slot = stepFrom(slot, step, size)
@@ -111,14 +111,14 @@ function fill(ring: Ring, { most, weights, steps, next, indexes }: Takers): Ring
   }
 }
 
-/** Slots that `ringOf` keeps, of all tables together: 128 MiB. */
+/** Capacity of `ringOf`'s cache in slots, over all tables: 128 MiB. */
 const KEPT_SLOTS = 2 ** 26
 const kept = new Map<string, Ring>()
 let keptSlots = 0
 
 /**
- * As makeRing, which depends on nothing but keys and weights: tables made lately are not made again, since comparing,
- * compiling and explaining a state all ask for the same ones. Do not write to it.
+ * Cached makeRing, whose result depends only on keys and weights: comparing, compiling and explaining a state all need
+ * the same tables. Callers must not write to the result.
  */
 export function ringOf(backends: readonly Backend[]): Ring {
   const content = backends

@@ -1,22 +1,25 @@
-// Replies of plain NAT. A backend answers from the address and port that the packet was rewritten to, and this host
-// must know by these alone which VIP and port the client asked. So no two services may have a backend whose replies
-// look the same and are translated differently.
+// Replies of plain NAT. A backend replies from the address and port that the packet was rewritten to, and the host must
+// derive the client's VIP and port from these alone. So replies of two services' backends must not look alike if they
+// would be translated differently.
 
 import type { PortRange } from '../model/ports.ts'
 import { type Backend, backendKey, everyBackend, type Service } from '../model/service.ts'
 
-/** The replies of one backend: packets from its address and these ports are of this service. */
+/** The replies of one backend: packets from its address and these ports belong to this service. */
 export interface Claim {
   readonly service: Service
   readonly backend: Backend
-  /** Protocol and address: claims with different keys never meet. */
+  /** Protocol and address: claims with different keys never conflict. */
   readonly key: string
   readonly ports: PortRange
-  /** The VIP, where replies have only their address rewritten; then claims of the same VIP translate alike. */
+  /** The VIP, if only the address of replies is rewritten; then claims of one VIP translate alike. */
   readonly plain: string | undefined
 }
 
-/** The claims of a service: of each backend, the sorry backend included. None where replies need no translation by address. */
+/**
+ * The claims of a service: of each backend, the sorry backend included. Empty if replies need no translation by
+ * address.
+ */
 export function claimsOf(service: Service): Claim[] {
   if (service.forwarding !== 'nat' || service.snatPool.length > 0) return []
   return everyBackend(service).map((backend) => claimOf(service, backend))
@@ -34,7 +37,7 @@ export function claimOf(service: Service, backend: Backend): Claim {
   }
 }
 
-/** Whether a reply could be of either and would be translated differently. Claims of different keys must not be given. */
+/** Whether a reply could match both claims and be translated differently. The claims must have equal keys. */
 export function isAmbiguous(left: Claim, right: Claim): boolean {
   if (left.ports.first > right.ports.last || right.ports.first > left.ports.last) return false
   if (left.service.name === right.service.name) return false

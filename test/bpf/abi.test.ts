@@ -1,4 +1,4 @@
-// The shipped object against what user space believes of it: layouts, names, maps.
+// Compares the shipped object with user space: layouts, names, maps.
 
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -28,7 +28,7 @@ function btf(path: string): readonly BtfType[] {
 const { paths } = await loadObject()
 const types = btf(paths[0] as string)
 const byId = new Map(types.map((type) => [type.id, type]))
-/** Every shared layout; the shipped object tells only those that its functions and maps name. */
+/** Every shared layout; the shipped object contains only those that its functions and maps use. */
 const layouts = btf(fileURLToPath(new URL('../../build/abi.bpf.o', import.meta.url)))
 const camel = (name: string): string => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
 
@@ -43,9 +43,9 @@ const codecs = Object.entries(abi as Readonly<Record<string, unknown>>).filter((
   name.endsWith('Codec'),
 ) as readonly (readonly [string, Codec])[]
 
-test('the codecs write the layouts of abi.h, and the object was built from the same', () => {
+test('codecs and the object agree with the layouts of abi.h', () => {
   const known = new Map(codecs)
-  const told = (from: readonly BtfType[]) =>
+  const layoutsIn = (from: readonly BtfType[]) =>
     from
       .filter(({ kind, name }) => kind === 'STRUCT' && known.has(`${camel(name)}Codec`))
       .map(({ name, size, members = [] }) => {
@@ -54,19 +54,19 @@ test('the codecs write the layouts of abi.h, and the object was built from the s
         return [`${camel(name)}Codec`, { size, offsets }] as const
       })
   const written = codecs.map(([name, { size, offsets }]) => [name, { size, offsets }] as const)
-  expect(Object.fromEntries(told(layouts))).toEqual(Object.fromEntries(written))
-  expect(Object.fromEntries(written)).toMatchObject(Object.fromEntries(told(types)))
-  expect(told(types).length).toBeGreaterThan(0)
+  expect(Object.fromEntries(layoutsIn(layouts))).toEqual(Object.fromEntries(written))
+  expect(Object.fromEntries(written)).toMatchObject(Object.fromEntries(layoutsIn(types)))
+  expect(layoutsIn(types).length).toBeGreaterThan(0)
 })
 
-/** Text keeps its last byte for the final NUL. */
+/** The last byte of a text stays free for the final NUL. */
 function withRoom(value: unknown): unknown {
   if (typeof value === 'string') return value.slice(1)
   const isRecord = typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
   return isRecord ? Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withRoom(one)])) : value
 }
 
-test.each(codecs)('%s reads back what it wrote, and writes nothing else', (_, codec) => {
+test.each(codecs)('%s decodes its own output, and writes no other bytes', (_, codec) => {
   const bytes = Uint8Array.from({ length: codec.size + 16 }, (_, i) => 0x41 + (i % 26))
   for (const at of [0, 8]) {
     const value = withRoom(codec.decode(new DataView(bytes.buffer), at))
@@ -77,7 +77,7 @@ test.each(codecs)('%s reads back what it wrote, and writes nothing else', (_, co
   }
 })
 
-/** A map definition of the object: what libbpf reads from the BTF of `.maps`. */
+/** A map definition of the object, decoded from the BTF of `.maps` as libbpf does. */
 function definition(name: string): Record<string, number> {
   const variable = types.find(({ kind, name: found }) => kind === 'VAR' && found === name)
   const struct = byId.get(variable?.type_id ?? 0)
@@ -91,7 +91,7 @@ function definition(name: string): Record<string, number> {
 const sizeOf = (type: BtfType | undefined): number => type?.size ?? sizeOf(byId.get(type?.type_id ?? 0))
 
 test.each([...PROGRAM_MAPS, policyMap(abi.HEADER_LINES)])(
-  'map $name is created as the object declares it',
+  'map $name: creation arguments match the declaration in the object',
   ({ name, type, keySize, valueSize, entries, flags }) => {
     // BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY
     const numbers = { hash: 1, array: 2, percpu_array: 6 }
@@ -105,7 +105,7 @@ test.each([...PROGRAM_MAPS, policyMap(abi.HEADER_LINES)])(
   },
 )
 
-test('the programs have the names that they are pinned by, of at most 15 characters', () => {
+test('program names equal their pin names, and have at most 15 characters', () => {
   const functions = paths
     .flatMap(btf)
     .filter(({ kind }) => kind === 'FUNC')

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What a backend of the test network needs of its kernel and this one may lack: unwrapping of IP in IP (RFC 2003,
- * RFC 2473) and of UDP with an IP packet right behind it. Also the program that a veth must have for its peer's XDP to
- * transmit to it.
+ * Kernel features that a backend of the test network needs and this kernel may lack: decapsulation of IP in IP (RFC
+ * 2003, RFC 2473) and of UDP directly followed by an IP packet. Also the program that a veth needs so that its peer's
+ * XDP can transmit to it.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -23,7 +23,7 @@ int pass(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-/* Bytes of the outer headers, 0 = there are none. Sets the protocol of the inner packet. */
+/* Size of the outer headers, 0 = none. Sets the protocol of the inner packet. */
 static __always_inline int outer_size(void *data, void *end, __be16 *inner)
 {
 	struct ethhdr *eth = data;
@@ -62,7 +62,7 @@ static __always_inline int outer_size(void *data, void *end, __be16 *inner)
 	return size + sizeof(*udp);
 }
 
-/* Takes the outer headers off and hands the packet on. */
+/* Removes the outer headers and passes the packet. */
 SEC("xdp")
 int unwrap(struct xdp_md *ctx)
 {

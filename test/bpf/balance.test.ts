@@ -1,5 +1,5 @@
-// Every packet of the balancer's tables: its reason, service and backend, and every byte that comes out; then cut at every
-// byte, and with its linear part ending at every byte.
+// Runs every packet of the balancer's tables: compares its reason, service and backend, and every output byte; then
+// truncates it at every byte, and ends its linear part at every byte.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { NO_SLOT } from '../../src/abi/generated.ts'
@@ -10,7 +10,7 @@ import { wrongChecksums } from '../support/checksums.ts'
 import { outcomeOf } from '../support/forwarding.ts'
 import { factsOf } from '../support/model.ts'
 import { slotsFor } from '../support/slots.ts'
-import { FORWARDING, LINKS, NOBODY, WHOLE_HOSTS } from './cases/balancing.ts'
+import { FORWARDING, LINKS, NO_BACKEND, WHOLE_HOSTS } from './cases/balancing.ts'
 
 let plane: DataPlane
 beforeAll(async () => {
@@ -18,7 +18,7 @@ beforeAll(async () => {
 })
 afterAll(() => plane.close())
 
-/** Suites whose packets are cut at every byte: each way to forward, and each family. */
+/** Suites whose packets are truncated at every byte: each kind of forwarding, and each family. */
 const THOROUGH: ReadonlySet<string> = new Set([
   'nat, IPv4 to IPv4',
   'nat, IPv6 to IPv6',
@@ -29,7 +29,7 @@ const THOROUGH: ReadonlySet<string> = new Set([
   'any port by source, nat, IPv6',
 ])
 
-describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NOBODY])('$name', ({ name, state, cases }) => {
+describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NO_BACKEND])('$name', ({ name, state, cases }) => {
   const slots = slotsFor(state)
   const expected = (frame: Uint8Array, linear?: number) => judge(state, factsOf(frame, linear))
   const slotOf = ({ balanced }: ReturnType<typeof expected>) => ({
@@ -44,7 +44,7 @@ describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NOBODY])('$name', ({ nam
     await plane.loadState(state)
   })
 
-  test('the model agrees with the table', () => {
+  test('the model returns the expected reason, service and backend', () => {
     for (const { name, frame, reason, service } of cases) {
       const judged = expected(frame)
       expect({ name, reason: judged.reason, service: judged.balanced?.service?.name }).toEqual({
@@ -55,7 +55,7 @@ describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NOBODY])('$name', ({ nam
     }
   })
 
-  test('reason, service and backend', async () => {
+  test('the program returns the expected reason, service and backend', async () => {
     const outcomes = await plane.run(cases)
     const found = outcomes.map(({ verdict, explanation }, i) => ({
       name: cases[i]?.name,
@@ -72,7 +72,7 @@ describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NOBODY])('$name', ({ nam
     )
   })
 
-  test('every byte that comes out', async () => {
+  test('the output has the expected bytes', async () => {
     const outcomes = await plane.run(cases, 'filter')
     for (const [i, { verdict, output }] of outcomes.entries()) {
       const { name, frame } = cases[i] as (typeof cases)[number]
@@ -99,20 +99,20 @@ describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NOBODY])('$name', ({ nam
     expect(wrong.slice(0, 20)).toEqual([])
   }
 
-  /** Where a frame is cut: every byte of its headers, and some of its payload. */
+  /** Lengths to truncate a frame to: every byte of its headers, and some of its payload. */
   const lengths = (frame: Uint8Array): number[] =>
     Array.from({ length: frame.length - 14 }, (_, i) => 14 + i).filter((length) => length < 130 || length % 97 === 0)
 
-  // What is done to the packet does not depend on the family of the outer one.
+  // Processing of the packet does not depend on the outer family.
   if (!THOROUGH.has(name)) return
 
-  test('cut at every byte', async () => {
+  test('program and model agree on a frame truncated at any byte', async () => {
     await compare(
       cases.flatMap(({ name, frame }) => lengths(frame).map((length) => ({ name, frame: frame.subarray(0, length) }))),
     )
   })
 
-  test('with the linear part ending at every byte', async (context) => {
+  test('program and model agree on a linear part that ends at any byte', async (context) => {
     if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
     await compare(cases.flatMap(({ name, frame }) => lengths(frame).map((linear) => ({ name, frame, linear }))))
   })

@@ -1,5 +1,5 @@
-// Bans in the loaded program: what they beat and what beats them, prefixes of every length in both families, the time
-// at which they end; and what ban_write, ban_sweep and ban_count do to the maps.
+// Bans in the loaded program: precedence, prefixes of every length in both families, expiry; and the changes that
+// ban_write, ban_sweep and ban_count make to the maps.
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { coversAddress } from '../../src/model/ban.ts'
@@ -43,20 +43,20 @@ const BANS: readonly Banning[] = [
 const bansHold = (prefixes: readonly string[], source: Uint32Array): boolean =>
   prefixes.some((text) => coversAddress(parse(text), source))
 
-/** Name, packet, reason under default pass, and under default drop where that is another. */
+/** Name, packet, reason under default pass, and under default drop if it differs. */
 const TABLE: readonly (readonly [name: string, frame: Uint8Array, pass: string, drop?: string])[] = [
   ['an allowed address', frame(from('198.51.100.7'), udp()), 'allowlist'],
   ['an allowed IPv6 address', frame(from('2001:db8:1::7'), udp()), 'allowlist'],
-  ['a blocked address that is banned too', frame(from('198.51.100.200'), udp()), 'ban'],
+  ['a blocked and banned address', frame(from('198.51.100.200'), udp()), 'ban'],
   ['its neighbour', frame(from('198.51.100.201'), udp()), 'blocklist'],
-  ['a blocked address alone', frame(from('203.0.113.1'), udp()), 'blocklist'],
+  ['a blocked address without a ban', frame(from('203.0.113.1'), udp()), 'blocklist'],
   ['the first address of a prefix', frame(from('192.0.2.0'), udp()), 'ban'],
-  ['the last one', frame(from('192.0.2.127'), udp()), 'ban'],
-  ['the one behind it', frame(from('192.0.2.128'), udp()), 'default-pass', 'default-drop'],
-  ['a ban with a time', frame(from('10.255.255.255'), udp()), 'ban'],
-  ['the address behind it', frame(from('11.0.0.0'), udp()), 'default-pass', 'default-drop'],
+  ['the last address of a prefix', frame(from('192.0.2.127'), udp()), 'ban'],
+  ['the address behind that prefix', frame(from('192.0.2.128'), udp()), 'default-pass', 'default-drop'],
+  ['an address banned until a time', frame(from('10.255.255.255'), udp()), 'ban'],
+  ['the address behind that one', frame(from('11.0.0.0'), udp()), 'default-pass', 'default-drop'],
   ['an IPv6 prefix', frame(from('2001:db8:2:0:ffff::'), udp()), 'ban'],
-  ['the one behind it', frame(from('2001:db8:2:1::'), udp()), 'blocklist'],
+  ['the address behind that IPv6 prefix', frame(from('2001:db8:2:1::'), udp()), 'blocklist'],
   ['a short IPv6 prefix', frame(from('2001:dc7:ffff::'), udp()), 'ban'],
   ['neighbour discovery from a banned address', frame(from('fe80::1'), icmpv6(135)), 'ban'],
   ['a banned address with a truncated header', frame(from('192.0.2.1'), { ...raw(4), protocol: 6 }), 'ban'],
@@ -66,7 +66,7 @@ const TABLE: readonly (readonly [name: string, frame: Uint8Array, pass: string, 
     'ban',
   ],
   [
-    'an IPv6 source in the form of a banned IPv4 one',
+    'the IPv4-mapped form of a banned address as an IPv6 source',
     frame(from('::ffff:192.0.2.1'), udp()),
     'default-pass',
     'default-drop',
@@ -88,7 +88,7 @@ test.each(['pass', 'drop'] as const)('allow beats ban beats block beats default 
   expect(judged).toEqual(expected)
 })
 
-test('a banned packet counts as such, and for no list that would have blocked it', async () => {
+test('a banned packet counts as ban, and for no blocklist that contains it', async () => {
   const state = policy('pass', ...LISTS)
   const slots = [...slotsOf(state).values()]
   await plane.loadState(state)
@@ -103,7 +103,7 @@ test('a banned packet counts as such, and for no list that would have blocked it
   expect((await plane.lists(slots)).every(({ packets }) => packets === 0)).toBe(true)
 })
 
-test('a ban that is over passes before it is removed, and a longer one around it still holds', async () => {
+test('an expired ban has no effect even before its removal, and a longer one around it holds', async () => {
   await plane.loadState(policy('pass'))
   await bans.ban({ prefix: '192.0.2.1', ttlMs: 1 }, { prefix: '192.0.2.2', ttlMs: 1 }, { prefix: '192.0.2.2/31' })
   const reasons = async (): Promise<unknown[]> => {
@@ -118,7 +118,7 @@ test('a ban that is over passes before it is removed, and a longer one around it
   expect(await reasons()).toEqual(['default-pass', 'ban', 'ban'])
 })
 
-test('requests tell what became of them, and prefix lengths come and go', async () => {
+test('requests report their results, and prefix lengths come and go', async () => {
   await plane.loadState(policy('pass'))
   expect(await bans.state()).toMatchObject({ places4: 0, places6: 0, entries: 0 })
   expect(
@@ -129,7 +129,7 @@ test('requests tell what became of them, and prefix lengths come and go', async 
   expect(await bans.state()).toMatchObject({ places4: 0, places6: 0, entries: 0, live: 0 })
 })
 
-/** The address behind, wrapping at the end of the address space. */
+/** The next address, wrapping at the end of the address space. */
 function next(address: Uint32Array): Uint32Array {
   const words = address.slice()
   for (let word = words.length - 1; word >= 0; word--) {
@@ -139,7 +139,7 @@ function next(address: Uint32Array): Uint32Array {
   return words
 }
 
-test(`random prefixes of every length, packets around their edges, seed ${seed}`, async () => {
+test(`random prefixes of every length match packets around their edges, seed ${seed}`, async () => {
   const random = randomFrom(seed)
   await plane.loadState(policy('pass'))
   const words = (count: number): Uint32Array => Uint32Array.from({ length: count }, () => random.below(2 ** 32))
@@ -150,7 +150,7 @@ test(`random prefixes of every length, packets around their edges, seed ${seed}`
     return `${formatAddress(family, start)}/${length}`
   })
   await bans.ban(...prefixes.map((prefix) => ({ prefix })))
-  // A third is lifted again, so that places are freed and holes are left.
+  // A third is removed again, which frees places and leaves gaps.
   const lifted = prefixes.filter((_, i) => i % 3 === 0)
   await bans.unban(...lifted)
   const left = prefixes.filter((_, i) => i % 3 !== 0)

@@ -1,4 +1,4 @@
-// Counters and ports move to larger maps as they are, and are read back added up over the CPUs.
+// Counters and ports are copied to larger maps unchanged, and read back summed over the CPUs.
 
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -93,14 +93,14 @@ async function readPort(generation: number, line: number): Promise<SnatPort> {
 
 const LAST_LINE = 2 * 65_536 - 1
 
-test('counters and ports are carried, and nothing but them', async () => {
+test('carries counters and ports to the new maps, and nothing else', async () => {
   await runBatch([
-    // A value given once is written for every CPU.
+    // A single value is written for every CPU.
     update(paths.ownMap(1, { name: BALANCER_MAPS.serviceStats }), 0, serviceCounts(1000n)),
     update(paths.ownMap(1, { name: BALANCER_MAPS.serviceStats }), 63, serviceCounts(2n ** 40n)),
     update(paths.ownMap(1, { name: BALANCER_MAPS.serviceStats }), 5, serviceCounts(7n)),
     update(paths.ownMap(1, { name: BALANCER_MAPS.backendStats }), 63, backendCounts(500n)),
-    // What the new generation has counted already stays.
+    // Counts of the new generation stay.
     update(paths.ownMap(2, { name: BALANCER_MAPS.backendStats }), 63, backendCounts(10n)),
     update(paths.ownMap(1, { name: BALANCER_MAPS.snatPorts }), 1024, port()),
     update(paths.ownMap(1, { name: BALANCER_MAPS.snatPorts }), LAST_LINE, port({ client_port: 0x1234 })),
@@ -123,8 +123,8 @@ test('counters and ports are carried, and nothing but them', async () => {
   )
   expect(await readPort(2, 1024)).toEqual(PORT)
   expect(await readPort(2, LAST_LINE)).toEqual({ ...PORT, client_port: 0x1234 })
-  expect(await readPort(2, 2000), 'a line that is not written yet').toMatchObject({ owner: 0n, ready: 0 })
-  expect(await readPort(2, 3000), 'a port that somebody else has by now').toMatchObject({ owner: 5n, seen: 1 })
+  expect(await readPort(2, 2000), 'a line whose owner has not written it yet').toMatchObject({ owner: 0n, ready: 0 })
+  expect(await readPort(2, 3000), 'a port with another owner in the new map').toMatchObject({ owner: 5n, seen: 1 })
 
   // Taken between the first copy and the switch.
   await runBatch([update(paths.ownMap(1, { name: BALANCER_MAPS.snatPorts }), 4000, port({ seen: 99 }))])
@@ -146,12 +146,12 @@ test('counters and ports are carried, and nothing but them', async () => {
   const { services, backends } = await readBalanceCounters(paths, 2, [63, 0, 5], [0, 63])
   expect(services.get(0)).toMatchObject({ packets: 1000 * cpus, bytes: 1001 * cpus, icmp: 1011 * cpus })
   expect(services.get(63)).toMatchObject({ packets: 2 ** 40 * cpus })
-  expect(services.get(5), 'a slot that was not asked for').toMatchObject({ packets: 0, icmp: 0 })
+  expect(services.get(5), 'a slot outside the request').toMatchObject({ packets: 0, icmp: 0 })
   expect(backends.get(63)).toEqual({ packets: 510 * cpus, bytes: 512 * cpus, flows: 514 * cpus })
   expect(backends.get(0)).toEqual({ packets: 0, bytes: 0, flows: 0 })
 })
 
-test('more slots than fit one run are read in several', async () => {
+test('more slots than one run takes are read in several', async () => {
   const slots = Array.from({ length: 700 }, (_, i) => i)
   await runBatch(
     slots.map((slot) =>
@@ -162,7 +162,7 @@ test('more slots than fit one run are read in several', async () => {
   for (const slot of slots) expect(backends.get(slot)?.packets).toBe(slot * cpus)
 })
 
-test('a slot that is not there is refused', async () => {
+test('refuses a slot outside the map', async () => {
   await expect(readBalanceCounters(paths, 2, [128], [])).rejects.toThrow('E108')
   const { carryPath } = await loadObject()
   const both = {

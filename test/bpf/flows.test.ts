@@ -1,4 +1,4 @@
-// The memory of flows, health, and counters: packets that come in on an interface of ours, one after the other.
+// The flow table, health, and counters: sequences of packets received on an attached interface.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
@@ -51,7 +51,7 @@ const segment = (port: number, flags: number): Uint8Array =>
 const datagram = (port: number, source = '198.51.100.7'): Uint8Array =>
   seal(packet(ethernet(), ipv4({ source, destination: '192.0.2.10' }), udp({ source: port, destination: 53 }), raw(4)))
 
-/** Sends frames as traffic. */
+/** Sends frames as real traffic. */
 async function send(...frames: readonly Uint8Array[]): Promise<void> {
   await plane.attachTestRuns(SLOT)
   await plane.run(
@@ -61,14 +61,14 @@ async function send(...frames: readonly Uint8Array[]): Promise<void> {
   await plane.attachTestRuns(0)
 }
 
-/** The backend slots that packets would go to. */
+/** The backend slots that a test run assigns to packets. */
 const ask = async (...frames: readonly Uint8Array[]): Promise<number[]> =>
   (await plane.run(frames.map((frame) => ({ frame })))).map(({ explanation }) => explanation?.backend ?? NONE)
 
 const reasons = async (...frames: readonly Uint8Array[]): Promise<unknown[]> =>
   (await plane.run(frames.map((frame) => ({ frame })))).map(({ explanation }) => explanation?.reason)
 
-/** Loads services; backends that a later state lacks keep the slot that they have in `slots`. */
+/** Loads services; backends that a later state lacks keep their slots in `slots`. */
 async function load(services: readonly Service[], more: Partial<Source> = {}): Promise<State> {
   const state = balancing(services, { policy: { flows: FLOWS } })
   await plane.load(imageBytes(compileImage({ state, slots: slotsFor(state), meta: META, ...more })))
@@ -95,7 +95,7 @@ async function entries(): Promise<Entry[]> {
 const backendIn = ({ word }: Entry): number => Number((word >> 16n) & 0xffffn)
 const isEstablished = ({ word }: Entry): boolean => (Number(word) & FLOW_ESTABLISHED) !== 0
 
-/** Rewrites the entries of the map, each as `change` says. */
+/** Rewrites the entries of the map by `change`. */
 async function rewrite(change: (word: bigint) => bigint): Promise<void> {
   const lines = await plane.values('flows', FLOWS / FLOWS_A_LINE)
   for (const [line, bytes] of lines.entries()) {
@@ -111,11 +111,11 @@ async function rewrite(change: (word: bigint) => bigint): Promise<void> {
 const tick = (): number => Number(process.hrtime.bigint() >> BigInt(TICK_SHIFT))
 const seconds = (): number => Number(process.hrtime.bigint() / 1_000_000_000n)
 
-/** Makes every entry look as if its last packet came so many seconds ago. */
+/** Ages every entry: its last packet then came `passed` seconds ago. */
 const ageBy = (passed: number): Promise<void> =>
   rewrite((word) => (word & ~BigInt(FLOW_SEEN)) | BigInt((tick() - Math.ceil(passed / 1.07)) & FLOW_SEEN))
 
-test('flows count that had a packet in the last five minutes', async () => {
+test('counts flows with a packet in the last five minutes', async () => {
   plane.forget()
   await load([web(...THREE)])
   expect(await plane.count('flow_count')).toBe(0)
@@ -151,8 +151,8 @@ beforeEach(async () => {
 const PORTS = Array.from({ length: 60 }, (_, i) => 20000 + i * 7)
 const others = (slot: number): number[] => ALL.filter((one) => one !== slot)
 
-describe('a flow that is known stays', () => {
-  test('where it is when backends are added, removed and weighted otherwise', async () => {
+describe('a known flow', () => {
+  test('stays on its backend when backends are added, removed or get other weights', async () => {
     await load([web(...THREE)])
     const before = await ask(...PORTS.map((port) => segment(port, SYN)))
     expect(new Set(before)).toEqual(new Set(ALL))
@@ -161,11 +161,11 @@ describe('a flow that is known stays', () => {
     const edited = [...THREE.map((at, i) => backend(at, { weight: i === 0 ? 100 : 1 })), backend('10.0.0.14')]
     await load([web(...edited)])
     expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
-    // A new connection from the same port goes by the ring.
+    // The ring decides for a new connection from an old port.
     expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toEqual(before)
   })
 
-  test('on a backend that drains, until its time is over', async () => {
+  test('stays on a draining backend until the deadline', async () => {
     await load([web(...THREE)])
     const before = await ask(...PORTS.map((port) => segment(port, ACK)))
     await send(...PORTS.map((port) => segment(port, SYN)))
@@ -186,7 +186,7 @@ describe('a flow that is known stays', () => {
     expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toContain(0)
   })
 
-  test('on a backend that is leaving, until its time is over', async () => {
+  test('stays on a leaving backend until the deadline', async () => {
     const state = await load([web(...THREE)])
     const before = await ask(...PORTS.map((port) => segment(port, ACK)))
     await send(...PORTS.map((port) => segment(port, SYN)))
@@ -203,7 +203,7 @@ describe('a flow that is known stays', () => {
   test.each([
     ['disabled', { state: 'disabled' }],
     ['without a next hop', { nextHop: undefined }],
-  ] as const)('but not on a backend that is %s', async (_, fields) => {
+  ] as const)('leaves a backend that is %s', async (_, fields) => {
     await load([web(...THREE)])
     const before = await ask(...PORTS.map((port) => segment(port, ACK)))
     await send(...PORTS.map((port) => segment(port, SYN)))
@@ -215,7 +215,7 @@ describe('a flow that is known stays', () => {
     }
   })
 
-  test('of UDP, until it was idle for the timeout', async () => {
+  test('stays until it was idle for the timeout (UDP)', async () => {
     await load([dns({ udpTimeout: 300 }, ...THREE)])
     const before = await ask(...PORTS.map((port) => datagram(port)))
     await send(...PORTS.map((port) => datagram(port)))
@@ -226,7 +226,7 @@ describe('a flow that is known stays', () => {
     expect(await ask(...PORTS.map((port) => datagram(port)))).not.toEqual(before)
   })
 
-  inDepth('of TCP, however long it was idle', async () => {
+  inDepth('stays however long it was idle (TCP)', async () => {
     await load([web(...THREE)])
     const before = await ask(...PORTS.map((port) => segment(port, ACK)))
     await send(...PORTS.map((port) => segment(port, SYN)))
@@ -235,7 +235,7 @@ describe('a flow that is known stays', () => {
     expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
   })
 
-  test('of one service, though another one hashes by the same source', async () => {
+  test('stays, though another service hashes by source too', async () => {
     const both = [dns({ hash: 'source' }, '10.0.0.11'), { ...web('10.0.0.21'), hash: 'source' as const }]
     await load(both)
     await send(datagram(1000), segment(1000, SYN))
@@ -244,14 +244,14 @@ describe('a flow that is known stays', () => {
   })
 })
 
-describe('what is remembered', () => {
-  test('one entry a flow, rewritten only when it says something new', async () => {
+describe('the flow table', () => {
+  test('has one entry per flow, rewritten only if it changes', async () => {
     await load([web(...THREE)])
     await send(segment(5000, SYN), segment(5000, SYN), segment(5000, ACK), segment(5000, ACK))
     expect(await entries()).toHaveLength(1)
   })
 
-  test('no FIN or RST of a flow that is not known', async () => {
+  test('makes no entry for a FIN or RST of an unknown flow', async () => {
     await load([web(...THREE)])
     await send(segment(5000, RST), segment(5001, FIN | ACK))
     expect(await entries()).toEqual([])
@@ -259,20 +259,20 @@ describe('what is remembered', () => {
     expect(await entries()).toHaveLength(1)
   })
 
-  test('nothing of test runs', async () => {
+  test('makes no entry for test runs', async () => {
     await load([web(...THREE)])
     await plane.run([{ frame: segment(5000, SYN) }], 'filter')
     await ask(segment(5000, SYN))
     expect(await entries()).toEqual([])
   })
 
-  inDepth('a full bucket loses an entry that never heard from its client again before an established one', async () => {
+  inDepth('evicts an entry with a single packet before an established one from a full bucket', async () => {
     await load([web(...THREE)])
     const flood = Array.from({ length: 4000 }, (_, i) => segment(1024 + i, SYN))
     await send(...flood)
     expect(await entries()).toHaveLength(FLOWS)
     const held = (await entries()).slice(0, 8)
-    // All of one bucket: four that are established, of which one was idle for long; the others are old.
+    // A full bucket: four are established, one of them idle for long; the others are old.
     await rewrite((word) => {
       const place = held.findIndex((entry) => entry.word === word)
       const seen = BigInt((tick() - (place === 0 ? 900 : 500)) & FLOW_SEEN)
@@ -292,12 +292,12 @@ describe('what is remembered', () => {
     expect(rest.length).toBeLessThan(held.length)
   })
 
-  test('no more flows in a tick than a CPU may; the others go by the ring', async () => {
+  test('makes no more entries per tick than a CPU may; the ring decides for the others', async () => {
     await load([web(...THREE)])
     const spent = new Uint8Array(flowBudgetCodec.size)
     flowBudgetCodec.encode({ tick: BigInt(tick()), flows: 2 ** 31, errors: 0 }, new DataView(spent.buffer))
     const budget = new DataView(spent.buffer)
-    // The tick may end while this runs: then all budgets are whole again, and are spent once more.
+    // If the tick ends meanwhile, all budgets are reset and must be spent again.
     for (let attempt = 0; attempt < 20; attempt++) {
       budget.setBigUint64(0, BigInt(tick()), true)
       await plane.setValue('flow_budget', 0, spent)
@@ -312,7 +312,7 @@ describe('what is remembered', () => {
 })
 
 describe('health', () => {
-  test('a backend that is down moves its own flows, to the others; its return puts everything back', async () => {
+  test('a backend that goes down moves only its own flows, and its return restores them', async () => {
     await load([web(...THREE)])
     const syns = PORTS.map((port) => segment(port, SYN))
     const before = await ask(...syns)
@@ -323,7 +323,7 @@ describe('health', () => {
     expect(await ask(...syns)).toEqual(before)
   })
 
-  test('a backend that is down takes no new flow, whatever its hash', async () => {
+  test('a backend that is down takes no new flow, whatever the hash', async () => {
     await load([web(backend('10.0.0.11'), backend('10.0.0.12'))])
     await setHealth({ 0: HEALTH_DOWN })
     const syns = Array.from({ length: 2000 }, (_, i) => segment(10000 + i, SYN))
@@ -338,7 +338,7 @@ describe('health', () => {
     expect(await ask(...acks)).not.toContain(1)
   })
 
-  test('slow start: the share grows, and no flow that it once took goes elsewhere again', async () => {
+  test('slow start: the share grows, and every accepted flow stays', async () => {
     await load([web(...THREE)])
     const syns = Array.from({ length: 300 }, (_, i) => segment(10000 + i, SYN))
     const whole = await ask(...syns)
@@ -356,13 +356,13 @@ describe('health', () => {
     expect(taken).toEqual(own)
   })
 
-  test('a backend in slow start takes all where nobody else does', async () => {
+  test('a backend in slow start takes all flows if no other backend is healthy', async () => {
     await load([web(...THREE)])
     await setHealth({ 0: HEALTH_DOWN, 1: 254, 2: HEALTH_DOWN })
     expect(new Set(await ask(...PORTS.map((port) => segment(port, SYN))))).toEqual(new Set([1]))
   })
 
-  test('the last backend is found, however small its weight', async () => {
+  test('finds the last healthy backend, however small its weight', async () => {
     await load([web(backend('10.0.0.11', { weight: 65535 }), backend('10.0.0.12', { weight: 1 }))])
     await setHealth({ 0: HEALTH_DOWN })
     expect(new Set(await ask(...PORTS.map((port) => segment(port, SYN))))).toEqual(new Set([1]))
@@ -370,7 +370,7 @@ describe('health', () => {
     expect(await reasons(segment(1, SYN))).toEqual(['no-backend'])
   })
 
-  test('modes of a service: empty, fallback to nothing, fallback to the sorry backend', async () => {
+  test('modes of a service: empty, fallback drop, fallback to the sorry backend', async () => {
     const sorry = backend('10.0.0.99')
     const whole = web(...THREE)
     await load([{ ...whole, sorry, onEmpty: 'pass' }])
@@ -388,7 +388,7 @@ describe('health', () => {
     expect(await ask(syn)).toEqual([3])
     await setHealth({ 3: HEALTH_DOWN }, { 0: SERVICE_HEALTH.FALLBACK_SORRY })
     expect(await reasons(syn)).toEqual(['no-backend-pass'])
-    // Without one, and flows that are known go on.
+    // Known flows continue without a sorry backend.
     await setHealth({})
     await load([whole])
     await send(segment(7001, SYN))
@@ -400,7 +400,7 @@ describe('health', () => {
 })
 
 describe('counters', () => {
-  test('packets, bytes and flows by service and backend; hits and misses are all', async () => {
+  test('count packets, bytes and flows by service and backend; hits and misses add up to all packets', async () => {
     await load([web(...THREE), dns({}, '10.0.0.21')])
     const frames = [segment(1, SYN), segment(1, ACK), segment(1, ACK), segment(2, ACK), segment(2, FIN | ACK)]
     await send(...frames, datagram(1), datagram(1), datagram(2))
@@ -419,7 +419,7 @@ describe('counters', () => {
     expect(counts.reduce((sum, { flows }) => sum + flows, 0)).toBe(3)
   })
 
-  test('what went to nobody, what was passed over, and what was too big', async () => {
+  test('count packets without a backend, skipped backends, and oversized packets', async () => {
     const lost = backend('10.0.0.11', { nextHop: undefined })
     await load([web(lost, '10.0.0.12'), dns({}, lost)])
     await send(...PORTS.map((port) => segment(port, SYN)), datagram(1))
@@ -444,7 +444,7 @@ describe('counters', () => {
     })
   })
 
-  test('nothing of test runs', async () => {
+  test('ignore test runs', async () => {
     await load([web(...THREE)])
     await ask(segment(1, SYN))
     await plane.run([{ frame: segment(1, SYN) }], 'filter')
@@ -452,7 +452,7 @@ describe('counters', () => {
   })
 })
 
-test('a service with scheduler random spreads what is new, and stays where it is known', async () => {
+test('scheduler random spreads new flows, and known ones stay', async () => {
   await load([{ ...web(...THREE), scheduler: 'random' }])
   await send(...Array.from({ length: 60 }, (_, i) => segment(3000 + i, SYN)))
   const found = await entries()

@@ -1,4 +1,4 @@
-// Multi-buffer packets, the interface index, long classes, and images that are not as promised.
+// Multi-buffer packets, the interface index, long classes, and invalid images.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
@@ -28,7 +28,9 @@ const BLOCKED = policy(
   block('blocked', '198.51.100.0/24 2001:db8::/64'),
   block('dns', ['203.0.113.0/24 2001:db8:1::/64', scope(17, { source: [53] })]),
 )
-/** Linear bytes of a test packet: a 4 KiB page less 256 of headroom and 320 of tailroom, in kernels of 4 KiB pages. */
+/**
+ * Linear bytes of a test packet: a 4 KiB page minus 256 of headroom and 320 of tailroom, in kernels with 4 KiB pages.
+ */
 const LINEAR = 3520
 const SLOT = 3
 
@@ -52,7 +54,7 @@ test('a multi-buffer packet is judged like any other and counts all of its bytes
   await plane.attachTestRuns(0)
 })
 
-test('headers split off from their payload: every byte of the datagram counts', async (context) => {
+test('headers split from their payload: every byte of the datagram counts', async (context) => {
   await plane.loadState(BLOCKED)
   if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
   const frames = [
@@ -95,7 +97,7 @@ test('a header beyond the linear part: judged by address, else passed and counte
   }
 })
 
-test('test runs that come in on no attached interface count in slot 0 and for no list', async () => {
+test('test runs on no attached interface count in slot 0 and for no list', async () => {
   await plane.loadState(BLOCKED)
   await plane.reset(0, [0, 1])
   await plane.attachTestRuns(0)
@@ -117,7 +119,7 @@ test('explain counts nothing, attached or not', async () => {
   expect(await plane.lists([0])).toEqual([{ packets: 0, bytes: 0 }])
 })
 
-test('explain names class, list and scope, and leaves the rest of the packet alone', async () => {
+test('explain reports class, list and scope, and leaves the rest of the packet unchanged', async () => {
   const state = policy('pass', allow('a', '192.0.2.0/24'), block('b', '198.51.100.0/24', ['198.51.100.0/24', scope(6)]))
   await plane.loadState(state)
   const frame = packet(ethernet(), ipv4(), tcp(), raw(5))
@@ -136,14 +138,14 @@ test('explain names class, list and scope, and leaves the rest of the packet alo
   })
 })
 
-test('the filter leaves the packet alone', async () => {
+test('the filter does not change the packet', async () => {
   await plane.loadState(BLOCKED)
   const frame = packet(ethernet(), vlan(7), ipv6(), destinationOptions(), udp())
   const [outcome] = await plane.run([{ frame }], 'filter')
   expect(outcome?.output).toEqual(frame)
 })
 
-test('an interface is found at every probe of its entry, and not behind the last', async () => {
+test('finds an interface at every probe position, and not behind the last', async () => {
   await plane.loadState(BLOCKED)
   const frame = packet(ethernet(), ipv4(), udp())
   const entry = new Uint8Array(interfaceEntryCodec.size)
@@ -191,7 +193,7 @@ test('many lists over one address each count once', async () => {
   expect(await plane.lists(slots)).toEqual(slots.map(() => ({ packets: 1, bytes: frame.length })))
 })
 
-test('a class or rule beyond the image passes and counts as our fault', async () => {
+test('a class or rule beyond the image passes, and counts as internal error', async () => {
   const image = imageOf(BLOCKED)
   const view = new DataView(image.buffer, image.byteOffset)
   const settings = settingsCodec.decode(view)

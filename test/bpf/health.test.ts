@@ -1,5 +1,5 @@
-// The map of health in the loaded program: bytes land where they belong and nowhere else, whoever writes at the same
-// time, and a generation that was superseded writes no more.
+// The health map in the loaded program: writes change exactly the requested bytes, even with concurrent writers, and a
+// superseded generation can no longer write.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { HEALTH_OP, HEALTH_RECORDS, HEALTH_SERVICES, SERVICE_SLOTS } from '../../src/abi/generated.ts'
@@ -23,13 +23,13 @@ beforeEach(async () => {
   await writeHealth(healthPaths(plane), 1, new Map([...(await written()).keys()].map((number) => [number, 0])))
 })
 
-/** The bytes that are not zero. */
+/** All bytes that are not zero. */
 async function written(): Promise<HealthBytes> {
   const bytes = await readHealth(healthPaths(plane), everyByte)
   return new Map([...bytes].filter(([, value]) => value !== 0))
 }
 
-test('a byte is stored alone: the first, the last, neighbours in a line, both kinds', async () => {
+test('stores single bytes: the first, the last, neighbours in a line, of both kinds', async () => {
   const paths = healthPaths(plane)
   expect(await written()).toEqual(new Map())
   const first: HealthBytes = new Map([
@@ -47,7 +47,7 @@ test('a byte is stored alone: the first, the last, neighbours in a line, both ki
   expect(await written()).toEqual(new Map([...first].filter(([number]) => number !== 1)))
 })
 
-test('every slot in one go, and writers at the same time that share every line', async () => {
+test('stores every slot in one run, and with concurrent writers on every line', async () => {
   const paths = healthPaths(plane)
   const all = new Map(everyByte.map((number) => [number, 1 + (number % 255)]))
   expect(all.size).toBeGreaterThan(HEALTH_RECORDS)
@@ -61,7 +61,7 @@ test('every slot in one go, and writers at the same time that share every line',
   expect(await written()).toEqual(new Map(expected))
 })
 
-test('an overlay reads back as it was written, to within the steps of a byte', async () => {
+test('reads an overlay back to within the resolution of a byte', async () => {
   const paths = healthPaths(plane)
   const slots = {
     services: new Map([
@@ -98,14 +98,14 @@ test('an overlay reads back as it was written, to within the steps of a byte', a
   expect([...read.keys()].sort()).toEqual(['dns', 'plain', 'web'])
   expect(read.get('plain')).toEqual({ mode: 'well', shares: new Map() })
   expect(read.get('dns')?.mode).toBe('sorry')
-  // The least that is not nothing is one flow of 255.
+  // The smallest share above zero is one flow of 255.
   expect(read.get('dns')?.shares.get('10.0.0.1')).toBeCloseTo(1 / 255)
   expect(read.get('web')?.shares.get('10.0.0.1:80')).toBe(0)
   expect(read.get('web')?.shares.get('10.0.0.2:80')).toBeCloseTo(0.5, 2)
   expect(read.get('web')?.shares.get('[2001:db8::1]:80')).toBe(1)
 })
 
-test('a generation that is gone is superseded', async () => {
+test('a removed generation counts as superseded', async () => {
   const paths = {
     ...healthPaths(plane),
     programs: () => '/nowhere',
@@ -118,25 +118,25 @@ test.each([
   ['a byte beyond the last', encodeHealth(HEALTH_OP.SET, [[NUMBERS, 1]])],
   ['the state of the map', encodeHealth(HEALTH_OP.SET, [[NUMBERS + 8, 1]])],
   [
-    'fewer records than it says',
+    'fewer records than announced',
     encodeHealth(HEALTH_OP.SET, [
       [1, 0],
       [2, 0],
     ]).subarray(0, 72),
   ],
   [
-    'more records than a run takes',
+    'more records than the maximum',
     encodeHealth(
       HEALTH_OP.SET,
       Array.from({ length: HEALTH_RECORDS + 1 }, () => [1, 1] as const),
     ),
   ],
-])('data that is not as it should be is refused: %s', async (_, data) => {
+])('refuses invalid data: %s', async (_, data) => {
   expect(await runHealth(plane.program('health_write'), data)).toBe('aborted')
   expect(await written()).toEqual(new Map())
 })
 
-test('a generation that was superseded writes no more, and cannot claim the map back', async () => {
+test('a superseded generation can neither write nor claim the map back', async () => {
   const paths = healthPaths(plane)
   await claimHealth(paths, 1, new Map([[backendByte(5), 9]]))
   const older = plane.keep('health_write')

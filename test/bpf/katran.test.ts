@@ -1,6 +1,7 @@
-// Katran's own packets, if they are at hand: each must have the outcome that Katran expects, or be a line of
-// docs/katran.md that says why not and what happens instead. What depends on the hash (backend, outer source) is masked.
-// KATRAN_FIXTURES names the file; else it is looked for beside the checkout. Nothing of it is part of this project.
+// Katran's own packets, if available: each must have the outcome that Katran expects, or a line of docs/katran.md with
+// the reason and the outcome instead. Fields that depend on the hash (backend, outer source) are masked.
+// KATRAN_FIXTURES names the file; by default it is looked for beside the checkout. Nothing of it is part of this
+// project.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -30,7 +31,9 @@ const fixtures = isThere ? (JSON.parse(readFileSync(FILE, 'utf8')) as readonly F
 
 const REALS = { 4: ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 6: ['fc00::1', 'fc00::2', 'fc00::3'] } as const
 const GUE_PORT = 9886
-/** Frames to backends as Katran's have them: back where they came from, to the next hop that it was given. */
+/**
+ * Next hop of frames to backends in Katran's fixtures: back out of the receiving interface, to the configured gateway.
+ */
 const HOP = { ...EGRESS, ifindex: 1, mac: '0000deadbeaf', sourceMac: '020000000000' }
 
 const FIXED = { v4: { address: address('10.0.13.37'), length: 32 }, v6: address('fc00:2307::') }
@@ -42,7 +45,7 @@ function provisioned(forwarding: 'ipip' | 'gue'): State {
       protocol,
       forwarding,
       guePort: GUE_PORT,
-      // With GUE the fixtures' outer source is one address.
+      // With GUE the fixtures' outer source is a single address.
       outerSource: forwarding === 'gue' ? FIXED : OUTER,
       backends: REALS[family].map((real) => backend(real, { nextHop: HOP })),
     })
@@ -61,7 +64,7 @@ function provisioned(forwarding: 'ipip' | 'gue'): State {
   ])
 }
 
-/** Sets of which we have the features. Others are about what we do not do at all: docs/katran.md lists them. */
+/** Fixture sets for features that we have. docs/katran.md lists the other sets. */
 const SETS: Readonly<Record<string, 'ipip' | 'gue'>> = {
   testFixtures: 'ipip',
   gueTestFixtures: 'gue',
@@ -80,7 +83,7 @@ const ACTIONS: Readonly<Record<Outcome['verdict'], string>> = {
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-/** What a frame is, without what the choice of hash decides. */
+/** Describes a frame without the fields that depend on the hash. */
 function shapeOf(frame: Uint8Array): Readonly<Record<string, unknown>> {
   const at = networkOf(frame)
   if (at === undefined) return { bytes: hex(frame) }
@@ -99,7 +102,7 @@ function shapeOf(frame: Uint8Array): Readonly<Record<string, unknown>> {
     id: outer.family === 4 ? view.getUint16(at + 4) : 0,
     protocol: outer.protocol,
     length: outer.end - at,
-    // The prefix that the bits of the flow follow.
+    // The fixed prefix, without the bits of the flow.
     source: outer.family === 4 ? (source.words[0] as number) >>> 16 : [...source.words.subarray(0, 2)].join(),
     isReal: destination.words.length > 0,
     ...(isGue ? { port: view.getUint16(outer.transport + 2), size: view.getUint16(outer.transport + 4) } : {}),
@@ -129,7 +132,7 @@ afterAll(() => plane.close())
 describe.each(Object.entries(SETS))('%s', (set, forwarding) => {
   const cases = fixtures.filter(({ fixture }) => fixture === set)
 
-  test('as Katran does it, or as docs/katran.md says', async (context) => {
+  test('every packet has Katran’s outcome, or the one in docs/katran.md', async (context) => {
     if (!isThere) context.skip(`there are no fixtures of Katran at ${FILE}`)
     plane.forget()
     await plane.loadState(provisioned(forwarding))
@@ -138,15 +141,15 @@ describe.each(Object.entries(SETS))('%s', (set, forwarding) => {
       frames.map((frame) => ({ frame })),
       'filter',
     )
-    const told = divergences()
+    const documented = divergences()
     const found = cases.map(({ n, description, action, out_b64 }, i) => {
       const { verdict, output } = outcomes[i] as Outcome
       const wanted = Uint8Array.from(Buffer.from(out_b64, 'base64'))
-      // Some packets come in with checksums that are wrong, which none of those around them can then be right.
+      // Some packets arrive with wrong checksums; no checksum around them can be correct then.
       const isSound = wrongChecksums(frames[i] as Uint8Array).length === 0
       const ours = { action: ACTIONS[verdict], ...(verdict === 'tx' ? shapeOf(output) : {}) }
       const theirs = { action, ...(action === 'XDP_TX' ? shapeOf(wanted) : {}) }
-      const line = told.get(`${set} #${n}`)
+      const line = documented.get(`${set} #${n}`)
       return {
         name: `${set} #${n}: ${description}`,
         ours,
@@ -159,7 +162,7 @@ describe.each(Object.entries(SETS))('%s', (set, forwarding) => {
       found.map(({ name, expected }) => ({ name, ours: expected })),
     )
     expect(found.filter(({ wrong }) => wrong.length > 0).map(({ name, wrong }) => ({ name, wrong }))).toEqual([])
-    // A line that is no longer true misleads.
+    // An outdated line of the document misleads.
     expect(found.filter(({ isStale }) => isStale).map(({ name }) => name)).toEqual([])
   })
 })

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Test only: answers many lookups in one test run, and carries the bulk programs. */
+/* Only for tests: answers many lookups in one test run, and contains the bulk programs. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "addr.h"
@@ -7,7 +7,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Most queries in one packet. */
+/* Maximum number of queries per packet. */
 #define QUERIES 4000
 
 struct query {

@@ -1,4 +1,4 @@
-// The way back of NAT: packets of backends to clients, by the routes and neighbours of a namespace.
+// Replies of NAT: packets from backends to clients, by the routes and neighbours of a namespace.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { serviceCounterCodec } from '../../src/abi/generated.ts'
@@ -112,24 +112,24 @@ async function expectOutcome(frame: Uint8Array, reason: ReasonName, output: Uint
   if (reason !== 'default-pass') expect(wrongChecksums(output)).toEqual([])
 }
 
-/** An Ethernet header as it came. */
+/** The Ethernet header, unchanged. */
 const same = (frame: Uint8Array, size = 14): Uint8Array => frame.subarray(0, size)
 
 describe.each([4, 6] as const)('IPv%i', (family) => {
   const asVip = { source: address(VIP[family]) }
 
-  test('a reply goes to the client that is on the link, with the VIP and port that it knows', async () => {
+  test('sends a reply to a client on the link, from the VIP and its port', async () => {
     const [one, other] = [web(family, NEAR[family]), dns(family, NEAR[family])]
     await expectOutcome(one, 'reply-away', translated(one, linkTo(hop(NEAR_MAC), family), { ...asVip, sourcePort: 80 }))
     await expectOutcome(other, 'reply-away', translated(other, linkTo(hop(NEAR_MAC), family), asVip))
   })
 
-  test('a reply goes by the gateway, out of its VLAN', async () => {
+  test('sends a reply through the gateway, into its VLAN', async () => {
     const frame = sealed(vlan(9), ip(family, FAR[family]), udp({ source: 53, destination: 1 }))
     await expectOutcome(frame, 'reply-away', translated(frame, linkTo(hop(GATEWAY_MAC), family), asVip))
   })
 
-  test('a reply from a port of a range keeps it', async () => {
+  test('a reply from a port of a range keeps its port', async () => {
     const frame = sealed(ip(family, NEAR[family]), tcp({ source: 5003, destination: 1, flags: ACK }))
     await expectOutcome(frame, 'reply-away', translated(frame, linkTo(hop(NEAR_MAC), family), asVip))
   })
@@ -141,12 +141,12 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     await expectOutcome(frame, 'reply-away', translated(frame, linkTo(hop(NEAR_MAC), family), asVip))
   })
 
-  test('a reply to a client whose MAC is not known is translated, for the stack to route', async () => {
+  test('translates a reply to a client without a known MAC, for the stack to route', async () => {
     const frame = dns(family, UNKNOWN[family])
     await expectOutcome(frame, 'reply-routed', translated(frame, same(frame), asVip))
   })
 
-  test('a reply that would leave at an interface that is none of ours goes by the stack', async () => {
+  test('leaves a reply through a foreign interface to the stack', async () => {
     const frame = dns(family, NEAR[family])
     await plane.own(out.ifindex + 1000, SLOT)
     await plane.setIndex(out.ifindex % 256, new Uint8Array(8))
@@ -154,12 +154,12 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     await plane.own(out.ifindex, SLOT)
   })
 
-  test('what is for this host itself is no reply', async () => {
+  test('does not translate packets to this host itself', async () => {
     const frame = web(family, OWN[family])
     await expectOutcome(frame, 'default-pass', frame)
   })
 
-  test('nor is anything while the host does not forward', async () => {
+  test('does not translate any packet while the host does not forward', async () => {
     const key = family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding'
     const frame = web(family, NEAR[family])
     netns.run('sysctl', '-qw', `${key}=0`)
@@ -170,7 +170,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     }
   })
 
-  test('other ports, protocols and hosts are no backends', async () => {
+  test('does not translate packets from other ports, protocols and hosts', async () => {
     const frames = [
       sealed(ip(family, NEAR[family]), tcp({ source: 80, destination: 1 })),
       sealed(ip(family, NEAR[family]), udp({ source: 8080, destination: 1 })),
@@ -182,12 +182,12 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     for (const frame of frames) await expectOutcome(frame, 'default-pass', frame)
   })
 
-  test('a reply whose last hop this is, is left to the stack', async () => {
+  test('leaves a reply with an expiring TTL to the stack', async () => {
     const frame = web(family, NEAR[family], { ttl: 1 })
     await expectOutcome(frame, 'expired', frame)
   })
 
-  test('a reply that does not fit the way is given back to the backend', async () => {
+  test('reports "packet too big" to the backend for a reply that exceeds the MTU', async () => {
     netns.run('ip', 'link', 'set', 'out', 'mtu', '1400')
     try {
       const long = web(family, NEAR[family], { df: true }, 1380)
@@ -197,7 +197,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     }
   })
 
-  test('fragments of a service that needs no ports are replies too, others are not', async () => {
+  test('translates fragments of a service on any port, and no others', async () => {
     const from = family === 4 ? '10.0.0.12' : 'fd00::12'
     const piece = (offset: number, more: boolean, source: string): Uint8Array => {
       const behind = offset === 0 ? [udp({ source: 777, destination: 1 })] : []
@@ -215,7 +215,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     await expectOutcome(later, 'default-pass', later)
   })
 
-  test('an error about what NAT sent to a backend goes to the client, translated inside out', async () => {
+  test('sends an error about a packet to a backend to the client, with the quoted packet translated', async () => {
     const inner = ip(family, BACKEND[family], { from: NEAR[family], ttl: 63 })
     const quotes: readonly (readonly [Uint8Array, number | undefined])[] = [
       [sealed(inner, udp({ source: 40000, destination: 53 }), raw(20)), undefined],
@@ -246,7 +246,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     )
   })
 
-  test('a packet of one backend to the VIP of another goes there, and its answer comes back', async () => {
+  test('forwards a packet from one backend to the VIP of another, and translates its reply', async () => {
     const from = family === 4 ? '10.0.0.12' : 'fd00::12'
     const frame = sealed(ip(family, VIP[family], { from }), tcp({ source: 40000, destination: 80 }))
     const [explained] = await plane.run([{ frame }])
@@ -254,7 +254,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
   })
 })
 
-test('replies count', async () => {
+test('counts replies', async () => {
   await plane.attachTestRuns(SLOT + 1)
   await plane.run([{ frame: web(4, NEAR[4]) }, { frame: web(4, UNKNOWN[4]) }], 'filter')
   await plane.attachTestRuns(0)

@@ -1,5 +1,5 @@
-// Every packet of the tables: its verdict, its reason, the lists that count it; then cut at every byte, and with its
-// linear part ending at every byte.
+// Runs every packet of the tables: compares its verdict, its reason and the lists that count it; then truncates it at
+// every byte, and ends its linear part at every byte.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { explanationCodec } from '../../src/abi/generated.ts'
@@ -11,7 +11,7 @@ import { DECIDING } from './cases/deciding.ts'
 import { PARSING } from './cases/parsing.ts'
 
 const SHORTEST_FRAME = 14
-/** Of the interface that test runs are told to come in on. */
+/** Slot of the interface that test runs arrive on. */
 const SLOT = 5
 
 let plane: DataPlane
@@ -30,13 +30,13 @@ describe.each([...PARSING, ...DECIDING])('$name', ({ state, cases }) => {
     await plane.loadState(state)
   })
 
-  test('the model agrees with the table', () => {
+  test('the model returns the expected verdict', () => {
     for (const { name, frame, reason, lists } of cases) {
       expect({ name, ...judge(state, factsOf(frame)) }).toMatchObject({ name, reason, lists })
     }
   })
 
-  test('the program agrees with the table', async () => {
+  test('the program returns the expected verdict', async () => {
     const outcomes = await plane.run(cases)
     const found = outcomes.map(({ verdict, explanation }, i) => ({
       name: cases[i]?.name,
@@ -47,7 +47,7 @@ describe.each([...PARSING, ...DECIDING])('$name', ({ state, cases }) => {
       cases.map(({ name, reason, frame }) => ({
         name,
         verdict: reason === 'blocklist' || reason === 'default-drop' ? 'drop' : 'pass',
-        // A shorter frame has no room for an explanation.
+        // Shorter frames have no room for an explanation.
         reason: frame.length < explanationCodec.size ? undefined : reason,
       })),
     )
@@ -75,9 +75,9 @@ describe.each([...PARSING, ...DECIDING])('$name', ({ state, cases }) => {
     const wrong = outcomes.flatMap(({ verdict, explanation }, i) => {
       const { name, frame, linear } = runs[i] as (typeof runs)[number]
       const expected = judge(state, factsOf(frame, linear))
-      const told = explanation?.reason ?? expected.reason
-      if (verdict === expected.verdict && told === expected.reason) return []
-      return [{ name, bytes: frame.length, linear, verdict, reason: told, expected: expected.reason }]
+      const reported = explanation?.reason ?? expected.reason
+      if (verdict === expected.verdict && reported === expected.reason) return []
+      return [{ name, bytes: frame.length, linear, verdict, reason: reported, expected: expected.reason }]
     })
     expect(wrong).toEqual([])
   }
@@ -85,13 +85,13 @@ describe.each([...PARSING, ...DECIDING])('$name', ({ state, cases }) => {
   const lengths = (frame: Uint8Array): number[] =>
     Array.from({ length: Math.max(0, frame.length - SHORTEST_FRAME) }, (_, i) => SHORTEST_FRAME + i)
 
-  test('cut at every byte', async () => {
+  test('program and model agree on a frame truncated at any byte', async () => {
     await compare(
       cases.flatMap(({ name, frame }) => lengths(frame).map((length) => ({ name, frame: frame.subarray(0, length) }))),
     )
   })
 
-  test('with the linear part ending at every byte', async (context) => {
+  test('program and model agree on a linear part that ends at any byte', async (context) => {
     if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
     await compare(cases.flatMap(({ name, frame }) => lengths(frame).map((linear) => ({ name, frame, linear }))))
   })

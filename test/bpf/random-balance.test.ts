@@ -1,5 +1,5 @@
-// Random services and packets: the loaded program against the model, in verdict, reason, service, backend and every byte
-// that comes out. A failure prints the seed; SEED=n repeats it.
+// Random services and packets: compares the loaded program with the model, in verdict, reason, service, backend and
+// every output byte. A failure prints the seed; SEED=n repeats it.
 
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
@@ -32,7 +32,7 @@ afterAll(() => plane.close())
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-test(`${STATES} sets of services, ${PACKETS} packets each, seed ${seed}`, async () => {
+test(`program and model agree on ${STATES} sets of services, ${PACKETS} packets each, seed ${seed}`, async () => {
   const random = randomFrom(seed)
   const drawn = fc.sample(
     arbitraryServices.filter(({ services }) => services.length > 0),
@@ -62,19 +62,19 @@ test(`${STATES} sets of services, ${PACKETS} packets each, seed ${seed}`, async 
         backend: service && backend ? slots.backends.get(backendSlotKey(service.name, backend)) : NO_SLOT,
         output: hex(outcomeOf(frame, judged, linear)),
       }
-      const told = {
+      const reported = {
         verdict: filtered[i]?.verdict,
         reason: explanation?.reason ?? wanted.reason,
         service: explanation?.service ?? wanted.service,
         backend: explanation?.backend ?? wanted.backend,
         output: hex(filtered[i]?.output ?? new Uint8Array()),
       }
-      if (isDeepStrictEqual(told, wanted)) return []
-      return [{ frame: hex(frame), linear, told, wanted, using: service?.name }]
+      if (isDeepStrictEqual(reported, wanted)) return []
+      return [{ frame: hex(frame), linear, reported, wanted, using: service?.name }]
     })
     expect(wrong.slice(0, 3), `seed ${seed}, state ${number}`).toEqual([])
     const isSent = ({ verdict }: (typeof filtered)[number]): boolean => verdict === 'tx' || verdict === 'redirect'
-    // A checksum in an error's quotation that lies behind the linear part is out of reach, and stays as it was.
+    // A checksum in an error's quote behind the linear part is out of reach, and stays unchanged.
     const isSound = ({ frame, linear }: Run): boolean =>
       wrongChecksums(frame).length === 0 && (linear === undefined || !ICMP.includes(networkPlace(frame).protocol))
     const sound = filtered.filter((outcome, i) => isSent(outcome) && isSound(runs[i] as Run))

@@ -1,5 +1,5 @@
-// Random policies, bans and packets: the loaded program against the model, in verdict, reason, list, scope and counters.
-// A failure prints the seed; SEED=n repeats it.
+// Random policies, bans and packets: compares the loaded program with the model, in verdict, reason, list, scope and
+// counters. A failure prints the seed; SEED=n repeats it.
 
 import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -32,11 +32,11 @@ const randomRun = (random: Random): Run => {
   return canSplit && random.chance(0.15) ? { frame, linear: 14 + random.below(frame.length - 14) } : { frame }
 }
 
-/** Lengths of the banned prefixes that a packet comes from. */
+/** Lengths of the banned prefixes that cover the packet's source. */
 const bansOn = (banned: readonly string[], facts: Facts): number[] =>
   facts.kind !== 'ip' ? [] : banned.map(parse).flatMap((one) => (coversAddress(one, facts.source) ? [one.length] : []))
 
-test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => {
+test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => {
   const random = randomFrom(seed)
   for (let number = 0; number < POLICIES; number++) {
     const state = randomState(random)
@@ -60,15 +60,15 @@ test(`${POLICIES} policies, ${PACKETS} packets each, seed ${seed}`, async () => 
       const { frame, linear } = runs[i] as Run
       const wanted = expected[i] as (typeof expected)[number]
       const { reason, list, scope } = explanation ?? wanted
-      // Of a ban it is the length of the prefix; any of those that cover the address will do.
+      // For a ban, scope is the length of the prefix; any that covers the address is correct.
       const ofBan = wanted.reason === 'ban' && bansOn(banned, facts[i] as Facts).includes(scope)
-      const told = { verdict, reason, list, scope: ofBan ? wanted.scope : scope }
-      if (isDeepStrictEqual(told, wanted)) return []
-      return [{ frame: Buffer.from(frame).toString('hex'), linear, told, wanted }]
+      const reported = { verdict, reason, list, scope: ofBan ? wanted.scope : scope }
+      if (isDeepStrictEqual(reported, wanted)) return []
+      return [{ frame: Buffer.from(frame).toString('hex'), linear, reported, wanted }]
     })
     expect(wrong, `seed ${seed}, policy ${number}`).toEqual([])
 
-    // Bytes of split packets are exact where fragments hold some of the datagram; frames.test.ts has those.
+    // Byte counts of split packets are exact if fragments hold part of the datagram; frames.test.ts tests those.
     const whole = runs.flatMap(({ frame, linear }, i) =>
       linear === undefined ? [{ frame, lists: judged[i]?.lists }] : [],
     )

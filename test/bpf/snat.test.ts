@@ -1,4 +1,4 @@
-// Full NAT: ports of a source pool, bound to flows by traffic, and the answers that come to them.
+// Full NAT: ports of a source pool, bound to flows by traffic, and the answers to them.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
@@ -69,7 +69,7 @@ const segment = (family: Family, port: number, flags: number, from = CLIENT[fami
 const datagram = (family: Family, port: number): Uint8Array =>
   sealed(ip(family, VIP[family]), udp({ source: port, destination: 53 }), raw(5))
 
-/** Runs frames as traffic. */
+/** Runs frames as real traffic. */
 async function send(...frames: readonly Uint8Array[]): Promise<Outcome[]> {
   await plane.attachTestRuns(SLOT)
   const outcomes = await plane.run(
@@ -80,7 +80,7 @@ async function send(...frames: readonly Uint8Array[]): Promise<Outcome[]> {
   return outcomes
 }
 
-/** The address and port that a packet left with. */
+/** The source address and port that a packet left with. */
 function boundOf({ output }: Outcome): { readonly address: string; readonly port: number } {
   const place = networkPlace(output)
   const port = new DataView(output.buffer, output.byteOffset).getUint16(place.transport)
@@ -88,7 +88,7 @@ function boundOf({ output }: Outcome): { readonly address: string; readonly port
   return { address: source.words.join(), port }
 }
 
-/** The answer of the backend to what came out. */
+/** The backend's answer to an outgoing packet. */
 function answerTo(
   { output }: Outcome,
   layer: (ports: { source: number; destination: number }) => Layer,
@@ -100,7 +100,7 @@ function answerTo(
   return sealed(ip(place.family, textOf(output), { from: BACKEND[place.family], ...header }), layer(ports), raw(7))
 }
 
-/** The source of a packet, which is an address of a pool. */
+/** The source of a packet, an address of a pool. */
 function textOf(output: Uint8Array): string {
   const place = networkPlace(output)
   const { source } = addressesOf(output, place)
@@ -119,7 +119,7 @@ async function readPort(key: number) {
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const tick = (): number => Number(process.hrtime.bigint() >> BigInt(TICK_SHIFT))
 
-/** Back to the client: the MACs of ethernet(), exchanged. */
+/** Next hop back to the client: the MACs of ethernet(), exchanged. */
 const BACK: NextHop = { ...EGRESS, mac: '020000000001', sourceMac: '020000000000' }
 
 describe.each([4, 6] as const)('IPv%i', (family) => {
@@ -131,7 +131,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
   test.each([
     ['TCP', segment(family, 40000, SYN), { source: VIP[family], sourcePort: 80 }],
     ['UDP', datagram(family, 40000), { source: VIP[family], sourcePort: 53 }],
-  ] as const)('%s leaves from the pool, and the answer finds its client', async (protocol, frame, seen) => {
+  ] as const)('%s leaves from the pool, and the answer reaches its client', async (protocol, frame, seen) => {
     const [outcome] = (await send(frame)) as [Outcome]
     expect(outcome.verdict).toBe('redirect')
     const bound = boundOf(outcome)
@@ -157,7 +157,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     expect(wrongChecksums(back.output)).toEqual([])
   })
 
-  test('a flow keeps its port; no two have the same', async () => {
+  test('a flow keeps its port, and no two flows share one', async () => {
     const ports = Array.from({ length: 400 }, (_, i) => 10000 + i)
     const first = await send(...ports.map((port) => segment(family, port, SYN)))
     const bound = first.map((outcome) => Object.values(boundOf(outcome)).join())
@@ -167,7 +167,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     expect(new Set(first.map(({ output }) => textOf(output)))).toEqual(new Set(POOL[family]))
   })
 
-  test('an answer of somebody else, to another port or of another protocol is none', async () => {
+  test('ignores answers from another host, to another port or of another protocol', async () => {
     const [outcome] = (await send(segment(family, 40000, SYN))) as [Outcome]
     const pool = textOf(outcome.output)
     const { port } = boundOf(outcome)
@@ -186,18 +186,18 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     }
   })
 
-  test('an answer whose last hop this is, is left to the stack', async () => {
+  test('leaves an answer with an expiring TTL to the stack', async () => {
     const [outcome] = (await send(segment(family, 40000, SYN))) as [Outcome]
     const answer = answerTo(outcome, (ports) => tcp(ports), { ttl: 1 })
     expect((await send(answer)).map(({ verdict }) => verdict)).toEqual(['pass'])
   })
 
-  test('errors are translated inside out, both ways', async () => {
+  test('translates errors and their quoted packets in both directions', async () => {
     const [outcome] = (await send(datagram(family, 40000))) as [Outcome]
     const pool = textOf(outcome.output)
     const { port } = boundOf(outcome)
     const unreachable = family === 4 ? icmp(3, 3) : icmpv6(1, 4)
-    // The backend has no such port.
+    // An error of the backend: it has no such port.
     const asked = outcome.output.subarray(networkPlace(outcome.output).at)
     const refusal = sealed(ip(family, pool, { from: BACKEND[family] }), unreachable, raw(asked))
     const [refused] = (await send(refusal)) as [Outcome]
@@ -218,7 +218,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     )
     expect(refused.verdict).toBe('tx')
     expect(wrongChecksums(refused.output)).toEqual([])
-    // A router near the client says that the answer was too big.
+    // An error of a router near the client: the answer was too big.
     const said = sealed(
       ip(family, CLIENT[family], { from: VIP[family] }),
       udp({ source: 53, destination: 40000 }),
@@ -238,7 +238,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
       ),
     )
     expect(wrongChecksums(complained.output)).toEqual([])
-    // About a flow that never was.
+    // An error about a flow that does not exist.
     const stray = sealed(
       ip(family, CLIENT[family], { from: VIP[family] }),
       udp({ source: 53, destination: 1 }),
@@ -248,7 +248,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     expect((await send(lost)).map(({ verdict }) => verdict)).toEqual(['pass'])
   })
 
-  test('what does not fit is given back to the client', async () => {
+  test('reports "packet too big" to the client for an oversized packet', async () => {
     const long = sealed(
       ip(family, VIP[family], { df: true }),
       tcp({ source: 1, destination: 80, flags: ACK }),
@@ -265,7 +265,7 @@ describe('ports', () => {
     await plane.loadState(balancing(services(4)))
   })
 
-  test('a line says whose it is and how the answer leaves', async () => {
+  test('a line holds its owner and the next hop of answers', async () => {
     const frame = seal(packet(ethernet(), vlan(0x2007), ipv4({ destination: VIP[4] }), tcp({ destination: 80 })))
     const [outcome] = (await send(frame)) as [Outcome]
     const pool = (POOL[4] as readonly string[]).indexOf(textOf(outcome.output))
@@ -277,10 +277,10 @@ describe('ports', () => {
   })
 
   test.each([
-    ['the client ends it', [segment(4, 9, FIN | ACK)], SNAT_STATE.CLOSING],
-    ['the client breaks it off', [segment(4, 9, RST)], SNAT_STATE.CLOSING],
-    ['nobody answers', [segment(4, 9, ACK)], SNAT_STATE.OPENING],
-    ['it begins anew', [segment(4, 9, FIN | ACK), segment(4, 9, SYN)], SNAT_STATE.OPENING],
+    ['the client closes it', [segment(4, 9, FIN | ACK)], SNAT_STATE.CLOSING],
+    ['the client resets it', [segment(4, 9, RST)], SNAT_STATE.CLOSING],
+    ['no answer', [segment(4, 9, ACK)], SNAT_STATE.OPENING],
+    ['it starts again', [segment(4, 9, FIN | ACK), segment(4, 9, SYN)], SNAT_STATE.OPENING],
   ])('state of a flow: %s', async (_, frames, state) => {
     const [outcome] = (await send(segment(4, 9, SYN))) as [Outcome]
     await send(...frames)
@@ -299,7 +299,7 @@ describe('ports', () => {
     expect((await readPort(line(pool, false, boundOf(outcome).port))).state).toBe(state)
   })
 
-  test('ports count until they are free again', async () => {
+  test('counts ports until they are free again', async () => {
     expect(await plane.count('port_count')).toBe(0)
     const [opened] = (await send(segment(4, 9, SYN), segment(4, 10, SYN), datagram(4, 9))) as [Outcome, ...Outcome[]]
     expect(await plane.count('port_count')).toBe(3)
@@ -317,7 +317,7 @@ describe('ports', () => {
     expect(await plane.count('port_count')).toBe(2)
   })
 
-  test('test runs bind nothing and say which port it would be', async () => {
+  test('test runs bind no port and show the one that a flow would get', async () => {
     const [probe] = await plane.run([{ frame: segment(4, 9, SYN) }], 'filter')
     const [again] = await plane.run([{ frame: segment(4, 10, SYN) }, { frame: segment(4, 9, SYN) }].slice(1), 'filter')
     expect(boundOf(probe as Outcome)).toEqual(boundOf(again as Outcome))
@@ -327,15 +327,15 @@ describe('ports', () => {
     expect(boundOf(real)).toEqual(boundOf(probe as Outcome))
   })
 
-  test('packets behind two tags are not taken: their answer could not go back', async () => {
+  test('does not take packets behind two tags, because their answer could not return', async () => {
     const frame = seal(packet(ethernet(), vlan(1), vlan(2), ipv4({ destination: VIP[4] }), tcp({ destination: 80 })))
     const [outcome] = await plane.run([{ frame }])
     expect(outcome?.explanation?.reason).toBe('unsupported')
   })
 })
 
-describe('a pool that is used up', () => {
-  /** Lines that a flow may have: where it is bound while all lines before are somebody else's. */
+describe('an exhausted pool', () => {
+  /** The candidate lines of a flow: found by occupying the line that it gets each time. */
   async function candidates(frame: Uint8Array): Promise<number[]> {
     const found: number[] = []
     for (let probe = 0; probe < SNAT_PROBES; probe++) {
@@ -348,7 +348,7 @@ describe('a pool that is used up', () => {
     return found
   }
 
-  /** Somebody else's flow, which has had its last packet at a tick. */
+  /** Binds the line to another flow, with its last packet at tick `seen`. */
   async function occupy(key: number, seen: number, state: number = SNAT_STATE.OPEN): Promise<void> {
     const bytes = new Uint8Array(LINE_SIZE)
     snatPortCodec.encode(
@@ -371,7 +371,7 @@ describe('a pool that is used up', () => {
 
   const only = service('web', `${VIP[4]} 80`, { backends: [backend(BACKEND[4])], snatPool: ['10.0.9.1'] })
 
-  test('a flow tries as many ports as it may have, and is dropped and counted when all are taken', async () => {
+  test('a flow tries all of its candidate ports, and is dropped and counted if none is free', async () => {
     plane.forget()
     await plane.loadState(balancing([only]))
     const frame = segment(4, 77, SYN)
@@ -381,7 +381,7 @@ describe('a pool that is used up', () => {
     expect(explained?.explanation?.reason).toBe('exhausted')
     expect((await send(frame)).map(({ verdict }) => verdict)).toEqual(['drop'])
     expect(await plane.sums('service_stats', 0, serviceCounterCodec)).toMatchObject({ exhausted: 1, packets: 0 })
-    // One of them was idle for longer than an established flow may be: RFC 5382 §5.
+    // One of them was idle longer than an established flow may be: RFC 5382 §5.
     const [, , third] = keys as [number, number, number]
     await occupy(third, tick() - Math.ceil(7440 / 1.07) + 60)
     expect((await send(frame)).map(({ verdict }) => verdict)).toEqual(['drop'])
@@ -389,7 +389,7 @@ describe('a pool that is used up', () => {
     const [taken] = (await send(frame)) as [Outcome]
     expect(line(0, false, boundOf(taken).port)).toBe(third)
     expect((await readPort(third)).owner).not.toBe(1n)
-    // Others are idle for longer than one that never opened may be.
+    // Others were idle longer than a flow that never opened may be.
     const [fourth] = keys.slice(3) as [number]
     await occupy(third, tick())
     await occupy(fourth, tick() - Math.ceil(240 / 1.07) - 5, SNAT_STATE.OPENING)

@@ -1,4 +1,4 @@
-// Counters as stats_read sums them, against what bpftool prints of every CPU.
+// Compares counters summed by stats_read with bpftool's dump of every CPU.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
@@ -60,7 +60,7 @@ const online = parseCpus(
   /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0',
 ).flatMap(({ first, count }) => Array.from({ length: count }, (_, i) => first + i))
 
-test('what every CPU counted is one sum, by interface slot and reason and by list', async () => {
+test('sums the counts of all CPUs by interface slot and reason, and by list', async () => {
   await plane.load(imageOf(LISTS, { ...slotsFor(LISTS), lists: SLOTS }))
   await plane.attachTestRuns(63)
   for (const cpu of online) {
@@ -88,7 +88,7 @@ test('what every CPU counted is one sum, by interface slot and reason and by lis
   expect(spamhaus?.packets).toBe(listed)
 })
 
-test('slots that are not attached, and slot 0 of test runs, are told apart', async () => {
+test('distinguishes unattached slots, and slot 0 of test runs', async () => {
   await plane.attachTestRuns(0)
   const before = (await readCounters(paths, 1)).interfaces
   run(0, '198.51.100.7', 5)
@@ -97,7 +97,7 @@ test('slots that are not attached, and slot 0 of test runs, are told apart', asy
   expect(after.slice(1)).toEqual(before.slice(1))
 })
 
-test('as many lists as there may be are all told, in runs of any size', async () => {
+test('reports the maximum number of lists, in runs of any size', async () => {
   const names = Array.from({ length: LIST_SLOTS }, (_, i) => `list-${`${i}`.padStart(4, '0')}`)
   const many: State = state({
     lists: names.map((name, i) => list('blocklist', name, scoped(ANY, `10.0.${i >> 8}.${i & 255}`))),
@@ -109,12 +109,12 @@ test('as many lists as there may be are all told, in runs of any size', async ()
   expect(new Set(lists.map(({ prefixes }) => prefixes))).toEqual(new Set([1]))
 })
 
-test('a policy without lists has none', async () => {
+test('reports no list for a policy without lists', async () => {
   await plane.loadState(state({ policy: 'drop' }))
   expect((await readCounters(paths, 1)).lists).toEqual([])
 })
 
-test('of damaged tables there is what can be read, and interfaces count all the same', async () => {
+test('reports the readable lists of damaged tables, and all interfaces', async () => {
   await plane.load(imageOf(LISTS, { ...slotsFor(LISTS), lists: SLOTS }))
   await plane.attachTestRuns(9)
   run(online[0] ?? 0, '198.51.100.7', 2)
@@ -125,7 +125,7 @@ test('of damaged tables there is what can be read, and interfaces count all the 
   expect(interfaces[9]?.get('blocklist')?.packets).toBe(2)
 })
 
-test('a run that asks for more than its answer has room for is refused', async () => {
+test('refuses a request larger than its answer', async () => {
   const part = countersPart(join(directory, 'more'), paths.program(1, FILTER.programs.stats), await possibleCpus())
   const [first] = part.commands
   const file = first?.argv[first.argv.indexOf('data_in') + 1] ?? ''
@@ -133,7 +133,7 @@ test('a run that asks for more than its answer has room for is refused', async (
   await expect(runParts(part)).rejects.toThrow('E108')
 })
 
-test('the CPUs of several ranges add up to those of one', async () => {
+test('the sums of several CPU ranges add up to that of one range', async () => {
   await plane.load(imageOf(LISTS, { ...slotsFor(LISTS), lists: SLOTS }))
   await plane.attachTestRuns(5)
   for (const cpu of online) run(cpu, '198.51.100.7', 1 + cpu)
@@ -145,7 +145,7 @@ test('the CPUs of several ranges add up to those of one', async () => {
   expect(apart.interfaces[5]?.get('blocklist')?.packets).toBe(online.reduce((sum, cpu) => sum + 1 + cpu, 0))
 })
 
-test('a run looks at so many values that softirqs need not wait for it, however many CPUs there are', () => {
+test('a run reads few enough values not to delay softirqs, for any number of CPUs', () => {
   const runs = (count: number) => splitRequests(STATS_KIND.INTERFACES, 64, 11, { first: 4, count })
   expect(runs(1)).toEqual([{ kind: STATS_KIND.INTERFACES, first: 0, records: 64, first_cpu: 4, cpus: 1 }])
   expect(runs(128).map(({ first, records }) => [first, records])).toEqual(
@@ -155,7 +155,7 @@ test('a run looks at so many values that softirqs need not wait for it, however 
   for (const { records, cpus } of runs(128)) expect(records * cpus * 11).toBeLessThanOrEqual(4096)
 })
 
-test('lists of CPUs as the kernel writes them', () => {
+test('parses the kernel’s lists of CPUs', () => {
   expect(parseCpus('0-3,8,10-11\n')).toEqual([
     { first: 0, count: 4 },
     { first: 8, count: 1 },

@@ -1,4 +1,4 @@
-// The kernel's reader of the address tables against the model, and the bulk programs.
+// Compares the kernel's reader of the address tables with the model, and tests the bulk programs.
 import { randomInt } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import fc from 'fast-check'
@@ -68,11 +68,11 @@ function random(seed: number): (limit: bigint) => bigint {
   return (limit) => ((next() << 96n) | (next() << 64n) | (next() << 32n) | next()) % limit
 }
 
-test('no lists: every address is in none', async () => {
+test('no lists: no address is listed', async () => {
   await expectModel(stateOf([]))
 })
 
-test('full ranges, edges of the space, nested and touching prefixes', async () => {
+test('classifies full ranges, edges of the space, nested and touching prefixes', async () => {
   const v6 = 0x20010db8n << 96n
   await expectModel(
     stateOf([
@@ -107,7 +107,7 @@ test('full ranges, edges of the space, nested and touching prefixes', async () =
   )
 })
 
-test('random states: every address at, before and after every edge', async () => {
+test('random states: classifies every address at, before and after every edge', async () => {
   const seed = randomInt(2 ** 31)
   for (const [i, state] of fc.sample(arbitraryState, { numRuns: 12, seed }).entries()) {
     await expectModel(state).catch((error: unknown) => {
@@ -116,13 +116,13 @@ test('random states: every address at, before and after every edge', async () =>
   }
 })
 
-test('200,000 hosts and prefixes of both families in overlapping lists: at, before and after every edge', async () => {
+test('classifies addresses around every edge of 200,000 overlapping hosts and prefixes of both families', async () => {
   const seed = randomInt(2 ** 31)
   const below = random(seed)
   const many = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make)
   const host4 = (): BigRange => prefix(4, below(1n << 32n), 32)
   const net4 = (): BigRange => prefix(4, below(1n << 32n), 15 + Number(below(17n)))
-  // In a few hundred allocations, so that prefixes share their first 32, 48 and 64 bits.
+  // From a few hundred allocations, so that prefixes share their first 32, 48 and 64 bits.
   const base6 = (): bigint =>
     (0x2a00n << 112n) | (below(300n) << 96n) | (below(40n) << 80n) | (below(9n) << 64n) | below(1n << 64n)
   const net6 = (): BigRange =>
@@ -141,7 +141,7 @@ test('200,000 hosts and prefixes of both families in overlapping lists: at, befo
   )
 })
 
-test('what table_write was given, table_read gives back', async () => {
+test('table_read returns the lines that table_write stored', async () => {
   const image = new Uint8Array((TRANSFER_LINES * 2 + 9) * LINE_SIZE)
   for (let i = 0; i < image.length; i++) image[i] = (i * 7 + (i >>> 8)) & 0xff
   const policy = await loadPolicy(image)
@@ -153,7 +153,7 @@ test('what table_write was given, table_read gives back', async () => {
   }
 })
 
-test('the bulk programs copy the extents that are whole and say when one is not', async () => {
+test('the bulk programs copy complete extents, and fail on an incomplete one', async () => {
   const lines = 8
   const policy = await loadPolicy(Uint8Array.from({ length: lines * LINE_SIZE }, (_, i) => 1 + (i >>> 6)))
   const run = async (program: string, count: number, extents: readonly (readonly [number, number])[], room: number) =>

@@ -1,4 +1,4 @@
-// The programs that copy and prove lines inside the kernel, against the same in user space.
+// Compares the kernel programs that copy and digest lines with user space.
 
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { type LoadedPolicy, loadPolicy, SHIPPED_OBJECT } from '../support/policy
 const LINES = WALK_TURNS * 2 + 77
 const [ABORTED, PASS, MORE] = [0, 2, 3]
 
-/** Random lines, of which some hold nothing. */
+/** Random lines, some of them empty. */
 const content = new Uint8Array(randomBytes(LINES * LINE_SIZE))
 for (let line = 0; line < LINES; line += 5) content.fill(0, line * LINE_SIZE, (line + 1) * LINE_SIZE)
 
@@ -35,7 +35,7 @@ const wordsOf = (bytes: Uint8Array): Uint32Array => new Uint32Array(bytes.slice(
 const digests = async (policy: LoadedPolicy, extents: readonly { first: number; lines: number }[]) =>
   (await withExchange((files) => runParts(digestPart(`${files}/d`, policy.program('table_digest'), extents))))[0]
 
-test('digests are those of user space, for extents of any length', async () => {
+test('digests equal those of user space, for extents of any length', async () => {
   const extents = [
     { first: 0, lines: LINES },
     { first: 3, lines: 0 },
@@ -49,7 +49,7 @@ test('digests are those of user space, for extents of any length', async () => {
   expect(await digests(old, extents)).toEqual(expected)
 })
 
-test('a line with any one bit changed, and two lines that changed places, have another digest', async () => {
+test('changing one bit of a line, or exchanging two lines, changes the digest', async () => {
   const lines = wordsOf(content.subarray(LINE_SIZE, 3 * LINE_SIZE))
   const digest = digestLines(lines)
   const seen = new Set([digest.join()])
@@ -65,7 +65,7 @@ test('a line with any one bit changed, and two lines that changed places, have a
   expect(await digests(fresh, [{ first: 0, lines: 1 }])).toEqual([digestLines(part)])
 })
 
-test('lines are taken out of a digest and put in', () => {
+test('subtracts lines from a digest, and adds them', () => {
   const words = wordsOf(content.subarray(0, 64 * LINE_SIZE))
   const digester = new LineDigester(digestLines(words))
   digester.add(words, 7 * 16, 3, 7, -1)
@@ -75,7 +75,7 @@ test('lines are taken out of a digest and put in', () => {
   expect(digester.digest).toEqual(digestLines(changed))
 })
 
-test('copies arrive where they are to, in as many runs as they take', async () => {
+test('copies lines to their destinations, in as many runs as needed', async () => {
   const copies = [
     { first: 0, lines: 3, from: 100 },
     { first: 3, lines: WALK_TURNS + 9, from: 1000 },
@@ -90,7 +90,7 @@ test('copies arrive where they are to, in as many runs as they take', async () =
   expect(Buffer.compare(read, expected)).toBe(0)
 })
 
-/** Runs of a program with `spans`, each `[first, lines, origin]`: what the last one returned, and where it stopped. */
+/** Runs a program with `spans`, each `[first, lines, origin]`; returns the result of the last run, and its position. */
 async function walk(program: string, spans: readonly (readonly [number, number, number])[], runs: number) {
   return withExchange(async (files) => {
     const view = new DataView(new ArrayBuffer(progressCodec.size + Math.max(2, spans.length) * spanCodec.size))
@@ -110,7 +110,7 @@ async function walk(program: string, spans: readonly (readonly [number, number, 
 }
 
 test.each(['table_copy', 'table_digest'])(
-  '%s takes on a bounded number of lines a run, and goes on there',
+  '%s processes a bounded number of lines per run, and the next run continues there',
   async (name) => {
     const program = fresh.program(name)
     const spans = [
@@ -124,7 +124,7 @@ test.each(['table_copy', 'table_digest'])(
   },
 )
 
-test('lines that are not there are a failure, whatever comes after', async () => {
+test('fails on lines outside the map, whatever follows', async () => {
   const [copy, digest] = [fresh.program('table_copy'), fresh.program('table_digest')]
   expect(await walk(digest, [[LINES - 1, 2, 0]], 3)).toMatchObject({ retval: ABORTED, failed: 1, line: 1 })
   expect(await walk(copy, [[LINES, 1, 0]], 3)).toMatchObject({ retval: ABORTED, failed: 1, line: 0 })

@@ -1,6 +1,6 @@
-// What a guest kernel is asked to do with our programs, prepared on the host as files: maps and programs made as the
-// product makes them, images written through table_write, and packets with the verdict and reason each must get. The
-// guest has no Node, so it only runs bpftool; what it answers is judged here again.
+// Prepares test input for a guest kernel as files on the host: maps and programs created as the product does it, images
+// written through table_write, and packets with the expected verdict and reason of each. The guest has no Node and only
+// runs bpftool; this file also judges its output.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -44,7 +44,7 @@ interface Row {
 }
 
 export interface Policy {
-  /** Also the generation's number. */
+  /** Number of the policy and of its generation. */
   readonly number: number
   readonly name: string
   readonly state: State
@@ -85,7 +85,7 @@ const FILTER_ROWS: readonly Row[] = [
   row('DEFAULT_PASS', 'IPv6 in no list', from('2001:4860::8'), p.udp()),
   row('BLOCKLIST', 'a blocked IPv4 prefix', from('198.51.100.7'), p.tcp()),
   row('BLOCKLIST', 'a blocked IPv4 address', from('192.0.2.77'), p.icmp(8)),
-  row('DEFAULT_PASS', 'its neighbour', from('192.0.2.78'), p.icmp(8)),
+  row('DEFAULT_PASS', 'the address next to it', from('192.0.2.78'), p.icmp(8)),
   row('ALLOWLIST', 'an allowed part of a blocked prefix', from('198.51.100.200'), p.tcp()),
   row('BLOCKLIST', 'a blocked IPv6 prefix', from('2001:db8::7'), p.udp()),
   row('ALLOWLIST', 'an allowed part of it', from('2001:db8:a::7'), p.udp()),
@@ -115,9 +115,9 @@ const FILTER_ROWS: readonly Row[] = [
   row('BLOCKLIST', 'TCP to the end of a port range', from('192.0.2.9'), p.tcp({ destination: 5999 })),
   row('DEFAULT_PASS', 'TCP beyond the port range', from('192.0.2.9'), p.tcp({ destination: 6000 })),
   row('BLOCKLIST', 'a scoped ping', from('203.0.113.200'), p.icmp(8)),
-  row('DEFAULT_PASS', 'no ping', from('203.0.113.200'), p.udp()),
+  row('DEFAULT_PASS', 'an ICMP error under a ping scope', from('203.0.113.200'), p.udp()),
   row('MALFORMED', 'an IPv4 header length of four words', p.ipv4({ ihl: 4 }), p.udp()),
-  row('MALFORMED', 'IPv4 that says it is version 6', p.ipv4({ version: 6 }), p.udp()),
+  row('MALFORMED', 'an IPv4 header with version 6', p.ipv4({ version: 6 }), p.udp()),
   row('BLOCKLIST', 'a blocked address with a truncated TCP header', from('198.51.100.7'), { ...p.raw(4), protocol: 6 }),
   row('MALFORMED', 'a truncated TCP header', from('8.8.8.8'), { ...p.raw(4), protocol: 6 }),
 ]
@@ -144,7 +144,7 @@ const DROP_ROWS: readonly Row[] = [
   row('ESSENTIAL', 'loopback', p.ipv4({ source: '127.0.0.1', destination: '127.0.0.1' }), p.udp()),
 ]
 
-/** Numbers that are the same in every run. */
+/** A generator of numbers that are equal in every run. */
 function sequence(seed: number): () => number {
   let current = seed
   return () => {
@@ -156,7 +156,7 @@ function sequence(seed: number): () => number {
 
 const SIZE = 20_000
 
-/** Enough prefixes of all lengths that every kind of table is in use; expected verdicts come from the model. */
+/** Enough prefixes of all lengths to use every kind of table; the model gives the expected verdicts. */
 function large(): Pick<Policy, 'state' | 'rows'> {
   const next = sequence(1)
   const dotted = (word: number) => [24, 16, 8, 0].map((shift) => (word >>> shift) & 255).join('.')
@@ -178,14 +178,14 @@ function large(): Pick<Policy, 'state' | 'rows'> {
   return { state: whole, rows }
 }
 
-/** What the model says of a packet. */
+/** The model's reason for a packet. */
 const reasonOf = (policy: State, packet: Uint8Array): Reason => numbered(judge(policy, factsOf(packet)).reason)
 
 function numbered(reason: ReasonName): Reason {
   return reason.toUpperCase().replaceAll('-', '_') as Reason
 }
 
-/** The address of the guest's other namespace, which is pinged from. */
+/** The address of the guest's other namespace, which sends the pings. */
 export const PEER = '10.99.0.2'
 
 export const POLICIES: readonly Policy[] = [
@@ -197,7 +197,7 @@ export const POLICIES: readonly Policy[] = [
   { number: 6, name: 'services', ...services('nat, IPv4 to IPv4', 'gue, IPv6 to IPv6') },
 ]
 
-/** The services and packets of suites of the balancer, all in one state. */
+/** Services and packets of several suites of the balancer, in one state. */
 function services(...names: readonly string[]): Pick<Policy, 'state' | 'rows'> {
   const suites = FORWARDING.filter(({ name }) => names.includes(name))
   const own = suites.flatMap(({ name, state: { services: all } }) =>
@@ -227,7 +227,7 @@ function imageOf({ number, state: wanted }: Policy): Image {
 
 const DATA_OUT = 'data_size_out 65536 repeat 1'
 
-/** A transfer line and the lines of its extents; without `image` they are left zero. */
+/** A transfer line and the lines of its extents, zero without `image`. */
 function transfer(
   extents: readonly { first: number; lines: number }[],
   result: number,
@@ -275,7 +275,7 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
     run('table_write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'),
   )
   file('write', `${writes.join('\n')}\n`)
-  // The start of the image is read back; all of it would say no more of this kernel.
+  // Read back only the start of the image; the rest would reveal no more about this kernel.
   const head = [{ first: 0, lines: Math.min(1000, image.length / LINE_SIZE) }]
   const readRequest = file('read-request', transfer(head, 0))
   file('read-expected', transfer(head, head[0]?.lines ?? 0, image))
@@ -288,7 +288,7 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
   file('packets', `${runs.join('\n')}\n`)
 }
 
-/** A request for the counters of interface slot 1. The guest has one CPU, and there may be more that are not there. */
+/** A request for the counters of interface slot 1. The guest has one CPU, and possible CPUs that do not exist. */
 function statsRequest(): Uint8Array {
   const bytes = new Uint8Array(statsRequestCodec.size + interfaceReportCodec.size)
   const request = { kind: STATS_KIND.INTERFACES, first: 1, records: 1, first_cpu: 0, cpus: 1, result: 0 }
@@ -296,7 +296,7 @@ function statsRequest(): Uint8Array {
   return bytes
 }
 
-/** Writes everything the guest needs; `guest` is where the directory will stand there. Returns shell variables. */
+/** Writes all files for the guest; `guest` is the path of the directory there. Returns shell variables. */
 export function prepare(directory: string, guest: string): string {
   const paths = pinPaths('/sys/fs/bpf', 'default')
   mkdirSync(directory, { recursive: true })
@@ -320,8 +320,8 @@ export function prepare(directory: string, guest: string): string {
 const ACTIONS = { aborted: 0, drop: 1, pass: 2, tx: 3, redirect: 4 } as const
 
 /**
- * Judges what the guest printed for one policy: a line `explained I HEX`, for policies with services a line `went I HEX`,
- * and a JSON batch result for each packet. Returns one message per packet, undefined where all is well.
+ * Judges the guest's output for one policy: a line `explained I HEX`, for policies with services a line `went I HEX`,
+ * and a JSON batch result for each packet. Returns one message per packet, undefined if the result is correct.
  */
 export function judgePackets(
   policy: Policy,
@@ -332,7 +332,7 @@ export function judgePackets(
   return policy.rows.map(({ name, packet, reason }, i) => {
     const judged = judge(policy.state, factsOf(packet))
     const wanted = numbered(judged.reason)
-    if (wanted !== reason) return `${name}: the model says ${wanted}, the table ${reason}`
+    if (wanted !== reason) return `${name}: the model expects ${wanted}, the table ${reason}`
     const retvals = [results[i * 2], results[i * 2 + 1]].map(
       (one) => (one as { output?: { retval?: number } })?.output?.retval,
     )

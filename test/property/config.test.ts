@@ -1,4 +1,4 @@
-// No input makes the config room fail other than with an XdpError, and nothing but the meaning of a file matters.
+// No input makes the config room throw anything but an XdpError, and only the meaning of a file matters.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -32,7 +32,7 @@ function expectPlace({ at }: Diagnostic): void {
   if (at.text !== undefined) expect(at.column).toBeLessThanOrEqual(at.text.length + 1)
 }
 
-/** Loads bytes as a config beside a list file, and holds what comes out to what every result must be. */
+/** Loads bytes as a config beside a list file, and checks the invariants of every result. */
 async function loadBytes(directory: string, bytes: Uint8Array): Promise<void> {
   const path = join(directory, 'xdp.yaml')
   writeFileSync(path, bytes)
@@ -133,7 +133,7 @@ test('random lines of a list file are entries or errors', async () => {
   )
 })
 
-/** Everything a desired state says, apart from places. */
+/** A desired state without locations. */
 function meaning({ state, options }: Desired): unknown {
   const lists = [...state.lists].map(([name, { kind, sets }]) => [
     name,
@@ -193,7 +193,7 @@ const config = fc.record(
   { requiredKeys: ['version', 'interfaces'] },
 )
 
-/** The same value with the keys of every mapping and the elements of every list in another order. */
+/** Shuffles the keys of every mapping and the elements of every list in a value. */
 function shuffled(value: unknown, random: () => number): unknown {
   const order = <T>(items: readonly T[]): T[] =>
     items
@@ -202,14 +202,14 @@ function shuffled(value: unknown, random: () => number): unknown {
       .map(({ item }) => item)
   if (Array.isArray(value)) {
     const items = value.map((item) => shuffled(item, random))
-    // The order of modes is the order of preference, the only one that means something.
+    // The order of modes is the order of preference, the only order with a meaning.
     return value.every((item) => item === 'generic' || item === 'native') ? items : order(items)
   }
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(order(Object.entries(value)).map(([key, item]) => [key, shuffled(item, random)]))
 }
 
-test('the order of keys and entries, and how a file is written, mean nothing', async () => {
+test('the order of keys and entries, and the YAML style, do not change the state', async () => {
   const directory = writeFiles({})
   const read = async (text: string): Promise<unknown> => {
     writeFileSync(join(directory, 'xdp.yaml'), text)
@@ -229,7 +229,7 @@ test('the order of keys and entries, and how a file is written, mean nothing', a
   )
 })
 
-test('what a state says, written as a file, is that state', async () => {
+test('a state written as a file reads back as that state', async () => {
   const directory = writeFiles({})
   const path = join(directory, 'xdp.yaml')
   const read = async (text: string): Promise<Desired> => {

@@ -1,4 +1,4 @@
-// Images that are edited again and again against images that are compiled anew.
+// Compares images after many edits with compiled images.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -16,7 +16,7 @@ import { arbitraryState, edges, ImageReader, modelParts } from '../support/table
 
 const META = { generation: 7, netns: 4026531840n, objectDigest: new Uint8Array(16).fill(9) }
 
-/** Slots that belong to names, as the planner gives them. */
+/** Slots by name, as the planner assigns them. */
 const SLOTS = new Map(Array.from({ length: 5 }, (_, i) => [`list-${i}`, (i * 7 + 3) % 1024]))
 const listSlots = ({ lists }: State): Map<string, number> =>
   new Map([...lists.keys()].map((name) => [name, SLOTS.get(name) as number]))
@@ -36,7 +36,7 @@ function togglesOf(before: State, after: State): Toggle[] {
 
 function edit(previous: Image, before: State, after: State): Image {
   const source = { previous, state: after, slots: allSlots(after), meta: META, toggles: togglesOf(before, after) }
-  // A table that is mostly empty is given up; then a new one is compiled, as the caller does.
+  // An edit that would leave a mostly empty table fails; then compile, as the caller does.
   return editImage({ ...source, always: true }) ?? compileImage(source)
 }
 
@@ -54,14 +54,14 @@ function expectState(image: Image, state: State): void {
   expect(readHeader(image.header).intact).toBe(true)
 }
 
-/** Asks the reader of the bytes for addresses at and around every edge, of this state and of the one before. */
+/** Queries the tables for addresses at and around every edge, of this state and of the previous one. */
 function expectAnswers(image: Image, state: State, before: State): void {
   const reader = new ImageReader(imageBytes(image))
   const classes = new Map<number, string>()
   for (const family of [4, 6] as const satisfies readonly Family[]) {
     for (const address of [...edges(state, family), ...edges(before, family)]) {
       const found = reader.lookup(family, address)
-      // Parts have other numbers than in the model: what must agree is which addresses share a class.
+      // Parts have other numbers than in the model: addresses must share a class exactly if they do in the model.
       const parts = modelParts(state, family, address).join()
       const known = classes.get(found) ?? parts
       classes.set(found, known)
@@ -71,7 +71,7 @@ function expectAnswers(image: Image, state: State, before: State): void {
   }
 }
 
-test('a sequence of edits gives the same content as compiling, and readers the same answers', () => {
+test('a sequence of edits gives the content of compiling, and readers get equal answers', () => {
   fc.assert(
     fc.property(fc.array(arbitraryState, { minLength: 2, maxLength: 6 }), (states) => {
       let state = states[0] as State

@@ -1,5 +1,4 @@
-// Editions of a list file: read one after the other, with what was read of the one before, each gives what reading it
-// alone does.
+// Editions of a list file: each, parsed with the result of the previous one, gives the result of parsing it alone.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -20,7 +19,7 @@ const OPTIONS: FeedOptions = {
   minPrefix: { v4: 8, v6: 19 },
 }
 
-/** Lines that say the same, overlap, touch, are left out, or are none. */
+/** Lines that repeat, overlap or touch others, are left out, or are invalid. */
 const line = fc.oneof(
   { weight: 6, arbitrary: fc.nat(40).map((low) => `198.51.100.${low}`) },
   {
@@ -58,14 +57,14 @@ function read(text: string, before?: Parsed): Parsed {
 
 const columnsOf = ({ family, length, start, end, line }: Entries) => ({ family, length, start, end, line })
 
-/** What was read as plain data. */
+/** A parse result as plain data. */
 const plain = (parsed: Parsed | undefined) =>
   parsed && { ...parsed, fresh: undefined, entries: [columnsOf(parsed.entries.v4), columnsOf(parsed.entries.v6)] }
 
-/** What a text gives; how it is cut into chunks is nobody's business. */
+/** The result for a text, without its division into chunks, an implementation detail. */
 const factsOf = (parsed: Parsed) => ({ ...plain(parsed), chunks: undefined, fresh: undefined })
 
-test('an edition that is read with the help of the one before gives what it gives alone', () => {
+test('an edition parsed after the previous one gives the result of parsing it alone', () => {
   const marks = fc.constantFrom('', '\ufeff')
   const ends = fc.constantFrom('\n', '\r\n')
   fc.assert(
@@ -88,7 +87,7 @@ test('an edition that is read with the help of the one before gives what it give
   )
 })
 
-test('of ipset’s files too, which name the set in every line', () => {
+test('likewise for ipset files, which name the set in every line', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(40), { minLength: 5 }), fc.array(fc.nat(40), { minLength: 5 }), (one, other) => {
       const save = (lows: readonly number[]): string =>
@@ -105,12 +104,12 @@ test('of ipset’s files too, which name the set in every line', () => {
   )
 })
 
-test('what was read comes out of the cache as it was put in', () => {
+test('a parse result survives the cache unchanged', () => {
   const directory = writeFiles({})
   const addresses = Array.from({ length: 5000 }, (_, i) => `198.${18 + (i & 1)}.${(i * 7) & 255}.${(i * 13) & 255}`)
   const texts = [
     addresses.join('\n'),
-    // Ranges, IPv6, lines that are left out, and a gap of more lines than two bytes can tell.
+    // Ranges, IPv6, skipped lines, and a gap of more lines than two bytes can count.
     `${addresses.join('\n')}\n${'#\n'.repeat(70_000)}203.0.113.0/24\n2001:db8::1\n2001:db9::/32\nnonsense\n10.0.0.1\n`,
   ]
   for (const [number, text] of texts.entries()) {

@@ -1,4 +1,5 @@
-// Feeds: what is printed in a format is read back from it, and no bytes make a reader fail other than with an XdpError.
+// Feeds: readers accept the output of writers of each format, and no bytes make a reader throw anything but an
+// XdpError.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -58,7 +59,7 @@ async function read(directory: string): Promise<AddressSet | undefined> {
 const config = (keys: string): string =>
   `${HEAD}blocklist: [{ name: feed, file: feed, exclude_private: false, min_prefix: { v4: 0, v6: 0 }${keys} }]\n`
 
-test.each(Object.entries(FORMATS))('what is printed as %s is read back', async (_, { keys, print }) => {
+test.each(Object.entries(FORMATS))('entries printed as %s read back', async (_, { keys, print }) => {
   const directory = writeFiles({ 'xdp.yaml': config(keys) })
   const entries = fc.array(fc.oneof(entry, range), { minLength: 1, maxLength: 20 })
   await fc.assert(
@@ -70,7 +71,7 @@ test.each(Object.entries(FORMATS))('what is printed as %s is read back', async (
   )
 })
 
-test('what ipset would save is read back', async () => {
+test('output of ipset save reads back', async () => {
   const directory = writeFiles({ 'xdp.yaml': config('') })
   await fc.assert(
     fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 20 }), async (texts) => {
@@ -82,7 +83,7 @@ test('what ipset would save is read back', async () => {
   )
 })
 
-test('no bytes crash a reader, and no error is without a place in a file', async () => {
+test('no bytes crash a reader, and every error has a location in a file', async () => {
   const pieces = [
     '{"cidr":"',
     '"}',

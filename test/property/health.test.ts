@@ -1,5 +1,5 @@
-// What must hold whatever the settings, the moment and the manner of a backend's death: it is out of the overlay
-// fall × interval + timeout later at the latest, and back when it has answered often enough.
+// Invariants for any settings, moment and kind of a backend's death: it leaves the overlay within fall × interval +
+// timeout, and returns after enough good answers.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -27,7 +27,7 @@ const schedules = fc
 
 const scenario = fc.record({
   checks: fc.array(schedules, { minLength: 1, maxLength: 3 }),
-  /** Of the timeout: how long answers take. */
+  /** Time to answer, as a share of the timeout. */
   latency: fc.double({ min: 0, max: 0.8, noNaN: true }),
   /** Milliseconds after the start. */
   death: fc.integer({ min: 0, max: 12_000 }),
@@ -59,7 +59,7 @@ function worldOf(checks: readonly TcpCheck[], latency: number, seed: number): Wo
   return world
 }
 
-test('a backend that dies is out of the overlay after fall × interval + timeout', () => {
+test('a backend that dies leaves the overlay within fall × interval + timeout', () => {
   fc.assert(
     fc.property(scenario, ({ checks, latency, death, isSilent, seed }) => {
       const world = worldOf(checks, latency, seed)
@@ -79,7 +79,7 @@ test('a backend that dies is out of the overlay after fall × interval + timeout
   )
 })
 
-test('a backend that answers again is back after rise checks, and none is taken out that always answers', () => {
+test('a backend that answers again returns after rise checks, and one that always answers never leaves', () => {
   fc.assert(
     fc.property(scenario, ({ checks, latency, death, isSilent, seed }) => {
       const world = worldOf(checks, latency, seed)
@@ -90,7 +90,7 @@ test('a backend that answers again is back after rise checks, and none is taken 
       world.set(name(0), good)
       const returned = world.timer.now()
       const { rise, intervalMs, timeoutMs } = checks[0] as TcpCheck
-      // One more check than `rise`: one may be on its way to a failure.
+      // One more check than `rise`: one may be about to fail.
       world.timer.advance((rise + 1) * intervalMs + timeoutMs)
       expect(world.shares()[name(0)]).toBe(1)
       const back = world.told.find(({ time }) => time >= returned)
@@ -105,7 +105,7 @@ test('a backend that answers again is back after rise checks, and none is taken 
   )
 })
 
-test('checks of a backend never overlap, are never further apart than the interval, and never closer than half of what jitter leaves', () => {
+test('checks of a backend never overlap, and start between half of interval minus jitter and interval apart', () => {
   fc.assert(
     fc.property(scenario, ({ checks, latency, seed }) => {
       const world = worldOf(checks, latency, seed)

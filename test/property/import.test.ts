@@ -1,4 +1,4 @@
-// Whatever is imported without loss judges every packet as the rules did, one after the other until one matches.
+// Every import without loss judges every packet like the original rules, tried one after the other until one matches.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { XdpError } from '../../src/diagnostics.ts'
@@ -52,7 +52,7 @@ function matches({ source, protocol, port }: Rule, { source: words, protocol: nu
   return Math.floor((words[0] as number) / shift) === Math.floor(network / shift)
 }
 
-/** What the kernel does: the first verdict, or undefined where the chain ends without one. */
+/** The kernel's algorithm: the first verdict, or undefined at the end of the chain. */
 function walk(rules: readonly Rule[], own: readonly Rule[], facts: IpFacts): 'ACCEPT' | 'DROP' | undefined {
   for (const one of rules) {
     if (!matches(one, facts)) continue
@@ -74,7 +74,7 @@ function* packets(): Generator<IpFacts> {
   }
 }
 
-test('an import without loss judges as the chain does, and is a valid config', async () => {
+test('an import without loss judges like the chain, and is a valid config', async () => {
   let exact = 0
   const chains = fc.record({
     policy: fc.constantFrom('ACCEPT' as const, 'DROP' as const),
@@ -106,7 +106,7 @@ const CAPTURED: Readonly<Record<SourceName, string>> = {
   'xdp-filter': captured('xdp-filter-allow.txt'),
 }
 
-/** A few words of a real output replaced by others, or cut out. */
+/** Replaces or removes a few words of real output. */
 const damaged = (from: SourceName): fc.Arbitrary<string> => {
   const words = CAPTURED[from].split(/(?<=[\s",{}[\]:])/)
   const position = fc.nat(words.length - 1)

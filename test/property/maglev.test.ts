@@ -1,5 +1,5 @@
-// Tables of services: their shares, and what moves when a backend comes, goes or is weighted otherwise. Bounds are those of
-// the paper (Eisenbud et al., NSDI 2016, §5.3) and of measurements with other hashes of the same kind.
+// Tables of services: their shares, and the slots that move when a backend comes, goes or gets another weight. Bounds
+// are from the paper (Eisenbud et al., NSDI 2016, §5.3) and from measurements with similar hashes.
 
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
@@ -12,7 +12,7 @@ import { address, backend } from '../support/services.ts'
 const many = (count: number, weight = 1): Backend[] =>
   Array.from({ length: count }, (_, i) => backend(`10.${i >>> 16}.${(i >>> 8) & 255}.${i & 255}`, { weight }))
 
-/** Share of slots whose backend differs, as addresses: indexes shift when a backend goes. */
+/** Share of slots whose backend differs, by address: indexes shift when a backend goes. */
 function moved(
   before: Ring,
   from: readonly Backend[],
@@ -28,14 +28,14 @@ function moved(
   return count / before.length
 }
 
-test('a table is what it was in every build of this ABI: images are made of older ones', () => {
+test('tables are equal in every build of this ABI, because images take over tables of older ones', () => {
   const backends = [...many(7), backend('2001:db8::1', { weight: 3 }), backend('10.0.0.9 8080', { weight: 100 })]
   const bytes = new Uint8Array(makeRing(backends).buffer)
   expect(createHash('sha256').update(bytes).digest('hex').slice(0, 16)).toBe('e0beb360e9b4dde5')
 })
 
 describe('shares', () => {
-  test.each([1, 2, 3, 10, 100, 655])('%i equal backends differ by a slot at most, and fill the table', (count) => {
+  test.each([1, 2, 3, 10, 100, 655])('%i equal backends differ by at most one slot, and fill the table', (count) => {
     const ring = makeRing(many(count))
     const shares = ringShares(ring, count)
     expect(ring).toHaveLength(RING_SIZE)
@@ -43,7 +43,7 @@ describe('shares', () => {
     expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(1)
   })
 
-  test('a weight of 1 beside 100 has its 0.99 %, to a slot', () => {
+  test('a weight of 1 beside 100 gets 0.99 %, to within a slot', () => {
     const [light] = ringShares(makeRing([backend('10.0.0.1', { weight: 1 }), backend('10.0.0.2', { weight: 100 })]), 2)
     expect(Math.abs((light as number) - RING_SIZE / 101)).toBeLessThanOrEqual(1)
   })
@@ -55,7 +55,7 @@ describe('shares', () => {
         const sum = weights.reduce((total, weight) => total + weight, 0)
         for (const [i, share] of ringShares(makeRing(backends), backends.length).entries()) {
           const wanted = (RING_SIZE * (weights[i] as number)) / sum
-          // What is left at the end goes by turn.
+          // The slots left at the end are filled by turn.
           expect(Math.abs(share - wanted)).toBeLessThanOrEqual(1 + wanted * 0.02)
         }
       }),
@@ -68,7 +68,7 @@ describe('shares', () => {
     expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(1)
   })
 
-  test('all weights times a number change nothing', () => {
+  test('multiplying all weights changes nothing', () => {
     const weights = [1, 2, 5, 9]
     const scaled = (by: number): Ring =>
       makeRing(many(4).map((one, i) => ({ ...one, weight: (weights[i] as number) * by })))
@@ -85,7 +85,7 @@ describe('shares', () => {
     }
   })
 
-  test('weight 0, drain and disabled are as not being there; nobody gives an empty table', () => {
+  test('backends with weight 0, drain or disabled count as absent; without any other the table is empty', () => {
     const others = many(5)
     const away = [
       backend('10.9.0.1', { weight: 0 }),
@@ -99,12 +99,12 @@ describe('shares', () => {
   })
 })
 
-describe('what moves', () => {
+describe('moved slots', () => {
   test.each([
     [10, 0.005],
     [100, 0.01],
     [600, 0.01],
-  ])('one of %i backends that goes: its own share, and of the others at most that much', (count, most) => {
+  ])('removing one of %i backends moves its share, and at most the given share of the others', (count, most) => {
     const backends = many(count)
     const before = makeRing(backends)
     for (const at of [0, 3, count - 1]) {
@@ -115,14 +115,14 @@ describe('what moves', () => {
     }
   })
 
-  test('one that comes back gets the very slots that it had', () => {
+  test('a backend that returns gets exactly its former slots', () => {
     const backends = many(50)
     const before = makeRing(backends)
     makeRing(backends.slice(1))
     expect(makeRing(backends)).toEqual(before)
   })
 
-  test('a weight that is halved moves what is taken from it, and little else', () => {
+  test('halving a weight moves half of that share, and little else', () => {
     const backends = many(10, 100)
     const lighter = backends.with(0, backend('10.0.0.0', { weight: 50 }))
     const same = backends.with(0, lighter[0] as Backend)
@@ -142,21 +142,21 @@ describe('what moves', () => {
   })
 })
 
-test('the table is a prime, a hundred slots a backend', () => {
+test('the table size is a prime, with at least a hundred slots per backend', () => {
   expect([1, 655, 656, 1310, 5000].map(ringSize)).toEqual([65537, 65537, 131101, 131101, 524309])
   for (const size of [655, 656, 40_000].map(ringSize)) {
     for (let factor = 2; factor * factor <= size; factor++) expect(size % factor).not.toBe(0)
   }
 })
 
-test('a table that was made before is the same one', () => {
+test('a cached table is returned again', () => {
   const [one, other] = [many(7), many(7)]
   expect(ringOf(one)).toBe(ringOf(other))
   expect(ringOf(one)).toEqual(makeRing(one))
   expect(ringOf(many(8))).not.toBe(ringOf(one))
 })
 
-describe('the hash of a flow', () => {
+describe('the flow hash', () => {
   const flows = (count: number): Flow[] =>
     Array.from({ length: count }, (_, i) => ({
       source: address(`10.${(i >>> 12) & 15}.${(i >>> 6) & 63}.${i & 63}`),
@@ -166,7 +166,7 @@ describe('the hash of a flow', () => {
       protocol: 6,
     }))
 
-  test('spreads flows over backends as a fair die would', () => {
+  test('spreads flows over backends like a fair die', () => {
     const count = 20_000
     const ring = makeRing(many(10))
     const hits = new Uint32Array(10)
@@ -179,7 +179,7 @@ describe('the hash of a flow', () => {
     for (const hit of hits) expect(Math.abs(hit - count / 10)).toBeLessThan(most)
   })
 
-  test('every bit depends on every field, by half', () => {
+  test('flips every bit with probability one half for every changed field', () => {
     const [base] = flows(1) as [Flow]
     const variants: Flow[] = [
       { ...base, sourcePort: base.sourcePort ^ 1 },
@@ -197,7 +197,7 @@ describe('the hash of a flow', () => {
     }
   })
 
-  test('by source depends on the source alone', () => {
+  test('depends on the source alone, if by source', () => {
     const [one, other] = flows(2) as [Flow, Flow]
     const moved = { ...one, sourcePort: 1, destinationPort: 2, destination: address('192.0.2.99'), protocol: 17 }
     expect(flowHash(moved, 'source')).toBe(flowHash(one, 'source'))

@@ -1,4 +1,4 @@
-// The planner over random states: what any reconciler must hold, whatever the file and the kernel say.
+// The planner over random states: invariants of any reconciler, for any file and kernel.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { AddressSet, Ranges } from '../../src/model/address.ts'
@@ -56,7 +56,7 @@ const lists = fc
     ),
   )
 
-/** Few, so that their tables are made once. */
+/** Few, so that their tables are built once. */
 const SERVICES = [
   service('web', '192.0.2.10 80', { backends: ['10.0.0.1', '10.0.0.2'] }),
   service('web', '192.0.2.10 80', { backends: ['10.0.0.1', backend('10.0.0.3', { weight: 2 })], drainTimeout: 60 }),
@@ -76,7 +76,7 @@ const wanted: fc.Arbitrary<State> = fc
   .record({ program: programs, policy: fc.constantFrom<'pass' | 'drop'>('pass', 'drop'), interfaces, lists, services })
   .map(state)
 
-/** A kernel has nothing, or everything an apply leaves, each interface in exactly one mode. */
+/** A live state is empty, or complete as after an apply, each interface in exactly one mode. */
 const settled: fc.Arbitrary<State> = fc.oneof(
   { weight: 1, arbitrary: fc.constant(EMPTY_STATE) },
   { weight: 4, arbitrary: wanted.map(settle) },
@@ -99,7 +99,7 @@ function settle(from: State): State {
 const LINKS: readonly Link[] = ['eth0', 'eth1', 'eth2'].map((name) => link(name))
 const facts = (current: State) => live({ state: current, links: LINKS })
 
-/** Compares states the way the kernel would: by content, with no regard to the order of maps. */
+/** Compares states by content, regardless of the order of maps. */
 function same(left: State, right: State): boolean {
   const names = (map: ReadonlyMap<string, unknown>) => [...map.keys()].sort().join()
   const sets = (one: List): [string, AddressSet][] => [...addressesByScope(one)]
@@ -129,7 +129,7 @@ test('diff(x, x) is empty', () => {
   fc.assert(fc.property(settled, (both) => void expect(diff(both, facts(both))).toEqual([])))
 })
 
-test('a kernel that was just made what the file wants needs nothing more', () => {
+test('the plan after an apply is empty', () => {
   fc.assert(
     fc.property(wanted, settled, (file, kernel) => {
       const reached = settle(patch(kernel, diff(file, facts(kernel))))
@@ -146,7 +146,7 @@ test('patch(live, diff) is the desired state', () => {
   )
 })
 
-test('a list delta is exact: before - removed + added = after, and what is added was not there', () => {
+test('a list delta is exact: before - removed + added = after, and added prefixes are new', () => {
   fc.assert(
     fc.property(wanted, settled, (file, kernel) => {
       for (const change of diff(file, facts(kernel))) {
@@ -195,7 +195,7 @@ test('input order never changes the plan', () => {
   )
 })
 
-test('at no point of the order does an object need one that is not there', () => {
+test('at every point of the order, all objects that an object needs exist', () => {
   const complete = (one: State): boolean =>
     one.interfaces.size === 0 || (one.program !== undefined && one.policy !== undefined)
   const check = (from: State, changes: readonly Change[]): void => {
@@ -213,7 +213,7 @@ test('at no point of the order does an object need one that is not there', () =>
   )
 })
 
-test('no address that an allowlist frees before and after is ever without it in between', () => {
+test('an address allowed before and after is allowed at every point in between', () => {
   const allowlists = (one: State): string[] =>
     [...one.lists.values()].filter(({ kind }) => kind === 'allowlist').map(({ name }) => name)
   fc.assert(
@@ -227,7 +227,7 @@ test('no address that an allowlist frees before and after is ever without it in 
   )
 })
 
-test('slots are unique, in range, and kept by every name that stays', () => {
+test('slots are unique and in range, and every remaining name keeps its slot', () => {
   fc.assert(
     fc.property(wanted, wanted, (first, second) => {
       const before = plan(desired(first), facts(EMPTY_STATE), PROGRAM).slots

@@ -1,4 +1,4 @@
-// Range arithmetic against sets of small numbers, moved to either edge and the middle of the address space.
+// Compares range arithmetic with sets of small numbers, moved to both edges and the middle of the address space.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Family, Ranges } from '../../src/model/address.ts'
@@ -62,7 +62,7 @@ test('sets of ranges behave as sets of addresses', () => {
   )
 })
 
-test('a patch takes out what is gone and puts in what is added', () => {
+test('a patch removes the gone addresses and adds the added ones', () => {
   fc.assert(
     fc.property(
       arbitrary,
@@ -72,7 +72,7 @@ test('a patch takes out what is gone and puts in what is added', () => {
         const gone = subtract(ranges, subtract(ranges, some))
         const [patched, made] = [patch(ranges, gone, added), union(subtract(ranges, gone), added)]
         expect(equals(patched, made)).toBe(true)
-        // Both are told by what was patched; the other way they are not.
+        // Once `ranges` are counted, `patched` are counted by their difference, `made` are not.
         countPrefixes(ranges)
         expect(countPrefixes(patched)).toBe(countPrefixes(made))
         for (const [before, after] of [
@@ -88,7 +88,7 @@ test('a patch takes out what is gone and puts in what is added', () => {
   )
 })
 
-test('single addresses in any order are the ranges they make up', () => {
+test('single addresses in any order form the expected ranges', () => {
   const near = fc.tuple(fc.constantFrom(0, 0x7ffffff0, 0xffffffe0), fc.nat(31)).map(([base, low]) => base + low)
   fc.assert(
     fc.property(fc.array(fc.oneof(near, fc.nat({ max: 0xffffffff })), { maxLength: 200 }), (numbers) => {
@@ -100,7 +100,7 @@ test('single addresses in any order are the ranges they make up', () => {
   )
 })
 
-test('the prefixes of a set make up the set', () => {
+test('the prefixes of a set cover exactly the set', () => {
   fc.assert(
     fc.property(arbitrary, ({ a, ...input }) => {
       const ranges = rangesOf(input, a)

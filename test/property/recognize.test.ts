@@ -22,7 +22,7 @@ const META = { generation: 7, netns: 4026531840n, objectDigest: new Uint8Array(1
 const NO_SLOTS = slotsFor(EMPTY_STATE)
 const compile = (state: State): Image => compileImage({ state, slots: slotsOf(state), meta: META })
 
-/** Whether header and sections have the digests that the header records. */
+/** Whether header and sections have the digests in the header. */
 function isIntact({ header, directory, sections }: Image): boolean {
   const found = SECTION_NAMES.map((name) => digestLines(sections[name]))
   return readHeader(header).intact && damagedSections(directory, SECTION_NAMES, found).length === 0
@@ -35,7 +35,7 @@ const recallFrom =
     return list && listDigest(list) === digest ? list : undefined
   }
 
-test('an image of known lists is recognised as just what decoding gives', () => {
+test('an image of known lists is recognized, with the result of decoding', () => {
   fc.assert(
     fc.property(arbitraryState, (state) => {
       const image = compile(state)
@@ -50,7 +50,7 @@ test('an image of known lists is recognised as just what decoding gives', () => 
   )
 })
 
-test('an image of other lists is never taken for one of those that are known', () => {
+test('an image of unknown lists is never recognized', () => {
   fc.assert(
     fc.property(arbitraryState, arbitraryState, (state, known) => {
       const image = compile(state)
@@ -61,7 +61,7 @@ test('an image of other lists is never taken for one of those that are known', (
   )
 })
 
-test('any bytes that change are damage, but for those of the time of the commit', () => {
+test('any changed byte is damage, except for the time of the commit', () => {
   const committed = META_LINE * LINE_SIZE + metaCodec.offsets.committed_at
   fc.assert(
     fc.property(
@@ -71,7 +71,7 @@ test('any bytes that change are damage, but for those of the time of the commit'
       (state, damages, early) => {
         const image = imageBytes(compile(state))
         const damaged = image.slice()
-        // Half of the time in the header, whose numbers the rest depends on.
+        // Half of the time in the header, because the rest depends on its numbers.
         for (const [at, change] of damages) {
           const place = at % (early ? Math.min(image.length, HEADER_LINES * LINE_SIZE) : image.length)
           if (place < committed || place >= committed + 8) damaged[place] = (damaged[place] as number) ^ change

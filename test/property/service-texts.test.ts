@@ -1,4 +1,4 @@
-// Services that are parsed one by one: whatever the text is, either what parsing the whole file gives, or nothing.
+// Services parsed one by one: for any text, the result is that of parsing the whole file, or none.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -12,7 +12,7 @@ import { usually } from '../support/depth.ts'
 
 const whole = (source: Source): Placed | undefined => parse(source, createReport([source.path]))
 
-/** A value with the text of its places, and its line. */
+/** A value with the text at its locations, and its line. */
 function seen(source: Source, { value, from, to, key, items, fields }: Placed): unknown {
   return {
     value,
@@ -31,7 +31,7 @@ const arbitraryBackend = fc.oneof(
 )
 const arbitraryGap = fc.constantFrom('', '\n', '  # a comment\n', '# a comment at the edge\n', '      # deep\n\n')
 
-/** A service that begins at column `indent`. */
+/** A service whose name begins at column `indent`. */
 const arbitraryService = (name: string, indent: string): fc.Arbitrary<string> =>
   fc
     .record({
@@ -79,7 +79,7 @@ const arbitraryText = fc
       .map((services) => `${head}${key}\n${services.join('')}${tail}`),
   )
 
-/** Services of a file that was parsed as a whole, as far as the schema lets them pass. */
+/** Services of a file parsed as a whole, unless the schema rejects them. */
 const soundServices = (root: Placed): Placed['fields'] => root.fields?.get('services')?.fields
 
 function expectSame(source: Source, known?: KnownServices): boolean {
@@ -102,7 +102,7 @@ function expectSame(source: Source, known?: KnownServices): boolean {
   return true
 }
 
-test('services parsed one by one are those of the whole file, at the same places', () => {
+test('services parsed one by one equal those of the whole file, with equal locations', () => {
   fc.assert(
     fc.property(arbitraryText, (text) => {
       expect(expectSame(createSource('xdp.yaml', text))).toBe(true)
@@ -145,12 +145,12 @@ const arbitraryDamage = fc.record({
   ),
 })
 
-test('whatever is done to the text, what is parsed one by one is what the whole file is', () => {
+test('after any edit of the text, parsing one by one gives the result of the whole file', () => {
   let parsed = 0
   fc.assert(
     fc.property(arbitraryText, fc.array(arbitraryDamage, { minLength: 1, maxLength: 3 }), (text, damages) => {
       const known: KnownServices = new Map()
-      // What was known before must not make a difference.
+      // Previously known services must not make a difference.
       parseServices(createSource('xdp.yaml', text), known)
       const damaged = damages.reduce((now, { at, cut, put }) => {
         const place = at % (now.length + 1)

@@ -1,4 +1,4 @@
-// Services in an image: what is written is read back, in whatever order it was listed; damage is found.
+// Services in an image: encoding is reversible in any order of services, and damage is detected.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -18,7 +18,7 @@ import { slotsFor } from '../support/slots.ts'
 
 const META = { generation: 3, netns: 1n, objectDigest: new Uint8Array(16) }
 
-/** A number of slots apart, so that there are free ones in between. */
+/** Slots with gaps, so that there are free ones in between. */
 function slotsOf(state: State, leaving: readonly LeavingBackend[]): Slots {
   const slots = slotsFor(state, (n) => n * 2)
   const backends = new Map(slots.backends)
@@ -26,7 +26,7 @@ function slotsOf(state: State, leaving: readonly LeavingBackend[]): Slots {
   return { ...slots, backends }
 }
 
-/** Every drained backend has a deadline, where the service has one at all. */
+/** Every drained backend has a deadline if its service has one. */
 const deadlinesOf = (services: readonly Service[]): ReadonlyMap<string, number> =>
   new Map(
     services.flatMap(({ name, backends, drainTimeout }) =>
@@ -63,7 +63,7 @@ test('services, slots, leaving backends and deadlines are read back', () => {
   )
 })
 
-test('an image whose lines are as they were written is recognised as just what decoding gives', () => {
+test('an undamaged image is recognized, with the result of decoding', () => {
   fc.assert(
     fc.property(arbitraryServices, (drawn) => {
       const image = compileImage(sourceOf(drawn))
@@ -73,7 +73,7 @@ test('an image whose lines are as they were written is recognised as just what d
   )
 })
 
-test('the order in which services and leaving backends are listed changes nothing', () => {
+test('the order of services and leaving backends changes nothing', () => {
   fc.assert(
     fc.property(arbitraryServices, (drawn) => {
       const source = sourceOf(drawn)
@@ -95,7 +95,7 @@ const EDITS: readonly ((service: Service) => Service | undefined)[] = [
   () => undefined,
 ]
 
-/** The bytes of an image as its transfer makes them out of those of the image before. */
+/** The bytes of an image after its transfer from the previous image. */
 function transferred(image: Image, previous: Image): Uint8Array {
   const [words, old] = [new Uint8Array(image.lines * LINE_SIZE), imageBytes(previous)]
   const { copies, writes } = transferOf(image, previous)
@@ -112,7 +112,7 @@ function transferred(image: Image, previous: Image): Uint8Array {
   return words
 }
 
-test('nor does it where backends that leave two services answered from the same port', () => {
+test('the order of leaving backends of two services with one reply port changes nothing', () => {
   const services = ['192.0.2.10', '192.0.2.11'].map((vip, i) => service(`s${i}`, `${vip} 80`))
   const leaving = services.map(({ name }) => ({ service: name, backend: backend('10.0.0.1'), deadline: 1000 }))
   const source = sourceOf({ services, leaving })
@@ -122,7 +122,7 @@ test('nor does it where backends that leave two services answered from the same 
   expect(Buffer.compare(bytes[0] as Uint8Array, bytes[1] as Uint8Array)).toBe(0)
 })
 
-test('of an image before, rings that stay are taken over, and all is as if it had been compiled alone', () => {
+test('unchanged rings are taken over, and the image equals one compiled without a previous image', () => {
   const edits = fc.array(fc.nat(EDITS.length - 1), { minLength: 8, maxLength: 8 })
   const drawn = arbitraryServices.filter(({ services }) => services.length > 0)
   fc.assert(
@@ -141,7 +141,7 @@ test('of an image before, rings that stay are taken over, and all is as if it ha
   )
 })
 
-test('one of several services is edited: the rings of the others are taken over', () => {
+test('after an edit of one service, the rings of the others are taken over', () => {
   const web = (n: number, weight: number): Service =>
     service(`web${n}`, `192.0.2.${n} 443`, { backends: [backend('10.0.0.1', { weight }), '10.0.0.2'] })
   const source = (weight: number): Source => {
@@ -154,7 +154,7 @@ test('one of several services is edited: the rings of the others are taken over'
   expect(image.directory).toEqual(compileImage(source(2)).directory)
 })
 
-test('damage to a line of the services is drift or refused, and never passes for what was written', () => {
+test('damage to a line of the services is drift or refused, and never goes unnoticed', () => {
   const drawn = fc.tuple(
     arbitraryServices.filter(({ services }) => services.length > 0),
     fc.array(fc.tuple(fc.nat(), fc.nat(511), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 3 }),
@@ -184,7 +184,7 @@ test('damage to a line of the services is drift or refused, and never passes for
   )
 })
 
-/** The slots of the state, in which names keep those that they had. */
+/** The slots of the state; names keep their previous slots. */
 function slotsAfter(before: Slots, state: State, leaving: readonly LeavingBackend[]): Slots {
   const wanted = slotsOf(state, leaving)
   const keep = (kind: 'services' | 'backends' | 'pools'): Map<string, number> => {
@@ -195,7 +195,7 @@ function slotsAfter(before: Slots, state: State, leaving: readonly LeavingBacken
   return { ...wanted, services: keep('services'), backends: keep('backends'), pools: keep('pools') }
 }
 
-test('what is compiled with lines taken over is what is compiled anew', () => {
+test('compiling with lines taken over gives the result of compiling without', () => {
   let kept = 0
   fc.assert(
     fc.property(
@@ -208,7 +208,7 @@ test('what is compiled with lines taken over is what is compiled anew', () => {
         const image = compileImage(before)
         const [own, others] = [before.state.services, new Map(other.services.map((one) => [one.name, one]))]
         const names = [...new Set([...own.keys(), ...others.keys()])]
-        // The very same services, others of the same name, and some that are there no more.
+        // A mix of unchanged services, changed ones of the same name, and removed ones.
         const services = names.flatMap((name, i) => (stays[i % 8] ? own.get(name) : others.get(name)) ?? [])
         const next = sourceOf({ services, leaving: [] })
         const state = { ...next.state, services: new Map(services.map((one) => [one.name, one])) }

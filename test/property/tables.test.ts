@@ -9,7 +9,7 @@ import { arbitraryState, edges, ImageReader, modelParts, slotsOf, stateOf } from
 const META = { generation: 7, netns: 4026531840n, objectDigest: new Uint8Array(16).fill(9) }
 const compile = (state: State): Uint8Array => imageBytes(compileImage({ state, slots: slotsOf(state), meta: META }))
 
-test('decoding a compiled image gives the same lists, policy and slots', () => {
+test('decoding a compiled image gives its lists, policy and slots', () => {
   fc.assert(
     fc.property(arbitraryState, (state) => {
       const decoded = decodeImage(imageFrom(compile(state)))
@@ -23,7 +23,7 @@ test('decoding a compiled image gives the same lists, policy and slots', () => {
   )
 })
 
-test('every address at, before and after every edge has the class that the lists give it', () => {
+test('every address at, before and after every edge has the class of its lists', () => {
   fc.assert(
     fc.property(arbitraryState, (state) => {
       const reader = new ImageReader(compile(state))
@@ -54,7 +54,7 @@ test('equal states give equal bytes, whatever the order of their lists', () => {
   )
 })
 
-test('damaged bytes are read as something else or refused, and never hang', () => {
+test('damaged bytes decode to another state or are refused, and never hang the decoder', () => {
   fc.assert(
     fc.property(
       arbitraryState,
@@ -62,7 +62,7 @@ test('damaged bytes are read as something else or refused, and never hang', () =
       fc.boolean(),
       (state, damages, early) => {
         const image = compile(state)
-        // Half of the time in the header and the first sections, which hold the numbers that others depend on.
+        // Half of the time in the header and the first sections, because other sections depend on their numbers.
         for (const [at, byte] of damages) image[at % (early ? Math.min(image.length, 4096) : image.length)] = byte
         try {
           decodeImage(imageFrom(image))

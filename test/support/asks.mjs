@@ -1,5 +1,5 @@
-// Requests over connections of their own, a new one every few milliseconds, until stdin closes. Then prints what became
-// of each: [{"time", "backend", "error"}]. The body of an answer names the backend. Usage: asks.mjs HOST PORT
+// Sends requests over separate connections, a new one every few milliseconds, until stdin closes. Then prints the
+// result of each: [{"time", "backend", "error"}]. The body of an answer names the backend. Usage: asks.mjs HOST PORT
 import { request } from 'node:http'
 
 const [host, port] = process.argv.slice(2)

@@ -1,4 +1,4 @@
-// Backends that a test lets live and die, and a monitor that checks them on the test's clock.
+// Backends that a test starts and stops, and a monitor that checks them on the test's clock.
 
 import type { HealthCheck, ServiceHealth, TcpCheck } from '../../src/model/health.ts'
 import type { Overlay, ServiceOverlay } from '../../src/model/overlay.ts'
@@ -41,7 +41,7 @@ export const service = (
   backends: new Map(Object.entries(backends)),
 })
 
-/** How a backend answers: after a time, or never; `broken`: the check cannot be made. */
+/** How a backend answers: after a time, or never; `broken`: the check cannot run. */
 export interface Answer {
   readonly how: 'good' | 'bad' | 'silent' | 'broken'
   readonly latency: number
@@ -60,11 +60,11 @@ export interface Start extends Subject {
 
 export class World {
   readonly timer = new FakeTimer()
-  /** By backend name; who is not in it is good. */
+  /** By backend name; others pass their checks. */
   readonly answers = new Map<string, Answer>()
   readonly starts: Start[] = []
   readonly events: HealthEvent[] = []
-  /** Every overlay that was told, with its time. */
+  /** Every overlay that the monitor reported, with its time. */
   readonly told: { readonly time: number; readonly changed: Overlay }[] = []
   running = 0
   random = (): number => 0
@@ -81,7 +81,7 @@ export class World {
     })
   }
 
-  /** One service, `web`. */
+  /** Updates the one service, `web`. */
   update(target: ServiceTarget): void {
     this.monitor.update(new Map([['web', target]]))
   }
@@ -108,7 +108,7 @@ export class World {
     return this.starts.filter(({ backend: key }) => key === name).map(({ time }) => time)
   }
 
-  /** An answer is what the backend is when it answers, not when it is asked: it may die in between. */
+  /** The result depends on the backend at the time of the answer: it may die after the request. */
   readonly #probe: Probe = (check, subject, done) => {
     this.starts.push({ ...subject, check, time: this.timer.now() })
     this.running++

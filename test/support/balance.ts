@@ -1,5 +1,5 @@
-// A balancing laboratory: a client (the peer), a balancer (the host) and backends, each in a namespace of its own, with
-// a web server and a UDP service that say their names. The balancer is also the router between all of them.
+// A balancing laboratory: a client (the peer), a balancer (the host) and backends, each in a separate namespace, with a
+// web server and a UDP service that answer with their names. The balancer is also the router between all of them.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,11 +8,11 @@ import { fileURLToPath } from 'node:url'
 import { ETH0, Lab } from './hosts.ts'
 
 const OBJECT = fileURLToPath(new URL('../../build/test/backend.bpf.o', import.meta.url))
-/** Frames of a local sender with offloads on reach XDP unfinished. */
+/** With offloads, frames of a local sender reach XDP without checksums. */
 const PLAIN = (device: string): string => `ethtool -K ${device} tx off gso off tso off`
 const script = (name: string): string => fileURLToPath(new URL(`./${name}.mjs`, import.meta.url))
 
-/** The n-th VIP. They lie in no network: the client has a route for them to the balancer. */
+/** The n-th VIP. It lies in no network: the client has a route for it to the balancer. */
 export const vipOf = (n: number, family: 4 | 6 = 4): string => (family === 4 ? `198.51.100.${n}` : `2001:db8:f::${n}`)
 
 export const HTTP = 80
@@ -27,14 +27,14 @@ export interface BackendHost {
 }
 
 export interface Load {
-  /** Stops and tells what became of each connection. */
+  /** Stops and returns the result of each connection. */
   readonly stop: () => Promise<{
     readonly connections: readonly { readonly backend?: string; readonly requests: number; readonly error?: string }[]
     readonly requests: number
   }>
 }
 
-/** One request over a connection of its own; `time`: when it began, Unix time in milliseconds. */
+/** One request over a separate connection; `time`: its start, Unix time in milliseconds. */
 export interface Asked {
   readonly time: number
   readonly backend?: string
@@ -69,7 +69,7 @@ export class BalanceLab extends Lab {
     super.close()
   }
 
-  /** Address of a backend of one namespace: the n-th of those it has, from 1 to 9. */
+  /** Address of a backend in one namespace: the n-th of its addresses, from 1 to 9. */
   address(backend: number, n = 1, family: 4 | 6 = 4): string {
     return family === 4 ? `10.0.${backend}.1${n}` : `2001:db8:${backend}::1${n}`
   }
@@ -77,7 +77,7 @@ export class BalanceLab extends Lab {
   /** Device of the balancer towards a backend. */
   device = (number: number): string => `eth${number}`
 
-  /** Runs a program of the test network on a device: `pass`, or `unwrap` where packets arrive in others. */
+  /** Attaches a program of the test network to a device: `pass`, or `unwrap` to decapsulate packets. */
   run(netns: string, device: string, program: 'pass' | 'unwrap'): void {
     const pin = `${this.bpffs}/test-${netns}`
     this.script(
@@ -87,7 +87,10 @@ export class BalanceLab extends Lab {
     )
   }
 
-  /** Backends hold the VIPs, so that they can answer from them, and do not tell neighbours (docs/balancer.md). */
+  /**
+   * Configures the VIPs on the backends, so that they can answer from them, without announcing them to neighbours
+   * (docs/balancer.md).
+   */
   holdVips(...vips: readonly string[]): void {
     const adds = vips.map((vip) => `ip addr add ${vip}/${vip.includes(':') ? 128 : 32} dev lo`)
     for (const { netns } of this.backends)
@@ -99,7 +102,7 @@ export class BalanceLab extends Lab {
     return this.in(netns, 'sh', '-ec', lines.join('\n'))
   }
 
-  /** Ends the web server of a backend: its connections are reset, new ones are refused. */
+  /** Kills the web server of a backend: its connections are reset, new ones are refused. */
   async stopWeb(number: number): Promise<void> {
     const server = this.#web.get(number) as ChildProcess
     const ended = once(server, 'close')
@@ -109,7 +112,7 @@ export class BalanceLab extends Lab {
 
   startWeb = (number: number): Promise<void> => this.#serve(this.backends[number - 1] as BackendHost)
 
-  /** A new connection every few milliseconds until it is stopped; then what became of each. */
+  /** Opens a new connection every few milliseconds until stopped; then returns the result of each. */
   async ask(vip: string): Promise<{ readonly stop: () => Promise<readonly Asked[]> }> {
     const child = await this.#start(this.peer, script('asks'), vip, `${HTTP}`)
     let output = ''
@@ -126,7 +129,7 @@ export class BalanceLab extends Lab {
     }
   }
 
-  /** UDP services on the own addresses of every backend, and on these VIPs. */
+  /** Starts UDP services on every backend, on its addresses and on these VIPs. */
   async echo(...vips: readonly string[]): Promise<void> {
     await Promise.all(
       this.backends.map(({ number, netns }) => {
@@ -136,23 +139,23 @@ export class BalanceLab extends Lab {
     )
   }
 
-  /** The body that the client gets; throws where it gets none. */
+  /** The body of the answer to the client; throws if there is none. */
   fetch(vip: string, port = HTTP): string {
     const host = vip.includes(':') ? `[${vip}]` : vip
     return this.in(this.peer, 'curl', '-sS', '-m', '5', `http://${host}:${port}/`).trim()
   }
 
-  /** How many of `count` flows of UDP each backend answered. */
+  /** Sends `count` UDP flows; returns the number that each backend answered. */
   async flows(vip: string, count: number): Promise<Record<string, number>> {
     return JSON.parse(this.in(this.peer, process.execPath, script('flows'), vip, `${ECHO}`, `${count}`))
   }
 
-  /** What so many connections of one request each heard, dozens at a time. */
+  /** Opens `count` connections of one request each, dozens at a time; returns the number per answer. */
   async burst(vip: string, count: number): Promise<Record<string, number>> {
     return JSON.parse(this.in(this.peer, process.execPath, script('burst'), vip, `${HTTP}`, `${count}`))
   }
 
-  /** Long-lived connections that ask all the time. */
+  /** Opens long-lived connections that send requests all the time. */
   async load(vip: string, connections: number): Promise<Load> {
     const child = await this.#start(this.peer, script('load'), vip, `${HTTP}`, `${connections}`)
     let output = ''
@@ -177,7 +180,7 @@ export class BalanceLab extends Lab {
     this.#servers.push(child)
     child.stdout.setEncoding('utf8')
     const [line] = (await once(child.stdout, 'data')) as [string]
-    if (!line.startsWith('ready')) throw new Error(`${words[0]} said ${line}`)
+    if (!line.startsWith('ready')) throw new Error(`${words[0]} printed ${line}`)
     return child
   }
 
@@ -215,7 +218,7 @@ export class BalanceLab extends Lab {
     this.script(
       this.host,
       'sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1',
-      // Answers of backends come from VIPs, which the balancer has no route for.
+      // Answers of backends come from VIPs, for which the balancer has no route.
       'sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0',
       PLAIN('eth0'),
     )
@@ -228,7 +231,7 @@ export class BalanceLab extends Lab {
     this.run(this.peer, client, 'pass')
   }
 
-  /** A web server on every address of the backend, VIPs included, that answers with its name. */
+  /** Starts a web server on every address of the backend, VIPs included, that answers with its name. */
   async #serve({ number, netns }: BackendHost): Promise<void> {
     const directory = `${this.directory}/nginx-${number}`
     mkdirSync(directory, { recursive: true })
@@ -253,7 +256,7 @@ http {
     })
     this.#servers.push(child)
     this.#web.set(number, child)
-    // Ready when it listens: there is no other sign of it.
+    // Wait until it listens, the only sign that it is ready.
     for (let attempt = 0; attempt < 200; attempt++) {
       if (this.in(netns, 'ss', '-ltnH', 'sport = :8080').includes('8080')) return
       await new Promise((resolve) => setTimeout(resolve, 25))
@@ -265,7 +268,7 @@ http {
     try {
       this.in(this.host, 'ip', 'netns', 'del', netns)
     } catch {
-      // Not made yet.
+      // Does not exist yet.
     }
   }
 }

@@ -1,4 +1,4 @@
-// Bans of a test's own data plane: written, swept and counted by the very functions of the product.
+// Bans of a test's data plane: written, swept and counted by the functions of the product.
 
 import type { BanState } from '../../src/abi/generated.ts'
 import { type Paths, pinPaths } from '../../src/abi/paths.ts'
@@ -23,7 +23,7 @@ export interface Bans {
 
 export function parse(text: string): Prefix {
   const prefix = parsePrefix(text)
-  if (!prefix) throw new Error(`${text} is no prefix`)
+  if (!prefix) throw new Error(`${text} is not a prefix`)
   return prefix
 }
 

@@ -1,4 +1,4 @@
-// The data plane alone: the shipped object loaded with maps of its own in a private bpffs, an image written into it,
+// The data plane alone: the shipped object, loaded with separate maps in a private bpffs, an image written into it,
 // packets run through it. No interface is involved.
 
 import { execFileSync } from 'node:child_process'
@@ -32,17 +32,17 @@ import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
 import { writeLines } from './lines.ts'
 import { slotsFor } from './slots.ts'
 
-/** The interface that a test run comes in on: the namespace's loopback device, always the first one. */
+/** The interface that test runs arrive on: the namespace's loopback device, always the first one. */
 export const TEST_IFINDEX = 1
-/** Bytes that a packet may grow by on its way through. */
+/** Bytes that a packet may grow by. */
 const GROWTH = 64
-/** Runs in one bpftool process. */
+/** Number of runs per bpftool process. */
 const BATCH = 2000
 
 const VERDICTS: readonly Verdict[] = ['aborted', 'drop', 'pass', 'tx', 'redirect']
 const REASON_NAMES = Object.keys(REASON).map((name) => name.toLowerCase().replaceAll('_', '-') as ReasonName)
 
-/** A packet to run. `linear` = bytes of it in the linear part; undefined = as the kernel lays it out. */
+/** A packet to run. `linear` = its bytes in the linear part; undefined = the kernel's choice. */
 export interface Run {
   readonly frame: Uint8Array
   readonly linear?: number
@@ -64,15 +64,15 @@ export const imageOf = (state: State, slots: Slots = slotsFor(state), generation
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 
-/** One loaded data plane. Close it in any case. */
+/** One loaded data plane. Callers must close it. */
 export class DataPlane {
   readonly #directory: string
   readonly #bpffs: string
   #generation = 0
-  /** The balancer's maps by name: handed from policy to policy while they have the right size. */
+  /** The balancer's maps by name: kept from policy to policy while their size is right. */
   readonly #balance = new Map<string, MapShape>()
 
-  /** Network namespace that packets are run in, by the name under /run/netns; undefined = this one. */
+  /** Namespace to run packets in, by its name under /run/netns; undefined = the present one. */
   readonly #netns: string | undefined
 
   private constructor(directory: string, netns: string | undefined) {
@@ -81,7 +81,7 @@ export class DataPlane {
     this.#bpffs = join(directory, 'bpffs')
   }
 
-  /** Makes the shared maps; programs come with the first policy. */
+  /** Creates the shared maps; the first policy loads the programs. */
   static async open(netns?: string): Promise<DataPlane> {
     const plane = new DataPlane(mkdtempSync('/dev/shm/xdp-test-'), netns)
     try {
@@ -95,7 +95,7 @@ export class DataPlane {
     }
   }
 
-  /** Loads the programs anew over a policy map that holds `image`. Flows and counters stay where their maps fit. */
+  /** Loads the programs again, over a policy map with `image`. Flows and counters stay if their maps fit. */
   async load(image: Uint8Array): Promise<void> {
     const previous = this.#generation
     this.#generation++
@@ -129,7 +129,7 @@ export class DataPlane {
     }
   }
 
-  /** Has the next load make the balancer's maps anew, so that no flow is known and all counters are zero. */
+  /** Makes the next load create new balancer maps: without flows, and with all counters at zero. */
   forget(): void {
     this.#balance.clear()
   }
@@ -142,7 +142,7 @@ export class DataPlane {
     return this.#pin(`programs-${this.#generation}/${name}`)
   }
 
-  /** Pins a program once more, so that it outlives the next load; returns the pin. */
+  /** Pins a program a second time, so that it outlives the next load; returns the pin. */
   keep(name: string): string {
     const pin = this.#pin(`kept-${name}`)
     execFileSync('bpftool', ['prog', 'pin', 'pinned', this.program(name), pin])
@@ -179,7 +179,7 @@ export class DataPlane {
     return outcomes
   }
 
-  /** Whether test runs can say where the linear part ends; kernels before 6.18 fill it first. */
+  /** Whether test runs can choose the end of the linear part; kernels before 6.18 fill it first. */
   async canSplit(): Promise<boolean> {
     try {
       await this.run([{ frame: new Uint8Array(64), linear: 32 }])
@@ -190,14 +190,14 @@ export class DataPlane {
     }
   }
 
-  /** Makes test runs count for an interface slot; 0 = for none. */
+  /** Makes test runs count for an interface slot; 0 = for no interface. */
   async attachTestRuns(slot: number): Promise<void> {
     const bytes = new Uint8Array(interfaceEntryCodec.size)
     if (slot > 0) interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot }, new DataView(bytes.buffer))
     await this.setIndex(TEST_IFINDEX % INTERFACE_INDEX_SIZE, bytes)
   }
 
-  /** Has packets that come in or leave at an interface count as those of an interface of ours. */
+  /** Makes an interface, by its index, count as an attached one with the slot. */
   async own(ifindex: number, slot: number): Promise<void> {
     const bytes = new Uint8Array(interfaceEntryCodec.size)
     interfaceEntryCodec.encode({ ifindex, slot }, new DataView(bytes.buffer))
@@ -212,7 +212,7 @@ export class DataPlane {
     )
   }
 
-  /** Counters of an interface slot, only those that are not zero. */
+  /** Non-zero counters of an interface slot. */
   async reasons(slot: number): Promise<{ readonly [reason in ReasonName]?: Count }> {
     const keys = REASON_NAMES.map((_, reason) => slot * REASON_SLOTS + reason)
     const counts = await this.#counters('verdict_stats', keys)
@@ -238,7 +238,7 @@ export class DataPlane {
     ])
   }
 
-  /** Per-CPU values of a map summed, field by field. */
+  /** Sums of a map's per-CPU values, field by field. */
   async sums<T extends object>(
     map: string,
     key: number,
@@ -251,7 +251,7 @@ export class DataPlane {
     return Object.fromEntries(fields.map((field) => [field, sum(field)])) as { readonly [field in keyof T]: number }
   }
 
-  /** All values of an array map, one after the other. */
+  /** All values of an array map, in order. */
   async values(map: string, entries: number): Promise<Uint8Array[]> {
     return this.valuesAt(
       map,
@@ -266,13 +266,13 @@ export class DataPlane {
     return outputs.map((output) => Uint8Array.from((output as { value: string[] }).value, Number))
   }
 
-  /** Runs a program that counts; what it found. */
+  /** Runs a program that counts; returns its result. */
   async count(name: 'flow_count' | 'port_count'): Promise<number> {
     const [output] = await runBatch([plainRun(this.program(name))])
     return (output as { retval: number }).retval
   }
 
-  /** Writes one value of a map, to every CPU where it has several. */
+  /** Writes one value of a map; in a per-CPU map, for every CPU. */
   async setValue(map: string, key: number, value: Uint8Array): Promise<void> {
     await runBpftool(
       ...['map', 'update', 'pinned', this.#pin(map), 'key', ...littleEndian(key)],
@@ -289,7 +289,7 @@ export class DataPlane {
     rmSync(this.#directory, { recursive: true, force: true })
   }
 
-  /** Runs packets, in the namespace that they are to come in in. */
+  /** Runs packets in the namespace that receives them. */
   async #batch(commands: readonly Command[]): Promise<unknown[]> {
     if (this.#netns === undefined) return runBatch(commands)
     const input = commands.map(({ argv }) => argv.join(' ')).join('\n')
@@ -319,7 +319,7 @@ export class DataPlane {
     )
   }
 
-  /** A struct xdp_md whose linear part ends after `linear` bytes. */
+  /** A struct xdp_md with a linear part that ends after `linear` bytes. */
   #context(linear: number): string {
     const file = join(this.#directory, `context-${linear}`)
     writeFileSync(file, new Uint8Array(new Uint32Array([0, linear, 0, 0, 0, 0]).buffer))

@@ -1,5 +1,5 @@
-// Many connections to an HTTP service, dozens at a time, each for one request; prints by body or error how often it was
-// heard: {"NAME": count}. Usage: burst.mjs HOST PORT COUNT
+// Opens many connections to an HTTP service, dozens at a time, each for one request; prints the number of each body or
+// error: {"NAME": count}. Usage: burst.mjs HOST PORT COUNT
 import { Agent, request } from 'node:http'
 
 const [host, port, count] = process.argv.slice(2)

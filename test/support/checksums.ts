@@ -1,5 +1,5 @@
-// Internet checksums of whole frames, summed anew from every byte: what a packet's checksums should be, and which of them
-// are wrong. Follows tunnels and the packets that ICMP errors quote, as far as they are all there.
+// Internet checksums of whole frames, summed from every byte: computes a packet's checksums and finds wrong ones.
+// Follows tunnels and the packets that ICMP errors quote, as far as they are complete.
 
 const VLANS = [0x8100, 0x88a8]
 const EXTENSIONS = [0, 43, 44, 51, 60]
@@ -8,16 +8,16 @@ const UDP = 17
 const IPV4 = 4
 const IPV6 = 41
 
-/** Where an IP packet and its transport header are. */
+/** Positions of an IP packet and its transport header. */
 export interface Place {
   readonly family: 4 | 6
-  /** Of the IP header. */
+  /** Offset of the IP header. */
   readonly at: number
-  /** Of the transport header. */
+  /** Offset of the transport header. */
   readonly transport: number
-  /** Of the byte behind the datagram, as its header says. */
+  /** End of the datagram, by its header. */
   readonly end: number
-  /** Of the byte behind what it may reach to: the end of the frame, or of the packet around it. */
+  /** Upper limit of the datagram: the end of the frame, or of the packet around it. */
   readonly limit: number
   readonly protocol: number
   readonly isFragment: boolean
@@ -26,7 +26,7 @@ export interface Place {
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 
-/** Where the IP header of a frame is; undefined: it has none. */
+/** Offset of the IP header in a frame; undefined: none. */
 export function networkOf(frame: Uint8Array): number | undefined {
   const view = viewOf(frame)
   let at = 14
@@ -87,7 +87,7 @@ function pseudoSum(frame: Uint8Array, { family, at, transport, end, protocol }: 
   return sumOf(addresses, protocol + end - transport)
 }
 
-/** Where a transport protocol keeps its checksum, and whether it covers the pseudo header; undefined: it has none. */
+/** Offset of a transport protocol's checksum, and whether it covers the pseudo header; undefined: none. */
 function checksumField({ family, protocol }: Place): { readonly at: number; readonly pseudo: boolean } | undefined {
   if (protocol === TCP) return { at: 16, pseudo: true }
   if (protocol === UDP) return { at: 6, pseudo: true }
@@ -95,11 +95,14 @@ function checksumField({ family, protocol }: Place): { readonly at: number; read
   return protocol === 58 && family === 6 ? { at: 2, pseudo: true } : undefined
 }
 
-/** Whether all that the transport checksum covers is there. */
+/** Whether all bytes that the transport checksum covers are present. */
 const isWhole = (place: Place): boolean =>
   !place.isFragment && place.end <= place.limit && place.end - place.transport >= (place.protocol === TCP ? 20 : 8)
 
-/** The packet inside of `place`: in a tunnel, or quoted by an ICMP error. `gue`: UDP port that has packets behind it. */
+/**
+ * Offset of the packet inside `place`: in a tunnel, or quoted by an ICMP error. `gue`: UDP port whose payload is a
+ * packet.
+ */
 function inside(frame: Uint8Array, place: Place, gue: number): number | undefined {
   const { protocol, transport, family, end, isLater } = place
   if (isLater) return undefined
@@ -114,7 +117,7 @@ function inside(frame: Uint8Array, place: Place, gue: number): number | undefine
   return isError && view.getUint8(transport + 8) >>> 4 === family ? transport + 8 : undefined
 }
 
-/** Every IP packet of a frame, the innermost first. `reach`: what is inside of another is not looked at behind it. */
+/** Every IP packet of a frame, the innermost first. `reach`: inner packets are only followed up to this offset. */
 function places(frame: Uint8Array, gue: number, reach = frame.length): Place[] {
   const found: Place[] = []
   let at = networkOf(frame)
@@ -130,7 +133,7 @@ function places(frame: Uint8Array, gue: number, reach = frame.length): Place[] {
 
 export const GUE = 6080
 
-/** Writes the transport checksum of a packet that is all there. */
+/** Writes the transport checksum of a complete packet. */
 function sealTransport(frame: Uint8Array, place: Place, keepZero: boolean): void {
   const view = viewOf(frame)
   const field = checksumField(place)
@@ -144,16 +147,16 @@ function sealTransport(frame: Uint8Array, place: Place, keepZero: boolean): void
 }
 
 interface Sealing {
-  /** One of zero in UDP says "none" and stays. */
+  /** Keep a UDP checksum of zero, which means "none". */
   readonly keepZero?: boolean
   readonly gue?: number
-  /** What is inside of another packet is not looked at behind it. */
+  /** Inner packets are only followed up to this offset. */
   readonly reach?: number
-  /** Of the packet around all others alone. */
+  /** Only the checksums of the outermost packet. */
   readonly outermost?: boolean
 }
 
-/** Writes every checksum of a frame that it has all bytes of. */
+/** Writes every checksum of a frame whose bytes are complete. */
 export function seal(frame: Uint8Array, options: Sealing = {}): Uint8Array {
   const { keepZero = false, gue = GUE, reach = frame.length, outermost = false } = options
   const sealed = frame.slice()
@@ -168,7 +171,7 @@ export function seal(frame: Uint8Array, options: Sealing = {}): Uint8Array {
   return sealed
 }
 
-/** What is wrong with the checksums of a frame. */
+/** Describes the wrong checksums of a frame. */
 export function wrongChecksums(frame: Uint8Array, gue = GUE): string[] {
   const view = viewOf(frame)
   return places(frame, gue).flatMap((place) => {

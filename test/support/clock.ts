@@ -1,15 +1,18 @@
-// Time that passes when a test says so.
+// A clock that advances only when a test advances it.
 
 import type { Scheduler } from '../../src/watch/time/scheduler.ts'
 
 export interface Clock extends Scheduler {
-  /** Lets so many milliseconds pass; every timer that ends meanwhile is run at its time, with all that follows from it. */
+  /**
+   * Advances by a number of milliseconds; every timer that expires meanwhile runs at its time, with all of its
+   * consequences.
+   */
   readonly pass: (ms: number) => Promise<void>
-  /** Timers that are set. */
+  /** Number of active timers. */
   readonly waiting: () => number
 }
 
-/** Lets everything that waits for nothing but a promise come to its end. */
+/** Waits until all pending promises are settled. */
 export async function settle(): Promise<void> {
   for (let i = 0; i < 50; i++) await Promise.resolve()
 }

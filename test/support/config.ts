@@ -1,4 +1,4 @@
-// Config files in a directory of their own, removed after the test.
+// Config files in temporary directories, removed after the test.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -23,7 +23,7 @@ export function loadText(text: string, files: Readonly<Record<string, string | U
   return loadConfig(join(writeFiles({ ...files, 'xdp.yaml': text }), 'xdp.yaml'))
 }
 
-/** The errors that a path gives. */
+/** The errors of loading a path. */
 export async function errorsOf(path: string): Promise<readonly Diagnostic[]> {
   try {
     await loadConfig(path)

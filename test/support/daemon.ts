@@ -1,4 +1,4 @@
-// A daemon without a host: its loop over files and a kernel that a test writes down, in time that a test lets pass.
+// A daemon without a host: its loop over files and a kernel that a test supplies, on the test's clock.
 
 import type { Loaded } from '../../src/config/load.ts'
 import { fail, unexpected, XdpError } from '../../src/diagnostics.ts'
@@ -14,25 +14,25 @@ import { type Clock, createClock, settle } from './clock.ts'
 import { slotsFor } from './slots.ts'
 import { desired, link, live, state } from './states.ts'
 
-/** A config that is told from others by its name alone. */
+/** A config that differs from others only by its name. */
 export function config(name: string, watch: Partial<WatchOptions> = {}): Loaded {
   const base = desired(state({ interfaces: { eth0: ['native'] } }))
   const whole = { ...base, watch: { ...base.watch, ...watch }, config: { path: 'xdp.yaml', sha256: name } }
   return { desired: whole, warnings: [] }
 }
 
-/** The kernel: which config it runs, and what somebody changed since. */
+/** The kernel: the config that it runs, and changes by other programs. */
 export class FakeKernel implements Pipeline {
   runs = 'nothing'
   drift: Drift[] = []
   links = new Map<string, Link>([['eth0', link('eth0')]])
-  /** Thrown by whoever looks. */
+  /** Thrown by observations. */
   refusal: XdpError | undefined
-  /** Thrown by whoever carries out. */
+  /** Thrown by applies. */
   failure: unknown
-  /** What was done, in order: `check`, `apply`, `applied NAME`, `declined`. */
+  /** Calls in order: `check`, `apply`, `applied NAME`, `declined`. */
   readonly calls: string[] = []
-  /** Waited for before an apply is carried out. */
+  /** An apply waits for this before it runs. */
   gate: Promise<void> = Promise.resolve()
 
   #plan(wanted: string): Plan {
@@ -76,7 +76,7 @@ export class FakeKernel implements Pipeline {
   readonly served: Pipeline['served'] = async () => servedOf(this.#live())
   readonly attachments: Pipeline['attachments'] = async () => this.links
 
-  /** Whether an apply was begun, and neither used nor dismissed. */
+  /** Whether an apply was prepared, and neither used nor dismissed. */
   isPrepared = false
   readonly prepare: Pipeline['prepare'] = () => {
     this.isPrepared = true
@@ -94,12 +94,12 @@ export interface Daemon {
   readonly kernel: FakeKernel
   readonly loop: Loop
   readonly events: WatchEvent[]
-  /** What checks were told to check. */
+  /** Services that the checks were updated to. */
   readonly served: Served[]
-  /** Names of the events so far; forgets them. */
+  /** Returns the names of the events so far, and clears them. */
   readonly told: () => string[]
   readonly book: ReturnType<typeof openBook>
-  /** What the next look at the files finds, and says that there is something to look at. */
+  /** Sets the result of the next look at the files, and notifies the loop. */
   readonly edit: (look: Look) => Promise<void>
 }
 
@@ -109,7 +109,7 @@ export const good = (name: string, watch?: Partial<WatchOptions>): Look => ({
 })
 export const bad = (message: string): Look => ({ kind: 'bad', error: fail('E005', message) })
 
-/** Starts the loop with a config `first`, and lets it come to rest. */
+/** Starts the loop with a config `first`, and waits until it is idle. */
 export async function startDaemon(
   first: Loaded,
   prepare: (kernel: FakeKernel) => void = () => undefined,

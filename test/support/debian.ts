@@ -1,5 +1,5 @@
-// Debian packages that a test needs, unpacked into a directory of our own. They are never installed, because that
-// would change the machine of whoever runs the tests, and start services on it.
+// Debian packages for tests, unpacked into a directory of ours. They are never installed, because that would change the
+// machine that runs the tests, and start services on it.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
@@ -16,13 +16,13 @@ const apt = (cwd: string, ...args: readonly string[]): string =>
     timeout: 60_000,
   })
 
-/** Which packages an installation would bring, those that are there already left out. */
+/** Packages that an installation would add to the installed ones. */
 function missing(cwd: string, packages: readonly string[]): string[] {
   const simulated = apt(cwd, 'install', '--simulate', '--no-install-recommends', ...packages)
   return [...simulated.matchAll(/^Inst (\S+)/gm)].map(([, name = '']) => name)
 }
 
-/** The directories that are links on a merged /usr must be so here, or they would hide what lies below them. */
+/** Creates the links of a merged /usr here too; a directory would hide the one of the host. */
 function mergeUsr(root: string): void {
   for (const name of ['bin', 'sbin', 'lib', 'lib64']) {
     if (!lstatSync(`/${name}`, { throwIfNoEntry: false })?.isSymbolicLink()) continue
@@ -43,7 +43,7 @@ function unpack(target: string, packages: readonly string[]): void {
       const script = 'dpkg-deb --fsys-tarfile "$0" | tar --extract --keep-directory-symlink --directory root'
       execFileSync('sh', ['-c', script, archive], { cwd: work, stdio: 'ignore' })
     }
-    // Or every machine made of it would do so again, at its first use.
+    // Otherwise every machine built from it would compile them again, at first use.
     if (names.some((name) => name.startsWith('python3-')) && existsSync('/usr/bin/python3'))
       execFileSync('/usr/bin/python3', ['-m', 'compileall', '-q', 'usr/lib/python3'], { cwd: root, stdio: 'ignore' })
     renameSync(root, target)
@@ -52,12 +52,12 @@ function unpack(target: string, packages: readonly string[]): void {
   }
 }
 
-/** The directory with what is missing of the packages and of all they need, or why they cannot be had. */
+/** The directory with the missing packages and their dependencies, or why they are not available. */
 export function unpacked(...packages: readonly string[]): { readonly root: string } | { readonly reason: string } {
   const target = join(CACHE, packages.join('+'))
   if (existsSync(target)) return { root: target }
   mkdirSync(CACHE, { recursive: true })
-  for (const attempt of ['with the lists of packages that are there', 'with new ones']) {
+  for (const attempt of ['with the present lists of packages', 'with new ones']) {
     try {
       if (attempt === 'with new ones') apt(CACHE, 'update')
       unpack(target, packages)
@@ -67,5 +67,5 @@ export function unpacked(...packages: readonly string[]): { readonly root: strin
       if (existsSync(target)) return { root: target }
     }
   }
-  return { reason: `the Debian packages of ${packages.join(', ')} cannot be had` }
+  return { reason: `the Debian packages of ${packages.join(', ')} are not available` }
 }

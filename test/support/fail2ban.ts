@@ -1,4 +1,4 @@
-// Debian's fail2ban: the installed one, or the package unpacked into a directory of our own.
+// Debian's fail2ban: the installed one, or the package unpacked into a directory of ours.
 
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -7,10 +7,10 @@ import { unpacked } from './debian.ts'
 const PACKAGES = 'usr/lib/python3/dist-packages'
 
 export interface Fail2ban {
-  /** argv in front of the arguments of fail2ban-server and of fail2ban-client. */
+  /** Arguments before those of fail2ban-server and of fail2ban-client. */
   readonly server: readonly string[]
   readonly client: readonly string[]
-  /** Where its own filters and jails are. */
+  /** Directory of its filters and jails. */
   readonly configuration: string
   readonly env: Readonly<Record<string, string>>
 }
@@ -26,7 +26,7 @@ function isInstalled(): boolean {
   }
 }
 
-/** fail2ban, or why there is none. */
+/** Finds fail2ban, or returns the reason why there is none. */
 export function findFail2ban(): Fail2ban | string {
   if (isInstalled()) {
     return { server: ['fail2ban-server'], client: ['fail2ban-client'], configuration: '/etc/fail2ban', env: {} }

@@ -1,10 +1,10 @@
-// Many flows of UDP, one datagram each and as many as asked for, from ports of their own; prints by name how many
-// backends answered: {"NAME": count, "none": count}. Usage: flows.mjs HOST PORT COUNT
+// Sends COUNT UDP flows of one datagram each, from different ports; prints the number of answers by backend name:
+// {"NAME": count, "none": count}. Usage: flows.mjs HOST PORT COUNT
 import { createSocket } from 'node:dgram'
 
 const [host, port, count] = process.argv.slice(2)
 const answers = {}
-/** Sockets that are open at the same time. */
+/** Number of sockets open at a time. */
 const PARALLEL = 64
 let left = Number(count)
 

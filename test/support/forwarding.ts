@@ -1,5 +1,5 @@
-// What the balancer makes of a packet, built anew from the packet, its service and backend: bytes and checksums by plain
-// construction, where the data plane adjusts what is there.
+// Expected output of the balancer, constructed from the packet, its service and backend: plain construction of all
+// bytes and checksums, where the data plane updates existing ones.
 
 import type { Address } from '../../src/model/address.ts'
 import type { Backend, NextHop, Service } from '../../src/model/service.ts'
@@ -58,7 +58,7 @@ export function hashOf(frame: Uint8Array, place: Place, service: Service, isReve
     : flowHash({ source, sourcePort: from, destination, destinationPort: to, protocol }, service.hash)
 }
 
-/** What a packet is to say; undefined: as before. */
+/** New addresses and ports of a packet; undefined: unchanged. */
 export interface Translation {
   readonly source?: Address | undefined
   readonly destination?: Address | undefined
@@ -66,7 +66,7 @@ export interface Translation {
   readonly destinationPort?: number | undefined
 }
 
-/** Writes addresses and ports of the IP packet at a place, in place. */
+/** Writes addresses and ports of the IP packet at `place`, in the frame itself. */
 export function writeTranslation(frame: Uint8Array, { family, at, transport, isLater }: Place, to: Translation): void {
   const [source, destination] = family === 4 ? [at + 12, at + 16] : [at + 8, at + 24]
   if (to.source) frame.set(bytesOf(to.source), source)
@@ -76,15 +76,15 @@ export function writeTranslation(frame: Uint8Array, { family, at, transport, isL
   if (to.destinationPort !== undefined) viewOf(frame).setUint16(transport + 2, to.destinationPort)
 }
 
-/** Takes one from the TTL or hop limit of the packet at a place. */
+/** Decrements the TTL or hop limit of the packet at `place`. */
 export function age(frame: Uint8Array, { family, at }: Place): void {
   const ttl = at + (family === 4 ? 8 : 7)
   frame[ttl] = (frame[ttl] as number) - 1
 }
 
 /**
- * Adjusts a transport checksum that covers more than is there, in a first fragment or a quoted packet: by what changed in
- * addresses and ports. `end`: of what may be touched.
+ * Updates a transport checksum that covers missing bytes, in a first fragment or a quoted packet, by the changes of
+ * addresses and ports. `end`: end of the writable bytes.
  */
 function carryOver(frame: Uint8Array, before: Uint8Array, place: Place, end: number): void {
   const at = place.transport + (place.protocol === UDP ? 6 : 16)
@@ -107,7 +107,7 @@ function carryOver(frame: Uint8Array, before: Uint8Array, place: Place, end: num
   viewOf(frame).setUint16(at, place.protocol === UDP && checksum === 0 ? 0xffff : checksum)
 }
 
-/** What the balancer makes of a frame that `judge` said this of: new bytes, or the frame as it was. */
+/** The expected output for a frame that `judge` decided on: new bytes, or the frame unchanged. */
 export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judged, linear?: number): Uint8Array {
   if (verdict === 'pass' || verdict === 'drop' || !balanced) return frame
   if (reason === 'echo') return answered(frame)
@@ -122,7 +122,7 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
   return encapsulated(frame, service, backend, hashOf(frame, place, service))
 }
 
-/** The packet with other addresses, aged by a hop, behind a new Ethernet header. */
+/** The packet with other addresses and a TTL lower by one, behind a new Ethernet header. */
 export function translated(frame: Uint8Array, link: Uint8Array, to: Translation): Uint8Array {
   const place = networkPlace(frame)
   const copy = frame.slice()
@@ -132,7 +132,7 @@ export function translated(frame: Uint8Array, link: Uint8Array, to: Translation)
   return concat(link, seal(copy, { keepZero: true }).subarray(place.at))
 }
 
-/** NAT without a source pool, and DSR. */
+/** Output of NAT without a source pool, and of DSR. */
 export function forwarded(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
   const { family } = networkPlace(frame)
   const link = linkTo(backend.nextHop as NextHop, family)
@@ -140,7 +140,7 @@ export function forwarded(frame: Uint8Array, service: Service, backend: Backend)
   return translated(frame, link, to)
 }
 
-/** Full NAT of a flow that may have the first of its ports. */
+/** Output of full NAT for a flow that gets the first of its candidate ports. */
 export function bound(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
   const place = networkPlace(frame)
   const number = Number((hashOf(frame, place, { ...service, hash: 'five_tuple' }) | 1n) & 0xffffffffn)
@@ -153,7 +153,10 @@ export function bound(frame: Uint8Array, service: Service, backend: Backend): Ui
   })
 }
 
-/** An ICMP error, translated with the packet that it quotes, aged by a hop, behind a new Ethernet header. */
+/**
+ * An ICMP error, translated together with the packet that it quotes, with a TTL lower by one, behind a new Ethernet
+ * header.
+ */
 export function translatedError(
   frame: Uint8Array,
   link: Uint8Array,
@@ -172,7 +175,7 @@ export function translatedError(
   return concat(link, seal(copy, { keepZero: true, reach }).subarray(place.at))
 }
 
-/** An ICMP error about what a VIP sent, to the backend of the flow. */
+/** An ICMP error about a packet from a VIP, sent to the backend of the flow. */
 export function steered(frame: Uint8Array, service: Service, backend: Backend, linear?: number): Uint8Array {
   const place = networkPlace(frame)
   const quoted = placeAt(frame, place.transport + 8)
@@ -183,7 +186,7 @@ export function steered(frame: Uint8Array, service: Service, backend: Backend, l
   return translatedError(frame, link, { destination: backend.address }, inner, linear)
 }
 
-/** Low bits of the hash below a prefix. */
+/** A prefix, followed by the low bits of the hash. */
 function outerSource4({ outerSource }: Service, hash: bigint): Uint8Array {
   const { address, length } = outerSource.v4
   const bits = Number((hash >> 32n) & 0xffffffffn)
@@ -232,14 +235,14 @@ function outerHeader(
   return header
 }
 
-/** Whether the packet has a checksum over its payload, so that the outer UDP header gets one too. */
+/** Whether the packet has a checksum over its payload; then the outer UDP header gets one too. */
 function hasChecksum(frame: Uint8Array, { isFragment, protocol, family, transport }: Place): boolean {
   if (isFragment) return false
   if (protocol === UDP) return viewOf(frame).getUint16(transport + 6) !== 0
   return protocol === 6 || protocol === (family === 4 ? 1 : 58)
 }
 
-/** IPIP and GUE; `hash` is the flow's. Bytes behind the datagram stay there. */
+/** Output of IPIP and GUE; `hash` is the flow's. Bytes behind the datagram stay. */
 export function encapsulated(frame: Uint8Array, service: Service, backend: Backend, hash: bigint): Uint8Array {
   const place = networkPlace(frame)
   const inner = frame.subarray(place.at)
@@ -264,7 +267,7 @@ export function encapsulated(frame: Uint8Array, service: Service, backend: Backe
 const swapped = (frame: Uint8Array, size: number): Uint8Array =>
   concat(frame.subarray(6, 12), frame.subarray(0, 6), frame.subarray(12, size))
 
-/** An echo request, answered. */
+/** The reply to an echo request. */
 export function answered(frame: Uint8Array): Uint8Array {
   const place = networkPlace(frame)
   const { source, destination } = addressesOf(frame, place)
@@ -279,7 +282,7 @@ export function answered(frame: Uint8Array): Uint8Array {
 export function tooBig(frame: Uint8Array, mtu: number, linear = frame.length): Uint8Array {
   const place = networkPlace(frame)
   const { source, destination } = addressesOf(frame, place)
-  // What tells the flow at least: of a later fragment of IPv6 that is its fragment header, which is the last one.
+  // At least the bytes that identify the flow: for a later fragment of IPv6 up to its fragment header, the last one.
   const least = place.transport + (place.family === 6 && place.isLater ? 0 : 8)
   const quote = frame.subarray(place.at, place.at + 512 <= linear ? place.at + 512 : least)
   const icmp = new Uint8Array(8)

@@ -1,4 +1,4 @@
-// The writing of health to a loaded data plane, as the kernel room does it.
+// Writes health to a loaded data plane, as the kernel room does it.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type Paths, pinPaths } from '../../src/abi/paths.ts'
@@ -6,7 +6,7 @@ import { runBatch } from '../../src/kernel/tools/bpftool.ts'
 import { runLine } from '../../src/kernel/tools/transfer.ts'
 import type { DataPlane } from './bpf.ts'
 
-/** Paths that lead to the plane's maps, and to the programs that it loaded last. */
+/** Paths to the plane's maps, and to the programs of its last load. */
 export const healthPaths = (plane: DataPlane): Paths => ({
   ...pinPaths('', ''),
   sharedMap: ({ name }) => plane.map(name),
@@ -14,7 +14,7 @@ export const healthPaths = (plane: DataPlane): Paths => ({
   program: (_, program) => plane.program(program),
 })
 
-/** What a pinned health_write returns for some data. */
+/** The result of a pinned health_write for some data. */
 export async function runHealth(program: string, data: Uint8Array): Promise<string> {
   const directory = mkdtempSync('/dev/shm/xdp-test-')
   try {

@@ -1,5 +1,5 @@
-// Test hosts: network namespaces joined by veth pairs, a private bpffs, and the built command line run inside. All of
-// it is made by a test and removed by it, whatever happened in between.
+// Test hosts: network namespaces joined by veth pairs, a private bpffs, and the built command line run inside. Each
+// test creates all of it and removes it, even if it fails.
 
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -27,7 +27,7 @@ export interface Output {
 export interface Wire {
   /** Name of the filtered end, e.g. `eth0`. */
   readonly name: string
-  /** Addresses with prefix length of the filtered end and of the peer's. */
+  /** Addresses, with prefix length, of the filtered end and of the peer's end. */
   readonly addresses: readonly string[]
   readonly peerAddresses: readonly string[]
   readonly mtu?: number
@@ -55,9 +55,9 @@ export class Lab {
   readonly peer: string
   readonly directory: string
   readonly bpffs: string
-  /** Directory of the cache, which the command line makes. */
+  /** Directory of the cache, which the command line creates. */
   readonly cache: string
-  /** The command line under test; a test of updates points it at another build. */
+  /** The command line under test; a test of updates replaces it by another build. */
   cli = CLI
   #closed = false
 
@@ -74,7 +74,7 @@ export class Lab {
       for (const name of [this.host, this.peer]) {
         sh('ip', 'netns', 'add', name)
         sh('ip', '-n', name, 'link', 'set', 'lo', 'up')
-        // Neighbour discovery of fresh addresses would make the first packets of a test a matter of luck.
+        // Neighbour discovery of new addresses would make the first packets of a test unreliable.
         this.in(name, 'sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0', 'net.ipv6.conf.all.accept_dad=0')
       }
       for (const wire of wires) this.plug(wire)
@@ -89,7 +89,7 @@ export class Lab {
     return `p-${name}`
   }
 
-  /** Makes a veth pair between host and peer, in as few processes as that takes. */
+  /** Creates a veth pair between host and peer, with as few processes as possible. */
   plug(wire: Wire): void {
     const far = this.peerEnd(wire.name)
     const [mac, farMac] = [randomMac(), randomMac()]
@@ -104,7 +104,7 @@ export class Lab {
         ...(wire.mtu ? [`link set ${device} mtu ${wire.mtu}`] : []),
         ...addresses.map((address) => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
         `link set ${device} up`,
-        // Neighbours know each other for good: a policy that blocks discovery would make counts a matter of its timing.
+        // Permanent neighbour entries: under a policy that blocks discovery, counts would depend on its timing.
         ...others.map((address) => {
           const plain = address.replace(/\/.*/, '')
           return `neigh replace ${plain} lladdr ${otherMac} dev ${device} nud permanent`
@@ -145,13 +145,13 @@ export class Lab {
     return capture(file, rest, { cwd: this.directory, env: this.#environment() })
   }
 
-  /** Runs `xdp …` on the host behind words that change its surroundings. */
+  /** Runs `xdp …` on the host, behind words that change its environment. */
   async xdpWithin(words: readonly string[], ...args: readonly string[]): Promise<Output> {
     const [nsenter, netns, ...xdp] = this.argv(...args) as [string, string, ...string[]]
     return capture(nsenter, [netns, ...words, ...xdp], { cwd: this.directory, env: this.#environment() })
   }
 
-  /** Starts `xdp …` and hands out the process, for tests that kill it. */
+  /** Starts `xdp …` and returns the process, for tests that kill it. */
   start(...args: readonly string[]): ReturnType<typeof spawn> {
     const [file, ...rest] = this.argv(...args) as [string, ...string[]]
     const options = { cwd: this.directory, env: this.#environment() }
@@ -165,7 +165,7 @@ export class Lab {
     return stdout
   }
 
-  /** How many of `count` pings from the peer are answered. */
+  /** Sends `count` pings from the peer; returns the number of answers. */
   async ping(
     target: string,
     { source, count = 2, seconds = 1 }: { source?: string; count?: number; seconds?: number } = {},
@@ -178,7 +178,7 @@ export class Lab {
     return Number(/(\d+) received/.exec(stdout)?.[1] ?? '-1')
   }
 
-  /** What keeps programs and maps in the kernel, besides processes at work: pins, and interfaces that run them. */
+  /** References to programs and maps, besides those of running processes: pins, and interfaces that run them. */
   objects(): Objects {
     const links = JSON.parse(this.in(this.host, 'ip', '-j', '-d', 'link', 'show')) as {
       ifname: string
@@ -208,7 +208,7 @@ export class Lab {
   }
 }
 
-/** Runs a command; its exit status is part of the answer. */
+/** Runs a command; returns its output and exit status. */
 export async function capture(
   file: string,
   args: readonly string[],
@@ -240,7 +240,7 @@ function attempt(file: string, ...args: readonly string[]): void {
   try {
     sh(file, ...args)
   } catch {
-    // Not made yet, or gone already.
+    // Does not exist yet, or is already gone.
   }
 }
 

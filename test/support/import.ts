@@ -1,4 +1,4 @@
-// Imports from text, in a shape that tables of cases can hold.
+// Imports from text, in the form of test tables.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Loaded } from '../../src/config/load.ts'
@@ -11,7 +11,7 @@ import { scopeKey } from '../../src/model/state.ts'
 import { formatRange } from '../../src/model/text.ts'
 import { loadText } from './config.ts'
 
-/** What a tool really printed: test/unit/import/captured. */
+/** Real output of a tool: test/unit/import/captured. */
 export const captured = (name: string): string =>
   readFileSync(join(import.meta.dirname, '../unit/import/captured', name), 'utf8')
 
@@ -38,7 +38,7 @@ export function rowOf({ kind, name, scope, addresses }: ImportedList): string {
 
 export const rows = ({ lists }: Imported): string[] => lists.map(rowOf)
 
-/** Messages of what was left out, each with its line. */
+/** Messages about rules that were left out, each with its line. */
 export const losses = ({ leftOut }: Pick<Imported, 'leftOut'>): string[] =>
   leftOut.map(({ at, message }) => (at === undefined ? message : `${at.line}: ${message}`))
 
@@ -46,7 +46,7 @@ export function composeAll(imported: Imported, from: SourceName = 'nft', files =
   return compose(imported, { from, source: 'in', interfaces: [{ name: 'eth0', mode: undefined }], files })
 }
 
-/** The config that an import gives, as every command reads it. */
+/** The config that an import creates, loaded as commands do it. */
 export function load({ config, files }: Composed): Promise<Loaded> {
   return loadText(config, Object.fromEntries(files.map(({ path, content }) => [path, content])))
 }

@@ -1,4 +1,4 @@
-// Policy maps that are written and read as blocks of bytes.
+// Reads and writes policy maps as blocks of bytes.
 
 import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { runParts } from '../../src/kernel/tools/bpftool.ts'

@@ -19,7 +19,7 @@ import { parseRange } from '../../src/model/text.ts'
 /** A port, or the first and last of a range. */
 type Port = number | readonly [number, number]
 
-/** Addresses, prefixes or ranges separated by spaces, with the scope that they have; none = any packet. */
+/** Addresses, prefixes or ranges separated by spaces, with their scope; none = any packet. */
 export type Entry = string | readonly [string, Scope]
 
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }

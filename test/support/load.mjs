@@ -1,12 +1,12 @@
-// Load on an HTTP service over long-lived connections, each asking again and again, until stdin closes. Then prints
-// what became of each: {"connections": [{"backend", "requests", "error"}], "requests": N}. The body of an answer names
-// the backend; one connection must hear the same name all along. Usage: load.mjs HOST PORT CONNECTIONS [SOURCE]
+// Load on an HTTP service over long-lived connections, each with one request after the other, until stdin closes. Then
+// prints the result of each: {"connections": [{"backend", "requests", "error"}], "requests": N}. The body of an answer
+// names the backend; a connection must get one name all the time. Usage: load.mjs HOST PORT CONNECTIONS [SOURCE]
 import { Agent, request } from 'node:http'
 
 const [host, port, count, localAddress] = process.argv.slice(2)
 let stopped = false
 
-/** Between two requests: tests are about connections that live, and have the same two CPUs to do their edits with. */
+/** Pause between two requests: tests need live connections, and share two CPUs with them. */
 const PAUSE_MS = 100
 
 const ask = (agent) =>
@@ -22,20 +22,20 @@ const ask = (agent) =>
     asked.on('error', reject).end()
   })
 
-/** One connection from beginning to end. */
+/** Runs one connection from start to end. */
 async function connection() {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   const sockets = new Set()
   agent.on('free', (socket) => sockets.add(socket))
   const outcome = { backend: undefined, requests: 0, error: undefined }
   try {
-    // Once more when it is over: whatever happened by then is noticed.
+    // One more request at the end: it notices any failure so far.
     for (let isLast = false; !isLast; ) {
       isLast = stopped
       const backend = await ask(agent)
       outcome.backend ??= backend
       outcome.requests++
-      if (backend !== outcome.backend) throw new Error(`went from ${outcome.backend} to ${backend}`)
+      if (backend !== outcome.backend) throw new Error(`moved from ${outcome.backend} to ${backend}`)
       if (sockets.size > 1) throw new Error('the server closed the connection')
       if (!isLast) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
     }

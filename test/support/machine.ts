@@ -1,4 +1,4 @@
-// A machine made of this one: its files, and Debian packages it lacks, below a layer that takes every write. Commands
+// A machine built from this one: its files, and missing Debian packages, below a layer that takes every write. Commands
 // run in it as root without touching the host, and it can boot systemd. Everything is mounted in a mount namespace that
 // ends with one process of ours, so that nothing is left, however a test ends.
 
@@ -19,15 +19,15 @@ import { setTimeout } from 'node:timers/promises'
 import { unpacked } from './debian.ts'
 import { capture, type Lab, type Output } from './hosts.ts'
 
-/** What Debian gives root. */
+/** Debian's PATH for root. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-/** Where root is at home in the machine. */
+/** Home of root in the machine. */
 const HOME = '/srv/admin'
 
 /**
- * Mounts the machine at $1/root. $2…: directories whose content comes on top. What this host starts or mounts at boot
- * is none of the machine's business.
+ * Mounts the machine at $1/root. $2…: directories whose content is mounted on top. The machine must not start or mount
+ * this host's boot-time services and file systems.
  */
 const MOUNT = `set -e
 dir=$1; shift
@@ -40,21 +40,21 @@ rm -rf etc/systemd/system etc/rc?.d etc/xdp etc/machine-id usr/local/sbin/xdp us
 mkdir -p etc/systemd/system etc/xdp sys/fs/bpf run tmp proc dev .${HOME}
 : > etc/fstab; : > etc/crypttab; : > etc/machine-id`
 
-/** For commands without a boot. */
+/** Mounts for commands without a boot. */
 const MOUNT_API = `mount --rbind /proc proc; mount --rbind /sys sys; mount --rbind /dev dev
 mount -t tmpfs tmpfs run; mount -t tmpfs -o mode=1777 tmpfs tmp; mkdir run/lock`
 
 const HOLD = 'echo mounted; exec cat'
 
-/** Settings with which Ansible starts fewer processes for the same. */
+/** Settings that make Ansible start fewer processes. */
 export const QUICK_ANSIBLE = ['ANSIBLE_PIPELINING=1', 'ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3'] as const
 
 interface Parts {
-  /** Debian packages that must be there, beside those of the host. */
+  /** Debian packages that it needs, besides those of the host. */
   readonly packages: readonly string[]
-  /** Whose network and bpffs the machine has. */
+  /** Owner of the machine's network and bpffs. */
   readonly lab: Lab
-  /** Whether it is to boot. */
+  /** Whether it will boot. */
   readonly boots?: boolean
 }
 
@@ -74,7 +74,7 @@ export class Machine {
     this.#holder = holder
   }
 
-  /** Makes a machine, or says why that is not possible here. */
+  /** Creates a machine, or returns why that is not possible here. */
   static async make({ packages, lab, boots = false }: Parts): Promise<Machine | string> {
     const layers: string[] = []
     for (const one of boots ? ['systemd systemd-sysv systemd-container dbus', ...packages] : packages) {
@@ -99,7 +99,7 @@ export class Machine {
     return machine
   }
 
-  /** The Node and the npm that run the tests may be where the machine does not look, or where it has nothing. */
+  /** The Node and the npm that run the tests may be outside the machine's PATH, or on a path that is empty in it. */
   #provideNode(): void {
     const node = this.path('/usr/local/bin/node')
     if (![this.path('/usr/bin/node'), node].some((path) => existsSync(path))) cpSync(process.execPath, node)
@@ -109,7 +109,7 @@ export class Machine {
     this.write('/usr/local/bin/npm', '#!/bin/sh\nexec node /usr/local/lib/npm/bin/npm-cli.js "$@"\n', 0o755)
   }
 
-  /** A path of the machine as this process reaches it. */
+  /** A path of the machine as seen by this process. */
   path(inside: string): string {
     return join(`/proc/${this.#holder.pid}/root`, this.#directory, 'root', inside)
   }
@@ -128,7 +128,7 @@ export class Machine {
     return readFileSync(this.path(inside), 'utf8')
   }
 
-  /** Puts a packed tarball where `npm install --global` does, quicker and before a boot. */
+  /** Installs a packed tarball as `npm install --global` would, but faster and before a boot. */
   install(tarball: string): void {
     const [target, bin] = ['/usr/local/lib/node_modules/xdp-as-code', '/usr/local/bin/xdp'] as const
     mkdirSync(this.path(target), { recursive: true })
@@ -142,13 +142,13 @@ export class Machine {
       this.copy(this.path(`${target}/dist/man/${name}`), `/usr/local/share/man/man${section}/${name}`)
   }
 
-  /** Enables a unit, as `systemctl enable` does in a machine that is up. */
+  /** Enables a unit, as `systemctl enable` does in a running machine. */
   enable(unit: string, target: string): void {
     mkdirSync(this.path(`/etc/systemd/system/${target}.wants`), { recursive: true })
     symlinkSync(`/etc/systemd/system/${unit}`, this.path(`/etc/systemd/system/${target}.wants/${unit}`))
   }
 
-  /** argv that runs the words behind it in the machine, as root in HOME. */
+  /** Arguments that run the words behind them in the machine, as root in HOME. */
   argv(env: Readonly<Record<string, string>> = {}): string[] {
     const where =
       this.#leader === undefined
@@ -173,7 +173,7 @@ export class Machine {
     return stdout
   }
 
-  /** Boots systemd, and waits until it says that all is up unless `wait` is false. */
+  /** Boots systemd, and unless `wait` is false, waits until it reports that all units are up. */
   async boot({ wait = true } = {}): Promise<void> {
     const libraries = this.#layers.flatMap(librariesOf)
     const local = this.#layers.map((layer) => join(layer, 'usr/bin/systemd-nspawn')).find((path) => existsSync(path))
@@ -183,7 +183,7 @@ export class Machine {
       ...[`--machine=${this.#lab.host}`, `--network-namespace-path=/run/netns/${this.#lab.host}`],
       ...[`--bind=${this.#lab.bpffs}:/sys/fs/bpf`, '--capability=all', '--system-call-filter=bpf'],
       ...['--register=no', '--console=pipe', '--resolv-conf=off', '--timezone=off', '--link-journal=no'],
-      // Without a systemd outside there is nobody to ask for a scope: it stays in the control group that we make.
+      // Without a systemd outside, no process can provide a scope: it stays in the control group that we create.
       ...(underSystemd ? [] : ['--keep-unit']),
     ]
     const own = CGROUPS.map(
@@ -212,7 +212,7 @@ export class Machine {
     ended.catch(() => undefined)
   }
 
-  /** Waits until systemd answers, and where `whole` also until it has started what it is to start. */
+  /** Waits until systemd answers, and with `whole` until it has started all of its units. */
   async #isUp(whole: boolean): Promise<void> {
     for (;;) {
       this.#leader = childrenOf(this.#nspawn?.pid).at(-1)
@@ -223,7 +223,7 @@ export class Machine {
     }
   }
 
-  /** What a unit said. */
+  /** The journal of a unit. */
   journal(unit: string): Promise<string> {
     return this.ok('journalctl', '--unit', unit, '--output', 'cat', '--no-pager')
   }
@@ -231,7 +231,7 @@ export class Machine {
   async close(): Promise<void> {
     if (this.#nspawn && this.#nspawn.exitCode === null) {
       const closed = once(this.#nspawn, 'close')
-      // With its first process all others of the machine end. There is nothing in it to be saved by shutting down.
+      // The end of its first process ends all others of the machine. It contains nothing worth a clean shutdown.
       if (this.#leader !== undefined) kill(this.#leader)
       else this.#nspawn.kill('SIGKILL')
       await closed
@@ -248,12 +248,12 @@ const MOUNTS = readFileSync('/proc/mounts', 'utf8')
   .split('\n')
   .map((line) => line.split(' '))
 const HAS_CGROUP2 = MOUNTS.some(([, , type]) => type === 'cgroup2')
-/** Where control groups of processes are made: the hierarchies that systemd itself uses. */
+/** The hierarchies with control groups of processes: those that systemd itself uses. */
 const CGROUPS = MOUNTS.filter(
   ([, , type, options = '']) => type === 'cgroup2' || (type === 'cgroup' && /\bname=systemd\b/.test(options)),
 ).map(([, path = '']) => path)
 
-/** Where the programs of unpacked packages find their libraries. */
+/** Library directories of unpacked packages' programs. */
 function librariesOf(layer: string): string[] {
   const root = join(layer, 'usr/lib')
   const names = existsSync(root) ? readdirSync(root).filter((name) => name.endsWith('-linux-gnu')) : []
@@ -273,7 +273,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // It has ended.
+    // It has already ended.
   }
 }
 
@@ -285,6 +285,6 @@ function removeGroup(path: string): void {
   try {
     rmdirSync(path)
   } catch {
-    // A process in it has not quite ended; an empty control group costs nothing.
+    // One of its processes has not quite ended; an empty control group costs nothing.
   }
 }

@@ -1,5 +1,5 @@
-// The packet parser, told a second time: raw frame → Facts. It follows the RFCs and the documented limits and knows
-// nothing of the C code, which random packets hold it against.
+// A second packet parser: raw frame → Facts. It follows the RFCs and the documented limits and shares nothing with the
+// C code; tests compare the two by random packets.
 
 import type { Quoted, Transit } from '../../src/semantics/balance.ts'
 import type { Facts, IpFacts, Unparsed } from '../../src/semantics/judge.ts'
@@ -9,7 +9,7 @@ const EXTENSIONS = [0, 43, 44, 51, 60]
 const MOST_TAGS = 2
 const MOST_EXTENSIONS = 8
 
-/** What follows the IP header: as far as it can be known. `at`: where it is. */
+/** The upper layer behind the IP header, as far as it is known. `at`: its offset. */
 type Upper = Pick<IpFacts, 'protocol' | 'ports' | 'unparsed'> & {
   readonly type?: number
   readonly at: number
@@ -22,7 +22,7 @@ interface Frame {
   readonly linear: number
 }
 
-/** Why bytes beyond the readable ones are missing. */
+/** Why bytes behind the readable ones are missing. */
 const beyond = ({ view, linear }: Frame): Unparsed => (view.byteLength > linear ? 'nonlinear' : 'malformed')
 
 export function factsOf(bytes: Uint8Array, linear = bytes.length): Facts {
@@ -76,7 +76,7 @@ function ipv6Facts(frame: Frame, at: number): Facts {
   return facts(frame, 6, at, upper, isLoopback || isReply || isDiscovery)
 }
 
-/** What is missing of `size` bytes at `at`, in a datagram that ends at `end`. */
+/** Whether `size` bytes at `at` exist, in a datagram that ends at `end`: undefined, or why not. */
 function lack(frame: Frame, at: number, size: number, end: number): Unparsed | undefined {
   if (at + size > end) return 'malformed'
   return at + size > frame.linear ? beyond(frame) : undefined
@@ -135,7 +135,7 @@ function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential:
   }
 }
 
-/** What the balancer asks of the packet whose IP header is at `at`. */
+/** The balancer's facts of the packet with its IP header at `at`. */
 function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Transit {
   const { view, linear } = frame
   const length = family === 4 ? view.getUint16(at + 2) : 40 + view.getUint16(at + 4)
@@ -155,7 +155,7 @@ function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Trans
   }
 }
 
-/** The packet that an ICMP error quotes from `at` on, as far as that tells its flow. */
+/** The packet that an ICMP error quotes from `at` on, if it identifies a flow. */
 function quotedOf(frame: Frame, family: 4 | 6, at: number, end: number): Quoted | undefined {
   const { view, linear } = frame
   const size = family === 4 ? 20 : 40

@@ -1,4 +1,4 @@
-// A network namespace with one veth pair and neighbours that are known for good: what routes lead to in packet tests.
+// A network namespace with one veth pair and permanent neighbours: the target of routes in packet tests.
 
 import { execFileSync } from 'node:child_process'
 

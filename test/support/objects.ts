@@ -1,10 +1,10 @@
-// BPF objects for tests, compiled on the spot: programs that are not ours.
+// BPF objects compiled by tests: programs that are not ours.
 
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Compiles a BPF program, given as the body that follows the includes, in a directory of the test's; returns its path. */
+/** Compiles a BPF program, given as the body behind the includes, in the test's directory; returns its path. */
 export function buildObject(directory: string, name: string, body: string): string {
   mkdirSync(directory, { recursive: true })
   const source = join(directory, `${name}.bpf.c`)

@@ -43,7 +43,7 @@ function fingerprint(): string {
   return hash.digest('hex').slice(0, 16)
 }
 
-/** A machine with the tarball where root is at home, under its own name; or why there is none. */
+/** A machine with the tarball in root's home, under its real name; or why there is none. */
 export async function packagedMachine(lab: Lab, packages: readonly string[]): Promise<Machine | string> {
   const machine = await Machine.make({ packages, lab, boots: true })
   if (typeof machine === 'string') return machine
@@ -54,11 +54,11 @@ export async function packagedMachine(lab: Lab, packages: readonly string[]): Pr
 
 interface Packed {
   readonly tarball: string
-  /** The paths in it. */
+  /** The paths in the tarball. */
   readonly paths: readonly string[]
 }
 
-/** Packs what is built into a directory. Several tests need the same, so it is made once. */
+/** Packs the build into a directory. Several tests need the tarball, so it is made once. */
 export async function pack(directory: string): Promise<Packed> {
   const cache = join(ROOT, 'build/test/package', fingerprint())
   if (!existsSync(join(cache, 'packed.json'))) {

@@ -1,19 +1,19 @@
 // Frames from layers: packet(ethernet(), vlan(7), ipv4({ source: '198.51.100.7' }), udp({ destination: 53 })). A layer
-// learns the number of the one behind it, and lengths are those of what follows, unless a test wants them wrong.
-// Checksums stay zero: no parser here reads them. Addresses are those for documentation (RFC 5737, RFC 3849).
+// takes the protocol number from the one behind it, and correct lengths unless a test sets wrong ones. Checksums stay
+// zero: no parser here reads them. Addresses are those for documentation (RFC 5737, RFC 3849).
 
 import { parseAddress } from '../../src/model/text.ts'
 
 export interface Layer {
-  /** What an Ethernet header or VLAN tag calls it. */
+  /** Its number in an Ethernet header or VLAN tag. */
   readonly ethertype?: number
-  /** What an IP header calls it. */
+  /** Its number in an IP header. */
   readonly protocol?: number
-  /** Bytes of the layer with everything behind it. */
+  /** Bytes of the layer and of everything behind it. */
   readonly build: (payload: Uint8Array, next: Layer | undefined) => Uint8Array
 }
 
-/** RFC 3692: for experiments; what an IP header says of a payload without a number. */
+/** RFC 3692: for experiments; the number of a payload without a protocol. */
 export const EXPERIMENTAL = 253
 /** IEEE local experimental ethertype. */
 const LOCAL_ETHERTYPE = 0x88b5
@@ -31,7 +31,7 @@ function header(size: number, payload: Uint8Array, write: (view: DataView) => vo
 
 function writeAddress(view: DataView, at: number, text: string): void {
   const address = parseAddress(text)
-  if (!address) throw new Error(`${text} is no address`)
+  if (!address) throw new Error(`${text} is not an address`)
   for (const [i, word] of address.words.entries()) view.setUint32(at + i * 4, word)
 }
 
@@ -155,7 +155,7 @@ export const fragment = ({
   build: (payload, next) =>
     header(8, payload, (view) => {
       view.setUint8(0, forced ?? next?.protocol ?? EXPERIMENTAL)
-      // Reserved; a parser that took it for a length would go astray.
+      // Reserved; a parser that read it as a length would fail.
       view.setUint8(1, 0xff)
       view.setUint16(2, (offset << 3) | (more ? 1 : 0))
     }),
@@ -182,7 +182,7 @@ export const RST = 4
 export const FIN = 1
 export const ACK = 16
 
-/** A segment with SYN, if `flags` do not say otherwise. */
+/** A TCP segment, with SYN unless `flags` are given. */
 export const tcp = ({
   source = 40000,
   destination = 40001,
@@ -218,12 +218,12 @@ export const arp = (): Layer => ({
   build: (payload) => header(28, payload, (view) => view.setUint16(0, 1)),
 })
 
-/** Bytes of no protocol: a number of zeros, or as given. */
+/** Bytes without a protocol: given ones, or a number of zeros. */
 export const raw = (bytes: Uint8Array | number = 0): Layer => ({
   build: (payload) => Uint8Array.from([...(typeof bytes === 'number' ? new Uint8Array(bytes) : bytes), ...payload]),
 })
 
-/** A frame padded with bytes that look like anything but zeros, as a driver may leave them. */
+/** A frame padded with non-zero bytes, as a driver may leave them. */
 export function padded(frame: Uint8Array, size: number): Uint8Array {
   const bytes = new Uint8Array(size).fill(0x35)
   bytes.set(frame.subarray(0, size))

@@ -1,5 +1,5 @@
-// A policy map with an image in it, and a test object's programs loaded over it: in a private pin directory, removed
-// again by close().
+// A policy map with an image, and a test object's programs loaded over it: in a private pin directory, removed by
+// close().
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ export interface LoadedPolicy {
   program(name: string): string
   /** Pin of the policy map. */
   readonly policy: string
-  /** Classes of addresses, by the `lookup` program. */
+  /** Classes of addresses, read by the `lookup` program. */
   lookup(family: Family, addresses: readonly bigint[]): Promise<number[]>
   close(): void
 }
@@ -31,8 +31,8 @@ export interface LoadedPolicy {
 let loaded = 0
 
 /**
- * Makes a map for the image, loads the object over it and writes the image by its `table_write`. `previous`: whose map
- * the `table_copy` of the object reads.
+ * Creates a map for the image, loads the object over it and writes the image by its `table_write`. `previous`: the map
+ * that the object's `table_copy` reads.
  */
 export async function loadPolicy(
   image: Uint8Array,

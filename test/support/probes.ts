@@ -47,23 +47,23 @@ export const udp = (port: number, more: Partial<UdpCheck> = {}, address = '127.0
 const PROBE = makeProbe(() => performance.now())
 export const SUBJECT = { service: 'web', backend: '10.0.0.1:80' }
 
-/** Makes one check, and waits for its result. */
+/** Runs one check and waits for its result. */
 export const made = (one: HealthCheck, probe: Probe = PROBE): Promise<Result> =>
   new Promise((resolve) => probe(one, SUBJECT, resolve))
 
-/** What a result says: `good`, or its reason. */
+/** A result as text: `good`, or its reason. */
 export async function told(one: HealthCheck, probe?: Probe): Promise<string> {
   const result = await made(one, probe)
   return result.outcome === 'good' ? 'good' : `${result.outcome}: ${result.reason}`
 }
 
-/** Starts a check; returns what gives it up, and whether a result came. */
+/** Starts a check; returns a function that abandons it, and its results so far. */
 export function started(one: HealthCheck): { readonly abandon: () => void; readonly results: readonly Result[] } {
   const results: Result[] = []
   return { abandon: PROBE(one, SUBJECT, (result) => results.push(result)), results }
 }
 
-/** Why nothing can listen on an address of the loopback device, or undefined where it can. */
+/** Why no server can listen on an address of the loopback device; undefined: it can. */
 export async function whyNot(address: string): Promise<string | undefined> {
   const server = createServer()
   const works = await new Promise((resolve) => {
@@ -102,7 +102,7 @@ export class Servers {
   }
 }
 
-/** A port of the loopback device that nobody listens on. */
+/** A port of the loopback device without a listener. */
 export async function closedPort(): Promise<number> {
   const servers = new Servers()
   const port = await servers.listen(createServer())

@@ -1,4 +1,4 @@
-// Programs that a test would use if they are there.
+// Optional programs that tests use.
 
 import { execFileSync } from 'node:child_process'
 

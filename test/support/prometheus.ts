@@ -13,7 +13,7 @@ const PACKAGES = {
   'prometheus-node-exporter': 'prometheus-node-exporter',
 } as const
 
-/** The path of a program; undefined where it is not installed and its package cannot be had. */
+/** The path of a program; undefined if it is not installed and its package is not available. */
 export function findProgram(name: keyof typeof PACKAGES): string | undefined {
   if (runs(name, ['--version'])) return name
   const found = unpacked(PACKAGES[name])
@@ -21,7 +21,7 @@ export function findProgram(name: keyof typeof PACKAGES): string | undefined {
   return path && runs(path, ['--version']) ? path : undefined
 }
 
-export const MISSING = 'it is not installed, and its Debian package cannot be had'
+export const MISSING = 'it is not installed, and its Debian package is not available'
 
 /** A port of 127.0.0.1 that is free now. */
 export async function freePort(): Promise<number> {
@@ -33,7 +33,7 @@ export async function freePort(): Promise<number> {
   return typeof address === 'object' && address ? address.port : 0
 }
 
-/** Runs a server while `body` does, and ends it. */
+/** Runs a server during `body`, and ends it. */
 export async function serving(file: string, args: readonly string[], body: () => Promise<void>): Promise<void> {
   const child = spawn(file, [...args], { stdio: 'ignore' })
   const ended = once(child, 'close')
@@ -45,7 +45,7 @@ export async function serving(file: string, args: readonly string[], body: () =>
   }
 }
 
-/** What a URL answers; undefined while nobody listens there. */
+/** The answer of a URL; undefined without a listener. */
 export async function fetchText(url: string): Promise<string | undefined> {
   try {
     return await (await fetch(url)).text()

@@ -1,4 +1,4 @@
-// Random frames for random services: to their VIPs and ports or next to them, with everything that a packet may have.
+// Random frames for random services: to their VIPs and ports or close to them, with all features that packets may have.
 
 import type { Service } from '../../src/model/service.ts'
 import { formatAddress } from '../../src/model/text.ts'
@@ -15,7 +15,7 @@ const CLIENTS = {
 
 const NUMBERS = { tcp: 6, udp: 17 } as const
 
-/** A port that the service has, or one beside it. */
+/** A port of the service, or one next to it. */
 function portOf(random: Random, { ports }: Service): number {
   const beside = [ports.first - 1, ports.last + 1].filter((port) => port >= 0 && port <= 0xffff)
   const own = [ports.first, ports.last, ports.first + random.below(ports.last - ports.first + 1)]
@@ -44,7 +44,7 @@ function extensions(random: Random): Layer[] {
   )
 }
 
-/** An IP header and what stands between it and the transport header. */
+/** An IP header, and the headers between it and the transport header. */
 function network(
   random: Random,
   family: 4 | 6,
@@ -98,7 +98,7 @@ const tags = (random: Random): Layer[] =>
     layers.vlan(1 + random.below(100), i === 0 && random.chance(0.3) ? { type: 0x88a8 } : {}),
   )
 
-/** Mostly a packet for one of the services. All checksums are right, or zero where UDP allows it. */
+/** Mostly a packet for one of the services. All checksums are correct, or zero where UDP allows it. */
 export function randomBalancedFrame(random: Random, services: readonly Service[]): Uint8Array {
   if (services.length === 0 || random.chance(0.1)) return randomFrame(random)
   const service = random.pick(services)

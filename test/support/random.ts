@@ -1,5 +1,5 @@
 // Random policies and frames from one seed. Addresses, ports and protocols come from small sets, so that lists overlap
-// and packets meet them.
+// and match packets.
 
 import type { PortRange } from '../../src/model/ports.ts'
 import type { List, Scope, State } from '../../src/model/state.ts'
@@ -14,7 +14,7 @@ export interface Random {
   pick<T>(values: readonly T[]): T
 }
 
-/** Mulberry32: 32 bits of state, the same on every machine. */
+/** Mulberry32: 32 bits of state, with equal output on every machine. */
 export function randomFrom(seed: number): Random {
   let state = seed >>> 0
   const next = (): number => {
@@ -150,7 +150,7 @@ function network(random: Random): Layer[] {
   return [layers.ipv6(fields), ...extensions(random), ...upper(random)]
 }
 
-/** A frame: mostly sound, sometimes cut off, padded, or with a byte changed. */
+/** A frame: mostly sound, sometimes truncated, padded, or with one byte changed. */
 export function randomFrame(random: Random): Uint8Array {
   const tags = Array.from({ length: random.chance(0.7) ? 0 : random.below(4) }, (_, i) =>
     layers.vlan(i, { type: random.pick([0x8100, 0x88a8]) }),

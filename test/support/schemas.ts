@@ -1,4 +1,4 @@
-// The schemas of outputs, and documents held to them.
+// The schemas of outputs, and validation against them.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,7 +22,7 @@ function close(schema: unknown): unknown {
 
 const validators = new Map<string, ValidateFunction>()
 
-/** Holds a document to its schema, closed, so that no field goes undescribed; returns what it says. */
+/** Validates a document against its closed schema, so that every field is described; returns its content. */
 export function check(name: string, document: string): unknown {
   const known = validators.get(name) ?? new Ajv({ allowUnionTypes: true }).compile(close(readSchema(name)) as object)
   validators.set(name, known)

@@ -1,5 +1,5 @@
-// Sends UDP datagrams from each SOURCE to TARGET in bursts, one every millisecond, until stdin closes, then prints how
-// many the kernel took: {"SOURCE": count, …}. Usage: sender.mjs PORT BURST SOURCE>TARGET…
+// Sends UDP datagrams from each SOURCE to TARGET in bursts, one per millisecond, until stdin closes, then prints how
+// many the kernel accepted: {"SOURCE": count, …}. Usage: sender.mjs PORT BURST SOURCE>TARGET…
 import { createSocket } from 'node:dgram'
 
 const [port, burst, ...pairs] = process.argv.slice(2)
@@ -7,7 +7,7 @@ const sent = {}
 const payload = Buffer.alloc(18)
 let stopped = false
 
-/** Sends bursts on one socket; a datagram that finds the device queue full (ENOBUFS) was not sent. */
+/** Sends bursts on one socket; a datagram that meets a full device queue (ENOBUFS) was not sent. */
 function flood(pair) {
   const [source, target] = pair.split('>')
   sent[source] = 0

@@ -1,4 +1,4 @@
-// Services for tests: written down in a line or two, or drawn at random; canonical like real ones.
+// Services for tests: given in a line or two, or drawn at random; canonical like real ones.
 
 import fc from 'fast-check'
 import type { Address } from '../../src/model/address.ts'
@@ -18,11 +18,11 @@ import { compareAddresses, parseAddress } from '../../src/model/text.ts'
 
 export function address(text: string): Address {
   const parsed = parseAddress(text)
-  if (!parsed) throw new Error(`${text} is no address`)
+  if (!parsed) throw new Error(`${text} is not an address`)
   return parsed
 }
 
-/** Interface that test runs do not come in on. */
+/** Next hop on an interface that does not receive test runs. */
 export const EGRESS: NextHop = {
   interface: 'eth1',
   ifindex: 7,
@@ -59,7 +59,7 @@ type ServiceFields = Partial<Omit<Service, 'name' | 'vip' | 'ports' | 'backends'
   readonly snatPool?: readonly string[]
 }
 
-/** `192.0.2.10 80`, `192.0.2.10 8000-8099` or `192.0.2.10 any`; TCP by NAT where the fields do not say. */
+/** `192.0.2.10 80`, `192.0.2.10 8000-8099` or `192.0.2.10 any`; by default TCP and NAT. */
 export function service(
   name: string,
   at: string,
@@ -139,7 +139,7 @@ const PORTS = [
   { first: 1, last: 65535 },
 ]
 
-/** One service; its name and the place of its VIP are the number's. */
+/** One service; its number determines its name and its VIP. */
 function drawnService(number: number): fc.Arbitrary<{ readonly service: Service; readonly leaving: Backend[] }> {
   return fc
     .record({
@@ -191,7 +191,7 @@ function drawnService(number: number): fc.Arbitrary<{ readonly service: Service;
     })
 }
 
-/** Services with backends that are leaving and deadlines of those that are drained. */
+/** Services with leaving backends, and deadlines of drained ones. */
 export const arbitraryServices: fc.Arbitrary<{
   readonly services: readonly Service[]
   readonly leaving: readonly LeavingBackend[]

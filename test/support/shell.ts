@@ -1,19 +1,19 @@
-// An interactive shell on a pseudo-terminal, typed into as by a person.
+// An interactive shell on a pseudo-terminal, with keys typed as by a person.
 
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 
-/** ESC * of readline inserts all that could be typed here; the shells' start files bind it where it is not so. */
+/** ESC * of readline inserts all possible completions; the shells' start files bind it if the shell does not. */
 export const ALL = '\u001b*'
 export const TAB = '\t'
 
-/** What the `xdp` of the start files prints, so that a line that was completed tells its words. */
+/** The `xdp` of the start files prints its arguments, so that a completed line reveals its words. */
 export const STUB = 'xdp() { printf "WORDS[%s]\\n" "$*"; }'
 
 interface Surroundings {
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
-  /** argv that runs the words behind it somewhere else. */
+  /** Arguments that run the words behind them in another environment. */
   readonly within?: readonly string[]
 }
 
@@ -22,7 +22,7 @@ export class Shell {
   readonly #ended: Promise<'ended'>
   #shown = ''
 
-  /** `line` starts the shell, for sh. Its start file must define STUB and a prompt with READY in it. */
+  /** `line` starts the shell, for sh. Its start file must define STUB and a prompt that contains READY. */
   constructor(line: string, { cwd, env, within = [] }: Surroundings) {
     const [file = '', ...args] = [...within, 'script', '--quiet', '--command', line, '/dev/null']
     this.#child = spawn(file, args, {
@@ -38,7 +38,7 @@ export class Shell {
     }
   }
 
-  /** Waits until something is shown, which is then behind us; returns its groups. */
+  /** Waits for output that matches, and consumes it; returns its groups. */
   async #until(pattern: RegExp): Promise<RegExpExecArray> {
     for (;;) {
       const match = pattern.exec(this.#shown)
@@ -56,7 +56,7 @@ export class Shell {
     return this
   }
 
-  /** Types a line with its keys and returns the words that `xdp` was called with. */
+  /** Types a line with its keys and returns the words that the shell called `xdp` with. */
   async words(keys: string): Promise<string> {
     this.#child.stdin.write(`${keys}\n`)
     const [, words = ''] = await this.#until(/WORDS\[(.*)\]/)

@@ -1,11 +1,11 @@
-// Slots for everything in a state, as a planner would give them out to an empty instance.
+// Slots for everything in a state, as a planner assigns them in an empty instance.
 
 import type { Slots } from '../../src/model/live.ts'
 import { backendSlotKey } from '../../src/model/service.ts'
 import type { State } from '../../src/model/state.ts'
 import { formatAddress } from '../../src/model/text.ts'
 
-/** `place`: the slot of the name that is n-th in order. */
+/** `place`: the slot of the n-th name in order. */
 export function slotsFor(
   { lists, services, interfaces }: Pick<State, 'lists' | 'services' | 'interfaces'>,
   place: (n: number) => number = (n) => n,

@@ -1,4 +1,4 @@
-// States, links and live facts for tests of the planner: written down in a line or two, canonical like real ones.
+// States, links and live facts for tests of the planner: given in a line or two, canonical like real ones.
 
 import { DEFAULT_WATCH } from '../../src/config/watch.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
@@ -32,7 +32,7 @@ function rangesOf(family: Family, texts: readonly string[]): Ranges {
   const width = WIDTH[family]
   const parsed = texts.map((text) => {
     const range = parseRange(text)
-    if (range === undefined) throw new Error(`${text} is no range`)
+    if (range === undefined) throw new Error(`${text} is not a range`)
     return range
   })
   const own = parsed.filter((range) => range.family === family)
@@ -114,7 +114,7 @@ export const foreign = (facts: Partial<AttachedProgram> = {}): AttachedProgram =
   ...facts,
 })
 
-/** Live facts around a state; every interface of it exists unless `links` says otherwise. */
+/** Live facts around a state; all of its interfaces exist unless `links` differs. */
 export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: readonly Link[] } = {}): Live {
   const { links, ...rest } = facts
   const current = rest.state ?? EMPTY_STATE

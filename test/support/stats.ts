@@ -1,4 +1,4 @@
-// Looks at counters, written down in a line or two.
+// Readings of counters, given in a line or two.
 
 import { verdictOf } from '../../src/report/reason.ts'
 import {

@@ -1,6 +1,6 @@
-// The address tables a second time, as slowly and plainly as can be: a reader of the image's bytes that follows
-// bpf/include/abi.h with big integers, and a model that asks every list. Tests hold the compiler and the kernel's reader to
-// both.
+// A second implementation of the address tables, slow and simple: a reader of the image's bytes that follows
+// bpf/include/abi_tables.h with big integers, and a model that searches every list. Tests compare the compiler and the
+// kernel's reader with both.
 
 import fc from 'fast-check'
 import {
@@ -35,7 +35,7 @@ export const ALL4 = 0xffffffffn
 export const ALL6 = (1n << 128n) - 1n
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }
 
-/** An inclusive range, and the number of the address it is about. */
+/** An inclusive range of addresses as numbers. */
 export type BigRange = readonly [bigint, bigint]
 
 export const bitsOf = (family: Family): bigint => (family === 4 ? 32n : 128n)
@@ -52,7 +52,7 @@ export function ranges(family: Family, pairs: readonly BigRange[]): Ranges {
   return normalize(family, words(0), words(1))
 }
 
-/** The prefix of `length` bits that holds `value`, as a range. */
+/** The prefix of `length` bits that contains `value`, as a range. */
 export function prefix(family: Family, value: bigint, length: number): BigRange {
   const host = (1n << (bitsOf(family) - BigInt(length))) - 1n
   return [value & ~host, value | host]
@@ -80,7 +80,7 @@ export const stateOf = (lists: readonly List[], verdict: 'pass' | 'drop' = 'pass
 
 export const slotsOf = (state: State): Slots => slotsFor(state, (n) => (n * 7 + 3) % 1024)
 
-/** Numbers of the parts (lists in order of name, then scopes in order) that cover an address, by asking each. */
+/** Numbers of the parts (lists in order of name, then scopes in order) that cover an address, by a search of each. */
 export function modelParts(state: State, family: Family, address: bigint): number[] {
   const words = wordsFrom(family, address)
   return [...state.lists.values()]
@@ -106,7 +106,7 @@ export function edges(state: State, family: Family): bigint[] {
   return [...new Set([0n, lastOf(family), ...found.map((address) => address & lastOf(family))])]
 }
 
-/** Reads single answers out of an image. */
+/** Reads single results from an image. */
 export class ImageReader {
   readonly #view: DataView
 
@@ -114,7 +114,7 @@ export class ImageReader {
     this.#view = new DataView(image.buffer, image.byteOffset, image.byteLength)
   }
 
-  /** Part numbers that a class stands for, ascending. */
+  /** Part numbers of a class, ascending. */
   parts(number: number): number[] {
     const { classes, rules } = settingsCodec.decode(this.#view)
     const entry = classCodec.decode(this.#view, classes * LINE_SIZE + number * classCodec.size)
@@ -236,7 +236,9 @@ const scope: fc.Arbitrary<Scope> = fc.oneof(
   fc.record({ protocol: fc.constantFrom(6, 17), sourcePorts: ports, destinationPorts: ports }),
 )
 
-/** Ranges that meet: around a few centres, of all sizes, at the edges of the space, of cells and of lines. */
+/**
+ * Ranges that are likely to meet: around a few centres, of all sizes, at the edges of the space, of cells and of lines.
+ */
 function arbitraryRange(family: Family): fc.Arbitrary<BigRange> {
   const bits = Number(bitsOf(family))
   const last = lastOf(family)

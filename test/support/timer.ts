@@ -23,12 +23,12 @@ export class FakeTimer implements Scheduler {
     return () => void this.#waiting.delete(waiting)
   }
 
-  /** How many calls are waited for. */
+  /** Number of pending calls. */
   get pending(): number {
     return this.#waiting.size
   }
 
-  /** Moves on by so many milliseconds, and makes every call at its time. */
+  /** Advances by a number of milliseconds, and makes every call at its time. */
   advance(ms: number): void {
     const end = this.#now + ms
     for (let next = this.#next(); next && next.time <= end; next = this.#next()) {
@@ -39,7 +39,7 @@ export class FakeTimer implements Scheduler {
     this.#now = end
   }
 
-  /** Moves on without making calls: the process was not there. Those that are due come with the next advance. */
+  /** Advances without making calls, as if the process were suspended. Calls that are due come with the next advance. */
   stall(ms: number): void {
     this.#now += ms
   }

@@ -1,4 +1,4 @@
-// A terminal that can be typed into and looked at: a tmux server of its own, with a shell in it.
+// A terminal to type into and to read: a separate tmux server, with a shell in it.
 
 import { execFileSync } from 'node:child_process'
 import { runs } from './programs.ts'
@@ -16,13 +16,13 @@ export class Terminal {
     this.#tmux('-f', '/dev/null', 'new-session', '-d', '-x', '80', '-y', '24', '-c', cwd, 'env', ...words, 'sh')
   }
 
-  /** Types a line and Enter. */
+  /** Types a line, then Enter. */
   line(text: string): void {
     this.#tmux('send-keys', '-l', text)
     this.keys('Enter')
   }
 
-  /** Presses keys by the names that tmux has for them. */
+  /** Presses keys by their tmux names. */
   keys(...names: readonly string[]): void {
     this.#tmux('send-keys', ...names)
   }
@@ -36,7 +36,7 @@ export class Terminal {
     this.#tmux('resize-window', '-x', `${columns}`, '-y', `${rows}`)
   }
 
-  /** Whether a program has taken the other screen. */
+  /** Whether a program uses the alternate screen. */
   isTaken(): boolean {
     return this.#tmux('display-message', '-p', '#{alternate_on}').trim() === '1'
   }

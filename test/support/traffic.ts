@@ -1,5 +1,5 @@
-// Traffic whose every packet is accounted for: what the sender's kernel took, what the veth dropped for want of room,
-// and what arrived at the UDP layer of the filtering host (nobody listens there, so all of it counts as "no port").
+// Traffic with every packet accounted for: accepted by the sender's kernel, dropped by the veth for lack of room, or
+// arrived at the UDP layer of the filtering host (without a listener, so all of it counts as "no port").
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,7 +15,7 @@ export interface Arrivals {
   readonly v6: number
 }
 
-/** Datagrams that reached the UDP layer of the filtering host so far. */
+/** Number of datagrams that reached the UDP layer of the filtering host so far. */
 export function arrivals(lab: Lab): Arrivals {
   const snmp = lab.in(lab.host, 'cat', '/proc/net/snmp')
   const [names, values] = snmp
@@ -31,7 +31,7 @@ export function arrivals(lab: Lab): Arrivals {
   return { v4, v6 }
 }
 
-/** Packets that the wire itself lost since it was made, because the receiving end had no room. */
+/** Number of packets that the wire itself lost since its creation, because the receiving end had no room. */
 export function wireDrops(lab: Lab, wire: string): number {
   const read = (netns: string, device: string): number[] => {
     const [link] = JSON.parse(lab.in(netns, 'ip', '-j', '-s', 'link', 'show', 'dev', device)) as [
@@ -44,11 +44,11 @@ export function wireDrops(lab: Lab, wire: string): number {
 }
 
 export interface Flood {
-  /** Stops and returns what each source sent. */
+  /** Stops and returns the number sent by each source. */
   readonly stop: () => Promise<Record<string, number>>
 }
 
-/** Datagrams in a burst; with one burst a millisecond about 8,000 a second for each source, whatever the machine. */
+/** Datagrams per burst; one burst per millisecond gives about 8,000 per second and source on any machine. */
 const BURST = 8
 
 /** Sends from each source to its target until stopped; resolves when the sender runs. */
@@ -76,7 +76,7 @@ export async function flood(
 
 /**
  * Runs `body` while 192.0.2.2, which every policy passes, and 2001:db8::2, which every policy blocks, send to the
- * filtering host. Not one packet of the first may be lost, not one of the second may get through.
+ * filtering host. All packets of the first must arrive, and none of the second.
  */
 export async function judged(lab: Lab, body: () => Promise<void>): Promise<void> {
   const start = arrivals(lab)

@@ -1,5 +1,5 @@
-// A daemon that a test runs, heard event by event. Nothing here waits for a time: events are awaited, and a test whose
-// event does not come ends with all that was told instead.
+// A daemon that a test runs and follows by its events. Nothing here waits for a fixed time: tests await events, and a
+// test whose event does not come fails with the output so far.
 
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import type { WatchEventName } from '../../src/report/watch.ts'
 import type { Lab } from './hosts.ts'
 
-/** A line of the daemon. */
+/** A line of the daemon's output. */
 export interface Line {
   readonly event: WatchEventName
   readonly message: string
@@ -24,7 +24,7 @@ export interface Line {
   readonly errors?: readonly { readonly code: string; readonly at: { readonly file: string; readonly line: number } }[]
 }
 
-/** Longer than anything takes on a machine that is busy with much else. */
+/** Longer than any event takes, even on a busy machine. */
 const PATIENCE_MS = 60_000
 
 export class Watching {
@@ -48,7 +48,7 @@ export class Watching {
     void this.#exit.then(() => this.#wake())
   }
 
-  /** Starts one and waits until the policy of the config is in force. */
+  /** Starts a daemon and waits until the policy of its config is in force. */
   static async ready(lab: Lab, ...args: readonly string[]): Promise<Watching> {
     const watching = new Watching(lab, ...args)
     await watching.hear('ready')
@@ -59,7 +59,7 @@ export class Watching {
     return this.#child.pid as number
   }
 
-  /** The next event of this name that was not heard yet, and that `matches`. */
+  /** The next event of this name that was not consumed yet and that `matches`. */
   async hear(event: WatchEventName, matches: (line: Line) => boolean = () => true): Promise<Line> {
     const deadline = setTimeout(() => this.#wake(), PATIENCE_MS)
     const end = performance.now() + PATIENCE_MS
@@ -81,17 +81,17 @@ export class Watching {
     }
   }
 
-  /** How many events of a name there were so far. */
+  /** Number of events of a name so far. */
   count(event: WatchEventName): number {
     return this.lines.filter((line) => line.event === event).length
   }
 
-  /** Open files of the daemon. */
+  /** Number of the daemon's open files. */
   descriptors(): number {
     return readdirSync(`/proc/${this.pid}/fd`).length
   }
 
-  /** Its resident memory, in bytes. */
+  /** Its resident memory in bytes. */
   memory(): number {
     const [, kibibytes = '0'] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8')) ?? []
     return Number(kibibytes) * 1024
@@ -101,14 +101,14 @@ export class Watching {
     this.#child.kill(name)
   }
 
-  /** Its exit status, once it has ended; null where a signal ended it. */
+  /** Its exit status, once it has ended; null if a signal ended it. */
   async end(name: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
     this.signal(name)
     return this.#exit
   }
 
   #account(event: WatchEventName): string {
-    const told = this.lines.map(({ event: name, message }) => `${name}: ${message}`).join('\n')
-    return `no ${event} of the daemon; it told:\n${told}\n${this.#stderr}`
+    const events = this.lines.map(({ event: name, message }) => `${name}: ${message}`).join('\n')
+    return `no ${event} of the daemon; its events:\n${events}\n${this.#stderr}`
   }
 }

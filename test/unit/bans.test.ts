@@ -1,4 +1,4 @@
-// Bans without a kernel: which words are understood, whom a ban must not cover, how lists and reports are told.
+// Bans without a kernel: arguments, protected addresses, lists and reports.
 
 import { expect, test } from 'vitest'
 import { parseBanned, parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/verbs/ban-words.ts'
@@ -23,7 +23,7 @@ test.each([
   ['-1s', undefined],
   ['1.5h', undefined],
   ['', undefined],
-])('the time %j is %j', (text, expected) => expect(parseTtl(text)).toBe(expected))
+])('the duration %j parses as %j', (text, expected) => expect(parseTtl(text)).toBe(expected))
 
 test.each([
   ['10.0.0.0/8', true],
@@ -35,7 +35,7 @@ test.each([
   ['example.org', false],
 ])('%s can be banned: %j', (text, expected) => expect(parseBanned(text) !== undefined).toBe(expected))
 
-test('words that are wrong are refused with what to write instead', () => {
+test('refuses invalid arguments, with a hint', () => {
   expect(() => readBanned('10.0.0.1/8')).toThrow(/E300.*behind the first 8/)
   expect(() => readBanned('192.0.2.1-192.0.2.9')).toThrow(/E300/)
   expect(() => readTtl('soon')).toThrow(/E300.*soon/)
@@ -44,7 +44,7 @@ test('words that are wrong are refused with what to write instead', () => {
   expect(readLabels({ reason: undefined, by: 'me' })).toEqual({ reason: '', by: 'me' })
 })
 
-test('a prefix covers the addresses of its family alone', () => {
+test('a prefix covers only addresses of its family', () => {
   const covers = (text: string, address: string): boolean =>
     coversAddress(prefix(text), parseAddress(address)?.words as Uint32Array)
   expect(covers('192.0.2.0/24', '192.0.2.255')).toBe(true)
@@ -59,7 +59,7 @@ test('keys hold the bits of a prefix from the top', () => {
   expect(banKey(prefix('2001:db8::1'))).toEqual({ high: 0x20010db8n << 32n, low: 1n, family: 6, length: 128 })
 })
 
-test('a run has a header and two lines a request', () => {
+test('a run has a header and two lines per request', () => {
   const request = { op: 'add', prefix: prefix('192.0.2.1'), ttlMs: 1000 } as const
   expect(encodeRequests([request, request], { reason: 'r', by: 'b' }, 1).length).toBe(64 + 2 * 128)
 })
@@ -93,7 +93,7 @@ const BAN: Ban = {
   reason: 'jail \u001b[31msshd',
 }
 
-test('a list is a table whose texts cannot steer the terminal, and JSON', () => {
+test('a list is JSON, and a table without terminal control sequences', () => {
   const text = renderBans([BAN, { ...BAN, prefix: prefix('::1'), expires: undefined, ttlLeft: undefined }], false)
   expect(text).toContain('192.0.2.0/24  30 min        2026-01-02T03:04:05Z  fail2ban  jail \ufffd[31msshd')
   expect(text).toContain('::1           until lifted')

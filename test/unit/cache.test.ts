@@ -1,4 +1,4 @@
-// The cache: what it gives back is what was stored, and whatever is wrong with it is told once and harms nothing.
+// The cache returns exactly the stored content, and reports any damage once, without harm.
 
 import { execFileSync } from 'node:child_process'
 import {
@@ -38,7 +38,7 @@ function store(name = 'one', content: Uint8Array = CONTENT): void {
   expect(cache.problem).toBeUndefined()
 }
 
-test('what was stored is found again, by others and after it was replaced', () => {
+test('other instances find stored content, also after it was replaced', () => {
   const cache = open()
   expect(cache.read('one')).toBeUndefined()
   expect(existsSync(path)).toBe(false)
@@ -51,13 +51,13 @@ test('what was stored is found again, by others and after it was replaced', () =
   expect(readdirSync(path)).toEqual(['one'])
 })
 
-test('directory and files are for their owner alone', () => {
+test('only the owner can access directory and files', () => {
   store()
   expect(lstatSync(path).mode & 0o777).toBe(0o700)
   expect(lstatSync(join(path, 'one')).mode & 0o777).toBe(0o600)
 })
 
-test('what is read is aligned for columns of numbers', () => {
+test('content is aligned for columns of numbers', () => {
   const columns = [Uint32Array.of(1, 2, 3), new Uint32Array(0), Uint32Array.of(4)]
   open().write('one', packRecord({ text: 'ü' }, columns))
   const bytes = open().read('one') as Buffer
@@ -65,7 +65,7 @@ test('what is read is aligned for columns of numbers', () => {
   expect(unpackRecord(bytes)).toEqual({ facts: { text: 'ü' }, columns })
 })
 
-describe('is ignored, told of, and replaced when', () => {
+describe('ignores, reports and replaces a file if', () => {
   const cases: Readonly<Record<string, (file: string) => void>> = {
     'a byte changed': (file) => {
       const bytes = readFileSync(file)
@@ -77,9 +77,9 @@ describe('is ignored, told of, and replaced when', () => {
       bytes[3] = (bytes[3] as number) ^ 1
       writeFileSync(file, bytes)
     },
-    'it was cut off': (file) => truncateSync(file, 80),
+    'it was truncated': (file) => truncateSync(file, 80),
     'it is empty': (file) => truncateSync(file, 0),
-    'it was made longer': (file) => writeFileSync(file, Buffer.concat([readFileSync(file), CONTENT])),
+    'it was extended': (file) => writeFileSync(file, Buffer.concat([readFileSync(file), CONTENT])),
     'others can write it': (file) => chmodSync(file, 0o622),
     'it is a link': (file) => {
       writeFileSync(`${file}-other`, readFileSync(file), { mode: 0o600 })
@@ -101,7 +101,7 @@ describe('is ignored, told of, and replaced when', () => {
     expect(open().read('one')).toEqual(CONTENT)
   })
 
-  test.runIf(isRoot)('somebody else owns it', () => {
+  test.runIf(isRoot)('another user owns it', () => {
     store()
     chownSync(join(path, 'one'), 65534, 65534)
     const cache = open()
@@ -110,7 +110,7 @@ describe('is ignored, told of, and replaced when', () => {
   })
 })
 
-describe('a directory that is not ours alone is left alone', () => {
+describe('does not use a directory if', () => {
   const cases: Readonly<Record<string, () => void>> = {
     'others can write it': () => {
       mkdirSync(path, { recursive: true })
@@ -125,7 +125,7 @@ describe('a directory that is not ours alone is left alone', () => {
       symlinkSync('real', path)
     },
     ...(isRoot && {
-      'somebody else owns it': () => {
+      'another user owns it': () => {
         mkdirSync(path, { recursive: true, mode: 0o700 })
         chownSync(path, 65534, 65534)
       },
@@ -144,21 +144,21 @@ describe('a directory that is not ours alone is left alone', () => {
   })
 })
 
-test('a directory that cannot be made is told of, and that is all', () => {
+test('reports a directory that cannot be created, and does not fail', () => {
   const cache = openCache('/proc/self/cache', UID)
   cache.write('one', [CONTENT])
   expect(cache.read('one')).toBeUndefined()
   expect(cache.problem).toContain('/proc/self/cache')
 })
 
-/** Mounts a file system of `size` on the path, until the test is over. */
+/** Mounts a file system of `size` on the path for the rest of the test. */
 function mountSmall(size: string): void {
   mkdirSync(path, { recursive: true, mode: 0o700 })
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=0700`, 'tmpfs', path])
   onTestFinished(() => void execFileSync('umount', [path]))
 }
 
-test.runIf(isRoot)('on a full disk what was there stays, nothing half is left, and the problem is told', () => {
+test.runIf(isRoot)('on a full disk keeps the old content, leaves no partial file, and reports the problem', () => {
   mountSmall('64k')
   store()
   const cache = open()
@@ -169,7 +169,7 @@ test.runIf(isRoot)('on a full disk what was there stays, nothing half is left, a
   expect(readdirSync(path)).toEqual(['one'])
 })
 
-test('what nobody has read for weeks, and parts that killed processes left, go', () => {
+test('removes files unread for weeks, and partial files of killed processes', () => {
   store('old')
   store('used')
   writeFileSync(join(path, 'old.0123.part'), 'half', { mode: 0o600 })
@@ -180,15 +180,15 @@ test('what nobody has read for weeks, and parts that killed processes left, go',
   utimesSync(join(path, 'old.0123.part'), ago(1), ago(1))
   store('new')
   expect(readdirSync(path).sort()).toEqual(['new', 'new.4567.part', 'used'])
-  // Reading is what keeps it.
+  // Reading renews the file.
   expect(open().read('used')).toEqual(CONTENT)
   expect(lstatSync(join(path, 'used')).mtimeMs / 1000).toBeGreaterThan(ago(1))
 })
 
-test('it stays below its bound: what was of use longest ago makes room', () => {
+test('stays below its size limit: the files unused for the longest time make room', () => {
   for (const [number, name] of ['a', 'b', 'c', 'd'].entries()) {
     store(name)
-    // Sparse: only their size is real.
+    // Sparse: they have this size and no content.
     truncateSync(join(path, name), 250 * 1024 * 1024)
     const at = Date.now() / 1000 - 4000 + number
     utimesSync(join(path, name), at, at)
@@ -197,7 +197,7 @@ test('it stays below its bound: what was of use longest ago makes room', () => {
   expect(readdirSync(path).sort()).toEqual(['b', 'c', 'd', 'e'])
 })
 
-test('records that are none are none', () => {
+test('unpackRecord returns undefined for other bytes', () => {
   for (const bytes of [new Uint8Array(0), new Uint8Array(8), Uint8Array.of(255, 255, 0, 0, 0, 0, 0, 0, 1)]) {
     expect(unpackRecord(bytes)).toBeUndefined()
   }

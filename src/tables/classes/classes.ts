@@ -1,5 +1,5 @@
-// Classes: which parts (a list under one scope) cover an address. Each distinct set of parts that covers any address
-// is a class, so that one number in a table says exactly which lists a packet meets.
+// Classes: the sets of parts (a list under one scope) that cover an address. Each distinct set that covers any address
+// is a class, so one number in a table identifies the lists that a packet matches.
 
 import { CLASS_RULES } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
@@ -11,7 +11,7 @@ export interface Part {
   readonly set: ScopedSet
 }
 
-/** Every list's parts; lists in order of their names, so that equal states give equal tables. */
+/** The parts of all lists, in the order of list names, so that equal states give equal tables. */
 export function partsOf(lists: ReadonlyMap<string, List>): Part[] {
   return sortedLists(lists).flatMap((list) => list.sets.map((set) => ({ list, set })))
 }
@@ -19,20 +19,20 @@ export function partsOf(lists: ReadonlyMap<string, List>): Part[] {
 export const sortedLists = (lists: ReadonlyMap<string, List>): List[] =>
   [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
 
-/** Rules that a part comes to: one for each pair of a source and a destination port range. */
+/** Number of rules of a part: one for each pair of a source and a destination port range. */
 export const ruleCount = ({ set: { scope } }: Part): number =>
   Math.max(1, scope.sourcePorts.length) * Math.max(1, scope.destinationPorts.length)
 
 /** Classes are 16 bits wide in the tables. */
 export const MAX_CLASS = 0xffff
 
-/** A set of parts that the sweep came through, with the sets it goes to when one part begins or ends. */
+/** A set of parts that the sweep has reached, with its successors: the sets after one part begins or ends. */
 interface Node {
   /** Part numbers, ascending. */
   readonly parts: readonly number[]
   /** -1 = covers no address so far. */
   value: number
-  /** The latest toggle: sweeps of one list ask for nothing else. */
+  /** The latest toggle and its target: sweeps of one list need no other. */
   part: number
   target: number
   readonly targets: Map<number, number>
@@ -46,23 +46,23 @@ const makeNode = (parts: readonly number[]): Node => ({
   targets: new Map(),
 })
 
-/** Where a sweep gets its values from: sets of numbers that come to cover an address. Set 0 is the empty one. */
+/** Source of a sweep's values: the sets of numbers that cover an address. Set 0 is the empty one. */
 export interface Sets {
   /** The node with `part` added to or removed from `from`. Node 0 is the empty set. */
   toggle(from: number, part: number): number
-  /** The value of a node, -1 = it has none yet. */
+  /** The value of a node; -1 = none yet. */
   find(node: number): number
-  /** Gives a node a value. `where` names an address of it, for the error. */
+  /** Gives a node a value. `where` formats an address that it covers, for the error. */
   create(node: number, where: () => string): number
 }
 
-/** Numbers sets of numbers. Sets are called nodes while they may turn out to cover nothing. */
+/** Assigns values to sets of numbers. A set is a node without a value until it is known to cover an address. */
 export class NumberSets implements Sets {
   readonly #nodes: Node[] = [makeNode([])]
   readonly #byKey = new Map<string, number>([['', 0]])
   readonly #members: (readonly number[])[] = [[]]
 
-  /** The numbers of every set, ascending, by its value; set 0 has none. */
+  /** The numbers of every set, ascending, by its value; set 0 is empty. */
   get members(): readonly (readonly number[])[] {
     return this.#members
   }
@@ -104,10 +104,10 @@ export class NumberSets implements Sets {
   }
 }
 
-/** Rules of all parts together. */
+/** Total number of rules of the parts. */
 export const rulesIn = (parts: readonly Part[]): number => parts.reduce((sum, part) => sum + ruleCount(part), 0)
 
-/** Numbers the sets of parts that cover an address: classes. */
+/** Assigns classes to the sets of parts that cover an address. */
 export class Classes extends NumberSets {
   readonly #parts: readonly Part[]
 
@@ -116,7 +116,7 @@ export class Classes extends NumberSets {
     this.#parts = parts
   }
 
-  /** @throws XdpError E202 where there are too many classes, E204 where the node has too many rules */
+  /** @throws XdpError E202 if there are too many classes, E204 if the node has too many rules */
   override create(node: number, where: () => string): number {
     const parts = this.partsOf(node).map((part) => this.#parts[part] as Part)
     const rules = rulesIn(parts)
@@ -133,7 +133,7 @@ export class Classes extends NumberSets {
       throw fail(
         'E202',
         `the lists overlap in more than ${MAX_CLASS} different ways`,
-        'each combination of lists and scopes that covers some address counts; merge lists that always act alike',
+        'each combination of lists and scopes that covers an address counts; merge lists that always act alike',
       )
     }
     return super.create(node, where)

@@ -1,5 +1,5 @@
-// Classes of an image, edited: parts and classes keep their numbers, which stand in tables that stay, and new ones are
-// added behind them.
+// Edits the classes of an image: parts and classes keep their numbers, because unchanged tables refer to them; new ones
+// are appended.
 
 import { CLASS_RULES } from '../../abi/generated.ts'
 import { type List, scopeKey } from '../../model/state.ts'
@@ -12,12 +12,12 @@ const MAX_PART = 0xffff
 
 const keyOf = (list: string, scope: string): string => `${list}\0${scope}`
 
-/** The parts of the new state under the numbers that they have in the image, or under new ones. */
+/** Numbers of the new state's parts: those from the image, or new ones. */
 export interface PartNumbers {
   readonly parts: ReadonlyMap<number, Part>
-  /** Number by list and scopeKey, also of parts that are going. */
+  /** Number by list and scopeKey, including parts that are going away. */
   readonly numberOf: (list: string, scope: string) => number | undefined
-  /** Numbers of parts of the image that the new state has no more. */
+  /** Numbers of the image's parts that the new state no longer has. */
   readonly gone: ReadonlySet<number>
 }
 
@@ -36,7 +36,7 @@ export function numberParts(
   const parts = new Map<number, Part>()
   let free = 0
   const create = (): number => {
-    // Numbers of parts that went with an earlier edit stand nowhere any more.
+    // No table refers to numbers of parts that an earlier edit removed.
     while (live.parts[free] !== undefined) free++
     return free++
   }
@@ -54,12 +54,12 @@ export function numberParts(
   }
 }
 
-/** The sets of parts that classes stand for, and what they become when parts are added to or taken from them. */
+/** The set of parts of each class, and the classes that result from adding or removing parts. */
 export class ClassSets {
   readonly #members: (readonly number[])[]
   readonly #byKey: Map<string, number>
   readonly #numbers: PartNumbers
-  /** Classes that stand for nothing, since the parts that they had are gone. */
+  /** Unused classes: all of their parts are gone. */
   readonly #free: number[] = []
   #isSame = true
   #failed = false
@@ -74,12 +74,12 @@ export class ClassSets {
     }
   }
 
-  /** A class could not be made: there are too many, or one has too many rules. */
+  /** A class could not be created: there are too many, or one has too many rules. */
   get failed(): boolean {
     return this.#failed
   }
 
-  /** What gives a class the parts of `toggled` that it has not, and takes those that it has. */
+  /** Returns the function that toggles the parts of `toggled` in a class: removes those it has, adds the others. */
   change(toggled: readonly number[]): (value: number) => number {
     const known = new Map<number, number>()
     return (value) => {
@@ -105,7 +105,7 @@ export class ClassSets {
     return created
   }
 
-  /** Whether parts act and count as before. */
+  /** Whether the parts have unchanged rules and counters. */
   #sameParts(live: LiveClasses, slots: ReadonlyMap<string, number>): boolean {
     if (this.#numbers.gone.size > 0) return false
     return live.parts.every((part) => {
@@ -114,7 +114,7 @@ export class ClassSets {
     })
   }
 
-  /** The sections of classes and rules; undefined: as they were. Classes of parts that are gone have no rules. */
+  /** The sections of classes and rules; undefined: unchanged. Unused classes have no rules. */
   encode(live: LiveClasses, slots: ReadonlyMap<string, number>): ReturnType<typeof encodeClasses> | undefined {
     if (this.#isSame && this.#sameParts(live, slots)) return undefined
     const { gone, parts } = this.#numbers

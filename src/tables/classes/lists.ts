@@ -1,4 +1,4 @@
-// Lists in an image: their records (struct list), and which addresses each has by what the tables and rules say.
+// Lists in an image: their records (struct list), and their addresses according to tables and rules.
 
 import { LINE_SIZE, LIST_SLOTS, listCodec } from '../../abi/generated.ts'
 import type { AddressSet, Family } from '../../model/address.ts'
@@ -10,7 +10,7 @@ import { sortedLists } from './classes.ts'
 import type { Partition } from './partition.ts'
 import type { LiveClasses, LivePart } from './rules.ts'
 
-/** The records of all lists, in order of their names. Throws RangeError where a list has no slot. */
+/** Encodes the records of all lists, in the order of list names. Throws RangeError if a list has no slot. */
 export function encodeLists(lists: ReadonlyMap<string, List>, slots: ReadonlyMap<string, number>): Uint32Array {
   const words = makeLines(lists.size)
   const view = new DataView(words.buffer)
@@ -49,7 +49,7 @@ function collectFamily(family: Family, partition: Partition, { members }: LiveCl
     const value = values[i] as number
     if (value === 0) continue
     const parts = members[value]
-    if (!parts) throw corrupt(`class ${value} is not there`)
+    if (!parts) throw corrupt(`class ${value} does not exist`)
     if (i + 1 === length) end.fill(0xffffffff)
     else before(end, starts, (i + 1) * width)
     for (const part of parts) {
@@ -60,7 +60,7 @@ function collectFamily(family: Family, partition: Partition, { members }: LiveCl
   return builders
 }
 
-/** Writes the bound before the one at word `i` of `bounds` to `target`. */
+/** Writes the predecessor of the bound at word `i` of `bounds` to `target`. */
 function before(target: Uint32Array, bounds: Uint32Array, i: number): void {
   let borrow = 1
   for (let word = target.length - 1; word >= 0; word--) {
@@ -71,9 +71,9 @@ function before(target: Uint32Array, bounds: Uint32Array, i: number): void {
 }
 
 /**
- * The lists of the records, with the addresses that `collect` found.
+ * Decodes the records into lists, with the addresses that `collect` found.
  *
- * @throws XdpError E113 where records and rules do not belong together
+ * @throws XdpError E113 if records and rules are inconsistent
  */
 export function decodeLists(
   records: DataView,
@@ -81,7 +81,7 @@ export function decodeLists(
   { parts }: LiveClasses,
   addresses: readonly AddressSet[],
 ): { lists: Map<string, List>; slots: Map<string, number>; drifted: string[] } {
-  if (count > LIST_SLOTS || count * LINE_SIZE > records.byteLength) throw corrupt('the lists are cut off')
+  if (count > LIST_SLOTS || count * LINE_SIZE > records.byteLength) throw corrupt('the lists are truncated')
   const partsBySlot = new Map<number, LivePart[]>()
   for (const part of parts) {
     if (part) partsBySlot.set(part.slot, [...(partsBySlot.get(part.slot) ?? []), part])
@@ -95,21 +95,21 @@ export function decodeLists(
     partsBySlot.delete(record.slot)
     const recorded: ListKind = record.allow ? 'allowlist' : 'blocklist'
     const list: List = {
-      // What the rules say is what packets meet.
+      // The data plane follows the rules, so their kind counts.
       kind: own.find(({ kind }) => kind !== recorded)?.kind ?? recorded,
       name: record.name,
       sets: canonicalSets(own.map((part) => ({ scope: part.scope, addresses: addresses[part.number] as AddressSet }))),
     }
-    if (lists.has(list.name)) throw corrupt(`list ${list.name} is there twice`)
+    if (lists.has(list.name)) throw corrupt(`list ${list.name} occurs twice`)
     lists.set(list.name, list)
     slots.set(list.name, record.slot)
     if (listDigest(list) !== record.digest) drifted.push(list.name)
   }
-  if (partsBySlot.size > 0) throw corrupt('a rule names a list that is not there')
+  if (partsBySlot.size > 0) throw corrupt('a rule names a list that does not exist')
   return { lists, slots, drifted }
 }
 
-/** The sets that hold anything, in order of their scopes. */
+/** The non-empty sets, in the order of their scopes. */
 function canonicalSets(sets: readonly ScopedSet[]): ScopedSet[] {
   return sets
     .filter(({ addresses: { v4, v6 } }) => v4.length > 0 || v6.length > 0)
@@ -118,15 +118,15 @@ function canonicalSets(sets: readonly ScopedSet[]): ScopedSet[] {
     .map(({ set }) => set)
 }
 
-/** A list as an image records it. */
+/** The record of a list in an image. */
 export interface ListRecord {
   readonly name: string
-  /** As listDigest. */
+  /** Result of listDigest. */
   readonly digest: bigint
   readonly slot: number
 }
 
-/** The records of the section of lists. */
+/** Reads the records in the section of lists. */
 export function readRecords(lists: Uint32Array, count: number): ListRecord[] {
   const view = viewOf(lists)
   return Array.from({ length: Math.min(count, view.byteLength / LINE_SIZE) }, (_, number) => {

@@ -1,5 +1,6 @@
-// A partition cuts an address space into ranges of one value each: a class, or, on the way to or from a table, the
-// reference to a tree. The sweep makes it of all lists' ranges; cells.ts moves parts of it to hash tables and trees.
+// A partition divides an address space into ranges with one value each: a class, or, while tables are encoded or
+// decoded, a reference to a tree. The sweep builds it from the ranges of all lists; cells.ts moves parts of it to hash
+// tables and trees.
 
 import type { Family, Ranges } from '../../model/address.ts'
 import { compareBounds, WIDTH } from '../../model/ranges.ts'
@@ -9,7 +10,7 @@ import type { Sets } from './classes.ts'
 /** Words of a bound: 1 = 32 bits, 2 = 64, 4 = 128. */
 export type Width = 1 | 2 | 4
 
-/** Range i is from bound i to just before bound i + 1 (or the end of the space); bound 0 is 0. */
+/** Range i extends from bound i to just before bound i + 1, or to the end of the space; bound 0 is 0. */
 export interface Partition {
   readonly width: Width
   readonly length: number
@@ -32,8 +33,8 @@ export class PartitionBuilder {
   }
 
   /**
-   * From the bound at word `i` of `starts` on, the value is `value`; a bound equal to the last one replaces it. The
-   * last given bound may be taken back by this, but none before it.
+   * Starts a range with `value` at the bound at word `i` of `starts`; replaces the last bound if equal. Only the last
+   * bound can be replaced.
    */
   push(starts: Uint32Array, i: number, value: number): void {
     const { width } = this
@@ -69,13 +70,13 @@ export class PartitionBuilder {
   }
 }
 
-/** Where membership changes: at bound i the part `parts[i]` begins or stops to cover. Ascending. */
+/** Changes of membership: at bound i the part `parts[i]` begins or ends. Ascending. */
 interface Events {
   readonly bounds: Uint32Array
   readonly parts: Uint32Array
 }
 
-/** Adds 2^bits to the bound at word `i`, in place; false where that leaves the address space. */
+/** Adds 2^bits to the bound at word `i`, in place; returns false on overflow of the address space. */
 export function addToBound(bounds: Uint32Array, i: number, width: number, bits: number): boolean {
   let carry = 2 ** (bits % 32)
   for (let word = width - 1 - (bits >>> 5); word >= 0; word--) {
@@ -96,7 +97,7 @@ function eventsOf(ranges: Ranges, part: number): Events {
       bounds[at + word] = ranges.start[i + word] as number
       bounds[at + width + word] = ranges.end[i + word] as number
     }
-    // Only the last range can end where the space does; it has no second event.
+    // Only the last range can end at the end of the space; it has no second event.
     at += addToBound(bounds, at + width, width, 0) ? 2 * width : width
   }
   return { bounds: bounds.subarray(0, at), parts: new Uint32Array(at / width).fill(part) }
@@ -120,7 +121,7 @@ function mergeEvents(a: Events, b: Events, width: number): Events {
   return { bounds, parts }
 }
 
-/** Merges halves of halves: every event is copied log2(parts) times. */
+/** Merges recursively by halves: every event is copied log2(parts) times. */
 function allEvents(parts: readonly Ranges[], from: number, to: number, width: number): Events {
   if (to - from === 0) return { bounds: new Uint32Array(0), parts: new Uint32Array(0) }
   if (to - from === 1) return eventsOf(parts[from] as Ranges, from)
@@ -128,7 +129,7 @@ function allEvents(parts: readonly Ranges[], from: number, to: number, width: nu
   return mergeEvents(allEvents(parts, from, middle, width), allEvents(parts, middle, to, width), width)
 }
 
-/** What sweep makes of the ranges of one part alone, which are a partition already but for what lies between them. */
+/** Sweeps the ranges of one part alone, which already are a partition except for the gaps. */
 function sweepAlone(ranges: Ranges, part: number, sets: Sets): Partition {
   const width = WIDTH[ranges.family]
   const { bounds, parts } = eventsOf(ranges, part)
@@ -144,10 +145,10 @@ function sweepAlone(ranges: Ranges, part: number, sets: Sets): Partition {
 }
 
 /**
- * The partition of a family's space by the set of parts that cover an address; its values are those of the sets.
+ * Partitions a family's space by the set of parts that cover an address; the values are those of `sets`.
  *
  * @param parts the ranges of every part, by part number
- * @throws what `sets.create` throws
+ * @throws errors of `sets.create`
  */
 export function sweep(family: Family, parts: readonly Ranges[], sets: Sets): Partition {
   const width = WIDTH[family]

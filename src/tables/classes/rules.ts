@@ -1,4 +1,5 @@
-// Class and rule sections (struct class, struct rule): what a class means to the data plane, and back.
+// Class and rule sections (struct class, struct rule): encodes the meaning of classes for the data plane, and decodes
+// it.
 
 import { CLASS_RULES, type Class, classCodec, LINE_SIZE, RULE_FLAG, type Rule, ruleCodec } from '../../abi/generated.ts'
 import type { PortRange } from '../../model/ports.ts'
@@ -39,15 +40,16 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number): Ru
   )
 }
 
-/** Allowlists first, then by name and scope: the order in which the rules of a class are looked at. */
+/** Sorts allowlists first, then by name and scope: the order in which the data plane tries the rules of a class. */
 const rank = ({ list: { kind, name }, set: { scope } }: Part): string =>
   `${kind === 'allowlist' ? 0 : 1}${name}\0${scopeKey(scope)}`
 
 /**
- * The sections of classes and rules. A class's allowlist rules come first, and the rules of one list are together.
+ * Encodes the sections of classes and rules. A class's allowlist rules come first, and the rules of one list are
+ * adjacent.
  *
  * @param members part numbers by class
- * @param parts by number, which need not be in order
+ * @param parts by number, in any order
  * @param slots list_stats slot by list name
  */
 export function encodeClasses(
@@ -82,7 +84,7 @@ export function encodeClasses(
   return { classes, rules, ruleCount }
 }
 
-/** A part as the rules tell it. */
+/** A part, decoded from its rules. */
 export interface LivePart {
   readonly number: number
   /** Slot of its list. */
@@ -99,9 +101,9 @@ export interface LiveClasses {
 }
 
 /**
- * Reads the sections back.
+ * Decodes the sections.
  *
- * @throws XdpError E113 where a class names rules that are not there
+ * @throws XdpError E113 if a class refers to rules that do not exist
  */
 export function decodeClasses(
   classWords: Uint32Array,
@@ -111,7 +113,7 @@ export function decodeClasses(
 ): LiveClasses {
   const [classes, rules] = [viewOf(classWords), viewOf(ruleWords)]
   if (classCount * classCodec.size > classes.byteLength || ruleCount * ruleCodec.size > rules.byteLength) {
-    throw corrupt('classes or rules are cut off')
+    throw corrupt('classes or rules are truncated')
   }
   const byPart = new Map<number, Rule[]>()
   const members: number[][] = []
@@ -119,7 +121,7 @@ export function decodeClasses(
   for (let number = 0; number < classCount; number++) {
     const entry: Class = classCodec.decode(classes, number * classCodec.size)
     const last = entry.first_rule + entry.rules
-    // Every rule belongs to one class, or a damaged image could make this take for ever.
+    // Each rule belongs to one class. Without this limit a damaged image could keep the loop running forever.
     left -= entry.rules
     if (last > ruleCount || left < 0 || entry.rules > CLASS_RULES) throw corrupt(`the rules of class ${number}`)
     const own = new Map<number, Rule[]>()

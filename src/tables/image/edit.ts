@@ -1,6 +1,6 @@
-// An image made of the one before: what a change of lists touches is written again, and everything else is shared. What
-// the image holds afterwards is what compiling the new state would give; where it lies depends on what was there, so that
-// two images of one state may differ.
+// Derives an image from the previous one: rewrites the lines that a change of lists touches, and shares the rest. The
+// content equals a compilation of the new state; the placement depends on the previous image, so two images of one
+// state may differ.
 
 import type { AddressSet, Family, Ranges } from '../../model/address.ts'
 import { DEFAULT_POLICY } from '../../model/state.ts'
@@ -18,7 +18,7 @@ import type { Image } from '../layout/layout.ts'
 import { type Content, contentOf, layOut } from './image.ts'
 import { compileBalance, type Source } from './source.ts'
 
-/** Addresses that come into or go out of a list under one scope. */
+/** Addresses that enter or leave a list under one scope. */
 export interface Toggle {
   readonly list: string
   /** scopeKey */
@@ -26,18 +26,18 @@ export interface Toggle {
   readonly addresses: AddressSet
 }
 
-/** What an image is made of besides what it is compiled from. */
+/** Input of an edit: the source of compilation, and the difference. */
 export interface EditSource extends Source {
   readonly previous: Image
-  /** All that differs between the state in `previous` and the new one. */
+  /** The complete difference between the state in `previous` and the new one. */
   readonly toggles: readonly Toggle[]
-  /** Where compiling anew would be quicker, too. */
+  /** Edit even if compiling would be faster. */
   readonly always?: boolean
 }
 
-/** Images of fewer lines are compiled anew, and read where they are needed: neither takes time, nor leaves gaps. */
+/** Images with fewer lines are compiled, and read when needed: both are fast enough and leave no gaps. */
 export const LARGE_IMAGE = 4096
-/** An edit of more ranges than one for so many lines takes longer than compiling. */
+/** An edit of more than one range per this many lines takes longer than compiling. */
 const LINES_A_RANGE = 16
 
 function isQuickerAnew({ previous, toggles }: EditSource): boolean {
@@ -48,7 +48,7 @@ function isQuickerAnew({ previous, toggles }: EditSource): boolean {
 const rangesOf = (toggles: readonly Toggle[], family: Family): Ranges[] =>
   toggles.map(({ addresses: { v4, v6 } }) => (family === 4 ? v4 : v6))
 
-/** Stretches of a partition whose value is not 0, as `visit` is to see them: first and last start by index. */
+/** Calls `visit` with the stretches of a partition whose value is not 0: indexes of their first and last start. */
 function forEachChanged({ length, values }: Partition, visit: (index: number, value: number) => void): void {
   for (let i = 0; i < length; i++) if (values[i] !== 0) visit(i, values[i] as number)
 }
@@ -79,10 +79,10 @@ function changes6(partition: Partition, changeOf: ChangeOf): Change6[] {
 }
 
 /**
- * The image of the state, made of the previous one. undefined where compiling anew is quicker or gives a better image, and
- * where the state is more than the tables can hold, which compiling then says.
+ * Edits the previous image into the image of the state. undefined if compiling is faster or gives a better image, and
+ * if the tables cannot hold the state; compiling then reports that.
  *
- * @throws XdpError E113 where the previous image is none
+ * @throws XdpError E113 if the previous image is invalid
  */
 export function editImage(source: EditSource): Image | undefined {
   if (!source.always && isQuickerAnew(source)) return undefined

@@ -1,7 +1,7 @@
-// The image of a policy generation: every line of the `policy` map as one block of bytes. This room owns what the
-// bytes mean together; it reads and writes no map and knows no path. Compiling is pure and deterministic: equal states
-// give equal lines. Decoding gives back the state that a packet meets, whatever the bytes are, or says that they are
-// damaged; it never trusts a number in them.
+// The image of a policy generation: every line of the `policy` map as one block of bytes. This room owns the layout of
+// the whole; it reads and writes no map and knows no path. Compiling is pure and deterministic: equal states give equal
+// lines. Decoding returns the state in force, whatever the bytes are, or reports damage; it never trusts a number in
+// them.
 
 import {
   ABI_VERSION,
@@ -46,7 +46,7 @@ import { compileBalance, type ImageMeta, type Source } from './source.ts'
 /** Part numbers are 16 bits wide. */
 export const MAX_PARTS = 0x10000
 
-/** The parts of all lists. Throws XdpError E203 where they are more than can be numbered. */
+/** The parts of all lists. Throws XdpError E203 if there are more than part numbers. */
 function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
   const hint = 'merge lists that always act alike'
   if (lists.size > LIST_SLOTS) throw fail('E203', `there are ${lists.size} lists, but at most ${LIST_SLOTS} fit`, hint)
@@ -55,7 +55,7 @@ function numberedParts(lists: ReadonlyMap<string, List>): Part[] {
   throw fail('E203', `the lists have ${parts.length} scopes in all, but at most ${MAX_PARTS} fit`, hint)
 }
 
-/** What an image is made of, but for where it lies. */
+/** The content of an image, without its placement. */
 export interface Content {
   readonly policy: Policy
   readonly shape4: Shape4
@@ -66,12 +66,12 @@ export interface Content {
   readonly rules: Uint32Array
   readonly table4: Sections4
   readonly table6: Sections6
-  /** undefined: there are no services. */
+  /** undefined: no services. */
   readonly services: ServiceSections | undefined
   readonly roles: Roles
 }
 
-/** Sections that are at hand. */
+/** The sections of the content that exist already. */
 const namedSections = ({ lists, classes, rules, table4, table6, services }: Content): Omit<Sections, 'RINGS'> => ({
   LISTS: lists,
   CLASSES: classes,
@@ -89,7 +89,7 @@ const namedSections = ({ lists, classes, rules, table4, table6, services }: Cont
   ...balanceSections(services),
 })
 
-/** What an image was laid out of, the services left out: the reverse of layOut. */
+/** The content of an image without services: the reverse of layOut. */
 export const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services'> => ({
   roles,
   policy: policyOf({ settings }),
@@ -115,7 +115,7 @@ export const contentOf = ({ settings, table6, meta, sections, roles }: Image): O
   },
 })
 
-/** Where the settings say that the IPv4 table's sections are. */
+/** Positions of the IPv4 table's sections for the settings. */
 const places4 = (at: Directory): Pick<Table4, 'host_filter' | 'hosts' | 'range_filter' | 'root' | 'ranges'> => ({
   host_filter: at.HOST_FILTER4.first,
   hosts: at.HOSTS4.first,
@@ -135,16 +135,16 @@ const places6 = (at: Directory): Pick<Table6, 'filter' | 'blocks' | 'root' | 'ra
 const NO_RINGS = new Uint32Array(0)
 
 /**
- * Makes all rings, when somebody asks for them. A function of its own: an image has it for as long as it lives, and with it
- * everything that functions beside it refer to, such as the image before.
+ * Builds all rings on demand. A separate function, because an image holds this closure for its lifetime, and with it
+ * every variable of the enclosing scope, such as the previous image.
  */
 const ringsOf = (section: RingSection | undefined) => (): Uint32Array => section?.words(0, section.lines) ?? NO_RINGS
 
 /**
- * Lays content out.
+ * Lays out the content.
  *
- * @param previous what is known of the image before, whose rings may be those of this one
- * @param digestOf the digest of a section, where it is had in less time than from its lines
+ * @param previous known facts of the previous image, whose rings this one may share
+ * @param digestOf digest of a section, if there is a faster way than through its lines
  */
 export function layOut(
   content: Content,
@@ -187,9 +187,9 @@ export function layOut(
 }
 
 /**
- * Compiles the lists, services and policy (`pass` where there is none) of a canonical state. `committed_at` is 0.
+ * Compiles the lists, services and policy (`pass` if undefined) of a canonical state. `committed_at` is 0.
  *
- * @throws XdpError E202, E203, E204 or E208 where the state is more than the tables can hold
+ * @throws XdpError E202, E203, E204 or E208 if the tables cannot hold the state
  */
 export function compileImage(source: Source): Image {
   const {
@@ -219,10 +219,10 @@ export function compileImage(source: Source): Image {
   return layOut(content, meta, source.previous)
 }
 
-/** What an image says. */
+/** Content of an image, decoded. */
 export interface DecodedImage {
   readonly policy: Policy
-  /** Canonical, as a desired state's. */
+  /** Canonical, like those of a desired state. */
   readonly lists: ReadonlyMap<string, List>
   readonly services: ReadonlyMap<string, Service>
   readonly slots: Omit<Slots, 'interfaces'>
@@ -231,7 +231,10 @@ export interface DecodedImage {
   readonly leaving: readonly LeavingBackend[]
   readonly deadlines: ReadonlyMap<string, number>
   readonly meta: Meta
-  /** What is not as the apply that wrote the image recorded it. A service that packets do not meet is not in `services`. */
+  /**
+   * Objects that differ from the record of the apply that wrote the image. A service that does not work as recorded is
+   * not in `services`.
+   */
   readonly drifted: readonly ObjectKey[]
 }
 
@@ -246,20 +249,20 @@ export const NO_SERVICES: DecodedServices = {
 export const hasServices = ({ settings }: Pick<Image, 'settings'>): boolean =>
   (settings.flags & SETTINGS_FLAG.SERVICES) !== 0
 
-/** The policy that the settings say. */
+/** Decodes the policy from the settings. */
 export const policyOf = ({ settings: { flags, flows } }: Pick<Image, 'settings'>): Policy => ({
   default: flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
   flows,
 })
 
-/** Whether the policy is the one that was recorded, and the balancer goes by it. */
+/** Whether the policy matches its recorded digest, and the balancer uses it. */
 export function isPolicyWhole(said: Pick<Image, 'settings' | 'balance' | 'meta'>): boolean {
   const policy = policyOf(said)
   const flowsAgree = !hasServices(said) || (said.balance.flow_mask + 1) * FLOWS_A_LINE === policy.flows
   return flowsAgree && policyDigest(policy) === said.meta.policy_digest
 }
 
-/** The sections of an image, as the header says where they are. */
+/** Reads the sections of an image at the positions in the header. */
 function sectionsOf({ directory, sections }: Image): (name: SectionName, first?: number) => Uint32Array {
   return (name, first) => {
     if (directory[name].first === (first ?? directory[name].first)) return sections[name]
@@ -268,9 +271,9 @@ function sectionsOf({ directory, sections }: Image): (name: SectionName, first?:
 }
 
 /**
- * Reads an image back: lists and services as packets meet them.
+ * Decodes an image: lists and services in the form in which they apply to packets.
  *
- * @throws XdpError E113 where it is damaged in a way that is no other policy
+ * @throws XdpError E113 if it is damaged beyond any valid policy
  */
 export function decodeImage(image: Image): DecodedImage {
   const { settings, table6, meta } = image

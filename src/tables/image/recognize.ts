@@ -1,6 +1,6 @@
-// Recognising an image: one whose lines have the digests that were recorded with them holds what was written, and the
-// record of each list says which content that was. So a live list that is already known need be neither read nor
-// decoded, and a ring need not be made again to say that it is right. This is what makes a plan without changes cheap.
+// Recognizes an image instead of decoding it. If its lines have the recorded digests, it holds exactly the lines that
+// an apply wrote, and the record of each list identifies its content. So a known list need not be read or decoded, and
+// no ring need be built to verify it. This keeps a plan without changes cheap.
 
 import { ABI_VERSION } from '../../abi/generated.ts'
 import type { List } from '../../model/state.ts'
@@ -11,10 +11,10 @@ import { type RecordedServices, readRecordedServices } from '../services/decode.
 import { compileServices } from '../services/services.ts'
 import { type DecodedImage, hasServices, isPolicyWhole, NO_SERVICES, policyOf } from './image.ts'
 
-/** Gives a list of the name that has the digest; undefined = it is not known. */
+/** Returns the list with the record's name and digest; undefined = unknown. */
 export type Recall = (record: ListRecord) => List | undefined
 
-/** Where services are recorded. */
+/** Sections that record the services. */
 export const SERVICE_SECTIONS = [
   'SERVICES',
   'SERVICE_RECORDS',
@@ -22,10 +22,10 @@ export const SERVICE_SECTIONS = [
   'POOLS',
 ] as const satisfies readonly SectionName[]
 
-/** What recognising looks at. */
+/** Sections that recognizing reads. */
 export const RECOGNIZED = ['LISTS', ...SERVICE_SECTIONS] as const satisfies readonly SectionName[]
 
-/** The services of an image, as they are recorded in it. */
+/** The services recorded in an image. */
 export function recordedServices(
   header: Header,
   { SERVICES, SERVICE_RECORDS, BACKENDS, POOLS }: Pick<Sections, (typeof SERVICE_SECTIONS)[number]>,
@@ -39,7 +39,7 @@ export function recordedServices(
   })
 }
 
-/** The section of rings that follows from the others. */
+/** Builds the section of rings from the other sections. */
 export function ringsFrom(header: Header, sections: Pick<Sections, (typeof RECOGNIZED)[number]>): Uint32Array {
   const recorded = recordedServices(header, sections)
   if (recorded.services.size === 0) return new Uint32Array(0)
@@ -48,11 +48,11 @@ export function ringsFrom(header: Header, sections: Pick<Sections, (typeof RECOG
 }
 
 /**
- * What `decodeImage` would say of an image whose header and sections have the digests that are recorded; undefined where
- * a list of it is not known, or the image is none of this ABI.
+ * Returns the result of `decodeImage` for an image whose header and sections have the recorded digests; undefined if
+ * one of its lists is unknown, or the image has another ABI version.
  *
- * @param known its services, where they are known to be those that are recorded
- * @throws XdpError E113 where it is damaged all the same
+ * @param known its services, if they are known to be the recorded ones
+ * @throws XdpError E113 if it is damaged nevertheless
  */
 export function recognizeImage(
   header: Header,

@@ -1,5 +1,4 @@
-// What an image is compiled from, and the part of it that is compiled the same way whether an image is made anew or out of
-// the one before: services and roles.
+// The source of an image, and the compilation steps that a new image and an edited one share: services and roles.
 
 import type { Roles } from '../../abi/generated.ts'
 import type { Slots } from '../../model/live.ts'
@@ -10,32 +9,32 @@ import type { CompiledBefore } from '../services/backends.ts'
 import { rolesLine } from '../services/balance.ts'
 import { compileServices, type ServiceSections } from '../services/services.ts'
 
-/** What a generation records of itself besides its content. */
+/** Facts that a generation records about itself. */
 export interface ImageMeta {
   readonly generation: number
   /** Inode of the instance's network namespace. */
   readonly netns: bigint
-  /** First 16 bytes of the SHA-256 of the BPF object. */
+  /** First 16 bytes of the BPF object's SHA-256. */
   readonly objectDigest: Uint8Array
 }
 
-/** What an image is compiled from. */
+/** Input of a compilation. */
 export interface Source {
   readonly state: State
-  /** Of every list, interface, service, backend (in use or leaving) and pool address. */
+  /** Slots of every list, interface, service, backend (in use or leaving) and pool address. */
   readonly slots: Slots
   readonly meta: ImageMeta
-  /** Backends that left the file and keep their flows. */
+  /** Backends that were removed from the file and keep their flows. */
   readonly leaving?: readonly LeavingBackend[]
-  /** Of backends that are drained, by backendSlotKey: when they stop to keep their flows. */
+  /** Of drained backends, by backendSlotKey: when they lose their flows. */
   readonly deadlines?: ReadonlyMap<string, number>
-  /** What is known of the image before. */
+  /** Known facts of the previous image. */
   readonly previous?: Previous | undefined
-  /** What its services were compiled of, where that is at hand. */
+  /** Input from which the previous services were compiled, if available. */
   readonly before?: CompiledBefore | undefined
 }
 
-/** The services and roles of a source. Throws XdpError E208 where they are more than the tables can hold. */
+/** Compiles the services and roles of a source. Throws XdpError E208 if the tables cannot hold them. */
 export function compileBalance({
   state: { services, interfaces },
   slots,

@@ -1,4 +1,4 @@
-// The hash of single IPv4 addresses, edited: entries come and go, each in its own line.
+// Edits the hash of single IPv4 addresses: adds and removes entries, each in its line.
 
 import { HOST_PROBES } from '../../abi/generated.ts'
 import { type BucketLayout, Draft, findSlot, isMisfit, takeSlot } from '../lines/buckets.ts'
@@ -9,7 +9,7 @@ import { addressAt, classAt, encodeHosts, HOST_OVERFLOW, HOST_SLOTS, type Hosts,
 
 const LAYOUT: BucketLayout = { slots: HOST_SLOTS, overflow: HOST_OVERFLOW, probes: HOST_PROBES }
 
-/** Entries that a scan of the whole table passes in the time of one look for an address. */
+/** Number of entries that a scan of the table passes in the time of one lookup. */
 const SCANNED_A_LOOK = 8
 
 export class HostTable {
@@ -19,7 +19,7 @@ export class HostTable {
   #filter: Draft
   #classes: Uint16Array
   #count: number
-  /** Cells of the bitmap that may hold nothing any more. */
+  /** Cells of the bitmap that may have become empty. */
   readonly #left = new Set<number>()
 
   constructor(hosts: Hosts) {
@@ -43,13 +43,13 @@ export class HostTable {
     })
   }
 
-  /** Class of an address, 0 = it is not there. */
+  /** Class of an address; 0 = absent. */
   get(address: number): number {
     const at = this.#find(address)
     return at < 0 ? 0 : (this.#classes[classAt(Math.floor(at / HOST_SLOTS), at % HOST_SLOTS)] as number)
   }
 
-  /** Puts an address in, or gives it another class. Not 0. */
+  /** Inserts an address, or changes its class. The class is not 0. */
   set(address: number, value: number): void {
     const found = this.#find(address)
     if (found < 0) {
@@ -100,12 +100,12 @@ export class HostTable {
     }
   }
 
-  /** Whether it takes less time to look for `looks` addresses one by one than to look at all that are there. */
+  /** Whether `looks` separate lookups are faster than a scan of the whole table. */
   isCheaper(looks: number): boolean {
     return looks * SCANNED_A_LOOK < this.#hosts.buckets * HOST_SLOTS
   }
 
-  /** Makes the table anew, with another entry where one is given. */
+  /** Rebuilds the table, with one more entry if given. */
   #rebuild(address?: number, value?: number): void {
     const keys = new Uint32Array(this.#count)
     const values = new Uint32Array(this.#count)
@@ -126,7 +126,7 @@ export class HostTable {
     this.#left.clear()
   }
 
-  /** Clears the bits of cells that hold nothing any more. */
+  /** Clears the bits of empty cells. */
   #clearCells(): void {
     const { filterShift: shift } = this.#hosts
     const size = 2 ** shift

@@ -1,4 +1,4 @@
-// The IPv4 table, edited: the addresses of the change get the classes that it makes of theirs.
+// Edits the IPv4 table: gives the addresses of each change the class that it maps their old class to.
 
 import { Draft } from '../lines/buckets.ts'
 import { clearBit, LINE_WORDS } from '../lines/lines.ts'
@@ -7,16 +7,16 @@ import { decodeRoot } from '../ranges/root.ts'
 import { HostTable } from './edit-hosts.ts'
 import { encodeRanges, type FilteredRoot, NO_RANGES, setCells, type Tables4 } from './table4.ts'
 
-/** Addresses from `first` to `last`, whose class `change` makes another of. */
+/** Addresses from `first` to `last`, and the mapping from their old class to the new one. */
 export interface Change4 {
   readonly first: number
   readonly last: number
   readonly change: (value: number) => number
 }
 
-/** A bitmap of fewer cells than this for each range line is made anew, with the root: too many misses would pass. */
+/** A bitmap with fewer cells per range line is rebuilt together with the root: too many misses would pass it. */
 const CELLS_A_LINE = 4
-/** As many as a bitmap has at most. */
+/** Maximum size of a bitmap. */
 const MOST_CELLS = 2 ** 26
 
 interface Found {
@@ -24,7 +24,7 @@ interface Found {
   readonly value: number
 }
 
-/** The single addresses inside changes, which are ascending, with the class that they are to get. */
+/** The single addresses inside changes, with their new class. Changes are ascending. */
 function hostsInside(hosts: HostTable, changes: readonly Change4[]): Found[] {
   const found: Found[] = []
   const total = changes.reduce((sum, { first, last }) => sum + last - first + 1, 0)
@@ -51,7 +51,7 @@ function hostsInside(hosts: HostTable, changes: readonly Change4[]): Found[] {
   return found
 }
 
-/** The bitmap after the ranges in the given stretches changed. */
+/** Updates the bitmap for the changed stretches of ranges. */
 function editFilter(
   table: RangeTable,
   before: FilteredRoot,
@@ -85,7 +85,7 @@ function finishRanges(
   return { ...root, filter: editFilter(table, before, changed), filterShift: before.filterShift }
 }
 
-/** The tables with the changes, which are ascending and disjoint, made. Sections that do not change are the same arrays. */
+/** Applies changes, ascending and disjoint, to the tables. Unchanged sections stay the same arrays. */
 export function editTable4(before: Tables4, changes: readonly Change4[]): Tables4 {
   const hosts = new HostTable(before.hosts)
   const ranges = new RangeTable(before.ranges)
@@ -94,7 +94,7 @@ export function editTable4(before: Tables4, changes: readonly Change4[]): Tables
     ranges.transform(first, last, change)
     changed.push([first, last])
   }
-  /** Gives one address a class: none of its own where the ranges say the same. */
+  /** Gives one address a class: an entry in the hash unless the ranges already give it that class. */
   const place = (address: number, value: number): void => {
     if (ranges.get(address) === value) hosts.delete(address)
     else if (value !== 0) hosts.set(address, value)

@@ -1,4 +1,4 @@
-// Single IPv4 addresses in a hash whose bucket is a line (struct host_line), and the bitmap in front of it.
+// Single IPv4 addresses in a hash with one line per bucket (struct host_line), and the bitmap in front of it.
 
 import { HOST_PROBES, hostLineCodec } from '../../abi/generated.ts'
 import { bucketOf, hashOf, isReachable, multiplierFrom, multiplierValue, place } from '../lines/hash.ts'
@@ -20,11 +20,11 @@ const CLASS = hostLineCodec.offsets.class / 2
 export const HOST_OVERFLOW = hostLineCodec.offsets.overflow / 4
 export const HOST_SLOTS = (hostLineCodec.offsets.class - hostLineCodec.offsets.address) / 4
 
-/** Index of a slot's address in the words of a section, and of its class in their halves. */
+/** Index of a slot's address in the words of a section, and of its class in the 16-bit halves. */
 export const addressAt = (line: number, slot: number): number => line * LINE_WORDS + ADDRESS + slot
 export const classAt = (line: number, slot: number): number => line * LINE_WORDS * 2 + CLASS + slot
 
-/** Cells of the bitmap: at least this many for each address, so that one miss in eight at most goes further. */
+/** Minimum of bitmap cells per address, so that at most one miss in eight reaches the hash. */
 const CELLS_AN_ENTRY = 8
 const MAX_CELL_BITS = 26
 
@@ -40,7 +40,7 @@ export interface Hosts {
 const NONE = new Uint32Array(0)
 export const NO_HOSTS: Hosts = { multiplier: 1n, buckets: 0, count: 0, words: NONE, filter: NONE, filterShift: 31 }
 
-/** Puts addresses and their classes, none of them 0, into a hash. */
+/** Builds a hash of addresses and their classes, none of them 0. */
 export function encodeHosts({ length, keys, values }: Cells): Hosts {
   if (length === 0) return NO_HOSTS
   const placed = place({ length, high: undefined, low: keys }, HOST_SLOTS, HOST_PROBES)
@@ -69,9 +69,9 @@ export function encodeHosts({ length, keys, values }: Cells): Hosts {
 }
 
 /**
- * The addresses that a reader finds: not what the bitmap hides or probing cannot reach.
+ * The addresses that a reader finds: without those hidden by the bitmap or out of reach of probing.
  *
- * @throws XdpError E113 where it is no such table
+ * @throws XdpError E113 if it is not a valid table
  */
 export function decodeHosts(hosts: Hosts): Cells {
   const { words, filter, filterShift: shift, buckets } = hosts

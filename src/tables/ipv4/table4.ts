@@ -1,5 +1,5 @@
-// The IPv4 table (struct table4): single addresses in a hash, everything else in a root with range lines, and before
-// either a bitmap that answers for most addresses that are in no list.
+// The IPv4 table (struct table4): single addresses in a hash, everything else in a root with range lines. A bitmap in
+// front of each answers for most addresses that no list contains.
 
 import { TABLE_FLAG, type Table4 } from '../../abi/generated.ts'
 import { type Partition, PartitionBuilder } from '../classes/partition.ts'
@@ -8,11 +8,11 @@ import { extractCells, insertCells } from '../ranges/cells.ts'
 import { decodeRoot, encodeRoot, NO_ROOT, type Root } from '../ranges/root.ts'
 import { decodeHosts, encodeHosts, type Hosts } from './hosts.ts'
 
-/** Cells of the bitmap before the ranges: at least this many for each of them. */
+/** Minimum of bitmap cells per range. */
 const CELLS_A_RANGE = 8
 const MAX_CELL_BITS = 26
 
-/** The table's sections; lengths are whole lines, 0 where there is nothing. */
+/** The table's sections; lengths are whole lines, 0 if empty. */
 export interface Sections4 {
   readonly hostFilter: Uint32Array
   readonly hosts: Uint32Array
@@ -21,7 +21,7 @@ export interface Sections4 {
   readonly ranges: Uint32Array
 }
 
-/** What the settings say of the table, except where it lies. */
+/** The table's part of the settings, without positions. */
 export type Shape4 = Pick<
   Table4,
   'multiplier' | 'host_lines' | 'host_count' | 'host_filter_shift' | 'range_filter_shift' | 'root_shift' | 'flags'
@@ -40,7 +40,7 @@ export interface Tables4 {
 
 export const NO_RANGES: FilteredRoot = { ...NO_ROOT, filter: new Uint32Array(0), filterShift: 31 }
 
-/** A compiled table as sections and what the settings say of them. */
+/** Packs a compiled table: its sections, and their description in the settings. */
 export const packTable4 = ({ hosts, ranges }: Tables4): { shape: Shape4; sections: Sections4 } => ({
   shape: {
     multiplier: hosts.multiplier,
@@ -80,7 +80,7 @@ export function compileTable4(partition: Partition): { shape: Shape4; sections: 
   return packTable4({ hosts: encodeHosts(cells), ranges: hasRanges ? encodeRanges(rest) : NO_RANGES })
 }
 
-/** Calls `visit` with first and last address of every range that is in some list. */
+/** Calls `visit` with the first and last address of every range that some list contains. */
 function forEachListed(
   { length, starts, values }: Partition,
   visit: (first: number, last: number, value: number) => void,
@@ -91,12 +91,12 @@ function forEachListed(
   }
 }
 
-/** Sets the bits of the cells from the one of address `first` to that of `last`. */
+/** Sets the bits of the cells of addresses `first` to `last`. */
 export function setCells(filter: Uint32Array, shift: number, first: number, last: number): void {
   for (let cell = first >>> shift; cell <= last >>> shift; cell++) setBit(filter, cell)
 }
 
-/** A root for a partition of the IPv4 space, with its bitmap. */
+/** Builds a root for a partition of the IPv4 space, with its bitmap. */
 export function encodeRanges(partition: Partition): FilteredRoot {
   const shift = filterShift(partition.length, CELLS_A_RANGE, MAX_CELL_BITS)
   const filter = makeFilter(shift)
@@ -105,9 +105,9 @@ export function encodeRanges(partition: Partition): FilteredRoot {
 }
 
 /**
- * The partition that a reader of the table sees: what the filters hide or probing cannot reach is not in it.
+ * The partition that a reader of the table sees: without entries hidden by the filters or out of reach of probing.
  *
- * @throws XdpError E113 where the sections are no table
+ * @throws XdpError E113 if the sections are not a valid table
  */
 export function decodeTable4(shape: Shape4, sections: Sections4): Partition {
   const { hosts, ranges } = unpackTable4(shape, sections)
@@ -117,7 +117,7 @@ export function decodeTable4(shape: Shape4, sections: Sections4): Partition {
 
 const EMPTY: Partition = { width: 1, length: 1, starts: new Uint32Array(1), values: new Uint32Array(1) }
 
-/** The ranges, without what lies in cells whose bit says that there are none. */
+/** Decodes the ranges, without those in cells whose bit is clear. */
 function decodeRanges({ filter, filterShift: shift, ...root }: FilteredRoot): Partition {
   if (!isFilter(filter, shift)) throw corrupt('the filter of ranges has the wrong size')
   const all = decodeRoot(root)

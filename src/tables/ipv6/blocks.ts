@@ -1,4 +1,5 @@
-// IPv6 prefixes of 64, 48 and 32 bits in a hash whose bucket is a line (struct block_line), and the bitmap in front of it.
+// IPv6 prefixes of 64, 48 and 32 bits in a hash with one line per bucket (struct block_line), and the bitmap in front
+// of it.
 
 import {
   BLOCK_32,
@@ -36,19 +37,19 @@ const VALUE = blockLineCodec.offsets.value / 4
 export const BLOCK_OVERFLOW = blockLineCodec.offsets.overflow / 4
 export const BLOCK_SLOTS = (blockLineCodec.offsets.value - blockLineCodec.offsets.prefix) / 8
 
-/** Index of a slot's prefix (its upper half, its lower half) and value in the words of a section. */
+/** Indexes of a slot's prefix (upper and lower half) and value in the words of a section. */
 export const highAt = (line: number, slot: number): number => line * LINE_WORDS + PREFIX + slot * 2 + HIGH
 export const lowAt = (line: number, slot: number): number => line * LINE_WORDS + PREFIX + slot * 2 + LOW
 export const valueAt = (line: number, slot: number): number => line * LINE_WORDS + VALUE + slot
 
-/** Cells of the bitmap: at least this many for each prefix, because a miss asks up to three times. */
+/** Minimum of bitmap cells per prefix; high, because a miss asks up to three times. */
 const CELLS_A_BLOCK = 16
 const MAX_CELL_BITS = 27
 
 /** Length of a prefix, as the upper bits of its value. */
 export type Tag = typeof BLOCK_32 | typeof BLOCK_48 | typeof BLOCK_64
 
-/** Prefixes as columns: as numbers, and values as in struct block_line. */
+/** Columns of prefixes, as numbers, and of values, as in struct block_line. */
 export interface BlockColumns {
   readonly length: number
   readonly high: Uint32Array
@@ -95,13 +96,13 @@ function encodeFilter(
   return { filter, filterShift: shift }
 }
 
-/** The upper half of a prefix as a number is at most this. */
+/** Largest upper half of a prefix as a number. */
 const MOST_HIGH: Readonly<Record<Tag, number>> = { [BLOCK_64]: 0xffffffff, [BLOCK_48]: 0xffff, [BLOCK_32]: 0 }
 
 /**
  * The prefixes of one length that a reader finds, with values without their tag.
  *
- * @throws XdpError E113 where it is no such table
+ * @throws XdpError E113 if it is not a valid table
  */
 export function decodeBlocks(blocks: Blocks, tag: Tag): BlockColumns {
   const { words, filter, filterShift: shift, buckets } = blocks

@@ -1,4 +1,4 @@
-// The hash of IPv6 prefixes, edited: entries come and go, each in its own line.
+// Edits the hash of IPv6 prefixes: adds and removes entries, each in its line.
 
 import { BLOCK_64, BLOCK_PROBES, VALUE_MASK, VALUE_TREE } from '../../abi/generated.ts'
 import { type BucketLayout, Draft, findSlot, isMisfit, takeSlot } from '../lines/buckets.ts'
@@ -18,7 +18,7 @@ import {
 
 const LAYOUT: BucketLayout = { slots: BLOCK_SLOTS, overflow: BLOCK_OVERFLOW, probes: BLOCK_PROBES }
 
-/** Entries that a scan of the whole table passes in the time of one look for a prefix. */
+/** Number of entries that a scan of the table passes in the time of one lookup. */
 const SCANNED_A_LOOK = 8
 
 const UPPER = 32n
@@ -31,7 +31,7 @@ export class BlockTable {
   #words: Draft
   #filter: Draft
   #count: number
-  /** Cells of the bitmap that may hold nothing any more. */
+  /** Cells of the bitmap that may have become empty. */
   readonly #left = new Set<number>()
 
   constructor(blocks: Blocks) {
@@ -56,7 +56,7 @@ export class BlockTable {
     })
   }
 
-  /** Value of a prefix without its tag; undefined = it is not there. */
+  /** Value of a prefix without its tag; undefined = absent. */
   get(tag: Tag, prefix: bigint): number | undefined {
     const at = this.#find(tag, prefix, this.#hash(prefix))
     if (at < 0) return undefined
@@ -64,7 +64,7 @@ export class BlockTable {
     return (value & (VALUE_TREE | VALUE_MASK)) >>> 0
   }
 
-  /** Puts a prefix in, or gives it another value. */
+  /** Inserts a prefix, or changes its value. */
   set(tag: Tag, prefix: bigint, value: number): void {
     const hash = this.#hash(prefix)
     const found = this.#find(tag, prefix, hash)
@@ -104,7 +104,7 @@ export class BlockTable {
     setBit(this.#filter.edit(), hash >>> this.#blocks.filterShift)
   }
 
-  /** Calls `visit` with the upper and lower half and the tagged value of every prefix in the lines from `first` to before `end`. */
+  /** Calls `visit` with the upper half, lower half and tagged value of every prefix in lines `first` to `end - 1`. */
   #forEachWords(first: number, end: number, visit: (high: number, low: number, value: number) => void): void {
     const { words } = this.#words
     for (let line = first; line < end; line++) {
@@ -119,7 +119,7 @@ export class BlockTable {
     return this.#words.words.length / LINE_WORDS
   }
 
-  /** Prefixes of one length for which `wanted` of their halves says yes. */
+  /** Prefixes of one length that `wanted` accepts, given their halves. */
   select(tag: Tag, wanted: (high: number, low: number) => boolean): bigint[] {
     const found: bigint[] = []
     this.#forEachWords(0, this.#lines, (high, low, value) => {
@@ -128,12 +128,12 @@ export class BlockTable {
     return found
   }
 
-  /** Whether it takes less time to look for `looks` prefixes one by one than to look at all that are there. */
+  /** Whether `looks` separate lookups are faster than a scan of the whole table. */
   isCheaper(looks: bigint): boolean {
     return looks * BigInt(SCANNED_A_LOOK) < BigInt(this.#blocks.buckets * BLOCK_SLOTS)
   }
 
-  /** Makes the table anew, with another entry where one is given. */
+  /** Rebuilds the table, with one more entry if given. */
   #rebuild(prefix?: bigint, value?: number): void {
     const high = new Uint32Array(this.#count)
     const low = new Uint32Array(this.#count)
@@ -153,7 +153,7 @@ export class BlockTable {
     this.#left.clear()
   }
 
-  /** Clears the bits of cells that hold nothing any more. What falls into a cell lies side by side: buckets follow the hash. */
+  /** Clears the bits of empty cells. Prefixes of one cell lie side by side, because buckets follow the hash. */
   #clearCells(): void {
     const { filterShift: shift, buckets } = this.#blocks
     const filter = this.#filter.edit()

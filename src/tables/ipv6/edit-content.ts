@@ -1,17 +1,17 @@
-// What lies inside a prefix of the IPv6 hash: one value, or several in a tree. As numbers, because an edit looks at few.
+// The content of a prefix in the IPv6 hash: one value, or several in a tree. In bigints, because an edit reads few.
 
 import { VALUE_MASK, VALUE_TREE } from '../../abi/generated.ts'
 import { LineDraft } from '../lines/line-draft.ts'
 import { LINE_WORDS } from '../lines/lines.ts'
 import { type Node, treeWriter } from '../ranges/trees.ts'
 
-/** Values from their starts on, ascending from 0; neighbours differ. */
+/** Values by their starts, ascending from 0; neighbours differ. */
 export interface Content {
   readonly starts: readonly bigint[]
   readonly values: readonly number[]
 }
 
-/** What `change` makes of the values from `first` to `last`. */
+/** Changes each value from `first` to `last` to the result of `change`. */
 export interface Piece {
   readonly first: bigint
   readonly last: bigint
@@ -20,7 +20,7 @@ export interface Piece {
 
 export const uniform = (value: number): Content => ({ starts: [0n], values: [value] })
 
-/** Content inside a prefix of 2^bits addresses after the changes of pieces, which are ascending and disjoint. */
+/** The content of a prefix of 2^bits addresses after the changes of pieces, which are ascending and disjoint. */
 export function overlay({ starts, values }: Content, bits: bigint, pieces: readonly Piece[]): Content {
   const made = { starts: [] as bigint[], values: [] as number[] }
   const push = (start: bigint, value: number): void => {
@@ -43,7 +43,7 @@ export function overlay({ starts, values }: Content, bits: bigint, pieces: reado
       push(at, change(value))
       at = last + 1n
       if (last >= end) {
-        // It may go on in the next value.
+        // The piece may continue in the next value.
         if (last === end) next++
         break
       }
@@ -56,7 +56,7 @@ export function overlay({ starts, values }: Content, bits: bigint, pieces: reado
 const WORD = 32n
 const LOW_WORD = 0xffffffffn
 
-/** Trees, edited: each is read and written as a whole. */
+/** Edits trees: reads and writes each as a whole. */
 export class TreeStore {
   readonly #lines: LineDraft
 
@@ -64,7 +64,7 @@ export class TreeStore {
     this.#lines = new LineDraft(trees)
   }
 
-  /** What a value without its tag stands for. */
+  /** The content that a value without its tag stands for. */
   read(value: number, node: Node): Content {
     if ((value & VALUE_TREE) === 0) return uniform(value)
     const starts: bigint[] = []
@@ -102,7 +102,7 @@ export class TreeStore {
     leave?.(line)
   }
 
-  /** Frees the lines of a tree; a value that is none has none. */
+  /** Frees the lines of a tree; any other value has no lines. */
   free(value: number, node: Node): void {
     if ((value & VALUE_TREE) === 0) return
     const lines: number[] = []
@@ -115,7 +115,7 @@ export class TreeStore {
     for (const line of lines) this.#lines.free(line, 1)
   }
 
-  /** Writes content in place of a value, and returns the value that stands for it. */
+  /** Writes content in place of that of the value `before`, and returns its new value. */
   write(before: number, content: Content, node: Node): number {
     this.free(before, node)
     const { starts, values } = content

@@ -1,6 +1,6 @@
-// The IPv6 table, edited. A change is cut at the borders of prefixes of 64, 48 and 32 bits: the part that fills none of a
-// length goes into the content of the prefix of that length around it, the rest down to the next. What a longer prefix
-// holds hides what is below, so that prefixes which a change covers whole are changed each where they stand.
+// Edits the IPv6 table. A change is divided at the borders of prefixes of 64, 48 and 32 bits: a part smaller than a
+// prefix of one length changes the content of the prefix around it, the rest goes to the next length. Longer prefixes
+// hide shorter ones, so every existing prefix inside a change is changed as well.
 
 import { BLOCK_32, BLOCK_48, BLOCK_64 } from '../../abi/generated.ts'
 import { RangeTable } from '../ranges/edit.ts'
@@ -10,16 +10,16 @@ import { BlockTable } from './edit-blocks.ts'
 import { type Content, overlay, type Piece, TreeStore, uniform } from './edit-content.ts'
 import { FLAG_OF, type Tables6 } from './table6.ts'
 
-/** Addresses (or prefixes, by their numbers) from `first` to `last`, whose class `change` makes another of. */
+/** Addresses (or prefixes, by number) from `first` to `last`, and the mapping from their old class to the new one. */
 export type Change6 = Piece
 
-/** A length of prefixes. */
+/** One of the three prefix lengths. */
 interface Level {
   readonly tag: Tag
   readonly node: Node
-  /** Bits between this length and the next longer one; what is inside is told apart to just those. */
+  /** Bits between this length and the next longer one: the resolution of the content. */
   readonly step: bigint
-  /** Bits of a start in the trees inside. */
+  /** Bits of a start in the trees of the content. */
   readonly bits: bigint
 }
 
@@ -30,13 +30,13 @@ const LEVELS: readonly Level[] = [
 ]
 
 interface Cut {
-  /** By prefix: pieces inside it, in units of the length above. */
+  /** By prefix: the pieces inside it, in units of the next longer length. */
   readonly inside: ReadonlyMap<bigint, readonly Piece[]>
-  /** What fills more than one prefix side by side, in prefixes. */
+  /** Runs of complete prefixes, more than one each, in units of prefixes. */
   readonly whole: readonly Piece[]
 }
 
-/** Cuts changes, ascending and disjoint, at the borders of prefixes. One that fills a single prefix is inside it. */
+/** Divides changes, ascending and disjoint, at prefix borders. A change of exactly one prefix goes inside it. */
 function cut(changes: readonly Piece[], step: bigint): Cut {
   const inside = new Map<bigint, Piece[]>()
   const whole: Piece[] = []
@@ -77,7 +77,7 @@ class Editor {
     this.#lengths = lengths
   }
 
-  /** Class of a prefix of a level's length by what is below: shorter prefixes, and the root. */
+  /** Class that shorter prefixes and the root give to a prefix of a level's length. */
   #below(level: number, prefix: bigint): number {
     let rest = prefix
     for (let next = level + 1; next < LEVELS.length; next++) {
@@ -106,7 +106,7 @@ class Editor {
     this.#touched[level]?.add(prefix)
   }
 
-  /** Changes what lies inside prefixes of a length. */
+  /** Changes the content of prefixes of one length. */
   editInside(level: number, inside: Cut['inside']): void {
     const { step, bits } = LEVELS[level] as Level
     const scale = bits - step
@@ -118,7 +118,7 @@ class Editor {
     }
   }
 
-  /** Changes every prefix of a length that lies in one of `whole`. */
+  /** Changes every existing prefix of one length inside `whole`. */
   editEach(level: number, whole: readonly Piece[]): void {
     const { tag, node, bits } = LEVELS[level] as Level
     for (const { prefix, change } of this.#inside(tag, whole)) {
@@ -127,7 +127,7 @@ class Editor {
     }
   }
 
-  /** The prefixes of a length that are there and lie in one of `whole`, with its change. */
+  /** The existing prefixes of one length inside `whole`, each with its change. */
   #inside(tag: Tag, whole: readonly Piece[]): { prefix: bigint; change: Piece['change'] }[] {
     if (whole.length === 0 || (this.#lengths & FLAG_OF[tag]) === 0) return []
     const total = whole.reduce((sum, { first, last }) => sum + last - first + 1n, 0n)
@@ -147,7 +147,7 @@ class Editor {
     for (const { first, last, change } of whole) this.#root.transform(Number(first), Number(last), change)
   }
 
-  /** Takes out prefixes that say what is below them anyway, the shortest first. */
+  /** Removes prefixes with the class of the shorter prefixes below them, the shortest first. */
   tidy(): void {
     for (let level = LEVELS.length - 1; level >= 0; level--) {
       const { tag, node } = LEVELS[level] as Level
@@ -158,7 +158,7 @@ class Editor {
     }
   }
 
-  /** undefined: most of the trees' lines are free, so that the table should be compiled anew. */
+  /** undefined: most lines of the trees are free, so the table should be compiled. */
   finish(): Tables6 | undefined {
     if (this.#trees.isSparse()) return undefined
     const blocks = this.#blocks.finish()
@@ -172,7 +172,7 @@ const halvesOf = (prefix: bigint): Halves => [Number(prefix >> 32n), Number(pref
 const isBefore = ([high, low]: Halves, [otherHigh, otherLow]: Halves): boolean =>
   high < otherHigh || (high === otherHigh && low < otherLow)
 
-/** Index of the stretch, of ascending ones, that a prefix lies in; -1 = none. */
+/** Index of the stretch, of ascending ones, that contains a prefix; -1 = none. */
 function indexAt(bounds: readonly { readonly first: Halves; readonly last: Halves }[], prefix: Halves): number {
   let low = 0
   let high = bounds.length
@@ -186,14 +186,14 @@ function indexAt(bounds: readonly { readonly first: Halves; readonly last: Halve
 }
 
 /**
- * The tables with the changes, which are ascending and disjoint, made. Sections that do not change are the same arrays.
- * undefined: compiling anew gives a better table.
+ * Applies changes, ascending and disjoint, to the tables. Unchanged sections stay the same arrays. undefined: compiling
+ * gives a better table.
  */
 export function editTable6(before: Tables6, changes: readonly Change6[]): Tables6 | undefined {
   if (changes.length === 0) return before
   const editor = new Editor(before)
   let rest = changes
-  // From the longest to the shortest: what is inside a prefix is made of what is below it before that changes.
+  // From the longest length to the shortest: the content of a prefix starts from what is below it, before that changes.
   for (const [level, { step }] of LEVELS.entries()) {
     const made = cut(rest, step)
     editor.editEach(level, made.whole)

@@ -1,6 +1,6 @@
 // The IPv6 table (struct table6): prefixes of 64, 48 and 32 bits in one hash behind a bitmap filter, where the longest
-// that is there wins; those with several classes inside lead to a tree; everything else is a root with range lines
-// over the top 32 bits.
+// match wins. A prefix with several classes inside leads to a tree; everything else is a root with range lines over the
+// top 32 bits.
 
 import { BLOCK_32, BLOCK_48, BLOCK_64, TABLE_FLAG, type Table6, VALUE_TREE } from '../../abi/generated.ts'
 import { type Partition, PartitionBuilder } from '../classes/partition.ts'
@@ -10,7 +10,7 @@ import { decodeRoot, encodeRoot, NO_ROOT, type Root } from '../ranges/root.ts'
 import { DEEP_NODE, RUN_NODE, treeReader, treeWriter } from '../ranges/trees.ts'
 import { type BlockColumns, type Blocks, decodeBlocks, encodeBlocks, type Tag } from './blocks.ts'
 
-/** The table's sections; lengths are whole lines, 0 where there is nothing. */
+/** The table's sections; lengths are whole lines, 0 if empty. */
 export interface Sections6 {
   readonly filter: Uint32Array
   readonly blocks: Uint32Array
@@ -19,7 +19,7 @@ export interface Sections6 {
   readonly trees: Uint32Array
 }
 
-/** What the table's line says, except where its sections lie. */
+/** Content of the table's line, without positions of sections. */
 export type Shape6 = Pick<
   Table6,
   'multiplier' | 'block_lines' | 'block_count' | 'filter_shift' | 'root_shift' | 'flags'
@@ -27,7 +27,7 @@ export type Shape6 = Pick<
 
 export interface Tables6 {
   readonly blocks: Blocks
-  /** Lengths of prefixes that `blocks` may hold: enum table_flag. */
+  /** Lengths of the prefixes in `blocks`: enum table_flag. */
   readonly lengths: number
   readonly root: Root
   readonly trees: Uint32Array
@@ -42,7 +42,7 @@ export const FLAG_OF: Readonly<Record<Tag, number>> = {
 }
 const ALL_LENGTHS = TABLE_FLAG['64'] | TABLE_FLAG['48'] | TABLE_FLAG['32']
 
-/** A compiled table as sections and what its line says of them. */
+/** Packs a compiled table: its sections, and their description in its line. */
 export const packTable6 = ({ blocks, lengths, root, trees }: Tables6): { shape: Shape6; sections: Sections6 } => ({
   shape: {
     multiplier: blocks.multiplier,
@@ -111,9 +111,9 @@ function joinBlocks(by64: Cells, by48: Cells, by32: Cells): BlockColumns {
 }
 
 /**
- * The partition that a reader of the table sees: what the filter hides or probing cannot reach is not in it.
+ * The partition that a reader of the table sees: without prefixes hidden by the filter or out of reach of probing.
  *
- * @throws XdpError E113 where the sections are no table
+ * @throws XdpError E113 if the sections are not a valid table
  */
 export function decodeTable6(shape: Shape6, sections: Sections6): Partition {
   const { blocks, lengths, root } = unpackTable6(shape, sections)
@@ -138,7 +138,7 @@ const isTree = (value: number): boolean => (value & VALUE_TREE) !== 0
 
 const NO_COLUMNS: BlockColumns = { length: 0, high: NONE, low: NONE, values: NONE }
 
-/** Prefixes of one length as cells: the reverse of joinBlocks. */
+/** Cells of one prefix length: the reverse of joinBlocks. */
 function cellsOf({ length, high, low, values }: BlockColumns, bits: 32 | 48 | 64): Cells {
   if (bits === 32) return sortCells({ width: 1, length, keys: low.subarray(0, length), values })
   const keys = new Uint32Array(length * 2)

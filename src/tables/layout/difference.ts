@@ -1,5 +1,5 @@
-// From one image to the next: which lines of the new one are lines of the old one, so that the kernel can copy them, and
-// which must be written. A section is compared with the section of the same name, wherever both lie.
+// The difference of two images: lines of the new one that the kernel can copy from the old one, and lines that must be
+// written. Each section is compared with the section of the same name, at whatever position.
 
 import { HEADER_LINES, LINE_SIZE } from '../../abi/generated.ts'
 import { type LineDigest, LineDigester, sameDigest } from '../lines/line-digest.ts'
@@ -16,25 +16,25 @@ import {
 
 export type { Extent }
 
-/** Lines that are those from line `from` of the previous image on. */
+/** Lines to copy from line `from` of the previous image on. */
 export interface Copy extends Extent {
   readonly from: number
 }
 
-/** How an image gets into a map that holds zeros. Ascending. */
+/** Steps that fill a zeroed map with an image. Ascending. */
 export interface Transfer {
   readonly copies: readonly Copy[]
   readonly writes: readonly Extent[]
 }
 
-/** What is known of the image in the map of the generation before. */
+/** Known facts of the image in the previous generation's map. */
 export interface Previous {
   readonly directory: Directory
-  /** Those whose content is at hand. */
+  /** The sections whose content is available. */
   readonly sections: Partial<Sections>
 }
 
-/** Lines that are compared at once. */
+/** Number of lines compared at a time. */
 const BLOCK = 256
 
 /** Collects extents in ascending order, and joins those with at most `bridged` lines between them. */
@@ -46,7 +46,7 @@ class Extents {
     this.#bridged = bridged
   }
 
-  /** `from`: of a copy; joined are those that are also side by side there. */
+  /** `from`: start of a copy's source; copies are joined only if their sources are adjacent too. */
   add(first: number, lines: number, from = 0): void {
     const last = this.#all.at(-1)
     const isNext = last && first - last.first - last.lines <= this.#bridged
@@ -71,7 +71,7 @@ function isZero(words: Uint32Array, line: number): boolean {
 
 const bytesOf = (words: Uint32Array): Buffer => Buffer.from(words.buffer, words.byteOffset, words.byteLength)
 
-/** Calls `visit` with the lines from `line` to before `end`, in pieces that are the same in both or not. */
+/** Calls `visit` with lines `line` to `end - 1`, in pieces that are equal in both sections or differ. */
 export function compareSections(
   words: Uint32Array,
   old: Uint32Array,
@@ -88,7 +88,7 @@ export function compareSections(
   if (words.length / LINE_WORDS > common) visit(common, words.length / LINE_WORDS, false)
 }
 
-/** Digest of a section that was made of another one, whose digest is known. */
+/** Digest of a section derived from another one with a known digest. */
 export function nextDigest(words: Uint32Array, old: Uint32Array, digest: LineDigest): LineDigest {
   if (words === old) return digest
   const digester = new LineDigester(digest)
@@ -103,7 +103,7 @@ export function nextDigest(words: Uint32Array, old: Uint32Array, digest: LineDig
   return digester.digest
 }
 
-/** Rings are copied whole, or written whole: what differs between two of one service is spread all over them. */
+/** Copies or writes rings as a whole: two rings of one service differ all over. */
 function transferRings(
   { section, kept }: Rings,
   first: number,
@@ -118,10 +118,11 @@ function transferRings(
   }
 }
 
-/** The transfer of an image; lines that are not all zero are written where nothing is known of a previous image. */
+/** The transfer of an image; without a known previous image, it writes all lines that are not zero. */
 export function transferOf(image: Image, previous?: Previous): Transfer {
   const copies = new Extents(0)
-  // A gap costs a line; another extent takes a place of few in a run. What is edited is to be written and no more.
+  // A bridged gap costs a write of its lines; a further extent takes one of few places in a run. An edit writes only
+  // the changed lines.
   const writes = new Extents(previous ? 0 : 2)
   const write = (words: Uint32Array, first: number, from: number, end: number): void => {
     for (let line = from; line < end; line++) if (!isZero(words, line)) writes.add(first + line, 1)
@@ -151,7 +152,7 @@ export function transferOf(image: Image, previous?: Previous): Transfer {
   return { copies: copies.copies, writes: writes.writes }
 }
 
-/** The words of lines of an image, in pieces. */
+/** The words of an image's lines, in pieces. */
 export function linesOf(image: Image, { first, lines }: Extent): Uint32Array[] {
   const pieces: Uint32Array[] = []
   const take = (start: number, length: number, words: (from: number, end: number) => Uint32Array): void => {
@@ -173,7 +174,7 @@ export function linesOf(image: Image, { first, lines }: Extent): Uint32Array[] {
 
 export const lineCount = (extents: readonly Extent[]): number => extents.reduce((sum, { lines }) => sum + lines, 0)
 
-/** Names of the sections whose lines have other digests than recorded. `found`: in the order of `names`. */
+/** Names of the sections whose digests differ from the recorded ones. `found`: in the order of `names`. */
 export const damagedSections = (
   directory: Directory,
   names: readonly SectionName[],

@@ -1,5 +1,5 @@
-// Where everything of an image lies: the header, whose directory names every section, and the sections behind it. A
-// section's numbers count from its own first line, so that it may lie anywhere.
+// The layout of an image: the header, with a directory of the sections, and the sections behind it. Numbers in a
+// section count from its first line, so that a section may lie anywhere.
 
 import { createHash } from 'node:crypto'
 import {
@@ -32,39 +32,39 @@ export const BALANCE_LINE = 9
 export const ROLES_LINE = 10
 
 export type SectionName = keyof typeof SECTION
-/** In the order in which they lie in the image. */
+/** In the order of the image. */
 export const SECTION_NAMES: readonly SectionName[] = (Object.keys(SECTION) as SectionName[]).sort(
   (a, b) => SECTION[a] - SECTION[b],
 )
 
-/** What of the rings of an image is as in the image before: see edit/rings.ts. */
+/** Rings that an image shares with the previous one: see services/edit-rings.ts. */
 export interface KeptRings {
-  /** Digest of all rings of that image, and of this one. */
+  /** Digest of all rings of the previous image, and of this one. */
   readonly of: LineDigest
   readonly digest: LineDigest
-  /** First lines, in both, of those that are the same. */
+  /** First lines, in both images, of the shared rings. */
   readonly rings: readonly number[]
 }
 
-/** Lines that are computed when they are asked for. */
+/** Lines computed on demand. */
 export interface LazyLines {
   readonly lines: number
-  /** Those that hold anything, ascending. */
+  /** Extents that are not zero, ascending. */
   readonly extents: readonly Extent[]
   /** `count` lines from `first` on. */
   readonly words: (first: number, count: number) => Uint32Array
 }
 
-/** The rings of an image, to be made when they are needed. */
+/** The rings of an image, built on demand. */
 export interface Rings {
   readonly section: LazyLines
   readonly kept: KeptRings | undefined
 }
 
-/** Words by section, whole lines. Nobody writes to them once they are part of an image: images share them. */
+/** Words by section, whole lines. Read-only once they are part of an image: images share them. */
 export type Sections = Readonly<Record<SectionName, Uint32Array>>
 
-/** Sections with rings that are made when somebody asks for them. */
+/** Sections with rings that the first access builds. */
 export function withRings(sections: Omit<Sections, 'RINGS'>, make: () => Uint32Array): Sections {
   let rings: Uint32Array | undefined
   const get = (): Uint32Array => {
@@ -74,7 +74,7 @@ export function withRings(sections: Omit<Sections, 'RINGS'>, make: () => Uint32A
   return Object.defineProperty({ ...sections }, 'RINGS', { enumerable: true, get }) as Sections
 }
 
-/** Where a section lies, in lines, and what it holds. */
+/** Position of a section in lines, and its digest. */
 export interface Place {
   readonly first: number
   readonly lines: number
@@ -83,7 +83,7 @@ export interface Place {
 
 export type Directory = Readonly<Record<SectionName, Place>>
 
-/** What the header says. */
+/** Decoded header. */
 export interface Header {
   readonly settings: Settings
   readonly table6: Table6
@@ -98,16 +98,16 @@ export interface Image extends Header {
   /** Lines 0 to HEADER_LINES - 1. */
   readonly header: Uint32Array
   readonly sections: Sections
-  /** Where `sections` has none yet: asking it for RINGS makes all of them. */
+  /** Set while `sections` has no rings yet: reading RINGS there builds all of them. */
   readonly rings?: Rings
-  /** In all. */
+  /** Total number. */
   readonly lines: number
 }
 
 const record = <T>(of: (name: SectionName) => T): Readonly<Record<SectionName, T>> =>
   Object.fromEntries(SECTION_NAMES.map((name) => [name, of(name)])) as Record<SectionName, T>
 
-/** The places of sections one after the other behind the header. */
+/** Places sections one after the other behind the header. */
 export function placeSections(
   lengths: (name: SectionName) => number,
   digests: (name: SectionName) => LineDigest,
@@ -131,7 +131,7 @@ function directoryLines(directory: Directory, headerDigest: LineDigest): Directo
   return { sections, header_digest: [...headerDigest] }
 }
 
-/** A header without what is written after it: the time of the commit, and its own digest. */
+/** The header without the fields that are written later: the time of the commit, and the header's digest. */
 function bareHeader(header: Uint32Array): Uint32Array {
   const words = header.slice(0, HEADER_LINES * LINE_WORDS)
   const view = viewOf(words)
@@ -146,13 +146,13 @@ function headerDigest(header: Uint32Array): LineDigest {
   return digester.digest
 }
 
-/** One text for each image, committed or not: its header tells the digests of all that is in it. */
+/** A unique text for each image, committed or not: the header contains the digests of the whole content. */
 export const imageKey = (header: Uint32Array): string =>
   createHash('sha256')
     .update(new Uint8Array(bareHeader(header).buffer))
     .digest('hex')
 
-/** Puts an image together. */
+/** Assembles an image. */
 export function assemble(said: Header, sections: Sections, lines: number, rings?: Rings): Image {
   const header = makeLines(HEADER_LINES)
   const view = viewOf(header)
@@ -167,7 +167,7 @@ export function assemble(said: Header, sections: Sections, lines: number, rings?
   return { ...said, header, sections, lines, ...(rings ? { rings } : {}) }
 }
 
-/** What the lines of a header say, and whether they are as they were written. At least HEADER_LINES lines. */
+/** Decodes a header, and checks whether its lines are as written. At least HEADER_LINES lines. */
 export function readHeader(header: Uint32Array): Header & { readonly intact: boolean } {
   const view = viewOf(header)
   const { sections, header_digest } = directoryCodec.decode(view, DIRECTORY_LINE * LINE_SIZE)
@@ -186,31 +186,31 @@ export function readHeader(header: Uint32Array): Header & { readonly intact: boo
   }
 }
 
-/** Words over bytes, which are copied where they are not aligned to 8 as those of a pooled Buffer are not. */
+/** Words over bytes. Copies them if they are not aligned to 8, as those of a pooled Buffer are not. */
 export function wordsOf(bytes: Uint8Array): Uint32Array {
   const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice()
   return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >>> 2)
 }
 
 /**
- * The image that bytes hold, whatever they are.
+ * Decodes bytes, whatever they are, into an image.
  *
- * @throws XdpError E113 where the header is cut off, or a section is not inside
+ * @throws XdpError E113 if the header is truncated, or a section lies outside
  */
 export function imageFrom(bytes: Uint8Array): Image {
-  if (bytes.length < HEADER_LINES * LINE_SIZE) throw corrupt('the header is cut off')
+  if (bytes.length < HEADER_LINES * LINE_SIZE) throw corrupt('the header is truncated')
   const words = wordsOf(bytes)
   const header = words.subarray(0, HEADER_LINES * LINE_WORDS)
   const said = readHeader(header)
   const sections = record((name) => {
     const { first, lines } = said.directory[name]
-    if ((first + lines) * LINE_WORDS > words.length) throw corrupt(`section ${name.toLowerCase()} is not inside`)
+    if ((first + lines) * LINE_WORDS > words.length) throw corrupt(`section ${name.toLowerCase()} lies outside`)
     return words.subarray(first * LINE_WORDS, (first + lines) * LINE_WORDS)
   })
   return { ...said, header, sections, lines: words.length / LINE_WORDS }
 }
 
-/** An image as one block of bytes, as its map holds it. */
+/** The bytes of an image, as in its map. */
 export function imageBytes({ header, sections, directory, lines }: Image): Uint8Array {
   const words = makeLines(lines)
   words.set(header)

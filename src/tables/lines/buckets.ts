@@ -1,24 +1,24 @@
-// What the two hashes whose bucket is a line have in common when one entry of them is looked for, put in or taken out.
+// Lookup, insertion and removal of one entry, shared by the two hashes with one line per bucket.
 
 import { LINE_WORDS } from './lines.ts'
 
-/** How a line holds its entries. */
+/** Layout of the entries in a line. */
 export interface BucketLayout {
-  /** Entries a line. */
+  /** Number of entries per line. */
   readonly slots: number
-  /** Word of a line that is not 0 where entries of it lie in the next. */
+  /** Word of a line that is not 0 if entries of its bucket lie in the next line. */
   readonly overflow: number
-  /** Lines that a reader looks at. */
+  /** Number of lines that a reader probes. */
   readonly probes: number
 }
 
-/** A table with more entries a slot than this, or with less, is made anew; it is made with 0.6. */
+/** A table is rebuilt, with 0.6 entries per slot, when it has more than MOST_FULL or less than LEAST_FULL. */
 const MOST_FULL = 0.75
 const LEAST_FULL = 0.15
-/** Smaller ones may be as empty as they like. */
+/** Smaller tables may be as empty as they like. */
 const FEW_BUCKETS = 256
 
-/** Where an entry is, -1 = nowhere: line * slots + slot. `matches`: whether it is the one of a slot. */
+/** Finds an entry: line * slots + slot; -1 = absent. `matches`: whether a slot holds it. */
 export function findSlot(
   words: Uint32Array,
   bucket: number,
@@ -32,7 +32,7 @@ export function findSlot(
   return -1
 }
 
-/** A free place that a reader gets to, after saying so in the lines before it; -1 = there is none. */
+/** Takes a free slot within a reader's reach, and sets the overflow word of the lines before it; -1 = none. */
 export function takeSlot(
   words: Uint32Array,
   bucket: number,
@@ -49,11 +49,11 @@ export function takeSlot(
   return -1
 }
 
-/** Whether a table of so many buckets should be made anew for so many entries. */
+/** Whether a table of this many buckets should be rebuilt for this many entries. */
 export const isMisfit = (count: number, buckets: number, slots: number): boolean =>
   count > buckets * slots * MOST_FULL || (buckets > FEW_BUCKETS && count < buckets * slots * LEAST_FULL)
 
-/** A section that is copied before it is first written to: others hold it too. */
+/** A section that is copied before the first write, because others share it. */
 export class Draft {
   #words: Uint32Array
   #isOwn = false
@@ -66,7 +66,7 @@ export class Draft {
     return this.#words
   }
 
-  /** The words, to write to. */
+  /** The words, writable. */
   edit(): Uint32Array {
     if (!this.#isOwn) this.#words = this.#words.slice()
     this.#isOwn = true

@@ -1,11 +1,11 @@
-// Digests of what an apply wrote, kept with the tables. What is live and has another digest was changed by something
-// else since: drift.
+// Digests of everything that an apply wrote, stored with the tables. A different live digest is drift: another program
+// changed the tables since.
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Ranges } from '../../model/address.ts'
 import { type List, type Policy, scopeKey } from '../../model/state.ts'
 
-/** Start of the SHA-256, as __u64. */
+/** First 8 bytes of the SHA-256, as __u64. */
 const finish = (hash: Hash): bigint => hash.digest().readBigUInt64LE()
 
 function addRanges(hash: Hash, { family, length, start, end }: Ranges): void {
@@ -13,7 +13,7 @@ function addRanges(hash: Hash, { family, length, start, end }: Ranges): void {
   for (const words of [start, end]) hash.update(new Uint8Array(words.buffer, words.byteOffset, words.byteLength))
 }
 
-/** Lists do not change; a long one takes milliseconds. */
+/** Lists are immutable; hashing a long one takes milliseconds. */
 const known = new WeakMap<List, bigint>()
 
 /** Digest of a canonical list: its kind, name, scopes and addresses. */

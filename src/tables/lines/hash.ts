@@ -1,6 +1,6 @@
-// Hash tables whose bucket is one cache line: where each key goes. A bucket that is full sends the rest to the next
-// lines, as many as the reader probes. Keys are up to 64 bits; the hash is the upper half of the low 64 bits of
-// key * multiplier, as the reader computes it.
+// Hash tables with one cache line per bucket: the placement of keys. A full bucket overflows into the next lines, as
+// many as the reader probes. Keys are up to 64 bits; the hash is the upper half of the low 64 bits of key * multiplier,
+// as the reader computes it.
 
 import { multiplyHigh } from './lines.ts'
 
@@ -11,9 +11,9 @@ export interface Multiplier {
 }
 
 /**
- * Tried in this order, so that the same keys always give the same table. The first is 2^64 / golden ratio (Knuth,
- * The Art of Computer Programming 6.4), which spreads arithmetic progressions; the others are what splitmix64 gives
- * from seeds 1, 2 and 3, made odd.
+ * Tried in this order, so that equal keys always give equal tables. The first is 2^64 / golden ratio (Knuth, The Art of
+ * Computer Programming 6.4), which spreads arithmetic progressions; the others are the output of splitmix64 for seeds
+ * 1, 2 and 3, made odd.
  */
 export const MULTIPLIERS: readonly Multiplier[] = [
   { high: 0x9e3779b9, low: 0x7f4a7c15 },
@@ -22,7 +22,7 @@ export const MULTIPLIERS: readonly Multiplier[] = [
   { high: 0x1d0b14e4, low: 0xdb018fed },
 ]
 
-/** Share of the slots to fill: at most one key in twenty then lies outside its own line. */
+/** Target share of occupied slots: at most one key in twenty then lies outside its line. */
 export const LOAD = 0.6
 
 /** Keys as two columns of words; `high` undefined = all zero. */
@@ -40,13 +40,13 @@ export const bucketOf = multiplyHigh
 
 export interface Placement {
   readonly multiplier: Multiplier
-  /** Lines that are buckets. The table has `probes - 1` further lines, for what runs over at the end. */
+  /** Number of lines that are buckets. The table has `probes - 1` further lines for overflow at its end. */
   readonly buckets: number
-  /** Lines in all. */
+  /** Total number of lines. */
   readonly lines: number
   /** By key: line * slots + slot. */
   readonly places: Uint32Array
-  /** By line: 1 = keys of this line lie in the next. */
+  /** By line: 1 = keys of this line's bucket lie in the next line. */
   readonly overflow: Uint8Array
 }
 
@@ -62,7 +62,7 @@ export function place(keys: Keys, slots: number, probes: number): Placement {
   }
 }
 
-/** Places keys in a table of so many buckets; undefined where one lies too far from its bucket. */
+/** Places keys in a table of this many buckets; undefined if one lies too far from its bucket. */
 export function tryPlace(
   keys: Keys,
   slots: number,
@@ -89,7 +89,7 @@ export function tryPlace(
   return { multiplier, buckets, lines, places, overflow }
 }
 
-/** Whether a reader that starts at `bucket` gets as far as `line`. */
+/** Whether a reader that starts at `bucket` reaches `line`. */
 export function isReachable(
   bucket: number,
   line: number,

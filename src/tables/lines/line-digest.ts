@@ -1,5 +1,5 @@
-// Digests of lines, as digest_line of the data plane computes them: a sum over the lines that hold anything, so that a
-// line can be taken out of a digest and another one put in.
+// Digests of lines, computed like digest_line of the data plane: a sum over all lines that are not zero, so that a line
+// can be subtracted from a digest and another one added.
 
 import { HIGH, LINE_WORDS, LOW } from './lines.ts'
 
@@ -8,7 +8,7 @@ export type LineDigest = readonly [number, number]
 
 export const NO_LINES: LineDigest = [0, 0]
 
-/** Adds lines to a digest, or takes them out. */
+/** Adds lines to a digest, or subtracts them. */
 export class LineDigester {
   #a: number
   #b: number
@@ -19,8 +19,8 @@ export class LineDigester {
   }
 
   /**
-   * Counts `lines` lines from word `at` of `words` in, the first of which is line `number` of its section; with `sign`
-   * -1 out. Throws RangeError where `words` has not so many.
+   * Adds `lines` lines from word `at` of `words` on; with `sign` -1, subtracts them. `number`: position of the first
+   * one in its section. Throws RangeError if `words` is too short.
    */
   add(words: Uint32Array, at: number, lines: number, number: number, sign: 1 | -1 = 1): void {
     if (at + lines * LINE_WORDS > words.length) throw new RangeError(`no ${lines} lines from word ${at} on`)

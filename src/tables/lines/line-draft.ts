@@ -1,18 +1,18 @@
-// A section of lines that are taken and given back, as range lines and tree lines are. A line that nobody holds is all
-// zero, which none in use is: it has at least two starts.
+// Allocates and frees lines of a section, such as range lines and tree lines. A free line is all zero, and a line in
+// use never is: it has at least two starts.
 
 import { LINE_WORDS } from './lines.ts'
 
-/** Sections of fewer lines may have as many free ones as they like. */
+/** Smaller sections may have any number of free lines. */
 const FEW_LINES = 1024
 
 export class LineDraft {
   #words: Uint32Array
   #lines: number
   #isOwn = false
-  /** No free line before this one is known, but for those that were given back. */
+  /** All free lines before this one are in #freed. */
   #cursor = 0
-  /** Lines that were given back; some may have been taken again. */
+  /** Freed lines; some may be in use again. */
   readonly #freed: number[] = []
 
   constructor(words: Uint32Array) {
@@ -29,7 +29,7 @@ export class LineDraft {
     return this.#lines
   }
 
-  /** The words, to write to; a new array after a `take` that had to grow it. */
+  /** The words, writable; a new array after a `take` that grew it. */
   edit(): Uint32Array {
     if (!this.#isOwn) this.#words = this.#words.slice()
     this.#isOwn = true
@@ -41,14 +41,14 @@ export class LineDraft {
     return true
   }
 
-  /** Gives lines back. */
+  /** Frees lines. */
   free(line: number, count: number): void {
     if (count === 0) return
     this.edit().fill(0, line * LINE_WORDS, (line + count) * LINE_WORDS)
     for (let freed = line + count - 1; freed >= line; freed--) this.#freed.push(freed)
   }
 
-  /** The first of `count` free lines side by side, after `had` lines from `from` on have been given back. */
+  /** Allocates `count` adjacent lines, after it freed `had` lines from `from` on; returns the first. */
   take(count: number, from = 0, had = 0): number {
     this.free(from, had)
     while (count === 1 && this.#freed.length > 0) {
@@ -60,7 +60,7 @@ export class LineDraft {
       run = this.#isFree(this.#cursor) ? run + 1 : 0
       if (run === count) return ++this.#cursor - count
     }
-    // The last lines may be free, but not enough of them.
+    // A run of free lines may end the section, but is too short.
     const first = this.#lines - run
     this.#grow(first + count)
     this.#cursor = this.#lines
@@ -77,7 +77,7 @@ export class LineDraft {
     this.#lines = lines
   }
 
-  /** Whether lines are free that were given back, and most are. */
+  /** Whether most lines are free, after some were freed. */
   isSparse(): boolean {
     if (this.#freed.length === 0 || this.#lines < FEW_LINES) return false
     let free = 0

@@ -1,4 +1,4 @@
-// Tables are written as arrays of 32-bit words in host byte order, 16 to a line of the image.
+// Tables are arrays of 32-bit words in host byte order, 16 per line of the image.
 
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { LINE_SIZE } from '../../abi/generated.ts'
@@ -7,27 +7,27 @@ import { fail, type XdpError } from '../../diagnostics.ts'
 /** 32-bit words in a line. */
 export const LINE_WORDS = LINE_SIZE / 4
 
-/** Lines side by side. */
+/** Adjacent lines. */
 export interface Extent {
   readonly first: number
   readonly lines: number
 }
 
-/** Which of the two words of a u64 holds bits 0 to 31, and which the rest. */
+/** Index of the word of a u64 with bits 0 to 31, and of the one with bits 32 to 63. */
 export const LOW = LITTLE_ENDIAN ? 0 : 1
 export const HIGH = 1 - LOW
 
 /** Zeroed words for `lines` lines. */
 export const makeLines = (lines: number): Uint32Array<ArrayBuffer> => new Uint32Array(lines * LINE_WORDS)
 
-/** The 16-bit view of words, for fields that are __u16. */
+/** The 16-bit view of words, for __u16 fields. */
 export const halves = (words: Uint32Array): Uint16Array =>
   new Uint16Array(words.buffer, words.byteOffset, words.length * 2)
 
 /** A view of words, for codecs. */
 export const viewOf = (words: Uint32Array): DataView => new DataView(words.buffer, words.byteOffset, words.byteLength)
 
-/** Lines of a section whose size is not known beforehand. */
+/** Writer of a section whose size is not known in advance. */
 export class LineWriter {
   #words = makeLines(64)
   #lines = 0
@@ -44,7 +44,7 @@ export class LineWriter {
     return at
   }
 
-  /** The words written so far, and room; a new array after an `add` that had to grow it. */
+  /** The words written so far, and room; a new array after an `add` that grew it. */
   get words(): Uint32Array {
     return this.#words
   }
@@ -58,7 +58,7 @@ export class LineWriter {
   }
 }
 
-/** Index of the word that holds bit `bit` (bits 0 to 31 of it are `bit & 31`) of a bitmap that is read as u64 words. */
+/** Index of the word with bit `bit` (in it, bit `bit & 31`) of a bitmap that the data plane reads as u64 words. */
 const bitmapWord = (bit: number): number => (bit >>> 6) * 2 + ((bit & 32) === 0 ? LOW : HIGH)
 
 /** Sets a bit of such a bitmap. */
@@ -76,18 +76,18 @@ export const hasBit = (words: Uint32Array, bit: number): boolean =>
   (((words[bitmapWord(bit)] as number) >>> (bit & 31)) & 1) !== 0
 
 /**
- * How far to shift a 32-bit key to get its bit in a bitmap of a power of two of bits, at least `perEntry` for each of
- * `entries`, at least a line and at most 2^maxBits.
+ * Number of bits by which to shift a 32-bit key to get its bit in a bitmap. The bitmap has a power of two of bits: at
+ * least `perEntry` for each of `entries`, at least one line, and at most 2^maxBits.
  */
 export function filterShift(entries: number, perEntry: number, maxBits: number): number {
   const bits = Math.ceil(Math.log2(Math.max(1, entries * perEntry)))
   return 32 - Math.min(maxBits, Math.max(Math.log2(LINE_SIZE * 8), bits))
 }
 
-/** A bitmap for keys shifted so. */
+/** A bitmap for keys shifted by `shift`. */
 export const makeFilter = (shift: number): Uint32Array => new Uint32Array(2 ** (32 - shift) / 32)
 
-/** Whether a bitmap has the size that its shift asks for. */
+/** Whether a bitmap has the size for its shift. */
 export const isFilter = (words: Uint32Array, shift: number): boolean =>
   shift <= 31 && words.length * 32 === 2 ** (32 - shift)
 
@@ -119,10 +119,10 @@ export const corrupt = (what: string): XdpError =>
   fail(
     'E113',
     `the live tables are damaged: ${what}`,
-    'something other than xdp wrote to its maps; `xdp destroy` and `xdp apply` write them anew',
+    'another program wrote to the maps of xdp; `xdp destroy` and then `xdp apply` create them again',
   )
 
-/** Whether a line is the same in both. */
+/** Whether a line is equal in both. */
 export function isSameLine(a: Uint32Array, b: Uint32Array, line: number): boolean {
   for (let word = line * LINE_WORDS; word < (line + 1) * LINE_WORDS; word++) if (a[word] !== b[word]) return false
   return true

@@ -1,11 +1,11 @@
-// Cells: aligned blocks of 2^cellBits addresses that leave a partition for a hash table, with their one value or with a
-// tree of what lies inside. Every way out has its way back, which decoding takes in reverse order.
+// Cells: aligned blocks of 2^cellBits addresses that move from a partition to a hash table, with one value or with a
+// tree of their content. Each step has its reverse; decoding takes these in the opposite order.
 
 import { compareBounds, sortedOrder } from '../../model/ranges.ts'
 import { addToBound, type Partition, PartitionBuilder, type Width } from '../classes/partition.ts'
 import { corrupt } from '../lines/lines.ts'
 
-/** Cells that were taken out of a partition: what lies at `key`, 2^cellBits addresses of the partition wide. */
+/** Cells taken out of a partition: the content at `key`, 2^cellBits addresses of the partition wide. */
 export interface Cells {
   readonly width: Width
   readonly length: number
@@ -22,7 +22,7 @@ function trailingZeros(bounds: Uint32Array, i: number, width: number): number {
   return width * 32
 }
 
-/** Whether range `i` is exactly one aligned cell that is in some list. `after` is scratch of one bound. */
+/** Whether range `i` is exactly one aligned cell that some list contains. `after` is scratch space for one bound. */
 function isCell(
   { width, length, starts, values }: Partition,
   i: number,
@@ -37,8 +37,8 @@ function isCell(
 }
 
 /**
- * Takes every range that is exactly one aligned cell, and not class 0, out of the partition. The hole goes to the
- * neighbour that thereby ends at the rounder address, so that a prefix with a hole becomes a prefix again.
+ * Takes every range that is exactly one aligned cell, and not class 0, out of the partition. The gap goes to the
+ * neighbour that then ends at the more aligned address, so that a prefix with a gap becomes a prefix again.
  */
 export function extractCells(partition: Partition, cellBits: number): { rest: Partition; cells: Cells } {
   const { width, length, starts, values } = partition
@@ -67,7 +67,7 @@ export function extractCells(partition: Partition, cellBits: number): { rest: Pa
   }
 }
 
-/** Cells in ascending order. Throws XdpError E113 where two have one key. */
+/** Sorts cells by key. Throws XdpError E113 if two have one key. */
 export function sortCells({ width, keys, values }: Cells): Cells {
   const order = sortedOrder(keys, width)
   const sortedKeys = new Uint32Array(keys.length)
@@ -77,13 +77,13 @@ export function sortCells({ width, keys, values }: Cells): Cells {
     for (let word = 0; word < width; word++) sortedKeys[i * width + word] = keys[from * width + word] as number
     sortedValues[i] = values[from] as number
     if (i > 0 && compareBounds(sortedKeys, (i - 1) * width, sortedKeys, i * width, width) === 0) {
-      throw corrupt('an entry is there twice')
+      throw corrupt('an entry occurs twice')
     }
   }
   return { width, length: order.length, keys: sortedKeys, values: sortedValues }
 }
 
-/** Puts cells over a partition: the reverse of extractCells. */
+/** Puts cells back into a partition: the reverse of extractCells. */
 export function insertCells(partition: Partition, cells: Cells, cellBits: number): Partition {
   const { width, length, starts, values } = partition
   const builder = new PartitionBuilder(width, length + 2 * cells.length)
@@ -106,12 +106,12 @@ export function insertCells(partition: Partition, cells: Cells, cellBits: number
 }
 
 /**
- * Writes the tree of one cell's ranges and returns its value: `count` bounds inside the cell, in as many words as its
- * bits need; the first is 0.
+ * Writes the tree of one cell's ranges and returns its value. `starts` has `count` bounds inside the cell, in as many
+ * words as their bits need; the first bound is 0.
  */
 export type WriteTree = (starts: Uint32Array, values: Uint32Array, count: number) => number
 
-/** Takes the bound at word `i` of `starts`, from which on the value is `value`. */
+/** Receives the bound at word `i` of `starts`, where a range with the value `value` begins. */
 export type Visit = (starts: Uint32Array, i: number, value: number) => void
 
 /** Reads a tree's ranges in ascending order, the first at bound 0. */
@@ -123,13 +123,13 @@ const grown = (array: Uint32Array): Uint32Array<ArrayBuffer> => {
   return twice
 }
 
-/** The words that hold a bound's position inside its cell, and which bits of the first of them do. */
+/** The number of words that hold a position inside a cell, and the mask of its bits in the first of them. */
 const insideCell = (cellBits: number): { words: number; mask: number } => ({
   words: Math.ceil(cellBits / 32),
   mask: cellBits % 32 === 0 ? 0xffffffff : 2 ** (cellBits % 32) - 1,
 })
 
-/** The partition with a tree in place of every cell that holds several values. */
+/** Replaces every cell with several values by a tree. */
 export function gather(partition: Partition, cellBits: number, writeTree: WriteTree): Partition {
   const { width, length, starts, values } = partition
   const { words, mask } = insideCell(cellBits)
@@ -169,7 +169,7 @@ export function gather(partition: Partition, cellBits: number, writeTree: WriteT
   return builder.finish()
 }
 
-/** The partition with what trees hold in place of them: the reverse of gather. */
+/** Replaces trees by their content: the reverse of gather. */
 export function refine(
   partition: Partition,
   cellBits: number,
@@ -190,7 +190,7 @@ export function refine(
     for (let word = 0; word < width; word++) bound[word] = starts[i * width + word] as number
     const upper = ((bound[first] as number) & ~mask) >>> 0
     readTree(value, (lows, low, lowValue) => {
-      if (((lows[low] as number) & ~mask) !== 0) throw corrupt('a tree goes beyond its prefix')
+      if (((lows[low] as number) & ~mask) !== 0) throw corrupt('a tree extends beyond its prefix')
       bound[first] = upper | (lows[low] as number)
       if (words > 1) bound[first + 1] = lows[low + 1] as number
       builder.push(bound, 0, lowValue)
@@ -199,7 +199,7 @@ export function refine(
   return builder.finish()
 }
 
-/** The partition in half as wide bounds, where the lower halves are all zero. */
+/** Halves the width of bounds; their lower halves are all zero. */
 export function narrow({ width, length, starts, values }: Partition): Partition {
   const half = (width / 2) as Width
   const upper = new Uint32Array(length * half)
@@ -209,7 +209,7 @@ export function narrow({ width, length, starts, values }: Partition): Partition 
   return { width: half, length, starts: upper, values }
 }
 
-/** The partition in twice as wide bounds: the reverse of narrow. */
+/** Doubles the width of bounds: the reverse of narrow. */
 export function widen({ width, length, starts, values }: Partition): Partition {
   const wide = new Uint32Array(length * width * 2)
   for (let i = 0; i < length; i++) {

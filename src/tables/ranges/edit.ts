@@ -1,5 +1,4 @@
-// A root with its range lines, edited: the buckets that a change reaches are written again, in their own lines where
-// these still do.
+// Edits a root with its range lines: rewrites the buckets of a change, in their own lines if these suffice.
 
 import { Draft } from '../lines/buckets.ts'
 import { LineDraft } from '../lines/line-draft.ts'
@@ -59,7 +58,7 @@ export class RangeTable {
     }
   }
 
-  /** Value of a key, 0 where there is no root yet. */
+  /** Value of a key; 0 if there is no root yet. */
   get(key: number): number {
     if (this.#root.words.length === 0) return 0
     const { starts, values } = this.#read(key >>> this.#shift)
@@ -67,11 +66,11 @@ export class RangeTable {
     return values[starts.findLastIndex((start) => start <= wanted)] as number
   }
 
-  /** Gives every key from `first` to `last` the value that `change` makes of its own. */
+  /** Changes the value of every key from `first` to `last` to the result of `change`. */
   transform(first: number, last: number, change: (value: number) => number): void {
     if (this.#root.words.length === 0) {
       if (change(0) === 0) return
-      // As a root for nothing but class 0, whatever is in it then.
+      // A root for class 0 alone; the edit then fills it.
       const { shift, root } = encodeRoot({
         width: 1,
         length: 1,
@@ -114,7 +113,9 @@ export class RangeTable {
     if (!isSame) this.#write(bucket, made)
   }
 
-  /** Calls `visit` with first and last key and value of the ranges from key `first` to `last`, as far as they lie there. */
+  /**
+   * Calls `visit` with first key, last key and value of the ranges between keys `first` and `last`, clipped to them.
+   */
   forEach(first: number, last: number, visit: (first: number, last: number, value: number) => void): void {
     if (this.#root.words.length === 0) return
     const size = 2 ** this.#shift
@@ -129,7 +130,10 @@ export class RangeTable {
     }
   }
 
-  /** The root after the edits; made anew where it has become too small or its lines are mostly free, none for nothing. */
+  /**
+   * The root after the edits; rebuilt if it has become too small or most of its lines are free, empty if it has no
+   * ranges.
+   */
   finish(): Root {
     const root = { shift: this.#shift, root: this.#root.words, ranges: this.#lines.words }
     if (this.#changed && root.root.every((word) => word === 0)) return NO_ROOT

@@ -10,7 +10,7 @@ export const RANGE_ENTRIES = rangeLineCodec.size / 4
 /** Entries hold 16 bits of the key, so that a root has at least 2^16 buckets. */
 const MIN_ROOT_BITS = 16
 const MAX_ROOT_BITS = 22
-/** Half a line on average, so that most buckets have one. */
+/** Half a line on average, so that most buckets need one line. */
 const RANGES_A_BUCKET = 8
 
 export interface Root {
@@ -23,11 +23,11 @@ export interface Root {
 
 export const NO_ROOT: Root = { shift: 16, root: makeLines(0), ranges: makeLines(0) }
 
-/** Bits of a key that choose the bucket, for so many ranges. */
+/** Number of bits of a key that select the bucket, for this many ranges. */
 export const rootBits = (ranges: number): number =>
   Math.min(MAX_ROOT_BITS, Math.max(MIN_ROOT_BITS, Math.ceil(Math.log2(ranges / RANGES_A_BUCKET))))
 
-/** Writes a partition of 32-bit keys whose values are classes. */
+/** Encodes a partition of 32-bit keys whose values are classes. */
 export function encodeRoot({ length, starts, values }: Partition): Root {
   const bits = rootBits(length)
   const shift = 32 - bits
@@ -59,7 +59,7 @@ export function encodeRoot({ length, starts, values }: Partition): Root {
   return { shift, root, ranges: lines.finish() }
 }
 
-/** Reads what encodeRoot wrote. Throws XdpError E113 where it is no such thing. */
+/** The reverse of encodeRoot. Throws XdpError E113 if the root is not valid. */
 export function decodeRoot({ shift, root, ranges }: Root): Partition {
   const builder = new PartitionBuilder(1, 1024)
   const bound = new Uint32Array(1)
@@ -74,7 +74,7 @@ export function decodeRoot({ shift, root, ranges }: Root): Partition {
       builder.push(bound, 0, high >>> 16)
       continue
     }
-    // Every line belongs to one bucket, or a damaged root could make this take for ever.
+    // Each line belongs to one bucket. Without this limit a damaged root could keep the loop running forever.
     left -= count
     if (left < 0 || (first + count) * LINE_WORDS > ranges.length) throw corrupt(`root word ${bucket}`)
     readBucket(

@@ -1,15 +1,15 @@
-// Trees of sorted lines inside an IPv6 prefix (struct run_line, struct deep_line): written bottom up, full lines first.
+// Trees of sorted lines inside an IPv6 prefix (struct run_line, struct deep_line): built bottom up, full lines first.
 
 import { deepLineCodec, runLineCodec, TREE_DEPTH, VALUE_MASK, VALUE_TREE } from '../../abi/generated.ts'
 import { compareBounds } from '../../model/ranges.ts'
 import { corrupt, HIGH, LINE_WORDS, type LineWriter, LOW } from '../lines/lines.ts'
 import type { ReadTree, Visit, WriteTree } from './cells.ts'
 
-/** Where a kind of node keeps its entries. */
+/** Layout of the entries in one kind of node. */
 export interface Node {
-  /** Entries a line. */
+  /** Number of entries per line. */
   readonly slots: number
-  /** Words of a start. */
+  /** Number of words of a start. */
   readonly width: 1 | 2
   put(words: Uint32Array, line: number, slot: number, starts: Uint32Array, i: number, value: number): void
   /** Writes the start of a slot to the first words of `start`; returns its value. */
@@ -84,22 +84,22 @@ const order = (a: Uint32Array, b: Uint32Array): number => compareBounds(a, 0, b,
 /**
  * A reader of trees of one kind in `lines`.
  *
- * @param visited one element a line, shared by all readers of a section: a line belongs to one tree, or a damaged
- *   section could make decoding take for ever
- * @throws XdpError E113 where the lines are no tree
+ * @param visited one element per line, shared by all readers of a section: each line belongs to one tree. Without this,
+ *  decoding a damaged section could take forever
+ * @throws XdpError E113 if the lines are not a valid tree
  */
 export function treeReader(node: Node, lines: Uint32Array, visited: Uint8Array): ReadTree {
   const start = new Uint32Array(2)
   const previous = new Uint32Array(2)
   const last = new Uint32Array(2)
-  /** Reads a slot's start into `start`; whether it only repeats the slot before it. */
+  /** Reads a slot's start into `start`; returns whether it only repeats the previous slot. */
   const isRepeated = (index: number, slot: number): boolean => {
     if (slot > 0) {
       node.get(lines, index * LINE_WORDS, slot - 1, previous)
       node.get(lines, index * LINE_WORDS, slot, start)
       if (order(start, previous) === 0) return true
     }
-    // A node begins where the entry that leads to it does; the root at 0.
+    // A node begins at the start of the entry that leads to it; the root at 0.
     const isSorted = slot === 0 ? order(start, last) === 0 : order(start, last) > 0
     if (!isSorted) throw corrupt(`tree line ${index} is not sorted`)
     last.set(start)

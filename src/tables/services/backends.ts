@@ -1,5 +1,5 @@
-// The backends of services as lines of an image, each at the place that its slot says. Of thousands of them an edit
-// changes few: lines of services that stay the same are taken over from the image before.
+// The backends of services as lines of an image, each at the position of its slot. An edit changes few of thousands, so
+// the lines of unchanged services are taken over from the previous image.
 
 import { backendCodec, LINE_SIZE, NO_SLOT } from '../../abi/generated.ts'
 import type { Slots } from '../../model/live.ts'
@@ -7,21 +7,21 @@ import { type Backend, backendSlotKey, type LeavingBackend, type Service, slotKe
 import { LINE_WORDS, makeLines } from '../lines/lines.ts'
 import { type BackendRole, backendLine } from './service-lines.ts'
 
-/** What is known of services besides the state. */
+/** Facts about services besides the state. */
 export interface ServiceFacts {
   readonly slots: Pick<Slots, 'services' | 'backends' | 'pools'>
   readonly leaving: readonly LeavingBackend[]
-  /** Of backends that are drained, by backendSlotKey. */
+  /** Deadlines of drained backends, by backendSlotKey. */
   readonly deadlines: ReadonlyMap<string, number>
 }
 
-/** Services that were compiled before, and the lines that they became. */
+/** Previously compiled services, and their lines. */
 export interface CompiledBefore extends ServiceFacts {
   readonly services: ReadonlyMap<string, Service>
   readonly lines: { readonly services: Uint32Array; readonly records: Uint32Array; readonly backends: Uint32Array }
 }
 
-/** A backend with its slot and what it is. */
+/** A backend with its slot and role. */
 export interface Placed {
   readonly slot: number
   readonly service: Service
@@ -29,21 +29,24 @@ export interface Placed {
   readonly role: BackendRole
 }
 
-/** Throws RangeError where something has no slot: the planner forgot it. */
+/** Throws RangeError if the key has no slot: a bug of the planner. */
 export function slotOf(slots: ReadonlyMap<string, number>, key: string): number {
   const slot = slots.get(key)
   if (slot === undefined) throw new RangeError(`${key} has no slot`)
   return slot
 }
 
-/** Highest of many slots + 1; too many for the arguments of one call. */
+/** Highest slot + 1; a loop, because there may be more slots than arguments of a call. */
 function endOf(slots: Iterable<number>): number {
   let end = 0
   for (const slot of slots) if (slot >= end) end = slot + 1
   return end
 }
 
-/** Every backend of the services, in use, in reserve and leaving; and the slots of those in use, in order, by service slot. */
+/**
+ * All backends of the services (active, sorry and leaving), and the slots of the active ones, in order, by service
+ * slot.
+ */
 export function placeBackends(
   services: readonly (readonly [number, Service])[],
   { slots, leaving, deadlines }: ServiceFacts,
@@ -72,17 +75,17 @@ export function placeBackends(
   return { placed, inUse }
 }
 
-/** By slot of the service: the slots of its backends and its sorry backend, in order. */
+/** By service slot: the slots of its backends and its sorry backend, in order. */
 export type KeptBackends = ReadonlyMap<number, Uint16Array>
 
-/** Names of services with a backend whose line says a time, or that it leaves. */
+/** Names of services with a leaving backend, or with one that has a deadline. */
 const timedServices = ({ leaving, deadlines }: ServiceFacts): string[] => [
   ...leaving.map(({ service }) => service),
-  // Names of services have no slash in them.
+  // Service names contain no slash.
   ...[...deadlines.keys()].map((key) => key.slice(0, key.indexOf('/'))),
 ]
 
-/** Services whose backends have the lines that they had before. */
+/** Services whose backends keep their previous lines. */
 export function keptBackends(
   services: readonly (readonly [number, Service])[],
   facts: ServiceFacts,
@@ -106,7 +109,7 @@ export function keptBackends(
   return kept
 }
 
-/** The lines of backends before, without those of services that are not kept. */
+/** The previous lines of backends, without those of services that are not kept. */
 function takeOver(words: Uint32Array, kept: KeptBackends, { lines, slots, services, leaving }: CompiledBefore): void {
   words.set(lines.backends.subarray(0, words.length))
   const clear = (key: string): void => {

@@ -1,5 +1,5 @@
-// The balancer's two lines of the header, and the sections that they lead to: how the compiled services become part of
-// the whole.
+// The two header lines of the balancer, and the sections they describe: joins the compiled services with the rest of
+// the image.
 
 import {
   BALANCE_FLAG,
@@ -18,8 +18,7 @@ import type { RawServices } from './decode.ts'
 import type { ServiceSections } from './services.ts'
 
 /**
- * New flows that a CPU may remember in a tick: what Katran allows. Above it a flood of new flows would push out the
- * ones that are worth remembering.
+ * New flow entries per CPU and tick: Katran's limit. Beyond it, a flood of new flows would evict the useful entries.
  */
 const FLOW_LIMIT = 125_000
 
@@ -35,7 +34,7 @@ type BalanceSection =
 
 const NONE = new Uint32Array(0)
 
-/** The sections of the services but for the rings; `undefined`: there are none. */
+/** The sections of the services without the rings; `undefined`: no services. */
 export const balanceSections = (
   compiled: ServiceSections | undefined,
 ): Pick<Sections, Exclude<BalanceSection, 'RINGS'>> => ({
@@ -68,7 +67,7 @@ const NO_BALANCE: Balance = {
   rings: 0,
 }
 
-/** What the header says of services; `undefined`: there are none. */
+/** The header line of services; `undefined`: no services. */
 export function balanceLine(compiled: ServiceSections | undefined, at: Directory, { flows }: Policy): Balance {
   if (!compiled) return NO_BALANCE
   return {
@@ -93,7 +92,7 @@ export function balanceLine(compiled: ServiceSections | undefined, at: Directory
   }
 }
 
-/** The sections that the line leads to, by `section` of an image. */
+/** The sections that the line describes, each read by `section` of an image. */
 export const rawServices = (
   section: (name: BalanceSection, first?: number) => Uint32Array,
   balance: Balance,
@@ -110,7 +109,7 @@ export const rawServices = (
 
 const ROLE_BITS: Readonly<Record<Role, number>> = { filter: ROLE.FILTER, balance: ROLE.BALANCE }
 
-/** What the header says of roles. */
+/** The header line of roles. */
 export function rolesLine(interfaces: ReadonlyMap<string, Attachment>, slots: Slots['interfaces']): Roles {
   const lacks = new Uint8Array(rolesCodec.size)
   for (const { interface: name, roles } of interfaces.values()) {
@@ -121,7 +120,7 @@ export function rolesLine(interfaces: ReadonlyMap<string, Attachment>, slots: Sl
   return { lacks }
 }
 
-/** Whether some interface has not every role. */
+/** Whether any interface lacks a role. */
 export const saysRoles = ({ lacks }: Roles): boolean => lacks.some((bits) => bits !== 0)
 
 /** Roles by interface slot. */
@@ -140,10 +139,10 @@ export interface BalanceSizes {
   readonly pools: number
 }
 
-/** Room for a number of slots: few sizes, so that maps are seldom made anew. */
+/** Map size for a number of slots: few distinct sizes, so that maps are seldom recreated. */
 const roomFor = (slots: number): number => (slots === 0 ? 1 : Math.max(64, 2 ** Math.ceil(Math.log2(slots))))
 
-/** What an image needs of the maps beside it; without services one entry of each. */
+/** Sizes of the maps beside an image; one entry each without services. */
 export function balanceSizes({ balance }: Pick<Header, 'balance'>): BalanceSizes {
   return {
     flowLines: balance.flow_mask + 1,

@@ -1,6 +1,7 @@
-// Services out of an image, as packets meet them. What the lines of services and backends say is taken for what it is;
-// what follows from it (endpoints, port trees, rings) is made once more and compared. A service for which that differs
-// is not there: no state describes what its packets meet, so the planner is to make it anew.
+// Decodes the services of an image in the form in which they apply to packets. The lines of services and backends are
+// taken as they are; everything derived from them (endpoints, port trees, rings) is computed again and compared. A
+// service whose derived lines differ is left out: no state describes its behaviour, so the planner must create it
+// again.
 
 import {
   type Balance,
@@ -30,7 +31,7 @@ import type { ServiceFacts } from './backends.ts'
 import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lines.ts'
 import { compileServices, digestLines, type ServiceSections, slotsByService } from './services.ts'
 
-/** The sections of an image, each from its first line to its last. */
+/** The sections of an image, each with all of its lines. */
 export type RawServices = Pick<ServiceSections, 'services' | 'records' | 'backends' | 'pools'> & {
   readonly rings: Uint32Array
   readonly hash: Uint32Array
@@ -38,14 +39,14 @@ export type RawServices = Pick<ServiceSections, 'services' | 'records' | 'backen
   readonly ports: Uint32Array
 }
 
-/** Those that say what the services are; everything else follows from them. */
+/** The lines that define the services; everything else is derived from them. */
 type RecordLines = Pick<RawServices, 'services' | 'records' | 'backends' | 'pools'>
 
 export interface DecodedServices extends ServiceFacts {
-  /** By name: those that packets meet as they are recorded. */
+  /** By name: the services that work as recorded. */
   readonly services: ReadonlyMap<string, Service>
   readonly slots: Pick<Slots, 'services' | 'backends' | 'pools'>
-  /** Names of services that are not as the apply that wrote the image recorded them. */
+  /** Names of services that differ from the record of the apply that wrote the image. */
   readonly drifted: readonly string[]
 }
 
@@ -55,8 +56,8 @@ interface Found {
   readonly role: BackendRole
 }
 
-/** Everything that the records say, not compared with anything yet. */
-interface Told extends ServiceFacts {
+/** The content of the records, not compared with anything yet. */
+interface Recorded extends ServiceFacts {
   readonly services: ReadonlyMap<string, Service>
   readonly digests: ReadonlyMap<string, bigint>
   readonly backends: readonly Found[]
@@ -97,7 +98,7 @@ function readPools(services: Iterable<Service>, pools: DataView, lines: number):
 
 const textOf = ({ family, words }: Address): string => formatAddress(family, words)
 
-/** By the slot of their service. */
+/** By service slot. */
 function groupBackends(backends: readonly Found[]): Map<number, Found[]> {
   const groups = new Map<number, Found[]>()
   for (const found of backends) {
@@ -108,10 +109,11 @@ function groupBackends(backends: readonly Found[]): Map<number, Found[]> {
   return groups
 }
 
-/** What the lines of services and backends say. Throws XdpError E113 where that is nothing at all. */
-function readServices({ pool_lines }: Balance, raw: RecordLines): Told {
+/** Decodes the lines of services and backends. Throws XdpError E113 if they are invalid. */
+function readServices({ pool_lines }: Balance, raw: RecordLines): Recorded {
   const [lines, records, pools] = [raw.services, raw.records, raw.pools].map(viewOf) as [DataView, DataView, DataView]
-  if (raw.records.length < raw.services.length || pool_lines > linesIn(raw.pools)) throw corrupt('services are cut off')
+  if (raw.records.length < raw.services.length || pool_lines > linesIn(raw.pools))
+    throw corrupt('services are truncated')
   const backends = readBackends(raw.backends)
   const groups = groupBackends(backends)
   const services = new Map<string, Service>()
@@ -122,13 +124,13 @@ function readServices({ pool_lines }: Balance, raw: RecordLines): Told {
     if (line.forwarding === 0) continue
     const record = serviceRecordCodec.decode(records, slot * LINE_SIZE)
     const { name } = record
-    if (services.has(name)) throw corrupt(`service ${name} is there twice`)
+    if (services.has(name)) throw corrupt(`service ${name} occurs twice`)
     services.set(name, withBackends(line, record, poolOf(line, pools, pool_lines), groups.get(slot) ?? []))
     digests.set(name, record.digest)
     slots.set(name, slot)
     groups.delete(slot)
   }
-  if (groups.size > 0) throw corrupt('a backend names a service that is not there')
+  if (groups.size > 0) throw corrupt('a backend names a service that does not exist')
   const found = recordBackends(backends, new Map([...slots].map(([name, slot]) => [slot, name])))
   const poolSlots = readPools(services.values(), pools, pool_lines)
   const { leaving, deadlines } = found
@@ -154,7 +156,7 @@ function withBackends(line: ServiceLine, record: ServiceRecord, snatPool: Addres
   }
 }
 
-/** Slots and times of backends, by the names of services in slots. */
+/** Slots and deadlines of backends, by service names and slots. */
 function recordBackends(backends: readonly Found[], names: ReadonlyMap<number, string>) {
   const slots = new Map<string, number>()
   const leaving: LeavingBackend[] = []
@@ -162,7 +164,7 @@ function recordBackends(backends: readonly Found[], names: ReadonlyMap<number, s
   for (const { slot, backend, role } of backends) {
     const service = names.get(role.service) as string
     const key = backendSlotKey(service, backend)
-    if (slots.has(key)) throw corrupt(`backend ${key} is there twice`)
+    if (slots.has(key)) throw corrupt(`backend ${key} occurs twice`)
     slots.set(key, slot)
     if (role.leaving) leaving.push({ service, backend, deadline: role.deadline })
     else if (role.deadline > 0) deadlines.set(key, role.deadline)
@@ -175,16 +177,16 @@ const isSame = (a: Uint32Array, b: Uint32Array): boolean =>
 
 const bytesOf = (words: Uint32Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
 
-/** Whether what leads from a packet to its service is as it should be. */
-const leadsRight = (balance: Balance, raw: RawServices, { endpoints }: ServiceSections): boolean =>
+/** Whether the lookup from a packet to its service has the expected content. */
+const endpointsMatch = (balance: Balance, raw: RawServices, { endpoints }: ServiceSections): boolean =>
   balance.multiplier === (BigInt(endpoints.multiplier.high) << 32n) + BigInt(endpoints.multiplier.low) &&
   balance.hash_lines === endpoints.buckets &&
   isSame(raw.hash, endpoints.hash) &&
   isSame(raw.endpoints, endpoints.endpoints) &&
   isSame(raw.ports, endpoints.ports)
 
-/** Whether the ring of the service in a slot is as it should be, and where its line says. */
-function turnsRight(slot: number, raw: RawServices, compiled: ServiceSections): boolean {
+/** Whether the ring of the service in a slot has the expected content, at the position in its line. */
+function ringMatches(slot: number, raw: RawServices, compiled: ServiceSections): boolean {
   const line = (words: Uint32Array): Uint32Array => words.subarray(slot * LINE_WORDS, (slot + 1) * LINE_WORDS)
   if (!isSame(line(raw.services), line(compiled.services))) return false
   const { ring, ring_size, takers } = serviceCodec.decode(viewOf(compiled.services), slot * LINE_SIZE)
@@ -193,10 +195,10 @@ function turnsRight(slot: number, raw: RawServices, compiled: ServiceSections): 
   return isSame(raw.rings.subarray(from, from + words), compiled.rings.linesOf(slot).subarray(0, words))
 }
 
-/** What is read is not always what can be written: a name of bytes that are no text, say. */
-function compileAgain(told: Told): ServiceSections {
+/** Decoded values cannot always be encoded: a name of bytes that are not text, for example. */
+function compileAgain(recorded: Recorded): ServiceSections {
   try {
-    return compileServices(told.services, told)
+    return compileServices(recorded.services, recorded)
   } catch (error) {
     if (error instanceof RangeError) throw corrupt(`services: ${error.message}`)
     throw error
@@ -204,30 +206,30 @@ function compileAgain(told: Told): ServiceSections {
 }
 
 /**
- * Reads the services of an image.
+ * Decodes the services of an image.
  *
- * @throws XdpError E113 where the bytes are damaged in a way that is no other set of services
+ * @throws XdpError E113 if the bytes are damaged beyond any valid set of services
  */
 export function decodeServices(balance: Balance, raw: RawServices): DecodedServices {
-  const told = readServices(balance, raw)
-  const { slots, leaving, deadlines } = told
-  const compiled = compileAgain(told)
-  const leads = leadsRight(balance, raw, compiled) && isSame(raw.pools, compiled.pools)
-  const own = slotsByService(told.backends)
+  const recorded = readServices(balance, raw)
+  const { slots, leaving, deadlines } = recorded
+  const compiled = compileAgain(recorded)
+  const isFound = endpointsMatch(balance, raw, compiled) && isSame(raw.pools, compiled.pools)
+  const own = slotsByService(recorded.backends)
   const services = new Map<string, Service>()
   const drifted: string[] = []
-  for (const [name, service] of told.services) {
+  for (const [name, service] of recorded.services) {
     const slot = slots.services.get(name) as number
-    const isWhole = leads && turnsRight(slot, raw, compiled)
+    const isWhole = isFound && ringMatches(slot, raw, compiled)
     if (isWhole) services.set(name, service)
     const digest = serviceDigest(name, digestLines(raw.services, raw.backends, slot, own.get(slot) ?? []))
-    if (!isWhole || digest !== told.digests.get(name)) drifted.push(name)
+    if (!isWhole || digest !== recorded.digests.get(name)) drifted.push(name)
   }
   return { services, slots, leaving, deadlines, drifted }
 }
 
-/** What services are recorded, and the facts around them. */
+/** The recorded services, and the facts around them. */
 export type RecordedServices = Pick<DecodedServices, 'services' | 'slots' | 'leaving' | 'deadlines'>
 
-/** As decodeServices without the comparison: of lines that are known to be as they were written. */
+/** decodeServices without the comparison: for lines that are known to be as written. */
 export const readRecordedServices = (balance: Balance, raw: RecordLines): RecordedServices => readServices(balance, raw)

@@ -1,5 +1,5 @@
-// Rings that two images have in common. A ring follows from the line of its service and those of the backends in it, so
-// that comparing these few lines tells which rings are the same, and where neither the old ring nor the new one is made.
+// Finds the rings that two images share. A ring depends only on the line of its service and those of its backends, so
+// comparing these few lines identifies the unchanged rings, without building either ring.
 
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { backendCodec, LINE_SIZE, serviceCodec } from '../../abi/generated.ts'
@@ -17,14 +17,14 @@ interface Lines {
   readonly backends: Uint32Array
 }
 
-/** Where the ring of a service is, and how large. */
+/** Position and size of a service's ring. */
 interface Place {
   readonly first: number
   readonly size: number
   readonly takers: number
 }
 
-/** By slot of the service, of those that have one. */
+/** By service slot, for services with a ring. */
 function placesOf({ services }: Lines): Map<number, Place> {
   const view = viewOf(services)
   const places = new Map<number, Place>()
@@ -37,7 +37,7 @@ function placesOf({ services }: Lines): Map<number, Place> {
   return places
 }
 
-/** A backend that is in the ring of its service, by the slot of the backend. */
+/** The backend in a slot, if it is in the ring of its service. */
 function takerIn(
   { backends }: Lines,
   slot: number,
@@ -48,7 +48,7 @@ function takerIn(
   return { service: found.role.service, backend: found.backend }
 }
 
-/** Slots of services some of whose backends in one image is not in the ring, or is it otherwise, in the other one. */
+/** Slots of services with a backend that is in the ring of only one image, or differs there. */
 function servicesWithOthers(now: Lines, old: Lines): Set<number> {
   const changed = new Set<number>()
   const slots = Math.max(now.backends.length, old.backends.length) / LINE_WORDS
@@ -67,7 +67,7 @@ function servicesWithOthers(now: Lines, old: Lines): Set<number> {
   return changed
 }
 
-/** The lines of rings by the slots of their services. */
+/** The lines of rings, by service slot. */
 function ringsOf(lines: Lines, services: ReadonlySet<number>): Map<number, Uint32Array> {
   const takers = new Map([...services].map((service) => [service, [] as { slot: number; backend: Backend }[]]))
   const view = viewOf(lines.backends)
@@ -97,8 +97,8 @@ const isSamePlace = (a: Place, b: Place | undefined): boolean =>
   a.first === b?.first && a.size === b.size && a.takers === b.takers
 
 /**
- * What of the rings is as in the image before, whose lines are known to be as they were written. undefined: nothing is
- * known of it, or so little is the same that making all rings is quicker.
+ * Finds the rings unchanged since the previous image, whose lines are known to be as written. undefined: nothing is
+ * known of it, or so few rings are unchanged that building all is faster.
  */
 export function keepRings({ directory, sections }: Previous, compiled: ServiceSections): KeptRings | undefined {
   const { SERVICES, BACKENDS } = sections
@@ -115,7 +115,7 @@ export function keepRings({ directory, sections }: Previous, compiled: ServiceSe
   const digester = new LineDigester(of)
   for (const [slot, words] of ringsOf(old, gone)) {
     const place = oldPlaces.get(slot) as Place
-    // Another build may have taken other backends into a ring.
+    // Another build may have chosen other backends for the ring.
     if (words.length !== usedLines(place) * LINE_WORDS) return undefined
     digester.add(words, 0, usedLines(place), place.first, -1)
   }

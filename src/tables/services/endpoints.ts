@@ -1,12 +1,13 @@
-// The addresses that the balancer knows (struct endpoint), the hash that finds them, and the trees from (protocol, port)
-// to what is there. Encoding only: reading an image back encodes what it says once more and compares.
+// The addresses that the balancer knows (struct endpoint), the hash that finds them, and the trees that map (protocol,
+// port) to a service or backend. Encoding only: to decode an image, the decoder encodes its services again and
+// compares.
 
 import { endpointCodec, HOST_PROBES, hostLineCodec, LINE_SIZE } from '../../abi/generated.ts'
 import { LOAD, MULTIPLIERS, type Multiplier, type Placement, tryPlace } from '../lines/hash.ts'
 import { halves, LINE_WORDS, LineWriter, makeLines, multiplyLow } from '../lines/lines.ts'
 import { RUN_NODE, treeWriter } from '../ranges/trees.ts'
 
-/** Ports of one protocol that lead to a number. */
+/** Ports of one protocol that map to a number. */
 export interface Interval {
   /** IP protocol number. */
   readonly protocol: number
@@ -16,13 +17,13 @@ export interface Interval {
   readonly value: number
 }
 
-/** An address and what is there. Of intervals that overlap the shorter wins, of equally long ones the earlier. */
+/** An address and its intervals. Of overlapping intervals the shortest wins, of equally long ones the first. */
 export interface Endpoint {
   /** IPv6, or IPv4 as ::ffff:a.b.c.d: four words. */
   readonly address: Uint32Array
   readonly destinations: Interval[]
   readonly sources: Interval[]
-  /** Pool slot + 1, 0 = none. */
+  /** Pool slot + 1; 0 = none. */
   pool: number
   fragmentsTcp: number
   fragmentsUdp: number
@@ -41,13 +42,15 @@ const NUMBER = hostLineCodec.offsets.class / 2
 const OVERFLOW = hostLineCodec.offsets.overflow / 4
 const SLOTS = (hostLineCodec.offsets.class - hostLineCodec.offsets.address) / 4
 
-/** What is hashed of an address: high half * multiplier ^ low half. bpf/include/endpoint.h is the same thing in C. */
+/**
+ * Hash input of an address: high half * multiplier ^ low half. bpf/include/endpoint.h implements the same fold in C.
+ */
 export function foldAddress([a, b, c, d]: Uint32Array | readonly number[], multiplier: Multiplier): Multiplier {
   const product = multiplyLow({ high: a as number, low: b as number }, multiplier)
   return { high: (product.high ^ (c as number)) >>> 0, low: (product.low ^ (d as number)) >>> 0 }
 }
 
-/** The words of the folded address, one on the other: tells addresses of a bucket apart. */
+/** XOR of the folded address's words: distinguishes addresses in a bucket. */
 const tagOf = ({ high, low }: Multiplier): number => (high ^ low) >>> 0
 
 interface Placed {
@@ -57,8 +60,8 @@ interface Placed {
 }
 
 /**
- * A table in which no two addresses with the same tag are in reach of one reader: it takes the first tag that is equal,
- * and then compares the whole address.
+ * A table in which no reader can reach two addresses with one tag: it takes the first equal tag, then compares the
+ * whole address.
  */
 function placeEndpoints(endpoints: readonly Endpoint[]): Placed {
   const high = new Uint32Array(endpoints.length)
@@ -80,7 +83,7 @@ function placeEndpoints(endpoints: readonly Endpoint[]): Placed {
   }
 }
 
-/** Whether addresses with equal tags lie so far apart that no reader meets both. */
+/** Whether addresses with equal tags lie so far apart that no reader reaches both. */
 function tagsDiffer(tags: Uint32Array, { places }: Placement): boolean {
   const lineByTag = new Map<number, number>()
   for (let i = 0; i < tags.length; i++) {
@@ -107,7 +110,7 @@ function encodeHash({ placement, tags }: Placed): Uint32Array {
   return words
 }
 
-/** Key of the trees. */
+/** Key in the trees. */
 const keyOf = (protocol: number, port: number): number => protocol * 0x10000 + port
 
 /**
@@ -136,7 +139,7 @@ function encodeIntervals(intervals: readonly Interval[], write: ReturnType<typeo
   return write(starts, values, length)
 }
 
-/** @param endpoints in order of their addresses, each once, at most 65,535 */
+/** @param endpoints in the order of their addresses, each once, at most 65,535 */
 export function encodeEndpoints(endpoints: readonly Endpoint[]): EndpointSections {
   const trees = new LineWriter()
   const write = treeWriter(RUN_NODE, trees)

@@ -1,13 +1,13 @@
-// Rings in an image: by slot of the service's table the slot of a backend, and behind them every backend once.
+// Rings in an image: a backend slot for each slot of the service's table, followed by every backend once.
 
 import { type Backend, takesFlows } from '../../model/service.ts'
 import { RING_SIZE, ringOf, ringSize } from '../../semantics/maglev.ts'
 import { type LineDigest, LineDigester } from '../lines/line-digest.ts'
 import { type Extent, halves, LINE_WORDS, makeLines } from '../lines/lines.ts'
 
-/** Slots a line. */
+/** Number of slots per line. */
 const SLOTS = LINE_WORDS * 2
-/** Lines that every service has at least: with a table of the usual size and as many backends as that may have. */
+/** Minimum of lines per service: a table of the usual size, with as many backends as it may have. */
 const LINES = Math.ceil((RING_SIZE + RING_SIZE / 100) / SLOTS)
 
 /** The ring of one service. */
@@ -15,10 +15,10 @@ export interface ServiceRing {
   /** Backends by index, and slots by index. */
   readonly backends: readonly Backend[]
   readonly slots: Uint16Array
-  /** How many of them are in the ring. */
+  /** Number of backends in the ring. */
   readonly takers: number
   readonly size: number
-  /** Lines that it takes. */
+  /** Number of its lines. */
   readonly lines: number
 }
 
@@ -29,8 +29,8 @@ export function measureRing(backends: readonly Backend[], slots: Uint16Array): S
 }
 
 /**
- * First lines of rings by service slot, and how many lines there are. Free slots keep their lines, so that no ring moves
- * because another one came or went, unless there are more of them than of those in use.
+ * Places rings: their first lines by service slot, and the total. Unused service slots keep their lines, so that no
+ * ring moves when another one comes or goes, unless they are more than the slots in use.
  */
 export function placeRings(rings: ReadonlyMap<number, ServiceRing>): {
   readonly first: ReadonlyMap<number, number>
@@ -59,29 +59,29 @@ function writeRing(words: Uint32Array, { backends, slots, size }: ServiceRing): 
   }
 }
 
-/** The lines of a ring that hold anything. */
+/** Number of lines of a ring that are not zero. */
 export const usedLines = ({ size, takers }: Pick<ServiceRing, 'size' | 'takers'>): number =>
   Math.ceil((size + takers) / SLOTS)
 
-/** Those lines, made anew. */
+/** Builds those lines. */
 export function ringWords(ring: ServiceRing): Uint32Array {
   const words = makeLines(usedLines(ring))
   writeRing(words, ring)
   return words
 }
 
-/** All rings. By far the largest section: made piece by piece, where somebody needs it, and never kept. */
+/** All rings. By far the largest section: built piece by piece on demand, and never kept. */
 export class RingSection {
   readonly lines: number
-  /** Of each ring the lines that hold anything, ascending. */
+  /** Extents of each ring that are not zero, ascending. */
   readonly extents: readonly Extent[]
   readonly #rings: ReadonlyMap<number, ServiceRing>
-  /** As `extents`. */
+  /** In the order of `extents`. */
   readonly #inOrder: readonly ServiceRing[]
-  /** The ring that was made last: whoever asks for a piece of one asks for the next piece then. */
+  /** The latest ring: a caller that reads a piece of one reads the next piece afterwards. */
   #last: { readonly ring: ServiceRing; readonly words: Uint32Array } | undefined
 
-  /** `rings` and their first lines, by the slot of the service. */
+  /** `rings` and their first lines, by service slot. */
   constructor(rings: ReadonlyMap<number, ServiceRing>, first: ReadonlyMap<number, number>, lines: number) {
     const placed = [...rings]
       .filter(([, { size }]) => size > 0)
@@ -98,12 +98,12 @@ export class RingSection {
     return this.#last.words
   }
 
-  /** The lines of the ring of a service, by its slot. */
+  /** The lines of a service's ring, by service slot. */
   linesOf(slot: number): Uint32Array {
     return this.#make(this.#rings.get(slot) as ServiceRing)
   }
 
-  /** So many lines from one on. */
+  /** `lines` lines from `first` on. */
   words(first: number, lines: number): Uint32Array {
     const words = makeLines(lines)
     for (const [i, extent] of this.extents.entries()) {

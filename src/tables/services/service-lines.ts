@@ -22,7 +22,7 @@ const IPV4_MAPPED = 0xffff
 export const fourWords = ({ family, words }: Address): Uint32Array =>
   family === 6 ? words : Uint32Array.of(0, 0, IPV4_MAPPED, words[0] as number)
 
-/** The same as bytes in network order. */
+/** The four words as bytes in network order. */
 export function addressBytes(address: Address): Uint8Array {
   const bytes = new Uint8Array(16)
   const words = fourWords(address)
@@ -43,7 +43,7 @@ const wordAt = (bytes: Uint8Array, at: number): number =>
     (bytes[at + 3] as number)) >>>
   0
 
-/** The address of such bytes. */
+/** The reverse of addressBytes. */
 export function addressOf(bytes: Uint8Array): Address {
   const [first, second, third, fourth] = [wordAt(bytes, 0), wordAt(bytes, 4), wordAt(bytes, 8), wordAt(bytes, 12)]
   if (first === 0 && second === 0 && third === IPV4_MAPPED) return { family: 4, words: Uint32Array.of(fourth) }
@@ -54,13 +54,13 @@ const FORWARDINGS = Object.fromEntries(
   Object.entries(FORWARDING).map(([name, number]) => [number, name.toLowerCase()]),
 ) as Readonly<Record<number, Forwarding>>
 
-/** Where the service's ring and source pool are, and which slot its sorry backend has. */
+/** Positions of the service's ring and source pool, and the slot of its sorry backend. */
 export interface Places {
   readonly ring: number
   readonly ringSize: number
   readonly takers: number
   readonly poolList: number
-  /** undefined: there is none. */
+  /** undefined: no sorry backend. */
   readonly sorry: number | undefined
 }
 
@@ -95,7 +95,7 @@ export function serviceLine(service: Service, { ring, ringSize, takers, poolList
   }
 }
 
-/** The service of its lines, without what lies elsewhere: backends and the addresses of the source pool. */
+/** The service of its lines, without data in other lines: backends and the addresses of the source pool. */
 export function serviceOf(line: ServiceLine, record: ServiceRecord): Omit<Service, 'backends' | 'sorry' | 'snatPool'> {
   const has = (flag: keyof typeof SERVICE_FLAG): boolean => (line.flags & SERVICE_FLAG[flag]) !== 0
   const forwarding = FORWARDINGS[line.forwarding]
@@ -126,9 +126,9 @@ function wordsOf(bytes: Uint8Array, count: number): Uint32Array {
   return Uint32Array.from({ length: count }, (_, i) => view.getUint32(i * 4))
 }
 
-/** What a backend is in an image besides itself. */
+/** Role of a backend in an image. */
 export interface BackendRole {
-  /** Slot of its service. */
+  /** Service slot. */
   readonly service: number
   readonly leaving: boolean
   readonly sorry: boolean
@@ -169,7 +169,7 @@ export function backendLine(backend: Backend, { service, leaving, sorry, deadlin
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-/** The backend of a line and what it is; undefined where the slot is free. */
+/** The backend of a line and its role; undefined if the slot is free. */
 export function backendOf(view: DataView, slot: number): { backend: Backend; role: BackendRole } | undefined {
   const at = slot * LINE_SIZE
   if ((view.getUint8(at + backendCodec.offsets.flags) & BACKEND_FLAG.USED) === 0) return undefined

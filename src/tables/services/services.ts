@@ -1,5 +1,5 @@
-// The services of a state as sections of an image: endpoints, services, backends, pools and rings, each at a place that
-// its slot says, so that little moves when one of them changes. Every number in them counts from the start of a section.
+// Compiles the services of a state into sections of an image: endpoints, services, backends, pools and rings, each at
+// the position of its slot, so that a change moves little. Every number in a section counts from its start.
 
 import {
   BACKEND_SLOTS,
@@ -42,22 +42,22 @@ export interface ServiceSections {
   /** Some endpoint is the source of replies, or an address of a source pool. */
   readonly hasReplies: boolean
   readonly hasPools: boolean
-  /** Lines of `pools` that are addresses. */
+  /** Number of lines of `pools` that are addresses. */
   readonly poolLines: number
 }
 
 const linesOf = (slots: Iterable<number>): number => Math.max(-1, ...slots) + 1
 
-/** Whether replies of the backend are told by its address and port: of NAT that leaves the client's address. */
+/** Whether replies of the backend are identified by its address and port alone: NAT that keeps the client's address. */
 const repliesPlainly = ({ forwarding, snatPool }: Service): boolean => forwarding === 'nat' && snatPool.length === 0
 
 const protocolOf = ({ protocol }: Service): number => (protocol === 'udp' ? UDP : TCP)
 
-/** Whether later fragments, which tell no port, can go where the first one went. */
+/** Whether later fragments, which carry no ports, can follow the first one. */
 const takesFragments = (service: Service): boolean =>
   isAnyPort(service) && service.hash === 'source' && service.snatPool.length === 0
 
-/** Who decides where several claim the same ports of an address: the least of these, and of equals the lowest slot. */
+/** Precedence if several backends claim the same ports of an address: the lowest number, then the lowest slot. */
 const claim = ({ backend, role }: Placed): number => (backend.state === 'disabled' ? 2 : role.leaving ? 1 : 0)
 
 function collectEndpoints(
@@ -97,7 +97,7 @@ function collectEndpoints(
   return [...endpoints.values()].sort((a, b) => compareAddresses(a.address, b.address))
 }
 
-/** Pool slots and addresses of all services, in order of slots. */
+/** Pool slots and addresses of all services, in the order of slots. */
 function collectPools(services: Iterable<Service>, slots: ReadonlyMap<string, number>): (readonly [number, Address])[] {
   const pools = new Map<number, Address>()
   for (const { snatPool } of services) {
@@ -106,7 +106,9 @@ function collectPools(services: Iterable<Service>, slots: ReadonlyMap<string, nu
   return [...pools].sort(([a], [b]) => a - b)
 }
 
-/** Addresses by slot, then a list of slots for each service that has a pool; `lists` says which, by service slot. */
+/**
+ * Addresses by slot, followed by a list of slots for each service with a pool; `lists` maps a service slot to its list.
+ */
 function encodePools(
   services: readonly (readonly [number, Service])[],
   pools: readonly (readonly [number, Address])[],
@@ -127,7 +129,7 @@ function encodePools(
   return { words, addresses, lists }
 }
 
-/** Slots of backends by the slot of their service. */
+/** Slots of backends, by service slot. */
 export function slotsByService(
   backends: Iterable<{ readonly slot: number; readonly role: BackendRole }>,
 ): ReadonlyMap<number, readonly number[]> {
@@ -155,8 +157,8 @@ export function digestLines(
 /**
  * Compiles services.
  *
- * @param before what was compiled before, of which lines may be taken over
- * @throws XdpError E208 where they have more addresses than can be numbered
+ * @param before previously compiled services, whose lines may be taken over
+ * @throws XdpError E208 if they have more addresses than address numbers
  */
 export function compileServices(
   state: ReadonlyMap<string, Service>,

@@ -1,5 +1,5 @@
-// Packets to VIPs, and past them: what the balancer makes of each kind of packet, for every way to forward, family and
-// link. The bytes that come out are those of support/forwarding.ts.
+// Packets to VIPs and elsewhere: the balancer's verdict on each kind of packet, for every forwarding, family and link.
+// support/forwarding.ts has the expected output bytes.
 
 import type { Service } from '../../../src/model/service.ts'
 import type { State } from '../../../src/model/state.ts'
@@ -33,7 +33,7 @@ export interface BalancedCase {
   readonly name: string
   readonly frame: Uint8Array
   readonly reason: ReasonName
-  /** Of the service that it is for. */
+  /** Name of the packet's service. */
   readonly service: string | undefined
 }
 
@@ -70,7 +70,7 @@ const sealed = (...layers: readonly Layer[]): Uint8Array => seal(packet(ethernet
 /** With UDP checksums of zero. */
 const unsummed = (...layers: readonly Layer[]): Uint8Array => seal(packet(ethernet(), ...layers), { keepZero: true })
 
-/** The packet that a VIP sent to a client, which an error is about; `bytes` of it. */
+/** The first `bytes` of a packet from a VIP to a client, as an error quotes it. */
 function quoted(family: Family, transport: Layer, bytes?: number): Layer {
   const [source, destination] = family === 4 ? [VIP[4], '198.51.100.7'] : [VIP[6], '2001:db8::7']
   const inner = family === 4 ? ipv4({ source, destination, ttl: 61 }) : ipv6({ source, destination, hopLimit: 61 })
@@ -84,10 +84,10 @@ const UNREACHABLE = { 4: [3, 3], 6: [1, 4] } as const
 const TOO_BIG = { 4: [3, 4, 1400], 6: [2, 0, 1400] } as const
 const EXPIRED = { 4: [11, 0], 6: [3, 0] } as const
 
-/** What a packet's kind depends on. */
+/** Properties of a suite that the expected results depend on. */
 interface Traits {
   readonly isTunnel: boolean
-  /** Of the IP datagram that just fits, with DF or in IPv6. */
+  /** Largest IP datagram that fits, with DF or in IPv6. */
   readonly room: number
 }
 
@@ -179,10 +179,15 @@ function kinds(family: Family, { isTunnel, room }: Traits): BalancedCase[] {
     to('802.1ad over 802.1Q', sent, 'web', sealed(vlan(7, { type: 0x88a8 }), vlan(8), ip(family), tcp(web), raw(3))),
     to('the last hop', isTunnel ? sent : 'expired', 'web', sealed(ip(family, { ttl: 1 }), tcp(web))),
     to('the last hop but one', sent, 'web', sealed(ip(family, { ttl: 2 }), tcp(web))),
-    to('as long as fits', sent, 'web', sealed(ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits))),
-    to('a byte longer', 'too-big', 'web', sealed(ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits + 1))),
+    to('of the maximum length', sent, 'web', sealed(ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits))),
     to(
-      'a byte longer behind tags',
+      'one byte too long',
+      'too-big',
+      'web',
+      sealed(ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits + 1)),
+    ),
+    to(
+      'one byte too long behind tags',
       'too-big',
       'web',
       sealed(vlan(7), vlan(8), ip(family, { df: true }), tcp({ ...web, flags: ACK }), raw(fits + 1)),
@@ -196,7 +201,7 @@ function kinds(family: Family, { isTunnel, room }: Traits): BalancedCase[] {
     ),
     to('echo reply', 'default-pass', undefined, sealed(ip(family), family === 4 ? icmp(0) : icmpv6(129))),
     to(
-      'echo request to somebody else',
+      'echo request to another host',
       'default-pass',
       undefined,
       sealed(ip(family, { to: OTHER[family] }), echo(family)),
@@ -204,9 +209,9 @@ function kinds(family: Family, { isTunnel, room }: Traits): BalancedCase[] {
     ...icmpErrors,
     to('another port', 'default-pass', undefined, sealed(ip(family), tcp({ destination: 81 }))),
     to('another protocol', 'default-pass', undefined, sealed(ip(family), udp({ destination: 80 }))),
-    to('no port at all', 'default-pass', undefined, sealed(ip(family), raw(20))),
+    to('a protocol without ports', 'default-pass', undefined, sealed(ip(family), raw(20))),
     to('another destination', 'default-pass', undefined, sealed(ip(family, { to: OTHER[family] }), tcp(web))),
-    to('more promised than sent', 'malformed', undefined, sealed(ip(family), tcp(web), raw(30)).subarray(0, 80)),
+    to('shorter than its header says', 'malformed', undefined, sealed(ip(family), tcp(web), raw(30)).subarray(0, 80)),
     ...(family === 4 ? kinds4(to) : kinds6(to)),
   ]
 }
@@ -305,7 +310,7 @@ const kinds6 = (to: Make): BalancedCase[] => {
       sealed(ipv6({ destination: OTHER[6] }), fragment({ more: true }), udp({ destination: 53 }), raw(16)),
     ),
     to(
-      'a mapped address of IPv4',
+      'an IPv4-mapped address',
       'default-pass',
       undefined,
       sealed(ipv6({ destination: `::ffff:${VIP[4]}` }), tcp({ destination: 80 })),
@@ -329,7 +334,7 @@ const services = (vip: Family, fields: Pick<Service, 'forwarding'>, family: Fami
 
 const OVERHEAD = { nat: { 4: 0, 6: 0 }, dsr: { 4: 0, 6: 0 }, ipip: { 4: 20, 6: 40 }, gue: { 4: 28, 6: 48 } } as const
 
-/** VIP's family to backends' family. */
+/** Family of the VIP and of the backends. */
 const PAIRS = [
   ['nat', 4, 4],
   ['nat', 6, 6],
@@ -357,7 +362,7 @@ export const FORWARDING: readonly BalancedSuite[] = PAIRS.map(([forwarding, vip,
 const TAGGED = { ...EGRESS, vlan: 42 }
 const HERE = { ...EGRESS, ifindex: 1, vlan: 0 }
 
-/** Where a packet leaves, and what its Ethernet header is then. */
+/** Egress interface, and the Ethernet header of the output. */
 export const LINKS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gue'] as const).flatMap((forwarding) =>
   [TAGGED, HERE].map((nextHop): BalancedSuite => {
     const backends = [backend('10.0.0.11', { nextHop })]
@@ -369,14 +374,19 @@ export const LINKS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gue'] as
       frame: sealed(...tags, ip(4), tcp({ destination: 80 }), raw(11)),
     })
     return {
-      name: `${forwarding} to ${nextHop === HERE ? 'where it came from' : 'a VLAN'}`,
+      name: `${forwarding} to ${nextHop === HERE ? 'the receiving interface' : 'a VLAN'}`,
       state: balancing([service('web', `${VIP[4]} 80`, { forwarding, backends })]),
-      cases: [of('no tag'), of('a tag', vlan(7)), of('two tags', vlan(7), vlan(8)), of('the same tag', vlan(42))],
+      cases: [
+        of('no tag'),
+        of('a tag', vlan(7)),
+        of('two tags', vlan(7), vlan(8)),
+        of('the tag of the egress VLAN', vlan(42)),
+      ],
     }
   }),
 )
 
-/** Services that need no ports: fragments go along. */
+/** Services on any port: fragments are forwarded too. */
 export const WHOLE_HOSTS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gue'] as const).flatMap((forwarding) =>
   ([4, 6] as const).map((family): BalancedSuite => {
     const fields = { forwarding, hash: 'source', backends: [...BACKENDS[family]] } as const
@@ -409,8 +419,8 @@ export const WHOLE_HOSTS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gu
         of('UDP', 'balanced-away', 'all', sealed(ip(family), udp({ destination: 9999 }))),
         of('port 0', 'balanced-away', 'all', sealed(ip(family), udp({ destination: 0 }))),
         of('port 65535', 'balanced-away', 'all', sealed(ip(family), udp({ destination: 65535 }))),
-        of('the range', 'balanced-away', 'some', sealed(ip(family), udp({ destination: 199 }))),
-        of('the port in the range', 'balanced-away', 'one', sealed(ip(family), udp({ destination: 150 }))),
+        of('a service on a range of ports', 'balanced-away', 'some', sealed(ip(family), udp({ destination: 199 }))),
+        of('a service on one port of the range', 'balanced-away', 'one', sealed(ip(family), udp({ destination: 150 }))),
         of('a first fragment', 'balanced-away', 'all', pieces(0, true, udp({ destination: 999 }))),
         of('a first fragment with a checksum', 'balanced-away', 'all', checked),
         of('a middle fragment', 'balanced-away', 'all', pieces(4, true)),
@@ -430,8 +440,8 @@ export const WHOLE_HOSTS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gu
   }),
 )
 
-/** Services that have nobody to send to. */
-export const NOBODY: BalancedSuite = {
+/** Services without a usable backend. */
+export const NO_BACKEND: BalancedSuite = {
   name: 'services without a backend that takes packets',
   state: balancing([
     service('none', `${VIP[4]} 80`),

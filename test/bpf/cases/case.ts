@@ -1,5 +1,5 @@
-// A packet and what becomes of it under a suite's policy. Addresses that no case mentions are those of
-// support/packets.ts: 198.51.100.7 and 2001:db8::7.
+// A packet and its expected verdict under a suite's policy. Cases without addresses use those of support/packets.ts:
+// 198.51.100.7 and 2001:db8::7.
 
 import type { State } from '../../../src/model/state.ts'
 import type { ReasonName } from '../../../src/report/result.ts'

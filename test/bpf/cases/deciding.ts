@@ -1,4 +1,4 @@
-// What scopes, precedence and the default make of packets that are sound.
+// Verdicts on sound packets by scopes, precedence and the default.
 
 import { allow, block, policy, scope } from '../../support/lists.ts'
 import {
@@ -27,7 +27,7 @@ const drop = (list: string, name: string, ...layers: readonly Layer[]): Case => 
 
 /** One host for each kind of scope. */
 const scopes: Suite = {
-  name: 'an entry with a scope applies to such packets alone',
+  name: 'an entry with a scope applies only to matching packets',
   state: policy(
     'pass',
     block('dns', [both(1), scope(UDP, { source: [53] })]),
@@ -64,7 +64,7 @@ const scopes: Suite = {
     pass('UDP-Lite from 53', at4(1, { protocol: 136 }), udp({ source: 53 })),
     pass('a later fragment', at4(1, { offset: 2 }), udp({ source: 53 })),
     pass('a later IPv6 fragment', at6(1), fragment({ offset: 2 }), udp({ source: 53 })),
-    pass('UDP from 53 of a neighbour', at4(20), udp({ source: 53 })),
+    pass('UDP from 53 of the next address', at4(20), udp({ source: 53 })),
 
     drop('scan', 'TCP to 22', at4(2), tcp({ destination: 22 })),
     drop('scan', 'TCP to 3389', at6(2), tcp({ destination: 3389 })),
@@ -79,8 +79,8 @@ const scopes: Suite = {
     drop('pair', 'both ports match', at4(3), udp({ source: 1500, destination: 53 })),
     drop('pair', 'both ports match at the edges', at6(3), udp({ source: 2000, destination: 65535 })),
     drop('pair', 'the other source port', at4(3), udp({ source: 5353, destination: 60000 })),
-    pass('source port alone', at4(3), udp({ source: 1500, destination: 54 })),
-    pass('destination port alone', at6(3), udp({ source: 999, destination: 53 })),
+    pass('only the source port matches', at4(3), udp({ source: 1500, destination: 54 })),
+    pass('only the destination port matches', at6(3), udp({ source: 999, destination: 53 })),
 
     drop('ping', 'ICMP', at4(4), icmp(8)),
     drop('ping', 'ICMP unreachable', at4(4), icmp(3), raw(28)),
@@ -112,7 +112,7 @@ const scopes: Suite = {
   ],
 }
 
-/** Which list wins, and which count. */
+/** The winning list, and the lists that count. */
 const precedence: Suite = {
   name: 'allow beats block, and any covering entry blocks',
   state: policy(
@@ -126,25 +126,43 @@ const precedence: Suite = {
   ),
   cases: [
     of('a narrow allow inside a wide block', 'allowlist', ['friends'], at4(20), udp()),
-    of('the same in IPv6', 'allowlist', ['friends'], ipv6({ source: '2001:db8:0:1::1' }), udp()),
+    of(
+      'an IPv6 narrow allow inside a wide block',
+      'allowlist',
+      ['friends'],
+      ipv6({ source: '2001:db8:0:1::1' }),
+      udp(),
+    ),
     of('a wide scoped allow over a narrower block', 'allowlist', ['https'], at4(100), tcp({ destination: 443 })),
-    of('the same in IPv6', 'allowlist', ['https'], ipv6({ source: '2001:db8:0:7::1' }), tcp({ destination: 443 })),
+    of(
+      'an IPv6 wide scoped allow over a narrower block',
+      'allowlist',
+      ['https'],
+      ipv6({ source: '2001:db8:0:7::1' }),
+      tcp({ destination: 443 }),
+    ),
     of('two allows', 'allowlist', ['friends', 'https'], at4(20), tcp({ destination: 443 })),
     of('two entries of one list count once', 'allowlist', ['friends', 'office'], at4(1), udp()),
-    of('a scoped allow that does not apply', 'blocklist', ['wide'], at4(100), tcp({ destination: 80 })),
+    of('a scoped allow for other packets', 'blocklist', ['wide'], at4(100), tcp({ destination: 80 })),
     of('a scoped narrow block does not hide a wide one', 'blocklist', ['wide'], at4(130), udp({ destination: 54 })),
-    of('the same in IPv6', 'blocklist', ['wide'], ipv6({ source: '2001:db8:0:2::1' }), tcp()),
+    of(
+      'an IPv6 scoped narrow block does not hide a wide one',
+      'blocklist',
+      ['wide'],
+      ipv6({ source: '2001:db8:0:2::1' }),
+      tcp(),
+    ),
     of('both blocks count', 'blocklist', ['narrow', 'wide'], at4(130), udp({ destination: 53 })),
     of('all three count', 'blocklist', ['narrow', 'single', 'wide'], at4(200), udp({ destination: 53 })),
     of('several rules of a list count once', 'blocklist', ['single', 'wide'], at4(200), udp({ destination: 3 })),
     of(
-      'the same in IPv6',
+      'several IPv6 rules of a list count once',
       'blocklist',
       ['narrow', 'single', 'wide'],
       ipv6({ source: '2001:db8:0:2::200' }),
       udp({ destination: 53 }),
     ),
-    pass('outside of all', ipv4({ source: '198.51.101.1' }), udp()),
+    pass('outside of all lists', ipv4({ source: '198.51.101.1' }), udp()),
     pass('only the scoped allow covers', ipv4({ source: '198.51.1.1' }), udp({ destination: 443 })),
     of(
       'only the scoped allow applies',
@@ -160,9 +178,9 @@ const essential = (name: string, ...layers: readonly Layer[]): Case => of(name, 
 const lost = (name: string, ...layers: readonly Layer[]): Case => of(name, 'default-drop', [], ...layers)
 const LINK_LOCAL = { source: 'fe80::1', destination: 'ff02::1' }
 
-/** What an allowlist must not cut off. */
+/** Packets that an allowlist must not block. */
 const defaultDrop: Suite = {
-  name: 'default drop lets pass what the host cannot live without',
+  name: 'default drop passes packets that the host needs to work',
   state: policy(
     'drop',
     allow('trusted', '10.0.0.0/8 2001:db8:a::/48'),

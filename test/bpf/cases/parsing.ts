@@ -1,4 +1,4 @@
-// What the parser finds behind which headers, and what it makes of broken ones.
+// The parser's results behind all kinds of headers, and for broken ones.
 
 import { allow, block, policy, scope } from '../../support/lists.ts'
 import {
@@ -23,10 +23,10 @@ import {
 } from '../../support/packets.ts'
 import { AD, type Case, of, repeated, type Suite, TCP, UDP } from './case.ts'
 
-/** Every suite's way to say "the address was found": one list over both families' default sources. */
+/** A hit shows that the parser found the address: one list over both families' default sources. */
 const HIT = ['blocked'] as const
 const hit = (name: string, ...layers: readonly Layer[]): Case => of(name, 'blocklist', HIT, ...layers)
-/** Whether the parser finds the address: a hit says that it does. */
+/** Whether the parser finds the address behind each header. */
 const parsing: Suite = {
   name: 'an unscoped entry is found behind every header',
   state: policy('pass', block('blocked', '198.51.100.0/24 2001:db8::/64')),
@@ -100,7 +100,7 @@ const malformed = (name: string, ...layers: readonly Layer[]): Case => of(name, 
 const elsewhere = { source: '192.0.2.9' }
 const elsewhere6 = { source: '2001:db8:1::9' }
 
-/** Headers that are cut off or contradict themselves. Sources inside and outside the list. */
+/** Truncated or contradictory headers. Sources inside and outside the list. */
 const broken: Suite = {
   name: 'malformed packets pass and count',
   state: policy(
@@ -135,7 +135,7 @@ const broken: Suite = {
     malformed('ICMPv6 header cut off', ipv6({ ...elsewhere6, next: 58 }), raw(7)),
     malformed('UDP header beyond the total length', ipv4({ ...elsewhere, totalLength: 27 }), udp()),
     malformed('UDP header beyond the payload length', ipv6({ ...elsewhere6, payloadLength: 7 }), udp()),
-    malformed('no payload but a next header', ipv6({ ...elsewhere6, payloadLength: 0, next: UDP }), raw(8)),
+    malformed('a next header without payload', ipv6({ ...elsewhere6, payloadLength: 0, next: UDP }), raw(8)),
     malformed('extension header cut off', ipv6({ ...elsewhere6, next: 60 }), raw(7)),
     {
       ...malformed('extension header longer than the frame'),
@@ -159,7 +159,7 @@ const broken: Suite = {
       raw(3),
     ),
 
-    of('a port that is there', 'blocklist', ['ports'], ipv4({ source: '203.0.113.1' }), udp({ destination: 53 })),
+    of('a port inside the datagram', 'blocklist', ['ports'], ipv4({ source: '203.0.113.1' }), udp({ destination: 53 })),
     malformed('a port in a header cut off', ipv4({ source: '203.0.113.1', totalLength: 24 }), udp({ destination: 53 })),
     {
       ...malformed('a port in the padding'),

@@ -10,7 +10,7 @@ const V6 = parseAddress('2001:db8::7')!
 const LOOPBACK4 = parseAddress('127.0.0.1')!
 const LOOPBACK6 = parseAddress('::1')!
 
-/** The Internet checksum over `bytes` and a pseudo header; 0 where the checksum inside is right. */
+/** The Internet checksum over `bytes` and a pseudo header; 0 if the checksum inside is correct. */
 function sum(bytes: Uint8Array, ...pseudo: readonly number[]): number {
   let total = pseudo.reduce((before, word) => before + word, 0)
   for (let at = 0; at < bytes.length; at += 2) total += ((bytes[at] as number) << 8) | (bytes[at + 1] ?? 0)
@@ -41,7 +41,7 @@ const probes: fc.Arbitrary<TestPacket> = fc
     return { ...rest, source: address(source), destination: destination && address(destination) }
   })
 
-test('the facts of a probe are those that the parser finds in its packet', () => {
+test('the facts of a probe equal those that the parser finds in its packet', () => {
   fc.assert(
     fc.property(probes, (probe) => {
       expect(factsOf(packetFor(probe))).toEqual(factsFor(probe))
@@ -49,7 +49,7 @@ test('the facts of a probe are those that the parser finds in its packet', () =>
   )
 })
 
-test('a probe is essential only if it is asked to be', () => {
+test('a probe is essential only if its protocol and ports say so', () => {
   const essential = (probe: TestPacket): unknown => factsFor(probe)
   for (const source of [V4, V6, LOOPBACK4, LOOPBACK6]) {
     for (const protocol of [undefined, 'icmp', 6, 17, 47] as const) {
@@ -63,7 +63,7 @@ test('a probe is essential only if it is asked to be', () => {
   expect(essential({ source: V6, sourcePort: 67, destinationPort: 68 })).toMatchObject({ essential: false })
 })
 
-test('lengths and checksums are right', () => {
+test('lengths and checksums are correct', () => {
   fc.assert(
     fc.property(probes, (probe) => {
       const frame = packetFor(probe)
@@ -89,7 +89,7 @@ test('lengths and checksums are right', () => {
   )
 })
 
-test('a probe is a known packet', () => {
+test('a probe has the expected bytes', () => {
   const frame = packetFor({ source: V4, destination: parseAddress('192.0.2.1'), sourcePort: 53, destinationPort: 1234 })
   expect(Buffer.from(frame).toString('hex')).toBe(
     [
@@ -100,7 +100,7 @@ test('a probe is a known packet', () => {
   )
 })
 
-test('source and destination of two families are refused', () => {
+test('refuses a source and destination of different families', () => {
   expect(() => packetFor({ source: V4, destination: V6 })).toThrow(RangeError)
 })
 

@@ -10,6 +10,6 @@ test.each([
   ['x', undefined],
   ['', undefined],
   ['completely-else', undefined],
-])('%s is meant as %s', (word, meant) => {
+])('suggests for %s: %s', (word, meant) => {
   expect(nearest(word, ['validate', 'plan', 'apply', 'status', 'why'])).toBe(meant)
 })

@@ -48,7 +48,7 @@ describe('findEntry', () => {
     ['192.0.2.10', undefined],
     ['9.255.255.255', undefined],
     ['11.0.0.0', undefined],
-  ])('%s stands on line %s', (address, line) => {
+  ])('%s is on line %s', (address, line) => {
     expect(lineOf(nested, address)).toBe(line)
   })
 
@@ -62,7 +62,7 @@ describe('findEntry', () => {
     expect(lineOf(entries, '2001:db9::')).toBeUndefined()
   })
 
-  test('does not walk over a hundred thousand hosts to the prefix before them', () => {
+  test('finds a prefix before a hundred thousand hosts without walking over them', () => {
     const hosts = Array.from(
       { length: 100_000 },
       (_, at): Row => ({ range: `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`, line: at + 2 }),
@@ -77,7 +77,7 @@ describe('findEntry', () => {
   })
 })
 
-test('what many lookups find by an index is what few find by looking', () => {
+test('lookups by index equal lookups by scan', () => {
   const bound = fc.nat(40)
   const range = fc.tuple(bound, bound).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const)
   fc.assert(
@@ -100,7 +100,7 @@ test('what many lookups find by an index is what few find by looking', () => {
 
 const source = (file: number, set: number, v4: Entries) => ({ file, set, v4, v6: entriesOf(6, []) })
 
-test('an origin names file, line and the entry as written', () => {
+test('an origin has the file, the line and the entry as written', () => {
   const v4 = entriesOf(4, [{ range: '198.51.100.0/24', line: 7 }])
   const provenance = { files: ['lists/drop.txt'], lists: new Map([['spamhaus', [source(0, 0, v4)]]]) }
   const words = Uint32Array.of(0xc6336407)
@@ -108,7 +108,7 @@ test('an origin names file, line and the entry as written', () => {
   expect(originOf(provenance, 'other', 4, words)).toBeUndefined()
 })
 
-test('of several files the nearest entry counts, and only those of the set asked for', () => {
+test('finds the nearest entry over several files, and only those of the requested set', () => {
   const lists = new Map([
     [
       'some',

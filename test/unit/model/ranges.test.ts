@@ -33,7 +33,7 @@ const pairs6 = (ranges: Ranges): bigint[][] =>
 const ALL4 = 0xffffffff
 const ALL6 = (1n << 128n) - 1n
 
-test('normalize sorts and joins what overlaps, nests, touches or repeats', () => {
+test('normalize sorts ranges, and joins those that overlap, nest, touch or repeat', () => {
   const ranges = of4([30, 40], [1, 1], [2, 3], [35, 38], [39, 50], [1, 1], [60, 60])
   expect(pairs4(ranges)).toEqual([
     [1, 3],

@@ -118,7 +118,7 @@ describe('parsePrefix', () => {
   })
 })
 
-test('parseRange reads addresses, prefixes and ranges, and refuses what has no one meaning', () => {
+test('parseRange reads addresses, prefixes and ranges, and refuses ambiguous text', () => {
   expect(parseRange('192.0.2.1-192.0.2.9')).toEqual({ family: 4, start: words(0xc0000201), end: words(0xc0000209) })
   expect(parseRange('::1-::1')).toEqual({ family: 6, start: words(0, 0, 0, 1), end: words(0, 0, 0, 1) })
   expect(parseRange('192.0.2.0/24')?.end).toEqual(words(0xc00002ff))
@@ -147,7 +147,7 @@ describe('formatAddress', () => {
 
   const word = fc.oneof(fc.constantFrom(0, 1, 0xffff, 0x10000, 0xffffffff), fc.nat({ max: 0xffffffff }))
 
-  test('what it writes reads back, at any offset', () => {
+  test('formatted addresses read back, at any offset', () => {
     fc.assert(
       fc.property(fc.array(word, { minLength: 4, maxLength: 4 }), fc.nat({ max: 3 }), (address, offset) => {
         const padded = Uint32Array.from([...new Array<number>(offset).fill(7), ...address])

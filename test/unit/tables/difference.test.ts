@@ -21,13 +21,13 @@ const blocked = (...v4: readonly BigRange[]): State =>
     listOf('allowlist', 'zone', [[ANY, addresses([prefix(4, 0xc0000200n, 24)])]]),
   ])
 
-/** Lines of the header that hold anything. */
+/** Number of header lines that are not zero. */
 const headerLines = ({ header }: Image): number =>
   Array.from({ length: header.length / LINE_WORDS }, (_, i) =>
     header.subarray(i * LINE_WORDS, (i + 1) * LINE_WORDS).some((word) => word !== 0),
   ).filter(Boolean).length
 
-/** What a map holds after the transfer, beginning with zeros. */
+/** The content of a zeroed map after the transfer. */
 function carryOut(image: Image, previous?: Image, known = previous): Uint8Array {
   const { copies, writes } = transferOf(image, known)
   const words = new Uint32Array(image.lines * LINE_WORDS)
@@ -45,7 +45,7 @@ function carryOut(image: Image, previous?: Image, known = previous): Uint8Array 
   return new Uint8Array(words.buffer)
 }
 
-test('a first image is written, but for lines that hold nothing', () => {
+test('writes a first image, except for empty lines', () => {
   const image = compile(blocked(...hosts(3000)))
   const { copies, writes } = transferOf(image)
   expect(copies).toEqual([])
@@ -53,9 +53,9 @@ test('a first image is written, but for lines that hold nothing', () => {
   expect(lineCount(writes)).toBeLessThan(image.lines / 2)
 })
 
-test('after an edit only lines that differ are written, wherever sections have moved to', () => {
+test('writes only changed lines after an edit, even if sections moved', () => {
   const before = compile(blocked(...hosts(3000)))
-  // Another range line and another list move everything behind them.
+  // A further range line and a further list move everything behind them.
   const after = compile(blocked(...hosts(3000), [0xd0000000n, 0xd0000004n]), 2)
   expect(Buffer.compare(carryOut(after, before), imageBytes(after))).toBe(0)
   const { copies, writes } = transferOf(after, before)
@@ -64,13 +64,13 @@ test('after an edit only lines that differ are written, wherever sections have m
   expect(lineCount(copies)).toBeGreaterThan(after.lines - 20)
 })
 
-test('an image of the same content is copied but for its header', () => {
+test('copies an image of equal content, except for its header', () => {
   const [before, after] = [compile(blocked(...hosts(100))), compile(blocked(...hosts(100)), 2)]
   expect(Buffer.compare(carryOut(after, before), imageBytes(after))).toBe(0)
   expect(lineCount(transferOf(after, before).writes)).toBe(headerLines(after))
 })
 
-test('sections of the same digest are copied without having been read', () => {
+test('copies sections of equal digest without reading them', () => {
   const [before, after] = [compile(blocked(...hosts(500))), compile(blocked(...hosts(500), [5n, 5n]), 2)]
   const unread = { directory: before.directory, sections: {} }
   expect(Buffer.compare(carryOut(after, before, unread as unknown as Image), imageBytes(after))).toBe(0)
@@ -79,7 +79,7 @@ test('sections of the same digest are copied without having been read', () => {
   expect(copied).toBeGreaterThanOrEqual(ROOT4.lines + BLOCKS6.lines + FILTER6.lines)
 })
 
-test('lines that became empty are neither written nor copied', () => {
+test('neither writes nor copies lines that became empty', () => {
   const [before, after] = [compile(blocked(...hosts(5000))), compile(blocked([9n, 9n]), 2)]
   expect(Buffer.compare(carryOut(after, before), imageBytes(after))).toBe(0)
   expect(Buffer.compare(carryOut(before, after), imageBytes(before))).toBe(0)

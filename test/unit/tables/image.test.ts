@@ -51,19 +51,19 @@ function errorOf(body: () => unknown): { code: string; message: string } {
   throw new Error('nothing was thrown')
 }
 
-test('an empty state is a header and the class of no list', () => {
+test('an empty state has a header and one class, without lists', () => {
   const image = compile(stateOf([]))
   expect(image.length).toBe((HEADER_LINES + 1) * LINE_SIZE)
   expect(settingsOf(image).table4.flags).toBe(0)
   expect(decode(image)).toMatchObject({ policy: { default: 'pass' }, drifted: [] })
 })
 
-test('the meta line says what was asked for, and that nothing is committed', () => {
+test('the meta line holds the given facts, and no commit time', () => {
   const { meta } = decode(compile(stateOf([], 'drop')))
   expect(meta).toMatchObject({ generation: 3n, netns: META.netns, committed_at: 0n, object_digest: META.objectDigest })
 })
 
-test('a list without addresses, and lists that hold the same, stay', () => {
+test('keeps a list without addresses, and lists of equal content', () => {
   const same = addresses([[1n, 9n]])
   const state = stateOf([
     listOf('allowlist', 'empty', []),
@@ -90,10 +90,10 @@ test('single IPv4 addresses take no range table, and a wide range takes no hash'
   expect([linesOf(all, 'HOSTS4'), linesOf(all, 'RANGES4')]).toEqual([0, 0])
 })
 
-test('an address of another class inside a prefix leaves the prefix whole', () => {
+test('an address of another class does not split the prefix around it', () => {
   const state = stateOf([
     listOf('blocklist', 'net', [[ANY, addresses([prefix(4, 0x0a000000n, 8)])]]),
-    // The first and the last address too, where the hole has only one listed neighbour.
+    // The first and the last address too: there, the gap has only one listed neighbour.
     listOf('blocklist', 'hosts', [
       [ANY, addresses([0x0a000000n, 0x0a123456n, 0x0affffffn].map((a): BigRange => [a, a]))],
     ]),
@@ -103,7 +103,7 @@ test('an address of another class inside a prefix leaves the prefix whole', () =
   expect(decode(image).lists).toEqual(new Map([...state.lists].sort(([a], [b]) => (a < b ? -1 : 1))))
 })
 
-test('an IPv6 prefix with a hole or another class at any depth stays in its place', () => {
+test('a gap or another class at any depth does not split an IPv6 prefix', () => {
   const base = 0x20010db8n << 96n
   const state = stateOf([
     listOf('blocklist', 'net', [[ANY, addresses([], [prefix(6, base, 32), prefix(6, base + (2n << 96n), 48)])]]),
@@ -135,7 +135,7 @@ test('an IPv6 prefix with a hole or another class at any depth stays in its plac
   ])
 })
 
-test('trees of many levels are read to the bottom', () => {
+test('reads trees of many levels to the bottom', () => {
   const base = 0xfd00n << 112n
   const many = (count: number, shift: bigint): BigRange[] =>
     Array.from({ length: count }, (_, i) => [base + (BigInt(i * 3) << shift), base + (BigInt(i * 3 + 1) << shift)])
@@ -145,8 +145,8 @@ test('trees of many levels are read to the bottom', () => {
   }
 })
 
-test('hashes that no multiplier spreads grow until every key has a place', () => {
-  // Addresses that the first multiplier sends to one bucket of the smallest table for them.
+test('a hash grows until every key has a place, if no multiplier spreads the keys', () => {
+  // Addresses that the first multiplier maps to one bucket of their smallest table.
   const multiplier = 0x9e3779b97f4a7c15n
   const count = 200
   const buckets = BigInt(Math.ceil(count / 6))
@@ -196,7 +196,7 @@ test('a class has its allowlist rules first, with the counters and scopes of its
   ])
 })
 
-test('too much for the tables is refused with what and where', () => {
+test('refuses a state beyond the limits of the tables, with the cause and the address', () => {
   const lists = Array.from({ length: LIST_SLOTS + 1 }, (_, i) => listOf('blocklist', `list-${i}`, []))
   expect(errorOf(() => compile(stateOf(lists))).code).toBe('E203')
 
@@ -208,7 +208,7 @@ test('too much for the tables is refused with what and where', () => {
   expect(() => compile(blocked(addresses([[9n, 9n]]), { ...scope, sourcePorts: odd.slice(1) }))).not.toThrow()
   expect(16 * 16).toBe(CLASS_RULES)
 
-  // 17 lists of which every combination occurs: 131,071 classes.
+  // 17 lists in all combinations: 131,071 classes.
   const bits = Array.from({ length: 17 }, (_, bit) => {
     const members = Uint32Array.from({ length: 1 << 17 }, (_, i) => i).filter((i) => ((i >> bit) & 1) === 1)
     return listOf('blocklist', `bit-${bit}`, [[ANY, { v4: normalize(4, members, members), v6: EMPTY6 }]])
@@ -221,7 +221,7 @@ test('too much for the tables is refused with what and where', () => {
   expect(decode(compile(stateOf(fits))).lists.size).toBe(16)
 })
 
-test('what changed in the kernel is named: the list, the policy, or both', () => {
+test('reports drift by object: the list, the policy, or both', () => {
   const state = stateOf([
     listOf('blocklist', 'hosts', [[ANY, addresses([[77n, 77n]])]]),
     listOf('blocklist', 'nets', [[ANY, addresses([prefix(4, 0xc0000200n, 24)], [[0n, ALL6]])]]),
@@ -233,7 +233,7 @@ test('what changed in the kernel is named: the list, the policy, or both', () =>
   }
   expect(changed(() => {})).toEqual([])
   expect(changed((image) => viewOf(image).setUint32(settingsCodec.offsets.flags, 1, true))).toEqual(['policy'])
-  // An entry that the filter hides, or that is gone, is gone for packets too.
+  // An entry that the filter hides does not apply to packets either.
   expect(
     changed((image, { table4 }) => image.fill(0, table4.host_filter * LINE_SIZE, (table4.host_filter + 1) * LINE_SIZE)),
   ).toEqual(['list:hosts'])
@@ -246,7 +246,7 @@ test('what changed in the kernel is named: the list, the policy, or both', () =>
   expect(changed((image, { table4 }) => image.fill(0, table4.root * LINE_SIZE, table4.ranges * LINE_SIZE))).toEqual([
     'list:nets',
   ])
-  // A rule that lets its list pass instead.
+  // A rule changed so that its list passes packets.
   expect(
     changed((image, { rules }) => {
       const at = rules * LINE_SIZE + ruleCodec.offsets.flags
@@ -255,7 +255,7 @@ test('what changed in the kernel is named: the list, the policy, or both', () =>
   ).toEqual(['list:hosts'])
 })
 
-test('an image that is cut, of another ABI or without its sections is refused', () => {
+test('refuses an image that is truncated, of another ABI or without its sections', () => {
   const image = compile(
     blocked(
       addresses(
@@ -275,7 +275,7 @@ test('an image that is cut, of another ABI or without its sections is refused', 
   expect(errorOf(() => decode(other)).message).toContain('ABI version 99')
 })
 
-test('an image is read at any alignment', () => {
+test('reads an image at any alignment', () => {
   const state = blocked(
     addresses(
       [

@@ -1,4 +1,4 @@
-// What an image keeps alive. A process that applies again and again keeps the last one, and must not keep all of them.
+// Memory that an image retains. A process that applies many times keeps the last image, and must not keep all of them.
 
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -29,7 +29,7 @@ function sourceOf(weight: number): Source {
   }
 }
 
-const anew = (weight: number, previous: Image | undefined): Image => compileImage({ ...sourceOf(weight), previous })
+const compiled = (weight: number, previous: Image | undefined): Image => compileImage({ ...sourceOf(weight), previous })
 
 const edited = (weight: number, previous: Image | undefined): Image =>
   previous === undefined
@@ -37,16 +37,16 @@ const edited = (weight: number, previous: Image | undefined): Image =>
     : (editImage({ ...sourceOf(weight), previous, toggles: [], always: true }) as Image)
 
 test.each([
-  ['compiled', anew],
+  ['compiled', compiled],
   ['edited', edited],
-])('an image that was %s does not keep the one before', async (_, make) => {
+])('an image that was %s does not retain the previous one', async (_, make) => {
   const before: WeakRef<Image>[] = []
   let last: Image | undefined
   for (let weight = 1; weight <= 5; weight++) {
     last = make(weight, last)
     before.push(new WeakRef(last))
   }
-  // What a WeakRef was made of or asked for stays until the turn is over.
+  // Targets of a WeakRef that was created or read stay alive until the end of the turn.
   await new Promise((resolve) => setImmediate(resolve))
   collectGarbage()
   expect(before.map((image) => image.deref() !== undefined)).toEqual([false, false, false, false, true])
