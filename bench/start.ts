@@ -1,5 +1,6 @@
 // npm run bench start [-- --rounds N]: how long the command line takes for next to nothing, against a Node process that
-// does nothing: `node -e 0`, `xdp --version`, `xdp validate` and a `xdp plan` of a small file that finds no changes.
+// does nothing: `node -e 0`, `xdp --version`, a word that a shell completes, `xdp validate` and a `xdp plan` of a small
+// file that finds no changes.
 //
 // Medians over rounds of one run each, one right after the other, in a namespace and bpffs of the benchmark.
 
@@ -27,6 +28,8 @@ const file = `${host.directory}/xdp.yaml`
 const subjects = {
   'node -e 0': [process.execPath, '-e', '0'],
   'xdp --version': host.xdp('--version'),
+  // The word of completion stands first, where --bpffs stands otherwise.
+  'a completed word': [...host.xdp().slice(0, -2), '__complete', '--', 'plan', '--'],
   'xdp validate': host.xdp('validate', '-f', file),
   'xdp plan (no changes)': host.xdp('plan', '--detailed-exitcode', '-f', file),
 } as const

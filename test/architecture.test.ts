@@ -100,7 +100,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'watch/files',
     'watch/health',
   ],
-  'commands/cli': ['model', 'cache', 'pipelines'],
+  'commands/cli': ['model', 'abi', 'cache', 'pipelines'],
   'commands/verbs': [
     'model',
     'report',
@@ -113,7 +113,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'watch',
     'commands/cli',
   ],
-  commands: ['cache', 'render', 'commands/cli', 'commands/verbs'],
+  commands: ['abi', 'cache', 'render', 'commands/cli', 'commands/verbs'],
   cli: ['commands', 'commands/cli'],
 }
 

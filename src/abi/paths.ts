@@ -1,6 +1,7 @@
 // Where our objects are pinned. Everything we own lies below `<bpffs>/xdp-as-code/<instance>/`; libxdp, xdp-filter, tc
 // and ip have their own directories, which we never touch. Interface names are no part of a path: bpffs refuses dots.
 
+import { OWN_DIRECTORY } from './directory.ts'
 import {
   ABI_VERSION,
   BANS,
@@ -207,7 +208,7 @@ export interface Paths {
 }
 
 export function pinPaths(bpffs: string, instance: string): Paths {
-  const root = `${bpffs}/xdp-as-code`
+  const root = `${bpffs}/${OWN_DIRECTORY}`
   const own = `${root}/${instance}`
   const generation = (n: number): string => `${own}/gen-${n}`
   return {

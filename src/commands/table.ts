@@ -239,6 +239,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp completion zsh > /usr/local/share/zsh/site-functions/_xdp', does: 'for every zsh' },
       { line: 'xdp completion fish > /etc/fish/completions/xdp.fish', does: 'for every fish' },
     ],
-    load: async () => ({ run: (await import('./verbs/completion.ts')).completionOf(COMMANDS) }),
+    load: () => import('./verbs/completion.ts'),
   }),
 ]

@@ -1,5 +1,4 @@
-// Patterns for files match the names that the plainest reading of the rules says, and at a cost that follows from their
-// length alone.
+// Patterns for files match the names that a simple reference matcher accepts, at a cost that their length alone decides.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -2,31 +2,19 @@
 
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
-import { bashCompletion } from '../cli/completion/bash.ts'
-import { fishCompletion } from '../cli/completion/fish.ts'
-import { zshCompletion } from '../cli/completion/zsh.ts'
+import { SCRIPTS } from '../cli/completion/scripts.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { NO_FLAGS } from '../cli/flags.ts'
-import type { CommandSpec } from '../cli/specification.ts'
 
-const SHELLS: Readonly<Record<string, typeof bashCompletion>> = {
-  bash: bashCompletion,
-  zsh: zshCompletion,
-  fish: fishCompletion,
-}
-
-/** The command that completes these commands, of which it is one itself. */
-export const completionOf =
-  (commands: readonly CommandSpec[]) =>
-  async ({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> => {
-    const [shell = ''] = positionals
-    const make = Object.hasOwn(SHELLS, shell) ? SHELLS[shell] : undefined
-    if (make === undefined) {
-      const meant = nearest(shell, Object.keys(SHELLS))
-      const hint = meant === undefined ? `there are ${Object.keys(SHELLS).join(', ')}` : `did you mean ${meant}?`
-      throw fail('E300', `there is no completion for "${shell}"`, hint)
-    }
-    stdout(make(commands))
-    return EXIT.ok
+export async function run({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> {
+  const [shell = ''] = positionals
+  const script = Object.hasOwn(SCRIPTS, shell) ? SCRIPTS[shell] : undefined
+  if (script === undefined) {
+    const meant = nearest(shell, Object.keys(SCRIPTS))
+    const hint = meant === undefined ? `there are ${Object.keys(SCRIPTS).join(', ')}` : `did you mean ${meant}?`
+    throw fail('E300', `there is no completion for "${shell}"`, hint)
   }
+  stdout(script)
+  return EXIT.ok
+}
