@@ -47,6 +47,7 @@ describe('a word is completed to', () => {
     ['why --interface ', ['lo', 'eth0.10']],
     ['--instance ', ['default', 'blue']],
     ['plan --bpffs /srv/bpf --instance ', ['of /srv/bpf']],
+    ['stats --format ', ['text', 'prometheus']],
     ['completion ', ['bash', 'zsh', 'fish']],
     ['completion -- ', ['bash', 'zsh', 'fish']],
   ])('xdp %s: %j', (line, expected) => expect(offered(line)).toEqual(expected))
