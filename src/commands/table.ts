@@ -15,10 +15,7 @@ import {
 import { type CommandSpec, command } from './cli/specification.ts'
 
 /** The documents that `xdp schema` knows. */
-const SCHEMAS = [
-  ...['config', 'plan', 'apply', 'watch', 'status', 'stats', 'why', 'ban', 'bans', 'validate', 'doctor', 'import'],
-  'error',
-] as const
+const SCHEMAS = 'config plan apply watch status stats why ban bans validate doctor import error'.split(' ')
 
 export const COMMANDS: readonly CommandSpec[] = [
   command({

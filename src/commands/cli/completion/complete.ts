@@ -63,7 +63,7 @@ function attached({
 }: Line): { readonly spec: FlagSpec | undefined; readonly front: string } | undefined {
   const [front, long] = /^--([^=]+)=/.exec(current) ?? []
   if (front !== undefined && long !== undefined) return { spec: flags[long], front }
-  const spec = Object.values(flags).find(({ type, short }) => type === 'string' && current.startsWith(`-${short}`))
+  const spec = Object.values(flags).find(({ type, short }) => type === 'string' && short === current[1])
   return spec && current.length > 2 ? { spec, front: current.slice(0, 2) } : undefined
 }
 
