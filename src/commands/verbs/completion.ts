@@ -1,7 +1,7 @@
 // xdp completion
 
-import { EXIT, type Exit, fail } from '../../diagnostics.ts'
-import { nearest } from '../../model/nearest.ts'
+import { EXIT, type Exit } from '../../diagnostics.ts'
+import { choose } from '../cli/choose.ts'
 import { SCRIPTS } from '../cli/completion/scripts.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
@@ -9,12 +9,6 @@ import type { NO_FLAGS } from '../cli/flags.ts'
 
 export async function run({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> {
   const [shell = ''] = positionals
-  const script = Object.hasOwn(SCRIPTS, shell) ? SCRIPTS[shell] : undefined
-  if (script === undefined) {
-    const meant = nearest(shell, Object.keys(SCRIPTS))
-    const hint = meant === undefined ? `there are ${Object.keys(SCRIPTS).join(', ')}` : `did you mean ${meant}?`
-    throw fail('E300', `there is no completion for "${shell}"`, hint)
-  }
-  stdout(script)
+  stdout(choose(SCRIPTS, shell, `there is no completion for "${shell}"`))
   return EXIT.ok
 }
