@@ -1,5 +1,6 @@
 // npm run bench start [-- --rounds N]: measures the command line's start-up time, as a ratio to a Node process that
-// does nothing: `node -e 0`, `xdp --version`, `xdp validate` and an `xdp plan` of a small file that finds no changes.
+// does nothing: `node -e 0`, `xdp --version`, a word that a shell completes, `xdp validate` and an `xdp plan` of a small
+// file that finds no changes.
 //
 // Medians over rounds of one run each, in immediate succession, in a namespace and bpffs of the benchmark.
 
@@ -27,6 +28,8 @@ const file = `${host.directory}/xdp.yaml`
 const subjects = {
   'node -e 0': [process.execPath, '-e', '0'],
   'xdp --version': host.xdp('--version'),
+  // The word of completion stands first, where --bpffs stands otherwise.
+  'a completed word': [...host.xdp().slice(0, -2), '__complete', '--', 'plan', '--'],
   'xdp validate': host.xdp('validate', '-f', file),
   'xdp plan (no changes)': host.xdp('plan', '--detailed-exitcode', '-f', file),
 } as const

@@ -105,7 +105,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'watch/files',
     'watch/health',
   ],
-  'commands/cli': ['model', 'cache', 'pipelines'],
+  'commands/cli': ['model', 'abi', 'cache', 'pipelines'],
   'commands/verbs': [
     'model',
     'report',
@@ -118,7 +118,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'watch',
     'commands/cli',
   ],
-  commands: ['cache', 'render', 'commands/cli', 'commands/verbs'],
+  commands: ['abi', 'cache', 'render', 'commands/cli', 'commands/verbs'],
   cli: ['commands', 'commands/cli'],
 }
 
@@ -127,7 +127,18 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   abi: ['node:os'],
   cache: ['node:fs', 'node:path', 'node:crypto', 'node:zlib'],
   tables: ['node:crypto'],
-  config: ['ajv', 'yaml', 'node:fs', 'node:path', 'node:crypto', 'node:util', 'node:url', 'node:buffer', 'node:zlib'],
+  config: [
+    '@isaacs/nonrecursive-glob-match',
+    'ajv',
+    'yaml',
+    'node:fs',
+    'node:path',
+    'node:crypto',
+    'node:util',
+    'node:url',
+    'node:buffer',
+    'node:zlib',
+  ],
   import: ['yaml'],
   kernel: ['execa', 'node:*'],
   pipelines: ['node:path'],

@@ -2,6 +2,7 @@
 // libxdp, xdp-filter, tc and ip have their own directories, which we never touch. Interface names are no part of a path:
 // bpffs refuses dots. Names of maps and programs stand in the records of src/features.
 
+import { OWN_DIRECTORY } from './directory.ts'
 import { ABI_VERSION, LINE_SIZE } from './generated.ts'
 
 /** BPF_F_MMAPABLE page-aligns the content, so that a 64-byte line is one cache line. */
@@ -78,7 +79,7 @@ export interface Paths {
 }
 
 export function pinPaths(bpffs: string, instance: string): Paths {
-  const root = `${bpffs}/xdp-as-code`
+  const root = `${bpffs}/${OWN_DIRECTORY}`
   const own = `${root}/${instance}`
   const generation = (n: number): string => `${own}/gen-${n}`
   return {

@@ -2,6 +2,7 @@
 // throws into one clear report. The process itself is behind `Terminal`.
 
 import manifest from '../../package.json' with { type: 'json' }
+import { BPFFS } from '../abi/directory.ts'
 import { type Cache, NO_CACHE, openCache } from '../cache/cache.ts'
 import { type Diagnostic, EXIT, type Exit, fail } from '../diagnostics.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
@@ -13,6 +14,7 @@ import { renderCommandHelp, renderHelp } from './cli/help.ts'
 import { type Invocation, parseArguments } from './cli/parse.ts'
 import { createProgress, type Progress } from './cli/progress.ts'
 import type { Screen } from './cli/screen.ts'
+import { COMPLETE } from './cli/specification.ts'
 import { COMMANDS } from './table.ts'
 
 export interface Output {
@@ -48,7 +50,7 @@ export interface Terminal {
 const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
 
 function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Context['host'] {
-  const { bpffs = '/sys/fs/bpf', instance = 'default' } = flags
+  const { bpffs = BPFFS, instance = 'default' } = flags
   if (!INSTANCE.test(instance)) {
     const hint = 'use at most 32 letters, digits, - and _, beginning with a letter or digit'
     throw fail('E300', `--instance "${instance}" is not a name`, hint)
@@ -130,6 +132,16 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
   return EXIT.ok
 }
 
+/** Prints candidates for a shell's completion. A failure prints nothing: the user is in the middle of typing. */
+async function offer([, , ...words]: readonly string[], { write }: Output): Promise<Exit> {
+  try {
+    const { complete } = await import('./cli/completion/complete.ts')
+    const { HOST_NAMES } = await import('./cli/completion/names.ts')
+    write(complete(words, COMMANDS, HOST_NAMES))
+  } catch {}
+  return EXIT.ok
+}
+
 /** The causes of an error, innermost last, with their stacks. */
 function stacks(error: unknown): string {
   const lines: string[] = []
@@ -140,6 +152,7 @@ function stacks(error: unknown): string {
 /** Runs the tool. Never throws: the exit status tells, and stderr (stdout with --json) says why. */
 export async function main(terminal: Terminal): Promise<Exit> {
   const { argv, env, stdout, stderr, signal } = terminal
+  if (argv[0] === COMPLETE) return offer(argv, stdout)
   const progress = createProgress(stderr.write, stderr.isTTY && env['TERM'] !== 'dumb')
   // Before parsing has succeeded, the words themselves are all there is to tell how errors are wanted.
   const words = argv.slice(0, argv.indexOf('--') < 0 ? argv.length : argv.indexOf('--'))

@@ -14,6 +14,9 @@ import {
 } from './cli/flags.ts'
 import { type CommandSpec, command } from './cli/specification.ts'
 
+/** The documents that `xdp schema` knows. */
+const SCHEMAS = 'config plan apply watch status stats why ban bans validate doctor import error'.split(' ')
+
 export const COMMANDS: readonly CommandSpec[] = [
   command({
     name: 'validate',
@@ -202,22 +205,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     argument: {
       name: 'NAME',
       required: false,
-      help: 'config, plan, apply, watch, status, stats, why, ban, bans, validate, doctor, import or error; default: config',
-      completes: [
-        'config',
-        'plan',
-        'apply',
-        'watch',
-        'status',
-        'stats',
-        'why',
-        'ban',
-        'bans',
-        'validate',
-        'doctor',
-        'import',
-        'error',
-      ],
+      help: `${SCHEMAS.slice(0, -1).join(', ')} or ${SCHEMAS.at(-1)}; default: config`,
+      completes: SCHEMAS,
     },
     flags: NO_FLAGS,
     examples: [
@@ -239,6 +228,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp completion zsh > /usr/local/share/zsh/site-functions/_xdp', does: 'for every zsh' },
       { line: 'xdp completion fish > /etc/fish/completions/xdp.fish', does: 'for every fish' },
     ],
-    load: async () => ({ run: (await import('./verbs/completion.ts')).completionOf(COMMANDS) }),
+    load: () => import('./verbs/completion.ts'),
   }),
 ]

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { accessSync } from 'node:fs'
 import { type Diagnostic, fail } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
+import { formatCount } from '../model/numbers.ts'
 import { countPrefixes } from '../model/prefixes.ts'
 import { DEFAULT_FLOWS, type List, type ListKind, type Policy } from '../model/state.ts'
 import { readConfig, readIncludes, readTop } from './include.ts'
@@ -60,9 +61,8 @@ function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, Li
   if (count <= most) return
   const placed = limits?.fields?.get('prefixes')
   const at = placed && source.locate(placed.from, placed.to)
-  const number = (value: number): string => value.toLocaleString('en')
   const hint = 'write `limits: { prefixes: N }` if that many are meant; each takes some 20 bytes of kernel memory'
-  report.error('E039', at, `the lists hold ${number(count)} prefixes, more than ${number(most)}`, hint)
+  report.error('E039', at, `the lists hold ${formatCount(count)} prefixes, more than ${formatCount(most)}`, hint)
 }
 
 /** `limits.flows`, rounded up to a power of two. */

@@ -1,9 +1,9 @@
 // `watch`: how the daemon follows the file.
 
 import type { WatchOptions } from '../model/desired.ts'
-import { parseMilliseconds } from '../model/duration.ts'
 import { parseEndpoint } from '../model/endpoint.ts'
 import { SPECS } from './explain/spec.ts'
+import { readDuration } from './text/duration.ts'
 import type { Part } from './text/part.ts'
 import type { Report } from './text/report.ts'
 import { quote } from './text/show.ts'
@@ -28,8 +28,8 @@ const BOUNDS = {
 function durationWithin(key: keyof typeof BOUNDS, written: string | undefined, top: Part, report: Report): number {
   const { least, most, text } = BOUNDS[key]
   const standard = key === 'debounce' ? DEFAULT_WATCH.debounceMs : DEFAULT_WATCH.resyncMs
-  const value = written === undefined ? standard : parseMilliseconds(written)
-  if (value !== undefined && value >= least && value <= most) return value
+  const value = written === undefined ? standard : readDuration(written)
+  if (value >= least && value <= most) return value
   reportValue(key, `${key} must be ${text}, not ${written}`, top, report)
   return standard
 }

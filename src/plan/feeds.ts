@@ -5,6 +5,7 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
+import { formatCount } from '../model/numbers.ts'
 import { EMPTY_SET, equals, subtract, union } from '../model/ranges.ts'
 import { type List, listPrefixes, type ScopedSet, scopeKey } from '../model/state.ts'
 import { addressesByScope, prefixCount } from './delta.ts'
@@ -24,8 +25,6 @@ export interface Settled {
   readonly lists: ReadonlyMap<string, List>
   readonly warnings: readonly Diagnostic[]
 }
-
-const number = (value: number): string => value.toLocaleString('en')
 
 /** `90 minutes`, `52 hours`, `3 days`. */
 function span(seconds: number): string {
@@ -74,7 +73,7 @@ function shrunken(feeds: readonly Feed[], current: List, wanted: List): Diagnost
   if (missing(current, wanted) <= before * feed.maxShrink) return undefined
   const lost = Math.floor(((before - after) / before) * 100)
   const message =
-    `list ${feed.list} would go from ${number(before)} to ${number(after)} prefixes, ${lost}% fewer, ` +
+    `list ${feed.list} would go from ${formatCount(before)} to ${formatCount(after)} prefixes, ${lost}% fewer, ` +
     `and max_shrink is ${Math.round(feed.maxShrink * 100)}%: it `
   return { code: 'W210', severity: 'warning', message, at: feed.at }
 }

@@ -12,6 +12,7 @@ import {
   SERVICE_SLOTS,
 } from '../model/limits.ts'
 import type { Live, Slots } from '../model/live.ts'
+import { formatCount } from '../model/numbers.ts'
 import { backendSlotKey, type LeavingBackend, slotKeysOf } from '../model/service.ts'
 import type { State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
@@ -62,7 +63,7 @@ function poolNames({ services }: State): string[] {
 }
 
 const most = (what: string, wanted: number, possible: number): string =>
-  `${wanted.toLocaleString('en')} ${what}; one instance can have ${possible.toLocaleString('en')}`
+  `${formatCount(wanted)} ${what}; one instance can have ${formatCount(possible)}`
 
 /**
  * The slots of everything in a state that has one. Throws XdpError E047, E203, E205, E209 or E210 when there are not

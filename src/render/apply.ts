@@ -1,8 +1,8 @@
 // What an apply or destroy did, as text and as JSON (schemas/apply.schema.json).
 
+import { plural } from '../model/numbers.ts'
 import type { ApplyResult } from '../report/result.ts'
 import { jsonDocument } from './json.ts'
-import { plural } from './numbers.ts'
 import { paint } from './paint.ts'
 
 interface ApplyView {

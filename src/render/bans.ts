@@ -2,33 +2,14 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Ban } from '../model/ban.ts'
+import { plural } from '../model/numbers.ts'
 import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'
+import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'
-import { plural } from './numbers.ts'
+import { seconds } from './numbers.ts'
 import { paint } from './paint.ts'
 import { formatTable } from './table.ts'
-
-const UNITS = [
-  ['w', 604_800_000],
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['min', 60_000],
-  ['s', 1000],
-] as const
-
-/** Milliseconds in the two largest units that fit: `1 h 12 min`, `59 s`, never `0 s`. */
-export function formatDuration(milliseconds: number): string {
-  let left = Math.max(1000, Math.ceil(milliseconds / 1000) * 1000)
-  const parts: string[] = []
-  for (const [unit, size] of UNITS) {
-    const count = Math.floor(left / size)
-    if (count > 0) parts.push(`${count} ${unit}`)
-    if (parts.length === 2 || (parts.length === 1 && count === 0)) break
-    left -= count * size
-  }
-  return parts.join(' ')
-}
 
 /** Reason and author come from whoever bans: controls in them must not reach the terminal. */
 export const showable = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '\ufffd')
@@ -42,14 +23,13 @@ function titleOf(ban: Ban): string {
 }
 
 const iso = (milliseconds: number): string => new Date(milliseconds).toISOString()
-const seconds = (milliseconds: number): string => iso(milliseconds).replace(/\.\d+Z$/, 'Z')
 
 export function renderBans(bans: readonly Ban[], color: boolean): string {
   if (bans.length === 0) return 'No bans.\n'
   const rows = bans.map((ban) => [
     titleOf(ban),
     ban.ttlLeft === undefined ? 'until lifted' : formatDuration(ban.ttlLeft),
-    seconds(ban.since),
+    seconds(iso(ban.since)),
     showable(ban.by),
     showable(ban.reason),
   ])

@@ -3,10 +3,10 @@
 import { diffArrays } from 'diff'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
+import { formatCount } from '../model/numbers.ts'
 import { type Attachment, type List, type Policy, type Program, scopeKey } from '../model/state.ts'
 import type { Change } from '../plan/change.ts'
 import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
-import { formatCount } from './numbers.ts'
 import type { Paint } from './paint.ts'
 import { serviceLines } from './service.ts'
 

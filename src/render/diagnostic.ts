@@ -1,8 +1,8 @@
 // Errors and warnings as text with the source line under them, and as JSON (schemas/error.schema.json).
 
 import { CODES, type Diagnostic, type Location } from '../diagnostics.ts'
+import { plural } from '../model/numbers.ts'
 import { jsonDocument } from './json.ts'
-import { plural } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 
 interface DiagnosticsView {

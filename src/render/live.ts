@@ -1,11 +1,13 @@
 // The live view: what two looks at the counters say of the time between them, laid out for a screen of any size. Pure:
 // the clock, the size and both looks are given.
 
+import { formatCount } from '../model/numbers.ts'
 import { REASONS, verdictOf } from '../report/reason.ts'
 import type { BackendStatus, Count, ServiceStatus, Verdict } from '../report/result.ts'
 import type { Stats } from '../report/stats.ts'
-import { formatDuration, showable } from './bans.ts'
-import { formatBytes, formatCount, formatRate, formatShare } from './numbers.ts'
+import { showable } from './bans.ts'
+import { formatDuration } from './duration.ts'
+import { formatBytes, formatRate, formatShare } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { ratesOf } from './rates.ts'
 import { addressOf, stateOf } from './service-status.ts'

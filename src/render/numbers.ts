@@ -1,7 +1,4 @@
-// Numbers for people. English and fixed, whatever the locale of the host, so that outputs can be compared.
-
-/** `1204` → `1,204`. */
-export const formatCount = (value: number): string => value.toString().replace(/\B(?=(\d{3})+(?!\d))/g, ',')
+// Numbers for people, with units. English and fixed, whatever the locale of the host, so that outputs can be compared.
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
 
@@ -15,11 +12,6 @@ export function formatBytes(bytes: number): string {
   }
   const digits = unit === 0 || value >= 99.95 ? 0 : 1
   return `${value.toFixed(digits).replace(/\.0$/, '')} ${UNITS[unit]}`
-}
-
-/** `1 prefix`, `2 prefixes`. */
-export function plural(count: number, one: string, many = `${one}s`): string {
-  return `${formatCount(count)} ${count === 1 ? one : many}`
 }
 
 /** Seconds are enough for people: `2026-01-02T03:04:05Z`. */

@@ -1,26 +1,17 @@
 // Colour, which only ever repeats what a sign or a word already says.
 
-export type Paint = Readonly<Record<keyof typeof CODES, (text: string) => string>>
+import { styleText } from 'node:util'
 
-/** SGR parameters: on, off. */
-const CODES = {
-  bold: [1, 22],
-  dim: [2, 22],
-  red: [31, 39],
-  green: [32, 39],
-  yellow: [33, 39],
-  cyan: [36, 39],
-} as const
+type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
 
-const wrap =
-  ([on, off]: readonly [number, number]) =>
-  (text: string): string =>
-    `\u001b[${on}m${text}\u001b[${off}m`
+export type Paint = Readonly<Record<Style, (text: string) => string>>
+
 const plain = (text: string): string => text
 
-/** Functions that colour text, or leave it as it is. */
+/** Functions that colour text, or leave it as it is. The caller decides; neither stream nor environment is asked again. */
 export function paint(color: boolean): Paint {
-  const style = (name: keyof typeof CODES) => (color ? wrap(CODES[name]) : plain)
+  const style = (name: Style) =>
+    color ? (text: string): string => styleText(name, text, { validateStream: false }) : plain
   return {
     bold: style('bold'),
     dim: style('dim'),

@@ -3,13 +3,13 @@
 
 import type { Provenance } from '../model/desired.ts'
 import type { Drift } from '../model/live.ts'
+import { formatCount, plural } from '../model/numbers.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
 import { countDelta } from '../plan/delta.ts'
 import { changeLines } from './change.ts'
 import { renderDiagnostics } from './diagnostic.ts'
 import { SAMPLES } from './list-summary.ts'
 import { changeTitle, keyTitle } from './names.ts'
-import { formatCount, plural } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceNote } from './service.ts'
 

@@ -1,12 +1,14 @@
 // Live services, as tables and as JSON.
 
+import { formatCount } from '../model/numbers.ts'
 import { withPort } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 import { hopText } from '../plan/next-hops.ts'
 import { settingsOf } from '../plan/services.ts'
 import type { BackendStatus, ServiceStatus } from '../report/result.ts'
-import { formatBytes, formatCount } from './numbers.ts'
-import { formatSeconds, formatShare } from './service.ts'
+import { formatSeconds } from './duration.ts'
+import { formatBytes } from './numbers.ts'
+import { formatShare } from './service.ts'
 import { hopJson, portJson } from './service-json.ts'
 import { formatTable } from './table.ts'
 

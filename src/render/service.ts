@@ -1,12 +1,13 @@
 // The lines under a change of a service: what it is, which backends come, go and change, and what flows notice.
 
 import type { Provenance } from '../model/desired.ts'
+import { formatCount, plural } from '../model/numbers.ts'
 import { type Backend, backendKey, DRAIN_TIMEOUT, type Service } from '../model/service.ts'
 import type { BackendDelta, Change, ServiceDelta } from '../plan/change.ts'
 import { hopChange, hopText, sameHop } from '../plan/next-hops.ts'
 import { changedSettings, keepsFlows, settingsOf } from '../plan/services.ts'
 import { flowShares } from '../plan/shares.ts'
-import { formatCount, plural } from './numbers.ts'
+import { formatSeconds } from './duration.ts'
 import type { Paint } from './paint.ts'
 import { lineOf } from './service-json.ts'
 
@@ -17,18 +18,6 @@ export function formatShare(share: number): string {
   if (share > 0 && share < 0.0005) return 'less than 0.1 %'
   if (share < 1 && share >= 0.9995) return 'more than 99.9 %'
   return `${(share * 100).toFixed(1).replace(/\.0$/, '')} %`
-}
-
-const UNITS = [
-  ['d', 86_400],
-  ['h', 3600],
-  ['m', 60],
-] as const
-
-/** `5m`, `90s`: seconds in the largest unit that tells them exactly. */
-export function formatSeconds(seconds: number): string {
-  const [unit, size] = UNITS.find(([, length]) => seconds > 0 && seconds % length === 0) ?? ['s', 1]
-  return `${seconds / size}${unit}`
 }
 
 /** `tcp 192.0.2.10 port 443, nat, maglev over five_tuple`. */

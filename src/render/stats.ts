@@ -1,11 +1,12 @@
 // Counters and gauges as a screen and as JSON (schemas/stats.schema.json).
 
+import { formatCount } from '../model/numbers.ts'
 import { REASONS } from '../report/reason.ts'
 import { type Count, type InterfaceStatus, type ReasonName, VERDICTS, type Verdict } from '../report/result.ts'
 import type { FeedFacts, Fill, Memory, Stats, Surroundings } from '../report/stats.ts'
-import { formatDuration } from './bans.ts'
+import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'
-import { formatBytes, formatCount, formatShare, seconds } from './numbers.ts'
+import { formatBytes, formatShare, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
 import { left, listTable, reasonTable, right, shownVerdicts, trouble } from './status.ts'

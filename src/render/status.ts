@@ -1,5 +1,6 @@
 // What is live, as a screen and as JSON (schemas/status.schema.json).
 
+import { formatCount } from '../model/numbers.ts'
 import {
   type Count,
   type InterfaceStatus,
@@ -12,7 +13,7 @@ import type { WatchState } from '../report/watch.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
-import { formatBytes, formatCount, seconds } from './numbers.ts'
+import { formatBytes, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
 import { type Column, formatTable } from './table.ts'

@@ -3,12 +3,12 @@
 
 import { CODES, type Diagnostic } from '../diagnostics.ts'
 import type { Drift } from '../model/live.ts'
+import { plural } from '../model/numbers.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 import type { HealthSummary, Trigger, WatchEvent, WatchState } from '../report/watch.ts'
 import { diagnosticsJson, renderDiagnostics } from './diagnostic.ts'
 import { FORMAT_VERSION } from './json.ts'
 import { keyTitle } from './names.ts'
-import { plural } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 
 export type Level = 'info' | 'warning' | 'error'

@@ -2,7 +2,8 @@
 
 import type { Ban } from '../model/ban.ts'
 import type { Judgement, WhyResult } from '../report/result.ts'
-import { banJson, formatDuration, showable } from './bans.ts'
+import { banJson, showable } from './bans.ts'
+import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'
 import { type Paint, paint } from './paint.ts'
 import { formatTable } from './table.ts'

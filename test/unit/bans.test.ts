@@ -6,7 +6,8 @@ import { sshPeers } from '../../src/kernel/host/protect.ts'
 import { banKey, encodeRequests } from '../../src/kernel/live/bans.ts'
 import { type Ban, coversAddress } from '../../src/model/ban.ts'
 import { type Prefix, parseAddress, parsePrefix } from '../../src/model/text.ts'
-import { formatDuration, renderBanReport, renderBans, renderBansJson } from '../../src/render/bans.ts'
+import { renderBanReport, renderBans, renderBansJson } from '../../src/render/bans.ts'
+import { formatDuration } from '../../src/render/duration.ts'
 
 const prefix = (text: string): Prefix => parsePrefix(text) as Prefix
 

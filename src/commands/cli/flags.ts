@@ -93,8 +93,13 @@ export const UNBAN_FLAGS = {
 export const STATS_FLAGS = {
   watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot where stdout is no terminal' },
   interval: { type: 'string', value: 'TIME', help: 'how often --watch looks; default: 1s' },
-  format: { type: 'string', value: 'FORMAT', help: 'text or prometheus; default: text' },
-  output: { type: 'string', value: 'FILE', help: 'write the result there, in one go' },
+  format: {
+    type: 'string',
+    value: 'FORMAT',
+    help: 'text or prometheus; default: text',
+    completes: ['text', 'prometheus'],
+  },
+  output: { type: 'string', value: 'FILE', help: 'write the result there, in one go', completes: 'file' },
 } as const satisfies FlagSpecs
 
 export const WHY_FLAGS = {

@@ -20,7 +20,7 @@ type Values = Record<string, boolean | string | readonly string[] | undefined>
 type Commands = readonly CommandSpec[]
 
 /** Flags that two commands share have the same type in both; a test holds that. */
-const everyFlag = (commands: Commands): FlagSpecs =>
+export const everyFlag = (commands: Commands): FlagSpecs =>
   Object.assign({}, GLOBAL_FLAGS, ...commands.map(({ flags }) => flags))
 
 const dashed = (name: string): string => (name.length === 1 ? `-${name}` : `--${name}`)

@@ -27,3 +27,9 @@ export interface CommandSpec<S extends FlagSpecs = FlagSpecs> {
  * which is sound because the parser fills in exactly the flags of the command it calls.
  */
 export const command = <const S extends FlagSpecs>(spec: CommandSpec<S>): CommandSpec => spec as unknown as CommandSpec
+
+/** `xdp help COMMAND` is no entry of the table. */
+export const HELP = { name: 'help', summary: 'show help, or that of a command' } as const
+
+/** The word that completion scripts call `xdp` with. Neither help nor the manual speaks of it. */
+export const COMPLETE = '__complete'

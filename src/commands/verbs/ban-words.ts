@@ -3,7 +3,7 @@
 import { explainRange } from '../../config/entries/range.ts'
 import { type Diagnostic, fail } from '../../diagnostics.ts'
 import { BY_BYTES, REASON_BYTES } from '../../model/ban.ts'
-import { MILLISECONDS } from '../../model/duration.ts'
+import { MILLISECONDS, parseMilliseconds } from '../../model/duration.ts'
 import { type Prefix, parsePrefix } from '../../model/text.ts'
 
 /** Ten years: longer is a slip of the keyboard, and `until it is lifted` is there for those who mean it. */
@@ -11,9 +11,8 @@ const LONGEST = 3650 * MILLISECONDS.d
 
 /** `90s`, `10m`, `1h`, `7d`, `2w` in milliseconds; undefined for anything else, zero included. */
 export function parseTtl(text: string): number | undefined {
-  const match = /^(\d{1,12})(ms|[smhdw])$/.exec(text)
-  const value = match ? Number(match[1]) * MILLISECONDS[match[2] as keyof typeof MILLISECONDS] : 0
-  return value > 0 && value <= LONGEST ? value : undefined
+  const value = parseMilliseconds(text)
+  return value !== undefined && value > 0 && value <= LONGEST ? value : undefined
 }
 
 export const TTL_HINT = 'write a whole number with its unit, at most ten years: 90s, 10m, 1h, 7d or 2w'

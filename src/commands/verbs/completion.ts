@@ -1,32 +1,14 @@
 // xdp completion
 
-import { EXIT, type Exit, fail } from '../../diagnostics.ts'
-import { nearest } from '../../model/nearest.ts'
-import { bashCompletion } from '../cli/completion/bash.ts'
-import { fishCompletion } from '../cli/completion/fish.ts'
-import { zshCompletion } from '../cli/completion/zsh.ts'
+import { EXIT, type Exit } from '../../diagnostics.ts'
+import { choose } from '../cli/choose.ts'
+import { SCRIPTS } from '../cli/completion/scripts.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { NO_FLAGS } from '../cli/flags.ts'
-import type { CommandSpec } from '../cli/specification.ts'
 
-const SHELLS: Readonly<Record<string, typeof bashCompletion>> = {
-  bash: bashCompletion,
-  zsh: zshCompletion,
-  fish: fishCompletion,
+export async function run({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> {
+  const [shell = ''] = positionals
+  stdout(choose(SCRIPTS, shell, `there is no completion for "${shell}"`))
+  return EXIT.ok
 }
-
-/** The command that completes these commands, of which it is one itself. */
-export const completionOf =
-  (commands: readonly CommandSpec[]) =>
-  async ({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> => {
-    const [shell = ''] = positionals
-    const make = Object.hasOwn(SHELLS, shell) ? SHELLS[shell] : undefined
-    if (make === undefined) {
-      const meant = nearest(shell, Object.keys(SHELLS))
-      const hint = meant === undefined ? `there are ${Object.keys(SHELLS).join(', ')}` : `did you mean ${meant}?`
-      throw fail('E300', `there is no completion for "${shell}"`, hint)
-    }
-    stdout(make(commands))
-    return EXIT.ok
-  }

@@ -1,7 +1,7 @@
 // xdp schema
 
-import { EXIT, type Exit, fail } from '../../diagnostics.ts'
-import { nearest } from '../../model/nearest.ts'
+import { EXIT, type Exit } from '../../diagnostics.ts'
+import { choose } from '../cli/choose.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { NO_FLAGS } from '../cli/flags.ts'
@@ -27,13 +27,7 @@ const SCHEMAS: Readonly<Record<string, () => Schema>> = {
 
 export async function run({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> {
   const [name = 'config'] = positionals
-  const load = Object.hasOwn(SCHEMAS, name) ? SCHEMAS[name] : undefined
-  if (load === undefined) {
-    const meant = nearest(name, Object.keys(SCHEMAS))
-    const hint = meant === undefined ? `there are ${Object.keys(SCHEMAS).join(', ')}` : `did you mean ${meant}?`
-    throw fail('E300', `there is no schema "${name}"`, hint)
-  }
-  const schema = await load()
+  const schema = await choose(SCHEMAS, name, `there is no schema "${name}"`)()
   stdout(`${JSON.stringify(schema.default, null, 2)}\n`)
   return EXIT.ok
 }

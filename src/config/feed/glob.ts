@@ -3,6 +3,7 @@
 
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { Matcher } from '@isaacs/nonrecursive-glob-match'
 import type { Reads } from '../text/source.ts'
 
 const SPECIAL = /[*?[]/
@@ -10,29 +11,10 @@ const SPECIAL = /[*?[]/
 /** Whether a path is a pattern. */
 export const isPattern = (path: string): boolean => SPECIAL.test(path)
 
-const literal = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
-
-/** One component of a pattern as a regular expression. */
-function expressionOf(component: string): RegExp {
-  const source = component.replace(/\[(!?)(\]?[^\]]*)\]|\*|\?|[^*?[]+|\[/g, (part, negation: string, set?: string) => {
-    if (part === '*') return '[^/]*'
-    if (part === '?') return '[^/]'
-    if (set === undefined || set === '') return literal(part)
-    return `[${negation === '!' ? '^' : ''}${set.replace(/[\\\]^[]/g, '\\$&')}]`
-  })
-  try {
-    return new RegExp(`^${source}$`, 'su')
-  } catch {
-    // A set such as [z-a] matches nothing but itself.
-    return new RegExp(`^${literal(component)}$`, 's')
-  }
-}
-
-/** Which names a component of a pattern stands for. */
+/** Which names a component of a pattern stands for. A backslash is a character of the name, not an escape. */
 export function matcherOf(component: string): (name: string) => boolean {
-  const expression = expressionOf(component)
-  const hidden = component.startsWith('.')
-  return (name) => (hidden || !name.startsWith('.')) && expression.test(name)
+  const matcher = new Matcher(component.replaceAll('\\', '\\\\'), { noext: true })
+  return (name) => matcher.test(name)
 }
 
 function namesIn(directory: string): readonly string[] {

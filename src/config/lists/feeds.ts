@@ -3,6 +3,7 @@
 import { dirname, isAbsolute, join } from 'node:path'
 import type { Location } from '../../diagnostics.ts'
 import type { Feed, FeedFile } from '../../model/desired.ts'
+import { formatCount, plural } from '../../model/numbers.ts'
 import type { ListKind } from '../../model/state.ts'
 import type { Lines } from '../feed/chunks.ts'
 import { expand, isPattern } from '../feed/glob.ts'
@@ -136,25 +137,22 @@ function parse(
 /** `lists/a.txt:3, :9, :12 and 5 more`. */
 function places(path: string, { count, lines }: Lines): string {
   const named = lines.map((line, index) => `${index === 0 ? path : ''}:${line}`).join(', ')
-  return count > lines.length ? `${named} and ${(count - lines.length).toLocaleString('en')} more` : named
+  return count > lines.length ? `${named} and ${formatCount(count - lines.length)} more` : named
 }
-
-const counted = (count: number, one: string, many: string): string =>
-  `${count.toLocaleString('en')} ${count === 1 ? one : many}`
 
 function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Location, report: Report): void {
   const { skipped, private: ownNetworks, wide } = parsed
   if (skipped.count > 0) {
-    const message = `${counted(skipped.count, 'line', 'lines')} of ${path} skipped: ${places(path, skipped)}`
+    const message = `${plural(skipped.count, 'line')} of ${path} skipped: ${places(path, skipped)}`
     report.warning('W003', at, message, 'see what is wrong with them: `on_bad_line: error`')
   }
   if (ownNetworks.count > 0) {
-    const what = counted(ownNetworks.count, 'entry', 'entries')
+    const what = plural(ownNetworks.count, 'entry', 'entries')
     const message = `${what} with private addresses left out: ${places(path, ownNetworks)}`
     report.warning('W004', at, message, 'write `exclude_private: false` to take them')
   }
   if (wide.count > 0) {
-    const what = counted(wide.count, 'entry', 'entries')
+    const what = plural(wide.count, 'entry', 'entries')
     const limit = `/${minPrefix.v4} (IPv4) or /${minPrefix.v6} (IPv6)`
     const message = `${what} wider than ${limit} left out: ${places(path, wide)}`
     report.warning('W004', at, message, 'lower `min_prefix` to take them')
@@ -163,11 +161,11 @@ function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Lo
 
 function reportEmpty(path: string, parsed: Parsed, at: Location, report: Report): void {
   if (parsed.found > 0) {
-    const message = `${path} holds no address that may be used: ${counted(parsed.found, 'entry', 'entries')} left out`
+    const message = `${path} holds no address that may be used: ${plural(parsed.found, 'entry', 'entries')} left out`
     report.error('E006', at, message, 'they are private (`exclude_private`) or too wide (`min_prefix`)')
     return
   }
-  const skipped = parsed.skipped.count === 0 ? '' : `: ${counted(parsed.skipped.count, 'line', 'lines')} skipped`
+  const skipped = parsed.skipped.count === 0 ? '' : `: ${plural(parsed.skipped.count, 'line')} skipped`
   const hint = skipped === '' ? 'remove the entry if the list is meant to be empty' : 'check `format`'
   report.error('E006', at, `${path} holds no address${skipped}`, hint)
 }

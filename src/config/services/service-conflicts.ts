@@ -4,6 +4,7 @@
 import type { Location } from '../../diagnostics.ts'
 import type { Address } from '../../model/address.ts'
 import { BACKEND_SLOTS, POOL_SLOTS, SERVICE_SLOTS } from '../../model/limits.ts'
+import { formatCount as count } from '../../model/numbers.ts'
 import {
   addressTextsOf,
   type Backend,
@@ -135,7 +136,6 @@ function reportAmbiguousReplies(read: readonly ReadService[], report: Report): v
 }
 
 function reportLimits(read: readonly ReadService[], report: Report): void {
-  const count = (value: number): string => value.toLocaleString('en')
   const last = read.at(-1)
   if (last === undefined) return
   const at = nameLocation(last)

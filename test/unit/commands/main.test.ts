@@ -72,6 +72,34 @@ test('--version is the version of the package', async () => {
   })
 })
 
+describe('completion', () => {
+  test('is answered on stdout, and by nothing where there is nothing to offer or words are missing', async () => {
+    const { stdout, ...rest } = await xdp(['__complete', '--', 'completion', ''])
+    expect([stdout, rest]).toEqual(['bash\nzsh\nfish\n', { status: 0, stderr: '' }])
+    for (const argv of [
+      ['__complete', '--', 'nonsense', ''],
+      ['__complete', '--', '--lock-timeout', 'x'],
+    ])
+      expect(await xdp(argv)).toEqual({ status: 0, stdout: '', stderr: '' })
+    expect(await xdp(['__complete'])).toMatchObject({ status: 0, stderr: '' })
+  })
+
+  test('exits 0 when stdout fails', async () => {
+    const write = () => {
+      throw new Error('gone')
+    }
+    expect(await xdp(['__complete', '--', ''], { stdout: { write, isTTY: false } })).toMatchObject({
+      status: 0,
+      stderr: '',
+    })
+  })
+
+  test('is named in no help', async () => {
+    for (const argv of [['help'], ['help', 'completion'], ['__complet']])
+      expect(JSON.stringify(await xdp(argv))).not.toContain('__complete')
+  })
+})
+
 describe('validate', () => {
   test('says what a good file holds', async () => {
     const { status, stdout, stderr } = await xdp(['validate', '-f', good])

@@ -218,6 +218,12 @@ describe('patterns', () => {
     expect(addressesOf(desired, 'a')).toEqual(['192.0.2.1-192.0.2.2'])
   })
 
+  test('may contain a hyphen', async () => {
+    const files = { 'l/drop-v4.txt': '192.0.2.1', 'l/drop-v6.txt': '2001:db8::1', 'l/other.txt': '192.0.2.9' }
+    const { desired } = await loadText(`${HEAD}blocklist: [{ name: a, file: "l/drop-*.txt" }]\n`, files)
+    expect(desired.feeds[0]?.files.map(({ path }) => path.slice(-11))).toEqual(['drop-v4.txt', 'drop-v6.txt'])
+  })
+
   test('a file of just that name is meant first; a set that is none matches itself', async () => {
     const files = { 'a[1].txt': '192.0.2.1', 'a1.txt': '192.0.2.9', 'x[z-a]': '192.0.2.2' }
     const { desired } = await loadText(
