@@ -2,6 +2,7 @@
 // packet cannot go there. It leaves out state that only the kernel has: the flow table, health, and replies of
 // backends, which depend on routes or on flows. bpf/include/balance.h implements the same rules in C.
 
+import { FORWARDING_MODES, isPlainNat, overheadOf } from '../features/forwarding/forwarding.ts'
 import type { Address, Family } from '../model/address.ts'
 import { PROTOCOL_NUMBERS } from '../model/ports.ts'
 import { type Backend, isAnyPort, type NextHop, type Service, takesFlows } from '../model/service.ts'
@@ -100,16 +101,10 @@ export function backendFor(service: Service, hash: bigint): Backend | undefined 
   return alongRing(service, hash) ?? (hopOf(service.sorry) ? service.sorry : undefined)
 }
 
-/** Number of bytes that forwarding adds to an IP datagram. */
-export function overheadOf({ forwarding }: Service, { address }: Backend): number {
-  const outer = address.family === 6 ? 40 : 20
-  return forwarding === 'ipip' ? outer : forwarding === 'gue' ? outer + 8 : 0
-}
-
 /** Whether the service can forward first fragments: later ones can follow, and headers can be translated. */
 function takesFragments(service: Service, { fragment, hasWholeTcp }: Transit): boolean {
   if (!isAnyPort(service) || service.hash !== 'source' || service.snatPool.length > 0) return false
-  return service.forwarding !== 'nat' || service.protocol === 'udp' || fragment === 'later' || hasWholeTcp
+  return !isPlainNat(service) || service.protocol === 'udp' || fragment === 'later' || hasWholeTcp
 }
 
 /** RFC 4443 §3.2, RFC 8200 §5: the least MTU that may be reported to an IPv6 sender. */
@@ -118,14 +113,13 @@ const LEAST_MTU: Readonly<Record<Family, number>> = { 4: 0, 6: 1280 }
 /** Decides on a packet with a known backend. */
 function send(service: Service, backend: Backend, facts: Facts, transit: Transit, ingress: number): ReasonName {
   const hop = hopOf(backend) as NextHop
-  const room = hop.mtu - overheadOf(service, backend)
+  const room = hop.mtu - overheadOf(service, backend.address.family)
   if (transit.length > room) {
     const isReported =
       transit.mustNotFragment && !transit.icmp && transit.length > Math.max(room, LEAST_MTU[facts.family])
     return isReported ? 'too-big' : 'oversize'
   }
-  const isTransit = service.forwarding === 'nat' || service.forwarding === 'dsr'
-  if (isTransit && transit.ttl <= 1) return 'expired'
+  if (FORWARDING_MODES[service.forwarding].decrementsTtl && transit.ttl <= 1) return 'expired'
   return hop.ifindex === ingress ? 'balanced' : 'balanced-away'
 }
 

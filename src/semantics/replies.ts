@@ -2,6 +2,7 @@
 // derive the client's VIP and port from these alone. So replies of two services' backends must not look alike if they
 // would be translated differently.
 
+import { isPlainNat } from '../features/forwarding/forwarding.ts'
 import type { PortRange } from '../model/ports.ts'
 import { type Backend, backendKey, everyBackend, type Service } from '../model/service.ts'
 
@@ -21,7 +22,7 @@ export interface Claim {
  * address.
  */
 export function claimsOf(service: Service): Claim[] {
-  if (service.forwarding !== 'nat' || service.snatPool.length > 0) return []
+  if (!isPlainNat(service)) return []
   return everyBackend(service).map((backend) => claimOf(service, backend))
 }
 

@@ -1,9 +1,9 @@
 // Expected output of the balancer, constructed from the packet, its service and backend: plain construction of all
 // bytes and checksums, where the data plane updates existing ones.
 
+import { overheadOf } from '../../src/features/forwarding/forwarding.ts'
 import type { Address } from '../../src/model/address.ts'
 import type { Backend, NextHop, Service } from '../../src/model/service.ts'
-import { overheadOf } from '../../src/semantics/balance.ts'
 import { flowHash } from '../../src/semantics/flow-hash.ts'
 import type { Judged } from '../../src/semantics/judge.ts'
 import { networkOf, type Place, placeAt, seal } from './checksums.ts'
@@ -114,7 +114,7 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
   const { service, backend } = balanced as { service: Service; backend: Backend }
   const place = networkPlace(frame)
   if (reason === 'too-big') {
-    return tooBig(frame, (backend.nextHop as NextHop).mtu - overheadOf(service, backend), linear)
+    return tooBig(frame, (backend.nextHop as NextHop).mtu - overheadOf(service, backend.address.family), linear)
   }
   if (place.protocol === (place.family === 4 ? 1 : 58)) return steered(frame, service, backend, linear)
   if (service.snatPool.length > 0) return bound(frame, service, backend)

@@ -12,6 +12,7 @@ import {
   serviceRecordCodec,
 } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
+import { isPlainNat } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
 import { TCP, UDP } from '../../model/ports.ts'
 import { backendSlotKey, isAnyPort, type Service } from '../../model/service.ts'
@@ -48,9 +49,6 @@ export interface ServiceSections {
 
 const linesOf = (slots: Iterable<number>): number => Math.max(-1, ...slots) + 1
 
-/** Whether replies of the backend are identified by its address and port alone: NAT that keeps the client's address. */
-const repliesPlainly = ({ forwarding, snatPool }: Service): boolean => forwarding === 'nat' && snatPool.length === 0
-
 const protocolOf = ({ protocol }: Service): number => (protocol === 'udp' ? UDP : TCP)
 
 /** Whether later fragments, which carry no ports, can follow the first one. */
@@ -83,7 +81,7 @@ function collectEndpoints(
     if (!isTaken) endpoint[which] = takesFragments(service) ? slot + 1 : FRAGMENTS_DROP
   }
   const replying = placed
-    .filter(({ service }) => repliesPlainly(service))
+    .filter(({ service }) => isPlainNat(service))
     .sort((a, b) => claim(a) - claim(b) || a.slot - b.slot)
   for (const { slot, service, backend } of replying) {
     const ports = backend.port === undefined ? service.ports : { first: backend.port, last: backend.port }
@@ -170,7 +168,7 @@ export function compileServices(
     .map((service) => [slotOf(slots.services, service.name), service] as const)
     .sort(([a], [b]) => a - b)
   const kept = keptBackends(services, facts, before)
-  const toPlace = services.filter(([slot, service]) => !kept.has(slot) || repliesPlainly(service))
+  const toPlace = services.filter(([slot, service]) => !kept.has(slot) || isPlainNat(service))
   const { placed, inUse } = placeBackends(toPlace, facts)
   const pools = collectPools(state.values(), slots.pools)
   const encodedPools = encodePools(services, pools, slots.pools)

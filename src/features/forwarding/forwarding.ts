@@ -1,0 +1,84 @@
+// Ways to forward a packet to a backend, one record each. Config, planner, tables, oracle and doctor read them; to add one:
+// write its record here, its number in bpf/include/abi_balance.h, and its code in bpf/include/send.h.
+
+import type { Family } from '../../model/address.ts'
+import type { Forwarding, Service } from '../../model/service.ts'
+
+/** Keys of a service in the config that only some ways to forward read. */
+export type ForwardingKey = 'snat' | 'snat_pool' | 'gue_port' | 'outer_source'
+
+export interface ForwardingMode {
+  /** Bytes in front of the IP datagram, by the family of the backend; 0 = none. */
+  readonly overhead: Readonly<Record<Family, number>>
+  /** The packet is routed as it is: its TTL is decremented, and it is dropped at 0 (RFC 1812 §5.3.1). */
+  readonly decrementsTtl: boolean
+  /** Replies of backends come back through this host, which translates them. */
+  readonly translatesReplies: boolean
+  /** A backend may have another port than the service. */
+  readonly rewritesPort: boolean
+  /** A backend may be of another family than the VIP. */
+  readonly crossesFamilies: boolean
+  /** Keys that have an effect. */
+  readonly keys: readonly ForwardingKey[]
+}
+
+/** Headers of IPv4 without options (RFC 791) and IPv6 (RFC 8200). */
+const IP: Readonly<Record<Family, number>> = { 4: 20, 6: 40 }
+const UDP = 8
+const NONE: Readonly<Record<Family, number>> = { 4: 0, 6: 0 }
+
+export const FORWARDING_MODES: Readonly<Record<Forwarding, ForwardingMode>> = {
+  /** Rewrites destination address, port and MACs. */
+  nat: {
+    overhead: NONE,
+    decrementsTtl: true,
+    translatesReplies: true,
+    rewritesPort: true,
+    crossesFamilies: false,
+    keys: ['snat', 'snat_pool'],
+  },
+  /** Rewrites MACs; the backend has the VIP and answers the client itself. */
+  dsr: {
+    overhead: NONE,
+    decrementsTtl: true,
+    translatesReplies: false,
+    rewritesPort: false,
+    crossesFamilies: false,
+    keys: [],
+  },
+  /** Wraps the packet in another IP packet (RFC 2003, RFC 2473). */
+  ipip: {
+    overhead: IP,
+    decrementsTtl: false,
+    translatesReplies: false,
+    rewritesPort: false,
+    crossesFamilies: true,
+    keys: ['outer_source'],
+  },
+  /** Wraps the packet in UDP (variant 1 of draft-ietf-intarea-gue). */
+  gue: {
+    overhead: { 4: IP[4] + UDP, 6: IP[6] + UDP },
+    decrementsTtl: false,
+    translatesReplies: false,
+    rewritesPort: false,
+    crossesFamilies: true,
+    keys: ['gue_port', 'outer_source'],
+  },
+}
+
+/** In the order in which texts list them. */
+export const FORWARDINGS = Object.keys(FORWARDING_MODES) as readonly Forwarding[]
+
+/** Names of the modes that a condition holds for, as a text lists them: `ipip or gue`. */
+export function forwardingsThat(condition: (mode: ForwardingMode) => boolean): string {
+  const names = FORWARDINGS.filter((name) => condition(FORWARDING_MODES[name]))
+  return names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
+}
+
+/** Bytes that forwarding adds to an IP datagram for a backend. */
+export const overheadOf = ({ forwarding }: Pick<Service, 'forwarding'>, family: Family): number =>
+  FORWARDING_MODES[forwarding].overhead[family]
+
+/** Plain NAT: replies are recognised by the backend's address and port, and find the client by this host's routes. */
+export const isPlainNat = ({ forwarding, snatPool }: Pick<Service, 'forwarding' | 'snatPool'>): boolean =>
+  FORWARDING_MODES[forwarding].translatesReplies && snatPool.length === 0
