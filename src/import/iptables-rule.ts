@@ -61,8 +61,8 @@ const HARMLESS = new Set([
 ])
 
 const MODULES: Readonly<Record<string, string>> = {
-  conntrack: 'it matches the connection state',
-  state: 'it matches the connection state',
+  conntrack: 'it matches the state of connections',
+  state: 'it matches the state of connections',
   limit: 'it matches a rate',
   hashlimit: 'it matches a rate',
   connlimit: 'it matches the number of connections',

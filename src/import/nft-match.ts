@@ -190,7 +190,7 @@ function takePayload(draft: Draft, left: Fields, right: Json, negated: boolean):
 function takeMatch(draft: Draft, content: Json): Objection {
   const { op, left, right } = fieldsOf(content)
   const [key, subject] = only(left)
-  if (key === 'ct') return 'it matches the connection state'
+  if (key === 'ct') return 'it matches the state of connections'
   if (op !== '==' && op !== '!=') return `it uses the operator ${op}`
   const negated = op === '!='
   if (key === 'payload') return takePayload(draft, fieldsOf(subject), right, negated)

@@ -44,7 +44,7 @@ describe('one rule', () => {
 
   test.each([
     ['-A INPUT -s 10.0.0.1/32 -d 10.0.0.2/32 -j DROP', 'destination address'],
-    ['-A INPUT -s 10.0.0.1/32 -m conntrack --ctstate NEW -j DROP', 'connection state'],
+    ['-A INPUT -s 10.0.0.1/32 -m conntrack --ctstate NEW -j DROP', 'state of connections'],
     ['-A INPUT -s 10.0.0.1/32 -m limit --limit 1/sec -j DROP', 'a rate'],
     ['-A INPUT -s 10.0.0.1/32 -j LOG', 'a log'],
     ['-A INPUT -s 10.0.0.1/32 -j elsewhere', 'neither a verdict nor a chain'],
@@ -90,7 +90,9 @@ describe('the order of rules', () => {
   test('an accept is left out if a list cannot express it without the dropped packets', () => {
     const both = found('-A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 22 -j DROP', '-A INPUT -s 10.0.0.0/8 -j ACCEPT')
     expect(rows(both)).toEqual(['block - tcp dport 22: 10.0.0.0/8'])
-    expect(losses(both)).toEqual(['5: left out because in:4 drops part of them first, and an allowlist would override that'])
+    expect(losses(both)).toEqual([
+      '5: left out because in:4 drops part of them first, and an allowlist would override that',
+    ])
   })
 
   test('a last rule for all packets becomes the default', () => {

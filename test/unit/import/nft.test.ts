@@ -41,9 +41,11 @@ test('output of nft 1.0.6 is imported', () => {
     ]),
   )
   expect(losses(found)).toContain(
-    'inet filter input rule 1 (handle 12): left out because it matches the connection state',
+    'inet filter input rule 1 (handle 12): left out because it matches the state of connections',
   )
-  expect(losses(found)).toContain('inet filter input rule 8 (handle 21): left out because it applies to some of the interfaces only')
+  expect(losses(found)).toContain(
+    'inet filter input rule 8 (handle 21): left out because it applies to some of the interfaces only',
+  )
 })
 
 describe('one rule', () => {
@@ -113,7 +115,7 @@ describe('one rule', () => {
 
   test.each<[string, readonly unknown[]]>([
     ['destination address', [match({ payload: { protocol: 'ip', field: 'daddr' } }, '10.0.0.1'), DROP]],
-    ['connection state', [match({ ct: { key: 'state' } }, 'new', 'in'), DROP]],
+    ['state of connections', [match({ ct: { key: 'state' } }, 'new', 'in'), DROP]],
     ['a rate', [{ limit: { rate: 1 } }, from('10.0.0.1'), DROP]],
     ['combination of fields', [match({ concat: [SADDR] }, '@x'), DROP]],
     ['under a mask', [match({ '&': [SADDR, '255.0.0.255'] }, '10.0.0.1'), DROP]],
