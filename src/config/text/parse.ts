@@ -38,7 +38,7 @@ function ipv6Around(text: string, offset: number): string | undefined {
   return undefined
 }
 
-/** The parser reports unclosed brackets and quotes in several ways, among others as wrong indentation. */
+/** The parser reports unclosed brackets and quotes in several forms, among others as wrong indentation. */
 function unclosed({ message }: YAMLError): Advice | undefined {
   if (/^Missing closing .quote/.test(message)) return ['a quote is not closed', undefined]
   const bracket = /end with a ([\]}])$/.exec(message)?.[1]

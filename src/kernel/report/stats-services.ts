@@ -1,5 +1,5 @@
-// Services for `xdp stats`: one bpftool process for their records and for how full their maps are, and one for their
-// counters and health. Where there are none it costs nothing.
+// Services in `xdp stats`: one bpftool process reads their records and the fill of their maps, another one their
+// counters and health. Without services it costs nothing.
 
 import { FLOWS_A_LINE, SNAT_FIRST_PORT, SNAT_PORTS } from '../../abi/generated.ts'
 import type { BalanceMap, Paths, ProgramName } from '../../abi/paths.ts'
@@ -20,13 +20,13 @@ import { readServiceStatus } from './service-status.ts'
 
 export interface ServiceStats {
   readonly services: readonly ServiceStatus[]
-  /** Of the balancer's memory; empty where there are no services. */
+  /** Fill of the maps of the balancer; empty without services. */
   readonly fill: readonly Fill[]
 }
 
 const NONE: ServiceStats = { services: [], fill: [] }
 
-/** Counts what the maps of flows and of ports hold. A generation of another build may lack the programs for it. */
+/** Counts the entries of the flow table and of the port map. A generation of another build may lack these programs. */
 function countPart(paths: Paths, { number, unpinned }: Generation): Part<ReadonlyMap<ProgramName, number>> {
   const programs = (['flowCount', 'portCount'] as const).filter((name) => !unpinned.has(name))
   return {
@@ -40,7 +40,7 @@ function fillOf({ balance }: Generation, counts: ReadonlyMap<ProgramName, number
   const [flows, ports] = [counts.get('flowCount'), counts.get('portCount')]
   const entries = (map: BalanceMap): number => balance.get(map)?.entries ?? 0
   const ofPools: Fill[] = [{ name: 'pools', used: pools, capacity: POOL_SLOTS }]
-  // Of each address so many ports for TCP, and as many for UDP.
+  // Each address has this many ports for TCP, and as many for UDP.
   const capacity = pools * 2 * (SNAT_PORTS - SNAT_FIRST_PORT)
   return [
     ...(flows === undefined
@@ -51,7 +51,7 @@ function fillOf({ balance }: Generation, counts: ReadonlyMap<ProgramName, number
   ]
 }
 
-/** The services of the live generation as its tables record them. Throws XdpError E113 where these are damaged. */
+/** The services of the live generation, from the records in its tables. Throws XdpError E113 if these are damaged. */
 export async function readServices(
   paths: Paths,
   generation: Generation | undefined,
@@ -71,10 +71,10 @@ export async function readServices(
     return words.subarray(at - lines * LINE_WORDS, at)
   }
   const sections = Object.fromEntries(SERVICE_SECTIONS.map((name) => [name, cut(header.directory[name].lines)]))
-  const told = recordedServices(header, sections as Parameters<typeof recordedServices>[1])
-  const slots = { interfaces: new Map(), lists: new Map(), ...told.slots }
+  const recorded = recordedServices(header, sections as Parameters<typeof recordedServices>[1])
+  const slots = { interfaces: new Map(), lists: new Map(), ...recorded.slots }
   const services = await readServiceStatus(paths, {
-    ...told,
+    ...recorded,
     slots,
     generation: number,
     bootSeconds: monotonicSeconds(),
