@@ -43,7 +43,7 @@ function warnUnresolved(service: Service, context: Context): Diagnostic[] {
   const groups = new Map<string, Backend[]>()
   for (const backend of everyBackend(service)) {
     if (backend.nextHop !== undefined || backend.state === 'disabled') continue
-    const why = live.unresolved.get(addressText(backend)) ?? 'its next hop is unknown'
+    const why = live.unresolved.get(addressText(backend)) ?? 'the next hop is unknown'
     groups.set(why, [...(groups.get(why) ?? []), backend])
   }
   return [...groups].map(([why, backends]) => {

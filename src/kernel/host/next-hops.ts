@@ -48,19 +48,19 @@ const LARGEST_MTU = 0xffff
 
 /** Errors of `ip route get` for routes without a next hop, as clauses. */
 const REFUSALS: Readonly<Record<string, string>> = {
-  'Network is unreachable': 'it has no route',
-  'No route to host': 'its route is unreachable',
-  'Invalid argument': 'its route is a blackhole',
-  'Permission denied': 'its route is prohibited',
+  'Network is unreachable': 'no route',
+  'No route to host': 'the route is unreachable',
+  'Invalid argument': 'the route is a blackhole',
+  'Permission denied': 'the route is prohibited',
 }
 
 /** The route in the output of `ip route get`, or why the packet cannot be sent, as a clause. */
 export function routeOf(address: string, { output, error }: IpResult): Route | string {
   const route = (output as readonly IpRoute[] | undefined)?.[0]
-  if (route === undefined) return REFUSALS[error ?? ''] ?? `the kernel has no route to it: ${error}`
-  if (route.type === 'local') return 'it is an address of this host'
-  if (route.type !== undefined && route.type !== 'unicast') return `its route is of type ${route.type}`
-  if (route.dev === undefined) return 'its route names no interface'
+  if (route === undefined) return REFUSALS[error ?? ''] ?? `no route: ${error}`
+  if (route.type === 'local') return 'the address belongs to this host'
+  if (route.type !== undefined && route.type !== 'unicast') return `the route is of type ${route.type}`
+  if (route.dev === undefined) return 'the route has no interface'
   const mtu = route.metrics?.find((metric) => metric.mtu !== undefined)?.mtu
   return { device: route.dev, neighbour: route.gateway ?? route.via?.host ?? address, mtu }
 }
@@ -68,7 +68,7 @@ export function routeOf(address: string, { output, error }: IpResult): Route | s
 /** Why the balancer cannot send frames to an interface, as a clause. */
 function deviceProblem(device: string, links: Devices): string | undefined {
   const link = links.get(device)
-  if (link === undefined) return `its route leads to ${device}, which does not exist`
+  if (link === undefined) return `the route leads to ${device}, which does not exist`
   if (!link.up) return `${device} is down`
   if (link.kind === 'vlan') {
     const parent = link.vlan && links.get(link.vlan.parent)
@@ -200,7 +200,7 @@ function neighboursTo(addresses: readonly string[], routes: RouteCache): string[
 const keyOf = ({ device, neighbour }: Route): string => `${device} ${neighbour}`
 
 const silence = (address: string, { device, neighbour }: Route): string =>
-  address === neighbour ? `it does not answer on ${device}` : `its gateway ${neighbour} does not answer on ${device}`
+  address === neighbour ? `no answer on ${device}` : `gateway ${neighbour} does not answer on ${device}`
 
 /**
  * Resolves the next hops of addresses. An address without one is no error. Throws the errors of ip.

@@ -50,7 +50,7 @@ test.each<[string, Given, string[]]>([
   ['a host without problems', {}, ['ok backends', 'ok forwarding', 'ok egress']],
   [
     'a backend without a route',
-    { nextHops: new Map([['10.0.0.1', EGRESS]]), unresolved: new Map([['10.0.0.2', 'it has no route']]) },
+    { nextHops: new Map([['10.0.0.1', EGRESS]]), unresolved: new Map([['10.0.0.2', 'no route']]) },
     ['warn backends', 'ok forwarding', 'ok egress'],
   ],
   [

@@ -46,16 +46,16 @@ describe('a batch of ip', () => {
   test('gives routes: direct, through a gateway of either family, with an MTU, or none', () => {
     expect(results.map((result) => routeOf('10.0.0.11', result))).toEqual([
       { device: 'eth1', neighbour: '10.0.0.11', mtu: undefined },
-      'it has no route',
-      'it is an address of this host',
-      'its route is a blackhole',
+      'no route',
+      'the address belongs to this host',
+      'the route is a blackhole',
       { device: 'eth1', neighbour: '10.0.0.11', mtu: undefined },
-      'its route is unreachable',
+      'the route is unreachable',
       { device: 'eth1', neighbour: '2001:db8::11', mtu: undefined },
-      'the kernel has no route to it: No buffer space available',
+      'no route: No buffer space available',
       { device: 'eth1', neighbour: '10.0.0.11', mtu: 1400 },
       { device: 'eth1', neighbour: '2001:db8::11', mtu: undefined },
-      'its route is of type broadcast',
+      'the route is of type broadcast',
     ])
   })
 })
@@ -122,7 +122,7 @@ describe('a next hop', () => {
   })
 
   test.each([
-    ['nowhere', 'its route leads to nowhere, which does not exist'],
+    ['nowhere', 'the route leads to nowhere, which does not exist'],
     ['down', 'down is down'],
     ['tun0', 'frames on tun0 have no MAC addresses'],
     ['eth1.100.7', 'eth1.100.7 has two VLAN tags'],
