@@ -1,4 +1,4 @@
-// Services that a plan must not create: one that would take over an SSH connection to this host, or one with this host
+// Services that a plan must not create: a service that would take over an SSH connection to this host, or one with this host
 // as a backend.
 
 import type { Diagnostic } from '../diagnostics.ts'

@@ -75,7 +75,7 @@ const sameSorry = (left: Service, right: Service): boolean =>
     ? left.sorry === right.sorry
     : sameHop(left.sorry.nextHop, right.sorry.nextHop)
 
-/** Settings that decide which packets belong to a flow, what distinguishes flows, or how backends see them. */
+/** Settings that select the packets of flows, distinguish flows, or change how backends see them. */
 const OF_FLOWS: readonly string[] = ['vip', 'protocol', 'forwarding', 'hash', 'gue_port']
 
 /** Whether a source pool loses no address. */

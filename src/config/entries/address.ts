@@ -27,12 +27,12 @@ function uselessness({ family, words }: Address): string | undefined {
 const isMapped = ({ family, words }: Address): boolean =>
   family === 6 && words[0] === 0 && words[1] === 0 && words[2] === 0xffff
 
-/** Reads a unicast address; undefined after an error. `what` names it: `vip`, `the address of a backend`. */
-export function readUnicast(text: string, placed: Placed, what: string, reading: Reading): Address | undefined {
+/** Reads a unicast address; undefined after an error. `subject` names it in messages: `vip`, `the address of a backend`. */
+export function readUnicast(text: string, placed: Placed, subject: string, reading: Reading): Address | undefined {
   const address = parseAddress(text)
   if (address === undefined || isMapped(address)) {
     if (address === undefined && parseRange(text) !== undefined) {
-      reportAt(reading, placed, 'E020', `${what} must be one address, not ${quote(text)}`, 'write a single address')
+      reportAt(reading, placed, 'E020', `${subject} must be one address, not ${quote(text)}`, 'write a single address')
       return undefined
     }
     const { code, message, hint } = explainRange(text)
@@ -45,7 +45,7 @@ export function readUnicast(text: string, placed: Placed, what: string, reading:
     reading,
     placed,
     'E040',
-    `${what} cannot be ${text}: it ${why}`,
+    `${subject} cannot be ${text}: it ${why}`,
     'write a unicast address that hosts can reach',
   )
   return undefined

@@ -130,7 +130,7 @@ function explainPrefix(text: string, slash: number): Explanation {
   }
   const network = `${formatAddress(address.family, prefixOf(address, length).start)}/${length}`
   const hint = `write ${network} for the network, or ${formatAddress(address.family, address.words)} for the single address`
-  return { code: 'E021', message: `${quote(text)} has bits set behind the first ${length}`, hint }
+  return { code: 'E021', message: `${quote(text)} has bits set after the first ${length}`, hint }
 }
 
 function explainSpan(text: string, dash: number): Explanation {

@@ -62,7 +62,7 @@ function isWider({ family, start, end }: RangeBuffer, length: number): boolean {
   return false
 }
 
-/** The place of `bytes[from, to)` in the line that begins at `lineFrom`. */
+/** The place of `bytes[from, to)` in the line that starts at `lineFrom`. */
 function locate({ path, bytes }: Text, line: number, lineFrom: number, from: number, to: number): Location {
   const column = bytes.toString('utf8', lineFrom, from).length + 1
   const length = Math.max(1, bytes.toString('utf8', from, to).length)

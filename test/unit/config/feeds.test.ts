@@ -187,7 +187,7 @@ describe('the age of a feed', () => {
     return feed?.files[0]?.updatedAt
   }
 
-  test('is that of its own timestamp, else of its last write', async () => {
+  test('is the timestamp in the file, else the time of the last write', async () => {
     expect(await at('192.0.2.1\n')).toBe(1_000_000)
     expect(await at('# updated: never\n192.0.2.1\n')).toBe(1_000_000)
     expect(await at('; Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\n192.0.2.1 ; SBL1\n')).toBe(1_767_225_600)

@@ -94,7 +94,7 @@ describe('names', () => {
     ['ä', ['set']],
     ['a/b:c', ['a-b-c']],
     ['x'.repeat(60), ['x'.repeat(39)]],
-  ])('%s becomes what a config takes', async (name, expected) => {
+  ])('%s becomes a valid list name', async (name, expected) => {
     const composed = composeAll(importText('ipset', sets(`create ${name} hash:ip`, `add ${name} 192.0.2.1`)), 'ipset')
     expect([...(await load(composed)).desired.state.lists.keys()]).toEqual(expected)
   })

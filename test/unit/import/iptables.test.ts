@@ -63,7 +63,7 @@ describe('one rule', () => {
     '-A INPUT -i lo -j ACCEPT',
     '-A INPUT -i eth9 -s 10.0.0.1/32 -j DROP',
     '-A OUTPUT -s 10.0.0.1/32 -j DROP',
-  ])('%s concerns no packet of the config', (rule) => {
+  ])('%s is ignored: it matches no packet of the config', (rule) => {
     const found = importText('iptables', save('ACCEPT', rule), { interfaces: ['eth0'] })
     expect({ rows: rows(found), losses: losses(found) }).toEqual({ rows: [], losses: [] })
   })

@@ -147,7 +147,7 @@ describe('chains', () => {
     expect(rows(importText('nft', ruleset(rules, { hook })))).toEqual(['block - any: 10.0.0.1'])
   })
 
-  test.each(['output', 'postrouting'])('%s does not', (hook) => {
+  test.each(['output', 'postrouting'])('a chain with the hook %s is ignored', (hook) => {
     expect(importText('nft', ruleset(rules, { hook }))).toMatchObject({ lists: [], leftOut: [] })
   })
 
