@@ -1,5 +1,5 @@
-// Every error and warning the tool can give: its code, its exit status, and the shape all of them share. Text for
-// people is made in render/. docs/errors.md lists the same codes; a test holds the two together.
+// Every error and warning of the tool: its code, its exit status, and the common shape. render/ turns them into text.
+// docs/errors.md lists all codes; a test compares the two.
 
 /** Exit statuses, documented in docs/errors.md. */
 export const EXIT = {
@@ -150,7 +150,7 @@ export const CODES = {
 
 export type Code = keyof typeof CODES
 
-/** Where something stands. Line and column count from 1; `length` columns are marked. */
+/** A place in a file. Line and column count from 1; `length` columns are marked. */
 export interface Location {
   readonly file: string
   readonly line: number
@@ -164,15 +164,15 @@ export interface Diagnostic {
   readonly code: Code
   readonly severity: 'error' | 'warning'
   readonly message: string
-  /** What to type or do. */
+  /** A command, or a line of config. */
   readonly hint?: string
   readonly at?: Location
 }
 
-/** An expected failure, thrown at room edges. Anything else that is thrown is a bug of ours (exit 70). */
+/** An expected failure, thrown at the edges of rooms. Any other exception is a bug of xdp (exit 70). */
 export class XdpError extends Error {
   readonly diagnostics: readonly Diagnostic[]
-  /** How many more there are than `diagnostics` lists. */
+  /** Number of further errors that `diagnostics` does not list. */
   readonly omitted: number
 
   constructor(diagnostics: readonly Diagnostic[], options: ErrorOptions & { readonly omitted?: number } = {}) {
@@ -189,7 +189,7 @@ export class XdpError extends Error {
   }
 }
 
-/** What nobody expected, as an error like any other: a bug of ours. */
+/** An unexpected exception as an error with a code: a bug of xdp. */
 export function unexpected(error: unknown): XdpError {
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   const hint = 'this is a bug of xdp; run again with --debug to see where'

@@ -1,4 +1,4 @@
-// A config and the files it includes: each read, parsed and checked by itself, so that every place is right.
+// A config and the files it includes. Each file is read, parsed and checked separately, so that every place is exact.
 
 import { dirname, isAbsolute, join } from 'node:path'
 import { expand, isPattern } from './feed/glob.ts'
@@ -23,16 +23,16 @@ import {
 } from './text/source.ts'
 import type { Placed } from './text/tree.ts'
 
-/** A file of a config with its services. */
+/** One file of a config, with its services. */
 export interface ConfigFile extends Part {
-  /** The services that have no error in them. */
+  /** The services without an error in them. */
   readonly services: readonly PlacedService[]
 }
 
 /** Keys that only the top file may have. */
 const TOP_ONLY = ['include', 'limits', 'watch'] as const
 
-/** A config file as bytes of text, or why it cannot be used. */
+/** The text of a config file as bytes, or why the file is unusable. */
 export function readConfig(path: string, reads: Reads): Buffer | Unusable {
   const bytes = readBytes(path, CONFIG_LIMIT)
   if (isUnusable(bytes)) return bytes
@@ -40,10 +40,10 @@ export function readConfig(path: string, reads: Reads): Buffer | Unusable {
   return checkText(path, bytes) ?? bytes
 }
 
-/** A shorter file is parsed as a whole as fast as in pieces, in bytes. */
+/** Parsing a shorter file service by service saves no time; in bytes. */
 const SHORT = 32 * 1024
 
-/** The content of a file, in which the services are missing that were parsed one by one. */
+/** The content of a file. If its services were parsed one by one, they are in `services` and `root` has none. */
 interface Parsed {
   readonly root: Placed
   readonly services: readonly PlacedService[] | undefined
@@ -56,14 +56,14 @@ function parseFile(source: Source, report: Report, known: KnownServices | undefi
   return root && { root, services: undefined }
 }
 
-/** A file that was held against the schema. */
+/** A parsed file with the places of its schema errors. */
 function partOf(source: Source, { root, services }: Parsed, wrong: ReadonlySet<string>): ConfigFile {
   const sound = (): PlacedService[] =>
     soundFields({ root, wrong }, 'services').map(([name, placed]) => ({ name, placed, source }))
   return { source, root, wrong, services: services ?? sound() }
 }
 
-/** The top file as a part; undefined after reporting why there is none. */
+/** The top file as a part; undefined after reporting an error. */
 export function readTop(path: string, bytes: Buffer, report: Report, known?: KnownServices): ConfigFile | undefined {
   const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
   const parsed = parseFile(source, report, known)
@@ -74,7 +74,7 @@ function check(root: Placed, value: unknown, source: Source, report: Report): Re
   return validate(value) ? new Set() : reportSchemaErrors(validate.errors ?? [], { root, source, report })
 }
 
-/** What an included file says, completed to what the schema asks of a top file. */
+/** The content of an included file, completed with the keys that the schema requires of a top file. */
 function completed(root: Placed): unknown {
   const { value } = root
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
@@ -90,13 +90,13 @@ function readIncluded(path: string, bytes: Buffer, report: Report, known?: Known
   for (const key of TOP_ONLY) {
     const at = root.fields?.get(key)?.key
     if (at === undefined) continue
-    const hint = 'included files have interfaces, policy, allowlist, blocklist and services'
-    report.error('E010', source.locate(at.from, at.to), `${quote(key)} is a key of the top file alone`, hint)
+    const hint = 'an included file may have interfaces, policy, allowlist, blocklist and services'
+    report.error('E010', source.locate(at.from, at.to), `${quote(key)} is allowed in the top file only`, hint)
   }
   return partOf(source, parsed, check(root, completed(root), source, report))
 }
 
-/** The files that one element of `include` names; reports why there are none. */
+/** The files that one element of `include` names. Reports an error if it names no file. */
 function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonly string[] {
   const { source } = top
   const written = item.value as string
@@ -104,24 +104,24 @@ function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonl
   const at = source.locate(item.from, item.to)
   const paths = isPattern(path) ? expand(path, reads) : [path]
   if (paths.length === 0) {
-    report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the config file')
+    report.error('E001', at, `no file matches ${path}`, 'a relative path starts at the directory of the config file')
   }
   return paths.filter((found) => {
     if (join(found) !== join(source.path)) return true
     report.error(
       'E013',
       at,
-      `${quote(written)} includes the file that it stands in`,
-      'keep included files in a directory of their own, such as conf.d/',
+      `${quote(written)} includes the file that contains it`,
+      'keep included files in a separate directory, such as conf.d/',
     )
     return false
   })
 }
 
 /**
- * The files that the top file includes, each once, in the order of their names within an element of `include`.
+ * The files that the top file includes, each once, sorted by name within an element of `include`.
  *
- * @param reads the paths of included files are added
+ * @param reads gets the paths of included files
  * @param known as for parseServices
  */
 export function readIncludes(top: Part, reads: Reads, report: Report, known?: KnownServices): readonly ConfigFile[] {

@@ -1,5 +1,5 @@
-// The interfaces and the policy of all files of a config, put together. What stands in two files is an error that names
-// both places, because which of them holds would be a matter of their names.
+// Merges the interfaces and the policy of all files of a config. Setting either in two files is an error that names
+// both places, because otherwise the names of the files would decide which of them holds.
 
 import type { InterfaceOptions } from '../model/desired.ts'
 import { type Attachment, type DefaultVerdict, EVERY_ROLE, type Role } from '../model/state.ts'
@@ -8,9 +8,9 @@ import type { Report } from './text/report.ts'
 import { quote } from './text/show.ts'
 import type { WrittenInterface, WrittenPolicy } from './text/written.ts'
 
-/** IFNAMSIZ of the kernel, less the NUL; the schema can only count characters. */
+/** IFNAMSIZ of the kernel without the NUL, in bytes; the schema can count only characters. */
 const MAX_INTERFACE_BYTES = 15
-/** As in the schema, which sees one file at a time. */
+/** As in the schema, which sees only one file at a time. */
 const MAX_INTERFACES = 63
 
 export interface Interfaces {
@@ -27,10 +27,10 @@ function checkCount(parts: readonly Part[], count: number, report: Report): void
   if (top === undefined || include === undefined || report.failed) return
   const at = include.key ?? include
   const where = top.source.locate(at.from, at.to)
-  if (count === 0) report.error('E034', where, 'neither this file nor those it includes name an interface')
+  if (count === 0) report.error('E034', where, 'neither this file nor an included one names an interface')
   if (count > MAX_INTERFACES) {
-    const hint = 'use one file and instance for each group of interfaces'
-    report.error('E205', where, `the files name ${count} interfaces, more than ${MAX_INTERFACES}`, hint)
+    const hint = 'split the interfaces into groups, each with its config file and `--instance NAME`'
+    report.error('E205', where, `the files name ${count} interfaces; one instance can have ${MAX_INTERFACES}`, hint)
   }
 }
 
@@ -51,9 +51,9 @@ export function readInterfaces(parts: readonly Part[], report: Report): Interfac
       }
       first.set(name, lineOf(part, placed))
       if (Buffer.byteLength(name) > MAX_INTERFACE_BYTES) {
-        const message = `${quote(name)} cannot be the name of an interface: it has ${Buffer.byteLength(name)} bytes`
+        const message = `${quote(name)} cannot be an interface name: it has ${Buffer.byteLength(name)} bytes`
         const where = part.source.locate(key.from, key.to)
-        report.error('E033', where, message, `at most ${MAX_INTERFACE_BYTES} bytes`)
+        report.error('E033', where, message, `use at most ${MAX_INTERFACE_BYTES} bytes`)
       }
       const written = (placed.value ?? {}) as WrittenInterface
       const mode = placed.fields?.get('mode') ?? key
@@ -69,7 +69,7 @@ export function readInterfaces(parts: readonly Part[], report: Report): Interfac
   return { attachments: new Map(attachments.sort(byName)), options: new Map([...options].sort(byName)) }
 }
 
-/** What the one part that says so decides; `pass` where none does. */
+/** `policy.default` of the one file that sets it; `pass` if no file does. */
 export function readPolicy(parts: readonly Part[], report: Report): DefaultVerdict {
   let first: { readonly at: string; readonly verdict: DefaultVerdict } | undefined
   for (const part of parts) {

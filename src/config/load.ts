@@ -1,7 +1,7 @@
-// The config room: from the text of a config file to the state it asks for, with the place of every value. It reads
-// the file and the list files it names, and nothing else: no kernel, no environment, no defaults that are not in
-// schemas/xdp.schema.json. Everything that is wrong is collected and thrown together; whatever else is thrown is a bug.
-// An empty, unreadable or vanished file is an error, never "nothing is wanted".
+// The config room: the text of a config file → the desired state, with the place of every value. Reads the config and
+// its list files only: no kernel, no environment, no defaults other than those of schemas/xdp.schema.json. Collects all
+// errors and throws them together; any other exception is a bug. An empty, unreadable or missing file is an error and
+// never means "remove everything".
 
 import { createHash } from 'node:crypto'
 import { accessSync } from 'node:fs'
@@ -25,12 +25,12 @@ import { readWatch } from './watch.ts'
 const LISTS = ['allowlist', 'blocklist'] as const
 const DEFAULT_PATHS = ['./xdp.yaml', '/etc/xdp/xdp.yaml'] as const
 
-/** The path that is given, or the first default one that exists. Throws XdpError E001 if none does. */
+/** The given path, or the first default path that exists. Throws XdpError E001 if neither does. */
 export function findConfig(explicit?: string): string {
   if (explicit !== undefined) return explicit
   const found = DEFAULT_PATHS.find(exists)
   if (found !== undefined) return found.replace(/^\.\//, '')
-  throw fail('E001', `there is neither ${DEFAULT_PATHS.join(' nor ')}`, 'name the file with -f FILE')
+  throw fail('E001', `no config file: neither ${DEFAULT_PATHS.join(' nor ')} exists`, 'name one with `-f FILE`')
 }
 
 function exists(path: string): boolean {
@@ -42,16 +42,16 @@ function exists(path: string): boolean {
   }
 }
 
-/** The entries of one kind that have no error in them. */
+/** The entries of one kind without an error in them. */
 function soundEntries({ root, source, wrong }: Part, kind: ListKind): PlacedEntry[] {
   const items = root.fields?.get(kind)?.items ?? []
   return items.flatMap((placed, index) => (wrong.has(`${kind}/${index}`) ? [] : [{ kind, placed, source }]))
 }
 
-/** Most prefixes in all lists together: more than this host could hold is more likely a mistake than a wish. */
+/** Default limit of prefixes in all lists together: a config with more is more likely a mistake than intended. */
 const MAX_PREFIXES = 16_000_000
 
-/** Reports lists that together are larger than `limits.prefixes`. */
+/** Reports an error if the lists together exceed `limits.prefixes`. */
 function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, List>, report: Report): void {
   const limits = root.fields?.get('limits')
   const written = wrong.size > 0 ? undefined : (limits?.value as WrittenLimits | undefined)?.prefixes
@@ -61,8 +61,8 @@ function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, Li
   if (count <= most) return
   const placed = limits?.fields?.get('prefixes')
   const at = placed && source.locate(placed.from, placed.to)
-  const hint = 'write `limits: { prefixes: N }` if that many are meant; each takes some 20 bytes of kernel memory'
-  report.error('E039', at, `the lists hold ${formatCount(count)} prefixes, more than ${formatCount(most)}`, hint)
+  const hint = 'to allow more, write `limits: { prefixes: N }`; each prefix takes about 20 bytes of kernel memory'
+  report.error('E039', at, `the lists hold ${formatCount(count)} prefixes; the limit is ${formatCount(most)}`, hint)
 }
 
 /** `limits.flows`, rounded up to a power of two. */
@@ -71,7 +71,7 @@ function flowsOf({ root, wrong }: Part): number {
   return 2 ** Math.ceil(Math.log2(limits?.flows ?? DEFAULT_FLOWS))
 }
 
-/** SHA-256 of the config, followed by the digests of the files it includes and names where there are any. */
+/** SHA-256 of the config, followed by the digests of the files that it includes or names. */
 function digest(bytes: Buffer, { files, digests }: Reads): string {
   const hash = createHash('sha256').update(bytes)
   for (const file of files.slice(1)) hash.update(Buffer.from(digests.get(file) ?? '', 'hex'))
@@ -84,9 +84,9 @@ export interface Loaded {
 }
 
 export interface LoadOptions {
-  /** Where what was read of list files before is found again. */
+  /** Parsed list files of earlier commands. */
   readonly shelf?: Shelf
-  /** Gets every path that was looked at, also where an error is thrown. */
+  /** Gets every path that the config room looks at, even if it throws an error. */
   readonly reads?: Reads
 }
 
@@ -125,9 +125,9 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
 }
 
 /**
- * Reads a config with the files it includes and the list files they name.
+ * Reads a config, the files it includes, and the list files they name.
  *
- * @throws XdpError with every error of all the files, in file order, at most 20; `omitted` counts the rest
+ * @throws XdpError with the errors of all files, in file order, at most 20; `omitted` counts the rest
  */
 export async function loadConfig(path: string, options: LoadOptions = {}): Promise<Loaded> {
   return load(path, options)

@@ -1,4 +1,4 @@
-// What a valid config says that its author may not have meant.
+// Warnings about a valid config that its author may not have intended.
 
 import type { Location } from '../diagnostics.ts'
 import type { Family, Ranges } from '../model/address.ts'
@@ -13,7 +13,7 @@ const isEverything = ({ length, start, end }: Ranges): boolean =>
 
 const isAnyPacket = ({ scope }: ScopedSet): boolean => scope.protocol === 'any'
 
-/** The line that puts the lowest address into a list. */
+/** The line with the lowest address of a list. */
 function firstEntry({ provenance }: Desired, name: string, family: Family): Location | undefined {
   const found = findOrigin(provenance, name, family, new Uint32Array(4))
   const file = found && provenance.files[found.source.file]
@@ -25,24 +25,24 @@ function warnOfList(desired: Desired, { kind, name, sets }: List, family: Family
   if (!whole) return
   const at = firstEntry(desired, name, family)
   if (kind === 'allowlist') {
-    const message = `the allowlist covers every IPv${family} address: no IPv${family} packet is ever dropped`
-    report.warning('W001', at, message, 'an allowlist entry beats every blocklist entry; remove it, or limit it')
+    const message = `the allowlist covers every IPv${family} address: no IPv${family} packet is dropped`
+    report.warning('W001', at, message, 'the allowlist beats the blocklist: remove this entry, or narrow it')
     return
   }
-  const message = `the blocklist covers every IPv${family} address: only what the allowlist covers gets through`
-  const hint = 'write `policy: { default: drop }` instead, which keeps ARP, neighbour discovery and DHCP working'
+  const message = `the blocklist covers every IPv${family} address: only sources in the allowlist get through`
+  const hint = 'write `policy: { default: drop }` instead: ARP, neighbour discovery and DHCP keep working'
   report.warning('W002', at, message, hint)
 }
 
-/** Warns of services of which no interface takes packets. */
+/** Warns if no interface takes packets for the services. */
 export function warnOfIdleServices({ state, provenance }: Desired, report: Report): void {
   const [first] = state.services.keys()
   if (first === undefined || [...state.interfaces.values()].some(({ roles }) => roles.includes('balance'))) return
   const message = 'no interface has the role balance: no packet reaches the services'
-  report.warning('W006', provenance.services.get(first)?.at, message, 'add balance to the roles of an interface')
+  report.warning('W006', provenance.services.get(first)?.at, message, 'add `balance` to `roles` of an interface')
 }
 
-/** Warns of lists that cover every address of a family for every packet. */
+/** Warns about lists that cover every packet of a family. */
 export function warnOfEverything(desired: Desired, report: Report): void {
   for (const list of desired.state.lists.values()) {
     for (const family of [4, 6] as const) warnOfList(desired, list, family, report)

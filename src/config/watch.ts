@@ -1,4 +1,4 @@
-// `watch`: how the daemon follows the file.
+// `watch`: how the daemon follows the config file.
 
 import type { WatchOptions } from '../model/desired.ts'
 import { parseEndpoint } from '../model/endpoint.ts'
@@ -17,11 +17,11 @@ export const DEFAULT_WATCH: WatchOptions = {
   metrics: undefined,
 }
 
-/** Shortest and longest time, in milliseconds, and how they are told. */
+/** Shortest and longest time in milliseconds, and both in words. */
 const BOUNDS = {
-  // More would be a config that seems not to be followed at all.
+  // With a longer debounce the daemon would seem to ignore edits.
   debounce: { least: 0, most: 60_000, text: 'from 0ms to 1m' },
-  // A full reading takes a good part of a second where lists are long.
+  // Reading the full live state takes a good part of a second if lists are long.
   resync: { least: 1000, most: 86_400_000, text: 'from 1s to 24h' },
 } as const
 
@@ -40,13 +40,13 @@ function reportValue(key: string, message: string, { root, source }: Part, repor
   report.error('E013', at, message, SPECS[`watch/${key}`]?.hint)
 }
 
-/** What the top file says, with defaults for the rest. */
+/** The options of the top file, completed with defaults. */
 export function readWatch(top: Part, report: Report): WatchOptions {
   const written = top.root.fields?.get('watch')?.value as WrittenWatch | undefined
   if (!written || [...top.wrong].some((path) => path === 'watch' || path.startsWith('watch/'))) return DEFAULT_WATCH
   const metrics = written.metrics === undefined ? undefined : parseEndpoint(written.metrics)
   if (written.metrics !== undefined && metrics === undefined) {
-    reportValue('metrics', `${quote(written.metrics)} is not an address and a port`, top, report)
+    reportValue('metrics', `${quote(written.metrics)} is not an address with a port`, top, report)
   }
   return {
     debounceMs: durationWithin('debounce', written.debounce, top, report),

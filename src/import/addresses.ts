@@ -1,4 +1,5 @@
-// Addresses as other tools write them → address sets. Columns of numbers all the way, because a set may have a million.
+// Addresses in the notation of other tools → address sets. Columns of numbers throughout, because a set may have a
+// million.
 
 import type { AddressSet, Family, Ranges } from '../model/address.ts'
 import { compareBounds, EMPTY4, EMPTY6, normalize, subtract, WIDTH } from '../model/ranges.ts'
@@ -7,7 +8,7 @@ import { type AddressRange, compareAddresses, hostMask, readIpv4, readIpv6, read
 const SLASH = 0x2f
 const DASH = 0x2d
 
-/** Growing columns of bounds of one family, in any order. */
+/** Growing columns with the bounds of ranges of one family, in any order. */
 interface Columns {
   length: number
   start: Uint32Array
@@ -34,7 +35,7 @@ function finish(family: Family, { length, start, end }: Columns): Ranges {
 const first = new Uint32Array(4)
 const last = new Uint32Array(4)
 
-/** Reads an address into `words`; its family, or 0 if it is none. */
+/** Reads an address into `words`. Returns its family, or 0 if the text is not an address. */
 function readAddress(bytes: Uint8Array, from: number, to: number, words: Uint32Array): Family | 0 {
   const address = readIpv4(bytes, from, to)
   if (address < 0) return readIpv6(bytes, from, to, words) ? 6 : 0
@@ -42,7 +43,7 @@ function readAddress(bytes: Uint8Array, from: number, to: number, words: Uint32A
   return 4
 }
 
-/** Makes `first` and `last` the bounds of the prefix of `length` bits that `first` lies in. */
+/** Sets `first` and `last` to the bounds of the prefix of `length` bits that contains `first`. */
 function spread(family: Family, length: number): void {
   for (let word = 0; word < WIDTH[family]; word++) {
     const mask = hostMask(length, word)
@@ -52,7 +53,9 @@ function spread(family: Family, length: number): void {
   }
 }
 
-/** Reads `bytes[from, to)` into `first` and `last`; its family, or 0. `bits`: length of an address without a prefix. */
+/**
+ * Reads `bytes[from, to)` into `first` and `last`. Returns the family, or 0. `bits`: prefix length of a bare address.
+ */
 function readBounds(bytes: Uint8Array, from: number, to: number, bits: number): Family | 0 {
   let mark = from
   while (mark < to && bytes[mark] !== SLASH && bytes[mark] !== DASH) mark++
@@ -87,7 +90,7 @@ export class RangeCollector {
     into.length++
   }
 
-  /** Adds the bounds at words `i` and `j`. */
+  /** Adds the range with the bounds at words `i` and `j`. */
   add(family: Family, start: Uint32Array, i: number, end: Uint32Array, j: number): void {
     if (family === 4) {
       this.add4(start[i] as number, end[j] as number)
@@ -109,10 +112,10 @@ export class RangeCollector {
   }
 
   /**
-   * Adds what `bytes[from, to)` says: an address, a prefix (bits behind it are ignored, as the tools do) or a
-   * first-last range. False, and nothing added, if it is none of them.
+   * Adds the address, prefix or first-last range in `bytes[from, to)`. Ignores host bits of a prefix, as the tools do.
+   * Adds nothing and returns false for any other text.
    *
-   * @param bits prefix length of an address without one, for sets with a netmask
+   * @param bits prefix length of a bare address, for sets with a netmask
    */
   read(bytes: Uint8Array, from: number, to: number, bits = 128): boolean {
     const family = readBounds(bytes, from, to, bits)
@@ -127,7 +130,7 @@ export class RangeCollector {
 
 const encoder = new TextEncoder()
 
-/** An address, prefix or range as a set; undefined if `text` is none. */
+/** An address, prefix or range as a set; undefined for any other text. */
 export function parseAddresses(text: string): AddressSet | undefined {
   const collector = new RangeCollector()
   const bytes = encoder.encode(text)
@@ -140,13 +143,13 @@ export const EVERY: Readonly<Record<Family, Ranges>> = {
   6: { family: 6, length: 1, start: new Uint32Array(4), end: new Uint32Array(4).fill(0xffffffff) },
 }
 
-/** Every address of the family that is not in the set. */
+/** All addresses of the family outside the set. */
 export const complement = (ranges: Ranges): Ranges => subtract(EVERY[ranges.family], ranges)
 
-/** Addresses in `a` and `b`. */
+/** The addresses in both sets. */
 export const intersect = (a: Ranges, b: Ranges): Ranges => subtract(a, complement(b))
 
-/** Index of the first range of `ranges` that does not end before the bound at word `i` of `words`. */
+/** Index of the first range whose end is not before the bound at word `i` of `words`. */
 function firstNotBefore(ranges: Ranges, words: Uint32Array, i: number): number {
   const width = WIDTH[ranges.family]
   let low = 0
@@ -159,7 +162,7 @@ function firstNotBefore(ranges: Ranges, words: Uint32Array, i: number): number {
   return low
 }
 
-/** Whether two sets of one family have an address in common. */
+/** Whether two sets of one family share an address. */
 export function overlaps(a: Ranges, b: Ranges): boolean {
   const [few, many] = a.length <= b.length ? [a, b] : [b, a]
   const width = WIDTH[a.family]
@@ -170,7 +173,7 @@ export function overlaps(a: Ranges, b: Ranges): boolean {
   return false
 }
 
-/** `::ffff:0:0/96`, where IPv6 sockets show IPv4 peers; no packet has such a source, and no config may list it. */
+/** `::ffff:0:0/96`. IPv6 sockets show IPv4 peers in this form; no packet has such a source, and a config refuses it. */
 export const MAPPED: AddressRange = {
   family: 6,
   start: Uint32Array.of(0, 0, 0xffff, 0),

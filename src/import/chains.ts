@@ -1,7 +1,7 @@
-// Chains of rules, of which the first that matches decides → lists, of which an allowlist always beats a blocklist.
-// The two agree where a rule that accepts stands before the rules that drop. Where it stands behind one, what that one
-// drops is taken out of the addresses that are allowed; where that cannot be said exactly, the rule is left out. A
-// packet must get through every chain, so what another chain drops is taken out too.
+// Chains, where the first matching rule decides → lists, where an allowlist always beats a blocklist. Both give the
+// same verdicts if a rule that accepts stands before the rules that drop. If it stands after one, its allowed addresses
+// lose those that the earlier rule drops; if a list cannot express the rest, the rule is left out. A packet must pass
+// every chain, so allowed addresses also lose those that another chain drops.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet, Family, Ranges } from '../model/address.ts'
@@ -15,10 +15,10 @@ import { type ImportedList, leftOut, type Place } from './source.ts'
 export interface Rule {
   readonly place: Place
   readonly kind: ListKind
-  /** undefined: every address. */
+  /** undefined: all addresses. */
   readonly addresses: AddressSet | undefined
   readonly traffic: Traffic
-  /** The set that the addresses come from. */
+  /** Name of the set that holds the addresses. */
   readonly list: string | undefined
   readonly comment: string | undefined
 }
@@ -30,7 +30,7 @@ export interface Chain {
   readonly rules: readonly Rule[]
 }
 
-/** One rule for one family and scope. */
+/** One rule, for one family and one scope. */
 interface Atom {
   readonly rule: Rule
   readonly family: Family
@@ -46,7 +46,7 @@ function atomsOf(rule: Rule, family: Family): Atom[] {
   return ranges.length === 0 ? [] : scopesOf(rule.traffic, family).map((scope) => ({ rule, family, scope, ranges }))
 }
 
-/** Rules that drop, one set for each scope. Brought up to date only when somebody asks. */
+/** Rules that drop, one set per scope. Merged on demand. */
 class Drops {
   readonly #sets = new Map<
     string,
@@ -61,7 +61,7 @@ class Drops {
     this.#sets.set(key, known)
   }
 
-  /** What is left of an atom once all that is dropped is taken out; the rule in the way where that cannot be said. */
+  /** An atom without the dropped addresses; if a list cannot express that, the place of the rule that prevents it. */
   without({ family, scope, ranges }: Pick<Atom, 'family' | 'scope' | 'ranges'>): Ranges | Place {
     let rest = ranges
     for (const set of this.#sets.values()) {
@@ -83,7 +83,7 @@ interface Group {
   readonly places: Set<string>
 }
 
-/** Lists as they come together: addresses of the same set, or of none, under the same scope. */
+/** Collects the lists: one per kind, set, scope and comment. */
 class Groups {
   readonly #groups = new Map<string, Group>()
 
@@ -109,9 +109,9 @@ class Groups {
 interface Family4Or6 {
   readonly family: Family
   readonly chains: readonly Chain[]
-  /** The chain whose default is to drop. */
+  /** The chain that drops by default. */
   readonly main: Chain | undefined
-  /** By chain: what each drops in all. */
+  /** Everything that each chain drops. */
   readonly dropped: ReadonlyMap<Chain, Drops>
 }
 
@@ -128,16 +128,16 @@ function prepare(chains: readonly Chain[], family: Family): Family4Or6 {
   return { family, chains: own, main: own.findLast((chain) => chain.default === 'drop'), dropped }
 }
 
-/** What a rule may allow: all that it accepts, less what is dropped before it or elsewhere. */
+/** The addresses that a rule may allow: those it accepts, without those dropped earlier or by another chain. */
 function allowed(atom: Atom, before: Drops, chain: Chain, { chains, main, dropped }: Family4Or6): Ranges | string {
   if (main !== undefined && main !== chain)
-    return `${main.place.text} drops by default what this accepts for ${chain.place.text} only`
+    return `${main.place.text} drops these packets by default, and this rule accepts them in ${chain.place.text} only`
   let rest = before.without(atom)
-  if (isPlace(rest)) return `${rest.text} drops part of it first, and an allowlist would win`
+  if (isPlace(rest)) return `${rest.text} drops part of them first, and an allowlist would override that`
   for (const other of chains) {
     if (other === chain) continue
     rest = (dropped.get(other) as Drops).without({ ...atom, ranges: rest })
-    if (isPlace(rest)) return `${rest.text} drops part of it in another chain, and an allowlist would win`
+    if (isPlace(rest)) return `${rest.text} drops part of them in another chain, and an allowlist would override that`
   }
   return rest
 }
@@ -152,7 +152,7 @@ function resolveChain(chain: Chain, scene: Family4Or6, groups: Groups, notes: Ma
         continue
       }
       const rest = allowed(atom, before, chain, scene)
-      if (typeof rest === 'string') notes.set(rule, leftOut(rule.place, `left out: ${rest}`))
+      if (typeof rest === 'string') notes.set(rule, leftOut(rule.place, `left out because ${rest}`))
       else if (rest.length > 0) groups.add(atom, rest)
     }
   }
@@ -167,14 +167,14 @@ const passingRule = (family: Family, text: string): Rule => ({
   comment: `IPv${family} passes by default`,
 })
 
-/** The default of both families; what a family that passes under default drop needs, as one more allowed entry. */
+/** The default verdict for both families. Under default drop, a family that passes gets an allowlist entry. */
 function resolveDefault(scenes: readonly Family4Or6[], groups: Groups, notes: Diagnostic[]): DefaultVerdict {
   const dropping = scenes.filter(({ main }) => main !== undefined)
   if (dropping.length === 0) return 'pass'
   for (const { chains, main } of dropping) {
     for (const chain of chains) {
       if (chain === main || chain.default === 'pass') continue
-      notes.push(leftOut(chain.place, `its default drop is left out, because ${main?.place.text} has one too`))
+      notes.push(leftOut(chain.place, `its default drop is left out because ${main?.place.text} has one too`))
     }
   }
   for (const { family, chains, dropped } of scenes.filter(({ main }) => main === undefined)) {
@@ -182,7 +182,7 @@ function resolveDefault(scenes: readonly Family4Or6[], groups: Groups, notes: Di
     let rest: Ranges | Place = EVERY[family]
     for (const drops of dropped.values()) if (!isPlace(rest)) rest = drops.without({ family, scope: ANY, ranges: rest })
     if (isPlace(rest)) {
-      const message = `its default drop is left out: IPv${family} passes by default, but ${rest.text} drops part of it`
+      const message = `its default drop is left out because IPv${family} passes by default, but ${rest.text} drops part of it`
       notes.push(...dropping.map(({ main }) => leftOut((main as Chain).place, message)))
       return 'pass'
     }
@@ -197,7 +197,7 @@ export interface Resolved {
   readonly leftOut: readonly Diagnostic[]
 }
 
-/** The lists and the default that treat every packet as all the chains together do. */
+/** The lists and the default that give every packet the verdict that all chains together give it. */
 export function resolveChains(chains: readonly Chain[]): Resolved {
   const groups = new Groups()
   const byRule = new Map<Rule, Diagnostic>()

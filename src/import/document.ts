@@ -1,5 +1,5 @@
-// Imported lists → the text of a config, and of a list file for each list that is too long to stand in it. Keys and
-// lists keep their order, so that importing the same twice gives the same text.
+// Imported lists → the text of a config, and a list file for each list too long for the config. Keeps the order of keys
+// and lists, so that importing twice gives equal text.
 
 import { Document, isMap, type Scalar, type YAMLMap, YAMLSeq } from 'yaml'
 import type { Diagnostic } from '../diagnostics.ts'
@@ -15,16 +15,16 @@ import { listText } from './list-text.ts'
 import { assignNames } from './names.ts'
 import { type Imported, type ImportedInterface, type ImportedList, leftOut, type SourceName } from './source.ts'
 
-/** What guards against the mistakes of public feeds would change what an imported list means. */
+/** Turns off the guards against mistakes in public feeds, because they would change an imported list. */
 const AS_WRITTEN = { exclude_private: false, min_prefix: { v4: 0, v6: 0 } } as const
 
-/** A list with more ranges than this goes into a file of its own. */
+/** Most ranges of a list inside the config; a longer list gets a file. */
 const INLINE = 20
 
-/** How many ranges a config may hold that is printed rather than written into a directory. */
+/** Most ranges of a config that is printed and not written into a directory. */
 export const PRINTABLE = 1000
 
-/** Losses that the config itself names. */
+/** Losses that the config lists in its header. */
 const NAMED_LOSSES = 20
 
 export interface ListFile {
@@ -44,17 +44,17 @@ export interface Composed {
   readonly config: string
   readonly files: readonly ListFile[]
   readonly lists: readonly ListSummary[]
-  /** Ranges in all lists together. */
+  /** Number of ranges in all lists. */
   readonly ranges: number
   readonly leftOut: readonly Diagnostic[]
 }
 
 export interface ComposeOptions {
   readonly from: SourceName
-  /** What was read, for the comment on top. */
+  /** Name of the input, for the comment on top. */
   readonly source: string
   readonly interfaces: readonly ImportedInterface[]
-  /** Whether list files may be made; otherwise everything stands in the config. */
+  /** Whether to write list files; if not, all lists are inside the config. */
   readonly files: boolean
 }
 
@@ -62,13 +62,13 @@ const within = ({ start, end }: Ranges, index: number): boolean =>
   compareAddresses(start.subarray(index * 4, index * 4 + 4), MAPPED.start) >= 0 &&
   compareAddresses(end.subarray(index * 4, index * 4 + 4), MAPPED.end) <= 0
 
-/** A list without what a config refuses: IPv4 in IPv6 form. */
+/** A list without addresses that a config refuses: IPv4 in IPv6 form. */
 function acceptable(list: ImportedList, notes: Diagnostic[]): ImportedList {
   const { v4, v6 } = list.addresses
   let mapped = false
   for (let index = 0; index < v6.length && !mapped; index++) mapped = within(v6, index)
   if (!mapped) return list
-  const message = 'left out, IPv4 addresses in IPv6 form (::ffff:0:0/96): no packet carries them'
+  const message = 'IPv4 addresses in IPv6 form (::ffff:0:0/96) left out: no packet has such a source'
   notes.push(leftOut({ text: list.places[0] ?? list.name ?? list.kind }, message))
   const rest = subtract(v6, { ...EMPTY6, length: 1, start: MAPPED.start, end: MAPPED.end })
   return { ...list, addresses: { v4, v6: rest } }
@@ -76,7 +76,7 @@ function acceptable(list: ImportedList, notes: Diagnostic[]): ImportedList {
 
 const rangeCount = ({ v4, v6 }: AddressSet): number => v4.length + v6.length
 
-/** One line for each range. */
+/** One line per range. */
 function lines({ v4, v6 }: AddressSet): string[] {
   const all: string[] = []
   for (const ranges of [v4, v6]) {
@@ -86,7 +86,7 @@ function lines({ v4, v6 }: AddressSet): string[] {
   return all
 }
 
-/** Text of others in a comment: one line, nothing a terminal or YAML would act on. */
+/** Foreign text for a comment: on one line, without characters that a terminal or YAML would interpret. */
 const oneLine = (text: string): string => text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\ufeff\ufffe\uffff]+/gu, ' ').trim()
 
 /** `input rule 1, input rule 2, input rule 3 and 9 more`. */
@@ -112,7 +112,7 @@ function scopeFields({ protocol, sourcePorts, destinationPorts }: Scope): Record
 interface Entry {
   readonly kind: ListKind
   readonly summary: ListSummary
-  /** Elements of the YAML list; the first gets the comment. */
+  /** Elements of the YAML list; the comment goes above the first. */
   readonly elements: readonly unknown[]
   readonly comment: string
   readonly file: ListFile | undefined
@@ -122,7 +122,7 @@ function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptio
   const { kind, addresses } = list
   const comment = `from ${origin(list.places)}`
   const path = files && rangeCount(addresses) > INLINE ? `lists/${name}.txt` : undefined
-  // A list that is too long to be printed is not made into lines either: the caller refuses it.
+  // A list too long to print gets no lines, because the caller refuses it.
   const all = path === undefined && rangeCount(addresses) <= PRINTABLE ? lines(addresses) : []
   const words = list.comment === undefined ? '' : oneLine(list.comment)
   const fields = {
@@ -143,21 +143,21 @@ function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptio
   }
 }
 
-/** Interfaces that no mode is known of may run in either: what was imported ran everywhere. */
+/** An interface without a known mode may use either, because the imported rules worked on any interface. */
 const interfaceFields = (interfaces: readonly ImportedInterface[]): Record<string, unknown> =>
   Object.fromEntries(interfaces.map(({ name, mode }) => [name, { mode: mode ?? ['native', 'generic'] }]))
 
 function headOf(losses: readonly Diagnostic[], { from, source }: ComposeOptions): string {
-  const told = losses.slice(0, NAMED_LOSSES).map(({ at, message }) => {
+  const lines = losses.slice(0, NAMED_LOSSES).map(({ at, message }) => {
     const place = at === undefined ? '' : `${at.file}:${at.line}: `
     return `#   ${oneLine(`${place}${message}`)}`
   })
-  if (losses.length > told.length) told.push(`#   and ${losses.length - told.length} more`)
+  if (losses.length > lines.length) lines.push(`#   and ${losses.length - lines.length} more`)
   return [
     '# yaml-language-server: $schema=./schemas/xdp.schema.json',
     '#',
     `# Imported with \`xdp import --from ${from}\` from ${oneLine(source)}.`,
-    ...(told.length > 0 ? ['# What a list cannot say, and is not imported:', ...told] : []),
+    ...(lines.length > 0 ? ['# Not imported, because a list cannot express it:', ...lines] : []),
     '',
     '',
   ].join('\n')
@@ -197,13 +197,13 @@ const flow = (node: unknown): void => {
   if (isMap(node) || node instanceof YAMLSeq) node.flow = true
 }
 
-/** Ports on one line. */
+/** Writes ports on one line. */
 function flowPorts(item: Scalar | YAMLMap): void {
   if (!isMap(item)) return
   for (const key of ['source_port', 'destination_port']) flow(item.get(key))
 }
 
-/** The config, its list files, and what could not be said in them. */
+/** The config, its list files, and the losses. */
 export function compose(imported: Imported, options: ComposeOptions): Composed {
   const notes: Diagnostic[] = []
   const lists = imported.lists
@@ -221,7 +221,7 @@ export function compose(imported: Imported, options: ComposeOptions): Composed {
   }
 }
 
-/** Entries without a name are one list together. */
+/** Combines the entries without a name into one list per kind. */
 function summaries(entries: readonly Entry[]): ListSummary[] {
   const found = new Map<string, ListSummary>()
   for (const { summary } of entries) {

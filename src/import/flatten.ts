@@ -1,5 +1,5 @@
-// Rules as a tool prints them, with jumps between chains → one straight list of rules for each chain that the kernel
-// enters by itself. A jump puts the rules of its target in its place, each narrowed to the packets that jump.
+// Rules as a tool prints them, with jumps between chains → one flat list of rules per base chain. Replaces a jump by
+// the rules of its target, each narrowed to the packets that jump.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet, Family } from '../model/address.ts'
@@ -9,7 +9,7 @@ import type { Chain, Rule } from './chains.ts'
 import { onlyPorts, onlyProtocols, type Traffic } from './scopes.ts'
 import { excerpt, leftOut, type Place } from './source.ts'
 
-/** The packets of a rule. */
+/** The packets that a rule matches. */
 export interface Match {
   /** undefined: any source. */
   readonly addresses: AddressSet | undefined
@@ -23,14 +23,14 @@ export type Action =
 
 export interface WrittenRule {
   readonly place: Place
-  /** The rule as it is written, for messages; empty where its place says enough. */
+  /** The rule as written, for messages; empty if its place says enough. */
   readonly text: string
   readonly match: Match
   readonly action: Action
   readonly comment: string | undefined
   /** Why the rule cannot be imported; undefined if it can. */
   readonly objection: string | undefined
-  /** What is lost of a rule that is imported. */
+  /** Losses of an imported rule. */
   readonly remarks: readonly string[]
 }
 
@@ -41,7 +41,7 @@ export interface BaseChain {
   readonly rules: readonly WrittenRule[]
 }
 
-/** Jumps deeper than this are loops, which no kernel takes. */
+/** Jumps nested deeper than this are a loop, which no kernel accepts. */
 const MAX_DEPTH = 16
 
 function narrow(outer: Match, inner: Match): Match {
@@ -71,7 +71,7 @@ interface Walk {
   readonly base: BaseChain
   readonly chains: ReadonlyMap<string, readonly WrittenRule[]>
   readonly rules: Rule[]
-  /** By place, because a chain may be jumped to from several. */
+  /** By place, because several rules may jump to one chain. */
   readonly notes: Map<string, Diagnostic>
   default: DefaultVerdict
 }
@@ -81,12 +81,12 @@ const note = ({ notes }: Walk, { place, text }: WrittenRule, why: string): void 
   notes.set(`${place.text} ${why}`, leftOut(place, message))
 }
 
-/** What becomes of the packets of a chain behind a rule: some go on, all go back to where they came from, or none is left. */
+/** Packets of a chain after a rule: some continue, all return to the calling chain, or none are left. */
 type Rest = 'on' | 'back' | 'none'
 
 function takeRule(rule: WrittenRule, outer: Match, comment: string | undefined, depth: number, walk: Walk): Rest {
   if (rule.objection !== undefined) {
-    note(walk, rule, `left out, ${rule.objection}`)
+    note(walk, rule, `left out because ${rule.objection}`)
     return 'on'
   }
   for (const remark of rule.remarks) note(walk, rule, remark)
@@ -100,7 +100,7 @@ function takeRule(rule: WrittenRule, outer: Match, comment: string | undefined, 
     case 'jump':
       return takeJump(rule, action.target, match, words, depth, walk) === 'none' && whole ? 'none' : 'on'
     case 'return':
-      if (!whole) note(walk, rule, 'left out with the rest of its chain, it returns for some packets only')
+      if (!whole) note(walk, rule, 'left out with the rest of its chain because it returns for some packets only')
       return 'back'
     case 'drop':
     case 'accept': {
@@ -116,7 +116,7 @@ function takeRule(rule: WrittenRule, outer: Match, comment: string | undefined, 
   }
 }
 
-/** Takes the rules of the chain that `from` jumps to. */
+/** Adds the rules of the chain that `from` jumps to. */
 function takeJump(
   from: WrittenRule,
   target: string,
@@ -127,7 +127,7 @@ function takeJump(
 ): Rest {
   const rules = walk.chains.get(target)
   if (rules === undefined || depth === MAX_DEPTH) {
-    note(walk, from, `left out, ${target} is neither a verdict nor a chain of the input`)
+    note(walk, from, `left out because ${target} is neither a verdict nor a chain of the input`)
     return 'on'
   }
   for (const rule of rules) {
@@ -137,7 +137,7 @@ function takeJump(
   return 'on'
 }
 
-/** A base chain as straight rules, and what could not be taken along. */
+/** A base chain as flat rules, and the rules that were left out. */
 export function flatten(
   base: BaseChain,
   chains: ReadonlyMap<string, readonly WrittenRule[]>,
@@ -149,7 +149,7 @@ export function flatten(
     list: undefined,
   }
   for (const rule of base.rules) {
-    // Returning from a base chain is taking its default.
+    // A return from a base chain applies its default.
     const action: Action =
       rule.action.do === 'return' ? { do: base.default === 'drop' ? 'drop' : 'accept' } : rule.action
     if (takeRule({ ...rule, action }, any, undefined, 0, walk) !== 'on') break

@@ -1,4 +1,4 @@
-// Which parser reads what.
+// The parser for each tool.
 
 import { importIpset } from './ipset.ts'
 import { importIptables } from './iptables.ts'
@@ -15,5 +15,5 @@ const PARSERS: Readonly<Record<SourceName, (input: Input) => Imported>> = {
 
 export const isSource = (text: string): text is SourceName => (SOURCES as readonly string[]).includes(text)
 
-/** What a tool printed, as lists and a default. Throws E400 where it is not what the tool prints. */
+/** The output of a tool as lists and a default. Throws E400 if the tool cannot have printed it. */
 export const importFrom = (from: SourceName, input: Input): Imported => PARSERS[from](input)

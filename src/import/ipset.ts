@@ -1,6 +1,6 @@
-// `ipset save`: one `create` line for each set and one `add` line for each entry. A set may have a million entries, so
-// the lines are read as bytes and a string is made only for a line that is unusual.
-// Format: ipset(8), "ipset save"; longest prefix with `nomatch` wins: ipset(8), "hash:net".
+// `ipset save`: one `create` line per set and one `add` line per entry. A set may have a million entries, so lines are
+// read as bytes, and only unusual lines become strings. Format: ipset(8), "ipset save". With `nomatch` the longest
+// prefix wins: ipset(8), "hash:net".
 
 import { type Diagnostic, XdpError } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
@@ -24,14 +24,14 @@ const SPACE = 0x20
 const CARRIAGE_RETURN = 0x0d
 const HASH = 0x23
 
-/** Types that hold source or destination addresses and nothing else. */
+/** Types whose entries are source or destination addresses and nothing else. */
 const PLAIN = new Set(['hash:ip', 'hash:net', 'bitmap:ip'])
 
 export interface AddressGroup {
   readonly name: string
   readonly type: string
   readonly place: Place
-  /** Why it cannot be a list; undefined if it can. */
+  /** Why a list cannot hold the set; undefined if it can. */
   readonly objection: string | undefined
   readonly expires: boolean
   readonly entries: number
@@ -44,16 +44,16 @@ interface Draft {
   readonly place: Place
   readonly objection: string | undefined
   readonly expires: boolean
-  /** Length of the prefix that an address stands for. */
+  /** Prefix length of an entry that is a bare address. */
   readonly bits: number
   readonly found: RangeCollector
-  /** Prefixes and exceptions by length, where there are exceptions; `found` is empty then. */
+  /** Prefixes and exceptions by length, for a set with exceptions; `found` is then empty. */
   readonly except: Map<number, RangeCollector>
   readonly byLength: Map<number, RangeCollector>
   entries: number
 }
 
-/** The prefix length of `255.255.255.0`, `24` or `ffff::`; -1 if the mask has holes. */
+/** The prefix length of `255.255.255.0`, `24` or `ffff::`; -1 for a mask with holes. */
 function maskBits(text: string, family: 4 | 6): number {
   if (/^\d{1,3}$/.test(text)) return Number(text)
   const mask = parseAddress(text)
@@ -73,7 +73,7 @@ function createSet(line: string, place: Place): Draft {
   const bits = mask === undefined ? 128 : maskBits(mask, family)
   const objection = PLAIN.has(type)
     ? bits < 0
-      ? `its entries are compared under the mask ${mask}, which is no prefix`
+      ? `its mask ${mask} is not a prefix length`
       : undefined
     : `its entries (${type}) are not source addresses alone`
   const expires = option('timeout') !== undefined
@@ -89,7 +89,7 @@ function collectorOf(map: Map<number, RangeCollector>, length: number): RangeCol
   return made
 }
 
-/** Everything an entry covers, unless a longer prefix is an exception. */
+/** The addresses of all entries, without exceptions that no longer prefix overrides. */
 function contentOf({ found, except, byLength }: Draft): AddressSet {
   if (byLength.size === 0 && except.size === 0) return found.finish()
   let content = EMPTY_SET
@@ -104,10 +104,11 @@ function contentOf({ found, except, byLength }: Draft): AddressSet {
   return content
 }
 
-/** Thrown for a line that no `ipset save` prints. */
+/** The error for a line that the tool cannot have printed. */
 export function notFrom(tool: string, { file, line, text }: Place, words: string): XdpError {
-  const hint = `\`${tool}\` prints what is read here`
-  const message = words === '' ? `this is not the output of ${tool}` : `not from ${tool}: ${excerpt(words)}`
+  const hint = `pass the output of \`${tool}\``
+  const message =
+    words === '' ? `the input is not the output of ${tool}` : `${tool} prints no such line: ${excerpt(words)}`
   const at = file === undefined || line === undefined ? { file: text, line: 1 } : { file, line }
   return new XdpError([{ code: 'E400', severity: 'error', message, hint, at: { ...at, column: 1, length: 1 } }])
 }
@@ -122,15 +123,15 @@ export function eachLine(bytes: Buffer, visit: (from: number, to: number, line: 
   }
 }
 
-/** Reads the lines of an `ipset save`, in whatever they are mixed. */
+/** Reads the lines of `ipset save`; the caller may mix in lines of other tools. */
 export class SaveReader {
   readonly #bytes: Buffer
   readonly #file: string
-  /** Whether any entry is an exception: only then must prefixes be kept apart by length. */
+  /** Whether any entry is an exception; only then are prefixes kept by length. */
   readonly #exceptions: boolean
   readonly #drafts = new Map<string, Draft>()
   #current: Draft | undefined
-  /** `add NAME `, as bytes. */
+  /** `add NAME ` of the line before, as bytes. */
   #head = new Uint8Array(0)
 
   constructor(bytes: Buffer, file: string) {
@@ -139,14 +140,14 @@ export class SaveReader {
     this.#exceptions = bytes.includes(' nomatch')
   }
 
-  /** Whether the line at `from` begins like that of the entry before. */
+  /** Whether the line at `from` adds to the set of the line before. */
   #continues(from: number): boolean {
     const head = this.#head
     for (let at = 0; at < head.length; at++) if (this.#bytes[from + at] !== head[at]) return false
     return head.length > 0
   }
 
-  /** Reads the line `bytes[from, to)`; false if ipset prints no such line. */
+  /** Reads the line `bytes[from, to)`. Returns false if ipset prints no such line. */
   read(from: number, to: number, line: number): boolean {
     if (this.#continues(from)) return this.#add(from + this.#head.length, to)
     const text = this.#bytes.toString('utf8', from, Math.min(to, from + 4096))
@@ -186,15 +187,16 @@ export class SaveReader {
 
 const count = (entries: number): string => `${entries} ${entries === 1 ? 'entry' : 'entries'}`
 
-/** Why the set cannot be a list, or what the list lacks: for `leftOut`. */
+/** Warnings for a set that is left out or imported with a loss. */
 export function groupNotes({ name, place, objection, expires, entries }: AddressGroup): Diagnostic[] {
-  if (objection !== undefined) return [leftOut(place, `set ${name} with ${count(entries)} is left out: ${objection}`)]
-  return expires ? [leftOut(place, `the entries of set ${name} expire; in the list they stay`)] : []
+  if (objection !== undefined)
+    return [leftOut(place, `set ${name} with ${count(entries)} is left out because ${objection}`)]
+  return expires ? [leftOut(place, `the entries of set ${name} have a timeout; in the list they do not expire`)] : []
 }
 
 /**
- * Every set of addresses as a blocklist of its name: a set alone does not say what it is for. Throws E400 for a line
- * that ipset does not print.
+ * Imports every set of addresses as a blocklist with its name, because a set alone does not say whether it passes or
+ * drops. Throws E400 for a line that ipset does not print.
  */
 export function importIpset(input: Input): Imported {
   const { name } = input

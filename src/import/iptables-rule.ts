@@ -1,4 +1,4 @@
-// One `-A` line: its options → which packets, and what becomes of them. Options: iptables(8), iptables-extensions(8).
+// One `-A` line: its options → the packets it matches and its action. Options: iptables(8), iptables-extensions(8).
 
 import type { AddressSet, Family } from '../model/address.ts'
 import { EMPTY4, EMPTY6 } from '../model/ranges.ts'
@@ -24,7 +24,7 @@ export interface RuleContext {
   readonly interfaces: readonly string[]
 }
 
-/** Words of a rule; quoted ones may hold spaces and escaped quotes. */
+/** Words of a rule; a quoted word may contain spaces and escaped quotes. */
 function words(text: string): string[] {
   return [...text.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)].map(([, quoted, plain]) =>
     quoted === undefined ? (plain as string) : quoted.replace(/\\(.)/g, '$1'),
@@ -38,14 +38,14 @@ interface Draft {
   list: string | undefined
   comment: string | undefined
   action: Action
-  /** For an interface that the config does not have. */
+  /** Whether the rule is for an interface that the config does not have. */
   elsewhere: boolean
 }
 
-/** Why an option cannot be taken; undefined if it was. */
+/** Why an option cannot be imported; undefined if it was. */
 type Objection = string | undefined
 
-/** Modules that only bring the options below along. */
+/** Modules without an effect: they only enable the options below. */
 const HARMLESS = new Set([
   'tcp',
   'udp',
@@ -61,12 +61,12 @@ const HARMLESS = new Set([
 ])
 
 const MODULES: Readonly<Record<string, string>> = {
-  conntrack: 'it depends on the state of connections',
-  state: 'it depends on the state of connections',
-  limit: 'it depends on a rate',
-  hashlimit: 'it depends on a rate',
-  connlimit: 'it depends on the number of connections',
-  recent: 'it depends on earlier packets',
+  conntrack: 'it matches the state of connections',
+  state: 'it matches the state of connections',
+  limit: 'it matches a rate',
+  hashlimit: 'it matches a rate',
+  connlimit: 'it matches the number of connections',
+  recent: 'it matches earlier packets',
 }
 
 const both = (a: AddressSet | undefined, b: AddressSet): AddressSet =>
@@ -74,7 +74,7 @@ const both = (a: AddressSet | undefined, b: AddressSet): AddressSet =>
 
 const inverse = ({ v4, v6 }: AddressSet): AddressSet => ({ v4: complement(v4), v6: complement(v6) })
 
-/** `10.0.0.0/255.0.0.0` → `10.0.0.0/8`; undefined where the mask has holes. */
+/** `10.0.0.0/255.0.0.0` → `10.0.0.0/8`; undefined for a mask with holes. */
 function withLength(text: string): string | undefined {
   const [address = '', mask] = text.split('/')
   if (mask === undefined || /^\d+$/.test(mask)) return text
@@ -85,16 +85,16 @@ function withLength(text: string): string | undefined {
 
 function takeAddresses(draft: Draft, text: string, negated: boolean): Objection {
   const parts = text.split(',').map((part) => parseAddresses(withLength(part) ?? ''))
-  if (parts.length !== 1 || parts[0] === undefined) return 'its source address cannot be written as a prefix'
+  if (parts.length !== 1 || parts[0] === undefined) return 'its source address is not a prefix'
   draft.addresses = both(draft.addresses, negated ? inverse(parts[0]) : parts[0])
   return undefined
 }
 
 function takeSet(draft: Draft, name: string, direction: string, negated: boolean): Objection {
-  if (direction !== 'src') return `set ${name} is compared with ${direction}, not the source address alone`
+  if (direction !== 'src') return `it compares set ${name} with ${direction}, not with the source address alone`
   const group = draft.context.groups.get(name)
-  if (group === undefined) return `set ${name} is not in the input; append the output of \`ipset save\``
-  if (group.objection !== undefined) return `of set ${name} ${group.objection}`
+  if (group === undefined) return `set ${name} is not in the input (append the output of \`ipset save\`)`
+  if (group.objection !== undefined) return `of set ${name}: ${group.objection}`
   draft.addresses = both(draft.addresses, negated ? inverse(group.addresses) : group.addresses)
   if (!negated) draft.list = name
   return undefined
@@ -112,10 +112,10 @@ function takeInterface(draft: Draft, text: string, negated: boolean): Objection 
   const matches = (name: string): boolean =>
     negated !== (text.endsWith('+') ? name.startsWith(text.slice(0, -1)) : name === text)
   const { interfaces } = draft.context
-  if (interfaces.length === 0) return text === 'lo' && !negated ? elsewhere(draft) : 'it is for one interface'
+  if (interfaces.length === 0) return text === 'lo' && !negated ? elsewhere(draft) : 'it applies to one interface only'
   const hits = interfaces.filter(matches).length
   if (hits === 0) return elsewhere(draft)
-  return hits === interfaces.length ? undefined : 'it is for some of the interfaces only'
+  return hits === interfaces.length ? undefined : 'it applies to some of the interfaces only'
 }
 
 function elsewhere(draft: Draft): undefined {
@@ -124,9 +124,9 @@ function elsewhere(draft: Draft): undefined {
 }
 
 function takeProtocol(draft: Draft, text: string, negated: boolean): Objection {
-  if (negated) return 'it is for every protocol but one'
+  if (negated) return 'it applies to all protocols except one'
   const number = text === 'all' ? 0 : protocolNumber(text)
-  if (number === undefined) return `protocol ${text} is not known`
+  if (number === undefined) return `protocol ${text} is unknown`
   if (number !== 0) draft.traffic = onlyProtocols(draft.traffic, [number])
   return undefined
 }
@@ -145,10 +145,10 @@ type Take = (draft: Draft, value: string, negated: boolean) => Objection
 const TAKES: Readonly<Record<string, Take>> = {
   '-s': takeAddresses,
   '--source': takeAddresses,
-  '-d': () => 'it depends on the destination address',
-  '--destination': () => 'it depends on the destination address',
+  '-d': () => 'it matches the destination address',
+  '--destination': () => 'it matches the destination address',
   '-i': takeInterface,
-  '-o': () => 'it depends on the outgoing interface',
+  '-o': () => 'it matches the outgoing interface',
   '-p': takeProtocol,
   '-m': (_, name) => (HARMLESS.has(name) ? undefined : (lookUp(MODULES, name) ?? `it uses the match ${name}`)),
   '--sport': (draft, value, negated) => takePorts(draft, 'sourcePorts', value, negated),
@@ -156,7 +156,7 @@ const TAKES: Readonly<Record<string, Take>> = {
   '--dport': (draft, value, negated) => takePorts(draft, 'destinationPorts', value, negated),
   '--dports': (draft, value, negated) => takePorts(draft, 'destinationPorts', value, negated),
   '--src-range': takeAddresses,
-  '--dst-range': () => 'it depends on the destination address',
+  '--dst-range': () => 'it matches the destination address',
   '--comment': (draft, value) => {
     draft.comment = value
     return undefined
@@ -164,7 +164,7 @@ const TAKES: Readonly<Record<string, Take>> = {
   '-j': takeTarget,
 }
 
-/** Reads the options one by one; the first that cannot be taken ends it. */
+/** Reads the options one by one, up to the first that cannot be imported. */
 function takeAll(draft: Draft, list: readonly string[]): Objection {
   let negated = false
   for (let at = 0; at < list.length; at++) {
@@ -185,13 +185,13 @@ function takeAll(draft: Draft, list: readonly string[]): Objection {
     }
     if (objection !== undefined) return objection
     negated = false
-    // What stands behind a target (how to reject) is of no concern to a filter that drops silently.
+    // Options after the target say how to reject, which does not matter to a filter that drops silently.
     if (word === '-j') break
   }
-  return portsWithoutProtocol(draft.traffic) ? 'its ports are of another protocol than TCP and UDP' : undefined
+  return portsWithoutProtocol(draft.traffic) ? 'it matches ports of a protocol other than TCP and UDP' : undefined
 }
 
-/** The rule of one line: none if it is for an interface that the config does not have. */
+/** The rule of one line; none if it is for an interface that the config does not have. */
 export function readRule(place: Place, text: string, context: RuleContext): WrittenRule[] {
   const draft: Draft = {
     context,

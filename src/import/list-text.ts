@@ -1,4 +1,4 @@
-// The content of a list file, one range a line, as bytes: a million strings would cost more than all the rest.
+// The content of a list file, one range per line, as bytes: a million strings would cost more than all the rest.
 
 import type { AddressSet, Ranges } from '../model/address.ts'
 import { WIDTH } from '../model/ranges.ts'
@@ -7,10 +7,10 @@ import { formatRange } from '../model/text.ts'
 const NEWLINE = 0x0a
 const DOT = 0x2e
 
-/** `first-last` of IPv6, or of IPv4, and a newline. */
+/** Longest line in bytes: `first-last` and a newline, by family. */
 const LONGEST = { 4: 32, 6: 92 } as const
 
-/** Writes an octet in decimal at `at`; where it ends. */
+/** Writes an octet in decimal at `start`. Returns the index after it. */
 function writeOctet(out: Uint8Array, start: number, octet: number): number {
   let at = start
   if (octet > 99) out[at++] = 0x30 + Math.floor(octet / 100)
@@ -40,7 +40,7 @@ function writeRanges(out: Buffer, from: number, { family, length, start, end }: 
   return at
 }
 
-/** `head`, and every range on a line of its own. */
+/** `head`, then every range on a separate line. */
 export function listText(head: string, { v4, v6 }: AddressSet): Uint8Array {
   const out = Buffer.allocUnsafe(Buffer.byteLength(head) + v4.length * LONGEST[4] + v6.length * LONGEST[6])
   const begin = out.write(head, 'utf8')

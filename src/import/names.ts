@@ -1,4 +1,4 @@
-// Names of sets elsewhere → names of lists, which are shorter, of fewer characters, and unique in a config.
+// Names of sets in other tools → names of lists, which are shorter, use fewer characters, and are unique in a config.
 
 import { type ListKind, type Scope, scopeKey } from '../model/state.ts'
 import type { ImportedList } from './source.ts'
@@ -12,7 +12,7 @@ const clean = (text: string): string =>
     .slice(0, LONGEST)
     .replace(/[-.]+$/, '')
 
-/** `base` with `suffix`, cut in the middle where it is too long. */
+/** `base` with `suffix`; shortens `base` if the result would be too long. */
 const joined = (base: string, suffix: string): string =>
   suffix === '' ? base : `${base.slice(0, Math.max(1, LONGEST - 1 - suffix.length))}-${suffix}`.slice(0, LONGEST)
 
@@ -20,7 +20,7 @@ const SHORT: Readonly<Record<ListKind, string>> = { allowlist: 'allow', blocklis
 
 const scopeWords = (scope: Scope): string => (scope.protocol === 'any' ? '' : clean(scopeKey(scope)))
 
-/** The names that are tried for a list, best first. */
+/** Candidates for the name of a list, best first. */
 function* candidates(base: string, { kind, scope }: ImportedList): Generator<string> {
   yield base
   yield joined(base, scopeWords(scope).slice(0, 20))
@@ -29,15 +29,15 @@ function* candidates(base: string, { kind, scope }: ImportedList): Generator<str
 }
 
 /**
- * One name for each list, none twice and none that a config reserves. Lists without a name get one too: that of their
- * kind and scope, which is for their file.
+ * A unique name for each list, none of them reserved. A list without a name gets one for its file, from its kind and
+ * scope.
  */
 export function assignNames(lists: readonly ImportedList[]): ReadonlyMap<ImportedList, string> {
   const names = new Map<ImportedList, string>()
   const used = new Set<string>(['allowlist', 'blocklist'])
   for (const list of lists.toSorted((a, b) => Number(a.name === undefined) - Number(b.name === undefined))) {
     const base = list.name === undefined ? joined(list.kind, scopeWords(list.scope)) : clean(list.name) || 'set'
-    // The file of the unnamed entries may be called like their kind, which no named list is.
+    // The file of the unnamed entries may have the reserved name of their kind, which no named list has.
     const own = list.name === undefined && base === list.kind && ![...names.values()].includes(base)
     for (const name of candidates(base, list)) {
       if (used.has(name) && !(own && name === base)) continue

@@ -1,4 +1,4 @@
-// The expressions of one rule of `nft -j list ruleset`: which packets, and what becomes of them.
+// The expressions of one rule of `nft -j list ruleset`: the packets it matches and its action.
 // Format: libnftables-json(5).
 
 import type { AddressSet, Family } from '../model/address.ts'
@@ -32,13 +32,13 @@ export interface MatchContext {
   readonly interfaces: readonly string[]
 }
 
-/** What is gathered from the expressions of a rule. */
+/** Data collected from the expressions of a rule. */
 export interface Draft {
   readonly context: MatchContext
   addresses: AddressSet | undefined
   traffic: Traffic
   list: string | undefined
-  /** One, or one for each verdict of a map. */
+  /** One action, or one per verdict of a map. */
   outcomes: {
     readonly addresses: AddressSet | undefined
     readonly action: Action
@@ -51,13 +51,13 @@ export interface Draft {
 export const fieldsOf = (value: Json): Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {}
 
-/** The one key of an expression, and what is behind it. */
+/** The single key of an expression, and its content. */
 export function only(value: Json): readonly [key: string, content: Json] {
   const [entry] = Object.entries(fieldsOf(value))
   return entry ?? ['', undefined]
 }
 
-/** An element without the timeout, comment and counter around it. */
+/** An element without its timeout, comment and counter. */
 function bare(element: Json): Json {
   const { elem } = fieldsOf(element)
   return elem === undefined ? element : fieldsOf(elem)['val']
@@ -76,13 +76,13 @@ function addAddress(element: Json, into: RangeCollector): boolean {
   return into.read(bytes, 0, bytes.length)
 }
 
-/** Elements as addresses; undefined where one is none. */
+/** Elements as addresses; undefined if any of them is not an address. */
 export function readAddresses(elements: readonly Json[]): AddressSet | undefined {
   const found = new RangeCollector()
   return elements.every((element) => addAddress(element, found)) ? found.finish() : undefined
 }
 
-/** The elements behind a match: one value, `{ set: […] }`, or a set by name. */
+/** The elements of a match: one value, `{ set: […] }`, or a named set. */
 function elementsOf(
   right: Json,
   { sets }: MatchContext,
@@ -112,13 +112,14 @@ const both = (a: AddressSet | undefined, b: AddressSet): AddressSet =>
 function takeSource(draft: Draft, family: Family, right: Json, negated: boolean): Objection {
   const found = elementsOf(right, draft.context)
   const read = found && readAddresses(found.elements)
-  if (found === undefined || read === undefined) return 'its source addresses are in no set of the input'
+  if (found === undefined || read === undefined) return 'the input has no set with its source addresses'
   const addresses = negated ? { v4: complement(read.v4), v6: complement(read.v6) } : read
   draft.traffic = onlyFamily(draft.traffic, family)
   draft.addresses = both(draft.addresses, addresses)
   if (found.set === undefined) return undefined
   if (!negated) draft.list = found.set.name
-  if (found.set.expires) draft.remarks.push(`the entries of set ${found.set.name} expire; in the list they stay`)
+  if (found.set.expires)
+    draft.remarks.push(`the entries of set ${found.set.name} have a timeout; in the list they do not expire`)
   return undefined
 }
 
@@ -136,7 +137,7 @@ function takeProtocols(draft: Draft, right: Json, negated: boolean): Objection {
     return typeof value === 'string' || typeof value === 'number' ? protocolNumber(value) : undefined
   })
   const numbers = (found ?? [undefined]).filter((number) => number !== undefined)
-  if (negated || found?.length !== numbers.length) return 'its protocol is not one that a list can name'
+  if (negated || found?.length !== numbers.length) return 'a list cannot express its protocol'
   draft.traffic = onlyProtocols(draft.traffic, numbers)
   return undefined
 }
@@ -152,7 +153,7 @@ function takeInterface(draft: Draft, right: Json, negated: boolean): Objection {
     draft.elsewhere = true
     return undefined
   }
-  return interfaces.length > 0 && hits === interfaces.length ? undefined : 'it is for some interfaces only'
+  return interfaces.length > 0 && hits === interfaces.length ? undefined : 'it applies to some of the interfaces only'
 }
 
 const FAMILY_WORDS: Readonly<Record<string, Family>> = { ipv4: 4, ip: 4, ipv6: 6, ip6: 6 }
@@ -161,7 +162,7 @@ function takeMeta(draft: Draft, key: Json, right: Json, negated: boolean): Objec
   if (key === 'l4proto') return takeProtocols(draft, right, negated)
   if (key === 'iif' || key === 'iifname') return takeInterface(draft, right, negated)
   const family = lookUp(FAMILY_WORDS, `${right}`)
-  if ((key !== 'nfproto' && key !== 'protocol') || family === undefined) return `it depends on meta ${key}`
+  if ((key !== 'nfproto' && key !== 'protocol') || family === undefined) return `it matches meta ${key}`
   draft.traffic = onlyFamily(draft.traffic, negated ? (family === 4 ? 6 : 4) : family)
   return undefined
 }
@@ -175,13 +176,13 @@ function takePayload(draft: Draft, left: Fields, right: Json, negated: boolean):
   const { protocol, field } = left
   if (protocol === 'ip' && field === 'saddr') return takeSource(draft, 4, right, negated)
   if (protocol === 'ip6' && field === 'saddr') return takeSource(draft, 6, right, negated)
-  if (field === 'daddr') return 'it depends on the destination address'
+  if (field === 'daddr') return 'it matches the destination address'
   if (protocol === 'ip' && field === 'protocol') {
     draft.traffic = onlyFamily(draft.traffic, 4)
     return takeProtocols(draft, right, negated)
   }
   const side = lookUp(SIDES, `${field}`)
-  if (side === undefined || !['tcp', 'udp', 'th'].includes(`${protocol}`)) return `it depends on ${protocol} ${field}`
+  if (side === undefined || !['tcp', 'udp', 'th'].includes(`${protocol}`)) return `it matches ${protocol} ${field}`
   if (protocol !== 'th') draft.traffic = onlyProtocols(draft.traffic, [protocolNumber(`${protocol}`) ?? 0])
   return takePorts(draft, side, right, negated)
 }
@@ -189,15 +190,15 @@ function takePayload(draft: Draft, left: Fields, right: Json, negated: boolean):
 function takeMatch(draft: Draft, content: Json): Objection {
   const { op, left, right } = fieldsOf(content)
   const [key, subject] = only(left)
-  if (key === 'ct') return 'it depends on the state of connections'
-  if (op !== '==' && op !== '!=') return `it compares with ${op}`
+  if (key === 'ct') return 'it matches the state of connections'
+  if (op !== '==' && op !== '!=') return `it uses the operator ${op}`
   const negated = op === '!='
   if (key === 'payload') return takePayload(draft, fieldsOf(subject), right, negated)
   if (key === 'meta') return takeMeta(draft, fieldsOf(subject)['key'], right, negated)
-  return `it depends on ${key === 'concat' ? 'a combination of fields' : key === '&' ? 'an address under a mask' : key || 'a flag'}`
+  return `it matches ${key === 'concat' ? 'a combination of fields' : key === '&' ? 'an address under a mask' : key || 'a flag'}`
 }
 
-/** A verdict as an action; undefined if it is none. */
+/** A verdict as an action; undefined for any other expression. */
 function verdict(key: string, content: Json): Action | undefined {
   if (key === 'drop' || key === 'reject') return { do: 'drop' }
   if (key === 'accept' || key === 'return') return { do: key }
@@ -208,16 +209,17 @@ function verdict(key: string, content: Json): Action | undefined {
 function takeMap(draft: Draft, content: Json): Objection {
   const { key, data } = fieldsOf(content)
   const { protocol, field } = fieldsOf(fieldsOf(key)['payload'])
-  if (field !== 'saddr') return 'it looks up a map that is not by source address alone'
+  if (field !== 'saddr') return 'its map is not keyed by the source address alone'
   const found = elementsOf(data, draft.context)
   if (found === undefined) return 'its map is not in the input'
-  if (found.set?.expires) draft.remarks.push(`the entries of map ${found.set.name} expire; in the list they stay`)
+  if (found.set?.expires)
+    draft.remarks.push(`the entries of map ${found.set.name} have a timeout; in the list they do not expire`)
   draft.traffic = onlyFamily(draft.traffic, protocol === 'ip6' ? 6 : 4)
   for (const element of found.elements) {
     const [source, outcome] = Array.isArray(element) ? element : [undefined, undefined]
     const action = verdict(...only(outcome))
     const addresses = readAddresses([source])
-    const objection = action && addresses ? undefined : 'an element of its map is no verdict for addresses'
+    const objection = action && addresses ? undefined : 'an element of its map is not a verdict for addresses'
     const narrowed = addresses && both(draft.addresses, addresses)
     draft.outcomes.push({ addresses: narrowed, action: action ?? { do: 'nothing' }, objection })
   }
@@ -225,16 +227,16 @@ function takeMap(draft: Draft, content: Json): Objection {
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  limit: 'it depends on a rate',
-  quota: 'it depends on a quota',
-  'ct count': 'it depends on the number of connections',
+  limit: 'it matches a rate',
+  quota: 'it matches a quota',
+  'ct count': 'it matches the number of connections',
   set: 'it changes a set',
-  queue: 'it asks another program',
+  queue: 'it passes packets to another program',
   xt: 'it uses an extension of iptables; import it with --from iptables',
-  goto: 'it goes to a chain for good',
+  goto: 'it goes to a chain without returning',
 }
 
-/** Takes one expression; why it cannot be taken, or undefined. */
+/** Reads one expression. Returns why it cannot be imported, or undefined. */
 export function takeExpression(draft: Draft, expression: Json): Objection {
   const [key, content] = only(expression)
   if (key === 'match') return takeMatch(draft, content)
@@ -251,4 +253,4 @@ export function takeExpression(draft: Draft, expression: Json): Objection {
 }
 
 export const portsObjection = (draft: Draft): Objection =>
-  portsWithoutProtocol(draft.traffic) ? 'its ports are of another protocol than TCP and UDP' : undefined
+  portsWithoutProtocol(draft.traffic) ? 'it matches ports of a protocol other than TCP and UDP' : undefined

@@ -1,5 +1,5 @@
-// `nft -j list ruleset`: tables with sets, maps, chains and rules. Only chains that judge packets on their way in
-// count: filter chains with the hooks ingress, prerouting and input. Format: libnftables-json(5).
+// `nft -j list ruleset`: tables with sets, maps, chains and rules. Imports only chains that filter incoming packets:
+// filter chains with the hooks ingress, prerouting and input. Format: libnftables-json(5).
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
@@ -31,7 +31,7 @@ import {
 
 type Fields = Readonly<Record<string, Json>>
 
-/** The families whose packets a table sees. */
+/** Families of the packets in a table. */
 const FAMILIES: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [4, 6], netdev: [4, 6] }
 
 interface Table {
@@ -41,7 +41,7 @@ interface Table {
   readonly chains: Map<string, { readonly fields: Fields; readonly rules: Fields[] }>
 }
 
-/** Objects of the ruleset by kind. Throws E400 for what is no such JSON. */
+/** The objects of the ruleset by table. Throws E400 if the input is not such JSON. */
 function readTables(input: Input): Table[] {
   const { name } = input
   let document: Json
@@ -54,7 +54,7 @@ function readTables(input: Input): Table[] {
   if (!Array.isArray(nftables)) throw notFrom('nft -j list ruleset', { text: name }, '')
   const tables = new Map<string, Table>()
   for (const object of nftables as readonly Json[]) {
-    // `nft -j -f` and `nft -j monitor` wrap what is listed.
+    // `nft -j -f` and `nft -j monitor` wrap each object in `add`.
     const [kind, content] = only(fieldsOf(object)['add'] ?? object)
     const fields = fieldsOf(content)
     const label = `${fields['family']} ${kind === 'table' ? fields['name'] : fields['table']}`
@@ -116,34 +116,35 @@ function readRule(fields: Fields, place: Place, table: Table, interfaces: readon
   }))
 }
 
-/** Rules that do nothing (a counter, a comment) are no loss. */
+/** The rules of a chain, without those that have no action: leaving out a counter or a comment is no loss. */
 const rulesOf = (table: Table, name: string, interfaces: readonly string[]): WrittenRule[] =>
   (table.chains.get(name)?.rules ?? []).flatMap((fields, index) => {
     const text = `${table.label} ${name} rule ${index + 1} (handle ${fields['handle'] ?? '?'})`
     return readRule(fields, { text }, table, interfaces)
   })
 
-/** Devices of a netdev chain, where nft tells them. */
+/** Devices of a netdev chain; older versions of nft do not print them. */
 const devicesOf = ({ dev }: Fields): readonly string[] =>
   (Array.isArray(dev) ? dev : [dev]).filter((one) => typeof one === 'string')
 
-/** Whether a base chain judges packets on their way in, on interfaces of the config; a note where it does in part. */
+/** Whether a base chain filters incoming packets on interfaces of the config; a warning if it does in part. */
 function judges(fields: Fields, place: Place, rules: number, interfaces: readonly string[]): boolean | Diagnostic {
   const { hook, type, policy } = fields
   if (type !== 'filter') return false
   if (hook === 'forward' && (rules > 0 || policy === 'drop'))
-    return leftOut(place, `left out with ${rules} rules: it judges forwarded packets only`)
+    return leftOut(place, `left out with ${rules} rules because it filters forwarded packets only`)
   if (hook !== 'ingress' && hook !== 'prerouting' && hook !== 'input') return false
   const devices = devicesOf(fields)
   if (devices.length === 0 || interfaces.length === 0) return true
   const hits = interfaces.filter((name) => devices.includes(name)).length
   if (hits === 0) return false
   return (
-    hits === interfaces.length || leftOut(place, `left out with ${rules} rules: it is for some of the interfaces only`)
+    hits === interfaces.length ||
+    leftOut(place, `left out with ${rules} rules because it applies to some of the interfaces only`)
   )
 }
 
-/** Where there is no rule at all, every set of addresses as a blocklist: somebody listed just the sets. */
+/** If the input has no rule at all, imports every set of addresses as a blocklist: the user listed only sets. */
 function setsAlone(tables: readonly Table[]): ImportedList[] {
   return tables.flatMap(({ label, sets }) =>
     [...sets.values()].flatMap(({ name, type, elements }): ImportedList[] => {
@@ -155,7 +156,7 @@ function setsAlone(tables: readonly Table[]): ImportedList[] {
   )
 }
 
-/** Allowlists, blocklists and the default that the chains for incoming packets amount to. */
+/** The allowlists, blocklists and default that correspond to the chains for incoming packets. */
 export function importNft(input: Input): Imported {
   const tables = readTables(input)
   const { interfaces } = input
@@ -169,7 +170,7 @@ export function importNft(input: Input): Imported {
       if (typeof judged === 'object') notes.push(judged)
       if (judged !== true) return []
       if (table.families.length === 0) {
-        notes.push(leftOut(place, `left out with ${rules.length} rules: it is no chain for IP packets`))
+        notes.push(leftOut(place, `left out with ${rules.length} rules because it is not a chain for IP packets`))
         return []
       }
       found.push(...devicesOf(fields).map((device) => ({ name: device, mode: undefined })))

@@ -1,4 +1,4 @@
-// Which packets a rule is about, beyond their source: families, protocols and ports, narrowed match by match.
+// The packets that a rule matches, apart from their source: families, protocols and ports, narrowed match by match.
 
 import type { Family } from '../model/address.ts'
 import type { PortRange } from '../model/ports.ts'
@@ -28,7 +28,7 @@ const PROTOCOLS: Readonly<Record<string, number>> = {
   udplite: 136,
 }
 
-/** A protocol by name or number; undefined if it is neither. */
+/** A protocol by name or number; undefined for an unknown one. */
 export function protocolNumber(text: string | number): number | undefined {
   if (typeof text === 'number') return text
   return (
@@ -36,7 +36,7 @@ export function protocolNumber(text: string | number): number | undefined {
   )
 }
 
-/** Ports that are not in the ranges. */
+/** All ports outside the ranges. */
 export function otherPorts(ranges: readonly PortRange[]): PortRange[] {
   const rest: PortRange[] = []
   let next = 0
@@ -48,7 +48,7 @@ export function otherPorts(ranges: readonly PortRange[]): PortRange[] {
   return rest
 }
 
-/** `22` or `8000:8010` (with `separator`) as a port range; undefined if it is none. */
+/** `22` or `8000:8010` (with `separator`) as a port range; undefined for any other text. */
 export function parsePorts(text: string, separator: string): PortRange | undefined {
   const [first = '', last = first, ...more] = text.split(separator)
   const valid = [first, last].every((port) => /^\d{1,5}$/.test(port) && Number(port) <= 65_535)
@@ -56,7 +56,7 @@ export function parsePorts(text: string, separator: string): PortRange | undefin
   return { first: Number(first), last: Number(last) }
 }
 
-/** Ports that are in both. */
+/** The ports in both. */
 function commonPorts(left: readonly PortRange[], right: readonly PortRange[]): PortRange[] {
   return left.flatMap((a) =>
     right
@@ -65,7 +65,7 @@ function commonPorts(left: readonly PortRange[], right: readonly PortRange[]): P
   )
 }
 
-/** What is known of the packets of a rule. undefined = any. */
+/** The packets that a rule matches so far. undefined = any. */
 export interface Traffic {
   readonly families: readonly Family[]
   readonly protocols: readonly number[] | undefined
@@ -105,8 +105,8 @@ export function onlyPorts(
 const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
 
 /**
- * The scopes of one family's packets; none where no packet can match. ICMP of the family is `icmp`; the ICMP of the
- * other family is no protocol of this one.
+ * The scopes of a rule for one family; none if no packet can match. ICMP of the family becomes `icmp`; ICMP of the
+ * other family is dropped.
  */
 export function scopesOf(traffic: Traffic, family: Family): readonly Scope[] {
   const { families, protocols, sourcePorts, destinationPorts } = traffic
@@ -119,7 +119,7 @@ export function scopesOf(traffic: Traffic, family: Family): readonly Scope[] {
   })
 }
 
-/** Whether ports are matched where the protocol has none that a config could name. */
+/** Whether a rule matches ports of a protocol for which a config has no ports. */
 export const portsWithoutProtocol = ({ protocols, sourcePorts, destinationPorts }: Traffic): boolean =>
   (sourcePorts !== undefined || destinationPorts !== undefined) &&
   (protocols === undefined || protocols.some((protocol) => protocol !== TCP && protocol !== UDP))
@@ -131,14 +131,14 @@ const holdsPorts = (outer: readonly PortRange[], inner: readonly PortRange[]): b
 const sharePorts = (left: readonly PortRange[], right: readonly PortRange[]): boolean =>
   left.length === 0 || right.length === 0 || commonPorts(left, right).length > 0
 
-/** Whether every packet of `inner` is one of `outer`. */
+/** Whether `outer` includes every packet of `inner`. */
 export const coversScope = (outer: Scope, inner: Scope): boolean =>
   outer.protocol === 'any' ||
   (outer.protocol === inner.protocol &&
     holdsPorts(outer.sourcePorts, inner.sourcePorts) &&
     holdsPorts(outer.destinationPorts, inner.destinationPorts))
 
-/** Whether a packet can be one of both. */
+/** Whether one packet can match both. */
 export const sharesScope = (left: Scope, right: Scope): boolean =>
   left.protocol === 'any' ||
   right.protocol === 'any' ||

@@ -1,5 +1,5 @@
-// `xdp-filter status`: tables of what it filters, for people. In the mode "allow" listed addresses are dropped, in
-// "deny" all others are. Format: xdp-filter(8), "The STATUS command".
+// The output of `xdp-filter status`: tables for people. In the mode "allow" xdp-filter drops the listed addresses, in
+// "deny" all others. Format: xdp-filter(8), "The STATUS command".
 
 import type { Diagnostic } from '../diagnostics.ts'
 import { TCP, UDP } from '../model/ports.ts'
@@ -22,7 +22,7 @@ import {
 
 const MODES: Readonly<Record<string, AttachMode>> = { skb: 'generic', native: 'native', hw: 'offload' }
 
-/** A port that is filtered, whatever the address. */
+/** A port that is filtered for any address. */
 interface PortEntry {
   readonly scope: Scope
   readonly place: Place
@@ -62,7 +62,7 @@ function takeInterface(text: string, place: Place, { interfaces, policies }: Rea
 function takeAddress(subject: string, flags: readonly string[], place: Place, reading: Reading): boolean {
   if (flags.includes('dst')) {
     const rest = flags.includes('src') ? 'imported as a source only' : 'left out'
-    reading.notes.push(leftOut(place, `${subject} is filtered as a destination: ${rest}`))
+    reading.notes.push(leftOut(place, `${subject} is filtered as a destination address: ${rest}`))
   }
   const bytes = encoder.encode(subject)
   if (!flags.includes('src')) return /^[0-9a-f.:]+$/.test(subject)
@@ -70,7 +70,7 @@ function takeAddress(subject: string, flags: readonly string[], place: Place, re
   return reading.found.read(bytes, 0, bytes.length)
 }
 
-/** A port is filtered in each direction and protocol of its flags. */
+/** Adds a port for each direction and protocol among its flags. */
 function takePort(subject: string, flags: readonly string[], place: Place, { ports }: Reading): boolean {
   const port = parsePorts(subject, '-')
   if (port === undefined) return false
@@ -84,7 +84,7 @@ function takePort(subject: string, flags: readonly string[], place: Place, { por
   return true
 }
 
-/** The lists of ports: one for each protocol and direction. */
+/** The lists of ports: one per protocol and direction. */
 function portLists(ports: readonly PortEntry[], kind: ImportedList['kind']): ImportedList[] {
   const groups = new Map<string, PortEntry[]>()
   for (const entry of ports) {
@@ -106,24 +106,24 @@ function portLists(ports: readonly PortEntry[], kind: ImportedList['kind']): Imp
   }))
 }
 
-/** Takes a line of a section; false if it belongs to none. */
+/** Reads a line of a section. Returns false if the section has no such line. */
 function takeLine(section: Section, text: string, place: Place, reading: Reading): boolean {
   if (section === 'none' || /Hit counter$|Enabled features$/.test(text)) return true
   if (section === 'interfaces') return takeInterface(text, place, reading)
   const [, subject = '', flags = ''] = /^ {2}(\S+)\s+(\S+)\s+\d+$/.exec(text) ?? []
   if (section === 'addresses') return takeAddress(subject, flags.split(','), place, reading)
   if (section === 'ports') return takePort(subject, flags.split(','), place, reading)
-  if (subject !== '') reading.notes.push(leftOut(place, `left out, ${subject} is a MAC address`))
+  if (subject !== '') reading.notes.push(leftOut(place, `left out because ${subject} is a MAC address`))
   return subject !== ''
 }
 
-/** The policy of the interfaces; those that have another one than the first are left out. */
+/** The interfaces with the policy of the first one; the others are left out. */
 function agree({ interfaces, policies, notes }: Reading): ImportedInterface[] {
   const [first] = policies
   const others = policies.filter(({ policy }) => policy !== first?.policy)
   for (const { name, policy, place } of others)
     notes.push(
-      leftOut(place, `interface ${name} is left out, because it has the policy ${policy} and ${first?.name} has not`),
+      leftOut(place, `interface ${name} is left out because it has the policy ${policy} and ${first?.name} does not`),
     )
   return interfaces.filter(({ name }) => !others.some((other) => other.name === name))
 }

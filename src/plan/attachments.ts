@@ -1,11 +1,11 @@
-// What the links of the namespace say about our attachments and about the programs of others.
+// Our attachments and foreign programs, as the links of the namespace show them.
 
 import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
 import { type AttachMode, type Attachment, EVERY_ROLE } from '../model/state.ts'
 import type { Impact } from './change.ts'
 import { hopDrift } from './next-hops.ts'
 
-/** Programs on the link that are not ours. */
+/** Foreign programs on the link. */
 export const foreignPrograms = (link: Link | undefined): readonly AttachedProgram[] =>
   link?.programs.filter(({ generation }) => generation === undefined) ?? []
 
@@ -13,8 +13,8 @@ const ownProgram = (link: Link): AttachedProgram | undefined =>
   link.programs.find(({ generation }) => generation !== undefined)
 
 /**
- * Every attachment of ours: the live state's, and those that an apply which was killed left on an interface before
- * it could commit. The latter must be found here, or nothing would ever take them off again.
+ * All our attachments: those of the live state, and those that a killed apply left on an interface before it could
+ * commit. The latter must appear here, or no apply would ever detach them.
  */
 export function ownAttachments(live: Live): ReadonlyMap<string, Attachment> {
   const attachments = new Map(live.state.interfaces)
@@ -27,8 +27,8 @@ export function ownAttachments(live: Live): ReadonlyMap<string, Attachment> {
 }
 
 /**
- * Objects that moved since the last apply without it, with what happened. To what observation reports this adds the
- * interfaces on which a program of an uncommitted generation runs, and the services whose next hops are others now.
+ * Objects that changed since the last apply by other means, each with a description. Observation reports most of them;
+ * this adds interfaces that run a program of an uncommitted generation, and services whose next hops changed.
  */
 export function driftOf(live: Live): ReadonlyMap<ObjectKey, string> {
   const drift = new Map(live.drift)
@@ -36,7 +36,7 @@ export function driftOf(live: Live): ReadonlyMap<ObjectKey, string> {
     const key: ObjectKey = `interface:${name}`
     const program = ownProgram(link)
     if (program === undefined || program.generation === live.generation || drift.has(key)) continue
-    drift.set(key, `runs generation ${program.generation}, but ${live.generation || 'none'} is the committed one`)
+    drift.set(key, `runs generation ${program.generation}, but ${live.generation || 'none'} is committed`)
   }
   for (const [name, service] of live.state.services) {
     const moved = drift.has(`service:${name}`) ? undefined : hopDrift(service, live)
@@ -46,8 +46,8 @@ export function driftOf(live: Live): ReadonlyMap<ObjectKey, string> {
 }
 
 /**
- * What traffic may notice when a program is attached to or taken off the link in one of the modes. Drivers of real
- * cards may reset their rings when native XDP comes or goes; virtual devices do not.
+ * Impact of attaching a program to the link, or detaching it, in one of the modes. Drivers of physical cards may reset
+ * their rings when native XDP is attached or detached; virtual devices do not.
  */
 export function attachImpact(link: Link | undefined, modes: readonly AttachMode[]): Impact {
   const resets = link?.kind === 'physical' && modes.some((mode) => mode !== 'generic')
@@ -55,8 +55,8 @@ export function attachImpact(link: Link | undefined, modes: readonly AttachMode[
 }
 
 /**
- * What traffic may notice when our program takes the place of others. In the same mode the kernel swaps the two; in
- * another mode the old one must go first, since native and generic programs cannot be on one interface together.
+ * Impact of replacing foreign programs by ours. In the same mode the kernel swaps the two. For a different mode the old
+ * program must be detached first, because one interface cannot have a native and a generic program.
  */
 export function displaceImpact(foreign: readonly AttachedProgram[], modes: readonly AttachMode[]): Impact {
   return foreign.every(({ mode }) => mode === modes[0]) ? 'hitless' : 'traffic-gap'

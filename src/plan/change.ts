@@ -1,5 +1,5 @@
 // The plan as data: semantic changes with before and after, each with its impact and reason. Rendering and execution
-// both read it; neither adds to it.
+// read it and add nothing.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
@@ -7,7 +7,7 @@ import type { AttachedProgram, Drift, ObjectKey, Slots } from '../model/live.ts'
 import type { Backend, LeavingBackend, Service } from '../model/service.ts'
 import type { Attachment, List, Policy, Program, State } from '../model/state.ts'
 
-/** What traffic notices of a change. */
+/** Effect of a change on traffic. */
 export type Impact = 'hitless' | 'new-flows' | 'link-bounce' | 'traffic-gap'
 
 /** Why a change is planned. */
@@ -34,11 +34,11 @@ interface Common {
   readonly key: ObjectKey
   readonly impact: Impact
   readonly reason: ChangeReason
-  /** The address-wise difference, for lists: what apply adds to and removes from each set. */
+  /** For lists: the addresses that apply adds to each set and removes from it. */
   readonly delta?: ListDelta
-  /** For services: what becomes of backends and of flows. */
+  /** For services: the changes of backends, and the share of flows that moves. */
   readonly balance?: ServiceDelta
-  /** For interfaces: programs of others that this change takes off the interface (`on_conflict: replace`). */
+  /** For interfaces: foreign programs that this change detaches (`on_conflict: replace`). */
   readonly displaces?: readonly AttachedProgram[]
 }
 
@@ -59,32 +59,32 @@ export type ListDelta = readonly {
   readonly removed: AddressSet
 }[]
 
-/** A backend that comes (no `before`), goes (no `after`) or changes. */
+/** A backend that is added (no `before`), removed (no `after`) or changed. */
 export interface BackendDelta {
-  /** backendKey of it. */
+  /** Its backendKey. */
   readonly key: string
   readonly before: Backend | undefined
   readonly after: Backend | undefined
 }
 
 export interface ServiceDelta {
-  /** Those that differ, sorted by key. */
+  /** The backends that differ, sorted by key. */
   readonly backends: readonly BackendDelta[]
-  /** Part (0 to 1) of new flows that goes to another backend than before; undefined where there is no before. */
+  /** Share (0 to 1) of new flows that go to a different backend than before; undefined without a before. */
   readonly moved: number | undefined
 }
 
 export interface Plan {
   /** Where the plan leads: the file's state on this host, with the live content of feeds that are not believed. */
   readonly state: State
-  /** In the order in which they are carried out. */
+  /** In the order in which plans list them: see order.ts. */
   readonly changes: readonly Change[]
   readonly drift: readonly Drift[]
   readonly warnings: readonly Diagnostic[]
-  /** Counter slots after the plan, for everything that remains. */
+  /** Counter slots of everything that exists after the plan. */
   readonly slots: Slots
-  /** Backends that are in the file no more and keep their flows for a while. */
+  /** Backends that left the file and keep their flows for a while. */
   readonly leaving: readonly LeavingBackend[]
-  /** By backendSlotKey, when drained backends stop to keep their flows: monotonic time in seconds. */
+  /** By backendSlotKey: when a drained backend loses its flows, in seconds of monotonic time. */
   readonly deadlines: ReadonlyMap<string, number>
 }

@@ -1,4 +1,4 @@
-// The address-wise difference of two lists, and the sums the reports show of it.
+// The difference of two lists by address, and the sums of it that reports show.
 
 import type { AddressSet } from '../model/address.ts'
 import { difference } from '../model/patch.ts'
@@ -9,15 +9,15 @@ import type { Change, ListDelta } from './change.ts'
 
 const same = (left: AddressSet, right: AddressSet): boolean => equals(left.v4, right.v4) && equals(left.v6, right.v6)
 
-/** Prefixes in the smallest set of prefixes that covers the addresses. */
+/** Number of prefixes in the smallest set that covers the addresses. */
 export const prefixCount = ({ v4, v6 }: AddressSet): number => countPrefixes(v4) + countPrefixes(v6)
 
-/** A list's addresses by `scopeKey`, sorted by it; empty for no list. */
+/** The addresses of a list by `scopeKey`, sorted by it; empty for undefined. */
 export function addressesByScope(list: List | undefined): ReadonlyMap<string, AddressSet> {
   return new Map((list?.sets ?? []).map(({ scope, addresses }) => [scopeKey(scope), addresses]))
 }
 
-/** What turns one list's addresses into the other's, for each scope that differs, sorted by scope. */
+/** The addresses to add and remove per scope that differs, sorted by scope. */
 export function listDelta(before: List | undefined, after: List | undefined): ListDelta {
   const left = addressesByScope(before)
   const right = addressesByScope(after)
@@ -31,7 +31,7 @@ export function listDelta(before: List | undefined, after: List | undefined): Li
   })
 }
 
-/** Sums over the scopes of all list changes. */
+/** Sums over all scopes of all list changes. */
 export function countDelta(changes: readonly Change[]): { readonly added: number; readonly removed: number } {
   let added = 0
   let removed = 0

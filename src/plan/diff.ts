@@ -1,6 +1,6 @@
-// The planner's heart: two states in, the changes between them out. This room turns (desired, live) into a Plan and
-// nothing else: it reads no clock, no environment and no kernel, and never waits. The same inputs always give the
-// same plan, whatever order maps were filled in.
+// The heart of the planner: two states → the changes between them. This room turns (desired, live) into a Plan and does
+// nothing else: it reads no clock, no environment and no kernel, and never waits. Equal inputs always give equal plans,
+// whatever the insertion order of their maps.
 
 import type { Link, Live } from '../model/live.ts'
 import type { Attachment, List, Policy, Program, State } from '../model/state.ts'
@@ -14,7 +14,7 @@ type Step<T> =
   | { readonly op: 'update'; readonly before: T; readonly after: T }
   | { readonly op: 'delete'; readonly before: T; readonly after: undefined }
 
-/** What turns one object into the other; undefined = nothing. */
+/** The operation that turns one object into the other; undefined if they are equal. */
 function step<T extends object>(
   before: T | undefined,
   after: T | undefined,
@@ -36,7 +36,7 @@ function diffProgram(before: Program | undefined, after: Program | undefined, dr
   if (made === undefined) return []
   const common = { kind: 'program', key: 'program', impact: 'hitless' } as const
   if (made.op !== 'update') return [{ ...common, ...made, reason: reasonOf(made.op, drifted) }]
-  // Maps of another ABI cannot be carried over: the program and all its tables are made anew and then switched to.
+  // Maps of a different ABI cannot be kept: apply rebuilds the program with all its tables, then switches to them.
   const op = made.before.abi === made.after.abi ? 'update' : 'replace'
   return [{ ...common, ...made, op, reason: made.before.digest === made.after.digest ? 'drift' : 'program-changed' }]
 }
@@ -45,7 +45,7 @@ function diffPolicy(before: Policy | undefined, after: Policy | undefined, drift
   const same = (left: Policy, right: Policy): boolean => left.default === right.default && left.flows === right.flows
   const made = step(before, after, (left, right) => same(left, right) && !drifted)
   if (made === undefined) return []
-  // Another size is another map: flows that are known are known no more, and go where their hash says.
+  // A flow table of a different size is a new map: it forgets all known flows, which then follow their hash.
   const impact = made.op === 'update' && made.before.flows !== made.after.flows ? 'new-flows' : 'hitless'
   return [{ kind: 'policy', key: 'policy', impact, ...made, reason: reasonOf(made.op, drifted) }]
 }
@@ -96,10 +96,10 @@ function both<T>(left: ReadonlyMap<string, T>, right: ReadonlyMap<string, T>): s
 }
 
 /**
- * Every change that turns the live state into the desired one, in no particular order of execution (see `order`).
- * An interface whose live mode is any of the desired ones is in sync. What drifted is always written again, even where
- * it drifted to just what is desired, so that the record of the last apply is right afterwards. Empty if and only if
- * the two states are the same and nothing drifted.
+ * Every change that turns the live state into the desired one, in no particular order (see `order`). An interface is in
+ * sync if its live mode is any of the desired ones. A drifted object is always written again, even if it drifted to the
+ * desired value, so that the record of the last apply is right afterwards. Empty if and only if the two states are
+ * equal and nothing drifted.
  */
 export function diff(desired: State, live: Live): Change[] {
   const { state } = live

@@ -1,6 +1,6 @@
-// Feeds that must not be believed: a file that nobody has written for too long, or one that has lost most of what is
-// live. Such a list keeps its live content until somebody says otherwise, because a broken download looks just like a
-// feed that has got better.
+// Feeds that apply should not trust: a file that has not been updated for too long, or one that lost most of the live
+// prefixes. Such a list keeps its live content until the user accepts the file, because a broken download looks like a
+// feed that really became shorter.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
@@ -10,18 +10,18 @@ import { EMPTY_SET, equals, subtract, union } from '../model/ranges.ts'
 import { type List, listPrefixes, type ScopedSet, scopeKey } from '../model/state.ts'
 import { addressesByScope, prefixCount } from './delta.ts'
 
-/** What a plan is made under, besides the file and the live state. */
+/** Inputs of a plan besides the file and the live state. */
 export interface Terms {
-  /** Unix time in seconds; 0 = unknown, so that no feed is stale. */
+  /** Unix time in seconds; 0 = unknown, and then no feed is stale. */
   readonly now: number
-  /** Take every feed as it is, stale or shrunken. */
+  /** Accept every feed as it is, stale or shrunken. */
   readonly acceptShrink: boolean
 }
 
 export const PLAIN_TERMS: Terms = { now: 0, acceptShrink: false }
 
 export interface Settled {
-  /** The lists of the file, with live content where a feed is not believed. */
+  /** The lists of the file, with live content for feeds that are not trusted. */
   readonly lists: ReadonlyMap<string, List>
   readonly warnings: readonly Diagnostic[]
 }
@@ -41,35 +41,35 @@ function same(left: List, right: List): boolean {
   })
 }
 
-/** Addresses of a list under any scope. */
+/** The addresses of a list under all scopes together. */
 const everyAddress = ({ sets }: List) =>
   sets.reduce((all, { addresses: { v4, v6 } }) => ({ v4: union(all.v4, v4), v6: union(all.v6, v6) }), EMPTY_SET)
 
-/** How many prefixes of one list no other list has, scopes apart: what an edit of the scope moves is not lost. */
+/** Number of prefixes that only the first list has. Ignores scopes: moving a prefix to a different scope is no loss. */
 function missing(current: List, wanted: List): number {
   const [before, after] = [everyAddress(current), everyAddress(wanted)]
   return prefixCount({ v4: subtract(before.v4, after.v4), v6: subtract(before.v6, after.v6) })
 }
 
-/** The feed of a list that is the oldest of those beyond their age, with the file that is. */
+/** The warning for the oldest file beyond `max_age`, if any. */
 function stale(feeds: readonly Feed[], now: number): Diagnostic | undefined {
   for (const { list, files, maxAge, at } of feeds) {
     if (maxAge === undefined) continue
     const oldest = files.toSorted((left, right) => left.updatedAt - right.updatedAt)[0]
     if (oldest === undefined || now - oldest.updatedAt <= maxAge) continue
-    const message = `${oldest.path} is ${span(now - oldest.updatedAt)} old, and max_age is ${span(maxAge)}`
+    const message = `${oldest.path} is ${span(now - oldest.updatedAt)} old, but max_age is ${span(maxAge)}`
     return { code: 'W209', severity: 'warning', message: `${message}: list ${list} `, at }
   }
   return undefined
 }
 
-/** Whether a list would lose too much of what is live: both fewer prefixes, and that share of them gone. */
+/** The warning for a list that would shrink too much: in the number of prefixes, and in addresses that are gone. */
 function shrunken(feeds: readonly Feed[], current: List, wanted: List): Diagnostic | undefined {
   const feed = feeds.toSorted((left, right) => left.maxShrink - right.maxShrink)[0]
   if (feed === undefined || feed.maxShrink >= 1 || same(current, wanted)) return undefined
   const [before, after] = [listPrefixes(current), listPrefixes(wanted)]
   if (before - after <= before * feed.maxShrink) return undefined
-  // A feed that says the same in fewer, wider prefixes has lost nothing.
+  // A feed that covers the same addresses with fewer, wider prefixes has lost nothing.
   if (missing(current, wanted) <= before * feed.maxShrink) return undefined
   const lost = Math.floor(((before - after) / before) * 100)
   const message =
@@ -78,7 +78,7 @@ function shrunken(feeds: readonly Feed[], current: List, wanted: List): Diagnost
   return { code: 'W210', severity: 'warning', message, at: feed.at }
 }
 
-/** The live content in the terms of the file: its kind and, where there is but one, its scope. */
+/** The live content with the kind of the file and, if both have just one, the scope of the file. */
 function held(wanted: List, current: List, inline: readonly ScopedSet[]): List {
   const [only, ...more] = wanted.sets
   const [live, ...others] = current.sets
@@ -94,11 +94,11 @@ function held(wanted: List, current: List, inline: readonly ScopedSet[]): List {
   return { ...wanted, sets: merged }
 }
 
-const TAKE = 'check where the file comes from; --accept-shrink takes it as it is'
+const TAKE = 'check the source of the file; to apply it anyway, run `xdp apply --accept-shrink`'
 
 /**
- * Decides for each list with a feed whether it takes the content of its files or keeps the live one. A list that is not
- * live yet, or was of the other kind, takes the files whatever their age.
+ * Decides for each list with a feed whether it takes the content of its files or keeps the live content. A list that is
+ * not live yet, or was of the other kind, takes the files whatever their age.
  */
 export function settle(desired: Desired, live: Live, { now, acceptShrink }: Terms): Settled {
   const { lists } = desired.state
@@ -114,13 +114,13 @@ export function settle(desired: Desired, live: Live, { now, acceptShrink }: Term
     const warning = stale(feeds, now) ?? (current && shrunken(feeds, current, wanted))
     if (warning === undefined) continue
     if (current === undefined) {
-      const hint = 'nothing of this list is live yet; check why the file is not updated'
-      warnings.push({ ...warning, message: `${warning.message}takes it all the same`, hint })
+      const hint = 'the list has no live content to keep; check why the file is not updated'
+      warnings.push({ ...warning, message: `${warning.message}takes it anyway`, hint })
       continue
     }
     const inline = feeds[0]?.inline ?? []
     settled.set(name, held(wanted, current, inline))
-    const besides = inline.length > 0 ? ' besides the entries of the config' : ''
+    const besides = inline.length > 0 ? ' and the entries of the config' : ''
     warnings.push({ ...warning, message: `${warning.message}keeps its live content${besides}`, hint: TAKE })
   }
   return { lists: settled, warnings }

@@ -1,5 +1,5 @@
-// Services that a plan must not make: one that would take the SSH connection which somebody works by, or a backend
-// that is this host itself.
+// Services that a plan must not create: a service that would take over an SSH connection to this host, or one with this host
+// as a backend.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
@@ -14,14 +14,14 @@ const same = (left: Address, right: Address): boolean =>
 
 const holds = ({ ports }: Service, port: number): boolean => ports.first <= port && port <= ports.last
 
-/** Whether packets to an address and port of TCP are for the service. */
+/** Whether the service takes packets to this TCP address and port. */
 const takes = (service: Service, address: Address, port: number): boolean =>
   service.protocol === 'tcp' && same(service.vip, address) && holds(service, port)
 
 function swallowed(service: Service, desired: Desired, live: Live): Diagnostic[] {
   const end = live.sshEnds.find(({ address, port }) => takes(service, address, port))
   if (end === undefined) return []
-  // Who is connected though a live service takes these packets is not connected by them.
+  // A live service already takes these packets, so the peer is not an SSH client of this host.
   if ([...live.state.services.values()].some((old) => takes(old, end.address, end.port))) return []
   const { family, words } = end.address
   const at = desired.provenance.services.get(service.name)?.vip
@@ -31,9 +31,9 @@ function swallowed(service: Service, desired: Desired, live: Live): Diagnostic[]
       code: 'E211',
       severity: 'error',
       message:
-        `service ${service.name} takes ${ports} of ${formatAddress(family, words)}, ` +
-        'through which somebody is logged in to this host by SSH: the connection would be cut',
-      hint: 'use another VIP or port, or log in by another address of this host and apply from there',
+        `service ${service.name} would cut an SSH connection to this host: it takes ${ports} of ` +
+        `${formatAddress(family, words)}, the address that the SSH client connects to`,
+      hint: 'use a different VIP or port, or log in through a different address of this host and apply from there',
       ...(at && { at }),
     },
   ]
@@ -48,13 +48,13 @@ function ownBackends(service: Service, desired: Desired, live: Live): Diagnostic
         code: 'E212',
         severity: 'error',
         message: `${addressText(backend)} is an address of this host, so it cannot be a backend of service ${service.name}`,
-        hint: 'packets to a backend leave this host; to serve by itself, leave the port to the host and out of services',
+        hint: 'remove the backend: packets to a backend leave this host. Traffic for this host itself needs no service',
         ...(at && { at }),
       }
     })
 }
 
-/** Every reason of services to refuse a plan; empty = go ahead. */
+/** Every reason to refuse the services of a plan; empty = go ahead. */
 export function guardServices(desired: Desired, live: Live): Diagnostic[] {
   return [...desired.state.services.values()].flatMap((service) => [
     ...swallowed(service, desired, live),

@@ -1,4 +1,4 @@
-// What a plan must not do. A guard only reads, and answers with errors; where it answers, nothing is changed.
+// Reasons to refuse a plan. A guard only reads, and answers with errors; if it returns any, apply changes nothing.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, InterfaceOptions } from '../model/desired.ts'
@@ -8,7 +8,7 @@ import type { AttachMode } from '../model/state.ts'
 import { foreignPrograms } from './attachments.ts'
 import { guardServices } from './guard-services.ts'
 
-/** The words of `bpftool net attach` and `detach` for each mode. */
+/** Attach types of `bpftool net attach` and `detach`, by mode. */
 const ATTACH_TYPE = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const satisfies Record<
   AttachMode,
   string
@@ -18,12 +18,12 @@ function loadTime({ loadedAt }: AttachedProgram): string {
   return loadedAt === 0 ? '' : `, loaded ${new Date(loadedAt * 1000).toISOString().replace('.000Z', 'Z')}`
 }
 
-/** What the program's name tells about whose it is. */
+/** A guess at the owner of a program, from its name. */
 function origin({ name }: AttachedProgram): string {
   if (name === 'xdp_dispatcher')
-    return ' It is the dispatcher of libxdp: replacing it takes every program of its chain off the interface; `xdp-loader status` lists them.'
+    return ' It is the dispatcher of libxdp: replacing it detaches every program of its chain; `xdp-loader status` lists them.'
   if (name === 'xdp_filter')
-    return ' It has the name of our own program: most likely ours, of another --instance, or one whose pins were lost (bpffs unmounted or emptied).'
+    return ' Its name is that of our program: it is probably ours, from a different --instance, or its pins were lost (bpffs unmounted or emptied).'
   return ''
 }
 
@@ -36,8 +36,8 @@ function foreignProgram(name: string, program: AttachedProgram, { at }: Interfac
       `interface ${name} already runs an XDP program that is not ours: ${identity.filter(Boolean).join(', ')}, ` +
       `${program.mode} mode${loadTime(program)}.${origin(program)}`,
     hint:
-      `write \`on_conflict: replace\` under interfaces.${name} to take its place, ` +
-      `or detach it: bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}`,
+      `write \`on_conflict: replace\` under interfaces.${name} to replace it, ` +
+      `or detach it: \`bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}\``,
     at,
   }
 }
@@ -45,18 +45,21 @@ function foreignProgram(name: string, program: AttachedProgram, { at }: Interfac
 function missingInterface(name: string, live: Live, { at }: InterfaceOptions): Diagnostic {
   const existing = [...live.links.keys()].filter((link) => link !== 'lo').sort()
   const meant = nearest(name, existing)
-  const known = existing.length === 0 ? 'there is none but lo' : `there are ${existing.slice(0, 8).join(', ')}`
+  const known =
+    existing.length === 0
+      ? 'this host has no interface except lo'
+      : `the interfaces are ${existing.slice(0, 8).join(', ')}`
   const hint = meant === undefined ? known + (existing.length > 8 ? ', …' : '') : `did you mean ${meant}?`
   return {
     code: 'E103',
     severity: 'error',
     message: `interface ${name} does not exist`,
-    hint: `${hint} (\`missing: skip\` leaves it out while it does not exist)`,
+    hint: `${hint} (with \`missing: skip\`, apply leaves it out until it exists)`,
     at,
   }
 }
 
-/** The instance belongs to one network namespace; from another one its interfaces are not even visible. */
+/** Refuses a command outside the network namespace of the instance: there it cannot even see the interfaces. */
 export function guardNamespace(live: Pick<Live, 'netns' | 'ownNetns'>): Diagnostic[] {
   if (live.netns === undefined || live.netns === live.ownNetns) return []
   return [
@@ -65,8 +68,8 @@ export function guardNamespace(live: Pick<Live, 'netns' | 'ownNetns'>): Diagnost
       severity: 'error',
       message: `this instance belongs to network namespace ${live.netns}, but the command runs in ${live.ownNetns}`,
       hint:
-        'enter that namespace (nsenter --net=/run/netns/NAME xdp …), or give this one its own --instance; ' +
-        'if that namespace is gone, remove xdp-as-code/INSTANCE from the bpffs',
+        'enter that namespace (`nsenter --net=/run/netns/NAME xdp …`), or use a separate `--instance NAME` here; ' +
+        'if that namespace no longer exists, remove xdp-as-code/INSTANCE from the bpffs',
     },
   ]
 }
@@ -74,7 +77,7 @@ export function guardNamespace(live: Pick<Live, 'netns' | 'ownNetns'>): Diagnost
 /** Every reason to refuse the plan; empty = go ahead. */
 export function guard(desired: Desired, live: Live): Diagnostic[] {
   const wrongNamespace = guardNamespace(live)
-  // Nothing else can be said from the wrong namespace: its links are not the ones the file means.
+  // From the wrong namespace no other guard makes sense: its links are not those of the file.
   if (wrongNamespace.length > 0) return wrongNamespace
   const interfaces = [...desired.options]
     .sort(([left], [right]) => (left < right ? -1 : 1))

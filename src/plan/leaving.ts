@@ -1,5 +1,5 @@
-// Backends that keep flows without taking new ones, and until when: those that are drained, and those that left the
-// file while their service stayed. Nothing of it is a change: a plan says it when the backend leaves, and that is all.
+// Backends that keep their flows but take no new ones, with a deadline: drained backends, and backends that left the
+// file while their service stayed. None of it is a change: the plan mentions a backend when it leaves, and never again.
 
 import type { Live } from '../model/live.ts'
 import {
@@ -19,7 +19,7 @@ import { keepsFlows } from './services.ts'
 
 type Facts = Pick<Live, 'state' | 'leaving' | 'deadlines' | 'bootSeconds' | 'nextHops'>
 
-/** When a drained backend stops to keep its flows; a longer or shorter timeout counts from when it began to drain. */
+/** When a drained backend loses its flows. An edited timeout counts from the start of the drain. */
 function drainDeadline(key: string, service: Service, live: Facts): number | undefined {
   if (service.drainTimeout === undefined) return undefined
   const known = live.deadlines.get(key)
@@ -30,7 +30,9 @@ function drainDeadline(key: string, service: Service, live: Facts): number | und
 
 const isDrained = (backend: Backend): boolean => backend.state !== 'disabled' && !takesFlows(backend)
 
-/** By backendSlotKey: when the drained backends of a state stop to keep their flows. Who is not in it keeps them. */
+/**
+ * By backendSlotKey: when the drained backends of a state lose their flows. A backend without a deadline keeps them.
+ */
 export function deadlinesOf({ services }: Pick<State, 'services'>, live: Facts): ReadonlyMap<string, number> {
   const found = [...services.values()].flatMap((service) =>
     service.backends.filter(isDrained).flatMap((backend) => {
@@ -42,7 +44,7 @@ export function deadlinesOf({ services }: Pick<State, 'services'>, live: Facts):
   return new Map(found)
 }
 
-/** Those that leave with this plan. */
+/** The backends that leave with this plan. */
 function newlyLeaving(before: Service, after: Service, live: Facts): LeavingBackend[] {
   if (before === after) return []
   const kept = new Set(slotKeysOf(after))
@@ -57,7 +59,7 @@ function newlyLeaving(before: Service, after: Service, live: Facts): LeavingBack
   })
 }
 
-/** The claims on replies of all services, by key. */
+/** The claims of all services on replies, by key. */
 function claimsByKey(services: Iterable<Service>): ReadonlyMap<string, readonly Claim[]> {
   const groups = new Map<string, Claim[]>()
   for (const claim of [...services].flatMap(claimsOf)) {
@@ -68,7 +70,10 @@ function claimsByKey(services: Iterable<Service>): ReadonlyMap<string, readonly 
   return groups
 }
 
-/** Leaving backends whose replies could be taken for those of a backend in use would give it a wrong VIP: they end at once. */
+/**
+ * Ends a leaving backend at once if its replies could be confused with those of a backend in use: they would get a
+ * wrong VIP.
+ */
 function withOwnReplies(leaving: readonly LeavingBackend[], services: State['services']): readonly LeavingBackend[] {
   if (leaving.length === 0) return leaving
   const claims = claimsByKey(services.values())
@@ -82,13 +87,13 @@ function withOwnReplies(leaving: readonly LeavingBackend[], services: State['ser
 
 const keyOf = ({ service, backend }: LeavingBackend): string => backendSlotKey(service, backend)
 
-/** The backend with the next hop that the kernel knows now; the last one known where it knows none. */
+/** The backend with the next hop that the kernel knows now, or else the last known one. */
 const withHop = (backend: Backend, { nextHops }: Facts): Backend => ({
   ...backend,
   nextHop: nextHops.get(addressText(backend)) ?? backend.nextHop,
 })
 
-/** Backends that keep their flows for a while though they are in the file no more, sorted. */
+/** Backends that left the file and keep their flows for a while, sorted. */
 export function leavingOf({ services }: Pick<State, 'services'>, live: Facts): readonly LeavingBackend[] {
   if (live.state.services.size === 0) return []
   const staying = [...services.values()].flatMap((after) => {

@@ -1,5 +1,5 @@
-// Next hops: the one thing of a service that the kernel says and not the file. Desired services get those that hold
-// now; where the live tables have others, the network moved, which is drift.
+// Next hops: the only part of a service that comes from the kernel and not from the file. Desired services get the
+// current ones; if the live tables have others, the network changed, which is drift.
 
 import type { Live } from '../model/live.ts'
 import { addressTextsOf, type Backend, everyBackend, type NextHop, type Service } from '../model/service.ts'
@@ -8,7 +8,7 @@ import { formatAddress } from '../model/text.ts'
 export const addressText = ({ address: { family, words } }: Pick<Backend, 'address'>): string =>
   formatAddress(family, words)
 
-/** Addresses of backends that would get traffic if the way to them was known. */
+/** Addresses of backends that get no traffic because their next hop is unknown. */
 export const unresolvedOf = (services: ReadonlyMap<string, Service>): Backend['address'][] =>
   [...services.values()].flatMap((service) =>
     everyBackend(service).flatMap(({ address, nextHop, state }) =>
@@ -29,10 +29,10 @@ export function sameHop(left: NextHop | undefined, right: NextHop | undefined): 
   )
 }
 
-/** By service as the file has it: with the next hops of last time, which as a rule are those of this time. */
+/** By service of the file: the result of the last call, since next hops rarely change. */
 const resolved = new WeakMap<Service, Service>()
 
-/** A service with its next hops: the very one of last time where they are the same. */
+/** A service with its next hops; the object of the last call if they are unchanged. */
 function withHops(service: Service, nextHops: Live['nextHops']): Service {
   const texts = addressTextsOf(service)
   const known = resolved.get(service)
@@ -60,19 +60,19 @@ export function hopText(hop: NextHop | undefined): string {
   return `${macText(hop.mac)} on ${hop.interface}${hop.vlan === 0 ? '' : ` VLAN ${hop.vlan}`}`
 }
 
-/** How a next hop changed, as a clause. */
+/** The change of a next hop, as a clause. */
 export function hopChange(before: NextHop | undefined, after: NextHop | undefined): string {
   if (after === undefined) return `next hop ${hopText(before)} is gone`
   if (before === undefined) return `next hop is known now: ${hopText(after)}`
   const [left, right] = [hopText(before), hopText(after)]
   if (left !== right) return `next hop changed ${left} -> ${right}`
-  if (before.mtu !== after.mtu) return `MTU of the way changed ${before.mtu} -> ${after.mtu}`
+  if (before.mtu !== after.mtu) return `MTU of the route changed ${before.mtu} -> ${after.mtu}`
   if (before.sourceMac !== after.sourceMac)
     return `MAC of ${after.interface} changed ${macText(before.sourceMac)} -> ${macText(after.sourceMac)}`
-  return `${after.interface} was removed and made again`
+  return `${after.interface} was removed and created again`
 }
 
-/** What moved in the network under a live service, or undefined. */
+/** The change of the network under a live service, or undefined. */
 export function hopDrift(service: Service, { nextHops }: Pick<Live, 'nextHops'>): string | undefined {
   const texts = addressTextsOf(service)
   const moved = everyBackend(service).filter(({ nextHop }, i) => {
@@ -82,6 +82,7 @@ export function hopDrift(service: Service, { nextHops }: Pick<Live, 'nextHops'>)
   const [first] = moved
   if (first === undefined) return undefined
   const address = addressText(first)
-  const rest = moved.length > 1 ? `, and of ${moved.length - 1} more` : ''
+  const others = moved.length - 1
+  const rest = others > 0 ? `, and ${others} more ${others === 1 ? 'backend' : 'backends'}` : ''
   return `backend ${address}: ${hopChange(first.nextHop, nextHops.get(address))}${rest}`
 }

@@ -1,5 +1,5 @@
-// The difference of two services: which backends come, go and change, which part of new flows moves, and what the flows
-// that are there notice.
+// The difference of two services: the backends that are added, removed and changed, the share of new flows that moves,
+// and the impact on existing flows.
 
 import type { Address } from '../model/address.ts'
 import { type Backend, backendKey, type Service } from '../model/service.ts'
@@ -11,14 +11,14 @@ import { movedShare } from './shares.ts'
 const sameAddress = (left: Address, right: Address): boolean =>
   left.family === right.family && compareAddresses(left.words, right.words) === 0
 
-/** Whether two backends with the same key are the same but for their next hops. */
+/** Whether two backends with the same key are equal except for their next hops. */
 const sameConfig = (left: Backend, right: Backend): boolean =>
   left.weight === right.weight && left.state === right.state
 
 const sameBackend = (left: Backend, right: Backend): boolean =>
   sameConfig(left, right) && sameHop(left.nextHop, right.nextHop)
 
-/** Settings of a service, all but its backends, as comparable texts. */
+/** The settings of a service, without its backends, as comparable texts. */
 export function settingsOf(service: Service): Readonly<Record<string, string>> {
   const { ports, outerSource } = service
   const text = ({ address, port }: Pick<Backend, 'address' | 'port'>): string => backendKey({ address, port })
@@ -58,14 +58,14 @@ function backendDeltas(before: readonly Backend[], after: readonly Backend[]): B
   return [...changed, ...removed].sort((left, right) => (left.key < right.key ? -1 : 1))
 }
 
-/** What turns one service into the other. */
+/** The changes of backends, and the share of new flows that moves. */
 export function serviceDelta(before: Service | undefined, after: Service | undefined): ServiceDelta {
   const backends = backendDeltas(before?.backends ?? [], after?.backends ?? [])
   const isSameSet = backends.every((delta) => delta.before && delta.after && sameConfig(delta.before, delta.after))
   return { backends, moved: before && after ? movedShare(before, after, isSameSet) : undefined }
 }
 
-/** Whether two services differ in nothing but next hops. */
+/** Whether two services differ only in next hops. */
 function sameConfigs({ backends }: ServiceDelta, settings: readonly string[]): boolean {
   return settings.length === 0 && backends.every(({ before, after }) => before && after && sameConfig(before, after))
 }
@@ -75,15 +75,15 @@ const sameSorry = (left: Service, right: Service): boolean =>
     ? left.sorry === right.sorry
     : sameHop(left.sorry.nextHop, right.sorry.nextHop)
 
-/** Settings that say which packets are meant, how flows are told apart, or what of them backends see. */
+/** Settings that select the packets of flows, distinguish flows, or change how backends see them. */
 const OF_FLOWS: readonly string[] = ['vip', 'protocol', 'forwarding', 'hash', 'gue_port']
 
-/** A source pool that gets addresses and loses none. */
+/** Whether a source pool loses no address. */
 const onlyGrows = (before: readonly Address[], after: readonly Address[]): boolean =>
   (before.length > 0 || after.length === 0) &&
   before.every((address) => after.some((other) => sameAddress(address, other)))
 
-/** Whether flows of the one service are still flows of the other, whatever becomes of its backends. */
+/** Whether flows of one service remain flows of the other, apart from changes of backends. */
 export function keepsFlows(before: Service, after: Service): boolean {
   if (before === after) return true
   if (after.ports.first > before.ports.first || after.ports.last < before.ports.last) return false
@@ -91,7 +91,7 @@ export function keepsFlows(before: Service, after: Service): boolean {
   return OF_FLOWS.every((name) => left[name] === right[name]) && onlyGrows(before.snatPool, after.snatPool)
 }
 
-/** Whether flows that are there end or lose their backend at once. */
+/** Whether existing flows end or lose their backend at once. */
 function endsFlows(before: Service, after: Service, { backends }: ServiceDelta): boolean {
   if (!keepsFlows(before, after)) return true
   return backends.some(({ before: old, after: now }) => {
@@ -106,7 +106,7 @@ function impactOf(before: Service, after: Service, delta: ServiceDelta): Impact 
   return delta.moved > 0 ? 'new-flows' : 'hitless'
 }
 
-/** The change that turns one service into the other, if there is any. */
+/** The change that turns one service into the other, if there is one. */
 export function diffService(
   name: string,
   before: Service | undefined,

@@ -1,11 +1,11 @@
-// Which part of new flows goes elsewhere after a change of backends: what two tables of a service differ in.
+// The share of new flows that a change of backends moves: the part in which two tables of a service differ.
 
 import { type Backend, backendKey, type Service, takesFlows } from '../model/service.ts'
 import { type Ring, ringOf } from '../semantics/maglev.ts'
 
 type Numbers = Map<string, number>
 
-/** A number for each backend, the same for the same key. */
+/** A number for each backend, equal for equal keys. */
 function numberOf(numbers: Numbers, backend: Backend): number {
   const key = backendKey(backend)
   const known = numbers.get(key)
@@ -14,7 +14,7 @@ function numberOf(numbers: Numbers, backend: Backend): number {
   return numbers.size
 }
 
-/** By slot of the table the number of its backend. */
+/** The number of the backend in each slot of the table. */
 function numbered(ring: Ring, backends: readonly Backend[], numbers: Numbers): Uint32Array {
   const byIndex = backends.map((backend) => numberOf(numbers, backend))
   const owners = new Uint32Array(ring.length)
@@ -23,8 +23,8 @@ function numbered(ring: Ring, backends: readonly Backend[], numbers: Numbers): U
 }
 
 /**
- * The part (0 to 1) of all hashes that two tables give to different owners. Slot s of n slots has the hashes from s/n up
- * to (s+1)/n, so tables of different sizes are held against each other interval by interval.
+ * The share (0 to 1) of all hashes that two tables give to different backends. Slot s of n slots has the hashes from
+ * s/n up to (s+1)/n, so tables of different sizes are compared interval by interval.
  */
 function differing(left: Uint32Array, right: Uint32Array): number {
   let differs = 0
@@ -44,14 +44,14 @@ function differing(left: Uint32Array, right: Uint32Array): number {
   return differs
 }
 
-/** Shares of the weights that take new flows, by backendKey. */
+/** Share of each backend by weight, for those that take new flows, by backendKey. */
 function weightShares({ backends }: Service): ReadonlyMap<string, number> {
   const takers = backends.filter(takesFlows)
   const total = takers.reduce((sum, { weight }) => sum + weight, 0)
   return new Map(takers.map((backend) => [backendKey(backend), backend.weight / total]))
 }
 
-/** Flows that are spread anew, each anywhere by weight, come to where they were by chance. */
+/** Flows redistributed at random by weight: some return to their old backend by chance. */
 function reshuffled(before: Service, after: Service): number {
   const own = weightShares(after)
   const kept = [...weightShares(before)].reduce((sum, [key, share]) => sum + share * (own.get(key) ?? 0), 0)
@@ -59,10 +59,10 @@ function reshuffled(before: Service, after: Service): number {
 }
 
 /**
- * The part (0 to 1) of new flows that goes to another backend than a like flow would have before. undefined where that
- * says nothing: with `scheduler: random` no flow has a backend of its own. Health and next hops play no part.
+ * The share (0 to 1) of new flows that go to a different backend than before. undefined where that means nothing: with
+ * `scheduler: random` a flow has no fixed backend. Ignores health and next hops.
  *
- * @param isSameSet whether both have the same backends, with the same weights and states: their tables need not be made
+ * @param isSameSet whether both have equal backends, weights and states, so that no table needs to be built
  */
 export function movedShare(before: Service, after: Service, isSameSet = false): number | undefined {
   if (after.scheduler === 'random') return undefined
@@ -75,7 +75,7 @@ export function movedShare(before: Service, after: Service, isSameSet = false): 
   return differing(numbered(left, before.backends, numbers), numbered(right, after.backends, numbers))
 }
 
-/** The part (0 to 1) of new flows that each backend takes by its weight, in the order of `backends`. */
+/** The share (0 to 1) of new flows of each backend by its weight, in the order of `backends`. */
 export function flowShares({ backends }: Service): readonly number[] {
   const total = backends.reduce((sum, backend) => sum + (takesFlows(backend) ? backend.weight : 0), 0)
   return backends.map((backend) => (takesFlows(backend) ? backend.weight / total : 0))

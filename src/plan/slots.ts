@@ -1,6 +1,6 @@
-// Slots. A slot is the index under which an interface, list, service or backend counts and the balancer knows a backend
-// or pool address; it belongs to the name for as long as the name is configured (or a backend leaving), so that counters
-// and flows outlive edits, generations and program updates.
+// Slots. A slot is the index of the counters of an interface, list, service or backend, and the number by which the
+// balancer knows a backend or pool address. It belongs to the name as long as that is in the file (or the backend is
+// leaving), so that counters and flows survive edits, generations and program updates.
 
 import { fail } from '../diagnostics.ts'
 import {
@@ -18,9 +18,9 @@ import type { State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 
 /**
- * Names that have a slot keep it; the others, in sorted order, get the lowest free one. A slot that this very plan
- * frees is given away only when no other is left: until the switch the old generation still counts in it.
- * undefined = there are more names than slots.
+ * Keeps the slots of names that have one. The other names, sorted, get the lowest free slots. A slot that this plan
+ * frees is reused only if no other is left, because the old generation counts in it until the switch. undefined: more
+ * names than slots.
  */
 function assign(
   names: readonly string[],
@@ -50,13 +50,13 @@ function assign(
   return slots
 }
 
-/** Names of backends as slots know them: those of services, in reserve, and leaving. */
+/** Names of backends that have a slot: those of services, sorry backends, and leaving ones. */
 function backendNames({ services }: State, leaving: readonly LeavingBackend[]): string[] {
   const used = [...services.values()].flatMap(slotKeysOf)
   return [...used, ...leaving.map(({ service, backend }) => backendSlotKey(service, backend))]
 }
 
-/** Addresses of all source pools, each once. */
+/** The addresses of all source pools, without duplicates. */
 function poolNames({ services }: State): string[] {
   const pools = [...services.values()].flatMap(({ snatPool }) => snatPool)
   return [...new Set(pools.map(({ family, words }) => formatAddress(family, words)))]
@@ -66,27 +66,27 @@ const most = (what: string, wanted: number, possible: number): string =>
   `${formatCount(wanted)} ${what}; one instance can have ${formatCount(possible)}`
 
 /**
- * The slots of everything in a state that has one. Throws XdpError E047, E203, E205, E209 or E210 when there are not
- * enough.
+ * The slots of everything in a state. Throws XdpError E047, E203, E205, E209 or E210 if there are too few.
  */
 export function assignSlots(state: State, live: Live, leaving: readonly LeavingBackend[] = []): Slots {
   const { slots } = live
   const interfaces = assign([...state.interfaces.keys()], slots.interfaces, FIRST_INTERFACE_SLOT, INTERFACE_SLOTS)
   if (interfaces === undefined) {
     const possible = INTERFACE_SLOTS - FIRST_INTERFACE_SLOT
-    throw fail('E205', `${state.interfaces.size} interfaces are configured; one instance can filter ${possible}`)
+    throw fail('E205', `the config has ${state.interfaces.size} interfaces; one instance can have ${possible}`)
   }
   const lists = assign([...state.lists.keys()], slots.lists, 0, LIST_SLOTS)
   if (lists === undefined)
-    throw fail('E203', `${state.lists.size} lists are configured; one instance can count ${LIST_SLOTS}`)
+    throw fail('E203', `the config has ${state.lists.size} lists; one instance can have ${LIST_SLOTS}`)
   const services = assign([...state.services.keys()], slots.services, 0, SERVICE_SLOTS)
-  if (services === undefined) throw fail('E209', `there are ${most('services', state.services.size, SERVICE_SLOTS)}`)
+  if (services === undefined)
+    throw fail('E209', `the config has ${most('services', state.services.size, SERVICE_SLOTS)}`)
   const names = backendNames(state, leaving)
   const backends = assign(names, slots.backends, 0, BACKEND_SLOTS)
   if (backends === undefined)
-    throw fail('E210', `there are ${most('backends, leaving ones included', names.length, BACKEND_SLOTS)}`)
+    throw fail('E210', `the config has ${most('backends, leaving ones included', names.length, BACKEND_SLOTS)}`)
   const pools = assign(poolNames(state), slots.pools, 0, POOL_SLOTS)
   if (pools === undefined)
-    throw fail('E047', `source pools have ${most('addresses', poolNames(state).length, POOL_SLOTS)}`)
+    throw fail('E047', `the source pools have ${most('addresses', poolNames(state).length, POOL_SLOTS)}`)
   return { interfaces, lists, services, backends, pools }
 }

@@ -1,4 +1,4 @@
-// Health checks whose answers this host's own policy would drop: every backend would be down.
+// Warns if the policy of this host would drop the answers to health checks: all backends would be down.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
@@ -9,12 +9,14 @@ import type { State } from '../model/state.ts'
 import { type IpFacts, judge } from '../semantics/judge.ts'
 import { addressText } from './next-hops.ts'
 
-/** One of those that checks are made from (RFC 6335 §6). */
+/** An ephemeral port, from which checks are made (RFC 6335 §6). */
 const EPHEMERAL = 49_152
-/** Backends looked at, so that a plan for very many stays quick: what is dropped is dropped for all, most often. */
+/**
+ * Number of backends examined per service, to keep large plans fast; a policy mostly drops the answers of all or none.
+ */
 const MOST = 1000
 
-/** The packet that answers a check; undefined: a command asks in a way that is not known. */
+/** The packet that answers a check; undefined for a command, whose packets are unknown. */
 function answerTo(check: HealthCheck): IpFacts | undefined {
   if (check.type === 'exec') return undefined
   const { family, words } = check.address
@@ -29,7 +31,7 @@ function answerTo(check: HealthCheck): IpFacts | undefined {
   }
 }
 
-/** Addresses of backends whose answers are dropped where they come in, with the interface. */
+/** Addresses of backends whose answers are dropped on arrival, with the interface. */
 function droppedOf(service: Service, checks: ReadonlyMap<string, HealthCheck>, state: State): [string, string][] {
   const { policy, lists } = state
   return service.backends.slice(0, MOST).flatMap((backend): [string, string][] => {
@@ -43,7 +45,7 @@ function droppedOf(service: Service, checks: ReadonlyMap<string, HealthCheck>, s
   })
 }
 
-/** One warning for each service. */
+/** One warning per service. */
 export function warnHealth(desired: Desired, state: State): Diagnostic[] {
   const services = [...state.services.values()].sort((left, right) => (left.name < right.name ? -1 : 1))
   return services.flatMap((service): Diagnostic[] => {
@@ -58,8 +60,8 @@ export function warnHealth(desired: Desired, state: State): Diagnostic[] {
       {
         code: 'W221',
         severity: 'warning',
-        message: `service ${service.name}: answers of ${address}${more} to health checks are dropped at ${device}, so these backends will be down`,
-        hint: `put the backends into an allowlist: allowlist: [${address}]`,
+        message: `service ${service.name}: ${device} drops answers of ${address}${more} to health checks, so these backends will be down`,
+        hint: `allow the backends: \`allowlist: [${address}]\``,
         ...(at === undefined ? {} : { at }),
       },
     ]

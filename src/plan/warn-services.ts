@@ -1,5 +1,5 @@
-// What a person should know of services before saying yes: backends that get no traffic and why, ways that are too
-// narrow, replies that would not come back as they should.
+// Warnings about services to read before approving a plan: backends that get no traffic and why, routes with too small
+// an MTU, and replies that would not return correctly.
 
 import type { Diagnostic, Location } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
@@ -37,20 +37,20 @@ function some(texts: readonly string[]): string {
   return rest > 0 ? `${shown.join(', ')} and ${rest} more` : shown.join(', ')
 }
 
-/** Backends by the reason why the kernel does not know the way to them: one warning for all with the same reason. */
+/** One warning per reason why backends have no next hop. */
 function warnUnresolved(service: Service, context: Context): Diagnostic[] {
   const { live } = context
   const groups = new Map<string, Backend[]>()
   for (const backend of everyBackend(service)) {
     if (backend.nextHop !== undefined || backend.state === 'disabled') continue
-    const why = live.unresolved.get(addressText(backend)) ?? 'its next hop is not known'
+    const why = live.unresolved.get(addressText(backend)) ?? 'the next hop is unknown'
     groups.set(why, [...(groups.get(why) ?? []), backend])
   }
   return [...groups].map(([why, backends]) => {
     const [first] = backends as [Backend]
     const [verb, pronoun] = backends.length === 1 ? ['gets', 'it'] : ['get', 'them']
     const message = `service ${service.name}: ${some(backends.map(addressText))} ${verb} no traffic: ${why}`
-    const hint = `try \`ip route get ${addressText(first)}\` and \`ping ${addressText(first)}\`; the next apply looks for ${pronoun} again`
+    const hint = `try \`ip route get ${addressText(first)}\` and \`ping ${addressText(first)}\`; the next apply resolves ${pronoun} again`
     return warning('W211', message, hint, placesOf(context, service)?.backend(backendKey(first)))
   })
 }
@@ -63,64 +63,66 @@ function warnVip(service: Service, context: Context): Diagnostic[] {
   const [text, at] = [vipText(service), placesOf(context, service)?.vip]
   const device = live.unanswered.get(text)
   if (device !== undefined) {
-    const message = `nobody answers for ${text} on ${device}: it lies in the network there and is no address of this host`
-    const hint = `ip addr add ${text}/${service.vip.family === 4 ? 32 : 128} dev ${device}, or route it to this host`
+    const message = `no host answers for ${text} on ${device}: it is in the network of that link but is not an address of this host`
+    const hint = `run \`ip addr add ${text}/${service.vip.family === 4 ? 32 : 128} dev ${device}\`, or route it to this host`
     return [warning('W213', message, hint, at)]
   }
   if (!isOwn(service, live)) return []
-  const message = `${text} is an address of this host: what no service takes reaches the host itself`
-  return [warning('W212', message, 'that is right where this host is to answer for the VIP; block other ports', at)]
+  const message = `${text} is an address of this host: packets that no service takes reach the host itself`
+  return [warning('W212', message, 'if this host should not answer for the VIP itself, block the other ports', at)]
 }
 
-/** RFC 2003 and RFC 2473: the outer header; with GUE also that of UDP. */
+/** Bytes of the outer header (RFC 2003, RFC 2473), with GUE also of the UDP and GUE headers. */
 function overheadOf({ forwarding }: Service, { address }: Backend): number {
   if (forwarding !== 'ipip' && forwarding !== 'gue') return 0
   return (address.family === 4 ? 20 : 40) + (forwarding === 'gue' ? 8 : 0)
 }
 
-/** The smallest MTU of a link: RFC 8200 §5; RFC 791 for IPv4, of which every host takes this much. */
+/** Least MTU of a link in bytes (RFC 8200 §5); for IPv4, the packet size that every host must accept (RFC 791). */
 const LEAST_MTU = { 4: 576, 6: 1280 } as const
-/** What clients behind Ethernet send. */
+/** MTU of Ethernet in bytes, which most clients use. */
 const USUAL_MTU = 1500
 
-/** One warning for each interface and service where encapsulated packets are too large for the way. */
+/** One warning per service and interface whose MTU is too small for encapsulated packets. */
 function warnMtu(service: Service, context: Context): Diagnostic[] {
-  const told = new Set<string>()
+  const reported = new Set<string>()
   return everyBackend(service).flatMap((backend): Diagnostic[] => {
     const overhead = overheadOf(service, backend)
     const { nextHop } = backend
     if (overhead === 0 || nextHop === undefined) return []
     const fits = nextHop.mtu - overhead
     const key = `${nextHop.interface} ${fits}`
-    if (fits >= USUAL_MTU || told.has(key)) return []
-    told.add(key)
+    if (fits >= USUAL_MTU || reported.has(key)) return []
+    reported.add(key)
     const at = placesOf(context, service)?.backend(backendKey(backend))
-    const way = `${service.forwarding} adds ${overhead} bytes and ${nextHop.interface} carries ${nextHop.mtu}`
+    const reason = `${service.forwarding} adds ${overhead} bytes and the MTU of ${nextHop.interface} is ${nextHop.mtu}`
     if (fits < LEAST_MTU[service.vip.family]) {
-      const message = `service ${service.name}: packets to ${addressText(backend)} do not fit: ${way}, which leaves ${fits}`
-      return [warning('W218', message, `ip link set ${nextHop.interface} mtu 1600, as its network permits`, at)]
+      const message = `service ${service.name}: packets to ${addressText(backend)} do not fit: ${reason}, which leaves ${fits} bytes`
+      return [warning('W218', message, `if the network supports it: \`ip link set ${nextHop.interface} mtu 1600\``, at)]
     }
-    const message = `service ${service.name}: ${way}, so clients are told to send at most ${fits} bytes`
+    const message = `service ${service.name}: ${reason}, so this host reports a path MTU of ${fits} bytes to clients`
     const headers = service.vip.family === 4 ? 40 : 60
-    const hint = `ip link set ${nextHop.interface} mtu ${USUAL_MTU + overhead}, or have backends announce an MSS of ${fits - headers}: \`advmss\` on their route`
+    const hint = `run \`ip link set ${nextHop.interface} mtu ${USUAL_MTU + overhead}\`, or set \`advmss ${fits - headers}\` on the route of the backends`
     return [warning('W219', message, hint, at)]
   })
 }
 
-/** NAT needs the replies to come by here; without a source pool, the kernel also has to know where clients are. */
+/**
+ * NAT needs replies to return through this host; without a source pool, the kernel must also forward them to clients.
+ */
 function warnReplies(service: Service, { live, state, desired }: Context): Diagnostic[] {
   if (service.forwarding !== 'nat' || service.backends.length === 0) return []
   const at = desired.provenance.services.get(service.name)?.at
   const { family } = service.vip
   const found: Diagnostic[] = []
   if (service.snatPool.length === 0 && !(family === 4 ? live.forwards.v4 : live.forwards.v6)) {
-    const message = `service ${service.name}: this host does not forward IPv${family}, so replies of backends do not get back to clients`
+    const message = `service ${service.name}: this host does not forward IPv${family}, so replies of backends do not reach clients`
     const key = family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding'
-    found.push(warning('W214', message, `sysctl -w ${key}=1`, at))
+    found.push(warning('W214', message, `run \`sysctl -w ${key}=1\``, at))
   }
   for (const device of egressOf(service)) {
     if (state.interfaces.get(device)?.roles.includes('balance')) continue
-    const message = `service ${service.name}: replies that come in at ${device} are not translated back: it is no interface with the role balance`
+    const message = `service ${service.name}: replies that arrive on ${device} are not translated back, because it is not an interface with the role balance`
     found.push(warning('W215', message, `add \`${device}: { roles: [balance] }\` to interfaces`, at))
   }
   return found
@@ -130,10 +132,10 @@ const egressOf = (service: Service): readonly string[] => [
   ...new Set(everyBackend(service).flatMap(({ nextHop }) => nextHop?.interface ?? [])),
 ]
 
-/** Devices that take no frames from native XDP of another one: what crosses a bridge is for its ports to carry. */
+/** Kinds of devices that cannot transmit frames of native XDP; for a bridge, send to its ports. */
 const WITHOUT_TRANSMIT = new Set(['bridge', 'ifb', 'vlan'])
 
-/** What becomes of frames that native XDP sends out of interfaces: a veth wants a program on its peer, most cards one of ours. */
+/** Warns if frames sent by native XDP may be lost: a veth needs a program on its peer, most cards need one of ours. */
 function warnEgress(hops: readonly NextHop[], { live, state, desired }: Context): Diagnostic[] {
   const attached = [...state.interfaces.values()]
   if (!attached.some(({ modes, roles }) => roles.includes('balance') && modes[0] === 'native')) return []
@@ -144,24 +146,26 @@ function warnEgress(hops: readonly NextHop[], { live, state, desired }: Context)
   const generic = 'or use `mode: generic`'
   const ofVeth = warning(
     'W216',
-    `frames that native XDP sends to ${some(veths)} arrive only if the veth peer has an XDP program, or GRO on for what comes from other interfaces`,
-    `attach a program that passes everything to the peer, ${generic}`,
+    `frames that native XDP sends to ${some(veths)} arrive only if the veth peer has an XDP program (GRO is enough for frames from other interfaces)`,
+    `attach a program that passes every packet to the peer, ${generic}`,
     at(veths[0]),
   )
   const others = devices.flatMap((device): Diagnostic[] => {
     const kind = kindOf(device)
     if (WITHOUT_TRANSMIT.has(kind)) {
-      const message = `backends are behind ${device}, a ${kind}, which takes no frames from native XDP`
-      return [warning('W217', message, `route to backends by the interface below it, ${generic}`, at(device))]
+      const message = `backends are behind ${device}, a ${kind}, which cannot transmit frames of native XDP`
+      return [warning('W217', message, `route to the backends through the interface below it, ${generic}`, at(device))]
     }
     if (kind !== 'physical' || state.interfaces.has(device)) return []
-    const message = `backends are behind ${device}, which is not under interfaces: many drivers send frames of XDP only where a program is attached`
+    const message = `backends are behind ${device}, which is not under interfaces: many drivers transmit frames of XDP only with a program attached`
     return [warning('W217', message, `add \`${device}: { roles: [balance] }\` to interfaces`, undefined)]
   })
   return veths.length > 0 ? [ofVeth, ...others] : others
 }
 
-/** Every warning about services, in order of their names. Of those that stay as they are only what is wrong by now. */
+/**
+ * Every warning about services, sorted by name. Unchanged services get only warnings about backends without a next hop.
+ */
 export function warnServices(context: Context, changes: readonly Change[]): Diagnostic[] {
   const { state } = context
   const changed = changes.flatMap((change) =>

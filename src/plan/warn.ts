@@ -1,4 +1,4 @@
-// What a person should know before saying yes, though nothing is wrong.
+// Warnings to read before approving a plan, although it has no error.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
@@ -19,10 +19,10 @@ const warning = (code: Code, message: string, hint: string, at?: Diagnostic['at'
   ...(at === undefined ? {} : { at }),
 })
 
-/** Devices without native XDP in any kernel so far: they have no receive rings of their own. */
+/** Kinds of devices without native XDP in all kernels so far, because they have no receive rings. */
 const WITHOUT_NATIVE = new Set(['bridge', 'dummy', 'ifb', 'loopback', 'macvlan', 'vlan', 'vrf', 'vxlan'])
 
-/** Members of the same bond that the file does not name: packets that arrive there are not filtered. */
+/** Members of the same bond outside the file: packets that arrive there are not filtered. */
 function otherMembers(link: Link, live: Live, state: State): string[] {
   return [...live.links.values()]
     .filter(({ name, master }) => master === link.master && name !== link.name && !state.interfaces.has(name))
@@ -35,28 +35,28 @@ function warnMember(link: Link, live: Live, state: State, at: Diagnostic['at']):
   const kind = live.links.get(link.master)?.kind
   if (kind === 'bridge') {
     const message = `${link.name} is a port of bridge ${link.master}: frames that the bridge only forwards are filtered too`
-    return [warning('W204', message, `allow what must cross the bridge in the allowlist`, at)]
+    return [warning('W204', message, `add the sources that must cross the bridge to allowlist`, at)]
   }
   if (kind !== 'bond' && kind !== 'team') return []
   const others = otherMembers(link, live, state)
   if (others.length === 0) return []
-  const message = `${link.name} is a member of ${kind} ${link.master}: packets that arrive on its other members are not filtered`
+  const message = `${link.name} is a member of ${kind} ${link.master}: packets on its other members are not filtered`
   return [warning('W204', message, `add ${others.join(', ')} to interfaces, or attach to ${link.master} instead`, at)]
 }
 
-/** About an interface on which this plan attaches a program. */
+/** Warnings about an interface to which this plan attaches a program. */
 function warnAttach({ interface: name, modes }: Attachment, live: Live, state: State, at: Diagnostic['at']) {
   const link = live.links.get(name)
   if (link === undefined) return []
   const found: Diagnostic[] = []
   const native = modes.includes('native')
   if (native && link.kind === 'veth') {
-    const message = `native XDP on ${name} turns off TCP segmentation offload on its veth peer for as long as it is attached`
+    const message = `native XDP on ${name} turns off TCP segmentation offload on its veth peer while it is attached`
     found.push(warning('W201', message, 'write `mode: generic` if TCP throughput of the peer matters more', at))
   }
   if (native && WITHOUT_NATIVE.has(link.kind)) {
     const message = `${name} is a ${link.kind} device, which has no native XDP`
-    const parent = link.kind === 'vlan' ? ', or attach to its parent: tags are looked through' : ''
+    const parent = link.kind === 'vlan' ? ', or attach to its parent, which parses VLAN tags' : ''
     found.push(warning('W208', message, `write \`mode: generic\`${parent}`, at))
   }
   if (!link.up)
@@ -64,7 +64,7 @@ function warnAttach({ interface: name, modes }: Attachment, live: Live, state: S
   return [...found, ...warnMember(link, live, state, at)]
 }
 
-/** An attachment that stays in a mode which is not the first of its list. */
+/** Warns about an attachment that stays in a mode other than the first of its list. */
 function warnMode(desired: Desired, live: Live, changed: ReadonlySet<string>): Diagnostic[] {
   const attachments = [...ownAttachments(live)].sort(([left], [right]) => (left < right ? -1 : 1))
   return attachments.flatMap(
@@ -77,7 +77,7 @@ function warnMode(desired: Desired, live: Live, changed: ReadonlySet<string>): D
       const wanted = desired.state.interfaces.get(name)?.modes ?? []
       if (mode === undefined || !wanted.includes(mode) || wanted[0] === mode || changed.has(name)) return []
       const message = `${name} stays in ${mode} mode, though ${wanted[0]} is preferred: a switch would interrupt filtering`
-      const hint = `write \`mode: ${wanted[0]}\` to have apply switch it`
+      const hint = `to let apply switch it, write \`mode: ${wanted[0]}\``
       return [warning('W203', message, hint, desired.options.get(name)?.at)]
     },
   )
@@ -87,23 +87,23 @@ function warnPolicy(state: State): Diagnostic[] {
   if (state.policy?.default !== 'drop') return []
   if ([...state.lists.values()].some(({ kind, sets }) => kind === 'allowlist' && sets.length > 0)) return []
   const message =
-    'policy.default is drop and the allowlist is empty: everything but ARP, neighbour discovery and DHCP is dropped'
-  return [warning('W205', message, 'add the addresses that must get through to allowlist')]
+    'policy.default is drop and the allowlist is empty: every packet except ARP, neighbour discovery and DHCP is dropped'
+  return [warning('W205', message, 'add the sources that must pass to allowlist')]
 }
 
 function warnProgram(changes: readonly Change[]): Diagnostic[] {
   const change = changes.find(({ kind, op }) => kind === 'program' && op === 'replace')
   if (change?.kind !== 'program' || change.op !== 'replace') return []
   const message = `the new program has ABI ${change.after.abi}, the live one ${change.before.abi}: counters restart from zero`
-  return [warning('W206', message, 'save `xdp status --json` first if the old counts matter')]
+  return [warning('W206', message, 'if the old counters matter, save `xdp status --json` first')]
 }
 
 const warnNothing = (skipped: readonly string[]): Diagnostic =>
   skipped.length > 0
-    ? warning('W207', 'no interface of the file exists: nothing is filtered', 'check the names: `ip -brief link`')
-    : warning('W207', 'the file names no interface: nothing is filtered', 'name one under interfaces')
+    ? warning('W207', 'no interface of the file exists, so no packet is filtered', 'check the names: `ip -brief link`')
+    : warning('W207', 'the file names no interface, so no packet is filtered', 'add one under interfaces')
 
-/** Every warning about a plan, in a fixed order. `state` is what the plan leads to. */
+/** Every warning about a plan, in a fixed order. `state` is the state after the plan. */
 export function warn(desired: Desired, state: State, live: Live, changes: readonly Change[]): Diagnostic[] {
   const skipped = [...desired.state.interfaces.keys()].filter((name) => !state.interfaces.has(name)).sort()
   const attached = changes.flatMap((change) =>

@@ -195,7 +195,7 @@ test('what is ours is known, in this instance and in others', async () => {
   })
   const other = await doctor('--instance', 'other')
   expect(other.get('bpffs.instances')?.message).toContain('default')
-  expect(other.get('interface.eth0.program')?.message).toContain('our instance default')
+  expect(other.get('interface.eth0.program')?.message).toContain('of instance default')
   await lab.ok('destroy', '--auto-approve')
 })
 

@@ -265,7 +265,7 @@ int main(int argc, char **argv)
   for (const mode of ['native', 'generic']) {
     lab.write('xdp.yaml', config(`eth0: { on_conflict: replace, mode: ${mode} }, eth1: {}`))
     const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
-    expect(stderr).toContain('is held by a BPF link')
+    expect(stderr).toContain('a BPF link holds the XDP program')
     expect(exitCode).toBe(4)
     expect([programsOn('eth0'), programsOn('eth1'), lab.pins()]).toEqual([['foreign_pass'], [], []])
   }

@@ -47,7 +47,9 @@ describe('two daemons', () => {
     const { pid } = await watch()
     const second = await lab.xdp('watch')
     expect(second.exitCode).toBe(75)
-    expect(second.stderr).toMatch(new RegExp(`E118 watched\\]: this instance is being watched already, by pid ${pid} `))
+    expect(second.stderr).toMatch(
+      new RegExp(`E118 watched\\]: another daemon already watches this instance: pid ${pid} `),
+    )
     expect((await status()).watch).toMatchObject({ pid, ready: true, last: { outcome: 'applied' } })
     lab.write('other.yaml', config('{}', 'eth1: {}'))
     const other = await Watching.ready(lab, '-f', 'other.yaml', '--instance', 'other')

@@ -173,8 +173,8 @@ export const FAILED_APPLY: LastApply = {
   error: {
     code: 'E021',
     severity: 'error',
-    message: '"10.0.0.1/24" has bits set behind the first 24',
-    hint: 'write 10.0.0.0/24 for the network, or 10.0.0.1 for the one address',
+    message: '"10.0.0.1/24" has bits set after the first 24',
+    hint: 'write 10.0.0.0/24 for the network, or 10.0.0.1 for the single address',
     at: { file: '/etc/xdp/xdp.yaml', line: 4, column: 5, length: 11, text: '  - 10.0.0.1/24' },
   },
   instance: 'default',

@@ -1,4 +1,5 @@
-// One address of a service as written: a VIP, a backend. Explains what is none, and what no packet can be sent to.
+// One address of a service as written, a VIP or a backend → Address. Reports text that is not an address, and addresses
+// that no packet can be sent to.
 
 import type { Address } from '../../model/address.ts'
 import { parseAddress, parseRange } from '../../model/text.ts'
@@ -7,11 +8,11 @@ import { quote } from '../text/show.ts'
 import type { Placed } from '../text/tree.ts'
 import { explainRange } from './range.ts'
 
-/** Why nothing can be sent to an address from another host, or undefined. */
+/** Why no other host can send packets to an address; undefined if one can. */
 function uselessness({ family, words }: Address): string | undefined {
   const first = words[0] as number
   if (family === 4) {
-    if (first >>> 24 === 0) return 'is of the unspecified network'
+    if (first >>> 24 === 0) return 'is in 0.0.0.0/8, which means "this host"'
     if (first >>> 24 === 127) return 'is a loopback address'
     if (first >>> 28 === 14) return 'is a multicast address'
     return first === 0xffffffff ? 'is the broadcast address' : undefined
@@ -19,19 +20,19 @@ function uselessness({ family, words }: Address): string | undefined {
   const rest = (words[1] as number) | (words[2] as number)
   if (first === 0 && rest === 0 && (words[3] as number) <= 1)
     return words[3] === 0 ? 'is the unspecified address' : 'is the loopback address'
-  if (first >>> 22 === 0x3fa) return 'is a link-local address, which means something on one link only'
+  if (first >>> 22 === 0x3fa) return 'is a link-local address, which is valid on one link only'
   return first >>> 24 === 0xff ? 'is a multicast address' : undefined
 }
 
 const isMapped = ({ family, words }: Address): boolean =>
   family === 6 && words[0] === 0 && words[1] === 0 && words[2] === 0xffff
 
-/** An address that packets can be sent to; undefined after an error. `what`: `vip`, `the address of a backend`. */
-export function readUnicast(text: string, placed: Placed, what: string, reading: Reading): Address | undefined {
+/** Reads a unicast address; undefined after an error. `subject` names it in messages: `vip`, `the address of a backend`. */
+export function readUnicast(text: string, placed: Placed, subject: string, reading: Reading): Address | undefined {
   const address = parseAddress(text)
   if (address === undefined || isMapped(address)) {
     if (address === undefined && parseRange(text) !== undefined) {
-      reportAt(reading, placed, 'E020', `${what} must be one address, not ${quote(text)}`, 'write a single address')
+      reportAt(reading, placed, 'E020', `${subject} must be one address, not ${quote(text)}`, 'write a single address')
       return undefined
     }
     const { code, message, hint } = explainRange(text)
@@ -44,7 +45,7 @@ export function readUnicast(text: string, placed: Placed, what: string, reading:
     reading,
     placed,
     'E040',
-    `${what} cannot be ${text}: it ${why}`,
+    `${subject} cannot be ${text}: it ${why}`,
     'write a unicast address that hosts can reach',
   )
   return undefined

@@ -1,19 +1,19 @@
-// The entries of one file under one scope as they are collected: columns of numbers, because a list file may have a
-// million lines. What would be stored twice is not: single addresses have one bound, and lines are told by the steps
-// between them, which most of the time are 1.
+// The entries of one file under one scope, collected in columns of numbers because a list file may have a million
+// lines. Saves memory twice: a single address stores one bound, and a line number is stored as the distance from the
+// line of the entry before it, mostly 1.
 
 import type { Family, Ranges } from '../../model/address.ts'
 import type { Entries } from '../../model/desired.ts'
 import { normalize, normalizeAddresses, sameWords } from '../../model/ranges.ts'
 import { wordsOf } from '../../model/text.ts'
 
-/** A step that stands apart, in `Steps.wide`. */
+/** Marks a distance of 65,535 lines or more, which is in `Steps.wide`. */
 const WIDE = 0xffff
 
-/** Lines of entries, as the distance of each from the one before. */
+/** Line numbers of entries, each as the distance from the one before. */
 export interface Steps {
   readonly steps: Uint16Array
-  /** By position: those that are too wide. */
+  /** Distances that do not fit into 16 bits, by position. */
   readonly wide: ReadonlyMap<number, number>
 }
 
@@ -22,7 +22,7 @@ const stepAt = ({ steps, wide }: Steps, at: number): number => {
   return step === WIDE ? (wide.get(at) as number) : step
 }
 
-/** Entries whose lines are counted up when somebody asks for them. */
+/** Entries; adds up the line numbers on demand. */
 export class EntryColumns implements Entries {
   readonly family: Family
   readonly length: number
@@ -31,7 +31,7 @@ export class EntryColumns implements Entries {
   readonly steps: Steps
   #line: Uint32Array | undefined
 
-  /** `end` is `start` itself where all are single addresses. */
+  /** Pass `start` as `end` if all entries are single addresses. */
   constructor(family: Family, start: Uint32Array, end: Uint32Array, steps: Steps) {
     this.family = family
     this.length = steps.steps.length
@@ -54,7 +54,7 @@ export class EntryColumns implements Entries {
     return line
   }
 
-  /** Line of one entry; 0 before the first. */
+  /** Line of one entry; 0 for a position before the first. */
   lineAt(position: number): number {
     let line = 0
     for (let at = 0; at <= position; at++) line += stepAt(this.steps, at)
@@ -68,12 +68,12 @@ export class EntryCollector {
   #length = 0
   #lastLine = 0
   #start: Uint32Array
-  /** undefined: all are single addresses so far, which are most of a large list. */
+  /** undefined as long as all entries are single addresses, as in most large lists. */
   #end: Uint32Array | undefined
   #steps: Uint16Array
   readonly #wide = new Map<number, number>()
 
-  /** `capacity`: how many entries to expect. */
+  /** `capacity`: the expected number of entries. */
   constructor(family: Family, capacity = 0) {
     this.#family = family
     this.#start = new Uint32Array(capacity * wordsOf(family))
@@ -127,7 +127,7 @@ export class EntryCollector {
     this.#addLine(line)
   }
 
-  /** Adds entries from position `from` to before `to` of others, with lines moved by `lines`. */
+  /** Adds entries `from` up to, but not including, `to` of other columns, and `lines` to their line numbers. */
   addFrom(others: EntryColumns, from: number, to: number, lines: number): void {
     if (from === to) return
     const [width, first] = [wordsOf(this.#family), this.#length]
@@ -145,7 +145,7 @@ export class EntryCollector {
     this.#lastLine = others.lineAt(to - 1) + lines
   }
 
-  /** The entries so far, in the order in which they were added. */
+  /** The entries so far, in insertion order. */
   get entries(): EntryColumns {
     const words = this.#length * wordsOf(this.#family)
     const start = this.#start.subarray(0, words)
@@ -153,7 +153,7 @@ export class EntryCollector {
     return new EntryColumns(this.#family, start, this.#end?.subarray(0, words) ?? start, steps)
   }
 
-  /** Their addresses in canonical form. */
+  /** The addresses of all entries in canonical form. */
   get ranges(): Ranges {
     const { start, end } = this.entries
     return start === end && this.#family === 4 ? normalizeAddresses(start) : normalize(this.#family, start, end)

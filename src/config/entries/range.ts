@@ -1,5 +1,5 @@
-// One entry as written, an address, CIDR or first-last range, → its bounds; and, where it is none, why not. Reading is
-// the fast path, on bytes; explaining is the slow one, on text.
+// One entry as written, an address, CIDR or first-last range → its bounds. Reading is the fast path, on bytes;
+// explaining why a text is not an entry is the slow path, on strings.
 
 import type { Code } from '../../diagnostics.ts'
 import type { Family } from '../../model/address.ts'
@@ -17,7 +17,7 @@ import {
 } from '../../model/text.ts'
 import { quote } from '../text/show.ts'
 
-/** Where `readRange` leaves what it read: one word a bound for IPv4, four for IPv6. */
+/** Output of `readRange`: one word per bound for IPv4, four for IPv6. */
 export interface RangeBuffer {
   family: Family
   readonly start: Uint32Array
@@ -29,7 +29,7 @@ export const rangeBuffer = (): RangeBuffer => ({ family: 4, start: new Uint32Arr
 const SLASH = 0x2f
 const DASH = 0x2d
 
-/** Reads an address into `words`; its family, or 0 if it is none. */
+/** Reads an address into `words`. Returns its family, or 0 if the text is not an address. */
 function readAddress(bytes: Uint8Array, from: number, to: number, words: Uint32Array): Family | 0 {
   const address = readIpv4(bytes, from, to)
   if (address >= 0) {
@@ -39,7 +39,7 @@ function readAddress(bytes: Uint8Array, from: number, to: number, words: Uint32A
   return readIpv6(bytes, from, to, words) ? 6 : 0
 }
 
-/** Whether a range lies in `::ffff:0:0/96`, where IPv6 sockets show IPv4 peers; no packet has such a source. */
+/** Whether a range lies in `::ffff:0:0/96`. IPv6 sockets show IPv4 peers in this form; no packet has such a source. */
 const isMapped = ({ family, start, end }: RangeBuffer): boolean =>
   family === 6 &&
   start[0] === 0 &&
@@ -71,7 +71,7 @@ function readSpan(bytes: Uint8Array, from: number, dash: number, to: number, out
   return family === 4 ? (out.start[0] as number) <= (out.end[0] as number) : compareAddresses(out.start, out.end) <= 0
 }
 
-/** Reads `bytes[from, to)` into `out`; false if it is no entry, which `explainRange` then explains. */
+/** Reads `bytes[from, to)` into `out`. Returns false if the text is not an entry; `explainRange` then says why. */
 export function readRange(bytes: Uint8Array, from: number, to: number, out: RangeBuffer): boolean {
   let mark = from
   while (mark < to && bytes[mark] !== SLASH && bytes[mark] !== DASH) mark++
@@ -89,14 +89,14 @@ export function readRange(bytes: Uint8Array, from: number, to: number, out: Rang
 const scratch = new Uint8Array(128)
 const encoder = new TextEncoder()
 
-/** As `readRange`, for text. */
+/** Like `readRange`, for a string. */
 export function readRangeText(text: string, out: RangeBuffer): boolean {
   if (text.length > scratch.length) return false
   const { read, written } = encoder.encodeInto(text, scratch)
   return read === text.length && readRange(scratch, 0, written, out)
 }
 
-/** Why a text is no entry. */
+/** Why a text is not an entry. */
 export interface Explanation {
   readonly code: Code
   readonly message: string
@@ -106,7 +106,7 @@ export interface Explanation {
 const bits = (family: Family): number => (family === 4 ? 32 : 128)
 const familyName = (family: Family): string => `IPv${family}`
 
-/** `255.255.255.0` → 24; undefined if it is no netmask. */
+/** `255.255.255.0` → 24; undefined for text that is not a netmask. */
 function maskLength(text: string): number | undefined {
   const mask = parseAddress(text)
   if (mask?.family !== 4) return undefined
@@ -129,8 +129,8 @@ function explainPrefix(text: string, slash: number): Explanation {
     return { code: 'E022', message, hint: `write a number from 0 to ${bits(address.family)}, without leading zeros` }
   }
   const network = `${formatAddress(address.family, prefixOf(address, length).start)}/${length}`
-  const hint = `write ${network} for the network, or ${formatAddress(address.family, address.words)} for the one address`
-  return { code: 'E021', message: `${quote(text)} has bits set behind the first ${length}`, hint }
+  const hint = `write ${network} for the network, or ${formatAddress(address.family, address.words)} for the single address`
+  return { code: 'E021', message: `${quote(text)} has bits set after the first ${length}`, hint }
 }
 
 function explainSpan(text: string, dash: number): Explanation {
@@ -143,25 +143,25 @@ function explainSpan(text: string, dash: number): Explanation {
     const hint = parseRange(`${left}-${full}`)
       ? `write ${left}-${full}`
       : 'write first-last, for example 192.0.2.10-192.0.2.19'
-    return { code: 'E020', message: `${quote(right)} is not the last address of a range`, hint }
+    return { code: 'E020', message: `${quote(right)} is not an address that can end a range`, hint }
   }
   if (first.family !== last.family) {
-    const message = `${quote(text)} begins in ${familyName(first.family)} and ends in ${familyName(last.family)}`
-    return { code: 'E024', message, hint: 'write one range for each family' }
+    const message = `${quote(text)} starts in ${familyName(first.family)} and ends in ${familyName(last.family)}`
+    return { code: 'E024', message, hint: 'write one range per family' }
   }
-  return { code: 'E023', message: `${quote(text)} ends before it begins`, hint: `write ${right}-${left}` }
+  return { code: 'E023', message: `${quote(text)} ends before it starts`, hint: `write ${right}-${left}` }
 }
 
-/** What people write instead of an address, and what to write. The first that fits wins. */
+/** Common mistakes and their hints. The first match wins. */
 const MISTAKES: readonly { readonly looks: RegExp; readonly hint: (text: string) => string }[] = [
   { looks: /^$/, hint: () => 'write [] for an empty list' },
   { looks: /^\s|\s$/, hint: (text) => `remove the spaces: ${text.trim()}` },
   { looks: /\s*-\s/, hint: () => 'write a range without spaces: 192.0.2.10-192.0.2.19' },
-  { looks: /[\s,;]/, hint: () => 'write one address, CIDR or range for each entry' },
+  { looks: /[\s,;]/, hint: () => 'write one address, CIDR or range per entry' },
   { looks: /^\[.*\]/, hint: () => 'write the address without brackets and port' },
-  { looks: /^\w+:\/\//, hint: () => 'URLs are not read; write the addresses' },
+  { looks: /^\w+:\/\//, hint: () => 'a list does not fetch URLs; write the addresses' },
   { looks: /^[\d.]+:\d+$/, hint: () => 'write the address alone; ports go into source_port or destination_port' },
-  { looks: /%/, hint: () => 'write the address without its zone; the interface is set by `interfaces`' },
+  { looks: /%/, hint: () => 'write the address without its zone; `interfaces` names the interface' },
   { looks: /\*/, hint: () => 'write a CIDR instead of "*": 192.0.2.* is 192.0.2.0/24' },
   { looks: /^(?:\d+\.)*0\d+(?:\.\d+)*$/, hint: () => 'write the numbers without leading zeros' },
   { looks: /^\d+(?:\.\d+){0,2}$/, hint: () => 'an IPv4 address has four numbers; a CIDR too, for example 10.0.0.0/8' },
@@ -170,7 +170,7 @@ const MISTAKES: readonly { readonly looks: RegExp; readonly hint: (text: string)
     looks: /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/,
     hint: () => 'an IPv6 address has eight groups, and "::" once for a run of zeros',
   },
-  { looks: /[a-z]/i, hint: () => 'names are not looked up; write the addresses' },
+  { looks: /[a-z]/i, hint: () => 'a list does not resolve names; write the addresses' },
 ]
 
 function explainAddress(address: string, text: string): Explanation {
@@ -190,11 +190,11 @@ function unmapped(text: string): string | undefined {
   return prefix.length === 128 ? first : `${first}/${prefix.length - 96}`
 }
 
-/** Why `text` is no entry, and what to write instead. Only for text that `readRange` refuses. */
+/** Why `text` is not an entry, with a correction. Only for text that `readRange` rejects. */
 export function explainRange(text: string): Explanation {
   const ipv4 = unmapped(text)
   if (ipv4 !== undefined) {
-    const message = `${quote(text)} is an IPv4 address in IPv6 form, which no packet carries`
+    const message = `${quote(text)} is an IPv4 address in IPv6 form, and no packet has such a source`
     return { code: 'E025', message, hint: `write ${ipv4}` }
   }
   const slash = text.indexOf('/')
@@ -202,6 +202,10 @@ export function explainRange(text: string): Explanation {
   if (dash > 0 && slash < 0 && parseAddress(text.slice(0, dash)) !== undefined) return explainSpan(text, dash)
   if (slash > 0 && dash < 0) return explainPrefix(text, slash)
   if (slash > 0)
-    return { code: 'E020', message: `${quote(text)} is a range of CIDRs`, hint: 'write a range of addresses' }
+    return {
+      code: 'E020',
+      message: `${quote(text)} is a range between CIDRs`,
+      hint: 'write first-last with two addresses',
+    }
   return explainAddress(text, text)
 }

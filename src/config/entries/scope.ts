@@ -15,7 +15,7 @@ interface Context {
   readonly report: Report
 }
 
-/** The ports a value names; reports those that are none. */
+/** The ports a value names. Reports invalid ranges. */
 function readPorts(
   written: WrittenPorts | undefined,
   placed: Placed | undefined,
@@ -28,7 +28,7 @@ function readPorts(
     const [first = 0, last = 0] = item.split('-').map(Number)
     if (first <= last && last <= 65_535) return [{ first, last }]
     const { from, to } = placed.items?.[index] ?? placed
-    const message = last > 65_535 || first > 65_535 ? 'names a port above 65535' : 'ends before it begins'
+    const message = last > 65_535 || first > 65_535 ? 'names a port above 65535' : 'ends before it starts'
     const hint = message.startsWith('ends') ? `write "${last}-${first}"` : 'ports go from 0 to 65535'
     report.error('E028', source.locate(from, to), `the port range ${quote(item)} ${message}`, hint)
     return []
@@ -37,7 +37,7 @@ function readPorts(
 
 const PROTOCOLS = { ...PROTOCOL_NUMBERS, icmp: 'icmp' } as const
 
-/** Which packets an entry applies to. Reports port ranges that are none. */
+/** The packets that an entry applies to. Reports invalid port ranges. */
 export function readScope(entry: WrittenEntry, placed: Placed, context: Context): Scope {
   const { protocol } = entry
   if (protocol === undefined) return ANY

@@ -1,21 +1,21 @@
-// A list file in stretches of whole lines, each with a hash and with what is in it, so that of an edited file only the
-// stretches that changed are read again.
+// A list file in chunks of whole lines. Each chunk keeps a hash and the counts of its entries, so that after an edit
+// only the changed chunks are parsed again.
 
 import { createHash } from 'node:crypto'
 import { NEWLINE } from './lines.ts'
 import type { Sink, Tally } from './sink.ts'
 
-/** Bytes of a stretch, and the rest of its last line: read in half a millisecond. */
+/** Least size of a chunk in bytes, extended to the end of its last line; takes half a millisecond to parse. */
 export const CHUNK_BYTES = 65_536
 
-/** Lines of a kind: how many, and the first of them. */
+/** Lines of one kind: their count, and the first few line numbers. */
 export type Lines = Pick<Tally, 'count' | 'lines'>
 
-/** Lines that give no entry, or not all of it. */
+/** Counts of entries, and of lines that were skipped or lost addresses. */
 export interface Tallies {
-  /** Lines with an entry on them, used or not. */
+  /** Lines with an entry, used or not. */
   readonly found: number
-  /** Entries that were taken. */
+  /** Entries that went into the list. */
   readonly used: number
   readonly skipped: Lines
   readonly private: Lines
@@ -26,12 +26,12 @@ export interface Chunk extends Tallies {
   readonly bytes: number
   readonly hash: string
   readonly lines: number
-  /** Entries by family. */
+  /** Number of entries per family. */
   readonly v4: number
   readonly v6: number
 }
 
-/** Where chunks of at least `size` bytes of a text begin and end, from byte `from` to before `to`. */
+/** Splits `bytes[from, to)` into chunks of at least `size` bytes. */
 export function* stretches(
   bytes: Buffer,
   from: number,
@@ -49,13 +49,13 @@ export function* stretches(
 export const hashOf = (bytes: Buffer, from: number, to: number): string =>
   createHash('sha256').update(bytes.subarray(from, to)).digest('base64').slice(0, 16)
 
-/** Lines, relative to the first one of a chunk. */
+/** Line numbers relative to the first line of a chunk. */
 const relative = ({ count, lines }: Tally, first: number): Lines => ({
   count,
   lines: lines.map((line) => line - first),
 })
 
-/** What the reader of a chunk found. */
+/** The tallies of one chunk. */
 export const talliesOf = (sink: Sink, firstLine: number): Tallies => ({
   found: sink.found,
   used: sink.used,
@@ -64,10 +64,10 @@ export const talliesOf = (sink: Sink, firstLine: number): Tallies => ({
   wide: relative(sink.wide, firstLine),
 })
 
-/** As many lines are named as by one Tally. */
+/** Line numbers kept in all; as many as one Tally keeps. */
 const NAMED = 3
 
-/** The tallies of all chunks together. */
+/** Adds up the tallies of all chunks. */
 export function sumOf(chunks: readonly Chunk[]): Tallies {
   const firsts: number[] = []
   let line = 1
@@ -89,7 +89,7 @@ export function sumOf(chunks: readonly Chunk[]): Tallies {
   }
 }
 
-/** What a text begins and ends with of the chunks of another one, by their number. */
+/** The chunks of an earlier text that a text still starts and ends with. */
 export interface Common {
   readonly head: readonly Chunk[]
   readonly tail: readonly Chunk[]
@@ -97,13 +97,13 @@ export interface Common {
 
 export const byteCount = (chunks: readonly Chunk[]): number => chunks.reduce((sum, { bytes }) => sum + bytes, 0)
 
-/** Compares the text from byte `from` on with the chunks of the one before. */
+/** Compares the text from byte `from` on with the chunks of the earlier text. */
 export function commonChunks(bytes: Buffer, from: number, chunks: readonly Chunk[]): Common {
   let head = 0
   let at = from
   for (; head < chunks.length; head++) {
     const { bytes: size, hash } = chunks[head] as Chunk
-    // A chunk that ends in the middle of a line goes on there.
+    // A chunk that ended at the end of the file may now continue on its last line.
     const isWhole = at + size === bytes.length || bytes[at + size - 1] === NEWLINE
     if (at + size > bytes.length || !isWhole || hashOf(bytes, at, at + size) !== hash) break
     at += size
@@ -112,7 +112,7 @@ export function commonChunks(bytes: Buffer, from: number, chunks: readonly Chunk
   let end = bytes.length
   for (; tail > head; tail--) {
     const { bytes: size, hash } = chunks[tail - 1] as Chunk
-    // A chunk that begins in the middle of a line is none.
+    // A chunk must start at the start of a line.
     const isLine = end - size === from || bytes[end - size - 1] === NEWLINE
     if (end - size < at || !isLine || hashOf(bytes, end - size, end) !== hash) break
     end -= size

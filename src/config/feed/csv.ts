@@ -1,5 +1,5 @@
-// CSV (RFC 4180, without line breaks inside fields): one column holds the entries. Fields are separated by commas,
-// semicolons or tabs, whichever the first line has most of.
+// CSV (RFC 4180, without line breaks inside fields): one column holds the entries. The separator is a comma, semicolon
+// or tab, whichever occurs most in the first line.
 
 import { explainRange, rangeBuffer, readRange } from '../entries/range.ts'
 import { quote } from '../text/show.ts'
@@ -10,7 +10,7 @@ const QUOTE = 0x22
 const TAB = 0x09
 const SEPARATORS = [0x2c, 0x3b, TAB] as const
 
-/** Where `fieldAt` found the content of a field. */
+/** Bounds of the field that `fieldAt` found last. */
 let fieldFrom = 0
 let fieldTo = 0
 
@@ -20,14 +20,14 @@ function separatorAfter(bytes: Buffer, from: number, to: number, separator: numb
   return at < 0 ? to : at
 }
 
-/** Index of the quote that closes a field which begins at `from`, or -1; two quotes stand for one. */
+/** Index of the quote that closes the field starting at `from`, or -1; a doubled quote is a literal one. */
 function closingQuote(bytes: Buffer, from: number, to: number): number {
   let close = findByte(bytes, QUOTE, from, to)
   while (close >= 0 && close + 1 < to && bytes[close + 1] === QUOTE) close = findByte(bytes, QUOTE, close + 2, to)
   return close
 }
 
-/** Sets the bounds of the field that begins at `from`; where it ends, or -1 if its quote is not closed. */
+/** Sets the bounds of the field that starts at `from`. Returns the end of the field, or -1 if its quote is open. */
 function readField(bytes: Buffer, from: number, to: number, separator: number): number {
   const at = separator === TAB ? from : skipSpaces(bytes, from, to)
   if (at < to && bytes[at] === QUOTE) {
@@ -41,7 +41,7 @@ function readField(bytes: Buffer, from: number, to: number, separator: number): 
   return end
 }
 
-/** Finds field `index` (from 0) of the row `bytes[from, to)`; false if there is none or its quote is not closed. */
+/** Finds field `index` (from 0) of the row `bytes[from, to)`. Returns false if it is missing or its quote is open. */
 function fieldAt(bytes: Buffer, from: number, to: number, separator: number, index: number): boolean {
   let start = from
   for (let field = 0; field <= index; field++) {
@@ -56,7 +56,7 @@ function fieldAt(bytes: Buffer, from: number, to: number, separator: number, ind
   return true
 }
 
-/** The separator that a row has most of; a comma if it has none. */
+/** The most frequent separator of a row; a comma if it has no separator. */
 function separatorOf(bytes: Buffer, from: number, to: number): number {
   const row = bytes.subarray(from, to)
   const count = (separator: number): number => row.reduce((sum, byte) => sum + (byte === separator ? 1 : 0), 0)
@@ -71,7 +71,7 @@ function fieldsOf(bytes: Buffer, from: number, to: number, separator: number): s
   return fields
 }
 
-/** The last comment before `end`, which some feeds make their header. */
+/** The last comment before `end`; some feeds put their header there. */
 function commentBefore(bytes: Buffer, start: number, end: number): readonly [from: number, to: number] | undefined {
   let found: readonly [number, number] | undefined
   for (let lineFrom = start; lineFrom < end; ) {
@@ -85,13 +85,13 @@ function commentBefore(bytes: Buffer, start: number, end: number): readonly [fro
 
 interface Layout {
   readonly separator: number
-  /** Of the column, from 0. */
+  /** Index of the column, from 0. */
   readonly index: number
   /** Whether the first row names the columns. */
   readonly header: boolean
 }
 
-/** Where the entries stand, told by the first row; the names of all columns if none is the one wanted. */
+/** Finds the column with the help of the first row; returns the names of all columns if none matches. */
 function layoutOf(text: Text, from: number, to: number, column: string | number): Layout | readonly string[] {
   const { bytes } = text
   const separator = separatorOf(bytes, from, to)
@@ -125,7 +125,7 @@ export function readCsv(text: Text, sink: Sink, column: string | number): void {
       if ('index' in layout) {
         if (layout.header) return
       } else {
-        const hint = `there are ${layout.slice(0, 12).map(quote).join(', ')}; a number counts columns from 1`
+        const hint = `the columns are ${layout.slice(0, 12).map(quote).join(', ')}; a number counts columns from 1`
         const message = `no column is named ${quote(String(column))}`
         sink.refuse(line, lineFrom, from, to, { code: 'E036', message, hint })
       }

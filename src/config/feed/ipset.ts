@@ -1,6 +1,6 @@
-// What `ipset save` prints: `create NAME TYPE …` and `add NAME ENTRY …`. Sets of addresses and networks are read, all
-// that a file holds; sets that say more than an address (ports, interfaces, pairs) would lose their meaning and are
-// refused.
+// The output of `ipset save`: `create NAME TYPE …` and `add NAME ENTRY …`. Reads the entries of all sets of addresses
+// and networks in a file. Refuses sets whose entries hold more than an address (ports, interfaces, pairs), because a
+// list would lose that part.
 
 import { type Explanation, explainRange, rangeBuffer, readRange } from '../entries/range.ts'
 import { quote } from '../text/show.ts'
@@ -9,7 +9,7 @@ import type { Sink, Text } from './sink.ts'
 
 const TYPES = ['hash:ip', 'hash:net', 'bitmap:ip'] as const
 
-/** Why the entries of a set cannot be read; undefined if they can. */
+/** Why a list cannot hold the entries of a set; undefined if it can. */
 function objection(definition: string): Explanation | undefined {
   const [, name = '', type = '', ...options] = definition.split(/\s+/)
   if (!TYPES.some((known) => known === type)) {
@@ -25,12 +25,12 @@ function objection(definition: string): Explanation | undefined {
 function explain(text: string): Explanation {
   const [word, , entry] = text.split(/\s+/)
   if (word === 'add' && / nomatch(?: |$)/.test(text))
-    return { code: 'E020', message: 'a "nomatch" entry makes an exception, which a list cannot', hint: 'remove it' }
+    return { code: 'E020', message: 'a list cannot express the exception of a "nomatch" entry', hint: 'remove it' }
   if (word === 'add' && entry !== undefined) return explainRange(entry)
   return { code: 'E020', message: 'the line is neither "create" nor "add"', hint: 'name a file made by `ipset save`' }
 }
 
-/** Adds every entry of the saved sets to `sink`. Returns the number of the line behind the last. */
+/** Adds every entry of the saved sets to `sink`. Returns the number of the line after the last. */
 export function readIpset({ bytes, from: start, firstLine }: Text, sink: Sink): number {
   const range = rangeBuffer()
   return eachLine(

@@ -1,5 +1,5 @@
-// JSON lines: one object a line with the entry in one of its fields, as Spamhaus and others publish. A line
-// `{"type":"metadata",…}` says when the feed was made and under which terms.
+// JSON lines, the format of Spamhaus and others: one object per line, with the entry in one of its fields. A line
+// `{"type":"metadata",…}` gives the time and the terms of the feed.
 
 import type { Explanation } from '../entries/range.ts'
 import { explainRange, rangeBuffer, readRange, readRangeText } from '../entries/range.ts'
@@ -11,10 +11,10 @@ const QUOTE = 0x22
 const OPEN = 0x7b
 const BRACE = 0x7d
 
-/** Fields that hold the entry where none is named; the first that an object has. */
+/** Fields that may hold the entry if the config names no `column`; the first that an object has wins. */
 export const FIELDS = ['cidr', 'network', 'prefix', 'range', 'subnet', 'ip', 'address', 'value'] as const
 
-/** What a feed says about itself. */
+/** Metadata that a feed contains about itself. */
 export interface Metadata {
   /** Unix time in seconds. */
   readonly updatedAt: number | undefined
@@ -47,7 +47,7 @@ function metadataOf({ timestamp, copyright, terms, source }: Fields): Metadata {
 function explain(text: string, field: string | undefined): Explanation {
   const object = parseObject(text)
   if (object === undefined) {
-    const hint = /^[[\]]/.test(text) ? 'one object per line is read: jq -c ".[]" FILE' : 'one JSON object per line'
+    const hint = /^[[\]]/.test(text) ? 'write one object per line: jq -c ".[]" FILE' : 'write one JSON object per line'
     return { code: 'E020', message: 'the line is not a JSON object', hint }
   }
   const value = fieldOf(object, field)
@@ -56,14 +56,15 @@ function explain(text: string, field: string | undefined): Explanation {
     return { code: 'E020', message: `the field ${quote(field)} holds ${show(value, String(value))}, not an address` }
   const named = field === undefined ? `none of the fields ${listed(FIELDS, 'and')}` : `no field ${quote(field)}`
   const keys = Object.keys(object).slice(0, 8).map(quote).join(', ')
-  const hint = keys === '' ? undefined : `name the field that holds the address: \`column: NAME\`; there are ${keys}`
+  const hint =
+    keys === '' ? undefined : `name the field that holds the address: \`column: NAME\`; the fields are ${keys}`
   return { code: 'E020', message: `the object has ${named}`, ...(hint && { hint }) }
 }
 
 /**
  * Adds the entry of every object to `sink`.
  *
- * @param column the field that holds it; default: the first of FIELDS that an object has
+ * @param column the field that holds the entry; default: the first of FIELDS that an object has
  */
 export function readJsonLines({ bytes, from: start }: Text, sink: Sink, column: string | undefined): Metadata {
   const range = rangeBuffer()
@@ -84,7 +85,7 @@ export function readJsonLines({ bytes, from: start }: Text, sink: Sink, column: 
     return true
   }
   eachLine(bytes, start, (line, lineFrom, from, to) => {
-    // Feeds begin every object with the field that counts: it is read where it stands, without parsing the rest.
+    // Most feeds put the entry into the first field of every object: read it there, without parsing the rest.
     if (startsWith(bytes, from, to, head) && bytes[to - 1] === BRACE) {
       const first = from + head.length
       const last = findByte(bytes, QUOTE, first, to)
@@ -93,7 +94,7 @@ export function readJsonLines({ bytes, from: start }: Text, sink: Sink, column: 
         return
       }
     }
-    // Asked first, because ten million lines of something else would be ten million exceptions.
+    // Checked before parsing, because millions of lines that are not objects would throw as many exceptions.
     const object = bytes[from] === OPEN && bytes[to - 1] === BRACE
     if (object && to - from <= 65_536 && slow(bytes.toString('utf8', from, to), line)) return
     sink.bad(line, lineFrom, from, to, (text) => {

@@ -13,14 +13,14 @@ export function lineEnd(bytes: Buffer, from: number): number {
   return at
 }
 
-/** Index of the first byte of `bytes[from, to)` that is no space, or `to`. */
+/** Index of the first byte of `bytes[from, to)` that is not a space, or `to`. */
 export function skipSpaces(bytes: Buffer, from: number, to: number): number {
   let at = from
   while (at < to && isSpace(bytes[at])) at++
   return at
 }
 
-/** Index behind the last byte of `bytes[from, to)` that is no space. */
+/** Index after the last byte of `bytes[from, to)` that is not a space. */
 export function trimEnd(bytes: Buffer, from: number, to: number): number {
   let end = to
   while (end > from && isSpace(bytes[end - 1])) end--
@@ -34,25 +34,25 @@ export function wordEnd(bytes: Buffer, from: number, to: number): number {
   return at
 }
 
-/** Index of the first `byte` in `bytes[from, to)`, or -1. `indexOf` would look through the whole file for it, line by line. */
+/** Index of the first `byte` in `bytes[from, to)`, or -1. `indexOf` would search the whole rest of the file. */
 export function findByte(bytes: Buffer, byte: number, from: number, to: number): number {
   for (let at = from; at < to; at++) if (bytes[at] === byte) return at
   return -1
 }
 
-/** Whether `bytes[from, to)` begins with the ASCII text `word`. */
+/** Whether `bytes[from, to)` starts with the ASCII text `word`. */
 export function startsWith(bytes: Buffer, from: number, to: number, word: string): boolean {
   if (to - from < word.length) return false
   for (let at = 0; at < word.length; at++) if (bytes[from + at] !== word.charCodeAt(at)) return false
   return true
 }
 
-/** A line without the space around it; `from === to` where there is nothing else. */
+/** A line without the spaces around it; `from === to` for a blank one. */
 export type VisitLine = (line: number, lineFrom: number, from: number, to: number) => void
 
 /**
- * Calls `visit` for every line that is neither blank nor a comment (`#` or `;` at its start). `firstLine`: number of the
- * line that begins at `start`. Returns the number of the line behind the last.
+ * Calls `visit` for every line that is neither blank nor a comment (`#` or `;` at its start). `firstLine` is the number
+ * of the line that starts at `start`. Returns the number of the line after the last.
  */
 export function eachLine(bytes: Buffer, start: number, visit: VisitLine, firstLine = 1): number {
   let line = firstLine

@@ -1,5 +1,4 @@
-// What was read of one list file. An edition of a file that differs little from one that was read before is read in the
-// stretches that differ.
+// One list file, parsed. A new edition that differs little from an earlier one is parsed only where its chunks differ.
 
 import type { Ranges } from '../../model/address.ts'
 import type { Entries } from '../../model/desired.ts'
@@ -24,32 +23,32 @@ import { type FeedFile, type FeedOptions, formatOf, readFeed, stampOf } from './
 import type { Columns, Text } from './sink.ts'
 
 export interface Parsed extends Tallies {
-  /** SHA-256 of the file as it lies on the disk. */
+  /** SHA-256 of the file on the disk. */
   readonly digest: string
   readonly format: FeedFile['format']
-  /** What the file says; Unix time in seconds. */
+  /** Time that the file itself states; Unix time in seconds. */
   readonly updatedAt: number | undefined
   readonly notes: readonly string[]
   readonly chunks: readonly Chunk[]
-  /** Share of the text (0 to 1) that had to be read; the rest was known from an earlier edition. */
+  /** Share of the text (0 to 1) that was parsed; the rest came from an earlier edition. */
   readonly fresh: number
   readonly v4: Ranges
   readonly v6: Ranges
   readonly entries: { readonly v4: EntryColumns; readonly v6: EntryColumns }
 }
 
-/** Lines of plain lists of IPv4 addresses have so many bytes on average; what it says is where columns begin to grow. */
+/** Average length of a line of IPv4 lists, in bytes; gives the first size of the columns. */
 const BYTES_A_LINE = 14
 
-/** Formats in which a line means the same wherever it stands. */
+/** Formats in which the meaning of a line does not depend on other lines. */
 const BY_LINE: readonly FeedFile['format'][] = ['plain', 'ipset']
 
-/** An edit of more ranges than this is sorted in with all others. */
+/** Above this many edited ranges, sorting all ranges again is faster than patching them. */
 const FEW_RANGES = 1000
 
 const NOTHING: Common = { head: [], tail: [] }
 
-/** Reads a stretch of a text into columns. */
+/** Parses one chunk of a text into columns. */
 function readChunk(
   text: Text,
   [from, to]: readonly [from: number, to: number],
@@ -77,27 +76,27 @@ const entryCount = (chunks: readonly Chunk[], family: 'v4' | 'v6'): number =>
   chunks.reduce((sum, chunk) => sum + chunk[family], 0)
 const lineCount = (chunks: readonly Chunk[]): number => chunks.reduce((sum, { lines }) => sum + lines, 0)
 
-/** Entries `from` to before `to`, in canonical form. */
+/** The addresses of entries `from` up to, but not including, `to`, in canonical form. */
 function rangesOf({ family, start, end }: Entries, from: number, to: number): Ranges {
   const width = wordsOf(family)
   return normalize(family, start.subarray(from * width, to * width), end.subarray(from * width, to * width))
 }
 
-/** The entries that meet any of a few ranges, in canonical form. */
+/** The addresses of all entries that overlap any of a few ranges, in canonical form. */
 function touching({ family, length, start, end }: Entries, few: Ranges): Ranges {
   const found = new EntryCollector(family)
   const width = wordsOf(family)
   const first = few.start.subarray(0, width)
   const last = few.end.subarray(few.end.length - width)
   for (let at = 0; at < length * width; at += width) {
-    // The first words tell almost all of them apart.
+    // Comparing the first words rules out almost all of them.
     if ((start[at] as number) > (last[0] as number) || (end[at] as number) < (first[0] as number)) continue
     found.add(start.subarray(at, at + width), end.subarray(at, at + width), 0)
   }
   return found.ranges
 }
 
-/** The ranges of a file that shares its first and last entries with another one. */
+/** The ranges of a file that shares its first and last entries with an earlier edition. */
 function editRanges(
   before: { readonly entries: EntryColumns; readonly ranges: Ranges },
   collector: EntryCollector,
@@ -108,16 +107,16 @@ function editRanges(
   const added = rangesOf(entries, head, entries.length - tail)
   const gone = subtract(rangesOf(before.entries, head, before.entries.length - tail), added)
   if (added.length + gone.length > FEW_RANGES) return collector.ranges
-  // What one line less says, others may say too.
+  // Another line may still cover an address of a removed line.
   const kept = gone.length === 0 ? gone : subtract(gone, touching(entries, gone))
   return patch(before.ranges, kept, added)
 }
 
 /**
- * Reads a text. Reports what is wrong; undefined after an error.
+ * Parses a text. Returns undefined after reporting an error.
  *
- * @param before what was read of an earlier edition under the same options
- * @param size least bytes of a chunk
+ * @param before an earlier edition, parsed under the same options
+ * @param size least size of a chunk in bytes
  */
 export function parseText(
   text: Text,

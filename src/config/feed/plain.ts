@@ -1,6 +1,5 @@
-// Plain lists: one address, CIDR or range per line, comments behind `#` or `;`. Covers FireHOL's .netset and .ipset
-// files and the text form of Spamhaus DROP. Read in one pass over the bytes; a string is made only for a line that is
-// wrong.
+// Plain lists: one address, CIDR or range per line, comments after `#` or `;`. Covers the .netset and .ipset files of
+// FireHOL and the text form of Spamhaus DROP. Reads the bytes in one pass and makes a string only of an invalid line.
 
 import { type Explanation, explainRange, rangeBuffer, readRange } from '../entries/range.ts'
 import { findByte, HASH, isSpace, lineEnd, NEWLINE, SEMICOLON, skipSpaces } from './lines.ts'
@@ -9,20 +8,20 @@ import type { Sink, Text } from './sink.ts'
 const DASH = 0x2d
 const DOT = 0x2e
 
-/** Why a line of a plain list is no entry. */
+/** Why a line of a plain list is not an entry. */
 export function explainLine(text: string): Explanation {
   if (/^[!/]/.test(text)) {
-    const message = 'a comment does not begin like this in a list file'
-    return { code: 'E020', message, hint: 'comments begin with "#" or ";"' }
+    const message = 'a list file has no comments of this kind'
+    return { code: 'E020', message, hint: 'start comments with "#" or ";"' }
   }
   const spaced = text.replace(/\s+-\s+|\s+-|-\s+/, '-')
   const explanation = explainRange(spaced)
   if (/^["\w.:/]+\s*[,\t]/.test(text))
-    return { ...explanation, hint: 'for CSV name the column that holds the addresses: `column: NAME`' }
+    return { ...explanation, hint: 'if this is CSV, name the column that holds the addresses: `column: NAME`' }
   return explanation
 }
 
-/** Index behind the last byte of `bytes[from, to)` that is neither comment nor space. */
+/** Index after the last byte of `bytes[from, to)` that belongs to neither a comment nor a space. */
 function contentEnd(bytes: Buffer, from: number, to: number): number {
   let end = from
   while (end < to && bytes[end] !== HASH && bytes[end] !== SEMICOLON) end++
@@ -30,7 +29,7 @@ function contentEnd(bytes: Buffer, from: number, to: number): number {
   return end
 }
 
-/** Where `scanOctet` and `scanIpv4` stopped. */
+/** Index at which `scanOctet` or `scanIpv4` stopped. */
 let scanned = 0
 
 /** The number from 0 to 255 at the start of `bytes[from…]`, or -1. */
@@ -47,7 +46,7 @@ function scanOctet(bytes: Buffer, from: number): number {
   return at === from || value > 255 || (bytes[from] === 0x30 && at > from + 1) ? -1 : value
 }
 
-/** The address at the start of `bytes[from…]` and nothing else up to the end of its line, or -1: most lines, in one pass. */
+/** Reads a line that holds one IPv4 address and nothing else, as most lines do, in one pass; -1 for any other line. */
 function scanIpv4(bytes: Buffer, from: number): number {
   let address = 0
   let at = from
@@ -60,14 +59,14 @@ function scanIpv4(bytes: Buffer, from: number): number {
   return scanned === bytes.length || bytes[scanned] === NEWLINE ? address : -1
 }
 
-/** `first - last`, as some lists write a range, without its spaces; undefined if there are none. */
+/** Removes the spaces from `first - last`, as some lists write a range; undefined if the text is not such a range. */
 function withoutSpaces(bytes: Buffer, from: number, to: number): Buffer | undefined {
   const dash = findByte(bytes, DASH, from, to)
   if (dash <= from || dash >= to - 1 || !(isSpace(bytes[dash - 1]) || isSpace(bytes[dash + 1]))) return undefined
   return Buffer.from(bytes.toString('latin1', from, to).replace(/[ \t]*-[ \t]*/, '-'), 'latin1')
 }
 
-/** Adds every entry of a plain list to `sink`. Returns the number of the line behind the last. */
+/** Adds every entry of a plain list to `sink`. Returns the number of the line after the last. */
 export function readPlain({ bytes, from: start, firstLine }: Text, sink: Sink): number {
   const range = rangeBuffer()
   let line = firstLine

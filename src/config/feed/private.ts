@@ -1,5 +1,5 @@
-// Addresses that a feed must not take away from a host: its own networks. Public lists contain them now and then
-// (bogon lists on purpose), and blocking them cuts a host off from its neighbours.
+// Networks that a feed must not block: private, loopback, link-local and multicast ones. Public lists contain them now
+// and then (bogon lists on purpose), and blocking them would cut the host off from its neighbours.
 
 import type { Family, Ranges } from '../../model/address.ts'
 import { normalize, subtract } from '../../model/ranges.ts'
@@ -27,7 +27,7 @@ function rangesOf(family: Family, texts: readonly string[]): Ranges {
   const end = new Uint32Array(texts.length * width)
   texts.forEach((text, index) => {
     const prefix = parsePrefix(text)
-    if (prefix === undefined) throw new Error(`${text} is no prefix`)
+    if (prefix === undefined) throw new Error(`${text} is not a prefix`)
     start.set(prefix.start, index * width)
     end.set(prefix.end, index * width)
   })
@@ -36,7 +36,7 @@ function rangesOf(family: Family, texts: readonly string[]): Ranges {
 
 const RANGES = { 4: rangesOf(4, PRIVATE4), 6: rangesOf(6, PRIVATE6) } as const
 
-/** By first octet: 1 where any private IPv4 address begins with it. */
+/** By first octet: 1 if any private IPv4 address starts with it. */
 const SUSPECT = new Uint8Array(256)
 for (let index = 0; index < RANGES[4].length; index++) {
   const [first, last] = [RANGES[4].start[index] as number, RANGES[4].end[index] as number]
@@ -53,14 +53,14 @@ export function isPrivate4(address: number): boolean {
   return false
 }
 
-/** Whether a range lies where no private address is, told at a glance: true for almost all that public lists hold. */
+/** Fast check: true for almost all ranges of public lists, and only for ranges without a private address. */
 function isPublic({ family, start, end }: RangeBuffer): boolean {
   const [first, last] = [start[0] as number, end[0] as number]
   if (family === 4) return first >>> 24 === last >>> 24 && SUSPECT[first >>> 24] === 0
   return first >>> 29 === 1 && last >>> 29 === 1
 }
 
-/** What is left of a range without its private addresses; undefined = all of it. */
+/** A range without its private addresses; undefined if it has none. */
 export function withoutPrivate(range: RangeBuffer): Ranges | undefined {
   if (isPublic(range)) return undefined
   const { family } = range

@@ -1,4 +1,4 @@
-// One file of a feed: told apart by its content, unpacked, and read by the reader of its format.
+// One file of a feed: detects its format and calls the reader for that format.
 
 import type { Format } from '../explain/formats.ts'
 import type { Report } from '../text/report.ts'
@@ -11,20 +11,20 @@ import { type Columns, type Rules, Sink, type Text } from './sink.ts'
 
 export interface FeedOptions extends Rules {
   readonly format: Format
-  /** Column of CSV (name, or number from 1) or field of JSON lines. */
+  /** Column of CSV (name, or number from 1), or field of JSON lines. */
   readonly column: string | number | undefined
 }
 
 const BRACE = 0x7b
 
-/** Headers of feeds are shorter. */
+/** Longest header of a feed that is searched for a date, in bytes. */
 const HEADER_BYTES = 8192
 
-/** The dates in the headers of Spamhaus (`; Last-Modified:`) and FireHOL (`# This File Date:`) lists, and of others. */
+/** Dates in the headers of Spamhaus (`; Last-Modified:`), FireHOL (`# This File Date:`) and other lists. */
 const STAMP =
   /^[#;].*\b(?:last[- ](?:modified|updated?)|this file date|generated(?: on| at)?|updated)\s*:\s*(.+?)\s*$/im
 
-/** Where the first line begins that is neither blank nor a comment, or the length of `bytes`. */
+/** Start of the first line that is neither blank nor a comment, or the length of `bytes`. */
 function firstContent({ bytes, from: start }: Text): number {
   for (let lineFrom = start; lineFrom < bytes.length; ) {
     const end = lineEnd(bytes, lineFrom)
@@ -35,7 +35,7 @@ function firstContent({ bytes, from: start }: Text): number {
   return bytes.length
 }
 
-/** The format of a file whose format is not named. */
+/** Detects the format of a file by its content. */
 export function detect(text: Text, column: string | number | undefined): Exclude<Format, 'auto'> {
   const { bytes } = text
   const from = firstContent(text)
@@ -45,28 +45,28 @@ export function detect(text: Text, column: string | number | undefined): Exclude
   return isIpset ? 'ipset' : 'plain'
 }
 
-/** When the comments at the start of a list say it was made; Unix time in seconds. */
+/** Time of a list from the comments at its start; Unix time in seconds. */
 export function stampOf({ bytes, from }: Text): number | undefined {
   const [, date = ''] = STAMP.exec(bytes.toString('utf8', from, from + HEADER_BYTES)) ?? []
   const time = Date.parse(date)
   return Number.isNaN(time) ? undefined : Math.floor(time / 1000)
 }
 
-/** What was read of a file. */
+/** One parsed file. */
 export interface FeedFile extends Metadata {
   readonly format: Exclude<Format, 'auto'>
   readonly sink: Sink
-  /** Of the line behind the last; 0 = not told. */
+  /** Number of the line after the last; 0 if the format does not count lines. */
   readonly nextLine: number
 }
 
-/** The format of a file, as it is named or by its content. */
+/** The configured format of a file, or the detected one. */
 export const formatOf = (text: Text, { format, column }: FeedOptions): FeedFile['format'] =>
   format === 'auto' ? detect(text, column) : format
 
 /**
- * Adds the entries of one file, or of some lines of it, to columns, as far as the rules permit. Reports what is wrong,
- * but neither skipped lines nor entries that are left out: `sink` has them counted.
+ * Adds the entries of a file, or of some of its lines, to columns, as far as the rules permit. Reports errors, but not
+ * skipped lines and left-out entries: those are counted in `sink`.
  */
 export function readFeed(
   text: Text,

@@ -1,5 +1,5 @@
-// Where the readers of all formats put what they find: entries into columns, past the guards of the feed, and lines that
-// are none into the report or the count of skipped ones.
+// Output of the readers of all formats: entries go into columns unless the rules of the feed exclude them, and invalid
+// lines become errors or are counted as skipped.
 
 import type { Location } from '../../diagnostics.ts'
 import { hostMask } from '../../model/text.ts'
@@ -9,30 +9,30 @@ import type { Report } from '../text/report.ts'
 import { lineAt } from '../text/source.ts'
 import { isPrivate4, withoutPrivate } from './private.ts'
 
-/** Errors kept of one file; more are counted. */
+/** Errors kept per file; the rest is counted. */
 const KEPT = 20
 
-/** Lines that are named of many. */
+/** Line numbers kept per tally. */
 const NAMED = 3
 
-/** A feed's file as its reader sees it. */
+/** The text of a list file, as its reader gets it. */
 export interface Text {
   readonly path: string
   readonly bytes: Buffer
-  /** Where the text begins, behind a byte order mark, and the number of the line that does. */
+  /** Start of the text, after a byte order mark, and the number of its first line. */
   readonly from: number
   readonly firstLine: number
 }
 
-/** Where the entries of a file go. */
+/** Columns that take the entries of a file. */
 export interface Columns {
   readonly v4: EntryCollector
   readonly v6: EntryCollector
-  /** Lines that were reported. */
+  /** Number of lines with a reported error. */
   wrong: number
 }
 
-/** What a feed may not bring in, and what becomes of lines that are no entries. */
+/** Entries that a feed may not contain, and the treatment of invalid lines. */
 export interface Rules {
   readonly onBadLine: 'error' | 'skip'
   readonly excludePrivate: boolean
@@ -40,7 +40,7 @@ export interface Rules {
   readonly minPrefix: { readonly v4: number; readonly v6: number }
 }
 
-/** How many lines there are of a kind, and the first of them. */
+/** Lines of one kind: their count, and the first few line numbers. */
 export class Tally {
   count = 0
   readonly lines: number[] = []
@@ -62,7 +62,7 @@ function isWider({ family, start, end }: RangeBuffer, length: number): boolean {
   return false
 }
 
-/** The place of `bytes[from, to)` in the line that begins at `lineFrom`. */
+/** The place of `bytes[from, to)` in the line that starts at `lineFrom`. */
 function locate({ path, bytes }: Text, line: number, lineFrom: number, from: number, to: number): Location {
   const column = bytes.toString('utf8', lineFrom, from).length + 1
   const length = Math.max(1, bytes.toString('utf8', from, to).length)
@@ -70,7 +70,7 @@ function locate({ path, bytes }: Text, line: number, lineFrom: number, from: num
 }
 
 export class Sink {
-  /** Lines with an entry on them, used or not. */
+  /** Lines with an entry, used or not. */
   found = 0
   readonly skipped = new Tally()
   readonly private = new Tally()
@@ -91,12 +91,12 @@ export class Sink {
     this.#report = report
   }
 
-  /** Entries that were taken. */
+  /** Entries that went into the columns. */
   get used(): number {
     return this.#columns.v4.length + this.#columns.v6.length - this.#before
   }
 
-  /** One IPv4 address. */
+  /** Adds one IPv4 address. */
   addAddress(address: number, line: number): void {
     this.found++
     if (this.#excludePrivate && isPrivate4(address)) {
@@ -126,7 +126,7 @@ export class Sink {
     }
   }
 
-  /** `bytes[from, to)` of the line that begins at `lineFrom` is no entry; `explain` says why not. */
+  /** Reports or counts an invalid line, which starts at `lineFrom`; `explain` gets its part `bytes[from, to)`. */
   bad(line: number, lineFrom: number, from: number, to: number, explain: (text: string) => Explanation): void {
     if (this.#rules.onBadLine === 'skip') {
       this.skipped.add(line)
@@ -140,7 +140,7 @@ export class Sink {
     this.refuse(line, lineFrom, from, to, explain(this.#text.bytes.toString('utf8', from, Math.min(to, from + 4096))))
   }
 
-  /** The file as such cannot be read, whatever becomes of bad lines. */
+  /** Reports an error that makes the whole file unreadable, whatever `on_bad_line` says. */
   refuse(line: number, lineFrom: number, from: number, to: number, { code, message, hint }: Explanation): void {
     this.#columns.wrong++
     this.#report.error(code, locate(this.#text, line, lineFrom, from, to), message, hint)

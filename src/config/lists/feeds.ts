@@ -1,4 +1,4 @@
-// Entries with `file`: which files they name, each read once however often it is named, and what of them was left out.
+// Entries with `file`: finds the files, reads each once even if several entries name it, and reports left-out entries.
 
 import { dirname, isAbsolute, join } from 'node:path'
 import type { Location } from '../../diagnostics.ts'
@@ -27,34 +27,34 @@ import type { Placed } from '../text/tree.ts'
 import type { WrittenEntry } from '../text/written.ts'
 import { keep, recall, type Shelf, shelfName } from './shelf.ts'
 
-/** Entries refer to files by 16 bits. */
+/** Entries refer to files by 16-bit numbers. */
 const MAX_FILES = 65_536
 
-/** The default of `min_prefix`: no feed has a reason to name more than a /8 at once, or an IPv6 block of that weight. */
+/** Default of `min_prefix`: a feed has no reason to list more than a /8 at once, or an IPv6 block of similar size. */
 const MIN_PREFIX = { v4: 8, v6: 19 } as const
 const MAX_SHRINK = '50%'
 
 interface Loaded {
-  /** SHA-256 of the file as it lies on the disk, as hex. */
+  /** SHA-256 of the file on the disk, as hex. */
   readonly digest: string
   readonly modifiedAt: number
-  /** Its text, unpacked and checked when it is first asked for. */
+  /** Unpacks and checks the text on the first call. */
   readonly text: () => Buffer | Unusable
 }
 
-/** The list files of a config as they are read. */
+/** The list files of a config, read so far. */
 export interface Library extends Reads {
-  /** By path; undefined = cannot be used, and reported. */
+  /** By path; undefined for a file that was reported as unusable. */
   readonly contents: Map<string, Loaded | undefined>
   readonly shelf: Shelf
 }
 
-/** An entry with `file` in its surroundings. */
+/** An entry with `file`, and its context. */
 export interface Mention {
   readonly kind: ListKind
   readonly list: string
   readonly entry: WrittenEntry
-  /** The entry, and the value of `file`. */
+  /** The whole entry; `file` below is the value of its key `file`. */
   readonly placed: Placed
   readonly file: Placed
   readonly source: Source
@@ -83,20 +83,20 @@ function load(path: string): Loaded | Unusable {
   }
 }
 
-/** Says why a file cannot be used, at its place in the config where it has none of its own. */
+/** Reports an unusable file: at the place in that file if it has one, else at the entry that names the file. */
 function reportUnusable(reason: Unusable, at: Location, { entry, report }: Mention): void {
   const relative = reason.code === 'E001' && !isAbsolute(entry.file as string)
-  const hint = relative ? 'the path starts at the directory of the file that names it' : reason.hint
+  const hint = relative ? 'a relative path starts at the directory of the config that names it' : reason.hint
   report.error(reason.code, reason.at ?? at, reason.message, hint)
 }
 
-/** A list file, read once however often it is named. */
+/** A list file; read only once, even if several entries name it. */
 function contentOf(path: string, at: Location, mention: Mention): Loaded | undefined {
   const { library, report } = mention
   const { files, contents } = library
   if (contents.has(path)) return contents.get(path)
   if (files.length === MAX_FILES) {
-    report.error('E204', at, `more than ${MAX_FILES - 1} files`)
+    report.error('E204', at, `the config names more than ${MAX_FILES - 1} files`)
     return undefined
   }
   files.push(path)
@@ -108,7 +108,7 @@ function contentOf(path: string, at: Location, mention: Mention): Loaded | undef
   return content
 }
 
-/** What is in a list file; undefined after reporting what is wrong with it. */
+/** Parses a list file, or takes it from the shelf; undefined after reporting an error. */
 function parse(
   path: string,
   content: Loaded,
@@ -149,13 +149,13 @@ function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Lo
   if (ownNetworks.count > 0) {
     const what = plural(ownNetworks.count, 'entry', 'entries')
     const message = `${what} with private addresses left out: ${places(path, ownNetworks)}`
-    report.warning('W004', at, message, 'write `exclude_private: false` to take them')
+    report.warning('W004', at, message, 'write `exclude_private: false` to keep them')
   }
   if (wide.count > 0) {
     const what = plural(wide.count, 'entry', 'entries')
     const limit = `/${minPrefix.v4} (IPv4) or /${minPrefix.v6} (IPv6)`
     const message = `${what} wider than ${limit} left out: ${places(path, wide)}`
-    report.warning('W004', at, message, 'lower `min_prefix` to take them')
+    report.warning('W004', at, message, 'lower `min_prefix` to keep them')
   }
 }
 
@@ -170,18 +170,23 @@ function reportEmpty(path: string, parsed: Parsed, at: Location, report: Report)
   report.error('E006', at, `${path} holds no address${skipped}`, hint)
 }
 
-/** The files that an entry names; reports why there are none. */
+/** The files that an entry names. Reports an error if a pattern matches none. */
 function pathsOf({ entry, source, library, report }: Mention, at: Location): readonly string[] {
   const written = entry.file as string
   const path = isAbsolute(written) ? written : join(dirname(source.path), written)
   if (!isPattern(path)) return [path]
   const paths = expand(path, library)
   if (paths.length > 0) return paths
-  report.error('E001', at, `no file matches ${path}`, 'the path starts at the directory of the file that names it')
+  report.error(
+    'E001',
+    at,
+    `no file matches ${path}`,
+    'a relative path starts at the directory of the config that names it',
+  )
   return []
 }
 
-/** How an entry has its files read; the allowlist may well hold the host's own networks. */
+/** The options under which an entry reads its files. An allowlist may well contain the host's networks. */
 function optionsOf({ kind, entry }: Mention): FeedOptions {
   return {
     format: entry.format ?? 'auto',
@@ -192,7 +197,7 @@ function optionsOf({ kind, entry }: Mention): FeedOptions {
   }
 }
 
-/** Whether format and column fit; reports if not. */
+/** Whether the format and `column` fit each other. Reports an error if not. */
 function checkColumn({ format, column }: FeedOptions, { placed, source, report }: Mention): boolean {
   const at = placed.fields?.get('column') ?? placed.fields?.get('format') ?? placed
   const where = source.locate(at.from, at.to)
@@ -215,8 +220,8 @@ export interface FeedPart {
 /**
  * Reads the files of an entry.
  *
- * @param add hears what is in each
- * @returns what the planner must know of it; undefined after an error that leaves nothing to know
+ * @param add called with each parsed file
+ * @returns facts for the planner; undefined if the entry has an invalid `format` or `column`
  */
 export function addFeed(mention: Mention, add: (part: FeedPart) => void): Omit<Feed, 'inline'> | undefined {
   const { list, entry, file, source, library, report } = mention

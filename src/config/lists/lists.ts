@@ -1,4 +1,4 @@
-// The entries of both lists → named lists, and which line of which file put every address there.
+// The entries of both lists → named lists, with the file and line of every address.
 
 import type { Ranges } from '../../model/address.ts'
 import type { Entries, Feed, ListSource, Provenance } from '../../model/desired.ts'
@@ -15,15 +15,15 @@ import type { WrittenEntry } from '../text/written.ts'
 import { addFeed, type Library } from './feeds.ts'
 import type { Shelf } from './shelf.ts'
 
-/** Rules refer to sets by 16 bits. */
+/** Rules refer to sets by 16-bit numbers. */
 const MAX_INDEX = 65_536
 
-/** What one file puts into one set of a list. */
+/** The addresses that one file adds to one set of a list. */
 interface DraftSource {
   readonly file: number
-  /** In order of appearance. */
+  /** Index of the set, in order of appearance. */
   readonly set: number
-  /** Asked for when all of the config is read. */
+  /** Called after all of the config is read. */
   readonly ranges: () => { readonly v4: Ranges; readonly v6: Ranges }
   readonly entries: () => { readonly v4: Entries; readonly v6: Entries }
 }
@@ -32,18 +32,18 @@ interface Draft {
   readonly kind: ListKind
   readonly name: string
   readonly sources: DraftSource[]
-  /** Addresses that stand in configs, by file and set. */
+  /** Addresses written in configs, by file and set. */
   readonly written: Map<string, { readonly v4: EntryCollector; readonly v6: EntryCollector }>
-  /** By scope key: index in order of appearance. */
+  /** By scope key, with the index in order of appearance. */
   readonly scopes: Map<string, { readonly scope: Scope; readonly index: number }>
-  /** Where the name is written. */
+  /** Place of the name. */
   readonly at: Placed
   readonly source: Source
   readonly feeds: Omit<Feed, 'inline'>[]
 }
 
 interface Reading {
-  /** The file that the entry stands in. */
+  /** The file that contains the entry. */
   readonly source: Source
   readonly report: Report
   readonly drafts: Map<string, Draft>
@@ -52,20 +52,20 @@ interface Reading {
 
 const isReserved = (name: string): boolean => name === 'allowlist' || name === 'blocklist'
 
-/** The list an entry belongs to, or undefined if its name cannot be used. */
+/** The list of an entry; undefined after reporting an invalid name. */
 function draftOf(kind: ListKind, name: string | undefined, placed: Placed, reading: Reading): Draft | undefined {
   const { drafts, source, report } = reading
   const known = drafts.get(name ?? kind)
   if (name !== undefined) {
     const at = placed.fields?.get('name') ?? placed
     if (isReserved(name)) {
-      const hint = `leave the name out: entries of ${kind} without one belong to the list ${quote(kind)}`
+      const hint = `remove \`name\`: entries of ${kind} without a name belong to the list ${quote(kind)}`
       report.error('E032', source.locate(at.from, at.to), `the name ${quote(name)} is reserved`, hint)
       return undefined
     }
     if (known !== undefined) {
       const line = known.source.lineOf(known.at.from)
-      const first = known.source === source ? `in line ${line}` : `${known.source.path}:${line}`
+      const first = known.source === source ? `on line ${line}` : `${known.source.path}:${line}`
       const message = `the name ${quote(name)} is used twice; the first is ${first}`
       const hint = 'give each entry its own name; several addresses of one entry go into `cidrs`'
       report.error('E031', source.locate(at.from, at.to), message, hint)
@@ -82,7 +82,7 @@ function addDraft(base: Pick<Draft, 'kind' | 'name' | 'at'>, { drafts, source }:
   return draft
 }
 
-/** Index of a scope of a list, in order of appearance. */
+/** Index of a scope within a list, in order of appearance. */
 function setOf(draft: Draft, scope: Scope, placed: Placed, { source, report }: Reading): number {
   const key = scopeKey(scope)
   const known = draft.scopes.get(key)
@@ -98,7 +98,7 @@ function setOf(draft: Draft, scope: Scope, placed: Placed, { source, report }: R
 
 const range = rangeBuffer()
 
-/** Where entries that stand in a config go. */
+/** Collectors of the addresses written in a config. */
 function collectorsOf(draft: Draft, file: number, set: number): { v4: EntryCollector; v6: EntryCollector } {
   const key = `${file} ${set}`
   const known = draft.written.get(key)
@@ -131,7 +131,7 @@ function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   const entry: WrittenEntry = typeof value === 'string' ? { cidr: value } : (value as WrittenEntry)
   const scope = readScope(entry, placed, reading)
   const draft = draftOf(kind, entry.name, placed, reading)
-  // A list whose name cannot be used is still read for the errors in it.
+  // A list with an invalid name is still read, to report the errors in it.
   const into = draft ?? addDraft({ kind, name: '', at: placed }, { ...reading, drafts: new Map() })
   const set = setOf(into, scope, placed, reading)
   const field = (key: string): Placed => placed.fields?.get(key) ?? placed
@@ -147,7 +147,7 @@ function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   if (feed !== undefined) into.feeds.push(feed)
 }
 
-/** Addresses of any of many ranges: halves of halves, so that each is looked at log2(n) times. */
+/** The union of many address sets. Merges halves recursively, so that each address is compared log2(n) times. */
 function unionOf(all: readonly Ranges[], empty: Ranges): Ranges {
   if (all.length <= 1) return all[0] ?? empty
   const middle = all.length >>> 1
@@ -159,7 +159,7 @@ interface ScopeDraft {
   readonly index: number
 }
 
-/** The sets of a list, one for each scope. */
+/** The sets of a list, one per scope. */
 function setsOf(sources: readonly DraftSource[], scopes: readonly ScopeDraft[]): ScopedSet[] {
   const ranges = sources.map(({ set, ranges: of }) => ({ set, ...of() }))
   return scopes.map(({ scope, index }) => {
@@ -180,7 +180,7 @@ interface Finished {
 function finish({ kind, name, feeds, sources, ...draft }: Draft, configs: number): Finished {
   const scopes = [...draft.scopes].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, scope]) => scope)
   const final = new Map(scopes.map(({ index }, position) => [index, position]))
-  // A named entry has either files or addresses of its own; only the lists without a name can have both.
+  // A named entry has either files or inline addresses; only the unnamed lists can have both.
   const mixed = feeds.length > 0 && isReserved(name)
   const written = mixed ? sources.filter(({ file }) => file < configs) : []
   const own = setsOf(written, scopes).filter(({ addresses: { v4, v6 } }) => v4.length + v6.length > 0)
@@ -197,7 +197,7 @@ export interface Lists {
   readonly feeds: readonly Feed[]
 }
 
-/** An entry of the config and the file that it stands in. */
+/** An entry of the config and the file that contains it. */
 export interface PlacedEntry {
   readonly kind: ListKind
   readonly placed: Placed
@@ -205,9 +205,9 @@ export interface PlacedEntry {
 }
 
 /**
- * Reads both lists with their files. The result means nothing once `report.failed`.
+ * Reads both lists with their files. Ignore the result if `report.failed`.
  *
- * @param reads the paths of the config; list files are added
+ * @param reads has the paths of the config; gets those of list files
  */
 export function readLists(entries: readonly PlacedEntry[], reads: Reads, report: Report, shelf: Shelf): Lists {
   const { files } = reads

@@ -1,5 +1,5 @@
-// What was read of list files before: in the cache, for one command after the other, or in a process that stays. A file of
-// a million lines takes a tenth of a second to parse, and a hundredth to recognise by its hash.
+// Keeps parsed list files: in the cache between commands, and in memory within a daemon. Parsing a file of a million
+// lines takes a tenth of a second, recognising it by its hash a hundredth.
 
 import { createHash } from 'node:crypto'
 import { basename, resolve } from 'node:path'
@@ -13,36 +13,36 @@ import type { Parsed } from '../feed/parsed.ts'
 import type { FeedOptions } from '../feed/read.ts'
 import type { KnownServices } from '../services/service-texts.ts'
 
-/** Where to look for what was read before. */
+/** Where to look for parsed files. */
 export interface Shelf {
   readonly cache?: Cache | undefined
-  /** Of this very process, by name. Grows by one for each file under the same options. */
+  /** Parsed files of this process, by name; grows by one per file and set of options. */
   readonly kept?: Map<string, Parsed> | undefined
-  /** The same for services of the config. */
+  /** Services of the config that this process has parsed. */
   readonly services?: KnownServices | undefined
 }
 
-/** Files of fewer entries are read again in no time. */
+/** Files with fewer entries are parsed faster than the cache is read. */
 const FEW_ENTRIES = 4096
 
-/** Bundled, the name of this file has a hash of all code in it: what another build has stored is not for this one. */
+/** In a bundle, the file name has a hash of all code in it, so that one build never reads the cache of another. */
 const BUILD = basename(import.meta.url)
 
-/** Name of what is read of a file under the options. */
+/** Name of a file under the given options. */
 export function shelfName(path: string, options: FeedOptions): string {
   const { format, column, onBadLine, excludePrivate, minPrefix } = options
   const facts = [BUILD, resolve(path), format, column ?? null, onBadLine, excludePrivate, minPrefix.v4, minPrefix.v6]
   return `feed-${createHash('sha256').update(JSON.stringify(facts)).digest('hex')}`
 }
 
-/** 16-bit numbers as words, which are half as many. */
+/** Packs pairs of 16-bit numbers into words. */
 function packSteps(steps: Uint16Array): Uint32Array {
   const words = new Uint32Array(Math.ceil(steps.length / 2))
   new Uint16Array(words.buffer).set(steps)
   return words
 }
 
-/** Columns of a family. */
+/** The columns of one family, as they are stored. */
 function columnsOf(entries: EntryColumns, ranges: Ranges): Uint32Array[] {
   const { steps, wide } = entries.steps
   return [...packRanges(entries), packSteps(steps), Uint32Array.from([...wide].flat()), ...packRanges(ranges)]
@@ -60,10 +60,10 @@ function fromColumns(family: Family, columns: readonly Uint32Array[]): { entries
   }
 }
 
-/** Where less of a text than this was read, what is stored does for the next edition, too. */
+/** If a smaller share of a text was parsed, the stored edition is good enough for the next command. */
 const LITTLE = 1 / 32
 
-/** Puts away what was read of a file. */
+/** Stores a parsed file. */
 export function keep({ cache, kept }: Shelf, name: string, parsed: Parsed): void {
   kept?.set(name, parsed)
   if (!cache || parsed.used < FEW_ENTRIES || parsed.fresh < LITTLE) return
@@ -72,7 +72,7 @@ export function keep({ cache, kept }: Shelf, name: string, parsed: Parsed): void
   cache.write(name, packRecord({ digest, format, updatedAt, notes, chunks }, columns))
 }
 
-/** What was read of the file last, whatever was in it then. */
+/** The latest stored edition of a file; its digest may differ from that of the file now. */
 export function recall({ cache, kept }: Shelf, name: string): Parsed | undefined {
   const known = kept?.get(name)
   if (known) return known

@@ -1,4 +1,4 @@
-// The backends of a service: addresses or mappings → canonical backends, each with its place.
+// The backends of a service, each an address or a mapping → canonical backends, each with its place.
 
 import type { Address } from '../../model/address.ts'
 import { type Backend, backendKey, compareBackends, type Service } from '../../model/service.ts'
@@ -8,7 +8,7 @@ import { fieldOf, type Reading, reportAt } from '../text/place.ts'
 import type { Placed } from '../text/tree.ts'
 import type { WrittenBackend, WrittenService } from './written-services.ts'
 
-/** What a backend must fit to. `vip` and `ports` are undefined where they have errors of their own. */
+/** The part of a service that its backends must fit. `vip` and `ports` are undefined if they had errors. */
 export interface Frame extends Pick<Service, 'forwarding'> {
   readonly vip: Address | undefined
   readonly ports: Service['ports'] | undefined
@@ -20,24 +20,24 @@ export interface ReadBackend {
   readonly written: WrittenBackend
 }
 
-/** Whether the service has one port, which `nat` can turn into another. */
+/** Whether the service has one port, which `nat` can translate to another. */
 const hasOnePort = ({ ports }: Frame): boolean => ports === undefined || ports.first === ports.last
 
 function checkFamily(address: Address, placed: Placed, { vip, forwarding }: Frame, reading: Reading): void {
   if (vip === undefined || vip.family === address.family || forwarding === 'ipip' || forwarding === 'gue') return
   const [text, own] = [address, vip].map(({ family, words }) => formatAddress(family, words))
-  const message = `${text} is IPv${address.family} and the VIP ${own} is IPv${vip.family}, which ${forwarding} cannot bridge`
-  reportAt(reading, placed, 'E043', message, 'use backends of the family of the VIP, or forwarding: ipip or gue')
+  const message = `${text} is IPv${address.family}, the VIP ${own} is IPv${vip.family}, and ${forwarding} cannot translate between them`
+  reportAt(reading, placed, 'E043', message, `use IPv${vip.family} backends, or \`forwarding: ipip\` or gue`)
 }
 
 function checkPort(placed: Placed, frame: Frame, reading: Reading): void {
   const at = fieldOf(placed, 'port')
   if (frame.forwarding !== 'nat') {
-    const message = `forwarding: ${frame.forwarding} leaves the port as it is, so a backend cannot have another`
-    reportAt(reading, at, 'E046', message, 'remove the port, or use forwarding: nat')
+    const message = `forwarding: ${frame.forwarding} does not change the port, so a backend cannot have a different one`
+    reportAt(reading, at, 'E046', message, 'remove the port, or write `forwarding: nat`')
   } else if (!hasOnePort(frame)) {
-    const message = 'the service has several ports, so a backend cannot have another one'
-    reportAt(reading, at, 'E046', message, 'remove the port: packets keep theirs')
+    const message = 'the service has several ports, so a backend cannot have a different one'
+    reportAt(reading, at, 'E046', message, 'remove the port: packets keep their port')
   }
 }
 
@@ -62,7 +62,7 @@ export function readBackend(
   }
 }
 
-/** What makes two backends of a service the same: the port as packets have it. */
+/** Equal for backends that receive the same packets: the address, and the port after translation. */
 function targetKey(backend: Backend, { ports }: Frame): string {
   return backendKey({ address: backend.address, port: backend.port ?? ports?.first })
 }
@@ -84,8 +84,8 @@ export function readBackends(
     const key = targetKey(backend, frame)
     const other = first.get(key)
     if (other !== undefined) {
-      const message = `backend ${backendKey(backend)} stands twice in this service; the first is in line ${reading.source.lineOf(other.from)}`
-      reportAt(reading, item, 'E044', message, 'remove one of them; `weight` says how much a backend takes')
+      const message = `backend ${backendKey(backend)} appears twice in this service; the first is on line ${reading.source.lineOf(other.from)}`
+      reportAt(reading, item, 'E044', message, 'remove one of them; `weight` sets the share of a backend')
       return []
     }
     first.set(key, item)

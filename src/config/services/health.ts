@@ -1,4 +1,4 @@
-// `health` of a service and of its backends → one check for each backend, with nothing left out.
+// `health` of a service and of its backends → one complete check per backend.
 
 import type { Address } from '../../model/address.ts'
 import {
@@ -21,10 +21,10 @@ import type { WrittenHealth, WrittenService } from './written-services.ts'
 
 type Type = HealthCheck['type']
 
-/** Shorter intervals would be more load than knowledge. */
+/** Shorter intervals, in ms, would add load but no knowledge. */
 const SHORTEST_INTERVAL = 100
 
-/** Keys that only some types have. */
+/** Keys that only some types of checks have. */
 const TYPES_OF: Readonly<Partial<Record<keyof WrittenHealth, readonly Type[]>>> = {
   path: ['http', 'https'],
   host: ['http', 'https'],
@@ -41,26 +41,28 @@ const TYPES_OF: Readonly<Partial<Record<keyof WrittenHealth, readonly Type[]>>> 
   user: ['exec'],
 }
 
-/** A written check and where it stands. */
+/** A check as written, and its place. */
 interface Context extends Reading {
   readonly placed: Placed
 }
 
 const field = ({ placed }: Context, key: string): Placed => fieldOf(placed, key)
 
-/** Whether the mapping itself says so: what a backend has from its service is told there, and not once more. */
+/**
+ * Whether the mapping itself has one of the keys. Errors in keys inherited from the service are reported there, once.
+ */
 const says = ({ placed }: Context, ...keys: readonly string[]): boolean =>
   keys.some((key) => placed.fields?.has(key) ?? false)
 
 function checkKeys(type: Type, context: Context): void {
   for (const [key, types] of Object.entries(TYPES_OF)) {
     if (types.includes(type) || !says(context, key)) continue
-    const message = `${key} has no effect: it is a matter of ${listed(types, 'and')} checks, and this is one of ${type}`
+    const message = `${key} has no effect: only ${listed(types, 'and')} checks have it, and this is a ${type} check`
     context.report.error('E049', keyLocation(context, field(context, key)), message, 'remove it, or change `type`')
   }
   for (const key of ['send', 'expect']) {
     if (!says(context, key) || !says(context, `${key}_hex`)) continue
-    const message = `${key} and ${key}_hex are two ways to say one thing`
+    const message = `${key} and ${key}_hex set the same value`
     context.report.error('E049', keyLocation(context, field(context, `${key}_hex`)), message, 'remove one of them')
   }
 }
@@ -70,11 +72,17 @@ function readSchedule(written: WrittenHealth, context: Context): CheckSchedule {
   const timeoutMs = written.timeout === undefined ? Math.min(1000, intervalMs) : readDuration(written.timeout)
   if (says(context, 'interval') && intervalMs < SHORTEST_INTERVAL) {
     const message = `the interval ${written.interval} is shorter than ${SHORTEST_INTERVAL}ms`
-    reportAt(context, field(context, 'interval'), 'E051', message, 'write 1s, for example')
+    reportAt(context, field(context, 'interval'), 'E051', message, 'write `interval: 1s`, for example')
   } else if (says(context, 'interval', 'timeout') && timeoutMs > intervalMs) {
     const at = says(context, 'timeout') ? 'timeout' : 'interval'
     const message = `the timeout of ${written.timeout} is longer than the interval of ${written.interval ?? '2s'}`
-    reportAt(context, field(context, at), 'E051', message, 'a check must have ended when the next one begins')
+    reportAt(
+      context,
+      field(context, at),
+      'E051',
+      message,
+      'shorten `timeout`, or lengthen `interval`: a check must end before the next one starts',
+    )
   }
   return {
     intervalMs,
@@ -91,7 +99,7 @@ function readStatus({ status = '200-399' }: WrittenHealth, context: Context): re
   const ranges = [status].flat().map((item, index) => {
     const [first = 0, last = first] = String(item).split('-').map(Number)
     if (first > last && says(context, 'status')) {
-      const message = `the range of status codes ${quote(String(item))} ends before it begins`
+      const message = `the range of status codes ${quote(String(item))} ends before it starts`
       reportAt(context, at.items?.[index] ?? at, 'E013', message, `write ${last}-${first}`)
     }
     return { first, last }
@@ -102,13 +110,13 @@ function readStatus({ status = '200-399' }: WrittenHealth, context: Context): re
 function readCommand({ command }: WrittenHealth, context: Context): readonly [string, ...string[]] | undefined {
   const [path, ...rest] = command ?? []
   if (path === undefined) {
-    const hint = 'write what to run, for example `command: [/usr/local/bin/check, --fast]`'
+    const hint = 'name the program to run, for example `command: [/usr/local/bin/check, --fast]`'
     reportAt(context, context.placed, 'E011', 'the key "command" is missing', hint)
     return undefined
   }
   if (!path.startsWith('/') && says(context, 'command')) {
     const at = field(context, 'command')
-    const hint = 'write an absolute path; there is no shell and no PATH'
+    const hint = 'write an absolute path: the check runs without a shell and without PATH'
     reportAt(context, at.items?.[0] ?? at, 'E013', `${quote(path)} is not an absolute path`, hint)
   }
   return [path, ...rest]
@@ -116,14 +124,14 @@ function readCommand({ command }: WrittenHealth, context: Context): readonly [st
 
 const hex = (text: string): string => Buffer.from(text).toString('hex')
 
-/** Everything of a check but whom it asks. */
+/** A check without the address of a backend. */
 type Pattern = CheckSchedule & { readonly type: Type; readonly port: number | undefined } & Record<string, unknown>
 
-/** undefined after an error that leaves no check. */
+/** Reads a check; undefined after an error. */
 function readPattern(written: WrittenHealth, context: Context): Pattern | undefined {
   const { type } = written
   if (type === undefined) {
-    const hint = 'write `type: tcp`, http, https, udp or exec'
+    const hint = 'write `type: tcp`, or http, https, udp or exec'
     reportAt(context, context.placed, 'E011', 'the key "type" is missing', hint)
     return undefined
   }
@@ -138,7 +146,7 @@ function readPattern(written: WrittenHealth, context: Context): Pattern | undefi
       const request = { ...base, method, path, host, status: readStatus(written, context), body }
       if (method === 'HEAD' && body !== undefined && says(context, 'method', 'body')) {
         const at = field(context, says(context, 'body') ? 'body' : 'method')
-        reportAt(context, at, 'E049', 'the answer to HEAD has no body to look into', 'write `method: GET`')
+        reportAt(context, at, 'E049', 'a response to HEAD has no body to search', 'write `method: GET`')
       }
       return type === 'http' ? request : { ...request, sni, verify }
     }
@@ -155,7 +163,7 @@ function readPattern(written: WrittenHealth, context: Context): Pattern | undefi
   }
 }
 
-/** The check of one backend; undefined where there is no port to ask. */
+/** The check of one backend; undefined after calling `missing` because no port is known. */
 function checkOf(
   pattern: Pattern,
   address: Address,
@@ -167,11 +175,11 @@ function checkOf(
     missing()
     return undefined
   }
-  // readPattern made the fields that the type has; the union cannot be followed through the spread.
+  // readPattern built the fields of this type; the compiler loses the union in the spread.
   return { ...pattern, address, port: asked } as HealthCheck
 }
 
-/** Of a backend's own mapping: what it does not say is as the service says, but for keys of another type. */
+/** The check of a backend that overrides some keys of its service. A different type inherits no keys of the old one. */
 function merged(service: WrittenHealth | undefined, own: WrittenHealth): WrittenHealth {
   if (service === undefined || own.type === undefined || own.type === service.type) return { ...service, ...own }
   const common = Object.entries(service).filter(([key]) => !(key in TYPES_OF))
@@ -184,16 +192,16 @@ export function readMinHealthy(written: WrittenService['min_healthy']): MinHealt
   return { kind: 'share', value: readShare(written) }
 }
 
-/** Keys that only mean something where backends are checked. */
+/** Reports keys that have no effect without checks. */
 function reportIdle(written: WrittenService, placed: Placed, reading: Reading): void {
   for (const key of ['min_healthy', 'fallback', 'sorry'] as const) {
     if (written[key] === undefined || (key === 'sorry' && written.fallback !== 'sorry')) continue
-    const message = `${key} has no effect: no backend of the service is checked`
+    const message = `${key} has no effect: no backend of the service has a health check`
     reading.report.error('E049', keyLocation(reading, fieldOf(placed, key)), message, 'add `health`, or remove it')
   }
 }
 
-/** The checks of a service; undefined where there are none. */
+/** The checks of a service; undefined if it has none. */
 export function readHealth(
   written: WrittenService,
   placed: Placed,
@@ -206,15 +214,15 @@ export function readHealth(
   const pattern = own && readPattern(own, service)
   const single = ports !== undefined && ports.first === ports.last ? ports.first : undefined
   const checks = new Map<string, HealthCheck>()
-  let told = ports === undefined
+  let reported = ports === undefined
   for (const { backend, placed: at, written: given } of backends) {
     if (given.health === false || (own === undefined && given.health === undefined)) continue
     const context = given.health ? { ...reading, placed: fieldOf(at, 'health') } : service
     const used = given.health ? readPattern(merged(own, given.health), context) : pattern
     const missing = (): void => {
-      const message = 'the check has no port to ask: the service has several'
-      if (!told) reportAt(context, context.placed, 'E050', message, 'add `port` to `health`')
-      told = true
+      const message = 'the check has no port: the service has several'
+      if (!reported) reportAt(context, context.placed, 'E050', message, 'add `port` to `health`')
+      reported = true
     }
     const check = used && checkOf(used, backend.address, backend.port ?? single, missing)
     if (check) checks.set(backendKey(backend), check)

@@ -1,4 +1,4 @@
-// Source pools of full NAT, and source prefixes of encapsulation.
+// Source pools of full NAT, and source prefixes of encapsulated packets.
 
 import type { Address } from '../../model/address.ts'
 import { POOL_SLOTS } from '../../model/limits.ts'
@@ -10,7 +10,7 @@ import { quote } from '../text/show.ts'
 import type { Placed } from '../text/tree.ts'
 import type { WrittenService } from './written-services.ts'
 
-/** The addresses of a range, at most one more than fit. */
+/** The addresses of a range, at most one more than the pool can hold. */
 function* addressesOf(start: Uint32Array, end: Uint32Array): Generator<Uint32Array> {
   let words = start.slice()
   for (let count = 0; count <= POOL_SLOTS; count++) {
@@ -24,7 +24,7 @@ function* addressesOf(start: Uint32Array, end: Uint32Array): Generator<Uint32Arr
   }
 }
 
-/** The addresses of `snat_pool`: sorted, distinct, at most one more than fit. */
+/** The addresses of `snat_pool`, sorted and distinct, at most one more than the pool can hold. */
 export function readPool(written: WrittenService, placed: Placed, reading: Reading): readonly Address[] {
   const found = new Map<string, Address>()
   const items = placed.fields?.get('snat_pool')?.items ?? []
@@ -46,7 +46,7 @@ export function readPool(written: WrittenService, placed: Placed, reading: Readi
   )
 }
 
-/** A prefix of one family whose length lies between two; undefined after an error. */
+/** A prefix of the given family with `least` to `most` bits; undefined after an error. */
 function readPrefix(
   text: string,
   placed: Placed,

@@ -1,16 +1,16 @@
-// A service of a config, with the places of its values.
+// A service of a config, with the place of every value.
 
 import type { ServiceHealth } from '../../model/health.ts'
 import type { Service } from '../../model/service.ts'
 import type { Reading } from '../text/place.ts'
 import type { Placed } from '../text/tree.ts'
 
-/** A service as read, with all that is said of it later. */
+/** A service, and everything that later checks need to report errors in it. */
 export interface ReadService {
   readonly service: Service
   readonly health: ServiceHealth | undefined
   readonly placed: Placed
   readonly reading: Reading
-  /** Where backends stand, by backendKey; the sorry backend's too. */
+  /** Places of the backends and of the sorry backend, by backendKey. */
   readonly backends: ReadonlyMap<string, Placed>
 }

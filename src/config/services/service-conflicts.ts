@@ -1,5 +1,5 @@
-// What is wrong between services, each of which is right by itself: ports of one VIP that overlap, addresses that are
-// two things at once, replies that could be of two services.
+// Conflicts between services that are each valid: overlapping ports of one VIP, addresses with two roles, and replies
+// that could belong to two services.
 
 import type { Location } from '../../diagnostics.ts'
 import type { Address } from '../../model/address.ts'
@@ -34,7 +34,7 @@ function portsText(service: Service): string {
   return first === last ? `port ${first}` : `ports ${first}-${last}`
 }
 
-/** Whether two ranges overlap and neither lies inside the other, or they are the same: then none is the nearer one. */
+/** Whether two ranges are equal, or overlap in part: then neither is the more specific one. */
 function isUnclear({ ports: left }: Service, { ports: right }: Service): boolean {
   if (left.first > right.last || right.first > left.last) return false
   const [before, after] = [left.first - right.first, left.last - right.last]
@@ -51,12 +51,12 @@ function reportOverlaps(read: readonly ReadService[], report: Report): void {
     group.push(one)
     if (other === undefined) continue
     const { name, protocol, vip } = one.service
-    const what = `${protocol} ${portsText(one.service)} of ${textOf(vip)}`
-    const message = `services ${other.service.name} (${lineText(nameLocation(other))}) and ${name} both take ${what}`
+    const subject = `${protocol} ${portsText(one.service)} of ${textOf(vip)}`
+    const message = `services ${other.service.name} (${lineText(nameLocation(other))}) and ${name} both take ${subject}`
     const hint =
       one.service.ports.first === other.service.ports.first && one.service.ports.last === other.service.ports.last
-        ? 'give one of them another vip or port, or put the backends of both into one'
-        : `${other.service.name} has ${portsText(other.service)}: a range may lie inside another, but not overlap it in part`
+        ? 'change `vip` or `port` of one of them, or move all backends into one service'
+        : `${other.service.name} has ${portsText(other.service)}: a range may lie inside another, but may not overlap it in part`
     report.error('E041', locationOf(one.reading, fieldOf(one.placed, 'port')), message, hint)
   }
 }
@@ -71,13 +71,13 @@ function reportVipBackends(read: readonly ReadService[], report: Report): void {
       if (place === undefined) continue
       const at = lineText(locationOf(other.reading, fieldOf(other.placed, 'vip')))
       const message = `${text} is the VIP of service ${other.service.name} (${at}), so it cannot be a backend`
-      const hint = 'write the address that the backend itself has; packets to a VIP come back to this host'
+      const hint = 'write the real address of the backend: packets to a VIP come back to this host'
       report.error('E042', locationOf(reading, place), message, hint)
     }
   }
 }
 
-/** What an address of a source pool must not be. */
+/** Roles of addresses that a source pool may not use. */
 function otherRoles(read: readonly ReadService[]): ReadonlyMap<string, string> {
   const backends = read.flatMap(({ service }) =>
     addressTextsOf(service).map((text) => [text, `a backend of service ${service.name}`] as const),
@@ -95,15 +95,15 @@ function reportPools(all: readonly ReadService[], report: Report): void {
       const role = roles.get(textOf(address))
       if (role === undefined) continue
       const message = `${textOf(address)} is ${role}, so it cannot be in snat_pool`
-      report.error('E047', at, message, 'use addresses that nothing else has')
+      report.error('E047', at, message, 'use addresses that have no other role')
     }
     if (service.snatPool.every(({ family }) => family === service.vip.family)) continue
-    const message = `the VIP is IPv${service.vip.family}, and snat_pool has addresses of the other family`
-    report.error('E047', at, message, 'use addresses of the family of the VIP')
+    const message = `the VIP is IPv${service.vip.family}, but snat_pool has addresses of the other family`
+    report.error('E047', at, message, `use IPv${service.vip.family} addresses`)
   }
 }
 
-/** Backends whose replies could be of two services. */
+/** Reports backends whose replies could belong to two services. */
 function reportAmbiguousReplies(read: readonly ReadService[], report: Report): void {
   const byName = new Map(read.map((one) => [one.service.name, one]))
   const placeOf = ({ service, backend }: Claim): Location | undefined => {
@@ -118,16 +118,17 @@ function reportAmbiguousReplies(read: readonly ReadService[], report: Report): v
     else group.push(claim)
   }
   for (const claims of groups.values()) {
-    claims.sort((left, right) => left.ports.first - right.ports.first) // those that begin alike stay in file order
+    claims.sort((left, right) => left.ports.first - right.ports.first) // stable: equal ports stay in file order
     let reach = claims[0] as Claim
     for (const claim of claims.slice(1)) {
       if (isAmbiguous(reach, claim)) {
         const [at, other] = [placeOf(claim), placeOf(reach)]
         const names = listed([reach.service.name, claim.service.name], 'and')
         const message =
-          `backend ${backendKey(claim.backend)} answers for services ${names}` +
-          `${other ? ` (${lineText(other)})` : ''} from the same port, and its replies do not tell for which`
-        const hint = 'give it another port or address for one of them, or use `snat: true`'
+          `services ${names}${other ? ` (${lineText(other)})` : ''} use the same port of backend ${backendKey(claim.backend)}, ` +
+          `so its replies do not show the service`
+        const hint =
+          'use a different port or address of the backend in one of them, or write `snat: true` and a `snat_pool`'
         report.error('E045', at, message, hint)
       }
       if (claim.ports.last > reach.ports.last) reach = claim
@@ -140,20 +141,25 @@ function reportLimits(read: readonly ReadService[], report: Report): void {
   if (last === undefined) return
   const at = nameLocation(last)
   if (read.length > SERVICE_SLOTS) {
-    const message = `there are ${count(read.length)} services; one instance can have ${count(SERVICE_SLOTS)}`
-    report.error('E209', at, message, 'use port ranges, or a file and --instance for each group')
+    const message = `the config has ${count(read.length)} services; one instance can have ${count(SERVICE_SLOTS)}`
+    report.error(
+      'E209',
+      at,
+      message,
+      'use port ranges, or split the services into groups, each with its config file and `--instance NAME`',
+    )
   }
   const backends = read.reduce((sum, { service }) => sum + service.backends.length + (service.sorry ? 1 : 0), 0)
   if (backends > BACKEND_SLOTS) {
     const message = `the services have ${count(backends)} backends; one instance can have ${count(BACKEND_SLOTS)}`
-    report.error('E210', at, message, 'use a file and --instance for each group of services')
+    report.error('E210', at, message, 'split the services into groups, each with its config file and `--instance NAME`')
   }
   const pools = new Set(read.flatMap(({ service }) => service.snatPool.map(textOf)))
   if (pools.size > POOL_SLOTS) {
     const one = read.findLast(({ service }) => service.snatPool.length > 0) ?? last
     const where = locationOf(one.reading, fieldOf(one.placed, 'snat_pool'))
-    const message = `snat_pool holds more addresses than ${POOL_SLOTS}, which is the most for all services together`
-    report.error('E047', where, message, 'each address has 64,512 ports; a few are enough')
+    const message = `snat_pool has too many addresses: all services together can have ${POOL_SLOTS}`
+    report.error('E047', where, message, 'a few addresses are enough: each has 64,512 ports')
   }
 }
 
@@ -161,14 +167,14 @@ function warnOfEmpty(read: readonly ReadService[], report: Report): void {
   for (const one of read) {
     const { name, backends, onEmpty } = one.service
     if (backends.some(takesFlows)) continue
-    const why = backends.length === 0 ? 'it has none' : 'all of them are drained, disabled or have weight 0'
+    const why = backends.length === 0 ? 'it has no backend' : 'all are drained, disabled or have weight 0'
     const fate = onEmpty === 'drop' ? 'dropped' : 'passed to this host'
-    const message = `no backend of service ${name} takes new flows: ${why}, so they are ${fate}`
+    const message = `service ${name} has no backend for new flows (${why}): they are ${fate}`
     report.warning('W005', nameLocation(one), message, 'add a backend, or remove the service')
   }
 }
 
-/** Reports everything that is wrong between services, which are given in the order in which they are written. */
+/** Reports all conflicts between services, which are given in file order. */
 export function reportConflicts(read: readonly ReadService[], report: Report): void {
   reportOverlaps(read, report)
   reportVipBackends(read, report)

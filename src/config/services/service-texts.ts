@@ -1,7 +1,7 @@
-// A config with thousands of lines of services, parsed service by service, so that a process that reads it again parses
-// only those whose text is another. A block mapping ends every entry where the next one begins, and what is open then (a
-// quote, a bracket) is an error of the entry: entries that are sound by themselves are so together. Wherever that is in
-// any doubt the file is parsed as a whole, which also finds the words for what is wrong.
+// Parses a config with thousands of lines of services one service at a time, so that a process that reads the config
+// again parses only the services whose text changed. This is safe because in a block mapping an entry ends where the
+// next one starts, and an open quote or bracket there is an error of that entry: entries that parse alone also parse
+// together. In any doubtful case the file is parsed as a whole, which also produces the error messages.
 
 import { validate } from '../generated/validate.js'
 import { parse } from '../text/parse.ts'
@@ -10,19 +10,19 @@ import { createSource, type Source, sha256 } from '../text/source.ts'
 import type { Placed } from '../text/tree.ts'
 import type { ReadService } from './read-service.ts'
 
-/** What was made of the text of one service. */
+/** The parsed text of one service. */
 export interface KnownService {
   readonly name: string
-  /** Places count from the start of the text, behind PREFIX. */
+  /** Offsets are relative to the text of the service, after PREFIX. */
   readonly placed: Placed
-  /** Set once it was read without a complaint. */
+  /** Set once the service was read without an error or warning. */
   read?: Omit<ReadService, 'reading'>
 }
 
-/** Services of files by path, then by digest of their texts; grows by one for each file. */
+/** Services by path of the file, then by digest of their text; grows by one per file. */
 export type KnownServices = Map<string, ReadonlyMap<string, KnownService>>
 
-/** A service of a file, with the text that its places count in. */
+/** A service of a file, with the text that its offsets refer to. */
 export interface PlacedService {
   readonly name: string
   readonly placed: Placed
@@ -30,11 +30,11 @@ export interface PlacedService {
   readonly known?: KnownService
 }
 
-/** The parts of a file. */
+/** A file split into its services and the rest. */
 export interface ServiceTexts {
-  /** The file with an empty mapping in place of the services; everything else is at its place. */
+  /** The file with an empty mapping in place of the services; everything else keeps its offset. */
   readonly rest: string
-  /** Where the text of each service begins and ends: ascending, without gaps. */
+  /** Start and end of the text of each service: ascending, without gaps. */
   readonly extents: readonly (readonly [from: number, to: number])[]
 }
 
@@ -51,16 +51,16 @@ function startsOf(pattern: RegExp, text: string, from: number, to: number): numb
   return starts
 }
 
-/** Where the services of a file stand; undefined where that cannot be told by looking at the starts of lines. */
+/** Splits a file into its services by the indentation of lines; undefined if that is not certain to be right. */
 export function splitServices(text: string): ServiceTexts | undefined {
-  // Lines end here for patterns and not for YAML, or the other way round.
+  // Patterns and YAML disagree about the end of lines with these characters.
   if (/[\r\u2028\u2029]/.test(text)) return undefined
   const head = HEAD.exec(text)
   if (!head) return undefined
   const from = head.index + head[0].length
   const [to = text.length] = startsOf(/^[^ #\n]/gm, text, from, text.length)
   const region = text.slice(from, to)
-  // Anchors and aliases lead from one service to another; tabs are an error in some places.
+  // Anchors and aliases connect services; a tab is an error in some places.
   if (/[&*\t]/.test(region)) return undefined
   const indent = /^( +)[A-Za-z0-9]/m.exec(region)?.[1]?.length
   if (indent === undefined) return undefined
@@ -69,12 +69,12 @@ export function splitServices(text: string): ServiceTexts | undefined {
   const room = to - head.index - KEY.length - NOTHING.length - 1
   if (room < 0) return undefined
   const before = text.slice(0, head.index + KEY.length)
-  // A directive says what tags mean, in all of the file.
+  // A directive changes the meaning of tags in the whole file.
   if (/^%/m.test(before)) return undefined
   return { rest: `${before}${NOTHING}${'-'.repeat(room)}\n${text.slice(to)}`, extents }
 }
 
-/** The text of `source` from `base` on, with the same places. */
+/** The text of `source` from `base` on, with unchanged places. */
 const textFrom = (source: Source, base: number): Source => ({
   path: source.path,
   text: source.text.slice(base),
@@ -82,27 +82,27 @@ const textFrom = (source: Source, base: number): Source => ({
   locate: (from, to) => source.locate(base + from, base + to),
 })
 
-/** The content of a text that is right, or undefined. */
+/** The content of a text; undefined if it has an error. */
 function parseAlone(path: string, text: string): Placed | undefined {
   const report = createReport([path])
   return parse(createSource(path, text), report)
 }
 
-/** The service that a text is by itself. */
+/** Parses the text of one service; undefined if it has an error or holds more than one service. */
 function serviceIn(path: string, text: string): KnownService | undefined {
   const services = parseAlone(path, PREFIX + text)?.fields?.get('services')?.fields
   const [entry, other] = services ?? []
   if (entry === undefined || other !== undefined) return undefined
   const [name, placed] = entry
-  // Everything else that the schema asks of a file is there.
+  // The other keys only make the file valid.
   const isSound = validate({ version: 1, interfaces: { eth0: null }, services: { [name]: placed.value } })
   return isSound ? { name, placed } : undefined
 }
 
 /**
- * A file parsed service by service. undefined: it is to be parsed as a whole.
+ * Parses a file service by service; undefined if the file must be parsed as a whole.
  *
- * @param known what was made of the file before; gets what is made of it now
+ * @param known parsed services of the earlier edition; updated to those of this one
  */
 export function parseServices(
   source: Source,
@@ -112,7 +112,7 @@ export function parseServices(
   const split = splitServices(text)
   if (!split) return undefined
   const root = parseAlone(path, split.rest)
-  // Between braces other rules hold.
+  // The rules inside braces differ.
   if (root?.fields?.get('services')?.fields?.size !== 0 || text[root.from] === '{') return undefined
   const before = known?.get(path)
   const now = new Map<string, KnownService>()

@@ -1,4 +1,4 @@
-// The services of all files of a config: each by itself; service-conflicts.ts holds them against each other.
+// Reads the services of all files of a config one by one; service-conflicts.ts then compares them with each other.
 
 import type { Location } from '../../diagnostics.ts'
 import type { ServicePlaces } from '../../model/desired.ts'
@@ -26,11 +26,11 @@ export interface Services {
   readonly places: ReadonlyMap<string, ServicePlaces>
 }
 
-/** The longest times that the tables can tell: 15 bits of seconds for idle flows, and no more than makes sense. */
+/** Longest times: the flow table has 15 bits for the seconds of an idle flow. */
 const LONGEST_UDP_TIMEOUT = 4 * 3600
 const LONGEST_DRAIN = 365 * 86_400
 
-/** Keys that only some services have, and which. */
+/** Keys that only some services have, with the condition. */
 const CONDITIONS: readonly {
   readonly keys: readonly (keyof WrittenService)[]
   readonly words: string
@@ -69,13 +69,13 @@ function readPorts(port: number | string, placed: Placed, reading: Reading): Por
   const [first = 0, last = 0] = port.split('-').map(Number)
   if (first >= 1 && first <= last && last <= 0xffff) return { first, last }
   const isReversed = first > last && last >= 1 && first <= 0xffff
-  const message = isReversed ? 'ends before it begins' : 'names a port that is not from 1 to 65535'
+  const message = isReversed ? 'ends before it starts' : 'names a port outside 1 to 65535'
   const hint = isReversed ? `write "${last}-${first}"` : 'write `any` for all ports'
   reportAt(reading, placed, 'E028', `the port range ${quote(port)} ${message}`, hint)
   return undefined
 }
 
-/** Whole seconds of a duration that is at most `longest` seconds. */
+/** A duration in whole seconds. Reports one longer than `longest`. */
 function readSeconds(
   text: string | undefined,
   placed: Placed,
@@ -91,12 +91,17 @@ function readSeconds(
 function checkSnat(written: WrittenService, placed: Placed, reading: Reading): void {
   if (written.forwarding !== 'nat') return
   if (written.snat === true && written.snat_pool === undefined) {
-    const hint = 'write the addresses that backends are to see, for example `snat_pool: [192.0.2.20]`'
+    const hint = 'add the addresses that backends see, for example `snat_pool: [192.0.2.20]`'
     reportAt(reading, fieldOf(placed, 'snat'), 'E047', 'snat needs snat_pool', hint)
   }
   if (written.snat !== true && written.snat_pool !== undefined) {
     const at = keyLocation(reading, fieldOf(placed, 'snat_pool'))
-    reading.report.error('E047', at, 'snat_pool has no effect without `snat: true`', 'add `snat: true`, or remove it')
+    reading.report.error(
+      'E047',
+      at,
+      'snat_pool has no effect without `snat: true`',
+      'add `snat: true`, or remove the key',
+    )
   }
 }
 
@@ -104,12 +109,12 @@ function readSorry(written: WrittenService, placed: Placed, frame: Frame, readin
   const { sorry, fallback } = written
   if (fallback !== 'sorry') return undefined
   if (sorry !== undefined) return readBackend(sorry, fieldOf(placed, 'sorry'), frame, reading)
-  const hint = 'add the backend of last resort, for example `sorry: { address: 10.0.0.99 }`'
+  const hint = 'add a backend of last resort, for example `sorry: { address: 10.0.0.99 }`'
   reportAt(reading, fieldOf(placed, 'fallback'), 'E048', 'fallback: sorry needs the key sorry', hint)
   return undefined
 }
 
-/** One service; undefined after an error that leaves none. */
+/** One service; undefined after an error. */
 function readService(name: string, placed: Placed, reading: Reading): ReadService | undefined {
   const written = placed.value as WrittenService
   const { protocol, forwarding } = written
@@ -151,7 +156,7 @@ function readService(name: string, placed: Placed, reading: Reading): ReadServic
   return { service, health, placed, reading, backends: at }
 }
 
-/** The sorry backend takes over when the others do not, so it is none of them. */
+/** Reports a sorry backend that is also a regular one: it could not replace itself. */
 function reportSorryTwice(
   sorry: Backend,
   backends: ReadonlyMap<string, Placed>,
@@ -161,8 +166,8 @@ function reportSorryTwice(
   const other = backends.get(backendKey(sorry))
   if (other === undefined) return
   const line = reading.source.lineOf(other.from)
-  const message = `${backendKey(sorry)} is a backend of this service already, in line ${line}`
-  reportAt(reading, fieldOf(placed, 'sorry'), 'E044', message, 'name another one, or remove it from backends')
+  const message = `${backendKey(sorry)} is already a backend of this service, on line ${line}`
+  reportAt(reading, fieldOf(placed, 'sorry'), 'E044', message, 'name a different backend, or remove it from `backends`')
 }
 
 function placesOf({ placed, reading, backends }: ReadService): ServicePlaces {
@@ -177,20 +182,20 @@ function placesOf({ placed, reading, backends }: ReadService): ServicePlaces {
   }
 }
 
-/** The same, as it was read before where the text is the same and nothing was wrong with it. */
+/** Reads a service, or takes it from `known` if an identical text was read before without an error. */
 function readOrRecall({ name, placed, source, known }: PlacedService, report: Report): ReadService | undefined {
   if (known?.read) return { ...known.read, reading: { source, report } }
   const heard = nested(report)
   const found = readService(name, placed, { source, report: heard })
   if (found && known && heard.isSilent) {
-    // Without the reading, which has the text of the whole file.
+    // Do not keep the reading: it holds the text of the whole file.
     const { reading: _, ...read } = found
     known.read = read
   }
   return found
 }
 
-/** The services of all parts, sorted by name. The result means nothing once `report.failed`. */
+/** The services of all files, sorted by name. Ignore the result if `report.failed`. */
 export function readServices(
   parts: readonly { readonly services: readonly PlacedService[] }[],
   report: Report,

@@ -1,11 +1,11 @@
-// Services as written: the shape that schemas/xdp.schema.json guarantees below `services`.
+// Services as written: the shape that schemas/xdp.schema.json guarantees under `services`.
 
 import type { Fallback, HealthCheck } from '../../model/health.ts'
 import type { BackendState, FlowHash, Forwarding, Scheduler } from '../../model/service.ts'
 
-/** A share of percent: `50%`. */
+/** A percentage: `50%`. */
 type Percentage = string
-/** A number with its unit: `500ms`, `30s`. */
+/** A number with a unit: `500ms`, `30s`. */
 type Duration = string
 
 export interface WrittenHealth {

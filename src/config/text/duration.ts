@@ -1,4 +1,4 @@
-// Durations and shares as the schema lets them be written.
+// Durations and percentages, in the forms that the schema permits.
 
 import { parseMilliseconds } from '../../model/duration.ts'
 

@@ -1,4 +1,4 @@
-// One file of a config, parsed and validated against the schema.
+// One file of a config, parsed and checked against the schema.
 
 import type { Report } from './report.ts'
 import type { Source } from './source.ts'
@@ -8,16 +8,16 @@ import type { Placed } from './tree.ts'
 export interface Part {
   readonly source: Source
   readonly root: Placed
-  /** Places with an error in them, as `reportSchemaErrors` gives them. */
+  /** Paths with an error in them, as `reportSchemaErrors` returns them. */
   readonly wrong: ReadonlySet<string>
 }
 
-/** The fields of a mapping that have no error in them. */
+/** The fields of a mapping without an error in them. */
 export function soundFields({ root, wrong }: Pick<Part, 'root' | 'wrong'>, key: string): (readonly [string, Placed])[] {
   return [...(root.fields?.get(key)?.fields ?? [])].filter(([name]) => !wrong.has(`${key}/${name}`))
 }
 
-/** Reports that a key stands in two files of a config. */
+/** Reports a key that two files of a config set. */
 export function reportTwice(
   what: string,
   { source }: Pick<Part, 'source'>,
@@ -27,7 +27,7 @@ export function reportTwice(
 ): void {
   const at = placed.key ?? placed
   const hint = 'remove one of them'
-  report.error('E008', source.locate(at.from, at.to), `${what} stands in ${first} too`, hint)
+  report.error('E008', source.locate(at.from, at.to), `${what} is already set in ${first}`, hint)
 }
 
 export const lineOf = ({ source }: Pick<Part, 'source'>, { key, from }: Placed): string =>

@@ -1,4 +1,4 @@
-// What readers of a value need to tell what is wrong with it: the file it stands in, and who collects errors.
+// The context that a reader needs to report an error in a value: its file, and the report.
 
 import type { Code, Location } from '../../diagnostics.ts'
 import type { Report } from './report.ts'
@@ -10,19 +10,19 @@ export interface Reading {
   readonly report: Report
 }
 
-/** Where a value stands; its key where there is no text of its own. */
+/** Place of a value; that of its key if the value has no text. */
 export function locationOf({ source }: Pick<Reading, 'source'>, { from, to, key }: Placed): Location {
   return from === to && key ? source.locate(key.from, key.to) : source.locate(from, to)
 }
 
-/** Where the key of a value stands. */
+/** Place of the key of a value. */
 export const keyLocation = ({ source }: Pick<Reading, 'source'>, { from, to, key }: Placed): Location =>
   key ? source.locate(key.from, key.to) : source.locate(from, to)
 
-/** The value of a key, or the mapping itself where the key is not written. */
+/** The value of a key; the mapping itself if it does not have the key. */
 export const fieldOf = (placed: Placed, key: string): Placed => placed.fields?.get(key) ?? placed
 
-/** Reports what is wrong with a value. */
+/** Reports an error in a value. */
 export function reportAt(reading: Reading, placed: Placed, code: Code, message: string, hint?: string): void {
   reading.report.error(code, locationOf(reading, placed), message, hint)
 }

@@ -1,4 +1,4 @@
-// The problems that a schema can find, as errors for people: one function for each kind, with its place and its hint.
+// The errors that the schema can find, in words: one function per kind, with the place and a hint.
 
 import type { Location } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
@@ -10,10 +10,10 @@ import { listed, quote, show } from './show.ts'
 import type { Source } from './source.ts'
 import { at, type Placed } from './tree.ts'
 
-/** Steps from the root of the file to a value: keys and indexes. */
+/** Keys and indexes from the root of the file to a value. */
 export type Path = readonly string[]
 
-/** What every problem needs to be told. */
+/** Context of all problems of one file. */
 export interface Context {
   readonly root: Placed
   readonly source: Source
@@ -32,7 +32,7 @@ function keyPlace({ root, source }: Context, path: Path): Location {
   return key ? source.locate(key.from, key.to) : source.locate(from, to)
 }
 
-/** `2001:db8::` without quotes is the mapping `{ "2001:db8:": null }`; the address that was meant, or undefined. */
+/** YAML reads an unquoted `2001:db8::` as the mapping `{ "2001:db8:": null }`. Returns the intended address, if any. */
 function unquotedAddress(key: string): string | undefined {
   return [`${key}:`, key].find((text) => text.includes(':') && parseRange(text) !== undefined)
 }
@@ -43,7 +43,7 @@ export function unknownKey(context: Context, path: Path, key: string): void {
   const where = keyPlace(context, [...path, key])
   const address = unquotedAddress(key)
   if (address !== undefined && path[0] !== 'interfaces') {
-    const message = `${address} is an IPv6 address that YAML reads as a mapping`
+    const message = `${address} is an IPv6 address, but YAML reads it as a mapping`
     context.report.error('E015', where, message, `quote it: "${address}"`)
     return
   }
@@ -63,7 +63,7 @@ export function unknownKey(context: Context, path: Path, key: string): void {
 const isKnown = (path: Path, key: string): boolean => SPECS[templateOf(path)]?.keys?.includes(key) ?? false
 
 export function missingKey(context: Context, path: Path, key: string): void {
-  // A mistyped key, or an address read as one, is the problem then and is told by itself.
+  // A misspelt key, or an unquoted address, has caused this, and has been reported already.
   const others = [...(at(context.root, path).fields?.keys() ?? [])].filter((other) => !isKnown(path, other))
   if (others.some((other) => nearest(other, [key]) !== undefined || unquotedAddress(other) !== undefined)) return
   const hint = SPECS[templateOf([...path, key])]?.whenMissing
@@ -72,11 +72,11 @@ export function missingKey(context: Context, path: Path, key: string): void {
   context.report.error('E011', where, `the key ${quote(key)} is missing`, hint)
 }
 
-/** An entry with none of the three sources of addresses, or several. */
+/** An entry with none, or several, of `cidr`, `cidrs` and `file`. */
 export function entrySource(context: Context, path: Path): void {
   const fields = at(context.root, path).fields ?? new Map<string, Placed>()
   const present = ['cidr', 'cidrs', 'file'].filter((key) => fields.has(key))
-  // A mistyped key, or an address read as one, is the problem then and is told by itself.
+  // A misspelt key, or an unquoted address, has caused this, and has been reported already.
   if (present.length === 0 && [...fields.keys()].some((key) => nearest(key, ['cidr', 'cidrs', 'file']))) return
   if ([...fields.keys()].some((key) => unquotedAddress(key) !== undefined)) return
   const second = present[1]
@@ -84,16 +84,16 @@ export function entrySource(context: Context, path: Path): void {
   const message =
     second === undefined
       ? 'the entry names no addresses'
-      : `the entry has ${listed(present, 'and')}, and may have only one of them`
-  const hint = second === undefined ? 'add cidr, cidrs or file' : 'write one entry for each'
+      : `the entry has ${listed(present, 'and')}, but may have only one of them`
+  const hint = second === undefined ? 'add cidr, cidrs or file' : 'split it into one entry per key'
   context.report.error('E026', where, message, hint)
 }
 
-/** A key that says how a file is read, in an entry without one. */
+/** A key for reading a file, in an entry without one. */
 export function needsFile(context: Context, path: Path, key: string): void {
   const where = keyPlace(context, [...path, key])
-  const hint = 'remove it, or write the addresses into a file'
-  context.report.error('E038', where, `${key} says how a file is read, and the entry has no file`, hint)
+  const hint = 'remove it, or move the addresses into a `file`'
+  context.report.error('E038', where, `${key} applies to the file of an entry, but this entry has no file`, hint)
 }
 
 export function portsWithoutProtocol(context: Context, path: Path): void {
@@ -101,35 +101,35 @@ export function portsWithoutProtocol(context: Context, path: Path): void {
   const key = fields?.has('source_port') ? 'source_port' : 'destination_port'
   const protocol = fields?.get('protocol')
   const has = protocol === undefined ? 'no protocol' : `protocol ${show(protocol.value, '')}`.replaceAll('"', '')
-  const message = `${key} needs protocol tcp or udp, and the entry has ${has}`
+  const message = `${key} needs protocol tcp or udp, but the entry has ${has}`
   context.report.error('E027', keyPlace(context, [...path, key]), message, 'add `protocol: tcp` or `protocol: udp`')
 }
 
-/** A key that cannot be the name of what stands there. */
+/** A key that is not a valid name of an interface or a service. */
 export function badName(context: Context, path: Path, name: string): void {
   const where = keyPlace(context, [...path, name])
   if (path[0] === 'services') {
-    const hint = 'at most 39 letters, digits, ".", "_" and "-", beginning with a letter or digit'
-    context.report.error('E030', where, `${quote(name)} cannot be the name of a service`, hint)
+    const hint = 'use at most 39 letters, digits, ".", "_" and "-", starting with a letter or digit'
+    context.report.error('E030', where, `${quote(name)} is not a valid service name`, hint)
     return
   }
-  const hint = 'at most 15 bytes, without spaces, "/" and ":"; `ip link` shows the names of this host'
-  context.report.error('E033', where, `${quote(name)} cannot be the name of an interface`, hint)
+  const hint = 'use at most 15 bytes, without spaces, "/" and ":"; `ip link` lists the interfaces of this host'
+  context.report.error('E033', where, `${quote(name)} is not a valid interface name`, hint)
 }
 
 export function interfaceCount(context: Context, path: Path): void {
   const count = at(context.root, path).fields?.size ?? 0
   if (count === 0) {
-    const hint = 'name one, for example `eth0: {}`; to remove everything run `xdp destroy`'
+    const hint = 'name one, for example `eth0: {}`; to remove everything, run `xdp destroy`'
     context.report.error('E034', keyPlace(context, path), 'the file names no interface', hint)
     return
   }
-  const message = `the file names ${count} interfaces, more than ${LARGEST_INTERFACE_COUNT}`
+  const message = `the file names ${count} interfaces; one instance can have ${LARGEST_INTERFACE_COUNT}`
   context.report.error(
     'E205',
     keyPlace(context, path),
     message,
-    'use one file and instance for each group of interfaces',
+    'split the interfaces into groups, each with its config file and `--instance NAME`',
   )
 }
 
@@ -139,12 +139,12 @@ export function repeated(context: Context, path: Path, index: number): void {
   context.report.error(
     'E013',
     place(context, item),
-    `${show(value, '')} stands twice in the list`,
+    `${show(value, '')} appears twice in the list`,
     'remove one of them',
   )
 }
 
-/** A value of the wrong kind, or one that is not allowed. */
+/** A value of the wrong type, or outside the permitted values. */
 export function badValue(context: Context, path: Path): void {
   const spec = SPECS[templateOf(path)] ?? { what: 'the value', expected: 'something else' }
   const placed = at(context.root, path)
@@ -157,7 +157,7 @@ export function badValue(context: Context, path: Path): void {
   }
   const [address] = Object.keys(typeof value === 'object' ? value : {}).map(unquotedAddress)
   if (address !== undefined) {
-    const message = `${address} is an IPv6 address that YAML reads as a mapping`
+    const message = `${address} is an IPv6 address, but YAML reads it as a mapping`
     context.report.error('E015', where, message, `quote it: "${address}"`)
     return
   }

@@ -1,21 +1,21 @@
-// Collects everything that is wrong, so that one run tells all of it.
+// Collects all errors and warnings, so that one run reports them together.
 
 import { type Code, type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
 
-/** How many errors are shown; the rest is counted. */
+/** Number of errors shown; the rest is counted. */
 const SHOWN = 20
 
 export interface Report {
   error(code: Code, at: Location | undefined, message: string, hint?: string): void
   warning(code: Code, at: Location | undefined, message: string, hint?: string): void
-  /** Counts errors that were found but not kept. */
+  /** Adds to the count of errors that were found but not kept. */
   omit(count: number): void
   readonly failed: boolean
   /** Warnings in file order. Throws XdpError with the first errors in file order if there are any. */
   finish(): readonly Diagnostic[]
 }
 
-/** By file, in the order in which files were first mentioned to `files`, then by position. */
+/** Sorts by file, in the order in which `files` first lists them, then by position. */
 function inFileOrder(files: readonly string[]): (left: Diagnostic, right: Diagnostic) => number {
   const rank = ({ at }: Diagnostic): number => (at === undefined ? -1 : files.indexOf(at.file))
   return (left, right) =>
@@ -61,9 +61,9 @@ export function createReport(files: readonly string[]): Report {
   }
 }
 
-/** A report of a part, whose complaints also go to the one of the whole. */
+/** The report of a part; passes its errors and warnings on to the report of the whole. */
 export interface PartReport extends Report {
-  /** Nothing was said of the part. */
+  /** Whether the part has no error or warning. */
   readonly isSilent: boolean
 }
 

@@ -1,11 +1,11 @@
-// Violations of the schema → problems. ajv gives every reason of every branch that does not fit; here each problem is
-// told once, at its place: what is deeper explains what is above. The texts are made in problems.ts.
+// Violations of the schema → problems. For one mistake, ajv lists a violation of every branch of the schema; this file
+// reports each mistake once, at the deepest place. problems.ts has the texts.
 
 import type { SchemaError } from '../generated/validate.js'
 import * as problems from './problems.ts'
 import { at } from './tree.ts'
 
-/** One violation with its path taken apart. */
+/** One violation, with its path split into steps. */
 interface Violation {
   readonly error: SchemaError
   readonly path: problems.Path
@@ -17,54 +17,57 @@ const toPath = (pointer: string): problems.Path =>
     .slice(1)
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
 
-/** Keywords that only say that something in or below a value is wrong. */
+/** Keywords that only repeat that something in or below a value is wrong. */
 const SUMMARIES = new Set(['anyOf', 'if', 'allOf'])
 
-/** Whether a value is a protocol, if perhaps one without ports. */
+/** Whether a value is a valid protocol, possibly one without ports. */
 const isProtocol = (value: unknown): boolean =>
   value === 'icmp' || (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 255)
 
-type Told = { readonly key: string; readonly tell: () => void }
+type Problem = { readonly key: string; readonly report: () => void }
 
 /**
- * What a violation says about a mapping or list as such, with a key that is the same for the same problem. `ignored`:
- * another violation says it. undefined: it is about the value at its path.
+ * The problem of a mapping or list as a whole; violations with equal keys are one problem. `ignored`: another violation
+ * covers it. undefined: the problem is in the value at the path.
  */
-function structural({ error, path }: Violation, context: problems.Context): Told | 'ignored' | undefined {
+function structural({ error, path }: Violation, context: problems.Context): Problem | 'ignored' | undefined {
   const { keyword, params, schemaPath, instancePath } = error
-  const told = (detail: string, tell: () => void): Told => ({ key: `${instancePath} ${keyword} ${detail}`, tell })
+  const problem = (detail: string, report: () => void): Problem => ({
+    key: `${instancePath} ${keyword} ${detail}`,
+    report,
+  })
   if (error.propertyName !== undefined) return 'ignored'
   if (schemaPath.includes('/has_ports/')) {
     if (keyword === 'enum' && !isProtocol(at(context.root, path).value)) return 'ignored'
     const entry = path.slice(0, 2)
-    return { key: `${entry.join('/')} ports`, tell: () => problems.portsWithoutProtocol(context, entry) }
+    return { key: `${entry.join('/')} ports`, report: () => problems.portsWithoutProtocol(context, entry) }
   }
   switch (keyword) {
     case 'propertyNames': {
       const name = params.propertyName ?? ''
-      return told(name, () => problems.badName(context, path, name))
+      return problem(name, () => problems.badName(context, path, name))
     }
     case 'additionalProperties': {
       const key = params.additionalProperty ?? ''
-      return told(key, () => problems.unknownKey(context, path, key))
+      return problem(key, () => problems.unknownKey(context, path, key))
     }
     case 'oneOf':
       if (at(context.root, path).fields === undefined) return 'ignored'
-      return told('', () => problems.entrySource(context, path))
+      return problem('', () => problems.entrySource(context, path))
     case 'required': {
       if (schemaPath.includes('/oneOf/')) return 'ignored'
       const key = params.missingProperty ?? ''
-      return told(key, () => problems.missingKey(context, path, key))
+      return problem(key, () => problems.missingKey(context, path, key))
     }
     case 'dependencies': {
       const key = params.property ?? ''
-      return told(key, () => problems.needsFile(context, path, key))
+      return problem(key, () => problems.needsFile(context, path, key))
     }
     case 'minProperties':
     case 'maxProperties':
-      return told('', () => problems.interfaceCount(context, path))
+      return problem('', () => problems.interfaceCount(context, path))
     case 'uniqueItems':
-      return told('', () => problems.repeated(context, path, Math.max(params.i ?? 0, params.j ?? 0)))
+      return problem('', () => problems.repeated(context, path, Math.max(params.i ?? 0, params.j ?? 0)))
     default:
       return undefined
   }
@@ -75,8 +78,8 @@ const pointerOf = (path: problems.Path): string => `/${path.join('/')}`
 /**
  * Reports each problem once.
  *
- * @returns the parts of the file with an error in them: `blocklist/3`, `interfaces/eth0`, or `blocklist` where the
- *   list as such is wrong
+ * @returns the parts of the file with an error in them: `blocklist/3`, `interfaces/eth0`, or `blocklist` if the error
+ *   is in the list as a whole
  */
 export function reportSchemaErrors(errors: readonly SchemaError[], context: problems.Context): ReadonlySet<string> {
   const violations = errors
@@ -84,7 +87,7 @@ export function reportSchemaErrors(errors: readonly SchemaError[], context: prob
     .map((error) => ({ error, path: toPath(error.instancePath) }))
   const explained = new Set<string>()
   const values = new Map<string, problems.Path>()
-  const told = new Set<string>()
+  const reported = new Set<string>()
   for (const violation of violations) {
     const { path } = violation
     const problem = structural(violation, context)
@@ -95,8 +98,8 @@ export function reportSchemaErrors(errors: readonly SchemaError[], context: prob
       continue
     }
     explained.add(pointerOf(path))
-    if (!told.has(problem.key)) problem.tell()
-    told.add(problem.key)
+    if (!reported.has(problem.key)) problem.report()
+    reported.add(problem.key)
   }
   for (const [pointer, path] of values) if (!explained.has(pointer)) problems.badValue(context, path)
   return new Set(violations.map(({ path }) => path.slice(0, 2).join('/')))

@@ -1,12 +1,12 @@
-// Values of the config as messages quote them.
+// Formats values of the config for messages.
 
-/** Text in quotes, cut to what a message can carry. */
+/** Text in quotes, shortened to at most 60 characters. */
 export function quote(text: string): string {
   const characters = [...text.slice(0, 200)]
   return JSON.stringify(characters.length > 60 ? `${characters.slice(0, 59).join('')}…` : text)
 }
 
-/** `"tpc"`, `70000`, `a list`: what stands there. `written` is its source text. */
+/** A value for a message: `"tpc"`, `70000`, `a list`. `written` is its source text. */
 export function show(value: unknown, written: string): string {
   if (typeof value === 'string') return quote(value)
   if (value === null || value === undefined) return 'nothing'

@@ -1,4 +1,4 @@
-// Files as bytes and text, with a place for every offset. With glob.ts the only file of the room that touches the disk.
+// Files as bytes and text, with a place for every offset. Only this file and glob.ts of the room touch the disk.
 
 import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
@@ -6,17 +6,17 @@ import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSy
 import { gunzipSync } from 'node:zlib'
 import { type Code, type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
 
-/** The config itself is for people: 4 MiB is some 100,000 lines. Long lists belong in list files. */
+/** A config is written by hand, and 4 MiB hold about 100,000 lines. Long lists belong in list files. */
 export const CONFIG_LIMIT = 4 * 1024 * 1024
 export const LIST_LIMIT = 1024 * 1024 * 1024
 
-/** Every path that reading a config looks at, whether it is there or not, and what was found. */
+/** Every path that reading a config looks at, existing or not, and the result. */
 export interface Reads {
-  /** The config, the files it includes, then list files. */
+  /** The config, then included files, then list files. */
   readonly files: string[]
-  /** SHA-256 of the files that could be read, as hex, by path. */
+  /** SHA-256 as hex of each readable file, by path. */
   readonly digests: Map<string, string>
-  /** What each pattern matched. */
+  /** Matches of each pattern. */
   readonly patterns: Map<string, readonly string[]>
 }
 
@@ -24,12 +24,12 @@ export const newReads = (): Reads => ({ files: [], digests: new Map(), patterns:
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
-/** Why a file cannot be used; the caller knows where it is mentioned. */
+/** Why a file is unusable; the caller adds the place that names the file. */
 export interface Unusable {
   readonly code: Code
   readonly message: string
   readonly hint?: string
-  /** Where in the file, when it is about its content. */
+  /** Place in the file, for an error in its content. */
   readonly at?: Location
 }
 
@@ -56,7 +56,7 @@ function unreadable(path: string, cause: unknown): Unusable {
   return { code: 'E002', message: `cannot read ${path}: ${why[code] ?? code}`, ...(hint && { hint }) }
 }
 
-/** Everything an open file holds, or undefined if that is more than `limit` bytes, whatever its size claims to be. */
+/** The content of an open file; undefined if it has more than `limit` bytes, whatever size the kernel reports. */
 function readAll(descriptor: number, expected: number, limit: number): Buffer | undefined {
   let buffer = Buffer.allocUnsafe(Math.max(expected, 4096) + 1)
   let length = 0
@@ -69,27 +69,27 @@ function readAll(descriptor: number, expected: number, limit: number): Buffer | 
   }
 }
 
-/** A regular file as it lies on the disk. */
+/** The content of a regular file on the disk. */
 export interface Content {
   readonly bytes: Buffer
-  /** When it was last written, Unix time in seconds. */
+  /** Time of the last write; Unix time in seconds. */
   readonly modifiedAt: number
 }
 
-/** Reads a regular file. A FIFO or device is refused before it is opened, because opening one can block or act. */
+/** Reads a regular file. Refuses a FIFO or device before opening it, because opening one can block or have effects. */
 export function readFile(path: string, limit: number): Content | Unusable {
   const tooLarge = (): Unusable => ({
     code: 'E003',
     message: `${path} is larger than ${size(limit)}`,
     hint:
       limit === CONFIG_LIMIT
-        ? 'move long lists into files of their own: { file: lists/NAME.txt }'
+        ? 'move long lists into list files: `{ file: lists/NAME.txt }`'
         : 'split the list into several files',
   })
   try {
     const stats = statSync(path)
     if (!stats.isFile()) {
-      return { code: 'E002', message: `${path} is ${kindOf(stats)}`, hint: 'name a regular file' }
+      return { code: 'E002', message: `${path} is ${kindOf(stats)}`, hint: 'use a regular file' }
     }
     if (stats.size > limit) return tooLarge()
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
@@ -111,7 +111,7 @@ export function readBytes(path: string, limit: number): Buffer | Unusable {
   return isUnusable(content) ? content : content.bytes
 }
 
-/** What `bytes` hold, unpacked if they begin like a gzip file; never more than `limit` bytes. */
+/** The content of `bytes`, unpacked if they start like a gzip file; at most `limit` bytes. */
 export function unpack(path: string, bytes: Buffer, limit: number): Buffer | Unusable {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes
   try {
@@ -123,7 +123,11 @@ export function unpack(path: string, bytes: Buffer, limit: number): Buffer | Unu
       return { code: 'E003', message, hint: 'split the list into several files' }
     }
     const why = code === 'Z_BUF_ERROR' ? 'ends too early' : 'is damaged'
-    return { code: 'E035', message: `${path} is a gzip file that ${why}`, hint: 'fetch it again: gzip -t tests a file' }
+    return {
+      code: 'E035',
+      message: `${path} is a gzip file that ${why}`,
+      hint: 'fetch it again; `gzip -t FILE` checks it',
+    }
   }
 }
 
@@ -132,17 +136,17 @@ export const isUnusable = (value: object): value is Unusable => 'code' in value 
 
 const NEWLINE = 0x0a
 
-/** The line of `bytes` that begins at `from`, without its line end. */
+/** The line of `bytes` that starts at `from`, without its line end. */
 export function lineAt(bytes: Buffer, from: number): Buffer {
   const newline = bytes.indexOf(NEWLINE, from)
   const end = newline < 0 ? bytes.length : newline
   return bytes.subarray(from, end > from && bytes[end - 1] === 0x0d ? end - 1 : end)
 }
 
-/** A line longer than this is not shown. */
+/** Longest line that is quoted in an error, in bytes. */
 const SHOWN_LINE = 65_536
 
-/** The first line for which `test` gives the offset of a byte, and not -1, as the place of that byte. */
+/** The place of the first byte for which `test` returns an offset into its line; -1 means none in that line. */
 function findLine(path: string, bytes: Buffer, test: (line: Buffer) => number): Location | undefined {
   for (let from = 0, line = 1; from <= bytes.length; line++) {
     const content = lineAt(bytes, from)
@@ -159,7 +163,7 @@ function findLine(path: string, bytes: Buffer, test: (line: Buffer) => number): 
   return undefined
 }
 
-/** Whether `bytes` are UTF-8, or would be if their last character were not cut. */
+/** Whether `bytes` are UTF-8, except for a last character that may be cut off. */
 const startsUtf8 = (bytes: Buffer): boolean =>
   [0, 1, 2, 3].some((cut) => cut <= bytes.length && isUtf8(bytes.subarray(0, bytes.length - cut)))
 
@@ -181,7 +185,7 @@ function badByte(line: Buffer): number {
 export const markLength = (bytes: Buffer): number =>
   bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
 
-/** Why `bytes` are not text: another encoding, bytes that are not UTF-8, or NUL bytes; undefined if they are. */
+/** Why `bytes` are not text: another encoding, invalid UTF-8, or NUL bytes; undefined if they are text. */
 export function checkText(path: string, bytes: Buffer): Unusable | undefined {
   const mark = bytes.length >= 2 ? bytes.readUInt16BE(0) : 0
   if (mark === 0xfffe || mark === 0xfeff) {
@@ -200,7 +204,7 @@ export function checkText(path: string, bytes: Buffer): Unusable | undefined {
   return undefined
 }
 
-/** Throws the reason as the one error. */
+/** Throws the reason as a single error. */
 export function refuse({ code, message, hint, at }: Unusable): never {
   const diagnostic: Diagnostic = { code, severity: 'error', message, ...(hint && { hint }), ...(at && { at }) }
   throw new XdpError([diagnostic])

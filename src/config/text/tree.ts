@@ -1,32 +1,32 @@
-// YAML nodes → plain values, each with its place. Walked here rather than by the library, because every value needs a
-// position, aliases must not multiply, and a key that is not plain text must be an error rather than become one.
+// YAML nodes → plain values, each with its place. This file walks the nodes instead of the library, because every value
+// needs a position, aliases must not multiply, and a key other than plain text must be an error.
 
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node, type Scalar, type YAMLMap } from 'yaml'
 import type { Report } from './report.ts'
 import type { Source } from './source.ts'
 
-/** A value and where it stands: offsets into the text. */
+/** A value and its place: offsets into the text. */
 export interface Placed {
   readonly value: unknown
   readonly from: number
   readonly to: number
-  /** Where its key stands, for a value of a mapping. */
+  /** Place of its key, for a value of a mapping. */
   readonly key?: { readonly from: number; readonly to: number }
   /** Elements of a list. */
   readonly items?: readonly Placed[]
   /** Values of a mapping. */
   readonly fields?: ReadonlyMap<string, Placed>
-  /** Number of values in it, itself included. */
+  /** Number of values in it, including itself. */
   readonly size: number
 }
 
-/** Deeper than any config; a file that nests deeper was made to exhaust the stack. */
+/** Deeper than any config needs; deeper files are attempts to overflow the stack. */
 const MAX_DEPTH = 32
 
 /** Values that aliases may add to a file: more than any config needs, too few to exhaust memory. */
 const MAX_ALIASED = 10_000
 
-/** Tags that say what a value is anyway; any other changes what it is. */
+/** Tags that do not change the value they mark. */
 const PLAIN_TAGS = new Set(
   ['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((tag) => `tag:yaml.org,2002:${tag}`),
 )
@@ -47,27 +47,27 @@ function placeAlias(node: Node & { readonly source: string }, walk: Walk): Place
   const at = walk.source.locate(from, to)
   const target = walk.anchors.get(node.source)
   if (target === undefined) {
-    const hint = `an alias repeats a value that was named with &${node.source} before; quote the text if it is no alias`
-    walk.report.error('E009', at, `*${node.source} repeats a value that has no such name`, hint)
+    const hint = `mark the value that it repeats with &${node.source}, or quote the text if it is not an alias`
+    walk.report.error('E009', at, `the alias *${node.source} has no anchor &${node.source} before it`, hint)
     return { ...EMPTY, from, to }
   }
   const before = walk.aliased
   walk.aliased += target.size
   if (before <= MAX_ALIASED && walk.aliased > MAX_ALIASED) {
-    const hint = 'write long lists into a list file, and name it where it is needed'
+    const hint = 'move long lists into a list file, and name the file in each place'
     walk.report.error('E009', at, 'aliases repeat more than 10,000 values', hint)
   }
   return { ...target, from, to }
 }
 
-/** The text of a key, or undefined after an error. */
+/** The text of a key; undefined after an error. */
 function readKey(key: unknown, fallback: Node, walk: Walk): string | undefined {
   if (isScalar(key) && typeof key.value === 'string') return key.value
   const { from, to } = rangeOf((key as Node | null) ?? fallback)
   const at = walk.source.locate(from, to)
   const text = walk.source.text.slice(from, to)
-  const hint = isScalar(key) && text !== '' ? `quote it: "${text}"` : 'write the key as text'
-  walk.report.error('E015', at, `${text === '' ? 'an empty key' : text} is not text, and a key must be`, hint)
+  const hint = isScalar(key) && text !== '' ? `quote it: "${text}"` : 'write a text as the key'
+  walk.report.error('E015', at, `a key must be text, not ${text === '' ? 'empty' : text}`, hint)
   return undefined
 }
 
@@ -83,7 +83,7 @@ function placeMap(node: YAMLMap, depth: number, walk: Walk): Placed {
     const first = fields.get(text)?.key
     if (first !== undefined) {
       const hint = 'remove one of them'
-      const message = `${JSON.stringify(text)} stands twice in this mapping; the first is in line ${walk.source.lineOf(first.from)}`
+      const message = `${JSON.stringify(text)} appears twice in this mapping; the first is on line ${walk.source.lineOf(first.from)}`
       walk.report.error('E008', walk.source.locate(key.from, key.to), message, hint)
       continue
     }
@@ -107,7 +107,7 @@ function place(node: Node | null, depth: number, walk: Walk): Placed {
     walk.report.error(
       'E005',
       walk.source.locate(from, to),
-      `the tag ${node.tag.replace(/^tag:yaml\.org,2002:/, '!!')} means nothing here`,
+      `the tag ${node.tag.replace(/^tag:yaml\.org,2002:/, '!!')} has no meaning here`,
       'remove it',
     )
   }
@@ -126,12 +126,12 @@ function placeContent(node: Node, depth: number, walk: Walk): Placed {
   return { value: items.map(({ value }) => value), from, to, items, size }
 }
 
-/** The document's content with places. Reports duplicate and non-text keys, bad aliases, tags and bottomless nesting. */
+/** The content of the document with places. Reports duplicate or non-text keys, bad aliases, tags, and deep nesting. */
 export function placeDocument(document: Document, source: Source, report: Report): Placed {
   return place(document.contents as Node | null, 0, { source, report, anchors: new Map(), aliased: 0 })
 }
 
-/** The value at `path`, or the nearest one above it that exists. */
+/** The value at `path`, or its nearest existing ancestor. */
 export function at(root: Placed, path: readonly string[]): Placed {
   let found = root
   for (const step of path) {

@@ -1,4 +1,4 @@
-// The config as written: the shape that schemas/xdp.schema.json guarantees. Past resolve.ts nothing is optional.
+// The config as written: the shape that schemas/xdp.schema.json guarantees. Past this room nothing is optional.
 
 import type { OnConflict, OnDrift, OnMissing, OnStop } from '../../model/desired.ts'
 import type { AttachMode, DefaultVerdict, Role } from '../../model/state.ts'

@@ -1,5 +1,5 @@
-// What services need of the host: that the kernel knows the way to backends, forwards where answers of backends depend on
-// it, and that frames which native XDP sends arrive. Shown only where the config has services.
+// Checks what services need from the host: next hops for backends, forwarding if replies need it, and interfaces that
+// transmit frames of native XDP. Part of the report only if the config has services.
 
 import type { Service } from '../../model/service.ts'
 import type { State } from '../../model/state.ts'
@@ -9,7 +9,7 @@ import { type Devices, type Hops, resolveNextHops } from '../host/next-hops.ts'
 import { backendAddresses, isOn, readForwarding } from '../host/surroundings.ts'
 import { bad, listed, ok, warn } from './check.ts'
 
-/** What is looked at, besides the config. */
+/** Facts about the host, apart from the config. */
 export interface BalancerFacts extends Hops {
   readonly devices: Devices
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
@@ -17,7 +17,7 @@ export interface BalancerFacts extends Hops {
   readonly filtersReversePath: boolean
 }
 
-/** Some of many, for a line that one can read. */
+/** Shortens a long enumeration to four words and a count. */
 function some(words: readonly string[]): string {
   const shown = words.slice(0, 4)
   return words.length > shown.length ? `${shown.join(', ')} and ${words.length - shown.length} more` : listed(shown)
@@ -30,17 +30,17 @@ function checkBackends(services: readonly Service[], { nextHops, unresolved }: B
   const silent = every.filter((address) => !unresolved.has(address) && nextHops.get(address) === undefined)
   if (lost.length > 0) {
     const why = `${lost[0]}: ${unresolved.get(lost[0] as string)}`
-    return warn(id, `no way to ${some(lost)} (${why})`, `ip route get ${lost[0]}`)
+    return warn(id, `no next hop for ${some(lost)} (${why})`, `ip route get ${lost[0]}`)
   }
   if (silent.length > 0)
     return ok(
       id,
-      `the way to ${every.length - silent.length} of ${every.length} is known; apply asks for ${some(silent)}`,
+      `${every.length - silent.length} of ${every.length} next hops are known; apply resolves ${some(silent)}`,
     )
-  return ok(id, `the way to ${every.length === 1 ? 'the backend' : `all ${every.length}`} is known`)
+  return ok(id, every.length === 1 ? 'the next hop of the backend is known' : `all ${every.length} next hops are known`)
 }
 
-/** Whether answers of backends are looked up in this host's routes. */
+/** Whether this host must forward the replies of backends by its routes. */
 const isPlainNat = ({ forwarding, snatPool }: Service): boolean => forwarding === 'nat' && snatPool.length === 0
 
 function checkForwarding(services: readonly Service[], { forwards, filtersReversePath }: BalancerFacts): Check[] {
@@ -48,26 +48,36 @@ function checkForwarding(services: readonly Service[], { forwards, filtersRevers
   if (families.size === 0) return []
   const id = 'balancer.forwarding'
   if (families.has(4) && !forwards.v4)
-    return [bad(id, 'IPv4 is not forwarded, so answers of nat do not get back', 'sysctl -w net.ipv4.ip_forward=1')]
+    return [
+      bad(
+        id,
+        'this host does not forward IPv4, so replies of nat backends do not reach clients',
+        'sysctl -w net.ipv4.ip_forward=1',
+      ),
+    ]
   if (families.has(6) && !forwards.v6)
     return [
-      bad(id, 'IPv6 is not forwarded, so answers of nat do not get back', 'sysctl -w net.ipv6.conf.all.forwarding=1'),
+      bad(
+        id,
+        'this host does not forward IPv6, so replies of nat backends do not reach clients',
+        'sysctl -w net.ipv6.conf.all.forwarding=1',
+      ),
     ]
   if (families.has(4) && filtersReversePath) {
-    const message = 'rp_filter is strict: answers that the kernel has to forward itself are dropped'
+    const message = 'rp_filter is strict, so the kernel drops replies that it must forward itself'
     return [
-      ok(id, 'packets are forwarded'),
+      ok(id, 'this host forwards packets'),
       warn('balancer.rp_filter', message, 'sysctl -w net.ipv4.conf.all.rp_filter=2'),
     ]
   }
-  return [ok(id, 'packets are forwarded')]
+  return [ok(id, 'this host forwards packets')]
 }
 
-/** Interfaces that frames leave by, by kind. */
+/** Checks the interfaces through which frames leave, by kind. */
 function checkEgress({ interfaces }: State, { nextHops, devices }: BalancerFacts): Check[] {
   const attached = [...interfaces.values()].filter(({ roles }) => roles.includes('balance'))
   if (attached.length === 0)
-    return [bad('balancer.roles', 'no interface has the role balance', 'add balance to the roles of an interface')]
+    return [bad('balancer.roles', 'no interface has the role balance', 'add `balance` to `roles` of an interface')]
   if (attached.every(({ modes }) => modes[0] !== 'native')) return []
   const egress = [...new Set([...nextHops.values()].flatMap((hop) => hop?.interface ?? []))].sort()
   const id = 'balancer.egress'
@@ -76,26 +86,26 @@ function checkEgress({ interfaces }: State, { nextHops, devices }: BalancerFacts
   const missing = egress.filter((name) => devices.get(name)?.kind === 'physical' && !interfaces.has(name))
   const found: Check[] = []
   if (bridges.length > 0)
-    found.push(warn(id, `${listed(bridges)}: a bridge takes no frames from native XDP`, 'write `mode: generic`'))
+    found.push(warn(id, `${listed(bridges)}: a bridge cannot transmit frames of native XDP`, 'write `mode: generic`'))
   if (missing.length > 0) {
-    const message = `${listed(missing)}: many drivers send frames of XDP only where a program is attached`
+    const message = `${listed(missing)}: many drivers transmit frames of XDP only with a program attached`
     found.push(warn(id, message, `add \`${missing[0]}: { roles: [balance] }\` to interfaces`))
   }
   if (veths.length > 0) {
-    const message = `${listed(veths)}: a veth takes frames from native XDP only if its peer has an XDP program, or GRO on for what comes from other interfaces`
-    found.push(warn(id, message, 'attach a program that passes everything to the peer, or write `mode: generic`'))
+    const message = `${listed(veths)}: a veth transmits frames of native XDP only if its peer has an XDP program (GRO is enough for frames from other interfaces)`
+    found.push(warn(id, message, 'attach a program that passes every packet to the peer, or write `mode: generic`'))
   }
-  return found.length > 0 || egress.length === 0 ? found : [ok(id, `frames leave by ${listed(egress)}`)]
+  return found.length > 0 || egress.length === 0 ? found : [ok(id, `frames leave through ${listed(egress)}`)]
 }
 
-/** Pure: what the facts say about the services of a config. */
+/** Pure: the findings about the services of a config. */
 export function judgeBalancer(desired: State, facts: BalancerFacts): Check[] {
   const services = [...desired.services.values()]
   if (services.length === 0) return []
   return [checkBackends(services, facts), ...checkForwarding(services, facts), ...checkEgress(desired, facts)]
 }
 
-/** Looks at the host for the services of a config; nothing where there are none. */
+/** Checks the host for the services of a config; no findings without services. */
 export async function checkBalancer(desired: State): Promise<Check[]> {
   if (desired.services.size === 0) return []
   const devices = await readLinks()

@@ -1,4 +1,4 @@
-// The interfaces to look at, with what ip and ethtool tell of them. "Card" is an interface with these facts.
+// The interfaces to check, with facts from ip and ethtool. A "card" is an interface with these facts.
 
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
@@ -6,20 +6,20 @@ import type { RawLink } from '../host/links.ts'
 import { runIp } from '../tools/ip.ts'
 import { type Hardware, readHardware, UNKNOWN_HARDWARE } from './ethtool.ts'
 
-/** A program on an interface; whose it is where that could be found out. */
+/** A program on an interface, with its owner if that is known. */
 export interface CardProgram {
   readonly id: number
   readonly mode: AttachMode
   readonly name: string
   readonly owner: 'ours' | 'foreign' | 'unknown'
-  /** Another instance of ours that it belongs to. */
+  /** The other instance of ours that owns it. */
   readonly instance: string | undefined
 }
 
-/** What `ip -d link` says beyond links.ts. */
+/** Facts of `ip -d link` that links.ts does not read. */
 export interface Details {
   readonly carrier: boolean
-  /** The interface this one stands on (VLAN) or is joined to (veth), where it is in the same namespace. */
+  /** The interface below (VLAN) or the peer (veth), if it is in this namespace. */
   readonly lower: string | undefined
   /** `tap` or `tun`, the mode of a bond; undefined for other kinds. */
   readonly variant: string | undefined
@@ -41,7 +41,9 @@ interface IpDetails {
   readonly linkinfo?: { readonly info_data?: { readonly type?: string; readonly mode?: string } }
 }
 
-/** `ip -j -d link` → details by name. Flags know carrier better than operstate, which many drivers leave unknown. */
+/**
+ * `ip -j -d link` → details by name. Reads the carrier from the flags, because many drivers leave operstate unknown.
+ */
 export function parseDetails(links: readonly IpDetails[]): Map<string, Details> {
   return new Map(
     links.map((link) => [
@@ -64,11 +66,13 @@ const NO_DETAILS: Details = { carrier: true, lower: undefined, variant: undefine
 
 type AnyLink = Omit<RawLink, 'programs'>
 
-/** A port of a bridge on a container host: there may be hundreds, and nobody filters on them by accident. */
+/** A port of a bridge on a container host: there may be hundreds, and users rarely filter on them. */
 const isPort = (link: AnyLink, links: ReadonlyMap<string, AnyLink>): boolean =>
   link.kind === 'veth' && link.master !== undefined && links.get(link.master)?.kind === 'bridge'
 
-/** Names to look at: those of the config; without any, what is up and neither lo nor a veth port of a bridge. */
+/**
+ * Names to check: those of the config; without a config, interfaces that are up, except lo and veth ports of a bridge.
+ */
 export function chooseNames(wanted: readonly string[], links: ReadonlyMap<string, AnyLink>): string[] {
   if (wanted.length > 0) return wanted.filter((name) => links.has(name))
   return [...links.values()]
@@ -76,7 +80,7 @@ export function chooseNames(wanted: readonly string[], links: ReadonlyMap<string
     .map(({ name }) => name)
 }
 
-/** With those that native XDP on these depends on too: members of bonds and peers of veths. */
+/** Adds the interfaces that decide about native XDP on these: members of bonds and peers of veths. */
 export function withRelatives(
   names: readonly string[],
   links: ReadonlyMap<string, AnyLink>,
@@ -92,7 +96,7 @@ export function withRelatives(
   return [...new Set([...close, ...peers])]
 }
 
-/** Every link as a card; ethtool is asked only about `names`. */
+/** Every link as a card; runs ethtool only for `names`. */
 export async function readCards(
   links: ReadonlyMap<string, AnyLink & { readonly programs: readonly CardProgram[] }>,
   names: readonly string[],

@@ -1,13 +1,13 @@
-// How a finding is written down.
+// Constructors of findings.
 
 import type { Check } from '../../report/result.ts'
 
 export const ok = (id: string, message: string): Check => ({ id, level: 'ok', message, fix: undefined })
 
-/** Works, but not as well as it could, or could not be looked at. */
+/** Works, but not as well as it could; or could not be checked. */
 export const warn = (id: string, message: string, fix?: string): Check => ({ id, level: 'warn', message, fix })
 
-/** Apply would not succeed. */
+/** Apply would fail. */
 export const bad = (id: string, message: string, fix?: string): Check => ({ id, level: 'fail', message, fix })
 
 /** `a, b and c` */

@@ -1,6 +1,6 @@
-// xdp doctor: is this host fit for XDP, and what would stand in the way of the config? Looks at everything that can be
-// looked at without root and without a config too, answers with findings instead of errors, and changes nothing: the
-// one thing it makes, a trial load of our programs, is removed before it returns.
+// xdp doctor: is this host fit for XDP, and would the config apply? Checks everything that can be checked, also without
+// root and without a config. Returns findings instead of throwing errors, and changes nothing: it removes the programs
+// that it loads as a trial before it returns.
 
 import { release } from 'node:os'
 import type { Paths } from '../../abi/paths.ts'
@@ -28,15 +28,15 @@ const wordsOf = (error: unknown): string => {
   return error instanceof Error ? error.message : String(error)
 }
 
-/** Why neither the live state can be read nor a program loaded; undefined = both can. */
+/** Why the live state cannot be read and programs cannot be loaded; undefined if both are possible. */
 async function obstacle(host: Host, tools: Tools, privileged: boolean): Promise<string | undefined> {
-  if (!privileged) return 'it needs root'
-  if (!tools.bpftool) return 'it needs bpftool'
-  if (/\s/.test(host.bpffs) || !(await isBpffs(host.bpffs))) return `it needs a bpffs on ${host.bpffs}`
-  return tools.ip ? undefined : 'it needs ip'
+  if (!privileged) return 'this needs root'
+  if (!tools.bpftool) return 'this needs bpftool'
+  if (/\s/.test(host.bpffs) || !(await isBpffs(host.bpffs))) return `this needs a bpffs on ${host.bpffs}`
+  return tools.ip ? undefined : 'this needs ip'
 }
 
-/** Doctor is for hosts on which something is wrong: whatever keeps the live state from being read is a finding. */
+/** Reads the live state. Returns the reason if that fails: on a broken host it is a finding, not an error. */
 async function observeIfPossible(paths: Paths, why: string | undefined): Promise<Observation | string> {
   if (why !== undefined) return why
   try {
@@ -48,7 +48,7 @@ async function observeIfPossible(paths: Paths, why: string | undefined): Promise
 
 type CardLinks = Map<string, Omit<Card, 'hardware' | 'carrier' | 'lower' | 'variant' | 'rxQueues' | 'txQueues'>>
 
-/** Links with their programs, and whose each is: known only where the live state could be read. */
+/** Links with their programs, and the owner of each program if the live state could be read. */
 async function readOwnedLinks(host: Host, paths: Paths, live: Observation | string): Promise<CardLinks> {
   const links = await readLinks()
   const others = typeof live === 'string' ? new Map<number, string>() : await otherInstances(host, paths)
@@ -62,10 +62,14 @@ async function readOwnedLinks(host: Host, paths: Paths, live: Observation | stri
 
 function checkMissing(name: string, links: ReadonlyMap<string, unknown>, optional: boolean): Check {
   const id = `interface.${name}.link`
-  if (optional) return ok(id, 'does not exist, and `missing: skip` leaves it out until it does')
+  if (optional) return ok(id, 'does not exist; with `missing: skip`, apply leaves it out until it exists')
   const meant = nearest(name, [...links.keys()])
-  const suggestion = meant === undefined ? 'ip -brief link shows those that do' : `did you mean ${meant}?`
-  return bad(id, 'does not exist', `${suggestion} (\`missing: skip\` under ${name} leaves it out until it exists)`)
+  const suggestion = meant === undefined ? '`ip -brief link` lists the existing ones' : `did you mean ${meant}?`
+  return bad(
+    id,
+    'does not exist',
+    `${suggestion} (with \`missing: skip\` under ${name}, apply leaves it out until it exists)`,
+  )
 }
 
 async function checkInterfaces(
@@ -76,14 +80,14 @@ async function checkInterfaces(
   tools: Tools,
   live: Observation | string,
 ): Promise<Check[]> {
-  if (!tools.ip) return [warn('interfaces', 'not looked at, for want of ip')]
+  if (!tools.ip) return [warn('interfaces', 'not checked, because ip is not installed')]
   try {
     const wanted = [...desired.interfaces.keys()].sort()
     const links = await readOwnedLinks(host, paths, live)
     const names = chooseNames(wanted, links)
     const cards = await readCards(links, names, tools.ethtool)
     const surroundings = { kernel: parseVersion(release()), cards }
-    if (wanted.length === 0 && names.length === 0) return [ok('interfaces', 'none is up but lo')]
+    if (wanted.length === 0 && names.length === 0) return [ok('interfaces', 'no interface is up except lo')]
     return [
       ...wanted.filter((name) => !links.has(name)).map((name) => checkMissing(name, links, optional.has(name))),
       ...names.flatMap((name) => {
@@ -93,7 +97,7 @@ async function checkInterfaces(
       }),
     ]
   } catch (error) {
-    return [bad('interfaces', `cannot be read: ${wordsOf(error)}`)]
+    return [bad('interfaces', `reading them failed: ${wordsOf(error)}`)]
   }
 }
 
@@ -102,13 +106,14 @@ async function checkServices(desired: State, tools: Tools): Promise<Check[]> {
   try {
     return await checkBalancer(desired)
   } catch (error) {
-    return [warn('balancer', `could not be looked at: ${wordsOf(error)}`)]
+    return [warn('balancer', `checking the services failed: ${wordsOf(error)}`)]
   }
 }
 
 /**
- * Every finding, in a fixed order: kernel, permission, bpffs, tools, our instances, interfaces, services. Without a config
- * (`desired` empty) the interfaces that are up are looked at. `optional`: those of the config that may be missing. Never throws for what a host lacks.
+ * All findings, in a fixed order: kernel, permission, bpffs, tools, our instances, interfaces, services. With an empty
+ * `desired` it checks the interfaces that are up. `optional` names interfaces of the config that may be missing. Never
+ * throws because the host lacks something.
  */
 export async function examineHost(
   host: Host,
@@ -116,10 +121,10 @@ export async function examineHost(
   desired: State,
   optional: ReadonlySet<string> = new Set(),
 ): Promise<readonly Check[]> {
-  host.progress?.('looking at the host')
+  host.progress?.('checking the host')
   const [identity, bpffs, tools] = await Promise.all([readIdentity(), checkBpffs(host.bpffs), checkTools()])
   const why = await obstacle(host, tools, isPrivileged(identity))
-  host.progress?.('loading the program on trial')
+  host.progress?.('loading the programs as a trial')
   const trial: Trial = why === undefined ? await tryLoading(host.bpffs) : { outcome: 'skipped', why }
   host.progress?.('reading the live state')
   const live = await observeIfPossible(paths, why)

@@ -1,24 +1,24 @@
-// Which drivers have native XDP, since when, and up to which MTU. Facts of mainline Linux up to 6.19, from the tables
-// of docs.ebpf.io ("Program type BPF_PROG_TYPE_XDP": driver support, max MTU) and from the drivers' sources. A driver
-// may be newer than its kernel, so that what is said here is a hint, and what `xdp apply` hears from the kernel counts.
+// Native XDP by driver: since which kernel, and up to which MTU. For mainline Linux up to 6.19, from the tables of
+// docs.ebpf.io ("Program type BPF_PROG_TYPE_XDP": driver support, max MTU) and the sources of the drivers. An installed
+// driver may be newer than its kernel, so these are hints; the final answer is that of the kernel to `xdp apply`.
 
 import type { Version } from '../tools/version.ts'
 
 export interface Driver {
-  /** The kernel that brought native XDP. */
+  /** First kernel with native XDP in this driver. */
   readonly native: Version
-  /** The kernel that brought packets in several buffers; from there on the MTU does not matter to us. */
+  /** First kernel with multi-buffer packets in this driver; from then on the MTU does not limit our programs. */
   readonly frags?: Version
-  /** About the largest MTU before that, with pages of 4 KiB; undefined: the driver has no limit of its own. */
+  /** Approximate largest MTU before that, in bytes, with pages of 4 KiB; undefined: the driver sets no limit. */
   readonly mtu?: number
-  /** Every receive queue needs a spare transmit queue: at most half of the queues may be in use. */
+  /** Each receive queue needs a spare transmit queue: at most half of the queues may be in use. */
   readonly halfQueues?: true
 }
 
-/** The last kernel that the tables know. */
+/** Last kernel that the tables cover. */
 export const KNOWN_UNTIL = '6.19'
 
-/** By the name that `ethtool -i` prints. */
+/** By the driver name that `ethtool -i` prints. */
 export const DRIVERS: Readonly<Record<string, Driver>> = {
   'am65-cpsw-nuss': { native: [6, 10] },
   atlantic: { native: [5, 19], frags: [5, 19], mtu: 2048 },
@@ -70,7 +70,7 @@ export const DRIVERS: Readonly<Record<string, Driver>> = {
   vmxnet3: { native: [6, 6], mtu: 3494 },
 }
 
-/** Drivers that had none up to KNOWN_UNTIL. */
+/** Drivers without native XDP up to KNOWN_UNTIL. */
 export const WITHOUT_NATIVE_DRIVERS: ReadonlySet<string> = new Set([
   '8139cp',
   '8139too',
@@ -83,7 +83,7 @@ export const WITHOUT_NATIVE_DRIVERS: ReadonlySet<string> = new Set([
   'tg3',
 ])
 
-/** Kinds of `ip -d link` without receive rings of their own. A tun device has none either, but a tap device has. */
+/** Kinds of `ip -d link` without receive rings. The kind tun is not here, because a tap device has native XDP. */
 export const WITHOUT_NATIVE_KINDS: ReadonlySet<string> = new Set([
   'bareudp',
   'bridge',
@@ -110,7 +110,7 @@ export const WITHOUT_NATIVE_KINDS: ReadonlySet<string> = new Set([
   'wireguard',
 ])
 
-/** Modes of a bond in which it passes XDP on to its members (drivers/net/bonding, bond_xdp_check). */
+/** Modes in which a bond passes XDP on to its members (drivers/net/bonding, bond_xdp_check). */
 export const BOND_MODES: ReadonlySet<string> = new Set(['balance-rr', 'active-backup', '802.3ad', 'balance-xor'])
-/** The kernel that brought native XDP to bonds. */
+/** First kernel with native XDP on bonds. */
 export const BOND_NATIVE: Version = [5, 15]

@@ -1,14 +1,14 @@
-// What ethtool prints, as data. It prints no JSON before version 6, and not for these three.
+// The output of ethtool as data. Before version 6 it prints no JSON, and never for these three options.
 
 import { tryTool } from '../tools/spawn.ts'
 
-/** An offload: its state, and whether the driver lets it be changed. */
+/** An offload: its state, and whether the driver permits changing it. */
 export interface Feature {
   readonly on: boolean
   readonly fixed: boolean
 }
 
-/** Queues; undefined where the driver has none of that sort. */
+/** Number of queues; undefined for a kind of queue that the driver does not have. */
 export interface Channels {
   readonly rx: number | undefined
   readonly tx: number | undefined
@@ -17,7 +17,7 @@ export interface Channels {
 
 export interface Hardware {
   readonly driver: string | undefined
-  /** By name, e.g. `large-receive-offload`, `rx-gro-hw`; empty where nothing is known. */
+  /** By name, for example `large-receive-offload` or `rx-gro-hw`; empty if unknown. */
   readonly features: ReadonlyMap<string, Feature>
   readonly channels: { readonly max: Channels; readonly now: Channels } | undefined
 }
@@ -35,7 +35,7 @@ export function parseFeatures(text: string): Map<string, Feature> {
   )
 }
 
-/** `ethtool -l`: two blocks, what the driver can have and what it has; `n/a` where it has no such queues. */
+/** `ethtool -l`: two blocks, the maximum and the current number of queues; `n/a` if the driver has no such queues. */
 export function parseChannels(text: string): Hardware['channels'] {
   const [max, now] = text.split('Current hardware settings:')
   if (max === undefined || now === undefined) return undefined
@@ -51,7 +51,7 @@ export function parseChannels(text: string): Hardware['channels'] {
   return { max: channels(max), now: channels(now) }
 }
 
-/** All that ethtool tells of an interface; what it does not tell is unknown. */
+/** All facts that ethtool has about an interface; the others are unknown. */
 export async function readHardware(name: string): Promise<Hardware> {
   const [driver, features, channels] = await Promise.all([
     tryTool('ethtool', '-i', name),

@@ -1,4 +1,5 @@
-// What is in the bpffs: our instance and others of ours, what interrupted runs left, and the directories of other tools.
+// The content of the bpffs: our instance and other instances, leftovers of interrupted runs, and directories of other
+// tools.
 
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { generationOf, type Paths, pinPaths } from '../../abi/paths.ts'
@@ -14,7 +15,7 @@ import { TRIAL } from './trial.ts'
 
 const list = (directory: string): Promise<string[]> => readdir(directory).catch(() => [])
 
-/** Filter programs of the other instances in this bpffs: program id → instance. What cannot be read is left out. */
+/** Filter programs of the other instances in this bpffs: program id → instance. Leaves out unreadable ones. */
 export async function otherInstances(host: Host, paths: Paths): Promise<Map<number, string>> {
   const owners = new Map<number, string>()
   for (const name of await list(paths.root)) {
@@ -32,7 +33,7 @@ export async function otherInstances(host: Host, paths: Paths): Promise<Map<numb
 /** Whether /proc/locks, as text, has an flock of the file: `1: FLOCK  ADVISORY  WRITE 4711 00:1a:260047 0 EOF`. */
 export function isLocked(locks: string, device: number, inode: number): boolean {
   const hex = (part: number): string => part.toString(16).padStart(2, '0')
-  // st_dev as glibc's gnu_dev_major and gnu_dev_minor read it, for device numbers below 2^32.
+  // Decodes st_dev like gnu_dev_major and gnu_dev_minor of glibc, for device numbers below 2^32.
   const major = (device >>> 8) & 0xfff
   const minor = (device & 0xff) | ((device >>> 12) & 0xfff00)
   const file = `${hex(major)}:${hex(minor)}:${inode}`
@@ -46,9 +47,15 @@ async function checkLock({ bpffs, instance }: Host): Promise<Check[]> {
     const file = await lockFile(bpffs, instance)
     const [{ dev, ino }, locks] = await Promise.all([stat(file), readFile('/proc/locks', 'utf8')])
     if (!isLocked(locks, dev, ino)) return []
-    return [warn('instance.lock', `being changed now by ${await describeHolder(file)}`, 'wait for it to finish')]
+    return [
+      warn(
+        'instance.lock',
+        `another process is changing this instance: ${await describeHolder(file)}`,
+        'wait for it to finish',
+      ),
+    ]
   } catch {
-    // No lock file yet, or not ours to see.
+    // No lock file yet, or no permission to read it.
     return []
   }
 }
@@ -58,7 +65,7 @@ async function checkNamespace({ netns, ownNetns }: Observation, { instance }: Ho
   const name = await netnsName(netns)
   const message = `instance ${instance} belongs to another network namespace (${name ?? netns})`
   const enter = name === undefined ? 'run xdp in that namespace' : `nsenter --net=/run/netns/${name} xdp doctor`
-  return [bad('instance.namespace', message, `${enter}, or give this one its own --instance`)]
+  return [bad('instance.namespace', message, `${enter}, or use a separate --instance NAME here`)]
 }
 
 function checkState(live: Observation, { instance }: Host): Check[] {
@@ -89,7 +96,7 @@ const alive = (pid: number): Promise<boolean> =>
     () => false,
   )
 
-/** Trial programs of a doctor that was killed. */
+/** Reports trial programs of a killed doctor. */
 async function checkTrials(bpffs: string): Promise<Check[]> {
   const stale: string[] = []
   for (const name of await list(bpffs)) {
@@ -100,7 +107,7 @@ async function checkTrials(bpffs: string): Promise<Check[]> {
   return [warn('bpffs.trials', `an interrupted xdp doctor left ${listed(stale)}`, `rm -r ${stale.join(' ')}`)]
 }
 
-/** Directories that other tools make at the root of a bpffs. */
+/** Directories of other tools at the root of a bpffs. */
 const OTHERS: Readonly<Record<string, string>> = {
   xdp: 'libxdp (xdp-loader)',
   'xdp-filter': 'xdp-filter',
@@ -118,11 +125,11 @@ async function checkNeighbours(host: Host, paths: Paths): Promise<Check[]> {
   const instances = (await list(paths.root)).filter((name) => name !== host.instance)
   return [
     ...(tools.length > 0 ? [ok('bpffs.others', `pins of other tools, which xdp leaves alone: ${listed(tools)}`)] : []),
-    ...(instances.length > 0 ? [ok('bpffs.instances', `other instances of ours: ${listed(instances)}`)] : []),
+    ...(instances.length > 0 ? [ok('bpffs.instances', `other instances of xdp: ${listed(instances)}`)] : []),
   ]
 }
 
-/** `live` is the observation, or why there is none. */
+/** `live` is the observation, or why it failed. */
 export async function checkInstances(host: Host, paths: Paths, live: Observation | string): Promise<Check[]> {
   const own =
     typeof live === 'string'

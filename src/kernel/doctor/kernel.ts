@@ -1,4 +1,4 @@
-// The kernel: version, what it lacks, BTF, the JIT, and whether its verifier takes our programs.
+// The kernel: version, missing features, BTF, the JIT, and whether its verifier accepts our programs.
 
 import { access, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
@@ -16,19 +16,19 @@ export const lacking = (version: Version): string[] =>
     .filter(({ since }) => !atLeast(version, since))
     .map(({ since, what }) => `${what}, Linux ${since.join('.')}`)
 
-/** What the version promises; a trial that succeeded beats it, because distributions port features back. */
+/** Judges the version. A successful trial overrides it, because distributions backport features. */
 export function checkVersion(text: string, trial: Trial): Check {
   const id = 'kernel.version'
   const version = parseVersion(text)
-  if (!version) return warn(id, `the kernel calls itself ${text}, which is no version number`)
+  if (!version) return warn(id, `the kernel version ${text} is not a version number`)
   if (atLeast(version, FLOOR)) return ok(id, `Linux ${text}`)
   if (trial.outcome === 'loaded') {
-    const message = `Linux ${text} is older than ${FLOOR.join('.')}, the oldest that is tested, but takes our programs`
+    const message = `Linux ${text} is older than ${FLOOR.join('.')}, the oldest tested version, but accepts our programs`
     return warn(id, message, UPGRADE)
   }
   const missing = lacking(version)
   if (missing.length === 0) {
-    return warn(id, `Linux ${text} is older than ${FLOOR.join('.')}, the oldest that is tested`, UPGRADE)
+    return warn(id, `Linux ${text} is older than ${FLOOR.join('.')}, the oldest tested version`, UPGRADE)
   }
   return bad(id, `Linux ${text} lacks ${missing.join('; ')}`, UPGRADE)
 }
@@ -37,10 +37,10 @@ export function checkTrial(trial: Trial): Check {
   const id = 'kernel.verifier'
   switch (trial.outcome) {
     case 'loaded':
-      return ok(id, 'takes our programs (loaded on trial and removed)')
+      return ok(id, 'accepts our programs (loaded as a trial, and removed)')
     case 'refused': {
-      const fix = 'see kernel.version; in a container or under seccomp the bpf system call may be denied'
-      return bad(id, `does not load our programs: ${trial.words}`, fix)
+      const fix = 'see kernel.version; a container or seccomp may deny the bpf system call'
+      return bad(id, `rejects our programs: ${trial.words}`, fix)
     }
     case 'skipped':
       return warn(id, `not tried: ${trial.why}`)
@@ -49,28 +49,28 @@ export function checkTrial(trial: Trial): Check {
   }
 }
 
-/** `enabled` as in /proc/sys/net/core/bpf_jit_enable; undefined where it cannot be read. */
+/** `enabled` is the content of /proc/sys/net/core/bpf_jit_enable; undefined if it cannot be read. */
 export function checkJit(enabled: string | undefined, trial: Trial): Check {
   const id = 'kernel.jit'
   const on = trial.outcome === 'loaded' ? trial.jited : enabled === undefined ? undefined : enabled !== '0'
   if (on === undefined) {
-    const message = 'whether the JIT is on is not known: its setting cannot be read here'
+    const message = 'cannot read here whether the JIT is on'
     return warn(id, message, 'as root, outside of network namespaces: sysctl net.core.bpf_jit_enable')
   }
   if (!on) {
-    const message = 'the BPF JIT is off: programs are interpreted, several times slower'
+    const message = 'the BPF JIT is off: the kernel interprets programs, which is several times slower'
     return warn(id, message, 'sysctl -w net.core.bpf_jit_enable=1')
   }
   if (enabled === '2') {
-    return warn(id, 'on, and writing every program to the kernel log', 'sysctl -w net.core.bpf_jit_enable=1')
+    return warn(id, 'on, and logs every program to the kernel log', 'sysctl -w net.core.bpf_jit_enable=1')
   }
-  return ok(id, 'programs are compiled to machine code')
+  return ok(id, 'the kernel compiles programs to machine code')
 }
 
-/** `harden` as in /proc/sys/net/core/bpf_jit_harden: 2 = constants of root's programs are blinded too. */
+/** `harden` is the content of /proc/sys/net/core/bpf_jit_harden; 2 = also blinds constants in programs of root. */
 export function checkHarden(harden: string | undefined): Check[] {
   if (harden !== '2') return []
-  const message = 'bpf_jit_harden is 2: programs of root are hardened too, and slower for it'
+  const message = 'bpf_jit_harden is 2: it also hardens programs of root, which makes them slower'
   return [warn('kernel.jit_harden', message, 'sysctl -w net.core.bpf_jit_harden=1')]
 }
 
@@ -79,7 +79,7 @@ export function checkMemlock(version: Version | undefined, limits: string): Chec
   if (!version || atLeast(version, MEMCG_ACCOUNTING)) return []
   const soft = /^Max locked memory\s+(\S+)/m.exec(limits)?.[1]
   if (soft === undefined || soft === 'unlimited') return []
-  const message = `this kernel counts maps against the limit of locked memory, ${soft} bytes`
+  const message = `this kernel counts maps against the locked-memory limit, which is ${soft} bytes`
   return [warn('kernel.memlock', message, 'ulimit -l unlimited')]
 }
 
@@ -87,7 +87,7 @@ async function read(path: string): Promise<string | undefined> {
   try {
     return (await readFile(path, 'utf8')).trim()
   } catch {
-    // Not there (the JIT's settings are not in network namespaces), or not ours to read.
+    // Missing (network namespaces do not have the JIT settings), or not readable by this user.
     return undefined
   }
 }
@@ -96,9 +96,9 @@ async function checkBtf(): Promise<Check> {
   const id = 'kernel.btf'
   try {
     await access('/sys/kernel/btf/vmlinux')
-    return ok(id, 'the kernel describes its types')
+    return ok(id, 'the kernel has type information (BTF)')
   } catch {
-    const message = 'no /sys/kernel/btf/vmlinux: the filter does without, other BPF tools may not'
+    const message = 'no /sys/kernel/btf/vmlinux: the filter does not need it, but other BPF tools may'
     return warn(id, message, 'boot a kernel with CONFIG_DEBUG_INFO_BTF=y')
   }
 }

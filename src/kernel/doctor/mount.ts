@@ -1,4 +1,4 @@
-// The bpffs that holds the pins: mounted now, mounted at the next boot, and in which mount namespace.
+// The bpffs that holds the pins: whether it is mounted now and at the next boot, and in which mount namespace.
 
 import { access, constants, readdir, readFile, stat } from 'node:fs/promises'
 import type { Check } from '../../report/result.ts'
@@ -31,7 +31,7 @@ export function mountUnit(path: string): string {
 
 const DEFAULT = '/sys/fs/bpf'
 
-/** Pins do not outlive a reboot; what must is the place for them, before `xdp apply` runs at boot. */
+/** Pins do not survive a reboot, but the bpffs must be mounted before `xdp apply` runs at boot. */
 async function checkBoot(path: string): Promise<Check> {
   const id = 'bpffs.boot'
   const [fstab, systemd] = await Promise.all([
@@ -55,15 +55,15 @@ export async function netnsName(inode: bigint): Promise<string | undefined> {
   return undefined
 }
 
-/** Id of the mount that is `/`, from /proc/PID/mountinfo (proc(5)): ids are unique over all mount namespaces. */
+/** Id of the mount `/`, from /proc/PID/mountinfo (proc(5)): ids are unique across mount namespaces. */
 export function rootMount(mountinfo: string): string | undefined {
   const fields = mountinfo.split('\n').map((line) => line.split(' '))
   return fields.findLast(([, , , , mountPoint]) => mountPoint === '/')?.[0]
 }
 
 /**
- * Whether this process has another mount namespace than init; undefined where that cannot be seen. By mountinfo and
- * not by /proc/1/ns/mnt, which takes CAP_SYS_PTRACE.
+ * Whether this process has a different mount namespace than init; undefined if that cannot be read. Compares mountinfo,
+ * because reading /proc/1/ns/mnt needs CAP_SYS_PTRACE.
  */
 async function hasOwnMounts(): Promise<boolean | undefined> {
   const [own, init] = await Promise.all(
@@ -72,7 +72,7 @@ async function hasOwnMounts(): Promise<boolean | undefined> {
   return own === undefined || init === undefined ? undefined : own !== init
 }
 
-/** As a unit of systemd with ProtectKernelTunables= has it. */
+/** For example in a systemd unit with ProtectKernelTunables=. */
 const isReadOnly = (path: string): Promise<boolean> =>
   access(path, constants.W_OK).then(
     () => false,
@@ -81,16 +81,21 @@ const isReadOnly = (path: string): Promise<boolean> =>
 
 async function checkMounted(path: string): Promise<Check> {
   const id = 'bpffs.mount'
-  if (/\s/.test(path)) return bad(id, `${path}: bpftool takes no path with white space`, 'choose another with --bpffs')
+  if (/\s/.test(path))
+    return bad(
+      id,
+      `${path}: bpftool does not accept a path with white space`,
+      'choose a different path with --bpffs DIR',
+    )
   const own = await hasOwnMounts()
   if (await isBpffs(path)) {
     if (await isReadOnly(path)) return bad(id, `${path} is mounted read-only`, `mount -o remount,rw ${path}`)
-    const note = own ? ', in a mount namespace of its own: others may not see the pins' : ''
+    const note = own ? ', in a separate mount namespace: other processes may not see the pins' : ''
     return ok(id, `${path} is mounted${note}`)
   }
   const name = own ? await netnsName(await ownNetns()) : undefined
   if (own && name !== undefined) {
-    const message = `${path} is not a mounted bpffs here: \`ip netns exec\` hides it behind a fresh /sys`
+    const message = `${path} is not a mounted bpffs here: \`ip netns exec\` mounts a new /sys over it`
     return bad(id, message, `nsenter --net=/run/netns/${name} xdp doctor`)
   }
   const make = (await exists(path)) ? '' : `mkdir -p ${path} && `

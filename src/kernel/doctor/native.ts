@@ -1,4 +1,4 @@
-// Whether an interface takes a program in native mode, as far as that can be told without trying. Pure.
+// Whether an interface accepts a program in native mode, as far as that is known without trying. Pure.
 
 import { atLeast, type Version } from '../tools/version.ts'
 import type { Card } from './cards.ts'
@@ -14,15 +14,15 @@ import {
 
 export interface Native {
   readonly answer: 'yes' | 'no' | 'unknown'
-  /** Continues "NAME: ". */
+  /** Clause that continues "NAME: ". */
   readonly why: string
-  /** What would help, other than generic mode. */
+  /** A fix other than generic mode. */
   readonly fix?: string
 }
 
-/** The surroundings that the answer depends on. */
+/** Facts outside the interface that the answer depends on. */
 export interface Surroundings {
-  /** undefined: the kernel's version could not be read. */
+  /** undefined if the version of the kernel could not be read. */
   readonly kernel: Version | undefined
   readonly cards: ReadonlyMap<string, Card>
 }
@@ -38,22 +38,25 @@ function driverNative(name: string, kernel: Version | undefined): Native {
   }
   if (driver) return yes(`driver ${name} has native XDP`)
   if (WITHOUT_NATIVE_DRIVERS.has(name)) return no(`driver ${name} has no native XDP (as of Linux ${KNOWN_UNTIL})`)
-  return unknown(`whether driver ${name} has native XDP is unknown: xdp apply will tell`)
+  return unknown(`it is unknown whether driver ${name} has native XDP; xdp apply will try it`)
 }
 
 function bondNative(card: Card, surroundings: Surroundings): Native {
   const { kernel, cards } = surroundings
   if (kernel && !atLeast(kernel, BOND_NATIVE)) return no(`bonds have native XDP since Linux ${BOND_NATIVE.join('.')}`)
   if (card.variant !== undefined && !BOND_MODES.has(card.variant)) {
-    return no(`a bond in mode ${card.variant} has no native XDP`, `use one of ${[...BOND_MODES].join(', ')}`)
+    return no(
+      `a bond in mode ${card.variant} has no native XDP`,
+      `set its mode to one of ${[...BOND_MODES].join(', ')}`,
+    )
   }
   const members = [...cards.values()].filter(({ master }) => master === card.name)
   if (members.length === 0) return no('a bond without members has no native XDP')
   const answers = members.map((member) => ({ member, native: supportsNative(member, surroundings) }))
   const refusing = answers.find(({ native }) => native.answer === 'no')
-  if (refusing) return no(`its member ${refusing.member.name} does not: ${refusing.native.why}`)
+  if (refusing) return no(`its member ${refusing.member.name} has no native XDP: ${refusing.native.why}`)
   const doubtful = answers.find(({ native }) => native.answer === 'unknown')
-  if (doubtful) return unknown(`depends on its member ${doubtful.member.name}: ${doubtful.native.why}`)
+  if (doubtful) return unknown(`it depends on its member ${doubtful.member.name}: ${doubtful.native.why}`)
   return yes(`all its members have native XDP (${listed(members.map(({ name }) => name))})`)
 }
 
@@ -69,20 +72,20 @@ function vethNative(card: Card, { kernel, cards }: Surroundings): Native {
 }
 
 /**
- * A virtio_net whose host cannot be told to stop merging packets (no VIRTIO_NET_F_CTRL_GUEST_OFFLOADS: GRO_HW is
- * fixed on) refuses native XDP (virtnet_xdp_set).
+ * virtio_net refuses native XDP (virtnet_xdp_set) if its host cannot stop merging packets: without
+ * VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, GRO_HW is fixed on.
  */
 function virtioRefuses({ hardware: { driver, features } }: Card): boolean {
   const merging = features.get('rx-gro-hw')
   return driver === 'virtio_net' && merging?.on === true && merging.fixed
 }
 
-/** Whether native XDP can be expected of an interface. */
+/** Whether an interface should accept native XDP. */
 export function supportsNative(card: Card, surroundings: Surroundings): Native {
   const running = card.programs.find(({ mode }) => mode === 'native')
   if (running) return yes(`a program runs in native mode now`)
   if (card.kind === 'vlan' && card.lower !== undefined) {
-    return no('a VLAN device has no native XDP', `name ${card.lower} instead: VLAN tags are looked through`)
+    return no('a VLAN device has no native XDP', `name ${card.lower} instead: the filter parses VLAN tags`)
   }
   if (card.kind === 'tun') {
     if (card.variant === 'tun') return no('a tun device has no native XDP (a tap device has)')
@@ -93,18 +96,21 @@ export function supportsNative(card: Card, surroundings: Surroundings): Native {
   if (card.kind === 'veth') return vethNative(card, surroundings)
   if (virtioRefuses(card)) {
     const why = 'virtio_net refuses native XDP, because its host merges packets (rx-gro-hw is on and fixed)'
-    return no(why, `write \`mode: generic\` under ${card.name}: works, with a warning about GRO_HW in the kernel log`)
+    return no(
+      why,
+      `write \`mode: generic\` under ${card.name}: it works, with a warning about GRO_HW in the kernel log`,
+    )
   }
-  if (card.hardware.driver === undefined) return unknown('its driver is not known: xdp apply will tell')
+  if (card.hardware.driver === undefined) return unknown('its driver is unknown; xdp apply will try native XDP')
   return driverNative(card.hardware.driver, surroundings.kernel)
 }
 
-/** The MTU up to which the driver takes our programs, about; undefined: no limit, or none that is known. */
+/** Approximate largest MTU in bytes at which the driver accepts our programs; undefined: no limit, or none known. */
 export function mtuLimit({ kind, hardware }: Card, kernel: Version | undefined): number | undefined {
   const name = kind === 'veth' ? 'veth' : hardware.driver
   const driver = name !== undefined && Object.hasOwn(DRIVERS, name) ? DRIVERS[name] : undefined
   if (!driver) return undefined
-  // Our programs take packets in several buffers (xdp.frags), so the limit goes once the driver does.
+  // Our programs support multi-buffer packets (xdp.frags), so the limit ends once the driver does too.
   const frags = driver.frags !== undefined && (kernel === undefined || atLeast(kernel, driver.frags))
   return frags ? undefined : driver.mtu
 }

@@ -1,4 +1,4 @@
-// Who we are: capabilities, and the namespaces and containers that make them worth less.
+// The identity of this process: capabilities, and the namespaces and containers that restrict them.
 
 import { access, readFile } from 'node:fs/promises'
 import type { Check } from '../../report/result.ts'
@@ -7,10 +7,10 @@ import { bad, ok, warn } from './check.ts'
 
 export interface Identity {
   readonly uid: number
-  /** Effective capabilities, as the kernel's bit set. */
+  /** Effective capabilities, as the bit set of the kernel. */
   readonly capabilities: bigint
   readonly userNamespace: boolean
-  /** What kind of container, where one is recognised. */
+  /** Kind of container, if it is recognised. */
   readonly container: string | undefined
 }
 
@@ -35,7 +35,7 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   )
 
-/** The marks that container managers leave: podman and docker files, systemd's /run/host/container-manager. */
+/** Detects marks of container managers: files of podman and docker, and /run/host/container-manager of systemd. */
 async function containerKind(): Promise<string | undefined> {
   if (await exists('/.dockerenv')) return 'docker'
   if (await exists('/run/.containerenv')) return 'podman'
@@ -53,7 +53,7 @@ export async function readIdentity(): Promise<Identity> {
   return { ...parseStatus(status), userNamespace: isUserNamespace(map), container }
 }
 
-/** Whether XDP can be read and changed at all: capabilities that count are those of the initial user namespace. */
+/** Whether the process may read and change XDP: only capabilities in the initial user namespace count. */
 export const isPrivileged = ({ capabilities, userNamespace }: Identity): boolean =>
   maySteerXdp(capabilities) && !userNamespace
 
@@ -64,11 +64,11 @@ export function checkPermission(identity: Identity): Check {
   const { uid, capabilities, userNamespace, container } = identity
   const where = container === undefined ? '' : ` (this looks like a ${container} container)`
   if (userNamespace) {
-    const message = `this is a user namespace: its root has no say over BPF${where}`
-    return bad(id, message, 'run xdp on the host, or the container without user namespaces')
+    const message = `this is a user namespace, whose root may not use BPF${where}`
+    return bad(id, message, 'run xdp on the host, or start the container without a user namespace')
   }
   if (!maySteerXdp(capabilities)) {
-    const message = `neither CAP_SYS_ADMIN nor CAP_BPF with CAP_NET_ADMIN: XDP can be neither read nor changed${where}`
+    const message = `no CAP_SYS_ADMIN, and not both CAP_BPF and CAP_NET_ADMIN: this process may neither read nor change XDP${where}`
     if (uid !== 0) return warn(id, `not root: ${message}`, 'sudo xdp doctor')
     return bad(
       id,
@@ -77,7 +77,7 @@ export function checkPermission(identity: Identity): Check {
     )
   }
   if (((capabilities >> CAP_SYS_ADMIN) & 1n) === 0n) {
-    return ok(id, 'CAP_BPF and CAP_NET_ADMIN (to look at programs of others takes CAP_SYS_ADMIN)')
+    return ok(id, 'CAP_BPF and CAP_NET_ADMIN (reading foreign programs also needs CAP_SYS_ADMIN)')
   }
   return ok(id, 'may load and attach programs')
 }

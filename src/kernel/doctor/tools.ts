@@ -1,4 +1,4 @@
-// The tools we reach the kernel through, and how to install them.
+// The tools that xdp runs, and the commands that install them.
 
 import { readFile } from 'node:fs/promises'
 import type { Check } from '../../report/result.ts'
@@ -12,7 +12,7 @@ type Packages = Readonly<Record<Tool, string>>
 
 const COMMON: Packages = { bpftool: 'bpftool', ip: 'iproute2', flock: 'util-linux', ethtool: 'ethtool' }
 
-/** By ID or ID_LIKE of os-release(5); the first that matches. */
+/** By ID or ID_LIKE of os-release(5); the first match wins. */
 const DISTRIBUTIONS: readonly { readonly ids: RegExp; readonly install: string; readonly packages: Packages }[] = [
   { ids: /\bubuntu\b/, install: 'apt-get install', packages: { ...COMMON, bpftool: 'linux-tools-$(uname -r)' } },
   { ids: /\bdebian\b/, install: 'apt-get install', packages: COMMON },
@@ -32,9 +32,9 @@ export function installCommand(osRelease: string, tool: Tool): string {
   return `${install} ${packages[tool]}`
 }
 
-/** The oldest bpftool that everything is tested with. */
+/** Oldest tested version of bpftool. */
 const BPFTOOL_TESTED: Version = [7, 1]
-/** bpftool 6.7 has libbpf 0.7, the first that knows xdp.frags; before, bpftool had the kernel's version (5.17 …). */
+/** bpftool 6.7 has libbpf 0.7, the first with xdp.frags; earlier versions had the number of the kernel (5.17 …). */
 const BPFTOOL_FLOOR: Version = [6, 7]
 /** iproute2 of Debian 12. */
 const IP_TESTED: Version = [6, 1]
@@ -43,14 +43,14 @@ export function checkBpftool(output: Output | undefined, install: string): Check
   const id = 'tools.bpftool'
   if (!output) return bad(id, 'bpftool is not installed', install)
   const version = parseVersion(output.stdout)
-  // Ubuntu's /usr/sbin/bpftool is a script that fails where the tools of the running kernel are missing.
+  // /usr/sbin/bpftool of Ubuntu is a script that fails if the tools for the running kernel are not installed.
   if (output.exitCode !== 0 || !version) return bad(id, 'bpftool is installed but does not run', install)
   const text = version.join('.')
   if (!atLeast(version, BPFTOOL_FLOOR)) {
-    return bad(id, `bpftool ${text} cannot load programs for packets in several buffers (xdp.frags)`, install)
+    return bad(id, `bpftool ${text} cannot load programs for multi-buffer packets (xdp.frags)`, install)
   }
   if (!atLeast(version, BPFTOOL_TESTED)) {
-    return warn(id, `bpftool ${text} is older than ${BPFTOOL_TESTED.join('.')}, the oldest that is tested`, install)
+    return warn(id, `bpftool ${text} is older than ${BPFTOOL_TESTED.join('.')}, the oldest tested version`, install)
   }
   return ok(id, `bpftool ${text}`)
 }
@@ -58,24 +58,24 @@ export function checkBpftool(output: Output | undefined, install: string): Check
 export function checkIp(output: Output | undefined, install: string): Check {
   const id = 'tools.ip'
   if (!output) return bad(id, 'ip is not installed', install)
-  // BusyBox has an ip without JSON; it does not know -V.
+  // The ip of BusyBox has no JSON and does not accept -V.
   if (output.exitCode !== 0 || !output.stdout.includes('iproute2')) {
-    return bad(id, 'this ip is not that of iproute2 and prints no JSON', install)
+    return bad(id, 'this ip is not from iproute2, so it prints no JSON', install)
   }
-  // Until 2020 releases were named after a date: iproute2-ss200127.
+  // Until 2020 versions were named after a date: iproute2-ss200127.
   const text = /iproute2-([^\s,]+)/.exec(output.stdout)?.[1] ?? 'of unknown age'
   const version = parseVersion(text)
   if (!version || !atLeast(version, IP_TESTED)) {
-    return warn(id, `iproute2 ${text} is older than ${IP_TESTED.join('.')}, the oldest that is tested`, install)
+    return warn(id, `iproute2 ${text} is older than ${IP_TESTED.join('.')}, the oldest tested version`, install)
   }
   return ok(id, `iproute2 ${text}`)
 }
 
 export function checkFlock(output: Output | undefined, install: string): Check {
   const id = 'tools.flock'
-  if (!output) return bad(id, 'flock is not installed: apply cannot lock', install)
+  if (!output) return bad(id, 'flock is not installed, so apply cannot take its lock', install)
   if (!output.stdout.includes('util-linux')) {
-    return bad(id, 'this flock is not that of util-linux and lacks --timeout', install)
+    return bad(id, 'this flock is not from util-linux, so it has no --timeout', install)
   }
   return ok(id, output.stdout.trim())
 }
@@ -83,7 +83,7 @@ export function checkFlock(output: Output | undefined, install: string): Check {
 export function checkEthtool(output: Output | undefined, install: string): Check {
   const id = 'tools.ethtool'
   if (output?.exitCode !== 0) {
-    return warn(id, 'ethtool is not installed: drivers, offloads and queues are not looked at', install)
+    return warn(id, 'ethtool is not installed, so drivers, offloads and queues are not checked', install)
   }
   return ok(id, output.stdout.trim())
 }

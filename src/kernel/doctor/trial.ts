@@ -1,4 +1,4 @@
-// The strongest test of a kernel: have it load the programs that apply would load, then forget them again.
+// The strongest test of a kernel: loads the programs that apply would load, then removes them.
 
 import { randomBytes } from 'node:crypto'
 import { XdpError } from '../../diagnostics.ts'
@@ -12,12 +12,12 @@ export type Trial =
   | { readonly outcome: 'refused'; readonly words: string }
   | { readonly outcome: 'skipped'; readonly why: string }
 
-/** Trial pins carry this name and the pid, so that those of a killed doctor can be told from ours. */
+/** Prefix of trial pins; the pid follows, to find those of a killed doctor. */
 export const TRIAL = 'xdp-doctor-'
 
 /**
- * Loads the objects into a directory of its own in the bpffs and removes it. Attaches nothing; no packet meets it.
- * Needs permission, bpftool and the bpffs. Takes as long as the verifier does: about a second.
+ * Loads the objects into a temporary directory in the bpffs and removes it. Attaches nothing, so no packet reaches
+ * them. Needs permission, bpftool and the bpffs. Takes as long as the verifier: about a second.
  */
 export async function tryLoading(bpffs: string): Promise<Trial> {
   const directory = `${bpffs}/${TRIAL}${process.pid}-${randomBytes(3).toString('hex')}`

@@ -1,6 +1,6 @@
-// The command of an exec check: as a named user, without a shell, in a process group of its own, with an environment
-// that says what to check and nothing else. setpriv(1) of util-linux sets user, group and all the user's groups before
-// it becomes the command, which Node cannot; and has the kernel kill it when we die.
+// The command of an exec check. Runs as a named user, without a shell, in a separate process group, with an environment
+// that names the target and nothing else. setpriv(1) of util-linux sets the user, the group and all supplementary
+// groups before it executes the command, which Node cannot, and has the kernel kill the command when this process dies.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Readable } from 'node:stream'
@@ -11,14 +11,14 @@ import { effectiveCapabilities } from './host.ts'
 export interface ExecRequest {
   /** Absolute path and arguments. */
   readonly command: readonly [string, ...string[]]
-  /** Name of the user it runs as. */
+  /** Name of the user that the command runs as. */
   readonly user: string
   readonly env: Readonly<Record<string, string>>
 }
 
 /**
- * How it ended, with the beginning of what it said; `unable`: it never ran, because of the user, the file or this host,
- * told in words.
+ * The end of a command, with the first bytes of its output. `unable`: it did not start, because of the user, the file
+ * or this host; `reason` says why.
  */
 export type ExecEnd =
   | ({ readonly kind: 'exit'; readonly status: number } & Said)
@@ -30,11 +30,11 @@ interface Said {
   readonly stderr: string
 }
 
-/** Bytes that are kept of either stream; the rest is read and forgotten, so that the command does not hang on a full pipe. */
+/** Bytes kept of each stream. The rest is read and discarded, so that the command does not block on a full pipe. */
 const MOST_OUTPUT = 4096
-/** Milliseconds for which output may come after the end: a child of the command's may hold the pipe for ever. */
+/** Milliseconds to wait for output after the end: a child of the command may keep the pipe open forever. */
 const LINGER = 50
-/** POSIX, "Exit Status for Commands": found but not executable, not found. setpriv has the same. */
+/** POSIX, "Exit Status for Commands": found but not executable, and not found. setpriv uses the same statuses. */
 const NOT_EXECUTABLE = 126
 const NOT_FOUND = 127
 /** linux/capability.h */
@@ -47,15 +47,15 @@ interface User {
   readonly gid: string
 }
 
-/** Milliseconds for which a user is taken to be the same. */
+/** Milliseconds for which the ids of a user are cached. */
 const FRESH = 60_000
 const users = new Map<string, { readonly user: Promise<User | string>; readonly until: number }>()
 
-/** The ids of a user by name service, whatever it is made of; else why there are none. */
+/** The ids of a user, from any source of the name service; else why they are unknown or unusable. */
 async function lookUp(name: string): Promise<User | string> {
   const { stdout, exitCode } = await spawnTool('getent', ['passwd', name])
   const [, , uid, gid] = stdout.split(':')
-  if (exitCode !== 0 || uid === undefined || gid === undefined) return `there is no user ${name}`
+  if (exitCode !== 0 || uid === undefined || gid === undefined) return `user ${name} does not exist`
   const capabilities = await effectiveCapabilities()
   const may = [CAP_SETGID, CAP_SETUID].every((one) => ((capabilities >> one) & 1n) === 1n)
   if (!may && Number(uid) !== process.getuid?.()) return `running as ${name} needs CAP_SETUID and CAP_SETGID`
@@ -83,12 +83,12 @@ function start({ command, env }: ExecRequest, user: User): ChildProcess {
     cwd: '/',
     env: { PATH, LANG: 'C.UTF-8', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // A session and a process group of its own, which can be killed as one.
+    // A separate session and process group, so that one signal kills all of it.
     detached: true,
   })
 }
 
-/** Keeps the first bytes of a stream; `read` gives them as text. */
+/** Keeps the first bytes of a stream; `read` returns them as text. */
 function collect(stream: Readable | null): { readonly read: () => string; readonly close: () => void } {
   const chunks: Buffer[] = []
   let room = MOST_OUTPUT
@@ -113,7 +113,7 @@ const unable = (error: unknown): ExecEnd => ({
   reason: error instanceof Error ? error.message : String(error),
 })
 
-/** Follows a child to its end. Returns what kills it and all of its group. */
+/** Follows a child to its end. Returns a function that kills it with its whole group. */
 function follow(child: ChildProcess, done: (end: ExecEnd) => void): () => void {
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)]
   const close = (): void => {
@@ -139,7 +139,7 @@ function follow(child: ChildProcess, done: (end: ExecEnd) => void): () => void {
   })
   return () => {
     close()
-    // Before its end is told the process is not reaped, so that its number is nobody else's.
+    // Until Node reports the exit the child is a zombie, so no other process can have its pid.
     if (isRunning && child.pid !== undefined) killGroup(child.pid)
   }
 }
@@ -148,13 +148,13 @@ function killGroup(pid: number): void {
   try {
     process.kill(-pid, 'SIGKILL')
   } catch {
-    // It has not become the leader of its group yet, or runs as a user that we may not signal.
+    // The child does not lead its group yet, or runs as a user that this process may not signal.
   }
 }
 
 /**
- * Runs the command. `done` is called once, but not after the returned function was called, which kills the command and
- * whatever it started in its process group.
+ * Runs the command. Calls `done` once, unless the returned function is called first: that kills the command and every
+ * process of its group.
  */
 export function startExec(request: ExecRequest, done: (end: ExecEnd) => void): () => void {
   let isOpen = true

@@ -1,4 +1,4 @@
-// Other filters of this host, as their own tools print them. Read only; nothing is understood here.
+// Rules of other filters on this host, as their tools print them. Reads only, and parses nothing.
 
 import { fail, XdpError } from '../../diagnostics.ts'
 import { runIp } from '../tools/ip.ts'
@@ -6,7 +6,7 @@ import { CommandError, spawnTool, stderrWords } from '../tools/spawn.ts'
 
 export type Filter = 'ipset' | 'nft' | 'xdp-filter' | 'iptables'
 
-/** What a tool printed, under the name of its command. */
+/** The output of a tool, named after its command. */
 export interface Printed {
   readonly name: string
   readonly bytes: Uint8Array
@@ -25,13 +25,15 @@ async function print([tool, ...argv]: readonly [tool: string, ...argv: string[]]
   if (exitCode !== 0) {
     const words = stderrWords(stderr || stdout)
     if (/not permitted|permission denied|must be root/i.test(words))
-      throw fail('E104', `${name} needs root: ${words}`, 'run it with sudo, or import a file that root has made')
+      throw fail('E104', `${name} needs root: ${words}`, 'run it with sudo, or import a file written by root')
     throw new CommandError(name, exitCode, words)
   }
   return { name, bytes: Buffer.from(stdout) }
 }
 
-/** Sets that rules of iptables name. Without ipset those rules are told to be left out, which is no failure. */
+/**
+ * The sets that iptables rules name. Without the tool ipset those rules are reported as left out, which is no failure.
+ */
 async function printSets(): Promise<Printed[]> {
   try {
     return [await print(['ipset', 'save'])]
@@ -41,7 +43,7 @@ async function printSets(): Promise<Printed[]> {
   }
 }
 
-/** Throws E100 where the tool is missing, E104 without root, E101 where it fails. */
+/** Throws E100 if the tool is missing, E104 without root, E101 if it fails. */
 export async function readFilter(filter: Filter): Promise<readonly Printed[]> {
   const printed: Printed[] = []
   for (const command of COMMANDS[filter]) printed.push(await print(command))
@@ -49,7 +51,7 @@ export async function readFilter(filter: Filter): Promise<readonly Printed[]> {
   return usesSets ? [...printed, ...(await printSets())] : printed
 }
 
-/** Interfaces that the default routes of this host use: those that the world comes in by. */
+/** Interfaces of the default routes of this host: they receive packets from the internet. */
 export async function defaultRouteInterfaces(): Promise<readonly string[]> {
   const routes = await Promise.all([runIp('-4', 'route', 'show', 'default'), runIp('-6', 'route', 'show', 'default')])
   const devices = routes.flatMap((found) =>

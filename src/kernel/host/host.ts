@@ -1,17 +1,17 @@
-// What must be true of the machine before anything is read or written: permission, and a bpffs to hold our pins.
+// Preconditions of every command that touches the kernel: permission, and a bpffs for the pins.
 
 import { readFile, readlink, statfs } from 'node:fs/promises'
 import { fail } from '../../diagnostics.ts'
 import type { Memory } from './memory.ts'
 
-/** Where and how a command works: from the global flags. */
+/** Settings of a command from the global flags. */
 export interface Host extends Memory {
   /** Mount point of the bpffs. */
   readonly bpffs: string
   readonly instance: string
   readonly lockTimeoutMs: number
   readonly signal?: AbortSignal
-  /** Hears the name of each stage as it begins. */
+  /** Called with the name of each stage as it starts. */
   readonly progress?: (stage: string) => void
 }
 
@@ -24,17 +24,17 @@ const CAP_BPF = 39n
 
 const has = (capabilities: bigint, capability: bigint): boolean => ((capabilities >> capability) & 1n) === 1n
 
-/** Effective capabilities of this process, as the kernel's bit set. */
+/** Effective capabilities of this process, as the bit set of the kernel. */
 export async function effectiveCapabilities(): Promise<bigint> {
   const status = await readFile('/proc/self/status', 'utf8')
   return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
 }
 
-/** Whether loading and attaching XDP programs is allowed: CAP_SYS_ADMIN, or CAP_BPF with CAP_NET_ADMIN. */
+/** Whether the process may load and attach XDP programs: it needs CAP_SYS_ADMIN, or CAP_BPF with CAP_NET_ADMIN. */
 export const maySteerXdp = (capabilities: bigint): boolean =>
   has(capabilities, CAP_SYS_ADMIN) || (has(capabilities, CAP_BPF) && has(capabilities, CAP_NET_ADMIN))
 
-/** Whether programs of others may be opened: getting one by its id asks for CAP_SYS_ADMIN (kernel/bpf/syscall.c). */
+/** Whether the process may open foreign programs: opening one by id needs CAP_SYS_ADMIN (kernel/bpf/syscall.c). */
 export const mayOpenForeign = (capabilities: bigint): boolean => has(capabilities, CAP_SYS_ADMIN)
 
 /** Whether `path` is a mounted bpffs. */
@@ -46,19 +46,19 @@ export async function isBpffs(path: string): Promise<boolean> {
   }
 }
 
-/** Inode of the network namespace this process is in: the namespace's identity while it lives. */
+/** Inode of the network namespace of this process; unique while the namespace exists. */
 export async function ownNetns(): Promise<bigint> {
   const link = await readlink('/proc/self/ns/net')
   return BigInt(/\[(\d+)\]/.exec(link)?.[1] ?? '0')
 }
 
-/** Throws E104 (exit 77) without the capabilities, E105 (exit 69) where the bpffs is not mounted. */
+/** Throws E104 (exit 77) without the capabilities, E105 (exit 69) if the bpffs is not mounted. */
 export async function requireHost(host: Host): Promise<void> {
   if (!maySteerXdp(await effectiveCapabilities())) {
     throw fail('E104', 'reading and changing XDP needs root (or CAP_BPF with CAP_NET_ADMIN)', 'run it with sudo')
   }
   if (/[\s"'#\\]/.test(host.bpffs)) {
-    throw fail('E300', `--bpffs ${host.bpffs}: bpftool takes no path with white space, quotes, # or \\`)
+    throw fail('E300', `--bpffs ${host.bpffs}: bpftool does not accept a path with white space, quotes, # or \\`)
   }
   if (!(await isBpffs(host.bpffs))) {
     throw fail('E105', `${host.bpffs} is not a mounted bpffs`, `mount -t bpf bpf ${host.bpffs}`)

@@ -1,5 +1,5 @@
-// The record of the last apply of an instance: one JSON file in /run/xdp, replaced in one go. It is for people and
-// provisioning tools; nothing of ours decides by it, and no apply fails for it.
+// The record of the last apply of an instance: one JSON file in /run/xdp, replaced atomically. People and provisioning
+// tools read it; xdp decides nothing by it, and an apply does not fail if the record cannot be written.
 
 import { createHash } from 'node:crypto'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -11,12 +11,12 @@ import type { Host } from './host.ts'
 
 type Which = Pick<Host, 'bpffs' | 'instance'>
 
-/** The mount whose instance `default` has the plain name. */
+/** The mount whose file names have no hash. */
 const USUAL_BPFFS = '/sys/fs/bpf'
 
 /**
- * Where the record is: `last-apply.json` for the instance `default` of the usual bpffs, `last-apply.NAME.json` for its
- * others, `last-apply.NAME.HASH.json` (first 12 hex digits of the SHA-256 of the mount's path) for those of other mounts.
+ * Path of the record: `last-apply.json` for the instance `default` of the usual bpffs, `last-apply.NAME.json` for other
+ * instances, `last-apply.NAME.HASH.json` (first 12 hex digits of the SHA-256 of the mount point) for other mounts.
  */
 export function lastApplyFile({ bpffs, instance }: Which): string {
   const mount = resolve(bpffs)
@@ -24,12 +24,12 @@ export function lastApplyFile({ bpffs, instance }: Which): string {
   return `${RUN}/last-apply.${instance}.${createHash('sha256').update(mount).digest('hex').slice(0, 12)}.json`
 }
 
-/** Replaces the record. Where that is not possible (not permitted, /run full or read-only) the old one stays. */
+/** Replaces the record. If that fails (no permission, /run full or read-only), the old record stays. */
 export async function writeLastApply(which: Which, render: (self: ProcessIdentity) => string): Promise<void> {
   try {
     const directory = await runDirectory()
     const text = render({ pid: process.pid, pid_namespace: await pidNamespace() })
-    // A name that the collector of exchange files knows, should we be killed between the two steps.
+    // The collector of exchange files recognises this name, in case this process is killed before the rename.
     const partial = `${directory}/${await ownPrefix(process.pid)}last-apply`
     try {
       await writeFile(partial, text, { mode: 0o600 })
@@ -38,16 +38,16 @@ export async function writeLastApply(which: Which, render: (self: ProcessIdentit
       await rm(partial, { force: true })
     }
   } catch {
-    // The apply itself tells its result.
+    // The apply reports its result itself.
   }
 }
 
-/** Removes the record, as nothing of the instance is left that it could be about. */
+/** Removes the record when nothing of the instance is left. */
 export async function removeLastApply(which: Which): Promise<void> {
   await rm(lastApplyFile(which), { force: true }).catch(() => undefined)
 }
 
-/** The record, if there is one that can be read. A process that is gone without having ended it was killed. */
+/** The record, if it exists and is readable. If its process died without recording an end, it was killed. */
 export async function readLastApply(which: Which): Promise<LastApply | undefined> {
   try {
     const record = parseLastApply(await readFile(lastApplyFile(which), 'utf8'))
@@ -61,9 +61,9 @@ export async function readLastApply(which: Which): Promise<LastApply | undefined
 
 const isText = (value: unknown): value is string => typeof value === 'string'
 
-/** undefined where it is not a record that this version can show: damaged, or left by a later version. */
+/** Parses the record; undefined if it is damaged, or written by a later version. */
 function parseLastApply(text: string): LastApply | undefined {
-  // What is absent is null in JSON and undefined in the model.
+  // Missing values are null in JSON and undefined in the model.
   const read = JSON.parse(text, (_, value) => value ?? undefined) as Partial<LastApply>
   const { result, instance, bpffs, pid, pid_namespace, started_at, changes = [], config, error } = read
   if (![result, instance, bpffs, pid_namespace, started_at].every(isText)) return undefined

@@ -1,4 +1,4 @@
-// Network interfaces and every XDP program on them, from one `ip -j -d link`.
+// Network interfaces with all XDP programs on them, from one `ip -j -d link`.
 
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
@@ -7,7 +7,7 @@ import { runIp } from '../tools/ip.ts'
 /** linux/if_link.h XDP_ATTACHED_*, as `ip -j` prints them. */
 const MODES: Readonly<Record<number, AttachMode>> = { 1: 'native', 2: 'generic', 3: 'offload' }
 
-/** A program on an interface as netlink reports it; whose it is and when it was loaded is not known there. */
+/** A program on an interface as netlink reports it, without its owner and load time. */
 export interface RawProgram {
   readonly id: number
   readonly mode: AttachMode
@@ -31,7 +31,7 @@ interface IpLink {
   readonly flags: readonly string[]
   readonly master?: string
   readonly address?: string
-  /** Of a VLAN interface: the one below it. */
+  /** For a VLAN interface: the interface below it. */
   readonly link?: string
   readonly linkinfo?: {
     readonly info_kind?: string
@@ -50,11 +50,11 @@ function programsOf(link: IpLink): RawProgram[] {
 
 const MAC = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/
 
-/** `02:00:5e:10:00:01` as 12 hex digits; empty for what is no MAC address, such as the address of a tunnel. */
+/** `02:00:5e:10:00:01` as 12 hex digits; empty for any other text, such as the address of a tunnel. */
 export const plainMac = (text: string | undefined): string =>
   text !== undefined && MAC.test(text) ? text.replaceAll(':', '') : ''
 
-/** What a VLAN interface is made of; tags of 802.1ad and of VLANs in other namespaces are none that frames could get. */
+/** Tag and parent of a VLAN interface; undefined for 802.1ad, and for a parent in another namespace. */
 function vlanOf({ link, linkinfo }: IpLink): Link['vlan'] {
   const { protocol = '802.1Q', id } = linkinfo?.info_data ?? {}
   if (linkinfo?.info_kind !== 'vlan' || link === undefined || id === undefined || protocol !== '802.1Q')

@@ -1,5 +1,5 @@
-// The single-writer lock of an instance. flock(2) by flock(1) of util-linux, because the kernel frees it however the
-// holder dies, so that no lock is ever stale. The child holds the lock for as long as our end of its stdin is open.
+// The single-writer lock of an instance. Uses flock(2) through flock(1) of util-linux: the kernel frees it however the
+// holder dies, so no lock is ever stale. The child holds the lock as long as our end of its stdin is open.
 
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
@@ -9,7 +9,7 @@ import { runDirectory } from '../tools/exchange.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
 
-/** flock's own statuses are below this. */
+/** Exit status for a lock held by another process; the statuses of flock itself are lower. */
 const CONFLICT = 75
 /** sysexits.h EX_NOINPUT: flock cannot open the file. */
 const NOT_OPENED = 66
@@ -23,11 +23,11 @@ interface Holder {
 
 export interface Lock {
   readonly release: () => Promise<void>
-  /** Settles when the lock is held no more, whoever ended it. */
+  /** Settles when the lock is no longer held, whatever the reason. */
   readonly ended: Promise<void>
 }
 
-/** Instances of different bpffs mounts are different instances; the mount's device number tells them apart. */
+/** Path of a file of an instance. Instances on different bpffs mounts differ by the device number of the mount. */
 export async function instanceFile(bpffs: string, instance: string, suffix: string): Promise<string> {
   const { dev } = await stat(bpffs)
   return `/run/xdp/${instance}.${dev}.${suffix}`
@@ -35,20 +35,20 @@ export async function instanceFile(bpffs: string, instance: string, suffix: stri
 
 export const lockFile = (bpffs: string, instance: string): Promise<string> => instanceFile(bpffs, instance, 'lock')
 
-/** Who holds a lock file, as its holder wrote it down. */
+/** The holder of a lock file, from the note that it wrote into the file. */
 export async function describeHolder(file: string): Promise<string> {
   try {
     const holder = JSON.parse(await readFile(file, 'utf8')) as Holder
     return `pid ${holder.pid} (${holder.command}), user ${holder.user}, since ${holder.since}`
   } catch {
-    // The holder has the lock but has not yet written who it is.
+    // The holder has the lock but has not written its note yet.
     return 'another xdp process'
   }
 }
 
 /**
- * Takes the lock of the host's instance, waiting at most its `lockTimeoutMs`. Its `progress` hears who holds it when the
- * wait begins. Throws XdpError E106 (exit 75) naming the holder when the time is up, E112 when interrupted meanwhile.
+ * Takes the lock of the instance, waiting at most `lockTimeoutMs`. Calls `progress` with the holder when it starts to
+ * wait. Throws XdpError E106 (exit 75), which names the holder, on timeout, and E112 if interrupted.
  */
 export async function acquireLock(host: Host): Promise<Lock> {
   await runDirectory()
@@ -58,7 +58,7 @@ export async function acquireLock(host: Host): Promise<Lock> {
   return lock
 }
 
-/** Writes down who holds a lock file. */
+/** Writes a note about this process into a lock file. */
 async function signHolder(file: string): Promise<void> {
   const holder: Holder = {
     pid: process.pid,
@@ -69,29 +69,31 @@ async function signHolder(file: string): Promise<void> {
   await writeFile(file, `${JSON.stringify(holder)}\n`)
 }
 
-/** A watcher that was killed frees its lock when its helper notices: in no time, but not at once. */
+/** When a watcher is killed, its helper frees the lock shortly after, but not at once. */
 const SUCCESSION_MS = 2000
 
 const watchFile = ({ bpffs, instance }: Host): Promise<string> => instanceFile(bpffs, instance, 'watch.lock')
 
-/** The lock of the one daemon that may watch an instance. Throws XdpError E118 (exit 75) naming the one that does. */
+/** Takes the lock of the one daemon of an instance. Throws XdpError E118 (exit 75), which names the running daemon. */
 export async function acquireWatchLock(host: Host): Promise<Lock> {
   await runDirectory()
   const file = await watchFile(host)
   const lock = await tryLock(file, SUCCESSION_MS, host.signal)
   if (!lock) {
-    if (host.signal?.aborted) throw fail('E112', 'interrupted before anything was watched')
+    if (host.signal?.aborted) throw fail('E112', 'interrupted before the daemon started')
     throw fail(
       'E118',
-      `this instance is being watched already, by ${await describeHolder(file)}`,
-      'stop that one first, or give this one its own --instance',
+      `another daemon already watches this instance: ${await describeHolder(file)}`,
+      'stop it first, or use a separate `--instance NAME`',
     )
   }
   await signHolder(file)
   return lock
 }
 
-/** Whether a daemon watches the instance. Asks for a shared lock, which a daemon that starts meanwhile waits for. */
+/**
+ * Whether a daemon watches the instance. Takes a shared lock for a moment; a daemon that starts meanwhile waits for it.
+ */
 export async function isWatched(host: Host): Promise<boolean> {
   const { exitCode } = await spawnTool('flock', ['--shared', '--nonblock', await watchFile(host), 'true'])
   return exitCode === 1
@@ -109,12 +111,12 @@ async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Ho
       code: 'E106',
       severity: 'error',
       message: `another process is changing this instance: ${await describeHolder(file)}`,
-      hint: 'wait for it to finish, or give it longer with --lock-timeout 2m',
+      hint: 'wait for it to finish, or wait longer with `--lock-timeout 2m`',
     },
   ])
 }
 
-/** undefined: not in this time, or `signal` ended the wait. Whoever held it before is wiped from the file first. */
+/** Undefined on timeout, or if `signal` ended the wait. On success, removes the note of the last holder. */
 async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
   const child = execa(
@@ -149,7 +151,7 @@ async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): P
   }
   const { exitCode, code } = outcome as { exitCode?: number; code?: string }
   if (exitCode === CONFLICT || signal?.aborted) return undefined
-  if (exitCode === NOT_OPENED) throw fail('E104', `the lock file ${file} is not ours to open`, 'run it with sudo')
+  if (exitCode === NOT_OPENED) throw fail('E104', `no permission to open the lock file ${file}`, 'run it with sudo')
   throw new XdpError([
     {
       code: 'E100',

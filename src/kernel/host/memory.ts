@@ -1,7 +1,6 @@
-// What was applied, remembered: the image of a generation and the lists in it, so that the next apply can tell what
-// changes and edit what is there without reading it back. It is found by the header of the image, which has the digests
-// of all that is in it, and is of use only where the kernel proves these. In the cache for one command after the other,
-// or in the process that stays.
+// Keeps the last applied image and its lists, so that the next apply can compute changes and edit tables without
+// reading them back. The key is the header of the image, which has digests of all its content; the kept copy is used
+// only if the kernel proves these digests. It lives in the cache between commands, or in memory within a daemon.
 
 import { createHash } from 'node:crypto'
 import type { Meta } from '../../abi/generated.ts'
@@ -22,25 +21,25 @@ import {
   withRings,
 } from '../../tables/layout/layout.ts'
 import type { RecordedServices } from '../../tables/services/decode.ts'
-import type { Ways } from './next-hops.ts'
+import type { RouteCache } from './next-hops.ts'
 
 export interface Remembered {
   readonly image: Image
-  /** As the image holds them. */
+  /** Decoded from the image. */
   readonly lists: ReadonlyMap<string, List>
-  /** The same; undefined where they would have to be read out of the image. */
+  /** Decoded from the image; undefined if that has not been done. */
   readonly services: RecordedServices | undefined
 }
 
-/** A place for what is of use again, in a process that applies again and again. */
+/** Data that a process keeps between applies. */
 export interface Kept {
-  /** What was applied last. */
+  /** The last applied image. */
   last?: Remembered
-  /** Ways to backends, where somebody hears of it when routes change, and puts others in their place then. */
-  ways?: Ways | undefined
+  /** Routes to backends; set only while the process receives route events, which invalidate them. */
+  ways?: RouteCache | undefined
 }
 
-/** Where to remember. */
+/** Where kept data is stored. */
 export interface Memory {
   readonly cache?: Cache | undefined
   readonly kept?: Kept | undefined
@@ -52,14 +51,14 @@ type Outline = Pick<List, 'kind' | 'name'> & { readonly scopes: readonly List['s
 const columnsOf = ({ sets }: List): Uint32Array[] =>
   sets.flatMap(({ addresses: { v4, v6 } }) => [...packRanges(v4), ...packRanges(v6)])
 
-/** All but the rings, which are the most and follow from the rest. */
+/** All sections except the rings, which are the largest and follow from the others. */
 const STORED = SECTION_NAMES.filter((name) => name !== 'RINGS')
 
-/** One for each instance: what was applied before is of no use any more. */
+/** One name per instance, because older images are of no use. */
 const nameOf = ({ instance }: Pick<Paths, 'instance'>, { netns }: Pick<Meta, 'netns'>): string =>
   `image-${createHash('sha256').update(`${netns} ${instance}`).digest('hex')}`
 
-/** Remembers what was applied. */
+/** Keeps an applied image. */
 export function remember(
   { cache, kept }: Memory,
   paths: Pick<Paths, 'instance'>,
@@ -89,11 +88,11 @@ function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<st
   return new Map(lists.map((list) => [list.name, list]))
 }
 
-/** What this process remembers of the image with this header. */
+/** The image with this header, if this process has kept it. */
 export const recollectOwn = ({ kept }: Memory, header: Uint32Array): Remembered | undefined =>
   kept?.last && imageKey(kept.last.image.header) === imageKey(header) ? kept.last : undefined
 
-/** What the cache holds of it. */
+/** The image with this header, if it is in the cache. */
 export function recollect(
   { cache }: Memory,
   paths: Pick<Paths, 'instance'>,

@@ -1,10 +1,10 @@
-// What netlink tells of while it happens, from `ip monitor`. Hints only: events may be lost, so nobody may rely on
-// having heard of everything.
+// Netlink events from `ip monitor`, as they happen. They are hints only: the kernel may drop events, so no caller may
+// rely on receiving all of them.
 
 import { execa } from 'execa'
 import { stderrWords, toolEnvironment } from '../tools/spawn.ts'
 
-/** `ip monitor OBJECT`, and the label that it puts before each line about one (iproute2 has no JSON here). */
+/** `ip monitor OBJECT`, and the label of each line about such an object (the monitor of iproute2 prints no JSON). */
 const LABELS = {
   link: 'LINK',
   address: 'ADDR',
@@ -14,7 +14,7 @@ const LABELS = {
   neighbour: 'NEIGH',
 } as const
 export type MonitorObject = keyof typeof LABELS
-/** `device`: an interface is other than it was last told to be, its XDP program apart. */
+/** `device`: an interface differs from its last event in more than its XDP program. */
 export type KernelEvent = MonitorObject | 'device'
 
 const OBJECTS: Readonly<Record<MonitorObject, string>> = {
@@ -26,39 +26,39 @@ const OBJECTS: Readonly<Record<MonitorObject, string>> = {
   neighbour: 'neigh',
 }
 
-/** The longest piece of a line that says what it is about. */
+/** Longest label at the start of a line, in characters. */
 const LONGEST_LABEL = 16
 
 export interface Monitor {
-  /** Settles when it has ended, with its last words: stopped, or by itself. */
+  /** Settles when the monitor has ended, with its last words, whether it was stopped or ended by itself. */
   readonly ended: Promise<string>
   readonly stop: () => void
 }
 
 const LINK = /^\[LINK\](Deleted )?(\d+):/
-/** What a line about an interface says of its program, and why it was sent. */
+/** The parts of a line about an interface that name its program and the reason of the event. */
 const PROGRAM = /(?<= mtu \d+) xdp[a-z]*(?:\/id:\d+)?| event [A-Z]+(?: [A-Z]+)*/g
 
 /**
- * Reads what the monitor writes, in pieces of any length.
+ * Parses the output of the monitor, in pieces of any length.
  *
- * @returns tells what the lines of the next piece are about
+ * @returns a function from the next piece of output to the kinds of events in it
  */
 export function readEvents(kinds: readonly MonitorObject[]): (text: string) => ReadonlySet<KernelEvent> {
   let rest = ''
   const links = new Map<string, string>()
   const isOther = (line: string): boolean => {
     const [, deleted, index = ''] = LINK.exec(line) ?? []
-    const told = line.replace(PROGRAM, '')
-    if (deleted === undefined && links.get(index) === told) return false
-    if (deleted === undefined) links.set(index, told)
+    const state = line.replace(PROGRAM, '')
+    if (deleted === undefined && links.get(index) === state) return false
+    if (deleted === undefined) links.set(index, state)
     else links.delete(index)
     return true
   }
   return (text) => {
     const lines = (rest + text).split('\n')
     const last = lines.pop() ?? ''
-    // Of interfaces the whole line is looked at, of everything else the label.
+    // Keep whole lines about interfaces, and only the labels of others.
     rest = last.startsWith('[LINK]') ? last : last.slice(0, LONGEST_LABEL)
     const found = new Set<KernelEvent>()
     for (const line of lines) {
@@ -71,8 +71,8 @@ export function readEvents(kinds: readonly MonitorObject[]): (text: string) => R
 }
 
 /**
- * Starts to listen to events of these kinds in the network namespace of this process. It ends with this process,
- * however that ends, because a process that stays would keep the namespace.
+ * Starts to monitor events of these kinds in the network namespace of this process. The kernel kills the monitor when
+ * this process ends, because a leftover monitor would keep the namespace alive.
  */
 export function monitorKernel(
   kinds: readonly MonitorObject[],

@@ -1,6 +1,6 @@
-// Next hops of backends: where the kernel would send a packet, from its route and neighbour tables. XDP cannot ask a
-// neighbour for its MAC address, so whoever is not known yet is asked for here, by telling the kernel that the entry is
-// about to be used (NTF_USE), just as a packet would. What it finds it finds within milliseconds, or not at all.
+// Next hops of backends: where the kernel would send a packet, from its route and neighbour tables. XDP cannot send a
+// neighbour request, so this file makes the kernel send one by marking the entry as about to be used (NTF_USE), as a
+// packet would. An answer arrives within milliseconds, or not at all.
 
 import { setTimeout } from 'node:timers/promises'
 import type { Link } from '../../model/live.ts'
@@ -9,9 +9,9 @@ import { type IpResult, runIp, runIpBatch } from '../tools/ip.ts'
 import { plainMac } from './links.ts'
 
 export interface Hops {
-  /** By formatted address: undefined where the kernel does not know. */
+  /** By formatted address; undefined for one that could not be resolved. */
   readonly nextHops: ReadonlyMap<string, NextHop | undefined>
-  /** Why not, as a clause, by formatted address. */
+  /** Why an address could not be resolved, as a clause, by formatted address. */
   readonly unresolved: ReadonlyMap<string, string>
 }
 
@@ -31,55 +31,55 @@ interface IpNeighbour {
   readonly state?: readonly string[]
 }
 
-/** What must be known of interfaces, by name. */
+/** Facts about interfaces, by name. */
 export type Devices = ReadonlyMap<string, Pick<Link, 'name' | 'ifindex' | 'mtu' | 'mac' | 'vlan' | 'up' | 'kind'>>
 
-/** The way to an address. */
-interface Way {
+/** The route to an address. */
+interface Route {
   readonly device: string
-  /** Whom frames go to: the address itself, or a gateway. */
+  /** The address that receives the frames: the destination itself, or a gateway. */
   readonly neighbour: string
-  /** Of the route; undefined = as the interface says. */
+  /** MTU of the route; undefined = that of the interface. */
   readonly mtu: number | undefined
 }
 
-/** The largest packet that a length of 16 bits can tell. */
+/** Largest packet, in bytes, that fits into a 16-bit length. */
 const LARGEST_MTU = 0xffff
 
-/** What `ip route get` says of routes that lead nowhere. */
+/** Errors of `ip route get` for routes without a next hop, as clauses. */
 const REFUSALS: Readonly<Record<string, string>> = {
-  'Network is unreachable': 'no route leads to it',
-  'No route to host': 'its route says unreachable',
-  'Invalid argument': 'its route is a blackhole',
-  'Permission denied': 'its route says prohibit',
+  'Network is unreachable': 'no route',
+  'No route to host': 'the route is unreachable',
+  'Invalid argument': 'the route is a blackhole',
+  'Permission denied': 'the route is prohibited',
 }
 
-/** The way that a route is, or why it is none, as a clause. */
-export function wayOf(address: string, { output, error }: IpResult): Way | string {
+/** The route in the output of `ip route get`, or why the packet cannot be sent, as a clause. */
+export function routeOf(address: string, { output, error }: IpResult): Route | string {
   const route = (output as readonly IpRoute[] | undefined)?.[0]
-  if (route === undefined) return REFUSALS[error ?? ''] ?? `the kernel knows no route to it: ${error}`
-  if (route.type === 'local') return 'it is an address of this host'
-  if (route.type !== undefined && route.type !== 'unicast') return `its route is of type ${route.type}`
-  if (route.dev === undefined) return 'its route names no interface'
+  if (route === undefined) return REFUSALS[error ?? ''] ?? `no route: ${error}`
+  if (route.type === 'local') return 'the address belongs to this host'
+  if (route.type !== undefined && route.type !== 'unicast') return `the route is of type ${route.type}`
+  if (route.dev === undefined) return 'the route has no interface'
   const mtu = route.metrics?.find((metric) => metric.mtu !== undefined)?.mtu
   return { device: route.dev, neighbour: route.gateway ?? route.via?.host ?? address, mtu }
 }
 
-/** Why frames to an interface can be none of ours, as a clause. */
+/** Why the balancer cannot send frames to an interface, as a clause. */
 function deviceProblem(device: string, links: Devices): string | undefined {
   const link = links.get(device)
-  if (link === undefined) return `its route leads to ${device}, which is not there`
+  if (link === undefined) return `the route leads to ${device}, which does not exist`
   if (!link.up) return `${device} is down`
   if (link.kind === 'vlan') {
     const parent = link.vlan && links.get(link.vlan.parent)
-    if (parent === undefined) return `the interface below ${device} is not there, or its tag is not 802.1Q`
+    if (parent === undefined) return `the interface below ${device} does not exist, or its tag is not 802.1Q`
     if (parent.kind === 'vlan') return `${device} has two VLAN tags`
   }
   return link.mac === '' ? `frames on ${device} have no MAC addresses` : undefined
 }
 
-/** The way as frames go it: a VLAN interface is its parent with a tag. */
-export function hopOf({ device, mtu }: Way, mac: string, links: Devices): NextHop | string {
+/** The next hop of a route. Replaces a VLAN interface by its parent and a tag. */
+export function hopOf({ device, mtu }: Route, mac: string, links: Devices): NextHop | string {
   const problem = deviceProblem(device, links)
   const link = links.get(device)
   if (problem !== undefined || link === undefined) return problem ?? device
@@ -94,10 +94,10 @@ export function hopOf({ device, mtu }: Way, mac: string, links: Devices): NextHo
   }
 }
 
-/** What the kernel knows of its neighbours, by `device address`. */
+/** The neighbour table of the kernel, by `device address`. */
 export interface Neighbours {
   readonly macs: ReadonlyMap<string, string>
-  /** Those that it will ask for once more before it believes them. */
+  /** Entries that the kernel will verify again before it trusts them. */
   readonly stale: readonly string[]
 }
 
@@ -116,43 +116,48 @@ export function neighboursOf(entries: readonly IpNeighbour[]): Neighbours {
 const readNeighbours = async (): Promise<Neighbours> =>
   neighboursOf(((await runIp('neigh', 'show')) ?? []) as IpNeighbour[])
 
-/** A way with the key of its neighbour: there may be as many as backends, and few neighbours. */
-interface KnownWay extends Way {
+/** A route with the key of its neighbour; many backends may share one neighbour. */
+interface KnownRoute extends Route {
   readonly key: string
 }
 
-/** Ways that were found, or why none was, by formatted address. */
-export type Ways = Map<string, KnownWay | string>
+/** Routes by formatted address; a string says why an address has none. */
+export type RouteCache = Map<string, KnownRoute | string>
 
-async function readWays(addresses: readonly string[]): Promise<Ways> {
+async function readRoutes(addresses: readonly string[]): Promise<RouteCache> {
   const results = await runIpBatch(addresses.map((address) => `route get ${address}`))
-  const found: Ways = new Map()
+  const found: RouteCache = new Map()
   for (const [i, address] of addresses.entries()) {
-    const way = wayOf(address, results[i] as IpResult)
-    found.set(address, typeof way === 'string' ? way : { ...way, key: keyOf(way) })
+    const route = routeOf(address, results[i] as IpResult)
+    found.set(address, typeof route === 'string' ? route : { ...route, key: keyOf(route) })
   }
   return found
 }
 
 /**
- * The ways to these addresses, and maybe to others. Of several routes the kernel prefers one whose neighbour it knows, so
- * that a way in `known` holds for as long as it knows that one.
+ * Routes to these addresses, and maybe to others. Among several routes the kernel prefers one with a known neighbour,
+ * so a cached route is valid as long as its neighbour is known.
  */
-async function findWays(addresses: readonly string[], known: Ways | undefined): Promise<[Ways, Neighbours]> {
-  if (known === undefined) return Promise.all([readWays(addresses), readNeighbours()])
+async function findRoutes(
+  addresses: readonly string[],
+  cache: RouteCache | undefined,
+): Promise<[RouteCache, Neighbours]> {
+  if (cache === undefined) return Promise.all([readRoutes(addresses), readNeighbours()])
   const neighbours = await readNeighbours()
   const holds = (address: string): boolean => {
-    const way = known.get(address)
-    return way !== undefined && typeof way !== 'string' && neighbours.macs.has(way.key)
+    const route = cache.get(address)
+    return route !== undefined && typeof route !== 'string' && neighbours.macs.has(route.key)
   }
-  for (const [address, way] of await readWays(addresses.filter((one) => !holds(one)))) known.set(address, way)
-  return [known, neighbours]
+  for (const [address, route] of await readRoutes(addresses.filter((one) => !holds(one)))) cache.set(address, route)
+  return [cache, neighbours]
 }
 
-/** Pauses between looks at the neighbour table, in milliseconds: a second and a bit, for one repeated question. */
+/**
+ * Pauses in milliseconds between reads of the neighbour table; over a second in all, enough for one repeated request.
+ */
 const PAUSES = [2, 4, 8, 16, 32, 64, 128, 256, 256, 384]
 
-/** Tells the kernel that these are about to be used, each as `device address`: it asks for them and waits for no answer. */
+/** Makes the kernel send requests for neighbours, given as `device address`, without waiting for answers. */
 const useNeighbours = (keys: readonly string[]): Promise<readonly IpResult[]> =>
   runIpBatch(
     keys.map((key) => {
@@ -163,12 +168,12 @@ const useNeighbours = (keys: readonly string[]): Promise<readonly IpResult[]> =>
 
 interface Answers {
   readonly macs: ReadonlyMap<string, string>
-  /** Why the kernel would not even ask. */
+  /** Why the kernel would not send a request, by key. */
   readonly refused: ReadonlyMap<string, string>
 }
 
-/** Asks for neighbours that are not known and waits for answers; of stale ones the kernel asks by itself, later. */
-async function askNeighbours(wanted: readonly string[], { macs, stale }: Neighbours): Promise<Answers> {
+/** Requests unknown neighbours and waits for the answers. The kernel verifies stale ones itself, later. */
+async function resolveNeighbours(wanted: readonly string[], { macs, stale }: Neighbours): Promise<Answers> {
   const unknown = wanted.filter((key) => !macs.has(key))
   const asked = [...unknown, ...stale.filter((key) => wanted.includes(key))]
   const results = await useNeighbours(asked)
@@ -182,61 +187,61 @@ async function askNeighbours(wanted: readonly string[], { macs, stale }: Neighbo
   return { macs: known, refused }
 }
 
-/** The neighbours on the ways to addresses, each once. */
-function neighboursTo(addresses: readonly string[], ways: Ways): string[] {
+/** The distinct neighbours on the routes to addresses. */
+function neighboursTo(addresses: readonly string[], routes: RouteCache): string[] {
   const keys = new Set<string>()
   for (const address of addresses) {
-    const way = ways.get(address)
-    if (way !== undefined && typeof way !== 'string') keys.add(way.key)
+    const route = routes.get(address)
+    if (route !== undefined && typeof route !== 'string') keys.add(route.key)
   }
   return [...keys]
 }
 
-const keyOf = ({ device, neighbour }: Way): string => `${device} ${neighbour}`
+const keyOf = ({ device, neighbour }: Route): string => `${device} ${neighbour}`
 
-const silence = (address: string, { device, neighbour }: Way): string =>
-  address === neighbour ? `nobody answers for it on ${device}` : `its gateway ${neighbour} does not answer on ${device}`
+const silence = (address: string, { device, neighbour }: Route): string =>
+  address === neighbour ? `no answer on ${device}` : `gateway ${neighbour} does not answer on ${device}`
 
 /**
- * The next hops of addresses. What cannot be found is no error. Throws what ip throws.
+ * Resolves the next hops of addresses. An address without one is no error. Throws the errors of ip.
  *
  * @param texts formatted and distinct
- * @param ask neighbours that are not known are asked for, for little more than a second at most; without it an address
- *   whose neighbour is not known is left out
- * @param known ways of which nobody has heard that they are others now; gets those that are found
+ * @param ask whether to request unknown neighbours, for little more than a second at most; without it, an address with
+ *   an unknown neighbour is left out
+ * @param cache routes that no event has invalidated; gets the routes that are found
  */
 export async function resolveNextHops(
   texts: readonly string[],
   links: Devices,
   ask: boolean,
-  known?: Ways,
+  cache?: RouteCache,
 ): Promise<Hops> {
   const nextHops = new Map<string, NextHop | undefined>()
   const unresolved = new Map<string, string>()
   if (texts.length === 0) return { nextHops, unresolved }
-  const [ways, neighbours] = await findWays(texts, known)
-  const wanted = neighboursTo(texts, ways)
-  const answers = ask ? await askNeighbours(wanted, neighbours) : { macs: neighbours.macs, refused: new Map() }
+  const [routes, neighbours] = await findRoutes(texts, cache)
+  const wanted = neighboursTo(texts, routes)
+  const answers = ask ? await resolveNeighbours(wanted, neighbours) : { macs: neighbours.macs, refused: new Map() }
   for (const text of texts) {
-    const way = ways.get(text) as KnownWay | string
-    if (!ask && typeof way !== 'string' && !answers.macs.has(way.key)) continue
-    const hop = typeof way === 'string' ? way : follow(text, way, answers, links)
+    const route = routes.get(text) as KnownRoute | string
+    if (!ask && typeof route !== 'string' && !answers.macs.has(route.key)) continue
+    const hop = typeof route === 'string' ? route : follow(text, route, answers, links)
     nextHops.set(text, typeof hop === 'string' ? undefined : hop)
     if (typeof hop === 'string') unresolved.set(text, hop)
   }
   return { nextHops, unresolved }
 }
 
-/** Has the kernel ask for the neighbours on the ways to formatted addresses. Netlink tells of those that answer. */
-export async function askAfter(texts: readonly string[]): Promise<void> {
+/** Makes the kernel request the neighbours on the routes to formatted addresses. Netlink reports the answers. */
+export async function requestNeighbours(texts: readonly string[]): Promise<void> {
   if (texts.length === 0) return
-  const [ways, { macs }] = await Promise.all([readWays(texts), readNeighbours()])
-  await useNeighbours(neighboursTo(texts, ways).filter((key) => !macs.has(key)))
+  const [routes, { macs }] = await Promise.all([readRoutes(texts), readNeighbours()])
+  await useNeighbours(neighboursTo(texts, routes).filter((key) => !macs.has(key)))
 }
 
-/** The next hop on a way, or why there is none. */
-function follow(address: string, way: KnownWay, { macs, refused }: Answers, links: Devices): NextHop | string {
-  const mac = macs.get(way.key)
-  if (mac !== undefined) return hopOf(way, mac, links)
-  return refused.get(way.key) ?? deviceProblem(way.device, links) ?? silence(address, way)
+/** The next hop of a route, or why it cannot be resolved. */
+function follow(address: string, route: KnownRoute, { macs, refused }: Answers, links: Devices): NextHop | string {
+  const mac = macs.get(route.key)
+  if (mac !== undefined) return hopOf(route, mac, links)
+  return refused.get(route.key) ?? deviceProblem(route.device, links) ?? silence(address, route)
 }

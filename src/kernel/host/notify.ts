@@ -1,20 +1,20 @@
-// The service manager that started us, by sd_notify(3). Node has no datagram sockets in the file system, so
-// systemd-notify(1) speaks for us; docs/adr says what that costs and what it needs.
+// Notifies the service manager that started this process, by sd_notify(3). Node has no datagram sockets in the file
+// system, so systemd-notify(1) sends the messages; docs/adr has the costs and conditions of that.
 
 import { XdpError } from '../../diagnostics.ts'
 import { spawnChild } from '../tools/spawn.ts'
 
 export interface ServiceManager {
-  /** How often it wants to hear WATCHDOG=1 at least, in milliseconds; undefined: not at all. */
+  /** Longest interval between WATCHDOG=1 messages in milliseconds; undefined: none are wanted. */
   readonly watchdogMs: number | undefined
-  /** Sends assignments such as `READY=1`, after all that were sent before. Never throws: `onFailure` hears of it. */
+  /** Sends assignments such as `READY=1`, in order. Never throws; reports a failure to `onFailure`. */
   readonly notify: (...assignments: readonly string[]) => Promise<void>
 }
 
-/** An assignment is one line. */
+/** An assignment must be on one line. */
 const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, '; ')
 
-/** CLOCK_MONOTONIC in microseconds, which RELOADING=1 asks for. */
+/** CLOCK_MONOTONIC in microseconds, for RELOADING=1. */
 export const monotonicMicroseconds = (): bigint => process.hrtime.bigint() / 1000n
 
 function watchdog(): number | undefined {
@@ -24,7 +24,7 @@ function watchdog(): number | undefined {
   return isOurs && microseconds > 0 ? microseconds / 1000 : undefined
 }
 
-/** undefined where nobody wants to be notified. `onFailure` is called once, with the reason. */
+/** undefined if no service manager wants notifications. Calls `onFailure` at most once, with the reason. */
 export function serviceManager(onFailure: (why: string) => void): ServiceManager | undefined {
   if (!process.env['NOTIFY_SOCKET']) return undefined
   let last = Promise.resolve()
@@ -35,7 +35,7 @@ export function serviceManager(onFailure: (why: string) => void): ServiceManager
   }
   const send = async (assignments: readonly string[]): Promise<void> => {
     try {
-      // As a child of ours: it speaks in the name of its parent.
+      // As a child: systemd accepts it as a message of the parent.
       const { exitCode, stderr } = await spawnChild('systemd-notify', assignments.map(oneLine))
       if (exitCode !== 0) failed(stderr.trim() || `exit status ${exitCode}`)
     } catch (error) {

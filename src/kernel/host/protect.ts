@@ -1,5 +1,5 @@
-// Addresses that nobody means to ban: the host's own, its default gateways, and who is logged in by SSH. A ban that
-// covers one of them would cut the host off, or the person who typed it.
+// Addresses that a ban must not cover by accident: those of the host, its default gateways, and SSH clients. Such a ban
+// would cut off the host, or the user who typed it.
 
 import { readFile } from 'node:fs/promises'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
@@ -31,18 +31,18 @@ const protect = (text: string | undefined, what: string): Protected[] => {
   return address ? [{ address: unmapped(address.words), what }] : []
 }
 
-/** An IPv4 peer of an IPv6 socket is shown inside ::ffff:0:0/96; its packets are IPv4. */
+/** IPv6 sockets show an IPv4 peer inside ::ffff:0:0/96; its packets are IPv4. */
 function unmapped(words: Uint32Array): Uint32Array {
   const isMapped = words.length === 4 && words[0] === 0 && words[1] === 0 && words[2] === 0xffff
   return isMapped ? words.slice(3) : words
 }
 
-/** Every address of this host in this namespace, with the interface that has it. */
+/** All addresses of this host in this namespace, with their interface. */
 async function addressesByInterface(): Promise<readonly IpAddress[]> {
   return ((await runIp('addr', 'show')) ?? []) as IpAddress[]
 }
 
-/** Every address of this host in this namespace. */
+/** All addresses of this host in this namespace. */
 export async function readOwnAddresses(): Promise<readonly Address[]> {
   const links = await addressesByInterface()
   return links.flatMap(({ addr_info = [] }) =>
@@ -66,14 +66,14 @@ async function gateways(family: '-4' | '-6'): Promise<Protected[]> {
   )
 }
 
-/** `0100007F` or four such words: each a number in host byte order whose bytes are in network order. */
+/** Parses `0100007F`, or four such words: each is a number in host byte order whose bytes are in network order. */
 function wordsOfHex(hex: string): Uint32Array {
   const bytes = Buffer.from(hex, 'hex')
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   return unmapped(Uint32Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(i * 4, LITTLE_ENDIAN)))
 }
 
-/** Both addresses of established connections to port 22, from the text of /proc/net/tcp or tcp6. */
+/** Both addresses of established connections to local port 22, from the text of /proc/net/tcp or tcp6. */
 function sshConnections(table: string): { readonly local: Uint32Array; readonly peer: Uint32Array }[] {
   return table.split('\n').flatMap((line) => {
     const match = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]+):[0-9A-F]{4} ([0-9A-F]{2}) /.exec(line)
@@ -82,11 +82,11 @@ function sshConnections(table: string): { readonly local: Uint32Array; readonly 
   })
 }
 
-/** Peers of established connections to port 22, from the text of /proc/net/tcp or tcp6. */
+/** Peers of established connections to local port 22, from the text of /proc/net/tcp or tcp6. */
 export const sshPeers = (table: string): Protected[] =>
   sshConnections(table).map(({ peer }) => ({ address: peer, what: 'the peer of an SSH connection to this host' }))
 
-// Without IPv6 in the kernel there is no tcp6.
+// A kernel without IPv6 has no tcp6.
 const socketTable = (table: 'tcp' | 'tcp6'): Promise<string> =>
   readFile(`/proc/self/net/${table}`, 'utf8').catch(() => '')
 
@@ -94,27 +94,27 @@ const sshPeersOf = async (table: 'tcp' | 'tcp6'): Promise<Protected[]> => sshPee
 
 const addressOf = (words: Uint32Array): Address => ({ family: words.length === 1 ? 4 : 6, words })
 
-/** SSH_CONNECTION is `client port server port`; of a port of its own when sshd does not listen on 22. */
+/** The server end of SSH_CONNECTION (`client port server port`), which also covers an sshd on another port than 22. */
 function ownSshEnd(): SocketEnd[] {
   const [, , server, port] = process.env['SSH_CONNECTION']?.split(' ') ?? []
   const address = server === undefined ? undefined : parseAddress(server)
   return address && port !== undefined ? [{ address: addressOf(unmapped(address.words)), port: Number(port) }] : []
 }
 
-/** This host's ends of SSH connections: of those to port 22, and of the one this was started from. */
+/** The local ends of SSH connections: those to port 22, and the one that this command runs in. */
 export async function readSshEnds(): Promise<readonly SocketEnd[]> {
   const tables = await Promise.all([socketTable('tcp'), socketTable('tcp6')])
   const known = tables.flatMap(sshConnections).map(({ local }) => ({ address: addressOf(local), port: SSH_PORT }))
   return [...ownSshEnd(), ...known]
 }
 
-/** Whoever started this, where the variables of sshd came through. */
+/** The SSH client that started this command, if the variables of sshd are still set. */
 const ownPeer = (): Protected[] =>
   ['SSH_CLIENT', 'SSH_CONNECTION'].flatMap((name) =>
     protect(process.env[name]?.split(' ')[0], 'your own SSH connection'),
   )
 
-/** All addresses that a ban must not cover unless it is forced. */
+/** All addresses that a ban must not cover without --force. */
 export async function protectedAddresses(): Promise<readonly Protected[]> {
   const found = await Promise.all([
     ownAddresses(),

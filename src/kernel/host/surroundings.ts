@@ -1,5 +1,5 @@
-// What services depend on besides interfaces: next hops of backends, addresses of this host, whether it forwards, and
-// who is logged in. Read only where there are services: a file without any must not pay for them.
+// Facts about the host that services depend on: next hops of backends, own addresses, forwarding, and SSH connections.
+// Read only if the file or the live state has services, so that other configs do not pay for it.
 
 import { readFile } from 'node:fs/promises'
 import type { Address } from '../../model/address.ts'
@@ -10,7 +10,7 @@ import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
 import { runIpBatch } from '../tools/ip.ts'
 import { readLinks } from './links.ts'
 import type { Memory } from './memory.ts'
-import { askAfter, type Devices, resolveNextHops } from './next-hops.ts'
+import { type Devices, requestNeighbours, resolveNextHops } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
 
 export type Surroundings = Pick<
@@ -28,7 +28,7 @@ const NOTHING: Surroundings = {
   bootSeconds: 0,
 }
 
-/** Whether a switch below /proc/sys/net is at 1. */
+/** Whether a switch under /proc/sys/net is 1. */
 export const isOn = async (path: string): Promise<boolean> =>
   (await readFile(`/proc/sys/net/${path}`, 'utf8').catch(() => '0')).trim() === '1'
 
@@ -44,7 +44,7 @@ interface IpRoute {
   readonly via?: unknown
 }
 
-/** VIPs that lie in the network of an interface and are no address of this host, with that interface. */
+/** VIPs inside the network of an interface that are not an address of this host, with that interface. */
 async function readUnanswered(vips: readonly string[]): Promise<Surroundings['unanswered']> {
   const results = await runIpBatch(vips.map((vip) => `route get ${vip}`))
   const found = vips.flatMap((vip, index) => {
@@ -57,17 +57,17 @@ async function readUnanswered(vips: readonly string[]): Promise<Surroundings['un
 
 const text = ({ family, words }: Address): string => formatAddress(family, words)
 
-/** Formatted addresses of all backends, each once. */
+/** The distinct addresses of all backends, as text. */
 export const backendAddresses = (services: Iterable<Service>): Set<string> => {
   const texts = new Set<string>()
   for (const service of services) for (const one of addressTextsOf(service)) texts.add(one)
   return texts
 }
 
-/** As the clock of the data plane: CLOCK_MONOTONIC, in seconds. */
+/** CLOCK_MONOTONIC in seconds, the clock of the data plane. */
 export const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
 
-/** What must be known to plan for the services of a file. Throws what ip throws. */
+/** The facts needed to plan the services of a file. Throws the errors of ip. */
 export async function surroundingsOf(
   desired: ReadonlyMap<string, Service>,
   links: Devices,
@@ -85,18 +85,18 @@ export async function surroundingsOf(
   return { ...hops, ownAddresses, unanswered, forwards, sshEnds, bootSeconds: monotonicSeconds() }
 }
 
-/** Whether the kernel knows other ways to backends than their services have, as far as it knows without asking. */
+/** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */
 export async function haveMoved(services: ReadonlyMap<string, Service>, { kept }: Memory): Promise<boolean> {
   const addresses = [...backendAddresses(services.values())]
   const { nextHops } = await resolveNextHops(addresses, await readLinks(), false, kept?.ways)
   return [...services.values()].some((service) => hopDrift(service, { nextHops }) !== undefined)
 }
 
-/** Has the kernel ask for the backends that no way is known to; who answers is told by netlink. */
+/** Makes the kernel send neighbour requests for backends without a next hop; netlink reports the answers. */
 export const askForUnresolved = (services: ReadonlyMap<string, Service>): Promise<void> =>
-  askAfter([...new Set(unresolvedOf(services).map(text))])
+  requestNeighbours([...new Set(unresolvedOf(services).map(text))])
 
-/** The same, and what the kernel knows by now of backends that are live and not in the file. */
+/** Adds the next hops of backends that are live but not in the file, as far as the kernel knows them. */
 export async function withLiveHops(
   known: Surroundings,
   live: ReadonlyMap<string, Service>,

@@ -1,11 +1,11 @@
-// Waiting for interfaces that are yet to come: at boot, before drivers have been loaded and names been given.
+// Waits for interfaces that do not exist yet: at boot, while the kernel loads drivers and udev renames interfaces.
 
 import { setTimeout } from 'node:timers/promises'
 import { fail } from '../../diagnostics.ts'
 import { runIp } from '../tools/ip.ts'
 import type { Host } from './host.ts'
 
-/** A look is one process of a few milliseconds. */
+/** Polling interval; each poll is one process of a few milliseconds. */
 const INTERVAL_MS = 100
 
 async function absent(names: readonly string[]): Promise<string[]> {
@@ -15,11 +15,11 @@ async function absent(names: readonly string[]): Promise<string[]> {
 }
 
 /**
- * Waits until every interface exists, up or not, for at most `timeoutMs`. Returns the names of those that still do not.
- * Throws E112 when interrupted.
+ * Waits at most `timeoutMs` until every interface exists, up or not. Returns the names of those that still do not.
+ * Throws E112 if interrupted.
  */
 export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
-  // The time of day may be set while the machine boots.
+  // Not the time of day, which may be set while the machine boots.
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const missing = await absent(names)

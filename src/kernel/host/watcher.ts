@@ -1,5 +1,5 @@
-// The one daemon of an instance: its lock, and the file on tmpfs in which it says how things stand. The lock is what
-// tells a daemon that runs from one that was killed, whose file is left behind.
+// The daemon of an instance: its lock, and its state file on tmpfs. The lock distinguishes a running daemon from a
+// killed one, which leaves its state file behind.
 
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { WatchState } from '../../report/watch.ts'
@@ -10,19 +10,19 @@ import { acquireWatchLock, instanceFile, isWatched } from './lock.ts'
 
 export interface Watcher {
   readonly pid: number
-  /** Replaces what others read. Never throws for want of room: what is told then is old. */
+  /** Replaces the state file. Never throws; if there is no space, the old state stays. */
   readonly tell: (state: WatchState) => Promise<void>
-  /** Settles when the lock was lost: somebody killed the process that holds it for us. */
+  /** Settles when the lock is lost, because the process that holds it for the daemon was killed. */
   readonly lost: Promise<void>
   readonly release: () => Promise<void>
 }
 
-/** Of the file; another one is of another version of the tool, whose fields may mean something else. */
+/** Version of the state file; fields of other versions may have other meanings. */
 const FORMAT = 1
 
 const stateFile = ({ bpffs, instance }: Host): Promise<string> => instanceFile(bpffs, instance, 'watch.json')
 
-/** Becomes the daemon of the instance. Throws XdpError E118 where there is one. */
+/** Becomes the daemon of the instance. Throws XdpError E118 if it has one. */
 export async function becomeWatcher(host: Host): Promise<Watcher> {
   const lock = await acquireWatchLock(host)
   const file = await stateFile(host)
@@ -44,7 +44,7 @@ export async function becomeWatcher(host: Host): Promise<Watcher> {
   }
 }
 
-/** How things stand with the daemon of the instance; undefined where none runs. */
+/** The state of the daemon of the instance; undefined if none is running. */
 export async function readWatcher(host: Host): Promise<WatchState | undefined> {
   const text = await readFile(await stateFile(host), 'utf8').catch(() => undefined)
   if (text === undefined || !(await isWatched(host))) return undefined

@@ -1,7 +1,7 @@
-// Listing bans. A few are dumped. Of many a dump would be a hundred megabytes of text, so a program copies them into an
-// array, of which runs of another then read a page each; abi_bans.h says what they are given. Both are loaded for that
-// time alone, under the lock of the instance: nobody changes bans meanwhile, and what is there of it was left by a process
-// that was killed.
+// Lists bans. Dumps the map if it has few. For many, a dump would be a hundred megabytes of text, so one program copies
+// the bans into an array, and runs of another read one page each; abi_bans.h has their input. Both are loaded for each
+// listing, under the lock of the instance, so that bans do not change meanwhile; pins found before are leftovers of a
+// killed process.
 
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
@@ -26,7 +26,7 @@ import { removePins } from '../tools/pins.ts'
 import { checkRuns, runLine } from '../tools/transfer.ts'
 import { banOf, banSweep } from './bans.ts'
 
-/** As many are dumped in the time that it takes to load the programs. */
+/** Dumping this many bans takes as long as loading the programs. */
 const FEW = 1000
 
 const KEY = banKeyCodec.offsets
@@ -34,13 +34,13 @@ const BAN_AT = banRecordCodec.offsets.ban
 const TEXTS_AT = BAN_AT + banCodec.offsets.reason
 const TEXTS_END = BAN_AT + banCodec.size
 
-/** A __u64, exact below 2^53. */
+/** A __u64 as a number, exact below 2^53. */
 function wide(view: DataView, at: number): number {
   const [low, high] = LITTLE_ENDIAN ? [at, at + 4] : [at + 4, at]
   return view.getUint32(high, LITTLE_ENDIAN) * 2 ** 32 + view.getUint32(low, LITTLE_ENDIAN)
 }
 
-/** The prefix of a key, each number of which has two words of the address. */
+/** The prefix of a key; each 64-bit number of a key has two words of the address. */
 function prefixAt(view: DataView, at: number): Prefix {
   const [first, second] = LITTLE_ENDIAN ? [4, 0] : [0, 4]
   const word = (offset: number): number => view.getUint32(at + offset, LITTLE_ENDIAN)
@@ -51,14 +51,14 @@ function prefixAt(view: DataView, at: number): Prefix {
     ? Uint32Array.of(word(high + first))
     : Uint32Array.of(word(high + first), word(high + second), word(low + first), word(low + second))
   const family = isIpv4 ? 4 : 6
-  // Most bans are of one address.
+  // Most bans cover one address.
   if (length === words.length * 32) return { family, start: words, end: words, length }
   return prefixOf({ family, words }, length)
 }
 
 /**
- * Reads every struct ban_record, but those that are over. Not by its codec: a hundred thousand are read in a third of the
- * time without big integers, and with texts, which most bans share with the one before, decoded once.
+ * A reader of struct ban_record that skips expired bans. Does not use the codec: without big integers, and by decoding
+ * texts once (most bans share them with the one before), a hundred thousand bans take a third of the time.
  */
 function recordReader(state: BanState, time: number): (view: DataView, at: number) => Ban | undefined {
   let texts = { bytes: Buffer.alloc(TEXTS_END - TEXTS_AT), reason: '', by: '' }
@@ -76,7 +76,7 @@ function recordReader(state: BanState, time: number): (view: DataView, at: numbe
 
 type Read = ReturnType<typeof recordReader>
 
-/** A prefix that is lifted and banned again while the map is walked may be met twice. */
+/** A walk of the map may meet a prefix twice, if it is lifted and banned again meanwhile. */
 async function dumpBans(paths: Paths, read: Read): Promise<Ban[]> {
   const [dump] = await runBatch([bpftool('map', 'dump', 'pinned', paths.sharedMap(BANS.maps.bans))])
   const bans = new Map<string, Ban>()
@@ -87,7 +87,7 @@ async function dumpBans(paths: Paths, read: Read): Promise<Ban[]> {
   return [...bans.values()]
 }
 
-/** An array for the copies of so many bans. */
+/** The array for copies of `entries` bans. */
 const recordsMap = (entries: number): MapShape => ({
   name: 'ban_records',
   type: 'array',
@@ -97,7 +97,7 @@ const recordsMap = (entries: number): MapShape => ({
   flags: 0,
 })
 
-/** Writes the request for a page: its header, and room for the records. */
+/** Writes the request for one page: its header, and space for the records. */
 function writeRequest(file: string, first: number, count: number): void {
   const header = new Uint8Array(banPageHeaderCodec.size)
   banPageHeaderCodec.encode({ first, count }, new DataView(header.buffer))
@@ -105,7 +105,7 @@ function writeRequest(file: string, first: number, count: number): void {
   truncateSync(file, banPageHeaderCodec.size + count * banRecordCodec.size)
 }
 
-/** The first `count` records that were read, page by page, into files. */
+/** The first `count` records from files with one page each. */
 function readRecords(files: readonly string[], count: number, read: Read): Ban[] {
   const bans: Ban[] = []
   for (const [page, file] of files.entries()) {
@@ -119,7 +119,7 @@ function readRecords(files: readonly string[], count: number, read: Read): Ban[]
   return bans
 }
 
-/** Runs of the loaded programs. `entries`: how many records there is room for. */
+/** Runs of the loaded programs. `entries`: capacity of the array in records. */
 function copyPart(files: string, programs: string, entries: number, read: Read): Part<Ban[]> {
   const pages = Array.from({ length: Math.ceil(entries / BAN_RECORDS) }, (_, page) => `${files}/${page}`)
   for (const [page, file] of pages.entries()) {
@@ -139,7 +139,7 @@ function copyPart(files: string, programs: string, entries: number, read: Read):
   }
 }
 
-/** The caller holds the lock, and there are no more than `entries`. */
+/** The caller holds the lock. `entries` is at least the number of bans. */
 async function copyBans({ listing, sharedMap }: Paths, entries: number, read: Read): Promise<Ban[]> {
   const { bansPath } = await loadObject()
   const [records, programs] = [`${listing}/records`, `${listing}/programs`]
@@ -171,8 +171,8 @@ async function copyBans({ listing, sharedMap }: Paths, entries: number, read: Re
 }
 
 /**
- * Every ban in force, in no order. `isLocked`: the caller holds the lock of the instance, so that bans that are over can
- * be removed, and many be read at once.
+ * Every ban in force, in any order. `isLocked`: whether the caller holds the lock of the instance, so that this
+ * function may remove expired bans and read many bans at once.
  */
 export async function listBans(paths: Paths, generation: number, isLocked: boolean): Promise<Ban[]> {
   const sweep = quiet(...(isLocked ? [banSweep(paths, generation)] : []))

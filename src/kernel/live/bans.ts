@@ -1,6 +1,6 @@
-// Bans in the kernel: written by runs of ban_write, 256 a run, all runs in one bpftool process; listed by ban-list.ts.
-// Writing needs the lock of the instance. The clock is the kernel's boot time, which neither NTP nor a suspended machine
-// upsets: times of day are computed from what is left.
+// Bans in the kernel. Runs of ban_write write them, 256 per run, all runs in one bpftool process; ban-list.ts lists
+// them. Writing needs the lock of the instance. Expiry uses the boot time of the kernel, which neither NTP nor a
+// suspended machine changes; times of day are computed from the remaining time.
 
 import { readFile, writeFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
@@ -44,13 +44,13 @@ import { withExchange } from '../tools/exchange.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { runLine } from '../tools/transfer.ts'
 
-/** XDP_PASS: every request of a run was looked at. */
+/** XDP_PASS: the run handled all its requests. */
 const DONE = 2
-/** Elements are made in a context that cannot wait for memory; a moment later there is some. */
+/** Attempts for a request without memory: the program runs in a context that cannot wait for memory. */
 const ATTEMPTS = 5
 const MS = 1_000_000n
 
-/** Runs of one bpftool process: they hold the lock, and an apply may be waiting for it. */
+/** Most requests of one bpftool process, which holds the lock while an apply may wait for it. */
 export const MOST_REQUESTS = 64 * BAN_REQUESTS
 
 const OUTCOMES: Readonly<Record<number, BanOutcome['result']>> = {
@@ -74,7 +74,7 @@ export const reachesBans = (
   !MAPS.some((map) => missing.includes(map)) &&
   !PROGRAMS.some((name) => committed.unpinned.has(name))
 
-/** Generations whose programs write bans, ascending; all of them share the maps. Throws as banGeneration. */
+/** Generations whose programs can write bans, ascending; all share the maps. Throws like banGeneration. */
 async function banGenerations(paths: Paths): Promise<number[]> {
   const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names.map(generationOf).filter((number) => number !== undefined)
@@ -87,24 +87,24 @@ async function banGenerations(paths: Paths): Promise<number[]> {
   if (able.length > 0) return able
   const message =
     numbers.length > 0
-      ? 'bans of what is applied cannot be reached: another build applied it, or its pins are gone'
-      : 'nothing is applied yet, so there is nothing to ban with'
+      ? 'cannot access the bans of the applied policy: another build of xdp applied it, or its pins are gone'
+      : 'no policy is applied yet, so bans would have no effect'
   throw fail('E116', message, 'run `xdp apply` first')
 }
 
 /**
- * The oldest generation whose programs write bans: a newer one may be of an apply under way, which may take it back. Throws
- * E116 where nothing is applied, or an older build applied it.
+ * The oldest generation whose programs can write bans, because a newer one may belong to a running apply that may still
+ * roll back. Throws E116 if no policy is applied, or an older build applied it.
  */
 export async function banGeneration(paths: Paths): Promise<number> {
   const [oldest] = await banGenerations(paths)
   return oldest as number
 }
 
-/** Looks while somebody else applies, who may remove what is looked at. */
+/** Attempts to read, because an apply may remove generations meanwhile. */
 const LOOKS = 3
 
-/** Inode of the network namespace that the instance belongs to; undefined: its first apply is under way. Takes no lock. */
+/** Inode of the network namespace of the instance; undefined during its first apply. Takes no lock. */
 export async function banNetns(paths: Paths): Promise<bigint | undefined> {
   for (let look = 1; ; look++) {
     const generations = await banGenerations(paths)
@@ -123,19 +123,19 @@ export async function banNetns(paths: Paths): Promise<bigint | undefined> {
   }
 }
 
-/** The key of a prefix: its bits from the top of `high` on. */
+/** The key of a prefix; its bits start at the top of `high`. */
 export function banKey({ family, start, length }: Prefix): BanKey {
   const word = (index: number): bigint => BigInt(start[index] ?? 0)
   return { high: (word(0) << 32n) | word(1), low: (word(2) << 32n) | word(3), family, length }
 }
 
-/** The data of one run of ban_write. */
+/** The input of one run of ban_write. */
 export function encodeRequests(requests: readonly BanRequest[], { reason, by }: BanLabels, now: number): Uint8Array {
   const { size, offsets } = banRequestCodec
   const bytes = new Uint8Array(banHeaderCodec.size + requests.length * size)
   const view = new DataView(bytes.buffer)
   banHeaderCodec.encode({ since: BigInt(now), count: requests.length }, view)
-  // The texts are those of all: encoded once.
+  // All requests share the labels, so encode them once.
   const common = new Uint8Array(size)
   const key = { high: 0n, low: 0n, family: 0, length: 0 }
   banRequestCodec.encode({ key, ttl: 0n, op: 0, result: BAN_RESULT.NONE, reason, by }, new DataView(common.buffer))
@@ -155,7 +155,7 @@ function decodeResults(answer: Uint8Array, count: number): BanOutcome['result'][
     const at = banHeaderCodec.size + index * banRequestCodec.size + banRequestCodec.offsets.result
     const result = view.getUint32(at, LITTLE_ENDIAN)
     const outcome = OUTCOMES[result]
-    if (outcome === undefined) throw fail('E108', `a ban was refused by the data plane (result ${result})`)
+    if (outcome === undefined) throw fail('E108', `the data plane refused a ban (result ${result})`)
     return outcome
   })
 }
@@ -177,15 +177,15 @@ async function writeOnce(
       banSweep(paths, generation),
       ...files.map((file) => runLine(paths.program(generation, BANS.programs.write), file, `${file}.out`)),
     ])) as { retval: number }[]
-    if (runs.some(({ retval }) => retval !== DONE)) throw fail('E108', 'writing bans was refused by the data plane')
+    if (runs.some(({ retval }) => retval !== DONE)) throw fail('E108', 'the data plane refused to write bans')
     const answers = await Promise.all(files.map((file) => readFile(`${file}.out`)))
     return answers.flatMap((answer, i) => decodeResults(answer, chunks[i]?.length ?? 0))
   })
 }
 
 /**
- * Carries out at most MOST_REQUESTS requests, in order, after bans that are over were removed. One outcome each.
- * `now`: Unix time in seconds. The caller holds the lock.
+ * Removes expired bans, then executes at most MOST_REQUESTS requests in order. Returns one outcome each. `now`: Unix
+ * time in seconds. The caller holds the lock.
  */
 export async function writeBans(
   paths: Paths,
@@ -205,13 +205,13 @@ export async function writeBans(
   return results
 }
 
-/** Whether any ban may be over. Bans end by the kernel's boot time, which is its uptime. */
+/** Whether any ban may have expired. Bans expire by the boot time of the kernel, which Node calls uptime. */
 export function hasExpired({ features }: Pick<Instance, 'features'>): boolean {
   const { nextExpiry = 0n } = (features.get(BANS.name) as BanFacts | undefined) ?? {}
   return nextExpiry !== 0n && Number(nextExpiry / MS) <= uptime() * 1000
 }
 
-/** Removes the bans that are over. The caller holds the lock. */
+/** Removes expired bans. The caller holds the lock. */
 export const banSweep = (paths: Paths, generation: number): Command =>
   plainRun(paths.program(generation, BANS.programs.sweep))
 
@@ -219,7 +219,7 @@ export async function sweepBans(paths: Paths, generation: number): Promise<void>
   await runBatch([banSweep(paths, generation)])
 }
 
-/** A ban as the map holds it. */
+/** A ban as the map stores it. */
 interface Stored extends BanLabels {
   /** Unix time in seconds. */
   readonly since: number
@@ -227,7 +227,7 @@ interface Stored extends BanLabels {
   readonly expires: number
 }
 
-/** undefined: over. `state`: with the boot time, and `time`: Unix time in milliseconds, of the same moment. */
+/** undefined if expired. `state` has the boot time and `time` the Unix time in milliseconds of one moment. */
 export function banOf(
   prefix: Prefix,
   { reason, by, since, expires }: Stored,
@@ -247,7 +247,7 @@ export function banOf(
   }
 }
 
-/** The ban of just the prefix of `length` bits that an address lies in; undefined where it is over or lifted. */
+/** The ban of exactly the prefix of `length` bits that contains an address; undefined if it expired or was lifted. */
 export async function readBan(
   paths: Paths,
   generation: number,
@@ -266,7 +266,7 @@ export async function readBan(
     const [state, ban] = await runParts(banStatePart(paths, generation), found)
     return banOf(prefix, { ...ban, since: Number(ban.since), expires: Number(ban.expires) }, state, Date.now())
   } catch {
-    // bpftool fails where there is no such key.
+    // bpftool fails if the key does not exist.
     return undefined
   }
 }

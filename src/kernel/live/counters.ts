@@ -1,5 +1,5 @@
-// Counters: summed over CPUs in the kernel, by runs of stats_read, so that what they cost to read does not grow with
-// the text of every CPU's value (bpf/include/stats.h).
+// Counters. Runs of stats_read sum them over CPUs inside the kernel, so that the cost of reading does not include the
+// text of a value per CPU (bpf/include/stats.h).
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { Part } from '../../abi/command.ts'
@@ -30,12 +30,12 @@ export const REASON_NAMES = Object.fromEntries(
 
 const REASON_NUMBERS = Object.values(REASON)
 
-/** Values a run may look at. Those of other CPUs are 100 ns away, and softirqs wait meanwhile: below 0.5 ms. */
+/** Values per run. Reading one of another CPU takes 100 ns with softirqs blocked, so a run stays below 0.5 ms. */
 const RUN_VALUES = 4096
-/** Records whose answer surely fits into the 64 KiB of a run. */
+/** Records per run, whose answer must fit into 64 KiB. */
 const RUN_RECORDS = { [STATS_KIND.INTERFACES]: 64, [STATS_KIND.LISTS]: 512 } as const
 
-/** A list of the live generation as its record names it, with its counters. */
+/** A list of the live generation, named by its record, with its counters. */
 export interface CountedList extends Count {
   readonly name: string
   readonly kind: ListKind
@@ -52,7 +52,7 @@ export interface Counters {
 
 type Request = Omit<StatsRequest, 'result'>
 
-/** Runs for `total` records of a kind with `values` per-CPU counters each. */
+/** Splits `total` records of a kind, with `values` per-CPU counters each, into runs. */
 export function splitRequests(kind: Request['kind'], total: number, values: number, cpus: CpuRange): Request[] {
   const most = kind === STATS_KIND.LISTS ? RUN_RECORDS[STATS_KIND.LISTS] : RUN_RECORDS[STATS_KIND.INTERFACES]
   const perRun = Math.min(most, Math.max(1, Math.floor(RUN_VALUES / (values * cpus.count))))
@@ -79,7 +79,7 @@ const add = (sum: Count | undefined, { packets, bytes }: Counter): Count => ({
   bytes: (sum?.bytes ?? 0) + Number(bytes),
 })
 
-/** The answers of all runs together. A list that every range of CPUs tells of is one. */
+/** Merges the answers of all runs. Every range of CPUs reports a list once. */
 function decodeAnswers(answers: readonly Uint8Array[]): Counters {
   const interfaces = Array.from({ length: INTERFACE_SLOTS }, () => new Map<ReasonName, Count>())
   const lists = new Map<number, CountedList>()
@@ -109,7 +109,7 @@ function decodeAnswers(answers: readonly Uint8Array[]): Counters {
 }
 
 /**
- * Every counter of a generation, summed over `cpus`; its answer throws E108 where a run was refused.
+ * Every counter of a generation, summed over `cpus`. Throws E108 if the data plane refuses a run.
  *
  * @param files prefix of the exchange files
  * @param program pin of a stats_read
@@ -130,7 +130,7 @@ export function countersPart(files: string, program: string, cpus: readonly CpuR
   return { commands, finish }
 }
 
-/** Every counter of a generation, in a bpftool process of its own. */
+/** Every counter of a generation, read by a separate bpftool process. */
 export async function readCounters(paths: Paths, generation: number): Promise<Counters> {
   const cpus = await possibleCpus()
   const [counters] = await withExchange((files) =>

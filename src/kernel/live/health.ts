@@ -1,11 +1,11 @@
-// Map `health`: what backends and services may take now, a byte each. Read by line; written by runs of health_write,
-// which store bytes one by one, so that writers need no lock: a daemon must not wait for an apply to tell that a backend
-// died. Slots are those of a generation, so what is written goes through that generation's program, which the kernel
-// refuses once a later one has claimed the map.
+// Map `health`: one byte per backend and service about the traffic that it takes now. Read by line. Runs of
+// health_write store single bytes, so writers need no lock: a daemon must not wait for an apply before it reports a
+// dead backend. Slots belong to a generation, so each write goes through a program of that generation, which the kernel
+// refuses once a later generation has claimed the map.
 //
-// An apply, with P the paths and N its new generation: `writeHealth(P, N, …)` of zeros for slots with a new owner before
-// the switch, `claimHealth(P, N, …)` of the same when the old generation is gone; in between a daemon that does not know
-// yet may have written for a former owner.
+// An apply, with P the paths and N its new generation, calls `writeHealth(P, N, …)` with zeros for slots with a new
+// owner before the switch, and `claimHealth(P, N, …)` with the same bytes once the old generation is gone; in between,
+// a daemon that does not know the new generation may still have written for a former owner.
 
 import { writeFile } from 'node:fs/promises'
 import { bpftool, bytesOf, keyBytes } from '../../abi/command.ts'
@@ -21,7 +21,7 @@ import { runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { runLine } from '../tools/transfer.ts'
 
-/** XDP_DROP and XDP_PASS, as health_write means them. */
+/** XDP_DROP and XDP_PASS, as health_write returns them. */
 const REFUSED = 1
 const STORED = 2
 
@@ -39,7 +39,7 @@ export async function readHealth(paths: Paths, numbers: Iterable<number>): Promi
   )
 }
 
-/** The data of one run of health_write. */
+/** The input of one run of health_write. */
 export function encodeHealth(op: number, bytes: readonly (readonly [number, number])[]): Uint8Array {
   const data = new Uint8Array(healthHeaderCodec.size + bytes.length * healthRecordCodec.size)
   const view = new DataView(data.buffer)
@@ -50,7 +50,7 @@ export function encodeHealth(op: number, bytes: readonly (readonly [number, numb
   return data
 }
 
-/** Whether the generation is there to be written through. */
+/** Whether the generation still exists, so that its program can write. */
 const isThere = async (paths: Paths, generation: number): Promise<boolean> =>
   (await list(paths.programs(generation))).includes(HEALTH.programs.write)
 
@@ -68,15 +68,14 @@ async function run(paths: Paths, generation: number, op: number, bytes: HealthBy
     )
     const outputs = (await runBatch(commands)) as { retval: number }[]
     if (outputs.some(({ retval }) => retval === REFUSED)) return false
-    if (outputs.some(({ retval }) => retval !== STORED))
-      throw fail('E108', 'writing health was refused by the data plane')
+    if (outputs.some(({ retval }) => retval !== STORED)) throw fail('E108', 'the data plane refused to write health')
     return true
   })
 }
 
 /**
- * Stores the bytes. `superseded`: nothing or a part of them, because another generation has taken over (or the instance
- * is gone); who writes must look anew at which slots are whose. Throws XdpError for any other failure.
+ * Stores the bytes. `superseded`: none or only some of them, because another generation has taken over (or the instance
+ * is gone); the caller must read the owners of the slots again. Throws XdpError for any other failure.
  */
 export async function writeHealth(
   paths: Paths,
@@ -92,10 +91,10 @@ export async function writeHealth(
   }
 }
 
-/** Health of an instance, as a daemon reads and writes it. */
+/** Access of a daemon to the health of an instance. */
 export interface HealthMap {
   readonly read: (numbers: readonly number[]) => Promise<HealthBytes>
-  /** As writeHealth. */
+  /** See writeHealth. */
   readonly write: (generation: number, bytes: HealthBytes) => Promise<'written' | 'superseded'>
 }
 
@@ -107,10 +106,10 @@ export function openHealth({ bpffs, instance }: Pick<Host, 'bpffs' | 'instance'>
   }
 }
 
-/** The same, and shuts out older generations. The caller holds the lock. */
+/** Stores the bytes, and shuts out older generations. The caller holds the lock. */
 export async function claimHealth(paths: Paths, generation: number, bytes: HealthBytes): Promise<void> {
   if (!(await run(paths, generation, HEALTH_OP.CLAIM, bytes))) {
-    throw fail('E108', `health belongs to a later generation than ${generation}`)
+    throw fail('E108', `a later generation than ${generation} owns the health map`)
   }
 }
 

@@ -1,5 +1,5 @@
-// Test packets: chosen so that every list has one address inside and one outside, with the verdict that the file says,
-// and sent through a loaded program. They count nowhere: a test run comes in on no interface of ours.
+// Probes: test packets inside and outside of every list, with the verdict of the file, sent through a loaded program.
+// They change no counter, because a test run arrives on no interface of ours.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -23,13 +23,13 @@ import { withExchange } from '../tools/exchange.ts'
 const VERDICTS: readonly Verdict[] = ['aborted', 'drop', 'pass', 'tx', 'redirect']
 export const verdictOfAction = (action: number): Verdict => VERDICTS[action] ?? 'aborted'
 
-/** Addresses for documentation (RFC 5737, RFC 3849): most likely in no list, so that the default is probed too. */
+/** Documentation addresses (RFC 5737, RFC 3849): most likely in no list, so that probes also cover the default. */
 const ELSEWHERE: readonly Address[] = [
   { family: 4, words: Uint32Array.of(0xcb007101) },
   { family: 6, words: Uint32Array.of(0x20010db8, 0xffff, 0, 1) },
 ]
 
-/** The address one above, wrapping at the end of the address space. */
+/** The next address, wrapping at the end of the address space. */
 function successor({ family, words }: Address): Address {
   const next = words.slice()
   for (let word = next.length - 1; word >= 0; word--) {
@@ -39,10 +39,10 @@ function successor({ family, words }: Address): Address {
   return { family, words: next }
 }
 
-/** The first port of the first range; any port where the scope names none. */
+/** The first port of the first range; undefined if the scope has no ports. */
 const portOf = (ranges: Scope['sourcePorts']): number | undefined => ranges[0]?.first
 
-/** A packet from the address that the scope applies to. */
+/** A packet from the address, inside the scope. */
 const packetIn = (source: Address, { protocol, sourcePorts, destinationPorts }: Scope): Packet => ({
   source,
   protocol: protocol === 'any' ? undefined : protocol,
@@ -50,14 +50,14 @@ const packetIn = (source: Address, { protocol, sourcePorts, destinationPorts }: 
   destinationPort: portOf(destinationPorts),
 })
 
-/** Services that get probes: starting hundreds of test runs more takes longer than writing all tables. */
+/** Services that get probes; starting hundreds of test runs more takes longer than writing all tables. */
 const SERVICES_PROBED = 64
 
-/** So many of them at most, evenly spread. */
+/** At most `most` elements, evenly spread. */
 const spread = <T>(all: readonly T[], most: number): T[] =>
   all.length <= most ? [...all] : Array.from({ length: most }, (_, i) => all[Math.floor((i * all.length) / most)] as T)
 
-/** The services to probe: those that change before all others. */
+/** The services to probe, changed ones first. */
 function probedServices(services: Iterable<Service>, changed: ReadonlySet<string>): Service[] {
   const all = [...services]
   const first = spread(
@@ -69,9 +69,9 @@ function probedServices(services: Iterable<Service>, changed: ReadonlySet<string
 }
 
 /**
- * The probes of a state: of every list, scope and family the first address, the one just after the last, and an
- * address elsewhere, each in the scope; of services, those named in `changed` and some others, the port and the one after.
- * Every expectation is the whole policy's, overlaps and allowlists included.
+ * The probes of a state. For every list, scope and family: the first address, the one just after the last, and an
+ * address elsewhere, each in the scope. For services (those in `changed` and some others): the first port and the one
+ * after the last. The expected verdict is that of the whole policy, including overlaps and allowlists.
  */
 export function buildProbes(state: State, changed: ReadonlySet<string> = new Set()): Probe[] {
   const packets: Packet[] = ELSEWHERE.map((source) => ({ source }))
@@ -91,7 +91,7 @@ export function buildProbes(state: State, changed: ReadonlySet<string> = new Set
   return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
 }
 
-/** Packets to the first port of a service, and to the one after its last. */
+/** Packets to the first port of a service, and to the one after its last port. */
 function packetsTo({ vip, ports: { first, last }, protocol }: Service): Packet[] {
   const source = ELSEWHERE.find(({ family }) => family === vip.family) as Address
   const to = (destinationPort: number): Packet => ({
@@ -103,7 +103,7 @@ function packetsTo({ vip, ports: { first, last }, protocol }: Service): Packet[]
   return last < 0xffff ? [to(Math.max(1, first)), to(last + 1)] : [to(Math.max(1, first))]
 }
 
-/** Sends the probes through a pinned program; the verdicts. `files`: prefix of the exchange files. */
+/** Sends the probes through a pinned program and returns the verdicts. `files`: prefix of the exchange files. */
 export function probePart(files: string, program: string, probes: readonly Probe[]): Part<readonly Verdict[]> {
   const commands = probes.map(({ packet }, number) => {
     writeFileSync(`${files}-${number}`, packetFor(packet))
@@ -115,9 +115,9 @@ export function probePart(files: string, program: string, probes: readonly Probe
 }
 
 /**
- * Compares the verdicts of probes with those expected. Bans and health are apart from the file: where `explain`, the pinned
- * twin of the program, says that a ban dropped a packet that the file passes, or that no backend takes now what the file
- * sends to one, all is well. Throws E108.
+ * Compares the verdicts of probes with the expected ones. Bans and health are not in the file: a difference is accepted
+ * if `explain`, the pinned twin of the program, reports that a ban dropped the packet, or that no backend takes it now.
+ * Throws E108.
  *
  * @param files prefix of the exchange files
  */
@@ -140,14 +140,14 @@ export async function requireVerdicts(
   const most = failures.slice(0, 3).join('; ')
   throw fail(
     'E108',
-    `${failures.length} of ${probes.length} test packets got another verdict than the file says: ${most}`,
+    `${failures.length} of ${probes.length} test packets got a different verdict than the file says: ${most}`,
   )
 }
 
-/** What neither file nor tables decide. */
+/** Reasons that depend neither on the file nor on the tables. */
 const APART: readonly number[] = [REASON.BAN, REASON.NO_BACKEND, REASON.NO_BACKEND_PASS]
 
-/** Numbers of the probes that a ban dropped, or that found no backend that is well. */
+/** Indexes of the probes that a ban dropped, or that found no healthy backend. */
 async function excusedOf(
   files: string,
   explain: string,
@@ -165,7 +165,7 @@ async function excusedOf(
   return new Set(excused.map(({ number }) => number))
 }
 
-/** Sends one packet through a pinned filter, and through its twin that says why. */
+/** Sends one packet through a pinned filter, and through its twin that explains the verdict. */
 export async function explainPacket(
   filter: string,
   explain: string,

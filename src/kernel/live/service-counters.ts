@@ -1,4 +1,4 @@
-// Counters of services and backends, added up by the kernel over its CPUs: see abi_counters.h.
+// Counters of services and backends, summed over CPUs in the kernel: see abi_counters.h.
 
 import { readFile, writeFile } from 'node:fs/promises'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
@@ -23,7 +23,7 @@ import { runLine } from '../tools/transfer.ts'
 /** XDP_PASS */
 const READ = 2
 
-/** One run: which slots, and of which CPUs. */
+/** One run: its slots, and its range of CPUs. */
 interface Run<T> {
   readonly kind: Kind<T>
   readonly slots: readonly number[]
@@ -83,7 +83,7 @@ export interface BalanceCounters {
   readonly backends: ReadonlyMap<number, Counts<BackendCounter>>
 }
 
-/** The counters of these slots, in one bpftool process. Throws E108 where the data plane refused. */
+/** The counters of these slots, read by one bpftool process. Throws E108 if the data plane refuses. */
 export async function readBalanceCounters(
   paths: Paths,
   generation: number,
@@ -103,7 +103,7 @@ export async function readBalanceCounters(
       commands.push(runLine(program, `${directory}/${number}`, `${directory}/${number}.out`))
     }
     const outputs = (await runBatch(commands)) as { retval: number }[]
-    if (outputs.some(({ retval }) => retval !== READ)) throw fail('E108', 'the data plane did not tell its counters')
+    if (outputs.some(({ retval }) => retval !== READ)) throw fail('E108', 'the data plane refused to read counters')
     const answers = await Promise.all(requests.map((_, number) => readFile(`${directory}/${number}.out`)))
     return {
       services: collect(ofServices, answers.slice(0, ofServices.length)),

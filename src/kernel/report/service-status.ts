@@ -1,4 +1,4 @@
-// What `xdp status` reports of services: what is live, with counters and health.
+// The services in `xdp status`: the live ones, with counters and health.
 
 import { bytesOfSlots, decodeOverlay } from '../../abi/health.ts'
 import type { Paths } from '../../abi/paths.ts'
@@ -9,18 +9,18 @@ import type { BackendStatus, ServiceStatus } from '../../report/result.ts'
 import { readHealth } from '../live/health.ts'
 import { type BalanceCounters, readBalanceCounters } from '../live/service-counters.ts'
 
-/** Services that are live, and what stands beside them in the tables. */
-export type Told = Served & Pick<Live, 'deadlines' | 'bootSeconds'>
+/** The live services, with related facts from the tables. */
+export type LiveServices = Served & Pick<Live, 'deadlines' | 'bootSeconds'>
 
-/** A backend, and how it stands to its service. */
+/** A backend, and its role in its service. */
 interface Standing {
   readonly backend: Backend
   readonly role: BackendStatus['role']
-  /** Monotonic time in seconds; undefined = it keeps its flows. */
+  /** When it loses its flows, in seconds of monotonic time; undefined = it keeps them. */
   readonly deadline: number | undefined
 }
 
-function standings(service: Service, live: Told): Standing[] {
+function standings(service: Service, live: LiveServices): Standing[] {
   const used = service.backends.map((backend): Standing => {
     const deadline = live.deadlines.get(backendSlotKey(service.name, backend))
     return { backend, role: 'backend', deadline }
@@ -39,7 +39,7 @@ function backendStatus(
   { backend, role, deadline }: Standing,
   share: number,
   counters: BalanceCounters,
-  live: Told,
+  live: LiveServices,
 ): BackendStatus {
   const slot = live.slots.backends.get(backendSlotKey(service.name, backend)) ?? -1
   const { packets, bytes, flows } = counters.backends.get(slot) ?? NO_BACKEND
@@ -60,7 +60,7 @@ function backendStatus(
 }
 
 /** Reads the counters and the health of the live services, sorted by name. */
-export async function readServiceStatus(paths: Paths, live: Told): Promise<readonly ServiceStatus[]> {
+export async function readServiceStatus(paths: Paths, live: LiveServices): Promise<readonly ServiceStatus[]> {
   const services = [...live.services.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
   if (services.length === 0) return []
   const [counters, health] = await Promise.all([

@@ -1,5 +1,5 @@
-// Services for `xdp stats`: one bpftool process for their records, and one for their counters and health. Without services
-// it costs nothing.
+// Services in `xdp stats`: one bpftool process reads their records and the fill of their maps, another one their
+// counters and health. Without services it costs nothing.
 
 import type { Generation, Instance } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
@@ -23,7 +23,7 @@ export interface ServiceStats {
 
 const NONE: ServiceStats = { services: [], slots: { pools: new Map() } }
 
-/** The services of the live generation as its tables record them. Throws XdpError E113 where these are damaged. */
+/** The services of the live generation, from the records in its tables. Throws XdpError E113 if these are damaged. */
 export async function readServices(
   paths: Paths,
   generation: Generation | undefined,

@@ -1,5 +1,5 @@
-// Everything `xdp stats` reports, as cheap as it can be had: one ip and one bpftool process, and of the policy only the
-// records of its lists. Drift shows where it shows without reading tables: interfaces and pins.
+// Everything in `xdp stats`, as cheaply as possible: one ip and one bpftool process, and of the policy only the records
+// of its lists. Reports only drift that shows without reading tables: that of interfaces and pins.
 
 import type { Part } from '../../abi/command.ts'
 import { bpftool } from '../../abi/command.ts'
@@ -37,18 +37,18 @@ import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso } from './status.ts'
 
 interface Pinned {
-  /** Names in the instance directory, when looking began. */
+  /** Names in the instance directory at the start of the reading. */
   readonly names: readonly string[]
   readonly instance: Instance
-  /** By generation; none where only another build's maps are there. */
+  /** By generation; empty if only maps of another build exist. */
   readonly counters: ReadonlyMap<number, Counters>
-  /** By generation. */
+  /** undefined: the programs have no bans, or their maps are gone. */
   readonly gauges: ReadonlyMap<number, GaugeReadings>
-  /** Bytes by map. */
+  /** Kernel memory in bytes, by map. */
   readonly memory: ReadonlyMap<MapShape, number>
 }
 
-/** Bytes of kernel memory of maps; kernels before 6.4 report rough figures. */
+/** Kernel memory of maps in bytes; kernels before 6.4 report rough numbers. */
 const memoryPart = (paths: Paths, maps: readonly MapShape[]): Part<Map<MapShape, number>> => ({
   commands: maps.map((map) => bpftool('map', 'show', 'pinned', paths.sharedMap(map))),
   finish: (outputs) =>
@@ -97,7 +97,7 @@ function fillOf(
     { name: 'interfaces', used: records.size, capacity: INTERFACE_SLOTS - FIRST_INTERFACE_SLOT },
     { name: 'lists', used: lists.length, capacity: LIST_SLOTS },
     { name: 'scopes', used: sum(lists, ({ scopes }) => scopes), capacity: MAX_PARTS },
-    // Class 0 is that of no list.
+    // Class 0 means no list.
     { name: 'classes', used: Math.max(0, (generation.meta?.class_count ?? 1) - 1), capacity: MAX_CLASS },
     { name: 'services', used: services.length, capacity: SERVICE_SLOTS },
     { name: 'backends', used: sum(services, ({ backends }) => backends.length), capacity: NO_SLOT },
@@ -119,16 +119,16 @@ function memoryOf(committed: Generation | undefined, { gauges, memory }: Pinned)
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
-/** Throws E116 where the live program is of a build whose counters cannot be read. */
+/** Throws E116 if the live program belongs to a build whose counters cannot be read. */
 function countersOf(committed: Generation | undefined, { counters }: Pinned): Counters {
   if (!committed) return NO_COUNTERS
   const own = committed.meta && counters.get(committed.number)
   if (own) return own
-  const message = `the program in the kernel is of another build (ABI ${committed.abi}), whose counters are not known here`
+  const message = `the program in the kernel is from another build (ABI ${committed.abi}), whose counters this build cannot read`
   throw fail('E116', message, 'run `xdp apply` first')
 }
 
-/** `switching`: an apply is under way, whose generation some interfaces run already, or has come and gone meanwhile. */
+/** `switching`: an apply is running and some interfaces already use its generation, or it has finished meanwhile. */
 async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolean }> {
   const begun = performance.now()
   const [rawLinks, own, pinned] = await Promise.all([readLinks(), ownNetns(), readPinned(paths)])
@@ -170,7 +170,7 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
   return { stats, switching: moved || isSwitching({ links, generation }) }
 }
 
-/** Reads counters and gauges. Throws E201 in another namespace, E116 where another build's program is live. */
+/** Reads counters and gauges. Throws E201 in another namespace, E116 if the program of another build is live. */
 export async function readStats(paths: Paths): Promise<Stats> {
   const { stats } = await settled(
     () => readOnce(paths),

@@ -1,4 +1,4 @@
-// What is live, with its counters: everything `xdp status` reports.
+// Everything in `xdp status`: the live state, with its counters.
 
 import { availableParallelism } from 'node:os'
 import type { MapShape, Paths } from '../../abi/paths.ts'
@@ -14,13 +14,13 @@ import { type Counters, readCounters } from '../live/counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 import { readServiceStatus } from './service-status.ts'
 
-/** The last second that a Date can tell (ECMA-262): damaged records may hold any number. */
+/** Last second that a Date can represent (ECMA-262); a damaged record may hold any number. */
 const LAST_SECOND = 8_640_000_000_000
 
 export const iso = (seconds: number): string =>
   new Date(Math.min(seconds, LAST_SECOND) * 1000).toISOString().replace('.000Z', 'Z')
 
-/** An interface that runs a program of ours, in a list; an empty one for any other. `since`: Unix time in seconds. */
+/** The status of an interface as a list: empty unless it runs a program of ours. `since`: Unix time in seconds. */
 export function interfaceStatus(
   link: Link,
   since: bigint,
@@ -60,7 +60,7 @@ const sharedMemory = (missing: readonly MapShape[]): number =>
     0,
   )
 
-/** Of the live generation: its policy, its program, and the balancer's maps. */
+/** Kernel memory of the live generation in bytes: its policy, its program, and the maps of the balancer. */
 function generationMemory({ committed }: Observation): number {
   const maps = [...(committed?.ownMaps.values() ?? [])].reduce((sum, { memory }) => sum + memory, 0)
   return (committed?.memory ?? 0) + maps
@@ -73,7 +73,7 @@ function programStatus(live: Observation): Status['program'] {
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
-/** What the kernel tells, which does not know of daemons and of how an apply ended. */
+/** The status without the daemon and the last apply, of which the kernel knows nothing. */
 type KernelStatus = Omit<Status, 'watcher' | 'last_apply'>
 
 /** Reads the live state and its counters. */
@@ -93,13 +93,13 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
   })
   const counters = live.committed?.meta ? await readCounters(paths, live.committed.number) : NO_COUNTERS
   const counted = new Map(counters.lists.map(({ slot, packets, bytes }) => [slot, { packets, bytes }]))
-  // Counters and health that were unpinned by hand cannot be read: drift, which status shows beside it.
+  // Counters and health whose pins were removed by hand cannot be read. That is drift, which status reports beside it.
   const isReadable = live.instance.missing.length === 0 && live.committed !== undefined
   const services = isReadable ? await readServiceStatus(paths, { ...live, services: live.state.services }) : []
   const drift = driftOf(live)
   return {
     interfaces: attached.flatMap(({ slot, link }) =>
-      // Without a slot nothing was recorded and nothing counts: drift, which status shows beside it.
+      // An interface without a slot has no record and no counters. That is drift, which status reports beside it.
       interfaceStatus(
         link,
         records[slot ?? 0]?.since ?? 0n,

@@ -1,4 +1,4 @@
-// Why a packet gets its verdict: asked of the loaded program with a test packet, and of the file.
+// Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
 import type { Explanation } from '../../abi/generated.ts'
 import { bytesOfSlots } from '../../abi/health.ts'
@@ -25,13 +25,13 @@ import { readHealth } from '../live/health.ts'
 import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 
-/** The packet to ask about, and where it comes in. */
+/** The packet to judge, and the interface on which it arrives. */
 export interface Query extends Packet {
-  /** Ask the program on this interface; undefined = the committed one. */
+  /** Use the program on this interface; undefined = the committed one. */
   readonly interface: string | undefined
 }
 
-/** The range of a merged set that covers the address, as text. */
+/** The range of a merged set that contains the address, as text. */
 function coveringRange({ addresses }: ScopedSet, { family, words }: Address): string | undefined {
   const ranges = family === 4 ? addresses.v4 : addresses.v6
   const index = contains(ranges, words)
@@ -40,10 +40,10 @@ function coveringRange({ addresses }: ScopedSet, { family, words }: Address): st
 
 const formatPrefix = ({ family, start, end }: Prefix): string => formatRange(family, start, end)
 
-/** What a judgement is where neither a list nor a service decides. */
+/** The part of a judgement that neither a list nor a service decided. */
 const NOTHING = { list: undefined, prefix: undefined, at: undefined, service: undefined, backend: undefined } as const
 
-/** The service and the backend of it, where flows have one of their own, with the line that names it. */
+/** The service and its backend, if flows have a fixed one, with the line of the file that names it. */
 function balancedPart(
   { service, backend }: Pick<Balanced, 'service' | 'backend'>,
   desired: Desired | undefined,
@@ -54,7 +54,7 @@ function balancedPart(
   return { service: service?.name, backend: known, at: place && `${place.file}:${place.line}` }
 }
 
-/** By the file, with backends where the network has them now. */
+/** The judgement by the file, with the current next hops of backends. */
 function desiredJudgement(desired: Desired, live: Observation, query: Query): Judgement {
   const services = withNextHops(desired.state.services, live)
   const { verdict, reason, matches, balanced } = judge({ ...desired.state, services }, factsFor(query))
@@ -67,7 +67,7 @@ function desiredJudgement(desired: Desired, live: Observation, query: Query): Ju
   return { ...NOTHING, verdict, reason, list: match.list.name, prefix: origin?.entry, at: origin?.at }
 }
 
-/** The generation that the interface runs; the committed one where no interface is named. */
+/** The generation that the interface runs; the committed one if no interface is given. */
 function generationFor(live: Observation, name: string | undefined): number | undefined {
   if (name === undefined) return live.committed?.meta && live.generation
   const link = live.links.get(name)
@@ -79,8 +79,8 @@ function generationFor(live: Observation, name: string | undefined): number | un
     {
       code: link ? 'E114' : 'E103',
       severity: 'error',
-      message: link ? `interface ${name} runs no program of ours` : `interface ${name} does not exist`,
-      hint: meant ? `did you mean ${meant}?` : `we are attached to ${attached.join(', ') || 'none'}`,
+      message: link ? `interface ${name} does not run our program` : `interface ${name} does not exist`,
+      hint: meant ? `did you mean ${meant}?` : `our program runs on ${attached.join(', ') || 'no interface'}`,
     },
   ])
 }
@@ -114,16 +114,16 @@ async function liveJudgement(
     ban,
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
-    // The attached program, its twin, and the tables read back must say the same.
+    // The attached program, its twin, and the tables read back must agree.
     proven:
       verdict === verdictOfAction(explanation.verdict) &&
       verdict === model.verdict &&
       reason === model.reason &&
-      (await isSameWay(paths, live, balanced, model.balanced)),
+      (await agreesWithTables(paths, live, balanced, model.balanced)),
   }
 }
 
-/** The service and the backend that the data plane named by their slots. */
+/** The service and the backend with the slots that the data plane reported. */
 function liveBalanced(live: Observation, { service, backend }: Explanation): Pick<Balanced, 'service' | 'backend'> {
   const name = [...live.slots.services].find(([, slot]) => service !== NONE && slot === service)?.[0]
   const key = [...live.slots.backends].find(([, slot]) => backend !== NONE && slot === backend)?.[0]
@@ -133,10 +133,10 @@ function liveBalanced(live: Observation, { service, backend }: Explanation): Pic
 }
 
 /**
- * Whether the data plane sends the packet where the tables say. Health may send it elsewhere, and so may a flow of UDP
- * that is known already: then it must be a backend of the same service.
+ * Whether the data plane sends the packet to the backend of the tables. Health may choose another backend of the
+ * service, and so may a known UDP flow.
  */
-async function isSameWay(
+async function agreesWithTables(
   paths: Paths,
   live: Observation,
   { service, backend }: Pick<Balanced, 'service' | 'backend'>,
@@ -150,7 +150,10 @@ async function isSameWay(
   return [...bytes.values()].some((byte) => byte !== 0)
 }
 
-/** Judges the packet live and in the file. The verdict is an answer, not a failure. Throws E103 or E114 for a wrong interface. */
+/**
+ * Judges the packet live and in the file. The verdict is a result, not a failure. Throws E103 or E114 for a bad
+ * interface.
+ */
 export async function explain(
   paths: Paths,
   memory: Memory,

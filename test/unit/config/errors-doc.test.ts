@@ -1,4 +1,4 @@
-// docs/errors.md lists every code, and each of its examples gives the code it stands under.
+// docs/errors.md lists every code, and each of its examples causes the error of its section.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -22,7 +22,7 @@ const sections: readonly Section[] = TEXT.split(/^### /m)
     return { code: code as Code, name: name ?? '', body: text }
   })
 
-/** The codes that a config gives, made by an example in an empty directory. */
+/** The codes that xdp reports for an example in an empty directory. */
 async function codesOf(language: string, example: string): Promise<readonly string[]> {
   const directory = mkdtempSync(join(tmpdir(), 'xdp-errors-'))
   const path = join(directory, 'xdp.yaml')
@@ -38,13 +38,13 @@ async function codesOf(language: string, example: string): Promise<readonly stri
   }
 }
 
-test('every code has a section, with its name and in order, and there is none for anything else', () => {
+test('every code has a section, with its name and in order, and every section has a code', () => {
   expect(sections.map(({ code, name }) => `${code} ${name}`)).toEqual(
     Object.entries(CODES).map(([code, { name }]) => `${code} ${name}`),
   )
 })
 
-test('each section states the exit status unless it is the one of its chapter', () => {
+test('each section states an exit status that differs from that of its chapter', () => {
   for (const { code, body } of sections) {
     const stated = /Exit status (\d+)\./.exec(body)?.[1]
     const usual = code.startsWith('W') ? 0 : 78
@@ -65,6 +65,6 @@ test('every config error has an example', () => {
   expect([...new Set(examples.map(({ code }) => code))]).toEqual(config)
 })
 
-test.each(examples)('the example of $code gives just $code', async ({ code, language, example }) => {
+test.each(examples)('the example of $code causes $code only', async ({ code, language, example }) => {
   expect(await codesOf(language, example)).toEqual([code])
 })

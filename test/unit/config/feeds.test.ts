@@ -1,4 +1,4 @@
-// Feeds: every format, what is left out, and files that are packed, named by patterns or split over several configs.
+// Feeds: every format, entries that are left out, packed files, patterns, and included configs.
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -9,7 +9,7 @@ import { DEFAULT_POLICY } from '../../../src/model/state.ts'
 import { formatRange, wordsOf } from '../../../src/model/text.ts'
 import { errorsOf, HEAD, loadText, writeFiles } from '../../support/config.ts'
 
-/** The addresses of a list, both families together. */
+/** The addresses of a list, both families in one array. */
 function addressesOf({ state }: Desired, name: string): string[] {
   return (state.lists.get(name)?.sets ?? []).flatMap(({ addresses: { v4, v6 } }) =>
     [v4, v6].flatMap(({ family, length, start, end }) =>
@@ -24,7 +24,7 @@ interface Taken {
   readonly warnings: readonly string[]
 }
 
-/** What a file gives under the keys of an entry. */
+/** Loads a file under the keys of an entry. */
 async function take(content: string | Uint8Array, keys = ''): Promise<Taken> {
   const { desired, warnings } = await loadText(`${HEAD}blocklist: [{ name: feed, file: feed${keys} }]\n`, {
     feed: content,
@@ -36,7 +36,7 @@ async function take(content: string | Uint8Array, keys = ''): Promise<Taken> {
   }
 }
 
-describe('formats are told by their content', () => {
+describe('formats are detected by content', () => {
   const BOTH = ['192.0.2.0/25', '2001:db8::/32']
   const cases: Record<string, { content: string; keys?: string; format: string }> = {
     'one entry per line': { content: '192.0.2.0/25\n2001:db8::/32\n', format: 'plain' },
@@ -93,7 +93,7 @@ describe('formats are told by their content', () => {
   })
 })
 
-test('a named format beats the content', async () => {
+test('a configured format overrides detection', async () => {
   const directory = writeFiles({
     'xdp.yaml': `${HEAD}blocklist: [{ file: a, format: plain }]\n`,
     a: '{"cidr":"192.0.2.0/24"}\n',
@@ -101,8 +101,8 @@ test('a named format beats the content', async () => {
   expect(await errorsOf(join(directory, 'xdp.yaml'))).toMatchObject([{ code: 'E020' }])
 })
 
-describe('lines that are no entries', () => {
-  test('are counted and the first three named, where they are to be skipped', async () => {
+describe('invalid lines', () => {
+  test('are counted and the first three named with on_bad_line: skip', async () => {
     const { addresses, warnings } = await take(
       '192.0.2.1\nbad\n192.0.2.1/24\n::ffff:192.0.2.1\n192.0.2.9-192.0.2.1\n',
       ', on_bad_line: skip',
@@ -121,14 +121,14 @@ describe('lines that are no entries', () => {
     expect(taken.warnings).toMatchObject([expect.stringMatching(/^W003 2 lines of feed skipped: feed:\d, :\d$/)])
   })
 
-  test('are reported at most twenty at a time, and then counted, ten million too', async () => {
+  test('are reported up to twenty and then counted, even if there are ten million', async () => {
     const garbage = gzipSync('garbage\n'.repeat(10_000_000), { level: 1 })
     const directory = writeFiles({ 'xdp.yaml': `${HEAD}blocklist: [{ file: a }]\n`, a: garbage })
     await expect(loadConfig(join(directory, 'xdp.yaml'))).rejects.toMatchObject({ exit: 78, omitted: 9_999_980 })
   })
 })
 
-describe('what a feed may not block', () => {
+describe('addresses that a feed may not block', () => {
   const OWN = [
     ...['0.0.0.0', '10.1.2.3', '100.64.0.0/16', '127.0.0.1', '169.254.1.1', '172.16.0.0/12', '192.168.1.0/24'],
     ...['224.0.0.1', '239.255.255.255', '::', '::1', 'fc00::/24', 'fd12::1', 'fe80::1', 'ff02::1'],
@@ -144,19 +144,19 @@ describe('what a feed may not block', () => {
     'fec0::1',
   ]
 
-  test('private addresses are left out, everything else is taken', async () => {
+  test('private addresses are left out, all others are kept', async () => {
     const { addresses, warnings } = await take([...OWN, ...OTHERS].join('\n'))
     expect(addresses).toEqual(OTHERS)
     expect(warnings).toEqual([`W004 ${OWN.length} entries with private addresses left out: feed:1, :2, :3 and 12 more`])
   })
 
-  test('of an entry that is private in part the rest is taken', async () => {
+  test('an entry that is partly private keeps its other addresses', async () => {
     const { addresses, warnings } = await take('192.160.0.0/12\n')
     expect(addresses).toEqual(['192.160.0.0/13', '192.169.0.0-192.175.255.255'])
     expect(warnings).toEqual(['W004 1 entry with private addresses left out: feed:1'])
   })
 
-  test('they are taken if the config says so, in the allowlist, and where they are written in the config', async () => {
+  test('private addresses are kept with exclude_private: false, in the allowlist, and inline', async () => {
     expect((await take('10.1.2.3\n', ', exclude_private: false')).addresses).toEqual(['10.1.2.3'])
     const { desired, warnings } = await loadText(
       `${HEAD}allowlist: [{ name: lan, file: lan }]\nblocklist: [10.0.0.0/8]\n`,
@@ -166,7 +166,7 @@ describe('what a feed may not block', () => {
     expect([addressesOf(desired, 'lan'), addressesOf(desired, 'blocklist')]).toEqual([['10.0.0.0/8'], ['10.0.0.0/8']])
   })
 
-  test('entries wider than min_prefix are left out, ranges too; just as wide is not wider', async () => {
+  test('entries wider than min_prefix are left out, ranges too; equally wide ones are kept', async () => {
     const content = '32.0.0.0/8\n64.0.0.0/7\n65.0.0.0-66.0.0.0\n2001::/19\n2400::/18\n2600::-2600:2000::\n'
     const { addresses, warnings } = await take(content)
     expect(addresses).toEqual(['32.0.0.0/8', '2001::/19'])
@@ -178,7 +178,7 @@ describe('what a feed may not block', () => {
   })
 })
 
-describe('how old a feed is', () => {
+describe('the age of a feed', () => {
   const at = async (content: string): Promise<number | undefined> => {
     const directory = writeFiles({ 'xdp.yaml': `${HEAD}blocklist: [{ file: a, max_age: 36h }]\n`, a: content })
     utimesSync(join(directory, 'a'), 1_000_000, 1_000_000)
@@ -187,7 +187,7 @@ describe('how old a feed is', () => {
     return feed?.files[0]?.updatedAt
   }
 
-  test('is what it says itself, else when it was last written', async () => {
+  test('is the timestamp in the file, else the time of the last write', async () => {
     expect(await at('192.0.2.1\n')).toBe(1_000_000)
     expect(await at('# updated: never\n192.0.2.1\n')).toBe(1_000_000)
     expect(await at('; Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\n192.0.2.1 ; SBL1\n')).toBe(1_767_225_600)
@@ -195,16 +195,16 @@ describe('how old a feed is', () => {
     expect(await at('{"cidr":"192.0.2.1"}\n{"type":"metadata","timestamp":1767225600}\n')).toBe(1_767_225_600)
   })
 
-  test('what it says about its source is kept', async () => {
+  test('notes about the source are kept', async () => {
     const { desired } = await loadText(`${HEAD}blocklist: [{ file: a }]\n`, {
-      a: '{"cidr":"192.0.2.1"}\n{"type":"metadata","copyright":"(c) somebody","terms":"be kind"}\n',
+      a: '{"cidr":"192.0.2.1"}\n{"type":"metadata","copyright":"(c) example","terms":"be kind"}\n',
     })
-    expect(desired.feeds[0]?.files[0]?.notes).toEqual(['(c) somebody', 'be kind'])
+    expect(desired.feeds[0]?.files[0]?.notes).toEqual(['(c) example', 'be kind'])
   })
 })
 
 describe('patterns', () => {
-  test('name files in sorted order, and no hidden ones', async () => {
+  test('match files in sorted order, without hidden ones', async () => {
     const files = {
       'l/b1.txt': '192.0.2.2',
       'l/a1.txt': '192.0.2.1',
@@ -224,7 +224,7 @@ describe('patterns', () => {
     expect(desired.feeds[0]?.files.map(({ path }) => path.slice(-11))).toEqual(['drop-v4.txt', 'drop-v6.txt'])
   })
 
-  test('a file of just that name is meant first; a set that is none matches itself', async () => {
+  test('prefer a file with exactly that name; an invalid set matches itself', async () => {
     const files = { 'a[1].txt': '192.0.2.1', 'a1.txt': '192.0.2.9', 'x[z-a]': '192.0.2.2' }
     const { desired } = await loadText(
       `${HEAD}blocklist: [{ name: a, file: "a[1].txt" }, { name: x, file: "x[z-a]" }]\n`,
@@ -242,7 +242,7 @@ describe('included files', () => {
     'conf.d/feed.txt': '203.0.113.1\n',
   }
 
-  test('are merged, and every entry knows its file and line', async () => {
+  test('are merged, and every entry keeps its file and line', async () => {
     const { desired } = await loadText(
       'version: 1\ninclude: [conf.d/*.yaml, conf.d/10.yaml]\nblocklist: [192.0.2.1]\n',
       files,
@@ -259,7 +259,7 @@ describe('included files', () => {
     expect(addressesOf(desired, 'feed')).toEqual(['203.0.113.1'])
   })
 
-  test('count for the digest', async () => {
+  test('change the digest', async () => {
     const digest = async (address: string): Promise<string> => {
       const { desired } = await loadText(`${HEAD}include: [a.yaml]\n`, { 'a.yaml': `blocklist: [${address}]\n` })
       return desired.config.sha256
@@ -267,7 +267,7 @@ describe('included files', () => {
     expect(await digest('192.0.2.1')).not.toBe(await digest('192.0.2.2'))
   })
 
-  test('must name an interface somewhere', async () => {
+  test('must name an interface in some file', async () => {
     const directory = writeFiles({ 'xdp.yaml': 'version: 1\ninclude: [a.yaml]\n', 'a.yaml': 'blocklist: []\n' })
     expect(await errorsOf(join(directory, 'xdp.yaml'))).toMatchObject([{ code: 'E034', at: { line: 2 } }])
     mkdirSync(join(directory, 'b'))
@@ -276,7 +276,7 @@ describe('included files', () => {
   })
 })
 
-test('overlaps, duplicates and nested prefixes count once and are no errors', async () => {
+test('limits.prefixes counts overlaps, duplicates and nested prefixes once', async () => {
   const lists = `${HEAD}limits: { prefixes: 3 }
 blocklist:
   - { name: a, file: a.txt }
@@ -287,7 +287,7 @@ blocklist:
   for (const name of ['a', 'b', 'c']) expect(addressesOf(desired, name)).toEqual(['192.0.2.0/24'])
 })
 
-test('entries of the config are known apart from those of a feed in the same list', async () => {
+test('inline entries are kept apart from those of a feed in the same list', async () => {
   const { desired } = await loadText(`${HEAD}blocklist: [192.0.2.1, { file: a }]\n`, { a: '203.0.113.0/24\n' })
   const [set] = desired.feeds[0]?.inline ?? []
   expect(set?.addresses.v4).toMatchObject({ length: 1, start: Uint32Array.of(0xc0000201) })

@@ -20,14 +20,14 @@ const ROOT = join(import.meta.dirname, '../../..')
 const texts = ({ family, length, start, end }: Ranges): string[] =>
   Array.from({ length }, (_, index) => formatRange(family, start, end, index * wordsOf(family)))
 
-/** Scope → ranges, both families together. */
+/** Scope → ranges, both families in one array. */
 const contentOf = (list: List | undefined): Record<string, string[]> =>
   Object.fromEntries(
     (list?.sets ?? []).map(({ scope, addresses: { v4, v6 } }) => [scopeKey(scope), [...texts(v4), ...texts(v6)]]),
   )
 
 describe('defaults', () => {
-  test('a minimal file wants its interfaces in native mode, pass by default, and no lists', async () => {
+  test('a minimal file has its interfaces in native mode, default pass, and no lists', async () => {
     const { desired, warnings } = await loadText('version: 1\ninterfaces:\n  eth0:\n  eth1: {}\n')
     expect(warnings).toEqual([])
     expect(desired.state.policy).toEqual(DEFAULT_POLICY)
@@ -44,7 +44,7 @@ describe('defaults', () => {
     expect(desired.state.program).toBeUndefined()
   })
 
-  test('options stand at the mode, or at the name where no mode is written', async () => {
+  test('options have the place of the mode, or of the name if no mode is written', async () => {
     const { desired } = await loadText(
       'version: 1\ninterfaces:\n  eth0: { on_conflict: replace, missing: skip, mode: [generic, native] }\n',
     )
@@ -58,7 +58,7 @@ describe('defaults', () => {
 })
 
 describe('lists', () => {
-  test('entries without a name belong to the list of their kind; ranges are merged for each scope', async () => {
+  test('entries without a name belong to the list of their kind; ranges are merged per scope', async () => {
     const { desired } = await loadText(`${HEAD}allowlist: [10.0.0.0/9, 10.128.0.0/9]
 blocklist:
   - 192.0.2.1
@@ -78,7 +78,7 @@ blocklist:
     expect(desired.state.lists.get('named')?.kind).toBe('blocklist')
   })
 
-  test('all ports are not the same as any packet: fragments have none', async () => {
+  test('a scope of all ports differs from one without ports, because fragments have no ports', async () => {
     const { desired } = await loadText(
       `${HEAD}blocklist: [{ cidr: 192.0.2.1, protocol: tcp, destination_port: 0-65535 }, { cidr: 192.0.2.1, protocol: tcp }]\n`,
     )
@@ -101,7 +101,7 @@ blocklist:
     expect([...(source?.v6.line ?? [])]).toEqual([6])
   })
 
-  test('entries stay as written, with their lines, by set', async () => {
+  test('entries keep their text order and lines, by set', async () => {
     const { desired } = await loadText(`${HEAD}blocklist:
   - { cidr: 192.0.2.1, protocol: udp }
   - 192.0.2.0/24
@@ -126,12 +126,12 @@ blocklist:
     ])
   })
 
-  test('an alias repeats a value, at its own place', async () => {
+  test('an alias repeats a value, with the place of the alias', async () => {
     const { desired } = await loadText(`${HEAD}allowlist: &both [192.0.2.1]\nblocklist: *both\n`)
     expect(contentOf(desired.state.lists.get('blocklist'))).toEqual({ any: ['192.0.2.1'] })
   })
 
-  test('thousands of entries in random order come out sorted, and are found with their lines', async () => {
+  test('thousands of entries in random order are sorted, and found with their lines', async () => {
     const step = 2_654_435_761
     const lines = Array.from({ length: 20_000 }, (_, index) => {
       const word = Math.imul(index + 1, step) >>> 0
@@ -161,7 +161,7 @@ blocklist:
   })
 })
 
-test('the digest is the one of sha256sum, and changes with every list file', async () => {
+test('the digest is that of sha256sum, and changes with every list file', async () => {
   const text = `${HEAD}blocklist: []\n`
   const plain = await loadText(text)
   expect(plain.desired.config.sha256).toBe(createHash('sha256').update(text).digest('hex'))
@@ -173,7 +173,7 @@ test('the digest is the one of sha256sum, and changes with every list file', asy
 })
 
 describe('files', () => {
-  test('what is no regular file is refused without being opened, with exit status 66', async () => {
+  test('other files than regular ones are refused without being opened, with exit status 66', async () => {
     const directory = writeFiles({ 'a/b': '' })
     execFileSync('mkfifo', [join(directory, 'fifo')])
     for (const path of [directory, join(directory, 'fifo'), '/dev/zero', '/dev/null']) {
@@ -185,7 +185,7 @@ describe('files', () => {
     await expect(loadConfig(directory)).rejects.toMatchObject({ exit: 66 })
   })
 
-  test('a config above 4 MiB and a list file above 1 GiB are refused before they are read', async () => {
+  test('a config over 4 MiB and a list file over 1 GiB are refused before reading', async () => {
     const directory = writeFiles({ 'xdp.yaml': `${HEAD}blocklist: [{ file: huge }]\n`, huge: '', 'big.yaml': '' })
     truncateSync(join(directory, 'huge'), 1024 ** 3 + 1)
     truncateSync(join(directory, 'big.yaml'), 100 * 1024 ** 2)
@@ -193,21 +193,21 @@ describe('files', () => {
     expect(await errorsOf(join(directory, 'big.yaml'))).toMatchObject([{ code: 'E003' }])
   })
 
-  test('a list that is named often is read once', async () => {
+  test('a list file in several entries is read once', async () => {
     const entries = '  - { file: a, protocol: tcp }\n  - { file: a, protocol: udp }\n'
     const { desired } = await loadText(`${HEAD}blocklist:\n${entries}`, { a: '192.0.2.1\n' })
     expect(desired.provenance.files).toHaveLength(2)
   })
 })
 
-test('a file that nests without end is an error, not a crash', async () => {
+test('endless nesting is an error, not a crash', async () => {
   for (const depth of [40, 20_000]) {
     const [first] = await errorsOf(join(writeFiles({ x: `a: ${'['.repeat(depth)}${']'.repeat(depth)}\n` }), 'x'))
     expect(first?.code).toBe('E005')
   }
 })
 
-test('findConfig takes what it is given, and names both places where it looks otherwise', () => {
+test('findConfig returns the given path, and else names both default paths in its error', () => {
   expect(findConfig('anything')).toBe('anything')
   try {
     expect(['xdp.yaml', '/etc/xdp/xdp.yaml']).toContain(findConfig())
@@ -227,14 +227,14 @@ describe('examples', () => {
     },
   )
 
-  test('so is the tour of every key', async () => {
+  test('xdp.yaml.example is valid, without warnings', async () => {
     const place = writeFiles({})
     cpSync(directory, place, { recursive: true })
     cpSync(join(ROOT, 'xdp.yaml.example'), join(place, 'tour.yaml'))
     expect((await loadConfig(join(place, 'tour.yaml'))).warnings).toEqual([])
   })
 
-  test('which has every key indeed', () => {
+  test('xdp.yaml.example has every key', () => {
     const tour = readFileSync(join(ROOT, 'xdp.yaml.example'), 'utf8')
     const names = new Set(keyNames(readSchema('xdp')))
     expect([...names].filter((name) => !new RegExp(`[ {\`\n]${name}:`).test(tour))).toEqual([])
@@ -250,7 +250,7 @@ test('warnings have a place', async () => {
 })
 
 describe('watch', () => {
-  test('has defaults for what is not written', async () => {
+  test('has defaults for missing keys', async () => {
     expect((await loadText(HEAD)).desired.watch).toEqual({
       debounceMs: 100,
       resyncMs: 60_000,
@@ -260,7 +260,7 @@ describe('watch', () => {
     })
   })
 
-  test('is read with its units', async () => {
+  test('is read with units', async () => {
     const text = `${HEAD}watch: { debounce: 0ms, resync: 2h, on_drift: report, on_stop: detach, metrics: "[::1]:9469" }\n`
     expect((await loadText(text)).desired.watch).toEqual({
       debounceMs: 0,
@@ -272,7 +272,7 @@ describe('watch', () => {
   })
 })
 
-describe('the paths that are looked at', () => {
+describe('the paths that loading reports', () => {
   const readsOf = async (files: Readonly<Record<string, string>>) => {
     const directory = writeFiles(files)
     const reads = newReads()
@@ -284,7 +284,7 @@ describe('the paths that are looked at', () => {
     return { failed, files: relative(reads.files), patterns: relative([...reads.patterns.keys()]) }
   }
 
-  test('are the config, what it includes, its lists, and patterns', async () => {
+  test('are the config, included files, list files, and patterns', async () => {
     const files = {
       'xdp.yaml': `${HEAD}include: [conf.d/*.yaml, more.yaml]\nblocklist: [{ file: lists/a*.txt }]\n`,
       'conf.d/b.yaml': 'blocklist: [{ name: b, file: ../lists/b.txt }]',
@@ -299,7 +299,7 @@ describe('the paths that are looked at', () => {
     })
   })
 
-  test('are known also where they are not there, or are wrong', async () => {
+  test('include missing files and files with errors', async () => {
     expect(await readsOf({})).toEqual({ failed: true, files: ['xdp.yaml'], patterns: [] })
     expect(await readsOf({ 'xdp.yaml': 'a: [' })).toEqual({ failed: true, files: ['xdp.yaml'], patterns: [] })
     const text = `${HEAD}include: [none.yaml, no*.yml]\nblocklist: [{ file: gone.txt }]\n`

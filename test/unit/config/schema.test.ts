@@ -1,4 +1,4 @@
-// The schema, the texts of its violations, the validator made from it and the reference say the same.
+// The schema, the texts of its violations, the generated validator and the reference agree.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -22,13 +22,13 @@ interface Schema {
 const read = (path: string): string => readFileSync(join(import.meta.dirname, '../../..', path), 'utf8')
 const ROOT: Schema = JSON.parse(read('schemas/xdp.schema.json'))
 
-/** A schema and all that it refers to or chooses from. */
+/** A schema with all schemas that it references or chooses from. */
 function parts(schema: Schema): Schema[] {
   const target = schema.$ref === undefined ? [] : [ROOT.definitions?.[schema.$ref.split('/').at(-1) ?? ''] as Schema]
   return [schema, ...[...target, ...(schema.anyOf ?? []), ...(schema.allOf ?? [])].flatMap(parts)]
 }
 
-/** Every place that the schema knows, with its parts. */
+/** Every place of the schema, with its parts. */
 function* places(schema: Schema, path: readonly string[]): Generator<readonly [readonly string[], readonly Schema[]]> {
   const all = parts(schema)
   yield [path, all]
@@ -41,11 +41,11 @@ function* places(schema: Schema, path: readonly string[]): Generator<readonly [r
 
 const known = new Map([...places(ROOT, [])].map(([path, all]) => [templateOf(path), { path, all }]))
 
-test('every place of the schema has its texts, and no text is about another', () => {
+test('every place of the schema has texts, and every text has a place', () => {
   expect(Object.keys(SPECS).toSorted()).toEqual([...known.keys()].toSorted())
 })
 
-test.each([...known])('%j has the keys and words of the schema', (template, { all }) => {
+test.each([...known])('texts of %j have the keys and words of the schema', (template, { all }) => {
   const spec = SPECS[template]
   const keys = all.flatMap(({ properties }) => Object.keys(properties ?? {}))
   const words = all.flatMap((one) => (one.enum ?? []) as readonly string[])
@@ -53,7 +53,7 @@ test.each([...known])('%j has the keys and words of the schema', (template, { al
   expect(spec?.words ?? []).toEqual(words)
 })
 
-test('every key is described', () => {
+test('every key has a description', () => {
   for (const [template, { all }] of known) {
     expect([template, all.some(({ description }) => (description ?? '').length > 10)]).toEqual([template, true])
   }
@@ -74,7 +74,7 @@ test('the reference has a row for every key, with its default', () => {
 describe('the validator', () => {
   const config = (rest: object): object => ({ version: 1, interfaces: { eth0: null }, ...rest })
 
-  test('takes what the reference shows', () => {
+  test('accepts the example of the reference', () => {
     expect(
       validate(
         config({ policy: {}, allowlist: [], blocklist: ['x', { cidrs: ['x'], protocol: 6, source_port: [1, '2-3'] }] }),
@@ -100,7 +100,7 @@ describe('the validator', () => {
     config({ blocklist: [{ cidr: 'x', source_port: 1, protocol: 'icmp' }] }),
     config({ blocklist: [{ cidr: 'x', name: 'x'.repeat(40) }] }),
     config({ rate_limits: [] }),
-  ])('refuses %j', (value) => {
+  ])('rejects %j', (value) => {
     expect(validate(value)).toBe(false)
   })
 })

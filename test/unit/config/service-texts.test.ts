@@ -1,4 +1,4 @@
-// A config of many services, read again and again: only services whose text is another are read anew.
+// A config of many services, read several times: only services whose text changed are parsed again.
 
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -30,8 +30,8 @@ function write(edit: (number: number, text: string) => string = (_, text) => tex
   writeFileSync(path(), `version: 1\ninterfaces: { eth0: {} }\nservices:\n${services.join('')}${tail}`)
 }
 
-/** Everything that is said, with the places of all backends. */
-function told({ desired, warnings }: Loaded): unknown {
+/** The whole result, with the places of all backends. */
+function resultOf({ desired, warnings }: Loaded): unknown {
   const places = [...desired.provenance.services].map(([name, { at, vip, backend }]) => {
     const service = desired.state.services.get(name)
     return [name, at, vip, service?.backends.map((one) => backend(backendKey(one)))]
@@ -39,7 +39,7 @@ function told({ desired, warnings }: Loaded): unknown {
   return { desired: { ...desired, provenance: undefined }, places, warnings }
 }
 
-test('an edit of one service leaves all the others the very same, wherever they stand now', async () => {
+test('an edit of one service keeps the objects of all others, even if they move', async () => {
   const services: KnownServices = new Map()
   write()
   const before = await loadConfig(path(), { shelf: { services } })
@@ -47,7 +47,7 @@ test('an edit of one service leaves all the others the very same, wherever they 
     number === 7 ? `${text.replace('10.0.7.3,', '{ address: 10.0.7.3, weight: 2 },')}\n# new\n` : text,
   )
   const after = await loadConfig(path(), { shelf: { services } })
-  expect(told(after)).toEqual(told(await loadConfig(path())))
+  expect(resultOf(after)).toEqual(resultOf(await loadConfig(path())))
   const changed = [...after.desired.state.services].filter(
     ([name, service]) => before.desired.state.services.get(name) !== service,
   )
@@ -55,7 +55,7 @@ test('an edit of one service leaves all the others the very same, wherever they 
   expect(changed[0]?.[1].backends[2]?.weight).toBe(2)
   const kept = [...services.values()].flatMap((texts) => [...texts.values()])
   expect(kept).toHaveLength(SERVICES)
-  // What is kept would keep the text of the whole file with it.
+  // A kept reading would keep the text of the whole file in memory.
   expect(kept.filter(({ read }) => read === undefined || 'reading' in read)).toEqual([])
 })
 
@@ -66,12 +66,12 @@ const complaints = async (services?: KnownServices): Promise<unknown> =>
   )
 
 test.each([
-  ['an address that is none', (text: string) => text.replace('10.0.9.4,', '10.0.9.400,')],
-  ['a key that is none', (text: string) => text.replace('port:', 'prot:')],
-  ['a bracket that is missing', (text: string) => text.replace('] }', ' }')],
-  ['a VIP that another service has', (text: string) => text.replace('203.0.113.10', '203.0.113.3')],
-  ['a name that another service has', (text: string) => text.replace('s9:', 's10:')],
-])('%s is told as ever, and again as long as it is there', async (_, damage) => {
+  ['an invalid address', (text: string) => text.replace('10.0.9.4,', '10.0.9.400,')],
+  ['an unknown key', (text: string) => text.replace('port:', 'prot:')],
+  ['a missing bracket', (text: string) => text.replace('] }', ' }')],
+  ['the VIP of another service', (text: string) => text.replace('203.0.113.10', '203.0.113.3')],
+  ['the name of another service', (text: string) => text.replace('s9:', 's10:')],
+])('%s is reported like in a full parse, on every reading', async (_, damage) => {
   const services: KnownServices = new Map()
   write()
   await loadConfig(path(), { shelf: { services } })
@@ -82,7 +82,7 @@ test.each([
   expect(await complaints(services)).toEqual(expected)
 })
 
-test('a warning of a service is told with every reading', async () => {
+test('a warning about a service is reported on every reading', async () => {
   const services: KnownServices = new Map()
   write((number, text) => (number === 5 ? text.replace(/\[.*\]/, '[]') : text))
   const first = await loadConfig(path(), { shelf: { services } })
@@ -98,9 +98,12 @@ function writeEdited(edit: (text: string) => string): void {
 }
 
 test.each([
-  ['a line separator in a comment ends no line', (text: string) => `${text}  # old\u2028policy: { default: drop }\n`],
   [
-    'nor does one before a service that was commented out',
+    'a line separator in a comment does not end the line',
+    (text: string) => `${text}  # old\u2028policy: { default: drop }\n`,
+  ],
+  [
+    'a line separator before a commented-out service does not end the line',
     (text: string) => text.replace('watch:', '  # was:\u2028  gone: { vip: 192.0.2.1, port: 1 }\nwatch:'),
   ],
 ])('%s', async (_, edit) => {
@@ -110,17 +113,17 @@ test.each([
 })
 
 test.each([
-  ['braces around all of the file', (text: string) => `{\n${text.replace('version: 1\n', 'version: 1,\n')}}\n`],
+  ['braces around the whole file', (text: string) => `{\n${text.replace('version: 1\n', 'version: 1,\n')}}\n`],
   [
-    'a directive that gives tags another meaning',
+    'a directive that changes the meaning of tags',
     (text: string) => `%TAG !! tag:evil,2000:\n---\n${text.replace('port: 80', 'port: !!int 80')}`,
   ],
-])('%s are an error however long the file is', async (_, edit) => {
+])('%s: an error in a file of any length', async (_, edit) => {
   writeEdited(edit)
   expect(await complaints()).toContainEqual(expect.objectContaining({ code: 'E005' }))
 })
 
-test('services of an included file that is gone are forgotten', async () => {
+test('services of an included file that was removed are dropped', async () => {
   const services: KnownServices = new Map()
   write()
   renameSync(path(), join(directory, 'old.yaml'))

@@ -54,7 +54,7 @@ describe('a service', () => {
     expect(desired.state.policy?.flows).toBe(DEFAULT_FLOWS)
   })
 
-  test('is the same in whatever order its backends are written', async () => {
+  test('does not depend on the order of its backends', async () => {
     const one = await load(
       `${WEB}\n    backends: [10.0.0.2, { address: 10.0.0.2, port: 80 }, 10.0.0.10, { address: 10.0.0.1, weight: 0 }]`,
     )
@@ -79,7 +79,7 @@ describe('a service', () => {
     expect(web.ports).toEqual(ports)
   })
 
-  test('of full NAT has its pool sorted, each address once', async () => {
+  test('with full NAT has a sorted pool without duplicates', async () => {
     const pool = '[192.0.2.25, 192.0.2.20-192.0.2.22, 192.0.2.20, 198.51.100.0/31]'
     const { web } = await load(`${WEB}\n    snat: true\n    snat_pool: ${pool}\n    backends: [10.0.0.11]`)
     expect(web.snatPool.map(({ family, words }) => formatAddress(family, words))).toEqual([
@@ -88,7 +88,7 @@ describe('a service', () => {
     ])
   })
 
-  test('may have backends of the other family where it encapsulates', async () => {
+  test('with encapsulation may have backends of the other family', async () => {
     const body = WEB.replace('nat', 'gue')
     const { web } = await load(
       `${body}\n    gue_port: 9886\n    outer_source: { v4: 10.64.0.0/10, v6: "2001:db8:ffff::/64" }\n    backends: ["2001:db8::11", 10.0.0.11]`,
@@ -105,7 +105,7 @@ describe('a service', () => {
     expect([web.udpTimeout, web.drainTimeout]).toEqual([120, 86_400])
   })
 
-  test('knows where its parts are written', async () => {
+  test('has the places of its parts', async () => {
     const { desired } = await load(`${WEB}\n    backends:\n      - 10.0.0.12\n      - { address: 10.0.0.11 }`)
     const places = desired.provenance.services.get('web')
     expect(places?.at).toMatchObject({ line: 4, column: 3, length: 3 })
@@ -115,7 +115,7 @@ describe('a service', () => {
     expect(places?.backend('10.0.0.13')).toBeUndefined()
   })
 
-  test('without a backend that takes flows is warned of', async () => {
+  test('without a backend for new flows causes a warning', async () => {
     const backends = '[{ address: 10.0.0.1, weight: 0 }, { address: 10.0.0.2, state: drain }]'
     const { warnings } = await load(`${WEB}\n    on_empty: pass\n    backends: ${backends}`)
     expect(warnings).toMatchObject([{ code: 'W005', at: { line: 4 } }])
@@ -135,14 +135,14 @@ test('limits.flows is rounded up to a power of two', async () => {
   expect(desired.state.policy?.flows).toBe(131_072)
 })
 
-test('roles are sorted, and one of them is enough', async () => {
+test('roles are sorted, and one role is enough', async () => {
   const { desired } = await loadText(
     'version: 1\ninterfaces: { a: { roles: [filter, balance] }, b: { roles: [filter] } }\n',
   )
   expect([...desired.state.interfaces.values()].map(({ roles }) => roles)).toEqual([['balance', 'filter'], ['filter']])
 })
 
-test('services that no interface takes packets for are warned of', async () => {
+test('services without an interface that balances cause a warning', async () => {
   const { warnings } = await loadText(
     `version: 1\ninterfaces: { eth0: { roles: [filter] } }\nservices:\n  web:\n    ${WEB}\n    backends: [10.0.0.11]\n`,
   )
@@ -155,7 +155,7 @@ describe('health', () => {
     return Object.fromEntries(desired.health.get('web')?.checks ?? [])
   }
 
-  test('has the documented defaults, and asks the port that packets are rewritten to', async () => {
+  test('has the documented defaults, and checks the port after translation', async () => {
     const found = await checks('health: { type: tcp }\n    backends: [10.0.0.1, { address: 10.0.0.2, port: 8443 }]')
     expect(found).toEqual({
       '10.0.0.1': {
@@ -173,7 +173,7 @@ describe('health', () => {
     })
   })
 
-  test('a backend may differ, or not be checked at all', async () => {
+  test('a backend may override its check, or turn it off', async () => {
     const found = await checks(
       'health: { type: http, port: 81, path: /live, interval: 10s, timeout: 3s, jitter: 0%, slow_start: 1m }\n' +
         '    backends: [10.0.0.1, { address: 10.0.0.2, health: { port: 82, path: / } }, ' +
@@ -228,12 +228,12 @@ describe('health', () => {
     })
   })
 
-  test('a short interval brings its own timeout', async () => {
+  test('a short interval shortens the default timeout', async () => {
     const found = await checks('health: { type: tcp, interval: 250ms }\n    backends: [10.0.0.1]')
     expect(found['10.0.0.1']).toMatchObject({ intervalMs: 250, timeoutMs: 250 })
   })
 
-  test('how many must be healthy, and what happens below', async () => {
+  test('reads min_healthy, fallback and sorry', async () => {
     const body =
       'health: { type: tcp }\n    min_healthy: 50%\n    fallback: sorry\n    sorry: { address: 10.0.0.99, port: 80 }'
     const { desired, web } = await load(`${WEB}\n    ${body}\n    backends: [10.0.0.1]`)

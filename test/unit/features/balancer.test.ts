@@ -1,4 +1,4 @@
-// Maps of the balancer from one generation to the next: which are handed on, and what is carried where they cannot be.
+// Which maps of the balancer a new generation takes over, and which content it copies into new maps.
 
 import { describe, expect, test } from 'vitest'
 import { CARRY_SLOTS, carryHeaderCodec, SNAT_PORTS } from '../../../src/abi/generated.ts'
@@ -34,7 +34,7 @@ const many = (count: number, snatPool: readonly string[] = []): State =>
   ])
 
 describe('a map', () => {
-  test('is handed on where it fits', () => {
+  test('is handed on if it fits', () => {
     const { made, carrying } = steps(many(2), many(3))
     expect(made).toEqual(
       ['flows', 'service_stats', 'backend_stats', 'snat_ports'].map(
@@ -44,7 +44,7 @@ describe('a map', () => {
     expect(carrying).toEqual([])
   })
 
-  test('is made anew where it is too small, and counters of those that stay go along', () => {
+  test('is rebuilt if it is too small, with the counters of remaining slots', () => {
     const [before, after] = [many(64), many(65)]
     const { made, carrying } = steps(before, after)
     expect(made).toContain(
@@ -60,13 +60,13 @@ describe('a map', () => {
     ])
   })
 
-  test('that has become too large is kept', () => {
+  test('that is larger than needed is kept', () => {
     expect(steps(many(65), many(1)).made).toContain('bpftool map pin pinned gen-1/backend_stats gen-2/backend_stats')
   })
 
-  test('without services is one entry, and nothing is carried either way', () => {
+  test('has one entry without services, and no content is copied in either direction', () => {
     const none = balancing([])
-    // There was no source pool, so its map is the same.
+    // There was no source pool, so its map is unchanged.
     expect(
       steps(many(2), none)
         .made.slice(0, 3)
@@ -77,18 +77,18 @@ describe('a map', () => {
     expect(steps(none, none).made.every((line) => line.includes('map pin pinned'))).toBe(true)
   })
 
-  test('of flows is another one where it has another number of lines', () => {
+  test('of flows is rebuilt if its number of lines changes', () => {
     const larger = { ...many(2), policy: { default: 'pass', flows: 2048 } } as State
     expect(steps(many(2), larger).made[0]).toContain('map create gen-2/flows type array key 4 value 64 entries 256')
   })
 
-  test('of ports takes those of the pool along when the pool grows', () => {
+  test('of ports keeps the ports of the pool when the pool grows', () => {
     const { carrying } = steps(many(1, ['192.0.2.20']), many(1, ['192.0.2.20', '192.0.2.21']))
     expect(carrying).toMatchObject([{ map: 'snatPorts', lines: 2 * SNAT_PORTS }])
   })
 })
 
-test('counters begin at zero where a slot has another owner', () => {
+test('counters start at zero if a slot has a new owner', () => {
   const [before, after] = [many(3), many(3)]
   const old = slotsFor(before)
   const moved = {
@@ -114,23 +114,23 @@ describe('health', () => {
     }
   }
 
-  test('is no matter where there are no services', () => {
+  test('is not written without services', () => {
     expect(health(balancing([]), balancing([]))).toEqual({ fresh: undefined, after: undefined })
   })
 
-  test('says at once that a service can send flows nowhere, and takes it back', () => {
+  test('marks a service without backends at once, and clears the mark later', () => {
     const [well, empty] = [of({ backends: ['10.0.0.1'] }), of({ backends: [unreachable] })]
     expect(health(well, empty).after).toEqual([[65_536, 1]])
     expect(health(empty, well).after).toEqual([[65_536, 0]])
     expect(health(well, well).after).toEqual([])
   })
 
-  test('of new owners of slots begins well', () => {
+  test('of slots with a new owner starts healthy', () => {
     const [before, after] = [of({ backends: ['10.0.0.1'] }), of({ backends: ['10.0.0.1', '10.0.0.2'] })]
     expect(health(before, after).fresh).toEqual([[1, 0]])
   })
 
-  test('is made good where no daemon would ever take it back', () => {
+  test('is reset to healthy if no daemon would ever reset it', () => {
     const [two, empty] = [of({ backends: ['10.0.0.1', '10.0.0.2'] }), of({ backends: [unreachable] })]
     expect(health(two, two, false).after).toEqual([
       [0, 0],
@@ -147,7 +147,7 @@ describe('health', () => {
 describe('carrying', () => {
   const decode = (data: Uint8Array) => carryHeaderCodec.decode(new DataView(data.buffer))
 
-  test('goes slot by slot in runs of bounded length, for each range of CPUs', () => {
+  test('is copied slot by slot in runs of bounded length, for each range of CPUs', () => {
     const slots = Array.from({ length: CARRY_SLOTS + 1 }, (_, i) => i * 2)
     const runs = carryData({ map: 'backendStats', from: '', to: '', slots }, parseCpus('0-3,8\n'))
     expect(runs.map(decode)).toEqual([
@@ -159,7 +159,7 @@ describe('carrying', () => {
     expect(new DataView((runs[2] as Uint8Array).buffer).getUint32(64, true)).toBe(CARRY_SLOTS * 2)
   })
 
-  test('of ports goes line by line, to the last one', () => {
+  test('of ports is copied line by line, up to the last one', () => {
     const runs = carryData({ map: 'snatPorts', from: '', to: '', lines: 2 * SNAT_PORTS }, [])
     expect(runs.map(decode).reduce((sum, { count }) => sum + count, 0)).toBe(2 * SNAT_PORTS)
     expect(runs.map(decode).at(-1)).toMatchObject({ first: 122_880, count: 8192 })

@@ -6,7 +6,7 @@ const many = (name: string, count: number): string[] =>
   Array.from({ length: count }, (_, at) => `add ${name} 10.0.${at >> 7}.${(at & 127) * 2}`)
 
 describe('the config', () => {
-  test('begins with the line for editors and says where each list is from', () => {
+  test('starts with the schema line for editors and names the source of each list', () => {
     const found = importText(
       'ipset',
       sets('create bad hash:ip family inet', 'add bad 192.0.2.1', 'create t hash:ip timeout 5', 'add t 192.0.2.9'),
@@ -14,8 +14,8 @@ describe('the config', () => {
     expect(composeAll(found, 'ipset').config).toBe(`# yaml-language-server: $schema=./schemas/xdp.schema.json
 #
 # Imported with \`xdp import --from ipset\` from in.
-# What a list cannot say, and is not imported:
-#   in:3: the entries of set t expire; in the list they stay
+# Not imported, because a list cannot express it:
+#   in:3: the entries of set t have a timeout; in the list they do not expire
 
 version: 1
 
@@ -37,7 +37,7 @@ blocklist:
 `)
   })
 
-  test('holds 20 ranges of a list; more go into a file', async () => {
+  test('a list with more than 20 ranges goes into a file', async () => {
     const found = importText('ipset', sets('create a hash:ip', ...many('a', 20), 'create b hash:ip', ...many('b', 21)))
     const composed = composeAll(found, 'ipset')
     expect(composed.files.map(({ path }) => path)).toEqual(['lists/b.txt'])
@@ -55,12 +55,12 @@ blocklist:
     ])
   })
 
-  test('is the same for the same source', () => {
+  test('importing one source twice gives equal text', () => {
     const once = () => composeAll(importText('ipset', sets('create a hash:net', ...many('a', 30))), 'ipset')
     expect(once()).toEqual(once())
   })
 
-  test('a list file of both families reads back as it was', async () => {
+  test('a list file of both families reads back unchanged', async () => {
     const lines = [...many('a', 30), 'add a 192.0.2.0/24', 'add a 0.0.0.0/8']
     const six = Array.from({ length: 30 }, (_, at) => `add s 2001:db8:${at.toString(16)}::/48`)
     const found = importText(
@@ -76,11 +76,11 @@ blocklist:
       importText('ipset', sets('create a hash:net family inet6', 'add a ::ffff:192.0.2.1', 'add a 2001:db8::/32')),
       'ipset',
     )
-    expect(losses(composed).join()).toContain('no packet carries them')
+    expect(losses(composed).join()).toContain('no packet has such a source')
     expect((await load(composed)).desired.state.lists.get('a')?.sets[0]?.addresses.v6.length).toBe(1)
   })
 
-  test('an empty set is no list', async () => {
+  test('an empty set gives no list', async () => {
     const composed = composeAll(importText('ipset', sets('create a hash:net family inet')), 'ipset')
     expect(composed.lists).toEqual([])
     await load(composed)
@@ -94,12 +94,12 @@ describe('names', () => {
     ['ä', ['set']],
     ['a/b:c', ['a-b-c']],
     ['x'.repeat(60), ['x'.repeat(39)]],
-  ])('%s becomes what a config takes', async (name, expected) => {
+  ])('%s becomes a valid list name', async (name, expected) => {
     const composed = composeAll(importText('ipset', sets(`create ${name} hash:ip`, `add ${name} 192.0.2.1`)), 'ipset')
     expect([...(await load(composed)).desired.state.lists.keys()]).toEqual(expected)
   })
 
-  test('a set that is used twice gives two lists', async () => {
+  test('a set used by two rules gives two lists', async () => {
     const rules = [
       '*filter',
       ':INPUT ACCEPT [0:0]',
@@ -113,7 +113,7 @@ describe('names', () => {
     expect([...(await load(composed)).desired.state.lists.keys()].sort()).toEqual(['a', 'a-block'])
   })
 
-  test('words of others stay in their comment', async () => {
+  test('a foreign comment cannot leave its YAML comment', async () => {
     const rules = [
       '*filter',
       ':INPUT ACCEPT [0:0]',

@@ -4,7 +4,7 @@ import { captured, importText, losses, rows } from '../../support/import.ts'
 describe('ipset save', () => {
   const real = importText('ipset', captured('ipset-save.txt'))
 
-  test('as ipset 7.17 prints it: each set of addresses is a blocklist', () => {
+  test('each set of addresses in the output of ipset 7.17 becomes a blocklist', () => {
     expect(real).toMatchObject({ default: 'pass', interfaces: [] })
     expect(rows(real)).toEqual([
       'block bad any: ',
@@ -18,12 +18,12 @@ describe('ipset save', () => {
     ])
   })
 
-  test('what is no source address, and what expires, is told with its line', () => {
+  test('entries with more than a source address, and timeouts, are reported with their line', () => {
     expect(losses(real)).toEqual([
-      '11: the entries of set tmo expire; in the list they stay',
-      '13: set nif with 1 entry is left out: its entries (hash:net,iface) are not source addresses alone',
-      '15: set ipp with 1 entry is left out: its entries (hash:ip,port) are not source addresses alone',
-      '25: set ls with 1 entry is left out: its entries (list:set) are not source addresses alone',
+      '11: the entries of set tmo have a timeout; in the list they do not expire',
+      '13: set nif with 1 entry is left out because its entries (hash:net,iface) are not source addresses alone',
+      '15: set ipp with 1 entry is left out because its entries (hash:ip,port) are not source addresses alone',
+      '25: set ls with 1 entry is left out because its entries (list:set) are not source addresses alone',
     ])
   })
 
@@ -34,8 +34,8 @@ describe('ipset save', () => {
       '10.0.0.0/16 10.1.2.0/24 10.2.0.0-10.255.255.255',
     ],
     ['an exception alone matches nothing', ['10.1.0.0/16 nomatch'], ''],
-    ['a comment that says nomatch is none', ['10.1.0.0/16 comment "a nomatch b"'], '10.1.0.0/16'],
-    ['options behind the entry mean nothing', ['10.1.0.0/16 timeout 5 packets 1 bytes 2'], '10.1.0.0/16'],
+    ['the word nomatch in a comment makes no exception', ['10.1.0.0/16 comment "a nomatch b"'], '10.1.0.0/16'],
+    ['options after the entry are ignored', ['10.1.0.0/16 timeout 5 packets 1 bytes 2'], '10.1.0.0/16'],
     ['windows line ends', ['10.1.0.0/16\r', '10.3.0.0/16\r'], '10.1.0.0/16 10.3.0.0/16'],
   ])('%s', (_, entries, expected) => {
     const lines = entries.map((entry) => `add s ${entry}`)
@@ -43,10 +43,10 @@ describe('ipset save', () => {
     expect(rows(found)).toEqual([`block s any: ${expected}`])
   })
 
-  test('a mask with holes is no prefix', () => {
+  test('a mask with holes is not imported', () => {
     const found = importText('ipset', 'create s hash:ip family inet bitmask 255.0.255.0\nadd s 10.0.1.0\n')
     expect(rows(found)).toEqual([])
-    expect(losses(found)[0]).toContain('which is no prefix')
+    expect(losses(found)[0]).toContain('is not a prefix length')
   })
 
   test.each([
@@ -72,7 +72,7 @@ describe('ipset save', () => {
     const begun = performance.now()
     const { lists } = importText('ipset', text)
     expect(lists[0]?.addresses.v4.length).toBeGreaterThan(900_000)
-    // Ten times what an idle machine needs.
+    // Ten times the time of an idle machine.
     expect(performance.now() - begun).toBeLessThan(5000)
   })
 })

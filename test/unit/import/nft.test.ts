@@ -27,7 +27,7 @@ function ruleset(
   return JSON.stringify({ nftables: [{ metainfo: {} }, { table: { family, name: 't' } }, ...objects, base, ...all] })
 }
 
-test('as nft 1.0.6 prints it', () => {
+test('output of nft 1.0.6 is imported', () => {
   const found = importText('nft', captured('nft-list-ruleset.txt'))
   expect(found.default).toBe('drop')
   expect(rows(found)).toEqual(
@@ -41,9 +41,11 @@ test('as nft 1.0.6 prints it', () => {
     ]),
   )
   expect(losses(found)).toContain(
-    'inet filter input rule 1 (handle 12): left out, it depends on the state of connections',
+    'inet filter input rule 1 (handle 12): left out because it matches the state of connections',
   )
-  expect(losses(found)).toContain('inet filter input rule 8 (handle 21): left out, it is for some interfaces only')
+  expect(losses(found)).toContain(
+    'inet filter input rule 8 (handle 21): left out because it applies to some of the interfaces only',
+  )
 })
 
 describe('one rule', () => {
@@ -117,8 +119,8 @@ describe('one rule', () => {
     ['a rate', [{ limit: { rate: 1 } }, from('10.0.0.1'), DROP]],
     ['combination of fields', [match({ concat: [SADDR] }, '@x'), DROP]],
     ['under a mask', [match({ '&': [SADDR, '255.0.0.255'] }, '10.0.0.1'), DROP]],
-    ['in no set', [from('@gone'), DROP]],
-    ['another protocol', [port('th', 'dport', 53), DROP]],
+    ['no set', [from('@gone'), DROP]],
+    ['a protocol other than', [port('th', 'dport', 53), DROP]],
     ['meta mark', [match({ meta: { key: 'mark' } }, 1), DROP]],
     ['neither a verdict nor a chain', [from('10.0.0.1'), { jump: { target: 'gone' } }]],
     ['an extension of iptables', [{ xt: null }, DROP]],
@@ -127,11 +129,11 @@ describe('one rule', () => {
     const found = importText('nft', ruleset([expressions]), { interfaces: ['eth0'] })
     expect(rows(found)).toEqual([])
     expect(losses(found)).toEqual([
-      expect.stringMatching(new RegExp(`^inet t c rule 1 \\(handle 10\\): left out, .*${why}`)),
+      expect.stringMatching(new RegExp(`^inet t c rule 1 \\(handle 10\\): left out because .*${why}`)),
     ])
   })
 
-  test('a log is told, and the rest is imported', () => {
+  test('a rule with a log is imported without it, with a warning', () => {
     const found = importText('nft', ruleset([[from('10.0.0.1'), { log: null }, DROP]]))
     expect(rows(found)).toEqual(['block - any: 10.0.0.1'])
     expect(losses(found)).toEqual(['inet t c rule 1 (handle 10): imported without its log'])
@@ -141,21 +143,21 @@ describe('one rule', () => {
 describe('chains', () => {
   const rules = [[from('10.0.0.1'), DROP]]
 
-  test.each(['ingress', 'prerouting', 'input'])('%s judges what comes in', (hook) => {
+  test.each(['ingress', 'prerouting', 'input'])('a chain with the hook %s is imported', (hook) => {
     expect(rows(importText('nft', ruleset(rules, { hook })))).toEqual(['block - any: 10.0.0.1'])
   })
 
-  test.each(['output', 'postrouting'])('%s does not', (hook) => {
+  test.each(['output', 'postrouting'])('a chain with the hook %s is ignored', (hook) => {
     expect(importText('nft', ruleset(rules, { hook }))).toMatchObject({ lists: [], leftOut: [] })
   })
 
-  test('forward is told', () => {
+  test('a chain with the hook forward is left out with a warning', () => {
     expect(losses(importText('nft', ruleset(rules, { hook: 'forward' })))).toEqual([
       expect.stringContaining('forwarded packets only'),
     ])
   })
 
-  test('a netdev chain names the interfaces, and applies to its own only', () => {
+  test('a netdev chain sets the interfaces, and is left out for others', () => {
     const text = ruleset(rules, { family: 'netdev', hook: 'ingress', chain: { dev: 'eth1' } })
     expect(importText('nft', text).interfaces).toEqual([{ name: 'eth1', mode: undefined }])
     expect(rows(importText('nft', text, { interfaces: ['eth0'] }))).toEqual([])
@@ -164,7 +166,7 @@ describe('chains', () => {
     )
   })
 
-  test('what one accepts and the other drops, is dropped', () => {
+  test('addresses that one chain accepts and another drops are dropped', () => {
     const first = JSON.parse(
       ruleset([[from({ prefix: { addr: '10.0.0.0', len: 8 } }), ACCEPT]], { hook: 'ingress' }),
     ).nftables
@@ -177,7 +179,7 @@ describe('chains', () => {
     ])
   })
 
-  test('sets without any rule are blocklists', () => {
+  test('sets without any rule become blocklists', () => {
     const set = {
       set: {
         family: 'inet',

@@ -42,19 +42,19 @@ function findings({
 const brief = (given?: Given): string[] =>
   findings(given).map(({ level, id }) => `${level} ${id.replace('balancer.', '')}`)
 
-test('nothing is said where there are no services', () => {
+test('no findings without services', () => {
   expect(judgeBalancer(state({}), {} as BalancerFacts)).toEqual([])
 })
 
 test.each<[string, Given, string[]]>([
-  ['all is well', {}, ['ok backends', 'ok forwarding', 'ok egress']],
+  ['a host without problems', {}, ['ok backends', 'ok forwarding', 'ok egress']],
   [
-    'a backend without a way',
-    { nextHops: new Map([['10.0.0.1', EGRESS]]), unresolved: new Map([['10.0.0.2', 'no route leads to it']]) },
+    'a backend without a route',
+    { nextHops: new Map([['10.0.0.1', EGRESS]]), unresolved: new Map([['10.0.0.2', 'no route']]) },
     ['warn backends', 'ok forwarding', 'ok egress'],
   ],
   [
-    'a backend that is not known yet',
+    'a backend whose next hop is not resolved yet',
     { nextHops: new Map([['10.0.0.1', EGRESS]]) },
     ['ok backends', 'ok forwarding', 'ok egress'],
   ],
@@ -64,21 +64,29 @@ test.each<[string, Given, string[]]>([
     ['ok backends', 'fail forwarding', 'ok egress'],
   ],
   [
-    'a host that does not forward, and need not',
+    'a host that does not forward and need not',
     { forwards: { v4: false, v6: false }, options: { snatPool: ['192.0.2.20'] } },
     ['ok backends', 'ok egress'],
   ],
-  ['strict filters', { filtersReversePath: true }, ['ok backends', 'ok forwarding', 'warn rp_filter', 'ok egress']],
-  ['no interface that balances', { roles: ['filter'] }, ['ok backends', 'ok forwarding', 'fail roles']],
+  [
+    'strict reverse path filtering',
+    { filtersReversePath: true },
+    ['ok backends', 'ok forwarding', 'warn rp_filter', 'ok egress'],
+  ],
+  ['no interface with the role balance', { roles: ['filter'] }, ['ok backends', 'ok forwarding', 'fail roles']],
   ['a veth', { kind: 'veth' }, ['ok backends', 'ok forwarding', 'warn egress']],
   ['a bridge', { kind: 'bridge' }, ['ok backends', 'ok forwarding', 'warn egress']],
   ['a card without a program', { interfaces: ['eth0'] }, ['ok backends', 'ok forwarding', 'warn egress']],
-  ['generic mode, which sends everywhere', { kind: 'veth', modes: ['generic'] }, ['ok backends', 'ok forwarding']],
+  [
+    'generic mode, which transmits on every device',
+    { kind: 'veth', modes: ['generic'] },
+    ['ok backends', 'ok forwarding'],
+  ],
 ])('%s', (_, given, expected) => {
   expect(brief(given)).toEqual(expected)
 })
 
-test('everything that is not well comes with a fix', () => {
+test('every problem has a fix', () => {
   const all = [{ kind: 'veth' }, { kind: 'bridge' }, { filtersReversePath: true }, { roles: ['filter'] }] as const
   for (const given of all) {
     for (const { level, fix } of findings(given)) expect(fix === undefined).toBe(level === 'ok')

@@ -1,4 +1,4 @@
-// What doctor reads of the host: versions, the answers of tools, /proc and /etc.
+// Facts that doctor reads from the host: versions, output of tools, /proc and /etc.
 import { describe, expect, test } from 'vitest'
 import { isLocked } from '../../../src/kernel/doctor/instances.ts'
 import {
@@ -16,7 +16,7 @@ import type { Trial } from '../../../src/kernel/doctor/trial.ts'
 import { parseVersion } from '../../../src/kernel/tools/version.ts'
 
 const LOADED: Trial = { outcome: 'loaded', jited: true }
-const SKIPPED: Trial = { outcome: 'skipped', why: 'it needs root' }
+const SKIPPED: Trial = { outcome: 'skipped', why: 'this needs root' }
 
 describe('kernel', () => {
   test.each([
@@ -46,7 +46,7 @@ describe('kernel', () => {
     expect(checkVersion(release, SKIPPED).level).toBe(level)
   })
 
-  test('an old kernel is told exactly what it lacks', () => {
+  test('the finding about an old kernel lists the missing features', () => {
     expect(lacking([5, 10])).toEqual(lacking([5, 15]))
     const old = lacking([5, 15]).join('\n')
     for (const what of ['bpf_loop), Linux 5.17', 'xdp.frags), Linux 5.18', 'bpf_xdp_load_bytes'])
@@ -58,13 +58,13 @@ describe('kernel', () => {
     expect(fix).toContain('6.1')
   })
 
-  test('a distribution kernel with the features ported back is no failure', () => {
+  test('a distribution kernel with backported features is no failure', () => {
     expect(checkVersion('5.14.0-362.13.1.el9_3.x86_64', LOADED).level).toBe('warn')
   })
 
-  test('the verifier decides, where it could be asked', () => {
+  test('the trial decides, if it was possible', () => {
     expect(checkTrial(LOADED).level).toBe('ok')
-    expect(checkTrial(SKIPPED)).toMatchObject({ level: 'warn', message: expect.stringContaining('it needs root') })
+    expect(checkTrial(SKIPPED)).toMatchObject({ level: 'warn', message: expect.stringContaining('this needs root') })
     const refused = checkTrial({ outcome: 'refused', words: 'unknown func bpf_loop#181' })
     expect(refused).toMatchObject({ level: 'fail', message: expect.stringContaining('bpf_loop#181') })
   })
@@ -82,12 +82,12 @@ describe('kernel', () => {
     expect(checkJit(enabled, trial).level).toBe(level)
   })
 
-  test('only a JIT hardened for root too is worth a word', () => {
+  test('only a JIT hardened for root too is reported', () => {
     expect([undefined, '0', '1'].flatMap(checkHarden)).toEqual([])
     expect(checkHarden('2')).toMatchObject([{ level: 'warn', fix: 'sysctl -w net.core.bpf_jit_harden=1' }])
   })
 
-  test('locked memory matters only before memory cgroups counted maps', () => {
+  test('locked memory is reported only for kernels before cgroup accounting of maps', () => {
     const limits =
       'Max processes             31000   31000  processes\nMax locked memory         65536   65536  bytes\n'
     expect(checkMemlock([5, 10], limits)).toMatchObject([{ level: 'warn', fix: 'ulimit -l unlimited' }])
@@ -123,7 +123,7 @@ describe('permission', () => {
     expect(isPrivileged(who)).toBe(privileged)
   })
 
-  test('a container is told the flags to start it with', () => {
+  test('the finding in a container has the flags to start it with', () => {
     expect(checkPermission(identity(0, '00000000a80425fb', false, 'podman')).fix).toContain('--cap-add BPF')
   })
 
@@ -156,7 +156,7 @@ describe('bpffs', () => {
     expect(mountUnit(path)).toBe(unit)
   })
 
-  test('knows a mount namespace by the id of its root', () => {
+  test('identifies a mount namespace by the id of its root', () => {
     const mountinfo = '22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n'
     expect(rootMount(mountinfo)).toBe('27')
     expect(rootMount('')).toBeUndefined()
@@ -173,9 +173,9 @@ describe('lock', () => {
 
   test.each([
     ['held', 0x1a, 260047, true],
-    ['a lock of another kind', 0x1a, 260048, false],
-    ['only waited for', 0x1a, 260049, false],
-    ['the same inode on another device', 0x1b, 260047, false],
+    ['a lock of a different kind', 0x1a, 260048, false],
+    ['a waiting lock', 0x1a, 260049, false],
+    ['an equal inode on a different device', 0x1b, 260047, false],
     ['a major number above 255', (0x103 << 8) | 2, 260050, true],
   ])('%s', (_, device, inode, expected) => {
     expect(isLocked(locks, device, inode)).toBe(expected)
@@ -197,7 +197,7 @@ describe('tools', () => {
     expect(checkBpftool(output(text), 'x').level).toBe(level)
   })
 
-  test("Ubuntu's bpftool without the tools of the running kernel does not run", () => {
+  test('bpftool of Ubuntu without the tools of the running kernel does not run', () => {
     const wrapper = { stdout: '', stderr: 'WARNING: bpftool not found for kernel 6.8.0-40', exitCode: 2 }
     expect(checkBpftool(wrapper, 'apt-get install linux-tools-$(uname -r)')).toMatchObject({
       level: 'fail',
@@ -214,13 +214,13 @@ describe('tools', () => {
     expect(checkIp(output(text), 'x')).toMatchObject({ level, message: expect.stringContaining(version) })
   })
 
-  test('the BusyBox tools will not do', () => {
+  test('the tools of BusyBox are refused', () => {
     expect(checkIp(output('', 1), 'x').level).toBe('fail')
     expect(checkFlock(output('', 1), 'x').level).toBe('fail')
     expect(checkFlock(output('flock from util-linux 2.38.1\n'), 'x').level).toBe('ok')
   })
 
-  test('missing tools fail, but for ethtool', () => {
+  test('missing tools fail, except ethtool', () => {
     const levels = [checkBpftool, checkIp, checkFlock, checkEthtool].map((check) => check(undefined, 'x').level)
     expect(levels).toEqual(['fail', 'fail', 'fail', 'warn'])
   })

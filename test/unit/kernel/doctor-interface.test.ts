@@ -1,4 +1,4 @@
-// What doctor says about interfaces that no test machine has: facts in, findings out.
+// Findings about interfaces that no test machine has: facts in, findings out.
 import { describe, expect, test } from 'vitest'
 import { type Card, chooseNames, parseDetails, withRelatives } from '../../../src/kernel/doctor/cards.ts'
 import { DRIVERS, WITHOUT_NATIVE_DRIVERS } from '../../../src/kernel/doctor/drivers.ts'
@@ -61,8 +61,8 @@ const GENERIC = ['generic'] as const
 describe('native support', () => {
   test.each([
     ['a driver of the table', card({ driver: 'mlx5_core' }), 'yes'],
-    ['a driver that got it in a later kernel', card({ driver: 'idpf' }), 'no'],
-    ['a driver known to lack it', card({ driver: 'r8169' }), 'no'],
+    ['a driver with native XDP since a later kernel', card({ driver: 'idpf' }), 'no'],
+    ['a driver without native XDP', card({ driver: 'r8169' }), 'no'],
     ['an unknown driver', card({ driver: 'fnord' }), 'unknown'],
     ['a driver named like a property of objects', card({ driver: 'constructor' }), 'unknown'],
     ['a card without ethtool', card(), 'unknown'],
@@ -77,18 +77,18 @@ describe('native support', () => {
     expect(supportsNative(subject, { kernel: [6, 12], cards: new Map() }).answer).toBe(answer)
   })
 
-  test('drivers are either with or without', () => {
+  test('no driver is in both tables', () => {
     expect(Object.keys(DRIVERS).filter((name) => WITHOUT_NATIVE_DRIVERS.has(name))).toEqual([])
   })
 
-  test('lacking it is as bad as the config makes it', () => {
+  test('its absence is as severe as the config makes it', () => {
     const level = (wanted?: readonly AttachMode[]) => check(card({ driver: 'r8169' }), { wanted }).get('native')?.level
     expect([level(), level(NATIVE), level(EITHER), level(GENERIC)]).toEqual(['warn', 'fail', 'warn', 'ok'])
     const unsure = (wanted: readonly AttachMode[]) => check(card({ driver: 'fnord' }), { wanted }).get('native')?.level
     expect([unsure(NATIVE), unsure(GENERIC)]).toEqual(['warn', 'ok'])
   })
 
-  test('a virtio_net that must merge packets refuses it', () => {
+  test('virtio_net with fixed merging has no native XDP', () => {
     const merging = (fixed: boolean) => card({ driver: 'virtio_net', features: { 'rx-gro-hw': { on: true, fixed } } })
     expect(check(merging(true), { wanted: NATIVE }).get('native')).toMatchObject({
       level: 'fail',
@@ -97,7 +97,7 @@ describe('native support', () => {
     expect(check(merging(false), { wanted: NATIVE }).get('native')?.level).toBe('ok')
   })
 
-  test('a bond is as good as its members and its mode', () => {
+  test('a bond depends on its members and its mode', () => {
     const bond = card({ name: 'bond0', kind: 'bond', variant: '802.3ad' })
     const member = (name: string, driver: string) => card({ name, driver, master: 'bond0' })
     const level = (subject: Card, ...others: Card[]) => check(subject, { wanted: NATIVE, others }).get('native')?.level
@@ -108,7 +108,7 @@ describe('native support', () => {
     expect(level({ ...bond, variant: 'balance-alb' }, member('eth0', 'ice'))).toBe('fail')
   })
 
-  test('a veth needs as many receive queues as its peer has to send from', () => {
+  test('a veth needs as many receive queues as its peer has transmit queues', () => {
     const channels = (rx: number, tx: number) => {
       const count = { rx, tx, combined: undefined }
       return { driver: 'veth', features: new Map(), channels: { max: count, now: count } }
@@ -132,7 +132,7 @@ const program = (mode: AttachMode, facts: Partial<Card['programs'][number]> = {}
 })
 
 describe('link', () => {
-  test('is ok, down or without carrier', () => {
+  test('is up, down or without carrier', () => {
     expect(check(card({ driver: 'ice' })).get('link')?.level).toBe('ok')
     expect(check(card({ up: false })).get('link')).toMatchObject({ level: 'warn', fix: 'ip link set eth0 up' })
     expect(check(card({ carrier: false })).get('link')?.level).toBe('warn')
@@ -142,23 +142,23 @@ describe('link', () => {
 describe('mtu', () => {
   test.each([
     ['a driver without frags', 'ixgbe', 9000, [6, 12], 'fail'],
-    ['below its limit', 'ixgbe', 3000, [6, 12], undefined],
+    ['an MTU below the limit', 'ixgbe', 3000, [6, 12], undefined],
     ['a driver with frags', 'ice', 9000, [6, 12], undefined],
-    ['before it had frags', 'ice', 9000, [6, 1], 'fail'],
+    ['a driver before it had frags', 'ice', 9000, [6, 1], 'fail'],
     ['a driver without a limit', 'tsnep', 9000, [6, 12], undefined],
     ['an unknown driver', 'fnord', 9000, [6, 12], undefined],
   ] as const)('%s', (_, driver, mtu, kernel, level) => {
     expect(check(card({ driver, mtu }), { wanted: NATIVE, kernel }).get('mtu')?.level).toBe(level)
   })
 
-  test('a program that runs in native mode has passed the driver', () => {
+  test('a running native program overrides the MTU limit', () => {
     const running = card({ driver: 'ixgbe', mtu: 9000, programs: [program('native', { owner: 'ours' })] })
     expect(check(running, { wanted: NATIVE }).has('mtu')).toBe(false)
   })
 })
 
 describe('offloads and queues', () => {
-  test('LRO that is on can be turned off, or not', () => {
+  test('the fix for LRO depends on whether the driver can turn it off', () => {
     const lro = (feature: Feature) =>
       check(card({ driver: 'ixgbe', features: { 'large-receive-offload': feature } }), { wanted: NATIVE }).get('lro')
     expect(lro({ on: true, fixed: false })).toMatchObject({ level: 'warn', fix: 'ethtool -K eth0 lro off' })
@@ -166,7 +166,7 @@ describe('offloads and queues', () => {
     expect(lro({ on: false, fixed: true })).toBeUndefined()
   })
 
-  test('ena wants half of its queues spare', () => {
+  test('ena needs half of its queues unused', () => {
     const queues = (now: number, driver = 'ena') =>
       check(card({ driver, queues: { max: 8, now } }), { wanted: NATIVE }).get('queues')
     expect(queues(8)).toMatchObject({ level: 'warn', fix: 'ethtool -L eth0 combined 4' })
@@ -174,7 +174,7 @@ describe('offloads and queues', () => {
     expect(queues(8, 'ice')).toBeUndefined()
   })
 
-  test('offload mode is for one family of cards', () => {
+  test('offload mode needs a card of Netronome', () => {
     const level = (driver: string, ...wanted: AttachMode[]) => check(card({ driver }), { wanted }).get('offload')?.level
     expect(level('ice', 'offload')).toBe('fail')
     expect(level('ice', 'offload', 'native')).toBe('warn')
@@ -185,26 +185,26 @@ describe('offloads and queues', () => {
 describe('relation', () => {
   const relation = (subject: Card, ...others: Card[]) => check(subject, { wanted: NATIVE, others }).get('relation')
 
-  test('a VLAN points to its parent', () => {
+  test('the finding about a VLAN names its parent', () => {
     const parent = card({ name: 'eth0' })
     expect(relation(card({ name: 'eth0.5', kind: 'vlan', lower: 'eth0' }), parent)?.fix).toContain('name eth0 instead')
   })
 
-  test('a port of a bridge also filters what is only forwarded', () => {
+  test('a bridge port also filters forwarded packets', () => {
     expect(relation(card({ master: 'br0' }), card({ name: 'br0', kind: 'bridge' }))?.message).toContain('br0')
   })
 
-  test('a bridge filters only what is for this host', () => {
+  test('a bridge filters only packets for this host', () => {
     expect(relation(card({ name: 'br0', kind: 'bridge' }), card({ master: 'br0' }))?.fix).toContain('eth0')
   })
 
-  test('a bond with members that are not named has a gap', () => {
+  test('a bond member is reported if the config lacks other members', () => {
     const bond = card({ name: 'bond0', kind: 'bond' })
     expect(relation(card({ master: 'bond0' }), bond, card({ name: 'eth1', master: 'bond0' }))?.fix).toContain('eth1')
     expect(relation(card({ master: 'bond0' }), bond)).toBeUndefined()
   })
 
-  test('the virtual function behind a Hyper-V card is not the one to name', () => {
+  test('the finding about a Hyper-V virtual function names its master', () => {
     const synthetic = card({ name: 'eth0', driver: 'hv_netvsc' })
     expect(relation(card({ name: 'enP1', driver: 'mlx5_core', master: 'eth0' }), synthetic)?.fix).toBe(
       'name eth0 instead',
@@ -219,16 +219,26 @@ describe('programs', () => {
   test.each([
     ['none', [], 'ok', undefined],
     ['ours', [program('native', { owner: 'ours' })], 'ok', undefined],
-    ['ours, in another mode than preferred', [program('generic', { owner: 'ours' })], 'warn', 'mode: native'],
-    ['foreign', [program('generic')], 'warn', 'bpftool net detach xdpgeneric dev eth0'],
+    [
+      'our program in a mode other than the preferred one',
+      [program('generic', { owner: 'ours' })],
+      'warn',
+      'mode: native',
+    ],
+    ['a foreign program', [program('generic')], 'warn', 'bpftool net detach xdpgeneric dev eth0'],
     [
       'the dispatcher of libxdp',
       [program('native', { name: 'xdp_dispatcher' })],
       'warn',
       'xdp-loader unload eth0 --all',
     ],
-    ['of another instance', [program('native', { instance: 'lab' })], 'warn', 'xdp destroy --instance lab'],
-    ['of whom only root can see', [program('native', { owner: 'unknown' })], 'warn', 'sudo xdp doctor'],
+    ['a program of another instance', [program('native', { instance: 'lab' })], 'warn', 'xdp destroy --instance lab'],
+    [
+      'a program with an owner that only root can see',
+      [program('native', { owner: 'unknown' })],
+      'warn',
+      'sudo xdp doctor',
+    ],
   ] as const)('%s', (_, programs, level, fix) => {
     const check = found(...programs)
     expect(check?.level).toBe(level)
@@ -251,15 +261,15 @@ describe('choice of interfaces', () => {
     ].map((one) => [one.name, one]),
   )
 
-  test('without a config, what is up and not behind a bridge', () => {
+  test('without a config: interfaces that are up and not behind a bridge', () => {
     expect(chooseNames([], links)).toEqual(['eth0', 'bond0', 'docker0', 'veth2'])
   })
 
-  test('with a config, what it names and exists', () => {
+  test('with a config: its interfaces that exist', () => {
     expect(chooseNames(['veth1', 'nope', 'lo'], links)).toEqual(['veth1', 'lo'])
   })
 
-  test('members of bonds and peers are looked at too', () => {
+  test('members of bonds and peers are checked too', () => {
     const details = new Map([
       ['veth2', { carrier: true, lower: 'veth3', variant: undefined, rxQueues: 1, txQueues: 1 }],
     ])
@@ -267,7 +277,7 @@ describe('choice of interfaces', () => {
   })
 })
 
-describe('what the tools print', () => {
+describe('parsing the output of tools', () => {
   test('ip -d link', () => {
     const details = parseDetails([
       { ifname: 'tap0', flags: ['UP'], num_rx_queues: 4, linkinfo: { info_data: { type: 'tap' } } },

@@ -1,4 +1,4 @@
-// Commands of exec checks, run for real: what they are given, how they end, and that nothing of them stays.
+// Real commands of exec checks: their input, their end, and that no process is left.
 
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
@@ -30,7 +30,7 @@ const run = (command: readonly [string, ...string[]], user = SELF, env = {}): Pr
   new Promise((resolve) => startExec({ command, user, env }, resolve))
 
 describe('a command', () => {
-  test('gets its arguments as they are, an environment with nothing of ours, and no input', async () => {
+  test('gets its arguments unchanged, a clean environment, and no input', async () => {
     const path = script('printf "%s|" "$@"; echo; pwd; env | sort; cat')
     const end = await run([path, 'a b', '$HOME', '*', ''], SELF, { XDP_PORT: '80' })
     const [args, cwd, ...env] = (end as { stdout: string }).stdout.trim().split('\n')
@@ -49,7 +49,7 @@ describe('a command', () => {
     expect(await run([script(text)])).toEqual(expected)
   })
 
-  test('that is missing or no program is unable to run, and says why', async () => {
+  test('that is missing or not executable is unable to run, with a reason', async () => {
     expect(await run([join(directory, 'none')])).toEqual({
       kind: 'unable',
       reason: expect.stringContaining('No such file'),
@@ -60,18 +60,18 @@ describe('a command', () => {
     })
   })
 
-  test('that says a lot is heard to its end, of which the beginning is kept', async () => {
+  test('with long output runs to its end, and the beginning is kept', async () => {
     const end = await run([script('head -c 1000000 /dev/zero | tr "\\0" x; exit 4')])
     expect(end).toEqual({ kind: 'exit', status: 4, stdout: 'x'.repeat(4096), stderr: '' })
   })
 
-  test('whose child keeps the output open ends all the same', async () => {
+  test('whose child keeps the output open still ends', async () => {
     const end = await run([script(`sleep 100 & echo $! > ${directory}/child; echo done`)])
     process.kill(Number(readFileSync(join(directory, 'child'), 'utf8')), 'SIGKILL')
     expect(end).toEqual({ kind: 'exit', status: 0, stdout: 'done\n', stderr: '' })
   })
 
-  test('that is given up dies with all of its group, and tells nothing', async () => {
+  test('that is cancelled dies with its whole group, and reports no end', async () => {
     const ends: ExecEnd[] = []
     const path = script(
       `sleep 100 & echo $! $$ > ${directory}/pids.new; mv ${directory}/pids.new ${directory}/pids; wait`,
@@ -83,7 +83,7 @@ describe('a command', () => {
     }
     await expect.poll(pids, { timeout: 10_000 }).toHaveLength(2)
     abandon()
-    // Gone, or dead and waiting for its parent to notice.
+    // False for a process that is gone, or a zombie.
     const isAlive = (pid: number): boolean => {
       try {
         return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
@@ -95,7 +95,7 @@ describe('a command', () => {
     expect(ends).toEqual([])
   })
 
-  test('that is given up at once never runs', async () => {
+  test('that is cancelled at once never runs', async () => {
     const path = script(`touch ${directory}/ran`)
     startExec({ command: [path], user: SELF, env: {} }, () => undefined)()
     expect(await run([script('exit 0')])).toMatchObject({ status: 0 })
@@ -105,7 +105,7 @@ describe('a command', () => {
   test('of a user that does not exist is unable to run', async () => {
     expect(await run(['/bin/true'], 'no-such-user')).toEqual({
       kind: 'unable',
-      reason: 'there is no user no-such-user',
+      reason: 'user no-such-user does not exist',
     })
   })
 })
@@ -131,7 +131,7 @@ describe('an exec check', () => {
     expect(await told(exec(text))).toBe(expected)
   })
 
-  test('is told what to check', async () => {
+  test('gets its target in the environment', async () => {
     const say = 'echo "$XDP_SERVICE $XDP_BACKEND $XDP_ADDRESS $XDP_PORT $XDP_TIMEOUT_MS"; exit 1'
     expect(await told(exec(say))).toBe('bad: exit status 1: web 10.0.0.1:80 10.0.0.1 8080 1000')
     expect(await told(exec('echo "[$XDP_PORT]"; exit 1', { port: undefined }))).toBe('bad: exit status 1: []')

@@ -1,4 +1,4 @@
-// The shell that starts tools: same results as starting them as children.
+// The shell that starts tools: its results equal those of a direct start, and it holds a lock until it is released.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -23,25 +23,25 @@ const sh = (script: string, input?: string) => spawnTool('sh', ['-c', script], i
 
 describe('a tool', () => {
   test.each(['plain', 'two words', "it's", '"$HOME" `id` $(id) \\ ; & | > <', '', '-n', 'ä\u0001ö', '*'])(
-    'gets the word %j as it is',
+    'gets the word %j unchanged',
     async (word) => {
       const { stdout } = await spawnTool('printf', ['%s', word])
       expect(stdout).toBe(word)
     },
   )
 
-  test('reads what it is given, and nothing where it is given nothing', async () => {
+  test('reads the given input, and else reads nothing', async () => {
     const text = 'line\n'.repeat(100_000)
     expect(await spawnTool('cat', [], text)).toEqual({ stdout: text, stderr: '', exitCode: 0 })
     expect(await spawnTool('cat', [])).toEqual({ stdout: '', stderr: '', exitCode: 0 })
   })
 
-  test('ends with its status and its words', async () => {
+  test('ends with its status and output', async () => {
     expect(await sh('echo out; echo err >&2; exit 42')).toEqual({ stdout: 'out\n', stderr: 'err\n', exitCode: 42 })
     expect(await sh('kill -9 $$')).toMatchObject({ exitCode: 137 })
   })
 
-  test('runs beside others, each with its own answer', async () => {
+  test('runs in parallel with others, each with its own result', async () => {
     const fifo = join(directory, 'fifo')
     execFileSync('mkfifo', [fifo])
     const waits = sh(`cat ${fifo}`)
@@ -58,7 +58,7 @@ describe('a tool', () => {
 })
 
 describe('spawnTool', () => {
-  test('asks the helper while there is one, and tells the same', async () => {
+  test('uses the helper while it runs, with equal results', async () => {
     const outcomes = async () => [
       await spawnTool('sh', ['-c', 'cat; exit 3'], 'in'),
       await spawnTool('sh', ['-c', 'echo "$LC_ALL"']),
@@ -73,13 +73,13 @@ describe('spawnTool', () => {
   // The parent of a tool is a copy of the shell, which waits for that tool alone.
   const SHELL = '$(cut -d " " -f 4 /proc/$PPID/stat)'
 
-  test('gets its answer also where the helper is killed, and does without it from then on', async () => {
+  test('gets its result even if the helper is killed, and then runs without it', async () => {
     expect(await spawnTool('sh', ['-c', `kill -9 ${SHELL}; echo still`])).toMatchObject({ stdout: 'still\n' })
     await opened.ended
     expect(await spawnTool('echo', ['again'])).toMatchObject({ stdout: 'again\n' })
   })
 
-  test('fails where nobody is left to answer', async () => {
+  test('fails if the helper and the tool are killed', async () => {
     await expect(spawnTool('sh', ['-c', `kill -9 ${SHELL} $PPID`])).rejects.toThrow(CommandError)
   })
 })

@@ -1,7 +1,7 @@
-// Routes and neighbours as iproute2 6.1 prints them (its own output), and what becomes of them.
+// Routes and neighbours from captured output of iproute2 6.1, and the next hops made of them.
 import { describe, expect, test } from 'vitest'
 import { plainMac } from '../../../src/kernel/host/links.ts'
-import { hopOf, neighboursOf, wayOf } from '../../../src/kernel/host/next-hops.ts'
+import { hopOf, neighboursOf, routeOf } from '../../../src/kernel/host/next-hops.ts'
 import { pairResults } from '../../../src/kernel/tools/ip.ts'
 import { link } from '../../support/states.ts'
 
@@ -26,7 +26,7 @@ Command failed -:8
 describe('a batch of ip', () => {
   const results = pairResults(11, STDOUT, STDERR)
 
-  test('gives each line its answer, or why there is none', () => {
+  test('returns the result or the error of each line', () => {
     expect(results.map(({ error }) => error)).toEqual([
       undefined,
       'Network is unreachable',
@@ -43,24 +43,24 @@ describe('a batch of ip', () => {
     expect(results[2]?.output).toMatchObject([{ type: 'local' }])
   })
 
-  test('is ways: direct, through a gateway of either family, narrow, or none', () => {
-    expect(results.map((result) => wayOf('10.0.0.11', result))).toEqual([
+  test('gives routes: direct, through a gateway of either family, with an MTU, or none', () => {
+    expect(results.map((result) => routeOf('10.0.0.11', result))).toEqual([
       { device: 'eth1', neighbour: '10.0.0.11', mtu: undefined },
-      'no route leads to it',
-      'it is an address of this host',
-      'its route is a blackhole',
+      'no route',
+      'the address belongs to this host',
+      'the route is a blackhole',
       { device: 'eth1', neighbour: '10.0.0.11', mtu: undefined },
-      'its route says unreachable',
+      'the route is unreachable',
       { device: 'eth1', neighbour: '2001:db8::11', mtu: undefined },
-      'the kernel knows no route to it: No buffer space available',
+      'no route: No buffer space available',
       { device: 'eth1', neighbour: '10.0.0.11', mtu: 1400 },
       { device: 'eth1', neighbour: '2001:db8::11', mtu: undefined },
-      'its route is of type broadcast',
+      'the route is of type broadcast',
     ])
   })
 })
 
-test('neighbours that are stale count as known, those that do not answer do not', () => {
+test('stale neighbours count as known, failed ones do not', () => {
   const states = ['REACHABLE', 'STALE', 'DELAY', 'PERMANENT', 'FAILED', 'INCOMPLETE']
   const entries = states.map((state, i) => ({
     dst: `10.0.0.${i}`,
@@ -94,7 +94,7 @@ describe('a next hop', () => {
   )
   const to = (device: string, mtu?: number) => hopOf({ device, neighbour: '10.0.0.11', mtu }, '02005e100001', links)
 
-  test('is the neighbour, behind the interface of the route', () => {
+  test('is the neighbour on the interface of the route', () => {
     expect(to('eth1')).toEqual({
       interface: 'eth1',
       ifindex: 3,
@@ -105,7 +105,7 @@ describe('a next hop', () => {
     })
   })
 
-  test('behind a VLAN interface is behind its parent, with a tag and its own MAC', () => {
+  test('on a VLAN interface is on its parent, with the tag and the MAC of the VLAN interface', () => {
     expect(to('eth1.100')).toMatchObject({
       interface: 'eth1',
       ifindex: 3,
@@ -115,25 +115,25 @@ describe('a next hop', () => {
     })
   })
 
-  test('takes no larger packets than the route, or than a length of 16 bits', () => {
+  test('has at most the MTU of the route, and at most a 16-bit length', () => {
     expect(to('eth1', 1400)).toMatchObject({ mtu: 1400 })
     expect(to('eth1', 9216)).toMatchObject({ mtu: 9000 })
     expect(to('big')).toMatchObject({ mtu: 65535 })
   })
 
   test.each([
-    ['nowhere', 'its route leads to nowhere, which is not there'],
+    ['nowhere', 'the route leads to nowhere, which does not exist'],
     ['down', 'down is down'],
     ['tun0', 'frames on tun0 have no MAC addresses'],
     ['eth1.100.7', 'eth1.100.7 has two VLAN tags'],
-    ['eth9.5', 'the interface below eth9.5 is not there, or its tag is not 802.1Q'],
-    ['qinq', 'the interface below qinq is not there, or its tag is not 802.1Q'],
-  ])('behind %s there is none', (device, why) => {
+    ['eth9.5', 'the interface below eth9.5 does not exist, or its tag is not 802.1Q'],
+    ['qinq', 'the interface below qinq does not exist, or its tag is not 802.1Q'],
+  ])('does not exist on %s', (device, why) => {
     expect(to(device)).toBe(why)
   })
 })
 
-test('MAC addresses are plain hex digits; what a tunnel has is none', () => {
+test('a MAC address becomes plain hex digits; the address of a tunnel is not one', () => {
   expect(plainMac('02:00:5e:10:00:01')).toBe('02005e100001')
   expect(plainMac('192.0.2.1')).toBe('')
   expect(plainMac('00:00:00:00:fe:80:00:00:00:00:00:00:00:00:00:00:00:00:00:01')).toBe('')

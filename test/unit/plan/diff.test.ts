@@ -11,7 +11,7 @@ const brief = (changes: readonly Change[]) =>
   changes.map(({ op, key, impact, reason }) => `${op} ${key} ${impact} ${reason}`)
 
 describe('diff', () => {
-  test('an empty kernel needs everything, in the order traffic wants it', () => {
+  test('an empty kernel needs every object, in the order that traffic needs', () => {
     const { changes } = plan(desired(ONE), live({ links: [link('eth0')] }), PROGRAM)
     expect(brief(changes)).toEqual([
       'create program hitless new-in-config',
@@ -21,11 +21,11 @@ describe('diff', () => {
     ])
   })
 
-  test('the same state on both sides needs nothing', () => {
+  test('equal states need no change', () => {
     expect(diff(ONE, live({ state: ONE }))).toEqual([])
   })
 
-  test('destroy takes everything away, interfaces first and the program last', () => {
+  test('destroy deletes everything, interfaces first and the program last', () => {
     const { changes } = planDestroy(live({ state: ONE }))
     expect(brief(changes)).toEqual([
       'delete interface:eth0 hitless destroy',
@@ -35,12 +35,12 @@ describe('diff', () => {
     ])
   })
 
-  test('a list is compared by addresses: order, duplicates and how prefixes are cut make no difference', () => {
+  test('lists are compared by addresses: order, duplicates and the split into prefixes do not matter', () => {
     const cut = list('blocklist', 'blocklist', scoped(ANY, '198.51.100.128/25', '198.51.100.0/25', '198.51.100.7'))
     expect(diff({ ...ONE, lists: new Map([['blocklist', cut]]) }, live({ state: ONE }))).toEqual([])
   })
 
-  test('a delta holds exactly what is added and removed, scope by scope', () => {
+  test('a delta has exactly the added and removed addresses, per scope', () => {
     const after = list(
       'blocklist',
       'blocklist',
@@ -55,23 +55,23 @@ describe('diff', () => {
     ])
   })
 
-  test('a list that turns from block to allow is an update without a delta', () => {
+  test('turning a blocklist into an allowlist is an update without a delta', () => {
     const allow = list('allowlist', 'blocklist', ...BLOCK.sets)
     const [change] = diff({ ...ONE, lists: new Map([['blocklist', allow]]) }, live({ state: ONE }))
     expect(change).toMatchObject({ op: 'update', delta: [] })
   })
 
-  test('a live mode that is any of the desired ones is in sync', () => {
+  test('a live mode among the desired ones is in sync', () => {
     const flexible = state({ ...parts(ONE), interfaces: { eth0: ['offload', 'native'] } })
     expect(diff(flexible, live({ state: ONE }))).toEqual([])
   })
 
-  test('a live mode that is none of the desired ones is replaced, with a gap', () => {
+  test('a live mode outside the desired ones is replaced, with a traffic gap', () => {
     const generic = state({ ...parts(ONE), interfaces: { eth0: ['generic'] } })
     expect(brief(diff(generic, live({ state: ONE })))).toEqual(['replace interface:eth0 traffic-gap mode-changed'])
   })
 
-  test('native XDP on a real card may make its link bounce, generic XDP does not', () => {
+  test('native XDP on a physical card may bounce the link, generic XDP does not', () => {
     const links = [link('eth0', { kind: 'physical' }), link('eth1', { kind: 'physical' })]
     const two = state({ ...parts(ONE), interfaces: { eth0: ['native', 'generic'], eth1: ['generic'] } })
     const changes = diff(two, live({ state: { ...ONE, interfaces: new Map() }, links }))
@@ -81,7 +81,7 @@ describe('diff', () => {
     ])
   })
 
-  test('a new build of the program is an update, one of another ABI a replacement', () => {
+  test('a new build of the program is an update, one with a different ABI a replacement', () => {
     const built = (digest: string, abi: number) => diff({ ...ONE, program: { digest, abi } }, live({ state: ONE }))
     expect(brief(built('ff', 1))).toEqual(['update program hitless program-changed'])
     expect(brief(built('ff', 2))).toEqual(['replace program hitless program-changed'])
@@ -89,7 +89,7 @@ describe('diff', () => {
 })
 
 describe('drift', () => {
-  test('gives a change its reason', () => {
+  test('sets the reason of a change', () => {
     const detached = { ...ONE, interfaces: new Map() }
     const drift = new Map([['interface:eth0', 'detached'] as const])
     const { changes, drift: reported } = plan(
@@ -101,7 +101,7 @@ describe('drift', () => {
     expect(reported).toEqual([{ key: 'interface:eth0', what: 'detached' }])
   })
 
-  test('what drifted to just what is desired is written again, so that the record is right', () => {
+  test('an object that drifted to the desired value is written again, so that the record is right', () => {
     const drift = new Map([['list:blocklist', 'written to'] as const])
     expect(brief(diff(ONE, live({ state: ONE, drift })))).toEqual(['update list:blocklist hitless drift'])
   })
@@ -112,34 +112,34 @@ describe('drift', () => {
     expect(brief(changes)).toEqual(['update interface:eth0 hitless drift'])
   })
 
-  test('a program that a killed apply left on an interface outside the file is taken off', () => {
+  test('a program that a killed apply left on an interface outside the file is detached', () => {
     const stray = link('eth9', { programs: [foreign({ generation: 2, mode: 'generic' })] })
     const changes = diff(ONE, live({ state: ONE, links: [link('eth0'), stray] }))
     expect(changes).toMatchObject([{ op: 'delete', key: 'interface:eth9', before: { modes: ['generic'] } }])
   })
 })
 
-describe('programs of others', () => {
+describe('foreign programs', () => {
   const before = { ...ONE, interfaces: new Map() }
 
-  test('are shown as displaced; in the same mode the kernel swaps the two', () => {
+  test('are reported as displaced; in the same mode the kernel swaps the two', () => {
     const links = [link('eth0', { programs: [foreign()] })]
     const [change] = diff(ONE, live({ state: before, links }))
     expect(change).toMatchObject({ op: 'create', impact: 'hitless', displaces: [{ id: 42 }] })
   })
 
-  test('in another mode must go first, which leaves a gap', () => {
+  test('in a different mode are detached first, which leaves a traffic gap', () => {
     const links = [link('eth0', { programs: [foreign({ mode: 'generic' })] })]
     expect(diff(ONE, live({ state: before, links }))[0]).toMatchObject({ op: 'create', impact: 'traffic-gap' })
   })
 
-  test('beside ours make an update', () => {
+  test('beside ours cause an update', () => {
     const programs = [foreign({ mode: 'offload' }), foreign({ id: 7, generation: 1 })]
     const [change] = diff(ONE, live({ state: ONE, links: [link('eth0', { programs })] }))
     expect(change).toMatchObject({ op: 'update', displaces: [{ id: 42, mode: 'offload' }] })
   })
 
-  test('on interfaces we do not want are none of our business', () => {
+  test('on interfaces outside the file are ignored', () => {
     const links = [link('eth0'), link('eth1', { programs: [foreign()] })]
     expect(diff(ONE, live({ state: ONE, links }))).toEqual([])
   })

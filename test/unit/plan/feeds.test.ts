@@ -1,4 +1,4 @@
-// When a list keeps its live content rather than what its files say.
+// Cases in which a list keeps its live content instead of taking its files.
 import { expect, test } from 'vitest'
 import type { Feed, FeedFile } from '../../../src/model/desired.ts'
 import type { List } from '../../../src/model/state.ts'
@@ -57,23 +57,23 @@ test('a feed that lost more than half of its prefixes keeps the live ones', () =
   expect(codes).toEqual(['W210'])
   expect(content).toEqual(drop(...hosts(100)))
   expect(message).toBe(
-    'list drop would go from 100 to 49 prefixes, 51% fewer, and max_shrink is 50%: it keeps its live content',
+    'list drop would go from 100 to 49 prefixes, 51% fewer, but max_shrink is 50%: it keeps its live content',
   )
 })
 
-test('half is not more than half', () => {
+test('a feed that lost exactly half of its prefixes is applied', () => {
   const { codes, content } = decide(drop(...hosts(100)), drop(...hosts(50)), [feed()])
   expect(codes).toEqual([])
   expect(content).toEqual(drop(...hosts(50)))
 })
 
-test('max_shrink is what the feed says', () => {
+test('the feed sets max_shrink', () => {
   expect(decide(drop(...hosts(100)), drop(...hosts(89)), [feed({ maxShrink: 0.1 })]).codes).toEqual(['W210'])
   expect(decide(drop(...hosts(100)), drop(...hosts(1)), [feed({ maxShrink: 1 })]).codes).toEqual([])
   expect(decide(drop(...hosts(100)), drop(...hosts(99)), [feed({ maxShrink: 0 })]).codes).toEqual(['W210'])
 })
 
-test('--accept-shrink takes it, and has nothing to warn about', () => {
+test('--accept-shrink applies a shrunken feed without a warning', () => {
   const wanted = drop('192.0.2.0')
   expect(decide(drop(...hosts(100)), wanted, [feed()], { acceptShrink: true })).toMatchObject({
     codes: [],
@@ -81,42 +81,42 @@ test('--accept-shrink takes it, and has nothing to warn about', () => {
   })
 })
 
-test('the same addresses in fewer, wider prefixes are no loss, nor are others in their place', () => {
+test('equal addresses in fewer, wider prefixes are no loss, nor are different addresses in their place', () => {
   expect(decide(drop(...hosts(100)), drop('192.0.2.0/24'), [feed()]).codes).toEqual([])
   const others = hosts(100).map((text) => text.replace('192.0.2', '198.51.100'))
   expect(decide(drop(...hosts(100)), drop(...others), [feed()]).codes).toEqual([])
 })
 
-test('a file beyond its age is not read any more, even if it grew', () => {
+test('a file older than max_age is ignored, even if it grew', () => {
   const old = feed({ maxAge: 36 * 3600, files: [file(), file({ path: 'old.txt', updatedAt: NOW - 37 * 3600 })] })
   const { codes, content, message } = decide(drop(...hosts(10)), drop(...hosts(20)), [old])
   expect(codes).toEqual(['W209'])
   expect(content).toEqual(drop(...hosts(10)))
-  expect(message).toBe('old.txt is 37 hours old, and max_age is 36 hours: list drop keeps its live content')
+  expect(message).toBe('old.txt is 37 hours old, but max_age is 36 hours: list drop keeps its live content')
   const taken = decide(drop(...hosts(10)), drop(...hosts(20)), [old], { acceptShrink: true })
   expect(taken).toMatchObject({ codes: [], content: drop(...hosts(20)) })
   const fresh = feed({ maxAge: 36 * 3600, files: [file({ updatedAt: NOW - 36 * 3600 })] })
   expect(decide(drop(...hosts(10)), drop(...hosts(20)), [fresh]).codes).toEqual([])
 })
 
-test('without live content an old file is better than none', () => {
+test('an old file is applied if the list has no live content', () => {
   const old = feed({ maxAge: 3600, files: [file({ updatedAt: NOW - 86_400 * 9 })] })
   const { codes, content, message } = decide(undefined, drop(...hosts(3)), [old])
   expect(codes).toEqual(['W209'])
   expect(content).toEqual(drop(...hosts(3)))
-  expect(message).toContain('drop.txt is 9 days old, and max_age is 60 minutes: list drop takes it all the same')
+  expect(message).toContain('drop.txt is 9 days old, but max_age is 60 minutes: list drop takes it anyway')
   const allowed = { ...drop(...hosts(100)), kind: 'allowlist' } as const
   expect(decide(allowed, drop(...hosts(3)), [feed()]).content).toEqual(drop(...hosts(3)))
 })
 
-test('live content stays under the scope that the file has now', () => {
+test('kept live content gets the scope that the file has now', () => {
   const wanted = list('blocklist', 'drop', scoped(DNS, '192.0.2.0'))
   const { codes, content } = decide(drop(...hosts(9)), wanted, [feed()])
   expect(codes).toEqual(['W210'])
   expect(content).toEqual(list('blocklist', 'drop', scoped(DNS, ...hosts(9))))
 })
 
-test('entries of the config in the same list take effect all the same', () => {
+test('inline entries of a list with a stale feed take effect', () => {
   const current = list('blocklist', 'blocklist', scoped(ANY, ...hosts(9)))
   const inline = [scoped(ANY, '203.0.113.1'), scoped(DNS, '203.0.113.2')]
   const wanted = list('blocklist', 'blocklist', scoped(ANY, '192.0.2.0', '203.0.113.1'), scoped(DNS, '203.0.113.2'))
@@ -126,6 +126,6 @@ test('entries of the config in the same list take effect all the same', () => {
   expect(content).toEqual(expected)
 })
 
-test('lists without files shrink as they like', () => {
+test('lists without files may shrink without limit', () => {
   expect(decide(drop(...hosts(100)), drop('192.0.2.0'), []).codes).toEqual([])
 })

@@ -8,7 +8,7 @@ describe('a foreign program', () => {
   const blocked = (facts = {}) =>
     guard(desired(WANTED), live({ links: [link('eth0', { programs: [foreign(facts)] })] }))
 
-  test('is refused with all that identifies it and with the ways out', () => {
+  test('is refused, with its identity and ways to resolve it', () => {
     const [found] = blocked()
     expect(found).toMatchObject({ code: 'E200', severity: 'error', at: { file: 'xdp.yaml', line: 4 } })
     for (const fact of ['eth0', 'id 42', 'someone_elses', 'a04f5eef06a7f555', '2023-11-14T22:13:20Z', 'native'])
@@ -21,36 +21,36 @@ describe('a foreign program', () => {
     ['native', 'xdpdrv'],
     ['generic', 'xdpgeneric'],
     ['offload', 'xdpoffload'],
-  ] as const)('in %s mode is detached as %s', (mode, word) => {
+  ] as const)('in %s mode: the hint detaches it as %s', (mode, word) => {
     expect(blocked({ mode })[0]?.hint).toContain(`detach ${word} dev eth0`)
   })
 
-  test('without name, tag or load time is still named by its id', () => {
+  test('without name, tag or load time is named by its id', () => {
     const [found] = blocked({ name: '', tag: '', loadedAt: 0 })
     expect(found?.message).toContain('id 42, native mode.')
   })
 
-  test('of libxdp is called by its name', () => {
+  test('of libxdp is recognised by its name', () => {
     expect(blocked({ name: 'xdp_dispatcher' })[0]?.message).toContain('libxdp')
   })
 
-  test('with the name of ours is recognised as one that lost its pins', () => {
+  test('with the name of our program is reported as one that lost its pins', () => {
     expect(blocked({ name: 'xdp_filter' })[0]?.message).toContain('pins were lost')
   })
 
-  test('may be replaced where the file says so', () => {
+  test('is accepted with on_conflict: replace', () => {
     const links = [link('eth0', { programs: [foreign()] })]
     expect(guard(desired(WANTED, { eth0: { onConflict: 'replace' } }), live({ links }))).toEqual([])
   })
 
-  test('is none where the program is ours', () => {
+  test('is not reported if the program is ours', () => {
     const links = [link('eth0', { programs: [foreign({ generation: 1 })] })]
     expect(guard(desired(WANTED), live({ links }))).toEqual([])
   })
 })
 
 describe('a missing interface', () => {
-  test('is refused, with the name that was probably meant', () => {
+  test('is refused, with a similar name as the suggestion', () => {
     const links = [link('lo'), link('eth1'), link('wlan0')]
     const [found] = guard(desired(WANTED), live({ links }))
     expect(found).toMatchObject({ code: 'E103', message: 'interface eth0 does not exist' })
@@ -58,12 +58,12 @@ describe('a missing interface', () => {
     expect(found?.hint).toContain('missing: skip')
   })
 
-  test('that resembles none is answered with those that exist', () => {
+  test('without a similar name is refused, with the existing interfaces', () => {
     const [found] = guard(desired(WANTED), live({ links: [link('lo'), link('wlan0'), link('br-lan')] }))
-    expect(found?.hint).toContain('there are br-lan, wlan0')
+    expect(found?.hint).toContain('the interfaces are br-lan, wlan0')
   })
 
-  test('may be skipped where the file says so', () => {
+  test('is accepted with missing: skip', () => {
     expect(guard(desired(WANTED, { eth0: { missing: 'skip' } }), live())).toEqual([])
   })
 })
@@ -75,12 +75,12 @@ describe('the wrong network namespace', () => {
     expect(found[0]?.message).toContain('namespace 1')
   })
 
-  test('is no matter before the first apply', () => {
+  test('is accepted before the first apply', () => {
     expect(guardNamespace(live({ netns: undefined }))).toEqual([])
   })
 })
 
-test('every objection is given at once, in order of names', () => {
+test('all refusals are reported together, sorted by name', () => {
   const wanted = state({ interfaces: { eth2: ['native'], eth1: ['native'], eth0: ['native'] } })
   const links = [link('eth1', { programs: [foreign()] })]
   expect(guard(desired(wanted), live({ links })).map(({ code }) => code)).toEqual(['E103', 'E200', 'E103'])

@@ -14,8 +14,8 @@ const web = (fields: Parameters<typeof service>[2] = {}): Service =>
 
 const change = (before: Service, after: Service) => diffService('web', before, after, false)[0]
 
-describe('the part of new flows that moves', () => {
-  test('is what two tables differ in', () => {
+describe('the share of new flows that moves', () => {
+  test('is the part in which two tables differ', () => {
     const [before, after] = [web(), web({ backends: ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'] })]
     const owner = (one: Service, slot: number): string =>
       backendKey(one.backends[ringOf(one.backends)[slot] as number] as Service['backends'][number])
@@ -27,9 +27,9 @@ describe('the part of new flows that moves', () => {
     expect(movedShare(after, before)).toBe(movedShare(before, after))
   })
 
-  test('is the same whatever the sizes of the tables', () => {
+  test('does not depend on the sizes of the tables', () => {
     const many = (count: number) => Array.from({ length: count }, (_, i) => `10.0.${i >> 8}.${i & 255}`)
-    // 655 backends have the usual table, 656 a larger one: the same flows stay nevertheless only by chance.
+    // 655 backends have the usual table, 656 a larger one.
     const moved = movedShare(web({ backends: many(655) }), web({ backends: many(656) })) as number
     expect(moved).toBeGreaterThan(0.9)
     expect(moved).toBeLessThan(1)
@@ -38,23 +38,23 @@ describe('the part of new flows that moves', () => {
 
   test.each([
     [
-      'nothing for a next hop',
+      'is zero for a changed next hop',
       {},
       { backends: [backend('10.0.0.1', { nextHop: undefined }), '10.0.0.2', '10.0.0.3'] },
       0,
     ],
-    ['all where there were none', { backends: [] }, {}, 1],
-    ['all where there are none any more', {}, { backends: [backend('10.0.0.1', { state: 'drain' })] }, 1],
-    ['what does not come back by chance where the hash is another', {}, { hash: 'source' as const }, 2 / 3],
-    ['the same where flows had no backend of their own', { scheduler: 'random' as const }, {}, 2 / 3],
-    ['nothing to tell where they have none', {}, { scheduler: 'random' as const }, undefined],
+    ['is 1 if there were no backends', { backends: [] }, {}, 1],
+    ['is 1 if no backend takes new flows any more', {}, { backends: [backend('10.0.0.1', { state: 'drain' })] }, 1],
+    ['excludes flows that return by chance after a change of hash', {}, { hash: 'source' as const }, 2 / 3],
+    ['is computed alike if flows had no fixed backend before', { scheduler: 'random' as const }, {}, 2 / 3],
+    ['is undefined if flows have no fixed backend', {}, { scheduler: 'random' as const }, undefined],
   ])('%s', (_, before, after, moved) => {
     const found = movedShare(web(before), web(after))
     if (moved === undefined) expect(found).toBeUndefined()
     else expect(found).toBeCloseTo(moved, 6)
   })
 
-  test('a delta says the same, also where it need not look at tables', () => {
+  test('a delta has this share, also if it does not compare tables', () => {
     const kept = [backend('10.0.0.1', { nextHop: undefined }), '10.0.0.2', '10.0.0.3']
     const others = [
       { backends: kept },
@@ -67,7 +67,7 @@ describe('the part of new flows that moves', () => {
     for (const after of others.map(web)) expect(serviceDelta(web(), after).moved).toBe(movedShare(web(), after))
   })
 
-  test('shares are by weight, of those that take new flows', () => {
+  test('shares follow the weights of backends that take new flows', () => {
     const backends = [
       backend('10.0.0.1', { weight: 3 }),
       '10.0.0.2',
@@ -78,17 +78,17 @@ describe('the part of new flows that moves', () => {
   })
 })
 
-describe('what flows notice', () => {
+describe('the impact on flows', () => {
   const others = ['10.0.0.2', '10.0.0.3']
   test.each([
-    ['a backend more', { backends: [...others, '10.0.0.1', '10.0.0.4'] }, 'new-flows'],
-    ['another weight', { backends: [...others, backend('10.0.0.1', { weight: 2 })] }, 'new-flows'],
+    ['a backend added', { backends: [...others, '10.0.0.1', '10.0.0.4'] }, 'new-flows'],
+    ['a changed weight', { backends: [...others, backend('10.0.0.1', { weight: 2 })] }, 'new-flows'],
     ['a backend drained', { backends: [...others, backend('10.0.0.1', { state: 'drain' })] }, 'new-flows'],
-    ['a backend gone', { backends: others }, 'new-flows'],
+    ['a backend removed', { backends: others }, 'new-flows'],
     ['a backend disabled', { backends: [...others, backend('10.0.0.1', { state: 'disabled' })] }, 'traffic-gap'],
     ['a next hop lost', { backends: [...others, backend('10.0.0.1', { nextHop: undefined })] }, 'traffic-gap'],
     [
-      'another MAC',
+      'a changed MAC',
       { backends: [...others, backend('10.0.0.1', { nextHop: { ...EGRESS, mac: '020000000001' } })] },
       'hitless',
     ],
@@ -97,32 +97,32 @@ describe('what flows notice', () => {
       { backends: ['10.0.0.1', ...others].map((text) => backend(text, { weight: 2 })) },
       'hitless',
     ],
-    ['another timeout', { udpTimeout: 60, drainTimeout: 5 }, 'hitless'],
-    ['another hash', { hash: 'source' }, 'traffic-gap'],
-    ['another forwarding', { forwarding: 'dsr' }, 'traffic-gap'],
+    ['a changed timeout', { udpTimeout: 60, drainTimeout: 5 }, 'hitless'],
+    ['a changed hash', { hash: 'source' }, 'traffic-gap'],
+    ['a changed forwarding', { forwarding: 'dsr' }, 'traffic-gap'],
     ['a source pool', { snatPool: ['192.0.2.20'] }, 'traffic-gap'],
   ] as const)('%s: %j is %s', (_, fields, impact) => {
     expect(change(web(), web(fields as Parameters<typeof service>[2]))?.impact).toBe(impact)
   })
 
-  test('a source pool that grows keeps its flows, one that shrinks does not', () => {
+  test('a source pool that grows keeps flows, one that shrinks does not', () => {
     const [small, large] = [web({ snatPool: ['192.0.2.20'] }), web({ snatPool: ['192.0.2.20', '192.0.2.21'] })]
     expect(change(small, large)?.impact).toBe('hitless')
     expect(change(large, small)?.impact).toBe('traffic-gap')
   })
 
-  test('a range that grows keeps its flows, one that moves does not', () => {
+  test('a port range that grows keeps flows, one that moves does not', () => {
     const ports = (first: number, last: number): Service => ({ ...web(), ports: { first, last } })
     expect(change(ports(80, 89), ports(80, 99))?.impact).toBe('hitless')
     expect(change(ports(80, 99), ports(80, 89))?.impact).toBe('traffic-gap')
   })
 
-  test('nothing changed is no change; what drifted is written again', () => {
+  test('equal services need no change; a drifted one is written again', () => {
     expect(diffService('web', web(), web(), false)).toEqual([])
     expect(diffService('web', web(), web(), true)).toMatchObject([{ op: 'update', reason: 'drift', impact: 'hitless' }])
   })
 
-  test('a next hop that moved is drift, not an edit', () => {
+  test('a changed next hop is drift, not an edit', () => {
     const moved = web({ backends: [backend('10.0.0.1', { nextHop: { ...EGRESS, vlan: 7 } }), ...others] })
     expect(change(web(), moved)).toMatchObject({ reason: 'drift' })
   })
@@ -137,13 +137,13 @@ describe('backends that leave', () => {
     )
   const fewer = { backends: ['10.0.0.2', '10.0.0.3'] }
 
-  test('keep their flows for five minutes, or for as long as the service says', () => {
+  test('keep their flows for five minutes, or for the drain_timeout', () => {
     expect(leaving(web(), web(fewer))).toEqual(['10.0.0.1 until 1300'])
     expect(leaving(web(), web({ ...fewer, drainTimeout: 60 }))).toEqual(['10.0.0.1 until 1060'])
     expect(leaving(web(), web({ ...fewer, drainTimeout: 0 }))).toEqual([])
   })
 
-  test('keep none if they had none, or if the flows end anyway', () => {
+  test('are dropped at once if they had no flows, or if the flows end anyway', () => {
     const disabled = backend('10.0.0.1', { state: 'disabled' })
     const unreachable = backend('10.0.0.1', { nextHop: undefined })
     expect(leaving(web({ backends: [...fewer.backends, disabled] }), web(fewer))).toEqual([])
@@ -151,12 +151,12 @@ describe('backends that leave', () => {
     expect(leaving(web(), web({ ...fewer, hash: 'source' }))).toEqual([])
   })
 
-  test('have no more time than they had while they drained', () => {
+  test('keep the deadline of their drain if it is earlier', () => {
     const deadlines = new Map([['web/10.0.0.1', 1100]])
     expect(leaving(web(), web(fewer), { deadlines })).toEqual(['10.0.0.1 until 1100'])
   })
 
-  test('stay through later edits until their time is over, or until they are back', () => {
+  test('stay through later edits until their deadline, or until they are back', () => {
     const earlier = [{ service: 'web', backend: backend('10.0.0.9'), deadline: 1200 }]
     expect(leaving(web(), web(), { leaving: earlier })).toEqual(['10.0.0.9 until 1200'])
     expect(leaving(web(), web(), { leaving: earlier, bootSeconds: 1200 })).toEqual([])
@@ -164,7 +164,7 @@ describe('backends that leave', () => {
     expect(leavingOf(state({}), facts(web(), { leaving: earlier }))).toEqual([])
   })
 
-  test('end at once where their replies could be taken for those of another service', () => {
+  test('end at once if their replies could be confused with those of another service', () => {
     const other = service('other', '192.0.2.11 443', { backends: ['10.0.0.1'] })
     const after = state({ services: [web(fewer), other] })
     expect(leavingOf(after, facts(web()))).toEqual([])
@@ -172,14 +172,14 @@ describe('backends that leave', () => {
     expect(leavingOf(state({ services: [web(fewer), elsewhere] }), facts(web()))).toHaveLength(1)
   })
 
-  test('are sent where the kernel would send them now', () => {
+  test('use the next hop that the kernel knows now', () => {
     const hop = { ...EGRESS, mac: '020000000077' }
     const nextHops = new Map([['10.0.0.1', hop]])
     const [one] = leavingOf(state({ services: [web(fewer)] }), facts(web(), { nextHops }))
     expect(one?.backend.nextHop).toEqual(hop)
   })
 
-  test('are no change, and keep their slots', () => {
+  test('cause no change, and keep their slots', () => {
     const slots = { ...live().slots, backends: new Map([['web/10.0.0.9', 0]]), services: new Map([['web', 0]]) }
     const earlier = [{ service: 'web', backend: backend('10.0.0.9'), deadline: 1200 }]
     const nextHops = new Map(web().backends.map((one) => [backendKey(one), one.nextHop]))
@@ -204,31 +204,31 @@ describe('drained backends', () => {
       ),
     )
 
-  test('keep their flows for good where no timeout is written', () => {
+  test('keep their flows without limit if the service has no drain_timeout', () => {
     expect(deadlines(web(), drained(undefined))).toEqual({})
   })
 
-  test('have a deadline from when they begin to drain, which later applies keep', () => {
+  test('have a deadline from the start of the drain, which later applies keep', () => {
     expect(deadlines(web(), drained(60))).toEqual({ 'web/10.0.0.1': 1060, 'web/10.0.0.3': 1060 })
     expect(deadlines(drained(60), drained(60), new Map([['web/10.0.0.1', 1010]]))).toMatchObject({
       'web/10.0.0.1': 1010,
     })
   })
 
-  test('get another one by another timeout, from the same beginning', () => {
+  test('get a new deadline by an edited timeout, from the start of the drain', () => {
     expect(deadlines(drained(60), drained(600), new Map([['web/10.0.0.1', 1010]]))).toMatchObject({
       'web/10.0.0.1': 1550,
     })
   })
 })
 
-test('a policy with room for another number of flows forgets those it knows', () => {
+test('changing limits.flows forgets known flows', () => {
   const before = state({ policy: 'pass' })
   const after = { ...before, policy: { default: 'pass', flows: 2048 } as const }
   expect(diff(after, live({ state: before }))).toMatchObject([{ kind: 'policy', impact: 'new-flows' }])
 })
 
-test('other roles are a change of the interface, in place', () => {
+test('changed roles update the interface in place', () => {
   const before = state({ interfaces: { eth0: ['native'] } })
   const after = state({ interfaces: { eth0: ['native'] }, roles: ['filter'] })
   expect(diff(after, live({ state: before }))).toMatchObject([{ op: 'update', kind: 'interface', impact: 'hitless' }])

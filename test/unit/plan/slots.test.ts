@@ -26,24 +26,24 @@ test('the limits are those of the data plane', () => {
   expect(BACKEND_SLOTS).toBe(Math.min(abi.BACKEND_SLOTS, abi.NO_SLOT))
 })
 
-test('names keep their slots, new ones get the lowest free in sorted order', () => {
+test('names keep their slots; new names, sorted, get the lowest free ones', () => {
   const { lists } = assignSlots(named('d', 'b', 'c', 'a'), taken({ c: 0, b: 2 }))
   expect(Object.fromEntries(lists)).toEqual({ a: 1, b: 2, c: 0, d: 3 })
 })
 
-test('a slot that is just being freed is not given away while another is free', () => {
+test('a slot that this plan frees is not reused while another is free', () => {
   const { lists } = assignSlots(named('new'), taken({ old: 0 }))
   expect(Object.fromEntries(lists)).toEqual({ new: 1 })
 })
 
-test('a slot that is just being freed is given away when no other is left', () => {
+test('a slot that this plan frees is reused if no other is left', () => {
   const names = Array.from({ length: LIST_SLOTS }, (_, index) => `list-${index}`)
   const full = Object.fromEntries(names.map((name, index) => [name, index]))
   const { lists } = assignSlots(named(...names.slice(1), 'new'), taken(full))
   expect(lists.get('new')).toBe(0)
 })
 
-test('interfaces begin at slot 1, because slot 0 is for packets that no interface accounts for', () => {
+test('interfaces start at slot 1, because slot 0 counts packets of no known interface', () => {
   const { interfaces } = assignSlots(state({ interfaces: { eth1: ['native'], eth0: ['native'] } }), taken({}))
   expect(Object.fromEntries(interfaces)).toEqual({ eth0: 1, eth1: 2 })
 })

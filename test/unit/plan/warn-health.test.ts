@@ -29,19 +29,19 @@ function warnings(
   return warnHealth({ ...desired(wanted), health }, wanted)
 }
 
-test('answers that default drop would drop are told, for backends that a way is known to', () => {
+test('answers that default drop would drop are reported, for backends with a known next hop', () => {
   expect(warnings('drop')).toMatchObject([
     {
       code: 'W221',
       message:
-        'service web: answers of 10.0.0.11 and 1 more to health checks are dropped at eth1, so these backends will be down',
-      hint: 'put the backends into an allowlist: allowlist: [10.0.0.11]',
+        'service web: eth1 drops answers of 10.0.0.11 and 1 more to health checks, so these backends will be down',
+      hint: 'allow the backends: `allowlist: [10.0.0.11]`',
     },
   ])
   expect(warnings('drop', { allowed: ['10.0.0.11'] })[0]?.message).toContain('answers of 10.0.0.12 to')
 })
 
-test('what is allowed, or not filtered where it comes in, is not', () => {
+test('answers that are allowed, or arrive unfiltered, are not reported', () => {
   expect(warnings('pass')).toEqual([])
   expect(warnings('drop', { allowed: ['10.0.0.0/24'] })).toEqual([])
   expect(warnings('drop', { roles: ['balance'] })).toEqual([])

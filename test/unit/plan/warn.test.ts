@@ -13,29 +13,29 @@ function warnings(file: State, links: readonly Link[], now?: State, missing: 'er
 }
 const codes = (...args: Parameters<typeof warnings>) => warnings(...args).map(({ code }) => code)
 
-test('native XDP on a veth costs its peer the TSO', () => {
+test('native XDP on a veth turns off TSO on its peer', () => {
   expect(codes(wanted('native'), [link('eth0')])).toEqual(['W201'])
   expect(codes(wanted('generic'), [link('eth0')])).toEqual([])
 })
 
-test('what is attached already is not warned about again', () => {
+test('an attached interface is not reported again', () => {
   expect(codes(wanted('native'), [link('eth0', { up: false })], attached('native'))).toEqual([])
 })
 
-test('an interface that is down filters nothing', () => {
+test('an interface that is down is reported', () => {
   expect(codes(wanted('generic'), [link('eth0', { up: false })])).toEqual(['W202'])
 })
 
-test('devices without native XDP are told before the kernel refuses', () => {
+test('devices without native XDP are reported before the kernel refuses', () => {
   expect(codes(wanted('native'), [link('eth0', { kind: 'vlan' })])).toEqual(['W208'])
 })
 
-test('a mode that is not the first choice stays, and the way to switch is told', () => {
+test('a mode other than the first choice stays, with a hint to switch', () => {
   const [warning] = warnings(wanted('native', 'generic'), [link('eth0')], attached('generic'))
-  expect(warning).toMatchObject({ code: 'W203', hint: 'write `mode: native` to have apply switch it' })
+  expect(warning).toMatchObject({ code: 'W203', hint: 'to let apply switch it, write `mode: native`' })
 })
 
-test('a member of a bond is enough only if every member is filtered', () => {
+test('a bond member is reported if another member is not filtered', () => {
   const bond = link('bond0', { kind: 'bond' })
   const member = link('eth0', { kind: 'physical', master: 'bond0' })
   const other = link('eth1', { kind: 'physical', master: 'bond0' })
@@ -45,16 +45,16 @@ test('a member of a bond is enough only if every member is filtered', () => {
   expect(warning?.hint).toContain('eth1')
 })
 
-test('a port of a bridge filters what is only forwarded, too', () => {
+test('a bridge port is reported, because it filters forwarded frames too', () => {
   const links = [link('br0', { kind: 'bridge' }), link('eth0', { master: 'br0' })]
   expect(codes(wanted('generic'), links)).toEqual(['W204'])
 })
 
-test('a skipped interface is named, and that nothing is left to filter', () => {
+test('a skipped interface is reported, and that no interface is left', () => {
   expect(codes(wanted('generic'), [], undefined, 'skip')).toEqual(['W200', 'W207'])
 })
 
-test('counters restart with another ABI', () => {
+test('a different ABI restarts counters, with a warning', () => {
   const now = { ...attached('generic'), program: { digest: 'ff', abi: 0 } }
   expect(codes(wanted('generic'), [link('eth0')], now)).toEqual(['W206'])
 })

@@ -10,10 +10,10 @@ test('a failure is told with its place, the line and the hint', () => {
   expect(lines({})).toEqual([
     '',
     '! The last apply failed at 2026-01-02T04:00:01Z with exit status 78.',
-    '    /etc/xdp/xdp.yaml:4:5: error[E021 host-bits]: "10.0.0.1/24" has bits set behind the first 24',
+    '    /etc/xdp/xdp.yaml:4:5: error[E021 host-bits]: "10.0.0.1/24" has bits set after the first 24',
     '     4 |   - 10.0.0.1/24',
     '       |     ^^^^^^^^^^^',
-    '    hint: write 10.0.0.0/24 for the network, or 10.0.0.1 for the one address',
+    '    hint: write 10.0.0.0/24 for the network, or 10.0.0.1 for the single address',
   ])
 })
 
