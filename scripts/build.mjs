@@ -40,6 +40,16 @@ async function validator() {
   if (made) console.log('build: src/config/generated')
 }
 
+/** The schemas, each in one file. */
+async function schemas() {
+  const script = 'scripts/generate-schemas.mjs'
+  const target = 'build/schemas'
+  const inputs = files(at(script), at('scripts/schema'), at('schemas'))
+  const outputs = existsSync(at(target)) ? files(at(target)) : [at(target)]
+  const made = await step('schemas', { inputs, outputs }, () => run(process.execPath, [script, target]))
+  if (made) console.log(`build: ${target}`)
+}
+
 /** The manual pages. */
 async function man() {
   const script = 'scripts/generate-man.mjs'
@@ -53,7 +63,7 @@ async function man() {
 }
 
 await main(async () => {
-  await Promise.all([objects('bpf', 'build').then(abi), objects('test/bpf', 'build/test'), validator()])
+  await Promise.all([objects('bpf', 'build').then(abi), objects('test/bpf', 'build/test'), validator(), schemas()])
   if (process.argv[2] === 'generate') return
   if (await bundle()) console.log('build: dist')
   await man()

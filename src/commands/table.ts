@@ -12,6 +12,7 @@ import {
   WATCH_FLAGS,
   WHY_FLAGS,
 } from './cli/flags.ts'
+import { SCHEMA_NAMES } from './cli/schema-names.ts'
 import { type CommandSpec, command } from './cli/specification.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -202,22 +203,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     argument: {
       name: 'NAME',
       required: false,
-      help: 'config, plan, apply, watch, status, stats, why, ban, bans, validate, doctor, import or error; default: config',
-      completes: [
-        'config',
-        'plan',
-        'apply',
-        'watch',
-        'status',
-        'stats',
-        'why',
-        'ban',
-        'bans',
-        'validate',
-        'doctor',
-        'import',
-        'error',
-      ],
+      help: `${SCHEMA_NAMES.slice(0, -1).join(', ')} or ${SCHEMA_NAMES.at(-1)}; default: config`,
+      completes: SCHEMA_NAMES,
     },
     flags: NO_FLAGS,
     examples: [

@@ -1,39 +1,31 @@
 // xdp schema
 
+import { existsSync, readFileSync } from 'node:fs'
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { NO_FLAGS } from '../cli/flags.ts'
+import { SCHEMA_NAMES } from '../cli/schema-names.ts'
 
-type Schema = Promise<{ readonly default: object }>
+/** Beside the bundle when installed; in `build/` when run from the sources. */
+const PLACES = ['./schemas/', '../../../build/schemas/'].map((place) => new URL(place, import.meta.url))
 
-/** Each schema is part of the bundle, so that it always fits the program that prints it. */
-const SCHEMAS: Readonly<Record<string, () => Schema>> = {
-  config: () => import('../../../schemas/xdp.schema.json', { with: { type: 'json' } }),
-  plan: () => import('../../../schemas/plan.schema.json', { with: { type: 'json' } }),
-  apply: () => import('../../../schemas/apply.schema.json', { with: { type: 'json' } }),
-  watch: () => import('../../../schemas/watch.schema.json', { with: { type: 'json' } }),
-  status: () => import('../../../schemas/status.schema.json', { with: { type: 'json' } }),
-  stats: () => import('../../../schemas/stats.schema.json', { with: { type: 'json' } }),
-  why: () => import('../../../schemas/why.schema.json', { with: { type: 'json' } }),
-  ban: () => import('../../../schemas/ban.schema.json', { with: { type: 'json' } }),
-  bans: () => import('../../../schemas/bans.schema.json', { with: { type: 'json' } }),
-  validate: () => import('../../../schemas/validate.schema.json', { with: { type: 'json' } }),
-  doctor: () => import('../../../schemas/doctor.schema.json', { with: { type: 'json' } }),
-  import: () => import('../../../schemas/import.schema.json', { with: { type: 'json' } }),
-  error: () => import('../../../schemas/error.schema.json', { with: { type: 'json' } }),
+function fileOf(name: (typeof SCHEMA_NAMES)[number]): URL {
+  const file = `${name === 'config' ? 'xdp' : name}.schema.json`
+  const found = PLACES.map((place) => new URL(file, place)).find(existsSync)
+  if (found !== undefined) return found
+  throw fail('E110', `${file} is not where it was installed`, 'reinstall the package, or run npm run build')
 }
 
 export async function run({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> {
-  const [name = 'config'] = positionals
-  const load = Object.hasOwn(SCHEMAS, name) ? SCHEMAS[name] : undefined
-  if (load === undefined) {
-    const meant = nearest(name, Object.keys(SCHEMAS))
-    const hint = meant === undefined ? `there are ${Object.keys(SCHEMAS).join(', ')}` : `did you mean ${meant}?`
-    throw fail('E300', `there is no schema "${name}"`, hint)
+  const [wanted = 'config'] = positionals
+  const name = SCHEMA_NAMES.find((one) => one === wanted)
+  if (name === undefined) {
+    const meant = nearest(wanted, SCHEMA_NAMES)
+    const hint = meant === undefined ? `there are ${SCHEMA_NAMES.join(', ')}` : `did you mean ${meant}?`
+    throw fail('E300', `there is no schema "${wanted}"`, hint)
   }
-  const schema = await load()
-  stdout(`${JSON.stringify(schema.default, null, 2)}\n`)
+  stdout(readFileSync(fileOf(name), 'utf8'))
   return EXIT.ok
 }

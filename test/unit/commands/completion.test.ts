@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { bashCompletion } from '../../../src/commands/cli/completion/bash.ts'
 import { GLOBAL_FLAGS } from '../../../src/commands/cli/flags.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
+import { SCHEMAS } from '../../support/schemas.ts'
 import { ALL, Shell, STUB, TAB } from '../../support/shell.ts'
 
 const names = COMMANDS.map(({ name }) => name)
@@ -82,7 +83,7 @@ test('the words that complete a value are those that help and the schemas name',
       if (Array.isArray(completes)) for (const word of completes) expect(help).toContain(word)
     }
   }
-  const schemas = readdirSync(join(import.meta.dirname, '../../../schemas')).map((file) =>
+  const schemas = readdirSync(SCHEMAS).map((file) =>
     file.replace('xdp.schema', 'config.schema').replace('.schema.json', ''),
   )
   const { argument } = COMMANDS.find(({ name }) => name === 'schema') ?? {}
