@@ -1,5 +1,5 @@
 // xdp.yaml(5): keys, values and defaults from the schema, prose from docs/config.md.
-import { convert, inline, introduction, section, titles } from './markdown.mjs'
+import { blocks, convert, inline, introduction, section, titles } from './markdown.mjs'
 import { definition, heading, line, literal, page, paragraph } from './roff.mjs'
 
 const lookup = (ref, root) =>
@@ -82,16 +82,17 @@ function entry({ path, spec, like }, root) {
 
 /** The page. `docs` is the text of docs/config.md. */
 export function configPage(schema, docs, about) {
-  const isKeyTable = ({ kind, lines }) => kind === 'table' && lines[0].startsWith('| Key ')
-  const prose = (title) => convert(section(docs, title), { drop: isKeyTable })
-  const [first, ...others] = titles(docs).filter((title) => title !== 'Keys')
+  const text = blocks(docs)
+  const isKeyTable = ({ type, header }) => type === 'table' && header[0].text === 'Key'
+  const prose = (title) => convert(section(text, title), { drop: isKeyTable })
+  const [first, ...others] = titles(text).filter((title) => title !== 'Keys')
   return page({ ...about, name: 'xdp.yaml', section: 5, manual: 'File Formats Manual' }, [
     heading('Name'),
     'xdp.yaml \\- packet policy of a host, for xdp(8)',
     heading('Synopsis'),
     ['./xdp.yaml', '/etc/xdp/xdp.yaml'].map((path) => literal(path)).join(',\n'),
     heading('Description'),
-    ...convert(introduction(docs)),
+    ...convert(introduction(text)),
     heading(first),
     ...prose(first),
     heading('Keys'),

@@ -31,6 +31,9 @@ export const definition = (term, lines) => ['.TP', line(term), ...lines]
 /** Lines that are shown as they are. */
 export const verbatim = (lines) => ['.PP', '.RS 4', '.EX', ...lines.map((text) => line(escaped(text))), '.EE', '.RE']
 
+/** What belongs to the item of a list before it. */
+export const inside = (lines) => ['.RS', ...lines, '.RE']
+
 export const bullet = (text) => ['.IP \\(bu 2', line(text)]
 export const numbered = (number, text) => [`.IP ${number}. 3`, line(text)]
 
