@@ -5,6 +5,7 @@ import { Ajv } from 'ajv'
 import standalone from 'ajv/dist/standalone/index.js'
 import { build } from 'esbuild'
 import { at, root } from './lib/paths.mjs'
+import { lookup } from './schema/bundle.mjs'
 
 const HEADER = '// Made by scripts/generate-validator.mjs from schemas/xdp.schema.json. Do not edit.\n'
 
@@ -35,10 +36,33 @@ export interface SchemaError {
 export const validate: ((value: unknown) => boolean) & { readonly errors: readonly SchemaError[] | null }
 `
 
-// The emitted code carries the schema along; prose need not be parsed at every start.
-const schema = JSON.parse(readFileSync(at('schemas/xdp.schema.json'), 'utf8'), (key, value) =>
-  key === 'description' && typeof value === 'string' ? undefined : value,
-)
+/** Keywords that validate nothing. The emitted code carries the schema along, and each start would parse them. */
+const PROSE = ['description', 'default', 'examples', 'x-error']
+/** Keywords whose keys are names. */
+const MAPS = ['properties', 'definitions', 'dependencies']
+
+const isObject = (value) => typeof value === 'object' && value !== null
+
+function withoutProse(node, isMap = false) {
+  if (Array.isArray(node)) return node.map((one) => withoutProse(one))
+  if (!isObject(node)) return node
+  const kept = Object.entries(node).filter(([key]) => isMap || !PROSE.includes(key))
+  return Object.fromEntries(kept.map(([key, one]) => [key, withoutProse(one, !isMap && MAPS.includes(key))]))
+}
+
+/** Inlines references to simple kinds of values: ajv's code for a check is shorter than its code for a reference. */
+function inlined(node, root) {
+  if (Array.isArray(node)) return node.map((one) => inlined(one, root))
+  if (!isObject(node)) return node
+  const { allOf, ...rest } = Object.fromEntries(Object.entries(node).map(([key, one]) => [key, inlined(one, root)]))
+  if (allOf === undefined) return rest
+  if (allOf.length > 1) return { ...rest, allOf }
+  const kind = lookup(root, allOf[0].$ref.slice(1))
+  return Object.values(kind).some(isObject) ? { ...rest, allOf } : { ...kind, ...rest }
+}
+
+const source = withoutProse(JSON.parse(readFileSync(at('schemas/xdp.schema.json'), 'utf8')))
+const schema = inlined(source, source)
 const ajv = new Ajv({
   strict: true,
   strictRequired: false, // `oneOf: [{ required: [cidr] }, …]` names properties that stand beside the oneOf

@@ -45,7 +45,7 @@ function command(spec, docs) {
   ]
 }
 
-/** What manual pages call it. */
+/** Names that manual pages use. */
 const USUAL = { 'Exit statuses': 'Exit status' }
 
 /** The section of docs/commands.md whose table is made anew, too. */

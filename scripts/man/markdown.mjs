@@ -64,7 +64,7 @@ export function section(all, title) {
 export const titles = (all) =>
   all.filter(({ type, depth }) => type === 'heading' && depth === 2).map(({ text }) => text)
 
-/** What stands between the title and the first section. */
+/** The blocks between the title and the first section. */
 export function introduction(all) {
   const end = all.findIndex(({ type, depth }) => type === 'heading' && depth === 2)
   return all.slice(0, end < 0 ? undefined : end).filter(({ type }) => type !== 'heading')

@@ -12,7 +12,7 @@ export const escaped = (text) =>
       (character) => `\\[u${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}]`,
     )
 
-/** What is typed: bold, and never hyphenated. */
+/** Typed text: bold, and never hyphenated. */
 export const literal = (text) => bold(text.replace(/\S+/g, (word) => `\\%${escaped(word)}`))
 
 export const bold = (text) => `\\fB${text}\\fR`
@@ -31,7 +31,7 @@ export const definition = (term, lines) => ['.TP', line(term), ...lines]
 /** Lines that are shown as they are. */
 export const verbatim = (lines) => ['.PP', '.RS 4', '.EX', ...lines.map((text) => line(escaped(text))), '.EE', '.RE']
 
-/** What belongs to the item of a list before it. */
+/** Blocks that belong to the list item before them. */
 export const inside = (lines) => ['.RS', ...lines, '.RE']
 
 export const bullet = (text) => ['.IP \\(bu 2', line(text)]

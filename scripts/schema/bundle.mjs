@@ -1,15 +1,15 @@
-// schemas/NAME.schema.json, which refers to the schemas beside it → a schema that stands alone.
+// Makes a schema that stands alone of schemas/NAME.schema.json, which refers to the files beside it.
 
 /** The file whose definitions the others share. */
 const SHARED = 'shared.schema.json'
-/** The config's schema. Of what is referred to there, outputs take the words: the rest is about what people write. */
+/** The config's schema. Outputs take only the words of an `enum` from it: the rest is about writing a config. */
 const CONFIG = 'xdp.schema.json'
-/** Keywords of ours, which the build alone reads. */
+/** Keywords that only the build reads. */
 const OWN = /^x-/
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** What stands at a JSON pointer. Throws where nothing does. */
+/** The value at a JSON pointer. Throws where there is none. */
 export function lookup(schema, pointer) {
   const found = pointer
     .split('/')

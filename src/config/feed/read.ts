@@ -1,7 +1,7 @@
 // One file of a feed: told apart by its content, unpacked, and read by the reader of its format.
 
-import type { Format } from '../explain/formats.ts'
 import type { Report } from '../text/report.ts'
+import type { Format } from '../text/written.ts'
 import { readCsv } from './csv.ts'
 import { readIpset } from './ipset.ts'
 import { type Metadata, NO_METADATA, readJsonLines } from './jsonl.ts'

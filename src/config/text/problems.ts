@@ -3,12 +3,12 @@
 import type { Location } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
 import { parseRange } from '../../model/text.ts'
-import type { Spec } from '../explain/place-spec.ts'
-import { homeOf, SPECS, templateOf } from '../explain/spec.ts'
+import type { Words } from '../generated/words.js'
 import type { Report } from './report.ts'
 import { listed, quote, show } from './show.ts'
 import type { Source } from './source.ts'
 import { at, type Placed } from './tree.ts'
+import { homeOf, keysOf, wordsOf } from './words.ts'
 
 /** Steps from the root of the file to a value: keys and indexes. */
 export type Path = readonly string[]
@@ -38,8 +38,7 @@ function unquotedAddress(key: string): string | undefined {
 }
 
 export function unknownKey(context: Context, path: Path, key: string): void {
-  const template = templateOf(path)
-  const keys = SPECS[template]?.keys ?? []
+  const keys = keysOf(path)
   const where = keyPlace(context, [...path, key])
   const address = unquotedAddress(key)
   if (address !== undefined && path[0] !== 'interfaces') {
@@ -56,17 +55,16 @@ export function unknownKey(context: Context, path: Path, key: string): void {
     `the keys are ${keys.join(', ')}`,
   ]
   const hint = hints.find((text) => typeof text === 'string')
-  const owner = path.length === 0 ? 'the top level' : (SPECS[template]?.what ?? 'this mapping')
+  const owner = path.length === 0 ? 'the top level' : (wordsOf(path)?.what ?? 'this mapping')
   context.report.error('E010', where, `${quote(key)} is not a key of ${owner}`, hint || undefined)
 }
 
-const isKnown = (path: Path, key: string): boolean => SPECS[templateOf(path)]?.keys?.includes(key) ?? false
-
 export function missingKey(context: Context, path: Path, key: string): void {
   // A mistyped key, or an address read as one, is the problem then and is told by itself.
-  const others = [...(at(context.root, path).fields?.keys() ?? [])].filter((other) => !isKnown(path, other))
+  const known = keysOf(path)
+  const others = [...(at(context.root, path).fields?.keys() ?? [])].filter((other) => !known.includes(other))
   if (others.some((other) => nearest(other, [key]) !== undefined || unquotedAddress(other) !== undefined)) return
-  const hint = SPECS[templateOf([...path, key])]?.whenMissing
+  const hint = wordsOf([...path, key])?.whenMissing
   const { source } = context
   const where = path.length === 0 ? source.locate(context.root.from, context.root.from) : place(context, path)
   context.report.error('E011', where, `the key ${quote(key)} is missing`, hint)
@@ -107,14 +105,10 @@ export function portsWithoutProtocol(context: Context, path: Path): void {
 
 /** A key that cannot be the name of what stands there. */
 export function badName(context: Context, path: Path, name: string): void {
-  const where = keyPlace(context, [...path, name])
-  if (path[0] === 'services') {
-    const hint = 'at most 39 letters, digits, ".", "_" and "-", beginning with a letter or digit'
-    context.report.error('E030', where, `${quote(name)} cannot be the name of a service`, hint)
-    return
-  }
-  const hint = 'at most 15 bytes, without spaces, "/" and ":"; `ip link` shows the names of this host'
-  context.report.error('E033', where, `${quote(name)} cannot be the name of an interface`, hint)
+  const names = wordsOf(path)?.names
+  if (names === undefined) throw new Error(`the schema has no words about names at ${path.join('/')}`)
+  const { what, expected, code } = names
+  context.report.error(code, keyPlace(context, [...path, name]), `${quote(name)} cannot be ${what}`, expected)
 }
 
 export function interfaceCount(context: Context, path: Path): void {
@@ -146,7 +140,7 @@ export function repeated(context: Context, path: Path, index: number): void {
 
 /** A value of the wrong kind, or one that is not allowed. */
 export function badValue(context: Context, path: Path): void {
-  const spec = SPECS[templateOf(path)] ?? { what: 'the value', expected: 'something else' }
+  const spec = wordsOf(path) ?? { what: 'the value', expected: 'something else' }
   const placed = at(context.root, path)
   const where = place(context, path)
   const { value } = placed
@@ -166,7 +160,7 @@ export function badValue(context: Context, path: Path): void {
   context.report.error(codeOf(spec, value), where, message, hintFor(spec, value, written))
 }
 
-function codeOf(spec: Spec, value: unknown): NonNullable<Spec['code']> {
+function codeOf(spec: Words, value: unknown): NonNullable<Words['code']> {
   const scalar = typeof value !== 'object'
   if (scalar && typeof value !== 'string' && spec.kindCode !== undefined) return spec.kindCode
   if (typeof value === 'object' && Object.keys(value ?? {}).length > 0) return spec.code === 'E028' ? 'E028' : 'E012'
@@ -174,7 +168,7 @@ function codeOf(spec: Spec, value: unknown): NonNullable<Spec['code']> {
   return spec.words !== undefined || Array.isArray(value) ? 'E013' : 'E012'
 }
 
-function hintFor({ words, kindCode, code, hint }: Spec, value: unknown, written: string): string | undefined {
+function hintFor({ words, kindCode, code, hint }: Words, value: unknown, written: string): string | undefined {
   if (kindCode !== undefined && (typeof value === 'number' || typeof value === 'boolean'))
     return `quote it: "${written}"`
   if (typeof value !== 'string') return hint

@@ -1,4 +1,4 @@
-// The schemas as they are published: each stands alone, holds documents, and agrees with the code about its words.
+// Published schemas: each stands alone, compiles in strict mode, and has the words of the code.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ajv } from 'ajv'
@@ -39,6 +39,11 @@ describe.each(names)('%s', (name) => {
   test('has no keyword of ours', () => {
     const keys = [...objects(schema)].flatMap((one) => Object.keys(one))
     expect(keys.filter((key) => key.startsWith('x-'))).toEqual([])
+  })
+
+  test('has patterns that every dialect of regular expressions knows', () => {
+    const patterns = strings('pattern', schema)
+    expect(patterns.filter((pattern) => /\\p\{|\(\?[!=<]/.test(pattern))).toEqual([])
   })
 })
 
