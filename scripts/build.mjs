@@ -1,7 +1,7 @@
-// npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o → src/abi/generated.ts; schemas → src/config/generated/;
-// src/ → dist/ with the objects that it loads; commands, schema and docs → dist/man/. Runs only the steps whose inputs
-// changed. `generate` stops before the bundle.
-import { existsSync, readdirSync } from 'node:fs'
+// npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o → src/abi/generated.ts; schemas → src/config/generated/,
+// build/schemas/ and the tables of docs/config.md; src/ → dist/ with the objects and schemas it reads; commands, schema
+// and docs → dist/man/. Does only what is out of date. `generate` stops before the bundle.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { bundle } from './lib/bundle.mjs'
 import { compile } from './lib/compile.mjs'
@@ -30,30 +30,57 @@ async function abi() {
   if (made) console.log(`build: ${generated}`)
 }
 
-/** The precompiled validator of the config. */
-async function validator() {
-  const script = 'scripts/generate-validator.mjs'
-  const target = at('src/config/generated')
-  const inputs = files(at(script), at('schemas/xdp.schema.json'), at('package-lock.json'))
-  const outputs = existsSync(target) ? files(target) : [target]
-  const made = await step('validator', { inputs, outputs }, () => run(process.execPath, [script]))
-  if (made) console.log('build: src/config/generated')
+/** The precompiled validator of the config, and the words of its errors. */
+async function config() {
+  const scripts = ['scripts/generate-validator.mjs', 'scripts/generate-words.mjs']
+  const schema = ['schemas/xdp.schema.json', 'scripts/schema', 'package-lock.json']
+  const inputs = files(...[...scripts, ...schema].map((path) => at(path)))
+  const outputs = ['validate.js', 'validate.d.ts', 'words.js', 'words.d.ts'].map((name) =>
+    at('src/config/generated', name),
+  )
+  const make = () => Promise.all(scripts.map((script) => run(process.execPath, [script])))
+  if (await step('config', { inputs, outputs }, make)) console.log('build: src/config/generated')
+}
+
+/** The schemas, each in one file. */
+async function schemas() {
+  const script = 'scripts/generate-schemas.mjs'
+  const target = 'build/schemas'
+  const inputs = files(at(script), at('scripts/schema'), at('schemas'))
+  const outputs = existsSync(at(target)) ? files(at(target)) : [at(target)]
+  const made = await step('schemas', { inputs, outputs }, () => run(process.execPath, [script, target]))
+  if (made) console.log(`build: ${target}`)
+}
+
+/** The tables of keys in docs/config.md. */
+async function reference() {
+  const script = 'scripts/generate-reference.mjs'
+  const target = at('docs/config.md')
+  const inputs = files(at(script), at('scripts/schema'), at('schemas/xdp.schema.json'), target)
+  const before = readFileSync(target, 'utf8')
+  await step('reference', { inputs, outputs: [target] }, () => run(process.execPath, [script]))
+  if (readFileSync(target, 'utf8') !== before) console.log('build: docs/config.md')
 }
 
 /** The manual pages. */
 async function man() {
   const script = 'scripts/generate-man.mjs'
-  const texts = ['schemas/xdp.schema.json', 'docs/commands.md', 'docs/config.md', 'package.json'].map((path) =>
-    at(path),
-  )
-  const inputs = files(at(script), at('scripts/man'), at('src/commands'), ...texts)
+  const texts = ['schemas/xdp.schema.json', 'docs/commands.md', 'docs/config.md', 'package.json', 'package-lock.json']
+  const code = [script, 'scripts/man', 'scripts/schema', 'src/commands']
+  const inputs = files(...[...code, ...texts].map((path) => at(path)))
   const outputs = ['xdp.8', 'xdp.yaml.5'].map((name) => at('dist/man', name))
   const made = await step('man', { inputs, outputs }, () => run(process.execPath, [script, 'dist/man']))
   if (made) console.log('build: dist/man')
 }
 
 await main(async () => {
-  await Promise.all([objects('bpf', 'build').then(abi), objects('test/bpf', 'build/test'), validator()])
+  await Promise.all([
+    objects('bpf', 'build').then(abi),
+    objects('test/bpf', 'build/test'),
+    config(),
+    schemas(),
+    reference(),
+  ])
   if (process.argv[2] === 'generate') return
   if (await bundle()) console.log('build: dist')
   await man()

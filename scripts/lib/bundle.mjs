@@ -19,13 +19,15 @@ const REQUIRE = [
 export function bundle() {
   const inputs = files(
     at('src'),
-    at('schemas'),
+    at('build/schemas'),
     at('package.json'),
     at('package-lock.json'),
     at('scripts/lib/bundle.mjs'),
     ...OBJECTS.map((name) => at('build', name)),
   )
-  const outputs = ['cli.js', ...OBJECTS.map((name) => `bpf/${name}`), 'NOTICES.txt'].map((name) => at('dist', name))
+  const schemas = readdirSync(at('build/schemas')).map((name) => `schemas/${name}`)
+  const objects = OBJECTS.map((name) => `bpf/${name}`)
+  const outputs = ['cli.js', ...objects, ...schemas, 'NOTICES.txt'].map((name) => at('dist', name))
   return step('dist', { inputs, outputs }, async () => {
     const { build } = await import('esbuild')
     const { outputFiles, metafile } = await build({
@@ -49,11 +51,12 @@ export function bundle() {
       const lines = (error.errors ?? []).map(({ text, location: at }) => (at ? `${at.file}:${at.line}: ${text}` : text))
       throw new ScriptError(`esbuild:\n${lines.join('\n') || error.message}`)
     })
-    mkdirSync(at('dist/bpf'), { recursive: true })
+    for (const folder of ['dist/bpf', 'dist/schemas']) mkdirSync(at(folder), { recursive: true })
     for (const { path, text } of outputFiles) write(path, text)
     const kept = new Set(outputFiles.map(({ path }) => basename(path)))
     for (const name of readdirSync(at('dist'))) if (name.endsWith('.js') && !kept.has(name)) rmSync(at('dist', name))
     for (const name of OBJECTS) replace(at('dist/bpf', name), readFileSync(at('build', name)))
+    for (const name of schemas) replace(at('dist', name), readFileSync(at('build', name)))
     replace(at('dist/NOTICES.txt'), notices(Object.keys(metafile.inputs)))
   })
 }

@@ -1,5 +1,5 @@
-// xdp(8): flags, arguments and examples from the table behind --help, prose from docs/commands.md.
-import { convert, section, titles } from './markdown.mjs'
+// xdp(8): flags, arguments and examples from the table that --help is made from, prose from docs/commands.md.
+import { blocks, convert, section, titles } from './markdown.mjs'
 import { definition, escaped, heading, italic, line, literal, page, paragraph, subheading, verbatim } from './roff.mjs'
 
 function flagTerm(name, { short, value }) {
@@ -17,11 +17,11 @@ function usage({ name, argument, flags }) {
   return [literal(`xdp ${name}`), ...positional, ...own].join(' ')
 }
 
-/** Drops the usage, the first fence in a section of docs/commands.md: the page generates it from the table. */
+/** The usage of docs/commands.md, which the first fence of a section holds, is made anew. */
 function withoutUsage() {
   let first = true
-  return ({ kind }) => {
-    if (kind !== 'fence' || !first) return false
+  return ({ type }) => {
+    if (type !== 'code' || !first) return false
     first = false
     return true
   }
@@ -45,14 +45,15 @@ function command(spec, docs) {
   ]
 }
 
-/** Titles that manual pages use instead. */
+/** Names that manual pages use. */
 const USUAL = { 'Exit statuses': 'Exit status' }
 
-/** The section of docs/commands.md whose table the page generates too. */
+/** The section of docs/commands.md whose table is made anew, too. */
 const GLOBALS = 'Flags of every command'
 
-/** The page. `docs` is the text of docs/commands.md. */
-export function commandsPage({ commands, globals, intro }, docs, about) {
+/** The page. `markdown` is the text of docs/commands.md. */
+export function commandsPage({ commands, globals, intro }, markdown, about) {
+  const docs = blocks(markdown)
   return page({ ...about, name: 'xdp', section: 8, manual: "System Manager's Manual" }, [
     heading('Name'),
     `xdp \\- ${escaped(intro.summary)}`,
@@ -65,7 +66,7 @@ export function commandsPage({ commands, globals, intro }, docs, about) {
     heading('Commands'),
     ...commands.flatMap((spec) => command(spec, docs)),
     heading(GLOBALS),
-    ...convert(section(docs, GLOBALS), { drop: ({ kind }) => kind === 'table' }),
+    ...convert(section(docs, GLOBALS), { drop: ({ type }) => type === 'table' }),
     ...flagList(globals),
     ...titles(docs)
       .filter((title) => title !== GLOBALS && !commands.some(({ name }) => name === title))

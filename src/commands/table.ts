@@ -12,10 +12,8 @@ import {
   WATCH_FLAGS,
   WHY_FLAGS,
 } from './cli/flags.ts'
+import { SCHEMA_NAMES } from './cli/schema-names.ts'
 import { type CommandSpec, command } from './cli/specification.ts'
-
-/** The documents that `xdp schema` knows. */
-const SCHEMAS = 'config plan apply watch status stats why ban bans validate doctor import error'.split(' ')
 
 export const COMMANDS: readonly CommandSpec[] = [
   command({
@@ -205,8 +203,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     argument: {
       name: 'NAME',
       required: false,
-      help: `${SCHEMAS.slice(0, -1).join(', ')} or ${SCHEMAS.at(-1)}; default: config`,
-      completes: SCHEMAS,
+      help: `${SCHEMA_NAMES.slice(0, -1).join(', ')} or ${SCHEMA_NAMES.at(-1)}; default: config`,
+      completes: SCHEMA_NAMES,
     },
     flags: NO_FLAGS,
     examples: [

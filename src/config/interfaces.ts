@@ -4,12 +4,18 @@
 import type { InterfaceOptions } from '../model/desired.ts'
 import { type Attachment, type DefaultVerdict, EVERY_ROLE, type Role } from '../model/state.ts'
 import { lineOf, type Part, reportTwice, soundFields } from './text/part.ts'
+import { badName } from './text/problems.ts'
 import type { Report } from './text/report.ts'
 import { quote } from './text/show.ts'
 import type { WrittenInterface, WrittenPolicy } from './text/written.ts'
 
 /** IFNAMSIZ of the kernel without the NUL, in bytes; the schema can count only characters. */
 const MAX_INTERFACE_BYTES = 15
+/**
+ * A name with an invisible character that the schema lets pass: the schema refuses only control characters, because not
+ * every validator knows `\p{…}`.
+ */
+const INVISIBLE = /^(?=.*[\p{Cf}\p{Co}\p{Cn}\p{Cs}])[^/:\s\p{Cc}]{1,15}$/u
 /** As in the schema, which sees only one file at a time. */
 const MAX_INTERFACES = 63
 
@@ -55,6 +61,7 @@ export function readInterfaces(parts: readonly Part[], report: Report): Interfac
         const where = part.source.locate(key.from, key.to)
         report.error('E033', where, message, `use at most ${MAX_INTERFACE_BYTES} bytes`)
       }
+      if (INVISIBLE.test(name)) badName({ ...part, report }, ['interfaces'], name)
       const written = (placed.value ?? {}) as WrittenInterface
       const mode = placed.fields?.get('mode') ?? key
       attachments.push([name, { interface: name, modes: [written.mode ?? 'native'].flat(), roles: rolesOf(written) }])

@@ -2,11 +2,11 @@
 
 import type { WatchOptions } from '../model/desired.ts'
 import { parseEndpoint } from '../model/endpoint.ts'
-import { SPECS } from './explain/spec.ts'
 import { readDuration } from './text/duration.ts'
 import type { Part } from './text/part.ts'
 import type { Report } from './text/report.ts'
 import { quote } from './text/show.ts'
+import { wordsOf } from './text/words.ts'
 import type { WrittenWatch } from './text/written.ts'
 
 export const DEFAULT_WATCH: WatchOptions = {
@@ -37,7 +37,7 @@ function durationWithin(key: keyof typeof BOUNDS, written: string | undefined, t
 function reportValue(key: string, message: string, { root, source }: Part, report: Report): void {
   const placed = root.fields?.get('watch')?.fields?.get(key)
   const at = placed && source.locate(placed.from, placed.to)
-  report.error('E013', at, message, SPECS[`watch/${key}`]?.hint)
+  report.error('E013', at, message, wordsOf(['watch', key])?.hint)
 }
 
 /** The options of the top file, completed with defaults. */

@@ -74,7 +74,7 @@ function shrunken(feeds: readonly Feed[], current: List, wanted: List): Diagnost
   const lost = Math.floor(((before - after) / before) * 100)
   const message =
     `list ${feed.list} would go from ${formatCount(before)} to ${formatCount(after)} prefixes, ${lost}% fewer, ` +
-    `and max_shrink is ${Math.round(feed.maxShrink * 100)}%: it `
+    `but max_shrink is ${Math.round(feed.maxShrink * 100)}%: it `
   return { code: 'W210', severity: 'warning', message, at: feed.at }
 }
 

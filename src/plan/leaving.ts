@@ -1,6 +1,7 @@
 // Backends that keep their flows but take no new ones, with a deadline: drained backends, and backends that left the
 // file while their service stayed. None of it is a change: the plan mentions a backend when it leaves, and never again.
 
+import { isPlainNat } from '../features/forwarding/forwarding.ts'
 import type { Live } from '../model/live.ts'
 import {
   type Backend,
@@ -79,7 +80,7 @@ function withOwnReplies(leaving: readonly LeavingBackend[], services: State['ser
   const claims = claimsByKey(services.values())
   return leaving.filter(({ service: name, backend }) => {
     const service = services.get(name)
-    if (service === undefined || service.forwarding !== 'nat' || service.snatPool.length > 0) return true
+    if (service === undefined || !isPlainNat(service)) return true
     const own = claimOf(service, backend)
     return (claims.get(own.key) ?? []).every((claim) => !isAmbiguous(claim, own))
   })

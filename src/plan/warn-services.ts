@@ -2,6 +2,7 @@
 // an MTU, and replies that would not return correctly.
 
 import type { Diagnostic, Location } from '../diagnostics.ts'
+import { FORWARDING_MODES, isPlainNat, overheadOf } from '../features/forwarding/forwarding.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { type Backend, backendKey, everyBackend, type NextHop, type Service } from '../model/service.ts'
@@ -72,12 +73,6 @@ function warnVip(service: Service, context: Context): Diagnostic[] {
   return [warning('W212', message, 'if this host should not answer for the VIP itself, block the other ports', at)]
 }
 
-/** Bytes of the outer header (RFC 2003, RFC 2473), with GUE also of the UDP and GUE headers. */
-function overheadOf({ forwarding }: Service, { address }: Backend): number {
-  if (forwarding !== 'ipip' && forwarding !== 'gue') return 0
-  return (address.family === 4 ? 20 : 40) + (forwarding === 'gue' ? 8 : 0)
-}
-
 /** Least MTU of a link in bytes (RFC 8200 §5); for IPv4, the packet size that every host must accept (RFC 791). */
 const LEAST_MTU = { 4: 576, 6: 1280 } as const
 /** MTU of Ethernet in bytes, which most clients use. */
@@ -87,7 +82,7 @@ const USUAL_MTU = 1500
 function warnMtu(service: Service, context: Context): Diagnostic[] {
   const reported = new Set<string>()
   return everyBackend(service).flatMap((backend): Diagnostic[] => {
-    const overhead = overheadOf(service, backend)
+    const overhead = overheadOf(service, backend.address.family)
     const { nextHop } = backend
     if (overhead === 0 || nextHop === undefined) return []
     const fits = nextHop.mtu - overhead
@@ -111,11 +106,11 @@ function warnMtu(service: Service, context: Context): Diagnostic[] {
  * NAT needs replies to return through this host; without a source pool, the kernel must also forward them to clients.
  */
 function warnReplies(service: Service, { live, state, desired }: Context): Diagnostic[] {
-  if (service.forwarding !== 'nat' || service.backends.length === 0) return []
+  if (!FORWARDING_MODES[service.forwarding].translatesReplies || service.backends.length === 0) return []
   const at = desired.provenance.services.get(service.name)?.at
   const { family } = service.vip
   const found: Diagnostic[] = []
-  if (service.snatPool.length === 0 && !(family === 4 ? live.forwards.v4 : live.forwards.v6)) {
+  if (isPlainNat(service) && !(family === 4 ? live.forwards.v4 : live.forwards.v6)) {
     const message = `service ${service.name}: this host does not forward IPv${family}, so replies of backends do not reach clients`
     const key = family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding'
     found.push(warning('W214', message, `run \`sysctl -w ${key}=1\``, at))

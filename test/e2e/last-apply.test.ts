@@ -7,12 +7,13 @@ import { Ajv } from 'ajv'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { lastApplyFile } from '../../src/kernel/host/last-apply.ts'
 import { Lab } from '../support/hosts.ts'
+import { readSchema } from '../support/schemas.ts'
 
 const GOOD = 'version: 1\ninterfaces: { eth0: { mode: generic } }\nblocklist: [192.0.2.66]\n'
 const BAD = 'version: 1\ninterfaces: { eth0: { mode: generic } }\nblocklist:\n  - 10.0.0.1/24\n'
-const SCHEMA = JSON.parse(readFileSync(new URL('../../schemas/status.schema.json', import.meta.url), 'utf8'))
+const SCHEMA = readSchema('status')
 const describes = new Ajv({ allowUnionTypes: true }).compile({
-  ...SCHEMA.definitions.last_apply,
+  ...SCHEMA.definitions?.['last_apply'],
   definitions: SCHEMA.definitions,
 })
 

@@ -50,6 +50,8 @@ test('the tarball holds what running needs', () => {
     'dist/man/xdp.yaml.5',
     'docs/errors.md',
     'schemas/xdp.schema.json',
+    'dist/schemas/xdp.schema.json',
+    'dist/schemas/plan.schema.json',
     'examples/minimal.yaml',
     'LICENSE',
     'bpf/LICENSES/GPL-2.0-only.txt',

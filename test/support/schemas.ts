@@ -1,4 +1,4 @@
-// The schemas of outputs, and validation against them.
+// The published schemas, and validation against them.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,8 +7,26 @@ import { expect } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../..')
 
-export const readSchema = (name: string): unknown =>
-  JSON.parse(readFileSync(join(ROOT, 'schemas', `${name}.schema.json`), 'utf8'))
+/** Where the build puts the schemas, each with all that it refers to. */
+export const SCHEMAS = join(ROOT, 'build/schemas')
+
+/** A schema, as far as tests look into one. */
+export interface Schema {
+  readonly [keyword: string]: unknown
+  readonly $ref?: string
+  readonly description?: string
+  readonly type?: string | readonly string[]
+  readonly enum?: readonly unknown[]
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly additionalProperties?: Schema | false
+  readonly items?: Schema
+  readonly anyOf?: readonly Schema[]
+  readonly allOf?: readonly Schema[]
+  readonly definitions?: Readonly<Record<string, Schema>>
+}
+
+export const readSchema = (name: string): Schema =>
+  JSON.parse(readFileSync(join(SCHEMAS, `${name}.schema.json`), 'utf8'))
 
 /** The schema with every object closed: published ones are open, so that readers survive a new minor version. */
 function close(schema: unknown): unknown {

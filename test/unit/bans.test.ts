@@ -37,7 +37,7 @@ test.each([
 ])('%s can be banned: %j', (text, expected) => expect(parseBanned(text) !== undefined).toBe(expected))
 
 test('words that are wrong are refused with what to write instead', () => {
-  expect(() => readBanned('10.0.0.1/8')).toThrow(/E300.*behind the first 8/)
+  expect(() => readBanned('10.0.0.1/8')).toThrow(/E300.*after the first 8/)
   expect(() => readBanned('192.0.2.1-192.0.2.9')).toThrow(/E300/)
   expect(() => readTtl('soon')).toThrow(/E300.*soon/)
   expect(() => readLabels({ reason: 'ü'.repeat(28), by: undefined })).toThrow(/--reason has 56 bytes/)

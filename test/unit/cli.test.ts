@@ -1,11 +1,12 @@
 // The process itself: streams, pipes, signals, exit status. Bundled as it is shipped, run as users run it.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { SCHEMAS } from '../support/schemas.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'xdp-cli-'))
 const CLI = join(folder, 'cli.js')
@@ -24,6 +25,7 @@ beforeAll(async () => {
     banner: { js: "import { createRequire as r } from 'node:module'; const require = r(import.meta.url)" },
     logLevel: 'error',
   })
+  cpSync(SCHEMAS, join(folder, 'schemas'), { recursive: true })
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
   writeFileSync(CONFIG, 'version: 1\ninterfaces: { eth0: {} }\nblocklist: [198.51.100.0/24]\n')
 })
@@ -67,6 +69,12 @@ test('FORCE_COLOR colours a pipe', async () => {
 
 test('a reader that goes away is no error', async () => {
   expect(await xdp(['schema'], { reads: false })).toMatchObject({ status: 0, stderr: '' })
+})
+
+test('prints each schema as the package has it, and says so where it is missing', async () => {
+  expect((await xdp(['schema', 'why'])).stdout).toBe(readFileSync(join(SCHEMAS, 'why.schema.json'), 'utf8'))
+  rmSync(join(folder, 'schemas/why.schema.json'))
+  expect(await xdp(['schema', 'why'])).toMatchObject({ status: 69, stderr: expect.stringContaining('E110') })
 })
 
 test('output larger than a pipe arrives whole', async () => {

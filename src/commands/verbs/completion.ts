@@ -9,6 +9,6 @@ import type { NO_FLAGS } from '../cli/flags.ts'
 
 export async function run({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> {
   const [shell = ''] = positionals
-  stdout(choose(SCRIPTS, shell, `there is no completion for "${shell}"`))
+  stdout(SCRIPTS[choose(Object.keys(SCRIPTS), shell, `there is no completion for "${shell}"`)] ?? '')
   return EXIT.ok
 }

@@ -1,33 +1,26 @@
 // xdp schema
 
-import { EXIT, type Exit } from '../../diagnostics.ts'
+import { existsSync, readFileSync } from 'node:fs'
+import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import { choose } from '../cli/choose.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { NO_FLAGS } from '../cli/flags.ts'
+import { SCHEMA_NAMES } from '../cli/schema-names.ts'
 
-type Schema = Promise<{ readonly default: object }>
+/** Beside the bundle when installed; in `build/` when run from the sources. */
+const PLACES = ['./schemas/', '../../../build/schemas/'].map((place) => new URL(place, import.meta.url))
 
-/** Each schema is part of the bundle, so that it always fits the program that prints it. */
-const SCHEMAS: Readonly<Record<string, () => Schema>> = {
-  config: () => import('../../../schemas/xdp.schema.json', { with: { type: 'json' } }),
-  plan: () => import('../../../schemas/plan.schema.json', { with: { type: 'json' } }),
-  apply: () => import('../../../schemas/apply.schema.json', { with: { type: 'json' } }),
-  watch: () => import('../../../schemas/watch.schema.json', { with: { type: 'json' } }),
-  status: () => import('../../../schemas/status.schema.json', { with: { type: 'json' } }),
-  stats: () => import('../../../schemas/stats.schema.json', { with: { type: 'json' } }),
-  why: () => import('../../../schemas/why.schema.json', { with: { type: 'json' } }),
-  ban: () => import('../../../schemas/ban.schema.json', { with: { type: 'json' } }),
-  bans: () => import('../../../schemas/bans.schema.json', { with: { type: 'json' } }),
-  validate: () => import('../../../schemas/validate.schema.json', { with: { type: 'json' } }),
-  doctor: () => import('../../../schemas/doctor.schema.json', { with: { type: 'json' } }),
-  import: () => import('../../../schemas/import.schema.json', { with: { type: 'json' } }),
-  error: () => import('../../../schemas/error.schema.json', { with: { type: 'json' } }),
+function fileOf(name: (typeof SCHEMA_NAMES)[number]): URL {
+  const file = `${name === 'config' ? 'xdp' : name}.schema.json`
+  const found = PLACES.map((place) => new URL(file, place)).find(existsSync)
+  if (found !== undefined) return found
+  throw fail('E110', `${file} is not where it was installed`, 'reinstall the package, or run npm run build')
 }
 
 export async function run({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> {
-  const [name = 'config'] = positionals
-  const schema = await choose(SCHEMAS, name, `there is no schema "${name}"`)()
-  stdout(`${JSON.stringify(schema.default, null, 2)}\n`)
+  const [wanted = 'config'] = positionals
+  const name = choose(SCHEMA_NAMES, wanted, `there is no schema "${wanted}"`)
+  stdout(readFileSync(fileOf(name), 'utf8'))
   return EXIT.ok
 }

@@ -1,7 +1,7 @@
 // One file of a feed: detects its format and calls the reader for that format.
 
-import type { Format } from '../explain/formats.ts'
 import type { Report } from '../text/report.ts'
+import type { Format } from '../text/written.ts'
 import { readCsv } from './csv.ts'
 import { readIpset } from './ipset.ts'
 import { type Metadata, NO_METADATA, readJsonLines } from './jsonl.ts'

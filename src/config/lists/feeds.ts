@@ -144,7 +144,7 @@ function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Lo
   const { skipped, private: ownNetworks, wide } = parsed
   if (skipped.count > 0) {
     const message = `${plural(skipped.count, 'line')} of ${path} skipped: ${places(path, skipped)}`
-    report.warning('W003', at, message, 'see what is wrong with them: `on_bad_line: error`')
+    report.warning('W003', at, message, 'to see the errors, write `on_bad_line: error`')
   }
   if (ownNetworks.count > 0) {
     const what = plural(ownNetworks.count, 'entry', 'entries')
@@ -161,8 +161,8 @@ function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Lo
 
 function reportEmpty(path: string, parsed: Parsed, at: Location, report: Report): void {
   if (parsed.found > 0) {
-    const message = `${path} holds no address that may be used: ${plural(parsed.found, 'entry', 'entries')} left out`
-    report.error('E006', at, message, 'they are private (`exclude_private`) or too wide (`min_prefix`)')
+    const message = `${path} holds no usable address: ${plural(parsed.found, 'entry', 'entries')} left out`
+    report.error('E006', at, message, 'they are private (see `exclude_private`) or too wide (see `min_prefix`)')
     return
   }
   const skipped = parsed.skipped.count === 0 ? '' : `: ${plural(parsed.skipped.count, 'line')} skipped`

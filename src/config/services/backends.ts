@@ -1,5 +1,6 @@
 // The backends of a service, each an address or a mapping → canonical backends, each with its place.
 
+import { FORWARDING_MODES, forwardingLines } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
 import { type Backend, backendKey, compareBackends, type Service } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
@@ -20,21 +21,29 @@ export interface ReadBackend {
   readonly written: WrittenBackend
 }
 
+const CROSSING = forwardingLines(({ crossesFamilies }) => crossesFamilies)
+
 /** Whether the service has one port, which `nat` can translate to another. */
 const hasOnePort = ({ ports }: Frame): boolean => ports === undefined || ports.first === ports.last
 
 function checkFamily(address: Address, placed: Placed, { vip, forwarding }: Frame, reading: Reading): void {
-  if (vip === undefined || vip.family === address.family || forwarding === 'ipip' || forwarding === 'gue') return
+  if (vip === undefined || vip.family === address.family || FORWARDING_MODES[forwarding].crossesFamilies) return
   const [text, own] = [address, vip].map(({ family, words }) => formatAddress(family, words))
   const message = `${text} is IPv${address.family}, the VIP ${own} is IPv${vip.family}, and ${forwarding} cannot translate between them`
-  reportAt(reading, placed, 'E043', message, `use IPv${vip.family} backends, or \`forwarding: ipip\` or gue`)
+  reportAt(reading, placed, 'E043', message, `use IPv${vip.family} backends, or ${CROSSING}`)
 }
 
 function checkPort(placed: Placed, frame: Frame, reading: Reading): void {
   const at = fieldOf(placed, 'port')
-  if (frame.forwarding !== 'nat') {
+  if (!FORWARDING_MODES[frame.forwarding].rewritesPort) {
     const message = `forwarding: ${frame.forwarding} does not change the port, so a backend cannot have a different one`
-    reportAt(reading, at, 'E046', message, 'remove the port, or write `forwarding: nat`')
+    reportAt(
+      reading,
+      at,
+      'E046',
+      message,
+      `remove the port, or write ${forwardingLines(({ rewritesPort }) => rewritesPort)}`,
+    )
   } else if (!hasOnePort(frame)) {
     const message = 'the service has several ports, so a backend cannot have a different one'
     reportAt(reading, at, 'E046', message, 'remove the port: packets keep their port')

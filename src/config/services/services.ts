@@ -1,6 +1,12 @@
 // Reads the services of all files of a config one by one; service-conflicts.ts then compares them with each other.
 
 import type { Location } from '../../diagnostics.ts'
+import {
+  FORWARDING_KEYS,
+  FORWARDING_MODES,
+  type ForwardingKey,
+  forwardingsThat,
+} from '../../features/forwarding/forwarding.ts'
 import type { ServicePlaces } from '../../model/desired.ts'
 import type { ServiceHealth } from '../../model/health.ts'
 import type { PortRange } from '../../model/ports.ts'
@@ -30,23 +36,22 @@ export interface Services {
 const LONGEST_UDP_TIMEOUT = 4 * 3600
 const LONGEST_DRAIN = 365 * 86_400
 
-/** Keys that only some services have, with the condition. */
-const CONDITIONS: readonly {
+interface Condition {
   readonly keys: readonly (keyof WrittenService)[]
   readonly words: string
   readonly holds: (written: WrittenService) => boolean
-}[] = [
-  {
-    keys: ['snat', 'snat_pool'],
-    words: 'forwarding: nat',
-    holds: ({ forwarding }) => forwarding === 'nat',
-  },
-  { keys: ['gue_port'], words: 'forwarding: gue', holds: ({ forwarding }) => forwarding === 'gue' },
-  {
-    keys: ['outer_source'],
-    words: 'forwarding: ipip or gue',
-    holds: ({ forwarding }) => forwarding === 'ipip' || forwarding === 'gue',
-  },
+}
+
+/** A key that only some ways to forward read. */
+const ofForwarding = (key: ForwardingKey): Condition => ({
+  keys: [key],
+  words: `forwarding: ${forwardingsThat(({ keys }) => keys.includes(key))}`,
+  holds: ({ forwarding }) => FORWARDING_MODES[forwarding].keys.includes(key),
+})
+
+/** Keys that only some services have, with the condition. */
+const CONDITIONS: readonly Condition[] = [
+  ...FORWARDING_KEYS.map(ofForwarding),
   { keys: ['udp_timeout'], words: 'protocol: udp', holds: ({ protocol }) => protocol === 'udp' },
   { keys: ['sorry'], words: 'fallback: sorry', holds: ({ fallback }) => fallback === 'sorry' },
 ]
@@ -89,7 +94,7 @@ function readSeconds(
 }
 
 function checkSnat(written: WrittenService, placed: Placed, reading: Reading): void {
-  if (written.forwarding !== 'nat') return
+  if (!FORWARDING_MODES[written.forwarding].keys.includes('snat')) return
   if (written.snat === true && written.snat_pool === undefined) {
     const hint = 'add the addresses that backends see, for example `snat_pool: [192.0.2.20]`'
     reportAt(reading, fieldOf(placed, 'snat'), 'E047', 'snat needs snat_pool', hint)

@@ -3,12 +3,12 @@
 import type { Location } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
 import { parseRange } from '../../model/text.ts'
-import type { Spec } from '../explain/place-spec.ts'
-import { homeOf, SPECS, templateOf } from '../explain/spec.ts'
+import type { Words } from '../generated/words.js'
 import type { Report } from './report.ts'
 import { listed, quote, show } from './show.ts'
 import type { Source } from './source.ts'
 import { at, type Placed } from './tree.ts'
+import { homeOf, keysOf, wordsOf } from './words.ts'
 
 /** Keys and indexes from the root of the file to a value. */
 export type Path = readonly string[]
@@ -38,8 +38,7 @@ function unquotedAddress(key: string): string | undefined {
 }
 
 export function unknownKey(context: Context, path: Path, key: string): void {
-  const template = templateOf(path)
-  const keys = SPECS[template]?.keys ?? []
+  const keys = keysOf(path)
   const where = keyPlace(context, [...path, key])
   const address = unquotedAddress(key)
   if (address !== undefined && path[0] !== 'interfaces') {
@@ -56,17 +55,16 @@ export function unknownKey(context: Context, path: Path, key: string): void {
     `the keys are ${keys.join(', ')}`,
   ]
   const hint = hints.find((text) => typeof text === 'string')
-  const owner = path.length === 0 ? 'the top level' : (SPECS[template]?.what ?? 'this mapping')
+  const owner = path.length === 0 ? 'the top level' : (wordsOf(path)?.what ?? 'this mapping')
   context.report.error('E010', where, `${quote(key)} is not a key of ${owner}`, hint || undefined)
 }
 
-const isKnown = (path: Path, key: string): boolean => SPECS[templateOf(path)]?.keys?.includes(key) ?? false
-
 export function missingKey(context: Context, path: Path, key: string): void {
   // A misspelt key, or an unquoted address, has caused this, and has been reported already.
-  const others = [...(at(context.root, path).fields?.keys() ?? [])].filter((other) => !isKnown(path, other))
+  const known = keysOf(path)
+  const others = [...(at(context.root, path).fields?.keys() ?? [])].filter((other) => !known.includes(other))
   if (others.some((other) => nearest(other, [key]) !== undefined || unquotedAddress(other) !== undefined)) return
-  const hint = SPECS[templateOf([...path, key])]?.whenMissing
+  const hint = wordsOf([...path, key])?.whenMissing
   const { source } = context
   const where = path.length === 0 ? source.locate(context.root.from, context.root.from) : place(context, path)
   context.report.error('E011', where, `the key ${quote(key)} is missing`, hint)
@@ -107,14 +105,10 @@ export function portsWithoutProtocol(context: Context, path: Path): void {
 
 /** A key that is not a valid name of an interface or a service. */
 export function badName(context: Context, path: Path, name: string): void {
-  const where = keyPlace(context, [...path, name])
-  if (path[0] === 'services') {
-    const hint = 'use at most 39 letters, digits, ".", "_" and "-", starting with a letter or digit'
-    context.report.error('E030', where, `${quote(name)} is not a valid service name`, hint)
-    return
-  }
-  const hint = 'use at most 15 bytes, without spaces, "/" and ":"; `ip link` lists the interfaces of this host'
-  context.report.error('E033', where, `${quote(name)} is not a valid interface name`, hint)
+  const names = wordsOf(path)?.names
+  if (names === undefined) throw new Error(`the schema has no words about names at ${path.join('/')}`)
+  const { what, expected, code } = names
+  context.report.error(code, keyPlace(context, [...path, name]), `${quote(name)} is not a valid ${what}`, expected)
 }
 
 export function interfaceCount(context: Context, path: Path): void {
@@ -146,7 +140,7 @@ export function repeated(context: Context, path: Path, index: number): void {
 
 /** A value of the wrong type, or outside the permitted values. */
 export function badValue(context: Context, path: Path): void {
-  const spec = SPECS[templateOf(path)] ?? { what: 'the value', expected: 'something else' }
+  const spec = wordsOf(path) ?? { what: 'the value', expected: 'something else' }
   const placed = at(context.root, path)
   const where = place(context, path)
   const { value } = placed
@@ -166,7 +160,7 @@ export function badValue(context: Context, path: Path): void {
   context.report.error(codeOf(spec, value), where, message, hintFor(spec, value, written))
 }
 
-function codeOf(spec: Spec, value: unknown): NonNullable<Spec['code']> {
+function codeOf(spec: Words, value: unknown): NonNullable<Words['code']> {
   const scalar = typeof value !== 'object'
   if (scalar && typeof value !== 'string' && spec.kindCode !== undefined) return spec.kindCode
   if (typeof value === 'object' && Object.keys(value ?? {}).length > 0) return spec.code === 'E028' ? 'E028' : 'E012'
@@ -174,7 +168,7 @@ function codeOf(spec: Spec, value: unknown): NonNullable<Spec['code']> {
   return spec.words !== undefined || Array.isArray(value) ? 'E013' : 'E012'
 }
 
-function hintFor({ words, kindCode, code, hint }: Spec, value: unknown, written: string): string | undefined {
+function hintFor({ words, kindCode, code, hint }: Words, value: unknown, written: string): string | undefined {
   if (kindCode !== undefined && (typeof value === 'number' || typeof value === 'boolean'))
     return `quote it: "${written}"`
   if (typeof value !== 'string') return hint

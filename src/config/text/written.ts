@@ -2,7 +2,9 @@
 
 import type { OnConflict, OnDrift, OnMissing, OnStop } from '../../model/desired.ts'
 import type { AttachMode, DefaultVerdict, Role } from '../../model/state.ts'
-import type { Format } from '../explain/formats.ts'
+
+/** Formats of list files. */
+export type Format = 'auto' | 'plain' | 'jsonl' | 'csv' | 'ipset'
 
 export interface WrittenInterface {
   readonly mode?: AttachMode | readonly AttachMode[]

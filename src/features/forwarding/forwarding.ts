@@ -5,7 +5,8 @@ import type { Family } from '../../model/address.ts'
 import type { Forwarding, Service } from '../../model/service.ts'
 
 /** Keys of a service in the config that only some ways to forward read. */
-export type ForwardingKey = 'snat' | 'snat_pool' | 'gue_port' | 'outer_source'
+export const FORWARDING_KEYS = ['snat', 'snat_pool', 'gue_port', 'outer_source'] as const
+export type ForwardingKey = (typeof FORWARDING_KEYS)[number]
 
 export interface ForwardingMode {
   /** Bytes in front of the IP datagram, by the family of the backend; 0 = none. */
@@ -69,11 +70,19 @@ export const FORWARDING_MODES: Readonly<Record<Forwarding, ForwardingMode>> = {
 /** In the order in which texts list them. */
 export const FORWARDINGS = Object.keys(FORWARDING_MODES) as readonly Forwarding[]
 
-/** Names of the modes that a condition holds for, as a text lists them: `ipip or gue`. */
-export function forwardingsThat(condition: (mode: ForwardingMode) => boolean): string {
-  const names = FORWARDINGS.filter((name) => condition(FORWARDING_MODES[name]))
-  return names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
-}
+type Condition = (mode: ForwardingMode) => boolean
+
+const namesThat = (condition: Condition): readonly Forwarding[] =>
+  FORWARDINGS.filter((name) => condition(FORWARDING_MODES[name]))
+
+/** Modes that a condition holds for, as a text lists them: `ipip or gue`. */
+export const forwardingsThat = (condition: Condition): string => namesThat(condition).join(' or ')
+
+/** Lines of config that choose such a mode: `forwarding: ipip`, each between backquotes. */
+export const forwardingLines = (condition: Condition): string =>
+  namesThat(condition)
+    .map((name) => `\`forwarding: ${name}\``)
+    .join(' or ')
 
 /** Bytes that forwarding adds to an IP datagram for a backend. */
 export const overheadOf = ({ forwarding }: Pick<Service, 'forwarding'>, family: Family): number =>

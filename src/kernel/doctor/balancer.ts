@@ -1,6 +1,7 @@
 // Checks what services need from the host: next hops for backends, forwarding if replies need it, and interfaces that
 // transmit frames of native XDP. Part of the report only if the config has services.
 
+import { isPlainNat } from '../../features/forwarding/forwarding.ts'
 import type { Service } from '../../model/service.ts'
 import type { State } from '../../model/state.ts'
 import type { Check } from '../../report/result.ts'
@@ -39,9 +40,6 @@ function checkBackends(services: readonly Service[], { nextHops, unresolved }: B
     )
   return ok(id, every.length === 1 ? 'the next hop of the backend is known' : `all ${every.length} next hops are known`)
 }
-
-/** Whether this host must forward the replies of backends by its routes. */
-const isPlainNat = ({ forwarding, snatPool }: Service): boolean => forwarding === 'nat' && snatPool.length === 0
 
 function checkForwarding(services: readonly Service[], { forwards, filtersReversePath }: BalancerFacts): Check[] {
   const families = new Set(services.filter(isPlainNat).map(({ vip }) => vip.family))

@@ -10,6 +10,7 @@ import { HOST_NAMES } from '../../../src/commands/cli/completion/names.ts'
 import { SCRIPTS } from '../../../src/commands/cli/completion/scripts.ts'
 import { GLOBAL_FLAGS } from '../../../src/commands/cli/flags.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
+import { SCHEMAS } from '../../support/schemas.ts'
 
 const COMMAND_NAMES = COMMANDS.map(({ name }) => name)
 const flagsOf = (command: string): string[] => {
@@ -146,7 +147,7 @@ test('the words that complete a value are those that help and the schemas name',
       if (Array.isArray(completes)) for (const word of completes) expect(help).toContain(word)
     }
   }
-  const schemas = readdirSync(join(import.meta.dirname, '../../../schemas')).map((file) =>
+  const schemas = readdirSync(SCHEMAS).map((file) =>
     file.replace('xdp.schema', 'config.schema').replace('.schema.json', ''),
   )
   const { argument } = COMMANDS.find(({ name }) => name === 'schema') ?? {}

@@ -5,8 +5,9 @@ import { Readable } from 'node:stream'
 import { Ajv } from 'ajv'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { main } from '../../../src/commands/main.ts'
+import { readSchema } from '../../support/schemas.ts'
 
-const SCHEMA = JSON.parse(readFileSync(join(import.meta.dirname, '../../../schemas/import.schema.json'), 'utf8'))
+const SCHEMA = readSchema('import')
 
 let folder = ''
 let out = ''

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { SCHEMA_NAMES } from '../../../src/commands/cli/schema-names.ts'
 import { main, type Terminal } from '../../../src/commands/main.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
 
@@ -175,11 +176,8 @@ describe('errors', () => {
   })
 })
 
-test.each(['config', 'plan', 'apply', 'status', 'why', 'validate', 'doctor', 'error'])(
-  'schema %s is JSON',
-  async (name) => {
-    const { status, stdout } = await xdp(['schema', name])
-    expect(status).toBe(0)
-    expect(JSON.parse(stdout)).toMatchObject({ $schema: 'http://json-schema.org/draft-07/schema#' })
-  },
-)
+test.each(SCHEMA_NAMES)('schema %s is JSON', async (name) => {
+  const { status, stdout } = await xdp(['schema', name])
+  expect(status).toBe(0)
+  expect(JSON.parse(stdout)).toMatchObject({ $schema: 'http://json-schema.org/draft-07/schema#' })
+})

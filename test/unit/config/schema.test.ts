@@ -1,95 +1,124 @@
-// The schema, the texts of its violations, the generated validator and the reference agree.
+// The schema of the config is the one source of words about keys: it is complete, its examples are valid, and the
+// validator, the words of errors and the reference follow from it.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Ajv } from 'ajv'
 import { describe, expect, test } from 'vitest'
-import { SPECS, templateOf } from '../../../src/config/explain/spec.ts'
+import { parse } from 'yaml'
+import { X_ERROR } from '../../../scripts/schema/keyword.mjs'
+import { place } from '../../../scripts/schema/places.mjs'
+import { withTables } from '../../../scripts/schema/reference.mjs'
+import { flow } from '../../../scripts/schema/yaml.mjs'
 import { validate } from '../../../src/config/generated/validate.js'
-
-interface Schema {
-  readonly [keyword: string]: unknown
-  readonly $ref?: string
-  readonly description?: string
-  readonly type?: string | readonly string[]
-  readonly properties?: Readonly<Record<string, Schema>>
-  readonly additionalProperties?: Schema | false
-  readonly items?: Schema
-  readonly anyOf?: readonly Schema[]
-  readonly allOf?: readonly Schema[]
-  readonly enum?: readonly unknown[]
-  readonly definitions?: Readonly<Record<string, Schema>>
-}
+import { homeOf, keysOf, wordsOf } from '../../../src/config/text/words.ts'
+import { CODES } from '../../../src/diagnostics.ts'
+import type { Schema } from '../../support/schemas.ts'
 
 const read = (path: string): string => readFileSync(join(import.meta.dirname, '../../..', path), 'utf8')
 const ROOT: Schema = JSON.parse(read('schemas/xdp.schema.json'))
 
-/** A schema with all schemas that it references or chooses from. */
-function parts(schema: Schema): Schema[] {
-  const target = schema.$ref === undefined ? [] : [ROOT.definitions?.[schema.$ref.split('/').at(-1) ?? ''] as Schema]
-  return [schema, ...[...target, ...(schema.anyOf ?? []), ...(schema.allOf ?? [])].flatMap(parts)]
+const ajv = new Ajv({ strict: true, strictRequired: false, allowUnionTypes: true }).addKeyword(X_ERROR)
+const isValid = ajv.compile(ROOT)
+
+interface Place {
+  readonly spec: Schema & { readonly examples: readonly unknown[] }
+  readonly error: Readonly<Record<string, string>>
+  readonly words: readonly unknown[]
+  readonly below: ReadonlyMap<string, Place>
+  readonly each?: Place
 }
 
-/** Every place of the schema, with its parts. */
-function* places(schema: Schema, path: readonly string[]): Generator<readonly [readonly string[], readonly Schema[]]> {
-  const all = parts(schema)
-  yield [path, all]
-  for (const { properties, additionalProperties, items } of all) {
-    for (const [key, value] of Object.entries(properties ?? {})) yield* places(value, [...path, key])
-    if (additionalProperties) yield* places(additionalProperties, [...path, 'any'])
-    if (items) yield* places(items, [...path, '0'])
-  }
+/** Every place of the config below one, by its path: `*` stands for a name or an index. */
+function* places(at: Place, path: readonly string[] = []): Generator<readonly [string, Place]> {
+  yield [path.join('.'), at]
+  for (const [key, one] of at.below) yield* places(one, [...path, key])
+  if (at.each) yield* places(at.each, [...path, '*'])
 }
 
-const known = new Map([...places(ROOT, [])].map(([path, all]) => [templateOf(path), { path, all }]))
+const all = [...places(place(ROOT, ROOT, 'the file'))]
+const keys = all.filter(([path]) => path !== '' && !path.endsWith('*'))
 
-test('every place of the schema has texts, and every text has a place', () => {
-  expect(Object.keys(SPECS).toSorted()).toEqual([...known.keys()].toSorted())
-})
+/** Whether the values of a key can be read off its words. */
+const isWord = ({ spec, words }: Place): boolean =>
+  spec.type === 'boolean' || 'const' in spec || (spec.enum !== undefined && words.length > 0)
 
-test.each([...known])('texts of %j have the keys and words of the schema', (template, { all }) => {
-  const spec = SPECS[template]
-  const keys = all.flatMap(({ properties }) => Object.keys(properties ?? {}))
-  const words = all.flatMap((one) => (one.enum ?? []) as readonly string[])
-  expect(spec?.keys ?? []).toEqual(keys)
-  expect(spec?.words ?? []).toEqual(words)
-})
-
-test('every key has a description', () => {
-  for (const [template, { all }] of known) {
-    expect([template, all.some(({ description }) => (description ?? '').length > 10)]).toEqual([template, true])
+test.each(keys)('%s is described, with examples and a default that it accepts', (_, one) => {
+  const { spec } = one
+  const standards = 'default' in spec ? [spec['default']] : []
+  expect(spec.description?.length).toBeGreaterThan(10)
+  // Where a value can say it, prose need not.
+  expect(spec.description).not.toMatch(standards.length > 0 ? /Example:|Default:/ : /Example:/)
+  if (!isWord(one)) expect(spec.examples).not.toEqual([])
+  const accepts = ajv.compile({ ...spec, 'x-error': {}, definitions: ROOT.definitions })
+  for (const value of [...spec.examples, ...standards]) {
+    expect([value, accepts(value)]).toEqual([value, true])
+    expect(parse(flow(value))).toEqual(value)
   }
 })
 
-test('the reference has a row for every key, with its default', () => {
+describe('words', () => {
+  test('are complete at every place, and their codes are known', () => {
+    for (const [path, { error }] of all) {
+      expect([path, error['what'], error['expected']]).toEqual([path, expect.any(String), expect.any(String)])
+      expect(JSON.stringify(error)).not.toMatch(/\{(?:examples?|words)\}/)
+      for (const code of [error['code'], error['kindCode']]) if (code !== undefined) expect(CODES).toHaveProperty(code)
+    }
+  })
+
+  test('are found by keys, names and indexes', () => {
+    expect(wordsOf([])?.what).toBe('the file')
+    expect(wordsOf(['interfaces', 'vip', 'mode', '1'])?.expected).toBe('native, generic or offload')
+    expect(wordsOf(['services', 'constructor', 'backends', '0', 'health', 'rise'])?.code).toBe('E013')
+    expect(wordsOf(['blocklist', '7', 'cidrs', '0'])).toEqual(wordsOf(['allowlist', '0', 'cidrs', '1']))
+    expect(wordsOf(['policy', 'constructor'])).toBeUndefined()
+    expect(wordsOf(['nothing', 'below'])).toBeUndefined()
+    expect(keysOf(['limits'])).toEqual(['prefixes', 'flows'])
+    expect(keysOf(['version'])).toEqual([])
+  })
+
+  test('name the place where a key belongs, the highest first', () => {
+    expect(homeOf('vip')).toBe('a service')
+    expect(homeOf('port')).toBe('a service')
+    expect(homeOf('weight')).toBe('a backend of a service')
+    expect(homeOf('rise')).toBe('the health of a service')
+    expect(homeOf('min_prefix')).toBe('an entry of a list')
+    expect(homeOf('v4')).toBeUndefined()
+    expect(homeOf('constructor')).toBeUndefined()
+  })
+})
+
+test('x-error has only the keys that the build knows', () => {
+  expect(isValid({ version: 1, interfaces: { eth0: {} } })).toBe(true)
+  expect(() => ajv.compile({ 'x-error': { hnit: 'x' } })).toThrow()
+})
+
+test('the tables of the reference are up to date', () => {
   const text = read('docs/config.md')
-  for (const { path, all } of known.values()) {
-    const key = path.at(-1)
-    if (key === undefined || key === 'any' || key === '0') continue
-    const row = text.split('\n').find((line) => line.startsWith(`| \`${key}\` |`))
-    expect(row).toBeDefined()
-    const standard = all.find((one) => 'default' in one && typeof one['default'] === 'string')?.['default']
-    if (standard !== undefined) expect(row).toContain(`\`${standard}\` |`)
-  }
+  expect(withTables(text, ROOT)).toBe(text)
+})
+
+test('the reference has every key in one of its tables', () => {
+  const listed = [...read('docs/config.md').matchAll(/^\| `([\w.]+)` \|/gm)].map(([, key]) => key?.split('.').at(-1))
+  const missing = keys.map(([path]) => path.split('.').at(-1)).filter((key) => !listed.includes(key))
+  expect(missing).toEqual([])
 })
 
 describe('the validator', () => {
   const config = (rest: object): object => ({ version: 1, interfaces: { eth0: null }, ...rest })
 
-  test('accepts the example of the reference', () => {
-    expect(
-      validate(
-        config({ policy: {}, allowlist: [], blocklist: ['x', { cidrs: ['x'], protocol: 6, source_port: [1, '2-3'] }] }),
-      ),
-    ).toBe(true)
-  })
+  const accepted = [
+    config({ policy: {}, allowlist: [], blocklist: ['x', { cidrs: ['x'], protocol: 6, source_port: [1, '2-3'] }] }),
+    config({ policy: { default: 'drop' }, watch: { debounce: '0ms' }, limits: { flows: 1024 } }),
+  ]
 
-  test.each([
+  const refused = [
     {},
     null,
     [],
     { version: 1 },
     { version: 1, interfaces: {} },
     { version: 1, interfaces: Object.fromEntries(Array.from({ length: 64 }, (_, index) => [`eth${index}`, {}])) },
-    ...['', '.', '..', 'a b', 'a/b', 'a:b', 'x'.repeat(16), 'a\u0000', 'a\u001b'].map((name) => ({
+    ...['', '.', '..', 'a b', 'a/b', 'a:b', 'x'.repeat(16), 'a\u0000', 'a\u001b', 'a\u0085'].map((name) => ({
       version: 1,
       interfaces: { [name]: {} },
     })),
@@ -99,8 +128,15 @@ describe('the validator', () => {
     config({ blocklist: [{ cidr: 'x', source_port: 1 }] }),
     config({ blocklist: [{ cidr: 'x', source_port: 1, protocol: 'icmp' }] }),
     config({ blocklist: [{ cidr: 'x', name: 'x'.repeat(40) }] }),
+    config({ watch: { debounce: '100' } }),
     config({ rate_limits: [] }),
-  ])('rejects %j', (value) => {
-    expect(validate(value)).toBe(false)
+  ]
+
+  test.each(accepted)('takes %j', (value) => {
+    expect([validate(value), isValid(value)]).toEqual([true, true])
+  })
+
+  test.each(refused)('refuses %j', (value) => {
+    expect([validate(value), isValid(value)]).toEqual([false, false])
   })
 })

@@ -1,6 +1,4 @@
 // Results as text and JSON. Every JSON document is held to its schema, closed, so that no field goes undescribed.
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
 import { formatCount, plural } from '../../../src/model/numbers.ts'
@@ -17,7 +15,7 @@ import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
 import { renderValidate, renderValidateJson } from '../../../src/render/validate.ts'
 import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
 import type { ApplyResult, Check, Status, WhyResult } from '../../../src/report/result.ts'
-import { check, readSchema } from '../../support/schemas.ts'
+import { check } from '../../support/schemas.ts'
 import { service } from '../../support/services.ts'
 import {
   ANY,
@@ -34,7 +32,6 @@ import {
 } from '../../support/states.ts'
 import { BALANCED } from '../../support/stats.ts'
 
-const ROOT = join(import.meta.dirname, '../../..')
 const PLAIN = { color: false }
 
 const WANTED = state({
@@ -429,18 +426,4 @@ test('validate JSON tells what was read of every list file', () => {
 test('error JSON is as described', () => {
   const error = fail('E300', 'no', 'yes')
   expect(check('error', renderErrorJson(error.diagnostics))).toMatchObject({ error: { code: 'E300', hint: 'yes' } })
-})
-
-test('schemas that describe the same thing describe it in the same words', () => {
-  const seen = new Map<string, unknown>()
-  for (const file of readdirSync(join(ROOT, 'schemas'))) {
-    if (file === 'xdp.schema.json') continue
-    const { definitions = {} } = readSchema(file.replace('.schema.json', '')) as {
-      definitions?: Record<string, unknown>
-    }
-    for (const [name, definition] of Object.entries(definitions)) {
-      expect(definition, `${file}: ${name}`).toEqual(seen.get(name) ?? definition)
-      seen.set(name, definition)
-    }
-  }
 })

@@ -7,7 +7,7 @@ import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
 import { describeWatch, renderEvent, renderEventJson } from '../../../src/render/watch.ts'
 import type { Status } from '../../../src/report/result.ts'
 import type { WatchEvent, WatchEventName, WatchState } from '../../../src/report/watch.ts'
-import { check } from '../../support/schemas.ts'
+import { check, readSchema } from '../../support/schemas.ts'
 
 const SHA = 'a1b2c3d4e5f6'.padEnd(64, '0')
 const WRONG: Diagnostic = {
@@ -93,8 +93,7 @@ test.each(Object.entries(EVENTS))('%s is one line of JSON, as its schema says', 
 test('docs/watch.md and the schema list every event', () => {
   const root = join(import.meta.dirname, '../../..')
   const docs = readFileSync(join(root, 'docs/watch.md'), 'utf8')
-  const schema = JSON.parse(readFileSync(join(root, 'schemas/watch.schema.json'), 'utf8'))
-  expect(schema.properties.event.enum).toEqual(Object.keys(EVENTS))
+  expect(readSchema('watch').properties?.['event']?.enum).toEqual(Object.keys(EVENTS))
   for (const name of Object.keys(EVENTS)) expect(docs).toMatch(new RegExp(`^\\|.*\`${name}\``, 'm'))
 })
 

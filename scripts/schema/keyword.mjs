@@ -1,0 +1,32 @@
+// `x-error`, a keyword in schemas/xdp.schema.json: the words of errors about a value. It validates nothing, and published
+// schemas do not have it.
+
+const text = { type: 'string', minLength: 1 }
+const code = { type: 'string', pattern: '^E\\d{3}$' }
+
+/** For `ajv.addKeyword`. Texts may hold `{examples}`, `{example}` and `{words}`. */
+export const X_ERROR = {
+  keyword: 'x-error',
+  metaSchema: {
+    type: 'object',
+    additionalProperties: false,
+    properties: {
+      /** Name of the value in a message; default: the key. */
+      what: text,
+      /** Completes "must be …". Default: derived from type, `enum` and bounds. */
+      expected: text,
+      /** Error for a value of the right kind that is not allowed; default E013. */
+      code,
+      /** Error for a value of the wrong kind; default: `code`, then E012. */
+      kindCode: code,
+      /** Hint for a value that is not allowed. */
+      hint: text,
+      /** Hint where nothing is written. */
+      whenEmpty: text,
+      /** Hint where a key that must be there is not. */
+      whenMissing: text,
+      /** Where the keys of this mapping belong, for one that stands somewhere else. */
+      home: text,
+    },
+  },
+}

@@ -1,0 +1,49 @@
+// Makes the tables of keys in docs/config.md. Each stands between two comments; the first names the mapping:
+//
+//   <!-- keys: services.NAME -->            the keys of a mapping; NAME stands for any name, [] for each of a list
+//   <!-- keys: allowlist[] with file -->    those that need another key; the table without "with" has the rest
+//   <!-- keys: of the file -->              those of the top level
+//   <!-- end of keys -->
+import { describe } from './describe.mjs'
+import { place } from './places.mjs'
+
+const BLOCK = /(<!-- keys: ([^ ]+|of the file)(?: with (\w+))? -->\n).*?(<!-- end of keys -->)/gs
+
+const HEAD = ['| Key | Value | Default | Example | Description |', '|---|---|---|---|---|']
+
+/** The place at a path such as `services.NAME.backends[]`. Throws where there is none. */
+function placeAt(whole, path) {
+  const steps = path === 'of the file' ? [] : path.replaceAll('[]', '.[]').split('.')
+  return steps.reduce((at, step) => {
+    const found = step === 'NAME' || step === '[]' ? at.each : at.below.get(step)
+    if (found === undefined) throw new Error(`the config has no ${path}`)
+    return found
+  }, whole)
+}
+
+const cell = (text) => (text === '' ? ' ' : ` ${text.replaceAll('|', '\\|')} `)
+
+function row(path, one, isRequired) {
+  const { value, standard, example, description } = describe(one, isRequired)
+  return `|${[`\`${path}\``, value, standard, example, description].map(cell).join('|')}|`
+}
+
+/** Rows of a mapping, and of those inside it that have no table. `needed`: only keys that need this one. */
+function rows(at, needed, listed, prefix = '') {
+  return [...at.below].flatMap(([key, one]) => {
+    const needs = Array.isArray(at.needs[key]) ? at.needs[key] : []
+    if (prefix === '' && (needed === undefined ? needs.length > 0 : !needs.includes(needed))) return []
+    const inside = one.mapping === undefined || listed.has(one.mapping) ? [] : rows(one, undefined, listed, `${key}.`)
+    return [row(`${prefix}${key}`, one, at.required.includes(key)), ...inside]
+  })
+}
+
+/** The text with every table made from the schema. */
+export function withTables(text, schema) {
+  const whole = place(schema, schema, 'the file')
+  const listed = new Set([...text.matchAll(BLOCK)].map(([, , path]) => placeAt(whole, path).mapping))
+  return text.replace(BLOCK, (_, begin, path, needed, end) => {
+    const lines = [...HEAD, ...rows(placeAt(whole, path), needed, listed)]
+    return `${begin}\n${lines.join('\n')}\n\n${end}`
+  })
+}

@@ -1,0 +1,17 @@
+// Names of the schemas, as `xdp schema` takes them.
+
+export const SCHEMA_NAMES = [
+  'config',
+  'plan',
+  'apply',
+  'watch',
+  'status',
+  'stats',
+  'why',
+  'ban',
+  'bans',
+  'validate',
+  'doctor',
+  'import',
+  'error',
+] as const
