@@ -1,4 +1,5 @@
-// The pipeline of src/reconcile.ts for a daemon, which keeps what the next reconcile can begin with.
+// The daemon's view of src/pipelines/reconcile.ts: keeps the last committed generation and a prepared apply, with which
+// the next reconcile starts.
 
 import {
   type Committed,
@@ -20,7 +21,10 @@ export function pipelineOf(host: Host): Pipeline {
     early = undefined
     return taken
   }
-  /** Of some changes nobody tells, as of what a path's MTU is found to be: only an edit goes by ways that are known. */
+  /**
+   * Some changes make no event, such as a newly found path MTU. So only an edit may use known next hops; every other
+   * reconcile resolves them again.
+   */
   const askForWays = (): void => {
     if (host.kept?.ways) host.kept.ways = new Map()
   }

@@ -51,7 +51,7 @@ export async function run(context: Context, { options }: Arguments<typeof WATCH_
     describe: describeWatch,
     collect: (surroundings) => collectMetrics(host, surroundings),
     onHangup,
-    tell({ repeated, ...event }) {
+    emit({ repeated, ...event }) {
       const view = { time: new Date(), repeated }
       stdout(asJson ? renderEventJson(event, view) : renderEvent(event, { ...view, color: color.stdout }))
     },
