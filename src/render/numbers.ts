@@ -1,4 +1,4 @@
-// Numbers for people. English and fixed, whatever the locale of the host, so that outputs can be compared.
+// Numbers in text. Independent of the host's locale, so that outputs can be compared.
 
 /** `1204` → `1,204`. */
 export const formatCount = (value: number): string => value.toString().replace(/\B(?=(\d{3})+(?!\d))/g, ',')
@@ -22,10 +22,10 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`
 }
 
-/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
+/** An ISO 8601 time without fractions: `2026-01-02T03:04:05Z`. */
 export const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')
 
-/** `3.1%`; `-` of nothing. */
+/** `3.1%`; `-` if `whole` is 0. */
 export const formatShare = (part: number, whole: number): string =>
   whole === 0 ? '-' : `${((part / whole) * 100).toFixed(1).replace(/\.0$/, '')}%`
 

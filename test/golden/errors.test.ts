@@ -1,5 +1,5 @@
-// Every folder of test/golden/errors holds a config that is wrong and what is said about it. A new folder is a new test;
-// UPDATE_GOLDEN=1 writes what is said now.
+// Every folder of test/golden/errors has an invalid config and the expected errors. A new folder is a new test;
+// UPDATE_GOLDEN=1 writes the current output.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'

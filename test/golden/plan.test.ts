@@ -1,8 +1,8 @@
-// Plans as people and scripts see them. A folder of test/golden/plan is a case:
+// Plans as text and JSON. Each folder of test/golden/plan is a case:
 //   xdp.yaml      the desired config
-//   before.yaml   the config that was applied before; absent = nothing is live
-//   facts.yaml    what else there is on the host; absent = every interface is an ordinary veth, attached as preferred
-//   plan.txt, summary.txt, plan.json   what must come out; UPDATE_GOLDEN=1 writes them
+//   before.yaml   the config applied before; without it, nothing is live
+//   facts.yaml    the host; without it, every interface is an ordinary veth, attached in its preferred mode
+//   plan.txt, summary.txt, plan.json   the expected output; UPDATE_GOLDEN=1 writes it
 // Adding a folder adds a test.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -26,12 +26,12 @@ interface Facts {
     Record<string, Partial<Omit<Link, 'programs'>> & { readonly foreign?: Partial<AttachedProgram> }>
   >
   readonly absent?: readonly string[]
-  /** Live modes, where they are not the preferred ones of before.yaml. */
+  /** Live modes that are not the preferred ones of before.yaml. */
   readonly modes?: Readonly<Record<string, AttachMode>>
   readonly drift?: Readonly<Record<string, string>>
-  /** The build that is live. */
+  /** The live build. */
   readonly program?: Program
-  /** Next hops of backends as `MAC INTERFACE [MTU [VLAN]]`, or why there is none; those that are live where they differ. */
+  /** Next hops of backends as `MAC INTERFACE [MTU [VLAN]]`, or why one is unknown; and the live ones where they differ. */
   readonly hops?: Readonly<Record<string, string>>
   readonly liveHops?: Readonly<Record<string, string>>
   readonly own?: readonly string[]
@@ -40,7 +40,7 @@ interface Facts {
   readonly ssh?: Readonly<Record<string, number>>
 }
 
-/** What a text of `hops` says; undefined: there is none. */
+/** Parses a text of `hops`; undefined: the next hop is unknown. */
 function hopOf(text: string): NextHop | undefined {
   const [mac = '', device = '', mtu = '1500', vlan = '0'] = text.split(' ')
   if (!/^[0-9a-f]{12}$/.test(mac)) return undefined
@@ -103,7 +103,7 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
   })
 }
 
-/** Absolute paths of the checkout do not belong into what is compared. */
+/** Removes absolute paths of the checkout, which differ between machines. */
 const withoutFolder = (text: string): string => text.replaceAll(new RegExp(`[\\w./-]*${WHOLE.source}`, 'g'), '')
 
 async function render(folder: string): Promise<Readonly<Record<string, string>>> {
