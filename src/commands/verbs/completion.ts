@@ -16,7 +16,7 @@ const SHELLS: Readonly<Record<string, typeof bashCompletion>> = {
   fish: fishCompletion,
 }
 
-/** The command that completes these commands, of which it is one itself. */
+/** Makes the completion command for these commands, itself included. */
 export const completionOf =
   (commands: readonly CommandSpec[]) =>
   async ({ stdout }: Context, { positionals }: Arguments<typeof NO_FLAGS>): Promise<Exit> => {
@@ -24,8 +24,8 @@ export const completionOf =
     const make = Object.hasOwn(SHELLS, shell) ? SHELLS[shell] : undefined
     if (make === undefined) {
       const meant = nearest(shell, Object.keys(SHELLS))
-      const hint = meant === undefined ? `there are ${Object.keys(SHELLS).join(', ')}` : `did you mean ${meant}?`
-      throw fail('E300', `there is no completion for "${shell}"`, hint)
+      const hint = meant === undefined ? `write one of ${Object.keys(SHELLS).join(', ')}` : `did you mean ${meant}?`
+      throw fail('E300', `"${shell}" is not a shell with completion`, hint)
     }
     stdout(make(commands))
     return EXIT.ok

@@ -8,7 +8,7 @@ import type { NO_FLAGS } from '../cli/flags.ts'
 
 type Schema = Promise<{ readonly default: object }>
 
-/** Each schema is part of the bundle, so that it always fits the program that prints it. */
+/** The bundle contains the schemas, so that they always match the program. */
 const SCHEMAS: Readonly<Record<string, () => Schema>> = {
   config: () => import('../../../schemas/xdp.schema.json', { with: { type: 'json' } }),
   plan: () => import('../../../schemas/plan.schema.json', { with: { type: 'json' } }),
@@ -30,8 +30,8 @@ export async function run({ stdout }: Context, { positionals }: Arguments<typeof
   const load = Object.hasOwn(SCHEMAS, name) ? SCHEMAS[name] : undefined
   if (load === undefined) {
     const meant = nearest(name, Object.keys(SCHEMAS))
-    const hint = meant === undefined ? `there are ${Object.keys(SCHEMAS).join(', ')}` : `did you mean ${meant}?`
-    throw fail('E300', `there is no schema "${name}"`, hint)
+    const hint = meant === undefined ? `write one of ${Object.keys(SCHEMAS).join(', ')}` : `did you mean ${meant}?`
+    throw fail('E300', `"${name}" is not a schema`, hint)
   }
   const schema = await load()
   stdout(`${JSON.stringify(schema.default, null, 2)}\n`)
