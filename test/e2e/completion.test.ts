@@ -1,4 +1,4 @@
-// What the completion scripts offer to zsh and fish. bash: test/unit/commands/completion.test.ts.
+// The completion scripts in zsh and fish. test/unit/commands/completion.test.ts covers bash.
 
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { fishCompletion } from '../../src/commands/cli/completion/fish.ts'
@@ -13,7 +13,7 @@ import { ALL, Shell, STUB, TAB } from '../support/shell.ts'
 const names = [...COMMANDS.map(({ name }) => name), 'help'].toSorted()
 const { flags: PLAN = {} } = COMMANDS.find(({ name }) => name === 'plan') ?? {}
 
-/** Its prompt, a widget that inserts all matches, and no questions about them. */
+/** Sets the prompt, a widget that inserts all matches, and turns questions off. */
 const ZSHRC = `PS1='READY '
 unset zle_bracketed_paste
 fpath=(/srv/admin/functions $fpath)
@@ -68,7 +68,7 @@ describe('zsh', () => {
   })
 })
 
-inDepth('zsh: the script may also be sourced', async (context) => {
+inDepth('zsh: the script also works when sourced', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const script = 'autoload -Uz compinit; compinit -u -D; source /srv/admin/functions/_xdp; print $_comps[xdp]'
   expect(await machine.ok('zsh', '-f', '-c', script)).toBe('_xdp\n')

@@ -31,7 +31,9 @@ interface Facts {
   readonly drift?: Readonly<Record<string, string>>
   /** The live build. */
   readonly program?: Program
-  /** Next hops of backends as `MAC INTERFACE [MTU [VLAN]]`, or why one is unknown; and the live ones where they differ. */
+  /**
+   * Next hops of backends as `MAC INTERFACE [MTU [VLAN]]`, or why one is unknown; and the live ones where they differ.
+   */
   readonly hops?: Readonly<Record<string, string>>
   readonly liveHops?: Readonly<Record<string, string>>
   readonly own?: readonly string[]

@@ -1,4 +1,4 @@
-// What the completion scripts offer, asked of a real bash that is typed into. zsh and fish: test/e2e/completion.test.ts.
+// The completion script in a real bash, driven by keys. test/e2e/completion.test.ts covers zsh and fish.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -45,7 +45,7 @@ const cases: readonly (readonly [string, string])[] = [
   [`${ALL}`, [...names, 'help'].toSorted().join(' ')],
   [`pl${TAB}`, 'plan'],
   [`--json --file x.yaml pl${TAB}`, '--json --file x.yaml plan'],
-  // The value of a flag is no command.
+  // The value of a flag must not count as the command.
   [`--instance plan --lock${TAB}1s app${TAB}`, '--instance plan --lock-timeout 1s apply'],
   [`plan --${ALL}`, `plan ${flagsOf('plan').toSorted().join(' ')}`],
   [`status --${ALL}`, `status ${flagsOf('status').toSorted().join(' ')}`],
@@ -56,16 +56,16 @@ const cases: readonly (readonly [string, string])[] = [
   [`import --from ip${ALL}`, 'import --from ipset iptables'],
   [`import --interface l${TAB}`, 'import --interface lo'],
   [`plan --target pol${TAB}`, 'plan --target policy'],
-  // A colon is not the end of the word, nor does readline's cut there double what stands before it.
+  // readline splits words at colons; the text before the colon must not appear twice.
   [`plan --target inter${TAB}eth0 --target=blockl${TAB}bad`, 'plan --target interface:eth0 --target=blocklist:bad'],
   [`schema statu${TAB}`, 'schema status'],
   [`completion ${ALL}`, 'completion bash fish zsh'],
-  // Files, with blanks in their names and behind `=`.
+  // Files with blanks in their names, and behind `=`.
   [`plan -f my${TAB}`, 'plan -f my site.yaml'],
   [`plan --file=my${TAB}--json`, 'plan --file=my site.yaml --json'],
   [`import my${TAB}`, 'import my site.yaml'],
   [`import --output li${TAB}x`, 'import --output lists/x'],
-  // Nothing to offer: what was typed stays.
+  // Without matches the typed text stays.
   [`why 2001:db8::1 --full${TAB}`, 'why 2001:db8::1 --full'],
   [`ban 192.0.2.1 --ttl ${TAB}1h`, 'ban 192.0.2.1 --ttl 1h'],
   [`status x${TAB}`, 'status x'],
@@ -76,7 +76,7 @@ test.for(cases)('bash: xdp %j', async ([keys, expected], context) => {
   expect((await shell.words(`xdp ${keys}`)).trim()).toBe(expected)
 })
 
-test('the words that complete a value are those that help and the schemas name', () => {
+test('completes the values that help and the schemas name', () => {
   for (const { flags, argument } of COMMANDS) {
     for (const { help, completes } of [...Object.values(flags), ...(argument ? [argument] : [])]) {
       if (Array.isArray(completes)) for (const word of completes) expect(help).toContain(word)

@@ -1,4 +1,5 @@
-// Results as text and JSON. Validates every JSON document against its schema, closed to fields that it does not describe.
+// Results as text and JSON. Validates every JSON document against its schema, closed to fields that it does not
+// describe.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
