@@ -25,16 +25,16 @@ export function pipelineOf(host: Host): Pipeline {
    * Some changes make no event, such as a newly found path MTU. So only an edit may use known next hops; every other
    * reconcile resolves them again.
    */
-  const askForWays = (): void => {
+  const forgetNextHops = (): void => {
     if (host.kept?.ways) host.kept.ways = new Map()
   }
   return {
     check(desired) {
-      askForWays()
+      forgetNextHops()
       return reconcilePlan(host, desired)
     },
     async apply(desired, approve) {
-      if (!early) askForWays()
+      if (!early) forgetNextHops()
       const applied = await reconcileApply(host, desired, approve, false, take())
       if (applied !== 'declined') last = applied.committed
       return applied

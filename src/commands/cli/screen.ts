@@ -72,7 +72,7 @@ export function createScreen(
     output.write(LEAVE)
     if (input.isTTY) input.setRawMode(false)
   }
-  const hear = (data: Buffer): void => {
+  const onData = (data: Buffer): void => {
     // One chunk may hold several keys. A function key arrives as ESC and more characters, which no listener uses.
     for (const key of data.toString('latin1')) {
       if (key !== CONTROL_Z) listeners?.key(key)
@@ -98,7 +98,7 @@ export function createScreen(
         })
       }
       if (!input.isTTY) return
-      input.on('data', hear)
+      input.on('data', onData)
       input.resume()
     },
     size: () => ({ columns: output.columns || COLUMNS, rows: output.rows || ROWS }),
@@ -110,7 +110,7 @@ export function createScreen(
       hide()
       listeners = undefined
       output.off('resize', resized)
-      input.off('data', hear)
+      input.off('data', onData)
       // Reading from a terminal keeps the process alive.
       input.pause()
     },

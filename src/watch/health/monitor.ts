@@ -206,10 +206,10 @@ export class HealthMonitor {
 
   #startLoop(state: BackendState, check: HealthCheck, subject: Subject, first: number): void {
     const context = check.type === 'exec' ? this.#commands : this.#connections
-    state.loop = new CheckLoop(context, check, subject, first, (result) => this.#hear(state, check, subject, result))
+    state.loop = new CheckLoop(context, check, subject, first, (result) => this.#record(state, check, subject, result))
   }
 
-  #hear(state: BackendState, check: HealthCheck, subject: Subject, result: Result): void {
+  #record(state: BackendState, check: HealthCheck, subject: Subject, result: Result): void {
     const { standing: before, last } = state
     state.last = result
     state.checks++

@@ -198,7 +198,7 @@ describe('status', () => {
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
   })
 
-  test('of an empty kernel says so', () => {
+  test('reports an empty kernel', () => {
     expect(renderStatus(EMPTY, PLAIN)).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
   })
 

@@ -87,7 +87,7 @@ describe('text', () => {
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
   })
 
-  test('of an empty kernel says so, and still shows the config', () => {
+  test('reports an empty kernel, and still shows the config', () => {
     expect(renderStats(EMPTY, {}, PLAIN)).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
     const config = { path: 'xdp.yaml', sha256: undefined, modifiedAt: undefined, valid: false }
     expect(renderStats(EMPTY, { config }, PLAIN)).toContain('\nConfig: xdp.yaml is invalid\n')

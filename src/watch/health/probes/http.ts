@@ -62,7 +62,7 @@ function readBody(response: IncomingMessage, text: string, finish: (result: Resu
   response.on('end', () => finish(bad('the text is not in the body')))
 }
 
-function hear(
+function judge(
   response: IncomingMessage,
   { status, body }: Pick<HttpCheck, 'status' | 'body'>,
   finish: (result: Result) => void,
@@ -89,7 +89,7 @@ export function probeHttp(check: HttpCheck | HttpsCheck, trust: Trust, done: (re
   const request: ClientRequest =
     check.type === 'http' ? requestHttp(options) : requestHttps({ ...options, ...tlsOptions(check, trust) })
   const { finish, abandon } = endOnce(() => request.destroy(), done)
-  request.on('response', (response) => hear(response, check, finish))
+  request.on('response', (response) => judge(response, check, finish))
   request.on('error', (error) => finish(failed(error)))
   request.end()
   return abandon
