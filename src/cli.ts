@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The process around a run: streams, signals, prompt and exit status. Nothing else in the tool touches `process`.
+// The process around a run: streams, signals, prompt and exit status. No other file touches `process`.
 
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
@@ -8,19 +8,19 @@ import { main, type Output } from './commands/main.ts'
 
 const interruption = new AbortController()
 
-// The first signal asks: what is under way is finished or taken back, and the exit status tells. The handlers are
-// gone after it, so that the second one ends the process at once, which the data plane survives at any point.
+// The first signal asks the run to stop: it finishes or rolls back, and sets the exit status. It also removes the
+// handlers, so the second signal ends the process at once, which the data plane survives at any point.
 const interrupt = (signal: NodeJS.Signals): void => interruption.abort(signal)
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupt)
 
-/** A daemon takes SIGHUP for the wish that it read its config again. */
+/** Makes SIGHUP reload the config of the daemon instead of stopping it. */
 function onHangup(listener: () => void): void {
   process.off('SIGHUP', interrupt)
   process.on('SIGHUP', listener)
 }
 
-// A reader that has seen enough (`xdp plan | head`) is no error. What it does not take is dropped. EIO: the terminal is
-// gone, and so is whoever looked at it.
+// EPIPE: the reader has closed the pipe (`xdp plan | head`), which is no error; further output is dropped. EIO: the
+// terminal is gone, so the run stops as after SIGHUP.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EIO') interruption.abort('SIGHUP')
@@ -33,7 +33,7 @@ const output = (stream: NodeJS.WriteStream): Output => ({
   isTTY: stream.isTTY === true,
 })
 
-/** One line from stdin. The terminal keeps its own line editing, so that ^C is a signal like anywhere else. */
+/** Reads one line from stdin. Leaves line editing to the terminal, so that ^C stays a signal. */
 async function ask(question: string, signal: AbortSignal): Promise<string> {
   const reader = createInterface({ input: process.stdin, output: process.stderr, terminal: false })
   try {
@@ -47,23 +47,25 @@ async function ask(question: string, signal: AbortSignal): Promise<string> {
   }
 }
 
-/** All of stdin. Through the stream, because a pipe that it has looked at does not block any more. */
+/**
+ * Reads all of stdin. Uses the stream, because Node has made a pipe non-blocking by now, so readFileSync would fail.
+ */
 async function readInput(): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array)
   return Buffer.concat(chunks)
 }
 
-/** A terminal that knows no control sequences is written to like a file. */
+/** Whether stdout is a terminal with control sequences; others are written to like a file. */
 const isDrawable = process.stdout.isTTY === true && !['', 'dumb', 'unknown'].includes(process.env['TERM'] ?? '')
 const screen = createScreen(process.stdin, process.stdout, {
   suspend: () => process.kill(process.pid, 'SIGTSTP'),
   onContinue: (listener) => process.on('SIGCONT', listener),
 })
-// The monitor hears of a crash before its stack is printed, which would be lost with the other screen.
+// On a crash this leaves the alternate screen before Node prints the stack, which would be lost with that screen.
 for (const end of ['exit', 'uncaughtExceptionMonitor']) process.on(end, screen.close)
 
-// Not process.exit(): output to a pipe may still be on its way.
+// Not process.exit(), which would drop pending output to a pipe.
 process.exitCode = await main({
   argv: process.argv.slice(2),
   env: process.env,

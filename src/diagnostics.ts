@@ -1,5 +1,5 @@
-// Every error and warning of the tool: its code, its exit status, and the common shape. render/ turns them into text.
-// docs/errors.md lists all codes; a test compares the two.
+// The codes of all errors and warnings with their exit statuses, and the type of a diagnostic. render/ makes the text.
+// docs/errors.md lists the codes; a test compares the two.
 
 /** Exit statuses, documented in docs/errors.md. */
 export const EXIT = {
@@ -150,13 +150,13 @@ export const CODES = {
 
 export type Code = keyof typeof CODES
 
-/** A place in a file. Line and column count from 1; `length` columns are marked. */
+/** A place in a file. Line and column count from 1; carets mark `length` columns. */
 export interface Location {
   readonly file: string
   readonly line: number
   readonly column: number
   readonly length: number
-  /** The source line, for the caret display. */
+  /** The source line, shown above the carets. */
   readonly text?: string
 }
 
@@ -164,15 +164,15 @@ export interface Diagnostic {
   readonly code: Code
   readonly severity: 'error' | 'warning'
   readonly message: string
-  /** A command, or a line of config. */
+  /** A command or a config line that fixes it. */
   readonly hint?: string
   readonly at?: Location
 }
 
-/** An expected failure, thrown at the edges of rooms. Any other exception is a bug of xdp (exit 70). */
+/** An expected failure, thrown at room edges. Any other exception is a bug (exit 70). */
 export class XdpError extends Error {
   readonly diagnostics: readonly Diagnostic[]
-  /** Number of further errors that `diagnostics` does not list. */
+  /** How many diagnostics were left out of `diagnostics`. */
   readonly omitted: number
 
   constructor(diagnostics: readonly Diagnostic[], options: ErrorOptions & { readonly omitted?: number } = {}) {
@@ -189,14 +189,14 @@ export class XdpError extends Error {
   }
 }
 
-/** An unexpected exception as an error with a code: a bug of xdp. */
+/** Wraps an unexpected exception, a bug of xdp, in an XdpError. */
 export function unexpected(error: unknown): XdpError {
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   const hint = 'this is a bug of xdp; run again with --debug to see where'
   return fail('E999', `unexpected ${message.split('\n')[0]}`, hint, error)
 }
 
-/** Shorthand for one error without a place in a file. */
+/** Makes an XdpError of one error without a place in a file. */
 export function fail(code: Code, message: string, hint?: string, cause?: unknown): XdpError {
   return new XdpError([{ code, severity: 'error', message, ...(hint === undefined ? {} : { hint }) }], { cause })
 }

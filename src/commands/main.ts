@@ -1,5 +1,5 @@
-// One run of the tool, from its words to its exit status: parse, find the command, run it, and turn whatever it
-// throws into one clear report. The process itself is behind `Terminal`.
+// One run, from argv to exit status: parses the arguments, runs the command, and renders its exception. Reaches the
+// process only through `Terminal`.
 
 import manifest from '../../package.json' with { type: 'json' }
 import { BPFFS } from '../abi/directory.ts'
@@ -22,57 +22,62 @@ export interface Output {
   readonly isTTY: boolean
 }
 
-/** All that a run sees of the world around it. */
+/** The process as a run sees it. */
 export interface Terminal {
-  /** The words after `xdp`. */
+  /** The arguments after `xdp`. */
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
   readonly stdout: Output
   readonly stderr: Output
   readonly stdinIsTTY: boolean
-  /** All of stdin, as it comes. */
+  /** Stdin as a stream of chunks. */
   readonly stdin: () => AsyncIterable<Uint8Array>
-  /** Asks on stderr and reads one line of stdin; empty at its end. */
+  /** Asks on stderr and reads one line from stdin; empty at its end. */
   readonly ask: (question: string, signal: AbortSignal) => Promise<string>
-  /** All of stdin. */
+  /** Reads all of stdin. */
   readonly readInput: () => Promise<Uint8Array>
-  /** The terminal that stdout is; absent where it is none that can be drawn on. */
+  /** The terminal behind stdout; absent where stdout is none, or one without control sequences. */
   readonly screen?: Screen
-  /** Aborted when the user or the system asks the run to stop. */
+  /** Aborted when a signal asks the run to stop. */
   readonly signal: AbortSignal
-  /** Effective user. */
+  /** Effective user id. */
   readonly uid: number
-  /** From now on SIGHUP calls the listener instead; absent where there are no signals. */
+  /** Makes SIGHUP call the listener from now on; absent in tests. */
   readonly onHangup?: (listener: () => void) => void
 }
 
-/** bpffs takes no dot in names, and the name is part of paths and lock files. */
+/** The name becomes part of paths in bpffs, which allows no dots, and of lock files. */
 const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
 
 function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Context['host'] {
   const { bpffs = BPFFS, instance = 'default' } = flags
   if (!INSTANCE.test(instance)) {
-    const hint = 'use at most 32 letters, digits, - and _, beginning with a letter or digit'
-    throw fail('E300', `--instance "${instance}" is not a name`, hint)
+    const hint = 'use at most 32 letters, digits, - and _, starting with a letter or digit: --instance edge-1'
+    throw fail('E300', `--instance "${instance}" is not a valid name`, hint)
   }
   const lockTimeoutMs = parseDuration('lock-timeout', flags['lock-timeout'] ?? '30s')
   return { bpffs, instance, lockTimeoutMs, signal, progress: progress.report }
 }
 
-/** systemd.exec(5) CacheDirectory= tells a service where its own is. Others than root have none of ours to write to. */
-function cacheOf({ env, uid }: Terminal): Cache {
-  const directory = env['CACHE_DIRECTORY'] || (uid === 0 ? '/var/cache/xdp' : undefined)
-  return directory === undefined ? NO_CACHE : openCache(directory, uid)
+/**
+ * systemd sets CACHE_DIRECTORY (systemd.exec(5)). Without it only root has a cache, because only root can write there.
+ */
+const cacheDirectory = ({ env, uid }: Pick<Terminal, 'env' | 'uid'>): string | undefined =>
+  env['CACHE_DIRECTORY'] || (uid === 0 ? '/var/cache/xdp' : undefined)
+
+function cacheOf(terminal: Terminal): Cache {
+  const directory = cacheDirectory(terminal)
+  return directory === undefined ? NO_CACHE : openCache(directory, terminal.uid)
 }
 
-/** What is wrong with the cache: nothing has failed for it. */
-function warnOfCache({ cache, color, stderr }: Context): void {
+/** Warns of an unusable cache. The command has succeeded without it. */
+function warnOfCache({ cache, color, stderr }: Context, directory: string | undefined): void {
   if (cache.problem === undefined) return
   const warning: Diagnostic = {
     code: 'W220',
     severity: 'warning',
-    message: `nothing was remembered between runs: ${cache.problem}`,
-    hint: 'remove it; it is made anew',
+    message: `the cache does not work, so every run reads and compiles all lists: ${cache.problem}`,
+    hint: `rm -r ${directory}`,
   }
   stderr(renderDiagnostics([warning], { color: color.stderr, omitted: 0 }))
 }
@@ -90,7 +95,7 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
     signal,
     onHangup = () => undefined,
   } = terminal
-  // The progress line must be gone before anything else is written: both may go to the same screen.
+  // Output and the progress line may share a screen, so erase the line first.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
     (...args: T): R => {
@@ -126,7 +131,7 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
     const context = contextOf(terminal, flags, progress)
     const { run } = await command.load()
     const exit = await run(context, args)
-    warnOfCache(context)
+    warnOfCache(context, cacheDirectory(terminal))
     return exit
   }
   return EXIT.ok
@@ -142,19 +147,19 @@ async function offer([, , ...words]: readonly string[], { write }: Output): Prom
   return EXIT.ok
 }
 
-/** The causes of an error, innermost last, with their stacks. */
+/** The stacks of an error and of its causes, innermost last. */
 function stacks(error: unknown): string {
   const lines: string[] = []
   for (let one = error; one instanceof Error; one = one.cause) lines.push(one.stack ?? one.message)
   return `${lines.join('\ncaused by ')}\n`
 }
 
-/** Runs the tool. Never throws: the exit status tells, and stderr (stdout with --json) says why. */
+/** Runs a command. Never throws: returns the exit status, and writes errors to stderr, with --json to stdout. */
 export async function main(terminal: Terminal): Promise<Exit> {
   const { argv, env, stdout, stderr, signal } = terminal
   if (argv[0] === COMPLETE) return offer(argv, stdout)
   const progress = createProgress(stderr.write, stderr.isTTY && env['TERM'] !== 'dumb')
-  // Before parsing has succeeded, the words themselves are all there is to tell how errors are wanted.
+  // Parsing may fail, so the output flags are read from the raw arguments.
   const words = argv.slice(0, argv.indexOf('--') < 0 ? argv.length : argv.indexOf('--'))
   const given = (flag: string): boolean => words.includes(flag)
   try {

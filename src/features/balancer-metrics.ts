@@ -1,4 +1,4 @@
-// Metrics of the balancer: services with their flow table, and backends with their health.
+// Metrics of the balancer: services with their flow table, backends with their health, and the daemon's health checks.
 
 import { withPort } from '../model/service.ts'
 import type { Metric, Report, Sample } from '../report/metric.ts'
@@ -24,7 +24,7 @@ const byBackend =
       ),
     )
 
-/** Those that the file means to take new flows. */
+/** Backends that take new flows according to the file. */
 const active = ({ backends }: ServiceStatus): readonly BackendStatus[] =>
   backends.filter(({ role, state, weight }) => role === 'backend' && state === 'active' && weight > 0)
 
@@ -32,7 +32,7 @@ export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_service_packets_total',
     type: 'counter',
-    help: 'Packets of a service that were forwarded to backends.',
+    help: 'Packets of a service that went to backends.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.packets),
   },
@@ -46,98 +46,98 @@ export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_service_flows_total',
     type: 'counter',
-    help: 'New flows of a service: of TCP by SYN, of UDP by the first packet.',
+    help: 'New flows of a service: TCP by SYN, UDP by the first packet.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.flows),
   },
   {
     name: 'xdp_service_flow_hits_total',
     type: 'counter',
-    help: 'Forwarded packets whose flow was remembered.',
+    help: 'Forwarded packets whose flow was in the flow table.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.hits),
   },
   {
     name: 'xdp_service_flow_misses_total',
     type: 'counter',
-    help: 'Forwarded packets whose flow was not.',
+    help: 'Forwarded packets whose flow was not in the flow table.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.misses),
   },
   {
     name: 'xdp_service_flows_limited_total',
     type: 'counter',
-    help: 'Flows that were not remembered, because a CPU had seen too many new ones in a second.',
+    help: 'New flows that did not enter the flow table, because a CPU had too many in a second.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.limited),
   },
   {
     name: 'xdp_service_no_backend_packets_total',
     type: 'counter',
-    help: 'Packets that no backend would take.',
+    help: 'Packets that found no backend in use.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.empty),
   },
   {
     name: 'xdp_service_unresolved_total',
     type: 'counter',
-    help: 'Times that a backend was passed over because the way to it is not known.',
+    help: 'Times that a backend was skipped because its next hop is unknown.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.unresolved),
   },
   {
     name: 'xdp_service_too_big_packets_total',
     type: 'counter',
-    help: 'Packets that were answered with "packet too big", for they do not fit the way to the backend.',
+    help: 'Packets answered with "packet too big", because they exceed the MTU of the path to the backend.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.too_big),
   },
   {
     name: 'xdp_service_replies_total',
     type: 'counter',
-    help: 'Packets of backends that were translated back.',
+    help: 'Replies of backends whose addresses were translated back.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.replies),
   },
   {
     name: 'xdp_service_exhausted_packets_total',
     type: 'counter',
-    help: 'Packets for which no port of the source pool was free.',
+    help: 'Packets for which the source pool had no free port.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.exhausted),
   },
   {
     name: 'xdp_service_icmp_errors_total',
     type: 'counter',
-    help: 'ICMP errors that were passed on to the backend of their flow.',
+    help: 'ICMP errors forwarded to the backend of their flow.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.icmp),
   },
   {
     name: 'xdp_service_info',
     type: 'gauge',
-    help: 'Where new flows of a service go: well, empty (to no backend), or its fallback drop or sorry; always 1.',
+    help: 'Mode of a service: well = new flows go to backends, empty = no backend is in use, drop or sorry = its fallback; always 1.',
     labels: [...SERVICE_LABELS, 'mode'],
     samples: ({ stats }) => stats.services.map(({ service, mode }): Sample => [[service.name, mode], 1]),
   },
   {
     name: 'xdp_service_backends',
     type: 'gauge',
-    help: 'Backends of a service that are active with a weight.',
+    help: 'Backends of a service that are active and have a weight.',
     labels: SERVICE_LABELS,
     samples: byService((status) => active(status).length),
   },
   {
     name: 'xdp_service_healthy_backends',
     type: 'gauge',
-    help: 'Of these, those that take new flows: up, and with a way to them that is known.',
+    help: 'Active backends that take new flows: they are up and their next hop is known.',
     labels: SERVICE_LABELS,
     samples: byService((status) => active(status).filter((one) => one.health !== 'down' && one.next_hop).length),
   },
   {
     name: 'xdp_backend_packets_total',
     type: 'counter',
-    help: 'Packets that were forwarded to a backend.',
+    help: 'Packets that went to a backend.',
     labels: BACKEND_LABELS,
     samples: byBackend((backend) => backend.packets),
   },
@@ -158,7 +158,7 @@ export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_backend_info',
     type: 'gauge',
-    help: 'A backend: its state in the config, and whether it is the sorry backend or leaving; always 1.',
+    help: 'State of a backend in the config, and its role: backend, sorry or leaving; always 1.',
     labels: [...BACKEND_LABELS, 'state', 'role'],
     samples: byBackend(
       () => 1,
@@ -168,14 +168,14 @@ export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_backend_up',
     type: 'gauge',
-    help: '1 = health checks let new flows go to the backend, or it is not checked; 0 = it is down.',
+    help: '1 = the backend is up or has no health check; 0 = it is down.',
     labels: BACKEND_LABELS,
     samples: byBackend(({ health }) => Number(health !== 'down')),
   },
   {
     name: 'xdp_backend_share',
     type: 'gauge',
-    help: 'Part of its share of new flows that a backend takes now, 0 to 1: less than all in its slow start.',
+    help: 'Part of its weight that is in effect, 0 to 1: below 1 during slow start.',
     labels: BACKEND_LABELS,
     samples: byBackend(({ share }) => share),
   },
@@ -189,7 +189,7 @@ export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_backend_resolved',
     type: 'gauge',
-    help: '1 = the way to the backend is known; 0 = it is not, and the backend gets no traffic.',
+    help: '1 = the next hop of the backend is known; 0 = it is unknown, and the backend gets no traffic.',
     labels: BACKEND_LABELS,
     samples: byBackend(({ next_hop }) => Number(next_hop !== undefined)),
   },

@@ -1,16 +1,16 @@
-// Metrics as Prometheus reads them, for the endpoint and for node_exporter's textfile collector alike: the text format
-// 0.0.4 of https://prometheus.io/docs/instrumenting/exposition_formats/.
+// Renders metrics for Prometheus, for the endpoint and for node_exporter's textfile collector alike: text format 0.0.4
+// of https://prometheus.io/docs/instrumenting/exposition_formats/.
 
 import type { Report, Sample } from '../report/metric.ts'
 import { METRICS } from './table.ts'
 
-/** Longest label value. A path may have 4096 bytes, and none of ours means more for it. */
+/** Most characters of a label value. A path may have 4096 bytes. */
 const LONGEST = 128
 
-/** What nearly every value is: short, and of characters that need nothing. */
+/** Matches nearly every value: short, and without characters to escape. */
 const PLAIN = /^[ !#-[\]-~]{0,128}$/
 
-/** A label value between its quotes: Unicode without halves of characters, not endless, escaped. */
+/** Escapes a label value for its quotes: replaces lone surrogates, and cuts long values. */
 export function labelValue(text: string): string {
   if (PLAIN.test(text)) return text
   const whole = [...text.replace(/\p{Surrogate}/gu, '\ufffd')].slice(0, LONGEST).join('')
@@ -26,7 +26,7 @@ function sampleLine(name: string, labels: readonly string[], [values, value]: Sa
   return `${name}{${pairs}} ${value}\n`
 }
 
-/** A report as text. Metrics without samples are left out. */
+/** Renders a report. Leaves out metrics without samples. */
 export function exposition(report: Report): string {
   let text = ''
   for (const { name, type, help, labels, samples } of METRICS) {

@@ -1,8 +1,8 @@
-// Every metric there is: its name, what it means, its labels, and how its samples come from what is known. Whatever
-// tells metrics, or tells of them, is made from or held to this table: the exposition, docs/metrics.md, the alerts and
-// the dashboard in examples/prometheus. A metric without samples is not told at all.
+// The table of all metrics: name, help text, labels, and how to derive the samples. The exposition is made from it, and
+// tests compare docs/metrics.md and the alerts and dashboard in examples/prometheus with it. A metric without samples
+// is left out of the output.
 //
-// Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for what only grows.
+// Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters.
 
 import { FEATURES } from '../features/features.ts'
 import { type Metric, one, type Report, type Sample } from '../report/metric.ts'
@@ -11,7 +11,9 @@ import { OUTCOMES, type Outcome } from '../report/watch.ts'
 
 const seconds = (iso: string): number => Date.parse(iso) / 1000
 
-/** Every reason of every interface, also those that have not occurred: a rate needs the zero before the first. */
+/**
+ * Every reason of every interface, including those that have not occurred: a rate needs a zero before the first packet.
+ */
 const byReason =
   (unit: 'packets' | 'bytes') =>
   ({ stats }: Report): readonly Sample[] =>
@@ -41,14 +43,14 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_build_info',
     type: 'gauge',
-    help: 'Version of the xdp that tells these metrics; always 1.',
+    help: 'Version of xdp; always 1.',
     labels: ['version'],
     samples: ({ version }) => [[[version], 1]],
   },
   {
     name: 'xdp_program_info',
     type: 'gauge',
-    help: 'The program in the kernel; always 1.',
+    help: 'The loaded program; always 1.',
     labels: ['digest', 'abi'],
     samples: ({ stats: { program } }) => (program ? [[[program.digest.slice(0, 16), `${program.abi}`], 1]] : []),
   },
@@ -62,14 +64,14 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_applied_timestamp_seconds',
     type: 'gauge',
-    help: 'When the live policy was applied, in Unix time.',
+    help: 'Time at which the live policy was applied, in Unix time.',
     labels: [],
     samples: ({ stats: { committed_at } }) => one(committed_at === undefined ? undefined : seconds(committed_at)),
   },
   {
     name: 'xdp_packets_total',
     type: 'counter',
-    help: 'Packets by interface, what became of them, and why.',
+    help: 'Packets by interface, verdict and reason.',
     labels: REASON_LABELS,
     samples: byReason('packets'),
   },
@@ -83,7 +85,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_interface_attached',
     type: 'gauge',
-    help: '1 = the interface runs the program; 0 = the last apply attached it there, and it is gone.',
+    help: '1 = the program is attached to the interface; 0 = it was, and is not any more.',
     labels: ['interface'],
     samples: ({ stats: { interfaces, detached } }) => [
       ...interfaces.map(({ name }): Sample => [[name], 1]),
@@ -93,14 +95,14 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_interface_info',
     type: 'gauge',
-    help: 'How the program is attached: native, generic or offload; always 1.',
+    help: 'Attach mode of the program: native, generic or offload; always 1.',
     labels: ['interface', 'mode'],
     samples: ({ stats: { interfaces } }) => interfaces.map(({ name, mode }): Sample => [[name, mode], 1]),
   },
   {
     name: 'xdp_list_packets_total',
     type: 'counter',
-    help: 'Packets that a list decided.',
+    help: 'Packets whose verdict came from a list.',
     labels: LIST_LABELS,
     samples: byList('packets'),
   },
@@ -114,7 +116,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_list_prefixes',
     type: 'gauge',
-    help: 'Prefixes in the smallest set of prefixes that covers the list.',
+    help: 'The fewest prefixes that cover the list.',
     labels: LIST_LABELS,
     samples: byList('prefixes'),
   },
@@ -122,42 +124,42 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_table_entries',
     type: 'gauge',
-    help: 'How many there are of what there may be only so many of, such as bans and lists.',
+    help: 'Used entries of a table with limited capacity, such as bans and lists.',
     labels: ['table'],
     samples: ({ stats: { fill } }) => fill.map(({ name, used }): Sample => [[name], used]),
   },
   {
     name: 'xdp_table_capacity',
     type: 'gauge',
-    help: 'How many of them there may be.',
+    help: 'Capacity of these tables.',
     labels: ['table'],
     samples: ({ stats: { fill } }) => fill.map(({ name, capacity }): Sample => [[name], capacity]),
   },
   {
     name: 'xdp_memory_bytes',
     type: 'gauge',
-    help: 'Kernel memory of the live policy, of counters and records, and of bans.',
+    help: 'Kernel memory by use: the live policy, counters and records, bans.',
     labels: ['use'],
     samples: ({ stats: { memory } }) => Object.entries(memory).map(([use, bytes]): Sample => [[use], bytes]),
   },
   {
     name: 'xdp_drifted_objects',
     type: 'gauge',
-    help: 'Objects that differ from what the last apply recorded. Without a watcher only interfaces and pins are looked at.',
+    help: 'Objects that drifted since the last apply. Without a daemon only interfaces and pins are compared.',
     labels: [],
     samples: ({ stats, surroundings }) => one((surroundings.drifted ?? stats.drifted).length),
   },
   {
     name: 'xdp_stats_duration_seconds',
     type: 'gauge',
-    help: 'How long it took to read the counters.',
+    help: 'Seconds taken to read the counters.',
     labels: [],
     samples: ({ stats }) => one(stats.seconds),
   },
   {
     name: 'xdp_config_valid',
     type: 'gauge',
-    help: '1 = the config on disk can be applied; 0 = it has errors or is not there.',
+    help: '1 = the config on disk is valid; 0 = it has errors or is missing.',
     labels: [],
     samples: ({ surroundings: { config } }) => one(config && Number(config.valid)),
   },
@@ -171,21 +173,21 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_config_modified_timestamp_seconds',
     type: 'gauge',
-    help: 'When the config was last written, in Unix time.',
+    help: 'Time of the last write to the config, in Unix time.',
     labels: [],
     samples: ({ surroundings: { config } }) => one(config?.modifiedAt),
   },
   {
     name: 'xdp_feed_updated_timestamp_seconds',
     type: 'gauge',
-    help: 'When the oldest file of a list was made: its own timestamp, else when it was last written, in Unix time.',
+    help: 'Time of the oldest file of a list: the timestamp in it, else its last write, in Unix time.',
     labels: ['list'],
     samples: byFeed('updatedAt'),
   },
   {
     name: 'xdp_feed_max_age_seconds',
     type: 'gauge',
-    help: 'How old the files of a list may be (max_age in the config).',
+    help: 'Maximum age of the files of a list (max_age in the config).',
     labels: ['list'],
     samples: byFeed('maxAge'),
   },
@@ -206,7 +208,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_reconciles_total',
     type: 'counter',
-    help: 'Reconciles of the watcher, by how they ended.',
+    help: 'Reconciles of the daemon by outcome.',
     labels: ['outcome'],
     samples: ({ surroundings: { reconcile } }) =>
       reconcile ? OUTCOMES.map((outcome): Sample => [[outcome], reconcile.reconciles[outcome]]) : [],
@@ -214,7 +216,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_reconcile_success',
     type: 'gauge',
-    help: '1 = the last reconcile did what it should; 0 = it failed, or a guard refused it.',
+    help: '1 = the last reconcile succeeded; 0 = it failed, or a guard refused it.',
     labels: [],
     samples: ({ surroundings: { reconcile } }) =>
       one(reconcile?.last && Number(!UNSUCCESSFUL.includes(reconcile.last.outcome))),
@@ -222,14 +224,14 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'xdp_reconcile_duration_seconds',
     type: 'gauge',
-    help: 'How long the last reconcile took.',
+    help: 'Duration of the last reconcile in seconds.',
     labels: [],
     samples: ({ surroundings: { reconcile } }) => one(reconcile?.last && reconcile.last.durationMs / 1000),
   },
   {
     name: 'xdp_reconcile_timestamp_seconds',
     type: 'gauge',
-    help: 'When the last reconcile ended, in Unix time.',
+    help: 'End of the last reconcile, in Unix time.',
     labels: [],
     samples: ({ surroundings: { reconcile } }) => one(reconcile?.last && seconds(reconcile.last.at)),
   },

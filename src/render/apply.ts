@@ -1,4 +1,4 @@
-// What an apply or destroy did, as text and as JSON (schemas/apply.schema.json).
+// Renders the result of apply and destroy as text and as JSON (schemas/apply.schema.json).
 
 import { plural } from '../model/numbers.ts'
 import type { ApplyResult } from '../report/result.ts'
@@ -18,16 +18,15 @@ function proof({ verified, probes }: ApplyResult): string {
   return `Verified by reading back${packets}.`
 }
 
-/** One or two sentences that end with a newline. */
+/** One or two sentences, ending with a newline. */
 export function renderApply(result: ApplyResult, { path, color }: ApplyView): string {
   const { green, red } = paint(color)
-  if (result.rolled_back) return `${red('Rolled back:')} the live state is what it was before.\n`
+  if (result.rolled_back) return `${red('Rolled back:')} the live state is as before the apply.\n`
   if (!result.changed) {
     const nothing = 'Nothing to remove: this instance has nothing in the kernel.'
     return path === undefined ? `${nothing}\n` : `No changes. Live XDP state matches ${path}.\n`
   }
-  if (result.applied.length === 0)
-    return 'Removed what an interrupted apply had left over; nothing else was to change.\n'
+  if (result.applied.length === 0) return 'Removed leftovers of an interrupted apply; no other changes.\n'
   const count = result.applied.length
   const done = path === undefined ? `Destroyed ${plural(count, 'object')}.` : `Applied ${plural(count, 'change')}.`
   return `${green(done)} ${proof(result)}\n`

@@ -1,4 +1,5 @@
-// Bans as a table and as JSON (schemas/bans.schema.json), and what a change of them did (schemas/ban.schema.json).
+// Renders bans as a table and as JSON (schemas/bans.schema.json), and the outcome of ban and unban
+// (schemas/ban.schema.json).
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Ban } from '../model/ban.ts'
@@ -11,12 +12,14 @@ import { seconds } from './numbers.ts'
 import { paint } from './paint.ts'
 import { formatTable } from './table.ts'
 
-/** Reason and author come from whoever bans: controls in them must not reach the terminal. */
+/**
+ * Replaces control characters: the caller of `xdp ban` chooses reason and author, and they must not steer the terminal.
+ */
 export const showable = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '\ufffd')
 
 const addressOf = ({ prefix: { family, start } }: Ban): string => formatAddress(family, start)
 
-/** One address without a length, as people write it. */
+/** The prefix; without a length if it is a single address. */
 function titleOf(ban: Ban): string {
   const { family, length } = ban.prefix
   return length === (family === 4 ? 32 : 128) ? addressOf(ban) : `${addressOf(ban)}/${length}`
@@ -38,7 +41,7 @@ export function renderBans(bans: readonly Ban[], color: boolean): string {
   return `${[paint(color).bold(head), ...body].join('\n')}\n`
 }
 
-/** One ban as every JSON document has it. */
+/** One ban in JSON, alike in every document. */
 export function banJson(ban: Ban): Readonly<Record<string, unknown>> {
   const address = addressOf(ban)
   return {
@@ -54,23 +57,23 @@ export function banJson(ban: Ban): Readonly<Record<string, unknown>> {
 
 export const renderBansJson = (bans: readonly Ban[]): string => jsonDocument({ bans: bans.map(banJson) })
 
-/** How many requests ended how. */
+/** Counts of requests by outcome. */
 export interface BanReport {
   readonly added: number
   readonly refreshed: number
   readonly removed: number
   readonly absent: number
-  /** Lines that say no address or time. */
+  /** Lines without a valid address or time. */
   readonly rejected: number
-  /** What would lock somebody out. */
+  /** Requests that a guard refused. */
   readonly refused: number
-  /** What the kernel did not take. */
+  /** Requests that the kernel rejected. */
   readonly failed: number
-  /** The first of those that were rejected, refused or failed. */
+  /** The first errors of rejected, refused and failed requests. */
   readonly errors: readonly Diagnostic[]
 }
 
-/** One sentence for what was done; what was not done stands in the errors. */
+/** One sentence for the successful requests; the errors cover the others. */
 export function renderBanReport({ added, refreshed, removed, absent }: BanReport): string {
   const parts = [
     ...(added > 0 ? [`banned ${plural(added, 'prefix', 'prefixes')}`] : []),

@@ -1,4 +1,4 @@
-// The lines under a change: what exactly becomes different.
+// The lines under a change, with its details.
 
 import { diffArrays } from 'diff'
 import type { Provenance } from '../model/desired.ts'
@@ -10,13 +10,13 @@ import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts
 import type { Paint } from './paint.ts'
 import { serviceLines } from './service.ts'
 
-/** `name: old -> new`, or `name: value` where there is only one. */
+/** `name: old -> new`, or `name: value` where nothing differs. */
 function setting(name: string, before: string | undefined, after: string | undefined): string {
   if (before === undefined || after === undefined || before === after) return `${name}: ${after ?? before}`
   return `${name}: ${before} -> ${after}`
 }
 
-const SAME = 'written again: its content is as configured'
+const SAME = 'rewritten; the content already matches the config'
 
 function programLines(before: Program | undefined, after: Program | undefined): string[] {
   const digest = (program: Program | undefined) => program?.digest.slice(0, 16)
@@ -29,7 +29,7 @@ function programLines(before: Program | undefined, after: Program | undefined): 
 const modesText = (attachment: Attachment | undefined): string | undefined => attachment?.modes.join(', else ')
 
 const foreignText = ({ id, name, tag, mode }: AttachedProgram): string =>
-  `takes the place of: program ${id}${name && ` ${name}`} (${mode}${tag && `, tag ${tag}`}), which is not ours`
+  `replaces foreign program ${id}${name && ` ${name}`} (${mode}${tag && `, tag ${tag}`})`
 
 function interfaceLines({ op, before, after, displaces = [] }: Extract<Change, { kind: 'interface' }>): string[] {
   const mode =
@@ -41,13 +41,11 @@ function interfaceLines({ op, before, after, displaces = [] }: Extract<Change, {
   const limited = has !== undefined && before === undefined && after?.roles.length === 1
   const roles = changed || limited ? [setting('roles', had, has)] : []
   const again =
-    op === 'update' && displaces.length === 0 && !changed
-      ? ['attached again: it does not run the committed program']
-      : []
+    op === 'update' && displaces.length === 0 && !changed ? ['re-attached; it does not run the committed program'] : []
   return [mode, ...roles, ...again, ...displaces.map(foreignText)]
 }
 
-/** The scopes of a list as a text diff, where the set of scopes itself changes. */
+/** The scopes of a list as a text diff, if the set of scopes changes. */
 function scopeLines(before: List | undefined, after: List | undefined, { green, red }: Paint): string[] {
   if (before === undefined || after === undefined) return []
   const keys = (list: List) => list.sets.map(({ scope }) => scopeKey(scope))
@@ -100,12 +98,12 @@ function policyLines(before: Policy | undefined, after: Policy | undefined): str
     return [
       text,
       setting('flows', flows(before), flows(after)),
-      'flows that are known are forgotten, and go where the tables say',
+      'clears the flow table: existing flows may move to other backends',
     ]
   return before && after && before.default === after.default ? [text, SAME] : [text]
 }
 
-/** The lines under the title of a change, not indented. `most`: samples for each direction of a list. */
+/** The lines under the title of a change, not indented. `most`: most samples per direction of a list. */
 export function changeLines(change: Change, provenance: Provenance | undefined, most: number, style: Paint): string[] {
   switch (change.kind) {
     case 'program':

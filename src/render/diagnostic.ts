@@ -1,4 +1,4 @@
-// Errors and warnings as text with the source line under them, and as JSON (schemas/error.schema.json).
+// Renders errors and warnings as text with the source line under them, and as JSON (schemas/error.schema.json).
 
 import { CODES, type Diagnostic, type Location } from '../diagnostics.ts'
 import { plural } from '../model/numbers.ts'
@@ -7,19 +7,19 @@ import { type Paint, paint } from './paint.ts'
 
 interface DiagnosticsView {
   readonly color: boolean
-  /** How many more there are than are given. */
+  /** How many diagnostics were left out. */
   readonly omitted?: number
 }
 
-/** A source line is cut to this many columns around the place it is shown for. */
+/** A source line is cut to this many columns around the marked place. */
 const WIDTH = 120
 
-/** What a terminal would act on instead of showing: controls, and marks that turn the direction of writing. */
+/** Control characters and bidirectional marks, on which a terminal would act. */
 const UNSHOWABLE = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]/gu
 
 const showable = (text: string): string => text.replaceAll('\t', ' ').replace(UNSHOWABLE, '\ufffd')
 
-/** Messages may quote what a file says, so they too are made harmless; their line breaks are ours. */
+/** Messages may quote file content, so they are sanitized too, except for their line breaks. */
 const showableLines = (text: string): string => text.split('\n').map(showable).join('\n')
 
 /** Source line and carets, columns counted in characters. */
@@ -52,7 +52,7 @@ function diagnosticLines(diagnostic: Diagnostic, style: Paint): string[] {
   ]
 }
 
-/** One block for each, with an empty line between two that show their source; ends with a newline. */
+/** One block per diagnostic, separated by empty lines; ends with a newline. */
 export function renderDiagnostics(diagnostics: readonly Diagnostic[], { color, omitted = 0 }: DiagnosticsView): string {
   const style = paint(color)
   const blocks = diagnostics.map((diagnostic) => diagnosticLines(diagnostic, style).join('\n'))
@@ -71,7 +71,7 @@ function diagnosticJson({ code, severity, message, hint, at }: Diagnostic): Read
   }
 }
 
-/** Diagnostics as they stand in every JSON document of the tool. */
+/** Diagnostics in JSON, alike in every document. */
 export const diagnosticsJson = (diagnostics: readonly Diagnostic[]): readonly Readonly<Record<string, unknown>>[] =>
   diagnostics.map(diagnosticJson)
 

@@ -1,4 +1,4 @@
-// What `xdp doctor` found, as text and as JSON (schemas/doctor.schema.json).
+// Renders the checks of `xdp doctor` as text and as JSON (schemas/doctor.schema.json).
 
 import type { Check, CheckLevel } from '../report/result.ts'
 import { jsonDocument } from './json.ts'
@@ -16,7 +16,7 @@ const countLevels = (checks: readonly Check[]): Record<CheckLevel, number> => {
   return { ok: count('ok'), warn: count('warn'), fail: count('fail') }
 }
 
-/** One line a check, and under it how to put it right. */
+/** One line per check, with its fix under it. */
 export function renderDoctor(checks: readonly Check[], color: boolean): string {
   const style = paint(color)
   const width = Math.max(0, ...checks.map(({ id }) => id.length))

@@ -1,4 +1,4 @@
-// What every JSON document has in common.
+// The common frame of every JSON document.
 
 /** major.minor: a new minor only adds fields; readers ignore fields they do not know and refuse another major. */
 export const FORMAT_VERSION = '1.0'

@@ -1,4 +1,4 @@
-// The record of the last apply: as the document that is kept, and as what status says where it did not go well.
+// Renders the record of the last apply: the stored document, and the lines of `xdp status` about a failed one.
 
 import type { LastApply } from '../report/last-apply.ts'
 import { diagnosticsJson, renderDiagnostics } from './diagnostic.ts'
@@ -6,7 +6,7 @@ import { jsonDocument } from './json.ts'
 import { seconds } from './numbers.ts'
 import { paint } from './paint.ts'
 
-/** Its fields in JSON, the same in the record and in `xdp status --json`. */
+/** Its fields in JSON, alike in the record and in `xdp status --json`. */
 export function lastApplyJson(record: LastApply): Readonly<Record<string, unknown>> {
   const { result, exit_status, started_at, finished_at, config, changes, error } = record
   return {
@@ -37,17 +37,17 @@ function sentence({ result, exit_status, started_at, finished_at, pid }: LastApp
     case 'refused':
       return `The last apply was refused at ${at} with exit status ${exit_status}.`
     case 'running':
-      return `An apply is at work since ${at} (pid ${pid}).`
+      return `An apply has been running since ${at} (pid ${pid}).`
     case 'killed':
-      return `The last apply was killed; it began at ${at}. The next one puts things right.`
+      return `The last apply was killed; it began at ${at}. The next apply repairs the live state.`
     default:
       return result satisfies never
   }
 }
 
 /**
- * Lines for status, none where all is well. `committedAt` is when the live generation was committed (ISO 8601): a
- * failure before it is of the past, because the config has been applied since.
+ * Lines for status; none after a success. `committedAt`: when the live generation was committed (ISO 8601). A failure
+ * before it is left out, because a later apply succeeded.
  */
 export function lastApplyLines(record: LastApply, committedAt: string | undefined, color: boolean): string[] {
   const said = sentence(record)

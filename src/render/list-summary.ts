@@ -1,4 +1,4 @@
-// Lists are summarised, never dumped: counts, and a few prefixes with the line of the config that each comes from.
+// Summarises changed lists: counts, and a few prefixes with the config line of each.
 
 import type { AddressSet, Ranges } from '../model/address.ts'
 import type { Provenance } from '../model/desired.ts'
@@ -9,16 +9,16 @@ import { formatAddress } from '../model/text.ts'
 import type { Change } from '../plan/change.ts'
 import { addressesByScope, prefixCount } from '../plan/delta.ts'
 
-/** How many prefixes of each direction stand for a whole set. */
+/** Most prefixes shown per direction. */
 export const SAMPLES = 5
 
 export interface Sample {
   readonly prefix: string
-  /** `file:line`; undefined = not in the file (any more). */
+  /** `file:line`; undefined: not in the file. */
   readonly at: string | undefined
 }
 
-/** What changes under one scope of a list. Counts are of prefixes, of the smallest set that covers the addresses. */
+/** The changes in one scope of a list. Counts are of the fewest prefixes that cover the addresses. */
 export interface ScopeSummary {
   readonly scope: string
   readonly before: number
@@ -50,7 +50,7 @@ function sample({ v4, v6 }: AddressSet, most: number, locate: Locate): Sample[] 
   return [...first, ...take(v6, most - first.length, locate)]
 }
 
-/** Each scope that differs, with at most `most` samples a direction. */
+/** The scopes that differ, with at most `most` samples per direction. */
 export function summarizeList(change: ListChange, provenance: Provenance | undefined, most: number): ScopeSummary[] {
   const before = addressesByScope(change.before)
   const after = addressesByScope(change.after)

@@ -1,5 +1,5 @@
-// The live view: what two looks at the counters say of the time between them, laid out for a screen of any size. Pure:
-// the clock, the size and both looks are given.
+// The live view: rates between two snapshots of the counters, laid out for a screen of any size. Pure: the caller
+// passes the clock, the size and both snapshots.
 
 import { formatCount } from '../model/numbers.ts'
 import { REASONS, verdictOf } from '../report/reason.ts'
@@ -18,20 +18,20 @@ import { type Column, formatTable } from './table.ts'
 export interface Frame {
   readonly instance: string
   readonly stats: Stats
-  /** The look before; undefined = this is the first. */
+  /** The snapshot before; undefined: this is the first. */
   readonly previous: Stats | undefined
-  /** Between the two, by a clock that does not jump. */
+  /** Seconds between the two, by a monotonic clock. */
   readonly seconds: number
-  /** How often it is looked, as written: `1s`. */
+  /** The refresh interval as the user wrote it: `1s`. */
   readonly interval: string
-  /** Why the latest look failed; what is shown is older then. */
+  /** Why the latest snapshot failed; the frame then shows the one before. */
   readonly error: string | undefined
   readonly columns: number
   readonly rows: number
   readonly color: boolean
 }
 
-/** A line, and how it is painted as a whole: clipping must not cut through colour. */
+/** A line, and the style of the whole line: clipping must not cut through escape sequences. */
 interface Line {
   readonly text: string
   readonly paint?: keyof Paint
@@ -42,7 +42,7 @@ interface Section {
   readonly rows: readonly (readonly string[])[]
 }
 
-/** As wide as any rate, and as most counts, so that columns stand still while numbers grow. */
+/** Widths of any rate and of most counts, so that columns do not move while numbers grow. */
 const RATE = 6
 const COUNT = 13
 const rateColumn = (title: string): Column => right(title.padStart(RATE))
@@ -53,7 +53,7 @@ const NONE: Count = { packets: 0, bytes: 0 }
 const perSecond = (rate: number | undefined): string => (rate === undefined ? '-' : formatRate(rate))
 const bits = (rate: number | undefined): string => (rate === undefined ? '-' : formatRate(rate * 8))
 
-/** Busiest first, then by what was counted so far, then by name. */
+/** Sorts by rate, then by total packets, both descending, then by name. */
 function busiest<T extends { readonly name: string; readonly packets: number }>(
   items: readonly T[],
   rate: (item: T) => number,
@@ -92,7 +92,7 @@ function reasonSection({ stats, previous, seconds }: Frame): Section {
   const before = previous && totalsOf(previous.interfaces).reasons
   const found = REASONS.flatMap((name) => {
     const count = now[name]
-    // What has not occurred before the earlier look has all occurred since.
+    // A reason missing from the earlier snapshot counts from zero.
     return count ? [{ name, ...count, rate: ratesOf(before && (before[name] ?? NONE), count, seconds) }] : []
   })
   return {
@@ -124,7 +124,7 @@ function listSection({ stats, previous, seconds }: Frame): Section {
   }
 }
 
-/** Share of packets whose flow was remembered. */
+/** Share of packets whose flow was in the flow table. */
 function hitShare(before: ServiceStatus | undefined, now: ServiceStatus): string {
   const grown = (old: number | undefined, value: number): number =>
     old === undefined || value < old ? value : value - old
@@ -166,7 +166,7 @@ function backendSection({ stats, previous, seconds }: Frame): Section {
   const found = all(stats).map(([name, now]) => {
     return { name, packets: now.packets, rate: ratesOf(before.get(name), now, seconds), now }
   })
-  // Who is down is what one looks for.
+  // Backends that are down come first.
   const sorted = busiest(found, ({ rate }) => rate?.packets ?? 0).toSorted(
     (a, b) => Number(b.now.health === 'down') - Number(a.now.health === 'down'),
   )
@@ -216,8 +216,8 @@ function head(frame: Frame): Line[] {
 }
 
 /**
- * How many rows each section gets of `room` lines, of which each section shown takes two for a blank and its titles:
- * one row in turn to each that has more, so that a long list of lists does not hide the only interface.
+ * Divides `room` lines among sections; each shown section takes two more for a blank line and its titles. Hands out
+ * rows in turn, so that a long section does not hide a short one.
  */
 export function shareRows(wanted: readonly number[], room: number): number[] {
   const given = wanted.map(() => 0)
@@ -238,9 +238,9 @@ export function shareRows(wanted: readonly number[], room: number): number[] {
 function sectionLines({ columns, rows }: Section, given: number): Line[] {
   if (given === 0) return []
   const hidden = rows.length - given
-  // The last row says what there is no room for, itself included.
+  // The last row counts the hidden rows, the one that it replaces included.
   const shown = hidden > 0 ? [...rows.slice(0, given - 1), [`… ${formatCount(hidden + 1)} more`]] : rows
-  // Names come from the kernel: what is in them must not steer the terminal.
+  // Names come from the kernel and must not steer the terminal.
   const [titles = '', ...lines] = formatTable(
     columns,
     shown.map((cells) => cells.map(showable)),
@@ -251,7 +251,7 @@ function sectionLines({ columns, rows }: Section, given: number): Line[] {
 const clip = (text: string, columns: number): string =>
   text.length <= columns ? text : `${text.slice(0, Math.max(0, columns - 1))}…`.slice(0, columns)
 
-/** A frame as at most `rows` lines of at most `columns` characters, colour aside. */
+/** Renders at most `rows` lines of at most `columns` characters, escape sequences not counted. */
 export function renderLive(frame: Frame): string[] {
   const { stats, columns, rows, color, interval } = frame
   const style = paint(color)

@@ -1,10 +1,10 @@
-// How objects are called in text.
+// Titles of objects in text.
 
 import type { ObjectKey } from '../model/live.ts'
 import type { List, ListKind } from '../model/state.ts'
 import type { Change } from '../plan/change.ts'
 
-/** Entries without a name belong to the list named like its kind. */
+/** The list of unnamed entries has the name of its kind. */
 export const listTitle = (kind: ListKind, name: string): string => (kind === name ? kind : `${kind} ${name}`)
 
 /** `interface eth0`, `blocklist spamhaus`, `service web`, `policy`. */

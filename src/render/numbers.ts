@@ -1,4 +1,4 @@
-// Numbers for people, with units. English and fixed, whatever the locale of the host, so that outputs can be compared.
+// Numbers in text. Independent of the host's locale, so that outputs can be compared.
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
 
@@ -14,10 +14,10 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(digits).replace(/\.0$/, '')} ${UNITS[unit]}`
 }
 
-/** Seconds are enough for people: `2026-01-02T03:04:05Z`. */
+/** An ISO 8601 time without fractions: `2026-01-02T03:04:05Z`. */
 export const seconds = (time: string): string => time.replace(/\.\d+Z$/, 'Z')
 
-/** `3.1%`; `-` of nothing. */
+/** `3.1%`; `-` if `whole` is 0. */
 export const formatShare = (part: number, whole: number): string =>
   whole === 0 ? '-' : `${((part / whole) * 100).toFixed(1).replace(/\.0$/, '')}%`
 

@@ -1,4 +1,4 @@
-// A plan as JSON (schemas/plan.schema.json).
+// Renders a plan as JSON (schemas/plan.schema.json).
 
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
@@ -60,8 +60,7 @@ function balanceOf(change: Change, provenance: Provenance | undefined) {
 }
 
 /**
- * One change; the shape is the same for every kind. `delta` comes with lists, `balance` with services, `displaces` with
- * interfaces.
+ * One change, in one shape for every kind. Lists add `delta`, services `balance`, interfaces `displaces`.
  */
 export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {
   const { op, kind, key, impact, reason } = change
@@ -79,7 +78,7 @@ export function changeJson(change: Change, provenance: Provenance | undefined, m
   }
 }
 
-/** Changes by op, and the prefixes that lists gain and lose. */
+/** Counts changes by op, and the prefixes that lists gain and lose. */
 export function summaryJson(changes: readonly Change[]) {
   const count = (op: Op): number => changes.filter((change) => change.op === op).length
   const { added, removed } = countDelta(changes)

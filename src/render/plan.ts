@@ -1,5 +1,5 @@
-// A plan as text. This room turns results into text or JSON; it decides nothing and prints nothing. Signs always
-// mean "what apply will do to the kernel", are plain ASCII (serial consoles), and colour only repeats them.
+// Renders a plan as text. This room turns results into text or JSON; it decides nothing and prints nothing. A sign
+// always shows what apply will do to the kernel. Signs are plain ASCII (serial consoles), and colour only repeats them.
 
 import type { Provenance } from '../model/desired.ts'
 import type { Drift } from '../model/live.ts'
@@ -14,14 +14,14 @@ import { type Paint, paint } from './paint.ts'
 import { serviceNote } from './service.ts'
 
 export interface PlanView {
-  /** undefined: the plan is to destroy, whatever the file says. */
+  /** undefined: the plan of `xdp destroy`, which reads no file. */
   readonly config: { readonly path: string; readonly sha256: string } | undefined
   readonly provenance: Provenance | undefined
   readonly detail: 'normal' | 'full' | 'summary'
   readonly color: boolean
-  /** Equivalent command lines, where asked for. */
+  /** Equivalent command lines, with --commands. */
   readonly commands: readonly string[] | undefined
-  /** How many changes the whole plan has, where `plan` holds only some of them. */
+  /** Count of changes in the whole plan; --target may leave some out of `plan`. */
   readonly total: number
 }
 
@@ -56,7 +56,7 @@ function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): s
 function driftLines(drift: readonly Drift[], { cyan }: Paint): string[] {
   if (drift.length === 0) return []
   const lines = drift.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
-  return [`${cyan('!')} Changed since the last apply, and not by it:`, ...lines, '']
+  return [`${cyan('!')} Drift since the last apply:`, ...lines, '']
 }
 
 function titleLine(change: Change, width: number, style: Paint, note: string): string {
@@ -94,7 +94,7 @@ function footer({ changes }: Plan, { config, total }: PlanView): string[] {
       ...partial,
       `Plan: ${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}.`,
     ]
-  if (total > 0) return [...partial, 'Plan: nothing to do for the objects asked for.']
+  if (total > 0) return [...partial, 'Plan: no changes for the selected targets.']
   return [
     config
       ? `No changes. Live XDP state matches ${config.path}.`
@@ -112,7 +112,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
   const commands =
     view.commands === undefined || plan.changes.length === 0
       ? []
-      : [style.bold('The same by hand:'), ...view.commands.map((command) => `  ${command}`), '']
+      : [style.bold('Equivalent commands:'), ...view.commands.map((command) => `  ${command}`), '']
   const lines = [
     ...(plan.changes.length > 0 ? header(plan, view, style) : []),
     ...driftLines(plan.drift, style),

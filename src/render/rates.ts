@@ -1,13 +1,13 @@
-// From two counts to what happened a second.
+// Derives rates from two counts.
 
 import type { Count } from '../report/result.ts'
 
-/** Packets and bytes a second. */
+/** Packets and bytes per second. */
 export type Rates = Count
 
 /**
- * undefined where there is nothing to compare with. A count that is below the one before began anew (the slot was
- * given to another, or the maps were made anew), so all of it is new.
+ * undefined without an earlier count. A count below the earlier one started again at zero (its slot has a new owner, or
+ * the maps are new), so all of it counts.
  */
 export function ratesOf(before: Count | undefined, now: Count, seconds: number): Rates | undefined {
   if (!before || seconds <= 0) return undefined

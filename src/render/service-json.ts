@@ -1,4 +1,4 @@
-// Services in JSON documents, with the words of the config.
+// Services in JSON documents, with the keys of the config.
 
 import type { ServicePlaces } from '../model/desired.ts'
 import { type Backend, isAnyPort, type NextHop, type Service } from '../model/service.ts'
@@ -59,7 +59,7 @@ export const serviceJson = (service: Service) => ({
 const opOf = ({ before, after }: BackendDelta): 'add' | 'remove' | 'update' =>
   before === undefined ? 'add' : after === undefined ? 'remove' : 'update'
 
-/** `file:line` of a place. */
+/** `file:line` of a backend. */
 export function lineOf(places: ServicePlaces | undefined, key: string): string | undefined {
   const at = places?.backend(key)
   return at && `${at.file}:${at.line}`

@@ -1,4 +1,4 @@
-// Live services, as tables and as JSON.
+// Renders live services as tables and as JSON.
 
 import { formatCount } from '../model/numbers.ts'
 import { withPort } from '../model/service.ts'
@@ -12,7 +12,7 @@ import { formatShare } from './service.ts'
 import { hopJson, portJson } from './service-json.ts'
 import { formatTable } from './table.ts'
 
-/** What counts something that a person should look at, where it counted anything. */
+/** Counters that are shown as a problem unless they are zero. */
 const TROUBLE = [
   'empty',
   'unresolved',
@@ -23,10 +23,10 @@ const TROUBLE = [
 
 const WORDS: Readonly<Record<(typeof TROUBLE)[number], string>> = {
   empty: 'packets found no backend',
-  unresolved: 'times a backend without a next hop was passed over',
-  limited: 'flows were not remembered, for there were too many new ones',
-  exhausted: 'packets found no free port of the source pool',
-  too_big: 'packets were too large for the way to a backend',
+  unresolved: 'times a backend was skipped because its next hop is unknown',
+  limited: 'new flows did not enter the flow table because there were too many in a second',
+  exhausted: 'packets found no free port in the source pool',
+  too_big: 'packets were too large for the path to their backend',
 }
 
 function nameOf({ service }: ServiceStatus): string {
@@ -56,7 +56,7 @@ function backendRows({ service, backends }: ServiceStatus): string[][] {
   ])
 }
 
-/** A table of services, one of backends, and a line for everything that goes wrong. Nothing where there are none. */
+/** A table of services, one of backends, and a line per problem. No lines without services. */
 export function serviceTables(services: readonly ServiceStatus[]): string[] {
   if (services.length === 0) return []
   const left = (title: string) => ({ title })

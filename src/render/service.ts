@@ -1,4 +1,5 @@
-// The lines under a change of a service: what it is, which backends come, go and change, and what flows notice.
+// The lines under a change of a service: its settings, its added, removed and changed backends, and the effect on
+// flows.
 
 import type { Provenance } from '../model/desired.ts'
 import { formatCount, plural } from '../model/numbers.ts'
@@ -13,7 +14,7 @@ import { lineOf } from './service-json.ts'
 
 type ServiceChange = Extract<Change, { kind: 'service' }>
 
-/** `24.9 %`, and never 0 % or 100 % for what is neither. */
+/** `24.9 %`. Never rounds to 0 % or 100 %. */
 export function formatShare(share: number): string {
   if (share > 0 && share < 0.0005) return 'less than 0.1 %'
   if (share < 1 && share >= 0.9995) return 'more than 99.9 %'
@@ -27,7 +28,7 @@ function identity(service: Service): string {
   return `${protocol} ${vip} port ${port}, ${forwarding}${full}, ${scheduler} over ${hash}`
 }
 
-/** What a backend that is drained or gone does with the flows it has. */
+/** How long a draining or removed backend keeps its flows. */
 function keeping(service: Service, seconds: number | undefined): string {
   const timeout = seconds ?? service.drainTimeout
   return timeout === undefined ? 'keeps its flows' : `keeps its flows for ${formatSeconds(timeout)}`
@@ -64,7 +65,7 @@ function deltaText({ key, before: old, after: now }: BackendDelta, before: Servi
 const movedText = (moved: number | undefined): string | undefined =>
   moved === undefined || moved === 0 ? undefined : `${formatShare(moved)} of new flows move`
 
-/** The first lines, and how many there are besides. */
+/** The first lines, and a count of the others. */
 function some(lines: readonly string[], most: number): string[] {
   const rest = lines.length - most
   if (rest <= 0) return [...lines]
@@ -91,13 +92,13 @@ function updateLines(
     before.sorry && after.sorry && !sameHop(before.sorry.nextHop, after.sorry.nextHop)
       ? [`sorry backend ${backendKey(after.sorry)}: ${hopChange(before.sorry.nextHop, after.sorry.nextHop)}`]
       : []
-  const ends = keepsFlows(before, after) ? [] : ['flows that are there end']
+  const ends = keepsFlows(before, after) ? [] : ['existing flows end']
   const total = share === undefined || alone ? [] : [share]
   const all = [...settings, ...some(lines, most), ...sorry, ...total, ...ends]
-  return all.length > 0 ? all : ['written again: its content is as configured']
+  return all.length > 0 ? all : ['rewritten; the content already matches the config']
 }
 
-/** One line a backend, in columns. */
+/** One line per backend, in columns. */
 function backendLines(service: Service, provenance: Provenance | undefined, most: number, { dim }: Paint): string[] {
   const shares = flowShares(service)
   const places = provenance?.services.get(service.name)
@@ -118,7 +119,7 @@ function backendLines(service: Service, provenance: Provenance | undefined, most
   )
 }
 
-/** The lines under the title, not indented. `most`: backends at most. */
+/** The lines under the title, not indented. `most`: most backends shown. */
 export function serviceLines(
   change: ServiceChange,
   provenance: Provenance | undefined,
@@ -126,7 +127,7 @@ export function serviceLines(
   style: Paint,
 ): string[] {
   if (change.op === 'delete')
-    return [identity(change.before), `${plural(change.before.backends.length, 'backend')}; flows that are there end`]
+    return [identity(change.before), `${plural(change.before.backends.length, 'backend')}; existing flows end`]
   if (change.op !== 'create') return updateLines(change, provenance, most, style)
   const { after } = change
   const sorry = after.sorry ? [`sorry backend ${backendKey(after.sorry)}`] : []
@@ -134,7 +135,7 @@ export function serviceLines(
   return [identity(after), ...backends, ...sorry]
 }
 
-/** For one line an object: `+1 -0 ~2 backends, 24.9 % of new flows move`. */
+/** The summary of a change in one line: `+1 -0 ~2 backends, 24.9 % of new flows move`. */
 export function serviceNote({ balance }: ServiceChange): string {
   const { backends, moved } = balance ?? { backends: [], moved: undefined }
   const added = backends.filter(({ before }) => before === undefined).length

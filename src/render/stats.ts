@@ -1,4 +1,4 @@
-// Counters and gauges as a screen and as JSON (schemas/stats.schema.json).
+// Renders counters and gauges as text and as JSON (schemas/stats.schema.json).
 
 import { formatCount } from '../model/numbers.ts'
 import { REASONS } from '../report/reason.ts'
@@ -19,7 +19,7 @@ export interface Totals {
   readonly reasons: Readonly<Partial<Record<ReasonName, Count>>>
 }
 
-/** What all interfaces together did. */
+/** Sums over all interfaces. */
 export function totalsOf(interfaces: readonly InterfaceStatus[]): Totals {
   const sum = (unit: 'packets' | 'bytes', verdict: Verdict): number =>
     interfaces.reduce((total, one) => total + one[unit][verdict], 0)
@@ -86,7 +86,7 @@ const age = (since: number, now: number): string => formatDuration(now - since *
 
 function configLines({ config }: Surroundings, now: number, { red }: Paint): string[] {
   if (!config) return []
-  if (!config.valid) return ['', red(`Config: ${config.path} cannot be applied`)]
+  if (!config.valid) return ['', red(`Config: ${config.path} is invalid`)]
   const written = config.modifiedAt === undefined ? '' : `, written ${age(config.modifiedAt, now)} ago`
   return ['', `Config: ${config.path} (sha256 ${(config.sha256 ?? '').slice(0, 12)})${written}`]
 }
@@ -103,7 +103,7 @@ function feedTable(feeds: readonly FeedFacts[], now: number): string[] {
   return ['', ...formatTable([left('FEED'), right('ENTRIES'), right('SKIPPED'), right('AGE'), right('MAX AGE')], rows)]
 }
 
-/** Whether anything of the instance is in the kernel. */
+/** Whether the instance has nothing in the kernel. */
 export const isEmpty = ({ generation, interfaces, program }: Stats): boolean =>
   generation === 0 && interfaces.length === 0 && program === undefined
 

@@ -1,4 +1,4 @@
-// What is live, as a screen and as JSON (schemas/status.schema.json).
+// Renders the live state as text and as JSON (schemas/status.schema.json).
 
 import { formatCount } from '../model/numbers.ts'
 import {
@@ -22,7 +22,7 @@ import { describeWatch, watchJson } from './watch.ts'
 export const left = (title: string): Column => ({ title })
 export const right = (title: string): Column => ({ title, align: 'right' })
 
-/** Pass, drop and what else occurs: verdicts that never do would only push a table over 80 columns. */
+/** Pass, drop and the other verdicts that occurred; the rest would push tables over 80 columns. */
 export const shownVerdicts = (interfaces: readonly InterfaceStatus[]): Verdict[] =>
   VERDICTS.filter(
     (verdict) => verdict === 'pass' || verdict === 'drop' || interfaces.some(({ packets }) => packets[verdict] > 0),
@@ -75,7 +75,7 @@ function head({ generation, committed_at, policy, program, memory, bans }: Statu
   return lines
 }
 
-/** Why backends are down. */
+/** Backends that are down, each with its reason. */
 function healthLines({ health }: WatchState, yellow: (text: string) => string): string[] {
   if (!health || health.down === 0) return []
   const { down, checked, backends } = health
@@ -88,7 +88,7 @@ function healthLines({ health }: WatchState, yellow: (text: string) => string): 
   return [`Checks: ${formatCount(down)} of ${formatCount(checked)} backends are down`, ...lines, ...more]
 }
 
-/** The daemon, with what is wrong under it. */
+/** The daemon's state, with its problems under it. */
 function watchLines({ watcher }: Status, { red, yellow }: Paint): string[] {
   if (!watcher) return []
   const { pid, since, errors, drift } = watcher
@@ -108,16 +108,14 @@ export function trouble(
   const drift = drifted.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
   const left = leftovers.map((path) => `${yellow('!')}   ${path}`)
   return [
-    ...(drift.length > 0
-      ? ['', `${cyan('!')} Changed since the last apply, and not by it (xdp plan shows the way back):`]
-      : []),
+    ...(drift.length > 0 ? ['', `${cyan('!')} Drift since the last apply (\`xdp plan\` shows the repair):`] : []),
     ...drift,
     ...(left.length > 0 ? ['', `${yellow('!')} Left over from an interrupted apply; the next apply removes it:`] : []),
     ...left,
   ]
 }
 
-/** Whether anything of the instance is in the kernel. */
+/** Whether the instance has nothing in the kernel. */
 const isEmpty = ({ generation, interfaces, program }: Status): boolean =>
   generation === 0 && interfaces.length === 0 && program === undefined
 

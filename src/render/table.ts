@@ -5,7 +5,7 @@ export interface Column {
   readonly align?: 'left' | 'right'
 }
 
-/** Rows under titles, two spaces between columns, no trailing blanks. One string per line. */
+/** Formats rows under titles, with two spaces between columns and no trailing blanks. Returns one string per line. */
 export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
   const widths = columns.map(({ title }, at) =>
     rows.reduce((width, row) => Math.max(width, row[at]?.length ?? 0), title.length),

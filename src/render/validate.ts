@@ -1,4 +1,4 @@
-// What a valid file says, as text and as JSON (schemas/validate.schema.json).
+// Renders the summary of a valid file as text and as JSON (schemas/validate.schema.json).
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
@@ -26,7 +26,7 @@ export function renderValidate({ config, state }: Desired): string {
   return `${config.path} is valid: ${parts.join(', ')}.\n`
 }
 
-/** What was read of every list file. */
+/** The counts of every list file. */
 const feedsJson = (feeds: readonly Feed[]) =>
   feeds.flatMap(({ list, files }) =>
     files.map(({ path, format, entries, skipped, private: ownNetworks, wide, updatedAt, notes }) => ({

@@ -1,5 +1,5 @@
-// What the daemon tells: one line of JSON for each event (schemas/watch.schema.json), or text for a terminal; and how
-// things stand with it, in one line for the service manager and for `xdp status`.
+// Renders the daemon's events, as one line of JSON each (schemas/watch.schema.json) or as text for a terminal, and the
+// daemon's state as one line for the service manager and for `xdp status`.
 
 import { CODES, type Diagnostic } from '../diagnostics.ts'
 import type { Drift } from '../model/live.ts'
@@ -17,9 +17,9 @@ const WHY: Readonly<Record<Trigger, string>> = {
   start: 'at the start',
   edit: 'after an edit',
   reload: 'after a reload',
-  kernel: 'after a change of the host',
+  kernel: 'after a kernel event',
   resync: 'at the resync',
-  retry: 'at another attempt',
+  retry: 'on a retry',
 }
 
 const short = (sha256: string): string => sha256.slice(0, 12)
@@ -47,11 +47,11 @@ function driftMessage({ drift, action, retryMs }: Extract<WatchEvent, { event: '
   const what = driftText(drift)
   switch (action) {
     case 'repair':
-      return `changed by something else, putting it right: ${what}`
+      return `drift, repairing it: ${what}`
     case 'report':
-      return `changed by something else, leaving it so (on_drift: report): ${what}`
+      return `drift, left in place (on_drift: report): ${what}`
     case 'hold':
-      return `changed by something else again and again, waiting ${after(retryMs ?? 0)}: ${what}`
+      return `drift again after a repair, next repair in ${after(retryMs ?? 0)}: ${what}`
     default:
       return action satisfies never
   }
@@ -72,7 +72,7 @@ function serviceMessage(event: Extract<WatchEvent, { event: 'service-health' }>)
   return `service ${service}: new flows ${kept}; ${count}`
 }
 
-/** Level and message of an event, without the errors and warnings that it has. */
+/** Level and message of an event, without its errors and warnings. */
 function lead(event: WatchEvent): readonly [Level, string] {
   switch (event.event) {
     case 'started':
@@ -81,25 +81,25 @@ function lead(event: WatchEvent): readonly [Level, string] {
       return ['info', 'the policy is in force']
     case 'applied': {
       const { changes, prefixes, trigger, durationMs, sha256 } = event
-      const done = changes.length === 0 ? 'tidied up' : `applied ${plural(changes.length, 'change')}`
+      const done = changes.length === 0 ? 'removed leftovers' : `applied ${plural(changes.length, 'change')}`
       return ['info', `${done}${prefixText(prefixes)} ${WHY[trigger]} in ${durationMs} ms (sha256 ${short(sha256)})`]
     }
     case 'in-sync':
-      return ['info', `nothing to change ${WHY[event.trigger]} (sha256 ${short(event.sha256)})`]
+      return ['info', `no changes ${WHY[event.trigger]} (sha256 ${short(event.sha256)})`]
     case 'bad-config':
-      return ['error', 'the config cannot be used, what was in force stays']
+      return ['error', 'invalid config, the policy in force stays']
     case 'config-fixed':
-      return ['info', 'the config can be used again']
+      return ['info', 'the config is valid again']
     case 'refused':
-      return ['error', `refused, nothing was changed; again in ${after(event.retryMs)}`]
+      return ['error', `refused, nothing was changed; next attempt in ${after(event.retryMs)}`]
     case 'failed':
-      return ['error', `failed; again in ${after(event.retryMs)}`]
+      return ['error', `failed; next attempt in ${after(event.retryMs)}`]
     case 'recovered':
-      return ['info', 'what failed before has succeeded']
+      return ['info', 'recovered: the reconcile succeeded']
     case 'drift':
       return ['warning', driftMessage(event)]
     case 'drift-gone':
-      return ['info', 'what something else had changed is as it should be again']
+      return ['info', 'the drift is gone']
     case 'backend-down':
       return ['warning', `service ${event.service}: ${event.backend} is down${event.reason ? `: ${event.reason}` : ''}`]
     case 'backend-up':
@@ -109,13 +109,13 @@ function lead(event: WatchEvent): readonly [Level, string] {
     case 'warning':
       return ['warning', '']
     case 'reload':
-      return ['info', 'reading the config again']
+      return ['info', 'reloading the config']
     case 'trouble':
       return ['warning', event.what]
     case 'stopping':
       return ['info', `stopping: ${event.reason}`]
     case 'stopped':
-      return ['info', event.attached ? 'stopped; the programs stay attached' : 'stopped, and detached the programs']
+      return ['info', event.attached ? 'stopped; the programs stay attached' : 'stopped; the programs are detached']
     default:
       return event satisfies never
   }
@@ -128,7 +128,7 @@ function explain(event: WatchEvent): readonly [Level, string] {
   return event.event === 'warning' ? [level, firstOf(event.warnings)] : [level, text]
 }
 
-/** What an event holds besides its message, as it stands in the JSON. */
+/** The JSON fields of an event besides its message. */
 function fieldsOf(event: WatchEvent): Readonly<Record<string, unknown>> {
   switch (event.event) {
     case 'started': {
@@ -177,7 +177,7 @@ function fieldsOf(event: WatchEvent): Readonly<Record<string, unknown>> {
   }
 }
 
-/** An event with the time at which it happened, and how many like it were left out before it. */
+/** The time of an event, and how many equal ones were left out before it. */
 interface EventView {
   readonly time: Date
   readonly repeated: number
@@ -197,7 +197,7 @@ const LEVELS: Readonly<Record<Level, (style: Paint) => (text: string) => string>
 
 const two = (value: number): string => String(value).padStart(2, '0')
 
-/** One line with the local time, and under it the lines of the config that it is about. */
+/** One line with the local time, and under it the diagnostics with their config lines. */
 export function renderEvent(event: WatchEvent, view: EventView & { readonly color: boolean }): string {
   const { time, repeated, color } = view
   const [level, message] = lead(event)
@@ -209,11 +209,11 @@ export function renderEvent(event: WatchEvent, view: EventView & { readonly colo
   return `${line}\n`
 }
 
-/** How things stand with a daemon, in one line. */
+/** The state of a daemon, in one line. */
 export function describeWatch({ config, ready, errors, drift }: WatchState): string {
   const policy = config === undefined ? 'no policy' : `${config.path} (sha256 ${short(config.sha256)})`
-  if (errors.length > 0) return `${firstOf(errors)}; ${ready ? `${policy} stays in force` : 'nothing was applied yet'}`
-  if (drift.length > 0) return `changed by something else: ${driftText(drift)}`
+  if (errors.length > 0) return `${firstOf(errors)}; ${ready ? `${policy} stays in force` : 'nothing is applied yet'}`
+  if (drift.length > 0) return `drift: ${driftText(drift)}`
   return ready ? `${policy} is in force` : `applying ${policy}`
 }
 

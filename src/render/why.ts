@@ -1,4 +1,5 @@
-// Why a packet gets its verdict, in the kernel and by the file, as text and as JSON (schemas/why.schema.json).
+// Renders the verdict of a packet and its reason, in the kernel and by the file, as text and as JSON
+// (schemas/why.schema.json).
 
 import type { Ban } from '../model/ban.ts'
 import type { Judgement, WhyResult } from '../report/result.ts'
@@ -19,7 +20,7 @@ function row(side: string, judgement: Judgement, note: string): string[] {
   return [side, judgement.verdict, because(judgement), note]
 }
 
-/** Colours the word of the verdict, which stands in the second column. */
+/** Colours the verdict in the second column. */
 function tint(line: string, judgement: Judgement, { green, red }: Paint): string {
   const { verdict } = judgement
   return line.replace(` ${verdict} `, ` ${(verdict === 'drop' || verdict === 'aborted' ? red : green)(verdict)} `)
@@ -32,16 +33,16 @@ const sameVerdict = (left: Judgement, right: Judgement): boolean =>
   left.service === right.service &&
   left.backend === right.backend
 
-/** Bans are apart from the file, so that the two differ is no news. */
+/** Bans are not in the file, so a differing verdict of the file is expected. */
 function banLines({ reason, by, ttlLeft }: Ban): string[] {
   const time = ttlLeft === undefined ? 'until it is lifted' : `for another ${formatDuration(ttlLeft)}`
   const author = by === '' ? '' : ` by ${showable(by)}`
   return [
-    `Banned${author} ${time}${reason === '' ? '' : `: ${showable(reason)}`}. \`xdp unban\` lifts it; the file has no say in bans.`,
+    `Banned${author} ${time}${reason === '' ? '' : `: ${showable(reason)}`}. \`xdp unban\` lifts it; bans are not in the file.`,
   ]
 }
 
-/** `file`: the config's path, for the row that says what it asks for. */
+/** `file`: the path of the config, for its row. */
 export function renderWhy({ address, live, desired }: WhyResult, file: string | undefined, color: boolean): string {
   const style = paint(color)
   const judgements: Judgement[] = []
@@ -57,11 +58,11 @@ export function renderWhy({ address, live, desired }: WhyResult, file: string | 
   const columns = [{ title: address }, { title: 'VERDICT' }, { title: 'BECAUSE OF' }, { title: '' }]
   const [head = '', ...body] = formatTable(columns, rows)
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
-  if (live === undefined) lines.push('live: nothing of this instance is in the kernel, so every packet passes.')
+  if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
   if (desired === undefined) lines.push('file: no config file was found.')
   if (live?.ban) lines.push(...banLines(live.ban))
   else if (live && desired && !sameVerdict(live, desired))
-    lines.push(`${style.yellow('!')} The kernel and the file disagree; xdp plan shows the difference.`)
+    lines.push(`${style.yellow('!')} The live policy and the file disagree; \`xdp plan\` shows the changes.`)
   return `${lines.join('\n')}\n`
 }
 

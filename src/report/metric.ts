@@ -1,16 +1,16 @@
-// What a metric is.
+// The type of a metric, and the report that samples come from.
 
 import type { Stats, Surroundings } from './stats.ts'
 
-/** All that metrics are made of. */
+/** The source of all samples. */
 export interface Report {
-  /** Of xdp itself. */
+  /** The version of xdp. */
   readonly version: string
   readonly stats: Stats
   readonly surroundings: Surroundings
 }
 
-/** Label values, in the order of the metric's labels, and the value. */
+/** Label values in the order of the metric's labels, and the value. */
 export type Sample = readonly [labels: readonly string[], value: number]
 
 export interface Metric {

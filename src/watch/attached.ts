@@ -1,10 +1,11 @@
-// What runs on the interfaces of the config, so that an event of the kernel can be told from news.
+// The programs attached to the interfaces of the config. Comparing two readings shows whether a link event changed
+// anything.
 
 import type { Desired } from '../model/desired.ts'
 import type { ObjectKey } from '../model/live.ts'
 import type { Links } from '../pipelines/apply.ts'
 
-/** By key of the interface; those that do not exist are not in it. */
+/** By interface key. Interfaces that do not exist are absent. */
 export type Attached = ReadonlyMap<ObjectKey, { readonly ifindex: number; readonly programs: string }>
 
 export function attachedOf(links: Links, { state }: Desired): Attached {

@@ -1,4 +1,4 @@
-// How things stand, kept for those that ask: `xdp status`, the service manager, metrics.
+// The daemon's current state, for `xdp status`, the service manager and metrics.
 
 import { resolve } from 'node:path'
 import type { Diagnostic } from '../diagnostics.ts'
@@ -8,13 +8,13 @@ import type { HealthSummary, Outcome, Trigger, WatchState } from '../report/watc
 
 export interface Book {
   readonly state: () => WatchState
-  /** Whether the config as it lies on the disk can be used. */
+  /** Whether the config on disk is valid. */
   readonly isConfigGood: () => boolean
-  /** A config that can be used was read. */
+  /** Records the valid config that was read last. */
   readonly adopted: (desired: Desired) => void
   readonly reconciled: (trigger: Trigger, outcome: Outcome, durationMs: number) => void
   readonly ready: () => void
-  /** What is wrong with the config, or with carrying it out; none = nothing. */
+  /** Records the errors of the config, or of the last reconcile; an empty list clears them. */
   readonly wrong: (subject: 'config' | 'reconcile', errors: readonly Diagnostic[]) => void
   readonly drifted: (drift: readonly Drift[]) => void
   readonly checked: (health: HealthSummary | undefined) => void
@@ -22,7 +22,7 @@ export interface Book {
 
 const NONE: WatchState['reconciles'] = { applied: 0, 'in-sync': 0, held: 0, refused: 0, failed: 0 }
 
-/** `clock`: wall clock in milliseconds. `onChange` hears of every new entry. */
+/** `clock`: wall clock in milliseconds. Calls `onChange` after every change. */
 export function openBook(pid: number, clock: () => number, onChange: (state: WatchState) => void): Book {
   const time = (): string => new Date(clock()).toISOString()
   const errors: Record<'config' | 'reconcile', readonly Diagnostic[]> = { config: [], reconcile: [] }
@@ -46,7 +46,7 @@ export function openBook(pid: number, clock: () => number, onChange: (state: Wat
     state: () => state,
     isConfigGood: () => errors.config.length === 0,
     adopted({ config: { path, sha256 } }) {
-      // Who reads it may be in another directory.
+      // Readers of this state may run in another directory.
       enter({ config: { path: resolve(path), sha256, loadedAt: time() } })
     },
     reconciled(trigger, outcome, durationMs) {

@@ -1,5 +1,5 @@
-// Health checks of the daemon: whom to check follows what is live, and what is found is written there. Between the two
-// lies a generation's slots, which every apply may change, ours or somebody else's.
+// The daemon's health checks: runs them for the live services and writes the results into the kernel. The bytes written
+// belong to the slots of one generation, and any apply, by this daemon or by another process, may change the slots.
 
 import { bytesOfSlots, decodeOverlay } from '../abi/health.ts'
 import type { HealthMap } from '../kernel/live/health.ts'
@@ -15,17 +15,17 @@ import { targetsOf } from './health/targets.ts'
 import { createQueue } from './time/queue.ts'
 import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
-/** What is told of backends that are down, at most. */
-const MOST_TOLD = 100
-/** Where many go down together, not as many reports are made of it: in milliseconds. */
+/** Most backends that a summary lists as down. */
+const MOST_LISTED = 100
+/** Collects changes for this many milliseconds, so that a thousand backends going down make one summary. */
 const REPORT_GAP = 200
-/** How long after health could not be read it is looked for again, in milliseconds. */
+/** Milliseconds before another attempt to read the health map. */
 const AGAIN = 1000
 
 export interface Checks {
-  /** These services are live, and are to be checked as `desired` says. */
+  /** Checks these live services from now on, as `desired` says. */
   readonly serve: (served: Served, desired: Desired) => void
-  /** undefined: there never was a service. */
+  /** undefined: no service has been live yet. */
   readonly counters: () => (HealthCounters & { readonly writes: number }) | undefined
   readonly close: () => Promise<void>
 }
@@ -33,9 +33,9 @@ export interface Checks {
 export interface ChecksPorts {
   readonly scheduler: Scheduler
   readonly map: HealthMap
-  readonly tell: (event: WatchEvent) => void
+  readonly emit: (event: WatchEvent) => void
   readonly onSummary: (health: HealthSummary | undefined) => void
-  /** What is live is not what was served: somebody is to look, and to serve that. */
+  /** The live services are no longer the ones last given to `serve`: the daemon must observe and serve the new ones. */
   readonly onStale: () => void
   readonly probe?: Probe
   readonly random?: () => number
@@ -47,7 +47,7 @@ export function summaryOf(reports: readonly BackendReport[], clock: () => number
   if (reports.length === 0) return undefined
   const down = reports.filter(({ state }) => state === 'down')
   const since = (forMs: number): string => new Date(Math.round((clock() - forMs) / 1000) * 1000).toISOString()
-  const backends = down.slice(0, MOST_TOLD).map(({ service, backend, forMs, reason }) => ({
+  const backends = down.slice(0, MOST_LISTED).map(({ service, backend, forMs, reason }) => ({
     service,
     backend,
     since: forMs === undefined ? undefined : since(forMs),
@@ -63,7 +63,7 @@ function eventOf(event: HealthEvent): WatchEvent {
   }
   const { service, backend } = event
   if (event.kind === 'unknown') {
-    return { event: 'trouble', what: `service ${service}: ${backend} cannot be checked: ${event.reason}` }
+    return { event: 'trouble', what: `service ${service}: cannot check ${backend}: ${event.reason}` }
   }
   return event.up
     ? { event: 'backend-up', service, backend }
@@ -71,7 +71,7 @@ function eventOf(event: HealthEvent): WatchEvent {
 }
 
 export function runChecks(ports: ChecksPorts): Checks {
-  const { scheduler, map, tell, onSummary, onStale, clock, random = Math.random } = ports
+  const { scheduler, map, emit, onSummary, onStale, clock, random = Math.random } = ports
   const { probe = makeProbe(scheduler.now) } = ports
   const queue = createQueue()
   let newest: { readonly served: Served; readonly desired: Desired } | undefined
@@ -82,7 +82,7 @@ export function runChecks(ports: ChecksPorts): Checks {
   const publisher = new HealthPublisher({
     scheduler,
     onSuperseded: onStale,
-    onError: (error) => tell({ event: 'trouble', what: `health cannot be written: ${firstLine(error)}` }),
+    onError: (error) => emit({ event: 'trouble', what: `cannot write health to the kernel: ${firstLine(error)}` }),
   })
 
   const begin = (restored: ReturnType<typeof decodeOverlay>): HealthMonitor =>
@@ -93,7 +93,7 @@ export function runChecks(ports: ChecksPorts): Checks {
       restored,
       onOverlay: (changed) => publisher.publish(changed),
       onEvent(event) {
-        tell(eventOf(event))
+        emit(eventOf(event))
         report.set(REPORT_GAP)
       },
     })
@@ -104,7 +104,7 @@ export function runChecks(ports: ChecksPorts): Checks {
     if (isClosed) return
     const isReachable = ({ nextHop }: { readonly nextHop: unknown }): boolean => nextHop !== undefined
     monitor ??= begin(decodeOverlay(bytes, slots))
-    // Nothing of what follows is for the slots of before.
+    // Later overlays are for the new slots.
     publisher.retarget(undefined, new Map())
     monitor.update(targetsOf({ services: services.values(), health, isReachable, leaving }))
     const write = (wanted: typeof bytes) => map.write(generation, wanted)
@@ -122,7 +122,7 @@ export function runChecks(ports: ChecksPorts): Checks {
         newest = undefined
         if (!one || isClosed) return
         await retarget(one.served, one.desired).catch((error: unknown) => {
-          tell({ event: 'trouble', what: `health cannot be read: ${firstLine(error)}` })
+          emit({ event: 'trouble', what: `cannot read health from the kernel: ${firstLine(error)}` })
           again.set(AGAIN)
         })
       })

@@ -1,5 +1,5 @@
-// The daemon put together: files and kernel tell the loop that something may have changed, the loop reconciles, and
-// whoever wants to know is told. Everything here lives from the start to the stop of one daemon.
+// Wires the daemon together: events of files and of the kernel wake the loop, the loop reconciles, and its events go to
+// the log, the service manager and `xdp status`. Everything here lives from the start to the stop of one daemon.
 
 import { statSync } from 'node:fs'
 import type { Loaded } from '../config/load.ts'
@@ -28,7 +28,7 @@ import { pipelineOf } from './pipeline.ts'
 import { type Service, serve } from './service.ts'
 import { createDebounce } from './time/debounce.ts'
 import { createQueue } from './time/queue.ts'
-import { limitRepeats, type Told } from './time/repeats.ts'
+import { type Emitted, limitRepeats } from './time/repeats.ts'
 import { MONOTONIC } from './time/scheduler.ts'
 
 export interface DaemonOptions {
@@ -36,39 +36,42 @@ export interface DaemonOptions {
   readonly host: Host
   /** Path of the config. */
   readonly path: string
-  /** Beats the one of the config. */
+  /** Overrides watch.debounce of the config. */
   readonly debounceMs: number | undefined
-  /** Where metrics are served; beats the config. */
+  /** Where to serve metrics; overrides watch.metrics of the config. */
   readonly metrics: Endpoint | undefined
-  /** What is served there. */
+  /** Makes the text that the endpoint serves. */
   readonly collect: (surroundings: Surroundings) => Promise<string>
-  /** Also tells where a bug of ours is. */
+  /** Also logs the stack of an unexpected error. */
   readonly debug: boolean
-  readonly tell: (event: Told) => void
-  /** How things stand, in one line. */
+  readonly emit: (event: Emitted) => void
+  /** The state in one line. */
   readonly describe: (state: WatchState) => string
-  /** Calls the listener each time the daemon is asked to read its config anew. */
+  /** Calls the listener on each request to reload the config. */
   readonly onHangup: (listener: () => void) => void
 }
 
-type Tell = (event: WatchEvent) => void
+type Emit = (event: WatchEvent) => void
 
-/** Others must not wait for the lock while somebody edits at leisure: only so short a pause is used to get ready. */
+/**
+ * Preparing an apply takes the lock, and other processes must not wait for it through a long pause: the daemon prepares
+ * only where the pause is at most this many milliseconds.
+ */
 const SHORT = 1000
-/** Events of interfaces come in bursts: one that is made gives half a dozen. In milliseconds. */
+/** Link events come in bursts: creating one interface makes half a dozen. In milliseconds. */
 const BURST = 50
 
-/** Events after which the way to a backend may be another one. */
-const OF_WAYS = ['device', 'address', 'route', 'rule', 'nexthop'] as const
+/** Events that may change the next hop of a backend. */
+const NEXT_HOP_EVENTS = ['device', 'address', 'route', 'rule', 'nexthop'] as const
 
-/** The first config must be one that can be used: whoever starts a daemon looks at what it says then. */
+/** Reads the config at startup. Throws its errors, because the user who starts the daemon sees them. */
 async function firstConfig(file: ConfigFile): Promise<Loaded> {
   const look = await file.look(true)
   if (look.kind === 'good') return look.loaded
   throw look.kind === 'bad' ? look.error : new Error('the first look at a config found nothing new')
 }
 
-/** Writes states down for other processes, each as soon as the one before is written; only the newest counts. */
+/** Writes the state to a file for other processes, one write at a time; skips states that a newer one replaced. */
 function createWriter(watcher: Watcher): {
   readonly write: (state: WatchState) => void
   readonly close: () => Promise<void>
@@ -90,28 +93,28 @@ function createWriter(watcher: Watcher): {
   }
 }
 
-/** What hears of how things stand, and of what happens. */
+/** The receivers of states and events. */
 interface Audience {
   readonly book: Book
-  readonly tell: Tell
+  readonly emit: Emit
   readonly service: Service | undefined
   readonly close: () => Promise<void>
 }
 
 function gather(options: DaemonOptions, watcher: Watcher, busyMs: () => number): Audience {
   const scheduler = MONOTONIC
-  const tell = limitRepeats(scheduler, options.tell)
-  const manager = serviceManager((why) => tell({ event: 'trouble', what: `systemd cannot be notified: ${why}` }))
+  const emit = limitRepeats(scheduler, options.emit)
+  const manager = serviceManager((why) => emit({ event: 'trouble', what: `systemd cannot be notified: ${why}` }))
   const service = manager && serve({ scheduler, manager, describe: options.describe, busyMs })
   const writer = createWriter(watcher)
   const book = openBook(watcher.pid, Date.now, (state) => {
     writer.write(state)
-    service?.tell(state)
+    service?.update(state)
   })
-  return { book, tell, service, close: writer.close }
+  return { book, emit, service, close: writer.close }
 }
 
-/** What only the daemon knows, for metrics. */
+/** The facts for metrics that only the daemon knows. */
 function surroundingsOf(book: Book, { config, feeds }: Desired, checks: Checks): Surroundings {
   const { reconciles, last, drift } = book.state()
   const { path, sha256 } = config
@@ -130,21 +133,21 @@ function surroundingsOf(book: Book, { config, feeds }: Desired, checks: Checks):
   }
 }
 
-/** What lives beside the loop, and goes by what is wanted: the endpoint of metrics, for one. */
+/** A part that lives beside the loop and follows the wanted config, such as the metrics endpoint. */
 export interface Companion {
   readonly follow: (desired: Desired) => void
   readonly close: () => Promise<void>
 }
 
-/** `wanted`: what is kept in force, whenever it is asked for. */
+/** `wanted` returns the config that the daemon keeps in force. */
 function companionsOf(
   options: DaemonOptions,
-  { book, tell }: Audience,
+  { book, emit }: Audience,
   wanted: () => Desired,
   checks: Checks,
 ): readonly Companion[] {
   const collect = (): Promise<string> => options.collect(surroundingsOf(book, wanted(), checks))
-  const metrics = exposeMetrics({ scheduler: MONOTONIC, collect, tell })
+  const metrics = exposeMetrics({ scheduler: MONOTONIC, collect, emit })
   return [{ follow: ({ watch }) => metrics.follow(options.metrics ?? watch.metrics), close: metrics.close }]
 }
 
@@ -153,9 +156,9 @@ interface Running {
   readonly stop: () => Promise<void>
 }
 
-/** Starts everything that listens, and the loop that it tells. */
+/** Starts the loop and the listeners that wake it. */
 function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience: Audience): Running {
-  const { book, tell } = audience
+  const { book, emit } = audience
   const { debounceMs, debug } = options
   const host = quiet(options.host)
   const scheduler = MONOTONIC
@@ -168,13 +171,13 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
       if (pause() <= SHORT) loop.expect()
     },
     onEdit: () => void loop.request('edit'),
-    tell,
+    emit,
   })
   const lookAgain = (): void => void loop.request('kernel')
   const checks = runChecks({
     scheduler,
     map: openHealth(host),
-    tell,
+    emit,
     onSummary: book.checked,
     onStale: lookAgain,
     clock: Date.now,
@@ -193,7 +196,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     scheduler,
     file,
     book,
-    tell,
+    emit,
     pipeline: pipelineOf(host),
     onLook: files.follow,
     onAdopt,
@@ -203,7 +206,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     },
     explain(error) {
       if (error instanceof XdpError) return error
-      if (debug && error instanceof Error) tell({ event: 'trouble', what: error.stack ?? error.message })
+      if (debug && error instanceof Error) emit({ event: 'trouble', what: error.stack ?? error.message })
       return unexpected(error)
     },
   })
@@ -214,10 +217,10 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
   )
   const onTrouble = (what: string): void => {
     host.kept.ways = undefined
-    tell({ event: 'trouble', what })
+    emit({ event: 'trouble', what })
   }
   const onEvents = (kinds: ReadonlySet<KernelEvent>): void => {
-    if (OF_WAYS.some((kind) => kinds.has(kind))) host.kept.ways = new Map()
+    if (NEXT_HOP_EVENTS.some((kind) => kinds.has(kind))) host.kept.ways = new Map()
     if (kinds.has('link')) links.touch()
     hops.touch()
   }
@@ -242,7 +245,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
   }
 }
 
-/** Without the line that tells a person what takes so long, and with a memory of what was applied last. */
+/** The host without a progress line, and with `kept`, which holds what the last apply read and made. */
 const quiet = ({ bpffs, instance, lockTimeoutMs, cache, signal }: Host): Host & { readonly kept: Kept } => ({
   bpffs,
   instance,
@@ -252,12 +255,12 @@ const quiet = ({ bpffs, instance, lockTimeoutMs, cache, signal }: Host): Host & 
   ...(signal && { signal }),
 })
 
-/** Settles when the signal is given, with what it was. */
+/** Resolves to the name of the signal when it arrives. */
 const given = (signal: AbortSignal | undefined): Promise<string> =>
   new Promise((resolve) => {
-    const tell = (): void => resolve(String(signal?.reason))
-    if (signal?.aborted) tell()
-    else signal?.addEventListener('abort', tell, { once: true })
+    const settle = (): void => resolve(String(signal?.reason))
+    if (signal?.aborted) settle()
+    else signal?.addEventListener('abort', settle, { once: true })
   })
 
 interface Started extends Running {
@@ -265,7 +268,7 @@ interface Started extends Running {
   readonly audience: Audience
 }
 
-/** In a function of its own, which does not keep the first config from being forgotten. */
+/** A separate function, so that no variable of `runDaemon` keeps the first config in memory. */
 async function start(options: DaemonOptions): Promise<Started> {
   const { host, path } = options
   const file = openConfig(path, host.cache)
@@ -273,41 +276,41 @@ async function start(options: DaemonOptions): Promise<Started> {
   const watcher = await openWatcher(host)
   const audience = gather(options, watcher, () => running.loop.busyMs())
   const running = begin(first, file, options, audience)
-  audience.tell({ event: 'started', pid: watcher.pid, instance: host.instance, config: path })
+  audience.emit({ event: 'started', pid: watcher.pid, instance: host.instance, config: path })
   void running.loop.request('start')
   return { ...running, watcher, audience }
 }
 
 /**
- * Watches until the signal. Throws XdpError where it cannot begin: the config cannot be used, another daemon watches
- * the instance, or the host lacks something; and where it cannot go on.
+ * Watches until the signal. Throws XdpError where it cannot start (the config is invalid, another daemon watches the
+ * instance, the host lacks something) and where it loses its lock.
  */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const { loop, stop, watcher, audience } = await start(options)
-  const { tell, service } = audience
+  const { emit, service } = audience
   options.onHangup(() => {
     service?.reloading()
     void loop.request('reload').then(() => service?.reloaded())
   })
   const lost = watcher.lost.then(() => undefined)
   const reason = await Promise.race([given(options.host.signal), lost])
-  tell({ event: 'stopping', reason: reason ?? 'the lock was lost' })
+  emit({ event: 'stopping', reason: reason ?? 'the lock was lost' })
   await service?.stopping()
   await stop()
   try {
     await leave(options, loop, reason)
-    tell({ event: 'stopped', attached: loop.wanted().watch.onStop === 'keep' })
+    emit({ event: 'stopped', attached: loop.wanted().watch.onStop === 'keep' })
   } finally {
     await audience.close()
     await watcher.release()
   }
 }
 
-/** What is left behind is what the config says, unless another daemon may be at work already. */
+/** Detaches the programs if the config says so, unless another daemon may have taken over already. */
 async function leave({ host }: DaemonOptions, loop: Loop, reason: string | undefined): Promise<void> {
   if (reason === undefined) {
-    const message = 'the lock of this daemon was lost: the process that held it was killed'
-    throw fail('E118', message, 'start the daemon again')
+    const message = 'this daemon lost its lock: the process that held it was killed'
+    throw fail('E118', message, 'run `xdp watch` again')
   }
   const { bpffs, instance, lockTimeoutMs } = host
   if (loop.wanted().watch.onStop === 'detach') {

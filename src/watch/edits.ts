@@ -1,5 +1,5 @@
-// From looks at the files to configs that may be used. A file that was just emptied or cut in two is most likely being
-// written, so what is wrong with a config is told only when it is still wrong a little later, and told once.
+// Turns readings of the files into valid configs. A file that is empty or ends halfway is most likely being written, so
+// an invalid config is reported only if it is still invalid a little later, and each set of errors once.
 
 import type { Loaded } from '../config/load.ts'
 import type { XdpError } from '../diagnostics.ts'
@@ -8,12 +8,12 @@ import type { Book } from './book.ts'
 import type { ConfigFile } from './files/config-file.ts'
 import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
-/** How long a config that cannot be used may be one that is not written to its end yet, in milliseconds. */
+/** Milliseconds for which an invalid config may be a half-written file. */
 const SETTLING = 500
 
 export interface Edits {
-  /** Looks at the files, `anew` at all of them. A config that can be used, unless it is the one of the last time. */
-  readonly examine: (anew: boolean) => Promise<Loaded | undefined>
+  /** Reads the files that changed, all of them with `force`. undefined: nothing changed, or the config is invalid. */
+  readonly examine: (force: boolean) => Promise<Loaded | undefined>
   readonly stop: () => void
 }
 
@@ -21,52 +21,52 @@ export interface EditsPorts {
   readonly scheduler: Scheduler
   readonly file: Pick<ConfigFile, 'look'>
   readonly book: Pick<Book, 'wrong'>
-  readonly tell: (event: WatchEvent) => void
+  readonly emit: (event: WatchEvent) => void
   /** Asks for another `examine`. */
   readonly again: () => void
 }
 
-/** The same text for the same mistakes. */
+/** Equal for equal errors. */
 const textOf = ({ diagnostics }: XdpError): string =>
   diagnostics.map(({ code, message, at }) => `${code} ${at?.file}:${at?.line}:${at?.column} ${message}`).join('\n')
 
-export function followEdits({ scheduler, file, book, tell, again }: EditsPorts): Edits {
-  /** Wrong at the last look, and maybe only half written. */
-  let doubted: { readonly error: XdpError; readonly until: number } | undefined
-  /** What was told to be wrong. */
-  let told: string | undefined
+export function followEdits({ scheduler, file, book, emit, again }: EditsPorts): Edits {
+  /** The errors of the last look, which may be of a half-written file. */
+  let suspected: { readonly error: XdpError; readonly until: number } | undefined
+  /** The errors reported last. */
+  let reported: string | undefined
   const alarm = createAlarm(scheduler, again)
 
-  const convict = (error: XdpError): void => {
-    doubted = undefined
-    if (told === textOf(error)) return
-    told = textOf(error)
+  const reportBad = (error: XdpError): void => {
+    suspected = undefined
+    if (reported === textOf(error)) return
+    reported = textOf(error)
     const { diagnostics: errors, omitted } = error
     book.wrong('config', errors)
-    tell({ event: 'bad-config', errors, omitted })
+    emit({ event: 'bad-config', errors, omitted })
   }
-  const acquit = (): void => {
-    doubted = undefined
+  const reportGood = (): void => {
+    suspected = undefined
     alarm.clear()
-    if (told === undefined) return
-    told = undefined
+    if (reported === undefined) return
+    reported = undefined
     book.wrong('config', [])
-    tell({ event: 'config-fixed' })
+    emit({ event: 'config-fixed' })
   }
   return {
     stop: alarm.clear,
-    async examine(anew) {
-      const look = await file.look(anew)
+    async examine(force) {
+      const look = await file.look(force)
       switch (look.kind) {
         case 'good':
-          acquit()
+          reportGood()
           return look.loaded
         case 'bad':
-          doubted = { error: look.error, until: scheduler.now() + SETTLING }
+          suspected = { error: look.error, until: scheduler.now() + SETTLING }
           alarm.set(SETTLING)
           return undefined
         case 'same':
-          if (doubted && scheduler.now() >= doubted.until) convict(doubted.error)
+          if (suspected && scheduler.now() >= suspected.until) reportBad(suspected.error)
           return undefined
         default:
           return look satisfies never

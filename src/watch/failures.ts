@@ -1,4 +1,4 @@
-// Reconciles that did not succeed: each is told once, and tried again after a while that grows.
+// Failed reconciles: reports each failure once, and sets growing waits between attempts.
 
 import { CODES, EXIT, type XdpError } from '../diagnostics.ts'
 import type { Outcome, WatchEvent } from '../report/watch.ts'
@@ -7,25 +7,25 @@ import { createBackoff } from './time/backoff.ts'
 import type { Scheduler } from './time/scheduler.ts'
 
 const FIRST = 1000
-/** What a guard refuses costs no more than a look. */
+/** A refused reconcile only reads, so attempts may be frequent. */
 const MOST_REFUSED = 60_000
-/** What fails on the way may have switched and been put back, which is not to be repeated all the time. */
+/** A failed reconcile may have switched programs and rolled back, which must not happen all the time. */
 const MOST_FAILED = 300_000
 
 export interface Failures {
-  /** Enters a failure; how it is to be counted, and in how many milliseconds to try again. */
+  /** Records a failure. Returns the outcome to count and the milliseconds until the next attempt. */
   readonly note: (error: XdpError) => { readonly outcome: Outcome; readonly retryMs: number }
-  /** What is wanted is something else now: the next failure is another one. */
+  /** The wanted config changed: reports the next failure even if its text is unchanged. */
   readonly forget: () => void
-  /** It succeeded. */
+  /** The reconcile succeeded. */
   readonly clear: () => void
-  /** Nothing is in the way any more, but what is wanted is not in force yet: a repair waits for its time. */
+  /** The failure is over, but the wanted config is not in force yet, because a repair waits for its time. */
   readonly ease: () => void
-  /** Whether the next attempt has to wait for its time, whatever happens meanwhile. */
+  /** Whether events must not start an attempt before its time. */
   readonly isWaiting: () => boolean
 }
 
-/** Whether nothing was attempted: a guard said no, or an interface that must exist does not. */
+/** Whether the reconcile changed nothing: a guard refused it, or a required interface is missing. */
 function isRefusal({ diagnostics }: XdpError): boolean {
   const first = diagnostics.find(({ severity }) => severity === 'error')
   return first !== undefined && (CODES[first.code].exit === EXIT.refused || first.code === 'E103')
@@ -34,18 +34,18 @@ function isRefusal({ diagnostics }: XdpError): boolean {
 export function noteFailures(
   scheduler: Scheduler,
   book: Pick<Book, 'wrong'>,
-  tell: (event: WatchEvent) => void,
+  emit: (event: WatchEvent) => void,
 ): Failures {
   const waits = {
     refused: createBackoff(FIRST, MOST_REFUSED),
     failed: createBackoff(FIRST, MOST_FAILED),
   }
-  let told: string | undefined
+  let reported: string | undefined
   let isFailing = false
   let until = Number.NEGATIVE_INFINITY
   const ease = (): void => {
     until = Number.NEGATIVE_INFINITY
-    told = undefined
+    reported = undefined
     if (isFailing) book.wrong('reconcile', [])
   }
   return {
@@ -54,21 +54,21 @@ export function noteFailures(
       const outcome = isRefusal(error) ? 'refused' : 'failed'
       const { message, diagnostics: errors, omitted } = error
       isFailing = true
-      if (message !== told) for (const wait of Object.values(waits)) wait.reset()
+      if (message !== reported) for (const wait of Object.values(waits)) wait.reset()
       const retryMs = waits[outcome].next()
       until = outcome === 'failed' ? scheduler.now() + retryMs : Number.NEGATIVE_INFINITY
-      if (message !== told) tell({ event: outcome, errors, omitted, retryMs })
-      told = message
+      if (message !== reported) emit({ event: outcome, errors, omitted, retryMs })
+      reported = message
       book.wrong('reconcile', errors)
       return { outcome, retryMs }
     },
     forget() {
       until = Number.NEGATIVE_INFINITY
-      told = undefined
+      reported = undefined
     },
     clear() {
       ease()
-      if (isFailing) tell({ event: 'recovered' })
+      if (isFailing) emit({ event: 'recovered' })
       isFailing = false
     },
     isWaiting: () => scheduler.now() < until,

@@ -1,5 +1,6 @@
-// Ways to backends: where the kernel finds another one than the tables have, the loop is told. Events of neighbours
-// come for every state of every entry, and our own questions make some, so that each means no more than a cheap look.
+// Next hops of backends: wakes the loop when the kernel's routes and neighbours give another next hop than the tables
+// have. The kernel sends an event for every state of every neighbour entry, also for those that our own queries change,
+// so an event only makes a cheap comparison.
 
 import type { Served } from '../model/live.ts'
 import type { Service } from '../model/service.ts'
@@ -9,7 +10,7 @@ import { createAlarm, type Scheduler } from './time/scheduler.ts'
 type Services = ReadonlyMap<string, Service>
 
 export interface Hops {
-  /** These services are live. */
+  /** Follows the next hops of these live services from now on. */
   readonly follow: (served: Served) => void
   /** Something happened to interfaces, neighbours or routes. */
   readonly touch: () => void
@@ -18,18 +19,18 @@ export interface Hops {
 
 export interface HopsPorts {
   readonly scheduler: Scheduler
-  /** Whether the kernel knows other ways now, without asking anybody. */
+  /** Whether the kernel's next hops differ from the tables; sends nothing to the network. */
   readonly haveMoved: (services: Services) => Promise<boolean>
-  /** Has the kernel ask for the backends without a way; whoever answers makes an event. */
+  /** Has the kernel resolve the backends without a next hop (ARP, neighbour discovery); each answer makes an event. */
   readonly ask: (services: Services) => Promise<void>
   readonly onMoved: () => void
 }
 
-/** From the first event to the look that it asks for: events come in bursts. In milliseconds. */
+/** Events come in bursts: milliseconds from the first event to the comparison. */
 const BURST = 100
-/** Of the time, looks take one part in this many at most, however many events there are. */
+/** Comparisons take at most one part in this many of the time, however many events arrive. */
 const SHARE = 10
-/** How often it is asked for those that nobody answered for, in milliseconds. */
+/** Milliseconds between attempts to resolve backends that did not answer. */
 const ASK_EVERY = 5000
 
 export function followHops({ scheduler, haveMoved, ask, onMoved }: HopsPorts): Hops {
@@ -44,7 +45,7 @@ export function followHops({ scheduler, haveMoved, ask, onMoved }: HopsPorts): H
     isSet = false
     isLooking = true
     const began = scheduler.now()
-    // What cannot be read now is read in full at the next resync.
+    // After a failed reading the next resync compares everything.
     const moved = await haveMoved(services).catch(() => false)
     isLooking = false
     if (isStopped) return

@@ -1,4 +1,4 @@
-// Events of the kernel, for as long as the daemon runs: who listens for us is started again when it dies.
+// Kernel events for as long as the daemon runs: restarts the process that listens when it dies.
 
 import { type KernelEvent, type Monitor, type MonitorObject, monitorKernel } from '../kernel/host/monitor.ts'
 import { createBackoff } from './time/backoff.ts'
@@ -7,7 +7,10 @@ import { createAlarm, type Scheduler } from './time/scheduler.ts'
 const FIRST = 1000
 const MOST = 60_000
 
-/** Nothing tells when it has begun to listen; after this long, in milliseconds, it has, and what it missed is looked for. */
+/**
+ * The listener does not say when it is listening. After this many milliseconds it is, and the daemon looks for changes
+ * that it missed.
+ */
 const BEGINNING = 1000
 
 export interface KernelEvents {
@@ -16,7 +19,7 @@ export interface KernelEvents {
 
 export interface KernelEventsPorts {
   readonly scheduler: Scheduler
-  /** Something of this kind happened, or may have. */
+  /** Events of these kinds happened, or may have. */
   readonly onEvents: (kinds: ReadonlySet<KernelEvent>) => void
   readonly onTrouble: (what: string) => void
   readonly monitor?: typeof monitorKernel
@@ -39,7 +42,7 @@ export function listenToKernel(kinds: readonly MonitorObject[], ports: KernelEve
       missed.clear()
       if (scheduler.now() - startedAt > MOST) backoff.reset()
       const wait = backoff.next()
-      onTrouble(`events of the kernel are not heard: ${why}; listening again in ${wait / 1000} s`)
+      onTrouble(`kernel events stopped: ${why}; listening again in ${wait / 1000} s`)
       again.set(wait)
     })
   }

@@ -1,5 +1,5 @@
-// The loop of the daemon: what happened is only noted; then one round at a time looks at the files and at the kernel,
-// and does what the difference asks for. Whatever happens during a round makes one more round, not two at once.
+// The loop of the daemon. An event only marks its cause as pending; one round at a time then reads the files and the
+// kernel and reconciles the difference. Events during a round make one more round after it.
 
 import type { Loaded } from '../config/load.ts'
 import type { Desired } from '../model/desired.ts'
@@ -11,41 +11,41 @@ import { createAlarm } from './time/scheduler.ts'
 
 export interface LoopPorts extends ReconcilerPorts {
   readonly file: Pick<ConfigFile, 'look'>
-  /** The files were looked at, which may be other ones by now. */
+  /** The loop read the files; the config may name other files now. */
   readonly onLook: () => void
-  /** This is what is wanted from now on. */
+  /** This config is the wanted one from now on. */
   readonly onAdopt: (desired: Desired) => void
 }
 
-/** What makes a round. `links`: something happened to interfaces, perhaps nothing that matters. */
+/** The cause of a round. `links`: interfaces had events, perhaps none that matters. */
 export type Cause = Trigger | 'links'
 
 export interface Loop {
-  /** Settles when nothing is left to do. */
+  /** Resolves when nothing is pending. */
   readonly request: (cause: Cause) => Promise<void>
-  /** An edit is coming. */
+  /** A file event announced an edit: prepares its apply. */
   readonly expect: () => void
-  /** What is kept in force. */
+  /** The config that the daemon keeps in force. */
   readonly wanted: () => Desired
-  /** Milliseconds since the round under way began; 0 between rounds. */
+  /** Milliseconds since the current round began; 0 between rounds. */
   readonly busyMs: () => number
-  /** Ends after the round under way. */
+  /** Stops after the current round. */
   readonly stop: () => Promise<void>
 }
 
-/** What asks for a look at the live state, from the one that tells most to the one that tells least. */
+/** Causes that read the live state, the most telling first: a round with several reports the first. */
 const LOOKS: readonly Trigger[] = ['start', 'retry', 'kernel', 'resync']
 
 export function startLoop(first: Loaded, ports: LoopPorts): Loop {
-  const { scheduler, file, pipeline, book, tell } = ports
+  const { scheduler, file, pipeline, book, emit } = ports
   const pending = new Set<Cause>()
   let rounds: Promise<void> | undefined
   let began = 0
   let isStopped = false
-  /** An edit is coming, and was heard of during a round. */
+  /** A file event announced an edit during a round. */
   let isExpected = false
   const reconciler = createReconciler(first, ports)
-  const edits = followEdits({ scheduler, file, book, tell, again: () => void request('edit') })
+  const edits = followEdits({ scheduler, file, book, emit, again: () => void request('edit') })
   const retry = createAlarm(scheduler, () => void request('retry'))
   const resync = createAlarm(scheduler, () => {
     resync.set(reconciler.wanted().watch.resyncMs)
@@ -63,7 +63,7 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
     while (pending.size > 0 && !isStopped) {
       const causes = new Set(pending)
       pending.clear()
-      // What was heard of is looked at now. To prepare for it afterwards would keep the lock for an edit that never comes.
+      // This round reads the announced edit. Preparing after it would hold the lock for an edit that never comes.
       if (causes.has('edit')) isExpected = false
       began = scheduler.now()
       await round(causes)
@@ -88,17 +88,17 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
     else retry.set(retryMs)
   }
 
-  /** Whether a config is there that was not carried out yet. */
-  const examine = async (anew: boolean): Promise<boolean> => {
-    if (anew) tell({ event: 'reload' })
-    const found = await edits.examine(anew)
+  /** Whether the files hold a valid config that was not applied yet. */
+  const examine = async (force: boolean): Promise<boolean> => {
+    if (force) emit({ event: 'reload' })
+    const found = await edits.examine(force)
     ports.onLook()
     if (!found) return false
     ports.onAdopt(found.desired)
-    return reconciler.want(found, anew)
+    return reconciler.want(found, force)
   }
 
-  /** Why the live state may be another one than the daemon left, the files apart; undefined: it is not. */
+  /** The trigger of a reconcile that no edit asked for; undefined: the live state needs none. */
   const dueTo = async (causes: ReadonlySet<Cause>): Promise<Trigger | undefined> => {
     const trigger = LOOKS.find((one) => causes.has(one))
     if (trigger || !causes.has('links')) return trigger

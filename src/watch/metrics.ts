@@ -1,6 +1,6 @@
 // The endpoint that Prometheus scrapes: GET /metrics and nothing else, on loopback unless another address is written.
-// It must not be a way to keep the daemon busy or to bring it down: connections, headers and times are bounded, scrapes
-// that come together share one collection, and whatever goes wrong ends in a status.
+// Clients must not be able to keep the daemon busy or to crash it: connections, headers and times are bounded,
+// concurrent scrapes share one collection, and every failure becomes an HTTP status.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -9,29 +9,29 @@ import { type Endpoint, formatEndpoint } from '../model/endpoint.ts'
 import { parseAddress } from '../model/text.ts'
 
 export interface Limits {
-  /** Further ones are closed at once. */
+  /** Most open connections; further ones are closed at once. */
   readonly connections: number
   readonly headerBytes: number
-  /** For a request to be there, and for a connection that does nothing. */
+  /** Longest time for a request to arrive, and for a connection to be idle. */
   readonly requestMs: number
-  /** For a collection; one that takes longer is not waited for, and not begun again before it ends. */
+  /** Longest time to wait for a collection. A slower one runs on, and the next starts only after it ends. */
   readonly collectMs: number
 }
 
 const LIMITS: Limits = { connections: 16, headerBytes: 8192, requestMs: 5000, collectMs: 9000 }
 
 export interface MetricsOptions {
-  /** Port 0 = any that is free. */
+  /** Port 0 = any free port. */
   readonly endpoint: Endpoint
-  /** Everything there is to tell, now, in the text format. What it throws is told to `report`, and the scrape fails. */
+  /** Collects all metrics in the text format. If it throws, `report` gets the error and the scrape fails. */
   readonly collect: () => Promise<string>
-  /** Hears of collections that failed and of errors of the server, which goes on. */
+  /** Receives failures of collections and errors of the server; the server runs on. */
   readonly report?: (error: unknown) => void
   readonly limits?: Partial<Limits>
 }
 
 export interface MetricsServer {
-  /** With the port that is listened on. */
+  /** Includes the port in use. */
   readonly url: string
   readonly warnings: readonly Diagnostic[]
   /** Ends every connection; the port is free afterwards. */
@@ -43,7 +43,7 @@ const TEXT = 'text/plain; charset=utf-8'
 const METRICS = 'text/plain; version=0.0.4; charset=utf-8'
 
 function answer(response: ServerResponse, status: number, contentType: string, text: string): void {
-  // One scrape a connection: none is left idle to take the place of another.
+  // One scrape per connection, so that no idle connection uses up the limit.
   const headers = { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(text), Connection: 'close' }
   response.writeHead(status, headers)
   response.end(text)
@@ -51,7 +51,7 @@ function answer(response: ServerResponse, status: number, contentType: string, t
 
 const pathOf = (url = ''): string => url.split(/[?#]/, 1)[0] ?? ''
 
-/** One collection at a time; whoever asks meanwhile gets the same. */
+/** Runs one collection at a time; concurrent callers share its result. */
 function sharing<T>(collect: () => Promise<T>): () => Promise<T> {
   let current: Promise<T> | undefined
   return () => {
@@ -76,7 +76,7 @@ async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> 
   }
 }
 
-/** What to say of a failure; the stack is for the log. */
+/** The first line of an error; its stack goes only to the log. */
 const sentence = (error: unknown): string =>
   error instanceof Error ? (error.message.split('\n')[0] ?? '') : `${error}`
 
@@ -85,28 +85,30 @@ function listen(server: Server, { address, port }: Endpoint): Promise<void> {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const where = formatEndpoint({ address, port })
       const taken = error.code === 'EADDRINUSE'
-      const message = taken ? `${where} is in use already` : `cannot listen on ${where}: ${error.code}`
-      reject(fail('E500', message, taken ? 'name another port' : 'name an address of this host', error))
+      const message = taken ? `${where} is already in use` : `cannot listen on ${where}: ${error.code}`
+      const hint = taken ? `ss -ltnp 'sport = :${port}'` : 'ip -brief address'
+      reject(fail('E500', message, hint, error))
     })
     server.listen({ host: address, port }, resolve)
   })
 }
 
-/** RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.3. What is not known to be is not. */
+/** RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.3. False for text that is no address. */
 function isLoopback(address: string): boolean {
   const [first = 0, ...rest] = parseAddress(address)?.words ?? []
   return rest.length === 0 ? first >>> 24 === 127 : first === 0 && rest.join() === '0,0,1'
 }
 
 /**
- * Serves metrics until it is closed. Throws E500 where the address cannot be listened on. The warnings are for whoever
- * started it: W500 where others than this host can reach it.
+ * Serves metrics until it is closed. Throws E500 where it cannot listen on the address. Returns warning W500 where
+ * other hosts can reach the address.
  */
 export async function startMetrics({ endpoint, collect, report, limits }: MetricsOptions): Promise<MetricsServer> {
   const { connections, headerBytes, requestMs, collectMs } = { ...LIMITS, ...limits }
   const scrape = sharing(async () => collect())
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    if (pathOf(request.url) !== '/metrics') return answer(response, 404, TEXT, 'only /metrics is here\n')
+    if (pathOf(request.url) !== '/metrics')
+      return answer(response, 404, TEXT, 'not found: this server has only /metrics\n')
     if (request.method !== 'GET') {
       response.setHeader('Allow', 'GET')
       return answer(response, 405, TEXT, 'only GET is allowed\n')
@@ -123,7 +125,8 @@ export async function startMetrics({ endpoint, collect, report, limits }: Metric
     void serve(request, response).catch((error: unknown) => report?.(error))
   })
   server.maxConnections = connections
-  // A reader that takes nothing of its answer has no request to time. While an answer is made, nothing moves either.
+  // The server's timeouts end with the request, so a client that never reads its answer needs a timeout on the socket.
+  // The socket is idle during a collection, too.
   server.on('connection', (socket) => socket.setTimeout(requestMs + collectMs, () => socket.destroy()))
   await listen(server, endpoint)
   server.removeAllListeners('error')
@@ -133,8 +136,8 @@ export async function startMetrics({ endpoint, collect, report, limits }: Metric
   const exposed: Diagnostic = {
     code: 'W500',
     severity: 'warning',
-    message: `metrics on ${where} can be read by whoever reaches this address, without a password`,
-    hint: 'name a loopback address, or let a list or firewall keep others out',
+    message: `metrics on ${where} are readable without a password by every host that reaches this address`,
+    hint: `listen on 127.0.0.1:${port}, or restrict access with a list or a firewall`,
   }
   return {
     url: `http://${where}/metrics`,

@@ -1,4 +1,5 @@
-// The pipelines as a daemon uses them: it keeps what the next reconcile can begin with.
+// The daemon's view of src/pipelines: keeps the last committed generation and a prepared apply, with which the next
+// reconcile starts.
 
 import { applyDesired, beginApply, type Committed, type Early } from '../pipelines/apply.ts'
 import { planDesired } from '../pipelines/plan.ts'
@@ -14,17 +15,20 @@ export function pipelineOf(host: Host): Pipeline {
     early = undefined
     return taken
   }
-  /** Of some changes nobody tells, as of what a path's MTU is found to be: only an edit goes by ways that are known. */
-  const askForWays = (): void => {
+  /**
+   * Some changes make no event, such as a newly found path MTU. So only an edit may use known next hops; every other
+   * reconcile resolves them again.
+   */
+  const forgetNextHops = (): void => {
     if (host.kept?.ways) host.kept.ways = new Map()
   }
   return {
     check(desired) {
-      askForWays()
+      forgetNextHops()
       return planDesired(host, desired)
     },
     async apply(desired, approve) {
-      if (!early) askForWays()
+      if (!early) forgetNextHops()
       const applied = await applyDesired(host, desired, approve, false, take())
       if (applied !== 'declined') last = applied.committed
       return applied

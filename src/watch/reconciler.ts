@@ -1,4 +1,4 @@
-// One reconcile after the other: what a config asks for is carried out once, and kept in force from then on.
+// Reconciles one at a time: applies the wanted config once, and keeps it in force from then on.
 
 import type { Loaded } from '../config/load.ts'
 import { XdpError } from '../diagnostics.ts'
@@ -15,18 +15,21 @@ import { watchRepairs } from './repairs.ts'
 import type { Scheduler } from './time/scheduler.ts'
 import { createWarnings } from './warnings.ts'
 
-/** The pipeline, as far as the daemon uses it. All of it throws XdpError for whatever is to be expected. */
+/** The part of the pipeline that the daemon uses. Every method throws XdpError for expected failures. */
 export interface Pipeline {
-  /** The plan, without a lock. */
+  /** Makes the plan without taking the lock. */
   readonly check: (desired: Desired) => Promise<{ readonly plan: Plan; readonly live: Live; readonly inSync: boolean }>
-  /** Carries out what `approve` permits. */
+  /** Applies the plan if `approve` permits it. */
   readonly apply: (desired: Desired, approve: Approve) => Promise<Applied | 'declined'>
   readonly attachments: () => Promise<Links>
-  /** The services that are live. */
+  /** Reads the live services. */
   readonly served: () => Promise<Served>
-  /** Begins an apply before it is known what for; the next one finds it done. */
+  /**
+   * Starts an apply before its config is known: takes the lock, observes, loads programs. `apply` then goes on from
+   * there.
+   */
   readonly prepare: (wanted: Desired) => void
-  /** Nothing is to be applied after all. */
+  /** Ends a prepared apply that is not needed. */
   readonly dismiss: () => Promise<void>
 }
 
@@ -34,53 +37,53 @@ export interface ReconcilerPorts {
   readonly scheduler: Scheduler
   readonly pipeline: Pipeline
   readonly book: Book
-  readonly tell: (event: WatchEvent) => void
-  /** These are live, after a reconcile or in spite of it; `desired` says how they are to be checked. */
+  readonly emit: (event: WatchEvent) => void
+  /** Called with the live services after each reconcile, failed ones included; `desired` has their health checks. */
   readonly onServed: (served: Served, desired: Desired) => void
-  /** Makes an error of ours one that can be told like any other. */
+  /** Turns an unexpected error into an XdpError. */
   readonly explain: (error: unknown) => XdpError
 }
 
 export interface Reconciler {
-  /** What is kept in force. */
+  /** The config that the daemon keeps in force. */
   readonly wanted: () => Desired
-  /** `loaded` is wanted from now on; `again`: it is carried out though it may be what was wanted before. */
+  /** Makes `loaded` the wanted config. Returns whether to apply it: it differs from the one before, or `again`. */
   readonly want: (loaded: Loaded, again: boolean) => boolean
-  /** Whether the interfaces are other ones than the last reconcile left, or have other programs. */
+  /** Whether interfaces or their programs differ from those that the last reconcile left. */
   readonly isElsewhere: () => Promise<boolean>
-  /** Whether the next attempt must wait for its time. */
+  /** Whether events must not start the next attempt before its time. */
   readonly isWaiting: () => boolean
-  /** One reconcile. Milliseconds until the next attempt, where this one did not do all that is wanted. */
+  /** Runs one reconcile. Returns the milliseconds until the next attempt; undefined: none is needed. */
   readonly reconcile: (trigger: Trigger) => Promise<number | undefined>
 }
 
-/** Triggers of a reconcile that somebody asked for, and wants to hear of though nothing was to be done. */
-const ASKED: readonly Trigger[] = ['start', 'edit', 'reload']
+/** Triggers by the user, whose reconciles are reported even if they changed nothing. */
+const BY_USER: readonly Trigger[] = ['start', 'edit', 'reload']
 
-/** Whether all that the plan does is to put back what was changed since the last apply. */
+/** Whether the plan only repairs drift. */
 const isDriftAlone = ({ changes }: Plan): boolean => changes.every(({ reason }) => reason === 'drift')
 
 export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconciler {
-  const { scheduler, pipeline, book, tell } = ports
-  const failures = noteFailures(scheduler, book, tell)
-  const repairs = watchRepairs(scheduler, book, tell)
-  const warnings = createWarnings(tell)
+  const { scheduler, pipeline, book, emit } = ports
+  const failures = noteFailures(scheduler, book, emit)
+  const repairs = watchRepairs(scheduler, book, emit)
+  const warnings = createWarnings(emit)
   let wanted = first
-  /** Whether `wanted` was carried out, so that what differs is drift. */
+  /** Whether `wanted` was applied, so that any difference is drift. */
   let isSettled = false
   let attached: Attached | undefined
-  /** What is in force, which is not always what is wanted. */
+  /** The config in force: an older one than `wanted` while that fails. */
   let carried: Desired | undefined
   book.adopted(first.desired)
 
-  /** undefined: cannot be told. */
+  /** undefined: the interfaces could not be read. */
   const readAttached = (): Promise<Attached | undefined> =>
     pipeline.attachments().then(
       (links) => attachedOf(links, wanted.desired),
       () => undefined,
     )
 
-  /** Backends are checked also while nothing of what is wanted can be carried out. */
+  /** Keeps health checks running while the wanted config cannot be applied. */
   const lookAtServed = async (): Promise<void> => {
     const desired = carried ?? wanted.desired
     if (desired.state.services.size === 0) return
@@ -92,17 +95,17 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
     carried = wanted.desired
     ports.onServed(served, carried)
     repairs.done()
-    warnings.tell([...wanted.warnings, ...plan.warnings])
+    warnings.report([...wanted.warnings, ...plan.warnings])
   }
 
   const permitted = (plan: Plan, live: Live, isAnother: (key: ObjectKey) => boolean): boolean =>
     repairs.permits(plan, wanted.desired.watch.onDrift, isAnother, movedIn(plan, live))
 
-  /** Everything that the plan says is done. */
+  /** Applies the wanted config for the first time. */
   const carryOut = async (trigger: Trigger): Promise<Applied | 'declined'> => {
     const { desired } = wanted
     const applied = await pipeline.apply(desired, async (plan, live) => {
-      // Who wants drift only to be told wants the same of a daemon that starts anew.
+      // `on_drift: report` also holds for the first reconcile of a daemon that was restarted.
       const permits = trigger !== 'start' || !isDriftAlone(plan) || permitted(plan, live, () => true)
       if (!permits) ports.onServed(servedOf(live), desired)
       return permits
@@ -111,7 +114,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
     return applied
   }
 
-  /** What differs is drift, or an interface that came. */
+  /** Repairs drift, and attaches to interfaces that appeared. */
   const repair = ({ desired }: Loaded): Promise<Applied | 'declined'> => {
     const before = attached
     return pipeline.apply(desired, async (plan, live) => {
@@ -122,7 +125,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
 
   const perform = async (trigger: Trigger, elapsed: () => number): Promise<Outcome> => {
     if (isSettled) {
-      // Without the lock this may look at an apply of somebody else half-way: only agreement is believed.
+      // Without the lock this may read a half-finished apply of another process, so only "in sync" is believed.
       const checked = await pipeline.check(wanted.desired).catch(undefinedIfExpected)
       if (checked?.inSync) {
         agree(checked.live.links, checked.plan, servedOf(checked.live))
@@ -138,8 +141,8 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
     if (result.changed) {
       const changes = plan.changes.map(({ op, key }) => ({ op, key }))
       const prefixes = countDelta(plan.changes)
-      tell({ event: 'applied', trigger, changes, prefixes, sha256, durationMs, probes: result.probes })
-    } else if (ASKED.includes(trigger)) tell({ event: 'in-sync', trigger, sha256, durationMs })
+      emit({ event: 'applied', trigger, changes, prefixes, sha256, durationMs, probes: result.probes })
+    } else if (BY_USER.includes(trigger)) emit({ event: 'in-sync', trigger, sha256, durationMs })
     return result.changed ? 'applied' : 'in-sync'
   }
 
@@ -167,7 +170,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
         if (outcome === 'held') failures.ease()
         else failures.clear()
         book.reconciled(trigger, outcome, elapsed())
-        if (!book.state().ready) tell({ event: 'ready' })
+        if (!book.state().ready) emit({ event: 'ready' })
         book.ready()
         return repairs.waitMs()
       } catch (thrown) {
@@ -175,7 +178,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
         if (isInterruption(error)) return undefined
         const { outcome, retryMs } = failures.note(error)
         book.reconciled(trigger, outcome, elapsed())
-        // Most likely what the guards saw: a change of it is worth another attempt before its time.
+        // The guards most likely saw this state: a change of it allows another attempt before its time.
         attached = await readAttached()
         await lookAtServed()
         return retryMs
@@ -184,7 +187,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
   }
 }
 
-/** Services that differ in nothing but the way to their backends: the network moved, nobody undid anything. */
+/** Services that differ only in next hops: the network changed, and no process changed our tables. */
 const movedIn = ({ changes }: Plan, { drift }: Live): ReadonlySet<ObjectKey> =>
   new Set(
     changes.flatMap(({ kind, key, reason }) =>
@@ -192,11 +195,11 @@ const movedIn = ({ changes }: Plan, { drift }: Live): ReadonlySet<ObjectKey> =>
     ),
   )
 
-/** The content of a config, and the age of its feeds, which decides whether they are believed. */
+/** Identifies the content of a config and the age of its feeds, by which the guard on old feeds decides. */
 const editionOf = ({ desired: { config, feeds } }: Loaded): string =>
   [config.sha256, ...feeds.flatMap(({ files }) => files.map(({ updatedAt }) => updatedAt))].join()
 
-/** Whoever stops the daemon ends what is under way, which is no failure of it. */
+/** Stopping the daemon interrupts its reconcile, which is not a failure. */
 const isInterruption = ({ diagnostics }: XdpError): boolean => diagnostics.some(({ code }) => code === 'E112')
 
 function undefinedIfExpected(error: unknown): undefined {

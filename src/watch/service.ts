@@ -1,16 +1,16 @@
-// The daemon as a service: what it tells systemd, by the protocol of sd_notify(3).
+// The daemon as a systemd service: notifies systemd with the protocol of sd_notify(3).
 
 import { monotonicMicroseconds, type ServiceManager } from '../kernel/host/notify.ts'
 import type { WatchState } from '../report/watch.ts'
 import { createAlarm, type Scheduler } from './time/scheduler.ts'
 
-/** A reconcile that takes longer than this hangs, in milliseconds: ten million prefixes take a tenth of it. */
+/** A reconcile that runs for this many milliseconds has hung: ten million prefixes take a tenth of it. */
 const STUCK = 300_000
 
 export interface Service {
-  /** How things stand has changed. */
-  readonly tell: (state: WatchState) => void
-  /** Between these two the config is read again. */
+  /** Sends the changed state. */
+  readonly update: (state: WatchState) => void
+  /** Called before and after a reload of the config. */
   readonly reloading: () => void
   readonly reloaded: () => void
   readonly stopping: () => Promise<void>
@@ -19,7 +19,7 @@ export interface Service {
 interface ServicePorts {
   readonly scheduler: Scheduler
   readonly manager: ServiceManager
-  /** One line for people. */
+  /** The state in one line, for STATUS=. */
   readonly describe: (state: WatchState) => string
   readonly busyMs: () => number
 }
@@ -28,7 +28,7 @@ export function serve({ scheduler, manager, describe, busyMs }: ServicePorts): S
   let isReady = false
   let status: string | undefined
   const feed = createAlarm(scheduler, () => {
-    // A watchdog that is fed whatever happens watches over nothing.
+    // Feeding the watchdog unconditionally would hide a hung reconcile.
     if (busyMs() < STUCK) void manager.notify('WATCHDOG=1')
     arm()
   })
@@ -37,7 +37,7 @@ export function serve({ scheduler, manager, describe, busyMs }: ServicePorts): S
   }
   arm()
   return {
-    tell(state) {
+    update(state) {
       const now = describe(state)
       const first = state.ready && !isReady
       isReady = state.ready

@@ -1,24 +1,24 @@
-// Warnings hold for as long as what they warn of: each is told when it comes up, and again only after it was gone.
+// Reports each warning when it first holds, and again only after a reconcile in which it did not hold.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { WatchEvent } from '../report/watch.ts'
 
 export interface Warnings {
-  /** All that hold now. */
-  readonly tell: (warnings: readonly Diagnostic[]) => void
+  /** Takes all warnings that hold now, and reports the new ones. */
+  readonly report: (warnings: readonly Diagnostic[]) => void
 }
 
-/** Numbers change while the warning stays the same: how old a feed is, how many lines were skipped. */
+/** Leaves numbers out, which change while a warning holds: the age of a feed, the count of skipped lines. */
 const keyOf = ({ code, message, at }: Diagnostic): string =>
   `${code} ${at?.file}:${at?.line} ${message.replaceAll(/\d+/g, '#')}`
 
-export function createWarnings(tell: (event: WatchEvent) => void): Warnings {
+export function createWarnings(emit: (event: WatchEvent) => void): Warnings {
   let known = new Set<string>()
   return {
-    tell(warnings) {
+    report(warnings) {
       const fresh = warnings.filter((warning) => !known.has(keyOf(warning)))
       known = new Set(warnings.map(keyOf))
-      if (fresh.length > 0) tell({ event: 'warning', warnings: fresh })
+      if (fresh.length > 0) emit({ event: 'warning', warnings: fresh })
     },
   }
 }

@@ -1,4 +1,4 @@
-// A build whose maps have another layout takes over from the one before it, or leaves it as it was.
+// A build with another map layout takes over from the build before it, or leaves it unchanged.
 
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -38,7 +38,7 @@ const blocked = async (): Promise<number> =>
   (await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })) +
   (await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 1 }))
 
-test('a new ABI is planned as a replacement that restarts the counters, and made without a gap', async () => {
+test('plans a new ABI as a replacement that restarts counters, and applies it without a gap', async () => {
   expect(await blocked()).toBe(0)
   lab.cli = nextBuild()
   const plan = JSON.parse(await lab.ok('plan', '--json'))
@@ -59,7 +59,7 @@ test('a new ABI is planned as a replacement that restarts the counters, and made
   })
 })
 
-inDepth('a new ABI that cannot be applied leaves the old one live, with its pins and counters', async () => {
+inDepth('a failed apply of a new ABI leaves the old one live, with its pins and counters', async () => {
   expect(await blocked()).toBe(0)
   const pins = lab.pins()
   lab.cli = nextBuild()

@@ -1,5 +1,5 @@
-// examples/ansible on a machine: the first run changes it, --check shows what another would change, a mistake in the
-// config fails with its place and changes nothing. A second run of the whole role: test/e2e/tutorial.test.ts.
+// examples/ansible on a machine: the first run changes it, --check shows the changes of another run, a mistake in the
+// config fails with its place and changes nothing. test/e2e/tutorial.test.ts has a second run of the whole role.
 
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -26,7 +26,7 @@ const role = (blocked: string): string => `- hosts: all
         xdp_config: ${config(blocked)}
 `
 
-/** The module alone, with one config after the other. */
+/** Only the module, with one config after the other. */
 const module = (...blocked: readonly string[]): string => `- hosts: all
   gather_facts: false
   tasks:
@@ -54,7 +54,7 @@ interface Played extends Output {
   readonly recap: string
 }
 
-/** Runs a playbook. Returns its output, and what the recap says of the host. */
+/** Runs a playbook. Returns its output, and the recap line of the host. */
 async function play(box: Machine, playbook: string, ...flags: readonly string[]): Promise<Played> {
   box.write('/srv/admin/ansible/test.yml', playbook)
   const output = await box.run(
@@ -103,7 +103,7 @@ test('a mistake fails with its place, and neither the file nor the kernel change
   expect(await answered()).toEqual([0, 1])
 })
 
-inDepth('what is in force already is ok, and an edit takes effect in the file and in the kernel', async (context) => {
+inDepth('a config in force is ok, and an edit takes effect in the file and in the kernel', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const { stdout } = await play(machine, module(LISTED, OTHER))
   expect(stdout).toMatch(new RegExp(`^ok: .*${LISTED}.*\\n(?:.*\\n)*changed: .*${OTHER}`, 'm'))

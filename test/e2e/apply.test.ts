@@ -1,4 +1,4 @@
-// The main job: a line in a file drops a packet, and nothing else changes.
+// The main task: a line in a file drops a packet, and nothing else changes.
 
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ blocklist:
   - { name: six, cidr: 2001:db8::2/128 }
 `
 
-/** Every pin, and every program on an interface, by their identity: a no-op apply changes none of it. */
+/** The identities of all pins and of all programs on interfaces: a no-op apply changes none of them. */
 const kernelObjects = (lab: Lab): unknown[] => [
   ...lab.pins().map((pin) => [pin, statSync(join(lab.bpffs, 'xdp-as-code', pin)).ino]),
   ...(JSON.parse(lab.in(lab.host, 'ip', '-j', 'link', 'show')) as { xdp?: unknown }[]).map(({ xdp }) => xdp),
@@ -29,7 +29,7 @@ describe.each(usually(['native'], { thoroughly: ['native', 'generic'] }))('in %s
   })
   afterAll(() => lab.close())
 
-  test('plan shows what is to be created and changes nothing', async () => {
+  test('plan shows the objects to create and changes nothing', async () => {
     const { exitCode, stdout } = await lab.xdp('plan', '--detailed-exitcode')
     expect(stdout).toContain('+ interface eth0')
     expect(stdout).toContain('Plan: 5 to create, 0 to update, 0 to delete.')
@@ -38,7 +38,7 @@ describe.each(usually(['native'], { thoroughly: ['native', 'generic'] }))('in %s
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.2' })).toBe(2)
   })
 
-  test('apply drops what the file lists, in both families, and nothing else', async () => {
+  test('apply drops exactly the listed sources, in both families', async () => {
     const result = JSON.parse(await lab.ok('apply', '--auto-approve', '--json'))
     expect(result).toMatchObject({ format_version: '1.0', changed: true, verified: true, rolled_back: false })
     expect(result.probes.run).toBeGreaterThan(2)
@@ -49,7 +49,7 @@ describe.each(usually(['native'], { thoroughly: ['native', 'generic'] }))('in %s
     expect(await lab.ping('2001:db8::1', { source: '2001:db8::3' })).toBe(2)
   })
 
-  test('status shows the mode and counts every packet, and test packets count nowhere', async () => {
+  test('status shows the mode and counts every packet, but no test packets', async () => {
     const status = JSON.parse(await lab.ok('status', '--json'))
     const [eth0] = status.interfaces
     expect(eth0).toMatchObject({ name: 'eth0', mode })
@@ -87,7 +87,7 @@ describe.each(usually(['native'], { thoroughly: ['native', 'generic'] }))('in %s
     })
   })
 
-  test('an edit takes effect at once and leaves the counters as they were', async () => {
+  test('an edit takes effect at once and keeps the counters', async () => {
     lab.write('xdp.yaml', POLICY.replace('MODE', mode).replace('192.0.2.2', '192.0.2.3'))
     const plan = JSON.parse(await lab.ok('plan', '--json'))
     expect(plan.changes).toHaveLength(1)
@@ -101,7 +101,7 @@ describe.each(usually(['native'], { thoroughly: ['native', 'generic'] }))('in %s
     expect(status.interfaces[0].packets.drop).toBe(3)
   })
 
-  test('destroy leaves nothing of ours and lets everything pass', async () => {
+  test('destroy removes all objects and lets everything pass', async () => {
     await lab.ok('destroy', '--auto-approve')
     await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.3' })).toBe(2)

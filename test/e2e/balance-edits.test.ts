@@ -1,5 +1,5 @@
-// Edits of a service under load: connections stay where they are, whatever becomes of the weights and of the list
-// of backends; afterwards new flows are spread by weight, and no counter has begun anew.
+// Edits of a service under load: connections stay on their backend through changes of weights and backends. Afterwards
+// new flows follow the weights, and no counter has restarted.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, vipOf } from '../support/balance.ts'
@@ -21,7 +21,7 @@ type Members = ReadonlyMap<string, Member>
 const line = ([address, { weight, state }]: readonly [string, Member]): string =>
   `      - { address: ${address}, weight: ${weight}, state: ${state} }\n`
 
-/** A web service of these backends, and one of UDP with the same. */
+/** A web service with these backends, and a UDP service with them. */
 function config(members: Members): string {
   const backends = [...members].map(line).join('')
   const service = (name: string, protocol: string, port: number): string =>
@@ -35,7 +35,7 @@ ${service('web', 'tcp', 80)}${service('echo', 'udp', 7)}`
 /** Nine backends in three namespaces. */
 const every = (): string[] => [1, 2, 3].flatMap((n) => [1, 2, 3].map((host) => lab.address(n, host)))
 
-/** One edit: add, remove, drain, put back, reweight, or swap all but one; sometimes there is nothing to edit. */
+/** One random edit: add, remove, drain, activate, reweight, or swap all but one; sometimes no change. */
 function tried(members: Members, { pick, below }: Random): Members {
   const absent = every().filter((address) => !members.has(address))
   const present = [...members.keys()]
@@ -61,14 +61,14 @@ function tried(members: Members, { pick, below }: Random): Members {
   }
 }
 
-/** What of the backends can be told apart: their order cannot, nor weights of those that drain. */
+/** The observable state of backends: leaves out their order, and the weights of draining ones. */
 const essence = (members: Members): string =>
   [...members]
     .map(([address, { weight, state }]) => `${address} ${state === 'drain' ? 0 : weight}`)
     .sort()
     .join()
 
-/** An edit that changes something. */
+/** An edit that changes the observable state. */
 function edited(members: Members, random: Random): Members {
   for (;;) {
     const next = tried(members, random)
@@ -125,13 +125,13 @@ test(`${EDITS} edits under load cut no connection`, { timeout: 600_000 }, async 
   expect(connections.every((one) => one.requests > EDITS)).toBe(true)
   const web = (await counters()).find(({ name }) => name === 'web')
   expect(web?.flows).toBe(connections.length)
-  // A request is a packet at least, and so is its answer's acknowledgement.
+  // A request takes at least one packet, and so does the acknowledgement of its answer.
   expect(web?.packets).toBeGreaterThan(requests)
   const { generation } = JSON.parse(await lab.ok('status', '--json'))
   expect(generation).toBeGreaterThan(EDITS / 2)
 })
 
-test('20,000 new flows are spread by weight to within 2 %', { timeout: 120_000 }, async () => {
+test('20,000 new flows follow the weights to within 2 %', { timeout: 120_000 }, async () => {
   const weights = { b1: 1, b2: 2, b3: 5 }
   const members = Object.values(weights).map((weight, i) => [lab.address(i + 1), { weight, state: 'active' }] as const)
   lab.write('xdp.yaml', config(new Map(members)))

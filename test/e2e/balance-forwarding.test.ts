@@ -1,10 +1,10 @@
-// Real connections through every way to forward, of both families, and the counters and explanations that go with them.
+// Real connections through every forwarding method, in both families, with their counters and explanations.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, vipOf } from '../support/balance.ts'
 import { usually } from '../support/depth.ts'
 
-/** Ways to forward, each with VIPs of its own. */
+/** Forwarding methods, each with its VIPs. */
 const MODES = {
   nat: () => 'forwarding: nat',
   'full-nat': (family: 4 | 6) =>
@@ -19,12 +19,12 @@ const FAMILIES = [4, 6] as const
 const CASES = NAMES.flatMap((mode) => FAMILIES.map((family) => ({ mode, family })))
 const vip = (mode: Mode, family: 4 | 6): string => vipOf(10 + NAMES.indexOf(mode), family)
 
-/** Connections of TCP to each service, dozens at a time. */
+/** Opens TCP connections to each service, dozens at a time. */
 const BURST = usually(300, { thoroughly: 3000 })
 
 let lab: BalanceLab
 
-/** Services of TCP and UDP on a VIP of its own. */
+/** TCP and UDP services on one VIP. */
 function services(mode: Mode, family: 4 | 6): string {
   const backends = [1, 2, 3].map((n) => `"${lab.address(n, 1, family)}"`).join(', ')
   const service = (protocol: string, port: number): string =>
@@ -47,7 +47,7 @@ beforeAll(async () => {
 })
 afterAll(() => lab.close())
 
-test('all of it settles', async () => {
+test('a plan after the apply has no changes', async () => {
   expect(await lab.ok('plan')).toContain('No changes.')
 })
 
@@ -62,20 +62,20 @@ test.each(CASES)('$mode: under load over IPv$family every connection has its ans
   const heard = await lab.burst(vip(mode, family), BURST)
   expect(Object.keys(heard).sort()).toEqual(['b1', 'b2', 'b3'])
   expect(Object.values(heard).reduce((sum, count) => sum + count, 0)).toBe(BURST)
-  // A third each; five standard deviations.
+  // A third for each, within five standard deviations.
   for (const count of Object.values(heard))
     expect(Math.abs(count - BURST / 3)).toBeLessThan(5 * Math.sqrt(BURST * (2 / 9)))
 })
 
-test('status counts what each service and each backend got', async () => {
+test('status counts the packets and flows of each service and each backend', async () => {
   const { services: found } = JSON.parse(await lab.ok('status', '--json'))
   expect(found).toHaveLength(CASES.length * 2)
   for (const service of found) {
     expect(service).toMatchObject({ mode: 'well', empty: 0, unresolved: 0, exhausted: 0, too_big: 0 })
-    // The client's kernel may give a port twice within the time that a flow of UDP is remembered.
+    // The client's kernel may use a port twice while the UDP flow is still in the flow table.
     const opened = 8 + BURST
     expect(service.flows, service.name).toBeGreaterThanOrEqual(service.protocol === 'tcp' ? opened : 190)
-    // A SYN that is sent again begins its flow anew.
+    // A retransmitted SYN starts its flow again.
     expect(service.flows, service.name).toBeLessThanOrEqual(service.protocol === 'tcp' ? opened * 1.1 : 200)
     expect(service.hits + service.misses).toBe(service.packets)
     const sum = (key: string): number =>
@@ -85,7 +85,7 @@ test('status counts what each service and each backend got', async () => {
   }
 })
 
-test('stats tell how full the memory of flows and the source pools are', async () => {
+test('stats shows the fill of the flow table and the source pools', async () => {
   const { tables, services: found } = JSON.parse(await lab.ok('stats', '--json'))
   const fill = Object.fromEntries(
     tables.map(({ name, used, capacity }: { name: string; used: number; capacity: number }) => [
@@ -102,7 +102,7 @@ test('stats tell how full the memory of flows and the source pools are', async (
 })
 
 test.each(CASES.filter((_, i) => i % 3 === 0))(
-  'why: a flow of $mode over IPv$family has a backend, in the kernel as in the file',
+  'why names equal backends in the kernel and by the file for $mode over IPv$family',
   async ({ mode, family }) => {
     const source = family === 4 ? '192.0.2.2' : '2001:db8::2'
     const words = ['--protocol', 'tcp', '--destination', vip(mode, family), '--destination-port', '80', '--json']

@@ -1,5 +1,5 @@
-// Bans on a real link: they drop at once and end by themselves, nothing that apply does touches them, they cannot lock
-// anybody out by accident, and a hundred thousand of them fit.
+// Bans on a real link: they drop at once and expire, apply does not touch them, guards prevent lock-outs, and a hundred
+// thousand of them fit.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { createReadStream, mkdirSync } from 'node:fs'
@@ -58,13 +58,13 @@ async function stream(
 }
 
 describe('a ban', () => {
-  test('needs an apply', async () => {
+  test('fails with E116 before the first apply', async () => {
     const { exitCode, stderr } = await lab.xdp('ban', PEER)
     expect([exitCode, stderr]).toEqual([1, expect.stringContaining('E116')])
     expect(stderr).toContain('xdp apply')
   })
 
-  test('drops at once, tells why, and ends by itself', async () => {
+  test('drops at once, shows in why, and expires', async () => {
     await apply()
     expect(await lab.ping(HOST)).toBe(2)
     await lab.ok('ban', PEER, '--ttl', '30s', '--reason', 'a test', '--by', 'somebody')
@@ -74,14 +74,14 @@ describe('a ban', () => {
     const { live } = JSON.parse(await lab.ok('why', PEER, '--json')) as { live: Record<string, unknown> }
     expect(live).toMatchObject({ verdict: 'drop', reason: 'ban', prefix: PEER, proven: true })
     expect(live['ban']).toMatchObject({ by: 'somebody', reason: 'a test', prefix: `${PEER}/32` })
-    // Again, for a moment: the new time counts.
+    // Banning again for a moment replaces the time.
     await lab.ok('ban', PEER, '--ttl', '300ms')
     await expect.poll(() => lab.ping(HOST, { count: 1 }), { timeout: 10_000 }).toBe(1)
     expect(await bans()).toEqual([])
     expect(await status()).toMatchObject({ bans: 0, drift: false })
   })
 
-  inDepth('of a CIDR holds in both families until it is lifted', async () => {
+  inDepth('of a CIDR holds in each family until it is lifted', async () => {
     await apply()
     await lab.ok('ban', '192.0.2.2/31')
     await lab.ok('ban', '2001:db8::2')
@@ -96,10 +96,10 @@ describe('a ban', () => {
     expect(await lab.ok('unban', PEER)).toContain('no such ban')
   })
 
-  test('survives every apply, is no drift and no plan, and yields to the allowlist', async () => {
+  test('survives every apply, shows in no plan, and yields to the allowlist', async () => {
     await apply()
     await lab.ok('ban', PEER)
-    // An address that the apply sends a test packet from.
+    // Apply sends a test packet from this address.
     await lab.ok('ban', '203.0.113.1')
     expect(await lab.ok('plan')).toContain('No changes')
     await apply(`${CONFIG}blocklist: [198.51.100.0/24]\n`)
@@ -117,7 +117,7 @@ describe('a ban', () => {
 })
 
 describe('guards', () => {
-  test('own addresses, the gateway and what covers them are refused unless forced', async () => {
+  test('refuse bans that cover own addresses or the gateway, unless forced', async () => {
     await apply()
     lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
     for (const prefix of [HOST, '192.0.2.0/24', '192.0.2.3', '2001:db8::/32', '127.0.0.1', '0.0.0.0/0']) {
@@ -129,7 +129,7 @@ describe('guards', () => {
     expect((await bans()).map(({ prefix }) => prefix)).toEqual(['192.0.2.3/32'])
   })
 
-  test('the peer of an SSH connection is refused', async () => {
+  test('refuse a ban of the SSH peer', async () => {
     await apply()
     const [command, ...args] = lab.argv('ban', PEER) as [string, ...string[]]
     const env = { ...process.env, SSH_CONNECTION: `${PEER} 50000 ${HOST} 22` }
@@ -137,8 +137,8 @@ describe('guards', () => {
   })
 })
 
-describe('many', () => {
-  inDepth('a stream of 100,000 is banned, listed and lifted, wrong lines are told by number', async () => {
+describe('many bans', () => {
+  inDepth('from a stream of 100,000 are set, listed and lifted; invalid lines are reported by number', async () => {
     await apply()
     await lab.ok('ban', '2001:db8:7::/48', '--by', 'ü')
     const line = (i: number): string => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}${i % 2 ? ' 1h' : ''}`
@@ -150,7 +150,7 @@ describe('many', () => {
     expect(report).toMatchObject({ added: 100_000, rejected: 2, refused: 1, failed: 0 })
     expect(report.errors.map(({ at }) => at.line).sort()).toEqual([100_002, 100_003, 100_004])
     expect(await status()).toMatchObject({ bans: 100_001, bans_capacity: 131_072 })
-    // What a killed process left of listing them is in nobody's way.
+    // The leftovers of a killed listing do not disturb the next one.
     mkdirSync(pinPaths(lab.bpffs, 'default').listing)
     const listed = await bans()
     expect(listed.map(({ prefix }) => prefix).slice(0, -1)).toEqual(lines.map((text) => `${text.split(' ')[0]}/32`))
@@ -168,8 +168,8 @@ describe('many', () => {
     expect((await bans()).map(({ prefix }) => prefix)).toEqual(['2001:db8:7::/48'])
   })
 
-  test('a full map says so and loses nothing', async () => {
-    // The map of an instance that has one already is taken as it is: here one with four places.
+  test('fail with E117 if the map is full, and keep existing bans', async () => {
+    // Apply keeps an existing map: here one with four entries.
     const paths = pinPaths(lab.bpffs, 'default')
     mkdirSync(paths.shared, { recursive: true })
     const small = mapWords({ ...BANS.maps.bans, entries: 4 })
@@ -180,7 +180,7 @@ describe('many', () => {
     expect([exitCode, stdout]).toEqual([69, 'Banned 4 prefixes.\n'])
     expect(stderr).toContain('stdin:5:1: error[E117 bans-full]')
     expect(await status()).toMatchObject({ bans_capacity: 4 })
-    // What is over makes room.
+    // Expired bans make room.
     await expect.poll(async () => (await lab.xdp('ban', '10.0.0.6')).exitCode, { timeout: 10_000 }).toBe(0)
     expect((await bans()).map(({ prefix }) => prefix)).toEqual([
       '10.0.0.1/32',

@@ -1,5 +1,5 @@
-// examples/cloud-init as a server's first boot: its stages run on a machine, from its own seed of user-data. What it
-// installs is the packed tarball; Debian's packages are there already.
+// examples/cloud-init as a server's first boot: runs its stages on a machine, from a seed of user-data. It installs the
+// packed tarball; Debian's packages are already installed.
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -13,10 +13,10 @@ const USER_DATA = readFileSync(new URL('../../examples/cloud-init/user-data.yaml
 const { version } = JSON.parse(readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8'))
 const TARBALL = `https://files.example.net/xdp-as-code-${version}.tgz`
 const SEED = '/var/lib/cloud/seed/nocloud'
-/** What its units do, one after the other; without a network to configure, the first of them has nothing to do. */
+/** The commands of its units in order; without a network to configure, the first does nothing. */
 const STAGES = ['init', 'modules --mode=config', 'modules --mode=final']
 
-/** Only what the example asks for: keys for SSH, users and the like are not ours to test. */
+/** Runs only the modules of the example, not those for SSH keys and users. */
 const SETTINGS = `datasource_list: [NoCloud, None]
 network: { config: disabled }
 cloud_init_modules: [write_files]
@@ -40,7 +40,7 @@ afterAll(async () => {
   lab.close()
 })
 
-/** The first boot of an instance. `blocked` stands in place of one of the example's networks. */
+/** The first boot of an instance. `blocked` replaces one of the example's networks. */
 async function firstBoot(box: Machine, instance: string, blocked: string): Promise<void> {
   const adapted = USER_DATA.replace(/^packages:\n(?: {2}- .*\n)+/m, '')
     .replace('https://files.example.net', '/srv/admin')
@@ -56,13 +56,13 @@ const answered = async (): Promise<number[]> => [
   await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 }),
 ]
 
-test('the user-data is what cloud-init takes', async (context) => {
+test('the user-data matches the schema of cloud-init', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   expect(USER_DATA).toContain(TARBALL)
   expect(await machine.ok('cloud-init', 'schema', '--config-file', 'user-data.yaml')).toContain('Valid cloud-config')
 })
 
-inDepth('a policy that cannot be applied is visible afterwards in each place', async (context) => {
+inDepth('an invalid policy shows in cloud-init, systemd and status', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   await firstBoot(machine, 'i-1', '192.0.2.300')
   expect((await machine.run('cloud-init', 'status', '--long')).stdout).toMatch(/^status: error$/m)
@@ -77,7 +77,7 @@ inDepth('a policy that cannot be applied is visible afterwards in each place', a
   expect(await answered()).toEqual([1, 1])
 })
 
-inDepth('one that can is in force, and will be at every boot', async (context) => {
+inDepth('a valid policy is in force, and enabled for every boot', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   await machine.ok('cloud-init', 'clean', '--logs')
   await firstBoot(machine, 'i-2', '192.0.2.2')

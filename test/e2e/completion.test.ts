@@ -16,7 +16,7 @@ import { ALL, Shell, STUB, TAB } from '../support/shell.ts'
 
 const names = [...COMMANDS.map(({ name }) => name), 'help'].toSorted()
 
-/** Its prompt, a widget that inserts all matches, and no questions about them. */
+/** Sets the prompt, a widget that inserts all matches, and turns questions off. */
 const ZSHRC = `PS1='READY '
 unset zle_bracketed_paste
 fpath=(/srv/admin/functions $fpath)
@@ -168,7 +168,7 @@ describe('zsh', () => {
   })
 })
 
-inDepth('zsh: the script may also be sourced', async (context) => {
+inDepth('zsh: the script also works when sourced', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const script = 'autoload -Uz compinit; compinit -u -D; source /srv/admin/functions/_xdp; print $_comps[xdp]'
   expect(await machine.ok('zsh', '-f', '-c', script)).toBe('_xdp\n')

@@ -1,4 +1,4 @@
-// xdp doctor against real interfaces, a real bpffs and real tools: what it says is so, and nothing changes by asking.
+// xdp doctor with real interfaces, a real bpffs and real tools: its findings are true, and it changes nothing.
 
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -37,7 +37,7 @@ function findings({ exitCode, stdout, stderr }: Output): Map<string, Finding> {
 const doctor = async (...args: readonly string[]): Promise<Map<string, Finding>> =>
   findings(await lab.xdp('doctor', '--json', ...args))
 
-/** Runs doctor as `argv` tells, e.g. through setpriv. */
+/** Runs doctor through the prefix `argv`, such as setpriv. */
 async function doctorBy(...argv: readonly string[]): Promise<Map<string, Finding>> {
   const [file, ...args] = argv as [string, ...string[]]
   try {
@@ -53,7 +53,7 @@ const level = (found: ReadonlyMap<string, Finding>, id: string) => found.get(id)
 const shell = (command: string): string => lab.in(lab.host, 'sh', '-c', command)
 const links = (): string => lab.in(lab.host, 'ip', '-d', 'link', 'show')
 
-/** Pins a program that is not ours. */
+/** Pins a foreign program. */
 function pinForeign(): string {
   const pin = join(lab.bpffs, 'foreign')
   const object = buildObject(
@@ -65,9 +65,9 @@ function pinForeign(): string {
   return pin
 }
 
-test('a fit host has no failures, and asking changes nothing', async () => {
+test('a capable host has no failures, and doctor changes nothing', async () => {
   lab.write('xdp.yaml', config('  eth0: { mode: native }'))
-  // The kernel notices a moment later that the far ends are up.
+  // The kernel notices only a moment later that the peers are up.
   await expect.poll(links).not.toMatch(/NO-CARRIER|state DOWN/)
   const before = links()
   const found = await doctor()
@@ -92,7 +92,7 @@ test('a fit host has no failures, and asking changes nothing', async () => {
   expect(readdirSync(lab.bpffs).filter((name) => !name.endsWith('.debug'))).toEqual([])
 })
 
-inDepth('without a config, every interface that is up is looked at', async () => {
+inDepth('without a config checks every interface that is up', async () => {
   lab.in(lab.host, 'ip', 'link', 'set', 'eth1', 'down')
   const found = await doctor()
   const named = [...found.keys()].map((id) => /^interface\.(\w+)\.link$/.exec(id)?.[1]).filter((name) => name)
@@ -100,7 +100,7 @@ inDepth('without a config, every interface that is up is looked at', async () =>
   expect(level(found, 'config')).toBe('warn')
 })
 
-inDepth('an interface that is down, one without carrier and one that does not exist', async () => {
+inDepth('reports interfaces that are down, without carrier, or missing', async () => {
   lab.write('xdp.yaml', config('  eth0: {}\n  eth1: {}\n  eth7: {}\n  eth8: { missing: skip }'))
   lab.in(lab.host, 'ip', 'link', 'set', 'eth0', 'down')
   lab.in(lab.peer, 'ip', 'link', 'set', lab.peerEnd('eth1'), 'down')
@@ -116,7 +116,7 @@ inDepth('an interface that is down, one without carrier and one that does not ex
   expect(lab.in(lab.host, 'ip', 'link', 'show', 'eth0')).toMatch(/<[^>]*\bUP\b/)
 })
 
-inDepth('jumbo frames on a veth are nothing to warn of: apply attaches natively', async () => {
+inDepth('does not warn of jumbo frames on a veth: apply attaches natively', async () => {
   lab.write('xdp.yaml', config('  eth0: { mode: native }'))
   lab.in(lab.host, 'ip', 'link', 'set', 'eth0', 'mtu', '9000')
   lab.in(lab.peer, 'ip', 'link', 'set', lab.peerEnd('eth0'), 'mtu', '9000')
@@ -128,7 +128,7 @@ inDepth('jumbo frames on a veth are nothing to warn of: apply attaches natively'
 })
 
 describe('native support', () => {
-  /** Kinds of interface that this kernel may know, and how to make one called `dev0`. */
+  /** Kinds of interface that this kernel may support, and the command that makes one named `dev0`. */
   const KINDS: Readonly<Record<string, string>> = {
     veth: 'ip link add dev0 type veth peer name dev1',
     tap: 'ip tuntap add dev0 mode tap',
@@ -143,7 +143,7 @@ describe('native support', () => {
   const SOME = usually(['veth', 'bridge'], { thoroughly: Object.keys(KINDS) })
 
   test.for(Object.entries(KINDS).filter(([kind]) => SOME.includes(kind)))(
-    'what it says of a %s is what the kernel does',
+    'the claim about a %s matches the kernel',
     async ([kind, make], { skip }) => {
       lab.write('xdp.yaml', config('  dev0: { mode: native }'))
       try {
@@ -164,7 +164,7 @@ describe('native support', () => {
   )
 })
 
-inDepth('a port of a bridge and the bridge itself are told apart', async () => {
+inDepth('distinguishes a port of a bridge from the bridge', async () => {
   shell('ip link add br0 type bridge && ip link set br0 up && ip link set eth1 master br0')
   lab.write('xdp.yaml', config('  eth1: {}\n  br0: { mode: generic }'))
   const found = await doctor()
@@ -173,7 +173,7 @@ inDepth('a port of a bridge and the bridge itself are told apart', async () => {
   expect(level(found, 'interface.br0.native')).toBe('ok')
 })
 
-test('a foreign program is named, and its fix takes it off', async () => {
+test('names a foreign program, and its fix detaches it', async () => {
   lab.write('xdp.yaml', config('  eth0: {}'))
   lab.in(lab.host, 'bpftool', 'net', 'attach', 'xdpgeneric', 'pinned', pinForeign(), 'dev', 'eth0')
   const { level: how, message, fix } = (await doctor()).get('interface.eth0.program') as Finding
@@ -183,7 +183,7 @@ test('a foreign program is named, and its fix takes it off', async () => {
   expect((await doctor()).get('interface.eth0.program')?.message).toBe('no XDP program is attached')
 })
 
-test('what is ours is known, in this instance and in others', async () => {
+test('recognizes our programs, in this instance and in others', async () => {
   lab.write('xdp.yaml', config('  eth0: { mode: native }\n  eth1: { mode: generic }'))
   await lab.ok('apply', '--auto-approve')
   const found = await doctor()
@@ -199,7 +199,7 @@ test('what is ours is known, in this instance and in others', async () => {
   await lab.ok('destroy', '--auto-approve')
 })
 
-inDepth('leftovers of an interrupted apply are found, and apply removes them', async () => {
+inDepth('finds leftovers of an interrupted apply, and apply removes them', async () => {
   lab.write('xdp.yaml', config('  eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   mkdirSync(join(lab.bpffs, 'xdp-as-code/default/gen-9'))
@@ -208,14 +208,14 @@ inDepth('leftovers of an interrupted apply are found, and apply removes them', a
   expect((await doctor()).has('instance.leftovers')).toBe(false)
 })
 
-inDepth('programs that a killed doctor left are found, and the fix removes them', async () => {
+inDepth('finds programs left by a killed doctor, and the fix removes them', async () => {
   // Above the largest pid of any Linux (PID_MAX_LIMIT, 2^22).
   mkdirSync(join(lab.bpffs, 'xdp-doctor-9999999-c0ffee'))
   shell((await doctor()).get('bpffs.trials')?.fix ?? 'false')
   expect((await doctor()).has('bpffs.trials')).toBe(false)
 })
 
-inDepth('the pins of other tools are information, not trouble', async () => {
+inDepth('reports the pins of other tools as information', async () => {
   mkdirSync(join(lab.bpffs, 'xdp-filter'))
   expect((await doctor()).get('bpffs.others')).toMatchObject({
     level: 'ok',
@@ -223,7 +223,7 @@ inDepth('the pins of other tools are information, not trouble', async () => {
   })
 })
 
-inDepth('an instance of another network namespace is refused, with the way to it', async () => {
+inDepth('fails for an instance of another network namespace, with the command to enter it', async () => {
   lab.write('xdp.yaml', config('  eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   const argv = ['nsenter', `--net=/run/netns/${lab.peer}`, process.execPath, lab.cli, '--bpffs', lab.bpffs]
@@ -234,7 +234,7 @@ inDepth('an instance of another network namespace is refused, with the way to it
   })
 })
 
-inDepth('who holds the lock', async () => {
+inDepth('names the process that holds the lock', async () => {
   mkdirSync('/run/xdp', { recursive: true, mode: 0o700 })
   const file = `/run/xdp/default.${statSync(lab.bpffs).dev}.lock`
   const holder = spawn('flock', ['--exclusive', file, 'sh', '-c', 'echo locked; exec cat'], {
@@ -251,7 +251,7 @@ inDepth('who holds the lock', async () => {
   expect((await doctor()).has('instance.lock')).toBe(false)
 })
 
-inDepth('without a bpffs there is a command that mounts it', async () => {
+inDepth('without a bpffs prints the command that mounts it', async () => {
   const place = join(lab.directory, 'none')
   const argv = [
     'nsenter',
@@ -273,7 +273,7 @@ inDepth('without a bpffs there is a command that mounts it', async () => {
   }
 })
 
-test('`ip netns exec` hides the bpffs, and doctor says so', async () => {
+test('reports that `ip netns exec` hides the bpffs', async () => {
   const found = await doctorBy('ip', 'netns', 'exec', lab.host, process.execPath, lab.cli, 'doctor', '--json')
   expect(found.get('bpffs.mount')).toMatchObject({
     level: 'fail',
@@ -282,7 +282,7 @@ test('`ip netns exec` hides the bpffs, and doctor says so', async () => {
   expect(level(found, 'interface.eth0.link')).toBe('ok')
 })
 
-test('without capabilities, what can be seen is still looked at', async () => {
+test('without capabilities still runs the checks that need none', async () => {
   const [nsenter, net, ...rest] = lab.argv('doctor', '--json')
   const drop = ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all']
   const found = await doctorBy(...([nsenter, net] as string[]), ...drop, ...rest)
@@ -295,8 +295,8 @@ test('without capabilities, what can be seen is still looked at', async () => {
   ])
 })
 
-test('without bpftool and ethtool, what can be seen is still looked at', async () => {
-  // In a mount namespace of its own, where the two are no programs.
+test('without bpftool and ethtool still runs the checks that need neither', async () => {
+  // In a separate mount namespace that hides the two programs.
   const hide = 'for tool in bpftool ethtool; do mount --bind /dev/null "$(command -v $tool)"; done; exec "$@"'
   const path = `PATH=${process.env['PATH']}:/usr/sbin:/sbin`
   const found = await doctorBy(

@@ -1,4 +1,4 @@
-// A machine that lacks something, or is busy: the exit status and the message say what, and nothing is changed.
+// A host that lacks something or is busy: exit status and message name the problem, and nothing changes.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -26,7 +26,7 @@ beforeAll(() => {
 })
 afterAll(() => lab.close())
 
-/** A mount namespace of its own, made by a shell script. */
+/** Runs a command in a new mount namespace, after a shell script. */
 const mounts = (script: string): string[] => ['unshare', '--mount', 'sh', '-ec', `${script}\nexec "$@"`, 'sh']
 
 const EVERY_COMMAND = [['plan'], ['apply', '--auto-approve'], ['status'], ['destroy', '--auto-approve']]
@@ -37,7 +37,7 @@ test.each(EVERY_COMMAND)('%s without capabilities is not permitted', async (...a
   expect(exitCode).toBe(77)
 })
 
-test('capabilities without the right to lock are not permitted either', async () => {
+test('capabilities without write access to the lock are not permitted', async () => {
   chmodSync(lab.directory, 0o755)
   const user = ['setpriv', '--reuid=65534', '--clear-groups']
   const caps = '-all,+bpf,+net_admin,+perfmon'
@@ -53,7 +53,7 @@ describe.each([
   ['read-only', 'mount -t tmpfs -o ro none /run'],
   ['full', 'mount -t tmpfs -o nr_inodes=1 none /run'],
 ])('/run that is %s', (_, script) => {
-  test('is told by apply, which changes nothing', async () => {
+  test('makes apply fail with E115, and changes nothing', async () => {
     const { exitCode, stderr } = await lab.xdpWithin(mounts(script), 'apply', '--auto-approve')
     expect(stderr).toContain('E115 run-unwritable')
     expect(exitCode).toBe(69)
@@ -61,7 +61,7 @@ describe.each([
   })
 })
 
-test('a bpffs that is read-only is told by apply and doctor', async () => {
+test('apply and doctor report a read-only bpffs', async () => {
   const { exitCode, stderr } = await lab.xdpWithin(
     mounts(`mount -o remount,bind,ro ${lab.bpffs}`),
     'apply',
@@ -73,7 +73,7 @@ test('a bpffs that is read-only is told by apply and doctor', async () => {
   expect(doctor.stdout).toMatch(/^fail +bpffs\.mount .* is mounted read-only$/m)
 })
 
-test.each(['bpftool', 'ip', 'flock'])('without %s, apply says what to install', async (missing) => {
+test.each(['bpftool', 'ip', 'flock'])('without %s, apply names the package to install', async (missing) => {
   const directory = join(lab.directory, `without-${missing}`)
   mkdirSync(directory)
   const tools = ['bpftool', 'ip', 'flock', 'sh', 'cat'].filter((tool) => tool !== missing)
@@ -81,7 +81,7 @@ test.each(['bpftool', 'ip', 'flock'])('without %s, apply says what to install', 
     const found = ['/usr/sbin', '/usr/bin', '/bin', '/sbin'].map((place) => join(place, tool)).find(existsSync)
     symlinkSync(found ?? tool, join(directory, tool))
   }
-  // The tool is looked for in the sbin directories too, whatever the PATH.
+  // xdp also looks for tools in the sbin directories, whatever the PATH.
   const hide = `for place in /usr/sbin /sbin /usr/local/sbin; do
     [ ! -e $place/${missing} ] || mount --bind /dev/null $place/${missing}
   done
@@ -96,7 +96,7 @@ test.each([
   ['is not mounted', '/nonexistent', 69, 'E105 bpffs-missing'],
   ['has a name that bpftool would cut in two', '/a#b', 64, 'E300 usage'],
   ['has a name with a space', '/a b', 64, 'E300 usage'],
-])('a bpffs that %s', async (_, bpffs, status, code) => {
+])('plan rejects a bpffs that %s', async (_, bpffs, status, code) => {
   const { exitCode, stderr } = await lab.xdpWithin([], 'plan', '--bpffs', bpffs)
   expect(stderr).toContain(code)
   expect(exitCode).toBe(status)
@@ -117,7 +117,7 @@ describe('while another process holds the lock', () => {
     rmSync(file(), { force: true })
   })
 
-  test('apply ends in exit status 75 when its time is up', async () => {
+  test('apply exits 75 after --lock-timeout', async () => {
     const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve', '--lock-timeout', '100ms')
     expect(stderr).toContain('E106 locked')
     expect(exitCode).toBe(75)
@@ -140,10 +140,13 @@ test.for([
   ['/run/xdp', 'exchange-'],
   ['/dev/shm', 'xdp-exchange-'],
 ] as const)(
-  'exchange files of a killed process are collected in %s, those of a living one are not',
+  'removes exchange files of a killed process in %s, but not of a running one',
   async ([root, prefix], { skip }) => {
     await lab.ok('apply', '--auto-approve')
-    skip(root !== '/run/xdp' && statfsSync('/run/xdp').type === TMPFS, '/run is a tmpfs, so all of them are there')
+    skip(
+      root !== '/run/xdp' && statfsSync('/run/xdp').type === TMPFS,
+      '/run is a tmpfs, so all exchange files are there',
+    )
     const { pid: dead } = spawnSync('true')
     const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0]
     const name = (pid: number): string => `${root}/${prefix}${namespace}-${pid}-test`
@@ -159,18 +162,18 @@ test.for([
   },
 )
 
-/** What is left of a dead process, as large as may be, with a command before and after. */
+/** The exchange files of a dead process, with a file of a given size. */
 const LEFT = '/dev/shm/xdp-exchange-$(readlink /proc/self/ns/pid | tr -dc 0-9)-3999999-test'
 const leaving = (size: string): string => `mkdir ${LEFT}\nhead -c ${size} /dev/zero > ${LEFT}/file`
 
 test.for([
-  ['that is read-only is left alone', '-o ro,size=2g', '', ''],
-  ['without room is left alone', '-o size=64m', '', ''],
-  ['in which others can rename what is ours is left alone', '-o size=2g,mode=0777', leaving('1K'), `test -e ${LEFT}`],
-  ['that leftovers have filled is emptied', '-o size=1100m', leaving('300M'), `test ! -e ${LEFT}`],
+  ['is left alone if it is read-only', '-o ro,size=2g', '', ''],
+  ['is left alone if it lacks room', '-o size=64m', '', ''],
+  ['is left alone if other users can rename our files in it', '-o size=2g,mode=0777', leaving('1K'), `test -e ${LEFT}`],
+  ['is cleared of leftovers that fill it', '-o size=1100m', leaving('300M'), `test ! -e ${LEFT}`],
 ] as const)('/dev/shm %s', async ([, options, before, after], { skip }) => {
   await lab.ok('apply', '--auto-approve')
-  skip(statfsSync('/run/xdp').type === TMPFS, '/run is a tmpfs, so /dev/shm is not looked at')
+  skip(statfsSync('/run/xdp').type === TMPFS, '/run is a tmpfs, so /dev/shm is not used')
   const script = `mount -t tmpfs ${options} none /dev/shm\n${before}\n"$@"\n${after}`
   const { exitCode, stderr } = await lab.xdpWithin(['unshare', '--mount', 'sh', '-ec', script, 'sh'], 'status')
   expect([exitCode, stderr]).toEqual([0, ''])

@@ -1,4 +1,4 @@
-// Every example is applied as it stands, read back without drift, and removed without a trace.
+// Applies every example unchanged, reads it back without drift, and removes it without leftovers.
 
 import { cpSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -8,7 +8,7 @@ import { ETH0, ETH1, Lab, NO_OBJECTS } from '../support/hosts.ts'
 const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url))
 const files = readdirSync(EXAMPLES).filter((name) => name.endsWith('.yaml'))
 
-/** Backends of the balancer's examples. */
+/** The backends of the balancer's examples. */
 const SERVERS = [11, 12, 13].flatMap((host) => [`198.51.100.${host}/24`, `2001:db8:1::${host}/64`])
 
 let lab: Lab
@@ -20,7 +20,7 @@ beforeAll(() => {
 })
 afterAll(() => lab.close())
 
-test('there is an example for each idea', () => {
+test('examples has the expected files', () => {
   expect(files).toEqual(
     expect.arrayContaining([
       'minimal.yaml',
@@ -33,11 +33,15 @@ test('there is an example for each idea', () => {
   )
 })
 
-test.each([...files, 'tour.yaml'])('%s is applied, settles, and is removed', { timeout: 30_000 }, async (file) => {
-  const result = JSON.parse(await lab.ok('apply', '-f', file, '--auto-approve', '--json'))
-  expect(result).toMatchObject({ changed: true, verified: true })
-  expect(result.probes.run).toBeGreaterThan(0)
-  expect(await lab.ok('plan', '-f', file, '--detailed-exitcode')).toContain('No changes.')
-  await lab.ok('destroy', '--auto-approve')
-  await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
-})
+test.each([...files, 'tour.yaml'])(
+  '%s is applied, then has no changes, and is removed',
+  { timeout: 30_000 },
+  async (file) => {
+    const result = JSON.parse(await lab.ok('apply', '-f', file, '--auto-approve', '--json'))
+    expect(result).toMatchObject({ changed: true, verified: true })
+    expect(result.probes.run).toBeGreaterThan(0)
+    expect(await lab.ok('plan', '-f', file, '--detailed-exitcode')).toContain('No changes.')
+    await lab.ok('destroy', '--auto-approve')
+    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
+  },
+)

@@ -1,4 +1,4 @@
-// An exec check runs as the user that it names, with that user's groups and no rights of ours.
+// An exec check runs as its user, with that user's groups and without our capabilities.
 
 import { expect, test } from 'vitest'
 import { type ExecEnd, startExec } from '../../src/kernel/host/exec.ts'
@@ -6,7 +6,7 @@ import { type ExecEnd, startExec } from '../../src/kernel/host/exec.ts'
 const run = (user: string, ...command: readonly [string, ...string[]]): Promise<ExecEnd> =>
   new Promise((resolve) => startExec({ command, user, env: {} }, resolve))
 
-test('uid, gid, groups and capabilities are those of the user', async () => {
+test('has the uid, gid, groups and capabilities of the user', async () => {
   const end = await run(
     'nobody',
     '/bin/sh',
@@ -19,6 +19,6 @@ test('uid, gid, groups and capabilities are those of the user', async () => {
   expect(stderr).toContain('Permission denied')
 })
 
-test('a named root is root, without a word more', async () => {
+test('runs as root for user root, with no output on stderr', async () => {
   expect(await run('root', '/usr/bin/id', '-u')).toEqual({ kind: 'exit', status: 0, stdout: '0\n', stderr: '' })
 })

@@ -1,5 +1,5 @@
-// examples/fail2ban and examples/crowdsec as they are used: a line in a log makes fail2ban ban by our action, and a
-// packet is dropped; unbanned, it passes. The bouncer's script is called as CrowdSec's custom bouncer calls it.
+// examples/fail2ban and examples/crowdsec in use: a log line makes fail2ban ban with our action, and a packet is
+// dropped; after the unban it passes. Calls the bouncer script like CrowdSec's custom bouncer.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { appendFileSync, chmodSync, copyFileSync, mkdirSync } from 'node:fs'
@@ -20,7 +20,7 @@ beforeEach(async () => {
   lab = new Lab()
   lab.write('xdp.yaml', 'version: 1\ninterfaces: { eth0: { mode: generic } }\n')
   await lab.ok('apply', '--auto-approve')
-  // What the examples call `xdp`, with the namespace and the bpffs of the laboratory.
+  // The `xdp` that the examples call, in the namespace and with the bpffs of the lab.
   command = lab.write('xdp', `#!/bin/sh\nexec ${lab.argv().join(' ')} "$@"\n`)
   chmodSync(command, 0o755)
 })
@@ -28,7 +28,7 @@ afterEach(() => lab.close())
 
 const received = (): Promise<number> => lab.ping(HOST, { count: 1 })
 
-test('fail2ban bans by the action, and lifts the ban', async (context) => {
+test('fail2ban bans with the action, and lifts the ban', async (context) => {
   const fail2ban = findFail2ban()
   if (typeof fail2ban === 'string') return context.skip(fail2ban)
   const log = lab.write('auth.log', '')
@@ -80,7 +80,7 @@ test('fail2ban bans by the action, and lifts the ban', async (context) => {
   }
 })
 
-inDepth('the script for the CrowdSec bouncer adds and deletes', async () => {
+inDepth('the script for the CrowdSec bouncer adds and deletes bans', async () => {
   const bouncer = (...args: readonly string[]): string =>
     execFileSync(join(EXAMPLES, 'crowdsec/xdp-bouncer'), args, {
       env: { ...process.env, XDP: command },

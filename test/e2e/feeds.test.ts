@@ -1,4 +1,4 @@
-// Feeds on a host: packed, JSON and CSV files are applied and drop packets; a feed that broke keeps what is live.
+// Feeds on a host: gzip, JSON and CSV files drop packets; a broken feed keeps its live content.
 
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ blocklist:
   - { name: packed, file: feeds/packed.gz }
   - { name: json, file: feeds/drop.jsonl, max_age: 36h }
 `
-/** Peers of eth0 that are on none of the lists. */
+/** Peers of eth0 that no list contains. */
 const filler = Array.from({ length: 9 }, (_, index) => `203.0.113.${index * 2}`)
 
 let lab: Lab
@@ -37,7 +37,7 @@ afterAll(() => lab.close())
 const changes = async (...flags: readonly string[]): Promise<unknown[]> =>
   JSON.parse(await lab.ok('plan', '--json', ...flags)).changes
 
-test('feeds of every kind drop packets, and what was left out is told', async () => {
+test('feeds of every format drop packets, and warnings name the entries left out', async () => {
   const { warnings } = JSON.parse(await lab.ok('plan', '--json'))
   expect(warnings).toMatchObject([{ code: 'W004', message: expect.stringContaining('feeds/botnet.csv:3') }])
   await lab.ok('apply', '--auto-approve')
@@ -55,7 +55,7 @@ test('feeds of every kind drop packets, and what was left out is told', async ()
   expect(await changes()).toEqual([])
 })
 
-test('a feed that lost most of its entries keeps the live ones until it is accepted', async () => {
+test('a shrunken feed keeps its live entries until --accept-shrink', async () => {
   packed(['203.0.113.0'])
   const plan = await lab.ok('plan')
   expect(plan).toContain('No changes.')
@@ -70,7 +70,7 @@ test('a feed that lost most of its entries keeps the live ones until it is accep
   expect(await changes()).toEqual([])
 })
 
-inDepth('so does one that nobody has written for too long', async () => {
+inDepth('a stale feed keeps its live entries until --accept-shrink', async () => {
   const path = lab.write('feeds/drop.jsonl', '{"cidr":"2001:db8::3/128"}\n')
   const now = Math.floor(Date.now() / 1000)
   utimesSync(path, now, now - 37 * 3600)
@@ -83,7 +83,7 @@ inDepth('so does one that nobody has written for too long', async () => {
 const feed = (): string => join(lab.directory, 'feeds/packed.gz')
 const write = (content: string | Buffer) => (): void => writeFileSync(feed(), content)
 
-/** What a feed may become overnight, and what apply says to that. */
+/** Broken feeds, with the exit status and the code of apply. */
 const BROKEN: readonly (readonly [what: string, make: () => void, exit: number, code: string])[] = [
   ['a truncated download', write(gzipSync(filler.join('\n')).subarray(0, 40)), 78, 'E035'],
   ['an empty file', write(''), 78, 'E006'],
@@ -97,32 +97,32 @@ const BROKEN: readonly (readonly [what: string, make: () => void, exit: number, 
   ['no file that can be read', () => mkdirSync(feed()), 66, 'E002'],
 ]
 
-/** What is live, without counters, which any neighbour of the link may move. */
+/** The live lists, without counters, which any peer of the link may change. */
 async function live(): Promise<unknown> {
   const { generation, lists, drift } = JSON.parse(await lab.ok('status', '--json'))
   return { generation, drift, lists: lists.map(({ name, prefixes }: Record<string, unknown>) => [name, prefixes]) }
 }
 
-test('what is broken changes nothing, and is told by a code and an exit status', async () => {
+test('broken feeds change nothing, and each has its code and exit status', async () => {
   const before = await live()
   lab.write('xdp.yaml', `${CONFIG}limits: { prefixes: 4 }\n`)
-  const told: unknown[] = []
+  const failures: unknown[] = []
   for (const [what, make] of BROKEN) {
     make()
     const { exitCode, stdout } = await lab.xdp('apply', '--auto-approve', '--accept-shrink', '--json')
-    told.push([what, exitCode, JSON.parse(stdout).error.code])
+    failures.push([what, exitCode, JSON.parse(stdout).error.code])
   }
-  expect(told).toEqual(BROKEN.map(([what, , exit, code]) => [what, exit, code]))
+  expect(failures).toEqual(BROKEN.map(([what, , exit, code]) => [what, exit, code]))
   expect(await live()).toEqual(before)
   rmSync(feed(), { recursive: true })
   lab.write('xdp.yaml', CONFIG)
 })
 
-/** Hosts that share no /64, of which each takes some 90 bytes. */
+/** Hosts in different /64s; each takes some 90 bytes. */
 const scattered = (count: number): string =>
   Array.from({ length: count }, (_, i) => `2a0a:${(i >>> 8).toString(16)}:${(i & 255).toString(16)}::1\n`).join('')
 
-/** Where a memory limit for a process can be made: cgroup 1, else cgroup 2; undefined: nowhere. */
+/** The directory for a memory limit: cgroup 1, else cgroup 2; undefined: none. */
 function memoryGroup(): { readonly directory: string; readonly limit: string } | undefined {
   const name = `xdp-test-${process.pid}`
   if (existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes'))
@@ -133,12 +133,12 @@ function memoryGroup(): { readonly directory: string; readonly limit: string } |
 }
 const group = memoryGroup()
 
-test.skipIf(!group)('where the kernel has no memory the live lists stay (SKIP: no cgroup limits memory)', async () => {
+test.skipIf(!group)('without kernel memory the live lists stay (SKIP: no cgroup limits memory)', async () => {
   const { directory, limit } = group as NonNullable<typeof group>
   packed(['192.0.2.2'])
   await lab.ok('apply', '--auto-approve', '--accept-shrink')
   const before = await live()
-  // The tables of 100,000 such hosts have more than the 6 MiB that bpftool may take.
+  // The tables of 100,000 such hosts exceed the limit of 6 MiB for bpftool.
   writeFileSync(feed(), scattered(100_000))
   const path = process.env['PATH']
   const limited = `#!/bin/sh\necho $$ > ${directory}/cgroup.procs\nPATH=${path} exec bpftool "$@"\n`
@@ -157,7 +157,7 @@ test.skipIf(!group)('where the kernel has no memory the live lists stay (SKIP: n
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
 })
 
-inDepth('a full disk under the cache is told once and harms nothing', async () => {
+inDepth('a full disk under the cache makes one warning, and apply succeeds', async () => {
   const { cache } = lab
   rmSync(cache, { recursive: true, force: true })
   mkdirSync(cache, { mode: 0o700 })

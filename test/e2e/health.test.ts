@@ -1,4 +1,4 @@
-// Checks, monitor, publisher and kernel together: real servers come and go, and the map of health follows.
+// Checks, monitor, publisher and kernel together: real servers stop and start, and the health map follows.
 
 import { createSocket, type Socket } from 'node:dgram'
 import { createServer as createHttpServer } from 'node:http'
@@ -94,7 +94,7 @@ const checks = (): Readonly<Record<string, HealthCheck>> => ({
   udp: { ...udp(backends.udp.port), ...QUICK, slowStartMs: 1000 },
 })
 
-/** A daemon's half of the wiring: what the kernel says, then checks, then writes. */
+/** Wires these parts like the daemon: reads the kernel's health, runs checks, writes results. */
 async function start(): Promise<HealthMonitor> {
   const paths = healthPaths(plane)
   const bytes = await readHealth(paths, bytesOfSlots(SLOTS))
@@ -124,7 +124,7 @@ const shares = async (): Promise<Record<string, number>> => Object.fromEntries((
 
 const POLL = { timeout: 30_000, interval: 20 }
 
-test('servers are stopped and started, and the kernel knows', async () => {
+test('stopping and starting servers changes the health in the kernel', async () => {
   const first = await start()
   await expect.poll(() => first.report().every(({ state }) => state === 'up'), POLL).toBe(true)
   expect(await shares()).toEqual({ tcp: 1, http: 1, udp: 1 })
@@ -138,22 +138,22 @@ test('servers are stopped and started, and the kernel knows', async () => {
   const raw = await readHealth(healthPaths(plane), [backendByte(64), serviceByte(7)])
   expect([...raw.values()]).toEqual([255, 2])
 
-  // A daemon that comes back goes on from there, and writes nothing that it does not know.
+  // A restarted daemon continues from there, and writes only results of its checks.
   first.stop()
   const second = await start()
   expect(second.overlay()).toEqual(await live())
   await backends.udp.start()
   await expect.poll(async () => (await live()).get('web')?.mode, POLL).toBe('well')
-  // Alone it takes all there is; beside others it starts slowly.
+  // A lone healthy backend takes everything; beside others it starts slowly.
   expect(await shares()).toEqual({ tcp: 0, http: 0, udp: 1 })
   await backends.tcp.start()
   await backends.http.start()
   await expect.poll(shares, POLL).toEqual({ tcp: 1, http: 1, udp: 1 })
 
-  const told = events.flatMap((event) =>
+  const changes = events.flatMap((event) =>
     event.kind === 'backend' ? [`${event.backend} ${event.up ? 'up' : `down: ${event.reason}`}`] : [],
   )
-  expect(told).toEqual(
+  expect(changes).toEqual(
     expect.arrayContaining(
       ['http', 'tcp', 'udp'].flatMap((name) => [`${name} down: connection refused`, `${name} up`]),
     ),

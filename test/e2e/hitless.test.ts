@@ -1,5 +1,5 @@
-// Steady traffic while the policy changes under it: of two sources, one passes and one is blocked in every
-// version of the policy. Not one packet of the first may be lost, not one of the second may get through.
+// Steady traffic while the policy changes: every version of the policy passes one source and blocks another. The first
+// must lose no packet, and no packet of the second may pass.
 
 import { appendFileSync, cpSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -12,7 +12,7 @@ const EDITS = usually(6, { thoroughly: 100 })
 
 let lab: Lab
 
-/** IPv4 from the peer passes and its IPv6 is blocked in every edition; everything else changes. */
+/** IPv4 from the peer passes and its IPv6 is blocked in every edition; the rest changes. */
 const edition = (number: number): string => `version: 1
 interfaces: { eth0: {}, eth1: {} }
 policy: { default: ${number % 3 === 0 ? 'drop' : 'pass'} }
@@ -42,7 +42,7 @@ test(`${EDITS} edits of lists and default under traffic misjudge no packet`, { t
   expect(JSON.parse(await lab.ok('status', '--json')).generation).toBe(EDITS + 1)
 })
 
-test('a new build of the program takes over under traffic, and its counters go on', { timeout: 60_000 }, async () => {
+test('a new build of the program takes over under traffic, and counters continue', { timeout: 60_000 }, async () => {
   const other = join(lab.directory, 'other')
   cpSync(dirname(CLI), other, { recursive: true })
   appendFileSync(join(other, 'bpf/xdp.bpf.o'), 'another build')
@@ -69,10 +69,10 @@ test('a new build of the program takes over under traffic, and its counters go o
   lab.cli = CLI
 })
 
-/** A million addresses, others for each edition; in all of them the peer's IPv6 address and neighbours of its IPv4 one. */
+/** A million addresses that differ per edition; each has the peer's IPv6 address and neighbours of its IPv4 address. */
 function million(edition: number): string {
   const lines = ['192.0.2.0', '192.0.2.3', '2001:db8::2']
-  // Odd steps through 2^32 meet no address twice; what is in 192.0.2.0/24 is left out.
+  // Odd steps through 2^32 repeat no address; addresses in 192.0.2.0/24 are left out.
   for (let i = 0; i < 1_000_000; i++) {
     const address = Math.imul(i * 2 + edition, 0x9e3779b1) >>> 0
     if (address >>> 8 !== 0xc00002) {
@@ -82,7 +82,7 @@ function million(edition: number): string {
   return `${lines.join('\n')}\n`
 }
 
-inDepth('a list of a million is swapped for another under traffic, then edited', { timeout: 600_000 }, async () => {
+inDepth('replaces a list of a million under traffic, then edits it', { timeout: 600_000 }, async () => {
   const list = '{ name: million, file: million.txt, exclude_private: false }'
   lab.write('xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {} }\nblocklist: [${list}]\n`)
   lab.write('million.txt', million(0))

@@ -1,4 +1,4 @@
-// From live nftables to live XDP: what nftables drops before, xdp drops after, and importing again changes nothing.
+// From live nftables to live XDP: xdp drops the packets that nftables dropped, and a second import changes nothing.
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -28,7 +28,7 @@ table inet filter {
 `
 
 let lab: Lab
-/** Why nothing can be tried here. */
+/** Why these tests cannot run here. */
 let missing: string | undefined
 
 beforeAll(() => {
@@ -45,9 +45,9 @@ afterAll(() => lab.close())
 const verdict = async (address: string, ...packet: readonly string[]): Promise<string> =>
   JSON.parse(await lab.ok('why', address, '-f', 'site/xdp.yaml', '--json', ...packet)).live.verdict
 
-test('live nftables becomes live XDP', async ({ skip }) => {
+test('imports live nftables rules, and XDP drops the same packets', async ({ skip }) => {
   if (missing !== undefined) skip(missing)
-  // One after the other: what is dropped already, before any XDP.
+  // First the packets that nftables drops, before any XDP program is attached.
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.3' })).toBe(2)
 
@@ -80,7 +80,7 @@ test('live nftables becomes live XDP', async ({ skip }) => {
   expect(await verdict('198.18.0.1')).toBe('pass')
 })
 
-test('importing again gives the same lists, and the plan is empty', async ({ skip }) => {
+test('a second import gives equal lists, and the plan is empty', async ({ skip }) => {
   if (missing !== undefined) skip(missing)
   lab.in(lab.host, 'nft', '-f', join(lab.directory, 'rules.nft'))
   await lab.ok('import', '--from', 'nft', '--interface', 'eth0', '--output', 'again')
@@ -91,7 +91,7 @@ test('importing again gives the same lists, and the plan is empty', async ({ ski
   await lab.ok('destroy', '--auto-approve')
 })
 
-test('a saved ruleset on stdin is read like the live one', async ({ skip }) => {
+test('imports a saved ruleset from stdin like the live one', async ({ skip }) => {
   if (missing !== undefined) skip(missing)
   const saved = lab.write('saved.json', lab.in(lab.host, 'nft', '-j', 'list', 'ruleset'))
   const [file, ...argv] = lab.argv('import', '--from', 'nft', '--interface', 'eth0', '-') as [string, ...string[]]

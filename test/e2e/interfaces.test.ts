@@ -1,4 +1,4 @@
-// Interfaces: two of them, one that goes and comes back, one that somebody else uses, one that cannot do the mode.
+// Interfaces: two of them, one that is removed and comes back, one with a foreign program, one that lacks a mode.
 
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -26,7 +26,7 @@ const attachedOn = (device: string): { id: number; mode: number }[] => {
   return (link.xdp?.attached ?? []).map(({ mode, prog }) => ({ mode, id: prog.id }))
 }
 
-/** Attaches a program that is not ours. */
+/** Attaches a foreign program. */
 function attachForeign(device: string, type: 'xdpdrv' | 'xdpgeneric'): number {
   const object = buildObject(
     lab.directory,
@@ -39,7 +39,7 @@ function attachForeign(device: string, type: 'xdpdrv' | 'xdpgeneric'): number {
   return attachedOn(device)[0]?.id ?? 0
 }
 
-test('two interfaces share a policy and count apart; removing one from the file detaches it alone', async () => {
+test('two interfaces share a policy and count separately; removing one from the file detaches only that one', async () => {
   lab.write('xdp.yaml', config('  eth0: { mode: native }\n  eth1: { mode: generic }'))
   await lab.ok('apply', '--auto-approve')
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
@@ -59,7 +59,7 @@ test('two interfaces share a policy and count apart; removing one from the file 
   await lab.ok('destroy', '--auto-approve')
 })
 
-test('an interface that was removed and made again is drift, and the next apply filters it again', async () => {
+test('an interface that was deleted and created again is drift, and the next apply filters it again', async () => {
   lab.write('xdp.yaml', config('  eth0: {}\n  eth1: { missing: skip }'))
   await lab.ok('apply', '--auto-approve')
   lab.unplug('eth1')
@@ -74,7 +74,7 @@ test('an interface that was removed and made again is drift, and the next apply 
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 })
 
-test('an interface that is not there is an error that names those that are; with missing: skip it is left out', async () => {
+test('a missing interface is an error that names existing ones; missing: skip leaves it out', async () => {
   lab.write('xdp.yaml', config('  eth0: {}\n  eth7: {}'))
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
   expect(exitCode).toBe(69)
@@ -85,7 +85,7 @@ test('an interface that is not there is an error that names those that are; with
   expect(attachedOn('eth0')).toHaveLength(1)
 })
 
-test('a program that somebody detached or replaced by hand is drift, and is put back', async () => {
+test('a program that was detached or replaced by hand is drift, and apply attaches ours again', async () => {
   lab.write('xdp.yaml', config('  eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpdrv', 'dev', 'eth0')
@@ -96,11 +96,11 @@ test('a program that somebody detached or replaced by hand is drift, and is put 
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
 })
 
-test('an entry written into the live tables by hand is drift, and is taken out', async () => {
+test('an entry written into the live tables by hand is drift, and apply removes it', async () => {
   lab.write('xdp.yaml', config('  eth0: {}', 'policy: { default: pass }\nblocklist: [203.0.113.9]'))
   await lab.ok('apply', '--auto-approve')
   const policy = `${lab.bpffs}/xdp-as-code/default/gen-1/policy`
-  // Line 0 is the settings; their flags (bytes 4 to 7) say what the default verdict is.
+  // Line 0 has the settings, with the default verdict in its flags (bytes 4 to 7).
   const [line] = [
     JSON.parse(lab.in(lab.host, 'bpftool', '-j', 'map', 'lookup', 'pinned', policy, 'key', '0', '0', '0', '0')),
   ] as [{ value: string[] }]
@@ -118,7 +118,7 @@ test('an entry written into the live tables by hand is drift, and is taken out',
 const TYPES = usually(['xdpgeneric'] as const, { thoroughly: ['xdpdrv', 'xdpgeneric'] as const })
 
 describe('a foreign program', () => {
-  test.each(TYPES)('attached by %s is never replaced unasked', async (type) => {
+  test.each(TYPES)('attached by %s makes apply fail without on_conflict: replace', async (type) => {
     const id = attachForeign('eth0', type)
     lab.write('xdp.yaml', config('  eth0: {}'))
     const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
@@ -131,7 +131,7 @@ describe('a foreign program', () => {
     await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
   })
 
-  test('is refused and replaced as it should with few capabilities', async () => {
+  test('needs CAP_SYS_ADMIN to be replaced, but not to be refused', async () => {
     const id = attachForeign('eth0', 'xdpdrv')
     const few = ['setpriv', '--bounding-set=-all,+bpf,+net_admin,+perfmon', '--inh-caps=-all']
     lab.write('xdp.yaml', config('  eth0: {}'))
@@ -144,7 +144,7 @@ describe('a foreign program', () => {
     expect(lab.pins()).toEqual([])
   })
 
-  test.each(TYPES)('attached by %s gives way to on_conflict: replace', async (type) => {
+  test.each(TYPES)('attached by %s is replaced with on_conflict: replace', async (type) => {
     attachForeign('eth0', type)
     lab.write('xdp.yaml', config('  eth0: { on_conflict: replace }'))
     expect(await lab.ok('plan')).toContain(type === 'xdpdrv' ? 'hitless' : 'traffic-gap')
@@ -156,8 +156,8 @@ describe('a foreign program', () => {
   })
 })
 
-describe('a mode', () => {
-  test('that the driver lacks is an error with the kernel’s words, the line that permits generic, and nothing left', async () => {
+describe('an attach mode', () => {
+  test('that the driver lacks is an error with the kernel’s words and a hint, and leaves nothing behind', async () => {
     lab.write('xdp.yaml', config('  eth0: {}\n  lo: { mode: native }'))
     const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
     expect(exitCode).toBe(69)
@@ -168,7 +168,7 @@ describe('a mode', () => {
     await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
   })
 
-  test('of a list is tried in order, and plan and status show the effective one', async () => {
+  test('comes from a list tried in order, and plan and status show the live one', async () => {
     lab.write('xdp.yaml', config('  lo: { mode: [native, generic] }\n  eth0: { mode: [native, generic] }'))
     await lab.ok('apply', '--auto-approve')
     const status = JSON.parse(await lab.ok('status', '--json'))
@@ -179,7 +179,7 @@ describe('a mode', () => {
     expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
   })
 
-  inDepth('that changes is planned as a replacement with its gap, and made', async () => {
+  inDepth('change is planned as a replacement with a traffic gap, and applied', async () => {
     lab.write('xdp.yaml', config('  eth0: { mode: generic }'))
     await lab.ok('apply', '--auto-approve')
     lab.write('xdp.yaml', config('  eth0: { mode: native }'))
@@ -191,7 +191,7 @@ describe('a mode', () => {
     expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
   })
 
-  inDepth('native attaches to a jumbo-MTU interface', async () => {
+  inDepth('native works on a jumbo-MTU interface', async () => {
     lab.plug({ name: 'eth9', addresses: ['198.18.0.1/24'], peerAddresses: ['198.18.0.2/24'], mtu: 9000 })
     lab.write('xdp.yaml', config('  eth9: { mode: native }', 'blocklist: [198.18.0.2]'))
     await lab.ok('apply', '--auto-approve')
@@ -218,7 +218,7 @@ test('a command from another network namespace is refused', async () => {
 describe('--wait-interfaces', () => {
   const argv = ['apply', '--auto-approve', '--wait-interfaces']
 
-  test('an interface that appears is filtered as soon as it is there', async () => {
+  test('filters an interface as soon as it appears', async () => {
     lab.write('xdp.yaml', config('  eth0: {}\n  eth1: {}\n  eth2: { missing: skip }'))
     lab.unplug('eth1')
     const child = lab.start(...argv, '1m', '--json')
@@ -231,7 +231,7 @@ describe('--wait-interfaces', () => {
     await lab.ok('destroy', '--auto-approve')
   })
 
-  test('one that does not is the error it always was, and tells the time', async () => {
+  test('fails with E103 and the time waited if it does not appear', async () => {
     lab.write('xdp.yaml', config('  eth0: {}\n  eth9: {}'))
     const { exitCode, stderr } = await lab.xdp(...argv, '200ms')
     expect(exitCode).toBe(69)
@@ -239,7 +239,7 @@ describe('--wait-interfaces', () => {
     expect(lab.pins()).toEqual([])
   })
 
-  test('an interrupt ends the wait', async () => {
+  test('stops waiting on a signal', async () => {
     lab.write('xdp.yaml', config('  eth9: {}'))
     const child = lab.start(...argv, '10m')
     const closed = once(child, 'close')

@@ -1,4 +1,4 @@
-// An apply that is killed or fails at any point leaves a whole policy in force, and the next apply converges.
+// An apply that is killed or fails at any point leaves one complete policy in force, and the next apply converges.
 
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
@@ -18,7 +18,7 @@ afterEach(() => lab.close())
 const config = (blocked: string, interfaces = 'eth0: {}, eth1: {}'): string =>
   `version: 1\ninterfaces: { ${interfaces} }\nblocklist: [203.0.113.0/24, ${blocked}]\n`
 
-/** One policy is in force on every interface, and nothing of another one is left. */
+/** Checks that one policy is in force on every interface, and that no objects of another one remain. */
 async function settled(): Promise<void> {
   const status = JSON.parse(await lab.ok('status', '--json'))
   expect(status).toMatchObject({ drift: false, leftovers: [] })
@@ -28,7 +28,7 @@ async function settled(): Promise<void> {
   expect(lab.pins()).toHaveLength(EVERY_PIN)
 }
 
-test('killed at any moment, it leaves the data plane working and the next apply converges', {
+test('an apply killed at any moment leaves the data plane working, and the next apply converges', {
   timeout: 180_000,
 }, async () => {
   lab.write('xdp.yaml', config('192.0.2.2'))
@@ -41,7 +41,7 @@ test('killed at any moment, it leaves the data plane working and the next apply 
     lab.write('xdp.yaml', config(blocked))
     const child = lab.start('apply', '--auto-approve')
     const closed = once(child, 'close')
-    // The moment of the kill is the subject of this test; the delays sweep over the whole run.
+    // The delays sweep over the whole run.
     await sleep((duration * (round + 1)) / rounds)
     child.kill('SIGKILL')
     await closed
@@ -58,7 +58,7 @@ test('killed at any moment, it leaves the data plane working and the next apply 
 })
 
 inDepth(
-  'a first apply that is killed leaves nothing that the next one or destroy cannot tidy up',
+  'the next apply, or destroy, removes all leftovers of a killed first apply',
   {
     timeout: 120_000,
   },
@@ -78,7 +78,7 @@ inDepth(
   },
 )
 
-inDepth('a mode that the kernel refuses on a new interface changes nothing on the old one', async () => {
+inDepth('a failed attach on a new interface changes nothing on the old one', async () => {
   lab.write('xdp.yaml', config('192.0.2.2', 'eth0: {}'))
   await lab.ok('apply', '--auto-approve')
   const before = JSON.parse(await lab.ok('status', '--json'))
@@ -91,7 +91,7 @@ inDepth('a mode that the kernel refuses on a new interface changes nothing on th
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(1)
 })
 
-/** A bpftool that carries out a batch up to the line that attaches to `device` and then fails like a busy kernel. */
+/** A bpftool that runs a batch up to the line that attaches to `device`, then fails like a busy kernel. */
 function stumblingBpftool(device: string): string {
   const script = lab.write(
     'shim/bpftool',
@@ -113,7 +113,7 @@ exec /usr/sbin/bpftool "$@"
   return join(lab.directory, 'shim')
 }
 
-test('a switch that fails half-way is undone: every interface has its old policy again', async () => {
+test('a switch that fails halfway is rolled back: every interface has its old policy again', async () => {
   lab.write('xdp.yaml', config('192.0.2.2, 198.51.100.2'))
   await lab.ok('apply', '--auto-approve')
   const before = JSON.parse(await lab.ok('status', '--json'))
@@ -137,7 +137,7 @@ test('a switch that fails half-way is undone: every interface has its old policy
   await settled()
 })
 
-test('two applies at once: the second waits for the first, or says who holds the lock', async () => {
+test('a second apply waits for the first, or names the holder of the lock', async () => {
   lab.write('xdp.yaml', config('192.0.2.2'))
   const both = await Promise.all([lab.xdp('apply', '--auto-approve'), lab.xdp('apply', '--auto-approve')])
   expect(both.map(({ exitCode }) => exitCode)).toEqual([0, 0])

@@ -1,4 +1,4 @@
-// Every apply leaves a record of how it ended, which status shows where it did not go well.
+// Every apply writes a record, and status shows a failed one.
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -33,7 +33,7 @@ function record(instance?: string) {
 
 const lastApply = async () => JSON.parse(await lab.ok('status', '--json')).last_apply
 
-test('no config, and nobody to ask', async () => {
+test('records a missing config, and a missing terminal', async () => {
   expect((await lab.xdp('apply', '--auto-approve')).exitCode).toBe(66)
   expect(record()).toMatchObject({ exit_status: 66, config: { path: null, sha256: null }, error: { code: 'E001' } })
   lab.write('xdp.yaml', GOOD)
@@ -41,7 +41,7 @@ test('no config, and nobody to ask', async () => {
   expect(record()).toMatchObject({ result: 'failed', exit_status: 64, error: { code: 'E300' } })
 })
 
-test('a mistake in the config, with its place, which status shows', async () => {
+test('records a mistake in the config with its place, and status shows it', async () => {
   const path = lab.write('xdp.yaml', BAD)
   expect((await lab.xdp('apply', '--auto-approve')).exitCode).toBe(78)
   expect(record()).toMatchObject({ result: 'failed', exit_status: 78, config: { path, sha256: null } })
@@ -52,7 +52,7 @@ test('a mistake in the config, with its place, which status shows', async () => 
   expect(text).toContain(`${path}:4:5: error[E021 host-bits]`)
 })
 
-test('what is applied, and what was in force already', async () => {
+test('records applied changes, and an apply without changes', async () => {
   const path = lab.write('xdp.yaml', GOOD)
   const applied = JSON.parse(await lab.ok('apply', '--auto-approve', '--json'))
   const first = record()
@@ -64,7 +64,7 @@ test('what is applied, and what was in force already', async () => {
   expect(await lab.ok('status')).not.toContain('last apply')
 })
 
-test('a refusal, each instance for itself', async () => {
+test('records a refusal, per instance', async () => {
   expect((await lab.xdp('apply', '--auto-approve', '--instance', 'other')).exitCode).toBe(4)
   try {
     expect(record('other')).toMatchObject({ result: 'refused', exit_status: 4, instance: 'other' })
@@ -74,7 +74,7 @@ test('a refusal, each instance for itself', async () => {
   }
 })
 
-test('one that was killed is told as such', async () => {
+test('status reports a killed apply', async () => {
   rmSync(file())
   const child = lab.start('apply', '--auto-approve')
   const closed = once(child, 'close')
@@ -85,7 +85,7 @@ test('one that was killed is told as such', async () => {
   expect(await lastApply()).toMatchObject({ result: 'killed' })
 })
 
-test('no apply fails because its record cannot be kept, and no status because it cannot be read', async () => {
+test('apply succeeds without a writable record, and status without a readable one', async () => {
   rmSync(file())
   mkdirSync(file())
   await lab.ok('apply', '--auto-approve')
@@ -93,7 +93,7 @@ test('no apply fails because its record cannot be kept, and no status because it
   rmSync(file(), { recursive: true })
 })
 
-test('what is destroyed has no last apply', async () => {
+test('destroy removes the record', async () => {
   await lab.ok('apply', '--auto-approve')
   expect(existsSync(file())).toBe(true)
   await lab.ok('destroy', '--auto-approve')

@@ -1,4 +1,4 @@
-// The manual pages: free of mistakes for both programs that show them, and complete.
+// The manual pages are complete, and pass man, groff and mandoc without warnings.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -15,7 +15,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const PAGES = ['xdp.8', 'xdp.yaml.5'] as const
 const page = (name: string): string => join(ROOT, 'dist/man', name)
 
-/** The page as it is read, in wide lines; what man and groff object to goes to stderr. */
+/** Renders a page in wide lines; warnings of man and groff are on stderr. */
 function read(name: string): { readonly text: string; readonly objections: string } {
   const { stdout, stderr } = spawnSync('man', ['--warnings', '--local-file', page(name)], {
     encoding: 'utf8',
@@ -26,12 +26,12 @@ function read(name: string): { readonly text: string; readonly objections: strin
 
 const hasMan = spawnSync('man', ['--version']).status === 0
 
-test.for(PAGES)('%s: man and groff have nothing to object to', (name, context) => {
+test.for(PAGES)('%s: man and groff print no warnings', (name, context) => {
   if (!hasMan) return context.skip('man is not installed')
   expect(read(name).objections).toBe('')
 })
 
-test.for(PAGES)('%s: mandoc has nothing to object to', (name, context) => {
+test.for(PAGES)('%s: mandoc prints no warnings', (name, context) => {
   const found = unpacked('mandoc')
   if ('reason' in found) return context.skip(found.reason)
   const own = join(found.root, 'usr/bin/mandoc')

@@ -1,4 +1,4 @@
-// The packed tarball is what users install: complete, without dependencies, and at home on a machine without clang.
+// The packed tarball that users install: complete, without dependencies, and usable without clang.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -13,7 +13,7 @@ let work: string
 let packed: readonly string[]
 let xdp: string
 
-/** A PATH that holds Node and nothing else. */
+/** A PATH with only Node. */
 function barePath(): string {
   const bin = join(work, 'bin')
   mkdirSync(bin, { recursive: true })
@@ -36,7 +36,7 @@ afterAll(() => {
   rmSync(work, { recursive: true, force: true })
 })
 
-test('the tarball holds what running needs', () => {
+test('the tarball has every file that running needs', () => {
   for (const path of [
     'dist/cli.js',
     'dist/bpf/bans.bpf.o',
@@ -63,16 +63,16 @@ test('the tarball holds what running needs', () => {
   }
 })
 
-test('the tarball holds nothing that only developing needs', () => {
+test('the tarball has no file that only development needs', () => {
   expect(packed.filter((path) => /^(?:src|test|scripts|build|bench|node_modules|\.)/.test(path))).toEqual([])
 })
 
-test('installing it installs no other package', () => {
+test('installs without any other package', () => {
   const installed = readdirSync(join(work, 'target/node_modules')).filter((entry) => !entry.startsWith('.'))
   expect(installed).toEqual([name])
 })
 
-test('it runs with Node alone in the PATH', async () => {
+test('runs with only Node in the PATH', async () => {
   const env = { PATH: barePath() }
   const shown = await execa(xdp, ['--version'], { env, extendEnv: false })
   expect(shown.stdout).toContain(version)
@@ -81,7 +81,7 @@ test('it runs with Node alone in the PATH', async () => {
   expect(validated.exitCode).toBe(0)
 })
 
-test('the notices name every bundled package', () => {
+test('the license notices name every bundled package', () => {
   const notices = readFileSync(join(ROOT, 'dist/NOTICES.txt'), 'utf8')
   for (const bundled of ['execa', 'yaml']) expect(notices).toContain(`\n${bundled} `)
 })

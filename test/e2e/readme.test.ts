@@ -1,4 +1,4 @@
-// The README's session is a real one: its file is applied, its commands are run, its output is compared.
+// Runs the session in the README: applies its file, runs its commands, compares their output.
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -20,14 +20,14 @@ function block(language: string): string {
   return found
 }
 
-/** Digests change with every build; the warning about the veth peer is of the test hosts alone. */
+/** Hides digests, which change with every build, and the warning about the veth peer, which only test hosts have. */
 const normalize = (text: string): string =>
   text
     .replaceAll(/\b[0-9a-f]{12,16}\b/g, 'DIGEST')
     .replace(/^xdp\.yaml:3:\d+: warning\[W201[\s\S]*?\n\n/m, '')
     .trimEnd()
 
-test('every command of the README prints what the README says', { timeout: 30_000 }, async () => {
+test('every command in the README prints the output shown there', { timeout: 30_000 }, async () => {
   lab.write('xdp.yaml', block('yaml'))
   const session = block('console')
     .split(/^\$ /m)
@@ -42,7 +42,7 @@ test('every command of the README prints what the README says', { timeout: 30_00
   }
 })
 
-test('every file that the README shows is valid', async () => {
+test('every config in the README is valid', async () => {
   const files = [...README.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = '']) => text)
   expect(files.length).toBeGreaterThan(1)
   for (const text of files) {
@@ -51,6 +51,6 @@ test('every file that the README shows is valid', async () => {
   }
 })
 
-test('the ten-line file has ten lines or fewer', () => {
+test('the first config has at most ten lines', () => {
   expect(block('yaml').trimEnd().split('\n').length).toBeLessThanOrEqual(10)
 })

@@ -1,4 +1,4 @@
-// What is left, lost or damaged in the bpffs: the next apply or destroy puts it right.
+// Leftover, lost and damaged objects in the bpffs: the next apply or destroy repairs them.
 
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
@@ -33,7 +33,7 @@ async function apply(text = config()): Promise<void> {
   await lab.ok('apply', '--auto-approve')
 }
 
-/** In sync, every pin of one generation in its place and no other, and the policy in force. */
+/** Checks that the live state is in sync, with exactly the pins of one generation, and the policy in force. */
 async function settled(): Promise<void> {
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
   expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: false, leftovers: [] })
@@ -41,7 +41,7 @@ async function settled(): Promise<void> {
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
 }
 
-/** Loads a program that is not ours and pins it; returns its pin. */
+/** Loads and pins a foreign program; returns its pin. */
 function loadForeign(): string {
   const body = 'SEC("xdp.frags") int foreign_pass(struct xdp_md *ctx) { return XDP_PASS; }'
   const object = buildObject(lab.directory, 'foreign_pass', body)
@@ -55,8 +55,8 @@ const programsOn = (device: string): (string | undefined)[] => {
 }
 
 /**
- * Puts a bpftool first in the PATH that runs `body` before the real one for commands, or batches of them, that match the
- * shell pattern.
+ * Puts a bpftool first in the PATH. For commands and batches that match the shell pattern it runs `body` before the
+ * real one.
  */
 function interpose(pattern: string, body: string): void {
   const script = lab.write(
@@ -76,9 +76,9 @@ exec /usr/sbin/bpftool "$@"
   process.env['PATH'] = `${join(lab.directory, 'shim')}:${path}`
 }
 
-test('a damaged record of the generation neither stops status nor an apply', async () => {
+test('status and apply work despite a damaged record of the generation', async () => {
   await apply()
-  // Line 2 tells generation, time of the commit, network namespace and program.
+  // Line 2 has the generation, the time of the commit, the network namespace and the program.
   const noise = Array.from({ length: 64 }, () => 'a5')
   const key = ['key', '2', '0', '0', '0', 'value', 'hex', ...noise]
   lab.in(lab.host, 'bpftool', 'map', 'update', 'pinned', own('gen-1/policy'), ...key)
@@ -90,7 +90,7 @@ test('a damaged record of the generation neither stops status nor an apply', asy
 const MAPS = usually(['verdict_stats'], { thoroughly: ['attachments', 'interface_index', 'verdict_stats'] })
 
 describe.each(MAPS)('a shared map %s', (map) => {
-  test('that was unpinned is drift, and is made anew with the program', async () => {
+  test('that was unpinned is drift, and apply creates it again with the program', async () => {
     await apply()
     rmSync(own(`${SHARED}/${map}`))
     expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: true })
@@ -101,7 +101,7 @@ describe.each(MAPS)('a shared map %s', (map) => {
   })
 })
 
-inDepth('programs beside the filter that were unpinned are drift, and are made anew', async () => {
+inDepth('unpinned helper programs are drift, and apply loads them again', async () => {
   await apply()
   for (const program of ['table_digest', 'ban_count']) rmSync(own(`gen-1/programs/${program}`))
   expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ drift: true })
@@ -112,7 +112,7 @@ inDepth('programs beside the filter that were unpinned are drift, and are made a
   expect(await lab.ok('bans')).toBe('No bans.\n')
 })
 
-inDepth('shared maps of which only some were made are completed', async () => {
+inDepth('apply completes a partial set of shared maps', async () => {
   mkdirSync(own(SHARED), { recursive: true })
   const shape = ['type', 'percpu_array', 'key', '4', 'value', '16', 'entries', '2048', 'name', 'verdict_stats']
   lab.in(lab.host, 'bpftool', 'map', 'create', own(`${SHARED}/verdict_stats`), ...shape)
@@ -120,7 +120,7 @@ inDepth('shared maps of which only some were made are completed', async () => {
   await settled()
 })
 
-inDepth('shared maps without a generation are what a killed destroy left, and go', async () => {
+inDepth('shared maps without a generation, left by a killed destroy, are removed', async () => {
   await apply()
   for (const device of ['eth0', 'eth1']) lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpdrv', 'dev', device)
   rmSync(own('gen-1'), { recursive: true })
@@ -129,7 +129,7 @@ inDepth('shared maps without a generation are what a killed destroy left, and go
   expect(lab.pins()).toEqual([])
 })
 
-describe('the pin of a foreign program that a killed apply kept', () => {
+describe('the pin of a foreign program, left by a killed apply', () => {
   let pin: string
   const keep = (device: string): void => {
     const [{ ifindex }] = JSON.parse(lab.in(lab.host, 'ip', '-j', 'link', 'show', 'dev', device))
@@ -143,7 +143,7 @@ describe('the pin of a foreign program that a killed apply kept', () => {
     lab.in(lab.host, 'bpftool', 'net', 'attach', 'xdpdrv', 'pinned', pin, 'dev', 'eth0')
   })
 
-  test('does not stand in the way of the next', async () => {
+  test('does not disturb the next apply', async () => {
     await apply(config('eth1: {}'))
     keep('eth0')
     await apply(config('eth0: { on_conflict: replace }, eth1: {}'))
@@ -151,7 +151,7 @@ describe('the pin of a foreign program that a killed apply kept', () => {
     await settled()
   })
 
-  inDepth('goes with the first apply that is made', async () => {
+  inDepth('is removed by the next apply with changes', async () => {
     keep('eth0')
     await apply(config('eth1: {}'))
     expect(lab.pins()).toHaveLength(EVERY_PIN)
@@ -160,7 +160,7 @@ describe('the pin of a foreign program that a killed apply kept', () => {
 })
 
 describe('the record of an interface', () => {
-  inDepth('that is gone and out of the file is forgotten, and the rest is untouched', async () => {
+  inDepth('that is neither on the host nor in the file is removed, and the others stay', async () => {
     await apply()
     const before = JSON.parse(await lab.ok('status', '--json'))
     lab.unplug('eth1')
@@ -171,7 +171,7 @@ describe('the record of an interface', () => {
     await settled()
   })
 
-  inDepth('that was renamed follows its name', async () => {
+  inDepth('that was renamed follows the interface', async () => {
     await apply()
     for (const words of [['down'], ['name', 'wan0'], ['up']]) {
       lab.in(lab.host, 'ip', 'link', 'set', words[0] === 'up' ? 'wan0' : 'eth1', ...words)
@@ -180,7 +180,7 @@ describe('the record of an interface', () => {
     await settled()
   })
 
-  inDepth('whose number another interface has by now does not take that one’s packets', async () => {
+  inDepth('whose ifindex now belongs to another interface does not count its packets', async () => {
     await apply()
     const [{ ifindex }] = JSON.parse(lab.in(lab.host, 'ip', '-j', 'link', 'show', 'dev', 'eth1'))
     lab.unplug('eth1')
@@ -192,7 +192,7 @@ describe('the record of an interface', () => {
   })
 })
 
-test('a program that somebody attaches while an apply is under way is left alone', async () => {
+test('leaves a program alone that another tool attaches during an apply', async () => {
   await apply(config('eth0: {}'))
   const pin = loadForeign()
   interpose('*loadall*', `/usr/sbin/bpftool net attach xdpdrv pinned ${pin} dev eth1`)
@@ -206,7 +206,7 @@ test('a program that somebody attaches while an apply is under way is left alone
   await settled()
 })
 
-test('a rollback takes off what the apply attached, and nothing else', async () => {
+test('a rollback detaches exactly the programs that the apply attached', async () => {
   await apply(config('eth0: {}'))
   const pin = loadForeign()
   const steal = `/usr/sbin/bpftool net attach xdpdrv pinned ${pin} dev eth1`
@@ -219,7 +219,7 @@ test('a rollback takes off what the apply attached, and nothing else', async () 
   await settled()
 })
 
-inDepth('what cannot be tidied up after the switch is exit status 3, and the next apply does it', async () => {
+inDepth('a failed cleanup after the switch exits 3, and the next apply completes it', async () => {
   await apply()
   interpose('*"net detach"*', 'echo \'{"error":"Device or resource busy"}\'; exit 240')
   lab.write('xdp.yaml', config('eth0: {}', '192.0.2.2, 192.0.2.9'))
@@ -233,7 +233,7 @@ inDepth('what cannot be tidied up after the switch is exit status 3, and the nex
   await settled()
 })
 
-inDepth('an interface that vanishes before it is detached is detached', async () => {
+inDepth('an interface that vanishes before its detach counts as detached', async () => {
   await apply()
   interpose('*"net detach"*', `/usr/sbin/ip link del eth1`)
   await apply(config('eth0: {}'))
@@ -241,7 +241,7 @@ inDepth('an interface that vanishes before it is detached is detached', async ()
   await settled()
 })
 
-inDepth('a program that a BPF link holds is left alone, and told', async () => {
+inDepth('a program held by a BPF link is left alone, and reported', async () => {
   const source = lab.write(
     'hold.c',
     `#include <bpf/libbpf.h>
@@ -271,9 +271,9 @@ int main(int argc, char **argv)
   }
 })
 
-inDepth('a reader does not mistake an apply under way for drift', async () => {
+inDepth('status does not report a running apply as drift', async () => {
   await apply()
-  // The commit comes after the switch; there the apply waits for the reader to have begun.
+  // The commit comes after the switch; there the apply waits until the reader has started.
   const begun = join(lab.directory, 'begun')
   interpose('*"map update pinned"*gen-2/policy*', `: >${begun}; sleep 0.4`)
   lab.write('xdp.yaml', config(undefined, '192.0.2.2, 192.0.2.9'))
@@ -287,7 +287,7 @@ inDepth('a reader does not mistake an apply under way for drift', async () => {
 })
 
 inDepth(
-  'status and why from another network namespace are refused, not answered with interfaces that are gone',
+  'status and why from another network namespace are refused, instead of reporting missing interfaces',
   async () => {
     await apply()
     const here = lab.argv('status')

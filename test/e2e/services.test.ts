@@ -1,5 +1,5 @@
-// The control plane of services: next hops and their drift, backends that leave, counters that outlive edits, roles, and
-// what a plan refuses.
+// The control plane of services: next hops and their drift, leaving backends, counters across edits, roles, and refused
+// plans.
 
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { inDepth } from '../support/depth.ts'
@@ -29,7 +29,7 @@ const plan = async () => JSON.parse(await lab.ok('plan', '--json'))
 const why = async (...words: readonly string[]) =>
   JSON.parse(await lab.ok('why', '192.0.2.2', '--protocol', 'tcp', '--destination', '203.0.113.10', '--json', ...words))
 
-test('services come and go with everything that is theirs', async () => {
+test('services are created and removed with all of their objects', async () => {
   await apply(config(web('192.0.2.2, 192.0.2.3')))
   expect(lab.pins()).toHaveLength(EVERY_PIN)
   const { services } = await status()
@@ -52,7 +52,7 @@ test('services come and go with everything that is theirs', async () => {
   expect(lab.pins()).toEqual([])
 })
 
-test('a backend that nobody answers for gets nothing, and is found by a later apply', async () => {
+test('an unresolved backend gets no traffic, and a later apply resolves it', async () => {
   await apply(config(web('192.0.2.2, 192.0.2.9')))
   const { warnings } = await plan()
   expect(warnings).toMatchObject([{ code: 'W211', message: expect.stringContaining('192.0.2.9') }])
@@ -69,7 +69,7 @@ test('a backend that nobody answers for gets nothing, and is found by a later ap
   lab.in(lab.peer, 'ip', 'addr', 'del', '192.0.2.9/24', 'dev', lab.peerEnd('eth0'))
 })
 
-inDepth('another MAC of a backend is drift, which status shows and apply repairs', async () => {
+inDepth('a changed MAC address of a backend is drift, which status shows and apply repairs', async () => {
   await apply(config(web('198.51.100.2')))
   const neighbour = (mac: string): string =>
     lab.in(lab.host, 'ip', 'neigh', 'replace', '198.51.100.2', 'lladdr', mac, 'dev', 'eth1', 'nud', 'permanent')
@@ -81,7 +81,7 @@ inDepth('another MAC of a backend is drift, which status shows and apply repairs
   ])
   await lab.ok('apply', '--auto-approve')
   expect((await status()).services[0].backends[0].next_hop.mac).toBe('02:00:00:00:00:77')
-  // An entry that is merely old is as good as a fresh one.
+  // A stale neighbour entry is as good as a fresh one.
   lab.in(
     lab.host,
     'ip',
@@ -99,35 +99,38 @@ inDepth('another MAC of a backend is drift, which status shows and apply repairs
   neighbour(before)
 })
 
-inDepth('a removed backend leaves slowly, and a drained one has a deadline that later applies keep', async () => {
-  await apply(config(web('192.0.2.2, 192.0.2.3, 198.51.100.2')))
-  const drained = '192.0.2.2, { address: 192.0.2.3, state: drain }'
-  await apply(config(web(drained, 'forwarding: dsr, drain_timeout: 10m')))
-  const [{ backends }] = (await status()).services
-  expect(backends).toMatchObject([
-    { address: '192.0.2.2', role: 'backend', drained_in: null },
-    { address: '192.0.2.3', role: 'backend', state: 'drain' },
-    { address: '198.51.100.2', role: 'leaving' },
-  ])
-  for (const { drained_in: left } of backends.slice(1)) {
-    expect(left).toBeGreaterThan(500)
-    expect(left).toBeLessThanOrEqual(600)
-  }
-  expect(await lab.ok('plan')).toContain('No changes.')
-  await apply(config(web(`${drained}, { address: 198.51.100.2, weight: 2 }`, 'forwarding: dsr, drain_timeout: 10m')))
-  const [later] = (await status()).services
-  expect(later.backends.map(({ role }: { role: string }) => role)).toEqual(['backend', 'backend', 'backend'])
-  expect(later.backends[1].drained_in).toBeLessThanOrEqual(backends[1].drained_in)
-})
+inDepth(
+  'a removed backend keeps its flows for a time, and later applies keep the deadline of a draining one',
+  async () => {
+    await apply(config(web('192.0.2.2, 192.0.2.3, 198.51.100.2')))
+    const drained = '192.0.2.2, { address: 192.0.2.3, state: drain }'
+    await apply(config(web(drained, 'forwarding: dsr, drain_timeout: 10m')))
+    const [{ backends }] = (await status()).services
+    expect(backends).toMatchObject([
+      { address: '192.0.2.2', role: 'backend', drained_in: null },
+      { address: '192.0.2.3', role: 'backend', state: 'drain' },
+      { address: '198.51.100.2', role: 'leaving' },
+    ])
+    for (const { drained_in: left } of backends.slice(1)) {
+      expect(left).toBeGreaterThan(500)
+      expect(left).toBeLessThanOrEqual(600)
+    }
+    expect(await lab.ok('plan')).toContain('No changes.')
+    await apply(config(web(`${drained}, { address: 198.51.100.2, weight: 2 }`, 'forwarding: dsr, drain_timeout: 10m')))
+    const [later] = (await status()).services
+    expect(later.backends.map(({ role }: { role: string }) => role)).toEqual(['backend', 'backend', 'backend'])
+    expect(later.backends[1].drained_in).toBeLessThanOrEqual(backends[1].drained_in)
+  },
+)
 
 inDepth(
-  'counters outlive edits, larger maps and another build; a new owner of a slot begins at zero',
+  'counters outlive edits, larger maps and another build; a new owner of a slot starts at zero',
   {
     timeout: 60_000,
   },
   async () => {
     await apply(config(web('192.0.2.2, 192.0.2.3')))
-    // Connections that nobody answers: what counts is that the balancer sends them.
+    // No server answers these connections: the test only counts that the balancer forwards them.
     const route = ['route', 'replace', '203.0.113.0/24', 'via', '192.0.2.1']
     lab.in(lab.peer, 'ip', ...route)
     const knock = (): string =>
@@ -159,7 +162,7 @@ inDepth(
   },
 )
 
-test('lists go before services, and roles say what is done where', async () => {
+test('lists apply before services, and roles select the parts per interface', async () => {
   const blocklist = 'blocklist: [192.0.2.2]\n'
   await apply(config(web('198.51.100.2'), blocklist))
   expect((await why('--destination-port', '443')).live).toMatchObject({
@@ -185,7 +188,7 @@ test('lists go before services, and roles say what is done where', async () => {
   expect((await status()).services[0].packets, 'eth0 does not balance any more').toBe(0)
 })
 
-inDepth('without backends on_empty decides', async () => {
+inDepth('on_empty decides without backends', async () => {
   await apply(config(web('')))
   expect((await why('--destination-port', '443')).live).toMatchObject({
     verdict: 'drop',
@@ -206,7 +209,7 @@ inDepth('without backends on_empty decides', async () => {
   })
 })
 
-test('a backend that is this host, and a VIP that somebody is logged in by, are refused', async () => {
+test('refuses this host as a backend, and the VIP of an SSH session', async () => {
   lab.write('xdp.yaml', config(web('192.0.2.1, 192.0.2.2')))
   const own = await lab.xdp('apply', '--auto-approve')
   expect(own.exitCode).toBe(4)

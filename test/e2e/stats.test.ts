@@ -1,4 +1,4 @@
-// `xdp stats` above packets on a link: the numbers, the metrics that Prometheus' own tools read, and the live view.
+// `xdp stats` with packets on a link: numbers, metrics checked by Prometheus' own tools, and the live view.
 
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs'
@@ -37,7 +37,7 @@ interface Counts {
   readonly bytes: Readonly<Record<string, number>>
   readonly reasons: Readonly<Record<string, { readonly packets: number }>>
 }
-interface Told {
+interface Snapshot {
   readonly totals: Counts
   readonly interfaces: readonly (Counts & { readonly name: string })[]
   readonly detached: readonly string[]
@@ -48,18 +48,18 @@ interface Told {
   readonly drifted: readonly { readonly key: string }[]
   readonly feeds: readonly { readonly list: string; readonly entries: number; readonly max_age: number | null }[]
 }
-const told = async (...args: readonly string[]): Promise<Told> =>
-  JSON.parse(await lab.ok('stats', '--json', ...args)) as Told
+const snapshot = async (...args: readonly string[]): Promise<Snapshot> =>
+  JSON.parse(await lab.ok('stats', '--json', ...args)) as Snapshot
 const metrics = (...args: readonly string[]): Promise<string> => lab.ok('stats', '--format', 'prometheus', ...args)
 const apply = (): Promise<string> => lab.ok('apply', '--auto-approve')
 
-inDepth('before anything is applied there is nothing to count, and that is no failure', async () => {
+inDepth('exits 0 with empty output before the first apply', async () => {
   expect(await lab.ok('stats')).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
-  expect(await told()).toMatchObject({ interfaces: [], lists: [], tables: [], memory: { total: 0 }, drift: false })
+  expect(await snapshot()).toMatchObject({ interfaces: [], lists: [], tables: [], memory: { total: 0 }, drift: false })
   expect(await metrics()).toContain('\nxdp_generation 0\n')
 })
 
-describe('of an applied policy', () => {
+describe('with an applied policy', () => {
   beforeAll(async () => {
     await apply()
     await lab.ok('ban', '203.0.113.99')
@@ -67,9 +67,9 @@ describe('of an applied policy', () => {
     expect(await lab.ping(HOST, { source: LISTED, count: 3 })).toBe(0)
   })
 
-  test('it counts what status counts, packet by packet', async () => {
-    const now = await told()
-    const status = JSON.parse(await lab.ok('status', '--json')) as Told
+  test('counts like status, packet by packet', async () => {
+    const now = await snapshot()
+    const status = JSON.parse(await lab.ok('status', '--json')) as Snapshot
     const eth0 = now.interfaces.find(({ name }) => name === 'eth0')
     expect(eth0?.reasons).toMatchObject({ blocklist: { packets: 3 } })
     expect(eth0?.packets['drop']).toBe(3)
@@ -98,13 +98,13 @@ describe('of an applied policy', () => {
     expect(now.drift).toBe(false)
   })
 
-  test('with the config it tells its digest, its age and its feeds; with errors in it, that', async () => {
+  test('with -f shows digest, age and feeds of the config, or that it is invalid', async () => {
     const plan = JSON.parse(await lab.ok('plan', '--json')) as { config: { sha256: string } }
-    expect(await told('-f', 'xdp.yaml')).toMatchObject({
+    expect(await snapshot('-f', 'xdp.yaml')).toMatchObject({
       config: { path: 'xdp.yaml', sha256: plan.config.sha256, valid: true },
       feeds: [{ list: 'feed', entries: 2, max_age: 172_800 }],
     })
-    expect(await told()).toMatchObject({ config: null, feeds: [] })
+    expect(await snapshot()).toMatchObject({ config: null, feeds: [] })
     lab.write('broken.yaml', 'version: 1\ninterfaces: { eth0: {} }\nblocklst: []\n')
     const { exitCode, stdout, stderr } = await lab.xdp('stats', '--format', 'prometheus', '-f', 'broken.yaml')
     expect([exitCode, stderr]).toEqual([0, expect.stringContaining('did you mean "blocklist"?')])
@@ -112,17 +112,17 @@ describe('of an applied policy', () => {
     expect(stdout).toContain('\nxdp_packets_total{interface="eth0",verdict="drop",reason="blocklist"} 3\n')
   })
 
-  test('promtool finds no fault in the metrics, the alerts, their tests and the dashboard', async (context) => {
+  test('promtool accepts the metrics, the alerts, their tests and the dashboard', async (context) => {
     const promtool = findProgram('promtool')
     if (promtool === undefined) return context.skip(`promtool: ${MISSING}`)
     const check = (args: readonly string[], input = ''): string =>
       execFileSync(promtool, [...args], { input, encoding: 'utf8', stdio: 'pipe' })
-    // It is silent where it finds nothing, and exits with a failure for each fault.
+    // promtool prints nothing without faults, and exits with a failure otherwise.
     expect(check(['check', 'metrics'], await metrics('-f', 'xdp.yaml'))).toBe('')
     expect(() => check(['check', 'metrics'], 'xdp_wrong{a="b} 1\n')).toThrow('unescaped new-line')
     expect(check(['check', 'config', join(EXAMPLES, 'prometheus.yml')])).toContain('SUCCESS: 1 rule files found')
     expect(check(['test', 'rules', join(EXAMPLES, 'xdp.rules.test.yml')])).toContain('SUCCESS')
-    // Every expression of the dashboard as a rule, its variables filled in.
+    // Turns every expression of the dashboard into a rule, with variables replaced.
     const { panels } = JSON.parse(readFileSync(join(EXAMPLES, 'dashboard.json'), 'utf8')) as {
       panels: { id: number; targets: { refId: string; expr: string }[] }[]
     }
@@ -135,7 +135,7 @@ describe('of an applied policy', () => {
     expect(check(['check', 'rules', file])).toContain(`SUCCESS: ${rules.length} rules found`)
   })
 
-  inDepth('node_exporter reads the file that is written for it', async (context) => {
+  inDepth('node_exporter reads the written file', async (context) => {
     const exporter = findProgram('prometheus-node-exporter')
     if (exporter === undefined) return context.skip(`node_exporter: ${MISSING}`)
     const file = lab.write('textfiles/xdp.prom', '')
@@ -188,7 +188,7 @@ describe('of an applied policy', () => {
     }
   })
 
-  inDepth('a reader of the file sees a whole one at any time', async () => {
+  inDepth('a reader always sees a complete file', async () => {
     const file = lab.write('whole.prom', await metrics())
     const last = 'xdp_stats_duration_seconds'
     let writing = true
@@ -206,12 +206,12 @@ describe('of an applied policy', () => {
     expect(reads).toBeGreaterThan(10)
   })
 
-  inDepth('beside an apply it never fails, and tells of the one policy or of the other', async () => {
+  inDepth('never fails beside an apply, and shows the old policy or the new one', async () => {
     const seen: number[] = []
     let applying = true
     const reader = (async () => {
       while (applying) {
-        const { lists } = await told()
+        const { lists } = await snapshot()
         seen.push(lists.length)
       }
     })()
@@ -228,10 +228,10 @@ describe('of an applied policy', () => {
     expect(seen.filter((count) => count !== 2 && count !== 3)).toEqual([])
   })
 
-  test('an interface that lost its program, and counters that were unpinned, are drift', async () => {
+  test('reports detached programs and unpinned counters as drift', async () => {
     lab.in(lab.host, 'bpftool', 'net', 'detach', 'xdpgeneric', 'dev', 'eth1')
     rmSync(join(lab.bpffs, 'xdp-as-code/default', `${sharedName()}/list_stats`))
-    const now = await told()
+    const now = await snapshot()
     expect(now).toMatchObject({ detached: ['eth1'], drift: true })
     expect(now.drifted.map(({ key }) => key).toSorted()).toEqual(['interface:eth1', 'program'])
     expect(now.lists.find(({ name }) => name === 'feed')?.packets).toBe(3)
@@ -240,17 +240,17 @@ describe('of an applied policy', () => {
     expect(text).toContain('xdp_interface_attached{interface="eth0"} 1')
     expect(text).toContain('\nxdp_drifted_objects 2\n')
     await apply()
-    expect(await told()).toMatchObject({ detached: [], drift: false })
+    expect(await snapshot()).toMatchObject({ detached: [], drift: false })
   })
 
-  test('from another network namespace it is refused', async () => {
+  test('is refused from another network namespace', async () => {
     const [, , node, cli, ...rest] = lab.argv('stats') as [string, string, string, string, ...string[]]
     const elsewhere = ['nsenter', `--net=/run/netns/${lab.peer}`, node, cli, ...rest]
     expect(() => execFileSync(elsewhere[0] ?? '', elsewhere.slice(1), { stdio: 'pipe' })).toThrow('E201')
   })
 })
 
-/** The directory of the shared maps, which carries the ABI version. */
+/** The directory of the shared maps; its name has the ABI version. */
 function sharedName(): string {
   const found = lab.pins().find((pin) => pin.endsWith('/list_stats')) ?? ''
   expect(existsSync(join(lab.bpffs, 'xdp-as-code', found))).toBe(true)
@@ -268,10 +268,10 @@ describe('the live view', () => {
   const command = (...args: readonly string[]): string => lab.argv('stats', '--watch', ...args).join(' ')
   const WAIT = { timeout: 30_000, interval: 100 }
 
-  /** A line that a command printed: the shell may have printed its prompt in front of it, after it was typed for. */
+  /** Matches a line of output; the shell may have printed its prompt in front of it. */
   const printed = (text: string): RegExp => new RegExp(`^(?:\\$ )?${text}$`, 'm')
 
-  /** A terminal in which the live view stands. */
+  /** Opens the live view in a terminal. */
   async function opened(env: Readonly<Record<string, string>> = {}, ...args: readonly string[]): Promise<Terminal> {
     const made = new Terminal(lab.directory, env)
     terminal = made
@@ -280,18 +280,18 @@ describe('the live view', () => {
     return made
   }
 
-  /** What stands there when the view is gone: what stood there before, and the exit status. */
+  /** Checks that the terminal shows its former content and the exit status after the view. */
   async function restored(made: Terminal, status: number): Promise<void> {
     await expect.poll(() => made.screen(), WAIT).toContain(`status=${status}`)
     expect(made.screen()).toMatch(printed('before'))
     expect(made.screen()).not.toContain('q quits')
     expect(made.isTaken()).toBe(false)
-    // Keys are those of the shell again.
+    // The shell gets the keys again.
     made.line('echo typed')
     await expect.poll(() => made.screen(), WAIT).toMatch(printed('typed'))
   }
 
-  test('shows rates that packets move, follows the size of the screen, and goes with q', async (context) => {
+  test('shows rates of real packets, follows the screen size, and quits with q', async (context) => {
     if (reason) return context.skip(reason)
     const made = await opened({}, '--interval', '500ms')
     const traffic = await flood(lab, [{ source: LISTED, target: HOST }])
@@ -312,7 +312,7 @@ describe('the live view', () => {
     await restored(made, 0)
   })
 
-  test('stops for ^Z and goes on with fg, and goes with ^C', async (context) => {
+  test('stops with ^Z, continues with fg, and quits with ^C', async (context) => {
     if (reason) return context.skip(reason)
     const made = await opened()
     made.keys('C-z')
@@ -326,7 +326,7 @@ describe('the live view', () => {
     await expect.poll(() => made.screen(), WAIT).toMatch(printed('still here'))
   })
 
-  test.for(['TERM', 'INT', 'HUP'])('gives the terminal back on SIG%s', async (signal, context) => {
+  test.for(['TERM', 'INT', 'HUP'])('restores the terminal on SIG%s', async (signal, context) => {
     if (reason) return context.skip(reason)
     const made = await opened()
     const [pid] = execFileSync('pgrep', ['-f', `${lab.bpffs} stats --watch`], { encoding: 'utf8' })
@@ -337,10 +337,10 @@ describe('the live view', () => {
     await restored(made, 0)
   })
 
-  inDepth('is painted unless NO_COLOR says not to, and a dumb terminal gets one snapshot', async (context) => {
+  inDepth('has colour unless NO_COLOR is set, and prints one snapshot on a dumb terminal', async (context) => {
     if (reason) return context.skip(reason)
     const painted = await opened()
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: colour is made of them
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: matches escape sequences
     const paint = /\u001b\[[\d;]*[1-9][\d;]*m/
     expect(painted.screen({ colored: true })).toMatch(paint)
     painted.close()
@@ -357,7 +357,7 @@ describe('the live view', () => {
     expect(dumb.isTaken()).toBe(false)
   })
 
-  test('is a snapshot where stdout is no terminal', async () => {
+  test('prints a snapshot if stdout is no terminal', async () => {
     expect(await lab.ok('stats', '--watch')).toMatch(/^Generation \d+, applied /)
     expect(JSON.parse(await lab.ok('stats', '--watch', '--json'))).toMatchObject({ format_version: '1.0' })
   })

@@ -1,5 +1,5 @@
-// examples/systemd on a machine that really boots it: the policy is in force before the network is configured, edits
-// are taken by a reload, mistakes change nothing, and stopping does not either.
+// examples/systemd on a machine that boots: the policy is in force before the network is configured, a reload applies
+// edits, and neither mistakes nor stopping change the policy.
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -12,13 +12,13 @@ import { pack } from '../support/package.ts'
 const UNITS = ['xdp.service', 'xdp-watch.service'] as const
 const EXAMPLES = fileURLToPath(new URL('../../examples/systemd', import.meta.url))
 const [HOST, LISTED, OTHER] = ['192.0.2.1', '192.0.2.2', '192.0.2.3'] as const
-/** Tenths of the exposure that `systemd-analyze security` finds, which calls everything up to 4.9 OK. */
+/** Highest exposure by `systemd-analyze security`, in tenths; up to 4.9 is rated OK. */
 const MOST_EXPOSURE = 25
 
 const config = (blocked: string): string =>
   `version: 1\ninterfaces:\n  eth0: { mode: native }\nblocklist:\n  - ${blocked}\n`
 
-/** In place of what configures the network: it notes what it finds when its turn comes. */
+/** Replaces the network configuration: records the state of the interface when it runs. */
 const NETWORK = `[Unit]
 DefaultDependencies=no
 After=network-pre.target
@@ -45,7 +45,7 @@ beforeAll(async () => {
   machine.write('/etc/xdp/xdp.yaml', config(LISTED))
   machine.enable('xdp.service', 'sysinit.target')
   machine.enable('network.service', 'multi-user.target')
-  // The interface comes while the machine boots, as on a host whose driver takes its time.
+  // The interface appears during the boot, as with a slow driver.
   lab.unplug('eth0')
   await machine.boot({ wait: false })
 })
@@ -62,7 +62,7 @@ const answered = async (): Promise<number[]> => [
   await lab.ping(HOST, { source: OTHER, count: 1 }),
 ]
 
-test('at boot it waits for its interface, and the network for it', async (context) => {
+test('at boot the unit waits for its interface, and the network for the unit', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const box = machine
   await expect.poll(() => property(box, 'xdp.service', 'ActiveState'), { timeout: 20_000 }).toBe('activating')
@@ -78,14 +78,14 @@ test('at boot it waits for its interface, and the network for it', async (contex
   expect(await box.ok('systemctl', 'is-system-running')).toBe('running\n')
 })
 
-test('a reload takes an edit; a mistake is told with its place and changes nothing', async (context) => {
+test('a reload applies an edit; a mistake is logged with its place and changes nothing', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   machine.write('/etc/xdp/xdp.yaml', config(OTHER))
   await machine.ok('systemctl', 'reload', 'xdp')
   expect(await answered()).toEqual([1, 0])
   machine.write('/etc/xdp/xdp.yaml', config('192.0.2.300'))
   expect((await machine.run('systemctl', 'reload', 'xdp')).exitCode).not.toBe(0)
-  // The journal hears what a unit says a little later than systemctl hears that it ended.
+  // The journal gets the output of a unit a little after systemctl returns.
   const journal = expect.poll(() => (machine as Machine).journal('xdp.service'), { timeout: 20_000 })
   await journal.toContain('/etc/xdp/xdp.yaml:5:5: error[E020 bad-address]')
   expect(await machine.ok('xdp', 'status')).toMatch(
@@ -95,7 +95,7 @@ test('a reload takes an edit; a mistake is told with its place and changes nothi
   expect(await answered()).toEqual([1, 0])
 })
 
-test('stopping it takes nothing away, nor does starting it again', async (context) => {
+test('stopping and starting leaves the policy in force', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   machine.write('/etc/xdp/xdp.yaml', config(OTHER))
   await machine.ok('systemctl', 'stop', 'xdp')
@@ -105,14 +105,14 @@ test('stopping it takes nothing away, nor does starting it again', async (contex
 })
 
 describe('the units', () => {
-  test('have no mistakes that systemd knows', async (context) => {
+  test('pass systemd-analyze verify', async (context) => {
     if (typeof machine === 'string') return context.skip(machine)
     const { exitCode, stderr } = await machine.run('systemd-analyze', 'verify', ...UNITS)
     expect(stderr).toBe('')
     expect(exitCode).toBe(0)
   })
 
-  test.for(UNITS)('%s is exposed little', async (unit, context) => {
+  test.for(UNITS)('%s has an exposure rated OK', async (unit, context) => {
     if (typeof machine === 'string') return context.skip(machine)
     const threshold = `--threshold=${MOST_EXPOSURE}`
     const { exitCode, stdout } = await machine.run('systemd-analyze', 'security', '--no-pager', threshold, unit)
@@ -120,7 +120,7 @@ describe('the units', () => {
     expect(exitCode, stdout).toBe(0)
   })
 
-  test('never stop what is in force', () => {
+  test('have no ExecStop', () => {
     for (const unit of UNITS) expect(readFileSync(`${EXAMPLES}/${unit}`, 'utf8')).not.toMatch(/^ExecStop/m)
   })
 })
@@ -128,7 +128,7 @@ describe('the units', () => {
 describe('xdp-watch.service', () => {
   const isBuilt = COMMANDS.some(({ name }) => name === 'watch')
 
-  test('is ready when the policy is in force, takes edits, and comes back when it hangs', async (context) => {
+  test('is ready with the policy in force, applies edits, and is restarted when it hangs', async (context) => {
     if (typeof machine === 'string') return context.skip(machine)
     if (!isBuilt) return context.skip('this build has no `xdp watch`')
     const box = machine

@@ -1,4 +1,4 @@
-// docs/tutorial.md from its first command to its last, in one shell on a machine of its own.
+// Runs docs/tutorial.md from its first command to its last, in one shell on a fresh machine.
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -12,11 +12,11 @@ const TUTORIAL = readFileSync(fileURLToPath(new URL('../../docs/tutorial.md', im
 
 interface Step {
   readonly command: string
-  /** Lines as the page has them. */
+  /** The output lines on the page. */
   readonly shown: readonly string[]
 }
 
-/** Every `$ ` line of the console blocks, with the `> ` lines that belong to it and what is shown under it. */
+/** Every `$ ` line of the console blocks, with its `> ` lines and the output under it. */
 function stepsOf(page: string): Step[] {
   const blocks = [...page.matchAll(/^```console\n(.*?)^```$/gms)].map(([, block = '']) => block)
   return blocks.flatMap((block) =>
@@ -31,7 +31,7 @@ function stepsOf(page: string): Step[] {
   )
 }
 
-/** `…` stands for the rest of a line or part of it, alone on a line for any lines. */
+/** `…` matches any part of a line; alone on a line it matches any lines. */
 function patternOf(shown: readonly string[]): RegExp {
   const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
   const lines = shown.map((line) =>
@@ -40,7 +40,7 @@ function patternOf(shown: readonly string[]): RegExp {
   return new RegExp(`^${lines.join('')}$`)
 }
 
-/** The warning about the veth peer is of the test hosts alone. */
+/** Removes the warning about the veth peer, which only test hosts have. */
 const withoutPeer = (text: string): string => text.replace(/^\S+: warning\[W201(?:.*\n)*?hint: .*\n\n?/m, '')
 
 let lab: Lab
@@ -57,12 +57,12 @@ afterAll(async () => {
   lab.close()
 })
 
-inDepth('every command does what the page says', { timeout: 180_000 }, async (context) => {
+inDepth('every command has the status and output shown on the page', { timeout: 180_000 }, async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const steps = stepsOf(TUTORIAL)
   expect(steps.length).toBeGreaterThan(30)
   const mark = '@@@@'
-  // The mark tells the exit status, and leaves it for a command that asks for it.
+  // Prints the exit status behind a mark, and restores it for a command that reads it.
   const script = steps.map(({ command }) => `${command}\n{ status=$?; echo "${mark}$status"; (exit $status); }`)
   machine.write(
     '/srv/admin/tutorial.sh',

@@ -1,5 +1,5 @@
-// What something else changes while the daemon watches: noticed by what the kernel tells, not by looking now and then.
-// One daemon goes through all of it, with settings edited on the way.
+// Drift while the daemon runs: noticed by kernel events, not by polling. One daemon runs through all cases, with edited
+// settings.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,11 +14,11 @@ let lab: Lab
 let daemon: Watching
 let edits = 0
 
-/** Without a resync that would notice things as well. */
+/** A long resync interval, because a resync would notice drift too. */
 const config = (settings = 'resync: 24h', interfaces = 'eth0: {}, eth1: { missing: skip }'): string =>
   `version: 1\ninterfaces: { ${interfaces} }\nwatch: { ${settings} }\nblocklist: [192.0.2.3, 198.51.100.2, 203.0.113.${edits}]\n`
 
-/** An edit that changes a list as well, and is in force when this settles. */
+/** An edit that also changes a list; resolves when it is in force. */
 async function edit(settings?: string, interfaces?: string): Promise<void> {
   edits++
   lab.write('xdp.yaml', config(settings, interfaces))
@@ -29,7 +29,7 @@ const passes = (source = '192.0.2.3', target = '192.0.2.1'): Promise<number> =>
   lab.ping(target, { source, count: 1, seconds: 0.3 })
 const status = async () => JSON.parse(await lab.ok('status', '--json'))
 
-/** Attaches a program that is not ours to eth0, whatever is there. */
+/** Attaches a foreign program to eth0, replacing any other. */
 function attachForeign(): void {
   const pin = `${lab.bpffs}/foreign`
   if (!existsSync(pin)) {
@@ -51,7 +51,7 @@ afterAll(async () => {
   lab.close()
 })
 
-test('an interface with `missing: skip` is filtered as soon as it is there, also when it is made anew', async () => {
+test('filters an interface with `missing: skip` as soon as it appears, and after it is created again', async () => {
   for (const round of [1, 2]) {
     lab.plug(ETH1)
     const { changes } = await daemon.hear('applied', ({ trigger }) => trigger === 'kernel')
@@ -61,7 +61,7 @@ test('an interface with `missing: skip` is filtered as soon as it is there, also
   }
 })
 
-test('an interface that must exist is missed, and filtered again as soon as it is back', async () => {
+test('reports a required interface that disappears, and filters it again when it is back', async () => {
   lab.unplug('eth0')
   await daemon.hear('refused', ({ errors }) => errors?.[0]?.code === 'E103')
   lab.plug(ETH0)
@@ -69,7 +69,7 @@ test('an interface that must exist is missed, and filtered again as soon as it i
   expect([await passes(), await passes('192.0.2.2')]).toEqual([0, 1])
 })
 
-test('a program of somebody else is left alone where a guard says so, until it is gone', async () => {
+test('leaves a foreign program alone if a guard refuses, and filters after it is gone', async () => {
   attachForeign()
   const { errors } = await daemon.hear('refused')
   expect(errors?.[0]?.code).toBe('E200')
@@ -80,7 +80,7 @@ test('a program of somebody else is left alone where a guard says so, until it i
   expect(await passes()).toBe(0)
 })
 
-test('a program that comes back again and again is displaced at once, and then ever later', async () => {
+test('replaces a recurring foreign program at once, then after growing waits', async () => {
   await edit('resync: 24h', 'eth0: { on_conflict: replace }, eth1: { missing: skip }')
   const held = (): boolean => daemon.lines.some(({ event, action }) => event === 'drift' && action === 'hold')
   for (let round = 1; round <= 8 && !held(); round++) {
@@ -91,7 +91,7 @@ test('a program that comes back again and again is displaced at once, and then e
   expect(held()).toBe(true)
 })
 
-test('drift is only told with `on_drift: report`, and undone by the next edit', async () => {
+test('only reports drift with `on_drift: report`; the next edit repairs it', async () => {
   await edit('resync: 1s, on_drift: report')
   const before = daemon.count('drift')
   detach()
@@ -107,10 +107,10 @@ test('drift is only told with `on_drift: report`, and undone by the next edit', 
   expect((await status()).watch.drift).toEqual([])
 })
 
-test('tables that were written to are found at the resync, of which no event tells', async () => {
+test('finds written tables at a resync, because they make no event', async () => {
   const { generation } = await status()
   const policy = join(lab.bpffs, `xdp-as-code/default/gen-${generation}/policy`)
-  // The flags of the settings, of which the first makes everything be dropped that no list decides.
+  // The flags of the settings; the first one sets the default verdict to drop.
   const line = ['pinned', policy, 'key', ...Array.from(new Uint8Array(Uint32Array.of(SETTINGS_LINE).buffer), String)]
   const { value } = JSON.parse(lab.in(lab.host, 'bpftool', '-j', 'map', 'lookup', ...line)) as { value: string[] }
   const flags = String(Number(value[4]) ^ SETTINGS_FLAG.DEFAULT_DROP)

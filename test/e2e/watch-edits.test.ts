@@ -1,4 +1,4 @@
-// Every way in which a file is edited, on a real file system, with a packet as the judge.
+// All kinds of file edits, on a real file system; packets show the result.
 
 import {
   appendFileSync,
@@ -25,17 +25,17 @@ let watching: Watching
 const SOURCES = ['192.0.2.2', '192.0.2.3'] as const
 type Source = (typeof SOURCES)[number]
 
-/** A config that blocks just this source. */
+/** A config that blocks only this source. */
 const blocking = (source: Source): string =>
   `version: 1\ninterfaces: { eth0: {} }\nblocklist: [${source}]\ninclude: [conf.d/*.yaml]\n`
 
-/** Blocked by the file that is in force. */
+/** The source blocked by the file in force. */
 let blocked: Source = SOURCES[0]
 const other = (): Source => (blocked === SOURCES[0] ? SOURCES[1] : SOURCES[0])
 
 const at = (...names: readonly string[]): string => join(lab.directory, 'etc', ...names)
 
-/** The edit is in force: packets tell. */
+/** Waits until packets show that the edit is in force. */
 async function expectBlocked(source: Source): Promise<void> {
   blocked = source
   const [passes, drops] = await Promise.all([
@@ -63,15 +63,15 @@ afterAll(async () => {
   lab.close()
 })
 
-describe('a file', () => {
+describe('applies a file', () => {
   test('that is written in place', () => edited((text) => writeFileSync(at('xdp.yaml'), text)))
 
-  test('that is emptied, and written some time later', async () => {
+  test('that is emptied, and written a moment later', async () => {
     const before = watching.count('bad-config')
     await edited(async (text) => {
       const file = openSync(at('xdp.yaml'), 'r+')
       ftruncateSync(file)
-      // A writer that is slow, but not as slow as a mistake that stays.
+      // A slow writer, but within the time after which an invalid config is reported.
       await setTimeout(200)
       writeSync(file, text)
       closeSync(file)
@@ -79,13 +79,13 @@ describe('a file', () => {
     expect(watching.count('bad-config')).toBe(before)
   })
 
-  test('that another one is renamed to', () =>
+  test('that is replaced by a rename', () =>
     edited((text) => {
       writeFileSync(at('xdp.yaml.new'), text)
       renameSync(at('xdp.yaml.new'), at('xdp.yaml'))
     }))
 
-  test('that is deleted, and made anew', async () => {
+  test('that is deleted and created again', async () => {
     const before = watching.count('bad-config')
     await edited(async (text) => {
       rmSync(at('xdp.yaml'))
@@ -95,7 +95,7 @@ describe('a file', () => {
     expect(watching.count('bad-config')).toBe(before)
   })
 
-  test('that vim writes: beside swap files, to a backup and anew', () =>
+  test('that vim writes, with swap and backup files', () =>
     edited((text) => {
       writeFileSync(at('.xdp.yaml.swp'), 'b0VIM')
       writeFileSync(at('4913'), '')
@@ -106,14 +106,14 @@ describe('a file', () => {
       rmSync(at('.xdp.yaml.swp'))
     }))
 
-  test('that is written by a name in another directory, of which this one hears nothing', () =>
+  test('that is written through a hard link in another directory', () =>
     edited((text) => {
       mkdirSync(join(lab.directory, 'elsewhere'))
       linkSync(at('xdp.yaml'), join(lab.directory, 'elsewhere/file'))
       writeFileSync(join(lab.directory, 'elsewhere/file'), text)
     }))
 
-  test('in a directory that another one takes the place of', () =>
+  test('whose directory is replaced', () =>
     edited((text) => {
       mkdirSync(join(lab.directory, 'new/conf.d'), { recursive: true })
       writeFileSync(join(lab.directory, 'new/conf.d/none.yaml'), '{}\n')
@@ -122,7 +122,7 @@ describe('a file', () => {
       renameSync(join(lab.directory, 'new'), join(lab.directory, 'etc'))
     }))
 
-  test('of a ConfigMap, which swaps a link that all hangs on', async () => {
+  test('of a ConfigMap, which swaps the link to a directory', async () => {
     const swap = (version: string, text: string): void => {
       mkdirSync(at(version))
       writeFileSync(at(version, 'xdp.yaml'), text)
@@ -139,17 +139,17 @@ describe('a file', () => {
       swap('..3', text)
       rmSync(at('..2'), { recursive: true })
     })
-    // What is left behind is not looked at any more, what hangs on the link is.
+    // The daemon ignores the old directory, and follows the new target of the link.
     writeFileSync(at('..1/xdp.yaml'), 'nonsense')
     await edited((text) => writeFileSync(at('..3/xdp.yaml'), text))
   })
 })
 
-describe('files that a config names', () => {
+describe('files named by a config', () => {
   const applied = () => watching.hear('applied', ({ trigger }) => trigger === 'edit')
   const passes = (): Promise<number> => lab.ping('192.0.2.1', { source: other(), count: 1 })
 
-  test('come and go by a pattern', async () => {
+  test('follow a pattern', async () => {
     writeFileSync(at('conf.d/more.yaml'), `blocklist: [{ name: more, cidr: ${other()} }]\n`)
     await applied()
     expect(await passes()).toBe(0)
@@ -158,7 +158,7 @@ describe('files that a config names', () => {
     expect(await passes()).toBe(1)
   })
 
-  test('are list files, watched from when they are named until they are not', async () => {
+  test('are watched from the edit that names them until the edit that does not', async () => {
     const lists = join(lab.directory, 'lists')
     mkdirSync(lists)
     writeFileSync(join(lists, 'feed.txt'), '198.51.100.7\n')
@@ -179,9 +179,9 @@ describe('files that a config names', () => {
 describe('a mistake', () => {
   test.each([
     ['an empty file', ''],
-    ['a file that is no config', 'blocklist: [192.0.2.4]\n'],
-    ['a file that is cut in two', blocking('192.0.2.2').slice(0, 60)],
-  ])('%s is told once, changes nothing, and heals', async (_, text) => {
+    ['an invalid config', 'blocklist: [192.0.2.4]\n'],
+    ['a truncated file', blocking('192.0.2.2').slice(0, 60)],
+  ])('%s is reported once, changes nothing, and ends with the next valid file', async (_, text) => {
     const before = watching.count('bad-config')
     writeFileSync(at('..3/xdp.yaml'), text)
     const { errors } = await watching.hear('bad-config')
@@ -194,7 +194,7 @@ describe('a mistake', () => {
     expect(watching.count('bad-config')).toBe(before + 1)
   })
 
-  test('is shown by status with its place, and a file that is gone is one', async () => {
+  test('shows in status with its place, and so does a missing file', async () => {
     rmSync(at('xdp.yaml'))
     await watching.hear('bad-config')
     const { watch } = JSON.parse(await lab.ok('status', '--json'))

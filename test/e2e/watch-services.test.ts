@@ -1,5 +1,5 @@
-// The daemon of a balancer: backends that die and come back under load, the network that moves under a service, and
-// what of it outlives edits, other commands and the daemon itself.
+// The daemon of a balancer: backends that die and come back under load, next hops that change, and health that outlives
+// edits, other commands and the daemon.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, vipOf } from '../support/balance.ts'
@@ -9,9 +9,9 @@ import { Watching } from '../support/watching.ts'
 const WEB = vipOf(10)
 const LATE = vipOf(11)
 const ONLY = vipOf(12)
-/** As in the config: no request reaches a backend later than this after its death, in milliseconds. */
+/** From the config, in milliseconds: no request goes to a backend later than this after its death. */
 const CHECK = { interval: 400, timeout: 200, fall: 2 }
-/** curl(1), EXIT CODES. Its words for it depend on which of its clocks runs out first. */
+/** curl(1), EXIT CODES. The message varies, depending on which timeout of curl ends first. */
 const CURL_TIMEDOUT = 28
 const BOUND = CHECK.fall * CHECK.interval + CHECK.timeout
 
@@ -57,7 +57,7 @@ function metric(name: string): number {
   return Number(line?.split(' ').at(-1))
 }
 
-/** Gives the first backend another MAC address, which it tells by asking for the balancer from each of its addresses. */
+/** Gives the first backend another MAC address, and announces it by ARP from each of its addresses. */
 function move(mac: string): void {
   const announce = ['10.0.1.12', '10.0.1.11'].flatMap((own) => [
     'ip neigh flush dev eth0',
@@ -66,7 +66,7 @@ function move(mac: string): void {
   lab.script(lab.backends[0]?.netns as string, `ip link set eth0 address ${mac}`, ...announce)
 }
 
-/** The longest time for which this process was kept from running, since it was asked for. */
+/** Measures the longest time for which this process did not run. */
 function watchStalls(): { readonly longest: () => number } {
   let longest = 0
   let last = performance.now()
@@ -93,15 +93,15 @@ afterAll(async () => {
   lab.close()
 })
 
-test('a backend that dies under load gets no request later than fall x interval + timeout, and is used again when it is back', async () => {
+test('a backend that dies under load gets no request after fall x interval + timeout, and is used again when it is back', async () => {
   await expect.poll(() => metric('xdp_health_checks_running') >= 0 && daemon.count('backend-down'), PATIENCE).toBe(0)
   const stalls = watchStalls()
   const load = await lab.ask(WEB)
   await expect.poll(async () => (await backends()).every(({ flows }) => flows > 0), PATIENCE).toBe(true)
   const died = Date.now()
   await lab.stopWeb(1)
-  const told = await daemon.hear('backend-down')
-  expect(told).toMatchObject({ service: 'web', backend: '10.0.1.11', reason: 'connection refused' })
+  const event = await daemon.hear('backend-down')
+  expect(event).toMatchObject({ service: 'web', backend: '10.0.1.11', reason: 'connection refused' })
   await expect.poll(down, PATIENCE).toEqual(['10.0.1.11'])
   expect(await lab.ok('status')).toMatch(/service web: 10\.0\.1\.11 is down since \S+: connection refused/)
   expect((await status()).watch.health).toMatchObject({ checked: 3, down: 1, backends: [{ backend: '10.0.1.11' }] })
@@ -119,7 +119,7 @@ test('a backend that dies under load gets no request later than fall x interval 
   await daemon.hear('backend-up', ({ backend }) => backend === '10.0.1.11')
   await expect.poll(async () => (await backends())[0]?.flows, PATIENCE).toBeGreaterThan(before as number)
   const asked = await load.stop()
-  // Whatever kept the daemon, the client or this process from running may have kept them that long once each.
+  // The daemon, the client and this process may each have been stalled once for that long.
   const slack = 3 * Math.max(stalls.longest(), 1000 * metric('xdp_health_check_lateness_seconds_max')) + 250
   const failed = asked.filter(({ error }) => error !== undefined)
   expect(failed.length).toBeGreaterThan(0)
@@ -128,7 +128,7 @@ test('a backend that dies under load gets no request later than fall x interval 
   expect(asked.some(({ time, backend }) => time > returned && backend === 'b1')).toBe(true)
 })
 
-test('what is known of a backend outlives edits, an apply beside the daemon, and the daemon', async () => {
+test('health outlives edits, an apply beside the daemon, and the daemon', async () => {
   await lab.stopWeb(1)
   await daemon.hear('backend-down')
   await expect.poll(down, PATIENCE).toEqual(['10.0.1.11'])
@@ -148,13 +148,13 @@ test('what is known of a backend outlives edits, an apply beside the daemon, and
   await expect.poll(down, PATIENCE).toEqual([])
 })
 
-test('a service of which no backend is left falls back, and comes back', async () => {
+test('a service without healthy backends uses its fallback, and recovers', async () => {
   await Promise.all([1, 2, 3].map((number) => lab.stopWeb(number)))
   await daemon.hear('service-health', ({ mode }) => mode === 'drop')
   const mode = async (): Promise<string> =>
     (await status()).services.find((one: { name: string }) => one.name === 'web').mode
   await expect.poll(mode, PATIENCE).toBe('drop')
-  // Dropped, not refused by one that is dead.
+  // Dropped by the fallback, not refused by a dead backend.
   const ask = () => lab.in(lab.peer, 'curl', '-sS', '-m', '0.5', `http://${WEB}/`)
   expect(ask).toThrow(expect.objectContaining({ status: CURL_TIMEDOUT }))
   await Promise.all([1, 2, 3].map((number) => lab.startWeb(number)))
@@ -163,7 +163,7 @@ test('a service of which no backend is left falls back, and comes back', async (
   expect(lab.fetch(WEB)).toMatch(/^b[123]$/)
 })
 
-test('a backend that moves to another MAC address is followed, and one that appears gets traffic, without an edit', async () => {
+test('without an edit follows a backend to another MAC address, and sends traffic to one that appears', async () => {
   const warned = daemon.lines.flatMap(({ warnings = [] }) => warnings.map(({ message }) => message))
   expect(warned.filter((message) => message.includes('10.0.2.99'))).toHaveLength(1)
   const b2 = lab.backends[1]?.netns as string
@@ -177,7 +177,7 @@ test('a backend that moves to another MAC address is followed, and one that appe
   expect(daemon.count('drift')).toBe(0)
 })
 
-test('a rule and a route that lead a backend elsewhere are followed, and the edit after them goes by what holds then', async () => {
+test('follows a rule and a route that change a next hop, and the next edit keeps the new one', async () => {
   const changed = () => daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:only'))
   lab.script(lab.host, 'ip rule add to 10.0.1.12 pref 100 unreachable')
   await changed()
@@ -195,15 +195,15 @@ test('a rule and a route that lead a backend elsewhere are followed, and the edi
   await changed()
 })
 
-test('where the gateway in use is gone, another one of the route is taken at once, and an edit keeps to it', async () => {
+test('switches at once to another gateway of the route when one is gone, and an edit keeps it', async () => {
   const GATEWAYS = ['10.0.2.98', '10.0.3.98'] as const
   const [b2, b3] = [lab.backends[1]?.netns as string, lab.backends[2]?.netns as string]
   lab.script(b2, `ip addr add ${GATEWAYS[0]}/24 dev eth0`)
   lab.script(b3, `ip addr add ${GATEWAYS[1]}/24 dev eth0`)
   const hops = `nexthop via ${GATEWAYS[0]} dev eth2 nexthop via ${GATEWAYS[1]} dev eth3`
-  // Otherwise the kernel spreads flows over gateways whether they are there or not.
+  // Otherwise the kernel also spreads flows over unreachable gateways.
   lab.script(lab.host, 'sysctl -qw net.ipv4.fib_multipath_use_neigh=1', `ip route add 10.9.9.9/32 ${hops}`)
-  // A look asks nobody: both are known.
+  // Comparing sends no ARP request: both gateways are known.
   for (const gateway of GATEWAYS) lab.in(lab.host, 'ping', '-qc1', '-W5', gateway)
   const via = async (): Promise<string | undefined> => (await backends('far'))[0]?.next_hop?.interface
   const far = `  far: { vip: ${vipOf(13)}, port: 80, protocol: tcp, forwarding: nat, backends: [10.9.9.9] }\n`
@@ -222,7 +222,7 @@ test('where the gateway in use is gone, another one of the route is taken at onc
   lab.script(lab.host, 'ip route del 10.9.9.9/32')
 })
 
-inDepth('events of other neighbours and routes, however many, make no reconcile', async () => {
+inDepth('many events of other neighbours and routes make no reconcile', async () => {
   const reconciles = async (): Promise<number> =>
     Object.values((await status()).watch.reconciles as Record<string, number>).reduce((sum, one) => sum + one, 0)
   const before = await reconciles()
@@ -233,13 +233,13 @@ inDepth('events of other neighbours and routes, however many, make no reconcile'
   const storm = lab.write('storm', Array.from({ length: 20 }, () => neighbours.join('\n')).join('\n'))
   lab.in(lab.host, 'ip', '-batch', storm)
   lab.script(lab.host, 'ip route add 203.0.113.0/24 dev eth3', 'ip route del 203.0.113.0/24')
-  // A real one, behind all of these.
+  // A relevant event behind all of these.
   move('02:00:5e:10:00:98')
   await daemon.hear('applied', ({ changes = [] }) => changes.some(({ key }) => key === 'service:only'))
   expect(await reconciles()).toBeLessThan(before + 6)
 })
 
-inDepth('without a daemon an apply takes everything to be well', async () => {
+inDepth('an apply without a daemon marks all backends as up', async () => {
   await lab.stopWeb(2)
   await daemon.hear('backend-down', ({ backend }) => backend === '10.0.2.11')
   await expect.poll(down, PATIENCE).toEqual(['10.0.2.11'])

@@ -1,4 +1,4 @@
-// The daemon in its surroundings: other tools, other commands, signals, systemd, and its own death.
+// The daemon among other tools and commands, with signals, systemd, and kills.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -39,11 +39,11 @@ const passes = (source = '192.0.2.3', target = '192.0.2.1'): Promise<number> =>
   lab.ping(target, { source, count: 1, seconds: 0.3 })
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-/** For what no event tells. */
+/** Polling options for state without events. */
 const PATIENCE = { timeout: 20_000 }
 
 describe('two daemons', () => {
-  test('cannot watch one instance: the second is refused and told who the first is; another instance is free', async () => {
+  test('cannot watch one instance: the error of the second names the first; another instance is free', async () => {
     const { pid } = await watch()
     const second = await lab.xdp('watch')
     expect(second.exitCode).toBe(75)
@@ -59,7 +59,7 @@ describe('two daemons', () => {
   })
 })
 
-test('what a daemon would undo at once is refused while it runs', async () => {
+test('refuses commands that the daemon would undo at once', async () => {
   const { pid } = await watch()
   lab.write('other.yaml', config('{}', 'eth0: {}, eth1: {}'))
   for (const words of [['destroy'], ['apply', '-f', 'other.yaml']]) {
@@ -74,7 +74,7 @@ test('what a daemon would undo at once is refused while it runs', async () => {
   await lab.ok('destroy', '--auto-approve')
 })
 
-test('a daemon that is killed leaves the data plane unmoved, and the next one takes over without a write', async () => {
+test('a killed daemon leaves the data plane unchanged, and the next one takes over without a write', async () => {
   const first = await watch()
   await judged(lab, async () => {
     const before = [lab.pins(), (await status()).interfaces[0].program_id]
@@ -84,7 +84,7 @@ test('a daemon that is killed leaves the data plane unmoved, and the next one ta
     watching = await Watching.ready(lab)
     expect(watching.lines.map(({ event }) => event)).toEqual(['started', 'in-sync', 'ready'])
     expect([lab.pins(), (await status()).interfaces[0].program_id]).toEqual(before)
-    // And in the middle of a reconcile, wherever that is.
+    // Also in the middle of a reconcile, at any point.
     lab.write('xdp.yaml', config('{}', 'eth0: {}', '192.0.2.3, 203.0.113.7'))
     await setTimeout(300)
     await watching.end('SIGKILL')
@@ -93,29 +93,26 @@ test('a daemon that is killed leaves the data plane unmoved, and the next one ta
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 })
 
-inDepth(
-  'what is begun for an edit that is none is removed, also where the daemon is killed before it can',
-  async () => {
+inDepth('removes an apply prepared for an edit that does not come, also if the daemon is killed first', async () => {
+  lab.write('xdp.yaml', config())
+  watching = await Watching.ready(lab, '--debounce', '1s')
+  const generations = (): string[] => [...new Set(lab.pins().map((pin) => pin.split('/')[1] ?? ''))].sort()
+  const settled = ['gen-1', 'shared-2']
+  const touch = async (): Promise<void> => {
     lab.write('xdp.yaml', config())
-    watching = await Watching.ready(lab, '--debounce', '1s')
-    const generations = (): string[] => [...new Set(lab.pins().map((pin) => pin.split('/')[1] ?? ''))].sort()
-    const settled = ['gen-1', 'shared-2']
-    const touch = async (): Promise<void> => {
-      lab.write('xdp.yaml', config())
-      await expect.poll(generations, { ...PATIENCE, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-2'])
-    }
-    expect(generations()).toEqual(settled)
-    await touch()
-    await expect.poll(generations, PATIENCE).toEqual(settled)
-    await touch()
-    await watching.end('SIGKILL')
-    watching = await Watching.ready(lab)
-    expect(generations()).toEqual(settled)
-    expect(await passes()).toBe(0)
-  },
-)
+    await expect.poll(generations, { ...PATIENCE, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-2'])
+  }
+  expect(generations()).toEqual(settled)
+  await touch()
+  await expect.poll(generations, PATIENCE).toEqual(settled)
+  await touch()
+  await watching.end('SIGKILL')
+  watching = await Watching.ready(lab)
+  expect(generations()).toEqual(settled)
+  expect(await passes()).toBe(0)
+})
 
-test('500 edits with mistakes among them, under traffic, end in the last file, and leave no descriptor open', async () => {
+test('after 500 edits under traffic, mistakes included, the last file is in force and no descriptor leaks', async () => {
   const daemon = await watch()
   const { below, chance, pick } = randomFrom(7)
   const path = join(lab.directory, 'xdp.yaml')
@@ -151,7 +148,7 @@ test('500 edits with mistakes among them, under traffic, end in the last file, a
   expect(daemon.memory() - memory).toBeLessThan(128 * 2 ** 20)
 })
 
-inDepth('a clock that jumps back and forth by years changes nothing', async () => {
+inDepth('setting the clock by years changes nothing', async () => {
   const jump = lab.write(
     'jump.mjs',
     `const { now } = Date
@@ -172,14 +169,14 @@ inDepth('a clock that jumps back and forth by years changes nothing', async () =
 })
 
 describe('a signal', () => {
-  inDepth('to stop leaves the programs attached', async () => {
+  inDepth('SIGTERM leaves the programs attached', async () => {
     const daemon = await watch()
     expect(await daemon.end()).toBe(0)
     expect(daemon.lines.at(-1)).toMatchObject({ event: 'stopped', attached: true })
     expect(await passes()).toBe(0)
   })
 
-  test('to stop detaches them with `on_stop: detach`, and leaves lists and bans', async () => {
+  test('SIGTERM detaches them with `on_stop: detach`, and keeps lists and bans', async () => {
     const daemon = await watch(config('{ on_stop: detach }'))
     await lab.ok('ban', '203.0.113.9')
     expect(await daemon.end('SIGINT')).toBe(0)
@@ -191,7 +188,7 @@ describe('a signal', () => {
     expect(await passes()).toBe(0)
   })
 
-  test('SIGHUP reads the config again', async () => {
+  test('SIGHUP reloads the config', async () => {
     const daemon = await watch()
     daemon.signal('SIGHUP')
     await daemon.hear('reload')
@@ -199,7 +196,7 @@ describe('a signal', () => {
   })
 })
 
-test('systemd hears that it is ready, alive, reloading and stopping, each in its time', async () => {
+test('notifies systemd when it is ready, alive, reloading and stopping', async () => {
   const source = lab.write(
     'listener.c',
     `#define _GNU_SOURCE
@@ -251,18 +248,18 @@ int main(int argc, char **argv)
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     heard += text
   })
-  /** Lines from the daemon itself, as the service manager would believe them. */
+  /** Lines sent by the daemon itself, which the service manager would accept. */
   const lines = (pid: number): string[] =>
     heard.split('\n').flatMap((line) => (line.startsWith(`${pid} `) ? [line.slice(`${pid} `.length)] : []))
   await expect.poll(() => existsSync(socket), PATIENCE).toBe(true)
   Object.assign(process.env, { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '400000' })
   try {
     const daemon = await watch()
-    const told = (start: string): boolean => lines(daemon.pid).some((line) => line.startsWith(start))
-    await expect.poll(() => told(`READY=1 STATUS=${join(lab.directory, 'xdp.yaml')} `), PATIENCE).toBe(true)
-    await expect.poll(() => told('WATCHDOG=1'), PATIENCE).toBe(true)
+    const hasLine = (start: string): boolean => lines(daemon.pid).some((line) => line.startsWith(start))
+    await expect.poll(() => hasLine(`READY=1 STATUS=${join(lab.directory, 'xdp.yaml')} `), PATIENCE).toBe(true)
+    await expect.poll(() => hasLine('WATCHDOG=1'), PATIENCE).toBe(true)
     lab.write('xdp.yaml', `${config()}nonsense: 1\n`)
-    await expect.poll(() => told('STATUS=xdp.yaml:5:1: E010'), PATIENCE).toBe(true)
+    await expect.poll(() => hasLine('STATUS=xdp.yaml:5:1: E010'), PATIENCE).toBe(true)
     lab.write('xdp.yaml', config())
     daemon.signal('SIGHUP')
     await expect.poll(() => lines(daemon.pid).filter((line) => line === 'READY=1'), PATIENCE).toHaveLength(1)
@@ -279,7 +276,7 @@ int main(int argc, char **argv)
   }
 })
 
-inDepth('metrics tell what the daemon did, and whether the config is good', async () => {
+inDepth('metrics have the outcomes of reconciles and the validity of the config', async () => {
   const daemon = await watch(config('{ metrics: "127.0.0.1:9469" }'))
   const script = `fetch('http://127.0.0.1:9469/metrics').then((answer) => answer.text()).then((text) => console.log(text))`
   const value = (name: string): string | undefined => {
@@ -300,7 +297,7 @@ inDepth('metrics tell what the daemon did, and whether the config is good', asyn
   await expect.poll(() => lab.in(lab.host, 'ss', '-Hltn'), PATIENCE).toBe('')
 })
 
-test('edits, applies and bans at the same time do not get in each other’s way', async () => {
+test('concurrent edits, applies and bans all succeed', async () => {
   const daemon = await watch()
   const edit = (number: number): string => config('{}', 'eth0: {}', `192.0.2.3, 198.51.100.${number}`)
   await judged(lab, async () => {
@@ -320,7 +317,7 @@ test('edits, applies and bans at the same time do not get in each other’s way'
     await Promise.all([applies(), bans(), edits()])
     lab.write('xdp.yaml', edit(99))
     const last = sha256(edit(99))
-    // What it knows of is not yet what is in force.
+    // The daemon has read the edit, but may not have applied it yet.
     await daemon.hear('applied', ({ sha256: applied }) => applied === last)
     expect((await status()).watch.config.sha256).toBe(last)
   })
@@ -330,15 +327,15 @@ test('edits, applies and bans at the same time do not get in each other’s way'
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
 })
 
-test('what cannot be watched is an error like any other', async () => {
+test('exits with the errors of a missing or invalid config', async () => {
   const run = async (text: string | undefined, ...args: readonly string[]) => {
     if (text !== undefined) lab.write('xdp.yaml', text)
     const { exitCode, stdout, stderr } = await lab.xdp('watch', ...args)
     expect(stdout === '' || args.includes('--json')).toBe(true)
-    return { exitCode, told: stdout + stderr }
+    return { exitCode, output: stdout + stderr }
   }
-  expect(await run(undefined)).toMatchObject({ exitCode: 66, told: expect.stringContaining('E001') })
-  expect(await run('nonsense: 1\n')).toMatchObject({ exitCode: 78, told: expect.stringContaining('xdp.yaml:1:1') })
+  expect(await run(undefined)).toMatchObject({ exitCode: 66, output: expect.stringContaining('E001') })
+  expect(await run('nonsense: 1\n')).toMatchObject({ exitCode: 78, output: expect.stringContaining('xdp.yaml:1:1') })
   expect(await run('nonsense: 1\n', '--json')).toMatchObject({ exitCode: 78 })
   expect(await run(config(), '--debounce', '2m')).toMatchObject({ exitCode: 64 })
   expect(await run(config(), '--metrics', 'localhost:80')).toMatchObject({ exitCode: 64 })

@@ -1,4 +1,4 @@
-// Every folder of test/golden/errors has an invalid config and the expected output. A new folder is a new test;
+// Every folder of test/golden/errors has an invalid config and the expected errors. A new folder is a new test;
 // UPDATE_GOLDEN=1 writes the current output.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

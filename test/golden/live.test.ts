@@ -1,4 +1,4 @@
-// The live view on a screen, one file per case and size; UPDATE_GOLDEN=1 writes the current output.
+// Screens of the live view, one file per case and size; UPDATE_GOLDEN=1 writes the current screens.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -62,7 +62,7 @@ test.each(Object.entries(CASES))('%s', (name, frame) => {
   expect(existsSync(golden) ? readFileSync(golden, 'utf8') : '').toBe(shown)
 })
 
-test('docs/metrics.md contains one of the screens', () => {
+test('docs/metrics.md shows one of these screens', () => {
   const docs = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8')
   const [, shown = ''] = /^## The live view\n\n```\n(.*?)^…\n```$/ms.exec(docs) ?? []
   expect(shown.length).toBeGreaterThan(100)

@@ -1,7 +1,7 @@
-// Plans as text and as JSON. Each folder of test/golden/plan is a case:
+// Plans as text and JSON. Each folder of test/golden/plan is a case:
 //   xdp.yaml      the desired config
-//   before.yaml   the config applied before; absent = no policy is live
-//   facts.yaml    other facts of the host; absent = every interface is a veth, attached in its preferred mode
+//   before.yaml   the config applied before; without it, nothing is live
+//   facts.yaml    the host; without it, every interface is an ordinary veth, attached in its preferred mode
 //   plan.txt, summary.txt, plan.json   the expected output; UPDATE_GOLDEN=1 writes it
 // Adding a folder adds a test.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -26,12 +26,14 @@ interface Facts {
     Record<string, Partial<Omit<Link, 'programs'>> & { readonly foreign?: Partial<AttachedProgram> }>
   >
   readonly absent?: readonly string[]
-  /** Live modes that differ from the preferred ones of before.yaml. */
+  /** Live modes that are not the preferred ones of before.yaml. */
   readonly modes?: Readonly<Record<string, AttachMode>>
   readonly drift?: Readonly<Record<string, string>>
   /** The live build. */
   readonly program?: Program
-  /** Next hops of backends as `MAC INTERFACE [MTU [VLAN]]`, or why the address has no next hop; absent = as in the live tables. */
+  /**
+   * Next hops of backends as `MAC INTERFACE [MTU [VLAN]]`, or why one is unknown; and the live ones where they differ.
+   */
   readonly hops?: Readonly<Record<string, string>>
   readonly liveHops?: Readonly<Record<string, string>>
   readonly own?: readonly string[]
@@ -40,7 +42,7 @@ interface Facts {
   readonly ssh?: Readonly<Record<string, number>>
 }
 
-/** The next hop in a text of `hops`; undefined for any other text. */
+/** Parses a text of `hops`; undefined: the next hop is unknown. */
 function hopOf(text: string): NextHop | undefined {
   const [mac = '', device = '', mtu = '1500', vlan = '0'] = text.split(' ')
   if (!/^[0-9a-f]{12}$/.test(mac)) return undefined
@@ -103,7 +105,7 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
   })
 }
 
-/** Removes absolute paths of the checkout from the output. */
+/** Removes absolute paths of the checkout, which differ between machines. */
 const withoutFolder = (text: string): string => text.replaceAll(new RegExp(`[\\w./-]*${WHOLE.source}`, 'g'), '')
 
 async function render(folder: string): Promise<Readonly<Record<string, string>>> {

@@ -125,7 +125,7 @@ export async function startDaemon(
     scheduler: clock,
     pipeline: kernel,
     book,
-    tell: (event) => events.push(event),
+    emit: (event) => events.push(event),
     file: {
       async look() {
         const found = next

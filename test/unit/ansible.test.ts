@@ -1,4 +1,4 @@
-// The Ansible module by itself, called as Ansible does; and its example, as far as that needs no Ansible.
+// The Ansible module, called like Ansible calls it; and the parts of its example that need no Ansible.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-/** Calls the module. `xdp`: a script in its place; undefined = there is none. */
+/** Calls the module. `xdp`: a script that replaces xdp; undefined: xdp is not installed. */
 function call(options: Readonly<Record<string, unknown>>, xdp?: string) {
   const executable = join(folder, 'xdp')
   if (xdp !== undefined) writeFileSync(executable, `#!/bin/sh\n${xdp}\n`)
@@ -32,16 +32,16 @@ function call(options: Readonly<Record<string, unknown>>, xdp?: string) {
 const CHECK = { _ansible_check_mode: true, _ansible_diff: true, _ansible_version: '2.14' }
 
 test.each([
-  [{ contents: '' }, 'unknown option contents; there are path, content'],
+  [{ contents: '' }, 'unknown option contents; valid options are path, content'],
   [{ content: 5 }, 'content must be a string'],
   [{ accept_shrink: 'maybe' }, 'accept_shrink must be a boolean'],
-])('%j is a mistake', (options, message) => {
+])('rejects %j', (options, message) => {
   const { status, answer } = call(options, 'exit 0')
   expect(status).toBe(1)
   expect(answer).toMatchObject({ failed: true, msg: expect.stringContaining(message) })
 })
 
-test('on a machine that is only to be set up, check mode says what is missing and shows the file', () => {
+test('on a host that is not set up yet, check mode names the missing part and shows the file', () => {
   const diff = [{ before: '', after: 'version: 1\n' }]
   expect(call({ content: 'version: 1\n', ...CHECK })).toMatchObject({
     status: 0,
@@ -56,14 +56,14 @@ test('on a machine that is only to be set up, check mode says what is missing an
   expect(readdirSync(folder)).toEqual(['xdp'])
 })
 
-test('without xdp there is nothing to apply with', () => {
+test('fails without xdp, and writes no file', () => {
   const { status, answer } = call({ content: 'version: 1\n' })
   expect(status).toBe(1)
   expect(answer.msg).toContain('is not installed')
   expect(readdirSync(folder)).toEqual([])
 })
 
-test('an apply that fails after the plan was right puts the old file back', () => {
+test('restores the old file if the apply fails after a good plan', () => {
   const path = join(folder, 'xdp.yaml')
   writeFileSync(path, 'old\n', { mode: 0o640 })
   const error = { code: 'E106', name: 'locked', severity: 'error', message: 'busy', hint: 'wait', at: null }
@@ -78,7 +78,7 @@ esac`
   expect(readdirSync(folder).toSorted()).toEqual(['xdp', 'xdp.yaml'])
 })
 
-test('the role installs the version that it comes with, and its example is a valid config', async () => {
+test('the role installs its own version, and its example is a valid config', async () => {
   const read = (path: string) => parse(readFileSync(path, 'utf8'))
   expect(read(join(ROLE, 'defaults/main.yml')).xdp_version).toBe(read(join(ROOT, 'package.json')).version)
   const [{ roles }] = read(join(ROOT, 'examples/ansible/site.yml'))

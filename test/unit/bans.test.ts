@@ -1,4 +1,4 @@
-// Bans without a kernel: arguments, protected addresses, lists and reports.
+// Bans without a kernel: parsing, addresses that a ban must not cover, and rendering.
 
 import { expect, test } from 'vitest'
 import { parseBanned, parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/verbs/ban-words.ts'
@@ -36,7 +36,7 @@ test.each([
   ['example.org', false],
 ])('%s can be banned: %j', (text, expected) => expect(parseBanned(text) !== undefined).toBe(expected))
 
-test('words that are wrong are refused with what to write instead', () => {
+test('rejects invalid words with a hint', () => {
   expect(() => readBanned('10.0.0.1/8')).toThrow(/E300.*after the first 8/)
   expect(() => readBanned('192.0.2.1-192.0.2.9')).toThrow(/E300/)
   expect(() => readTtl('soon')).toThrow(/E300.*soon/)
@@ -65,7 +65,7 @@ test('a run has a header and two lines per request', () => {
   expect(encodeRequests([request, request], { reason: 'r', by: 'b' }, 1).length).toBe(64 + 2 * 128)
 })
 
-test('SSH peers are the far ends of established connections to port 22, IPv4 ones in their own form', () => {
+test('SSH peers are the remote ends of established connections to port 22; mapped addresses become IPv4', () => {
   const v4 = [
     '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode',
     '   0: 010200C0:0016 020200C0:D431 01 00000000:00000000 00:00000000 00000000     0        0 1 1',
@@ -94,7 +94,7 @@ const BAN: Ban = {
   reason: 'jail \u001b[31msshd',
 }
 
-test('a list is JSON, and a table without terminal control sequences', () => {
+test('lists bans as a table without control characters, and as JSON', () => {
   const text = renderBans([BAN, { ...BAN, prefix: prefix('::1'), expires: undefined, ttlLeft: undefined }], false)
   expect(text).toContain('192.0.2.0/24  30 min        2026-01-02T03:04:05Z  fail2ban  jail \ufffd[31msshd')
   expect(text).toContain('::1           until lifted')

@@ -1,4 +1,4 @@
-// The process itself: streams, pipes, signals, exit status. Bundled as it is shipped, run as users run it.
+// The process: streams, pipes, signals, exit status. Runs the bundle as it is shipped.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -21,7 +21,7 @@ beforeAll(async () => {
     format: 'esm',
     platform: 'node',
     target: 'node20',
-    // Bundled CommonJS looks for a `require`, which a module does not have.
+    // Bundled CommonJS needs `require`, which modules do not have.
     banner: { js: "import { createRequire as r } from 'node:module'; const require = r(import.meta.url)" },
     logLevel: 'error',
   })
@@ -31,7 +31,7 @@ beforeAll(async () => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** Runs `xdp` with pipes. `reads` false: nobody reads its stdout. */
+/** Runs `xdp` with pipes. `reads` false: closes its stdout unread. */
 async function xdp(argv: readonly string[], { env = {}, reads = true } = {}) {
   const child = spawn(process.execPath, [CLI, ...argv], { cwd: folder, env: { PATH: process.env['PATH'], ...env } })
   const seen = { stdout: '', stderr: '' }
@@ -47,7 +47,7 @@ async function xdp(argv: readonly string[], { env = {}, reads = true } = {}) {
   return { status, ...seen }
 }
 
-test('the result goes to stdout, the exit status tells', async () => {
+test('writes the result to stdout, with exit status 0', async () => {
   expect(await xdp(['validate'])).toEqual({
     status: 0,
     stdout: 'xdp.yaml is valid: 1 interface, 1 list with 1 prefix, default pass.\n',
@@ -55,7 +55,7 @@ test('the result goes to stdout, the exit status tells', async () => {
   })
 })
 
-test('errors go to stderr without colour, as JSON to stdout', async () => {
+test('writes errors to stderr without colour, with --json to stdout', async () => {
   const text = await xdp(['validate', '-f', 'none.yaml'])
   expect(text).toMatchObject({ status: 66, stdout: '', stderr: expect.stringMatching(/^error\[E001 /) })
   const json = await xdp(['validate', '-f', 'none.yaml', '--json'])
@@ -67,17 +67,17 @@ test('FORCE_COLOR colours a pipe', async () => {
   expect((await xdp(['nonsense'], { env: { FORCE_COLOR: '1' } })).stderr).toContain('\u001b[31m')
 })
 
-test('a reader that goes away is no error', async () => {
+test('exits 0 if the reader closes the pipe', async () => {
   expect(await xdp(['schema'], { reads: false })).toMatchObject({ status: 0, stderr: '' })
 })
 
-test('prints each schema as the package has it, and says so where it is missing', async () => {
+test('prints each schema as packaged; exits 69 if its file is missing', async () => {
   expect((await xdp(['schema', 'why'])).stdout).toBe(readFileSync(join(SCHEMAS, 'why.schema.json'), 'utf8'))
   rmSync(join(folder, 'schemas/why.schema.json'))
   expect(await xdp(['schema', 'why'])).toMatchObject({ status: 69, stderr: expect.stringContaining('E110') })
 })
 
-test('output larger than a pipe arrives whole', async () => {
+test('delivers output larger than a pipe buffer', async () => {
   const entries = Array.from({ length: 4000 }, (_, at) => `  - { name: list-${at}, cidrs: [192.0.2.${at % 250}] }\n`)
   writeFileSync(join(folder, 'large.yaml'), `version: 1\ninterfaces: { eth0: {} }\nblocklist:\n${entries.join('')}`)
   const { stdout } = await xdp(['validate', '--json', '-f', 'large.yaml'])

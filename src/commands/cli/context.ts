@@ -1,4 +1,4 @@
-// What a command may touch: its flags, two streams, a question, and the host it works on. Never the process.
+// The environment of a command: its flags, two streams, a prompt, and the host. A command never touches the process.
 
 import type { Cache } from '../../cache/cache.ts'
 import type { Host } from '../../pipelines/session.ts'
@@ -12,7 +12,7 @@ export interface Context {
   readonly flags: GlobalFlags
   readonly cache: Cache
   readonly host: Host
-  /** All of stdin, as it comes. */
+  /** Stdin as a stream of chunks. */
   readonly stdin: () => AsyncIterable<Uint8Array>
   /** The result. */
   readonly stdout: (text: string) => void
@@ -20,16 +20,18 @@ export interface Context {
   readonly stderr: (text: string) => void
   /** Whether stdout is a terminal. */
   readonly isTerminal: boolean
-  /** From now on SIGHUP calls the listener, and ends nothing. */
+  /** Makes SIGHUP call the listener instead of stopping the run. */
   readonly onHangup: (listener: () => void) => void
-  /** Whether each stream takes colour. */
+  /** Whether each stream gets colour. */
   readonly color: { readonly stdout: boolean; readonly stderr: boolean }
-  /** Whether somebody can be asked. */
+  /** Whether a user can answer a prompt. */
   readonly interactive: boolean
-  /** Asks on stderr; the answer without its newline, empty at the end of input. */
+  /** Asks on stderr. Returns the answer without its newline; empty at the end of input. */
   readonly prompt: (question: string) => Promise<string>
-  /** All of stdin. */
+  /** Reads all of stdin. */
   readonly readInput: () => Promise<Uint8Array>
-  /** The terminal that stdout is, to be taken over; absent where it is none that can be drawn on. */
+  /**
+   * The terminal behind stdout, for full-screen output; absent where stdout is none, or one without control sequences.
+   */
   readonly screen?: Screen
 }

@@ -1,14 +1,14 @@
-// Flags and arguments of commands as data: parsing, help and completion are made from them.
+// Flags and arguments of commands as data, from which parsing, help and completion are made.
 
 /**
- * What a shell offers for a value: these words (one that ends with a colon is not the end of it), or names of a kind.
- * Nothing is offered where it is not said.
+ * The completions of a value: these words, or names of a kind. A word that ends with a colon is only a beginning.
+ * Without `completes` the shell offers nothing.
  */
 export type Completes = readonly string[] | 'file' | 'directory' | 'interface' | 'instance'
 
 export interface FlagSpec {
   readonly type: 'boolean' | 'string'
-  /** May be given several times. */
+  /** The flag may be repeated. */
   readonly multiple?: true
   /** One letter. */
   readonly short?: string
@@ -33,7 +33,7 @@ type ValueOf<F extends FlagSpec> = F extends { readonly type: 'boolean' }
     ? readonly string[]
     : string | undefined
 
-/** The parsed values of a set of flags: absent booleans are false, absent lists empty. */
+/** The parsed values of a set of flags: missing booleans are false, missing lists empty. */
 export type Options<S extends FlagSpecs> = { readonly [K in keyof S]: ValueOf<S[K]> }
 
 export interface Arguments<S extends FlagSpecs> {

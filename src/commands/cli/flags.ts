@@ -1,7 +1,8 @@
-import type { FlagSpecs } from './flag.ts'
-// Every flag there is.
+// All flags.
 
-/** Accepted by every command, before or after its name. */
+import type { FlagSpecs } from './flag.ts'
+
+/** Flags of every command, before or after its name. */
 export const GLOBAL_FLAGS = {
   file: {
     type: 'string',
@@ -14,16 +15,16 @@ export const GLOBAL_FLAGS = {
   instance: {
     type: 'string',
     value: 'NAME',
-    help: 'which set of objects to work on; default: default',
+    help: 'name of the set of objects to work on; default: default',
     completes: 'instance',
   },
-  json: { type: 'boolean', help: 'one JSON document on stdout, errors included' },
-  'no-color': { type: 'boolean', help: 'no colour; NO_COLOR, FORCE_COLOR and TERM=dumb are heeded too' },
-  'no-input': { type: 'boolean', help: 'never ask' },
+  json: { type: 'boolean', help: 'print one JSON document to stdout, errors included' },
+  'no-color': { type: 'boolean', help: 'disable colour; NO_COLOR, FORCE_COLOR and TERM=dumb also work' },
+  'no-input': { type: 'boolean', help: 'never prompt' },
   'lock-timeout': {
     type: 'string',
     value: 'TIME',
-    help: 'how long to wait for another xdp that is at work; default: 30s',
+    help: 'how long to wait for the lock of another xdp; default: 30s',
   },
   debug: { type: 'boolean', help: 'show the stack of unexpected errors' },
   help: { type: 'boolean', short: 'h', help: 'show help and exit' },
@@ -33,15 +34,18 @@ export const GLOBAL_FLAGS = {
 export const NO_FLAGS = {} as const satisfies FlagSpecs
 
 const FEED_FLAGS = {
-  'accept-shrink': { type: 'boolean', help: 'take feeds that are too old (max_age) or lost too much (max_shrink)' },
+  'accept-shrink': {
+    type: 'boolean',
+    help: 'accept feeds that are older than max_age or shrank by more than max_shrink',
+  },
 } as const satisfies FlagSpecs
 
 export const PLAN_FLAGS = {
   ...FEED_FLAGS,
-  'detailed-exitcode': { type: 'boolean', help: 'exit 2 when there are changes, 0 when there are none' },
-  full: { type: 'boolean', help: 'list every prefix of a changed list, not five' },
-  summary: { type: 'boolean', help: 'one line for each object' },
-  commands: { type: 'boolean', help: 'also show the bpftool and ip commands that do the same' },
+  'detailed-exitcode': { type: 'boolean', help: 'exit 2 if there are changes, 0 if there are none' },
+  full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
+  summary: { type: 'boolean', help: 'show one line per object' },
+  commands: { type: 'boolean', help: 'also show the equivalent bpftool and ip commands' },
   target: {
     type: 'string',
     multiple: true,
@@ -52,7 +56,7 @@ export const PLAN_FLAGS = {
 } as const satisfies FlagSpecs
 
 export const APPROVE_FLAGS = {
-  'auto-approve': { type: 'boolean', help: 'do not ask; needed where stdin is no terminal' },
+  'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is no terminal' },
 } as const satisfies FlagSpecs
 
 export const APPLY_FLAGS = {
@@ -61,65 +65,69 @@ export const APPLY_FLAGS = {
   'wait-interfaces': {
     type: 'string',
     value: 'TIME',
-    help: 'first wait until the interfaces of the config exist, but not longer: for use at boot',
+    help: 'wait up to this long for the interfaces of the config; for use at boot',
   },
 } as const satisfies FlagSpecs
 
 export const BAN_FLAGS = {
-  ttl: { type: 'string', value: 'TIME', help: 'for how long: 30s, 10m, 1h, 7d, 2w; default: until it is lifted' },
-  reason: { type: 'string', value: 'TEXT', help: 'why, for those who look at it later; at most 55 bytes' },
-  by: { type: 'string', value: 'NAME', help: 'who or what bans; at most 23 bytes' },
-  stdin: { type: 'boolean', help: 'read from stdin, one a line: ADDRESS [TIME]' },
-  force: { type: 'boolean', help: 'ban even what would lock you out' },
+  ttl: {
+    type: 'string',
+    value: 'TIME',
+    help: 'duration of the ban: 30s, 10m, 1h, 7d, 2w; default: until it is lifted',
+  },
+  reason: { type: 'string', value: 'TEXT', help: 'reason, shown by `xdp bans`; at most 55 bytes' },
+  by: { type: 'string', value: 'NAME', help: 'author, shown by `xdp bans`; at most 23 bytes' },
+  stdin: { type: 'boolean', help: 'read lines of ADDRESS [TIME] from stdin' },
+  force: { type: 'boolean', help: 'ban addresses even if that may lock you out' },
 } as const satisfies FlagSpecs
 
 export const WATCH_FLAGS = {
   debounce: {
     type: 'string',
     value: 'TIME',
-    help: 'how long files must be left alone after an edit; default: watch.debounce of the config, else 100ms',
+    help: 'how long to wait after the last write of an edit; default: watch.debounce of the config, else 100ms',
   },
   metrics: {
     type: 'string',
     value: 'ADDR:PORT',
-    help: 'where metrics are served, such as 127.0.0.1:9469; default: watch.metrics of the config, else nowhere',
+    help: 'serve metrics on this address, such as 127.0.0.1:9469; default: watch.metrics of the config, else none',
   },
 } as const satisfies FlagSpecs
 
 export const UNBAN_FLAGS = {
-  stdin: { type: 'boolean', help: 'read from stdin, one a line: ADDRESS, and what follows it in lists for `ban`' },
+  stdin: { type: 'boolean', help: 'read lines of ADDRESS from stdin; ignores times, so lists for `ban` work' },
 } as const satisfies FlagSpecs
 
 export const STATS_FLAGS = {
-  watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot where stdout is no terminal' },
-  interval: { type: 'string', value: 'TIME', help: 'how often --watch looks; default: 1s' },
+  watch: { type: 'boolean', help: 'show rates until q is pressed; one snapshot if stdout is no terminal' },
+  interval: { type: 'string', value: 'TIME', help: 'refresh interval of --watch; default: 1s' },
   format: {
     type: 'string',
     value: 'FORMAT',
     help: 'text or prometheus; default: text',
     completes: ['text', 'prometheus'],
   },
-  output: { type: 'string', value: 'FILE', help: 'write the result there, in one go', completes: 'file' },
+  output: { type: 'string', value: 'FILE', help: 'write to a file, atomically', completes: 'file' },
 } as const satisfies FlagSpecs
 
 export const WHY_FLAGS = {
   protocol: {
     type: 'string',
     value: 'PROTOCOL',
-    help: 'tcp, udp, icmp or a number; tcp or udp is needed with ports',
+    help: 'tcp, udp, icmp or a number; ports require tcp or udp',
     completes: ['tcp', 'udp', 'icmp'],
   },
-  'source-port': { type: 'string', value: 'PORT', help: 'port it comes from' },
-  destination: { type: 'string', value: 'ADDRESS', help: 'address it goes to' },
-  'destination-port': { type: 'string', value: 'PORT', help: 'port it goes to' },
-  interface: { type: 'string', value: 'NAME', help: 'interface it arrives on', completes: 'interface' },
+  'source-port': { type: 'string', value: 'PORT', help: 'source port of the packet' },
+  destination: { type: 'string', value: 'ADDRESS', help: 'destination address of the packet' },
+  'destination-port': { type: 'string', value: 'PORT', help: 'destination port of the packet' },
+  interface: { type: 'string', value: 'NAME', help: 'interface on which the packet arrives', completes: 'interface' },
 } as const satisfies FlagSpecs
 
 export const IMPORT_FLAGS = {
   from: {
     type: 'string',
     value: 'TOOL',
-    help: 'whose settings to read: ipset, nft, xdp-filter or iptables',
+    help: 'tool whose rules to read: ipset, nft, xdp-filter or iptables',
     completes: ['ipset', 'nft', 'xdp-filter', 'iptables'],
   },
   interface: {
@@ -132,9 +140,9 @@ export const IMPORT_FLAGS = {
   output: {
     type: 'string',
     value: 'DIR',
-    help: 'write xdp.yaml and its list files there; default: print the config',
+    help: 'write xdp.yaml and its list files to this directory; default: print the config',
     completes: 'directory',
   },
-  force: { type: 'boolean', help: 'replace files that exist' },
-  strict: { type: 'boolean', help: 'exit 1 and write nothing where something cannot be imported exactly' },
+  force: { type: 'boolean', help: 'replace existing files' },
+  strict: { type: 'boolean', help: 'exit 1 and write nothing if a rule cannot be imported exactly' },
 } as const satisfies FlagSpecs

@@ -1,4 +1,4 @@
-// Help, made from the table; 80 columns.
+// Renders help from the table of commands, 80 columns wide.
 
 import type { FlagSpec, FlagSpecs } from './flag.ts'
 import { GLOBAL_FLAGS } from './flags.ts'
@@ -6,7 +6,7 @@ import type { CommandSpec, Example } from './specification.ts'
 
 const WIDTH = 80
 
-/** Words filled into lines of at most `width` columns. */
+/** Wraps text into lines of at most `width` columns. */
 function wrap(text: string, width: number): string[] {
   const lines: string[] = []
   let line = ''
@@ -19,7 +19,7 @@ function wrap(text: string, width: number): string[] {
   return [...lines, line]
 }
 
-/** A term with its explanation beside it, or under it where the term is too long. */
+/** Terms with their explanations beside them, or below where a term is too long. */
 function entries(pairs: readonly (readonly [term: string, text: string])[]): string[] {
   const column = Math.min(28, Math.max(...pairs.map(([term]) => term.length)) + 4)
   return pairs.flatMap(([term, text]) => {
@@ -49,18 +49,18 @@ const exampleSection = (examples: readonly Example[]): string[] => [
 const EXIT_LINES = [
   ['0', 'ok: in sync, or applied and verified'],
   ['1', 'failed; the live state is unchanged or restored'],
-  ['2', 'there are changes (plan --detailed-exitcode only)'],
+  ['2', 'changes are pending (plan --detailed-exitcode only)'],
   ['3', 'failed, and the live state is mixed'],
   ['4', 'refused by a guard'],
   ['64 66 69', 'usage; no such file; the kernel, driver or a tool lacks it'],
-  ['70 75 77 78', 'our bug; lock held; not permitted; bad config'],
+  ['70 75 77 78', 'bug in xdp; lock held; not permitted; bad config'],
 ] as const
 
-/** What the tool is, in help and in the manual page. */
+/** The introduction in help and in the manual page. */
 export const INTRO = {
   summary: 'declarative config-as-code for XDP',
   paragraphs: [
-    'One YAML file says which packets the kernel drops; plan shows the difference, apply makes it so and proves it.',
+    'One YAML file defines which packets the kernel drops or sends to backends; plan shows the changes, apply makes them and verifies the result.',
   ],
 } as const
 
@@ -71,10 +71,10 @@ export function renderHelp(commands: readonly CommandSpec[]): string {
     '',
     'Usage: xdp COMMAND [FLAGS]',
     ...exampleSection([
-      { line: 'xdp validate', does: 'is xdp.yaml right?' },
-      { line: 'xdp plan', does: 'what would change?' },
-      { line: 'xdp apply', does: 'change it' },
-      { line: 'xdp why 203.0.113.9', does: 'what happens to packets from there, and why?' },
+      { line: 'xdp validate', does: 'check xdp.yaml' },
+      { line: 'xdp plan', does: 'show the changes' },
+      { line: 'xdp apply', does: 'make the changes' },
+      { line: 'xdp why 203.0.113.9', does: 'explain the verdict of packets from an address' },
     ]),
     '',
     'Commands:',
@@ -84,7 +84,7 @@ export function renderHelp(commands: readonly CommandSpec[]): string {
     'Exit statuses:',
     ...entries(EXIT_LINES),
     '',
-    '`xdp help COMMAND` tells more about a command.',
+    '`xdp help COMMAND` describes a command.',
   ]
   return `${lines.join('\n')}\n`
 }

@@ -1,5 +1,5 @@
-// argv → which command, with which flags. Every flag of every command is known here, so that a flag may stand before
-// or after the command and a wrong one gets an answer that helps.
+// Parses argv into a command and its flags. Knows the flags of all commands, so that a flag may stand before or after
+// the command, and a misplaced one gets a helpful error.
 
 import { parseArgs } from 'node:util'
 import { fail, type XdpError } from '../../diagnostics.ts'
@@ -19,7 +19,7 @@ type Values = Record<string, boolean | string | readonly string[] | undefined>
 
 type Commands = readonly CommandSpec[]
 
-/** Flags that two commands share have the same type in both; a test holds that. */
+/** A flag of several commands has one type in all of them; a test checks that. */
 export const everyFlag = (commands: Commands): FlagSpecs =>
   Object.assign({}, GLOBAL_FLAGS, ...commands.map(({ flags }) => flags))
 
@@ -35,20 +35,20 @@ function unknownFlag(raw: string, name: string, command: CommandSpec | undefined
   const owners = commands.filter(({ flags }) => name in flags).map((owner) => owner.name)
   if (owners.length > 0) {
     const message = command ? `${raw} is not a flag of \`xdp ${command.name}\`` : `${raw} needs a command`
-    return fail('E300', message, `it belongs to ${owners.map((owner) => `\`xdp ${owner}\``).join(' and ')}`)
+    return fail('E300', message, `it is a flag of ${owners.map((owner) => `\`xdp ${owner}\``).join(' and ')}`)
   }
   const meant = nearest(name, [...Object.keys(GLOBAL_FLAGS), ...Object.keys(command?.flags ?? everyFlag(commands))])
   const help = command ? `\`xdp ${command.name} --help\` lists the flags` : '`xdp help` lists the flags'
   return fail('E300', `${raw} is not a known flag`, meant === undefined ? help : `did you mean ${dashed(meant)}?`)
 }
 
-/** A flag's value as written. Throws E300 where a value is missing or not wanted. */
+/** Throws E300 for a missing value, and for a value of a flag that takes none. */
 function checkValue(raw: string, spec: FlagSpec, value: string | undefined, inline: boolean | undefined): void {
   if (spec.type === 'boolean') {
     if (value !== undefined) throw fail('E300', `${raw} takes no value, but "${value}" was given`)
     return
   }
-  // Another flag where the value should be is a forgotten value far more often than a value that begins with a dash.
+  // A flag in place of a value means a forgotten value far more often than a value that begins with a dash.
   if (value === undefined || value === '' || (value.startsWith('-') && !inline))
     throw fail('E300', `${raw} needs a value`, `write ${raw} ${spec.value ?? 'VALUE'}`)
 }
@@ -64,13 +64,13 @@ function checkPositionals(command: CommandSpec, positionals: readonly string[]):
     throw fail('E300', `\`xdp ${name}\` needs ${argument.name}: ${argument.help}`, `xdp ${name} ${argument.name}`)
   const surplus = positionals[argument ? 1 : 0]
   if (surplus === undefined) return
-  const hint = argument ? `it takes one ${argument.name}` : 'it takes none; a config is given with -f FILE'
+  const hint = argument ? `xdp ${name} ${argument.name}` : `to name a config: xdp ${name} -f ${surplus}`
   throw fail('E300', `"${surplus}" is one argument too many for \`xdp ${name}\``, hint)
 }
 
 /**
- * Parses the words after `xdp`. Positionals are not checked where help or the version is asked for. Throws XdpError
- * E300 (exit 64) for what is unknown, missing or too much.
+ * Parses the arguments after `xdp`. Ignores positionals with --help and --version. Throws E300 (exit 64) for unknown,
+ * missing and surplus arguments.
  */
 export function parseArguments(argv: readonly string[], commands: Commands): Invocation {
   const { tokens } = parseArgs({ args: [...argv], options: everyFlag(commands), strict: false, tokens: true })
@@ -95,7 +95,7 @@ export function parseArguments(argv: readonly string[], commands: Commands): Inv
   }
   if (help) flags['help'] = true
   if (command && !flags['help'] && !flags['version']) checkPositionals(command, positionals)
-  // `defaults` has given every flag of the table a value of the type that the table states.
+  // `defaults` has set every flag of the table to a value of its type.
   return {
     flags: flags as unknown as Invocation['flags'],
     command,

@@ -1,9 +1,9 @@
-// One line on a terminal that tells what is being done, for whatever takes longer than half a second.
+// A progress line on the terminal for stages that take longer than half a second.
 
 export interface Progress {
-  /** A stage begins. */
+  /** Starts a stage. */
   readonly report: (stage: string) => void
-  /** Takes the line away, because something else is to be written or all is done. */
+  /** Erases the line, before other output and at the end. */
   readonly clear: () => void
 }
 
@@ -12,7 +12,7 @@ const SILENT: Progress = { report: () => {}, clear: () => {} }
 /** CSI K: erase to the end of the line. */
 const ERASE = '\r\u001b[K'
 
-/** `write` goes to a terminal; where there is none (`enabled` false) nothing is ever written. */
+/** `write` goes to a terminal. Writes nothing unless `enabled`. */
 export function createProgress(write: (text: string) => void, enabled: boolean, delayMs = 500): Progress {
   if (!enabled) return SILENT
   let stage = ''
@@ -26,7 +26,7 @@ export function createProgress(write: (text: string) => void, enabled: boolean, 
     report(next) {
       stage = next
       if (shown) draw()
-      // The process must not stay alive for a line that nobody needs any more.
+      // The timer must not keep the process alive.
       else timer ??= setTimeout(draw, delayMs).unref()
     },
     clear() {

@@ -1,7 +1,7 @@
-// A terminal taken over for a while: the other screen, no cursor, keys as they are pressed. Given back however the
-// command ends. The streams and the process come from cli.ts.
+// Full-screen mode of a terminal: alternate screen, no cursor, raw keys. Restores the terminal however the command
+// ends. The streams and the process come from cli.ts.
 
-/** What of a terminal's input and output is used; node:tty streams have it. */
+/** The parts of node:tty streams in use. */
 export interface TerminalInput {
   readonly isTTY?: boolean
   setRawMode(on: boolean): unknown
@@ -18,28 +18,28 @@ export interface TerminalOutput {
   off(event: 'resize', listener: () => void): unknown
 }
 export interface JobControl {
-  /** Stops this process, as the terminal does on ^Z where keys are not ours. */
+  /** Stops this process, as the terminal itself does on ^Z outside raw mode. */
   readonly suspend: () => void
-  /** Calls back each time the process goes on. */
+  /** Calls the listener each time the process continues. */
   readonly onContinue: (listener: () => void) => void
 }
 
 export interface Listeners {
   readonly key: (key: string) => void
-  /** The screen is to be drawn anew: it has another size, or the process was stopped meanwhile. */
+  /** The screen must be drawn again: its size changed, or the process continues after a stop. */
   readonly redraw: () => void
 }
 
 export interface Screen {
-  /** Takes the terminal over. */
+  /** Enters full-screen mode. */
   readonly open: (listeners: Listeners) => void
   readonly size: () => { readonly columns: number; readonly rows: number }
   readonly draw: (lines: readonly string[]) => void
-  /** Gives the terminal back, as often as it is called. */
+  /** Restores the terminal; may be called repeatedly. */
   readonly close: () => void
 }
 
-/** xterm control sequences: DECSET 1049 (other screen, cursor saved), DECTCEM (cursor), CUP, EL, ED. */
+/** xterm control sequences: DECSET 1049 (alternate screen, cursor saved), DECTCEM (cursor), CUP, EL, ED. */
 const ENTER = '\u001b[?1049h\u001b[?25l'
 const LEAVE = '\u001b[?25h\u001b[?1049l'
 const HOME = '\u001b[H'
@@ -47,11 +47,11 @@ const CLEAR_LINE = '\u001b[K'
 const CLEAR_BELOW = '\u001b[J'
 const CONTROL_Z = '\u001a'
 
-/** Of a terminal that does not tell (DEC VT100). */
+/** The size of a DEC VT100, for terminals that report none. */
 const COLUMNS = 80
 const ROWS = 24
 
-/** A screen that nobody has opened yet. */
+/** Makes a screen; it does nothing until it is opened. */
 export function createScreen(
   input: TerminalInput,
   output: TerminalOutput,
@@ -72,8 +72,8 @@ export function createScreen(
     output.write(LEAVE)
     if (input.isTTY) input.setRawMode(false)
   }
-  const hear = (data: Buffer): void => {
-    // Several keys may come at once; of a function key only ESC and what follows it, which nobody listens to.
+  const onData = (data: Buffer): void => {
+    // One chunk may hold several keys. A function key arrives as ESC and more characters, which no listener uses.
     for (const key of data.toString('latin1')) {
       if (key !== CONTROL_Z) listeners?.key(key)
       else if (shown) {
@@ -90,7 +90,7 @@ export function createScreen(
       output.on('resize', resized)
       if (!continuing) {
         continuing = true
-        // However it was stopped, the terminal is the shell's by now.
+        // During the stop the shell had the terminal and left full-screen mode.
         onContinue(() => {
           shown = false
           show()
@@ -98,7 +98,7 @@ export function createScreen(
         })
       }
       if (!input.isTTY) return
-      input.on('data', hear)
+      input.on('data', onData)
       input.resume()
     },
     size: () => ({ columns: output.columns || COLUMNS, rows: output.rows || ROWS }),
@@ -110,8 +110,8 @@ export function createScreen(
       hide()
       listeners = undefined
       output.off('resize', resized)
-      input.off('data', hear)
-      // A terminal that is read from keeps the process alive.
+      input.off('data', onData)
+      // Reading from a terminal keeps the process alive.
       input.pause()
     },
   }

@@ -1,4 +1,4 @@
-// A command as data: parsing, help, completion and the manual page are made from it.
+// A command as data, from which parsing, help, completion and the manual page are made.
 
 import type { Exit } from '../../diagnostics.ts'
 import type { Context } from './context.ts'
@@ -18,13 +18,13 @@ export interface CommandSpec<S extends FlagSpecs = FlagSpecs> {
   readonly argument?: ArgumentSpec
   readonly flags: S
   readonly examples: readonly Example[]
-  /** Imports the command only when it runs, so that every other command starts without its code. */
+  /** Imports the command when it runs, so that other commands start without its code. */
   readonly load: () => Promise<{ readonly run: (context: Context, args: Arguments<S>) => Promise<Exit> }>
 }
 
 /**
- * A command for the table. Its `run` is checked here against its own flags; the table then forgets which they were,
- * which is sound because the parser fills in exactly the flags of the command it calls.
+ * A command for the table. Type-checks `run` against the command's own flags, then erases their type; that is sound,
+ * because the parser sets exactly the flags of the command that it calls.
  */
 export const command = <const S extends FlagSpecs>(spec: CommandSpec<S>): CommandSpec => spec as unknown as CommandSpec
 

@@ -33,7 +33,7 @@ async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, fin
   if (applied === 'declined') throw declined()
   const { plan, result } = applied
   findings.result = result
-  // Without a question nothing has shown them yet, and the result has no place for them.
+  // The prompt shows warnings, but there was none, and the JSON result has no place for them.
   if (context.flags.json && options['auto-approve']) showWarnings(context, [...warnings, ...plan.warnings])
   if (context.flags.json) context.stdout(renderApplyJson(result))
   else if (!result.changed) context.stdout(show(plan, context.color.stdout))

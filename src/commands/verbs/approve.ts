@@ -1,4 +1,4 @@
-// Nothing is changed before somebody has seen the plan and said yes, or has said so beforehand.
+// Asks the user to approve a plan before it changes anything; --auto-approve approves it in advance.
 
 import { fail } from '../../diagnostics.ts'
 import type { Approve } from '../../pipelines/apply.ts'
@@ -14,22 +14,22 @@ export interface Approval {
   readonly show: (plan: Plan, color: boolean) => string
 }
 
-const SEE = {
+const HINTS = {
   apply: 'add --auto-approve; `xdp plan` shows the changes',
-  destroy: 'add --auto-approve; `xdp status` shows what is live',
+  destroy: 'add --auto-approve; `xdp status` shows the live state',
 } as const
 
 /**
- * Shows the plan and asks. With --json the plan goes to stderr, because stdout holds one document. Leftovers of our
- * own without any change are tidied up unasked. Throws E300 (exit 64) where nobody can be asked.
+ * Shows the plan and asks. With --json the plan goes to stderr, because stdout holds one document. Approves a plan
+ * without changes, which only removes leftovers. Throws E300 (exit 64) where no user can answer.
  */
 export function approver(context: Context, { command, question, auto, show }: Approval): Approve {
   const { flags, stdout, stderr, color, interactive, prompt } = context
   return async (plan) => {
     if (plan.changes.length === 0) return true
     if (!auto && !interactive) {
-      const why = flags['no-input'] ? 'with --no-input' : 'where stdin or stderr is no terminal'
-      throw fail('E300', `\`xdp ${command}\` cannot ask ${why}`, SEE[command])
+      const why = flags['no-input'] ? '--no-input is set' : 'stdin or stderr is no terminal'
+      throw fail('E300', `\`xdp ${command}\` cannot ask for approval: ${why}`, HINTS[command])
     }
     if (!flags.json) stdout(`${show(plan, color.stdout)}\n`)
     else if (!auto) stderr(`${show(plan, color.stderr)}\n`)
@@ -37,5 +37,5 @@ export function approver(context: Context, { command, question, auto, show }: Ap
   }
 }
 
-/** What a "no" at the prompt ends in. */
-export const declined = () => fail('E301', 'nothing was changed')
+/** The error after any other answer than "yes". */
+export const declined = () => fail('E301', 'not approved; nothing was changed')

@@ -1,4 +1,4 @@
-// What became of the requests of ban and unban, gathered over a stream, and the exit status that follows from it.
+// Collects the outcomes of ban and unban requests, over a whole stream, and derives the exit status.
 
 import { CODES, type Diagnostic, EXIT, type Exit, type Location } from '../../diagnostics.ts'
 import type { BanOutcome, BanRequest } from '../../model/ban.ts'
@@ -7,7 +7,7 @@ import { type BanReport, renderBanReport, renderBanReportJson } from '../../rend
 import { renderDiagnostics } from '../../render/diagnostic.ts'
 import type { Context } from '../cli/context.ts'
 
-/** Errors that are shown; the rest is counted. */
+/** Most errors shown; further ones are counted. */
 const MOST_ERRORS = 20
 
 const titleOf = ({ prefix: { family, start, end } }: BanRequest): string => formatRange(family, start, end)
@@ -16,31 +16,31 @@ function refusal(request: BanRequest, outcome: BanOutcome): Omit<Diagnostic, 'se
   switch (outcome.result) {
     case 'refused': {
       const what = [...new Set(outcome.protects.map((one) => one.what))].slice(0, 3).join(', and ')
-      const message = `a ban of ${titleOf(request)} would cover ${what}`
-      return { code: 'E207', message, hint: 'add --force to ban it all the same' }
+      const title = titleOf(request)
+      return { code: 'E207', message: `a ban of ${title} would cover ${what}`, hint: 'add --force to ban it anyway' }
     }
     case 'full': {
-      const message = `there is no room for a ban of ${titleOf(request)}; those in force stay`
+      const message = `the ban table is full: ${titleOf(request)} is not banned; bans in force stay`
       return {
         code: 'E117',
         message,
-        hint: 'ban CIDRs instead of addresses, or lift bans; `xdp status` shows the fill',
+        hint: '`xdp stats` shows the fill; ban CIDRs instead of addresses, or lift bans with `xdp unban`',
       }
     }
     case 'no-memory':
-      return { code: 'E109', message: `the kernel has no memory for a ban of ${titleOf(request)}; those in force stay` }
+      return { code: 'E109', message: `the kernel has no memory for a ban of ${titleOf(request)}; bans in force stay` }
     default:
       return undefined
   }
 }
 
-/** Gathers outcomes. */
+/** Counts outcomes and keeps the first errors. */
 export class BanTally {
   readonly #counts = { added: 0, refreshed: 0, removed: 0, absent: 0, rejected: 0, refused: 0, failed: 0 }
   readonly #errors: Diagnostic[] = []
   #worst: Exit = EXIT.ok
 
-  /** What the kernel does not take now it will not take a line later. */
+  /** Whether the kernel has rejected a ban: it would reject later ones too. */
   get isFull(): boolean {
     return this.#counts.failed > 0
   }
@@ -53,13 +53,15 @@ export class BanTally {
     if (error) this.#fail({ severity: 'error', ...error, ...(at ? { at } : {}) })
   }
 
-  /** A line that is not understood. */
+  /** Records a line with a syntax error. */
   reject(error: Omit<Diagnostic, 'severity'>): void {
     this.#counts.rejected++
     this.#fail({ severity: 'error', ...error })
   }
 
-  /** What the kernel refused weighs most, then what was written wrong, then what a guard refused. */
+  /**
+   * The exit status is that of the worst error: rejected by the kernel, then a syntax error, then refused by a guard.
+   */
   #fail(error: Diagnostic): void {
     const order: readonly Exit[] = [EXIT.ok, EXIT.refused, EXIT.badConfig, EXIT.unavailable]
     const { exit } = CODES[error.code]

@@ -1,5 +1,4 @@
-// xdp ban --stdin and unban --stdin: what has arrived is banned or lifted at once, so that the stream may be the live output
-// of something.
+// xdp ban --stdin and unban --stdin: handles lines as they arrive, so that the stream may be the live output of a program.
 
 import type { Location } from '../../diagnostics.ts'
 import type { BanLabels, BanRequest } from '../../model/ban.ts'
@@ -8,7 +7,7 @@ import type { Context } from '../cli/context.ts'
 import type { BanTally } from './ban-report.ts'
 import { explainBanned, parseBanned, parseTtl, TTL_HINT } from './ban-words.ts'
 
-/** No address and time are longer; what is, is kept to be shown and never understood. */
+/** Most characters of a line that are read, more than any address with a time; the rest is dropped. */
 const LONGEST_LINE = 1000
 
 interface Settings {
@@ -23,7 +22,7 @@ interface Line {
   readonly text: string
 }
 
-/** The lines that every piece of a stream completes. */
+/** Yields the lines that each chunk completes. */
 async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Line[]> {
   const decoder = new TextDecoder()
   let rest = ''
@@ -41,7 +40,7 @@ function locate({ number, text }: Line, word: string): Location {
   return { file: 'stdin', line: number, column, length: Math.max(1, word.length), text }
 }
 
-/** The request of a line; undefined for an empty one, a comment, and one that was rejected. */
+/** Parses a line into a request; undefined for an empty line, a comment, and a rejected line. */
 function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): BanRequest | undefined {
   const [address, ttl, surplus] = line.text.replace(/#.*/, '').trim().split(/\s+/)
   if (!address) return undefined
@@ -60,11 +59,11 @@ function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): BanRequ
     tally.reject({ code: 'E013', message, hint: 'write ADDRESS [TIME] on each line', at: locate(line, surplus) })
     return undefined
   }
-  // The list of what was banned does as a list of what to lift: times in it are no matter then.
+  // unban ignores times, so that a list for ban also works for unban.
   return { op, prefix, ttlMs: op === 'add' ? time : 0 }
 }
 
-/** Bans or lifts what the lines of stdin name, until the stream ends or the kernel takes no more. */
+/** Bans or unbans the addresses on stdin, until the stream ends or the kernel rejects a ban. */
 export async function banStream({ host, stdin }: Context, settings: Settings, tally: BanTally): Promise<void> {
   const bans = await openBans(host)
   for await (const lines of linesOf(stdin())) {

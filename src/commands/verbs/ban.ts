@@ -19,7 +19,7 @@ export async function run(context: Context, { positionals, options }: Arguments<
   }
   const tally = new BanTally()
   if (options.stdin) {
-    if (address !== undefined) throw fail('E300', `"${address}" beside --stdin`, 'give the one or the other')
+    if (address !== undefined) throw fail('E300', `"${address}" and --stdin exclude each other`, 'give one of them')
     await banStream(context, settings, tally)
     return tally.report(context)
   }

@@ -1,4 +1,4 @@
-// The config of a command: found, read, and its warnings kept for the report.
+// Finds and loads the config of a command, and keeps its warnings.
 
 import { findConfig, loadConfig } from '../../config/load.ts'
 import { CODES, type Diagnostic, XdpError } from '../../diagnostics.ts'
@@ -11,12 +11,12 @@ export interface Loaded {
   readonly warnings: readonly Diagnostic[]
 }
 
-/** The file that --file names, or the default one. Throws XdpError for every mistake in it. */
+/** Loads the file of --file, or the default one. Throws XdpError with all mistakes in it. */
 export async function load({ flags, cache }: Context): Promise<Loaded> {
   return loadConfig(findConfig(flags.file), { shelf: { cache } })
 }
 
-/** The same, but undefined where no --file is given and no default file exists. */
+/** Like `load`, but returns undefined without --file and without a default file. */
 export async function loadIfAny({ flags, cache }: Context): Promise<Loaded | undefined> {
   let path: string
   try {
@@ -29,7 +29,7 @@ export async function loadIfAny({ flags, cache }: Context): Promise<Loaded | und
   return loadConfig(path, { shelf: { cache } })
 }
 
-/** Warnings on stderr, for commands whose result has no place for them. */
+/** Writes warnings to stderr, for commands whose result has no place for them. */
 export function showWarnings({ stderr, color }: Context, warnings: readonly Diagnostic[]): void {
   if (warnings.length > 0) stderr(renderDiagnostics(warnings, { color: color.stderr }))
 }

@@ -8,17 +8,17 @@ import type { Check } from '../../report/result.ts'
 import type { Context } from '../cli/context.ts'
 import { loadIfAny } from './config.ts'
 
-/** A config that cannot be used is one more finding, not a reason to look no further. */
+/** Reports an invalid config as a failed check, so that doctor still checks the host. */
 async function checkConfig(context: Context): Promise<{ check: Check; desired: Desired | undefined }> {
   const id = 'config'
   try {
     const desired = (await loadIfAny(context))?.desired
-    const message = desired ? `${desired.config.path} is valid` : 'there is none, so only the host was checked'
-    const fix = desired ? undefined : 'write ./xdp.yaml, or name a file with -f'
+    const message = desired ? `${desired.config.path} is valid` : 'no config file; checked only the host'
+    const fix = desired ? undefined : 'xdp doctor -f FILE'
     return { check: { id, level: desired ? 'ok' : 'warn', message, fix }, desired }
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
-    const message = error.diagnostics[0]?.message ?? 'it cannot be used'
+    const message = error.diagnostics[0]?.message ?? 'the config is invalid'
     return { check: { id, level: 'fail', message, fix: 'xdp validate' }, desired: undefined }
   }
 }

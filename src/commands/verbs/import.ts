@@ -15,20 +15,20 @@ import type { Arguments, Options } from '../cli/flag.ts'
 import type { IMPORT_FLAGS } from '../cli/flags.ts'
 import { writeConfig } from './write-config.ts'
 
-/** Lines on stderr; more are counted. */
+/** Most warnings on stderr; further ones are counted. */
 const SHOWN = 200
-/** Diagnostics in an error document. */
+/** Most diagnostics in an error document. */
 const IN_ERROR = 20
 
 function readFrom(text: string | undefined): SourceName {
   const choice = SOURCES.join(', ')
-  if (text === undefined) throw fail('E300', '`xdp import` needs --from', `write --from and one of ${choice}`)
+  if (text === undefined) throw fail('E300', '`xdp import` needs --from', `write --from TOOL with one of ${choice}`)
   if (isSource(text)) return text
   const meant = nearest(text, SOURCES)
   throw fail(
     'E300',
-    `--from "${text}" is not known`,
-    meant === undefined ? `there are ${choice}` : `did you mean ${meant}?`,
+    `--from "${text}" is not a tool that xdp can import from`,
+    meant === undefined ? `write one of ${choice}` : `did you mean --from ${meant}?`,
   )
 }
 
@@ -36,19 +36,19 @@ function checkInterface(name: string): void {
   if (Buffer.byteLength(name) <= 15 && /^(?!\.{1,2}$)[^/:\s\p{C}]+$/u.test(name)) return
   throw fail(
     'E300',
-    `--interface "${name}" cannot be the name of an interface`,
-    'give the flag once for each interface',
+    `--interface "${name}" is not a valid interface name`,
+    'repeat the flag for each interface: --interface eth0 --interface eth1',
   )
 }
 
-/** What the tool printed: in a file, on stdin, or now. */
+/** The output of the tool: from a file, from stdin, or by running it now. */
 async function read(
   from: SourceName,
   file: string | undefined,
   { host, readInput }: Context,
 ): Promise<readonly Printed[]> {
   if (file === undefined) {
-    host.progress?.(`asking ${from}`)
+    host.progress?.(`running ${from}`)
     return printFilter(from)
   }
   if (file === '-') return [{ name: 'stdin', bytes: await readInput() }]
@@ -61,7 +61,7 @@ interface Chosen {
   readonly warnings: readonly Diagnostic[]
 }
 
-/** The interfaces of the config: those of the flags, of the source, of the default routes; or one to be put right. */
+/** The interfaces of the config: from the flags, else the source, else the default routes, else a guess to correct. */
 async function choose(flags: readonly string[], { interfaces }: Imported, live: boolean): Promise<Chosen> {
   if (flags.length > 0) {
     const mode = (name: string): ImportedInterface['mode'] => interfaces.find((one) => one.name === name)?.mode
@@ -70,20 +70,21 @@ async function choose(flags: readonly string[], { interfaces }: Imported, live: 
   if (interfaces.length > 0) return { interfaces, warnings: [] }
   const routed = live ? await routedInterfaces() : []
   const names = routed.length > 0 ? routed : ['eth0']
-  const why = routed.length > 0 ? 'the default route uses it' : 'it is a guess'
-  const message = `nothing says which interfaces to filter; ${names.join(', ')} is written, because ${why}`
-  const warning = { code: 'W401', severity: 'warning', message, hint: 'name them with --interface' } as const
+  const why = routed.length > 0 ? 'the default route uses it' : 'as a guess'
+  const message = `the rules name no interfaces to filter; the config has ${names.join(', ')}: ${why}`
+  const hint = `to choose: --interface ${names[0]}`
+  const warning = { code: 'W401', severity: 'warning', message, hint } as const
   return { interfaces: names.map((name) => ({ name, mode: undefined })), warnings: [warning] }
 }
 
-/** A stateful firewall that drops by default rests on a rule that no list can say. */
+/** Warns if a stateful firewall drops by default: no list can express its rule that accepts replies. */
 function repliesWarning(imported: Imported): Diagnostic[] {
   const stateful = imported.leftOut.some(({ message }) => message.includes('state of connections'))
   if (imported.default !== 'drop' || !stateful) return []
   const message =
-    'policy.default is drop, and the rule that lets replies in is not imported: replies to this host are dropped'
+    'policy.default is drop, and the rule that accepts replies was not imported: replies to this host will be dropped'
   return [
-    { code: 'W402', severity: 'warning', message, hint: 'write `default: pass`, or allow what this host talks to' },
+    { code: 'W402', severity: 'warning', message, hint: 'write `default: pass`, or add the peers to the allowlist' },
   ]
 }
 
@@ -93,7 +94,7 @@ function showNotes({ stderr, color }: Context, notes: readonly Diagnostic[]): vo
 }
 
 function refuse(losses: readonly Diagnostic[], context: Context): XdpError {
-  const message = `${plural(losses.length, 'thing')} cannot be imported exactly, and --strict wants all; nothing was written`
+  const message = `${plural(losses.length, 'rule')} cannot be imported exactly, and --strict is set; nothing was written`
   const error = { code: 'E404', severity: 'error', message } as const
   if (!context.flags.json) return new XdpError([error])
   const omitted = Math.max(0, losses.length - IN_ERROR + 1)
@@ -103,7 +104,7 @@ function refuse(losses: readonly Diagnostic[], context: Context): XdpError {
 function refuseToPrint({ ranges }: Composed, context: Context): void {
   if (ranges <= PRINTABLE) return
   const message = `${formatCount(ranges)} prefixes and ranges are too many to print`
-  throw fail('E403', message, `add --output DIR${context.flags.json ? '' : ', which takes list files too'}`)
+  throw fail('E403', message, `add --output DIR${context.flags.json ? '' : ' to write list files'}`)
 }
 
 interface Outcome {
@@ -138,7 +139,7 @@ function renderText({ imported, composed, path }: Outcome): string {
   const prefixes = lists.reduce((sum, list) => sum + list.prefixes, 0)
   const contents = `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}, default ${imported.default}`
   const beside = files.length === 0 ? '' : ` and ${plural(files.length, 'list file')}`
-  return `Wrote ${path}${beside}: ${contents}.\nSee what it would do: xdp plan -f ${path}\n`
+  return `Wrote ${path}${beside}: ${contents}.\nShow its plan: xdp plan -f ${path}\n`
 }
 
 async function importAll(
@@ -150,7 +151,7 @@ async function importAll(
   for (const name of options.interface) checkInterface(name)
   const [first, ...beside] = await read(from, file, context)
   const { name, bytes } = first as Printed
-  context.host.progress?.('reading')
+  context.host.progress?.('parsing')
   const imported = importFrom(from, { name, bytes, interfaces: options.interface, beside })
   const { interfaces, warnings } = await choose(options.interface, imported, file === undefined)
   const source = [name, ...beside.map((one) => one.name)].join(', ')
@@ -165,7 +166,7 @@ export async function run(context: Context, { positionals, options }: Arguments<
   if (!context.flags.json) showNotes(context, [...composed.leftOut, ...warnings])
   if (options.strict && composed.leftOut.length > 0) throw refuse(composed.leftOut, context)
   if (composed.lists.length === 0 && imported.default === 'pass')
-    throw fail('E401', `${source} drops and accepts no source address that a list can hold`, 'nothing was written')
+    throw fail('E401', `${source} has no rule that a list can express; nothing was written`)
   if (options.output === undefined) refuseToPrint(composed, context)
   const path = options.output === undefined ? undefined : writeConfig(options.output, composed, options.force)
   const done = { ...outcome, path }

@@ -1,11 +1,11 @@
-// The loop of the live view: look, draw, wait for the time, a key or the end.
+// The loop of the live view: reads counters, draws, then waits for the interval, a key or the end.
 
 import { XdpError } from '../../diagnostics.ts'
 import type { Frame } from '../../render/live.ts'
 import type { Stats } from '../../report/stats.ts'
 import type { Screen } from '../cli/screen.ts'
 
-/** What a frame shows beside the screen's own size. */
+/** The contents of a frame without the screen size. */
 type Shown = Omit<Frame, 'columns' | 'rows'>
 
 export interface Live {
@@ -13,26 +13,26 @@ export interface Live {
   readonly read: () => Promise<Stats>
   readonly render: (frame: Frame) => readonly string[]
   readonly intervalMs: number
-  /** Fields of the frame that stay. */
+  /** The constant fields of the frame. */
   readonly about: Pick<Frame, 'instance' | 'interval' | 'color'>
   readonly signal: AbortSignal | undefined
 }
 
-/** q as everywhere; ^C, which is no signal while keys are ours. */
+/** ^C is a key here, because raw mode makes no signal of it. */
 const QUIT = ['q', 'Q', '\u0003']
 
 const messageOf = ({ diagnostics }: XdpError): string =>
   diagnostics.map(({ code, message }) => `${code} ${message}`).join('; ')
 
 /**
- * Shows rates until somebody quits or `signal` says so; the terminal is then as it was. A look that fails is told on
- * the screen and tried again, but the first one throws: then there is nothing to show.
+ * Shows rates until the user quits or `signal` aborts, then restores the terminal. Shows a failed reading on the screen
+ * and retries; throws only if the first reading fails, because there is nothing to show.
  */
 export async function watchLive({ screen, read, render, intervalMs, about, signal }: Live): Promise<void> {
   let at = performance.now()
   let shown: Shown = { ...about, stats: await read(), previous: undefined, seconds: 0, error: undefined }
   const { promise: ended, resolve: end } = deferred()
-  // At once, whatever is being waited for: a second signal ends the process where it stands.
+  // Restores the terminal at once, even during a reading: a second signal would end the process without that.
   const quit = (): void => {
     screen.close()
     end()
@@ -68,7 +68,7 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve }
 }
 
-/** True after `milliseconds`, false as soon as `ended` is. */
+/** Resolves to true after `milliseconds`, to false when `ended` resolves. */
 async function isTime(milliseconds: number, ended: Promise<void>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
   const time = new Promise<boolean>((resolve) => {

@@ -12,7 +12,7 @@ import { load } from './config.ts'
 import { onlyTargets } from './targets.ts'
 
 export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
-  if (options.full && options.summary) throw fail('E300', '--full and --summary exclude each other', 'give one of them')
+  if (options.full && options.summary) throw fail('E300', '--full and --summary exclude each other', 'xdp plan --full')
   return withTools(() => plan(context, options))
 }
 

@@ -1,4 +1,4 @@
-// Every apply leaves a record of how it ended, for those who did not see its output.
+// Writes a record of every apply, for users and monitors that did not see its output.
 
 import { resolve } from 'node:path'
 import { findConfig } from '../../config/load.ts'
@@ -10,7 +10,7 @@ import type { ApplyResult } from '../../report/result.ts'
 import type { Context } from '../cli/context.ts'
 import { explain } from '../cli/explain.ts'
 
-/** What an apply gets to know on its way. */
+/** Facts that an apply collects for its record. */
 export interface Findings {
   sha256?: string
   result?: ApplyResult
@@ -18,7 +18,7 @@ export interface Findings {
 
 type Ending = Pick<LastApply, 'result' | 'exit_status' | 'error'>
 
-/** The config that is meant; undefined where there is none. */
+/** The absolute path of the config; undefined without one. */
 function configPath({ flags }: Context): string | undefined {
   try {
     return resolve(findConfig(flags.file))
@@ -27,7 +27,7 @@ function configPath({ flags }: Context): string | undefined {
   }
 }
 
-/** A reader of the record is in another directory. */
+/** Makes the path absolute, because readers of the record run in other directories. */
 const placed = (error: Diagnostic): Diagnostic =>
   error.at === undefined ? error : { ...error, at: { ...error.at, file: resolve(error.at.file) } }
 
@@ -44,8 +44,8 @@ function endingOf(thrown: unknown, signal: AbortSignal | undefined): Ending {
 const isDeclined = ({ error }: Ending): boolean => error !== undefined && CODES[error.code].name === 'declined'
 
 /**
- * Runs an apply and leaves its record. What it throws goes on. Where nobody can say no to it any more (`auto`) a record
- * that it runs comes first, so that one who is killed is known too; an apply that is declined leaves none.
+ * Runs an apply and writes its record; passes exceptions on. With --auto-approve (`auto`) a record with result
+ * `running` comes first, so that a killed apply shows as well. A declined apply writes no record.
  */
 export async function recorded(
   context: Context,

@@ -17,21 +17,22 @@ import { writeWhole } from './write-file.ts'
 type Given = Options<typeof STATS_FLAGS>
 type Format = 'text' | 'json' | 'prometheus'
 
-/** Below it, looking would be most of what the machine does. */
+/** At shorter intervals reading counters would use most of a CPU. */
 const SHORTEST_MS = 100
 
 function formatOf({ format = 'text' }: Given, json: boolean): Format {
   if (format !== 'text' && format !== 'prometheus')
-    throw fail('E300', `--format ${format}: there is text and prometheus`, 'JSON is --json')
+    throw fail('E300', `--format "${format}" is not text or prometheus`, 'for JSON: xdp stats --json')
   if (json && format === 'prometheus') throw fail('E300', '--json and --format prometheus exclude each other')
   return json ? 'json' : format
 }
 
-/** Throws E300 for flags that do not go together. */
+/** Throws E300 for flags that exclude each other. */
 function readGiven(given: Given, json: boolean): { format: Format; intervalMs: number } {
   const format = formatOf(given, json)
   const { watch, interval, output } = given
-  if (interval !== undefined && !watch) throw fail('E300', '--interval says how often --watch looks', 'add --watch')
+  if (interval !== undefined && !watch)
+    throw fail('E300', '--interval needs --watch', `xdp stats --watch --interval ${interval}`)
   if (watch && output !== undefined) throw fail('E300', '--watch and --output exclude each other')
   if (watch && format === 'prometheus') throw fail('E300', '--watch and --format prometheus exclude each other')
   const intervalMs = parseDuration('interval', interval ?? '1s')

@@ -1,4 +1,4 @@
-// What the config tells beside the counters: its digest and age, and the age of its feeds.
+// Facts about the config for stats: its digest and age, and the age of its feeds.
 
 import { statSync } from 'node:fs'
 import { XdpError } from '../../diagnostics.ts'
@@ -12,8 +12,8 @@ function modifiedAt(path: string): number | undefined {
 }
 
 /**
- * Reads the config that --file names; nothing where it names none, because reading all lists may take longer than
- * reading all counters. What is wrong with it is told on stderr and as a fact, and is no failure.
+ * Loads the config of --file. Without the flag reads nothing, because loading all lists may take longer than reading
+ * all counters. An invalid config is no failure: its errors go to stderr, and the facts say `valid: false`.
  */
 export async function readSurroundings(context: Context): Promise<Surroundings> {
   const path = context.flags.file

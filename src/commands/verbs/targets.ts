@@ -1,4 +1,4 @@
-// --target: a plan seen through a keyhole.
+// --target: limits a plan to some objects.
 
 import { fail } from '../../diagnostics.ts'
 import type { Live, ObjectKey } from '../../model/live.ts'
@@ -9,7 +9,7 @@ import type { Plan } from '../../plan/change.ts'
 const KINDS = ['interface', 'blocklist', 'allowlist', 'service', 'policy', 'program'] as const
 type TargetKind = (typeof KINDS)[number]
 
-/** Names that a kind knows, in the file or in the kernel. */
+/** Names of all objects of a kind, in the file or in the kernel. */
 function namesOf(kind: TargetKind, states: readonly State[]): string[] {
   if (kind === 'policy' || kind === 'program') return []
   if (kind === 'interface') return states.flatMap(({ interfaces }) => [...interfaces.keys()])
@@ -23,9 +23,9 @@ function unknownName(text: string, kind: TargetKind, name: string, known: readon
     meant !== undefined
       ? `did you mean ${kind}:${meant}?`
       : known.length > 0
-        ? `there are ${[...new Set(known)].sort().slice(0, 8).join(', ')}`
+        ? `names are ${[...new Set(known)].sort().slice(0, 8).join(', ')}`
         : `there is no ${kind}`
-  return fail('E300', `--target ${text}: neither the file nor the kernel has a ${kind} of that name`, hint)
+  return fail('E300', `--target ${text}: neither the file nor the kernel has a ${kind} "${name}"`, hint)
 }
 
 function parseTarget(text: string, states: readonly State[]): ObjectKey {
@@ -42,15 +42,15 @@ function parseTarget(text: string, states: readonly State[]): ObjectKey {
     if (name !== '') throw fail('E300', `--target ${text}: there is only one ${kind}`, `write --target ${kind}`)
     return kind
   }
-  if (name === '') throw fail('E300', `--target ${text} names no ${kind}`, `write --target ${kind}:NAME`)
+  if (name === '') throw fail('E300', `--target ${text} lacks the name of the ${kind}`, `write --target ${kind}:NAME`)
   const known = namesOf(kind, states)
   if (!known.includes(name)) throw unknownName(text, kind, name, known)
   return kind === 'interface' || kind === 'service' ? `${kind}:${name}` : `list:${name}`
 }
 
 /**
- * The part of the plan that concerns the targets; the whole plan where there are none. Throws E300 for a target that
- * neither the file nor the kernel knows, because an empty answer would look like "in sync".
+ * Limits the plan to the targets; returns the whole plan without targets. Throws E300 for a target that is neither in
+ * the file nor in the kernel, because an empty plan would look like "in sync".
  */
 export function onlyTargets(plan: Plan, targets: readonly string[], desired: State, live: Live): Plan {
   if (targets.length === 0) return plan

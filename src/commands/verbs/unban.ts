@@ -15,7 +15,7 @@ export async function run(context: Context, { positionals, options }: Arguments<
   const [address] = positionals
   const tally = new BanTally()
   if (options.stdin) {
-    if (address !== undefined) throw fail('E300', `"${address}" beside --stdin`, 'give the one or the other')
+    if (address !== undefined) throw fail('E300', `"${address}" and --stdin exclude each other`, 'give one of them')
     await banStream(context, { op: 'remove', labels: NO_LABELS, ttlMs: 0, force: true }, tally)
     return tally.report(context)
   }

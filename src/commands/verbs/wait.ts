@@ -1,4 +1,4 @@
-// --wait-interfaces: an apply that begins when the interfaces of the config are there.
+// --wait-interfaces: delays an apply until the interfaces of the config exist.
 
 import { type Diagnostic, XdpError } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
@@ -6,13 +6,13 @@ import { waitForInterfaces } from '../../pipelines/host.ts'
 import type { Context } from '../cli/context.ts'
 import { parseDuration } from '../cli/duration.ts'
 
-/** Interfaces that may be missing are not waited for. */
+/** The interfaces to wait for: those without `missing: skip`. */
 const required = ({ options }: Desired): string[] =>
   [...options].filter(([, { missing }]) => missing === 'error').map(([name]) => name)
 
 /**
- * Waits as long as `time` (as given on the command line; undefined = not at all), then runs `body`, which fails where
- * an interface is still missing: its error also tells how long that was waited for.
+ * Waits up to `time` (as on the command line; undefined: not at all), then runs `body`. If an interface is still
+ * missing, the error of `body` gets the time waited.
  */
 export async function afterInterfaces<T>(
   { host }: Context,
@@ -26,8 +26,8 @@ export async function afterInterfaces<T>(
     return await body()
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
-    const tell = (one: Diagnostic): Diagnostic =>
+    const withTime = (one: Diagnostic): Diagnostic =>
       one.code === 'E103' ? { ...one, message: `${one.message}, nor did it appear within ${time}` } : one
-    throw new XdpError(error.diagnostics.map(tell), { cause: error, omitted: error.omitted })
+    throw new XdpError(error.diagnostics.map(withTime), { cause: error, omitted: error.omitted })
   }
 }

@@ -13,24 +13,24 @@ import { parseDuration } from '../cli/duration.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { WATCH_FLAGS } from '../cli/flags.ts'
 
-/** As in the config. */
+/** The limit of watch.debounce in the config, in milliseconds. */
 const LONGEST_DEBOUNCE = 60_000
 
 function debounceOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   const value = parseDuration('debounce', text)
   if (value <= LONGEST_DEBOUNCE) return value
-  throw fail('E300', `--debounce ${text} is too long`, 'at most 1m')
+  throw fail('E300', `--debounce ${text} is longer than 1m`, '--debounce 1m')
 }
 
 function metricsOf(text: string | undefined): Endpoint | undefined {
   if (text === undefined) return undefined
   const endpoint = parseEndpoint(text)
   if (endpoint) return endpoint
-  throw fail('E300', `--metrics "${text}" is not an address and a port`, 'for example 127.0.0.1:9469 or [::1]:9469')
+  throw fail('E300', `--metrics "${text}" is not ADDRESS:PORT`, '--metrics 127.0.0.1:9469')
 }
 
-/** What the endpoint serves; what makes it is loaded with the first scrape. */
+/** Collects metrics for the endpoint. Loads the code for it with the first scrape. */
 async function collectMetrics(host: Host, surroundings: Surroundings): Promise<string> {
   const [{ exposition }, { readStats }] = await Promise.all([
     import('../../metrics/exposition.ts'),
@@ -51,7 +51,7 @@ export async function run(context: Context, { options }: Arguments<typeof WATCH_
     describe: describeWatch,
     collect: (surroundings) => collectMetrics(host, surroundings),
     onHangup,
-    tell({ repeated, ...event }) {
+    emit({ repeated, ...event }) {
       const view = { time: new Date(), repeated }
       stdout(asJson ? renderEventJson(event, view) : renderEvent(event, { ...view, color: color.stdout }))
     },

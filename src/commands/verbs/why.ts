@@ -20,7 +20,9 @@ const PROTOCOLS: Readonly<Record<string, number | 'icmp'>> = {
 function readAddress(what: string, text: string): Address {
   const address = parseAddress(text)
   if (address) return address
-  const hint = text.includes('/') ? 'give one address, not a prefix' : 'write an IPv4 or IPv6 address: 203.0.113.9'
+  const hint = text.includes('/')
+    ? `write one address: ${text.split('/')[0]}`
+    : 'write an IPv4 or IPv6 address: 203.0.113.9'
   throw fail('E300', `${what} "${text}" is not an address`, hint)
 }
 
@@ -38,7 +40,7 @@ function readProtocol(text: string | undefined): Query['protocol'] {
   throw fail('E300', `--protocol "${text}" is not a protocol`, 'write tcp, udp, icmp or a number from 0 to 255')
 }
 
-/** The packet that the words ask about. Throws E300 where they contradict each other. */
+/** Parses the arguments into the packet to explain. Throws E300 where they contradict each other. */
 export function readQuery({ positionals: [source = ''], options }: Arguments<typeof WHY_FLAGS>): Query {
   const sourcePort = readNumber('source-port', options['source-port'], 65535)
   const destinationPort = readNumber('destination-port', options['destination-port'], 65535)
@@ -47,13 +49,17 @@ export function readQuery({ positionals: [source = ''], options }: Arguments<typ
   if (ports && protocol !== TCP && protocol !== UDP)
     throw fail(
       'E300',
-      `ports mean nothing with protocol ${options.protocol ?? 'any'}`,
+      `ports need protocol tcp or udp, not ${options.protocol ?? 'any'}`,
       'add --protocol tcp or --protocol udp',
     )
   const from = readAddress('ADDRESS', source)
   const to = options.destination === undefined ? undefined : readAddress('--destination', options.destination)
   if (to && to.family !== from.family)
-    throw fail('E300', `no packet goes from IPv${from.family} to IPv${to.family}`, 'give two addresses of one family')
+    throw fail(
+      'E300',
+      `ADDRESS is IPv${from.family}, but --destination is IPv${to.family}`,
+      'write addresses of one family',
+    )
   return { source: from, protocol, sourcePort, destination: to, destinationPort, interface: options.interface }
 }
 

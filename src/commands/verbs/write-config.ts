@@ -1,4 +1,4 @@
-// A config and its list files into a directory. Nothing that is there is touched unless that is wished.
+// Writes a config and its list files into a directory. Replaces existing files only with --force.
 
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -11,8 +11,8 @@ interface Files {
 }
 
 /**
- * Writes `xdp.yaml` and the files it names, the config last. Returns its path. Throws E402, before anything is
- * written, where one of the files exists and `force` is not given; E405 where writing fails.
+ * Writes `xdp.yaml` and the files it names, the config last. Returns its path. Throws E402 if one of the files exists
+ * and `force` is false, before it writes anything; E405 if writing fails.
  */
 export function writeConfig(directory: string, { config, files }: Files, force: boolean): string {
   const path = join(directory, 'xdp.yaml')
@@ -20,7 +20,7 @@ export function writeConfig(directory: string, { config, files }: Files, force: 
   const there = all.filter((file) => existsSync(file.path))
   if (there.length > 0 && !force) {
     const more = there.length > 1 ? ` (and ${there.length - 1} more)` : ''
-    throw fail('E402', `${there[0]?.path}${more} exists`, 'add --force to replace it, or name another directory')
+    throw fail('E402', `${there[0]?.path}${more} exists`, 'add --force to replace it, or choose another --output DIR')
   }
   for (const file of all) {
     makeDirectory(dirname(file.path))

@@ -1,4 +1,4 @@
-// Files as a whole: a reader sees the old content or the new, never half of it.
+// Writes files atomically: a reader sees the old content or the new, never half of it.
 
 import { chmodSync, mkdirSync, realpathSync, renameSync, rmSync, type Stats, statSync, writeFileSync } from 'node:fs'
 import { fail, XdpError } from '../../diagnostics.ts'
@@ -13,7 +13,7 @@ const cannot = (path: string, cause: unknown): XdpError =>
         cause,
       )
 
-/** Makes a directory and those above it. Throws E405. */
+/** Makes a directory and its parents. Throws E405. */
 export function makeDirectory(path: string): void {
   try {
     mkdirSync(path, { recursive: true })
@@ -24,17 +24,17 @@ export function makeDirectory(path: string): void {
 
 const READABLE = 0o644
 
-/** Where a file really is, and its mode; renaming to a device would put a file in its place. */
+/** The real path and mode of a file. Throws E405 for other kinds: a rename would replace a device with a file. */
 function target(path: string): { readonly path: string; readonly mode: number } {
   const found: Stats | undefined = statSync(path, { throwIfNoEntry: false })
   if (!found) return { path, mode: READABLE }
-  if (!found.isFile()) throw fail('E405', `cannot write ${path}: it is no regular file`, 'name a file')
+  if (!found.isFile()) throw fail('E405', `cannot write ${path}: not a regular file`, 'name a regular file')
   return { path: realpathSync(path), mode: found.mode & 0o7777 }
 }
 
 /**
- * Writes a file under another name beside it and renames it. A file that is there keeps its mode, a new one can be read
- * by all, whatever the umask. Throws E405; what was there is then as it was.
+ * Writes a new file beside the old one and renames it. An existing file keeps its mode; a new one is readable by all,
+ * whatever the umask. Throws E405 and then leaves the old file as it was.
  */
 export function writeWhole(path: string, content: string | Uint8Array): void {
   let fresh: string | undefined

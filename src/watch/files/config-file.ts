@@ -1,4 +1,4 @@
-// The config as it lies on the disk, with everything it names: whether it changed, and what it says.
+// The config on disk with the files it names: detects changes and loads it.
 
 import { statSync } from 'node:fs'
 import type { Cache } from '../../cache/cache.ts'
@@ -9,21 +9,21 @@ import { unexpected, XdpError } from '../../diagnostics.ts'
 import { createContents } from './contents.ts'
 
 export type Look =
-  /** What the last look found. */
+  /** Nothing changed since the last look. */
   | { readonly kind: 'same' }
   | { readonly kind: 'good'; readonly loaded: Loaded }
   | { readonly kind: 'bad'; readonly error: XdpError }
 
 export interface ConfigFile {
-  /** Reads what changed since the last look; everything with `anew`. */
-  readonly look: (anew: boolean) => Promise<Look>
-  /** Whether another look is worth its while, without reading a file. */
+  /** Reads the files that changed since the last look; all files with `force`. */
+  readonly look: (force: boolean) => Promise<Look>
+  /** Whether any file may have changed; reads none. */
   readonly hasMoved: () => boolean
-  /** The paths that the last look went to. */
+  /** The paths that the last look read. */
   readonly reads: () => Reads
 }
 
-/** When a file was last written, in seconds, where that is all that tells the age of a feed. */
+/** When a file was last written, in Unix seconds: the age of a feed whose content has no timestamp. */
 function writtenAt(path: string): number | undefined {
   try {
     return Math.floor(statSync(path).mtimeMs / 1000)
@@ -51,7 +51,7 @@ export function openConfig(path: string, cache?: Cache): ConfigFile {
       ages = aged(loaded)
       return { kind: 'good', loaded }
     } catch (error) {
-      // A bug of ours that a file brings about must not end the daemon: the next edit may well be another one.
+      // An unexpected error of the loader must not end the daemon: the next edit may avoid it.
       return { kind: 'bad', error: error instanceof XdpError ? error : unexpected(error) }
     }
   }
@@ -62,8 +62,8 @@ export function openConfig(path: string, cache?: Cache): ConfigFile {
   return {
     reads: () => reads,
     hasMoved: () => contents.moved(reads),
-    async look(anew) {
-      return !anew && isOld() ? { kind: 'same' } : load()
+    async look(force) {
+      return !force && isOld() ? { kind: 'same' } : load()
     },
   }
 }

@@ -1,20 +1,23 @@
-// What the files of a config hold, by digest, read again only where the file system says that they may have changed.
+// Digests of the files of a config. Reads a file again only where its metadata changed.
 
 import { readFileSync, statSync } from 'node:fs'
 import { expand } from '../../config/feed/glob.ts'
 import { LIST_LIMIT, type Reads, sha256 } from '../../config/text/source.ts'
 
 export interface Contents {
-  /** Whether reading the config again would find something else than these reads did. Reads files where need be. */
+  /** Whether loading the config again would read other content than `reads`. Reads files whose metadata changed. */
   readonly differFrom: (reads: Reads) => boolean
-  /** Whether anything may have changed since this was last asked, as far as can be told without reading. */
+  /** Whether metadata or pattern matches changed since the last call. Reads no file. */
   readonly moved: (reads: Reads) => boolean
 }
 
-/** A file that was written this little before it was read may have been written again without a trace, in milliseconds. */
+/**
+ * Timestamps are coarse: a file written less than this many milliseconds before it is read may be written again with
+ * unchanged metadata.
+ */
 const TICK = 100
 
-/** Which file it is and when it was written; undefined: it cannot be read, or is none. */
+/** The identity, size and times of a file; undefined: it is unreadable, missing or no regular file. */
 function stampOf(path: string): { readonly stamp: string; readonly isFresh: boolean } | undefined {
   try {
     const stats = statSync(path, { bigint: true })

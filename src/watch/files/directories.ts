@@ -1,6 +1,6 @@
-// Events of directories, by chokidar. Each directory is watched by itself and nothing in it: a file that is replaced is
-// told of by the directory, and a watch on the file would stay with the old one. What chokidar makes of the events
-// is left aside for the raw ones, because it tells nothing of a link that is replaced by another one.
+// Directory events, by chokidar. Watches directories and never the files in them: a directory reports a replaced file,
+// while a watch on the file would stay with the old one. Uses chokidar's raw events, because its own leave out a
+// symbolic link that is replaced by another.
 
 import { statSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
@@ -8,21 +8,21 @@ import { FSWatcher } from 'chokidar'
 import type { Places } from './places.ts'
 
 export interface DirectoryEvents {
-  /** Something happened to a name that matters. */
+  /** A name that matters had an event. */
   readonly onEvent: () => void
-  /** A directory gives no events; why, in the words of the kernel. */
+  /** A directory cannot be watched; `why` quotes the kernel. */
   readonly onBlind: (directory: string, why: string) => void
 }
 
 export interface Directories {
-  /** Watches just these from now on. Settles when events of all of them would be heard. */
+  /** Watches exactly these places from now on. Resolves when events of all of them arrive. */
   readonly follow: (places: Places) => Promise<void>
   readonly close: () => Promise<void>
 }
 
 interface Watched {
   readonly watcher: FSWatcher
-  /** Which directory it is, whatever its name leads to later. */
+  /** Device and inode, because the path may later name another directory. */
   readonly identity: string
   readonly ready: Promise<void>
   matches: (name: string) => boolean
@@ -59,7 +59,7 @@ function watch(
   const watched: Watched = { watcher, identity, ready, matches }
   const own = basename(directory)
   watcher.on('raw', (_event, path) => {
-    // An event about the directory itself comes with its own name, or with none.
+    // An event about the directory itself carries the directory's name, or none.
     const name = path ? basename(path) : own
     if (name === own || watched.matches(name)) onEvent()
   })

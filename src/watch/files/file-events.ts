@@ -1,5 +1,5 @@
-// Events of the files of a config, for as long as the daemon runs: those of their directories, and a look now and then
-// at what gives none (network file systems, a directory above that was replaced).
+// Events of the files of a config, for as long as the daemon runs: directory events, and a poll for the changes that
+// make none (network file systems, a replaced parent directory).
 
 import type { WatchEvent } from '../../report/watch.ts'
 import { createDebounce } from '../time/debounce.ts'
@@ -9,11 +9,11 @@ import type { ConfigFile } from './config-file.ts'
 import { watchDirectories } from './directories.ts'
 import { placesOf } from './places.ts'
 
-/** How often files are looked at whose file system tells nothing, in milliseconds. */
+/** Milliseconds between polls. */
 const POLL = 10_000
 
 export interface FileEvents {
-  /** The files were read, and may be other ones by now. */
+  /** Call after each load: the config may name other files now. */
   readonly follow: () => void
   readonly stop: () => Promise<void>
 }
@@ -23,13 +23,13 @@ interface FileEventsPorts {
   readonly file: Pick<ConfigFile, 'reads' | 'hasMoved'>
   /** Milliseconds without an event after which an edit is over. */
   readonly pause: () => number
-  /** Something happened, and may be an edit. */
+  /** An event that may begin an edit. */
   readonly onHint: () => void
   readonly onEdit: () => void
-  readonly tell: (event: WatchEvent) => void
+  readonly emit: (event: WatchEvent) => void
 }
 
-export function listenToFiles({ scheduler, file, pause, onHint, onEdit, tell }: FileEventsPorts): FileEvents {
+export function listenToFiles({ scheduler, file, pause, onHint, onEdit, emit }: FileEventsPorts): FileEvents {
   const edits = createDebounce(scheduler, pause, onEdit)
   const blind = new Set<string>()
   const directories = watchDirectories({
@@ -40,14 +40,14 @@ export function listenToFiles({ scheduler, file, pause, onHint, onEdit, tell }: 
     onBlind(directory, why) {
       if (blind.has(directory)) return
       blind.add(directory)
-      tell({ event: 'trouble', what: `${directory} gives no events (${why}): looked at every ${POLL / 1000} s` })
+      emit({ event: 'trouble', what: `cannot watch ${directory} (${why}): polling it every ${POLL / 1000} s` })
     },
   })
   const queue = createQueue()
   const follow = (): void =>
     queue.add(async () => {
       await directories.follow(placesOf(file.reads()))
-      // What happened before the last directory was listened to was not heard.
+      // Changes before the last watch was in place made no event.
       if (file.hasMoved()) edits.touch()
     })
   const poll = createAlarm(scheduler, () => {

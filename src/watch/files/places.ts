@@ -1,5 +1,5 @@
-// Which names in which directories decide what a path means. Editors replace files, and Kubernetes replaces a symbolic
-// link that a whole directory hangs on, so a path is followed through all its links, and watched where it could bend.
+// The names in directories that decide which file a path leads to. Editors replace files, and Kubernetes replaces a
+// symbolic link to a whole directory, so a path is followed through all of its links, and each link is watched.
 
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -8,15 +8,15 @@ import type { Reads } from '../../config/text/source.ts'
 
 type Matches = (name: string) => boolean
 
-/** By directory: a real path, without links. */
+/** By real path of the directory. */
 export type Places = ReadonlyMap<string, Matches>
 
-/** Linux follows no more (MAXSYMLINKS). */
+/** Linux follows at most this many (MAXSYMLINKS). */
 const MOST_LINKS = 40
 
 interface Walk {
   readonly found: Map<string, { readonly names: Set<string>; readonly matchers: Matches[] }>
-  /** Directories already walked to, by the path that led there. */
+  /** Real paths of directories already resolved, by the path that led there. */
   readonly known: Map<string, string | undefined>
 }
 
@@ -43,10 +43,10 @@ const join = (directory: string, name: string): string => (directory === '/' ? `
 const componentsOf = (path: string): string[] => path.split('/').filter((component) => component !== '')
 
 /**
- * Walks to the last of the components and notes every name on the way that is a link or is not there. The name of a
- * directory that is there is not noted: when it goes, who watches the directory itself hears of it.
+ * Walks to the last of the components and records every name on the way that is a link or does not exist. Existing
+ * directories are not recorded: the watch on the directory itself reports its removal.
  *
- * @returns the real path of what is there, or undefined
+ * @returns the real path, or undefined where nothing exists
  */
 function walk(start: string, components: readonly string[], state: Walk, isLast: boolean): string | undefined {
   const rest = [...components]
@@ -73,7 +73,7 @@ function walk(start: string, components: readonly string[], state: Walk, isLast:
   return directory
 }
 
-/** The real path of a directory, walked to once. */
+/** The real path of a directory; resolves each path once. */
 function directoryOf(path: string, state: Walk): string | undefined {
   if (!state.known.has(path)) state.known.set(path, walk('/', componentsOf(path), state, false))
   return state.known.get(path)
@@ -92,7 +92,9 @@ const namesIn = (directory: string): readonly string[] => {
   }
 }
 
-/** Notes the directories in which a name could come to match. What matches now is a file of the config, noted as such. */
+/**
+ * Records the directories in which new names could match. Files that match now are among the config's files already.
+ */
 function addPattern(pattern: string, state: Walk): void {
   const components = componentsOf(pattern)
   const from = components.findIndex(isPattern)
@@ -110,7 +112,7 @@ function addPattern(pattern: string, state: Walk): void {
   }
 }
 
-/** Where a change may change what reading the config finds. Relative paths start at the working directory. */
+/** All places where a change can alter the loaded config. Relative paths start at the working directory. */
 export function placesOf({ files, patterns }: Reads): Places {
   const state: Walk = { found: new Map(), known: new Map() }
   for (const file of files) addFile(resolve(file), state)

@@ -1,5 +1,5 @@
-// From the standings of a service's backends to its overlay: shares, slow start, and what happens when too few are
-// healthy. Pure.
+// Computes a service's overlay from the standings of its backends: shares, slow start, and the fallback when too few
+// are healthy. Pure.
 
 import type { MinHealthy } from '../../model/health.ts'
 import type { ServiceOverlay } from '../../model/overlay.ts'
@@ -8,7 +8,7 @@ import type { BackendTarget, ServiceTarget } from './targets.ts'
 
 export interface Member {
   readonly target: BackendTarget
-  /** Of one that is not checked: up. */
+  /** Up for a backend without a check. */
   readonly standing: Standing
 }
 
@@ -16,16 +16,16 @@ export interface Composition {
   readonly overlay: ServiceOverlay
   /** Backends that stay in use though they are down (`fallback: keep_last`); undefined: enough are healthy. */
   readonly kept: ReadonlySet<string> | undefined
-  /** Healthy backends of those that are to take flows, and how many of them there must be. */
+  /** How many of the active backends are healthy, and how many must be. */
   readonly healthy: number
   readonly needed: number
-  /** Shares change with time alone: look again soon. */
+  /** A slow start is under way: shares change with time alone, so compose again soon. */
   readonly ramping: boolean
 }
 
-/** The share of a backend in the first moment of its slow start. */
+/** The share of a backend at the beginning of its slow start. */
 const FIRST_SHARE = 0.01
-/** Shares are told in steps of the byte that they end in. */
+/** The kernel stores a share in one byte. */
 const STEPS = 255
 
 const neededOf = ({ kind, value }: MinHealthy, active: number): number =>
@@ -35,7 +35,7 @@ const neededOf = ({ kind, value }: MinHealthy, active: number): number =>
 const isUp = ({ standing }: Member): boolean => standing.up
 const takes = ({ target }: Member): boolean => target.active && target.reachable
 
-/** How far a backend that is up has come in its slow start, FIRST_SHARE to 1. */
+/** The share of a backend that is up during its slow start, FIRST_SHARE to 1. */
 function ramp({ target, standing }: Member, now: number): number {
   const slowStartMs = target.check?.slowStartMs ?? 0
   if (slowStartMs === 0) return 1
@@ -43,8 +43,8 @@ function ramp({ target, standing }: Member, now: number): number {
 }
 
 /**
- * Shares while enough are healthy. They are relative to the largest, which is always 1: what one backend leaves others
- * must take, and a service whose only healthy backend is new would else lose flows.
+ * Shares while enough are healthy, relative to the largest, which is always 1. Otherwise a service whose only healthy
+ * backend is in slow start would lose flows.
  */
 function shareOut(
   members: ReadonlyMap<string, Member>,
@@ -65,7 +65,7 @@ function shareOut(
   return { shares, ramping }
 }
 
-/** How many are to take flows, and how many of these are healthy. */
+/** Counts the active backends and the healthy ones among them. */
 function tally(members: ReadonlyMap<string, Member>): { active: number; healthy: number } {
   let active = 0
   let healthy = 0
@@ -77,8 +77,8 @@ function tally(members: ReadonlyMap<string, Member>): { active: number; healthy:
 }
 
 /**
- * Who stays in use: the backends that were healthy one detection time before too few were. What fails together is found
- * out one after the other, and is kept together.
+ * The backends that `keep_last` keeps in use: those that were healthy one detection time before too few were. Checks
+ * notice a common failure one backend after the other, so all of these count as healthy.
  */
 function lastHealthy(members: ReadonlyMap<string, Member>, now: number): ReadonlySet<string> {
   const wasUp = ({ target, standing }: Member): boolean =>
@@ -86,7 +86,7 @@ function lastHealthy(members: ReadonlyMap<string, Member>, now: number): Readonl
   return new Set([...members].filter(([, one]) => isUp(one) || wasUp(one)).map(([key]) => key))
 }
 
-/** `kept`: as of the last time. */
+/** `kept`: from the composition before. */
 export function compose(
   { minHealthy, fallback }: Pick<ServiceTarget, 'minHealthy' | 'fallback'>,
   members: ReadonlyMap<string, Member>,

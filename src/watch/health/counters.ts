@@ -1,23 +1,23 @@
-// What the monitor counts of itself, for metrics: whether checks run, and whether they run in time.
+// Counters of the monitor, for metrics: whether checks run, and whether they run in time.
 
 import type { Result } from './standing.ts'
 
-/** Upper bounds in milliseconds; one more bucket takes the rest. */
+/** Upper bounds of the buckets in milliseconds; one more bucket takes the rest. */
 export const LATENESS_BOUNDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] as const
 
 export interface HealthCounters {
-  /** Checks that came to a result. */
+  /** Checks that ended with a result. */
   readonly checks: number
-  /** Of these: the backend did not pass. */
+  /** Of these: the backend failed. */
   readonly failures: number
-  /** Of these: the check could not be made. */
+  /** Of these: the check could not run. */
   readonly unknown: number
   /** Of the failures: no result in time. */
   readonly timeouts: number
-  /** Starts that were left out because the process was too late for them. */
+  /** Starts skipped because the process was too late for them. */
   readonly missed: number
   readonly running: number
-  /** By how much checks started late: how many below each of LATENESS_BOUNDS and above the one before, then the rest. */
+  /** Lateness of starts. A bucket counts those up to its bound in LATENESS_BOUNDS and above the bound before it. */
   readonly lateness: { readonly buckets: readonly number[]; readonly sumMs: number; readonly maxMs: number }
 }
 
@@ -41,7 +41,7 @@ export class Counting {
     this.#maxMs = Math.max(this.#maxMs, lateMs)
   }
 
-  /** `missed`: starts that are left out before the next. */
+  /** `missed`: starts skipped before the next one. */
   ended({ outcome }: Result, isTimeout: boolean, missed: number): void {
     this.#running--
     this.#checks++
@@ -51,7 +51,7 @@ export class Counting {
     this.#missed += missed
   }
 
-  /** A check that was stopped before it came to a result. */
+  /** A check was stopped before its result. */
   stopped(): void {
     this.#running--
   }

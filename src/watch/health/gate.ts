@@ -1,15 +1,18 @@
-// At most so many checks at a time, the others in line: each holds a socket or a process.
+// Limits how many checks run at a time, because each holds a socket or a process. Further ones wait in line.
 
 export class Gate {
   #free: number
-  /** In the order in which they came; a Set because one that is stopped leaves the line. */
+  /** In order of arrival; a Set, because a stopped check leaves the line. */
   readonly #line = new Set<() => void>()
 
   constructor(most: number) {
     this.#free = most
   }
 
-  /** Calls when there is room, which may be at once. Returns what leaves the line; who was let in must `leave`. */
+  /**
+   * Calls `go` when there is room, which may be at once; the caller must then `leave`. Returns a function that leaves
+   * the line.
+   */
   enter(go: () => void): () => void {
     if (this.#free > 0) {
       this.#free--

@@ -1,5 +1,5 @@
-// One check, again and again: starts it when it is due, gives it up at its timeout, passes on what it found. A check
-// never runs twice at a time.
+// Repeats one check: starts it when due, abandons it at its timeout, and passes its result on. A check never runs twice
+// at a time.
 
 import type { HealthCheck } from '../../model/health.ts'
 import type { Counting } from './counters.ts'
@@ -8,7 +8,7 @@ import { gapOf, nextStart, patienceOf } from './pace.ts'
 import { bad, type Result } from './standing.ts'
 import type { Timeline } from './timeline.ts'
 
-/** Who is checked. */
+/** The backend under check. */
 export interface Subject {
   readonly service: string
   /** backendKey. */
@@ -16,8 +16,8 @@ export interface Subject {
 }
 
 /**
- * Makes one check. Calls `done` at most once, with whatever went wrong as a result and never as an exception; not after
- * the returned function, which gives the check up and frees all that it holds, was called.
+ * Makes one check. Calls `done` at most once; a failure is a result, never an exception. Returns a function that
+ * abandons the check and frees its resources, after which `done` is not called.
  */
 export type Probe = (check: HealthCheck, subject: Subject, done: (result: Result) => void) => () => void
 
@@ -30,7 +30,7 @@ export interface LoopContext {
   readonly counting: Counting
 }
 
-/** A timeout that is itself so late lets events come first that were there in time. */
+/** A timer this many milliseconds late lets queued events run first: the answer may be among them. */
 const LATE_MS = 20
 
 const nothing = (): void => undefined
@@ -40,11 +40,11 @@ export class CheckLoop {
   readonly #check: HealthCheck
   readonly #subject: Subject
   readonly #onResult: (result: Result) => void
-  /** Gives up what is waited for: the next start, a place in line, or the run with its timeout. */
+  /** Cancels the current wait: for the next start, for a place in line, or for the running check. */
   #cancel: () => void = nothing
   #isStopped = false
 
-  /** Starts first at the time `first`. */
+  /** `first`: time of the first start. */
   constructor(
     context: LoopContext,
     check: HealthCheck,
@@ -59,7 +59,7 @@ export class CheckLoop {
     this.#plan(first)
   }
 
-  /** No result comes any more. */
+  /** Ends the loop; no further results. */
   stop(): void {
     this.#isStopped = true
     this.#cancel()

@@ -1,9 +1,9 @@
-// The monitor of health: keeps every check of the file on its schedule, makes standings of results and overlays of
-// standings, and tells what changed. It knows neither the kernel nor the config: whom to check is handed to `update`,
-// what to write is handed to `onOverlay`. Clock, probes and randomness come from outside.
+// The health monitor: runs every check on its schedule, turns results into standings and standings into overlays, and
+// reports changes. It knows neither the kernel nor the config: `update` sets the targets, `onOverlay` receives the
+// bytes to write. Clock, probes and randomness are injected.
 //
-// Invariants: what an update does not change keeps its standing and its schedule; a backend of which nothing is known
-// gets traffic; a change of a standing is in an overlay FLUSH_GAP later at most.
+// Invariants: a backend that an update does not change keeps its standing and its schedule; a backend without results
+// gets traffic; a changed standing is in an overlay at most FLUSH_GAP later.
 
 import type { HealthCheck } from '../../model/health.ts'
 import type { Overlay, ServiceMode, ServiceOverlay } from '../../model/overlay.ts'
@@ -17,10 +17,10 @@ import { FRESH, type Result, type Standing, unproven, weigh } from './standing.t
 import type { BackendTarget, ServiceTarget, Targets } from './targets.ts'
 import { Timeline } from './timeline.ts'
 
-/** What is worth a line in the log. */
+/** A change to log. */
 export type HealthEvent =
   | ({ readonly kind: 'backend'; readonly up: boolean; readonly reason: string | undefined } & Subject)
-  /** A check cannot be made (again and again: told once), so that nothing is known of the backend. */
+  /** A check cannot run, so it says nothing about the backend. Emitted for the first of such results in a row. */
   | ({ readonly kind: 'unknown'; readonly reason: string } & Subject)
   /** `isFallback`: fewer are healthy than needed. */
   | {
@@ -37,34 +37,34 @@ export interface MonitorOptions {
   readonly probe: Probe
   /** From 0 to below 1. */
   readonly random: () => number
-  /** What the kernel said of these backends when the daemon started; what is not in it counts as up. */
+  /** The overlay in the kernel when the daemon started; backends missing from it count as up. */
   readonly restored?: Overlay
-  /** Hears the overlay of every service whose overlay is new or changed. */
+  /** Receives the new and changed overlays. */
   readonly onOverlay: (changed: Overlay) => void
   readonly onEvent: (event: HealthEvent) => void
 }
 
-/** How a backend is, for status and metrics. */
+/** The health of a backend, for status and metrics. */
 export interface BackendReport extends Subject {
-  /** `unknown`: no check has said so yet, and it counts as up (or, restored, as it was). */
+  /** `unknown`: no check has ended yet; the backend counts as up, or as it was restored. */
   readonly state: 'up' | 'down' | 'unknown'
-  /** How much of its weight it takes now, 0 to 1. */
+  /** The part of its weight in effect now, 0 to 1. */
   readonly share: number
-  /** Milliseconds since it went up or down; undefined: it never did. */
+  /** Milliseconds since it went up or down; undefined: it has not changed. */
   readonly forMs: number | undefined
-  /** Why the last check failed or could not be made; undefined: it was good, or there was none. */
+  /** Why the last check failed or could not run; undefined: it passed, or there was none. */
   readonly reason: string | undefined
   readonly checks: number
   readonly failures: number
 }
 
-/** Sockets at a time; every check has at most one. */
+/** Most checks that hold a socket at a time. */
 export const MOST_CONNECTIONS = 2048
-/** Processes at a time. */
+/** Most checks that run a command at a time. */
 export const MOST_COMMANDS = 32
-/** Milliseconds between two steps of a slow start. */
+/** Milliseconds between steps of a slow start. */
 const RAMP_STEP = 250
-/** Milliseconds between two looks at what changed, at least: where a thousand backends die, not a thousand looks. */
+/** Least milliseconds between flushes, so that a thousand dying backends do not make a thousand. */
 const FLUSH_GAP = 10
 
 interface BackendState {
@@ -90,7 +90,7 @@ export class HealthMonitor {
   readonly #connections: LoopContext
   readonly #commands: LoopContext
   readonly #services = new Map<string, ServiceState>()
-  /** Services to compose anew, at the flush that is then planned. */
+  /** Services to compose again at the next flush; a flush is planned while there are any. */
   readonly #stale = new Set<string>()
   #flushedAt = Number.NEGATIVE_INFINITY
   #restored: Overlay | undefined
@@ -105,7 +105,7 @@ export class HealthMonitor {
     this.#commands = { ...common, gate: new Gate(MOST_COMMANDS) }
   }
 
-  /** Checks these from now on. First checks of what is new are spread over an interval. */
+  /** Checks these targets from now on. Spreads the first checks of new backends over one interval. */
   update(targets: Targets): void {
     const fresh: { readonly state: BackendState; readonly subject: Subject }[] = []
     for (const [name, service] of this.#services) if (!targets.has(name)) this.#dropService(name, service)
@@ -138,7 +138,7 @@ export class HealthMonitor {
     this.#flush()
   }
 
-  /** What holds now, of every service. */
+  /** The current overlay of every service. */
   overlay(): Overlay {
     return new Map([...this.#services].map(([name, { composition }]) => [name, (composition as Composition).overlay]))
   }
@@ -147,7 +147,7 @@ export class HealthMonitor {
     return this.#counting.read()
   }
 
-  /** Every backend that is checked. */
+  /** Reports every backend that has a check. */
   report(): BackendReport[] {
     const now = this.#timeline.now()
     return [...this.#services].flatMap(([service, { backends, composition }]) =>
@@ -162,7 +162,7 @@ export class HealthMonitor {
     )
   }
 
-  /** Ends every check; nothing is told any more. */
+  /** Ends every check. Emits nothing afterwards. */
   stop(): void {
     for (const [name, service] of this.#services) this.#dropService(name, service)
     this.#timeline.clear()
@@ -174,7 +174,7 @@ export class HealthMonitor {
     this.#stale.delete(name)
   }
 
-  /** The state of a backend under its new target: kept as far as the target is the same. */
+  /** Moves a backend to its new target, and keeps its state as far as the check is unchanged. */
   #adopt(name: string, service: ServiceState, key: string, wanted: BackendTarget): BackendState {
     const known = service.backends.get(key)
     if (!known) {
@@ -183,7 +183,7 @@ export class HealthMonitor {
       service.backends.set(key, state)
       return state
     }
-    // Nobody says any more how to check one that leaves.
+    // The file has no check for a leaving backend, so its last one goes on.
     const check = wanted.leaving ? known.target.check : wanted.check
     if (!isSameCheck(check, known.target.check)) {
       known.loop?.stop()
@@ -191,7 +191,7 @@ export class HealthMonitor {
       known.last = undefined
       known.standing = check ? unproven(known.standing) : FRESH
     }
-    // The very object that its loop has: what is equal stays.
+    // Keeps the object that the running loop holds.
     known.target = { ...wanted, check: known.loop ? known.target.check : check }
     return known
   }
@@ -206,10 +206,10 @@ export class HealthMonitor {
 
   #startLoop(state: BackendState, check: HealthCheck, subject: Subject, first: number): void {
     const context = check.type === 'exec' ? this.#commands : this.#connections
-    state.loop = new CheckLoop(context, check, subject, first, (result) => this.#hear(state, check, subject, result))
+    state.loop = new CheckLoop(context, check, subject, first, (result) => this.#record(state, check, subject, result))
   }
 
-  #hear(state: BackendState, check: HealthCheck, subject: Subject, result: Result): void {
+  #record(state: BackendState, check: HealthCheck, subject: Subject, result: Result): void {
     const { standing: before, last } = state
     state.last = result
     state.checks++
@@ -225,7 +225,7 @@ export class HealthMonitor {
     this.#renew(subject.service)
   }
 
-  /** Has a service composed anew, at once or in a moment. */
+  /** Plans to compose a service again, at most FLUSH_GAP from now. */
   #renew(name: string): void {
     const isPlanned = this.#stale.size > 0
     this.#stale.add(name)
@@ -245,13 +245,13 @@ export class HealthMonitor {
     if (changed.size > 0) this.#options.onOverlay(changed)
   }
 
-  /** The overlay of a service where it is another than before. */
+  /** Composes a service. Returns its overlay if it changed. */
   #compose(name: string, service: ServiceState): ServiceOverlay | undefined {
     const { target, backends, composition: before } = service
     const members = new Map<string, Member>(backends)
     const after = compose(target, members, before?.kept, this.#timeline.now())
     service.composition = after
-    this.#tell(name, before, after)
+    this.#reportMode(name, before, after)
     if (after.ramping && !service.isRamping) {
       service.isRamping = true
       this.#timeline.at(this.#timeline.now() + RAMP_STEP, () => {
@@ -262,7 +262,9 @@ export class HealthMonitor {
     return before && isSameOverlay(before.overlay, after.overlay) ? undefined : after.overlay
   }
 
-  #tell(service: string, before: Composition | undefined, { overlay: { mode }, healthy, needed }: Composition): void {
+  #reportMode(service: string, before: Composition | undefined, after: Composition): void {
+    const { overlay, healthy, needed } = after
+    const { mode } = overlay
     const isFallback = healthy < needed
     const was = before && { mode: before.overlay.mode, isFallback: before.healthy < before.needed }
     const isNews = was ? was.mode !== mode || was.isFallback !== isFallback : mode !== 'well' || isFallback

@@ -1,27 +1,27 @@
-// When the next check starts. A schedule is a grid of planned starts; a check that was late keeps its place on the grid,
-// so that lateness does not add up and checks that were late together do not stay together.
+// Decides when the next check starts. A schedule is a grid of planned starts. A late check keeps its place on the grid,
+// so that lateness does not add up, and checks that were late together spread out again.
 
 import type { CheckSchedule } from '../../model/health.ts'
 
 /**
- * Milliseconds of every interval that are kept back for what the process takes to notice a result and to write it, so
- * that "a backend that died is out fall × interval + timeout later" holds with the writing included.
+ * Milliseconds of every interval reserved for noticing a result and writing it, so that a dead backend is out of use
+ * after fall × interval + timeout, the write included.
  */
 const margin = (intervalMs: number): number => Math.max(25, intervalMs / 50)
 
 const most = ({ intervalMs }: CheckSchedule): number => Math.max(1, intervalMs - margin(intervalMs))
 
 /**
- * Milliseconds from one planned start to the next, `random` from 0 to below 1. Never more than the interval less what is
- * kept back, whatever is drawn: jitter only brings starts forward.
+ * Milliseconds from one planned start to the next; `random` from 0 to below 1. At most the interval less the margin:
+ * jitter only brings starts forward.
  */
 export const gapOf = (check: CheckSchedule, random: number): number =>
   Math.max(1, most(check) - check.jitterMs * random)
 
-/** Milliseconds after which a check is given up: its timeout, but not beyond the next start. */
+/** Milliseconds after which a check is abandoned: its timeout, but not beyond the next start. */
 export const patienceOf = (check: CheckSchedule): number => Math.min(check.timeoutMs, most(check))
 
-/** One run of a check: when it was to start, did start and ended, and after how long it would have been given up. */
+/** One run of a check: its planned start, actual start and end, and the milliseconds after which it is abandoned. */
 export interface Run {
   readonly planned: number
   readonly started: number
@@ -29,18 +29,18 @@ export interface Run {
   readonly patience: number
 }
 
-/** Milliseconds by which a run may outlast its patience without the process being to blame. */
+/** Milliseconds by which a run may outlast its patience before the process counts as late. */
 const TOLERANCE = 20
 
-/** The least number of gaps, from 1 on, after which `planned` is not before `earliest`. */
+/** The least number of gaps, at least 1, that takes `planned` to `earliest` or later. */
 const gapsTo = (earliest: number, planned: number, gap: number): number =>
   Math.max(1, Math.ceil((earliest - planned) / gap))
 
 /**
- * The next planned start, and how many places of the grid were left out because the process was too late for them.
+ * The next planned start, and how many places of the grid are skipped because the process was too late for them.
  *
- * A check that took longer than the gap goes on at once and from there. Where the process itself was late by half a gap
- * or more, places are left out: two starts are never closer than half a gap.
+ * A check that took longer than the gap starts again at once, and its grid moves there. Where the process was late by
+ * half a gap or more, places are skipped: two starts are never closer than half a gap.
  */
 export function nextStart(
   { planned, started, ended, patience }: Run,

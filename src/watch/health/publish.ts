@@ -1,37 +1,37 @@
-// From overlays to the kernel's map: keeps what is to be written by byte, writes what differs from what is there, one
-// write at a time and always the newest. Slots are those of one generation; when another takes over, the publisher
-// stops and says so, until it is told the new slots.
+// Writes overlays into the kernel's health map: keeps the wanted value of every byte and writes those that differ, one
+// write at a time and always the newest values. Slots belong to one generation; when another takes over, the publisher
+// reports that and stops until `retarget` brings the new slots.
 
 import { encodeOverlay, type HealthBytes } from '../../abi/health.ts'
 import type { Slots } from '../../model/live.ts'
 import type { Overlay } from '../../model/overlay.ts'
 import type { Scheduler } from '../time/scheduler.ts'
 
-/** Where to write: a generation of an instance. */
+/** The generation to write for. */
 export interface Destination {
   readonly slots: Pick<Slots, 'services' | 'backends'>
-  /** What the bytes of these slots are now; what is not in it is zero. */
+  /** The current bytes of these slots; missing ones are zero. */
   readonly bytes: HealthBytes
-  /** kernel/health.ts writeHealth of the generation. */
+  /** Writes bytes into the map. `superseded`: another generation is live; some bytes may not have been written. */
   readonly write: (bytes: HealthBytes) => Promise<'written' | 'superseded'>
 }
 
 export interface PublisherOptions {
   readonly scheduler: Scheduler
-  /** Another generation owns the slots: look anew and call `retarget`. Called once for each destination. */
+  /** Another generation owns the slots: observe, then call `retarget`. Called once per destination. */
   readonly onSuperseded: () => void
-  /** A write failed and will be tried again; called when the failure is another than the last. */
+  /** A write failed and will be retried. Called once for equal failures in a row. */
   readonly onError: (error: unknown) => void
 }
 
-/** Milliseconds before a write that failed is tried again: doubled each time. */
+/** Milliseconds before a failed write is retried; doubles each time. */
 const FIRST_RETRY = 100
 const LONGEST_RETRY = 5000
 
 export class HealthPublisher {
   readonly #options: PublisherOptions
   #destination: Destination | undefined
-  /** What is to be in the map, what is (writes on their way included), and the bytes in which the two differ. */
+  /** The wanted values, the values in the map (pending writes included), and the bytes that differ. */
   #wanted = new Map<number, number>()
   #written = new Map<number, number>()
   readonly #pending = new Set<number>()
@@ -40,14 +40,14 @@ export class HealthPublisher {
   #cancelRetry: (() => void) | undefined
   #retryMs = FIRST_RETRY
   #failure: string | undefined
-  /** Waiting for everything to be written. */
+  /** Callers of `settled`. */
   #waiting: (() => void)[] = []
 
   constructor(options: PublisherOptions) {
     this.#options = options
   }
 
-  /** Writes to there from now on (undefined: nowhere), beginning with the whole `overlay`. */
+  /** Writes to `destination` from now on (undefined: nowhere), starting with the whole `overlay`. */
   retarget(destination: Destination | undefined, overlay: Overlay): void {
     this.#destination = destination
     this.#written = new Map(destination?.bytes)
@@ -58,7 +58,7 @@ export class HealthPublisher {
     this.publish(overlay)
   }
 
-  /** Has the overlays of some services written. Without a destination nothing happens: `retarget` brings all. */
+  /** Writes the overlays of some services. Does nothing without a destination: `retarget` brings all of them. */
   publish(changed: Overlay): void {
     if (this.#destination) {
       for (const [byte, value] of encodeOverlay(changed, this.#destination.slots)) {
@@ -70,7 +70,7 @@ export class HealthPublisher {
     if (!this.#cancelRetry) this.#next()
   }
 
-  /** How many bytes were handed to the kernel. */
+  /** How many bytes were passed to the kernel. */
   get writes(): number {
     return this.#writes
   }
@@ -130,7 +130,7 @@ export class HealthPublisher {
     this.#retryMs = Math.min(2 * this.#retryMs, LONGEST_RETRY)
   }
 
-  /** Nothing is known of these bytes: a part may have been written, or all after they were read anew. */
+  /** Marks bytes as unknown: some may have been written, or all of them after `retarget` read the map. */
   #doubt(bytes: HealthBytes): void {
     for (const byte of bytes.keys()) {
       if (!this.#wanted.has(byte)) continue

@@ -1,4 +1,4 @@
-// Whether two checks are one and the same, field by field: a config that is read again makes new objects.
+// Compares two checks field by field, because every load of the config makes new objects.
 
 import type { HealthCheck } from '../../model/health.ts'
 

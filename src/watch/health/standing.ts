@@ -1,8 +1,8 @@
-// What the results of a check make of a backend. Pure.
+// Derives the standing of a backend from the results of its check. Pure.
 
 import type { CheckSchedule } from '../../model/health.ts'
 
-/** What a check found. `unknown`: it could not be made, for a reason that says nothing of the backend. */
+/** The result of a check. `unknown`: it could not run, for a reason that says nothing about the backend. */
 export type Result = { readonly outcome: 'good' } | { readonly outcome: 'bad' | 'unknown'; readonly reason: string }
 
 export const GOOD: Result = { outcome: 'good' }
@@ -11,21 +11,21 @@ export const unknown = (reason: string): Result => ({ outcome: 'unknown', reason
 
 export interface Standing {
   readonly up: boolean
-  /** Whether a check has said so. Until then the first result decides alone. */
+  /** Whether a check has confirmed it. Until then a single result decides. */
   readonly proven: boolean
-  /** Results in a row that say otherwise than `up`. */
+  /** Results in a row that contradict `up`. */
   readonly against: number
-  /** When it last went up or down; -Infinity: it never did. */
+  /** When it last went up or down; -Infinity: never. */
   readonly since: number
 }
 
-/** Nothing is known: it gets traffic, because a daemon that has just started must not empty every service. */
+/** No result yet. The backend gets traffic, because a daemon that just started must not empty every service. */
 export const FRESH: Standing = { up: true, proven: false, against: 0, since: Number.NEGATIVE_INFINITY }
 
-/** The check is another: what it asks is not what was asked, so its first result decides; until then nothing changes. */
+/** The standing under a changed check: unchanged until its first result, which decides alone. */
 export const unproven = (standing: Standing): Standing => ({ ...standing, proven: false, against: 0 })
 
-/** The standing after a result of `now`: a change takes `rise` good or `fall` bad ones in a row. */
+/** The standing after a result: it changes after `rise` good or `fall` bad ones in a row. */
 export function weigh(
   standing: Standing,
   { outcome }: Result,
@@ -40,5 +40,5 @@ export function weigh(
   return { up, proven: true, against: 0, since: now }
 }
 
-/** Milliseconds from the death of a backend to the last result that takes it out, at most. */
+/** Most milliseconds from the death of a backend to the result that takes it out of use. */
 export const detectionMs = ({ fall, intervalMs, timeoutMs }: CheckSchedule): number => fall * intervalMs + timeoutMs

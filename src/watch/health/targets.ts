@@ -1,18 +1,17 @@
-// Whom to check: the services of a state and the checks of its file, put together. Pure.
+// Joins live services with the checks of the file into the targets of the monitor. Pure.
 
 import type { Fallback, HealthCheck, MinHealthy, ServiceHealth } from '../../model/health.ts'
 import { DEFAULT_FALLBACK, DEFAULT_MIN_HEALTHY } from '../../model/health.ts'
-
 import { type Backend, backendKey, type LeavingBackend, type Service, takesFlows } from '../../model/service.ts'
 
 export interface BackendTarget {
-  /** undefined: not checked, and taken to be healthy. */
+  /** undefined: not checked, and counts as healthy. */
   readonly check: HealthCheck | undefined
-  /** Whether it is meant to take new flows: active, with a weight. */
+  /** Whether the file lets it take new flows: active, with a weight. */
   readonly active: boolean
-  /** Whether packets can get to it: its next hop is known. */
+  /** Whether its next hop is known. */
   readonly reachable: boolean
-  /** No longer in the file; checked as it last was for as long as it keeps its flows. */
+  /** No longer in the file; its last check goes on for as long as it keeps its flows. */
   readonly leaving: boolean
 }
 
@@ -35,7 +34,7 @@ export interface TargetSource {
   readonly leaving: readonly LeavingBackend[]
 }
 
-/** A backend that is disabled gets nothing, so nobody asks how it is; one that drains keeps flows, and is asked. */
+/** A disabled backend gets no packets and needs no check; a draining one keeps flows and is checked. */
 const checkOf = (backend: Backend, health: ServiceHealth | undefined): HealthCheck | undefined =>
   backend.state === 'disabled' ? undefined : health?.checks.get(backendKey(backend))
 

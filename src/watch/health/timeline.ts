@@ -1,19 +1,19 @@
-// Calls at times of a clock that never steps, from one timer: thousands of checks have a start and a timeout each, and
-// a clock of the test's own can take the timer's place.
+// Schedules calls by a monotonic clock, all from one timer: thousands of checks have a start and a timeout each. Tests
+// inject a clock.
 
 import type { Scheduler } from '../time/scheduler.ts'
 
-/** Most milliseconds that are waited for at once, below what setTimeout takes; a turn that comes too early changes nothing. */
+/** Longest delay of the timer in milliseconds, below the limit of setTimeout; an early turn does nothing. */
 const LONGEST_DELAY = 2 ** 30
 
-/** After so many calls the event loop gets its turn: after a stall all of them may be due. */
+/** Most calls in one turn of the event loop: after a stall all of them may be due. */
 const MOST_A_TURN = 64
 
 interface Entry {
   readonly time: number
-  /** Calls of the same time go in the order they were asked for. */
+  /** Calls for one time run in the order of scheduling. */
   readonly order: number
-  /** undefined: cancelled, or made. */
+  /** undefined: cancelled or done. */
   call: (() => void) | undefined
 }
 
@@ -34,7 +34,7 @@ export class Timeline {
     return this.#scheduler.now()
   }
 
-  /** Calls at that time or as soon as possible after it, never before `at` returns. Returns what cancels it. */
+  /** Calls at `time` or as soon as possible after it, never before `at` returns. Returns a function that cancels it. */
   at(time: number, call: () => void): () => void {
     const entry: Entry = { time, order: this.#order++, call }
     this.#push(entry)
@@ -44,7 +44,7 @@ export class Timeline {
     }
   }
 
-  /** Forgets every call. */
+  /** Cancels every call. */
   clear(): void {
     this.#heap.length = 0
     this.#armed?.cancel()
@@ -64,7 +64,7 @@ export class Timeline {
   #turn(): void {
     this.#armed = undefined
     const now = this.now()
-    // Calls that are asked for meanwhile wait for the next turn.
+    // Calls scheduled during this turn wait for the next one.
     const last = this.#order
     let left = MOST_A_TURN
     for (let first = this.#heap[0]; first && first.time <= now && first.order < last; first = this.#heap[0]) {

@@ -1,7 +1,7 @@
-// Waits that double each time.
+// Waits that double with each attempt.
 
 export interface Backoff {
-  /** How long to wait now, in milliseconds. */
+  /** The next wait, in milliseconds. */
   readonly next: () => number
   readonly reset: () => void
 }

@@ -1,16 +1,16 @@
-// Many events in a row are one edit.
+// Joins a burst of events into one edit.
 
 import { createAlarm, type Scheduler } from './scheduler.ts'
 
 export interface Debounce {
-  /** Something happened. */
+  /** An event happened. */
   readonly touch: () => void
   readonly cancel: () => void
 }
 
-/** Something that never stops changing is looked at all the same, after this many times the pause, in all at least … */
+/** Endless events still run the edit after this many pauses … */
 const PATIENCE = 20
-/** … this long, in milliseconds. */
+/** … but not before this many milliseconds. */
 const LEAST_PATIENCE = 2000
 
 /** Calls `run` once `pause()` milliseconds have passed without an event. */
@@ -33,7 +33,8 @@ export function createDebounce(scheduler: Scheduler, pause: () => number, run: (
   return {
     touch() {
       last = scheduler.now()
-      // A file that is written in many pieces gives many events: the timer runs on and looks at `last` when it ends.
+      // A file written in many pieces makes many events, so they do not set the timer again: it compares `last` when it
+      // ends.
       if (first !== undefined) return
       first = last
       alarm.set(pause())

@@ -1,8 +1,8 @@
-// One after the other.
+// Runs asynchronous functions one after the other.
 
 export interface Queue {
   readonly add: (body: () => Promise<void>) => void
-  /** Takes no more, and settles when the last is done. */
+  /** Accepts no more, and resolves when the last one is done. */
   readonly close: () => Promise<void>
 }
 

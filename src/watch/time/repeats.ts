@@ -1,35 +1,35 @@
-// What is told again and again is told once a minute, with how often it was.
+// Limits repeated events: emits equal ones once a minute, with the count of those left out.
 
 import type { WatchEvent, WatchEventName } from '../../report/watch.ts'
 import type { Scheduler } from './scheduler.ts'
 
-/** In milliseconds. */
+/** Milliseconds between equal events. */
 const PERIOD = 60_000
 
-/** What comes from elsewhere, in any number. */
+/** Events whose number depends on other programs. */
 const LIMITED: ReadonlySet<WatchEventName> = new Set(['refused', 'failed', 'drift', 'warning', 'trouble'])
 
-/** What is over with another event, which is told where this one was. */
+/** The event that ends another one; it is emitted only if the other was. */
 const ENDS: Readonly<Partial<Record<WatchEventName, WatchEventName>>> = {
   refused: 'recovered',
   failed: 'recovered',
   drift: 'drift-gone',
 }
 
-/** An event, and how many like it were left out since the last one that was told. */
-export type Told = WatchEvent & { readonly repeated: number }
+/** An event, and how many equal ones were left out since the last one. */
+export type Emitted = WatchEvent & { readonly repeated: number }
 
-/** The same text for events that say the same. */
+/** Equal for equal events. */
 const textOf = (event: WatchEvent): string =>
   JSON.stringify(event, (key, value: unknown) => (key === 'retryMs' ? undefined : value))
 
-export function limitRepeats(scheduler: Scheduler, tell: (event: Told) => void): (event: WatchEvent) => void {
+export function limitRepeats(scheduler: Scheduler, emit: (event: Emitted) => void): (event: WatchEvent) => void {
   const recent = new Map<string, { readonly at: number; left: number }>()
-  /** Ends of what was left out. */
+  /** Ends of events that were left out. */
   const muted = new Set<WatchEventName>()
   return (event) => {
     if (!LIMITED.has(event.event)) {
-      if (!muted.has(event.event)) tell({ ...event, repeated: 0 })
+      if (!muted.has(event.event)) emit({ ...event, repeated: 0 })
       return
     }
     const end = ENDS[event.event]
@@ -44,6 +44,6 @@ export function limitRepeats(scheduler: Scheduler, tell: (event: Told) => void):
     for (const [other, { at }] of recent) if (now - at >= PERIOD && other !== text) recent.delete(other)
     recent.set(text, { at: now, left: 0 })
     if (end) muted.delete(end)
-    tell({ ...event, repeated: last?.left ?? 0 })
+    emit({ ...event, repeated: last?.left ?? 0 })
   }
 }

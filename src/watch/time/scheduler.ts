@@ -1,27 +1,27 @@
-// Time as the daemon knows it. Monotonic: somebody who sets the clock neither hurries nor delays it. Injected, so that
-// what waits can be tested without waiting.
+// The daemon's clock and timers. Monotonic, so that setting the wall clock neither hurries nor delays them. Injected,
+// so that tests need not wait.
 
 export type Cancel = () => void
 
 export interface Scheduler {
-  /** Milliseconds since some moment; never goes back. */
+  /** Milliseconds since an arbitrary moment; never decreases. */
   readonly now: () => number
-  /** Calls `run` once, after so many milliseconds. */
+  /** Calls `run` once after `ms` milliseconds. */
   readonly after: (ms: number, run: () => void) => Cancel
 }
 
 export const MONOTONIC: Scheduler = {
   now: () => performance.now(),
   after(ms, run) {
-    // Node counts in whole milliseconds and may end a timer a part of one too early, when its time has not come yet.
+    // Node counts in whole milliseconds and may fire a timer a fraction of one early.
     const timer = setTimeout(run, Math.ceil(ms) + 1)
     return () => clearTimeout(timer)
   },
 }
 
-/** A timer that can be set again and again; at most one call is waiting. */
+/** A timer that can be set repeatedly; at most one call is pending. */
 export interface Alarm {
-  /** Calls after so many milliseconds, whatever was set before. */
+  /** Calls after `ms` milliseconds; replaces a pending call. */
   readonly set: (ms: number) => void
   readonly clear: () => void
 }

@@ -75,7 +75,7 @@ test('--auto-approve shows the plan and does not ask', async () => {
   expect(seen).toEqual({ stdout: 'THE PLAN\n\n', stderr: '', questions: 0 })
 })
 
-test('where nobody can be asked, the flag that is missing is named', async () => {
+test('without a terminal, the error names the missing flag', async () => {
   const { approve } = ask({ interactive: false })
   await expect(approve()).rejects.toMatchObject({
     exit: 64,
@@ -83,14 +83,14 @@ test('where nobody can be asked, the flag that is missing is named', async () =>
   })
 })
 
-test('with --json stdout stays free for the one document', async () => {
+test('with --json the plan goes to stderr', async () => {
   const { approve, seen } = ask({ argv: ['apply', '--json'], answer: 'yes' })
   expect(await approve()).toBe(true)
   expect(seen.stdout).toBe('')
   expect(seen.stderr).toContain('THE PLAN')
 })
 
-test('leftovers without a change are tidied up unasked', async () => {
+test('approves removing leftovers without asking', async () => {
   const { approve, seen } = ask({ interactive: false })
   expect(await approve(NOTHING)).toBe(true)
   expect(seen.questions).toBe(0)

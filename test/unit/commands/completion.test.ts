@@ -116,7 +116,7 @@ describe('a word is completed to', () => {
 
   test('a command with its summary, a flag with its help', () => {
     expect(complete(['pl'], COMMANDS, NAMES)).toContain('\nplan\tshow what apply would do, and change nothing\n')
-    expect(complete(['plan', '-'], COMMANDS, NAMES)).toContain('\n--no-input\tnever ask\n')
+    expect(complete(['plan', '-'], COMMANDS, NAMES)).toContain('\n--no-input\tnever prompt\n')
   })
 })
 
@@ -141,7 +141,7 @@ test.each(Object.entries(SCRIPTS))('the script for %s knows no command and no fl
   expect(script).not.toMatch(/\b(?:validate|unban|lock-timeout)\b/)
 })
 
-test('the words that complete a value are those that help and the schemas name', () => {
+test('completes the values that help and the schemas name', () => {
   for (const { flags, argument } of COMMANDS) {
     for (const { help, completes } of [...Object.values(flags), ...(argument ? [argument] : [])]) {
       if (Array.isArray(completes)) for (const word of completes) expect(help).toContain(word)

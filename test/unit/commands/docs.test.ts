@@ -1,4 +1,4 @@
-// docs/commands.md speaks of what is there, of all of it, and of nothing else.
+// docs/commands.md covers exactly the existing commands, flags and exit statuses.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -9,16 +9,16 @@ import { EXIT } from '../../../src/diagnostics.ts'
 const TEXT = readFileSync(join(import.meta.dirname, '../../../docs/commands.md'), 'utf8')
 const FLAGS = new Set([...Object.keys(GLOBAL_FLAGS), ...COMMANDS.flatMap(({ flags }) => Object.keys(flags))])
 
-test('every command has a section, every flag is explained', () => {
+test('has a section for every command, and mentions every flag', () => {
   for (const { name } of COMMANDS) expect(TEXT).toContain(`\n## ${name}\n`)
   for (const flag of FLAGS) expect(TEXT).toContain(`--${flag}`)
 })
 
-test('no flag is named that does not exist', () => {
+test('mentions no unknown flag', () => {
   const named = [...TEXT.matchAll(/--([a-z][a-z-]+)/g)].map(([, flag]) => flag)
   expect(named.filter((flag) => flag === undefined || !FLAGS.has(flag))).toEqual([])
 })
 
-test('every exit status is listed', () => {
+test('lists every exit status', () => {
   for (const status of Object.values(EXIT)) expect(TEXT).toContain(`\n| ${status} |`)
 })

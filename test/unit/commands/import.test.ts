@@ -51,7 +51,7 @@ async function xdp(...argv: readonly string[]) {
   return { status, ...seen }
 }
 
-test('prints a small config, and says which interface was guessed', async () => {
+test('prints a small config, and warns of a guessed interface', async () => {
   const { status, stdout, stderr } = await xdp('--from', 'ipset', at('small'))
   expect(status).toBe(0)
   expect(stdout).toContain('name: bad')
@@ -62,7 +62,7 @@ test('prints a small config, and says which interface was guessed', async () => 
   })
 })
 
-test('writes a config with list files, and replaces nothing unasked', async () => {
+test('writes a config with list files, and replaces files only with --force', async () => {
   const argv = ['--from', 'ipset', at('large'), '--interface', 'eth0', '--output', join(out, 'new')]
   expect(await xdp(...argv)).toMatchObject({
     status: 0,
@@ -77,7 +77,7 @@ test('writes a config with list files, and replaces nothing unasked', async () =
   expect(readFileSync(list, 'utf8')).not.toBe('mine')
 })
 
-test('one line for each thing that is left out; with --strict it fails and nothing is written', async () => {
+test('warns once per rule left out; with --strict fails and writes nothing', async () => {
   const argv = ['--from', 'ipset', at('lossy'), '--interface', 'eth0']
   const { status, stderr } = await xdp(...argv)
   expect({ status, lines: stderr.trim().split('\n').length }).toEqual({ status: 0, lines: 1 })
@@ -87,7 +87,7 @@ test('one line for each thing that is left out; with --strict it fails and nothi
   expect(await xdp('--from', 'ipset', at('small'), '--interface', 'eth0', '--strict')).toMatchObject({ status: 0 })
 })
 
-test('a stateful firewall that drops by default comes with a warning', async () => {
+test('warns that a stateful firewall with default drop loses replies', async () => {
   const { status, stderr } = await xdp('--from', 'iptables', at('stateful'), '--interface', 'eth0')
   expect({ status, warned: stderr.includes('W402') }).toEqual({ status: 0, warned: true })
 })
@@ -98,7 +98,7 @@ test.each([
   [['--from', 'nft', 'small'], 78, 'E400'],
   [['--from', 'ipset', 'none'], 66, 'E001'],
   [['--from', 'ipset', '.'], 66, 'E002'],
-  [['--from', 'iptable', 'small'], 64, 'did you mean iptables?'],
+  [['--from', 'iptable', 'small'], 64, 'did you mean --from iptables?'],
   [['small'], 64, 'needs --from'],
   [['--from', 'ipset', 'small', '--interface', 'a/b'], 64, 'E300'],
   [['--from', 'ipset', 'small', '--output', 'small/x'], 1, 'E405'],
@@ -107,7 +107,7 @@ test.each([
   expect(await xdp(...named)).toMatchObject({ status, stdout: '', stderr: expect.stringContaining(words) })
 })
 
-test('--json is one document that its schema describes', async () => {
+test('--json prints one document that matches its schema', async () => {
   const valid = new Ajv({ strict: false }).compile(SCHEMA)
   const printed = await xdp('--from', 'ipset', at('lossy'), '--json')
   expect(printed.stderr).toBe('')

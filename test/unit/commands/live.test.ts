@@ -1,4 +1,4 @@
-// The loop of the live view and the terminal under it, with streams that are none.
+// The loop of the live view and its terminal, with fake streams.
 import { EventEmitter } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { createScreen, type Screen } from '../../../src/commands/cli/screen.ts'
@@ -11,7 +11,7 @@ import { stats } from '../../support/stats.ts'
 const ENTER = '\u001b[?1049h\u001b[?25l'
 const LEAVE = '\u001b[?25h\u001b[?1049l'
 
-/** A terminal that remembers. */
+/** A terminal that records its output. */
 function terminal({ isTTY = true } = {}) {
   const seen = { text: '', raw: false, suspended: 0, paused: false }
   const input = Object.assign(new EventEmitter(), {
@@ -94,7 +94,7 @@ describe('the loop', () => {
     },
   )
 
-  test('gives the terminal back at once when a look does not end', async () => {
+  test('restores the terminal at once, even during a hanging reading', async () => {
     const { screen, press, seen } = terminal()
     let looks = 0
     let finish = (): void => {}
@@ -114,7 +114,7 @@ describe('the loop', () => {
     expect(seen.text.endsWith(LEAVE)).toBe(true)
   })
 
-  test('ends with the signal, also one that came before', async () => {
+  test('ends with the signal, also with one from before', async () => {
     for (const early of [true, false]) {
       const { screen, seen } = terminal()
       const interruption = new AbortController()
@@ -130,7 +130,7 @@ describe('the loop', () => {
     }
   })
 
-  test('tells a look that failed, goes on, and reckons with the last one that did not', async () => {
+  test('shows a failed reading, goes on, and computes rates from the last good one', async () => {
     const { screen, press } = terminal()
     const frames: Frame[] = []
     let looks = 0
@@ -147,7 +147,7 @@ describe('the loop', () => {
     expect(third).toMatchObject({ error: undefined, previous: first?.stats, stats: { generation: 3 } })
   })
 
-  test('throws what the first look throws, before the terminal is touched', async () => {
+  test('throws the error of the first reading, before it touches the terminal', async () => {
     const { screen, seen } = terminal()
     const read = async (): Promise<Stats> => {
       throw fail('E104', 'needs root')
@@ -156,7 +156,7 @@ describe('the loop', () => {
     expect(seen.text).toBe('')
   })
 
-  test('throws a bug, with the terminal given back', async () => {
+  test('throws an unexpected error, with the terminal restored', async () => {
     const { screen, seen } = terminal()
     let looks = 0
     const read = async (): Promise<Stats> => {
@@ -190,7 +190,7 @@ describe('the screen', () => {
     expect(seen.text).toBe(`${ENTER}\u001b[Hone\u001b[K\r\ntwo\u001b[K\u001b[J`)
   })
 
-  test('is closed once, and draws nothing then', () => {
+  test('closes once, and draws nothing afterwards', () => {
     const { screen, seen } = terminal()
     open(screen)
     screen.close()
@@ -199,13 +199,13 @@ describe('the screen', () => {
     expect(seen.text).toBe(`${ENTER}${LEAVE}`)
   })
 
-  test('that was never opened is left alone', () => {
+  test('writes nothing unless it was opened', () => {
     const { screen, seen } = terminal()
     screen.close()
     expect(seen).toEqual({ text: '', raw: false, suspended: 0, paused: false })
   })
 
-  test('tells a new size', () => {
+  test('reports a new size', () => {
     const { screen, output } = terminal()
     const heard = open(screen)
     output.columns = 40
@@ -217,7 +217,7 @@ describe('the screen', () => {
     expect(heard.redraws).toBe(1)
   })
 
-  test('is given back for ^Z and taken again afterwards', () => {
+  test('restores the terminal for ^Z, and enters it again afterwards', () => {
     const { screen, seen, press, goOn } = terminal()
     const heard = open(screen)
     press('\u001a')
@@ -230,7 +230,7 @@ describe('the screen', () => {
     expect(seen.text).toBe(`${ENTER}${LEAVE}${ENTER}${LEAVE}`)
   })
 
-  test('is taken again after a stop from outside', () => {
+  test('enters the terminal again after SIGSTOP', () => {
     const { screen, seen, goOn } = terminal()
     const heard = open(screen)
     seen.raw = false
@@ -241,7 +241,7 @@ describe('the screen', () => {
     expect(seen).toMatchObject({ text: `${ENTER}${ENTER}${LEAVE}`, raw: false })
   })
 
-  test('needs no keyboard', () => {
+  test('works without a keyboard', () => {
     const { screen, seen, input } = terminal({ isTTY: false })
     open(screen)
     expect(input.listenerCount('data')).toBe(0)
@@ -250,7 +250,7 @@ describe('the screen', () => {
     expect(seen.text).toBe(`${ENTER}${LEAVE}`)
   })
 
-  test('has the size of a VT100 where the terminal does not tell', () => {
+  test('has the size of a VT100 if the terminal reports none', () => {
     const { screen, output } = terminal()
     Object.assign(output, { columns: undefined, rows: 0 })
     expect(screen.size()).toEqual({ columns: 80, rows: 24 })

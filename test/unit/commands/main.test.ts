@@ -51,7 +51,7 @@ describe('help', () => {
     for (const { name, summary } of COMMANDS) expect(stdout).toMatch(new RegExp(`  ${name} +${summary.slice(0, 20)}`))
   })
 
-  test('without a command goes to stderr, exit 64', async () => {
+  test('without a command goes to stderr, with exit status 64', async () => {
     const { status, stdout, stderr } = await xdp([])
     expect([status, stdout]).toEqual([64, ''])
     expect(stderr).toContain('Usage: xdp COMMAND')
@@ -102,26 +102,26 @@ describe('completion', () => {
 })
 
 describe('validate', () => {
-  test('says what a good file holds', async () => {
+  test('summarizes a valid file', async () => {
     const { status, stdout, stderr } = await xdp(['validate', '-f', good])
     expect([status, stderr]).toEqual([0, ''])
     expect(stdout).toBe(`${good} is valid: 1 interface, 1 list with 2 prefixes, default pass.\n`)
   })
 
-  test('puts mistakes on stderr, exit 78', async () => {
+  test('prints mistakes to stderr, with exit status 78', async () => {
     const { status, stdout, stderr } = await xdp(['validate', '-f', bad])
     expect([status, stdout]).toEqual([78, ''])
     expect(stderr).toContain('bad.yaml:3:1: error[')
     expect(stderr).toContain('did you mean "blocklist"?')
   })
 
-  test('a file that is not there is exit 66', async () => {
+  test('exits 66 for a missing file', async () => {
     expect(await xdp(['validate', '-f', join(folder, 'none.yaml')])).toMatchObject({ status: 66, stdout: '' })
   })
 })
 
 describe('errors', () => {
-  test('with --json are a document on stdout, even those of the command line', async () => {
+  test('with --json are a document on stdout, usage errors included', async () => {
     for (const [argv, status, code] of [
       [['plann', '--json'], 64, 'E300'],
       [['validate', '--json', '-f', bad], 78, 'E010'],
@@ -132,19 +132,19 @@ describe('errors', () => {
     }
   })
 
-  test('a word after -- is no flag', async () => {
+  test('are not JSON for a --json after --', async () => {
     expect((await xdp(['plann', '--', '--json'])).stdout).toBe('')
   })
 
-  test('are coloured on a terminal only', async () => {
+  test('are coloured only on a terminal', async () => {
     expect((await xdp(['plann'])).stderr).not.toContain('\u001b')
     expect((await xdp(['plann'], { tty: true })).stderr).toContain('\u001b[31m')
     expect((await xdp(['plann', '--no-color'], { tty: true })).stderr).not.toContain('\u001b[')
   })
 
   test.each([
-    [['status', '--instance', 'a.b'], 'is not a name'],
-    [['status', '--instance', '../x'], 'is not a name'],
+    [['status', '--instance', 'a.b'], 'is not a valid name'],
+    [['status', '--instance', '../x'], 'is not a valid name'],
     [['status', '--lock-timeout', '30'], 'is not a duration'],
     [['plan', '--full', '--summary'], 'exclude each other'],
     [['schema', 'pln'], 'did you mean plan?'],
@@ -153,7 +153,7 @@ describe('errors', () => {
     expect([status, stderr]).toEqual([64, expect.stringContaining(message)])
   })
 
-  test('that nobody expected are one line, exit 70, with the stack only on --debug', async () => {
+  test('that are unexpected are one line, with exit status 70, and a stack only with --debug', async () => {
     const broken = (): never => {
       throw new Error('the disk is on fire')
     }
@@ -165,7 +165,7 @@ describe('errors', () => {
     expect((await xdp(['validate', '-f', good, '--debug'], { stdout })).stderr).toContain('    at ')
   })
 
-  test('after an interruption tell of it', async () => {
+  test('after a signal are E112', async () => {
     const interruption = new AbortController()
     const write = (): never => {
       interruption.abort()

@@ -4,7 +4,7 @@ import { parseArguments } from '../../../src/commands/cli/parse.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 
-/** What the parser objects to, as `message (hint)`. */
+/** The error of the parser, as `message (hint)`. */
 function objection(...argv: readonly string[]): string {
   try {
     parseArguments(argv, COMMANDS)
@@ -19,7 +19,7 @@ function objection(...argv: readonly string[]): string {
 }
 
 describe('the table', () => {
-  test('gives a flag that two commands share one type, and a global flag to no command', () => {
+  test('has one type per flag name, and no command with a global flag', () => {
     const seen = new Map<string, { readonly type: string }>(Object.entries(GLOBAL_FLAGS))
     for (const { flags } of COMMANDS) {
       for (const [name, spec] of Object.entries(flags)) expect(seen.get(name)?.type ?? spec.type).toBe(spec.type)
@@ -28,7 +28,7 @@ describe('the table', () => {
     }
   })
 
-  test('gives every command an example that parses', () => {
+  test('has an example that parses for every command', () => {
     for (const { name, examples } of COMMANDS) {
       expect(examples.length).toBeGreaterThan(0)
       for (const { line } of examples) {
@@ -39,13 +39,13 @@ describe('the table', () => {
     }
   })
 
-  test('loads what it names', async () => {
+  test('loads every command', async () => {
     for (const { load } of COMMANDS) expect((await load()).run).toBeTypeOf('function')
   })
 })
 
 describe('flags', () => {
-  test('of every command may stand before or after it', () => {
+  test('may stand before or after the command', () => {
     const before = parseArguments(['--json', '-f', 'a.yaml', 'plan', '--full'], COMMANDS)
     const after = parseArguments(['plan', '--full', '--file=a.yaml', '--json'], COMMANDS)
     expect(before).toEqual(after)
@@ -53,7 +53,7 @@ describe('flags', () => {
     expect(before.args.options).toMatchObject({ full: true, summary: false, target: [] })
   })
 
-  test('that may be repeated are collected, others take the last value', () => {
+  test('collect values if repeatable, else keep the last', () => {
     const { args, flags } = parseArguments(
       ['plan', '--target', 'policy', '--target=program', '-fa', '-f', 'b'],
       COMMANDS,
@@ -70,10 +70,10 @@ describe('flags', () => {
     [['plan', '--ful'], '--ful is not a known flag (did you mean --full?)'],
     [['--jsn', 'plan'], '--jsn is not a known flag (did you mean --json?)'],
     [['plan', '-x'], '-x is not a known flag (`xdp plan --help` lists the flags)'],
-    [['apply', '--full'], '--full is not a flag of `xdp apply` (it belongs to `xdp plan`)'],
+    [['apply', '--full'], '--full is not a flag of `xdp apply` (it is a flag of `xdp plan`)'],
     [
       ['plan', '--auto-approve'],
-      '--auto-approve is not a flag of `xdp plan` (it belongs to `xdp apply` and `xdp destroy`)',
+      '--auto-approve is not a flag of `xdp plan` (it is a flag of `xdp apply` and `xdp destroy`)',
     ],
     [['plan', '--json=yes'], '--json takes no value, but "yes" was given ()'],
     [['plan', '--file'], '--file needs a value (write --file FILE)'],
@@ -91,25 +91,25 @@ describe('commands', () => {
     [['frobnicate'], '"frobnicate" is not a command (`xdp help` lists the commands)'],
     [
       ['plan', 'xdp.yaml'],
-      '"xdp.yaml" is one argument too many for `xdp plan` (it takes none; a config is given with -f FILE)',
+      '"xdp.yaml" is one argument too many for `xdp plan` (to name a config: xdp plan -f xdp.yaml)',
     ],
-    [['why', '192.0.2.1', '192.0.2.2'], '"192.0.2.2" is one argument too many for `xdp why` (it takes one ADDRESS)'],
+    [['why', '192.0.2.1', '192.0.2.2'], '"192.0.2.2" is one argument too many for `xdp why` (xdp why ADDRESS)'],
   ])('%j', (argv, expected) => {
     expect(objection(...argv)).toBe(expected)
   })
 
-  test('that need an argument say which', () => {
+  test('name a missing argument', () => {
     expect(objection('why')).toContain('`xdp why` needs ADDRESS')
   })
 
-  test('need none where help is asked for', () => {
+  test('need no argument with help', () => {
     expect(parseArguments(['why', '--help'], COMMANDS).flags.help).toBe(true)
     expect(parseArguments(['help', 'why'], COMMANDS)).toMatchObject({ flags: { help: true }, command: { name: 'why' } })
     expect(parseArguments(['help'], COMMANDS)).toMatchObject({ flags: { help: true }, command: undefined })
     expect(objection('help', 'plann')).toContain('did you mean `xdp plan`?')
   })
 
-  test('none at all is no error of parsing', () => {
+  test('may be missing', () => {
     expect(parseArguments([], COMMANDS).command).toBeUndefined()
   })
 })

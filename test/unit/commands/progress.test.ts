@@ -10,7 +10,7 @@ beforeEach(() => {
 })
 afterEach(() => void vi.useRealTimers())
 
-test('what is done within half a second shows nothing', () => {
+test('shows nothing for stages shorter than half a second', () => {
   const progress = createProgress(write, true)
   progress.report('reading')
   vi.advanceTimersByTime(499)
@@ -19,7 +19,7 @@ test('what is done within half a second shows nothing', () => {
   expect(written).toEqual([])
 })
 
-test('what takes longer shows its stage, then each next one, and leaves no trace', () => {
+test('shows a longer stage, then each further one, and erases its line', () => {
   const progress = createProgress(write, true)
   progress.report('reading')
   progress.report('comparing')
@@ -29,7 +29,7 @@ test('what takes longer shows its stage, then each next one, and leaves no trace
   expect(written).toEqual(['\r\u001b[Kcomparing ...', '\r\u001b[Kloading ...', '\r\u001b[K'])
 })
 
-test('where there is no terminal nothing is ever written', () => {
+test('writes nothing without a terminal', () => {
   const progress = createProgress(write, false)
   progress.report('reading')
   vi.advanceTimersByTime(10_000)

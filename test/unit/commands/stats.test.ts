@@ -1,4 +1,4 @@
-// The flags of `xdp stats` that do not go together, what the config tells beside the counters, and files as a whole.
+// The flags of `xdp stats` that exclude each other, facts about the config, and atomic writes of files.
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
@@ -27,14 +27,14 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }))
 
 test.each([
-  [['--interval', '2s'], '--interval says how often --watch looks'],
+  [['--interval', '2s'], '--interval needs --watch'],
   [['--watch', '--interval', '2'], 'is not a duration'],
   [['--watch', '--interval', '50ms'], 'is shorter than 100ms'],
   [['--watch', '--output', 'x'], '--watch and --output exclude each other'],
   [['--watch', '--format', 'prometheus'], '--watch and --format prometheus exclude each other'],
   [['--json', '--format', 'prometheus'], '--json and --format prometheus exclude each other'],
-  [['--format', 'xml'], '--format xml: there is text and prometheus'],
-])('%j is a usage error, before anything is looked at', async (argv, message) => {
+  [['--format', 'xml'], '--format "xml" is not text or prometheus'],
+])('%j is a usage error, before stats reads the kernel', async (argv, message) => {
   let said = ''
   const output = {
     write: (text: string): void => {
@@ -57,7 +57,7 @@ test.each([
   expect([status, said]).toEqual([64, expect.stringContaining(message)])
 })
 
-test('a list of several feeds is as old as its oldest file, and as strict as its strictest age', () => {
+test('a list of several feeds has the age of its oldest file, and the strictest max_age', () => {
   const file = (updatedAt: number, entries: number, skipped: number) => ({
     ...{ path: 'x', format: 'plain', private: 0, wide: 0, notes: [] },
     ...{ updatedAt, entries, skipped },
@@ -78,10 +78,10 @@ test('a list of several feeds is as old as its oldest file, and as strict as its
   ])
 })
 
-describe('a file that is written', () => {
+describe('a written file', () => {
   const modeOf = (path: string): number => statSync(path).mode & 0o777
 
-  test('is new for all to read, keeps its mode when it is there, and leaves nothing beside it', () => {
+  test('is readable by all if new, keeps the mode of an existing file, and leaves no temporary file', () => {
     mkdirSync(at('new'))
     const path = at('new/xdp.prom')
     const umask = process.umask(0o077)
@@ -99,7 +99,7 @@ describe('a file that is written', () => {
     expect(readdirSync(at('new'))).toEqual(['xdp.prom'])
   })
 
-  test('is the one that a link points to', () => {
+  test('replaces the target of a link, not the link', () => {
     mkdirSync(at('real'))
     writeFileSync(at('real/file'), 'old')
     symlinkSync(at('real/file'), at('link'))
@@ -109,9 +109,9 @@ describe('a file that is written', () => {
   })
 
   test.each([
-    ['a directory', (path: string) => mkdirSync(path), 'it is no regular file'],
-    ['a FIFO', (path: string) => execFileSync('mkfifo', [path]), 'it is no regular file'],
-  ])('is never put in the place of %s', (name, make, message) => {
+    ['a directory', (path: string) => mkdirSync(path), 'not a regular file'],
+    ['a FIFO', (path: string) => execFileSync('mkfifo', [path]), 'not a regular file'],
+  ])('never replaces %s', (name, make, message) => {
     const path = at(name.replace(' ', '-'))
     make(path)
     const { ino } = statSync(path)
@@ -119,7 +119,7 @@ describe('a file that is written', () => {
     expect(statSync(path).ino).toBe(ino)
   })
 
-  test('of a directory that is not there is E405', () => {
+  test('in a missing directory fails with E405', () => {
     expect(() => writeWhole(at('nowhere/file'), 'x')).toThrow(/E405 cannot write .*: ENOENT/)
   })
 })

@@ -1,4 +1,4 @@
-// The small readers of the command line: durations, targets, the packet of `why`, colour.
+// Parsers of the command line: durations, targets, the packet of `why`, colour.
 import { describe, expect, test } from 'vitest'
 import { wantsColor } from '../../../src/commands/cli/color.ts'
 import { parseDuration } from '../../../src/commands/cli/duration.ts'
@@ -20,7 +20,7 @@ describe('durations', () => {
     expect(parseDuration('lock-timeout', text)).toBe(milliseconds)
   })
 
-  test.each(['30', 's', '', '-1s', '1.5s', '30 s', '3000000s', '1d'])('"%s" is none', (text) => {
+  test.each(['30', 's', '', '-1s', '1.5s', '30 s', '3000000s', '1d'])('"%s" is not a duration', (text) => {
     expect(() => parseDuration('lock-timeout', text)).toThrow('E300')
   })
 })
@@ -38,11 +38,11 @@ describe('targets', () => {
   const whole = plan(desired(wanted), now, PROGRAM)
   const keys = (...targets: readonly string[]) => onlyTargets(whole, targets, wanted, now).changes.map(({ key }) => key)
 
-  test('none keeps the whole plan', () => {
+  test('keep the whole plan if there are none', () => {
     expect(keys()).toHaveLength(5)
   })
 
-  test("keep what they name, in the plan's order", () => {
+  test("keep the named objects, in the plan's order", () => {
     expect(keys('interface:eth0', 'program', 'blocklist:spamhaus')).toEqual([
       'program',
       'list:spamhaus',
@@ -56,7 +56,7 @@ describe('targets', () => {
     ['blocklst:spamhaus', 'did you mean blocklist?'],
     ['thing', 'kinds are interface, blocklist, allowlist, service, policy, program'],
     ['blocklist:spamhause', 'did you mean blocklist:spamhaus?'],
-    ['allowlist:spamhaus', 'there are office'],
+    ['allowlist:spamhaus', 'names are office'],
     ['interface', 'write --target interface:NAME'],
     ['policy:x', 'write --target policy'],
   ])('%s is answered with "%s"', (target, hint) => {
@@ -70,7 +70,7 @@ describe('the packet of why', () => {
   const query = (...argv: readonly string[]) =>
     readQuery(parseArguments(['why', ...argv], COMMANDS).args as Parameters<typeof readQuery>[0])
 
-  test('is read from the flags', () => {
+  test('is parsed from the flags', () => {
     const packet = query(
       '203.0.113.9',
       '--protocol',
@@ -92,13 +92,13 @@ describe('the packet of why', () => {
   test.each([
     [['eth0'], 'is not an address'],
     [['10.0.0.0/8'], 'is not an address'],
-    [['192.0.2.1', '--source-port', '53'], 'ports mean nothing'],
-    [['192.0.2.1', '--protocol', 'icmp', '--destination-port', '53'], 'ports mean nothing'],
+    [['192.0.2.1', '--source-port', '53'], 'ports need protocol tcp or udp, not any'],
+    [['192.0.2.1', '--protocol', 'icmp', '--destination-port', '53'], 'ports need protocol tcp or udp, not icmp'],
     [['192.0.2.1', '--protocol', 'udp', '--source-port', '65536'], 'is not a number from 0 to 65535'],
     [['192.0.2.1', '--protocol', 'sctp'], 'is not a protocol'],
     [['192.0.2.1', '--protocol', '256'], 'is not a protocol'],
-    [['192.0.2.1', '--destination', '2001:db8::1'], 'no packet goes from IPv4 to IPv6'],
-  ])('%j is refused', (argv, message) => {
+    [['192.0.2.1', '--destination', '2001:db8::1'], 'ADDRESS is IPv4, but --destination is IPv6'],
+  ])('%j is rejected', (argv, message) => {
     expect(() => query(...argv)).toThrow(message)
   })
 })

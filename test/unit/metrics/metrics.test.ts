@@ -1,4 +1,4 @@
-// The table of metrics, their text, and everything that speaks of them.
+// The table of metrics, its rendering, and the documents that name metrics.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -28,7 +28,7 @@ describe('the table', () => {
     for (const label of metric.labels) expect(label).toMatch(/^[a-z][a-z0-9]*$/)
   })
 
-  test('no name stands in it twice', () => {
+  test('has no duplicate names', () => {
     expect(new Set(METRICS.map(({ name }) => name)).size).toBe(METRICS.length)
   })
 
@@ -45,7 +45,7 @@ describe('the table', () => {
     },
   )
 
-  test('what is not known has no samples, and what is not applied no counters', () => {
+  test('leaves out samples of unknown facts, and counters without a policy', () => {
     const text = exposition({ version: '1.2.3', stats: EMPTY, surroundings: {} })
     const names = text.match(/^xdp_\w+/gm)
     expect(names).toEqual([
@@ -59,7 +59,7 @@ describe('the table', () => {
     ])
   })
 
-  test('every reason of every interface is told, those that have not occurred as zero', () => {
+  test('has every reason of every interface, zero for those that have not occurred', () => {
     const interfaces = [attached('eth0', { blocklist: 7 }), attached('eth1')]
     const lines = linesOf({ ...FULL, stats: stats({ interfaces }) }, 'xdp_packets_total')
     expect(lines).toHaveLength(2 * REASONS.length)
@@ -67,7 +67,7 @@ describe('the table', () => {
     expect(lines).toContain('xdp_packets_total{interface="eth1",verdict="pass",reason="allowlist"} 0')
   })
 
-  test('a backend that is down, or that no way is known to, is told as such', () => {
+  test('shows backends that are down or without a next hop', () => {
     const of = (name: string, backend: string): string[] =>
       linesOf(FULL, name).filter((line) => line.includes(`service="web",backend="${backend}"`))
     expect(of('xdp_backend_up', '10.0.0.13')).toEqual(['xdp_backend_up{service="web",backend="10.0.0.13"} 0'])
@@ -82,14 +82,14 @@ describe('the table', () => {
     expect(linesOf(FULL, 'xdp_service_info')).toEqual(['xdp_service_info{service="web",mode="well"} 1'])
   })
 
-  test('an interface that lost its program is told as such', () => {
+  test('shows an interface that lost its program', () => {
     expect(linesOf(FULL, 'xdp_interface_attached')).toEqual([
       'xdp_interface_attached{interface="eth0"} 1',
       'xdp_interface_attached{interface="eth1"} 0',
     ])
   })
 
-  test('what a watcher sees of drift goes before what a look at interfaces sees', () => {
+  test('prefers the drift seen by the daemon to that seen at interfaces', () => {
     expect(linesOf(FULL, 'xdp_drifted_objects')).toEqual(['xdp_drifted_objects 1'])
     expect(linesOf({ ...FULL, surroundings: {} }, 'xdp_drifted_objects')).toEqual(['xdp_drifted_objects 0'])
   })
@@ -112,7 +112,7 @@ describe('the table', () => {
     ])
   })
 
-  test('a config with errors is told without a digest', () => {
+  test('shows an invalid config without a digest', () => {
     const config = { path: 'xdp.yaml', sha256: undefined, modifiedAt: undefined, valid: false }
     const text = exposition({ ...FULL, surroundings: { config } })
     expect(text).toContain('\nxdp_config_valid 0\n')
@@ -121,7 +121,7 @@ describe('the table', () => {
   })
 })
 
-describe('the text', () => {
+describe('the exposition', () => {
   test('has help and type before the samples of each metric, and ends with a newline', () => {
     const text = exposition(FULL)
     expect(text.endsWith('\n')).toBe(true)
@@ -130,7 +130,7 @@ describe('the text', () => {
     }
   })
 
-  /** What Prometheus reads in a quoted label value. */
+  /** Unescapes a quoted label value as Prometheus does. */
   const unquoted = (text: string): string =>
     text.replace(/\\(.)/g, (_, letter: string) => (letter === 'n' ? '\n' : letter))
 
@@ -148,13 +148,13 @@ describe('the text', () => {
     )
   })
 
-  test('never holds half a character', () => {
+  test('never contains half a surrogate pair', () => {
     expect(labelValue('a\ud800b')).toBe('a\ufffdb')
     expect([...labelValue('\u{1f600}'.repeat(200))]).toHaveLength(128)
   })
 })
 
-describe('those who speak of metrics', () => {
+describe('documents', () => {
   const known = new Set<string>(METRICS.map(({ name }) => name))
   const files = [
     'docs/metrics.md',
@@ -166,7 +166,7 @@ describe('those who speak of metrics', () => {
     expect([...new Set(named)].filter((name) => !known.has(name))).toEqual([])
   })
 
-  test('docs/metrics.md has just the table', () => {
+  test('docs/metrics.md lists exactly the table', () => {
     const rows = readFileSync(join(ROOT, 'docs/metrics.md'), 'utf8').match(/^\| `xdp_.*\|$/gm)
     const expected = METRICS.map(
       ({ name, type, labels, help }) =>
@@ -188,14 +188,14 @@ describe('the dashboard', () => {
     templating: { list: { name: string }[] }
   }
 
-  test('shows every metric that has a value of its own', () => {
+  test('shows every metric with a value', () => {
     const text = JSON.stringify(panels)
     const shown = METRICS.filter(({ name }) => !name.endsWith('_info'))
-    // The generation is drawn as annotations, when it changes.
+    // The dashboard shows the generation as annotations.
     expect(shown.filter(({ name }) => !text.includes(name)).map(({ name }) => name)).toEqual(['xdp_generation'])
   })
 
-  test('has panels with ids and titles of their own that do not lie on each other', () => {
+  test('has panels with unique ids and titles that do not overlap', () => {
     expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
     expect(new Set(panels.map(({ title }) => title)).size).toBe(panels.length)
     const taken = new Set<string>()
@@ -210,7 +210,7 @@ describe('the dashboard', () => {
     }
   })
 
-  test('uses labels that its metrics have, and variables that it defines', () => {
+  test('uses only labels of its metrics and variables that it defines', () => {
     const variables = new Set(templating.list.map(({ name }) => name))
     for (const { expr } of panels.flatMap(({ targets }) => targets)) {
       for (const [, name, selector = ''] of expr.matchAll(/(xdp_[a-z_]+)\{([^}]*)\}/g)) {

@@ -7,7 +7,7 @@ const at = { file: 'xdp.yaml', line: 7, column: 5, length: 3, text: 'key: val' }
 const error: Diagnostic = { code: 'E013', severity: 'error', message: 'wrong', hint: 'write it', at }
 const warning: Diagnostic = { code: 'W001', severity: 'warning', message: 'odd' }
 
-test('the source line, carets and hint stand under an error that has them', () => {
+test('prints the source line, carets and hint under an error', () => {
   expect(renderDiagnostics([error, warning], { color: false })).toBe(
     [
       'xdp.yaml:7:5: error[E013 bad-value]: wrong',
@@ -21,18 +21,18 @@ test('the source line, carets and hint stand under an error that has them', () =
   )
 })
 
-test('what is left out is counted', () => {
+test('counts omitted errors', () => {
   expect(renderDiagnostics([warning], { color: false, omitted: 1 })).toContain('\n… and 1 more error\n')
   expect(renderDiagnostics([warning], { color: false, omitted: 1200 })).toContain('\n… and 1,200 more errors\n')
 })
 
-test('colour adds nothing but colour', () => {
+test('colour changes no text', () => {
   const colored = renderDiagnostics([error], { color: true })
   expect(colored).toContain('\u001b[31m^^^\u001b[39m')
   expect(stripVTControlCharacters(colored)).toBe(renderDiagnostics([error], { color: false }))
 })
 
-test('carets stand under wide lines, tabs and characters of two code units', () => {
+test('carets mark the place in long lines, behind tabs and behind surrogate pairs', () => {
   const show = (text: string, column: number, length: number): string[] =>
     renderDiagnostics([{ ...error, at: { ...at, text, column, length } }], { color: false })
       .split('\n')
@@ -44,7 +44,7 @@ test('carets stand under wide lines, tabs and characters of two code units', () 
   expect(show('short', 400, 9)[1]).toMatch(/\^$/)
 })
 
-test('nothing that a terminal would act on gets through', () => {
+test('replaces control characters', () => {
   const text = renderDiagnostics(
     [{ ...error, message: 'a\u001b[2Jb\u202e', at: { ...at, file: 'x\u0007', text: 'k\u009b31m: v' } }],
     { color: false },
@@ -52,7 +52,7 @@ test('nothing that a terminal would act on gets through', () => {
   expect(text).not.toMatch(/[^\P{Cc}\n]|\u202e/u)
 })
 
-test('JSON has every field, absent ones as null', () => {
+test('JSON has every field, missing ones as null', () => {
   expect(diagnosticsJson([warning])).toEqual([
     { code: 'W001', name: 'everything-passes', severity: 'warning', message: 'odd', hint: null, at: null },
   ])

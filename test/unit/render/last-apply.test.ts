@@ -6,7 +6,7 @@ import { FAILED_APPLY } from '../../support/states.ts'
 const lines = (record: Partial<LastApply>, committedAt?: string) =>
   lastApplyLines({ ...FAILED_APPLY, ...record }, committedAt, false)
 
-test('a failure is told with its place, the line and the hint', () => {
+test('shows a failure with its place, source line and hint', () => {
   expect(lines({})).toEqual([
     '',
     '! The last apply failed at 2026-01-02T04:00:01Z with exit status 78.',
@@ -17,7 +17,7 @@ test('a failure is told with its place, the line and the hint', () => {
   ])
 })
 
-test('a failure before the live policy was committed is of the past', () => {
+test('hides a failure from before the live policy was committed', () => {
   expect(lines({}, '2026-01-02T04:00:02Z')).toEqual([])
   expect(lines({}, '2026-01-02T04:00:01Z')).toHaveLength(6)
 })
@@ -33,16 +33,16 @@ test.each([
   expect(lines({ result, exit_status: 4, error: undefined })).toEqual(expected)
 })
 
-test('one that has not ended is told whatever was committed meanwhile', () => {
+test('shows a running and a killed apply despite a later commit', () => {
   const unfinished = { finished_at: undefined, exit_status: undefined, error: undefined }
   const later = '2027-01-01T00:00:00Z'
   expect(lines({ ...unfinished, result: 'running' }, later)[1]).toBe(
-    '! An apply is at work since 2026-01-02T04:00:00Z (pid 4321).',
+    '! An apply has been running since 2026-01-02T04:00:00Z (pid 4321).',
   )
   expect(lines({ ...unfinished, result: 'killed' }, later)[1]).toContain('was killed; it began at 2026-01-02T04:00:00Z')
 })
 
-test('the record is one document, absent values null', () => {
+test('the record is one document, missing values null', () => {
   const { code, severity, message, hint, at } = FAILED_APPLY.error ?? {}
   expect(JSON.parse(renderLastApplyJson(FAILED_APPLY))).toEqual({
     ...FAILED_APPLY,

@@ -1,4 +1,4 @@
-// The live view beyond its golden screens: any size, any numbers, and where rates come from.
+// The live view beyond its golden screens: all sizes, number formats, and rates.
 import { stripVTControlCharacters } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -26,9 +26,9 @@ describe('rates', () => {
   test.each([
     ['grow', count(10, 1000), count(30, 5000), 2, count(10, 2000)],
     ['stand still', count(10, 1000), count(10, 1000), 1, count(0, 0)],
-    ['begin anew where a count is below the one before', count(10, 1000), count(4, 400), 2, count(2, 200)],
-    ['are none at first', undefined, count(4, 400), 2, undefined],
-    ['are none without time between', count(1, 1), count(4, 400), 0, undefined],
+    ['start from zero if a count is below the one before', count(10, 1000), count(4, 400), 2, count(2, 200)],
+    ['are undefined at first', undefined, count(4, 400), 2, undefined],
+    ['are undefined without time between', count(1, 1), count(4, 400), 0, undefined],
   ])('%s', (_, before, now, seconds, expected) => {
     expect(ratesOf(before, now, seconds)).toEqual(expected)
   })
@@ -50,7 +50,7 @@ describe('rates', () => {
     [1.48e11, '148G'],
   ])('%d is %s', (rate, text) => expect(formatRate(rate)).toBe(text))
 
-  test('never take more than six characters', () => {
+  test('take at most six characters', () => {
     fc.assert(fc.property(fc.double({ min: 0, max: 9e17, noNaN: true }), (rate) => formatRate(rate).length <= 6))
   })
 
@@ -63,7 +63,7 @@ describe('rates', () => {
 })
 
 describe('rows', () => {
-  test('go to sections in turn, each with two lines of its own', () => {
+  test('go to sections in turn, with two extra lines per section', () => {
     expect(shareRows([1, 5, 1000], 20)).toEqual([1, 5, 8])
     expect(shareRows([1, 1, 1], 9)).toEqual([1, 1, 1])
     expect(shareRows([3, 3, 3], 7)).toEqual([2, 1, 0])
@@ -71,7 +71,7 @@ describe('rows', () => {
     expect(shareRows([5], 2)).toEqual([0])
   })
 
-  test('are never more than there is room for, nor than there are, nor left over', () => {
+  test('fill the room, and exceed neither it nor the rows of a section', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(40), { maxLength: 5 }), fc.integer({ min: -3, max: 80 }), (wanted, room) => {
         const given = shareRows(wanted, room)
@@ -87,7 +87,7 @@ describe('rows', () => {
   })
 })
 
-test('a screen of any size is filled and not overrun, and colour adds nothing but colour', () => {
+test('fills a screen of any size exactly, and colour changes no text', () => {
   const name = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 39 })
   const packets = fc.nat(1e9)
   const look = fc.record({
@@ -114,7 +114,7 @@ test('a screen of any size is filled and not overrun, and colour adds nothing bu
   )
 })
 
-test('services and backends have rates; who is down stands first', () => {
+test('shows rates of services and backends, those that are down first', () => {
   const [first, ...rest] = BALANCED.backends as [BackendStatus, ...BackendStatus[]]
   const more = (one: { readonly packets: number; readonly bytes: number; readonly flows: number }) => ({
     packets: one.packets + 500,
@@ -135,7 +135,7 @@ test('services and backends have rates; who is down stands first', () => {
   expect(places).toEqual(places.toSorted((a, b) => a - b))
 })
 
-test('what is busy now stands before what was busy once', () => {
+test('sorts by current rate before total count', () => {
   const before = [counted('old', 1_000_000), counted('new', 0), counted('idle', 5)]
   const now = [counted('old', 1_000_000), counted('new', 10), counted('idle', 5)]
   const text = show({ stats: stats({ lists: now }), previous: stats({ lists: before }) })
@@ -144,7 +144,7 @@ test('what is busy now stands before what was busy once', () => {
   expect(Math.min(...places)).toBeGreaterThan(0)
 })
 
-test('what appears between two looks counts in full for reasons, and has no rate as a list', () => {
+test('a new reason counts from zero, a new list has no rate yet', () => {
   const reasons = (found: Partial<Record<ReasonName, number>>) => stats({ interfaces: [attached('eth0', found)] })
   const text = show({ previous: reasons({ blocklist: 5 }), stats: reasons({ blocklist: 5, ban: 40 }) })
   expect(text).toMatch(/^ban +drop +40 /m)

@@ -1,4 +1,5 @@
-// Results as text and JSON. Every JSON document is held to its schema, closed, so that no field goes undescribed.
+// Results as text and JSON. Validates every JSON document against its schema, closed to fields that it does not
+// describe.
 import { describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
 import { formatCount, plural } from '../../../src/model/numbers.ts'
@@ -124,7 +125,7 @@ describe('plan', () => {
   const links = [link('eth0', { programs: [foreign()] })]
   const made = plan(desired(WANTED), live({ links }), PROGRAM)
 
-  test.each(['normal', 'full', 'summary'] as const)('%s JSON is as described', (detail) => {
+  test.each(['normal', 'full', 'summary'] as const)('%s JSON matches its schema', (detail) => {
     const document = check('plan', renderPlanJson(made, { ...VIEW, detail, commands: ['bpftool prog show'] }))
     expect(document).toMatchObject({
       summary: { create: 5, update: 0, prefixes_added: 9, prefixes_removed: 0 },
@@ -133,7 +134,7 @@ describe('plan', () => {
     })
   })
 
-  test('to destroy is described by the same schema', () => {
+  test('of destroy matches the schema of plan', () => {
     const current = { ...WANTED, program: PROGRAM }
     const document = check(
       'plan',
@@ -142,14 +143,14 @@ describe('plan', () => {
     expect(document).toMatchObject({ config: null, summary: { delete: 5 } })
   })
 
-  test('colour adds nothing but colour', () => {
+  test('colour changes no text', () => {
     const coloured = renderPlan(made, { ...VIEW, color: true })
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: colour is made of them
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: matches escape sequences
     expect(coloured.replaceAll(/\u001b\[\d+m/g, '')).toBe(renderPlan(made, VIEW))
     expect(coloured).not.toBe(renderPlan(made, VIEW))
   })
 
-  test('--full names every prefix, others five', () => {
+  test('--full lists every prefix, normal detail five', () => {
     const hosts = Array.from({ length: 20 }, (_, at) => `192.0.2.${at * 2}`)
     const many = plan(desired(state({ lists: [list('blocklist', 'x', scoped(ANY, ...hosts))] })), live(), PROGRAM)
     const count = (detail: PlanView['detail']) => renderPlan(many, { ...VIEW, detail }).match(/192\.0\.2\.\d+/g)?.length
@@ -157,28 +158,28 @@ describe('plan', () => {
     expect(renderPlan(many, VIEW)).toContain('and 15 more (--full shows them)')
   })
 
-  test('says that it shows only a part', () => {
+  test('marks a partial view', () => {
     const some = { ...made, changes: made.changes.slice(0, 2) }
     expect(renderPlan(some, VIEW)).toContain('Partial view: 2 of 5 changes')
     expect(check('plan', renderPlanJson(some, VIEW))).toMatchObject({ partial: true, summary: { create: 2 } })
-    expect(renderPlan({ ...made, changes: [] }, VIEW)).toContain('nothing to do for the objects asked for')
+    expect(renderPlan({ ...made, changes: [] }, VIEW)).toContain('no changes for the selected targets')
   })
 
-  test('shows equivalent commands only where there is something to do', () => {
-    expect(renderPlan(made, { ...VIEW, commands: ['bpftool x'] })).toContain('The same by hand:\n  bpftool x\n')
+  test('shows equivalent commands only with changes', () => {
+    expect(renderPlan(made, { ...VIEW, commands: ['bpftool x'] })).toContain('Equivalent commands:\n  bpftool x\n')
     const nothing = renderPlan({ ...made, changes: [], warnings: [] }, { ...VIEW, commands: [], total: 0 })
     expect(nothing).toBe('No changes. Live XDP state matches xdp.yaml.\n')
   })
 })
 
 describe('status', () => {
-  test('JSON is as described, full and empty', () => {
+  test('JSON matches its schema, full and empty', () => {
     const last = { ...STATUS, last_apply: FAILED_APPLY }
     expect(check('status', renderStatusJson(last))).toMatchObject({ generation: 3, last_apply: { exit_status: 78 } })
     expect(check('status', renderStatusJson(EMPTY))).toMatchObject({ policy: null, program: null, committed_at: null })
   })
 
-  test('text tells interfaces, reasons, lists and what is wrong, in 80 columns', () => {
+  test('text shows interfaces, reasons, lists and problems, in 80 columns', () => {
     const text = renderStatus(STATUS, PLAIN)
     for (const part of [
       'eth0',
@@ -195,11 +196,11 @@ describe('status', () => {
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
   })
 
-  test('of nothing says so', () => {
+  test('reports an empty kernel', () => {
     expect(renderStatus(EMPTY, PLAIN)).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
   })
 
-  test('shows verdicts that occur only', () => {
+  test('shows only verdicts that occur', () => {
     expect(renderStatus(STATUS, PLAIN)).not.toContain('ABORTED')
     const [eth0] = STATUS.interfaces
     if (eth0 === undefined) throw new Error('no interface')
@@ -217,7 +218,7 @@ describe('apply', () => {
     rolled_back: false,
   }
 
-  test('JSON is as described', () => {
+  test('JSON matches its schema', () => {
     expect(check('apply', renderApplyJson(done))).toMatchObject({ changed: true })
   })
 
@@ -228,12 +229,8 @@ describe('apply', () => {
       'Applied 2 changes. Verified by reading back and by 14 of 14 packets through the live program.\n',
     ],
     [{ ...done, changed: false }, 'xdp.yaml', 'No changes. Live XDP state matches xdp.yaml.\n'],
-    [{ ...done, rolled_back: true }, 'xdp.yaml', 'Rolled back: the live state is what it was before.\n'],
-    [
-      { ...done, applied: [] },
-      'xdp.yaml',
-      'Removed what an interrupted apply had left over; nothing else was to change.\n',
-    ],
+    [{ ...done, rolled_back: true }, 'xdp.yaml', 'Rolled back: the live state is as before the apply.\n'],
+    [{ ...done, applied: [] }, 'xdp.yaml', 'Removed leftovers of an interrupted apply; no other changes.\n'],
     [{ ...done, probes: { run: 0, passed: 0 } }, undefined, 'Destroyed 2 objects. Verified by reading back.\n'],
     [{ ...done, changed: false }, undefined, 'Nothing to remove: this instance has nothing in the kernel.\n'],
   ])('%j for %s', (result, path, text) => {
@@ -257,7 +254,7 @@ describe('why', () => {
     desired: { ...live_, at: 'lists/drop.txt:7' },
   }
 
-  test('JSON is as described, with both sides and with none', () => {
+  test('JSON matches its schema, with both sides and with none', () => {
     expect(check('why', renderWhyJson(result))).toMatchObject({ live: { proven: true, at: null } })
     check('why', renderWhyJson({ address: '192.0.2.1', live: undefined, desired: undefined }))
   })
@@ -269,7 +266,7 @@ describe('why', () => {
     expect(text).not.toContain('disagree')
   })
 
-  test('tells that the kernel and the file disagree', () => {
+  test('reports that the live policy and the file disagree', () => {
     const passes = {
       verdict: 'pass',
       reason: 'default-pass',
@@ -282,7 +279,7 @@ describe('why', () => {
     expect(renderWhy({ ...result, desired: passes }, 'xdp.yaml', false)).toContain('disagree')
   })
 
-  test('names the service and the backend that a flow goes to', () => {
+  test('names the service and backend of a flow', () => {
     const balanced = {
       ...({ verdict: 'redirect', reason: 'balanced-away', list: undefined, prefix: undefined } as const),
       ...{ service: 'web', backend: '10.0.0.11', at: 'xdp.yaml:12' },
@@ -296,9 +293,9 @@ describe('why', () => {
     expect(renderWhy(moved, 'xdp.yaml', false)).toContain('disagree')
   })
 
-  test('tells which side is missing', () => {
+  test('reports which side is missing', () => {
     const text = renderWhy({ address: '192.0.2.1', live: undefined, desired: undefined }, undefined, false)
-    expect(text).toContain('nothing of this instance is in the kernel')
+    expect(text).toContain('this instance has nothing in the kernel')
     expect(text).toContain('no config file was found')
   })
 })
@@ -309,11 +306,11 @@ describe('doctor', () => {
     { id: 'bpffs', level: 'fail', message: 'not mounted', fix: 'mount -t bpf bpf /sys/fs/bpf' },
   ]
 
-  test('JSON is as described', () => {
+  test('JSON matches its schema', () => {
     expect(check('doctor', renderDoctorJson(checks))).toMatchObject({ summary: { ok: 1, warn: 0, fail: 1 } })
   })
 
-  test('text has a line for each check and the fix under it', () => {
+  test('text has a line per check, with its fix under it', () => {
     expect(renderDoctor(checks, false)).toBe(
       'ok    kernel.version  Linux 6.18\n' +
         'fail  bpffs           not mounted\n' +
@@ -328,7 +325,7 @@ describe('services', () => {
   const DNS6 = service('dns', '2001:db8::53 any', { protocol: 'udp', forwarding: 'gue', backends: ['2001:db8:1::1'] })
   const wanted = state({ policy: 'pass', interfaces: { eth0: ['native'] }, services: [WEB, DNS6] })
 
-  test('in a plan are as described, made, changed and removed', () => {
+  test('in a plan match the schema, created, changed and removed', () => {
     const program = { ...wanted, program: PROGRAM }
     const fewer = { ...WEB, backends: WEB.backends.slice(1), hash: 'source' as const }
     const before = live({
@@ -355,7 +352,7 @@ describe('services', () => {
     check('plan', renderPlanJson(planDestroy({ ...before, nextHops }), { ...VIEW, config: undefined }))
   })
 
-  test('in status are as described', () => {
+  test('in status match the schema', () => {
     const document = check('status', renderStatusJson({ ...STATUS, services: [BALANCED] }))
     expect(document).toMatchObject({
       services: [
@@ -372,7 +369,7 @@ describe('services', () => {
     })
   })
 
-  test('in status say how each backend stands, and what went wrong', () => {
+  test('in status show the state of each backend, and problems', () => {
     const text = renderStatus({ ...STATUS, services: [BALANCED] }, PLAIN)
     for (const part of [
       'web      tcp 192.0.2.10:443  nat         well       12    1,200  1.2 MiB',
@@ -393,7 +390,7 @@ describe('services', () => {
     expect(text).not.toContain('exhausted')
   })
 
-  test('validated are counted', () => {
+  test('are counted by validate', () => {
     expect(renderValidate(desired(wanted))).toContain('2 services with 4 backends')
     expect(check('validate', renderValidateJson(desired(wanted), []))).toMatchObject({
       services: [
@@ -404,7 +401,7 @@ describe('services', () => {
   })
 })
 
-test('validate JSON is as described', () => {
+test('validate JSON matches its schema', () => {
   const warnings = [{ code: 'W205', severity: 'warning', message: 'x' } as const]
   expect(check('validate', renderValidateJson(desired(WANTED), warnings))).toMatchObject({
     valid: true,
@@ -412,18 +409,18 @@ test('validate JSON is as described', () => {
   })
 })
 
-test('validate JSON tells what was read of every list file', () => {
+test('validate JSON has the counts of every list file', () => {
   const at = { file: 'xdp.yaml', line: 3, column: 1, length: 4 }
   const counts = { entries: 3, skipped: 1, private: 2, wide: 0, updatedAt: 1_767_225_600 }
-  const file = { path: 'drop.jsonl', format: 'jsonl', notes: ['(c) somebody'], ...counts }
+  const file = { path: 'drop.jsonl', format: 'jsonl', notes: ['(c) example'], ...counts }
   const feed = { list: 'drop', at, files: [file], maxAge: undefined, maxShrink: 0.5, inline: [] }
   const document = check('validate', renderValidateJson({ ...desired(WANTED), feeds: [feed] }, []))
   expect(document).toMatchObject({
-    feeds: [{ list: 'drop', path: 'drop.jsonl', left_out: { private: 2, wide: 0 }, notes: ['(c) somebody'] }],
+    feeds: [{ list: 'drop', path: 'drop.jsonl', left_out: { private: 2, wide: 0 }, notes: ['(c) example'] }],
   })
 })
 
-test('error JSON is as described', () => {
+test('error JSON matches its schema', () => {
   const error = fail('E300', 'no', 'yes')
   expect(check('error', renderErrorJson(error.diagnostics))).toMatchObject({ error: { code: 'E300', hint: 'yes' } })
 })

@@ -7,7 +7,7 @@ import { attached, BALANCED, counted, EMPTY, SURROUNDINGS, stats } from '../../s
 const PLAIN = { color: false }
 const TWO = [attached('eth0', { 'default-pass': 100, blocklist: 40 }), attached('eth1', { blocklist: 2, ban: 1 })]
 
-test('totals are over all interfaces, by verdict and by reasons that occurred', () => {
+test('totals cover all interfaces, by verdict and by reasons that occurred', () => {
   expect(totalsOf(TWO)).toMatchObject({
     packets: { pass: 100, drop: 43, tx: 0 },
     bytes: { pass: 10_000, drop: 4300 },
@@ -17,7 +17,7 @@ test('totals are over all interfaces, by verdict and by reasons that occurred', 
 })
 
 describe('JSON', () => {
-  test('is as described, full and empty', () => {
+  test('matches its schema, full and empty', () => {
     const facts = {
       interfaces: TWO,
       services: [BALANCED],
@@ -51,7 +51,7 @@ describe('JSON', () => {
     })
   })
 
-  test('of a config that cannot be read says so', () => {
+  test('marks an invalid config', () => {
     const config = { path: 'xdp.yaml', sha256: undefined, modifiedAt: undefined, valid: false }
     expect(check('stats', renderStatsJson(EMPTY, { config }))).toMatchObject({
       config: { sha256: null, modified_at: null, valid: false },
@@ -61,7 +61,7 @@ describe('JSON', () => {
 })
 
 describe('text', () => {
-  test('tells verdicts, interfaces, reasons, lists, tables, memory, config, feeds and drift, in 80 columns', () => {
+  test('shows verdicts, interfaces, reasons, lists, tables, memory, config, feeds and drift, in 80 columns', () => {
     const drifted = [{ key: 'interface:eth2', what: 'detached since the last apply' }]
     const lists = [counted('spamhaus', 42), counted('office', 7, 'allowlist')]
     const facts = { interfaces: TWO, detached: ['eth2'], drifted, lists }
@@ -87,13 +87,13 @@ describe('text', () => {
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
   })
 
-  test('of nothing says so, and what the config tells all the same', () => {
+  test('reports an empty kernel, and still shows the config', () => {
     expect(renderStats(EMPTY, {}, PLAIN)).toBe('Nothing is applied: this instance has nothing in the kernel.\n')
     const config = { path: 'xdp.yaml', sha256: undefined, modifiedAt: undefined, valid: false }
-    expect(renderStats(EMPTY, { config }, PLAIN)).toContain('\nConfig: xdp.yaml cannot be applied\n')
+    expect(renderStats(EMPTY, { config }, PLAIN)).toContain('\nConfig: xdp.yaml is invalid\n')
   })
 
-  test('of a policy that is attached nowhere says that nothing is filtered', () => {
+  test('warns that nothing is filtered if no interface is attached', () => {
     const text = renderStats(stats({ interfaces: [], detached: ['eth0'] }), {}, PLAIN)
     expect(text).toContain('Attached to no interface: nothing is filtered.')
     expect(text).toMatch(/^eth0 +detached$/m)

@@ -1,4 +1,4 @@
-// What the daemon tells, held to its schema; one line each, and the same in words.
+// Events of the daemon, as one line of JSON each, validated against the schema, and as text.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -28,7 +28,7 @@ const APPLIED: WatchEvent = {
   probes: { run: 4, passed: 4 },
 }
 
-/** One of each, with its message. */
+/** One event of each name, with its message. */
 const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = {
   started: [
     { event: 'started', pid: 7, instance: 'default', config: 'xdp.yaml' },
@@ -38,32 +38,32 @@ const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = 
   applied: [APPLIED, 'applied 1 change, +3 -1 prefixes after an edit in 123 ms (sha256 a1b2c3d4e5f6)'],
   'in-sync': [
     { event: 'in-sync', trigger: 'start', sha256: SHA, durationMs: 9 },
-    'nothing to change at the start (sha256 a1b2c3d4e5f6)',
+    'no changes at the start (sha256 a1b2c3d4e5f6)',
   ],
   'bad-config': [
     { event: 'bad-config', errors: [WRONG, WRONG], omitted: 3 },
-    'the config cannot be used, what was in force stays: xdp.yaml:5:5: E020 bad-address: "bad" is not an address (and 4 more)',
+    'invalid config, the policy in force stays: xdp.yaml:5:5: E020 bad-address: "bad" is not an address (and 4 more)',
   ],
-  'config-fixed': [{ event: 'config-fixed' }, 'the config can be used again'],
+  'config-fixed': [{ event: 'config-fixed' }, 'the config is valid again'],
   refused: [
     {
       event: 'refused',
-      errors: [{ code: 'E200', severity: 'error', message: 'somebody else' }],
+      errors: [{ code: 'E200', severity: 'error', message: 'eth0 is taken' }],
       omitted: 0,
       retryMs: 60_000,
     },
-    'refused, nothing was changed; again in 60 s: E200 foreign-program: somebody else',
+    'refused, nothing was changed; next attempt in 60 s: E200 foreign-program: eth0 is taken',
   ],
   failed: [
     { event: 'failed', errors: [{ code: 'E101', severity: 'error', message: 'bpftool' }], omitted: 0, retryMs: 500 },
-    'failed; again in 500 ms: E101 command-failed: bpftool',
+    'failed; next attempt in 500 ms: E101 command-failed: bpftool',
   ],
-  recovered: [{ event: 'recovered' }, 'what failed before has succeeded'],
+  recovered: [{ event: 'recovered' }, 'recovered: the reconcile succeeded'],
   drift: [
     { event: 'drift', drift: DRIFT, action: 'hold', retryMs: 4000.4 },
-    'changed by something else again and again, waiting 4 s: interface eth0: detached since the last apply',
+    'drift again after a repair, next repair in 4 s: interface eth0: detached since the last apply',
   ],
-  'drift-gone': [{ event: 'drift-gone' }, 'what something else had changed is as it should be again'],
+  'drift-gone': [{ event: 'drift-gone' }, 'the drift is gone'],
   'backend-down': [
     { event: 'backend-down', service: 'web', backend: '10.0.0.11:80', reason: 'connection refused' },
     'service web: 10.0.0.11:80 is down: connection refused',
@@ -77,14 +77,14 @@ const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = 
     { event: 'warning', warnings: [{ code: 'W202', severity: 'warning', message: 'eth0 is down' }] },
     'W202 interface-down: eth0 is down',
   ],
-  reload: [{ event: 'reload' }, 'reading the config again'],
+  reload: [{ event: 'reload' }, 'reloading the config'],
   trouble: [{ event: 'trouble', what: 'no events' }, 'no events'],
   stopping: [{ event: 'stopping', reason: 'SIGTERM' }, 'stopping: SIGTERM'],
-  stopped: [{ event: 'stopped', attached: false }, 'stopped, and detached the programs'],
+  stopped: [{ event: 'stopped', attached: false }, 'stopped; the programs are detached'],
 }
 const TIME = new Date('2026-01-02T03:04:05.678Z')
 
-test.each(Object.entries(EVENTS))('%s is one line of JSON, as its schema says', (name, [event, message]) => {
+test.each(Object.entries(EVENTS))('%s is one line of JSON that matches its schema', (name, [event, message]) => {
   const line = renderEventJson(event, { time: TIME, repeated: 2 })
   expect(line.indexOf('\n')).toBe(line.length - 1)
   expect(check('watch', line)).toMatchObject({ event: name, message, time: TIME.toISOString(), repeated: 2 })
@@ -97,20 +97,20 @@ test('docs/watch.md and the schema list every event', () => {
   for (const name of Object.keys(EVENTS)) expect(docs).toMatch(new RegExp(`^\\|.*\`${name}\``, 'm'))
 })
 
-test('an error is told on a terminal with its line of the config under it', () => {
+test('on a terminal an error has its config line under it', () => {
   const [event] = EVENTS['bad-config']
   const text = renderEvent(event, { time: TIME, repeated: 0, color: false })
-  expect(text).toMatch(/^\d\d:\d\d:05 the config cannot be used, what was in force stays:\nxdp.yaml:5:5: error/)
+  expect(text).toMatch(/^\d\d:\d\d:05 invalid config, the policy in force stays:\nxdp.yaml:5:5: error/)
   expect(text).toContain(' 5 |   - bad\n   |     ^^^\nhint: write the addresses')
 })
 
-test('a warning stands on a terminal behind the time', () => {
+test('on a terminal a warning follows the time', () => {
   const [event] = EVENTS.warning
   const text = renderEvent(event, { time: TIME, repeated: 0, color: false })
   expect(text).toMatch(/^\d\d:\d\d:05 warning\[W202 interface-down\]: eth0 is down\n$/)
 })
 
-test('on a terminal a repeated event says how often it was', () => {
+test('on a terminal a repeated event has its count', () => {
   const text = renderEvent({ event: 'trouble', what: 'no events' }, { time: TIME, repeated: 1204, color: false })
   expect(text).toMatch(/ no events \(and 1,204 times before\)\n$/)
 })
@@ -147,18 +147,18 @@ const STATE: WatchState = {
 test.each<[Partial<WatchState>, string]>([
   [{}, 'xdp.yaml (sha256 a1b2c3d4e5f6) is in force'],
   [{ ready: false }, 'applying xdp.yaml (sha256 a1b2c3d4e5f6)'],
-  [{ drift: DRIFT }, 'changed by something else: interface eth0: detached since the last apply'],
+  [{ drift: DRIFT }, 'drift: interface eth0: detached since the last apply'],
   [
     { errors: [WRONG] },
     'xdp.yaml:5:5: E020 bad-address: "bad" is not an address; xdp.yaml (sha256 a1b2c3d4e5f6) stays in force',
   ],
   [
     { errors: [WRONG], ready: false },
-    'xdp.yaml:5:5: E020 bad-address: "bad" is not an address; nothing was applied yet',
+    'xdp.yaml:5:5: E020 bad-address: "bad" is not an address; nothing is applied yet',
   ],
-])('%j is told in one line', (facts, text) => expect(describeWatch({ ...STATE, ...facts })).toBe(text))
+])('%j is described in one line', (facts, text) => expect(describeWatch({ ...STATE, ...facts })).toBe(text))
 
-test('status shows the daemon, and what is wrong under it', () => {
+test('status shows the daemon, with its problems under it', () => {
   const status = (watcher: WatchState | undefined): Status => ({ ...NOTHING, watcher })
   const failing = { ...STATE, errors: [WRONG], failingSince: TIME.toISOString() }
   const lines = (watcher: WatchState) => renderStatus(status(watcher), { color: false }).split('\n').slice(1, -1)

@@ -1,5 +1,4 @@
-// What the daemon does for services: it follows the network, and what is live is what is checked.
-
+// The daemon's part in balancing: it follows the network, and checks the live backends.
 import { expect, test } from 'vitest'
 import { HEALTH_SERVICES } from '../../../src/abi/generated.ts'
 import type { HealthBytes } from '../../../src/abi/health.ts'
@@ -36,7 +35,7 @@ const WANTED = {
   ]),
 }
 
-/** Health in a kernel whose live generation is `generation`. */
+/** A health map in a kernel whose live generation is `state.generation`. */
 function world() {
   const clock = createClock()
   const dead = new Set<string>()
@@ -58,7 +57,7 @@ function world() {
         return 'written'
       },
     },
-    tell: (event) => events.push(event),
+    emit: (event) => events.push(event),
     onSummary: (summary) => summaries.push(summary),
     onStale: () => state.stale++,
     probe(_, { backend: key }, done) {
@@ -68,20 +67,20 @@ function world() {
     random: () => 0,
     clock: () => 1_767_322_800_000,
   })
-  const told = () =>
+  const names = () =>
     events.splice(0).map((event) => ('backend' in event ? `${event.event} ${event.backend}` : event.event))
-  return { clock, dead, bytes, checks, state, summaries, told, events }
+  return { clock, dead, bytes, checks, state, summaries, names, events }
 }
 
-test('a backend that dies is written, told, and counted; one that was down before is not written again', async () => {
+test('writes, reports and counts a dying backend; a restart does not write a backend that is already down', async () => {
   const one = world()
   one.checks.serve(served(1), WANTED)
   await one.clock.pass(3000)
-  expect([one.told(), one.state.writes]).toEqual([[], 0])
+  expect([one.names(), one.state.writes]).toEqual([[], 0])
   one.dead.add('10.0.0.11')
   await one.clock.pass(7000)
   expect(one.bytes.get(0)).toBe(255)
-  expect(one.told()).toEqual(['backend-down 10.0.0.11'])
+  expect(one.names()).toEqual(['backend-down 10.0.0.11'])
   expect(one.summaries.at(-1)).toMatchObject({ checked: 2, down: 1, backends: [{ reason: 'connection refused' }] })
   await one.checks.close()
 
@@ -90,7 +89,7 @@ test('a backend that dies is written, told, and counted; one that was down befor
   next.dead.add('10.0.0.11')
   next.checks.serve(served(1), WANTED)
   await next.clock.pass(10_000)
-  expect([next.told(), next.state.writes, next.checks.counters()?.writes]).toEqual([[], 0, 0])
+  expect([next.names(), next.state.writes, next.checks.counters()?.writes]).toEqual([[], 0, 0])
   expect(next.summaries.at(-1)).toMatchObject({ down: 1, backends: [{ since: undefined }] })
   next.dead.add('10.0.0.12')
   await next.clock.pass(10_000)
@@ -100,7 +99,7 @@ test('a backend that dies is written, told, and counted; one that was down befor
   expect(next.clock.waiting()).toBe(0)
 })
 
-test('an apply of somebody else is noticed at the next write, and what is known goes to the new slots', async () => {
+test('notices an apply of another process at its next write, and writes known health to the new slots', async () => {
   const { clock, dead, bytes, checks, state } = world()
   checks.serve(served(1), WANTED)
   await clock.pass(3000)
@@ -114,31 +113,31 @@ test('an apply of somebody else is noticed at the next write, and what is known 
   await checks.close()
 })
 
-test('health that cannot be read is told, and looked for again', async () => {
-  const { clock, checks, state, told, events } = world()
+test('reports an unreadable health map, and retries', async () => {
+  const { clock, checks, state, names, events } = world()
   state.isBroken = true
   checks.serve(served(1), WANTED)
   await clock.pass(10)
-  expect(events).toEqual([{ event: 'trouble', what: 'health cannot be read: no map' }])
-  expect([told(), state.stale]).toEqual([['trouble'], 0])
+  expect(events).toEqual([{ event: 'trouble', what: 'cannot read health from the kernel: no map' }])
+  expect([names(), state.stale]).toEqual([['trouble'], 0])
   await clock.pass(1000)
   expect(state.stale).toBe(1)
   await checks.close()
 })
 
-test('without services nothing is read, and nothing is checked', async () => {
-  const { clock, checks, state, told } = world()
+test('without services reads no health and runs no checks', async () => {
+  const { clock, checks, state, names } = world()
   state.isBroken = true
   checks.serve({ ...served(1), services: new Map() }, WANTED)
   await clock.pass(5000)
-  expect([told(), checks.counters()]).toEqual([[], undefined])
+  expect([names(), checks.counters()]).toEqual([[], undefined])
   await checks.close()
 })
 
-/** Ways in a network that changes when a test says so; a look takes `cost` milliseconds. */
+/** Next hops in a network that changes when a test says so; a comparison takes `cost` milliseconds. */
 function network(cost: number) {
   const clock = createClock()
-  const state = { moved: false, looks: 0, asked: 0, told: 0 }
+  const state = { moved: false, looks: 0, asked: 0, wakeUps: 0 }
   const hops = followHops({
     scheduler: clock,
     haveMoved: () => {
@@ -146,12 +145,12 @@ function network(cost: number) {
       return new Promise((resolve) => clock.after(cost, () => resolve(state.moved)))
     },
     ask: async () => void state.asked++,
-    onMoved: () => state.told++,
+    onMoved: () => state.wakeUps++,
   })
   return { clock, state, hops }
 }
 
-test('events without news are looked at, for a small part of the time, and make nothing of it', async () => {
+test('events without a changed next hop cost a small part of the time and do not wake the loop', async () => {
   const { clock, state, hops } = network(50)
   hops.touch()
   await clock.pass(1000)
@@ -163,15 +162,15 @@ test('events without news are looked at, for a small part of the time, and make 
   }
   expect(state.looks).toBeGreaterThan(10)
   expect(state.looks).toBeLessThan(25)
-  expect(state.told).toBe(0)
+  expect(state.wakeUps).toBe(0)
   state.moved = true
   hops.touch()
   await clock.pass(1000)
-  expect(state.told).toBeGreaterThan(0)
+  expect(state.wakeUps).toBeGreaterThan(0)
   hops.stop()
 })
 
-test('an event during a look makes another one', async () => {
+test('an event during a comparison starts another one', async () => {
   const { clock, state, hops } = network(50)
   hops.follow(served(1))
   hops.touch()
@@ -179,13 +178,13 @@ test('an event during a look makes another one', async () => {
   hops.touch()
   state.moved = true
   await clock.pass(40)
-  expect(state).toMatchObject({ looks: 1, told: 1 })
+  expect(state).toMatchObject({ looks: 1, wakeUps: 1 })
   await clock.pass(1000)
   expect(state.looks).toBe(2)
   hops.stop()
 })
 
-test('backends without a way are asked for until there is one', async () => {
+test('resolves backends without a next hop until they have one', async () => {
   const { clock, state, hops } = network(1)
   const lost = { ...WEB, backends: [backend('10.0.0.11', { nextHop: undefined })] }
   hops.follow(served(1, lost))

@@ -1,4 +1,4 @@
-// Files on a real file system: where to listen, and what has changed. The events themselves are for test/e2e.
+// Files on a real file system: the places to watch, and detecting changes. test/e2e covers the events themselves.
 import { linkSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -7,8 +7,8 @@ import { openConfig } from '../../../src/watch/files/config-file.ts'
 import { placesOf } from '../../../src/watch/files/places.ts'
 import { HEAD, writeFiles } from '../../support/config.ts'
 
-describe('places', () => {
-  /** Directory → which of the names matter there. */
+describe('the places to watch', () => {
+  /** Directory → those of `names` that matter there. */
   const placesIn = (root: string, files: readonly string[], patterns: readonly string[], names: readonly string[]) => {
     const reads = newReads()
     reads.files.push(...files.map((file) => join(root, file)))
@@ -22,19 +22,19 @@ describe('places', () => {
   }
   const NAMES = ['xdp.yaml', '.xdp.yaml.swp', 'xdp.yaml~', '4913', 'a.yaml', 'b.yml', 'conf.d', '..data', 'link', 'etc']
 
-  test('of a file are its name in its directory', () => {
+  test('for a file: its name in its directory', () => {
     const root = writeFiles({ 'etc/xdp.yaml': '' })
     expect(placesIn(root, ['etc/xdp.yaml'], [], NAMES)).toEqual({ etc: ['xdp.yaml'] })
   })
 
-  test('of a file that is not there are the first name on the way that is not', () => {
+  test('for a missing file: the first missing name on its path', () => {
     const root = writeFiles({})
     expect(placesIn(root, ['etc/conf.d/xdp.yaml'], [], NAMES)).toEqual({ '.': ['etc'] })
     mkdirSync(join(root, 'etc'))
     expect(placesIn(root, ['etc/conf.d/xdp.yaml'], [], NAMES)).toEqual({ etc: ['conf.d'] })
   })
 
-  test('of a ConfigMap are every link on the way', () => {
+  test('for a ConfigMap: every link on the path', () => {
     const root = writeFiles({ 'etc/..1/xdp.yaml': '' })
     symlinkSync('..1', join(root, 'etc/..data'))
     symlinkSync('..data/xdp.yaml', join(root, 'etc/xdp.yaml'))
@@ -44,7 +44,7 @@ describe('places', () => {
     })
   })
 
-  test('of a link above are the link, and where it leads', () => {
+  test('for a file below a linked directory: the link and its target', () => {
     const root = writeFiles({ 'releases/7/etc/xdp.yaml': '' })
     symlinkSync(join(root, 'releases/7'), join(root, 'link'))
     expect(placesIn(root, ['link/etc/xdp.yaml'], [], NAMES)).toEqual({
@@ -53,13 +53,13 @@ describe('places', () => {
     })
   })
 
-  test('of links that lead in a circle come to an end', () => {
+  test('for a circle of links: ends after following each', () => {
     const root = writeFiles({})
     symlinkSync('link', join(root, 'link'))
     expect(placesIn(root, ['link'], [], NAMES)).toEqual({ '.': ['link'] })
   })
 
-  test('of a pattern are all names that match, in all directories that do', () => {
+  test('for a pattern: all matching names in all matching directories', () => {
     const root = writeFiles({ 'conf.d/a.yaml': '', 'sites/one/a.yaml': '', 'sites/two/x': '' })
     expect(placesIn(root, [], ['conf.d/*.yaml', 'sites/*/*.yml'], NAMES)).toEqual({
       'conf.d': ['xdp.yaml', 'a.yaml'],
@@ -69,7 +69,7 @@ describe('places', () => {
     })
   })
 
-  test('of a pattern in a directory that is not there are the directory', () => {
+  test('for a pattern in a missing directory: the directory', () => {
     const root = writeFiles({})
     expect(placesIn(root, [], ['conf.d/*.yaml'], NAMES)).toEqual({ '.': ['conf.d'] })
   })
@@ -82,11 +82,11 @@ describe('a look at the config', () => {
     const file = openConfig(join(directory, 'xdp.yaml'))
     expect(await file.look(false)).toMatchObject({ kind: 'good' })
     const write = (name: string, text: string): void => writeFileSync(join(directory, name), text)
-    const kind = async (anew = false): Promise<string> => (await file.look(anew)).kind
+    const kind = async (force = false): Promise<string> => (await file.look(force)).kind
     return { directory, file, write, kind }
   }
 
-  test('finds the same where nothing changed, and what changed where something did', async () => {
+  test('reports "same" without changes, else the new content', async () => {
     const { kind, write } = await open()
     expect(await kind()).toBe('same')
     write('feed.txt', '192.0.2.2\n')
@@ -101,7 +101,7 @@ describe('a look at the config', () => {
     expect(await kind()).toBe('good')
   })
 
-  test('goes by content: a file that is written with what it held is the same', async () => {
+  test('goes by content: a file rewritten with equal content counts as unchanged', async () => {
     const { directory, kind, write } = await open()
     write('feed.txt', '192.0.2.1\n')
     expect(await kind()).toBe('same')
@@ -111,7 +111,7 @@ describe('a look at the config', () => {
     expect(await kind(true)).toBe('good')
   })
 
-  test('sees a change of the same size in the same moment', async () => {
+  test('sees rewrites of equal size within one clock tick', async () => {
     const { kind, write } = await open()
     for (let i = 2; i < 9; i++) {
       write('feed.txt', `192.0.2.${i}\n`)
@@ -119,7 +119,7 @@ describe('a look at the config', () => {
     }
   })
 
-  test('sees a change that hides behind an old time', async () => {
+  test('sees a rewrite whose modification time was set back', async () => {
     const { directory, kind, write } = await open()
     const path = join(directory, 'feed.txt')
     utimesSync(path, 1_000_000, 1_000_000)
@@ -129,7 +129,7 @@ describe('a look at the config', () => {
     expect(await kind()).toBe('good')
   })
 
-  test('takes a feed that was only touched for a new one where its age matters', async () => {
+  test('counts a touched feed as changed where the config sets max_age', async () => {
     const text = START.replace('feed.txt', 'feed.txt, max_age: 1h')
     const { directory, kind } = await open({ 'xdp.yaml': text })
     expect(await kind()).toBe('same')
@@ -138,7 +138,7 @@ describe('a look at the config', () => {
     expect(await kind()).toBe('good')
   })
 
-  test('finds files that come, go and come back', async () => {
+  test('sees files that are added, removed and added again', async () => {
     const { directory, kind, write } = await open({
       'xdp.yaml': `${START}include: [conf.d/*.yaml]\n`,
       'conf.d/a.yaml': 'policy: {}\n',
@@ -155,7 +155,7 @@ describe('a look at the config', () => {
     expect(await kind()).toBe('bad')
   })
 
-  test('is worth its while only where something was written, also by another name', async () => {
+  test('is due only after a write, also one through another hard link', async () => {
     const { directory, file, write } = await open()
     file.hasMoved()
     expect(file.hasMoved()).toBe(false)

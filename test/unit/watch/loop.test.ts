@@ -1,4 +1,4 @@
-// The loop: what makes it look, what it does then, and what it tells.
+// The loop: what starts a round, what a round does, and the events it emits.
 import { afterEach, describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
 import type { Look } from '../../../src/watch/files/config-file.ts'
@@ -14,14 +14,14 @@ let daemon: Daemon
 afterEach(() => daemon.loop.stop())
 
 describe('the start', () => {
-  test('applies what the file says, and is ready then', async () => {
+  test('applies the file, then reports ready', async () => {
     daemon = await startDaemon(config('a'))
     expect(daemon.kernel.calls).toEqual(['apply', 'applied a'])
     expect(daemon.told()).toEqual(['applied', 'ready'])
     expect(daemon.book.state()).toMatchObject({ ready: true, last: { trigger: 'start', outcome: 'applied' } })
   })
 
-  test('takes over what is there without a write', async () => {
+  test('takes over a matching live state without a write', async () => {
     daemon = await startDaemon(config('a'), (kernel) => {
       kernel.runs = 'a'
     })
@@ -29,7 +29,7 @@ describe('the start', () => {
     expect(daemon.told()).toEqual(['in-sync', 'ready'])
   })
 
-  test('that is refused is not ready before it is not', async () => {
+  test('reports ready only after a refused apply succeeds', async () => {
     daemon = await startDaemon(config('a'), (kernel) => {
       kernel.refusal = GUARD
     })
@@ -41,7 +41,7 @@ describe('the start', () => {
     expect(daemon.book.state()).toMatchObject({ ready: true, errors: [], failingSince: undefined })
   })
 
-  test('leaves drift alone that is only to be told, but not an edit', async () => {
+  test('with on_drift: report leaves drift in place, but applies an edit', async () => {
     daemon = await startDaemon(config('a', { onDrift: 'report' }), (kernel) => {
       kernel.runs = 'a'
       kernel.drift = [DETACHED]
@@ -66,7 +66,7 @@ describe('an edit', () => {
     expect(daemon.events).toMatchObject([{ event: 'applied', trigger: 'edit', sha256: 'b' }])
   })
 
-  test('during a reconcile waits for it, and however many there are make one more', async () => {
+  test('during a reconcile waits; several edits make one more reconcile', async () => {
     daemon = await startDaemon(config('a'))
     let open = (): void => undefined
     daemon.kernel.gate = new Promise((resolve) => {
@@ -80,14 +80,14 @@ describe('an edit', () => {
     expect(daemon.kernel.calls).toEqual(['apply', 'applied a', 'apply', 'applied b', 'apply', 'applied e'])
   })
 
-  test('that says what is in force already reconciles nothing', async () => {
+  test('that matches the config in force reconciles nothing', async () => {
     daemon = await startDaemon(config('a'))
     await daemon.edit(good('a'))
     await daemon.edit({ kind: 'same' })
     expect(daemon.kernel.calls).toEqual(['apply', 'applied a'])
   })
 
-  test('that only makes a feed younger is carried out, for the feed may be believed again', async () => {
+  test('that only makes a feed younger is applied, because the guard on old feeds may now accept it', async () => {
     const aged = (updatedAt: number): Look => {
       const { desired } = config('a')
       const at = { file: 'xdp.yaml', line: 1, column: 1, length: 1 }
@@ -105,7 +105,7 @@ describe('an edit', () => {
     expect(daemon.told()).toEqual([])
   })
 
-  test('is applied again when that is asked for', async () => {
+  test('is applied again on a reload', async () => {
     daemon = await startDaemon(config('a'))
     daemon.told()
     await daemon.edit({ kind: 'same' })
@@ -113,7 +113,7 @@ describe('an edit', () => {
     expect(daemon.told()).toEqual(['reload'])
   })
 
-  test('of the settings of the daemon takes effect at once', async () => {
+  test('of the settings under watch takes effect at once', async () => {
     daemon = await startDaemon(config('a', { resyncMs: 5000 }))
     await daemon.edit(good('b', { resyncMs: 1000 }))
     const before = daemon.kernel.calls.length
@@ -122,8 +122,8 @@ describe('an edit', () => {
   })
 })
 
-describe('an edit that is coming', () => {
-  test('is prepared for, and what was prepared is used', async () => {
+describe('an announced edit', () => {
+  test('prepares an apply, which the edit then uses', async () => {
     daemon = await startDaemon(config('a'))
     daemon.loop.expect()
     expect(daemon.kernel.isPrepared).toBe(true)
@@ -131,7 +131,7 @@ describe('an edit that is coming', () => {
     expect([daemon.kernel.isPrepared, daemon.kernel.runs]).toEqual([false, 'b'])
   })
 
-  test('and was none leaves nothing prepared', async () => {
+  test('that does not come leaves nothing prepared', async () => {
     daemon = await startDaemon(config('a'))
     for (const look of [{ kind: 'same' } as const, bad('broken')]) {
       daemon.loop.expect()
@@ -145,7 +145,7 @@ describe('an edit that is coming', () => {
     expect(daemon.kernel.isPrepared).toBe(false)
   })
 
-  test('is not prepared for where nothing may be done yet', async () => {
+  test('prepares nothing while a failed apply waits for its time', async () => {
     daemon = await startDaemon(config('a'))
     daemon.kernel.failure = KERNEL
     await daemon.edit(good('b'))
@@ -153,7 +153,7 @@ describe('an edit that is coming', () => {
     expect(daemon.kernel.isPrepared).toBe(false)
   })
 
-  test('during a reconcile is prepared for after it', async () => {
+  test('during a reconcile prepares after it', async () => {
     daemon = await startDaemon(config('a'))
     let open = (): void => undefined
     daemon.kernel.gate = new Promise((resolve) => {
@@ -167,7 +167,7 @@ describe('an edit that is coming', () => {
     expect(daemon.kernel.isPrepared).toBe(true)
   })
 
-  test('during a reconcile, and looked at in the same turn, is not prepared for: nothing would use or end it', async () => {
+  test('during a reconcile prepares nothing if the next round already reads it', async () => {
     daemon = await startDaemon(config('a'))
     let open = (): void => undefined
     daemon.kernel.gate = new Promise((resolve) => {
@@ -183,7 +183,7 @@ describe('an edit that is coming', () => {
 })
 
 describe('a bad edit', () => {
-  test('is told once it was bad for half a second, once, and heals by itself', async () => {
+  test('is reported once, after half a second, and is over with the next valid file', async () => {
     daemon = await startDaemon(config('a'))
     daemon.told()
     await daemon.edit(bad('broken'))
@@ -202,7 +202,7 @@ describe('a bad edit', () => {
     expect(daemon.kernel.calls.filter((call) => call !== 'check')).toEqual(['apply', 'applied a'])
   })
 
-  test('that is mended within half a second was none', async () => {
+  test('that is fixed within half a second is not reported', async () => {
     daemon = await startDaemon(config('a'))
     daemon.told()
     await daemon.edit(bad('empty'))
@@ -212,7 +212,7 @@ describe('a bad edit', () => {
     expect(daemon.told()).toEqual(['applied'])
   })
 
-  test('with another mistake is told again', async () => {
+  test('with another mistake is reported again', async () => {
     daemon = await startDaemon(config('a'))
     daemon.told()
     for (const message of ['one', 'two']) {
@@ -222,7 +222,7 @@ describe('a bad edit', () => {
     expect(daemon.told()).toEqual(['bad-config', 'bad-config'])
   })
 
-  test('leaves the last good config in force, and kept in force', async () => {
+  test('leaves the last good config in force, drift repairs included', async () => {
     daemon = await startDaemon(config('a'))
     await daemon.edit(bad('broken'))
     await daemon.clock.pass(1000)
@@ -234,8 +234,8 @@ describe('a bad edit', () => {
   })
 })
 
-describe('what fails', () => {
-  test('is told once and tried again after 1, 2, 4 … seconds, at most five minutes', async () => {
+describe('a failed apply', () => {
+  test('is reported once and retried after 1, 2, 4 … seconds, at most five minutes', async () => {
     daemon = await startDaemon(config('a'), (kernel) => {
       kernel.failure = KERNEL
     })
@@ -254,7 +254,7 @@ describe('what fails', () => {
     expect(daemon.told()).toEqual([])
   })
 
-  test('waits for its time even where the kernel has news, but not where there is another edit', async () => {
+  test('waits for its time despite kernel events, but not after another edit', async () => {
     daemon = await startDaemon(config('a'))
     daemon.kernel.failure = KERNEL
     await daemon.edit(good('b'))
@@ -268,7 +268,7 @@ describe('what fails', () => {
     expect(daemon.kernel.runs).toBe('c')
   })
 
-  test('and is a bug of ours is told as one, and does not end the loop', async () => {
+  test('with an unexpected error is reported as E999 and does not end the loop', async () => {
     daemon = await startDaemon(config('a'), (kernel) => {
       kernel.failure = new TypeError('undefined is not a function')
     })
@@ -278,7 +278,7 @@ describe('what fails', () => {
     expect(daemon.kernel.runs).toBe('a')
   })
 
-  test('because it was interrupted is no failure', async () => {
+  test('does not count if it was interrupted', async () => {
     daemon = await startDaemon(config('a'))
     daemon.told()
     daemon.kernel.failure = fail('E112', 'interrupted')
@@ -287,8 +287,8 @@ describe('what fails', () => {
   })
 })
 
-describe('what is refused', () => {
-  test('is tried again when an interface changes, and not when nothing does', async () => {
+describe('a refused apply', () => {
+  test('is retried when an interface changes, and not before', async () => {
     daemon = await startDaemon(config('a'), (kernel) => {
       kernel.refusal = GUARD
       kernel.links = new Map([['eth0', link('eth0', { programs: [foreign()] })]])
@@ -303,7 +303,7 @@ describe('what is refused', () => {
     expect(daemon.told()).toEqual(['refused', 'applied', 'recovered', 'ready'])
   })
 
-  test('leaves what was in force, and the next edit is tried at once', async () => {
+  test('leaves the old policy in force, and the next edit is applied at once', async () => {
     daemon = await startDaemon(config('a'))
     daemon.told()
     daemon.kernel.refusal = GUARD
@@ -323,7 +323,7 @@ describe('drift', () => {
     daemon.kernel.links = new Map([['eth0', link('eth0')]])
   }
 
-  test('is looked for at every resync, and put right', async () => {
+  test('is found and repaired at a resync', async () => {
     daemon = await startDaemon(config('a', { resyncMs: 60_000 }))
     daemon.told()
     daemon.kernel.drift = [DETACHED]
@@ -334,7 +334,7 @@ describe('drift', () => {
     expect(daemon.told()).toEqual(['drift', 'applied'])
   })
 
-  test('on an interface is put right at once, and events without news cost one look at the links', async () => {
+  test('on an interface is repaired at once; a link event without changes only reads the links', async () => {
     daemon = await startDaemon(config('a'))
     const before = daemon.kernel.calls.length
     await daemon.loop.request('links')
@@ -344,7 +344,7 @@ describe('drift', () => {
     expect(daemon.told()).toEqual(['drift', 'applied'])
   })
 
-  test('that comes back again and again waits longer and longer', async () => {
+  test('that returns after each repair waits longer and longer', async () => {
     daemon = await startDaemon(config('a'))
     daemon.told()
     const repairs: number[] = []
@@ -357,14 +357,14 @@ describe('drift', () => {
     expect(repairs[0]).toBe(0)
     expect(daemon.events.some((event) => event.event === 'drift' && event.action === 'hold')).toBe(true)
     expect(daemon.book.state().drift).toEqual([DETACHED])
-    // It is put right in the end, and after a quiet time the next repair does not wait.
+    // It is repaired in the end, and after a quiet time the next repair does not wait.
     await daemon.clock.pass(700_000)
     expect(daemon.kernel.drift).toEqual([])
     await drifted()
     expect(daemon.kernel.drift).toEqual([])
   })
 
-  test('that waits is no recovery: that is told when it is put right', async () => {
+  test('that waits for its repair reports "recovered" only after the repair', async () => {
     daemon = await startDaemon(config('a'))
     await drifted()
     daemon.kernel.refusal = GUARD
@@ -382,7 +382,7 @@ describe('drift', () => {
     expect(daemon.kernel.drift).toEqual([])
   })
 
-  test('of an interface that was made anew never waits', async () => {
+  test('of an interface that was created again never waits', async () => {
     daemon = await startDaemon(config('a'))
     for (let ifindex = 10; ifindex < 30; ifindex++) {
       daemon.kernel.drift = [DETACHED]
@@ -392,7 +392,7 @@ describe('drift', () => {
     }
   })
 
-  test('is told by what made it known, though files were touched in the same moment', async () => {
+  test('reports the trigger that found it, though files were touched at the same time', async () => {
     daemon = await startDaemon(config('a'))
     daemon.told()
     daemon.kernel.drift = [DETACHED]
@@ -401,7 +401,7 @@ describe('drift', () => {
     expect(daemon.events).toMatchObject([{ event: 'drift' }, { event: 'applied', trigger: 'kernel' }])
   })
 
-  test('that is only to be told is told once, stays, and its end is told', async () => {
+  test('with on_drift: report is reported once, stays, and its end is reported', async () => {
     daemon = await startDaemon(config('a', { onDrift: 'report' }))
     daemon.told()
     daemon.kernel.drift = [DETACHED]
@@ -416,7 +416,7 @@ describe('drift', () => {
     expect(daemon.book.state().drift).toEqual([])
   })
 
-  test('that is only to be told is put right by the next edit', async () => {
+  test('with on_drift: report is repaired by the next edit', async () => {
     daemon = await startDaemon(config('a', { onDrift: 'report' }))
     daemon.kernel.drift = [DETACHED]
     await daemon.edit(good('b', { onDrift: 'report' }))
@@ -424,7 +424,7 @@ describe('drift', () => {
   })
 })
 
-test('a stopped loop does nothing more', async () => {
+test('a stopped loop ignores requests', async () => {
   daemon = await startDaemon(config('a'))
   await daemon.loop.stop()
   const before = daemon.kernel.calls.length

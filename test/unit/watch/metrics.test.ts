@@ -1,4 +1,4 @@
-// The endpoint, scraped and abused over real sockets.
+// The metrics endpoint, scraped and abused over real sockets.
 import { once } from 'node:events'
 import { get, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
@@ -44,7 +44,7 @@ async function dial(server: MetricsServer): Promise<Socket> {
   return socket
 }
 
-/** All that comes until the other side ends. */
+/** Everything received until the other side closes. */
 async function rest(socket: Socket): Promise<string> {
   let text = ''
   socket.setEncoding('latin1').on('data', (data) => {
@@ -58,8 +58,8 @@ const hasIpv6 = Object.values(networkInterfaces())
   .flat()
   .some((one) => one?.address === '::1')
 
-describe('it serves', () => {
-  test('what is collected, in the text format', async () => {
+describe('the endpoint serves', () => {
+  test('the collected metrics, in the text format', async () => {
     const { url, warnings } = await start()
     expect(await ask(url)).toEqual({
       status: 200,
@@ -70,7 +70,7 @@ describe('it serves', () => {
     expect(warnings).toEqual([])
   })
 
-  test('each scrape anew', async () => {
+  test('a new collection for each scrape', async () => {
     let scrapes = 0
     const { url } = await start({ collect: async () => `xdp_generation ${++scrapes}\n` })
     expect([(await ask(url)).body, (await ask(`${url}?a=b`)).body]).toEqual([
@@ -94,29 +94,29 @@ describe('it serves', () => {
   })
 })
 
-describe('it holds against', () => {
-  test('a collection that fails: 500 with the reason, told, and the next is tried', async () => {
-    const told: unknown[] = []
+describe('the endpoint survives', () => {
+  test('a failing collection: answers 500 with the reason, reports it, and serves the next scrape', async () => {
+    const errors: unknown[] = []
     let fails = true
     const collect = async (): Promise<string> => {
       if (fails) throw new Error('the kernel is on fire\nand more')
       return 'ok\n'
     }
-    const { url } = await start({ collect, report: (error) => told.push(error) })
+    const { url } = await start({ collect, report: (error) => errors.push(error) })
     expect(await ask(url)).toMatchObject({ status: 500, body: 'the kernel is on fire\n' })
-    expect(told).toHaveLength(1)
+    expect(errors).toHaveLength(1)
     fails = false
     expect((await ask(url)).status).toBe(200)
   })
 
-  test('one that throws at once', async () => {
+  test('a collection that throws synchronously: answers 500', async () => {
     const collect = (): Promise<string> => {
       throw new Error('no promise at all')
     }
     expect(await ask((await start({ collect })).url)).toMatchObject({ status: 500, body: 'no promise at all\n' })
   })
 
-  test('many scrapes at a time: one collection for all', async () => {
+  test('many scrapes at a time: shares one collection', async () => {
     let begun = 0
     let finish = (): void => {}
     const done = new Promise<void>((resolve) => {
@@ -137,7 +137,7 @@ describe('it holds against', () => {
     expect(begun).toBe(1)
   })
 
-  test('a collection that does not end: 503, and no second one beside it', async () => {
+  test('a collection that does not end: answers 503 and starts no second one', async () => {
     let begun = 0
     const collect = (): Promise<string> => {
       begun++
@@ -149,7 +149,7 @@ describe('it holds against', () => {
     expect(begun).toBe(1)
   })
 
-  test('more connections than it bears: they are closed, those that are there go on', async () => {
+  test('connections over the limit: closes them and serves the others', async () => {
     const server = await start({ limits: { connections: 2 } })
     const [first] = [await dial(server), await dial(server)]
     const third = connect(portOf(server), '127.0.0.1')
@@ -161,7 +161,7 @@ describe('it holds against', () => {
     await expect.poll(async () => (await ask(server.url)).status).toBe(200)
   })
 
-  test('headers without end', async () => {
+  test('endless headers: answers 431', async () => {
     const server = await start({ limits: { headerBytes: 1024 } })
     const socket = await dial(server)
     const answer = rest(socket)
@@ -174,14 +174,14 @@ describe('it holds against', () => {
     ['nothing', ''],
     ['half a line', 'GET /metrics HT'],
     ['half a request', 'GET /metrics HTTP/1.1\r\nHost: x\r\n'],
-  ])('a connection that says %s', async (_, words) => {
+  ])('a connection that sends %s: closes it', async (_, words) => {
     const server = await start({ limits: { requestMs: 50, collectMs: 50 } })
     const socket = await dial(server)
     socket.write(words)
     expect(await rest(socket)).toMatch(/^(HTTP\/1\.1 408 |$)/)
   })
 
-  test('a reader that takes nothing of its answer', async () => {
+  test('a client that never reads its answer: closes it', async () => {
     const texts = ['x'.repeat(50_000_000)]
     const limits = { connections: 1, requestMs: 250, collectMs: 250 }
     const server = await start({ collect: async () => texts.pop() ?? 'short', limits })
@@ -194,7 +194,7 @@ describe('it holds against', () => {
     socket.destroy()
   })
 
-  test('noise', async () => {
+  test('bytes that are no HTTP: answers 400', async () => {
     const server = await start()
     const socket = await dial(server)
     const answer = rest(socket)
@@ -203,7 +203,7 @@ describe('it holds against', () => {
     expect((await ask(server.url)).status).toBe(200)
   })
 
-  test('those who hang up before the answer', async () => {
+  test('clients that hang up before the answer', async () => {
     let begun = 0
     const collect = async (): Promise<string> => {
       begun++
@@ -222,7 +222,7 @@ describe('it holds against', () => {
 })
 
 describe('the address', () => {
-  test('is free again after close, whoever is still connected', async () => {
+  test('is free after close, despite open connections', async () => {
     const server = await start({ collect: () => new Promise(() => {}) })
     const pending = get(server.url)
     pending.on('error', () => undefined)
@@ -233,13 +233,13 @@ describe('the address', () => {
     expect((await ask(again.url)).status).toBe(200)
   })
 
-  test('that is in use is E500', async () => {
+  test('fails with E500 if it is in use', async () => {
     const endpoint = { address: '127.0.0.1', port: portOf(await start()) }
     const taken = startMetrics({ endpoint, collect: async () => '' })
-    await expect(taken).rejects.toThrow(/E500 127\.0\.0\.1:\d+ is in use already/)
+    await expect(taken).rejects.toThrow(/E500 127\.0\.0\.1:\d+ is already in use/)
   })
 
-  test('that is none of this host is E500', async () => {
+  test('fails with E500 if it is not an address of this host', async () => {
     const endpoint = { address: '192.0.2.77', port: 0 }
     await expect(start({ endpoint })).rejects.toThrow('E500 cannot listen on 192.0.2.77:0: EADDRNOTAVAIL')
   })
@@ -248,7 +248,7 @@ describe('the address', () => {
     ['127.0.0.1', []],
     ['127.9.9.9', []],
     ['0.0.0.0', ['W500']],
-  ])('%s is warned of where others can reach it', async (address, expected) => {
+  ])('%s makes W500 if other hosts can reach it', async (address, expected) => {
     const { warnings, url } = await start({ endpoint: { address, port: 0 } })
     expect(warnings.map(({ code }) => code)).toEqual(expected)
     expect((await ask(url)).status).toBe(200)
@@ -257,7 +257,7 @@ describe('the address', () => {
   test.runIf(hasIpv6).each([
     ['::1', []],
     ['::', ['W500']],
-  ])('%s too', async (address, expected) => {
+  ])('%s makes W500 if other hosts can reach it', async (address, expected) => {
     expect((await start({ endpoint: { address, port: 0 } })).warnings.map(({ code }) => code)).toEqual(expected)
   })
 })

@@ -1,4 +1,4 @@
-// What the daemon hears from the kernel, and what it tells systemd.
+// The daemon's interfaces to the outside: kernel events, systemd, the metrics endpoint.
 import { describe, expect, test } from 'vitest'
 import { type Diagnostic, fail } from '../../../src/diagnostics.ts'
 import { type Monitor, readEvents } from '../../../src/kernel/host/monitor.ts'
@@ -19,7 +19,7 @@ describe('lines of ip monitor', () => {
     '[ADDR]Deleted 2: eth0    inet 192.0.2.1/24 scope global eth0\\       valid_lft forever preferred_lft forever',
   ].join('\n')
 
-  test('tell which kinds of things changed', () => {
+  test('are mapped to the kinds of objects that changed', () => {
     const all = ['link', 'address', 'route', 'neighbour'] as const
     const read = readEvents(all)
     expect(read(`${LINES}\n`)).toEqual(new Set([...all, 'device']))
@@ -27,7 +27,7 @@ describe('lines of ip monitor', () => {
     expect(read('netlink receive error No buffer space available (105)\n')).toEqual(new Set())
   })
 
-  test('are understood however they are cut', () => {
+  test('are parsed wherever chunks cut them', () => {
     for (let at = 0; at <= LINES.length; at++) {
       const read = readEvents(['link', 'neighbour'])
       const [first, second] = [read(LINES.slice(0, at)), read(`${LINES.slice(at)}\n`)]
@@ -35,7 +35,7 @@ describe('lines of ip monitor', () => {
     }
   })
 
-  test('tell an interface that is another one now from one that got another program', () => {
+  test('distinguish a changed interface from a changed program on it', () => {
     const line = (index: number, mtu: number, program: string, why = ''): string =>
       `[LINK]${index}: eth0@if2: <BROADCAST,UP,LOWER_UP> mtu ${mtu}${program} qdisc noqueue state UP group default${why} \\    link/ether 02:00\n`
     const read = readEvents(['link'])
@@ -45,7 +45,7 @@ describe('lines of ip monitor', () => {
       expect(read(line(2, 1500, program))).toEqual(same)
     expect(read(line(2, 1500, ' xdp/id:1', ' event FEATURE CHANGE'))).toEqual(same)
     expect(read(line(3, 1500, ' xdp/id:1'))).toEqual(other)
-    // A name is no program.
+    // A name that looks like a program must not count as one.
     const named = (name: string): string => line(4, 1500, '').replace('eth0', name)
     expect([read(named('xdpa')), read(named('xdpb'))]).toEqual([other, other])
     expect(read(line(2, 1400, ' xdp/id:1'))).toEqual(other)
@@ -54,7 +54,7 @@ describe('lines of ip monitor', () => {
   })
 })
 
-describe('events of the kernel', () => {
+describe('kernel events', () => {
   const listen = () => {
     const clock = createClock()
     const heard: number[] = []
@@ -85,14 +85,14 @@ describe('events of the kernel', () => {
     return { clock, heard, trouble, monitors, events }
   }
 
-  test('that were missed before anybody listened are looked for', async () => {
+  test('missed before the listener ran are made up for', async () => {
     const { clock, heard, events } = listen()
     await clock.pass(10_000)
     expect(heard).toEqual([1000])
     events.stop()
   })
 
-  test('are listened to again when the listener dies, ever later where it dies at once', async () => {
+  test('resume when the listener dies, after growing waits if it dies at once', async () => {
     const { clock, trouble, monitors, events } = listen()
     for (let i = 0; i < 6; i++) {
       monitors.at(-1)?.die('no buffer space')
@@ -101,7 +101,7 @@ describe('events of the kernel', () => {
       await clock.pass(1)
       expect(monitors).toHaveLength(i + 2)
     }
-    expect(trouble[0]).toBe('events of the kernel are not heard: no buffer space; listening again in 1 s')
+    expect(trouble[0]).toBe('kernel events stopped: no buffer space; listening again in 1 s')
     await clock.pass(120_000)
     monitors.at(-1)?.die('again')
     await clock.pass(1000)
@@ -109,7 +109,7 @@ describe('events of the kernel', () => {
     events.stop()
   })
 
-  test('are not listened to after the stop', async () => {
+  test('end with the stop', async () => {
     const { clock, trouble, monitors, events } = listen()
     events.stop()
     await clock.pass(100_000)
@@ -128,14 +128,14 @@ describe('systemd', () => {
       describe: ({ ready, errors }) => `${ready ? 'in force' : 'applying'} ${errors.length}`,
       busyMs: () => busy,
     })
-    const book = openBook(7, clock.now, service.tell)
+    const book = openBook(7, clock.now, service.update)
     const hang = (ms: number): void => {
       busy = ms
     }
     return { clock, sent, service, book, hang }
   }
 
-  test('hears READY once, and STATUS when it changes', () => {
+  test('gets READY once, and STATUS when it changes', () => {
     const { sent, book } = start()
     book.adopted(config('a').desired)
     book.ready()
@@ -144,7 +144,7 @@ describe('systemd', () => {
     expect(sent).toEqual(['STATUS=applying 0', 'READY=1 STATUS=in force 0', 'STATUS=in force 1'])
   })
 
-  test('hears of the life of the daemon twice in each period, but not while it hangs', async () => {
+  test('gets WATCHDOG twice per period, but not while a reconcile hangs', async () => {
     const { clock, sent, service, hang } = start(10_000)
     await clock.pass(20_000)
     expect(sent).toEqual(['WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1'])
@@ -159,7 +159,7 @@ describe('systemd', () => {
     expect(clock.waiting()).toBe(0)
   })
 
-  test('hears of a reload with the time at which it began', () => {
+  test('gets RELOADING with its start time, then READY', () => {
     const { sent, service } = start()
     service.reloading()
     service.reloaded()
@@ -168,7 +168,7 @@ describe('systemd', () => {
   })
 })
 
-test('the book says since when something is wrong, and forgets it when nothing is', async () => {
+test('the book keeps the time of the first error until there are none', async () => {
   const clock = createClock()
   const states: WatchState[] = []
   const book = openBook(7, clock.now, (state) => states.push(state))
@@ -187,19 +187,19 @@ test('the book says since when something is wrong, and forgets it when nothing i
   await settle()
 })
 
-describe('the endpoint of metrics', () => {
+describe('the metrics endpoint', () => {
   const make = () => {
     const clock = createClock()
-    const told: string[] = []
+    const emitted: string[] = []
     const doings: string[] = []
     let isTaken = false
     const exposure = exposeMetrics({
       scheduler: clock,
       collect: async () => '',
-      tell: (event) => told.push(event.event === 'trouble' ? event.what : event.event),
+      emit: (event) => emitted.push(event.event === 'trouble' ? event.what : event.event),
       start: async ({ endpoint }) => {
         const where = formatEndpoint(endpoint)
-        if (isTaken) throw fail('E500', `${where} is in use already`)
+        if (isTaken) throw fail('E500', `${where} is already in use`)
         doings.push(`open ${where}`)
         const warning: Diagnostic = { code: 'W500', severity: 'warning', message: where }
         const warnings = endpoint.address === '127.0.0.1' ? [] : [warning]
@@ -209,29 +209,29 @@ describe('the endpoint of metrics', () => {
     const take = (taken: boolean): void => {
       isTaken = taken
     }
-    return { clock, told, doings, exposure, take }
+    return { clock, emitted, doings, exposure, take }
   }
   const HERE = { address: '127.0.0.1', port: 1 }
 
-  test('follows the config, and is left alone where nothing changes', async () => {
-    const { doings, told, exposure } = make()
+  test('follows the config, and stays open where its address does not change', async () => {
+    const { doings, emitted, exposure } = make()
     for (const endpoint of [undefined, HERE, { ...HERE }, { address: '::', port: 2 }, undefined]) {
       exposure.follow(endpoint)
       await settle()
     }
     expect(doings).toEqual(['open 127.0.0.1:1', 'close 127.0.0.1:1', 'open [::]:2', 'close [::]:2'])
-    expect(told).toEqual(['warning'])
+    expect(emitted).toEqual(['warning'])
     await exposure.close()
     expect(doings).toHaveLength(4)
   })
 
-  test('that cannot be had is tried again every minute, and is no reason to stop', async () => {
-    const { clock, doings, told, exposure, take } = make()
+  test('is retried every minute if it cannot listen', async () => {
+    const { clock, doings, emitted, exposure, take } = make()
     take(true)
     exposure.follow(HERE)
     await clock.pass(60_000)
-    const what = 'metrics are not served: 127.0.0.1:1 is in use already; trying again in 60 s'
-    expect(told).toEqual([what, what])
+    const what = 'metrics are not served: 127.0.0.1:1 is already in use; next attempt in 60 s'
+    expect(emitted).toEqual([what, what])
     take(false)
     await clock.pass(60_000)
     expect(doings).toEqual(['open 127.0.0.1:1'])

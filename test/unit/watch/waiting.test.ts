@@ -1,10 +1,10 @@
-// What waits: debounce, back-off, what is repeated.
+// Debounce, back-off and repeated events.
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Diagnostic } from '../../../src/diagnostics.ts'
 import { createBackoff } from '../../../src/watch/time/backoff.ts'
 import { createDebounce } from '../../../src/watch/time/debounce.ts'
-import { limitRepeats, type Told } from '../../../src/watch/time/repeats.ts'
+import { type Emitted, limitRepeats } from '../../../src/watch/time/repeats.ts'
 import { createWarnings } from '../../../src/watch/warnings.ts'
 import { createClock } from '../../support/clock.ts'
 
@@ -20,7 +20,7 @@ describe('debounce', () => {
     return { clock, runs, debounce }
   }
 
-  test('runs once, when nothing has happened for the pause', async () => {
+  test('runs once, after a pause without events', async () => {
     const { clock, runs, debounce } = make(100)
     for (let i = 0; i < 3; i++) {
       debounce.touch()
@@ -31,7 +31,7 @@ describe('debounce', () => {
     expect(runs).toEqual([220])
   })
 
-  test('runs all the same where something never stops happening', async () => {
+  test('runs despite endless events', async () => {
     const { clock, runs, debounce } = make(100)
     for (let i = 0; i < 50; i++) {
       debounce.touch()
@@ -40,7 +40,7 @@ describe('debounce', () => {
     expect(runs).toEqual([2000])
   })
 
-  test('does not run after it was cancelled, and can begin anew', async () => {
+  test('does not run after a cancel, and can start again', async () => {
     const { clock, runs, debounce } = make(100)
     debounce.touch()
     debounce.cancel()
@@ -51,7 +51,7 @@ describe('debounce', () => {
     expect(runs).toEqual([1100])
   })
 
-  test('never lets an event go unnoticed, nor runs more often than there are events', async () => {
+  test('runs after every event, and at most once per event', async () => {
     const gaps = fc.array(fc.integer({ min: 0, max: 300 }), { minLength: 1, maxLength: 30 })
     await fc.assert(
       fc.asyncProperty(gaps, async (times) => {
@@ -70,51 +70,54 @@ describe('debounce', () => {
   })
 })
 
-test('back-off doubles up to its most, and begins anew', () => {
+test('back-off doubles up to its limit, and starts again after a reset', () => {
   const backoff = createBackoff(1, 6)
   expect([1, 2, 3, 4, 5].map(backoff.next)).toEqual([1, 2, 4, 6, 6])
   backoff.reset()
   expect(backoff.next()).toBe(1)
 })
 
-describe('repeats', () => {
+describe('repeated events', () => {
   const make = () => {
     const clock = createClock()
-    const told: Told[] = []
-    return { clock, told, tell: limitRepeats(clock, (event) => told.push(event)) }
+    const emitted: Emitted[] = []
+    return { clock, emitted, emit: limitRepeats(clock, (event) => emitted.push(event)) }
   }
   const failed = (retryMs: number) => ({ event: 'failed', errors: [], omitted: 0, retryMs }) as const
 
-  test('of the same trouble are told once a minute, with how many were left out', async () => {
-    const { clock, told, tell } = make()
+  test('of equal trouble are emitted once a minute, with the count of those left out', async () => {
+    const { clock, emitted, emit } = make()
     for (let i = 0; i < 10; i++) {
-      tell(failed(i))
+      emit(failed(i))
       await clock.pass(10_000)
     }
-    expect(told.map(({ repeated }) => repeated)).toEqual([0, 5])
+    expect(emitted.map(({ repeated }) => repeated)).toEqual([0, 5])
   })
 
-  test('of what was done are all told', () => {
-    const { told, tell } = make()
-    for (let i = 0; i < 3; i++) tell({ event: 'ready' })
-    expect(told).toHaveLength(3)
+  test('of progress are all emitted', () => {
+    const { emitted, emit } = make()
+    for (let i = 0; i < 3; i++) emit({ event: 'ready' })
+    expect(emitted).toHaveLength(3)
   })
 
-  test('that were left out are not said to be over either', async () => {
-    const { clock, told, tell } = make()
+  test('that were left out do not emit their end either', async () => {
+    const { clock, emitted, emit } = make()
     const flap = (): void => {
-      tell(failed(1))
-      tell({ event: 'recovered' })
-      tell({ event: 'bad-config', errors: [], omitted: 0 })
-      tell({ event: 'config-fixed' })
+      emit(failed(1))
+      emit({ event: 'recovered' })
+      emit({ event: 'bad-config', errors: [], omitted: 0 })
+      emit({ event: 'config-fixed' })
     }
     flap()
     flap()
-    expect(told.map(({ event }) => event).filter((event) => !event.includes('config'))).toEqual(['failed', 'recovered'])
-    expect(told.map(({ event }) => event).filter((event) => event.includes('config'))).toHaveLength(4)
+    expect(emitted.map(({ event }) => event).filter((event) => !event.includes('config'))).toEqual([
+      'failed',
+      'recovered',
+    ])
+    expect(emitted.map(({ event }) => event).filter((event) => event.includes('config'))).toHaveLength(4)
     await clock.pass(60_000)
     flap()
-    expect(told.slice(-4).map(({ event, repeated }) => `${event} ${repeated}`)).toEqual([
+    expect(emitted.slice(-4).map(({ event, repeated }) => `${event} ${repeated}`)).toEqual([
       'failed 1',
       'recovered 0',
       'bad-config 0',
@@ -122,22 +125,22 @@ describe('repeats', () => {
     ])
   })
 
-  test('are told apart by what they say', () => {
-    const { told, tell } = make()
-    for (const what of ['a', 'b', 'a', 'b']) tell({ event: 'trouble', what })
-    expect(told.map((event) => event.event === 'trouble' && event.what)).toEqual(['a', 'b'])
+  test('with different texts are not equal', () => {
+    const { emitted, emit } = make()
+    for (const what of ['a', 'b', 'a', 'b']) emit({ event: 'trouble', what })
+    expect(emitted.map((event) => event.event === 'trouble' && event.what)).toEqual(['a', 'b'])
   })
 })
 
-test('a warning is told when it comes up, and again only after it was gone', () => {
-  const told: (readonly Diagnostic[])[] = []
-  const warnings = createWarnings((event) => event.event === 'warning' && told.push(event.warnings))
+test('reports a warning when it first holds, and again only after a time without it', () => {
+  const emitted: (readonly Diagnostic[])[] = []
+  const warnings = createWarnings((event) => event.event === 'warning' && emitted.push(event.warnings))
   const warning = (message: string): Diagnostic => ({ code: 'W209', severity: 'warning', message })
-  warnings.tell([warning('feed is 30 hours old')])
-  warnings.tell([warning('feed is 31 hours old'), warning('eth0 is down')])
-  warnings.tell([warning('eth0 is down')])
-  warnings.tell([warning('feed is 40 hours old'), warning('eth0 is down')])
-  expect(told.map((all) => all.map(({ message }) => message))).toEqual([
+  warnings.report([warning('feed is 30 hours old')])
+  warnings.report([warning('feed is 31 hours old'), warning('eth0 is down')])
+  warnings.report([warning('eth0 is down')])
+  warnings.report([warning('feed is 40 hours old'), warning('eth0 is down')])
+  expect(emitted.map((all) => all.map(({ message }) => message))).toEqual([
     ['feed is 30 hours old'],
     ['eth0 is down'],
     ['feed is 40 hours old'],

@@ -1,4 +1,4 @@
-// Whether a command ends with status 0.
+// Checks a backend with a command: good if it exits with status 0.
 
 import { type ExecEnd, startExec } from '../../../kernel/host/exec.ts'
 import type { ExecCheck } from '../../../model/health.ts'
@@ -7,7 +7,7 @@ import type { Subject } from '../loop.ts'
 import { bad, GOOD, type Result, unknown } from '../standing.ts'
 import { plain } from './settle.ts'
 
-/** The last line that says something: where commands tell why. */
+/** The last line that is not empty: commands usually print the reason there. */
 function lastLine(output: string): string {
   const lines = output.split('\n').map(plain)
   return lines.findLast((line) => line !== '') ?? ''

@@ -1,5 +1,5 @@
-// Whether an HTTP request is answered as it should be: status, and a text in the body. One request a connection, no
-// redirects, headers and body bounded.
+// Checks a backend with an HTTP request: compares the status, and looks for a text in the body. One request per
+// connection, no redirects, headers and body bounded.
 
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
@@ -11,9 +11,9 @@ import { bad, GOOD, type Result } from '../standing.ts'
 import { endOnce, failed } from './settle.ts'
 import type { Trust } from './trust.ts'
 
-/** Bytes of a body in which the text must stand. */
+/** Most bytes of a body that are searched. */
 export const MOST_BODY = 64 * 1024
-/** Bytes of the headers of an answer. */
+/** Most bytes of response headers. */
 const MOST_HEADERS = 16 * 1024
 
 const DEFAULT_PORTS = { http: 80, https: 443 } as const
@@ -31,14 +31,14 @@ function nameOf(host: string | undefined): string | undefined {
   return name === undefined || name === '' || name.startsWith('[') || isIP(name) !== 0 ? undefined : name
 }
 
-/** Nothing is verified, so nothing need be trusted. */
+/** The TLS context without trusted certificates, for `verify: false`. */
 let unverified: SecureContext | undefined
 
 function tlsOptions({ host, sni, verify, address }: HttpsCheck, trust: Trust): object {
   const name = sni ?? nameOf(host)
   unverified ??= createSecureContext()
   return {
-    // The empty name sends none.
+    // An empty name sends no SNI.
     servername: name ?? '',
     rejectUnauthorized: verify,
     secureContext: verify ? trust.context() : unverified,
@@ -47,7 +47,7 @@ function tlsOptions({ host, sni, verify, address }: HttpsCheck, trust: Trust): o
   }
 }
 
-/** Looks for the text as the body comes in, across chunks. */
+/** Searches the body as it arrives, across chunk borders. */
 function readBody(response: IncomingMessage, text: string, finish: (result: Result) => void): void {
   const wanted = Buffer.from(text)
   let tail = Buffer.alloc(0)
@@ -62,7 +62,7 @@ function readBody(response: IncomingMessage, text: string, finish: (result: Resu
   response.on('end', () => finish(bad('the text is not in the body')))
 }
 
-function hear(
+function judge(
   response: IncomingMessage,
   { status, body }: Pick<HttpCheck, 'status' | 'body'>,
   finish: (result: Result) => void,
@@ -89,7 +89,7 @@ export function probeHttp(check: HttpCheck | HttpsCheck, trust: Trust, done: (re
   const request: ClientRequest =
     check.type === 'http' ? requestHttp(options) : requestHttps({ ...options, ...tlsOptions(check, trust) })
   const { finish, abandon } = endOnce(() => request.destroy(), done)
-  request.on('response', (response) => hear(response, check, finish))
+  request.on('response', (response) => judge(response, check, finish))
   request.on('error', (error) => finish(failed(error)))
   request.end()
   return abandon

@@ -1,4 +1,4 @@
-// The prober of the daemon: every kind of check, made for real.
+// The daemon's prober: runs a check of any type.
 
 import type { HealthCheck } from '../../../model/health.ts'
 import type { Probe, Subject } from '../loop.ts'
@@ -24,14 +24,14 @@ function start(check: HealthCheck, subject: Subject, trust: Trust, done: (result
   }
 }
 
-/** `now`: milliseconds of a clock that never steps. */
+/** `now`: milliseconds of a monotonic clock. */
 export function makeProbe(now: () => number): Probe {
   const trust = new Trust(now)
   return (check, subject, done) => {
     try {
       return start(check, subject, trust, done)
     } catch (error) {
-      // A request that cannot even be written, a trust store that cannot be read: no exception may end the daemon.
+      // No exception may end the daemon, such as one for an invalid header or an unreadable trust store.
       done(unknown(plain(error instanceof Error ? error.message : String(error))))
       return () => undefined
     }

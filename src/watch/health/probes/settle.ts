@@ -1,8 +1,8 @@
-// What all probes share: ending once, and what an error of a socket means.
+// Shared by all probes: ending once, and translating socket errors into results.
 
 import { bad, type Result, unknown } from '../standing.ts'
 
-/** One run of a probe: the first of `finish` and `abandon` closes it, the others do nothing. */
+/** The end of a probe: the first call of `finish` or `abandon` closes it, later calls do nothing. */
 export interface Ending {
   readonly finish: (result: Result) => void
   readonly abandon: () => void
@@ -19,7 +19,7 @@ export function endOnce(close: () => void, done: (result: Result) => void): Endi
   return { finish: end, abandon: () => end() }
 }
 
-/** errno(3) codes that are this host's own trouble: they say nothing of the backend. */
+/** errno(3) codes for problems of this host, which say nothing about the backend. */
 const OWN_TROUBLE: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'no free port to connect from',
   EAGAIN: 'no free port to connect from',
@@ -40,22 +40,22 @@ const WORDS: Readonly<Record<string, string>> = {
   EPERM: 'forbidden by a rule of this host',
 }
 
-/** The result that an error means. */
+/** Translates an error into a result. */
 export function failed(error: Error & { readonly code?: unknown; readonly syscall?: unknown }): Result {
   const code = typeof error.code === 'string' ? error.code : ''
   const trouble = OWN_TROUBLE[code]
   if (trouble !== undefined) return unknown(`${trouble} (${code})`)
   if (code === 'HPE_HEADER_OVERFLOW') return bad('the answer has too many headers')
   if (code.startsWith('HPE_')) return bad(`the answer is not HTTP (${code})`)
-  // Node says so of a connection that was closed in good order, too; then no system call failed.
+  // Node reports ECONNRESET also for a connection that was closed in order; then no system call failed.
   if (code === 'ECONNRESET' && error.syscall === undefined) return bad('connection closed before the end of the answer')
   return bad(WORDS[code] ?? plain(error.message || code || 'failed'))
 }
 
-/** Longest reason; it goes into logs and tables. */
+/** Most characters of a reason, which goes into logs and tables. */
 const LONGEST = 200
 
-/** A line of printable text, whatever a peer or a command said. */
+/** Text of a peer or a command as one printable line. */
 export function plain(text: string): string {
   // Control and format characters, line and paragraph separators, lone surrogates, private use.
   const line = text.replace(/[\p{C}\p{Z}]+/gu, ' ').trim()

@@ -1,4 +1,4 @@
-// Whether a TCP connection is accepted.
+// Checks a backend with a TCP connection: good if the backend accepts it.
 
 import { connect } from 'node:net'
 import type { TcpCheck } from '../../../model/health.ts'
@@ -9,13 +9,13 @@ import { endOnce, failed } from './settle.ts'
 export function probeTcp({ address, port }: TcpCheck, done: (result: Result) => void): () => void {
   const socket = connect({ host: formatAddress(address.family, address.words), port })
   const { finish, abandon } = endOnce(() => {
-    // Ended by RST: a thousand checks a second would else leave 60,000 sockets in TIME-WAIT. While it is being set up a
-    // connection is just let go.
+    // Ends with RST: otherwise a thousand checks a second would leave 60,000 sockets in TIME-WAIT. A connection that is
+    // still being set up is only destroyed.
     if (socket.connecting) socket.destroy()
     else socket.resetAndDestroy()
   }, done)
   socket.on('connect', () => finish(GOOD))
-  // Errors may follow the first, and the end.
+  // Further errors may follow, even after the end.
   socket.on('error', (error) => finish(failed(error)))
   return abandon
 }

@@ -1,5 +1,5 @@
-// Which certificates an https check believes: those of the system, as update-ca-certificates(8) and its kin leave them,
-// so that a company's own authority counts as soon as the host trusts it; Node's built-in list where there is none.
+// The certificates that an https check trusts: the system's bundle, as update-ca-certificates(8) and its kin write it,
+// so that a private authority counts as soon as the host trusts it. Without a bundle, Node's built-in list.
 
 import { X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
@@ -13,26 +13,26 @@ export const BUNDLES = [
   '/etc/ssl/ca-bundle.pem',
 ]
 
-/** Milliseconds after which the bundle is looked at again. */
+/** Milliseconds between looks at the bundle. */
 const FRESH = 60_000
 
-/** The certificates of a bundle. Throws where it does not begin with one: TLS would take it for "trust nobody". */
+/** Reads a bundle. Throws where it does not begin with a certificate: TLS would read it as an empty trust store. */
 function read(path: string): Buffer {
   const bundle = readFileSync(path)
   try {
     new X509Certificate(bundle)
   } catch (error) {
-    throw new Error(`${path} is no list of certificates`, { cause: error })
+    throw new Error(`${path} does not begin with a certificate`, { cause: error })
   }
   return bundle
 }
 
-/** A context costs milliseconds to make, so one serves all checks until the bundle is another. */
+/** Caches one TLS context for all checks until the bundle changes, because making one takes milliseconds. */
 export class Trust {
   readonly #bundles: readonly string[]
   readonly #now: () => number
   #context: SecureContext | undefined
-  /** Path and time of the bundle that #context was made from. */
+  /** Path and modification time of the bundle in #context. */
   #origin = ''
   #lookedAt = Number.NEGATIVE_INFINITY
 
@@ -41,7 +41,7 @@ export class Trust {
     this.#bundles = bundles
   }
 
-  /** Throws where the bundle cannot be read. */
+  /** Throws where the bundle is unreadable. */
   context(): SecureContext {
     if (this.#context && this.#now() - this.#lookedAt < FRESH) return this.#context
     this.#lookedAt = this.#now()

@@ -1,5 +1,5 @@
-// Whether a datagram is answered. The socket is connected, so that the kernel takes answers of the backend alone, and
-// tells of ICMP "port unreachable" (RFC 1122 §4.1.3.3).
+// Checks a backend with a datagram: good if the backend answers. The socket is connected, so that the kernel accepts
+// answers only from the backend and reports ICMP "port unreachable" (RFC 1122 §4.1.3.3).
 
 import { createSocket } from 'node:dgram'
 import type { UdpCheck } from '../../../model/health.ts'

@@ -1,4 +1,4 @@
-// From standings to shares: who takes flows, slow start, and the fallbacks.
+// From standings to shares: backends in use, slow start, and the fallbacks.
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -34,7 +34,7 @@ const composed = (members: Readonly<Record<string, Member>>, wanted: Wanted = {}
   )
 const shares = ({ overlay }: Composition): Record<string, number> => Object.fromEntries(overlay.shares)
 
-test('who is up takes its share, who is down takes none, unchecked is up', () => {
+test('a backend that is up takes its share, one that is down takes none, an unchecked one counts as up', () => {
   const unchecked: Member = { target: backend({ check: undefined }), standing: FRESH }
   const composition = composed({ a: up, b: down, c: unchecked })
   expect(composition).toMatchObject({
@@ -48,7 +48,7 @@ test('who is up takes its share, who is down takes none, unchecked is up', () =>
 })
 
 describe('slow start', () => {
-  test('a share grows with time while others take the rest', () => {
+  test('a share grows with time while other backends take the rest', () => {
     const at = (ago: number): number | undefined => shares(composed({ a: up, b: slow(ago) }))['b']
     expect(at(0)).toBeCloseTo(0.01, 2)
     expect(at(5000)).toBeCloseTo(0.5, 2)
@@ -57,10 +57,10 @@ describe('slow start', () => {
     expect(composed({ a: up, b: slow(10_000) }).ramping).toBe(false)
   })
 
-  test('shares are relative to the largest: where nobody else takes the rest there is no rest', () => {
+  test('shares are relative to the largest: a lone backend in slow start takes all', () => {
     expect(shares(composed({ a: down, b: slow(0) }))).toEqual({ a: 0, b: 1 })
     expect(shares(composed({ a: slow(2000), b: slow(1000) }))).toEqual({ a: 1, b: expect.closeTo(0.5, 2) })
-    // One that drains takes no new flows, so that it is nobody who could.
+    // A draining backend takes no new flows, so it cannot take the rest.
     const draining = member(true, Number.POSITIVE_INFINITY, { active: false })
     const unreachable = member(true, Number.POSITIVE_INFINITY, { reachable: false })
     expect(shares(composed({ a: draining, b: slow(0), c: unreachable }))).toEqual({ a: 1, b: 1, c: 1 })
@@ -80,7 +80,7 @@ describe('too few healthy', () => {
     expect([composition.needed, composition.healthy, composition.overlay.mode]).toEqual([needed, 1, mode])
   })
 
-  test('a share is of those that are to take flows; those that cannot be reached do not count as healthy', () => {
+  test('a min_healthy share counts active backends; unreachable ones are not healthy', () => {
     const draining = member(true, undefined, { active: false })
     const unreachable = member(true, undefined, { reachable: false })
     expect(composed({ a: up, b: draining }, { minHealthy: { kind: 'share', value: 1 } })).toMatchObject({
@@ -93,14 +93,14 @@ describe('too few healthy', () => {
     })
   })
 
-  test('drop and sorry leave the shares as they are', () => {
+  test('drop and sorry keep the shares', () => {
     for (const fallback of ['drop', 'sorry'] as const) {
       const composition = composed({ a: up, b: down }, { minHealthy: { kind: 'count', value: 2 }, fallback })
       expect([composition.overlay.mode, shares(composition)]).toEqual([fallback, { a: 1, b: 0 }])
     }
   })
 
-  test('without anybody healthy, and none asked for, the service is empty', () => {
+  test('a service without healthy backends and with min_healthy 0 is empty', () => {
     expect(composed({ a: down }, { minHealthy: { kind: 'count', value: 0 } }).overlay.mode).toBe('empty')
     expect(composed({}, { minHealthy: { kind: 'count', value: 0 } }).overlay.mode).toBe('empty')
   })
@@ -110,15 +110,15 @@ describe('keep_last', () => {
   const keepLast = (members: Readonly<Record<string, Member>>, kept?: ReadonlySet<string>): Composition =>
     composed(members, { fallback: 'keep_last', minHealthy: { kind: 'count', value: 2 }, ...(kept ? { kept } : {}) })
 
-  test('keeps those that were up one detection time ago, as what fails together is found out one by one', () => {
-    // Of check(): 3 × 2000 + 1000 ms.
+  test('keeps backends that were up one detection time ago, because checks notice a common failure one by one', () => {
+    // The detection time of check(): 3 × 2000 + 1000 ms.
     const composition = keepLast({ a: up, b: member(false, 0), c: member(false, 6999), d: member(false, 7000) })
     expect(composition.overlay.mode).toBe('well')
     expect(shares(composition)).toEqual({ a: 1, b: 1, c: 1, d: 0 })
     expect(composition.kept).toEqual(new Set(['a', 'b', 'c']))
   })
 
-  test('goes on to keep them whatever becomes of them, and takes in who recovers', () => {
+  test('keeps these backends despite later failures, and adds recovered ones', () => {
     const composition = keepLast({ a: down, b: member(false, 10), c: up }, new Set(['a', 'b']))
     expect(shares(composition)).toEqual({ a: 1, b: 1, c: 1 })
   })
@@ -128,11 +128,11 @@ describe('keep_last', () => {
     expect([composition.kept, shares(composition)]).toEqual([undefined, { a: 0, b: 1, c: 1 }])
   })
 
-  test('knows no slow start: those that are left need all hands', () => {
+  test('ignores slow start', () => {
     expect(shares(keepLast({ a: slow(0), b: down }, new Set(['b'])))).toEqual({ a: 1, b: 1 })
   })
 
-  test('does not bring back who is not to take flows, and is empty where nobody is', () => {
+  test('does not bring back inactive backends, and is empty without active ones', () => {
     const draining = member(false, 0, { active: false })
     const unreachable = member(true, NEVER, { reachable: false })
     expect(keepLast({ a: draining, b: unreachable }, new Set(['a', 'b'])).overlay).toEqual({
@@ -145,7 +145,7 @@ describe('keep_last', () => {
   })
 })
 
-test('whoever is up and down: somebody takes every flow unless the service says that nobody does', () => {
+test('for any standings, some backend takes every flow unless the mode says otherwise', () => {
   const drawn = fc.record({
     up: fc.boolean(),
     ago: fc.integer({ min: 0, max: 20_000 }),

@@ -1,4 +1,4 @@
-// The example of docs/health.md is a config, and all of its backends are checked.
+// The example in docs/health.md is a valid config that checks all of its backends.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { loadText } from '../../../support/config.ts'
 
 const TEXT = readFileSync(join(import.meta.dirname, '../../../../docs/health.md'), 'utf8')
 
-test('the example is read, and every backend has its check', async () => {
+test('the example loads, and every backend has its check', async () => {
   const example = /```yaml\n([\s\S]*?)```/.exec(TEXT)?.[1] ?? ''
   const { desired } = await loadText(example)
   const source = { health: desired.health, isReachable: () => true, leaving: [] }

@@ -1,4 +1,4 @@
-// The monitor on the test's clock: the schedule it keeps, what it makes of results, and what an update leaves alone.
+// The monitor on a test clock: its schedule, results, and updates.
 
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Overlay } from '../../../../src/model/overlay.ts'
@@ -17,17 +17,17 @@ const three = (more: Parameters<typeof check>[0] = {}): ReturnType<typeof servic
     c: backend({ check: check(more) }),
   })
 
-/** The gaps between neighbours. */
+/** The gaps between successive times. */
 const gaps = (times: readonly number[]): number[] => times.slice(1).map((time, i) => time - (times[i] as number))
 
 describe('the schedule', () => {
-  test('first checks are spread over an interval, and stay spread', () => {
+  test('spreads first checks over an interval, and keeps them spread', () => {
     world.update(three())
     const start = world.timer.now()
     world.timer.advance(20_000)
     const firsts = ['a', 'b', 'c'].map((name) => (world.startsOf(name)[0] as number) - start)
     expect(firsts).toEqual([0, 667, 1334])
-    // The interval less what is kept back.
+    // The interval less the margin.
     for (const name of ['a', 'b', 'c']) {
       expect(world.startsOf(name).length).toBeGreaterThan(9)
       for (const gap of gaps(world.startsOf(name))) expect(gap).toBeCloseTo(1960)
@@ -45,7 +45,7 @@ describe('the schedule', () => {
     expect(Math.max(...seen) - Math.min(...seen)).toBeGreaterThan(100)
   })
 
-  test('a check that hangs is given up at its timeout, never runs twice, and delays nobody', () => {
+  test('abandons a hanging check at its timeout, never runs it twice at a time, and delays no other', () => {
     world.set('a', SILENT)
     world.update(three())
     world.timer.advance(10_000)
@@ -64,7 +64,7 @@ describe('the schedule', () => {
     for (const gap of gaps(world.startsOf('a'))) expect(gap).toBeCloseTo(1960)
   })
 
-  test('after a stall every check runs once, none bunches up, and each has its own place again', () => {
+  test('after a stall every check runs once, then returns to its place on the grid', () => {
     world.update(three())
     world.timer.advance(4500)
     const before = new Map(['a', 'b', 'c'].map((name) => [name, world.startsOf(name).at(-1) as number]))
@@ -84,7 +84,7 @@ describe('the schedule', () => {
     expect(world.monitor.counters().lateness.maxMs).toBeGreaterThan(8000)
   })
 
-  test('a timeout that the process is late for does not overrule an answer that was there in time', () => {
+  test('a late timeout does not overrule an answer that arrived in time', () => {
     world.set('a', { how: 'good', latency: 900 })
     world.update(service({ a: backend() }))
     world.timer.advance(100)
@@ -93,7 +93,7 @@ describe('the schedule', () => {
     expect(world.monitor.counters()).toMatchObject({ checks: 1, failures: 0 })
   })
 
-  test('sockets are bounded: the others wait in line and all get their turn', () => {
+  test('limits sockets: further checks wait in line, and all run', () => {
     const names = Array.from({ length: MOST_CONNECTIONS + 10 }, (_, i) => `${i}`)
     for (const name of names) world.set(name, SILENT)
     world.update(
@@ -112,7 +112,7 @@ describe('the schedule', () => {
 })
 
 describe('results', () => {
-  test('a backend that dies goes down after `fall` checks, and comes back after `rise`', () => {
+  test('a dead backend goes down after `fall` checks, and up again after `rise`', () => {
     world.update(three())
     world.timer.advance(10_000)
     expect([world.shares(), world.events]).toEqual([{ a: 1, b: 1, c: 1 }, []])
@@ -124,11 +124,11 @@ describe('results', () => {
     world.timer.advance(10_000)
     expect(world.shares()).toEqual({ a: 1, b: 1, c: 1 })
     expect(world.events.at(-1)).toEqual({ kind: 'backend', service: 'web', backend: 'b', up: true, reason: undefined })
-    // All at the start, then one for each change, within a millisecond of the result.
+    // One for all at the start, then one per change, within a millisecond of the result.
     expect(world.told.map(({ changed }) => changed.size)).toEqual([1, 1, 1])
   })
 
-  test('a change is told as soon as there is a result that makes it', () => {
+  test('emits a change with the result that makes it', () => {
     world.update(three({ fall: 1 }))
     world.timer.advance(5000)
     world.set('a', BAD_ANSWER)
@@ -137,7 +137,7 @@ describe('results', () => {
     expect(world.told.at(-1)?.time).toBe((world.startsOf('a').at(-1) as number) + BAD_ANSWER.latency)
   })
 
-  test('what cannot be checked is told once and changes nothing', () => {
+  test('reports a check that cannot run once, and changes nothing', () => {
     world.set('a', BROKEN)
     world.update(three())
     world.timer.advance(20_000)
@@ -147,7 +147,7 @@ describe('results', () => {
     expect(world.monitor.report()[0]).toMatchObject({ state: 'unknown', reason: 'no ports', checks: 11 })
   })
 
-  test('too few healthy ones are told, and so is the end of it', () => {
+  test('reports when too few are healthy, and when enough are again', () => {
     const wanted = { minHealthy: { kind: 'count', value: 2 }, fallback: 'sorry' } as const
     world.update(service({ a: backend(), b: backend() }, wanted))
     world.timer.advance(4000)
@@ -164,7 +164,7 @@ describe('results', () => {
     ])
   })
 
-  test('a total failure keeps all backends in use, though it is found out one by one', () => {
+  test('keep_last: a total failure keeps all backends in use, though checks notice it one by one', () => {
     world.update(three())
     world.timer.advance(10_000)
     for (const name of ['a', 'b', 'c']) world.set(name, BAD_ANSWER)
@@ -175,9 +175,9 @@ describe('results', () => {
     expect(world.shares()).toEqual({ a: 0, b: 0, c: 1 })
   })
 
-  test('slow start: shares grow in steps, and are told as they do', () => {
+  test('slow start: shares grow in steps, each emitted', () => {
     world.update(three({ slowStartMs: 10_000 }))
-    // Who was never down does not start slowly.
+    // A backend that was never down has no slow start.
     expect(world.shares()).toEqual({ a: 1, b: 1, c: 1 })
     world.set('a', BAD_ANSWER)
     world.timer.advance(10_000)
@@ -201,11 +201,11 @@ describe('an update', () => {
     world.timer.advance(10_000)
   }
 
-  test('keeps standing and schedule of what is the same, and tells nothing', () => {
+  test('keeps standing and schedule of unchanged backends, and emits nothing', () => {
     world.update(three())
     down('a')
     const [last, told] = [world.startsOf('b').at(-1) as number, world.told.length]
-    // As a config that is read again: equal, in new objects.
+    // A reloaded config: equal, in new objects.
     world.update(three())
     world.timer.advance(3000)
     expect(world.shares()).toEqual({ a: 0, b: 1, c: 1 })
@@ -213,7 +213,7 @@ describe('an update', () => {
     expect(world.startsOf('b').filter((time) => time > last)[0]).toBeCloseTo(last + 1960)
   })
 
-  test('of weight or state of a backend is no change of its check', () => {
+  test('of the weight or state of a backend keeps its check', () => {
     world.update(three())
     down('a')
     const checks = world.monitor.report().find(({ backend: name }) => name === 'a')?.checks
@@ -221,7 +221,7 @@ describe('an update', () => {
     expect(world.monitor.report().find(({ backend: name }) => name === 'a')).toMatchObject({ state: 'down', checks })
   })
 
-  test('of a check keeps what was known until the first result, which decides alone', () => {
+  test('of a check keeps the standing until the first result, which decides alone', () => {
     world.update(three())
     down('a')
     world.set('b', BAD_ANSWER)
@@ -232,7 +232,7 @@ describe('an update', () => {
     expect(world.shares()).toEqual({ a: 1, b: 0, c: 1 })
   })
 
-  test('adds a backend that is up until its first result, and only its check starts anew', () => {
+  test('that adds a backend starts only its check; it is up until its first result', () => {
     world.update(three())
     world.timer.advance(5000)
     world.set('d', SILENT)
@@ -245,7 +245,7 @@ describe('an update', () => {
     expect(world.shares()).toEqual({ a: 1, b: 1, c: 1, d: 0 })
   })
 
-  test('that removes a backend, its check or its service ends the check in the middle of a run', () => {
+  test('that removes a backend, its check or its service ends a running check', () => {
     world.set('a', SILENT)
     world.set('b', SILENT)
     world.update(three())
@@ -262,7 +262,7 @@ describe('an update', () => {
     expect([world.starts.length, world.timer.pending]).toEqual([starts, 0])
   })
 
-  test('goes on to check a backend that leaves, and takes it back as it is', () => {
+  test('keeps checking a leaving backend, and keeps its standing if it returns', () => {
     world.update(three())
     world.timer.advance(5000)
     const target = three()
@@ -292,30 +292,30 @@ describe('a restart of the daemon', () => {
     ],
   ])
 
-  test('goes on from what the kernel says', () => {
+  test('continues from the health in the kernel', () => {
     world = new World(restored)
     world.update(three({ slowStartMs: 10_000 }))
     expect(world.shares()).toEqual({ a: 0, b: expect.closeTo(0.5, 2), c: 1 })
     world.timer.advance(1)
-    // What is down comes up after `rise`, as if the daemon had been there.
+    // A backend that is down comes up after `rise`, as if the daemon had run all along.
     expect(world.startsOf('a')).toHaveLength(1)
     expect(world.shares()['a']).toBe(0)
     world.timer.advance(10_000)
     expect(world.shares()).toMatchObject({ b: 1, c: 1 })
     expect(world.shares()['a']).toBeGreaterThan(0.5)
-    // Its word counts at the first update alone.
+    // The restored health counts only at the first update.
     world.update(service({ x: backend(), c: backend() }))
     expect(world.shares()).toEqual({ x: 1, c: 1 })
   })
 
-  test('leaves down who leaves and was down', () => {
+  test('keeps a leaving backend down', () => {
     world = new World(restored)
     world.update(service({ a: backend({ check: undefined, active: false, leaving: true }), c: backend() }))
     expect(world.shares()).toEqual({ a: 0, c: 1 })
   })
 })
 
-test('services do not touch each other, and each overlay is told alone', () => {
+test('services are independent, and each overlay is emitted alone', () => {
   const targets = new Map([
     ['web', three()],
     ['dns', service({ x: backend(), y: backend() }, { fallback: 'drop' })],

@@ -1,4 +1,4 @@
-// The schedule of a check: gaps that never exceed the interval, a grid that lateness does not move.
+// The schedule of a check: gaps never exceed the interval, and lateness does not move the grid.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -24,10 +24,10 @@ test('jitter makes gaps shorter and never longer than the interval', () => {
 test.each([
   ['in time', { planned: 0, started: 0, ended: 3 }, { planned: 1000, missed: 0 }],
   ['a little late: keeps its place', { planned: 0, started: 400, ended: 410 }, { planned: 1000, missed: 0 }],
-  ['half a gap late: leaves one out', { planned: 0, started: 501, ended: 510 }, { planned: 2000, missed: 1 }],
-  ['very late: leaves out what is past', { planned: 0, started: 5300, ended: 5310 }, { planned: 6000, missed: 5 }],
+  ['half a gap late: skips one', { planned: 0, started: 501, ended: 510 }, { planned: 2000, missed: 1 }],
+  ['very late: skips past places', { planned: 0, started: 5300, ended: 5310 }, { planned: 6000, missed: 5 }],
   ['very late, just before a place', { planned: 0, started: 5900, ended: 5910 }, { planned: 7000, missed: 6 }],
-  ['as long as a gap: goes on at once', { planned: 0, started: 0, ended: 1000 }, { planned: 1000, missed: 0 }],
+  ['as long as a gap: starts again at once', { planned: 0, started: 0, ended: 1000 }, { planned: 1000, missed: 0 }],
   [
     'longer than a gap: goes on at once, from there',
     { planned: 0, started: 0, ended: 1020 },
@@ -38,7 +38,7 @@ test.each([
   expect(nextStart({ ...run, patience: 1000 }, 1000)).toEqual(expected)
 })
 
-test('whatever happens, the next start is not in the past, nor closer than half a gap, nor further than it need be', () => {
+test('for any run, the next start is not in the past, at least half a gap away, and not later than necessary', () => {
   const drawn = fc.record({
     gap: fc.integer({ min: 10, max: 10_000 }),
     late: fc.integer({ min: 0, max: 30_000 }),

@@ -1,4 +1,4 @@
-// From overlays to bytes: just what differs, the newest last, whatever fails or comes in between.
+// From overlays to bytes: writes exactly the differences, the newest last, despite failures and changes in between.
 
 import fc from 'fast-check'
 import { beforeEach, expect, test } from 'vitest'
@@ -18,7 +18,7 @@ const A = backendByte(10)
 const B = backendByte(11)
 const WEB = serviceByte(2)
 
-/** A map in the kernel, whose writes a test ends as it likes. */
+/** A map in the kernel whose writes end when a test says so. */
 class Kernel {
   readonly bytes = new Map<number, number>()
   readonly writes: HealthBytes[] = []
@@ -45,7 +45,7 @@ class Kernel {
     return this.#open.length > 0
   }
 
-  /** Ends the write under way, and lets the publisher hear of it. */
+  /** Ends the current write, and lets the publisher process its result. */
   async end(outcome: 'written' | 'superseded' | Error = 'written'): Promise<void> {
     this.#open.shift()?.(outcome)
     await Promise.resolve()
@@ -85,7 +85,7 @@ beforeEach(() => {
   })
 })
 
-test('writes what differs from what is there, and nothing when nothing does', async () => {
+test('writes bytes that differ from the map, and nothing if none does', async () => {
   kernel.bytes.set(A, 255).set(B, 3)
   publisher.retarget(kernel.destination(), overlay(0, 1, 'drop'))
   expect(kernel.writes).toEqual([
@@ -100,7 +100,7 @@ test('writes what differs from what is there, and nothing when nothing does', as
   expect(kernel.writes).toHaveLength(1)
 })
 
-test('what changes during a write goes with the next one, in its newest form', async () => {
+test('changes during a write go into the next one, with their newest values', async () => {
   publisher.retarget(kernel.destination(), overlay(0, 1))
   publisher.publish(overlay(1, 0))
   publisher.publish(overlay(0.5, 0))
@@ -112,7 +112,7 @@ test('what changes during a write goes with the next one, in its newest form', a
       [B, 255],
     ]),
   ])
-  // Back to what the write on its way makes of it: nothing is left to do.
+  // Back to the value of the pending write: nothing is left to do.
   publisher.publish(overlay(0.5, 0))
   await kernel.end()
   await publisher.settled()
@@ -120,7 +120,7 @@ test('what changes during a write goes with the next one, in its newest form', a
   expect([kernel.bytes.get(A), kernel.bytes.get(B)]).toEqual([128, 255])
 })
 
-test('a write that fails is tried again, later and later, and told once', async () => {
+test('retries a failed write after growing waits, and reports it once', async () => {
   publisher.retarget(kernel.destination(), overlay(0, 1))
   await kernel.end(new Error('no bpftool'))
   expect([errors.length, kernel.isBusy]).toEqual([1, false])
@@ -142,7 +142,7 @@ test('a write that fails is tried again, later and later, and told once', async 
   expect([kernel.bytes.get(A), kernel.bytes.get(B), errors.length]).toEqual([255, 255, 1])
 })
 
-test('a generation that was superseded is told once and written to no more; the next one gets everything', async () => {
+test('reports a superseded generation once and stops writing to it; the next one gets everything', async () => {
   publisher.retarget(kernel.destination(), overlay(0, 1))
   await kernel.end('superseded')
   publisher.publish(overlay(0, 0))
@@ -153,9 +153,9 @@ test('a generation that was superseded is told once and written to no more; the 
   expect([kernel.bytes.get(A), kernel.bytes.get(B)]).toEqual([255, 255])
 })
 
-test('a write that was on its way when the destination changed is written over', async () => {
+test('overwrites a write that was pending when the destination changed', async () => {
   publisher.retarget(kernel.destination(), overlay(0, 1))
-  // The bytes are read before the write lands, which takes back what has changed since.
+  // The bytes are read before the pending write lands and undoes newer values.
   publisher.retarget(kernel.destination(), overlay(1, 1))
   await kernel.end()
   expect(kernel.bytes.get(A)).toBe(255)
@@ -164,14 +164,14 @@ test('a write that was on its way when the destination changed is written over',
   expect(kernel.bytes.get(A)).toBe(0)
 })
 
-test('without a destination nothing is written', async () => {
+test('writes nothing without a destination', async () => {
   publisher.publish(overlay(0, 0))
   publisher.retarget(undefined, overlay(0, 0))
   await publisher.settled()
   expect(kernel.writes).toEqual([])
 })
 
-test('whatever happens in between, the map ends as the last overlay says', async () => {
+test('after any sequence of changes and failures the map matches the last overlay', async () => {
   const share = fc.constantFrom(0, 0.25, 1)
   const step = fc.oneof(
     fc.record({ what: fc.constant('publish' as const), a: share, b: share }),

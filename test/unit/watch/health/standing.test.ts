@@ -31,16 +31,16 @@ test.each([
   ['the first result decides alone: bad', '-', 'd'],
   ['the first result decides alone: good', '+--', 'uuu'],
   ['fall bad ones in a row', '+---', 'uuud'],
-  ['a good one in between begins anew', '+--+--+---', 'uuuuuuuuud'],
+  ['a good one in between starts the count again', '+--+--+---', 'uuuuuuuuud'],
   ['rise good ones in a row', '-++', 'ddu'],
-  ['a bad one in between begins anew', '-+-++', 'ddddu'],
-  ['what could not be checked changes nothing', '+--??-', 'uuuuud'],
-  ['nor does it decide', '???-', 'uuud'],
+  ['a bad one in between starts the count again', '-+-++', 'ddddu'],
+  ['an unknown result changes nothing', '+--??-', 'uuuuud'],
+  ['an unknown result does not decide', '???-', 'uuud'],
 ])('%s', (_, results, expected) => {
   expect(follow(results)).toBe(expected)
 })
 
-test('a change is dated, and another check decides at once but changes nothing before', () => {
+test('a change has its time; a new check changes nothing until its first result, which decides', () => {
   const down = weigh(FRESH, bad('refused'), BOUNDS, 7)
   expect(down).toEqual({ up: false, proven: true, against: 0, since: 7 })
   expect(unproven(down)).toEqual({ up: false, proven: false, against: 0, since: 7 })

@@ -1,4 +1,4 @@
-// Whom to check, by what the file says of each backend; and when a check is the same as before.
+// The targets of the monitor, from the state of each backend in the file; and comparing checks.
 
 import { expect, test } from 'vitest'
 import type { HealthCheck } from '../../../../src/model/health.ts'
@@ -38,7 +38,7 @@ const web = (...backends: readonly Backend[]): Service => ({
   backends,
 })
 
-test('drained backends are checked and take no new flows, disabled ones are not checked', () => {
+test('draining backends are checked and take no new flows, disabled ones are not checked', () => {
   const backends = [
     member('10.0.0.1'),
     member('10.0.0.2', { weight: 0 }),
@@ -55,7 +55,7 @@ test('drained backends are checked and take no new flows, disabled ones are not 
     services: [web(...backends), { ...web(), name: 'plain' }],
     health: new Map([['web', { minHealthy: { kind: 'share', value: 0.5 }, fallback: 'sorry', checks }]]),
     isReachable: ({ address: { words } }) => (words[0] as number) !== 0x0a000001,
-    // One of a service that left too, and one that came back.
+    // A leaving backend of a removed service, and one that is back in the file.
     leaving: [gone, { ...gone, service: 'dns' }, { ...gone, backend: member('10.0.0.5') }],
   })
   expect([...targets.keys()]).toEqual(['web', 'plain'])
@@ -94,7 +94,7 @@ const CHECKS: readonly HealthCheck[] = [
   { ...common, type: 'exec', command: ['/bin/true', ''], user: 'nobody' },
 ]
 
-test('checks are the same when every field is', () => {
+test('checks are equal if every field is', () => {
   const copies = CHECKS.map((one) => structuredClone(one))
   for (const [i, one] of CHECKS.entries()) {
     expect(copies.map((copy) => isSameCheck(one, copy))).toEqual(CHECKS.map((_, j) => i === j))

@@ -1,11 +1,11 @@
-// Calls come at their time, in order, and not at all when they were cancelled.
+// Calls run at their time, in order, and not after a cancel.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Timeline } from '../../../../src/watch/health/timeline.ts'
 import { FakeTimer } from '../../../support/timer.ts'
 
-test('calls come in the order of their times, those of one time as they were asked for, cancelled ones never', () => {
+test('calls run in the order of their times, those of one time in order of scheduling, cancelled ones never', () => {
   const call = fc.record({ delay: fc.integer({ min: 0, max: 50 }), isCancelled: fc.boolean() })
   fc.assert(
     fc.property(fc.array(call, { maxLength: 300 }), (calls) => {
@@ -27,7 +27,7 @@ test('calls come in the order of their times, those of one time as they were ask
   )
 })
 
-test('a call that is due at once comes after `at` returned, and after what was asked for before', () => {
+test('a call due at once runs after `at` returns, and after calls scheduled before it', () => {
   const timer = new FakeTimer()
   const timeline = new Timeline(timer)
   const made: string[] = []
@@ -41,14 +41,14 @@ test('a call that is due at once comes after `at` returned, and after what was a
   expect(made).toEqual(['outer', 'second', 'inner'])
 })
 
-test('after a stall calls come in portions, so that the event loop gets its turn', () => {
+test('after a stall calls run in portions, so that the event loop can run between them', () => {
   const timer = new FakeTimer()
   const timeline = new Timeline(timer)
   let made = 0
   const portions: number[] = []
   for (let i = 0; i < 1000; i++) timeline.at(timer.now() + i, () => made++)
   timer.stall(5000)
-  // What the event loop would do between two turns of the timeline.
+  // Stands for the work of the event loop between two turns of the timeline.
   const between = (): void => {
     portions.push(made)
     made = 0
@@ -60,7 +60,7 @@ test('after a stall calls come in portions, so that the event loop gets its turn
   expect(portions.reduce((sum, portion) => sum + portion)).toBe(1000)
 })
 
-test('nothing comes after clear', () => {
+test('no call runs after clear', () => {
   const timer = new FakeTimer()
   const timeline = new Timeline(timer)
   let made = 0

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 // WANT_JSON
-// An Ansible module: applies a config of xdp, or shows what that would change (check mode, diff). Ansible calls it with
-// a file of arguments and takes one JSON document. The options are described in the README of the role.
+// An Ansible module that applies a config of xdp, or shows the changes (check mode, diff). Ansible calls it with a file
+// of arguments and reads one JSON document. The README of the role describes the options.
 
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 
-/** Option → what it is. Any other is a mistake. */
+/** Types of the options. Any other option is an error. */
 const OPTIONS = {
   path: 'string',
   content: 'string',
@@ -20,7 +20,7 @@ const OPTIONS = {
   executable: 'string',
 }
 
-/** A failure that is told as it is. */
+/** A failure whose message goes to the user unchanged. */
 class Failure extends Error {
   constructor(message, facts = {}) {
     super(message)
@@ -28,7 +28,7 @@ class Failure extends Error {
   }
 }
 
-/** What templates make of a boolean. */
+/** Booleans as templates render them. */
 const WORDS = { true: true, yes: true, on: true, false: false, no: false, off: false }
 
 function readOptions(file) {
@@ -37,7 +37,8 @@ function readOptions(file) {
   for (const [name, value] of Object.entries(given)) {
     if (name.startsWith('_ansible_') || value === null) continue
     const type = OPTIONS[name]
-    if (type === undefined) throw new Failure(`unknown option ${name}; there are ${Object.keys(OPTIONS).join(', ')}`)
+    if (type === undefined)
+      throw new Failure(`unknown option ${name}; valid options are ${Object.keys(OPTIONS).join(', ')}`)
     options[name] = type === 'boolean' ? (WORDS[String(value).toLowerCase()] ?? value) : value
     if (typeof options[name] !== type) throw new Failure(`${name} must be a ${type}`)
   }
@@ -47,7 +48,7 @@ function readOptions(file) {
 
 const read = (path) => (existsSync(path) ? readFileSync(path, 'utf8') : undefined)
 
-/** Puts a text in the place of a file in one go. */
+/** Writes a file atomically. */
 function put(path, text, mode) {
   const partial = beside(path)
   writeFileSync(partial, text)
@@ -55,16 +56,16 @@ function put(path, text, mode) {
   renameSync(partial, path)
 }
 
-/** A name in the same directory, because paths in a config start there; the dot keeps it out of patterns. */
+/** A path in the same directory, because relative paths in a config start there; the dot hides it from patterns. */
 const beside = (path) => join(dirname(path), `.${basename(path)}.${process.pid}`)
 
-/** `file:line:column: error[E020 bad-address]: message`, and what to write instead. */
-function tell({ code, name, message, hint, at }) {
+/** `file:line:column: error[E020 bad-address]: message`, and the hint. */
+function format({ code, name, message, hint, at }) {
   const place = at ? `${at.file}:${at.line}:${at.column}: ` : ''
   return `${place}error[${code} ${name}]: ${message}${hint ? `\nhint: ${hint}` : ''}`
 }
 
-/** Runs xdp and returns what it prints. A config under another name is told by its own. */
+/** Runs xdp and returns its output, with the path of a trial config replaced by the real one. */
 function xdp(options, file, command, ...flags) {
   const { executable, instance, bpffs, lock_timeout } = options
   const global = Object.entries({ '--instance': instance, '--bpffs': bpffs, '--lock-timeout': lock_timeout })
@@ -73,18 +74,18 @@ function xdp(options, file, command, ...flags) {
   const argv = [command, '--file', file, ...global, ...flags]
   const { status, stdout, stderr, error } = spawnSync(executable, argv, { encoding: 'utf8', maxBuffer: 1 << 28 })
   if (error?.code === 'ENOENT') throw new Failure(`${executable} is not installed`)
-  if (error) throw new Failure(`${executable} cannot be run: ${error.message}`)
+  if (error) throw new Failure(`cannot run ${executable}: ${error.message}`)
   const output = stdout.replaceAll(file, options.path)
   if (status === 0) return output
   const { errors = [] } = output.startsWith('{') ? JSON.parse(output) : {}
-  const told = errors.filter(({ severity }) => severity === 'error').map(tell)
-  throw new Failure(told.join('\n') || stderr.trim() || `${executable} ended with status ${status}`, {
+  const texts = errors.filter(({ severity }) => severity === 'error').map(format)
+  throw new Failure(texts.join('\n') || stderr.trim() || `${executable} ended with status ${status}`, {
     exit_status: status,
     errors,
   })
 }
 
-/** What apply would do with a file: as data, and as text where it is to be shown. */
+/** The plan for a file, as data, and as text with --diff. */
 function plan(options, file) {
   const flags = options.accept_shrink ? ['--accept-shrink'] : []
   const { changes, warnings } = JSON.parse(xdp(options, file, 'plan', '--json', ...flags))
@@ -104,7 +105,7 @@ function difference({ path }, before, after, text) {
   return [...(before === after ? [] : [file]), ...(text === undefined ? [] : [{ prepared: text }])]
 }
 
-/** Why it cannot be known yet what apply would do: the machine is only to be set up. */
+/** Why check mode cannot make a plan: the host is not set up yet. */
 function obstacle({ path, executable }) {
   if (!existsSync(dirname(path))) return `${dirname(path)} does not exist yet`
   return spawnSync(executable, ['--version']).error?.code === 'ENOENT'
@@ -112,7 +113,7 @@ function obstacle({ path, executable }) {
     : undefined
 }
 
-/** The plan of a text that may not be in its place yet. */
+/** The plan for a text that may not be written yet. */
 function planText(options, text, edited) {
   const { path } = options
   if (!edited) return plan(options, path)
@@ -125,7 +126,7 @@ function planText(options, text, edited) {
   }
 }
 
-/** Applies a text in its place; where that fails, what was there before is put back. */
+/** Writes and applies a text; restores the old file if that fails. */
 function applyText(options, text, before) {
   const { path, mode } = options
   const old = before === undefined ? undefined : statSync(path).mode & 0o7777

@@ -1,4 +1,4 @@
-// Checks of HTTP against a real server: status, body, and everything a server can do wrong.
+// HTTP checks against a real server: status, body, and misbehaving servers.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createTcpServer } from 'node:net'
@@ -51,10 +51,10 @@ async function serve(seen: IncomingMessage[] = [], address = '127.0.0.1'): Promi
 }
 
 const CASES: readonly (readonly [string, Partial<HttpCheck>, string])[] = [
-  ['a status that is good', {}, 'good'],
-  ['one that is not', { path: '/busy' }, 'bad: status 503'],
+  ['a status that is accepted', {}, 'good'],
+  ['a status that is not accepted', { path: '/busy' }, 'bad: status 503'],
   [
-    'one of several ranges',
+    'a status in one of several ranges',
     {
       path: '/busy',
       status: [
@@ -64,20 +64,20 @@ const CASES: readonly (readonly [string, Partial<HttpCheck>, string])[] = [
     },
     'good',
   ],
-  ['a redirect is an answer, and not followed', { path: '/moved' }, 'good'],
-  ['a redirect where only 200 is good', { path: '/moved', status: [{ first: 200, last: 200 }] }, 'bad: status 302'],
+  ['a redirect, which is not followed', { path: '/moved' }, 'good'],
+  ['a redirect where only 200 is accepted', { path: '/moved', status: [{ first: 200, last: 200 }] }, 'bad: status 302'],
   ['the text in the body', { body: 'is well' }, 'good'],
   ['the text across two chunks', { path: '/parts', body: 'is well,' }, 'good'],
-  ['another text', { body: 'is ill' }, 'bad: the text is not in the body'],
-  ['no text where the status is bad', { path: '/busy', body: 'busy' }, 'bad: status 503'],
+  ['a body without the text', { body: 'is ill' }, 'bad: the text is not in the body'],
+  ['the text under a status that is not accepted', { path: '/busy', body: 'busy' }, 'bad: status 503'],
   [
-    'a text behind what is looked at',
+    'a text behind the searched part',
     { path: '/long', body: 'needle' },
     'bad: the text is not in the first 64 KiB of the body',
   ],
-  ['a text at the end of what is looked at', { path: '/just', body: 'needle' }, 'good'],
-  ['a body without end, of which nothing is asked', { path: '/endless' }, 'good'],
-  ['a body without end', { path: '/endless', body: 'needle' }, 'bad: the text is not in the first 64 KiB of the body'],
+  ['a text at the end of the searched part', { path: '/just', body: 'needle' }, 'good'],
+  ['an endless body without an expected text', { path: '/endless' }, 'good'],
+  ['an endless body', { path: '/endless', body: 'needle' }, 'bad: the text is not in the first 64 KiB of the body'],
   ['HEAD', { method: 'HEAD' }, 'good'],
   [
     'a connection that ends in the body',
@@ -91,7 +91,7 @@ test.each(CASES)('%s', async (_, more, expected) => {
   expect(await told(http(await serve(), more))).toBe(expected)
 })
 
-test('the request says what the check says, and who asks', async () => {
+test('the request has path, method and Host of the check, and its own User-Agent', async () => {
   const seen: IncomingMessage[] = []
   const port = await serve(seen)
   await told(http(port, { path: '/?a=b&c=%20' }))
@@ -103,7 +103,7 @@ test('the request says what the check says, and who asks', async () => {
   expect(seen[0]?.headers['user-agent']).toBe('xdp-health')
 })
 
-test('an IPv6 address stands in brackets', async ({ skip }) => {
+test('the Host header has an IPv6 address in brackets', async ({ skip }) => {
   const reason = await whyNot('::1')
   if (reason) skip(reason)
   const seen: IncomingMessage[] = []
@@ -115,16 +115,16 @@ test('an IPv6 address stands in brackets', async ({ skip }) => {
 test.each([
   ['closes at once', '', 'bad: connection closed before the end of the answer'],
   ['speaks something else', 'SSH-2.0-OpenSSH_9.2\r\n', 'bad: the answer is not HTTP (HPE_INVALID_CONSTANT)'],
-])('a server that %s', async (_, greeting, expected) => {
+])('fails a server that %s', async (_, greeting, expected) => {
   const port = await servers.listen(createTcpServer((socket) => socket.end(greeting)))
   expect(await told(http(port))).toBe(expected)
 })
 
-test('a closed port', async () => {
+test('fails a closed port', async () => {
   expect(await told(http(await closedPort()))).toBe('bad: connection refused')
 })
 
-test('a check that is given up closes its connection and tells nothing', async () => {
+test('an abandoned check closes its connection and gives no result', async () => {
   const seen: IncomingMessage[] = []
   const port = await serve(seen)
   const { abandon, results } = started(http(port, { path: '/hang' }))
@@ -135,6 +135,6 @@ test('a check that is given up closes its connection and tells nothing', async (
   expect(results).toEqual([])
 })
 
-test('a request that cannot be written is told, and nothing of the backend is believed', async () => {
+test('an invalid request gives an unknown result', async () => {
   expect(await told(http(await serve(), { host: 'a\nb' }))).toMatch(/^unknown: Invalid character in header content/)
 })

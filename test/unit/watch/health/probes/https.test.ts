@@ -1,4 +1,4 @@
-// Checks of HTTPS against a real server with certificates of an authority of the test's own.
+// HTTPS checks against a real server with certificates of a test authority.
 
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
@@ -18,7 +18,7 @@ let directory: string
 const file = (name: string): string => join(directory, name)
 const openssl = (...args: readonly string[]): void => void execFileSync('openssl', [...args], { stdio: 'pipe' })
 
-/** An authority, or a certificate by one. */
+/** Makes an authority. */
 function authority(name: string): void {
   const subject = ['-subj', `/CN=${name}`, '-days', '2']
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)]
@@ -64,7 +64,7 @@ const pair = (name: string): { cert: Buffer; key: Buffer } => ({
   key: readFileSync(file(`${name}.key`)),
 })
 
-/** Serves as web.example where that is asked for, else as 127.0.0.1. */
+/** Serves as web.example where SNI asks for it, else as 127.0.0.1. */
 async function serve(): Promise<number> {
   const server = createServer(
     {
@@ -93,10 +93,10 @@ const trusting = (...names: readonly string[]): Probe =>
   )
 
 const CASES: readonly (readonly [string, Partial<HttpsCheck>, string, string | RegExp])[] = [
-  ['a name that the certificate has', { sni: 'web.example' }, 'authority', 'good'],
+  ['an SNI name that the certificate has', { sni: 'web.example' }, 'authority', 'good'],
   ['the name of the Host header', { host: 'web.example:8443' }, 'authority', 'good'],
-  ['the name before the Host header', { host: 'other.example', sni: 'web.example' }, 'authority', 'good'],
-  ['no name: the address', {}, 'authority', 'good'],
+  ['an SNI name that overrides the Host header', { host: 'other.example', sni: 'web.example' }, 'authority', 'good'],
+  ['no name: verifies the address', {}, 'authority', 'good'],
   ['a Host header with an address', { host: '127.0.0.1' }, 'authority', 'good'],
   [
     'a name that the certificate does not have',
@@ -104,9 +104,9 @@ const CASES: readonly (readonly [string, Partial<HttpsCheck>, string, string | R
     'authority',
     /^bad: Hostname\/IP does not match .*other\.example/,
   ],
-  ['an authority that nobody knows', { sni: 'web.example' }, 'other', /^bad: unable to verify the first certificate/],
-  ['the same, unverified', { sni: 'other.example', verify: false }, 'other', 'good'],
-  ['status and text, as of http', { body: 'is ill' }, 'authority', 'bad: the text is not in the body'],
+  ['an unknown authority', { sni: 'web.example' }, 'other', /^bad: unable to verify the first certificate/],
+  ['a wrong name with verify: false', { sni: 'other.example', verify: false }, 'other', 'good'],
+  ['a body without the text', { body: 'is ill' }, 'authority', 'bad: the text is not in the body'],
 ]
 
 test.each(CASES)('%s', async (_, more, trusted, expected) => {
@@ -115,7 +115,7 @@ test.each(CASES)('%s', async (_, more, trusted, expected) => {
   else expect(said).toMatch(expected)
 })
 
-test('the name is asked for in the handshake, and no address is', async () => {
+test('SNI carries a name, but never an address', async () => {
   const port = await serve()
   for (const more of [{ sni: 'web.example' }, { host: 'web.example' }, {}, { host: '127.0.0.1' }]) {
     expect(await told(https(port, more), trusting('authority'))).toBe('good')
@@ -123,12 +123,12 @@ test('the name is asked for in the handshake, and no address is', async () => {
   expect(asked).toEqual(['web.example', 'web.example', undefined, undefined])
 })
 
-test('what is no TLS is bad', async () => {
+test('fails a server without TLS', async () => {
   const port = await servers.listen(createTcpServer((socket) => socket.end('HTTP/1.1 200 OK\r\n\r\n')))
   expect(await told(https(port, { verify: false }), trusting('authority'))).toMatch(/^bad: .*wrong version number/)
 })
 
-test('the bundle of the system is read again when it is another, and the first of several counts', async () => {
+test('reads the first bundle that exists, and reads it again when it changes', async () => {
   let now = 0
   const bundle = file('bundle')
   copyFileSync(file('other.crt'), bundle)
@@ -142,9 +142,11 @@ test('the bundle of the system is read again when it is another, and the first o
   expect(await told(check, probe)).toBe('good')
 })
 
-test('a bundle that is none makes no backend bad', async () => {
+test('throws on a damaged bundle instead of failing the backend', async () => {
   writeFileSync(file('broken.crt'), '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n')
   const check = https(await serve())
   const probe = trusting('broken')
-  expect(() => probe(check, { service: 'web', backend: '' }, () => undefined)).toThrow('is no list of certificates')
+  expect(() => probe(check, { service: 'web', backend: '' }, () => undefined)).toThrow(
+    'does not begin with a certificate',
+  )
 })

@@ -1,4 +1,4 @@
-// Probes leave no file descriptor behind, however they end.
+// Probes leave no file descriptor open, however they end.
 
 import { readdirSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -15,7 +15,7 @@ afterEach(() => servers.close())
 
 const descriptors = (): number => readdirSync('/proc/self/fd').length
 
-test('after many checks of every kind as many descriptors are open as before', async () => {
+test('many checks of every type leave the count of open descriptors unchanged', async () => {
   const open = await servers.listen(createServer((_, response) => response.end('all is well')))
   const closed = await closedPort()
   const { type: _, ...common } = tcp(open)
@@ -31,14 +31,14 @@ test('after many checks of every kind as many descriptors are open as before', a
     await Promise.all(checks.map((check) => made(check)))
     for (const check of checks) started(check).abandon()
   }
-  // The first round opens what stays open.
+  // The first round opens descriptors that stay open.
   await round()
   const before = await settled()
   for (let i = 0; i < 20; i++) await round()
   await expect.poll(descriptors, { timeout: 10_000 }).toBeLessThanOrEqual(before)
 })
 
-/** The number that does not change any more. */
+/** The count of open descriptors once it has stopped changing. */
 async function settled(): Promise<number> {
   let last = -1
   await expect

@@ -1,4 +1,4 @@
-// Checks of TCP and UDP against real sockets.
+// TCP and UDP checks against real sockets.
 
 import { createSocket } from 'node:dgram'
 import { readFileSync } from 'node:fs'
@@ -27,7 +27,7 @@ const TIME_WAIT = 6
 
 describe('tcp', () => {
   test.for(['127.0.0.1', '::1'])(
-    'a port of %s that accepts is good, and no socket is left behind',
+    'passes an open port of %s, and leaves no socket behind',
     async (address, { skip }) => {
       const reason = await whyNot(address)
       if (reason) skip(reason)
@@ -43,11 +43,11 @@ describe('tcp', () => {
     },
   )
 
-  test('a closed port is not, and says why', async () => {
+  test('fails a closed port with the reason', async () => {
     expect(await told(tcp(await closedPort()))).toBe('bad: connection refused')
   })
 
-  test('a check that is given up tells nothing', async () => {
+  test('an abandoned check gives no result', async () => {
     const port = await servers.listen(createServer())
     const { abandon, results } = started(tcp(port))
     abandon()
@@ -58,7 +58,7 @@ describe('tcp', () => {
 })
 
 describe('udp', () => {
-  /** Answers every datagram; undefined: not at all. */
+  /** Answers every datagram; `answer` returns undefined for none. */
   async function responder(answer: (data: Buffer) => Buffer | undefined, address = '127.0.0.1'): Promise<number> {
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
     socket.on('message', (data, from) => {
@@ -71,7 +71,7 @@ describe('udp', () => {
   }
   const hex = (text: string): string => Buffer.from(text).toString('hex')
 
-  test.for(['127.0.0.1', '::1'])('any answer of %s is good, and gets what is to be sent', async (address, { skip }) => {
+  test.for(['127.0.0.1', '::1'])('sends the payload to %s, and passes on any answer', async (address, { skip }) => {
     const reason = await whyNot(address)
     if (reason) skip(reason)
     const asked: string[] = []
@@ -84,7 +84,7 @@ describe('udp', () => {
     expect(asked).toEqual(['hello', ''])
   })
 
-  test('an answer must have the bytes that are expected', async () => {
+  test('passes an answer that contains the expected bytes', async () => {
     const port = await responder((data) => Buffer.concat([Buffer.from([0, 255]), data, Buffer.from('tail')]))
     expect(await told(udp(port, { send: 'c0ffee', expect: 'ffc0ffee74' }))).toBe('good')
     expect(await told(udp(port, { send: 'c0ffee', expect: 'ffc0ffee75' }))).toBe(
@@ -92,11 +92,11 @@ describe('udp', () => {
     )
   })
 
-  test('a closed port fails by what ICMP says', async () => {
+  test('fails a closed port by its ICMP error', async () => {
     expect(await told(udp(await closedPort()))).toBe('bad: connection refused')
   })
 
-  test('what others send to the port of the check is no answer', async () => {
+  test('ignores datagrams from other sources', async () => {
     const socket = createSocket('udp4')
     const stranger = createSocket('udp4')
     socket.on('message', (_, { port, address }) =>
@@ -126,7 +126,7 @@ describe('reasons', () => {
     expect(failed(Object.assign(new Error(''), error))).toEqual({ outcome, reason })
   })
 
-  test('are one short line, whatever a peer says', () => {
+  test('are one short printable line', () => {
     expect(plain(`a\r\nb\u0000\u202ec${'x'.repeat(500)}`)).toBe(`a b c${'x'.repeat(194)}…`)
   })
 })
