@@ -34,7 +34,7 @@ describe.each(usually(['native'], { thoroughly: ['native', 'generic'] }))('in %s
     expect(stdout).toContain('+ interface eth0')
     expect(stdout).toContain('Plan: 5 to create, 0 to update, 0 to delete.')
     expect(exitCode).toBe(2)
-    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
+    await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.2' })).toBe(2)
   })
 
@@ -103,7 +103,7 @@ describe.each(usually(['native'], { thoroughly: ['native', 'generic'] }))('in %s
 
   test('destroy removes all objects and lets everything pass', async () => {
     await lab.ok('destroy', '--auto-approve')
-    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
+    await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
     expect(await lab.ping('192.0.2.1', { source: '192.0.2.3' })).toBe(2)
     expect(JSON.parse(await lab.ok('status', '--json')).interfaces).toEqual([])
   })

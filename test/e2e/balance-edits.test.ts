@@ -131,7 +131,7 @@ test(`${EDITS} edits under load cut no connection`, { timeout: 600_000 }, async 
   expect(generation).toBeGreaterThan(EDITS / 2)
 })
 
-test('20,000 new flows follow the weights to within 2 %', { timeout: 120_000 }, async () => {
+test('20,000 new flows follow the weights to within 2 %', async () => {
   const weights = { b1: 1, b2: 2, b3: 5 }
   const members = Object.values(weights).map((weight, i) => [lab.address(i + 1), { weight, state: 'active' }] as const)
   lab.write('xdp.yaml', config(new Map(members)))
@@ -142,7 +142,7 @@ test('20,000 new flows follow the weights to within 2 %', { timeout: 120_000 }, 
     expect(Math.abs((answers[name] ?? 0) / 20_000 - weight / 8), JSON.stringify(answers)).toBeLessThan(0.02)
 })
 
-test('a disabled backend loses its connections at once, the others keep theirs', { timeout: 60_000 }, async () => {
+test('a disabled backend loses its connections at once, the others keep theirs', async () => {
   const active = { weight: 1, state: 'active' } as const
   const members = new Map([1, 2, 3].map((n) => [lab.address(n), active]))
   lab.write('xdp.yaml', config(members))

@@ -76,7 +76,7 @@ describe('a ban', () => {
     expect(live['ban']).toMatchObject({ by: 'somebody', reason: 'a test', prefix: `${PEER}/32` })
     // Banning again for a moment replaces the time.
     await lab.ok('ban', PEER, '--ttl', '300ms')
-    await expect.poll(() => lab.ping(HOST, { count: 1 }), { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => lab.ping(HOST, { count: 1 })).toBe(1)
     expect(await bans()).toEqual([])
     expect(await status()).toMatchObject({ bans: 0, drift: false })
   })
@@ -181,7 +181,7 @@ describe('many bans', () => {
     expect(stderr).toContain('stdin:5:1: error[E117 bans-full]')
     expect(await status()).toMatchObject({ bans_capacity: 4 })
     // Expired bans make room.
-    await expect.poll(async () => (await lab.xdp('ban', '10.0.0.6')).exitCode, { timeout: 10_000 }).toBe(0)
+    await expect.poll(async () => (await lab.xdp('ban', '10.0.0.6')).exitCode).toBe(0)
     expect((await bans()).map(({ prefix }) => prefix)).toEqual([
       '10.0.0.1/32',
       '10.0.0.2/32',

@@ -127,7 +127,7 @@ describe('while another process holds the lock', () => {
     const child = lab.start('apply', '--auto-approve', '--lock-timeout', '10m')
     const closed = once(child, 'close')
     const waiter = new RegExp(`-> FLOCK .*:${statSync(file()).ino} `)
-    await expect.poll(() => readFileSync('/proc/locks', 'utf8'), { timeout: 10_000 }).toMatch(waiter)
+    await expect.poll(() => readFileSync('/proc/locks', 'utf8')).toMatch(waiter)
     child.kill('SIGINT')
     expect((await closed)[0]).toBe(1)
     await expect.poll(() => readFileSync('/proc/locks', 'utf8')).not.toMatch(waiter)

@@ -33,15 +33,11 @@ test('examples has the expected files', () => {
   )
 })
 
-test.each([...files, 'tour.yaml'])(
-  '%s is applied, then has no changes, and is removed',
-  { timeout: 30_000 },
-  async (file) => {
-    const result = JSON.parse(await lab.ok('apply', '-f', file, '--auto-approve', '--json'))
-    expect(result).toMatchObject({ changed: true, verified: true })
-    expect(result.probes.run).toBeGreaterThan(0)
-    expect(await lab.ok('plan', '-f', file, '--detailed-exitcode')).toContain('No changes.')
-    await lab.ok('destroy', '--auto-approve')
-    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
-  },
-)
+test.each([...files, 'tour.yaml'])('%s is applied, then has no changes, and is removed', async (file) => {
+  const result = JSON.parse(await lab.ok('apply', '-f', file, '--auto-approve', '--json'))
+  expect(result).toMatchObject({ changed: true, verified: true })
+  expect(result.probes.run).toBeGreaterThan(0)
+  expect(await lab.ok('plan', '-f', file, '--detailed-exitcode')).toContain('No changes.')
+  await lab.ok('destroy', '--auto-approve')
+  await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
+})

@@ -42,7 +42,7 @@ test(`${EDITS} edits of lists and default under traffic misjudge no packet`, { t
   expect(JSON.parse(await lab.ok('status', '--json')).generation).toBe(EDITS + 1)
 })
 
-test('a new build of the program takes over under traffic, and counters continue', { timeout: 60_000 }, async () => {
+test('a new build of the program takes over under traffic, and counters continue', async () => {
   const other = join(lab.directory, 'other')
   cpSync(dirname(CLI), other, { recursive: true })
   appendFileSync(join(other, 'bpf/xdp.bpf.o'), 'another build')

@@ -79,7 +79,7 @@ test('a missing interface is an error that names existing ones; missing: skip le
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
   expect(exitCode).toBe(69)
   expect(stderr).toContain('xdp.yaml:4:3: error[E103 interface-missing]')
-  await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
+  await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
   lab.write('xdp.yaml', config('  eth0: {}\n  eth7: { missing: skip }'))
   await lab.ok('apply', '--auto-approve')
   expect(attachedOn('eth0')).toHaveLength(1)
@@ -128,7 +128,7 @@ describe('a foreign program', () => {
     expect(stderr).toContain('foreign_pass')
     expect(stderr).toContain('on_conflict: replace')
     expect(attachedOn('eth0')).toMatchObject([{ id }])
-    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
+    await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
   })
 
   test('needs CAP_SYS_ADMIN to be replaced, but not to be refused', async () => {
@@ -165,7 +165,7 @@ describe('an attach mode', () => {
     expect(stderr).toContain('Underlying driver does not support XDP in native mode')
     expect(stderr).toContain('mode: [native, generic]')
     expect(attachedOn('eth0')).toEqual([])
-    await expect.poll(() => lab.objects(), { timeout: 10_000 }).toEqual(NO_OBJECTS)
+    await expect.poll(() => lab.objects()).toEqual(NO_OBJECTS)
   })
 
   test('comes from a list tried in order, and plan and status show the live one', async () => {
@@ -224,7 +224,7 @@ describe('--wait-interfaces', () => {
     const child = lab.start(...argv, '1m', '--json')
     const closed = once(child, 'close')
     const record = lastApplyFile({ bpffs: lab.bpffs, instance: 'default' })
-    await expect.poll(() => existsSync(record), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => existsSync(record)).toBe(true)
     lab.plug(ETH1)
     expect((await closed)[0]).toBe(0)
     expect(attachedOn('eth1')).toHaveLength(1)
@@ -244,7 +244,7 @@ describe('--wait-interfaces', () => {
     const child = lab.start(...argv, '10m')
     const closed = once(child, 'close')
     const record = lastApplyFile({ bpffs: lab.bpffs, instance: 'default' })
-    await expect.poll(() => existsSync(record), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => existsSync(record)).toBe(true)
     child.kill('SIGTERM')
     expect((await closed)[0]).toBe(1)
     expect(JSON.parse(readFileSync(record, 'utf8'))).toMatchObject({ result: 'failed', error: { code: 'E112' } })

@@ -27,7 +27,7 @@ const normalize = (text: string): string =>
     .replace(/^xdp\.yaml:3:\d+: warning\[W201[\s\S]*?\n\n/m, '')
     .trimEnd()
 
-test('every command in the README prints the output shown there', { timeout: 30_000 }, async () => {
+test('every command in the README prints the output shown there', async () => {
   lab.write('xdp.yaml', block('yaml'))
   const session = block('console')
     .split(/^\$ /m)

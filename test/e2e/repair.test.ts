@@ -278,7 +278,7 @@ inDepth('status does not report a running apply as drift', async () => {
   interpose('*"map update pinned"*gen-2/policy*', `: >${begun}; sleep 0.4`)
   lab.write('xdp.yaml', config(undefined, '192.0.2.2, 192.0.2.9'))
   const applied = lab.ok('apply', '--auto-approve')
-  await expect.poll(() => existsSync(begun), { timeout: 10_000, interval: 5 }).toBe(true)
+  await expect.poll(() => existsSync(begun), { interval: 5 }).toBe(true)
   const status = lab.ok('status', '--json')
   process.env['PATH'] = path
   expect(JSON.parse(await status)).toMatchObject({ drift: false })

@@ -148,9 +148,7 @@ describe('with an applied policy', () => {
       `--collector.textfile.directory=${join(lab.directory, 'textfiles')}`,
     ]
     await serving(exporter, args, async () => {
-      await expect
-        .poll(() => fetchText(`${url}/metrics`), { timeout: 20_000 })
-        .toContain('node_textfile_scrape_error 0')
+      await expect.poll(() => fetchText(`${url}/metrics`)).toContain('node_textfile_scrape_error 0')
       const read = await fetchText(`${url}/metrics`)
       expect(read).toContain('xdp_list_packets_total{kind="blocklist",list="feed"} 3')
     })
@@ -172,9 +170,7 @@ describe('with an applied policy', () => {
         JSON.parse((await fetchText(`${url}/api/v1/query?query=${encodeURIComponent(expr)}`)) ?? '{}')
       await serving(prometheus, args, async () => {
         const drops = 'sum(xdp_packets_total{job="xdp",interface="eth0",verdict="drop"})'
-        await expect
-          .poll(() => query(drops), { timeout: 60_000 })
-          .toMatchObject({ data: { result: [{ value: [expect.anything(), '3'] }] } })
+        await expect.poll(() => query(drops)).toMatchObject({ data: { result: [{ value: [expect.anything(), '3'] }] } })
         const rules = JSON.parse((await fetchText(`${url}/api/v1/rules`)) ?? '{}') as {
           data: { groups: { rules: { name: string; health: string; state: string }[] }[] }
         }
@@ -266,7 +262,7 @@ describe('the live view', () => {
     terminal = undefined
   })
   const command = (...args: readonly string[]): string => lab.argv('stats', '--watch', ...args).join(' ')
-  const WAIT = { timeout: 30_000, interval: 100 }
+  const WAIT = { interval: 100 }
 
   /** Matches a line of output; the shell may have printed its prompt in front of it. */
   const printed = (text: string): RegExp => new RegExp(`^(?:\\$ )?${text}$`, 'm')

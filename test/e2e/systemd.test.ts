@@ -65,7 +65,7 @@ const answered = async (): Promise<number[]> => [
 test('at boot the unit waits for its interface, and the network for the unit', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const box = machine
-  await expect.poll(() => property(box, 'xdp.service', 'ActiveState'), { timeout: 20_000 }).toBe('activating')
+  await expect.poll(() => property(box, 'xdp.service', 'ActiveState')).toBe('activating')
   expect(await property(box, 'network-pre.target', 'ActiveState')).toBe('inactive')
   lab.plug(ETH0)
   await box.run('systemctl', 'is-system-running', '--wait')
@@ -86,7 +86,7 @@ test('a reload applies an edit; a mistake is logged with its place and changes n
   machine.write('/etc/xdp/xdp.yaml', config('192.0.2.300'))
   expect((await machine.run('systemctl', 'reload', 'xdp')).exitCode).not.toBe(0)
   // The journal gets the output of a unit a little after systemctl returns.
-  const journal = expect.poll(() => (machine as Machine).journal('xdp.service'), { timeout: 20_000 })
+  const journal = expect.poll(() => (machine as Machine).journal('xdp.service'))
   await journal.toContain('/etc/xdp/xdp.yaml:5:5: error[E020 bad-address]')
   expect(await machine.ok('xdp', 'status')).toMatch(
     /! The last apply failed at .* with exit status 78\.\n.*xdp\.yaml:5:5/,
@@ -139,14 +139,14 @@ describe('xdp-watch.service', () => {
     expect(await box.ok('systemctl', 'is-active', unit)).toBe('active\n')
     expect(await answered()).toEqual([1, 0])
     box.write('/etc/xdp/xdp.yaml', config(LISTED))
-    await expect.poll(answered, { timeout: 20_000 }).toEqual([0, 1])
+    await expect.poll(answered).toEqual([0, 1])
     box.write('/etc/xdp/xdp.yaml', config('192.0.2.300'))
-    await expect.poll(() => property(box, unit, 'StatusText'), { timeout: 20_000 }).toContain('/etc/xdp/xdp.yaml:5:5')
+    await expect.poll(() => property(box, unit, 'StatusText')).toContain('/etc/xdp/xdp.yaml:5:5')
     box.write('/etc/xdp/xdp.yaml', config(LISTED))
     await box.ok('systemctl', 'reload', unit)
     await box.ok('systemctl', 'kill', '--kill-who=main', '--signal=STOP', unit)
-    await expect.poll(() => property(box, unit, 'NRestarts'), { timeout: 30_000 }).not.toBe('0')
-    await expect.poll(() => property(box, unit, 'ActiveState'), { timeout: 30_000 }).toBe('active')
+    await expect.poll(() => property(box, unit, 'NRestarts')).not.toBe('0')
+    await expect.poll(() => property(box, unit, 'ActiveState')).toBe('active')
     expect(await answered()).toEqual([0, 1])
     await box.ok('systemctl', 'stop', unit)
     expect(await property(box, unit, 'Result')).toBe('success')

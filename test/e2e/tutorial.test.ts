@@ -57,7 +57,7 @@ afterAll(async () => {
   lab.close()
 })
 
-inDepth('every command has the status and output shown on the page', { timeout: 180_000 }, async (context) => {
+inDepth('every command has the status and output shown on the page', async (context) => {
   if (typeof machine === 'string') return context.skip(machine)
   const steps = stepsOf(TUTORIAL)
   expect(steps.length).toBeGreaterThan(30)

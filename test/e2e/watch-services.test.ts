@@ -17,7 +17,7 @@ const BOUND = CHECK.fall * CHECK.interval + CHECK.timeout
 
 let lab: BalanceLab
 let daemon: Watching
-const PATIENCE = { timeout: 30_000, interval: 50 }
+const PATIENCE = { interval: 50 }
 
 const config = (weight = 1): string => `version: 1
 interfaces: { eth0: {}, eth1: {}, eth2: {}, eth3: {} }

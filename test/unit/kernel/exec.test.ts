@@ -81,7 +81,7 @@ describe('a command', () => {
       const file = join(directory, 'pids')
       return existsSync(file) ? readFileSync(file, 'utf8').trim().split(' ').map(Number) : []
     }
-    await expect.poll(pids, { timeout: 10_000 }).toHaveLength(2)
+    await expect.poll(pids).toHaveLength(2)
     abandon()
     // False for a process that is gone, or a zombie.
     const isAlive = (pid: number): boolean => {
@@ -91,7 +91,7 @@ describe('a command', () => {
         return false
       }
     }
-    await expect.poll(() => pids().some(isAlive), { timeout: 10_000 }).toBe(false)
+    await expect.poll(() => pids().some(isAlive)).toBe(false)
     expect(ends).toEqual([])
   })
 

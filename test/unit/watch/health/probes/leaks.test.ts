@@ -35,7 +35,7 @@ test('many checks of every type leave the count of open descriptors unchanged', 
   await round()
   const before = await settled()
   for (let i = 0; i < 20; i++) await round()
-  await expect.poll(descriptors, { timeout: 10_000 }).toBeLessThanOrEqual(before)
+  await expect.poll(descriptors).toBeLessThanOrEqual(before)
 })
 
 /** The count of open descriptors once it has stopped changing. */
