@@ -9,7 +9,7 @@ import { beginEarly, type Early } from '../kernel/execute/early.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { forgetsHealth, restHealth } from '../kernel/execute/health-rest.ts'
 import { commandLines, lower, type Target } from '../kernel/execute/lower.ts'
-import { type Committed, unstage } from '../kernel/execute/stage.ts'
+import { type Committed, hasPrograms, unstage } from '../kernel/execute/stage.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from '../kernel/host/filters.ts'
 import { type Host, requireHost } from '../kernel/host/host.ts'
 import { readLastApply, removeLastApply, writeLastApply } from '../kernel/host/last-apply.ts'
@@ -23,7 +23,7 @@ import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { readStatus as readKernelStatus } from '../kernel/report/status.ts'
 import { why as askWhy, type Query } from '../kernel/report/why.ts'
-import { type BpfObject, loadObject, objectsFor } from '../kernel/tools/object.ts'
+import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
 import type { Desired } from '../model/desired.ts'
 import { type Live, type Served, servedOf } from '../model/live.ts'
 import { union } from '../model/ranges.ts'
@@ -126,8 +126,7 @@ function targetOf(made: Plan, state: State, live: Observation, object: BpfObject
     // Where the whole image is at hand its lines can be compared, else sections as a whole.
     previous: live.takeover?.image() ?? live.takeover?.known,
     state,
-    objects: objectsFor(object, state),
-    carryObject: object.carryPath,
+    object,
     now: now(),
     keepsHealth,
   }
@@ -209,12 +208,12 @@ async function sweep(host: Host, { committed, instance }: Observation): Promise<
 }
 
 /** The target, in the generation that was staged where that fits. What does not fit is removed. */
-async function stagedTarget(host: Host, target: Target, live: Observation, early: Early | undefined) {
+async function stagedTarget(host: Host, target: Target, live: Observation, early: Early | undefined): Promise<Target> {
   const stage = target.image && (await early?.takeStage())
   if (!stage) return target
   const isNext = stage.generation === target.generation && stage.generation - 1 === live.committed?.number
   const fits = target.image && stage.lines === target.image.lines && handsOnAll(pathsOf(host), live, target.image)
-  const isSame = fits && stage.objects.join() === target.objects.join() && live.instance.missing.length === 0
+  const isSame = fits && hasPrograms(stage, target.image, target.state) && live.instance.missing.length === 0
   if (isNext && isSame) return { ...target, isStaged: true }
   await unstage(pathsOf(host), stage.generation)
   return target
@@ -270,7 +269,7 @@ export async function waitForInterfaces(host: Host, names: readonly string[], ti
   return waitForLinks(host, names, timeoutMs)
 }
 
-const NO_TARGET = { image: undefined, state: EMPTY_STATE, objects: [], carryObject: '', keepsHealth: false } as const
+const NO_TARGET = { image: undefined, state: EMPTY_STATE, object: undefined, keepsHealth: false } as const
 
 /** Removes everything that is ours and nothing else. */
 export async function reconcileDestroy(host: Host, approve: Approve): Promise<Applied | 'declined'> {

@@ -2,8 +2,8 @@
 // product makes them, images written through table_write, and packets with the verdict and reason each must get. The
 // guest has no Node, so it only runs bpftool; what it answers is judged here again.
 
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import {
   explanationCodec,
   interfaceReportCodec,
@@ -25,6 +25,8 @@ import {
   policyMap,
   SHARED_MAPS,
 } from '../../src/abi/paths.ts'
+import { prepareObjects } from '../../src/kernel/tools/object.ts'
+import { partsFor } from '../../src/kernel/tools/parts.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
 import type { State } from '../../src/model/state.ts'
 import { verdictOf } from '../../src/report/reason.ts'
@@ -255,7 +257,13 @@ function transfer(
   return bytes
 }
 
-function preparePolicy(directory: string, guest: string, paths: Paths, policy: Policy): void {
+async function preparePolicy(
+  directory: string,
+  guest: string,
+  paths: Paths,
+  policy: Policy,
+  object: Parameters<typeof prepareObjects>[1],
+): Promise<void> {
   const { number, rows } = policy
   mkdirSync(directory, { recursive: true })
   const file = (name: string, content: Uint8Array | string): string => {
@@ -278,8 +286,10 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
     ...own.map(([map]) => `map name ${BALANCE_MAPS[map]} pinned ${paths.balanceMap(number, map)}`),
     ...shared,
   ]
-  for (const object of ['xdp', 'explain'])
-    file(`load-${object}`, `prog loadall /${object}.bpf.o ${paths.programs(number)} ${maps.join(' ')}\n`)
+  for (const path of await prepareObjects(directory, object, partsFor(policy.state))) {
+    const name = basename(path)
+    file(`load-${name}`, `prog loadall ${guest}/${number}/${name} ${paths.programs(number)} ${maps.join(' ')}\n`)
+  }
   const chunks = packChunks(transferOf(compiled).writes)
   const writes = chunks.map((chunk, i) => run('write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'))
   file('write', `${writes.join('\n')}\n`)
@@ -304,8 +314,12 @@ function statsRequest(): Uint8Array {
   return bytes
 }
 
-/** Writes everything the guest needs; `guest` is where the directory will stand there. Returns shell variables. */
-export function prepare(directory: string, guest: string): string {
+/**
+ * Writes everything the guest needs; `guest` is where the directory will stand there, `objects` are paths of the BPF
+ * objects. Returns shell variables.
+ */
+export async function prepare(directory: string, guest: string, objects: readonly string[]): Promise<string> {
+  const object = { paths: objects, contents: objects.map((path) => readFileSync(path)) }
   const paths = pinPaths('/sys/fs/bpf', 'default')
   mkdirSync(directory, { recursive: true })
   const shapes = Object.entries(SHARED_MAPS) as [keyof typeof SHARED_MAPS, MapShape][]
@@ -314,7 +328,7 @@ export function prepare(directory: string, guest: string): string {
     `${shapes.map(([map, shape]) => createLine(paths.sharedMap(map), shape)).join('\n')}\n`,
   )
   writeFileSync(join(directory, 'stats'), statsRequest())
-  for (const policy of POLICIES) preparePolicy(join(directory, `${policy.number}`), guest, paths, policy)
+  for (const policy of POLICIES) await preparePolicy(join(directory, `${policy.number}`), guest, paths, policy, object)
   return [
     `cases=${guest}`,
     `instance=${paths.instance}`,

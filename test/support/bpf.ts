@@ -28,7 +28,8 @@ import {
 } from '../../src/abi/paths.ts'
 import { plainRun } from '../../src/kernel/live/bans.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
-import { loadObject } from '../../src/kernel/tools/object.ts'
+import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
+import { ALL_PARTS } from '../../src/kernel/tools/parts.ts'
 import { CommandError } from '../../src/kernel/tools/spawn.ts'
 import type { Slots } from '../../src/model/live.ts'
 import type { State } from '../../src/model/state.ts'
@@ -116,8 +117,7 @@ export class DataPlane {
       ...fresh.map((shape) => this.#create(shape, shape.name)),
     ])
     for (const shape of own) this.#balance.set(shape.name, shape)
-    const { paths, filterPaths } = await loadObject()
-    const objects = content.settings.flags & SETTINGS_FLAG.SERVICES ? paths : filterPaths
+    const parts = content.settings.flags & SETTINGS_FLAG.SERVICES ? ALL_PARTS : []
     const maps = [
       ...PROGRAM_MAPS.map((map) => [SHARED_MAPS[map].name, SHARED_MAPS[map].name] as const),
       ...own.map(({ name }) => [name, name] as const),
@@ -128,7 +128,7 @@ export class DataPlane {
         ...['prog', 'loadall', object, this.program('filter').replace(/\/[^/]*$/, '')],
         ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
       )
-    await Promise.all(objects.map(load))
+    await withObjects(await loadObject(), parts, (objects) => Promise.all(objects.map(load)))
     await writeLines(this.program('write'), image)
     if (previous > 0) {
       rmSync(this.#pin(`policy-${previous}`))

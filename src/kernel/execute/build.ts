@@ -13,6 +13,7 @@ import { type Image, SECTION_NAMES } from '../../tables/layout/layout.ts'
 import { type Probe, probePart, requireVerdicts } from '../live/probe.ts'
 import { allDone, type Part, plainPart, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
+import { prepareObjects } from '../tools/object.ts'
 import { makeDirectory, removePins } from '../tools/pins.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { copyPart, digestPart, readPart, writePart } from '../tools/transfer.ts'
@@ -64,14 +65,18 @@ export async function buildGeneration(
   const load = (commands: readonly Command[]): Part<void> =>
     plainPart(commands, (error) => loadFailed(error, release()))
   return withExchange(async (files) => {
-    await runParts(plainPart(steps.create, (error) => outOfMemory(error, fill.image.lines)))
+    const created = runParts(plainPart(steps.create, (error) => outOfMemory(error, fill.image.lines)))
+    // While bpftool makes the maps.
+    const prepared = steps.load ? prepareObjects(files, steps.load.object, steps.load.parts) : Promise.resolve([])
+    await allDone<unknown>([created, prepared])
+    const loads = steps.load?.commands(await prepared) ?? []
     const filled = runParts(
-      load(steps.load.slice(0, 1)),
+      load(loads.slice(0, 1)),
       ...fillParts(files, paths, generation, fill),
       probePart(`${files}/probe`, program, probes),
       idPart(program),
     )
-    await allDone<unknown>([filled, ...steps.load.slice(1).map((command) => runParts(load([command])))])
+    await allDone<unknown>([filled, ...loads.slice(1).map((command) => runParts(load([command])))])
     const [, , , header, digests, verdicts, id] = await filled
     requireSame(fill.image, header, digests)
     await requireVerdicts(files, paths.program(generation, 'explain'), probes, verdicts)

@@ -6,7 +6,8 @@ import type { State } from '../../model/state.ts'
 import { type Host, requireHost } from '../host/host.ts'
 import { acquireLock, type Lock } from '../host/lock.ts'
 import { type Observation, observe, withSurroundings } from '../observe/observe.ts'
-import { loadObject, objectsFor } from '../tools/object.ts'
+import { loadObject } from '../tools/object.ts'
+import { partsFor } from '../tools/parts.ts'
 import { type Committed, type Stage, type Staging, stageAfter, unstage } from './stage.ts'
 
 /** A reconcile that was begun. Nobody else can change the instance before it is ended. */
@@ -28,7 +29,7 @@ export interface Early {
  */
 export function beginEarly(host: Host, paths: Paths, expected: State, last: Committed | undefined): Early {
   const lock = requireHost(host).then(() => acquireLock(host))
-  const staging = lock.then(async () => last && stageAfter(paths, last, objectsFor(await loadObject(), expected)))
+  const staging = lock.then(async () => last && stageAfter(paths, last, await loadObject(), partsFor(expected)))
   // What the network says of backends is asked for when it is known of which.
   const state = { ...expected, services: new Map() }
   const live = staging.then((staged) => observe(paths, host, { state, staged: staged?.generation }))

@@ -89,7 +89,7 @@ async function build({ host, paths, steps, probes }: Execution, undo: Undo[]): P
     throwIfAborted(host)
   }
   // What was staged takes as long to fill as the interfaces take to be read.
-  const links = steps.fill && steps.load.length === 0 ? readLinks() : undefined
+  const links = steps.fill && !steps.load ? readLinks() : undefined
   links?.catch(() => undefined)
   const id = await buildGeneration(paths, steps, steps.program, probes)
   if (steps.fill) await beginCarry(steps.carryObject, paths, steps.generation, steps.carrying)

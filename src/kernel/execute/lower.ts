@@ -13,6 +13,8 @@ import type { Change, Plan } from '../../plan/change.ts'
 import { lineCount, type Previous as PreviousImage, type Transfer, transferOf } from '../../tables/layout/difference.ts'
 import { type Image, META_LINE } from '../../tables/layout/layout.ts'
 import type { Observation } from '../observe/observe.ts'
+import type { BpfObject } from '../tools/object.ts'
+import { type Part, partsFor } from '../tools/parts.ts'
 import { packChunks } from '../tools/transfer.ts'
 import { type BalanceSteps, balanceSteps } from './balance-maps.ts'
 import { type Carrying, carryLines, loadCarryCommand } from './carry.ts'
@@ -32,8 +34,8 @@ export interface Steps {
   /** Directories to make in the bpffs. */
   readonly directories: readonly string[]
   readonly create: readonly Command[]
-  /** Each may run beside the others. */
-  readonly load: readonly Command[]
+  /** undefined: nothing is loaded. */
+  readonly load: Loading | undefined
   /** Undefined: the generation stays. */
   readonly fill: Fill | undefined
   readonly generation: number
@@ -56,6 +58,14 @@ export interface Steps {
   readonly remove: readonly string[]
 }
 
+/** Programs that are loaded, once their objects are prepared. */
+export interface Loading {
+  readonly object: BpfObject
+  readonly parts: readonly Part[]
+  /** Given the paths of the objects: a command for each, which may run beside the others. */
+  readonly commands: (objects: readonly string[]) => readonly Command[]
+}
+
 /** Where the plan leads: which generation, and with what content if it is a new one. */
 export interface Target {
   readonly generation: number
@@ -64,9 +74,8 @@ export interface Target {
   readonly previous?: PreviousImage | undefined
   /** What the image holds. */
   readonly state: State
-  /** Paths of the BPF objects. */
-  readonly objects: readonly string[]
-  readonly carryObject: string
+  /** undefined: nothing is loaded. */
+  readonly object: BpfObject | undefined
   /** Its map and its programs are there already. */
   readonly isStaged?: boolean
   /** Unix time in seconds. */
@@ -96,8 +105,8 @@ export const commitCommand = (policyPin: string, meta: Uint8Array): Command => u
 export interface Blank {
   readonly generation: number
   readonly lines: number
-  /** Paths of the BPF objects. */
-  readonly objects: readonly string[]
+  readonly object: BpfObject
+  readonly parts: readonly Part[]
   /** Generation whose lines can be copied. */
   readonly previous: number | undefined
   /** The balancer's maps. */
@@ -105,21 +114,22 @@ export interface Blank {
 }
 
 /** Makes its map, all zeros, and the programs over it. */
-export const blankCommands = (
+export function blankSteps(
   paths: Paths,
-  { generation, lines, objects, previous, balance }: Blank,
-): Pick<Steps, 'create' | 'load'> => ({
-  create: [createCommand(paths.policy(generation), policyMap(lines)), ...balance.create],
-  load: objects.map((object) =>
-    bpftool(
-      ...['prog', 'loadall', object, paths.programs(generation)],
-      ...['map', 'name', 'policy', 'pinned', paths.policy(generation)],
-      ...(previous === undefined ? [] : ['map', 'name', 'previous', 'pinned', paths.policy(previous)]),
-      ...PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)]),
-      ...balance.words,
-    ),
-  ),
-})
+  { generation, lines, object, parts, previous, balance }: Blank,
+): { readonly create: readonly Command[]; readonly load: Loading } {
+  const maps = [
+    ...['map', 'name', 'policy', 'pinned', paths.policy(generation)],
+    ...(previous === undefined ? [] : ['map', 'name', 'previous', 'pinned', paths.policy(previous)]),
+    ...PROGRAM_MAPS.flatMap((map) => ['map', 'name', SHARED_MAPS[map].name, 'pinned', paths.sharedMap(map)]),
+    ...balance.words,
+  ]
+  const loadCommand = (path: string): Command => bpftool('prog', 'loadall', path, paths.programs(generation), ...maps)
+  return {
+    create: [createCommand(paths.policy(generation), policyMap(lines)), ...balance.create],
+    load: { object, parts, commands: (objects) => objects.map(loadCommand) },
+  }
+}
 
 function generationSteps(
   paths: Paths,
@@ -127,12 +137,15 @@ function generationSteps(
   target: Target,
   balance: BalanceSteps | undefined,
 ): Pick<Steps, 'directories' | 'create' | 'load' | 'made'> {
-  if (!target.image || !balance) return { directories: [], create: [], load: [], made: [] }
-  const { generation, objects } = target
-  if (target.isStaged) return { directories: [], create: [], load: [], made: [paths.generation(generation)] }
+  const { generation, object } = target
+  const nothing = { directories: [], create: [], load: undefined } as const
+  if (!target.image || !balance || !object) return { ...nothing, made: [] }
+  if (target.isStaged) return { ...nothing, made: [paths.generation(generation)] }
   const { missing } = live.instance
   const previous = target.previous && live.committed?.number
-  const { create, load } = blankCommands(paths, { generation, lines: target.image.lines, objects, previous, balance })
+  const parts = partsFor(target.state)
+  const blank = { generation, lines: target.image.lines, object, parts, previous, balance }
+  const { create, load } = blankSteps(paths, blank)
   return {
     directories: [...(missing.length > 0 ? [paths.shared] : []), paths.generation(generation)],
     create: [...missing.map((map) => createCommand(paths.sharedMap(map), SHARED_MAPS[map])), ...create],
@@ -222,7 +235,7 @@ export function lower(plan: Plan, live: Observation, paths: Paths, target: Targe
     program,
     ...generationSteps(paths, live, target, balance),
     carrying: balance?.carrying ?? [],
-    carryObject: target.carryObject,
+    carryObject: target.object?.carryPath ?? '',
     health: image && healthSteps(plan, target.state, live, target.keepsHealth),
     fill: image && { image, transfer: transferOf(image, target.previous) },
     generation,
@@ -289,7 +302,8 @@ function fillLines({ fill, generation }: Steps, paths: Paths): string[] {
 export function commandLines(steps: Steps, paths: Paths): string[] {
   return [
     ...steps.directories.map((directory) => `mkdir -p ${directory}`),
-    ...[...steps.create, ...steps.load].map(commandLine),
+    ...steps.create.map(commandLine),
+    ...(steps.load?.commands(steps.load.object.paths) ?? []).map(commandLine),
     ...fillLines(steps, paths),
     ...carryCommands(steps, paths),
     ...steps.prepare.map(commandLine),

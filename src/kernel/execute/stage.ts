@@ -4,10 +4,15 @@
 import { mkdir } from 'node:fs/promises'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
+import type { State } from '../../model/state.ts'
+import type { Image } from '../../tables/layout/layout.ts'
 import { allDone, runBatch } from '../tools/bpftool.ts'
+import { withExchange } from '../tools/exchange.ts'
+import { type BpfObject, prepareObjects } from '../tools/object.ts'
+import { type Part, partsFor } from '../tools/parts.ts'
 import { removePins } from '../tools/pins.ts'
 import { handOnSteps } from './balance-maps.ts'
-import { blankCommands } from './lower.ts'
+import { blankSteps } from './lower.ts'
 
 /** A committed generation. */
 export interface Committed {
@@ -20,8 +25,9 @@ export interface Committed {
 export interface Stage {
   readonly generation: number
   readonly lines: number
-  /** Paths of the BPF objects. */
-  readonly objects: readonly string[]
+  /** Of the build that its programs are of, and their parts. */
+  readonly digest: Uint8Array
+  readonly parts: readonly Part[]
 }
 
 export interface Staging {
@@ -31,13 +37,14 @@ export interface Staging {
 }
 
 /**
- * Begins to stage the generation after `last`, with the programs of BPF objects. For whoever holds the lock. undefined:
- * there is one with that number, which is not ours to fill, or none can be.
+ * Begins to stage the generation after `last`, with programs of an object that have these parts. For whoever holds the
+ * lock. undefined: there is one with that number, which is not ours to fill, or none can be.
  */
 export async function stageAfter(
   paths: Paths,
   last: Committed,
-  objects: readonly string[],
+  object: BpfObject,
+  parts: readonly Part[],
 ): Promise<Staging | undefined> {
   const generation = last.number + 1
   try {
@@ -45,26 +52,40 @@ export async function stageAfter(
   } catch {
     return undefined
   }
-  const stage = load(paths, last, objects)
+  const stage = load(paths, last, object, parts)
   // Whoever does not get as far as to wait for it need not know.
   stage.catch(() => undefined)
   return { generation, stage }
 }
 
-async function load(paths: Paths, last: Committed, objects: readonly string[]): Promise<Stage | undefined> {
+async function load(
+  paths: Paths,
+  last: Committed,
+  object: BpfObject,
+  parts: readonly Part[],
+): Promise<Stage | undefined> {
   const [generation, { lines }] = [last.number + 1, last]
   const balance = handOnSteps(paths, last.number, generation)
-  const blank = { generation, lines, objects, previous: last.number, balance }
-  const { create, load: loading } = blankCommands(paths, blank)
+  const blank = { generation, lines, object, parts, previous: last.number, balance }
+  const { create, load: loading } = blankSteps(paths, blank)
   try {
-    await runBatch(create)
-    await allDone(loading.map((command) => runBatch([command])))
-    return { generation, lines, objects }
+    await withExchange(async (files) => {
+      const created = runBatch(create)
+      // While bpftool makes the maps.
+      const prepared = prepareObjects(files, object, parts)
+      await allDone<unknown>([created, prepared])
+      await allDone(loading.commands(await prepared).map((command) => runBatch([command])))
+    })
+    return { generation, lines, digest: object.digest, parts }
   } catch (error) {
     await unstage(paths, generation)
     if (error instanceof XdpError) return undefined
     throw error
   }
 }
+
+/** Whether a stage has the programs that an image and the state in it are to get. */
+export const hasPrograms = ({ digest, parts }: Stage, { meta }: Image, state: State): boolean =>
+  Buffer.compare(digest, meta.object_digest) === 0 && parts.join() === partsFor(state).join()
 
 export const unstage = (paths: Paths, generation: number): Promise<void> => removePins(paths.generation(generation))
