@@ -3,14 +3,15 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
+// A busy machine must not fail a test: limits on time only end those that would never finish.
+const expect = { poll: { timeout: 60_000 } }
+
 export default defineConfig({
   test: {
     pool: 'forks',
     // Most tests wait for processes they start, so that one more than there are cores keeps these busy.
     maxWorkers: availableParallelism() + 1,
     minWorkers: 1,
-    // A busy machine must not fail a test: limits on time only end those that would never finish.
-    expect: { poll: { timeout: 60_000 } },
     projects: [
       {
         test: {
@@ -18,6 +19,7 @@ export default defineConfig({
           // None of these changes anything that another one sees, so that modules are loaded once for all of them.
           isolate: false,
           include: ['test/{unit,golden,property}/**/*.test.ts', 'test/architecture.test.ts'],
+          expect,
           testTimeout: 120_000,
         },
       },
@@ -25,6 +27,7 @@ export default defineConfig({
         test: {
           name: 'bpf',
           include: ['test/bpf/**/*.test.ts'],
+          expect,
           testTimeout: 300_000,
           hookTimeout: 300_000,
         },
@@ -33,6 +36,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          expect,
           testTimeout: 300_000,
           hookTimeout: 300_000,
         },

@@ -2,7 +2,8 @@
 
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { loadObject } from '../../src/kernel/tools/object.ts'
+import { ALL_PARTS } from '../../src/features/features.ts'
+import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
 import { makeRing } from '../../src/semantics/maglev.ts'
 import { backend } from '../../test/support/services.ts'
 import { median } from './report.ts'
@@ -33,9 +34,11 @@ export interface VerifierCost {
   readonly milliseconds: number
 }
 
-/** Loads the shipped programs, once for the verifier's statistics and several times for the duration. */
-export async function verifierCost(): Promise<VerifierCost> {
-  const { paths } = await loadObject()
+/** Loads the programs with all parts, once for the verifier's statistics and several times for the duration. */
+export const verifierCost = async (): Promise<VerifierCost> =>
+  withObjects(await loadObject(), ALL_PARTS, async (paths) => costOf(paths))
+
+function costOf(paths: readonly string[]): VerifierCost {
   const pin = `/sys/fs/bpf/xdp-bench-verifier-${process.pid}`
   // In parallel, as an apply does. The statistics are on stderr, after every instruction.
   const script = `for object in ${paths.join(' ')}; do bpftool "$@" prog loadall "$object" ${pin} 2>&1 & done; wait`

@@ -6,8 +6,10 @@ import { fileURLToPath } from 'node:url'
 import { bpftool, type Command } from '../../src/abi/command.ts'
 import { LINE_SIZE } from '../../src/abi/generated.ts'
 import { policyMap } from '../../src/abi/paths.ts'
+import { NO_PARTS } from '../../src/features/features.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { withExchange } from '../../src/kernel/tools/exchange.ts'
+import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
 import { LOW } from '../../src/tables/lines/lines.ts'
 import { writeLines } from '../../test/support/lines.ts'
 import { dotted } from './addresses.ts'
@@ -17,7 +19,6 @@ import { median } from './report.ts'
 import { hosts4 } from './sets.ts'
 
 const WRAPPER = fileURLToPath(new URL('./packets.bpf.o', import.meta.url))
-const OURS = fileURLToPath(new URL('../../dist/bpf/filter.bpf.o', import.meta.url))
 /** Drops listed sources, IPv4 only: the smallest of xdp-filter's programs, which `-f ipv4 -p allow` loads. */
 const THEIRS = ['/usr/lib/bpf', '/usr/lib/x86_64-linux-gnu/bpf', '/usr/lib/aarch64-linux-gnu/bpf', '/usr/lib64/bpf']
   .map((directory) => `${directory}/xdpfilt_alw_ip.o`)
@@ -98,7 +99,9 @@ async function loadAll(directory: string, count: number): Promise<{ subjects: Su
   const reuse = (...names: readonly string[]): string[] =>
     names.flatMap((name) => ['map', 'name', name, 'pinned', `${directory}/${name}`])
   await runBpftool('prog', 'loadall', WRAPPER, `${directory}/run`, ...reuse('policy', ...arrays))
-  await runBpftool('prog', 'loadall', OURS, `${directory}/ours`, ...reuse('policy'))
+  await withObjects(await loadObject(), NO_PARTS, ([object = '']) =>
+    runBpftool('prog', 'loadall', object, `${directory}/ours`, ...reuse('policy')),
+  )
   await writeLines(`${directory}/run/table_write`, all)
   const subjects: Subject[] = [
     { name: 'nothing-plain', program: `${directory}/run/nothing_plain`, kind: 'plain', drops: false },

@@ -8,12 +8,8 @@
 #include "ban.h"
 #include "maps.h"
 #include "parse.h"
+#include "parts.h"
 #include "verdict.h"
-
-/* 0: only for policies without services. */
-#ifndef BALANCES
-#define BALANCES 1
-#endif
 
 #define NO_LIST 0xffff
 #define NO_SCOPE 0xffff
@@ -331,7 +327,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	} else {
 		decision.reason = is_essential(&packet) ? REASON_ESSENTIAL : REASON_DEFAULT_DROP;
 	}
-	if (BALANCES && settings->flags & SETTINGS_SERVICES && parsed == PARSED && !(lacks & ROLE_BALANCE))
+	if (settings->flags & SETTINGS_SERVICES && parsed == PARSED && PART(balancer) && !(lacks & ROLE_BALANCE))
 		balance(ctx, account, &packet, network, transport, &decision);
 	return decision;
 

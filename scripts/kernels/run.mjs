@@ -46,7 +46,8 @@ async function loadCases() {
 async function guest(cases) {
   const directory = at('build/kernels/cases')
   rmSync(directory, { recursive: true, force: true })
-  const variables = cases.prepare(directory, '/cases')
+  const objects = ['xdp.bpf.o', 'explain.bpf.o'].map((name) => at('build', name))
+  const variables = cases.prepare(directory, '/cases', objects)
   const entries = new Map()
   for (const name of ['busybox', 'bpftool', 'ip', 'ping']) {
     for (const [path, entry] of await program(name)) entries.set(path, entry)
@@ -54,8 +55,6 @@ async function guest(cases) {
   entries.set('init', { data: readFileSync(at('scripts/kernels/init')), mode: 0o755 })
   const script = `${variables}${readFileSync(at('scripts/kernels/guest.sh'), 'utf8')}`
   entries.set('guest.sh', { data: Buffer.from(script), mode: 0o644 })
-  for (const name of ['xdp.bpf.o', 'explain.bpf.o'])
-    entries.set(name, { data: readFileSync(at('build', name)), mode: 0o644 })
   for (const path of files(directory)) {
     entries.set(`cases/${relative(directory, path)}`, { data: readFileSync(path), mode: 0o644 })
   }

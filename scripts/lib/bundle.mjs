@@ -5,7 +5,7 @@ import { at, root } from './paths.mjs'
 import { ScriptError } from './run.mjs'
 import { files, step } from './stamp.mjs'
 
-const OBJECTS = ['xdp', 'explain', 'filter', 'filter_explain', 'carry', 'bans'].map((name) => `${name}.bpf.o`)
+const OBJECTS = ['xdp', 'explain', 'carry', 'bans'].map((name) => `${name}.bpf.o`)
 const REQUIRE = [
   "import { createRequire as __createRequire } from 'node:module'",
   'const require = __createRequire(import.meta.url)',
@@ -55,6 +55,7 @@ export function bundle() {
     for (const { path, text } of outputFiles) write(path, text)
     const kept = new Set(outputFiles.map(({ path }) => basename(path)))
     for (const name of readdirSync(at('dist'))) if (name.endsWith('.js') && !kept.has(name)) rmSync(at('dist', name))
+    for (const name of readdirSync(at('dist/bpf'))) if (!OBJECTS.includes(name)) rmSync(at('dist/bpf', name))
     for (const name of OBJECTS) replace(at('dist/bpf', name), readFileSync(at('build', name)))
     for (const name of schemas) replace(at('dist', name), readFileSync(at('build', name)))
     replace(at('dist/NOTICES.txt'), notices(Object.keys(metafile.inputs)))

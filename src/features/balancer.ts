@@ -56,6 +56,7 @@ export const BALANCER = {
     fits,
   },
   programs,
+  parts: { balancer: ({ services }) => services.size > 0 },
   reasons: [
     'balanced',
     'balanced-away',

@@ -5,9 +5,11 @@
 
 import type { Part } from '../abi/command.ts'
 import type { Generation, Instance } from '../abi/instance.ts'
+import type { ObjectFile, ProgramParts } from '../abi/object.ts'
 import type { Probe } from '../abi/packet.ts'
 import type { MapShape, Paths } from '../abi/paths.ts'
 import type { Live, Slots } from '../model/live.ts'
+import type { State } from '../model/state.ts'
 import type { Plan } from '../plan/change.ts'
 import type { Metric } from '../report/metric.ts'
 import type { ReasonName, ServiceStatus } from '../report/result.ts'
@@ -30,8 +32,9 @@ export interface Target {
   readonly image: Image | undefined
   /** Facts about the live image, where its lines can be taken over. */
   readonly previous: PreviousImage | undefined
-  /** Paths of the BPF objects. */
-  readonly objects: readonly string[]
+  /** The objects with the programs of a generation, and the parts that these get. */
+  readonly objects: readonly ObjectFile[]
+  readonly parts: ProgramParts
   readonly carryObject: string
   /** Its maps and programs are there already. */
   readonly isStaged: boolean
@@ -111,6 +114,8 @@ export interface Feature {
   }
   /** Names of programs, by which they are pinned in a generation. */
   readonly programs: Readonly<Record<string, string>>
+  /** Optional parts of the programs, by their names in bpf/include/parts.h, and whether a state needs them. */
+  readonly parts?: Readonly<Record<string, (state: State) => boolean>>
   /** Programs without which a generation is incomplete; without one of the others it is repaired. */
   readonly core?: readonly string[]
   /** Why a packet got its verdict, where this feature decided. */

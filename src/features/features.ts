@@ -1,6 +1,8 @@
 // Every feature of the data plane, and what they make together. To add one: write its record and name it here.
 
+import type { ProgramParts } from '../abi/object.ts'
 import type { MapShape } from '../abi/paths.ts'
+import type { State } from '../model/state.ts'
 import { BALANCER } from './balancer.ts'
 import { BANS } from './bans.ts'
 import type { Feature } from './feature.ts'
@@ -27,3 +29,13 @@ export const PROGRAMS: readonly string[] = FEATURES.flatMap(({ programs }) => Ob
 
 /** Programs without which a generation is incomplete. */
 export const CORE_PROGRAMS: readonly string[] = FEATURES.flatMap(({ core = [] }) => core)
+
+const PARTS = FEATURES.flatMap(({ parts = {} }) => Object.entries(parts))
+
+export const ALL_PARTS: ProgramParts = new Map(PARTS.map(([name]) => [name, true]))
+
+export const NO_PARTS: ProgramParts = new Map(PARTS.map(([name]) => [name, false]))
+
+/** The parts that the programs for a state have. */
+export const partsFor = (state: State): ProgramParts =>
+  new Map(PARTS.map(([name, isNeeded]) => [name, isNeeded(state)]))

@@ -1,6 +1,7 @@
 // Steps: what an apply does to the kernel, as data. `lower` makes the list from a plan; src/kernel/execute runs it, undoes
 // it and prints it, each by one loop over the list (kinds.ts there has a row for every kind).
 
+import type { ObjectFile, ProgramParts } from '../abi/object.ts'
 import type { Probe } from '../abi/packet.ts'
 import type { MapShape } from '../abi/paths.ts'
 import type { AttachMode } from '../model/state.ts'
@@ -67,9 +68,11 @@ interface Kinds {
   'make-map': { readonly pin: string; readonly shape: MapShape }
   /** Pins a map of the generation before once more, with what it holds. */
   'hand-on-map': { readonly from: string; readonly to: string }
-  /** Loads the programs of an object; `isBeside`: while the steps after it run, up to the end of the batch. */
+  /** Makes the copy of an object that is loaded: without the parts that the policy does not need. */
+  'prepare-object': { readonly object: ObjectFile; readonly parts: ProgramParts }
+  /** Loads the programs of a prepared object; `isBeside`: while the steps after it run, up to the end of the batch. */
   load: {
-    readonly object: string
+    readonly object: ObjectFile
     readonly directory: string
     readonly maps: readonly MapBinding[]
     readonly isBeside: boolean

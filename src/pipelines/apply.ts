@@ -6,7 +6,7 @@ import type { Target } from '../features/feature.ts'
 import { beginEarly, type Early } from '../kernel/execute/early.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { handsOnAll, lower } from '../kernel/execute/lower.ts'
-import { type Committed, unstage } from '../kernel/execute/stage.ts'
+import { type Committed, hasPrograms, unstage } from '../kernel/execute/stage.ts'
 import type { RawLink } from '../kernel/host/links.ts'
 import { isWatched } from '../kernel/host/lock.ts'
 import { remember } from '../kernel/host/memory.ts'
@@ -81,7 +81,7 @@ async function stagedTarget(session: Session, made: Made, target: Target, early:
   const { committed, instance } = made.live
   const isNext = stage.generation === target.generation && stage.generation - 1 === committed?.number
   const fits = stage.lines === lowering.target.image.lines && handsOnAll(lowering)
-  const isSame = fits && stage.objects.join() === target.objects.join() && instance.missing.length === 0
+  const isSame = fits && hasPrograms(stage, lowering.target.image, target.parts) && instance.missing.length === 0
   if (isNext && isSame) return { ...target, isStaged: true }
   await unstage(session.paths, stage.generation)
   return target

@@ -1,10 +1,11 @@
 // From the file and the kernel to a plan, and from the plan to its steps: the first half of plan and apply.
 
 import type { Lowering, NewGeneration, Target } from '../features/feature.ts'
+import { partsFor } from '../features/features.ts'
 import type { Early } from '../kernel/execute/early.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
-import { type BpfObject, loadObject, objectsFor } from '../kernel/tools/object.ts'
+import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { union } from '../model/ranges.ts'
@@ -98,7 +99,8 @@ export function targetOf({ plan: made, live, object, terms }: Made, keepsHealth:
     image: fresh ? imageFor(made, live, meta) : undefined,
     // Where the whole image is available its lines can be compared, else sections as a whole.
     previous: live.takeover?.image() ?? live.takeover?.known,
-    objects: objectsFor(object, made.state),
+    objects: object.objects,
+    parts: partsFor(made.state),
     carryObject: object.carryPath,
     isStaged: false,
     now: terms.now,

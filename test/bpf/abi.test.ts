@@ -25,8 +25,8 @@ function btf(path: string): readonly BtfType[] {
   return (JSON.parse(text) as { types: readonly BtfType[] }).types
 }
 
-const { paths } = await loadObject()
-const types = btf(paths[0] as string)
+const { objects } = await loadObject()
+const types = btf(objects[0]?.path as string)
 const byId = new Map(types.map((type) => [type.id, type]))
 /** Every shared layout; the shipped object contains only those that its functions and maps use. */
 const layouts = btf(fileURLToPath(new URL('../../build/abi.bpf.o', import.meta.url)))
@@ -106,7 +106,8 @@ test.each([...PROGRAM_MAPS, policyMap(abi.HEADER_LINES)])(
 )
 
 test('program names equal their pin names, and have at most 15 characters', () => {
-  const functions = paths
+  const functions = objects
+    .map(({ path }) => path)
     .flatMap(btf)
     .filter(({ kind }) => kind === 'FUNC')
     .map(({ name }) => name)

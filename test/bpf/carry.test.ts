@@ -115,7 +115,7 @@ test('carries counters and ports to the new maps, and nothing else', async () =>
     }
     return map === 'snatPorts' ? { map, ...both, lines: 2 * 65_536 } : { map, ...both, slots: [0, 63] }
   })
-  const { paths: objects, carryPath } = await loadObject()
+  const { objects, carryPath } = await loadObject()
   await loadCarry(carryPath, paths.carry(2), carrying)
   await carry(
     paths.carry(2),
@@ -134,7 +134,7 @@ test('carries counters and ports to the new maps, and nothing else', async () =>
 
   const names = ['serviceStats', 'backendStats'] as const
   await runBpftool(
-    ...['prog', 'loadall', objects[0] as string, paths.programs(2)],
+    ...['prog', 'loadall', objects[0]?.path as string, paths.programs(2)],
     ...names.flatMap((map) => [
       'map',
       'name',

@@ -42,8 +42,6 @@ test('the tarball has every file that running needs', () => {
     'dist/bpf/bans.bpf.o',
     'dist/bpf/carry.bpf.o',
     'dist/bpf/explain.bpf.o',
-    'dist/bpf/filter.bpf.o',
-    'dist/bpf/filter_explain.bpf.o',
     'dist/bpf/xdp.bpf.o',
     'dist/NOTICES.txt',
     'dist/man/xdp.8',

@@ -2,8 +2,8 @@
 // written through table_write, and packets with the expected verdict and reason of each. The guest has no Node and only
 // runs bpftool; this file also judges its output.
 
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import {
   explanationCodec,
   interfaceReportCodec,
@@ -13,9 +13,11 @@ import {
   statsRequestCodec,
   transferCodec,
 } from '../../src/abi/generated.ts'
+import type { ObjectFile } from '../../src/abi/object.ts'
 import { type MapShape, mapWords, type Paths, pinPaths, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
-import { PROGRAM_MAPS, SHARED_MAPS } from '../../src/features/features.ts'
+import { PROGRAM_MAPS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
 import type { State } from '../../src/model/state.ts'
 import { verdictOf } from '../../src/report/reason.ts'
@@ -245,7 +247,13 @@ function transfer(
   return bytes
 }
 
-function preparePolicy(directory: string, guest: string, paths: Paths, policy: Policy): void {
+function preparePolicy(
+  directory: string,
+  guest: string,
+  paths: Paths,
+  policy: Policy,
+  objects: readonly ObjectFile[],
+): void {
   const { number, rows } = policy
   mkdirSync(directory, { recursive: true })
   const file = (name: string, content: Uint8Array | string): string => {
@@ -268,8 +276,11 @@ function preparePolicy(directory: string, guest: string, paths: Paths, policy: P
     ...own.map((shape) => `map name ${shape.name} pinned ${paths.ownMap(number, shape)}`),
     ...shared,
   ]
-  for (const object of ['xdp', 'explain'])
-    file(`load-${object}`, `prog loadall /${object}.bpf.o ${paths.programs(number)} ${maps.join(' ')}\n`)
+  for (const object of objects) {
+    const name = basename(object.path)
+    const path = file(name, withParts(object, partsFor(policy.state)))
+    file(`load-${name}`, `prog loadall ${path} ${paths.programs(number)} ${maps.join(' ')}\n`)
+  }
   const chunks = packChunks(transferOf(compiled).writes)
   const writes = chunks.map((chunk, i) =>
     run('table_write', file(`chunk-${i}`, transfer(chunk, 0, image)), '/dev/null'),
@@ -296,8 +307,14 @@ function statsRequest(): Uint8Array {
   return bytes
 }
 
-/** Writes all files for the guest; `guest` is the path of the directory there. Returns shell variables. */
-export function prepare(directory: string, guest: string): string {
+/**
+ * Writes all files for the guest. Returns shell variables.
+ *
+ * @param guest path of the directory in the guest
+ * @param shipped paths of the BPF objects
+ */
+export function prepare(directory: string, guest: string, shipped: readonly string[]): string {
+  const objects = shipped.map((path) => ({ path, content: readFileSync(path) }))
   const paths = pinPaths('/sys/fs/bpf', 'default')
   mkdirSync(directory, { recursive: true })
   writeFileSync(
@@ -305,7 +322,7 @@ export function prepare(directory: string, guest: string): string {
     `${SHARED_MAPS.map((shape) => createLine(paths.sharedMap(shape), shape)).join('\n')}\n`,
   )
   writeFileSync(join(directory, 'stats'), statsRequest())
-  for (const policy of POLICIES) preparePolicy(join(directory, `${policy.number}`), guest, paths, policy)
+  for (const policy of POLICIES) preparePolicy(join(directory, `${policy.number}`), guest, paths, policy, objects)
   return [
     `cases=${guest}`,
     `instance=${paths.instance}`,

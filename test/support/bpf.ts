@@ -19,10 +19,10 @@ import {
 import { explanationOf } from '../../src/abi/packet.ts'
 import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
-import { PROGRAM_MAPS, SHARED_MAPS } from '../../src/features/features.ts'
+import { ALL_PARTS, NO_PARTS, PROGRAM_MAPS, SHARED_MAPS } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
-import { loadObject } from '../../src/kernel/tools/object.ts'
+import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
 import { CommandError } from '../../src/kernel/tools/spawn.ts'
 import type { Slots } from '../../src/model/live.ts'
 import type { State } from '../../src/model/state.ts'
@@ -109,8 +109,7 @@ export class DataPlane {
       ...fresh.map((shape) => this.#create(shape, shape.name)),
     ])
     for (const shape of own) this.#balance.set(shape.name, shape)
-    const { paths, filterPaths } = await loadObject()
-    const objects = content.settings.flags & SETTINGS_FLAG.SERVICES ? paths : filterPaths
+    const parts = content.settings.flags & SETTINGS_FLAG.SERVICES ? ALL_PARTS : NO_PARTS
     const maps = [
       ...PROGRAM_MAPS.map(({ name }) => [name, name] as const),
       ...own.map(({ name }) => [name, name] as const),
@@ -121,7 +120,7 @@ export class DataPlane {
         ...['prog', 'loadall', object, this.program('xdp_filter').replace(/\/[^/]*$/, '')],
         ...maps.flatMap(([name, pinned]) => ['map', 'name', name, 'pinned', this.#pin(pinned)]),
       )
-    await Promise.all(objects.map(load))
+    await withObjects(await loadObject(), parts, (objects) => Promise.all(objects.map(load)))
     await writeLines(this.program('table_write'), image)
     if (previous > 0) {
       rmSync(this.#pin(`policy-${previous}`))

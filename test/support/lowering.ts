@@ -3,13 +3,19 @@
 import type { Generation } from '../../src/abi/instance.ts'
 import { pinPaths } from '../../src/abi/paths.ts'
 import type { NewGeneration } from '../../src/features/feature.ts'
-import { FEATURES } from '../../src/features/features.ts'
+import { FEATURES, partsFor } from '../../src/features/features.ts'
 import type { Slots } from '../../src/model/live.ts'
 import type { State } from '../../src/model/state.ts'
 import { assignSlots } from '../../src/plan/slots.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
+import { makeObject } from './elf.ts'
 import { slotsFor } from './slots.ts'
 import { live } from './states.ts'
+
+/** Objects without optional parts. */
+const OBJECTS = ['xdp.bpf.o', 'explain.bpf.o'].map((path) => {
+  return { path, content: makeObject({ code: [[0x95]], symbols: [{ name: '' }], relocations: [] }, true) }
+})
 
 export const PATHS = pinPaths('/fs', 'x')
 const META = { generation: 2, netns: 0n, objectDigest: new Uint8Array(16) }
@@ -44,7 +50,8 @@ export function loweringBetween(before: State, after: State, given?: Slots): New
       generation: 2,
       image: compileImage({ state: after, slots, meta: META }),
       previous: undefined,
-      objects: ['xdp.bpf.o', 'explain.bpf.o'],
+      objects: OBJECTS,
+      parts: partsFor(after),
       carryObject: 'carry.bpf.o',
       isStaged: false,
       now: 1,

@@ -2,8 +2,9 @@
 
 import { randomBytes } from 'node:crypto'
 import { XdpError } from '../../diagnostics.ts'
+import { ALL_PARTS } from '../../features/features.ts'
 import { runBpftool } from '../tools/bpftool.ts'
-import { loadObject } from '../tools/object.ts'
+import { loadObject, withObjects } from '../tools/object.ts'
 import { removePins } from '../tools/pins.ts'
 import { CommandError } from '../tools/spawn.ts'
 
@@ -16,14 +17,15 @@ export type Trial =
 export const TRIAL = 'xdp-doctor-'
 
 /**
- * Loads the objects into a temporary directory in the bpffs and removes it. Attaches nothing, so no packet reaches
+ * Loads the objects with all their parts into a temporary directory in the bpffs and removes it. Attaches nothing, so no packet reaches
  * them. Needs permission, bpftool and the bpffs. Takes as long as the verifier: about a second.
  */
 export async function tryLoading(bpffs: string): Promise<Trial> {
   const directory = `${bpffs}/${TRIAL}${process.pid}-${randomBytes(3).toString('hex')}`
   try {
-    const { paths } = await loadObject()
-    for (const path of paths) await runBpftool('prog', 'loadall', path, directory)
+    await withObjects(await loadObject(), ALL_PARTS, async (paths) => {
+      for (const path of paths) await runBpftool('prog', 'loadall', path, directory)
+    })
     const program = (await runBpftool('prog', 'show', 'pinned', `${directory}/xdp_filter`)) as { jited?: boolean }
     return { outcome: 'loaded', jited: program.jited === true }
   } catch (error) {

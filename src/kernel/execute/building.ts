@@ -1,9 +1,10 @@
 // Steps that build a generation beside the live one: its maps and programs, its tables, and the proof of both by digests
 // of the lines and by packets, before any packet meets it.
 
-import { rmdir } from 'node:fs/promises'
+import { rmdir, writeFile } from 'node:fs/promises'
 import { release } from 'node:os'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { bpftool, commandLine, quiet } from '../../abi/command.ts'
 import { HEADER_LINES } from '../../abi/generated.ts'
 import { mapWords, type Paths } from '../../abi/paths.ts'
@@ -14,6 +15,7 @@ import { type Image, SECTION_NAMES } from '../../tables/layout/layout.ts'
 import type { LineDigest } from '../../tables/lines/line-digest.ts'
 import { probePart, requireVerdicts } from '../live/probe.ts'
 import { joinParts } from '../tools/bpftool.ts'
+import { withParts } from '../tools/object.ts'
 import { makeDirectory, removePins } from '../tools/pins.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { copyPart, digestPart, packChunks, readPart, writePart } from '../tools/transfer.ts'
@@ -33,14 +35,8 @@ async function removeEmpty(...directories: readonly string[]): Promise<void> {
 const makeCommand = ({ pin, shape }: StepOf<'make-map'>) => bpftool('map', 'create', pin, ...mapWords(shape))
 const handOnCommand = ({ from, to }: StepOf<'hand-on-map'>) => bpftool('map', 'pin', 'pinned', from, to)
 
-const loadCommand = ({ object, directory, maps }: StepOf<'load'>) =>
-  bpftool(
-    'prog',
-    'loadall',
-    object,
-    directory,
-    ...maps.flatMap(({ name, pin }) => ['map', 'name', name, 'pinned', pin]),
-  )
+const loadCommand = ({ directory, maps }: StepOf<'load'>, path: string) =>
+  bpftool('prog', 'loadall', path, directory, ...maps.flatMap(({ name, pin }) => ['map', 'name', name, 'pinned', pin]))
 
 /** Throws E108 where the kernel holds other lines than the image. */
 function requireSame({ header, directory }: Image, read: Uint8Array, digests: readonly LineDigest[]): void {
@@ -120,10 +116,37 @@ export const BUILDING = {
     part: (step) => quiet(handOnCommand(step)),
     undo: ({ to }) => removePins(to),
   },
+  'prepare-object': {
+    batch: 'maps',
+    print: ({ object, parts }) => {
+      const missing = [...parts].filter(([, has]) => !has).map(([name]) => name)
+      return missing.length > 0 ? [`# taken out of ${basename(object.path)}: ${missing.join(', ')}`] : []
+    },
+    part: ({ object, parts }, { prepared }) => ({
+      commands: [],
+      finish: () => undefined,
+      meanwhile: async () => {
+        // bpftool is started first.
+        await setImmediate()
+        prepared.set(object.path, withParts(object, parts))
+      },
+    }),
+  },
   load: {
     batch: 'build',
-    print: (step) => [commandLine(loadCommand(step))],
-    part: (step) => ({ ...quiet(loadCommand(step)), explain: (error) => loadFailed(error, release()) }),
+    print: (step) => [commandLine(loadCommand(step, step.object.path))],
+    part: (step, { prepared }, files) => {
+      const path = `${files}-${basename(step.object.path)}`
+      return {
+        ...quiet(loadCommand(step, path)),
+        explain: (error) => loadFailed(error, release()),
+        before: async () => {
+          const content = prepared.get(step.object.path)
+          if (!content) throw new Error(`${step.object.path} was not prepared`)
+          await writeFile(path, content)
+        },
+      }
+    },
     undo: ({ directory }) => removePins(directory),
   },
   fill: {
@@ -191,6 +214,7 @@ export const BUILDING = {
   | 'make-generation'
   | 'make-map'
   | 'hand-on-map'
+  | 'prepare-object'
   | 'load'
   | 'fill'
   | 'prove-tables'

@@ -2,11 +2,12 @@
 // begins while it waits for an edit to come to its end.
 
 import type { Paths } from '../../abi/paths.ts'
+import { partsFor } from '../../features/features.ts'
 import type { State } from '../../model/state.ts'
 import { type Host, requireHost } from '../host/host.ts'
 import { acquireLock, type Lock } from '../host/lock.ts'
 import { type Observation, observe, withSurroundings } from '../observe/observe.ts'
-import { loadObject, objectsFor } from '../tools/object.ts'
+import { loadObject } from '../tools/object.ts'
 import { type Committed, type Stage, type Staging, stageAfter, unstage } from './stage.ts'
 
 /** A reconcile that was begun. Nobody else can change the instance before it is ended. */
@@ -28,7 +29,7 @@ export interface Early {
  */
 export function beginEarly(host: Host, paths: Paths, expected: State, last: Committed | undefined): Early {
   const lock = requireHost(host).then(() => acquireLock(host))
-  const staging = lock.then(async () => last && stageAfter(host, paths, last, objectsFor(await loadObject(), expected)))
+  const staging = lock.then(async () => last && stageAfter(host, paths, last, await loadObject(), partsFor(expected)))
   // What the network says of backends is asked for when it is known of which.
   const state = { ...expected, services: new Map() }
   const live = staging.then((staged) => observe(paths, host, { state, staged: staged?.generation }))

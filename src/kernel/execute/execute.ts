@@ -60,9 +60,17 @@ function partOf(run: Run, step: Step, files: string): BatchPart {
 }
 
 async function runBatched(run: Run, group: readonly Step[], files: string): Promise<void> {
-  const beside = group.filter(isBeside).map((step, i) => runParts(partOf(run, step, `${files}/beside-${i}`)))
-  const parts = group.filter((step) => !isBeside(step)).map((step, i) => partOf(run, step, `${files}/${i}`))
-  await allDone<unknown>([runParts(...parts), ...beside])
+  const partsOf = (steps: readonly Step[], prefix: string): readonly BatchPart[] =>
+    steps.map((step, i) => partOf(run, step, `${files}/${prefix}${i}`))
+  const beside = partsOf(group.filter(isBeside), 'beside-')
+  const parts = partsOf(
+    group.filter((step) => !isBeside(step)),
+    '',
+  )
+  const all = [...parts, ...beside]
+  await Promise.all(all.map(({ before }) => before?.()))
+  const running = [runParts(...parts), ...beside.map((part) => runParts(part))]
+  await allDone<unknown>([...running, ...all.flatMap(({ meanwhile }) => meanwhile?.() ?? [])])
   for (const { after } of parts) await after?.()
 }
 
@@ -84,7 +92,14 @@ function begin(host: Host, paths: Paths, steps: readonly Step[]): Run {
   const isEarly = steps.some((step) => step.kind === 'check-interfaces' && step.isEarly)
   const links = isEarly ? readLinks() : undefined
   links?.catch(() => undefined)
-  return { host, paths, programId: undefined, links, outcome: { probes: { run: 0, passed: 0 }, links: new Map() } }
+  return {
+    host,
+    paths,
+    programId: undefined,
+    prepared: new Map(),
+    links,
+    outcome: { probes: { run: 0, passed: 0 }, links: new Map() },
+  }
 }
 
 /** Runs steps that no packet meets, without undoing them on failure: their caller does. */

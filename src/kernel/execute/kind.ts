@@ -13,6 +13,8 @@ export interface Run {
   readonly paths: Paths
   /** Id of the program that interfaces are to run. */
   programId: number | undefined
+  /** Objects without the parts that the programs do not get, by the paths of the shipped ones. */
+  readonly prepared: Map<string, Uint8Array>
   /** The interfaces, where reading them began before they were needed. */
   links: Promise<ReadonlyMap<string, RawLink>> | undefined
   readonly outcome: Outcome
@@ -27,6 +29,10 @@ export interface Outcome {
 
 /** Commands of a step in the bpftool process that its batch shares. */
 export interface BatchPart extends ExplainedPart<void> {
+  /** Files that its commands read; called before the batch starts. */
+  readonly before?: () => Promise<void>
+  /** Work of this process while the batch runs. */
+  readonly meanwhile?: () => Promise<void>
   /** Checks that take a process of their own; called in the order of the steps when the batch is done. */
   readonly after?: () => Promise<void>
 }

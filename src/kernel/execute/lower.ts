@@ -5,6 +5,7 @@
 // that left the file and freeing the old generation come last, when nothing depends on them.
 
 import { LINE_SIZE, metaCodec } from '../../abi/generated.ts'
+import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
 import { type MapShape, type Paths, policyMap } from '../../abi/paths.ts'
 import { type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
 import { FEATURES, PROGRAM_MAPS } from '../../features/features.ts'
@@ -23,8 +24,8 @@ const isNewGeneration = (lowering: Lowering): lowering is NewGeneration => lower
 export interface Blank {
   readonly generation: number
   readonly lines: number
-  /** Paths of the BPF objects. */
-  readonly objects: readonly string[]
+  readonly objects: readonly ObjectFile[]
+  readonly parts: ProgramParts
   /** Generation whose lines can be copied. */
   readonly previous: number | undefined
   readonly ownMaps: readonly OwnMap[]
@@ -64,26 +65,24 @@ export const mapSteps = (paths: Paths, { generation, lines, ownMaps }: Blank): S
 ]
 
 /** The programs over these maps; objects but the first are loaded beside it. */
-export function loadSteps(paths: Paths, { generation, objects, previous, ownMaps }: Blank): Step[] {
+export function loadSteps(paths: Paths, { generation, objects, parts, previous, ownMaps }: Blank): Step[] {
   const maps: MapBinding[] = [
     { name: 'policy', pin: paths.policy(generation) },
     ...(previous === undefined ? [] : [{ name: 'previous', pin: paths.policy(previous) }]),
     ...PROGRAM_MAPS.map((map) => ({ name: map.name, pin: paths.sharedMap(map) })),
     ...ownMaps.map(({ shape }) => ({ name: shape.name, pin: paths.ownMap(generation, shape) })),
   ]
-  return objects.map((object, i) => ({
-    kind: 'load',
-    object,
-    directory: paths.programs(generation),
-    maps,
-    isBeside: i > 0,
-  }))
+  const directory = paths.programs(generation)
+  return [
+    ...objects.map((object): Step => ({ kind: 'prepare-object', object, parts })),
+    ...objects.map((object, i): Step => ({ kind: 'load', object, directory, maps, isBeside: i > 0 })),
+  ]
 }
 
 /** Makes, fills and proves the new generation. */
 function generationSteps(lowering: NewGeneration): Step[] {
   const { paths, live, target } = lowering
-  const { generation, image, objects, isStaged, previous, probes } = target
+  const { generation, image, objects, parts, isStaged, previous, probes } = target
   const program = (name: string): string => paths.program(generation, name)
   const { filter, explain, write, read, digest } = FILTER.programs
   const { missing } = live.instance
@@ -91,6 +90,7 @@ function generationSteps(lowering: NewGeneration): Step[] {
     generation,
     lines: image.lines,
     objects,
+    parts,
     previous: previous && live.committed?.number,
     ownMaps: ownMapsOf(lowering),
   }

@@ -2,10 +2,13 @@
 // which are the same for every edit, and as a rule the tables have as many lines as before.
 
 import { mkdir } from 'node:fs/promises'
+import { type ProgramParts, sameParts } from '../../abi/object.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
 import { OWN_MAPS } from '../../features/features.ts'
+import type { Image } from '../../tables/layout/layout.ts'
 import type { Host } from '../host/host.ts'
+import type { BpfObject } from '../tools/object.ts'
 import { removePins } from '../tools/pins.ts'
 import { runAside } from './execute.ts'
 import { loadSteps, mapSteps } from './lower.ts'
@@ -21,8 +24,9 @@ export interface Committed {
 export interface Stage {
   readonly generation: number
   readonly lines: number
-  /** Paths of the BPF objects. */
-  readonly objects: readonly string[]
+  /** Identifies the build that its programs are of. */
+  readonly digest: Uint8Array
+  readonly parts: ProgramParts
 }
 
 export interface Staging {
@@ -32,14 +36,15 @@ export interface Staging {
 }
 
 /**
- * Begins to stage the generation after `last`, with the programs of BPF objects. The caller holds the lock. undefined: a
+ * Begins to stage the generation after `last`, with programs that have these parts. The caller holds the lock. undefined: a
  * generation with that number exists, which is not ours to fill, or none can be made.
  */
 export async function stageAfter(
   host: Host,
   paths: Paths,
   last: Committed,
-  objects: readonly string[],
+  object: BpfObject,
+  parts: ProgramParts,
 ): Promise<Staging | undefined> {
   const generation = last.number + 1
   try {
@@ -47,24 +52,34 @@ export async function stageAfter(
   } catch {
     return undefined
   }
-  const stage = load(host, paths, last, objects)
+  const stage = load(host, paths, last, object, parts)
   // A caller that never waits for it need not hear of its failure.
   stage.catch(() => undefined)
   return { generation, stage }
 }
 
-async function load(host: Host, paths: Paths, last: Committed, objects: readonly string[]): Promise<Stage | undefined> {
+async function load(
+  host: Host,
+  paths: Paths,
+  last: Committed,
+  { objects, digest }: BpfObject,
+  parts: ProgramParts,
+): Promise<Stage | undefined> {
   const [generation, { lines }] = [last.number + 1, last]
   const ownMaps = OWN_MAPS.map((name) => ({ shape: { name }, handedOn: paths.ownMap(last.number, { name }) }))
-  const blank = { generation, lines, objects, previous: last.number, ownMaps }
+  const blank = { generation, lines, objects, parts, previous: last.number, ownMaps }
   try {
     await runAside(host, paths, [...mapSteps(paths, blank), ...loadSteps(paths, blank)])
-    return { generation, lines, objects }
+    return { generation, lines, digest, parts }
   } catch (error) {
     await unstage(paths, generation)
     if (error instanceof XdpError) return undefined
     throw error
   }
 }
+
+/** Whether a stage has the programs that an image is to get. */
+export const hasPrograms = (stage: Stage, { meta }: Image, parts: ProgramParts): boolean =>
+  Buffer.compare(stage.digest, meta.object_digest) === 0 && sameParts(stage.parts, parts)
 
 export const unstage = (paths: Paths, generation: number): Promise<void> => removePins(paths.generation(generation))

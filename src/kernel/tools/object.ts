@@ -1,27 +1,30 @@
-// The BPF object this build ships.
+// The BPF objects this build ships, and what is loaded of them.
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ABI_VERSION } from '../../abi/generated.ts'
+import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
 import { fail } from '../../diagnostics.ts'
-import type { Program, State } from '../../model/state.ts'
+import type { Program } from '../../model/state.ts'
+import { DamagedElf } from './elf.ts'
+import { withExchange } from './exchange.ts'
+import { prune } from './prune.ts'
 
 const NAME = 'xdp.bpf.o'
 /** The programs of a generation, in objects that are loaded side by side. */
-const WHOLE = [NAME, 'explain.bpf.o'] as const
-/** The same programs without the balancer, which the verifier is done with in half of the time. */
-const FILTER = ['filter.bpf.o', 'filter_explain.bpf.o'] as const
+const NAMES = [NAME, 'explain.bpf.o'] as const
 /** Programs that move content between maps: see carry.ts. */
 const CARRY_NAME = 'carry.bpf.o'
 /** Programs that list bans: see ban-list.ts. */
 const BANS_NAME = 'bans.bpf.o'
 
+const REPAIR = 'reinstall the package, or run npm run build'
+
 export interface BpfObject {
-  /** Paths of the objects with the programs of a generation: each is loaded by itself, into the same directory. */
-  readonly paths: readonly string[]
-  /** Those whose programs do the same for a policy without services. */
-  readonly filterPaths: readonly string[]
+  /** Objects with the programs of a generation, with all their parts. `program` has the digest of their contents. */
+  readonly objects: readonly ObjectFile[]
   /** The object beside it whose programs carry counters over to larger maps. */
   readonly carryPath: string
   /** The one whose programs list many bans. */
@@ -31,13 +34,7 @@ export interface BpfObject {
   readonly digest: Uint8Array
 }
 
-/** The objects with the programs for a state. */
-export const objectsFor = (
-  { paths, filterPaths }: BpfObject,
-  { services }: Pick<State, 'services'>,
-): readonly string[] => (services.size > 0 ? paths : filterPaths)
-
-/** Beside the bundle when installed; in `build/` when run from the sources. */
+/** Beside the bundle when installed; in `build/` when run from the sources, above the bundle of a benchmark. */
 const PLACES = ['./bpf/', '../bpf/', '../../../build/', '../'].map((place) =>
   fileURLToPath(new URL(place, import.meta.url)),
 )
@@ -45,30 +42,49 @@ const PLACES = ['./bpf/', '../bpf/', '../../../build/', '../'].map((place) =>
 /** Finds and identifies the object. Throws E110 where the installation lacks it. */
 export async function loadObject(): Promise<BpfObject> {
   for (const place of PLACES) {
-    const inPlace = (names: readonly string[]): string[] => names.map((name) => `${place}${name}`)
-    const [paths, filterPaths] = [inPlace(WHOLE), inPlace(FILTER)]
-    let objects: Buffer[]
+    const paths = NAMES.map((name) => `${place}${name}`)
+    let contents: Buffer[]
     try {
-      objects = await Promise.all([...paths, ...filterPaths].map((one) => readFile(one)))
+      contents = await Promise.all(paths.map((path) => readFile(path)))
     } catch {
       continue
     }
     const hash = createHash('sha256')
-    for (const bytes of objects) hash.update(bytes)
+    for (const bytes of contents) hash.update(bytes)
     const digest = hash.digest().subarray(0, 16)
     const program = { digest: digest.toString('hex'), abi: ABI_VERSION }
     return {
-      paths,
-      filterPaths,
+      objects: paths.map((path, i) => ({ path, content: contents[i] as Uint8Array })),
       carryPath: `${place}${CARRY_NAME}`,
       bansPath: `${place}${BANS_NAME}`,
       program,
       digest: new Uint8Array(digest),
     }
   }
-  throw fail(
-    'E110',
-    `${NAME} is not where it was installed (${PLACES[0]}${NAME})`,
-    'reinstall the package, or run npm run build',
-  )
+  throw fail('E110', `${NAME} is not where it was installed (${PLACES[0]}${NAME})`, REPAIR)
 }
+
+/** The content of an object with these parts and no others. Throws XdpError E110 if the object is damaged. */
+export function withParts({ path, content }: ObjectFile, parts: ProgramParts): Uint8Array {
+  try {
+    return prune(content, parts)
+  } catch (error) {
+    if (error instanceof DamagedElf) throw fail('E110', `${path} ${error.message}`, REPAIR, error)
+    throw error
+  }
+}
+
+/**
+ * Runs `body` with the paths of the objects of a generation with these parts, in a directory that is removed
+ * afterwards. Throws as withParts and withExchange.
+ */
+export const withObjects = <T>(
+  { objects }: Pick<BpfObject, 'objects'>,
+  parts: ProgramParts,
+  body: (paths: readonly string[]) => Promise<T> | T,
+): Promise<T> =>
+  withExchange(async (directory) => {
+    const paths = objects.map(({ path }) => `${directory}/${basename(path)}`)
+    await Promise.all(objects.map((object, i) => writeFile(paths[i] as string, withParts(object, parts))))
+    return body(paths)
+  })
