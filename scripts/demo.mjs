@@ -2,7 +2,7 @@
 // plan → apply → the ping stops → nothing left to change → counters → edit → apply → destroy.
 //
 // The script runs in separate namespaces (network and mounts, with a separate bpffs and /run). They end with it,
-// however it ends, with everything in them, and the machine stays untouched.
+// however it ends, and the machine stays untouched.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -19,13 +19,13 @@ export interface SchemaError {
   readonly params: {
     /** \`additionalProperties\`: the key that the schema does not know. */
     readonly additionalProperty?: string
-    /** \`propertyNames\`: the key that is no such name. */
+    /** \`propertyNames\`: the invalid key. */
     readonly propertyName?: string
-    /** \`required\`: the key that is not there. */
+    /** \`required\`: the missing key. */
     readonly missingProperty?: string
     /** \`dependencies\`: the key that needs another. */
     readonly property?: string
-    /** \`uniqueItems\`: the indexes of the two. */
+    /** \`uniqueItems\`: the indexes of the equal items. */
     readonly i?: number
     readonly j?: number
   }

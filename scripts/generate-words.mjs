@@ -23,11 +23,11 @@ export interface Words {
   readonly kindCode?: Code
   /** Hint for a value that is not allowed. */
   readonly hint?: string
-  /** Hint where nothing is written. */
+  /** Hint for an empty value. */
   readonly whenEmpty?: string
-  /** Hint where a key that must be there is not. */
+  /** Hint for a missing key. */
   readonly whenMissing?: string
-  /** Where the keys of this mapping belong, for one that stands somewhere else. */
+  /** The place of the keys of this mapping, for a misplaced one. */
   readonly home?: string
   /** Words to choose from, for "did you mean". */
   readonly words?: readonly string[]
@@ -83,7 +83,7 @@ function emit(value) {
 }
 
 const schema = JSON.parse(readFileSync(at('schemas/xdp.schema.json'), 'utf8'))
-// Refuses an x-error with a key that is not one of its own.
+// Refuses an x-error with an unknown key.
 new Ajv({ strict: true, strictRequired: false, allowUnionTypes: true }).addKeyword(X_ERROR).compile(schema)
 mkdirSync(at('src/config/generated'), { recursive: true })
 writeFileSync(at('src/config/generated/words.js'), HEADER + emit(plain(place(schema, schema, 'the file'))))

@@ -172,7 +172,7 @@ export interface Diagnostic {
 /** An expected failure, thrown at room edges. Any other exception is a bug (exit 70). */
 export class XdpError extends Error {
   readonly diagnostics: readonly Diagnostic[]
-  /** How many diagnostics were left out of `diagnostics`. */
+  /** Number of diagnostics that `diagnostics` leaves out. */
   readonly omitted: number
 
   constructor(diagnostics: readonly Diagnostic[], options: ErrorOptions & { readonly omitted?: number } = {}) {

@@ -91,7 +91,7 @@ export async function mountBpffs(log = console.log) {
   return undefined
 }
 
-/** Why programs cannot be loaded here; undefined: they can. */
+/** The reason why programs cannot be loaded here; undefined if they can. */
 export async function whyNoBpf() {
   if (process.platform !== 'linux') return `needs Linux, this is ${process.platform}`
   if (!isRoot()) return 'needs root'

@@ -17,7 +17,7 @@ function usage({ name, argument, flags }) {
   return [literal(`xdp ${name}`), ...positional, ...own].join(' ')
 }
 
-/** The usage of docs/commands.md, which the first fence of a section holds, is made anew. */
+/** Drops the usage, the first fence of a section of docs/commands.md: the page has it from the table of commands. */
 function withoutUsage() {
   let first = true
   return ({ type }) => {
@@ -48,7 +48,7 @@ function command(spec, docs) {
 /** Names that manual pages use. */
 const USUAL = { 'Exit statuses': 'Exit status' }
 
-/** The section of docs/commands.md whose table is made anew, too. */
+/** The section of docs/commands.md whose table is dropped too. */
 const GLOBALS = 'Flags of every command'
 
 /** The page. `markdown` is the text of docs/commands.md. */

@@ -15,10 +15,10 @@ import {
   verbatim,
 } from './roff.mjs'
 
-/** The blocks of a text. Comments are for those who edit it. */
+/** The blocks of a text, without comments. */
 export const blocks = (text) => lexer(text).filter(({ type }) => type !== 'space' && type !== 'html')
 
-/** Where a link of docs/ leads, unless that is in the same text: who reads the page has only its words to follow. */
+/** A link of docs/ with its target in words, unless that is in the same text: a manual page has no links. */
 function link({ text, href, tokens }) {
   const label = spans(tokens)
   if (href.startsWith('#')) return label
@@ -46,13 +46,13 @@ function span(token) {
   }
 }
 
-/** Text with its marks as fonts. */
+/** Marked-up text, with fonts. */
 const spans = (tokens) => tokens.map(span).join('')
 
 /** One line of Markdown. */
 export const inline = (text) => spans(lexer(text).flatMap(({ tokens = [] }) => tokens))
 
-/** The blocks under a heading of the second level or below, without it and without what another of its level begins. */
+/** The blocks between a heading of the second level or below and the next heading of its level or above. */
 export function section(all, title) {
   const at = all.findIndex(({ type, depth, text }) => type === 'heading' && depth > 1 && text === title)
   if (at < 0) throw new Error(`there is no section "${title}"`)
@@ -70,7 +70,7 @@ export function introduction(all) {
   return all.slice(0, end < 0 ? undefined : end).filter(({ type }) => type !== 'heading')
 }
 
-/** A table as a list of definitions: its first column is what is defined. `titled`: nothing else says what it holds. */
+/** A table as a list of definitions of its first column. `titled`: begins with the heading of that column. */
 function table({ header, rows }, titled) {
   const title = titled ? paragraph(`${spans(header[0].tokens)}:`) : []
   return title.concat(
@@ -100,7 +100,7 @@ function list({ ordered, start, items }) {
   })
 }
 
-/** Without what it announces, a text ends there. */
+/** Ends a text with a full stop if the block that it announces is dropped. */
 const announcing = (text, dropped) => (dropped ? text.replace(/:$/, '.') : text)
 
 /** Roff of blocks. `drop`: blocks that another part of the page has. */

@@ -1,9 +1,9 @@
 // Text → roff for man(7), as groff and mandoc both read it.
 
-/** Characters that roff would take for something else, or typeset as something that cannot be pasted back. */
+/** Characters that roff would interpret, or typeset as others that cannot be pasted back. */
 const SPECIAL = { '\\': '\\e', '-': '\\-', "'": '\\(aq', '`': '\\(ga', '^': '\\(ha', '~': '\\(ti', '"': '\\(dq' }
 
-/** A run of text, as it is. */
+/** Text without markup. */
 export const escaped = (text) =>
   text
     .replace(/[\\\-'`^~"]/g, (character) => SPECIAL[character])
@@ -28,7 +28,7 @@ export const paragraph = (text) => ['.PP', line(text)]
 /** A term with its explanation indented under it. */
 export const definition = (term, lines) => ['.TP', line(term), ...lines]
 
-/** Lines that are shown as they are. */
+/** Preformatted lines. */
 export const verbatim = (lines) => ['.PP', '.RS 4', '.EX', ...lines.map((text) => line(escaped(text))), '.EE', '.RE']
 
 /** Blocks that belong to the list item before them. */

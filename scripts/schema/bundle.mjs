@@ -1,15 +1,15 @@
-// Makes a schema that stands alone of schemas/NAME.schema.json, which refers to the files beside it.
+// Makes a self-contained schema from schemas/NAME.schema.json, which refers to the files beside it.
 
 /** The file whose definitions the others share. */
 const SHARED = 'shared.schema.json'
-/** The config's schema. Outputs take only the words of an `enum` from it: the rest is about writing a config. */
+/** The config's schema. Outputs take only the words of an `enum` from it: the rest is about editing a config. */
 const CONFIG = 'xdp.schema.json'
 /** Keywords that only the build reads. */
 const OWN = /^x-/
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** The value at a JSON pointer. Throws where there is none. */
+/** The value at a JSON pointer. Throws if there is none. */
 export function lookup(schema, pointer) {
   const found = pointer
     .split('/')

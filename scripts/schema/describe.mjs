@@ -3,7 +3,7 @@ import { flow } from './yaml.mjs'
 
 const code = (text) => `\`${text}\``
 
-/** A default that no value can express: the last sentence of a description. */
+/** A default that is no value: the last sentence of a description. */
 const DEFAULT = / ?Default: (.*)\.$/
 
 /** Marks the words to choose from as code. */

@@ -21,11 +21,11 @@ export const X_ERROR = {
       kindCode: code,
       /** Hint for a value that is not allowed. */
       hint: text,
-      /** Hint where nothing is written. */
+      /** Hint for an empty value. */
       whenEmpty: text,
-      /** Hint where a key that must be there is not. */
+      /** Hint for a missing key. */
       whenMissing: text,
-      /** Where the keys of this mapping belong, for one that stands somewhere else. */
+      /** The place of the keys of this mapping, for a misplaced one. */
       home: text,
     },
   },

@@ -69,8 +69,8 @@ function derived(spec) {
 /**
  * The value at a place and the values below it: `below` by key, `each` under any name or in a list.
  *
- * @param what how the value is called where the schema does not say: its key
- * @param [inherited] the words of the list that it is an element of, for one without words
+ * @param what name of the value if the schema has none: its key
+ * @param [inherited] the words of the list that it is an element of, if it has none
  */
 export function place(schema, root, what, inherited) {
   const spec = resolved(schema, root)
@@ -87,10 +87,10 @@ export function place(schema, root, what, inherited) {
     error,
     words: wordsOf(schema, root),
     below: new Map(keys.map(([key, one]) => [key, place(one, root, key)])),
-    /** One object for all mappings with these keys. */
+    /** One object, shared by all mappings with these keys. */
     mapping: mapping?.properties,
     required: [...(mapping?.required ?? []), ...(mapping?.else?.required ?? [])],
-    /** Keys that another one needs beside it, by that one. */
+    /** By key, the keys that it needs beside it. */
     needs: mapping?.dependencies ?? {},
     /** The words about names. */
     names: named && resolved(named.propertyNames, root)['x-error'],

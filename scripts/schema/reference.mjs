@@ -11,7 +11,7 @@ const BLOCK = /(<!-- keys: ([^ ]+|of the file)(?: with (\w+))? -->\n).*?(<!-- en
 
 const HEAD = ['| Key | Value | Default | Example | Description |', '|---|---|---|---|---|']
 
-/** The place at a path such as `services.NAME.backends[]`. Throws where there is none. */
+/** The place at a path such as `services.NAME.backends[]`. Throws if there is none. */
 function placeAt(whole, path) {
   const steps = path === 'of the file' ? [] : path.replaceAll('[]', '.[]').split('.')
   return steps.reduce((at, step) => {

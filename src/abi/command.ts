@@ -11,17 +11,17 @@ export interface Command {
 export const bpftool = (...argv: readonly string[]): Command => ({ tool: 'bpftool', argv })
 export const commandLine = ({ tool, argv }: Command): string => [tool, ...argv].join(' ')
 
-/** Commands that share a bpftool process with others, and what their outputs say. */
+/** Commands that share a bpftool process with others, and the decoder of their outputs. */
 export interface Part<T> {
   readonly commands: readonly Command[]
   /** Called once all commands have succeeded. May throw. */
   readonly finish: (outputs: readonly unknown[]) => T
 }
 
-/** The part of commands whose outputs say nothing. */
+/** A part of commands without a result. */
 export const quiet = (...commands: readonly Command[]): Part<void> => ({ commands, finish: () => undefined })
 
-/** A u32 key as the bytes bpftool wants. */
+/** A u32 key as the decimal bytes of bpftool's `key …` arguments. */
 export function keyBytes(key: number): string[] {
   const view = new DataView(new ArrayBuffer(4))
   view.setUint32(0, key, LITTLE_ENDIAN)
@@ -44,7 +44,7 @@ export interface HexEntry {
   readonly value: readonly string[]
 }
 
-/** `0x00` to `0xff`: a table is several times faster than parsing, which counts for a dump of a hundred thousand. */
+/** `0x00` to `0xff`: a table is several times faster than parsing, which matters for a dump of 100,000 entries. */
 const HEX: ReadonlyMap<string, number> = new Map(
   Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
 )

@@ -1,8 +1,7 @@
-// The directory in a bpffs that everything we own lies in. Apart from paths.ts, so that completion can name it without
-// loading the codecs.
+// The directory in a bpffs with everything we own. Separate from paths.ts, so that completion does not load the codecs.
 
-/** Where bpffs is mounted unless --bpffs names another place. */
+/** Default mount point of bpffs; --bpffs overrides it. */
 export const BPFFS = '/sys/fs/bpf'
 
-/** Its directories are the instances. */
+/** Holds one directory per instance. */
 export const OWN_DIRECTORY = 'xdp-as-code'

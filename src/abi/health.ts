@@ -1,4 +1,4 @@
-// Bytes of the map `health`: one for each backend, then one for each service, by their slots.
+// Bytes of the map `health`: one for each backend, then one for each service, by slot.
 
 import type { Slots } from '../model/live.ts'
 import type { Overlay, ServiceMode } from '../model/overlay.ts'

@@ -12,11 +12,11 @@ export interface OwnMapFacts {
 
 export interface Generation {
   readonly number: number
-  /** ABI version of its image; only a generation of our own version can be decoded further. */
+  /** ABI version of its image; a generation of another version is not decoded further. */
   readonly abi: number
   /** undefined for another ABI version. */
   readonly meta: Meta | undefined
-  /** Inode of its network namespace, which stands at the same place in every ABI version; 0 = not written yet. */
+  /** Inode of its network namespace, which is at the same offset in every ABI version; 0 = not written yet. */
   readonly netns: bigint
   readonly program: { readonly id: number; readonly tag: string }
   readonly lines: number
@@ -24,11 +24,11 @@ export interface Generation {
   readonly header: Uint32Array | undefined
   /** Bytes of kernel memory of the policy map and the filter. */
   readonly memory: number
-  /** Names of programs whose pins are gone. */
+  /** Names of programs whose pins are missing. */
   readonly unpinned: ReadonlySet<string>
-  /** Maps beside the policy that are pinned, by name: all of them, unless something removed a pin. */
+  /** Pinned maps beside the policy, by name: all of them, unless something removed a pin. */
   readonly ownMaps: ReadonlyMap<string, OwnMapFacts>
-  /** Whether programs that carry counters over are still pinned, left by an apply that was killed. */
+  /** Whether a killed apply left its programs that carry counters over. */
   readonly hasCarry: boolean
 }
 

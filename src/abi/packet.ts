@@ -1,6 +1,6 @@
 // Probes: Ethernet frames that `why` and `apply` send through the loaded programs, and the explanations that these
-// write back. A probe is well-formed down to its checksums, so that it stands for a packet of its kind. Default drop
-// does not treat it as essential unless its protocol and ports call for that.
+// write back. A probe is well-formed, checksums included, so that it stands for a packet of its kind. Default drop
+// treats it as essential only for its protocol and ports.
 
 import type { Address } from '../model/address.ts'
 import { TCP, UDP } from '../model/ports.ts'
@@ -20,7 +20,7 @@ export interface TestPacket {
   readonly destinationPort?: number | undefined
 }
 
-/** A test packet, and the verdict that the file gives it. */
+/** A test packet, and its verdict by the config. */
 export interface Probe {
   readonly packet: TestPacket
   readonly verdict: Verdict
@@ -105,7 +105,7 @@ function transport(probe: Filled): Uint8Array {
     view.setUint8(0, family === 4 ? 8 : 128)
     view.setUint16(2, checksum(bytes, family === 4 ? 0 : pseudo(probe, bytes.length)))
   } else {
-    // If the number is one of IPv6's extension headers, these eight bytes are one, with no header behind it.
+    // For the number of an IPv6 extension header, these eight bytes are that header, with no next header.
     view.setUint8(0, NO_NEXT_HEADER)
   }
   return bytes

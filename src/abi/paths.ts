@@ -1,6 +1,6 @@
 // Where our objects are pinned, and the shapes of maps. Everything we own lies below `<bpffs>/xdp-as-code/<instance>/`;
-// libxdp, xdp-filter, tc and ip have their own directories, which we never touch. Interface names are no part of a path:
-// bpffs refuses dots. Names of maps and programs stand in the records of src/features.
+// libxdp, xdp-filter, tc and ip have their own directories, which we never touch. Paths contain no interface names,
+// because bpffs refuses dots. Names of maps and programs are in the records of src/features.
 
 import { OWN_DIRECTORY } from './directory.ts'
 import { ABI_VERSION, LINE_SIZE } from './generated.ts'
@@ -32,7 +32,7 @@ export const arrayMap = (name: string, valueSize: number, entries: number, flags
   flags,
 })
 
-/** A per-CPU array map: each value exists once for every CPU. */
+/** A per-CPU array map: each value exists once per CPU. */
 export const perCpuMap = (name: string, valueSize: number, entries: number): MapShape => ({
   ...arrayMap(name, valueSize, entries),
   type: 'percpu_array',
@@ -49,19 +49,19 @@ export const policyMap = (lines: number): MapShape => arrayMap('policy', LINE_SI
 
 /**
  * Builds that share maps must agree on their layout, so the directory carries the ABI version. A build of another
- * version creates a second directory, and the old one goes with the last generation that uses it.
+ * version creates a second directory; the old one is removed with the last generation that uses it.
  */
 const SHARED = `shared-${ABI_VERSION}`
 
 /** Directory of the programs that copy counters and ports to larger maps, while they run. */
 export const CARRY = 'carry'
 
-/** Directory of the programs that list bans while they run: beside the maps, where no apply takes it for its own. */
+/** Directory of the programs that list bans while they run; beside the maps, where no apply takes it for a leftover. */
 const LISTING = 'listing'
 
 /** Pin paths of one instance. */
 export interface Paths {
-  /** Our directory in the bpffs, above all instances. */
+  /** Our directory in the bpffs, which holds all instances. */
   readonly root: string
   readonly instance: string
   readonly shared: string

@@ -36,7 +36,7 @@ export interface Terminal {
   readonly ask: (question: string, signal: AbortSignal) => Promise<string>
   /** Reads all of stdin. */
   readonly readInput: () => Promise<Uint8Array>
-  /** The terminal behind stdout; absent where stdout is none, or one without control sequences. */
+  /** The terminal behind stdout; absent if stdout is none, or has no control sequences. */
   readonly screen?: Screen
   /** Aborted when a signal asks the run to stop. */
   readonly signal: AbortSignal

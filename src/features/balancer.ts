@@ -1,6 +1,6 @@
-// The balancer: its flow table, counters and ports of source pools. These maps belong to a generation, because services
-// decide how large they are; each is handed on from the generation before, or rebuilt where that one has another size, and
-// counters and ports are then carried over to the new map.
+// The balancer: its flow table, counters and ports of source pools. These maps belong to a generation, because their
+// sizes depend on the services. Each is handed on from the previous generation if it fits, else rebuilt; then counters
+// and ports are carried over to the new map.
 
 import { plainRun } from '../abi/command.ts'
 import {
@@ -23,7 +23,7 @@ import { type Feature, type GaugeFacts, gauges, type Lowering, liveMap, type New
 import { newlyOwned } from './filter.ts'
 import type { Carrying, Step } from './step.ts'
 
-/** Maps of a generation, as large as its services ask for; one entry each without services. */
+/** Maps of a generation, sized for its services; one entry each without services. */
 export function balancerMaps(image: Pick<Header, 'balance'>) {
   const { flowLines, services, backends, pools } = balanceSizes(image)
   return {
@@ -36,7 +36,7 @@ export function balancerMaps(image: Pick<Header, 'balance'>) {
 
 export type BalancerMap = keyof ReturnType<typeof balancerMaps>
 
-/** Names of these maps, by which they are pinned beside the policy. */
+/** Names of these maps, and of their pins beside the policy. */
 export const BALANCER_MAPS: Readonly<Record<BalancerMap, string>> = {
   flows: 'flows',
   serviceStats: 'service_stats',
@@ -87,7 +87,7 @@ export const BALANCER = {
     ]
   },
   switched: (lowering: NewGeneration): Step[] => {
-    // Only now has the old generation stopped counting; ports may have been taken since the first copy.
+    // Only now has the old generation stopped counting; ports may have been allocated since the first copy.
     const carrying = carryingOf(lowering)
     if (carrying.length === 0) return []
     const directory = lowering.paths.carry(lowering.target.generation)
@@ -109,7 +109,7 @@ export const BALANCER = {
   metrics: BALANCER_METRICS,
 } as const satisfies Feature
 
-/** Return values by the name of a program that counts. */
+/** Return values of the counting programs, by name. */
 type Counts = ReadonlyMap<string, number>
 
 function fillOf(counts: Counts, { generation: { ownMaps }, services, slots }: GaugeFacts): Fill[] {
@@ -129,12 +129,12 @@ function fillOf(counts: Counts, { generation: { ownMaps }, services, slots }: Ga
   return rows.filter((row) => row !== undefined)
 }
 
-/** A larger map will do, except for flows, whose places depend on the number of lines, and where there are no services. */
+/** A larger map will do, except for flows, whose places depend on the number of lines, and without services. */
 function fits({ name, entries }: MapShape, existing: number): boolean {
   return name === BALANCER_MAPS.flows || entries === 1 ? existing === entries : existing >= entries
 }
 
-/** Slots whose owner stays. */
+/** Slots that keep their owner. */
 function kept(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): number[] {
   const slots: number[] = []
   for (const [name, slot] of after) if (before.get(name) === slot) slots.push(slot)
@@ -143,7 +143,7 @@ function kept(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, nu
 
 const poolLines = ({ pools }: Slots): number => (Math.max(...pools.values()) + 1) * 2 * SNAT_PORTS
 
-/** Content of maps that have another size now. */
+/** Content to carry over to maps that change their size. */
 export function carryingOf({ paths, plan: { slots }, live, target }: NewGeneration): Carrying[] {
   const shapes = balancerMaps(target.image)
   return (Object.keys(shapes) as BalancerMap[]).flatMap((map): Carrying[] => {
@@ -160,7 +160,7 @@ export function carryingOf({ paths, plan: { slots }, live, target }: NewGenerati
   })
 }
 
-/** Counters of slots with a new owner start at zero, in maps that are handed on. */
+/** Zeroes the counters of slots with a new owner, in maps that are handed on. */
 function zeroCounters({ paths, plan: { slots }, live, target }: Lowering): Step[] {
   if (!target.image) return []
   const { serviceStats, backendStats } = balancerMaps(target.image)

@@ -1,11 +1,12 @@
-// Bans: dynamic entries apart from the file, in a hash map that outlives generations. src/kernel/live/bans.ts writes them.
+// Bans: dynamic entries that are not part of the config, in a hash map that outlives generations.
+// src/kernel/live/bans.ts writes them.
 
 import { bpftool, type HexEntry, keyBytes, type Part, plainRun, viewOf } from '../abi/command.ts'
 import { type BanState, banCodec, banKeyCodec, banStateCodec, BANS as CAPACITY } from '../abi/generated.ts'
 import { arrayMap, NO_PREALLOC, type Paths } from '../abi/paths.ts'
 import { type Feature, gauges, type Readable } from './feature.ts'
 
-/** Bans in force, how many fit, and bytes of kernel memory of their map. */
+/** Number of bans in force, capacity, and bytes of kernel memory of their map. */
 export interface BanCount {
   readonly live: number
   readonly capacity: number
@@ -58,7 +59,7 @@ const lookUpState = (paths: Paths) =>
 
 const stateOf = (output: unknown): BanState => banStateCodec.decode(viewOf((output as HexEntry).value))
 
-/** Has the kernel bring the state up to date, and reads it. */
+/** Makes the kernel update the state, and reads it. */
 export const banStatePart = (paths: Paths, generation: number): Part<BanState> => ({
   commands: [plainRun(paths.program(generation, programs.count)), lookUpState(paths)],
   finish: ([, output]) => stateOf(output),

@@ -18,34 +18,34 @@ import type { Previous as PreviousImage } from '../tables/layout/difference.ts'
 import type { Header, Image } from '../tables/layout/layout.ts'
 import type { Step } from './step.ts'
 
-/** Live, with the pins that it was read from. */
+/** The live state, with the pins that it was read from. */
 export interface Observed extends Live {
   readonly instance: Instance
   /** The generation the live state was read from. */
   readonly committed: Generation | undefined
 }
 
-/** Where the plan leads: which generation, and with what content if it is a new one. */
+/** The target of a plan: the generation, and its content if it is new. */
 export interface Target {
   readonly generation: number
-  /** undefined: the generation stays, or all is removed. */
+  /** undefined if the generation stays, or everything is removed. */
   readonly image: Image | undefined
-  /** Facts about the live image, where its lines can be taken over. */
+  /** Facts about the live image, if its lines can be taken over. */
   readonly previous: PreviousImage | undefined
   /** The objects with the programs of a generation, and the parts that these get. */
   readonly objects: readonly ObjectFile[]
   readonly parts: ProgramParts
   readonly carryObject: string
-  /** Its maps and programs are there already. */
+  /** Whether its maps and programs exist already. */
   readonly isStaged: boolean
   /** Unix time in seconds. */
   readonly now: number
-  /** Health stays as it is found, because a daemon knows it. */
+  /** Whether health stays as it is, because a daemon maintains it. */
   readonly keepsHealth: boolean
   readonly probes: readonly Probe[]
 }
 
-/** All that the steps of a plan are made from. */
+/** The input of lowering. */
 export interface Lowering {
   readonly paths: Paths
   readonly plan: Plan
@@ -53,7 +53,7 @@ export interface Lowering {
   readonly target: Target
 }
 
-/** The same for a new generation. */
+/** A lowering to a new generation. */
 export interface NewGeneration extends Lowering {
   readonly target: Target & { readonly image: Image }
 }
@@ -72,26 +72,26 @@ export interface ReadableGeneration extends Readable {
   readonly programs: ReadonlySet<string>
 }
 
-/** What gauges are computed from besides their own reading. */
+/** Facts for gauges besides their own reading. */
 export interface GaugeFacts {
   readonly generation: Generation
   readonly services: readonly ServiceStatus[]
   readonly slots: Pick<Slots, 'pools'>
 }
 
-/** How full a feature's maps are. `R`: what is read of them. */
+/** The fill of a feature's maps. `R`: the type of its reading. */
 export interface Gauges<R> {
-  /** undefined: this generation lacks a program or map for it. */
+  /** undefined if the generation lacks a program or map for it. */
   readonly part: (from: ReadableGeneration) => Part<R> | undefined
   readonly fill: (read: R, facts: GaugeFacts) => readonly Fill[]
-  /** Bytes of kernel memory of maps that grow with what they hold. */
+  /** Bytes of kernel memory of maps that grow with their content. */
   readonly memory?: (read: R) => number
 }
 
 /** Gauges without the type of their reading, which only the record itself knows. */
 export const gauges = <R>(own: Gauges<R>): Gauges<unknown> => own as Gauges<unknown>
 
-/** Part of the kernel that a feature depends on, with the version that brought it (tags in torvalds/linux). */
+/** A part of the kernel that a feature needs, and the version that introduced it (tags in torvalds/linux). */
 export interface KernelNeed {
   readonly since: readonly [major: number, minor: number]
   readonly what: string
@@ -99,45 +99,45 @@ export interface KernelNeed {
 
 export interface Feature {
   readonly name: string
-  /** Keys of the config that configure it, at the top of the file. */
+  /** Top-level keys of the config that configure it. */
   readonly config: readonly string[]
   /** Maps that outlive generations, and that programs use. */
   readonly maps: Readonly<Record<string, MapShape>>
   /** Maps that outlive generations and belong to the control plane alone. */
   readonly records?: Readonly<Record<string, MapShape>>
-  /** Maps of one generation, as large as its image asks for: names of all of them, shapes for an image. */
+  /** Maps of one generation: their names, and their shapes, which depend on the image. */
   readonly ownMaps?: {
     readonly names: readonly string[]
     readonly shapes: (image: Pick<Header, 'balance'>) => readonly MapShape[]
-    /** Whether a map of so many entries can take the place of one of this shape. */
+    /** Whether a map with this many entries can serve as one of this shape. */
     readonly fits: (shape: MapShape, entries: number) => boolean
   }
-  /** Names of programs, by which they are pinned in a generation. */
+  /** Names of programs, and of their pins in a generation. */
   readonly programs: Readonly<Record<string, string>>
   /** Optional parts of the programs, by their names in bpf/include/parts.h, and whether a state needs them. */
   readonly parts?: Readonly<Record<string, (state: State) => boolean>>
-  /** Programs without which a generation is incomplete; without one of the others it is repaired. */
+  /** Programs without which a generation is incomplete; an apply repairs one that lacks others. */
   readonly core?: readonly string[]
-  /** Why a packet got its verdict, where this feature decided. */
+  /** Reasons of the verdicts that this feature gives. */
   readonly reasons: readonly ReasonName[]
   readonly needs: readonly KernelNeed[]
 
-  /** Steps once a generation is filled and proven, while no packet meets it. */
+  /** Steps after a generation is filled and verified, before it gets packets. */
   readonly beside?: (lowering: NewGeneration) => readonly Step[]
   /** Steps just before the switch. */
   readonly prepare?: (lowering: Lowering) => readonly Step[]
   /** Steps after the switch, before the commit. */
   readonly switched?: (lowering: NewGeneration) => readonly Step[]
-  /** Steps after the commit: they are not undone. */
+  /** Steps after the commit, which are not undone. */
   readonly committed?: (lowering: Lowering) => readonly Step[]
 
-  /** Facts that every observation reads, as Instance.features has them. */
+  /** Facts that every observation reads into Instance.features. */
   readonly observe?: (from: Readable) => Part<unknown> | undefined
   readonly gauges?: Gauges<unknown>
   readonly metrics: readonly Metric[]
 }
 
-/** A map of the live generation; undefined: there is none. */
+/** A map of the live generation; undefined if there is none. */
 export function liveMap(paths: Paths, { committed }: Observed, name: string) {
   const known = committed?.meta && committed.ownMaps.get(name)
   return committed && known && { pin: paths.ownMap(committed.number, { name }), entries: known.entries }

@@ -1,4 +1,4 @@
-// Every feature of the data plane, and what they make together. To add one: write its record and name it here.
+// Every feature of the data plane, and their maps and programs together. To add one: write its record and name it here.
 
 import type { ProgramParts } from '../abi/object.ts'
 import type { MapShape } from '../abi/paths.ts'
@@ -9,7 +9,7 @@ import type { Feature } from './feature.ts'
 import { FILTER } from './filter.ts'
 import { HEALTH } from './health.ts'
 
-/** In the order in which their steps are taken, and their rows shown. */
+/** In the order of their steps and rows. */
 export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH]
 
 /** Maps that programs use and that outlive generations. */

@@ -1,4 +1,4 @@
-// The filter: lists, the default verdict, and the interfaces that programs count for. Every other feature stands on it.
+// The filter: lists, the default verdict, and counters by interface. Every other feature builds on it.
 
 import {
   attachmentCodec,
@@ -51,23 +51,23 @@ export const FILTER = {
     { since: [5, 17], what: 'loops in programs (bpf_loop)' },
     { since: [5, 18], what: 'programs for packets in several buffers (xdp.frags)' },
     { since: [5, 18], what: 'access to such packets (bpf_xdp_load_bytes, bpf_xdp_store_bytes, bpf_xdp_get_buff_len)' },
-    { since: [5, 18], what: 'test runs with more than a page of data, by which tables are filled' },
+    { since: [5, 18], what: 'test runs with more than a page of data, which fill the tables' },
   ],
   prepare: zeroCounters,
   metrics: [],
 } as const satisfies Feature
 
-/** Runs while a generation is filled, and is unpinned then because it holds the map of the generation before. */
+/** Fills a generation, and is unpinned afterwards because it holds the map of the previous generation. */
 export const COPY_PROGRAM = 'table_copy'
 
-/** Slots whose owner was another one before, or had none. */
+/** Slots with a new owner. */
 export function newlyOwned(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): number[] {
   const slots: number[] = []
   for (const [name, slot] of after) if (before.get(name) !== slot) slots.push(slot)
   return slots
 }
 
-/** Counters of slots with a new owner start at zero; maps that do not exist yet hold zeros. */
+/** Zeroes the counters of slots with a new owner; maps that do not exist yet will hold zeros. */
 function zeroCounters({ paths, plan: { slots }, live }: Lowering): Step[] {
   const { verdictStats, listStats } = maps
   const size = counterCodec.size

@@ -1,8 +1,8 @@
 // Health of backends and services: bytes beside the policy, which a daemon writes and every generation reads.
 //
-// An apply resets the bytes of slots that get a new owner before the switch, and once more when it has shut out writers of
-// older generations: in between, a daemon that does not know yet may have written for a former owner. Results of health
-// checks stay for as long as a daemon runs; without one nothing would ever take them back, so every backend counts as up.
+// An apply resets the bytes of slots with a new owner before the switch, and again after it has locked out writers of
+// older generations: in between, a daemon may still have written for the previous owner. Results of health checks stay
+// while a daemon runs; without one nothing would ever update them, so every backend counts as up.
 
 import { HEALTH_LINES, LINE_SIZE, SERVICE_HEALTH } from '../abi/generated.ts'
 import { backendByte, bytesOfSlots, type HealthBytes, serviceByte } from '../abi/health.ts'
@@ -31,17 +31,17 @@ export const HEALTH = {
 
 /** Bytes that an apply writes. */
 interface Resets {
-  /** Before the switch: slots that get a new owner begin well. */
+  /** Before the switch: slots with a new owner start healthy. */
   readonly fresh: HealthBytes
-  /** After the commit: the same, and services that can send no flow anywhere; without a daemon, every byte. */
+  /** After the commit: these slots again, and services without a usable backend; without a daemon, every byte. */
   readonly after: HealthBytes
 }
 
-/** Whether no backend of the service could take a flow, whatever its health. */
+/** Whether no backend of the service could take a flow even if healthy. */
 const isEmpty = ({ backends }: Service): boolean =>
   !backends.some((backend) => takesFlows(backend) && backend.nextHop !== undefined)
 
-/** Every byte while no daemon checks backends. */
+/** The value of every byte while no daemon checks backends. */
 export function restingBytes({ services, slots }: Pick<Served, 'services' | 'slots'>): HealthBytes {
   const bytes = new Map(bytesOfSlots(slots).map((number) => [number, 0]))
   for (const [name, slot] of slots.services) {
@@ -51,10 +51,10 @@ export function restingBytes({ services, slots }: Pick<Served, 'services' | 'slo
   return bytes
 }
 
-/** undefined: there are no services, before or after. */
+/** undefined without services before and after. */
 function resetsOf({ plan: { slots, state }, live, target }: Lowering): Resets | undefined {
   if (!target.image || (state.services.size === 0 && live.state.services.size === 0)) return undefined
-  // A new map holds zeros, which stand for backends that are up.
+  // A new map holds zeros, which mean up.
   const isNew = live.instance.missing.includes(maps.health) || live.slots.services.size === 0
   const zeros: HealthBytes = new Map(
     isNew
@@ -83,7 +83,7 @@ function writeStep(
   if (!resets) return []
   const { paths, target } = lowering
   const bytes = choose(resets)
-  // A claim without bytes still shuts out older writers.
+  // A claim without bytes still locks out writers of older generations.
   if (bytes.size === 0 && kind === 'write-health') return []
   const { generation } = target
   return [{ kind, generation, program: paths.program(generation, programs.write), bytes }]

@@ -95,7 +95,7 @@ export interface Feed {
   readonly inline: readonly ScopedSet[]
 }
 
-/** How the daemon follows the config and its lists. */
+/** The settings of `watch`. */
 export interface WatchOptions {
   /** Quiet time in milliseconds after the last change of a file before the daemon reads it. */
   readonly debounceMs: number

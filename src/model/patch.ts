@@ -23,7 +23,7 @@ export interface Patch {
 
 const patches = new WeakMap<Ranges, Patch>()
 
-/** How `patch` derived these ranges; undefined: it did not. */
+/** The derivation of ranges that `patch` made; undefined for others. */
 export const patchOf = (ranges: Ranges): Patch | undefined => patches.get(ranges)
 
 /**

@@ -5,7 +5,7 @@ import type { Address } from './address.ts'
 import type { PortRange } from './ports.ts'
 import { compareAddresses, formatAddress } from './text.ts'
 
-/** How packets reach a backend: destination rewritten, MACs rewritten, or encapsulated. */
+/** Forwarding mode: rewrites the destination, rewrites MACs, or encapsulates. */
 export type Forwarding = 'nat' | 'dsr' | 'ipip' | 'gue'
 export type Scheduler = 'maglev' | 'random'
 /** Input of the flow hash. `source`: all flows of a client go to one backend. */

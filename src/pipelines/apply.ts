@@ -1,4 +1,4 @@
-// The pipeline of apply: lock → observe → guard → diff → approve → lower → execute (which verifies) → remember.
+// The pipeline of apply: lock → observe → guard → diff → approve → lower → execute (which verifies) → keep the image.
 
 import type { Paths } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
@@ -9,7 +9,7 @@ import { handsOnAll, lower } from '../kernel/execute/lower.ts'
 import { type Committed, hasPrograms, unstage } from '../kernel/execute/stage.ts'
 import type { RawLink } from '../kernel/host/links.ts'
 import { isWatched } from '../kernel/host/lock.ts'
-import { remember } from '../kernel/host/memory.ts'
+import { keepImage } from '../kernel/host/memory.ts'
 import { hasExpired, reachesBans, sweepBans } from '../kernel/live/bans.ts'
 import { restHealth } from '../kernel/live/health.ts'
 import type { Observation } from '../kernel/observe/observe.ts'
@@ -32,9 +32,9 @@ export type Links = ReadonlyMap<string, RawLink>
 export interface Applied {
   readonly plan: Plan
   readonly result: ApplyResult
-  /** The interfaces with their programs, as they were found when all was well. */
+  /** The interfaces with their programs, as verified; after a no-op, as observed. */
   readonly links: Links
-  /** The generation that is live now; undefined: none of this ABI. */
+  /** The live generation; undefined if none has this ABI. */
   readonly committed: Committed | undefined
   readonly served: Served
 }
@@ -47,7 +47,7 @@ export const UNCHANGED: ApplyResult = {
   rolled_back: false,
 }
 
-/** Begins an apply before its file is known; see Early. `last`: the generation of the last `Applied`. */
+/** Begins an apply before its config is known; see Early. `last`: the generation of the last `Applied`. */
 export const beginApply = (host: Host, expected: State, last: Committed | undefined): Early =>
   beginEarly(host, sessionOf(host).paths, expected, last)
 
@@ -60,7 +60,7 @@ async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Removes bans that are over, while the lock is held. They end whether they are removed or not. */
+/** Removes expired bans, with the lock held. Ignores a failure: they have ended anyway. */
 async function sweep(paths: Paths, { committed, instance }: Observation): Promise<void> {
   if (!reachesBans(instance, committed) || !hasExpired(instance)) return
   await sweepBans(paths, committed.number).catch((error: unknown) => {
@@ -68,11 +68,11 @@ async function sweep(paths: Paths, { committed, instance }: Observation): Promis
   })
 }
 
-/** Whether all backends count as up from now on: there are services, and no daemon that checks them. */
+/** Whether all backends must count as up: there are services, and no daemon checks them. */
 const forgetsHealth = async (host: Host, { services }: State, live: Live): Promise<boolean> =>
   (services.size > 0 || live.state.services.size > 0) && !(await isWatched(host))
 
-/** The target, in the generation that was staged where that fits. A stage that does not fit is removed. */
+/** The target, in the staged generation if that fits. Removes a stage that does not fit. */
 async function stagedTarget(session: Session, made: Made, target: Target, early: Early | undefined): Promise<Target> {
   const lowering = loweringOf(session, made, target)
   if (!isNewGeneration(lowering)) return target
@@ -93,7 +93,7 @@ const recordedOf = ({ state, slots, leaving, deadlines }: Plan): RecordedService
   return { services: state.services, slots: { services, backends, pools }, leaving, deadlines }
 }
 
-/** Carries out what was made, with the lock held. */
+/** Carries out a plan, with the lock held. */
 async function carryOut(
   session: Session,
   made: Made,
@@ -106,7 +106,7 @@ async function carryOut(
   const target = await stagedTarget(session, made, targetOf(made, keepsHealth), early)
   const { probes, links } = await execute(host, paths, lower(loweringOf(session, made, target)))
   const { image, generation } = target
-  if (image) remember(host, paths, { image, lists: plan.state.lists, services: recordedOf(plan) })
+  if (image) keepImage(host, paths, { image, lists: plan.state.lists, services: recordedOf(plan) })
   else if (!keepsHealth) await restHealth(paths, live)
   return {
     plan,
@@ -120,10 +120,10 @@ async function carryOut(
 const committedOf = ({ committed }: Observation): Committed | undefined => committed?.meta && committed
 
 /**
- * Makes the live state what the file asks for, verified by reading back and by packets. A no-op writes nothing.
+ * Brings the live state to the config, and verifies it by reading back and by packets. A no-op writes nothing.
  *
- * @param acceptShrink takes feeds as they are, stale or shrunken
- * @param early an apply that was begun, which is ended
+ * @param acceptShrink accepts stale and shrunken feeds
+ * @param early a prepared apply, which this call ends
  */
 export async function applyDesired(
   host: Host,
@@ -149,7 +149,7 @@ export async function applyDesired(
   return early ? withEarly(early, body) : withLock(session, body)
 }
 
-/** The same policy on no interface: what a daemon leaves that is to detach when it stops. */
+/** Applies the policy without interfaces, as a daemon does that stops with `on_stop: detach`. */
 export function detachInterfaces(host: Host, desired: Desired): Promise<Applied | 'declined'> {
   const state = { ...desired.state, interfaces: new Map() }
   return applyDesired(host, { ...desired, state, options: new Map() }, async () => true)

@@ -1,5 +1,5 @@
-// The pipeline of bans, apart from that of the file: guard → lock → write. It does not observe, so that one ban costs
-// one look at the pins, one bpftool process for the namespace and one for the write.
+// The pipeline of bans: guard → lock → write. It does not observe, so that one ban costs one reading of the pins, one
+// bpftool process for the namespace and one for the write.
 
 import { XdpError } from '../diagnostics.ts'
 import { ownNetns } from '../kernel/host/host.ts'
@@ -18,7 +18,7 @@ import { compareAddresses } from '../model/text.ts'
 import { guardNamespace } from '../plan/guard.ts'
 import { type Host, now, openSession, reading, refuse, type Session, withLock } from './session.ts'
 
-/** Throws E201 where the instance belongs to another network namespace: its own addresses are not ours. */
+/** Throws E201 if the instance belongs to another network namespace, whose own addresses cannot be read here. */
 async function requireNamespace({ paths }: Session): Promise<void> {
   const [netns, own] = await Promise.all([banNetns(paths), ownNetns()])
   refuse(guardNamespace({ netns, ownNetns: own }))
@@ -28,23 +28,23 @@ async function requireNamespace({ paths }: Session): Promise<void> {
 const covered = ({ op, prefix }: BanRequest, addresses: readonly Protected[]): readonly Protected[] =>
   op === 'remove' ? [] : addresses.filter(({ address }) => coversAddress(prefix, address))
 
-/** How long the protected addresses are taken for the same, in milliseconds: a stream may go on for days. */
+/** Milliseconds for which the protected addresses are cached: a stream of requests may last for days. */
 const FRESH = 5000
 
-/** Changes bans, once or again and again; what it knows of the host is kept for a moment. */
+/** Changes bans, once or repeatedly; caches facts about the host for a moment. */
 export interface BanSession {
   /**
-   * Carries out requests in order; one outcome each. Without `force` those that cover a protected address are refused
-   * and the others carried out. Throws E116 where nothing is applied, E106 where the lock is held.
+   * Carries out requests in order; returns one outcome each. Without `force`, refuses those that cover a protected
+   * address and carries out the others. Throws E116 if nothing is applied, E106 if another process holds the lock.
    */
   readonly change: (requests: readonly BanRequest[], labels: BanLabels, force: boolean) => Promise<BanOutcome[]>
 }
 
-/** Throws E116 where nothing is applied, E201 in another namespace. */
+/** Throws E116 if nothing is applied, E201 in another namespace. */
 export async function openBans(host: Host): Promise<BanSession> {
   const session = await openSession(host)
   const inNamespace = requireNamespace(session)
-  // Waited for below; until then a rejection is not unhandled.
+  // Awaited in `change`; this prevents an unhandled rejection until then.
   inNamespace.catch(() => undefined)
   let known: readonly Protected[] = []
   let knownAt = Number.NEGATIVE_INFINITY
@@ -88,7 +88,7 @@ async function write(
   return outcomes
 }
 
-/** Every ban in force, by address. Bans that are over are removed, unless another process holds the lock. */
+/** Every ban in force, sorted by address. Removes expired bans, unless another process holds the lock. */
 export async function listBans(host: Host): Promise<Ban[]> {
   const session = await openSession(host)
   const { paths } = session

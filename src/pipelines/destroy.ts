@@ -1,4 +1,4 @@
-// The pipeline of destroy: lock → observe → approve → detach and remove. It removes everything of ours and nothing else.
+// The pipeline of destroy: lock → observe → approve → detach and remove. It removes all owned objects and no others.
 
 import { execute } from '../kernel/execute/execute.ts'
 import { lowerDestroy } from '../kernel/execute/lower.ts'

@@ -1,4 +1,4 @@
-// Facts about the host for commands that look at more than our instance.
+// Facts about the host, for commands that read more than the instance.
 
 import { examineHost } from '../kernel/doctor/doctor.ts'
 import { defaultRouteInterfaces, type Filter, type Printed, readFilter } from '../kernel/host/filters.ts'
@@ -16,17 +16,17 @@ export async function examine(host: Host, desired: Desired | undefined): Promise
   return examineHost(host, sessionOf(host).paths, desired?.state ?? EMPTY_STATE, new Set(optional))
 }
 
-/** Waits for interfaces that are yet to appear. Returns the names of those that did not. Takes no lock meanwhile. */
+/** Waits until interfaces exist. Returns the names of those that did not appear in time. Takes no lock. */
 export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
   await openSession(host)
   return waitForLinks(host, names, timeoutMs)
 }
 
-/** Leaves a record of an apply, as far as the host permits. `render` is given the identity of this process. Never throws. */
+/** Writes the record of an apply if the host permits it. `render` gets the identity of this process. Never throws. */
 export const keepLastApply = (host: Host, render: (self: ProcessIdentity) => string): Promise<void> =>
   writeLastApply(host, render)
 
-/** The rules of another filter of this host, as its own tool prints them. Needs neither bpffs nor an instance of ours. */
+/** The rules of another filter of this host, as its own tool prints them. Needs neither bpffs nor instance. */
 export const printFilter = (filter: Filter): Promise<readonly Printed[]> => readFilter(filter)
 
 /** Interfaces of the default routes. */

@@ -1,4 +1,4 @@
-// The pipeline of plan: observe → guard → diff; and, where the commands are asked for, → lower.
+// The pipeline of plan: observe → guard → diff, and → lower if the commands are requested.
 
 import { printSteps } from '../kernel/execute/execute.ts'
 import { lower } from '../kernel/execute/lower.ts'
@@ -12,15 +12,15 @@ export interface Planned {
   readonly plan: Plan
   readonly live: Live
   readonly inSync: boolean
-  /** Commands that apply would run, computed when asked for. */
+  /** Commands that apply would run, computed on demand. */
   readonly commands: readonly string[]
 }
 
 /**
- * What apply would do.
+ * Makes the plan that apply would carry out.
  *
- * @param acceptShrink takes feeds as they are, stale or shrunken
- * @throws XdpError where a guard refuses or the kernel cannot be read
+ * @param acceptShrink accepts stale and shrunken feeds
+ * @throws XdpError if a guard refuses or the kernel cannot be read
  */
 export async function planDesired(host: Host, desired: Desired, acceptShrink = false): Promise<Planned> {
   const session = await openSession(host)

@@ -1,4 +1,4 @@
-// From the file and the kernel to a plan, and from the plan to its steps: the first half of plan and apply.
+// From config and kernel to a plan, and from the plan to its lowering: the first half of plan and apply.
 
 import type { Lowering, NewGeneration, Target } from '../features/feature.ts'
 import { partsFor } from '../features/features.ts'
@@ -19,7 +19,7 @@ import type { ImageMeta } from '../tables/image/source.ts'
 import type { Image } from '../tables/layout/layout.ts'
 import { refuse, type Session } from './session.ts'
 
-/** A plan, and all that it was made from. */
+/** A plan with its inputs. */
 export interface Made {
   readonly plan: Plan
   readonly live: Observation
@@ -28,9 +28,9 @@ export interface Made {
 }
 
 /**
- * Observes, guards and plans. Throws XdpError where a guard refuses or the kernel cannot be read.
+ * Observes, guards and plans. Throws XdpError if a guard refuses or the kernel cannot be read.
  *
- * @param early an observation that has begun already
+ * @param early an observation that has already begun
  */
 export async function makePlan(
   { host, paths }: Session,
@@ -47,15 +47,15 @@ export async function makePlan(
   return { plan: plan(desired, live, object.program, terms), live, object, terms }
 }
 
-/** Records of interfaces that are gone, or were detached by hand, and that the plan does not want back. */
+/** Whether there are records of interfaces that vanished or were detached, and that the plan does not attach. */
 const hasStaleRecords = ({ slots }: Plan, live: Live): boolean =>
   [...live.slots.interfaces.keys()].some((name) => !slots.interfaces.has(name))
 
-/** Nothing to change and nothing to tidy up. */
+/** Whether there is nothing to change and nothing to clean up. */
 export const isIdle = (made: Plan, live: Live): boolean =>
   made.changes.length === 0 && live.leftovers.length === 0 && !hasStaleRecords(made, live)
 
-/** Roles of interfaces stand in the tables, by slot. */
+/** Whether roles of interfaces change, which the tables hold by slot. */
 const rolesChange = ({ slots, state }: Plan, { roles }: Pick<Observation, 'roles'>): boolean =>
   [...slots.interfaces].some(([name, slot]) => {
     const wanted = state.interfaces.get(name)?.roles
@@ -66,7 +66,7 @@ const rolesChange = ({ slots, state }: Plan, { roles }: Pick<Observation, 'roles
 export const needsGeneration = (made: Plan, live: Pick<Observation, 'roles'>): boolean =>
   made.changes.some(({ kind }) => kind !== 'interface') || (made.changes.length > 0 && rolesChange(made, live))
 
-/** Addresses that the plan brings into lists and takes out of them. */
+/** Addresses that the plan adds to lists and removes from them. */
 const togglesOf = ({ changes }: Plan): Toggle[] =>
   changes.flatMap((change) => {
     if (change.kind !== 'list') return []
@@ -76,7 +76,7 @@ const togglesOf = ({ changes }: Plan): Toggle[] =>
     })
   })
 
-/** The image that the plan leads to: the live one edited where that is possible. */
+/** The image of the plan: the live one edited if possible, else compiled. */
 function imageFor(made: Plan, { takeover }: Observation, meta: ImageMeta): Image {
   const { state, slots, leaving, deadlines } = made
   const source = { state, slots, leaving, deadlines, meta, before: takeover?.services }
@@ -89,7 +89,7 @@ function imageFor(made: Plan, { takeover }: Observation, meta: ImageMeta): Image
 const changedServices = ({ changes }: Plan): ReadonlySet<string> =>
   new Set(changes.flatMap((change) => (change.kind === 'service' ? [(change.after ?? change.before).name] : [])))
 
-/** Where the plan leads. `keepsHealth`: a daemon knows the health of backends. */
+/** The target of the plan. `keepsHealth`: a daemon knows the health of backends. */
 export function targetOf({ plan: made, live, object, terms }: Made, keepsHealth: boolean): Target {
   const fresh = needsGeneration(made, live)
   const generation = fresh ? live.lastGeneration + 1 : live.generation
@@ -97,7 +97,7 @@ export function targetOf({ plan: made, live, object, terms }: Made, keepsHealth:
   return {
     generation,
     image: fresh ? imageFor(made, live, meta) : undefined,
-    // Where the whole image is available its lines can be compared, else sections as a whole.
+    // A whole image can be compared line by line, digests only section by section.
     previous: live.takeover?.image() ?? live.takeover?.known,
     objects: object.objects,
     parts: partsFor(made.state),

@@ -1,5 +1,5 @@
-// What every pipeline begins with: permission, the pin paths of the instance, its lock, and readings that are repeated
-// when an apply of another process gets in between.
+// The start of every pipeline: permission, the pin paths of the instance, its lock, and readings that are retried if an
+// apply of another process interferes.
 
 import { type Paths, pinPaths } from '../abi/paths.ts'
 import { type Diagnostic, XdpError } from '../diagnostics.ts'
@@ -14,7 +14,7 @@ export interface Session {
   readonly paths: Paths
 }
 
-/** Throws E104 without the capabilities, E105 where the bpffs is not mounted. */
+/** Throws E104 without the capabilities, E105 if the bpffs is not mounted. */
 export async function openSession(host: Host): Promise<Session> {
   await requireHost(host)
   return sessionOf(host)
@@ -31,7 +31,7 @@ export function refuse(diagnostics: readonly Diagnostic[]): void {
   if (diagnostics.length > 0) throw new XdpError(diagnostics)
 }
 
-/** Runs `body` while no other process changes the instance. Throws E106 where the lock is held, E112 when interrupted. */
+/** Runs `body` while no other process changes the instance. Throws E106 if the lock is held, E112 when interrupted. */
 export async function withLock<T>({ host }: Session, body: () => Promise<T>): Promise<T> {
   const lock = await acquireLock(host)
   try {
@@ -41,5 +41,5 @@ export async function withLock<T>({ host }: Session, body: () => Promise<T>): Pr
   }
 }
 
-/** A reading without the lock, repeated where an apply freed the generation it was reading. */
+/** Reads without the lock, and retries if an apply freed the generation meanwhile. */
 export const reading = settled

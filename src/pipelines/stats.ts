@@ -4,7 +4,7 @@ import { readStats as readKernelStats } from '../kernel/report/stats.ts'
 import type { Stats } from '../report/stats.ts'
 import { type Host, openSession } from './session.ts'
 
-/** Counters and gauges of the host's instance. Throws E201 in another namespace, E116 below another build's program. */
+/** Reads counters and gauges. Throws E201 in another namespace, E116 if the program of another build is live. */
 export async function readStats(host: Host): Promise<Stats> {
   const { paths } = await openSession(host)
   return readKernelStats(paths)

@@ -1,4 +1,4 @@
-// Readings of the live state for people and for the daemon. They take no lock.
+// Reads the live state for users and for the daemon. Takes no lock.
 
 import { readLastApply } from '../kernel/host/last-apply.ts'
 import { readLinks } from '../kernel/host/links.ts'
@@ -21,8 +21,8 @@ export async function readStatus(host: Host): Promise<Status> {
   return { ...status, watcher, last_apply: lastApply }
 }
 
-/** The live services, whatever the file asks for. */
+/** The live services, independent of the config. */
 export const readServed = async (host: Host): Promise<Served> => servedOf(await observe(sessionOf(host).paths, host))
 
-/** Programs on the interfaces, from netlink alone: the cheapest reading there is. */
+/** Programs on the interfaces, from netlink alone, which is cheap. */
 export const readAttachments = (): Promise<Links> => readLinks()

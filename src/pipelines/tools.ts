@@ -1,11 +1,11 @@
-// Starting many tools from a small shell.
+// Starts tools from a small shell.
 
 import { exchangeDirectory } from '../kernel/tools/exchange.ts'
 import { openHelper } from '../kernel/tools/helper.ts'
 
 /**
- * Runs `body` with a shell beside it that starts its tools. To be called before lists are read: starting a process costs
- * what the one that starts it has in memory.
+ * Runs `body` with a shell that starts its tools. Call it before lists are read: the cost of a fork grows with the
+ * memory of the process that forks.
  */
 export async function withTools<T>(body: () => Promise<T>): Promise<T> {
   const helper = openHelper(exchangeDirectory)

@@ -1,4 +1,4 @@
-// Daemons of an instance, for those that would be one, and for those that would change what one keeps.
+// The daemon of an instance: becomes it, and refuses changes that it would undo.
 
 import { resolve } from 'node:path'
 import { fail } from '../diagnostics.ts'
@@ -8,20 +8,20 @@ import { becomeWatcher, readWatcher, type Watcher } from '../kernel/host/watcher
 export type { Watcher }
 
 /**
- * Throws E118 where a daemon keeps the instance as another config says, and would undo what is to be done.
+ * Throws E118 if a daemon keeps another config in force, and would undo the change.
  *
- * @param path of the config that is to be applied; undefined: none, everything is to go
+ * @param path of the config to apply; undefined: destroy
  */
 export async function refuseWatched(host: Host, path: string | undefined): Promise<void> {
   await requireHost(host)
   const watcher = await readWatcher(host)
   const watched = watcher?.config?.path
   if (!watcher || watched === undefined || (path !== undefined && resolve(path) === watched)) return
-  const what = `the daemon with pid ${watcher.pid} keeps this instance as ${watched} says, and would undo this`
+  const what = `the daemon with pid ${watcher.pid} keeps ${watched} in force, and would undo this`
   throw fail('E118', what, `edit that file, or stop the daemon first: kill ${watcher.pid}`)
 }
 
-/** Becomes the daemon of the instance. Throws XdpError E118 where there is one. */
+/** Becomes the daemon of the instance. Throws XdpError E118 if it has one. */
 export async function openWatcher(host: Host): Promise<Watcher> {
   await requireHost(host)
   return becomeWatcher(host)

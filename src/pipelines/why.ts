@@ -1,4 +1,4 @@
-// The pipeline of why: the verdict that a packet gets live and in the file.
+// The pipeline of why: the verdict of a packet in the kernel and by the config.
 
 import { explain, type Query } from '../kernel/report/why.ts'
 import type { Desired } from '../model/desired.ts'
@@ -7,7 +7,10 @@ import { type Host, openSession, reading } from './session.ts'
 
 export type { Query }
 
-/** Without a file (`desired` undefined) only the live verdict. Throws E103 or E114 for an interface without our program. */
+/**
+ * Explains the verdict; without `desired` only the live one. Throws E103 for a missing interface, E114 for one without
+ * our program.
+ */
 export async function why(host: Host, desired: Desired | undefined, query: Query): Promise<WhyResult> {
   const { paths } = await openSession(host)
   return reading(() => explain(paths, host, desired, query))

@@ -75,7 +75,7 @@ export interface ServiceDelta {
 }
 
 export interface Plan {
-  /** Where the plan leads: the file's state on this host, with the live content of feeds that are not believed. */
+  /** The target: the config's state on this host, with the live content of feeds that a guard rejected. */
   readonly state: State
   /** In the order in which plans list them: see order.ts. */
   readonly changes: readonly Change[]

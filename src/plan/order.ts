@@ -1,14 +1,12 @@
-// The order of changes, as traffic would want it if they came in force one by one.
+// The order of changes in a plan. It is for the reader: all changes come into force together, with the switch of
+// generations.
 
 import type { Change } from './change.ts'
 
 /**
- * Position in the order. While something comes into being, what lets packets through comes first: the program that
- * judges, then the allowlists, then a default verdict that may turn to `drop`, then the blocklists, the services behind
- * them, and only then the interfaces, so that no packet ever meets a program without its tables, a drop whose exception
- * is not yet there, or half a policy. What goes away goes in the opposite order: interfaces are detached before the tables behind them
- * are freed, services before what protects them, blocklists go before the allowlists that make exceptions from them, the program goes last. Deletes come
- * after everything else, because what takes an object's place must stand before the object falls.
+ * Position in the order, in which an object follows those that it depends on: the program, the allowlists, the default
+ * verdict and the blocklists (both need their exceptions), the services, the interfaces. Deletes come last, in the
+ * opposite order.
  */
 function rank(change: Change): number {
   const going = change.op === 'delete'
@@ -29,7 +27,7 @@ function rank(change: Change): number {
   }
 }
 
-/** The changes in the order in which they are carried out; within one rank by key. */
+/** Sorts changes by rank, then by key. */
 export function order(changes: readonly Change[]): Change[] {
   return changes.toSorted((left, right) => rank(left) - rank(right) || (left.key < right.key ? -1 : 1))
 }

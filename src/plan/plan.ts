@@ -1,4 +1,4 @@
-// From what the file wants and what the kernel has to a plan.
+// Makes the plan from the desired and the live state.
 
 import type { Desired } from '../model/desired.ts'
 import type { Drift, Live } from '../model/live.ts'
@@ -17,8 +17,8 @@ const driftList = (live: Live): Drift[] =>
   [...driftOf(live)].map(([key, what]) => ({ key, what })).sort((left, right) => (left.key < right.key ? -1 : 1))
 
 /**
- * The state that the file and the given build ask for on this host: interfaces that do not exist are left out
- * (`guard` has refused those that must exist), and backends have the next hops that the kernel knows.
+ * The desired state on this host: without interfaces that do not exist (`guard` has refused those that must), and with
+ * the next hops that the kernel knows.
  */
 function stateOn(desired: Desired, live: Live, program: Program, lists: State['lists']): State {
   const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
@@ -26,7 +26,7 @@ function stateOn(desired: Desired, live: Live, program: Program, lists: State['l
   return { ...desired.state, program, interfaces: new Map(present), lists, services }
 }
 
-/** The plan that leads from live to desired. `guard` decides whether it may be carried out. */
+/** The plan from live to desired. `guard` decides whether it may be carried out. */
 export function plan(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): Plan {
   const { lists, warnings } = settle(desired, live, terms)
   const state = stateOn(desired, live, program, lists)
@@ -43,7 +43,7 @@ export function plan(desired: Desired, live: Live, program: Program, terms: Term
   }
 }
 
-/** The plan that removes everything of ours. */
+/** The plan that removes everything owned. */
 export function planDestroy(live: Live): Plan {
   const changes = order(diff(EMPTY_STATE, live)).map((change) => ({ ...change, reason: 'destroy' as const }))
   const slots = assignSlots(EMPTY_STATE, live)

@@ -7,7 +7,7 @@ import { type Paint, paint } from './paint.ts'
 
 interface DiagnosticsView {
   readonly color: boolean
-  /** How many diagnostics were left out. */
+  /** Number of diagnostics that were left out. */
   readonly omitted?: number
 }
 

@@ -28,7 +28,7 @@ function identity(service: Service): string {
   return `${protocol} ${vip} port ${port}, ${forwarding}${full}, ${scheduler} over ${hash}`
 }
 
-/** How long a draining or removed backend keeps its flows. */
+/** The time for which a draining or removed backend keeps its flows. */
 function keeping(service: Service, seconds: number | undefined): string {
   const timeout = seconds ?? service.drainTimeout
   return timeout === undefined ? 'keeps its flows' : `keeps its flows for ${formatSeconds(timeout)}`

@@ -5,13 +5,13 @@ import type { Drift } from '../model/live.ts'
 import type { ServiceMode } from '../model/overlay.ts'
 
 /**
- * How a reconcile of the watcher ends. `in-sync`: nothing to do; `held`: drift is reported, not repaired; `refused`: by
+ * Outcome of a reconcile of the daemon. `in-sync`: nothing to do; `held`: drift is reported, not repaired; `refused`: by
  * a guard.
  */
 export const OUTCOMES = ['applied', 'in-sync', 'held', 'refused', 'failed'] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
-/** Reconciles of a watcher since it started. */
+/** Reconciles of a daemon since it started. */
 export interface ReconcileFacts {
   /** Number of reconciles by outcome. */
   readonly reconciles: Readonly<Record<Outcome, number>>

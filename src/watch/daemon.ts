@@ -7,7 +7,7 @@ import { fail, unexpected, XdpError } from '../diagnostics.ts'
 import type { Kept } from '../kernel/host/memory.ts'
 import type { KernelEvent } from '../kernel/host/monitor.ts'
 import { serviceManager } from '../kernel/host/notify.ts'
-import { askForUnresolved, haveMoved } from '../kernel/host/surroundings.ts'
+import { haveNextHopsChanged, requestUnresolved } from '../kernel/host/surroundings.ts'
 import { openHealth } from '../kernel/live/health.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Endpoint } from '../model/endpoint.ts'
@@ -87,7 +87,7 @@ function createWriter(watcher: Watcher): {
       queue.add(async () => {
         const written = newest
         newest = undefined
-        if (written) await watcher.tell(written)
+        if (written) await watcher.writeState(written)
       })
     },
   }
@@ -184,9 +184,9 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
   })
   const hops = followHops({
     scheduler,
-    haveMoved: (services) => haveMoved(services, host),
-    ask: askForUnresolved,
-    onMoved: lookAgain,
+    haveChanged: (services) => haveNextHopsChanged(services, host),
+    request: requestUnresolved,
+    onChange: lookAgain,
   })
   const companions = companionsOf(options, audience, () => loop.wanted(), checks)
   const onAdopt = (desired: Desired): void => {
@@ -216,11 +216,11 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     () => void loop.request('links'),
   )
   const onTrouble = (what: string): void => {
-    host.kept.ways = undefined
+    host.kept.nextHops = undefined
     emit({ event: 'trouble', what })
   }
   const onEvents = (kinds: ReadonlySet<KernelEvent>): void => {
-    if (NEXT_HOP_EVENTS.some((kind) => kinds.has(kind))) host.kept.ways = new Map()
+    if (NEXT_HOP_EVENTS.some((kind) => kinds.has(kind))) host.kept.nextHops = new Map()
     if (kinds.has('link')) links.touch()
     hops.touch()
   }

@@ -20,10 +20,10 @@ export interface Hops {
 export interface HopsPorts {
   readonly scheduler: Scheduler
   /** Whether the kernel's next hops differ from the tables; sends nothing to the network. */
-  readonly haveMoved: (services: Services) => Promise<boolean>
+  readonly haveChanged: (services: Services) => Promise<boolean>
   /** Has the kernel resolve the backends without a next hop (ARP, neighbour discovery); each answer makes an event. */
-  readonly ask: (services: Services) => Promise<void>
-  readonly onMoved: () => void
+  readonly request: (services: Services) => Promise<void>
+  readonly onChange: () => void
 }
 
 /** Events come in bursts: milliseconds from the first event to the comparison. */
@@ -31,9 +31,9 @@ const BURST = 100
 /** Comparisons take at most one part in this many of the time, however many events arrive. */
 const SHARE = 10
 /** Milliseconds between attempts to resolve backends that did not answer. */
-const ASK_EVERY = 5000
+const REQUEST_EVERY = 5000
 
-export function followHops({ scheduler, haveMoved, ask, onMoved }: HopsPorts): Hops {
+export function followHops({ scheduler, haveChanged, request, onChange }: HopsPorts): Hops {
   let services: Services = new Map()
   let isSet = false
   let isLooking = false
@@ -46,18 +46,18 @@ export function followHops({ scheduler, haveMoved, ask, onMoved }: HopsPorts): H
     isLooking = true
     const began = scheduler.now()
     // After a failed reading the next resync compares everything.
-    const moved = await haveMoved(services).catch(() => false)
+    const changed = await haveChanged(services).catch(() => false)
     isLooking = false
     if (isStopped) return
     const now = scheduler.now()
     earliest = now + SHARE * (now - began)
-    if (moved) onMoved()
+    if (changed) onChange()
     if (isMissed) touch()
   }
   const looking = createAlarm(scheduler, () => void look())
-  const asking = createAlarm(scheduler, () => {
-    asking.set(ASK_EVERY)
-    void ask(services).catch(() => undefined)
+  const requesting = createAlarm(scheduler, () => {
+    requesting.set(REQUEST_EVERY)
+    void request(services).catch(() => undefined)
   })
 
   const touch = (): void => {
@@ -70,13 +70,13 @@ export function followHops({ scheduler, haveMoved, ask, onMoved }: HopsPorts): H
   return {
     follow(served) {
       services = served.services
-      if (unresolvedOf(services).length === 0) asking.clear()
-      else asking.set(ASK_EVERY)
+      if (unresolvedOf(services).length === 0) requesting.clear()
+      else requesting.set(REQUEST_EVERY)
     },
     touch,
     stop() {
       isStopped = true
-      for (const alarm of [looking, asking]) alarm.clear()
+      for (const alarm of [looking, requesting]) alarm.clear()
     },
   }
 }

@@ -20,7 +20,7 @@ export function pipelineOf(host: Host): Pipeline {
    * reconcile resolves them again.
    */
   const forgetNextHops = (): void => {
-    if (host.kept?.ways) host.kept.ways = new Map()
+    if (host.kept?.nextHops) host.kept.nextHops = new Map()
   }
   return {
     check(desired) {

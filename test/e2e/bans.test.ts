@@ -67,13 +67,13 @@ describe('a ban', () => {
   test('drops at once, shows in why, and expires', async () => {
     await apply()
     expect(await lab.ping(HOST)).toBe(2)
-    await lab.ok('ban', PEER, '--ttl', '30s', '--reason', 'a test', '--by', 'somebody')
+    await lab.ok('ban', PEER, '--ttl', '30s', '--reason', 'a test', '--by', 'operator')
     expect(await lab.ping(HOST)).toBe(0)
     // The peer's other address is not banned.
     expect(await lab.ping(HOST, { source: '192.0.2.3' })).toBe(2)
     const { live } = JSON.parse(await lab.ok('why', PEER, '--json')) as { live: Record<string, unknown> }
     expect(live).toMatchObject({ verdict: 'drop', reason: 'ban', prefix: PEER, proven: true })
-    expect(live['ban']).toMatchObject({ by: 'somebody', reason: 'a test', prefix: `${PEER}/32` })
+    expect(live['ban']).toMatchObject({ by: 'operator', reason: 'a test', prefix: `${PEER}/32` })
     // Banning again for a moment replaces the time.
     await lab.ok('ban', PEER, '--ttl', '300ms')
     await expect.poll(() => lab.ping(HOST, { count: 1 })).toBe(1)

@@ -225,7 +225,7 @@ inDepth('a failed cleanup after the switch exits 3, and the next apply completes
   lab.write('xdp.yaml', config('eth0: {}', '192.0.2.2, 192.0.2.9'))
   const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
   expect(exitCode).toBe(3)
-  expect(stderr).toContain('the new policy is in force, but not everything was tidied up')
+  expect(stderr).toContain('the new policy is in force, but cleanup failed in part')
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
   process.env['PATH'] = path
   await lab.ok('apply', '--auto-approve')

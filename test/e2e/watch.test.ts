@@ -64,9 +64,7 @@ test('refuses commands that the daemon would undo at once', async () => {
   for (const words of [['destroy'], ['apply', '-f', 'other.yaml']]) {
     const { exitCode, stderr } = await lab.xdp(...words, '--auto-approve')
     expect({ words, exitCode }).toEqual({ words, exitCode: 75 })
-    expect(stderr).toContain(
-      `the daemon with pid ${pid} keeps this instance as ${join(lab.directory, 'xdp.yaml')} says`,
-    )
+    expect(stderr).toContain(`the daemon with pid ${pid} keeps ${join(lab.directory, 'xdp.yaml')} in force`)
   }
   await lab.ok('apply', '--auto-approve')
   await watching?.end()

@@ -71,7 +71,7 @@ test('a backend that dies leaves the overlay within fall × interval + timeout',
       world.timer.advance(Math.max(...checks.map(detectionMs)))
       for (const [i, one] of checks.entries()) {
         expect(before[name(i)]).toBe(1)
-        const out = world.told.find(({ changed }) => changed.get('web')?.shares.get(name(i)) === 0)
+        const out = world.overlays.find(({ changed }) => changed.get('web')?.shares.get(name(i)) === 0)
         expect((out?.time ?? Number.POSITIVE_INFINITY) - died).toBeLessThanOrEqual(detectionMs(one))
       }
     }),
@@ -93,13 +93,14 @@ test('a backend that answers again returns after rise checks, and one that alway
       // One more check than `rise`: one may be about to fail.
       world.timer.advance((rise + 1) * intervalMs + timeoutMs)
       expect(world.shares()[name(0)]).toBe(1)
-      const back = world.told.find(({ time }) => time >= returned)
+      const back = world.overlays.find(({ time }) => time >= returned)
       const answers = world
         .startsOf(name(0))
         .filter((time) => time + good.latency <= (back?.time ?? 0) && time >= returned)
       expect(answers.length).toBeGreaterThanOrEqual(rise - 1)
       for (const i of checks.keys()) {
-        if (i > 0) expect(world.told.every(({ changed }) => changed.get('web')?.shares.get(name(i)) === 1)).toBe(true)
+        if (i > 0)
+          expect(world.overlays.every(({ changed }) => changed.get('web')?.shares.get(name(i)) === 1)).toBe(true)
       }
     }),
   )

@@ -41,7 +41,7 @@ export const service = (
   backends: new Map(Object.entries(backends)),
 })
 
-/** How a backend answers: after a time, or never; `broken`: the check cannot run. */
+/** The answer of a backend. `silent`: never; `broken`: the check cannot run. `latency` in milliseconds. */
 export interface Answer {
   readonly how: 'good' | 'bad' | 'silent' | 'broken'
   readonly latency: number
@@ -65,7 +65,7 @@ export class World {
   readonly starts: Start[] = []
   readonly events: HealthEvent[] = []
   /** Every overlay that the monitor reported, with its time. */
-  readonly told: { readonly time: number; readonly changed: Overlay }[] = []
+  readonly overlays: { readonly time: number; readonly changed: Overlay }[] = []
   running = 0
   random = (): number => 0
   readonly monitor: HealthMonitor
@@ -76,7 +76,7 @@ export class World {
       probe: this.#probe,
       random: () => this.random(),
       ...(restored ? { restored } : {}),
-      onOverlay: (changed) => this.told.push({ time: this.timer.now(), changed }),
+      onOverlay: (changed) => this.overlays.push({ time: this.timer.now(), changed }),
       onEvent: (event) => this.events.push(event),
     })
   }

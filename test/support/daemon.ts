@@ -97,7 +97,7 @@ export interface Daemon {
   /** Services that the checks were updated to. */
   readonly served: Served[]
   /** Returns the names of the events so far, and clears them. */
-  readonly told: () => string[]
+  readonly takeEvents: () => string[]
   readonly book: ReturnType<typeof openBook>
   /** Sets the result of the next look at the files, and notifies the loop. */
   readonly edit: (look: Look) => Promise<void>
@@ -147,7 +147,7 @@ export async function startDaemon(
     events,
     served,
     book,
-    told: () => events.splice(0).map(({ event }) => event),
+    takeEvents: () => events.splice(0).map(({ event }) => event),
     async edit(look) {
       next = look
       void loop.request('edit')

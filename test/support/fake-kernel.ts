@@ -1,5 +1,5 @@
 // A kernel for tests of lowering and execution: bpftool and ip as far as an apply uses them, over pins in a temporary
-// directory. It keeps maps byte for byte, refuses what the kernel refuses, and can be told to fail at any command.
+// directory. It keeps maps byte for byte, refuses what the kernel refuses, and fails at any command on request.
 
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -64,15 +64,15 @@ export class FakeKernel {
   readonly links = new Map<string, FakeLink>()
   /** Every command that took effect, as its line. */
   readonly journal: string[] = []
-  /** Runs of programs that change maps in ways this kernel does not follow, with their data. */
+  /** Runs of programs whose effect on maps is not simulated, with their data. */
   readonly effects: string[] = []
   /** Verdicts of test packets, by the hex of their frames. */
   readonly verdicts = new Map<string, number>()
-  /** Called before each command; may throw, or change the world. */
+  /** Called before each command; may throw, or change this kernel. */
   before: (line: string, number: number) => void = () => undefined
   /** Called after each command that took effect. */
   after: () => void = () => undefined
-  /** Lines that reach a map damaged. */
+  /** Whether lines reach a map damaged. */
   damagesLines = false
   /** Commands so far. */
   count = 0
@@ -91,7 +91,7 @@ export class FakeKernel {
     this.links.set(name, { ifindex, programs: [], refuses })
   }
 
-  /** Attaches a program that is not ours; its id. */
+  /** Attaches a foreign program; returns its id. */
   addForeign(device: string, mode: Mode = 'xdpdrv'): number {
     const program: FakeProgram = { id: this.#next++, name: 'foreign', label: `foreign on ${device}`, maps: new Map() }
     this.links.get(device)?.programs.push({ mode, program })
@@ -119,7 +119,7 @@ export class FakeKernel {
       .sort()
   }
 
-  /** Programs on interfaces, pins, and the content of maps but those in `except`, as text. */
+  /** Programs on interfaces, pins, and the content of maps except those in `except`, as text. */
   fingerprint(except: readonly string[] = []): string {
     const links = [...this.links].map(([name, { programs }]) => [
       name,
@@ -135,12 +135,12 @@ export class FakeKernel {
     return JSON.stringify({ links, pins }, undefined, 1)
   }
 
-  /** The policy maps that packets meet, by interface; undefined: a foreign program or none. */
+  /** The policy maps in force, by interface; undefined for a foreign program or none. */
   policies(): [name: string, policy: FakeMap | undefined][] {
     return [...this.links].map(([name, { programs }]) => [name, programs[0]?.program.maps.get('policy')])
   }
 
-  /** Everything that there is, for `restore` to put back. */
+  /** Returns a function that restores the present state. */
   snapshot(): () => void {
     const pins = this.pins().map((pin) => {
       const path = join(this.bpffs, pin)
@@ -320,7 +320,7 @@ export class FakeKernel {
     return found
   }
 
-  /** The programs of the first object are all but the explaining one, which the object beside it has. */
+  /** The first object has all programs except `explain`, which the second has. */
   #load(object: string, directory: string, words: readonly string[]): void {
     const maps = new Map<string, FakeMap>()
     for (let at = 0; at < words.length; at += 5) maps.set(words[at + 2] as string, this.map(words[at + 4] as string))
@@ -444,5 +444,5 @@ function failed(error: unknown) {
   return { stdout: JSON.stringify({ error: error.message }), stderr: '', exitCode: 256 - error.errno }
 }
 
-/** A failure of a command, as the kernel refuses it. */
+/** The error of a command that the kernel refuses. */
 export const refusal = (errno: number, words: string): Error => new Refusal(errno, words)

@@ -20,7 +20,7 @@ const OBJECTS = ['xdp.bpf.o', 'explain.bpf.o'].map((path) => {
 export const PATHS = pinPaths('/fs', 'x')
 const META = { generation: 2, netns: 0n, objectDigest: new Uint8Array(16) }
 
-/** From generation 1, which holds `before`, to generation 2. Names that stay keep their slots unless slots are given. */
+/** Lowers from generation 1, which holds `before`, to generation 2. Without `given`, names keep their slots. */
 export function loweringBetween(before: State, after: State, given?: Slots): NewGeneration {
   const old = slotsFor(before)
   const slots = given ?? assignSlots(after, live({ slots: old }))

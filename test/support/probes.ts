@@ -48,12 +48,12 @@ const PROBE = makeProbe(() => performance.now())
 export const SUBJECT = { service: 'web', backend: '10.0.0.1:80' }
 
 /** Runs one check and waits for its result. */
-export const made = (one: HealthCheck, probe: Probe = PROBE): Promise<Result> =>
+export const resultOf = (one: HealthCheck, probe: Probe = PROBE): Promise<Result> =>
   new Promise((resolve) => probe(one, SUBJECT, resolve))
 
 /** A result as text: `good`, or its reason. */
-export async function told(one: HealthCheck, probe?: Probe): Promise<string> {
-  const result = await made(one, probe)
+export async function outcomeOf(one: HealthCheck, probe?: Probe): Promise<string> {
+  const result = await resultOf(one, probe)
   return result.outcome === 'good' ? 'good' : `${result.outcome}: ${result.reason}`
 }
 

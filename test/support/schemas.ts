@@ -7,7 +7,7 @@ import { expect } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../..')
 
-/** Where the build puts the schemas, each with all that it refers to. */
+/** Directory in which the build puts the schemas, each with all that it refers to. */
 export const SCHEMAS = join(ROOT, 'build/schemas')
 
 /** A schema, as far as tests look into one. */

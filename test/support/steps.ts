@@ -1,4 +1,4 @@
-// Plans lowered and carried out over a fake kernel: from one policy to another, in worlds where something goes wrong.
+// Lowers plans from one policy to another, and carries them out over a fake kernel.
 
 import { XdpError } from '../../src/diagnostics.ts'
 import type { Lowering } from '../../src/features/feature.ts'
@@ -39,7 +39,7 @@ export class Lab {
     this.kernel.close()
   }
 
-  /** The lowered plan from the live state to another, with verdicts for its probes known to the kernel. */
+  /** Lowers the plan from the live state to another, and gives the kernel the verdicts of its probes. */
   async lowering(wanted: State): Promise<Lowering> {
     const made = await makePlan(this.session, replacing(wanted), { now: NOW, acceptShrink: false })
     const lowering = loweringOf(this.session, made, targetOf(made, true))
@@ -51,7 +51,7 @@ export class Lab {
     return lower(await this.lowering(wanted))
   }
 
-  /** Carries steps out; the code of the error, or `ok`. What is no error of ours is thrown. */
+  /** Carries out steps; returns `ok`, or the code of the XdpError. Throws other errors. */
   async run(steps: readonly Step[]): Promise<string> {
     const { host, paths } = this.session
     try {

@@ -30,8 +30,6 @@ export interface Context {
   readonly prompt: (question: string) => Promise<string>
   /** Reads all of stdin. */
   readonly readInput: () => Promise<Uint8Array>
-  /**
-   * The terminal behind stdout, for full-screen output; absent where stdout is none, or one without control sequences.
-   */
+  /** The terminal behind stdout, for full-screen output; absent if stdout is none, or has no control sequences. */
   readonly screen?: Screen
 }

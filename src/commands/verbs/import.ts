@@ -114,7 +114,7 @@ interface Outcome {
   readonly warnings: readonly Diagnostic[]
   readonly from: SourceName
   readonly source: string
-  /** Where the config was written; undefined: it is printed. */
+  /** Path of the written config; undefined: it is printed. */
   readonly path: string | undefined
 }
 

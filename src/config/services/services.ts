@@ -42,7 +42,7 @@ interface Condition {
   readonly holds: (written: WrittenService) => boolean
 }
 
-/** A key that only some ways to forward read. */
+/** A key that only some forwarding modes read. */
 const ofForwarding = (key: ForwardingKey): Condition => ({
   keys: [key],
   words: `forwarding: ${forwardingsThat(({ keys }) => keys.includes(key))}`,

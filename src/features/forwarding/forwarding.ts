@@ -1,17 +1,17 @@
-// Ways to forward a packet to a backend, one record each. Config, planner, tables, oracle and doctor read them; to add one:
-// write its record here, its number in bpf/include/abi_balance.h, and its code in bpf/include/send.h.
+// The modes of forwarding, one record each. Config, planner, tables, oracle and doctor read them. To add one: write its
+// record here, its number in bpf/include/abi_balance.h, and its code in bpf/include/send.h.
 
 import type { Family } from '../../model/address.ts'
 import type { Forwarding, Service } from '../../model/service.ts'
 
-/** Keys of a service in the config that only some ways to forward read. */
+/** Keys of a service in the config that only some modes read. */
 export const FORWARDING_KEYS = ['snat', 'snat_pool', 'gue_port', 'outer_source'] as const
 export type ForwardingKey = (typeof FORWARDING_KEYS)[number]
 
 export interface ForwardingMode {
   /** Bytes in front of the IP datagram, by the family of the backend; 0 = none. */
   readonly overhead: Readonly<Record<Family, number>>
-  /** The packet is routed as it is: its TTL is decremented, and it is dropped at 0 (RFC 1812 §5.3.1). */
+  /** The packet is routed unwrapped: its TTL is decremented, and it is dropped at 0 (RFC 1812 §5.3.1). */
   readonly decrementsTtl: boolean
   /** Replies of backends come back through this host, which translates them. */
   readonly translatesReplies: boolean
@@ -67,7 +67,7 @@ export const FORWARDING_MODES: Readonly<Record<Forwarding, ForwardingMode>> = {
   },
 }
 
-/** In the order in which texts list them. */
+/** In the order of messages and docs. */
 export const FORWARDINGS = Object.keys(FORWARDING_MODES) as readonly Forwarding[]
 
 type Condition = (mode: ForwardingMode) => boolean
@@ -75,7 +75,7 @@ type Condition = (mode: ForwardingMode) => boolean
 const namesThat = (condition: Condition): readonly Forwarding[] =>
   FORWARDINGS.filter((name) => condition(FORWARDING_MODES[name]))
 
-/** Modes that a condition holds for, as a text lists them: `ipip or gue`. */
+/** Modes that meet a condition, as text: `ipip or gue`. */
 export const forwardingsThat = (condition: Condition): string => namesThat(condition).join(' or ')
 
 /** Lines of config that choose such a mode: `forwarding: ipip`, each between backquotes. */
@@ -88,6 +88,6 @@ export const forwardingLines = (condition: Condition): string =>
 export const overheadOf = ({ forwarding }: Pick<Service, 'forwarding'>, family: Family): number =>
   FORWARDING_MODES[forwarding].overhead[family]
 
-/** Plain NAT: replies are recognised by the backend's address and port, and find the client by this host's routes. */
+/** Plain NAT: replies are recognised by the backend's address and port, and routed to the client by this host. */
 export const isPlainNat = ({ forwarding, snatPool }: Pick<Service, 'forwarding' | 'snatPool'>): boolean =>
   FORWARDING_MODES[forwarding].translatesReplies && snatPool.length === 0

@@ -1,4 +1,4 @@
-// Attaching, replacing and detaching the program of one interface, and putting back what was there.
+// Attaches, replaces and detaches the program of one interface, and restores the previous one.
 
 import { bpftool, type Command, commandLine, updateCommand } from '../../abi/command.ts'
 import { fail } from '../../diagnostics.ts'
@@ -26,7 +26,7 @@ export const detachCommand = (mode: AttachMode, device: string): Command =>
 export const replaceCommand = ({ mode, program, interface: name }: StepOf<'replace'>): Command =>
   attachCommand(mode, program, name, true)
 
-/** Refuses where another process attached something since the plan was made (and maybe approved at leisure). */
+/** Throws E206 if another process attached or detached a program since the plan was made. */
 export function expectAsObserved(expected: readonly Expected[], links: ReadonlyMap<string, RawLink>): void {
   for (const { interface: name, ifindex, present } of expected) {
     const link = links.get(name)
@@ -37,13 +37,13 @@ export function expectAsObserved(expected: readonly Expected[], links: ReadonlyM
 
 type Attach = StepOf<'attach'>
 
-/** The lines of an attach: modes in order of preference, as a shell would try them. */
+/** Command lines of an attach: tries the modes in order of preference. */
 export const attachLines = ({ interface: name, detachFirst, modes, program, overwrite }: Attach): string[] => [
   ...detachFirst.map((mode) => commandLine(detachCommand(mode, name))),
   modes.map((mode) => commandLine(attachCommand(mode, program, name, overwrite !== undefined))).join(' || '),
 ]
 
-/** Attaches in the first mode that the kernel takes, and corrects the record where that is not the preferred one. */
+/** Attaches in the first mode that the kernel accepts, and corrects the record if that is not the preferred one. */
 export async function attach(step: Attach): Promise<void> {
   const { interface: name, detachFirst, modes, records } = step
   for (const mode of detachFirst) await detach({ interface: name, mode })
@@ -52,7 +52,7 @@ export async function attach(step: Attach): Promise<void> {
   if (mode !== modes[0] && record) await runBatch([updateCommand(record.map, record.key, record.value)])
 }
 
-/** Throws E102 with the kernel's words when it takes no mode. */
+/** Throws E102 with the kernel's messages if it accepts no mode. */
 async function attachInOneMode({ interface: name, modes, program, overwrite }: Attach): Promise<AttachMode> {
   const refusals: { mode: AttachMode; error: CommandError }[] = []
   for (const mode of modes) {
@@ -80,7 +80,7 @@ export async function detach({ interface: name, mode }: Omit<StepOf<'detach'>, '
   if (left.length > 0) throw fail('E108', `${name} still has its ${mode} program after bpftool detached it`)
 }
 
-/** Puts an interface back as it was before the apply; a program that neither we nor the plan knew stays. */
+/** Restores the program from before the apply, unless another process has attached one meanwhile. */
 export async function restore({ interface: name, previous }: Attaching, { programId }: Run): Promise<void> {
   const link = (await readLinks()).get(name)
   if (!link) return

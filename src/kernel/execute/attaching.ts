@@ -1,4 +1,4 @@
-// Lowering of the switch: which program every interface runs before and after. Pure, as lower.ts.
+// Lowering of the switch: the program of every interface before and after. Pure, like lower.ts.
 
 import type { Lowering } from '../../features/feature.ts'
 import { FILTER } from '../../features/filter.ts'
@@ -9,7 +9,7 @@ import { recordOf } from './records.ts'
 
 type InterfaceChange = Extract<Change, { kind: 'interface' }>
 
-/** Where a foreign program is kept while it may have to be put back. */
+/** Pin of a foreign program while a rollback may restore it. */
 const foreignPin = (instance: string, ifindex: number): string => `${instance}/foreign-${ifindex}`
 
 interface Placed extends Attaching {
@@ -17,7 +17,7 @@ interface Placed extends Attaching {
   readonly overwrite: AttachMode | undefined
 }
 
-/** One interface, from the program it has to the program of the target. */
+/** One interface, from its present program to that of the target. */
 function place({ paths, live, target }: Lowering, wanted: Attachment): Placed {
   const link = live.links.get(wanted.interface)
   if (!link) throw new Error(`no interface ${wanted.interface}: a guard should have refused the plan`)

@@ -1,5 +1,5 @@
-// Steps that build a generation beside the live one: its maps and programs, its tables, and the proof of both by digests
-// of the lines and by packets, before any packet meets it.
+// Steps that build a generation beside the live one: its maps and programs, its tables, and the verification of both by
+// digests and probes, before it gets any packet.
 
 import { rmdir, writeFile } from 'node:fs/promises'
 import { release } from 'node:os'
@@ -27,7 +27,7 @@ const HEADER: readonly Extent[] = [{ first: 0, lines: HEADER_LINES }]
 
 const bytesOf = (words: Uint32Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
 
-/** Removes directories above a generation that are empty now. */
+/** Removes those directories that are empty. */
 async function removeEmpty(...directories: readonly string[]): Promise<void> {
   for (const directory of directories) await rmdir(directory).catch(() => undefined)
 }
@@ -38,14 +38,14 @@ const handOnCommand = ({ from, to }: StepOf<'hand-on-map'>) => bpftool('map', 'p
 const loadCommand = ({ directory, maps }: StepOf<'load'>, path: string) =>
   bpftool('prog', 'loadall', path, directory, ...maps.flatMap(({ name, pin }) => ['map', 'name', name, 'pinned', pin]))
 
-/** Throws E108 where the kernel holds other lines than the image. */
+/** Throws E108 if the kernel holds other lines than the image. */
 function requireSame({ header, directory }: Image, read: Uint8Array, digests: readonly LineDigest[]): void {
   const damaged = damagedSections(directory, SECTION_NAMES, digests)
   if (damaged.length === 0 && Buffer.compare(read, bytesOf(header)) === 0) return
   throw fail('E108', 'the kernel holds other tables than were written')
 }
 
-/** bpftool's words for ENOMEM do not name the map that was asked for. */
+/** Explains ENOMEM, because bpftool's message does not name the map. */
 function outOfMemory(
   error: CommandError,
   { shape: { name, keySize, valueSize, entries } }: StepOf<'make-map'>,
@@ -60,11 +60,11 @@ function outOfMemory(
   )
 }
 
-/** A kernel that is too old refuses in words that do not say so. */
+/** Explains the refusal of a kernel that is too old, whose message does not say so. */
 export function loadFailed(error: unknown, kernel: string): unknown {
   const version = parseVersion(kernel)
   if (!(error instanceof CommandError) || !version || atLeast(version, FLOOR)) return error
-  const message = `Linux ${kernel} does not load the program, which is made for ${FLOOR.join('.')} and newer: ${error.words}`
+  const message = `Linux ${kernel} does not load the program, which needs ${FLOOR.join('.')} or newer: ${error.words}`
   return fail('E107', message, '`xdp doctor` lists what this kernel lacks', error)
 }
 
@@ -84,7 +84,7 @@ function fillLines({ transfer: { copies, writes }, copy, write }: StepOf<'fill'>
   ]
 }
 
-/** The directories that lie above a generation, innermost first. */
+/** The parent directories of a generation, innermost first. */
 const above = ({ instance, root }: Paths): readonly string[] => [instance, root]
 
 export const BUILDING = {

@@ -1,5 +1,5 @@
-// Carries content of the balancer's maps that have become too small over to larger ones, by programs that are loaded for
-// that time alone. abi_carry.h describes their input.
+// Copies the content of balancer maps that became too small to larger ones, with programs that are loaded only for
+// that. abi_carry.h describes their input.
 
 import { writeFile } from 'node:fs/promises'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
@@ -12,7 +12,7 @@ import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { runLine } from '../tools/transfer.ts'
 
-/** Of each map that can be carried: the program, and its names for the two. */
+/** For each map that can be carried over: the program, and its names for the old and the new map. */
 const PROGRAMS = {
   serviceStats: { program: 'carry_services', before: 'service_before', after: 'service_after' },
   backendStats: { program: 'carry_backends', before: 'backend_before', after: 'backend_after' },
@@ -22,7 +22,7 @@ const PROGRAMS = {
 /** XDP_PASS */
 const CARRIED = 2
 
-/** The command that loads the programs over the maps. */
+/** The command that loads the programs with these maps. */
 export const loadCarryCommand = (object: string, directory: string, carrying: readonly Carrying[]): Command =>
   bpftool(
     ...['prog', 'loadall', object, directory],
@@ -49,7 +49,7 @@ const chunks = (count: number, most: number): Range[] =>
     count: Math.min(most, count - i * most),
   }))
 
-/** The data of every run that one map takes. */
+/** The input of every run for one map. */
 export function carryData(carrying: Carrying, cpus: readonly CpuRange[]): Uint8Array[] {
   if (carrying.map === 'snatPorts') {
     return chunks(carrying.lines, CARRY_LINES).map(
@@ -72,7 +72,7 @@ export function carryLines(directory: string, carrying: readonly Carrying[]): st
   return carrying.map(({ map }) => `bpftool prog run pinned ${directory}/${PROGRAMS[map].program} data_in SLOTS`)
 }
 
-/** Runs the loaded programs for these maps. Throws E108 where one was refused. */
+/** Runs the loaded programs for these maps. Throws E108 if one fails. */
 export async function carry(directory: string, carrying: readonly Carrying[]): Promise<void> {
   if (carrying.length === 0) return
   const cpus = await possibleCpus()

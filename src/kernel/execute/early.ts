@@ -1,5 +1,5 @@
-// What every reconcile begins with, whatever it is for: the lock, what is live, and a generation to be filled. The daemon
-// begins while it waits for an edit to come to its end.
+// The start of every reconcile: the lock, the live state, and a staged generation. The daemon begins while it waits for
+// an edit to finish.
 
 import type { Paths } from '../../abi/paths.ts'
 import { partsFor } from '../../features/features.ts'
@@ -10,27 +10,27 @@ import { type Observation, observe, withSurroundings } from '../observe/observe.
 import { loadObject } from '../tools/object.ts'
 import { type Committed, type Stage, type Staging, stageAfter, unstage } from './stage.ts'
 
-/** A reconcile that was begun. Nobody else can change the instance before it is ended. */
+/** A prepared apply. No other process can change the instance until it ends. */
 export interface Early {
   readonly lock: Promise<Lock>
-  /** What is live, and what must be known of the network for the services of a state. */
+  /** The live state, with the facts about the network that the services of a state need. */
   readonly observe: (wanted: State) => Promise<Observation>
-  /** The staged generation, for whoever fills it. */
+  /** The staged generation, which the caller fills or removes. */
   readonly takeStage: () => Promise<Stage | undefined>
-  /** Tidies up what was not used, and gives the lock back. */
+  /** Removes an unused stage, and releases the lock. */
   readonly end: () => Promise<void>
 }
 
 /**
- * Begins a reconcile. Failures are for those who wait for what failed.
+ * Begins a reconcile. A failure reaches only the caller that awaits the failed part.
  *
  * @param expected as for `observe`
- * @param last the generation that is live most likely
+ * @param last the generation that is most likely live
  */
 export function beginEarly(host: Host, paths: Paths, expected: State, last: Committed | undefined): Early {
   const lock = requireHost(host).then(() => acquireLock(host))
   const staging = lock.then(async () => last && stageAfter(host, paths, last, await loadObject(), partsFor(expected)))
-  // What the network says of backends is asked for when it is known of which.
+  // Backends are resolved later, once the services are known.
   const state = { ...expected, services: new Map() }
   const live = staging.then((staged) => observe(paths, host, { state, staged: staged?.generation }))
   for (const promise of [lock, staging, live]) promise.catch(() => undefined)

@@ -1,6 +1,6 @@
-// Execution, rollback and printing: three loops over one list of steps. Until the first interface is attached no packet
-// meets anything new; a failure up to the commit undoes every step that began, in reverse order; after it the new policy
-// is in force, and what could not be tidied up is reported.
+// Execution, rollback and printing: three loops over one list of steps. No packet meets the new policy before the first
+// attach. A failure before the commit undoes every step that began, in reverse order. After the commit the new policy is in
+// force, and failures to remove the old one are reported.
 
 import type { Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
@@ -17,10 +17,10 @@ export type { Outcome }
 
 const KINDS: KindTable<StepKind> = { ...BUILDING, ...SWITCHING }
 
-/** The row of a step. The table is checked kind by kind; what is lost here is only that this step is of that kind. */
+/** The row of a step. The cast loses only that the step is of the kind of the row; the table's type checks the rest. */
 const kindOf = (step: Step): Kind<Step> => KINDS[step.kind] as unknown as Kind<Step>
 
-/** Steps with which traffic is about to be touched: from the first of them on an interrupt waits. */
+/** Steps that prepare or make the switch: an interrupt after the first of them waits for the end. */
 const TOUCHING: readonly StepKind[] = ['zero-counter', 'keep-foreign', 'record', 'write-health', 'check-interfaces']
 
 interface Phases {
@@ -30,7 +30,7 @@ interface Phases {
   readonly tidying: number
 }
 
-/** Where the phases of a list begin. A list that only removes has but the last one. */
+/** The phases of a list. A list that only removes has only the last one. */
 export function phasesOf(steps: readonly Step[]): Phases {
   const last = (kind: StepKind): number => steps.findLastIndex((step) => step.kind === kind) + 1
   const tidying = last('commit') || last('verify')
@@ -102,7 +102,7 @@ function begin(host: Host, paths: Paths, steps: readonly Step[]): Run {
   }
 }
 
-/** Runs steps that no packet meets, without undoing them on failure: their caller does. */
+/** Runs steps that do not affect traffic. The caller undoes them on failure. */
 export async function runAside(host: Host, paths: Paths, steps: readonly Step[]): Promise<void> {
   const run = begin(host, paths, steps)
   for (let next = 0; next < steps.length; ) {
@@ -113,8 +113,8 @@ export async function runAside(host: Host, paths: Paths, steps: readonly Step[])
 }
 
 /**
- * Carries the steps out. Throws XdpError: with any code but E111 the kernel is as it was before; with E111 (exit 3)
- * the rollback failed too, or not everything was tidied up, and the message lists the rest.
+ * Runs the steps. Throws XdpError: with any code but E111 the kernel is as before; with E111 (exit 3) the rollback failed
+ * too, or the old policy could not be removed entirely, and the message lists the rest.
  */
 export async function execute(host: Host, paths: Paths, steps: readonly Step[]): Promise<Outcome> {
   const run = begin(host, paths, steps)
@@ -136,7 +136,7 @@ export async function execute(host: Host, paths: Paths, steps: readonly Step[]):
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-/** Undoes steps in reverse order. The caller sees the first error, unless undoing failed: then the state is mixed. */
+/** Undoes steps in reverse order. Returns the error to throw: the first one, or E111 if undoing failed. */
 async function rollback(run: Run, steps: readonly Step[], error: unknown): Promise<unknown> {
   const failures: string[] = []
   const attempt = (undo: Promise<unknown> | undefined): Promise<unknown> | undefined =>
@@ -150,7 +150,7 @@ async function rollback(run: Run, steps: readonly Step[], error: unknown): Promi
   if (failures.length === 0) return error
   return fail(
     'E111',
-    `${messageOf(error)}; and not everything could be put back: ${failures.join('; ')}`,
+    `${messageOf(error)}; and the rollback failed in part: ${failures.join('; ')}`,
     '`xdp plan` shows the live state',
     error,
   )
@@ -159,7 +159,7 @@ async function rollback(run: Run, steps: readonly Step[], error: unknown): Promi
 /** An interface that is still attached needs its records and its pins. */
 const NEEDS_ALL_DETACHED: readonly StepKind[] = ['forget', 'free']
 
-/** Steps after the commit: each is tried, whatever became of the others. Throws E111 alone. */
+/** Runs the steps after the commit, each even if others failed. Throws only E111. */
 async function tidy(run: Run, steps: readonly Step[], isApplied: boolean): Promise<void> {
   const stuck: string[] = []
   for (let next = 0; next < steps.length; ) {
@@ -171,8 +171,8 @@ async function tidy(run: Run, steps: readonly Step[], isApplied: boolean): Promi
   }
   if (stuck.length === 0) return
   const done = isApplied ? 'the new policy is in force, but' : 'some of it is removed, but'
-  throw fail('E111', `${done} not everything was tidied up: ${stuck.join('; ')}`, 'run it again')
+  throw fail('E111', `${done} cleanup failed in part: ${stuck.join('; ')}`, 'run it again')
 }
 
-/** The steps as lines that a person could type. */
+/** The steps as shell lines. */
 export const printSteps = (steps: readonly Step[]): string[] => steps.flatMap((step) => kindOf(step).print(step))

@@ -1,4 +1,4 @@
-// What a kind of step is to the three loops over a list of steps: how it runs, how it is undone, how it is printed.
+// A kind of step for the three loops over a list of steps, which run, undo and print it.
 
 import type { Command } from '../../abi/command.ts'
 import type { Paths } from '../../abi/paths.ts'
@@ -7,15 +7,15 @@ import type { Host } from '../host/host.ts'
 import type { RawLink } from '../host/links.ts'
 import type { ExplainedPart } from '../tools/bpftool.ts'
 
-/** A list of steps that is being carried out: what steps learn for those after them. */
+/** A run of a list of steps: facts that a step leaves for later ones. */
 export interface Run {
   readonly host: Host
   readonly paths: Paths
   /** Id of the program that interfaces are to run. */
   programId: number | undefined
-  /** Objects without the parts that the programs do not get, by the paths of the shipped ones. */
+  /** Objects as they are loaded, by the paths of the shipped ones. */
   readonly prepared: Map<string, Uint8Array>
-  /** The interfaces, where reading them began before they were needed. */
+  /** The interfaces, if reading them began early. */
   links: Promise<ReadonlyMap<string, RawLink>> | undefined
   readonly outcome: Outcome
 }
@@ -23,17 +23,17 @@ export interface Run {
 export interface Outcome {
   /** Test packets sent through the live program after the switch. */
   probes: { readonly run: number; readonly passed: number }
-  /** Every interface, as it was when the attached programs were found to be the intended ones. */
+  /** Every interface, as read to verify the attached programs. */
   links: ReadonlyMap<string, RawLink>
 }
 
-/** Commands of a step in the bpftool process that its batch shares. */
+/** Commands of a step in the bpftool process of its batch. */
 export interface BatchPart extends ExplainedPart<void> {
   /** Files that its commands read; called before the batch starts. */
   readonly before?: () => Promise<void>
   /** Work of this process while the batch runs. */
   readonly meanwhile?: () => Promise<void>
-  /** Checks that take a process of their own; called in the order of the steps when the batch is done. */
+  /** Checks that need another process; called in the order of the steps after the batch. */
   readonly after?: () => Promise<void>
 }
 
@@ -41,13 +41,13 @@ export interface BatchPart extends ExplainedPart<void> {
 export type Batch = 'maps' | 'build' | 'records' | 'replace' | 'forget'
 
 interface Common<S> {
-  /** Lines that a person could type instead; bulk content as one line that says how many runs there are. */
+  /** Equivalent command lines; for bulk content one line with the number of runs. */
   readonly print: (step: S) => readonly string[]
-  /** Reported as the stage that begins. */
+  /** Name of the stage that it begins. */
   readonly progress?: string
 }
 
-/** Runs beside its neighbours. `files`: prefix of its exchange files. */
+/** Runs together with its neighbours. `files`: prefix of its exchange files. */
 interface Batched<S> extends Common<S> {
   readonly batch: Batch
   readonly part: (step: S, run: Run, files: string) => BatchPart
@@ -56,7 +56,7 @@ interface Batched<S> extends Common<S> {
   readonly undo?: (step: S, run: Run) => Promise<void>
 }
 
-/** Runs by itself. */
+/** Runs alone. */
 interface Single<S> extends Common<S> {
   readonly batch?: never
   readonly run: (step: S, run: Run) => Promise<void>
@@ -66,5 +66,5 @@ interface Single<S> extends Common<S> {
 
 export type Kind<S> = Batched<S> | Single<S>
 
-/** A row for every kind: a missing one is an error of the compiler. */
+/** A row for every kind: a missing one is a compile error. */
 export type KindTable<K extends StepKind> = { readonly [N in K]: Kind<StepOf<N>> }

@@ -20,7 +20,7 @@ type InterfaceChange = Extract<Change, { kind: 'interface' }>
 
 const isNewGeneration = (lowering: Lowering): lowering is NewGeneration => lowering.target.image !== undefined
 
-/** A generation to be made. */
+/** A new generation without content. */
 export interface Blank {
   readonly generation: number
   readonly lines: number
@@ -31,7 +31,7 @@ export interface Blank {
   readonly ownMaps: readonly OwnMap[]
 }
 
-/** A map beside the policy: made with this shape, or handed on from this pin of the generation before. */
+/** A map beside the policy: made with this shape, or handed on from this pin of the previous generation. */
 type OwnMap =
   | { readonly shape: MapShape; readonly handedOn: undefined }
   | { readonly shape: Pick<MapShape, 'name'>; readonly handedOn: string }
@@ -64,7 +64,7 @@ export const mapSteps = (paths: Paths, { generation, lines, ownMaps }: Blank): S
   ...ownMaps.map((map) => ownMapStep(paths, generation, map)),
 ]
 
-/** The programs over these maps; objects but the first are loaded beside it. */
+/** The programs over these maps; all objects but the first are loaded concurrently with later steps. */
 export function loadSteps(paths: Paths, { generation, objects, parts, previous, ownMaps }: Blank): Step[] {
   const maps: MapBinding[] = [
     { name: 'policy', pin: paths.policy(generation) },
@@ -114,7 +114,7 @@ function generationSteps(lowering: NewGeneration): Step[] {
   ]
 }
 
-/** The line of the policy map that says when its generation was committed. */
+/** Writes the line of the policy map with the time of the commit. */
 function commitStep({ paths, target: { generation, image, now } }: NewGeneration): Step {
   const meta = new Uint8Array(LINE_SIZE)
   metaCodec.encode({ ...image.meta, committed_at: BigInt(now) }, new DataView(meta.buffer))
@@ -153,7 +153,7 @@ function switchSteps(lowering: Lowering, changes: readonly InterfaceChange[]): S
   ]
 }
 
-/** Pins that nothing needs once the new policy is in force. */
+/** Pins that are unused once the new policy is in force. */
 function obsolete({ paths, live, target }: Lowering): string[] {
   const { committed, instance } = live
   return [
@@ -163,7 +163,7 @@ function obsolete({ paths, live, target }: Lowering): string[] {
   ]
 }
 
-/** Detaches interfaces that left the file; frees their records and pins that nothing needs. */
+/** Detaches interfaces that left the file; frees their records and unused pins. */
 function tidySteps(lowering: Lowering, changes: readonly InterfaceChange[], switched: readonly Step[]): Step[] {
   const kept = switched.flatMap((step) => (step.kind === 'keep-foreign' ? [step.pin] : []))
   return [
@@ -184,7 +184,7 @@ const detachSteps = (changes: readonly InterfaceChange[]): Step[] =>
 const interfaceChanges = (changes: readonly Change[]): InterfaceChange[] =>
   changes.filter((change): change is InterfaceChange => change.kind === 'interface')
 
-/** The steps of a plan. Throws XdpError E205 only where the interface index overflows (see buildIndex). */
+/** The steps of a plan. Throws XdpError E205 if the interface index overflows (see buildIndex). */
 export function lower(lowering: Lowering): Step[] {
   const { paths, plan, target } = lowering
   const changes = interfaceChanges(plan.changes)
@@ -198,7 +198,7 @@ export function lower(lowering: Lowering): Step[] {
   return [...made, ...switched, ...committed, ...tidySteps(lowering, changes, switched)]
 }
 
-/** The steps that remove everything of ours. */
+/** The steps that remove the instance. */
 export const lowerDestroy = ({ paths, plan }: Pick<Lowering, 'paths' | 'plan'>): Step[] => [
   ...detachSteps(interfaceChanges(plan.changes)),
   { kind: 'free', path: paths.instance },

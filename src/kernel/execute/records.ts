@@ -1,5 +1,5 @@
-// Lowering of the records: which interface counts in which slot, before a program counts its first packet and after it
-// counted its last. Pure, as lower.ts.
+// Lowering of the records: the counter slot of each interface, written before its program counts the first packet and
+// removed after the last. Pure, like lower.ts.
 
 import type { InterfaceEntry } from '../../abi/generated.ts'
 import type { Lowering, Observed } from '../../features/feature.ts'
@@ -18,7 +18,7 @@ import {
 
 type Index = readonly InterfaceEntry[]
 
-/** Slots by ifindex. The number of an interface that is gone may belong to another one by now. */
+/** Slots by ifindex. The ifindex of a removed interface may belong to another one by now. */
 function liveSlots(live: Observed): Map<number, number> {
   const records = (live.instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
   const used = records.filter(
@@ -29,7 +29,7 @@ function liveSlots(live: Observed): Map<number, number> {
 
 export const slotOf = ({ plan }: Lowering, name: string): number => plan.slots.interfaces.get(name) ?? 0
 
-/** The index while both what comes and what goes is attached, and the index in the end. */
+/** The index while both old and new interfaces are attached, and the index afterwards. */
 function indexes(lowering: Lowering, placed: readonly Attaching[]): { during: Index; after: Index } {
   const { plan, live } = lowering
   const slots = new Set(placed.map((one) => slotOf(lowering, one.interface)))
@@ -63,7 +63,7 @@ function recorded(lowering: Lowering, steps: readonly Step[]): Attaching[] {
   const { slots } = lowering.live
   return steps.flatMap((step): Attaching[] => {
     if (step.kind === 'attach') return [step]
-    // After a change of ABI the records of attachments that stay begin again, too.
+    // After an ABI change, attachments that stay get new records too.
     const hasMoved =
       step.kind === 'replace' && slots.interfaces.get(step.interface) !== slotOf(lowering, step.interface)
     return hasMoved ? [step] : []
@@ -78,7 +78,7 @@ function indexSteps({ paths }: Lowering, before: Index, after: Index, kind: 'rec
   })
 }
 
-/** Records of programs that are about to be attached: before they count their first packet. */
+/** Writes the records of programs before they count their first packet. */
 export function recordSteps(lowering: Lowering, steps: readonly Step[]): Step[] {
   const placed = recorded(lowering, steps)
   const { during } = indexes(lowering, placed)
@@ -88,7 +88,7 @@ export function recordSteps(lowering: Lowering, steps: readonly Step[]): Step[] 
   ]
 }
 
-/** Records of interfaces that were detached go last, so that every packet was counted. */
+/** Removes the records of detached interfaces last, so that every packet is counted. */
 export function forgetSteps(lowering: Lowering, steps: readonly Step[]): Step[] {
   const { paths, plan, live } = lowering
   const map = paths.sharedMap(FILTER.records.attachments)

@@ -1,5 +1,5 @@
-// A generation that is begun before its content is known. Most of the time that an edit takes goes into loading programs,
-// which are the same for every edit, and as a rule the tables have as many lines as before.
+// Stages a generation before its content is known: loading programs takes most of the time of an edit, and most edits
+// change neither the programs nor the number of lines.
 
 import { mkdir } from 'node:fs/promises'
 import { type ProgramParts, sameParts } from '../../abi/object.ts'
@@ -16,7 +16,7 @@ import { loadSteps, mapSteps } from './lower.ts'
 /** A committed generation. */
 export interface Committed {
   readonly number: number
-  /** Of its policy map. */
+  /** Lines of its policy map. */
   readonly lines: number
 }
 
@@ -31,13 +31,13 @@ export interface Stage {
 
 export interface Staging {
   readonly generation: number
-  /** undefined: staging failed and left nothing; the apply that it was for will find out why. */
+  /** undefined: staging failed and left nothing; the apply then fails with the same error. */
   readonly stage: Promise<Stage | undefined>
 }
 
 /**
- * Begins to stage the generation after `last`, with programs that have these parts. The caller holds the lock. undefined: a
- * generation with that number exists, which is not ours to fill, or none can be made.
+ * Begins to stage the generation after `last`, with programs that have these parts. The caller holds the lock. Returns
+ * undefined if a generation with that number exists, or its directory cannot be made.
  */
 export async function stageAfter(
   host: Host,
@@ -53,7 +53,7 @@ export async function stageAfter(
     return undefined
   }
   const stage = load(host, paths, last, object, parts)
-  // A caller that never waits for it need not hear of its failure.
+  // Callers that never wait for it ignore its failure.
   stage.catch(() => undefined)
   return { generation, stage }
 }

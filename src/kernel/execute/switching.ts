@@ -29,15 +29,15 @@ const commitCommand = ({ policy, meta }: StepOf<'commit'>): Command => updateCom
 const healthLine = ({ program }: { readonly program: string }): string =>
   `bpftool prog run pinned ${program} data_in RECORDS`
 
-/** A program that is replaced must be kept open, or it could not be put back. */
+/** A replaced program must be pinned, or a rollback could not restore it. */
 const cannotKeep = (name: string): XdpError =>
   fail(
     'E104',
-    `taking the place of the program on ${name} needs CAP_SYS_ADMIN, without which it could not be put back`,
+    `replacing the program on ${name} needs CAP_SYS_ADMIN, without which a rollback could not restore it`,
     'run it with sudo (in a systemd unit, add CAP_SYS_ADMIN to CapabilityBoundingSet), or detach that program first',
   )
 
-/** The attached programs are the intended ones, and the live program gives every probe the verdict of the file. */
+/** Verifies that the intended programs are attached, and that the live one gives every probe its verdict. */
 async function verify({ program, explain, interfaces, probes }: StepOf<'verify'>, run: Run): Promise<void> {
   const [links] = await Promise.all([
     readLinks(),
@@ -54,7 +54,7 @@ async function verify({ program, explain, interfaces, probes }: StepOf<'verify'>
   run.outcome.links = links
 }
 
-/** Removes pins; with those of the instance also the directory above all instances, where it is empty then. */
+/** Removes pins; with those of the instance also the directory of all instances, if it is then empty. */
 async function free({ path }: StepOf<'free'>, { paths }: Run): Promise<void> {
   await removePins(path)
   if (path === paths.instance) await rmdir(paths.root).catch(() => undefined)
@@ -70,7 +70,7 @@ export const SWITCHING = {
     print: (step) => [commandLine(keepCommand(step))],
     run: async (step) => {
       if (!mayOpenForeign(await effectiveCapabilities())) throw cannotKeep(step.interface)
-      // An apply that was killed may have left it.
+      // A killed apply may have left it.
       await removePins(step.pin)
       await runBatch([keepCommand(step)])
     },

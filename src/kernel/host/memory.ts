@@ -23,7 +23,7 @@ import {
 import type { RecordedServices } from '../../tables/services/decode.ts'
 import type { RouteCache } from './next-hops.ts'
 
-export interface Remembered {
+export interface KeptImage {
   readonly image: Image
   /** Decoded from the image. */
   readonly lists: ReadonlyMap<string, List>
@@ -34,9 +34,9 @@ export interface Remembered {
 /** Data that a process keeps between applies. */
 export interface Kept {
   /** The last applied image. */
-  last?: Remembered
+  last?: KeptImage
   /** Routes to backends; set only while the process receives route events, which invalidate them. */
-  ways?: RouteCache | undefined
+  nextHops?: RouteCache | undefined
 }
 
 /** Where kept data is stored. */
@@ -59,10 +59,10 @@ const nameOf = ({ instance }: Pick<Paths, 'instance'>, { netns }: Pick<Meta, 'ne
   `image-${createHash('sha256').update(`${netns} ${instance}`).digest('hex')}`
 
 /** Keeps an applied image. */
-export function remember(
+export function keepImage(
   { cache, kept }: Memory,
   paths: Pick<Paths, 'instance'>,
-  { image, lists, services }: Remembered,
+  { image, lists, services }: KeptImage,
 ): void {
   if (kept) kept.last = { image, lists, services }
   if (!cache || image.lines < LARGE_IMAGE) return
@@ -89,15 +89,15 @@ function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<st
 }
 
 /** The image with this header, if this process has kept it. */
-export const recollectOwn = ({ kept }: Memory, header: Uint32Array): Remembered | undefined =>
+export const imageInProcess = ({ kept }: Memory, header: Uint32Array): KeptImage | undefined =>
   kept?.last && imageKey(kept.last.image.header) === imageKey(header) ? kept.last : undefined
 
 /** The image with this header, if it is in the cache. */
-export function recollect(
+export function imageInCache(
   { cache }: Memory,
   paths: Pick<Paths, 'instance'>,
   header: Uint32Array,
-): Remembered | undefined {
+): KeptImage | undefined {
   const bytes = cache?.read(nameOf(paths, readHeader(header).meta))
   const record = bytes && unpackRecord(bytes)
   if (!record) return undefined

@@ -76,7 +76,7 @@ export async function surroundingsOf(
   if (desired.size === 0) return NOTHING
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
   const [hops, ownAddresses, unanswered, forwards, sshEnds] = await Promise.all([
-    resolveNextHops([...backendAddresses(desired.values())], links, true, kept?.ways),
+    resolveNextHops([...backendAddresses(desired.values())], links, true, kept?.nextHops),
     readOwnAddresses(),
     readUnanswered(vips),
     readForwarding(),
@@ -86,14 +86,14 @@ export async function surroundingsOf(
 }
 
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */
-export async function haveMoved(services: ReadonlyMap<string, Service>, { kept }: Memory): Promise<boolean> {
+export async function haveNextHopsChanged(services: ReadonlyMap<string, Service>, { kept }: Memory): Promise<boolean> {
   const addresses = [...backendAddresses(services.values())]
-  const { nextHops } = await resolveNextHops(addresses, await readLinks(), false, kept?.ways)
+  const { nextHops } = await resolveNextHops(addresses, await readLinks(), false, kept?.nextHops)
   return [...services.values()].some((service) => hopDrift(service, { nextHops }) !== undefined)
 }
 
 /** Makes the kernel send neighbour requests for backends without a next hop; netlink reports the answers. */
-export const askForUnresolved = (services: ReadonlyMap<string, Service>): Promise<void> =>
+export const requestUnresolved = (services: ReadonlyMap<string, Service>): Promise<void> =>
   requestNeighbours([...new Set(unresolvedOf(services).map(text))])
 
 /** Adds the next hops of backends that are live but not in the file, as far as the kernel knows them. */
@@ -109,7 +109,7 @@ export async function withLiveHops(
   const missing = [...addresses].filter((address) => !known.nextHops.has(address))
   const bootSeconds = live.size === 0 ? known.bootSeconds : monotonicSeconds()
   if (missing.length === 0) return { ...known, bootSeconds }
-  const { nextHops, unresolved } = await resolveNextHops(missing, links, false, kept?.ways)
+  const { nextHops, unresolved } = await resolveNextHops(missing, links, false, kept?.nextHops)
   return {
     ...known,
     bootSeconds,

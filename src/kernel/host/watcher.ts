@@ -11,7 +11,7 @@ import { acquireWatchLock, instanceFile, isWatched } from './lock.ts'
 export interface Watcher {
   readonly pid: number
   /** Replaces the state file. Never throws; if there is no space, the old state stays. */
-  readonly tell: (state: WatchState) => Promise<void>
+  readonly writeState: (state: WatchState) => Promise<void>
   /** Settles when the lock is lost, because the process that holds it for the daemon was killed. */
   readonly lost: Promise<void>
   readonly release: () => Promise<void>
@@ -30,7 +30,7 @@ export async function becomeWatcher(host: Host): Promise<Watcher> {
   return {
     pid: process.pid,
     lost: lock.ended,
-    async tell(state) {
+    async writeState(state) {
       const partial = `${file}.part`
       await writeFile(partial, `${JSON.stringify({ format: FORMAT, ...state })}\n`, { mode: 0o600 })
         .then(() => rename(partial, file))

@@ -1,4 +1,4 @@
-// How full the maps of features are, read for one generation in whatever bpftool process the caller runs.
+// The fill of the maps of features, read for one generation in the caller's bpftool process.
 
 import type { Part } from '../../abi/command.ts'
 import type { Feature, GaugeFacts, ReadableGeneration } from '../../features/feature.ts'
@@ -25,7 +25,7 @@ export function gaugesPart(from: ReadableGeneration): Part<GaugeReadings> {
 export const gaugeRows = (readings: GaugeReadings, facts: GaugeFacts): Fill[] =>
   FEATURES.flatMap(({ name, gauges }) => (gauges && readings.has(name) ? gauges.fill(readings.get(name), facts) : []))
 
-/** Bytes of kernel memory of the maps of one feature that grow with what they hold; undefined: not read. */
+/** Bytes of kernel memory of the maps of one feature that grow with their content; undefined: not read. */
 export function gaugeMemory(readings: GaugeReadings, feature: Feature['name']): number | undefined {
   const gauges = FEATURES.find(({ name }) => name === feature)?.gauges
   return readings.has(feature) ? gauges?.memory?.(readings.get(feature)) : undefined

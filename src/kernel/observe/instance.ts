@@ -50,7 +50,7 @@ interface GenerationPins {
   readonly hasCarry: boolean
 }
 
-/** The pins of a generation that is complete; undefined for an incomplete one. */
+/** The pins of a complete generation; undefined if a pin is missing. */
 async function pinsOf(paths: Paths, number: number): Promise<GenerationPins | undefined> {
   const pins = await list(paths.generation(number))
   const programs = new Set(await list(paths.programs(number)))
@@ -67,7 +67,7 @@ const generationQueries = (paths: Paths, { number: generation, ownMaps }: Genera
   ...ownMaps.map((name) => bpftool('map', 'show', 'pinned', paths.ownMap(generation, { name }))),
 ]
 
-/** Queries about every generation; one for each map beside its policy follows. */
+/** Queries about every generation; those about the maps beside its policy follow. */
 const QUERIES = 4
 
 interface ShownMap {
@@ -108,7 +108,7 @@ function decodeGeneration(
   }
 }
 
-/** A generation, and its header. `files`: prefix of the exchange files. */
+/** Reads a generation with its header. `files`: prefix of the exchange files. */
 function generationPart(files: string, paths: Paths, pins: GenerationPins): Part<Generation> {
   const queries = generationQueries(paths, pins)
   const header = tryReadPart(files, paths.program(pins.number, FILTER.programs.read), [
@@ -127,7 +127,7 @@ function generationPart(files: string, paths: Paths, pins: GenerationPins): Part
 const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
 const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
 
-/** Names in the bpffs: what a reading may ask for. */
+/** Names in the bpffs. */
 export interface Pins {
   /** Every name in the instance directory. */
   readonly names: readonly string[]
@@ -137,7 +137,7 @@ export interface Pins {
   readonly present: readonly MapShape[]
 }
 
-/** `staged`: a generation that the caller is making, which is ignored. */
+/** `staged`: a generation that the caller is building, which is ignored. */
 export async function findPins(paths: Paths, staged?: number): Promise<Pins> {
   const [names, shared] = await Promise.all([list(paths.instance), list(paths.shared)])
   const numbers = names
@@ -154,7 +154,7 @@ export async function findPins(paths: Paths, staged?: number): Promise<Pins> {
   }
 }
 
-/** Facts that features ask of every observation, by the name of the feature. */
+/** Facts that features read in every observation, by the name of the feature. */
 function featuresPart(paths: Paths, present: readonly MapShape[]): Part<ReadonlyMap<string, unknown>> {
   const asked = FEATURES.flatMap(({ name, observe }) => {
     const part = observe?.({ paths, present })
@@ -204,7 +204,7 @@ export function instancePart(
   }
 }
 
-/** As withExchange; where nothing is pinned nothing is exchanged, and /run need not be ours to write. */
+/** Like withExchange, but makes no directory if nothing is pinned: /run need not be writable then. */
 export const withFiles = <T>({ names }: Pins, body: (files: string) => Promise<T>): Promise<T> =>
   names.length === 0 ? body('') : withExchange(body)
 

@@ -1,5 +1,5 @@
-// Observation: netlink and pins → Live. Reads only. The live state is what the committed generation's tables really
-// hold and what is really attached; the records of the last apply serve only to tell drift from an edited file.
+// Observation: netlink and pins → Live. Reads only. The live state is the actual content of the committed generation's
+// tables, and the actual attachments; the records of the last apply only separate drift from edits of the config.
 
 import { bpftool } from '../../abi/command.ts'
 import { ABI_VERSION, type Attachment as AttachmentRecord } from '../../abi/generated.ts'
@@ -22,9 +22,9 @@ import { indexedSlot, MODE_NUMBERS } from './records.ts'
 import { settled } from './settled.ts'
 import { readTables, type Takeover } from './tables.ts'
 
-/** Live, with the pins and tables it was read from. */
+/** The live state, with the pins and tables it was read from. */
 export interface Observation extends Observed {
-  /** By interface slot, as the live tables have it; undefined: there are none. */
+  /** By interface slot, from the live tables; undefined without tables. */
   readonly roles: readonly (readonly Role[])[] | undefined
   /** Live tables that the next generation can take over. */
   readonly takeover: Takeover | undefined
@@ -32,37 +32,37 @@ export interface Observation extends Observed {
 
 /** The state that is most likely live: recognising it is cheaper than reading and decoding it. */
 export interface Expectation {
-  /** The live state; the network is asked for the backends of its services. */
+  /** The live state; the next hops of its backends are resolved. */
   readonly state?: State
-  /** As for readInstance. */
+  /** A generation that the caller is building, which is ignored. */
   readonly staged?: number | undefined
 }
 
 /**
- * Reads the live state. `memory`: where it may be remembered. Throws errors of bpftool and ip. Takes no lock: a reading that
- * met another process's apply half-way is repeated, because that is neither an error nor drift.
+ * Reads the live state. `memory`: may hold the live image. Throws errors of bpftool and ip. Takes no lock: a reading
+ * that meets another process's apply is retried, because that is neither an error nor drift.
  */
 export const observe = (paths: Paths, memory: Memory, expected: Expectation = {}): Promise<Observation> =>
   settled(() => observeOnce(paths, memory, expected), isSwitching)
 
-/** The observation, with the facts about the network that the services of another state need. */
+/** Adds the facts about the network that the services of another state need. */
 export async function withSurroundings(live: Observation, { services }: State, memory: Memory): Promise<Observation> {
   if (services.size === 0 && live.state.services.size === 0) return live
   const around = await surroundingsOf(services, live.links, memory)
   return { ...live, ...(await withLiveHops(around, live.state.services, live.leaving, live.links, memory)) }
 }
 
-/** Whether an interface runs a generation that is not committed yet: of an apply under way, or of one that was killed. */
+/** Whether an interface runs a generation that is not committed: an apply is running, or was killed. */
 export const isSwitching = ({ links, generation }: Pick<Live, 'links' | 'generation'>): boolean =>
   [...links.values()].some(({ programs }) => programs.some((program) => (program.generation ?? 0) > generation))
 
-/** Throws E201 in another namespace than the instance's, where none of its interfaces could be seen. */
+/** Throws E201 if the instance belongs to another namespace, whose interfaces cannot be seen here. */
 export function refuseOtherNamespace(live: Live): void {
   const diagnostics = guardNamespace(live)
   if (diagnostics.length > 0) throw new XdpError(diagnostics)
 }
 
-/** The newest generation whose switch was verified; before an ABI change, the newest that is attached. */
+/** The newest generation whose switch was verified, else the newest attached one of another ABI. */
 export function committedGeneration(instance: Instance, attached: ReadonlySet<number>): Generation | undefined {
   const { generations } = instance
   return (
@@ -113,7 +113,7 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   }
 }
 
-/** Maps that the live programs use, and programs of the live generation, whose pins are gone. */
+/** Drift by missing pins: of maps that the live programs use, and of programs of the live generation. */
 export function driftOfPins({ missing }: Instance, committed: Generation | undefined): [ObjectKey, string][] {
   if (!committed?.meta) return []
   const own = OWN_MAPS.filter((name) => !committed.ownMaps.has(name))
@@ -127,8 +127,8 @@ export function driftOfPins({ missing }: Instance, committed: Generation | undef
 }
 
 /**
- * The namespace of the instance. An interface of ours in this namespace proves more than the record, which something
- * may have damaged and which must not keep an apply from repairing it.
+ * The namespace of the instance. An interface here that runs our program overrides the record: it may be damaged, and
+ * must not prevent the apply that repairs it.
  */
 export function namespaceOf(
   links: ReadonlyMap<string, Link>,
@@ -170,8 +170,8 @@ export function recordsOf(instance: Instance): Map<string, SlotRecord> {
 }
 
 /**
- * Every interface that runs a program of ours, of whatever generation. Where that is not what the last apply recorded
- * it is also drift, which makes the planner attach it anew.
+ * Every interface that runs our program, of any generation. A difference from the record of the last apply is drift, so
+ * that the planner attaches it again.
  */
 export function liveInterfaces(
   links: ReadonlyMap<string, Link>,
@@ -190,9 +190,9 @@ export function liveInterfaces(
     interfaces.set(link.name, { interface: link.name, modes: [ours.mode], roles })
     const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
     if (committed?.meta && !counted)
-      drift.set(`interface:${link.name}`, 'its packets are not counted: the record of it is gone')
+      drift.set(`interface:${link.name}`, 'its packets are not counted: its record is gone')
   }
-  // Without a committed generation nothing was promised that could have drifted.
+  // Without a committed generation there is nothing to drift from.
   for (const record of committed ? records.values() : []) {
     const what = interfaceDrift(record, links.get(record.name), committed)
     if (what !== undefined) drift.set(`interface:${record.name}`, what)
@@ -216,8 +216,8 @@ function interfaceDrift(
 }
 
 /**
- * Load times of the programs that are not ours, by id, Unix time in seconds; netlink does not say them. Without the right
- * to look at them they are not known.
+ * Load times of foreign programs by id, Unix time in seconds; netlink does not report them. Empty without permission to
+ * open them.
  */
 async function loadTimes(rawLinks: ReadonlyMap<string, RawLink>, instance: Instance): Promise<Map<number, number>> {
   const own = new Set(instance.generations.map(({ program }) => program.id))
@@ -231,7 +231,7 @@ async function loadTimes(rawLinks: ReadonlyMap<string, RawLink>, instance: Insta
   return new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
 }
 
-/** Adds to each program whose it is, and when it was loaded where that is known. */
+/** Adds to each program its generation if it is ours, and its load time if that is known. */
 export function withOwners(
   rawLinks: ReadonlyMap<string, RawLink>,
   instance: Instance,
@@ -252,8 +252,8 @@ export function withOwners(
 }
 
 /**
- * What an interrupted apply or destroy left. Pins of another ABI are none as long as what is live is of that ABI; shared
- * maps are, where no generation is left to use them.
+ * Pins that an interrupted apply or destroy left. Those of another ABI do not count while the live generation has that
+ * ABI; shared maps count if no generation is left to use them.
  */
 function leftovers(paths: Paths, instance: Instance, committed: Generation | undefined): string[] {
   const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]

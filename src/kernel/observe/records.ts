@@ -1,5 +1,5 @@
-// The records that the control plane keeps in shared maps: which interface has which counter slot, and the index from
-// ifindex to slot that the data plane reads. Pure: what must be written to get from one to the other.
+// The records that the control plane keeps in shared maps: the counter slot of each interface, and the index from
+// ifindex to slot that the data plane reads. Pure.
 
 import {
   ATTACH_MODE,
@@ -37,7 +37,7 @@ export function indexedSlot(index: readonly InterfaceEntry[], ifindex: number): 
   return 0
 }
 
-/** Finds a place for the entry, moving others within their reach where all of its own are taken (an augmenting path). */
+/** Finds a place for the entry; if all in its reach are taken, moves others within theirs (an augmenting path). */
 function place(index: InterfaceEntry[], entry: InterfaceEntry, tried: Set<number>): boolean {
   const reach = Array.from({ length: INTERFACE_PROBES }, (_, probe) => (entry.ifindex + probe) % INTERFACE_INDEX_SIZE)
   const movable = (at: number): boolean => {
@@ -51,8 +51,8 @@ function place(index: InterfaceEntry[], entry: InterfaceEntry, tried: Set<number
 }
 
 /**
- * Places every (ifindex, slot) in the open-addressed index, in order of slot. Throws XdpError E205 where that cannot
- * be: more than INTERFACE_PROBES interfaces with numbers that are equal modulo INTERFACE_INDEX_SIZE.
+ * Places every (ifindex, slot) in the open-addressed index, in order of slot. Throws XdpError E205 if that is
+ * impossible: more than INTERFACE_PROBES interfaces with numbers that are equal modulo INTERFACE_INDEX_SIZE.
  */
 export function buildIndex(slots: ReadonlyMap<number, number>): InterfaceEntry[] {
   const index = new Array<InterfaceEntry>(INTERFACE_INDEX_SIZE).fill(FREE_ENTRY)
@@ -60,7 +60,7 @@ export function buildIndex(slots: ReadonlyMap<number, number>): InterfaceEntry[]
     if (!place(index, { ifindex, slot }, new Set())) {
       throw fail(
         'E205',
-        `too many interfaces have a number like ${ifindex} (modulo ${INTERFACE_INDEX_SIZE}) to be counted`,
+        `too many interfaces have an index equal to ${ifindex} modulo ${INTERFACE_INDEX_SIZE}; not all can be counted`,
       )
     }
   }
@@ -83,7 +83,7 @@ export function encodeRecord(record: AttachmentRecord): Uint8Array {
 
 export const FREE_RECORD: AttachmentRecord = { name: '', ifindex: 0, mode: 0, since: 0n }
 
-/** Values to write to get from index `before` to `after`: new places first, so that no interface is without one. */
+/** Writes that turn index `before` into `after`: new places first, so that every interface always has one. */
 export function indexWrites(before: readonly InterfaceEntry[], after: readonly InterfaceEntry[]): Write[] {
   const changed = after.flatMap((entry, key) => {
     const old = before[key] ?? FREE_ENTRY

@@ -1,5 +1,5 @@
-// What the tables of the live generation hold. Lines whose digests are as recorded are what an apply wrote, so that lists
-// that are known by their own digests need not be read; everything else is read and decoded.
+// Reads the tables of the live generation. If their digests match the recorded ones, an apply wrote them, and lists
+// with known digests need not be read; everything else is read and decoded.
 
 import type { Generation } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
@@ -22,30 +22,30 @@ import {
 import { listDigest } from '../../tables/lines/digest.ts'
 import { LINE_WORDS } from '../../tables/lines/lines.ts'
 import type { CompiledBefore } from '../../tables/services/backends.ts'
-import { type Memory, type Remembered, recollect, recollectOwn } from '../host/memory.ts'
+import { imageInCache, imageInProcess, type KeptImage, type Memory } from '../host/memory.ts'
 import { runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { digestPart, readPart } from '../tools/transfer.ts'
 
-/** What the next generation can take over of the live one. */
+/** Parts of the live generation that the next one can take over. */
 export interface Takeover {
   readonly known: Previous
-  /** Undefined where its lines would have to be read first. */
+  /** Loaded on demand; undefined if its lines would have to be read from the kernel. */
   readonly image: () => Image | undefined
-  /** What its services were compiled of, where this process did that. */
+  /** The compiled services, if this process compiled them. */
   readonly services?: CompiledBefore | undefined
 }
 
 export interface LiveTables {
-  /** undefined: they are damaged in a way that is no policy. */
+  /** undefined if the damage prevents decoding. */
   readonly content: DecodedImage | undefined
-  /** Lines are not as they were written: what is wrong. */
+  /** The damage, if lines are not as they were written. */
   readonly damage: string | undefined
-  /** undefined: nothing. */
+  /** undefined if nothing can be taken over. */
   readonly takeover: Takeover | undefined
 }
 
-/** Digests of all sections, and the lines of some of them. */
+/** Verifies the digests of all sections, and reads the wanted ones. */
 async function proveAndRead(
   paths: Paths,
   { number }: Generation,
@@ -83,7 +83,7 @@ async function readAll(paths: Paths, { number, lines }: Generation): Promise<Uin
 
 const DAMAGED = 'lines of its tables changed since the last apply'
 
-/** A damaged image is no failure: the next apply must be able to replace it. */
+/** A damaged image is no failure, because the next apply must be able to replace it. */
 function decodeDamaged(bytes: Uint8Array): LiveTables {
   try {
     return { content: decodeImage(imageFrom(bytes)), damage: DAMAGED, takeover: undefined }
@@ -93,7 +93,7 @@ function decodeDamaged(bytes: Uint8Array): LiveTables {
   }
 }
 
-/** A takeover of an image that is read by and by. */
+/** A takeover with an image that is loaded on demand. */
 function takeoverOf(known: Previous, image: () => Image | undefined, services?: CompiledBefore): Takeover {
   let found: Image | undefined
   return {
@@ -113,18 +113,18 @@ const decodeAll = (image: Image): LiveTables => ({
 })
 const decodeWhole = (bytes: Uint8Array): LiveTables => decodeAll(imageFrom(bytes))
 
-/** The services that an image of this process was compiled of. */
-function compiledOf({ image: { sections }, services }: Remembered): CompiledBefore | undefined {
+/** The services from which this process compiled the image. */
+function compiledOf({ image: { sections }, services }: KeptImage): CompiledBefore | undefined {
   if (services === undefined) return undefined
   const { SERVICES, SERVICE_RECORDS, BACKENDS } = sections
   return { ...services, lines: { services: SERVICES, records: SERVICE_RECORDS, backends: BACKENDS } }
 }
 
-/** Lists by their records: those that are expected, else those that are remembered of the image. */
-function recallFrom(expected: State | undefined, remembered: () => Remembered | undefined): Recall {
+/** Finds a list by its record: the expected one, else that of the kept image. */
+function recallFrom(expected: State | undefined, kept: () => KeptImage | undefined): Recall {
   return ({ name, digest }) => {
     const list = expected?.lists.get(name)
-    return list && listDigest(list) === digest ? list : remembered()?.lists.get(name)
+    return list && listDigest(list) === digest ? list : kept()?.lists.get(name)
   }
 }
 
@@ -142,7 +142,7 @@ export async function readTables(
   const header = generation.header && !generation.unpinned.has('digest') ? readHeader(generation.header) : undefined
   const words = generation.header as Uint32Array
   if (!header?.intact) return decodeDamaged(await readAll(paths, generation))
-  const own = recollectOwn(memory, words)
+  const own = imageInProcess(memory, words)
   const isSmall = generation.lines < LARGE_IMAGE
   const wanted = own ? [] : isSmall ? SECTION_NAMES : RECOGNIZED
   const { damaged, sections } = await proveAndRead(paths, generation, header, wanted)
@@ -158,17 +158,17 @@ export async function readTables(
     if (content) return { content, damage: undefined, takeover: takeoverOf(image, () => image, compiledOf(own)) }
     return decodeWhole(await readAll(paths, generation))
   }
-  let found: Remembered | undefined | 'not asked' = 'not asked'
-  const remembered = (): Remembered | undefined => {
-    if (found === 'not asked') found = recollect(memory, paths, words)
+  let found: KeptImage | undefined | 'not read' = 'not read'
+  const cached = (): KeptImage | undefined => {
+    if (found === 'not read') found = imageInCache(memory, paths, words)
     return found
   }
   const whole = isSmall
     ? { ...header, header: words, sections: sections as Sections, lines: generation.lines }
     : undefined
   const known: Previous = { directory: header.directory, sections }
-  const told = sections as Pick<Sections, (typeof RECOGNIZED)[number]>
-  const content = recognizeImage(header, told, recallFrom(expected, remembered))
-  if (content) return { content, damage: undefined, takeover: takeoverOf(known, () => whole ?? remembered()?.image) }
+  const needed = sections as Pick<Sections, (typeof RECOGNIZED)[number]>
+  const content = recognizeImage(header, needed, recallFrom(expected, cached))
+  if (content) return { content, damage: undefined, takeover: takeoverOf(known, () => whole ?? cached()?.image) }
   return whole ? decodeAll(whole) : decodeWhole(await readAll(paths, generation))
 }

@@ -22,14 +22,14 @@ export async function runBpftool(...argv: readonly string[]): Promise<unknown> {
   return output
 }
 
-/** A part with its own words for the failure of one of its commands. */
+/** A part that explains the failure of one of its commands. */
 export interface ExplainedPart<T> extends Part<T> {
   readonly explain?: (error: CommandError) => unknown
 }
 
 /**
- * Runs parts in one bpftool process; the results of their `finish`, in order. Throws what the part that failed makes of
- * its failure, else CommandError; the commands before it have taken effect.
+ * Runs parts in one bpftool process; returns the results of their `finish`, in order. Throws the error that the failed
+ * part explains, else CommandError; the commands before it have taken effect.
  */
 export async function runParts<T extends readonly unknown[]>(
   ...parts: { readonly [K in keyof T]: ExplainedPart<T[K]> }
@@ -47,7 +47,7 @@ export async function runParts<T extends readonly unknown[]>(
   return joinParts<T>(...parts).finish(outputs)
 }
 
-/** Parts as one; the results of all, in order. */
+/** Joins parts to one, with the results of all in order. */
 export function joinParts<T extends readonly unknown[]>(...parts: { readonly [K in keyof T]: Part<T[K]> }): Part<T> {
   const all = parts as readonly Part<unknown>[]
   return {
@@ -64,7 +64,7 @@ export function joinParts<T extends readonly unknown[]>(...parts: { readonly [K 
   }
 }
 
-/** The results of all, or the first failure, once every one has ended. */
+/** Returns the results of all, or throws the first failure, once all have settled. */
 export async function allDone<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   await Promise.allSettled(promises)
   return Promise.all(promises)
@@ -78,13 +78,13 @@ export async function runBatch(commands: readonly Command[]): Promise<unknown[]>
   if (commands.length === 0) return []
   const input = `${commands.map(({ argv }) => argv.join(' ')).join('\n')}\n`
   const { stdout, stderr, exitCode } = await spawnTool('bpftool', ['-j', 'batch', 'file', '-'], input)
-  // A bpftool that fails may not come to the end of its JSON.
+  // A failing bpftool may leave its JSON incomplete.
   const outputs = (exitCode === 0 || stdout.trimEnd().endsWith(']') ? (parseJson(stdout) ?? []) : []) as {
     command?: unknown
     output: unknown
   }[]
-  // At the end of its input bpftool takes an errno that libbpf left behind (`prog loadall` does) for a failure of reading
-  // it, and adds an element without a command. It gets there only when every command has succeeded.
+  // At the end of its input bpftool takes an errno that libbpf left behind (`prog loadall` does) for a failed read, and
+  // adds an element without a command. It gets there only if every command has succeeded.
   const isDone = outputs.length === commands.length + 1 && outputs.at(-1)?.command === undefined
   if (exitCode !== 0 && !isDone) {
     const position = Math.max(0, outputs.length - 1)

@@ -1,4 +1,4 @@
-// The CPUs that per-CPU maps have a value for.
+// The CPUs for which per-CPU maps have a value.
 
 import { readFile } from 'node:fs/promises'
 
@@ -7,7 +7,7 @@ export interface CpuRange {
   readonly count: number
 }
 
-/** `0-3,8` as ranges (Documentation/admin-guide/cputopology.rst). Empty where it is no such list. */
+/** `0-3,8` as ranges (Documentation/admin-guide/cputopology.rst). Empty if the text is no such list. */
 export function parseCpus(text: string): CpuRange[] {
   const parts = text.trim().split(',')
   const ranges = parts.map((part) => {

@@ -1,18 +1,18 @@
-// As much of ELF as it takes to change a BPF object: sections, symbols and relocations of a 64-bit relocatable file, of
-// either byte order (elf(5)). Checks that all of them lie within the file. Pure.
+// The part of ELF that changing a BPF object needs: sections, symbols and relocations of a 64-bit relocatable file in either
+// byte order (elf(5)). Checks that all of them lie within the file. Pure.
 
-/** The file is not what a compiler made. The message ends a sentence that begins with the file's name. */
+/** An invalid file. The message completes a sentence that starts with the file's name. */
 export class DamagedElf extends Error {}
 
 export interface Section {
-  /** Where its header is in the file. */
+  /** Offset of its header in the file. */
   readonly header: number
   readonly type: number
   readonly isCode: boolean
-  /** Where its content is in the file, and how many bytes. */
+  /** Offset of its content in the file, and its size in bytes. */
   readonly offset: number
   readonly size: number
-  /** Indices of sections, of which the type says what they are for. */
+  /** Indices of related sections; their meaning depends on the type. */
   readonly link: number
   readonly info: number
 }
@@ -23,12 +23,12 @@ export interface Range {
   readonly end: number
 }
 
-/** A place in a section, and the symbol whose address is to be put there. */
+/** A place in a section that gets the address of a symbol. */
 export interface Relocation {
   readonly place: number
-  /** Index. */
+  /** Index of the symbol. */
   readonly symbol: number
-  /** Where it is in the file. */
+  /** Offset of the relocation in the file. */
   readonly at: number
 }
 
@@ -37,7 +37,7 @@ export interface Elf {
   readonly view: DataView
   readonly isLittle: boolean
   readonly sections: readonly Section[]
-  /** Most symbols are labels that are never asked for: they are read when they are. */
+  /** Read on demand, because most symbols are labels that no caller needs. */
   readonly symbols: Section
   readonly names: Section
 }
@@ -49,7 +49,7 @@ const BPF = 247
 const SECTION_SIZE = 64
 const SYMBOL_SIZE = 24
 const RELOCATION_SIZE = 16
-/** Where the size is in a section's header. */
+/** Offset of the size in a section header. */
 const SECTION_SIZE_AT = 32
 const PROGBITS = 1
 const SYMTAB = 2
@@ -58,7 +58,7 @@ export const REL = 9
 const EXECINSTR = 4
 const FUNC = 2
 
-/** 64 bits. Above 2^53 the value is rounded, and lies outside of any file all the same. */
+/** A 64-bit number. Values above 2^53 are rounded, but lie outside any file anyway. */
 const word = (view: DataView, at: number, isLittle: boolean): number =>
   view.getUint32(isLittle ? at + 4 : at, isLittle) * 2 ** 32 + view.getUint32(isLittle ? at : at + 4, isLittle)
 
@@ -80,7 +80,7 @@ function readSections(view: DataView, isLittle: boolean): Section[] {
   })
 }
 
-/** Where each symbol is in the file. */
+/** Offsets of the symbols in the file. */
 export function* symbolsOf({ symbols: { offset, size } }: Elf): Generator<number> {
   for (let at = 0; at + SYMBOL_SIZE <= size; at += SYMBOL_SIZE) yield offset + at
 }
@@ -94,7 +94,7 @@ export function nameAt({ bytes, view, names, isLittle }: Elf, at: number): strin
   return Buffer.from(bytes.buffer, bytes.byteOffset + first, end - first).toString('latin1')
 }
 
-/** The name of what a relocation needs. Throws DamagedElf. */
+/** Name of the symbol of a relocation. Throws DamagedElf. */
 export function neededBy(elf: Elf, { symbol }: Relocation): string {
   const { offset, size } = elf.symbols
   if ((symbol + 1) * SYMBOL_SIZE > size) throw new DamagedElf('has a relocation for a symbol that is not there')
@@ -135,9 +135,9 @@ export function readRelocations({ view, isLittle }: Elf, { offset, size }: Secti
   })
 }
 
-/** Writes those relocations of a section that stay, and makes it as small as they are. */
+/** Replaces the relocations of a section by fewer, and shrinks it. */
 export function writeRelocations({ bytes, view, isLittle }: Elf, section: Section, kept: readonly Relocation[]): void {
-  // None moves to a place behind its own.
+  // Relocations only move toward the start: none is overwritten before it is copied.
   for (const [i, { at }] of kept.entries())
     bytes.copyWithin(section.offset + i * RELOCATION_SIZE, at, at + RELOCATION_SIZE)
   view.setBigUint64(section.header + SECTION_SIZE_AT, BigInt(kept.length * RELOCATION_SIZE), isLittle)

@@ -1,4 +1,4 @@
-// Our directory in /run for locks, and the files on a tmpfs through which bpftool takes and gives bulk data.
+// Our directory in /run for locks, and the files on a tmpfs through which bpftool reads and writes bulk data.
 
 import { lstat, mkdir, mkdtemp, readdir, readlink, rm, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -7,21 +7,21 @@ import { fail, XdpError } from '../../diagnostics.ts'
 export const RUN = '/run/xdp'
 const PREFIX = 'exchange-'
 
-/** A tmpfs that everybody may write to. */
+/** A tmpfs that every user may write to. */
 const SHARED = '/dev/shm'
 /** linux/magic.h: TMPFS_MAGIC */
 const TMPFS = 0x01021994
 /** inode(7): S_ISVTX */
 const STICKY = 0o1000
-/** Free bytes that the tables of the largest policies need; containers are often given less. */
+/** Free bytes that the tables of the largest policies need; containers often have less. */
 const ROOM = 2 ** 30
 
-/** What the file system refuses, told as what it means for us. */
+/** Explains a refusal of the file system as E104 or E115; returns other errors as they are. */
 function explain(error: unknown, directory: string = RUN): unknown {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === undefined || error instanceof XdpError) return error
   if (code === 'EACCES' || code === 'EPERM')
-    return fail('E104', `${directory} is not ours to write: ${message}`, 'run it with sudo', error)
+    return fail('E104', `no permission to write to ${directory}: ${message}`, 'run it with sudo', error)
   if (!['EROFS', 'ENOENT', 'ENOSPC', 'ENOTDIR', 'EDQUOT'].includes(code)) return error
   const mount = directory === RUN ? '/run' : directory
   return fail(
@@ -32,7 +32,7 @@ function explain(error: unknown, directory: string = RUN): unknown {
   )
 }
 
-/** Makes sure of the directory and returns it. Throws E104 or E115 where it cannot be written. */
+/** Creates the directory if it is missing, and returns it. Throws E104 or E115 if it cannot be written. */
 export async function runDirectory(): Promise<string> {
   try {
     await mkdir(RUN, { recursive: true, mode: 0o700 })
@@ -42,14 +42,14 @@ export async function runDirectory(): Promise<string> {
   }
 }
 
-/** Inode of our pid namespace: a process id means something in its namespace only, and containers may share /run. */
+/** Inode of our pid namespace: a process id is valid only in its namespace, and containers may share /run. */
 export const pidNamespace = async (): Promise<string> =>
   /\[(\d+)\]/.exec(await readlink('/proc/self/ns/pid'))?.[1] ?? '0'
 
-/** `exchange-PIDNS-PID-`: how everything is called that is of no use once the process is gone. */
+/** `exchange-PIDNS-PID-`: the prefix of names that are useless once the process has ended. */
 export const ownPrefix = async (pid: number): Promise<string> => `${PREFIX}${await pidNamespace()}-${pid}-`
 
-/** Whether a process of our pid namespace is there. */
+/** Whether a process of our pid namespace exists. */
 export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0)
@@ -58,17 +58,17 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** What our names begin with in a directory. */
+/** The prefix of our names in a directory. */
 const leadIn = (directory: string): string => (directory === SHARED ? 'xdp-' : '')
 
-/** Removes what killed processes of this pid namespace left behind: it takes memory. */
+/** Removes the files of killed processes of this pid namespace, which take memory. */
 async function collect(directory: string): Promise<void> {
   const namespace = `${leadIn(directory)}${PREFIX}${await pidNamespace()}-`
   for (const name of await readdir(directory)) {
     if (!name.startsWith(namespace)) continue
     const pid = Number.parseInt(name.slice(namespace.length), 10)
     if (isAlive(pid)) continue
-    // What somebody else made and can change meanwhile must not lead us elsewhere.
+    // Another user could replace its directory meanwhile, and misdirect the removal.
     const isOurs = await lstat(`${directory}/${name}`).then(
       ({ uid }) => uid === process.geteuid?.(),
       () => false,
@@ -83,7 +83,7 @@ const isTmpfs = async (directory: string): Promise<boolean> =>
     () => false,
   )
 
-/** Whether nobody but root can put something else in the place of what we make there. */
+/** Whether only root can replace our files there. */
 const isSafe = async (directory: string): Promise<boolean> =>
   lstat(directory).then(
     (stats) => stats.isDirectory() && stats.uid === 0 && (stats.mode & STICKY) !== 0,
@@ -94,8 +94,8 @@ const makeIn = async (directory: string): Promise<string> =>
   mkdtemp(`${directory}/${leadIn(directory)}${await ownPrefix(process.pid)}`)
 
 /**
- * A directory on the tmpfs of everybody, where there is one with room. systemd makes /run a tmpfs; in a container it is
- * often a disk, where each file takes fifty times as long.
+ * Makes a directory on the shared tmpfs; undefined without one that is safe and has room. systemd makes /run a tmpfs;
+ * in a container it is often a disk, where each file takes fifty times as long.
  */
 async function makeShared(): Promise<string | undefined> {
   if (!(await isTmpfs(SHARED)) || !(await isSafe(SHARED))) return undefined
@@ -108,7 +108,7 @@ async function makeShared(): Promise<string | undefined> {
   }
 }
 
-/** A new directory for exchange files, for whoever removes it. Throws as runDirectory. */
+/** Makes a directory for exchange files, which the caller removes. Throws like runDirectory. */
 export async function exchangeDirectory(): Promise<string> {
   const run = await runDirectory()
   try {
@@ -119,7 +119,7 @@ export async function exchangeDirectory(): Promise<string> {
   }
 }
 
-/** Runs `body` with a directory for exchange files on tmpfs, which is gone afterwards. Throws as runDirectory. */
+/** Runs `body` with a directory for exchange files on tmpfs, and removes it afterwards. Throws like runDirectory. */
 export async function withExchange<T>(body: (directory: string) => Promise<T>): Promise<T> {
   const directory = await exchangeDirectory()
   try {

@@ -1,9 +1,9 @@
-// A shell that starts tools for this process. Forking copies the page tables of the process that forks, which takes a
-// process with a million addresses in memory longer than bpftool takes for its work; a shell holds next to nothing. The
-// daemon and the commands that start many tools open one before they grow (docs/adr/0044-a-small-shell-starts-tools.md).
+// A shell that starts tools for this process. A fork copies the page tables of its process, which takes longer than
+// bpftool itself if lists are in memory; a shell is small. The daemon and commands that start many tools open one
+// before they grow (docs/adr/0044-a-small-shell-starts-tools.md).
 //
-// Protocol, in lines: to the shell a command line, from the shell its number and exit status when it has ended. Input and
-// output of commands go through files in a directory of ours on tmpfs. Commands run side by side.
+// Protocol, line by line: the shell reads command lines, and writes the number and exit status of each command that has
+// ended. Input and output of commands go through files in a directory on tmpfs. Commands run concurrently.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { execa } from 'execa'
@@ -16,20 +16,20 @@ const NOT_FOUND = 127
 const NOT_EXECUTABLE = 126
 
 export interface Helper {
-  /** Settles when the shell is gone; tools are then started by this process again. */
+  /** Settles when the shell has ended; from then on this process starts tools itself. */
   readonly ended: Promise<void>
   /** Ends the shell once its commands have ended, and removes its files. */
   readonly close: () => Promise<void>
 }
 
-/** A word between single quotes, which mean nothing but themselves to a shell. */
+/** Quotes a word for the shell. */
 const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
-/** A line ends the command, so words with a line feed cannot be passed on. */
+/** The shell reads one line per command, so a word cannot contain a line feed. */
 const isOneLine = (word: string): boolean => !word.includes('\n')
 
 /**
- * From now on tools are started by a shell, until it is closed.
+ * Opens a shell, which starts all tools until it is closed.
  *
  * @param makeDirectory makes a directory for files, on tmpfs, when the first tool is run; `close` removes it
  * @param environment of the tools
@@ -48,7 +48,7 @@ export function openHelper(
     detached: true,
     buffer: false,
   })
-  /** By the number of a command; undefined: the shell is gone, and whether the command ran is not known. */
+  /** By number of a command; undefined: the shell has ended, and the command may or may not have run. */
   const waiting = new Map<string, (exitCode: number | undefined) => void>()
   let last = 0
   let rest = ''
@@ -62,7 +62,7 @@ export function openHelper(
       waiting.delete(number)
     }
   })
-  // Writing to a shell that is gone fails here; `ended` answers its commands.
+  // Writing to a shell that has ended fails here; `ended` answers its commands.
   shell.stdin.on('error', () => undefined)
   const ended = shell.then(() => {
     isGone = true

@@ -1,5 +1,5 @@
-// ip, as JSON: what the kernel's netlink says of interfaces, routes and neighbours. Never /sys/class/net, which shows
-// the namespace of the mount and not of the process.
+// Runs ip: interfaces, routes and neighbours as JSON. /sys/class/net would show the namespace of the mount, not that of
+// the process.
 
 import { CommandError, parseJson, spawnTool, stderrWords } from './spawn.ts'
 
@@ -10,7 +10,7 @@ export async function runIp(...argv: readonly string[]): Promise<unknown> {
   return parseJson(stdout)
 }
 
-/** What one line of a batch came to: its JSON, or the kernel's words. */
+/** The result of one line of a batch: its JSON, or the kernel's message. */
 export type IpResult =
   | { readonly output: unknown; readonly error?: undefined }
   | { readonly output?: undefined; readonly error: string }
@@ -35,8 +35,8 @@ function failures(stderr: string): ReadonlyMap<number, string> {
 }
 
 /**
- * Runs lines such as `route get 192.0.2.1` in one ip process, each whatever becomes of the others, and returns what each
- * came to. Only for lines that print one JSON document when they succeed, or for lines that print nothing.
+ * Runs lines such as `route get 192.0.2.1` in one ip process, each even if others fail, and returns their results. On
+ * success either every line must print one JSON document, or none anything.
  */
 export async function runIpBatch(lines: readonly string[]): Promise<IpResult[]> {
   if (lines.length === 0) return []
@@ -46,7 +46,7 @@ export async function runIpBatch(lines: readonly string[]): Promise<IpResult[]> 
   return pairResults(lines.length, stdout, stderr)
 }
 
-/** What `count` lines came to, from what ip wrote: successes in order on stdout, failures with their line on stderr. */
+/** The results of `count` lines: ip writes successes in order to stdout, failures with their line number to stderr. */
 export function pairResults(count: number, stdout: string, stderr: string): IpResult[] {
   const failed = failures(stderr)
   const outputs = stdout.split('\n').filter((line) => line !== '')

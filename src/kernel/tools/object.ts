@@ -1,4 +1,4 @@
-// The BPF objects this build ships, and what is loaded of them.
+// The BPF objects that this build ships, and the copies that are loaded.
 
 import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -13,7 +13,7 @@ import { withExchange } from './exchange.ts'
 import { prune } from './prune.ts'
 
 const NAME = 'xdp.bpf.o'
-/** The programs of a generation, in objects that are loaded side by side. */
+/** The programs of a generation, in objects that are loaded concurrently. */
 const NAMES = [NAME, 'explain.bpf.o'] as const
 /** Programs that move content between maps: see carry.ts. */
 const CARRY_NAME = 'carry.bpf.o'
@@ -25,9 +25,9 @@ const REPAIR = 'reinstall the package, or run npm run build'
 export interface BpfObject {
   /** Objects with the programs of a generation, with all their parts. `program` has the digest of their contents. */
   readonly objects: readonly ObjectFile[]
-  /** The object beside it whose programs carry counters over to larger maps. */
+  /** The object whose programs carry counters over to larger maps. */
   readonly carryPath: string
-  /** The one whose programs list many bans. */
+  /** The object whose programs list bans. */
   readonly bansPath: string
   readonly program: Program
   /** The 16 bytes that `program.digest` shows as hex. */
@@ -39,7 +39,7 @@ const PLACES = ['./bpf/', '../bpf/', '../../../build/', '../'].map((place) =>
   fileURLToPath(new URL(place, import.meta.url)),
 )
 
-/** Finds and identifies the object. Throws E110 where the installation lacks it. */
+/** Finds and identifies the object. Throws E110 if it is missing. */
 export async function loadObject(): Promise<BpfObject> {
   for (const place of PLACES) {
     const paths = NAMES.map((name) => `${place}${name}`)

@@ -1,10 +1,9 @@
-// Takes parts out of a BPF object: bpf/include/parts.h has the other half. Pure.
+// Takes optional parts out of a BPF object; bpf/include/parts.h has the other half. Pure.
 //
-// Where the program asks for a part, the answer becomes a constant. That alone would have the verifier leave out what
-// the constant rules out, but the loader goes by relocations: it would bring in the functions that are called there,
-// which older kernels (6.1 does) verify whether they are reached or not, and name the maps that are used there, which live as
-// long as a program that names them. So code that is never reached loses its calls and its relocations. No instruction
-// moves: lines and functions stay where the object's BTF says.
+// Every PART() of the program becomes a constant. With that alone the verifier skips the unreachable code, but libbpf
+// follows relocations: it would add the functions called there, which older kernels (such as 6.1) verify even if they are
+// unreachable, and the maps used there, which then live as long as the program. So unreachable code loses its calls and
+// relocations. No instruction moves, so that line and function information stays valid.
 
 import {
   DamagedElf,
@@ -50,26 +49,26 @@ const operation = ({ view }: Code, index: number): number => view.getUint8(index
 const offset = ({ view, isLittle }: Code, index: number): number => view.getInt16(index * INSTRUCTION + 2, isLittle)
 const immediate = ({ view, isLittle }: Code, index: number): number => view.getInt32(index * INSTRUCTION + 4, isLittle)
 
-/** Whether a call is one of a helper, which needs no relocation. */
+/** Whether a call is to a kernel helper, which needs no relocation. */
 const callsHelper = ({ view, isLittle }: Code, index: number): boolean => {
   const registers = view.getUint8(index * INSTRUCTION + 1)
   return (isLittle ? registers >>> 4 : registers & 0xf) === 0
 }
 
-/** Puts an instruction that has no register but r0. */
+/** Writes an instruction that uses no register but r0. */
 function put({ view, isLittle }: Code, index: number, code: number, constant = 0): void {
   view.setBigUint64(index * INSTRUCTION, 0n)
   view.setUint8(index * INSTRUCTION, code)
   view.setInt32(index * INSTRUCTION + 4, constant, isLittle)
 }
 
-/** A constant of 64 bits takes two places. */
+/** A 64-bit constant takes two instructions. */
 function putConstant(code: Code, index: number, constant: number): void {
   put(code, index, LOAD_CONSTANT, constant)
   put(code, index + 1, 0)
 }
 
-/** Where control may go from an instruction. */
+/** Indices of the instructions that may follow one. */
 function successors(code: Code, index: number): number[] {
   const what = operation(code, index)
   if (what === LOAD_CONSTANT) return [index + 2]
@@ -80,7 +79,7 @@ function successors(code: Code, index: number): number[] {
   return [index + 1, index + 1 + offset(code, index)]
 }
 
-/** 1 for every instruction of a function that control reaches. `answers`: what is known at places that ask for a part. */
+/** 1 for every reachable instruction of a function. `answers`: the values of its PART()s, by instruction. */
 function reached(code: Code, first: number, end: number, answers: ReadonlyMap<number, boolean>): Uint8Array {
   const seen = new Uint8Array(Math.ceil(end - first))
   const waiting = [first]
@@ -95,7 +94,7 @@ function reached(code: Code, first: number, end: number, answers: ReadonlyMap<nu
   return seen
 }
 
-/** Whether an instruction is the start of PART: the address in two places, what stands there, and the jump. */
+/** Whether an instruction is the start of a PART(): load of the address (two instructions), load of the value, jump. */
 const asks = (code: Code, index: number): boolean =>
   Number.isInteger(index) &&
   index + 3 < code.end &&
@@ -103,7 +102,7 @@ const asks = (code: Code, index: number): boolean =>
   operation(code, index + 2) === LOAD_WORD &&
   operation(code, index + 3) === IF_ZERO
 
-/** A place that asks for a part. */
+/** A PART() in the code. */
 interface Asking {
   readonly place: number
   readonly part: string
@@ -115,7 +114,7 @@ const askingOf = (elf: Elf, relocations: readonly Relocation[]): Asking[] =>
     return name.startsWith(PREFIX) ? [{ place: relocation.place, part: name.slice(PREFIX.length) }] : []
   })
 
-/** Answers in place; returns by index of the instruction what was answered. */
+/** Replaces every PART() by its value. Returns the values by instruction. */
 function answer(code: Code, asking: readonly Asking[], parts: ReadonlyMap<string, boolean>): Map<number, boolean> {
   const answers = new Map<number, boolean>()
   for (const { place, part } of asking) {
@@ -124,14 +123,14 @@ function answer(code: Code, asking: readonly Asking[], parts: ReadonlyMap<string
     const index = place / INSTRUCTION
     if (!asks(code, index)) throw new DamagedElf(`does not ask for its part ${part} as PART does`)
     putConstant(code, index, has ? 1 : 0)
-    // To the next instruction, instead of loading what is known.
+    // A jump to the next instruction replaces the load.
     put(code, index + 2, GOTO)
     answers.set(index, has)
   }
   return answers
 }
 
-/** Instructions of functions with answers that control never reaches. */
+/** Unreachable instructions of functions with a PART(). */
 function neverReached(elf: Elf, target: Section, code: Code, answers: ReadonlyMap<number, boolean>): number[] {
   const never: number[] = []
   const places = [...answers.keys()]
@@ -145,7 +144,7 @@ function neverReached(elf: Elf, target: Section, code: Code, answers: ReadonlyMa
   return never
 }
 
-/** Takes calls and relocations out of instructions; returns the places that have none any more. */
+/** Removes calls and relocations from instructions. Returns the places that lost theirs. */
 function cut(code: Code, never: readonly number[], relocations: readonly Relocation[]): Set<number> {
   const relocated = new Set(relocations.map(({ place }) => place))
   const places = new Set<number>()
@@ -161,8 +160,8 @@ function cut(code: Code, never: readonly number[], relocations: readonly Relocat
 }
 
 /**
- * A copy of an object without the parts that are not wanted. `parts`: every part there is, and whether it is wanted; an
- * object need not have all of them. Throws DamagedElf, also where the object has a part that is not among them.
+ * A copy of an object without unwanted parts. `parts`: every known part, and whether it is wanted; an object may lack
+ * some. Throws DamagedElf, also if the object has an unknown part.
  */
 export function prune(object: Uint8Array, parts: ReadonlyMap<string, boolean>): Uint8Array {
   const elf = readElf(new Uint8Array(object))

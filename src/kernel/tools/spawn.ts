@@ -1,16 +1,15 @@
-// One bpftool or ip process: how it is started, and how its failure is reported. Processes that run on beside this one
-// are started in lock.ts and monitor.ts.
+// Starts one bpftool or ip process, and reports its failure. lock.ts and monitor.ts start processes that keep running.
 
 import { execa } from 'execa'
 import { type Code, fail, XdpError } from '../../diagnostics.ts'
 
-/** A process that failed, with its own words. `errno` where bpftool's exit status carries one (256 - errno), else 0. */
+/** A failed process with its messages. `errno`: from bpftool's exit status if that holds one (256 - errno), else 0. */
 export class CommandError extends XdpError {
   readonly exitCode: number
   readonly errno: number
-  /** What the tool and the kernel said, the kernel first. */
+  /** Messages of the kernel and the tool, the kernel's first. */
   readonly words: string
-  /** Of the command in its batch, from 0. */
+  /** Position of the command in its batch, from 0. */
   position: number | undefined
 
   constructor(line: string, exitCode: number, words: string, code: Code = 'E101', hint?: string) {
@@ -29,10 +28,10 @@ export class CommandError extends XdpError {
   }
 }
 
-/** A `map update` with a long value is shown by its head. */
+/** Cuts a long line, such as a `map update` with a long value. */
 const shorten = (line: string): string => (line.length > 200 ? `${line.slice(0, 200)} …` : line)
 
-/** libbpf prefixes and verifier logs are noise around the kernel's own sentence. */
+/** The kernel's message, without libbpf's prefixes and verifier logs; else the last lines. */
 export function stderrWords(stderr: string): string {
   const lines = stderr
     .split('\n')
@@ -63,24 +62,24 @@ export interface Output {
   readonly exitCode: number
 }
 
-/** Debian keeps bpftool and ip in sbin, which a plain PATH may lack; their words are wanted in English. */
+/** Debian keeps bpftool and ip in sbin, which a plain PATH may lack; LC_ALL keeps their messages in English. */
 export const toolEnvironment = (): Record<string, string> => ({
   PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/local/sbin`,
   LC_ALL: 'C',
 })
 
-/** E100. `isThere`: the file exists and may not be executed. */
+/** E100. `isThere`: the file exists, but may not be executed. */
 export function notInstalled(tool: string, isThere: boolean): XdpError {
   const hint = `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`
   return fail('E100', `${tool} is not installed${isThere ? ', or may not be executed' : ''}`, hint)
 }
 
-/** Runs a tool to its end. Throws E100 where it is missing, CommandError where it was killed. */
+/** Runs a tool until it ends. Throws E100 if it is missing, CommandError if it was killed. */
 export type Runner = (tool: string, argv: readonly string[], input?: string) => Promise<Output>
 
 /**
- * Runs a tool to its end, as a child of this process. It is detached from the terminal's process group: ^C is for us to
- * act on between steps, not for a bpftool in the middle of one.
+ * Runs a tool until it ends, as a child of this process. It is outside the terminal's process group, so that ^C takes
+ * effect between steps and does not kill a bpftool within one.
  */
 export async function spawnChild(tool: string, argv: readonly string[], input?: string): Promise<Output> {
   const result = await execa(tool, argv, {
@@ -100,7 +99,7 @@ export async function spawnChild(tool: string, argv: readonly string[], input?: 
 
 let runner: Runner = spawnChild
 
-/** Has tools run by another runner from now on. Returns what puts back the one before. */
+/** Replaces the runner of tools. Returns a function that restores the previous one. */
 export function useRunner(next: Runner): () => void {
   const before = runner
   runner = next
@@ -111,10 +110,10 @@ export function useRunner(next: Runner): () => void {
 
 export const spawnTool: Runner = (tool, argv, input) => runner(tool, argv, input)
 
-/** JSON or nothing. */
+/** Parses JSON; undefined for empty text. */
 export const parseJson = (text: string): unknown => (text.trim() === '' ? undefined : JSON.parse(text))
 
-/** Runs any other tool for doctor; undefined where it is missing. */
+/** Runs any other tool for doctor; undefined if it is missing. */
 export async function tryTool(tool: string, ...argv: readonly string[]): Promise<Output | undefined> {
   try {
     return await spawnTool(tool, argv)

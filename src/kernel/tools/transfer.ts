@@ -1,7 +1,6 @@
-// Bulk work on a policy map, as parts of a bpftool batch: lines in and out, 64 KiB for each run of table_write or
-// table_read, and copies and digests of lines that stay in the kernel. About ten times faster than one `map update` an
-// entry, and short enough (well below 0.5 ms a run) not to stall the network stack of the CPU, for which a test run
-// disables softirqs.
+// Bulk access to a policy map, as parts of a bpftool batch: table_write and table_read transfer lines, 64 KiB per run;
+// copies and digests stay in the kernel. This is about ten times faster than one `map update` per entry. A test run
+// disables softirqs of its CPU, so each run is short, well below 0.5 ms.
 
 import { closeSync, openSync, readFileSync, writeFileSync, writevSync } from 'node:fs'
 import type { Part } from '../../abi/command.ts'
@@ -20,9 +19,9 @@ import { fail } from '../../diagnostics.ts'
 import { type Copy, type Extent, lineCount } from '../../tables/layout/difference.ts'
 import type { LineDigest } from '../../tables/lines/line-digest.ts'
 
-/** Lines of content in one run: one line spare for the frame's own rounding. */
+/** Lines of content in one run: one line is spare for the rounding of the frame. */
 const CHUNK_LINES = TRANSFER_LINES - 1
-/** XDP_PASS: the bulk programs return it when all was done. */
+/** XDP_PASS: the bulk programs return it on success. */
 const DONE = 2
 
 /** Packs extents into runs of at most CHUNK_LINES lines and TRANSFER_EXTENTS extents. */
@@ -48,7 +47,7 @@ export function packChunks(extents: readonly Extent[]): Extent[][] {
   return chunks
 }
 
-/** The line in front of a chunk's lines. */
+/** The line that precedes the lines of a chunk. */
 export function transferLine(chunk: readonly Extent[]): Uint8Array {
   const bytes = new Uint8Array(LINE_SIZE)
   const extents = Array.from({ length: TRANSFER_EXTENTS }, (_, i) => chunk[i] ?? { first: 0, lines: 0 })
@@ -56,14 +55,14 @@ export function transferLine(chunk: readonly Extent[]): Uint8Array {
   return bytes
 }
 
-/** One `prog run` of a bulk program. The output must be asked for in full, or the kernel ends the run in ENOSPC. */
+/** One `prog run` of a bulk program. The output must have its full size, or the kernel ends the run with ENOSPC. */
 export const runLine = (program: string, input: string, output: string): Command =>
   bpftool(
     ...['prog', 'run', 'pinned', program, 'data_in', input],
     ...['data_out', output, 'data_size_out', '65536', 'repeat', '1'],
   )
 
-/** Throws E108 where a run was not done. */
+/** Throws E108 if a run failed. */
 export function checkRuns(outputs: readonly unknown[], what: string): void {
   for (const output of outputs) {
     const { retval } = output as { retval: number }
@@ -111,7 +110,7 @@ export function writePart(
 
 const EMPTY_CHUNK = new Uint8Array(CHUNK_LINES * LINE_SIZE)
 
-/** Reads lines out of the policy map behind `program`, a pinned table_read: all extents, one after the other. */
+/** Reads extents of the policy map of `program`, a pinned table_read, one after the other. */
 export function readPart(files: string, program: string, extents: readonly Extent[]): Part<Uint8Array> {
   const chunks = packChunks(extents)
   const commands = chunks.map((chunk, number) => {
@@ -134,7 +133,7 @@ export function readPart(files: string, program: string, extents: readonly Exten
   return { commands, finish }
 }
 
-/** Lines that may not be there: undefined then. */
+/** Like readPart, but returns undefined if lines are missing. */
 export function tryReadPart(files: string, program: string, extents: readonly Extent[]): Part<Uint8Array | undefined> {
   const { commands, finish } = readPart(files, program, extents)
   const isDone = (output: unknown): boolean => (output as { retval: number }).retval === DONE
@@ -146,7 +145,7 @@ interface Walk extends Extent {
   readonly origin: number
 }
 
-/** Spans to walk, in a file that the programs write back, and the runs that it takes to come to their end. */
+/** Spans to walk, in a file that the programs update, and the number of runs that they take. */
 interface WalkRequest {
   readonly file: string
   readonly bytes: Uint8Array
@@ -173,11 +172,11 @@ function walkRequests(files: string, walks: readonly Walk[]): WalkRequest[] {
 }
 
 /**
- * Walks spans, in runs that each go on where the one before ended. Not in one run that is repeated: for that the kernel
- * makes its XDP dispatcher anew, before and after, and waits for RCU each time (bpf_prog_change_xdp in
+ * Walks spans, in runs that each continue where the previous one ended. A single run with `repeat` would be slower: for
+ * that the kernel rebuilds its XDP dispatcher, before and after, and waits for RCU each time (bpf_prog_change_xdp in
  * net/bpf/test_run.c), as long as some 700 runs take.
  *
- * @param finish is called when all walks are done; where one was not, E108 is thrown
+ * @param finish is called after all walks; if one failed, E108 is thrown instead
  */
 function walkPart<T>(program: string, requests: readonly WalkRequest[], what: string, finish: () => T): Part<T> {
   const commands = requests.map(({ file, bytes, runs }) => {
@@ -201,7 +200,7 @@ function walkPart<T>(program: string, requests: readonly WalkRequest[], what: st
   }
 }
 
-/** Copies lines of the generation before. `program`: pin of a table_copy. */
+/** Copies lines of the previous generation. `program`: pin of a table_copy. */
 export function copyPart(files: string, program: string, copies: readonly Copy[]): Part<void> {
   const walks = copies.map(({ first, lines, from }) => ({ first, lines, origin: from }))
   return walkPart(program, walkRequests(files, walks), 'copying the policy', () => undefined)

@@ -16,7 +16,7 @@ export interface Composition {
   readonly overlay: ServiceOverlay
   /** Backends that stay in use though they are down (`fallback: keep_last`); undefined: enough are healthy. */
   readonly kept: ReadonlySet<string> | undefined
-  /** How many of the active backends are healthy, and how many must be. */
+  /** Number of healthy active backends, and of those that must be. */
   readonly healthy: number
   readonly needed: number
   /** A slow start is under way: shares change with time alone, so compose again soon. */

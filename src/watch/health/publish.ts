@@ -70,7 +70,7 @@ export class HealthPublisher {
     if (!this.#cancelRetry) this.#next()
   }
 
-  /** How many bytes were passed to the kernel. */
+  /** Number of bytes that were written to the kernel. */
   get writes(): number {
     return this.#writes
   }

@@ -1,4 +1,4 @@
-// Which maps of the balancer a new generation takes over, and which content it copies into new maps.
+// Maps of the balancer that a new generation takes over, and content that it copies into new maps.
 
 import { describe, expect, test } from 'vitest'
 import { CARRY_SLOTS, carryHeaderCodec, SNAT_PORTS } from '../../../src/abi/generated.ts'
@@ -144,7 +144,7 @@ describe('health', () => {
   })
 })
 
-describe('carrying', () => {
+describe('carried content', () => {
   const decode = (data: Uint8Array) => carryHeaderCodec.decode(new DataView(data.buffer))
 
   test('is copied slot by slot in runs of bounded length, for each range of CPUs', () => {
@@ -159,7 +159,7 @@ describe('carrying', () => {
     expect(new DataView((runs[2] as Uint8Array).buffer).getUint32(64, true)).toBe(CARRY_SLOTS * 2)
   })
 
-  test('of ports is copied line by line, up to the last one', () => {
+  test('of ports is copied line by line, to the last one', () => {
     const runs = carryData({ map: 'snatPorts', from: '', to: '', lines: 2 * SNAT_PORTS }, [])
     expect(runs.map(decode).reduce((sum, { count }) => sum + count, 0)).toBe(2 * SNAT_PORTS)
     expect(runs.map(decode).at(-1)).toMatchObject({ first: 122_880, count: 8192 })

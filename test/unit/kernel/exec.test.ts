@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type ExecEnd, startExec } from '../../../src/kernel/host/exec.ts'
 import type { ExecCheck } from '../../../src/model/health.ts'
 import { check } from '../../support/backends.ts'
-import { told } from '../../support/probes.ts'
+import { outcomeOf } from '../../support/probes.ts'
 
 const SELF = userInfo().username
 
@@ -128,12 +128,12 @@ describe('an exec check', () => {
     ['kill -KILL $$', 'bad: killed by SIGKILL'],
     ['exit 126', 'unknown: exit status 126'],
   ])('%s', async (text, expected) => {
-    expect(await told(exec(text))).toBe(expected)
+    expect(await outcomeOf(exec(text))).toBe(expected)
   })
 
   test('gets its target in the environment', async () => {
     const say = 'echo "$XDP_SERVICE $XDP_BACKEND $XDP_ADDRESS $XDP_PORT $XDP_TIMEOUT_MS"; exit 1'
-    expect(await told(exec(say))).toBe('bad: exit status 1: web 10.0.0.1:80 10.0.0.1 8080 1000')
-    expect(await told(exec('echo "[$XDP_PORT]"; exit 1', { port: undefined }))).toBe('bad: exit status 1: []')
+    expect(await outcomeOf(exec(say))).toBe('bad: exit status 1: web 10.0.0.1:80 10.0.0.1 8080 1000')
+    expect(await outcomeOf(exec('echo "[$XDP_PORT]"; exit 1', { port: undefined }))).toBe('bad: exit status 1: []')
   })
 })

@@ -1,4 +1,4 @@
-// The index from ifindex to counter slot: every interface is found in it, even if the numbers collide.
+// The index from ifindex to counter slot finds every interface, even if their places collide.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -9,19 +9,19 @@ import { buildIndex, indexedSlot, indexWrites } from '../../../src/kernel/observ
 const slotsOf = (numbers: readonly number[]): Map<number, number> =>
   new Map(numbers.map((ifindex, i) => [ifindex, i + 1]))
 
-test('consecutive indexes and one that collides with the first all get a slot', () => {
+test('finds consecutive interfaces, and one that collides with the first', () => {
   const slots = slotsOf([...Array.from({ length: 12 }, (_, i) => i + 2), INTERFACE_INDEX_SIZE + 2])
   const index = buildIndex(slots)
   for (const [ifindex, slot] of slots) expect(indexedSlot(index, ifindex)).toBe(slot)
 })
 
-test('more equal remainders than probes are refused', () => {
+test('refuses more interfaces with equal remainders than probes', () => {
   const numbers = Array.from({ length: INTERFACE_PROBES + 1 }, (_, i) => 5 + i * INTERFACE_INDEX_SIZE)
   expect(() => buildIndex(slotsOf(numbers))).toThrow(XdpError)
   expect(() => buildIndex(slotsOf(numbers.slice(1)))).not.toThrow()
 })
 
-test('the interfaces of a usual machine are found, and a changed index needs only its writes', () => {
+test('finds all interfaces of a usual machine, and writes only entries that change', () => {
   const numbers = fc.uniqueArray(fc.integer({ min: 1, max: 600 }), { minLength: 1, maxLength: 63 })
   fc.assert(
     fc.property(numbers, numbers, (before, after) => {

@@ -1,5 +1,5 @@
-// The list of steps over a fake kernel: it leads to the policy of the plan, every step of it matters, and wherever it
-// fails or dies the old policy or the new one is in force.
+// Runs lists of steps over a fake kernel: they lead to the policy of the plan, no step is superfluous, and after a
+// failure or kill at any step the old or the new policy is in force.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { attachmentCodec, HEADER_LINES } from '../../../src/abi/generated.ts'
@@ -35,8 +35,8 @@ const BEFORE = state({
 })
 
 /**
- * eth1 goes, eth2 comes (its driver refuses native), eth3 comes in place of a foreign program; a list goes and another
- * comes; the service outgrows its maps and a second one comes.
+ * Removes eth1, adds eth2 (its driver refuses native), adds eth3 with a foreign program; removes one list and adds
+ * another; lets the service outgrow its maps, and adds a second one.
  */
 const AFTER = state({
   policy: 'pass',
@@ -64,13 +64,13 @@ beforeEach(() => {
 })
 afterEach(() => lab.close())
 
-/** The live policy is BEFORE, eth3 has a foreign program, and counters of the slot that will be reused hold something. */
+/** Makes BEFORE the live policy, and attaches a foreign program to eth3. */
 async function begin(): Promise<void> {
   expect(await lab.apply(BEFORE)).toBe('ok')
   lab.kernel.addForeign('eth3')
 }
 
-/** Policies that packets may meet: whole ones, but for the time of their commit. */
+/** The old and the new policy as text, without the time of their commit. */
 function wholePolicies(kernel: FakeKernel, steps: readonly Step[]): Set<string> {
   const text = (lines: (line: number) => Uint8Array | undefined, count: number): string =>
     Array.from({ length: count }, (_, line) =>
@@ -100,7 +100,7 @@ function wholePolicies(kernel: FakeKernel, steps: readonly Step[]): Set<string> 
 }
 let wholeText: (policy: { values: ReadonlyMap<number, Uint8Array>; entries: number }) => string
 
-/** Fails where a packet would meet half a policy, or nothing of ours where there was and is to be something. */
+/** Fails if a packet could meet half a policy, no policy on a `kept` interface, or no counters. */
 function watchTraffic(kernel: FakeKernel, steps: readonly Step[], kept: readonly string[]): void {
   const whole = wholePolicies(kernel, steps)
   const known = new Map<string, boolean>()
@@ -134,7 +134,7 @@ interface World {
 
 const attachments = (line: string): boolean => line.startsWith('net attach')
 
-/** Verdicts of test packets turned round from the moment that `begins`. */
+/** Reverses the verdicts of test packets from the first command that `begins` matches. */
 function misjudge(kernel: FakeKernel, begins: (line: string) => boolean): void {
   let wrong = false
   const right = new Map(kernel.verdicts)
@@ -171,7 +171,7 @@ const WORLDS: readonly World[] = [
     arrange: failAt((line) => / key 2 0 0 0 value hex .*policy|gen-2\/policy key/.test(line)),
   },
   {
-    name: 'a program goes while it is being verified',
+    name: 'a program vanishes during its verification',
     arrange: (kernel) => {
       let attached = false
       kernel.before = (line) => {
@@ -182,17 +182,17 @@ const WORLDS: readonly World[] = [
   },
 ]
 
-/** The live policy BEFORE with the steps that lead to AFTER, to be carried out again and again. */
+/** The live policy BEFORE and the steps to AFTER, to run repeatedly. */
 interface Rehearsal {
   readonly steps: readonly Step[]
-  /** Puts the kernel back to where the steps begin. */
+  /** Restores the kernel to the state before the steps. */
   readonly rewind: () => void
 }
 
 async function rehearse(): Promise<Rehearsal> {
   await begin()
   const { kernel, session } = lab
-  // Counters hold something, so that those of new owners can be seen to be zeroed.
+  // Non-zero counters show whether those of new owners are zeroed.
   for (const name of ['list_stats', 'verdict_stats']) fillCounters(kernel, `${session.paths.shared}/${name}`)
   for (const name of ['service_stats', 'backend_stats']) fillCounters(kernel, `${session.paths.generation(1)}/${name}`)
   const steps = await lab.steps(AFTER)
@@ -216,11 +216,11 @@ function fillCounters(kernel: FakeKernel, pin: string): void {
   for (let key = 0; key < Math.min(entries, 300); key++) values.set(key, new Uint8Array(valueSize).fill(7))
 }
 
-/** How a list ends in a world, with everything that it left. */
+/** Runs a list of steps in a world; returns its end and everything that it left. */
 async function outcome({ rewind }: Rehearsal, world: World, steps: readonly Step[]): Promise<string> {
   rewind()
   const { kernel } = lab
-  if (world.name !== 'a program goes while it is being verified') watchTraffic(kernel, steps, ['eth0'])
+  if (world.name !== 'a program vanishes during its verification') watchTraffic(kernel, steps, ['eth0'])
   world.arrange(kernel)
   const code = await lab.run(steps).catch((error: Error) => `violation: ${error.message}`)
   kernel.after = () => undefined
@@ -228,14 +228,14 @@ async function outcome({ rewind }: Rehearsal, world: World, steps: readonly Step
   return JSON.stringify({ code, net, effects: kernel.effects, state: kernel.fingerprint() })
 }
 
-/** The object that a step works on; steps of one kind and map are alike, and the first and last stand for all. */
+/** The object of a step: steps of one kind and object are alike. */
 const subject = (step: Step): string => {
   if (step.kind === 'zero-counter') return step.map
   if (step.kind === 'make-map') return step.pin
   return 'map' in step ? step.map : step.kind
 }
 
-/** Indices of steps to try: of many that are alike the first and the last. */
+/** Indices of steps to try: the first and the last of those that are alike. */
 function representative(steps: readonly Step[]): number[] {
   const groups = new Map<string, number[]>()
   for (const [i, step] of steps.entries()) {
@@ -246,9 +246,7 @@ function representative(steps: readonly Step[]): number[] {
   return chosen.sort((left, right) => left - right)
 }
 
-/**
- * Neighbours whose order means nothing to traffic, each with the reason. All other swaps must be noticed.
- */
+/** Neighbours whose order does not matter to traffic, each with the reason. All other swaps must be noticed. */
 const COMMUTING: readonly (readonly [StepKind, StepKind, why: string])[] = [
   ['make-map', 'make-map', 'maps do not depend on each other'],
   ['make-map', 'hand-on-map', 'maps do not depend on each other'],
@@ -258,11 +256,11 @@ const COMMUTING: readonly (readonly [StepKind, StepKind, why: string])[] = [
   ['hand-on-map', 'prepare-object', 'an object does not depend on maps'],
   ['prepare-object', 'prepare-object', 'objects do not depend on each other'],
   ['prepare-object', 'load', 'neighbours of these kinds have different objects'],
-  ['load', 'load', 'they run side by side'],
-  ['load', 'fill', 'the object that is loaded beside has no part in filling'],
-  ['prove-tables', 'prove-verdicts', 'both are proofs'],
+  ['load', 'load', 'they run concurrently'],
+  ['load', 'fill', 'the concurrently loaded object does not fill'],
+  ['prove-tables', 'prove-verdicts', 'both only verify'],
   ['prove-verdicts', 'identify', 'neither changes anything'],
-  ['identify', 'unpin', 'the filter is not what is unpinned'],
+  ['identify', 'unpin', 'the filter stays pinned'],
   ['unpin', 'load-carry', 'they work on different pins'],
   ['carry', 'zero-counter', 'ports and counters are different maps'],
   ['zero-counter', 'zero-counter', 'counters do not depend on each other'],
@@ -271,16 +269,16 @@ const COMMUTING: readonly (readonly [StepKind, StepKind, why: string])[] = [
   ['keep-foreign', 'record', 'they work on different objects'],
   ['record', 'record', 'no packet is counted by them yet'],
   ['record', 'check-interfaces', 'a record without an interface counts nothing'],
-  ['attach', 'attach', 'every interface is by itself'],
-  ['attach', 'replace', 'every interface is by itself'],
-  ['unpin', 'commit', "programs that carried counters are in nobody's way"],
-  ['claim-health', 'detach', 'health is of services, whatever interfaces there are'],
+  ['attach', 'attach', 'interfaces are independent'],
+  ['attach', 'replace', 'interfaces are independent'],
+  ['unpin', 'commit', 'programs that carried counters have no further effect'],
+  ['claim-health', 'detach', 'health does not depend on interfaces'],
   ['forget', 'forget', 'no packet is counted by them any more'],
   ['forget', 'free', 'records and pins are different objects'],
   ['free', 'free', 'pins do not depend on each other'],
 ]
 
-/** Whether a changed list ends otherwise in some world. */
+/** Whether a changed list ends differently in any world. */
 async function isNoticed(rehearsal: Rehearsal, changed: readonly Step[], ends: readonly string[]): Promise<boolean> {
   for (const [i, world] of WORLDS.entries()) if ((await outcome(rehearsal, world, changed)) !== ends[i]) return true
   return false
@@ -295,11 +293,11 @@ const CODES: Readonly<Record<string, string>> = {
   'the second attach is refused': 'E101',
   'the replacement is refused': 'E101',
   'the commit is refused': 'E101',
-  'a program goes while it is being verified': 'E108',
+  'a program vanishes during its verification': 'E108',
 }
 
 describe.runIf(isRoot)('a list of steps', () => {
-  test('leads from nothing to the policy, and from there to another', async () => {
+  test('leads to a policy from nothing, and from there to another', async () => {
     await begin()
     expect(await lab.apply(AFTER)).toBe('ok')
     const live = await observe(lab.session.paths, {})
@@ -316,7 +314,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     expect(diff({ ...AFTER, program, services }, live)).toEqual([])
   })
 
-  test('has every kind of step in its order', async () => {
+  test('contains every kind of step, in order', async () => {
     await begin()
     const steps = await lab.steps(AFTER)
     const kinds = steps.map(({ kind }) => kind).filter((kind, i, all) => kind !== all[i - 1])
@@ -356,7 +354,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     expect([steps[switching]?.kind, steps[tidying - 1]?.kind]).toEqual(['zero-counter', 'commit'])
   })
 
-  test('needs every one of its steps, in this order', { timeout: 120_000 }, async () => {
+  test('needs each of its steps, in this order', { timeout: 120_000 }, async () => {
     const rehearsal = await rehearse()
     const { steps } = rehearsal
     const ends: string[] = []
@@ -374,13 +372,13 @@ describe.runIf(isRoot)('a list of steps', () => {
     expect(missed).toEqual([])
   })
 
-  test('puts everything back wherever a command fails before the commit, and keeps the new policy after it', {
+  test('rolls back if any command fails before the commit, and keeps the new policy after it', {
     timeout: 120_000,
   }, async () => {
     const { steps, rewind } = await rehearse()
     const { kernel } = lab
     rewind()
-    // Counters of slots that nothing owns are zeroed for good.
+    // A rollback does not restore zeroed counters of slots without an owner.
     const fingerprint = (): string => kernel.fingerprint(COUNTERS)
     const before = fingerprint()
     const commands: string[] = []
@@ -409,7 +407,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     }
   })
 
-  test('converges from wherever it was killed', { timeout: 240_000 }, async () => {
+  test('converges after a kill at any step', { timeout: 240_000 }, async () => {
     const { steps, rewind } = await rehearse()
     const { kernel, session } = lab
     rewind()

@@ -73,7 +73,7 @@ describe('words', () => {
   test('that outputs share with the config are those of the config', () => {
     const { properties } = readSchema('plan').definitions?.['service'] ?? {}
     expect(properties?.['scheduler']).toEqual({
-      description: 'Which backend a new flow gets.',
+      description: 'Choice of the backend for a new flow.',
       enum: ['maglev', 'random'],
     })
   })

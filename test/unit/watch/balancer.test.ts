@@ -137,15 +137,15 @@ test('without services reads no health and runs no checks', async () => {
 /** Next hops in a network that changes when a test says so; a comparison takes `cost` milliseconds. */
 function network(cost: number) {
   const clock = createClock()
-  const state = { moved: false, looks: 0, asked: 0, wakeUps: 0 }
+  const state = { changed: false, looks: 0, requests: 0, wakeUps: 0 }
   const hops = followHops({
     scheduler: clock,
-    haveMoved: () => {
+    haveChanged: () => {
       state.looks++
-      return new Promise((resolve) => clock.after(cost, () => resolve(state.moved)))
+      return new Promise((resolve) => clock.after(cost, () => resolve(state.changed)))
     },
-    ask: async () => void state.asked++,
-    onMoved: () => state.wakeUps++,
+    request: async () => void state.requests++,
+    onChange: () => state.wakeUps++,
   })
   return { clock, state, hops }
 }
@@ -163,7 +163,7 @@ test('events without a changed next hop cost a small part of the time and do not
   expect(state.looks).toBeGreaterThan(10)
   expect(state.looks).toBeLessThan(25)
   expect(state.wakeUps).toBe(0)
-  state.moved = true
+  state.changed = true
   hops.touch()
   await clock.pass(1000)
   expect(state.wakeUps).toBeGreaterThan(0)
@@ -176,7 +176,7 @@ test('an event during a comparison starts another one', async () => {
   hops.touch()
   await clock.pass(110)
   hops.touch()
-  state.moved = true
+  state.changed = true
   await clock.pass(40)
   expect(state).toMatchObject({ looks: 1, wakeUps: 1 })
   await clock.pass(1000)
@@ -189,10 +189,10 @@ test('resolves backends without a next hop until they have one', async () => {
   const lost = { ...WEB, backends: [backend('10.0.0.11', { nextHop: undefined })] }
   hops.follow(served(1, lost))
   await clock.pass(16_000)
-  expect(state.asked).toBe(3)
+  expect(state.requests).toBe(3)
   hops.follow(served(2))
   await clock.pass(60_000)
-  expect(state.asked).toBe(3)
+  expect(state.requests).toBe(3)
   hops.stop()
   expect(clock.waiting()).toBe(0)
 })

@@ -17,7 +17,7 @@ describe('the start', () => {
   test('applies the file, then reports ready', async () => {
     daemon = await startDaemon(config('a'))
     expect(daemon.kernel.calls).toEqual(['apply', 'applied a'])
-    expect(daemon.told()).toEqual(['applied', 'ready'])
+    expect(daemon.takeEvents()).toEqual(['applied', 'ready'])
     expect(daemon.book.state()).toMatchObject({ ready: true, last: { trigger: 'start', outcome: 'applied' } })
   })
 
@@ -26,18 +26,18 @@ describe('the start', () => {
       kernel.runs = 'a'
     })
     expect(daemon.kernel.calls).toEqual(['apply'])
-    expect(daemon.told()).toEqual(['in-sync', 'ready'])
+    expect(daemon.takeEvents()).toEqual(['in-sync', 'ready'])
   })
 
   test('reports ready only after a refused apply succeeds', async () => {
     daemon = await startDaemon(config('a'), (kernel) => {
       kernel.refusal = GUARD
     })
-    expect(daemon.told()).toEqual(['refused'])
+    expect(daemon.takeEvents()).toEqual(['refused'])
     expect(daemon.book.state()).toMatchObject({ ready: false, errors: [{ code: 'E200' }] })
     daemon.kernel.refusal = undefined
     await daemon.clock.pass(1000)
-    expect(daemon.told()).toEqual(['applied', 'recovered', 'ready'])
+    expect(daemon.takeEvents()).toEqual(['applied', 'recovered', 'ready'])
     expect(daemon.book.state()).toMatchObject({ ready: true, errors: [], failingSince: undefined })
   })
 
@@ -46,7 +46,7 @@ describe('the start', () => {
       kernel.runs = 'a'
       kernel.drift = [DETACHED]
     })
-    expect(daemon.told()).toEqual(['drift', 'ready'])
+    expect(daemon.takeEvents()).toEqual(['drift', 'ready'])
     expect(daemon.kernel.calls).toEqual(['apply', 'declined'])
     await daemon.loop.stop()
     daemon = await startDaemon(config('b', { onDrift: 'report' }), (kernel) => {
@@ -60,7 +60,7 @@ describe('the start', () => {
 describe('an edit', () => {
   test('is applied', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     await daemon.edit(good('b'))
     expect(daemon.kernel.runs).toBe('b')
     expect(daemon.events).toMatchObject([{ event: 'applied', trigger: 'edit', sha256: 'b' }])
@@ -98,19 +98,19 @@ describe('an edit', () => {
     }
     daemon = await startDaemon(config('a'))
     await daemon.edit(aged(1))
-    daemon.told()
+    daemon.takeEvents()
     await daemon.edit(aged(2))
-    expect(daemon.told()).toEqual(['in-sync'])
+    expect(daemon.takeEvents()).toEqual(['in-sync'])
     await daemon.edit(aged(2))
-    expect(daemon.told()).toEqual([])
+    expect(daemon.takeEvents()).toEqual([])
   })
 
   test('is applied again on a reload', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     await daemon.edit({ kind: 'same' })
     await daemon.loop.request('reload')
-    expect(daemon.told()).toEqual(['reload'])
+    expect(daemon.takeEvents()).toEqual(['reload'])
   })
 
   test('of the settings under watch takes effect at once', async () => {
@@ -185,41 +185,41 @@ describe('an announced edit', () => {
 describe('a bad edit', () => {
   test('is reported once, after half a second, and is over with the next valid file', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     await daemon.edit(bad('broken'))
     await daemon.clock.pass(499)
-    expect(daemon.told()).toEqual([])
+    expect(daemon.takeEvents()).toEqual([])
     await daemon.clock.pass(1)
     expect(daemon.events).toMatchObject([{ event: 'bad-config', errors: [{ message: 'broken' }] }])
-    daemon.told()
+    daemon.takeEvents()
     await daemon.edit(bad('broken'))
     await daemon.clock.pass(10_000)
-    expect(daemon.told()).toEqual([])
+    expect(daemon.takeEvents()).toEqual([])
     expect(daemon.book.state()).toMatchObject({ config: { sha256: 'a' }, errors: [{ code: 'E005' }] })
     await daemon.edit(good('a'))
-    expect(daemon.told()).toEqual(['config-fixed'])
+    expect(daemon.takeEvents()).toEqual(['config-fixed'])
     expect(daemon.book.state().errors).toEqual([])
     expect(daemon.kernel.calls.filter((call) => call !== 'check')).toEqual(['apply', 'applied a'])
   })
 
   test('that is fixed within half a second is not reported', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     await daemon.edit(bad('empty'))
     await daemon.clock.pass(300)
     await daemon.edit(good('b'))
     await daemon.clock.pass(5000)
-    expect(daemon.told()).toEqual(['applied'])
+    expect(daemon.takeEvents()).toEqual(['applied'])
   })
 
   test('with another mistake is reported again', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     for (const message of ['one', 'two']) {
       await daemon.edit(bad(message))
       await daemon.clock.pass(1000)
     }
-    expect(daemon.told()).toEqual(['bad-config', 'bad-config'])
+    expect(daemon.takeEvents()).toEqual(['bad-config', 'bad-config'])
   })
 
   test('leaves the last good config in force, drift repairs included', async () => {
@@ -239,7 +239,7 @@ describe('a failed apply', () => {
     daemon = await startDaemon(config('a'), (kernel) => {
       kernel.failure = KERNEL
     })
-    expect(daemon.told()).toEqual(['failed'])
+    expect(daemon.takeEvents()).toEqual(['failed'])
     const tries = async (ms: number): Promise<number> => {
       const before = daemon.kernel.calls.length
       await daemon.clock.pass(ms)
@@ -251,7 +251,7 @@ describe('a failed apply', () => {
     expect(await tries(1)).toBe(1)
     await daemon.clock.pass(3_600_000)
     expect(await tries(3_600_000)).toBe(12)
-    expect(daemon.told()).toEqual([])
+    expect(daemon.takeEvents()).toEqual([])
   })
 
   test('waits for its time despite kernel events, but not after another edit', async () => {
@@ -280,10 +280,10 @@ describe('a failed apply', () => {
 
   test('does not count if it was interrupted', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     daemon.kernel.failure = fail('E112', 'interrupted')
     await daemon.edit(good('b'))
-    expect(daemon.told()).toEqual([])
+    expect(daemon.takeEvents()).toEqual([])
   })
 })
 
@@ -300,18 +300,18 @@ describe('a refused apply', () => {
     daemon.kernel.links = new Map([['eth0', link('eth0')]])
     await daemon.loop.request('links')
     expect(daemon.kernel.runs).toBe('a')
-    expect(daemon.told()).toEqual(['refused', 'applied', 'recovered', 'ready'])
+    expect(daemon.takeEvents()).toEqual(['refused', 'applied', 'recovered', 'ready'])
   })
 
   test('leaves the old policy in force, and the next edit is applied at once', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     daemon.kernel.refusal = GUARD
     await daemon.edit(good('b'))
-    expect([daemon.kernel.runs, daemon.told()]).toEqual(['a', ['refused']])
+    expect([daemon.kernel.runs, daemon.takeEvents()]).toEqual(['a', ['refused']])
     daemon.kernel.refusal = undefined
     await daemon.edit(good('c'))
-    expect([daemon.kernel.runs, daemon.told()]).toEqual(['c', ['applied', 'recovered']])
+    expect([daemon.kernel.runs, daemon.takeEvents()]).toEqual(['c', ['applied', 'recovered']])
   })
 })
 
@@ -325,13 +325,13 @@ describe('drift', () => {
 
   test('is found and repaired at a resync', async () => {
     daemon = await startDaemon(config('a', { resyncMs: 60_000 }))
-    daemon.told()
+    daemon.takeEvents()
     daemon.kernel.drift = [DETACHED]
     await daemon.clock.pass(59_999)
     expect(daemon.kernel.drift).toHaveLength(1)
     await daemon.clock.pass(1)
     expect(daemon.kernel.drift).toEqual([])
-    expect(daemon.told()).toEqual(['drift', 'applied'])
+    expect(daemon.takeEvents()).toEqual(['drift', 'applied'])
   })
 
   test('on an interface is repaired at once; a link event without changes only reads the links', async () => {
@@ -339,14 +339,14 @@ describe('drift', () => {
     const before = daemon.kernel.calls.length
     await daemon.loop.request('links')
     expect(daemon.kernel.calls.length).toBe(before)
-    daemon.told()
+    daemon.takeEvents()
     await drifted()
-    expect(daemon.told()).toEqual(['drift', 'applied'])
+    expect(daemon.takeEvents()).toEqual(['drift', 'applied'])
   })
 
   test('that returns after each repair waits longer and longer', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     const repairs: number[] = []
     for (let second = 0; second < 120; second++) {
       await drifted()
@@ -370,15 +370,15 @@ describe('drift', () => {
     daemon.kernel.refusal = GUARD
     daemon.kernel.links = new Map([['eth0', link('eth0', { programs: [foreign({ id: 78 })] })]])
     await daemon.loop.request('links')
-    daemon.told()
+    daemon.takeEvents()
     daemon.kernel.refusal = undefined
     daemon.kernel.drift = [DETACHED]
     daemon.kernel.links = new Map([['eth0', link('eth0')]])
     await daemon.loop.request('links')
-    expect(daemon.told()).toEqual(['drift'])
+    expect(daemon.takeEvents()).toEqual(['drift'])
     expect([daemon.kernel.drift, daemon.book.state().errors]).toEqual([[DETACHED], []])
     await daemon.clock.pass(1000)
-    expect(daemon.told()).toEqual(['drift', 'applied', 'recovered'])
+    expect(daemon.takeEvents()).toEqual(['drift', 'applied', 'recovered'])
     expect(daemon.kernel.drift).toEqual([])
   })
 
@@ -394,7 +394,7 @@ describe('drift', () => {
 
   test('reports the trigger that found it, though files were touched at the same time', async () => {
     daemon = await startDaemon(config('a'))
-    daemon.told()
+    daemon.takeEvents()
     daemon.kernel.drift = [DETACHED]
     daemon.kernel.links = new Map([['eth0', link('eth0', { programs: [foreign()] })]])
     await Promise.all([daemon.loop.request('edit'), daemon.loop.request('links')])
@@ -403,16 +403,16 @@ describe('drift', () => {
 
   test('with on_drift: report is reported once, stays, and its end is reported', async () => {
     daemon = await startDaemon(config('a', { onDrift: 'report' }))
-    daemon.told()
+    daemon.takeEvents()
     daemon.kernel.drift = [DETACHED]
     await daemon.clock.pass(300_000)
     expect(daemon.events).toMatchObject([{ event: 'drift', action: 'report', drift: [DETACHED] }])
     expect(daemon.kernel.drift).toHaveLength(1)
     expect(daemon.book.state()).toMatchObject({ drift: [DETACHED], last: { outcome: 'held' } })
-    daemon.told()
+    daemon.takeEvents()
     daemon.kernel.drift = []
     await daemon.clock.pass(60_000)
-    expect(daemon.told()).toEqual(['drift-gone'])
+    expect(daemon.takeEvents()).toEqual(['drift-gone'])
     expect(daemon.book.state().drift).toEqual([])
   })
 

@@ -125,7 +125,7 @@ describe('results', () => {
     expect(world.shares()).toEqual({ a: 1, b: 1, c: 1 })
     expect(world.events.at(-1)).toEqual({ kind: 'backend', service: 'web', backend: 'b', up: true, reason: undefined })
     // One for all at the start, then one per change, within a millisecond of the result.
-    expect(world.told.map(({ changed }) => changed.size)).toEqual([1, 1, 1])
+    expect(world.overlays.map(({ changed }) => changed.size)).toEqual([1, 1, 1])
   })
 
   test('emits a change with the result that makes it', () => {
@@ -133,8 +133,8 @@ describe('results', () => {
     world.timer.advance(5000)
     world.set('a', BAD_ANSWER)
     world.timer.advance(2000)
-    expect(world.told.at(-1)?.changed.get('web')?.shares.get('a')).toBe(0)
-    expect(world.told.at(-1)?.time).toBe((world.startsOf('a').at(-1) as number) + BAD_ANSWER.latency)
+    expect(world.overlays.at(-1)?.changed.get('web')?.shares.get('a')).toBe(0)
+    expect(world.overlays.at(-1)?.time).toBe((world.startsOf('a').at(-1) as number) + BAD_ANSWER.latency)
   })
 
   test('reports a check that cannot run once, and changes nothing', () => {
@@ -182,16 +182,16 @@ describe('results', () => {
     world.set('a', BAD_ANSWER)
     world.timer.advance(10_000)
     world.set('a', GOOD_ANSWER)
-    const before = world.told.length
+    const before = world.overlays.length
     world.timer.advance(20_000)
-    const shares = world.told.slice(before).map(({ changed }) => changed.get('web')?.shares.get('a') as number)
+    const shares = world.overlays.slice(before).map(({ changed }) => changed.get('web')?.shares.get('a') as number)
     expect(shares.length).toBeGreaterThan(30)
     expect(shares[0]).toBeLessThan(0.02)
     expect(shares).toEqual([...shares].sort((a, b) => a - b))
     expect(shares.at(-1)).toBe(1)
-    const after = world.told.length
+    const after = world.overlays.length
     world.timer.advance(20_000)
-    expect(world.told.length).toBe(after)
+    expect(world.overlays.length).toBe(after)
   })
 })
 
@@ -204,12 +204,12 @@ describe('an update', () => {
   test('keeps standing and schedule of unchanged backends, and emits nothing', () => {
     world.update(three())
     down('a')
-    const [last, told] = [world.startsOf('b').at(-1) as number, world.told.length]
+    const [last, reported] = [world.startsOf('b').at(-1) as number, world.overlays.length]
     // A reloaded config: equal, in new objects.
     world.update(three())
     world.timer.advance(3000)
     expect(world.shares()).toEqual({ a: 0, b: 1, c: 1 })
-    expect(world.told.length).toBe(told)
+    expect(world.overlays.length).toBe(reported)
     expect(world.startsOf('b').filter((time) => time > last)[0]).toBeCloseTo(last + 1960)
   })
 
@@ -238,7 +238,9 @@ describe('an update', () => {
     world.set('d', SILENT)
     const target = three()
     world.update({ ...target, backends: new Map([...target.backends, ['d', backend()]]) })
-    expect(world.told.at(-1)?.changed.get('web')?.shares).toEqual(new Map(Object.entries({ a: 1, b: 1, c: 1, d: 1 })))
+    expect(world.overlays.at(-1)?.changed.get('web')?.shares).toEqual(
+      new Map(Object.entries({ a: 1, b: 1, c: 1, d: 1 })),
+    )
     const added = world.timer.now()
     world.timer.advance(1500)
     expect(world.startsOf('d')).toEqual([added])
@@ -324,7 +326,7 @@ test('services are independent, and each overlay is emitted alone', () => {
   world.timer.advance(5000)
   world.set('x', BAD_ANSWER)
   world.timer.advance(10_000)
-  expect(world.told.at(-1)?.changed).toEqual(
+  expect(world.overlays.at(-1)?.changed).toEqual(
     new Map([['dns', { mode: 'well', shares: new Map(Object.entries({ x: 0, y: 1 })) }]]),
   )
   world.set('y', BAD_ANSWER)

@@ -66,8 +66,8 @@ test('draining backends are checked and take no new flows, disabled ones are not
   })
   const { backends: found, ...rest } = targets.get('web') as NonNullable<ReturnType<typeof targets.get>>
   expect(rest).toEqual({ minHealthy: { kind: 'share', value: 0.5 }, fallback: 'sorry' })
-  const told = [...found].map(([key, one]) => [key, one.check !== undefined, one.active, one.reachable, one.leaving])
-  expect(told).toEqual([
+  const facts = [...found].map(([key, one]) => [key, one.check !== undefined, one.active, one.reachable, one.leaving])
+  expect(facts).toEqual([
     ['10.0.0.1:80', true, true, false, false],
     ['10.0.0.2:80', true, false, true, false],
     ['10.0.0.3:80', true, false, true, false],

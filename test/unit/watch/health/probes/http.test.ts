@@ -5,7 +5,7 @@ import { createServer as createTcpServer } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { HttpCheck } from '../../../../../src/model/health.ts'
 import { MOST_BODY } from '../../../../../src/watch/health/probes/http.ts'
-import { closedPort, http, Servers, started, told, whyNot } from '../../../../support/probes.ts'
+import { closedPort, http, outcomeOf, Servers, started, whyNot } from '../../../../support/probes.ts'
 
 let servers: Servers
 beforeEach(() => {
@@ -88,14 +88,14 @@ const CASES: readonly (readonly [string, Partial<HttpCheck>, string])[] = [
 ]
 
 test.each(CASES)('%s', async (_, more, expected) => {
-  expect(await told(http(await serve(), more))).toBe(expected)
+  expect(await outcomeOf(http(await serve(), more))).toBe(expected)
 })
 
 test('the request has path, method and Host of the check, and its own User-Agent', async () => {
   const seen: IncomingMessage[] = []
   const port = await serve(seen)
-  await told(http(port, { path: '/?a=b&c=%20' }))
-  await told(http(port, { host: 'web.example', method: 'HEAD' }))
+  await outcomeOf(http(port, { path: '/?a=b&c=%20' }))
+  await outcomeOf(http(port, { host: 'web.example', method: 'HEAD' }))
   expect(seen.map(({ method, url, headers: { host, connection } }) => [method, url, host, connection])).toEqual([
     ['GET', '/?a=b&c=%20', `127.0.0.1:${port}`, 'close'],
     ['HEAD', '/', 'web.example', 'close'],
@@ -108,7 +108,7 @@ test('the Host header has an IPv6 address in brackets', async ({ skip }) => {
   if (reason) skip(reason)
   const seen: IncomingMessage[] = []
   const port = await serve(seen, '::1')
-  expect(await told(http(port, {}, '::1'))).toBe('good')
+  expect(await outcomeOf(http(port, {}, '::1'))).toBe('good')
   expect(seen[0]?.headers.host).toBe(`[::1]:${port}`)
 })
 
@@ -117,11 +117,11 @@ test.each([
   ['speaks something else', 'SSH-2.0-OpenSSH_9.2\r\n', 'bad: the answer is not HTTP (HPE_INVALID_CONSTANT)'],
 ])('fails a server that %s', async (_, greeting, expected) => {
   const port = await servers.listen(createTcpServer((socket) => socket.end(greeting)))
-  expect(await told(http(port))).toBe(expected)
+  expect(await outcomeOf(http(port))).toBe(expected)
 })
 
 test('fails a closed port', async () => {
-  expect(await told(http(await closedPort()))).toBe('bad: connection refused')
+  expect(await outcomeOf(http(await closedPort()))).toBe('bad: connection refused')
 })
 
 test('an abandoned check closes its connection and gives no result', async () => {
@@ -136,5 +136,7 @@ test('an abandoned check closes its connection and gives no result', async () =>
 })
 
 test('an invalid request gives an unknown result', async () => {
-  expect(await told(http(await serve(), { host: 'a\nb' }))).toMatch(/^unknown: Invalid character in header content/)
+  expect(await outcomeOf(http(await serve(), { host: 'a\nb' }))).toMatch(
+    /^unknown: Invalid character in header content/,
+  )
 })

@@ -12,7 +12,7 @@ import type { HttpsCheck } from '../../../../../src/model/health.ts'
 import type { Probe } from '../../../../../src/watch/health/loop.ts'
 import { probeHttp } from '../../../../../src/watch/health/probes/http.ts'
 import { Trust } from '../../../../../src/watch/health/probes/trust.ts'
-import { https, Servers, told } from '../../../../support/probes.ts'
+import { https, outcomeOf, Servers } from '../../../../support/probes.ts'
 
 let directory: string
 const file = (name: string): string => join(directory, name)
@@ -110,7 +110,7 @@ const CASES: readonly (readonly [string, Partial<HttpsCheck>, string, string | R
 ]
 
 test.each(CASES)('%s', async (_, more, trusted, expected) => {
-  const said = await told(https(await serve(), more), trusting(trusted))
+  const said = await outcomeOf(https(await serve(), more), trusting(trusted))
   if (typeof expected === 'string') expect(said).toBe(expected)
   else expect(said).toMatch(expected)
 })
@@ -118,14 +118,14 @@ test.each(CASES)('%s', async (_, more, trusted, expected) => {
 test('SNI carries a name, but never an address', async () => {
   const port = await serve()
   for (const more of [{ sni: 'web.example' }, { host: 'web.example' }, {}, { host: '127.0.0.1' }]) {
-    expect(await told(https(port, more), trusting('authority'))).toBe('good')
+    expect(await outcomeOf(https(port, more), trusting('authority'))).toBe('good')
   }
   expect(asked).toEqual(['web.example', 'web.example', undefined, undefined])
 })
 
 test('fails a server without TLS', async () => {
   const port = await servers.listen(createTcpServer((socket) => socket.end('HTTP/1.1 200 OK\r\n\r\n')))
-  expect(await told(https(port, { verify: false }), trusting('authority'))).toMatch(/^bad: .*wrong version number/)
+  expect(await outcomeOf(https(port, { verify: false }), trusting('authority'))).toMatch(/^bad: .*wrong version number/)
 })
 
 test('reads the first bundle that exists, and reads it again when it changes', async () => {
@@ -134,12 +134,12 @@ test('reads the first bundle that exists, and reads it again when it changes', a
   copyFileSync(file('other.crt'), bundle)
   const probe = probeWith(new Trust(() => now, [file('none'), bundle, file('authority.crt')]))
   const check = https(await serve(), { sni: 'web.example' })
-  expect(await told(check, probe)).toMatch(/^bad: unable to verify/)
+  expect(await outcomeOf(check, probe)).toMatch(/^bad: unable to verify/)
   copyFileSync(file('authority.crt'), bundle)
   utimesSync(bundle, 1, 1)
-  expect(await told(check, probe)).toMatch(/^bad: unable to verify/)
+  expect(await outcomeOf(check, probe)).toMatch(/^bad: unable to verify/)
   now += 60_000
-  expect(await told(check, probe)).toBe('good')
+  expect(await outcomeOf(check, probe)).toBe('good')
 })
 
 test('throws on a damaged bundle instead of failing the backend', async () => {

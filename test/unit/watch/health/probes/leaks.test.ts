@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import { userInfo } from 'node:os'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { HealthCheck } from '../../../../../src/model/health.ts'
-import { closedPort, http, https, made, Servers, started, tcp, udp } from '../../../../support/probes.ts'
+import { closedPort, http, https, resultOf, Servers, started, tcp, udp } from '../../../../support/probes.ts'
 
 let servers: Servers
 beforeEach(() => {
@@ -28,7 +28,7 @@ test('many checks of every type leave the count of open descriptors unchanged', 
     ),
   ]
   const round = async (): Promise<void> => {
-    await Promise.all(checks.map((check) => made(check)))
+    await Promise.all(checks.map((check) => resultOf(check)))
     for (const check of checks) started(check).abandon()
   }
   // The first round opens descriptors that stay open.

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { failed, plain } from '../../../../../src/watch/health/probes/settle.ts'
-import { closedPort, Servers, started, tcp, told, udp, whyNot } from '../../../../support/probes.ts'
+import { closedPort, outcomeOf, Servers, started, tcp, udp, whyNot } from '../../../../support/probes.ts'
 
 let servers: Servers
 beforeEach(() => {
@@ -36,7 +36,7 @@ describe('tcp', () => {
         ended.push(new Promise((resolve) => socket.on('close', () => resolve())))
       })
       const port = await servers.listen(server, address)
-      for (let i = 0; i < 20; i++) expect(await told(tcp(port, address))).toBe('good')
+      for (let i = 0; i < 20; i++) expect(await outcomeOf(tcp(port, address))).toBe('good')
       await expect.poll(() => ended.length).toBe(20)
       await Promise.all(ended)
       expect(statesOf(port).filter((state) => state === TIME_WAIT || state === ESTABLISHED)).toEqual([])
@@ -44,7 +44,7 @@ describe('tcp', () => {
   )
 
   test('fails a closed port with the reason', async () => {
-    expect(await told(tcp(await closedPort()))).toBe('bad: connection refused')
+    expect(await outcomeOf(tcp(await closedPort()))).toBe('bad: connection refused')
   })
 
   test('an abandoned check gives no result', async () => {
@@ -52,7 +52,7 @@ describe('tcp', () => {
     const { abandon, results } = started(tcp(port))
     abandon()
     abandon()
-    expect(await told(tcp(port))).toBe('good')
+    expect(await outcomeOf(tcp(port))).toBe('good')
     expect(results).toEqual([])
   })
 })
@@ -79,21 +79,21 @@ describe('udp', () => {
       asked.push(data.toString())
       return Buffer.from('pong')
     }, address)
-    expect(await told(udp(port, { send: hex('hello') }, address))).toBe('good')
-    expect(await told(udp(port, { send: '' }, address))).toBe('good')
+    expect(await outcomeOf(udp(port, { send: hex('hello') }, address))).toBe('good')
+    expect(await outcomeOf(udp(port, { send: '' }, address))).toBe('good')
     expect(asked).toEqual(['hello', ''])
   })
 
   test('passes an answer that contains the expected bytes', async () => {
     const port = await responder((data) => Buffer.concat([Buffer.from([0, 255]), data, Buffer.from('tail')]))
-    expect(await told(udp(port, { send: 'c0ffee', expect: 'ffc0ffee74' }))).toBe('good')
-    expect(await told(udp(port, { send: 'c0ffee', expect: 'ffc0ffee75' }))).toBe(
+    expect(await outcomeOf(udp(port, { send: 'c0ffee', expect: 'ffc0ffee74' }))).toBe('good')
+    expect(await outcomeOf(udp(port, { send: 'c0ffee', expect: 'ffc0ffee75' }))).toBe(
       'bad: the answer does not have the expected bytes',
     )
   })
 
   test('fails a closed port by its ICMP error', async () => {
-    expect(await told(udp(await closedPort()))).toBe('bad: connection refused')
+    expect(await outcomeOf(udp(await closedPort()))).toBe('bad: connection refused')
   })
 
   test('ignores datagrams from other sources', async () => {
@@ -105,7 +105,7 @@ describe('udp', () => {
     await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
     servers.onClose(() => socket.close())
     servers.onClose(() => stranger.close())
-    expect(await told(udp(socket.address().port, { expect: hex('right') }))).toBe('good')
+    expect(await outcomeOf(udp(socket.address().port, { expect: hex('right') }))).toBe('good')
   })
 })
 
