@@ -3,7 +3,9 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Ranges } from '../../model/address.ts'
+import type { Service } from '../../model/service.ts'
 import { type List, type Policy, scopeKey } from '../../model/state.ts'
+import { formatAddress } from '../../model/text.ts'
 
 /** First 8 bytes of the SHA-256, as __u64. */
 const finish = (hash: Hash): bigint => hash.digest().readBigUInt64LE()
@@ -37,9 +39,12 @@ function digestOf({ kind, name, sets }: List): bigint {
 export const policyDigest = ({ default: verdict, flows }: Policy): bigint =>
   finish(createHash('sha256').update(`default ${verdict}\nflows ${flows}\n`))
 
-/** Digest of a service's lines, its name included. */
-export function serviceDigest(name: string, lines: readonly Uint8Array[]): bigint {
-  const hash = createHash('sha256').update(`${name}\n`)
+type Digested = Pick<Service, 'name' | 'snatPool' | 'drainTimeout'>
+
+/** Digest of a service: its lines, and the settings that stand outside of them. */
+export function serviceDigest({ name, snatPool, drainTimeout = 0 }: Digested, lines: readonly Uint8Array[]): bigint {
+  const pool = snatPool.map(({ family, words }) => formatAddress(family, words))
+  const hash = createHash('sha256').update(`${name}\n${pool.join(' ')}\n${drainTimeout}\n`)
   for (const line of lines) hash.update(line)
   return finish(hash)
 }

@@ -222,7 +222,7 @@ export function decodeServices(balance: Balance, raw: RawServices): DecodedServi
     const slot = slots.services.get(name) as number
     const isWhole = isFound && ringMatches(slot, raw, compiled)
     if (isWhole) services.set(name, service)
-    const digest = serviceDigest(name, digestLines(raw.services, raw.backends, slot, own.get(slot) ?? []))
+    const digest = serviceDigest(service, digestLines(raw.services, raw.backends, slot, own.get(slot) ?? []))
     if (!isWhole || digest !== recorded.digests.get(name)) drifted.push(name)
   }
   return { services, slots, leaving, deadlines, drifted }

@@ -202,7 +202,7 @@ export function compileServices(
       continue
     }
     const own = digestLines(serviceWords, backendWords, slot, ownSlots.get(slot) ?? [...(keptSlots ?? [])])
-    const digest = serviceDigest(service.name, own)
+    const digest = serviceDigest(service, own)
     const record = { name: service.name, digest, drain_timeout: service.drainTimeout ?? 0 }
     serviceRecordCodec.encode(record, new DataView(recordWords.buffer), slot * LINE_SIZE)
   }
