@@ -1,6 +1,6 @@
-// npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o → src/abi/generated.ts; schemas → src/config/generated/,
-// build/schemas/ and the tables of docs/config.md; src/ → dist/ with the objects and schemas it reads; commands, schema
-// and docs → dist/man/. Does only what is out of date. `generate` stops before the bundle.
+// npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o; bpf/include/ → src/abi/generated.ts, src/report/generated.ts;
+// schemas → src/config/generated/, build/schemas/ and the tables of docs/config.md; src/ → dist/ with the objects and
+// schemas it reads; commands, schema and docs → dist/man/. Does only what is out of date. `generate` stops before the bundle.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { bundle } from './lib/bundle.mjs'
@@ -21,11 +21,28 @@ async function objects(directory, target) {
 
 /** The codecs of src/abi, from the BTF of the shared layouts. */
 async function abi() {
+  const script = 'scripts/generate-layouts.mjs'
+  const source = 'build/abi/abi.bpf.c'
   const object = 'build/abi.bpf.o'
   const generated = 'src/abi/generated.ts'
+  await step('layouts', { inputs: files(at(script), at('bpf/include')), outputs: [at(source)] }, () =>
+    run(process.execPath, [script, source]),
+  )
+  await compile(source, object)
   const inputs = [at(object), at('scripts/generate-abi.mjs')]
   const made = await step('abi', { inputs, outputs: [at(generated)] }, () =>
     run(process.execPath, ['scripts/generate-abi.mjs', object, generated]),
+  )
+  if (made) console.log(`build: ${generated}`)
+}
+
+/** The reasons of verdicts for src/report. */
+async function reasons() {
+  const script = 'scripts/generate-reasons.mjs'
+  const generated = 'src/report/generated.ts'
+  const inputs = [script, 'scripts/lib/reasons.mjs', 'bpf/include/reasons.h'].map((path) => at(path))
+  const made = await step('reasons', { inputs, outputs: [at(generated)] }, () =>
+    run(process.execPath, [script, generated]),
   )
   if (made) console.log(`build: ${generated}`)
 }
@@ -46,7 +63,7 @@ async function config() {
 async function schemas() {
   const script = 'scripts/generate-schemas.mjs'
   const target = 'build/schemas'
-  const inputs = files(at(script), at('scripts/schema'), at('schemas'))
+  const inputs = files(at(script), at('scripts/schema'), at('schemas'), at('bpf/include/reasons.h'))
   const outputs = existsSync(at(target)) ? files(at(target)) : [at(target)]
   const made = await step('schemas', { inputs, outputs }, () => run(process.execPath, [script, target]))
   if (made) console.log(`build: ${target}`)
@@ -75,8 +92,10 @@ async function man() {
 
 await main(async () => {
   await Promise.all([
-    objects('bpf', 'build').then(abi),
+    objects('bpf', 'build'),
+    abi(),
     objects('test/bpf', 'build/test'),
+    reasons(),
     config(),
     schemas(),
     reference(),

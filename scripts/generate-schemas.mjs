@@ -2,9 +2,12 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { at } from './lib/paths.mjs'
+import { readReasons } from './lib/reasons.mjs'
 import { bundled } from './schema/bundle.mjs'
 
 const SHARED = 'shared.schema.json'
+
+const WORDS = { reasons: readReasons().map(([reason]) => reason) }
 
 const read = (file) => JSON.parse(readFileSync(at('schemas', file), 'utf8'))
 const target = at(process.argv[2])
@@ -12,5 +15,5 @@ const target = at(process.argv[2])
 mkdirSync(target, { recursive: true })
 for (const file of readdirSync(at('schemas'))) {
   if (file === SHARED) continue
-  writeFileSync(join(target, file), `${JSON.stringify(bundled(file, read), null, 2)}\n`)
+  writeFileSync(join(target, file), `${JSON.stringify(bundled(file, read, WORDS), null, 2)}\n`)
 }

@@ -19,6 +19,7 @@
 #include "abi_counters.h"
 #include "abi_health.h"
 #include "abi_tables.h"
+#include "reasons.h"
 
 #define ABI_VERSION 2
 
@@ -37,35 +38,6 @@
 
 struct line {
 	__u64 word[8];
-};
-
-/* Why a packet got its verdict. The reason implies the verdict. Order is ABI: append only. */
-enum reason {
-	REASON_DEFAULT_PASS = 0,	/* no list decided, policy.default is pass */
-	REASON_ALLOWLIST = 1,		/* pass: an allowlist entry matched */
-	REASON_ESSENTIAL = 2,		/* pass: ARP, neighbour discovery, DHCP reply or loopback under default drop */
-	REASON_NOT_IP = 3,		/* pass: neither IPv4 nor IPv6 (ARP included under default pass) */
-	REASON_MALFORMED = 4,		/* pass: truncated or impossible headers, left for the stack to judge */
-	REASON_NONLINEAR = 5,		/* pass: a header lies beyond the linear part of a multi-buffer packet */
-	REASON_UNSUPPORTED = 6,		/* pass: more VLAN tags or IPv6 extension headers than the parser follows */
-	REASON_BLOCKLIST = 7,		/* drop: a blocklist entry matched */
-	REASON_DEFAULT_DROP = 8,	/* drop: no list decided, policy.default is drop */
-	REASON_INTERNAL = 9,		/* pass: a table was not as the compiler guarantees (a bug, never policy) */
-	REASON_BAN = 10,		/* drop: the source is banned, and no allowlist entry matched */
-	REASON_BALANCED = 11,		/* tx: sent to a backend out of the interface that received it */
-	REASON_BALANCED_AWAY = 12,	/* redirect: sent to a backend out of another interface */
-	REASON_REPLY = 13,		/* tx: from a backend, translated back to its client (NAT) */
-	REASON_REPLY_AWAY = 14,		/* redirect: a reply that leaves through another interface */
-	REASON_REPLY_ROUTED = 15,	/* pass: a reply for the stack to route: the next hop is not resolved yet */
-	REASON_ECHO = 16,		/* tx: an echo request to a VIP, answered */
-	REASON_TOO_BIG = 17,		/* tx: exceeds the MTU towards the backend: "packet too big" to its sender */
-	REASON_NO_BACKEND = 18,		/* drop: no backend takes it */
-	REASON_NO_BACKEND_PASS = 19,	/* pass: no backend takes it, and on_empty is pass */
-	REASON_FRAGMENT = 20,		/* drop: a fragment to a service that needs ports */
-	REASON_OVERSIZE = 21,		/* drop: exceeds the MTU towards the backend, and no error is sent */
-	REASON_EXPIRED = 22,		/* pass: its TTL or hop limit expires here; the stack reports it */
-	REASON_EXHAUSTED = 23,		/* drop: no port of the source pool is free */
-	REASONS
 };
 
 enum settings_flag {

@@ -66,14 +66,6 @@ static __always_inline void count_list(const struct account *account, __u32 list
 		count(bpf_map_lookup_elem(&list_stats, &list), account);
 }
 
-/* Reasons by verdict, one bit each; all others pass. */
-#define DROPPING                                                                                                      \
-	(1u << REASON_BLOCKLIST | 1u << REASON_DEFAULT_DROP | 1u << REASON_BAN | 1u << REASON_NO_BACKEND |            \
-	 1u << REASON_FRAGMENT | 1u << REASON_OVERSIZE | 1u << REASON_EXHAUSTED)
-#define SENDING_BACK                                                                                                  \
-	(1u << REASON_BALANCED | 1u << REASON_REPLY | 1u << REASON_ECHO | 1u << REASON_TOO_BIG)
-#define REDIRECTING (1u << REASON_BALANCED_AWAY | 1u << REASON_REPLY_AWAY)
-
 static __always_inline int verdict_of(__u32 reason)
 {
 	__u32 bit = 1u << (reason & 31);

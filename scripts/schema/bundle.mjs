@@ -4,7 +4,7 @@
 const SHARED = 'shared.schema.json'
 /** The config's schema. Outputs take only the words of an `enum` from it: the rest is about editing a config. */
 const CONFIG = 'xdp.schema.json'
-/** Keywords that only the build reads. */
+/** Keywords that only the build reads: `x-error`, see keyword.mjs; `x-enum`, the name of a list of words in the code. */
 const OWN = /^x-/
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -30,17 +30,18 @@ function flat({ allOf, ...rest }) {
  * The schema of a file with every definition that it needs.
  *
  * @param read gives the content of a file by its name
+ * @param words lists of words by their names in `x-enum`
  */
-export function bundled(file, read) {
+export function bundled(file, read, words = {}) {
   const needed = {}
   const follow = (ref, from) => {
     const [path, pointer] = ref.split('#')
     const at = path === '' ? from : path
     if (at === file) return { $ref: ref }
     if (at === CONFIG) {
-      const { enum: words } = lookup(read(CONFIG), pointer)
-      if (words === undefined) throw new Error(`${file}: ${ref} has no words`)
-      return { enum: words }
+      const { enum: values } = lookup(read(CONFIG), pointer)
+      if (values === undefined) throw new Error(`${file}: ${ref} has no words`)
+      return { enum: values }
     }
     if (at !== SHARED) throw new Error(`${file}: ${ref} is neither in ${SHARED} nor in ${CONFIG}`)
     const name = pointer.split('/').at(-1)
@@ -50,12 +51,17 @@ export function bundled(file, read) {
     }
     return { $ref: `#/definitions/${name}` }
   }
+  const listed = ({ 'x-enum': name }) => {
+    if (name === undefined) return {}
+    if (!(name in words)) throw new Error(`${file}: there is no list ${name}`)
+    return { enum: words[name] }
+  }
   const within = (node, from) => {
     if (Array.isArray(node)) return node.map((one) => within(one, from))
     if (!isObject(node)) return node
     if (typeof node.$ref === 'string') return follow(node.$ref, from)
     const entries = Object.entries(node).filter(([key]) => !OWN.test(key))
-    return flat(Object.fromEntries(entries.map(([key, value]) => [key, within(value, from)])))
+    return { ...flat(Object.fromEntries(entries.map(([key, value]) => [key, within(value, from)]))), ...listed(node) }
   }
   const { definitions: own = {}, ...schema } = within(read(file), file)
   const twice = Object.keys(own).filter((name) => name in needed)

@@ -4,7 +4,7 @@
 
 import type { Address } from '../model/address.ts'
 import { TCP, UDP } from '../model/ports.ts'
-import type { Verdict } from '../report/result.ts'
+import type { Verdict } from '../report/reason.ts'
 import type { Transit } from '../semantics/balance.ts'
 import type { Facts } from '../semantics/judge.ts'
 import { type Explanation, explanationCodec } from './generated.ts'

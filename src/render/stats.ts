@@ -1,8 +1,8 @@
 // Renders counters and gauges as text and as JSON (schemas/stats.schema.json).
 
 import { formatCount } from '../model/numbers.ts'
-import { REASONS } from '../report/reason.ts'
-import { type Count, type InterfaceStatus, type ReasonName, VERDICTS, type Verdict } from '../report/result.ts'
+import { REASONS, type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
+import type { Count, InterfaceStatus } from '../report/result.ts'
 import type { FeedFacts, Fill, Memory, Stats, Surroundings } from '../report/stats.ts'
 import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'

@@ -1,14 +1,8 @@
 // Renders the live state as text and as JSON (schemas/status.schema.json).
 
 import { formatCount } from '../model/numbers.ts'
-import {
-  type Count,
-  type InterfaceStatus,
-  type ReasonName,
-  type Status,
-  VERDICTS,
-  type Verdict,
-} from '../report/result.ts'
+import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
+import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'

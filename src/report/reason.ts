@@ -1,36 +1,16 @@
-// Maps each reason to its verdict.
+// Verdicts and their reasons.
 
-import type { ReasonName, Verdict } from './result.ts'
+import { REASON_VERDICTS } from './generated.ts'
 
-/** The verdict that each reason implies. */
-const VERDICTS: Readonly<Record<ReasonName, Verdict>> = {
-  'default-pass': 'pass',
-  allowlist: 'pass',
-  essential: 'pass',
-  'not-ip': 'pass',
-  malformed: 'pass',
-  nonlinear: 'pass',
-  unsupported: 'pass',
-  blocklist: 'drop',
-  'default-drop': 'drop',
-  internal: 'pass',
-  ban: 'drop',
-  balanced: 'tx',
-  'balanced-away': 'redirect',
-  reply: 'tx',
-  'reply-away': 'redirect',
-  'reply-routed': 'pass',
-  echo: 'tx',
-  'too-big': 'tx',
-  'no-backend': 'drop',
-  'no-backend-pass': 'pass',
-  fragment: 'drop',
-  oversize: 'drop',
-  expired: 'pass',
-  exhausted: 'drop',
-}
+export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect' | 'aborted'
+
+/** In the order of reports. */
+export const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
+
+export type ReasonName = keyof typeof REASON_VERDICTS
+
+/** In the order of their numbers. */
+export const REASONS = Object.keys(REASON_VERDICTS) as readonly ReasonName[]
 
 /** The verdict of a packet with this reason. */
-export const verdictOf = (reason: ReasonName): Verdict => VERDICTS[reason]
-
-export const REASONS = Object.keys(VERDICTS) as readonly ReasonName[]
+export const verdictOf = (reason: ReasonName): Verdict => REASON_VERDICTS[reason]

@@ -5,6 +5,7 @@ import type { ServiceMode } from '../model/overlay.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
 import type { AttachMode, ListKind, Policy } from '../model/state.ts'
 import type { LastApply } from './last-apply.ts'
+import type { ReasonName, Verdict } from './reason.ts'
 import type { WatchState } from './watch.ts'
 
 /** Packets and bytes; exact up to 2^53. */
@@ -12,38 +13,6 @@ export interface Count {
   readonly packets: number
   readonly bytes: number
 }
-
-/** `src/abi/generated.ts` REASON in lower case with dashes. */
-export type ReasonName =
-  | 'default-pass'
-  | 'allowlist'
-  | 'essential'
-  | 'not-ip'
-  | 'malformed'
-  | 'nonlinear'
-  | 'unsupported'
-  | 'blocklist'
-  | 'default-drop'
-  | 'internal'
-  | 'ban'
-  | 'balanced'
-  | 'balanced-away'
-  | 'reply'
-  | 'reply-away'
-  | 'reply-routed'
-  | 'echo'
-  | 'too-big'
-  | 'no-backend'
-  | 'no-backend-pass'
-  | 'fragment'
-  | 'oversize'
-  | 'expired'
-  | 'exhausted'
-
-export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect' | 'aborted'
-
-/** In the order of reports. */
-export const VERDICTS = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const satisfies readonly Verdict[]
 
 export interface InterfaceStatus {
   readonly name: string

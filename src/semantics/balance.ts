@@ -7,7 +7,7 @@ import type { Address, Family } from '../model/address.ts'
 import { PROTOCOL_NUMBERS } from '../model/ports.ts'
 import { type Backend, isAnyPort, type NextHop, type Service, takesFlows } from '../model/service.ts'
 import { compareAddresses } from '../model/text.ts'
-import type { ReasonName } from '../report/result.ts'
+import type { ReasonName } from '../report/reason.ts'
 import { flowHash, ringSlot } from './flow-hash.ts'
 import { ringOf } from './maglev.ts'
 

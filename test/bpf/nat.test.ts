@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { serviceCounterCodec } from '../../src/abi/generated.ts'
 import type { NextHop } from '../../src/model/service.ts'
-import type { ReasonName } from '../../src/report/result.ts'
+import type { ReasonName } from '../../src/report/reason.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { seal, wrongChecksums } from '../support/checksums.ts'
 import { linkTo, tooBig, translated, translatedError } from '../support/forwarding.ts'

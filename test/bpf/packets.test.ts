@@ -3,7 +3,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { explanationCodec } from '../../src/abi/generated.ts'
-import type { Count, ReasonName } from '../../src/report/result.ts'
+import type { ReasonName } from '../../src/report/reason.ts'
+import type { Count } from '../../src/report/result.ts'
 import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
 import { factsOf } from '../support/model.ts'

@@ -1,14 +1,7 @@
 // Readings of counters, given in a line or two.
 
-import { verdictOf } from '../../src/report/reason.ts'
-import {
-  type BackendStatus,
-  type Count,
-  type InterfaceStatus,
-  type ReasonName,
-  type ServiceStatus,
-  VERDICTS,
-} from '../../src/report/result.ts'
+import { type ReasonName, VERDICTS, verdictOf } from '../../src/report/reason.ts'
+import type { BackendStatus, Count, InterfaceStatus, ServiceStatus } from '../../src/report/result.ts'
 import type { Stats, Surroundings } from '../../src/report/stats.ts'
 import { backend, EGRESS, service } from './services.ts'
 import { PROGRAM } from './states.ts'

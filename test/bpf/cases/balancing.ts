@@ -3,7 +3,7 @@
 
 import type { Service } from '../../../src/model/service.ts'
 import type { State } from '../../../src/model/state.ts'
-import type { ReasonName } from '../../../src/report/result.ts'
+import type { ReasonName } from '../../../src/report/reason.ts'
 import { seal } from '../../support/checksums.ts'
 import {
   ACK,

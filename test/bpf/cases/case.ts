@@ -2,7 +2,7 @@
 // 198.51.100.7 and 2001:db8::7.
 
 import type { State } from '../../../src/model/state.ts'
-import type { ReasonName } from '../../../src/report/result.ts'
+import type { ReasonName } from '../../../src/report/reason.ts'
 import { ethernet, type Layer, packet } from '../../support/packets.ts'
 
 export interface Case {

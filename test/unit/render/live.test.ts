@@ -1,11 +1,13 @@
 // The live view beyond its golden screens: all sizes, number formats, and rates.
+
 import { stripVTControlCharacters } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Frame, renderLive, shareRows } from '../../../src/render/live.ts'
 import { formatRate, formatShare } from '../../../src/render/numbers.ts'
 import { ratesOf } from '../../../src/render/rates.ts'
-import type { BackendStatus, ReasonName, ServiceStatus } from '../../../src/report/result.ts'
+import type { ReasonName } from '../../../src/report/reason.ts'
+import type { BackendStatus, ServiceStatus } from '../../../src/report/result.ts'
 import { attached, BALANCED, counted, stats } from '../../support/stats.ts'
 
 const FRAME: Frame = {

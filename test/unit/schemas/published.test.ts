@@ -4,8 +4,7 @@ import { join } from 'node:path'
 import { Ajv } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { bundled } from '../../../scripts/schema/bundle.mjs'
-import { REASONS } from '../../../src/report/reason.ts'
-import { VERDICTS } from '../../../src/report/result.ts'
+import { REASONS, VERDICTS } from '../../../src/report/reason.ts'
 import { OUTCOMES } from '../../../src/report/watch.ts'
 import { readSchema, SCHEMAS, type Schema } from '../../support/schemas.ts'
 
@@ -52,7 +51,7 @@ describe('words', () => {
   const wordsOf = (name: string): unknown => shared.definitions?.[name]?.enum
 
   test('of reasons, verdicts and outcomes are those of the code', () => {
-    expect(wordsOf('reason')).toEqual(REASONS)
+    expect(readSchema('why').definitions?.['reason']?.enum).toEqual(REASONS)
     expect(wordsOf('verdict')).toEqual(VERDICTS)
     expect(wordsOf('outcome')).toEqual(OUTCOMES)
     expect(Object.keys(shared.definitions?.['by_verdict']?.properties ?? {})).toEqual(VERDICTS)
@@ -91,6 +90,7 @@ describe('bundling', () => {
     },
     'clash.schema.json': { items: { $ref: 'shared.schema.json#/definitions/tree' }, definitions: { tree: {} } },
     'lost.schema.json': { items: { $ref: 'shared.schema.json#/definitions/nothing' } },
+    'list.schema.json': { items: { description: 'A word.', 'x-enum': 'letters' } },
     'far.schema.json': { items: { $ref: 'a.schema.json#/definitions/own' } },
     'long.schema.json': { items: { $ref: 'xdp.schema.json#/definitions/text' } },
     'shared.schema.json': { definitions: { tree: { items: { $ref: '#/definitions/tree' } }, unused: {} } },
@@ -109,7 +109,14 @@ describe('bundling', () => {
     })
   })
 
+  test('fills in a list of words of the code', () => {
+    expect(bundled('list.schema.json', read, { letters: ['x', 'y'] })).toEqual({
+      items: { description: 'A word.', enum: ['x', 'y'] },
+    })
+  })
+
   test.each([
+    ['list', 'there is no list letters'],
     ['clash', 'defines tree too'],
     ['lost', 'there is nothing at /definitions/nothing'],
     ['far', 'is neither in shared.schema.json nor in xdp.schema.json'],
