@@ -22,6 +22,7 @@ import {
   type Unusable,
 } from './text/source.ts'
 import type { Placed } from './text/tree.ts'
+import { keysOf } from './text/words.ts'
 
 /** One file of a config, with its services. */
 export interface ConfigFile extends Part {
@@ -29,8 +30,10 @@ export interface ConfigFile extends Part {
   readonly services: readonly PlacedService[]
 }
 
-/** Keys that only the top file may have. */
-const TOP_ONLY = ['include', 'limits', 'watch'] as const
+/** Keys that every file may have; others that the schema knows are for the top file alone. */
+const ANYWHERE: readonly string[] = ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'services']
+
+const topOnly = (): string[] => keysOf([]).filter((key) => !ANYWHERE.includes(key))
 
 /** The text of a config file as bytes, or why the file is unusable. */
 export function readConfig(path: string, reads: Reads): Buffer | Unusable {
@@ -78,7 +81,8 @@ function check(root: Placed, value: unknown, source: Source, report: Report): Re
 function completed(root: Placed): unknown {
   const { value } = root
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  const own = Object.entries(value).filter(([key]) => !TOP_ONLY.some((only) => only === key))
+  const refused = topOnly()
+  const own = Object.entries(value).filter(([key]) => !refused.includes(key))
   return { version: 1, include: [], ...Object.fromEntries(own) }
 }
 
@@ -87,10 +91,10 @@ function readIncluded(path: string, bytes: Buffer, report: Report, known?: Known
   const parsed = parseFile(source, nested(report), known)
   if (parsed === undefined) return undefined
   const { root } = parsed
-  for (const key of TOP_ONLY) {
+  for (const key of topOnly()) {
     const at = root.fields?.get(key)?.key
     if (at === undefined) continue
-    const hint = 'an included file may have interfaces, policy, allowlist, blocklist and services'
+    const hint = `an included file may have ${ANYWHERE.slice(1, -1).join(', ')} and ${ANYWHERE.at(-1)}`
     report.error('E010', source.locate(at.from, at.to), `${quote(key)} is allowed in the top file only`, hint)
   }
   return partOf(source, parsed, check(root, completed(root), source, report))

@@ -1,13 +1,13 @@
-// Merges the interfaces and the policy of all files of a config. Setting either in two files is an error that names
-// both places, because otherwise the names of the files would decide which of them holds.
+// Merges the interfaces of all files of a config. An interface in two files is an error that names both places, because
+// otherwise the names of the files would decide which of them holds.
 
 import type { InterfaceOptions } from '../model/desired.ts'
-import { type Attachment, type DefaultVerdict, EVERY_ROLE, type Role } from '../model/state.ts'
+import { type Attachment, EVERY_ROLE, type Role } from '../model/state.ts'
 import { lineOf, type Part, reportTwice, soundFields } from './text/part.ts'
 import { badName } from './text/problems.ts'
 import type { Report } from './text/report.ts'
 import { quote } from './text/show.ts'
-import type { WrittenInterface, WrittenPolicy } from './text/written.ts'
+import type { WrittenInterface } from './text/written.ts'
 
 /** IFNAMSIZ of the kernel without the NUL, in bytes; the schema can count only characters. */
 const MAX_INTERFACE_BYTES = 15
@@ -74,19 +74,4 @@ export function readInterfaces(parts: readonly Part[], report: Report): Interfac
   }
   checkCount(parts, attachments.length, report)
   return { attachments: new Map(attachments.sort(byName)), options: new Map([...options].sort(byName)) }
-}
-
-/** `policy.default` of the one file that sets it; `pass` if no file does. */
-export function readPolicy(parts: readonly Part[], report: Report): DefaultVerdict {
-  let first: { readonly at: string; readonly verdict: DefaultVerdict } | undefined
-  for (const part of parts) {
-    const policy = part.root.fields?.get('policy')
-    const placed = policy?.fields?.get('default')
-    const verdict = (policy?.value as WrittenPolicy | null | undefined)?.default
-    if (placed === undefined || verdict === undefined || [...part.wrong].some((path) => path.startsWith('policy')))
-      continue
-    if (first === undefined) first = { at: lineOf(part, placed), verdict }
-    else reportTwice('policy.default', part, placed, first.at, report)
-  }
-  return first?.verdict ?? 'pass'
 }

@@ -9,11 +9,12 @@ import { type Diagnostic, fail } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import { formatCount } from '../model/numbers.ts'
 import { countPrefixes } from '../model/prefixes.ts'
-import { DEFAULT_FLOWS, type List, type ListKind, type Policy } from '../model/state.ts'
+import type { List, ListKind } from '../model/state.ts'
 import { readConfig, readIncludes, readTop } from './include.ts'
-import { readInterfaces, readPolicy } from './interfaces.ts'
+import { readInterfaces } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists/lists.ts'
 import type { Shelf } from './lists/shelf.ts'
+import { readPolicy } from './policy.ts'
 import { readServices } from './services/services.ts'
 import type { Part } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
@@ -65,12 +66,6 @@ function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, Li
   report.error('E039', at, `the lists hold ${formatCount(count)} prefixes; the limit is ${formatCount(most)}`, hint)
 }
 
-/** `limits.flows`, rounded up to a power of two. */
-function flowsOf({ root, wrong }: Part): number {
-  const limits = wrong.size > 0 ? undefined : (root.fields?.get('limits')?.value as WrittenLimits | undefined)
-  return 2 ** Math.ceil(Math.log2(limits?.flows ?? DEFAULT_FLOWS))
-}
-
 /** SHA-256 of the config, followed by the digests of the files that it includes or names. */
 function digest(bytes: Buffer, { files, digests }: Reads): string {
   const hash = createHash('sha256').update(bytes)
@@ -103,7 +98,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   }
   const parts = [top, ...readIncludes(top, reads, report, shelf.services)]
   const { attachments, options } = readInterfaces(parts, report)
-  const policy: Policy = { default: readPolicy(parts, report), flows: flowsOf(top) }
+  const policy = readPolicy(parts, report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf)
   checkLimit(top, lists, report)

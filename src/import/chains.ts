@@ -5,9 +5,10 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet, Family, Ranges } from '../model/address.ts'
+import type { DefaultVerdict } from '../model/policy.ts'
 import { subtract } from '../model/ranges.ts'
 import { ANY } from '../model/scope.ts'
-import { type DefaultVerdict, type ListKind, type Scope, scopeKey } from '../model/state.ts'
+import { type ListKind, type Scope, scopeKey } from '../model/state.ts'
 import { EVERY, overlaps, RangeCollector } from './addresses.ts'
 import { coversScope, scopesOf, sharesScope, type Traffic } from './scopes.ts'
 import { type ImportedList, leftOut, type Place } from './source.ts'

@@ -3,7 +3,7 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet, Family } from '../model/address.ts'
-import type { DefaultVerdict } from '../model/state.ts'
+import type { DefaultVerdict } from '../model/policy.ts'
 import { intersect } from './addresses.ts'
 import type { Chain, Rule } from './chains.ts'
 import { onlyPorts, onlyProtocols, type Traffic } from './scopes.ts'

@@ -3,7 +3,7 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
-import type { DefaultVerdict } from '../model/state.ts'
+import type { DefaultVerdict } from '../model/policy.ts'
 import { resolveChains } from './chains.ts'
 import { type BaseChain, flatten, type WrittenRule } from './flatten.ts'
 import { type AddressGroup, eachLine, groupNotes, notFrom, SaveReader } from './ipset.ts'

@@ -4,7 +4,8 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
-import type { AttachMode, DefaultVerdict, ListKind, Scope } from '../model/state.ts'
+import type { DefaultVerdict } from '../model/policy.ts'
+import type { AttachMode, ListKind, Scope } from '../model/state.ts'
 
 export const SOURCES = ['ipset', 'nft', 'xdp-filter', 'iptables'] as const
 export type SourceName = (typeof SOURCES)[number]

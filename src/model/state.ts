@@ -2,12 +2,12 @@
 // here, and no encoding.
 
 import type { AddressSet } from './address.ts'
+import type { Policy } from './policy.ts'
 import { type PortRange, protocolName } from './ports.ts'
 import { countPrefixes } from './prefixes.ts'
 import type { Service } from './service.ts'
 
 /** Verdict on packets that no list decides. */
-export type DefaultVerdict = 'pass' | 'drop'
 
 /** Attach mode of a program. */
 export type AttachMode = 'native' | 'generic' | 'offload'
@@ -51,15 +51,6 @@ export interface Attachment {
 }
 
 export const EVERY_ROLE: readonly Role[] = ['balance', 'filter']
-
-export interface Policy {
-  readonly default: DefaultVerdict
-  /** Capacity of the flow table in entries, a power of two. */
-  readonly flows: number
-}
-
-export const DEFAULT_FLOWS = 2 ** 20
-export const DEFAULT_POLICY: Policy = { default: 'pass', flows: DEFAULT_FLOWS }
 
 /** The data plane build that judges packets. */
 export interface Program {

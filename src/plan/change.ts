@@ -4,8 +4,9 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
 import type { AttachedProgram, Drift, ObjectKey, Slots } from '../model/live.ts'
+import type { Policy } from '../model/policy.ts'
 import type { Backend, LeavingBackend, Service } from '../model/service.ts'
-import type { Attachment, List, Policy, Program, State } from '../model/state.ts'
+import type { Attachment, List, Program, State } from '../model/state.ts'
 
 /** Effect of a change on traffic. */
 export type Impact = 'hitless' | 'new-flows' | 'link-bounce' | 'traffic-gap'

@@ -3,7 +3,9 @@
 // whatever the insertion order of their maps.
 
 import type { Link, Live } from '../model/live.ts'
-import type { Attachment, List, Policy, Program, State } from '../model/state.ts'
+import type { Policy } from '../model/policy.ts'
+import { changedSettings, settingOf } from '../model/policy.ts'
+import type { Attachment, List, Program, State } from '../model/state.ts'
 import { attachImpact, displaceImpact, driftOf, foreignPrograms, ownAttachments } from './attachments.ts'
 import type { Change, ChangeReason } from './change.ts'
 import { listDelta } from './delta.ts'
@@ -42,11 +44,10 @@ function diffProgram(before: Program | undefined, after: Program | undefined, dr
 }
 
 function diffPolicy(before: Policy | undefined, after: Policy | undefined, drifted: boolean): Change[] {
-  const same = (left: Policy, right: Policy): boolean => left.default === right.default && left.flows === right.flows
-  const made = step(before, after, (left, right) => same(left, right) && !drifted)
+  const made = step(before, after, (left, right) => changedSettings(left, right).length === 0 && !drifted)
   if (made === undefined) return []
-  // A flow table of a different size is a new map: it forgets all known flows, which then follow their hash.
-  const impact = made.op === 'update' && made.before.flows !== made.after.flows ? 'new-flows' : 'hitless'
+  const changed = made.op === 'update' ? changedSettings(made.before, made.after) : []
+  const impact = changed.some((name) => settingOf(name).impact === 'new-flows') ? 'new-flows' : 'hitless'
   return [{ kind: 'policy', key: 'policy', impact, ...made, reason: reasonOf(made.op, drifted) }]
 }
 

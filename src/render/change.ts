@@ -4,7 +4,9 @@ import { diffArrays } from 'diff'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
 import { formatCount } from '../model/numbers.ts'
-import { type Attachment, type List, type Policy, type Program, scopeKey } from '../model/state.ts'
+import type { Policy } from '../model/policy.ts'
+import { changedSettings, SETTING_NAMES, settingOf } from '../model/policy.ts'
+import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
 import type { Change } from '../plan/change.ts'
 import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
 import type { Paint } from './paint.ts'
@@ -91,16 +93,15 @@ function listLines(
 }
 
 function policyLines(before: Policy | undefined, after: Policy | undefined): string[] {
-  const text = setting('default', before?.default, after?.default)
-  const flows = (policy: Policy | undefined) => policy && formatCount(policy.flows)
-  const resized = before && after && before.flows !== after.flows
-  if (resized)
-    return [
-      text,
-      setting('flows', flows(before), flows(after)),
-      'clears the flow table: existing flows may move to other backends',
-    ]
-  return before && after && before.default === after.default ? [text, SAME] : [text]
+  const changed = before && after ? changedSettings(before, after) : []
+  // The default verdict gives context, whatever changed.
+  const shown = SETTING_NAMES.filter((name) => name === 'default' || changed.includes(name))
+  const lines = shown.flatMap((name) => {
+    const { text = String, consequence } = settingOf(name)
+    const line = setting(name, before && text(before[name]), after && text(after[name]))
+    return consequence !== undefined && changed.includes(name) ? [line, consequence] : [line]
+  })
+  return before && after && changed.length === 0 ? [...lines, SAME] : lines
 }
 
 /** The lines under the title of a change, not indented. `most`: most samples per direction of a list. */

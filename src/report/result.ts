@@ -2,8 +2,9 @@
 
 import type { Ban } from '../model/ban.ts'
 import type { ServiceMode } from '../model/overlay.ts'
+import type { Policy } from '../model/policy.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
-import type { AttachMode, ListKind, Policy } from '../model/state.ts'
+import type { AttachMode, ListKind } from '../model/state.ts'
 import type { LastApply } from './last-apply.ts'
 import type { ReasonName, Verdict } from './reason.ts'
 import type { WatchState } from './watch.ts'

@@ -1,11 +1,10 @@
 // States from a few words: policy('pass', block('dns', ['192.0.2.0/24', scope(17, { source: [53] })])).
 
 import type { Family, Ranges } from '../../src/model/address.ts'
+import { DEFAULT_POLICY, type DefaultVerdict } from '../../src/model/policy.ts'
 import type { PortRange } from '../../src/model/ports.ts'
 import { normalize } from '../../src/model/ranges.ts'
 import {
-  DEFAULT_POLICY,
-  type DefaultVerdict,
   EMPTY_STATE,
   type List,
   type ListKind,

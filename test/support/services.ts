@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import type { Address } from '../../src/model/address.ts'
+import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
 import {
   ANY_PORT,
   type Backend,
@@ -13,7 +14,7 @@ import {
   type Service,
   UDP_TIMEOUT,
 } from '../../src/model/service.ts'
-import { DEFAULT_POLICY, EMPTY_STATE, type List, type Policy, type State } from '../../src/model/state.ts'
+import { EMPTY_STATE, type List, type State } from '../../src/model/state.ts'
 import { compareAddresses, parseAddress } from '../../src/model/text.ts'
 
 export function address(text: string): Address {

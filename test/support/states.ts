@@ -4,17 +4,16 @@ import { DEFAULT_WATCH } from '../../src/config/watch.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
 import type { AttachedProgram, Link, Live } from '../../src/model/live.ts'
+import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
 import { normalize, WIDTH } from '../../src/model/ranges.ts'
 import type { Service } from '../../src/model/service.ts'
 import {
   type AttachMode,
   type Attachment,
-  DEFAULT_POLICY,
   EMPTY_STATE,
   EVERY_ROLE,
   type List,
   type ListKind,
-  type Policy,
   type Program,
   type Scope,
   type ScopedSet,

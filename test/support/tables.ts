@@ -27,8 +27,9 @@ import {
 } from '../../src/abi/generated.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Slots } from '../../src/model/live.ts'
+import { DEFAULT_POLICY } from '../../src/model/policy.ts'
 import { contains, EMPTY4, EMPTY6, normalize } from '../../src/model/ranges.ts'
-import { DEFAULT_POLICY, EMPTY_STATE, type List, type Scope, type State, scopeKey } from '../../src/model/state.ts'
+import { EMPTY_STATE, type List, type Scope, type State, scopeKey } from '../../src/model/state.ts'
 import { slotsFor } from './slots.ts'
 
 export const ALL4 = 0xffffffffn

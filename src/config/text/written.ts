@@ -1,7 +1,7 @@
 // The config as written: the shape that schemas/xdp.schema.json guarantees. Past this room nothing is optional.
 
 import type { OnConflict, OnDrift, OnMissing, OnStop } from '../../model/desired.ts'
-import type { AttachMode, DefaultVerdict, Role } from '../../model/state.ts'
+import type { AttachMode, Role } from '../../model/state.ts'
 
 /** Formats of list files. */
 export type Format = 'auto' | 'plain' | 'jsonl' | 'csv' | 'ipset'
@@ -33,13 +33,8 @@ export interface WrittenEntry {
   readonly comment?: string
 }
 
-export interface WrittenPolicy {
-  readonly default?: DefaultVerdict
-}
-
 export interface WrittenLimits {
   readonly prefixes?: number
-  readonly flows?: number
 }
 
 export interface WrittenWatch {

@@ -3,7 +3,7 @@
 // state may differ.
 
 import type { AddressSet, Family, Ranges } from '../../model/address.ts'
-import { DEFAULT_POLICY } from '../../model/state.ts'
+import { DEFAULT_POLICY } from '../../model/policy.ts'
 import { NumberSets } from '../classes/classes.ts'
 import { ClassSets, numberParts } from '../classes/edit.ts'
 import { encodeLists, readRecords } from '../classes/lists.ts'

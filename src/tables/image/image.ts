@@ -15,8 +15,9 @@ import {
 } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
 import type { ObjectKey, Slots } from '../../model/live.ts'
+import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts'
 import type { LeavingBackend, Service } from '../../model/service.ts'
-import { DEFAULT_POLICY, type List, type Policy, type Role } from '../../model/state.ts'
+import type { List, Role } from '../../model/state.ts'
 import { Classes, type Part, partsOf } from '../classes/classes.ts'
 import { collect, decodeLists, encodeLists } from '../classes/lists.ts'
 import { sweep } from '../classes/partition.ts'
@@ -41,6 +42,7 @@ import { type DecodedServices, decodeServices } from '../services/decode.ts'
 import { keepRings } from '../services/edit-rings.ts'
 import type { RingSection } from '../services/rings.ts'
 import type { ServiceSections } from '../services/services.ts'
+import { policyOf, settingsFields } from './settings.ts'
 import { compileBalance, type ImageMeta, type Source } from './source.ts'
 
 /** Part numbers are 16 bits wide. */
@@ -160,13 +162,11 @@ export function layOut(
     (name) => (name === 'RINGS' ? (section?.lines ?? 0) : sections[name].length / LINE_WORDS),
     (name) => (name === 'RINGS' ? (kept?.digest ?? section?.digest() ?? NO_LINES) : digestOf(name, sections[name])),
   )
+  const fields = settingsFields(policy)
   const settings = {
+    ...fields,
     abi_version: ABI_VERSION,
-    flags:
-      (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
-      (services ? SETTINGS_FLAG.SERVICES : 0) |
-      (saysRoles(roles) ? SETTINGS_FLAG.ROLES : 0),
-    flows: policy.flows,
+    flags: fields.flags | (services ? SETTINGS_FLAG.SERVICES : 0) | (saysRoles(roles) ? SETTINGS_FLAG.ROLES : 0),
     classes: directory.CLASSES.first,
     rules: directory.RULES.first,
     table4: { ...shape4, ...places4(directory) },
@@ -248,12 +248,6 @@ export const NO_SERVICES: DecodedServices = {
 
 export const hasServices = ({ settings }: Pick<Image, 'settings'>): boolean =>
   (settings.flags & SETTINGS_FLAG.SERVICES) !== 0
-
-/** Decodes the policy from the settings. */
-export const policyOf = ({ settings: { flags, flows } }: Pick<Image, 'settings'>): Policy => ({
-  default: flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
-  flows,
-})
 
 /** Whether the policy matches its recorded digest, and the balancer uses it. */
 export function isPolicyWhole(said: Pick<Image, 'settings' | 'balance' | 'meta'>): boolean {

@@ -9,7 +9,8 @@ import type { Header, SectionName, Sections } from '../layout/layout.ts'
 import { decodeRoles } from '../services/balance.ts'
 import { type RecordedServices, readRecordedServices } from '../services/decode.ts'
 import { compileServices } from '../services/services.ts'
-import { type DecodedImage, hasServices, isPolicyWhole, NO_SERVICES, policyOf } from './image.ts'
+import { type DecodedImage, hasServices, isPolicyWhole, NO_SERVICES } from './image.ts'
+import { policyOf } from './settings.ts'
 
 /** Returns the list with the record's name and digest; undefined = unknown. */
 export type Recall = (record: ListRecord) => List | undefined

@@ -3,8 +3,10 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Ranges } from '../../model/address.ts'
+import type { Policy } from '../../model/policy.ts'
+import { SETTING_NAMES } from '../../model/policy.ts'
 import type { Service } from '../../model/service.ts'
-import { type List, type Policy, scopeKey } from '../../model/state.ts'
+import { type List, scopeKey } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 
 /** First 8 bytes of the SHA-256, as __u64. */
@@ -36,8 +38,8 @@ function digestOf({ kind, name, sets }: List): bigint {
 }
 
 /** Digest of a policy's settings. */
-export const policyDigest = ({ default: verdict, flows }: Policy): bigint =>
-  finish(createHash('sha256').update(`default ${verdict}\nflows ${flows}\n`))
+export const policyDigest = (policy: Policy): bigint =>
+  finish(createHash('sha256').update(SETTING_NAMES.map((name) => `${name} ${policy[name]}\n`).join('')))
 
 type Digested = Pick<Service, 'name' | 'snatPool' | 'drainTimeout'>
 

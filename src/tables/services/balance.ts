@@ -11,7 +11,8 @@ import {
   rolesCodec,
 } from '../../abi/generated.ts'
 import type { Slots } from '../../model/live.ts'
-import { type Attachment, EVERY_ROLE, type Policy, type Role } from '../../model/state.ts'
+import type { Policy } from '../../model/policy.ts'
+import { type Attachment, EVERY_ROLE, type Role } from '../../model/state.ts'
 import type { Directory, Header, Sections } from '../layout/layout.ts'
 import { multiplierValue } from '../lines/hash.ts'
 import type { RawServices } from './decode.ts'

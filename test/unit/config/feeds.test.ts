@@ -1,11 +1,12 @@
 // Feeds: every format, entries that are left out, packed files, patterns, and included configs.
+
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { Desired } from '../../../src/model/desired.ts'
-import { DEFAULT_POLICY } from '../../../src/model/state.ts'
+import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import { formatRange, wordsOf } from '../../../src/model/text.ts'
 import { errorsOf, HEAD, loadText, writeFiles } from '../../support/config.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { HealthCheck } from '../../../src/model/health.ts'
+import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import { backendKey, type Service } from '../../../src/model/service.ts'
-import { DEFAULT_FLOWS } from '../../../src/model/state.ts'
 import { formatAddress } from '../../../src/model/text.ts'
 import { HEAD, loadText } from '../../support/config.ts'
 
@@ -51,7 +51,7 @@ describe('a service', () => {
       ],
     })
     expect(desired.health.size).toBe(0)
-    expect(desired.state.policy?.flows).toBe(DEFAULT_FLOWS)
+    expect(desired.state.policy?.flows).toBe(DEFAULT_POLICY.flows)
   })
 
   test('does not depend on the order of its backends', async () => {

@@ -1,10 +1,11 @@
 // Results as text and JSON. Validates every JSON document against its schema, closed to fields that it does not
 // describe.
+
 import { describe, expect, test } from 'vitest'
 import { fail } from '../../../src/diagnostics.ts'
 import { formatCount, plural } from '../../../src/model/numbers.ts'
+import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import { backendKey } from '../../../src/model/service.ts'
-import { DEFAULT_POLICY } from '../../../src/model/state.ts'
 import { plan, planDestroy } from '../../../src/plan/plan.ts'
 import { renderApply, renderApplyJson } from '../../../src/render/apply.ts'
 import { renderErrorJson } from '../../../src/render/diagnostic.ts'

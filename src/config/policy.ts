@@ -1,0 +1,31 @@
+// Reads the settings of the policy. Setting one in two files is an error that names both places, because otherwise the
+// names of the files would decide which of them holds.
+
+import { DEFAULT_POLICY, type Policy, SETTING_NAMES, type SettingName, settingOf } from '../model/policy.ts'
+import { lineOf, type Part, reportTwice } from './text/part.ts'
+import type { Report } from './text/report.ts'
+import type { Placed } from './text/tree.ts'
+
+/** The key of a setting in a file; undefined if it is missing or has an error. */
+function placeOf({ root, wrong }: Part, [outer, inner]: readonly [string, string]): Placed | undefined {
+  const isWrong = [...wrong].some((path) => path === outer || path.startsWith(`${outer}/`))
+  return isWrong ? undefined : root.fields?.get(outer)?.fields?.get(inner)
+}
+
+function readSetting(name: SettingName, parts: readonly Part[], report: Report): unknown {
+  const { config, initial, round = (written) => written } = settingOf(name)
+  let first: { readonly at: string; readonly value: unknown } | undefined
+  for (const part of parts) {
+    const placed = placeOf(part, config)
+    if (placed === undefined) continue
+    if (first === undefined) first = { at: lineOf(part, placed), value: placed.value }
+    else reportTwice(config.join('.'), part, placed, first.at, report)
+  }
+  return first === undefined ? initial : round(first.value)
+}
+
+/** The policy of all files of a config. */
+export const readPolicy = (parts: readonly Part[], report: Report): Policy => ({
+  ...DEFAULT_POLICY,
+  ...Object.fromEntries(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)])),
+})

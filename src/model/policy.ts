@@ -1,0 +1,54 @@
+// The settings of a policy, one record each. Config, planner, digests and reports iterate over them. To add one: write its
+// record here, its key in schemas/xdp.schema.json, and its place in the kernel in src/tables/image/settings.ts.
+
+import { formatCount } from './numbers.ts'
+
+export type DefaultVerdict = 'pass' | 'drop'
+
+export interface Setting<T> {
+  /** Its keys in the config. Included files may have those below `policy`, only the top file has others. */
+  readonly config: readonly [outer: string, inner: string]
+  /** Its value if no file sets it. */
+  readonly initial: T
+  /** The value in force for a written one; default: the written one. */
+  readonly round?: (written: T) => T
+  /** The value in a plan; default: as in the config. */
+  readonly text?: (value: T) => string
+  /** Impact of a change on traffic. */
+  readonly impact: 'hitless' | 'new-flows'
+  /** The consequence of a change, for a plan. */
+  readonly consequence?: string
+}
+
+const setting = <T>(own: Setting<T>): Setting<T> => own
+
+export const SETTINGS = {
+  /** Verdict of packets that no list decides. */
+  default: setting<DefaultVerdict>({ config: ['policy', 'default'], initial: 'pass', impact: 'hitless' }),
+  /** Capacity of the flow table in entries, a power of two. Another one is a new map, which has no flows. */
+  flows: setting<number>({
+    config: ['limits', 'flows'],
+    initial: 2 ** 20,
+    round: (written) => 2 ** Math.ceil(Math.log2(written)),
+    text: formatCount,
+    impact: 'new-flows',
+    consequence: 'clears the flow table: existing flows may move to other backends',
+  }),
+} as const
+
+export type SettingName = keyof typeof SETTINGS
+
+export type Policy = { readonly [K in SettingName]: (typeof SETTINGS)[K]['initial'] }
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[]
+
+/** The record of a setting, for code that treats all alike: the type of its value is lost. */
+export const settingOf = (name: SettingName): Setting<unknown> => SETTINGS[name] as Setting<unknown>
+
+export const DEFAULT_POLICY = Object.fromEntries(
+  SETTING_NAMES.map((name) => [name, settingOf(name).initial]),
+) as unknown as Policy
+
+/** Settings that differ. */
+export const changedSettings = (before: Policy, after: Policy): SettingName[] =>
+  SETTING_NAMES.filter((name) => before[name] !== after[name])
