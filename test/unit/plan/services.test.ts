@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { backendKey, type Service } from '../../../src/model/service.ts'
+import { DEFAULT_POLICY } from '../../../src/model/state.ts'
 import { diff } from '../../../src/plan/diff.ts'
 import { deadlinesOf, leavingOf } from '../../../src/plan/leaving.ts'
 import { plan } from '../../../src/plan/plan.ts'
@@ -224,7 +225,7 @@ describe('drained backends', () => {
 
 test('changing limits.flows forgets known flows', () => {
   const before = state({ policy: 'pass' })
-  const after = { ...before, policy: { default: 'pass', flows: 2048 } as const }
+  const after = { ...before, policy: { ...DEFAULT_POLICY, flows: 2048 } }
   expect(diff(after, live({ state: before }))).toMatchObject([{ kind: 'policy', impact: 'new-flows' }])
 })
 
