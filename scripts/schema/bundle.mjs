@@ -6,6 +6,8 @@ const SHARED = 'shared.schema.json'
 const CONFIG = 'xdp.schema.json'
 /** Keywords that only the build reads. */
 const OWN = /^x-/
+/** Names the records of the code whose names become an `enum`. */
+const NAMES = 'x-names'
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -30,9 +32,14 @@ function flat({ allOf, ...rest }) {
  * The schema of a file with every definition that it needs.
  *
  * @param read gives the content of a file by its name
+ * @param names by value of `x-names`, the words of the `enum` that replaces it
  */
-export function bundled(file, read) {
+export function bundled(file, read, names = {}) {
   const needed = {}
+  const wordsOf = (records) => {
+    if (names[records] === undefined) throw new Error(`${file}: ${NAMES} is ${records}, which the build does not know`)
+    return names[records]
+  }
   const follow = (ref, from) => {
     const [path, pointer] = ref.split('#')
     const at = path === '' ? from : path
@@ -54,8 +61,11 @@ export function bundled(file, read) {
     if (Array.isArray(node)) return node.map((one) => within(one, from))
     if (!isObject(node)) return node
     if (typeof node.$ref === 'string') return follow(node.$ref, from)
-    const entries = Object.entries(node).filter(([key]) => !OWN.test(key))
-    return flat(Object.fromEntries(entries.map(([key, value]) => [key, within(value, from)])))
+    const entries = Object.entries(node).map(([key, value]) =>
+      key === NAMES ? ['enum', wordsOf(value)] : [key, value],
+    )
+    const published = entries.filter(([key]) => !OWN.test(key))
+    return flat(Object.fromEntries(published.map(([key, value]) => [key, within(value, from)])))
   }
   const { definitions: own = {}, ...schema } = within(read(file), file)
   const twice = Object.keys(own).filter((name) => name in needed)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Ajv } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { bundled } from '../../../scripts/schema/bundle.mjs'
+import { ROWS } from '../../../src/features/rows.ts'
 import { REASONS } from '../../../src/report/reason.ts'
 import { VERDICTS } from '../../../src/report/result.ts'
 import { OUTCOMES } from '../../../src/report/watch.ts'
@@ -51,10 +52,11 @@ describe('words', () => {
   const shared: Schema = JSON.parse(readFileSync(join(ROOT, 'schemas/shared.schema.json'), 'utf8'))
   const wordsOf = (name: string): unknown => shared.definitions?.[name]?.enum
 
-  test('of reasons, verdicts and outcomes are those of the code', () => {
+  test('of reasons, verdicts, outcomes and tables are those of the code', () => {
     expect(wordsOf('reason')).toEqual(REASONS)
     expect(wordsOf('verdict')).toEqual(VERDICTS)
     expect(wordsOf('outcome')).toEqual(OUTCOMES)
+    expect(readSchema('stats').properties?.['tables']?.items?.properties?.['name']?.enum).toEqual(Object.keys(ROWS))
     expect(Object.keys(shared.definitions?.['by_verdict']?.properties ?? {})).toEqual(VERDICTS)
   })
 
@@ -97,6 +99,17 @@ describe('bundling', () => {
     'xdp.schema.json': { definitions: { word: { enum: ['x', 'y'], default: 'x' }, text: { type: 'string' } } },
   }
   const read = (name: string): object => files[name] ?? {}
+
+  test('fills in names from the code', () => {
+    const own = (): object => ({
+      properties: { name: { description: 'A name.', 'x-names': 'things', type: 'string' } },
+    })
+    const name = { description: 'A name.', enum: ['a', 'b'], type: 'string' }
+    expect(bundled('own.schema.json', own, { things: ['a', 'b'] })).toEqual({ properties: { name } })
+    expect(() => bundled('own.schema.json', own, {})).toThrow(
+      'own.schema.json: x-names is things, which the build does not know',
+    )
+  })
 
   test('takes along what is referred to, also by itself, and the words of the config', () => {
     expect(bundled('a.schema.json', read)).toEqual({
