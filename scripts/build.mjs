@@ -1,6 +1,7 @@
 // npm run build [-- generate]: bpf/*.bpf.c → build/*.bpf.o; bpf/include/ → src/abi/generated.ts, src/report/generated.ts;
-// schemas → src/config/generated/, build/schemas/ and the tables of docs/config.md; src/ → dist/ with the objects and
-// schemas it reads; commands, schema and docs → dist/man/. Does only what is out of date. `generate` stops before the bundle.
+// the config's schema → src/config/generated/; schemas and records of src/ → build/schemas/ and the tables of
+// docs/config.md and docs/metrics.md; src/ → dist/ with the objects and schemas it reads; commands, schema and docs →
+// dist/man/. Does only what is out of date. `generate` stops before the bundle.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { bundle } from './lib/bundle.mjs'
@@ -8,6 +9,9 @@ import { compile } from './lib/compile.mjs'
 import { at } from './lib/paths.mjs'
 import { main, run } from './lib/run.mjs'
 import { files, step } from './lib/stamp.mjs'
+
+/** The versions of the packages that generators use. */
+const LOCK = 'package-lock.json'
 
 /** Compiles every entry point of a directory. Returns the objects' paths. */
 async function objects(directory, target) {
@@ -40,7 +44,7 @@ async function abi() {
 async function reasons() {
   const script = 'scripts/generate-reasons.mjs'
   const generated = 'src/report/generated.ts'
-  const inputs = [script, 'scripts/lib/reasons.mjs', 'bpf/include/reasons.h'].map((path) => at(path))
+  const inputs = [script, 'bpf/include/abi.h'].map((path) => at(path))
   const made = await step('reasons', { inputs, outputs: [at(generated)] }, () =>
     run(process.execPath, [script, generated]),
   )
@@ -50,7 +54,7 @@ async function reasons() {
 /** The precompiled validator of the config, and the words of its errors. */
 async function config() {
   const scripts = ['scripts/generate-validator.mjs', 'scripts/generate-words.mjs']
-  const schema = ['schemas/xdp.schema.json', 'scripts/schema', 'package-lock.json']
+  const schema = ['schemas/xdp.schema.json', 'scripts/schema', LOCK]
   const inputs = files(...[...scripts, ...schema].map((path) => at(path)))
   const outputs = ['validate.js', 'validate.d.ts', 'words.js', 'words.d.ts'].map((name) =>
     at('src/config/generated', name),
@@ -63,27 +67,30 @@ async function config() {
 async function schemas() {
   const script = 'scripts/generate-schemas.mjs'
   const target = 'build/schemas'
-  const inputs = files(at(script), at('scripts/schema'), at('schemas'), at('bpf/include/reasons.h'))
+  const inputs = files(...[script, 'scripts/lib', 'scripts/schema', 'schemas', 'src', LOCK].map((path) => at(path)))
   const outputs = existsSync(at(target)) ? files(at(target)) : [at(target)]
   const made = await step('schemas', { inputs, outputs }, () => run(process.execPath, [script, target]))
   if (made) console.log(`build: ${target}`)
 }
 
-/** The tables of keys in docs/config.md. */
+/** The tables of keys in docs/config.md, and those of metrics in docs/metrics.md. */
 async function reference() {
   const script = 'scripts/generate-reference.mjs'
-  const target = at('docs/config.md')
-  const inputs = files(at(script), at('scripts/schema'), at('schemas/xdp.schema.json'), target)
-  const before = readFileSync(target, 'utf8')
-  await step('reference', { inputs, outputs: [target] }, () => run(process.execPath, [script]))
-  if (readFileSync(target, 'utf8') !== before) console.log('build: docs/config.md')
+  const pages = ['docs/config.md', 'docs/metrics.md']
+  const sources = [script, 'scripts/lib', 'scripts/schema', 'schemas/xdp.schema.json', 'src', LOCK]
+  const inputs = files(...[...sources, ...pages].map((path) => at(path)))
+  const before = pages.map((page) => readFileSync(at(page), 'utf8'))
+  await step('reference', { inputs, outputs: pages.map((page) => at(page)) }, () => run(process.execPath, [script]))
+  pages.forEach((page, i) => {
+    if (readFileSync(at(page), 'utf8') !== before[i]) console.log(`build: ${page}`)
+  })
 }
 
 /** The manual pages. */
 async function man() {
   const script = 'scripts/generate-man.mjs'
-  const texts = ['schemas/xdp.schema.json', 'docs/commands.md', 'docs/config.md', 'package.json', 'package-lock.json']
-  const code = [script, 'scripts/man', 'scripts/schema', 'src/commands']
+  const texts = ['schemas/xdp.schema.json', 'docs/commands.md', 'docs/config.md', 'package.json', LOCK]
+  const code = [script, 'scripts/lib', 'scripts/man', 'scripts/schema', 'src/commands']
   const inputs = files(...[...code, ...texts].map((path) => at(path)))
   const outputs = ['xdp.8', 'xdp.yaml.5'].map((name) => at('dist/man', name))
   const made = await step('man', { inputs, outputs }, () => run(process.execPath, [script, 'dist/man']))
@@ -91,15 +98,9 @@ async function man() {
 }
 
 await main(async () => {
-  await Promise.all([
-    objects('bpf', 'build'),
-    abi(),
-    objects('test/bpf', 'build/test'),
-    reasons(),
-    config(),
-    schemas(),
-    reference(),
-  ])
+  await Promise.all([objects('bpf', 'build'), abi(), objects('test/bpf', 'build/test'), reasons(), config()])
+  // These read the code, generated one included.
+  await Promise.all([schemas(), reference()])
   if (process.argv[2] === 'generate') return
   if (await bundle()) console.log('build: dist')
   await man()

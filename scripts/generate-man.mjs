@@ -2,8 +2,8 @@
 // and docs/.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { build } from 'esbuild'
-import { at, root } from './lib/paths.mjs'
+import { evaluate } from './lib/evaluate.mjs'
+import { at } from './lib/paths.mjs'
 import { main } from './lib/run.mjs'
 import { commandsPage } from './man/commands.mjs'
 import { configPage } from './man/config.mjs'
@@ -13,27 +13,6 @@ export { COMMANDS as commands } from './src/commands/table.ts'
 export { GLOBAL_FLAGS as globals } from './src/commands/cli/flags.ts'
 export { INTRO as intro } from './src/commands/cli/help.ts'
 `
-
-/** The table alone, without the implementations of its commands. */
-async function readTable() {
-  const lazy = {
-    name: 'lazy',
-    setup: ({ onResolve }) =>
-      onResolve({ filter: /./ }, ({ kind }) =>
-        kind === 'dynamic-import' ? { path: 'node:fs', external: true } : undefined,
-      ),
-  }
-  const { outputFiles } = await build({
-    stdin: { contents: ENTRY, resolveDir: root, loader: 'ts' },
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    write: false,
-    logLevel: 'error',
-    plugins: [lazy],
-  })
-  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
-}
 
 /**
  * The day of the build, or the one set for a reproducible build
@@ -50,7 +29,7 @@ await main(async () => {
   const { version } = JSON.parse(text('package.json'))
   const about = { date: today(), source: `xdp ${version}` }
   const pages = {
-    'xdp.8': commandsPage(await readTable(), text('docs/commands.md'), about),
+    'xdp.8': commandsPage(await evaluate(ENTRY), text('docs/commands.md'), about),
     'xdp.yaml.5': configPage(JSON.parse(text('schemas/xdp.schema.json')), text('docs/config.md'), about),
   }
   mkdirSync(at(directory), { recursive: true })

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 #include "abi_balance.h"
 #include "abi_bans.h"
@@ -19,7 +20,6 @@
 #include "abi_counters.h"
 #include "abi_health.h"
 #include "abi_tables.h"
-#include "reasons.h"
 
 #define ABI_VERSION 2
 
@@ -38,6 +38,43 @@
 
 struct line {
 	__u64 word[8];
+};
+
+/*
+ * Why a packet got its verdict: every reason, with the verdict that it implies (enum xdp_action). The build reads this
+ * list too (scripts/generate-reasons.mjs): names and verdicts in TypeScript and in schemas come from it. Order is ABI:
+ * append only.
+ */
+#define REASON_LIST(X) \
+	X(DEFAULT_PASS, PASS)		/* no list decided, policy.default is pass */ \
+	X(ALLOWLIST, PASS)		/* an allowlist entry matched */ \
+	X(ESSENTIAL, PASS)		/* ARP, neighbour discovery, DHCP reply or loopback under default drop */ \
+	X(NOT_IP, PASS)			/* neither IPv4 nor IPv6 (ARP included under default pass) */ \
+	X(MALFORMED, PASS)		/* truncated or impossible headers, left for the stack to judge */ \
+	X(NONLINEAR, PASS)		/* a header lies beyond the linear part of a multi-buffer packet */ \
+	X(UNSUPPORTED, PASS)		/* more VLAN tags or IPv6 extension headers than the parser follows */ \
+	X(BLOCKLIST, DROP)		/* a blocklist entry matched */ \
+	X(DEFAULT_DROP, DROP)		/* no list decided, policy.default is drop */ \
+	X(INTERNAL, PASS)		/* a table was not as the compiler guarantees (a bug, never policy) */ \
+	X(BAN, DROP)			/* the source is banned, and no allowlist entry matched */ \
+	X(BALANCED, TX)			/* sent to a backend out of the interface that received it */ \
+	X(BALANCED_AWAY, REDIRECT)	/* sent to a backend out of another interface */ \
+	X(REPLY, TX)			/* from a backend, translated back to its client (NAT) */ \
+	X(REPLY_AWAY, REDIRECT)		/* a reply that leaves through another interface */ \
+	X(REPLY_ROUTED, PASS)		/* a reply for the stack to route: the next hop is not resolved yet */ \
+	X(ECHO, TX)			/* an echo request to a VIP, answered */ \
+	X(TOO_BIG, TX)			/* exceeds the MTU towards the backend: "packet too big" to its sender */ \
+	X(NO_BACKEND, DROP)		/* no backend takes it */ \
+	X(NO_BACKEND_PASS, PASS)	/* no backend takes it, and on_empty is pass */ \
+	X(FRAGMENT, DROP)		/* a fragment to a service that needs ports */ \
+	X(OVERSIZE, DROP)		/* exceeds the MTU towards the backend, and no error is sent */ \
+	X(EXPIRED, PASS)		/* its TTL or hop limit expires here; the stack reports it */ \
+	X(EXHAUSTED, DROP)		/* no port of the source pool is free */
+
+#define REASON_NUMBER(name, verdict) REASON_##name,
+enum reason {
+	REASON_LIST(REASON_NUMBER)
+	REASONS
 };
 
 enum settings_flag {

@@ -12,8 +12,12 @@
 #pragma once
 
 #include "icmp_way.h"
+#include "parts.h"
 #include "send.h"
 #include "snat.h"
+
+/* Optional: policies without services do not need it. */
+const volatile __u32 part_balancer = 1;
 
 static __always_inline int read_addresses4(const struct xdp_md *ctx, struct flow *flow)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* All maps of the data plane. User space creates them and hands them to the loader by name, except for the last but
- * one.
+/*
+ * Maps of the filter, the balancer and the bans. A header may also define maps that only its code uses, as clock.h and
+ * carry.h do. User space creates maps and hands them to the loader by name, unless a map's comment says otherwise.
  */
 #pragma once
 

@@ -2,7 +2,8 @@
 /*
  * Optional parts of the programs: code that only some policies need, each under `if (PART(name))`. An object as it is
  * compiled has all of them. User space takes out those that a policy does not need before it hands the object to the
- * loader: `parts` of the records in src/features have the other half of this table.
+ * loader. The header with the code of a part defines `const volatile __u32 part_NAME = 1`; `parts` of its feature's
+ * record in src/features says which policies need it.
  */
 #pragma once
 
@@ -24,6 +25,3 @@
 	without: \
 		has; \
 	})
-
-/* Services. */
-const volatile __u32 part_balancer = 1;

@@ -4,8 +4,10 @@
 const SHARED = 'shared.schema.json'
 /** The config's schema. Outputs take only the words of an `enum` from it: the rest is about editing a config. */
 const CONFIG = 'xdp.schema.json'
-/** Keywords that only the build reads: `x-error`, see keyword.mjs; `x-enum`, the name of a list of words in the code. */
+/** Keywords that only the build reads. */
 const OWN = /^x-/
+/** Names a part that records of the code provide. */
+const FROM_CODE = 'x-from'
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -30,10 +32,15 @@ function flat({ allOf, ...rest }) {
  * The schema of a file with every definition that it needs.
  *
  * @param read gives the content of a file by its name
- * @param words lists of words by their names in `x-enum`
+ * @param provided by value of `x-from`: the words of an `enum`, or other keywords that replace it
  */
-export function bundled(file, read, words = {}) {
+export function bundled(file, read, provided = {}) {
   const needed = {}
+  const fromCode = (name) => {
+    const found = provided[name]
+    if (found === undefined) throw new Error(`${file}: ${FROM_CODE} is ${name}, which the build does not know`)
+    return Object.entries(Array.isArray(found) ? { enum: found } : found)
+  }
   const follow = (ref, from) => {
     const [path, pointer] = ref.split('#')
     const at = path === '' ? from : path
@@ -51,17 +58,15 @@ export function bundled(file, read, words = {}) {
     }
     return { $ref: `#/definitions/${name}` }
   }
-  const listed = ({ 'x-enum': name }) => {
-    if (name === undefined) return {}
-    if (!(name in words)) throw new Error(`${file}: there is no list ${name}`)
-    return { enum: words[name] }
-  }
   const within = (node, from) => {
     if (Array.isArray(node)) return node.map((one) => within(one, from))
     if (!isObject(node)) return node
     if (typeof node.$ref === 'string') return follow(node.$ref, from)
-    const entries = Object.entries(node).filter(([key]) => !OWN.test(key))
-    return { ...flat(Object.fromEntries(entries.map(([key, value]) => [key, within(value, from)]))), ...listed(node) }
+    const entries = Object.entries(node).flatMap(([key, value]) =>
+      key === FROM_CODE ? fromCode(value) : [[key, value]],
+    )
+    const published = entries.filter(([key]) => !OWN.test(key))
+    return flat(Object.fromEntries(published.map(([key, value]) => [key, within(value, from)])))
   }
   const { definitions: own = {}, ...schema } = within(read(file), file)
   const twice = Object.keys(own).filter((name) => name in needed)

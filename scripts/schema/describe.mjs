@@ -1,7 +1,6 @@
 // Describes a key of the config in Markdown, for the reference in docs/config.md and for xdp.yaml(5).
+import { code } from '../lib/markdown.mjs'
 import { flow } from './yaml.mjs'
-
-const code = (text) => `\`${text}\``
 
 /** A default that is no value: the last sentence of a description. */
 const DEFAULT = / ?Default: (.*)\.$/

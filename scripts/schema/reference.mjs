@@ -4,12 +4,13 @@
 //   <!-- keys: allowlist[] with file -->    those that need another key; the table without "with" has the rest
 //   <!-- keys: of the file -->              those of the top level
 //   <!-- end of keys -->
+import { code, table } from '../lib/markdown.mjs'
 import { describe } from './describe.mjs'
 import { place } from './places.mjs'
 
 const BLOCK = /(<!-- keys: ([^ ]+|of the file)(?: with (\w+))? -->\n).*?(<!-- end of keys -->)/gs
 
-const HEAD = ['| Key | Value | Default | Example | Description |', '|---|---|---|---|---|']
+const HEAD = ['Key', 'Value', 'Default', 'Example', 'Description']
 
 /** The place at a path such as `services.NAME.backends[]`. Throws if there is none. */
 function placeAt(whole, path) {
@@ -21,11 +22,9 @@ function placeAt(whole, path) {
   }, whole)
 }
 
-const cell = (text) => (text === '' ? ' ' : ` ${text.replaceAll('|', '\\|')} `)
-
 function row(path, one, isRequired) {
   const { value, standard, example, description } = describe(one, isRequired)
-  return `|${[`\`${path}\``, value, standard, example, description].map(cell).join('|')}|`
+  return [code(path), value, standard, example, description]
 }
 
 /** Rows of a mapping, and of those inside it that have no table. `needed`: only keys that need this one. */
@@ -43,7 +42,6 @@ export function withTables(text, schema) {
   const whole = place(schema, schema, 'the file')
   const listed = new Set([...text.matchAll(BLOCK)].map(([, , path]) => placeAt(whole, path).mapping))
   return text.replace(BLOCK, (_, begin, path, needed, end) => {
-    const lines = [...HEAD, ...rows(placeAt(whole, path), needed, listed)]
-    return `${begin}\n${lines.join('\n')}\n\n${end}`
+    return `${begin}\n${table(HEAD, rows(placeAt(whole, path), needed, listed))}\n\n${end}`
   })
 }

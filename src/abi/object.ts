@@ -6,7 +6,7 @@ export interface ObjectFile {
   readonly content: Uint8Array
 }
 
-/** Every optional part of the programs (bpf/include/parts.h) by its name there, and whether the programs have it. */
+/** Every optional part of the programs (bpf/include/parts.h) by its name, and whether the programs have it. */
 export type ProgramParts = ReadonlyMap<string, boolean>
 
 export const sameParts = (a: ProgramParts, b: ProgramParts): boolean =>

@@ -2,7 +2,7 @@
 // sizes depend on the services. Each is handed on from the previous generation if it fits, else rebuilt; then counters
 // and ports are carried over to the new map.
 
-import { plainRun } from '../abi/command.ts'
+import { type Part, plainRun } from '../abi/command.ts'
 import {
   backendCounterCodec,
   FLOWS_A_LINE,
@@ -44,11 +44,19 @@ export const BALANCER_MAPS: Readonly<Record<BalancerMap, string>> = {
   snatPorts: 'snat_ports',
 }
 
+const rows = {
+  flows:
+    'entries of the flow table with a packet in the last five minutes; only with services. A full table replaces the ' +
+    'entry that has been idle longest: compare `xdp_service_flow_misses_total` with `xdp_service_flows_total` to see ' +
+    'whether that costs flows',
+  pools: 'addresses of source pools of full NAT; only if there are any',
+  source_ports: 'used ports of these addresses, TCP and UDP',
+} as const
+
 const programs = { counters: 'counter_read', flowCount: 'flow_count', portCount: 'port_count' } as const
 
 export const BALANCER = {
   name: 'balancer',
-  config: ['services'],
   maps: { flowBudget: perCpuMap('flow_budget', flowBudgetCodec.size, 1) },
   ownMaps: {
     names: Object.values(BALANCER_MAPS),
@@ -96,8 +104,9 @@ export const BALANCER = {
       { kind: 'unpin', path: directory },
     ]
   },
-  gauges: gauges<Counts>({
-    part: ({ paths, generation, programs: pinned }) => {
+  gauges: gauges({
+    rows,
+    part: ({ paths, generation, programs: pinned }): Part<Counts> => {
       const able = [programs.flowCount, programs.portCount].filter((name) => pinned.has(name))
       return {
         commands: able.map((name) => plainRun(paths.program(generation, name))),
@@ -112,13 +121,13 @@ export const BALANCER = {
 /** Return values of the counting programs, by name. */
 type Counts = ReadonlyMap<string, number>
 
-function fillOf(counts: Counts, { generation: { ownMaps }, services, slots }: GaugeFacts): Fill[] {
+function fillOf(counts: Counts, { generation: { ownMaps }, services, slots }: GaugeFacts): Fill<keyof typeof rows>[] {
   if (services.length === 0) return []
   const flows = counts.get(programs.flowCount)
   const ports = counts.get(programs.portCount)
   const pools = slots.pools.size
   const lines = ownMaps.get(BALANCER_MAPS.flows)?.entries ?? 0
-  const rows: (Fill | undefined)[] = [
+  const known: (Fill<keyof typeof rows> | undefined)[] = [
     flows === undefined ? undefined : { name: 'flows', used: flows, capacity: FLOWS_A_LINE * lines },
     pools === 0 ? undefined : { name: 'pools', used: pools, capacity: POOL_SLOTS },
     pools === 0 || ports === undefined
@@ -126,7 +135,7 @@ function fillOf(counts: Counts, { generation: { ownMaps }, services, slots }: Ga
       : // Every address has as many ports for TCP as for UDP.
         { name: 'source_ports', used: ports, capacity: pools * 2 * (SNAT_PORTS - SNAT_FIRST_PORT) },
   ]
-  return rows.filter((row) => row !== undefined)
+  return known.filter((row) => row !== undefined)
 }
 
 /** A larger map will do, except for flows, whose places depend on the number of lines, and without services. */

@@ -34,7 +34,6 @@ const programs = { write: 'ban_write', sweep: 'ban_sweep', count: 'ban_count' } 
 
 export const BANS = {
   name: 'bans',
-  config: [],
   maps,
   programs,
   reasons: ['ban'],
@@ -43,14 +42,15 @@ export const BANS = {
     present.includes(maps.state)
       ? { commands: [lookUpState(paths)], finish: ([output]) => ({ nextExpiry: stateOf(output).next_expiry }) }
       : undefined,
-  gauges: gauges<BanCount>({
-    part: ({ paths, present, generation, programs: pinned }) => {
+  gauges: gauges({
+    rows: { bans: 'bans in force' },
+    part: ({ paths, present, generation, programs: pinned }): Part<BanCount> | undefined => {
       const isReadable = pinned.has(programs.count) && present.includes(maps.bans) && present.includes(maps.state)
       return isReadable ? countPart(paths, generation) : undefined
     },
     fill: ({ live, capacity }) => [{ name: 'bans', used: live, capacity }],
-    memory: ({ memory }) => memory,
   }),
+  memory: { bans: [maps.bans] },
   metrics: [],
 } as const satisfies Feature
 

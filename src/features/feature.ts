@@ -1,7 +1,7 @@
 // A feature of the data plane as one record: its maps, programs and reasons, the steps that an apply takes for it, what it
 // adds to status, stats and metrics, and what it needs of the kernel. Lowering, observation, reports, metrics and doctor
-// iterate over the records (features.ts); the code that reads and writes a feature's maps while it is live is in
-// src/kernel/live.
+// iterate over the records; the code that reads and writes a feature's maps while it is live is in src/kernel/live.
+// features.ts lists all places of a feature.
 
 import type { Part } from '../abi/command.ts'
 import type { Generation, Instance } from '../abi/instance.ts'
@@ -14,7 +14,7 @@ import type { Plan } from '../plan/change.ts'
 import type { Metric } from '../report/metric.ts'
 import type { ReasonName } from '../report/reason.ts'
 import type { ServiceStatus } from '../report/result.ts'
-import type { Fill } from '../report/stats.ts'
+import type { Fill, Memory } from '../report/stats.ts'
 import type { Previous as PreviousImage } from '../tables/layout/difference.ts'
 import type { Header, Image } from '../tables/layout/layout.ts'
 import type { Step } from './step.ts'
@@ -80,17 +80,17 @@ export interface GaugeFacts {
   readonly slots: Pick<Slots, 'pools'>
 }
 
-/** The fill of a feature's maps. `R`: the type of its reading. */
-export interface Gauges<R> {
+/** The fill of a feature's maps. `R`: the type of its reading; `N`: the names of its rows. */
+export interface Gauges<R, N extends string = string> {
+  /** Every row that `fill` may return, with its description in Markdown: see rows.ts. */
+  readonly rows: Readonly<Record<N, string>>
   /** undefined if the generation lacks a program or map for it. */
   readonly part: (from: ReadableGeneration) => Part<R> | undefined
-  readonly fill: (read: R, facts: GaugeFacts) => readonly Fill[]
-  /** Bytes of kernel memory of maps that grow with their content. */
-  readonly memory?: (read: R) => number
+  readonly fill: (read: R, facts: GaugeFacts) => readonly Fill<NoInfer<N>>[]
 }
 
 /** Gauges without the type of their reading, which only the record itself knows. */
-export const gauges = <R>(own: Gauges<R>): Gauges<unknown> => own as Gauges<unknown>
+export const gauges = <R, N extends string>(own: Gauges<R, N>): Gauges<unknown> => own as Gauges<unknown, string>
 
 /** A part of the kernel that a feature needs, and the version that introduced it (tags in torvalds/linux). */
 export interface KernelNeed {
@@ -100,8 +100,6 @@ export interface KernelNeed {
 
 export interface Feature {
   readonly name: string
-  /** Top-level keys of the config that configure it. */
-  readonly config: readonly string[]
   /** Maps that outlive generations, and that programs use. */
   readonly maps: Readonly<Record<string, MapShape>>
   /** Maps that outlive generations and belong to the control plane alone. */
@@ -115,12 +113,13 @@ export interface Feature {
   }
   /** Names of programs, and of their pins in a generation. */
   readonly programs: Readonly<Record<string, string>>
-  /** Optional parts of the programs, by their names in bpf/include/parts.h, and whether a state needs them. */
+  /** Optional parts of the programs, and whether a state needs them. NAME is `part_NAME` in bpf/include. */
   readonly parts?: Readonly<Record<string, (state: State) => boolean>>
   /** Programs without which a generation is incomplete; an apply repairs one that lacks others. */
   readonly core?: readonly string[]
-  /** Reasons of the verdicts that this feature gives. */
+  /** Reasons of the verdicts that this feature gives; each belongs to one feature (src/report/reason.ts). */
   readonly reasons: readonly ReasonName[]
+  /** For doctor. */
   readonly needs: readonly KernelNeed[]
 
   /** Steps after a generation is filled and verified, before it gets packets. */
@@ -135,6 +134,9 @@ export interface Feature {
   /** Facts that every observation reads into Instance.features. */
   readonly observe?: (from: Readable) => Part<unknown> | undefined
   readonly gauges?: Gauges<unknown>
+  /** Its maps whose kernel memory stats show under another use than `counters`. */
+  readonly memory?: Readonly<Partial<Record<keyof Memory, readonly MapShape[]>>>
+  /** Listed in docs/metrics.md with their help texts. */
   readonly metrics: readonly Metric[]
 }
 

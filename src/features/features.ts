@@ -1,8 +1,23 @@
-// Every feature of the data plane, and their maps and programs together. To add one: write its record and name it here.
+// Every feature of the data plane, and their maps and programs together. A new feature needs
+//
+// - a record in this directory, and its name in FEATURES below. Lowering, observation, status, stats, metrics and doctor
+//   take everything else from the record, and the build makes the tables of docs/metrics.md and the names in
+//   `xdp schema stats` from it.
+// - a header in bpf/include with its code, its maps and the variable of its part (parts.h); a call in filter.h under
+//   PART(); and a program in bpf/xdp.bpf.c for each name under `programs` of the record.
+// - its shared bytes in bpf/include/abi.h, or in a header abi_*.h that abi.h includes: the build makes src/abi/generated.ts
+//   from the structs, enums and numeric macros there.
+// - its reasons in the list of bpf/include/abi.h, from which the build makes names and verdicts, and rows in
+//   docs/filter.md.
+// - its config: keys in schemas/xdp.schema.json, from which the build makes docs/config.md, xdp.yaml(5) and errors, and an
+//   example in xdp.yaml.example. A setting of the policy has a record in src/model/policy.ts, a field in `struct settings`
+//   (abi.h), and its place there in src/tables/image/settings.ts; other keys need a reader in src/config.
+// - tests in test/bpf, and a sentence in CHANGELOG.md.
 
 import type { ProgramParts } from '../abi/object.ts'
 import type { MapShape } from '../abi/paths.ts'
 import type { State } from '../model/state.ts'
+import type { Memory } from '../report/stats.ts'
 import { BALANCER } from './balancer.ts'
 import { BANS } from './bans.ts'
 import type { Feature } from './feature.ts'
@@ -29,6 +44,15 @@ export const PROGRAMS: readonly string[] = FEATURES.flatMap(({ programs }) => Ob
 
 /** Programs without which a generation is incomplete. */
 export const CORE_PROGRAMS: readonly string[] = FEATURES.flatMap(({ core = [] }) => core)
+
+const USES: ReadonlyMap<MapShape, keyof Memory> = new Map(
+  FEATURES.flatMap(({ memory = {} }) =>
+    Object.entries(memory).flatMap(([use, maps]) => maps.map((map) => [map, use as keyof Memory] as const)),
+  ),
+)
+
+/** The use under which stats show the kernel memory of a map that outlives generations. */
+export const memoryUse = (map: MapShape): keyof Memory => USES.get(map) ?? 'counters'
 
 const PARTS = FEATURES.flatMap(({ parts = {} }) => Object.entries(parts))
 

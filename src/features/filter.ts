@@ -22,7 +22,6 @@ const maps = {
 
 export const FILTER = {
   name: 'filter',
-  config: ['interfaces', 'policy', 'allowlist', 'blocklist'],
   maps,
   records: { attachments: arrayMap('attachments', attachmentCodec.size, INTERFACE_SLOTS) },
   programs: {

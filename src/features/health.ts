@@ -19,7 +19,6 @@ const programs = { write: 'health_write' } as const
 
 export const HEALTH = {
   name: 'health',
-  config: [],
   maps,
   programs,
   reasons: [],

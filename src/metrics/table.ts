@@ -1,6 +1,6 @@
-// The table of all metrics: name, help text, labels, and how to derive the samples. The exposition is made from it, and
-// tests compare docs/metrics.md and the alerts and dashboard in examples/prometheus with it. A metric without samples
-// is left out of the output.
+// The table of all metrics: name, help text, labels, and how to derive the samples. The exposition and the table in
+// docs/metrics.md are made from it, and tests compare the alerts and dashboard in examples/prometheus with it. A metric
+// without samples is left out of the output.
 //
 // Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters.
 

@@ -16,6 +16,8 @@ export interface Setting<T> {
   readonly text?: (value: T) => string
   /** Impact of a change on traffic. */
   readonly impact: 'hitless' | 'new-flows'
+  /** Its JSON Schema in outputs. */
+  readonly schema: Readonly<Record<string, unknown>>
   /** The consequence of a change, for a plan. */
   readonly consequence?: string
 }
@@ -24,7 +26,12 @@ const setting = <T>(own: Setting<T>): Setting<T> => own
 
 export const SETTINGS = {
   /** Verdict of packets that no list decides. */
-  default: setting<DefaultVerdict>({ config: ['policy', 'default'], initial: 'pass', impact: 'hitless' }),
+  default: setting<DefaultVerdict>({
+    config: ['policy', 'default'],
+    initial: 'pass',
+    impact: 'hitless',
+    schema: { description: 'Verdict of packets that no list decides.', enum: ['pass', 'drop'] },
+  }),
   /** Capacity of the flow table in entries, a power of two. Another one is a new map, which has no flows. */
   flows: setting<number>({
     config: ['limits', 'flows'],
@@ -32,6 +39,7 @@ export const SETTINGS = {
     round: (written) => 2 ** Math.ceil(Math.log2(written)),
     text: formatCount,
     impact: 'new-flows',
+    schema: { description: 'Capacity of the flow table.', type: 'integer', minimum: 1 },
     consequence: 'clears the flow table: existing flows may move to other backends',
   }),
 } as const

@@ -6,8 +6,8 @@ import type { InterfaceStatus, ListStatus, ServiceStatus, Status } from './resul
 import type { CheckFacts, ReconcileFacts } from './watch.ts'
 
 /** Fill of a structure: used and capacity. */
-export interface Fill {
-  readonly name: string
+export interface Fill<N extends string = string> {
+  readonly name: N
   readonly used: number
   readonly capacity: number
 }

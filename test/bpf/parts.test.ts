@@ -119,7 +119,7 @@ test.each([
   [true, true],
 ])('of two parts (first %s, second %s) only the chosen ones are in the program', async (first, second) => {
   const object = `${files}/two`
-  const parts = new Map(Object.entries({ first, second, balancer: false }))
+  const parts = new Map(Object.entries({ first, second }))
   writeFileSync(object, prune(readFileSync(buildObject(files, 'two', TWO)), parts))
   await runBpftool('prog', 'loadall', object, pins)
   const { maps, functions } = await look('two')

@@ -16,10 +16,11 @@ import {
   REASON_SLOTS,
   SETTINGS_FLAG,
 } from '../../src/abi/generated.ts'
+import type { ProgramParts } from '../../src/abi/object.ts'
 import { explanationOf } from '../../src/abi/packet.ts'
 import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
-import { ALL_PARTS, NO_PARTS, PROGRAM_MAPS, SHARED_MAPS } from '../../src/features/features.ts'
+import { ALL_PARTS, NO_PARTS, PROGRAM_MAPS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
@@ -63,6 +64,10 @@ export const slotsOf = ({ lists }: Pick<State, 'lists'>): Map<string, number> =>
 export const imageOf = (state: State, slots: Slots = slotsFor(state), generation = 1): Uint8Array =>
   imageBytes(compileImage({ state, slots, meta: { generation, netns: 0n, objectDigest: new Uint8Array(16) } }))
 
+/** The parts for an image whose state is not known. */
+const partsOfImage = (image: Uint8Array): ProgramParts =>
+  imageFrom(image).settings.flags & SETTINGS_FLAG.SERVICES ? ALL_PARTS : NO_PARTS
+
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 
 /** One loaded data plane. Callers must close it. */
@@ -97,7 +102,7 @@ export class DataPlane {
   }
 
   /** Loads the programs again, over a policy map with `image`. Flows and counters stay if their maps fit. */
-  async load(image: Uint8Array): Promise<void> {
+  async load(image: Uint8Array, parts: ProgramParts = partsOfImage(image)): Promise<void> {
     const previous = this.#generation
     this.#generation++
     const pin = `policy-${this.#generation}`
@@ -110,7 +115,6 @@ export class DataPlane {
       ...fresh.map((shape) => this.#create(shape, shape.name)),
     ])
     for (const shape of own) this.#balance.set(shape.name, shape)
-    const parts = content.settings.flags & SETTINGS_FLAG.SERVICES ? ALL_PARTS : NO_PARTS
     const maps = [
       ...PROGRAM_MAPS.map(({ name }) => [name, name] as const),
       ...own.map(({ name }) => [name, name] as const),
@@ -135,7 +139,7 @@ export class DataPlane {
   }
 
   async loadState(state: State): Promise<void> {
-    await this.load(imageOf(state))
+    await this.load(imageOf(state), partsFor(state))
   }
 
   program(name: string): string {

@@ -24,9 +24,3 @@ export function gaugesPart(from: ReadableGeneration): Part<GaugeReadings> {
 /** Rows of every feature, in the order of the features. */
 export const gaugeRows = (readings: GaugeReadings, facts: GaugeFacts): Fill[] =>
   FEATURES.flatMap(({ name, gauges }) => (gauges && readings.has(name) ? gauges.fill(readings.get(name), facts) : []))
-
-/** Bytes of kernel memory of the maps of one feature that grow with their content; undefined: not read. */
-export function gaugeMemory(readings: GaugeReadings, feature: Feature['name']): number | undefined {
-  const gauges = FEATURES.find(({ name }) => name === feature)?.gauges
-  return readings.has(feature) ? gauges?.memory?.(readings.get(feature)) : undefined
-}

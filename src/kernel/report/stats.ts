@@ -7,8 +7,9 @@ import { NO_SLOT, SERVICE_SLOTS } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import type { MapShape, Paths } from '../../abi/paths.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
-import { BANS } from '../../features/bans.ts'
+import { memoryUse } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
+import type { POLICY_ROWS } from '../../features/rows.ts'
 import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../../model/limits.ts'
 import type { ObjectKey } from '../../model/live.ts'
 import { guardNamespace } from '../../plan/guard.ts'
@@ -18,7 +19,7 @@ import { MAX_PARTS } from '../../tables/image/image.ts'
 import { ownNetns } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { type Counters, countersPart } from '../live/counters.ts'
-import { type GaugeReadings, gaugeMemory, gaugeRows, gaugesPart } from '../live/gauges.ts'
+import { type GaugeReadings, gaugeRows, gaugesPart } from '../live/gauges.ts'
 import { findPins, instancePart, list, withFiles } from '../observe/instance.ts'
 import {
   committedGeneration,
@@ -42,7 +43,7 @@ interface Pinned {
   readonly instance: Instance
   /** By generation; empty if only maps of another build exist. */
   readonly counters: ReadonlyMap<number, Counters>
-  /** undefined: the programs have no bans, or their maps are gone. */
+  /** By generation. */
   readonly gauges: ReadonlyMap<number, GaugeReadings>
   /** Kernel memory in bytes, by map. */
   readonly memory: ReadonlyMap<MapShape, number>
@@ -93,7 +94,7 @@ function fillOf(
   records: ReadonlyMap<string, SlotRecord>,
   { services, slots }: ServiceStats,
 ): Fill[] {
-  return [
+  const policy: Fill<keyof typeof POLICY_ROWS>[] = [
     { name: 'interfaces', used: records.size, capacity: INTERFACE_SLOTS - FIRST_INTERFACE_SLOT },
     { name: 'lists', used: lists.length, capacity: LIST_SLOTS },
     { name: 'scopes', used: sum(lists, ({ scopes }) => scopes), capacity: MAX_PARTS },
@@ -101,19 +102,17 @@ function fillOf(
     { name: 'classes', used: Math.max(0, (generation.meta?.class_count ?? 1) - 1), capacity: MAX_CLASS },
     { name: 'services', used: services.length, capacity: SERVICE_SLOTS },
     { name: 'backends', used: sum(services, ({ backends }) => backends.length), capacity: NO_SLOT },
-    ...gaugeRows(gauges.get(generation.number) ?? new Map(), { generation, services, slots }),
   ]
+  return [...policy, ...gaugeRows(gauges.get(generation.number) ?? new Map(), { generation, services, slots })]
 }
 
-function memoryOf(committed: Generation | undefined, { gauges, memory }: Pinned): Memory {
-  const { bans } = BANS.maps
-  const shared = sum([...memory], ([map, bytes]) => (map === bans ? 0 : bytes))
+function memoryOf(committed: Generation | undefined, { memory }: Pinned): Memory {
+  const shared = (use: keyof Memory): number => sum([...memory], ([map, bytes]) => (memoryUse(map) === use ? bytes : 0))
   const own = sum([...(committed?.ownMaps.values() ?? [])], (map) => map.memory)
-  const readings = gauges.get(committed?.number ?? 0) ?? new Map()
   return {
-    policy: (committed?.memory ?? 0) + own,
-    counters: shared,
-    bans: gaugeMemory(readings, BANS.name) ?? memory.get(bans) ?? 0,
+    policy: (committed?.memory ?? 0) + own + shared('policy'),
+    counters: shared('counters'),
+    bans: shared('bans'),
   }
 }
 

@@ -119,7 +119,8 @@ function answer(code: Code, asking: readonly Asking[], parts: ReadonlyMap<string
   const answers = new Map<number, boolean>()
   for (const { place, part } of asking) {
     const has = parts.get(part)
-    if (has === undefined) throw new DamagedElf(`has a part that is not known: ${part}`)
+    if (has === undefined)
+      throw new DamagedElf(`has the part ${part}, which no record in src/features names under parts`)
     const index = place / INSTRUCTION
     if (!asks(code, index)) throw new DamagedElf(`does not ask for its part ${part} as PART does`)
     putConstant(code, index, has ? 1 : 0)

@@ -1,5 +1,6 @@
 // Facts that doctor reads from the host: versions, output of tools, /proc and /etc.
 import { describe, expect, test } from 'vitest'
+import { FEATURES } from '../../../src/features/features.ts'
 import { isLocked } from '../../../src/kernel/doctor/instances.ts'
 import {
   checkHarden,
@@ -13,9 +14,10 @@ import { inFstab, mountUnit, rootMount } from '../../../src/kernel/doctor/mount.
 import { checkPermission, isPrivileged, isUserNamespace, parseStatus } from '../../../src/kernel/doctor/permission.ts'
 import { checkBpftool, checkEthtool, checkFlock, checkIp, installCommand } from '../../../src/kernel/doctor/tools.ts'
 import type { Trial } from '../../../src/kernel/doctor/trial.ts'
-import { parseVersion } from '../../../src/kernel/tools/version.ts'
+import { atLeast, FLOOR, parseVersion, type Version } from '../../../src/kernel/tools/version.ts'
 
 const LOADED: Trial = { outcome: 'loaded', jited: true }
+const NEEDS = FEATURES.flatMap(({ needs }) => needs)
 const SKIPPED: Trial = { outcome: 'skipped', why: 'this needs root' }
 
 describe('kernel', () => {
@@ -36,25 +38,35 @@ describe('kernel', () => {
     ['6.1.0-56-cloud-amd64', 'ok'],
     ['7.2.13+deb14-cloud-amd64', 'ok'],
     ['10.0.1', 'ok'],
-    ['6.0.19', 'warn'],
-    ['5.18.0', 'warn'],
-    ['5.17.15', 'fail'],
-    ['5.15.0-91-generic', 'fail'],
-    ['5.10.0-46-cloud-amd64', 'fail'],
     ['next', 'warn'],
   ])('by version alone, %s is %s', (release, level) => {
     expect(checkVersion(release, SKIPPED).level).toBe(level)
   })
 
+  test.each(['6.0.19', '5.18.0', '5.17.15', '5.15.0-91-generic', '5.10.0-46-cloud-amd64'])(
+    'by version alone, %s fails if a feature needs a newer kernel, and else is a warning',
+    (release) => {
+      const meetsAll = NEEDS.every(({ since }) => atLeast(parseVersion(release) as Version, since))
+      expect(checkVersion(release, SKIPPED).level).toBe(meetsAll ? 'warn' : 'fail')
+    },
+  )
+
+  test.each(NEEDS)('$what: missing before Linux $since.0.$since.1 only', ({ since, what }) => {
+    const [major, minor] = since
+    const entry = `${what}, Linux ${major}.${minor}`
+    expect(lacking([major, minor - 1])).toContain(entry)
+    expect(lacking(since)).not.toContain(entry)
+  })
+
+  test('the oldest tested kernel lacks nothing', () => {
+    expect(NEEDS.length).toBeGreaterThan(0)
+    expect(lacking(FLOOR)).toEqual([])
+  })
+
   test('the finding about an old kernel lists the missing features', () => {
-    expect(lacking([5, 10])).toEqual(lacking([5, 15]))
-    const old = lacking([5, 15]).join('\n')
-    for (const what of ['bpf_loop), Linux 5.17', 'xdp.frags), Linux 5.18', 'bpf_xdp_load_bytes'])
-      expect(old).toContain(what)
-    expect(lacking([5, 17]).join('\n')).not.toContain('bpf_loop')
-    expect(lacking([5, 18])).toEqual([])
     const { message, fix } = checkVersion('5.15.0-91-generic', SKIPPED)
-    for (const what of lacking([5, 15])) expect(message).toContain(what)
+    for (const what of ['bpf_loop), Linux 5.17', 'xdp.frags), Linux 5.18', ...lacking([5, 15])])
+      expect(message).toContain(what)
     expect(fix).toContain('6.1')
   })
 

@@ -11,7 +11,7 @@ import { state } from '../../support/states.ts'
 test('only a policy with services needs the balancer', () => {
   expect(partsFor(state({ policy: 'pass' }))).toEqual(NO_PARTS)
   const web = service('web', '192.0.2.1 80', { backends: [backend('10.0.0.1')] })
-  expect(partsFor(balancing([web]))).toEqual(new Map([['balancer', true]]))
+  expect(partsFor(balancing([web]))).toEqual(new Map([...NO_PARTS, ['balancer', true]]))
 })
 
 test('parts are the same if the programs have the same ones', () => {

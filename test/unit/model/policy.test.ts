@@ -1,4 +1,6 @@
 // Every setting of a policy reaches the config, the plan, the digest and the kernel.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { keysOf } from '../../../src/config/text/words.ts'
 import { DEFAULT_POLICY, type Policy, SETTING_NAMES, type SettingName, settingOf } from '../../../src/model/policy.ts'
@@ -9,12 +11,31 @@ import { policyDigest } from '../../../src/tables/lines/digest.ts'
 import { slotsFor } from '../../support/slots.ts'
 import { live, state } from '../../support/states.ts'
 
-/** A value of each setting that is not its initial one. */
-const OTHER: Policy = { default: 'drop', flows: 2048 }
+interface ConfigSchema {
+  readonly properties: Readonly<Record<string, { readonly properties: Readonly<Record<string, Key>> }>>
+}
+interface Key {
+  readonly enum?: readonly unknown[]
+  readonly examples?: readonly unknown[]
+}
+
+const CONFIG: ConfigSchema = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../../../schemas/xdp.schema.json'), 'utf8'),
+)
+
+/** A value other than the initial one, from the words or examples of the config's schema. */
+function otherThanInitial(name: SettingName): unknown {
+  const { config, initial, round = (written) => written } = settingOf(name)
+  const [outer, inner] = config
+  const key = CONFIG.properties[outer]?.properties[inner]
+  const other = [...(key?.enum ?? []), ...(key?.examples ?? [])].map(round).find((value) => value !== initial)
+  if (other === undefined) throw new Error(`${config.join('.')} has no example besides its default`)
+  return other
+}
 
 const META = { generation: 1, netns: 1n, objectDigest: new Uint8Array(16) }
 const before = state({ policy: 'pass' })
-const changing = (name: SettingName): Policy => ({ ...DEFAULT_POLICY, [name]: OTHER[name] })
+const changing = (name: SettingName): Policy => ({ ...DEFAULT_POLICY, [name]: otherThanInitial(name) })
 
 describe.each(SETTING_NAMES)('%s', (name) => {
   const after = { ...before, policy: changing(name) }

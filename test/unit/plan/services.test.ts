@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import { backendKey, type Service } from '../../../src/model/service.ts'
 import { diff } from '../../../src/plan/diff.ts'
 import { deadlinesOf, leavingOf } from '../../../src/plan/leaving.ts'
@@ -224,7 +225,7 @@ describe('drained backends', () => {
 
 test('changing limits.flows forgets known flows', () => {
   const before = state({ policy: 'pass' })
-  const after = { ...before, policy: { default: 'pass', flows: 2048 } as const }
+  const after = { ...before, policy: { ...DEFAULT_POLICY, flows: 2048 } }
   expect(diff(after, live({ state: before }))).toMatchObject([{ kind: 'policy', impact: 'new-flows' }])
 })
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Ajv } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { bundled } from '../../../scripts/schema/bundle.mjs'
+import { ROWS } from '../../../src/features/rows.ts'
 import { REASONS, VERDICTS } from '../../../src/report/reason.ts'
 import { OUTCOMES } from '../../../src/report/watch.ts'
 import { readSchema, SCHEMAS, type Schema } from '../../support/schemas.ts'
@@ -50,10 +51,11 @@ describe('words', () => {
   const shared: Schema = JSON.parse(readFileSync(join(ROOT, 'schemas/shared.schema.json'), 'utf8'))
   const wordsOf = (name: string): unknown => shared.definitions?.[name]?.enum
 
-  test('of reasons, verdicts and outcomes are those of the code', () => {
+  test('of reasons, verdicts, outcomes and tables are those of the code', () => {
     expect(readSchema('why').definitions?.['reason']?.enum).toEqual(REASONS)
     expect(wordsOf('verdict')).toEqual(VERDICTS)
     expect(wordsOf('outcome')).toEqual(OUTCOMES)
+    expect(readSchema('stats').properties?.['tables']?.items?.properties?.['name']?.enum).toEqual(Object.keys(ROWS))
     expect(Object.keys(shared.definitions?.['by_verdict']?.properties ?? {})).toEqual(VERDICTS)
   })
 
@@ -90,13 +92,23 @@ describe('bundling', () => {
     },
     'clash.schema.json': { items: { $ref: 'shared.schema.json#/definitions/tree' }, definitions: { tree: {} } },
     'lost.schema.json': { items: { $ref: 'shared.schema.json#/definitions/nothing' } },
-    'list.schema.json': { items: { description: 'A word.', 'x-enum': 'letters' } },
     'far.schema.json': { items: { $ref: 'a.schema.json#/definitions/own' } },
     'long.schema.json': { items: { $ref: 'xdp.schema.json#/definitions/text' } },
     'shared.schema.json': { definitions: { tree: { items: { $ref: '#/definitions/tree' } }, unused: {} } },
     'xdp.schema.json': { definitions: { word: { enum: ['x', 'y'], default: 'x' }, text: { type: 'string' } } },
   }
   const read = (name: string): object => files[name] ?? {}
+
+  test('fills in names from the code', () => {
+    const own = (): object => ({
+      properties: { name: { description: 'A name.', 'x-from': 'things', type: 'string' } },
+    })
+    const name = { description: 'A name.', enum: ['a', 'b'], type: 'string' }
+    expect(bundled('own.schema.json', own, { things: ['a', 'b'] })).toEqual({ properties: { name } })
+    expect(() => bundled('own.schema.json', own, {})).toThrow(
+      'own.schema.json: x-from is things, which the build does not know',
+    )
+  })
 
   test('takes along what is referred to, also by itself, and the words of the config', () => {
     expect(bundled('a.schema.json', read)).toEqual({
@@ -109,14 +121,7 @@ describe('bundling', () => {
     })
   })
 
-  test('fills in a list of words of the code', () => {
-    expect(bundled('list.schema.json', read, { letters: ['x', 'y'] })).toEqual({
-      items: { description: 'A word.', enum: ['x', 'y'] },
-    })
-  })
-
   test.each([
-    ['list', 'there is no list letters'],
     ['clash', 'defines tree too'],
     ['lost', 'there is nothing at /definitions/nothing'],
     ['far', 'is neither in shared.schema.json nor in xdp.schema.json'],
