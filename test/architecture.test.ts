@@ -14,8 +14,8 @@ const SRC = join(ROOT, 'src')
  */
 const EDGES: Readonly<Record<string, readonly string[]>> = {
   diagnostics: [],
-  model: [],
-  'features/forwarding': ['model'],
+  'features/forwarding': [],
+  model: ['features/forwarding'],
   report: ['model'],
   semantics: ['model', 'report', 'features/forwarding'],
   abi: ['model', 'report', 'semantics'],

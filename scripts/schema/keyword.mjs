@@ -4,7 +4,7 @@
 const text = { type: 'string', minLength: 1 }
 const code = { type: 'string', pattern: '^E\\d{3}$' }
 
-/** For `ajv.addKeyword`. Texts may hold `{examples}`, `{example}` and `{words}`. */
+/** For `ajv.addKeyword`. Texts may hold `{examples}`, `{example}`, `{words}`, `{word}` and `{others}`. */
 export const X_ERROR = {
   keyword: 'x-error',
   metaSchema: {

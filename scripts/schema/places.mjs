@@ -15,15 +15,20 @@ export const wordsOf = (schema, root) => [
   ...[...followed(schema, root), ...(schema.anyOf ?? [])].flatMap((one) => wordsOf(one, root)),
 ]
 
-/** Fills `{examples}`, `{example}` (the first of them) and `{words}` in the texts of an `x-error`. */
+/**
+ * Fills the texts of an `x-error`: `{examples}`, `{example}` (the first of them), `{words}`, `{word}` (the first of
+ * them) and `{others}` (the words after it).
+ */
 function filled(error, examples, words) {
   const values = {
     '{examples}': listed(examples.map(flow)),
     '{example}': examples.length > 0 ? flow(examples[0]) : '',
     '{words}': listed(words),
+    '{word}': listed(words.slice(0, 1)),
+    '{others}': listed(words.slice(1)),
   }
   const fill = (text) =>
-    text.replace(/\{(?:examples?|words)\}/g, (name) => {
+    text.replace(/\{(?:examples?|words?|others)\}/g, (name) => {
       if (values[name] === '') throw new Error(`there are no ${name} for: ${text}`)
       return values[name]
     })

@@ -1,12 +1,11 @@
 // Services of the balancer: a VIP, protocol and port, and the backends that share its flows. Canonical like everything
 // in a State, so that "equal" means equal. No I/O here, and no encoding.
 
+import type { Forwarding } from '../features/forwarding/forwarding.ts'
 import type { Address } from './address.ts'
 import type { PortRange } from './ports.ts'
 import { compareAddresses, formatAddress } from './text.ts'
 
-/** Forwarding mode: rewrites the destination, rewrites MACs, or encapsulates. */
-export type Forwarding = 'nat' | 'dsr' | 'ipip' | 'gue'
 export type Scheduler = 'maglev' | 'random'
 /** Input of the flow hash. `source`: all flows of a client go to one backend. */
 export type FlowHash = 'five_tuple' | 'source'

@@ -1,20 +1,13 @@
-// Real connections through every forwarding method, in both families, with their counters and explanations.
+// Real connections through every forwarding mode, in both families, with their counters and explanations.
 
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { FORWARDING_MODES, FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import { BalanceLab, vipOf } from '../support/balance.ts'
 import { usually } from '../support/depth.ts'
 
-/** Forwarding methods, each with its VIPs. */
-const MODES = {
-  nat: () => 'forwarding: nat',
-  'full-nat': (family: 4 | 6) =>
-    `forwarding: nat, snat: true, snat_pool: [${family === 4 ? '203.0.113.20' : '"2001:db8:e::20"'}]`,
-  dsr: () => 'forwarding: dsr',
-  ipip: () => 'forwarding: ipip',
-  gue: () => 'forwarding: gue',
-} as const
-type Mode = keyof typeof MODES
-const NAMES = Object.keys(MODES) as Mode[]
+/** Every forwarding mode, and NAT of both ends; each has its VIPs. */
+type Mode = Forwarding | 'full-nat'
+const NAMES: readonly Mode[] = [...FORWARDINGS, 'full-nat']
 const FAMILIES = [4, 6] as const
 const CASES = NAMES.flatMap((mode) => FAMILIES.map((family) => ({ mode, family })))
 const vip = (mode: Mode, family: 4 | 6): string => vipOf(10 + NAMES.indexOf(mode), family)
@@ -24,18 +17,26 @@ const BURST = usually(300, { thoroughly: 3000 })
 
 let lab: BalanceLab
 
+const modeOf = (mode: Mode): Forwarding => (mode === 'full-nat' ? 'nat' : mode)
+
+/** Keys of a service. */
+function keysOf(mode: Mode, family: 4 | 6): string {
+  const pool = family === 4 ? '203.0.113.20' : '"2001:db8:e::20"'
+  return `forwarding: ${modeOf(mode)}${mode === 'full-nat' ? `, snat: true, snat_pool: [${pool}]` : ''}`
+}
+
 /** TCP and UDP services on one VIP. */
 function services(mode: Mode, family: 4 | 6): string {
   const backends = [1, 2, 3].map((n) => `"${lab.address(n, 1, family)}"`).join(', ')
   const service = (protocol: string, port: number): string =>
     `  ${mode}-${family}-${protocol}: { vip: "${vip(mode, family)}", port: ${port}, protocol: ${protocol}, ` +
-    `${MODES[mode](family)}, backends: [${backends}] }\n`
+    `${keysOf(mode, family)}, backends: [${backends}] }\n`
   return service('tcp', 80) + service('udp', 7)
 }
 
 beforeAll(async () => {
   lab = await BalanceLab.open()
-  const direct = CASES.filter(({ mode }) => mode !== 'nat' && mode !== 'full-nat').map(({ mode, family }) =>
+  const direct = CASES.filter(({ mode }) => !FORWARDING_MODES[modeOf(mode)].translatesReplies).map(({ mode, family }) =>
     vip(mode, family),
   )
   lab.holdVips(...direct)
@@ -81,7 +82,7 @@ test('status counts the packets and flows of each service and each backend', asy
     const sum = (key: string): number =>
       service.backends.reduce((all: number, one: Record<string, number>) => all + (one[key] ?? 0), 0)
     for (const key of ['flows', 'packets', 'bytes']) expect(sum(key), `${service.name} ${key}`).toBe(service[key])
-    if (service.forwarding === 'nat') expect(service.replies).toBeGreaterThan(0)
+    if (FORWARDING_MODES[service.forwarding as Forwarding].translatesReplies) expect(service.replies).toBeGreaterThan(0)
   }
 })
 

@@ -17,6 +17,7 @@ import type { ObjectFile } from '../../src/abi/object.ts'
 import { type MapShape, mapWords, type Paths, pinPaths, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
 import { PROGRAM_MAPS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import { withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
 import type { State } from '../../src/model/state.ts'
@@ -196,14 +197,18 @@ export const POLICIES: readonly Policy[] = [
   { number: 3, name: `${SIZE} prefixes`, ...large() },
   { number: 4, name: 'a blocked peer', state: state({ policy: 'pass', lists: [blockPeer(PEER)] }), rows: [] },
   { number: 5, name: 'no lists', state: state({ policy: 'pass' }), rows: [] },
-  { number: 6, name: 'services', ...services('nat, IPv4 to IPv4', 'gue, IPv6 to IPv6') },
+  ...FORWARDINGS.map((forwarding, i) => ({
+    number: 6 + i,
+    name: `services with ${forwarding}`,
+    ...services(forwarding),
+  })),
 ]
 
-/** Services and packets of several suites of the balancer, in one state. */
-function services(...names: readonly string[]): Pick<Policy, 'state' | 'rows'> {
-  const suites = FORWARDING.filter(({ name }) => names.includes(name))
-  const own = suites.flatMap(({ name, state: { services: all } }) =>
-    [...all.values()].map((one) => ({ ...one, name: `${one.name} ${name.slice(0, 3)}` })),
+/** Services of one forwarding mode for VIPs of both families, and packets to them. */
+function services(forwarding: Forwarding): Pick<Policy, 'state' | 'rows'> {
+  const suites = FORWARDING.filter((one) => one.forwarding === forwarding && one.vip === one.family)
+  const own = suites.flatMap(({ vip, state: { services: all } }) =>
+    [...all.values()].map((one) => ({ ...one, name: `${one.name} IPv${vip}` })),
   )
   const rows = suites.flatMap(({ cases }) =>
     cases.map(({ name, frame, reason }) => ({ name, packet: frame, reason: numbered(reason) })),

@@ -1,6 +1,7 @@
 // The planner over random states: invariants of any reconciler, for any file and kernel.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { FORWARDINGS } from '../../src/features/forwarding/forwarding.ts'
 import type { AddressSet, Ranges } from '../../src/model/address.ts'
 import type { Link } from '../../src/model/live.ts'
 import { equals, subtract, union } from '../../src/model/ranges.ts'
@@ -60,9 +61,10 @@ const lists = fc
 const SERVICES = [
   service('web', '192.0.2.10 80', { backends: ['10.0.0.1', '10.0.0.2'] }),
   service('web', '192.0.2.10 80', { backends: ['10.0.0.1', backend('10.0.0.3', { weight: 2 })], drainTimeout: 60 }),
-  service('web', '192.0.2.10 80-90', { backends: [backend('10.0.0.2', { state: 'drain' })], forwarding: 'dsr' }),
+  service('web', '192.0.2.10 80-90', { backends: [backend('10.0.0.2', { state: 'drain' })] }),
   service('dns', '2001:db8::53 53', { protocol: 'udp', backends: ['2001:db8:1::1'], sorry: backend('2001:db8:1::9') }),
-  service('dns', '2001:db8::53 any', { protocol: 'udp', forwarding: 'gue', backends: [], scheduler: 'random' }),
+  service('dns', '2001:db8::53 any', { protocol: 'udp', backends: [], scheduler: 'random' }),
+  ...FORWARDINGS.map((forwarding) => service('mode', '192.0.2.12 80', { forwarding, backends: ['10.0.0.1'] })),
   service('full', '192.0.2.11 443', { backends: ['10.0.0.1 8443'], snatPool: ['192.0.2.20', '192.0.2.21'] }),
   service('full', '192.0.2.11 443', { backends: ['10.0.0.1 8443', '10.0.0.2'], snatPool: ['192.0.2.21'] }),
 ]

@@ -1,7 +1,7 @@
 // Expected output of the balancer, constructed from the packet, its service and backend: plain construction of all
 // bytes and checksums, where the data plane updates existing ones.
 
-import { overheadOf } from '../../src/features/forwarding/forwarding.ts'
+import type { Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import type { Address } from '../../src/model/address.ts'
 import type { Backend, NextHop, Service } from '../../src/model/service.ts'
 import { flowHash } from '../../src/semantics/flow-hash.ts'
@@ -113,13 +113,12 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
   if (reason === 'echo') return answered(frame)
   const { service, backend } = balanced as { service: Service; backend: Backend }
   const place = networkPlace(frame)
+  const { overhead, sent, steered } = EXPECTED[service.forwarding]
   if (reason === 'too-big') {
-    return tooBig(frame, (backend.nextHop as NextHop).mtu - overheadOf(service, backend.address.family), linear)
+    return tooBig(frame, (backend.nextHop as NextHop).mtu - overhead[backend.address.family], linear)
   }
-  if (place.protocol === (place.family === 4 ? 1 : 58)) return steered(frame, service, backend, linear)
-  if (service.snatPool.length > 0) return bound(frame, service, backend)
-  if (service.forwarding === 'nat' || service.forwarding === 'dsr') return forwarded(frame, service, backend)
-  return encapsulated(frame, service, backend, hashOf(frame, place, service))
+  const isIcmp = place.protocol === (place.family === 4 ? 1 : 58)
+  return isIcmp ? steered(frame, service, backend, linear) : sent(frame, service, backend)
 }
 
 /** The packet with other addresses and a TTL lower by one, behind a new Ethernet header. */
@@ -132,16 +131,12 @@ export function translated(frame: Uint8Array, link: Uint8Array, to: Translation)
   return concat(link, seal(copy, { keepZero: true }).subarray(place.at))
 }
 
-/** Output of NAT without a source pool, and of DSR. */
-export function forwarded(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
-  const { family } = networkPlace(frame)
-  const link = linkTo(backend.nextHop as NextHop, family)
-  const to = service.forwarding === 'nat' ? { destination: backend.address, destinationPort: backend.port } : {}
-  return translated(frame, link, to)
-}
+/** Output of DSR, and of NAT without a source pool. */
+const forwarded = (frame: Uint8Array, { nextHop }: Backend, to: Translation = {}): Uint8Array =>
+  translated(frame, linkTo(nextHop as NextHop, networkPlace(frame).family), to)
 
 /** Output of full NAT for a flow that gets the first of its candidate ports. */
-export function bound(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
+function bound(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
   const place = networkPlace(frame)
   const number = Number((hashOf(frame, place, { ...service, hash: 'five_tuple' }) | 1n) & 0xffffffffn)
   const scale = (value: number, size: number): number => Number((BigInt(value) * BigInt(size)) >> 32n)
@@ -175,15 +170,10 @@ export function translatedError(
   return concat(link, seal(copy, { keepZero: true, reach }).subarray(place.at))
 }
 
-/** An ICMP error about a packet from a VIP, sent to the backend of the flow. */
-export function steered(frame: Uint8Array, service: Service, backend: Backend, linear?: number): Uint8Array {
-  const place = networkPlace(frame)
-  const quoted = placeAt(frame, place.transport + 8)
-  const link = linkTo(backend.nextHop as NextHop, place.family)
-  if (service.forwarding === 'dsr') return translated(frame, link, {})
-  if (service.forwarding !== 'nat') return encapsulated(frame, service, backend, hashOf(frame, quoted, service, true))
-  const inner = { source: backend.address, sourcePort: backend.port }
-  return translatedError(frame, link, { destination: backend.address }, inner, linear)
+/** Output of NAT for an ICMP error about a packet from a VIP. */
+function steeredByNat(frame: Uint8Array, { address, port, nextHop }: Backend, linear?: number): Uint8Array {
+  const link = linkTo(nextHop as NextHop, networkPlace(frame).family)
+  return translatedError(frame, link, { destination: address }, { source: address, sourcePort: port }, linear)
 }
 
 /** A prefix, followed by the low bits of the hash. */
@@ -242,26 +232,75 @@ function hasChecksum(frame: Uint8Array, { isFragment, protocol, family, transpor
   return protocol === 6 || protocol === (family === 4 ? 1 : 58)
 }
 
-/** Output of IPIP and GUE; `hash` is the flow's. Bytes behind the datagram stay. */
-export function encapsulated(frame: Uint8Array, service: Service, backend: Backend, hash: bigint): Uint8Array {
+/** Encapsulates a packet; `hash` is the flow's. Bytes behind the datagram stay. */
+type Encapsulate = (frame: Uint8Array, service: Service, backend: Backend, hash: bigint) => Uint8Array
+
+const tosOf = (frame: Uint8Array, { family, at }: Place): number =>
+  family === 4 ? viewOf(frame).getUint8(at + 1) : (viewOf(frame).getUint16(at) >>> 4) & 255
+
+const inIp: Encapsulate = (frame, service, backend, hash) => {
   const place = networkPlace(frame)
-  const inner = frame.subarray(place.at)
-  const size = place.end - place.at
-  const view = viewOf(frame)
-  const tos = place.family === 4 ? view.getUint8(place.at + 1) : (view.getUint16(place.at) >>> 4) & 255
   const link = linkTo(backend.nextHop as NextHop, backend.address.family)
-  if (service.forwarding === 'ipip') {
-    const outer = outerHeader(service, backend, hash, tos, place.family === 4 ? 4 : 41, size)
-    return seal(concat(link, outer, inner), { outermost: true })
+  const protocol = place.family === 4 ? 4 : 41
+  const outer = outerHeader(service, backend, hash, tosOf(frame, place), protocol, place.end - place.at)
+  return seal(concat(link, outer, frame.subarray(place.at)), { outermost: true })
+}
+
+/** In UDP, to the port that `portOf` returns; `isSummed`: with an outer checksum if the packet has one. */
+const inUdp =
+  (portOf: (service: Service) => number, isSummed: boolean): Encapsulate =>
+  (frame, service, backend, hash) => {
+    const place = networkPlace(frame)
+    const length = 8 + place.end - place.at
+    const link = linkTo(backend.nextHop as NextHop, backend.address.family)
+    const udp = new Uint8Array(8)
+    viewOf(udp).setUint16(0, 0xc000 | Number((hash >> 32n) & 0x3fffn))
+    viewOf(udp).setUint16(2, portOf(service))
+    viewOf(udp).setUint16(4, length)
+    const outer = outerHeader(service, backend, hash, tosOf(frame, place), UDP, length)
+    const whole = concat(link, outer, udp, frame.subarray(place.at))
+    if (isSummed && hasChecksum(frame, place)) viewOf(whole).setUint16(link.length + outer.length + 6, 1)
+    return seal(whole, { outermost: true, keepZero: true })
   }
-  const udp = new Uint8Array(8)
-  viewOf(udp).setUint16(0, 0xc000 | Number((hash >> 32n) & 0x3fffn))
-  viewOf(udp).setUint16(2, service.guePort)
-  viewOf(udp).setUint16(4, 8 + size)
-  const outer = outerHeader(service, backend, hash, tos, UDP, 8 + size)
-  const whole = concat(link, outer, udp, inner)
-  if (hasChecksum(frame, place)) viewOf(whole).setUint16(link.length + outer.length + 6, 1)
-  return seal(whole, { outermost: true, keepZero: true })
+
+/** Expectations of one forwarding mode, independent of its record in src/features/forwarding. */
+interface Expected {
+  /** Bytes in front of the IP datagram, by the family of the backend. */
+  readonly overhead: Readonly<Record<4 | 6, number>>
+  /** Output for a packet to a service. */
+  readonly sent: (frame: Uint8Array, service: Service, backend: Backend) => Uint8Array
+  /** Output for an ICMP error about a packet from a VIP, sent to the backend of its flow. */
+  readonly steered: (frame: Uint8Array, service: Service, backend: Backend, linear?: number) => Uint8Array
+}
+
+const tunnel = (overhead: Expected['overhead'], encapsulate: Encapsulate): Expected => ({
+  overhead,
+  sent: (frame, service, backend) => encapsulate(frame, service, backend, hashOf(frame, networkPlace(frame), service)),
+  steered: (frame, service, backend) => {
+    const quoted = placeAt(frame, networkPlace(frame).transport + 8)
+    return encapsulate(frame, service, backend, hashOf(frame, quoted, service, true))
+  },
+})
+
+export const EXPECTED: Readonly<Record<Forwarding, Expected>> = {
+  nat: {
+    overhead: { 4: 0, 6: 0 },
+    sent: (frame, service, backend) =>
+      service.snatPool.length > 0
+        ? bound(frame, service, backend)
+        : forwarded(frame, backend, { destination: backend.address, destinationPort: backend.port }),
+    steered: (frame, _, backend, linear) => steeredByNat(frame, backend, linear),
+  },
+  dsr: {
+    overhead: { 4: 0, 6: 0 },
+    sent: (frame, _, backend) => forwarded(frame, backend),
+    steered: (frame, _, backend) => forwarded(frame, backend),
+  },
+  ipip: tunnel({ 4: 20, 6: 40 }, inIp),
+  gue: tunnel(
+    { 4: 28, 6: 48 },
+    inUdp(({ guePort }) => guePort, true),
+  ),
 }
 
 const swapped = (frame: Uint8Array, size: number): Uint8Array =>

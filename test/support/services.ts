@@ -1,6 +1,7 @@
 // Services for tests: given in a line or two, or drawn at random; canonical like real ones.
 
 import fc from 'fast-check'
+import { FORWARDING_MODES, FORWARDINGS } from '../../src/features/forwarding/forwarding.ts'
 import type { Address } from '../../src/model/address.ts'
 import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
 import {
@@ -146,17 +147,17 @@ function drawnService(number: number): fc.Arbitrary<{ readonly service: Service;
     .record({
       vipFamily: fc.constantFrom<4 | 6>(4, 6),
       ports: fc.constantFrom(...PORTS),
-      forwarding: fc.constantFrom<Service['forwarding']>('nat', 'dsr', 'ipip', 'gue'),
+      forwarding: fc.constantFrom(...FORWARDINGS),
       otherFamily: fc.boolean(),
       isSnat: fc.boolean(),
     })
     .chain(({ vipFamily, ports, forwarding, otherFamily, isSnat }) => {
-      const isTunnel = forwarding === 'ipip' || forwarding === 'gue'
-      const family = isTunnel && otherFamily ? (vipFamily === 4 ? 6 : 4) : vipFamily
-      const mayRewrite = forwarding === 'nat' && ports.first === ports.last
+      const { crossesFamilies, rewritesPort, keys } = FORWARDING_MODES[forwarding]
+      const family = crossesFamilies && otherFamily ? (vipFamily === 4 ? 6 : 4) : vipFamily
+      const mayRewrite = rewritesPort && ports.first === ports.last
       const port = mayRewrite ? fc.option(fc.constantFrom(8080, 8443), { nil: undefined }) : fc.constant(undefined)
       const pool =
-        forwarding === 'nat' && isSnat
+        keys.includes('snat') && isSnat
           ? fc.uniqueArray(drawnAddress(family, 9), {
               minLength: 1,
               maxLength: 4,

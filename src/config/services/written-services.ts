@@ -1,7 +1,8 @@
 // Services as written: the shape that schemas/xdp.schema.json guarantees under `services`.
 
+import type { Forwarding } from '../../features/forwarding/forwarding.ts'
 import type { Fallback, HealthCheck } from '../../model/health.ts'
-import type { BackendState, FlowHash, Forwarding, Scheduler } from '../../model/service.ts'
+import type { BackendState, FlowHash, Scheduler } from '../../model/service.ts'
 
 /** A percentage: `50%`. */
 type Percentage = string

@@ -1,12 +1,24 @@
-// The modes of forwarding, one record each. Config, planner, tables, oracle and doctor read them. To add one: write its
-// record here, its number in bpf/include/abi_balance.h, and its code in bpf/include/send.h.
-
-import type { Family } from '../../model/address.ts'
-import type { Forwarding, Service } from '../../model/service.ts'
+// The forwarding modes, one record each, which config, planner, tables, oracle, doctor and tests read. This room imports
+// nothing. A new mode changes, beside its record here:
+//
+//   bpf/include/abi_balance.h    its number
+//   bpf/include/send.h           its overhead, and the call of its code
+//   bpf/include/encap.h          its code (bpf/include/nat.h if it does not encapsulate)
+//   schemas/xdp.schema.json      its word, and the descriptions of `forwarding` and of the keys it reads
+//   docs/balancer.md             its column in both tables, and the setup of its backends
+//   test/support/forwarding.ts   its expected output
+//   test/bpf/backend.bpf.c       if its packets need another decapsulation by the backends of test/e2e
+//   CHANGELOG.md
+//
+// `npm run build` makes docs/config.md, `UPDATE_GOLDEN=1 npm run test:unit` the expected errors. If one of these files
+// lacks the mode, the build, tsc, test/unit/features/forwarding.test.ts, test/bpf/balance.test.ts or
+// test/e2e/balance-forwarding.test.ts fails.
 
 /** Keys of a service in the config that only some modes read. */
 export const FORWARDING_KEYS = ['snat', 'snat_pool', 'gue_port', 'outer_source'] as const
 export type ForwardingKey = (typeof FORWARDING_KEYS)[number]
+
+type Family = 4 | 6
 
 export interface ForwardingMode {
   /** Bytes in front of the IP datagram, by the family of the backend; 0 = none. */
@@ -28,7 +40,12 @@ const IP: Readonly<Record<Family, number>> = { 4: 20, 6: 40 }
 const UDP = 8
 const NONE: Readonly<Record<Family, number>> = { 4: 0, 6: 0 }
 
-export const FORWARDING_MODES: Readonly<Record<Forwarding, ForwardingMode>> = {
+/** Keeps the names of modes as a type, but not the values of their fields. */
+const modes = <Name extends string>(
+  all: Readonly<Record<Name, ForwardingMode>>,
+): Readonly<Record<Name, ForwardingMode>> => all
+
+export const FORWARDING_MODES = modes({
   /** Rewrites destination address, port and MACs. */
   nat: {
     overhead: NONE,
@@ -65,7 +82,10 @@ export const FORWARDING_MODES: Readonly<Record<Forwarding, ForwardingMode>> = {
     crossesFamilies: true,
     keys: ['gue_port', 'outer_source'],
   },
-}
+})
+
+/** Name of a mode, as in the config. */
+export type Forwarding = keyof typeof FORWARDING_MODES
 
 /** In the order of messages and docs. */
 export const FORWARDINGS = Object.keys(FORWARDING_MODES) as readonly Forwarding[]
@@ -84,10 +104,14 @@ export const forwardingLines = (condition: Condition): string =>
     .map((name) => `\`forwarding: ${name}\``)
     .join(' or ')
 
+interface Forwarded {
+  readonly forwarding: Forwarding
+}
+
 /** Bytes that forwarding adds to an IP datagram for a backend. */
-export const overheadOf = ({ forwarding }: Pick<Service, 'forwarding'>, family: Family): number =>
+export const overheadOf = ({ forwarding }: Forwarded, family: Family): number =>
   FORWARDING_MODES[forwarding].overhead[family]
 
 /** Plain NAT: replies are recognised by the backend's address and port, and routed to the client by this host. */
-export const isPlainNat = ({ forwarding, snatPool }: Pick<Service, 'forwarding' | 'snatPool'>): boolean =>
+export const isPlainNat = ({ forwarding, snatPool }: Forwarded & { readonly snatPool: readonly unknown[] }): boolean =>
   FORWARDING_MODES[forwarding].translatesReplies && snatPool.length === 0

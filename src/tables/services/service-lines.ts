@@ -11,8 +11,9 @@ import {
   type Service as ServiceLine,
   type ServiceRecord,
 } from '../../abi/generated.ts'
+import type { Forwarding } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
-import type { Backend, BackendState, Forwarding, NextHop, Service } from '../../model/service.ts'
+import type { Backend, BackendState, NextHop, Service } from '../../model/service.ts'
 import { isAnyPort } from '../../model/service.ts'
 import { corrupt } from '../lines/lines.ts'
 
@@ -50,9 +51,15 @@ export function addressOf(bytes: Uint8Array): Address {
   return { family: 6, words: Uint32Array.of(first, second, third, fourth) }
 }
 
-const FORWARDINGS = Object.fromEntries(
-  Object.entries(FORWARDING).map(([name, number]) => [number, name.toLowerCase()]),
-) as Readonly<Record<number, Forwarding>>
+type Numbered = keyof typeof FORWARDING
+
+/** Number in the image by mode. Does not compile if a mode of src/features/forwarding has no number. */
+const NUMBERS: Readonly<Record<Uppercase<Forwarding>, number>> = FORWARDING
+
+/** Mode by its number. Does not compile if a number has no mode in src/features/forwarding. */
+const FORWARDINGS: Readonly<Record<number, Forwarding>> = Object.fromEntries(
+  Object.entries(FORWARDING).map(([name, number]) => [number, name.toLowerCase() as Lowercase<Numbered>]),
+)
 
 /** Positions of the service's ring and source pool, and the slot of its sorry backend. */
 export interface Places {
@@ -82,7 +89,7 @@ export function serviceLine(service: Service, { ring, ringSize, takers, poolList
     takers,
     first_port: ports.first,
     last_port: ports.last,
-    forwarding: FORWARDING[forwarding.toUpperCase() as Uppercase<Forwarding>],
+    forwarding: NUMBERS[forwarding.toUpperCase() as Uppercase<Forwarding>],
     flags,
     sorry: sorry ?? NO_SLOT,
     gue_port: service.guePort,

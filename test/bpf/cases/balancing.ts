@@ -1,10 +1,12 @@
 // Packets to VIPs and elsewhere: the balancer's verdict on each kind of packet, for every forwarding, family and link.
 // support/forwarding.ts has the expected output bytes.
 
+import { FORWARDING_MODES, FORWARDINGS, type Forwarding } from '../../../src/features/forwarding/forwarding.ts'
 import type { Service } from '../../../src/model/service.ts'
 import type { State } from '../../../src/model/state.ts'
 import type { ReasonName } from '../../../src/report/reason.ts'
 import { seal } from '../../support/checksums.ts'
+import { EXPECTED } from '../../support/forwarding.ts'
 import {
   ACK,
   ah,
@@ -44,6 +46,7 @@ export interface BalancedSuite {
 }
 
 type Family = 4 | 6
+const FAMILIES: readonly Family[] = [4, 6]
 
 const VIP = { 4: '192.0.2.10', 6: '2001:db8:f::10' } as const
 const OTHER = { 4: '192.0.2.11', 6: '2001:db8:f::11' } as const
@@ -332,30 +335,27 @@ const services = (vip: Family, fields: Pick<Service, 'forwarding'>, family: Fami
   ]
 }
 
-const OVERHEAD = { nat: { 4: 0, 6: 0 }, dsr: { 4: 0, 6: 0 }, ipip: { 4: 20, 6: 40 }, gue: { 4: 28, 6: 48 } } as const
+interface Pair {
+  readonly forwarding: Forwarding
+  /** Family of the VIP. */
+  readonly vip: Family
+  /** Family of the backends. */
+  readonly family: Family
+}
 
-/** Family of the VIP and of the backends. */
-const PAIRS = [
-  ['nat', 4, 4],
-  ['nat', 6, 6],
-  ['dsr', 4, 4],
-  ['dsr', 6, 6],
-  ['ipip', 4, 4],
-  ['ipip', 4, 6],
-  ['ipip', 6, 6],
-  ['ipip', 6, 4],
-  ['gue', 4, 4],
-  ['gue', 4, 6],
-  ['gue', 6, 6],
-  ['gue', 6, 4],
-] as const
+const PAIRS = FORWARDINGS.flatMap((forwarding) =>
+  FAMILIES.flatMap((vip) => FAMILIES.map((family): Pair => ({ forwarding, vip, family }))),
+).filter(({ forwarding, vip, family }) => vip === family || FORWARDING_MODES[forwarding].crossesFamilies)
 
-export const FORWARDING: readonly BalancedSuite[] = PAIRS.map(([forwarding, vip, family]) => ({
+export const FORWARDING: readonly (BalancedSuite & Pair)[] = PAIRS.map(({ forwarding, vip, family }) => ({
   name: `${forwarding}, IPv${vip} to IPv${family}`,
+  forwarding,
+  vip,
+  family,
   state: balancing(services(vip, { forwarding }, family)),
   cases: kinds(vip, {
-    isTunnel: forwarding === 'ipip' || forwarding === 'gue',
-    room: 1500 - OVERHEAD[forwarding][family],
+    isTunnel: !FORWARDING_MODES[forwarding].decrementsTtl,
+    room: 1500 - EXPECTED[forwarding].overhead[family],
   }),
 }))
 
@@ -363,7 +363,7 @@ const TAGGED = { ...EGRESS, vlan: 42 }
 const HERE = { ...EGRESS, ifindex: 1, vlan: 0 }
 
 /** Egress interface, and the Ethernet header of the output. */
-export const LINKS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gue'] as const).flatMap((forwarding) =>
+export const LINKS: readonly BalancedSuite[] = FORWARDINGS.flatMap((forwarding) =>
   [TAGGED, HERE].map((nextHop): BalancedSuite => {
     const backends = [backend('10.0.0.11', { nextHop })]
     const reason = nextHop === HERE ? 'balanced' : 'balanced-away'
@@ -387,8 +387,8 @@ export const LINKS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gue'] as
 )
 
 /** Services on any port: fragments are forwarded too. */
-export const WHOLE_HOSTS: readonly BalancedSuite[] = (['nat', 'dsr', 'ipip', 'gue'] as const).flatMap((forwarding) =>
-  ([4, 6] as const).map((family): BalancedSuite => {
+export const WHOLE_HOSTS: readonly BalancedSuite[] = FORWARDINGS.flatMap((forwarding) =>
+  FAMILIES.map((family): BalancedSuite => {
     const fields = { forwarding, hash: 'source', backends: [...BACKENDS[family]] } as const
     const of = (name: string, reason: ReasonName, which: string | undefined, frame: Uint8Array): BalancedCase => ({
       name,
