@@ -1,6 +1,6 @@
 // src/cli.ts with its dependencies → dist/, which runs on plain Node.
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, relative } from 'node:path'
 import { at, root } from './paths.mjs'
 import { ScriptError } from './run.mjs'
 import { files, step } from './stamp.mjs'
@@ -11,6 +11,68 @@ const REQUIRE = [
   'const require = __createRequire(import.meta.url)',
   '',
 ].join('\n')
+
+const OPTIONS = {
+  absWorkingDir: root,
+  entryPoints: ['src/cli.ts'],
+  outdir: 'dist',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  chunkNames: '[name]-[hash]',
+  minifySyntax: true,
+  // Reading the code takes a large part of a short command's time.
+  minifyWhitespace: true,
+  legalComments: 'none',
+  metafile: true,
+  write: false,
+  logLevel: 'silent',
+}
+
+/** Paths of the source files that a run of an entry loads before it imports anything dynamically. */
+function staticSources(outputs, entry) {
+  const seen = new Set()
+  const follow = (path) => {
+    if (seen.has(path)) return
+    seen.add(path)
+    for (const { kind, external, path: next } of outputs[path].imports) {
+      if (kind === 'import-statement' && !external) follow(next)
+    }
+  }
+  follow(entry)
+  return [...seen].flatMap((path) => Object.keys(outputs[path].inputs))
+}
+
+/**
+ * An esbuild plugin that puts the modules that every run loads into one chunk: reading a file takes Node as long as
+ * compiling 10 kB of code. esbuild makes a chunk for each set of entries that share modules, so every command imports
+ * them all.
+ *
+ * @param outputs of a build without this plugin
+ */
+function oneCore(outputs) {
+  const made = Object.values(outputs)
+  const own = Object.keys(outputs['dist/cli.js'].inputs)
+  // Those in cli.js itself are not shared.
+  const core = staticSources(outputs, 'dist/cli.js').filter((path) => !own.includes(path))
+  const commands = new Set(made.flatMap(({ entryPoint }) => (entryPoint === 'src/cli.ts' ? [] : (entryPoint ?? []))))
+  const imports = core.map((path) => {
+    const attributes = path.endsWith('.json') ? " with { type: 'json' }" : ''
+    return `import ${JSON.stringify(at(path))}${attributes}\n`
+  })
+  return {
+    name: 'one-core',
+    setup({ onLoad }) {
+      onLoad({ filter: /\.ts$/ }, ({ path }) =>
+        commands.has(relative(root, path))
+          ? { contents: `${imports.join('')}${readFileSync(path, 'utf8')}`, loader: 'ts' }
+          : undefined,
+      )
+    },
+  }
+}
 
 /**
  * Bundles src/cli.ts. Modules behind `await import()` become separate chunks beside cli.js (not in a folder, so that
@@ -30,27 +92,14 @@ export function bundle() {
   const outputs = ['cli.js', ...objects, ...schemas, 'NOTICES.txt'].map((name) => at('dist', name))
   return step('dist', { inputs, outputs }, async () => {
     const { build } = await import('esbuild')
-    const { outputFiles, metafile } = await build({
-      absWorkingDir: root,
-      entryPoints: ['src/cli.ts'],
-      outdir: 'dist',
-      bundle: true,
-      splitting: true,
-      format: 'esm',
-      platform: 'node',
-      target: 'node20',
-      chunkNames: '[name]-[hash]',
-      minifySyntax: true,
-      // Reading the code takes a large part of a short command's time.
-      minifyWhitespace: true,
-      legalComments: 'none',
-      metafile: true,
-      write: false,
-      logLevel: 'silent',
-    }).catch((error) => {
-      const lines = (error.errors ?? []).map(({ text, location: at }) => (at ? `${at.file}:${at.line}: ${text}` : text))
-      throw new ScriptError(`esbuild:\n${lines.join('\n') || error.message}`)
-    })
+    const make = (...plugins) =>
+      build({ ...OPTIONS, plugins }).catch((error) => {
+        const lines = (error.errors ?? []).map(({ text, location: at }) =>
+          at ? `${at.file}:${at.line}: ${text}` : text,
+        )
+        throw new ScriptError(`esbuild:\n${lines.join('\n') || error.message}`)
+      })
+    const { outputFiles, metafile } = await make(oneCore((await make()).metafile.outputs))
     for (const folder of ['dist/bpf', 'dist/schemas']) mkdirSync(at(folder), { recursive: true })
     for (const { path, text } of outputFiles) write(path, text)
     const kept = new Set(outputFiles.map(({ path }) => basename(path)))
