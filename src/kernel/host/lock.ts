@@ -6,6 +6,7 @@ import { userInfo } from 'node:os'
 import { execa } from 'execa'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { runDirectory } from '../tools/exchange.ts'
+import { findTool, toolEnvironment } from '../tools/places.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
 
@@ -120,7 +121,7 @@ async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Ho
 async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
   const child = execa(
-    'flock',
+    findTool('flock'),
     [
       '--exclusive',
       ...wait,
@@ -132,7 +133,10 @@ async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): P
       ': >"$0"; echo locked; exec cat',
       file,
     ],
-    { stdin: 'pipe', stdout: 'pipe', reject: false, detached: true, buffer: false },
+    {
+      ...{ env: toolEnvironment(), extendEnv: false, reject: false, detached: true, buffer: false },
+      ...{ stdin: 'pipe', stdout: 'pipe' },
+    },
   )
   const stop = (): void => void child.kill()
   signal?.addEventListener('abort', stop)

@@ -7,7 +7,8 @@
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { execa } from 'execa'
-import { CommandError, notInstalled, type Output, spawnChild, toolEnvironment, useRunner } from './spawn.ts'
+import { findTool, notInstalled, toolEnvironment } from './places.ts'
+import { CommandError, type Output, spawnChild, useRunner } from './spawn.ts'
 
 const LOOP = 'while IFS= read -r line; do eval "$line"; done'
 
@@ -39,8 +40,9 @@ export function openHelper(
   environment: Readonly<Record<string, string>> = toolEnvironment(),
 ): Helper {
   let directory: Promise<string> | undefined
-  const shell = execa('sh', ['-c', LOOP], {
+  const shell = execa(findTool('sh'), ['-c', LOOP], {
     env: environment,
+    extendEnv: false,
     stdin: 'pipe',
     stdout: 'pipe',
     stderr: 'ignore',
@@ -80,11 +82,12 @@ export function openHelper(
   }
   const run = async (tool: string, argv: readonly string[], input?: string): Promise<Output> => {
     if (!argv.every(isOneLine)) return spawnChild(tool, argv, input)
+    const path = findTool(tool)
     directory ??= makeDirectory()
     const files = `${await directory}/${last + 1}`
     const [read, written, failed] = ['in', 'out', 'err'].map((name) => `${files}.${name}`) as [string, string, string]
     if (input !== undefined) writeFileSync(read, input)
-    const words = [tool, ...argv].map(quote).join(' ')
+    const words = [path, ...argv].map(quote).join(' ')
     const streams = `<${input === undefined ? '/dev/null' : read} >${written} 2>${failed}`
     const exitCode = await ask((number) => `{ ${words} ${streams}; echo "${number} $?"; } &`)
     if (exitCode === undefined) {

@@ -1,7 +1,8 @@
 // Starts one bpftool or ip process, and reports its failure. lock.ts and monitor.ts start processes that keep running.
 
 import { execa } from 'execa'
-import { type Code, fail, XdpError } from '../../diagnostics.ts'
+import { type Code, XdpError } from '../../diagnostics.ts'
+import { findTool, notInstalled, toolDirectories, toolEnvironment } from './places.ts'
 
 /** A failed process with its messages. `errno`: from bpftool's exit status if that holds one (256 - errno), else 0. */
 export class CommandError extends XdpError {
@@ -44,34 +45,10 @@ export function stderrWords(stderr: string): string {
   return lines.slice(-4).join('; ')
 }
 
-/** Debian's packages of the tools that a command needs. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  ip: 'iproute2',
-  ipset: 'ipset',
-  nft: 'nftables',
-  'xdp-filter': 'xdp-tools',
-  'iptables-save': 'iptables',
-  'ip6tables-save': 'iptables',
-  getent: 'libc-bin',
-  'systemd-notify': 'systemd',
-}
-
 export interface Output {
   readonly stdout: string
   readonly stderr: string
   readonly exitCode: number
-}
-
-/** Debian keeps bpftool and ip in sbin, which a plain PATH may lack; LC_ALL keeps their messages in English. */
-export const toolEnvironment = (): Record<string, string> => ({
-  PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/local/sbin`,
-  LC_ALL: 'C',
-})
-
-/** E100. `isThere`: the file exists, but may not be executed. */
-export function notInstalled(tool: string, isThere: boolean): XdpError {
-  const hint = `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`
-  return fail('E100', `${tool} is not installed${isThere ? ', or may not be executed' : ''}`, hint)
 }
 
 /** Runs a tool until it ends. Throws E100 if it is missing, CommandError if it was killed. */
@@ -80,10 +57,18 @@ export type Runner = (tool: string, argv: readonly string[], input?: string) => 
 /**
  * Runs a tool until it ends, as a child of this process. It is outside the terminal's process group, so that ^C takes
  * effect between steps and does not kill a bpftool within one.
+ *
+ * @param variables added to the environment of every tool
  */
-export async function spawnChild(tool: string, argv: readonly string[], input?: string): Promise<Output> {
-  const result = await execa(tool, argv, {
-    env: toolEnvironment(),
+export async function spawnChild(
+  tool: string,
+  argv: readonly string[],
+  input?: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<Output> {
+  const result = await execa(findTool(tool), argv, {
+    env: { ...toolEnvironment(), ...variables },
+    extendEnv: false,
     ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
     reject: false,
     detached: true,
@@ -113,8 +98,10 @@ export const spawnTool: Runner = (tool, argv, input) => runner(tool, argv, input
 /** Parses JSON; undefined for empty text. */
 export const parseJson = (text: string): unknown => (text.trim() === '' ? undefined : JSON.parse(text))
 
-/** Runs any other tool for doctor; undefined if it is missing. */
+/** Runs any other tool for doctor; undefined if it is missing. Throws like toolDirectories. */
 export async function tryTool(tool: string, ...argv: readonly string[]): Promise<Output | undefined> {
+  // A wrong XDP_TOOLS_PATH is no missing tool.
+  toolDirectories()
   try {
     return await spawnTool(tool, argv)
   } catch (error) {
