@@ -11,6 +11,11 @@ export interface Host extends Memory {
   readonly instance: string
   readonly lockTimeoutMs: number
   readonly signal?: AbortSignal
+  /**
+   * Runs a long computation while a signal ends the process at once: the computation would keep it from being handled.
+   * Absent in the daemon, which a signal always stops in order.
+   */
+  readonly compute?: <T>(body: () => T) => Promise<T>
   /** Called with the name of each stage as it starts. */
   readonly progress?: (stage: string) => void
 }

@@ -7,6 +7,7 @@
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { execa } from 'execa'
+import { killGroup, within } from './deadline.ts'
 import { findTool, notInstalled, toolEnvironment } from './places.ts'
 import { CommandError, type Output, spawnChild, useRunner } from './spawn.ts'
 
@@ -55,6 +56,8 @@ export function openHelper(
   let last = 0
   let rest = ''
   let isGone = false
+  /** Why this process killed the shell: a command did not end in time, or an interrupt. */
+  let cause: Error | undefined
   shell.stdout.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n')
     rest = lines.pop() ?? ''
@@ -89,9 +92,16 @@ export function openHelper(
     if (input !== undefined) writeFileSync(read, input)
     const words = [path, ...argv].map(quote).join(' ')
     const streams = `<${input === undefined ? '/dev/null' : read} >${written} 2>${failed}`
-    const exitCode = await ask((number) => `{ ${words} ${streams}; echo "${number} $?"; } &`)
+    // All commands are in the group of the shell: it ends with the one that hangs, and is not needed for the others.
+    const exitCode = await within({ tool, argv, input }, () => ({
+      result: ask((number) => `{ ${words} ${streams}; echo "${number} $?"; } &`),
+      kill: (why) => {
+        cause ??= why
+        return killGroup(shell.pid)
+      },
+    }))
     if (exitCode === undefined) {
-      throw new CommandError([tool, ...argv].join(' '), 128, 'the shell that starts tools has ended')
+      throw cause ?? new CommandError([tool, ...argv].join(' '), 128, 'the shell that starts tools has ended')
     }
     if (exitCode === NOT_FOUND || exitCode === NOT_EXECUTABLE) throw notInstalled(tool, exitCode === NOT_EXECUTABLE)
     const output = { stdout: readFileSync(written, 'utf8'), stderr: readFileSync(failed, 'utf8'), exitCode }

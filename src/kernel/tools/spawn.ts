@@ -1,7 +1,8 @@
 // Starts one bpftool or ip process, and reports its failure. lock.ts and monitor.ts start processes that keep running.
 
 import { execa } from 'execa'
-import { type Code, XdpError } from '../../diagnostics.ts'
+import { type Code, type Diagnostic, XdpError } from '../../diagnostics.ts'
+import { killGroup, toolTimeoutMs, within } from './deadline.ts'
 import { findTool, notInstalled, toolDirectories, toolEnvironment } from './places.ts'
 
 /** A failed process with its messages. `errno`: from bpftool's exit status if that holds one (256 - errno), else 0. */
@@ -51,7 +52,10 @@ export interface Output {
   readonly exitCode: number
 }
 
-/** Runs a tool until it ends. Throws E100 if it is missing, CommandError if it was killed. */
+/**
+ * Runs a tool until it ends. Throws E100 if it is missing, E130 if it did not end in time, E112 if interrupted, CommandError
+ * if it was killed.
+ */
 export type Runner = (tool: string, argv: readonly string[], input?: string) => Promise<Output>
 
 /**
@@ -66,14 +70,24 @@ export async function spawnChild(
   input?: string,
   variables: Readonly<Record<string, string>> = {},
 ): Promise<Output> {
-  const result = await execa(findTool(tool), argv, {
-    env: { ...toolEnvironment(), ...variables },
-    extendEnv: false,
-    ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
-    reject: false,
-    detached: true,
-    stripFinalNewline: false,
-    maxBuffer: 1 << 30,
+  const path = findTool(tool)
+  const result = await within({ tool, argv, input }, () => {
+    const child = execa(path, argv, {
+      env: { ...toolEnvironment(), ...variables },
+      extendEnv: false,
+      ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
+      reject: false,
+      detached: true,
+      stripFinalNewline: false,
+      maxBuffer: 1 << 30,
+    })
+    const kill = async (): Promise<void> => {
+      await killGroup(child.pid)
+      // A process that left the group may keep the pipes open.
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
+      child.unref()
+    }
+    return { result: child, kill }
   })
   if (result.exitCode === undefined) {
     if (result.code === 'ENOENT' || result.code === 'EACCES') throw notInstalled(tool, result.code === 'EACCES')
@@ -98,14 +112,19 @@ export const spawnTool: Runner = (tool, argv, input) => runner(tool, argv, input
 /** Parses JSON; undefined for empty text. */
 export const parseJson = (text: string): unknown => (text.trim() === '' ? undefined : JSON.parse(text))
 
-/** Runs any other tool for doctor; undefined if it is missing. Throws like toolDirectories. */
+/** timeout(1): the command did not end in time. */
+const TIMED_OUT = 124
+
+/** Runs any other tool for doctor; undefined if it is missing. Throws E300 if a setting of tools is wrong, E112. */
 export async function tryTool(tool: string, ...argv: readonly string[]): Promise<Output | undefined> {
-  // A wrong XDP_TOOLS_PATH is no missing tool.
   toolDirectories()
+  toolTimeoutMs()
   try {
     return await spawnTool(tool, argv)
   } catch (error) {
-    if (error instanceof XdpError) return undefined
-    throw error
+    if (!(error instanceof XdpError)) throw error
+    const [{ code, message }] = error.diagnostics as [Diagnostic]
+    if (code === 'E112') throw error
+    return code === 'E130' ? { stdout: '', stderr: message, exitCode: TIMED_OUT } : undefined
   }
 }
