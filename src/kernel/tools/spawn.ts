@@ -109,9 +109,6 @@ export function useRunner(next: Runner): () => void {
 
 export const spawnTool: Runner = (tool, argv, input) => runner(tool, argv, input)
 
-/** Parses JSON; undefined for empty text. */
-export const parseJson = (text: string): unknown => (text.trim() === '' ? undefined : JSON.parse(text))
-
 /** timeout(1): the command did not end in time. */
 const TIMED_OUT = 124
 
