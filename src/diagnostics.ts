@@ -93,6 +93,7 @@ export const CODES = {
   E118: { name: 'watched', exit: EXIT.locked },
   E130: { name: 'tool-hung', exit: EXIT.failed },
   E131: { name: 'tool-answer', exit: EXIT.unavailable },
+  E132: { name: 'insecure-file', exit: EXIT.notPermitted },
   E200: { name: 'foreign-program', exit: EXIT.refused },
   E201: { name: 'wrong-namespace', exit: EXIT.refused },
   E202: { name: 'too-many-classes', exit: EXIT.badConfig },

@@ -97,6 +97,7 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
   return {
     flags,
     cache,
+    isRoot: terminal.uid === 0,
     host: { ...hostOf(flags, terminal, progress), cache },
     isTerminal: stdout.isTTY,
     onHangup,

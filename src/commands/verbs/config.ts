@@ -1,11 +1,17 @@
 // Finds and loads the config of a command, and keeps its warnings.
 
 import { findConfig, loadConfig } from '../../config/load.ts'
+import { newReads } from '../../config/text/source.ts'
+import { ANY_FILE, rootsRule, type Trust } from '../../config/text/trust.ts'
 import { CODES, type Diagnostic, XdpError } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
 import { computing } from '../../pipelines/session.ts'
 import { renderDiagnostics } from '../../render/diagnostic.ts'
 import type { Context } from '../cli/context.ts'
+
+/** The files that this command may use. */
+export const trustOf = ({ flags, isRoot }: Context): Trust =>
+  isRoot ? rootsRule(flags['allow-insecure-permissions']) : ANY_FILE
 
 export interface Loaded {
   readonly desired: Desired
@@ -13,8 +19,10 @@ export interface Loaded {
 }
 
 /** Reads files, which may be large, or pipes that never end. */
-const read = async ({ host, cache }: Context, path: string): Promise<Loaded> =>
-  computing(host, () => loadConfig(path, { shelf: { cache } }))
+const read = async (context: Context, path: string): Promise<Loaded> =>
+  computing(context.host, () =>
+    loadConfig(path, { shelf: { cache: context.cache }, reads: newReads(trustOf(context)) }),
+  )
 
 /** Loads the file of --file, or the default one. Throws XdpError with all mistakes in it. */
 export async function load(context: Context): Promise<Loaded> {
