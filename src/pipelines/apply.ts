@@ -7,6 +7,7 @@ import { beginEarly, type Early } from '../kernel/execute/early.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { handsOnAll, lower } from '../kernel/execute/lower.ts'
 import { type Committed, hasPrograms, unstage } from '../kernel/execute/stage.ts'
+import { requireLoading } from '../kernel/host/host.ts'
 import type { RawLink } from '../kernel/host/links.ts'
 import { isWatched } from '../kernel/host/lock.ts'
 import { keepImage } from '../kernel/host/memory.ts'
@@ -145,6 +146,7 @@ async function applyInSession(
   early: Early | undefined,
 ): Promise<Applied | 'declined'> {
   const session = await openSession(host)
+  await requireLoading()
   const body = async (): Promise<Applied | 'declined'> => {
     const made = await makePlan(session, desired, { now: now(), acceptShrink }, early)
     const { plan, live } = made

@@ -98,7 +98,9 @@ async function listInSession(host: Host): Promise<Ban[]> {
   const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
   const impatient = { ...session, host: { ...host, lockTimeoutMs: 0 } }
   const bans = await withLock(impatient, () => read(true)).catch((error: unknown) => {
-    if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
+    // Another process holds the lock, or /run is not writable.
+    const isUnlocked = error instanceof XdpError && ['E106', 'E115'].includes(error.diagnostics[0]?.code ?? '')
+    if (!isUnlocked) throw error
     return reading(() => read(false))
   })
   return bans.sort(

@@ -66,6 +66,10 @@ export const APPROVE_FLAGS = {
 export const APPLY_FLAGS = {
   ...APPROVE_FLAGS,
   ...FEED_FLAGS,
+  reclaim: {
+    type: 'boolean',
+    help: 'replace programs of xdp whose pins are lost, as after the bpffs was unmounted',
+  },
   'wait-interfaces': {
     type: 'string',
     value: 'TIME',

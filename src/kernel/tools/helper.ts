@@ -5,7 +5,7 @@
 // Protocol, line by line: the shell reads command lines, and writes the number and exit status of each command that has
 // ended. Input and output of commands go through files in a directory on tmpfs. Commands run concurrently.
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { execa } from 'execa'
 import { killGroup, within } from './deadline.ts'
 import { findTool, notInstalled, toolEnvironment } from './places.ts'
@@ -22,6 +22,20 @@ export interface Helper {
   readonly ended: Promise<void>
   /** Ends the shell once its commands have ended, and removes its files. */
   readonly close: () => Promise<void>
+}
+
+/** Bytes that the input and output of a tool may need; bulk data does not go through them. */
+const ROOM = 8 << 20
+/** Files that commands which run at once need. */
+const FILES = 64
+
+function hasRoom(directory: string): boolean {
+  try {
+    const { bavail, bsize, ffree, files } = statfsSync(directory)
+    return bavail * bsize >= ROOM && (files === 0 || ffree > FILES)
+  } catch {
+    return false
+  }
 }
 
 /** Quotes a word for the shell. */
@@ -87,7 +101,10 @@ export function openHelper(
     if (!argv.every(isOneLine)) return spawnChild(tool, argv, input)
     const path = findTool(tool)
     directory ??= makeDirectory()
-    const files = `${await directory}/${last + 1}`
+    const place = await directory.catch(() => undefined)
+    // Without files the tool runs as a child of this process, through pipes.
+    if (place === undefined || !hasRoom(place)) return spawnChild(tool, argv, input)
+    const files = `${place}/${last + 1}`
     const [read, written, failed] = ['in', 'out', 'err'].map((name) => `${files}.${name}`) as [string, string, string]
     if (input !== undefined) writeFileSync(read, input)
     const words = [path, ...argv].map(quote).join(' ')
