@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lastApplyFile } from '../../src/kernel/host/last-apply.ts'
 import { inDepth, usually } from '../support/depth.ts'
@@ -241,12 +242,15 @@ describe('--wait-interfaces', () => {
 
   test('stops waiting on a signal', async () => {
     lab.write('xdp.yaml', config('  eth9: {}'))
+    const looks = join(lab.directory, 'looks')
+    lab.tool('ip', `: > ${looks}\nexec /usr/sbin/ip "$@"\n`)
     const child = lab.start(...argv, '10m')
     const closed = once(child, 'close')
     const record = lastApplyFile({ bpffs: lab.bpffs, instance: 'default' })
-    await expect.poll(() => existsSync(record)).toBe(true)
+    await expect.poll(() => existsSync(looks)).toBe(true)
     child.kill('SIGTERM')
     expect((await closed)[0]).toBe(1)
+    lab.realTools()
     expect(JSON.parse(readFileSync(record, 'utf8'))).toMatchObject({ result: 'failed', error: { code: 'E112' } })
   })
 })

@@ -177,6 +177,7 @@ export class FakeKernel {
   }
 
   readonly runner: Runner = async (tool, argv, input) => {
+    if (tool === 'sh') return this.#guarded(argv.slice(3), (input ?? '').trim().split('\n'))
     if (argv.includes('-batch')) return noRoutes((input ?? '').trim().split('\n'))
     if (argv.includes('batch')) return this.#batch((input ?? '').trim().split('\n'))
     const [, ...words] = argv
@@ -186,6 +187,17 @@ export class FakeKernel {
     } catch (error) {
       return failed(error)
     }
+  }
+
+  /** A batch, and the words of a command if it fails. */
+  #guarded(words: readonly string[], lines: readonly string[]) {
+    const output = this.#batch(lines)
+    try {
+      if (output.exitCode !== 0) this.#command(words)
+    } catch {
+      // The shell ignores it.
+    }
+    return output
   }
 
   #batch(lines: readonly string[]) {

@@ -45,22 +45,39 @@ export const attachLines = ({ interface: name, detachFirst, modes, program, over
 
 /** Attaches in the first mode that the kernel accepts, and corrects the record if that is not the preferred one. */
 export async function attach(step: Attach): Promise<void> {
-  const { interface: name, detachFirst, modes, records } = step
-  for (const mode of detachFirst) await detach({ interface: name, mode })
+  const { modes, records } = step
   const mode = await attachInOneMode(step)
   const record = records[mode]
   if (mode !== modes[0] && record) await runBatch([updateCommand(record.map, record.key, record.value)])
 }
 
+/**
+ * Attaches in one mode. The kernel refuses a program in native mode beside one in generic mode (dev_xdp_attach in
+ * net/core/dev.c), so the old one must go first. One process detaches it, attaches ours, and attaches the old one again if
+ * that fails: the gap is as short as it can be, and ends even if this process is killed in it.
+ */
+async function attachIn(mode: AttachMode, step: Attach): Promise<void> {
+  const { interface: name, detachFirst, program, overwrite, previous } = step
+  const command = attachCommand(mode, program, name, overwrite === mode)
+  const batch = [...detachFirst.map((one) => detachCommand(one, name)), command]
+  const guard = detachFirst.length === 0 ? undefined : previous
+  await runBatch(batch, guard && attachCommand(guard.mode, guard.pinned, name, false))
+}
+
+/** Whether a mode was refused, and not the detach before it. */
+const refused = (error: unknown, { detachFirst }: Attach): error is CommandError =>
+  error instanceof CommandError && refusesMode(error) && (error.position ?? 0) >= detachFirst.length
+
 /** Throws E102 with the kernel's messages if it accepts no mode. */
-async function attachInOneMode({ interface: name, modes, program, overwrite }: Attach): Promise<AttachMode> {
+async function attachInOneMode(step: Attach): Promise<AttachMode> {
+  const { interface: name, modes } = step
   const refusals: { mode: AttachMode; error: CommandError }[] = []
   for (const mode of modes) {
     try {
-      await runBpftool(...attachCommand(mode, program, name, overwrite === mode).argv)
+      await attachIn(mode, step)
       return mode
     } catch (error) {
-      if (!(error instanceof CommandError) || !refusesMode(error)) throw explainHeld(error, name)
+      if (!refused(error, step)) throw explainHeld(error, name)
       refusals.push({ mode, error })
     }
   }
@@ -86,8 +103,11 @@ export async function restore({ interface: name, previous }: Attaching, { progra
   if (!link) return
   const ours = link.programs.filter(({ id }) => id === programId)
   if (link.programs.length > 0 && ours.length === 0) return
-  for (const { mode } of ours) {
-    if (mode !== previous?.mode) await detach({ interface: name, mode })
+  const others = ours.filter(({ mode }) => mode !== previous?.mode)
+  if (!previous) for (const { mode } of others) await detach({ interface: name, mode })
+  else {
+    // In one process, because no program runs in between.
+    const detaching = others.map(({ mode }) => detachCommand(mode, name))
+    await runBatch([...detaching, attachCommand(previous.mode, previous.pinned, name, true)])
   }
-  if (previous) await runBpftool(...attachCommand(previous.mode, previous.pinned, name, true).argv)
 }

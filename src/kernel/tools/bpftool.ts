@@ -101,6 +101,12 @@ export async function allDone<T>(promises: readonly Promise<T>[]): Promise<T[]> 
   return Promise.all(promises)
 }
 
+/**
+ * Runs a batch, and the command in the arguments if it fails. The shell is in a process group of its own, so that it outlives
+ * this process. $0 is bpftool, which it finds in the PATH of toolEnvironment.
+ */
+const GUARDED = '"$0" -j batch file - || { status=$?; "$0" "$@" >/dev/null 2>&1; exit $status; }'
+
 /** The answer to a batch. The last element has no command if the batch itself failed. */
 const batchAnswer = list(record({ command: optional(list(anything)), output: anything }))
 
@@ -119,11 +125,15 @@ function readBatch(stdout: string, exitCode: number, count: number): ReturnType<
  * Runs commands in one `bpftool -j batch` process and returns the JSON output of each. bpftool stops at the first
  * command that fails; the CommandError names it, and the ones before it have taken effect. Throws E131 if the answer is
  * no batch, or bpftool failed between commands.
+ *
+ * @param guard a command that a process of its own runs if the batch fails, even if this process has been killed
  */
-export async function runBatch(commands: readonly Command[]): Promise<unknown[]> {
+export async function runBatch(commands: readonly Command[], guard?: Command): Promise<unknown[]> {
   if (commands.length === 0) return []
   const input = `${commands.map(({ argv }) => argv.join(' ')).join('\n')}\n`
-  const { stdout, stderr, exitCode } = await spawnTool('bpftool', ['-j', 'batch', 'file', '-'], input)
+  const { stdout, stderr, exitCode } = await (guard === undefined
+    ? spawnTool('bpftool', ['-j', 'batch', 'file', '-'], input)
+    : spawnTool('sh', ['-c', GUARDED, 'bpftool', ...guard.argv], input))
   const outputs = await understand('bpftool', linesOf(commands), () => readBatch(stdout, exitCode, commands.length))
   const last = outputs.at(-1)
   const words = (): string => [stderrWords(stderr), errorOf(last?.output)].filter((word) => word).join('; ')
