@@ -17,11 +17,24 @@
 /* RFC 4861: router solicitation to redirect. Without them, IPv6 does not work at all. */
 #define ND_FIRST 133
 #define ND_LAST 137
+/* RFC 2710: query, report and done; RFC 3810: report of version 2. */
+#define MLD_FIRST 130
+#define MLD_LAST 132
+#define MLD2_REPORT 143
 /* RFC 2131, RFC 8415 */
 #define DHCP4_SERVER 67
 #define DHCP4_CLIENT 68
 #define DHCP6_CLIENT 546
 #define DHCP6_SERVER 547
+/* Source and destination port as in packet->head. */
+#define PORTS(source, destination) ((__u32)(source) << 16 | (destination))
+
+/* IEEE 802.3 §3.2.6: smaller numbers are lengths of LLC frames (STP, CDP …), in which Linux expects no IP. */
+#define ETHERTYPE_FIRST 0x0600
+/* Ethertypes that linux/if_ether.h lacks: IEEE 802.1Q §10.12 (MMRP), §35 (MSRP), IEEE 802.3 annex 57 (LACP, OAM). */
+#define ETH_P_MSRP 0x22ea
+#define ETH_P_MMRP 0x88f6
+#define ETH_P_SLOW_PROTOCOLS 0x8809
 
 #define SETTINGS_LINE 0
 #define TABLE6_LINE 1
@@ -66,13 +79,68 @@ static __always_inline const void *lookup_line(__u32 index)
 	return policy_line(index);
 }
 
+/*
+ * The rules of an interface for packets, apart from lists: flags of the settings, and one of its own. A scalar, so that
+ * it fits into a register.
+ */
+#define HERE_DROP SETTINGS_DEFAULT_DROP
+#define HERE_BALANCE SETTINGS_SERVICES
+#define HERE_DROP_UNPARSED SETTINGS_UNPARSED_DROP
+#define HERE_FILTER 0x80000000
+
+/* Ethertypes of protocols of the link, which carry no IP packet to this host; docs/filter.md lists them. */
+static __always_inline int is_link_protocol(__u16 ethertype)
+{
+	switch (ethertype) {
+	case ETH_P_ARP:
+	case ETH_P_RARP:
+	case ETH_P_SLOW_PROTOCOLS:
+	case ETH_P_LLDP:
+	case ETH_P_PAE:
+	case ETH_P_PREAUTH:
+	case ETH_P_PPP_DISC:
+	case ETH_P_MACSEC:
+	case ETH_P_1588:
+	case ETH_P_CFM:
+	case ETH_P_MSRP:
+	case ETH_P_MVRP:
+	case ETH_P_MMRP:
+	case ETH_P_FCOE:
+	case ETH_P_FIP:
+	case ETH_P_AOE:
+		return 1;
+	}
+	return ethertype < ETHERTYPE_FIRST;
+}
+
 /* The reason of a packet whose headers cannot be parsed completely. */
-static __always_inline __u32 unparsed(struct xdp_md *ctx, struct account *account, enum parsed parsed)
+static __always_inline __u32 unparsed(__u32 here, __u32 parsed)
+{
+	if (parsed == PARSED_TOO_DEEP)
+		return here & HERE_DROP_UNPARSED ? REASON_UNSUPPORTED_DROP : REASON_UNSUPPORTED;
+	return here & HERE_DROP_UNPARSED ? REASON_MALFORMED_DROP : REASON_MALFORMED;
+}
+
+/*
+ * The reason of a packet without known addresses. A global function for the verifier's sake, as judge_further_rules, and
+ * because few packets come here.
+ */
+__noinline __u32 judge_unaddressed(__u32 here, __u32 parsed, __u32 ethertype)
+{
+	if (parsed != PARSED_NOT_IP)
+		return unparsed(here, parsed);
+	if (ethertype == ETH_P_ARP && here & HERE_DROP)
+		return REASON_ESSENTIAL;
+	return here & HERE_DROP_UNPARSED && !is_link_protocol(ethertype) ? REASON_NOT_IP_DROP : REASON_NOT_IP;
+}
+
+/* Whether parse_apart may see more of a packet than the parser of the linear part. */
+static __always_inline int has_more(struct xdp_md *ctx, struct account *account, enum parsed parsed)
 {
 	add_fragments(ctx, account);
-	if (parsed == PARSED_TOO_DEEP)
-		return REASON_UNSUPPORTED;
-	return parsed == PARSED_SHORT && account->bytes > linear_size(ctx) ? REASON_NONLINEAR : REASON_MALFORMED;
+	if (parsed == PARSED_SHORT)
+		return account->bytes > linear_size(ctx);
+	return parsed == PARSED_TAGGED || (parsed == PARSED_IMPOSSIBLE && account->bytes > IP_LENGTH_LIMIT);
 }
 
 static __always_inline int within(__u16 port, __u16 first, __u16 last)
@@ -188,18 +256,46 @@ static __always_inline int judge_packet(const struct settings *settings, const s
 	return judge_class(settings, &subject, decision);
 }
 
-/* Packets that default drop must pass: without them, not even allowed sources could reach the host. */
-static __always_inline int is_essential(const struct packet *packet)
+/* enum essential bit of an ICMP message, or 0. */
+static __always_inline __u32 essential_icmp(const struct packet *packet)
+{
+	__u8 type = icmp_type(packet);
+
+	if (!is_ipv6(packet))
+		return is_error4(type) ? ESSENTIAL_ICMP_ERRORS : 0;
+	if (type >= ND_FIRST && type <= ND_LAST)
+		return ESSENTIAL_NEIGHBOR_DISCOVERY;
+	if ((type >= MLD_FIRST && type <= MLD_LAST) || type == MLD2_REPORT)
+		return ESSENTIAL_MLD;
+	return is_error6(type) ? ESSENTIAL_ICMP_ERRORS : 0;
+}
+
+/* enum essential bit of a UDP packet, or 0. RFC 2131 §4.1: relay agents use the server's port on both sides. */
+static __always_inline __u32 essential_udp(const struct packet *packet)
+{
+	if (is_ipv6(packet)) {
+		if (packet->head == PORTS(DHCP6_SERVER, DHCP6_CLIENT))
+			return ESSENTIAL_DHCP_CLIENT;
+		return packet->head == PORTS(DHCP6_CLIENT, DHCP6_SERVER) ||
+				       packet->head == PORTS(DHCP6_SERVER, DHCP6_SERVER) ?
+			       ESSENTIAL_DHCP_SERVER :
+			       0;
+	}
+	if (packet->head == PORTS(DHCP4_SERVER, DHCP4_CLIENT))
+		return ESSENTIAL_DHCP_CLIENT;
+	return packet->head == PORTS(DHCP4_CLIENT, DHCP4_SERVER) || packet->head == PORTS(DHCP4_SERVER, DHCP4_SERVER) ?
+		       ESSENTIAL_DHCP_SERVER :
+		       0;
+}
+
+/* enum essential bit of the packet's group, or 0: packets without which not even allowed sources could reach the host. */
+static __always_inline __u32 essential_group(const struct packet *packet)
 {
 	if (is_loopback(packet))
-		return 1;
+		return ESSENTIAL_LOOPBACK;
 	if (packet->transport == TRANSPORT_ICMP)
-		return is_ipv6(packet) && icmp_type(packet) >= ND_FIRST && icmp_type(packet) <= ND_LAST;
-	if (packet->transport != TRANSPORT_PORTS || packet->protocol != IPPROTO_UDP)
-		return 0;
-	if (is_ipv6(packet))
-		return source_port(packet) == DHCP6_SERVER && destination_port(packet) == DHCP6_CLIENT;
-	return source_port(packet) == DHCP4_SERVER && destination_port(packet) == DHCP4_CLIENT;
+		return essential_icmp(packet);
+	return packet->transport == TRANSPORT_PORTS && packet->protocol == IPPROTO_UDP ? essential_udp(packet) : 0;
 }
 
 /* A global function for the verifier's sake, as judge_further_rules. */
@@ -224,23 +320,55 @@ static __always_inline __u32 lacking_roles(const struct settings *settings, cons
 	return roles ? roles->lacks[account->slot % sizeof(roles->lacks)] : 0;
 }
 
-/* Passes a packet, accepted by the filter and with its IP header at `network`, to the balancer. */
-static __always_inline void balance(struct xdp_md *ctx, const struct account *account, const struct packet *packet,
-				    __u32 network, __u32 transport, struct decision *decision)
+/*
+ * The rules of the interface that received a packet. By arithmetic: after branches the verifier would walk everything
+ * for each combination of constants.
+ */
+static __always_inline __u32 rules_here(const struct settings *settings, const struct account *account)
+{
+	__u64 lacks = lacking_roles(settings, account), filter = lacks / ROLE_FILTER & 1, balance = lacks / ROLE_BALANCE & 1;
+
+	return (settings->flags & ~(filter * (HERE_DROP | HERE_DROP_UNPARSED) | balance * HERE_BALANCE) &
+		(HERE_DROP | HERE_DROP_UNPARSED | HERE_BALANCE)) |
+	       (1 - filter) * HERE_FILTER;
+}
+
+extern int bpf_xdp_pull_data(struct xdp_md *ctx, __u32 size) __ksym __weak;
+
+/*
+ * Moves the first `size` bytes of the frame into its linear part, where the balancer reads and writes. -1: the kernel
+ * cannot, as before 6.18. A global function, because few packets come here.
+ */
+__noinline int make_linear(struct xdp_md *ctx, __u32 size)
+{
+	__u32 whole = bpf_xdp_get_buff_len(ctx);
+
+	if (!bpf_xdp_pull_data)
+		return -1;
+	return bpf_xdp_pull_data(ctx, size < whole ? size : whole) ? -1 : 0;
+}
+
+/* Bytes of the linear part that the balancer needs: an ICMP error quotes a packet (RFC 1812 §4.3.2.3). */
+static __always_inline __u32 balanced_size(const struct flow *flow)
+{
+	return flow->transport + (flow->kind == TRANSPORT_ICMP ? ICMP_HEADER + QUOTE : TCP_HEADER);
+}
+
+/* Fills in the balancer's view of a packet that the filter has judged. */
+static __always_inline struct flow *open_flow(const struct account *account, const struct packet *packet)
 {
 	struct scratch *scratch = open_scratch();
 	struct flow *flow;
-	__u32 reason;
 
 	if (!scratch)
-		return;
+		return 0;
 	flow = &scratch->flow;
 	flow->source_high = 0;
 	flow->destination_high = 0;
 	flow->ports = packet->head;
 	flow->bytes = account->bytes;
-	flow->network = network;
-	flow->transport = transport;
+	flow->network = packet->network;
+	flow->transport = packet->behind;
 	flow->fragment = packet->fragment;
 	flow->service = NO_SLOT;
 	flow->backend = NO_SLOT;
@@ -249,12 +377,145 @@ static __always_inline void balance(struct xdp_md *ctx, const struct account *ac
 	flow->kind = packet->transport;
 	flow->tcp_flags = 0;
 	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (account->slot ? FLOW_LIVE : 0);
-	reason = packet->transport == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
+	return flow;
+}
+
+/* Passes the packet to the balancer. */
+static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 here, struct decision *decision)
+{
+	__u32 reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
+
 	if (reason == NOT_OURS)
 		return;
+	if (reason == REASON_MALFORMED && here & HERE_DROP_UNPARSED)
+		reason = REASON_MALFORMED_DROP;
+	if (reason == REASON_UNSUPPORTED && here & HERE_DROP_UNPARSED)
+		reason = REASON_UNSUPPORTED_DROP;
 	decision->reason = reason;
 	decision->service = flow->service;
 	decision->backend = flow->backend;
+}
+
+/* Looks up the source address of an IPv4 packet: its class, and its ban, as the prefix length + 1. */
+static __always_inline __u32 look_up4(const struct settings *settings, const struct packet *packet, __u32 *class)
+{
+	*class = lookup4(settings, packet->source4);
+	return lookup_ban4(packet->source4);
+}
+
+static __always_inline __u32 look_up6(const struct packet *packet, __u32 *class)
+{
+	*class = classify_ipv6(packet);
+	return lookup_ban6(packet->source6_high, packet->source6_low);
+}
+
+/* Counts all bytes of a packet whose IP header has been parsed. */
+static __always_inline void measure(struct xdp_md *ctx, struct account *account, const struct cursor *cursor)
+{
+	if (account->bytes >= FULL_BUFFER || cursor->left > cursor->end - cursor->pos)
+		add_fragments(ctx, account);
+}
+
+/*
+ * Parses an IPv4 packet, and looks up its source as soon as it is known: behind the rest of the parser the verifier would
+ * walk the tables again for every path through it.
+ */
+static __always_inline enum parsed look_at4(struct xdp_md *ctx, const struct settings *settings, __u32 here,
+					    struct account *account, struct cursor *cursor, struct packet *packet,
+					    struct decision *decision, __u32 *banned)
+{
+	__u16 network = offset_in(ctx, cursor->pos);
+	enum parsed parsed = parse_ipv4(cursor, packet);
+
+	if (parsed != PARSED)
+		return parsed;
+	packet->network = network;
+	measure(ctx, account, cursor);
+	if (here & HERE_FILTER)
+		*banned = look_up4(settings, packet, &decision->class);
+	return parse_transport(cursor, packet, IPPROTO_ICMP);
+}
+
+/* As look_at4. */
+static __always_inline enum parsed look_at6(struct xdp_md *ctx, __u32 here, struct account *account,
+					    struct cursor *cursor, struct packet *packet, struct decision *decision,
+					    __u32 *banned)
+{
+	__u16 network = offset_in(ctx, cursor->pos);
+	enum parsed parsed = parse_ipv6(cursor, packet);
+
+	if (parsed != PARSED)
+		return parsed;
+	packet->network = network;
+	measure(ctx, account, cursor);
+	if (here & HERE_FILTER)
+		*banned = look_up6(packet, &decision->class);
+	parsed = parse_extensions(ctx, cursor, packet);
+	return parsed == PARSED ? parse_transport(cursor, packet, IPPROTO_ICMPV6) : parsed;
+}
+
+/* Decides on a packet with known addresses. Returns whether the balancer may take it. */
+static __always_inline int decide(const struct settings *settings, const struct packet *packet, enum parsed parsed,
+				  const struct account *account, __u32 here, __u32 banned, struct decision *decision)
+{
+	if (decision->class != 0 && judge_packet(settings, packet, account, banned, decision)) {
+		if (decision->reason != REASON_ALLOWLIST)
+			return 0;
+	} else if (banned) {
+		decision->reason = REASON_BAN;
+		decision->scope = banned - 1;
+		return 0;
+	} else if (parsed != PARSED && (here & HERE_DROP_UNPARSED || !(here & HERE_DROP))) {
+		decision->reason = unparsed(here, parsed);
+		return 0;
+	} else if (!(here & HERE_DROP)) {
+		decision->reason = REASON_DEFAULT_PASS;
+	} else if (parsed == PARSED && essential_group(packet) & (settings->essential ^ ESSENTIAL_DEFAULT)) {
+		decision->reason = REASON_ESSENTIAL;
+	} else {
+		decision->reason = REASON_DEFAULT_DROP;
+	}
+	return parsed == PARSED && here & HERE_BALANCE;
+}
+
+/*
+ * Parses and judges the whole frame, wherever its headers lie. Returns whether the balancer may take it, which then has
+ * its view of the packet. A global function, because few packets come here.
+ */
+__noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 here, struct decision *decision)
+{
+	const struct account account = { .slot = slot, .bytes = bpf_xdp_get_buff_len(ctx) };
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	struct packet packet = {};
+	__u32 banned = 0;
+	int parsed;
+
+	if (!decision || !settings)
+		return 0;
+	decision->class = 0;
+	parsed = parse_apart(ctx, &packet);
+	if (!packet.network) {
+		decision->reason = judge_unaddressed(here, parsed, bpf_ntohs(packet.ethertype));
+		return 0;
+	}
+	if (here & HERE_FILTER)
+		banned = is_ipv4(&packet) ? look_up4(settings, &packet, &decision->class) :
+					    look_up6(&packet, &decision->class);
+	return decide(settings, &packet, parsed, &account, here, banned, decision) && !packet.stacked && PART(balancer) &&
+	       open_flow(&account, &packet);
+}
+
+/* Passes a packet whose headers are not linear to the balancer, which reads and writes them in place. */
+static __always_inline void balance_apart(struct xdp_md *ctx, __u32 here, struct decision *decision)
+{
+	struct scratch *scratch = open_scratch();
+
+	if (!scratch)
+		return;
+	if (!make_linear(ctx, balanced_size(&scratch->flow)))
+		balance(ctx, &scratch->flow, here, decision);
+	else if (verdict_of(decision->reason) == XDP_PASS)
+		decision->reason = REASON_NONLINEAR;
 }
 
 /* Judges one packet. Counts the lists that decide, unless the account has no slot. */
@@ -270,68 +531,43 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	};
 	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	__u32 banned = 0, network, transport, lacks, dropping;
 	struct packet packet = {};
+	__u32 banned = 0, here;
 	enum parsed parsed;
+	struct flow *flow;
 
 	if (!settings)
 		return decision;
-	lacks = lacking_roles(settings, account);
-	dropping = settings->flags & SETTINGS_DEFAULT_DROP && !(lacks & ROLE_FILTER);
-	parsed = parse_ethernet(&cursor, &packet);
-	if (parsed != PARSED)
-		goto unparsed;
-	if (!is_ipv4(&packet) && !is_ipv6(&packet)) {
-		int arp = packet.ethertype == bpf_htons(ETH_P_ARP);
-
-		add_fragments(ctx, account);
-		decision.reason = arp && dropping ? REASON_ESSENTIAL : REASON_NOT_IP;
-		return decision;
+	here = rules_here(settings, account);
+	parsed = parse_link(&cursor, &packet);
+	if (parsed == PARSED) {
+		if (is_ipv4(&packet))
+			parsed = look_at4(ctx, settings, here, account, &cursor, &packet, &decision, &banned);
+		else if (is_ipv6(&packet))
+			parsed = look_at6(ctx, here, account, &cursor, &packet, &decision, &banned);
+		else
+			parsed = is_tag(packet.ethertype) ? PARSED_TAGGED : PARSED_NOT_IP;
 	}
-	network = offset_in(ctx, cursor.pos);
-	parsed = is_ipv4(&packet) ? parse_ipv4(&cursor, &packet) : parse_ipv6(&cursor, &packet);
-	if (parsed != PARSED)
-		goto unparsed;
-	if (account->bytes >= FULL_BUFFER || cursor.left > cursor.end - cursor.pos)
-		add_fragments(ctx, account);
-
-	/* Before the parser continues: otherwise the verifier would walk the tables again for every path through it. */
-	if (is_ipv4(&packet)) {
-		if (!(lacks & ROLE_FILTER)) {
-			decision.class = lookup4(settings, packet.source4);
-			banned = lookup_ban4(packet.source4);
-		}
-		parsed = parse_transport(&cursor, &packet, IPPROTO_ICMP);
-	} else {
-		if (!(lacks & ROLE_FILTER)) {
-			decision.class = classify_ipv6(&packet);
-			banned = lookup_ban6(packet.source6_high, packet.source6_low);
-		}
-		parsed = parse_extensions(ctx, &cursor, &packet);
-		if (parsed == PARSED)
-			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
-	}
-	transport = offset_in(ctx, cursor.pos);
-	if (decision.class != 0 && judge_packet(settings, &packet, account, banned, &decision)) {
-		if (decision.reason != REASON_ALLOWLIST)
+	if (parsed != PARSED) {
+		if (has_more(ctx, account, parsed)) {
+			if (judge_apart(ctx, account->slot, here, &decision) && PART(balancer))
+				balance_apart(ctx, here, &decision);
 			return decision;
-	} else if (banned) {
-		decision.reason = REASON_BAN;
-		decision.scope = banned - 1;
-		return decision;
-	} else if (parsed != PARSED && !(parsed == PARSED_TOO_DEEP && dropping)) {
-		/* The stack follows longer chains than we do: under default drop an extra header must not bypass it. */
-		goto unparsed;
-	} else if (!dropping) {
-		decision.reason = REASON_DEFAULT_PASS;
-	} else {
-		decision.reason = is_essential(&packet) ? REASON_ESSENTIAL : REASON_DEFAULT_DROP;
+		}
+		if (!packet.network) {
+			decision.reason = judge_unaddressed(here, parsed, bpf_ntohs(packet.ethertype));
+			return decision;
+		}
 	}
-	if (settings->flags & SETTINGS_SERVICES && parsed == PARSED && PART(balancer) && !(lacks & ROLE_BALANCE))
-		balance(ctx, account, &packet, network, transport, &decision);
-	return decision;
-
-unparsed:
-	decision.reason = unparsed(ctx, account, parsed);
+	packet.behind = offset_in(ctx, cursor.pos);
+	if (!decide(settings, &packet, parsed, account, here, banned, &decision) || !PART(balancer))
+		return decision;
+	flow = open_flow(account, &packet);
+	if (!flow)
+		return decision;
+	/* Of a first fragment or an ICMP error it reads more than the filter. */
+	if (account->bytes > linear_size(ctx) && balanced_size(flow) > linear_size(ctx))
+		make_linear(ctx, balanced_size(flow));
+	balance(ctx, flow, here, &decision);
 	return decision;
 }
