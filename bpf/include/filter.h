@@ -80,13 +80,30 @@ static __always_inline const void *lookup_line(__u32 index)
 }
 
 /*
- * The rules of an interface for packets, apart from lists: flags of the settings, and one of its own. A scalar, so that
- * it fits into a register.
+ * The rules for a packet, apart from lists, in one register: the flags of the settings, and above them the roles that the
+ * interface lacks. One without the role of the filter drops nothing.
  */
-#define HERE_DROP SETTINGS_DEFAULT_DROP
-#define HERE_BALANCE SETTINGS_SERVICES
-#define HERE_DROP_UNPARSED SETTINGS_UNPARSED_DROP
-#define HERE_FILTER 0x80000000
+#define LACKS(role) ((role) << 16)
+
+static __always_inline int is_filtered(__u32 rules)
+{
+	return !(rules & LACKS(ROLE_FILTER));
+}
+
+static __always_inline int drops_by_default(__u32 rules)
+{
+	return (rules & (SETTINGS_DEFAULT_DROP | LACKS(ROLE_FILTER))) == SETTINGS_DEFAULT_DROP;
+}
+
+static __always_inline int drops_unparsed(__u32 rules)
+{
+	return (rules & (SETTINGS_UNPARSED_DROP | LACKS(ROLE_FILTER))) == SETTINGS_UNPARSED_DROP;
+}
+
+static __always_inline int is_balanced(__u32 rules)
+{
+	return (rules & (SETTINGS_SERVICES | LACKS(ROLE_BALANCE))) == SETTINGS_SERVICES;
+}
 
 /* Ethertypes of protocols of the link, which carry no IP packet to this host; docs/filter.md lists them. */
 static __always_inline int is_link_protocol(__u16 ethertype)
@@ -114,24 +131,24 @@ static __always_inline int is_link_protocol(__u16 ethertype)
 }
 
 /* The reason of a packet whose headers cannot be parsed completely. */
-static __always_inline __u32 unparsed(__u32 here, __u32 parsed)
+static __always_inline __u32 unparsed(__u32 rules, __u32 parsed)
 {
 	if (parsed == PARSED_TOO_DEEP)
-		return here & HERE_DROP_UNPARSED ? REASON_UNSUPPORTED_DROP : REASON_UNSUPPORTED;
-	return here & HERE_DROP_UNPARSED ? REASON_MALFORMED_DROP : REASON_MALFORMED;
+		return drops_unparsed(rules) ? REASON_UNSUPPORTED_DROP : REASON_UNSUPPORTED;
+	return drops_unparsed(rules) ? REASON_MALFORMED_DROP : REASON_MALFORMED;
 }
 
 /*
  * The reason of a packet without known addresses. A global function for the verifier's sake, as judge_further_rules, and
  * because few packets come here.
  */
-__noinline __u32 judge_unaddressed(__u32 here, __u32 parsed, __u32 ethertype)
+__noinline __u32 judge_unaddressed(__u32 rules, __u32 parsed, __u32 ethertype)
 {
 	if (parsed != PARSED_NOT_IP)
-		return unparsed(here, parsed);
-	if (ethertype == ETH_P_ARP && here & HERE_DROP)
+		return unparsed(rules, parsed);
+	if (ethertype == ETH_P_ARP && drops_by_default(rules))
 		return REASON_ESSENTIAL;
-	return here & HERE_DROP_UNPARSED && !is_link_protocol(ethertype) ? REASON_NOT_IP_DROP : REASON_NOT_IP;
+	return drops_unparsed(rules) && !is_link_protocol(ethertype) ? REASON_NOT_IP_DROP : REASON_NOT_IP;
 }
 
 /* Whether parse_apart may see more of a packet than the parser of the linear part. */
@@ -320,19 +337,6 @@ static __always_inline __u32 lacking_roles(const struct settings *settings, cons
 	return roles ? roles->lacks[account->slot % sizeof(roles->lacks)] : 0;
 }
 
-/*
- * The rules of the interface that received a packet. By arithmetic: after branches the verifier would walk everything
- * for each combination of constants.
- */
-static __always_inline __u32 rules_here(const struct settings *settings, const struct account *account)
-{
-	__u64 lacks = lacking_roles(settings, account), filter = lacks / ROLE_FILTER & 1, balance = lacks / ROLE_BALANCE & 1;
-
-	return (settings->flags & ~(filter * (HERE_DROP | HERE_DROP_UNPARSED) | balance * HERE_BALANCE) &
-		(HERE_DROP | HERE_DROP_UNPARSED | HERE_BALANCE)) |
-	       (1 - filter) * HERE_FILTER;
-}
-
 extern int bpf_xdp_pull_data(struct xdp_md *ctx, __u32 size) __ksym __weak;
 
 /*
@@ -381,15 +385,15 @@ static __always_inline struct flow *open_flow(const struct account *account, con
 }
 
 /* Passes the packet to the balancer. */
-static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 here, struct decision *decision)
+static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 rules, struct decision *decision)
 {
 	__u32 reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
 
 	if (reason == NOT_OURS)
 		return;
-	if (reason == REASON_MALFORMED && here & HERE_DROP_UNPARSED)
+	if (reason == REASON_MALFORMED && drops_unparsed(rules))
 		reason = REASON_MALFORMED_DROP;
-	if (reason == REASON_UNSUPPORTED && here & HERE_DROP_UNPARSED)
+	if (reason == REASON_UNSUPPORTED && drops_unparsed(rules))
 		reason = REASON_UNSUPPORTED_DROP;
 	decision->reason = reason;
 	decision->service = flow->service;
@@ -416,47 +420,9 @@ static __always_inline void measure(struct xdp_md *ctx, struct account *account,
 		add_fragments(ctx, account);
 }
 
-/*
- * Parses an IPv4 packet, and looks up its source as soon as it is known: behind the rest of the parser the verifier would
- * walk the tables again for every path through it.
- */
-static __always_inline enum parsed look_at4(struct xdp_md *ctx, const struct settings *settings, __u32 here,
-					    struct account *account, struct cursor *cursor, struct packet *packet,
-					    struct decision *decision, __u32 *banned)
-{
-	__u16 network = offset_in(ctx, cursor->pos);
-	enum parsed parsed = parse_ipv4(cursor, packet);
-
-	if (parsed != PARSED)
-		return parsed;
-	packet->network = network;
-	measure(ctx, account, cursor);
-	if (here & HERE_FILTER)
-		*banned = look_up4(settings, packet, &decision->class);
-	return parse_transport(cursor, packet, IPPROTO_ICMP);
-}
-
-/* As look_at4. */
-static __always_inline enum parsed look_at6(struct xdp_md *ctx, __u32 here, struct account *account,
-					    struct cursor *cursor, struct packet *packet, struct decision *decision,
-					    __u32 *banned)
-{
-	__u16 network = offset_in(ctx, cursor->pos);
-	enum parsed parsed = parse_ipv6(cursor, packet);
-
-	if (parsed != PARSED)
-		return parsed;
-	packet->network = network;
-	measure(ctx, account, cursor);
-	if (here & HERE_FILTER)
-		*banned = look_up6(packet, &decision->class);
-	parsed = parse_extensions(ctx, cursor, packet);
-	return parsed == PARSED ? parse_transport(cursor, packet, IPPROTO_ICMPV6) : parsed;
-}
-
 /* Decides on a packet with known addresses. Returns whether the balancer may take it. */
 static __always_inline int decide(const struct settings *settings, const struct packet *packet, enum parsed parsed,
-				  const struct account *account, __u32 here, __u32 banned, struct decision *decision)
+				  const struct account *account, __u32 rules, __u32 banned, struct decision *decision)
 {
 	if (decision->class != 0 && judge_packet(settings, packet, account, banned, decision)) {
 		if (decision->reason != REASON_ALLOWLIST)
@@ -465,24 +431,24 @@ static __always_inline int decide(const struct settings *settings, const struct 
 		decision->reason = REASON_BAN;
 		decision->scope = banned - 1;
 		return 0;
-	} else if (parsed != PARSED && (here & HERE_DROP_UNPARSED || !(here & HERE_DROP))) {
-		decision->reason = unparsed(here, parsed);
+	} else if (parsed != PARSED && (drops_unparsed(rules) || !drops_by_default(rules))) {
+		decision->reason = unparsed(rules, parsed);
 		return 0;
-	} else if (!(here & HERE_DROP)) {
+	} else if (!drops_by_default(rules)) {
 		decision->reason = REASON_DEFAULT_PASS;
 	} else if (parsed == PARSED && essential_group(packet) & (settings->essential ^ ESSENTIAL_DEFAULT)) {
 		decision->reason = REASON_ESSENTIAL;
 	} else {
 		decision->reason = REASON_DEFAULT_DROP;
 	}
-	return parsed == PARSED && here & HERE_BALANCE;
+	return parsed == PARSED && is_balanced(rules);
 }
 
 /*
  * Parses and judges the whole frame, wherever its headers lie. Returns whether the balancer may take it, which then has
  * its view of the packet. A global function, because few packets come here.
  */
-__noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 here, struct decision *decision)
+__noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 rules, struct decision *decision)
 {
 	const struct account account = { .slot = slot, .bytes = bpf_xdp_get_buff_len(ctx) };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
@@ -495,25 +461,25 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 here, struct de
 	decision->class = 0;
 	parsed = parse_apart(ctx, &packet);
 	if (!packet.network) {
-		decision->reason = judge_unaddressed(here, parsed, bpf_ntohs(packet.ethertype));
+		decision->reason = judge_unaddressed(rules, parsed, bpf_ntohs(packet.ethertype));
 		return 0;
 	}
-	if (here & HERE_FILTER)
+	if (is_filtered(rules))
 		banned = is_ipv4(&packet) ? look_up4(settings, &packet, &decision->class) :
 					    look_up6(&packet, &decision->class);
-	return decide(settings, &packet, parsed, &account, here, banned, decision) && !packet.stacked && PART(balancer) &&
+	return decide(settings, &packet, parsed, &account, rules, banned, decision) && !packet.stacked && PART(balancer) &&
 	       open_flow(&account, &packet);
 }
 
 /* Passes a packet whose headers are not linear to the balancer, which reads and writes them in place. */
-static __always_inline void balance_apart(struct xdp_md *ctx, __u32 here, struct decision *decision)
+static __always_inline void balance_apart(struct xdp_md *ctx, __u32 rules, struct decision *decision)
 {
 	struct scratch *scratch = open_scratch();
 
 	if (!scratch)
 		return;
 	if (!make_linear(ctx, balanced_size(&scratch->flow)))
-		balance(ctx, &scratch->flow, here, decision);
+		balance(ctx, &scratch->flow, rules, decision);
 	else if (verdict_of(decision->reason) == XDP_PASS)
 		decision->reason = REASON_NONLINEAR;
 }
@@ -532,35 +498,47 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	struct packet packet = {};
-	__u32 banned = 0, here;
+	__u32 banned = 0, rules;
 	enum parsed parsed;
 	struct flow *flow;
 
 	if (!settings)
 		return decision;
-	here = rules_here(settings, account);
+	rules = settings->flags | LACKS(lacking_roles(settings, account));
 	parsed = parse_link(&cursor, &packet);
-	if (parsed == PARSED) {
-		if (is_ipv4(&packet))
-			parsed = look_at4(ctx, settings, here, account, &cursor, &packet, &decision, &banned);
-		else if (is_ipv6(&packet))
-			parsed = look_at6(ctx, here, account, &cursor, &packet, &decision, &banned);
-		else
-			parsed = is_tag(packet.ethertype) ? PARSED_TAGGED : PARSED_NOT_IP;
-	}
-	if (parsed != PARSED) {
-		if (has_more(ctx, account, parsed)) {
-			if (judge_apart(ctx, account->slot, here, &decision) && PART(balancer))
-				balance_apart(ctx, here, &decision);
-			return decision;
-		}
-		if (!packet.network) {
-			decision.reason = judge_unaddressed(here, parsed, bpf_ntohs(packet.ethertype));
-			return decision;
-		}
+	if (parsed != PARSED)
+		goto unaddressed;
+	packet.network = offset_in(ctx, cursor.pos);
+	/*
+	 * The source is looked up as soon as it is known: behind the rest of the parser the verifier would walk the tables
+	 * again for every path through it.
+	 */
+	if (is_ipv4(&packet)) {
+		parsed = parse_ipv4(&cursor, &packet);
+		if (parsed != PARSED)
+			goto unaddressed;
+		measure(ctx, account, &cursor);
+		if (is_filtered(rules))
+			banned = look_up4(settings, &packet, &decision.class);
+		parsed = parse_transport(&cursor, &packet, IPPROTO_ICMP);
+	} else if (is_ipv6(&packet)) {
+		parsed = parse_ipv6(&cursor, &packet);
+		if (parsed != PARSED)
+			goto unaddressed;
+		measure(ctx, account, &cursor);
+		if (is_filtered(rules))
+			banned = look_up6(&packet, &decision.class);
+		parsed = parse_extensions(ctx, &cursor, &packet);
+		if (parsed == PARSED)
+			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
+	} else {
+		parsed = is_tag(packet.ethertype) ? PARSED_TAGGED : PARSED_NOT_IP;
+		goto unaddressed;
 	}
 	packet.behind = offset_in(ctx, cursor.pos);
-	if (!decide(settings, &packet, parsed, account, here, banned, &decision) || !PART(balancer))
+	if (parsed != PARSED && has_more(ctx, account, parsed))
+		goto apart;
+	if (!decide(settings, &packet, parsed, account, rules, banned, &decision) || !PART(balancer))
 		return decision;
 	flow = open_flow(account, &packet);
 	if (!flow)
@@ -568,6 +546,16 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	/* Of a first fragment or an ICMP error it reads more than the filter. */
 	if (account->bytes > linear_size(ctx) && balanced_size(flow) > linear_size(ctx))
 		make_linear(ctx, balanced_size(flow));
-	balance(ctx, flow, here, &decision);
+	balance(ctx, flow, rules, &decision);
+	return decision;
+
+unaddressed:
+	if (!has_more(ctx, account, parsed)) {
+		decision.reason = judge_unaddressed(rules, parsed, bpf_ntohs(packet.ethertype));
+		return decision;
+	}
+apart:
+	if (judge_apart(ctx, account->slot, rules, &decision) && PART(balancer))
+		balance_apart(ctx, rules, &decision);
 	return decision;
 }
