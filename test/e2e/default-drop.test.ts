@@ -54,7 +54,9 @@ afterEach(() => {
 
 /** Applies default drop, with all groups of essential packets but one. */
 async function drop(without?: string): Promise<void> {
-  const groups = ['loopback', 'icmp_errors', 'neighbor_discovery', 'mld', 'dhcp_client'].filter((one) => one !== without)
+  const groups = ['loopback', 'icmp_errors', 'neighbor_discovery', 'mld', 'dhcp_client'].filter(
+    (one) => one !== without,
+  )
   const allowed = `allowlist: [${ALLOWED[4]}, "${ALLOWED[6]}"]`
   lab.write(
     'xdp.yaml',
