@@ -1,6 +1,6 @@
 # Runs in the guest: creates the maps, loads and fills every policy, sends the packets, then filters a real link. Prints
 # `ok NAME` or `not ok NAME` with the cause, and raw output for the host to judge. The host prepends the variables
-# cases, instance, shared, peer and policies to this script.
+# cases, instance, shared, peer, wanted (names of programs) and policies to this script.
 
 check() {
 	name=$1
@@ -18,7 +18,7 @@ programs() {
 }
 
 loaded() {
-	for program in xdp_filter explain table_write table_read stats_read ban_write ban_sweep ban_count health_write counter_read flow_count port_count; do
+	for program in $wanted; do
 		[ -e "$(programs "$1")/$program" ] || { echo "$program is not pinned"; return 1; }
 	done
 }

@@ -16,7 +16,7 @@ import {
 import type { ObjectFile } from '../../src/abi/object.ts'
 import { type MapShape, mapWords, type Paths, pinPaths, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
-import { PROGRAM_MAPS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { PROGRAM_MAPS, PROGRAMS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import { withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
@@ -348,6 +348,7 @@ export function prepare(directory: string, guest: string, shipped: readonly stri
     `instance=${paths.instance}`,
     `shared=${paths.shared}`,
     `peer=${PEER}`,
+    `wanted="${PROGRAMS.join(' ')}"`,
     `policies="${POLICIES.map(({ number }) => number).join(' ')}"`,
     '',
   ].join('\n')

@@ -1,11 +1,12 @@
 // Probes: test packets inside and outside of every list, with the verdict of the file, sent through a loaded program.
 // They change no counter, because a test run arrives on no interface of ours.
 
-import { readFileSync, writeFileSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { ran } from '../../abi/answer.ts'
 import type { Part } from '../../abi/command.ts'
 import { bpftool } from '../../abi/command.ts'
-import { type Explanation, REASON } from '../../abi/generated.ts'
+import { type Explanation, explanationCodec, REASON } from '../../abi/generated.ts'
 import { explanationOf, factsFor, type TestPacket as Packet, type Probe, packetFor } from '../../abi/packet.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Address, Family } from '../../model/address.ts'
@@ -16,7 +17,8 @@ import type { Scope, State } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 import type { Verdict } from '../../report/reason.ts'
 import { judge } from '../../semantics/judge.ts'
-import { runBatch } from '../tools/bpftool.ts'
+import { readOutput, understand } from '../tools/answer.ts'
+import { askBatch, runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 
 /** linux/bpf.h enum xdp_action */
@@ -110,7 +112,7 @@ export function probePart(files: string, program: string, probes: readonly Probe
     return bpftool('prog', 'run', 'pinned', program, 'data_in', `${files}-${number}`, 'repeat', '1')
   })
   const finish = (outputs: readonly unknown[]): Verdict[] =>
-    (outputs as { retval: number }[]).map(({ retval }) => verdictOfAction(retval))
+    outputs.map((output) => verdictOfAction(ran(output).retval))
   return { commands, finish }
 }
 
@@ -159,11 +161,15 @@ async function excusedOf(
     return bpftool('prog', 'run', 'pinned', explain, 'data_in', file, 'data_out', `${file}.out`, 'repeat', '1')
   })
   await runBatch(commands)
-  const excused = probes.filter(({ number }) =>
-    APART.includes(explanationOf(readFileSync(`${files}-${number}.out`)).reason),
+  const explained = await understand('bpftool', 'bpftool prog run', () =>
+    probes.map(({ number }) => readExplanation(`${files}-${number}.out`)),
   )
+  const excused = probes.filter((_, i) => APART.includes(explained[i]?.reason ?? -1))
   return new Set(excused.map(({ number }) => number))
 }
+
+/** Reads the explanation that a test run wrote. Throws BadAnswer. */
+const readExplanation = (file: string): Explanation => explanationOf(readOutput(file, explanationCodec.size))
 
 /** Sends one packet through a pinned filter, and through its twin that explains the verdict. */
 export async function explainPacket(
@@ -175,10 +181,11 @@ export async function explainPacket(
     const input = `${directory}/packet`
     const output = `${directory}/explanation`
     await writeFile(input, packetFor(packet))
-    const [judged] = (await runBatch([
+    const [judged] = await askBatch(ran, [
       bpftool('prog', 'run', 'pinned', filter, 'data_in', input, 'repeat', '1'),
       bpftool('prog', 'run', 'pinned', explain, 'data_in', input, 'data_out', output, 'repeat', '1'),
-    ])) as { retval: number }[]
-    return { verdict: verdictOfAction(judged?.retval ?? 0), explanation: explanationOf(await readFile(output)) }
+    ])
+    const explanation = await understand('bpftool', 'bpftool prog run', () => readExplanation(output))
+    return { verdict: verdictOfAction(judged?.retval ?? 0), explanation }
   })
 }
