@@ -19,16 +19,17 @@ int explain(struct xdp_md *ctx)
 	struct account account = { .bytes = linear_size(ctx) };
 	const struct decision decision = filter(ctx, &account);
 	const int verdict = verdict_of(decision.reason);
-	struct explanation *explanation = (void *)(long)ctx->data;
+	const struct explanation explanation = {
+		.verdict = verdict,
+		.reason = decision.reason,
+		.class = decision.class,
+		.list = decision.list,
+		.scope = decision.scope,
+		.service = decision.service,
+		.backend = decision.backend,
+	};
 
-	if ((void *)(explanation + 1) > (void *)(long)ctx->data_end)
-		return verdict;
-	explanation->verdict = verdict;
-	explanation->reason = decision.reason;
-	explanation->class = decision.class;
-	explanation->list = decision.list;
-	explanation->scope = decision.scope;
-	explanation->service = decision.service;
-	explanation->backend = decision.backend;
+	/* Of a shorter packet only the verdict is reported. */
+	bpf_xdp_store_bytes(ctx, 0, (void *)&explanation, sizeof(explanation));
 	return verdict;
 }

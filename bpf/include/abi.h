@@ -48,10 +48,10 @@ struct line {
 #define REASON_LIST(X) \
 	X(DEFAULT_PASS, PASS)		/* no list decided, policy.default is pass */ \
 	X(ALLOWLIST, PASS)		/* an allowlist entry matched */ \
-	X(ESSENTIAL, PASS)		/* ARP, neighbour discovery, DHCP reply or loopback under default drop */ \
+	X(ESSENTIAL, PASS)		/* ARP, or of a group in enum essential, under default drop */ \
 	X(NOT_IP, PASS)			/* neither IPv4 nor IPv6 (ARP included under default pass) */ \
 	X(MALFORMED, PASS)		/* truncated or impossible headers, left for the stack to judge */ \
-	X(NONLINEAR, PASS)		/* a header lies beyond the linear part of a multi-buffer packet */ \
+	X(NONLINEAR, PASS)		/* accepted, but the kernel cannot make its headers linear for the balancer */ \
 	X(UNSUPPORTED, PASS)		/* more VLAN tags or IPv6 extension headers than the parser follows */ \
 	X(BLOCKLIST, DROP)		/* a blocklist entry matched */ \
 	X(DEFAULT_DROP, DROP)		/* no list decided, policy.default is drop */ \
@@ -69,7 +69,10 @@ struct line {
 	X(FRAGMENT, DROP)		/* a fragment to a service that needs ports */ \
 	X(OVERSIZE, DROP)		/* exceeds the MTU towards the backend, and no error is sent */ \
 	X(EXPIRED, PASS)		/* its TTL or hop limit expires here; the stack reports it */ \
-	X(EXHAUSTED, DROP)		/* no port of the source pool is free */
+	X(EXHAUSTED, DROP)		/* no port of the source pool is free */ \
+	X(NOT_IP_DROP, DROP)		/* NOT_IP, policy.unparsed is drop, and no protocol of the link */ \
+	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
+	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -81,7 +84,21 @@ enum settings_flag {
 	SETTINGS_DEFAULT_DROP = 1,
 	SETTINGS_SERVICES = 2,	/* line 9 is in use */
 	SETTINGS_ROLES = 4,	/* line 10 is in use */
+	SETTINGS_UNPARSED_DROP = 8,
 };
+
+/* Groups of packets that default drop passes (policy.essential). */
+enum essential {
+	ESSENTIAL_LOOPBACK = 1,			/* from a loopback address to one */
+	ESSENTIAL_ICMP_ERRORS = 2,		/* ICMP 3, 11, 12; ICMPv6 1 to 4 */
+	ESSENTIAL_NEIGHBOR_DISCOVERY = 4,	/* ICMPv6 133 to 137 */
+	ESSENTIAL_MLD = 8,			/* ICMPv6 130 to 132, 143 */
+	ESSENTIAL_DHCP_CLIENT = 16,		/* UDP from 67 to 68, from 547 to 546 in IPv6 */
+	ESSENTIAL_DHCP_SERVER = 32,		/* UDP from 67 or 68 to 67, from 546 or 547 to 547 in IPv6 */
+};
+
+/* All but the server's side of DHCP. */
+#define ESSENTIAL_DEFAULT 31
 
 enum rule_flag {
 	RULE_ALLOW = 1,			/* allowlist, else blocklist */
@@ -99,7 +116,7 @@ struct settings {
 	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
 	__u32 flows;		/* flow table entries requested for services; control plane only */
-	__u32 pad;
+	__u32 essential;	/* enum essential bits that differ from ESSENTIAL_DEFAULT, as 0 did not have this field */
 };
 
 /* Line 1: struct table6, for IPv6 packets. */

@@ -19,6 +19,14 @@
 /* Optional: policies without services do not need it. */
 const volatile __u32 part_balancer = 1;
 
+/* Length of a datagram without a length in its header (see read_ipv4); 0: the frame is not that large. */
+static __always_inline __u32 large_length(const struct flow *flow)
+{
+	__u32 length = flow->bytes - flow->network;
+
+	return length > IP_LENGTH_LIMIT ? length : 0;
+}
+
 static __always_inline int read_addresses4(const struct xdp_md *ctx, struct flow *flow)
 {
 	const struct iphdr *ip = frame_at(ctx, flow->network);
@@ -28,6 +36,8 @@ static __always_inline int read_addresses4(const struct xdp_md *ctx, struct flow
 	flow->source_low = 0xffff00000000ull | bpf_ntohl(ip->saddr);
 	flow->destination_low = 0xffff00000000ull | bpf_ntohl(ip->daddr);
 	flow->length = bpf_ntohs(ip->tot_len);
+	if (ip->tot_len == 0)
+		flow->length = large_length(flow);
 	flow->tos = ip->tos;
 	return 0;
 }
@@ -44,6 +54,8 @@ static __always_inline int read_addresses6(const struct xdp_md *ctx, struct flow
 	flow->destination_high = half_of(destination);
 	flow->destination_low = half_of(destination + 2);
 	flow->length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	if (ip->payload_len == 0 && large_length(flow))
+		flow->length = large_length(flow);
 	flow->tos = bpf_ntohl(*(const __be32 *)ip) >> 20;
 	return 0;
 }

@@ -6,201 +6,18 @@
 #include "addr.h"
 #include "balance.h"
 #include "ban.h"
+#include "defaults.h"
+#include "essential.h"
+#include "extensions.h"
+#include "judge.h"
 #include "maps.h"
 #include "parse.h"
+#include "parse_apart.h"
 #include "parts.h"
 #include "verdict.h"
 
-#define NO_LIST 0xffff
-#define NO_SCOPE 0xffff
-
-/* RFC 4861: router solicitation to redirect. Without them, IPv6 does not work at all. */
-#define ND_FIRST 133
-#define ND_LAST 137
-/* RFC 2131, RFC 8415 */
-#define DHCP4_SERVER 67
-#define DHCP4_CLIENT 68
-#define DHCP6_CLIENT 546
-#define DHCP6_SERVER 547
-
 #define SETTINGS_LINE 0
 #define TABLE6_LINE 1
-#define ROLES_LINE 10
-#define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
-#define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
-
-/* Input of the rules of a class, and their position. */
-struct subject {
-	struct account account;
-	__u32 first_rule;
-	__u16 rules;
-	__u16 protocol;		/* IP protocol number or PROTOCOL_UNKNOWN */
-	__u16 source_port;
-	__u16 destination_port;
-	__u8 ipv6;
-	__u8 has_ports;
-	__u8 banned;		/* 1: block rules do not apply */
-	__u8 pad;
-};
-
-struct decision {
-	__u32 reason;		/* enum reason */
-	__u32 class;		/* of the source address */
-	__u16 list;		/* slot of the first list that decided, or NO_LIST */
-	__u16 scope;		/* of that rule, or NO_SCOPE */
-	__u16 counted;		/* list counted last, or NO_LIST */
-	__u16 broken;		/* 1: a rule was not where the class points */
-	__u16 service;		/* slot, or NO_SLOT */
-	__u16 backend;		/* slot, or NO_SLOT */
-};
-
-/* A walk along the rules of a class. */
-struct walk {
-	const struct settings *settings;
-	const struct subject *subject;
-	struct decision *decision;
-};
-
-static __always_inline const void *lookup_line(__u32 index)
-{
-	return policy_line(index);
-}
-
-/* The reason of a packet whose headers cannot be parsed completely. */
-static __always_inline __u32 unparsed(struct xdp_md *ctx, struct account *account, enum parsed parsed)
-{
-	add_fragments(ctx, account);
-	if (parsed == PARSED_TOO_DEEP)
-		return REASON_UNSUPPORTED;
-	return parsed == PARSED_SHORT && account->bytes > linear_size(ctx) ? REASON_NONLINEAR : REASON_MALFORMED;
-}
-
-static __always_inline int within(__u16 port, __u16 first, __u16 last)
-{
-	return port >= first && port <= last;
-}
-
-static __always_inline int matches(const struct rule *rule, const struct subject *subject)
-{
-	__u8 protocol = subject->ipv6 ? rule->protocol6 : rule->protocol4;
-
-	if ((rule->flags & RULE_PROTOCOL) && subject->protocol != protocol)
-		return 0;
-	if (!(rule->flags & RULE_PORTS))
-		return 1;
-	return subject->has_ports && within(subject->source_port, rule->source_first, rule->source_last) &&
-	       within(subject->destination_port, rule->destination_first, rule->destination_last);
-}
-
-/* Applies one rule of the class. Returns 1 if no further rule can change the result. */
-static __always_inline long judge_rule(const struct settings *settings, const struct subject *subject, __u32 index,
-				       struct decision *decision)
-{
-	__u32 number = subject->first_rule + index;
-	const struct rule *rule = lookup_line(settings->rules + number / RULES_PER_LINE);
-	__u32 reason;
-
-	if (!rule) {
-		decision->broken = 1;
-		return 1;
-	}
-	rule += number % RULES_PER_LINE;
-	reason = rule->flags & RULE_ALLOW ? REASON_ALLOWLIST : REASON_BLOCKLIST;
-	if (subject->banned && reason == REASON_BLOCKLIST)
-		return 1;
-	if (decision->list != NO_LIST && decision->reason != reason)
-		return 1;
-	if (decision->counted == rule->list || !matches(rule, subject))
-		return 0;
-	if (decision->list == NO_LIST) {
-		decision->reason = reason;
-		decision->list = rule->list;
-		decision->scope = rule->scope;
-	}
-	decision->counted = rule->list;
-	count_list(&subject->account, rule->list);
-	return 0;
-}
-
-static long judge_further_rule(__u32 index, struct walk *walk)
-{
-	return judge_rule(walk->settings, walk->subject, index + 1, walk->decision);
-}
-
-/*
- * Applies the rules of a class behind the first.
- *
- * A global function, because the verifier checks those once and separately; inlined, it would be walked again for every
- * path through the parser. The loop is a bpf_loop for a similar reason: the verifier checks one turn.
- */
-__noinline int judge_further_rules(const struct settings *settings, const struct subject *subject,
-				   struct decision *decision)
-{
-	struct walk walk = { .settings = settings, .subject = subject, .decision = decision };
-
-	if (!settings || !subject || !decision)
-		return 0;
-	bpf_loop(subject->rules - 1, judge_further_rule, &walk, 0);
-	return 0;
-}
-
-/*
- * Applies the rules of a class. Allow rules come first, so the first match decides the kind; the walk continues, to
- * count every further list of that kind that matches. The rules of a list are adjacent, so comparing with the list
- * counted last counts each once. Most classes have one rule and skip the loop. Returns 0 if no rule matches; if a table
- * is not as the compiler guarantees and nothing matched before, the decision stays REASON_INTERNAL.
- *
- * A global function for the verifier's sake, as judge_further_rules.
- */
-__noinline int judge_class(const struct settings *settings, struct subject *subject, struct decision *decision)
-{
-	const struct class *class;
-
-	if (!settings || !subject || !decision)
-		return 0;
-	class = lookup_line(settings->classes + decision->class / CLASSES_PER_LINE);
-	if (!class)
-		return 1;
-	class += decision->class % CLASSES_PER_LINE;
-	if (class->rules > CLASS_RULES)
-		return 1;
-	subject->first_rule = class->first_rule;
-	subject->rules = class->rules;
-	if (subject->rules > 0 && !judge_rule(settings, subject, 0, decision) && subject->rules > 1)
-		judge_further_rules(settings, subject, decision);
-	return decision->list != NO_LIST || decision->broken;
-}
-
-/* Judges a packet by the rules of its source's class. */
-static __always_inline int judge_packet(const struct settings *settings, const struct packet *packet,
-					const struct account *account, __u32 banned, struct decision *decision)
-{
-	struct subject subject = {
-		.account = *account,
-		.protocol = packet->protocol,
-		.source_port = source_port(packet),
-		.destination_port = destination_port(packet),
-		.ipv6 = is_ipv6(packet),
-		.has_ports = packet->transport == TRANSPORT_PORTS,
-		.banned = banned != 0,
-	};
-
-	return judge_class(settings, &subject, decision);
-}
-
-/* Packets that default drop must pass: without them, not even allowed sources could reach the host. */
-static __always_inline int is_essential(const struct packet *packet)
-{
-	if (is_loopback(packet))
-		return 1;
-	if (packet->transport == TRANSPORT_ICMP)
-		return is_ipv6(packet) && icmp_type(packet) >= ND_FIRST && icmp_type(packet) <= ND_LAST;
-	if (packet->transport != TRANSPORT_PORTS || packet->protocol != IPPROTO_UDP)
-		return 0;
-	if (is_ipv6(packet))
-		return source_port(packet) == DHCP6_SERVER && destination_port(packet) == DHCP6_CLIENT;
-	return source_port(packet) == DHCP4_SERVER && destination_port(packet) == DHCP4_CLIENT;
-}
 
 /* A global function for the verifier's sake, as judge_further_rules. */
 __noinline __u32 search_ipv6(const struct table6 *table, __u64 high, __u64 low)
@@ -216,31 +33,42 @@ static __always_inline __u32 classify_ipv6(const struct packet *packet)
 	return table && table->flags ? search_ipv6(table, packet->source6_high, packet->source6_low) : 0;
 }
 
-/* enum role bits of the roles that the receiving interface lacks. */
-static __always_inline __u32 lacking_roles(const struct settings *settings, const struct account *account)
-{
-	const struct roles *roles = settings->flags & SETTINGS_ROLES ? lookup_line(ROLES_LINE) : 0;
+extern int bpf_xdp_pull_data(struct xdp_md *ctx, __u32 size) __ksym __weak;
 
-	return roles ? roles->lacks[account->slot % sizeof(roles->lacks)] : 0;
+/*
+ * Moves the first `size` bytes of the frame into its linear part, where the balancer reads and writes. -1: the kernel
+ * cannot, as before 6.18. A global function, because few packets come here.
+ */
+__noinline int make_linear(struct xdp_md *ctx, __u32 size)
+{
+	__u32 whole = bpf_xdp_get_buff_len(ctx);
+
+	if (!bpf_xdp_pull_data)
+		return -1;
+	return bpf_xdp_pull_data(ctx, size < whole ? size : whole) ? -1 : 0;
 }
 
-/* Passes a packet, accepted by the filter and with its IP header at `network`, to the balancer. */
-static __always_inline void balance(struct xdp_md *ctx, const struct account *account, const struct packet *packet,
-				    __u32 network, __u32 transport, struct decision *decision)
+/* Bytes of the linear part that the balancer needs: an ICMP error quotes a packet (RFC 1812 §4.3.2.3). */
+static __always_inline __u32 balanced_size(const struct flow *flow)
+{
+	return flow->transport + (flow->kind == TRANSPORT_ICMP ? ICMP_HEADER + QUOTE : TCP_HEADER);
+}
+
+/* Fills in the balancer's view of a packet that the filter has judged. */
+static __always_inline struct flow *open_flow(const struct account *account, const struct packet *packet)
 {
 	struct scratch *scratch = open_scratch();
 	struct flow *flow;
-	__u32 reason;
 
 	if (!scratch)
-		return;
+		return 0;
 	flow = &scratch->flow;
 	flow->source_high = 0;
 	flow->destination_high = 0;
 	flow->ports = packet->head;
 	flow->bytes = account->bytes;
-	flow->network = network;
-	flow->transport = transport;
+	flow->network = packet->network;
+	flow->transport = packet->behind;
 	flow->fragment = packet->fragment;
 	flow->service = NO_SLOT;
 	flow->backend = NO_SLOT;
@@ -249,12 +77,107 @@ static __always_inline void balance(struct xdp_md *ctx, const struct account *ac
 	flow->kind = packet->transport;
 	flow->tcp_flags = 0;
 	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (account->slot ? FLOW_LIVE : 0);
-	reason = packet->transport == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
+	return flow;
+}
+
+/* Passes the packet to the balancer. */
+static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 defaults, struct decision *decision)
+{
+	__u32 reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
+
 	if (reason == NOT_OURS)
 		return;
+	if (reason == REASON_MALFORMED && drops_unparsed(defaults))
+		reason = REASON_MALFORMED_DROP;
+	if (reason == REASON_UNSUPPORTED && drops_unparsed(defaults))
+		reason = REASON_UNSUPPORTED_DROP;
 	decision->reason = reason;
 	decision->service = flow->service;
 	decision->backend = flow->backend;
+}
+
+/* Looks up the source address of an IPv4 packet: its class, and its ban, as the prefix length + 1. */
+static __always_inline __u32 look_up4(const struct settings *settings, const struct packet *packet, __u32 *class)
+{
+	*class = lookup4(settings, packet->source4);
+	return lookup_ban4(packet->source4);
+}
+
+static __always_inline __u32 look_up6(const struct packet *packet, __u32 *class)
+{
+	*class = classify_ipv6(packet);
+	return lookup_ban6(packet->source6_high, packet->source6_low);
+}
+
+/* Counts all bytes of a packet whose IP header has been parsed. */
+static __always_inline void measure(struct xdp_md *ctx, struct account *account, const struct cursor *cursor)
+{
+	if (account->bytes >= FULL_BUFFER || cursor->left > cursor->end - cursor->pos)
+		add_fragments(ctx, account);
+}
+
+/* Decides on a packet with known addresses. Returns whether the balancer may take it. */
+static __always_inline int decide(const struct settings *settings, const struct packet *packet, enum parsed parsed,
+				  const struct account *account, __u32 defaults, __u32 banned, struct decision *decision)
+{
+	if (decision->class != 0 && judge_packet(settings, packet, account, banned, decision)) {
+		if (decision->reason != REASON_ALLOWLIST)
+			return 0;
+	} else if (banned) {
+		decision->reason = REASON_BAN;
+		decision->scope = banned - 1;
+		return 0;
+	} else if (parsed != PARSED && (drops_unparsed(defaults) || !drops_by_default(defaults))) {
+		decision->reason = unparsed(defaults, parsed);
+		return 0;
+	} else if (!drops_by_default(defaults)) {
+		decision->reason = REASON_DEFAULT_PASS;
+	} else if (parsed == PARSED && essential_group(packet) & (settings->essential ^ ESSENTIAL_DEFAULT)) {
+		decision->reason = REASON_ESSENTIAL;
+	} else {
+		decision->reason = REASON_DEFAULT_DROP;
+	}
+	return parsed == PARSED && is_balanced(defaults);
+}
+
+/*
+ * Parses and judges the whole frame, wherever its headers lie. Returns whether the balancer may take it, which then has
+ * its view of the packet. A global function, because few packets come here.
+ */
+__noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 defaults, struct decision *decision)
+{
+	const struct account account = { .slot = slot, .bytes = bpf_xdp_get_buff_len(ctx) };
+	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	struct packet packet = {};
+	__u32 banned = 0;
+	int parsed;
+
+	if (!decision || !settings)
+		return 0;
+	decision->class = 0;
+	parsed = parse_apart(ctx, &packet);
+	if (!packet.network) {
+		decision->reason = judge_unaddressed(defaults, parsed, bpf_ntohs(packet.ethertype));
+		return 0;
+	}
+	if (is_filtered(defaults))
+		banned = is_ipv4(&packet) ? look_up4(settings, &packet, &decision->class) :
+					    look_up6(&packet, &decision->class);
+	return decide(settings, &packet, parsed, &account, defaults, banned, decision) && !packet.stacked && PART(balancer) &&
+	       open_flow(&account, &packet);
+}
+
+/* Passes a packet whose headers are not linear to the balancer, which reads and writes them in place. */
+static __always_inline void balance_apart(struct xdp_md *ctx, __u32 defaults, struct decision *decision)
+{
+	struct scratch *scratch = open_scratch();
+
+	if (!scratch)
+		return;
+	if (!make_linear(ctx, balanced_size(&scratch->flow)))
+		balance(ctx, &scratch->flow, defaults, decision);
+	else if (verdict_of(decision->reason) == XDP_PASS)
+		decision->reason = REASON_NONLINEAR;
 }
 
 /* Judges one packet. Counts the lists that decide, unless the account has no slot. */
@@ -270,68 +193,65 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	};
 	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	__u32 banned = 0, network, transport, lacks, dropping;
 	struct packet packet = {};
+	__u32 banned = 0, defaults;
 	enum parsed parsed;
+	struct flow *flow;
 
 	if (!settings)
 		return decision;
-	lacks = lacking_roles(settings, account);
-	dropping = settings->flags & SETTINGS_DEFAULT_DROP && !(lacks & ROLE_FILTER);
-	parsed = parse_ethernet(&cursor, &packet);
+	defaults = defaults_of(settings, account);
+	parsed = parse_link(&cursor, &packet);
 	if (parsed != PARSED)
-		goto unparsed;
-	if (!is_ipv4(&packet) && !is_ipv6(&packet)) {
-		int arp = packet.ethertype == bpf_htons(ETH_P_ARP);
-
-		add_fragments(ctx, account);
-		decision.reason = arp && dropping ? REASON_ESSENTIAL : REASON_NOT_IP;
-		return decision;
-	}
-	network = offset_in(ctx, cursor.pos);
-	parsed = is_ipv4(&packet) ? parse_ipv4(&cursor, &packet) : parse_ipv6(&cursor, &packet);
-	if (parsed != PARSED)
-		goto unparsed;
-	if (account->bytes >= FULL_BUFFER || cursor.left > cursor.end - cursor.pos)
-		add_fragments(ctx, account);
-
-	/* Before the parser continues: otherwise the verifier would walk the tables again for every path through it. */
+		goto unaddressed;
+	packet.network = offset_in(ctx, cursor.pos);
+	/*
+	 * The source is looked up as soon as it is known: behind the rest of the parser the verifier would walk the tables
+	 * again for every path through it.
+	 */
 	if (is_ipv4(&packet)) {
-		if (!(lacks & ROLE_FILTER)) {
-			decision.class = lookup4(settings, packet.source4);
-			banned = lookup_ban4(packet.source4);
-		}
+		parsed = parse_ipv4(&cursor, &packet);
+		if (parsed != PARSED)
+			goto unaddressed;
+		measure(ctx, account, &cursor);
+		if (is_filtered(defaults))
+			banned = look_up4(settings, &packet, &decision.class);
 		parsed = parse_transport(&cursor, &packet, IPPROTO_ICMP);
-	} else {
-		if (!(lacks & ROLE_FILTER)) {
-			decision.class = classify_ipv6(&packet);
-			banned = lookup_ban6(packet.source6_high, packet.source6_low);
-		}
+	} else if (is_ipv6(&packet)) {
+		parsed = parse_ipv6(&cursor, &packet);
+		if (parsed != PARSED)
+			goto unaddressed;
+		measure(ctx, account, &cursor);
+		if (is_filtered(defaults))
+			banned = look_up6(&packet, &decision.class);
 		parsed = parse_extensions(ctx, &cursor, &packet);
 		if (parsed == PARSED)
 			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
-	}
-	transport = offset_in(ctx, cursor.pos);
-	if (decision.class != 0 && judge_packet(settings, &packet, account, banned, &decision)) {
-		if (decision.reason != REASON_ALLOWLIST)
-			return decision;
-	} else if (banned) {
-		decision.reason = REASON_BAN;
-		decision.scope = banned - 1;
-		return decision;
-	} else if (parsed != PARSED && !(parsed == PARSED_TOO_DEEP && dropping)) {
-		/* The stack follows longer chains than we do: under default drop an extra header must not bypass it. */
-		goto unparsed;
-	} else if (!dropping) {
-		decision.reason = REASON_DEFAULT_PASS;
 	} else {
-		decision.reason = is_essential(&packet) ? REASON_ESSENTIAL : REASON_DEFAULT_DROP;
+		parsed = is_tag(packet.ethertype) ? PARSED_TAGGED : PARSED_NOT_IP;
+		goto unaddressed;
 	}
-	if (settings->flags & SETTINGS_SERVICES && parsed == PARSED && PART(balancer) && !(lacks & ROLE_BALANCE))
-		balance(ctx, account, &packet, network, transport, &decision);
+	packet.behind = offset_in(ctx, cursor.pos);
+	if (parsed != PARSED && has_more(ctx, account, parsed))
+		goto apart;
+	if (!decide(settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer))
+		return decision;
+	flow = open_flow(account, &packet);
+	if (!flow)
+		return decision;
+	/* Of a first fragment or an ICMP error it reads more than the filter. */
+	if (account->bytes > linear_size(ctx) && balanced_size(flow) > linear_size(ctx))
+		make_linear(ctx, balanced_size(flow));
+	balance(ctx, flow, defaults, &decision);
 	return decision;
 
-unparsed:
-	decision.reason = unparsed(ctx, account, parsed);
+unaddressed:
+	if (!has_more(ctx, account, parsed)) {
+		decision.reason = judge_unaddressed(defaults, parsed, bpf_ntohs(packet.ethertype));
+		return decision;
+	}
+apart:
+	if (judge_apart(ctx, account->slot, defaults, &decision) && PART(balancer))
+		balance_apart(ctx, defaults, &decision);
 	return decision;
 }

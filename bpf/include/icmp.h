@@ -21,6 +21,18 @@
 #define ICMPV6_ECHO_REQUEST 128
 #define ICMPV6_ECHO_REPLY 129
 
+/* RFC 792 */
+static __always_inline int is_error4(__u8 type)
+{
+	return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
+}
+
+/* RFC 4443 §2.1: destination unreachable, packet too big, time exceeded, parameter problem. */
+static __always_inline int is_error6(__u8 type)
+{
+	return type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM;
+}
+
 struct icmp_header {
 	__u8 type;
 	__u8 code;

@@ -9,21 +9,10 @@
 
 #include "encap.h"
 #include "endpoint.h"
+#include "extensions.h"
 #include "nat.h"
 #include "pick.h"
 #include "snat.h"
-
-/* RFC 792 */
-static __always_inline int is_error4(__u8 type)
-{
-	return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
-}
-
-/* RFC 4443 §2.1: destination unreachable, packet too big, time exceeded, parameter problem. */
-static __always_inline int is_error6(__u8 type)
-{
-	return type >= ICMPV6_UNREACHABLE && type <= ICMPV6_PARAMETER_PROBLEM;
-}
 
 /* Reads the quoted packet's ports at the transport offset in `quoted`, which describes the flow in the other direction.
  */

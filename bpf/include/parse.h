@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The packet parser: one cursor over the linear part of the frame, from Ethernet to the first bytes of the transport
- * header. It describes the packet and never decides on it.
+ * The packet parser: it describes the packet and never decides on it. One cursor over the linear part of the frame, from
+ * Ethernet to the first bytes of the transport header. parse_apart.h is for frames that it does not read.
  */
 #pragma once
 
@@ -14,35 +14,37 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-/* IEEE 802.1Q and 802.1ad allow one tag each; a third one is private stacking. */
+/* Tags of the fast path and of the balancer: IEEE 802.1Q and 802.1ad allow one each. */
 #define VLAN_TAGS 2
-/* RFC 8200 §4.1 names seven headers in its recommended order, ESP among them, which hides what follows it. */
-#define IPV6_EXTENSIONS 8
+/* Ethertypes of service tags before 802.1ad, in use by switches. The kernel knows them as no tags. */
+#define ETH_P_QINQ_9100 0x9100
+#define ETH_P_QINQ_9200 0x9200
+#define ETH_P_QINQ_9300 0x9300
 /* The verifier's bound of the linear part's length: far above any page and any driver's buffer. */
 #define LINEAR_LIMIT 0x7fff
+/* The largest datagram whose length fits into an IP header. */
+#define IP_LENGTH_LIMIT 0xffff
 /* Not an IP protocol number: the transport protocol is unknown. */
 #define PROTOCOL_UNKNOWN 0x100
 
 /* RFC 791 §3.1; for an IPv6 packet this only stores whether they are zero. Any offset: no transport header. */
 #define FRAGMENT_OFFSET 0x1fff
 #define FRAGMENT_MORE 0x2000
-/* RFC 8200 §4.5 */
-#define IPV6_OFFSET 0xfff8
-#define IPV6_MORE_FRAGMENTS 1
-
 /* RFC 768, 792, 4443, 9293: minimum of bytes for a meaningful header. A first fragment may end after 8. */
 #define TRANSPORT_HEADER 8
 #define TCP_HEADER 20
 
 enum parsed {
 	PARSED,
-	PARSED_SHORT,		/* a header lies beyond the linear part */
+	PARSED_NOT_IP,		/* another ethertype */
+	PARSED_SHORT,		/* a header lies beyond the linear part; from parse_apart, beyond the frame */
 	PARSED_IMPOSSIBLE,	/* a header contradicts itself or the length of the datagram */
+	PARSED_TAGGED,		/* more tags, or other ones, than the fast path follows */
 	PARSED_TOO_DEEP,	/* more tags or extension headers than we follow */
 };
 
 enum transport {
-	TRANSPORT_NONE,		/* another protocol, a later fragment, or beyond the linear part */
+	TRANSPORT_NONE,		/* another protocol, a later fragment, or not there */
 	TRANSPORT_PORTS,	/* TCP or UDP: head holds the ports */
 	TRANSPORT_ICMP,		/* ICMP in IPv4, ICMPv6 in IPv6: head holds type and code */
 };
@@ -53,17 +55,21 @@ struct cursor {
 	__u32 left;		/* bytes of the IP datagram from pos on, according to its header */
 };
 
-/* Addresses are in host order. */
+/* Addresses are in host order, offsets from the start of the frame. */
 struct packet {
 	__be16 ethertype;	/* after the VLAN tags */
 	__u16 protocol;		/* IP protocol number or PROTOCOL_UNKNOWN */
 	__u16 fragment;		/* FRAGMENT_OFFSET | FRAGMENT_MORE; 0: a whole datagram */
 	__u8 transport;		/* enum transport */
+	__u8 stacked;		/* 1: tags that the balancer does not handle */
 	__u64 not_loopback;	/* 0: source and destination are both loopback addresses */
 	__u32 head;		/* first 4 bytes of the transport header as one big-endian number */
 	__u32 source4;
 	__u64 source6_high;
 	__u64 source6_low;
+	__u16 network;		/* offset of the IP header; 0: the addresses are unknown */
+	__u16 behind;		/* offset of the transport header */
+	__u32 pad;
 };
 
 struct vlan_tag {
@@ -71,15 +77,7 @@ struct vlan_tag {
 	__be16 ethertype;
 };
 
-/* Common start of all IPv6 extension headers. */
-struct extension {
-	__u8 next;
-	__u8 length;		/* beyond the first 8 bytes in 8-byte units; AH: beyond the first 8 in 4-byte units */
-	__be16 fragment;	/* fragment header only: offset, reserved, more fragments */
-	__be32 rest;
-};
-
-/* Position of a walk along extension headers. */
+/* Position of a walk along headers that are copied one by one. */
 struct chain {
 	__u32 offset;		/* of the header, from the start of the frame */
 	__u32 left;		/* as in struct cursor */
@@ -142,13 +140,82 @@ static __always_inline int is_loopback(const struct packet *packet)
 	return packet->not_loopback == 0;
 }
 
+/* Whether a tag follows that the kernel removes. */
 static __always_inline int is_vlan(__be16 ethertype)
 {
 	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
-/* Steps over Ethernet and its VLAN tags. */
-static __always_inline enum parsed parse_ethernet(struct cursor *cursor, struct packet *packet)
+/* Whether a tag of any kind follows. */
+static __always_inline int is_tag(__be16 ethertype)
+{
+	return is_vlan(ethertype) || ethertype == bpf_htons(ETH_P_QINQ_9100) ||
+	       ethertype == bpf_htons(ETH_P_QINQ_9200) || ethertype == bpf_htons(ETH_P_QINQ_9300);
+}
+
+/*
+ * Facts of the fixed IPv4 header. `size`: bytes of the frame from the header on, or 0 if not known yet. Stores the bytes
+ * of the datagram behind the header with its options, and returns the size of both; 0: impossible.
+ *
+ * A receiver merges segments into a datagram whose length does not fit into the header and is 0 there (Big TCP); the
+ * kernel takes the frame's (iph_totlen in linux/ip.h).
+ */
+static __always_inline __u32 read_ipv4(const struct iphdr *ip, __u32 size, struct packet *packet, __u32 *left)
+{
+	__u32 header = ip->ihl * 4, total = bpf_ntohs(ip->tot_len);
+
+	if (total == 0 && size > IP_LENGTH_LIMIT)
+		total = size;
+	if (ip->version != 4 || header < sizeof(*ip) || total < header)
+		return 0;
+	*left = total - header;
+	packet->protocol = ip->protocol;
+	packet->source4 = bpf_ntohl(ip->saddr);
+	packet->not_loopback = ((packet->source4 ^ INADDR_LOOPBACK) | (bpf_ntohl(ip->daddr) ^ INADDR_LOOPBACK)) >> 24;
+	packet->fragment = bpf_ntohs(ip->frag_off) & (FRAGMENT_OFFSET | FRAGMENT_MORE);
+	return header;
+}
+
+/* Facts of the fixed IPv6 header, as read_ipv4. packet->protocol is then the first next header. */
+static __always_inline __u32 read_ipv6(const struct ipv6hdr *ip, __u32 size, struct packet *packet, __u32 *left)
+{
+	const __be32 *source = ip->saddr.in6_u.u6_addr32, *destination = ip->daddr.in6_u.u6_addr32;
+
+	if (ip->version != 6)
+		return 0;
+	*left = bpf_ntohs(ip->payload_len);
+	packet->protocol = ip->nexthdr;
+	/* RFC 2675: the length of a jumbogram is in a hop-by-hop option; the frame bounds it anyway. */
+	if (*left == 0 && ip->nexthdr == IPPROTO_HOPOPTS)
+		*left = ~0u;
+	else if (*left == 0 && size > IP_LENGTH_LIMIT)
+		*left = size - sizeof(*ip);
+	packet->source6_high = (__u64)bpf_ntohl(source[0]) << 32 | bpf_ntohl(source[1]);
+	packet->source6_low = (__u64)bpf_ntohl(source[2]) << 32 | bpf_ntohl(source[3]);
+	packet->not_loopback = packet->source6_high | (packet->source6_low ^ 1) | destination[0] | destination[1] |
+			       destination[2] | (destination[3] ^ bpf_htonl(1));
+	return sizeof(*ip);
+}
+
+/* Bytes of the transport header that must exist; 0: nothing to read. `icmp`: the family's protocol number. */
+static __always_inline __u32 transport_size(const struct packet *packet, __u16 icmp)
+{
+	if (packet->fragment & FRAGMENT_OFFSET)
+		return 0;
+	if (packet->protocol == IPPROTO_TCP)
+		return packet->fragment ? TRANSPORT_HEADER : TCP_HEADER;
+	return packet->protocol == IPPROTO_UDP || packet->protocol == icmp ? TRANSPORT_HEADER : 0;
+}
+
+/* Stores the ports, or the type and code of ICMP. */
+static __always_inline void read_transport(__be32 head, struct packet *packet, __u16 icmp)
+{
+	packet->head = bpf_ntohl(head);
+	packet->transport = packet->protocol == icmp ? TRANSPORT_ICMP : TRANSPORT_PORTS;
+}
+
+/* Steps over Ethernet and its tags to the network header. The first header of every frame: here the parser starts. */
+static __always_inline enum parsed parse_link(struct cursor *cursor, struct packet *packet)
 {
 	struct ethhdr *ethernet = cursor->pos;
 
@@ -162,163 +229,52 @@ static __always_inline enum parsed parse_ethernet(struct cursor *cursor, struct 
 		struct vlan_tag *tag = cursor->pos;
 
 		if (!is_vlan(packet->ethertype))
-			return PARSED;
+			break;
 		if ((void *)(tag + 1) > cursor->end)
 			return PARSED_SHORT;
 		cursor->pos = tag + 1;
 		packet->ethertype = tag->ethertype;
 	}
-	return is_vlan(packet->ethertype) ? PARSED_TOO_DEEP : PARSED;
+	return PARSED;
 }
 
 /* Steps over an IPv4 header and its options. */
 static __always_inline enum parsed parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
-	struct iphdr *ip = cursor->pos;
-	__u32 header, total;
+	const struct iphdr *ip = cursor->pos;
+	__u32 header;
 
 	if ((void *)(ip + 1) > cursor->end)
 		return PARSED_SHORT;
-	header = ip->ihl * 4;
-	total = bpf_ntohs(ip->tot_len);
-	if (ip->version != 4 || header < sizeof(*ip) || total < header)
+	header = read_ipv4(ip, 0, packet, &cursor->left);
+	if (!header)
 		return PARSED_IMPOSSIBLE;
 	cursor->pos += header;
-	if (cursor->pos > cursor->end)
-		return PARSED_SHORT;
-	cursor->left = total - header;
-
-	packet->protocol = ip->protocol;
-	packet->source4 = bpf_ntohl(ip->saddr);
-	packet->not_loopback = ((packet->source4 ^ INADDR_LOOPBACK) | (bpf_ntohl(ip->daddr) ^ INADDR_LOOPBACK)) >> 24;
-	packet->fragment = bpf_ntohs(ip->frag_off) & (FRAGMENT_OFFSET | FRAGMENT_MORE);
-	return PARSED;
+	return cursor->pos > cursor->end ? PARSED_SHORT : PARSED;
 }
 
-/* Steps over the fixed IPv6 header. protocol is then the first next header. */
+/* Steps over the fixed IPv6 header. */
 static __always_inline enum parsed parse_ipv6(struct cursor *cursor, struct packet *packet)
 {
-	struct ipv6hdr *ip = cursor->pos;
-	const __be32 *source, *destination;
+	const struct ipv6hdr *ip = cursor->pos;
 
 	if ((void *)(ip + 1) > cursor->end)
 		return PARSED_SHORT;
-	if (ip->version != 6)
-		return PARSED_IMPOSSIBLE;
-	cursor->pos = ip + 1;
-	cursor->left = bpf_ntohs(ip->payload_len);
-	packet->protocol = ip->nexthdr;
-	/* RFC 2675: the length of a jumbogram is in a hop-by-hop option; the frame bounds it anyway. */
-	if (cursor->left == 0 && ip->nexthdr == IPPROTO_HOPOPTS)
-		cursor->left = ~0u;
-
-	source = ip->saddr.in6_u.u6_addr32;
-	destination = ip->daddr.in6_u.u6_addr32;
-	packet->source6_high = (__u64)bpf_ntohl(source[0]) << 32 | bpf_ntohl(source[1]);
-	packet->source6_low = (__u64)bpf_ntohl(source[2]) << 32 | bpf_ntohl(source[3]);
-	packet->not_loopback = packet->source6_high | (packet->source6_low ^ 1) | destination[0] | destination[1] |
-			       destination[2] | (destination[3] ^ bpf_htonl(1));
-	return PARSED;
+	cursor->pos += sizeof(*ip);
+	return read_ipv6(ip, 0, packet, &cursor->left) ? PARSED : PARSED_IMPOSSIBLE;
 }
 
-static __always_inline int is_extension(__u16 protocol)
-{
-	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
-	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH;
-}
-
-/*
- * Walks extension headers to the upper-layer protocol, or to the end of the headers in a later fragment. Any result
- * except PARSED leaves the protocol unknown.
- *
- * A global function, because the verifier checks those once and separately, from an unknown offset; inlined, every
- * possible length of a header would be a separate state.
- */
-__noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
-{
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
-	__u32 linear = ctx->data_end - ctx->data;
-
-	if (!chain)
-		return PARSED_IMPOSSIBLE;
-	for (int i = 0; i < IPV6_EXTENSIONS; i++) {
-		struct extension *header;
-		__u32 size = 8;
-
-		if (!is_extension(chain->next))
-			return PARSED;
-		if (chain->left < sizeof(*header))
-			return PARSED_IMPOSSIBLE;
-		if (chain->offset > LINEAR_LIMIT)
-			return PARSED_SHORT;
-		header = data + chain->offset;
-		if ((void *)(header + 1) > end)
-			return PARSED_SHORT;
-		if (chain->next == IPPROTO_AH)
-			size += header->length * 4;
-		else if (chain->next != IPPROTO_FRAGMENT)
-			size += header->length * 8;
-		if (chain->left < size)
-			return PARSED_IMPOSSIBLE;
-		if (chain->offset + size > linear)
-			return PARSED_SHORT;
-
-		if (chain->next == IPPROTO_FRAGMENT && header->fragment & bpf_htons(IPV6_MORE_FRAGMENTS))
-			chain->fragment = FRAGMENT_MORE;
-		if (chain->next == IPPROTO_FRAGMENT && header->fragment & bpf_htons(IPV6_OFFSET)) {
-			chain->fragment = FRAGMENT_OFFSET;
-			chain->next = header->next;
-			return PARSED;
-		}
-		chain->offset += size;
-		chain->left -= size;
-		chain->next = header->next;
-	}
-	return is_extension(chain->next) ? PARSED_TOO_DEEP : PARSED;
-}
-
-/* Skips IPv6 extension headers and stores the upper-layer protocol in packet->protocol, if it is known. */
-static __always_inline enum parsed parse_extensions(struct xdp_md *ctx, struct cursor *cursor, struct packet *packet)
-{
-	void *data = (void *)(long)ctx->data;
-	struct chain chain = { .offset = cursor->pos - data, .left = cursor->left, .next = packet->protocol };
-	enum parsed parsed;
-
-	if (!is_extension(chain.next))
-		return PARSED;
-	parsed = walk_extensions(ctx, &chain);
-	packet->fragment = chain.fragment;
-	packet->protocol = parsed != PARSED || is_extension(chain.next) ? PROTOCOL_UNKNOWN : chain.next;
-	if (chain.offset > LINEAR_LIMIT)
-		return PARSED_SHORT;
-	cursor->pos = data + chain.offset;
-	cursor->left = chain.left;
-	return parsed;
-}
-
-/* Reads the ports or the ICMP type; `icmp` is the family's protocol number. Also PARSED if there is nothing to read. */
+/* Reads the transport header, if there is one to read. */
 static __always_inline enum parsed parse_transport(struct cursor *cursor, struct packet *packet, __u16 icmp)
 {
-	__u32 need = TRANSPORT_HEADER;
-	enum transport kind;
+	__u32 size = transport_size(packet, icmp);
 
-	if (packet->fragment & FRAGMENT_OFFSET)
+	if (!size)
 		return PARSED;
-	if (packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP)
-		kind = TRANSPORT_PORTS;
-	else if (packet->protocol == icmp)
-		kind = TRANSPORT_ICMP;
-	else
-		return PARSED;
-
-	if (packet->protocol == IPPROTO_TCP && packet->fragment == 0)
-		need = TCP_HEADER;
-	if (cursor->left < need)
+	if (cursor->left < size)
 		return PARSED_IMPOSSIBLE;
-	if (cursor->pos + TRANSPORT_HEADER > cursor->end || cursor->pos + need > cursor->end)
+	if (cursor->pos + TRANSPORT_HEADER > cursor->end || cursor->pos + size > cursor->end)
 		return PARSED_SHORT;
-	packet->head = bpf_ntohl(*(__be32 *)cursor->pos);
-	packet->transport = kind;
+	read_transport(*(__be32 *)cursor->pos, packet, icmp);
 	return PARSED;
 }

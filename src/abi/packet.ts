@@ -1,8 +1,9 @@
 // Probes: Ethernet frames that `why` and `apply` send through the loaded programs, and the explanations that these
 // write back. A probe is well-formed, checksums included, so that it stands for a packet of its kind. Default drop
-// treats it as essential only for its protocol and ports.
+// treats it as essential only for its addresses, protocol and ports.
 
 import type { Address } from '../model/address.ts'
+import type { EssentialGroup } from '../model/policy.ts'
 import { TCP, UDP } from '../model/ports.ts'
 import type { Verdict } from '../report/reason.ts'
 import type { Transit } from '../semantics/balance.ts'
@@ -153,18 +154,35 @@ export function factsFor(packet: TestPacket): Facts {
   const filled = fill(packet)
   const { family, source, protocol, sourcePort, destinationPort } = filled
   const hasPorts = protocol === TCP || protocol === UDP
-  const [server, client] = family === 4 ? [67, 68] : [547, 546]
-  const isReply = protocol === UDP && sourcePort === server && destinationPort === client
   return {
     kind: 'ip',
     family,
     source,
     protocol: family === 6 && IPV6_EXTENSIONS.includes(protocol) ? NO_NEXT_HEADER : protocol,
     ports: hasPorts ? { source: sourcePort, destination: destinationPort } : undefined,
-    essential: isReply || (isLoopback(filled.source) && isLoopback(filled.destination)),
+    essential: essentialGroup(filled),
     unparsed: undefined,
     transit: transitOf(filled),
   }
+}
+
+/** RFC 2131, RFC 8415. */
+const DHCP = { 4: { server: 67, client: 68 }, 6: { server: 547, client: 546 } } as const
+
+function essentialGroup({
+  family,
+  source,
+  destination,
+  protocol,
+  sourcePort,
+  destinationPort,
+}: Filled): EssentialGroup | undefined {
+  if (isLoopback(source) && isLoopback(destination)) return 'loopback'
+  const { server, client } = DHCP[family]
+  if (protocol !== UDP) return undefined
+  if (sourcePort === server && destinationPort === client) return 'dhcp_client'
+  const isRequest = (sourcePort === client || sourcePort === server) && destinationPort === server
+  return isRequest ? 'dhcp_server' : undefined
 }
 
 /** The facts of the packet for the balancer. */

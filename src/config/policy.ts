@@ -12,8 +12,9 @@ function placeOf({ root, wrong }: Part, [outer, inner]: readonly [string, string
   return isWrong ? undefined : root.fields?.get(outer)?.fields?.get(inner)
 }
 
+/** The value of a setting; undefined: no file sets it. */
 function readSetting(name: SettingName, parts: readonly Part[], report: Report): unknown {
-  const { config, initial, round = (written) => written } = settingOf(name)
+  const { config, round = (written) => written } = settingOf(name)
   let first: { readonly at: string; readonly value: unknown } | undefined
   for (const part of parts) {
     const placed = placeOf(part, config)
@@ -21,11 +22,15 @@ function readSetting(name: SettingName, parts: readonly Part[], report: Report):
     if (first === undefined) first = { at: lineOf(part, placed), value: placed.value }
     else reportTwice(config.join('.'), part, placed, first.at, report)
   }
-  return first === undefined ? initial : round(first.value)
+  return first && round(first.value)
 }
 
 /** The policy of all files of a config. */
-export const readPolicy = (parts: readonly Part[], report: Report): Policy => ({
-  ...DEFAULT_POLICY,
-  ...Object.fromEntries(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)])),
-})
+export function readPolicy(parts: readonly Part[], report: Report): Policy {
+  const written = new Map<string, unknown>(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)]))
+  const inForce = (name: string): unknown => {
+    const { initial, follows } = settingOf(name as SettingName)
+    return written.get(name) ?? (follows === undefined ? initial : inForce(follows))
+  }
+  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])) }
+}

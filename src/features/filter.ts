@@ -44,6 +44,9 @@ export const FILTER = {
     'blocklist',
     'default-drop',
     'internal',
+    'not-ip-drop',
+    'malformed-drop',
+    'unsupported-drop',
   ],
   needs: [
     { since: [5, 5], what: 'page-aligned array maps (BPF_F_MMAPABLE)' },

@@ -6,11 +6,27 @@ import { formatCount } from './numbers.ts'
 
 export type DefaultVerdict = 'pass' | 'drop'
 
+/** Groups of packets that default drop passes, in the order of reports. */
+export const ESSENTIAL_GROUPS = [
+  'loopback',
+  'icmp_errors',
+  'neighbor_discovery',
+  'mld',
+  'dhcp_client',
+  'dhcp_server',
+] as const
+
+export type EssentialGroup = (typeof ESSENTIAL_GROUPS)[number]
+
 export interface Setting<T> {
   /** Its keys in the config. Included files may have those below `policy`, only the top file has others. */
   readonly config: readonly [outer: string, inner: string]
   /** Its value if no file sets it. */
   readonly initial: T
+  /** The setting whose value it has if no file sets it, instead of `initial`. */
+  readonly follows?: string
+  /** Images of earlier versions lack it, which means its initial value. */
+  readonly isLater?: true
   /** The value in force for a written one; default: the written one. */
   readonly round?: (written: T) => T
   /** The value in a plan; default: as in the config. */
@@ -32,6 +48,29 @@ export const SETTINGS = {
     initial: 'pass',
     impact: 'hitless',
     schema: { description: 'Verdict of packets that no list decides.', enum: ['pass', 'drop'] },
+  }),
+  /** Verdict of packets that cannot be parsed to an address, or not completely, and that no list decides. */
+  unparsed: setting<DefaultVerdict>({
+    config: ['policy', 'unparsed'],
+    initial: 'pass',
+    follows: 'default',
+    isLater: true,
+    impact: 'hitless',
+    schema: { description: 'Verdict of packets that cannot be parsed.', enum: ['pass', 'drop'] },
+  }),
+  /** Groups of packets that pass although the default verdict is drop. */
+  essential: setting<readonly EssentialGroup[]>({
+    config: ['policy', 'essential'],
+    initial: ESSENTIAL_GROUPS.filter((group) => group !== 'dhcp_server'),
+    isLater: true,
+    round: (written) => ESSENTIAL_GROUPS.filter((group) => written.includes(group)),
+    text: (groups) => groups.join(', ') || 'none',
+    impact: 'hitless',
+    schema: {
+      description: 'Groups of packets that pass under the default verdict drop.',
+      type: 'array',
+      items: { enum: ESSENTIAL_GROUPS },
+    },
   }),
   /** Capacity of the flow table in entries, a power of two. Another one is a new map, which has no flows. */
   flows: setting<number>({
@@ -60,4 +99,4 @@ export const DEFAULT_POLICY = Object.fromEntries(
 
 /** Settings that differ. */
 export const changedSettings = (before: Policy, after: Policy): SettingName[] =>
-  SETTING_NAMES.filter((name) => before[name] !== after[name])
+  SETTING_NAMES.filter((name) => String(before[name]) !== String(after[name]))

@@ -26,7 +26,7 @@ function answerTo(check: HealthCheck): IpFacts | undefined {
     source: words,
     protocol: check.type === 'udp' ? UDP : TCP,
     ports: { source: check.port, destination: EPHEMERAL },
-    essential: false,
+    essential: undefined,
     unparsed: undefined,
   }
 }

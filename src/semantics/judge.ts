@@ -3,6 +3,8 @@
 // reads a packet: the code that builds or parses one supplies the facts.
 
 import type { Family } from '../model/address.ts'
+import { ARP, isLinkProtocol } from '../model/ethertypes.ts'
+import { DEFAULT_POLICY, type EssentialGroup } from '../model/policy.ts'
 import type { PortRange } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
 import {
@@ -19,7 +21,7 @@ import { verdictOf } from '../report/reason.ts'
 import { type Balanced, balance, type Transit } from './balance.ts'
 
 /** Why a packet could not be parsed to the end. */
-export type Unparsed = 'malformed' | 'nonlinear' | 'unsupported'
+export type Unparsed = 'malformed' | 'unsupported'
 
 /** A packet whose IP header is sound. */
 export interface IpFacts {
@@ -31,8 +33,8 @@ export interface IpFacts {
   readonly protocol: number | undefined
   /** Of TCP and UDP; undefined in later fragments and if the header is cut off. */
   readonly ports: { readonly source: number; readonly destination: number } | undefined
-  /** ICMPv6 133 to 137, a DHCP reply, or loopback to loopback: default drop lets it pass. */
-  readonly essential: boolean
+  /** The group of packets that default drop may pass (`policy.essential`). */
+  readonly essential: EssentialGroup | undefined
   /** Reason to count if no list decides; undefined = all headers were parsed. */
   readonly unparsed: Unparsed | undefined
   /** Facts for the balancer; undefined: unknown, and the balancer is not asked. */
@@ -41,8 +43,8 @@ export interface IpFacts {
 
 export type Facts =
   | IpFacts
-  /** `essential`: ARP. */
-  | { readonly kind: 'not-ip'; readonly essential: boolean }
+  /** `ethertype`: behind VLAN tags; below 0x600 the length of an 802.3 frame. */
+  | { readonly kind: 'not-ip'; readonly ethertype: number }
   /** Ethernet, VLAN tags or the IP header cannot be parsed. */
   | { readonly kind: 'unparsed'; readonly reason: Unparsed }
 
@@ -113,8 +115,15 @@ export function judge(state: JudgedState, facts: Facts, banned = false, ingress:
   if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return filtered
   const balanced = balance(services, facts, ingress.ifindex)
   if (!balanced) return filtered
-  return { ...filtered, verdict: verdictOf(balanced.reason), reason: balanced.reason, balanced }
+  const drops = filters && state.policy?.unparsed === 'drop'
+  const reason = drops && isUnparsed(balanced.reason) ? DROPPED[balanced.reason] : balanced.reason
+  return { ...filtered, verdict: verdictOf(reason), reason, balanced }
 }
+
+/** Reasons under `unparsed: drop`. */
+const DROPPED = { malformed: 'malformed-drop', unsupported: 'unsupported-drop' } as const
+
+const isUnparsed = (reason: ReasonName): reason is Unparsed => Object.hasOwn(DROPPED, reason)
 
 /** The parts of a state that a verdict depends on. */
 type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'services'>>
@@ -122,19 +131,28 @@ type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'servic
 const NO_SERVICES: State['services'] = new Map()
 const NO_FILTER: JudgedState = { policy: undefined, lists: new Map() }
 
-function filter({ policy, lists }: JudgedState, facts: Facts, banned: boolean): Judged {
-  const dropping = policy?.default === 'drop'
-  if (facts.kind === 'unparsed') return judged('pass', facts.reason)
-  if (facts.kind === 'not-ip') return judged('pass', dropping && facts.essential ? 'essential' : 'not-ip')
+function filter({ policy = DEFAULT_POLICY, lists }: JudgedState, facts: Facts, banned: boolean): Judged {
+  const dropping = policy.default === 'drop'
+  const droppingUnparsed = policy.unparsed === 'drop'
+  const unparsed = (reason: Unparsed): Judged =>
+    droppingUnparsed ? judged('drop', DROPPED[reason]) : judged('pass', reason)
+  if (facts.kind === 'unparsed') return unparsed(facts.reason)
+  if (facts.kind === 'not-ip') {
+    if (dropping && facts.ethertype === ARP) return judged('pass', 'essential')
+    return droppingUnparsed && !isLinkProtocol(facts.ethertype)
+      ? judged('drop', 'not-ip-drop')
+      : judged('pass', 'not-ip')
+  }
   const sorted = [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   const allowed = matchesOf(sorted, 'allowlist', facts)
   if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
   if (banned) return judged('drop', 'ban')
   const blocked = matchesOf(sorted, 'blocklist', facts)
   if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
-  // The stack follows longer chains of headers than the filter, so under default drop an extra header must not let a
-  // packet pass.
-  if (facts.unparsed && !(dropping && facts.unparsed === 'unsupported')) return judged('pass', facts.unparsed)
+  // The address is known: where unparsed packets pass, the default still drops this one.
+  if (facts.unparsed && (droppingUnparsed || !dropping)) return unparsed(facts.unparsed)
   if (!dropping) return judged('pass', 'default-pass')
-  return facts.essential ? judged('pass', 'essential') : judged('drop', 'default-drop')
+  const { essential } = facts
+  const passes = essential !== undefined && !facts.unparsed && policy.essential.includes(essential)
+  return passes ? judged('pass', 'essential') : judged('drop', 'default-drop')
 }

@@ -64,7 +64,7 @@ function walk(rules: readonly Rule[], own: readonly Rule[], facts: IpFacts): 'AC
 }
 
 function* packets(): Generator<IpFacts> {
-  const fixed = { kind: 'ip', family: 4, essential: false, unparsed: undefined } as const
+  const fixed = { kind: 'ip', family: 4, essential: undefined, unparsed: undefined } as const
   for (const address of ADDRESSES) {
     const source = Uint32Array.of(address)
     yield { ...fixed, source, protocol: 1, ports: undefined }

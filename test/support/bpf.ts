@@ -52,7 +52,7 @@ export interface Run {
 
 export interface Outcome {
   readonly verdict: Verdict
-  /** undefined: the linear part is too short for an explanation. */
+  /** undefined: the packet is too short for an explanation. */
   readonly explanation: (Omit<Explanation, 'verdict' | 'reason'> & { readonly reason: ReasonName }) | undefined
   readonly output: Uint8Array
 }
@@ -169,10 +169,9 @@ export class DataPlane {
     for (let first = 0; first < runs.length; first += BATCH) {
       const commands = runs.slice(first, first + BATCH).map((run, i) => this.#runCommand(run, i, program))
       const outputs = (await this.#batch(commands)) as { retval: number; data_out: string[] }[]
-      for (const [i, { retval, data_out }] of outputs.entries()) {
-        const readable = Math.min(data_out.length, runs[first + i]?.linear ?? data_out.length)
+      for (const { retval, data_out } of outputs) {
         const output = Uint8Array.from(data_out, Number)
-        const explained = program === 'explain' && readable >= explanationCodec.size
+        const explained = program === 'explain' && output.length >= explanationCodec.size
         outcomes.push({
           verdict: VERDICTS[retval] ?? 'aborted',
           explanation: explained ? explain(output) : undefined,

@@ -107,9 +107,18 @@ function carryOver(frame: Uint8Array, before: Uint8Array, place: Place, end: num
   viewOf(frame).setUint16(at, place.protocol === UDP && checksum === 0 ? 0xffff : checksum)
 }
 
+/** Bytes of the linear part when the balancer works on a frame of which `linear` were linear at first. */
+export function reachOf(frame: Uint8Array, linear: number = frame.length): number {
+  if (linear >= frame.length) return frame.length
+  const { transport, protocol, family } = networkPlace(frame)
+  const needed = transport + (protocol === (family === 4 ? 1 : 58) ? 8 + 512 : 20)
+  return Math.max(linear, Math.min(needed, frame.length))
+}
+
 /** The expected output for a frame that `judge` decided on: new bytes, or the frame unchanged. */
-export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judged, linear?: number): Uint8Array {
+export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judged, split?: number): Uint8Array {
   if (verdict === 'pass' || verdict === 'drop' || !balanced) return frame
+  const linear = reachOf(frame, split)
   if (reason === 'echo') return answered(frame)
   const { service, backend } = balanced as { service: Service; backend: Backend }
   const place = networkPlace(frame)

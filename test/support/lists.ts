@@ -59,6 +59,6 @@ export const allow = (name: string, ...entries: readonly Entry[]): List => makeL
 
 export const policy = (verdict: DefaultVerdict, ...lists: readonly List[]): State => ({
   ...EMPTY_STATE,
-  policy: { ...DEFAULT_POLICY, default: verdict },
+  policy: { ...DEFAULT_POLICY, default: verdict, unparsed: verdict },
   lists: new Map(lists.map((list) => [list.name, list])),
 })

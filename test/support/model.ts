@@ -1,12 +1,16 @@
 // A second packet parser: raw frame → Facts. It follows the RFCs and the documented limits and shares nothing with the
 // C code; tests compare the two by random packets.
 
+import type { EssentialGroup } from '../../src/model/policy.ts'
 import type { Quoted, Transit } from '../../src/semantics/balance.ts'
 import type { Facts, IpFacts, Unparsed } from '../../src/semantics/judge.ts'
 
 const VLANS = [0x8100, 0x88a8]
+const TAGS = [...VLANS, 0x9100, 0x9200, 0x9300]
 const EXTENSIONS = [0, 43, 44, 51, 60]
-const MOST_TAGS = 2
+const MOST_TAGS = 16
+/** Of VLANS, in front of a packet for the balancer. */
+const MOST_BALANCED_TAGS = 2
 const MOST_EXTENSIONS = 8
 
 /** The upper layer behind the IP header, as far as it is known. `at`: its offset. */
@@ -16,41 +20,45 @@ type Upper = Pick<IpFacts, 'protocol' | 'ports' | 'unparsed'> & {
   readonly fragment: Transit['fragment']
 }
 
-/** A frame of which only the first `linear` bytes can be read. */
+/** A frame. `balances`: its tags are such that the balancer takes it. */
 interface Frame {
   readonly view: DataView
-  readonly linear: number
+  readonly balances: boolean
 }
 
-/** Why bytes behind the readable ones are missing. */
-const beyond = ({ view, linear }: Frame): Unparsed => (view.byteLength > linear ? 'nonlinear' : 'malformed')
+const CUT: Facts = { kind: 'unparsed', reason: 'malformed' }
 
-export function factsOf(bytes: Uint8Array, linear = bytes.length): Facts {
-  const frame: Frame = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length), linear }
-  const { view } = frame
-  const cut: Facts = { kind: 'unparsed', reason: beyond(frame) }
-  if (linear < 14) return cut
+/** The facts of a frame, wherever its headers lie. */
+export function factsOf(bytes: Uint8Array): Facts {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  if (bytes.length < 14) return CUT
   let at = 14
-  for (let tags = 0; VLANS.includes(view.getUint16(at - 2)); tags++) {
-    if (tags === MOST_TAGS) return { kind: 'unparsed', reason: 'unsupported' }
+  const tags: number[] = []
+  while (TAGS.includes(view.getUint16(at - 2))) {
+    if (tags.length === MOST_TAGS) return { kind: 'unparsed', reason: 'unsupported' }
+    tags.push(view.getUint16(at - 2))
     at += 4
-    if (at > linear) return cut
+    if (at > bytes.length) return CUT
   }
+  const frame = { view, balances: tags.length <= MOST_BALANCED_TAGS && tags.every((tag) => VLANS.includes(tag)) }
   const type = view.getUint16(at - 2)
-  if (type === 0x0800) return at + 20 > linear ? cut : ipv4Facts(frame, at)
-  if (type === 0x86dd) return at + 40 > linear ? cut : ipv6Facts(frame, at)
-  return { kind: 'not-ip', essential: type === 0x0806 }
+  if (type === 0x0800) return at + 20 > bytes.length ? CUT : ipv4Facts(frame, at)
+  if (type === 0x86dd) return at + 40 > bytes.length ? CUT : ipv6Facts(frame, at)
+  return { kind: 'not-ip', ethertype: type }
 }
+
+/** Length of a datagram without one in its header, by the frame; undefined: the frame is not larger than a header says. */
+const largeLength = ({ view }: Frame, at: number): number | undefined =>
+  view.byteLength - at > 0xffff ? view.byteLength - at : undefined
 
 const words = (view: DataView, at: number, count: number): Uint32Array =>
   Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + i * 4))
 
 function ipv4Facts(frame: Frame, at: number): Facts {
-  const { view, linear } = frame
+  const { view } = frame
   const size = (view.getUint8(at) & 15) * 4
-  const total = view.getUint16(at + 2)
-  if (view.getUint8(at) >>> 4 !== 4 || size < 20 || total < size) return { kind: 'unparsed', reason: 'malformed' }
-  if (at + size > linear) return { kind: 'unparsed', reason: beyond(frame) }
+  const total = view.getUint16(at + 2) || (largeLength(frame, at) ?? 0)
+  if (view.getUint8(at) >>> 4 !== 4 || size < 20 || total < size || at + size > view.byteLength) return CUT
   const protocol = view.getUint8(at + 9)
   const isLater = (view.getUint16(at + 6) & 0x1fff) !== 0
   const isFragment = isLater || (view.getUint8(at + 6) & 0x20) !== 0
@@ -58,29 +66,45 @@ function ipv4Facts(frame: Frame, at: number): Facts {
     ? { protocol, ports: undefined, unparsed: undefined, at: at + size, fragment: 'later' }
     : upperFacts(frame, at + size, at + total, protocol, 1, isFragment)
   const isLoopback = view.getUint8(at + 12) === 127 && view.getUint8(at + 16) === 127
-  const isReply = protocol === 17 && upper.ports?.source === 67 && upper.ports.destination === 68
-  return facts(frame, 4, at, upper, isLoopback || isReply)
+  const essential = isLoopback ? 'loopback' : (dhcp(upper, 67, 68) ?? (isError4(upper) ? 'icmp_errors' : undefined))
+  return facts(frame, 4, at, upper, essential)
 }
 
 function ipv6Facts(frame: Frame, at: number): Facts {
   const { view } = frame
-  if (view.getUint8(at) >>> 4 !== 6) return { kind: 'unparsed', reason: 'malformed' }
+  if (view.getUint8(at) >>> 4 !== 6) return CUT
   const length = view.getUint16(at + 4)
   const next = view.getUint8(at + 6)
   // The length of a jumbogram is in a hop-by-hop option; the frame is the only other bound.
-  const end = length === 0 && next === 0 ? Number.POSITIVE_INFINITY : at + 40 + length
+  const end =
+    length > 0 ? at + 40 + length : next === 0 ? Number.POSITIVE_INFINITY : at + (largeLength(frame, at) ?? 40)
   const upper = chainFacts(frame, at + 40, end, next)
   const isLoopback = [8, 24].every((field) => words(view, at + field, 4).join() === '0,0,0,1')
-  const isReply = upper.protocol === 17 && upper.ports?.source === 547 && upper.ports.destination === 546
-  const isDiscovery = upper.type !== undefined && upper.type >= 133 && upper.type <= 137
-  return facts(frame, 6, at, upper, isLoopback || isReply || isDiscovery)
+  return facts(frame, 6, at, upper, isLoopback ? 'loopback' : (dhcp(upper, 547, 546) ?? group6(upper.type)))
 }
 
-/** Whether `size` bytes at `at` exist, in a datagram that ends at `end`: undefined, or why not. */
-function lack(frame: Frame, at: number, size: number, end: number): Unparsed | undefined {
-  if (at + size > end) return 'malformed'
-  return at + size > frame.linear ? beyond(frame) : undefined
+/** RFC 2131 and RFC 8415, with relay agents. */
+function dhcp({ protocol, ports }: Upper, server: number, client: number): EssentialGroup | undefined {
+  if (protocol !== 17 || !ports) return undefined
+  const between = `${ports.source} ${ports.destination}`
+  if (between === `${server} ${client}`) return 'dhcp_client'
+  return [`${client} ${server}`, `${server} ${server}`].includes(between) ? 'dhcp_server' : undefined
 }
+
+/** Destination unreachable, time exceeded, parameter problem. */
+const isError4 = ({ type }: Upper): boolean => type !== undefined && [3, 11, 12].includes(type)
+
+const GROUPS6: ReadonlyMap<number, EssentialGroup> = new Map([
+  ...[1, 2, 3, 4].map((type) => [type, 'icmp_errors'] as const),
+  ...[130, 131, 132, 143].map((type) => [type, 'mld'] as const),
+  ...[133, 134, 135, 136, 137].map((type) => [type, 'neighbor_discovery'] as const),
+])
+
+const group6 = (type: number | undefined): EssentialGroup | undefined => GROUPS6.get(type ?? 0)
+
+/** Whether `size` bytes at `at` exist, in a datagram that ends at `end`: undefined, or why not. */
+const lack = ({ view }: Frame, at: number, size: number, end: number): Unparsed | undefined =>
+  at + size > end || at + size > view.byteLength ? 'malformed' : undefined
 
 const extensionSize = (protocol: number, length: number): number =>
   protocol === 44 ? 8 : protocol === 51 ? (length + 2) * 4 : (length + 1) * 8
@@ -120,7 +144,7 @@ function upperFacts(frame: Frame, at: number, end: number, protocol: number, icm
   return { protocol, unparsed, at, fragment, ports }
 }
 
-function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential: boolean): Facts {
+function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential: IpFacts['essential']): Facts {
   const { protocol, ports, unparsed } = upper
   const source = family === 4 ? words(frame.view, at + 12, 1) : words(frame.view, at + 8, 4)
   return {
@@ -131,14 +155,15 @@ function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential:
     ports,
     essential,
     unparsed,
-    transit: transitOf(frame, family, at, upper),
+    transit: frame.balances ? transitOf(frame, family, at, upper) : undefined,
   }
 }
 
 /** The balancer's facts of the packet with its IP header at `at`. */
 function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Transit {
-  const { view, linear } = frame
-  const length = family === 4 ? view.getUint16(at + 2) : 40 + view.getUint16(at + 4)
+  const { view } = frame
+  const said = view.getUint16(at + (family === 4 ? 2 : 4))
+  const length = (said === 0 ? largeLength(frame, at) : undefined) ?? said + (family === 4 ? 0 : 40)
   return {
     destination: family === 4 ? words(view, at + 16, 1) : words(view, at + 24, 4),
     length,
@@ -147,7 +172,7 @@ function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Trans
     mustNotFragment: family === 6 || (view.getUint8(at + 6) & 0x40) !== 0,
     fragment: upper.fragment,
     hasPlainLink: at === 14 || (at === 18 && view.getUint16(12) === 0x8100),
-    hasWholeTcp: upper.at + 20 <= linear,
+    hasWholeTcp: upper.at + 20 <= view.byteLength,
     icmp:
       upper.type === undefined
         ? undefined
@@ -157,9 +182,9 @@ function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Trans
 
 /** The packet that an ICMP error quotes from `at` on, if it identifies a flow. */
 function quotedOf(frame: Frame, family: 4 | 6, at: number, end: number): Quoted | undefined {
-  const { view, linear } = frame
+  const { view } = frame
   const size = family === 4 ? 20 : 40
-  if (at + size > linear || view.getUint8(at) >>> 4 !== family) return undefined
+  if (at + size > view.byteLength || view.getUint8(at) >>> 4 !== family) return undefined
   let upper: Upper
   if (family === 4) {
     const header = (view.getUint8(at) & 15) * 4
@@ -186,8 +211,8 @@ function quotedOf(frame: Frame, family: 4 | 6, at: number, end: number): Quoted 
 }
 
 /** Eight bytes of a transport header are enough. */
-function quotedUpper({ view, linear }: Frame, at: number, protocol: number): Upper {
+function quotedUpper({ view }: Frame, at: number, protocol: number): Upper {
   const upper = { protocol, at, fragment: undefined, unparsed: undefined }
-  if ((protocol !== 6 && protocol !== 17) || at + 8 > linear) return { ...upper, ports: undefined }
+  if ((protocol !== 6 && protocol !== 17) || at + 8 > view.byteLength) return { ...upper, ports: undefined }
   return { ...upper, ports: { source: view.getUint16(at), destination: view.getUint16(at + 2) } }
 }

@@ -218,6 +218,9 @@ export const arp = (): Layer => ({
   build: (payload) => header(28, payload, (view) => view.setUint16(0, 1)),
 })
 
+/** 46 bytes of a protocol with this ethertype, or with this length of an 802.3 frame. */
+export const typed = (ethertype: number): Layer => ({ ...raw(46), ethertype })
+
 /** Bytes without a protocol: given ones, or a number of zeros. */
 export const raw = (bytes: Uint8Array | number = 0): Layer => ({
   build: (payload) => Uint8Array.from([...(typeof bytes === 'number' ? new Uint8Array(bytes) : bytes), ...payload]),

@@ -1,6 +1,7 @@
 // Random policies and frames from one seed. Addresses, ports and protocols come from small sets, so that lists overlap
 // and match packets.
 
+import { DEFAULT_POLICY, ESSENTIAL_GROUPS } from '../../src/model/policy.ts'
 import type { PortRange } from '../../src/model/ports.ts'
 import type { List, Scope, State } from '../../src/model/state.ts'
 import { allow, block, type Entry, policy, scope } from './lists.ts'
@@ -32,6 +33,10 @@ export function randomFrom(seed: number): Random {
 }
 
 const PORTS = [0, 22, 53, 67, 68, 443, 546, 547, 5353, 65535]
+/** Some that pass where frames that are not IP are dropped, and some that do not. */
+const ETHERTYPES = [
+  0, 46, 0x05ff, 0x0600, 0x0806, 0x8035, 0x8809, 0x8847, 0x8863, 0x8864, 0x88cc, 0x88e5, 0x88f7, 0x8902,
+]
 const PROTOCOLS = [0, 1, 4, 6, 17, 41, 44, 47, 50, 51, 58, 59, 60, 132, 255]
 
 const address4 = (random: Random): string =>
@@ -92,7 +97,17 @@ export function randomState(random: Random): State {
     const entries = Array.from({ length: 1 + random.below(6) }, (): Entry => [addresses(random), scopeOf(random)])
     return (random.chance(0.3) ? allow : block)(`list-${i}`, ...entries)
   })
-  return policy(random.chance(0.4) ? 'drop' : 'pass', ...lists)
+  const state = policy(random.chance(0.4) ? 'drop' : 'pass', ...lists)
+  if (random.chance(0.5)) return state
+  return {
+    ...state,
+    policy: {
+      ...DEFAULT_POLICY,
+      ...state.policy,
+      unparsed: random.pick(['pass', 'drop']),
+      essential: ESSENTIAL_GROUPS.filter(() => random.chance(0.5)),
+    },
+  }
 }
 
 function upper(random: Random): Layer[] {
@@ -106,7 +121,9 @@ function upper(random: Random): Layer[] {
     () => [layers.udp({ source: ours, destination: theirs })],
     () => [layers.tcp(ports)],
     () => [layers.icmp(random.below(20))],
-    () => [layers.icmpv6(130 + random.below(10))],
+    () => [layers.icmpv6(random.pick([random.below(6), 130 + random.below(15)]))],
+    () => [layers.udp({ source: theirs, destination: ours })],
+    () => [layers.udp({ source: ours, destination: ours })],
     () => [layers.raw(random.below(30))],
   ])()
 }
@@ -127,6 +144,7 @@ function extensions(random: Random): Layer[] {
 
 function network(random: Random): Layer[] {
   if (random.chance(0.05)) return [layers.arp()]
+  if (random.chance(0.05)) return [layers.typed(random.chance(0.7) ? random.pick(ETHERTYPES) : random.below(0x10000))]
   const next = random.chance(0.2) ? random.pick(PROTOCOLS) : undefined
   if (random.chance(0.5)) {
     const fields = {
@@ -152,8 +170,10 @@ function network(random: Random): Layer[] {
 
 /** A frame: mostly sound, sometimes truncated, padded, or with one byte changed. */
 export function randomFrame(random: Random): Uint8Array {
-  const tags = Array.from({ length: random.chance(0.7) ? 0 : random.below(4) }, (_, i) =>
-    layers.vlan(i, { type: random.pick([0x8100, 0x88a8]) }),
+  const tags = Array.from({ length: random.chance(0.7) ? 0 : random.below(random.chance(0.3) ? 20 : 4) }, (_, i) =>
+    layers.vlan(i, {
+      type: random.chance(0.1) ? random.pick([0x9100, 0x9200, 0x9300]) : random.pick([0x8100, 0x88a8]),
+    }),
   )
   const frame = layers.packet(layers.ethernet(), ...tags, ...network(random))
   if (random.chance(0.15)) frame[12 + random.below(frame.length - 12)] = random.below(256)

@@ -83,7 +83,7 @@ export function state({
   ])
   return {
     program,
-    policy: policy === undefined ? undefined : { ...DEFAULT_POLICY, default: policy },
+    policy: policy === undefined ? undefined : { ...DEFAULT_POLICY, default: policy, unparsed: policy },
     interfaces: new Map(attachments),
     lists: new Map(lists.map((one) => [one.name, one])),
     services: new Map(services.map((one) => [one.name, one])),

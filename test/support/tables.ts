@@ -75,7 +75,7 @@ export function listOf(kind: List['kind'], name: string, sets: readonly (readonl
 
 export const stateOf = (lists: readonly List[], verdict: 'pass' | 'drop' = 'pass'): State => ({
   ...EMPTY_STATE,
-  policy: { ...DEFAULT_POLICY, default: verdict },
+  policy: { ...DEFAULT_POLICY, default: verdict, unparsed: verdict },
   lists: new Map(lists.map((list) => [list.name, list])),
 })
 

@@ -3,8 +3,7 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Ranges } from '../../model/address.ts'
-import type { Policy } from '../../model/policy.ts'
-import { SETTING_NAMES } from '../../model/policy.ts'
+import { type Policy, SETTING_NAMES, settingOf } from '../../model/policy.ts'
 import type { Service } from '../../model/service.ts'
 import { type List, scopeKey } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
@@ -37,9 +36,14 @@ function digestOf({ kind, name, sets }: List): bigint {
   return finish(hash)
 }
 
-/** Digest of a policy's settings. */
-export const policyDigest = (policy: Policy): bigint =>
-  finish(createHash('sha256').update(SETTING_NAMES.map((name) => `${name} ${policy[name]}\n`).join('')))
+/** Digest of a policy's settings. The digest of an earlier version lacks later settings, which have their initial value. */
+export function policyDigest(policy: Policy): bigint {
+  const names = SETTING_NAMES.filter((name) => {
+    const { isLater, initial } = settingOf(name)
+    return !isLater || String(policy[name]) !== String(initial)
+  })
+  return finish(createHash('sha256').update(names.map((name) => `${name} ${policy[name]}\n`).join('')))
+}
 
 type Digested = Pick<Service, 'name' | 'snatPool' | 'drainTimeout'>
 

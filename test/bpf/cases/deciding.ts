@@ -1,9 +1,13 @@
 // Verdicts on sound packets by scopes, precedence and the default.
 
+import { LINK_PROTOCOLS } from '../../../src/model/ethertypes.ts'
+import { DEFAULT_POLICY, type Policy } from '../../../src/model/policy.ts'
+import type { State } from '../../../src/model/state.ts'
 import { allow, block, policy, scope } from '../../support/lists.ts'
 import {
   ah,
   arp,
+  ethernet,
   fragment,
   hopByHop,
   icmp,
@@ -11,13 +15,14 @@ import {
   ipv4,
   ipv6,
   type Layer,
+  packet,
   raw,
   routing,
   tcp,
   udp,
   vlan,
 } from '../../support/packets.ts'
-import { AD, type Case, of, type Suite, TCP, UDP } from './case.ts'
+import { AD, type Case, of, repeated, type Suite, TCP, UDP } from './case.ts'
 
 const at4 = (host: number, more: object = {}): Layer => ipv4({ source: `198.51.100.${host}`, ...more })
 const at6 = (host: number): Layer => ipv6({ source: `2001:db8::${host}` })
@@ -176,6 +181,13 @@ const precedence: Suite = {
 
 const essential = (name: string, ...layers: readonly Layer[]): Case => of(name, 'essential', [], ...layers)
 const lost = (name: string, ...layers: readonly Layer[]): Case => of(name, 'default-drop', [], ...layers)
+const ARP = 0x0806
+/** MPLS, PPPoE sessions, IPX, HSR, batman-adv, a local number, and the first of all. */
+const NOT_OF_THE_LINK = [0x8847, 0x8848, 0x8864, 0x8137, 0x892f, 0x4305, 0x88b5, 0x0600]
+const typed = (name: string, reason: Case['reason'], type: number): Case => ({
+  ...of(name, reason, []),
+  frame: packet(ethernet({ type }), raw(46)),
+})
 const LINK_LOCAL = { source: 'fe80::1', destination: 'ff02::1' }
 
 /** Packets that an allowlist must not block. */
@@ -197,10 +209,24 @@ const defaultDrop: Suite = {
     of('an allowed source', 'allowlist', ['trusted'], ipv4({ source: '10.255.0.1' }), icmp(8)),
     of('an allowed IPv6 source', 'allowlist', ['trusted'], ipv6({ source: '2001:db8:a::1' }), udp()),
     of('a blocked source', 'blocklist', ['blocked'], ipv4({ source: '198.51.100.66' }), udp()),
-    of('not IP', 'not-ip', [], raw(46)),
     essential('ARP', arp()),
     essential('ARP behind a tag', vlan(1), arp()),
-    lost('ICMPv6 132', ipv6(LINK_LOCAL), icmpv6(132)),
+    essential('ARP behind many tags', ...repeated(5, vlan(0)), arp()),
+    ...[...LINK_PROTOCOLS.keys()]
+      .filter((type) => type !== ARP)
+      .map((type) => typed(`ethertype 0x${type.toString(16)}`, 'not-ip', type)),
+    ...[0, 46, 0x05ff].map((length) => typed(`802.3 length ${length}`, 'not-ip', length)),
+    ...NOT_OF_THE_LINK.map((type) => typed(`ethertype 0x${type.toString(16)}`, 'not-ip-drop', type)),
+    of('another ethertype behind a tag', 'not-ip-drop', [], vlan(1), raw(46)),
+
+    ...[3, 11, 12].map((type) => essential(`ICMP ${type}`, ipv4(), icmp(type))),
+    ...[0, 4, 5, 8, 13].map((type) => lost(`ICMP ${type}`, ipv4(), icmp(type))),
+    ...[1, 2, 3, 4].map((type) => essential(`ICMPv6 ${type}`, ipv6(), icmpv6(type))),
+    ...[0, 5, 128, 129].map((type) => lost(`ICMPv6 ${type}`, ipv6(), icmpv6(type))),
+    lost('ICMP 3 in IPv6', ipv6(), icmp(3)),
+    of('"too big" of a blocked source', 'blocklist', ['blocked'], ipv4({ source: '198.51.100.66' }), icmp(3, 4)),
+    ...[130, 131, 132, 143].map((type) => essential(`ICMPv6 ${type}`, ipv6(LINK_LOCAL), hopByHop(), icmpv6(type))),
+    ...[142, 144].map((type) => lost(`ICMPv6 ${type}`, ipv6(LINK_LOCAL), hopByHop(), icmpv6(type))),
     ...[133, 134, 135, 136, 137].map((type) => essential(`ICMPv6 ${type}`, ipv6(LINK_LOCAL), icmpv6(type))),
     lost('ICMPv6 138', ipv6(LINK_LOCAL), icmpv6(138)),
     essential('a solicitation behind hop-by-hop options', ipv6(LINK_LOCAL), hopByHop(), icmpv6(135)),
@@ -243,4 +269,54 @@ const defaultDrop: Suite = {
   ],
 }
 
-export const DECIDING: readonly Suite[] = [scopes, precedence, defaultDrop]
+/** A policy under default drop with settings of its own. */
+const dropping = (own: Partial<Policy>): State => {
+  const state = policy('drop', block('blocked', '198.51.100.66'))
+  return { ...state, policy: { ...DEFAULT_POLICY, default: 'drop', unparsed: 'drop', ...own } }
+}
+
+const server: Suite = {
+  name: 'policy.essential chooses what default drop passes',
+  state: dropping({ essential: ['dhcp_server'] }),
+  cases: [
+    essential('ARP', arp()),
+    lost('loopback', ipv4({ source: '127.0.0.1', destination: '127.0.0.1' }), icmp(3)),
+    lost('ICMP 3', ipv4(), icmp(3)),
+    lost('ICMPv6 135', ipv6(LINK_LOCAL), icmpv6(135)),
+    lost('ICMPv6 130', ipv6(LINK_LOCAL), icmpv6(130)),
+    lost('a DHCP reply', ipv4(), udp({ source: 67, destination: 68 })),
+    essential('a DHCP request', ipv4({ source: '0.0.0.0' }), udp({ source: 68, destination: 67 })),
+    essential('a DHCP request by a relay agent', ipv4(), udp({ source: 67, destination: 67 })),
+    essential('a DHCPv6 request', ipv6(LINK_LOCAL), udp({ source: 546, destination: 547 })),
+    essential('a DHCPv6 request by a relay agent', ipv6(), udp({ source: 547, destination: 547 })),
+    lost('from 68 to 68', ipv4(), udp({ source: 68, destination: 68 })),
+  ],
+}
+
+const passing: Suite = {
+  name: 'policy.unparsed: pass under default drop',
+  state: dropping({ unparsed: 'pass' }),
+  cases: [
+    of('not IP', 'not-ip', [], raw(46)),
+    of('seventeen tags', 'unsupported', [], ...repeated(17, vlan(0)), ipv4(), udp()),
+    of('an impossible header', 'malformed', [], ipv4({ ihl: 2 }), udp()),
+    lost('a known address, and a transport header cut off', ipv4({ protocol: UDP }), raw(3)),
+    lost('a known address behind nine extension headers', ipv6(), ...repeated(9, hopByHop()), udp()),
+    of('a blocked address', 'blocklist', ['blocked'], ipv4({ source: '198.51.100.66', protocol: UDP }), raw(3)),
+  ],
+}
+
+const droppingUnparsed: Suite = {
+  name: 'policy.unparsed: drop under default pass',
+  state: { ...dropping({ default: 'pass' }) },
+  cases: [
+    of('ARP', 'not-ip', [], arp()),
+    of('not IP', 'not-ip-drop', [], raw(46)),
+    of('seventeen tags', 'unsupported-drop', [], ...repeated(17, vlan(0)), ipv4(), udp()),
+    of('an impossible header', 'malformed-drop', [], ipv4({ ihl: 2 }), udp()),
+    of('a transport header cut off', 'malformed-drop', [], ipv4({ protocol: UDP }), raw(3)),
+    pass('a sound packet', ipv4(), udp()),
+  ],
+}
+
+export const DECIDING: readonly Suite[] = [scopes, precedence, defaultDrop, server, passing, droppingUnparsed]

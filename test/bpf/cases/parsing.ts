@@ -50,9 +50,17 @@ const parsing: Suite = {
     hit('802.1ad over 802.1Q', vlan(7, AD), vlan(8), ipv4(), udp()),
     hit('802.1Q over 802.1Q', vlan(7), vlan(8), ipv6(), tcp()),
     hit('802.1Q over 802.1ad', vlan(7), vlan(8, AD), ipv4(), icmp(0)),
-    of('three tags', 'unsupported', [], vlan(7, AD), vlan(8), vlan(9), ipv4(), udp()),
-    of('three 802.1ad tags', 'unsupported', [], ...repeated(3, vlan(7, AD)), ipv6(), udp()),
+    hit('three tags', vlan(7, AD), vlan(8), vlan(9), ipv4(), udp()),
+    hit('three 802.1ad tags', ...repeated(3, vlan(7, AD)), ipv6(), udp()),
+    hit('three priority tags', ...repeated(3, vlan(0)), ipv4(), udp()),
+    hit('four priority tags', ...repeated(4, vlan(0)), ipv6(), tcp()),
+    hit('sixteen tags', ...repeated(16, vlan(0)), ipv4({ options: 40 }), udp()),
+    of('seventeen tags', 'unsupported', [], ...repeated(17, vlan(0)), ipv4(), udp()),
+    hit('an 0x9100 tag', vlan(7, { type: 0x9100 }), ipv4(), udp()),
+    hit('an 0x9200 tag over 802.1Q', vlan(7, { type: 0x9200 }), vlan(8), ipv6(), udp()),
+    hit('an 0x9300 tag under 802.1Q', vlan(8), vlan(7, { type: 0x9300 }), ipv4(), tcp()),
     of('tags over ARP', 'not-ip', [], vlan(7), vlan(8), arp()),
+    of('many tags over ARP', 'not-ip', [], ...repeated(5, vlan(0)), arp()),
 
     hit('IPv4 first fragment', ipv4({ more: true }), udp(), raw(16)),
     hit('IPv4 middle fragment', ipv4({ more: true, offset: 3, protocol: UDP }), raw(16)),
@@ -96,13 +104,13 @@ function chain(): Layer[] {
   return [ipv6(), hopByHop(), destinationOptions(), routing(), fragment(), ah(), destinationOptions({ size: 24 })]
 }
 
-const malformed = (name: string, ...layers: readonly Layer[]): Case => of(name, 'malformed', [], ...layers)
+const malformed = (name: string, ...layers: readonly Layer[]): Case => of(name, 'malformed-drop', [], ...layers)
 const elsewhere = { source: '192.0.2.9' }
 const elsewhere6 = { source: '2001:db8:1::9' }
 
 /** Truncated or contradictory headers. Sources inside and outside the list. */
 const broken: Suite = {
-  name: 'malformed packets pass and count',
+  name: 'default drop drops malformed packets',
   state: policy(
     'drop',
     block('blocked', '198.51.100.0/24 2001:db8::/64'),
@@ -119,6 +127,9 @@ const broken: Suite = {
     malformed('IPv4 shorter than its options', ipv4({ options: 8, totalLength: 24 }), udp()),
     malformed('IPv4 of no length', ipv4({ totalLength: 0 }), udp()),
     malformed('IPv6 of version 4', ipv6({ version: 4 }), udp()),
+    of('seventeen tags', 'unsupported-drop', [], ...repeated(17, vlan(0)), ipv4(elsewhere), udp()),
+    of('sixteen tags', 'default-drop', [], ...repeated(16, vlan(0)), ipv4(elsewhere), udp()),
+    { ...malformed('a third tag cut off'), frame: packet(ethernet(), ...repeated(3, vlan(0))).subarray(0, 24) },
     { ...malformed('a tag cut off'), frame: packet(ethernet({ type: 0x8100 }), raw(2)) },
     { ...malformed('a second tag cut off'), frame: packet(ethernet(), vlan(7, AD), vlan(8)).subarray(0, 20) },
     { ...malformed('nothing behind Ethernet'), frame: packet(ethernet({ type: 0x0800 }), raw(2)) },
@@ -141,7 +152,7 @@ const broken: Suite = {
       ...malformed('extension header longer than the frame'),
       frame: packet(ethernet(), ipv6(elsewhere6), destinationOptions({ size: 16 })).subarray(0, 62),
     },
-    of('nine extension headers', 'default-drop', [], ipv6(elsewhere6), ...repeated(9, destinationOptions()), udp()),
+    of('nine extension headers', 'unsupported-drop', [], ipv6(elsewhere6), ...repeated(9, destinationOptions()), udp()),
     of(
       'first fragment of eight bytes of TCP',
       'default-drop',

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { DEFAULT_POLICY, type DefaultVerdict } from '../../../src/model/policy.ts'
 import { EMPTY_STATE } from '../../../src/model/state.ts'
 import { parseAddress } from '../../../src/model/text.ts'
 import { type Facts, type IpFacts, judge } from '../../../src/semantics/judge.ts'
@@ -8,7 +9,7 @@ import { allow, block, policy, scope } from '../../support/lists.ts'
 function udpFrom(source: string, facts: Partial<IpFacts> = {}): IpFacts {
   const { family, words } = parseAddress(source)!
   const ports = { source: 40000, destination: 40001 }
-  return { kind: 'ip', family, source: words, protocol: 17, ports, essential: false, unparsed: undefined, ...facts }
+  return { kind: 'ip', family, source: words, protocol: 17, ports, essential: undefined, unparsed: undefined, ...facts }
 }
 
 const outcomeOf = (state: Parameters<typeof judge>[0], facts: Facts) => {
@@ -23,25 +24,60 @@ test('an empty state passes everything', () => {
 test('default drop passes essential packets, and no others', () => {
   const state = policy('drop')
   expect(outcomeOf(state, udpFrom('192.0.2.1'))).toEqual(['drop', 'default-drop'])
-  expect(outcomeOf(state, udpFrom('192.0.2.1', { essential: true }))).toEqual(['pass', 'essential'])
-  expect(outcomeOf(state, { kind: 'not-ip', essential: true })).toEqual(['pass', 'essential'])
-  expect(outcomeOf(state, { kind: 'not-ip', essential: false })).toEqual(['pass', 'not-ip'])
-  expect(outcomeOf(policy('pass'), { kind: 'not-ip', essential: true })).toEqual(['pass', 'not-ip'])
+  expect(outcomeOf(state, udpFrom('192.0.2.1', { essential: 'mld' }))).toEqual(['pass', 'essential'])
+  expect(outcomeOf(state, udpFrom('192.0.2.1', { essential: 'dhcp_server' }))).toEqual(['drop', 'default-drop'])
 })
 
-test('an unparsed packet passes with its reason, unless a list decides by its address', () => {
-  const state = policy('drop', block('bad', '192.0.2.0/24'))
-  for (const reason of ['malformed', 'nonlinear', 'unsupported'] as const) {
-    expect(outcomeOf(state, { kind: 'unparsed', reason })).toEqual(['pass', reason])
+test('policy.essential chooses the groups', () => {
+  const own = { ...policy('drop'), policy: { ...DEFAULT_POLICY, default: 'drop', essential: ['dhcp_server'] } } as const
+  expect(outcomeOf(own, udpFrom('192.0.2.1', { essential: 'dhcp_server' }))).toEqual(['pass', 'essential'])
+  expect(outcomeOf(own, udpFrom('192.0.2.1', { essential: 'loopback' }))).toEqual(['drop', 'default-drop'])
+})
+
+const ARP = 0x0806
+const LLDP = 0x88cc
+const PPPOE_SESSION = 0x8864
+
+test('of frames that are not IP, default drop passes protocols of the link', () => {
+  const judgeFrame = (state: Parameters<typeof judge>[0], ethertype: number) =>
+    outcomeOf(state, { kind: 'not-ip', ethertype })
+  expect(judgeFrame(policy('drop'), ARP)).toEqual(['pass', 'essential'])
+  for (const ethertype of [LLDP, 0, 0x05ff]) expect(judgeFrame(policy('drop'), ethertype)).toEqual(['pass', 'not-ip'])
+  for (const ethertype of [PPPOE_SESSION, 0x0600]) {
+    expect(judgeFrame(policy('drop'), ethertype)).toEqual(['drop', 'not-ip-drop'])
+    expect(judgeFrame(policy('pass'), ethertype)).toEqual(['pass', 'not-ip'])
+  }
+  expect(judgeFrame(policy('pass'), ARP)).toEqual(['pass', 'not-ip'])
+})
+
+/** A policy with its two verdicts. */
+const verdicts = (byDefault: DefaultVerdict, unparsed: DefaultVerdict, ...lists: Parameters<typeof policy>[1][]) => ({
+  ...policy(byDefault, ...lists),
+  policy: { ...DEFAULT_POLICY, default: byDefault, unparsed },
+})
+
+test('policy.unparsed decides on packets that cannot be parsed, unless a list or a ban does by their address', () => {
+  for (const reason of ['malformed', 'unsupported'] as const) {
+    for (const byDefault of ['pass', 'drop'] as const) {
+      const passing = verdicts(byDefault, 'pass', block('bad', '192.0.2.0/24'))
+      const dropping = verdicts(byDefault, 'drop', block('bad', '192.0.2.0/24'), allow('good', '10.0.0.0/8'))
+      expect(outcomeOf(passing, { kind: 'unparsed', reason })).toEqual(['pass', reason])
+      expect(outcomeOf(dropping, { kind: 'unparsed', reason })).toEqual(['drop', `${reason}-drop`])
+      expect(outcomeOf(dropping, udpFrom('198.51.100.1', { unparsed: reason }))).toEqual(['drop', `${reason}-drop`])
+      expect(outcomeOf(dropping, udpFrom('192.0.2.1', { unparsed: reason }))).toEqual(['drop', 'blocklist', 'bad'])
+      expect(outcomeOf(dropping, udpFrom('10.0.0.1', { unparsed: reason }))).toEqual(['pass', 'allowlist', 'good'])
+    }
     expect(outcomeOf(policy('pass'), udpFrom('198.51.100.1', { unparsed: reason }))).toEqual(['pass', reason])
-    expect(outcomeOf(state, udpFrom('192.0.2.1', { unparsed: reason }))).toEqual(['drop', 'blocklist', 'bad'])
   }
 })
 
-test('chains of headers beyond the filter’s limit do not bypass default drop', () => {
-  const state = policy('drop')
-  expect(outcomeOf(state, udpFrom('198.51.100.1', { unparsed: 'unsupported' }))).toEqual(['drop', 'default-drop'])
-  expect(outcomeOf(state, udpFrom('198.51.100.1', { unparsed: 'malformed' }))).toEqual(['pass', 'malformed'])
+test('a packet with a known address never gets round default drop', () => {
+  const state = verdicts('drop', 'pass')
+  for (const unparsed of ['malformed', 'unsupported'] as const)
+    expect(outcomeOf(state, udpFrom('198.51.100.1', { unparsed, essential: 'loopback' }))).toEqual([
+      'drop',
+      'default-drop',
+    ])
 })
 
 test('an allowlist beats every blocklist, whatever the prefix lengths', () => {
