@@ -21,7 +21,7 @@ export default defineConfig({
           isolate: false,
           include: ['test/{unit,golden,property}/**/*.test.ts', 'test/architecture.test.ts'],
           expect,
-          testTimeout: 120_000,
+          testTimeout: 300_000,
         },
       },
       {
