@@ -359,7 +359,8 @@ static __always_inline __u32 balanced_size(const struct flow *flow)
 }
 
 /* Fills in the balancer's view of a packet that the filter has judged. */
-static __always_inline struct flow *open_flow(const struct account *account, const struct packet *packet)
+static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct account *account,
+					       const struct packet *packet)
 {
 	struct scratch *scratch = open_scratch();
 	struct flow *flow;
@@ -380,7 +381,8 @@ static __always_inline struct flow *open_flow(const struct account *account, con
 	flow->protocol = packet->protocol;
 	flow->kind = packet->transport;
 	flow->tcp_flags = 0;
-	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (account->slot ? FLOW_LIVE : 0);
+	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (is_live(account) ? FLOW_LIVE : 0);
+	flow->device = receiving_interface(ctx, account->slot, account->flags);
 	return flow;
 }
 
@@ -448,9 +450,9 @@ static __always_inline int decide(const struct settings *settings, const struct 
  * Parses and judges the whole frame, wherever its headers lie. Returns whether the balancer may take it, which then has
  * its view of the packet. A global function, because few packets come here.
  */
-__noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 rules, struct decision *decision)
+__noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 flags, __u32 rules, struct decision *decision)
 {
-	const struct account account = { .slot = slot, .bytes = bpf_xdp_get_buff_len(ctx) };
+	const struct account account = { .slot = slot, .flags = flags, .bytes = bpf_xdp_get_buff_len(ctx) };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	struct packet packet = {};
 	__u32 banned = 0;
@@ -468,7 +470,7 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 rules, struct d
 		banned = is_ipv4(&packet) ? look_up4(settings, &packet, &decision->class) :
 					    look_up6(&packet, &decision->class);
 	return decide(settings, &packet, parsed, &account, rules, banned, decision) && !packet.stacked && PART(balancer) &&
-	       open_flow(&account, &packet);
+	       open_flow(ctx, &account, &packet);
 }
 
 /* Passes a packet whose headers are not linear to the balancer, which reads and writes them in place. */
@@ -484,7 +486,7 @@ static __always_inline void balance_apart(struct xdp_md *ctx, __u32 rules, struc
 		decision->reason = REASON_NONLINEAR;
 }
 
-/* Judges one packet. Counts the lists that decide, unless the account has no slot. */
+/* Judges one packet. Counts the lists that decide, unless it is a test run. */
 static __always_inline struct decision filter(struct xdp_md *ctx, struct account *account)
 {
 	struct decision decision = {
@@ -540,7 +542,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 		goto apart;
 	if (!decide(settings, &packet, parsed, account, rules, banned, &decision) || !PART(balancer))
 		return decision;
-	flow = open_flow(account, &packet);
+	flow = open_flow(ctx, account, &packet);
 	if (!flow)
 		return decision;
 	/* Of a first fragment or an ICMP error it reads more than the filter. */
@@ -555,7 +557,7 @@ unaddressed:
 		return decision;
 	}
 apart:
-	if (judge_apart(ctx, account->slot, rules, &decision) && PART(balancer))
+	if (judge_apart(ctx, account->slot, account->flags, rules, &decision) && PART(balancer))
 		balance_apart(ctx, rules, &decision);
 	return decision;
 }

@@ -13,35 +13,112 @@
  */
 #define FULL_BUFFER 1024
 
+/* linux/net_namespace.h LOOPBACK_IFINDEX: lo in every namespace, where the kernel lets test runs arrive. */
+#define TEST_IFINDEX 1
+
 /* The interface whose counters a packet increments, and its size in bytes. */
 struct account {
-	__u32 slot;		/* of the interface; 0: not attached, as in test runs */
+	__u16 slot;		/* of the interface; 0: it has no entry; from INTERFACE_SLOTS on: a test run, see is_live */
+	__u16 flags;		/* enum interface_flag */
 	__u32 bytes;		/* of the frame; only of its linear part before add_fragments */
 };
 
 /* Free entries do not end the search, so that user space can remove one without moving those behind it. */
-static __always_inline __u32 lookup_slot(__u32 ifindex)
+static __always_inline const struct interface_entry *lookup_interface(__u32 ifindex)
 {
 	for (__u32 i = 0; i < INTERFACE_PROBES; i++) {
 		__u32 key = (ifindex + i) % INTERFACE_INDEX_SIZE;
 		const struct interface_entry *entry = bpf_map_lookup_elem(&interface_index, &key);
 
 		if (entry && entry->ifindex == ifindex)
-			return entry->slot;
+			return entry;
 	}
 	return 0;
 }
 
-static __always_inline __u32 linear_size(const struct xdp_md *ctx)
+/*
+ * Stores the interface that a test run stands for, one with all roles unless metadata names another. Returns whether
+ * there is metadata. A call, because only test runs need it: inlined, it would share its loads of packet pointers with
+ * the parser, where the verifier does not allow that.
+ */
+static __noinline int read_test_run(struct xdp_md *ctx, struct account *account)
 {
-	return ctx->data_end - ctx->data;
+	const struct test_run *run = (void *)(long)ctx->data_meta;
+	int found = (const void *)(run + 1) <= (void *)(long)ctx->data;
+
+	account->slot = INTERFACE_SLOTS;
+	account->flags = 0;
+	if (!found)
+		return 0;
+	account->slot += run->slot % INTERFACE_SLOTS;
+	account->flags = run->flags;
+	return 1;
 }
 
-static __always_inline struct account open_account(const struct xdp_md *ctx)
+/* Whether the packet came from the network. A test run counts and stores nothing: it must not look like traffic. */
+static __always_inline int is_live(const struct account *account)
 {
-	struct account account = { .slot = lookup_slot(ctx->ingress_ifindex), .bytes = linear_size(ctx) };
+	return account->slot < INTERFACE_SLOTS;
+}
 
+/*
+ * In assembly, because clang would share these loads with the parser: as 32-bit numbers, or from an address inside the
+ * context, and the verifier allows neither for packet pointers.
+ */
+static __always_inline __u32 linear_size(const struct xdp_md *ctx)
+{
+	__u64 start, end;
+
+	asm("%[start] = *(u32 *)(%[ctx] + 0)\n"
+	    "%[end] = *(u32 *)(%[ctx] + 4)"
+	    : [start] "=&r"(start), [end] "=&r"(end)
+	    : [ctx] "r"(ctx));
+	return end - start;
+}
+
+_Static_assert(__builtin_offsetof(struct xdp_md, data) == 0 && __builtin_offsetof(struct xdp_md, data_end) == 4, "linear_size");
+
+/* The account of a test run. */
+static __always_inline struct account open_test_run(struct xdp_md *ctx)
+{
+	struct account account = {};
+
+	account.bytes = linear_size(ctx);
+	read_test_run(ctx, &account);
 	return account;
+}
+
+static __always_inline struct account open_account(struct xdp_md *ctx)
+{
+	const __u32 ifindex = ctx->ingress_ifindex;
+	const struct interface_entry *entry = lookup_interface(ifindex);
+	struct account account = {};
+
+	account.bytes = linear_size(ctx);
+	/* lo may be an interface of the file too: then test runs are those with metadata. */
+	if (ifindex == TEST_IFINDEX && (read_test_run(ctx, &account) || !entry))
+		return account;
+	account.slot = entry ? entry->slot : 0;
+	account.flags = entry ? entry->flags : 0;
+	return account;
+}
+
+/*
+ * ifindex of the interface that the packet arrived on: for a member of a bond that of the bond, which routes lead to and
+ * which transmits through any of its members. A call, to keep its variables off the stack of the balancer.
+ */
+static __noinline __u32 receiving_interface(struct xdp_md *ctx, __u32 slot, __u32 flags)
+{
+	const struct test_run *run = (void *)(long)ctx->data_meta;
+	const struct attachment *record;
+	__u32 ifindex = ctx->ingress_ifindex;
+
+	if (slot >= INTERFACE_SLOTS && (const void *)(run + 1) <= (void *)(long)ctx->data)
+		return run->ifindex;
+	if (!(flags & INTERFACE_MEMBER))
+		return ifindex;
+	record = bpf_map_lookup_elem(&attachments, &slot);
+	return record && record->ifindex ? record->ifindex : ifindex;
 }
 
 /* Adds the size of the fragments. A call, and so slower than the whole parser: only for packets that may have some. */
@@ -59,10 +136,9 @@ static __always_inline void count(struct counter *counter, const struct account 
 	counter->bytes += account->bytes;
 }
 
-/* Test runs leave the lists' counters alone: probing a live policy must not look like traffic. */
 static __always_inline void count_list(const struct account *account, __u32 list)
 {
-	if (account->slot != 0)
+	if (is_live(account))
 		count(bpf_map_lookup_elem(&list_stats, &list), account);
 }
 
@@ -85,6 +161,7 @@ static __always_inline int verdict_of(__u32 reason)
 	return bit & REDIRECTING ? XDP_REDIRECT : XDP_PASS;
 }
 
+/* For a test run the key is beyond the map, and nothing is counted. */
 static __always_inline int finish(const struct account *account, __u32 reason)
 {
 	__u32 key = account->slot * REASON_SLOTS + reason;

@@ -99,14 +99,43 @@ test('a header beyond the linear part is read where it lies', async () => {
   }
 })
 
-test('test runs on no attached interface count in slot 0 and for no list', async () => {
+test('test runs count nowhere, with metadata even if lo is an interface of the file', async () => {
   await plane.loadState(BLOCKED)
-  await plane.reset(0, [0, 1])
+  for (const slot of [0, SLOT, 63]) await plane.reset(slot, [0, 1])
+  const frame = packet(ethernet(), ipv4(), udp())
+  const verdicts = []
+  for (const attached of [0, SLOT]) {
+    await plane.attachTestRuns(attached)
+    const runs = [0, SLOT, 63].map((slot) => ({ frame, arrival: { ifindex: 7, slot, flags: 0 } }))
+    verdicts.push(...(await plane.run(attached === 0 ? [{ frame }, ...runs] : runs, 'filter')))
+  }
   await plane.attachTestRuns(0)
+  expect(verdicts.map(({ verdict }) => verdict)).toEqual(Array.from({ length: 7 }, () => 'drop'))
+  for (const slot of [0, SLOT, 63]) expect(await plane.reasons(slot)).toEqual({})
+  expect(await plane.lists([0])).toEqual([{ packets: 0, bytes: 0 }])
+})
+
+test('without metadata, packets on lo are traffic if lo is an interface of the file', async () => {
+  await plane.loadState(BLOCKED)
+  await plane.reset(SLOT, [0, 1])
+  await plane.attachTestRuns(SLOT)
   const frame = packet(ethernet(), ipv4(), udp())
   await plane.run([{ frame }], 'filter')
-  expect(await plane.reasons(0)).toEqual({ blocklist: { packets: 1, bytes: frame.length } })
-  expect(await plane.lists([0])).toEqual([{ packets: 0, bytes: 0 }])
+  await plane.attachTestRuns(0)
+  expect(await plane.reasons(SLOT)).toEqual({ blocklist: { packets: 1, bytes: frame.length } })
+  expect(await plane.lists([0])).toEqual([{ packets: 1, bytes: frame.length }])
+})
+
+test('a test run gets the verdict of the interface in its metadata', async () => {
+  const lists = policy('pass', block('b', '198.51.100.0/24'))
+  const filtering = { interface: 'eth0', modes: ['native'], roles: ['filter'] } as const
+  const balancing = { interface: 'eth1', modes: ['native'], roles: ['balance'] } as const
+  const interfaces = new Map([filtering, balancing].map((one) => [one.interface, one]))
+  await plane.load(imageOf({ ...lists, interfaces }))
+  const frame = packet(ethernet(), ipv4(), udp())
+  const runs = [0, 1, 2].map((slot) => ({ frame, arrival: { ifindex: 7, slot, flags: 0 } }))
+  const verdicts = (await plane.run(runs, 'filter')).map(({ verdict }) => verdict)
+  expect(verdicts).toEqual(['drop', 'drop', 'pass'])
 })
 
 test('explain counts nothing, attached or not', async () => {
@@ -151,7 +180,7 @@ test('finds an interface at every probe position, and not behind the last', asyn
   await plane.loadState(BLOCKED)
   const frame = packet(ethernet(), ipv4(), udp())
   const entry = new Uint8Array(interfaceEntryCodec.size)
-  interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot: SLOT }, new DataView(entry.buffer))
+  interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot: SLOT, flags: 0 }, new DataView(entry.buffer))
   const found = []
   for (let probe = 0; probe <= INTERFACE_PROBES; probe++) {
     const key = (TEST_IFINDEX + probe) % INTERFACE_INDEX_SIZE

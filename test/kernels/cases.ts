@@ -16,7 +16,7 @@ import {
 import type { ObjectFile } from '../../src/abi/object.ts'
 import { type MapShape, mapWords, type Paths, pinPaths, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
-import { PROGRAM_MAPS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import { withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
@@ -267,7 +267,7 @@ function preparePolicy(
   }
   const compiled = imageOf(policy)
   const image = imageBytes(compiled)
-  const shared = PROGRAM_MAPS.map((map) => `map name ${map.name} pinned ${paths.sharedMap(map)}`)
+  const shared = SHARED_MAPS.map((map) => `map name ${map.name} pinned ${paths.sharedMap(map)}`)
   const run = (program: string, input: string, output: string): string =>
     `prog run pinned ${paths.program(number, program)} data_in ${input} data_out ${output} ${DATA_OUT}`
   const own: readonly MapShape[] = Object.values(balancerMaps(compiled))

@@ -1,12 +1,21 @@
 // Probes: test packets inside and outside of every list, with the verdict of the file, sent through a loaded program.
-// They change no counter, because a test run arrives on no interface of ours.
+// They change no counter: metadata marks them as test runs, and names the interface that they stand for.
 
 import { readFileSync, writeFileSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import type { Part } from '../../abi/command.ts'
 import { bpftool } from '../../abi/command.ts'
 import { type Explanation, REASON } from '../../abi/generated.ts'
-import { explanationOf, factsFor, type TestPacket as Packet, type Probe, packetFor } from '../../abi/packet.ts'
+import {
+  ANYWHERE,
+  explanationOf,
+  factsFor,
+  type TestPacket as Packet,
+  type Probe,
+  packetOf,
+  type TestInput,
+  testInputFor,
+} from '../../abi/packet.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Address, Family } from '../../model/address.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
@@ -88,7 +97,7 @@ export function buildProbes(state: State, changed: ReadonlySet<string> = new Set
     }
   }
   packets.push(...probedServices(state.services.values(), changed).flatMap(packetsTo))
-  return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
+  return packets.map((packet) => ({ packet, arrival: ANYWHERE, verdict: judge(state, factsFor(packet)).verdict }))
 }
 
 /** Packets to the first port of a service, and to the one after its last port. */
@@ -103,11 +112,18 @@ function packetsTo({ vip, ports: { first, last }, protocol }: Service): Packet[]
   return last < 0xffff ? [to(Math.max(1, first)), to(last + 1)] : [to(Math.max(1, first))]
 }
 
+/** Writes the input of a test run; returns the words of bpftool that name it. */
+function writeInput(file: string, { data, context }: TestInput): string[] {
+  writeFileSync(file, data)
+  writeFileSync(`${file}.ctx`, context)
+  return ['data_in', file, 'ctx_in', `${file}.ctx`]
+}
+
 /** Sends the probes through a pinned program and returns the verdicts. `files`: prefix of the exchange files. */
 export function probePart(files: string, program: string, probes: readonly Probe[]): Part<readonly Verdict[]> {
-  const commands = probes.map(({ packet }, number) => {
-    writeFileSync(`${files}-${number}`, packetFor(packet))
-    return bpftool('prog', 'run', 'pinned', program, 'data_in', `${files}-${number}`, 'repeat', '1')
+  const commands = probes.map(({ packet, arrival }, number) => {
+    const input = writeInput(`${files}-${number}`, testInputFor(packet, arrival))
+    return bpftool('prog', 'run', 'pinned', program, ...input, 'repeat', '1')
   })
   const finish = (outputs: readonly unknown[]): Verdict[] =>
     (outputs as { retval: number }[]).map(({ retval }) => verdictOfAction(retval))
@@ -153,14 +169,14 @@ async function excusedOf(
   explain: string,
   probes: readonly (Probe & { readonly number: number })[],
 ): Promise<ReadonlySet<number>> {
-  const commands = probes.map(({ packet, number }) => {
+  const commands = probes.map(({ packet, arrival, number }) => {
     const file = `${files}-${number}`
-    writeFileSync(file, packetFor(packet))
-    return bpftool('prog', 'run', 'pinned', explain, 'data_in', file, 'data_out', `${file}.out`, 'repeat', '1')
+    const input = writeInput(file, testInputFor(packet, arrival))
+    return bpftool('prog', 'run', 'pinned', explain, ...input, 'data_out', `${file}.out`, 'repeat', '1')
   })
   await runBatch(commands)
   const excused = probes.filter(({ number }) =>
-    APART.includes(explanationOf(readFileSync(`${files}-${number}.out`)).reason),
+    APART.includes(explanationOf(packetOf(readFileSync(`${files}-${number}.out`))).reason),
   )
   return new Set(excused.map(({ number }) => number))
 }
@@ -170,15 +186,16 @@ export async function explainPacket(
   filter: string,
   explain: string,
   packet: Packet,
+  arrival: Probe['arrival'],
 ): Promise<{ verdict: Verdict; explanation: Explanation }> {
   return withExchange(async (directory) => {
-    const input = `${directory}/packet`
+    const input = writeInput(`${directory}/packet`, testInputFor(packet, arrival))
     const output = `${directory}/explanation`
-    await writeFile(input, packetFor(packet))
     const [judged] = (await runBatch([
-      bpftool('prog', 'run', 'pinned', filter, 'data_in', input, 'repeat', '1'),
-      bpftool('prog', 'run', 'pinned', explain, 'data_in', input, 'data_out', output, 'repeat', '1'),
+      bpftool('prog', 'run', 'pinned', filter, ...input, 'repeat', '1'),
+      bpftool('prog', 'run', 'pinned', explain, ...input, 'data_out', output, 'repeat', '1'),
     ])) as { retval: number }[]
-    return { verdict: verdictOfAction(judged?.retval ?? 0), explanation: explanationOf(await readFile(output)) }
+    const explanation = explanationOf(packetOf(await readFile(output)))
+    return { verdict: verdictOfAction(judged?.retval ?? 0), explanation }
   })
 }

@@ -1,8 +1,8 @@
 // Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
-import type { Explanation } from '../../abi/generated.ts'
+import type { Explanation, TestRun } from '../../abi/generated.ts'
 import { bytesOfSlots } from '../../abi/health.ts'
-import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
+import { ANYWHERE, factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
 import { FILTER } from '../../features/filter.ts'
@@ -12,12 +12,12 @@ import { nearest } from '../../model/nearest.ts'
 import { originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
 import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
-import type { ScopedSet } from '../../model/state.ts'
+import { EVERY_ROLE, type ScopedSet } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import type { Judgement, WhyResult } from '../../report/result.ts'
 import type { Balanced } from '../../semantics/balance.ts'
-import { judge } from '../../semantics/judge.ts'
+import { type Ingress, judge, TEST_INGRESS } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
@@ -57,7 +57,10 @@ function balancedPart(
 /** The judgement by the file, with the current next hops of backends. */
 function desiredJudgement(desired: Desired, live: Observation, query: Query): Judgement {
   const services = withNextHops(desired.state.services, live)
-  const { verdict, reason, matches, balanced } = judge({ ...desired.state, services }, factsFor(query))
+  const roles = desired.state.interfaces.get(query.interface ?? '')?.roles ?? EVERY_ROLE
+  const ifindex = live.links.get(query.interface ?? '')?.ifindex ?? TEST_INGRESS.ifindex
+  const state = { ...desired.state, services }
+  const { verdict, reason, matches, balanced } = judge(state, factsFor(query), false, { ifindex, roles })
   if (balanced) return { ...NOTHING, verdict, reason, ...balancedPart(balanced, desired) }
   const [match] = matches
   if (!match) return { ...NOTHING, verdict, reason }
@@ -85,6 +88,15 @@ function generationFor(live: Observation, name: string | undefined): number | un
   ])
 }
 
+/** The interface on which the packet arrives, for the program and for the model. */
+function arrivalOf(live: Observation, name: string | undefined): { arrival: TestRun; ingress: Ingress } {
+  const link = name === undefined ? undefined : live.links.get(name)
+  if (name === undefined || !link) return { arrival: ANYWHERE, ingress: TEST_INGRESS }
+  const { ifindex } = link
+  const roles = live.state.interfaces.get(name)?.roles ?? EVERY_ROLE
+  return { arrival: { ifindex, slot: live.slots.interfaces.get(name) ?? 0, flags: 0 }, ingress: { ifindex, roles } }
+}
+
 async function liveJudgement(
   paths: Paths,
   live: Observation,
@@ -93,15 +105,17 @@ async function liveJudgement(
 ): Promise<WhyResult['live']> {
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
+  const { arrival, ingress } = arrivalOf(live, query.interface)
   const { verdict, explanation } = await explainPacket(
     paths.program(generation, FILTER.programs.filter),
     paths.program(generation, FILTER.programs.explain),
     query,
+    arrival,
   )
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
   const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
-  const model = judge(live.state, factsFor(query), ban !== undefined)
+  const model = judge(live.state, factsFor(query), ban !== undefined, ingress)
   const balanced = liveBalanced(live, explanation)
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
   const match = model.matches.find((candidate) => candidate.list.name === list)
