@@ -84,6 +84,11 @@ export interface Live {
    * formatted address.
    */
   readonly unanswered: ReadonlyMap<string, string>
+  /**
+   * Devices that take VLAN tags out of frames before XDP, by the interface with VLAN devices above it: itself, or members
+   * of a bond. Read only if there are services.
+   */
+  readonly stripping: ReadonlyMap<string, readonly string[]>
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
   /** This host's ends of SSH connections. */

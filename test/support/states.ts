@@ -133,6 +133,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     nextHops: new Map(),
     unresolved: new Map(),
     unanswered: new Map(),
+    stripping: new Map(),
     forwards: { v4: true, v6: true },
     sshEnds: [],
     ownAddresses: [],

@@ -2,9 +2,9 @@
 
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
+import { type Hardware, readHardware, UNKNOWN_HARDWARE } from '../host/ethtool.ts'
 import type { RawLink } from '../host/links.ts'
 import { runIp } from '../tools/ip.ts'
-import { type Hardware, readHardware, UNKNOWN_HARDWARE } from './ethtool.ts'
 
 /** A program on an interface, with its owner if that is known. */
 export interface CardProgram {

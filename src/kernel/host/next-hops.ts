@@ -32,7 +32,10 @@ interface IpNeighbour {
 }
 
 /** Facts about interfaces, by name. */
-export type Devices = ReadonlyMap<string, Pick<Link, 'name' | 'ifindex' | 'mtu' | 'mac' | 'vlan' | 'up' | 'kind'>>
+export type Devices = ReadonlyMap<
+  string,
+  Pick<Link, 'name' | 'ifindex' | 'mtu' | 'mac' | 'vlan' | 'up' | 'kind' | 'master'>
+>
 
 /** The route to an address. */
 interface Route {
