@@ -104,6 +104,8 @@ export const CODES = {
   E210: { name: 'too-many-backends', exit: EXIT.badConfig },
   E211: { name: 'swallows-ssh', exit: EXIT.refused },
   E212: { name: 'backend-is-own', exit: EXIT.refused },
+  E213: { name: 'link-layer-unknown', exit: EXIT.unavailable },
+  E214: { name: 'balance-without-ethernet', exit: EXIT.refused },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
   E400: { name: 'not-its-output', exit: EXIT.badConfig },

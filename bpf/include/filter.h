@@ -461,8 +461,8 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 flags, __u32 ru
 	if (!decision || !settings)
 		return 0;
 	decision->class = 0;
-	parsed = parse_apart(ctx, &packet);
-	if (!packet.network) {
+	parsed = parse_apart(ctx, flags & INTERFACE_IP, &packet);
+	if (!packet.addressed) {
 		decision->reason = judge_unaddressed(rules, parsed, bpf_ntohs(packet.ethertype));
 		return 0;
 	}
@@ -507,7 +507,9 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	if (!settings)
 		return decision;
 	rules = settings->flags | LACKS(lacking_roles(settings, account));
-	parsed = parse_link(&cursor, &packet);
+	/* The balancer writes Ethernet headers. By arithmetic, for the verifier's sake. */
+	rules |= account->flags / INTERFACE_IP % 2 * LACKS(ROLE_BALANCE);
+	parsed = account->flags & INTERFACE_IP ? parse_bare(&cursor, &packet) : parse_link(&cursor, &packet);
 	if (parsed != PARSED)
 		goto unaddressed;
 	packet.network = offset_in(ctx, cursor.pos);

@@ -116,11 +116,20 @@ static __always_inline int is_no_reply(long result)
 	return result < 0 || result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-/* Whether a reply can leave from here: redirection to a foreign interface may end at one without XDP support. */
+/*
+ * Whether a reply can leave from here, with an Ethernet header: redirection to a foreign interface may end at one without
+ * XDP support.
+ */
 static __always_inline int is_known_way(const struct flow *flow, long result, const struct bpf_fib_lookup *way)
 {
-	return result == BPF_FIB_LKUP_RET_SUCCESS &&
-	       (way->ifindex == flow->device || lookup_interface(way->ifindex));
+	const struct interface_entry *entry;
+
+	if (result != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	if (way->ifindex == flow->device)
+		return 1;
+	entry = lookup_interface(way->ifindex);
+	return entry && !(entry->flags & INTERFACE_IP);
 }
 
 /* Not a reason: the caller, which has the stack for it, must report the MTU of `scratch->way` to the backend. */

@@ -81,9 +81,9 @@ struct packet {
 	__u32 source4;
 	__u64 source6_high;
 	__u64 source6_low;
-	__u16 network;		/* offset of the IP header; 0: the addresses are unknown */
+	__u16 network;		/* offset of the IP header */
 	__u16 behind;		/* offset of the transport header */
-	__u32 pad;
+	__u32 addressed;	/* 1: the addresses are known */
 };
 
 struct vlan_tag {
@@ -266,6 +266,28 @@ static __always_inline enum parsed parse_link(struct cursor *cursor, struct pack
 	return PARSED;
 }
 
+/* The ethertype that an Ethernet header would have before an IP packet, by its version; 0: neither IPv4 nor IPv6. */
+static __always_inline __be16 ethertype_of_version(__u8 first)
+{
+	if (first >> 4 == 4)
+		return bpf_htons(ETH_P_IP);
+	return first >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : 0;
+}
+
+/*
+ * Begins at the IP header, on devices whose packets have no Ethernet header. Such a packet is IP or nothing that this
+ * parser could judge.
+ */
+static __always_inline enum parsed parse_bare(const struct cursor *cursor, struct packet *packet)
+{
+	const __u8 *first = cursor->pos;
+
+	if ((const void *)(first + 1) > cursor->end)
+		return PARSED_SHORT;
+	packet->ethertype = ethertype_of_version(*first);
+	return packet->ethertype ? PARSED : PARSED_IMPOSSIBLE;
+}
+
 /* Steps over an IPv4 header and its options. */
 static __always_inline enum parsed parse_ipv4(struct cursor *cursor, struct packet *packet)
 {
@@ -403,6 +425,17 @@ static __always_inline enum parsed copy_link(struct xdp_md *ctx, struct chain *c
 	return is_tag(tag.ethertype) ? PARSED_TOO_DEEP : PARSED;
 }
 
+/* As parse_bare. */
+static __always_inline enum parsed copy_version(struct xdp_md *ctx, struct packet *packet)
+{
+	__u8 first = 0;
+
+	if (bpf_xdp_load_bytes(ctx, 0, &first, sizeof(first)))
+		return PARSED_SHORT;
+	packet->ethertype = ethertype_of_version(first);
+	return packet->ethertype ? PARSED : PARSED_IMPOSSIBLE;
+}
+
 static __always_inline enum parsed copy_network(struct xdp_md *ctx, struct chain *chain, struct packet *packet, __u32 size)
 {
 	struct ipv6hdr ip6 = {};
@@ -425,6 +458,7 @@ static __always_inline enum parsed copy_network(struct xdp_md *ctx, struct chain
 	if (chain->offset + header > size)
 		return PARSED_SHORT;
 	packet->network = chain->offset;
+	packet->addressed = 1;
 	chain->offset += header;
 	return PARSED;
 }
@@ -447,10 +481,10 @@ static __always_inline enum parsed copy_transport(struct xdp_md *ctx, const stru
 }
 
 /*
- * Parses the whole frame, wherever its headers lie. `packet` must be zeroed. A global function for the verifier's sake, as
- * walk_extensions.
+ * Parses the whole frame, wherever its headers lie. `packet` must be zeroed; `bare`: it begins with the IP header. A
+ * global function for the verifier's sake, as walk_extensions.
  */
-__noinline int parse_apart(struct xdp_md *ctx, struct packet *packet)
+__noinline int parse_apart(struct xdp_md *ctx, __u32 bare, struct packet *packet)
 {
 	__u32 size = bpf_xdp_get_buff_len(ctx);
 	struct chain chain = {};
@@ -458,7 +492,7 @@ __noinline int parse_apart(struct xdp_md *ctx, struct packet *packet)
 
 	if (!packet)
 		return PARSED_IMPOSSIBLE;
-	parsed = copy_link(ctx, &chain, packet);
+	parsed = bare ? copy_version(ctx, packet) : copy_link(ctx, &chain, packet);
 	if (parsed == PARSED)
 		parsed = copy_network(ctx, &chain, packet, size);
 	if (parsed == PARSED && is_ipv6(packet) && is_extension(packet->protocol))

@@ -1,6 +1,6 @@
-// Probes: Ethernet frames that `why` and `apply` send through the loaded programs, and the explanations that these
-// write back. A probe is well-formed, checksums included, so that it stands for a packet of its kind. Default drop
-// treats it as essential only for its addresses, protocol and ports.
+// Probes: packets that `why` and `apply` send through the loaded programs, in the shape of those on the interfaces of the
+// policy, and the explanations that these write back. A probe is well-formed, checksums included, so that it stands for a
+// packet of its kind. Default drop treats it as essential only for its addresses, protocol and ports.
 
 import type { Address } from '../model/address.ts'
 import type { EssentialGroup } from '../model/policy.ts'
@@ -8,7 +8,7 @@ import { TCP, UDP } from '../model/ports.ts'
 import type { Verdict } from '../report/reason.ts'
 import type { Transit } from '../semantics/balance.ts'
 import type { Facts } from '../semantics/judge.ts'
-import { type Explanation, explanationCodec, type TestRun, testRunCodec } from './generated.ts'
+import { type Explanation, explanationCodec, INTERFACE_FLAG, type TestRun, testRunCodec } from './generated.ts'
 
 export interface TestPacket {
   readonly source: Address
@@ -30,6 +30,8 @@ export interface Probe {
 
 /** An interface with all roles, without a slot: lo, where test runs arrive. */
 export const ANYWHERE: TestRun = { ifindex: 1, slot: 0, flags: 0 }
+/** As ANYWHERE, of packets without an Ethernet header. */
+export const ANYWHERE_BARE: TestRun = { ...ANYWHERE, flags: INTERFACE_FLAG.IP }
 
 const ICMP = 1
 const ICMPV6 = 58
@@ -218,7 +220,11 @@ export interface TestInput {
   readonly context: Uint8Array
 }
 
-export const testInputFor = (packet: TestPacket, arrival: TestRun): TestInput => inputOf(packetFor(packet), arrival)
+/** The packet in the shape of those on the interface: without an Ethernet header where these have none. */
+export function testInputFor(packet: TestPacket, arrival: TestRun): TestInput {
+  const frame = packetFor(packet)
+  return inputOf((arrival.flags & INTERFACE_FLAG.IP) === 0 ? frame : frame.subarray(ETHERNET_SIZE), arrival)
+}
 
 /** The frame with metadata for the program in front: the interface that it stands for. */
 export function inputOf(frame: Uint8Array, arrival: TestRun): TestInput {

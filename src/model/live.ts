@@ -30,6 +30,10 @@ export interface Link {
   readonly up: boolean
   /** Link kind as `ip -d link` prints it: `veth`, `vlan`, `bond`, `bridge`, `tun` …; `physical` if it prints none. */
   readonly kind: string
+  /** Link layer as `ip link` prints it: `ether`, `none`, `ppp`, `gre` … */
+  readonly linkType: string
+  /** Whether it is a GRE tunnel without a fixed remote end. */
+  readonly isMultipoint: boolean
   /** The interface that this one is enslaved to. */
   readonly master: string | undefined
   readonly programs: readonly AttachedProgram[]

@@ -94,8 +94,10 @@ describe.each([...PARSING, ...DECIDING])('$name', ({ state, cases }) => {
 
   test('program and model agree on a linear part that ends at any byte', async (context) => {
     if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
-    await compare(cases.flatMap(({ name, frame }) =>
+    await compare(
+      cases.flatMap(({ name, frame }) =>
         Array.from({ length: frame.length }, (_, linear) => ({ name, frame, linear })),
-      ),)
+      ),
+    )
   })
 })

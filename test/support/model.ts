@@ -76,7 +76,8 @@ function ipv6Facts(frame: Frame, at: number): Facts {
   const length = view.getUint16(at + 4)
   const next = view.getUint8(at + 6)
   // The length of a jumbogram is in a hop-by-hop option; the frame is the only other bound.
-  const end = length > 0 ? at + 40 + length : next === 0 ? Number.POSITIVE_INFINITY : at + (largeLength(frame, at) ?? 40)
+  const end =
+    length > 0 ? at + 40 + length : next === 0 ? Number.POSITIVE_INFINITY : at + (largeLength(frame, at) ?? 40)
   const upper = chainFacts(frame, at + 40, end, next)
   const isLoopback = [8, 24].every((field) => words(view, at + field, 4).join() === '0,0,0,1')
   return facts(frame, 6, at, upper, isLoopback ? 'loopback' : (dhcp(upper, 547, 546) ?? group6(upper.type)))

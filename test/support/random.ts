@@ -34,7 +34,9 @@ export function randomFrom(seed: number): Random {
 
 const PORTS = [0, 22, 53, 67, 68, 443, 546, 547, 5353, 65535]
 /** Some that pass where frames that are not IP are dropped, and some that do not. */
-const ETHERTYPES = [0, 46, 0x05ff, 0x0600, 0x0806, 0x8035, 0x8809, 0x8847, 0x8863, 0x8864, 0x88cc, 0x88e5, 0x88f7, 0x8902]
+const ETHERTYPES = [
+  0, 46, 0x05ff, 0x0600, 0x0806, 0x8035, 0x8809, 0x8847, 0x8863, 0x8864, 0x88cc, 0x88e5, 0x88f7, 0x8902,
+]
 const PROTOCOLS = [0, 1, 4, 6, 17, 41, 44, 47, 50, 51, 58, 59, 60, 132, 255]
 
 const address4 = (random: Random): string =>
@@ -169,7 +171,9 @@ function network(random: Random): Layer[] {
 /** A frame: mostly sound, sometimes truncated, padded, or with one byte changed. */
 export function randomFrame(random: Random): Uint8Array {
   const tags = Array.from({ length: random.chance(0.7) ? 0 : random.below(random.chance(0.3) ? 20 : 4) }, (_, i) =>
-    layers.vlan(i, { type: random.chance(0.1) ? random.pick([0x9100, 0x9200, 0x9300]) : random.pick([0x8100, 0x88a8]) }),
+    layers.vlan(i, {
+      type: random.chance(0.1) ? random.pick([0x9100, 0x9200, 0x9300]) : random.pick([0x8100, 0x88a8]),
+    }),
   )
   const frame = layers.packet(layers.ethernet(), ...tags, ...network(random))
   if (random.chance(0.15)) frame[12 + random.below(frame.length - 12)] = random.below(256)

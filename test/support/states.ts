@@ -98,6 +98,8 @@ export const link = (name: string, facts: Partial<Link> = {}): Link => ({
   vlan: undefined,
   up: true,
   kind: 'veth',
+  linkType: 'ether',
+  isMultipoint: false,
   master: undefined,
   programs: [],
   ...facts,

@@ -108,12 +108,16 @@ export const WITHOUT_NATIVE_KINDS: ReadonlySet<string> = new Set([
   'macvlan',
   'macvtap',
   'netkit',
+  'ppp',
   'sit',
   'team',
   'vlan',
   'vrf',
+  'vti',
+  'vti6',
   'vxlan',
   'wireguard',
+  'xfrm',
 ])
 
 /** Modes in which a bond passes XDP on to its members (drivers/net/bonding, bond_xdp_check). */

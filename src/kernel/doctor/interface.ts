@@ -1,6 +1,6 @@
 // The findings about one interface. Pure: facts → findings.
 
-import { membersOf } from '../../model/link.ts'
+import { membersOf, shapeOf } from '../../model/link.ts'
 import type { AttachMode } from '../../model/state.ts'
 import type { Check, CheckLevel } from '../../report/result.ts'
 import { stripsTags } from '../host/ethtool.ts'
@@ -55,6 +55,18 @@ function checkMtu(card: Card, wanted: Wanted, { kernel }: Surroundings): Check[]
   const driver = card.kind === 'veth' ? 'veth' : card.hardware.driver
   const message = `MTU ${card.mtu}: on this kernel, driver ${driver} supports native XDP up to an MTU of about ${limit}`
   return [find(severity(wanted), id, message, `ip link set ${card.name} mtu ${Math.min(limit, 1500)}`)]
+}
+
+/** Checks whether the filter can read packets of the interface, and says if they have no Ethernet header. */
+function checkShape(card: Card, wanted: Wanted): Check[] {
+  const id = `interface.${card.name}.packets`
+  const shape = shapeOf(card)
+  if (shape === 'ethernet') return []
+  const described = `a ${card.kind} device with link layer ${card.linkType}`
+  if (shape === 'ip') return [ok(id, `IP packets without an Ethernet header (${described}): filtered, not balanced`)]
+  const message = `the filter cannot read its packets: it is ${described}, and no kind whose packets begin with an Ethernet or IP header`
+  const fix = `filter on the interface below it, which receives the outer packets`
+  return [wanted === undefined ? warn(id, message, fix) : bad(id, message, fix)]
 }
 
 /** Checks drivers that leave the first buffer of long frames empty. */
@@ -204,6 +216,7 @@ export function checkInterface(
 ): Check[] {
   return [
     checkLink(card),
+    ...checkShape(card, wanted),
     checkNative(card, wanted, surroundings),
     ...checkOffload(card, wanted),
     ...checkMtu(card, wanted, surroundings),

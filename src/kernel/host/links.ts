@@ -31,11 +31,17 @@ interface IpLink {
   readonly flags: readonly string[]
   readonly master?: string
   readonly address?: string
+  readonly link_type?: string
   /** For a VLAN interface: the interface below it. */
   readonly link?: string
   readonly linkinfo?: {
     readonly info_kind?: string
-    readonly info_data?: { readonly protocol?: string; readonly id?: number }
+    readonly info_data?: {
+      readonly protocol?: string
+      readonly id?: number
+      readonly remote?: string
+      readonly external?: boolean
+    }
   }
   readonly xdp?: IpProgram & { readonly attached?: readonly IpProgram[] }
 }
@@ -62,6 +68,13 @@ function vlanOf({ link, linkinfo }: IpLink): Link['vlan'] {
   return { parent: link, tag: id }
 }
 
+/** Whether a GRE tunnel has no fixed remote end. One under `external` control takes it from routes. */
+function isMultipoint({ linkinfo }: IpLink): boolean {
+  const { remote, external } = linkinfo?.info_data ?? {}
+  const isGre = linkinfo?.info_kind === 'gre' || linkinfo?.info_kind === 'ip6gre'
+  return isGre && external !== true && (remote === undefined || remote === 'any')
+}
+
 /** Every interface of this process's network namespace, by name. */
 export async function readLinks(): Promise<Map<string, RawLink>> {
   const links = ((await runIp('-d', 'link', 'show')) ?? []) as IpLink[]
@@ -76,6 +89,8 @@ export async function readLinks(): Promise<Map<string, RawLink>> {
         vlan: vlanOf(link),
         up: link.flags.includes('UP'),
         kind: link.flags.includes('LOOPBACK') ? 'loopback' : (link.linkinfo?.info_kind ?? 'physical'),
+        linkType: link.link_type ?? 'ether',
+        isMultipoint: isMultipoint(link),
         master: link.master,
         programs: programsOf(link),
       },

@@ -8,6 +8,7 @@ import { bpftool } from '../../abi/command.ts'
 import { type Explanation, REASON } from '../../abi/generated.ts'
 import {
   ANYWHERE,
+  ANYWHERE_BARE,
   explanationOf,
   factsFor,
   type TestPacket as Packet,
@@ -18,13 +19,14 @@ import {
 } from '../../abi/packet.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Address, Family } from '../../model/address.ts'
+import type { Shape } from '../../model/link.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { WIDTH } from '../../model/ranges.ts'
 import type { Service } from '../../model/service.ts'
 import type { Scope, State } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 import type { Verdict } from '../../report/reason.ts'
-import { judge } from '../../semantics/judge.ts'
+import { type Ingress, judge, TEST_INGRESS } from '../../semantics/judge.ts'
 import { runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 
@@ -77,12 +79,18 @@ function probedServices(services: Iterable<Service>, changed: ReadonlySet<string
   return [...first, ...spread(rest, SERVICES_PROBED - first.length)]
 }
 
+/** Where test packets of a shape arrive, for the program and for the model: the balancer leaves bare packets alone. */
+export const PLACES: Readonly<Record<Shape, { readonly arrival: Probe['arrival']; readonly ingress: Ingress }>> = {
+  ethernet: { arrival: ANYWHERE, ingress: TEST_INGRESS },
+  ip: { arrival: ANYWHERE_BARE, ingress: { ...TEST_INGRESS, roles: ['filter'] } },
+}
+
 /**
- * The probes of a state. For every list, scope and family: the first address, the one just after the last, and an
+ * The probes of a state, in each shape of packets on its interfaces. For every list, scope and family: the first address, the one just after the last, and an
  * address elsewhere, each in the scope. For services (those in `changed` and some others): the first port and the one
  * after the last. The expected verdict is that of the whole policy, including overlaps and allowlists.
  */
-export function buildProbes(state: State, changed: ReadonlySet<string> = new Set()): Probe[] {
+export function buildProbes(state: State, shapes: readonly Shape[], changed: ReadonlySet<string> = new Set()): Probe[] {
   const packets: Packet[] = ELSEWHERE.map((source) => ({ source }))
   for (const { sets } of state.lists.values()) {
     for (const { scope, addresses } of sets) {
@@ -97,7 +105,14 @@ export function buildProbes(state: State, changed: ReadonlySet<string> = new Set
     }
   }
   packets.push(...probedServices(state.services.values(), changed).flatMap(packetsTo))
-  return packets.map((packet) => ({ packet, arrival: ANYWHERE, verdict: judge(state, factsFor(packet)).verdict }))
+  return shapes.flatMap((shape) => {
+    const { arrival, ingress } = PLACES[shape]
+    return packets.map((packet) => ({
+      packet,
+      arrival,
+      verdict: judge(state, factsFor(packet), false, ingress).verdict,
+    }))
+  })
 }
 
 /** Packets to the first port of a service, and to the one after its last port. */

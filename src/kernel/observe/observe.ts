@@ -214,7 +214,8 @@ function indexDrift(
   const wrong = wanted.find((entry) => !isSameEntry(indexedEntry(index, entry.ifindex) ?? FREE_ENTRY, entry))
   const named = (ifindex: number): string =>
     [...links.values()].find((other) => other.ifindex === ifindex)?.name ?? `device ${ifindex}`
-  if (wrong) return isMember(wrong) ? `packets of its member ${named(wrong.ifindex)} are not counted for it` : gone
+  if (wrong && isMember(wrong)) return `packets of its member ${named(wrong.ifindex)} are not counted for it`
+  if (wrong) return indexedEntry(index, wrong.ifindex)?.slot === wrong.slot ? 'its record was changed' : gone
   const left = index.find(
     (entry) =>
       isMember(entry) && entry.slot === record.slot && !wanted.some(({ ifindex }) => ifindex === entry.ifindex),

@@ -12,7 +12,7 @@ import {
   interfaceEntryCodec,
 } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
-import { membersOf } from '../../model/link.ts'
+import { membersOf, shapeOf } from '../../model/link.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
 
@@ -45,7 +45,10 @@ export const isMember = ({ flags }: InterfaceEntry): boolean => (flags & INTERFA
 export const isSameEntry = (left: InterfaceEntry, right: InterfaceEntry): boolean =>
   left.ifindex === right.ifindex && left.slot === right.slot && left.flags === right.flags
 
-type IndexedLink = Pick<Link, 'name' | 'ifindex' | 'kind' | 'master'>
+type IndexedLink = Pick<Link, 'name' | 'ifindex' | 'kind' | 'linkType' | 'isMultipoint' | 'master'>
+
+/** Flags of an interface itself, in its entry and in test runs that stand for it. */
+export const flagsOf = (link: Parameters<typeof shapeOf>[0]): number => (shapeOf(link) === 'ip' ? INTERFACE_FLAG.IP : 0)
 
 /**
  * The entries of interfaces with these slots, by name: one for each, and one for each member on which its packets
@@ -60,7 +63,7 @@ export function entriesOf(
     return link ? [{ link, slot }] : []
   })
   return own.flatMap(({ link, slot }) => [
-    { ifindex: link.ifindex, slot, flags: 0 },
+    { ifindex: link.ifindex, slot, flags: flagsOf(link) },
     ...membersOf(link, links)
       .filter(({ name }) => !slots.has(name))
       .map(({ ifindex }) => ({ ifindex, slot, flags: INTERFACE_FLAG.MEMBER })),

@@ -25,6 +25,8 @@ function card({ driver, features = {}, queues, ...facts }: Facts = {}): Card {
     vlan: undefined,
     up: true,
     kind: 'physical',
+    linkType: 'ether',
+    isMultipoint: false,
     master: undefined,
     carrier: true,
     lower: undefined,
