@@ -334,7 +334,7 @@ static __always_inline __u32 lacking_roles(const struct settings *settings, cons
 {
 	const struct roles *roles = settings->flags & SETTINGS_ROLES ? lookup_line(ROLES_LINE) : 0;
 
-	return roles ? roles->lacks[account->slot % sizeof(roles->lacks)] : 0;
+	return roles ? roles->lacks[slot_of(account) % sizeof(roles->lacks)] : 0;
 }
 
 extern int bpf_xdp_pull_data(struct xdp_md *ctx, __u32 size) __ksym __weak;
@@ -382,7 +382,7 @@ static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct a
 	flow->kind = packet->transport;
 	flow->tcp_flags = 0;
 	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (is_live(account) ? FLOW_LIVE : 0);
-	flow->device = receiving_interface(ctx, account->slot, account->flags);
+	flow->device = receiving_interface(ctx, account->origin);
 	return flow;
 }
 
@@ -450,9 +450,9 @@ static __always_inline int decide(const struct settings *settings, const struct 
  * Parses and judges the whole frame, wherever its headers lie. Returns whether the balancer may take it, which then has
  * its view of the packet. A global function, because few packets come here.
  */
-__noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 flags, __u32 rules, struct decision *decision)
+__noinline int judge_apart(struct xdp_md *ctx, __u32 origin, __u32 rules, struct decision *decision)
 {
-	const struct account account = { .slot = slot, .flags = flags, .bytes = bpf_xdp_get_buff_len(ctx) };
+	const struct account account = { .origin = origin, .bytes = bpf_xdp_get_buff_len(ctx) };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	struct packet packet = {};
 	__u32 banned = 0;
@@ -461,7 +461,7 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 flags, __u32 ru
 	if (!decision || !settings)
 		return 0;
 	decision->class = 0;
-	parsed = parse_apart(ctx, flags & INTERFACE_IP, &packet);
+	parsed = parse_apart(ctx, flags_of(&account) & INTERFACE_IP, &packet);
 	if (!packet.addressed) {
 		decision->reason = judge_unaddressed(rules, parsed, bpf_ntohs(packet.ethertype));
 		return 0;
@@ -508,8 +508,8 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 		return decision;
 	rules = settings->flags | LACKS(lacking_roles(settings, account));
 	/* The balancer writes Ethernet headers. By arithmetic, for the verifier's sake. */
-	rules |= account->flags / INTERFACE_IP % 2 * LACKS(ROLE_BALANCE);
-	parsed = account->flags & INTERFACE_IP ? parse_bare(&cursor, &packet) : parse_link(&cursor, &packet);
+	rules |= flags_of(account) / INTERFACE_IP % 2 * LACKS(ROLE_BALANCE);
+	parsed = flags_of(account) & INTERFACE_IP ? parse_bare(&cursor, &packet) : parse_link(&cursor, &packet);
 	if (parsed != PARSED)
 		goto unaddressed;
 	packet.network = offset_in(ctx, cursor.pos);
@@ -559,7 +559,7 @@ unaddressed:
 		return decision;
 	}
 apart:
-	if (judge_apart(ctx, account->slot, account->flags, rules, &decision) && PART(balancer))
+	if (judge_apart(ctx, account->origin, rules, &decision) && PART(balancer))
 		balance_apart(ctx, rules, &decision);
 	return decision;
 }

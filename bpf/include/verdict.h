@@ -18,10 +18,28 @@
 
 /* The interface whose counters a packet increments, and its size in bytes. */
 struct account {
-	__u16 slot;		/* of the interface; 0: it has no entry; from INTERFACE_SLOTS on: a test run, see is_live */
-	__u16 flags;		/* enum interface_flag */
+	__u32 origin;		/* see origin_of; one number, because it lives through the whole program */
 	__u32 bytes;		/* of the frame; only of its linear part before add_fragments */
 };
+
+/*
+ * The slot of an interface and enum interface_flag as one number. Slot 0: the interface has no entry; from
+ * INTERFACE_SLOTS on: a test run, see is_live.
+ */
+static __always_inline __u32 origin_of(__u16 slot, __u16 flags)
+{
+	return slot | (__u32)flags << 16;
+}
+
+static __always_inline __u32 slot_of(const struct account *account)
+{
+	return (__u16)account->origin;
+}
+
+static __always_inline __u32 flags_of(const struct account *account)
+{
+	return account->origin >> 16;
+}
 
 /* Free entries do not end the search, so that user space can remove one without moving those behind it. */
 static __always_inline const struct interface_entry *lookup_interface(__u32 ifindex)
@@ -37,35 +55,34 @@ static __always_inline const struct interface_entry *lookup_interface(__u32 ifin
 }
 
 /*
- * Stores the interface that a test run stands for, one with all roles unless metadata names another. Returns whether
- * there is metadata. A call, because only test runs need it: inlined, it would share its loads of packet pointers with
- * the parser, where the verifier does not allow that.
+ * The origin in the metadata of a test run; 0: there is none. A call, because only test runs need it: inlined, it would
+ * share its loads of packet pointers with the parser, where the verifier does not allow that.
  */
-static __noinline int read_test_run(struct xdp_md *ctx, struct account *account)
+static __noinline __u32 read_test_run(struct xdp_md *ctx)
 {
 	const struct test_run *run = (void *)(long)ctx->data_meta;
-	int found = (const void *)(run + 1) <= (void *)(long)ctx->data;
 
-	account->slot = INTERFACE_SLOTS;
-	account->flags = 0;
-	if (!found)
+	if ((const void *)(run + 1) > (void *)(long)ctx->data)
 		return 0;
-	account->slot += run->slot % INTERFACE_SLOTS;
-	account->flags = run->flags;
-	return 1;
+	return origin_of(INTERFACE_SLOTS + run->slot % INTERFACE_SLOTS, run->flags);
 }
 
 /* Whether the packet came from the network. A test run counts and stores nothing: it must not look like traffic. */
 static __always_inline int is_live(const struct account *account)
 {
-	return account->slot < INTERFACE_SLOTS;
+	return slot_of(account) < INTERFACE_SLOTS;
+}
+
+static __always_inline __u32 linear_size(const struct xdp_md *ctx)
+{
+	return ctx->data_end - ctx->data;
 }
 
 /*
- * In assembly, because clang would share these loads with the parser: as 32-bit numbers, or from an address inside the
- * context, and the verifier allows neither for packet pointers.
+ * As linear_size, at the start of a program. In assembly, because clang would share these loads with the parser: as 32-bit
+ * numbers, or from an address inside the context, and the verifier allows neither for packet pointers.
  */
-static __always_inline __u32 linear_size(const struct xdp_md *ctx)
+static __always_inline __u32 first_size(const struct xdp_md *ctx)
 {
 	__u64 start, end;
 
@@ -76,30 +93,44 @@ static __always_inline __u32 linear_size(const struct xdp_md *ctx)
 	return end - start;
 }
 
-_Static_assert(__builtin_offsetof(struct xdp_md, data) == 0 && __builtin_offsetof(struct xdp_md, data_end) == 4, "linear_size");
+_Static_assert(__builtin_offsetof(struct xdp_md, data) == 0 && __builtin_offsetof(struct xdp_md, data_end) == 4,
+	       "first_size");
 
-/* The account of a test run. */
+/* The account of a test run; without metadata it stands for an interface with all roles. */
 static __always_inline struct account open_test_run(struct xdp_md *ctx)
 {
-	struct account account = {};
+	const __u32 origin = read_test_run(ctx);
+	struct account account = { .origin = origin ? origin : INTERFACE_SLOTS, .bytes = first_size(ctx) };
 
-	account.bytes = linear_size(ctx);
-	read_test_run(ctx, &account);
 	return account;
+}
+
+/* On lo, which may be an interface of the file too: then test runs are those with metadata. */
+static __noinline __u32 find_test_origin(struct xdp_md *ctx)
+{
+	const struct interface_entry *entry = lookup_interface(TEST_IFINDEX);
+	const __u32 origin = read_test_run(ctx);
+
+	if (origin)
+		return origin;
+	return entry ? origin_of(entry->slot, entry->flags) : INTERFACE_SLOTS;
+}
+
+static __always_inline __u32 find_origin(struct xdp_md *ctx)
+{
+	const __u32 ifindex = ctx->ingress_ifindex;
+	const struct interface_entry *entry;
+
+	if (ifindex == TEST_IFINDEX)
+		return find_test_origin(ctx);
+	entry = lookup_interface(ifindex);
+	return entry ? origin_of(entry->slot, entry->flags) : 0;
 }
 
 static __always_inline struct account open_account(struct xdp_md *ctx)
 {
-	const __u32 ifindex = ctx->ingress_ifindex;
-	const struct interface_entry *entry = lookup_interface(ifindex);
-	struct account account = {};
+	struct account account = { .origin = find_origin(ctx), .bytes = first_size(ctx) };
 
-	account.bytes = linear_size(ctx);
-	/* lo may be an interface of the file too: then test runs are those with metadata. */
-	if (ifindex == TEST_IFINDEX && (read_test_run(ctx, &account) || !entry))
-		return account;
-	account.slot = entry ? entry->slot : 0;
-	account.flags = entry ? entry->flags : 0;
 	return account;
 }
 
@@ -107,15 +138,17 @@ static __always_inline struct account open_account(struct xdp_md *ctx)
  * ifindex of the interface that the packet arrived on: for a member of a bond that of the bond, which routes lead to and
  * which transmits through any of its members. A call, to keep its variables off the stack of the balancer.
  */
-static __noinline __u32 receiving_interface(struct xdp_md *ctx, __u32 slot, __u32 flags)
+static __noinline __u32 receiving_interface(struct xdp_md *ctx, __u32 origin)
 {
+	const struct account account = { .origin = origin };
+	__u32 slot = slot_of(&account);
 	const struct test_run *run = (void *)(long)ctx->data_meta;
 	const struct attachment *record;
 	__u32 ifindex = ctx->ingress_ifindex;
 
-	if (slot >= INTERFACE_SLOTS && (const void *)(run + 1) <= (void *)(long)ctx->data)
+	if (!is_live(&account) && (const void *)(run + 1) <= (void *)(long)ctx->data)
 		return run->ifindex;
-	if (!(flags & INTERFACE_MEMBER))
+	if (!(flags_of(&account) & INTERFACE_MEMBER))
 		return ifindex;
 	record = bpf_map_lookup_elem(&attachments, &slot);
 	return record && record->ifindex ? record->ifindex : ifindex;
@@ -164,7 +197,7 @@ static __always_inline int verdict_of(__u32 reason)
 /* For a test run the key is beyond the map, and nothing is counted. */
 static __always_inline int finish(const struct account *account, __u32 reason)
 {
-	__u32 key = account->slot * REASON_SLOTS + reason;
+	__u32 key = slot_of(account) * REASON_SLOTS + reason;
 
 	count(bpf_map_lookup_elem(&verdict_stats, &key), account);
 	return verdict_of(reason);
