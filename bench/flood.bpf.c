@@ -16,6 +16,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 struct flood {
 	__u32 ifindex;		/* egress of the frames */
+	__u32 first;		/* index of the first source in use */
 	__u32 sources;
 };
 
@@ -46,7 +47,7 @@ int generate(struct xdp_md *ctx)
 	flood = bpf_map_lookup_elem(&policy, &key);
 	if (!flood)
 		return XDP_ABORTED;
-	pick = (__u64)bpf_get_prandom_u32() * flood->sources >> 32;
+	pick = flood->first + ((__u64)bpf_get_prandom_u32() * flood->sources >> 32);
 	key = 1 + pick / SOURCES_A_LINE;
 	sources = bpf_map_lookup_elem(&policy, &key);
 	if (!sources)
@@ -59,6 +60,33 @@ SEC("xdp")
 int drop(struct xdp_md *ctx)
 {
 	return XDP_DROP;
+}
+
+/*
+ * Whether the frame is IPv4. Every filter waits for the first cache line of the frame, which the sender's CPU wrote; a
+ * program that reads nothing does not.
+ */
+static __always_inline int has_headers(const struct xdp_md *ctx)
+{
+	const struct ethhdr *ethernet = (void *)(long)ctx->data;
+	const struct iphdr *ip = (const void *)(ethernet + 1);
+
+	return (const void *)(ip + 1) <= (const void *)(long)ctx->data_end &&
+	       ethernet->h_proto == bpf_htons(ETH_P_IP) && ip->saddr != 0;
+}
+
+/* The least that a filter by source does before it drops. */
+SEC("xdp")
+int headers_drop(struct xdp_md *ctx)
+{
+	return has_headers(ctx) ? XDP_DROP : XDP_ABORTED;
+}
+
+/* The least that a filter by source does before it passes. */
+SEC("xdp")
+int headers_pass(struct xdp_md *ctx)
+{
+	return has_headers(ctx) ? XDP_PASS : XDP_ABORTED;
 }
 
 SEC("xdp.frags")

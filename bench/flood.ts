@@ -1,77 +1,139 @@
-// npm run bench flood [-- --rounds N] [-- --milliseconds N]: measures the receiver's CPU time per dropped frame of a
-// flood, by filter, end to end over a veth pair.
+// npm run bench flood [-- --all] [-- --slices N] [-- --milliseconds N]: the receiver's CPU time per frame of a flood, by
+// filter, end to end over a veth pair.
 //
-// Rounds interleave all filters; every figure is the median over rounds, as a ratio to a program that only drops (one
-// source), of the same run. A filter that passes a frame fails the benchmark.
+// Each filter takes turns with a reference in short slices (ABBA, so that drift cancels out), and the figure is the
+// median of the ratios of neighbouring slices. Slices go on until the interval of confidence of that median is narrow.
+// A pair counts only if the receiver was busy in both slices: one that waits for frames pays for waking up, too. A row
+// without enough such pairs is marked, and no claim is judged by it.
 
 import { parseArgs } from 'node:util'
 import { publicAddresses } from './support/addresses.ts'
-import { type Filter, type Filters, makeFilters } from './support/filters.ts'
+import { type Attachment, type Duel, makeDuels, switchTo, UNLISTED } from './support/filters.ts'
 import { type Flooded, type FloodHost, makeFloodHost, whyNoFlood } from './support/flood.ts'
-import { makeHost } from './support/host.ts'
+import { type Host, makeHost } from './support/host.ts'
 import { machineLoad } from './support/loaders.ts'
+import { interval } from './support/pairs.ts'
 import { type Claim, conclude, median, table } from './support/report.ts'
 
 const { values: options } = parseArgs({
-  options: { rounds: { type: 'string', default: '3' }, milliseconds: { type: 'string', default: '2000' } },
+  options: {
+    all: { type: 'boolean', default: false },
+    slices: { type: 'string', default: '120' },
+    milliseconds: { type: 'string', default: '150' },
+  },
 })
-/** Share of the frames; a filter is set up before the flood begins, so none should pass. */
-const MOST_PASSED = 0
+const MILLION = 1_000_000
+const FEWEST_PAIRS = 12
+/** Half the width of the interval of confidence, relative to the median, at which slices end. */
+const NARROW = 0.02
+/** Share of the time that the receiver must run: below, its wake-ups are part of the figure. */
+const BUSY = 0.95
+
+interface Pair {
+  readonly subject: Flooded
+  readonly reference: Flooded
+}
 
 interface Measured {
-  readonly filter: Filter
-  readonly runs: Flooded[]
+  readonly duel: Duel
+  readonly pairs: readonly Pair[]
 }
 
-async function measure(host: FloodHost, { usable }: Filters): Promise<Measured[]> {
-  const measured = usable.map((filter): Measured => ({ filter, runs: [] }))
-  const rounds = Number(options.rounds)
-  for (let round = 0; round < rounds; round++) {
-    process.stderr.write(`round ${round + 1} of ${rounds}, load ${machineLoad()}\n`)
-    for (const { filter, runs } of measured) {
-      filter.set()
-      try {
-        const run = await host.flood(filter.sources, Number(options.milliseconds))
-        if (!filter.passes && run.passed > MOST_PASSED) {
-          throw new Error(`${filter.name}, ${filter.sources} sources: ${(100 * run.passed).toFixed(2)} % passed`)
-        }
-        runs.push(run)
-      } finally {
-        filter.clear()
-      }
-    }
+const isBusy = ({ subject, reference }: Pair): boolean => subject.busy >= BUSY && reference.busy >= BUSY
+const ratio = ({ subject, reference }: Pair): number => subject.ns / reference.ns
+
+/** The pairs to judge by: those with a busy receiver, or all if these are too few. */
+function judged(pairs: readonly Pair[]): { readonly pairs: readonly Pair[]; readonly isBusy: boolean } {
+  const busy = pairs.filter(isBusy)
+  return busy.length >= FEWEST_PAIRS ? { pairs: busy, isBusy: true } : { pairs, isBusy: false }
+}
+
+function isNarrow(all: readonly Pair[]): boolean {
+  const { pairs, isBusy } = judged(all)
+  if (!isBusy) return false
+  const ratios = pairs.map(ratio)
+  const [low, high] = interval(ratios)
+  return (high - low) / 2 <= NARROW * median(ratios)
+}
+
+async function fight(host: Host, flooding: FloodHost, duel: Duel): Promise<Measured> {
+  const { subject, reference, destination } = duel
+  const attachments = { subject: subject.prepare(), reference: reference.prepare() }
+  let current: Attachment
+  const slice = async (side: 'subject' | 'reference'): Promise<Flooded> => {
+    switchTo(host, current, attachments[side])
+    current = attachments[side]
+    const run = await flooding.flood(Number(options.milliseconds), destination)
+    const { name, passes } = duel[side]
+    if (!passes && run.passed > 0) throw new Error(`${name}: ${(100 * run.passed).toFixed(2)} % of the frames passed`)
+    return run
   }
-  return measured
+  const pairs: Pair[] = []
+  try {
+    await flooding.aim(subject.sources)
+    // The first slice warms caches, and is not counted.
+    await slice('subject')
+    for (let turn = 0; turn < Number(options.slices) && !isNarrow(pairs); turn += 2) {
+      const isFirst = turn % 4 === 0
+      const one = await slice(isFirst ? 'subject' : 'reference')
+      const other = await slice(isFirst ? 'reference' : 'subject')
+      pairs.push(isFirst ? { subject: one, reference: other } : { subject: other, reference: one })
+    }
+  } finally {
+    switchTo(host, current, undefined)
+    subject.release()
+    reference.release()
+  }
+  return { duel, pairs }
 }
 
-const ns = ({ runs }: Measured): number => median(runs.map((run) => run.ns))
+const count = (number: number): string => number.toLocaleString('en')
 
-function print(measured: readonly Measured[], skipped: Filters['skipped']): void {
-  const base = ns(measured[0] as Measured)
-  const rows = measured
-    .toSorted((a, b) => ns(a) - ns(b))
-    .map((one) => [
-      one.filter.name,
-      one.filter.sources.toLocaleString('en'),
-      ns(one).toFixed(0),
-      `${Math.min(...one.runs.map((run) => run.ns)).toFixed(0)}-${Math.max(...one.runs.map((run) => run.ns)).toFixed(0)}`,
-      (ns(one) / base).toFixed(2),
-      (1e3 / ns(one)).toFixed(2),
-      `${(100 * median(one.runs.map((run) => run.busy))).toFixed(0)} %`,
-    ])
-  console.log(table(['filter', 'sources', 'ns per frame', 'range', '× drop', 'Mpps per core', 'busy'], rows))
-  for (const { name, reason } of skipped) console.log(`SKIP ${name}: ${reason}`)
+function row({ duel: { subject, reference }, pairs: all }: Measured): string[] {
+  const { pairs, isBusy } = judged(all)
+  const ratios = pairs.map(ratio)
+  const [low, high] = interval(ratios)
+  const busy = (side: keyof Pair): string => `${(100 * median(all.map((pair) => pair[side].busy))).toFixed(0)} %`
+  return [
+    subject.name,
+    subject.listed > 0 ? count(subject.listed) : '-',
+    subject.passes ? 'pass' : 'drop',
+    reference.name,
+    median(ratios).toFixed(2),
+    `${low.toFixed(2)} to ${high.toFixed(2)}`,
+    median(pairs.map((pair) => pair.subject.ns)).toFixed(0),
+    median(pairs.map((pair) => pair.reference.ns)).toFixed(0),
+    `${pairs.length} of ${all.length}`,
+    isBusy ? '' : `not busy: ${busy('subject')}, ${busy('reference')}`,
+  ]
 }
+
+const HEAD = ['filter', 'listed', 'frames', 'reference', 'ratio', '95 % interval', 'ns', 'ns (ref.)', 'pairs', '']
 
 function claimsOf(measured: readonly Measured[]): Claim[] {
-  const of = (name: string, sources: number): number =>
-    ns(measured.find(({ filter }) => filter.name === name && filter.sources === sources) as Measured)
-  const xdp = of('xdp', 10_000)
-  const drop = 'XDP drop, nothing else'
-  const what = '10,000 listed sources against a bare drop'
+  const claim = (listed: number, passes: boolean, reference: string, limit: number): Claim[] =>
+    measured
+      .filter(
+        ({ duel, pairs }) =>
+          duel.subject.name === 'xdp' &&
+          duel.subject.listed === listed &&
+          duel.subject.passes === passes &&
+          duel.reference.name === reference &&
+          judged(pairs).isBusy,
+      )
+      .map(({ pairs }) => ({
+        what: `${count(listed)} listed, frames ${passes ? 'pass' : 'are dropped'}, as a ratio to ${reference}`,
+        kind: 'target',
+        limit,
+        measured: median(judged(pairs).pairs.map(ratio)),
+      }))
   return [
-    { what: `${what} of one source`, kind: 'target', limit: 1.6, measured: xdp / of(drop, 1) },
-    { what: `${what} of as many sources`, kind: 'target', limit: 1.6, measured: xdp / of(drop, 10_000) },
+    ...[1, 10, 10_000].flatMap((listed) => claim(listed, false, 'xdp-filter', 0.8)),
+    ...claim(10_000, true, 'xdp-filter', 0.8),
+    ...claim(10_000, false, 'reads the headers, drops', 1.25),
+    ...claim(MILLION, false, 'reads the headers, drops', 1.5),
+    ...claim(10_000, true, 'reads the headers, passes', 1.25),
+    ...claim(MILLION, true, 'reads the headers, passes', 1.5),
   ]
 }
 
@@ -79,14 +141,24 @@ const reason = whyNoFlood()
 if (reason) {
   console.log(`SKIP: ${reason}`)
 } else {
-  const addresses = publicAddresses(1_000_000)
+  const addresses = publicAddresses(MILLION + UNLISTED)
   const host = makeHost(`xb${process.pid}`)
-  const floodHost = await makeFloodHost(host, addresses)
-  const filters = makeFilters(host, addresses, floodHost.drop)
-  const measured = await measure(floodHost, filters)
-  print(measured, filters.skipped)
+  const flooding = await makeFloodHost(host, addresses)
+  const { usable, skipped } = makeDuels(host, addresses, flooding, options.all)
+  const measured: Measured[] = []
+  for (const duel of usable) {
+    const { subject, reference } = duel
+    process.stderr.write(`${subject.name}, ${count(subject.listed)}, ${reference.name} …, load ${machineLoad()}\n`)
+    measured.push(await fight(host, flooding, duel))
+  }
+  console.log(table(HEAD, measured.map(row)))
+  for (const { name, reason } of skipped) console.log(`SKIP ${name}: ${reason}`)
   conclude('flood', claimsOf(measured), {
-    filters: measured.map(({ filter: { name, sources }, runs }) => ({ name, sources, runs })),
-    skipped: filters.skipped,
+    duels: measured.map(({ duel: { subject, reference }, pairs }) => ({
+      subject: { name: subject.name, listed: subject.listed, passes: subject.passes },
+      reference: reference.name,
+      pairs,
+    })),
+    skipped,
   })
 }

@@ -3,15 +3,32 @@
 
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
+import { addAbortSignal } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import { createScreen } from './commands/cli/screen.ts'
 import { main, type Output } from './commands/main.ts'
+import { fail } from './diagnostics.ts'
 
 const interruption = new AbortController()
 
 // The first signal asks the run to stop: it finishes or rolls back, and sets the exit status. It also removes the
 // handlers, so the second signal ends the process at once, which the data plane survives at any point.
 const interrupt = (signal: NodeJS.Signals): void => interruption.abort(signal)
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupt)
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+for (const signal of SIGNALS) process.once(signal, interrupt)
+
+/** Runs a computation that leaves nothing to undo. It would keep a signal from being handled, so the kernel handles it. */
+async function compute<T>(body: () => T): Promise<T> {
+  // Handles signals that have arrived: without handlers Node would forget them.
+  await setImmediate()
+  if (interruption.signal.aborted) throw fail('E112', 'interrupted: nothing was changed')
+  for (const signal of SIGNALS) process.off(signal, interrupt)
+  try {
+    return body()
+  } finally {
+    for (const signal of SIGNALS) process.once(signal, interrupt)
+  }
+}
 
 /** Makes SIGHUP reload the config of the daemon instead of stopping it. */
 function onHangup(listener: () => void): void {
@@ -52,8 +69,17 @@ async function ask(question: string, signal: AbortSignal): Promise<string> {
  */
 async function readInput(): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array)
+  for await (const chunk of addAbortSignal(interruption.signal, process.stdin)) chunks.push(chunk as Uint8Array)
   return Buffer.concat(chunks)
+}
+
+/** Chunks of stdin. A signal ends them as the end of the input would, so that a live stream is reported in full. */
+async function* chunksOfStdin(): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of addAbortSignal(interruption.signal, process.stdin)) yield chunk as Uint8Array
+  } catch (error) {
+    if (!interruption.signal.aborted) throw error
+  }
 }
 
 /** Whether stdout is a terminal with control sequences; others are written to like a file. */
@@ -72,11 +98,12 @@ process.exitCode = await main({
   stdout: output(process.stdout),
   stderr: output(process.stderr),
   stdinIsTTY: process.stdin.isTTY === true,
-  stdin: () => process.stdin,
+  stdin: chunksOfStdin,
   ask,
   readInput,
   ...(isDrawable ? { screen } : {}),
   signal: interruption.signal,
+  compute,
   uid: process.geteuid?.() ?? -1,
   onHangup,
 })

@@ -1,21 +1,43 @@
-// Filters that drop a flood: ours, the cheapest possible program, and other tools.
+// Filters to measure in a flood: ours, the least a filter can do, and other tools.
+//
+// A filter is prepared once, and then takes turns with another one. XDP programs stay loaded between turns and are
+// switched by attaching; rules of nftables and iptables stay, and see packets while no XDP program is attached.
 
-import { mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dotted, lines } from './addresses.ts'
+import type { Destination, FloodHost, Sources } from './flood.ts'
 import { type Host, sh, which } from './host.ts'
+
+/** A program to attach for a turn; undefined: no program. */
+export type Attachment = { readonly mode: 'xdpdrv' | 'xdpgeneric'; readonly pinned: string } | undefined
 
 export interface Filter {
   readonly name: string
-  /** Number of listed sources; the flood comes from exactly these. */
-  readonly sources: number
-  /** Whether it passes everything. */
-  readonly passes?: boolean
-  set(): void
-  clear(): void
+  /** Number of listed sources. */
+  readonly listed: number
+  readonly sources: Sources
+  /** Whether the frames pass. */
+  readonly passes: boolean
+  /** Returns the program of its turns, which is not attached then. */
+  prepare(): Attachment
+  release(): void
 }
 
-type Make = (name: string, sources: number) => Filter
+/** Two filters that take turns on one flood. */
+export interface Duel {
+  readonly subject: Filter
+  readonly reference: Filter
+  readonly destination: Destination
+}
+
 const ZONE = 'bench'
+const detach = (host: Host, mode: string): void => void host.in('bpftool', 'net', 'detach', mode, 'dev', host.device)
+
+/** Attaches a program in place of another. */
+export function switchTo(host: Host, from: Attachment, to: Attachment): void {
+  if (from && from.mode !== to?.mode) detach(host, from.mode)
+  if (to) host.in('bpftool', 'net', 'attach', to.mode, 'pinned', to.pinned, 'dev', host.device, 'overwrite')
+}
 
 /** Why a tool cannot be used here; undefined: it can. */
 function refusal(tool: string, probe: () => void): string | undefined {
@@ -29,151 +51,194 @@ function refusal(tool: string, probe: () => void): string | undefined {
   }
 }
 
-function own(host: Host, addresses: Uint32Array, mode: 'native' | 'generic'): Make {
-  const run = (...args: readonly string[]): void => {
-    const [file, ...rest] = host.xdp(...args, '-f', `${host.directory}/xdp.yaml`) as [string, ...string[]]
-    sh(file, ...rest)
+/** The makers of filters; `sources` are the listed ones unless stated. */
+function makers(host: Host, addresses: Uint32Array) {
+  const listed = (count: number): Sources => ({ first: 0, count })
+
+  const pinned = (name: string, program: string, sources: Sources, passes = false): Filter => ({
+    name,
+    listed: 0,
+    sources,
+    passes,
+    prepare: () => ({ mode: 'xdpdrv', pinned: program }),
+    release: () => {},
+  })
+
+  function own(count: number, sources = listed(count), mode: 'native' | 'generic' = 'native'): Filter {
+    const attached = mode === 'native' ? 'xdpdrv' : 'xdpgeneric'
+    const run = (...args: readonly string[]): string => {
+      const [file, ...rest] = host.xdp(...args) as [string, ...string[]]
+      return sh(file, ...rest)
+    }
+    let attachment: Attachment
+    return {
+      name: mode === 'native' ? 'xdp' : 'xdp, mode generic',
+      listed: count,
+      sources,
+      passes: sources.first > 0,
+      prepare() {
+        host.write('list.txt', lines(addresses.subarray(0, count), dotted))
+        const list = 'blocklist:\n  - { name: feed, file: list.txt, exclude_private: false }\n'
+        const file = host.write('xdp.yaml', `version: 1\ninterfaces:\n  ${host.device}: { mode: ${mode} }\n${list}`)
+        run('apply', '-f', file, '--auto-approve')
+        const instance = `${host.bpffs}/xdp-as-code/default`
+        const generation = readdirSync(instance).find((name) => name.startsWith('gen-'))
+        attachment = { mode: attached, pinned: `${instance}/${generation}/programs/xdp_filter` }
+        detach(host, attached)
+        return attachment
+      },
+      release() {
+        switchTo(host, undefined, attachment)
+        run('destroy', '--auto-approve')
+      },
+    }
   }
-  return (name, sources) => ({
-    name,
-    sources,
-    set() {
-      host.write('list.txt', lines(addresses.subarray(0, sources), dotted))
-      const list = 'blocklist:\n  - { name: feed, file: list.txt, exclude_private: false }\n'
-      host.write('xdp.yaml', `version: 1\ninterfaces:\n  ${host.device}: { mode: ${mode} }\n${list}`)
-      run('apply', '--auto-approve')
-    },
-    clear: () => sh(...(host.xdp('destroy', '--auto-approve') as [string, ...string[]])),
-  })
-}
 
-function program(host: Host, pinned: string, mode: 'xdpdrv' | 'xdpgeneric'): Make {
-  return (name, sources) => ({
-    name,
-    sources,
-    set: () => void host.in('bpftool', 'net', 'attach', mode, 'pinned', pinned, 'dev', host.device),
-    clear: () => void host.in('bpftool', 'net', 'detach', mode, 'dev', host.device),
-  })
-}
+  /** xdp-filter pins below /sys/fs/bpf; a mount namespace replaces that by a directory of our bpffs. */
+  function xdpFilter(count: number, sources = listed(count)): Filter {
+    const root = `${host.bpffs}/others`
+    const inside = (...argv: readonly string[]): void =>
+      void host.in('unshare', '--mount', 'sh', '-c', `mount --bind ${root} /sys/fs/bpf && exec "$@"`, 'sh', ...argv)
+    const program = `${host.bpffs}/xdp_filter_program`
+    return {
+      name: 'xdp-filter',
+      listed: count,
+      sources,
+      passes: sources.first > 0,
+      prepare() {
+        mkdirSync(root, { recursive: true })
+        inside('xdp-filter', 'load', '-f', 'ipv4', '-p', 'allow', '-m', 'native', host.device)
+        // Equals `xdp-filter ip -m src ADDRESS`, without a process for each.
+        const update = (address: number): string =>
+          `map update pinned ${root}/xdp-filter/filter_ipv4 key ${dotted(address, ' ')} value 1 0 0 0 0 0 0 0`
+        sh('bpftool', 'batch', 'file', host.write('flood.batch', lines(addresses.subarray(0, count), update)))
+        const [link] = JSON.parse(sh('ip', '-n', host.netns, '-j', '-d', 'link', 'show', 'dev', host.device)) as [
+          { xdp: { prog: { id: number } } },
+        ]
+        sh('bpftool', 'prog', 'pin', 'id', `${link.xdp.prog.id}`, program)
+        detach(host, 'xdpdrv')
+        return { mode: 'xdpdrv', pinned: program }
+      },
+      release() {
+        rmSync(program, { force: true })
+        rmSync(root, { recursive: true, force: true })
+      },
+    }
+  }
 
-/** A rule for a single source, a set for more. */
-function nft(host: Host, addresses: Uint32Array, chain: string, family: 'netdev' | 'ip'): Make {
-  return (name, sources) => ({
-    name,
-    sources,
-    set() {
-      const elements = lines(addresses.subarray(0, sources), (address) => `${dotted(address)},`)
-      const set = sources > 1 ? `set feed { type ipv4_addr; elements = {\n${elements}}; };` : ''
-      const match = sources > 1 ? '@feed' : dotted(addresses[0] as number)
-      const rules = `chain c { type filter ${chain}; ip saddr ${match} drop; };`
-      host.in('nft', '-f', host.write('flood.nft', `table ${family} ${ZONE} { ${set} ${rules} }\n`))
-    },
-    clear: () => void host.in('nft', 'delete', 'table', family, ZONE),
-  })
-}
-
-function iptables(host: Host, addresses: Uint32Array): Make {
-  return (name, sources) => {
-    const match = sources > 1 ? ['-m', 'set', '--match-set', ZONE, 'src'] : ['-s', dotted(addresses[0] as number)]
+  /** A rule for a single source, a set for more. */
+  function nft(name: string, count: number, chain: string, family: 'netdev' | 'ip'): Filter {
     return {
       name,
-      sources,
-      set() {
-        if (sources > 1) {
-          const add = lines(addresses.subarray(0, sources), (address) => `add ${ZONE} ${dotted(address)}`)
-          const text = `create ${ZONE} hash:ip maxelem ${sources}\n${add}`
+      listed: count,
+      sources: listed(count),
+      passes: false,
+      prepare() {
+        const elements = lines(addresses.subarray(0, count), (address) => `${dotted(address)},`)
+        const set = count > 1 ? `set feed { type ipv4_addr; elements = {\n${elements}}; };` : ''
+        const match = count > 1 ? '@feed' : dotted(addresses[0] as number)
+        const rules = `chain c { type filter ${chain}; ip saddr ${match} drop; };`
+        host.in('nft', '-f', host.write('flood.nft', `table ${family} ${ZONE} { ${set} ${rules} }\n`))
+        return undefined
+      },
+      release: () => void host.in('nft', 'delete', 'table', family, ZONE),
+    }
+  }
+
+  function iptables(count: number): Filter {
+    const match = count > 1 ? ['-m', 'set', '--match-set', ZONE, 'src'] : ['-s', dotted(addresses[0] as number)]
+    return {
+      name: count > 1 ? 'iptables raw, ipset' : 'iptables raw rule',
+      listed: count,
+      sources: listed(count),
+      passes: false,
+      prepare() {
+        if (count > 1) {
+          const add = lines(addresses.subarray(0, count), (address) => `add ${ZONE} ${dotted(address)}`)
+          const text = `create ${ZONE} hash:ip maxelem ${count}\n${add}`
           host.in('ipset', 'restore', '-f', host.write('flood.ipset', text))
         }
         host.in('iptables', '-w', '-t', 'raw', '-A', 'PREROUTING', ...match, '-j', 'DROP')
+        return undefined
       },
-      clear() {
+      release() {
         host.in('iptables', '-w', '-t', 'raw', '-F')
         // The rule's RCU callback releases its reference to the set.
-        if (sources > 1)
+        if (count > 1)
           host.in('sh', '-c', `for i in 1 2 3 4 5; do ipset destroy ${ZONE} && exit; sleep 0.2; done; exit 1`)
       },
     }
   }
+  return { pinned, own, xdpFilter, nft, iptables }
 }
 
-/** xdp-filter pins below /sys/fs/bpf; a mount namespace replaces that by a directory of our bpffs. */
-function xdpFilter(host: Host, addresses: Uint32Array): Make {
-  const root = `${host.bpffs}/others`
-  const inside = (...argv: readonly string[]): void =>
-    void host.in('unshare', '--mount', 'sh', '-c', `mount --bind ${root} /sys/fs/bpf && exec "$@"`, 'sh', ...argv)
-  return (name, sources) => ({
-    name,
-    sources,
-    set() {
-      mkdirSync(root, { recursive: true })
-      inside('xdp-filter', 'load', '-f', 'ipv4', '-p', 'allow', '-m', 'native', host.device)
-      // Equals `xdp-filter ip -m src ADDRESS`, without a process for each.
-      const update = (address: number): string =>
-        `map update pinned ${root}/xdp-filter/filter_ipv4 key ${dotted(address, ' ')} value 1 0 0 0 0 0 0 0`
-      sh('bpftool', 'batch', 'file', host.write('flood.batch', lines(addresses.subarray(0, sources), update)))
-    },
-    clear() {
-      inside('xdp-filter', 'unload', host.device)
-      rmSync(`${root}/xdp-filter`, { recursive: true, force: true })
-    },
-  })
-}
-
-export interface Filters {
-  readonly usable: readonly Filter[]
+export interface Duels {
+  readonly usable: readonly Duel[]
   readonly skipped: readonly { readonly name: string; readonly reason: string }[]
 }
 
-/** All filters that work here. The others are compared with the first. */
-export function makeFilters(host: Host, addresses: Uint32Array, drop: string): Filters {
-  const ours = own(host, addresses, 'native')
-  const native = program(host, drop, 'xdpdrv')
-  const usable: Filter[] = [
-    native('XDP drop, nothing else', 1),
-    native('XDP drop, nothing else', 10_000),
-    native('XDP drop, nothing else', addresses.length),
-    ours('xdp', 10),
-    ours('xdp', 10_000),
-    ours('xdp', addresses.length),
-    program(host, drop, 'xdpgeneric')('generic XDP drop, nothing else', 1),
-    own(host, addresses, 'generic')('xdp, mode generic', 10_000),
-    { name: 'no filter, no listener', sources: 1, passes: true, set: () => {}, clear: () => {} },
-  ]
+/** Addresses beyond the largest list, from which no filter drops. */
+export const UNLISTED = 10_000
+
+/** The duels that are possible here. `all`: also slower kinds of filters. */
+export function makeDuels(host: Host, addresses: Uint32Array, { baselines }: FloodHost, all: boolean): Duels {
+  const most = addresses.length - UNLISTED
+  const unlisted = { first: most, count: UNLISTED }
+  const { pinned, own, xdpFilter, nft, iptables } = makers(host, addresses)
+  const listed = (count: number): Sources => ({ first: 0, count })
+  const usable: Duel[] = []
   const skipped: { name: string; reason: string }[] = []
-  const offer = (name: string, reason: string | undefined, ...filters: readonly Filter[]): void => {
+  const dropping = (subject: Filter, reference?: Filter): Duel => ({
+    subject,
+    reference: reference ?? pinned('reads the headers, drops', baselines.drop, subject.sources),
+    destination: 'here',
+  })
+  const passing = (subject: Filter, reference?: Filter): Duel => ({
+    subject,
+    reference: reference ?? pinned('reads the headers, passes', baselines.pass, subject.sources, true),
+    destination: 'another-host',
+  })
+  const offer = (name: string, reason: string | undefined, ...duels: readonly Duel[]): void => {
     if (reason) skipped.push({ name, reason })
-    else usable.push(...filters)
+    else usable.push(...duels)
   }
-  const inXdpFilter = xdpFilter(host, addresses)
+  usable.push(
+    dropping(pinned('drops, reads nothing', baselines.bare, listed(1))),
+    ...[1, 10, 10_000, most].map((count) => dropping(own(count))),
+    ...[10, 10_000, most].map((count) => passing(own(count, unlisted))),
+  )
+  const refusesXdpFilter = refusal('xdp-filter', () => {
+    const trial = xdpFilter(1)
+    trial.prepare()
+    trial.release()
+  })
   offer(
     'xdp-filter',
-    refusal('xdp-filter', () => {
-      const trial = inXdpFilter('', 1)
-      trial.set()
-      trial.clear()
-    }),
-    inXdpFilter('xdp-filter', 1),
-    inXdpFilter('xdp-filter (its maximum)', 10_000),
+    refusesXdpFilter,
+    ...[1, 10, 10_000].map((count) => dropping(own(count), xdpFilter(count))),
+    passing(own(10_000, unlisted), xdpFilter(10_000, unlisted)),
+    ...[1, 10_000].map((count) => dropping(xdpFilter(count))),
   )
-  const ingress = nft(host, addresses, `hook ingress device ${host.device} priority -500`, 'netdev')
-  const prerouting = nft(host, addresses, 'hook prerouting priority raw', 'ip')
+  if (!all) return { usable, skipped }
+  usable.push(dropping(own(10_000, listed(10_000), 'generic')))
+  const ingress = `hook ingress device ${host.device} priority -500`
+  const prerouting = 'hook prerouting priority raw'
   offer(
     'nftables',
     refusal('nft', () => host.in('nft', 'list', 'tables')),
-    ingress('nft ingress rule', 1),
-    ingress('nft ingress set', 10_000),
-    ingress('nft ingress set', addresses.length),
-    prerouting('nft prerouting rule', 1),
-    prerouting('nft prerouting set', 10_000),
+    dropping(nft('nft ingress rule', 1, ingress, 'netdev')),
+    dropping(nft('nft ingress set', 10_000, ingress, 'netdev')),
+    dropping(nft('nft ingress set', most, ingress, 'netdev')),
+    dropping(nft('nft prerouting rule', 1, prerouting, 'ip')),
+    dropping(nft('nft prerouting set', 10_000, prerouting, 'ip')),
   )
-  const raw = iptables(host, addresses)
   const noIptables = refusal('iptables', () => host.in('iptables', '-w', '-t', 'raw', '-L', '-n'))
-  offer('iptables', noIptables, raw('iptables raw rule', 1))
+  offer('iptables', noIptables, dropping(iptables(1)))
   offer(
     'ipset',
     noIptables ?? refusal('ipset', () => host.in('ipset', 'list', '-n')),
-    raw('iptables raw, ipset', 10_000),
-    raw('iptables raw, ipset', addresses.length),
+    dropping(iptables(10_000)),
+    dropping(iptables(most)),
   )
   return { usable, skipped }
 }

@@ -16,7 +16,7 @@ import { writeLines } from '../../test/support/lines.ts'
 import { type Host, sh, which } from './host.ts'
 
 const OBJECT = fileURLToPath(new URL('./flood.bpf.o', import.meta.url))
-const GENERATOR = fileURLToPath(new URL('../generator.c', import.meta.url))
+const GENERATOR = fileURLToPath(new URL('../../bench/generator.c', import.meta.url))
 const SENDER_CPU = '0'
 const RECEIVER_CPU = '1'
 const TARGET = '192.0.2.1'
@@ -32,11 +32,30 @@ export interface Flooded {
   readonly busy: number
 }
 
-export interface FloodHost {
-  /** Pinned program that drops everything. */
+/** Sources of a flood: `count` addresses from number `first`. */
+export interface Sources {
+  readonly first: number
+  readonly count: number
+}
+
+/** Pinned programs that are the least a filter can do. */
+export interface Baselines {
+  /** Drops without a look at the frame. */
+  readonly bare: string
+  /** Reads the headers up to the source, then drops. */
   readonly drop: string
-  /** Floods with frames from the first `count` addresses. */
-  flood(count: number, milliseconds: number): Promise<Flooded>
+  /** Reads the headers up to the source, then passes. */
+  readonly pass: string
+}
+
+/** Where the kernel gets rid of frames that pass: counted by UDP, or as soon as it sees another host's MAC address. */
+export type Destination = 'here' | 'another-host'
+
+export interface FloodHost {
+  readonly baselines: Baselines
+  /** Chooses the sources of the next floods. */
+  aim(sources: Sources): Promise<void>
+  flood(milliseconds: number, destination: Destination): Promise<Flooded>
 }
 
 /** Why floods cannot be measured here; undefined: they can. */
@@ -108,10 +127,10 @@ function arrived(host: Host): number {
   return ['InDatagrams', 'NoPorts', 'InErrors'].reduce((sum, name) => sum + Number(values[names.indexOf(name)]), 0)
 }
 
-/** Line 0 holds egress and number; the addresses follow. In this machine's byte order. */
-function imageOf(ifindex: number, addresses: Uint32Array): Uint8Array {
+/** Line 0 is a struct flood; the addresses follow. In this machine's byte order. */
+function imageOf(ifindex: number, { first, count }: Sources, addresses: Uint32Array): Uint8Array {
   const image = new Uint32Array(Math.ceil((LINE_SIZE + addresses.byteLength) / LINE_SIZE) * (LINE_SIZE / 4))
-  image.set([ifindex, addresses.length])
+  image.set([ifindex, first, count])
   image.set(addresses, LINE_SIZE / 4)
   return new Uint8Array(image.buffer)
 }
@@ -127,23 +146,26 @@ export async function makeFloodHost(host: Host, addresses: Uint32Array): Promise
     (JSON.parse(sh('ip', '-n', host.peer, '-j', 'link', 'show', 'dev', host.peerDevice)) as [{ ifindex: number }])[0]
       .ifindex,
   )
-  const image = imageOf(ifindex, addresses)
+  const image = imageOf(ifindex, { first: 0, count: addresses.length }, addresses)
   const { type, valueSize, entries, flags } = policyMap(image.length / LINE_SIZE)
   const shape = ['type', type, 'key', '4', 'value', `${valueSize}`, 'entries', `${entries}`, 'flags', `${flags}`]
   await runBatch([bpftool('map', 'create', policy, ...shape, 'name', 'policy')])
   await runBpftool('prog', 'loadall', OBJECT, `${directory}/programs`, 'map', 'name', 'policy', 'pinned', policy)
   const program = (name: string): string => `${directory}/programs/${name}`
   await writeLines(program('table_write'), image)
-  const mac = macOf(host.netns, host.device)
+  const macs: Readonly<Record<Destination, string>> = {
+    here: macOf(host.netns, host.device),
+    'another-host': '02:00:00:00:00:99',
+  }
   const enter = ['nsenter', `--net=/run/netns/${host.peer}`, 'taskset', '-c', SENDER_CPU]
   return {
-    drop: program('drop'),
-    async flood(count, milliseconds) {
-      await writeLines(program('table_write'), imageOf(ifindex, addresses.subarray(0, count)).subarray(0, LINE_SIZE))
+    baselines: { bare: program('drop'), drop: program('headers_drop'), pass: program('headers_pass') },
+    aim: (sources) => writeLines(program('table_write'), imageOf(ifindex, sources, new Uint32Array())),
+    async flood(milliseconds, destination) {
       const thread = receiver(host.device)
       sh('taskset', '-pc', RECEIVER_CPU, thread)
       const before = { ran: runtime(thread), frames: received(host), arrived: arrived(host) }
-      const [file, ...args] = [...enter, generator, program('generate'), `${milliseconds}`, mac, TARGET]
+      const [file, ...args] = [...enter, generator, program('generate'), `${milliseconds}`, macs[destination], TARGET]
       sh(file as string, ...args)
       // Wait for the frames still in the ring.
       await new Promise((resolve) => setTimeout(resolve, 20))

@@ -6,8 +6,9 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { anything } from '../../src/abi/answer.ts'
 import { bpftool, type Command } from '../../src/abi/command.ts'
-import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
+import { askBpftool, runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import type { Address } from '../../src/model/address.ts'
 import type { Backend } from '../../src/model/service.ts'
 import { makeRing } from '../../src/semantics/maglev.ts'
@@ -106,7 +107,15 @@ export class Katran {
 
   async #count(outcome: keyof typeof COUNTERS): Promise<number> {
     const pin = `${this.#directory}/maps/stats`
-    const { values } = (await runBpftool('map', 'lookup', 'pinned', pin, 'key', ...word(COUNTERS[outcome]))) as {
+    const { values } = (await askBpftool(
+      anything,
+      'map',
+      'lookup',
+      'pinned',
+      pin,
+      'key',
+      ...word(COUNTERS[outcome]),
+    )) as {
       values: { value: string[] }[]
     }
     const packets = ({ value }: { value: string[] }): number =>

@@ -9,6 +9,7 @@
 
 #include "encap.h"
 #include "endpoint.h"
+#include "extensions.h"
 #include "nat.h"
 #include "pick.h"
 #include "snat.h"

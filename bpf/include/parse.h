@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The packet parser: it describes the packet and never decides on it.
- *
- * The fast path is one cursor over the linear part of the frame, from Ethernet to the first bytes of the transport
- * header. parse_apart is for the rest: headers outside of the linear part, many VLAN tags, and datagrams beyond 64 KiB.
- * It copies each header to the stack, and reads it with the functions of the fast path.
+ * The packet parser: it describes the packet and never decides on it. One cursor over the linear part of the frame, from
+ * Ethernet to the first bytes of the transport header. parse_apart.h is for frames that it does not read.
  */
 #pragma once
 
@@ -19,17 +16,10 @@
 
 /* Tags of the fast path and of the balancer: IEEE 802.1Q and 802.1ad allow one each. */
 #define VLAN_TAGS 2
-/*
- * Tags that parse_apart follows. The kernel removes any number of tags: all with VLAN 0 (__netif_receive_skb_core), and
- * one more for each VLAN device on top of another.
- */
-#define MOST_VLAN_TAGS 16
 /* Ethertypes of service tags before 802.1ad, in use by switches. The kernel knows them as no tags. */
 #define ETH_P_QINQ_9100 0x9100
 #define ETH_P_QINQ_9200 0x9200
 #define ETH_P_QINQ_9300 0x9300
-/* RFC 8200 §4.1 names seven headers in its recommended order, ESP among them, which hides what follows it. */
-#define IPV6_EXTENSIONS 8
 /* The verifier's bound of the linear part's length: far above any page and any driver's buffer. */
 #define LINEAR_LIMIT 0x7fff
 /* The largest datagram whose length fits into an IP header. */
@@ -40,10 +30,6 @@
 /* RFC 791 §3.1; for an IPv6 packet this only stores whether they are zero. Any offset: no transport header. */
 #define FRAGMENT_OFFSET 0x1fff
 #define FRAGMENT_MORE 0x2000
-/* RFC 8200 §4.5 */
-#define IPV6_OFFSET 0xfff8
-#define IPV6_MORE_FRAGMENTS 1
-
 /* RFC 768, 792, 4443, 9293: minimum of bytes for a meaningful header. A first fragment may end after 8. */
 #define TRANSPORT_HEADER 8
 #define TCP_HEADER 20
@@ -89,14 +75,6 @@ struct packet {
 struct vlan_tag {
 	__be16 control;
 	__be16 ethertype;
-};
-
-/* Common start of all IPv6 extension headers. */
-struct extension {
-	__u8 next;
-	__u8 length;		/* beyond the first 8 bytes in 8-byte units; AH: beyond the first 8 in 4-byte units */
-	__be16 fragment;	/* fragment header only: offset, reserved, more fragments */
-	__be32 rest;
 };
 
 /* Position of a walk along headers that are copied one by one. */
@@ -219,12 +197,6 @@ static __always_inline __u32 read_ipv6(const struct ipv6hdr *ip, __u32 size, str
 	return sizeof(*ip);
 }
 
-static __always_inline int is_extension(__u16 protocol)
-{
-	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
-	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH;
-}
-
 /* Bytes of the transport header that must exist; 0: nothing to read. `icmp`: the family's protocol number. */
 static __always_inline __u32 transport_size(const struct packet *packet, __u16 icmp)
 {
@@ -314,81 +286,6 @@ static __always_inline enum parsed parse_ipv6(struct cursor *cursor, struct pack
 	return read_ipv6(ip, 0, packet, &cursor->left) ? PARSED : PARSED_IMPOSSIBLE;
 }
 
-/*
- * Walks extension headers to the upper-layer protocol, or to the end of the headers in a later fragment. Any result
- * except PARSED leaves the protocol unknown. Copies the headers, because they may lie outside of the linear part.
- *
- * A global function, because the verifier checks those once and separately, from an unknown offset; inlined, every
- * possible length of a header would be a separate state.
- */
-__noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
-{
-	__u32 end = bpf_xdp_get_buff_len(ctx);
-
-	if (!chain)
-		return PARSED_IMPOSSIBLE;
-	for (int i = 0; i < IPV6_EXTENSIONS; i++) {
-		struct extension header = {};
-		__u32 size = 8;
-
-		if (!is_extension(chain->next))
-			return PARSED;
-		if (chain->left < sizeof(header))
-			return PARSED_IMPOSSIBLE;
-		if (chain->offset > LINEAR_LIMIT || bpf_xdp_load_bytes(ctx, chain->offset, &header, sizeof(header)))
-			return PARSED_SHORT;
-		if (chain->next == IPPROTO_AH)
-			size += header.length * 4;
-		else if (chain->next != IPPROTO_FRAGMENT)
-			size += header.length * 8;
-		if (chain->left < size)
-			return PARSED_IMPOSSIBLE;
-		if (chain->offset + size > end)
-			return PARSED_SHORT;
-
-		if (chain->next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IPV6_MORE_FRAGMENTS))
-			chain->fragment = FRAGMENT_MORE;
-		if (chain->next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IPV6_OFFSET)) {
-			chain->fragment = FRAGMENT_OFFSET;
-			chain->next = header.next;
-			return PARSED;
-		}
-		chain->offset += size;
-		chain->left -= size;
-		chain->next = header.next;
-	}
-	return is_extension(chain->next) ? PARSED_TOO_DEEP : PARSED;
-}
-
-/* Walks a chain from packet->protocol on, and stores the upper-layer protocol there, if it is known. */
-static __always_inline enum parsed skip_extensions(struct xdp_md *ctx, struct chain *chain, struct packet *packet)
-{
-	enum parsed parsed;
-
-	chain->next = packet->protocol;
-	parsed = walk_extensions(ctx, chain);
-	packet->fragment = chain->fragment;
-	packet->protocol = parsed != PARSED || is_extension(chain->next) ? PROTOCOL_UNKNOWN : chain->next;
-	return parsed;
-}
-
-/* Steps over IPv6 extension headers. */
-static __always_inline enum parsed parse_extensions(struct xdp_md *ctx, struct cursor *cursor, struct packet *packet)
-{
-	void *data = (void *)(long)ctx->data;
-	struct chain chain = { .offset = cursor->pos - data, .left = cursor->left };
-	enum parsed parsed;
-
-	if (!is_extension(packet->protocol))
-		return PARSED;
-	parsed = skip_extensions(ctx, &chain, packet);
-	if (chain.offset > LINEAR_LIMIT)
-		return PARSED_SHORT;
-	cursor->pos = data + chain.offset;
-	cursor->left = chain.left;
-	return parsed;
-}
-
 /* Reads the transport header, if there is one to read. */
 static __always_inline enum parsed parse_transport(struct cursor *cursor, struct packet *packet, __u16 icmp)
 {
@@ -402,101 +299,4 @@ static __always_inline enum parsed parse_transport(struct cursor *cursor, struct
 		return PARSED_SHORT;
 	read_transport(*(__be32 *)cursor->pos, packet, icmp);
 	return PARSED;
-}
-
-/* Copies Ethernet and its tags, one by one. */
-static __always_inline enum parsed copy_link(struct xdp_md *ctx, struct chain *chain, struct packet *packet)
-{
-	struct vlan_tag tag = {};
-	int i;
-
-	/* The ethertype is the last field of the Ethernet header and of a tag. */
-	if (bpf_xdp_load_bytes(ctx, ETH_HLEN - sizeof(tag), &tag, sizeof(tag)))
-		return PARSED_SHORT;
-	chain->offset = ETH_HLEN;
-	for (i = 0; i < MOST_VLAN_TAGS && is_tag(tag.ethertype); i++) {
-		if (i == VLAN_TAGS || !is_vlan(tag.ethertype))
-			packet->stacked = 1;
-		if (bpf_xdp_load_bytes(ctx, chain->offset, &tag, sizeof(tag)))
-			return PARSED_SHORT;
-		chain->offset += sizeof(tag);
-	}
-	packet->ethertype = tag.ethertype;
-	return is_tag(tag.ethertype) ? PARSED_TOO_DEEP : PARSED;
-}
-
-/* As parse_bare. */
-static __always_inline enum parsed copy_version(struct xdp_md *ctx, struct packet *packet)
-{
-	__u8 first = 0;
-
-	if (bpf_xdp_load_bytes(ctx, 0, &first, sizeof(first)))
-		return PARSED_SHORT;
-	packet->ethertype = ethertype_of_version(first);
-	return packet->ethertype ? PARSED : PARSED_IMPOSSIBLE;
-}
-
-static __always_inline enum parsed copy_network(struct xdp_md *ctx, struct chain *chain, struct packet *packet, __u32 size)
-{
-	struct ipv6hdr ip6 = {};
-	struct iphdr ip = {};
-	__u32 header;
-
-	if (is_ipv4(packet)) {
-		if (bpf_xdp_load_bytes(ctx, chain->offset, &ip, sizeof(ip)))
-			return PARSED_SHORT;
-		header = read_ipv4(&ip, size - chain->offset, packet, &chain->left);
-	} else if (is_ipv6(packet)) {
-		if (bpf_xdp_load_bytes(ctx, chain->offset, &ip6, sizeof(ip6)))
-			return PARSED_SHORT;
-		header = read_ipv6(&ip6, size - chain->offset, packet, &chain->left);
-	} else {
-		return PARSED_NOT_IP;
-	}
-	if (!header)
-		return PARSED_IMPOSSIBLE;
-	if (chain->offset + header > size)
-		return PARSED_SHORT;
-	packet->network = chain->offset;
-	packet->addressed = 1;
-	chain->offset += header;
-	return PARSED;
-}
-
-static __always_inline enum parsed copy_transport(struct xdp_md *ctx, const struct chain *chain, struct packet *packet,
-						  __u32 size)
-{
-	__u16 icmp = is_ipv4(packet) ? IPPROTO_ICMP : IPPROTO_ICMPV6;
-	__u32 need = transport_size(packet, icmp);
-	__be32 head = 0;
-
-	if (!need)
-		return PARSED;
-	if (chain->left < need)
-		return PARSED_IMPOSSIBLE;
-	if (chain->offset + need > size || bpf_xdp_load_bytes(ctx, chain->offset, &head, sizeof(head)))
-		return PARSED_SHORT;
-	read_transport(head, packet, icmp);
-	return PARSED;
-}
-
-/*
- * Parses the whole frame, wherever its headers lie. `packet` must be zeroed; `bare`: it begins with the IP header. A
- * global function for the verifier's sake, as walk_extensions.
- */
-__noinline int parse_apart(struct xdp_md *ctx, __u32 bare, struct packet *packet)
-{
-	__u32 size = bpf_xdp_get_buff_len(ctx);
-	struct chain chain = {};
-	enum parsed parsed;
-
-	if (!packet)
-		return PARSED_IMPOSSIBLE;
-	parsed = bare ? copy_version(ctx, packet) : copy_link(ctx, &chain, packet);
-	if (parsed == PARSED)
-		parsed = copy_network(ctx, &chain, packet, size);
-	if (parsed == PARSED && is_ipv6(packet) && is_extension(packet->protocol))
-		parsed = skip_extensions(ctx, &chain, packet);
-	packet->behind = chain.offset;
-	return parsed == PARSED ? copy_transport(ctx, &chain, packet, size) : parsed;
 }

@@ -1,6 +1,6 @@
 # Runs in the guest: creates the maps, loads and fills every policy, sends the packets, then filters a real link. Prints
 # `ok NAME` or `not ok NAME` with the cause, and raw output for the host to judge. The host prepends the variables
-# cases, instance, shared, peer, policies and those of the bond to this script.
+# cases, instance, shared, peer, wanted (names of programs), policies and the variables of the bond to this script.
 
 check() {
 	name=$1
@@ -18,7 +18,7 @@ programs() {
 }
 
 loaded() {
-	for program in xdp_filter explain table_write table_read stats_read ban_write ban_sweep ban_count health_write counter_read flow_count port_count; do
+	for program in $wanted; do
 		[ -e "$(programs "$1")/$program" ] || { echo "$program is not pinned"; return 1; }
 	done
 }
@@ -147,6 +147,8 @@ for last in 100 200; do /bin/ip -n peer neigh add "10.98.0.$last" lladdr "$bond_
 echo slave0 >/sys/class/net/bond0/bonding/active_slave
 # Frames of a local sender reach XDP unfinished otherwise; native XDP_TX needs a program on the peer.
 within_peer ethtool -K wire0 tx off gso off tso off >/dev/null
+# The bond looks for a carrier every 100 ms.
+for try in 1 2 3 4 5 6 7 8 9 10; do reaches 10.98.0.66 10.98.0.1 >/dev/null 2>&1 && break; done
 check "bond: the peer answers before" reaches 10.98.0.66 10.98.0.1
 check "bond: attach natively" bpftool net attach xdpdrv pinned "$(programs "$bonded")/xdp_filter" dev bond0
 check "bond: a program on the peer" within_peer bpftool net attach xdpdrv pinned "$(programs 5)/xdp_filter" dev wire0
@@ -163,7 +165,11 @@ check "bond: another address passes" reaches 10.98.0.2 10.98.0.1
 (while true; do echo served | within_peer nc -l -p 80 -s 10.98.0.3; done) >/dev/null 2>&1 &
 server=$!
 asks() {
-	within_peer sh -c 'echo asked | nc -w 5 10.98.0.100 80' | tee /tmp/answer | grep -q served || { cat /tmp/answer; return 1; }
+	within_peer sh -c 'echo asked | nc -w 5 10.98.0.100 80' | tee /tmp/answer | grep -q served || {
+		cat /tmp/answer
+		within_peer grep -E "^(Tcp|Ip):" /proc/net/snmp
+		return 1
+	}
 }
 check "bond: a connection through full NAT" asks
 # Reason 11: BALANCED, which leaves through the bond, not by redirection to another interface; 13: REPLY.

@@ -37,23 +37,3 @@ export const updateCommand = (map: string, key: number, value: Uint8Array): Comm
 
 /** Runs a program that takes no data; `repeat 0`, because programs of type syscall refuse a repeat. */
 export const plainRun = (pinned: string): Command => bpftool('prog', 'run', 'pinned', pinned, 'repeat', '0')
-
-/** An entry of an array map as bpftool prints it for a map without BTF. */
-export interface HexEntry {
-  readonly key: readonly string[]
-  readonly value: readonly string[]
-}
-
-/** `0x00` to `0xff`: a table is several times faster than parsing, which matters for a dump of 100,000 entries. */
-const HEX: ReadonlyMap<string, number> = new Map(
-  Array.from({ length: 256 }, (_, byte) => [`0x${byte.toString(16).padStart(2, '0')}`, byte]),
-)
-
-/** Bytes of a key or value as bpftool prints them. */
-export function bytesOf(hex: readonly string[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(hex.length)
-  for (let at = 0; at < hex.length; at++) bytes[at] = HEX.get(hex[at] as string) ?? 0
-  return bytes
-}
-
-export const viewOf = (hex: readonly string[]): DataView => new DataView(bytesOf(hex).buffer)

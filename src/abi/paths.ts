@@ -10,10 +10,20 @@ export const MMAPABLE = 0x400
 /** BPF_F_NO_PREALLOC: elements are allocated when they are inserted. */
 export const NO_PREALLOC = 1
 
+/** Types of maps by their names in bpftool, with their numbers: linux/bpf.h enum bpf_map_type. */
+export const MAP_TYPES = {
+  hash: 1,
+  array: 2,
+  percpu_hash: 5,
+  percpu_array: 6,
+  lru_hash: 9,
+  lru_percpu_hash: 10,
+} as const
+
 export interface MapShape {
   /** Name in the BPF object, and of the pin; 15 characters at most. */
   readonly name: string
-  readonly type: 'array' | 'percpu_array' | 'hash'
+  readonly type: keyof typeof MAP_TYPES
   /** Size of a key in bytes. */
   readonly keySize: number
   readonly valueSize: number

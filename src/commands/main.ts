@@ -40,6 +40,8 @@ export interface Terminal {
   readonly screen?: Screen
   /** Aborted when a signal asks the run to stop. */
   readonly signal: AbortSignal
+  /** Runs a long computation; see Host. */
+  readonly compute?: <T>(body: () => T) => Promise<T>
   /** Effective user id. */
   readonly uid: number
   /** Makes SIGHUP call the listener from now on; absent in tests. */
@@ -49,14 +51,14 @@ export interface Terminal {
 /** The name becomes part of paths in bpffs, which allows no dots, and of lock files. */
 const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
 
-function hostOf(flags: GlobalFlags, signal: AbortSignal, progress: Progress): Context['host'] {
+function hostOf(flags: GlobalFlags, { signal, compute }: Terminal, progress: Progress): Context['host'] {
   const { bpffs = BPFFS, instance = 'default' } = flags
   if (!INSTANCE.test(instance)) {
     const hint = 'use at most 32 letters, digits, - and _, starting with a letter or digit: --instance edge-1'
     throw fail('E300', `--instance "${instance}" is not a valid name`, hint)
   }
   const lockTimeoutMs = parseDuration('lock-timeout', flags['lock-timeout'] ?? '30s')
-  return { bpffs, instance, lockTimeoutMs, signal, progress: progress.report }
+  return { bpffs, instance, lockTimeoutMs, signal, progress: progress.report, ...(compute ? { compute } : {}) }
 }
 
 /**
@@ -83,18 +85,7 @@ function warnOfCache({ cache, color, stderr }: Context, directory: string | unde
 }
 
 function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
-  const {
-    env,
-    stdout,
-    stderr,
-    stdin,
-    stdinIsTTY,
-    ask,
-    readInput,
-    screen,
-    signal,
-    onHangup = () => undefined,
-  } = terminal
+  const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, screen, onHangup = () => undefined } = terminal
   // Output and the progress line may share a screen, so erase the line first.
   const through =
     <T extends unknown[], R>(write: (...args: T) => R) =>
@@ -106,7 +97,8 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
   return {
     flags,
     cache,
-    host: { ...hostOf(flags, signal, progress), cache },
+    isRoot: terminal.uid === 0,
+    host: { ...hostOf(flags, terminal, progress), cache },
     isTerminal: stdout.isTTY,
     onHangup,
     stdin,
@@ -114,7 +106,7 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
     stderr: through(stderr.write),
     color: { stdout: wantsColor(flags, env, stdout.isTTY), stderr: wantsColor(flags, env, stderr.isTTY) },
     interactive: stdinIsTTY && stderr.isTTY && !flags['no-input'],
-    prompt: through((question: string) => ask(question, signal)),
+    prompt: through((question: string) => ask(question, terminal.signal)),
     readInput,
     ...(screen ? { screen } : {}),
   }

@@ -37,7 +37,7 @@ const topOnly = (): string[] => keysOf([]).filter((key) => !ANYWHERE.includes(ke
 
 /** The text of a config file as bytes, or why the file is unusable. */
 export function readConfig(path: string, reads: Reads): Buffer | Unusable {
-  const bytes = readBytes(path, CONFIG_LIMIT)
+  const bytes = readBytes(path, CONFIG_LIMIT, reads.trust)
   if (isUnusable(bytes)) return bytes
   reads.digests.set(path, sha256(bytes))
   return checkText(path, bytes) ?? bytes

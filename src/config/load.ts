@@ -81,7 +81,7 @@ export interface Loaded {
 export interface LoadOptions {
   /** Parsed list files of earlier commands. */
   readonly shelf?: Shelf
-  /** Gets every path that the config room looks at, even if it throws an error. */
+  /** Gets every path that the config room looks at, even if it throws an error; has the rule of trust. */
   readonly reads?: Reads
 }
 
@@ -90,7 +90,8 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   files.push(path)
   const bytes = readConfig(path, reads)
   if (isUnusable(bytes)) return refuse(bytes)
-  const report = createReport(files)
+  // The user has named the config, but the config names the other files.
+  const report = createReport(files, (file) => file !== path && reads.trust.isPrivate(file))
   const top = readTop(path, bytes, report, shelf.services)
   if (top === undefined) {
     report.finish()

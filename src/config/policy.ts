@@ -28,9 +28,9 @@ function readSetting(name: SettingName, parts: readonly Part[], report: Report):
 /** The policy of all files of a config. */
 export function readPolicy(parts: readonly Part[], report: Report): Policy {
   const written = new Map<string, unknown>(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)]))
-  const valueOf = (name: string): unknown => {
+  const inForce = (name: string): unknown => {
     const { initial, follows } = settingOf(name as SettingName)
-    return written.get(name) ?? (follows === undefined ? initial : valueOf(follows))
+    return written.get(name) ?? (follows === undefined ? initial : inForce(follows))
   }
-  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, valueOf(name)])) }
+  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])) }
 }

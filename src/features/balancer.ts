@@ -2,6 +2,7 @@
 // sizes depend on the services. Each is handed on from the previous generation if it fits, else rebuilt; then counters
 // and ports are carried over to the new map.
 
+import { ran } from '../abi/answer.ts'
 import { type Part, plainRun } from '../abi/command.ts'
 import {
   backendCounterCodec,
@@ -110,7 +111,7 @@ export const BALANCER = {
       const able = [programs.flowCount, programs.portCount].filter((name) => pinned.has(name))
       return {
         commands: able.map((name) => plainRun(paths.program(generation, name))),
-        finish: (outputs) => new Map(able.map((name, i) => [name, (outputs[i] as { retval: number }).retval])),
+        finish: (outputs) => new Map(able.map((name, i) => [name, ran(outputs[i]).retval])),
       }
     },
     fill: fillOf,

@@ -1,7 +1,8 @@
 // Bans: dynamic entries that are not part of the config, in a hash map that outlives generations.
 // src/kernel/live/bans.ts writes them.
 
-import { bpftool, type HexEntry, keyBytes, type Part, plainRun, viewOf } from '../abi/command.ts'
+import { shownMap, valueView } from '../abi/answer.ts'
+import { bpftool, keyBytes, type Part, plainRun } from '../abi/command.ts'
 import { type BanState, banCodec, banKeyCodec, banStateCodec, BANS as CAPACITY } from '../abi/generated.ts'
 import { arrayMap, NO_PREALLOC, type Paths } from '../abi/paths.ts'
 import { type Feature, gauges, type Readable } from './feature.ts'
@@ -57,7 +58,7 @@ export const BANS = {
 const lookUpState = (paths: Paths) =>
   bpftool('map', 'lookup', 'pinned', paths.sharedMap(maps.state), 'key', ...keyBytes(0))
 
-const stateOf = (output: unknown): BanState => banStateCodec.decode(viewOf((output as HexEntry).value))
+const stateOf = (output: unknown): BanState => banStateCodec.decode(valueView(banStateCodec.size)(output))
 
 /** Makes the kernel update the state, and reads it. */
 export const banStatePart = (paths: Paths, generation: number): Part<BanState> => ({
@@ -70,8 +71,8 @@ function countPart(paths: Paths, generation: number): Part<BanCount> {
   return {
     commands: [...state.commands, bpftool('map', 'show', 'pinned', paths.sharedMap(maps.bans))],
     finish: (outputs) => {
-      const { max_entries, bytes_memlock = 0 } = outputs[2] as { max_entries: number; bytes_memlock?: number | string }
-      return { live: state.finish(outputs).live, capacity: max_entries, memory: Number(bytes_memlock) }
+      const { max_entries, bytes_memlock = 0 } = shownMap(outputs[2])
+      return { live: state.finish(outputs).live, capacity: max_entries, memory: bytes_memlock }
     },
   }
 }

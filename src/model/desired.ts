@@ -19,6 +19,8 @@ export type OnStop = 'keep' | 'detach'
 export interface InterfaceOptions {
   readonly onConflict: OnConflict
   readonly missing: OnMissing
+  /** Whether to replace a program of ours whose pins are lost. */
+  readonly reclaims?: boolean
   /** Location of the interface's mode, or of its key if no mode is written. */
   readonly at: Location
 }

@@ -1,5 +1,6 @@
 // The settings of a policy, one record each. Config, planner, digests and reports iterate over them. To add one: write its
-// record here, its key in schemas/xdp.schema.json, and its place in the kernel in src/tables/image/settings.ts.
+// record here, its key in schemas/xdp.schema.json, and for a number a field of its name in `struct settings` (abi.h), for
+// words a flag in src/tables/image/settings.ts.
 
 import { formatCount } from './numbers.ts'
 

@@ -7,12 +7,14 @@ import { beginEarly, type Early } from '../kernel/execute/early.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { handsOnAll, lower } from '../kernel/execute/lower.ts'
 import { type Committed, hasPrograms, unstage } from '../kernel/execute/stage.ts'
+import { requireLoading } from '../kernel/host/host.ts'
 import type { RawLink } from '../kernel/host/links.ts'
 import { isWatched } from '../kernel/host/lock.ts'
 import { keepImage } from '../kernel/host/memory.ts'
 import { hasExpired, reachesBans, sweepBans } from '../kernel/live/bans.ts'
 import { restHealth } from '../kernel/live/health.ts'
 import type { Observation } from '../kernel/observe/observe.ts'
+import { shielded } from '../kernel/tools/interrupt.ts'
 import type { Desired } from '../model/desired.ts'
 import { type Live, type Served, servedOf } from '../model/live.ts'
 import type { State } from '../model/state.ts'
@@ -20,7 +22,7 @@ import type { Plan } from '../plan/change.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
 import { isIdle, isNewGeneration, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
-import { type Host, now, openSession, type Session, sessionOf, withLock } from './session.ts'
+import { computing, type Host, interruptible, now, openSession, type Session, sessionOf, withLock } from './session.ts'
 
 export type { Committed, Early }
 
@@ -49,7 +51,7 @@ export const UNCHANGED: ApplyResult = {
 
 /** Begins an apply before its config is known; see Early. `last`: the generation of the last `Applied`. */
 export const beginApply = (host: Host, expected: State, last: Committed | undefined): Early =>
-  beginEarly(host, sessionOf(host).paths, expected, last)
+  interruptible(host, () => beginEarly(host, sessionOf(host).paths, expected, last))
 
 async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
   try {
@@ -103,11 +105,12 @@ async function carryOut(
   const { host, paths } = session
   const { plan, live } = made
   host.progress?.('compiling the tables')
-  const target = await stagedTarget(session, made, targetOf(made, keepsHealth), early)
+  const compiled = await computing(host, () => targetOf(made, keepsHealth))
+  const target = await stagedTarget(session, made, compiled, early)
   const { probes, links } = await execute(host, paths, lower(loweringOf(session, made, target)))
   const { image, generation } = target
   if (image) keepImage(host, paths, { image, lists: plan.state.lists, services: recordedOf(plan) })
-  else if (!keepsHealth) await restHealth(paths, live)
+  else if (!keepsHealth) await shielded(() => restHealth(paths, live))
   return {
     plan,
     result: { ...UNCHANGED, changed: true, applied: plan.changes.map(({ key }) => key), probes },
@@ -125,14 +128,25 @@ const committedOf = ({ committed }: Observation): Committed | undefined => commi
  * @param acceptShrink accepts stale and shrunken feeds
  * @param early a prepared apply, which this call ends
  */
-export async function applyDesired(
+export function applyDesired(
   host: Host,
   desired: Desired,
   approve: Approve,
   acceptShrink = false,
   early?: Early,
 ): Promise<Applied | 'declined'> {
+  return interruptible(host, () => applyInSession(host, desired, approve, acceptShrink, early))
+}
+
+async function applyInSession(
+  host: Host,
+  desired: Desired,
+  approve: Approve,
+  acceptShrink: boolean,
+  early: Early | undefined,
+): Promise<Applied | 'declined'> {
   const session = await openSession(host)
+  await requireLoading()
   const body = async (): Promise<Applied | 'declined'> => {
     const made = await makePlan(session, desired, { now: now(), acceptShrink }, early)
     const { plan, live } = made

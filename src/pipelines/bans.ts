@@ -16,7 +16,7 @@ import {
 } from '../model/ban.ts'
 import { compareAddresses } from '../model/text.ts'
 import { guardNamespace } from '../plan/guard.ts'
-import { type Host, now, openSession, reading, refuse, type Session, withLock } from './session.ts'
+import { type Host, interruptible, now, openSession, reading, refuse, type Session, withLock } from './session.ts'
 
 /** Throws E201 if the instance belongs to another network namespace, whose own addresses cannot be read here. */
 async function requireNamespace({ paths }: Session): Promise<void> {
@@ -89,14 +89,18 @@ async function write(
 }
 
 /** Every ban in force, sorted by address. Removes expired bans, unless another process holds the lock. */
-export async function listBans(host: Host): Promise<Ban[]> {
+export const listBans = (host: Host): Promise<Ban[]> => interruptible(host, () => listInSession(host))
+
+async function listInSession(host: Host): Promise<Ban[]> {
   const session = await openSession(host)
   const { paths } = session
   await banGeneration(paths)
   const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
   const impatient = { ...session, host: { ...host, lockTimeoutMs: 0 } }
   const bans = await withLock(impatient, () => read(true)).catch((error: unknown) => {
-    if (!(error instanceof XdpError) || error.diagnostics[0]?.code !== 'E106') throw error
+    // Another process holds the lock, or /run is not writable.
+    const isUnlocked = error instanceof XdpError && ['E106', 'E115'].includes(error.diagnostics[0]?.code ?? '')
+    if (!isUnlocked) throw error
     return reading(() => read(false))
   })
   return bans.sort(

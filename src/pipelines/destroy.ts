@@ -10,9 +10,12 @@ import { guardNamespace } from '../plan/guard.ts'
 import { planDestroy } from '../plan/plan.ts'
 import { type Applied, type Approve, UNCHANGED } from './apply.ts'
 import { isIdle } from './prepare.ts'
-import { type Host, openSession, refuse, withLock } from './session.ts'
+import { type Host, interruptible, openSession, refuse, withLock } from './session.ts'
 
-export async function destroyInstance(host: Host, approve: Approve): Promise<Applied | 'declined'> {
+export const destroyInstance = (host: Host, approve: Approve): Promise<Applied | 'declined'> =>
+  interruptible(host, () => destroyInSession(host, approve))
+
+async function destroyInSession(host: Host, approve: Approve): Promise<Applied | 'declined'> {
   const session = await openSession(host)
   const { paths } = session
   return withLock(session, async () => {

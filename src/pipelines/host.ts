@@ -8,18 +8,21 @@ import type { Desired } from '../model/desired.ts'
 import { EMPTY_STATE } from '../model/state.ts'
 import type { ProcessIdentity } from '../report/last-apply.ts'
 import type { Check } from '../report/result.ts'
-import { type Host, openSession, sessionOf } from './session.ts'
+import { type Host, interruptible, openSession, sessionOf } from './session.ts'
 
 /** Findings of doctor on this host. */
 export async function examine(host: Host, desired: Desired | undefined): Promise<readonly Check[]> {
   const optional = [...(desired?.options ?? [])].filter(([, { missing }]) => missing === 'skip').map(([name]) => name)
-  return examineHost(host, sessionOf(host).paths, desired?.state ?? EMPTY_STATE, new Set(optional))
+  const state = desired?.state ?? EMPTY_STATE
+  return interruptible(host, () => examineHost(host, sessionOf(host).paths, state, new Set(optional)))
 }
 
 /** Waits until interfaces exist. Returns the names of those that did not appear in time. Takes no lock. */
 export async function waitForInterfaces(host: Host, names: readonly string[], timeoutMs: number): Promise<string[]> {
-  await openSession(host)
-  return waitForLinks(host, names, timeoutMs)
+  return interruptible(host, async () => {
+    await openSession(host)
+    return waitForLinks(host, names, timeoutMs)
+  })
 }
 
 /** Writes the record of an apply if the host permits it. `render` gets the identity of this process. Never throws. */
@@ -27,7 +30,8 @@ export const keepLastApply = (host: Host, render: (self: ProcessIdentity) => str
   writeLastApply(host, render)
 
 /** The rules of another filter of this host, as its own tool prints them. Needs neither bpffs nor instance. */
-export const printFilter = (filter: Filter): Promise<readonly Printed[]> => readFilter(filter)
+export const printFilter = (host: Host, filter: Filter): Promise<readonly Printed[]> =>
+  interruptible(host, () => readFilter(filter))
 
 /** Interfaces of the default routes. */
 export const routedInterfaces = (): Promise<readonly string[]> => defaultRouteInterfaces()

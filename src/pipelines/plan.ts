@@ -6,7 +6,7 @@ import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import type { Plan } from '../plan/change.ts'
 import { isIdle, loweringOf, makePlan, targetOf } from './prepare.ts'
-import { type Host, now, openSession } from './session.ts'
+import { type Host, interruptible, now, openSession } from './session.ts'
 
 export interface Planned {
   readonly plan: Plan
@@ -22,7 +22,11 @@ export interface Planned {
  * @param acceptShrink accepts stale and shrunken feeds
  * @throws XdpError if a guard refuses or the kernel cannot be read
  */
-export async function planDesired(host: Host, desired: Desired, acceptShrink = false): Promise<Planned> {
+export function planDesired(host: Host, desired: Desired, acceptShrink = false): Promise<Planned> {
+  return interruptible(host, () => planInSession(host, desired, acceptShrink))
+}
+
+async function planInSession(host: Host, desired: Desired, acceptShrink: boolean): Promise<Planned> {
   const session = await openSession(host)
   const made = await makePlan(session, desired, { now: now(), acceptShrink })
   return {

@@ -18,7 +18,7 @@ import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
 import type { ImageMeta } from '../tables/image/source.ts'
 import type { Image } from '../tables/layout/layout.ts'
-import { refuse, type Session } from './session.ts'
+import { computing, refuse, type Session } from './session.ts'
 
 /** A plan with its inputs. */
 export interface Made {
@@ -45,7 +45,8 @@ export async function makePlan(
   const [live, object] = await Promise.all([early ? early.observe(state).catch(read) : read(), loadObject()])
   refuse(guard(desired, live))
   host.progress?.('comparing')
-  return { plan: plan(desired, live, object.program, terms), live, object, terms }
+  const made = await computing(host, () => plan(desired, live, object.program, terms))
+  return { plan: made, live, object, terms }
 }
 
 /** Whether there are records of interfaces that vanished or were detached, and that the plan does not attach. */

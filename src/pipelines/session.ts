@@ -6,6 +6,7 @@ import { type Diagnostic, XdpError } from '../diagnostics.ts'
 import { type Host, requireHost } from '../kernel/host/host.ts'
 import { acquireLock } from '../kernel/host/lock.ts'
 import { settled } from '../kernel/observe/settled.ts'
+import { interruptible as whileUninterrupted } from '../kernel/tools/interrupt.ts'
 
 export type { Host }
 
@@ -30,6 +31,13 @@ export const now = (): number => Math.floor(Date.now() / 1000)
 export function refuse(diagnostics: readonly Diagnostic[]): void {
   if (diagnostics.length > 0) throw new XdpError(diagnostics)
 }
+
+/** Runs `body`. An interrupt ends its tools and throws E112, except while a change is finished or undone. */
+export const interruptible = <T>({ signal }: Host, body: () => T): T => whileUninterrupted(signal, body)
+
+/** Runs a long computation, which a signal ends with the process; nothing may have to be undone. */
+export const computing = <T>({ compute }: Host, body: () => T): Promise<T> =>
+  compute ? compute(body) : Promise.resolve().then(body)
 
 /** Runs `body` while no other process changes the instance. Throws E106 if the lock is held, E112 when interrupted. */
 export async function withLock<T>({ host }: Session, body: () => Promise<T>): Promise<T> {

@@ -2,10 +2,12 @@
 
 import { readStats as readKernelStats } from '../kernel/report/stats.ts'
 import type { Stats } from '../report/stats.ts'
-import { type Host, openSession } from './session.ts'
+import { type Host, interruptible, openSession } from './session.ts'
 
 /** Reads counters and gauges. Throws E201 in another namespace, E116 if the program of another build is live. */
 export async function readStats(host: Host): Promise<Stats> {
-  const { paths } = await openSession(host)
-  return readKernelStats(paths)
+  return interruptible(host, async () => {
+    const { paths } = await openSession(host)
+    return readKernelStats(paths)
+  })
 }

@@ -8,10 +8,12 @@ import { readStatus as readKernelStatus } from '../kernel/report/status.ts'
 import { type Served, servedOf } from '../model/live.ts'
 import type { Status } from '../report/result.ts'
 import type { Links } from './apply.ts'
-import { type Host, openSession, reading, sessionOf } from './session.ts'
+import { type Host, interruptible, openSession, reading, sessionOf } from './session.ts'
 
 /** The live state with its counters, the state of the daemon, and how the last apply ended. */
-export async function readStatus(host: Host): Promise<Status> {
+export const readStatus = (host: Host): Promise<Status> => interruptible(host, () => readInSession(host))
+
+async function readInSession(host: Host): Promise<Status> {
   const { paths } = await openSession(host)
   const [status, watcher, lastApply] = await Promise.all([
     reading(() => readKernelStatus(paths, host)),

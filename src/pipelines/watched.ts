@@ -5,6 +5,8 @@ import { fail } from '../diagnostics.ts'
 import { type Host, requireHost } from '../kernel/host/host.ts'
 import { becomeWatcher, readWatcher, type Watcher } from '../kernel/host/watcher.ts'
 
+import { interruptible } from './session.ts'
+
 export type { Watcher }
 
 /**
@@ -14,7 +16,7 @@ export type { Watcher }
  */
 export async function refuseWatched(host: Host, path: string | undefined): Promise<void> {
   await requireHost(host)
-  const watcher = await readWatcher(host)
+  const watcher = await interruptible(host, () => readWatcher(host))
   const watched = watcher?.config?.path
   if (!watcher || watched === undefined || (path !== undefined && resolve(path) === watched)) return
   const what = `the daemon with pid ${watcher.pid} keeps ${watched} in force, and would undo this`

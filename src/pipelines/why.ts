@@ -3,7 +3,7 @@
 import { explain, type Query } from '../kernel/report/why.ts'
 import type { Desired } from '../model/desired.ts'
 import type { WhyResult } from '../report/result.ts'
-import { type Host, openSession, reading } from './session.ts'
+import { type Host, interruptible, openSession, reading } from './session.ts'
 
 export type { Query }
 
@@ -12,6 +12,8 @@ export type { Query }
  * our program.
  */
 export async function why(host: Host, desired: Desired | undefined, query: Query): Promise<WhyResult> {
-  const { paths } = await openSession(host)
-  return reading(() => explain(paths, host, desired, query))
+  return interruptible(host, async () => {
+    const { paths } = await openSession(host)
+    return reading(() => explain(paths, host, desired, query))
+  })
 }

@@ -19,11 +19,14 @@ function loadTime({ loadedAt }: AttachedProgram): string {
   return loadedAt === 0 ? '' : `, loaded ${new Date(loadedAt * 1000).toISOString().replace('.000Z', 'Z')}`
 }
 
+/** Whether a program has the name of ours. Its pins are lost, or those of another instance. */
+const isLost = ({ name }: AttachedProgram): boolean => name === 'xdp_filter'
+
 /** A guess at the owner of a program, from its name. */
-function origin({ name }: AttachedProgram): string {
-  if (name === 'xdp_dispatcher')
+function origin(program: AttachedProgram): string {
+  if (program.name === 'xdp_dispatcher')
     return ' It is the dispatcher of libxdp: replacing it detaches every program of its chain; `xdp-loader status` lists them.'
-  if (name === 'xdp_filter')
+  if (isLost(program))
     return ' Its name is that of our program: it is probably ours, from a different --instance, or its pins were lost (bpffs unmounted or emptied).'
   return ''
 }
@@ -37,8 +40,10 @@ function foreignProgram(name: string, program: AttachedProgram, { at }: Interfac
       `interface ${name} already runs an XDP program that is not ours: ${identity.filter(Boolean).join(', ')}, ` +
       `${program.mode} mode${loadTime(program)}.${origin(program)}`,
     hint:
-      `write \`on_conflict: replace\` under interfaces.${name} to replace it, ` +
-      `or detach it: \`bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}\``,
+      (isLost(program)
+        ? 'if its pins were lost, replace it: `xdp apply --reclaim`; else '
+        : `write \`on_conflict: replace\` under interfaces.${name} to replace it, or `) +
+      `detach it: \`bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}\``,
     at,
   }
 }
@@ -105,9 +110,10 @@ export function guard(desired: Desired, live: Live): Diagnostic[] {
       const link = live.links.get(name)
       if (link === undefined) return options.missing === 'error' ? [missingInterface(name, live, options)] : []
       const foreign = options.onConflict === 'replace' ? [] : foreignPrograms(link)
+      const refused = foreign.filter((program) => !options.reclaims || !isLost(program))
       return [
         ...guardShape(name, link, desired, options),
-        ...foreign.map((program) => foreignProgram(name, program, options)),
+        ...refused.map((program) => foreignProgram(name, program, options)),
       ]
     })
   return [...interfaces, ...guardServices(desired, live)]

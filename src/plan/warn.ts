@@ -8,6 +8,7 @@ import type { Attachment, State } from '../model/state.ts'
 import { ownAttachments } from './attachments.ts'
 import type { Change } from './change.ts'
 import { warnHealth } from './warn-health.ts'
+import { warnOwn } from './warn-own.ts'
 import { warnServices } from './warn-services.ts'
 
 type Code = Diagnostic['code']
@@ -88,7 +89,7 @@ function warnPolicy(state: State): Diagnostic[] {
   if (state.policy?.default !== 'drop') return []
   if ([...state.lists.values()].some(({ kind, sets }) => kind === 'allowlist' && sets.length > 0)) return []
   const message =
-    'policy.default is drop and the allowlist is empty: every packet except ARP, neighbour discovery and DHCP is dropped'
+    'policy.default is drop and the allowlist is empty: every packet except essential ones is dropped, answers to this host too'
   return [warning('W205', message, 'add the sources that must pass to allowlist')]
 }
 
@@ -118,7 +119,7 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
       return warning('W200', `interface ${name} does not exist and is left out`, hint, desired.options.get(name)?.at)
     }),
     ...(nothing ? [warnNothing(skipped)] : []),
-    ...(changes.length > 0 ? [...warnProgram(changes), ...warnPolicy(state)] : []),
+    ...(changes.length > 0 ? [...warnProgram(changes), ...warnPolicy(state), ...warnOwn(state)] : []),
     ...attached.flatMap((attachment) =>
       warnAttach(attachment, live, state, desired.options.get(attachment.interface)?.at),
     ),

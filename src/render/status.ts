@@ -1,6 +1,7 @@
 // Renders the live state as text and as JSON (schemas/status.schema.json).
 
 import { formatCount } from '../model/numbers.ts'
+import type { Policy } from '../model/policy.ts'
 import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
@@ -60,10 +61,13 @@ export function listTable({ lists }: Pick<Status, 'lists'>): string[] {
   return ['', ...formatTable([left('LIST'), left('KIND'), right('PREFIXES'), right('PACKETS'), right('BYTES')], rows)]
 }
 
+const exceptUnparsed = ({ default: verdict, unparsed }: Policy): string =>
+  unparsed === verdict ? '' : `, of unparsed packets: ${unparsed}`
+
 function head({ generation, committed_at, policy, program, memory, bans }: Status): string[] {
   const applied = committed_at === undefined ? 'not committed' : `applied ${seconds(committed_at)}`
   const lines = [`Generation ${generation}, ${applied}, ${formatBytes(memory)} of kernel memory`]
-  if (policy) lines.push(`Default verdict: ${policy.default}`)
+  if (policy) lines.push(`Default verdict: ${policy.default}${exceptUnparsed(policy)}`)
   if (bans) lines.push(`Bans: ${formatCount(bans.live)} of at most ${formatCount(bans.capacity)}`)
   if (program) lines.push(`Program: ${program.digest.slice(0, 16)}, tag ${program.tag}, ABI ${program.abi}`)
   return lines

@@ -3,6 +3,7 @@
 
 import { statSync } from 'node:fs'
 import type { Loaded } from '../config/load.ts'
+import type { Trust } from '../config/text/trust.ts'
 import { fail, unexpected, XdpError } from '../diagnostics.ts'
 import type { Kept } from '../kernel/host/memory.ts'
 import type { KernelEvent } from '../kernel/host/monitor.ts'
@@ -36,6 +37,8 @@ export interface DaemonOptions {
   readonly host: Host
   /** Path of the config. */
   readonly path: string
+  /** Which files may be used; by default all. */
+  readonly trust?: Trust
   /** Overrides watch.debounce of the config. */
   readonly debounceMs: number | undefined
   /** Where to serve metrics; overrides watch.metrics of the config. */
@@ -270,8 +273,8 @@ interface Started extends Running {
 
 /** A separate function, so that no variable of `runDaemon` keeps the first config in memory. */
 async function start(options: DaemonOptions): Promise<Started> {
-  const { host, path } = options
-  const file = openConfig(path, host.cache)
+  const { host, path, trust } = options
+  const file = openConfig(path, host.cache, trust)
   const first = await firstConfig(file)
   const watcher = await openWatcher(host)
   const audience = gather(options, watcher, () => running.loop.busyMs())

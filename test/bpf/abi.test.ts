@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import * as abi from '../../src/abi/generated.ts'
-import { policyMap } from '../../src/abi/paths.ts'
+import { MAP_TYPES, policyMap } from '../../src/abi/paths.ts'
 import { PROGRAMS, SHARED_MAPS } from '../../src/features/features.ts'
 import { loadObject } from '../../src/kernel/tools/object.ts'
 
@@ -93,10 +93,8 @@ const sizeOf = (type: BtfType | undefined): number => type?.size ?? sizeOf(byId.
 test.each([...SHARED_MAPS, policyMap(abi.HEADER_LINES)])(
   'map $name: creation arguments match the declaration in the object',
   ({ name, type, keySize, valueSize, entries, flags }) => {
-    // BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY
-    const numbers = { hash: 1, array: 2, percpu_array: 6 }
     expect({ map_flags: 0, ...definition(name) }).toEqual({
-      type: numbers[type],
+      type: MAP_TYPES[type],
       key: keySize,
       value: valueSize,
       max_entries: entries,

@@ -4,7 +4,8 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { bpftool, bytesOf, hexBytes, keyBytes } from '../../src/abi/command.ts'
+import { anything } from '../../src/abi/answer.ts'
+import { bpftool, hexBytes, keyBytes } from '../../src/abi/command.ts'
 import {
   backendCounterCodec,
   SNAT_PORTS,
@@ -17,7 +18,7 @@ import { BALANCER_MAPS } from '../../src/features/balancer.ts'
 import type { Carrying } from '../../src/features/step.ts'
 import { carry, loadCarry } from '../../src/kernel/execute/carry.ts'
 import { readBalanceCounters } from '../../src/kernel/live/service-counters.ts'
-import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
+import { askBpftool, runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { possibleCpus } from '../../src/kernel/tools/cpus.ts'
 import { loadObject } from '../../src/kernel/tools/object.ts'
 import { removePins } from '../../src/kernel/tools/pins.ts'
@@ -87,8 +88,10 @@ function port(fields: Partial<SnatPort> = {}): Uint8Array {
 
 async function readPort(generation: number, line: number): Promise<SnatPort> {
   const pin = paths.ownMap(generation, { name: BALANCER_MAPS.snatPorts })
-  const { value } = (await runBpftool('map', 'lookup', 'pinned', pin, 'key', ...keyBytes(line))) as { value: string[] }
-  return snatPortCodec.decode(new DataView(bytesOf(value).buffer))
+  const { value } = (await askBpftool(anything, 'map', 'lookup', 'pinned', pin, 'key', ...keyBytes(line))) as {
+    value: string[]
+  }
+  return snatPortCodec.decode(new DataView(Uint8Array.from(value, Number).buffer))
 }
 
 const LAST_LINE = 2 * 65_536 - 1

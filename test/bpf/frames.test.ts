@@ -12,11 +12,24 @@ import {
   settingsCodec,
 } from '../../src/abi/generated.ts'
 import { NONE } from '../../src/abi/packet.ts'
+import { DEFAULT_POLICY } from '../../src/model/policy.ts'
 import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane, imageOf, slotsOf, TEST_IFINDEX } from '../support/bpf.ts'
 import { ANY, allow, block, policy, scope } from '../support/lists.ts'
 import { factsOf } from '../support/model.ts'
-import { destinationOptions, ethernet, hopByHop, ipv4, ipv6, packet, raw, tcp, udp, vlan } from '../support/packets.ts'
+import {
+  destinationOptions,
+  ethernet,
+  hopByHop,
+  ipv4,
+  ipv6,
+  type Layer,
+  packet,
+  raw,
+  tcp,
+  udp,
+  vlan,
+} from '../support/packets.ts'
 import { balancing, service } from '../support/services.ts'
 
 let plane: DataPlane
@@ -99,6 +112,74 @@ test('a header beyond the linear part is read where it lies', async () => {
     expect(judge(BLOCKED, factsOf(frame)).reason).toBe(reason)
     expect(await reasonOf(frame)).toBe(reason)
   }
+})
+
+/** A datagram of more than 64 KiB, whose header has no room for its length, and one with such a header that is smaller. */
+const LARGE = 66_000
+const SMALL = 65_000
+
+test('a datagram beyond 64 KiB without a length in its header is judged like any other', async () => {
+  await plane.loadState(BLOCKED)
+  const large4 = (source: string, size: number, port = 54): Uint8Array =>
+    packet(ethernet(), ipv4({ source, totalLength: 0 }), udp({ source: port }), raw(size))
+  const large6 = (source: string, size: number, port = 54): Uint8Array =>
+    packet(ethernet(), ipv6({ source, payloadLength: 0 }), udp({ source: port }), raw(size))
+  const frames = [
+    [large4('198.51.100.7', LARGE), 'blocklist'],
+    [large4('203.0.113.7', LARGE, 53), 'blocklist'],
+    [large4('192.0.2.7', LARGE), 'default-drop'],
+    [large4('192.0.2.7', SMALL), 'malformed-drop'],
+    [large6('2001:db8::7', LARGE), 'blocklist'],
+    [large6('2001:db8:1::7', LARGE, 53), 'blocklist'],
+    [large6('2001:db8:9::7', LARGE), 'default-drop'],
+    [large6('2001:db8:9::7', SMALL), 'malformed-drop'],
+  ] as const
+  for (const [frame, reason] of frames) {
+    expect(judge(BLOCKED, factsOf(frame)).reason).toBe(reason)
+    expect(await reasonOf(frame)).toBe(reason)
+  }
+})
+
+/** A service of both families, behind a filter. */
+const SERVED = balancing(
+  [
+    service('web', '192.0.2.10 443', { backends: ['10.0.0.11'] }),
+    service('web6', '2001:db8:f::10 443', { backends: ['fd00::11'] }),
+  ],
+  { lists: [block('blocked', '198.51.100.66')], policy: { default: 'drop', unparsed: 'drop' } },
+)
+const toVip = (...layers: readonly Layer[]): Uint8Array =>
+  packet(ethernet(), ipv4({ destination: '192.0.2.10' }), ...layers)
+
+test('a packet to a VIP that cannot be parsed meets policy.unparsed, and a large datagram the MTU', async () => {
+  await plane.loadState(SERVED)
+  const web = { destination: 443 }
+  const large = packet(
+    ethernet(),
+    ipv4({ destination: '192.0.2.10', totalLength: 0, dontFragment: true }),
+    tcp(web),
+    raw(LARGE),
+  )
+  const frames = [
+    [toVip(tcp(web)), 'balanced-away'],
+    [toVip(tcp(web), raw(30)).subarray(0, 70), 'malformed-drop'],
+    [large, 'too-big'],
+  ] as const
+  for (const [frame, reason] of frames) {
+    expect(judge(SERVED, factsOf(frame)).reason).toBe(reason)
+    expect(await reasonOf(frame)).toBe(reason)
+  }
+})
+
+test('headers that do not fit into the linear part are judged by the filter alone', async () => {
+  const passing = { ...SERVED, policy: { ...DEFAULT_POLICY, flows: 1024 } }
+  // More options than the linear part of any test packet holds.
+  const options = [hopByHop({ size: 2048 }), destinationOptions({ size: 2048 })]
+  const frame = packet(ethernet(), ipv6({ destination: '2001:db8:f::10' }), ...options, tcp({ destination: 443 }))
+  await plane.loadState(passing)
+  expect(await reasonOf(frame)).toBe('nonlinear')
+  await plane.loadState(SERVED)
+  expect(await reasonOf(frame)).toBe('default-drop')
 })
 
 test('test runs count nowhere, with metadata even if lo is an interface of the file', async () => {

@@ -4,10 +4,11 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { anything } from '../../src/abi/answer.ts'
 import type { ProgramParts } from '../../src/abi/object.ts'
 import { BALANCER_MAPS } from '../../src/features/balancer.ts'
 import { ALL_PARTS, NO_PARTS } from '../../src/features/features.ts'
-import { runBpftool } from '../../src/kernel/tools/bpftool.ts'
+import { askBpftool, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
 import { prune } from '../../src/kernel/tools/prune.ts'
 import { buildObject } from '../support/objects.ts'
@@ -35,9 +36,11 @@ interface Loaded extends Shown {
 
 async function look(name: string): Promise<Loaded> {
   const pin = `${pins}/${name}`
-  const shown = (await runBpftool('prog', 'show', 'pinned', pin)) as Shown
-  const maps = shown.map_ids.map(async (id) => (await runBpftool('map', 'show', 'id', `${id}`)) as { name: string })
-  const dump = (await runBpftool('prog', 'dump', 'xlated', 'pinned', pin)) as readonly { proto?: string }[]
+  const shown = (await askBpftool(anything, 'prog', 'show', 'pinned', pin)) as Shown
+  const maps = shown.map_ids.map(
+    async (id) => (await askBpftool(anything, 'map', 'show', 'id', `${id}`)) as { name: string },
+  )
+  const dump = (await askBpftool(anything, 'prog', 'dump', 'xlated', 'pinned', pin)) as readonly { proto?: string }[]
   const functions = dump.flatMap(({ proto }) => /(\w+)\(/.exec(proto ?? '')?.[1] ?? [])
   return { ...shown, maps: (await Promise.all(maps)).map((map) => map.name), functions }
 }

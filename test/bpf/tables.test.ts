@@ -1,10 +1,12 @@
 // Compares the kernel's reader of the address tables with the model, and tests the bulk programs.
+
 import { randomInt } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { anything } from '../../src/abi/answer.ts'
 import { LINE_SIZE, TRANSFER_EXTENTS, TRANSFER_LINES, transferCodec } from '../../src/abi/generated.ts'
-import { runBpftool } from '../../src/kernel/tools/bpftool.ts'
+import { askBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { withExchange } from '../../src/kernel/tools/exchange.ts'
 import type { Family } from '../../src/model/address.ts'
 import type { State } from '../../src/model/state.ts'
@@ -166,7 +168,7 @@ test('the bulk programs copy complete extents, and fail on an incomplete one', a
       )
       writeFileSync(`${directory}/in`, data)
       const io = ['data_in', `${directory}/in`, 'data_out', `${directory}/out`, 'data_size_out', String(data.length)]
-      const { retval } = (await runBpftool('prog', 'run', 'pinned', policy.program(program), ...io)) as {
+      const { retval } = (await askBpftool(anything, 'prog', 'run', 'pinned', policy.program(program), ...io)) as {
         retval: number
       }
       const answer = readFileSync(`${directory}/out`)

@@ -12,7 +12,6 @@ import {
   rmSync,
   statfsSync,
   statSync,
-  symlinkSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -74,22 +73,68 @@ test('apply and doctor report a read-only bpffs', async () => {
 })
 
 test.each(['bpftool', 'ip', 'flock'])('without %s, apply names the package to install', async (missing) => {
-  const directory = join(lab.directory, `without-${missing}`)
-  mkdirSync(directory)
-  const tools = ['bpftool', 'ip', 'flock', 'sh', 'cat'].filter((tool) => tool !== missing)
-  for (const tool of tools) {
-    const found = ['/usr/sbin', '/usr/bin', '/bin', '/sbin'].map((place) => join(place, tool)).find(existsSync)
-    symlinkSync(found ?? tool, join(directory, tool))
-  }
-  // xdp also looks for tools in the sbin directories, whatever the PATH.
-  const hide = `for place in /usr/sbin /sbin /usr/local/sbin; do
+  const hide = `for place in /usr/sbin /usr/bin /sbin /bin /usr/local/sbin /usr/local/bin; do
     [ ! -e $place/${missing} ] || mount --bind /dev/null $place/${missing}
-  done
-  PATH=${directory}`
+  done`
   const { exitCode, stderr } = await lab.xdpWithin(mounts(hide), 'apply', '--auto-approve')
   expect(stderr).toContain('E100 tool-missing')
   expect(stderr).toContain('hint: apt-get install')
   expect(exitCode).toBe(69)
+})
+
+test.each([
+  ['empty', 'PATH='],
+  ['unset', '--unset=PATH'],
+  ['the working directory', 'PATH=.'],
+  ['an empty element', 'PATH=:/usr/bin'],
+])('runs no tool of the working directory where PATH is %s', async (_, word) => {
+  const folder = join(lab.directory, 'trap')
+  const taken = join(folder, 'taken')
+  for (const tool of ['bpftool', 'ip', 'flock', 'sh', 'cat', 'true', 'setpriv', 'getent', 'ethtool']) {
+    chmodSync(lab.write(`trap/${tool}`, `#!/bin/sh\necho ${tool} >> ${taken}\nexec /usr/sbin/${tool} "$@"\n`), 0o755)
+  }
+  const config = join(lab.directory, 'xdp.yaml')
+  for (const args of [
+    ['apply', '--auto-approve'],
+    ['status'],
+    ['ban', '192.0.2.3'],
+    ['doctor'],
+    ['destroy', '--auto-approve'],
+  ]) {
+    const within = ['/usr/bin/env', `--chdir=${folder}`, word]
+    const { exitCode, stderr } = await lab.xdpWithin(within, ...args, '--file', config)
+    expect([args[0], exitCode, stderr.includes('E100')]).toEqual([
+      args[0],
+      args[0] === 'doctor' ? expect.any(Number) : 0,
+      false,
+    ])
+  }
+  expect(existsSync(taken)).toBe(false)
+})
+
+test('tools get none of the variables of the caller', async () => {
+  const seen = join(lab.directory, 'seen')
+  for (const tool of ['bpftool', 'ip']) lab.tool(tool, `/usr/bin/env >> ${seen}\nexec /usr/sbin/${tool} "$@"\n`)
+  try {
+    await lab.xdpWithin(['/usr/bin/env', 'LD_LIBRARY_PATH=/nonexistent', 'XDP_SECRET=1', 'LANG=de_DE.UTF-8'], 'plan')
+  } finally {
+    lab.realTools()
+  }
+  const names = new Set(
+    readFileSync(seen, 'utf8')
+      .split('\n')
+      .map((line) => line.replace(/=.*/, '')),
+  )
+  expect([...names].filter((name) => !['PWD', 'OLDPWD', 'SHLVL', '_', ''].includes(name)).toSorted()).toEqual([
+    'LC_ALL',
+    'PATH',
+  ])
+})
+
+test('a relative XDP_TOOLS_PATH is refused', async () => {
+  const { exitCode, stderr } = await lab.xdpWithin(['/usr/bin/env', 'XDP_TOOLS_PATH=tools'], 'plan')
+  expect(stderr).toContain('XDP_TOOLS_PATH contains "tools", which is not an absolute path')
+  expect(exitCode).toBe(64)
 })
 
 test.each([

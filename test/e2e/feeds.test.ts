@@ -1,7 +1,7 @@
 // Feeds on a host: gzip, JSON and CSV files drop packets; a broken feed keeps its live content.
 
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -140,17 +140,14 @@ test.skipIf(!group)('without kernel memory the live lists stay (SKIP: no cgroup 
   const before = await live()
   // The tables of 100,000 such hosts exceed the limit of 6 MiB for bpftool.
   writeFileSync(feed(), scattered(100_000))
-  const path = process.env['PATH']
-  const limited = `#!/bin/sh\necho $$ > ${directory}/cgroup.procs\nPATH=${path} exec bpftool "$@"\n`
-  chmodSync(lab.write('shim/bpftool', limited), 0o755)
+  lab.tool('bpftool', `echo $$ > ${directory}/cgroup.procs\nexec /usr/sbin/bpftool "$@"\n`)
   mkdirSync(directory)
   writeFileSync(join(directory, limit), '6M')
-  process.env['PATH'] = `${join(lab.directory, 'shim')}:${path}`
   try {
     const { exitCode, stdout } = await lab.xdp('apply', '--auto-approve', '--json')
     expect([exitCode, JSON.parse(stdout).error.code]).toEqual([69, 'E109'])
   } finally {
-    process.env['PATH'] = path
+    lab.realTools()
     rmdirSync(directory)
   }
   expect(await live()).toEqual(before)

@@ -1,8 +1,6 @@
 // An apply that is killed or fails at any point leaves one complete policy in force, and the next apply converges.
 
 import { once } from 'node:events'
-import { chmodSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { inDepth, usually } from '../support/depth.ts'
@@ -84,11 +82,10 @@ inDepth('a failed attach on a new interface changes nothing on the old one', asy
 })
 
 /** A bpftool that runs a batch up to the line that attaches to `device`, then fails like a busy kernel. */
-function stumblingBpftool(device: string): string {
-  const script = lab.write(
-    'shim/bpftool',
-    `#!/bin/sh
-if [ "$*" = "-j batch file -" ]; then
+function stumblingBpftool(device: string): void {
+  lab.tool(
+    'bpftool',
+    `if [ "$*" = "-j batch file -" ]; then
   lines=$(cat)
   case "$lines" in
     *"dev ${device} overwrite"*)
@@ -101,8 +98,6 @@ fi
 exec /usr/sbin/bpftool "$@"
 `,
   )
-  chmodSync(script, 0o755)
-  return join(lab.directory, 'shim')
 }
 
 test('a switch that fails halfway is rolled back: every interface has its old policy again', async () => {
@@ -110,15 +105,11 @@ test('a switch that fails halfway is rolled back: every interface has its old po
   await lab.ok('apply', '--auto-approve')
   const before = JSON.parse(await lab.ok('status', '--json'))
   lab.write('xdp.yaml', config('192.0.2.3'))
-  const path = process.env['PATH']
-  process.env['PATH'] = `${stumblingBpftool('eth1')}:${path}`
-  try {
-    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
-    expect(exitCode, stderr).toBe(1)
-    expect(stderr).toContain('Device or resource busy')
-  } finally {
-    process.env['PATH'] = path
-  }
+  stumblingBpftool('eth1')
+  const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+  expect(exitCode, stderr).toBe(1)
+  expect(stderr).toContain('Device or resource busy')
+  lab.realTools()
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.3', count: 1 })).toBe(1)
   expect(await lab.ping('198.51.100.1', { source: '198.51.100.2', count: 1 })).toBe(0)

@@ -1,7 +1,7 @@
 // Leftover, lost and damaged objects in the bpffs: the next apply or destroy repairs them.
 
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ABI_VERSION } from '../../src/abi/generated.ts'
@@ -13,13 +13,11 @@ import { buildObject } from '../support/objects.ts'
 const SHARED = `shared-${ABI_VERSION}`
 
 let lab: Lab
-const path = process.env['PATH']
 
 beforeEach(() => {
   lab = new Lab([ETH0, ETH1])
 })
 afterEach(() => {
-  process.env['PATH'] = path
   lab.close()
 })
 
@@ -54,15 +52,11 @@ const programsOn = (device: string): (string | undefined)[] => {
   return (link.xdp?.attached ?? []).map(({ prog }: { prog: { name?: string } }) => prog.name)
 }
 
-/**
- * Puts a bpftool first in the PATH. For commands and batches that match the shell pattern it runs `body` before the
- * real one.
- */
+/** For commands and batches of bpftool that match the shell pattern, runs `body` before the real one. */
 function interpose(pattern: string, body: string): void {
-  const script = lab.write(
-    'shim/bpftool',
-    `#!/bin/sh
-if [ "$*" = "-j batch file -" ]; then
+  lab.tool(
+    'bpftool',
+    `if [ "$*" = "-j batch file -" ]; then
   lines=$(cat)
   case "$lines" in ${pattern}) ${body};; esac
   printf '%s\\n' "$lines" | /usr/sbin/bpftool -j batch file -
@@ -72,8 +66,6 @@ case "$*" in ${pattern}) ${body};; esac
 exec /usr/sbin/bpftool "$@"
 `,
   )
-  chmodSync(script, 0o755)
-  process.env['PATH'] = `${join(lab.directory, 'shim')}:${path}`
 }
 
 test('status and apply work despite a damaged record of the generation', async () => {
@@ -201,7 +193,7 @@ test('leaves a program alone that another tool attaches during an apply', async 
   expect(stderr).toContain('E206 changed-meanwhile')
   expect(exitCode).toBe(4)
   expect(programsOn('eth1')).toEqual(['foreign_pass'])
-  process.env['PATH'] = path
+  lab.realTools()
   lab.write('xdp.yaml', config('eth0: {}'))
   await settled()
 })
@@ -214,7 +206,7 @@ test('a rollback detaches exactly the programs that the apply attached', async (
   lab.write('xdp.yaml', config())
   expect((await lab.xdp('apply', '--auto-approve')).exitCode).toBe(1)
   expect(programsOn('eth1')).toEqual(['foreign_pass'])
-  process.env['PATH'] = path
+  lab.realTools()
   lab.write('xdp.yaml', config('eth0: {}'))
   await settled()
 })
@@ -227,7 +219,7 @@ inDepth('a failed cleanup after the switch exits 3, and the next apply completes
   expect(exitCode).toBe(3)
   expect(stderr).toContain('the new policy is in force, but cleanup failed in part')
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
-  process.env['PATH'] = path
+  lab.realTools()
   await lab.ok('apply', '--auto-approve')
   expect(programsOn('eth1')).toEqual([])
   await settled()
@@ -237,7 +229,7 @@ inDepth('an interface that vanishes before its detach counts as detached', async
   await apply()
   interpose('*"net detach"*', `/usr/sbin/ip link del eth1`)
   await apply(config('eth0: {}'))
-  process.env['PATH'] = path
+  lab.realTools()
   await settled()
 })
 
@@ -280,7 +272,7 @@ inDepth('status does not report a running apply as drift', async () => {
   const applied = lab.ok('apply', '--auto-approve')
   await expect.poll(() => existsSync(begun), { interval: 5 }).toBe(true)
   const status = lab.ok('status', '--json')
-  process.env['PATH'] = path
+  lab.realTools()
   expect(JSON.parse(await status)).toMatchObject({ drift: false })
   await applied
   await settled()

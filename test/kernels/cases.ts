@@ -16,7 +16,7 @@ import {
 import type { ObjectFile } from '../../src/abi/object.ts'
 import { type MapShape, mapWords, type Paths, pinPaths, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
-import { partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { PROGRAMS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import { withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
@@ -81,6 +81,11 @@ const FILTER = state({
 
 const from = (source: string): p.Layer => (source.includes(':') ? p.ipv6({ source }) : p.ipv4({ source }))
 
+const tags = (count: number) => Array.from({ length: count }, () => p.vlan(0))
+
+/** 4 KiB of options: the linear part of a test packet ends before. */
+const longOptions = () => [p.hopByHop({ size: 2048 }), p.destinationOptions({ size: 2048 })]
+
 const FILTER_ROWS: readonly Row[] = [
   row('NOT_IP', 'ARP', p.arp()),
   row('NOT_IP', 'an unknown ethertype', p.raw(40)),
@@ -94,7 +99,12 @@ const FILTER_ROWS: readonly Row[] = [
   row('ALLOWLIST', 'an allowed part of it', from('2001:db8:a::7'), p.udp()),
   row('BLOCKLIST', 'one VLAN tag', p.vlan(7), from('198.51.100.7'), p.udp()),
   row('BLOCKLIST', 'two VLAN tags', p.vlan(7, { type: 0x88a8 }), p.vlan(8), from('2001:db8::7'), p.udp()),
-  row('UNSUPPORTED', 'three VLAN tags', p.vlan(1), p.vlan(2), p.vlan(3), from('198.51.100.7'), p.udp()),
+  row('BLOCKLIST', 'three VLAN tags', p.vlan(1), p.vlan(2), p.vlan(3), from('198.51.100.7'), p.udp()),
+  row('BLOCKLIST', 'sixteen priority tags', ...tags(16), from('198.51.100.7'), p.udp()),
+  row('UNSUPPORTED', 'seventeen priority tags', ...tags(17), from('198.51.100.7'), p.udp()),
+  row('BLOCKLIST', 'a tag of ethertype 0x9100', p.vlan(1, { type: 0x9100 }), from('2001:db8::7'), p.udp()),
+  row('BLOCKLIST', 'beyond the linear part', from('2001:db9::9'), ...longOptions(), p.udp({ source: 53 })),
+  row('DEFAULT_PASS', 'another port beyond the linear part', from('2001:db9::9'), ...longOptions(), p.udp()),
   row('BLOCKLIST', 'UDP from port 53', from('203.0.113.9'), p.udp({ source: 53 })),
   row('DEFAULT_PASS', 'UDP from port 54', from('203.0.113.9'), p.udp({ source: 54 })),
   row('DEFAULT_PASS', 'TCP from port 53', from('203.0.113.9'), p.tcp({ source: 53 })),
@@ -134,6 +144,11 @@ const DROP = state({
 })
 
 const DROP_ROWS: readonly Row[] = [
+  row('NOT_IP_DROP', 'an unknown ethertype', p.raw(40)),
+  row('NOT_IP', 'LLDP', p.typed(0x88cc)),
+  row('MALFORMED_DROP', 'an IPv4 header length of four words', p.ipv4({ ihl: 4 }), p.udp()),
+  row('UNSUPPORTED_DROP', 'seventeen priority tags', ...tags(17), from('198.51.100.7'), p.udp()),
+  row('ESSENTIAL', 'an ICMP error', from('192.0.2.254'), p.icmp(3, 4)),
   row('DEFAULT_DROP', 'IPv4 in no list', from('8.8.8.8'), p.udp()),
   row('DEFAULT_DROP', 'IPv6 in no list', from('2001:4860::8'), p.udp()),
   row('ALLOWLIST', 'an allowed IPv4 address', from('198.51.100.7'), p.udp()),
@@ -363,6 +378,7 @@ export function prepare(directory: string, guest: string, shipped: readonly stri
     `bond_index=${BOND.ifindex}`,
     `bond_mac=${spaced(BOND.mac)}`,
     `bond_peer_mac=${spaced(BOND.peerMac)}`,
+    `wanted="${PROGRAMS.join(' ')}"`,
     `policies="${POLICIES.map(({ number }) => number).join(' ')}"`,
     '',
   ].join('\n')

@@ -273,8 +273,8 @@ export class DataPlane {
     return outputs.map((output) => Uint8Array.from((output as { value: string[] }).value, Number))
   }
 
-  /** Runs a program that counts; returns its result. */
-  async count(name: 'flow_count' | 'port_count'): Promise<number> {
+  /** Runs a program that counts, by its name; returns its result. */
+  async count(name: string): Promise<number> {
     const [output] = await runBatch([plainRun(this.program(name))])
     return (output as { retval: number }).retval
   }

@@ -62,6 +62,13 @@ const hex = (bytes: Uint8Array): string[] => Array.from(bytes, (byte) => `0x${by
 const keyOf = (words: readonly string[]): number =>
   new DataView(Uint8Array.from(words.slice(0, 4), Number).buffer).getUint32(0, true)
 
+/** The answer of ip to a batch of `route get`: this host has no routes. */
+const noRoutes = (lines: readonly string[]) => ({
+  stdout: '',
+  stderr: lines.map((_, i) => `RTNETLINK answers: Network is unreachable\nCommand failed -:${i + 1}\n`).join(''),
+  exitCode: 1,
+})
+
 export class FakeKernel {
   readonly bpffs = mkdtempSync(join(tmpdir(), 'xdp-fake-'))
   readonly links = new Map<string, FakeLink>()
@@ -174,6 +181,7 @@ export class FakeKernel {
   }
 
   readonly runner: Runner = async (tool, argv, input) => {
+    if (argv.includes('-batch')) return noRoutes((input ?? '').trim().split('\n'))
     if (argv.includes('batch')) return this.#batch((input ?? '').trim().split('\n'))
     const [, ...words] = argv
     try {

@@ -3,7 +3,7 @@
 
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -135,8 +135,22 @@ export class Lab {
     return ['nsenter', `--net=/run/netns/${this.host}`, process.execPath, this.cli, '--bpffs', this.bpffs, ...args]
   }
 
+  get #tools(): string {
+    return join(this.directory, 'tools')
+  }
+
+  /** Puts a shell script before a tool that the command line runs. */
+  tool(name: string, script: string): void {
+    chmodSync(this.write(`tools/${name}`, `#!/bin/sh\n${script}`), 0o755)
+  }
+
+  /** Removes the scripts of `tool`. */
+  realTools(): void {
+    rmSync(this.#tools, { recursive: true, force: true })
+  }
+
   #environment(): NodeJS.ProcessEnv {
-    return { ...process.env, CACHE_DIRECTORY: this.cache }
+    return { ...process.env, CACHE_DIRECTORY: this.cache, XDP_TOOLS_PATH: this.#tools }
   }
 
   /** Runs `xdp …` on the filtering host, in the laboratory's directory. */

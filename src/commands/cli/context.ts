@@ -11,6 +11,8 @@ export type GlobalFlags = Options<typeof GLOBAL_FLAGS>
 export interface Context {
   readonly flags: GlobalFlags
   readonly cache: Cache
+  /** Whether the command runs as root, which must not act on files of other users. */
+  readonly isRoot: boolean
   readonly host: Host
   /** Stdin as a stream of chunks. */
   readonly stdin: () => AsyncIterable<Uint8Array>

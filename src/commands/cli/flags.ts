@@ -26,6 +26,10 @@ export const GLOBAL_FLAGS = {
     value: 'TIME',
     help: 'how long to wait for the lock of another xdp; default: 30s',
   },
+  'allow-insecure-permissions': {
+    type: 'boolean',
+    help: 'as root, use config and list files that other users can change',
+  },
   debug: { type: 'boolean', help: 'show the stack of unexpected errors' },
   help: { type: 'boolean', short: 'h', help: 'show help and exit' },
   version: { type: 'boolean', help: 'show the version and exit' },
@@ -62,6 +66,10 @@ export const APPROVE_FLAGS = {
 export const APPLY_FLAGS = {
   ...APPROVE_FLAGS,
   ...FEED_FLAGS,
+  reclaim: {
+    type: 'boolean',
+    help: 'replace programs of xdp whose pins are lost, as after the bpffs was unmounted',
+  },
   'wait-interfaces': {
     type: 'string',
     value: 'TIME',

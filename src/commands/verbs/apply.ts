@@ -1,6 +1,7 @@
 // xdp apply
 
 import { EXIT, type Exit } from '../../diagnostics.ts'
+import type { Desired } from '../../model/desired.ts'
 import { applyDesired } from '../../pipelines/apply.ts'
 import { withTools } from '../../pipelines/tools.ts'
 import { refuseWatched } from '../../pipelines/watched.ts'
@@ -15,8 +16,14 @@ import { load, showWarnings } from './config.ts'
 import { type Findings, recorded } from './record.ts'
 import { afterInterfaces } from './wait.ts'
 
+const reclaiming = (desired: Desired): Desired => ({
+  ...desired,
+  options: new Map([...desired.options].map(([name, one]) => [name, { ...one, reclaims: true }])),
+})
+
 async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, findings: Findings): Promise<Exit> {
-  const { desired, warnings } = await load(context)
+  const { desired: loaded, warnings } = await load(context)
+  const desired = options.reclaim ? reclaiming(loaded) : loaded
   const { config, provenance } = desired
   await refuseWatched(context.host, config.path)
   findings.sha256 = config.sha256

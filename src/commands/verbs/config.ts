@@ -1,23 +1,37 @@
 // Finds and loads the config of a command, and keeps its warnings.
 
 import { findConfig, loadConfig } from '../../config/load.ts'
+import { newReads } from '../../config/text/source.ts'
+import { ANY_FILE, rootsRule, type Trust } from '../../config/text/trust.ts'
 import { CODES, type Diagnostic, XdpError } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
+import { computing } from '../../pipelines/session.ts'
 import { renderDiagnostics } from '../../render/diagnostic.ts'
 import type { Context } from '../cli/context.ts'
+
+/** The files that this command may use. */
+export const trustOf = ({ flags, isRoot }: Context): Trust =>
+  isRoot ? rootsRule(flags['allow-insecure-permissions']) : ANY_FILE
 
 export interface Loaded {
   readonly desired: Desired
   readonly warnings: readonly Diagnostic[]
 }
 
+/** Reads files, which may be large, or pipes that never end. */
+const read = async (context: Context, path: string): Promise<Loaded> =>
+  computing(context.host, () =>
+    loadConfig(path, { shelf: { cache: context.cache }, reads: newReads(trustOf(context)) }),
+  )
+
 /** Loads the file of --file, or the default one. Throws XdpError with all mistakes in it. */
-export async function load({ flags, cache }: Context): Promise<Loaded> {
-  return loadConfig(findConfig(flags.file), { shelf: { cache } })
+export async function load(context: Context): Promise<Loaded> {
+  return read(context, findConfig(context.flags.file))
 }
 
 /** Like `load`, but returns undefined without --file and without a default file. */
-export async function loadIfAny({ flags, cache }: Context): Promise<Loaded | undefined> {
+export async function loadIfAny(context: Context): Promise<Loaded | undefined> {
+  const { flags } = context
   let path: string
   try {
     path = findConfig(flags.file)
@@ -26,7 +40,7 @@ export async function loadIfAny({ flags, cache }: Context): Promise<Loaded | und
     if (none && flags.file === undefined) return undefined
     throw error
   }
-  return loadConfig(path, { shelf: { cache } })
+  return read(context, path)
 }
 
 /** Writes warnings to stderr, for commands whose result has no place for them. */

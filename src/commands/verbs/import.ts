@@ -8,6 +8,7 @@ import { type Imported, type ImportedInterface, type Printed, SOURCES, type Sour
 import { nearest } from '../../model/nearest.ts'
 import { formatCount, plural } from '../../model/numbers.ts'
 import { printFilter, routedInterfaces } from '../../pipelines/host.ts'
+import { computing } from '../../pipelines/session.ts'
 import { diagnosticsJson, renderDiagnostics } from '../../render/diagnostic.ts'
 import { jsonDocument } from '../../render/json.ts'
 import type { Context } from '../cli/context.ts'
@@ -49,10 +50,10 @@ async function read(
 ): Promise<readonly Printed[]> {
   if (file === undefined) {
     host.progress?.(`running ${from}`)
-    return printFilter(from)
+    return printFilter(host, from)
   }
   if (file === '-') return [{ name: 'stdin', bytes: await readInput() }]
-  const bytes = readBytes(file, LIST_LIMIT)
+  const bytes = await computing(host, () => readBytes(file, LIST_LIMIT))
   return isUnusable(bytes) ? refuseFile(bytes) : [{ name: file, bytes }]
 }
 
@@ -152,7 +153,8 @@ async function importAll(
   const [first, ...beside] = await read(from, file, context)
   const { name, bytes } = first as Printed
   context.host.progress?.('parsing')
-  const imported = importFrom(from, { name, bytes, interfaces: options.interface, beside })
+  const input = { name, bytes, interfaces: options.interface, beside }
+  const imported = await computing(context.host, () => importFrom(from, input))
   const { interfaces, warnings } = await choose(options.interface, imported, file === undefined)
   const source = [name, ...beside.map((one) => one.name)].join(', ')
   const composed = compose(imported, { from, source, interfaces, files: options.output !== undefined })

@@ -24,6 +24,7 @@ import {
   unpack,
 } from '../text/source.ts'
 import type { Placed } from '../text/tree.ts'
+import type { Trust } from '../text/trust.ts'
 import type { WrittenEntry } from '../text/written.ts'
 import { keep, recall, type Shelf, shelfName } from './shelf.ts'
 
@@ -68,8 +69,8 @@ function textOf(path: string, content: Buffer): Buffer | Unusable {
   return checkText(path, bytes) ?? bytes
 }
 
-function load(path: string): Loaded | Unusable {
-  const content = readFile(path, LIST_LIMIT)
+function load(path: string, trust: Trust): Loaded | Unusable {
+  const content = readFile(path, LIST_LIMIT, trust)
   if (isUnusable(content)) return content
   const { bytes, modifiedAt } = content
   let text: Buffer | Unusable | undefined
@@ -100,7 +101,7 @@ function contentOf(path: string, at: Location, mention: Mention): Loaded | undef
     return undefined
   }
   files.push(path)
-  const loaded = load(path)
+  const loaded = load(path, library.trust)
   if (isUnusable(loaded)) reportUnusable(loaded, at, mention)
   else library.digests.set(path, loaded.digest)
   const content = isUnusable(loaded) ? undefined : loaded

@@ -24,8 +24,17 @@ function inFileOrder(files: readonly string[]): (left: Diagnostic, right: Diagno
     (left.at?.column ?? 0) - (right.at?.column ?? 0)
 }
 
-/** @param files paths in reading order; may grow until `finish` */
-export function createReport(files: readonly string[]): Report {
+/** An error without content of the file that it is in. */
+function discreet(diagnostic: Diagnostic, { text: _, ...at }: Location): Diagnostic {
+  const message = `line ${at.line} is not usable; it is not shown, because not every user may read this file`
+  return { ...diagnostic, at, message, hint: `as root: sed -n ${at.line}p '${at.file.replaceAll("'", `'\\''`)}'` }
+}
+
+/**
+ * @param files paths in reading order; may grow until `finish`
+ * @param isPrivate whether messages must not show content of a file
+ */
+export function createReport(files: readonly string[], isPrivate: (file: string) => boolean = () => false): Report {
   const errors: Diagnostic[] = []
   const warnings: Diagnostic[] = []
   let omitted = 0
@@ -35,13 +44,16 @@ export function createReport(files: readonly string[]): Report {
     at: Location | undefined,
     message: string,
     hint: string | undefined,
-  ): Diagnostic => ({
-    code,
-    severity,
-    message,
-    ...(hint === undefined ? {} : { hint }),
-    ...(at === undefined ? {} : { at }),
-  })
+  ): Diagnostic => {
+    const diagnostic: Diagnostic = {
+      code,
+      severity,
+      message,
+      ...(hint === undefined ? {} : { hint }),
+      ...(at === undefined ? {} : { at }),
+    }
+    return at !== undefined && isPrivate(at.file) ? discreet(diagnostic, at) : diagnostic
+  }
   return {
     error: (code, at, message, hint) => void errors.push(make('error', code, at, message, hint)),
     warning: (code, at, message, hint) => void warnings.push(make('warning', code, at, message, hint)),

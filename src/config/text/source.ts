@@ -1,10 +1,14 @@
-// Files as bytes and text, with a place for every offset. Only this file and glob.ts of the room touch the disk.
+// Files as bytes and text, with a place for every offset. Only this file, trust.ts and glob.ts of the room touch the disk.
 
 import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
-import { type Code, type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
+import { type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
+import { ANY_FILE, type Trust } from './trust.ts'
+import type { Unusable } from './unusable.ts'
+
+export type { Unusable }
 
 /** A config is written by hand, and 4 MiB hold about 100,000 lines. Long lists belong in list files. */
 export const CONFIG_LIMIT = 4 * 1024 * 1024
@@ -18,20 +22,18 @@ export interface Reads {
   readonly digests: Map<string, string>
   /** Matches of each pattern. */
   readonly patterns: Map<string, readonly string[]>
+  /** Which files may be used. */
+  readonly trust: Trust
 }
 
-export const newReads = (): Reads => ({ files: [], digests: new Map(), patterns: new Map() })
+export const newReads = (trust: Trust = ANY_FILE): Reads => ({
+  files: [],
+  digests: new Map(),
+  patterns: new Map(),
+  trust,
+})
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
-
-/** Why a file is unusable; the caller adds the place that names the file. */
-export interface Unusable {
-  readonly code: Code
-  readonly message: string
-  readonly hint?: string
-  /** Place in the file, for an error in its content. */
-  readonly at?: Location
-}
 
 const size = (bytes: number): string => (bytes >= 2 ** 30 ? `${bytes / 2 ** 30} GiB` : `${bytes / 2 ** 20} MiB`)
 
@@ -77,7 +79,7 @@ export interface Content {
 }
 
 /** Reads a regular file. Refuses a FIFO or device before opening it, because opening one can block or have effects. */
-export function readFile(path: string, limit: number): Content | Unusable {
+export function readFile(path: string, limit: number, trust: Trust = ANY_FILE): Content | Unusable {
   const tooLarge = (): Unusable => ({
     code: 'E003',
     message: `${path} is larger than ${size(limit)}`,
@@ -91,6 +93,8 @@ export function readFile(path: string, limit: number): Content | Unusable {
     if (!stats.isFile()) {
       return { code: 'E002', message: `${path} is ${kindOf(stats)}`, hint: 'use a regular file' }
     }
+    const distrusted = trust.distrust(path)
+    if (distrusted) return distrusted
     if (stats.size > limit) return tooLarge()
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
     try {
@@ -106,8 +110,8 @@ export function readFile(path: string, limit: number): Content | Unusable {
 }
 
 /** The bytes of a regular file. */
-export function readBytes(path: string, limit: number): Buffer | Unusable {
-  const content = readFile(path, limit)
+export function readBytes(path: string, limit: number, trust?: Trust): Buffer | Unusable {
+  const content = readFile(path, limit, trust)
   return isUnusable(content) ? content : content.bytes
 }
 

@@ -1,10 +1,11 @@
 // The interfaces to check, with facts from ip and ethtool. A "card" is an interface with these facts.
 
+import { anything, list, optional, record, type ShapeOf, text, whole } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
 import { type Hardware, readHardware, UNKNOWN_HARDWARE } from '../host/ethtool.ts'
 import type { RawLink } from '../host/links.ts'
-import { runIp } from '../tools/ip.ts'
+import { askIp } from '../tools/ip.ts'
 
 /** A program on an interface, with its owner if that is known. */
 export interface CardProgram {
@@ -32,26 +33,30 @@ export interface Card extends Omit<Link, 'programs'>, Details {
   readonly programs: readonly CardProgram[]
 }
 
-interface IpDetails {
-  readonly ifname: string
-  readonly flags: readonly string[]
-  readonly link?: string
-  readonly num_tx_queues?: number
-  readonly num_rx_queues?: number
-  readonly linkinfo?: { readonly info_data?: { readonly type?: string; readonly mode?: string } }
-}
+const details = record({
+  ifname: text,
+  flags: list(text),
+  link: optional(text),
+  num_tx_queues: optional(whole),
+  num_rx_queues: optional(whole),
+  linkinfo: optional(record({ info_data: optional(record({ type: optional(anything), mode: optional(anything) })) })),
+})
+
+/** Other kinds have numbers or other words in these fields. */
+const variantOf = ({ type, mode }: { readonly type?: unknown; readonly mode?: unknown }): string | undefined =>
+  [type, mode].find((value) => typeof value === 'string') as string | undefined
 
 /**
  * `ip -j -d link` → details by name. Reads the carrier from the flags, because many drivers leave operstate unknown.
  */
-export function parseDetails(links: readonly IpDetails[]): Map<string, Details> {
+export function parseDetails(links: readonly ShapeOf<typeof details>[]): Map<string, Details> {
   return new Map(
     links.map((link) => [
       link.ifname,
       {
         carrier: !link.flags.includes('UP') || link.flags.includes('LOWER_UP'),
         lower: link.link,
-        variant: link.linkinfo?.info_data?.type ?? link.linkinfo?.info_data?.mode,
+        variant: variantOf(link.linkinfo?.info_data ?? {}),
         rxQueues: link.num_rx_queues ?? 0,
         txQueues: link.num_tx_queues ?? 0,
       },
@@ -60,7 +65,7 @@ export function parseDetails(links: readonly IpDetails[]): Map<string, Details> 
 }
 
 export const readDetails = async (): Promise<Map<string, Details>> =>
-  parseDetails(((await runIp('-d', 'link', 'show')) ?? []) as IpDetails[])
+  parseDetails(await askIp(list(details), '-d', 'link', 'show'))
 
 const NO_DETAILS: Details = { carrier: true, lower: undefined, variant: undefined, rxQueues: 0, txQueues: 0 }
 

@@ -2,7 +2,7 @@
 
 import { access, readFile } from 'node:fs/promises'
 import type { Check } from '../../report/result.ts'
-import { maySteerXdp } from '../host/host.ts'
+import { mayLoad, maySteerXdp } from '../host/host.ts'
 import { bad, ok, warn } from './check.ts'
 
 export interface Identity {
@@ -57,7 +57,7 @@ export async function readIdentity(): Promise<Identity> {
 export const isPrivileged = ({ capabilities, userNamespace }: Identity): boolean =>
   maySteerXdp(capabilities) && !userNamespace
 
-const CONTAINER_FLAGS = '--cap-add BPF --cap-add NET_ADMIN --network host -v /sys/fs/bpf:/sys/fs/bpf'
+const CONTAINER_FLAGS = '--cap-add BPF --cap-add PERFMON --cap-add NET_ADMIN --network host -v /sys/fs/bpf:/sys/fs/bpf'
 
 export function checkPermission(identity: Identity): Check {
   const id = 'permission'
@@ -76,8 +76,16 @@ export function checkPermission(identity: Identity): Check {
       container === undefined ? 'give the process CAP_BPF and CAP_NET_ADMIN' : `start it with ${CONTAINER_FLAGS}`,
     )
   }
+  if (!mayLoad(capabilities)) {
+    const message = 'no CAP_PERFMON: this process may read and ban, but not load the programs that apply needs'
+    return warn(
+      id,
+      message,
+      container === undefined ? 'give the process CAP_PERFMON' : `start it with ${CONTAINER_FLAGS}`,
+    )
+  }
   if (((capabilities >> CAP_SYS_ADMIN) & 1n) === 0n) {
-    return ok(id, 'CAP_BPF and CAP_NET_ADMIN (reading foreign programs also needs CAP_SYS_ADMIN)')
+    return ok(id, 'CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (reading foreign programs also needs CAP_SYS_ADMIN)')
   }
   return ok(id, 'may load and attach programs')
 }

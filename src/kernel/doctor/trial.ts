@@ -1,9 +1,10 @@
 // The strongest test of a kernel: loads the programs that apply would load, then removes them.
 
 import { randomBytes } from 'node:crypto'
+import { shownProgram } from '../../abi/answer.ts'
 import { XdpError } from '../../diagnostics.ts'
 import { ALL_PARTS } from '../../features/features.ts'
-import { runBpftool } from '../tools/bpftool.ts'
+import { askBpftool, runBpftool } from '../tools/bpftool.ts'
 import { loadObject, withObjects } from '../tools/object.ts'
 import { removePins } from '../tools/pins.ts'
 import { CommandError } from '../tools/spawn.ts'
@@ -26,7 +27,7 @@ export async function tryLoading(bpffs: string): Promise<Trial> {
     await withObjects(await loadObject(), ALL_PARTS, async (paths) => {
       for (const path of paths) await runBpftool('prog', 'loadall', path, directory)
     })
-    const program = (await runBpftool('prog', 'show', 'pinned', `${directory}/xdp_filter`)) as { jited?: boolean }
+    const program = await askBpftool(shownProgram, 'prog', 'show', 'pinned', `${directory}/xdp_filter`)
     return { outcome: 'loaded', jited: program.jited === true }
   } catch (error) {
     if (error instanceof CommandError) return { outcome: 'refused', words: error.words || error.message }

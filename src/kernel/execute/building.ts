@@ -5,6 +5,7 @@ import { rmdir, writeFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { basename, dirname } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
+import { shownProgram } from '../../abi/answer.ts'
 import { bpftool, commandLine, quiet } from '../../abi/command.ts'
 import { HEADER_LINES } from '../../abi/generated.ts'
 import { mapWords, type Paths } from '../../abi/paths.ts'
@@ -192,7 +193,7 @@ export const BUILDING = {
     part: ({ program }, run) => ({
       commands: [bpftool('prog', 'show', 'pinned', program)],
       finish: ([shown]) => {
-        run.programId = (shown as { id: number }).id
+        run.programId = shownProgram(shown).id
       },
     }),
   },

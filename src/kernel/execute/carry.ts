@@ -2,12 +2,13 @@
 // that. abi_carry.h describes their input.
 
 import { writeFile } from 'node:fs/promises'
+import { ran } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { bpftool, type Command } from '../../abi/command.ts'
 import { CARRY_LINES, CARRY_SLOTS, carryHeaderCodec } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Carrying } from '../../features/step.ts'
-import { runBatch, runBpftool } from '../tools/bpftool.ts'
+import { askBatch, runBpftool } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { runLine } from '../tools/transfer.ts'
@@ -85,7 +86,7 @@ export async function carry(directory: string, carrying: readonly Carrying[]): P
         commands.push(runLine(`${directory}/${PROGRAMS[one.map].program}`, file, '/dev/null'))
       }
     }
-    const outputs = (await runBatch(commands)) as { retval: number }[]
+    const outputs = await askBatch(ran, commands)
     if (outputs.some(({ retval }) => retval !== CARRIED)) throw fail('E108', 'counters could not be carried over')
   })
 }

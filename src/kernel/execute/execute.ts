@@ -9,6 +9,7 @@ import type { Host } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { allDone, runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
+import { shielded } from '../tools/interrupt.ts'
 import { BUILDING } from './building.ts'
 import type { Batch, BatchPart, Kind, KindTable, Outcome, Run } from './kind.ts'
 import { SWITCHING } from './switching.ts'
@@ -124,13 +125,14 @@ export async function execute(host: Host, paths: Paths, steps: readonly Step[]):
     while (begun < tidying) {
       if (begun <= switching) throwIfAborted(host)
       const group = groupAt(steps, begun, tidying)
+      const mayBeInterrupted = begun < switching
       begun += group.length
-      await runGroup(run, group)
+      await (mayBeInterrupted ? runGroup(run, group) : shielded(() => runGroup(run, group)))
     }
   } catch (error) {
-    throw await rollback(run, steps.slice(0, begun), error)
+    throw await shielded(() => rollback(run, steps.slice(0, begun), error))
   }
-  await tidy(run, steps.slice(tidying), tidying > 0)
+  await shielded(() => tidy(run, steps.slice(tidying), tidying > 0))
   return run.outcome
 }
 

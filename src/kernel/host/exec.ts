@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Readable } from 'node:stream'
 import { XdpError } from '../../diagnostics.ts'
+import { findTool } from '../tools/places.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import { effectiveCapabilities } from './host.ts'
 
@@ -79,7 +80,7 @@ const asUser = ({ uid, gid }: User): string[] =>
     : ['--reuid', uid, '--regid', gid, '--init-groups']
 
 function start({ command, env }: ExecRequest, user: User): ChildProcess {
-  return spawn('setpriv', [...asUser(user), '--pdeathsig', 'KILL', '--', ...command], {
+  return spawn(findTool('setpriv'), [...asUser(user), '--pdeathsig', 'KILL', '--', ...command], {
     cwd: '/',
     env: { PATH, LANG: 'C.UTF-8', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

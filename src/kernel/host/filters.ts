@@ -1,7 +1,8 @@
 // Rules of other filters on this host, as their tools print them. Reads only, and parses nothing.
 
+import { list, optional, record, text } from '../../abi/answer.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
-import { runIp } from '../tools/ip.ts'
+import { askIp } from '../tools/ip.ts'
 import { CommandError, spawnTool, stderrWords } from '../tools/spawn.ts'
 
 export type Filter = 'ipset' | 'nft' | 'xdp-filter' | 'iptables'
@@ -53,9 +54,8 @@ export async function readFilter(filter: Filter): Promise<readonly Printed[]> {
 
 /** Interfaces of the default routes of this host: they receive packets from the internet. */
 export async function defaultRouteInterfaces(): Promise<readonly string[]> {
-  const routes = await Promise.all([runIp('-4', 'route', 'show', 'default'), runIp('-6', 'route', 'show', 'default')])
-  const devices = routes.flatMap((found) =>
-    ((found ?? []) as readonly { readonly dev?: string }[]).map(({ dev }) => dev),
-  )
+  const shape = list(record({ dev: optional(text) }))
+  const families = ['-4', '-6'].map((family) => askIp(shape, family, 'route', 'show', 'default'))
+  const devices = (await Promise.all(families)).flat().map(({ dev }) => dev)
   return [...new Set(devices.filter((dev) => dev !== undefined && dev !== 'lo'))] as readonly string[]
 }

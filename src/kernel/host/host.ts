@@ -11,6 +11,11 @@ export interface Host extends Memory {
   readonly instance: string
   readonly lockTimeoutMs: number
   readonly signal?: AbortSignal
+  /**
+   * Runs a long computation while a signal ends the process at once: the computation would keep it from being handled.
+   * Absent in the daemon, which a signal always stops in order.
+   */
+  readonly compute?: <T>(body: () => T) => Promise<T>
   /** Called with the name of each stage as it starts. */
   readonly progress?: (stage: string) => void
 }
@@ -20,6 +25,7 @@ const BPF_FS_MAGIC = 0xcafe4a11
 /** linux/capability.h */
 const CAP_NET_ADMIN = 12n
 const CAP_SYS_ADMIN = 21n
+const CAP_PERFMON = 38n
 const CAP_BPF = 39n
 
 const has = (capabilities: bigint, capability: bigint): boolean => ((capabilities >> capability) & 1n) === 1n
@@ -50,6 +56,20 @@ export async function isBpffs(path: string): Promise<boolean> {
 export async function ownNetns(): Promise<bigint> {
   const link = await readlink('/proc/self/ns/net')
   return BigInt(/\[(\d+)\]/.exec(link)?.[1] ?? '0')
+}
+
+/**
+ * Whether the kernel loads the programs for this process: the verifier allows their arithmetic on pointers only with
+ * CAP_PERFMON (include/linux/bpf.h, bpf_allow_ptr_leaks).
+ */
+export const mayLoad = (capabilities: bigint): boolean =>
+  has(capabilities, CAP_SYS_ADMIN) || has(capabilities, CAP_PERFMON)
+
+/** Throws E104 where the kernel would refuse to load the programs. */
+export async function requireLoading(): Promise<void> {
+  if (mayLoad(await effectiveCapabilities())) return
+  const hint = 'run it with sudo (in a systemd unit, add CAP_PERFMON to CapabilityBoundingSet and AmbientCapabilities)'
+  throw fail('E104', 'loading XDP programs needs CAP_PERFMON beside CAP_BPF and CAP_NET_ADMIN', hint)
 }
 
 /** Throws E104 (exit 77) without the capabilities, E105 (exit 69) if the bpffs is not mounted. */

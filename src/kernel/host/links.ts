@@ -1,8 +1,9 @@
 // Network interfaces with all XDP programs on them, from one `ip -j -d link`.
 
+import { anything, list, optional, record, type ShapeOf, text, whole } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
-import { runIp } from '../tools/ip.ts'
+import { askIp } from '../tools/ip.ts'
 
 /** linux/if_link.h XDP_ATTACHED_*, as `ip -j` prints them. */
 const MODES: Readonly<Record<number, AttachMode>> = { 1: 'native', 2: 'generic', 3: 'offload' }
@@ -19,37 +20,43 @@ export interface RawLink extends Omit<Link, 'programs'> {
   readonly programs: readonly RawProgram[]
 }
 
-interface IpProgram {
-  readonly mode: number
-  readonly prog?: { readonly id: number; readonly name?: string; readonly tag?: string }
+const program = {
+  mode: optional(whole),
+  prog: optional(record({ id: whole, name: optional(text), tag: optional(text) })),
 }
 
-interface IpLink {
-  readonly ifname: string
-  readonly ifindex: number
-  readonly mtu: number
-  readonly flags: readonly string[]
-  readonly master?: string
-  readonly address?: string
-  readonly link_type?: string
+const link = record({
+  ifname: text,
+  ifindex: whole,
+  mtu: whole,
+  flags: list(text),
+  master: optional(text),
+  address: optional(text),
+  link_type: optional(text),
   /** For a VLAN interface: the interface below it. */
-  readonly link?: string
-  readonly linkinfo?: {
-    readonly info_kind?: string
-    readonly info_data?: {
-      readonly protocol?: string
-      readonly id?: number
-      readonly remote?: string
-      readonly external?: boolean
-    }
-  }
-  readonly xdp?: IpProgram & { readonly attached?: readonly IpProgram[] }
-}
+  link: optional(text),
+  linkinfo: optional(
+    record({
+      info_kind: optional(text),
+      info_data: optional(
+        record({
+          protocol: optional(text),
+          id: optional(anything),
+          remote: optional(anything),
+          external: optional(anything),
+        }),
+      ),
+    }),
+  ),
+  xdp: optional(record({ ...program, attached: optional(list(record(program))) })),
+})
 
-function programsOf(link: IpLink): RawProgram[] {
-  const attached = link.xdp?.attached ?? (link.xdp ? [link.xdp] : [])
+type IpLink = ShapeOf<typeof link>
+
+function programsOf({ xdp }: IpLink): RawProgram[] {
+  const attached = xdp?.attached ?? (xdp ? [xdp] : [])
   return attached.flatMap(({ mode, prog }) => {
-    const name = MODES[mode]
+    const name = MODES[mode ?? 0]
     return prog && name ? [{ id: prog.id, mode: name, name: prog.name ?? '', tag: prog.tag ?? '' }] : []
   })
 }
@@ -63,7 +70,7 @@ export const plainMac = (text: string | undefined): string =>
 /** Tag and parent of a VLAN interface; undefined for 802.1ad, and for a parent in another namespace. */
 function vlanOf({ link, linkinfo }: IpLink): Link['vlan'] {
   const { protocol = '802.1Q', id } = linkinfo?.info_data ?? {}
-  if (linkinfo?.info_kind !== 'vlan' || link === undefined || id === undefined || protocol !== '802.1Q')
+  if (linkinfo?.info_kind !== 'vlan' || link === undefined || typeof id !== 'number' || protocol !== '802.1Q')
     return undefined
   return { parent: link, tag: id }
 }
@@ -77,7 +84,7 @@ function isMultipoint({ linkinfo }: IpLink): boolean {
 
 /** Every interface of this process's network namespace, by name. */
 export async function readLinks(): Promise<Map<string, RawLink>> {
-  const links = ((await runIp('-d', 'link', 'show')) ?? []) as IpLink[]
+  const links = await askIp(list(link), '-d', 'link', 'show')
   return new Map(
     links.map((link) => [
       link.ifname,

@@ -3,9 +3,12 @@
 
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import { fail, XdpError } from '../../diagnostics.ts'
+import { killGroup, within } from '../tools/deadline.ts'
 import { runDirectory } from '../tools/exchange.ts'
+import { findTool, toolEnvironment } from '../tools/places.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
 
@@ -116,36 +119,35 @@ async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Ho
   ])
 }
 
+/** Script of the process that holds the lock; $0 is the lock file. */
+const HOLD = ': >"$0"; echo locked; exec cat'
+/** Time to end by itself for the process that holds the lock. */
+const RELEASE_MS = 2000
+
 /** Undefined on timeout, or if `signal` ended the wait. On success, removes the note of the last holder. */
 async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
-  const child = execa(
-    'flock',
-    [
-      '--exclusive',
-      ...wait,
-      '--conflict-exit-code',
-      `${CONFLICT}`,
-      file,
-      'sh',
-      '-c',
-      ': >"$0"; echo locked; exec cat',
-      file,
-    ],
-    { stdin: 'pipe', stdout: 'pipe', reject: false, detached: true, buffer: false },
-  )
-  const stop = (): void => void child.kill()
+  const argv = ['--exclusive', ...wait, '--conflict-exit-code', `${CONFLICT}`, file, 'sh', '-c', HOLD, file]
+  const child = execa(findTool('flock'), argv, {
+    ...{ env: toolEnvironment(), extendEnv: false, reject: false, detached: true, buffer: false },
+    ...{ stdin: 'pipe', stdout: 'pipe' },
+  })
+  const kill = (): Promise<void> => killGroup(child.pid)
+  const stop = (): void => void kill()
   signal?.addEventListener('abort', stop)
   const locked = new Promise<boolean>((resolve) => child.stdout.once('data', () => resolve(true)))
-  const outcome = await Promise.race([locked, child])
-  signal?.removeEventListener('abort', stop)
+  const result = Promise.race([locked, child])
+  const outcome = await within({ tool: 'flock', argv }, () => ({ result, kill }), timeoutMs).finally(() =>
+    signal?.removeEventListener('abort', stop),
+  )
   if (outcome === true) {
     const ended = child.then(() => undefined)
     return {
       ended,
       release: async () => {
         child.stdin.end()
-        await ended
+        const isLate = await Promise.race([ended, delay(RELEASE_MS, true, { ref: false })])
+        if (isLate) await kill()
       },
     }
   }

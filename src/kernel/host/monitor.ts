@@ -2,7 +2,9 @@
 // rely on receiving all of them.
 
 import { execa } from 'execa'
-import { stderrWords, toolEnvironment } from '../tools/spawn.ts'
+import { XdpError } from '../../diagnostics.ts'
+import { findTool, toolEnvironment } from '../tools/places.ts'
+import { stderrWords } from '../tools/spawn.ts'
 
 /** `ip monitor OBJECT`, and the label of each line about such an object (the monitor of iproute2 prints no JSON). */
 const LABELS = {
@@ -70,6 +72,25 @@ export function readEvents(kinds: readonly MonitorObject[]): (text: string) => R
   }
 }
 
+/** Starts the process; the reason if a tool is missing, which can be installed while the daemon runs. */
+function startMonitor(kinds: readonly MonitorObject[]) {
+  const words = ['-o', 'monitor', 'label', ...kinds.map((kind) => OBJECTS[kind])]
+  try {
+    return execa(findTool('setpriv'), ['--pdeathsig', 'KILL', findTool('ip'), ...words], {
+      env: toolEnvironment(),
+      extendEnv: false,
+      stdin: 'ignore',
+      reject: false,
+      detached: true,
+      buffer: { stdout: false },
+      encoding: 'utf8',
+    })
+  } catch (error) {
+    if (error instanceof XdpError) return error.message
+    throw error
+  }
+}
+
 /**
  * Starts to monitor events of these kinds in the network namespace of this process. The kernel kills the monitor when
  * this process ends, because a leftover monitor would keep the namespace alive.
@@ -78,15 +99,8 @@ export function monitorKernel(
   kinds: readonly MonitorObject[],
   onEvents: (kinds: ReadonlySet<KernelEvent>) => void,
 ): Monitor {
-  const words = ['-o', 'monitor', 'label', ...kinds.map((kind) => OBJECTS[kind])]
-  const child = execa('setpriv', ['--pdeathsig', 'KILL', 'ip', ...words], {
-    env: toolEnvironment(),
-    stdin: 'ignore',
-    reject: false,
-    detached: true,
-    buffer: { stdout: false },
-    encoding: 'utf8',
-  })
+  const child = startMonitor(kinds)
+  if (typeof child === 'string') return { ended: Promise.resolve(child), stop: () => undefined }
   const read = readEvents(kinds)
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     const found = read(text)

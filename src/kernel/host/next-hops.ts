@@ -3,9 +3,10 @@
 // packet would. An answer arrives within milliseconds, or not at all.
 
 import { setTimeout } from 'node:timers/promises'
+import { list, optional, record, type ShapeOf, text, whole } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { NextHop } from '../../model/service.ts'
-import { type IpResult, runIp, runIpBatch } from '../tools/ip.ts'
+import { askIp, askIpBatch, type IpResult, runIpBatch } from '../tools/ip.ts'
 import { plainMac } from './links.ts'
 
 export interface Hops {
@@ -15,21 +16,19 @@ export interface Hops {
   readonly unresolved: ReadonlyMap<string, string>
 }
 
-interface IpRoute {
-  readonly type?: string
-  readonly dev?: string
-  readonly gateway?: string
-  /** A gateway of the other family (RFC 8950). */
-  readonly via?: { readonly host?: string }
-  readonly metrics?: readonly { readonly mtu?: number }[]
-}
+/** The answer to `ip route get`. */
+export const foundRoutes = list(
+  record({
+    type: optional(text),
+    dev: optional(text),
+    gateway: optional(text),
+    /** A gateway of the other family (RFC 8950). */
+    via: optional(record({ host: optional(text) })),
+    metrics: optional(list(record({ mtu: optional(whole) }))),
+  }),
+)
 
-interface IpNeighbour {
-  readonly dst: string
-  readonly dev: string
-  readonly lladdr?: string
-  readonly state?: readonly string[]
-}
+const neighbour = record({ dst: text, dev: text, lladdr: optional(text), state: optional(list(text)) })
 
 /** Facts about interfaces, by name. */
 export type Devices = ReadonlyMap<
@@ -58,8 +57,8 @@ const REFUSALS: Readonly<Record<string, string>> = {
 }
 
 /** The route in the output of `ip route get`, or why the packet cannot be sent, as a clause. */
-export function routeOf(address: string, { output, error }: IpResult): Route | string {
-  const route = (output as readonly IpRoute[] | undefined)?.[0]
+export function routeOf(address: string, { output, error }: IpResult<ShapeOf<typeof foundRoutes>>): Route | string {
+  const route = output?.[0]
   if (route === undefined) return REFUSALS[error ?? ''] ?? `no route: ${error}`
   if (route.type === 'local') return 'the address belongs to this host'
   if (route.type !== undefined && route.type !== 'unicast') return `the route is of type ${route.type}`
@@ -104,7 +103,7 @@ export interface Neighbours {
   readonly stale: readonly string[]
 }
 
-export function neighboursOf(entries: readonly IpNeighbour[]): Neighbours {
+export function neighboursOf(entries: readonly ShapeOf<typeof neighbour>[]): Neighbours {
   const macs = new Map<string, string>()
   const stale: string[] = []
   for (const { dst, dev, lladdr, state = [] } of entries) {
@@ -116,8 +115,7 @@ export function neighboursOf(entries: readonly IpNeighbour[]): Neighbours {
   return { macs, stale }
 }
 
-const readNeighbours = async (): Promise<Neighbours> =>
-  neighboursOf(((await runIp('neigh', 'show')) ?? []) as IpNeighbour[])
+const readNeighbours = async (): Promise<Neighbours> => neighboursOf(await askIp(list(neighbour), 'neigh', 'show'))
 
 /** A route with the key of its neighbour; many backends may share one neighbour. */
 interface KnownRoute extends Route {
@@ -128,10 +126,13 @@ interface KnownRoute extends Route {
 export type RouteCache = Map<string, KnownRoute | string>
 
 async function readRoutes(addresses: readonly string[]): Promise<RouteCache> {
-  const results = await runIpBatch(addresses.map((address) => `route get ${address}`))
+  const results = await askIpBatch(
+    foundRoutes,
+    addresses.map((address) => `route get ${address}`),
+  )
   const found: RouteCache = new Map()
   for (const [i, address] of addresses.entries()) {
-    const route = routeOf(address, results[i] as IpResult)
+    const route = routeOf(address, results[i] as IpResult<ShapeOf<typeof foundRoutes>>)
     found.set(address, typeof route === 'string' ? route : { ...route, key: keyOf(route) })
   }
   return found

@@ -26,7 +26,8 @@ function watchdog(): number | undefined {
 
 /** undefined if no service manager wants notifications. Calls `onFailure` at most once, with the reason. */
 export function serviceManager(onFailure: (why: string) => void): ServiceManager | undefined {
-  if (!process.env['NOTIFY_SOCKET']) return undefined
+  const socket = process.env['NOTIFY_SOCKET']
+  if (!socket) return undefined
   let last = Promise.resolve()
   let hasFailed = false
   const failed = (why: string): void => {
@@ -36,7 +37,9 @@ export function serviceManager(onFailure: (why: string) => void): ServiceManager
   const send = async (assignments: readonly string[]): Promise<void> => {
     try {
       // As a child: systemd accepts it as a message of the parent.
-      const { exitCode, stderr } = await spawnChild('systemd-notify', assignments.map(oneLine))
+      const { exitCode, stderr } = await spawnChild('systemd-notify', assignments.map(oneLine), undefined, {
+        NOTIFY_SOCKET: socket,
+      })
       if (exitCode !== 0) failed(stderr.trim() || `exit status ${exitCode}`)
     } catch (error) {
       if (!(error instanceof XdpError)) throw error

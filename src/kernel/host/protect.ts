@@ -2,29 +2,26 @@
 // would cut off the host, or the user who typed it.
 
 import { readFile } from 'node:fs/promises'
+import { list, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import type { Address } from '../../model/address.ts'
 import type { Protected } from '../../model/ban.ts'
 import type { SocketEnd } from '../../model/live.ts'
 import { parseAddress } from '../../model/text.ts'
-import { runIp } from '../tools/ip.ts'
+import { askIp } from '../tools/ip.ts'
 
 const SSH_PORT = 22
 /** include/net/tcp_states.h TCP_ESTABLISHED, as /proc/net/tcp prints it. */
 const ESTABLISHED = '01'
 
-interface IpAddress {
-  readonly ifname: string
-  readonly addr_info?: readonly { readonly local?: string }[]
-}
+const addresses = list(record({ ifname: text, addr_info: optional(list(record({ local: optional(text) }))) }))
 
-interface Hop {
-  readonly gateway?: string
+const hop = {
+  gateway: optional(text),
   /** A gateway of the other family (RFC 5549). */
-  readonly via?: { readonly host?: string }
+  via: optional(record({ host: optional(text) })),
 }
-
-type IpRoute = Hop & { readonly nexthops?: readonly Hop[] }
+const routes = list(record({ ...hop, nexthops: optional(list(record(hop))) }))
 
 const protect = (text: string | undefined, what: string): Protected[] => {
   const address = text === undefined ? undefined : parseAddress(text)
@@ -38,9 +35,7 @@ function unmapped(words: Uint32Array): Uint32Array {
 }
 
 /** All addresses of this host in this namespace, with their interface. */
-async function addressesByInterface(): Promise<readonly IpAddress[]> {
-  return ((await runIp('addr', 'show')) ?? []) as IpAddress[]
-}
+const addressesByInterface = (): Promise<ShapeOf<typeof addresses>> => askIp(addresses, 'addr', 'show')
 
 /** All addresses of this host in this namespace. */
 export async function readOwnAddresses(): Promise<readonly Address[]> {
@@ -58,8 +53,8 @@ async function ownAddresses(): Promise<Protected[]> {
 }
 
 async function gateways(family: '-4' | '-6'): Promise<Protected[]> {
-  const routes = ((await runIp(family, 'route', 'show', 'default')) ?? []) as IpRoute[]
-  return routes.flatMap((route) =>
+  const found = await askIp(routes, family, 'route', 'show', 'default')
+  return found.flatMap((route) =>
     [route, ...(route.nexthops ?? [])].flatMap(({ gateway, via }) =>
       protect(gateway ?? via?.host, 'the default gateway'),
     ),

@@ -8,11 +8,11 @@ import type { Live } from '../../model/live.ts'
 import { addressTextsOf, type LeavingBackend, type Service } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
 import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
-import { runIpBatch } from '../tools/ip.ts'
+import { askIpBatch } from '../tools/ip.ts'
 import { readStripping } from './ethtool.ts'
 import { readLinks } from './links.ts'
 import type { Memory } from './memory.ts'
-import { type Devices, requestNeighbours, resolveNextHops } from './next-hops.ts'
+import { type Devices, foundRoutes, requestNeighbours, resolveNextHops } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
 
 export type Surroundings = Pick<
@@ -40,18 +40,14 @@ export async function readForwarding(): Promise<Surroundings['forwards']> {
   return { v4, v6 }
 }
 
-interface IpRoute {
-  readonly type?: string
-  readonly dev?: string
-  readonly gateway?: string
-  readonly via?: unknown
-}
-
 /** VIPs inside the network of an interface that are not an address of this host, with that interface. */
 async function readUnanswered(vips: readonly string[]): Promise<Surroundings['unanswered']> {
-  const results = await runIpBatch(vips.map((vip) => `route get ${vip}`))
+  const results = await askIpBatch(
+    foundRoutes,
+    vips.map((vip) => `route get ${vip}`),
+  )
   const found = vips.flatMap((vip, index) => {
-    const route = (results[index]?.output as readonly IpRoute[] | undefined)?.[0]
+    const route = results[index]?.output?.[0]
     const isOnLink = route?.type === undefined && route?.gateway === undefined && route?.via === undefined
     return isOnLink && route?.dev !== undefined ? [[vip, route.dev] as const] : []
   })

@@ -1,15 +1,16 @@
 // Waits for interfaces that do not exist yet: at boot, while the kernel loads drivers and udev renames interfaces.
 
 import { setTimeout } from 'node:timers/promises'
+import { list, record, text } from '../../abi/answer.ts'
 import { fail } from '../../diagnostics.ts'
-import { runIp } from '../tools/ip.ts'
+import { askIp } from '../tools/ip.ts'
 import type { Host } from './host.ts'
 
 /** Polling interval; each poll is one process of a few milliseconds. */
 const INTERVAL_MS = 100
 
 async function absent(names: readonly string[]): Promise<string[]> {
-  const links = ((await runIp('link', 'show')) ?? []) as readonly { readonly ifname: string }[]
+  const links = await askIp(list(record({ ifname: text })), 'link', 'show')
   const existing = new Set(links.map(({ ifname }) => ifname))
   return names.filter((name) => !existing.has(name))
 }

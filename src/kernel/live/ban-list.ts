@@ -3,10 +3,11 @@
 // listing, under the lock of the instance, so that bans do not change meanwhile; pins found before are leftovers of a
 // killed process.
 
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { truncateSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
+import { bad, entriesOf, ran } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
-import { bpftool, type HexEntry, type Part, plainRun, quiet, viewOf } from '../../abi/command.ts'
+import { bpftool, type Part, plainRun, quiet } from '../../abi/command.ts'
 import {
   BAN_RECORDS,
   type BanState,
@@ -19,7 +20,8 @@ import { type MapShape, mapWords, type Paths } from '../../abi/paths.ts'
 import { BANS, banStatePart } from '../../features/bans.ts'
 import type { Ban } from '../../model/ban.ts'
 import { type Prefix, prefixOf } from '../../model/text.ts'
-import { runBatch, runParts } from '../tools/bpftool.ts'
+import { readOutput } from '../tools/answer.ts'
+import { askBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { loadObject } from '../tools/object.ts'
 import { removePins } from '../tools/pins.ts'
@@ -78,10 +80,13 @@ type Read = ReturnType<typeof recordReader>
 
 /** A walk of the map may meet a prefix twice, if it is lifted and banned again meanwhile. */
 async function dumpBans(paths: Paths, read: Read): Promise<Ban[]> {
-  const [dump] = await runBatch([bpftool('map', 'dump', 'pinned', paths.sharedMap(BANS.maps.bans))])
+  const { keySize, valueSize } = BANS.maps.bans
+  const command = bpftool('map', 'dump', 'pinned', paths.sharedMap(BANS.maps.bans))
+  const [dump = []] = await askBatch(entriesOf(keySize, valueSize), [command])
   const bans = new Map<string, Ban>()
-  for (const { key, value } of (dump ?? []) as HexEntry[]) {
-    const ban = read(viewOf([...key, ...value]), 0)
+  for (const { key, value } of dump) {
+    const both = Buffer.concat([key, value])
+    const ban = read(new DataView(both.buffer, both.byteOffset, both.length), 0)
     if (ban) bans.set(key.join(), ban)
   }
   return [...bans.values()]
@@ -109,9 +114,11 @@ function writeRequest(file: string, first: number, count: number): void {
 function readRecords(files: readonly string[], count: number, read: Read): Ban[] {
   const bans: Ban[] = []
   for (const [page, file] of files.entries()) {
-    const answer = readFileSync(file)
+    const records = Math.min(BAN_RECORDS, count - page * BAN_RECORDS)
+    if (records <= 0) break
+    const answer = readOutput(file, banPageHeaderCodec.size + records * banRecordCodec.size)
     const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
-    for (let record = 0; record < Math.min(BAN_RECORDS, count - page * BAN_RECORDS); record++) {
+    for (let record = 0; record < records; record++) {
       const ban = read(view, banPageHeaderCodec.size + record * banRecordCodec.size)
       if (ban) bans.push(ban)
     }
@@ -134,7 +141,9 @@ function copyPart(files: string, programs: string, entries: number, read: Read):
     finish: ([copied, ...reads]) => {
       checkRuns(reads, 'listing bans')
       const answers = pages.map((file) => `${file}.out`)
-      return readRecords(answers, (copied as { retval: number }).retval, read)
+      const { retval } = ran(copied)
+      if (retval > entries) bad(undefined, `at most ${entries} bans`, retval)
+      return readRecords(answers, retval, read)
     },
   }
 }

@@ -2,19 +2,11 @@
 // them. Writing needs the lock of the instance. Expiry uses the boot time of the kernel, which neither NTP nor a
 // suspended machine changes; times of day are computed from the remaining time.
 
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { uptime } from 'node:os'
+import { ran, valueView } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
-import {
-  bpftool,
-  type Command,
-  type HexEntry,
-  hexBytes,
-  keyBytes,
-  type Part,
-  plainRun,
-  viewOf,
-} from '../../abi/command.ts'
+import { bpftool, type Command, hexBytes, keyBytes, type Part, plainRun } from '../../abi/command.ts'
 import {
   BAN_OP,
   BAN_REQUESTS,
@@ -26,6 +18,7 @@ import {
   banHeaderCodec,
   banKeyCodec,
   banRequestCodec,
+  LINE_SIZE,
   type Meta,
   metaCodec,
 } from '../../abi/generated.ts'
@@ -39,7 +32,8 @@ import type { Ban, BanLabels, BanOutcome, BanRequest } from '../../model/ban.ts'
 import { type Prefix, prefixOf } from '../../model/text.ts'
 import { META_LINE } from '../../tables/layout/layout.ts'
 import { list } from '../observe/instance.ts'
-import { runBatch, runParts } from '../tools/bpftool.ts'
+import { readOutput, understand } from '../tools/answer.ts'
+import { askBatch, runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { runLine } from '../tools/transfer.ts'
@@ -109,14 +103,13 @@ export async function banNetns(paths: Paths): Promise<bigint | undefined> {
   for (let look = 1; ; look++) {
     const generations = await banGenerations(paths)
     try {
-      const outputs = await runBatch(
+      const outputs = await askBatch(
+        valueView(LINE_SIZE),
         generations.map((number) =>
           bpftool('map', 'lookup', 'pinned', paths.policy(number), 'key', ...keyBytes(META_LINE)),
         ),
       )
-      return outputs
-        .map((output) => metaCodec.decode(viewOf((output as HexEntry).value)).netns)
-        .find((netns) => netns !== 0n)
+      return outputs.map((line) => metaCodec.decode(line).netns).find((netns) => netns !== 0n)
     } catch (error) {
       if (look === LOOKS || !(error instanceof CommandError)) throw error
     }
@@ -173,13 +166,17 @@ async function writeOnce(
     )
     const files = chunks.map((_, i) => `${directory}/${i}`)
     await Promise.all(chunks.map((chunk, i) => writeFile(files[i] as string, encodeRequests(chunk, labels, now))))
-    const [, ...runs] = (await runBatch([
+    const [, ...runs] = await askBatch(ran, [
       banSweep(paths, generation),
       ...files.map((file) => runLine(paths.program(generation, BANS.programs.write), file, `${file}.out`)),
-    ])) as { retval: number }[]
+    ])
     if (runs.some(({ retval }) => retval !== DONE)) throw fail('E108', 'the data plane refused to write bans')
-    const answers = await Promise.all(files.map((file) => readFile(`${file}.out`)))
-    return answers.flatMap((answer, i) => decodeResults(answer, chunks[i]?.length ?? 0))
+    return understand('bpftool', 'bpftool prog run', () =>
+      files.flatMap((file, i) => {
+        const count = chunks[i]?.length ?? 0
+        return decodeResults(readOutput(`${file}.out`, banHeaderCodec.size + count * banRequestCodec.size), count)
+      }),
+    )
   })
 }
 
@@ -260,7 +257,7 @@ export async function readBan(
   const lookup = bpftool('map', 'lookup', 'pinned', paths.sharedMap(BANS.maps.bans), 'key', 'hex', ...hexBytes(bytes))
   const found: Part<BanRecord> = {
     commands: [lookup],
-    finish: ([entry]) => banCodec.decode(viewOf((entry as HexEntry).value)),
+    finish: ([entry]) => banCodec.decode(valueView(banCodec.size)(entry)),
   }
   try {
     const [state, ban] = await runParts(banStatePart(paths, generation), found)

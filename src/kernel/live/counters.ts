@@ -1,7 +1,8 @@
 // Counters. Runs of stats_read sum them over CPUs inside the kernel, so that the cost of reading does not include the
 // text of a value per CPU (bpf/include/stats.h).
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
+import { bad } from '../../abi/answer.ts'
 import type { Part } from '../../abi/command.ts'
 import {
   type Counter,
@@ -19,6 +20,7 @@ import { FILTER } from '../../features/filter.ts'
 import type { ListKind } from '../../model/state.ts'
 import type { ReasonName } from '../../report/reason.ts'
 import type { Count } from '../../report/result.ts'
+import { readOutput } from '../tools/answer.ts'
 import { runParts } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
@@ -81,13 +83,15 @@ const add = (sum: Count | undefined, { packets, bytes }: Counter): Count => ({
 })
 
 /** Merges the answers of all runs. Every range of CPUs reports a list once. */
-function decodeAnswers(answers: readonly Uint8Array[]): Counters {
+function decodeAnswers(requests: readonly Request[], answers: readonly Uint8Array[]): Counters {
   const interfaces = Array.from({ length: INTERFACE_SLOTS }, () => new Map<ReasonName, Count>())
   const lists = new Map<number, CountedList>()
-  for (const answer of answers) {
+  for (const [i, request] of requests.entries()) {
+    const answer = answers[i] as Uint8Array
     const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
-    const request = statsRequestCodec.decode(view)
-    for (let record = 0; record < request.result; record++) {
+    const { result } = statsRequestCodec.decode(view)
+    if (result > request.records) bad(undefined, `at most ${request.records} counters`, result)
+    for (let record = 0; record < result; record++) {
       const at = statsRequestCodec.size + record * recordSize(request)
       const number = request.first + record
       if (request.kind === STATS_KIND.LISTS) {
@@ -126,7 +130,10 @@ export function countersPart(files: string, program: string, cpus: readonly CpuR
   })
   const finish = (outputs: readonly unknown[]): Counters => {
     checkRuns(outputs, 'reading counters')
-    return decodeAnswers(requests.map((_, number) => readFileSync(`${files}-${number}.out`)))
+    const answers = requests.map((request, number) =>
+      readOutput(`${files}-${number}.out`, statsRequestCodec.size + request.records * recordSize(request)),
+    )
+    return decodeAnswers(requests, answers)
   }
   return { commands, finish }
 }

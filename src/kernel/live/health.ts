@@ -8,7 +8,8 @@
 // a daemon that does not know the new generation may still have written for a former owner.
 
 import { writeFile } from 'node:fs/promises'
-import { bpftool, bytesOf, keyBytes } from '../../abi/command.ts'
+import { bytes as hexBytes, ran, record } from '../../abi/answer.ts'
+import { bpftool, keyBytes } from '../../abi/command.ts'
 import { HEALTH_OP, HEALTH_RECORDS, healthHeaderCodec, healthRecordCodec, LINE_SIZE } from '../../abi/generated.ts'
 import type { HealthBytes } from '../../abi/health.ts'
 import { type Paths, pinPaths } from '../../abi/paths.ts'
@@ -17,7 +18,7 @@ import type { Observed } from '../../features/feature.ts'
 import { HEALTH, restingBytes } from '../../features/health.ts'
 import type { Host } from '../host/host.ts'
 import { list } from '../observe/instance.ts'
-import { runBatch } from '../tools/bpftool.ts'
+import { askBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { runLine } from '../tools/transfer.ts'
 
@@ -30,10 +31,11 @@ export async function readHealth(paths: Paths, numbers: Iterable<number>): Promi
   const wanted = [...numbers]
   const lines = [...new Set(wanted.map((number) => Math.floor(number / LINE_SIZE)))].sort((a, b) => a - b)
   const map = paths.sharedMap(HEALTH.maps.health)
-  const outputs = await runBatch(lines.map((line) => bpftool('map', 'lookup', 'pinned', map, 'key', ...keyBytes(line))))
-  const content = new Map(
-    lines.map((line, i) => [line, bytesOf((outputs[i] as { readonly value: readonly string[] }).value)]),
+  const outputs = await askBatch(
+    record({ value: hexBytes(LINE_SIZE) }),
+    lines.map((line) => bpftool('map', 'lookup', 'pinned', map, 'key', ...keyBytes(line))),
   )
+  const content = new Map(lines.map((line, i) => [line, outputs[i]?.value]))
   return new Map(
     wanted.map((number) => [number, content.get(Math.floor(number / LINE_SIZE))?.[number % LINE_SIZE] ?? 0]),
   )
@@ -66,7 +68,7 @@ async function run(paths: Paths, generation: number, op: number, bytes: HealthBy
         return runLine(program, file, '/dev/null')
       }),
     )
-    const outputs = (await runBatch(commands)) as { retval: number }[]
+    const outputs = await askBatch(ran, commands)
     if (outputs.some(({ retval }) => retval === REFUSED)) return false
     if (outputs.some(({ retval }) => retval !== STORED)) throw fail('E108', 'the data plane refused to write health')
     return true

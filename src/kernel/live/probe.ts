@@ -1,11 +1,11 @@
 // Probes: test packets inside and outside of every list, with the verdict of the file, sent through a loaded program.
 // They change no counter: metadata marks them as test runs, and names the interface that they stand for.
 
-import { readFileSync, writeFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { writeFileSync } from 'node:fs'
+import { ran } from '../../abi/answer.ts'
 import type { Part } from '../../abi/command.ts'
 import { bpftool } from '../../abi/command.ts'
-import { type Explanation, REASON } from '../../abi/generated.ts'
+import { type Explanation, explanationCodec, REASON, testRunCodec } from '../../abi/generated.ts'
 import {
   ANYWHERE,
   ANYWHERE_BARE,
@@ -27,7 +27,8 @@ import type { Scope, State } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 import type { Verdict } from '../../report/reason.ts'
 import { type Ingress, judge, TEST_INGRESS } from '../../semantics/judge.ts'
-import { runBatch } from '../tools/bpftool.ts'
+import { readOutput, understand } from '../tools/answer.ts'
+import { askBatch, runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 
 /** linux/bpf.h enum xdp_action */
@@ -141,7 +142,7 @@ export function probePart(files: string, program: string, probes: readonly Probe
     return bpftool('prog', 'run', 'pinned', program, ...input, 'repeat', '1')
   })
   const finish = (outputs: readonly unknown[]): Verdict[] =>
-    (outputs as { retval: number }[]).map(({ retval }) => verdictOfAction(retval))
+    outputs.map((output) => verdictOfAction(ran(output).retval))
   return { commands, finish }
 }
 
@@ -190,11 +191,16 @@ async function excusedOf(
     return bpftool('prog', 'run', 'pinned', explain, ...input, 'data_out', `${file}.out`, 'repeat', '1')
   })
   await runBatch(commands)
-  const excused = probes.filter(({ number }) =>
-    APART.includes(explanationOf(packetOf(readFileSync(`${files}-${number}.out`))).reason),
+  const explained = await understand('bpftool', 'bpftool prog run', () =>
+    probes.map(({ number }) => readExplanation(`${files}-${number}.out`)),
   )
+  const excused = probes.filter((_, i) => APART.includes(explained[i]?.reason ?? -1))
   return new Set(excused.map(({ number }) => number))
 }
+
+/** Reads the explanation that a test run wrote. Throws BadAnswer. */
+const readExplanation = (file: string): Explanation =>
+  explanationOf(packetOf(readOutput(file, testRunCodec.size + explanationCodec.size)))
 
 /** Sends one packet through a pinned filter, and through its twin that explains the verdict. */
 export async function explainPacket(
@@ -206,11 +212,11 @@ export async function explainPacket(
   return withExchange(async (directory) => {
     const input = writeInput(`${directory}/packet`, testInputFor(packet, arrival))
     const output = `${directory}/explanation`
-    const [judged] = (await runBatch([
+    const [judged] = await askBatch(ran, [
       bpftool('prog', 'run', 'pinned', filter, ...input, 'repeat', '1'),
       bpftool('prog', 'run', 'pinned', explain, ...input, 'data_out', output, 'repeat', '1'),
-    ])) as { retval: number }[]
-    const explanation = explanationOf(packetOf(await readFile(output)))
+    ])
+    const explanation = await understand('bpftool', 'bpftool prog run', () => readExplanation(output))
     return { verdict: verdictOfAction(judged?.retval ?? 0), explanation }
   })
 }

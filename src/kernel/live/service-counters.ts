@@ -1,6 +1,7 @@
 // Counters of services and backends, summed over CPUs in the kernel: see abi_counters.h.
 
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
+import { ran } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import type { Command } from '../../abi/command.ts'
 import {
@@ -15,7 +16,8 @@ import {
 import type { Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
 import { BALANCER } from '../../features/balancer.ts'
-import { runBatch } from '../tools/bpftool.ts'
+import { readOutput, understand } from '../tools/answer.ts'
+import { askBatch } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { runLine } from '../tools/transfer.ts'
@@ -102,9 +104,11 @@ export async function readBalanceCounters(
       await writeFile(`${directory}/${number}`, request)
       commands.push(runLine(program, `${directory}/${number}`, `${directory}/${number}.out`))
     }
-    const outputs = (await runBatch(commands)) as { retval: number }[]
+    const outputs = await askBatch(ran, commands)
     if (outputs.some(({ retval }) => retval !== READ)) throw fail('E108', 'the data plane refused to read counters')
-    const answers = await Promise.all(requests.map((_, number) => readFile(`${directory}/${number}.out`)))
+    const answers = await understand('bpftool', 'bpftool prog run', () =>
+      requests.map((request, number) => readOutput(`${directory}/${number}.out`, request.length)),
+    )
     return {
       services: collect(ofServices, answers.slice(0, ofServices.length)),
       backends: collect(ofBackends, answers.slice(ofServices.length)),

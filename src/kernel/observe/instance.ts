@@ -1,8 +1,9 @@
 // Reads the pins of one instance: its generations and shared maps, not yet interpreted.
 
 import { readdir } from 'node:fs/promises'
+import { bad, entriesOf, type ShapeOf, shownMap, shownProgram, valueView } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
-import { bpftool, bytesOf, type Command, type HexEntry, keyBytes, type Part } from '../../abi/command.ts'
+import { bpftool, type Command, keyBytes, type Part } from '../../abi/command.ts'
 import {
   ABI_VERSION,
   type Attachment,
@@ -34,10 +35,12 @@ export async function list(directory: string): Promise<string[]> {
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-function dumped<T>(output: unknown, size: number, decode: (view: DataView) => T, empty: T): T[] {
-  const values = new Array<T>(size).fill(empty)
-  for (const { key, value } of output as HexEntry[]) {
-    values[viewOf(bytesOf(key)).getUint32(0, LITTLE_ENDIAN)] = decode(viewOf(bytesOf(value)))
+function dumped<T>(output: unknown, map: MapShape, decode: (view: DataView) => T, empty: T): T[] {
+  const values = new Array<T>(map.entries).fill(empty)
+  for (const { key, value } of entriesOf(map.keySize, map.valueSize)(output)) {
+    const number = viewOf(key).getUint32(0, LITTLE_ENDIAN)
+    if (number >= map.entries) bad(undefined, `a key below ${map.entries}`, number)
+    values[number] = decode(viewOf(value))
   }
   return values
 }
@@ -71,37 +74,30 @@ const generationQueries = (paths: Paths, { number: generation, ownMaps }: Genera
 /** Queries about every generation; those about the maps beside its policy follow. */
 const QUERIES = 4
 
-interface ShownMap {
-  readonly max_entries: number
-  readonly bytes_memlock?: number
-}
-
-const memoryOf = ({ max_entries, bytes_memlock }: ShownMap): number => bytes_memlock ?? max_entries * LINE_SIZE
+const memoryOf = ({ max_entries, bytes_memlock }: ShapeOf<typeof shownMap>): number =>
+  bytes_memlock ?? max_entries * LINE_SIZE
 
 function decodeGeneration(
   { number, programs, ownMaps, hasCarry }: GenerationPins,
   outputs: readonly unknown[],
 ): Omit<Generation, 'header'> {
-  const [program, map, settings, meta] = outputs as [
-    { id: number; tag: string; bytes_memlock?: number },
-    ShownMap,
-    HexEntry,
-    HexEntry,
-  ]
-  const abi = viewOf(bytesOf(settings.value)).getUint32(0, LITTLE_ENDIAN)
-  const decoded = metaCodec.decode(viewOf(bytesOf(meta.value)))
+  const program = shownProgram(outputs[0])
+  const map = shownMap(outputs[1])
+  const line = valueView(LINE_SIZE)
+  const abi = line(outputs[2]).getUint32(0, LITTLE_ENDIAN)
+  const decoded = metaCodec.decode(line(outputs[3]))
   return {
     number,
     abi,
     meta: abi === ABI_VERSION ? decoded : undefined,
     netns: decoded.netns,
-    program: { id: program.id, tag: program.tag },
+    program: { id: program.id, tag: program.tag ?? '' },
     lines: map.max_entries,
     memory: memoryOf(map) + (program.bytes_memlock ?? 0),
     unpinned: new Set(PROGRAMS.filter((name) => !programs.has(name))),
     ownMaps: new Map(
       ownMaps.map((name, i) => {
-        const shown = outputs[QUERIES + i] as ShownMap
+        const shown = shownMap(outputs[QUERIES + i])
         return [name, { entries: shown.max_entries, memory: memoryOf(shown) }]
       }),
     ),
@@ -173,7 +169,7 @@ export function instancePart(
 ): Part<Instance> {
   const dump = <T>(map: MapShape, decode: (view: DataView) => T, empty: T): Part<T[] | undefined> => ({
     commands: present.includes(map) ? [bpftool('map', 'dump', 'pinned', paths.sharedMap(map))] : [],
-    finish: ([output]) => (output === undefined ? undefined : dumped(output, map.entries, decode, empty)),
+    finish: ([output]) => (output === undefined ? undefined : dumped(output, map, decode, empty)),
   })
   const { commands, finish } = joinParts<
     [Attachment[] | undefined, InterfaceEntry[] | undefined, ReadonlyMap<string, unknown>, ...Generation[]]

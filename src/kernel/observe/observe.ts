@@ -1,6 +1,7 @@
 // Observation: netlink and pins → Live. Reads only. The live state is the actual content of the committed generation's
 // tables, and the actual attachments; the records of the last apply only separate drift from edits of the config.
 
+import { shownProgram } from '../../abi/answer.ts'
 import { bpftool } from '../../abi/command.ts'
 import { ABI_VERSION, type Attachment as AttachmentRecord, type InterfaceEntry } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
@@ -16,7 +17,7 @@ import { effectiveCapabilities, mayOpenForeign, ownNetns } from '../host/host.ts
 import { type RawLink, readLinks } from '../host/links.ts'
 import type { Memory } from '../host/memory.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
-import { runBatch } from '../tools/bpftool.ts'
+import { askBatch } from '../tools/bpftool.ts'
 import { readInstance } from './instance.ts'
 import { entriesOf, FREE_ENTRY, indexedEntry, isMember, isSameEntry, MODE_NUMBERS } from './records.ts'
 import { settled } from './settled.ts'
@@ -247,10 +248,10 @@ async function loadTimes(rawLinks: ReadonlyMap<string, RawLink>, instance: Insta
   const attached = [...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id))
   const foreign = [...new Set(attached.filter((id) => !own.has(id)))]
   if (foreign.length === 0 || !mayOpenForeign(await effectiveCapabilities())) return new Map()
-  const shown = (await runBatch(foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)))) as {
-    id: number
-    loaded_at?: number
-  }[]
+  const shown = await askBatch(
+    shownProgram,
+    foreign.map((id) => bpftool('prog', 'show', 'id', `${id}`)),
+  )
   return new Map(shown.map(({ id, loaded_at }) => [id, loaded_at ?? 0]))
 }
 

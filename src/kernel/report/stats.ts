@@ -1,6 +1,7 @@
 // Everything in `xdp stats`, as cheaply as possible: one ip and one bpftool process, and of the policy only the records
 // of its lists. Reports only drift that shows without reading tables: that of interfaces and pins.
 
+import { shownMap } from '../../abi/answer.ts'
 import type { Part } from '../../abi/command.ts'
 import { bpftool } from '../../abi/command.ts'
 import { NO_SLOT, SERVICE_SLOTS } from '../../abi/generated.ts'
@@ -52,8 +53,7 @@ interface Pinned {
 /** Kernel memory of maps in bytes; kernels before 6.4 report rough numbers. */
 const memoryPart = (paths: Paths, maps: readonly MapShape[]): Part<Map<MapShape, number>> => ({
   commands: maps.map((map) => bpftool('map', 'show', 'pinned', paths.sharedMap(map))),
-  finish: (outputs) =>
-    new Map(maps.map((map, i) => [map, Number((outputs[i] as { bytes_memlock?: number }).bytes_memlock ?? 0)])),
+  finish: (outputs) => new Map(maps.map((map, i) => [map, shownMap(outputs[i]).bytes_memlock ?? 0])),
 })
 
 async function readPinned(paths: Paths): Promise<Pinned> {

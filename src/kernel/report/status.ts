@@ -57,9 +57,9 @@ export function interfaceStatus(
   ]
 }
 
-/** Kernel memory of shared maps of a fixed size; per-CPU maps exist once for every CPU. */
+/** Kernel memory of shared arrays; those per CPU exist once for every CPU. */
 const sharedMemory = (missing: readonly MapShape[]): number =>
-  SHARED_MAPS.filter((map) => !missing.includes(map) && map.type !== 'hash').reduce(
+  SHARED_MAPS.filter((map) => !missing.includes(map) && map.type.endsWith('array')).reduce(
     (sum, { type, valueSize, entries }) =>
       sum + valueSize * entries * (type === 'percpu_array' ? availableParallelism() : 1),
     0,

@@ -1,25 +1,42 @@
 // bpftool, one command or a batch of them in one process; everything as JSON.
 
+import { anything, BadAnswer, list, optional, record, type Shape } from '../../abi/answer.ts'
 import { type Command, commandLine, type Part } from '../../abi/command.ts'
-import { CommandError, parseJson, spawnTool, stderrWords } from './spawn.ts'
+import { parseAnswer, understand } from './answer.ts'
+import { CommandError, spawnTool, stderrWords } from './spawn.ts'
 
 const errorOf = (output: unknown): string | undefined => {
   if (typeof output !== 'object' || output === null || !('error' in output)) return undefined
   return String(output.error)
 }
 
-/**
- * Runs one `bpftool -j` command and returns its JSON (undefined where it prints none).
- * Throws CommandError with the kernel's words, XdpError E100 where bpftool is missing.
- */
-export async function runBpftool(...argv: readonly string[]): Promise<unknown> {
-  const { stdout, stderr, exitCode } = await spawnTool('bpftool', ['-j', ...argv])
-  const output = stdout.trim().startsWith('{') || stdout.trim().startsWith('[') ? parseJson(stdout) : undefined
-  if (exitCode !== 0) {
-    const words = [stderrWords(stderr), errorOf(output)].filter((word) => word).join('; ')
-    throw new CommandError(`bpftool ${argv.join(' ')}`, exitCode, words)
+/** JSON of a failed bpftool, which may be incomplete; undefined for other text. */
+function tryParse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
-  return output
+}
+
+async function runOne(argv: readonly string[]): Promise<string> {
+  const { stdout, stderr, exitCode } = await spawnTool('bpftool', ['-j', ...argv])
+  if (exitCode === 0) return stdout
+  const words = [stderrWords(stderr), errorOf(tryParse(stdout))].filter((word) => word).join('; ')
+  throw new CommandError(`bpftool ${argv.join(' ')}`, exitCode, words)
+}
+
+/**
+ * Runs one bpftool command whose output does not matter. Throws CommandError with the kernel's words, XdpError as spawnTool.
+ */
+export async function runBpftool(...argv: readonly string[]): Promise<void> {
+  await runOne(argv)
+}
+
+/** Runs one `bpftool -j` command and returns its answer. Throws like runBpftool, and E131 if the answer has another shape. */
+export async function askBpftool<T>(shape: Shape<T>, ...argv: readonly string[]): Promise<T> {
+  const stdout = await runOne(argv)
+  return understand('bpftool', `bpftool ${argv.join(' ')}`, () => shape(parseAnswer(stdout)))
 }
 
 /** A part that explains the failure of one of its commands. */
@@ -29,7 +46,7 @@ export interface ExplainedPart<T> extends Part<T> {
 
 /**
  * Runs parts in one bpftool process; returns the results of their `finish`, in order. Throws the error that the failed
- * part explains, else CommandError; the commands before it have taken effect.
+ * part explains, else CommandError; the commands before it have taken effect. Throws E131 for an unusable answer.
  */
 export async function runParts<T extends readonly unknown[]>(
   ...parts: { readonly [K in keyof T]: ExplainedPart<T[K]> }
@@ -44,7 +61,21 @@ export async function runParts<T extends readonly unknown[]>(
     })
     throw failed?.explain?.(error) ?? error
   })
-  return joinParts<T>(...parts).finish(outputs)
+  let first = 0
+  const results: unknown[] = []
+  for (const { commands, finish } of all) {
+    const own = outputs.slice(first, first + commands.length)
+    first += commands.length
+    results.push(await understand('bpftool', linesOf(commands), () => finish(own)))
+  }
+  return results as unknown as T
+}
+
+/** The first command of several, and their number. */
+function linesOf(commands: readonly Command[]): string {
+  const [first] = commands
+  if (first === undefined) return 'bpftool batch'
+  return `${commandLine(first)}${commands.length > 1 ? `, and ${commands.length - 1} more in its batch` : ''}`
 }
 
 /** Joins parts to one, with the results of all in order. */
@@ -70,29 +101,58 @@ export async function allDone<T>(promises: readonly Promise<T>[]): Promise<T[]> 
   return Promise.all(promises)
 }
 
+/** The answer to a batch. The last element has no command if the batch itself failed. */
+const batchAnswer = list(record({ command: optional(list(anything)), output: anything }))
+
+/** Parses the answer to a batch. A failing bpftool may leave its JSON incomplete. Throws BadAnswer. */
+function readBatch(stdout: string, exitCode: number, count: number): ReturnType<typeof batchAnswer> {
+  if (exitCode !== 0) {
+    const parsed = tryParse(stdout)
+    return Array.isArray(parsed) ? batchAnswer(parsed) : []
+  }
+  const outputs = batchAnswer(parseAnswer(stdout))
+  if (outputs.length < count) throw new BadAnswer(`it answers ${outputs.length} of ${count} commands`)
+  return outputs
+}
+
 /**
  * Runs commands in one `bpftool -j batch` process and returns the JSON output of each. bpftool stops at the first
- * command that fails; the CommandError names it, and the ones before it have taken effect.
+ * command that fails; the CommandError names it, and the ones before it have taken effect. Throws E131 if the answer is
+ * no batch, or bpftool failed between commands.
  */
 export async function runBatch(commands: readonly Command[]): Promise<unknown[]> {
   if (commands.length === 0) return []
   const input = `${commands.map(({ argv }) => argv.join(' ')).join('\n')}\n`
   const { stdout, stderr, exitCode } = await spawnTool('bpftool', ['-j', 'batch', 'file', '-'], input)
-  // A failing bpftool may leave its JSON incomplete.
-  const outputs = (exitCode === 0 || stdout.trimEnd().endsWith(']') ? (parseJson(stdout) ?? []) : []) as {
-    command?: unknown
-    output: unknown
-  }[]
+  const outputs = await understand('bpftool', linesOf(commands), () => readBatch(stdout, exitCode, commands.length))
+  const last = outputs.at(-1)
+  const words = (): string => [stderrWords(stderr), errorOf(last?.output)].filter((word) => word).join('; ')
+  const isBatch = last !== undefined && last.command === undefined
   // At the end of its input bpftool takes an errno that libbpf left behind (`prog loadall` does) for a failed read, and
   // adds an element without a command. It gets there only if every command has succeeded.
-  const isDone = outputs.length === commands.length + 1 && outputs.at(-1)?.command === undefined
+  const isDone = outputs.length === commands.length + 1 && isBatch
   if (exitCode !== 0 && !isDone) {
+    if (isBatch) {
+      const done = outputs.length - 1
+      await understand('bpftool', linesOf(commands), () => {
+        throw new BadAnswer(`it stopped after ${done} of ${commands.length} commands: ${words()}`)
+      })
+    }
     const position = Math.max(0, outputs.length - 1)
     const failed = commands[position]
-    const words = [stderrWords(stderr), errorOf(outputs.at(-1)?.output)].filter((word) => word).join('; ')
-    const error = new CommandError(failed ? commandLine(failed) : 'bpftool batch', exitCode, words)
+    const error = new CommandError(failed ? commandLine(failed) : 'bpftool batch', exitCode, words())
     error.position = position
     throw error
   }
   return outputs.slice(0, commands.length).map(({ output }) => output)
+}
+
+/** Like runBatch, with the shape of every answer. Throws E131 also if one has another shape. */
+export async function askBatch<T>(shape: Shape<T>, commands: readonly Command[]): Promise<T[]> {
+  const outputs = await runBatch(commands)
+  const answers: T[] = []
+  for (const [i, output] of outputs.entries()) {
+    answers.push(await understand('bpftool', commandLine(commands[i] as Command), () => shape(output)))
+  }
+  return answers
 }

@@ -108,15 +108,38 @@ async function makeShared(): Promise<string | undefined> {
   }
 }
 
-/** Makes a directory for exchange files, which the caller removes. Throws like runDirectory. */
+/**
+ * Makes a directory for exchange files, which the caller removes. Throws like runDirectory, but only if the shared tmpfs
+ * is no help either: a command that reads needs no lock, so it works without a writable /run.
+ */
 export async function exchangeDirectory(): Promise<string> {
-  const run = await runDirectory()
   try {
+    const run = await runDirectory()
     await collect(run)
     return ((await isTmpfs(run)) ? undefined : await makeShared()) ?? (await makeIn(run))
   } catch (error) {
-    throw explain(error)
+    const explained = explain(error)
+    const isUnwritable = explained instanceof XdpError && explained.diagnostics[0]?.code === 'E115'
+    const shared = isUnwritable ? await makeShared() : undefined
+    if (shared === undefined) throw explained
+    return shared
   }
+}
+
+/** Whether the file system of a directory has no room left. */
+const isFull = async (directory: string): Promise<boolean> =>
+  statfs(directory).then(
+    ({ bavail }) => bavail === 0,
+    () => false,
+  )
+
+/** A tool that could not write its output fails, or leaves half of it. */
+async function explainFull(error: unknown, directory: string): Promise<unknown> {
+  const isByTool = error instanceof XdpError && ['E101', 'E131'].includes(error.diagnostics[0]?.code ?? '')
+  if (!isByTool || !(await isFull(directory))) return explain(error, dirname(directory))
+  const mount = dirname(directory) === RUN ? '/run' : dirname(directory)
+  const message = `${dirname(directory)} cannot be written: no space left on the device`
+  return fail('E115', message, `${mount} must be a tmpfs with room for the tables: df -h ${mount}`, error)
 }
 
 /** Runs `body` with a directory for exchange files on tmpfs, and removes it afterwards. Throws like runDirectory. */
@@ -125,7 +148,7 @@ export async function withExchange<T>(body: (directory: string) => Promise<T>): 
   try {
     return await body(directory)
   } catch (error) {
-    throw explain(error, dirname(directory))
+    throw await explainFull(error, directory)
   } finally {
     await rm(directory, { recursive: true, force: true })
   }

@@ -5,9 +5,11 @@
 // Protocol, line by line: the shell reads command lines, and writes the number and exit status of each command that has
 // ended. Input and output of commands go through files in a directory on tmpfs. Commands run concurrently.
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { execa } from 'execa'
-import { CommandError, notInstalled, type Output, spawnChild, toolEnvironment, useRunner } from './spawn.ts'
+import { killGroup, within } from './deadline.ts'
+import { findTool, notInstalled, toolEnvironment } from './places.ts'
+import { CommandError, type Output, spawnChild, useRunner } from './spawn.ts'
 
 const LOOP = 'while IFS= read -r line; do eval "$line"; done'
 
@@ -20,6 +22,20 @@ export interface Helper {
   readonly ended: Promise<void>
   /** Ends the shell once its commands have ended, and removes its files. */
   readonly close: () => Promise<void>
+}
+
+/** Bytes that the input and output of a tool may need; bulk data does not go through them. */
+const ROOM = 8 << 20
+/** Files that commands which run at once need. */
+const FILES = 64
+
+function hasRoom(directory: string): boolean {
+  try {
+    const { bavail, bsize, ffree, files } = statfsSync(directory)
+    return bavail * bsize >= ROOM && (files === 0 || ffree > FILES)
+  } catch {
+    return false
+  }
 }
 
 /** Quotes a word for the shell. */
@@ -39,8 +55,9 @@ export function openHelper(
   environment: Readonly<Record<string, string>> = toolEnvironment(),
 ): Helper {
   let directory: Promise<string> | undefined
-  const shell = execa('sh', ['-c', LOOP], {
+  const shell = execa(findTool('sh'), ['-c', LOOP], {
     env: environment,
+    extendEnv: false,
     stdin: 'pipe',
     stdout: 'pipe',
     stderr: 'ignore',
@@ -53,6 +70,8 @@ export function openHelper(
   let last = 0
   let rest = ''
   let isGone = false
+  /** Why this process killed the shell: a command did not end in time, or an interrupt. */
+  let cause: Error | undefined
   shell.stdout.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n')
     rest = lines.pop() ?? ''
@@ -80,15 +99,26 @@ export function openHelper(
   }
   const run = async (tool: string, argv: readonly string[], input?: string): Promise<Output> => {
     if (!argv.every(isOneLine)) return spawnChild(tool, argv, input)
+    const path = findTool(tool)
     directory ??= makeDirectory()
-    const files = `${await directory}/${last + 1}`
+    const place = await directory.catch(() => undefined)
+    // Without files the tool runs as a child of this process, through pipes.
+    if (place === undefined || !hasRoom(place)) return spawnChild(tool, argv, input)
+    const files = `${place}/${last + 1}`
     const [read, written, failed] = ['in', 'out', 'err'].map((name) => `${files}.${name}`) as [string, string, string]
     if (input !== undefined) writeFileSync(read, input)
-    const words = [tool, ...argv].map(quote).join(' ')
+    const words = [path, ...argv].map(quote).join(' ')
     const streams = `<${input === undefined ? '/dev/null' : read} >${written} 2>${failed}`
-    const exitCode = await ask((number) => `{ ${words} ${streams}; echo "${number} $?"; } &`)
+    // All commands are in the group of the shell: it ends with the one that hangs, and is not needed for the others.
+    const exitCode = await within({ tool, argv, input }, () => ({
+      result: ask((number) => `{ ${words} ${streams}; echo "${number} $?"; } &`),
+      kill: (why) => {
+        cause ??= why
+        return killGroup(shell.pid)
+      },
+    }))
     if (exitCode === undefined) {
-      throw new CommandError([tool, ...argv].join(' '), 128, 'the shell that starts tools has ended')
+      throw cause ?? new CommandError([tool, ...argv].join(' '), 128, 'the shell that starts tools has ended')
     }
     if (exitCode === NOT_FOUND || exitCode === NOT_EXECUTABLE) throw notInstalled(tool, exitCode === NOT_EXECUTABLE)
     const output = { stdout: readFileSync(written, 'utf8'), stderr: readFileSync(failed, 'utf8'), exitCode }

@@ -1,7 +1,9 @@
 // Starts one bpftool or ip process, and reports its failure. lock.ts and monitor.ts start processes that keep running.
 
 import { execa } from 'execa'
-import { type Code, fail, XdpError } from '../../diagnostics.ts'
+import { type Code, type Diagnostic, XdpError } from '../../diagnostics.ts'
+import { killGroup, toolTimeoutMs, within } from './deadline.ts'
+import { findTool, notInstalled, toolDirectories, toolEnvironment } from './places.ts'
 
 /** A failed process with its messages. `errno`: from bpftool's exit status if that holds one (256 - errno), else 0. */
 export class CommandError extends XdpError {
@@ -44,51 +46,48 @@ export function stderrWords(stderr: string): string {
   return lines.slice(-4).join('; ')
 }
 
-/** Debian's packages of the tools that a command needs. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  ip: 'iproute2',
-  ipset: 'ipset',
-  nft: 'nftables',
-  'xdp-filter': 'xdp-tools',
-  'iptables-save': 'iptables',
-  'ip6tables-save': 'iptables',
-  getent: 'libc-bin',
-  'systemd-notify': 'systemd',
-}
-
 export interface Output {
   readonly stdout: string
   readonly stderr: string
   readonly exitCode: number
 }
 
-/** Debian keeps bpftool and ip in sbin, which a plain PATH may lack; LC_ALL keeps their messages in English. */
-export const toolEnvironment = (): Record<string, string> => ({
-  PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/local/sbin`,
-  LC_ALL: 'C',
-})
-
-/** E100. `isThere`: the file exists, but may not be executed. */
-export function notInstalled(tool: string, isThere: boolean): XdpError {
-  const hint = `apt-get install ${PACKAGES[tool] ?? 'bpftool'}`
-  return fail('E100', `${tool} is not installed${isThere ? ', or may not be executed' : ''}`, hint)
-}
-
-/** Runs a tool until it ends. Throws E100 if it is missing, CommandError if it was killed. */
+/**
+ * Runs a tool until it ends. Throws E100 if it is missing, E130 if it did not end in time, E112 if interrupted, CommandError
+ * if it was killed.
+ */
 export type Runner = (tool: string, argv: readonly string[], input?: string) => Promise<Output>
 
 /**
  * Runs a tool until it ends, as a child of this process. It is outside the terminal's process group, so that ^C takes
  * effect between steps and does not kill a bpftool within one.
+ *
+ * @param variables added to the environment of every tool
  */
-export async function spawnChild(tool: string, argv: readonly string[], input?: string): Promise<Output> {
-  const result = await execa(tool, argv, {
-    env: toolEnvironment(),
-    ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
-    reject: false,
-    detached: true,
-    stripFinalNewline: false,
-    maxBuffer: 1 << 30,
+export async function spawnChild(
+  tool: string,
+  argv: readonly string[],
+  input?: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<Output> {
+  const path = findTool(tool)
+  const result = await within({ tool, argv, input }, () => {
+    const child = execa(path, argv, {
+      env: { ...toolEnvironment(), ...variables },
+      extendEnv: false,
+      ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
+      reject: false,
+      detached: true,
+      stripFinalNewline: false,
+      maxBuffer: 1 << 30,
+    })
+    const kill = async (): Promise<void> => {
+      await killGroup(child.pid)
+      // A process that left the group may keep the pipes open.
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
+      child.unref()
+    }
+    return { result: child, kill }
   })
   if (result.exitCode === undefined) {
     if (result.code === 'ENOENT' || result.code === 'EACCES') throw notInstalled(tool, result.code === 'EACCES')
@@ -110,15 +109,19 @@ export function useRunner(next: Runner): () => void {
 
 export const spawnTool: Runner = (tool, argv, input) => runner(tool, argv, input)
 
-/** Parses JSON; undefined for empty text. */
-export const parseJson = (text: string): unknown => (text.trim() === '' ? undefined : JSON.parse(text))
+/** timeout(1): the command did not end in time. */
+const TIMED_OUT = 124
 
-/** Runs any other tool for doctor; undefined if it is missing. */
+/** Runs any other tool for doctor; undefined if it is missing. Throws E300 if a setting of tools is wrong, E112. */
 export async function tryTool(tool: string, ...argv: readonly string[]): Promise<Output | undefined> {
+  toolDirectories()
+  toolTimeoutMs()
   try {
     return await spawnTool(tool, argv)
   } catch (error) {
-    if (error instanceof XdpError) return undefined
-    throw error
+    if (!(error instanceof XdpError)) throw error
+    const [{ code, message }] = error.diagnostics as [Diagnostic]
+    if (code === 'E112') throw error
+    return code === 'E130' ? { stdout: '', stderr: message, exitCode: TIMED_OUT } : undefined
   }
 }

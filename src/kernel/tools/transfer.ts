@@ -2,7 +2,8 @@
 // copies and digests stay in the kernel. This is about ten times faster than one `map update` per entry. A test run
 // disables softirqs of its CPU, so each run is short, well below 0.5 ms.
 
-import { closeSync, openSync, readFileSync, writeFileSync, writevSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync, writevSync } from 'node:fs'
+import { ran } from '../../abi/answer.ts'
 import type { Part } from '../../abi/command.ts'
 import { bpftool, type Command } from '../../abi/command.ts'
 import {
@@ -18,6 +19,7 @@ import {
 import { fail } from '../../diagnostics.ts'
 import { type Copy, type Extent, lineCount } from '../../tables/layout/difference.ts'
 import type { LineDigest } from '../../tables/lines/line-digest.ts'
+import { readOutput } from './answer.ts'
 
 /** Lines of content in one run: one line is spare for the rounding of the frame. */
 const CHUNK_LINES = TRANSFER_LINES - 1
@@ -65,7 +67,7 @@ export const runLine = (program: string, input: string, output: string): Command
 /** Throws E108 if a run failed. */
 export function checkRuns(outputs: readonly unknown[], what: string): void {
   for (const output of outputs) {
-    const { retval } = output as { retval: number }
+    const { retval } = ran(output)
     if (retval !== DONE) throw fail('E108', `${what} was refused by the data plane (return value ${retval})`)
   }
 }
@@ -123,8 +125,8 @@ export function readPart(files: string, program: string, extents: readonly Exten
     const bytes = new Uint8Array(lineCount(extents) * LINE_SIZE)
     let at = 0
     for (const [number, chunk] of chunks.entries()) {
-      const answer = readFileSync(`${files}-${number}.out`)
       const size = lineCount(chunk) * LINE_SIZE
+      const answer = readOutput(`${files}-${number}.out`, LINE_SIZE + size)
       bytes.set(answer.subarray(LINE_SIZE, LINE_SIZE + size), at)
       at += size
     }
@@ -136,7 +138,7 @@ export function readPart(files: string, program: string, extents: readonly Exten
 /** Like readPart, but returns undefined if lines are missing. */
 export function tryReadPart(files: string, program: string, extents: readonly Extent[]): Part<Uint8Array | undefined> {
   const { commands, finish } = readPart(files, program, extents)
-  const isDone = (output: unknown): boolean => (output as { retval: number }).retval === DONE
+  const isDone = (output: unknown): boolean => ran(output).retval === DONE
   return { commands, finish: (outputs) => (outputs.every(isDone) ? finish(outputs) : undefined) }
 }
 
@@ -191,10 +193,8 @@ function walkPart<T>(program: string, requests: readonly WalkRequest[], what: st
   return {
     commands: commands.flat(),
     finish(outputs) {
-      checkRuns(
-        ends.map((end) => outputs[end]),
-        what,
-      )
+      const last = ends.map((end) => outputs[end])
+      checkRuns(last, what)
       return finish()
     },
   }
@@ -211,8 +211,8 @@ export function digestPart(files: string, program: string, sections: readonly Ex
   const walks = sections.map(({ first, lines }) => ({ first, lines, origin: 0 }))
   const requests = walkRequests(files, walks)
   return walkPart(program, requests, 'verifying the policy', () =>
-    requests.flatMap(({ file, spans }) => {
-      const answer = readFileSync(file)
+    requests.flatMap(({ file, bytes, spans }) => {
+      const answer = readOutput(file, bytes.length)
       const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength)
       return Array.from({ length: spans }, (_, i): LineDigest => {
         const { digest } = spanCodec.decode(view, progressCodec.size + i * spanCodec.size)

@@ -1,29 +1,41 @@
-// The settings of a policy in the settings line of an image (struct settings).
+// The settings of a policy in the settings line of an image (struct settings). A setting with a number has the field of
+// its name; those with words are flags; a set of words is a field of bits.
 
 import { ESSENTIAL, ESSENTIAL_DEFAULT, SETTINGS_FLAG, type Settings } from '../../abi/generated.ts'
-import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy } from '../../model/policy.ts'
+import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
+
+/** Settings with a number. A name here that is no field of struct settings is an error of types. */
+type NumberName = { [K in keyof Policy]: Policy[K] extends number ? K : never }[keyof Policy]
+type Numbers = Pick<Settings, NumberName>
+
+const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
+  default: true,
+  unparsed: true,
+  essential: true,
+}
+
+const NUMBER_NAMES = SETTING_NAMES.filter((name) => !(name in WORDS)) as readonly NumberName[]
+
+const numbersOf = (from: Numbers): Numbers =>
+  Object.fromEntries(NUMBER_NAMES.map((name) => [name, from[name]])) as unknown as Numbers
 
 const bitOf = (group: EssentialGroup): number => ESSENTIAL[group.toUpperCase() as Uppercase<EssentialGroup>]
 
 const bitsOf = (groups: readonly EssentialGroup[]): number => groups.reduce((bits, group) => bits | bitOf(group), 0)
 
 /** Fields of the line; `flags` may be completed with flags that are no settings. */
-export const settingsFields = ({
-  default: verdict,
-  unparsed,
-  essential,
-  flows,
-}: Policy): Pick<Settings, 'flags' | 'flows' | 'essential'> => ({
+export const settingsFields = (policy: Policy): Pick<Settings, 'flags' | 'essential'> & Numbers => ({
+  ...numbersOf(policy),
   flags:
-    (verdict === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) | (unparsed === 'drop' ? SETTINGS_FLAG.UNPARSED_DROP : 0),
-  flows,
-  essential: bitsOf(essential) ^ ESSENTIAL_DEFAULT,
+    (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
+    (policy.unparsed === 'drop' ? SETTINGS_FLAG.UNPARSED_DROP : 0),
+  essential: bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT,
 })
 
 /** The settings that a line holds. */
-export const policyOf = ({ settings: { flags, flows, essential } }: { readonly settings: Settings }): Policy => ({
-  default: flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
-  unparsed: flags & SETTINGS_FLAG.UNPARSED_DROP ? 'drop' : 'pass',
-  essential: ESSENTIAL_GROUPS.filter((group) => (essential ^ ESSENTIAL_DEFAULT) & bitOf(group)),
-  flows,
+export const policyOf = ({ settings }: { readonly settings: Settings }): Policy => ({
+  ...numbersOf(settings),
+  default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
+  unparsed: settings.flags & SETTINGS_FLAG.UNPARSED_DROP ? 'drop' : 'pass',
+  essential: ESSENTIAL_GROUPS.filter((group) => (settings.essential ^ ESSENTIAL_DEFAULT) & bitOf(group)),
 })

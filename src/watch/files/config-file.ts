@@ -5,6 +5,7 @@ import type { Cache } from '../../cache/cache.ts'
 import type { Shelf } from '../../config/lists/shelf.ts'
 import { type Loaded, loadConfig } from '../../config/load.ts'
 import { newReads, type Reads } from '../../config/text/source.ts'
+import type { Trust } from '../../config/text/trust.ts'
 import { unexpected, XdpError } from '../../diagnostics.ts'
 import { createContents } from './contents.ts'
 
@@ -32,9 +33,9 @@ function writtenAt(path: string): number | undefined {
   }
 }
 
-export function openConfig(path: string, cache?: Cache): ConfigFile {
+export function openConfig(path: string, cache?: Cache, trust?: Trust): ConfigFile {
   const contents = createContents()
-  let reads = newReads()
+  let reads = newReads(trust)
   const shelf: Shelf = { cache, kept: new Map(), services: new Map() }
   let ages: ReadonlyMap<string, number | undefined> = new Map()
   const aged = ({ desired }: Loaded): Map<string, number | undefined> =>
@@ -44,7 +45,7 @@ export function openConfig(path: string, cache?: Cache): ConfigFile {
         .flatMap(({ files }) => files.map((file) => [file.path, writtenAt(file.path)] as const)),
     )
   const load = async (): Promise<Look> => {
-    reads = newReads()
+    reads = newReads(trust)
     ages = new Map()
     try {
       const loaded = await loadConfig(path, { reads, shelf })

@@ -211,6 +211,8 @@ function kinds(family: Family, { isTunnel, room }: Traits): BalancedCase[] {
     ),
     ...icmpErrors,
     to('another port', 'default-pass', undefined, sealed(ip(family), tcp({ destination: 81 }))),
+    to('three tags', 'default-pass', undefined, sealed(vlan(0), vlan(0), vlan(0), ip(family), tcp(web))),
+    to('a tag of ethertype 0x9100', 'default-pass', undefined, sealed(vlan(7, { type: 0x9100 }), ip(family), tcp(web))),
     to('another protocol', 'default-pass', undefined, sealed(ip(family), udp({ destination: 80 }))),
     to('a protocol without ports', 'default-pass', undefined, sealed(ip(family), raw(20))),
     to('another destination', 'default-pass', undefined, sealed(ip(family, { to: OTHER[family] }), tcp(web))),

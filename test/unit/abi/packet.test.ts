@@ -49,18 +49,24 @@ test('the facts of a probe equal those that the parser finds in its packet', () 
   )
 })
 
-test('a probe is essential only if its protocol and ports say so', () => {
-  const essential = (probe: TestPacket): unknown => factsFor(probe)
-  for (const source of [V4, V6, LOOPBACK4, LOOPBACK6]) {
-    for (const protocol of [undefined, 'icmp', 6, 17, 47] as const) {
-      expect(essential({ source, protocol })).toMatchObject({ essential: false })
-    }
+test('the group of essential packets follows from addresses, protocol and ports', () => {
+  const group = (probe: TestPacket): unknown => {
+    const facts = factsFor(probe)
+    return facts.kind === 'ip' ? facts.essential : expect.unreachable()
   }
-  expect(essential({ source: LOOPBACK4, destination: LOOPBACK4 })).toMatchObject({ essential: true })
-  expect(essential({ source: LOOPBACK6, destination: LOOPBACK6 })).toMatchObject({ essential: true })
-  expect(essential({ source: V4, sourcePort: 67, destinationPort: 68 })).toMatchObject({ essential: true })
-  expect(essential({ source: V6, sourcePort: 547, destinationPort: 546 })).toMatchObject({ essential: true })
-  expect(essential({ source: V6, sourcePort: 67, destinationPort: 68 })).toMatchObject({ essential: false })
+  for (const source of [V4, V6, LOOPBACK4, LOOPBACK6]) {
+    for (const protocol of [undefined, 'icmp', 6, 17, 47] as const) expect(group({ source, protocol })).toBeUndefined()
+  }
+  expect(group({ source: LOOPBACK4, destination: LOOPBACK4 })).toBe('loopback')
+  expect(group({ source: LOOPBACK6, destination: LOOPBACK6 })).toBe('loopback')
+  expect(group({ source: V4, sourcePort: 67, destinationPort: 68 })).toBe('dhcp_client')
+  expect(group({ source: V6, sourcePort: 547, destinationPort: 546 })).toBe('dhcp_client')
+  expect(group({ source: V4, sourcePort: 68, destinationPort: 67 })).toBe('dhcp_server')
+  expect(group({ source: V4, sourcePort: 67, destinationPort: 67 })).toBe('dhcp_server')
+  expect(group({ source: V6, sourcePort: 546, destinationPort: 547 })).toBe('dhcp_server')
+  expect(group({ source: V6, sourcePort: 547, destinationPort: 547 })).toBe('dhcp_server')
+  expect(group({ source: V6, sourcePort: 67, destinationPort: 68 })).toBeUndefined()
+  expect(group({ source: V4, protocol: 6, sourcePort: 67, destinationPort: 68 })).toBeUndefined()
 })
 
 test('lengths and checksums are correct', () => {

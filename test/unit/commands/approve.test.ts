@@ -29,6 +29,7 @@ function ask({ argv = ['apply'], interactive = true, answer = '', auto = false }
   const context: Context = {
     flags: parseArguments(argv, COMMANDS).flags,
     cache: NO_CACHE,
+    isRoot: false,
     host: { bpffs: '/sys/fs/bpf', instance: 'default', lockTimeoutMs: 0 },
     stdin: () => Readable.from([]),
     stdout: append('stdout'),

@@ -27,6 +27,24 @@ const contentOf = (list: List | undefined): Record<string, string[]> =>
     (list?.sets ?? []).map(({ scope, addresses: { v4, v6 } }) => [scopeKey(scope), [...texts(v4), ...texts(v6)]]),
   )
 
+describe('policy', () => {
+  const policyOf = async (policy: string) => {
+    const { desired } = await loadText(`version: 1\ninterfaces: { eth0: {} }\npolicy: ${policy}\n`)
+    return desired.state.policy
+  }
+
+  test('unparsed follows default, unless it is written', async () => {
+    expect(await policyOf('{ default: drop }')).toMatchObject({ default: 'drop', unparsed: 'drop' })
+    expect(await policyOf('{ default: drop, unparsed: pass }')).toMatchObject({ default: 'drop', unparsed: 'pass' })
+    expect(await policyOf('{ unparsed: drop }')).toMatchObject({ default: 'pass', unparsed: 'drop' })
+  })
+
+  test('essential is a set, in a fixed order', async () => {
+    expect((await policyOf('{ essential: [mld, loopback] }'))?.essential).toEqual(['loopback', 'mld'])
+    expect((await policyOf('{ essential: [] }'))?.essential).toEqual([])
+  })
+})
+
 describe('defaults', () => {
   test('a minimal file has its interfaces in native mode, default pass, and no lists', async () => {
     const { desired, warnings } = await loadText('version: 1\ninterfaces:\n  eth0:\n  eth1: {}\n')

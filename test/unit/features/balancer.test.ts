@@ -9,6 +9,7 @@ import { printSteps } from '../../../src/kernel/execute/execute.ts'
 import { lower } from '../../../src/kernel/execute/lower.ts'
 import { parseCpus } from '../../../src/kernel/tools/cpus.ts'
 import type { Slots } from '../../../src/model/live.ts'
+import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import type { State } from '../../../src/model/state.ts'
 import { loweringBetween, PATHS } from '../../support/lowering.ts'
 import { backend, balancing, service } from '../../support/services.ts'
@@ -78,7 +79,7 @@ describe('a map', () => {
   })
 
   test('of flows is rebuilt if its number of lines changes', () => {
-    const larger = { ...many(2), policy: { default: 'pass', flows: 2048 } } as State
+    const larger = { ...many(2), policy: { ...DEFAULT_POLICY, flows: 2048 } }
     expect(steps(many(2), larger).made[0]).toContain('map create gen-2/flows type array key 4 value 64 entries 256')
   })
 

@@ -125,7 +125,8 @@ describe('permission', () => {
 
   test.each([
     ['root', identity(0, '000001ffffffffff'), 'ok', true],
-    ['CAP_BPF and CAP_NET_ADMIN', identity(1000, '0000008000001000'), 'ok', true],
+    ['CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN', identity(1000, '000000c000001000'), 'ok', true],
+    ['CAP_BPF and CAP_NET_ADMIN', identity(1000, '0000008000001000'), 'warn', true],
     ['CAP_BPF alone', identity(1000, '0000008000000000'), 'warn', false],
     ['a user', identity(1000, '0000000000000000'), 'warn', false],
     ['root of a container', identity(0, '00000000a80425fb', false, 'docker'), 'fail', false],

@@ -1,7 +1,7 @@
 // Routes and neighbours from captured output of iproute2 6.1, and the next hops made of them.
 import { describe, expect, test } from 'vitest'
 import { plainMac } from '../../../src/kernel/host/links.ts'
-import { hopOf, neighboursOf, routeOf } from '../../../src/kernel/host/next-hops.ts'
+import { foundRoutes, hopOf, neighboursOf, routeOf } from '../../../src/kernel/host/next-hops.ts'
 import { pairResults } from '../../../src/kernel/tools/ip.ts'
 import { link } from '../../support/states.ts'
 
@@ -24,7 +24,7 @@ Command failed -:8
 `
 
 describe('a batch of ip', () => {
-  const results = pairResults(11, STDOUT, STDERR)
+  const results = pairResults(11, STDOUT, STDERR, foundRoutes)
 
   test('returns the result or the error of each line', () => {
     expect(results.map(({ error }) => error)).toEqual([

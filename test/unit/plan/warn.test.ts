@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import type { Link } from '../../../src/model/live.ts'
-import type { AttachMode, State } from '../../../src/model/state.ts'
+import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
+import type { AttachMode, List, State } from '../../../src/model/state.ts'
 import { plan } from '../../../src/plan/plan.ts'
+import { allow, block, scope } from '../../support/lists.ts'
 import { desired, link, live, PROGRAM, state } from '../../support/states.ts'
 
 const wanted = (...modes: readonly AttachMode[]) => state({ policy: 'pass', interfaces: { eth0: modes } })
@@ -12,6 +14,27 @@ function warnings(file: State, links: readonly Link[], now?: State, missing: 'er
   return plan(desired(file, { eth0: { missing } }), live(facts), PROGRAM).warnings
 }
 const codes = (...args: Parameters<typeof warnings>) => warnings(...args).map(({ code }) => code)
+
+/** A state under default drop with these lists. */
+const dropping = (...lists: readonly List[]): State => ({
+  ...state({ policy: 'drop', interfaces: { eth0: ['generic'] } }),
+  lists: new Map(lists.map((one) => [one.name, one])),
+})
+const ofOwn = (...lists: readonly List[]): string[] =>
+  warnings(dropping(...lists), [link('eth0')]).map(({ code, message }) => `${code} ${message}`)
+
+test('default drop warns that answers to this host are dropped, unless the allowlist has entries for them', () => {
+  const office = allow('office', '192.0.2.0/24')
+  const names = allow('names', ['192.0.2.53', scope(17, { source: [53, 123] })])
+  const all = 'W225 policy.default is drop: answers to TCP connections, DNS queries and NTP queries of this host'
+  expect(ofOwn(office)).toEqual([expect.stringContaining(all)])
+  expect(ofOwn(office, names)).toEqual([expect.stringMatching(/^W225 .* answers to TCP connections of this host /)])
+  expect(ofOwn(names, allow('answers', ['0.0.0.0/0 ::/0', scope(6)]))).toEqual([])
+  expect(ofOwn(names, allow('web', ['0.0.0.0/0', scope(6, { destination: [443] })]))).toHaveLength(1)
+  expect(ofOwn(allow('everything', '0.0.0.0/0'))).toEqual([])
+  expect(ofOwn(block('office', '192.0.2.0/24'))).toEqual([expect.stringContaining('W205')])
+  expect(codes({ ...dropping(office), policy: DEFAULT_POLICY }, [link('eth0')])).toEqual([])
+})
 
 test('native XDP on a veth turns off TSO on its peer', () => {
   expect(codes(wanted('native'), [link('eth0')])).toEqual(['W201'])

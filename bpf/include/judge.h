@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The rules of the lists that cover a packet's source: whether one matches, and the lists to count. */
+#pragma once
+
+#include "abi.h"
+#include "maps.h"
+#include "parse.h"
+#include "verdict.h"
+
+#define NO_LIST 0xffff
+#define NO_SCOPE 0xffff
+
+#define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
+#define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
+
+/* Input of the rules of a class, and their position. */
+struct subject {
+	struct account account;
+	__u32 first_rule;
+	__u16 rules;
+	__u16 protocol;		/* IP protocol number or PROTOCOL_UNKNOWN */
+	__u16 source_port;
+	__u16 destination_port;
+	__u8 ipv6;
+	__u8 has_ports;
+	__u8 banned;		/* 1: block rules do not apply */
+	__u8 pad;
+};
+
+struct decision {
+	__u32 reason;		/* enum reason */
+	__u32 class;		/* of the source address */
+	__u16 list;		/* slot of the first list that decided, or NO_LIST */
+	__u16 scope;		/* of that rule, or NO_SCOPE */
+	__u16 counted;		/* list counted last, or NO_LIST */
+	__u16 broken;		/* 1: a rule was not where the class points */
+	__u16 service;		/* slot, or NO_SLOT */
+	__u16 backend;		/* slot, or NO_SLOT */
+};
+
+/* A walk along the rules of a class. */
+struct walk {
+	const struct settings *settings;
+	const struct subject *subject;
+	struct decision *decision;
+};
+
+static __always_inline const void *lookup_line(__u32 index)
+{
+	return policy_line(index);
+}
+
+static __always_inline int within(__u16 port, __u16 first, __u16 last)
+{
+	return port >= first && port <= last;
+}
+
+static __always_inline int matches(const struct rule *rule, const struct subject *subject)
+{
+	__u8 protocol = subject->ipv6 ? rule->protocol6 : rule->protocol4;
+
+	if ((rule->flags & RULE_PROTOCOL) && subject->protocol != protocol)
+		return 0;
+	if (!(rule->flags & RULE_PORTS))
+		return 1;
+	return subject->has_ports && within(subject->source_port, rule->source_first, rule->source_last) &&
+	       within(subject->destination_port, rule->destination_first, rule->destination_last);
+}
+
+/* Applies one rule of the class. Returns 1 if no further rule can change the result. */
+static __always_inline long judge_rule(const struct settings *settings, const struct subject *subject, __u32 index,
+				       struct decision *decision)
+{
+	__u32 number = subject->first_rule + index;
+	const struct rule *rule = lookup_line(settings->rules + number / RULES_PER_LINE);
+	__u32 reason;
+
+	if (!rule) {
+		decision->broken = 1;
+		return 1;
+	}
+	rule += number % RULES_PER_LINE;
+	reason = rule->flags & RULE_ALLOW ? REASON_ALLOWLIST : REASON_BLOCKLIST;
+	if (subject->banned && reason == REASON_BLOCKLIST)
+		return 1;
+	if (decision->list != NO_LIST && decision->reason != reason)
+		return 1;
+	if (decision->counted == rule->list || !matches(rule, subject))
+		return 0;
+	if (decision->list == NO_LIST) {
+		decision->reason = reason;
+		decision->list = rule->list;
+		decision->scope = rule->scope;
+	}
+	decision->counted = rule->list;
+	count_list(&subject->account, rule->list);
+	return 0;
+}
+
+static long judge_further_rule(__u32 index, struct walk *walk)
+{
+	return judge_rule(walk->settings, walk->subject, index + 1, walk->decision);
+}
+
+/*
+ * Applies the rules of a class behind the first.
+ *
+ * A global function, because the verifier checks those once and separately; inlined, it would be walked again for every
+ * path through the parser. The loop is a bpf_loop for a similar reason: the verifier checks one turn.
+ */
+__noinline int judge_further_rules(const struct settings *settings, const struct subject *subject,
+				   struct decision *decision)
+{
+	struct walk walk = { .settings = settings, .subject = subject, .decision = decision };
+
+	if (!settings || !subject || !decision)
+		return 0;
+	bpf_loop(subject->rules - 1, judge_further_rule, &walk, 0);
+	return 0;
+}
+
+/*
+ * Applies the rules of a class. Allow rules come first, so the first match decides the kind; the walk continues, to
+ * count every further list of that kind that matches. The rules of a list are adjacent, so comparing with the list
+ * counted last counts each once. Most classes have one rule and skip the loop. Returns 0 if no rule matches; if a table
+ * is not as the compiler guarantees and nothing matched before, the decision stays REASON_INTERNAL.
+ *
+ * A global function for the verifier's sake, as judge_further_rules.
+ */
+__noinline int judge_class(const struct settings *settings, struct subject *subject, struct decision *decision)
+{
+	const struct class *class;
+
+	if (!settings || !subject || !decision)
+		return 0;
+	class = lookup_line(settings->classes + decision->class / CLASSES_PER_LINE);
+	if (!class)
+		return 1;
+	class += decision->class % CLASSES_PER_LINE;
+	if (class->rules > CLASS_RULES)
+		return 1;
+	subject->first_rule = class->first_rule;
+	subject->rules = class->rules;
+	if (subject->rules > 0 && !judge_rule(settings, subject, 0, decision) && subject->rules > 1)
+		judge_further_rules(settings, subject, decision);
+	return decision->list != NO_LIST || decision->broken;
+}
+
+/* Judges a packet by the rules of its source's class. */
+static __always_inline int judge_packet(const struct settings *settings, const struct packet *packet,
+					const struct account *account, __u32 banned, struct decision *decision)
+{
+	struct subject subject = {
+		.account = *account,
+		.protocol = packet->protocol,
+		.source_port = source_port(packet),
+		.destination_port = destination_port(packet),
+		.ipv6 = is_ipv6(packet),
+		.has_ports = packet->transport == TRANSPORT_PORTS,
+		.banned = banned != 0,
+	};
+
+	return judge_class(settings, &subject, decision);
+}
