@@ -16,7 +16,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("xdp.frags")
 int explain(struct xdp_md *ctx)
 {
-	struct account account = { .bytes = linear_size(ctx) };
+	struct account account = open_test_run(ctx);
 	const struct decision decision = filter(ctx, &account);
 	const int verdict = verdict_of(decision.reason);
 	const struct explanation explanation = {

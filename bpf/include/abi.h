@@ -24,7 +24,10 @@
 #define ABI_VERSION 2
 
 #define LINE_SIZE 64
-/* Maximum number of interfaces per instance; slot 0 counts packets of no attached interface. */
+/*
+ * Maximum number of interfaces per instance; slot 0 counts packets of interfaces without an entry. Test runs use the
+ * slots from here on, which have no counters: see struct account.
+ */
 #define INTERFACE_SLOTS 64
 /* Open-addressed index from ifindex to slot: 4 entries per slot keep probing short. */
 #define INTERFACE_INDEX_SIZE 256
@@ -217,13 +220,29 @@ struct counter {
 	__u64 bytes;
 };
 
-/* One entry of the ifindex index; ifindex 0 = free. */
+/* One entry of the ifindex index; ifindex 0 = free. Read and written as one word of 8 bytes. */
 struct interface_entry {
-	__u32 ifindex;
-	__u32 slot;
+	__u32 ifindex;		/* of the device that receives: the interface of the slot, or a member of it */
+	__u16 slot;
+	__u16 flags;		/* enum interface_flag */
 };
 
-/* Record of an attachment, by slot; only the control plane reads it. */
+enum interface_flag {
+	INTERFACE_MEMBER = 1,	/* belongs to the interface of the slot, as a member of a bond does */
+	INTERFACE_IP = 2,	/* its packets begin with the IP header, as those of a tun do; the balancer leaves them alone */
+};
+
+/*
+ * Metadata in front of the packet of a test run: the interface that it stands for. Packets of the network have no
+ * metadata; a test run without any stands for an interface with all roles.
+ */
+struct test_run {
+	__u32 ifindex;
+	__u16 slot;		/* 0: an interface with all roles */
+	__u16 flags;		/* enum interface_flag */
+};
+
+/* Record of an attachment, by slot. The data plane reads only the ifindex, for packets of members. */
 struct attachment {
 	char name[16];		/* interface name, NUL-padded */
 	__u32 ifindex;		/* 0 = free slot */
@@ -271,6 +290,7 @@ ABI_SIZE(span, LINE_SIZE / 2);
 ABI_SIZE(counter, 16);
 ABI_SIZE(interface_entry, 8);
 ABI_SIZE(attachment, 32);
+ABI_SIZE(test_run, 8);
 ABI_SIZE(explanation, 24);
 ABI_SIZE(balance, LINE_SIZE);
 ABI_SIZE(roles, LINE_SIZE);

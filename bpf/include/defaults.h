@@ -26,12 +26,15 @@ static __always_inline __u32 lacking_roles(const struct settings *settings, cons
 {
 	const struct roles *roles = settings->flags & SETTINGS_ROLES ? (const void *)policy_line(ROLES_LINE) : 0;
 
-	return roles ? roles->lacks[account->slot % sizeof(roles->lacks)] : 0;
+	return roles ? roles->lacks[slot_of(account) % sizeof(roles->lacks)] : 0;
 }
 
 static __always_inline __u32 defaults_of(const struct settings *settings, const struct account *account)
 {
-	return settings->flags | LACKS(lacking_roles(settings, account));
+	__u32 lacks = LACKS(lacking_roles(settings, account));
+
+	/* The balancer writes Ethernet headers. By arithmetic, for the verifier's sake. */
+	return settings->flags | lacks | flags_of(account) / INTERFACE_IP % 2 * LACKS(ROLE_BALANCE);
 }
 
 static __always_inline int is_filtered(__u32 defaults)

@@ -89,7 +89,7 @@ static __always_inline __u32 encapsulate_ip(struct xdp_md *ctx, const struct flo
 		write_outer6(outer, service, backend, flow, flow->length, protocol);
 	else
 		write_outer4(outer, service, backend, flow, flow->length + sizeof(struct iphdr), protocol);
-	return leave_to(ctx, backend);
+	return leave_to(flow, backend);
 }
 
 /*
@@ -172,9 +172,9 @@ static __always_inline __u32 encapsulate_gue(struct xdp_md *ctx, const struct fl
 	udp->check = 0;
 	at += size + sizeof(*udp);
 	if (!has_checksum(ctx, flow, at + header))
-		return leave_to(ctx, backend);
+		return leave_to(flow, backend);
 	sum += sum_inner(ctx, flow, at);
 	sum = (__u16)~fold(sum);
 	udp->check = sum ? sum : 0xffff;
-	return leave_to(ctx, backend);
+	return leave_to(flow, backend);
 }

@@ -55,7 +55,8 @@ static __always_inline __u32 balanced_size(const struct flow *flow)
 }
 
 /* Fills in the balancer's view of a packet that the filter has judged. */
-static __always_inline struct flow *open_flow(const struct account *account, const struct packet *packet)
+static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct account *account,
+					       const struct packet *packet)
 {
 	struct scratch *scratch = open_scratch();
 	struct flow *flow;
@@ -76,7 +77,8 @@ static __always_inline struct flow *open_flow(const struct account *account, con
 	flow->protocol = packet->protocol;
 	flow->kind = packet->transport;
 	flow->tcp_flags = 0;
-	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (account->slot ? FLOW_LIVE : 0);
+	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (is_live(account) ? FLOW_LIVE : 0);
+	flow->device = receiving_interface(ctx, account->origin);
 	return flow;
 }
 
@@ -144,9 +146,9 @@ static __always_inline int decide(const struct settings *settings, const struct 
  * Parses and judges the whole frame, wherever its headers lie. Returns whether the balancer may take it, which then has
  * its view of the packet. A global function, because few packets come here.
  */
-__noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 defaults, struct decision *decision)
+__noinline int judge_apart(struct xdp_md *ctx, __u32 origin, __u32 defaults, struct decision *decision)
 {
-	const struct account account = { .slot = slot, .bytes = bpf_xdp_get_buff_len(ctx) };
+	const struct account account = { .origin = origin, .bytes = bpf_xdp_get_buff_len(ctx) };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
 	struct packet packet = {};
 	__u32 banned = 0;
@@ -155,8 +157,8 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 defaults, struc
 	if (!decision || !settings)
 		return 0;
 	decision->class = 0;
-	parsed = parse_apart(ctx, &packet);
-	if (!packet.network) {
+	parsed = parse_apart(ctx, flags_of(&account) & INTERFACE_IP, &packet);
+	if (!packet.addressed) {
 		decision->reason = judge_unaddressed(defaults, parsed, bpf_ntohs(packet.ethertype));
 		return 0;
 	}
@@ -164,7 +166,7 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 slot, __u32 defaults, struc
 		banned = is_ipv4(&packet) ? look_up4(settings, &packet, &decision->class) :
 					    look_up6(&packet, &decision->class);
 	return decide(settings, &packet, parsed, &account, defaults, banned, decision) && !packet.stacked && PART(balancer) &&
-	       open_flow(&account, &packet);
+	       open_flow(ctx, &account, &packet);
 }
 
 /* Passes a packet whose headers are not linear to the balancer, which reads and writes them in place. */
@@ -180,7 +182,7 @@ static __always_inline void balance_apart(struct xdp_md *ctx, __u32 defaults, st
 		decision->reason = REASON_NONLINEAR;
 }
 
-/* Judges one packet. Counts the lists that decide, unless the account has no slot. */
+/* Judges one packet. Counts the lists that decide, unless it is a test run. */
 static __always_inline struct decision filter(struct xdp_md *ctx, struct account *account)
 {
 	struct decision decision = {
@@ -201,7 +203,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	if (!settings)
 		return decision;
 	defaults = defaults_of(settings, account);
-	parsed = parse_link(&cursor, &packet);
+	parsed = flags_of(account) & INTERFACE_IP ? parse_bare(&cursor, &packet) : parse_link(&cursor, &packet);
 	if (parsed != PARSED)
 		goto unaddressed;
 	packet.network = offset_in(ctx, cursor.pos);
@@ -236,7 +238,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 		goto apart;
 	if (!decide(settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer))
 		return decision;
-	flow = open_flow(account, &packet);
+	flow = open_flow(ctx, account, &packet);
 	if (!flow)
 		return decision;
 	/* Of a first fragment or an ICMP error it reads more than the filter. */
@@ -251,7 +253,7 @@ unaddressed:
 		return decision;
 	}
 apart:
-	if (judge_apart(ctx, account->slot, defaults, &decision) && PART(balancer))
+	if (judge_apart(ctx, account->origin, defaults, &decision) && PART(balancer))
 		balance_apart(ctx, defaults, &decision);
 	return decision;
 }

@@ -65,7 +65,8 @@ struct flow {
 	__u8 tcp_flags;
 	__u8 marks;		/* enum flow_mark */
 	__u8 tos;
-	__u8 pad[5];
+	__u8 pad[3];
+	__u32 device;		/* ifindex of the receiving interface: see receiving_interface */
 };
 
 /* Pointer to an offset of the frame. Offsets that the parser has checked are below LINEAR_LIMIT. */

@@ -79,6 +79,7 @@ __noinline int read_quoted(struct xdp_md *ctx, const struct flow *flow, struct f
 		return -1;
 	__builtin_memset(quoted, 0, sizeof(*quoted));
 	quoted->marks = (flow->marks & (FLOW_IPV6 | FLOW_LIVE)) | FLOW_ERROR;
+	quoted->device = flow->device;
 	quoted->network = flow->transport + ICMP_HEADER;
 	quoted->service = NO_SLOT;
 	quoted->backend = NO_SLOT;

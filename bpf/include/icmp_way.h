@@ -132,7 +132,7 @@ __noinline __u32 plan_reply(struct xdp_md *ctx, const struct flow *flow, const s
 	result = find_way(ctx, flow, &scratch->outer, &scratch->way);
 	if (is_no_reply(result))
 		return NOT_OURS;
-	if (!is_known_way(ctx, result, &scratch->way))
+	if (!is_known_way(flow, result, &scratch->way))
 		return ERROR_ROUTE;
 	scratch->answer.macs = way_macs(&scratch->way);
 	scratch->answer.ifindex = scratch->way.ifindex;
@@ -184,6 +184,6 @@ __noinline __u32 send_error(struct xdp_md *ctx, struct flow *flow, struct flow *
 	if (plan == ERROR_ROUTE)
 		return REASON_REPLY_ROUTED;
 	if (plan == ERROR_FORWARD)
-		return leave(ctx, scratch->answer.ifindex, REASON_BALANCED, REASON_BALANCED_AWAY);
-	return leave(ctx, scratch->answer.ifindex, REASON_REPLY, REASON_REPLY_AWAY);
+		return leave(flow, scratch->answer.ifindex, REASON_BALANCED, REASON_BALANCED_AWAY);
+	return leave(flow, scratch->answer.ifindex, REASON_REPLY, REASON_REPLY_AWAY);
 }

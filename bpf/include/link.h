@@ -74,17 +74,20 @@ static __always_inline __u32 write_link(struct xdp_md *ctx, __u32 network, __u32
 	return header;
 }
 
-/* Sends the frame out of an interface: back through the receiving one, or by redirection. */
-static __always_inline __u32 leave(const struct xdp_md *ctx, __u32 ifindex, __u32 here, __u32 away)
+/*
+ * Sends the frame out of an interface: back through the receiving one, or by redirection. Frames that go back from a
+ * member of a bond leave through the member that the bond chooses: the kernel sees to that (xdp_master_redirect).
+ */
+static __always_inline __u32 leave(const struct flow *flow, __u32 ifindex, __u32 here, __u32 away)
 {
-	if (ifindex == ctx->ingress_ifindex)
+	if (ifindex == flow->device)
 		return here;
 	return bpf_redirect(ifindex, 0) == XDP_REDIRECT ? away : REASON_INTERNAL;
 }
 
-static __always_inline __u32 leave_to(const struct xdp_md *ctx, const struct backend *backend)
+static __always_inline __u32 leave_to(const struct flow *flow, const struct backend *backend)
 {
-	return leave(ctx, backend->ifindex, REASON_BALANCED, REASON_BALANCED_AWAY);
+	return leave(flow, backend->ifindex, REASON_BALANCED, REASON_BALANCED_AWAY);
 }
 
 static __always_inline struct macs backend_macs(const struct backend *backend)

@@ -50,7 +50,8 @@ struct {
 	__uint(max_entries, LIST_SLOTS);
 } list_stats SEC(".maps");
 
-/* ifindex → slot: entry ifindex % INTERFACE_INDEX_SIZE, then up to INTERFACE_PROBES - 1 further ones, wrapping around.
+/*
+ * ifindex → slot: entry ifindex % INTERFACE_INDEX_SIZE, then up to INTERFACE_PROBES - 1 further ones, wrapping around.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -58,6 +59,14 @@ struct {
 	__type(value, struct interface_entry);
 	__uint(max_entries, INTERFACE_INDEX_SIZE);
 } interface_index SEC(".maps");
+
+/* Record of each attachment, by interface slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct attachment);
+	__uint(max_entries, INTERFACE_SLOTS);
+} attachments SEC(".maps");
 
 /* This CPU's count of rate-limited actions in this tick. */
 struct {

@@ -57,7 +57,7 @@ static __always_inline __u32 forward(struct xdp_md *ctx, struct flow *flow, cons
 	move_flow(flow, network);
 	if (service->forwarding == FORWARDING_DSR) {
 		age(ctx, flow);
-		return leave_to(ctx, backend);
+		return leave_to(flow, backend);
 	}
 	keep_tuple(&to, flow);
 	copy_address(to.destination, backend->address);
@@ -66,7 +66,7 @@ static __always_inline __u32 forward(struct xdp_md *ctx, struct flow *flow, cons
 	if (service->flags & SERVICE_SNAT)
 		read_binding(tables, flow, to.source, &to.source_port);
 	translate(ctx, flow, &to);
-	return leave_to(ctx, backend);
+	return leave_to(flow, backend);
 }
 
 /* Looks up the next hop from the VIP to a client in the kernel's routes. Returns the result of bpf_fib_lookup. */
@@ -74,7 +74,7 @@ static __always_inline long find_way(struct xdp_md *ctx, const struct flow *flow
 				     struct bpf_fib_lookup *way)
 {
 	__builtin_memset(way, 0, sizeof(*way));
-	way->ifindex = ctx->ingress_ifindex;
+	way->ifindex = flow->device;
 	way->l4_protocol = flow->protocol;
 	way->tot_len = flow->length;
 	if (flow_is_ipv6(flow)) {
@@ -116,11 +116,20 @@ static __always_inline int is_no_reply(long result)
 	return result < 0 || result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-/* Whether a reply can leave from here: redirection to a foreign interface may end at one without XDP support. */
-static __always_inline int is_known_way(const struct xdp_md *ctx, long result, const struct bpf_fib_lookup *way)
+/*
+ * Whether a reply can leave from here, with an Ethernet header: redirection to a foreign interface may end at one without
+ * XDP support.
+ */
+static __always_inline int is_known_way(const struct flow *flow, long result, const struct bpf_fib_lookup *way)
 {
-	return result == BPF_FIB_LKUP_RET_SUCCESS &&
-	       (way->ifindex == ctx->ingress_ifindex || lookup_slot(way->ifindex));
+	const struct interface_entry *entry;
+
+	if (result != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	if (way->ifindex == flow->device)
+		return 1;
+	entry = lookup_interface(way->ifindex);
+	return entry && !(entry->flags & INTERFACE_IP);
 }
 
 /* Not a reason: the caller, which has the stack for it, must report the MTU of `scratch->way` to the backend. */
@@ -147,7 +156,7 @@ __noinline __u32 reply(struct xdp_md *ctx, struct flow *flow, const struct servi
 		return REASON_EXPIRED;
 	if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED && way->mtu_result && may_not_fragment(ctx, flow))
 		return REPLY_TOO_BIG;
-	if (!is_known_way(ctx, result, way)) {
+	if (!is_known_way(flow, result, way)) {
 		translate(ctx, flow, to);
 		return REASON_REPLY_ROUTED;
 	}
@@ -156,5 +165,5 @@ __noinline __u32 reply(struct xdp_md *ctx, struct flow *flow, const struct servi
 		return REASON_INTERNAL;
 	move_flow(flow, network);
 	translate(ctx, flow, to);
-	return leave(ctx, way->ifindex, REASON_REPLY, REASON_REPLY_AWAY);
+	return leave(flow, way->ifindex, REASON_REPLY, REASON_REPLY_AWAY);
 }

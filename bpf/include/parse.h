@@ -67,9 +67,9 @@ struct packet {
 	__u32 source4;
 	__u64 source6_high;
 	__u64 source6_low;
-	__u16 network;		/* offset of the IP header; 0: the addresses are unknown */
+	__u16 network;		/* offset of the IP header */
 	__u16 behind;		/* offset of the transport header */
-	__u32 pad;
+	__u32 addressed;	/* 1: the addresses are known */
 };
 
 struct vlan_tag {
@@ -236,6 +236,28 @@ static __always_inline enum parsed parse_link(struct cursor *cursor, struct pack
 		packet->ethertype = tag->ethertype;
 	}
 	return PARSED;
+}
+
+/* The ethertype that an Ethernet header would have before an IP packet, by its version; 0: neither IPv4 nor IPv6. */
+static __always_inline __be16 ethertype_of_version(__u8 first)
+{
+	if (first >> 4 == 4)
+		return bpf_htons(ETH_P_IP);
+	return first >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : 0;
+}
+
+/*
+ * Begins at the IP header, on devices whose packets have no Ethernet header. Such a packet is IP or nothing that this
+ * parser could judge.
+ */
+static __always_inline enum parsed parse_bare(const struct cursor *cursor, struct packet *packet)
+{
+	const __u8 *first = cursor->pos;
+
+	if ((const void *)(first + 1) > cursor->end)
+		return PARSED_SHORT;
+	packet->ethertype = ethertype_of_version(*first);
+	return packet->ethertype ? PARSED : PARSED_IMPOSSIBLE;
 }
 
 /* Steps over an IPv4 header and its options. */

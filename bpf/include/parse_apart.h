@@ -35,6 +35,17 @@ static __always_inline enum parsed copy_link(struct xdp_md *ctx, struct chain *c
 	return is_tag(tag.ethertype) ? PARSED_TOO_DEEP : PARSED;
 }
 
+/* As parse_bare. */
+static __always_inline enum parsed copy_version(struct xdp_md *ctx, struct packet *packet)
+{
+	__u8 first = 0;
+
+	if (bpf_xdp_load_bytes(ctx, 0, &first, sizeof(first)))
+		return PARSED_SHORT;
+	packet->ethertype = ethertype_of_version(first);
+	return packet->ethertype ? PARSED : PARSED_IMPOSSIBLE;
+}
+
 static __always_inline enum parsed copy_network(struct xdp_md *ctx, struct chain *chain, struct packet *packet, __u32 size)
 {
 	struct ipv6hdr ip6 = {};
@@ -57,6 +68,7 @@ static __always_inline enum parsed copy_network(struct xdp_md *ctx, struct chain
 	if (chain->offset + header > size)
 		return PARSED_SHORT;
 	packet->network = chain->offset;
+	packet->addressed = 1;
 	chain->offset += header;
 	return PARSED;
 }
@@ -79,10 +91,10 @@ static __always_inline enum parsed copy_transport(struct xdp_md *ctx, const stru
 }
 
 /*
- * Parses the whole frame, wherever its headers lie. `packet` must be zeroed. A global function for the verifier's sake, as
+ * Parses the whole frame, wherever its headers lie. `packet` must be zeroed; `bare`: it begins with the IP header. A global function for the verifier's sake, as
  * walk_extensions.
  */
-__noinline int parse_apart(struct xdp_md *ctx, struct packet *packet)
+__noinline int parse_apart(struct xdp_md *ctx, __u32 bare, struct packet *packet)
 {
 	__u32 size = bpf_xdp_get_buff_len(ctx);
 	struct chain chain = {};
@@ -90,7 +102,7 @@ __noinline int parse_apart(struct xdp_md *ctx, struct packet *packet)
 
 	if (!packet)
 		return PARSED_IMPOSSIBLE;
-	parsed = copy_link(ctx, &chain, packet);
+	parsed = bare ? copy_version(ctx, packet) : copy_link(ctx, &chain, packet);
 	if (parsed == PARSED)
 		parsed = copy_network(ctx, &chain, packet, size);
 	if (parsed == PARSED && is_ipv6(packet) && is_extension(packet->protocol))

@@ -104,7 +104,7 @@ static __always_inline void write_binding(struct xdp_md *ctx, struct snat_port *
 	port->client_port = bpf_htons(flow->ports >> 16);
 	port->backend = flow->backend;
 	write_macs(port->macs, exchanged(read_macs(frame)));
-	port->ifindex = ctx->ingress_ifindex;
+	port->ifindex = flow->device;
 	port->vlan = flow->network == ETH_HLEN ? 0 : bpf_ntohs(tag->control) & VLAN_ID;
 	port->state = SNAT_OPENING;
 	port->seen = now >> TICK_SHIFT;
@@ -275,5 +275,5 @@ __noinline __u32 unbind(struct xdp_md *ctx, struct flow *flow, const struct bala
 		return REASON_INTERNAL;
 	move_flow(flow, network);
 	translate(ctx, flow, &answer->to);
-	return leave(ctx, answer->ifindex, REASON_REPLY, REASON_REPLY_AWAY);
+	return leave(flow, answer->ifindex, REASON_REPLY, REASON_REPLY_AWAY);
 }

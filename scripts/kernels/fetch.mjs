@@ -10,6 +10,12 @@ export class Unavailable extends Error {}
 
 const CACHE = at('build/kernels')
 
+/** A kernel module, which may be compressed; the first group is its name. */
+export const MODULE = /\/([\w-]+)\.ko(?:\.\w+)?$/
+
+/** Fewer modules than every kernel has, more than an older version of this file unpacked. */
+const SOME = 50
+
 /** By version numbers, not by characters: 6.1.0-9 sorts before 6.1.0-10. */
 const byVersion = new Intl.Collator('en', { numeric: true }).compare
 
@@ -32,20 +38,21 @@ function cached(series) {
   if (!existsSync(CACHE)) return undefined
   const releases = readdirSync(CACHE).filter((name) => name.startsWith(`${series}.`) && name.endsWith('-cloud-amd64'))
   const release = releases.sort(byVersion).at(-1)
-  return release && describe(release)
+  const kernel = release && describe(release)
+  return kernel && kernel.modules.length > SOME ? kernel : undefined
 }
 
 function describe(release) {
   const found = files(join(CACHE, release))
   const image = found.find((path) => path.includes('/vmlinuz-'))
-  return image && { release, image, modules: found.filter((path) => /\.ko(?:\.\w+)?$/.test(path)) }
+  return image && { release, image, modules: found.filter((path) => MODULE.test(path)) }
 }
 
 /**
- * The newest kernel of a series such as 6.1: `{ release, image, modules }`, from the cache if available. `wanted` names
- * the modules to unpack. Throws Unavailable.
+ * The newest kernel of a series such as 6.1: `{ release, image, modules }`, with the paths of all its modules, from the
+ * cache if available. Throws Unavailable.
  */
-export async function fetchKernel(series, wanted) {
+export async function fetchKernel(series) {
   const present = cached(series)
   if (present) return present
   const name = await newestPackage(series)
@@ -57,11 +64,14 @@ export async function fetchKernel(series, wanted) {
     const download = await attempt('apt-get', ['-qq', 'download', name], { cwd: work })
     if (download.status !== 0) throw new Unavailable(`downloading ${name} failed: ${download.output.trim()}`)
     const package_ = readdirSync(work).find((file) => file.endsWith('.deb'))
-    const members = [`./boot/vmlinuz-${release}`, ...wanted.map((module) => `*/${module}.ko*`)]
-    const unpack = 'dpkg-deb --fsys-tarfile "$0" | tar -x --wildcards --no-anchored "$@"'
+    const members = [`./boot/vmlinuz-${release}`, './lib/modules/*.ko*', './usr/lib/modules/*.ko*']
+    // The modules are in one of the two directories, so that the other one matches nothing.
+    const unpack =
+      'dpkg-deb --fsys-tarfile "$0" | tar -x --wildcards "$@" 2>&1 | grep -v "Not found in archive" >&2; true'
     const { status, output } = await attempt('sh', ['-c', unpack, package_, ...members], { cwd: work })
     if (status !== 0) throw new Unavailable(`unpacking ${name} failed: ${output.trim()}`)
     rmSync(join(work, package_))
+    rmSync(join(CACHE, release), { recursive: true, force: true })
     renameSync(work, join(CACHE, release))
   } finally {
     rmSync(work, { recursive: true, force: true })

@@ -1,6 +1,6 @@
 # Runs in the guest: creates the maps, loads and fills every policy, sends the packets, then filters a real link. Prints
 # `ok NAME` or `not ok NAME` with the cause, and raw output for the host to judge. The host prepends the variables
-# cases, instance, shared, peer, wanted (names of programs) and policies to this script.
+# cases, instance, shared, peer, wanted (names of programs), policies and the variables of the bond to this script.
 
 check() {
 	name=$1
@@ -96,3 +96,141 @@ check "the ping is back" pings
 check "detach" bpftool net detach xdpdrv dev test0
 check "no program is left" sh -c '! /bin/ip link show dev test0 | grep -q xdp'
 check "a ping after" pings
+
+within_peer() {
+	nsenter --net=/run/netns/peer "$@"
+}
+index_of() {
+	cat "/sys/class/net/$1/ifindex"
+}
+# An entry of the index: ifindex, slot, flags (1: a member, 2: no Ethernet header).
+enter() {
+	bpftool map update pinned "$shared/interface_index" key "$1" 0 0 0 value "$1" 0 0 0 "$2" 0 "$3" 0
+}
+# Packets of a slot with a reason below 32, as counted on CPU 0. Of one byte: enough for these tests.
+packets() {
+	bpftool map lookup pinned "$shared/verdict_stats" key $((($1 * 32 + $2) % 256)) $((($1 * 32 + $2) / 256)) 0 0 |
+		sed -n 's/.*CPU 00): \([0-9a-f]*\).*/\1/p'
+}
+counts() {
+	found=$(packets "$1" "$2")
+	[ -n "$found" ] && [ "$found" != 00 ] || { echo "slot $1, reason $2: $found"; return 1; }
+}
+counts_nothing() {
+	found=$(packets "$1" "$2")
+	[ "$found" = 00 ] || { echo "slot $1, reason $2: $found"; return 1; }
+}
+reaches() {
+	within_peer /bin/ping -c 2 -i 0.2 -W 1 -I "$1" "$2"
+}
+is_silent() {
+	! reaches "$@"
+}
+
+# A bond in active-backup mode over two veths; client and backend behind it. Slot 2.
+/bin/ip link add bond0 index "$bond_index" address "$bond_mac" type bond mode active-backup miimon 100
+for n in 0 1; do
+	/bin/ip link add "slave$n" type veth peer name "wire$n"
+	/bin/ip link set "wire$n" netns peer
+	/bin/ip link set "slave$n" master bond0
+	/bin/ip link set "slave$n" up
+	/bin/ip -n peer link set "wire$n" up
+done
+/bin/ip -n peer link set wire0 down
+/bin/ip -n peer link set wire0 address "$bond_peer_mac"
+/bin/ip -n peer link set wire0 up
+/bin/ip link set bond0 address "$bond_mac"
+/bin/ip link set bond0 up
+/bin/ip addr add 10.98.0.1/24 dev bond0
+for last in 2 3 66; do /bin/ip -n peer addr add "10.98.0.$last/24" dev wire0; done
+for last in 100 200; do /bin/ip -n peer neigh add "10.98.0.$last" lladdr "$bond_mac" dev wire0; done
+echo slave0 >/sys/class/net/bond0/bonding/active_slave
+# Frames of a local sender reach XDP unfinished otherwise; native XDP_TX needs a program on the peer.
+within_peer ethtool -K wire0 tx off gso off tso off >/dev/null
+# The bond looks for a carrier every 100 ms.
+for try in 1 2 3 4 5 6 7 8 9 10; do reaches 10.98.0.66 10.98.0.1 >/dev/null 2>&1 && break; done
+check "bond: the peer answers before" reaches 10.98.0.66 10.98.0.1
+check "bond: attach natively" bpftool net attach xdpdrv pinned "$(programs "$bonded")/xdp_filter" dev bond0
+check "bond: a program on the peer" within_peer bpftool net attach xdpdrv pinned "$(programs 5)/xdp_filter" dev wire0
+check "bond: a blocked ping is not answered" is_silent 10.98.0.66 10.98.0.1
+check "bond: without entries of its members it counts as unknown" counts 0 7
+bpftool map update pinned "$shared/attachments" key 2 0 0 0 value \
+	98 111 110 100 48 0 0 0 0 0 0 0 0 0 0 0 "$bond_index" 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0
+enter "$bond_index" 2 0
+for n in 0 1; do enter "$(index_of "slave$n")" 2 1; done
+check "bond: nothing is counted for it yet" counts_nothing 2 7
+check "bond: with entries a blocked ping is not answered" is_silent 10.98.0.66 10.98.0.1
+check "bond: it is counted for the bond" counts 2 7
+check "bond: another address passes" reaches 10.98.0.2 10.98.0.1
+(while true; do echo served | within_peer nc -l -p 80 -s 10.98.0.3; done) >/dev/null 2>&1 &
+server=$!
+asks() {
+	within_peer sh -c 'echo asked | nc -w 5 10.98.0.100 80' | tee /tmp/answer | grep -q served || {
+		cat /tmp/answer
+		within_peer grep -E "^(Tcp|Ip):" /proc/net/snmp
+		return 1
+	}
+}
+check "bond: a connection through full NAT" asks
+# Reason 11: BALANCED, which leaves through the bond, not by redirection to another interface; 13: REPLY.
+check "bond: its packets leave through the bond" counts 2 11
+check "bond: its answers return to the client" counts 2 13
+kill $server
+bpftool net detach xdpdrv dev bond0
+
+# Devices without Ethernet header, over the veth pair. Slot 3, flag 2: packets begin with the IP header.
+# $1: the device; $2: its address; $3 and $4: addresses of the peer, blocked and not, all with the prefix length $5.
+bare() {
+	/bin/ip link set "$1" up
+	/bin/ip -n peer link set "$1" up
+	/bin/ip addr add "$2/$5" dev "$1" nodad 2>/dev/null || /bin/ip addr add "$2/$5" dev "$1"
+	for one in "$3" "$4"; do
+		/bin/ip -n peer addr add "$one/$5" dev "$1" nodad 2>/dev/null || /bin/ip -n peer addr add "$one/$5" dev "$1"
+	done
+	check "$1: the peer answers before" reaches "$3" "$2"
+	enter "$(index_of "$1")" 3 2
+	bpftool map update pinned "$shared/verdict_stats" key 103 0 0 0 value 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	check "$1: attach" bpftool net attach xdpgeneric pinned "$(programs 4)/xdp_filter" dev "$1"
+	check "$1: a blocked ping is not answered" is_silent "$3" "$2"
+	check "$1: it is counted" counts 3 7
+	check "$1: another address passes" reaches "$4" "$2"
+	bpftool net detach xdpgeneric dev "$1"
+	/bin/ip link del "$1"
+	/bin/ip -n peer link del "$1"
+}
+tunnel() {
+	tunnel=$1
+	shift
+	/bin/ip link add "$tunnel" "$@" local 10.99.0.1 remote "$peer"
+	/bin/ip -n peer link add "$tunnel" "$@" local "$peer" remote 10.99.0.1
+}
+for kind in ipip gre; do
+	check "make $kind" tunnel "${kind}9" type "$kind"
+	bare "${kind}9" 10.97.0.1 10.97.0.66 10.97.0.2 24
+done
+check "make sit" tunnel sit9 type sit
+bare sit9 2001:db8:97::1 2001:db8:97::66 2001:db8:97::2 64
+
+tunnel6() {
+	/bin/ip addr add fd99::1/64 dev test0 nodad
+	/bin/ip -n peer addr add fd99::2/64 dev test1 nodad
+	/bin/ip link add tnl9 type ip6tnl mode any local fd99::1 remote fd99::2
+	/bin/ip -n peer link add tnl9 type ip6tnl mode any local fd99::2 remote fd99::1
+}
+check "make ip6tnl" tunnel6
+bare tnl9 10.97.0.1 10.97.0.66 10.97.0.2 24
+
+wireguard() {
+	near=$(wg genkey)
+	far=$(wg genkey)
+	echo "$near" >/tmp/near
+	echo "$far" >/tmp/far
+	/bin/ip link add wg9 type wireguard
+	/bin/ip -n peer link add wg9 type wireguard
+	wg set wg9 listen-port 5000 private-key /tmp/near peer "$(echo "$far" | wg pubkey)" \
+		endpoint "$peer:5000" allowed-ips 10.97.0.0/24
+	within_peer wg set wg9 listen-port 5000 private-key /tmp/far peer "$(echo "$near" | wg pubkey)" \
+		endpoint 10.99.0.1:5000 allowed-ips 10.97.0.0/24
+}
+check "make wireguard" wireguard
+bare wg9 10.97.0.1 10.97.0.66 10.97.0.2 24

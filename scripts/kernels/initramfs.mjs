@@ -1,7 +1,7 @@
 // An in-memory root file system for the guest: busybox, bpftool, ip and ping with their libraries, and given files.
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
 import { attempt, ScriptError, which } from '../lib/run.mjs'
+import { MODULE } from './fetch.mjs'
 
 const FILE = 0o100000
 const DIRECTORY = 0o040000
@@ -41,13 +41,39 @@ export async function program(name) {
   return entries.concat([[`bin/${name}`, { data: readFileSync(realpathSync(path)), mode: 0o755 }]])
 }
 
-/** A kernel module, decompressed, and its name in the guest. */
-export async function module(path) {
+/** The content of a kernel module, decompressed. */
+async function contentOf(path) {
   const tool = { '.xz': 'xz', '.zst': 'zstd' }[/\.(?:xz|zst)$/.exec(path)?.[0]]
-  const name = `modules/${basename(path).replace(/\.(?:xz|zst)$/, '')}`
-  if (!tool) return [name, { data: readFileSync(path), mode: 0o644 }]
-  const plain = `${dirname(path)}/${basename(name)}`
+  if (!tool) return readFileSync(path)
   const { status, output } = await attempt(tool, ['-dkf', path])
   if (status !== 0) throw new ScriptError(`${tool}: ${output}`)
-  return [name, { data: readFileSync(plain), mode: 0o644 }]
+  return readFileSync(path.replace(/\.(?:xz|zst)$/, ''))
+}
+
+/** Modules that a module needs, as modpost lists them in it. */
+const needsOf = (content) =>
+  /\0depends=([^\0]*)\0/.exec(content.toString('latin1'))?.[1].split(',').filter(Boolean) ?? []
+
+/** Names of modules in files have hyphens or underscores, in lists of dependencies only underscores. */
+const plain = (name) => name.replaceAll('-', '_')
+
+/**
+ * The named modules of a kernel with all that they need, as entries whose names sort in the order in which to load them.
+ * One that the kernel lacks is built in, or missing.
+ */
+export async function modules(paths, wanted) {
+  const byName = new Map(paths.map((path) => [plain(MODULE.exec(path)[1]), path]))
+  const order = new Map()
+  const visit = async (name) => {
+    const path = byName.get(plain(name))
+    if (path === undefined || order.has(path)) return
+    const content = await contentOf(path)
+    for (const need of needsOf(content)) await visit(need)
+    order.set(path, content)
+  }
+  for (const name of wanted) await visit(name)
+  return [...order].map(([path, data], i) => [
+    `modules/${String(i).padStart(3, '0')}-${MODULE.exec(path)[1]}.ko`,
+    { data, mode: 0o644 },
+  ])
 }

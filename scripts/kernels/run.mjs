@@ -11,9 +11,11 @@ import { files } from '../lib/stamp.mjs'
 import { setup } from '../setup.mjs'
 import { boot } from './boot.mjs'
 import { fetchKernel, Unavailable } from './fetch.mjs'
-import { module, program, writeArchive } from './initramfs.mjs'
+import { modules, program, writeArchive } from './initramfs.mjs'
 
 const FLOOR = '6.1'
+/** Devices of the guest's tests. */
+const MODULES = ['veth', 'bonding', 'ipip', 'sit', 'ip_gre', 'ip6_tunnel', 'wireguard']
 /** Seconds of wall time; a boot takes 10 on an idle machine, most of it for emulation. */
 const LIMIT = 300
 
@@ -49,7 +51,7 @@ async function guest(cases) {
   const objects = ['xdp.bpf.o', 'explain.bpf.o'].map((name) => at('build', name))
   const variables = cases.prepare(directory, '/cases', objects)
   const entries = new Map()
-  for (const name of ['busybox', 'bpftool', 'ip', 'ping']) {
+  for (const name of ['busybox', 'bpftool', 'ip', 'ping', 'ethtool', 'wg']) {
     for (const [path, entry] of await program(name)) entries.set(path, entry)
   }
   entries.set('init', { data: readFileSync(at('scripts/kernels/init')), mode: 0o755 })
@@ -89,14 +91,14 @@ function judgePolicies(output, cases) {
 async function testKernel(series, cases, entries) {
   let kernel
   try {
-    kernel = await fetchKernel(series, ['veth'])
+    kernel = await fetchKernel(series)
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error
     return skip(error.message)
   }
   const initrd = at(`build/kernels/${kernel.release}.initrd`)
-  const modules = await Promise.all(kernel.modules.map(module))
-  writeArchive(initrd, new Map([...entries, ...modules]))
+  const loaded = await modules(kernel.modules, MODULES)
+  writeArchive(initrd, new Map([...entries, ...loaded]))
   const started = Date.now()
   const log = at(`build/kernels/${kernel.release}.log`)
   const { output, timedOut } = await boot({ image: kernel.image, initrd, log, limit: LIMIT })

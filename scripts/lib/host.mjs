@@ -35,6 +35,8 @@ export const NEEDS = [
 export const KERNEL_NEEDS = [
   tool('qemu-system-x86_64', 'qemu-system-x86'),
   tool('busybox', 'busybox-static'),
+  tool('ethtool', 'ethtool'),
+  tool('wg', 'wireguard-tools'),
   tool('xz', 'xz-utils'),
   tool('zstd', 'zstd'),
 ]

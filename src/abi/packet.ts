@@ -1,6 +1,6 @@
-// Probes: Ethernet frames that `why` and `apply` send through the loaded programs, and the explanations that these
-// write back. A probe is well-formed, checksums included, so that it stands for a packet of its kind. Default drop
-// treats it as essential only for its addresses, protocol and ports.
+// Probes: packets that `why` and `apply` send through the loaded programs, in the shape of those on the interfaces of the
+// policy, and the explanations that these write back. A probe is well-formed, checksums included, so that it stands for a
+// packet of its kind. Default drop treats it as essential only for its addresses, protocol and ports.
 
 import type { Address } from '../model/address.ts'
 import type { EssentialGroup } from '../model/policy.ts'
@@ -8,7 +8,7 @@ import { TCP, UDP } from '../model/ports.ts'
 import type { Verdict } from '../report/reason.ts'
 import type { Transit } from '../semantics/balance.ts'
 import type { Facts } from '../semantics/judge.ts'
-import { type Explanation, explanationCodec } from './generated.ts'
+import { type Explanation, explanationCodec, INTERFACE_FLAG, type TestRun, testRunCodec } from './generated.ts'
 
 export interface TestPacket {
   readonly source: Address
@@ -21,11 +21,17 @@ export interface TestPacket {
   readonly destinationPort?: number | undefined
 }
 
-/** A test packet, and its verdict by the config. */
+/** A test packet, the interface that it stands for, and its verdict by the config. */
 export interface Probe {
   readonly packet: TestPacket
+  readonly arrival: TestRun
   readonly verdict: Verdict
 }
+
+/** An interface with all roles, without a slot: lo, where test runs arrive. */
+export const ANYWHERE: TestRun = { ifindex: 1, slot: 0, flags: 0 }
+/** As ANYWHERE, of packets without an Ethernet header. */
+export const ANYWHERE_BARE: TestRun = { ...ANYWHERE, flags: INTERFACE_FLAG.IP }
 
 const ICMP = 1
 const ICMPV6 = 58
@@ -207,6 +213,32 @@ const isLoopback = (words: Uint32Array): boolean =>
 
 /** Stands for "no list" and "no scope" in an Explanation. */
 export const NONE = 0xffff
+
+/** The input of a test run: `data_in`, and the `struct xdp_md` for `ctx_in` that makes its start metadata. */
+export interface TestInput {
+  readonly data: Uint8Array
+  readonly context: Uint8Array
+}
+
+/** The packet in the shape of those on the interface: without an Ethernet header where these have none. */
+export function testInputFor(packet: TestPacket, arrival: TestRun): TestInput {
+  const frame = packetFor(packet)
+  return inputOf((arrival.flags & INTERFACE_FLAG.IP) === 0 ? frame : frame.subarray(ETHERNET_SIZE), arrival)
+}
+
+/** The frame with metadata for the program in front: the interface that it stands for. */
+export function inputOf(frame: Uint8Array, arrival: TestRun): TestInput {
+  const data = new Uint8Array(testRunCodec.size + frame.length)
+  testRunCodec.encode(arrival, new DataView(data.buffer))
+  data.set(frame, testRunCodec.size)
+  // data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex. The kernel lets data_in begin with the
+  // metadata, so that its length is the offset of the packet.
+  const context = Uint32Array.of(testRunCodec.size, data.length, 0, 0, 0, 0)
+  return { data, context: new Uint8Array(context.buffer) }
+}
+
+/** The packet of a test run's output, without the metadata. */
+export const packetOf = (output: Uint8Array): Uint8Array => output.subarray(testRunCodec.size)
 
 /** Decodes the explanation that `explain` wrote over the start of its packet. */
 export function explanationOf(output: Uint8Array): Explanation {

@@ -100,10 +100,8 @@ export interface KernelNeed {
 
 export interface Feature {
   readonly name: string
-  /** Maps that outlive generations, and that programs use. */
+  /** Maps that outlive generations. */
   readonly maps: Readonly<Record<string, MapShape>>
-  /** Maps that outlive generations and belong to the control plane alone. */
-  readonly records?: Readonly<Record<string, MapShape>>
   /** Maps of one generation: their names, and their shapes, which depend on the image. */
   readonly ownMaps?: {
     readonly names: readonly string[]

@@ -27,14 +27,8 @@ import { HEALTH } from './health.ts'
 /** In the order of their steps and rows. */
 export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH]
 
-/** Maps that programs use and that outlive generations. */
-export const PROGRAM_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))
-
-/** All maps that outlive generations. */
-export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps, records = {} }) => [
-  ...Object.values(maps),
-  ...Object.values(records),
-])
+/** Maps that outlive generations. */
+export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))
 
 /** Names of the maps that belong to one generation, besides its policy. */
 export const OWN_MAPS: readonly string[] = FEATURES.flatMap(({ ownMaps }) => ownMaps?.names ?? [])

@@ -18,12 +18,12 @@ const maps = {
   verdictStats: perCpuMap('verdict_stats', counterCodec.size, INTERFACE_SLOTS * REASON_SLOTS),
   listStats: perCpuMap('list_stats', counterCodec.size, LIST_SLOTS),
   interfaceIndex: arrayMap('interface_index', interfaceEntryCodec.size, INTERFACE_INDEX_SIZE),
+  attachments: arrayMap('attachments', attachmentCodec.size, INTERFACE_SLOTS),
 } as const
 
 export const FILTER = {
   name: 'filter',
   maps,
-  records: { attachments: arrayMap('attachments', attachmentCodec.size, INTERFACE_SLOTS) },
   programs: {
     filter: 'xdp_filter',
     explain: 'explain',

@@ -13,13 +13,19 @@ const seconds = (iso: string): number => Date.parse(iso) / 1000
 
 /**
  * Every reason of every interface, including those that have not occurred: a rate needs a zero before the first packet.
+ * Then the reasons that occurred on devices without a counter entry, without the name of an interface.
  */
 const byReason =
   (unit: 'packets' | 'bytes') =>
-  ({ stats }: Report): readonly Sample[] =>
-    stats.interfaces.flatMap(({ name, reasons }) =>
+  ({ stats }: Report): readonly Sample[] => [
+    ...stats.interfaces.flatMap(({ name, reasons }) =>
       REASONS.map((reason): Sample => [[name, verdictOf(reason), reason], reasons[reason]?.[unit] ?? 0]),
-    )
+    ),
+    ...REASONS.flatMap((reason): Sample[] => {
+      const count = stats.unknown[reason]
+      return count ? [[['', verdictOf(reason), reason], count[unit]]] : []
+    }),
+  ]
 
 const byList =
   (field: 'packets' | 'bytes' | 'prefixes') =>

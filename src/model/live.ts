@@ -30,6 +30,10 @@ export interface Link {
   readonly up: boolean
   /** Link kind as `ip -d link` prints it: `veth`, `vlan`, `bond`, `bridge`, `tun` …; `physical` if it prints none. */
   readonly kind: string
+  /** Link layer as `ip link` prints it: `ether`, `none`, `ppp`, `gre` … */
+  readonly linkType: string
+  /** Whether it is a GRE tunnel without a fixed remote end. */
+  readonly isMultipoint: boolean
   /** The interface that this one is enslaved to. */
   readonly master: string | undefined
   readonly programs: readonly AttachedProgram[]
@@ -84,6 +88,11 @@ export interface Live {
    * formatted address.
    */
   readonly unanswered: ReadonlyMap<string, string>
+  /**
+   * Devices that take VLAN tags out of frames before XDP, by the interface with VLAN devices above it: itself, or members
+   * of a bond. Read only if there are services.
+   */
+  readonly stripping: ReadonlyMap<string, readonly string[]>
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
   /** This host's ends of SSH connections. */

@@ -7,6 +7,7 @@ import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
 import type { Desired } from '../model/desired.ts'
+import { shapesOf } from '../model/link.ts'
 import type { Live } from '../model/live.ts'
 import { union } from '../model/ranges.ts'
 import type { Plan } from '../plan/change.ts'
@@ -106,7 +107,7 @@ export function targetOf({ plan: made, live, object, terms }: Made, keepsHealth:
     isStaged: false,
     now: terms.now,
     keepsHealth,
-    probes: buildProbes(made.state, changedServices(made)),
+    probes: buildProbes(made.state, shapesOf(made.state.interfaces.keys(), live.links), changedServices(made)),
   }
 }
 

@@ -2,7 +2,8 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, InterfaceOptions } from '../model/desired.ts'
-import type { AttachedProgram, Live } from '../model/live.ts'
+import { shapeOf } from '../model/link.ts'
+import type { AttachedProgram, Link, Live } from '../model/live.ts'
 import { nearest } from '../model/nearest.ts'
 import type { AttachMode } from '../model/state.ts'
 import { foreignPrograms } from './attachments.ts'
@@ -64,6 +65,25 @@ function missingInterface(name: string, live: Live, { at }: InterfaceOptions): D
   }
 }
 
+/** Refuses interfaces whose packets the program would misread, and balancing where packets have no Ethernet header. */
+function guardShape(name: string, link: Link, { state }: Desired, { at }: InterfaceOptions): Diagnostic[] {
+  const shape = shapeOf(link)
+  if (shape === undefined) {
+    const message = `the filter cannot read packets of ${name}: it knows Ethernet frames and plain IP packets, and ${name} is a ${describe(link)}`
+    const hint =
+      'filter on the interface below it, which receives the outer packets, or behind it, where they are routed to'
+    return [{ code: 'E213', severity: 'error', message, hint, at }]
+  }
+  const balances = state.services.size > 0 && state.interfaces.get(name)?.roles.includes('balance')
+  if (shape === 'ethernet' || !balances) return []
+  const message = `services need Ethernet frames, and packets of ${name} have no Ethernet header (${describe(link)}): packets to a VIP that arrive there would not be balanced`
+  const hint = `write \`roles: [filter]\` under ${name}: its packets are filtered and go to the stack`
+  return [{ code: 'E214', severity: 'error', message, hint, at }]
+}
+
+const describe = ({ kind, linkType, isMultipoint }: Link): string =>
+  `${kind} device${isMultipoint ? ' without a fixed remote end' : ''} with link layer ${linkType}`
+
 /** Refuses a command outside the network namespace of the instance: there it cannot even see the interfaces. */
 export function guardNamespace(live: Pick<Live, 'netns' | 'ownNetns'>): Diagnostic[] {
   if (live.netns === undefined || live.netns === live.ownNetns) return []
@@ -89,9 +109,12 @@ export function guard(desired: Desired, live: Live): Diagnostic[] {
     .flatMap(([name, options]) => {
       const link = live.links.get(name)
       if (link === undefined) return options.missing === 'error' ? [missingInterface(name, live, options)] : []
-      if (options.onConflict === 'replace') return []
-      const foreign = foreignPrograms(link).filter((program) => !options.reclaims || !isLost(program))
-      return foreign.map((program) => foreignProgram(name, program, options))
+      const foreign = options.onConflict === 'replace' ? [] : foreignPrograms(link)
+      const refused = foreign.filter((program) => !options.reclaims || !isLost(program))
+      return [
+        ...guardShape(name, link, desired, options),
+        ...refused.map((program) => foreignProgram(name, program, options)),
+      ]
     })
   return [...interfaces, ...guardServices(desired, live)]
 }

@@ -158,6 +158,18 @@ function warnEgress(hops: readonly NextHop[], { live, state, desired }: Context)
   return veths.length > 0 ? [ofVeth, ...others] : others
 }
 
+/** Full NAT stores the tag of a client's frame for the answer; echo replies and ICMP errors turn the frame round. */
+function warnTags(services: readonly Service[], { live, state, desired }: Context): Diagnostic[] {
+  const translated = services.filter(({ snatPool }) => snatPool.length > 0).map(({ name }) => name)
+  const answers = ['echo replies', '"packet too big"', ...(translated.length > 0 ? [`all of ${some(translated)}`] : [])]
+  return [...live.stripping].flatMap(([device, stripping]) => {
+    if (!state.interfaces.get(device)?.roles.includes('balance')) return []
+    const message = `${some(stripping)} takes VLAN tags out of received frames before XDP (rx-vlan-offload), so answers of the balancer to clients in a VLAN of ${device} leave untagged and are lost: ${answers.join(', ')}`
+    const hint = stripping.map((name) => `ethtool -K ${name} rxvlan off`).join(' && ')
+    return [warning('W222', message, hint, desired.options.get(device)?.at)]
+  })
+}
+
 /**
  * Every warning about services, sorted by name. Unchanged services get only warnings about backends without a next hop.
  */
@@ -180,6 +192,7 @@ export function warnServices(context: Context, changes: readonly Change[]): Diag
     ...changed.flatMap((service) => warnMtu(service, context)),
     ...edited.flatMap((service) => warnReplies(service, context)),
     ...(egress.length > 0 ? warnEgress(egress, context) : []),
+    ...(services.length > 0 && (attaches || edited.length > 0) ? warnTags(services, context) : []),
   ]
 }
 

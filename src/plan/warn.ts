@@ -2,6 +2,7 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
+import { shapeOf } from '../model/link.ts'
 import type { Link, Live } from '../model/live.ts'
 import type { Attachment, State } from '../model/state.ts'
 import { ownAttachments } from './attachments.ts'
@@ -55,7 +56,7 @@ function warnAttach({ interface: name, modes }: Attachment, live: Live, state: S
     const message = `native XDP on ${name} turns off TCP segmentation offload on its veth peer while it is attached`
     found.push(warning('W201', message, 'write `mode: generic` if TCP throughput of the peer matters more', at))
   }
-  if (native && WITHOUT_NATIVE.has(link.kind)) {
+  if (native && (WITHOUT_NATIVE.has(link.kind) || shapeOf(link) === 'ip')) {
     const message = `${name} is a ${link.kind} device, which has no native XDP`
     const parent = link.kind === 'vlan' ? ', or attach to its parent, which parses VLAN tags' : ''
     found.push(warning('W208', message, `write \`mode: generic\`${parent}`, at))

@@ -119,7 +119,7 @@ export function renderStats(stats: Stats, surroundings: Surroundings, { color }:
           ? ['', 'Attached to no interface: nothing is filtered.']
           : verdictTable(interfaces)),
         ...(interfaces.length + detached.length > 0 ? interfaceTable(interfaces, detached) : []),
-        ...reasonTable(interfaces),
+        ...reasonTable(stats),
         ...listTable(stats),
         ...serviceTables(stats.services),
         ...fillTable(fill),
@@ -138,7 +138,7 @@ const feedJson = ({ list, updatedAt, maxAge, entries, skipped }: FeedFacts) => (
 })
 
 export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundings): string {
-  const { interfaces, detached, lists, fill, memory, program, generation, committed_at, drifted, time } = stats
+  const { interfaces, unknown, detached, lists, fill, memory, program, generation, committed_at, drifted, time } = stats
   return jsonDocument({
     time: new Date(time).toISOString(),
     generation,
@@ -146,6 +146,7 @@ export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundin
     program: program ?? null,
     totals: totalsOf(interfaces),
     interfaces,
+    unknown_interfaces: unknown,
     detached,
     lists,
     services: stats.services.map(serviceStatusJson),

@@ -36,8 +36,8 @@ function interfaceTable(interfaces: readonly InterfaceStatus[]): string[] {
   return formatTable([...columns, ...verdicts.map((verdict) => right(verdict.toUpperCase()))], rows)
 }
 
-export function reasonTable(interfaces: readonly InterfaceStatus[]): string[] {
-  const rows = interfaces.flatMap(({ name, reasons }) =>
+export function reasonTable({ interfaces, unknown }: Pick<Status, 'interfaces' | 'unknown'>): string[] {
+  const rows = [...interfaces, { name: '(unknown)', reasons: unknown }].flatMap(({ name, reasons }) =>
     (Object.entries(reasons) as [ReasonName, Count][]).map(([reason, { packets, bytes }]) => [
       name,
       reason,
@@ -129,17 +129,18 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
   const attached =
     status.interfaces.length === 0
       ? ['', 'Attached to no interface: nothing is filtered.']
-      : ['', ...interfaceTable(status.interfaces), ...reasonTable(status.interfaces)]
+      : ['', ...interfaceTable(status.interfaces), ...reasonTable(status)]
   const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
   const lines = [...head(status), ...watchLines(status, style), ...tables, ...trouble(status, style), ...last]
   return `${lines.join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
-  const { interfaces, lists, services, policy, program, generation, committed_at, bans, memory } = status
+  const { interfaces, unknown, lists, services, policy, program, generation, committed_at, bans, memory } = status
   const { drift, drifted, leftovers, watcher, last_apply } = status
   return jsonDocument({
     interfaces,
+    unknown_interfaces: unknown,
     lists,
     services: services.map(serviceStatusJson),
     policy: policy ?? null,

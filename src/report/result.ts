@@ -15,6 +15,12 @@ export interface Count {
   readonly bytes: number
 }
 
+/**
+ * Packets judged on devices without a counter entry, with all roles: those of a member that just joined a bond, or of an
+ * interface whose entry was removed. Only reasons that occurred.
+ */
+export type UnknownInterfaces = Readonly<Partial<Record<ReasonName, Count>>>
+
 export interface InterfaceStatus {
   readonly name: string
   readonly ifindex: number
@@ -77,6 +83,7 @@ export interface ServiceStatus extends Count {
 
 export interface Status {
   readonly interfaces: readonly InterfaceStatus[]
+  readonly unknown: UnknownInterfaces
   readonly lists: readonly ListStatus[]
   readonly services: readonly ServiceStatus[]
   readonly policy: Policy | undefined

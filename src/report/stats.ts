@@ -2,7 +2,7 @@
 // knows.
 
 import type { Feed } from '../model/desired.ts'
-import type { InterfaceStatus, ListStatus, ServiceStatus, Status } from './result.ts'
+import type { InterfaceStatus, ListStatus, ServiceStatus, Status, UnknownInterfaces } from './result.ts'
 import type { CheckFacts, ReconcileFacts } from './watch.ts'
 
 /** Fill of a structure: used and capacity. */
@@ -30,6 +30,7 @@ export interface Stats {
   readonly seconds: number
   /** Interfaces that run a program of ours. */
   readonly interfaces: readonly InterfaceStatus[]
+  readonly unknown: UnknownInterfaces
   /** Interfaces that the last apply attached to and that no longer run a program of ours. */
   readonly detached: readonly string[]
   readonly lists: readonly ListStatus[]

@@ -98,7 +98,7 @@ export interface Ingress {
   readonly roles: readonly Role[]
 }
 
-/** Test runs arrive on the loopback device, always the first one of a namespace and never one of ours. */
+/** A test run that stands for no interface of the file arrives on lo, always the first device of a namespace. */
 export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
 
 /**

@@ -1,12 +1,24 @@
-// The programs attached to the interfaces of the config. Comparing two readings shows whether a link event changed
-// anything.
+// The programs attached to the interfaces of the config, and the members of bonds among them. Comparing two readings
+// shows whether a link event changed anything.
 
 import type { Desired } from '../model/desired.ts'
+import { membersOf } from '../model/link.ts'
 import type { ObjectKey } from '../model/live.ts'
 import type { Links } from '../pipelines/apply.ts'
 
+/** An interface: its program, and the members on which its packets arrive. */
+interface Arrival {
+  readonly ifindex: number
+  readonly programs: string
+  readonly members: string
+}
+
 /** By interface key. Interfaces that do not exist are absent. */
-export type Attached = ReadonlyMap<ObjectKey, { readonly ifindex: number; readonly programs: string }>
+export type Attached = ReadonlyMap<ObjectKey, Arrival>
+
+/** Whether packets of an interface arrive on the same devices in both readings. */
+export const isSameDevice = (left: Arrival | undefined, right: Arrival | undefined): boolean =>
+  left?.ifindex === right?.ifindex && left?.members === right?.members
 
 export function attachedOf(links: Links, { state }: Desired): Attached {
   return new Map(
@@ -14,14 +26,17 @@ export function attachedOf(links: Links, { state }: Desired): Attached {
       const link = links.get(name)
       if (!link) return []
       const programs = link.programs.map(({ id, mode }) => `${mode} ${id}`).join()
-      return [[`interface:${name}` as const, { ifindex: link.ifindex, programs }] as const]
+      const members = membersOf(link, links)
+        .map(({ ifindex }) => ifindex)
+        .join()
+      return [[`interface:${name}` as const, { ifindex: link.ifindex, programs, members }] as const]
     }),
   )
 }
 
 export const isSameAttached = (left: Attached, right: Attached): boolean =>
   left.size === right.size &&
-  [...left].every(([key, { ifindex, programs }]) => {
+  [...left].every(([key, arrival]) => {
     const other = right.get(key)
-    return other?.ifindex === ifindex && other.programs === programs
+    return isSameDevice(other, arrival) && other?.programs === arrival.programs
   })

@@ -8,7 +8,7 @@ import type { Applied, Approve, Links } from '../pipelines/apply.ts'
 import type { Plan } from '../plan/change.ts'
 import { countDelta } from '../plan/delta.ts'
 import type { Outcome, Trigger, WatchEvent } from '../report/watch.ts'
-import { type Attached, attachedOf, isSameAttached } from './attached.ts'
+import { type Attached, attachedOf, isSameAttached, isSameDevice } from './attached.ts'
 import type { Book } from './book.ts'
 import { noteFailures } from './failures.ts'
 import { watchRepairs } from './repairs.ts'
@@ -119,7 +119,7 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
     const before = attached
     return pipeline.apply(desired, async (plan, live) => {
       const now = attachedOf(live.links, desired)
-      return permitted(plan, live, (key) => before?.get(key)?.ifindex !== now.get(key)?.ifindex)
+      return permitted(plan, live, (key) => !isSameDevice(before?.get(key), now.get(key)))
     })
   }
 

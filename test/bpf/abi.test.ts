@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import * as abi from '../../src/abi/generated.ts'
 import { MAP_TYPES, policyMap } from '../../src/abi/paths.ts'
-import { PROGRAM_MAPS, PROGRAMS } from '../../src/features/features.ts'
+import { PROGRAMS, SHARED_MAPS } from '../../src/features/features.ts'
 import { loadObject } from '../../src/kernel/tools/object.ts'
 
 interface BtfType {
@@ -90,7 +90,7 @@ function definition(name: string): Record<string, number> {
 
 const sizeOf = (type: BtfType | undefined): number => type?.size ?? sizeOf(byId.get(type?.type_id ?? 0))
 
-test.each([...PROGRAM_MAPS, policyMap(abi.HEADER_LINES)])(
+test.each([...SHARED_MAPS, policyMap(abi.HEADER_LINES)])(
   'map $name: creation arguments match the declaration in the object',
   ({ name, type, keySize, valueSize, entries, flags }) => {
     expect({ map_flags: 0, ...definition(name) }).toEqual({

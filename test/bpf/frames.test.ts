@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   CLASS_RULES,
   explanationCodec,
+  INTERFACE_FLAG,
   INTERFACE_INDEX_SIZE,
   INTERFACE_PROBES,
   interfaceEntryCodec,
@@ -181,14 +182,94 @@ test('headers that do not fit into the linear part are judged by the filter alon
   expect(await reasonOf(frame)).toBe('default-drop')
 })
 
-test('test runs on no attached interface count in slot 0 and for no list', async () => {
+test('test runs count nowhere, with metadata even if lo is an interface of the file', async () => {
   await plane.loadState(BLOCKED)
-  await plane.reset(0, [0, 1])
+  for (const slot of [0, SLOT, 63]) await plane.reset(slot, [0, 1])
+  const frame = packet(ethernet(), ipv4(), udp())
+  const verdicts = []
+  for (const attached of [0, SLOT]) {
+    await plane.attachTestRuns(attached)
+    const runs = [0, SLOT, 63].map((slot) => ({ frame, arrival: { ifindex: 7, slot, flags: 0 } }))
+    verdicts.push(...(await plane.run(attached === 0 ? [{ frame }, ...runs] : runs, 'filter')))
+  }
   await plane.attachTestRuns(0)
+  expect(verdicts.map(({ verdict }) => verdict)).toEqual(Array.from({ length: 7 }, () => 'drop'))
+  for (const slot of [0, SLOT, 63]) expect(await plane.reasons(slot)).toEqual({})
+  expect(await plane.lists([0])).toEqual([{ packets: 0, bytes: 0 }])
+})
+
+test('without metadata, packets on lo are traffic if lo is an interface of the file', async () => {
+  await plane.loadState(BLOCKED)
+  await plane.reset(SLOT, [0, 1])
+  await plane.attachTestRuns(SLOT)
   const frame = packet(ethernet(), ipv4(), udp())
   await plane.run([{ frame }], 'filter')
-  expect(await plane.reasons(0)).toEqual({ blocklist: { packets: 1, bytes: frame.length } })
-  expect(await plane.lists([0])).toEqual([{ packets: 0, bytes: 0 }])
+  await plane.attachTestRuns(0)
+  expect(await plane.reasons(SLOT)).toEqual({ blocklist: { packets: 1, bytes: frame.length } })
+  expect(await plane.lists([0])).toEqual([{ packets: 1, bytes: frame.length }])
+})
+
+test('without an Ethernet header, a packet gets the verdict that it has behind one', async () => {
+  const bare = { ifindex: 7, slot: 0, flags: INTERFACE_FLAG.IP }
+  const layers = [
+    [ipv4(), udp()],
+    [ipv4({ source: '192.0.2.1' }), tcp()],
+    [ipv4({ source: '203.0.113.9', options: 40 }), udp({ source: 53 })],
+    [ipv4({ source: '203.0.113.9', more: true }), udp({ source: 53 })],
+    [ipv4({ source: '203.0.113.9', offset: 8 }), udp({ source: 53 })],
+    [ipv6({ source: '2001:db8::7' }), udp()],
+    [ipv6({ source: '2001:db8:1::7' }), hopByHop({ size: 16 }), destinationOptions(), udp({ source: 53 })],
+    [
+      ipv6({ source: '2001:db8:1::7' }),
+      hopByHop({ size: 2048 }),
+      destinationOptions({ size: 2048 }),
+      udp({ source: 53 }),
+    ],
+    [ipv6({ source: '2001:db8:9::7' }), udp(), raw(9000)],
+    [ipv4({ ihl: 4 }), udp()],
+  ]
+  for (const state of [BLOCKED, policy('pass', block('b', '198.51.100.0/24 2001:db8::/64'))]) {
+    await plane.loadState(state)
+    const frames = layers.map((own) => packet(ethernet(), ...own))
+    const behind = await plane.run(frames.map((frame) => ({ frame })))
+    const plain = await plane.run(frames.map((frame) => ({ frame: frame.subarray(14), arrival: bare })))
+    expect(plain.map(({ verdict, explanation }) => [verdict, explanation?.reason])).toEqual(
+      behind.map(({ verdict, explanation }) => [verdict, explanation?.reason]),
+    )
+  }
+})
+
+test('without an Ethernet header, a packet of neither IP version is malformed', async () => {
+  const arrival = { ifindex: 7, slot: 0, flags: INTERFACE_FLAG.IP }
+  // An Ethernet frame too: its first byte is that of a MAC address.
+  const others = [new Uint8Array(40), new Uint8Array(40).fill(0x55), packet(ethernet(), ipv4(), udp())]
+  const runs = others.map((frame) => ({ frame, arrival }))
+  await plane.loadState(BLOCKED)
+  expect((await plane.run(runs)).map(({ explanation }) => explanation?.reason)).toEqual(
+    others.map(() => 'malformed-drop'),
+  )
+  await plane.loadState(policy('pass', block('b', '198.51.100.0/24')))
+  expect((await plane.run(runs)).map(({ explanation }) => explanation?.reason)).toEqual(others.map(() => 'malformed'))
+})
+
+test('without an Ethernet header, a packet to a VIP is not balanced', async () => {
+  await plane.loadState(balancing([service('web', '192.0.2.10 80', { backends: ['10.0.0.1'] })]))
+  const frame = packet(ethernet(), ipv4({ destination: '192.0.2.10' }), tcp({ destination: 80 }))
+  const arrival = { ifindex: 7, slot: 0, flags: INTERFACE_FLAG.IP }
+  const outcomes = await plane.run([{ frame }, { frame: frame.subarray(14), arrival }])
+  expect(outcomes.map(({ explanation }) => explanation?.reason)).toEqual(['balanced-away', 'default-pass'])
+})
+
+test('a test run gets the verdict of the interface in its metadata', async () => {
+  const lists = policy('pass', block('b', '198.51.100.0/24'))
+  const filtering = { interface: 'eth0', modes: ['native'], roles: ['filter'] } as const
+  const balancing = { interface: 'eth1', modes: ['native'], roles: ['balance'] } as const
+  const interfaces = new Map([filtering, balancing].map((one) => [one.interface, one]))
+  await plane.load(imageOf({ ...lists, interfaces }))
+  const frame = packet(ethernet(), ipv4(), udp())
+  const runs = [0, 1, 2].map((slot) => ({ frame, arrival: { ifindex: 7, slot, flags: 0 } }))
+  const verdicts = (await plane.run(runs, 'filter')).map(({ verdict }) => verdict)
+  expect(verdicts).toEqual(['drop', 'drop', 'pass'])
 })
 
 test('explain counts nothing, attached or not', async () => {
@@ -233,7 +314,7 @@ test('finds an interface at every probe position, and not behind the last', asyn
   await plane.loadState(BLOCKED)
   const frame = packet(ethernet(), ipv4(), udp())
   const entry = new Uint8Array(interfaceEntryCodec.size)
-  interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot: SLOT }, new DataView(entry.buffer))
+  interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot: SLOT, flags: 0 }, new DataView(entry.buffer))
   const found = []
   for (let probe = 0; probe <= INTERFACE_PROBES; probe++) {
     const key = (TEST_IFINDEX + probe) % INTERFACE_INDEX_SIZE

@@ -2,6 +2,8 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
+  attachmentCodec,
+  INTERFACE_FLAG,
   LINE_SIZE,
   SNAT_FIRST_PORT,
   SNAT_PORTS,
@@ -274,6 +276,21 @@ describe('ports', () => {
     expect(hex(bound.macs)).toBe('020000000001020000000000')
     const [back] = (await send(answerTo(outcome, (ports) => tcp({ ...ports, flags: SYN | ACK })))) as [Outcome]
     expect(hex(back.output.subarray(0, 18))).toBe('02000000000102000000000081000007' + '0800')
+  })
+
+  test('a packet on a member of a bond belongs to the bond', async () => {
+    const bond = EGRESS.ifindex
+    const record = new Uint8Array(attachmentCodec.size)
+    attachmentCodec.encode({ name: 'bond0', ifindex: bond, mode: 1, since: 0n }, new DataView(record.buffer))
+    await plane.setValue('attachments', SLOT, record)
+    await plane.own(TEST_IFINDEX, SLOT, INTERFACE_FLAG.MEMBER)
+    const [outcome] = (await plane.run([{ frame: segment(4, 9, SYN) }], 'filter')) as [Outcome]
+    await plane.attachTestRuns(0)
+    await plane.setValue('attachments', SLOT, new Uint8Array(attachmentCodec.size))
+    // The backend is behind the bond too: back through it, which is no redirection to the device that received.
+    expect(outcome.verdict).toBe('tx')
+    const pool = (POOL[4] as readonly string[]).indexOf(textOf(outcome.output))
+    expect(await readPort(line(pool, false, boundOf(outcome).port))).toMatchObject({ ready: 1, ifindex: bond })
   })
 
   test.each([

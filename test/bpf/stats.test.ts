@@ -88,13 +88,11 @@ test('sums the counts of all CPUs by interface slot and reason, and by list', as
   expect(spamhaus?.packets).toBe(listed)
 })
 
-test('distinguishes unattached slots, and slot 0 of test runs', async () => {
+test('test runs change no counter', async () => {
   await plane.attachTestRuns(0)
-  const before = (await readCounters(paths, 1)).interfaces
+  const before = await readCounters(paths, 1)
   run(0, '198.51.100.7', 5)
-  const after = (await readCounters(paths, 1)).interfaces
-  expect(after[0]?.get('blocklist')?.packets).toBe((before[0]?.get('blocklist')?.packets ?? 0) + 5)
-  expect(after.slice(1)).toEqual(before.slice(1))
+  expect(await readCounters(paths, 1)).toEqual(before)
 })
 
 test('reports the maximum number of lists, in runs of any size', async () => {

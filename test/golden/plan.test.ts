@@ -38,6 +38,7 @@ interface Facts {
   readonly liveHops?: Readonly<Record<string, string>>
   readonly own?: readonly string[]
   readonly unanswered?: Readonly<Record<string, string>>
+  readonly stripping?: Readonly<Record<string, readonly string[]>>
   readonly forwards?: boolean
   readonly ssh?: Readonly<Record<string, number>>
 }
@@ -84,7 +85,16 @@ async function readBefore(folder: string, { modes = {}, program = PROGRAM, hops,
 }
 
 function readLive(before: State, names: readonly string[], facts: Facts): Live {
-  const { links = {}, absent = [], drift = {}, own = [], unanswered = {}, forwards = true, ssh = {} } = facts
+  const {
+    links = {},
+    absent = [],
+    drift = {},
+    own = [],
+    unanswered = {},
+    stripping = {},
+    forwards = true,
+    ssh = {},
+  } = facts
   const known = [...new Set(['lo', ...names, ...Object.keys(links)])].filter((name) => !absent.includes(name))
   const existing = known.map((name) => {
     const { foreign: other, ...others } = links[name] ?? {}
@@ -99,6 +109,7 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
     unresolved: reasonsOf(facts.hops),
     ownAddresses: own.map(address),
     unanswered: new Map(Object.entries(unanswered)),
+    stripping: new Map(Object.entries(stripping)),
     forwards: { v4: forwards, v6: forwards },
     sshEnds: Object.entries(ssh).map(([text, port]) => ({ address: address(text), port })),
     bootSeconds: 1000,

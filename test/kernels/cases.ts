@@ -16,7 +16,7 @@ import {
 import type { ObjectFile } from '../../src/abi/object.ts'
 import { type MapShape, mapWords, type Paths, pinPaths, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
-import { PROGRAM_MAPS, PROGRAMS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { PROGRAMS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FORWARDINGS, type Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import { withParts } from '../../src/kernel/tools/object.ts'
 import { packChunks } from '../../src/kernel/tools/transfer.ts'
@@ -31,7 +31,7 @@ import { FORWARDING } from '../bpf/cases/balancing.ts'
 import { outcomeOf } from '../support/forwarding.ts'
 import { factsOf } from '../support/model.ts'
 import * as p from '../support/packets.ts'
-import { balancing } from '../support/services.ts'
+import { backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
 import { list, scoped, state } from '../support/states.ts'
 
@@ -205,19 +205,45 @@ function numbered(reason: ReasonName): Reason {
 
 /** The address of the guest's other namespace, which sends the pings. */
 export const PEER = '10.99.0.2'
+/** Blocked addresses of the peer inside of tunnels. */
+const BARE = ['10.97.0.66', '2001:db8:97::66'] as const
+
+/** The bond of the guest and its peer: interface indexes and MAC addresses that guest.sh sets. */
+export const BOND = { ifindex: 50, mac: '02005e100032', peerMac: '02005e100033' } as const
+
+/** Number of the policy of the bond. */
+const BONDED = 6 + FORWARDINGS.length
 
 export const POLICIES: readonly Policy[] = [
   { number: 1, name: 'lists and scopes', state: FILTER, rows: FILTER_ROWS },
   { number: 2, name: 'default drop', state: DROP, rows: DROP_ROWS },
   { number: 3, name: `${SIZE} prefixes`, ...large() },
-  { number: 4, name: 'a blocked peer', state: state({ policy: 'pass', lists: [blockPeer(PEER)] }), rows: [] },
+  { number: 4, name: 'a blocked peer', state: state({ policy: 'pass', lists: [block(PEER, ...BARE)] }), rows: [] },
   { number: 5, name: 'no lists', state: state({ policy: 'pass' }), rows: [] },
   ...FORWARDINGS.map((forwarding, i) => ({
     number: 6 + i,
     name: `services with ${forwarding}`,
     ...services(forwarding),
   })),
+  { number: BONDED, name: 'full NAT through a bond', ...bonded() },
 ]
+
+/** A service with full NAT: client and backend are both behind the bond. Also a list, to see roles on it. */
+function bonded(): Pick<Policy, 'state' | 'rows'> {
+  const nextHop = {
+    interface: 'bond0',
+    ifindex: BOND.ifindex,
+    mac: BOND.peerMac,
+    sourceMac: BOND.mac,
+    vlan: 0,
+    mtu: 1500,
+  }
+  const web = service('web', '10.98.0.100 80', {
+    backends: [backend('10.98.0.3', { nextHop })],
+    snatPool: ['10.98.0.200'],
+  })
+  return { state: { ...balancing([web]), lists: new Map([['blocklist', block('10.98.0.66')]]) }, rows: [] }
+}
 
 /** Services of one forwarding mode for VIPs of both families, and packets to them. */
 function services(forwarding: Forwarding): Pick<Policy, 'state' | 'rows'> {
@@ -231,8 +257,8 @@ function services(forwarding: Forwarding): Pick<Policy, 'state' | 'rows'> {
   return { state: balancing(own), rows }
 }
 
-function blockPeer(address: string) {
-  return list('blocklist', 'blocklist', scoped(ANY, address))
+function block(...addresses: readonly string[]) {
+  return list('blocklist', 'blocklist', scoped(ANY, ...addresses))
 }
 
 function createLine(pin: string, shape: MapShape): string {
@@ -282,7 +308,7 @@ function preparePolicy(
   }
   const compiled = imageOf(policy)
   const image = imageBytes(compiled)
-  const shared = PROGRAM_MAPS.map((map) => `map name ${map.name} pinned ${paths.sharedMap(map)}`)
+  const shared = SHARED_MAPS.map((map) => `map name ${map.name} pinned ${paths.sharedMap(map)}`)
   const run = (program: string, input: string, output: string): string =>
     `prog run pinned ${paths.program(number, program)} data_in ${input} data_out ${output} ${DATA_OUT}`
   const own: readonly MapShape[] = Object.values(balancerMaps(compiled))
@@ -348,11 +374,18 @@ export function prepare(directory: string, guest: string, shipped: readonly stri
     `instance=${paths.instance}`,
     `shared=${paths.shared}`,
     `peer=${PEER}`,
+    `bonded=${BONDED}`,
+    `bond_index=${BOND.ifindex}`,
+    `bond_mac=${spaced(BOND.mac)}`,
+    `bond_peer_mac=${spaced(BOND.peerMac)}`,
     `wanted="${PROGRAMS.join(' ')}"`,
     `policies="${POLICIES.map(({ number }) => number).join(' ')}"`,
     '',
   ].join('\n')
 }
+
+/** `02:00:5e:10:00:01` */
+const spaced = (mac: string): string => mac.replace(/(..)(?=.)/g, '$1:')
 
 /** linux/bpf.h enum xdp_action */
 const ACTIONS = { aborted: 0, drop: 1, pass: 2, tx: 3, redirect: 4 } as const

@@ -15,12 +15,13 @@ import {
   REASON,
   REASON_SLOTS,
   SETTINGS_FLAG,
+  type TestRun,
 } from '../../src/abi/generated.ts'
 import type { ProgramParts } from '../../src/abi/object.ts'
-import { explanationOf } from '../../src/abi/packet.ts'
+import { explanationOf, inputOf, packetOf } from '../../src/abi/packet.ts'
 import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
 import { balancerMaps } from '../../src/features/balancer.ts'
-import { ALL_PARTS, NO_PARTS, PROGRAM_MAPS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
+import { ALL_PARTS, NO_PARTS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { loadObject, withObjects } from '../../src/kernel/tools/object.ts'
@@ -48,6 +49,8 @@ const REASON_NAMES = Object.keys(REASON).map((name) => name.toLowerCase().replac
 export interface Run {
   readonly frame: Uint8Array
   readonly linear?: number
+  /** The interface that the packet stands for; without it, the run has no metadata. */
+  readonly arrival?: TestRun
 }
 
 export interface Outcome {
@@ -116,7 +119,7 @@ export class DataPlane {
     ])
     for (const shape of own) this.#balance.set(shape.name, shape)
     const maps = [
-      ...PROGRAM_MAPS.map(({ name }) => [name, name] as const),
+      ...SHARED_MAPS.map(({ name }) => [name, name] as const),
       ...own.map(({ name }) => [name, name] as const),
       ['policy', pin] as const,
     ]
@@ -169,8 +172,9 @@ export class DataPlane {
     for (let first = 0; first < runs.length; first += BATCH) {
       const commands = runs.slice(first, first + BATCH).map((run, i) => this.#runCommand(run, i, program))
       const outputs = (await this.#batch(commands)) as { retval: number; data_out: string[] }[]
-      for (const { retval, data_out } of outputs) {
-        const output = Uint8Array.from(data_out, Number)
+      for (const [i, { retval, data_out }] of outputs.entries()) {
+        const whole = Uint8Array.from(data_out, Number)
+        const output = runs[first + i]?.arrival ? packetOf(whole) : whole
         const explained = program === 'explain' && output.length >= explanationCodec.size
         outcomes.push({
           verdict: VERDICTS[retval] ?? 'aborted',
@@ -196,14 +200,14 @@ export class DataPlane {
   /** Makes test runs count for an interface slot; 0 = for no interface. */
   async attachTestRuns(slot: number): Promise<void> {
     const bytes = new Uint8Array(interfaceEntryCodec.size)
-    if (slot > 0) interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot }, new DataView(bytes.buffer))
+    if (slot > 0) interfaceEntryCodec.encode({ ifindex: TEST_IFINDEX, slot, flags: 0 }, new DataView(bytes.buffer))
     await this.setIndex(TEST_IFINDEX % INTERFACE_INDEX_SIZE, bytes)
   }
 
   /** Makes an interface, by its index, count as an attached one with the slot. */
-  async own(ifindex: number, slot: number): Promise<void> {
+  async own(ifindex: number, slot: number, flags = 0): Promise<void> {
     const bytes = new Uint8Array(interfaceEntryCodec.size)
-    interfaceEntryCodec.encode({ ifindex, slot }, new DataView(bytes.buffer))
+    interfaceEntryCodec.encode({ ifindex, slot, flags }, new DataView(bytes.buffer))
     await this.setIndex(ifindex % INTERFACE_INDEX_SIZE, bytes)
   }
 
@@ -312,13 +316,25 @@ export class DataPlane {
     return bpftool('map', 'create', this.#pin(pin), ...mapWords(shape))
   }
 
-  #runCommand({ frame, linear }: Run, number: number, program: 'filter' | 'explain'): Command {
+  #runCommand({ frame, linear, arrival }: Run, number: number, program: 'filter' | 'explain'): Command {
     const file = join(this.#directory, `${number}`)
     writeFileSync(file, frame)
     const context = linear === undefined ? [] : ['ctx_in', this.#context(linear)]
+    if (arrival) return this.#arrivingCommand(frame, arrival, file, program)
     return bpftool(
       ...['prog', 'run', 'pinned', this.program(FILTER.programs[program]), 'data_in', file, 'data_out', '-'],
       ...['data_size_out', `${frame.length + GROWTH}`, ...context, 'repeat', '1'],
+    )
+  }
+
+  /** A run with metadata. */
+  #arrivingCommand(frame: Uint8Array, arrival: TestRun, file: string, program: 'filter' | 'explain'): Command {
+    const { data, context } = inputOf(frame, arrival)
+    writeFileSync(file, data)
+    writeFileSync(`${file}.ctx`, context)
+    return bpftool(
+      ...['prog', 'run', 'pinned', this.program(FILTER.programs[program]), 'data_in', file, 'data_out', '-'],
+      ...['data_size_out', `${data.length + GROWTH}`, 'ctx_in', `${file}.ctx`, 'repeat', '1'],
     )
   }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { LINE_SIZE, progressCodec, spanCodec, transferCodec } from '../../src/abi/generated.ts'
 import type { Probe } from '../../src/abi/packet.ts'
-import { packetFor } from '../../src/abi/packet.ts'
+import { testInputFor } from '../../src/abi/packet.ts'
 import { PROGRAMS } from '../../src/features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../src/features/filter.ts'
 import type { Runner } from '../../src/kernel/tools/spawn.ts'
@@ -35,6 +35,9 @@ export interface FakeLink {
   readonly programs: { readonly mode: Mode; readonly program: FakeProgram }[]
   /** Modes that its driver refuses. */
   readonly refuses: readonly Mode[]
+  /** As `ip -d link` prints them. */
+  readonly kind: string
+  master: string | undefined
 }
 
 type Mode = 'xdpdrv' | 'xdpgeneric' | 'xdpoffload'
@@ -73,7 +76,7 @@ export class FakeKernel {
   readonly journal: string[] = []
   /** Runs of programs whose effect on maps is not simulated, with their data. */
   readonly effects: string[] = []
-  /** Verdicts of test packets, by the hex of their frames. */
+  /** Verdicts of test packets, by the hex of their metadata and frames. */
   readonly verdicts = new Map<string, number>()
   /** Called before each command; may throw, or change this kernel. */
   before: (line: string, number: number) => void = () => undefined
@@ -94,8 +97,8 @@ export class FakeKernel {
     rmSync(this.bpffs, { recursive: true, force: true })
   }
 
-  addLink(name: string, ifindex: number, refuses: readonly Mode[] = []): void {
-    this.links.set(name, { ifindex, programs: [], refuses })
+  addLink(name: string, ifindex: number, refuses: readonly Mode[] = [], kind = 'veth'): void {
+    this.links.set(name, { ifindex, programs: [], refuses, kind, master: undefined })
   }
 
   /** Attaches a foreign program; returns its id. */
@@ -106,8 +109,9 @@ export class FakeKernel {
   }
 
   expect(probes: readonly Probe[]): void {
-    for (const { packet, verdict } of probes) {
-      this.verdicts.set(Buffer.from(packetFor(packet)).toString('hex'), ACTIONS[verdict])
+    for (const { packet, arrival, verdict } of probes) {
+      const { data } = testInputFor(packet, arrival)
+      this.verdicts.set(Buffer.from(data).toString('hex'), ACTIONS[verdict])
     }
   }
 
@@ -218,13 +222,14 @@ export class FakeKernel {
     const line = `ip ${argv.join(' ')}`
     this.before(line, this.count++)
     if (!argv.includes('link')) return []
-    return [...this.links].map(([ifname, { ifindex, programs }]) => ({
+    return [...this.links].map(([ifname, { ifindex, programs, kind, master }]) => ({
       ifname,
       ifindex,
       mtu: 1500,
       flags: ['UP'],
       address: `02:00:5e:10:00:${ifindex.toString(16).padStart(2, '0')}`,
-      linkinfo: { info_kind: 'veth' },
+      linkinfo: { info_kind: kind },
+      ...(master === undefined ? {} : { master }),
       ...(programs.length === 0
         ? {}
         : {

@@ -32,6 +32,7 @@ export const EMPTY: Stats = {
   time: Date.parse('2026-01-02T05:04:05Z'),
   seconds: 0.0125,
   interfaces: [],
+  unknown: {},
   detached: [],
   lists: [],
   services: [],

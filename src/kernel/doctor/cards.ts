@@ -3,9 +3,9 @@
 import { anything, list, optional, record, type ShapeOf, text, whole } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
+import { type Hardware, readHardware, UNKNOWN_HARDWARE } from '../host/ethtool.ts'
 import type { RawLink } from '../host/links.ts'
 import { askIp } from '../tools/ip.ts'
-import { type Hardware, readHardware, UNKNOWN_HARDWARE } from './ethtool.ts'
 
 /** A program on an interface, with its owner if that is known. */
 export interface CardProgram {

@@ -86,7 +86,7 @@ async function checkInterfaces(
     const links = await readOwnedLinks(host, paths, live)
     const names = chooseNames(wanted, links)
     const cards = await readCards(links, names, tools.ethtool)
-    const surroundings = { kernel: parseVersion(release()), cards }
+    const surroundings = { kernel: parseVersion(release()), cards, balances: desired.services.size > 0 }
     if (wanted.length === 0 && names.length === 0) return [ok('interfaces', 'no interface is up except lo')]
     return [
       ...wanted.filter((name) => !links.has(name)).map((name) => checkMissing(name, links, optional.has(name))),

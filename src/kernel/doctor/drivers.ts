@@ -11,6 +11,11 @@ export interface Driver {
   readonly frags?: Version
   /** Approximate largest MTU before that, in bytes, with pages of 4 KiB; undefined: the driver sets no limit. */
   readonly mtu?: number
+  /**
+   * Largest MTU at which the first buffer of a packet holds its headers; above it the buffer is empty, and the filter
+   * reads the headers from the fragments.
+   */
+  readonly linear?: number
   /** Each receive queue needs a spare transmit queue: at most half of the queues may be in use. */
   readonly halfQueues?: true
 }
@@ -47,7 +52,8 @@ export const DRIVERS: Readonly<Record<string, Driver>> = {
   'lan966x-switch': { native: [6, 2] },
   mana: { native: [5, 17], mtu: 3506 },
   mlx4_en: { native: [4, 8], mtu: 3498 },
-  mlx5_core: { native: [4, 9], frags: [6, 4], mtu: 3498 },
+  // Striding receive queues with frames of several buffers: mlx5e_skb_from_cqe_mpwrq_nonlinear, linear_data_len = 0.
+  mlx5_core: { native: [4, 9], frags: [6, 4], mtu: 3498, linear: 3498 },
   mtk_soc_eth: { native: [6, 0], mtu: 3520 },
   mvneta: { native: [5, 5], frags: [5, 18], mtu: 3520 },
   mvpp2: { native: [5, 9], mtu: 3552 },
@@ -102,15 +108,21 @@ export const WITHOUT_NATIVE_KINDS: ReadonlySet<string> = new Set([
   'macvlan',
   'macvtap',
   'netkit',
+  'ppp',
   'sit',
   'team',
   'vlan',
   'vrf',
+  'vti',
+  'vti6',
   'vxlan',
   'wireguard',
+  'xfrm',
 ])
 
 /** Modes in which a bond passes XDP on to its members (drivers/net/bonding, bond_xdp_check). */
 export const BOND_MODES: ReadonlySet<string> = new Set(['balance-rr', 'active-backup', '802.3ad', 'balance-xor'])
 /** First kernel with native XDP on bonds. */
 export const BOND_NATIVE: Version = [5, 15]
+/** First kernel in which a program can move headers into the first buffer (bpf_xdp_pull_data). */
+export const PULL_DATA: Version = [6, 18]

@@ -1,11 +1,14 @@
 // The findings about one interface. Pure: facts → findings.
 
+import { membersOf, shapeOf } from '../../model/link.ts'
 import type { AttachMode } from '../../model/state.ts'
 import type { Check, CheckLevel } from '../../report/result.ts'
+import { stripsTags } from '../host/ethtool.ts'
+import { atLeast } from '../tools/version.ts'
 import type { Card, CardProgram } from './cards.ts'
-import { bad, ok, warn } from './check.ts'
-import { DRIVERS } from './drivers.ts'
-import { mtuLimit, type Surroundings, supportsNative } from './native.ts'
+import { bad, listed, ok, warn } from './check.ts'
+import { DRIVERS, PULL_DATA } from './drivers.ts'
+import { linearLimit, mtuLimit, type Surroundings, supportsNative } from './native.ts'
 
 /** Modes that the config permits, in order; undefined for an interface outside the config. */
 type Wanted = readonly AttachMode[] | undefined
@@ -52,6 +55,51 @@ function checkMtu(card: Card, wanted: Wanted, { kernel }: Surroundings): Check[]
   const driver = card.kind === 'veth' ? 'veth' : card.hardware.driver
   const message = `MTU ${card.mtu}: on this kernel, driver ${driver} supports native XDP up to an MTU of about ${limit}`
   return [find(severity(wanted), id, message, `ip link set ${card.name} mtu ${Math.min(limit, 1500)}`)]
+}
+
+/** Checks whether the filter can read packets of the interface, and says if they have no Ethernet header. */
+function checkShape(card: Card, wanted: Wanted): Check[] {
+  const id = `interface.${card.name}.packets`
+  const shape = shapeOf(card)
+  if (shape === 'ethernet') return []
+  const described = `a ${card.kind} device with link layer ${card.linkType}`
+  if (shape === 'ip') return [ok(id, `IP packets without an Ethernet header (${described}): filtered, not balanced`)]
+  const message = `the filter cannot read its packets: it is ${described}, and no kind whose packets begin with an Ethernet or IP header`
+  const fix = `filter on the interface below it, which receives the outer packets`
+  return [wanted === undefined ? warn(id, message, fix) : bad(id, message, fix)]
+}
+
+/** Checks drivers that leave the first buffer of long frames empty. */
+function checkLinear(card: Card, wanted: Wanted, surroundings: Surroundings): Check[] {
+  const { kernel } = surroundings
+  const limit = linearLimit(card)
+  const runsNative =
+    isNative(card) || (wanted?.[0] !== 'generic' && supportsNative(card, surroundings).answer === 'yes')
+  if (limit === undefined || card.mtu <= limit || !runsNative || mtuLimit(card, kernel) !== undefined) return []
+  const balancing =
+    kernel === undefined || atLeast(kernel, PULL_DATA)
+      ? 'each packet of a service is first rearranged (bpf_xdp_pull_data)'
+      : `packets of services are not balanced, which needs bpf_xdp_pull_data of Linux ${PULL_DATA.join('.')}`
+  const message = `MTU ${card.mtu}: above about ${limit}, ${card.hardware.driver} leaves the first buffer of every packet empty: the filter judges them all, but each costs more, and ${balancing}`
+  return [warn(`interface.${card.name}.linear`, message, `ip link set ${card.name} mtu ${limit}`)]
+}
+
+/** Devices that take VLAN tags out of frames of this interface: itself, or members of a bond. */
+function stripping(card: Card, cards: ReadonlyMap<string, Card>): Card[] {
+  const members = membersOf(card, cards)
+  return (members.length > 0 ? members : [card]).filter(({ hardware }) => stripsTags(hardware.features))
+}
+
+function checkTags(card: Card, wanted: Wanted, { cards, balances }: Surroundings): Check[] {
+  const above = [...cards.values()].filter(({ vlan }) => vlan?.parent === card.name).map(({ name }) => name)
+  const devices = stripping(card, cards).map(({ name }) => name)
+  if (above.length === 0 || devices.length === 0 || wanted === undefined) return []
+  const id = `interface.${card.name}.vlan`
+  const message = `VLAN tags are taken out of received frames before XDP (rx-vlan-offload of ${listed(devices)}), and ${listed(above)} ${above.length === 1 ? 'is' : 'are'} above it: the filter judges the packets, without seeing their tag`
+  if (!balances) return [ok(id, message)]
+  const lost =
+    'answers of the balancer to a VLAN (echo replies, "packet too big", full NAT) leave untagged and are lost'
+  return [warn(id, `${message}; ${lost}`, devices.map((name) => `ethtool -K ${name} rxvlan off`).join(' && '))]
 }
 
 function checkOffloads(card: Card, wanted: Wanted): Check[] {
@@ -168,9 +216,12 @@ export function checkInterface(
 ): Check[] {
   return [
     checkLink(card),
+    ...checkShape(card, wanted),
     checkNative(card, wanted, surroundings),
     ...checkOffload(card, wanted),
     ...checkMtu(card, wanted, surroundings),
+    ...checkLinear(card, wanted, surroundings),
+    ...checkTags(card, wanted, surroundings),
     ...checkOffloads(card, wanted),
     ...checkQueues(card, wanted),
     ...checkRelation(card, surroundings, named),

@@ -25,6 +25,8 @@ export interface Surroundings {
   /** undefined if the version of the kernel could not be read. */
   readonly kernel: Version | undefined
   readonly cards: ReadonlyMap<string, Card>
+  /** Whether the config has services. */
+  readonly balances: boolean
 }
 
 const yes = (why: string): Native => ({ answer: 'yes', why })
@@ -103,6 +105,12 @@ export function supportsNative(card: Card, surroundings: Surroundings): Native {
   }
   if (card.hardware.driver === undefined) return unknown('its driver is unknown; xdp apply will try native XDP')
   return driverNative(card.hardware.driver, surroundings.kernel)
+}
+
+/** Largest MTU in bytes at which the driver hands over headers in the first buffer; undefined: at any. */
+export function linearLimit({ kind, hardware: { driver } }: Card): number | undefined {
+  if (kind !== 'physical' || driver === undefined || !Object.hasOwn(DRIVERS, driver)) return undefined
+  return DRIVERS[driver]?.linear
 }
 
 /** Approximate largest MTU in bytes at which the driver accepts our programs; undefined: no limit, or none known. */

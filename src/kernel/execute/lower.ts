@@ -8,7 +8,7 @@ import { LINE_SIZE, metaCodec } from '../../abi/generated.ts'
 import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
 import { type MapShape, type Paths, policyMap } from '../../abi/paths.ts'
 import { type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
-import { FEATURES, PROGRAM_MAPS } from '../../features/features.ts'
+import { FEATURES, SHARED_MAPS } from '../../features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../features/filter.ts'
 import type { MapBinding, Step } from '../../features/step.ts'
 import type { Change } from '../../plan/change.ts'
@@ -69,7 +69,7 @@ export function loadSteps(paths: Paths, { generation, objects, parts, previous, 
   const maps: MapBinding[] = [
     { name: 'policy', pin: paths.policy(generation) },
     ...(previous === undefined ? [] : [{ name: 'previous', pin: paths.policy(previous) }]),
-    ...PROGRAM_MAPS.map((map) => ({ name: map.name, pin: paths.sharedMap(map) })),
+    ...SHARED_MAPS.map((map) => ({ name: map.name, pin: paths.sharedMap(map) })),
     ...ownMaps.map(({ shape }) => ({ name: shape.name, pin: paths.ownMap(generation, shape) })),
   ]
   const directory = paths.programs(generation)

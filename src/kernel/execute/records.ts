@@ -10,6 +10,7 @@ import {
   buildIndex,
   encodeEntry,
   encodeRecord,
+  entriesOf,
   FREE_ENTRY,
   FREE_RECORD,
   indexWrites,
@@ -18,13 +19,13 @@ import {
 
 type Index = readonly InterfaceEntry[]
 
-/** Slots by ifindex. The ifindex of a removed interface may belong to another one by now. */
-function liveSlots(live: Observed): Map<number, number> {
-  const records = (live.instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
+/** Slots of live interfaces by name. The ifindex of a removed interface may belong to another one by now. */
+function liveSlots({ instance, links }: Observed): Map<string, number> {
+  const records = (instance.attachments ?? []).map((record, slot) => ({ ...record, slot }))
   const used = records.filter(
-    ({ name, ifindex, slot }) => slot !== 0 && ifindex !== 0 && live.links.get(name)?.ifindex === ifindex,
+    ({ name, ifindex, slot }) => slot !== 0 && ifindex !== 0 && links.get(name)?.ifindex === ifindex,
   )
-  return new Map(used.map(({ ifindex, slot }) => [ifindex, slot]))
+  return new Map(used.map(({ name, slot }) => [name, slot]))
 }
 
 export const slotOf = ({ plan }: Lowering, name: string): number => plan.slots.interfaces.get(name) ?? 0
@@ -32,14 +33,12 @@ export const slotOf = ({ plan }: Lowering, name: string): number => plan.slots.i
 /** The index while both old and new interfaces are attached, and the index afterwards. */
 function indexes(lowering: Lowering, placed: readonly Attaching[]): { during: Index; after: Index } {
   const { plan, live } = lowering
-  const slots = new Set(placed.map((one) => slotOf(lowering, one.interface)))
-  const during = new Map([...liveSlots(live)].filter(([, slot]) => !slots.has(slot)))
-  for (const { interface: name, ifindex } of placed) during.set(ifindex, slotOf(lowering, name))
+  const taken = new Set(placed.map((one) => slotOf(lowering, one.interface)))
+  const during = new Map([...liveSlots(live)].filter(([, slot]) => !taken.has(slot)))
+  for (const { interface: name } of placed) during.set(name, slotOf(lowering, name))
   const remaining = new Set(plan.slots.interfaces.values())
-  return {
-    during: buildIndex(during),
-    after: buildIndex(new Map([...during].filter(([, slot]) => remaining.has(slot)))),
-  }
+  const after = new Map([...during].filter(([, slot]) => remaining.has(slot)))
+  return { during: buildIndex(entriesOf(during, live.links)), after: buildIndex(entriesOf(after, live.links)) }
 }
 
 /** The record of one attachment. */
@@ -51,7 +50,7 @@ export function recordOf(
   const { paths, live, target } = lowering
   const slot = slotOf(lowering, name)
   return {
-    map: paths.sharedMap(FILTER.records.attachments),
+    map: paths.sharedMap(FILTER.maps.attachments),
     key: slot,
     value: encodeRecord({ name, ifindex, mode: MODE_NUMBERS[mode], since: BigInt(target.now) }),
     before: encodeRecord(live.instance.attachments?.[slot] ?? FREE_RECORD),
@@ -91,7 +90,7 @@ export function recordSteps(lowering: Lowering, steps: readonly Step[]): Step[] 
 /** Removes the records of detached interfaces last, so that every packet is counted. */
 export function forgetSteps(lowering: Lowering, steps: readonly Step[]): Step[] {
   const { paths, plan, live } = lowering
-  const map = paths.sharedMap(FILTER.records.attachments)
+  const map = paths.sharedMap(FILTER.maps.attachments)
   const gone = [...live.slots.interfaces].filter(([name]) => !plan.slots.interfaces.has(name))
   const { during, after } = indexes(lowering, recorded(lowering, steps))
   return [

@@ -32,12 +32,20 @@ const link = record({
   flags: list(text),
   master: optional(text),
   address: optional(text),
+  link_type: optional(text),
   /** For a VLAN interface: the interface below it. */
   link: optional(text),
   linkinfo: optional(
     record({
       info_kind: optional(text),
-      info_data: optional(record({ protocol: optional(text), id: optional(anything) })),
+      info_data: optional(
+        record({
+          protocol: optional(text),
+          id: optional(anything),
+          remote: optional(anything),
+          external: optional(anything),
+        }),
+      ),
     }),
   ),
   xdp: optional(record({ ...program, attached: optional(list(record(program))) })),
@@ -67,6 +75,13 @@ function vlanOf({ link, linkinfo }: IpLink): Link['vlan'] {
   return { parent: link, tag: id }
 }
 
+/** Whether a GRE tunnel has no fixed remote end. One under `external` control takes it from routes. */
+function isMultipoint({ linkinfo }: IpLink): boolean {
+  const { remote, external } = linkinfo?.info_data ?? {}
+  const isGre = linkinfo?.info_kind === 'gre' || linkinfo?.info_kind === 'ip6gre'
+  return isGre && external !== true && (remote === undefined || remote === 'any')
+}
+
 /** Every interface of this process's network namespace, by name. */
 export async function readLinks(): Promise<Map<string, RawLink>> {
   const links = await askIp(list(link), '-d', 'link', 'show')
@@ -81,6 +96,8 @@ export async function readLinks(): Promise<Map<string, RawLink>> {
         vlan: vlanOf(link),
         up: link.flags.includes('UP'),
         kind: link.flags.includes('LOOPBACK') ? 'loopback' : (link.linkinfo?.info_kind ?? 'physical'),
+        linkType: link.link_type ?? 'ether',
+        isMultipoint: isMultipoint(link),
         master: link.master,
         programs: programsOf(link),
       },

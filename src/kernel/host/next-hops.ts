@@ -31,7 +31,10 @@ export const foundRoutes = list(
 const neighbour = record({ dst: text, dev: text, lladdr: optional(text), state: optional(list(text)) })
 
 /** Facts about interfaces, by name. */
-export type Devices = ReadonlyMap<string, Pick<Link, 'name' | 'ifindex' | 'mtu' | 'mac' | 'vlan' | 'up' | 'kind'>>
+export type Devices = ReadonlyMap<
+  string,
+  Pick<Link, 'name' | 'ifindex' | 'mtu' | 'mac' | 'vlan' | 'up' | 'kind' | 'master'>
+>
 
 /** The route to an address. */
 interface Route {

@@ -3,11 +3,13 @@
 
 import { readFile } from 'node:fs/promises'
 import type { Address } from '../../model/address.ts'
+import { membersOf } from '../../model/link.ts'
 import type { Live } from '../../model/live.ts'
 import { addressTextsOf, type LeavingBackend, type Service } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
 import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
 import { askIpBatch } from '../tools/ip.ts'
+import { readStripping } from './ethtool.ts'
 import { readLinks } from './links.ts'
 import type { Memory } from './memory.ts'
 import { type Devices, foundRoutes, requestNeighbours, resolveNextHops } from './next-hops.ts'
@@ -15,7 +17,7 @@ import { readOwnAddresses, readSshEnds } from './protect.ts'
 
 export type Surroundings = Pick<
   Live,
-  'nextHops' | 'unresolved' | 'ownAddresses' | 'unanswered' | 'forwards' | 'sshEnds' | 'bootSeconds'
+  'nextHops' | 'unresolved' | 'ownAddresses' | 'unanswered' | 'stripping' | 'forwards' | 'sshEnds' | 'bootSeconds'
 >
 
 const NOTHING: Surroundings = {
@@ -23,6 +25,7 @@ const NOTHING: Surroundings = {
   unresolved: new Map(),
   ownAddresses: [],
   unanswered: new Map(),
+  stripping: new Map(),
   forwards: { v4: false, v6: false },
   sshEnds: [],
   bootSeconds: 0,
@@ -63,6 +66,19 @@ export const backendAddresses = (services: Iterable<Service>): Set<string> => {
 /** CLOCK_MONOTONIC in seconds, the clock of the data plane. */
 export const monotonicSeconds = (): number => Math.floor(Number(process.hrtime.bigint() / 1_000_000_000n))
 
+/** Parents of VLAN devices whose frames lose their tag before XDP, with the devices that take it. */
+async function readTagLoss(links: Devices): Promise<Surroundings['stripping']> {
+  const parents = [...new Set([...links.values()].flatMap(({ vlan }) => vlan?.parent ?? []))]
+  const receivers = parents.flatMap((name) => {
+    const link = links.get(name)
+    const members = link ? membersOf(link, links).map((member) => member.name) : []
+    return link ? [[name, members.length > 0 ? members : [name]] as const] : []
+  })
+  const strip = new Set(await readStripping([...new Set(receivers.flatMap(([, devices]) => devices))]))
+  const found = receivers.map(([name, devices]) => [name, devices.filter((device) => strip.has(device))] as const)
+  return new Map(found.filter(([, devices]) => devices.length > 0))
+}
+
 /** The facts needed to plan the services of a file. Throws the errors of ip. */
 export async function surroundingsOf(
   desired: ReadonlyMap<string, Service>,
@@ -71,14 +87,15 @@ export async function surroundingsOf(
 ): Promise<Surroundings> {
   if (desired.size === 0) return NOTHING
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
-  const [hops, ownAddresses, unanswered, forwards, sshEnds] = await Promise.all([
+  const [hops, ownAddresses, unanswered, stripping, forwards, sshEnds] = await Promise.all([
     resolveNextHops([...backendAddresses(desired.values())], links, true, kept?.nextHops),
     readOwnAddresses(),
     readUnanswered(vips),
+    readTagLoss(links),
     readForwarding(),
     readSshEnds(),
   ])
-  return { ...hops, ownAddresses, unanswered, forwards, sshEnds, bootSeconds: monotonicSeconds() }
+  return { ...hops, ownAddresses, unanswered, stripping, forwards, sshEnds, bootSeconds: monotonicSeconds() }
 }
 
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */

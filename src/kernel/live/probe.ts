@@ -1,22 +1,32 @@
 // Probes: test packets inside and outside of every list, with the verdict of the file, sent through a loaded program.
-// They change no counter, because a test run arrives on no interface of ours.
+// They change no counter: metadata marks them as test runs, and names the interface that they stand for.
 
 import { writeFileSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
 import { ran } from '../../abi/answer.ts'
 import type { Part } from '../../abi/command.ts'
 import { bpftool } from '../../abi/command.ts'
-import { type Explanation, explanationCodec, REASON } from '../../abi/generated.ts'
-import { explanationOf, factsFor, type TestPacket as Packet, type Probe, packetFor } from '../../abi/packet.ts'
+import { type Explanation, explanationCodec, REASON, testRunCodec } from '../../abi/generated.ts'
+import {
+  ANYWHERE,
+  ANYWHERE_BARE,
+  explanationOf,
+  factsFor,
+  type TestPacket as Packet,
+  type Probe,
+  packetOf,
+  type TestInput,
+  testInputFor,
+} from '../../abi/packet.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Address, Family } from '../../model/address.ts'
+import type { Shape } from '../../model/link.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { WIDTH } from '../../model/ranges.ts'
 import type { Service } from '../../model/service.ts'
 import type { Scope, State } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 import type { Verdict } from '../../report/reason.ts'
-import { judge } from '../../semantics/judge.ts'
+import { type Ingress, judge, TEST_INGRESS } from '../../semantics/judge.ts'
 import { readOutput, understand } from '../tools/answer.ts'
 import { askBatch, runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
@@ -70,12 +80,18 @@ function probedServices(services: Iterable<Service>, changed: ReadonlySet<string
   return [...first, ...spread(rest, SERVICES_PROBED - first.length)]
 }
 
+/** Where test packets of a shape arrive, for the program and for the model: the balancer leaves bare packets alone. */
+export const PLACES: Readonly<Record<Shape, { readonly arrival: Probe['arrival']; readonly ingress: Ingress }>> = {
+  ethernet: { arrival: ANYWHERE, ingress: TEST_INGRESS },
+  ip: { arrival: ANYWHERE_BARE, ingress: { ...TEST_INGRESS, roles: ['filter'] } },
+}
+
 /**
- * The probes of a state. For every list, scope and family: the first address, the one just after the last, and an
+ * The probes of a state, in each shape of packets on its interfaces. For every list, scope and family: the first address, the one just after the last, and an
  * address elsewhere, each in the scope. For services (those in `changed` and some others): the first port and the one
  * after the last. The expected verdict is that of the whole policy, including overlaps and allowlists.
  */
-export function buildProbes(state: State, changed: ReadonlySet<string> = new Set()): Probe[] {
+export function buildProbes(state: State, shapes: readonly Shape[], changed: ReadonlySet<string> = new Set()): Probe[] {
   const packets: Packet[] = ELSEWHERE.map((source) => ({ source }))
   for (const { sets } of state.lists.values()) {
     for (const { scope, addresses } of sets) {
@@ -90,7 +106,14 @@ export function buildProbes(state: State, changed: ReadonlySet<string> = new Set
     }
   }
   packets.push(...probedServices(state.services.values(), changed).flatMap(packetsTo))
-  return packets.map((packet) => ({ packet, verdict: judge(state, factsFor(packet)).verdict }))
+  return shapes.flatMap((shape) => {
+    const { arrival, ingress } = PLACES[shape]
+    return packets.map((packet) => ({
+      packet,
+      arrival,
+      verdict: judge(state, factsFor(packet), false, ingress).verdict,
+    }))
+  })
 }
 
 /** Packets to the first port of a service, and to the one after its last port. */
@@ -105,11 +128,18 @@ function packetsTo({ vip, ports: { first, last }, protocol }: Service): Packet[]
   return last < 0xffff ? [to(Math.max(1, first)), to(last + 1)] : [to(Math.max(1, first))]
 }
 
+/** Writes the input of a test run; returns the words of bpftool that name it. */
+function writeInput(file: string, { data, context }: TestInput): string[] {
+  writeFileSync(file, data)
+  writeFileSync(`${file}.ctx`, context)
+  return ['data_in', file, 'ctx_in', `${file}.ctx`]
+}
+
 /** Sends the probes through a pinned program and returns the verdicts. `files`: prefix of the exchange files. */
 export function probePart(files: string, program: string, probes: readonly Probe[]): Part<readonly Verdict[]> {
-  const commands = probes.map(({ packet }, number) => {
-    writeFileSync(`${files}-${number}`, packetFor(packet))
-    return bpftool('prog', 'run', 'pinned', program, 'data_in', `${files}-${number}`, 'repeat', '1')
+  const commands = probes.map(({ packet, arrival }, number) => {
+    const input = writeInput(`${files}-${number}`, testInputFor(packet, arrival))
+    return bpftool('prog', 'run', 'pinned', program, ...input, 'repeat', '1')
   })
   const finish = (outputs: readonly unknown[]): Verdict[] =>
     outputs.map((output) => verdictOfAction(ran(output).retval))
@@ -155,10 +185,10 @@ async function excusedOf(
   explain: string,
   probes: readonly (Probe & { readonly number: number })[],
 ): Promise<ReadonlySet<number>> {
-  const commands = probes.map(({ packet, number }) => {
+  const commands = probes.map(({ packet, arrival, number }) => {
     const file = `${files}-${number}`
-    writeFileSync(file, packetFor(packet))
-    return bpftool('prog', 'run', 'pinned', explain, 'data_in', file, 'data_out', `${file}.out`, 'repeat', '1')
+    const input = writeInput(file, testInputFor(packet, arrival))
+    return bpftool('prog', 'run', 'pinned', explain, ...input, 'data_out', `${file}.out`, 'repeat', '1')
   })
   await runBatch(commands)
   const explained = await understand('bpftool', 'bpftool prog run', () =>
@@ -169,21 +199,22 @@ async function excusedOf(
 }
 
 /** Reads the explanation that a test run wrote. Throws BadAnswer. */
-const readExplanation = (file: string): Explanation => explanationOf(readOutput(file, explanationCodec.size))
+const readExplanation = (file: string): Explanation =>
+  explanationOf(packetOf(readOutput(file, testRunCodec.size + explanationCodec.size)))
 
 /** Sends one packet through a pinned filter, and through its twin that explains the verdict. */
 export async function explainPacket(
   filter: string,
   explain: string,
   packet: Packet,
+  arrival: Probe['arrival'],
 ): Promise<{ verdict: Verdict; explanation: Explanation }> {
   return withExchange(async (directory) => {
-    const input = `${directory}/packet`
+    const input = writeInput(`${directory}/packet`, testInputFor(packet, arrival))
     const output = `${directory}/explanation`
-    await writeFile(input, packetFor(packet))
     const [judged] = await askBatch(ran, [
-      bpftool('prog', 'run', 'pinned', filter, 'data_in', input, 'repeat', '1'),
-      bpftool('prog', 'run', 'pinned', explain, 'data_in', input, 'data_out', output, 'repeat', '1'),
+      bpftool('prog', 'run', 'pinned', filter, ...input, 'repeat', '1'),
+      bpftool('prog', 'run', 'pinned', explain, ...input, 'data_out', output, 'repeat', '1'),
     ])
     const explanation = await understand('bpftool', 'bpftool prog run', () => readExplanation(output))
     return { verdict: verdictOfAction(judged?.retval ?? 0), explanation }

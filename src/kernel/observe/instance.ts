@@ -22,6 +22,7 @@ import { META_LINE, SETTINGS_LINE, wordsOf } from '../../tables/layout/layout.ts
 import { joinParts, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { tryReadPart } from '../tools/transfer.ts'
+import { FREE_ENTRY, FREE_RECORD } from './records.ts'
 
 export async function list(directory: string): Promise<string[]> {
   try {
@@ -120,9 +121,6 @@ function generationPart(files: string, paths: Paths, pins: GenerationPins): Part
   }
 }
 
-const EMPTY_ATTACHMENT: Attachment = { name: '', ifindex: 0, mode: 0, since: 0n }
-const EMPTY_INDEX: InterfaceEntry = { ifindex: 0, slot: 0 }
-
 /** Names in the bpffs. */
 export interface Pins {
   /** Every name in the instance directory. */
@@ -176,8 +174,8 @@ export function instancePart(
   const { commands, finish } = joinParts<
     [Attachment[] | undefined, InterfaceEntry[] | undefined, ReadonlyMap<string, unknown>, ...Generation[]]
   >(
-    dump(FILTER.records.attachments, (view) => attachmentCodec.decode(view), EMPTY_ATTACHMENT),
-    dump(FILTER.maps.interfaceIndex, (view) => interfaceEntryCodec.decode(view), EMPTY_INDEX),
+    dump(FILTER.maps.attachments, (view) => attachmentCodec.decode(view), FREE_RECORD),
+    dump(FILTER.maps.interfaceIndex, (view) => interfaceEntryCodec.decode(view), FREE_ENTRY),
     featuresPart(paths, present),
     ...complete.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
   )

@@ -3,7 +3,7 @@
 
 import { shownProgram } from '../../abi/answer.ts'
 import { bpftool } from '../../abi/command.ts'
-import { ABI_VERSION, type Attachment as AttachmentRecord } from '../../abi/generated.ts'
+import { ABI_VERSION, type Attachment as AttachmentRecord, type InterfaceEntry } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
@@ -19,7 +19,7 @@ import type { Memory } from '../host/memory.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { askBatch } from '../tools/bpftool.ts'
 import { readInstance } from './instance.ts'
-import { indexedSlot, MODE_NUMBERS } from './records.ts'
+import { entriesOf, FREE_ENTRY, indexedEntry, isMember, isSameEntry, MODE_NUMBERS } from './records.ts'
 import { settled } from './settled.ts'
 import { readTables, type Takeover } from './tables.ts'
 
@@ -183,15 +183,15 @@ export function liveInterfaces(
   drift: Map<ObjectKey, string>,
 ): Map<string, Attachment> {
   const interfaces = new Map<string, Attachment>()
+  const slots = new Map([...records].map(([name, { slot }]) => [name, slot]))
   for (const link of links.values()) {
     const ours = link.programs.find(({ generation }) => generation !== undefined)
     if (!ours) continue
     const record = records.get(link.name)
     const roles = image?.roles[record?.slot ?? 0] ?? EVERY_ROLE
     interfaces.set(link.name, { interface: link.name, modes: [ours.mode], roles })
-    const counted = record?.ifindex === link.ifindex && indexedSlot(instance.index ?? [], link.ifindex) === record.slot
-    if (committed?.meta && !counted)
-      drift.set(`interface:${link.name}`, 'its packets are not counted: its record is gone')
+    const what = committed?.meta && indexDrift(link, record, slots, links, instance.index ?? [])
+    if (what !== undefined) drift.set(`interface:${link.name}`, what)
   }
   // Without a committed generation there is nothing to drift from.
   for (const record of committed ? records.values() : []) {
@@ -199,6 +199,29 @@ export function liveInterfaces(
     if (what !== undefined) drift.set(`interface:${record.name}`, what)
   }
   return interfaces
+}
+
+/** A difference between the index and the devices on which packets of an attached interface arrive. */
+function indexDrift(
+  link: Link,
+  record: SlotRecord | undefined,
+  slots: ReadonlyMap<string, number>,
+  links: ReadonlyMap<string, Link>,
+  index: readonly InterfaceEntry[],
+): string | undefined {
+  const gone = 'its packets are not counted: its record is gone'
+  if (record?.ifindex !== link.ifindex) return gone
+  const wanted = entriesOf(slots, links).filter(({ slot }) => slot === record.slot)
+  const wrong = wanted.find((entry) => !isSameEntry(indexedEntry(index, entry.ifindex) ?? FREE_ENTRY, entry))
+  const named = (ifindex: number): string =>
+    [...links.values()].find((other) => other.ifindex === ifindex)?.name ?? `device ${ifindex}`
+  if (wrong && isMember(wrong)) return `packets of its member ${named(wrong.ifindex)} are not counted for it`
+  if (wrong) return indexedEntry(index, wrong.ifindex)?.slot === wrong.slot ? 'its record was changed' : gone
+  const left = index.find(
+    (entry) =>
+      isMember(entry) && entry.slot === record.slot && !wanted.some(({ ifindex }) => ifindex === entry.ifindex),
+  )
+  return left && `${named(left.ifindex)} is no longer its member but still counts for it`
 }
 
 function interfaceDrift(

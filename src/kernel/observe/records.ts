@@ -5,12 +5,15 @@ import {
   ATTACH_MODE,
   type Attachment as AttachmentRecord,
   attachmentCodec,
+  INTERFACE_FLAG,
   INTERFACE_INDEX_SIZE,
   INTERFACE_PROBES,
   type InterfaceEntry,
   interfaceEntryCodec,
 } from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
+import { membersOf, shapeOf } from '../../model/link.ts'
+import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
 
 /** linux/if_link.h has other numbers; these are ours. */
@@ -26,15 +29,45 @@ export interface Write {
   readonly value: Uint8Array
 }
 
-export const FREE_ENTRY: InterfaceEntry = { ifindex: 0, slot: 0 }
+export const FREE_ENTRY: InterfaceEntry = { ifindex: 0, slot: 0, flags: 0 }
 
-/** The slot that the data plane finds for an ifindex; 0 = none. Mirrors lookup_interface of the data plane. */
-export function indexedSlot(index: readonly InterfaceEntry[], ifindex: number): number {
+/** The entry that the data plane finds for an ifindex. Mirrors lookup_interface of the data plane. */
+export function indexedEntry(index: readonly InterfaceEntry[], ifindex: number): InterfaceEntry | undefined {
   for (let probe = 0; probe < INTERFACE_PROBES; probe++) {
     const entry = index[(ifindex + probe) % INTERFACE_INDEX_SIZE]
-    if (entry?.ifindex === ifindex) return entry.slot
+    if (entry?.ifindex === ifindex) return entry
   }
-  return 0
+  return undefined
+}
+
+export const isMember = ({ flags }: InterfaceEntry): boolean => (flags & INTERFACE_FLAG.MEMBER) !== 0
+
+export const isSameEntry = (left: InterfaceEntry, right: InterfaceEntry): boolean =>
+  left.ifindex === right.ifindex && left.slot === right.slot && left.flags === right.flags
+
+type IndexedLink = Pick<Link, 'name' | 'ifindex' | 'kind' | 'linkType' | 'isMultipoint' | 'master'>
+
+/** Flags of an interface itself, in its entry and in test runs that stand for it. */
+export const flagsOf = (link: Parameters<typeof shapeOf>[0]): number => (shapeOf(link) === 'ip' ? INTERFACE_FLAG.IP : 0)
+
+/**
+ * The entries of interfaces with these slots, by name: one for each, and one for each member on which its packets
+ * arrive. A member that has a slot itself counts for that.
+ */
+export function entriesOf(
+  slots: ReadonlyMap<string, number>,
+  links: ReadonlyMap<string, IndexedLink>,
+): InterfaceEntry[] {
+  const own = [...slots].flatMap(([name, slot]) => {
+    const link = links.get(name)
+    return link ? [{ link, slot }] : []
+  })
+  return own.flatMap(({ link, slot }) => [
+    { ifindex: link.ifindex, slot, flags: flagsOf(link) },
+    ...membersOf(link, links)
+      .filter(({ name }) => !slots.has(name))
+      .map(({ ifindex }) => ({ ifindex, slot, flags: INTERFACE_FLAG.MEMBER })),
+  ])
 }
 
 /** Finds a place for the entry; if all in its reach are taken, moves others within theirs (an augmenting path). */
@@ -51,16 +84,16 @@ function place(index: InterfaceEntry[], entry: InterfaceEntry, tried: Set<number
 }
 
 /**
- * Places every (ifindex, slot) in the open-addressed index, in order of slot. Throws XdpError E205 if that is
- * impossible: more than INTERFACE_PROBES interfaces with numbers that are equal modulo INTERFACE_INDEX_SIZE.
+ * Places every entry in the open-addressed index, in order of slot. Throws XdpError E205 if that is impossible: more
+ * than INTERFACE_PROBES interfaces with numbers that are equal modulo INTERFACE_INDEX_SIZE.
  */
-export function buildIndex(slots: ReadonlyMap<number, number>): InterfaceEntry[] {
+export function buildIndex(entries: readonly InterfaceEntry[]): InterfaceEntry[] {
   const index = new Array<InterfaceEntry>(INTERFACE_INDEX_SIZE).fill(FREE_ENTRY)
-  for (const [ifindex, slot] of [...slots].sort(([, a], [, b]) => a - b)) {
-    if (!place(index, { ifindex, slot }, new Set())) {
+  for (const entry of entries.toSorted((left, right) => left.slot - right.slot)) {
+    if (!place(index, entry, new Set())) {
       throw fail(
         'E205',
-        `too many interfaces have an index equal to ${ifindex} modulo ${INTERFACE_INDEX_SIZE}; not all can be counted`,
+        `too many interfaces have an index equal to ${entry.ifindex} modulo ${INTERFACE_INDEX_SIZE}; not all can be counted`,
       )
     }
   }
@@ -87,7 +120,7 @@ export const FREE_RECORD: AttachmentRecord = { name: '', ifindex: 0, mode: 0, si
 export function indexWrites(before: readonly InterfaceEntry[], after: readonly InterfaceEntry[]): Write[] {
   const changed = after.flatMap((entry, key) => {
     const old = before[key] ?? FREE_ENTRY
-    return old.ifindex === entry.ifindex && old.slot === entry.slot ? [] : [{ key, entry }]
+    return isSameEntry(old, entry) ? [] : [{ key, entry }]
   })
   const order = [
     ...changed.filter(({ entry }) => entry.ifindex !== 0),

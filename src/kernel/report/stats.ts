@@ -36,7 +36,7 @@ import { settled } from '../observe/settled.ts'
 import { joinParts, runParts } from '../tools/bpftool.ts'
 import { possibleCpus } from '../tools/cpus.ts'
 import { readServices, type ServiceStats } from './stats-services.ts'
-import { interfaceStatus, iso } from './status.ts'
+import { interfaceStatus, iso, unknownInterfaces } from './status.ts'
 
 interface Pinned {
   /** Names in the instance directory at the start of the reading. */
@@ -152,6 +152,7 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
       const [link, record] = [links.get(name), records.get(name)]
       return link ? interfaceStatus(link, record?.since ?? 0n, record && counters.interfaces[record.slot]) : []
     }),
+    unknown: unknownInterfaces(counters),
     detached: committed ? [...records.keys()].filter((name) => !interfaces.has(name)).toSorted() : [],
     lists: counters.lists.map(({ name, kind, prefixes, packets, bytes }) => ({ name, kind, prefixes, packets, bytes })),
     services: served.services,

@@ -8,7 +8,7 @@ import { listPrefixes } from '../../model/state.ts'
 import { driftOf } from '../../plan/attachments.ts'
 import type { ReasonName, Verdict } from '../../report/reason.ts'
 import { verdictOf } from '../../report/reason.ts'
-import type { Count, InterfaceStatus, Status } from '../../report/result.ts'
+import type { Count, InterfaceStatus, Status, UnknownInterfaces } from '../../report/result.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBanCount } from '../live/bans.ts'
 import { type Counters, readCounters } from '../live/counters.ts'
@@ -21,6 +21,12 @@ const LAST_SECOND = 8_640_000_000_000
 export const iso = (seconds: number): string =>
   new Date(Math.min(seconds, LAST_SECOND) * 1000).toISOString().replace('.000Z', 'Z')
 
+const occurred = (counts: ReadonlyMap<ReasonName, Count> = new Map()): UnknownInterfaces =>
+  Object.fromEntries([...counts].filter(([, { packets }]) => packets > 0))
+
+/** Slot 0 of the counters. */
+export const unknownInterfaces = ({ interfaces: [unknown] }: Counters): UnknownInterfaces => occurred(unknown)
+
 /** The status of an interface as a list: empty unless it runs a program of ours. `since`: Unix time in seconds. */
 export function interfaceStatus(
   link: Link,
@@ -32,12 +38,10 @@ export function interfaceStatus(
   const none: Record<Verdict, number> = { pass: 0, drop: 0, tx: 0, redirect: 0, aborted: 0 }
   const packets = { ...none }
   const bytes = { ...none }
-  const reasons: Partial<Record<ReasonName, Count>> = {}
   for (const [reason, count] of counts) {
     const verdict = verdictOf(reason)
     packets[verdict] += count.packets
     bytes[verdict] += count.bytes
-    if (count.packets > 0) reasons[reason] = count
   }
   return [
     {
@@ -48,7 +52,7 @@ export function interfaceStatus(
       since: iso(Number(since)),
       packets,
       bytes,
-      reasons,
+      reasons: occurred(counts),
     },
   ]
 }
@@ -107,6 +111,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
         slot === undefined ? undefined : counters.interfaces[slot],
       ),
     ),
+    unknown: unknownInterfaces(counters),
     lists: lists.map(({ slot, list }) => ({
       name: list.name,
       kind: list.kind,

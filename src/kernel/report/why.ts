@@ -1,6 +1,6 @@
 // Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
-import type { Explanation } from '../../abi/generated.ts'
+import type { Explanation, TestRun } from '../../abi/generated.ts'
 import { bytesOfSlots } from '../../abi/health.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
@@ -8,22 +8,25 @@ import { XdpError } from '../../diagnostics.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
+import { shapeOf, shapesOf } from '../../model/link.ts'
+import type { Link } from '../../model/live.ts'
 import { nearest } from '../../model/nearest.ts'
 import { originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
 import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
-import type { ScopedSet } from '../../model/state.ts'
+import { EVERY_ROLE, type Role, type ScopedSet } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import type { Judgement, WhyResult } from '../../report/result.ts'
 import type { Balanced } from '../../semantics/balance.ts'
-import { judge } from '../../semantics/judge.ts'
+import { type Ingress, judge } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
 import { readHealth } from '../live/health.ts'
-import { explainPacket, verdictOfAction } from '../live/probe.ts'
+import { explainPacket, PLACES, verdictOfAction } from '../live/probe.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
+import { flagsOf } from '../observe/records.ts'
 
 /** The packet to judge, and the interface on which it arrives. */
 export interface Query extends Packet {
@@ -57,7 +60,12 @@ function balancedPart(
 /** The judgement by the file, with the current next hops of backends. */
 function desiredJudgement(desired: Desired, live: Observation, query: Query): Judgement {
   const services = withNextHops(desired.state.services, live)
-  const { verdict, reason, matches, balanced } = judge({ ...desired.state, services }, factsFor(query))
+  const link = live.links.get(query.interface ?? '')
+  const roles = rolesOn(link, desired.state.interfaces.get(query.interface ?? '')?.roles)
+  const shape = shapesOf(desired.state.interfaces.keys(), live.links)[0] ?? 'ethernet'
+  const ingress = link ? { ifindex: link.ifindex, roles } : PLACES[shape].ingress
+  const state = { ...desired.state, services }
+  const { verdict, reason, matches, balanced } = judge(state, factsFor(query), false, ingress)
   if (balanced) return { ...NOTHING, verdict, reason, ...balancedPart(balanced, desired) }
   const [match] = matches
   if (!match) return { ...NOTHING, verdict, reason }
@@ -85,6 +93,21 @@ function generationFor(live: Observation, name: string | undefined): number | un
   ])
 }
 
+/** The roles in force on an interface: the balancer leaves packets without an Ethernet header alone. */
+const rolesOn = (link: Link | undefined, roles: readonly Role[] = EVERY_ROLE): readonly Role[] =>
+  link && shapeOf(link) === 'ip' ? roles.filter((role) => role !== 'balance') : roles
+
+/** The interface on which the packet arrives, for the program and for the model. */
+function arrivalOf(live: Observation, name: string | undefined): { arrival: TestRun; ingress: Ingress } {
+  const link = name === undefined ? undefined : live.links.get(name)
+  // Without an interface in the query: the packet arrives as it would on those of the policy.
+  if (name === undefined || !link) return PLACES[shapesOf(live.state.interfaces.keys(), live.links)[0] ?? 'ethernet']
+  const { ifindex } = link
+  const roles = rolesOn(link, live.state.interfaces.get(name)?.roles)
+  const slot = live.slots.interfaces.get(name) ?? 0
+  return { arrival: { ifindex, slot, flags: flagsOf(link) }, ingress: { ifindex, roles } }
+}
+
 async function liveJudgement(
   paths: Paths,
   live: Observation,
@@ -93,15 +116,17 @@ async function liveJudgement(
 ): Promise<WhyResult['live']> {
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
+  const { arrival, ingress } = arrivalOf(live, query.interface)
   const { verdict, explanation } = await explainPacket(
     paths.program(generation, FILTER.programs.filter),
     paths.program(generation, FILTER.programs.explain),
     query,
+    arrival,
   )
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
   const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
-  const model = judge(live.state, factsFor(query), ban !== undefined)
+  const model = judge(live.state, factsFor(query), ban !== undefined, ingress)
   const balanced = liveBalanced(live, explanation)
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
   const match = model.matches.find((candidate) => candidate.list.name === list)

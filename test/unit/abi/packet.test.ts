@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { explanationCodec } from '../../../src/abi/generated.ts'
-import { explanationOf, factsFor, packetFor, type TestPacket } from '../../../src/abi/packet.ts'
+import { explanationCodec, INTERFACE_FLAG } from '../../../src/abi/generated.ts'
+import { explanationOf, factsFor, packetFor, packetOf, type TestPacket, testInputFor } from '../../../src/abi/packet.ts'
 import { parseAddress } from '../../../src/model/text.ts'
 import { factsOf } from '../../support/model.ts'
 
@@ -118,4 +118,17 @@ test('a packet has room for an explanation, which reads back', () => {
     explanationCodec.encode(explanation, new DataView(frame.buffer))
     expect(explanationOf(frame)).toEqual(explanation)
   }
+})
+
+test('a test run begins with the interface it stands for, and has the shape of the packets there', () => {
+  const packet = { source: V4 }
+  const frame = packetFor(packet)
+  const arrival = { ifindex: 0x01020304, slot: 5, flags: 0 }
+  const { data, context } = testInputFor(packet, arrival)
+  expect(Buffer.from(data.subarray(0, 8)).toString('hex')).toBe('0403020105000000')
+  expect(packetOf(data)).toEqual(frame)
+  expect([...new Uint32Array(context.buffer)]).toEqual([8, data.length, 0, 0, 0, 0])
+  const bare = testInputFor(packet, { ...arrival, flags: INTERFACE_FLAG.IP })
+  expect(packetOf(bare.data)).toEqual(frame.subarray(14))
+  expect(new Uint32Array(bare.context.buffer)[1]).toBe(data.length - 14)
 })

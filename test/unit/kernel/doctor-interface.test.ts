@@ -2,9 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { type Card, chooseNames, parseDetails, withRelatives } from '../../../src/kernel/doctor/cards.ts'
 import { DRIVERS, WITHOUT_NATIVE_DRIVERS } from '../../../src/kernel/doctor/drivers.ts'
-import { type Feature, parseChannels, parseDriver, parseFeatures } from '../../../src/kernel/doctor/ethtool.ts'
 import { checkInterface } from '../../../src/kernel/doctor/interface.ts'
 import { supportsNative } from '../../../src/kernel/doctor/native.ts'
+import { type Feature, parseChannels, parseDriver, parseFeatures } from '../../../src/kernel/host/ethtool.ts'
 import type { Version } from '../../../src/kernel/tools/version.ts'
 import type { AttachMode } from '../../../src/model/state.ts'
 import type { Check } from '../../../src/report/result.ts'
@@ -25,6 +25,8 @@ function card({ driver, features = {}, queues, ...facts }: Facts = {}): Card {
     vlan: undefined,
     up: true,
     kind: 'physical',
+    linkType: 'ether',
+    isMultipoint: false,
     master: undefined,
     carrier: true,
     lower: undefined,
@@ -45,12 +47,16 @@ interface Given {
   readonly wanted?: readonly AttachMode[] | undefined
   readonly kernel?: Version
   readonly others?: readonly Card[]
+  readonly balances?: boolean
 }
 
-function check(subject: Card, { wanted, kernel = [6, 12], others = [] }: Given = {}): Map<string, Check> {
+function check(
+  subject: Card,
+  { wanted, kernel = [6, 12], others = [], balances = false }: Given = {},
+): Map<string, Check> {
   const cards = new Map([subject, ...others].map((one) => [one.name, one]))
   const named = new Set(wanted ? [subject.name] : [])
-  const checks = checkInterface(subject, wanted, { kernel, cards }, named)
+  const checks = checkInterface(subject, wanted, { kernel, cards, balances }, named)
   return new Map(checks.map((one) => [one.id.replace(`interface.${subject.name}.`, ''), one]))
 }
 
@@ -74,7 +80,7 @@ describe('native support', () => {
     ['a VLAN', card({ kind: 'vlan', lower: 'eth0', name: 'eth0.5' }), 'no'],
     ['a card that runs a native program', card({ driver: 'fnord', programs: [program('native')] }), 'yes'],
   ])('%s', (_, subject, answer) => {
-    expect(supportsNative(subject, { kernel: [6, 12], cards: new Map() }).answer).toBe(answer)
+    expect(supportsNative(subject, { kernel: [6, 12], cards: new Map(), balances: false }).answer).toBe(answer)
   })
 
   test('no driver is in both tables', () => {
@@ -319,5 +325,56 @@ describe('parsing the output of tools', () => {
       now: { rx: 0, tx: undefined, combined: 4 },
     })
     expect(parseChannels('netlink error: Operation not supported\n')).toBeUndefined()
+  })
+})
+
+describe('an empty first buffer', () => {
+  const linear = (mtu: number, given: Given = {}, driver = 'mlx5_core') =>
+    check(card({ driver, mtu }), { wanted: NATIVE, ...given }).get('linear')
+
+  test('of mlx5 above its MTU is reported with its cost, on kernels that accept that MTU', () => {
+    expect(linear(3498)).toBeUndefined()
+    const found = linear(9000, { kernel: [6, 12] })
+    expect(found?.level).toBe('warn')
+    expect(found?.message).toMatch(
+      /the filter judges them all, but each costs more, and packets of services are not balanced/,
+    )
+    expect(found?.fix).toBe('ip link set eth0 mtu 3498')
+    expect(linear(9000, { kernel: [6, 18] })?.message).toContain('first rearranged (bpf_xdp_pull_data)')
+    // Before, the driver refuses native XDP at that MTU.
+    expect(linear(9000, { kernel: [6, 1] })).toBeUndefined()
+  })
+
+  test('is no matter of generic mode, nor of other drivers', () => {
+    expect(linear(9000, { wanted: GENERIC })).toBeUndefined()
+    expect(linear(9000, {}, 'ice')).toBeUndefined()
+  })
+})
+
+describe('VLAN tags taken out before XDP', () => {
+  const ON = { 'rx-vlan-offload': { on: true, fixed: false } }
+  const above = (parent: string) => card({ name: `${parent}.7`, kind: 'vlan', vlan: { parent, tag: 7 } })
+  const tags = (subject: Card, given: Given = {}) => check(subject, { wanted: NATIVE, ...given }).get('vlan')
+
+  test('cost the balancer its answers, and the filter nothing', () => {
+    const subject = card({ driver: 'ice', features: ON })
+    const others = [above('eth0')]
+    expect(tags(subject, { others })).toMatchObject({ level: 'ok' })
+    const found = tags(subject, { others, balances: true })
+    expect(found).toMatchObject({ level: 'warn', fix: 'ethtool -K eth0 rxvlan off' })
+    expect(found?.message).toMatch(/eth0\.7 is above it.*echo replies, "packet too big", full NAT.* leave untagged/)
+  })
+
+  test('matter only below VLAN devices, and while the offload is on', () => {
+    expect(tags(card({ features: ON }), { balances: true })).toBeUndefined()
+    const off = { 'rx-vlan-offload': { on: false, fixed: false } }
+    expect(tags(card({ features: off }), { others: [above('eth0')], balances: true })).toBeUndefined()
+  })
+
+  test('of a bond are those of its members', () => {
+    const member = (name: string, features: Facts['features'] = {}) => card({ name, master: 'bond0', features })
+    const bond = card({ name: 'bond0', kind: 'bond', features: ON })
+    const others = [member('eth0', ON), member('eth1'), member('eth2', ON), above('bond0')]
+    expect(tags(bond, { others, balances: true })?.fix).toBe('ethtool -K eth0 rxvlan off && ethtool -K eth2 rxvlan off')
   })
 })

@@ -2,7 +2,13 @@
 // failure or kill at any step the old or the new policy is in force.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { attachmentCodec, HEADER_LINES } from '../../../src/abi/generated.ts'
+import {
+  attachmentCodec,
+  HEADER_LINES,
+  INTERFACE_FLAG,
+  type InterfaceEntry,
+  interfaceEntryCodec,
+} from '../../../src/abi/generated.ts'
 import { FILTER } from '../../../src/features/filter.ts'
 import type { Step, StepKind } from '../../../src/features/step.ts'
 import { phasesOf, printSteps, runAside } from '../../../src/kernel/execute/execute.ts'
@@ -122,7 +128,7 @@ function watchTraffic(kernel: FakeKernel, steps: readonly Step[], kept: readonly
 /** Whether the slot of an interface is recorded. */
 function isRecorded(kernel: FakeKernel, name: string): boolean {
   const { ifindex } = kernel.links.get(name) as FakeLink
-  const { values } = kernel.map(lab.session.paths.sharedMap(FILTER.records.attachments))
+  const { values } = kernel.map(lab.session.paths.sharedMap(FILTER.maps.attachments))
   const records = [...values.values()].map((value) => attachmentCodec.decode(new DataView(value.slice().buffer)))
   return records.some((record) => record.name === name && record.ifindex === ifindex)
 }
@@ -431,6 +437,47 @@ describe.runIf(isRoot)('a list of steps', () => {
       const { program, services } = live.state
       expect(diff({ ...AFTER, program, services }, live), where).toEqual([])
     }
+  })
+})
+
+describe.skipIf(!isRoot)('members of a bond', () => {
+  const { MEMBER } = INTERFACE_FLAG
+
+  /** The entries of the index, by ifindex. */
+  function entries(): InterfaceEntry[] {
+    const { values } = lab.kernel.map(lab.session.paths.sharedMap(FILTER.maps.interfaceIndex))
+    const all = [...values.values()].map((value) => interfaceEntryCodec.decode(new DataView(value.slice().buffer)))
+    return all.filter(({ ifindex }) => ifindex !== 0).sort((left, right) => left.ifindex - right.ifindex)
+  }
+
+  const enslave = (name: string, master: string | undefined): void => {
+    const link = lab.kernel.links.get(name) as FakeLink
+    link.master = master
+  }
+
+  test('count for it; one that joins or leaves is drift, which the next apply repairs', async () => {
+    const wanted = state({ policy: 'pass', interfaces: { bond0: ['native'] } })
+    lab.kernel.addLink('bond0', 20, [], 'bond')
+    enslave('eth0', 'bond0')
+    expect(await lab.apply(wanted)).toBe('ok')
+    const bond = { ifindex: 20, slot: 1, flags: 0 }
+    expect(entries()).toEqual([{ ifindex: 2, slot: 1, flags: MEMBER }, bond])
+    const driftNow = async () => [...(await observe(lab.session.paths, {})).drift]
+    expect(await driftNow()).toEqual([])
+
+    enslave('eth1', 'bond0')
+    expect(await driftNow()).toEqual([['interface:bond0', 'packets of its member eth1 are not counted for it']])
+    expect(await lab.apply(wanted)).toBe('ok')
+    expect(entries()).toEqual([{ ifindex: 2, slot: 1, flags: MEMBER }, { ifindex: 3, slot: 1, flags: MEMBER }, bond])
+    expect(await driftNow()).toEqual([])
+
+    enslave('eth0', undefined)
+    expect(await driftNow()).toEqual([['interface:bond0', 'eth0 is no longer its member but still counts for it']])
+    expect(await lab.apply(wanted)).toBe('ok')
+    expect(entries()).toEqual([{ ifindex: 3, slot: 1, flags: MEMBER }, bond])
+
+    expect(await lab.apply(state({ policy: 'pass', interfaces: { eth0: ['native'] } }))).toBe('ok')
+    expect(entries()).toEqual([{ ifindex: 2, slot: 2, flags: 0 }])
   })
 })
 

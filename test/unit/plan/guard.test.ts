@@ -1,8 +1,65 @@
 import { describe, expect, test } from 'vitest'
+import type { Role } from '../../../src/model/state.ts'
 import { guard, guardNamespace } from '../../../src/plan/guard.ts'
+import { service } from '../../support/services.ts'
 import { desired, foreign, link, live, state } from '../../support/states.ts'
 
 const WANTED = state({ policy: 'pass', interfaces: { eth0: ['native'] } })
+
+describe('packets of an interface', () => {
+  const of = (facts: Parameters<typeof link>[1], wanted = WANTED) =>
+    guard(desired(wanted), live({ links: [link('eth0', facts)] }))
+  const codes = (...args: Parameters<typeof of>) => of(...args).map(({ code }) => code)
+  const serving = (roles: readonly Role[]) =>
+    state({
+      policy: 'pass',
+      interfaces: { eth0: ['generic'] },
+      roles,
+      services: [service('web', '192.0.2.10 80', { backends: ['10.0.0.1'] })],
+    })
+
+  test.each([
+    ['tun', 'none'],
+    ['wireguard', 'none'],
+    ['ppp', 'ppp'],
+    ['ipip', 'ipip'],
+    ['sit', 'sit'],
+    ['ip6tnl', 'tunnel6'],
+    ['gre', 'gre'],
+    ['ip6gre', 'gre6'],
+    ['gretap', 'ether'],
+    ['tun', 'ether'],
+    ['loopback', 'loopback'],
+  ])('of kind %s with link layer %s are known', (kind, linkType) => {
+    expect(of({ kind, linkType })).toEqual([])
+  })
+
+  test.each([
+    ['vxlan', 'none'],
+    ['xfrm', 'none'],
+    ['vti', 'ipip'],
+    ['ipoib', 'infiniband'],
+    ['physical', 'rawip'],
+    ['can', 'can'],
+  ])('of kind %s with link layer %s are refused, with both', (kind, linkType) => {
+    const [found] = of({ kind, linkType })
+    expect(found).toMatchObject({ code: 'E213', at: { line: 4 } })
+    expect(found?.message).toContain(`${kind} device with link layer ${linkType}`)
+  })
+
+  test('of a GRE tunnel without a fixed remote end begin with the outer header, and are refused', () => {
+    const [found] = of({ kind: 'gre', linkType: 'gre', isMultipoint: true })
+    expect(found).toMatchObject({ code: 'E213' })
+    expect(found?.message).toContain('gre device without a fixed remote end')
+  })
+
+  test('without an Ethernet header cannot be balanced', () => {
+    const tun = { kind: 'tun', linkType: 'none' }
+    expect(codes(tun, serving(['filter', 'balance']))).toEqual(['E214'])
+    expect(codes(tun, serving(['filter']))).toEqual([])
+    expect(codes({}, serving(['filter', 'balance']))).toEqual([])
+  })
+})
 
 describe('a foreign program', () => {
   const blocked = (facts = {}) =>

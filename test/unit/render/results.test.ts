@@ -54,6 +54,7 @@ const VIEW: PlanView = {
 }
 
 const STATUS: Status = {
+  unknown: { blocklist: { packets: 3, bytes: 180 } },
   interfaces: [
     {
       name: 'eth0',
@@ -85,6 +86,7 @@ const STATUS: Status = {
 }
 const EMPTY: Status = {
   interfaces: [],
+  unknown: {},
   lists: [],
   services: [],
   policy: undefined,

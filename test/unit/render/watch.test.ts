@@ -117,6 +117,7 @@ test('on a terminal a repeated event has its count', () => {
 
 const NOTHING: Status = {
   interfaces: [],
+  unknown: {},
   lists: [],
   services: [],
   policy: undefined,

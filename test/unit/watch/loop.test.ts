@@ -392,6 +392,19 @@ describe('drift', () => {
     }
   })
 
+  test('of a bond whose members change never waits', async () => {
+    const eth0 = link('eth0', { ifindex: 9, kind: 'bond' })
+    daemon = await startDaemon(config('a'), (kernel) => {
+      kernel.links = new Map([['eth0', eth0]])
+    })
+    for (let ifindex = 10; ifindex < 30; ifindex++) {
+      daemon.kernel.drift = [DETACHED]
+      daemon.kernel.links = new Map([eth0, link('eth1', { ifindex, master: 'eth0' })].map((one) => [one.name, one]))
+      await daemon.loop.request('links')
+      expect(daemon.kernel.drift).toEqual([])
+    }
+  })
+
   test('reports the trigger that found it, though files were touched at the same time', async () => {
     daemon = await startDaemon(config('a'))
     daemon.takeEvents()

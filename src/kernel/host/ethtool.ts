@@ -51,6 +51,15 @@ export function parseChannels(text: string): Hardware['channels'] {
   return { max: channels(max), now: channels(now) }
 }
 
+/** Whether the device takes the VLAN tag out of frames it receives, before XDP runs; false if that is unknown. */
+export const stripsTags = (features: Hardware['features']): boolean => features.get('rx-vlan-offload')?.on === true
+
+/** The devices among these that take VLAN tags out of frames. */
+export async function readStripping(names: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(names.map(async (name) => (await tryTool('ethtool', '-k', name))?.stdout ?? ''))
+  return names.filter((_, i) => stripsTags(parseFeatures(found[i] as string)))
+}
+
 /** All facts that ethtool has about an interface; the others are unknown. */
 export async function readHardware(name: string): Promise<Hardware> {
   const [driver, features, channels] = await Promise.all([
