@@ -153,4 +153,11 @@ export const IMPORT_FLAGS = {
   },
   force: { type: 'boolean', help: 'replace existing files' },
   strict: { type: 'boolean', help: 'exit 1 and write nothing if a rule cannot be imported exactly' },
+  ignore: {
+    type: 'string',
+    multiple: true,
+    value: 'WHAT',
+    help: 'state: leave out rules that accept known connections; forwarding: let drops apply to forwarded packets',
+    completes: ['state', 'forwarding'],
+  },
 } as const satisfies FlagSpecs
