@@ -12,7 +12,7 @@ import type { DefaultVerdict } from '../model/policy.ts'
 import { ANY } from '../model/scope.ts'
 import { EVERY } from './addresses.ts'
 import { Groups } from './groups.ts'
-import { type Lane, laneOf, type Step, surelyDropped } from './lanes.ts'
+import { dropsWithout, type Lane, laneOf, type Step } from './lanes.ts'
 import { isPlace, meets, minusAll, type Part, PartSets } from './parts.ts'
 import { type Chain, Notes, type Rule } from './rules.ts'
 import { anyTraffic } from './scopes.ts'
@@ -48,18 +48,33 @@ function sceneOf(chains: readonly Chain[], family: Family, reassembled: boolean,
 
 /** What the chains of a scene surely drop. */
 class SureDrops {
-  readonly #bySteps: ReadonlyMap<Lane, ReadonlyMap<Step, readonly Part[]>>
-  readonly #byLanes: ReadonlyMap<Lane, PartSets>
+  /**
+   * For steps of the same chain: packets of an earlier allowlist entry need no second one, so they count as dropped.
+   * Packets of a step that cuts do not.
+   */
+  readonly #own: ReadonlyMap<Lane, ReadonlyMap<Step, readonly Part[]>>
+  /** For steps of other chains: what the chain drops and lets pass nowhere. */
+  readonly #sure: ReadonlyMap<Lane, PartSets>
+  readonly #most: ReadonlyMap<Lane, PartSets>
 
   constructor({ lanes, cutting }: Scene) {
-    this.#bySteps = new Map(lanes.map((lane) => [lane, surelyDropped(lane, cutting)]))
-    this.#byLanes = new Map(
-      [...this.#bySteps].map(([lane, sure]) => {
-        const drops = new PartSets()
-        for (const [{ rule }, parts] of sure) for (const part of parts) drops.add(part, rule.place)
-        return [lane, drops] as const
-      }),
-    )
+    const sets = (lane: Lane, passes: (step: Step) => boolean): PartSets => {
+      const drops = new PartSets()
+      for (const [{ rule }, parts] of dropsWithout(lane, passes)) for (const part of parts) drops.add(part, rule.place)
+      return drops
+    }
+    this.#own = new Map(lanes.map((lane) => [lane, dropsWithout(lane, (step) => cutting.has(step))]))
+    this.#sure = new Map(lanes.map((lane) => [lane, sets(lane, () => true)]))
+    this.#most = new Map(lanes.map((lane) => [lane, sets(lane, () => false)]))
+  }
+
+  /** The place of a rule of another chain that may drop some of the packets. */
+  overridden(lane: Lane, part: Part): Place | undefined {
+    for (const [other, drops] of this.#most) {
+      const place = other === lane ? undefined : drops.meeting(part)
+      if (place !== undefined) return place
+    }
+    return undefined
   }
 
   /** Calls `visit` for each step that lets packets pass, with a function that takes what is surely dropped out of them. */
@@ -67,13 +82,13 @@ class SureDrops {
     const before = new PartSets()
     const outside = (part: Part): Ranges | Place => {
       let rest = before.outside(part)
-      for (const [other, drops] of this.#byLanes)
+      for (const [other, drops] of this.#sure)
         if (other !== lane && !isPlace(rest)) rest = drops.outside({ ...part, ranges: rest })
       return rest
     }
     for (const [index, step] of lane.steps.entries()) {
       if (step.rule.kind === 'allowlist') visit(step, index, outside)
-      else for (const part of this.#bySteps.get(lane)?.get(step) ?? []) before.add(part, step.rule.place)
+      else for (const part of this.#own.get(lane)?.get(step) ?? []) before.add(part, step.rule.place)
     }
   }
 }
@@ -103,7 +118,8 @@ function choose(lane: Lane, { main, cutting }: Scene, drops: SureDrops): void {
 function write(lane: Lane, scene: Scene, groups: Groups, notes: Notes): void {
   const cuts = new Map<Step, Step[]>()
   const passes = new Map<Step, readonly (Ranges | Place)[]>()
-  new SureDrops(scene).walk(lane, (step, index, outside) => {
+  const drops = new SureDrops(scene)
+  drops.walk(lane, (step, index, outside) => {
     if (!scene.cutting.has(step)) {
       passes.set(step, step.parts.map(outside))
       return
@@ -114,7 +130,7 @@ function write(lane: Lane, scene: Scene, groups: Groups, notes: Notes): void {
   })
   for (const step of lane.steps) {
     for (const [at, rest] of (passes.get(step) ?? []).entries())
-      writePass(step, step.parts[at] as Part, rest, groups, notes)
+      writePass(step, step.parts[at] as Part, rest, { lane, drops, groups, notes })
     if (step.rule.kind === 'allowlist') continue
     for (const part of withoutCuts(step, cuts.get(step) ?? [], notes)) {
       groups.add(step.rule, part)
@@ -124,14 +140,30 @@ function write(lane: Lane, scene: Scene, groups: Groups, notes: Notes): void {
   }
 }
 
-function writePass({ rule, why }: Step, part: Part, rest: Ranges | Place, groups: Groups, notes: Notes): void {
-  if (isPlace(rest)) {
-    groups.add(rule, part)
-    notes.add(widened, rule, `also lets pass what ${rest.text} drops, because an allowlist beats every blocklist`)
-  } else if (rest.length > 0) {
-    groups.add(rule, { ...part, ranges: rest })
-    if (why !== undefined) notes.add(widened, rule, `lets more packets pass than the rule because ${why}`)
+interface Output {
+  readonly lane: Lane
+  readonly drops: SureDrops
+  readonly groups: Groups
+  readonly notes: Notes
+}
+
+/** Adds an allowlist entry for a part, or for the `rest` of it that nothing drops. */
+function writePass(
+  { rule, why }: Step,
+  part: Part,
+  rest: Ranges | Place,
+  { lane, drops, groups, notes }: Output,
+): void {
+  const own = isPlace(rest) ? part : { ...part, ranges: rest }
+  if (own.ranges.length === 0) return
+  groups.add(rule, own)
+  const overridden = isPlace(rest) ? rest : drops.overridden(lane, own)
+  if (overridden !== undefined) {
+    const reason = 'because an allowlist beats every blocklist'
+    notes.add(widened, rule, `also lets pass packets that ${overridden.text} drops, ${reason}`)
   }
+  if (why !== undefined && !isPlace(rest))
+    notes.add(widened, rule, `lets more packets pass than the rule because ${why}`)
 }
 
 /** A drop without the packets of the steps that cut into it. */

@@ -99,15 +99,15 @@ function endEarly(chain: Chain, steps: readonly Step[], notes: Notes): Pick<Lane
   return { default: 'pass', steps: steps.slice(0, end) }
 }
 
-/** What drops surely drop: all their packets but those of earlier steps that only cut into the drops behind them. */
-export function surelyDropped({ steps }: Lane, cutting: ReadonlySet<Step>): ReadonlyMap<Step, readonly Part[]> {
-  const sure = new Map<Step, readonly Part[]>()
+/** The packets of drops, without those of the earlier steps that `passes` selects. */
+export function dropsWithout({ steps }: Lane, passes: (step: Step) => boolean): ReadonlyMap<Step, readonly Part[]> {
+  const drops = new Map<Step, readonly Part[]>()
   const passed = new PartSets()
   for (const step of steps) {
-    if (step.rule.kind === 'blocklist') sure.set(step, passed.removeFrom(step.parts))
-    else if (cutting.has(step)) for (const part of step.parts) passed.add(part, step.rule.place)
+    if (step.rule.kind === 'blocklist') drops.set(step, passed.removeFrom(step.parts))
+    else if (passes(step)) for (const part of step.parts) passed.add(part, step.rule.place)
   }
-  return sure
+  return drops
 }
 
 /** @param reassembled whether the source tracks connections */

@@ -98,6 +98,12 @@ export class PartSets {
     return rest
   }
 
+  /** The place of a rule whose packets the part shares. */
+  meeting(part: Part): Place | undefined {
+    for (const own of this.#parts()) if (meets(part, own.part)) return own.place
+    return undefined
+  }
+
   /** The parts outside these. */
   removeFrom(parts: readonly Part[]): readonly Part[] {
     return minusAll(

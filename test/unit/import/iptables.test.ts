@@ -113,7 +113,7 @@ describe('the order of rules', () => {
     const both = importText('iptables', save('DROP', ...rules))
     expect(rows(both)).toContain('allow - any: 10.0.0.0/8')
     expect(losses(both)).toEqual([
-      expect.stringMatching(/^5: also lets pass what in:4 drops, because an allowlist beats every blocklist/),
+      expect.stringMatching(/^5: also lets pass packets that in:4 drops, because an allowlist beats every blocklist/),
     ])
   })
 
