@@ -32,9 +32,9 @@ interface Scene {
   readonly blocking: Set<Lane>
 }
 
-function sceneOf(chains: readonly Chain[], family: Family, reassembled: boolean, notes: Notes): Scene {
+function sceneOf(chains: readonly Chain[], family: Family, notes: Notes): Scene {
   const own = chains.filter(({ families }) => families.includes(family))
-  const lanes = own.map((chain) => laneOf(chain, family, reassembled, notes))
+  const lanes = own.map((chain) => laneOf(chain, family, notes))
   const main = lanes.findLast((lane) => lane.default === 'drop')
   const scene: Scene = { family, lanes, main, cutting: new Set(), blocked: new PartSets(), blocking: new Set() }
   // A step that cuts makes the sure drops smaller, and so other steps may cut too.
@@ -224,14 +224,10 @@ export interface Resolved {
   readonly dropping: ReadonlySet<Chain>
 }
 
-/**
- * Lists and a default that drop no packet that the chains let pass.
- *
- * @param reassembled whether the source tracks connections, and so reassembles fragments
- */
-export function resolveChains(chains: readonly Chain[], reassembled: boolean): Resolved {
+/** Lists and a default that drop no packet that the chains let pass. */
+export function resolveChains(chains: readonly Chain[]): Resolved {
   const [groups, notes] = [new Groups(), new Notes()]
-  const scenes = ([4, 6] as const).map((family) => sceneOf(chains, family, reassembled, notes))
+  const scenes = ([4, 6] as const).map((family) => sceneOf(chains, family, notes))
   for (const scene of scenes) for (const lane of scene.lanes) write(lane, scene, groups, notes)
   const verdict = resolveDefault(scenes, groups, notes)
   const mains = verdict === 'drop' ? scenes.flatMap(({ main }) => (main === undefined ? [] : [main])) : []

@@ -176,7 +176,7 @@ function takeChain(rules: readonly WrittenRule[], visit: Visit, walk: Walk): Res
 export function flatten(
   base: BaseChain,
   chains: ReadonlyMap<string, readonly WrittenRule[]>,
-): { readonly chain: Chain; readonly leftOut: readonly Diagnostic[] } {
+): { readonly chain: Omit<Chain, 'reassembled'>; readonly leftOut: readonly Diagnostic[] } {
   const walk: Walk = { base, chains, rules: [], notes: new Map(), default: base.default }
   const every: Match = { addresses: undefined, traffic: anyTraffic(base.families), list: undefined }
   takeChain(base.rules, { match: every, objection: undefined, comment: undefined, depth: 0, left: [] }, walk)

@@ -9,7 +9,7 @@ import { resolveChains } from './chains.ts'
 import { flatten, type WrittenRule } from './flatten.ts'
 import { type AddressGroup, eachLine, groupNotes, notFrom, SaveReader } from './ipset.ts'
 import { readRule } from './iptables-rule.ts'
-import type { Chain, Rule } from './rules.ts'
+import { type Chain, type Rule, reassembledBefore } from './rules.ts'
 import {
   bufferOf,
   type Imported,
@@ -191,8 +191,11 @@ class Reader {
   read(chain: WrittenChain): Chain {
     const { chain: made, leftOut: lost } = this.#flat(chain, (rule) => rule)
     this.notes.push(...lost)
-    const elsewhere = chain.name === 'INPUT' && !this.#input.ignore?.includes('forwarding')
-    return elsewhere ? { ...made, rules: [...this.#translated(chain.family), ...made.rules] } : made
+    const { ignore = [] } = this.#input
+    const hook = chain.name === 'INPUT' ? 'input' : 'prerouting'
+    const elsewhere = hook === 'input' && !ignore.includes('forwarding') ? this.#translated(chain.family) : []
+    const reassembled = reassembledBefore(hook, this.#all.some(tracks), ignore)
+    return { ...made, rules: [...elsewhere, ...made.rules], reassembled }
   }
 }
 
@@ -204,7 +207,7 @@ export function importIptables(input: Input): Imported {
   const reader = new Reader(read, input)
   const judging = chains.filter((chain) => chain.default !== undefined && judgesIncoming(chain))
   const flat = judging.map((chain) => reader.read(chain))
-  const resolved = resolveChains(flat, chains.some(tracks) && !ignore.includes('state'))
+  const resolved = resolveChains(flat)
   const forwarding = ignore.includes('forwarding') ? undefined : forwardingPlace(chains)
   const local = flat.find((chain, index) => judging[index]?.name === 'INPUT' && resolved.dropping.has(chain))
   return {

@@ -66,7 +66,7 @@ function passStep(rule: Rule, family: Family): Step {
   return { rule, parts, why }
 }
 
-/** Connection tracking reassembles datagrams before the rules see them, so ports decide about later fragments too. */
+/** Where fragments are reassembled before the chain, ports decide about later fragments too. */
 function withFragments(steps: readonly Step[], { default: verdict }: Chain): readonly Step[] {
   const hits = (drop: Part, part: Part): boolean => !hasPorts(drop.scope) && meets(drop, part)
   return steps.map((step, index) => {
@@ -77,7 +77,7 @@ function withFragments(steps: readonly Step[], { default: verdict }: Chain): rea
     if (!step.parts.some(needs)) return step
     const widen = (part: Part): Part =>
       needs(part) ? { ...part, scope: { ...part.scope, sourcePorts: [], destinationPorts: [] } } : part
-    const reason = 'connections are tracked, so fragments without ports pass as part of its packets'
+    const reason = 'it sees whole datagrams, whose later fragments have no ports for a list (or use --ignore fragments)'
     return { ...step, parts: step.parts.map(widen), why: step.why ?? reason }
   })
 }
@@ -110,13 +110,13 @@ export function dropsWithout({ steps }: Lane, passes: (step: Step) => boolean): 
   return drops
 }
 
-/** @param reassembled whether the source tracks connections */
-export function laneOf(chain: Chain, family: Family, reassembled: boolean, notes: Notes): Lane {
+export function laneOf(chain: Chain, family: Family, notes: Notes): Lane {
   const all = chain.rules.map((rule) =>
     rule.kind === 'blocklist' ? dropStep(rule, family, notes) : passStep(rule, family),
   )
   const filled = all.filter(({ parts }) => parts.length > 0)
   const ended = endEarly(chain, filled, notes)
-  const steps = reassembled ? withFragments(ended.steps, { ...chain, default: ended.default }) : ended.steps
+  const whole = chain.reassembled.includes(family)
+  const steps = whole ? withFragments(ended.steps, { ...chain, default: ended.default }) : ended.steps
   return { chain, default: ended.default, steps }
 }

@@ -9,7 +9,7 @@ import { flatten, type WrittenRule } from './flatten.ts'
 import { notFrom } from './ipset.ts'
 import { fieldsOf, type Json, type NftSet, only, readAddresses } from './nft-match.ts'
 import { readRule } from './nft-rule.ts'
-import type { Chain, Rule } from './rules.ts'
+import { type Chain, type Rule, reassembledBefore } from './rules.ts'
 import {
   bufferOf,
   type Ignorable,
@@ -179,6 +179,7 @@ export function importNft(input: Input): Imported {
   const options: Options = { interfaces, ignore }
   const forwards = !ignore.includes('forwarding')
   const elsewhere = forwards ? translated(tables, options) : []
+  const tracked = tables.some((table) => rulesMatching(table, TRACKING).length > 0)
   const local = new Set<Chain>()
   const notes: Diagnostic[] = []
   const found: ImportedInterface[] = []
@@ -196,14 +197,14 @@ export function importNft(input: Input): Imported {
       found.push(...devicesOf(fields).map((device) => ({ name: device, mode: undefined })))
       const { chain: made, leftOut: lost } = flat(table, name, options)
       notes.push(...lost)
-      if (fields['hook'] !== 'input') return [made]
-      const chain = { ...made, rules: [...elsewhere, ...made.rules] }
-      local.add(chain)
+      const hook = fields['hook'] as 'ingress' | 'prerouting' | 'input'
+      const reassembled = reassembledBefore(hook, tracked, ignore)
+      const chain = { ...made, rules: [...(hook === 'input' ? elsewhere : []), ...made.rules], reassembled }
+      if (hook === 'input') local.add(chain)
       return [chain]
     }),
   )
-  const tracks = tables.some((table) => rulesMatching(table, TRACKING).length > 0)
-  const resolved = resolveChains(chains, tracks && !ignore.includes('state'))
+  const resolved = resolveChains(chains)
   const forwarding = forwards ? forwardingPlace(tables) : undefined
   const judging = [...local].find((chain) => resolved.dropping.has(chain))
   const alone = tables.some(({ chains: all }) => [...all.values()].some(({ rules }) => rules.length > 0))

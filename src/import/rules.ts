@@ -6,7 +6,7 @@ import type { DefaultVerdict } from '../model/policy.ts'
 import type { ListKind } from '../model/state.ts'
 import { intersect } from './addresses.ts'
 import { onlyPorts, onlyProtocols, type Traffic } from './scopes.ts'
-import { excerpt, type Place } from './source.ts'
+import { excerpt, type Ignorable, type Place } from './source.ts'
 
 /** The packets that a rule matches. */
 export interface Match {
@@ -58,6 +58,22 @@ export interface Chain {
   readonly families: readonly Family[]
   readonly default: DefaultVerdict
   readonly rules: readonly Rule[]
+  /** Families whose fragments the kernel has put together before the chain sees them. */
+  readonly reassembled: readonly Family[]
+}
+
+/**
+ * Families whose fragments the kernel puts together before a chain: IPv4 before INPUT (ip_local_deliver), and both
+ * before any chain but ingress if connections are tracked (nf_defrag_ipv4, nf_defrag_ipv6).
+ */
+export function reassembledBefore(
+  hook: 'ingress' | 'prerouting' | 'input',
+  tracked: boolean,
+  ignore: readonly Ignorable[],
+): readonly Family[] {
+  if (hook === 'ingress' || ignore.includes('fragments')) return []
+  if (tracked) return [4, 6]
+  return hook === 'input' ? [4] : []
 }
 
 /** Diagnostics about rules, each once: most rules concern both families. */

@@ -12,7 +12,7 @@ export const SOURCES = ['ipset', 'nft', 'xdp-filter', 'iptables'] as const
 export type SourceName = (typeof SOURCES)[number]
 
 /** Behaviour of the source that a config cannot express and that the user may choose to leave out. */
-export const IGNORABLE = ['state', 'forwarding'] as const
+export const IGNORABLE = ['state', 'forwarding', 'fragments'] as const
 export type Ignorable = (typeof IGNORABLE)[number]
 
 /** The output of a tool. */
@@ -29,7 +29,7 @@ export interface Input extends Printed {
   readonly beside?: readonly Printed[]
   /**
    * `state`: rules that accept packets by the state of their connection count as absent. `forwarding`: drops of local
-   * packets may apply to forwarded ones.
+   * packets may apply to forwarded ones. `fragments`: later fragments of an accepted port may be dropped.
    */
   readonly ignore?: readonly Ignorable[]
 }

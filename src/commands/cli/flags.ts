@@ -157,7 +157,7 @@ export const IMPORT_FLAGS = {
     type: 'string',
     multiple: true,
     value: 'WHAT',
-    help: 'state: leave out rules that accept known connections; forwarding: let drops apply to forwarded packets',
-    completes: ['state', 'forwarding'],
+    help: 'a difference that may drop more than the source (repeatable): state, forwarding or fragments',
+    completes: ['state', 'forwarding', 'fragments'],
   },
 } as const satisfies FlagSpecs

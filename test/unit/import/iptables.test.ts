@@ -6,7 +6,7 @@ const save = (policy: string, ...rules: readonly string[]): string =>
 
 test('output of iptables-save 1.8.9, ip6tables-save and ipset save is imported', () => {
   const beside = [captured('ip6tables-save.txt'), captured('ipset-save.txt')]
-  const ignore = ['state', 'forwarding'] as const
+  const ignore = ['state', 'forwarding', 'fragments'] as const
   const found = importText('iptables', captured('iptables-save.txt'), { interfaces: ['va'], beside, ignore })
   expect(found.default).toBe('drop')
   const all = rows(found)
@@ -174,7 +174,7 @@ describe('a rule that lets packets pass and that a list cannot express', () => {
 
   test('an accept of some packets becomes an allowlist entry for all that it may match', () => {
     const both = found('DROP', '-A INPUT -p udp -m udp --dport 53 -m mark --mark 0x1 -j ACCEPT')
-    expect(rows(both)).toEqual(['allow - udp dport 53: 0.0.0.0/0', 'allow - any: ::/0'])
+    expect(rows(both)).toEqual(['allow - udp: 0.0.0.0/0', 'allow - any: ::/0'])
     expect(losses(both)).toEqual([
       expect.stringMatching(/^4: lets more packets pass than the rule because it uses the match mark/),
     ])
@@ -201,12 +201,22 @@ describe('a rule that lets packets pass and that a list cannot express', () => {
     expect(rows(both)).toEqual(['block - any: 10.0.0.1'])
   })
 
-  test('fragments of an accepted port pass where connections are tracked', () => {
+  test.each<[string, readonly string[], string]>([
+    ['whole datagrams', [], 'allow - tcp: 0.0.0.0/0'],
+    ['whole datagrams, whose fragments may be dropped', ['fragments'], 'allow - tcp dport 22: 0.0.0.0/0'],
+  ])('under default drop, INPUT accepts %s', (_, ignore, expected) => {
     const rule = '-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT'
-    expect(rows(found('DROP', rule))).toContain('allow - tcp dport 22: 0.0.0.0/0')
-    expect(rows(found('DROP', '-A INPUT -m conntrack --ctstate INVALID -j DROP', rule))).toContain(
-      'allow - tcp: 0.0.0.0/0',
-    )
+    const text = save('DROP', rule)
+    const both = importText('iptables', text, { ignore: ignore as readonly 'fragments'[] })
+    expect(rows(both)).toContain(expected)
+  })
+
+  test('PREROUTING sees fragments, unless connections are tracked', () => {
+    const raw = (...rules: readonly string[]) =>
+      rows(importText('iptables', ['*raw', ':PREROUTING DROP [0:0]', ...rules, 'COMMIT', ''].join('\n')))
+    const rule = '-A PREROUTING -p tcp -m tcp --dport 22 -j ACCEPT'
+    expect(raw(rule)).toContain('allow - tcp dport 22: 0.0.0.0/0')
+    expect(raw('-A PREROUTING -m conntrack --ctstate INVALID -j DROP', rule)).toContain('allow - tcp: 0.0.0.0/0')
   })
 
   test('a redirected port passes, because INPUT sees another port', () => {
