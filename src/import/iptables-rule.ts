@@ -174,7 +174,7 @@ function takeTarget(draft: Draft, target: string): Objection {
 
 /** A match by the state of connections. `--ignore state` leaves out the rules that accept known connections. */
 function takeState(draft: Draft, value: string, negated: boolean): Objection {
-  draft.ignored ||= !negated && /\b(?:RELATED|ESTABLISHED)\b/.test(value) && draft.context.ignore.includes('state')
+  draft.ignored ||= !negated && /\b(?:RELATED|ESTABLISHED|DNAT)\b/.test(value) && draft.context.ignore.includes('state')
   return MODULES['conntrack']
 }
 

@@ -214,11 +214,13 @@ function takePayload(packets: Packets, left: Fields, right: Json, negated: boole
   return takePorts(packets, side, right, negated)
 }
 
-const KNOWN = /"(?:established|related)"/
+/** `dnat`: the connection was translated, and so is known. */
+const KNOWN = /"(?:established|related|dnat)"/
 
 /** A match by the state of connections. */
 export function takeState(packets: Packets, subject: Json, right: Json, negated: boolean): Objection {
-  const known = fieldsOf(subject)['key'] === 'state' && !negated && KNOWN.test(JSON.stringify(right) ?? '')
+  const { key } = fieldsOf(subject)
+  const known = !negated && (key === 'state' || key === 'status') && KNOWN.test(JSON.stringify(right) ?? '')
   packets.ignored ||= known && packets.context.ignore.includes('state')
   return 'it matches the state of connections'
 }
