@@ -193,7 +193,7 @@ class Reader {
     this.notes.push(...lost)
     const { ignore = [] } = this.#input
     const hook = chain.name === 'INPUT' ? 'input' : 'prerouting'
-    const elsewhere = hook === 'input' && !ignore.includes('forwarding') ? this.#translated(chain.family) : []
+    const elsewhere = hook === 'input' ? this.#translated(chain.family) : []
     const reassembled = reassembledBefore(hook, this.#all.some(tracks), ignore)
     return { ...made, rules: [...elsewhere, ...made.rules], reassembled }
   }

@@ -178,7 +178,7 @@ export function importNft(input: Input): Imported {
   const { interfaces, ignore = [] } = input
   const options: Options = { interfaces, ignore }
   const forwards = !ignore.includes('forwarding')
-  const elsewhere = forwards ? translated(tables, options) : []
+  const elsewhere = translated(tables, options)
   const tracked = tables.some((table) => rulesMatching(table, TRACKING).length > 0)
   const local = new Set<Chain>()
   const notes: Diagnostic[] = []
