@@ -117,6 +117,7 @@ export const CODES = {
   E403: { name: 'too-long-to-print', exit: EXIT.usage },
   E404: { name: 'import-incomplete', exit: EXIT.failed },
   E405: { name: 'cannot-write', exit: EXIT.failed },
+  E406: { name: 'import-may-drop', exit: EXIT.refused },
   E500: { name: 'cannot-listen', exit: EXIT.unavailable },
   E999: { name: 'internal', exit: EXIT.bug },
   W001: { name: 'everything-passes', exit: EXIT.ok },
@@ -152,6 +153,7 @@ export const CODES = {
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },
+  W403: { name: 'import-widened', exit: EXIT.ok },
   W500: { name: 'metrics-exposed', exit: EXIT.ok },
 } as const
 

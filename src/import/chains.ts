@@ -1,193 +1,217 @@
-// Chains, where the first matching rule decides → lists, where an allowlist always beats a blocklist. Both give the
-// same verdicts if a rule that accepts stands before the rules that drop. If it stands after one, its allowed addresses
-// lose those that the earlier rule drops; if a list cannot express the rest, the rule is left out. A packet must pass
-// every chain, so allowed addresses also lose those that another chain drops.
+// Chains, where the first matching rule decides → lists, where an allowlist always beats a blocklist. A packet must pass
+// every chain.
+//
+// The lists drop no packet that the chains let pass. A rule that lets packets pass, or may do so, and stands before a
+// drop of them becomes an allowlist entry, or the drop loses them. The entry loses what an earlier rule or another
+// chain drops. Where no list can express such a difference, more packets pass than in the source, and the import
+// reports that.
 
 import type { Diagnostic } from '../diagnostics.ts'
-import type { AddressSet, Family, Ranges } from '../model/address.ts'
+import type { Family, Ranges } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
-import { subtract } from '../model/ranges.ts'
 import { ANY } from '../model/scope.ts'
-import { type ListKind, type Scope, scopeKey } from '../model/state.ts'
-import { EVERY, overlaps, RangeCollector } from './addresses.ts'
-import { coversScope, scopesOf, sharesScope, type Traffic } from './scopes.ts'
-import { type ImportedList, leftOut, type Place } from './source.ts'
+import { EVERY } from './addresses.ts'
+import { Groups } from './groups.ts'
+import { dropsWithout, type Lane, laneOf, type Step } from './lanes.ts'
+import { isPlace, meets, minusAll, type Part, PartSets } from './parts.ts'
+import { type Chain, Notes, type Rule } from './rules.ts'
+import { anyTraffic } from './scopes.ts'
+import { type ImportedList, leftOut, type Place, widened } from './source.ts'
 
-export interface Rule {
-  readonly place: Place
-  readonly kind: ListKind
-  /** undefined: all addresses. */
-  readonly addresses: AddressSet | undefined
-  readonly traffic: Traffic
-  /** Name of the set that holds the addresses. */
-  readonly list: string | undefined
-  readonly comment: string | undefined
-}
-
-export interface Chain {
-  readonly place: Place
-  readonly families: readonly Family[]
-  readonly default: DefaultVerdict
-  readonly rules: readonly Rule[]
-}
-
-/** One rule, for one family and one scope. */
-interface Atom {
-  readonly rule: Rule
+/** All chains as one family sees them. */
+interface Scene {
   readonly family: Family
-  readonly scope: Scope
-  readonly ranges: Ranges
-}
-
-const rangesOf = (addresses: AddressSet | undefined, family: Family): Ranges =>
-  addresses === undefined ? EVERY[family] : family === 4 ? addresses.v4 : addresses.v6
-
-function atomsOf(rule: Rule, family: Family): Atom[] {
-  const ranges = rangesOf(rule.addresses, family)
-  return ranges.length === 0 ? [] : scopesOf(rule.traffic, family).map((scope) => ({ rule, family, scope, ranges }))
-}
-
-/** Rules that drop, one set per scope. Merged on demand. */
-class Drops {
-  readonly #sets = new Map<
-    string,
-    { readonly scope: Scope; readonly place: Place; readonly found: RangeCollector; ranges: Ranges | undefined }
-  >()
-
-  add({ scope, ranges, rule }: Atom): void {
-    const key = scopeKey(scope)
-    const known = this.#sets.get(key) ?? { scope, place: rule.place, found: new RangeCollector(), ranges: undefined }
-    known.found.addRanges(ranges)
-    known.ranges = undefined
-    this.#sets.set(key, known)
-  }
-
-  /** An atom without the dropped addresses; if a list cannot express that, the place of the rule that prevents it. */
-  without({ family, scope, ranges }: Pick<Atom, 'family' | 'scope' | 'ranges'>): Ranges | Place {
-    let rest = ranges
-    for (const set of this.#sets.values()) {
-      if (!sharesScope(set.scope, scope)) continue
-      set.ranges ??= rangesOf(set.found.finish(), family)
-      if (!overlaps(rest, set.ranges)) continue
-      if (!coversScope(set.scope, scope)) return set.place
-      rest = subtract(rest, set.ranges)
-    }
-    return rest
-  }
-}
-
-const isPlace = (value: Ranges | Place): value is Place => 'text' in value
-
-interface Group {
-  readonly list: Omit<ImportedList, 'addresses' | 'places'>
-  readonly found: RangeCollector
-  readonly places: Set<string>
-}
-
-/** Collects the lists: one per kind, set, scope and comment. */
-class Groups {
-  readonly #groups = new Map<string, Group>()
-
-  add({ rule, scope }: Atom, ranges: Ranges): void {
-    const { kind, list: name, comment } = rule
-    const key = JSON.stringify([kind, name ?? null, scopeKey(scope), comment ?? null])
-    const list = { kind, name, scope, comment }
-    const group = this.#groups.get(key) ?? { list, found: new RangeCollector(), places: new Set() }
-    group.found.addRanges(ranges)
-    group.places.add(rule.place.text)
-    this.#groups.set(key, group)
-  }
-
-  finish(): ImportedList[] {
-    return [...this.#groups.values()].map(({ list, found, places }) => ({
-      ...list,
-      addresses: found.finish(),
-      places: [...places],
-    }))
-  }
-}
-
-interface Family4Or6 {
-  readonly family: Family
-  readonly chains: readonly Chain[]
+  readonly lanes: readonly Lane[]
   /** The chain that drops by default. */
-  readonly main: Chain | undefined
-  /** Everything that each chain drops. */
-  readonly dropped: ReadonlyMap<Chain, Drops>
+  readonly main: Lane | undefined
+  /** Steps whose packets the drops behind them lose. All others that let packets pass become allowlist entries. */
+  readonly cutting: Set<Step>
+  /** Everything that the blocklists drop. */
+  readonly blocked: PartSets
+  /** Chains with drops in the blocklists. */
+  readonly blocking: Set<Lane>
 }
 
-function prepare(chains: readonly Chain[], family: Family): Family4Or6 {
+function sceneOf(chains: readonly Chain[], family: Family, notes: Notes): Scene {
   const own = chains.filter(({ families }) => families.includes(family))
-  const dropped = new Map(
-    own.map((chain) => {
-      const drops = new Drops()
-      for (const rule of chain.rules)
-        if (rule.kind === 'blocklist') for (const atom of atomsOf(rule, family)) drops.add(atom)
-      return [chain, drops] as const
-    }),
-  )
-  return { family, chains: own, main: own.findLast((chain) => chain.default === 'drop'), dropped }
+  const lanes = own.map((chain) => laneOf(chain, family, notes))
+  const main = lanes.findLast((lane) => lane.default === 'drop')
+  const scene: Scene = { family, lanes, main, cutting: new Set(), blocked: new PartSets(), blocking: new Set() }
+  // A step that cuts makes the sure drops smaller, and so other steps may cut too.
+  for (let known = -1; known < scene.cutting.size; ) {
+    known = scene.cutting.size
+    const drops = new SureDrops(scene)
+    for (const lane of lanes) choose(lane, scene, drops)
+  }
+  return scene
 }
 
-/** The addresses that a rule may allow: those it accepts, without those dropped earlier or by another chain. */
-function allowed(atom: Atom, before: Drops, chain: Chain, { chains, main, dropped }: Family4Or6): Ranges | string {
-  if (main !== undefined && main !== chain)
-    return `${main.place.text} drops these packets by default, and this rule accepts them in ${chain.place.text} only`
-  let rest = before.without(atom)
-  if (isPlace(rest)) return `${rest.text} drops part of them first, and an allowlist would override that`
-  for (const other of chains) {
-    if (other === chain) continue
-    rest = (dropped.get(other) as Drops).without({ ...atom, ranges: rest })
-    if (isPlace(rest)) return `${rest.text} drops part of them in another chain, and an allowlist would override that`
+/** What the chains of a scene surely drop. */
+class SureDrops {
+  /**
+   * For steps of the same chain: packets of an earlier allowlist entry need no second one, so they count as dropped.
+   * Packets of a step that cuts do not.
+   */
+  readonly #own: ReadonlyMap<Lane, ReadonlyMap<Step, readonly Part[]>>
+  /** For steps of other chains: what the chain drops and lets pass nowhere. */
+  readonly #sure: ReadonlyMap<Lane, PartSets>
+  readonly #most: ReadonlyMap<Lane, PartSets>
+
+  constructor({ lanes, cutting }: Scene) {
+    const sets = (lane: Lane, passes: (step: Step) => boolean): PartSets => {
+      const drops = new PartSets()
+      for (const [{ rule }, parts] of dropsWithout(lane, passes)) for (const part of parts) drops.add(part, rule.place)
+      return drops
+    }
+    this.#own = new Map(lanes.map((lane) => [lane, dropsWithout(lane, (step) => cutting.has(step))]))
+    this.#sure = new Map(lanes.map((lane) => [lane, sets(lane, () => true)]))
+    this.#most = new Map(lanes.map((lane) => [lane, sets(lane, () => false)]))
+  }
+
+  /** The place of a rule of another chain that may drop some of the packets. */
+  overridden(lane: Lane, part: Part): Place | undefined {
+    for (const [other, drops] of this.#most) {
+      const place = other === lane ? undefined : drops.meeting(part)
+      if (place !== undefined) return place
+    }
+    return undefined
+  }
+
+  /** Calls `visit` for each step that lets packets pass, with a function that takes what is surely dropped out of them. */
+  walk(lane: Lane, visit: (step: Step, index: number, outside: (part: Part) => Ranges | Place) => void): void {
+    const before = new PartSets()
+    const outside = (part: Part): Ranges | Place => {
+      let rest = before.outside(part)
+      for (const [other, drops] of this.#sure)
+        if (other !== lane && !isPlace(rest)) rest = drops.outside({ ...part, ranges: rest })
+      return rest
+    }
+    for (const [index, step] of lane.steps.entries()) {
+      if (step.rule.kind === 'allowlist') visit(step, index, outside)
+      else for (const part of this.#own.get(lane)?.get(step) ?? []) before.add(part, step.rule.place)
+    }
+  }
+}
+
+/** The drops behind a step that share packets with it. */
+const behind = ({ steps }: Lane, index: number): readonly Step[] => {
+  const own = steps[index]?.parts ?? []
+  return steps
+    .slice(index + 1)
+    .filter(({ rule, parts }) => rule.kind === 'blocklist' && parts.some((one) => own.some((part) => meets(one, part))))
+}
+
+/** Adds the steps that must cut: an allowlist entry for their packets would be wrong, or is not needed. */
+function choose(lane: Lane, { main, cutting }: Scene, drops: SureDrops): void {
+  drops.walk(lane, (step, index, outside) => {
+    if (cutting.has(step) || main === lane) return
+    // An allowlist entry would let the packets pass the chain that drops by default.
+    const overrides = main !== undefined
+    const exactly = (): boolean => behind(lane, index).every(({ parts }) => minusAll(parts, step.parts).exact)
+    const unneeded = (): boolean => step.why !== undefined && exactly()
+    const impossible = (): boolean => step.parts.some((part) => isPlace(outside(part)))
+    if (overrides || unneeded() || impossible()) cutting.add(step)
+  })
+}
+
+/** Adds the lists of one chain. */
+function write(lane: Lane, scene: Scene, groups: Groups, notes: Notes): void {
+  const cuts = new Map<Step, Step[]>()
+  const passes = new Map<Step, readonly (Ranges | Place)[]>()
+  const drops = new SureDrops(scene)
+  drops.walk(lane, (step, index, outside) => {
+    if (!scene.cutting.has(step)) {
+      passes.set(step, step.parts.map(outside))
+      return
+    }
+    const later = behind(lane, index)
+    for (const drop of later) cuts.set(drop, [...(cuts.get(drop) ?? []), step])
+    if (later.length === 0 && step.why !== undefined) notes.add(leftOut, step.rule, `left out because ${step.why}`)
+  })
+  for (const step of lane.steps) {
+    for (const [at, rest] of (passes.get(step) ?? []).entries())
+      writePass(step, step.parts[at] as Part, rest, { lane, drops, groups, notes })
+    if (step.rule.kind === 'allowlist') continue
+    for (const part of withoutCuts(step, cuts.get(step) ?? [], notes)) {
+      groups.add(step.rule, part)
+      scene.blocked.add(part, step.rule.place)
+      scene.blocking.add(lane)
+    }
+  }
+}
+
+interface Output {
+  readonly lane: Lane
+  readonly drops: SureDrops
+  readonly groups: Groups
+  readonly notes: Notes
+}
+
+/** Adds an allowlist entry for a part, or for the `rest` of it that nothing drops. */
+function writePass(
+  { rule, why }: Step,
+  part: Part,
+  rest: Ranges | Place,
+  { lane, drops, groups, notes }: Output,
+): void {
+  const own = isPlace(rest) ? part : { ...part, ranges: rest }
+  if (own.ranges.length === 0) return
+  groups.add(rule, own)
+  const overridden = isPlace(rest) ? rest : drops.overridden(lane, own)
+  if (overridden !== undefined) {
+    const reason = 'because an allowlist beats every blocklist'
+    notes.add(widened, rule, `also lets pass packets that ${overridden.text} drops, ${reason}`)
+  }
+  if (why !== undefined && !isPlace(rest))
+    notes.add(widened, rule, `lets more packets pass than the rule because ${why}`)
+}
+
+/** A drop without the packets of the steps that cut into it. */
+function withoutCuts({ rule, parts }: Step, cuts: readonly Step[], notes: Notes): readonly Part[] {
+  let rest = parts
+  for (const by of cuts) {
+    if (!rest.some((part) => by.parts.some((other) => meets(part, other)))) continue
+    const { parts: left, exact } = minusAll(rest, by.parts)
+    rest = left
+    const reason = by.why ?? (exact ? undefined : 'a list cannot express the rest')
+    if (reason === undefined) continue
+    const what = rest.length === 0 ? 'left out' : 'drops fewer packets'
+    notes.add(widened, rule, `${what} because ${by.rule.place.text} may let them pass, and ${reason}`)
   }
   return rest
 }
 
-function resolveChain(chain: Chain, scene: Family4Or6, groups: Groups, notes: Map<Rule, Diagnostic>): void {
-  const before = new Drops()
-  for (const rule of chain.rules) {
-    for (const atom of atomsOf(rule, scene.family)) {
-      if (rule.kind === 'blocklist') {
-        before.add(atom)
-        groups.add(atom, atom.ranges)
-        continue
-      }
-      const rest = allowed(atom, before, chain, scene)
-      if (typeof rest === 'string') notes.set(rule, leftOut(rule.place, `left out because ${rest}`))
-      else if (rest.length > 0) groups.add(atom, rest)
-    }
-  }
-}
-
 const passingRule = (family: Family, text: string): Rule => ({
   place: { text },
+  text: '',
   kind: 'allowlist',
   addresses: undefined,
-  traffic: { families: [family], protocols: undefined, sourcePorts: undefined, destinationPorts: undefined },
+  traffic: anyTraffic([family]),
   list: undefined,
   comment: `IPv${family} passes by default`,
+  objection: undefined,
+  except: [],
 })
 
 /** The default verdict for both families. Under default drop, a family that passes gets an allowlist entry. */
-function resolveDefault(scenes: readonly Family4Or6[], groups: Groups, notes: Diagnostic[]): DefaultVerdict {
+function resolveDefault(scenes: readonly Scene[], groups: Groups, notes: Notes): DefaultVerdict {
   const dropping = scenes.filter(({ main }) => main !== undefined)
   if (dropping.length === 0) return 'pass'
-  for (const { chains, main } of dropping) {
-    for (const chain of chains) {
-      if (chain === main || chain.default === 'pass') continue
-      notes.push(leftOut(chain.place, `its default drop is left out because ${main?.place.text} has one too`))
+  for (const { lanes, main } of dropping) {
+    for (const { chain, default: verdict } of lanes.filter((lane) => lane !== main)) {
+      const why = `its default drop is left out because ${main?.chain.place.text} has one too`
+      if (verdict === 'drop') notes.add(widened, { place: chain.place, text: '' }, why)
     }
   }
-  for (const { family, chains, dropped } of scenes.filter(({ main }) => main === undefined)) {
-    const rule = passingRule(family, chains[0]?.place.text ?? `no chain for IPv${family}`)
-    let rest: Ranges | Place = EVERY[family]
-    for (const drops of dropped.values()) if (!isPlace(rest)) rest = drops.without({ family, scope: ANY, ranges: rest })
+  for (const { family, lanes, blocked } of scenes.filter(({ main }) => main === undefined)) {
+    const rule = passingRule(family, lanes[0]?.chain.place.text ?? `no chain for IPv${family}`)
+    const rest = blocked.outside({ family, scope: ANY, ranges: EVERY[family] })
     if (isPlace(rest)) {
-      const message = `its default drop is left out because IPv${family} passes by default, but ${rest.text} drops part of it`
-      notes.push(...dropping.map(({ main }) => leftOut((main as Chain).place, message)))
+      const why = `its default drop is left out because IPv${family} passes by default, but ${rest.text} drops part of it`
+      for (const { main } of dropping) notes.add(widened, { place: (main as Lane).chain.place, text: '' }, why)
       return 'pass'
     }
-    if (rest.length > 0) groups.add({ rule, family, scope: ANY, ranges: rest }, rest)
+    if (rest.length > 0) groups.add(rule, { scope: ANY, ranges: rest })
   }
   return 'drop'
 }
@@ -196,15 +220,21 @@ export interface Resolved {
   readonly default: DefaultVerdict
   readonly lists: readonly ImportedList[]
   readonly leftOut: readonly Diagnostic[]
+  /** Chains whose drops are in the lists or in the default. */
+  readonly dropping: ReadonlySet<Chain>
 }
 
-/** The lists and the default that give every packet the verdict that all chains together give it. */
+/** Lists and a default that drop no packet that the chains let pass. */
 export function resolveChains(chains: readonly Chain[]): Resolved {
-  const groups = new Groups()
-  const byRule = new Map<Rule, Diagnostic>()
-  const notes: Diagnostic[] = []
-  const scenes = ([4, 6] as const).map((family) => prepare(chains, family))
-  for (const scene of scenes) for (const chain of scene.chains) resolveChain(chain, scene, groups, byRule)
+  const [groups, notes] = [new Groups(), new Notes()]
+  const scenes = ([4, 6] as const).map((family) => sceneOf(chains, family, notes))
+  for (const scene of scenes) for (const lane of scene.lanes) write(lane, scene, groups, notes)
   const verdict = resolveDefault(scenes, groups, notes)
-  return { default: verdict, lists: groups.finish(), leftOut: [...byRule.values(), ...notes] }
+  const mains = verdict === 'drop' ? scenes.flatMap(({ main }) => (main === undefined ? [] : [main])) : []
+  return {
+    default: verdict,
+    lists: groups.finish(),
+    leftOut: notes.all(),
+    dropping: new Set([...scenes.flatMap(({ blocking }) => [...blocking]), ...mains].map(({ chain }) => chain)),
+  }
 }

@@ -1,34 +1,33 @@
 // Rules as a tool prints them, with jumps between chains → one flat list of rules per base chain. Replaces a jump by
 // the rules of its target, each narrowed to the packets that jump.
+//
+// The match of a rule that cannot be imported holds every packet that the rule matches, and possibly more. Such a rule
+// drops nothing, because each of its packets may be one that the source does not drop; and whatever it may let pass
+// counts as passing. So packets that leave a chain without a verdict (`return`, or the end of a `goto`) are no part of
+// the drops after that point of the chain.
 
 import type { Diagnostic } from '../diagnostics.ts'
-import type { AddressSet, Family } from '../model/address.ts'
+import type { Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
-import { intersect } from './addresses.ts'
-import type { Chain, Rule } from './chains.ts'
-import { onlyPorts, onlyProtocols, type Traffic } from './scopes.ts'
+import { type Chain, type Exception, type Match, narrow, type Rule } from './rules.ts'
+import { anyTraffic } from './scopes.ts'
 import { excerpt, leftOut, type Place } from './source.ts'
 
-/** The packets that a rule matches. */
-export interface Match {
-  /** undefined: any source. */
-  readonly addresses: AddressSet | undefined
-  readonly traffic: Traffic
-  readonly list: string | undefined
-}
-
 export type Action =
-  | { readonly do: 'drop' | 'accept' | 'return' | 'nothing' }
-  | { readonly do: 'jump'; readonly target: string }
+  /** `unknown`: the packet may pass, be dropped, or go on. */
+  | { readonly do: 'drop' | 'accept' | 'return' | 'nothing' | 'unknown' }
+  /** `goto`: the packet does not return to this chain. */
+  | { readonly do: 'jump' | 'goto'; readonly target: string }
 
 export interface WrittenRule {
   readonly place: Place
   /** The rule as written, for messages; empty if its place says enough. */
   readonly text: string
+  /** Every packet that the rule matches. Holds further ones only with an objection. */
   readonly match: Match
   readonly action: Action
   readonly comment: string | undefined
-  /** Why the rule cannot be imported; undefined if it can. */
+  /** Why the rule cannot be imported exactly; undefined if it can. */
   readonly objection: string | undefined
   /** Losses of an imported rule. */
   readonly remarks: readonly string[]
@@ -43,22 +42,6 @@ export interface BaseChain {
 
 /** Jumps nested deeper than this are a loop, which no kernel accepts. */
 const MAX_DEPTH = 16
-
-function narrow(outer: Match, inner: Match): Match {
-  const addresses =
-    outer.addresses === undefined || inner.addresses === undefined
-      ? (outer.addresses ?? inner.addresses)
-      : {
-          v4: intersect(outer.addresses.v4, inner.addresses.v4),
-          v6: intersect(outer.addresses.v6, inner.addresses.v6),
-        }
-  const { families, protocols, sourcePorts, destinationPorts } = inner.traffic
-  let traffic: Traffic = { ...outer.traffic, families: outer.traffic.families.filter((one) => families.includes(one)) }
-  if (protocols !== undefined) traffic = onlyProtocols(traffic, protocols)
-  if (sourcePorts !== undefined) traffic = onlyPorts(traffic, 'sourcePorts', sourcePorts)
-  if (destinationPorts !== undefined) traffic = onlyPorts(traffic, 'destinationPorts', destinationPorts)
-  return { addresses, traffic, list: inner.list ?? outer.list }
-}
 
 const matchesAll = ({ addresses, traffic }: Match, families: readonly Family[]): boolean =>
   addresses === undefined &&
@@ -76,62 +59,114 @@ interface Walk {
   default: DefaultVerdict
 }
 
-const note = ({ notes }: Walk, { place, text }: WrittenRule, why: string): void => {
-  const message = text === '' ? why : `${why}: ${excerpt(text)}`
-  notes.set(`${place.text} ${why}`, leftOut(place, message))
+/** A chain on the way to its end. */
+interface Visit {
+  /** Every packet that enters the chain. Holds further ones only with an objection. */
+  readonly match: Match
+  readonly objection: string | undefined
+  readonly comment: string | undefined
+  readonly depth: number
+  /** Packets that left this chain, or a chain that jumps to it, without a verdict. */
+  readonly left: Exception[]
 }
 
 /** Packets of a chain after a rule: some continue, all return to the calling chain, or none are left. */
 type Rest = 'on' | 'back' | 'none'
 
-function takeRule(rule: WrittenRule, outer: Match, comment: string | undefined, depth: number, walk: Walk): Rest {
-  if (rule.objection !== undefined) {
-    note(walk, rule, `left out because ${rule.objection}`)
-    return 'on'
-  }
-  for (const remark of rule.remarks) note(walk, rule, remark)
-  const match = narrow(outer, rule.match)
-  const words = rule.comment ?? comment
-  const whole = matchesAll(rule.match, outer.traffic.families)
-  const { action } = rule
+const note = ({ notes }: Walk, { place, text }: WrittenRule, why: string): void => {
+  const message = text === '' ? why : `${why}: ${excerpt(text)}`
+  notes.set(`${place.text} ${why}`, leftOut(place, message))
+}
+
+function takeRule(rule: WrittenRule, visit: Visit, walk: Walk): Rest {
+  const { action, objection } = rule
+  if (objection === undefined) for (const remark of rule.remarks) note(walk, rule, remark)
+  const match = narrow(visit.match, rule.match)
+  const whole = objection === undefined && matchesAll(rule.match, visit.match.traffic.families)
   switch (action.do) {
     case 'nothing':
+      if (objection !== undefined) note(walk, rule, `left out because ${objection}`)
       return 'on'
     case 'jump':
-      return takeJump(rule, action.target, match, words, depth, walk) === 'none' && whole ? 'none' : 'on'
+    case 'goto':
+      return takeJump(rule, action, match, whole, visit, walk)
     case 'return':
-      if (!whole) note(walk, rule, 'left out with the rest of its chain because it returns for some packets only')
-      return 'back'
+      return takeReturn(rule, match, whole, visit, walk)
     case 'drop':
-    case 'accept': {
-      if (matchesAll(match, walk.base.families)) walk.default = action.do === 'drop' ? 'drop' : 'pass'
-      else {
-        const kind = action.do === 'drop' ? 'blocklist' : 'allowlist'
-        walk.rules.push({ place: rule.place, kind, ...match, comment: words })
-      }
-      return whole ? 'none' : 'on'
-    }
+    case 'accept':
+    case 'unknown':
+      return takeVerdict(rule, action.do, match, whole, visit, walk)
     default:
       return action satisfies never
   }
 }
 
-/** Adds the rules of the chain that `from` jumps to. */
-function takeJump(
-  from: WrittenRule,
-  target: string,
+function takeVerdict(
+  rule: WrittenRule,
+  verdict: 'drop' | 'accept' | 'unknown',
   match: Match,
-  comment: string | undefined,
-  depth: number,
+  whole: boolean,
+  visit: Visit,
+  walk: Walk,
+): Rest {
+  const unknown = verdict === 'unknown' ? 'its action is unknown' : undefined
+  const objection = rule.objection ?? visit.objection ?? unknown
+  if (objection !== undefined && verdict === 'drop') {
+    if (rule.objection !== undefined) note(walk, rule, `left out because ${objection}`)
+    return whole ? 'none' : 'on'
+  }
+  if (objection === undefined && visit.left.length === 0 && matchesAll(match, walk.base.families)) {
+    walk.default = verdict === 'drop' ? 'drop' : 'pass'
+    return 'none'
+  }
+  const { place, text } = rule
+  const comment = rule.comment ?? visit.comment
+  const kind = verdict === 'drop' ? 'blocklist' : 'allowlist'
+  walk.rules.push({ place, text, kind, ...match, comment, objection, except: [...visit.left] })
+  return whole && verdict !== 'unknown' ? 'none' : 'on'
+}
+
+/** A return from a base chain applies its default. */
+function takeReturn(rule: WrittenRule, match: Match, whole: boolean, visit: Visit, walk: Walk): Rest {
+  if (visit.depth === 0)
+    return takeVerdict(rule, walk.base.default === 'drop' ? 'drop' : 'accept', match, whole, visit, walk)
+  if (whole) return 'back'
+  visit.left.push({ place: rule.place, match, objection: rule.objection })
+  return 'on'
+}
+
+/** Adds the rules of the chain that `rule` jumps to. */
+function takeJump(
+  rule: WrittenRule,
+  { do: kind, target }: { readonly do: 'jump' | 'goto'; readonly target: string },
+  match: Match,
+  whole: boolean,
+  visit: Visit,
   walk: Walk,
 ): Rest {
   const rules = walk.chains.get(target)
-  if (rules === undefined || depth === MAX_DEPTH) {
-    note(walk, from, `left out because ${target} is neither a verdict nor a chain of the input`)
-    return 'on'
+  if (rules === undefined || visit.depth === MAX_DEPTH) {
+    const objection = rule.objection ?? `${target} is neither a verdict nor a chain of the input`
+    return takeVerdict({ ...rule, objection }, 'unknown', match, false, visit, walk)
   }
+  if (rule.objection !== undefined) note(walk, rule, `left out because ${rule.objection}`)
+  const inner: Visit = {
+    match,
+    objection: rule.objection ?? visit.objection,
+    comment: rule.comment ?? visit.comment,
+    depth: visit.depth + 1,
+    left: [...visit.left],
+  }
+  const end = takeChain(rules, inner, walk)
+  // A packet that returned from the target is still in this chain.
+  const all = end === 'none' && inner.left.length === visit.left.length
+  if (all && whole) return 'none'
+  return kind === 'goto' && !all ? takeReturn(rule, match, whole, visit, walk) : 'on'
+}
+
+function takeChain(rules: readonly WrittenRule[], visit: Visit, walk: Walk): Rest {
   for (const rule of rules) {
-    const rest = takeRule(rule, match, comment, depth + 1, walk)
+    const rest = takeRule(rule, visit, walk)
     if (rest !== 'on') return rest
   }
   return 'on'
@@ -141,19 +176,10 @@ function takeJump(
 export function flatten(
   base: BaseChain,
   chains: ReadonlyMap<string, readonly WrittenRule[]>,
-): { readonly chain: Chain; readonly leftOut: readonly Diagnostic[] } {
+): { readonly chain: Omit<Chain, 'reassembled'>; readonly leftOut: readonly Diagnostic[] } {
   const walk: Walk = { base, chains, rules: [], notes: new Map(), default: base.default }
-  const any: Match = {
-    addresses: undefined,
-    traffic: { families: base.families, protocols: undefined, sourcePorts: undefined, destinationPorts: undefined },
-    list: undefined,
-  }
-  for (const rule of base.rules) {
-    // A return from a base chain applies its default.
-    const action: Action =
-      rule.action.do === 'return' ? { do: base.default === 'drop' ? 'drop' : 'accept' } : rule.action
-    if (takeRule({ ...rule, action }, any, undefined, 0, walk) !== 'on') break
-  }
+  const every: Match = { addresses: undefined, traffic: anyTraffic(base.families), list: undefined }
+  takeChain(base.rules, { match: every, objection: undefined, comment: undefined, depth: 0, left: [] }, walk)
   const chain = { place: base.place, families: base.families, default: walk.default, rules: walk.rules }
   return { chain, leftOut: [...walk.notes.values()] }
 }

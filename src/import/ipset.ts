@@ -8,6 +8,7 @@ import { EMPTY_SET, subtract, union } from '../model/ranges.ts'
 import { ANY } from '../model/scope.ts'
 import { parseAddress } from '../model/text.ts'
 import { RangeCollector } from './addresses.ts'
+import { PortEntries, type PortGroup, WITH_PORT } from './ipset-ports.ts'
 import {
   bufferOf,
   excerpt,
@@ -27,6 +28,8 @@ const HASH = 0x23
 /** Types whose entries are source or destination addresses and nothing else. */
 const PLAIN = new Set(['hash:ip', 'hash:net', 'bitmap:ip'])
 
+export type { PortGroup }
+
 export interface AddressGroup {
   readonly name: string
   readonly type: string
@@ -35,7 +38,12 @@ export interface AddressGroup {
   readonly objection: string | undefined
   readonly expires: boolean
   readonly entries: number
+  /** Number of entries that a list cannot express. */
+  readonly losses: number
+  /** Empty for a set with ports. */
   readonly addresses: AddressSet
+  /** undefined for a set of addresses alone. */
+  readonly ports: readonly PortGroup[] | undefined
 }
 
 interface Draft {
@@ -50,6 +58,7 @@ interface Draft {
   /** Prefixes and exceptions by length, for a set with exceptions; `found` is then empty. */
   readonly except: Map<number, RangeCollector>
   readonly byLength: Map<number, RangeCollector>
+  readonly ports: PortEntries | undefined
   entries: number
 }
 
@@ -71,13 +80,12 @@ function createSet(line: string, place: Place): Draft {
   const family = option('family') === 'inet6' ? 6 : 4
   const mask = option('netmask') ?? option('bitmask')
   const bits = mask === undefined ? 128 : maskBits(mask, family)
-  const objection = PLAIN.has(type)
-    ? bits < 0
-      ? `its mask ${mask} is not a prefix length`
-      : undefined
-    : `its entries (${type}) are not source addresses alone`
+  const known = PLAIN.has(type) || (WITH_PORT.has(type) && mask === undefined)
+  const unknown = `its entries (${type}) are not source addresses${WITH_PORT.has(type) ? ' as written' : ' alone'}`
+  const objection = known ? (bits < 0 ? `its mask ${mask} is not a prefix length` : undefined) : unknown
   const expires = option('timeout') !== undefined
-  const collected = { found: new RangeCollector(), except: new Map(), byLength: new Map(), entries: 0 }
+  const ports = known && WITH_PORT.has(type) ? new PortEntries() : undefined
+  const collected = { found: new RangeCollector(), except: new Map(), byLength: new Map(), ports, entries: 0 }
   return { name, type, place, objection, expires, bits, ...collected }
 }
 
@@ -171,28 +179,57 @@ export class SaveReader {
     if (draft.objection !== undefined) return true
     let end = from
     while (end < to && bytes[end] !== SPACE && bytes[end] !== CARRIAGE_RETURN) end++
+    if (draft.ports !== undefined)
+      return draft.ports.read(bytes.toString('latin1', from, end), this.#isException(end, to))
     if (!this.#exceptions || draft.type !== 'hash:net') return draft.found.read(bytes, from, end, draft.bits)
-    const options = bytes.toString('utf8', end, Math.min(to, end + 4096)).replace(/"[^"]*"/g, '')
-    const map = / nomatch\b/.test(options) ? draft.except : draft.byLength
+    const map = this.#isException(end, to) ? draft.except : draft.byLength
     const text = bytes.toString('latin1', from, end)
     const length = /\/(\d+)$/.exec(text)?.[1] ?? (text.includes(':') ? 128 : 32)
     return collectorOf(map, Number(length)).read(bytes, from, end, draft.bits)
   }
 
+  #isException(from: number, to: number): boolean {
+    if (!this.#exceptions) return false
+    const options = this.#bytes.toString('utf8', from, Math.min(to, from + 4096)).replace(/"[^"]*"/g, '')
+    return / nomatch\b/.test(options)
+  }
+
   /** The sets, in order of appearance. */
   finish(): AddressGroup[] {
-    return [...this.#drafts.values()].map((draft) => ({ ...draft, addresses: contentOf(draft) }))
+    return [...this.#drafts.values()].map((draft) => ({
+      ...draft,
+      addresses: contentOf(draft),
+      ports: draft.ports?.finish(),
+      losses: draft.ports?.losses ?? 0,
+    }))
   }
 }
 
 const count = (entries: number): string => `${entries} ${entries === 1 ? 'entry' : 'entries'}`
 
 /** Warnings for a set that is left out or imported with a loss. */
-export function groupNotes({ name, place, objection, expires, entries }: AddressGroup): Diagnostic[] {
+export function groupNotes({ name, place, objection, expires, entries, losses }: AddressGroup): Diagnostic[] {
   if (objection !== undefined)
     return [leftOut(place, `set ${name} with ${count(entries)} is left out because ${objection}`)]
-  return expires ? [leftOut(place, `the entries of set ${name} have a timeout; in the list they do not expire`)] : []
+  const notes: Diagnostic[] = []
+  if (losses > 0) notes.push(leftOut(place, `${count(losses)} of set ${name}: a list cannot express the port`))
+  if (expires) notes.push(leftOut(place, `the entries of set ${name} have a timeout; in the list they do not expire`))
+  return notes
 }
+
+/** The lists of a set that no rule uses. */
+function listsOf({ name, place, addresses, ports }: AddressGroup): ImportedList[] {
+  const base = { kind: 'blocklist', name, comment: undefined, places: [place.text] } as const
+  if (ports === undefined) return [{ ...base, scope: ANY, addresses }]
+  return ports.map(({ protocol, ports: destinationPorts, addresses: own }) => ({
+    ...base,
+    scope: { protocol, sourcePorts: [], destinationPorts },
+    addresses: own,
+  }))
+}
+
+const directionNote = ({ name, place }: AddressGroup): Diagnostic =>
+  leftOut(place, `set ${name} does not say whose ports it holds; imported as destination ports, as for \`src,dst\``)
 
 /**
  * Imports every set of addresses as a blocklist with its name, because a set alone does not say whether it passes or
@@ -208,17 +245,8 @@ export function importIpset(input: Input): Imported {
     if (text.trim() !== '') throw notFrom('ipset save', linePlace(name, line), text)
   })
   const groups = reader.finish()
-  const lists = groups
-    .filter(({ objection }) => objection === undefined)
-    .map(
-      (group): ImportedList => ({
-        kind: 'blocklist',
-        name: group.name,
-        scope: ANY,
-        addresses: group.addresses,
-        comment: undefined,
-        places: [group.place.text],
-      }),
-    )
-  return { interfaces: [], default: 'pass', lists, leftOut: groups.flatMap(groupNotes) }
+  const usable = groups.filter(({ objection }) => objection === undefined)
+  const directions = usable.filter(({ ports }) => ports !== undefined && ports.length > 0).map(directionNote)
+  const notes = [...groups.flatMap(groupNotes), ...directions]
+  return { interfaces: [], default: 'pass', lists: usable.flatMap(listsOf), leftOut: notes }
 }

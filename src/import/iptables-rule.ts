@@ -5,7 +5,8 @@ import { EMPTY4, EMPTY6 } from '../model/ranges.ts'
 import { parseAddress } from '../model/text.ts'
 import { complement, intersect, parseAddresses } from './addresses.ts'
 import type { Action, WrittenRule } from './flatten.ts'
-import type { AddressGroup } from './ipset.ts'
+import type { AddressGroup, PortGroup } from './ipset.ts'
+import type { Match } from './rules.ts'
 import {
   anyTraffic,
   onlyPorts,
@@ -16,12 +17,13 @@ import {
   protocolNumber,
   type Traffic,
 } from './scopes.ts'
-import { lookUp, type Place } from './source.ts'
+import { type Ignorable, lookUp, type Place } from './source.ts'
 
 export interface RuleContext {
   readonly family: Family
   readonly groups: ReadonlyMap<string, AddressGroup>
   readonly interfaces: readonly string[]
+  readonly ignore: readonly Ignorable[]
 }
 
 /** Words of a rule; a quoted word may contain spaces and escaped quotes. */
@@ -34,13 +36,19 @@ function words(text: string): string[] {
 interface Draft {
   readonly context: RuleContext
   addresses: AddressSet | undefined
+  /** Addresses with a protocol and ports; the rule matches the packets of any of them. */
+  ports: { readonly groups: readonly PortGroup[]; readonly side: Side } | undefined
   traffic: Traffic
   list: string | undefined
   comment: string | undefined
   action: Action
+  /** Whether the rule is left out at the user's wish. */
+  ignored: boolean
   /** Whether the rule is for an interface that the config does not have. */
   elsewhere: boolean
 }
+
+type Side = 'sourcePorts' | 'destinationPorts'
 
 /** Why an option cannot be imported; undefined if it was. */
 type Objection = string | undefined
@@ -90,17 +98,30 @@ function takeAddresses(draft: Draft, text: string, negated: boolean): Objection 
   return undefined
 }
 
+const PORT_DIRECTIONS: Readonly<Record<string, Side>> = { 'src,src': 'sourcePorts', 'src,dst': 'destinationPorts' }
+
+/** A set of addresses with ports: `--match-set NAME src,dst`. */
+function takePortSet(draft: Draft, group: AddressGroup, direction: string, negated: boolean): Objection {
+  const side = lookUp(PORT_DIRECTIONS, direction)
+  if (side === undefined) return `it compares set ${group.name} with ${direction}`
+  if (negated || draft.ports !== undefined) return `it compares set ${group.name} in a way that a list cannot express`
+  draft.ports = { groups: group.ports ?? [], side }
+  draft.list = group.name
+  return group.losses === 0 ? undefined : `set ${group.name} has entries that a list cannot express`
+}
+
 function takeSet(draft: Draft, name: string, direction: string, negated: boolean): Objection {
-  if (direction !== 'src') return `it compares set ${name} with ${direction}, not with the source address alone`
   const group = draft.context.groups.get(name)
   if (group === undefined) return `set ${name} is not in the input (append the output of \`ipset save\`)`
   if (group.objection !== undefined) return `of set ${name}: ${group.objection}`
+  if (group.ports !== undefined) return takePortSet(draft, group, direction, negated)
+  if (direction !== 'src') return `it compares set ${name} with ${direction}, not with the source address alone`
   draft.addresses = both(draft.addresses, negated ? inverse(group.addresses) : group.addresses)
   if (!negated) draft.list = name
   return undefined
 }
 
-function takePorts(draft: Draft, side: 'sourcePorts' | 'destinationPorts', text: string, negated: boolean): Objection {
+function takePorts(draft: Draft, side: Side, text: string, negated: boolean): Objection {
   const ranges = text.split(',').map((part) => parsePorts(part.replace(/^:/, '0:').replace(/:$/, ':65535'), ':'))
   if (ranges.some((range) => range === undefined)) return `its ports are not numbers (${text})`
   const ports = ranges.filter((range) => range !== undefined)
@@ -131,13 +152,30 @@ function takeProtocol(draft: Draft, text: string, negated: boolean): Objection {
   return undefined
 }
 
+/** Targets after which a packet goes on in the chain: iptables-extensions(8), "TARGET EXTENSIONS". */
+const PASSING_BY =
+  /^(?:AUDIT|CHECKSUM|CLASSIFY|CONNMARK|CONNSECMARK|CT|DSCP|ECN|HL|HMARK|IDLETIMER|LED|LOG|MARK|NFLOG|NOTRACK|RATEEST|SECMARK|SET|TCPMSS|TCPOPTSTRIP|TEE|TOS|TRACE|TTL|ULOG)$/
+
+/** Targets that end the way of a packet through a chain, but do not drop it. */
+const TAKING = /^(?:DNAT|MASQUERADE|NETMAP|NFQUEUE|QUEUE|REDIRECT|SNAT|SYNPROXY|TPROXY)$/
+
 function takeTarget(draft: Draft, target: string): Objection {
   if (target === 'DROP' || target === 'REJECT') draft.action = { do: 'drop' }
   else if (target === 'ACCEPT') draft.action = { do: 'accept' }
   else if (target === 'RETURN') draft.action = { do: 'return' }
   else if (/^(?:LOG|NFLOG|ULOG)$/.test(target)) return 'it writes a log'
-  else draft.action = { do: 'jump', target }
+  else if (PASSING_BY.test(target)) return `it only has the effect ${target}`
+  else if (TAKING.test(target)) {
+    draft.action = { do: 'unknown' }
+    return `it hands packets to ${target}`
+  } else draft.action = { do: 'jump', target }
   return undefined
+}
+
+/** A match by the state of connections. `--ignore state` leaves out the rules that accept known connections. */
+function takeState(draft: Draft, value: string, negated: boolean): Objection {
+  draft.ignored ||= !negated && /\b(?:RELATED|ESTABLISHED|DNAT)\b/.test(value) && draft.context.ignore.includes('state')
+  return MODULES['conntrack']
 }
 
 type Take = (draft: Draft, value: string, negated: boolean) => Objection
@@ -161,53 +199,91 @@ const TAKES: Readonly<Record<string, Take>> = {
     draft.comment = value
     return undefined
   },
+  '--ctstate': takeState,
+  '--state': takeState,
   '-j': takeTarget,
+  '-g': (draft, target) => {
+    draft.action = { do: 'goto', target }
+    return undefined
+  },
 }
 
-/** Reads the options one by one, up to the first that cannot be imported. */
+/** Reads one option at `at`. Returns the objection and the index after the option. */
+function takeOption(
+  draft: Draft,
+  list: readonly string[],
+  at: number,
+  negated: boolean,
+): { readonly objection: Objection; readonly next: number } {
+  const [word, value = '', direction = ''] = list.slice(at, at + 3) as [string, string?, string?]
+  if (word === '--match-set') return { objection: takeSet(draft, value, direction, negated), next: at + 3 }
+  const take = lookUp(TAKES, word)
+  if (take !== undefined) return { objection: take(draft, value, negated), next: at + 2 }
+  // An unknown option may have any number of values.
+  let next = at + 1
+  while (next < list.length && !/^(?:!$|-)/.test(list[next] as string)) next++
+  return { objection: `it uses ${word}`, next }
+}
+
+/** Reads all options. Returns the first objection; the draft then holds every packet of the rule, and further ones. */
 function takeAll(draft: Draft, list: readonly string[]): Objection {
   let negated = false
-  for (let at = 0; at < list.length; at++) {
+  let objection: Objection
+  for (let at = 0; at < list.length; ) {
     const word = list[at] as string
     if (word === '!') {
       negated = true
+      at++
       continue
     }
-    const value = list[at + 1] ?? ''
-    let objection: Objection
-    if (word === '--match-set') {
-      objection = takeSet(draft, value, list[at + 2] ?? '', negated)
-      at += 2
-    } else {
-      const take = lookUp(TAKES, word)
-      objection = take === undefined ? `it uses ${word}` : take(draft, value, negated)
-      at += 1
-    }
-    if (objection !== undefined) return objection
+    const taken = takeOption(draft, list, at, negated)
+    objection ??= taken.objection
+    at = taken.next
     negated = false
     // Options after the target say how to reject, which does not matter to a filter that drops silently.
-    if (word === '-j') break
+    if (word === '-j' || word === '-g') break
   }
-  return portsWithoutProtocol(draft.traffic) ? 'it matches ports of a protocol other than TCP and UDP' : undefined
+  if (!portsWithoutProtocol(draft.traffic)) return objection
+  draft.traffic = { ...draft.traffic, sourcePorts: undefined, destinationPorts: undefined }
+  return objection ?? 'it matches ports of a protocol other than TCP and UDP'
 }
 
-/** The rule of one line; none if it is for an interface that the config does not have. */
+/** The addresses and traffic of a rule: several for a set with ports. */
+function matchesOf({ addresses, traffic, ports, list, context }: Draft): Match[] {
+  const own = ({ v4, v6 }: AddressSet): AddressSet => ({
+    v4: context.family === 4 ? v4 : EMPTY4,
+    v6: context.family === 6 ? v6 : EMPTY6,
+  })
+  if (ports === undefined) return [{ addresses: addresses && own(addresses), traffic, list }]
+  return ports.groups.map((group) => {
+    const narrowed = onlyProtocols(traffic, [group.protocol])
+    return {
+      addresses: own(both(addresses, group.addresses)),
+      traffic: group.ports.length === 0 ? narrowed : onlyPorts(narrowed, ports.side, group.ports),
+      list,
+    }
+  })
+}
+
+/** The rules of one line; none if it is for an interface that the config does not have. */
 export function readRule(place: Place, text: string, context: RuleContext): WrittenRule[] {
   const draft: Draft = {
     context,
     addresses: undefined,
+    ports: undefined,
     traffic: anyTraffic([context.family]),
     list: undefined,
     comment: undefined,
     action: { do: 'nothing' },
+    ignored: false,
     elsewhere: false,
   }
   const objection = takeAll(draft, words(text))
   if (draft.elsewhere) return []
-  const { addresses, traffic, list, comment, action } = draft
-  const known = addresses && {
-    v4: context.family === 4 ? addresses.v4 : EMPTY4,
-    v6: context.family === 6 ? addresses.v6 : EMPTY6,
-  }
-  return [{ place, text, match: { addresses: known, traffic, list }, action, comment, objection, remarks: [] }]
+  const { comment } = draft
+  const ignored = draft.ignored && (draft.action.do === 'accept' || draft.action.do === 'return')
+  const action: Action = ignored ? { do: 'nothing' } : draft.action
+  // A set with entries that a list cannot express matches more than its groups.
+  const open = draft.ports !== undefined && objection !== undefined ? { ...draft, ports: undefined } : draft
+  return matchesOf(open).map((match) => ({ place, text, match, action, comment, objection, remarks: [] }))
 }

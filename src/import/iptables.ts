@@ -1,14 +1,25 @@
 // The output of `iptables-save` and `ip6tables-save`, one after the other, with the output of `ipset save` anywhere in
-// between. Imports only chains that filter incoming packets, INPUT and PREROUTING. The table nat filters nothing.
+// between. Imports only chains that filter incoming packets, INPUT and PREROUTING. The table nat filters nothing, but
+// packets that it sends elsewhere come to INPUT with other ports, or not at all.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
 import { resolveChains } from './chains.ts'
-import { type BaseChain, flatten, type WrittenRule } from './flatten.ts'
+import { flatten, type WrittenRule } from './flatten.ts'
 import { type AddressGroup, eachLine, groupNotes, notFrom, SaveReader } from './ipset.ts'
 import { readRule } from './iptables-rule.ts'
-import { bufferOf, type Imported, type Input, leftOut, linePlace, type Place, type Printed } from './source.ts'
+import { type Chain, type Rule, reassembledBefore } from './rules.ts'
+import {
+  bufferOf,
+  type Imported,
+  type Input,
+  leftOut,
+  linePlace,
+  mayDropForwarded,
+  type Place,
+  type Printed,
+} from './source.ts'
 
 interface WrittenChain {
   readonly name: string
@@ -123,32 +134,93 @@ function readLines(texts: readonly Printed[]): Read {
   return { chains: [...chains.values()], groups: new Map(groups.map((group) => [group.name, group])), notes }
 }
 
-/** The allowlists, blocklists and default that correspond to the rules for incoming packets. */
-export function importIptables(input: Input): Imported {
-  const { chains, groups, notes: warnings } = readLines([input, ...(input.beside ?? [])])
-  const rulesOf = (chain: WrittenChain): WrittenRule[] =>
-    chain.lines.flatMap(({ place, text }) =>
-      readRule(place, text, { family: chain.family, groups, interfaces: input.interfaces }),
+/** Rules that need connection tracking, which reassembles fragments: iptables-extensions(8). */
+const TRACKING =
+  /(?:-m|--match) (?:conn\w+|ctstate|helper|socket|state)\b|-j (?:CT|CONN\w+|SYNPROXY|TPROXY)\b|--(?:ct)?state /
+
+const tracks = ({ table, lines }: WrittenChain): boolean =>
+  lines.length > 0 && (table === 'nat' || lines.some(({ text }) => TRACKING.test(text)))
+
+/** A place that shows that the host forwards packets: a rule for forwarded packets, or one that translates addresses. */
+function forwardingPlace(chains: readonly WrittenChain[]): Place | undefined {
+  const lines = chains.flatMap(({ name, lines: all }) =>
+    name === 'FORWARD' ? all : all.filter(({ text }) => /-j (?:DNAT|MASQUERADE|NETMAP|SNAT)\b/.test(text)),
+  )
+  return lines[0]?.place
+}
+
+/** Reads the rules of chains. */
+class Reader {
+  readonly #all: readonly WrittenChain[]
+  readonly #groups: ReadonlyMap<string, AddressGroup>
+  readonly #input: Input
+  readonly notes: Diagnostic[] = []
+
+  constructor({ chains, groups }: Read, input: Input) {
+    this.#all = chains
+    this.#groups = groups
+    this.#input = input
+  }
+
+  #rules({ family, lines }: WrittenChain): WrittenRule[] {
+    const { interfaces, ignore = [] } = this.#input
+    return lines.flatMap(({ place, text }) =>
+      readRule(place, text, { family, groups: this.#groups, interfaces, ignore }),
     )
-  const notes: Diagnostic[] = [...warnings]
-  const flat = chains
-    .filter((chain) => chain.default !== undefined && judgesIncoming(chain))
-    .map((chain) => {
-      const base: BaseChain = {
-        place: labelOf(chain),
-        families: [chain.family],
-        default: chain.default ?? 'pass',
-        rules: rulesOf(chain),
-      }
-      const siblings = chains.filter(({ table, family }) => table === chain.table && family === chain.family)
-      const targets = new Map(
-        siblings.filter((one) => one.default === undefined).map((one) => [one.name, rulesOf(one)]),
-      )
-      const { chain: made, leftOut: lost } = flatten(base, targets)
-      notes.push(...lost)
-      return made
-    })
+  }
+
+  /** A base chain with its jumps replaced. `adapt` may change its rules first. */
+  #flat(chain: WrittenChain, adapt: (rule: WrittenRule) => WrittenRule): ReturnType<typeof flatten> {
+    const { table, family } = chain
+    const own = this.#all.filter((one) => one.table === table && one.family === family && one.default === undefined)
+    const base = { place: labelOf(chain), families: [family], default: chain.default ?? 'pass' }
+    const targets = new Map(own.map((one) => [one.name, this.#rules(one).map(adapt)]))
+    return flatten({ ...base, rules: this.#rules(chain).map(adapt) }, targets)
+  }
+
+  /** Packets that the table nat sends elsewhere before INPUT. */
+  #translated(family: Family): readonly Rule[] {
+    const adapt = (rule: WrittenRule): WrittenRule =>
+      ['accept', 'drop', 'return'].includes(rule.action.do) ? { ...rule, action: { do: 'nothing' } } : rule
+    return this.#all
+      .filter((one) => one.table === 'nat' && one.name === 'PREROUTING' && one.family === family)
+      .flatMap((one) => this.#flat(one, adapt).chain.rules)
+      .filter(({ kind, objection }) => kind === 'allowlist' && objection !== undefined)
+  }
+
+  read(chain: WrittenChain): Chain {
+    const { chain: made, leftOut: lost } = this.#flat(chain, (rule) => rule)
+    this.notes.push(...lost)
+    const { ignore = [] } = this.#input
+    const hook = chain.name === 'INPUT' ? 'input' : 'prerouting'
+    const elsewhere = hook === 'input' ? this.#translated(chain.family) : []
+    const reassembled = reassembledBefore(hook, this.#all.some(tracks), ignore)
+    return { ...made, rules: [...elsewhere, ...made.rules], reassembled }
+  }
+}
+
+/** The allowlists, blocklists and default that drop no packet that the rules for incoming packets let pass. */
+export function importIptables(input: Input): Imported {
+  const read = readLines([input, ...(input.beside ?? [])])
+  const { chains, groups, notes } = read
+  const ignore = input.ignore ?? []
+  const reader = new Reader(read, input)
+  const judging = chains.filter((chain) => chain.default !== undefined && judgesIncoming(chain))
+  const flat = judging.map((chain) => reader.read(chain))
   const resolved = resolveChains(flat)
-  const leftOutNotes = [...notes, ...chains.flatMap(forwardNote), ...usedNotes(groups, chains), ...resolved.leftOut]
-  return { interfaces: [], default: resolved.default, lists: resolved.lists, leftOut: leftOutNotes }
+  const forwarding = ignore.includes('forwarding') ? undefined : forwardingPlace(chains)
+  const local = flat.find((chain, index) => judging[index]?.name === 'INPUT' && resolved.dropping.has(chain))
+  return {
+    interfaces: [],
+    default: resolved.default,
+    lists: resolved.lists,
+    leftOut: [
+      ...notes,
+      ...reader.notes,
+      ...chains.flatMap(forwardNote),
+      ...usedNotes(groups, chains),
+      ...resolved.leftOut,
+    ],
+    mayDrop: local && forwarding && mayDropForwarded(local.place, forwarding),
+  }
 }

@@ -1,11 +1,13 @@
-// The expressions of one rule of `nft -j list ruleset`: the packets it matches and its action.
-// Format: libnftables-json(5).
+// The matches in a rule of `nft -j list ruleset`: the packets that it applies to. Format: libnftables-json(5).
+//
+// A match that a list cannot express narrows the packets as far as a list can: `icmp type` to ICMP.
 
 import type { AddressSet, Family } from '../model/address.ts'
 import type { PortRange } from '../model/ports.ts'
 import { complement, intersect, RangeCollector } from './addresses.ts'
-import type { Action } from './flatten.ts'
+import type { Match } from './rules.ts'
 import {
+  anyTraffic,
   onlyFamily,
   onlyPorts,
   onlyProtocols,
@@ -14,7 +16,7 @@ import {
   protocolNumber,
   type Traffic,
 } from './scopes.ts'
-import { lookUp } from './source.ts'
+import { type Ignorable, lookUp } from './source.ts'
 
 export type Json = unknown
 type Fields = Readonly<Record<string, Json>>
@@ -29,24 +31,36 @@ export interface NftSet {
 
 export interface MatchContext {
   readonly sets: ReadonlyMap<string, NftSet>
+  readonly families: readonly Family[]
   readonly interfaces: readonly string[]
+  readonly ignore: readonly Ignorable[]
 }
 
-/** Data collected from the expressions of a rule. */
-export interface Draft {
+/** The packets of a rule, as far as its expressions were read. */
+export interface Packets {
   readonly context: MatchContext
   addresses: AddressSet | undefined
   traffic: Traffic
   list: string | undefined
-  /** One action, or one per verdict of a map. */
-  outcomes: {
-    readonly addresses: AddressSet | undefined
-    readonly action: Action
-    readonly objection: string | undefined
-  }[]
+  /** The rule matches only packets of any of these: the elements of a concatenation. */
+  alternatives: readonly Match[] | undefined
+  /** Whether it matches no packet on the interfaces of the config. */
   elsewhere: boolean
+  /** Whether it matches known connections, and the user chose to leave out what accepts them. */
+  ignored: boolean
   remarks: string[]
 }
+
+export const everyPacket = (context: MatchContext): Packets => ({
+  context,
+  addresses: undefined,
+  traffic: anyTraffic(context.families),
+  list: undefined,
+  alternatives: undefined,
+  elsewhere: false,
+  ignored: false,
+  remarks: [],
+})
 
 export const fieldsOf = (value: Json): Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {}
@@ -58,7 +72,7 @@ export function only(value: Json): readonly [key: string, content: Json] {
 }
 
 /** An element without its timeout, comment and counter. */
-function bare(element: Json): Json {
+export function bare(element: Json): Json {
   const { elem } = fieldsOf(element)
   return elem === undefined ? element : fieldsOf(elem)['val']
 }
@@ -83,7 +97,7 @@ export function readAddresses(elements: readonly Json[]): AddressSet | undefined
 }
 
 /** The elements of a match: one value, `{ set: […] }`, or a named set. */
-function elementsOf(
+export function elementsOf(
   right: Json,
   { sets }: MatchContext,
 ): { elements: readonly Json[]; set: NftSet | undefined } | undefined {
@@ -104,53 +118,61 @@ function readPort(element: Json): PortRange | undefined {
   return valid ? { first, last } : undefined
 }
 
-type Objection = string | undefined
+export type Objection = string | undefined
 
 const both = (a: AddressSet | undefined, b: AddressSet): AddressSet =>
   a === undefined ? b : { v4: intersect(a.v4, b.v4), v6: intersect(a.v6, b.v6) }
 
-function takeSource(draft: Draft, family: Family, right: Json, negated: boolean): Objection {
-  const found = elementsOf(right, draft.context)
+function takeSource(packets: Packets, family: Family, right: Json, negated: boolean): Objection {
+  packets.traffic = onlyFamily(packets.traffic, family)
+  const found = elementsOf(right, packets.context)
   const read = found && readAddresses(found.elements)
   if (found === undefined || read === undefined) return 'the input has no set with its source addresses'
   const addresses = negated ? { v4: complement(read.v4), v6: complement(read.v6) } : read
-  draft.traffic = onlyFamily(draft.traffic, family)
-  draft.addresses = both(draft.addresses, addresses)
+  packets.addresses = both(packets.addresses, addresses)
   if (found.set === undefined) return undefined
-  if (!negated) draft.list = found.set.name
-  if (found.set.expires)
-    draft.remarks.push(`the entries of set ${found.set.name} have a timeout; in the list they do not expire`)
+  if (!negated) packets.list = found.set.name
+  noteExpiry(packets, found.set)
   return undefined
 }
 
-function takePorts(draft: Draft, side: 'sourcePorts' | 'destinationPorts', right: Json, negated: boolean): Objection {
-  const ports = elementsOf(right, draft.context)?.elements.map(readPort) ?? [undefined]
+export function noteExpiry({ remarks }: Packets, set: NftSet | undefined): void {
+  if (set?.expires) remarks.push(`the entries of set ${set.name} have a timeout; in the list they do not expire`)
+}
+
+function takePorts(
+  packets: Packets,
+  side: 'sourcePorts' | 'destinationPorts',
+  right: Json,
+  negated: boolean,
+): Objection {
+  const ports = elementsOf(right, packets.context)?.elements.map(readPort) ?? [undefined]
   if (ports.includes(undefined)) return 'its ports are not numbers'
   const ranges = ports.filter((range) => range !== undefined)
-  draft.traffic = onlyPorts(draft.traffic, side, negated ? otherPorts(ranges) : ranges)
+  packets.traffic = onlyPorts(packets.traffic, side, negated ? otherPorts(ranges) : ranges)
   return undefined
 }
 
-function takeProtocols(draft: Draft, right: Json, negated: boolean): Objection {
-  const found = elementsOf(right, draft.context)?.elements.map((one) => {
+function takeProtocols(packets: Packets, right: Json, negated: boolean): Objection {
+  const found = elementsOf(right, packets.context)?.elements.map((one) => {
     const value = bare(one)
     return typeof value === 'string' || typeof value === 'number' ? protocolNumber(value) : undefined
   })
   const numbers = (found ?? [undefined]).filter((number) => number !== undefined)
   if (negated || found?.length !== numbers.length) return 'a list cannot express its protocol'
-  draft.traffic = onlyProtocols(draft.traffic, numbers)
+  packets.traffic = onlyProtocols(packets.traffic, numbers)
   return undefined
 }
 
-function takeInterface(draft: Draft, right: Json, negated: boolean): Objection {
-  const names = elementsOf(right, draft.context)?.elements.map(bare) ?? []
-  const { interfaces } = draft.context
+function takeInterface(packets: Packets, right: Json, negated: boolean): Objection {
+  const names = elementsOf(right, packets.context)?.elements.map(bare) ?? []
+  const { interfaces } = packets.context
   const matches = (name: string): boolean =>
     negated !== names.some((one) => one === name || (`${one}`.endsWith('*') && name.startsWith(`${one}`.slice(0, -1))))
   const onlyLoopback = !negated && names.length === 1 && names[0] === 'lo'
   const hits = interfaces.filter(matches).length
   if (interfaces.length === 0 ? onlyLoopback : hits === 0) {
-    draft.elsewhere = true
+    packets.elsewhere = true
     return undefined
   }
   return interfaces.length > 0 && hits === interfaces.length ? undefined : 'it applies to some of the interfaces only'
@@ -158,12 +180,12 @@ function takeInterface(draft: Draft, right: Json, negated: boolean): Objection {
 
 const FAMILY_WORDS: Readonly<Record<string, Family>> = { ipv4: 4, ip: 4, ipv6: 6, ip6: 6 }
 
-function takeMeta(draft: Draft, key: Json, right: Json, negated: boolean): Objection {
-  if (key === 'l4proto') return takeProtocols(draft, right, negated)
-  if (key === 'iif' || key === 'iifname') return takeInterface(draft, right, negated)
+function takeMeta(packets: Packets, key: Json, right: Json, negated: boolean): Objection {
+  if (key === 'l4proto') return takeProtocols(packets, right, negated)
+  if (key === 'iif' || key === 'iifname') return takeInterface(packets, right, negated)
   const family = lookUp(FAMILY_WORDS, `${right}`)
   if ((key !== 'nfproto' && key !== 'protocol') || family === undefined) return `it matches meta ${key}`
-  draft.traffic = onlyFamily(draft.traffic, negated ? (family === 4 ? 6 : 4) : family)
+  packets.traffic = onlyFamily(packets.traffic, negated ? (family === 4 ? 6 : 4) : family)
   return undefined
 }
 
@@ -172,85 +194,82 @@ const SIDES: Readonly<Record<string, 'sourcePorts' | 'destinationPorts'>> = {
   dport: 'destinationPorts',
 }
 
-function takePayload(draft: Draft, left: Fields, right: Json, negated: boolean): Objection {
+/** Narrows to the packets that have a header at all. */
+function onlyHeader(packets: Packets, protocol: string): void {
+  const family = lookUp(FAMILY_WORDS, protocol)
+  if (family !== undefined) packets.traffic = onlyFamily(packets.traffic, family)
+  const number = /^(?:tcp|udp|icmp|icmpv6|sctp|dccp|udplite|esp|ah|comp)$/.test(protocol) && protocolNumber(protocol)
+  if (typeof number === 'number') packets.traffic = onlyProtocols(packets.traffic, [number])
+}
+
+function takePayload(packets: Packets, left: Fields, right: Json, negated: boolean): Objection {
   const { protocol, field } = left
-  if (protocol === 'ip' && field === 'saddr') return takeSource(draft, 4, right, negated)
-  if (protocol === 'ip6' && field === 'saddr') return takeSource(draft, 6, right, negated)
+  onlyHeader(packets, `${protocol}`)
+  if (protocol === 'ip' && field === 'saddr') return takeSource(packets, 4, right, negated)
+  if (protocol === 'ip6' && field === 'saddr') return takeSource(packets, 6, right, negated)
   if (field === 'daddr') return 'it matches the destination address'
-  if (protocol === 'ip' && field === 'protocol') {
-    draft.traffic = onlyFamily(draft.traffic, 4)
-    return takeProtocols(draft, right, negated)
-  }
+  if (protocol === 'ip' && field === 'protocol') return takeProtocols(packets, right, negated)
   const side = lookUp(SIDES, `${field}`)
   if (side === undefined || !['tcp', 'udp', 'th'].includes(`${protocol}`)) return `it matches ${protocol} ${field}`
-  if (protocol !== 'th') draft.traffic = onlyProtocols(draft.traffic, [protocolNumber(`${protocol}`) ?? 0])
-  return takePorts(draft, side, right, negated)
+  return takePorts(packets, side, right, negated)
 }
 
-function takeMatch(draft: Draft, content: Json): Objection {
+/** `dnat`: the connection was translated, and so is known. */
+const KNOWN = /"(?:established|related|dnat)"/
+
+/** A match by the state of connections. */
+export function takeState(packets: Packets, subject: Json, right: Json, negated: boolean): Objection {
+  const { key } = fieldsOf(subject)
+  const known = !negated && (key === 'state' || key === 'status') && KNOWN.test(JSON.stringify(right) ?? '')
+  packets.ignored ||= known && packets.context.ignore.includes('state')
+  return 'it matches the state of connections'
+}
+
+/** One field of a packet against a value, a set, or a range. */
+function takeField(packets: Packets, left: Json, right: Json, negated: boolean): Objection {
+  const [key, subject] = only(left)
+  if (key === 'ct') return takeState(packets, subject, right, negated)
+  if (key === 'payload') return takePayload(packets, fieldsOf(subject), right, negated)
+  if (key === 'meta') return takeMeta(packets, fieldsOf(subject)['key'], right, negated)
+  if (key === 'concat') return takeConcatenation(packets, subject, right, negated)
+  if (key !== '&') return `it matches ${key || 'a flag'}`
+  const [operand] = Array.isArray(subject) ? subject : []
+  onlyHeader(packets, `${fieldsOf(fieldsOf(operand)['payload'])['protocol']}`)
+  return 'it matches a field under a mask'
+}
+
+/** One element of a concatenation. */
+function takeElement(fields: readonly Json[], element: Json, context: MatchContext): Packets | undefined {
+  const values = fieldsOf(bare(element))['concat']
+  if (!Array.isArray(values) || values.length !== fields.length) return undefined
+  const own = everyPacket(context)
+  const exact = fields.every((field, at) => takeField(own, field, values[at], false) === undefined)
+  return exact && !portsObjection(own) ? own : undefined
+}
+
+/** `ip saddr . tcp dport @set`. Negated it has no alternatives. */
+function takeConcatenation(packets: Packets, fields: Json, right: Json, negated: boolean): Objection {
+  const objection = 'it matches a combination of fields'
+  const found = elementsOf(right, packets.context)
+  if (negated || !Array.isArray(fields) || found === undefined || packets.alternatives !== undefined) return objection
+  const read = found.elements.map((element) => takeElement(fields, element, packets.context))
+  if (read.includes(undefined)) return objection
+  const list = found.set?.name
+  const own = read.filter((one) => one !== undefined && !one.elsewhere)
+  packets.alternatives = own.map((one) => ({ addresses: one?.addresses, traffic: (one as Packets).traffic, list }))
+  noteExpiry(packets, found.set)
+  return undefined
+}
+
+export function takeMatch(packets: Packets, content: Json): Objection {
   const { op, left, right } = fieldsOf(content)
   const [key, subject] = only(left)
-  if (key === 'ct') return 'it matches the state of connections'
-  if (op !== '==' && op !== '!=') return `it uses the operator ${op}`
-  const negated = op === '!='
-  if (key === 'payload') return takePayload(draft, fieldsOf(subject), right, negated)
-  if (key === 'meta') return takeMeta(draft, fieldsOf(subject)['key'], right, negated)
-  return `it matches ${key === 'concat' ? 'a combination of fields' : key === '&' ? 'an address under a mask' : key || 'a flag'}`
+  if (key === 'ct') return takeState(packets, subject, right, op === '!=')
+  if (op === '==' || op === '!=') return takeField(packets, left, right, op === '!=')
+  const [, first] = only(subject)
+  onlyHeader(packets, `${fieldsOf(key === 'payload' ? subject : first)['protocol']}`)
+  return `it uses the operator ${op}`
 }
 
-/** A verdict as an action; undefined for any other expression. */
-function verdict(key: string, content: Json): Action | undefined {
-  if (key === 'drop' || key === 'reject') return { do: 'drop' }
-  if (key === 'accept' || key === 'return') return { do: key }
-  if (key === 'continue') return { do: 'nothing' }
-  return key === 'jump' ? { do: 'jump', target: `${fieldsOf(content)['target']}` } : undefined
-}
-
-function takeMap(draft: Draft, content: Json): Objection {
-  const { key, data } = fieldsOf(content)
-  const { protocol, field } = fieldsOf(fieldsOf(key)['payload'])
-  if (field !== 'saddr') return 'its map is not keyed by the source address alone'
-  const found = elementsOf(data, draft.context)
-  if (found === undefined) return 'its map is not in the input'
-  if (found.set?.expires)
-    draft.remarks.push(`the entries of map ${found.set.name} have a timeout; in the list they do not expire`)
-  draft.traffic = onlyFamily(draft.traffic, protocol === 'ip6' ? 6 : 4)
-  for (const element of found.elements) {
-    const [source, outcome] = Array.isArray(element) ? element : [undefined, undefined]
-    const action = verdict(...only(outcome))
-    const addresses = readAddresses([source])
-    const objection = action && addresses ? undefined : 'an element of its map is not a verdict for addresses'
-    const narrowed = addresses && both(draft.addresses, addresses)
-    draft.outcomes.push({ addresses: narrowed, action: action ?? { do: 'nothing' }, objection })
-  }
-  return undefined
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  limit: 'it matches a rate',
-  quota: 'it matches a quota',
-  'ct count': 'it matches the number of connections',
-  set: 'it changes a set',
-  queue: 'it passes packets to another program',
-  xt: 'it uses an extension of iptables; import it with --from iptables',
-  goto: 'it goes to a chain without returning',
-}
-
-/** Reads one expression. Returns why it cannot be imported, or undefined. */
-export function takeExpression(draft: Draft, expression: Json): Objection {
-  const [key, content] = only(expression)
-  if (key === 'match') return takeMatch(draft, content)
-  if (key === 'vmap') return takeMap(draft, content)
-  if (key === 'counter') return undefined
-  if (key === 'log') {
-    draft.remarks.push('imported without its log')
-    return undefined
-  }
-  const action = verdict(key, content)
-  if (action === undefined) return lookUp(REASONS, key) ?? `it uses ${key}`
-  draft.outcomes.push({ addresses: draft.addresses, action, objection: undefined })
-  return undefined
-}
-
-export const portsObjection = (draft: Draft): Objection =>
-  portsWithoutProtocol(draft.traffic) ? 'it matches ports of a protocol other than TCP and UDP' : undefined
+export const portsObjection = (packets: Packets): Objection =>
+  portsWithoutProtocol(packets.traffic) ? 'it matches ports of a protocol other than TCP and UDP' : undefined

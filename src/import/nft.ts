@@ -5,27 +5,21 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import { ANY } from '../model/scope.ts'
 import { resolveChains } from './chains.ts'
-import { type BaseChain, flatten, type WrittenRule } from './flatten.ts'
+import { flatten, type WrittenRule } from './flatten.ts'
 import { notFrom } from './ipset.ts'
-import {
-  type Draft,
-  fieldsOf,
-  type Json,
-  type NftSet,
-  only,
-  portsObjection,
-  readAddresses,
-  takeExpression,
-} from './nft-match.ts'
-import { anyTraffic } from './scopes.ts'
+import { fieldsOf, type Json, type NftSet, only, readAddresses } from './nft-match.ts'
+import { readRule } from './nft-rule.ts'
+import { type Chain, type Rule, reassembledBefore } from './rules.ts'
 import {
   bufferOf,
+  type Ignorable,
   type Imported,
   type ImportedInterface,
   type ImportedList,
   type Input,
   leftOut,
   lookUp,
+  mayDropForwarded,
   type Place,
 } from './source.ts'
 
@@ -87,41 +81,63 @@ function addObject({ sets, chains }: Table, kind: string, fields: Fields): void 
   }
 }
 
-function readRule(fields: Fields, place: Place, table: Table, interfaces: readonly string[]): WrittenRule[] {
-  const expressions = Array.isArray(fields['expr']) ? (fields['expr'] as readonly Json[]) : []
-  const draft: Draft = {
-    context: { sets: table.sets, interfaces },
-    addresses: undefined,
-    traffic: anyTraffic(table.families),
-    list: undefined,
-    outcomes: [],
-    elsewhere: false,
-    remarks: [],
-  }
-  let objection: string | undefined
-  for (const expression of expressions) objection ??= takeExpression(draft, expression)
-  objection ??= portsObjection(draft)
-  if (draft.elsewhere) return []
-  const { traffic, list, remarks } = draft
-  const comment = typeof fields['comment'] === 'string' ? fields['comment'] : undefined
-  const base = { place, text: '', comment }
-  const nothing = { addresses: draft.addresses, action: { do: 'nothing' } as const, objection: undefined }
-  const outcomes = objection !== undefined || draft.outcomes.length === 0 ? [nothing] : draft.outcomes
-  return outcomes.map((outcome, index) => ({
-    ...base,
-    match: { addresses: outcome.addresses, traffic, list },
-    action: outcome.action,
-    objection: objection ?? outcome.objection,
-    remarks: index === 0 && outcome.action.do !== 'nothing' ? remarks : [],
-  }))
+interface Options {
+  readonly interfaces: readonly string[]
+  readonly ignore: readonly Ignorable[]
 }
 
-/** The rules of a chain, without those that have no action: leaving out a counter or a comment is no loss. */
-const rulesOf = (table: Table, name: string, interfaces: readonly string[]): WrittenRule[] =>
+const rulesOf = (table: Table, name: string, options: Options): WrittenRule[] =>
   (table.chains.get(name)?.rules ?? []).flatMap((fields, index) => {
     const text = `${table.label} ${name} rule ${index + 1} (handle ${fields['handle'] ?? '?'})`
-    return readRule(fields, { text }, table, interfaces)
+    return readRule(fields, { text }, { sets: table.sets, families: table.families, ...options })
   })
+
+/** A base chain with its jumps replaced. `adapt` may change its rules first. */
+function flat(
+  table: Table,
+  name: string,
+  options: Options,
+  adapt: (rule: WrittenRule) => WrittenRule = (rule) => rule,
+): ReturnType<typeof flatten> {
+  const own = (one: string): WrittenRule[] => rulesOf(table, one, options).map(adapt)
+  const base = {
+    place: { text: `${table.label} ${name}` },
+    families: table.families,
+    default: table.chains.get(name)?.fields['policy'] === 'drop' ? ('drop' as const) : ('pass' as const),
+    rules: own(name),
+  }
+  return flatten(base, new Map([...table.chains.keys()].map((one) => [one, own(one)] as const)))
+}
+
+/** Packets that the nat chains of tables send elsewhere before the hook input. */
+function translated(tables: readonly Table[], options: Options): readonly Rule[] {
+  const adapt = (rule: WrittenRule): WrittenRule =>
+    ['accept', 'drop', 'return'].includes(rule.action.do) ? { ...rule, action: { do: 'nothing' } } : rule
+  return tables
+    .flatMap((table) =>
+      [...table.chains]
+        .filter(([, { fields }]) => fields['type'] === 'nat' && fields['hook'] === 'prerouting')
+        .flatMap(([name]) => flat(table, name, options, adapt).chain.rules),
+    )
+    .filter(({ kind, objection }) => kind === 'allowlist' && objection !== undefined)
+}
+
+const rulesMatching = ({ chains }: Table, words: RegExp): readonly Fields[] =>
+  [...chains.values()].flatMap(({ rules }) => rules).filter(({ expr }) => words.test(JSON.stringify(expr) ?? ''))
+
+/** Expressions that need connection tracking, which reassembles fragments. */
+const TRACKING = /"(?:ct(?: \w+)?|masquerade|snat|dnat|redirect|synproxy|tproxy|socket)":/
+
+/** A place that shows that the host forwards packets: a chain for forwarded packets, or a rule that translates addresses. */
+function forwardingPlace(tables: readonly Table[]): Place | undefined {
+  for (const table of tables) {
+    for (const [name, { fields, rules }] of table.chains)
+      if (fields['hook'] === 'forward' && rules.length > 0) return { text: `${table.label} ${name}` }
+    const [rule] = rulesMatching(table, /"(?:masquerade|snat|dnat)":/)
+    if (rule !== undefined) return { text: `${table.label} ${rule['chain']} (handle ${rule['handle'] ?? '?'})` }
+  }
+  return undefined
+}
 
 /** Devices of a netdev chain; older versions of nft do not print them. */
 const devicesOf = ({ dev }: Fields): readonly string[] =>
@@ -156,10 +172,15 @@ function setsAlone(tables: readonly Table[]): ImportedList[] {
   )
 }
 
-/** The allowlists, blocklists and default that correspond to the chains for incoming packets. */
+/** The allowlists, blocklists and default that drop no packet that the chains for incoming packets let pass. */
 export function importNft(input: Input): Imported {
   const tables = readTables(input)
-  const { interfaces } = input
+  const { interfaces, ignore = [] } = input
+  const options: Options = { interfaces, ignore }
+  const forwards = !ignore.includes('forwarding')
+  const elsewhere = translated(tables, options)
+  const tracked = tables.some((table) => rulesMatching(table, TRACKING).length > 0)
+  const local = new Set<Chain>()
   const notes: Diagnostic[] = []
   const found: ImportedInterface[] = []
   const chains = tables.flatMap((table) =>
@@ -174,27 +195,27 @@ export function importNft(input: Input): Imported {
         return []
       }
       found.push(...devicesOf(fields).map((device) => ({ name: device, mode: undefined })))
-      const base: BaseChain = {
-        place,
-        families: table.families,
-        default: fields['policy'] === 'drop' ? 'drop' : 'pass',
-        rules: rulesOf(table, name, interfaces),
-      }
-      const others = new Map([...table.chains.keys()].map((one) => [one, rulesOf(table, one, interfaces)] as const))
-      const { chain, leftOut: lost } = flatten(base, others)
+      const { chain: made, leftOut: lost } = flat(table, name, options)
       notes.push(...lost)
+      const hook = fields['hook'] as 'ingress' | 'prerouting' | 'input'
+      const reassembled = reassembledBefore(hook, tracked, ignore)
+      const chain = { ...made, rules: [...(hook === 'input' ? elsewhere : []), ...made.rules], reassembled }
+      if (hook === 'input') local.add(chain)
       return [chain]
     }),
   )
   const resolved = resolveChains(chains)
+  const forwarding = forwards ? forwardingPlace(tables) : undefined
+  const judging = [...local].find((chain) => resolved.dropping.has(chain))
   const alone = tables.some(({ chains: all }) => [...all.values()].some(({ rules }) => rules.length > 0))
     ? []
     : setsAlone(tables)
   const unique = [...new Map(found.map((one) => [one.name, one])).values()]
   return {
-    ...resolved,
+    default: resolved.default,
     interfaces: unique,
     lists: [...resolved.lists, ...alone],
     leftOut: [...notes, ...resolved.leftOut],
+    mayDrop: judging && forwarding && mayDropForwarded(judging.place, forwarding),
   }
 }

@@ -145,3 +145,34 @@ export const sharesScope = (left: Scope, right: Scope): boolean =>
   (left.protocol === right.protocol &&
     sharePorts(left.sourcePorts, right.sourcePorts) &&
     sharePorts(left.destinationPorts, right.destinationPorts))
+
+/**
+ * The packets of `outer` outside `inner`, as scopes; undefined if scopes cannot express them. Requires that the two
+ * share packets.
+ */
+export function scopesWithout(outer: Scope, inner: Scope): readonly Scope[] | undefined {
+  if (outer.protocol === 'any' || outer.protocol !== inner.protocol) return undefined
+  const every = [{ first: 0, last: 65_535 }]
+  const [source, destination] = [outer.sourcePorts, outer.destinationPorts].map((ports) =>
+    ports.length === 0 ? every : ports,
+  ) as [readonly PortRange[], readonly PortRange[]]
+  const plain = (ports: readonly PortRange[]): readonly PortRange[] =>
+    ports.length === 1 && ports[0]?.first === 0 && ports[0].last === 65_535 ? [] : ports
+  const pieces: (readonly [readonly PortRange[], readonly PortRange[]])[] = []
+  if (inner.sourcePorts.length > 0) pieces.push([commonPorts(source, otherPorts(inner.sourcePorts)), destination])
+  if (inner.destinationPorts.length > 0) {
+    const rest = commonPorts(destination, otherPorts(inner.destinationPorts))
+    pieces.push([inner.sourcePorts.length > 0 ? commonPorts(source, inner.sourcePorts) : source, rest])
+  }
+  return pieces
+    .filter(([left, right]) => left.length > 0 && right.length > 0)
+    .map(([left, right]) => ({
+      protocol: outer.protocol,
+      sourcePorts: plain(canonicalPorts(left)),
+      destinationPorts: plain(canonicalPorts(right)),
+    }))
+}
+
+/** Whether a scope names ports, which later fragments do not have. */
+export const hasPorts = ({ sourcePorts, destinationPorts }: Scope): boolean =>
+  sourcePorts.length > 0 || destinationPorts.length > 0

@@ -1,6 +1,7 @@
 // The import room: the configuration of another filter → lists and a default. Parsers turn the output of a tool, as
 // bytes, into `Imported`; document.ts turns that into a config and its list files. This room reads no file and starts
-// no tool. It never approximates: it leaves out whatever a config cannot express exactly, and reports it.
+// no tool. If a config cannot express a rule exactly, the import drops fewer packets than the source, never more, and
+// reports it: a rule that drops is left out, and a rule that lets packets pass stands for every packet it may match.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
@@ -9,6 +10,10 @@ import type { AttachMode, ListKind, Scope } from '../model/state.ts'
 
 export const SOURCES = ['ipset', 'nft', 'xdp-filter', 'iptables'] as const
 export type SourceName = (typeof SOURCES)[number]
+
+/** Behaviour of the source that a config cannot express and that the user may choose to leave out. */
+export const IGNORABLE = ['state', 'forwarding', 'fragments'] as const
+export type Ignorable = (typeof IGNORABLE)[number]
 
 /** The output of a tool. */
 export interface Printed {
@@ -22,6 +27,11 @@ export interface Input extends Printed {
   readonly interfaces: readonly string[]
   /** Output of further tools: of ip6tables-save and ipset save, for iptables-save. */
   readonly beside?: readonly Printed[]
+  /**
+   * `state`: rules that accept packets by the state of their connection count as absent. `forwarding`: drops of local
+   * packets may apply to forwarded ones. `fragments`: later fragments of an accepted port may be dropped.
+   */
+  readonly ignore?: readonly Ignorable[]
 }
 
 /** The bytes as a Buffer, without a copy. */
@@ -51,8 +61,10 @@ export interface Imported {
   readonly interfaces: readonly ImportedInterface[]
   readonly default: DefaultVerdict
   readonly lists: readonly ImportedList[]
-  /** Rules that were left out or imported with a loss: W400. */
+  /** Rules that were left out or imported with a loss: W400; drops that lost packets to an earlier rule: W403. */
   readonly leftOut: readonly Diagnostic[]
+  /** Why the lists may drop packets that the source lets through; undefined if they cannot. */
+  readonly mayDrop?: Diagnostic | undefined
 }
 
 /** A place in the source: `ipset save:7` for a line, else in words. */
@@ -65,8 +77,13 @@ export interface Place {
 export const linePlace = (file: string, line: number): Place => ({ text: `${file}:${line}`, file, line })
 
 /** The warning for a rule that the config cannot express. */
-export function leftOut({ text, file, line }: Place, message: string): Diagnostic {
-  const base = { code: 'W400', severity: 'warning' } as const
+export const leftOut = (place: Place, message: string): Diagnostic => warning('W400', place, message)
+
+/** The warning for a rule that lets more packets pass, or drops fewer, than in the source. */
+export const widened = (place: Place, message: string): Diagnostic => warning('W403', place, message)
+
+function warning(code: 'W400' | 'W403', { text, file, line }: Place, message: string): Diagnostic {
+  const base = { code, severity: 'warning' } as const
   if (file === undefined || line === undefined) return { ...base, message: `${text}: ${message}` }
   return { ...base, message, at: { file, line, column: 1, length: 1 } }
 }
@@ -80,3 +97,13 @@ export function excerpt(text: string): string {
 /** `table[key]` for a foreign key: undefined for `constructor`, unless the table lists it. */
 export const lookUp = <T>(table: Readonly<Record<string, T>>, key: string): T | undefined =>
   Object.hasOwn(table, key) ? table[key] : undefined
+
+/**
+ * The error for drops of local packets that would also apply to packets that the host forwards. XDP sees both, and no
+ * list tells them apart.
+ */
+export function mayDropForwarded(chain: Place, forwarding: Place): Diagnostic {
+  const base = { code: 'E406', severity: 'error' } as const
+  const message = `${forwarding.text} shows that this host forwards packets; ${chain.text} does not judge them, but its drops as lists would drop them too`
+  return { ...base, message, hint: 'if these lists may drop forwarded packets too: --ignore forwarding' }
+}

@@ -18,6 +18,7 @@ import {
   linePlace,
   lookUp,
   type Place,
+  widened,
 } from './source.ts'
 
 const MODES: Readonly<Record<string, AttachMode>> = { skb: 'generic', native: 'native', hw: 'offload' }
@@ -38,8 +39,17 @@ const SECTIONS: readonly (readonly [start: string, section: Section])[] = [
   ['Aggregate per-action statistics:', 'none'],
 ]
 
+/** Packets that the mode "deny" lets pass and that a list cannot express. */
+interface Unlisted {
+  readonly place: Place
+  readonly what: string
+}
+
 interface Reading {
   readonly interfaces: ImportedInterface[]
+  readonly unlisted: Unlisted[]
+  /** Protocols that every interface filters: xdp-filter(8), "--features". */
+  readonly features: Set<string>
   /** `allow` or `deny`, by interface. */
   readonly policies: { readonly policy: string; readonly place: Place; readonly name: string }[]
   readonly found: RangeCollector
@@ -50,10 +60,13 @@ interface Reading {
 
 const encoder = new TextEncoder()
 
-function takeInterface(text: string, place: Place, { interfaces, policies }: Reading): boolean {
+const FEATURES = ['ipv4', 'ipv6', 'tcp', 'udp'] as const
+
+function takeInterface(text: string, place: Place, { interfaces, policies, features: common }: Reading): boolean {
   const [, name = '', mode = '', features = ''] = /^ {2}(\S+) \((\w+) mode\)\s+(\S+)$/.exec(text) ?? []
   const policy = features.split(',').at(-1) ?? ''
   if (policy !== 'allow' && policy !== 'deny') return /^\S+$/.test(text)
+  for (const feature of FEATURES) if (!features.split(',').includes(feature)) common.delete(feature)
   interfaces.push({ name, mode: lookUp(MODES, mode) })
   policies.push({ policy, place, name })
   return true
@@ -63,22 +76,32 @@ function takeAddress(subject: string, flags: readonly string[], place: Place, re
   if (flags.includes('dst')) {
     const rest = flags.includes('src') ? 'imported as a source only' : 'left out'
     reading.notes.push(leftOut(place, `${subject} is filtered as a destination address: ${rest}`))
+    reading.unlisted.push({ place, what: `packets to ${subject}` })
   }
   const bytes = encoder.encode(subject)
+  const family = subject.includes(':') ? 'ipv6' : 'ipv4'
+  if (!reading.features.has(family)) {
+    reading.notes.push(leftOut(place, `left out because an interface does not filter ${family}`))
+    return /^[0-9a-f.:]+$/.test(subject)
+  }
   if (!flags.includes('src')) return /^[0-9a-f.:]+$/.test(subject)
   reading.first ??= place
   return reading.found.read(bytes, 0, bytes.length)
 }
 
 /** Adds a port for each direction and protocol among its flags. */
-function takePort(subject: string, flags: readonly string[], place: Place, { ports }: Reading): boolean {
+function takePort(subject: string, flags: readonly string[], place: Place, reading: Reading): boolean {
   const port = parsePorts(subject, '-')
   if (port === undefined) return false
   for (const protocol of ['tcp', 'udp'] as const) {
+    if (flags.includes(protocol) && !reading.features.has(protocol)) {
+      reading.notes.push(leftOut(place, `left out because an interface does not filter ${protocol}`))
+      continue
+    }
     for (const side of ['src', 'dst'] as const) {
       if (!flags.includes(protocol) || !flags.includes(side)) continue
       const [sourcePorts, destinationPorts] = side === 'src' ? [[port], []] : [[], [port]]
-      ports.push({ place, scope: { protocol: protocol === 'tcp' ? TCP : UDP, sourcePorts, destinationPorts } })
+      reading.ports.push({ place, scope: { protocol: protocol === 'tcp' ? TCP : UDP, sourcePorts, destinationPorts } })
     }
   }
   return true
@@ -113,7 +136,10 @@ function takeLine(section: Section, text: string, place: Place, reading: Reading
   const [, subject = '', flags = ''] = /^ {2}(\S+)\s+(\S+)\s+\d+$/.exec(text) ?? []
   if (section === 'addresses') return takeAddress(subject, flags.split(','), place, reading)
   if (section === 'ports') return takePort(subject, flags.split(','), place, reading)
-  if (subject !== '') reading.notes.push(leftOut(place, `left out because ${subject} is a MAC address`))
+  if (subject !== '') {
+    reading.notes.push(leftOut(place, `left out because ${subject} is a MAC address`))
+    reading.unlisted.push({ place, what: `packets with the MAC address ${subject}` })
+  }
   return subject !== ''
 }
 
@@ -133,6 +159,8 @@ export function importXdpFilter(input: Input): Imported {
   const { name } = input
   const reading: Reading = {
     interfaces: [],
+    unlisted: [],
+    features: new Set(FEATURES),
     policies: [],
     found: new RangeCollector(),
     ports: [],
@@ -153,6 +181,7 @@ export function importXdpFilter(input: Input): Imported {
   }
   const interfaces = agree(reading)
   const denies = reading.policies[0]?.policy === 'deny'
+  const passes = denies ? reading.unlisted[0] : undefined
   const place = reading.first?.text ?? name
   const list: ImportedList = {
     kind: denies ? 'allowlist' : 'blocklist',
@@ -163,5 +192,10 @@ export function importXdpFilter(input: Input): Imported {
     places: [place],
   }
   const lists = [...(reading.found.length > 0 ? [list] : []), ...portLists(reading.ports, list.kind)]
-  return { interfaces, default: denies ? 'drop' : 'pass', lists, leftOut: reading.notes }
+  // Without these packets in an allowlist, a default drop would drop them.
+  if (passes !== undefined && reading.policies[0] !== undefined) {
+    const why = `its default drop is left out because a list cannot express that ${passes.what} pass`
+    reading.notes.push(widened(reading.policies[0].place, why))
+  }
+  return { interfaces, default: denies && !passes ? 'drop' : 'pass', lists, leftOut: reading.notes }
 }

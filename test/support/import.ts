@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Loaded } from '../../src/config/load.ts'
 import { type Composed, compose } from '../../src/import/document.ts'
 import { importFrom } from '../../src/import/import.ts'
-import type { Imported, ImportedList, Printed, SourceName } from '../../src/import/source.ts'
+import type { Ignorable, Imported, ImportedList, Printed, SourceName } from '../../src/import/source.ts'
 import type { Ranges } from '../../src/model/address.ts'
 import { WIDTH } from '../../src/model/ranges.ts'
 import { scopeKey } from '../../src/model/state.ts'
@@ -20,11 +20,16 @@ const printed = (name: string, text: string): Printed => ({ name, bytes: Buffer.
 interface Around {
   readonly interfaces?: readonly string[]
   readonly beside?: readonly string[]
+  readonly ignore?: readonly Ignorable[]
 }
 
-export function importText(from: SourceName, text: string, { interfaces = [], beside = [] }: Around = {}): Imported {
+export function importText(
+  from: SourceName,
+  text: string,
+  { interfaces = [], beside = [], ignore = [] }: Around = {},
+): Imported {
   const others = beside.map((other, index) => printed(`beside${index + 1}`, other))
-  return importFrom(from, { ...printed('in', text), interfaces, beside: others })
+  return importFrom(from, { ...printed('in', text), interfaces, beside: others, ignore })
 }
 
 const texts = ({ family, length, start, end }: Ranges): string[] =>

@@ -153,4 +153,11 @@ export const IMPORT_FLAGS = {
   },
   force: { type: 'boolean', help: 'replace existing files' },
   strict: { type: 'boolean', help: 'exit 1 and write nothing if a rule cannot be imported exactly' },
+  ignore: {
+    type: 'string',
+    multiple: true,
+    value: 'WHAT',
+    help: 'a difference that may drop more than the source (repeatable): state, forwarding or fragments',
+    completes: ['state', 'forwarding', 'fragments'],
+  },
 } as const satisfies FlagSpecs

@@ -4,7 +4,15 @@ import { isUnusable, LIST_LIMIT, readBytes, refuse as refuseFile } from '../../c
 import { type Diagnostic, EXIT, type Exit, fail, XdpError } from '../../diagnostics.ts'
 import { type Composed, compose, PRINTABLE } from '../../import/document.ts'
 import { importFrom, isSource } from '../../import/import.ts'
-import { type Imported, type ImportedInterface, type Printed, SOURCES, type SourceName } from '../../import/source.ts'
+import {
+  IGNORABLE,
+  type Ignorable,
+  type Imported,
+  type ImportedInterface,
+  type Printed,
+  SOURCES,
+  type SourceName,
+} from '../../import/source.ts'
 import { nearest } from '../../model/nearest.ts'
 import { formatCount, plural } from '../../model/numbers.ts'
 import { printFilter, routedInterfaces } from '../../pipelines/host.ts'
@@ -40,6 +48,14 @@ function checkInterface(name: string): void {
     `--interface "${name}" is not a valid interface name`,
     'repeat the flag for each interface: --interface eth0 --interface eth1',
   )
+}
+
+function readIgnored(texts: readonly string[]): readonly Ignorable[] {
+  return texts.map((text) => {
+    const found = IGNORABLE.find((one) => one === text)
+    if (found !== undefined) return found
+    throw fail('E300', `--ignore "${text}" is unknown`, `write one of ${IGNORABLE.join(', ')}`)
+  })
 }
 
 /** The output of the tool: from a file, from stdin, or by running it now. */
@@ -78,7 +94,7 @@ async function choose(flags: readonly string[], { interfaces }: Imported, live: 
   return { interfaces: names.map((name) => ({ name, mode: undefined })), warnings: [warning] }
 }
 
-/** Warns if a stateful firewall drops by default: no list can express its rule that accepts replies. */
+/** Warns if `--ignore state` leaves out the rule that accepts replies before a default drop. */
 function repliesWarning(imported: Imported): Diagnostic[] {
   const stateful = imported.leftOut.some(({ message }) => message.includes('state of connections'))
   if (imported.default !== 'drop' || !stateful) return []
@@ -96,11 +112,29 @@ function showNotes({ stderr, color }: Context, notes: readonly Diagnostic[]): vo
 
 function refuse(losses: readonly Diagnostic[], context: Context): XdpError {
   const message = `${plural(losses.length, 'rule')} cannot be imported exactly, and --strict is set; nothing was written`
-  const error = { code: 'E404', severity: 'error', message } as const
+  return withLosses({ code: 'E404', severity: 'error', message }, losses, context)
+}
+
+function nothingLeft({ source, composed }: Outcome, context: Context): XdpError {
+  const widened = composed.leftOut.filter(({ code }) => code === 'W403')
+  if (widened.length === 0) return fail('E401', `${source} has no rule that a list can express; nothing was written`)
+  const message = `${source} drops no packet that it surely does not let through elsewhere; nothing was written`
+  const state = composed.leftOut.some((one) => one.message.includes('state of connections'))
+  const hint = state
+    ? 'to leave out rules that accept known connections: --ignore state'
+    : 'W403 names the rules that let packets through'
+  return withLosses({ code: 'E401', severity: 'error', message, hint }, widened, context)
+}
+
+/** An error with the losses behind it. Text output has shown them before. */
+function withLosses(error: Diagnostic, losses: readonly Diagnostic[], context: Context): XdpError {
   if (!context.flags.json) return new XdpError([error])
   const omitted = Math.max(0, losses.length - IN_ERROR + 1)
   return new XdpError([error, ...losses.slice(0, IN_ERROR - 1)], { omitted })
 }
+
+const refuseToDrop = (error: Diagnostic, losses: readonly Diagnostic[], context: Context): XdpError =>
+  withLosses({ ...error, message: `${error.message}; nothing was written` }, losses, context)
 
 function refuseToPrint({ ranges }: Composed, context: Context): void {
   if (ranges <= PRINTABLE) return
@@ -150,10 +184,11 @@ async function importAll(
 ): Promise<Outcome> {
   const from = readFrom(options.from)
   for (const name of options.interface) checkInterface(name)
+  const ignore = readIgnored(options.ignore)
   const [first, ...beside] = await read(from, file, context)
   const { name, bytes } = first as Printed
   context.host.progress?.('parsing')
-  const input = { name, bytes, interfaces: options.interface, beside }
+  const input = { name, bytes, interfaces: options.interface, beside, ignore }
   const imported = await computing(context.host, () => importFrom(from, input))
   const { interfaces, warnings } = await choose(options.interface, imported, file === undefined)
   const source = [name, ...beside.map((one) => one.name)].join(', ')
@@ -164,11 +199,11 @@ async function importAll(
 
 export async function run(context: Context, { positionals, options }: Arguments<typeof IMPORT_FLAGS>): Promise<Exit> {
   const outcome = await importAll(context, positionals[0], options)
-  const { composed, imported, warnings, source } = outcome
+  const { composed, imported, warnings } = outcome
   if (!context.flags.json) showNotes(context, [...composed.leftOut, ...warnings])
   if (options.strict && composed.leftOut.length > 0) throw refuse(composed.leftOut, context)
-  if (composed.lists.length === 0 && imported.default === 'pass')
-    throw fail('E401', `${source} has no rule that a list can express; nothing was written`)
+  if (composed.lists.length === 0 && imported.default === 'pass') throw nothingLeft(outcome, context)
+  if (imported.mayDrop !== undefined) throw refuseToDrop(imported.mayDrop, composed.leftOut, context)
   if (options.output === undefined) refuseToPrint(composed, context)
   const path = options.output === undefined ? undefined : writeConfig(options.output, composed, options.force)
   const done = { ...outcome, path }

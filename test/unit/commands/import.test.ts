@@ -22,6 +22,8 @@ beforeAll(() => {
   writeFileSync(at('empty'), '')
   const stateful = '-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n'
   writeFileSync(at('stateful'), `*filter\n:INPUT DROP [0:0]\n${stateful}-A INPUT -s 10.0.0.1/32 -j ACCEPT\nCOMMIT\n`)
+  const router = '*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n-A INPUT -s 10.0.0.1/32 -j DROP\n'
+  writeFileSync(at('router'), `${router}-A FORWARD -s 10.0.0.0/8 -j ACCEPT\nCOMMIT\n`)
 })
 beforeEach(() => {
   out = mkdtempSync(join(folder, 'out-'))
@@ -87,9 +89,23 @@ test('warns once per rule left out; with --strict fails and writes nothing', asy
   expect(await xdp('--from', 'ipset', at('small'), '--interface', 'eth0', '--strict')).toMatchObject({ status: 0 })
 })
 
-test('warns that a stateful firewall with default drop loses replies', async () => {
-  const { status, stderr } = await xdp('--from', 'iptables', at('stateful'), '--interface', 'eth0')
-  expect({ status, warned: stderr.includes('W402') }).toEqual({ status: 0, warned: true })
+test('refuses a stateful firewall that lets known connections pass before it drops', async () => {
+  const argv = ['--from', 'iptables', at('stateful'), '--interface', 'eth0']
+  const { status, stdout, stderr } = await xdp(...argv)
+  expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+  for (const words of ['W403', 'E401', '--ignore state']) expect(stderr).toContain(words)
+  const json = JSON.parse((await xdp(...argv, '--json')).stdout)
+  expect(json.error).toMatchObject({ code: 'E401' })
+  const ignoring = await xdp(...argv, '--ignore', 'state')
+  expect({ status: ignoring.status, warned: ignoring.stderr.includes('W402') }).toEqual({ status: 0, warned: true })
+  expect(ignoring.stdout).toContain('default: drop')
+})
+
+test('refuses drops that would apply to forwarded packets, unless --ignore forwarding is set', async () => {
+  const argv = ['--from', 'iptables', at('router'), '--interface', 'eth0', '--output', out]
+  expect(await xdp(...argv)).toMatchObject({ status: 4, stdout: '', stderr: expect.stringContaining('E406') })
+  expect(existsSync(join(out, 'xdp.yaml'))).toBe(false)
+  expect(await xdp(...argv, '--ignore', 'forwarding')).toMatchObject({ status: 0 })
 })
 
 test.each([
@@ -102,6 +118,7 @@ test.each([
   [['small'], 64, 'needs --from'],
   [['--from', 'ipset', 'small', '--interface', 'a/b'], 64, 'E300'],
   [['--from', 'ipset', 'small', '--output', 'small/x'], 1, 'E405'],
+  [['--from', 'ipset', 'small', '--ignore', 'nothing'], 64, '--ignore "nothing" is unknown'],
 ])('%j ends with %i', async (argv, status, words) => {
   const named = argv.map((word) => (/^(?:large|empty|small|none|\.)(?:\/x)?$/.test(word) ? at(word) : word))
   expect(await xdp(...named)).toMatchObject({ status, stdout: '', stderr: expect.stringContaining(words) })

@@ -11,6 +11,7 @@ describe('ipset save', () => {
       'block netset any: 10.5.0.0-10.5.0.6 192.0.2.0/24 198.51.100.7',
       'block six any: 2001:db8::7',
       'block tmo any: 1.2.3.4',
+      'block ipp tcp dport 80: 1.2.3.4',
       'block bm any: 10.0.0.5',
       'block netm any: 10.2.3.0/24',
       'block cw any: fe80::/64',
@@ -22,8 +23,8 @@ describe('ipset save', () => {
     expect(losses(real)).toEqual([
       '11: the entries of set tmo have a timeout; in the list they do not expire',
       '13: set nif with 1 entry is left out because its entries (hash:net,iface) are not source addresses alone',
-      '15: set ipp with 1 entry is left out because its entries (hash:ip,port) are not source addresses alone',
       '25: set ls with 1 entry is left out because its entries (list:set) are not source addresses alone',
+      '15: set ipp does not say whose ports it holds; imported as destination ports, as for `src,dst`',
     ])
   })
 
@@ -41,6 +42,31 @@ describe('ipset save', () => {
     const lines = entries.map((entry) => `add s ${entry}`)
     const found = importText('ipset', ['create s hash:net family inet', ...lines, ''].join('\n'))
     expect(rows(found)).toEqual([`block s any: ${expected}`])
+  })
+
+  test('entries with ports become scoped entries, one for the ports of equal addresses', () => {
+    const entries = [
+      '10.0.0.0/8,tcp:22',
+      '10.0.0.0/8,tcp:23',
+      '10.0.0.0/8,udp:53',
+      '11.0.0.0/8,tcp:22',
+      '12.0.0.1,gre:0',
+    ]
+    const lines = ['create s hash:net,port family inet', ...entries.map((entry) => `add s ${entry}`), '']
+    expect(rows(importText('ipset', lines.join('\n')))).toEqual([
+      'block s tcp dport 22: 10.0.0.0/7',
+      'block s tcp dport 23: 10.0.0.0/8',
+      'block s udp dport 53: 10.0.0.0/8',
+      'block s 47: 12.0.0.1',
+    ])
+  })
+
+  test.each(['10.0.0.1,icmp:8/0', '10.0.0.1,sctp:22', '10.0.0.1,tcp:22 nomatch'])('%s is left out', (entry) => {
+    const found = importText('ipset', `create s hash:net,port family inet\nadd s ${entry}\n`)
+    expect({ rows: rows(found), losses: losses(found) }).toEqual({
+      rows: [],
+      losses: ['1: 1 entry of set s: a list cannot express the port'],
+    })
   })
 
   test('a mask with holes is not imported', () => {

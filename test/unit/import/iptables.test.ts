@@ -6,7 +6,8 @@ const save = (policy: string, ...rules: readonly string[]): string =>
 
 test('output of iptables-save 1.8.9, ip6tables-save and ipset save is imported', () => {
   const beside = [captured('ip6tables-save.txt'), captured('ipset-save.txt')]
-  const found = importText('iptables', captured('iptables-save.txt'), { interfaces: ['va'], beside })
+  const ignore = ['state', 'forwarding', 'fragments'] as const
+  const found = importText('iptables', captured('iptables-save.txt'), { interfaces: ['va'], beside, ignore })
   expect(found.default).toBe('drop')
   const all = rows(found)
   expect(all).toContain('block - tcp dport 22,80,8000-8010: 198.51.100.8')
@@ -87,11 +88,32 @@ describe('the order of rules', () => {
     expect(losses(both)).toEqual([])
   })
 
-  test('an accept is left out if a list cannot express it without the dropped packets', () => {
+  test('an accept behind a narrower drop is not needed if nothing is dropped after it', () => {
     const both = found('-A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 22 -j DROP', '-A INPUT -s 10.0.0.0/8 -j ACCEPT')
-    expect(rows(both)).toEqual(['block - tcp dport 22: 10.0.0.0/8'])
+    expect({ rows: rows(both), losses: losses(both) }).toEqual({
+      rows: ['block - tcp dport 22: 10.0.0.0/8'],
+      losses: [],
+    })
+  })
+
+  test('a later drop loses what an accept behind a narrower drop lets pass', () => {
+    const both = found(
+      '-A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 22 -j DROP',
+      '-A INPUT -s 10.0.0.0/8 -j ACCEPT',
+      '-A INPUT -s 10.0.0.0/7 -j DROP',
+    )
+    expect({ rows: rows(both), losses: losses(both) }).toEqual({
+      rows: ['block - tcp dport 22: 10.0.0.0/8', 'block - any: 11.0.0.0/8'],
+      losses: [],
+    })
+  })
+
+  test('under default drop, an accept overrides an earlier drop that a list cannot take out of it', () => {
+    const rules = ['-A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 22 -j DROP', '-A INPUT -s 10.0.0.0/8 -j ACCEPT']
+    const both = importText('iptables', save('DROP', ...rules))
+    expect(rows(both)).toContain('allow - any: 10.0.0.0/8')
     expect(losses(both)).toEqual([
-      '5: left out because in:4 drops part of them first, and an allowlist would override that',
+      expect.stringMatching(/^5: also lets pass packets that in:4 drops, because an allowlist beats every blocklist/),
     ])
   })
 
@@ -111,6 +133,158 @@ describe('the order of rules', () => {
       '-A INPUT -s 11.0.0.1/32 -j DROP',
     )
     expect(rows(both)).toEqual(['block - udp: 10.0.0.0/8', 'block - any: 11.0.0.1'])
+  })
+})
+
+describe('a rule that lets packets pass and that a list cannot express', () => {
+  const found = (policy: string, ...rules: readonly string[]) => importText('iptables', save(policy, ...rules))
+
+  test('a return keeps its packets out of the drop behind it, and not out of the calling chain', () => {
+    const both = found(
+      'DROP',
+      '-A INPUT -j own',
+      '-A INPUT -s 198.51.100.0/24 -j ACCEPT',
+      '-A own -m addrtype --dst-type LOCAL -j RETURN',
+      '-A own -j DROP',
+    )
+    expect(both.default).toBe('drop')
+    expect(rows(both)).toEqual(['allow - any: 198.51.100.0/24', 'allow - any: ::/0'])
+    expect(losses(both)).toEqual([
+      '7: drops fewer packets because some leave its chain at in:6, and it uses the match addrtype: -j DROP',
+    ])
+  })
+
+  test.each<[string, readonly string[], readonly string[]]>([
+    ['an accept of every packet', ['-A INPUT -m addrtype --dst-type LOCAL -j ACCEPT'], []],
+    ['a known connection', ['-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'], []],
+    ['a target that may accept', ['-A INPUT -j NFQUEUE --queue-num 0'], []],
+    ['a chain that is not in the input', ['-A INPUT -j gone'], []],
+    ['a jump under an unknown condition', ['-A INPUT -m mark --mark 0x1 -j own', '-A own -j ACCEPT'], []],
+  ])('%s ends the drops of its chain', (_, rules) => {
+    const both = found('DROP', '-A INPUT -s 10.0.0.1/32 -j DROP', ...rules, '-A INPUT -s 10.0.0.2/32 -j DROP')
+    expect({ default: both.default, rows: rows(both) }).toEqual({ default: 'pass', rows: ['block - any: 10.0.0.1'] })
+    const codes = both.leftOut
+      .map(({ code, message }) => `${code} ${message}`)
+      .filter((text) => text.startsWith('W403'))
+    expect(codes).toEqual([
+      expect.stringMatching(/^W403 left out because in:\d may let these packets pass: -s 10.0.0.2/),
+      expect.stringMatching(/^W403 its default drop is left out because in:\d may let every packet pass/),
+    ])
+  })
+
+  test('an accept of some packets becomes an allowlist entry for all that it may match', () => {
+    const both = found('DROP', '-A INPUT -p udp -m udp --dport 53 -m mark --mark 0x1 -j ACCEPT')
+    expect(rows(both)).toEqual(['allow - udp: 0.0.0.0/0', 'allow - any: ::/0'])
+    expect(losses(both)).toEqual([
+      expect.stringMatching(/^4: lets more packets pass than the rule because it uses the match mark/),
+    ])
+  })
+
+  test('without a default drop, the later drops lose its packets instead', () => {
+    const both = found(
+      'ACCEPT',
+      '-A INPUT -s 10.0.0.0/9 -m mark --mark 0x1 -j ACCEPT',
+      '-A INPUT -s 10.0.0.0/8 -j DROP',
+    )
+    expect(rows(both)).toEqual(['block - any: 10.128.0.0/9'])
+    expect(losses(both)).toEqual([expect.stringMatching(/^5: drops fewer packets because in:4 may let them pass/)])
+  })
+
+  test('it is no loss if nothing is dropped after it', () => {
+    const both = found('ACCEPT', '-A INPUT -s 10.0.0.1/32 -j DROP', '-A INPUT -m mark --mark 0x1 -j ACCEPT')
+    expect(rows(both)).toEqual(['block - any: 10.0.0.1'])
+    expect(both.leftOut.map(({ code }) => code)).toEqual(['W400'])
+  })
+
+  test('a rule that drops is left out, and its packets meet the rules behind it', () => {
+    const both = found('ACCEPT', '-A INPUT -m mark --mark 0x1 -j DROP', '-A INPUT -s 10.0.0.1/32 -j DROP')
+    expect(rows(both)).toEqual(['block - any: 10.0.0.1'])
+  })
+
+  test.each<[string, readonly string[], string]>([
+    ['whole datagrams', [], 'allow - tcp: 0.0.0.0/0'],
+    ['whole datagrams, whose fragments may be dropped', ['fragments'], 'allow - tcp dport 22: 0.0.0.0/0'],
+  ])('under default drop, INPUT accepts %s', (_, ignore, expected) => {
+    const rule = '-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT'
+    const text = save('DROP', rule)
+    const both = importText('iptables', text, { ignore: ignore as readonly 'fragments'[] })
+    expect(rows(both)).toContain(expected)
+  })
+
+  test('PREROUTING sees fragments, unless connections are tracked', () => {
+    const raw = (...rules: readonly string[]) =>
+      rows(importText('iptables', ['*raw', ':PREROUTING DROP [0:0]', ...rules, 'COMMIT', ''].join('\n')))
+    const rule = '-A PREROUTING -p tcp -m tcp --dport 22 -j ACCEPT'
+    expect(raw(rule)).toContain('allow - tcp dport 22: 0.0.0.0/0')
+    expect(raw('-A PREROUTING -m conntrack --ctstate INVALID -j DROP', rule)).toContain('allow - tcp: 0.0.0.0/0')
+  })
+
+  test('a redirected port passes, because INPUT sees another port', () => {
+    const nat =
+      '*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080\nCOMMIT\n'
+    const both = importText('iptables', `${save('DROP', '-A INPUT -s 10.0.0.1/32 -j ACCEPT')}${nat}`)
+    expect(rows(both)).toContain('allow - tcp: 0.0.0.0/0')
+  })
+
+  test('an accept of one chain does not shield from the default drop of another', () => {
+    const raw =
+      '*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -s 10.1.0.0/16 -j ACCEPT\n-A PREROUTING -s 10.0.0.0/8 -j DROP\nCOMMIT\n'
+    const both = importText('iptables', `${raw}${save('DROP', '-A INPUT -s 10.0.0.0/15 -j ACCEPT')}`)
+    expect(rows(both)).toContain('block - any: 10.0.0.0/16 10.2.0.0-10.255.255.255')
+    expect(rows(both)).toContain('allow - any: 10.1.0.0/16')
+  })
+})
+
+describe('goto', () => {
+  const found = (policy: string, ...rules: readonly string[]) => importText('iptables', save(policy, ...rules))
+
+  test('the default decides at the end of the chain that a base chain goes to', () => {
+    const both = found('DROP', '-A INPUT -s 10.0.0.0/8 -g own', '-A INPUT -j ACCEPT', '-A own -s 10.1.0.0/16 -j ACCEPT')
+    expect(both.default).toBe('pass')
+    expect(rows(both)).toEqual(['allow - any: 10.1.0.0/16', 'block - any: 10.0.0.0/8'])
+  })
+
+  test('packets do not come back to the chain', () => {
+    const both = found(
+      'ACCEPT',
+      '-A INPUT -s 10.0.0.0/8 -g own',
+      '-A INPUT -s 10.0.0.0/7 -j DROP',
+      '-A own -s 10.1.0.0/16 -j DROP',
+    )
+    expect(rows(both)).toEqual(['block - any: 10.0.0.0/7', 'allow - any: 10.0.0.0/16 10.2.0.0-10.255.255.255'])
+  })
+})
+
+describe('sets with ports', () => {
+  const sets = 'create s hash:net,port family inet\nadd s 10.0.0.0/8,tcp:22\nadd s 11.0.0.1,udp:53\n'
+  const found = (rule: string) => importText('iptables', `${sets}${save('ACCEPT', rule)}`)
+
+  test.each<[string, readonly string[]]>([
+    ['src,dst', ['block s tcp dport 22: 10.0.0.0/8', 'block s udp dport 53: 11.0.0.1']],
+    ['src,src', ['block s tcp sport 22: 10.0.0.0/8', 'block s udp sport 53: 11.0.0.1']],
+    ['dst,dst', []],
+  ])('%s', (direction, expected) => {
+    expect(rows(found(`-A INPUT -m set --match-set s ${direction} -j DROP`))).toEqual(expected)
+  })
+
+  test('other matches of the rule narrow every entry', () => {
+    const rule = '-A INPUT -s 10.0.0.0/9 -p tcp -m set --match-set s src,dst -j DROP'
+    expect(rows(found(rule))).toEqual(['block s tcp dport 22: 10.0.0.0/9'])
+  })
+})
+
+describe('forwarded packets', () => {
+  const forward = '-A FORWARD -s 10.0.0.0/8 -j ACCEPT'
+
+  test('drops of INPUT may drop packets that the host forwards', () => {
+    const text = save('ACCEPT', '-A INPUT -s 10.0.0.1/32 -j DROP', forward)
+    expect(importText('iptables', text).mayDrop).toMatchObject({ code: 'E406' })
+    expect(importText('iptables', text, { ignore: ['forwarding'] }).mayDrop).toBeUndefined()
+  })
+
+  test('drops of PREROUTING apply to them in the source too', () => {
+    const raw = '*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -s 10.0.0.1/32 -j DROP\nCOMMIT\n'
+    expect(importText('iptables', `${raw}${save('ACCEPT', forward)}`).mayDrop).toBeUndefined()
   })
 })
 
