@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { anything } from '../../src/abi/answer.ts'
+import { anything, ran } from '../../src/abi/answer.ts'
 import type { ProgramParts } from '../../src/abi/object.ts'
 import { BALANCER_MAPS } from '../../src/features/balancer.ts'
 import { ALL_PARTS, NO_PARTS } from '../../src/features/features.ts'
@@ -131,6 +131,6 @@ test.each([
   // The loader binds every program to the object's constants.
   expect(maps.filter((name) => !name.includes('rodata'))).toEqual(having.map(([name]) => `map_${name}`))
   writeFileSync(`${files}/packet`, new Uint8Array(64))
-  const run = await runBpftool('prog', 'run', 'pinned', `${pins}/two`, 'data_in', `${files}/packet`)
+  const run = await askBpftool(ran, 'prog', 'run', 'pinned', `${pins}/two`, 'data_in', `${files}/packet`)
   expect(run).toMatchObject({ retval: (first ? 1 : 0) + (second ? 2 : 0) })
 })

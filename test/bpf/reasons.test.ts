@@ -3,8 +3,9 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ran } from '../../src/abi/answer.ts'
 import { REASON } from '../../src/abi/generated.ts'
-import { runBpftool } from '../../src/kernel/tools/bpftool.ts'
+import { askBpftool, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import { REASONS, verdictOf } from '../../src/report/reason.ts'
 import { buildObject } from '../support/objects.ts'
 
@@ -41,6 +42,6 @@ test.each(REASONS)('%s has the verdict of the reports', async (reason) => {
   const packet = new Uint8Array(64)
   packet[0] = REASONS.indexOf(reason)
   writeFileSync(`${files}/packet`, packet)
-  const run = await runBpftool('prog', 'run', 'pinned', pin, 'data_in', `${files}/packet`)
+  const run = await askBpftool(ran, 'prog', 'run', 'pinned', pin, 'data_in', `${files}/packet`)
   expect(run).toMatchObject({ retval: ACTIONS[verdictOf(reason)] })
 })

@@ -139,7 +139,8 @@ export async function readTables(
   memory: Memory,
   expected: State | undefined,
 ): Promise<LiveTables> {
-  const header = generation.header && !generation.unpinned.has('digest') ? readHeader(generation.header) : undefined
+  const header =
+    generation.header && !generation.unpinned.has(FILTER.programs.digest) ? readHeader(generation.header) : undefined
   const words = generation.header as Uint32Array
   if (!header?.intact) return decodeDamaged(await readAll(paths, generation))
   const own = imageInProcess(memory, words)
