@@ -132,7 +132,7 @@ function follow(chains: Chains, name: string, facts: IpFacts, marked: boolean): 
 
 /** Packets of TCP and UDP without ports. */
 function* fragments(): Generator<IpFacts> {
-  const fixed = { kind: 'ip', family: 4, essential: false, unparsed: undefined, ports: undefined } as const
+  const fixed = { kind: 'ip', family: 4, essential: undefined, unparsed: undefined, ports: undefined } as const
   for (const address of ADDRESSES)
     for (const protocol of [6, 17]) yield { ...fixed, source: Uint32Array.of(address), protocol }
 }
