@@ -177,8 +177,11 @@ export class FakeKernel {
   }
 
   readonly runner: Runner = async (tool, argv, input) => {
-    if (argv.includes('-batch')) return noRoutes((input ?? '').trim().split('\n'))
-    if (argv.includes('batch')) return this.#batch((input ?? '').trim().split('\n'))
+    const lines = String(input ?? '')
+      .trim()
+      .split('\n')
+    if (argv.includes('-batch')) return noRoutes(lines)
+    if (argv.includes('batch')) return this.#batch(lines)
     const [, ...words] = argv
     try {
       const output = tool === 'ip' ? this.#ip(argv) : this.#command(words)
