@@ -32,6 +32,7 @@ const subjects = {
   'a completed word': [...host.xdp().slice(0, -2), '__complete', '--', 'plan', '--'],
   'xdp validate': host.xdp('validate', '-f', file),
   'xdp plan (no changes)': host.xdp('plan', '--detailed-exitcode', '-f', file),
+  'xdp ban': host.xdp('ban', '198.18.0.1', '--ttl', '1h'),
 } as const
 type Subject = keyof typeof subjects
 

@@ -2,10 +2,10 @@
 // The process around a run: streams, signals, prompt and exit status. No other file touches `process`.
 
 import { once } from 'node:events'
-import { createInterface } from 'node:readline/promises'
 import { addAbortSignal } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
-import { createScreen } from './commands/cli/screen.ts'
+import { isatty } from 'node:tty'
+import { createScreen, type Screen } from './commands/cli/screen.ts'
 import { main, type Output } from './commands/main.ts'
 import { fail } from './diagnostics.ts'
 
@@ -38,20 +38,26 @@ function onHangup(listener: () => void): void {
 
 // EPIPE: the reader has closed the pipe (`xdp plan | head`), which is no error; further output is dropped. EIO: the
 // terminal is gone, so the run stops as after SIGHUP.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EIO') interruption.abort('SIGHUP')
-    else if (error.code !== 'EPIPE') throw error
-  })
+function onFault(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EIO') interruption.abort('SIGHUP')
+  else if (error.code !== 'EPIPE') throw error
 }
 
-const output = (stream: NodeJS.WriteStream): Output => ({
-  write: (text) => void stream.write(text),
-  isTTY: stream.isTTY === true,
-})
+/** Node makes a standard stream when it is first used, which takes time, so unused ones are never touched. */
+function output(stream: () => NodeJS.WriteStream, descriptor: number): Output {
+  let opened: NodeJS.WriteStream | undefined
+  return {
+    write(text) {
+      opened ??= stream().on('error', onFault)
+      opened.write(text)
+    },
+    isTTY: isatty(descriptor),
+  }
+}
 
 /** Reads one line from stdin. Leaves line editing to the terminal, so that ^C stays a signal. */
 async function ask(question: string, signal: AbortSignal): Promise<string> {
+  const { createInterface } = await import('node:readline/promises')
   const reader = createInterface({ input: process.stdin, output: process.stderr, terminal: false })
   try {
     const ended = once(reader, 'close').then(() => undefined)
@@ -83,25 +89,30 @@ async function* chunksOfStdin(): AsyncGenerator<Uint8Array> {
 }
 
 /** Whether stdout is a terminal with control sequences; others are written to like a file. */
-const isDrawable = process.stdout.isTTY === true && !['', 'dumb', 'unknown'].includes(process.env['TERM'] ?? '')
-const screen = createScreen(process.stdin, process.stdout, {
-  suspend: () => process.kill(process.pid, 'SIGTSTP'),
-  onContinue: (listener) => process.on('SIGCONT', listener),
-})
-// On a crash this leaves the alternate screen before Node prints the stack, which would be lost with that screen.
-for (const end of ['exit', 'uncaughtExceptionMonitor']) process.on(end, screen.close)
+const isDrawable = isatty(1) && !['', 'dumb', 'unknown'].includes(process.env['TERM'] ?? '')
+
+function openScreen(): Screen {
+  process.stdout.on('error', onFault)
+  const screen = createScreen(process.stdin, process.stdout, {
+    suspend: () => process.kill(process.pid, 'SIGTSTP'),
+    onContinue: (listener) => process.on('SIGCONT', listener),
+  })
+  // On a crash this leaves the alternate screen before Node prints the stack, which would be lost with that screen.
+  for (const end of ['exit', 'uncaughtExceptionMonitor']) process.on(end, screen.close)
+  return screen
+}
 
 // Not process.exit(), which would drop pending output to a pipe.
 process.exitCode = await main({
   argv: process.argv.slice(2),
   env: process.env,
-  stdout: output(process.stdout),
-  stderr: output(process.stderr),
-  stdinIsTTY: process.stdin.isTTY === true,
+  stdout: output(() => process.stdout, 1),
+  stderr: output(() => process.stderr, 2),
+  stdinIsTTY: isatty(0),
   stdin: chunksOfStdin,
   ask,
   readInput,
-  ...(isDrawable ? { screen } : {}),
+  ...(isDrawable ? { screen: openScreen() } : {}),
   signal: interruption.signal,
   compute,
   uid: process.geteuid?.() ?? -1,

@@ -65,18 +65,25 @@ struct ban_state {
 /* First 64 bytes of the data of ban_write; requests follow, and results are written over them. */
 struct ban_header {
 	__u64 since;		/* Unix time in seconds */
+	__u64 netns;		/* inode of the caller's network namespace */
 	__u32 count;		/* of requests */
-	__u32 pad[13];
+	__u32 over;		/* written by the run: 1 = a ban may have expired, so that ban_sweep has work */
+	__u32 pad[10];
 };
+
+/* Labels that a ban must carry to be lifted. */
+#define BAN_MATCH_REASON 1
+#define BAN_MATCH_BY 2
 
 struct ban_request {
 	struct ban_key key;
 	__u64 ttl;		/* ns; 0 = never expires */
 	__u32 op;		/* enum ban_op */
 	__u32 result;		/* enum ban_result */
-	char reason[56];
+	char reason[56];	/* NUL-padded */
 	char by[24];
-	__u64 pad;
+	__u32 match;		/* BAN_MATCH_*, for OP_REMOVE */
+	__u32 pad;
 };
 
 /* A ban as ban_list copies it out of the map, so that many can be read by number. */

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Changes of bans: runs started by `bpftool prog run` under the instance's lock, so that there is one writer. Each run
+ * Changes of bans: runs started by `bpftool prog run` under the lock of the bans, so that there is one writer. Each run
  * leaves map and state consistent: a run cannot be killed half-way.
  */
 #pragma once
 
 #include "abi.h"
+#include "addr.h"
 #include "ban.h"
 #include "maps.h"
 
 /* linux/errno.h */
 #define ERROR_NO_MEMORY 12
 #define ERROR_TOO_BIG 7
+
+/* Line of the policy with struct meta. */
+#define META_LINE 2
 
 struct ban_run {
 	struct xdp_md *ctx;
@@ -147,8 +151,32 @@ static __always_inline __u32 add_ban(const struct ban_run *run, const struct ban
 	return RESULT_ADDED;
 }
 
+/* Whether two texts of a ban are equal. Both are aligned and padded with NUL. */
+static __always_inline int same_text(const char *left, const char *right, __u32 size)
+{
+	__u64 differ = 0;
+
+	for (__u32 i = 0; i < size / sizeof(__u64); i++)
+		differ |= ((const __u64 *)left)[i] ^ ((const __u64 *)right)[i];
+	return differ == 0;
+}
+
+/* Whether a ban carries the labels that `match` asks for. */
+static __always_inline int is_labelled(const struct ban *ban, __u32 match, const char *reason, const char *by)
+{
+	if (match & BAN_MATCH_REASON && !same_text(ban->reason, reason, sizeof(ban->reason)))
+		return 0;
+	return !(match & BAN_MATCH_BY) || same_text(ban->by, by, sizeof(ban->by));
+}
+
 static __always_inline __u32 remove_ban(const struct ban_run *run, const struct ban_request *request)
 {
+	if (request->match) {
+		const struct ban *ban = bpf_map_lookup_elem(&bans, &request->key);
+
+		if (!ban || !is_labelled(ban, request->match, request->reason, request->by))
+			return RESULT_ABSENT;
+	}
 	if (bpf_map_delete_elem(&bans, &request->key))
 		return RESULT_ABSENT;
 	count_out(run->state, &request->key);
@@ -180,7 +208,24 @@ static long write_ban(__u32 index, struct ban_run *run)
 	return 0;
 }
 
-/* Data: a struct ban_header and its requests; each gets its result. XDP_PASS if all were processed. */
+/* Whether the instance belongs to another network namespace, whose addresses the caller cannot know. */
+static __always_inline int is_elsewhere(__u64 netns)
+{
+	const struct meta *meta = (const void *)policy_line(META_LINE);
+
+	return meta && meta->netns != 0 && meta->netns != netns;
+}
+
+/* Whether a ban may have expired. */
+static __always_inline __u32 may_be_over(const struct ban_state *state, __u64 now)
+{
+	return state->next_expiry != 0 && now >= state->next_expiry;
+}
+
+/*
+ * Data: a struct ban_header and its requests; each gets its result. XDP_PASS if all were processed; XDP_DROP if the
+ * instance belongs to another namespace and none was; XDP_ABORTED for invalid data.
+ */
 static __always_inline int write_bans(struct xdp_md *ctx)
 {
 	struct ban_run run = { .ctx = ctx, .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
@@ -188,8 +233,13 @@ static __always_inline int write_bans(struct xdp_md *ctx)
 
 	if (!run.state || bpf_xdp_load_bytes(ctx, 0, &header, sizeof(header)) || header.count > BAN_REQUESTS)
 		return XDP_ABORTED;
+	if (is_elsewhere(header.netns))
+		return XDP_DROP;
 	run.since = header.since;
+	header.over = may_be_over(run.state, run.now);
 	bpf_loop(header.count, write_ban, &run, 0);
+	if (bpf_xdp_store_bytes(ctx, offsetof(struct ban_header, over), &header.over, sizeof(header.over)))
+		return XDP_ABORTED;
 	return run.failed ? XDP_ABORTED : XDP_PASS;
 }
 
@@ -213,7 +263,7 @@ static __always_inline int sweep_bans(void)
 {
 	struct ban_walk walk = { .state = own_ban_state(), .now = bpf_ktime_get_boot_ns() };
 
-	if (!walk.state || walk.state->next_expiry == 0 || walk.now < walk.state->next_expiry)
+	if (!walk.state || !may_be_over(walk.state, walk.now))
 		return 0;
 	bpf_for_each_map_elem(&bans, sweep_ban, &walk, 0);
 	walk.state->next_expiry = walk.next;
@@ -233,7 +283,7 @@ static __always_inline int count_bans(void)
 
 	if (!walk.state)
 		return 0;
-	if (walk.state->next_expiry == 0 || walk.now < walk.state->next_expiry)
+	if (!may_be_over(walk.state, walk.now))
 		walk.live = walk.state->entries;
 	else
 		bpf_for_each_map_elem(&bans, count_ban, &walk, 0);

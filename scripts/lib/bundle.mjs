@@ -45,18 +45,25 @@ function staticSources(outputs, entry) {
   return [...seen].flatMap((path) => Object.keys(outputs[path].inputs))
 }
 
+/** The command that must start fastest: fail2ban runs it for each address. */
+const FASTEST = 'src/commands/verbs/ban.ts'
+
 /**
- * An esbuild plugin that puts the modules that every run loads into one chunk: reading a file takes Node as long as
- * compiling 10 kB of code. esbuild makes a chunk for each set of entries that share modules, so every command imports
- * them all.
+ * An esbuild plugin that puts the modules that every run loads, and those of the fastest command, into one chunk: reading
+ * a file takes Node as long as compiling 10 kB of code. esbuild makes a chunk for each set of entries that share modules,
+ * so every command imports them all.
  *
  * @param outputs of a build without this plugin
  */
 function oneCore(outputs) {
   const made = Object.values(outputs)
-  const own = Object.keys(outputs['dist/cli.js'].inputs)
-  // Those in cli.js itself are not shared.
-  const core = staticSources(outputs, 'dist/cli.js').filter((path) => !own.includes(path))
+  const fastest = Object.keys(outputs).find((path) => outputs[path].entryPoint === FASTEST)
+  if (fastest === undefined) throw new ScriptError(`${FASTEST} is no entry of the bundle`)
+  // Those in the entries themselves are not shared.
+  const own = ['dist/cli.js', fastest].flatMap((path) => Object.keys(outputs[path].inputs))
+  const core = ['dist/cli.js', fastest]
+    .flatMap((path) => staticSources(outputs, path))
+    .filter((path, i, all) => !own.includes(path) && all.indexOf(path) === i)
   const commands = new Set(made.flatMap(({ entryPoint }) => (entryPoint === 'src/cli.ts' ? [] : (entryPoint ?? []))))
   const imports = core.map((path) => {
     const attributes = path.endsWith('.json') ? " with { type: 'json' }" : ''

@@ -20,18 +20,9 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import type { Cache } from './none.ts'
 
-export interface Cache {
-  /** Reads the content stored under a name, aligned to 8 bytes; undefined = no usable content. Never throws. */
-  read(name: string): Buffer | undefined
-  /** Stores content, given in pieces, and replaces the previous content. Never throws. */
-  write(name: string, pieces: readonly Uint8Array[]): void
-  /** The first fault found in the directory or its files. */
-  readonly problem: string | undefined
-}
-
-/** A cache that stores nothing. */
-export const NO_CACHE: Cache = { read: () => undefined, write: () => undefined, problem: undefined }
+export type { Cache }
 
 /**
  * First bytes of every file; after them, the length and the CRC-32 of the content behind HEADER_SIZE bytes: against

@@ -3,7 +3,7 @@
 
 import manifest from '../../package.json' with { type: 'json' }
 import { BPFFS } from '../abi/directory.ts'
-import { type Cache, NO_CACHE, openCache } from '../cache/cache.ts'
+import { type Cache, NO_CACHE } from '../cache/none.ts'
 import { type Diagnostic, EXIT, type Exit, fail } from '../diagnostics.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
 import { wantsColor } from './cli/color.ts'
@@ -14,7 +14,7 @@ import { renderCommandHelp, renderHelp } from './cli/help.ts'
 import { type Invocation, parseArguments } from './cli/parse.ts'
 import { createProgress, type Progress } from './cli/progress.ts'
 import type { Screen } from './cli/screen.ts'
-import { COMPLETE } from './cli/specification.ts'
+import { COMPLETE, type CommandSpec } from './cli/specification.ts'
 import { COMMANDS } from './table.ts'
 
 export interface Output {
@@ -67,9 +67,12 @@ function hostOf(flags: GlobalFlags, { signal, compute }: Terminal, progress: Pro
 const cacheDirectory = ({ env, uid }: Pick<Terminal, 'env' | 'uid'>): string | undefined =>
   env['CACHE_DIRECTORY'] || (uid === 0 ? '/var/cache/xdp' : undefined)
 
-function cacheOf(terminal: Terminal): Cache {
+/** The cache for a command, whose code is loaded only if the command uses it. */
+async function cacheOf({ isCacheless }: CommandSpec, terminal: Terminal): Promise<Cache> {
   const directory = cacheDirectory(terminal)
-  return directory === undefined ? NO_CACHE : openCache(directory, terminal.uid)
+  if (isCacheless || directory === undefined) return NO_CACHE
+  const { openCache } = await import('../cache/cache.ts')
+  return openCache(directory, terminal.uid)
 }
 
 /** Warns of an unusable cache. The command has succeeded without it. */
@@ -84,7 +87,7 @@ function warnOfCache({ cache, color, stderr }: Context, directory: string | unde
   stderr(renderDiagnostics([warning], { color: color.stderr, omitted: 0 }))
 }
 
-function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): Context {
+function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress, cache: Cache): Context {
   const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, screen, onHangup = () => undefined } = terminal
   // Output and the progress line may share a screen, so erase the line first.
   const through =
@@ -93,7 +96,6 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress): 
       progress.clear()
       return write(...args)
     }
-  const cache = cacheOf(terminal)
   return {
     flags,
     cache,
@@ -120,7 +122,7 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
     stderr.write(renderHelp(COMMANDS))
     return EXIT.usage
   } else {
-    const context = contextOf(terminal, flags, progress)
+    const context = contextOf(terminal, flags, progress, await cacheOf(command, terminal))
     const { run } = await command.load()
     const exit = await run(context, args)
     warnOfCache(context, cacheDirectory(terminal))

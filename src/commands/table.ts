@@ -134,18 +134,28 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp ban 2001:db8:7::/48', does: 'ban a network until `xdp unban`' },
       { line: 'xdp ban --stdin --ttl 1d < bad.txt', does: 'ban every address in a file or a stream' },
     ],
+    isCacheless: true,
     load: () => import('./verbs/ban.ts'),
   }),
   command({
     name: 'unban',
     summary: 'lift a ban',
-    description: ['Lifts the ban of exactly this address or CIDR. Exits 0 also if it is not banned.'],
-    argument: { name: 'ADDRESS', required: false, help: 'address or CIDR, as it was banned; not with --stdin' },
+    description: [
+      'Lifts the ban of exactly this address or CIDR. Exits 0 also if it is not banned.',
+      'With --by or --reason, lifts only bans that carry these labels: a program lifts its own bans, not those of others. Without ADDRESS, lifts all of them; --all lifts every ban.',
+    ],
+    argument: {
+      name: 'ADDRESS',
+      required: false,
+      help: 'address or CIDR, as it was banned; not with --stdin or --all',
+    },
     flags: UNBAN_FLAGS,
     examples: [
       { line: 'xdp unban 203.0.113.9', does: 'lift the ban of an address' },
+      { line: 'xdp unban --by fail2ban --reason "jail sshd"', does: 'lift all bans of one author with one reason' },
       { line: 'xdp unban --stdin < pardoned.txt', does: 'lift the bans of all addresses in a file or a stream' },
     ],
+    isCacheless: true,
     load: () => import('./verbs/unban.ts'),
   }),
   command({
@@ -157,6 +167,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp bans', does: 'list all bans' },
       { line: "xdp bans --json | jq -r '.bans[].prefix'", does: 'get the banned prefixes for a script' },
     ],
+    isCacheless: true,
     load: () => import('./verbs/bans.ts'),
   }),
   command({

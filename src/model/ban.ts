@@ -1,7 +1,7 @@
 // Bans: dynamic entries outside the config file. Packets from a banned prefix are dropped until the ban expires, unless
 // an allowlist entry matches.
 
-import type { Prefix } from './text.ts'
+import { type Prefix, parsePrefix } from './text.ts'
 
 /** One ban to add, refresh or remove. */
 export interface BanRequest {
@@ -11,12 +11,24 @@ export interface BanRequest {
   readonly ttlMs: number
 }
 
-/** Texts stored with every ban of a request. */
+/**
+ * Texts stored with a ban. With a request to remove one, the texts that it must carry to be removed; an empty text matches
+ * any.
+ */
 export interface BanLabels {
   /** At most 55 bytes of UTF-8. */
   readonly reason: string
   /** Program or user that requested the ban; at most 23 bytes of UTF-8. */
   readonly by: string
+}
+
+/** A request with its labels. */
+export interface BanOrder extends BanRequest {
+  readonly labels: BanLabels
+  /** Ban also protected addresses. */
+  readonly force: boolean
+  /** Protected beside the addresses of the host: the caller's own connection. */
+  readonly peers: readonly Protected[]
 }
 
 /** Maximum size of each text in bytes, without the final NUL. */
@@ -57,3 +69,23 @@ function isBelow(left: Uint32Array, right: Uint32Array): boolean {
   }
   return false
 }
+
+/** Whether a prefix is in ::ffff:0:0/96: no packet has such a source. */
+const isMapped = ({ family, start, length }: Prefix): boolean =>
+  family === 6 && length >= 96 && start[0] === 0 && start[1] === 0 && start[2] === 0xffff
+
+/** Parses an address or a CIDR; undefined if `text` is neither. */
+export function parseBanned(text: string): Prefix | undefined {
+  const prefix = parsePrefix(text)
+  return prefix && !isMapped(prefix) ? prefix : undefined
+}
+
+/** Why a text cannot be a label, after its name; undefined if it can. */
+export function objectionToLabel(text: string, most: number): string | undefined {
+  const bytes = new TextEncoder().encode(text).length
+  if (bytes > most) return `has ${bytes} bytes, more than ${most}`
+  return /\p{Cc}/u.test(text) ? 'contains a control character' : undefined
+}
+
+/** Ten years in milliseconds. A longer time is a typing error: a ban without a time is permanent. */
+export const LONGEST_BAN = 3650 * 86_400_000

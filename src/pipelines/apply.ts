@@ -1,6 +1,5 @@
 // The pipeline of apply: lock → observe → guard → diff → approve → lower → execute (which verifies) → keep the image.
 
-import type { Paths } from '../abi/paths.ts'
 import { XdpError } from '../diagnostics.ts'
 import type { Target } from '../features/feature.ts'
 import { beginEarly, type Early } from '../kernel/execute/early.ts'
@@ -11,7 +10,8 @@ import { requireLoading } from '../kernel/host/host.ts'
 import type { RawLink } from '../kernel/host/links.ts'
 import { isWatched } from '../kernel/host/lock.ts'
 import { keepImage } from '../kernel/host/memory.ts'
-import { hasExpired, reachesBans, sweepBans } from '../kernel/live/bans.ts'
+import { banLockFile, sweepBans } from '../kernel/live/ban-write.ts'
+import { hasExpired, reachesBans } from '../kernel/live/bans.ts'
 import { restHealth } from '../kernel/live/health.ts'
 import type { Observation } from '../kernel/observe/observe.ts'
 import { shielded } from '../kernel/tools/interrupt.ts'
@@ -62,10 +62,11 @@ async function withEarly<T>(early: Early, body: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Removes expired bans, with the lock held. Ignores a failure: they have ended anyway. */
-async function sweep(paths: Paths, { committed, instance }: Observation): Promise<void> {
+/** Removes expired bans, unless another process changes bans. Ignores a failure: they have ended anyway. */
+async function sweep({ host, paths }: Session, { committed, instance }: Observation): Promise<void> {
   if (!reachesBans(instance, committed) || !hasExpired(instance)) return
-  await sweepBans(paths, committed.number).catch((error: unknown) => {
+  const lock = { file: await banLockFile(host.bpffs, host.instance), timeoutMs: 0 }
+  await sweepBans({ paths, lock, netns: 0n }, committed.number).catch((error: unknown) => {
     if (!(error instanceof XdpError)) throw error
   })
 }
@@ -150,7 +151,7 @@ async function applyInSession(
   const body = async (): Promise<Applied | 'declined'> => {
     const made = await makePlan(session, desired, { now: now(), acceptShrink }, early)
     const { plan, live } = made
-    await sweep(session.paths, live)
+    await sweep(session, live)
     const keepsHealth = !(await forgetsHealth(host, desired.state, live))
     if (isIdle(plan, live)) {
       if (!keepsHealth) await restHealth(session.paths, live)

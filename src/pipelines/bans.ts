@@ -1,51 +1,53 @@
-// The pipeline of bans: guard → lock → write. It does not observe, so that one ban costs one reading of the pins, one
-// bpftool process for the namespace and one for the write.
+// Bans are written by the daemon, if one answers soon, else by this process: guard → write. Neither waits for an apply.
+// Imports little, so that `xdp ban` starts fast; ban-list.ts lists bans.
 
-import { XdpError } from '../diagnostics.ts'
-import { ownNetns } from '../kernel/host/host.ts'
-import { protectedAddresses } from '../kernel/host/protect.ts'
-import { listBans as readBans } from '../kernel/live/ban-list.ts'
-import { banGeneration, banNetns, MOST_REQUESTS, writeBans } from '../kernel/live/bans.ts'
+import { pinPaths } from '../abi/paths.ts'
+import { CODES, type Code, fail } from '../diagnostics.ts'
+import { askDaemon, controlSocket } from '../kernel/host/control.ts'
+import { type Host, ownNetns, requireHost } from '../kernel/host/host.ts'
+import { ownPeers, protectedAddresses } from '../kernel/host/protect.ts'
+import { banGeneration, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
+import { runNow } from '../kernel/tools/now.ts'
+import { useRunner } from '../kernel/tools/spawn.ts'
 import {
-  type Ban,
   type BanLabels,
+  type BanOrder,
   type BanOutcome,
   type BanRequest,
   coversAddress,
   type Protected,
 } from '../model/ban.ts'
-import { compareAddresses } from '../model/text.ts'
-import { guardNamespace } from '../plan/guard.ts'
-import { type Host, interruptible, now, openSession, reading, refuse, type Session, withLock } from './session.ts'
+import { MOST_MESSAGE_REQUESTS } from '../model/ban-wire.ts'
 
-/** Throws E201 if the instance belongs to another network namespace, whose own addresses cannot be read here. */
-async function requireNamespace({ paths }: Session): Promise<void> {
-  const [netns, own] = await Promise.all([banNetns(paths), ownNetns()])
-  refuse(guardNamespace({ netns, ownNetns: own }))
-}
-
-/** The protected addresses that a request would ban. */
-const covered = ({ op, prefix }: BanRequest, addresses: readonly Protected[]): readonly Protected[] =>
-  op === 'remove' ? [] : addresses.filter(({ address }) => coversAddress(prefix, address))
+/** The protected addresses that an order would ban. */
+const covered = ({ op, prefix, force, peers }: BanOrder, addresses: readonly Protected[]): readonly Protected[] =>
+  op === 'remove' || force ? [] : [...peers, ...addresses].filter(({ address }) => coversAddress(prefix, address))
 
 /** Milliseconds for which the protected addresses are cached: a stream of requests may last for days. */
 const FRESH = 5000
 
-/** Changes bans, once or repeatedly; caches facts about the host for a moment. */
-export interface BanSession {
+/** Writes bans, once or repeatedly; caches facts about the host for a moment. */
+export interface BanWriter {
   /**
-   * Carries out requests in order; returns one outcome each. Without `force`, refuses those that cover a protected
-   * address and carries out the others. Throws E116 if nothing is applied, E106 if another process holds the lock.
+   * Carries out orders in the given sequence; returns one outcome each. Refuses those that cover a protected address and
+   * carries out the others. Throws E116 if nothing is applied, E201 in another namespace, E106 if the lock stays held.
    */
-  readonly change: (requests: readonly BanRequest[], labels: BanLabels, force: boolean) => Promise<BanOutcome[]>
+  readonly write: (orders: readonly BanOrder[]) => Promise<BanOutcome[]>
 }
 
-/** Throws E116 if nothing is applied, E201 in another namespace. */
-export async function openBans(host: Host): Promise<BanSession> {
-  const session = await openSession(host)
-  const inNamespace = requireNamespace(session)
-  // Awaited in `change`; this prevents an unhandled rejection until then.
-  inNamespace.catch(() => undefined)
+/** Throws E201 with the namespaces. Loads the code for it only here. */
+async function refuseNamespace(host: Host): Promise<never> {
+  const { refuseElsewhere } = await import('./elsewhere.ts')
+  return refuseElsewhere(host)
+}
+
+/** A writer in this process. Throws E104 and E105. */
+export async function openWriter(host: Host): Promise<BanWriter> {
+  await requireHost(host)
+  const { bpffs, instance, lockTimeoutMs } = host
+  const paths = pinPaths(bpffs, instance)
+  const lock = { file: await banLockFile(bpffs, instance), timeoutMs: lockTimeoutMs }
+  const access = { paths, lock, netns: await ownNetns() }
   let known: readonly Protected[] = []
   let knownAt = Number.NEGATIVE_INFINITY
   const protectedNow = async (): Promise<readonly Protected[]> => {
@@ -55,56 +57,63 @@ export async function openBans(host: Host): Promise<BanSession> {
     }
     return known
   }
+  const writePart = async (orders: readonly BanOrder[]): Promise<readonly BanOutcome['result'][]> => {
+    const results = await writeBans(access, await banGeneration(paths), orders, Math.floor(Date.now() / 1000))
+    return results === 'elsewhere' ? refuseNamespace(host) : results
+  }
   return {
-    change: async (requests, labels, force) => {
-      const isGuarded = !force && requests.some(({ op }) => op === 'add')
-      const [addresses] = await Promise.all([isGuarded ? protectedNow() : [], inNamespace])
-      return write(session, requests, labels, addresses)
+    async write(orders) {
+      const isGuarded = orders.some(({ op, force }) => op === 'add' && !force)
+      const addresses = isGuarded ? await protectedNow() : []
+      const outcomes: BanOutcome[] = orders.map((order) => {
+        const protects = covered(order, addresses)
+        return protects.length > 0 ? { result: 'refused', protects } : { result: 'absent' }
+      })
+      const wanted = orders.flatMap((_, i) => (outcomes[i]?.result === 'refused' ? [] : [i]))
+      for (let first = 0; first < wanted.length; first += MOST_REQUESTS) {
+        const part = wanted.slice(first, first + MOST_REQUESTS)
+        const results = await writePart(part.map((i) => orders[i] as BanOrder))
+        for (const [at, result] of results.entries()) outcomes[part[at] as number] = { result } as BanOutcome
+      }
+      return outcomes
     },
   }
 }
 
-async function write(
-  session: Session,
-  requests: readonly BanRequest[],
-  labels: BanLabels,
-  addresses: readonly Protected[],
-): Promise<BanOutcome[]> {
-  const outcomes: BanOutcome[] = requests.map((request) => {
-    const protects = covered(request, addresses)
-    return protects.length > 0 ? { result: 'refused', protects } : { result: 'absent' }
-  })
-  const wanted = requests.flatMap((_, i) => (outcomes[i]?.result === 'refused' ? [] : [i]))
-  for (let first = 0; first < wanted.length; first += MOST_REQUESTS) {
-    const part = wanted.slice(first, first + MOST_REQUESTS)
-    const chosen = part.map((i) => requests[i] as BanRequest)
-    const { paths } = session
-    // Under the lock: an apply may have replaced the generation.
-    const results = await withLock(session, async () =>
-      writeBans(paths, await banGeneration(paths), chosen, labels, now()),
-    )
-    for (const [at, result] of results.entries()) outcomes[part[at] as number] = { result } as BanOutcome
-  }
-  return outcomes
+/** A writer for short commands, which starts tools without the event loop. */
+async function openQuickWriter(host: Host): Promise<BanWriter> {
+  useRunner(runNow)
+  return openWriter(host)
 }
 
-/** Every ban in force, sorted by address. Removes expired bans, unless another process holds the lock. */
-export const listBans = (host: Host): Promise<Ban[]> => interruptible(host, () => listInSession(host))
+/** Changes bans for a command. */
+export interface BanSession {
+  /** Carries out requests; see BanWriter. */
+  readonly change: (requests: readonly BanRequest[], labels: BanLabels, force: boolean) => Promise<BanOutcome[]>
+}
 
-async function listInSession(host: Host): Promise<Ban[]> {
-  const session = await openSession(host)
-  const { paths } = session
-  await banGeneration(paths)
-  const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
-  const impatient = { ...session, host: { ...host, lockTimeoutMs: 0 } }
-  const bans = await withLock(impatient, () => read(true)).catch((error: unknown) => {
-    // Another process holds the lock, or /run is not writable.
-    const isUnlocked = error instanceof XdpError && ['E106', 'E115'].includes(error.diagnostics[0]?.code ?? '')
-    if (!isUnlocked) throw error
-    return reading(() => read(false))
-  })
-  return bans.sort(
-    ({ prefix: left }, { prefix: right }) =>
-      left.family - right.family || compareAddresses(left.start, right.start) || left.length - right.length,
-  )
+/** Opens the bans of an instance. Throws E104 and E105. */
+export async function openBans(host: Host): Promise<BanSession> {
+  await requireHost(host)
+  const socket = await controlSocket(host.bpffs, host.instance)
+  const netns = await ownNetns()
+  const peers = ownPeers()
+  let writer: Promise<BanWriter> | undefined
+  const ask = async (orders: readonly BanOrder[]): Promise<readonly BanOutcome[] | undefined> => {
+    const answer = await askDaemon(socket, { orders, netns })
+    if (!answer?.error) return answer?.outcomes
+    const { code, message, hint } = answer.error
+    throw fail(code in CODES ? (code as Code) : 'E101', message, hint)
+  }
+  return {
+    async change(requests, labels, force) {
+      const orders = requests.map((request): BanOrder => ({ ...request, labels, force, peers }))
+      if (orders.length <= MOST_MESSAGE_REQUESTS) {
+        const outcomes = await ask(orders)
+        if (outcomes) return [...outcomes]
+      }
+      writer ??= openQuickWriter(host)
+      return (await writer).write(orders)
+    },
+  }
 }

@@ -19,6 +19,7 @@ import { feedFacts, type Surroundings } from '../report/stats.ts'
 import type { WatchEvent, WatchState } from '../report/watch.ts'
 import { type Book, openBook } from './book.ts'
 import { type Checks, runChecks } from './checks.ts'
+import { type Control, tryControl } from './control.ts'
 import { exposeMetrics } from './endpoint.ts'
 import { type ConfigFile, openConfig } from './files/config-file.ts'
 import { listenToFiles } from './files/file-events.ts'
@@ -269,6 +270,7 @@ const given = (signal: AbortSignal | undefined): Promise<string> =>
 interface Started extends Running {
   readonly watcher: Watcher
   readonly audience: Audience
+  readonly control: Control | undefined
 }
 
 /** A separate function, so that no variable of `runDaemon` keeps the first config in memory. */
@@ -279,9 +281,10 @@ async function start(options: DaemonOptions): Promise<Started> {
   const watcher = await openWatcher(host)
   const audience = gather(options, watcher, () => running.loop.busyMs())
   const running = begin(first, file, options, audience)
+  const control = await tryControl(quiet(host), (what) => audience.emit({ event: 'trouble', what }))
   audience.emit({ event: 'started', pid: watcher.pid, instance: host.instance, config: path })
   void running.loop.request('start')
-  return { ...running, watcher, audience }
+  return { ...running, watcher, audience, control }
 }
 
 /**
@@ -289,7 +292,7 @@ async function start(options: DaemonOptions): Promise<Started> {
  * instance, the host lacks something) and where it loses its lock.
  */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
-  const { loop, stop, watcher, audience } = await start(options)
+  const { loop, stop, watcher, audience, control } = await start(options)
   const { emit, service } = audience
   options.onHangup(() => {
     service?.reloading()
@@ -299,6 +302,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const reason = await Promise.race([given(options.host.signal), lost])
   emit({ event: 'stopping', reason: reason ?? 'the lock was lost' })
   await service?.stopping()
+  await control?.close()
   await stop()
   try {
     await leave(options, loop, reason)

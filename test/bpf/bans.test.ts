@@ -174,3 +174,16 @@ test(`random prefixes of every length match packets around their edges, seed ${s
   })
   expect(wrong, `seed ${seed}`).toEqual([])
 })
+
+test('a removal that names an author or a reason spares the bans of others', async () => {
+  await plane.loadState(policy('pass'))
+  await bans.ban({ prefix: '192.0.2.1' }, { prefix: '192.0.2.2' })
+  expect(await bans.unbanOf({ by: 'another' }, '192.0.2.1')).toEqual(['absent'])
+  expect(await bans.unbanOf({ reason: 'another' }, '192.0.2.1')).toEqual(['absent'])
+  // A prefix of the right text is another text.
+  expect(await bans.unbanOf({ by: 'tes' }, '192.0.2.1')).toEqual(['absent'])
+  expect(await bans.unbanOf({ by: 'test', reason: 'another' }, '192.0.2.1')).toEqual(['absent'])
+  expect(await bans.unbanOf({ by: 'test' }, '192.0.2.1', '192.0.2.9')).toEqual(['removed', 'absent'])
+  expect(await bans.unbanOf({ by: 'test', reason: 'a test' }, '192.0.2.2')).toEqual(['removed'])
+  expect(await bans.state()).toMatchObject({ entries: 0, places4: 0 })
+})

@@ -1,14 +1,16 @@
 // examples/fail2ban and examples/crowdsec in use: a log line makes fail2ban ban with our action, and a packet is
 // dropped; after the unban it passes. Calls the bouncer script like CrowdSec's custom bouncer.
 
-import { execFileSync, spawn } from 'node:child_process'
-import { appendFileSync, chmodSync, copyFileSync, mkdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { inDepth } from '../support/depth.ts'
 import { findFail2ban } from '../support/fail2ban.ts'
+import { type ActionFile, configureFail2ban, Fail2banServer, guess, type Place } from '../support/fail2ban-server.ts'
 import { Lab } from '../support/hosts.ts'
+import { Watching } from '../support/watching.ts'
 
 const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url))
 const HOST = '192.0.2.1'
@@ -16,6 +18,8 @@ const PEER = '192.0.2.2'
 
 let lab: Lab
 let command: string
+let watching: Watching | undefined
+let server: Fail2banServer | undefined
 beforeEach(async () => {
   lab = new Lab()
   lab.write('xdp.yaml', 'version: 1\ninterfaces: { eth0: { mode: generic } }\n')
@@ -24,61 +28,84 @@ beforeEach(async () => {
   command = lab.write('xdp', `#!/bin/sh\nexec ${lab.argv().join(' ')} "$@"\n`)
   chmodSync(command, 0o755)
 })
-afterEach(() => lab.close())
+afterEach(async () => {
+  await server?.end()
+  await watching?.end('SIGKILL')
+  server = undefined
+  watching = undefined
+  lab.close()
+})
 
 const received = (): Promise<number> => lab.ping(HOST, { count: 1 })
 
-test('fail2ban bans with the action, and lifts the ban', async (context) => {
+interface Listed {
+  readonly prefix: string
+  readonly by: string | null
+  readonly reason: string | null
+  readonly ttl_left: number | null
+}
+const bans = async (): Promise<readonly Listed[]> =>
+  (JSON.parse(await lab.ok('bans', '--json')) as { bans: Listed[] }).bans
+
+const place = (): Place => ({ directory: lab.directory, netns: lab.host, bpffs: lab.bpffs, command })
+
+const PATHS: readonly (readonly [ActionFile, 'without' | 'with'])[] = [
+  ['xdp.conf', 'without'],
+  ['xdp.py', 'without'],
+  ['xdp.py', 'with'],
+]
+
+test.for(PATHS)('fail2ban bans and lifts with %s, %s a daemon', async ([action, daemon], context) => {
   const fail2ban = findFail2ban()
   if (typeof fail2ban === 'string') return context.skip(fail2ban)
-  const log = lab.write('auth.log', '')
-  const action = join(lab.directory, 'action.d')
-  mkdirSync(action)
-  copyFileSync(join(EXAMPLES, 'fail2ban/xdp.conf'), join(action, 'xdp.conf'))
-  lab.write('filter.d/guess.conf', '[Definition]\nfailregex = ^ guess from <HOST>$\n')
-  const files = ['logtarget = STDERR', 'dbfile = None', 'allowipv6 = auto']
-  lab.write(
-    'fail2ban.conf',
-    `[Definition]\nloglevel = INFO\nsocket = ${lab.directory}/f2b.sock\npidfile = ${lab.directory}/f2b.pid\n${files.join('\n')}\n`,
-  )
-  const jail = ['enabled = true', 'filter = guess', `logpath = ${log}`, 'backend = polling', 'maxretry = 1']
-  lab.write(
-    'jail.conf',
-    `[guess]\n${jail.join('\n')}\nbantime = 600\nfindtime = 600\nusedns = no\nignoreself = false\naction = xdp[xdp="${command}"]\n`,
-  )
-  const where = ['-c', lab.directory, '-s', `${lab.directory}/f2b.sock`, '-p', `${lab.directory}/f2b.pid`]
-  const env = { ...process.env, ...fail2ban.env }
-  const [file, ...rest] = [...fail2ban.server, '-f', ...where, 'start']
-  const server = spawn(file ?? '', rest, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let said = ''
-  for (const stream of [server.stdout, server.stderr]) {
-    stream.on('data', (data) => {
-      said += data
-    })
-  }
-  const ended = new Promise((resolve) => server.on('close', resolve))
-  try {
-    await expect.poll(() => said).toContain("Jail 'guess' started")
-    expect(await received()).toBe(1)
-    const now = new Date()
-    const stamp = new Date(now.getTime() - now.getTimezoneOffset() * 60_000)
-      .toISOString()
-      .slice(0, 19)
-      .replace('T', ' ')
-    appendFileSync(log, `${stamp} guess from ${PEER}\n`)
-    await expect.poll(received).toBe(0)
-    const { bans } = JSON.parse(await lab.ok('bans', '--json')) as { bans: { ttl_left: number }[] }
-    expect(bans).toMatchObject([{ prefix: `${PEER}/32`, by: 'fail2ban', reason: 'jail guess' }])
-    expect(bans[0]?.ttl_left).toBeGreaterThan(590)
-    const [client, ...args] = [...fail2ban.client, ...where, 'set', 'guess', 'unbanip', PEER]
-    execFileSync(client ?? '', args, { env, stdio: 'pipe' })
-    await expect.poll(received).toBe(1)
-    expect(said).not.toMatch(/ERROR/)
-  } finally {
-    server.kill('SIGTERM')
-    await ended
-  }
+  if (daemon === 'with') watching = await Watching.ready(lab)
+  const log = configureFail2ban(place(), action)
+  const running = new Fail2banServer(fail2ban, place())
+  server = running
+  await expect.poll(() => running.said).toContain("Jail 'guess' started")
+  expect(await received()).toBe(1)
+  guess(log, PEER)
+  await expect.poll(received).toBe(0)
+  const [ban] = await bans()
+  expect(ban).toMatchObject({ prefix: `${PEER}/32`, by: 'fail2ban', reason: 'jail guess' })
+  expect(ban?.ttl_left).toBeGreaterThan(590)
+  running.client('set', 'guess', 'unbanip', PEER)
+  await expect.poll(received).toBe(1)
+  // It lifts no ban of others.
+  running.client('set', 'guess', 'banip', '10.0.0.1', '10.0.0.2')
+  await expect.poll(async () => (await bans()).length).toBe(2)
+  await lab.ok('ban', '10.0.0.1', '--by', 'operator')
+  await lab.ok('ban', '10.0.0.3', '--by', 'fail2ban', '--reason', 'jail another')
+  running.client('unban', '--all')
+  await expect.poll(async () => (await bans()).map(({ prefix }) => prefix)).toEqual(['10.0.0.1/32', '10.0.0.3/32'])
+  expect(running.said).not.toMatch(/ERROR/)
 })
+
+test.for(['without', 'with'] as const)(
+  'fail2ban restores its bans after a restart, %s a daemon',
+  async (daemon, context) => {
+    const fail2ban = findFail2ban()
+    if (typeof fail2ban === 'string') return context.skip(fail2ban)
+    if (daemon === 'with') watching = await Watching.ready(lab)
+    configureFail2ban(place(), 'xdp.py')
+    const addresses = Array.from({ length: 600 }, (_, i) => `10.0.${i >> 8}.${i & 255}`)
+    const prefixes = addresses.map((address) => `${address}/32`)
+    const first = new Fail2banServer(fail2ban, place())
+    server = first
+    await expect.poll(() => first.said).toContain("Jail 'guess' started")
+    first.client('set', 'guess', 'banip', ...addresses)
+    const listed = async (): Promise<readonly string[]> => (await bans()).map(({ prefix }) => prefix)
+    await expect.poll(listed).toEqual(prefixes)
+    await first.end()
+    // A stop lifts the bans of the jail.
+    expect(await listed()).toEqual([])
+    const second = new Fail2banServer(fail2ban, place())
+    server = second
+    await expect.poll(listed).toEqual(prefixes)
+    expect((await bans()).every(({ ttl_left }) => ttl_left !== null && ttl_left <= 600)).toBe(true)
+    expect(second.said).not.toMatch(/ERROR/)
+  },
+)
 
 inDepth('the script for the CrowdSec bouncer adds and deletes bans', async () => {
   const bouncer = (...args: readonly string[]): string =>

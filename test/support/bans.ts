@@ -3,9 +3,9 @@
 import type { BanState } from '../../src/abi/generated.ts'
 import { type Paths, pinPaths } from '../../src/abi/paths.ts'
 import { banStatePart } from '../../src/features/bans.ts'
-import { sweepBans, writeBans } from '../../src/kernel/live/bans.ts'
+import { sweepBans, writeBans } from '../../src/kernel/live/ban-write.ts'
 import { runParts } from '../../src/kernel/tools/bpftool.ts'
-import type { BanOutcome, BanRequest } from '../../src/model/ban.ts'
+import type { BanLabels, BanOutcome, BanRequest } from '../../src/model/ban.ts'
 import { type Prefix, parsePrefix } from '../../src/model/text.ts'
 import type { DataPlane } from './bpf.ts'
 
@@ -14,9 +14,14 @@ export interface Banning {
   readonly ttlMs?: number
 }
 
+type Result = BanOutcome['result']
+
 export interface Bans {
-  readonly ban: (...wanted: readonly Banning[]) => Promise<BanOutcome['result'][]>
-  readonly unban: (...prefixes: readonly string[]) => Promise<BanOutcome['result'][]>
+  /** Bans with the labels `a test` and `test`. */
+  readonly ban: (...wanted: readonly Banning[]) => Promise<readonly Result[]>
+  readonly unban: (...prefixes: readonly string[]) => Promise<readonly Result[]>
+  /** Lifts bans that carry these labels. */
+  readonly unbanOf: (labels: Partial<BanLabels>, ...prefixes: readonly string[]) => Promise<readonly Result[]>
   readonly sweep: () => Promise<void>
   readonly state: () => Promise<BanState>
 }
@@ -33,12 +38,23 @@ export function bansOf(plane: DataPlane): Bans {
     sharedMap: ({ name }) => plane.map(name),
     program: (_, program) => plane.program(program),
   }
-  const write = (requests: readonly BanRequest[]): Promise<BanOutcome['result'][]> =>
-    writeBans(paths, 1, requests, { reason: 'a test', by: 'test' }, 1_700_000_000)
+  const access = { paths, lock: undefined, netns: 1n }
+  const write = async (requests: readonly BanRequest[], labels: BanLabels): Promise<readonly Result[]> => {
+    const orders = requests.map((request) => ({ ...request, labels, force: true, peers: [] }))
+    const results = await writeBans(access, 1, orders, 1_700_000_000)
+    if (results === 'elsewhere') throw new Error('the data plane belongs to another namespace')
+    return results
+  }
+  const remove = (prefix: string): BanRequest => ({ op: 'remove', prefix: parse(prefix), ttlMs: 0 })
   return {
-    ban: (...wanted) => write(wanted.map(({ prefix, ttlMs = 0 }) => ({ op: 'add', prefix: parse(prefix), ttlMs }))),
-    unban: (...prefixes) => write(prefixes.map((prefix) => ({ op: 'remove', prefix: parse(prefix), ttlMs: 0 }))),
-    sweep: () => sweepBans(paths, 1),
+    ban: (...wanted) =>
+      write(
+        wanted.map(({ prefix, ttlMs = 0 }) => ({ op: 'add', prefix: parse(prefix), ttlMs })),
+        { reason: 'a test', by: 'test' },
+      ),
+    unban: (...prefixes) => write(prefixes.map(remove), { reason: '', by: '' }),
+    unbanOf: (labels, ...prefixes) => write(prefixes.map(remove), { reason: '', by: '', ...labels }),
+    sweep: () => sweepBans(access, 1),
     state: async () => (await runParts(banStatePart(paths, 1)))[0],
   }
 }

@@ -181,9 +181,12 @@ export class FakeKernel {
   }
 
   readonly runner: Runner = async (tool, argv, input) => {
-    if (tool === 'sh') return this.#guarded(argv.slice(3), (input ?? '').trim().split('\n'))
-    if (argv.includes('-batch')) return noRoutes((input ?? '').trim().split('\n'))
-    if (argv.includes('batch')) return this.#batch((input ?? '').trim().split('\n'))
+    const lines = String(input ?? '')
+      .trim()
+      .split('\n')
+    if (tool === 'sh') return this.#guarded(argv.slice(3), lines)
+    if (argv.includes('-batch')) return noRoutes(lines)
+    if (argv.includes('batch')) return this.#batch(lines)
     const [, ...words] = argv
     try {
       const output = tool === 'ip' ? this.#ip(argv) : this.#command(words)

@@ -1,10 +1,10 @@
 // Bans without a kernel: parsing, addresses that a ban must not cover, and rendering.
 
 import { expect, test } from 'vitest'
-import { parseBanned, parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/verbs/ban-words.ts'
+import { parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/verbs/ban-words.ts'
 import { sshPeers } from '../../src/kernel/host/protect.ts'
-import { banKey, encodeRequests } from '../../src/kernel/live/bans.ts'
-import { type Ban, coversAddress } from '../../src/model/ban.ts'
+import { banKey, encodeRequests } from '../../src/kernel/live/ban-write.ts'
+import { type Ban, type BanOrder, coversAddress, parseBanned } from '../../src/model/ban.ts'
 import { type Prefix, parseAddress, parsePrefix } from '../../src/model/text.ts'
 import { renderBanReport, renderBans, renderBansJson } from '../../src/render/bans.ts'
 import { formatDuration } from '../../src/render/duration.ts'
@@ -36,9 +36,9 @@ test.each([
   ['example.org', false],
 ])('%s can be banned: %j', (text, expected) => expect(parseBanned(text) !== undefined).toBe(expected))
 
-test('rejects invalid words with a hint', () => {
-  expect(() => readBanned('10.0.0.1/8')).toThrow(/E300.*after the first 8/)
-  expect(() => readBanned('192.0.2.1-192.0.2.9')).toThrow(/E300/)
+test('rejects invalid words with a hint', async () => {
+  await expect(readBanned('10.0.0.1/8')).rejects.toThrow(/E300.*after the first 8/)
+  await expect(readBanned('192.0.2.1-192.0.2.9')).rejects.toThrow(/E300/)
   expect(() => readTtl('soon')).toThrow(/E300.*soon/)
   expect(() => readLabels({ reason: 'ü'.repeat(28), by: undefined })).toThrow(/--reason has 56 bytes/)
   expect(() => readLabels({ reason: undefined, by: 'a\nb' })).toThrow(/--by contains a control/)
@@ -61,8 +61,9 @@ test('keys hold the bits of a prefix from the top', () => {
 })
 
 test('a run has a header and two lines per request', () => {
-  const request = { op: 'add', prefix: prefix('192.0.2.1'), ttlMs: 1000 } as const
-  expect(encodeRequests([request, request], { reason: 'r', by: 'b' }, 1).length).toBe(64 + 2 * 128)
+  const labels = { reason: 'r', by: 'b' }
+  const request: BanOrder = { op: 'add', prefix: prefix('192.0.2.1'), ttlMs: 1000, labels, force: false, peers: [] }
+  expect(encodeRequests([request, request], 1n, 1).length).toBe(64 + 2 * 128)
 })
 
 test('SSH peers are the remote ends of established connections to port 22; mapped addresses become IPv4', () => {

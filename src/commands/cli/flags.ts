@@ -103,6 +103,9 @@ export const WATCH_FLAGS = {
 } as const satisfies FlagSpecs
 
 export const UNBAN_FLAGS = {
+  all: { type: 'boolean', help: 'lift every ban' },
+  by: { type: 'string', value: 'NAME', help: 'lift only bans of this author: all of them, or that of ADDRESS' },
+  reason: { type: 'string', value: 'TEXT', help: 'lift only bans with exactly this reason' },
   stdin: { type: 'boolean', help: 'read lines of ADDRESS from stdin; ignores times, so lists for `ban` work' },
 } as const satisfies FlagSpecs
 

@@ -18,6 +18,8 @@ export interface CommandSpec<S extends FlagSpecs = FlagSpecs> {
   readonly argument?: ArgumentSpec
   readonly flags: S
   readonly examples: readonly Example[]
+  /** The command reads and compiles no lists. */
+  readonly isCacheless?: true
   /** Imports the command when it runs, so that other commands start without its code. */
   readonly load: () => Promise<{ readonly run: (context: Context, args: Arguments<S>) => Promise<Exit> }>
 }

@@ -1,11 +1,11 @@
 // xdp ban --stdin and unban --stdin: handles lines as they arrive, so that the stream may be the live output of a program.
 
 import type { Location } from '../../diagnostics.ts'
-import type { BanLabels, BanRequest } from '../../model/ban.ts'
+import { type BanLabels, type BanRequest, parseBanned } from '../../model/ban.ts'
 import { openBans } from '../../pipelines/bans.ts'
 import type { Context } from '../cli/context.ts'
 import type { BanTally } from './ban-report.ts'
-import { explainBanned, parseBanned, parseTtl, TTL_HINT } from './ban-words.ts'
+import { explainBanned, parseTtl, TTL_HINT } from './ban-words.ts'
 
 /** Most characters of a line that are read, more than any address with a time; the rest is dropped. */
 const LONGEST_LINE = 1000
@@ -41,12 +41,12 @@ function locate({ number, text }: Line, word: string): Location {
 }
 
 /** Parses a line into a request; undefined for an empty line, a comment, and a rejected line. */
-function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): BanRequest | undefined {
+async function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): Promise<BanRequest | undefined> {
   const [address, ttl, surplus] = line.text.replace(/#.*/, '').trim().split(/\s+/)
   if (!address) return undefined
   const prefix = parseBanned(address)
   if (!prefix) {
-    tally.reject({ ...explainBanned(address), at: locate(line, address) })
+    tally.reject({ ...(await explainBanned(address)), at: locate(line, address) })
     return undefined
   }
   const time = ttl === undefined ? ttlMs : parseTtl(ttl)
@@ -67,10 +67,11 @@ function readLine(line: Line, { op, ttlMs }: Settings, tally: BanTally): BanRequ
 export async function banStream({ host, stdin }: Context, settings: Settings, tally: BanTally): Promise<void> {
   const bans = await openBans(host)
   for await (const lines of linesOf(stdin())) {
-    const wanted = lines.flatMap((line) => {
-      const request = readLine(line, settings, tally)
-      return request ? [{ line, request }] : []
-    })
+    const wanted: { readonly line: Line; readonly request: BanRequest }[] = []
+    for (const line of lines) {
+      const request = await readLine(line, settings, tally)
+      if (request) wanted.push({ line, request })
+    }
     if (wanted.length === 0) continue
     const requests = wanted.map(({ request }) => request)
     const outcomes = await bans.change(requests, settings.labels, settings.force)

@@ -6,7 +6,6 @@ import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { BAN_FLAGS } from '../cli/flags.ts'
 import { BanTally } from './ban-report.ts'
-import { banStream } from './ban-stream.ts'
 import { readBanned, readLabels, readTtl } from './ban-words.ts'
 
 export async function run(context: Context, { positionals, options }: Arguments<typeof BAN_FLAGS>): Promise<Exit> {
@@ -20,11 +19,12 @@ export async function run(context: Context, { positionals, options }: Arguments<
   const tally = new BanTally()
   if (options.stdin) {
     if (address !== undefined) throw fail('E300', `"${address}" and --stdin exclude each other`, 'give one of them')
+    const { banStream } = await import('./ban-stream.ts')
     await banStream(context, settings, tally)
     return tally.report(context)
   }
   if (address === undefined) throw fail('E300', '`xdp ban` needs ADDRESS, or --stdin', 'xdp ban ADDRESS')
-  const request = { op: 'add', prefix: readBanned(address), ttlMs: settings.ttlMs } as const
+  const request = { op: 'add', prefix: await readBanned(address), ttlMs: settings.ttlMs } as const
   const bans = await openBans(context.host)
   for (const outcome of await bans.change([request], settings.labels, settings.force)) {
     tally.add(request, outcome)

@@ -1,7 +1,7 @@
 // xdp bans
 
 import { EXIT, type Exit } from '../../diagnostics.ts'
-import { listBans } from '../../pipelines/bans.ts'
+import { listBans } from '../../pipelines/ban-list.ts'
 import { renderBans, renderBansJson } from '../../render/bans.ts'
 import type { Context } from '../cli/context.ts'
 

@@ -6,24 +6,47 @@ import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { UNBAN_FLAGS } from '../cli/flags.ts'
 import { BanTally } from './ban-report.ts'
-import { banStream } from './ban-stream.ts'
-import { readBanned } from './ban-words.ts'
+import { readBanned, readLabels } from './ban-words.ts'
 
-const NO_LABELS = { reason: '', by: '' }
+type Given = Arguments<typeof UNBAN_FLAGS>
 
-export async function run(context: Context, { positionals, options }: Arguments<typeof UNBAN_FLAGS>): Promise<Exit> {
-  const [address] = positionals
+/** The chosen bans: those of an address, of stdin, or all that carry the labels. Throws E300 without exactly one. */
+function choiceOf({ positionals: [address], options }: Given): 'address' | 'stdin' | 'all' {
+  const { stdin, all, by, reason } = options
+  if (address !== undefined && (stdin || all)) {
+    throw fail('E300', `"${address}" and --${stdin ? 'stdin' : 'all'} exclude each other`, 'give one of them')
+  }
+  if (stdin && all) throw fail('E300', '--stdin and --all exclude each other', 'give one of them')
+  if (address !== undefined) return 'address'
+  if (stdin) return 'stdin'
+  if (all || by !== undefined || reason !== undefined) return 'all'
+  throw fail('E300', '`xdp unban` needs ADDRESS, --stdin, --all, --by or --reason', 'xdp unban ADDRESS')
+}
+
+export async function run(context: Context, given: Given): Promise<Exit> {
+  const { positionals, options } = given
+  const labels = readLabels(options)
+  if (options.by === '' || options.reason === '') {
+    throw fail(
+      'E300',
+      'an empty --by or --reason matches no ban',
+      'leave the flag out to lift the bans of every author',
+    )
+  }
+  const choice = choiceOf(given)
   const tally = new BanTally()
-  if (options.stdin) {
-    if (address !== undefined) throw fail('E300', `"${address}" and --stdin exclude each other`, 'give one of them')
-    await banStream(context, { op: 'remove', labels: NO_LABELS, ttlMs: 0, force: true }, tally)
+  if (choice === 'stdin') {
+    const { banStream } = await import('./ban-stream.ts')
+    await banStream(context, { op: 'remove', labels, ttlMs: 0, force: true }, tally)
     return tally.report(context)
   }
-  if (address === undefined) throw fail('E300', '`xdp unban` needs ADDRESS, or --stdin', 'xdp unban ADDRESS')
-  const request = { op: 'remove', prefix: readBanned(address), ttlMs: 0 } as const
   const bans = await openBans(context.host)
-  for (const outcome of await bans.change([request], NO_LABELS, true)) {
-    tally.add(request, outcome)
+  if (choice === 'all') {
+    const { liftBans } = await import('../../pipelines/ban-list.ts')
+    for (const [request, outcome] of await liftBans(context.host, bans, labels)) tally.add(request, outcome)
+    return tally.report(context)
   }
+  const request = { op: 'remove', prefix: await readBanned(positionals[0] as string), ttlMs: 0 } as const
+  for (const outcome of await bans.change([request], labels, true)) tally.add(request, outcome)
   return tally.report(context)
 }

@@ -6,7 +6,7 @@ import type { Attaching, Expected, StepOf } from '../../features/step.ts'
 import type { AttachMode } from '../../model/state.ts'
 import { type RawLink, readLinks } from '../host/links.ts'
 import { explainAttachFailure, explainHeld, refusesMode } from '../host/modes.ts'
-import { runBatch, runBpftool } from '../tools/bpftool.ts'
+import { DIRECTLY, runBatch, runBpftool } from '../tools/bpftool.ts'
 import { CommandError } from '../tools/spawn.ts'
 import type { Run } from './kind.ts'
 
@@ -61,7 +61,7 @@ async function attachIn(mode: AttachMode, step: Attach): Promise<void> {
   const command = attachCommand(mode, program, name, overwrite === mode)
   const batch = [...detachFirst.map((one) => detachCommand(one, name)), command]
   const guard = detachFirst.length === 0 ? undefined : previous
-  await runBatch(batch, guard && attachCommand(guard.mode, guard.pinned, name, false))
+  await runBatch(batch, DIRECTLY, guard && attachCommand(guard.mode, guard.pinned, name, false))
 }
 
 /** Whether a mode was refused, and not the detach before it. */

@@ -1,13 +1,13 @@
 // The single-writer lock of an instance. Uses flock(2) through flock(1) of util-linux: the kernel frees it however the
 // holder dies, so no lock is ever stale. The child holds the lock as long as our end of its stdin is open.
 
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { killGroup, within } from '../tools/deadline.ts'
-import { runDirectory } from '../tools/exchange.ts'
+import { instanceFile, runDirectory } from '../tools/exchange.ts'
 import { findTool, toolEnvironment } from '../tools/places.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
@@ -28,12 +28,6 @@ export interface Lock {
   readonly release: () => Promise<void>
   /** Settles when the lock is no longer held, whatever the reason. */
   readonly ended: Promise<void>
-}
-
-/** Path of a file of an instance. Instances on different bpffs mounts differ by the device number of the mount. */
-export async function instanceFile(bpffs: string, instance: string, suffix: string): Promise<string> {
-  const { dev } = await stat(bpffs)
-  return `/run/xdp/${instance}.${dev}.${suffix}`
 }
 
 export const lockFile = (bpffs: string, instance: string): Promise<string> => instanceFile(bpffs, instance, 'lock')
@@ -59,6 +53,13 @@ export async function acquireLock(host: Host): Promise<Lock> {
   const lock = (await tryLock(file, 0)) ?? (await waitForLock(file, host))
   await signHolder(file)
   return lock
+}
+
+/** Takes the lock of the bans, like acquireLock; writers of bans hold it for milliseconds, without a note. */
+export async function acquireBansLock(host: Host): Promise<Lock> {
+  await runDirectory()
+  const file = await instanceFile(host.bpffs, host.instance, 'bans.lock')
+  return (await tryLock(file, 0)) ?? waitForLock(file, host)
 }
 
 /** Writes a note about this process into a lock file. */

@@ -8,20 +8,23 @@ import type { Address } from '../../model/address.ts'
 import type { Protected } from '../../model/ban.ts'
 import type { SocketEnd } from '../../model/live.ts'
 import { parseAddress } from '../../model/text.ts'
-import { askIp } from '../tools/ip.ts'
+import { askIp, askIpBatch } from '../tools/ip.ts'
+import { CommandError } from '../tools/spawn.ts'
 
 const SSH_PORT = 22
 /** include/net/tcp_states.h TCP_ESTABLISHED, as /proc/net/tcp prints it. */
 const ESTABLISHED = '01'
 
-const addresses = list(record({ ifname: text, addr_info: optional(list(record({ local: optional(text) }))) }))
+const ownInfo = optional(list(record({ local: optional(text) })))
+const addresses = list(record({ ifname: text, addr_info: ownInfo }))
+const optionalAddresses = { ifname: optional(text), addr_info: ownInfo }
 
 const hop = {
   gateway: optional(text),
   /** A gateway of the other family (RFC 5549). */
   via: optional(record({ host: optional(text) })),
 }
-const routes = list(record({ ...hop, nexthops: optional(list(record(hop))) }))
+const hops = { ...hop, nexthops: optional(list(record(hop))) }
 
 const protect = (text: string | undefined, what: string): Protected[] => {
   const address = text === undefined ? undefined : parseAddress(text)
@@ -45,20 +48,32 @@ export async function readOwnAddresses(): Promise<readonly Address[]> {
   )
 }
 
-async function ownAddresses(): Promise<Protected[]> {
-  const links = await addressesByInterface()
+/** An interface with its addresses, or a route. */
+const network = list(record({ ...optionalAddresses, ...hops }))
+type Network = ShapeOf<typeof network>
+
+function ownAddresses(links: Network): Protected[] {
   return links.flatMap(({ ifname, addr_info = [] }) =>
     addr_info.flatMap(({ local }) => protect(local, `an address of this host, on ${ifname}`)),
   )
 }
 
-async function gateways(family: '-4' | '-6'): Promise<Protected[]> {
-  const found = await askIp(routes, family, 'route', 'show', 'default')
-  return found.flatMap((route) =>
+function gateways(routes: Network): Protected[] {
+  return routes.flatMap((route) =>
     [route, ...(route.nexthops ?? [])].flatMap(({ gateway, via }) =>
       protect(gateway ?? via?.host, 'the default gateway'),
     ),
   )
+}
+
+/** Addresses of this host and its default gateways in every routing table, from one ip process. */
+async function ownNetwork(): Promise<Protected[]> {
+  const lines = ['addr show', 'route show table all default']
+  const rows = (await askIpBatch(network, lines)).flatMap(({ output, error }, i) => {
+    if (error !== undefined) throw new CommandError(`ip ${lines[i]}`, 1, error)
+    return output
+  })
+  return [...ownAddresses(rows), ...gateways(rows)]
 }
 
 /** Parses `0100007F`, or four such words: each is a number in host byte order whose bytes are in network order. */
@@ -104,19 +119,13 @@ export async function readSshEnds(): Promise<readonly SocketEnd[]> {
 }
 
 /** The SSH client that started this command, if the variables of sshd are still set. */
-const ownPeer = (): Protected[] =>
+export const ownPeers = (): Protected[] =>
   ['SSH_CLIENT', 'SSH_CONNECTION'].flatMap((name) =>
     protect(process.env[name]?.split(' ')[0], 'your own SSH connection'),
   )
 
-/** All addresses that a ban must not cover without --force. */
+/** All addresses that a ban must not cover without --force, except those of ownPeers. */
 export async function protectedAddresses(): Promise<readonly Protected[]> {
-  const found = await Promise.all([
-    ownAddresses(),
-    gateways('-4'),
-    gateways('-6'),
-    sshPeersOf('tcp'),
-    sshPeersOf('tcp6'),
-  ])
-  return [...ownPeer(), ...found.flat()]
+  const found = await Promise.all([ownNetwork(), sshPeersOf('tcp'), sshPeersOf('tcp6')])
+  return found.flat()
 }

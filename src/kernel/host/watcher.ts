@@ -3,10 +3,10 @@
 
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import type { WatchState } from '../../report/watch.ts'
-import { exchangeDirectory } from '../tools/exchange.ts'
+import { exchangeDirectory, instanceFile } from '../tools/exchange.ts'
 import { openHelper } from '../tools/helper.ts'
 import type { Host } from './host.ts'
-import { acquireWatchLock, instanceFile, isWatched } from './lock.ts'
+import { acquireWatchLock, isWatched } from './lock.ts'
 
 export interface Watcher {
   readonly pid: number

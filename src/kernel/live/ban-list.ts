@@ -1,6 +1,6 @@
 // Lists bans. Dumps the map if it has few. For many, a dump would be a hundred megabytes of text, so one program copies
 // the bans into an array, and runs of another read one page each; abi_bans.h has their input. Both are loaded for each
-// listing, under the lock of the instance, so that bans do not change meanwhile; pins found before are leftovers of a
+// listing, under the lock of the bans, so that bans do not change meanwhile; pins found before are leftovers of a
 // killed process.
 
 import { truncateSync, writeFileSync } from 'node:fs'
@@ -26,7 +26,8 @@ import { withExchange } from '../tools/exchange.ts'
 import { loadObject } from '../tools/object.ts'
 import { removePins } from '../tools/pins.ts'
 import { checkRuns, runLine } from '../tools/transfer.ts'
-import { banOf, banSweep } from './bans.ts'
+import { banSweep } from './ban-write.ts'
+import { banOf } from './bans.ts'
 
 /** Dumping this many bans takes as long as loading the programs. */
 const FEW = 1000
@@ -180,7 +181,7 @@ async function copyBans({ listing, sharedMap }: Paths, entries: number, read: Re
 }
 
 /**
- * Every ban in force, in any order. `isLocked`: whether the caller holds the lock of the instance, so that this
+ * Every ban in force, in any order. `isLocked`: whether the caller holds the lock of the bans, so that this
  * function may remove expired bans and read many bans at once.
  */
 export async function listBans(paths: Paths, generation: number, isLocked: boolean): Promise<Ban[]> {

@@ -17,9 +17,9 @@ import { fail } from '../../diagnostics.ts'
 import type { Observed } from '../../features/feature.ts'
 import { HEALTH, restingBytes } from '../../features/health.ts'
 import type { Host } from '../host/host.ts'
-import { list } from '../observe/instance.ts'
 import { askBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
+import { list } from '../tools/pins.ts'
 import { runLine } from '../tools/transfer.ts'
 
 /** XDP_DROP and XDP_PASS, as health_write returns them. */

@@ -1,6 +1,5 @@
 // Reads the pins of one instance: its generations and shared maps, not yet interpreted.
 
-import { readdir } from 'node:fs/promises'
 import { bad, entriesOf, type ShapeOf, shownMap, shownProgram, valueView } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { bpftool, type Command, keyBytes, type Part } from '../../abi/command.ts'
@@ -21,17 +20,9 @@ import { FILTER } from '../../features/filter.ts'
 import { META_LINE, SETTINGS_LINE, wordsOf } from '../../tables/layout/layout.ts'
 import { joinParts, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
+import { list } from '../tools/pins.ts'
 import { tryReadPart } from '../tools/transfer.ts'
 import { FREE_ENTRY, FREE_RECORD } from './records.ts'
-
-export async function list(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw error
-  }
-}
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 

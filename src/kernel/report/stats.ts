@@ -21,7 +21,7 @@ import { ownNetns } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { type Counters, countersPart } from '../live/counters.ts'
 import { type GaugeReadings, gaugeRows, gaugesPart } from '../live/gauges.ts'
-import { findPins, instancePart, list, withFiles } from '../observe/instance.ts'
+import { findPins, instancePart, withFiles } from '../observe/instance.ts'
 import {
   committedGeneration,
   driftOfPins,
@@ -35,6 +35,7 @@ import {
 import { settled } from '../observe/settled.ts'
 import { joinParts, runParts } from '../tools/bpftool.ts'
 import { possibleCpus } from '../tools/cpus.ts'
+import { list } from '../tools/pins.ts'
 import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso, unknownInterfaces } from './status.ts'
 

@@ -3,7 +3,7 @@
 import { anything, BadAnswer, list, optional, record, type Shape } from '../../abi/answer.ts'
 import { type Command, commandLine, type Part } from '../../abi/command.ts'
 import { parseAnswer, understand } from './answer.ts'
-import { CommandError, spawnTool, stderrWords } from './spawn.ts'
+import { CommandError, type Input, spawnTool, stderrWords } from './spawn.ts'
 
 const errorOf = (output: unknown): string | undefined => {
   if (typeof output !== 'object' || output === null || !('error' in output)) return undefined
@@ -19,8 +19,17 @@ function tryParse(text: string): unknown {
   }
 }
 
-async function runOne(argv: readonly string[]): Promise<string> {
-  const { stdout, stderr, exitCode } = await spawnTool('bpftool', ['-j', ...argv])
+/** A tool that starts bpftool: its name, and its arguments, the path of bpftool last. */
+export interface Launcher {
+  readonly tool: string
+  readonly argv: readonly string[]
+}
+
+/** Starts bpftool itself. */
+export const DIRECTLY: Launcher = { tool: 'bpftool', argv: [] }
+
+async function runOne(argv: readonly string[], launcher: Launcher = DIRECTLY, input?: Input): Promise<string> {
+  const { stdout, stderr, exitCode } = await spawnTool(launcher.tool, [...launcher.argv, '-j', ...argv], input)
   if (exitCode === 0) return stdout
   const words = [stderrWords(stderr), errorOf(tryParse(stdout))].filter((word) => word).join('; ')
   throw new CommandError(`bpftool ${argv.join(' ')}`, exitCode, words)
@@ -34,8 +43,17 @@ export async function runBpftool(...argv: readonly string[]): Promise<void> {
 }
 
 /** Runs one `bpftool -j` command and returns its answer. Throws like runBpftool, and E131 if the answer has another shape. */
-export async function askBpftool<T>(shape: Shape<T>, ...argv: readonly string[]): Promise<T> {
-  const stdout = await runOne(argv)
+export const askBpftool = <T>(shape: Shape<T>, ...argv: readonly string[]): Promise<T> =>
+  launchBpftool(shape, argv, DIRECTLY)
+
+/** Like askBpftool, through a launcher. `input` is for its stdin. */
+export async function launchBpftool<T>(
+  shape: Shape<T>,
+  argv: readonly string[],
+  launcher: Launcher,
+  input?: Input,
+): Promise<T> {
+  const stdout = await runOne(argv, launcher, input)
   return understand('bpftool', `bpftool ${argv.join(' ')}`, () => shape(parseAnswer(stdout)))
 }
 
@@ -128,11 +146,15 @@ function readBatch(stdout: string, exitCode: number, count: number): ReturnType<
  *
  * @param guard a command that a process of its own runs if the batch fails, even if this process has been killed
  */
-export async function runBatch(commands: readonly Command[], guard?: Command): Promise<unknown[]> {
+export async function runBatch(
+  commands: readonly Command[],
+  { tool, argv }: Launcher = DIRECTLY,
+  guard?: Command,
+): Promise<unknown[]> {
   if (commands.length === 0) return []
   const input = `${commands.map(({ argv }) => argv.join(' ')).join('\n')}\n`
   const { stdout, stderr, exitCode } = await (guard === undefined
-    ? spawnTool('bpftool', ['-j', 'batch', 'file', '-'], input)
+    ? spawnTool(tool, [...argv, '-j', 'batch', 'file', '-'], input)
     : spawnTool('sh', ['-c', GUARDED, 'bpftool', ...guard.argv], input))
   const outputs = await understand('bpftool', linesOf(commands), () => readBatch(stdout, exitCode, commands.length))
   const last = outputs.at(-1)
@@ -158,8 +180,12 @@ export async function runBatch(commands: readonly Command[], guard?: Command): P
 }
 
 /** Like runBatch, with the shape of every answer. Throws E131 also if one has another shape. */
-export async function askBatch<T>(shape: Shape<T>, commands: readonly Command[]): Promise<T[]> {
-  const outputs = await runBatch(commands)
+export async function askBatch<T>(
+  shape: Shape<T>,
+  commands: readonly Command[],
+  launcher: Launcher = DIRECTLY,
+): Promise<T[]> {
+  const outputs = await runBatch(commands, launcher)
   const answers: T[] = []
   for (const [i, output] of outputs.entries()) {
     answers.push(await understand('bpftool', commandLine(commands[i] as Command), () => shape(output)))

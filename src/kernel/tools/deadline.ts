@@ -70,7 +70,8 @@ function describe({ tool, argv, input }: Call): string {
   return `${line} (input lines: ${linesOf(input)}, the first is "${short(input.slice(0, input.indexOf('\n')))}")`
 }
 
-function overdue(call: Call, ms: number): XdpError {
+/** E130. */
+export function overdue(call: Call, ms: number): XdpError {
   const time = ms < 1000 ? `${ms} ms` : `${Math.round(ms / 100) / 10} s`
   return fail(
     'E130',

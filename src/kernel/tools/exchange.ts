@@ -1,6 +1,6 @@
 // Our directory in /run for locks, and the files on a tmpfs through which bpftool reads and writes bulk data.
 
-import { lstat, mkdir, mkdtemp, readdir, readlink, rm, statfs } from 'node:fs/promises'
+import { lstat, mkdir, mkdtemp, readdir, readlink, rm, stat, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fail, XdpError } from '../../diagnostics.ts'
 
@@ -40,6 +40,12 @@ export async function runDirectory(): Promise<string> {
   } catch (error) {
     throw explain(error)
   }
+}
+
+/** Path of a file of an instance. Instances on different bpffs mounts differ by the device number of the mount. */
+export async function instanceFile(bpffs: string, instance: string, suffix: string): Promise<string> {
+  const { dev } = await stat(bpffs)
+  return `${RUN}/${instance}.${dev}.${suffix}`
 }
 
 /** Inode of our pid namespace: a process id is valid only in its namespace, and containers may share /run. */

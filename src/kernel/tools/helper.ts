@@ -9,7 +9,7 @@ import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { execa } from 'execa'
 import { killGroup, within } from './deadline.ts'
 import { findTool, notInstalled, toolEnvironment } from './places.ts'
-import { CommandError, type Output, spawnChild, useRunner } from './spawn.ts'
+import { CommandError, type Input, type Output, spawnChild, useRunner } from './spawn.ts'
 
 const LOOP = 'while IFS= read -r line; do eval "$line"; done'
 
@@ -97,7 +97,7 @@ export function openHelper(
       shell.stdin.write(`${command(number)}\n`)
     })
   }
-  const run = async (tool: string, argv: readonly string[], input?: string): Promise<Output> => {
+  const run = async (tool: string, argv: readonly string[], input?: Input): Promise<Output> => {
     if (!argv.every(isOneLine)) return spawnChild(tool, argv, input)
     const path = findTool(tool)
     directory ??= makeDirectory()
@@ -110,7 +110,7 @@ export function openHelper(
     const words = [path, ...argv].map(quote).join(' ')
     const streams = `<${input === undefined ? '/dev/null' : read} >${written} 2>${failed}`
     // All commands are in the group of the shell: it ends with the one that hangs, and is not needed for the others.
-    const exitCode = await within({ tool, argv, input }, () => ({
+    const exitCode = await within({ tool, argv, input: typeof input === 'string' ? input : undefined }, () => ({
       result: ask((number) => `{ ${words} ${streams}; echo "${number} $?"; } &`),
       kill: (why) => {
         cause ??= why

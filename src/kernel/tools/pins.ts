@@ -3,6 +3,16 @@
 import { lstat, mkdir, readdir, rmdir, unlink } from 'node:fs/promises'
 import { fail } from '../../diagnostics.ts'
 
+/** Names in a directory; none if it does not exist. */
+export async function list(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
 /** Removes a pin, or a directory of pins with everything in it. A missing path is no error. */
 export async function removePins(path: string): Promise<void> {
   try {

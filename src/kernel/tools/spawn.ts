@@ -1,6 +1,5 @@
 // Starts one bpftool or ip process, and reports its failure. lock.ts and monitor.ts start processes that keep running.
 
-import { execa } from 'execa'
 import { type Code, type Diagnostic, XdpError } from '../../diagnostics.ts'
 import { killGroup, toolTimeoutMs, within } from './deadline.ts'
 import { findTool, notInstalled, toolDirectories, toolEnvironment } from './places.ts'
@@ -52,11 +51,14 @@ export interface Output {
   readonly exitCode: number
 }
 
+/** Text or bytes for the stdin of a tool. */
+export type Input = string | Uint8Array
+
 /**
  * Runs a tool until it ends. Throws E100 if it is missing, E130 if it did not end in time, E112 if interrupted, CommandError
  * if it was killed.
  */
-export type Runner = (tool: string, argv: readonly string[], input?: string) => Promise<Output>
+export type Runner = (tool: string, argv: readonly string[], input?: Input) => Promise<Output>
 
 /**
  * Runs a tool until it ends, as a child of this process. It is outside the terminal's process group, so that ^C takes
@@ -67,11 +69,13 @@ export type Runner = (tool: string, argv: readonly string[], input?: string) => 
 export async function spawnChild(
   tool: string,
   argv: readonly string[],
-  input?: string,
+  input?: Input,
   variables: Readonly<Record<string, string>> = {},
 ): Promise<Output> {
   const path = findTool(tool)
-  const result = await within({ tool, argv, input }, () => {
+  // Not imported above: short commands use another runner, and do without its code.
+  const { execa } = await import('execa')
+  const result = await within({ tool, argv, input: typeof input === 'string' ? input : undefined }, () => {
     const child = execa(path, argv, {
       env: { ...toolEnvironment(), ...variables },
       extendEnv: false,

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { expect, test } from 'vitest'
-import { NO_CACHE } from '../../../src/cache/cache.ts'
+import { NO_CACHE } from '../../../src/cache/none.ts'
 import type { Context } from '../../../src/commands/cli/context.ts'
 import { parseArguments } from '../../../src/commands/cli/parse.ts'
 import { COMMANDS } from '../../../src/commands/table.ts'
