@@ -10,6 +10,7 @@ import { expand, isPattern } from '../feed/glob.ts'
 import { type Parsed, parseText } from '../feed/parsed.ts'
 import type { FeedOptions } from '../feed/read.ts'
 import { readDuration, readShare } from '../text/duration.ts'
+import { fileNumber } from '../text/file-number.ts'
 import type { Report } from '../text/report.ts'
 import {
   checkText,
@@ -235,7 +236,7 @@ export function addFeed(mention: Mention, add: (part: FeedPart) => void): Omit<F
     const parsed = parse(path, content, at, options, mention)
     if (parsed === undefined) return []
     if (parsed.used > 0) warnOf(path, parsed, options, at, report)
-    add({ file: library.files.indexOf(path), parsed })
+    add({ file: fileNumber(library.files, path), parsed })
     const { format, notes, used: entries, updatedAt = content.modifiedAt } = parsed
     const counts = { skipped: parsed.skipped.count, private: parsed.private.count, wide: parsed.wide.count }
     return [{ path, format, entries, ...counts, updatedAt, notes }]
