@@ -145,6 +145,7 @@ export const CODES = {
   W219: { name: 'mtu-below-usual', exit: EXIT.ok },
   W220: { name: 'cache-unusable', exit: EXIT.ok },
   W221: { name: 'checks-dropped', exit: EXIT.ok },
+  W240: { name: 'grown-feed', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },

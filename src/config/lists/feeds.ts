@@ -9,7 +9,7 @@ import type { Lines } from '../feed/chunks.ts'
 import { expand, isPattern } from '../feed/glob.ts'
 import { type Parsed, parseText } from '../feed/parsed.ts'
 import type { FeedOptions } from '../feed/read.ts'
-import { readDuration, readShare } from '../text/duration.ts'
+import { readDuration, readGrowth, readShare } from '../text/duration.ts'
 import { fileNumber } from '../text/file-number.ts'
 import type { Report } from '../text/report.ts'
 import {
@@ -35,6 +35,7 @@ const MAX_FILES = 65_536
 /** Default of `min_prefix`: a feed has no reason to list more than a /8 at once, or an IPv6 block of similar size. */
 const MIN_PREFIX = { v4: 8, v6: 19 } as const
 const MAX_SHRINK = '50%'
+const MAX_GROWTH = '10000%'
 
 interface Loaded {
   /** SHA-256 of the file on the disk, as hex. */
@@ -243,5 +244,6 @@ export function addFeed(mention: Mention, add: (part: FeedPart) => void): Omit<F
   })
   const maxAge = entry.max_age === undefined ? undefined : readDuration(entry.max_age) / 1000
   const maxShrink = readShare(entry.max_shrink ?? MAX_SHRINK)
-  return { list, at, files, maxAge, maxShrink }
+  const maxGrowth = readGrowth(entry.max_growth ?? MAX_GROWTH)
+  return { list, at, files, maxAge, maxShrink, maxGrowth }
 }

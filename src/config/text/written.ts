@@ -26,6 +26,7 @@ export interface WrittenEntry {
   readonly min_prefix?: { readonly v4?: number; readonly v6?: number }
   readonly max_age?: string
   readonly max_shrink?: string
+  readonly max_growth?: string
   readonly name?: string
   readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
   readonly source_port?: WrittenPorts
