@@ -146,9 +146,11 @@ function distrust(
   return old ?? (acceptGrowth ? undefined : grown(feeds, current, wanted))
 }
 
-/** The hint about a list that keeps its live content. */
-const take = ({ code }: Diagnostic): string =>
-  `check the source of the file; to apply it anyway, run \`xdp apply --accept-${code === 'W240' ? 'growth' : 'shrink'}\``
+/** The hint about a list that keeps its live content. The flags hold for every list, and the keys for one. */
+function take({ code }: Diagnostic): string {
+  const [flag, which] = code === 'W240' ? ['growth', 'grown'] : ['shrink', 'stale or shrunken']
+  return `check the source of the file; to accept it and every other ${which} feed, run \`xdp apply --accept-${flag}\``
+}
 
 /**
  * Decides for each list with a feed whether it takes the content of its files or keeps the live content. A list that is
