@@ -136,14 +136,14 @@ export function applyDesired(
   accepted: Accepted = NONE_ACCEPTED,
   early?: Early,
 ): Promise<Applied | 'declined'> {
-  return interruptible(host, () => applyInSession(host, desired, approve, acceptShrink, early))
+  return interruptible(host, () => applyInSession(host, desired, approve, accepted, early))
 }
 
 async function applyInSession(
   host: Host,
   desired: Desired,
   approve: Approve,
-  acceptShrink: boolean,
+  accepted: Accepted,
   early: Early | undefined,
 ): Promise<Applied | 'declined'> {
   const session = await openSession(host)
