@@ -150,6 +150,7 @@ export const CODES = {
   W221: { name: 'checks-dropped', exit: EXIT.ok },
   W222: { name: 'tags-stripped', exit: EXIT.ok },
   W225: { name: 'answers-dropped', exit: EXIT.ok },
+  W240: { name: 'grown-feed', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },
   W402: { name: 'replies-dropped', exit: EXIT.ok },

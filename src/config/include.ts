@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { expand, isPattern } from './feed/glob.ts'
 import { validate } from './generated/validate.js'
 import { type KnownServices, type PlacedService, parseServices } from './services/service-texts.ts'
+import { fileNumber } from './text/file-number.ts'
 import { parse } from './text/parse.ts'
 import { type Part, soundFields } from './text/part.ts'
 import { nested, type Report } from './text/report.ts'
@@ -135,7 +136,7 @@ export function readIncludes(top: Part, reads: Reads, report: Report, known?: Kn
     .filter((_, index) => !top.wrong.has(`include/${index}`))
     .flatMap((item) =>
       pathsOf(item, top, reads, report).flatMap((path) => {
-        if (files.includes(path)) return []
+        if (fileNumber(files, path) >= 0) return []
         files.push(path)
         const bytes = readConfig(path, reads)
         if (isUnusable(bytes)) {

@@ -16,6 +16,7 @@ import { type PlacedEntry, readLists } from './lists/lists.ts'
 import type { Shelf } from './lists/shelf.ts'
 import { readPolicy } from './policy.ts'
 import { readServices } from './services/services.ts'
+import { fileNumber } from './text/file-number.ts'
 import type { Part } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
 import { isUnusable, newReads, type Reads, refuse } from './text/source.ts'
@@ -114,7 +115,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     watch: readWatch(top, report),
     config: { path, sha256: digest(bytes, reads) },
   }
-  for (const known of shelf.services?.keys() ?? []) if (!files.includes(known)) shelf.services?.delete(known)
+  for (const known of shelf.services?.keys() ?? []) if (fileNumber(files, known) < 0) shelf.services?.delete(known)
   warnOfEverything(desired, report)
   warnOfIdleServices(desired, report)
   return { desired, warnings: report.finish() }

@@ -93,6 +93,8 @@ export interface Feed {
   readonly maxAge: number | undefined
   /** Largest share (0 to 1) of the live prefixes that the list may lose at once. */
   readonly maxShrink: number
+  /** Prefixes that the list may gain at once, as a multiple of its live prefixes; Infinity = any. */
+  readonly maxGrowth: number
   /** Entries of this list from the config itself. The feed's limits do not apply to them. */
   readonly inline: readonly ScopedSet[]
 }

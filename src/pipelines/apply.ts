@@ -19,6 +19,7 @@ import type { Desired } from '../model/desired.ts'
 import { type Live, type Served, servedOf } from '../model/live.ts'
 import type { State } from '../model/state.ts'
 import type { Plan } from '../plan/change.ts'
+import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
 import { isIdle, isNewGeneration, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
@@ -126,30 +127,30 @@ const committedOf = ({ committed }: Observation): Committed | undefined => commi
 /**
  * Brings the live state to the config, and verifies it by reading back and by packets. A no-op writes nothing.
  *
- * @param acceptShrink accepts stale and shrunken feeds
+ * @param accepted which untrusted feeds to take
  * @param early a prepared apply, which this call ends
  */
 export function applyDesired(
   host: Host,
   desired: Desired,
   approve: Approve,
-  acceptShrink = false,
+  accepted: Accepted = NONE_ACCEPTED,
   early?: Early,
 ): Promise<Applied | 'declined'> {
-  return interruptible(host, () => applyInSession(host, desired, approve, acceptShrink, early))
+  return interruptible(host, () => applyInSession(host, desired, approve, accepted, early))
 }
 
 async function applyInSession(
   host: Host,
   desired: Desired,
   approve: Approve,
-  acceptShrink: boolean,
+  accepted: Accepted,
   early: Early | undefined,
 ): Promise<Applied | 'declined'> {
   const session = await openSession(host)
   await requireLoading()
   const body = async (): Promise<Applied | 'declined'> => {
-    const made = await makePlan(session, desired, { now: now(), acceptShrink }, early)
+    const made = await makePlan(session, desired, { now: now(), ...accepted }, early)
     const { plan, live } = made
     await sweep(session, live)
     const keepsHealth = !(await forgetsHealth(host, desired.state, live))

@@ -5,6 +5,7 @@ import { lower } from '../kernel/execute/lower.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import type { Plan } from '../plan/change.ts'
+import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
 import { isIdle, loweringOf, makePlan, targetOf } from './prepare.ts'
 import { type Host, interruptible, now, openSession } from './session.ts'
 
@@ -19,16 +20,16 @@ export interface Planned {
 /**
  * Makes the plan that apply would carry out.
  *
- * @param acceptShrink accepts stale and shrunken feeds
+ * @param accepted which untrusted feeds to take
  * @throws XdpError if a guard refuses or the kernel cannot be read
  */
-export function planDesired(host: Host, desired: Desired, acceptShrink = false): Promise<Planned> {
-  return interruptible(host, () => planInSession(host, desired, acceptShrink))
+export function planDesired(host: Host, desired: Desired, accepted = NONE_ACCEPTED): Promise<Planned> {
+  return interruptible(host, () => planInSession(host, desired, accepted))
 }
 
-async function planInSession(host: Host, desired: Desired, acceptShrink: boolean): Promise<Planned> {
+async function planInSession(host: Host, desired: Desired, accepted: Accepted): Promise<Planned> {
   const session = await openSession(host)
-  const made = await makePlan(session, desired, { now: now(), acceptShrink })
+  const made = await makePlan(session, desired, { now: now(), ...accepted })
   return {
     plan: made.plan,
     live: made.live,

@@ -1,12 +1,14 @@
-// Feeds that apply should not trust: a file that has not been updated for too long, or one that lost most of the live
-// prefixes. Such a list keeps its live content until the user accepts the file, because a broken download looks like a
-// feed that really became shorter.
+// Feeds that apply should not trust: a file that has not been updated for too long, one that lost most of the live
+// prefixes, or one that grew out of proportion. Such a list keeps its live content until the user accepts the file,
+// because a broken download looks like a feed that really became shorter, and a broken feed blocks everybody.
 
 import type { Diagnostic } from '../diagnostics.ts'
+import type { AddressSet } from '../model/address.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { formatCount } from '../model/numbers.ts'
 import { EMPTY_SET, equals, subtract, union } from '../model/ranges.ts'
+import { largestShare } from '../model/share.ts'
 import { type List, listPrefixes, type ScopedSet, scopeKey } from '../model/state.ts'
 import { addressesByScope, prefixCount } from './delta.ts'
 
@@ -14,11 +16,18 @@ import { addressesByScope, prefixCount } from './delta.ts'
 export interface Terms {
   /** Unix time in seconds; 0 = unknown, and then no feed is stale. */
   readonly now: number
-  /** Accept every feed as it is, stale or shrunken. */
+  /** Accept stale and shrunken feeds as they are. */
   readonly acceptShrink: boolean
+  /** Accept feeds as they are that grew out of proportion. */
+  readonly acceptGrowth: boolean
 }
 
-export const PLAIN_TERMS: Terms = { now: 0, acceptShrink: false }
+/** The feeds that a user accepts. */
+export type Accepted = Omit<Terms, 'now'>
+
+export const NONE_ACCEPTED: Accepted = { acceptShrink: false, acceptGrowth: false }
+
+export const PLAIN_TERMS: Terms = { now: 0, ...NONE_ACCEPTED }
 
 export interface Settled {
   /** The lists of the file, with live content for feeds that are not trusted. */
@@ -42,13 +51,13 @@ function same(left: List, right: List): boolean {
 }
 
 /** The addresses of a list under all scopes together. */
-const everyAddress = ({ sets }: List) =>
+const everyAddress = ({ sets }: List): AddressSet =>
   sets.reduce((all, { addresses: { v4, v6 } }) => ({ v4: union(all.v4, v4), v6: union(all.v6, v6) }), EMPTY_SET)
 
-/** Number of prefixes that only the first list has. Ignores scopes: moving a prefix to a different scope is no loss. */
-function missing(current: List, wanted: List): number {
-  const [before, after] = [everyAddress(current), everyAddress(wanted)]
-  return prefixCount({ v4: subtract(before.v4, after.v4), v6: subtract(before.v6, after.v6) })
+/** Addresses that only the first list has. Ignores scopes: moving a prefix to a different scope is no loss. */
+function missing(from: List, to: List): AddressSet {
+  const [before, after] = [everyAddress(from), everyAddress(to)]
+  return { v4: subtract(before.v4, after.v4), v6: subtract(before.v6, after.v6) }
 }
 
 /** The warning for the oldest file beyond `max_age`, if any. */
@@ -70,13 +79,45 @@ function shrunken(feeds: readonly Feed[], current: List, wanted: List): Diagnost
   const [before, after] = [listPrefixes(current), listPrefixes(wanted)]
   if (before - after <= before * feed.maxShrink) return undefined
   // A feed that covers the same addresses with fewer, wider prefixes has lost nothing.
-  if (missing(current, wanted) <= before * feed.maxShrink) return undefined
+  if (prefixCount(missing(current, wanted)) <= before * feed.maxShrink) return undefined
   const lost = Math.floor(((before - after) / before) * 100)
   const message =
     `list ${feed.list} would go from ${formatCount(before)} to ${formatCount(after)} prefixes, ${lost}% fewer, ` +
     `but max_shrink is ${Math.round(feed.maxShrink * 100)}%: it `
   return { code: 'W210', severity: 'warning', message, at: feed.at }
 }
+
+/** Largest share of IPv4, or of the global unicast addresses of IPv6, that a list may gain at once. */
+const MOST_GAINED = 1 / 16
+
+/**
+ * The warning for a list that would gain a large share of an address space, or prefixes out of proportion. Without live
+ * content only the share counts.
+ */
+function grown(feeds: readonly Feed[], current: List | undefined, wanted: List): Diagnostic | undefined {
+  const feed = feeds.toSorted((left, right) => left.maxGrowth - right.maxGrowth)[0]
+  if (feed === undefined || feed.maxGrowth === Number.POSITIVE_INFINITY) return undefined
+  if (current && same(current, wanted)) return undefined
+  const gained = current ? missing(wanted, current) : everyAddress(wanted)
+  const [family, share] = largestShare(gained)
+  const warning = (message: string): Diagnostic => ({ code: 'W240', severity: 'warning', message, at: feed.at })
+  if (share > MOST_GAINED) {
+    const space = family === 4 ? 'all IPv4 addresses' : 'the IPv6 addresses in 2000::/3'
+    const most = `a list may gain ${percent(MOST_GAINED)} at once`
+    return warning(`list ${feed.list} would cover ${percent(share)} more of ${space}, but ${most}: it `)
+  }
+  if (current === undefined) return undefined
+  const [before, after] = [listPrefixes(current), listPrefixes(wanted)]
+  if (after - before <= before * feed.maxGrowth) return undefined
+  const times = Math.floor(after / before)
+  return warning(
+    `list ${feed.list} would go from ${formatCount(before)} to ${formatCount(after)} prefixes, ${formatCount(times)} times as many, ` +
+      `but max_growth is ${Math.round(feed.maxGrowth * 100)}%: it `,
+  )
+}
+
+/** `6.25%` */
+const percent = (share: number): string => `${Math.floor(share * 10_000) / 100}%`
 
 /** The live content with the kind of the file and, if both have just one, the scope of the file. */
 function held(wanted: List, current: List, inline: readonly ScopedSet[]): List {
@@ -94,15 +135,30 @@ function held(wanted: List, current: List, inline: readonly ScopedSet[]): List {
   return { ...wanted, sets: merged }
 }
 
-const TAKE = 'check the source of the file; to apply it anyway, run `xdp apply --accept-shrink`'
+/** The warning for feeds that the terms do not accept, if any. */
+function distrust(
+  feeds: readonly Feed[],
+  current: List | undefined,
+  wanted: List,
+  { now, acceptShrink, acceptGrowth }: Terms,
+): Diagnostic | undefined {
+  const old = acceptShrink ? undefined : (stale(feeds, now) ?? (current && shrunken(feeds, current, wanted)))
+  return old ?? (acceptGrowth ? undefined : grown(feeds, current, wanted))
+}
+
+/** The hint about a list that keeps its live content. The flags hold for every list, and the keys for one. */
+function take({ code }: Diagnostic): string {
+  const [flag, which] = code === 'W240' ? ['growth', 'grown'] : ['shrink', 'stale or shrunken']
+  return `check the source of the file; to accept it and every other ${which} feed, run \`xdp apply --accept-${flag}\``
+}
 
 /**
  * Decides for each list with a feed whether it takes the content of its files or keeps the live content. A list that is
  * not live yet, or was of the other kind, takes the files whatever their age.
  */
-export function settle(desired: Desired, live: Live, { now, acceptShrink }: Terms): Settled {
+export function settle(desired: Desired, live: Live, terms: Terms): Settled {
   const { lists } = desired.state
-  if (acceptShrink || desired.feeds.length === 0) return { lists, warnings: [] }
+  if (desired.feeds.length === 0) return { lists, warnings: [] }
   const settled = new Map(lists)
   const warnings: Diagnostic[] = []
   for (const name of new Set(desired.feeds.map(({ list }) => list))) {
@@ -111,17 +167,18 @@ export function settle(desired: Desired, live: Live, { now, acceptShrink }: Term
     const feeds = desired.feeds.filter(({ list }) => list === name)
     const known = live.state.lists.get(name)
     const current = known?.kind === wanted.kind && listPrefixes(known) > 0 ? known : undefined
-    const warning = stale(feeds, now) ?? (current && shrunken(feeds, current, wanted))
+    const warning = distrust(feeds, current, wanted, terms)
     if (warning === undefined) continue
     if (current === undefined) {
-      const hint = 'the list has no live content to keep; check why the file is not updated'
+      const why = warning.code === 'W240' ? 'whether it is meant to be so wide' : 'why the file is not updated'
+      const hint = `the list has no live content to keep; check ${why}`
       warnings.push({ ...warning, message: `${warning.message}takes it anyway`, hint })
       continue
     }
     const inline = feeds[0]?.inline ?? []
     settled.set(name, held(wanted, current, inline))
     const besides = inline.length > 0 ? ' and the entries of the config' : ''
-    warnings.push({ ...warning, message: `${warning.message}keeps its live content${besides}`, hint: TAKE })
+    warnings.push({ ...warning, message: `${warning.message}keeps its live content${besides}`, hint: take(warning) })
   }
   return { lists: settled, warnings }
 }

@@ -42,7 +42,7 @@ function foreignProgram(name: string, program: AttachedProgram, { at }: Interfac
     hint:
       (isLost(program)
         ? 'if its pins were lost, replace it: `xdp apply --reclaim`; else '
-        : `write \`on_conflict: replace\` under interfaces.${name} to replace it, or `) +
+        : `to end that program, write \`on_conflict: replace\` under interfaces.${name}, or `) +
       `detach it: \`bpftool net detach ${ATTACH_TYPE[program.mode]} dev ${name}\``,
     at,
   }

@@ -113,7 +113,7 @@ function warnReplies(service: Service, { live, state, desired }: Context): Diagn
   if (isPlainNat(service) && !(family === 4 ? live.forwards.v4 : live.forwards.v6)) {
     const message = `service ${service.name}: this host does not forward IPv${family}, so replies of backends do not reach clients`
     const key = family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding'
-    found.push(warning('W214', message, `run \`sysctl -w ${key}=1\``, at))
+    found.push(warning('W214', message, `run \`sysctl -w ${key}=1\`, which forwards between all interfaces`, at))
   }
   for (const device of egressOf(service)) {
     if (state.interfaces.get(device)?.roles.includes('balance')) continue

@@ -5,6 +5,7 @@ import { applyDesired, beginApply, type Committed, type Early } from '../pipelin
 import { planDesired } from '../pipelines/plan.ts'
 import type { Host } from '../pipelines/session.ts'
 import { readAttachments, readServed } from '../pipelines/status.ts'
+import { NONE_ACCEPTED } from '../plan/feeds.ts'
 import type { Pipeline } from './reconciler.ts'
 
 export function pipelineOf(host: Host): Pipeline {
@@ -29,7 +30,7 @@ export function pipelineOf(host: Host): Pipeline {
     },
     async apply(desired, approve) {
       if (!early) forgetNextHops()
-      const applied = await applyDesired(host, desired, approve, false, take())
+      const applied = await applyDesired(host, desired, approve, NONE_ACCEPTED, take())
       if (applied !== 'declined') last = applied.committed
       return applied
     },

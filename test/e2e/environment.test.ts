@@ -60,6 +60,20 @@ describe.each([
   })
 })
 
+test('without /etc/passwd, apply works, and the lock names its holder by user id', async () => {
+  // nss-systemd would know root without the file.
+  lab.write('nsswitch.conf', 'passwd: files\n')
+  lab.write('passwd', '')
+  const files = ['passwd', 'nsswitch.conf'].map((file) => `mount --bind ${lab.directory}/${file} /etc/${file}`)
+  const script = [...files, 'unset SUDO_USER'].join('\n')
+  const { exitCode, stdout, stderr } = await lab.xdpWithin(mounts(script), 'apply', '--auto-approve')
+  expect([exitCode, stderr]).toEqual([0, ''])
+  expect(stdout).toMatch(/^Applied \d+ changes?\. Verified by reading back/m)
+  const note = readFileSync(`/run/xdp/default.${statSync(lab.bpffs).dev}.lock`, 'utf8')
+  expect(JSON.parse(note)).toMatchObject({ user: 'uid 0' })
+  expect((await lab.xdp('destroy', '--auto-approve')).exitCode).toBe(0)
+})
+
 test('apply and doctor report a read-only bpffs', async () => {
   const { exitCode, stderr } = await lab.xdpWithin(
     mounts(`mount -o remount,bind,ro ${lab.bpffs}`),

@@ -7,6 +7,7 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { inDepth } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
+import { Watching } from '../support/watching.ts'
 
 const CONFIG = `version: 1
 interfaces:
@@ -68,6 +69,30 @@ test('a shrunken feed keeps its live entries until --accept-shrink', async () =>
   await lab.ok('apply', '--auto-approve', '--accept-shrink')
   expect(await lab.ping('192.0.2.1', { source: '192.0.2.2' })).toBe(2)
   expect(await changes()).toEqual([])
+})
+
+test('a feed that grew out of proportion keeps its live entries until --accept-growth, in the daemon too', async () => {
+  const before = ['203.0.113.0']
+  packed(before)
+  await lab.ok('apply', '--auto-approve', '--accept-shrink')
+  const daemon = await Watching.ready(lab)
+  packed([...before, '192.0.2.0/25', ...Array.from({ length: 17 }, (_, i) => `${16 + i}.0.0.0/8`)])
+  await daemon.hear('warning', ({ warnings = [] }) => warnings.some(({ code }) => code === 'W240'))
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2' })).toBe(2)
+  expect(JSON.parse(await lab.ok('status', '--json')).lists).toContainEqual(
+    expect.objectContaining({ name: 'packed', prefixes: 1 }),
+  )
+  await daemon.end()
+  expect(await lab.ok('plan')).toContain('No changes.')
+  const { stdout, stderr } = await lab.xdp('apply', '--auto-approve', '--accept-shrink', '--json')
+  expect(JSON.parse(stdout)).toMatchObject({ changed: false })
+  expect(stderr).toContain('W240 grown-feed')
+  expect(stderr).toContain('xdp apply --accept-growth')
+  expect(await changes('--accept-growth')).toHaveLength(1)
+  await lab.ok('apply', '--auto-approve', '--accept-growth')
+  expect(await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })).toBe(0)
+  packed(before)
+  await lab.ok('apply', '--auto-approve', '--accept-shrink')
 })
 
 inDepth('a stale feed keeps its live entries until --accept-shrink', async () => {
@@ -144,7 +169,7 @@ test.skipIf(!group)('without kernel memory the live lists stay (SKIP: no cgroup 
   mkdirSync(directory)
   writeFileSync(join(directory, limit), '6M')
   try {
-    const { exitCode, stdout } = await lab.xdp('apply', '--auto-approve', '--json')
+    const { exitCode, stdout } = await lab.xdp('apply', '--auto-approve', '--accept-growth', '--json')
     expect([exitCode, JSON.parse(stdout).error.code]).toEqual([69, 'E109'])
   } finally {
     lab.realTools()

@@ -14,6 +14,8 @@ import { writeFiles } from '../support/config.ts'
 const OPTIONS: FeedOptions = {
   format: 'auto',
   column: undefined,
+  columns: undefined,
+  where: undefined,
   onBadLine: 'skip',
   excludePrivate: true,
   minPrefix: { v4: 8, v6: 19 },

@@ -176,7 +176,7 @@ export const FAILED_APPLY: LastApply = {
     code: 'E021',
     severity: 'error',
     message: '"10.0.0.1/24" has bits set after the first 24',
-    hint: 'write 10.0.0.0/24 for the network, or 10.0.0.1 for the single address',
+    hint: 'write 10.0.0.1 for the single address, or 10.0.0.0/24 for the network of 256 addresses',
     at: { file: '/etc/xdp/xdp.yaml', line: 4, column: 5, length: 11, text: '  - 10.0.0.1/24' },
   },
   instance: 'default',

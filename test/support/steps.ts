@@ -11,6 +11,7 @@ import type { Desired, InterfaceOptions } from '../../src/model/desired.ts'
 import type { State } from '../../src/model/state.ts'
 import { loweringOf, makePlan, targetOf } from '../../src/pipelines/prepare.ts'
 import { type Session, sessionOf } from '../../src/pipelines/session.ts'
+import { NONE_ACCEPTED } from '../../src/plan/feeds.ts'
 import { FakeKernel } from './fake-kernel.ts'
 import { desired } from './states.ts'
 
@@ -41,7 +42,7 @@ export class Lab {
 
   /** Lowers the plan from the live state to another, and gives the kernel the verdicts of its probes. */
   async lowering(wanted: State): Promise<Lowering> {
-    const made = await makePlan(this.session, replacing(wanted), { now: NOW, acceptShrink: false })
+    const made = await makePlan(this.session, replacing(wanted), { now: NOW, ...NONE_ACCEPTED })
     const lowering = loweringOf(this.session, made, targetOf(made, true))
     this.kernel.expect(lowering.target.probes)
     return lowering

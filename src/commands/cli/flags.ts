@@ -1,6 +1,6 @@
 // All flags.
 
-import type { FlagSpecs } from './flag.ts'
+import type { FlagSpecs, Options } from './flag.ts'
 
 /** Flags of every command, before or after its name. */
 export const GLOBAL_FLAGS = {
@@ -42,7 +42,16 @@ const FEED_FLAGS = {
     type: 'boolean',
     help: 'accept feeds that are older than max_age or shrank by more than max_shrink',
   },
+  'accept-growth': {
+    type: 'boolean',
+    help: 'accept feeds that grew by more than max_growth or by 1/16 of an address space',
+  },
 } as const satisfies FlagSpecs
+
+/** The untrusted feeds that the flags accept. */
+export function acceptedBy(options: Options<typeof FEED_FLAGS>): { acceptShrink: boolean; acceptGrowth: boolean } {
+  return { acceptShrink: options['accept-shrink'], acceptGrowth: options['accept-growth'] }
+}
 
 export const PLAN_FLAGS = {
   ...FEED_FLAGS,

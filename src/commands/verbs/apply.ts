@@ -10,7 +10,7 @@ import { renderApply, renderApplyJson } from '../../render/apply.ts'
 import { renderPlan } from '../../render/plan.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments, Options } from '../cli/flag.ts'
-import type { APPLY_FLAGS } from '../cli/flags.ts'
+import { type APPLY_FLAGS, acceptedBy } from '../cli/flags.ts'
 import { approver, declined } from './approve.ts'
 import { load, showWarnings } from './config.ts'
 import { type Findings, recorded } from './record.ts'
@@ -35,7 +35,7 @@ async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, fin
   const approval = { command: 'apply', question: 'Apply these changes?', auto: options['auto-approve'], show } as const
   const approve = approver(context, approval)
   const applied = await afterInterfaces(context, desired, options['wait-interfaces'], () =>
-    applyDesired(context.host, desired, approve, options['accept-shrink']),
+    applyDesired(context.host, desired, approve, acceptedBy(options)),
   )
   if (applied === 'declined') throw declined()
   const { plan, result } = applied

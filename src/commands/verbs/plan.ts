@@ -7,7 +7,7 @@ import { renderPlan } from '../../render/plan.ts'
 import { renderPlanJson } from '../../render/plan-json.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments, Options } from '../cli/flag.ts'
-import type { PLAN_FLAGS } from '../cli/flags.ts'
+import { acceptedBy, type PLAN_FLAGS } from '../cli/flags.ts'
 import { load } from './config.ts'
 import { onlyTargets } from './targets.ts'
 
@@ -18,7 +18,7 @@ export async function run(context: Context, { options }: Arguments<typeof PLAN_F
 
 async function plan(context: Context, options: Options<typeof PLAN_FLAGS>): Promise<Exit> {
   const { desired, warnings } = await load(context)
-  const made = await planDesired(context.host, desired, options['accept-shrink'])
+  const made = await planDesired(context.host, desired, acceptedBy(options))
   const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
   const changes = { ...shown, warnings: [...warnings, ...shown.warnings] }
   const view = {

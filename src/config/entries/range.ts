@@ -2,7 +2,8 @@
 // explaining why a text is not an entry is the slow path, on strings.
 
 import type { Code } from '../../diagnostics.ts'
-import type { Family } from '../../model/address.ts'
+import type { Address, Family } from '../../model/address.ts'
+import { plural } from '../../model/numbers.ts'
 import {
   compareAddresses,
   formatAddress,
@@ -30,7 +31,7 @@ const SLASH = 0x2f
 const DASH = 0x2d
 
 /** Reads an address into `words`. Returns its family, or 0 if the text is not an address. */
-function readAddress(bytes: Uint8Array, from: number, to: number, words: Uint32Array): Family | 0 {
+export function readAddress(bytes: Uint8Array, from: number, to: number, words: Uint32Array): Family | 0 {
   const address = readIpv4(bytes, from, to)
   if (address >= 0) {
     words[0] = address
@@ -40,7 +41,7 @@ function readAddress(bytes: Uint8Array, from: number, to: number, words: Uint32A
 }
 
 /** Whether a range lies in `::ffff:0:0/96`. IPv6 sockets show IPv4 peers in this form; no packet has such a source. */
-const isMapped = ({ family, start, end }: RangeBuffer): boolean =>
+export const isMapped = ({ family, start, end }: RangeBuffer): boolean =>
   family === 6 &&
   start[0] === 0 &&
   start[1] === 0 &&
@@ -107,7 +108,7 @@ const bits = (family: Family): number => (family === 4 ? 32 : 128)
 const familyName = (family: Family): string => `IPv${family}`
 
 /** `255.255.255.0` → 24; undefined for text that is not a netmask. */
-function maskLength(text: string): number | undefined {
+export function maskLength(text: string): number | undefined {
   const mask = parseAddress(text)
   if (mask?.family !== 4) return undefined
   const inverse = ~(mask.words[0] as number) >>> 0
@@ -118,9 +119,9 @@ function explainPrefix(text: string, slash: number): Explanation {
   const [host, suffix] = [text.slice(0, slash), text.slice(slash + 1)]
   const address = parseAddress(host)
   if (address === undefined) return explainAddress(host, text)
-  const mask = maskLength(suffix)
+  const mask = address.family === 4 ? maskLength(suffix) : undefined
   if (mask !== undefined) {
-    const hint = `write ${formatAddress(4, prefixOf(address, mask).start)}/${mask}`
+    const hint = `write ${choices(address, mask)}`
     return { code: 'E022', message: `${quote(text)} has a netmask instead of a prefix length`, hint }
   }
   const length = /^(?:0|[1-9]\d*)$/.test(suffix) ? Number(suffix) : -1
@@ -128,9 +129,27 @@ function explainPrefix(text: string, slash: number): Explanation {
     const message = `${quote(suffix)} is not a prefix length for ${familyName(address.family)}`
     return { code: 'E022', message, hint: `write a number from 0 to ${bits(address.family)}, without leading zeros` }
   }
-  const network = `${formatAddress(address.family, prefixOf(address, length).start)}/${length}`
-  const hint = `write ${network} for the network, or ${formatAddress(address.family, address.words)} for the single address`
-  return { code: 'E021', message: `${quote(text)} has bits set after the first ${length}`, hint }
+  return {
+    code: 'E021',
+    message: `${quote(text)} has bits set after the first ${length}`,
+    hint: `write ${choices(address, length)}`,
+  }
+}
+
+/** `all IPv4 addresses`, `256 addresses` */
+function amount(family: Family, length: number): string {
+  const free = bits(family) - length
+  if (length === 0) return `all ${familyName(family)} addresses`
+  return free > 32 ? `2^${free} addresses` : plural(2 ** free, 'address', 'addresses')
+}
+
+/** The entries that an address with a prefix length may mean, the narrower one first. */
+function choices(address: Address, length: number): string {
+  const { family, words } = address
+  const { start } = prefixOf(address, length)
+  const [single, network] = [formatAddress(family, words), `${formatAddress(family, start)}/${length}`]
+  if (compareAddresses(start, words) === 0) return network
+  return `${single} for the single address, or ${network} for the network of ${amount(family, length)}`
 }
 
 function explainSpan(text: string, dash: number): Explanation {
@@ -149,7 +168,11 @@ function explainSpan(text: string, dash: number): Explanation {
     const message = `${quote(text)} starts in ${familyName(first.family)} and ends in ${familyName(last.family)}`
     return { code: 'E024', message, hint: 'write one range per family' }
   }
-  return { code: 'E023', message: `${quote(text)} ends before it starts`, hint: `write ${right}-${left}` }
+  return {
+    code: 'E023',
+    message: `${quote(text)} ends before it starts`,
+    hint: `if the two are swapped, write ${right}-${left}`,
+  }
 }
 
 /** Common mistakes and their hints. The first match wins. */
@@ -158,13 +181,16 @@ const MISTAKES: readonly { readonly looks: RegExp; readonly hint: (text: string)
   { looks: /^\s|\s$/, hint: (text) => `remove the spaces: ${text.trim()}` },
   { looks: /\s*-\s/, hint: () => 'write a range without spaces: 192.0.2.10-192.0.2.19' },
   { looks: /[\s,;]/, hint: () => 'write one address, CIDR or range per entry' },
-  { looks: /^\[.*\]/, hint: () => 'write the address without brackets and port' },
+  { looks: /^\[.*\]/, hint: () => 'write the address without brackets; ports go into source_port or destination_port' },
   { looks: /^\w+:\/\//, hint: () => 'a list does not fetch URLs; write the addresses' },
   { looks: /^[\d.]+:\d+$/, hint: () => 'write the address alone; ports go into source_port or destination_port' },
   { looks: /%/, hint: () => 'write the address without its zone; `interfaces` names the interface' },
   { looks: /\*/, hint: () => 'write a CIDR instead of "*": 192.0.2.* is 192.0.2.0/24' },
   { looks: /^(?:\d+\.)*0\d+(?:\.\d+)*$/, hint: () => 'write the numbers without leading zeros' },
-  { looks: /^\d+(?:\.\d+){0,2}$/, hint: () => 'an IPv4 address has four numbers; a CIDR too, for example 10.0.0.0/8' },
+  {
+    looks: /^\d+(?:\.\d+){0,2}$/,
+    hint: () => 'an IPv4 address has four numbers; a CIDR too, for example 192.0.2.0/24',
+  },
   { looks: /^[\d.]+$/, hint: () => 'an IPv4 address has four numbers from 0 to 255' },
   {
     looks: /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/,
@@ -180,14 +206,19 @@ function explainAddress(address: string, text: string): Explanation {
   return { code: 'E020', message, hint }
 }
 
-/** The IPv4 form of a range inside `::ffff:0:0/96`. */
+/** Shortest IPv4 prefix that a hint proposes for IPv6 text: a wider one is a reserved block of IPv6, not a list of hosts. */
+const SHORTEST_UNMAPPED = 8
+
+/** Advice about a range inside `::ffff:0:0/96`; undefined for other texts. */
 function unmapped(text: string): string | undefined {
   const range = parseRange(text)
   if (range === undefined) return undefined
   const prefix = parsePrefix(text)
   const first = formatAddress(4, range.start, 3)
-  if (prefix === undefined) return `${first}-${formatAddress(4, range.end, 3)}`
-  return prefix.length === 128 ? first : `${first}/${prefix.length - 96}`
+  const size = (range.end[3] as number) - (range.start[3] as number) + 1
+  if (size > 2 ** (32 - SHORTEST_UNMAPPED)) return 'remove it: it matches no packet'
+  if (prefix === undefined) return `write ${first}-${formatAddress(4, range.end, 3)}`
+  return `write ${prefix.length === 128 ? first : `${first}/${prefix.length - 96}`}`
 }
 
 /** Why `text` is not an entry, with a correction. Only for text that `readRange` rejects. */
@@ -195,7 +226,7 @@ export function explainRange(text: string): Explanation {
   const ipv4 = unmapped(text)
   if (ipv4 !== undefined) {
     const message = `${quote(text)} is an IPv4 address in IPv6 form, and no packet has such a source`
-    return { code: 'E025', message, hint: `write ${ipv4}` }
+    return { code: 'E025', message, hint: ipv4 }
   }
   const slash = text.indexOf('/')
   const dash = text.indexOf('-')

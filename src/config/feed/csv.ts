@@ -1,75 +1,13 @@
-// CSV (RFC 4180, without line breaks inside fields): one column holds the entries. The separator is a comma, semicolon
-// or tab, whichever occurs most in the first line.
+// CSV: one column holds the entries, or two the first and last address of ranges. The separator is a comma, semicolon or
+// tab, whichever occurs most in the first line. `where` takes only the rows with a value in another column.
 
-import { explainRange, rangeBuffer, readRange } from '../entries/range.ts'
-import { quote } from '../text/show.ts'
-import { eachLine, findByte, HASH, lineEnd, skipSpaces, trimEnd } from './lines.ts'
-import type { Sink, Text } from './sink.ts'
-
-const QUOTE = 0x22
-const TAB = 0x09
-const SEPARATORS = [0x2c, 0x3b, TAB] as const
-
-/** Bounds of the field that `fieldAt` found last. */
-let fieldFrom = 0
-let fieldTo = 0
-
-/** Index of the first separator in `bytes[from, to)`, or `to`. */
-function separatorAfter(bytes: Buffer, from: number, to: number, separator: number): number {
-  const at = findByte(bytes, separator, from, to)
-  return at < 0 ? to : at
-}
-
-/** Index of the quote that closes the field starting at `from`, or -1; a doubled quote is a literal one. */
-function closingQuote(bytes: Buffer, from: number, to: number): number {
-  let close = findByte(bytes, QUOTE, from, to)
-  while (close >= 0 && close + 1 < to && bytes[close + 1] === QUOTE) close = findByte(bytes, QUOTE, close + 2, to)
-  return close
-}
-
-/** Sets the bounds of the field that starts at `from`. Returns the end of the field, or -1 if its quote is open. */
-function readField(bytes: Buffer, from: number, to: number, separator: number): number {
-  const at = separator === TAB ? from : skipSpaces(bytes, from, to)
-  if (at < to && bytes[at] === QUOTE) {
-    fieldFrom = at + 1
-    fieldTo = closingQuote(bytes, fieldFrom, to)
-    return fieldTo < 0 ? -1 : separatorAfter(bytes, fieldTo + 1, to, separator)
-  }
-  const end = separatorAfter(bytes, at, to, separator)
-  fieldFrom = at
-  fieldTo = trimEnd(bytes, at, end)
-  return end
-}
-
-/** Finds field `index` (from 0) of the row `bytes[from, to)`. Returns false if it is missing or its quote is open. */
-function fieldAt(bytes: Buffer, from: number, to: number, separator: number, index: number): boolean {
-  let start = from
-  for (let field = 0; field <= index; field++) {
-    if (start > to) return false
-    const end = readField(bytes, start, to, separator)
-    if (end < 0) {
-      fieldTo = fieldFrom
-      return false
-    }
-    start = end + 1
-  }
-  return true
-}
-
-/** The most frequent separator of a row; a comma if it has no separator. */
-function separatorOf(bytes: Buffer, from: number, to: number): number {
-  const row = bytes.subarray(from, to)
-  const count = (separator: number): number => row.reduce((sum, byte) => sum + (byte === separator ? 1 : 0), 0)
-  return SEPARATORS.toSorted((left, right) => count(right) - count(left))[0] as number
-}
-
-function fieldsOf(bytes: Buffer, from: number, to: number, separator: number): string[] {
-  const fields: string[] = []
-  while (fields.length < 1000 && fieldAt(bytes, from, to, separator, fields.length)) {
-    fields.push(bytes.toString('utf8', fieldFrom, fieldTo).replaceAll('""', '"'))
-  }
-  return fields
-}
+import { explainPair, type Field, readBound, readPair } from '../entries/pair.ts'
+import { type Explanation, explainRange, rangeBuffer, readRange } from '../entries/range.ts'
+import { listed, quote } from '../text/show.ts'
+import { addressColumns, areBounds, rangeColumns, sampleOf } from './address-columns.ts'
+import { fieldAt, fieldsOf, fieldText, rowOf, separatorOf } from './fields.ts'
+import { eachLine, HASH, lineEnd, skipSpaces, trimEnd } from './lines.ts'
+import type { Choice, Column, Sink, Text } from './sink.ts'
 
 /** The last comment before `end`; some feeds put their header there. */
 function commentBefore(bytes: Buffer, start: number, end: number): readonly [from: number, to: number] | undefined {
@@ -83,61 +21,164 @@ function commentBefore(bytes: Buffer, start: number, end: number): readonly [fro
   return found
 }
 
+/** A row: its line number, the start of its line, and its bounds. */
+type Row = readonly [line: number, lineFrom: number, from: number, to: number]
+
 interface Layout {
   readonly separator: number
-  /** Index of the column, from 0. */
-  readonly index: number
+  /** Index of the column of the entries, from 0; of both columns for ranges. */
+  readonly entry: readonly [number] | readonly [first: number, last: number]
+  /** Index of the column of `where`, and its value. */
+  readonly where: readonly [index: number, equals: string] | undefined
   /** Whether the first row names the columns. */
   readonly header: boolean
 }
 
-/** Finds the column with the help of the first row; returns the names of all columns if none matches. */
-function layoutOf(text: Text, from: number, to: number, column: string | number): Layout | readonly string[] {
-  const { bytes } = text
-  const separator = separatorOf(bytes, from, to)
-  if (typeof column === 'number') {
-    const range = rangeBuffer()
-    const known = fieldAt(bytes, from, to, separator, column - 1)
-    return { separator, index: column - 1, header: known && !readRange(bytes, fieldFrom, fieldTo, range) }
-  }
-  const names = fieldsOf(bytes, from, to, separator)
-  const index = names.indexOf(column)
-  if (index >= 0) return { separator, index, header: true }
-  const comment = commentBefore(bytes, text.from, from)
-  if (comment === undefined) return names
-  const commentSeparator = separatorOf(bytes, comment[0], comment[1])
-  const commented = fieldsOf(bytes, comment[0], comment[1], commentSeparator).indexOf(column)
-  return commented < 0 ? names : { separator, index: commented, header: false }
+/** The names of the columns, from the first row or the comment before it. */
+interface Names {
+  readonly row: readonly string[]
+  readonly comment: readonly string[]
 }
 
-/**
- * Adds the entry of every row to `sink`.
- *
- * @param column the name of a column, or its number from 1
- */
-export function readCsv(text: Text, sink: Sink, column: string | number): void {
-  const { bytes } = text
+const numbered = (columns: readonly number[]): string =>
+  listed(
+    columns.map((index) => `${index + 1}`),
+    'and',
+  )
+
+/** The column of ranges, or why the file does not say which it is. */
+function guess(text: Text, { row }: Names): readonly [number, number] | Explanation {
+  const sample = sampleOf(text)
+  const found = rangeColumns(sample)
+  if (typeof found === 'object') return found
+  const name = 'name the column that holds the addresses: `column: NAME`, or its number'
+  if (found === undefined) {
+    const hint = `${name}; for two columns of numbers write \`columns: [FIRST, LAST]\`. The first row is ${shown(row)}`
+    return { code: 'E036', message: 'no two columns hold the first and last address of ranges', hint }
+  }
+  const columns = addressColumns(sample)
+  const [first = 0, last = 0] = columns
+  const hint = `write \`columns: [${first + 1}, ${last + 1}]\` if they are the first and last address of ranges, or \`column: ${first + 1}\` for one of them`
+  return { code: 'E036', message: `the columns ${numbered(columns)} hold addresses`, hint }
+}
+
+const shown = (names: readonly string[]): string => names.slice(0, 12).map(quote).join(', ')
+
+/** Why one column alone would lose addresses: it is the first or last address of ranges. */
+function lossOf(text: Text, index: number): Explanation | undefined {
+  const sample = sampleOf(text)
+  const pair = [[index, index + 1] as const, [index - 1, index] as const].find(
+    ([first, last]) => first >= 0 && areBounds(sample, first, last),
+  )
+  if (pair === undefined) return undefined
+  const [first, last] = pair.map((column) => column + 1)
+  return {
+    code: 'E036',
+    message: `the columns ${first} and ${last} hold the first and last address of ranges, and column ${index + 1} alone would take one address of each`,
+    hint: `write \`columns: [${first}, ${last}]\` for the ranges, or \`columns: [${index + 1}, ${index + 1}]\` for the single addresses`,
+  }
+}
+
+/** Index of a column, and whether the first row names it; undefined if no column has the name. */
+function indexOf(column: Column, { row, comment }: Names): { index: number; header: boolean } | undefined {
+  if (typeof column === 'number') return { index: column - 1, header: false }
+  const index = row.indexOf(column)
+  if (index >= 0) return { index, header: true }
+  const commented = comment.indexOf(column)
+  return commented < 0 ? undefined : { index: commented, header: false }
+}
+
+/** Whether the first row holds no address where the others do, and so names the columns. */
+function isHeader(text: Text, from: number, to: number, separator: number, index: number, isRange: boolean): boolean {
+  const field: Field = { from, to: from }
+  if (!fieldAt(text.bytes, from, to, separator, index, field)) return false
   const range = rangeBuffer()
-  let layout: Layout | readonly string[] | undefined
-  eachLine(bytes, text.from, (line, lineFrom, from, to) => {
-    if (layout === undefined) {
-      layout = layoutOf(text, from, to, column)
-      if ('index' in layout) {
-        if (layout.header) return
-      } else {
-        const hint = `the columns are ${layout.slice(0, 12).map(quote).join(', ')}; a number counts columns from 1`
-        const message = `no column is named ${quote(String(column))}`
-        sink.refuse(line, lineFrom, from, to, { code: 'E036', message, hint })
-      }
+  if (isRange) return readBound(text.bytes, field.from, field.to, range.start) === 0
+  return !readRange(text.bytes, field.from, field.to, range)
+}
+
+/** Finds the columns with the help of the first row. */
+function layoutOf(text: Text, row: Row, { column, columns, where }: Choice): Layout | Explanation {
+  const { bytes } = text
+  const separator = separatorOf(bytes, row[2], row[3])
+  const [from, to] = rowOf(bytes, row[1], row[2], row[3], separator)
+  const comment = commentBefore(bytes, text.from, from)
+  const names: Names = {
+    row: fieldsOf(bytes, from, to, separator),
+    comment: comment === undefined ? [] : fieldsOf(bytes, ...comment, separatorOf(bytes, ...comment)),
+  }
+  const guessed = column === undefined && columns === undefined ? guess(text, names) : undefined
+  if (guessed !== undefined && 'code' in guessed) return guessed
+  const wanted: readonly Column[] = guessed?.map((index) => index + 1) ?? columns ?? [column as Column]
+  const all = [...wanted, ...(where ? [where.column] : [])].map((name) => indexOf(name, names))
+  const missing = all.indexOf(undefined)
+  if (missing >= 0) {
+    const name = String(wanted[missing] ?? where?.column)
+    const hint = `the columns are ${shown(names.row)}; a number counts columns from 1`
+    return { code: 'E036', message: `no column is named ${quote(name)}`, hint }
+  }
+  const [first, second] = all.map((found) => found?.index as number) as [number, number]
+  const isRange = wanted.length === 2
+  const loss = isRange ? undefined : lossOf(text, first)
+  if (loss !== undefined) return loss
+  return {
+    separator,
+    entry: isRange ? [first, second] : [first],
+    where: where && [all.at(-1)?.index as number, String(where.equals)],
+    header: all.some((found) => found?.header) || isHeader(text, from, to, separator, first, isRange),
+  }
+}
+
+/** Adds the entries of rows to `sink`. */
+function rowReader(bytes: Buffer, sink: Sink, { separator, entry: [first, last], where }: Layout): (row: Row) => void {
+  const range = rangeBuffer()
+  const [one, other]: readonly [Field, Field] = [
+    { from: 0, to: 0 },
+    { from: 0, to: 0 },
+  ]
+  /** Finds a field, or reports the row. */
+  const find = ([line, lineFrom, from, to]: Row, index: number, field: Field): boolean => {
+    const has = fieldAt(bytes, ...rowOf(bytes, lineFrom, from, to, separator), separator, index, field)
+    const message = `the row has no column ${index + 1}`
+    if (!has) sink.bad(line, lineFrom, from, to, () => ({ code: 'E020', message }))
+    return has
+  }
+  const isChosen = (row: Row): boolean => {
+    if (where === undefined) return true
+    const [index, equals] = where
+    return find(row, index, one) && fieldText(bytes, one) === equals
+  }
+  return (row) => {
+    const [line, lineFrom] = row
+    if (!isChosen(row) || !find(row, first, one)) return
+    if (last === undefined) {
+      if (readRange(bytes, one.from, one.to, range)) sink.add(range, line)
+      else sink.bad(line, lineFrom, one.from, Math.max(one.to, one.from), explainRange)
+    } else if (find(row, last, other)) {
+      const explain = (): Explanation => explainPair(fieldText(bytes, one), fieldText(bytes, other))
+      const [from, to] = [Math.min(one.from, other.from), Math.max(one.to, other.to)]
+      if (readPair(bytes, one, other, range)) sink.add(range, line)
+      else sink.bad(line, lineFrom, from, to, explain)
     }
-    if (!('index' in layout)) return
-    const { separator, index } = layout
-    if (!fieldAt(bytes, from, to, separator, index)) {
-      const message = `the row has no column ${index + 1}`
-      sink.bad(line, lineFrom, from, to, () => ({ code: 'E020', message }))
+  }
+}
+
+/** Adds the entry of every row to `sink`. */
+export function readCsv(text: Text, sink: Sink, choice: Choice): void {
+  let read: ((row: Row) => void) | undefined
+  eachLine(text.bytes, text.from, (...row) => {
+    const [line, lineFrom, from, to] = row
+    if (read !== undefined) {
+      read(row)
       return
     }
-    if (readRange(bytes, fieldFrom, fieldTo, range)) sink.add(range, line)
-    else sink.bad(line, lineFrom, fieldFrom, Math.max(fieldTo, fieldFrom), explainRange)
+    const layout = layoutOf(text, row, choice)
+    if ('code' in layout) {
+      sink.refuse(line, lineFrom, from, to, layout)
+      read = () => undefined
+      return
+    }
+    read = rowReader(text.bytes, sink, layout)
+    if (!layout.header) read(row)
   })
 }

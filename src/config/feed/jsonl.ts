@@ -4,8 +4,8 @@
 import type { Explanation } from '../entries/range.ts'
 import { explainRange, rangeBuffer, readRange, readRangeText } from '../entries/range.ts'
 import { listed, quote, show } from '../text/show.ts'
-import { eachLine, findByte, startsWith } from './lines.ts'
-import type { Sink, Text } from './sink.ts'
+import { eachLine, findByte, startsWith, trimEnd } from './lines.ts'
+import type { Choice, Column, Sink, Text } from './sink.ts'
 
 const QUOTE = 0x22
 const OPEN = 0x7b
@@ -24,6 +24,9 @@ export interface Metadata {
 
 export const NO_METADATA: Metadata = { updatedAt: undefined, notes: [] }
 
+/** Longest line that is parsed, in bytes. */
+const LONGEST = 65_536
+
 type Fields = Readonly<Record<string, unknown>>
 
 function parseObject(text: string): Fields | undefined {
@@ -34,6 +37,10 @@ function parseObject(text: string): Fields | undefined {
     return undefined
   }
 }
+
+/** Whether a field has the value that `where` asks for. */
+export const equals = (value: unknown, wanted: string | number | boolean): boolean =>
+  typeof value !== 'object' && value !== undefined && String(value) === String(wanted)
 
 const fieldOf = (object: Fields, field: string | undefined): unknown =>
   field !== undefined && Object.hasOwn(object, field) ? object[field] : undefined
@@ -61,22 +68,38 @@ function explain(text: string, field: string | undefined): Explanation {
   return { code: 'E020', message: `the object has ${named}`, ...(hint && { hint }) }
 }
 
+/** Whether the first line of a file is a whole object with an entry or metadata, and not the start of a document. */
+export function isJsonLine(bytes: Buffer, from: number, lineTo: number, column: Column | undefined): boolean {
+  const to = trimEnd(bytes, from, lineTo)
+  if (bytes[to - 1] !== BRACE || to - from > LONGEST) return false
+  const object = parseObject(bytes.toString('utf8', from, to))
+  if (object === undefined || (column !== undefined && typeof object[String(column)] === 'string')) return true
+  const isNested = Object.values(object).some((value) => typeof value === 'object' && value !== null)
+  return !isNested || object['type'] === 'metadata' || FIELDS.some((name) => typeof object[name] === 'string')
+}
+
 /**
  * Adds the entry of every object to `sink`.
  *
- * @param column the field that holds the entry; default: the first of FIELDS that an object has
+ * @param choice `column` is the field that holds the entry; default: the first of FIELDS that an object has
  */
-export function readJsonLines({ bytes, from: start }: Text, sink: Sink, column: string | undefined): Metadata {
+export function readJsonLines({ bytes, from: start }: Text, sink: Sink, choice: Choice): Metadata {
   const range = rangeBuffer()
+  const column = choice.column === undefined ? undefined : String(choice.column)
+  const { where } = choice
   let metadata = NO_METADATA
-  let head = `{"${column ?? 'cidr'}":"`
+  // With a condition no line is read by its beginning alone.
+  let head = where === undefined ? `{"${column ?? 'cidr'}":"` : '\n'
   const slow = (text: string, line: number): boolean => {
     const object = parseObject(text)
     if (object === undefined) return false
     const field = column ?? FIELDS.find((name) => Object.hasOwn(object, name))
     const value = fieldOf(object, field)
+    if (where !== undefined && value !== undefined && !equals(fieldOf(object, String(where.column)), where.equals)) {
+      return true
+    }
     if (typeof value === 'string' && readRangeText(value, range)) {
-      head = `{"${field}":"`
+      if (where === undefined) head = `{"${field}":"`
       sink.add(range, line)
       return true
     }
@@ -96,7 +119,7 @@ export function readJsonLines({ bytes, from: start }: Text, sink: Sink, column: 
     }
     // Checked before parsing, because millions of lines that are not objects would throw as many exceptions.
     const object = bytes[from] === OPEN && bytes[to - 1] === BRACE
-    if (object && to - from <= 65_536 && slow(bytes.toString('utf8', from, to), line)) return
+    if (object && to - from <= LONGEST && slow(bytes.toString('utf8', from, to), line)) return
     sink.bad(line, lineFrom, from, to, (text) => {
       const fields = column === undefined ? parseObject(text) : undefined
       return explain(text, column ?? FIELDS.find((name) => fields && Object.hasOwn(fields, name)))

@@ -1,7 +1,8 @@
 // Plain lists: one address, CIDR or range per line, comments after `#` or `;`. Covers the .netset and .ipset files of
 // FireHOL and the text form of Spamhaus DROP. Reads the bytes in one pass and makes a string only of an invalid line.
 
-import { type Explanation, explainRange, rangeBuffer, readRange } from '../entries/range.ts'
+import { parseAddress, parseRange } from '../../model/text.ts'
+import { type Explanation, explainRange, maskLength, rangeBuffer, readRange } from '../entries/range.ts'
 import { findByte, HASH, isSpace, lineEnd, NEWLINE, SEMICOLON, skipSpaces } from './lines.ts'
 import type { Sink, Text } from './sink.ts'
 
@@ -16,9 +17,33 @@ export function explainLine(text: string): Explanation {
   }
   const spaced = text.replace(/\s+-\s+|\s+-|-\s+/, '-')
   const explanation = explainRange(spaced)
-  if (/^["\w.:/]+\s*[,\t]/.test(text))
-    return { ...explanation, hint: 'if this is CSV, name the column that holds the addresses: `column: NAME`' }
-  return explanation
+  if (/^["\w.:/]+\s*[,\t]/.test(text)) {
+    const ranges = '`columns: [FIRST, LAST]` for the first and last address of ranges'
+    return {
+      ...explanation,
+      hint: `if this is CSV, name the column that holds the addresses, \`column: NAME\`, or ${ranges}`,
+    }
+  }
+  return explainWords(text) ?? explanation
+}
+
+/** Second addresses on a line are netmasks from this length on: 0.0.0.0 and 128.0.0.0 may be anything. */
+const SHORTEST_MASK = 8
+
+/** Why an entry with more text behind it is none; undefined for other lines. */
+function explainWords(text: string): Explanation | undefined {
+  const [, entry = '', rest = ''] = /^(\S+)\s+(\S.*)$/.exec(text) ?? []
+  if (parseRange(entry) === undefined) return undefined
+  const code = 'E020'
+  const [second = ''] = rest.split(/\s/)
+  if (parseAddress(second) !== undefined) {
+    const length = maskLength(second)
+    if (length !== undefined && length >= SHORTEST_MASK) return explainRange(`${entry}/${second}`)
+    const range = parseRange(`${entry}-${second}`) ? `${entry}-${second} for the range, or ` : ''
+    return { code, message: 'two addresses stand on one line', hint: `write ${range}each address on its own line` }
+  }
+  const hint = `start the text with "#": ${entry} # ${rest}; for a whole file: sed -E 's/^([^[:space:]#;]+)[[:space:]]+([^#;])/\\1 # \\2/' FILE`
+  return { code, message: `text follows the entry ${entry}`, hint }
 }
 
 /** Index after the last byte of `bytes[from, to)` that belongs to neither a comment nor a space. */

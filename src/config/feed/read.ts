@@ -2,17 +2,18 @@
 
 import type { Report } from '../text/report.ts'
 import type { Format } from '../text/written.ts'
+import { rangeColumns, sampleOf } from './address-columns.ts'
 import { readCsv } from './csv.ts'
+import { SEPARATORS } from './fields.ts'
 import { readIpset } from './ipset.ts'
-import { type Metadata, NO_METADATA, readJsonLines } from './jsonl.ts'
-import { HASH, lineEnd, SEMICOLON, skipSpaces, startsWith } from './lines.ts'
+import { readJson } from './json.ts'
+import { isJsonLine, type Metadata, NO_METADATA, readJsonLines } from './jsonl.ts'
+import { findByte, HASH, lineEnd, SEMICOLON, skipSpaces, startsWith } from './lines.ts'
 import { readPlain } from './plain.ts'
-import { type Columns, type Rules, Sink, type Text } from './sink.ts'
+import { type Choice, type Columns, type Rules, Sink, type Text } from './sink.ts'
 
-export interface FeedOptions extends Rules {
+export interface FeedOptions extends Rules, Choice {
   readonly format: Format
-  /** Column of CSV (name, or number from 1), or field of JSON lines. */
-  readonly column: string | number | undefined
 }
 
 const BRACE = 0x7b
@@ -36,13 +37,25 @@ function firstContent({ bytes, from: start }: Text): number {
 }
 
 /** Detects the format of a file by its content. */
-export function detect(text: Text, column: string | number | undefined): Exclude<Format, 'auto'> {
+export function detect(text: Text, { column, columns, where }: Choice): Exclude<Format, 'auto'> {
   const { bytes } = text
   const from = firstContent(text)
-  if (bytes[from] === BRACE) return 'jsonl'
-  if (column !== undefined) return 'csv'
-  const isIpset = ['create ', 'add '].some((word) => startsWith(bytes, from, bytes.length, word))
-  return isIpset ? 'ipset' : 'plain'
+  if (bytes[from] === BRACE) return isJsonLine(bytes, from, lineEnd(bytes, from), column) ? 'jsonl' : 'json'
+  if (isJsonList(bytes, from)) return 'json'
+  if (column !== undefined || columns !== undefined || where !== undefined) return 'csv'
+  if (['create ', 'add '].some((word) => startsWith(bytes, from, bytes.length, word))) return 'ipset'
+  return hasSeparator(bytes, from) && rangeColumns(sampleOf(text)) !== undefined ? 'csv' : 'plain'
+}
+
+/** Whether a text starts like a JSON list of texts, mappings or lists; `[2001:db8::1]` does not. */
+function isJsonList(bytes: Buffer, from: number): boolean {
+  return /^\[\s*["{[\]]/.test(bytes.toString('latin1', from, from + 256))
+}
+
+/** Whether a line may be a row with several fields. */
+function hasSeparator(bytes: Buffer, from: number): boolean {
+  const to = lineEnd(bytes, from)
+  return SEPARATORS.some((separator) => findByte(bytes, separator, from, to) >= 0)
 }
 
 /** Time of a list from the comments at its start; Unix time in seconds. */
@@ -61,8 +74,8 @@ export interface FeedFile extends Metadata {
 }
 
 /** The configured format of a file, or the detected one. */
-export const formatOf = (text: Text, { format, column }: FeedOptions): FeedFile['format'] =>
-  format === 'auto' ? detect(text, column) : format
+export const formatOf = (text: Text, { format, ...choice }: FeedOptions): FeedFile['format'] =>
+  format === 'auto' ? detect(text, choice) : format
 
 /**
  * Adds the entries of a file, or of some of its lines, to columns, as far as the rules permit. Reports errors, but not
@@ -76,22 +89,18 @@ export function readFeed(
   report: Report,
 ): FeedFile {
   const sink = new Sink(text, columns, options, report)
-  const { column } = options
   switch (format) {
     case 'plain':
       return { format, sink, ...NO_METADATA, nextLine: readPlain(text, sink) }
     case 'csv':
-      readCsv(text, sink, column ?? 1)
+      readCsv(text, sink, options)
       break
     case 'ipset':
       return { format, sink, ...NO_METADATA, nextLine: readIpset(text, sink) }
     case 'jsonl':
-      return {
-        format,
-        sink,
-        ...readJsonLines(text, sink, column === undefined ? undefined : String(column)),
-        nextLine: 0,
-      }
+      return { format, sink, ...readJsonLines(text, sink, options), nextLine: 0 }
+    case 'json':
+      return { format, sink, ...readJson(text, sink, options), nextLine: 0 }
     default:
       format satisfies never
   }

@@ -69,6 +69,18 @@ function locate({ path, bytes }: Text, line: number, lineFrom: number, from: num
   return { file: path, line, column, length, text: lineAt(bytes, lineFrom).subarray(0, 4096).toString() }
 }
 
+/** A column of CSV or field of JSON: its name, or its number from 1. */
+export type Column = string | number
+
+/** Which columns or fields of a file hold the entries, and which of its rows count. */
+export interface Choice {
+  readonly column: Column | undefined
+  /** The columns with the first and last address of ranges. */
+  readonly columns: readonly [first: Column, last: Column] | undefined
+  /** Only rows with this value in a column. */
+  readonly where: { readonly column: Column; readonly equals: string | number | boolean } | undefined
+}
+
 export class Sink {
   /** Lines with an entry, used or not. */
   found = 0

@@ -9,8 +9,10 @@ import type { Lines } from '../feed/chunks.ts'
 import { expand, isPattern } from '../feed/glob.ts'
 import { type Parsed, parseText } from '../feed/parsed.ts'
 import type { FeedOptions } from '../feed/read.ts'
-import { readDuration, readShare } from '../text/duration.ts'
+import { readDuration, readGrowth, readShare } from '../text/duration.ts'
+import { fileNumber } from '../text/file-number.ts'
 import type { Report } from '../text/report.ts'
+import { quote, show } from '../text/show.ts'
 import {
   checkText,
   isUnusable,
@@ -34,6 +36,7 @@ const MAX_FILES = 65_536
 /** Default of `min_prefix`: a feed has no reason to list more than a /8 at once, or an IPv6 block of similar size. */
 const MIN_PREFIX = { v4: 8, v6: 19 } as const
 const MAX_SHRINK = '50%'
+const MAX_GROWTH = '10000%'
 
 interface Loaded {
   /** SHA-256 of the file on the disk, as hex. */
@@ -130,7 +133,7 @@ function parse(
   }
   const parsed = parseText({ path, bytes, from: markLength(bytes), firstLine: 1 }, digest, options, report, known)
   if (parsed === undefined) return undefined
-  if (parsed.used === 0) reportEmpty(path, parsed, at, report)
+  if (parsed.used === 0) reportEmpty(path, parsed, options, at, report)
   else keep(library.shelf, name, parsed)
   return parsed
 }
@@ -150,30 +153,48 @@ function warnOf(path: string, parsed: Parsed, { minPrefix }: FeedOptions, at: Lo
   if (ownNetworks.count > 0) {
     const what = plural(ownNetworks.count, 'entry', 'entries')
     const message = `${what} with private addresses left out: ${places(path, ownNetworks)}`
-    report.warning('W004', at, message, 'write `exclude_private: false` to keep them')
+    report.warning(
+      'W004',
+      at,
+      message,
+      'a list with them may cut this host off; to keep some, write them under `cidrs`; to keep all, now and later, write `exclude_private: false`',
+    )
   }
   if (wide.count > 0) {
     const what = plural(wide.count, 'entry', 'entries')
     const limit = `/${minPrefix.v4} (IPv4) or /${minPrefix.v6} (IPv6)`
     const message = `${what} wider than ${limit} left out: ${places(path, wide)}`
-    report.warning('W004', at, message, 'lower `min_prefix` to keep them')
+    report.warning(
+      'W004',
+      at,
+      message,
+      'to keep some, write them under `cidrs`; a shorter `min_prefix` keeps all as wide as that, now and later',
+    )
   }
 }
 
-function reportEmpty(path: string, parsed: Parsed, at: Location, report: Report): void {
+function reportEmpty(path: string, parsed: Parsed, { where }: FeedOptions, at: Location, report: Report): void {
   if (parsed.found > 0) {
     const message = `${path} holds no usable address: ${plural(parsed.found, 'entry', 'entries')} left out`
     report.error('E006', at, message, 'they are private (see `exclude_private`) or too wide (see `min_prefix`)')
     return
   }
   const skipped = parsed.skipped.count === 0 ? '' : `: ${plural(parsed.skipped.count, 'line')} skipped`
-  const hint = skipped === '' ? 'remove the entry if the list is meant to be empty' : 'check `format`'
+  const unmatched =
+    where &&
+    `nothing in it has ${show(where.column, String(where.column))} equal to ${show(where.equals, String(where.equals))}`
+  const hint = skipped === '' ? (unmatched ?? 'remove the entry if the list is meant to be empty') : 'check `format`'
   report.error('E006', at, `${path} holds no address${skipped}`, hint)
 }
 
 /** The files that an entry names. Reports an error if a pattern matches none. */
 function pathsOf({ entry, source, library, report }: Mention, at: Location): readonly string[] {
   const written = entry.file as string
+  if (/^[a-z][a-z+.-]*:\/\//i.test(written)) {
+    const hint = `fetch it first, for example from a timer, and name the path: curl -fsSo lists/feed.txt ${written}`
+    report.error('E013', at, `file must be a path on this host, not the URL ${quote(written)}`, hint)
+    return []
+  }
   const path = isAbsolute(written) ? written : join(dirname(source.path), written)
   if (!isPattern(path)) return [path]
   const paths = expand(path, library)
@@ -192,24 +213,38 @@ function optionsOf({ kind, entry }: Mention): FeedOptions {
   return {
     format: entry.format ?? 'auto',
     column: entry.column,
+    columns: entry.columns,
+    where: entry.where,
     onBadLine: entry.on_bad_line ?? 'error',
     excludePrivate: entry.exclude_private ?? kind === 'blocklist',
     minPrefix: { ...MIN_PREFIX, ...entry.min_prefix },
   }
 }
 
-/** Whether the format and `column` fit each other. Reports an error if not. */
-function checkColumn({ format, column }: FeedOptions, { placed, source, report }: Mention): boolean {
-  const at = placed.fields?.get('column') ?? placed.fields?.get('format') ?? placed
-  const where = source.locate(at.from, at.to)
-  if (format === 'csv' && column === undefined) {
-    const hint = 'name the column that holds the addresses: `column: NAME`, or its number'
-    report.error('E036', where, 'format csv needs a column', hint)
+/** Whether the format and the keys about columns fit each other. Reports an error if not. */
+function checkColumns({ format, ...choice }: FeedOptions, { placed, source, report }: Mention): boolean {
+  const refuse = (key: string, message: string, hint: string): false => {
+    const { from, to } = placed.fields?.get(key) ?? placed
+    report.error('E036', source.locate(from, to), message, hint)
     return false
   }
-  if (column === undefined || (format !== 'plain' && format !== 'ipset')) return true
-  report.error('E036', where, `format ${format} has no columns`, 'remove `column`, or write `format: csv`')
-  return false
+  const [key] = (['column', 'columns', 'where'] as const).filter((name) => choice[name] !== undefined)
+  if (key === undefined) return true
+  if (format === 'plain' || format === 'ipset')
+    return refuse(key, `format ${format} has no columns`, `remove \`${key}\`, or write \`format: csv\``)
+  if (choice.columns === undefined) return true
+  if (choice.column !== undefined)
+    return refuse(
+      'columns',
+      'the entry has column and columns, but may have only one of them',
+      'remove `column` to read ranges',
+    )
+  if (format !== 'json' && format !== 'jsonl') return true
+  return refuse(
+    'columns',
+    `format ${format} has no ranges in two fields`,
+    'name the field that holds the entry: `column: NAME`',
+  )
 }
 
 /** A file of an entry, by its index in the library. */
@@ -228,19 +263,20 @@ export function addFeed(mention: Mention, add: (part: FeedPart) => void): Omit<F
   const { list, entry, file, source, library, report } = mention
   const at = source.locate(file.from, file.to)
   const options = optionsOf(mention)
-  if (!checkColumn(options, mention)) return undefined
+  if (!checkColumns(options, mention)) return undefined
   const files = pathsOf(mention, at).flatMap((path): FeedFile[] => {
     const content = contentOf(path, at, mention)
     if (content === undefined) return []
     const parsed = parse(path, content, at, options, mention)
     if (parsed === undefined) return []
     if (parsed.used > 0) warnOf(path, parsed, options, at, report)
-    add({ file: library.files.indexOf(path), parsed })
+    add({ file: fileNumber(library.files, path), parsed })
     const { format, notes, used: entries, updatedAt = content.modifiedAt } = parsed
     const counts = { skipped: parsed.skipped.count, private: parsed.private.count, wide: parsed.wide.count }
     return [{ path, format, entries, ...counts, updatedAt, notes }]
   })
   const maxAge = entry.max_age === undefined ? undefined : readDuration(entry.max_age) / 1000
   const maxShrink = readShare(entry.max_shrink ?? MAX_SHRINK)
-  return { list, at, files, maxAge, maxShrink }
+  const maxGrowth = readGrowth(entry.max_growth ?? MAX_GROWTH)
+  return { list, at, files, maxAge, maxShrink, maxGrowth }
 }

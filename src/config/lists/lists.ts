@@ -7,6 +7,7 @@ import { type List, type ListKind, type Scope, type ScopedSet, scopeKey } from '
 import { EntryCollector } from '../entries/entries.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
 import { readScope } from '../entries/scope.ts'
+import { fileNumber } from '../text/file-number.ts'
 import type { Report } from '../text/report.ts'
 import { quote } from '../text/show.ts'
 import type { Reads, Source } from '../text/source.ts'
@@ -117,7 +118,7 @@ function collectorsOf(draft: Draft, file: number, set: number): { v4: EntryColle
 function addText(text: string, placed: Placed, draft: Draft, set: number, reading: Reading): void {
   const { source, report, library } = reading
   if (readRangeText(text, range)) {
-    const { v4, v6 } = collectorsOf(draft, library.files.indexOf(source.path), set)
+    const { v4, v6 } = collectorsOf(draft, fileNumber(library.files, source.path), set)
     const collector = range.family === 4 ? v4 : v6
     collector.add(range.start, range.end, source.lineOf(placed.from))
     return

@@ -30,8 +30,8 @@ const BUILD = basename(import.meta.url)
 
 /** Name of a file under the given options. */
 export function shelfName(path: string, options: FeedOptions): string {
-  const { format, column, onBadLine, excludePrivate, minPrefix } = options
-  const facts = [BUILD, resolve(path), format, column ?? null, onBadLine, excludePrivate, minPrefix.v4, minPrefix.v6]
+  const { minPrefix, ...rest } = options
+  const facts = [BUILD, resolve(path), Object.entries(rest).sort(), minPrefix.v4, minPrefix.v6]
   return `feed-${createHash('sha256').update(JSON.stringify(facts)).digest('hex')}`
 }
 

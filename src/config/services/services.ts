@@ -75,7 +75,7 @@ function readPorts(port: number | string, placed: Placed, reading: Reading): Por
   if (first >= 1 && first <= last && last <= 0xffff) return { first, last }
   const isReversed = first > last && last >= 1 && first <= 0xffff
   const message = isReversed ? 'ends before it starts' : 'names a port outside 1 to 65535'
-  const hint = isReversed ? `write "${last}-${first}"` : 'write `any` for all ports'
+  const hint = isReversed ? `write "${last}-${first}"` : 'ports go from 1 to 65535'
   reportAt(reading, placed, 'E028', `the port range ${quote(port)} ${message}`, hint)
   return undefined
 }

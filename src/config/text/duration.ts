@@ -7,3 +7,6 @@ export const readDuration = (text: string): number => parseMilliseconds(text) as
 
 /** `50%` as 0.5. */
 export const readShare = (text: string): number => Number(text.slice(0, -1)) / 100
+
+/** `10000%` as 100, `any` as infinity. */
+export const readGrowth = (text: string): number => (text === 'any' ? Number.POSITIVE_INFINITY : readShare(text))

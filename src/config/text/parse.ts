@@ -57,12 +57,17 @@ function reportSyntax(error: YAMLError, source: Source, report: Report): void {
   report.error('E005', at, message.charAt(0).toLowerCase() + message.slice(1), hint)
 }
 
+/** Errors explained per file, more than a report shows. */
+const EXPLAINED = 100
+
 /** One mistake often causes several errors on its line; only the first one helps. */
 function reportFirstOfEachLine(errors: readonly YAMLError[], source: Source, report: Report): void {
   const lines = new Set<number>()
   for (const error of errors.toSorted((left, right) => left.pos[0] - right.pos[0])) {
     const line = source.lineOf(error.pos[0])
-    if (!lines.has(line)) reportSyntax(error, source, report)
+    if (lines.has(line)) continue
+    if (lines.size < EXPLAINED) reportSyntax(error, source, report)
+    else report.omit(1)
     lines.add(line)
   }
 }

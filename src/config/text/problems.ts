@@ -59,24 +59,35 @@ export function unknownKey(context: Context, path: Path, key: string): void {
   context.report.error('E010', where, `${quote(key)} is not a key of ${owner}`, hint || undefined)
 }
 
-export function missingKey(context: Context, path: Path, key: string): void {
-  // A misspelt key, or an unquoted address, has caused this, and has been reported already.
+/** Whether a misspelt key, or an unquoted address, is why `key` is missing; that is an error already. */
+export function isMistaken({ root }: Context, path: Path, key: string): boolean {
   const known = keysOf(path)
-  const others = [...(at(context.root, path).fields?.keys() ?? [])].filter((other) => !known.includes(other))
-  if (others.some((other) => nearest(other, [key]) !== undefined || unquotedAddress(other) !== undefined)) return
+  const others = [...(at(root, path).fields?.keys() ?? [])].filter((other) => !known.includes(other))
+  return others.some((other) => nearest(other, [key]) !== undefined || unquotedAddress(other) !== undefined)
+}
+
+export function missingKey(context: Context, path: Path, key: string): void {
   const hint = wordsOf([...path, key])?.whenMissing
   const { source } = context
   const where = path.length === 0 ? source.locate(context.root.from, context.root.from) : place(context, path)
   context.report.error('E011', where, `the key ${quote(key)} is missing`, hint)
 }
 
+/** Keys of an entry that say where its addresses are; it has exactly one of them. */
+const SOURCES = ['cidr', 'cidrs', 'file'] as const
+
+/** Whether a misspelt key, or an unquoted address, is why an entry names no addresses; that is an error already. */
+export function hasMistakenSource({ root }: Context, path: Path): boolean {
+  const fields = at(root, path).fields ?? new Map<string, Placed>()
+  const keys = [...fields.keys()]
+  const isMisspelt = (): boolean => keys.some((key) => nearest(key, SOURCES) !== undefined)
+  return (!SOURCES.some((key) => fields.has(key)) && isMisspelt()) || keys.some((key) => unquotedAddress(key))
+}
+
 /** An entry with none, or several, of `cidr`, `cidrs` and `file`. */
 export function entrySource(context: Context, path: Path): void {
   const fields = at(context.root, path).fields ?? new Map<string, Placed>()
-  const present = ['cidr', 'cidrs', 'file'].filter((key) => fields.has(key))
-  // A misspelt key, or an unquoted address, has caused this, and has been reported already.
-  if (present.length === 0 && [...fields.keys()].some((key) => nearest(key, ['cidr', 'cidrs', 'file']))) return
-  if ([...fields.keys()].some((key) => unquotedAddress(key) !== undefined)) return
+  const present = SOURCES.filter((key) => fields.has(key))
   const second = present[1]
   const where = second === undefined ? place(context, path) : keyPlace(context, [...path, second])
   const message =

@@ -1,6 +1,7 @@
 // Collects all errors and warnings, so that one run reports them together.
 
 import { type Code, type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
+import { fileNumber } from './file-number.ts'
 
 /** Number of errors shown; the rest is counted. */
 const SHOWN = 20
@@ -15,9 +16,12 @@ export interface Report {
   finish(): readonly Diagnostic[]
 }
 
+/** Errors kept before all but the first are dropped, so that a file of a million errors does not fill the memory. */
+const KEPT = 2000
+
 /** Sorts by file, in the order in which `files` first lists them, then by position. */
 function inFileOrder(files: readonly string[]): (left: Diagnostic, right: Diagnostic) => number {
-  const rank = ({ at }: Diagnostic): number => (at === undefined ? -1 : files.indexOf(at.file))
+  const rank = ({ at }: Diagnostic): number => (at === undefined ? -1 : fileNumber(files, at.file))
   return (left, right) =>
     rank(left) - rank(right) ||
     (left.at?.line ?? 0) - (right.at?.line ?? 0) ||
@@ -54,8 +58,17 @@ export function createReport(files: readonly string[], isPrivate: (file: string)
     }
     return at !== undefined && isPrivate(at.file) ? discreet(diagnostic, at) : diagnostic
   }
+  /** Drops all errors but the first in file order. */
+  const prune = (): void => {
+    errors.sort(inFileOrder(files))
+    omitted += Math.max(0, errors.length - SHOWN)
+    errors.length = Math.min(errors.length, SHOWN)
+  }
   return {
-    error: (code, at, message, hint) => void errors.push(make('error', code, at, message, hint)),
+    error(code, at, message, hint) {
+      errors.push(make('error', code, at, message, hint))
+      if (errors.length > KEPT) prune()
+    },
     warning: (code, at, message, hint) => void warnings.push(make('warning', code, at, message, hint)),
     omit(count) {
       omitted += count
@@ -65,8 +78,8 @@ export function createReport(files: readonly string[], isPrivate: (file: string)
     },
     finish() {
       if (errors.length > 0) {
-        const sorted = errors.sort(inFileOrder(files))
-        throw new XdpError(sorted.slice(0, SHOWN), { omitted: omitted + Math.max(0, sorted.length - SHOWN) })
+        prune()
+        throw new XdpError(errors, { omitted })
       }
       return warnings.sort(inFileOrder(files))
     },

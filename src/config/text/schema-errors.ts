@@ -24,7 +24,24 @@ const SUMMARIES = new Set(['anyOf', 'if', 'allOf'])
 const isProtocol = (value: unknown): boolean =>
   value === 'icmp' || (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 255)
 
-type Problem = { readonly key: string; readonly report: () => void }
+/** A problem that is not explained yet. */
+interface Problem {
+  readonly key: string
+  /** About where it is: an offset into the text. */
+  readonly from: number
+  readonly report: () => void
+}
+
+/**
+ * Problems explained per file, more than a report shows. Explaining one looks for similar words, so a file of 300,000
+ * errors would take minutes.
+ */
+const EXPLAINED = 100
+
+function offsetOf({ root }: problems.Context, path: problems.Path): number {
+  const { from, key } = at(root, path)
+  return key?.from ?? from
+}
 
 /**
  * The problem of a mapping or list as a whole; violations with equal keys are one problem. `ignored`: another violation
@@ -34,13 +51,15 @@ function structural({ error, path }: Violation, context: problems.Context): Prob
   const { keyword, params, schemaPath, instancePath } = error
   const problem = (detail: string, report: () => void): Problem => ({
     key: `${instancePath} ${keyword} ${detail}`,
+    from: offsetOf(context, [...path, detail]),
     report,
   })
   if (error.propertyName !== undefined) return 'ignored'
   if (schemaPath.includes('/has_ports/')) {
     if (keyword === 'enum' && !isProtocol(at(context.root, path).value)) return 'ignored'
     const entry = path.slice(0, 2)
-    return { key: `${entry.join('/')} ports`, report: () => problems.portsWithoutProtocol(context, entry) }
+    const from = offsetOf(context, entry)
+    return { key: `${entry.join('/')} ports`, from, report: () => problems.portsWithoutProtocol(context, entry) }
   }
   switch (keyword) {
     case 'propertyNames': {
@@ -52,11 +71,12 @@ function structural({ error, path }: Violation, context: problems.Context): Prob
       return problem(key, () => problems.unknownKey(context, path, key))
     }
     case 'oneOf':
-      if (at(context.root, path).fields === undefined) return 'ignored'
+      if (at(context.root, path).fields === undefined || problems.hasMistakenSource(context, path)) return 'ignored'
       return problem('', () => problems.entrySource(context, path))
     case 'required': {
       if (schemaPath.includes('/oneOf/')) return 'ignored'
       const key = params.missingProperty ?? ''
+      if (problems.isMistaken(context, path, key)) return 'ignored'
       return problem(key, () => problems.missingKey(context, path, key))
     }
     case 'dependencies': {
@@ -87,7 +107,7 @@ export function reportSchemaErrors(errors: readonly SchemaError[], context: prob
     .map((error) => ({ error, path: toPath(error.instancePath) }))
   const explained = new Set<string>()
   const values = new Map<string, problems.Path>()
-  const reported = new Set<string>()
+  const found = new Map<string, Problem>()
   for (const violation of violations) {
     const { path } = violation
     const problem = structural(violation, context)
@@ -98,9 +118,15 @@ export function reportSchemaErrors(errors: readonly SchemaError[], context: prob
       continue
     }
     explained.add(pointerOf(path))
-    if (!reported.has(problem.key)) problem.report()
-    reported.add(problem.key)
+    if (!found.has(problem.key)) found.set(problem.key, problem)
   }
-  for (const [pointer, path] of values) if (!explained.has(pointer)) problems.badValue(context, path)
+  const all = [...found.values()]
+  for (const [pointer, path] of values) {
+    if (explained.has(pointer)) continue
+    all.push({ key: pointer, from: offsetOf(context, path), report: () => problems.badValue(context, path) })
+  }
+  all.sort((left, right) => left.from - right.from)
+  for (const { report } of all.slice(0, EXPLAINED)) report()
+  context.report.omit(Math.max(0, all.length - EXPLAINED))
   return new Set(violations.map(({ path }) => path.slice(0, 2).join('/')))
 }

@@ -54,7 +54,7 @@ function unreadable(path: string, cause: unknown): Unusable {
     ENAMETOOLONG: 'the path is too long',
     EIO: 'input/output error',
   }
-  const hint = code === 'EACCES' ? `run as root, or make it readable: chmod a+r ${path}` : undefined
+  const hint = code === 'EACCES' ? `run as root, or let this user read it: setfacl -m u:$(id -u):r ${path}` : undefined
   return { code: 'E002', message: `cannot read ${path}: ${why[code] ?? code}`, ...(hint && { hint }) }
 }
 

@@ -4,7 +4,7 @@ import type { OnConflict, OnDrift, OnMissing, OnStop } from '../../model/desired
 import type { AttachMode, Role } from '../../model/state.ts'
 
 /** Formats of list files. */
-export type Format = 'auto' | 'plain' | 'jsonl' | 'csv' | 'ipset'
+export type Format = 'auto' | 'plain' | 'jsonl' | 'json' | 'csv' | 'ipset'
 
 export interface WrittenInterface {
   readonly mode?: AttachMode | readonly AttachMode[]
@@ -21,11 +21,14 @@ export interface WrittenEntry {
   readonly file?: string
   readonly format?: Format
   readonly column?: string | number
+  readonly columns?: readonly [string | number, string | number]
+  readonly where?: { readonly column: string | number; readonly equals: string | number | boolean }
   readonly on_bad_line?: 'error' | 'skip'
   readonly exclude_private?: boolean
   readonly min_prefix?: { readonly v4?: number; readonly v6?: number }
   readonly max_age?: string
   readonly max_shrink?: string
+  readonly max_growth?: string
   readonly name?: string
   readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
   readonly source_port?: WrittenPorts

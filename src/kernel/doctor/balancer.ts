@@ -50,7 +50,7 @@ function checkForwarding(services: readonly Service[], { forwards, filtersRevers
       bad(
         id,
         'this host does not forward IPv4, so replies of nat backends do not reach clients',
-        'sysctl -w net.ipv4.ip_forward=1',
+        'sysctl -w net.ipv4.ip_forward=1, which forwards between all interfaces',
       ),
     ]
   if (families.has(6) && !forwards.v6)
@@ -58,14 +58,18 @@ function checkForwarding(services: readonly Service[], { forwards, filtersRevers
       bad(
         id,
         'this host does not forward IPv6, so replies of nat backends do not reach clients',
-        'sysctl -w net.ipv6.conf.all.forwarding=1',
+        'sysctl -w net.ipv6.conf.all.forwarding=1, which forwards between all interfaces',
       ),
     ]
   if (families.has(4) && filtersReversePath) {
     const message = 'rp_filter is strict, so the kernel drops replies that it must forward itself'
     return [
       ok(id, 'this host forwards packets'),
-      warn('balancer.rp_filter', message, 'sysctl -w net.ipv4.conf.all.rp_filter=2'),
+      warn(
+        'balancer.rp_filter',
+        message,
+        'sysctl -w net.ipv4.conf.all.rp_filter=2, which loosens the check on every interface',
+      ),
     ]
   }
   return [ok(id, 'this host forwards packets')]

@@ -174,17 +174,26 @@ function checkForeign(card: Card, program: CardProgram): Check {
     return warn(id, `${description} is attached; only root can see its owner`, 'sudo xdp doctor')
   if (program.instance !== undefined) {
     const message = `${description} of instance ${program.instance} is attached`
-    return warn(id, message, `remove ${card.name} from its config, or: xdp destroy --instance ${program.instance}`)
+    return warn(
+      id,
+      message,
+      `remove ${card.name} from its config; to remove that instance from every interface: xdp destroy --instance ${program.instance}`,
+    )
   }
   if (program.name === 'xdp_dispatcher') {
     const message = `the dispatcher of libxdp (id ${program.id}, ${program.mode} mode) is attached, with the programs of its chain`
-    return warn(id, message, `xdp-loader unload ${card.name} --all`)
+    const unload = `xdp-loader unload ${card.name}`
+    return warn(
+      id,
+      message,
+      `\`xdp-loader status\` lists them; to remove one: ${unload} --id ID; to remove all: ${unload} --all`,
+    )
   }
   const detach = `bpftool net detach ${DETACH[program.mode]} dev ${card.name}`
   return warn(
     id,
     `${description} is attached and not ours`,
-    `write \`on_conflict: replace\` under ${card.name}, or: ${detach}`,
+    `to end that program, write \`on_conflict: replace\` under ${card.name}, or: ${detach}`,
   )
 }
 

@@ -71,7 +71,8 @@ export function checkJit(enabled: string | undefined, trial: Trial): Check {
 export function checkHarden(harden: string | undefined): Check[] {
   if (harden !== '2') return []
   const message = 'bpf_jit_harden is 2: it also hardens programs of root, which makes them slower'
-  return [warn('kernel.jit_harden', message, 'sysctl -w net.core.bpf_jit_harden=1')]
+  const fix = 'sysctl -w net.core.bpf_jit_harden=1, which gives up that protection for all programs of root'
+  return [warn('kernel.jit_harden', message, fix)]
 }
 
 /** `limits` is /proc/self/limits. */

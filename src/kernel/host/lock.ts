@@ -62,12 +62,21 @@ export async function acquireBansLock(host: Host): Promise<Lock> {
   return (await tryLock(file, 0)) ?? waitForLock(file, host)
 }
 
+/** Name of the user; `uid N` on a system without an entry for the user, or without /etc/passwd. */
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return `uid ${process.getuid?.()}`
+  }
+}
+
 /** Writes a note about this process into a lock file. */
 async function signHolder(file: string): Promise<void> {
   const holder: Holder = {
     pid: process.pid,
     command: process.argv.slice(1).join(' '),
-    user: process.env['SUDO_USER'] ?? userInfo().username,
+    user: process.env['SUDO_USER'] ?? userName(),
     since: new Date().toISOString(),
   }
   await writeFile(file, `${JSON.stringify(holder)}\n`)

@@ -64,7 +64,7 @@ test('a list of several feeds has the age of its oldest file, and the strictest 
   })
   const where = { file: 'xdp.yaml', line: 1, column: 1, length: 1 }
   const feed = (list: string, maxAge: number | undefined, ...files: ReturnType<typeof file>[]) => ({
-    ...{ list, at: where, files, maxAge, maxShrink: 0.5, inline: [] },
+    ...{ list, at: where, files, maxAge, maxShrink: 0.5, maxGrowth: 100, inline: [] },
   })
   expect(
     feedFacts([

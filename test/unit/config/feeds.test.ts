@@ -184,7 +184,7 @@ describe('the age of a feed', () => {
     const directory = writeFiles({ 'xdp.yaml': `${HEAD}blocklist: [{ file: a, max_age: 36h }]\n`, a: content })
     utimesSync(join(directory, 'a'), 1_000_000, 1_000_000)
     const [feed] = (await loadConfig(join(directory, 'xdp.yaml'))).desired.feeds
-    expect(feed).toMatchObject({ list: 'blocklist', maxAge: 36 * 3600, maxShrink: 0.5 })
+    expect(feed).toMatchObject({ list: 'blocklist', maxAge: 36 * 3600, maxShrink: 0.5, maxGrowth: 100 })
     return feed?.files[0]?.updatedAt
   }
 

@@ -26,6 +26,7 @@ const feed = (facts: Partial<Feed> = {}): Feed => ({
   files: [file()],
   maxAge: undefined,
   maxShrink: 0.5,
+  maxGrowth: 100,
   inline: [],
   ...facts,
 })
@@ -128,4 +129,62 @@ test('inline entries of a list with a stale feed take effect', () => {
 
 test('lists without files may shrink without limit', () => {
   expect(decide(drop(...hosts(100)), drop('192.0.2.0'), []).codes).toEqual([])
+})
+
+const manyHosts = (count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `198.51.${i >> 7}.${(i & 127) * 2}`)
+
+test('a feed that gained more than a hundred times its live prefixes keeps the live ones', () => {
+  const { codes, content, message } = decide(drop(...manyHosts(10)), drop(...manyHosts(1011)), [feed()])
+  expect(codes).toEqual(['W240'])
+  expect(content).toEqual(drop(...manyHosts(10)))
+  expect(message).toBe(
+    'list drop would go from 10 to 1,011 prefixes, 101 times as many, but max_growth is 10000%: it keeps its live content',
+  )
+  expect(decide(drop(...manyHosts(10)), drop(...manyHosts(1010)), [feed()]).codes).toEqual([])
+})
+
+test('the feed sets max_growth', () => {
+  const twice = [drop(...hosts(50)), drop(...hosts(100))] as const
+  expect(decide(...twice, [feed({ maxGrowth: 0.9 })]).codes).toEqual(['W240'])
+  expect(decide(...twice, [feed({ maxGrowth: 1 })]).codes).toEqual([])
+  expect(decide(...twice, [feed({ maxGrowth: 0 })]).codes).toEqual(['W240'])
+  const all = drop('0.0.0.0/1', ...manyHosts(500))
+  expect(decide(drop('192.0.2.0'), all, [feed({ maxGrowth: Number.POSITIVE_INFINITY })]).codes).toEqual([])
+})
+
+test('a feed that gained more than 1/16 of an address space keeps the live prefixes', () => {
+  const sixteenth = drop('192.0.2.0', '16.0.0.0/5', '24.0.0.0/5')
+  expect(decide(drop('192.0.2.0'), sixteenth, [feed()]).codes).toEqual([])
+  const more = decide(drop('192.0.2.0'), drop('192.0.2.0', '16.0.0.0/4', '64.0.0.0/8'), [feed()])
+  expect(more).toMatchObject({ codes: ['W240'], content: drop('192.0.2.0') })
+  expect(more.message).toBe(
+    'list drop would cover 6.64% more of all IPv4 addresses, but a list may gain 6.25% at once: it keeps its live content',
+  )
+  expect(decide(drop('192.0.2.0'), drop('192.0.2.0', '2000::/7'), [feed()]).codes).toEqual([])
+  expect(decide(drop('192.0.2.0'), drop('192.0.2.0', '2000::/7', '3000::/16'), [feed()]).codes).toEqual(['W240'])
+  // Outside 2000::/3 there are no hosts.
+  expect(decide(drop('192.0.2.0'), drop('192.0.2.0', '4000::/2'), [feed()]).codes).toEqual([])
+})
+
+test('a wide list that changes little is applied, and one without live content is applied with a warning', () => {
+  const wide = ['16.0.0.0/4', '32.0.0.0/4']
+  expect(decide(drop(...wide), drop(...wide, '64.0.0.0/8'), [feed()]).codes).toEqual([])
+  const first = decide(undefined, drop(...wide), [feed()])
+  expect(first).toMatchObject({ codes: ['W240'], content: drop(...wide) })
+  expect(first.message).toContain('list drop would cover 12.5% more of all IPv4 addresses')
+  expect(first.message).toMatch(/it takes it anyway$/)
+})
+
+test('--accept-growth accepts growth alone, and --accept-shrink everything else', () => {
+  const grown = [drop('192.0.2.0'), drop('32.0.0.0/3'), [feed()]] as const
+  expect(decide(...grown, { acceptGrowth: true })).toMatchObject({ codes: [], content: drop('32.0.0.0/3') })
+  expect(decide(...grown, { acceptShrink: true }).codes).toEqual(['W240'])
+  const shrunken = [drop(...hosts(100)), drop('192.0.2.0'), [feed()]] as const
+  expect(decide(...shrunken, { acceptGrowth: true }).codes).toEqual(['W210'])
+  // A list that lost most of its prefixes may also have gained most addresses.
+  const both = [drop(...hosts(100)), drop('32.0.0.0/3'), [feed()]] as const
+  expect(decide(...both).codes).toEqual(['W210'])
+  expect(decide(...both, { acceptShrink: true }).codes).toEqual(['W240'])
+  expect(decide(...both, { acceptShrink: true, acceptGrowth: true }).codes).toEqual([])
 })

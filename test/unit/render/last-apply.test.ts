@@ -13,7 +13,7 @@ test('shows a failure with its place, source line and hint', () => {
     '    /etc/xdp/xdp.yaml:4:5: error[E021 host-bits]: "10.0.0.1/24" has bits set after the first 24',
     '     4 |   - 10.0.0.1/24',
     '       |     ^^^^^^^^^^^',
-    '    hint: write 10.0.0.0/24 for the network, or 10.0.0.1 for the single address',
+    '    hint: write 10.0.0.1 for the single address, or 10.0.0.0/24 for the network of 256 addresses',
   ])
 })
 

@@ -416,7 +416,7 @@ test('validate JSON has the counts of every list file', () => {
   const at = { file: 'xdp.yaml', line: 3, column: 1, length: 4 }
   const counts = { entries: 3, skipped: 1, private: 2, wide: 0, updatedAt: 1_767_225_600 }
   const file = { path: 'drop.jsonl', format: 'jsonl', notes: ['(c) example'], ...counts }
-  const feed = { list: 'drop', at, files: [file], maxAge: undefined, maxShrink: 0.5, inline: [] }
+  const feed = { list: 'drop', at, files: [file], maxAge: undefined, maxShrink: 0.5, maxGrowth: 100, inline: [] }
   const document = check('validate', renderValidateJson({ ...desired(WANTED), feeds: [feed] }, []))
   expect(document).toMatchObject({
     feeds: [{ list: 'drop', path: 'drop.jsonl', left_out: { private: 2, wide: 0 }, notes: ['(c) example'] }],

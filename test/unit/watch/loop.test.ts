@@ -93,7 +93,7 @@ describe('an edit', () => {
       const at = { file: 'xdp.yaml', line: 1, column: 1, length: 1 }
       const counts = { entries: 1, skipped: 0, private: 0, wide: 0, notes: [] }
       const files = [{ path: 'feed.txt', format: 'plain', updatedAt, ...counts }]
-      const feed = { list: 'feed', at, files, maxAge: 60, maxShrink: 1, inline: [] }
+      const feed = { list: 'feed', at, files, maxAge: 60, maxShrink: 1, maxGrowth: 100, inline: [] }
       return { kind: 'good', loaded: { desired: { ...desired, feeds: [feed] }, warnings: [] } }
     }
     daemon = await startDaemon(config('a'))

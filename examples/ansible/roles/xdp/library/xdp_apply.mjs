@@ -17,6 +17,7 @@ const OPTIONS = {
   lock_timeout: 'string',
   wait_interfaces: 'string',
   accept_shrink: 'boolean',
+  accept_growth: 'boolean',
   executable: 'string',
 }
 
@@ -85,19 +86,23 @@ function xdp(options, file, command, ...flags) {
   })
 }
 
+/** The flags that accept feeds. */
+function accepting({ accept_shrink, accept_growth }) {
+  return [...(accept_shrink ? ['--accept-shrink'] : []), ...(accept_growth ? ['--accept-growth'] : [])]
+}
+
 /** The plan for a file, as data, and as text with --diff. */
 function plan(options, file) {
-  const flags = options.accept_shrink ? ['--accept-shrink'] : []
+  const flags = accepting(options)
   const { changes, warnings } = JSON.parse(xdp(options, file, 'plan', '--json', ...flags))
   const text = options.diff && changes.length > 0 ? xdp(options, file, 'plan', '--no-color', ...flags) : undefined
   return { changes: changes.map(({ key }) => key), warnings: warnings.map(({ message }) => message), text }
 }
 
 function apply(options) {
-  const { path, wait_interfaces, accept_shrink } = options
+  const { path, wait_interfaces } = options
   const wait = wait_interfaces === undefined ? [] : ['--wait-interfaces', wait_interfaces]
-  const shrink = accept_shrink ? ['--accept-shrink'] : []
-  return JSON.parse(xdp(options, path, 'apply', '--auto-approve', '--json', ...wait, ...shrink))
+  return JSON.parse(xdp(options, path, 'apply', '--auto-approve', '--json', ...wait, ...accepting(options)))
 }
 
 function difference({ path }, before, after, text) {
