@@ -24,7 +24,7 @@ const WORD = /[0-9a-fA-F:.]+(?:[/-][0-9a-fA-F:.]+)?/g
 function proposals(hint: string): Span[] {
   const [advice = ''] = hint.split(/for example|write it like|: 192\.0\.2\.\*/)
   return [...advice.matchAll(WORD)].flatMap(([word]) => {
-    const range = parseRange(word.replace(/[.:]$/, ''))
+    const range = parseRange(word) ?? parseRange(word.replace(/[.:]$/, ''))
     return range ? [{ family: range.family, first: numberOf(range.start), last: numberOf(range.end) }] : []
   })
 }

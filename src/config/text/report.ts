@@ -28,8 +28,9 @@ function inFileOrder(files: readonly string[]): (left: Diagnostic, right: Diagno
     (left.at?.column ?? 0) - (right.at?.column ?? 0)
 }
 
-/** An error without content of the file that it is in. */
+/** A diagnostic without content of the file that it is in. Warnings quote none, except for the line itself. */
 function discreet(diagnostic: Diagnostic, { text: _, ...at }: Location): Diagnostic {
+  if (diagnostic.severity === 'warning') return { ...diagnostic, at }
   const message = `line ${at.line} is not usable; it is not shown, because not every user may read this file`
   return { ...diagnostic, at, message, hint: `as root: sed -n ${at.line}p '${at.file.replaceAll("'", `'\\''`)}'` }
 }
