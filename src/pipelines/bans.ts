@@ -8,7 +8,7 @@ import { type Host, ownNetns, requireHost } from '../kernel/host/host.ts'
 import { ownPeers, protectedAddresses } from '../kernel/host/protect.ts'
 import { banGeneration, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
 import { runNow } from '../kernel/tools/now.ts'
-import { useRunner } from '../kernel/tools/spawn.ts'
+import { CommandError, useRunner } from '../kernel/tools/spawn.ts'
 import {
   type BanLabels,
   type BanOrder,
@@ -25,6 +25,13 @@ const covered = ({ op, prefix, force, peers }: BanOrder, addresses: readonly Pro
 
 /** Milliseconds for which the protected addresses are cached: a stream of requests may last for days. */
 const FRESH = 5000
+
+/** Attempts to write: an apply may free the generation whose program was chosen. */
+const LOOKS = 5
+
+/** Whether a pin did not exist. The same requests may be written again. */
+const isGone = (error: unknown): boolean =>
+  error instanceof CommandError && error.words.includes('No such file or directory')
 
 /** Writes bans, once or repeatedly; caches facts about the host for a moment. */
 export interface BanWriter {
@@ -58,8 +65,14 @@ export async function openWriter(host: Host): Promise<BanWriter> {
     return known
   }
   const writePart = async (orders: readonly BanOrder[]): Promise<readonly BanOutcome['result'][]> => {
-    const results = await writeBans(access, await banGeneration(paths), orders, Math.floor(Date.now() / 1000))
-    return results === 'elsewhere' ? refuseNamespace(host) : results
+    for (let look = 1; ; look++) {
+      try {
+        const results = await writeBans(access, await banGeneration(paths), orders, Math.floor(Date.now() / 1000))
+        return results === 'elsewhere' ? await refuseNamespace(host) : results
+      } catch (error) {
+        if (look === LOOKS || !isGone(error)) throw error
+      }
+    }
   }
   return {
     async write(orders) {
