@@ -36,7 +36,7 @@ const READERS: readonly Reader[] = [
   { name: 'default routes', answers: { default: RECORDED.default }, read: defaultRouteInterfaces },
   {
     name: 'protected addresses',
-    answers: { addr: RECORDED.addresses, default: RECORDED.default },
+    answers: { '-batch': `${RECORDED.addresses.trim()}\n${RECORDED.default.trim()}\n` },
     read: protectedAddresses,
   },
   {
