@@ -63,6 +63,18 @@ describe.each([
   })
 })
 
+test.each([[['apply', '--auto-approve']], [['destroy', '--auto-approve']]])(
+  'a full /run makes %j fail with E115, and frees the lock',
+  async (args) => {
+    lab.write('xdp.yaml', config('192.0.2.3'))
+    const fill = 'mount -t tmpfs -o size=64k none /run\ndd if=/dev/zero of=/run/full bs=1k 2>/dev/null || true'
+    const { exitCode, stderr } = await lab.xdpWithin(mounts(fill), ...args)
+    expect(stderr).toContain('E115 run-unwritable')
+    expect(exitCode).toBe(69)
+    await asBefore()
+  },
+)
+
 test.each(['8k', '64k', '128k', '256k', '512k', '1m'])(
   'a tmpfs of %s at /run makes apply succeed, or fail with E115',
   async (size) => {

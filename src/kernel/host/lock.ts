@@ -71,7 +71,10 @@ function userName(): string {
   }
 }
 
-/** Writes a note about this process into a lock file. */
+/**
+ * Writes a note about this process into a lock file. Only messages of other processes depend on it, so that a full file
+ * system must not fail the command here, with the lock in its hands.
+ */
 async function signHolder(file: string): Promise<void> {
   const holder: Holder = {
     pid: process.pid,
@@ -79,7 +82,7 @@ async function signHolder(file: string): Promise<void> {
     user: process.env['SUDO_USER'] ?? userName(),
     since: new Date().toISOString(),
   }
-  await writeFile(file, `${JSON.stringify(holder)}\n`)
+  await writeFile(file, `${JSON.stringify(holder)}\n`).catch(() => {})
 }
 
 /** When a watcher is killed, its helper frees the lock shortly after, but not at once. */
