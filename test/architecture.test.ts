@@ -57,17 +57,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'kernel/tools': ['model', 'abi', 'tables/lines', 'tables/layout'],
   'kernel/host': ['model', 'report', 'abi', 'cache', 'plan', 'tables', 'kernel/tools'],
   'kernel/observe': ['model', 'abi', 'plan', 'tables', 'features', 'kernel/tools', 'kernel/host'],
-  'kernel/live': [
-    'model',
-    'report',
-    'semantics',
-    'abi',
-    'tables/layout',
-    'features',
-    'kernel/tools',
-    'kernel/host',
-    'kernel/observe',
-  ],
+  'kernel/live': ['model', 'report', 'semantics', 'abi', 'tables/layout', 'features', 'kernel/tools', 'kernel/host'],
   'kernel/execute': [
     'model',
     'abi',

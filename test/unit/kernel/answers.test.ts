@@ -36,7 +36,7 @@ const READERS: readonly Reader[] = [
   { name: 'default routes', answers: { default: RECORDED.default }, read: defaultRouteInterfaces },
   {
     name: 'protected addresses',
-    answers: { addr: RECORDED.addresses, default: RECORDED.default },
+    answers: { '-batch': `${RECORDED.addresses}\n${RECORDED.default}` },
     read: protectedAddresses,
   },
   {
