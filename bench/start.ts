@@ -1,9 +1,10 @@
 // npm run bench start [-- --rounds N]: measures the command line's start-up time, as a ratio to a Node process that
-// does nothing: `node -e 0`, `xdp --version`, a word that a shell completes, `xdp validate` and an `xdp plan` of a small
-// file that finds no changes.
+// does nothing: `node -e 0`, `xdp --version`, a word that a shell completes, `xdp validate`, an `xdp plan` of a small
+// file that finds no changes, `xdp unban`, and `xdp ban` without a daemon and with one.
 //
 // Medians over rounds of one run each, in immediate succession, in a namespace and bpffs of the benchmark.
 
+import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { type Cost, makeHost, sh, time } from './support/host.ts'
 import { conclude, median, ratioText, table } from './support/report.ts'
@@ -33,27 +34,46 @@ const subjects = {
   'xdp validate': host.xdp('validate', '-f', file),
   'xdp plan (no changes)': host.xdp('plan', '--detailed-exitcode', '-f', file),
   'xdp ban': host.xdp('ban', '198.18.0.1', '--ttl', '1h'),
+  'xdp unban': host.xdp('unban', '198.18.0.1'),
 } as const
-type Subject = keyof typeof subjects
 
 const [apply, ...args] = host.xdp('apply', '--auto-approve', '-f', file) as [string, ...string[]]
 sh(apply, ...args)
-const costs = new Map<Subject, Cost[]>()
-for (let round = 0; round <= Number(options.rounds); round++) {
-  for (const [name, argv] of Object.entries(subjects) as [Subject, string[]][]) {
-    const cost = await time(argv)
-    // The first round brings the files into the page cache.
-    if (round > 0) costs.set(name, [...(costs.get(name) ?? []), cost])
+const costs = new Map<string, Cost[]>()
+
+async function measure(chosen: Readonly<Record<string, readonly string[]>>): Promise<void> {
+  for (let round = 0; round <= Number(options.rounds); round++) {
+    for (const [name, argv] of Object.entries(chosen)) {
+      const cost = await time(argv)
+      // The first round brings the files into the page cache.
+      if (round > 0) costs.set(name, [...(costs.get(name) ?? []), cost])
+    }
   }
 }
 
-const wall = (name: Subject): number => median((costs.get(name) as Cost[]).map((cost) => cost.wall))
-const cpu = (name: Subject): number => median((costs.get(name) as Cost[]).map((cost) => cost.cpu))
+const WATCHED = 'xdp ban (with a daemon)'
+const NODE_BESIDE = 'node -e 0 (beside a daemon)'
+await measure(subjects)
+const [watch = '', ...words] = host.xdp('watch', '-f', file)
+const daemon = spawn(watch, words, { stdio: ['ignore', 'pipe', 'ignore'] })
+try {
+  let events = ''
+  for await (const data of daemon.stdout) {
+    events += String(data)
+    if (events.includes('"ready"')) break
+  }
+  await measure({ [NODE_BESIDE]: subjects['node -e 0'], [WATCHED]: subjects['xdp ban'] })
+} finally {
+  daemon.kill('SIGTERM')
+}
+
+const wall = (name: string): number => median((costs.get(name) as Cost[]).map((cost) => cost.wall))
+const cpu = (name: string): number => median((costs.get(name) as Cost[]).map((cost) => cost.cpu))
 const rows = [...costs.keys()].map((name) => [
   name,
   (1000 * wall(name)).toFixed(0),
   (1000 * cpu(name)).toFixed(0),
-  ratioText(wall(name) / wall('node -e 0')),
+  ratioText(wall(name) / wall(name === WATCHED ? NODE_BESIDE : 'node -e 0')),
 ])
 console.log(table(['', 'ms', 'CPU ms', '× node -e 0'], rows))
 conclude(
@@ -64,6 +84,18 @@ conclude(
       kind: 'target',
       limit: 4,
       measured: wall('xdp plan (no changes)') / wall('node -e 0'),
+    },
+    {
+      what: 'a ban without a daemon as a ratio to node -e 0',
+      kind: 'target',
+      limit: 1.5,
+      measured: wall('xdp ban') / wall('node -e 0'),
+    },
+    {
+      what: 'a ban with a daemon as a ratio to node -e 0',
+      kind: 'target',
+      limit: 1.5,
+      measured: wall(WATCHED) / wall(NODE_BESIDE),
     },
   ],
   { costs: Object.fromEntries(costs) },

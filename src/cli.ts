@@ -2,8 +2,6 @@
 // The process around a run: streams, signals, prompt and exit status. No other file touches `process`.
 
 import { once } from 'node:events'
-import { addAbortSignal } from 'node:stream'
-import { setImmediate } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { createScreen, type Screen } from './commands/cli/screen.ts'
 import { main, type Output } from './commands/main.ts'
@@ -20,7 +18,7 @@ for (const signal of SIGNALS) process.once(signal, interrupt)
 /** Runs a computation that leaves nothing to undo. It would keep a signal from being handled, so the kernel handles it. */
 async function compute<T>(body: () => T): Promise<T> {
   // Handles signals that have arrived: without handlers Node would forget them.
-  await setImmediate()
+  await new Promise((resolve) => setImmediate(resolve))
   if (interruption.signal.aborted) throw fail('E112', 'interrupted: nothing was changed')
   for (const signal of SIGNALS) process.off(signal, interrupt)
   try {
@@ -75,12 +73,14 @@ async function ask(question: string, signal: AbortSignal): Promise<string> {
  */
 async function readInput(): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
+  const { addAbortSignal } = await import('node:stream')
   for await (const chunk of addAbortSignal(interruption.signal, process.stdin)) chunks.push(chunk as Uint8Array)
   return Buffer.concat(chunks)
 }
 
 /** Chunks of stdin. A signal ends them as the end of the input would, so that a live stream is reported in full. */
 async function* chunksOfStdin(): AsyncGenerator<Uint8Array> {
+  const { addAbortSignal } = await import('node:stream')
   try {
     for await (const chunk of addAbortSignal(interruption.signal, process.stdin)) yield chunk as Uint8Array
   } catch (error) {

@@ -36,7 +36,7 @@ const READERS: readonly Reader[] = [
   { name: 'default routes', answers: { default: RECORDED.default }, read: defaultRouteInterfaces },
   {
     name: 'protected addresses',
-    answers: { '-batch': `${RECORDED.addresses.trim()}\n${RECORDED.default.trim()}\n` },
+    answers: { '-batch': `${RECORDED.addresses}\n${RECORDED.default}` },
     read: protectedAddresses,
   },
   {

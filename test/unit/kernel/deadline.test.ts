@@ -117,7 +117,7 @@ test('doctor sees a tool that hangs as one that does not run', async () => {
 
 test.each(['10', '0s', '-1s', '1d', 'soon', '1000h'])('XDP_TOOL_TIMEOUT %s is refused', async (text) => {
   vi.stubEnv('XDP_TOOL_TIMEOUT', text)
-  for (const run of [spawnTool('true', []), tryTool('true')]) {
-    await expect(run).rejects.toMatchObject({ diagnostics: [{ code: 'E300' }] })
+  for (const run of [() => spawnTool('true', []), () => tryTool('true')]) {
+    await expect(run()).rejects.toMatchObject({ diagnostics: [{ code: 'E300' }] })
   }
 })
