@@ -3,8 +3,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import type { Part } from '../../abi/command.ts'
-import { bpftool } from '../../abi/command.ts'
+import { bpftool, type Part } from '../../abi/command.ts'
 import { type Explanation, REASON } from '../../abi/generated.ts'
 import { explanationOf, factsFor, type TestPacket as Packet, type Probe, packetFor } from '../../abi/packet.ts'
 import { fail } from '../../diagnostics.ts'

@@ -3,8 +3,7 @@
 // disables softirqs of its CPU, so each run is short, well below 0.5 ms.
 
 import { closeSync, openSync, readFileSync, writeFileSync, writevSync } from 'node:fs'
-import type { Part } from '../../abi/command.ts'
-import { bpftool, type Command } from '../../abi/command.ts'
+import { bpftool, type Command, type Part } from '../../abi/command.ts'
 import {
   LINE_SIZE,
   progressCodec,

@@ -3,8 +3,7 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Ranges } from '../../model/address.ts'
-import type { Policy } from '../../model/policy.ts'
-import { SETTING_NAMES } from '../../model/policy.ts'
+import { type Policy, SETTING_NAMES } from '../../model/policy.ts'
 import type { Service } from '../../model/service.ts'
 import { type List, scopeKey } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
