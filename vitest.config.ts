@@ -12,7 +12,7 @@ export default defineConfig({
     // Most tests wait for processes they start, so that one more than there are cores keeps these busy.
     maxWorkers: availableParallelism() + 1,
     minWorkers: 1,
-    globalSetup: 'test/support/generate.ts',
+    globalSetup: ['test/support/generate.ts', 'test/support/leftovers.ts'],
     projects: [
       {
         test: {

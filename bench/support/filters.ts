@@ -51,10 +51,11 @@ function refusal(tool: string, probe: () => void): string | undefined {
   }
 }
 
+/** The sources that a list of `count` addresses holds. */
+const listed = (count: number): Sources => ({ first: 0, count })
+
 /** The makers of filters; `sources` are the listed ones unless stated. */
 function makers(host: Host, addresses: Uint32Array) {
-  const listed = (count: number): Sources => ({ first: 0, count })
-
   const pinned = (name: string, program: string, sources: Sources, passes = false): Filter => ({
     name,
     listed: 0,
@@ -185,7 +186,6 @@ export function makeDuels(host: Host, addresses: Uint32Array, { baselines }: Flo
   const most = addresses.length - UNLISTED
   const unlisted = { first: most, count: UNLISTED }
   const { pinned, own, xdpFilter, nft, iptables } = makers(host, addresses)
-  const listed = (count: number): Sources => ({ first: 0, count })
   const usable: Duel[] = []
   const skipped: { name: string; reason: string }[] = []
   const dropping = (subject: Filter, reference?: Filter): Duel => ({

@@ -10,8 +10,9 @@
 // - its reasons in the list of bpf/include/abi.h, from which the build makes names and verdicts, and rows in
 //   docs/filter.md.
 // - its config: keys in schemas/xdp.schema.json, from which the build makes docs/config.md, xdp.yaml(5) and errors, and an
-//   example in xdp.yaml.example. A setting of the policy has a record in src/model/policy.ts and, if it is a number, a field of
-//   its name in `struct settings` (abi.h), else a flag in src/tables/image/settings.ts; other keys need a reader in src/config.
+//   example in xdp.yaml.example. A setting of the policy has a record in src/model/policy.ts and, if it is a number, a
+//   field of its name in `struct settings` (abi.h), else a flag in src/tables/image/settings.ts; other keys need a reader
+//   in src/config.
 // - tests in test/bpf, and a sentence in CHANGELOG.md.
 
 import type { ProgramParts } from '../abi/object.ts'

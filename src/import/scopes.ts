@@ -1,8 +1,7 @@
 // The packets that a rule matches, apart from their source: families, protocols and ports, narrowed match by match.
 
 import type { Family } from '../model/address.ts'
-import type { PortRange } from '../model/ports.ts'
-import { PROTOCOL_NUMBERS, TCP, UDP } from '../model/ports.ts'
+import { type PortRange, PROTOCOL_NUMBERS, TCP, UDP } from '../model/ports.ts'
 import { ANY, canonicalPorts } from '../model/scope.ts'
 import type { Scope } from '../model/state.ts'
 import { lookUp } from './source.ts'

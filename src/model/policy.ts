@@ -1,9 +1,10 @@
-// The settings of a policy, one record each. Config, planner, digests and reports iterate over them. To add one: write its
-// record here, its key in schemas/xdp.schema.json, and for a number a field of its name in `struct settings` (abi.h), for
-// words a flag in src/tables/image/settings.ts.
+// The settings of a policy, one record each. Config, planner, digests and reports iterate over them. To add one: write
+// its record here, its key in schemas/xdp.schema.json, and for a number a field of its name in `struct settings` (abi.h),
+// for words a flag in src/tables/image/settings.ts.
 
 import { formatCount } from './numbers.ts'
 
+/** Verdict on packets that no list decides. */
 export type DefaultVerdict = 'pass' | 'drop'
 
 /** Groups of packets that default drop passes, in the order of reports. */

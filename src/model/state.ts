@@ -7,8 +7,6 @@ import { type PortRange, protocolName } from './ports.ts'
 import { countPrefixes } from './prefixes.ts'
 import type { Service } from './service.ts'
 
-/** Verdict on packets that no list decides. */
-
 /** Attach mode of a program. */
 export type AttachMode = 'native' | 'generic' | 'offload'
 

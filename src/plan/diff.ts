@@ -3,8 +3,7 @@
 // whatever the insertion order of their maps.
 
 import type { Link, Live } from '../model/live.ts'
-import type { Policy } from '../model/policy.ts'
-import { changedSettings, settingOf } from '../model/policy.ts'
+import { changedSettings, type Policy, settingOf } from '../model/policy.ts'
 import type { Attachment, List, Program, State } from '../model/state.ts'
 import { attachImpact, displaceImpact, driftOf, foreignPrograms, ownAttachments } from './attachments.ts'
 import type { Change, ChangeReason } from './change.ts'

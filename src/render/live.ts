@@ -2,8 +2,7 @@
 // passes the clock, the size and both snapshots.
 
 import { formatCount } from '../model/numbers.ts'
-import type { Verdict } from '../report/reason.ts'
-import { REASONS, verdictOf } from '../report/reason.ts'
+import { REASONS, type Verdict, verdictOf } from '../report/reason.ts'
 import type { BackendStatus, Count, ServiceStatus } from '../report/result.ts'
 import type { Stats } from '../report/stats.ts'
 import { showable } from './bans.ts'

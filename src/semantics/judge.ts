@@ -16,8 +16,7 @@ import {
   type ScopedSet,
   type State,
 } from '../model/state.ts'
-import type { ReasonName, Verdict } from '../report/reason.ts'
-import { verdictOf } from '../report/reason.ts'
+import { type ReasonName, type Verdict, verdictOf } from '../report/reason.ts'
 import { type Balanced, balance, type Transit } from './balance.ts'
 
 /** Why a packet could not be parsed to the end. */

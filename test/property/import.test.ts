@@ -3,8 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { XdpError } from '../../src/diagnostics.ts'
 import { SOURCES, type SourceName } from '../../src/import/source.ts'
-import type { IpFacts } from '../../src/semantics/judge.ts'
-import { judge } from '../../src/semantics/judge.ts'
+import { type IpFacts, judge } from '../../src/semantics/judge.ts'
 import { captured, composeAll, importText, load } from '../support/import.ts'
 
 const PREFIXES = ['10.0.0.0/8', '10.0.0.0/16', '10.0.128.0/17', '10.0.0.1/32', '10.0.128.1/32', '0.0.0.0/1'] as const

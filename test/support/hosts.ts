@@ -65,7 +65,7 @@ export class Lab {
     const id = `xdp${process.pid}-${++laboratories}`
     this.host = `${id}h`
     this.peer = `${id}p`
-    this.directory = mkdtempSync(join(tmpdir(), 'xdp-lab-'))
+    this.directory = mkdtempSync(join(tmpdir(), `xdp-lab-${process.pid}-`))
     this.bpffs = join(this.directory, 'bpffs')
     this.cache = join(this.directory, 'cache')
     try {

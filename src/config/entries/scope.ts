@@ -1,7 +1,6 @@
 // Protocol and ports of an entry → its scope in canonical form.
 
-import type { PortRange } from '../../model/ports.ts'
-import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
+import { type PortRange, PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { ANY, canonicalPorts } from '../../model/scope.ts'
 import type { Scope } from '../../model/state.ts'
 import type { Report } from '../text/report.ts'

@@ -1,8 +1,7 @@
 // JSON lines, the format of Spamhaus and others: one object per line, with the entry in one of its fields. A line
 // `{"type":"metadata",…}` gives the time and the terms of the feed.
 
-import type { Explanation } from '../entries/range.ts'
-import { explainRange, rangeBuffer, readRange, readRangeText } from '../entries/range.ts'
+import { type Explanation, explainRange, rangeBuffer, readRange, readRangeText } from '../entries/range.ts'
 import { listed, quote, show } from '../text/show.ts'
 import { eachLine, findByte, startsWith, trimEnd } from './lines.ts'
 import type { Choice, Column, Sink, Text } from './sink.ts'

@@ -3,8 +3,7 @@
 
 import { writeFileSync } from 'node:fs'
 import { ran } from '../../abi/answer.ts'
-import type { Part } from '../../abi/command.ts'
-import { bpftool } from '../../abi/command.ts'
+import { bpftool, type Part } from '../../abi/command.ts'
 import { type Explanation, explanationCodec, REASON, testRunCodec } from '../../abi/generated.ts'
 import {
   ANYWHERE,

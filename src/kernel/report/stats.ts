@@ -2,8 +2,7 @@
 // of its lists. Reports only drift that shows without reading tables: that of interfaces and pins.
 
 import { shownMap } from '../../abi/answer.ts'
-import type { Part } from '../../abi/command.ts'
-import { bpftool } from '../../abi/command.ts'
+import { bpftool, type Part } from '../../abi/command.ts'
 import { NO_SLOT, SERVICE_SLOTS } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import type { MapShape, Paths } from '../../abi/paths.ts'

@@ -4,8 +4,7 @@
 
 import { closeSync, openSync, writeFileSync, writevSync } from 'node:fs'
 import { ran } from '../../abi/answer.ts'
-import type { Part } from '../../abi/command.ts'
-import { bpftool, type Command } from '../../abi/command.ts'
+import { bpftool, type Command, type Part } from '../../abi/command.ts'
 import {
   LINE_SIZE,
   progressCodec,

@@ -13,8 +13,7 @@ import {
 } from '../../abi/generated.ts'
 import type { Forwarding } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
-import type { Backend, BackendState, NextHop, Service } from '../../model/service.ts'
-import { isAnyPort } from '../../model/service.ts'
+import { type Backend, type BackendState, isAnyPort, type NextHop, type Service } from '../../model/service.ts'
 import { corrupt } from '../lines/lines.ts'
 
 const IPV4_MAPPED = 0xffff

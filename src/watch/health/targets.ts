@@ -1,7 +1,13 @@
 // Joins live services with the checks of the file into the targets of the monitor. Pure.
 
-import type { Fallback, HealthCheck, MinHealthy, ServiceHealth } from '../../model/health.ts'
-import { DEFAULT_FALLBACK, DEFAULT_MIN_HEALTHY } from '../../model/health.ts'
+import {
+  DEFAULT_FALLBACK,
+  DEFAULT_MIN_HEALTHY,
+  type Fallback,
+  type HealthCheck,
+  type MinHealthy,
+  type ServiceHealth,
+} from '../../model/health.ts'
 import { type Backend, backendKey, type LeavingBackend, type Service, takesFlows } from '../../model/service.ts'
 
 export interface BackendTarget {
