@@ -12,12 +12,15 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet. */
+/*
+ * Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet. The
+ * context of the run may name the receiving interface.
+ */
 SEC("xdp.frags")
 int explain(struct xdp_md *ctx)
 {
 	struct account account = { .bytes = linear_size(ctx) };
-	const struct decision decision = filter(ctx, &account);
+	const struct decision decision = filter(ctx, &account, lookup_slot(ctx->ingress_ifindex));
 	const int verdict = verdict_of(decision.reason);
 	struct explanation *explanation = (void *)(long)ctx->data;
 

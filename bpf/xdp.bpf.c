@@ -24,7 +24,7 @@ SEC("xdp.frags")
 int xdp_filter(struct xdp_md *ctx)
 {
 	struct account account = open_account(ctx);
-	const struct decision decision = filter(ctx, &account);
+	const struct decision decision = filter(ctx, &account, account.slot);
 
 	return finish(&account, decision.reason);
 }

@@ -35,6 +35,8 @@
 #define REASON_SLOTS 32
 /* Maximum number of rules that may cover one address. */
 #define CLASS_RULES 256
+/* Maximum number of different sets of interfaces in the scopes of one policy. */
+#define INTERFACE_SETS 64
 
 struct line {
 	__u64 word[8];
@@ -89,6 +91,7 @@ enum rule_flag {
 	RULE_PORTS = 4,			/* both port ranges must hold the packet's ports; needs ports in the packet */
 	RULE_SOURCE = 8,		/* the scope names source ports: `0-65535` instead of `any` */
 	RULE_DESTINATION = 16,		/* the scope names destination ports */
+	RULE_INTERFACES = 32,		/* the receiving interface must belong to the set `interfaces` */
 };
 
 /* Line 0: settings for every IPv4 packet. */
@@ -99,7 +102,7 @@ struct settings {
 	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
 	__u32 flows;		/* flow table entries requested for services; control plane only */
-	__u32 pad;
+	__u32 interfaces;	/* first line of struct scoped_interface; read only for rules with RULE_INTERFACES */
 };
 
 /* Line 1: struct table6, for IPv6 packets. */
@@ -139,6 +142,7 @@ enum section {
 	SECTION_BACKENDS = 18,
 	SECTION_POOLS = 19,
 	SECTION_RINGS = 20,
+	SECTION_INTERFACES = 21,
 	SECTIONS
 };
 
@@ -188,11 +192,21 @@ struct rule {
 	__u8 flags;		/* enum rule_flag */
 	__u8 protocol4;		/* required IP protocol number in IPv4 */
 	__u8 protocol6;		/* required IP protocol number in IPv6 (ICMP differs) */
-	__u8 pad;
+	__u8 interfaces;	/* number of a set of interfaces, < INTERFACE_SETS */
 	__u16 source_first;	/* ports, inclusive */
 	__u16 source_last;
 	__u16 destination_first;
 	__u16 destination_last;
+};
+
+/*
+ * An interface that scopes name, and the sets of interfaces that it belongs to. The first INTERFACE_SLOTS lines of the
+ * section are by interface slot, so line 0 is empty; those behind are of interfaces that the host does not have.
+ */
+struct scoped_interface {
+	__u64 sets;		/* bit n: it belongs to set n */
+	char name[16];		/* NUL-padded; for the control plane */
+	__u8 pad[40];
 };
 
 struct counter {
@@ -243,6 +257,7 @@ ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
+ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);
 ABI_SIZE(block_line, LINE_SIZE);

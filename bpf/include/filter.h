@@ -40,7 +40,7 @@ struct subject {
 	__u8 ipv6;
 	__u8 has_ports;
 	__u8 banned;		/* 1: block rules do not apply */
-	__u8 pad;
+	__u8 slot;		/* of the receiving interface; 0: none of ours */
 };
 
 struct decision {
@@ -80,10 +80,30 @@ static __always_inline int within(__u16 port, __u16 first, __u16 last)
 	return port >= first && port <= last;
 }
 
-static __always_inline int matches(const struct rule *rule, const struct subject *subject)
+/*
+ * Whether a rule applies to packets of the receiving interface. If that is none of ours, it might be any: then block
+ * rules apply and allow rules do not.
+ */
+static __always_inline int on_interface(const struct settings *settings, const struct rule *rule,
+					const struct subject *subject)
+{
+	__u32 slot = subject->slot % INTERFACE_SLOTS;
+	const struct scoped_interface *interface = slot ? lookup_line(settings->interfaces + slot) : 0;
+
+	if (!interface)
+		return !(rule->flags & RULE_ALLOW);
+	return interface->sets >> rule->interfaces % INTERFACE_SETS & 1;
+}
+
+static __always_inline int matches(const struct settings *settings, const struct rule *rule,
+				   const struct subject *subject)
 {
 	__u8 protocol = subject->ipv6 ? rule->protocol6 : rule->protocol4;
 
+	if (!(rule->flags & (RULE_PROTOCOL | RULE_PORTS | RULE_INTERFACES)))
+		return 1;
+	if ((rule->flags & RULE_INTERFACES) && !on_interface(settings, rule, subject))
+		return 0;
 	if ((rule->flags & RULE_PROTOCOL) && subject->protocol != protocol)
 		return 0;
 	if (!(rule->flags & RULE_PORTS))
@@ -110,7 +130,7 @@ static __always_inline long judge_rule(const struct settings *settings, const st
 		return 1;
 	if (decision->list != NO_LIST && decision->reason != reason)
 		return 1;
-	if (decision->counted == rule->list || !matches(rule, subject))
+	if (decision->counted == rule->list || !matches(settings, rule, subject))
 		return 0;
 	if (decision->list == NO_LIST) {
 		decision->reason = reason;
@@ -173,7 +193,8 @@ __noinline int judge_class(const struct settings *settings, struct subject *subj
 
 /* Judges a packet by the rules of its source's class. */
 static __always_inline int judge_packet(const struct settings *settings, const struct packet *packet,
-					const struct account *account, __u32 banned, struct decision *decision)
+					const struct account *account, __u32 slot, __u32 banned,
+					struct decision *decision)
 {
 	struct subject subject = {
 		.account = *account,
@@ -183,6 +204,7 @@ static __always_inline int judge_packet(const struct settings *settings, const s
 		.ipv6 = is_ipv6(packet),
 		.has_ports = packet->transport == TRANSPORT_PORTS,
 		.banned = banned != 0,
+		.slot = slot,
 	};
 
 	return judge_class(settings, &subject, decision);
@@ -216,12 +238,12 @@ static __always_inline __u32 classify_ipv6(const struct packet *packet)
 	return table && table->flags ? search_ipv6(table, packet->source6_high, packet->source6_low) : 0;
 }
 
-/* enum role bits of the roles that the receiving interface lacks. */
-static __always_inline __u32 lacking_roles(const struct settings *settings, const struct account *account)
+/* enum role bits of the roles that the interface in this slot lacks. */
+static __always_inline __u32 lacking_roles(const struct settings *settings, __u32 slot)
 {
 	const struct roles *roles = settings->flags & SETTINGS_ROLES ? lookup_line(ROLES_LINE) : 0;
 
-	return roles ? roles->lacks[account->slot % sizeof(roles->lacks)] : 0;
+	return roles ? roles->lacks[slot % sizeof(roles->lacks)] : 0;
 }
 
 /* Passes a packet, accepted by the filter and with its IP header at `network`, to the balancer. */
@@ -257,8 +279,8 @@ static __always_inline void balance(struct xdp_md *ctx, const struct account *ac
 	decision->backend = flow->backend;
 }
 
-/* Judges one packet. Counts the lists that decide, unless the account has no slot. */
-static __always_inline struct decision filter(struct xdp_md *ctx, struct account *account)
+/* Judges one packet received on the interface in `slot`. Counts the lists that decide, unless the account has no slot. */
+static __always_inline struct decision filter(struct xdp_md *ctx, struct account *account, __u32 slot)
 {
 	struct decision decision = {
 		.reason = REASON_INTERNAL,
@@ -276,7 +298,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 
 	if (!settings)
 		return decision;
-	lacks = lacking_roles(settings, account);
+	lacks = lacking_roles(settings, slot);
 	dropping = settings->flags & SETTINGS_DEFAULT_DROP && !(lacks & ROLE_FILTER);
 	parsed = parse_ethernet(&cursor, &packet);
 	if (parsed != PARSED)
@@ -312,7 +334,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
 	}
 	transport = offset_in(ctx, cursor.pos);
-	if (decision.class != 0 && judge_packet(settings, &packet, account, banned, &decision)) {
+	if (decision.class != 0 && judge_packet(settings, &packet, account, slot, banned, &decision)) {
 		if (decision.reason != REASON_ALLOWLIST)
 			return decision;
 	} else if (banned) {

@@ -67,8 +67,17 @@ const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
 const holds = (ranges: readonly PortRange[], port: number): boolean =>
   ranges.length === 0 || ranges.some(({ first, last }) => first <= port && port <= last)
 
-/** Whether a scope applies to a packet. An unknown protocol or port matches no scope that requires one. */
-export function inScope(scope: Scope, { family, protocol, ports }: IpFacts): boolean {
+/** Whether a scope of an entry covers an interface. An unknown one might be any: it is blocked, but not allowed. */
+const onInterface = ({ interfaces }: Scope, kind: ListKind, name: string | undefined): boolean =>
+  interfaces === undefined || (name === undefined ? kind === 'blocklist' : interfaces.includes(name))
+
+/**
+ * Whether a scope of a list of this kind applies to a packet. An unknown protocol or port matches no scope that requires
+ * one.
+ */
+export function inScope(scope: Scope, kind: ListKind, facts: IpFacts, ingress: Ingress): boolean {
+  const { family, protocol, ports } = facts
+  if (!onInterface(scope, kind, ingress.interface)) return false
   if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP[family] : scope.protocol)) return false
   if (scope.sourcePorts.length === 0 && scope.destinationPorts.length === 0) return true
   return (
@@ -76,13 +85,13 @@ export function inScope(scope: Scope, { family, protocol, ports }: IpFacts): boo
   )
 }
 
-function matchesOf(lists: readonly List[], kind: ListKind, facts: IpFacts): Match[] {
+function matchesOf(lists: readonly List[], kind: ListKind, facts: IpFacts, ingress: Ingress): Match[] {
   const covers = ({ addresses }: ScopedSet): boolean =>
     contains(facts.family === 4 ? addresses.v4 : addresses.v6, facts.source) >= 0
   return lists
     .filter((list) => list.kind === kind)
     .flatMap((list) =>
-      list.sets.filter((set) => inScope(set.scope, facts) && covers(set)).map((set) => ({ list, set })),
+      list.sets.filter((set) => inScope(set.scope, kind, facts, ingress) && covers(set)).map((set) => ({ list, set })),
     )
 }
 
@@ -93,6 +102,8 @@ function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] 
 /** The receiving interface. */
 export interface Ingress {
   readonly ifindex: number
+  /** Its name; undefined = none that runs our program. */
+  readonly interface?: string | undefined
   readonly roles: readonly Role[]
 }
 
@@ -108,7 +119,7 @@ export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
 export function judge(state: JudgedState, facts: Facts, banned = false, ingress: Ingress = TEST_INGRESS): Judged {
   const { services = NO_SERVICES } = state
   const filters = ingress.roles.includes('filter')
-  const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters)
+  const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters, ingress)
   const goesOn = filtered.reason !== 'blocklist' && filtered.reason !== 'ban'
   if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return filtered
   const balanced = balance(services, facts, ingress.ifindex)
@@ -122,15 +133,15 @@ type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'servic
 const NO_SERVICES: State['services'] = new Map()
 const NO_FILTER: JudgedState = { policy: undefined, lists: new Map() }
 
-function filter({ policy, lists }: JudgedState, facts: Facts, banned: boolean): Judged {
+function filter({ policy, lists }: JudgedState, facts: Facts, banned: boolean, ingress: Ingress): Judged {
   const dropping = policy?.default === 'drop'
   if (facts.kind === 'unparsed') return judged('pass', facts.reason)
   if (facts.kind === 'not-ip') return judged('pass', dropping && facts.essential ? 'essential' : 'not-ip')
   const sorted = [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-  const allowed = matchesOf(sorted, 'allowlist', facts)
+  const allowed = matchesOf(sorted, 'allowlist', facts, ingress)
   if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
   if (banned) return judged('drop', 'ban')
-  const blocked = matchesOf(sorted, 'blocklist', facts)
+  const blocked = matchesOf(sorted, 'blocklist', facts, ingress)
   if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
   // The stack follows longer chains of headers than the filter, so under default drop an extra header must not let a
   // packet pass.
