@@ -19,8 +19,10 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("xdp.frags")
 int explain(struct xdp_md *ctx)
 {
+	/* First: the verifier lets no packet pointer be kept in 32 bits across the lookup. */
+	const __u32 slot = lookup_slot(ctx->ingress_ifindex);
 	struct account account = { .bytes = linear_size(ctx) };
-	const struct decision decision = filter(ctx, &account, lookup_slot(ctx->ingress_ifindex));
+	const struct decision decision = filter(ctx, &account, slot);
 	const int verdict = verdict_of(decision.reason);
 	struct explanation *explanation = (void *)(long)ctx->data;
 
