@@ -6,7 +6,8 @@ import type { Address } from '../model/address.ts'
 import { TCP, UDP } from '../model/ports.ts'
 import type { Verdict } from '../report/reason.ts'
 import type { Transit } from '../semantics/balance.ts'
-import type { Facts } from '../semantics/judge.ts'
+import type { Facts, Ingress } from '../semantics/judge.ts'
+import { LITTLE_ENDIAN } from './bytes.ts'
 import { type Explanation, explanationCodec } from './generated.ts'
 
 export interface TestPacket {
@@ -23,6 +24,8 @@ export interface TestPacket {
 /** A test packet, and its verdict by the config. */
 export interface Probe {
   readonly packet: TestPacket
+  /** The interface of ours that receives it; undefined = none. */
+  readonly ingress?: Ingress | undefined
   readonly verdict: Verdict
 }
 
@@ -146,6 +149,18 @@ export function packetFor(packet: TestPacket): Uint8Array {
   }
   frame.set(payload, headers)
   return frame
+}
+
+/**
+ * The context of a test run whose packet arrives on an interface: struct xdp_md of linux/bpf.h, in host byte order.
+ *
+ * @param length bytes of the packet
+ */
+export function contextFor(length: number, ifindex: number): Uint8Array {
+  const view = new DataView(new ArrayBuffer(24))
+  view.setUint32(4, length, LITTLE_ENDIAN)
+  view.setUint32(12, ifindex, LITTLE_ENDIAN)
+  return new Uint8Array(view.buffer)
 }
 
 /** The facts of the probe's packet for `judge`. */

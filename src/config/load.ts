@@ -11,7 +11,7 @@ import { formatCount } from '../model/numbers.ts'
 import { countPrefixes } from '../model/prefixes.ts'
 import type { List, ListKind } from '../model/state.ts'
 import { readConfig, readIncludes, readTop } from './include.ts'
-import { readInterfaces } from './interfaces.ts'
+import { interfaceNames, readInterfaces } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists/lists.ts'
 import type { Shelf } from './lists/shelf.ts'
 import { readPolicy } from './policy.ts'
@@ -101,7 +101,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const { attachments, options } = readInterfaces(parts, report)
   const policy = readPolicy(parts, report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf)
+  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaceNames(parts))
   checkLimit(top, lists, report)
   const { services, health, places } = readServices(parts, report)
   const state = { program: undefined, policy, interfaces: attachments, lists, services }

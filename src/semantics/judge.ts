@@ -85,15 +85,47 @@ export function inScope(scope: Scope, kind: ListKind, facts: IpFacts, ingress: I
   )
 }
 
+const covers = ({ addresses }: ScopedSet, { family, source }: IpFacts): boolean =>
+  contains(family === 4 ? addresses.v4 : addresses.v6, source) >= 0
+
 function matchesOf(lists: readonly List[], kind: ListKind, facts: IpFacts, ingress: Ingress): Match[] {
-  const covers = ({ addresses }: ScopedSet): boolean =>
-    contains(facts.family === 4 ? addresses.v4 : addresses.v6, facts.source) >= 0
   return lists
     .filter((list) => list.kind === kind)
     .flatMap((list) =>
-      list.sets.filter((set) => inScope(set.scope, kind, facts, ingress) && covers(set)).map((set) => ({ list, set })),
+      list.sets
+        .filter((set) => inScope(set.scope, kind, facts, ingress) && covers(set, facts))
+        .map((set) => ({ list, set })),
     )
 }
+
+/** An entry that covers a packet's source. */
+export interface Cover extends Match {
+  /** Whether it applies to the packet. */
+  readonly matches: boolean
+}
+
+/** Every entry that covers the source of a packet: those that apply first, allowlists first, in the order of names. */
+export function coversOf({ lists }: Pick<State, 'lists'>, facts: Facts, ingress: Ingress = TEST_INGRESS): Cover[] {
+  if (facts.kind !== 'ip') return []
+  const rank = ({ matches, list: { kind } }: Cover): number => (matches ? 0 : 2) + (kind === 'allowlist' ? 0 : 1)
+  return [...lists.values()]
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+    .flatMap((list) =>
+      list.sets
+        .filter((set) => covers(set, facts))
+        .map((set) => ({
+          list,
+          set,
+          matches: ingress.roles.includes('filter') && inScope(set.scope, list.kind, facts, ingress),
+        })),
+    )
+    .sort((a, b) => rank(a) - rank(b))
+}
+
+/** Whether the verdict of a state on a packet may depend on the interface of ours that receives it. */
+export const dependsOnInterface = ({ lists, interfaces }: Pick<State, 'lists' | 'interfaces'>): boolean =>
+  [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.interfaces !== undefined)) ||
+  [...interfaces.values()].some(({ roles }) => roles.length < EVERY_ROLE.length)
 
 function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] = []): Judged {
   return { verdict, reason, matches, lists: [...new Set(matches.map(({ list }) => list.name))] }

@@ -176,7 +176,7 @@ export const BUILDING = {
     batch: 'build',
     print: ({ program, probes }) => (probes.length === 0 ? [] : [probeLine(program, probes.length)]),
     part: ({ program, explain, probes }, _, files) => {
-      const { commands, finish } = probePart(`${files}-probe`, program, probes)
+      const { commands, finish } = probePart(`${files}-probe`, { program, explain }, probes)
       let verdicts: ReturnType<typeof finish> = []
       return {
         commands,

@@ -107,7 +107,13 @@ function generationSteps(lowering: NewGeneration): Step[] {
       write: program(write),
     },
     { kind: 'prove-tables', image, read: program(read), digest: program(digest) },
-    { kind: 'prove-verdicts', program: program(filter), explain: program(explain), probes },
+    {
+      kind: 'prove-verdicts',
+      program: program(filter),
+      explain: program(explain),
+      // The data plane may not know the slots of interfaces before the records of the attachments are written.
+      probes: probes.filter(({ ingress }) => ingress === undefined),
+    },
     { kind: 'identify', program: program(filter) },
     { kind: 'unpin', path: program(COPY_PROGRAM) },
     ...FEATURES.flatMap(({ beside }) => beside?.(lowering) ?? []),

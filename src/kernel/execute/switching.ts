@@ -42,7 +42,7 @@ async function verify({ program, explain, interfaces, probes }: StepOf<'verify'>
   const [links] = await Promise.all([
     readLinks(),
     withExchange(async (files) => {
-      const [verdicts] = await runParts(probePart(`${files}/probe`, program, probes))
+      const [verdicts] = await runParts(probePart(`${files}/probe`, { program, explain }, probes))
       await requireVerdicts(`${files}/excused`, explain, probes, verdicts)
     }),
   ])

@@ -9,25 +9,25 @@ import { FILTER } from '../../features/filter.ts'
 import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
 import { nearest } from '../../model/nearest.ts'
-import { originOf } from '../../model/provenance.ts'
+import { type Origin, originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
 import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
-import type { ScopedSet } from '../../model/state.ts'
+import { type ScopedSet, type State, scopeKey } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
-import type { Judgement, WhyResult } from '../../report/result.ts'
+import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
 import type { Balanced } from '../../semantics/balance.ts'
-import { judge } from '../../semantics/judge.ts'
+import { coversOf, dependsOnInterface, type Ingress, judge, type Match } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
 import { readHealth } from '../live/health.ts'
-import { explainPacket, verdictOfAction } from '../live/probe.ts'
+import { explainPacket, ingressesOf, verdictOfAction } from '../live/probe.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 
 /** The packet to judge, and the interface on which it arrives. */
 export interface Query extends Packet {
-  /** Use the program on this interface; undefined = the committed one. */
+  /** The receiving interface, whose program judges; undefined = each of ours, by the committed program. */
   readonly interface: string | undefined
 }
 
@@ -54,17 +54,83 @@ function balancedPart(
   return { service: service?.name, backend: known, at: place && `${place.file}:${place.line}` }
 }
 
+/** The part of a judgement that holds on one interface, or without one. */
+type Local<T> = Omit<T, 'interfaces' | 'elsewhere'>
+
+/** The entries that cover the packet's source. `origin`: the entry of the file and its line. */
+function coveringOf(
+  { lists }: State,
+  query: Query,
+  ingress: Ingress | undefined,
+  origin: (match: Match) => Pick<Covering, 'prefix' | 'at'>,
+): Covering[] {
+  return coversOf({ lists }, factsFor(query), ingress).map((cover) => ({
+    list: cover.list.name,
+    kind: cover.list.kind,
+    scope: scopeKey(cover.set.scope),
+    ...origin(cover),
+    matches: cover.matches,
+  }))
+}
+
+/** The entry of the file for an address of a list under one scope; undefined: the file has none. */
+function originIn(desired: Desired | undefined, { list, set }: Match, { family, words }: Address): Origin | undefined {
+  const key = scopeKey(set.scope)
+  const index = desired?.state.lists.get(list.name)?.sets.findIndex(({ scope }) => scopeKey(scope) === key) ?? -1
+  return desired && index >= 0 ? originOf(desired.provenance, list.name, family, words, 0, index) : undefined
+}
+
+/** Merges judgements that are equal apart from their interface. Empty only if there are none. */
+function merged<T extends Judgement>(
+  judgements: readonly { readonly ingress: Ingress | undefined; readonly judgement: Local<T> }[],
+  isAsked: boolean,
+): Everywhere<T> {
+  const groups = new Map<string, { readonly names: string[]; readonly judgement: Local<T> }>()
+  for (const { ingress, judgement } of judgements) {
+    const key = JSON.stringify(judgement, (_, value) => (typeof value === 'bigint' ? `${value}` : value))
+    const group = groups.get(key) ?? { names: [], judgement }
+    groups.set(key, group)
+    if (ingress?.interface !== undefined) group.names.push(ingress.interface)
+  }
+  const [first, ...others] = [...groups.values()].map(({ names, judgement }) => {
+    const interfaces = groups.size > 1 || isAsked ? names : []
+    return { ...judgement, interfaces } as unknown as T
+  })
+  return { ...(first as T), elsewhere: others }
+}
+
+/**
+ * The interfaces to judge the packet on: the one of the query, else each of ours if the verdict may depend on it.
+ * undefined stands for none.
+ */
+function ingressesFor(state: State, live: Observation, { interface: name }: Query): (Ingress | undefined)[] {
+  const all = ingressesOf(state, live.links)
+  const asked = name === undefined ? all : all.filter((ingress) => ingress.interface === name)
+  const wanted = name !== undefined || dependsOnInterface(state) ? asked : []
+  return wanted.length > 0 ? wanted : [undefined]
+}
+
 /** The judgement by the file, with the current next hops of backends. */
-function desiredJudgement(desired: Desired, live: Observation, query: Query): Judgement {
-  const services = withNextHops(desired.state.services, live)
-  const { verdict, reason, matches, balanced } = judge({ ...desired.state, services }, factsFor(query))
-  if (balanced) return { ...NOTHING, verdict, reason, ...balancedPart(balanced, desired) }
+function desiredJudgement(desired: Desired, live: Observation, query: Query): Everywhere<Judgement> {
+  const state = { ...desired.state, services: withNextHops(desired.state.services, live) }
+  const judgements = ingressesFor(state, live, query).map((ingress) => ({
+    ingress,
+    judgement: desiredOn(state, desired, query, ingress),
+  }))
+  return merged<Judgement>(judgements, query.interface !== undefined)
+}
+
+function desiredOn(state: State, desired: Desired, query: Query, ingress: Ingress | undefined): Local<Judgement> {
+  const { verdict, reason, matches, balanced } = judge(state, factsFor(query), false, ingress)
+  const lists = coveringOf(state, query, ingress, (cover) => {
+    const origin = originIn(desired, cover, query.source)
+    return { prefix: origin?.entry, at: origin?.at }
+  })
+  if (balanced) return { ...NOTHING, lists, verdict, reason, ...balancedPart(balanced, desired) }
   const [match] = matches
-  if (!match) return { ...NOTHING, verdict, reason }
-  const { family, words } = query.source
-  const set = match.list.sets.indexOf(match.set)
-  const origin = originOf(desired.provenance, match.list.name, family, words, 0, set)
-  return { ...NOTHING, verdict, reason, list: match.list.name, prefix: origin?.entry, at: origin?.at }
+  if (!match) return { ...NOTHING, lists, verdict, reason }
+  const origin = originIn(desired, match, query.source)
+  return { ...NOTHING, lists, verdict, reason, list: match.list.name, prefix: origin?.entry, at: origin?.at }
 }
 
 /** The generation that the interface runs; the committed one if no interface is given. */
@@ -93,15 +159,46 @@ async function liveJudgement(
 ): Promise<WhyResult['live']> {
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
-  const { verdict, explanation } = await explainPacket(
-    paths.program(generation, FILTER.programs.filter),
-    paths.program(generation, FILTER.programs.explain),
-    query,
+  const { filter, explain } = FILTER.programs
+  const judges = { program: paths.program(generation, filter), explain: paths.program(generation, explain) }
+  const ingresses = ingressesFor(live.state, live, query)
+  const { verdict, explanations } = await explainPacket(judges, query, [undefined, ...ingresses])
+  const [plain, ...local] = explanations as [Explanation, ...Explanation[]]
+  // Test runs of the attached program would count on an interface of ours, so only its twin judges on them.
+  const isTwin = verdict === verdictOfAction(plain.verdict)
+  const judgements = await Promise.all(
+    local.map(async (explanation, at) => {
+      const ingress = ingresses[at]
+      return {
+        ingress,
+        judgement: await liveOn(paths, live, desired, query, { generation, explanation, ingress, isTwin }),
+      }
+    }),
   )
+  return merged<LiveJudgement>(judgements, query.interface !== undefined)
+}
+
+/** An explanation of the data plane, and its circumstances. */
+interface Told {
+  readonly generation: number
+  readonly explanation: Explanation
+  readonly ingress: Ingress | undefined
+  /** Whether the attached program and its twin agree on the packet. */
+  readonly isTwin: boolean
+}
+
+async function liveOn(
+  paths: Paths,
+  live: Observation,
+  desired: Desired | undefined,
+  query: Query,
+  { generation, explanation, ingress, isTwin }: Told,
+): Promise<Local<LiveJudgement>> {
+  const verdict = verdictOfAction(explanation.verdict)
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
   const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
-  const model = judge(live.state, factsFor(query), ban !== undefined)
+  const model = judge(live.state, factsFor(query), ban !== undefined, ingress)
   const balanced = liveBalanced(live, explanation)
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
   const match = model.matches.find((candidate) => candidate.list.name === list)
@@ -112,11 +209,15 @@ async function liveJudgement(
     list,
     prefix: ban ? formatPrefix(ban.prefix) : match && coveringRange(match.set, query.source),
     ban,
+    lists: coveringOf(live.state, query, ingress, (cover) => ({
+      prefix: coveringRange(cover.set, query.source),
+      at: originIn(desired, cover, query.source)?.at,
+    })),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
     // The attached program, its twin, and the tables read back must agree.
     proven:
-      verdict === verdictOfAction(explanation.verdict) &&
+      isTwin &&
       verdict === model.verdict &&
       reason === model.reason &&
       (await agreesWithTables(paths, live, balanced, model.balanced)),
