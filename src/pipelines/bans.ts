@@ -94,14 +94,14 @@ export const listBans = (host: Host): Promise<Ban[]> => interruptible(host, () =
 async function listInSession(host: Host): Promise<Ban[]> {
   const session = await openSession(host)
   const { paths } = session
-  await banGeneration(paths)
+  await reading(paths, () => banGeneration(paths))
   const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
   const impatient = { ...session, host: { ...host, lockTimeoutMs: 0 } }
   const bans = await withLock(impatient, () => read(true)).catch((error: unknown) => {
     // Another process holds the lock, or /run is not writable.
     const isUnlocked = error instanceof XdpError && ['E106', 'E115'].includes(error.diagnostics[0]?.code ?? '')
     if (!isUnlocked) throw error
-    return reading(() => read(false))
+    return reading(paths, () => read(false))
   })
   return bans.sort(
     ({ prefix: left }, { prefix: right }) =>

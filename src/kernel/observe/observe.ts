@@ -46,7 +46,7 @@ export interface Expectation {
  * that meets another process's apply is retried, because that is neither an error nor drift.
  */
 export const observe = (paths: Paths, memory: Memory, expected: Expectation = {}): Promise<Observation> =>
-  settled(() => observeOnce(paths, memory, expected), isSwitching)
+  settled(paths, () => observeOnce(paths, memory, expected), { isPassing: isSwitching, staged: expected.staged })
 
 /** Adds the facts about the network that the services of another state need. */
 export async function withSurroundings(live: Observation, { services }: State, memory: Memory): Promise<Observation> {
