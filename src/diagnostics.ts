@@ -125,6 +125,7 @@ export const CODES = {
   W004: { name: 'entries-left-out', exit: EXIT.ok },
   W005: { name: 'no-backends', exit: EXIT.ok },
   W006: { name: 'nothing-balanced', exit: EXIT.ok },
+  W007: { name: 'nothing-filtered', exit: EXIT.ok },
   W200: { name: 'interface-skipped', exit: EXIT.ok },
   W201: { name: 'peer-offload-lost', exit: EXIT.ok },
   W202: { name: 'interface-down', exit: EXIT.ok },

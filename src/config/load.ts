@@ -20,7 +20,7 @@ import type { Part } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
 import { isUnusable, newReads, type Reads, refuse } from './text/source.ts'
 import type { WrittenLimits } from './text/written.ts'
-import { warnOfEverything, warnOfIdleServices } from './warn.ts'
+import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices } from './warn.ts'
 import { readWatch } from './watch.ts'
 
 const LISTS = ['allowlist', 'blocklist'] as const
@@ -116,6 +116,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   }
   for (const known of shelf.services?.keys() ?? []) if (!files.includes(known)) shelf.services?.delete(known)
   warnOfEverything(desired, report)
+  if (!report.failed) warnOfIdleEntries(desired, report)
   warnOfIdleServices(desired, report)
   return { desired, warnings: report.finish() }
 }

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { Link } from '../../../src/model/live.ts'
 import type { AttachMode, State } from '../../../src/model/state.ts'
 import { plan } from '../../../src/plan/plan.ts'
-import { desired, link, live, PROGRAM, state } from '../../support/states.ts'
+import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
 const wanted = (...modes: readonly AttachMode[]) => state({ policy: 'pass', interfaces: { eth0: modes } })
 const attached = (mode: AttachMode) => state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: [mode] } })
@@ -57,4 +57,22 @@ test('a skipped interface is reported, and that no interface is left', () => {
 test('a different ABI restarts counters, with a warning', () => {
   const now = { ...attached('generic'), program: { digest: 'ff', abi: 0 } }
   expect(codes(wanted('generic'), [link('eth0')], now)).toEqual(['W206'])
+})
+
+test('default drop without an allowlist entry is reported, as a whole or for the interfaces without one', () => {
+  const dropping = (...interfaces: string[]) =>
+    warnings(
+      state({
+        policy: 'drop',
+        interfaces: { eth0: ['generic'], eth1: ['generic'] },
+        lists: interfaces.map((name) =>
+          list('allowlist', `list-${name}`, scoped(name === 'any' ? ANY : { ...ANY, interfaces: [name] }, '192.0.2.1')),
+        ),
+      }),
+      [link('eth0'), link('eth1', { ifindex: 9 })],
+    )
+  expect(dropping()).toMatchObject([{ code: 'W205', message: expect.stringContaining('the allowlist is empty') }])
+  expect(dropping('eth0')).toMatchObject([{ code: 'W205', message: expect.stringMatching(/applies on eth1$/) }])
+  expect(dropping('eth0', 'eth1')).toEqual([])
+  expect(dropping('eth0', 'any')).toEqual([])
 })
