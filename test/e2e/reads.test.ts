@@ -1,5 +1,7 @@
 // Readers beside applies: `status`, `stats`, `why` and `bans` while one apply after the other replaces the generation.
 
+import { execFileSync } from 'node:child_process'
+import { chmodSync, cpSync, readFileSync, realpathSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ETH0, Lab } from '../support/hosts.ts'
 
@@ -86,3 +88,52 @@ test('every reading beside applies answers as if it were alone', async () => {
   expect(generations).toBe(APPLIES)
   for (const count of readings) expect(count).toBeGreaterThan(1)
 })
+
+/**
+ * Words that run a command where `bpftool` is a script: before its call number `$AT` it applies the next policy, so that
+ * the generation under the command is gone. A private mount namespace keeps the script from other processes.
+ */
+function switchingAt(call: number): string[] {
+  const real = realpathSync(execFileSync('sh', ['-c', 'command -v bpftool'], { encoding: 'utf8' }).trim())
+  const copy = `${lab.directory}/bpftool.real`
+  cpSync(real, copy)
+  const calls = lab.write('calls', '0\n')
+  const apply = lab.argv('apply', '--auto-approve', '--lock-timeout', '0s').slice(2)
+  const script = lab.write(
+    'bpftool.sh',
+    `#!/bin/sh
+read -r n < '${calls}'
+echo $((n + 1)) > '${calls}'
+if [ "$n" = ${call} ]; then
+  (cd '${lab.directory}' && ${apply.map((word) => `'${word}'`).join(' ')}) > '${lab.directory}/apply.log' 2>&1
+fi
+exec '${copy}' "$@"
+`,
+  )
+  chmodSync(script, 0o755)
+  return ['unshare', '-m', 'sh', '-c', 'mount --bind "$0" "$1" && shift && exec "$@"', script, real]
+}
+
+test.each(READINGS)(
+  '$words.0 answers if a generation is replaced before any call of bpftool',
+  async ({ words, accepts }) => {
+    let replaced = 0
+    for (let call = 0; ; call++) {
+      lab.write('xdp.yaml', policy(APPLIES + call + 1))
+      const before = JSON.parse(await lab.ok('status', '--json')).generation
+      const within = switchingAt(call)
+      const { exitCode, stdout, stderr } = await lab.xdpWithin(within, ...words, '--json')
+      expect({
+        exitCode,
+        stderr,
+        log: exitCode === 0 ? '' : readFileSync(`${lab.directory}/apply.log`, 'utf8'),
+      }).toEqual({ exitCode: 0, stderr: '', log: '' })
+      accepts(JSON.parse(stdout) as never)
+      replaced += JSON.parse(await lab.ok('status', '--json')).generation - before
+      // Fewer calls than that.
+      if (Number(readFileSync(`${lab.directory}/calls`, 'utf8')) <= call) break
+    }
+    // `bans` holds the lock, so no apply disturbs it.
+    expect(replaced).toBeGreaterThan(words[0] === 'bans' ? -1 : 0)
+  },
+)

@@ -16,8 +16,8 @@ const SETTLING_MS = 200
 /** Failed command, refusal by the data plane, damaged tables: the errors of a reader whose generation is freed. */
 const TRANSIENT: readonly Code[] = ['E101', 'E108', 'E113']
 
-const isTransient = (error: unknown): boolean =>
-  error instanceof XdpError && error.diagnostics.some(({ code }) => TRANSIENT.includes(code))
+const hasCode = (error: unknown, codes: readonly Code[]): boolean =>
+  error instanceof XdpError && error.diagnostics.some(({ code }) => codes.includes(code))
 
 export interface SettledOptions<T> {
   /** Whether an answer is transient. */
@@ -41,6 +41,10 @@ async function objectsOf({ instance }: Paths, staged: number | undefined): Promi
   return names.map((name, i) => `${name} ${inodes[i]}`).join()
 }
 
+/** Whether an apply may be the cause of an error, and not the user (E112). */
+const mayRetry = (error: unknown, isDisturbed: boolean): boolean =>
+  isDisturbed ? !hasCode(error, ['E112']) : hasCode(error, TRANSIENT)
+
 /**
  * Returns the answer of `read`, which reads one state of the instance: generations that came or went meanwhile make it
  * read again, whatever the answer or error. Also retries after an error that an apply can cause at any time, and after
@@ -61,7 +65,7 @@ export async function settled<T>(
     const isLast = attempt >= (isDisturbed ? DISTURBED_ATTEMPTS : ATTEMPTS)
     if ('answer' in result) {
       if (isLast || (result.isGood && !isDisturbed)) return result.answer
-    } else if (isLast || !(isDisturbed || isTransient(result.error))) throw result.error
+    } else if (isLast || !mayRetry(result.error, isDisturbed)) throw result.error
     if (!result.isGood) await setTimeout(SETTLING_MS)
   }
 }

@@ -70,6 +70,12 @@ test('an error that no apply explains is thrown at once', async () => {
   expect(reads).toBe(1)
 })
 
+test('an interrupt ends a reading that is disturbed', async () => {
+  const { read, reads } = reader(1, 'E112')
+  await expect(settled(paths(), read)).rejects.toThrow('disturbed')
+  expect(reads()).toBe(1)
+})
+
 test('gives up on errors under applies without end', async () => {
   const { read, reads } = reader(Number.POSITIVE_INFINITY, 'E113')
   await expect(settled(paths(), read)).rejects.toThrow('disturbed')
