@@ -38,6 +38,8 @@
 #define REASON_SLOTS 32
 /* Maximum number of rules that may cover one address. */
 #define CLASS_RULES 256
+/* Maximum number of different sets of interfaces in the scopes of one policy. */
+#define INTERFACE_SETS 64
 
 struct line {
 	__u64 word[8];
@@ -102,6 +104,8 @@ enum essential {
 
 /* All but the server's side of DHCP. */
 #define ESSENTIAL_DEFAULT 31
+/* Position of these bits in the flags of the settings. They are stored as differences, as 0 did not have them. */
+#define ESSENTIAL_SHIFT 16
 
 enum rule_flag {
 	RULE_ALLOW = 1,			/* allowlist, else blocklist */
@@ -109,17 +113,18 @@ enum rule_flag {
 	RULE_PORTS = 4,			/* both port ranges must hold the packet's ports; needs ports in the packet */
 	RULE_SOURCE = 8,		/* the scope names source ports: `0-65535` instead of `any` */
 	RULE_DESTINATION = 16,		/* the scope names destination ports */
+	RULE_INTERFACES = 32,		/* the receiving interface must belong to the set `interfaces` */
 };
 
 /* Line 0: settings for every IPv4 packet. */
 struct settings {
 	__u32 abi_version;	/* ABI_VERSION */
-	__u32 flags;		/* enum settings_flag */
+	__u32 flags;		/* enum settings_flag, and from ESSENTIAL_SHIFT on, enum essential bits that differ from ESSENTIAL_DEFAULT */
 	__u32 classes;		/* first line of struct class entries, 8 per line; class 0 = in no list, no rules */
 	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
 	__u32 flows;		/* flow table entries requested for services; control plane only */
-	__u32 essential;	/* enum essential bits that differ from ESSENTIAL_DEFAULT, as 0 did not have this field */
+	__u32 interfaces;	/* first line of struct scoped_interface; read only for rules with RULE_INTERFACES */
 };
 
 /* Line 1: struct table6, for IPv6 packets. */
@@ -159,6 +164,7 @@ enum section {
 	SECTION_BACKENDS = 18,
 	SECTION_POOLS = 19,
 	SECTION_RINGS = 20,
+	SECTION_INTERFACES = 21,
 	SECTIONS
 };
 
@@ -208,11 +214,21 @@ struct rule {
 	__u8 flags;		/* enum rule_flag */
 	__u8 protocol4;		/* required IP protocol number in IPv4 */
 	__u8 protocol6;		/* required IP protocol number in IPv6 (ICMP differs) */
-	__u8 pad;
+	__u8 interfaces;	/* number of a set of interfaces, < INTERFACE_SETS */
 	__u16 source_first;	/* ports, inclusive */
 	__u16 source_last;
 	__u16 destination_first;
 	__u16 destination_last;
+};
+
+/*
+ * An interface that scopes name, and the sets of interfaces that it belongs to. The first INTERFACE_SLOTS lines of the
+ * section are by interface slot, so line 0 is empty; those behind are of interfaces that the host does not have.
+ */
+struct scoped_interface {
+	__u64 sets;		/* bit n: it belongs to set n */
+	char name[16];		/* NUL-padded; for the control plane */
+	__u8 pad[40];
 };
 
 struct counter {
@@ -279,6 +295,7 @@ ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
+ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);
 ABI_SIZE(block_line, LINE_SIZE);

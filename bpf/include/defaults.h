@@ -19,7 +19,7 @@
  * What holds for packets of an interface, apart from lists, in one register: the flags of the settings, and above them the
  * roles that the interface lacks. One without the role of the filter drops nothing.
  */
-#define LACKS(role) ((role) << 16)
+#define LACKS(role) ((role) << 24)
 
 /* enum role bits of the roles that the receiving interface lacks. */
 static __always_inline __u32 lacking_roles(const struct settings *settings, const struct account *account)
@@ -55,6 +55,12 @@ static __always_inline int drops_unparsed(__u32 defaults)
 static __always_inline int is_balanced(__u32 defaults)
 {
 	return (defaults & (SETTINGS_SERVICES | LACKS(ROLE_BALANCE))) == SETTINGS_SERVICES;
+}
+
+/* enum essential bits of the groups that default drop passes. */
+static __always_inline __u32 essential_groups(__u32 defaults)
+{
+	return defaults >> ESSENTIAL_SHIFT ^ ESSENTIAL_DEFAULT;
 }
 
 /* Ethertypes of protocols of the link, which carry no IP packet to this host; docs/filter.md lists them. */

@@ -134,7 +134,7 @@ static __always_inline int decide(const struct settings *settings, const struct 
 		return 0;
 	} else if (!drops_by_default(defaults)) {
 		decision->reason = REASON_DEFAULT_PASS;
-	} else if (parsed == PARSED && essential_group(packet) & (settings->essential ^ ESSENTIAL_DEFAULT)) {
+	} else if (parsed == PARSED && essential_group(packet) & essential_groups(defaults)) {
 		decision->reason = REASON_ESSENTIAL;
 	} else {
 		decision->reason = REASON_DEFAULT_DROP;

@@ -5,6 +5,7 @@
 #include "abi.h"
 #include "maps.h"
 #include "parse.h"
+#include "scope.h"
 #include "verdict.h"
 
 #define NO_LIST 0xffff
@@ -12,20 +13,6 @@
 
 #define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
 #define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
-
-/* Input of the rules of a class, and their position. */
-struct subject {
-	struct account account;
-	__u32 first_rule;
-	__u16 rules;
-	__u16 protocol;		/* IP protocol number or PROTOCOL_UNKNOWN */
-	__u16 source_port;
-	__u16 destination_port;
-	__u8 ipv6;
-	__u8 has_ports;
-	__u8 banned;		/* 1: block rules do not apply */
-	__u8 pad;
-};
 
 struct decision {
 	__u32 reason;		/* enum reason */
@@ -50,23 +37,6 @@ static __always_inline const void *lookup_line(__u32 index)
 	return policy_line(index);
 }
 
-static __always_inline int within(__u16 port, __u16 first, __u16 last)
-{
-	return port >= first && port <= last;
-}
-
-static __always_inline int matches(const struct rule *rule, const struct subject *subject)
-{
-	__u8 protocol = subject->ipv6 ? rule->protocol6 : rule->protocol4;
-
-	if ((rule->flags & RULE_PROTOCOL) && subject->protocol != protocol)
-		return 0;
-	if (!(rule->flags & RULE_PORTS))
-		return 1;
-	return subject->has_ports && within(subject->source_port, rule->source_first, rule->source_last) &&
-	       within(subject->destination_port, rule->destination_first, rule->destination_last);
-}
-
 /* Applies one rule of the class. Returns 1 if no further rule can change the result. */
 static __always_inline long judge_rule(const struct settings *settings, const struct subject *subject, __u32 index,
 				       struct decision *decision)
@@ -85,7 +55,7 @@ static __always_inline long judge_rule(const struct settings *settings, const st
 		return 1;
 	if (decision->list != NO_LIST && decision->reason != reason)
 		return 1;
-	if (decision->counted == rule->list || !matches(rule, subject))
+	if (decision->counted == rule->list || !matches(settings, rule, subject))
 		return 0;
 	if (decision->list == NO_LIST) {
 		decision->reason = reason;

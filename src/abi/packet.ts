@@ -25,6 +25,8 @@ export interface TestPacket {
 export interface Probe {
   readonly packet: TestPacket
   readonly arrival: TestRun
+  /** Name of that interface; undefined = none in particular. */
+  readonly on?: string | undefined
   readonly verdict: Verdict
 }
 

@@ -42,6 +42,10 @@ function checkCount(parts: readonly Part[], count: number, report: Report): void
 
 const rolesOf = ({ roles }: WrittenInterface): readonly Role[] => roles?.toSorted() ?? EVERY_ROLE
 
+/** The names of all interfaces, those with an error in them included. */
+export const interfaceNames = (parts: readonly Part[]): ReadonlySet<string> =>
+  new Set(parts.flatMap(({ root }) => [...(root.fields?.get('interfaces')?.fields?.keys() ?? [])]))
+
 /** The interfaces of all parts, sorted by name. */
 export function readInterfaces(parts: readonly Part[], report: Report): Interfaces {
   const attachments: [string, Attachment][] = []

@@ -11,7 +11,7 @@ import { formatCount } from '../model/numbers.ts'
 import { countPrefixes } from '../model/prefixes.ts'
 import type { List, ListKind } from '../model/state.ts'
 import { readConfig, readIncludes, readTop } from './include.ts'
-import { readInterfaces } from './interfaces.ts'
+import { interfaceNames, readInterfaces } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists/lists.ts'
 import type { Shelf } from './lists/shelf.ts'
 import { readPolicy } from './policy.ts'
@@ -21,7 +21,7 @@ import type { Part } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
 import { isUnusable, newReads, type Reads, refuse } from './text/source.ts'
 import type { WrittenLimits } from './text/written.ts'
-import { warnOfEverything, warnOfIdleServices } from './warn.ts'
+import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices } from './warn.ts'
 import { readWatch } from './watch.ts'
 
 const LISTS = ['allowlist', 'blocklist'] as const
@@ -102,7 +102,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const { attachments, options } = readInterfaces(parts, report)
   const policy = readPolicy(parts, report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
-  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf)
+  const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaceNames(parts))
   checkLimit(top, lists, report)
   const { services, health, places } = readServices(parts, report)
   const state = { program: undefined, policy, interfaces: attachments, lists, services }
@@ -117,6 +117,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   }
   for (const known of shelf.services?.keys() ?? []) if (fileNumber(files, known) < 0) shelf.services?.delete(known)
   warnOfEverything(desired, report)
+  if (!report.failed) warnOfIdleEntries(desired, report)
   warnOfIdleServices(desired, report)
   return { desired, warnings: report.finish() }
 }

@@ -11,11 +11,14 @@ import type { Report } from './text/report.ts'
 const isEverything = ({ length, start, end }: Ranges): boolean =>
   length === 1 && start.every((word) => word === 0) && end.every((word) => word === 0xffffffff)
 
-const isAnyPacket = ({ scope }: ScopedSet): boolean => scope.protocol === 'any'
+const isAnyPacket = ({ scope }: ScopedSet): boolean => scope.protocol === 'any' && scope.interfaces === undefined
 
 /** The line with the lowest address of a list. */
 function firstEntry({ provenance }: Desired, name: string, family: Family): Location | undefined {
-  const found = findOrigin(provenance, name, family, new Uint32Array(4))
+  return placeOf(provenance, findOrigin(provenance, name, family, new Uint32Array(4)))
+}
+
+function placeOf(provenance: Desired['provenance'], found: ReturnType<typeof findOrigin>): Location | undefined {
   const file = found && provenance.files[found.source.file]
   return file === undefined ? undefined : { file, line: found?.entries.line[found.entry] ?? 1, column: 1, length: 1 }
 }
@@ -40,6 +43,21 @@ export function warnOfIdleServices({ state, provenance }: Desired, report: Repor
   if (first === undefined || [...state.interfaces.values()].some(({ roles }) => roles.includes('balance'))) return
   const message = 'no interface has the role balance: no packet reaches the services'
   report.warning('W006', provenance.services.get(first)?.at, message, 'add `balance` to `roles` of an interface')
+}
+
+/** Warns about entries that apply only on interfaces that do not filter. */
+export function warnOfIdleEntries({ state, provenance }: Desired, report: Report): void {
+  const filters = (name: string): boolean => state.interfaces.get(name)?.roles.includes('filter') ?? false
+  for (const { name, sets } of state.lists.values()) {
+    for (const [index, { scope, addresses }] of sets.entries()) {
+      if (scope.interfaces === undefined || scope.interfaces.some(filters)) continue
+      const ranges = addresses.v4.length > 0 ? addresses.v4 : addresses.v6
+      const at = placeOf(provenance, findOrigin(provenance, name, ranges.family, ranges.start, 0, index))
+      const names = scope.interfaces.join(', ')
+      const message = `list ${name} has entries that apply on ${names} only, where no packet is filtered`
+      report.warning('W007', at, message, 'add `filter` to `roles` of the interface')
+    }
+  }
 }
 
 /** Warns about lists that cover every packet of a family. */

@@ -11,5 +11,8 @@ export const LIST_SLOTS = 1024
 export const SERVICE_SLOTS = 1024
 export const BACKEND_SLOTS = 0xffff
 
+/** Number of different sets of interfaces in the scopes of one policy. */
+export const INTERFACE_SETS = 64
+
 /** Number of addresses in the source pools of all services. */
 export const POOL_SLOTS = 64

@@ -14,5 +14,9 @@ export function canonicalPorts(ranges: readonly PortRange[]): readonly PortRange
   return merged
 }
 
+/** Whether a scope covers packets that the interface receives. */
+export const coversInterface = ({ interfaces }: Scope, name: string): boolean =>
+  interfaces === undefined || interfaces.includes(name)
+
 /** Scope of an entry without protocol: every packet. */
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }

@@ -21,6 +21,8 @@ export interface Scope {
   readonly protocol: 'any' | 'icmp' | number
   readonly sourcePorts: readonly PortRange[]
   readonly destinationPorts: readonly PortRange[]
+  /** Names of the interfaces that receive the packets; sorted, not empty. undefined = every interface. */
+  readonly interfaces?: readonly string[]
 }
 
 /** Addresses that a list holds under one scope. */
@@ -81,13 +83,14 @@ const portsKey = (ranges: readonly PortRange[]): string =>
   ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',')
 
 /**
- * A unique text for each scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`. Lists sort their sets by
- * it.
+ * A unique text for each scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`, `any on eth0 eth1`. Lists
+ * sort their sets by it.
  */
 export function scopeKey(scope: Scope): string {
   const parts = [typeof scope.protocol === 'number' ? protocolName(scope.protocol) : scope.protocol]
   if (scope.sourcePorts.length > 0) parts.push(`sport ${portsKey(scope.sourcePorts)}`)
   if (scope.destinationPorts.length > 0) parts.push(`dport ${portsKey(scope.destinationPorts)}`)
+  if (scope.interfaces) parts.push(`on ${scope.interfaces.join(' ')}`)
   return parts.join(' ')
 }
 

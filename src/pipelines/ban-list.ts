@@ -14,12 +14,12 @@ export const listBans = (host: Host): Promise<Ban[]> => interruptible(host, () =
 
 async function listInSession(host: Host): Promise<Ban[]> {
   const { paths } = await openSession(host)
-  await banGeneration(paths)
+  await reading(paths, () => banGeneration(paths))
   const read = async (isLocked: boolean): Promise<Ban[]> => readBans(paths, await banGeneration(paths), isLocked)
   const readLocked = async (): Promise<Ban[]> => {
     const lock = await acquireBansLock({ ...host, lockTimeoutMs: 0 })
     try {
-      return await reading(() => read(true))
+      return await reading(paths, () => read(true))
     } finally {
       await lock.release()
     }
@@ -27,7 +27,7 @@ async function listInSession(host: Host): Promise<Ban[]> {
   const bans = await readLocked().catch((error: unknown) => {
     const isUnlocked = error instanceof XdpError && ['E106', 'E115'].includes(error.diagnostics[0]?.code ?? '')
     if (!isUnlocked) throw error
-    return reading(() => read(false))
+    return reading(paths, () => read(false))
   })
   return bans.sort(
     ({ prefix: left }, { prefix: right }) =>

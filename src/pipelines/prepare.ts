@@ -7,7 +7,6 @@ import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
 import type { Desired } from '../model/desired.ts'
-import { shapesOf } from '../model/link.ts'
 import type { Live } from '../model/live.ts'
 import { union } from '../model/ranges.ts'
 import type { Plan } from '../plan/change.ts'
@@ -64,9 +63,17 @@ const rolesChange = ({ slots, state }: Plan, { roles }: Pick<Observation, 'roles
     return wanted !== undefined && wanted.join() !== roles?.[slot]?.join()
   })
 
-/** Whether the plan needs a new generation; changes of interfaces alone do not, unless their roles differ. */
-export const needsGeneration = (made: Plan, live: Pick<Observation, 'roles'>): boolean =>
-  made.changes.some(({ kind }) => kind !== 'interface') || (made.changes.length > 0 && rolesChange(made, live))
+/** Whether interfaces that scopes name have other slots than in the tables, or are there for the first time. */
+const scopesMove = ({ slots }: Plan, { scopedInterfaces }: Pick<Observation, 'scopedInterfaces'>): boolean =>
+  [...scopedInterfaces].some(([name, slot]) => slots.interfaces.get(name) !== slot)
+
+/**
+ * Whether the plan needs a new generation. Changes of interfaces alone do not, unless their roles differ, or slots that
+ * scopes refer to.
+ */
+export const needsGeneration = (made: Plan, live: Pick<Observation, 'roles' | 'scopedInterfaces'>): boolean =>
+  made.changes.some(({ kind }) => kind !== 'interface') ||
+  (made.changes.length > 0 && (rolesChange(made, live) || scopesMove(made, live)))
 
 /** Addresses that the plan adds to lists and removes from them. */
 const togglesOf = ({ changes }: Plan): Toggle[] =>
@@ -107,7 +114,7 @@ export function targetOf({ plan: made, live, object, terms }: Made, keepsHealth:
     isStaged: false,
     now: terms.now,
     keepsHealth,
-    probes: buildProbes(made.state, shapesOf(made.state.interfaces.keys(), live.links), changedServices(made)),
+    probes: buildProbes(made.state, live.links, made.slots.interfaces, changedServices(made)),
   }
 }
 

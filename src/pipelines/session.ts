@@ -49,5 +49,5 @@ export async function withLock<T>({ host }: Session, body: () => Promise<T>): Pr
   }
 }
 
-/** Reads without the lock, and retries if an apply freed the generation meanwhile. */
+/** Reads without the lock, and retries if an apply replaced the generation meanwhile. */
 export const reading = settled

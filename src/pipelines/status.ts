@@ -16,7 +16,7 @@ export const readStatus = (host: Host): Promise<Status> => interruptible(host, (
 async function readInSession(host: Host): Promise<Status> {
   const { paths } = await openSession(host)
   const [status, watcher, lastApply] = await Promise.all([
-    reading(() => readKernelStatus(paths, host)),
+    reading(paths, () => readKernelStatus(paths, host)),
     readWatcher(host),
     readLastApply(host),
   ])

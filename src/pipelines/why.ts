@@ -14,6 +14,6 @@ export type { Query }
 export async function why(host: Host, desired: Desired | undefined, query: Query): Promise<WhyResult> {
   return interruptible(host, async () => {
     const { paths } = await openSession(host)
-    return reading(() => explain(paths, host, desired, query))
+    return reading(paths, () => explain(paths, host, desired, query))
   })
 }

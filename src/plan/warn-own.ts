@@ -3,8 +3,9 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Ranges } from '../model/address.ts'
 import { TCP, UDP } from '../model/ports.ts'
+import { coversInterface } from '../model/scope.ts'
 import type { ScopedSet, State } from '../model/state.ts'
-import { inScope } from '../semantics/judge.ts'
+import { inScope, TEST_INGRESS } from '../semantics/judge.ts'
 
 /** The first port that Linux picks for connections of its own (net.ipv4.ip_local_port_range). */
 const EPHEMERAL = 32_768
@@ -16,30 +17,36 @@ const ANSWERS = [
   { words: 'NTP queries', protocol: UDP, ports: [123] },
 ] as const
 
+type Answers = (typeof ANSWERS)[number]
+
 const isEverything = ({ length, start, end }: Ranges): boolean =>
   length === 1 && start.every((word) => word === 0) && end.every((word) => word === 0xffffffff)
 
 /** Whether a set of an allowlist lets such answers pass: from everywhere, or because it names their ports. */
-const covers = ({ scope, addresses }: ScopedSet, { protocol, ports }: (typeof ANSWERS)[number]): boolean =>
-  (scope.sourcePorts.length > 0 || isEverything(addresses.v4) || isEverything(addresses.v6)) &&
-  ports.every((source) =>
-    inScope(scope, {
-      kind: 'ip',
-      family: 4,
-      source: new Uint32Array(1),
-      protocol,
-      ports: { source, destination: EPHEMERAL },
-      essential: undefined,
-      unparsed: undefined,
-    }),
+function covers({ scope, addresses }: ScopedSet, { protocol, ports }: Answers, name: string): boolean {
+  const ingress = { ...TEST_INGRESS, interface: name }
+  const facts = { kind: 'ip', family: 4, source: new Uint32Array(1), protocol } as const
+  const rest = { essential: undefined, unparsed: undefined }
+  return (
+    (scope.sourcePorts.length > 0 || isEverything(addresses.v4) || isEverything(addresses.v6)) &&
+    ports.every((source) => {
+      const answer = { ...facts, ...rest, ports: { source, destination: EPHEMERAL } }
+      return inScope(scope, 'allowlist', answer, ingress)
+    })
   )
+}
 
-/** One warning at most. An empty allowlist has a warning of its own. */
+/** One warning at most. Interfaces without an allowlist entry have a warning of their own. */
 export function warnOwn({ policy, lists, interfaces }: State): Diagnostic[] {
-  const filters = [...interfaces.values()].some(({ roles }) => roles.includes('filter'))
-  const allowed = [...lists.values()].filter(({ kind }) => kind === 'allowlist').flatMap(({ sets }) => sets)
-  if (policy?.default !== 'drop' || !filters || allowed.length === 0) return []
-  const dropped = ANSWERS.filter((answer) => !allowed.some((set) => covers(set, answer))).map(({ words }) => words)
+  if (policy?.default !== 'drop') return []
+  const allowed = [...lists.values()].flatMap(({ kind, sets }) => (kind === 'allowlist' ? sets : []))
+  const open = [...interfaces.values()].filter(
+    ({ interface: name, roles }) =>
+      roles.includes('filter') && allowed.some(({ scope }) => coversInterface(scope, name)),
+  )
+  const isDropped = (answer: Answers): boolean =>
+    open.some(({ interface: name }) => !allowed.some((set) => covers(set, answer, name)))
+  const dropped = ANSWERS.filter(isDropped).map(({ words }) => words)
   if (dropped.length === 0) return []
   const list = new Intl.ListFormat('en-GB').format(dropped)
   return [

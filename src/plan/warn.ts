@@ -4,7 +4,8 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired } from '../model/desired.ts'
 import { shapeOf } from '../model/link.ts'
 import type { Link, Live } from '../model/live.ts'
-import type { Attachment, State } from '../model/state.ts'
+import { coversInterface } from '../model/scope.ts'
+import type { Attachment, ScopedSet, State } from '../model/state.ts'
 import { ownAttachments } from './attachments.ts'
 import type { Change } from './change.ts'
 import { warnHealth } from './warn-health.ts'
@@ -85,9 +86,20 @@ function warnMode(desired: Desired, live: Live, changed: ReadonlySet<string>): D
   )
 }
 
+/** Warns about interfaces without an allowlist entry, if other interfaces have some. */
+function warnShut({ interfaces }: State, allowed: readonly ScopedSet[]): Diagnostic[] {
+  const isShut = (name: string): boolean => !allowed.some(({ scope }) => coversInterface(scope, name))
+  const shut = [...interfaces.values()].filter(({ interface: name, roles }) => roles.includes('filter') && isShut(name))
+  if (shut.length === 0) return []
+  const names = shut.map(({ interface: name }) => name).sort()
+  const message = `policy.default is drop and no entry of the allowlist applies on ${names.join(', ')}`
+  return [warning('W205', message, 'add the interface to `interfaces` of an entry, or remove that key')]
+}
+
 function warnPolicy(state: State): Diagnostic[] {
   if (state.policy?.default !== 'drop') return []
-  if ([...state.lists.values()].some(({ kind, sets }) => kind === 'allowlist' && sets.length > 0)) return []
+  const allowed = [...state.lists.values()].flatMap(({ kind, sets }) => (kind === 'allowlist' ? sets : []))
+  if (allowed.length > 0) return warnShut(state, allowed)
   const message =
     'policy.default is drop and the allowlist is empty: every packet except essential ones is dropped, answers to this host too'
   return [warning('W205', message, 'add the sources that must pass to allowlist')]

@@ -2,7 +2,7 @@
 // (schemas/why.schema.json).
 
 import type { Ban } from '../model/ban.ts'
-import type { Judgement, WhyResult } from '../report/result.ts'
+import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../report/result.ts'
 import { banJson, showable } from './bans.ts'
 import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'
@@ -16,9 +16,16 @@ function because({ reason, list, prefix, service, backend }: Judgement): string 
   return prefix === undefined ? decided : `${decided}: ${prefix}`
 }
 
+const onInterfaces = ({ interfaces }: Judgement): string =>
+  interfaces.length === 0 ? '' : ` on ${interfaces.join(', ')}`
+
 function row(side: string, judgement: Judgement, note: string): string[] {
-  return [side, judgement.verdict, because(judgement), note]
+  return [`${side}${onInterfaces(judgement)}`, judgement.verdict, because(judgement), note]
 }
+
+/** The judgements on all interfaces. */
+const everyOne = <T extends Judgement>(judgement: Everywhere<T> | undefined): readonly T[] =>
+  judgement === undefined ? [] : [judgement, ...judgement.elsewhere]
 
 /** Colours the verdict in the second column. */
 function tint(line: string, judgement: Judgement, { green, red }: Paint): string {
@@ -31,7 +38,43 @@ const sameVerdict = (left: Judgement, right: Judgement): boolean =>
   left.reason === right.reason &&
   left.list === right.list &&
   left.service === right.service &&
-  left.backend === right.backend
+  left.backend === right.backend &&
+  left.interfaces.join() === right.interfaces.join()
+
+const sameEverywhere = (left: readonly Judgement[], right: readonly Judgement[]): boolean =>
+  left.length === right.length && left.every((one, at) => sameVerdict(one, right[at] as Judgement))
+
+/** Where an entry applies to the packet, of the judgements on all interfaces. */
+function appliesWhere(entry: Covering, judgements: readonly Judgement[]): string {
+  const isSame = (other: Covering): boolean => other.list === entry.list && other.scope === entry.scope
+  const matching = judgements.filter(({ lists }) => lists.some((other) => isSame(other) && other.matches))
+  if (matching.length === judgements.length) return 'yes'
+  return matching.length === 0 ? 'no' : `on ${matching.flatMap(({ interfaces }) => interfaces).join(', ')}`
+}
+
+/** The entries that cover the address, if they say more than the verdict. */
+function coverLines(title: string, judgements: readonly Judgement[]): string[] {
+  const lists = judgements[0]?.lists ?? []
+  if (lists.length < 2 && lists.every(({ matches }) => matches) && judgements.length < 2) return []
+  const rows = lists.map((entry) => [
+    entry.list,
+    entry.kind,
+    entry.prefix ?? '',
+    entry.scope,
+    appliesWhere(entry, judgements),
+    entry.at === undefined ? '' : `# ${entry.at}`,
+  ])
+  const titles = [title, 'KIND', 'ENTRY', 'PACKETS', 'APPLIES', '']
+  return lists.length === 0
+    ? []
+    : [
+        '',
+        ...formatTable(
+          titles.map((text) => ({ title: text })),
+          rows,
+        ),
+      ]
+}
 
 /** Bans are not in the file, so a differing verdict of the file is expected. */
 function banLines({ reason, by, ttlLeft }: Ban): string[] {
@@ -47,34 +90,44 @@ export function renderWhy({ address, live, desired }: WhyResult, file: string | 
   const style = paint(color)
   const judgements: Judgement[] = []
   const rows: string[][] = []
-  if (live) {
-    rows.push(row('live', live, live.proven ? '(proven by a packet)' : '(from the tables)'))
-    judgements.push(live)
-  }
-  if (desired) {
-    rows.push(row(file ?? 'file', desired, desired.at === undefined ? '' : `# ${desired.at}`))
-    judgements.push(desired)
-  }
+  const [ours, files] = [everyOne<LiveJudgement>(live), everyOne<Judgement>(desired)]
+  for (const one of ours) rows.push(row('live', one, one.proven ? '(proven by a packet)' : '(from the tables)'))
+  for (const one of files) rows.push(row(file ?? 'file', one, one.at === undefined ? '' : `# ${one.at}`))
+  judgements.push(...ours, ...files)
   const columns = [{ title: address }, { title: 'VERDICT' }, { title: 'BECAUSE OF' }, { title: '' }]
   const [head = '', ...body] = formatTable(columns, rows)
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
   if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
   if (desired === undefined) lines.push('file: no config file was found.')
-  if (live?.ban) lines.push(...banLines(live.ban))
-  else if (live && desired && !sameVerdict(live, desired))
+  const ban = ours.find((one) => one.ban)?.ban
+  const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
+  if (ban) lines.push(...banLines(ban))
+  else if (disagree)
     lines.push(`${style.yellow('!')} The live policy and the file disagree; \`xdp plan\` shows the changes.`)
+  // In sync, the entries of the file say more: they are not merged.
+  if (live && (disagree || !desired)) lines.push(...coverLines('LIVE LIST', ours))
+  if (desired) lines.push(...coverLines('LIST', files))
   return `${lines.join('\n')}\n`
 }
 
-function judgementJson({ verdict, reason, list, prefix, at, service, backend }: Judgement) {
+function judgementJson({ verdict, reason, list, prefix, at, service, backend, interfaces, lists }: Judgement) {
   const named = { list: list ?? null, prefix: prefix ?? null, at: at ?? null }
-  return { verdict, reason, ...named, service: service ?? null, backend: backend ?? null }
+  const covering = lists.map(({ list: name, kind, scope, matches, ...entry }) => {
+    return { name, kind, prefix: entry.prefix ?? null, at: entry.at ?? null, scope, matches }
+  })
+  return { verdict, reason, ...named, service: service ?? null, backend: backend ?? null, interfaces, lists: covering }
 }
+
+const liveJson = (live: LiveJudgement) => ({
+  ...judgementJson(live),
+  proven: live.proven,
+  ban: live.ban ? banJson(live.ban) : null,
+})
 
 export function renderWhyJson({ address, live, desired }: WhyResult): string {
   return jsonDocument({
     address,
-    live: live ? { ...judgementJson(live), proven: live.proven, ban: live.ban ? banJson(live.ban) : null } : null,
-    desired: desired ? judgementJson(desired) : null,
+    live: live ? { ...liveJson(live), elsewhere: live.elsewhere.map(liveJson) } : null,
+    desired: desired ? { ...judgementJson(desired), elsewhere: desired.elsewhere.map(judgementJson) } : null,
   })
 }

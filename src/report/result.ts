@@ -118,6 +118,19 @@ export interface ApplyResult {
   readonly rolled_back: boolean
 }
 
+/** An entry of a list that covers the address, with all other entries of the list under its scope. */
+export interface Covering {
+  readonly list: string
+  readonly kind: ListKind
+  /** `scopeKey` of its scope. */
+  readonly scope: string
+  /** As in Judgement. */
+  readonly prefix: string | undefined
+  readonly at: string | undefined
+  /** Whether it applies to the packet, on the interfaces of the judgement. */
+  readonly matches: boolean
+}
+
 /** Judgement of one side (live or desired) on a packet. */
 export interface Judgement {
   readonly verdict: Verdict
@@ -132,14 +145,27 @@ export interface Judgement {
   readonly service: string | undefined
   /** The backend of a new flow, by backendKey; undefined also if it may go to any. */
   readonly backend: string | undefined
+  /** Interfaces of ours on which packets get this verdict, sorted; empty: it does not depend on the interface. */
+  readonly interfaces: readonly string[]
+  /** The entries that cover the address, the deciding one first. */
+  readonly lists: readonly Covering[]
 }
+
+/** Judgement by the kernel. */
+export interface LiveJudgement extends Judgement {
+  readonly proven: boolean
+  readonly ban: Ban | undefined
+}
+
+/** The judgement on the first interfaces, and those on others that differ. */
+export type Everywhere<T extends Judgement> = T & { readonly elsewhere: readonly T[] }
 
 export interface WhyResult {
   readonly address: string
   /** undefined: no program of ours is loaded. */
-  readonly live: (Judgement & { readonly proven: boolean; readonly ban: Ban | undefined }) | undefined
+  readonly live: Everywhere<LiveJudgement> | undefined
   /** undefined: no config file was found. */
-  readonly desired: Judgement | undefined
+  readonly desired: Everywhere<Judgement> | undefined
 }
 
 export type CheckLevel = 'ok' | 'warn' | 'fail'

@@ -7,6 +7,7 @@ import { ARP, isLinkProtocol } from '../model/ethertypes.ts'
 import { DEFAULT_POLICY, type EssentialGroup } from '../model/policy.ts'
 import type { PortRange } from '../model/ports.ts'
 import { contains } from '../model/ranges.ts'
+import { coversInterface } from '../model/scope.ts'
 import {
   EVERY_ROLE,
   type List,
@@ -68,8 +69,17 @@ const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 }
 const holds = (ranges: readonly PortRange[], port: number): boolean =>
   ranges.length === 0 || ranges.some(({ first, last }) => first <= port && port <= last)
 
-/** Whether a scope applies to a packet. An unknown protocol or port matches no scope that requires one. */
-export function inScope(scope: Scope, { family, protocol, ports }: IpFacts): boolean {
+/** Whether a scope of an entry covers an interface. An unknown one might be any: it is blocked, but not allowed. */
+const onInterface = (scope: Scope, kind: ListKind, name: string | undefined): boolean =>
+  name === undefined ? scope.interfaces === undefined || kind === 'blocklist' : coversInterface(scope, name)
+
+/**
+ * Whether a scope of a list of this kind applies to a packet. An unknown protocol or port matches no scope that requires
+ * one.
+ */
+export function inScope(scope: Scope, kind: ListKind, facts: IpFacts, ingress: Ingress): boolean {
+  const { family, protocol, ports } = facts
+  if (!onInterface(scope, kind, ingress.interface)) return false
   if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP[family] : scope.protocol)) return false
   if (scope.sourcePorts.length === 0 && scope.destinationPorts.length === 0) return true
   return (
@@ -77,15 +87,47 @@ export function inScope(scope: Scope, { family, protocol, ports }: IpFacts): boo
   )
 }
 
-function matchesOf(lists: readonly List[], kind: ListKind, facts: IpFacts): Match[] {
-  const covers = ({ addresses }: ScopedSet): boolean =>
-    contains(facts.family === 4 ? addresses.v4 : addresses.v6, facts.source) >= 0
+const covers = ({ addresses }: ScopedSet, { family, source }: IpFacts): boolean =>
+  contains(family === 4 ? addresses.v4 : addresses.v6, source) >= 0
+
+function matchesOf(lists: readonly List[], kind: ListKind, facts: IpFacts, ingress: Ingress): Match[] {
   return lists
     .filter((list) => list.kind === kind)
     .flatMap((list) =>
-      list.sets.filter((set) => inScope(set.scope, facts) && covers(set)).map((set) => ({ list, set })),
+      list.sets
+        .filter((set) => inScope(set.scope, kind, facts, ingress) && covers(set, facts))
+        .map((set) => ({ list, set })),
     )
 }
+
+/** An entry that covers a packet's source. */
+export interface Cover extends Match {
+  /** Whether it applies to the packet. */
+  readonly matches: boolean
+}
+
+/** Every entry that covers the source of a packet: those that apply first, allowlists first, in the order of names. */
+export function coversOf({ lists }: Pick<State, 'lists'>, facts: Facts, ingress: Ingress = TEST_INGRESS): Cover[] {
+  if (facts.kind !== 'ip') return []
+  const rank = ({ matches, list: { kind } }: Cover): number => (matches ? 0 : 2) + (kind === 'allowlist' ? 0 : 1)
+  return [...lists.values()]
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+    .flatMap((list) =>
+      list.sets
+        .filter((set) => covers(set, facts))
+        .map((set) => ({
+          list,
+          set,
+          matches: ingress.roles.includes('filter') && inScope(set.scope, list.kind, facts, ingress),
+        })),
+    )
+    .sort((a, b) => rank(a) - rank(b))
+}
+
+/** Whether the verdict of a state on a packet may depend on the interface of ours that receives it. */
+export const dependsOnInterface = ({ lists, interfaces }: Pick<State, 'lists' | 'interfaces'>): boolean =>
+  [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.interfaces !== undefined)) ||
+  [...interfaces.values()].some(({ roles }) => roles.length < EVERY_ROLE.length)
 
 function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] = []): Judged {
   return { verdict, reason, matches, lists: [...new Set(matches.map(({ list }) => list.name))] }
@@ -94,6 +136,8 @@ function judged(verdict: Verdict, reason: ReasonName, matches: readonly Match[] 
 /** The receiving interface. */
 export interface Ingress {
   readonly ifindex: number
+  /** Its name; undefined = none that runs our program. */
+  readonly interface?: string | undefined
   readonly roles: readonly Role[]
 }
 
@@ -109,7 +153,7 @@ export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
 export function judge(state: JudgedState, facts: Facts, banned = false, ingress: Ingress = TEST_INGRESS): Judged {
   const { services = NO_SERVICES } = state
   const filters = ingress.roles.includes('filter')
-  const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters)
+  const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters, ingress)
   const goesOn = filtered.reason !== 'blocklist' && filtered.reason !== 'ban'
   if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return filtered
   const balanced = balance(services, facts, ingress.ifindex)
@@ -130,7 +174,12 @@ type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'servic
 const NO_SERVICES: State['services'] = new Map()
 const NO_FILTER: JudgedState = { policy: undefined, lists: new Map() }
 
-function filter({ policy = DEFAULT_POLICY, lists }: JudgedState, facts: Facts, banned: boolean): Judged {
+function filter(
+  { policy = DEFAULT_POLICY, lists }: JudgedState,
+  facts: Facts,
+  banned: boolean,
+  ingress: Ingress,
+): Judged {
   const dropping = policy.default === 'drop'
   const droppingUnparsed = policy.unparsed === 'drop'
   const unparsed = (reason: Unparsed): Judged =>
@@ -143,10 +192,10 @@ function filter({ policy = DEFAULT_POLICY, lists }: JudgedState, facts: Facts, b
       : judged('pass', 'not-ip')
   }
   const sorted = [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-  const allowed = matchesOf(sorted, 'allowlist', facts)
+  const allowed = matchesOf(sorted, 'allowlist', facts, ingress)
   if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
   if (banned) return judged('drop', 'ban')
-  const blocked = matchesOf(sorted, 'blocklist', facts)
+  const blocked = matchesOf(sorted, 'blocklist', facts, ingress)
   if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
   // The address is known: where unparsed packets pass, the default still drops this one.
   if (facts.unparsed && (droppingUnparsed || !dropping)) return unparsed(facts.unparsed)

@@ -3,19 +3,23 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { NONE } from '../../src/abi/packet.ts'
+import { ANYWHERE, NONE } from '../../src/abi/packet.ts'
 import { coversAddress } from '../../src/model/ban.ts'
-import { type Facts, judge } from '../../src/semantics/judge.ts'
+import { type Facts, type Ingress, judge, TEST_INGRESS } from '../../src/semantics/judge.ts'
 import { partsOf } from '../../src/tables/classes/classes.ts'
 import { type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
 import { usually } from '../support/depth.ts'
 import { factsOf } from '../support/model.ts'
-import { type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
+import { INTERFACES, type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
 
 const POLICIES = usually(10, { thoroughly: 40 })
 const PACKETS = 400
-const SLOT = 9
+/** Interfaces that packets arrive on, by slot; no scope names the last one. */
+const INGRESSES: readonly (readonly [slot: number, ingress: Ingress])[] = [...INTERFACES, 'other'].map((name, i) => [
+  name === 'other' ? 9 : i + 1,
+  { ...TEST_INGRESS, interface: name },
+])
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
 let plane: DataPlane
@@ -47,33 +51,40 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
     await bans.ban(...banned.map((prefix) => ({ prefix })))
     const runs = Array.from({ length: PACKETS }, () => randomRun(random))
     const facts = runs.map(({ frame }) => factsOf(frame))
-    const judged = facts.map((one) => judge(state, one, bansOn(banned, one).length > 0))
+    const [slot, ingress] = random.pick(INGRESSES)
+    const byModel = (where: Ingress) => facts.map((one) => judge(state, one, bansOn(banned, one).length > 0, where))
     const parts = partsOf(state.lists)
-    const expected = judged.map(({ verdict, reason, matches: [first] }) => ({
-      verdict,
-      reason,
-      list: first ? (slots.get(first.list.name) as number) : NONE,
-      scope: first ? parts.findIndex(({ set }) => set === first.set) : NONE,
-    }))
-    const outcomes = await plane.run(runs)
-    const wrong = outcomes.flatMap(({ verdict, explanation }, i) => {
-      const { frame, linear } = runs[i] as Run
-      const wanted = expected[i] as (typeof expected)[number]
-      const { reason, list, scope } = explanation ?? wanted
-      // For a ban, scope is the length of the prefix; any that covers the address is correct.
-      const ofBan = wanted.reason === 'ban' && bansOn(banned, facts[i] as Facts).includes(scope)
-      const reported = { verdict, reason, list, scope: ofBan ? wanted.scope : scope }
-      if (isDeepStrictEqual(reported, wanted)) return []
-      return [{ frame: Buffer.from(frame).toString('hex'), linear, reported, wanted }]
-    })
-    expect(wrong, `seed ${seed}, policy ${number}`).toEqual([])
+    for (const [at, where] of [
+      [0, TEST_INGRESS],
+      [slot, ingress],
+    ] as const) {
+      const expected = byModel(where).map(({ verdict, reason, matches: [first] }) => ({
+        verdict,
+        reason,
+        list: first ? (slots.get(first.list.name) as number) : NONE,
+        scope: first ? parts.findIndex(({ set }) => set === first.set) : NONE,
+      }))
+      const outcomes = await plane.run(runs.map((run) => ({ ...run, arrival: { ...ANYWHERE, slot: at } })))
+      const wrong = outcomes.flatMap(({ verdict, explanation }, i) => {
+        const { frame, linear } = runs[i] as Run
+        const wanted = expected[i] as (typeof expected)[number]
+        const { reason, list, scope } = explanation ?? wanted
+        // For a ban, scope is the length of the prefix; any that covers the address is correct.
+        const ofBan = wanted.reason === 'ban' && bansOn(banned, facts[i] as Facts).includes(scope)
+        const reported = { verdict, reason, list, scope: ofBan ? wanted.scope : scope }
+        if (isDeepStrictEqual(reported, wanted)) return []
+        return [{ frame: Buffer.from(frame).toString('hex'), linear, reported, wanted }]
+      })
+      expect(wrong, `seed ${seed}, policy ${number}, ${where.interface ?? 'no interface'}`).toEqual([])
+    }
 
     // Byte counts of split packets are exact if fragments hold part of the datagram; frames.test.ts tests those.
+    const judged = byModel(ingress)
     const whole = runs.flatMap(({ frame, linear }, i) =>
       linear === undefined ? [{ frame, lists: judged[i]?.lists }] : [],
     )
-    await plane.reset(SLOT, [...slots.values()])
-    await plane.attachTestRuns(SLOT)
+    await plane.reset(slot, [...slots.values()])
+    await plane.attachTestRuns(slot)
     await plane.run(whole, 'filter')
     await plane.attachTestRuns(0)
     const matching = [...slots.keys()].map((name) => {
@@ -81,7 +92,7 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
       return { packets: hits.length, bytes: hits.reduce((sum, { frame }) => sum + frame.length, 0) }
     })
     expect(await plane.lists([...slots.values()]), `seed ${seed}, policy ${number}`).toEqual(matching)
-    const counts = Object.values(await plane.reasons(SLOT))
+    const counts = Object.values(await plane.reasons(slot))
     expect(counts.reduce((sum, { packets }) => sum + packets, 0)).toBe(whole.length)
     expect(counts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(
       whole.reduce((sum, { frame }) => sum + frame.length, 0),

@@ -28,6 +28,7 @@ test('examples has the expected files', () => {
       'allowlist-mode.yaml',
       'dual-stack-vlan.yaml',
       'two-interfaces.yaml',
+      'uplink-bogons.yaml',
       ...['nat', 'full-nat', 'dsr', 'ipip', 'gue', 'edge'].map((name) => `balance-${name}.yaml`),
     ]),
   )

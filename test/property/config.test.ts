@@ -173,9 +173,26 @@ const scope = fc.oneof(
 )
 const entry = fc.oneof(
   bounds,
-  fc.tuple(scope, fc.array(bounds, { minLength: 1, maxLength: 4 })).map(([base, cidrs]) => ({ ...base, cidrs })),
+  fc
+    .tuple(
+      scope,
+      // Numbers of interfaces of the config.
+      fc.option(fc.uniqueArray(fc.nat(3), { minLength: 1 }), { nil: undefined, freq: 1 }),
+      fc.array(bounds, { minLength: 1, maxLength: 4 }),
+    )
+    .map(([base, interfaces, cidrs]) => ({ ...base, ...(interfaces && { interfaces }), cidrs })),
 )
-const config = fc.record(
+
+type Entry = string | { readonly interfaces?: readonly number[] }
+
+/** The entries with names of interfaces in place of their numbers. */
+const named = (names: readonly string[], entries: readonly Entry[]): unknown[] =>
+  entries.map((one) => {
+    if (typeof one === 'string' || one.interfaces === undefined) return one
+    return { ...one, interfaces: [...new Set(one.interfaces.map((number) => names[number % names.length]))] }
+  })
+
+const numbered = fc.record(
   {
     version: fc.constant(1),
     interfaces: fc.dictionary(
@@ -192,6 +209,15 @@ const config = fc.record(
   },
   { requiredKeys: ['version', 'interfaces'] },
 )
+const config = numbered.map((written) => {
+  const names = Object.keys(written.interfaces)
+  const { allowlist, blocklist } = written
+  return {
+    ...written,
+    ...(allowlist && { allowlist: named(names, allowlist) }),
+    ...(blocklist && { blocklist: named(names, blocklist) }),
+  }
+})
 
 /** Shuffles the keys of every mapping and the elements of every list in a value. */
 function shuffled(value: unknown, random: () => number): unknown {
@@ -247,13 +273,14 @@ test('a state written as a file reads back as that state', async () => {
         [...first.state.lists.values()]
           .filter((list) => list.kind === kind)
           .flatMap(({ sets }) =>
-            sets.map(({ scope: { protocol, sourcePorts, destinationPorts }, addresses: { v4, v6 } }) => ({
+            sets.map(({ scope: { protocol, sourcePorts, destinationPorts, interfaces }, addresses: { v4, v6 } }) => ({
               cidrs: [...ranges(4, v4.length, v4.start, v4.end), ...ranges(6, v6.length, v6.start, v6.end)],
               ...(protocol === 'any' ? {} : { protocol }),
               ...(sourcePorts.length > 0 && { source_port: sourcePorts.map((at) => `${at.first}-${at.last}`) }),
               ...(destinationPorts.length > 0 && {
                 destination_port: destinationPorts.map((at) => `${at.first}-${at.last}`),
               }),
+              ...(interfaces && { interfaces }),
             })),
           )
       const again = await read(

@@ -27,6 +27,8 @@ const SCOPES: readonly Scope[] = [
   DNS,
   { protocol: 6, sourcePorts: [], destinationPorts: [{ first: 22, last: 22 }] },
   { protocol: 'icmp', sourcePorts: [], destinationPorts: [] },
+  { ...ANY, interfaces: ['eth0', 'eth1'] },
+  { ...DNS, interfaces: ['eth2'] },
 ]
 
 const prefix = fc.oneof(
@@ -44,7 +46,7 @@ const lists = fc
     fc.record({
       name: fc.constantFrom('blocklist', 'allowlist', 'spamhaus', 'office', 'scanners'),
       kind: fc.constantFrom<'blocklist' | 'allowlist'>('blocklist', 'allowlist'),
-      sets: fc.uniqueArray(fc.tuple(fc.nat(3), fc.array(prefix, { minLength: 1, maxLength: 6 })), {
+      sets: fc.uniqueArray(fc.tuple(fc.nat(SCOPES.length - 1), fc.array(prefix, { minLength: 1, maxLength: 6 })), {
         maxLength: 3,
         selector: ([scope]) => scope,
       }),

@@ -320,7 +320,7 @@ export class DataPlane {
     const file = join(this.#directory, `${number}`)
     writeFileSync(file, frame)
     const context = linear === undefined ? [] : ['ctx_in', this.#context(linear)]
-    if (arrival) return this.#arrivingCommand(frame, arrival, file, program)
+    if (arrival) return this.#arrivingCommand({ frame, linear, arrival }, file, program)
     return bpftool(
       ...['prog', 'run', 'pinned', this.program(FILTER.programs[program]), 'data_in', file, 'data_out', '-'],
       ...['data_size_out', `${frame.length + GROWTH}`, ...context, 'repeat', '1'],
@@ -328,8 +328,14 @@ export class DataPlane {
   }
 
   /** A run with metadata. */
-  #arrivingCommand(frame: Uint8Array, arrival: TestRun, file: string, program: 'filter' | 'explain'): Command {
+  #arrivingCommand(
+    { frame, linear, arrival }: Required<Pick<Run, 'frame' | 'arrival'>> & { readonly linear: number | undefined },
+    file: string,
+    program: 'filter' | 'explain',
+  ): Command {
     const { data, context } = inputOf(frame, arrival)
+    // data_end of struct xdp_md, in host byte order.
+    if (linear !== undefined) new Uint32Array(context.buffer)[1] = data.length - frame.length + linear
     writeFileSync(file, data)
     writeFileSync(`${file}.ctx`, context)
     return bpftool(

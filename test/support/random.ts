@@ -3,7 +3,7 @@
 
 import { DEFAULT_POLICY, ESSENTIAL_GROUPS } from '../../src/model/policy.ts'
 import type { PortRange } from '../../src/model/ports.ts'
-import type { List, Scope, State } from '../../src/model/state.ts'
+import { EVERY_ROLE, type List, type Scope, type State } from '../../src/model/state.ts'
 import { allow, block, type Entry, policy, scope } from './lists.ts'
 import type { Layer } from './packets.ts'
 import * as layers from './packets.ts'
@@ -85,7 +85,16 @@ function portRanges(random: Random): PortRange[] {
   return ports.filter((port, i) => port - 1 !== ports[i - 1]).map((port) => ({ first: port, last: port }))
 }
 
+/** Interfaces of random policies; their scopes also name `eth9`, which the host does not have. */
+export const INTERFACES = ['eth0', 'eth1'] as const
+
 function scopeOf(random: Random): Scope {
+  const traffic = trafficOf(random)
+  const interfaces = [...INTERFACES, 'eth9'].filter(() => random.chance(0.5))
+  return interfaces.length > 0 && random.chance(0.3) ? { ...traffic, interfaces } : traffic
+}
+
+function trafficOf(random: Random): Scope {
   if (random.chance(0.4)) return scope('any')
   if (random.chance(0.2)) return scope('icmp')
   if (random.chance(0.2)) return scope(random.pick(PROTOCOLS))
@@ -97,7 +106,11 @@ export function randomState(random: Random): State {
     const entries = Array.from({ length: 1 + random.below(6) }, (): Entry => [addresses(random), scopeOf(random)])
     return (random.chance(0.3) ? allow : block)(`list-${i}`, ...entries)
   })
-  const state = policy(random.chance(0.4) ? 'drop' : 'pass', ...lists)
+  const attachments = INTERFACES.map((name) => ({ interface: name, modes: ['native'] as const, roles: EVERY_ROLE }))
+  const state = {
+    ...policy(random.chance(0.4) ? 'drop' : 'pass', ...lists),
+    interfaces: new Map(attachments.map((attachment) => [attachment.interface, attachment])),
+  }
   if (random.chance(0.5)) return state
   return {
     ...state,

@@ -29,7 +29,15 @@ import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Slots } from '../../src/model/live.ts'
 import { DEFAULT_POLICY } from '../../src/model/policy.ts'
 import { contains, EMPTY4, EMPTY6, normalize } from '../../src/model/ranges.ts'
-import { EMPTY_STATE, type List, type Scope, type State, scopeKey } from '../../src/model/state.ts'
+import {
+  type Attachment,
+  EMPTY_STATE,
+  EVERY_ROLE,
+  type List,
+  type Scope,
+  type State,
+  scopeKey,
+} from '../../src/model/state.ts'
 import { slotsFor } from './slots.ts'
 
 export const ALL4 = 0xffffffffn
@@ -73,8 +81,16 @@ export function listOf(kind: List['kind'], name: string, sets: readonly (readonl
   return { kind, name, sets: kept }
 }
 
+/** Interfaces of test states; scopes also name `eth9`, which the host does not have. */
+const INTERFACES: readonly Attachment[] = ['eth0', 'eth1', 'eth2'].map((name) => ({
+  interface: name,
+  modes: ['native'],
+  roles: EVERY_ROLE,
+}))
+
 export const stateOf = (lists: readonly List[], verdict: 'pass' | 'drop' = 'pass'): State => ({
   ...EMPTY_STATE,
+  interfaces: new Map(INTERFACES.map((attachment) => [attachment.interface, attachment])),
   policy: { ...DEFAULT_POLICY, default: verdict, unparsed: verdict },
   lists: new Map(lists.map((list) => [list.name, list])),
 })
@@ -226,7 +242,7 @@ const ports = fc.constantFrom<Scope['sourcePorts']>(
   ],
 )
 
-const scope: fc.Arbitrary<Scope> = fc.oneof(
+const traffic: fc.Arbitrary<Scope> = fc.oneof(
   fc.constant(ANY),
   fc.constantFrom<Scope>(
     { ...ANY, protocol: 'icmp' },
@@ -236,6 +252,13 @@ const scope: fc.Arbitrary<Scope> = fc.oneof(
   ),
   fc.record({ protocol: fc.constantFrom(6, 17), sourcePorts: ports, destinationPorts: ports }),
 )
+
+const scope: fc.Arbitrary<Scope> = fc
+  .tuple(
+    traffic,
+    fc.option(fc.subarray(['eth0', 'eth1', 'eth2', 'eth9'], { minLength: 1 }), { nil: undefined, freq: 1 }),
+  )
+  .map(([of, interfaces]) => (interfaces ? { ...of, interfaces } : of))
 
 /**
  * Ranges that are likely to meet: around a few centres, of all sizes, at the edges of the space, of cells and of lines.

@@ -1,5 +1,7 @@
-// Protocol and ports of an entry → its scope in canonical form.
+// Protocol, ports and interfaces of an entry → its scope in canonical form.
 
+import { INTERFACE_SETS } from '../../model/limits.ts'
+import { nearest } from '../../model/nearest.ts'
 import { type PortRange, PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { ANY, canonicalPorts } from '../../model/scope.ts'
 import type { Scope } from '../../model/state.ts'
@@ -9,9 +11,17 @@ import type { Source } from '../text/source.ts'
 import type { Placed } from '../text/tree.ts'
 import type { WrittenEntry, WrittenPorts } from '../text/written.ts'
 
+/** The interfaces of a config, and the sets of them that entries have named so far. */
+export interface KnownInterfaces {
+  readonly names: ReadonlySet<string>
+  /** Names joined by spaces. */
+  readonly sets: Set<string>
+}
+
 interface Context {
   readonly source: Source
   readonly report: Report
+  readonly interfaces: KnownInterfaces
 }
 
 /** The ports a value names. Reports invalid ranges. */
@@ -34,17 +44,50 @@ function readPorts(
   })
 }
 
+function unknownInterface(name: string, { from, to }: Placed, { source, report, interfaces }: Context): void {
+  const meant = nearest(name, interfaces.names)
+  const known = [...interfaces.names].sort()
+  const some = `${known.slice(0, 8).join(', ')}${known.length > 8 ? ', …' : ''}`
+  const hint = meant === undefined ? `the interfaces of the config are ${some}` : `did you mean ${meant}?`
+  report.error('E056', source.locate(from, to), `the config has no interface ${quote(name)}`, hint)
+}
+
+/** The interfaces that an entry names, sorted. Reports unknown ones. */
+function readInterfaces(
+  written: readonly string[] | undefined,
+  placed: Placed | undefined,
+  context: Context,
+): readonly string[] | undefined {
+  if (written === undefined || placed === undefined) return undefined
+  const { source, report, interfaces } = context
+  for (const [index, name] of written.entries()) {
+    if (!interfaces.names.has(name)) unknownInterface(name, placed.items?.[index] ?? placed, context)
+  }
+  const sorted = written.toSorted()
+  const known = interfaces.sets.size
+  interfaces.sets.add(sorted.join(' '))
+  if (known === INTERFACE_SETS && interfaces.sets.size > known) {
+    const message = `entries name more than ${INTERFACE_SETS} different sets of interfaces`
+    const hint = 'give entries for similar interfaces equal `interfaces`'
+    report.error('E216', source.locate(placed.from, placed.to), message, hint)
+  }
+  return sorted
+}
+
 const PROTOCOLS = { ...PROTOCOL_NUMBERS, icmp: 'icmp' } as const
 
-/** The packets that an entry applies to. Reports invalid port ranges. */
+/** The packets that an entry applies to. Reports invalid port ranges and unknown interfaces. */
 export function readScope(entry: WrittenEntry, placed: Placed, context: Context): Scope {
   const { protocol } = entry
-  if (protocol === undefined) return ANY
+  const interfaces = readInterfaces(entry.interfaces, placed.fields?.get('interfaces'), context)
+  const limited = interfaces && { interfaces }
+  if (protocol === undefined) return { ...ANY, ...limited }
   const port = (key: 'source_port' | 'destination_port'): readonly PortRange[] =>
     canonicalPorts(readPorts(entry[key], placed.fields?.get(key), context))
   return {
     protocol: typeof protocol === 'number' ? protocol : PROTOCOLS[protocol],
     sourcePorts: port('source_port'),
     destinationPorts: port('destination_port'),
+    ...limited,
   }
 }

@@ -6,7 +6,7 @@ import { EMPTY4, EMPTY6, union } from '../../model/ranges.ts'
 import { type List, type ListKind, type Scope, type ScopedSet, scopeKey } from '../../model/state.ts'
 import { EntryCollector } from '../entries/entries.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
-import { readScope } from '../entries/scope.ts'
+import { type KnownInterfaces, readScope } from '../entries/scope.ts'
 import { fileNumber } from '../text/file-number.ts'
 import type { Report } from '../text/report.ts'
 import { quote } from '../text/show.ts'
@@ -49,6 +49,7 @@ interface Reading {
   readonly report: Report
   readonly drafts: Map<string, Draft>
   readonly library: Library
+  readonly interfaces: KnownInterfaces
 }
 
 const isReserved = (name: string): boolean => name === 'allowlist' || name === 'blocklist'
@@ -90,7 +91,7 @@ function setOf(draft: Draft, scope: Scope, placed: Placed, { source, report }: R
   if (known !== undefined) return known.index
   const index = draft.scopes.size
   if (index === MAX_INDEX) {
-    const message = `more than ${MAX_INDEX} combinations of protocol and ports in one list`
+    const message = `more than ${MAX_INDEX} combinations of protocol, ports and interfaces in one list`
     report.error('E204', source.locate(placed.from, placed.to), message)
   }
   draft.scopes.set(key, { scope, index })
@@ -209,13 +210,22 @@ export interface PlacedEntry {
  * Reads both lists with their files. Ignore the result if `report.failed`.
  *
  * @param reads has the paths of the config; gets those of list files
+ * @param names of the config's interfaces
  */
-export function readLists(entries: readonly PlacedEntry[], reads: Reads, report: Report, shelf: Shelf): Lists {
+export function readLists(
+  entries: readonly PlacedEntry[],
+  reads: Reads,
+  report: Report,
+  shelf: Shelf,
+  names: ReadonlySet<string>,
+): Lists {
   const { files } = reads
   const configs = files.length
   const library: Library = { ...reads, contents: new Map(), shelf }
   const drafts = new Map<string, Draft>()
-  for (const { kind, placed, source } of entries) addEntry(kind, placed, { source, report, drafts, library })
+  const interfaces = { names, sets: new Set<string>() }
+  for (const { kind, placed, source } of entries)
+    addEntry(kind, placed, { source, report, drafts, library, interfaces })
   const sound = report.failed ? [] : [...drafts.values()]
   const finished = sound.sort((left, right) => (left.name < right.name ? -1 : 1)).map((draft) => finish(draft, configs))
   return {

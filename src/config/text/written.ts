@@ -33,6 +33,7 @@ export interface WrittenEntry {
   readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
   readonly source_port?: WrittenPorts
   readonly destination_port?: WrittenPorts
+  readonly interfaces?: readonly string[]
   readonly comment?: string
 }
 

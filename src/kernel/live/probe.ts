@@ -6,8 +6,6 @@ import { ran } from '../../abi/answer.ts'
 import { bpftool, type Part } from '../../abi/command.ts'
 import { type Explanation, explanationCodec, REASON, testRunCodec } from '../../abi/generated.ts'
 import {
-  ANYWHERE,
-  ANYWHERE_BARE,
   explanationOf,
   factsFor,
   type TestPacket as Packet,
@@ -16,16 +14,18 @@ import {
   type TestInput,
   testInputFor,
 } from '../../abi/packet.ts'
+import { PLACES, type Place, placesOf } from '../../abi/place.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Address, Family } from '../../model/address.ts'
-import type { Shape } from '../../model/link.ts'
+import { shapesOf } from '../../model/link.ts'
+import type { Link } from '../../model/live.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { WIDTH } from '../../model/ranges.ts'
 import type { Service } from '../../model/service.ts'
 import type { Scope, State } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 import type { Verdict } from '../../report/reason.ts'
-import { type Ingress, judge, TEST_INGRESS } from '../../semantics/judge.ts'
+import { judge } from '../../semantics/judge.ts'
 import { readOutput, understand } from '../tools/answer.ts'
 import { askBatch, runBatch } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
@@ -79,40 +79,55 @@ function probedServices(services: Iterable<Service>, changed: ReadonlySet<string
   return [...first, ...spread(rest, SERVICES_PROBED - first.length)]
 }
 
-/** Where test packets of a shape arrive, for the program and for the model: the balancer leaves bare packets alone. */
-export const PLACES: Readonly<Record<Shape, { readonly arrival: Probe['arrival']; readonly ingress: Ingress }>> = {
-  ethernet: { arrival: ANYWHERE, ingress: TEST_INGRESS },
-  ip: { arrival: ANYWHERE_BARE, ingress: { ...TEST_INGRESS, roles: ['filter'] } },
-}
-
 /**
- * The probes of a state, in each shape of packets on its interfaces. For every list, scope and family: the first address, the one just after the last, and an
- * address elsewhere, each in the scope. For services (those in `changed` and some others): the first port and the one
- * after the last. The expected verdict is that of the whole policy, including overlaps and allowlists.
+ * The probes of a state, in each shape of packets on its interfaces. For every list, scope and family: the first address
+ * and the one just after the last, in the scope; also addresses elsewhere. For services (those in `changed` and some
+ * others): the first port and the one after the last. If a scope names interfaces, the first address also arrives on one
+ * of them, and on another one of ours. The expected verdict is that of the whole policy, including overlaps and
+ * allowlists.
+ *
+ * @param links by name
+ * @param slots of interfaces, by name
  */
-export function buildProbes(state: State, shapes: readonly Shape[], changed: ReadonlySet<string> = new Set()): Probe[] {
+export function buildProbes(
+  state: State,
+  links: ReadonlyMap<string, Link>,
+  slots: ReadonlyMap<string, number>,
+  changed: ReadonlySet<string> = new Set(),
+): Probe[] {
   const packets: Packet[] = ELSEWHERE.map((source) => ({ source }))
+  const places = placesOf(state, links, slots)
+  const arriving: (Place & { readonly packet: Packet })[] = []
   for (const { sets } of state.lists.values()) {
     for (const { scope, addresses } of sets) {
       for (const ranges of [addresses.v4, addresses.v6]) {
         if (ranges.length === 0) continue
         const family: Family = ranges.family
         const width = WIDTH[family]
-        const inside = { family, words: ranges.start.slice(0, width) }
+        const inside = packetIn({ family, words: ranges.start.slice(0, width) }, scope)
         const last = { family, words: ranges.end.slice((ranges.length - 1) * width, ranges.length * width) }
-        packets.push(packetIn(inside, scope), packetIn(successor(last), scope))
+        packets.push(inside, packetIn(successor(last), scope))
+        arriving.push(...arrivalsOf(scope, places).map((place) => ({ ...place, packet: inside })))
       }
     }
   }
   packets.push(...probedServices(state.services.values(), changed).flatMap(packetsTo))
-  return shapes.flatMap((shape) => {
-    const { arrival, ingress } = PLACES[shape]
-    return packets.map((packet) => ({
-      packet,
-      arrival,
-      verdict: judge(state, factsFor(packet), false, ingress).verdict,
-    }))
+  const probe = (packet: Packet, { arrival, ingress }: Place): Probe => ({
+    packet,
+    arrival,
+    on: ingress.interface,
+    verdict: judge(state, factsFor(packet), false, ingress).verdict,
   })
+  return [
+    ...shapesOf(state.interfaces.keys(), links).flatMap((shape) => packets.map((one) => probe(one, PLACES[shape]))),
+    ...arriving.map((place) => probe(place.packet, place)),
+  ]
+}
+
+/** One of the interfaces that a scope names, and one that it does not name; each if there is one. */
+function arrivalsOf<T extends { readonly name: string }>({ interfaces: named }: Scope, places: readonly T[]): T[] {
+  if (named === undefined) return []
+  return [true, false].flatMap((isNamed) => places.find(({ name }) => named.includes(name) === isNamed) ?? [])
 }
 
 /** Packets to the first port of a service, and to the one after its last port. */
@@ -163,9 +178,9 @@ export async function requireVerdicts(
   const excused = await excusedOf(files, explain, wrong)
   const failures = wrong
     .filter((probe) => !excused.has(probe.number))
-    .map(({ packet: { source }, verdict, number }) => {
+    .map(({ packet: { source }, on, verdict, number }) => {
       const from = formatAddress(source.family, source.words)
-      return `a packet from ${from}: ${verdicts[number]}, not ${verdict}`
+      return `a packet from ${from}${on === undefined ? '' : ` on ${on}`}: ${verdicts[number]}, not ${verdict}`
     })
   if (failures.length === 0) return
   const most = failures.slice(0, 3).join('; ')
@@ -201,21 +216,34 @@ async function excusedOf(
 const readExplanation = (file: string): Explanation =>
   explanationOf(packetOf(readOutput(file, testRunCodec.size + explanationCodec.size)))
 
-/** Sends one packet through a pinned filter, and through its twin that explains the verdict. */
+/** Pins of a filter, and of its twin that explains verdicts. */
+export interface Judges {
+  readonly filter: string
+  readonly explain: string
+}
+
+/** Sends a packet once for every arrival through a pinned filter, and through its twin that explains the verdict. */
 export async function explainPacket(
-  filter: string,
-  explain: string,
+  { filter, explain }: Judges,
   packet: Packet,
-  arrival: Probe['arrival'],
-): Promise<{ verdict: Verdict; explanation: Explanation }> {
+  arrivals: readonly Probe['arrival'][],
+): Promise<{ verdict: Verdict; explanation: Explanation }[]> {
   return withExchange(async (directory) => {
-    const input = writeInput(`${directory}/packet`, testInputFor(packet, arrival))
-    const output = `${directory}/explanation`
-    const [judged] = await askBatch(ran, [
-      bpftool('prog', 'run', 'pinned', filter, ...input, 'repeat', '1'),
-      bpftool('prog', 'run', 'pinned', explain, ...input, 'data_out', output, 'repeat', '1'),
-    ])
-    const explanation = await understand('bpftool', 'bpftool prog run', () => readExplanation(output))
-    return { verdict: verdictOfAction(judged?.retval ?? 0), explanation }
+    const output = (number: number): string => `${directory}/explanation-${number}`
+    const commands = arrivals.map((arrival, number) => {
+      const input = writeInput(`${directory}/packet-${number}`, testInputFor(packet, arrival))
+      return [
+        bpftool('prog', 'run', 'pinned', filter, ...input, 'repeat', '1'),
+        bpftool('prog', 'run', 'pinned', explain, ...input, 'data_out', output(number), 'repeat', '1'),
+      ]
+    })
+    const runs = await askBatch(ran, commands.flat())
+    const explanations = await understand('bpftool', 'bpftool prog run', () =>
+      arrivals.map((_, number) => readExplanation(output(number))),
+    )
+    return explanations.map((explanation, number) => ({
+      verdict: verdictOfAction(runs[2 * number]?.retval ?? 0),
+      explanation,
+    }))
   })
 }

@@ -27,6 +27,8 @@ import { readTables, type Takeover } from './tables.ts'
 export interface Observation extends Observed {
   /** By interface slot, from the live tables; undefined without tables. */
   readonly roles: readonly (readonly Role[])[] | undefined
+  /** Slots that the live tables have for the interfaces that scopes name; undefined = missing from the host. */
+  readonly scopedInterfaces: DecodedImage['scopedInterfaces']
   /** Live tables that the next generation can take over. */
   readonly takeover: Takeover | undefined
 }
@@ -44,7 +46,7 @@ export interface Expectation {
  * that meets another process's apply is retried, because that is neither an error nor drift.
  */
 export const observe = (paths: Paths, memory: Memory, expected: Expectation = {}): Promise<Observation> =>
-  settled(() => observeOnce(paths, memory, expected), isSwitching)
+  settled(paths, () => observeOnce(paths, memory, expected), { isPassing: isSwitching, staged: expected.staged })
 
 /** Adds the facts about the network that the services of another state need. */
 export async function withSurroundings(live: Observation, { services }: State, memory: Memory): Promise<Observation> {
@@ -110,6 +112,7 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
     instance,
     committed,
     roles: image?.roles,
+    scopedInterfaces: image?.scopedInterfaces ?? new Map(),
     takeover: tables?.takeover,
   }
 }
@@ -197,6 +200,11 @@ export function liveInterfaces(
   for (const record of committed ? records.values() : []) {
     const what = interfaceDrift(record, links.get(record.name), committed)
     if (what !== undefined) drift.set(`interface:${record.name}`, what)
+  }
+  for (const [name, slot] of image?.scopedInterfaces ?? []) {
+    const record = records.get(name)
+    if (record && record.slot !== slot && interfaces.has(name) && !drift.has(`interface:${name}`))
+      drift.set(`interface:${name}`, 'lists that are limited to it do not find it')
   }
   return interfaces
 }

@@ -11,8 +11,9 @@ import {
   type InterfaceEntry,
   interfaceEntryCodec,
 } from '../../abi/generated.ts'
+import { flagsOf } from '../../abi/place.ts'
 import { fail } from '../../diagnostics.ts'
-import { membersOf, shapeOf } from '../../model/link.ts'
+import { membersOf } from '../../model/link.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
 
@@ -46,9 +47,6 @@ export const isSameEntry = (left: InterfaceEntry, right: InterfaceEntry): boolea
   left.ifindex === right.ifindex && left.slot === right.slot && left.flags === right.flags
 
 type IndexedLink = Pick<Link, 'name' | 'ifindex' | 'kind' | 'linkType' | 'isMultipoint' | 'master'>
-
-/** Flags of an interface itself, in its entry and in test runs that stand for it. */
-export const flagsOf = (link: Parameters<typeof shapeOf>[0]): number => (shapeOf(link) === 'ip' ? INTERFACE_FLAG.IP : 0)
 
 /**
  * The entries of interfaces with these slots, by name: one for each, and one for each member on which its packets

@@ -34,13 +34,10 @@ import {
 import { settled } from '../observe/settled.ts'
 import { joinParts, runParts } from '../tools/bpftool.ts'
 import { possibleCpus } from '../tools/cpus.ts'
-import { list } from '../tools/pins.ts'
 import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso, unknownInterfaces } from './status.ts'
 
 interface Pinned {
-  /** Names in the instance directory at the start of the reading. */
-  readonly names: readonly string[]
   readonly instance: Instance
   /** By generation; empty if only maps of another build exist. */
   readonly counters: ReadonlyMap<number, Counters>
@@ -76,7 +73,6 @@ async function readPinned(paths: Paths): Promise<Pinned> {
     ),
   )
   return {
-    names: pins.names,
     instance,
     counters: new Map(generations.map((number, i) => [number, counters[i] as Counters])),
     gauges: new Map(generations.map((number, i) => [number, gauges[i] as GaugeReadings])),
@@ -127,12 +123,11 @@ function countersOf(committed: Generation | undefined, { counters }: Pinned): Co
   throw fail('E116', message, 'run `xdp apply` first')
 }
 
-/** `switching`: an apply is running and some interfaces already use its generation, or it has finished meanwhile. */
+/** `switching`: an apply is running and some interfaces already use its generation. */
 async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolean }> {
   const begun = performance.now()
   const [rawLinks, own, pinned] = await Promise.all([readLinks(), ownNetns(), readPinned(paths)])
-  const { names, instance } = pinned
-  const moved = (await list(paths.instance)).toSorted().join() !== names.toSorted().join()
+  const { instance } = pinned
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const links = withOwners(rawLinks, instance)
@@ -167,14 +162,11 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
     committed_at: committedAt > 0 ? iso(committedAt) : undefined,
     drifted: [...drift].map(([key, what]) => ({ key, what })),
   }
-  return { stats, switching: moved || isSwitching({ links, generation }) }
+  return { stats, switching: isSwitching({ links, generation }) }
 }
 
 /** Reads counters and gauges. Throws E201 in another namespace, E116 if the program of another build is live. */
 export async function readStats(paths: Paths): Promise<Stats> {
-  const { stats } = await settled(
-    () => readOnce(paths),
-    ({ switching }) => switching,
-  )
+  const { stats } = await settled(paths, () => readOnce(paths), { isPassing: ({ switching }) => switching })
   return stats
 }

@@ -1,36 +1,36 @@
 // Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
-import type { Explanation, TestRun } from '../../abi/generated.ts'
+import type { Explanation } from '../../abi/generated.ts'
 import { bytesOfSlots } from '../../abi/health.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
+import { ingressOn, PLACES, type Place, placeOn } from '../../abi/place.ts'
 import { XdpError } from '../../diagnostics.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
-import { shapeOf, shapesOf } from '../../model/link.ts'
-import type { Link } from '../../model/live.ts'
+import { shapesOf } from '../../model/link.ts'
 import { nearest } from '../../model/nearest.ts'
-import { originOf } from '../../model/provenance.ts'
+import { type Origin, originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
 import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
-import { EVERY_ROLE, type Role, type ScopedSet } from '../../model/state.ts'
+import { type ScopedSet, type State, scopeKey } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
-import type { Judgement, WhyResult } from '../../report/result.ts'
+import type { Verdict } from '../../report/reason.ts'
+import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
 import type { Balanced } from '../../semantics/balance.ts'
-import { type Ingress, judge } from '../../semantics/judge.ts'
+import { coversOf, dependsOnInterface, type Ingress, judge, type Match } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
 import { readHealth } from '../live/health.ts'
-import { explainPacket, PLACES, verdictOfAction } from '../live/probe.ts'
+import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
-import { flagsOf } from '../observe/records.ts'
 
 /** The packet to judge, and the interface on which it arrives. */
 export interface Query extends Packet {
-  /** Use the program on this interface; undefined = the committed one. */
+  /** The receiving interface, whose program judges; undefined = each of ours, by the committed program. */
   readonly interface: string | undefined
 }
 
@@ -57,22 +57,94 @@ function balancedPart(
   return { service: service?.name, backend: known, at: place && `${place.file}:${place.line}` }
 }
 
+/** The part of a judgement that holds on one interface, or without one. */
+type Local<T> = Omit<T, 'interfaces' | 'elsewhere'>
+
+/** The entries that cover the packet's source. `origin`: the entry of the file and its line. */
+function coveringOf(
+  { lists }: State,
+  query: Query,
+  ingress: Ingress,
+  origin: (match: Match) => Pick<Covering, 'prefix' | 'at'>,
+): Covering[] {
+  return coversOf({ lists }, factsFor(query), ingress).map((cover) => ({
+    list: cover.list.name,
+    kind: cover.list.kind,
+    scope: scopeKey(cover.set.scope),
+    ...origin(cover),
+    matches: cover.matches,
+  }))
+}
+
+/** The entry of the file for an address of a list under one scope; undefined: the file has none. */
+function originIn(desired: Desired | undefined, { list, set }: Match, { family, words }: Address): Origin | undefined {
+  const key = scopeKey(set.scope)
+  const index = desired?.state.lists.get(list.name)?.sets.findIndex(({ scope }) => scopeKey(scope) === key) ?? -1
+  return desired && index >= 0 ? originOf(desired.provenance, list.name, family, words, 0, index) : undefined
+}
+
+/** Merges judgements that are equal apart from their interface. Empty only if there are none. */
+function merged<T extends Judgement>(
+  judgements: readonly (Named & { readonly judgement: Local<T> })[],
+  isAsked: boolean,
+): Everywhere<T> {
+  const groups = new Map<string, { readonly names: string[]; readonly judgement: Local<T> }>()
+  for (const { name, judgement } of judgements) {
+    const key = JSON.stringify(judgement, (_, value) => (typeof value === 'bigint' ? `${value}` : value))
+    const group = groups.get(key) ?? { names: [], judgement }
+    groups.set(key, group)
+    if (name !== undefined) group.names.push(name)
+  }
+  const [first, ...others] = [...groups.values()].map(({ names, judgement }) => {
+    const interfaces = groups.size > 1 || isAsked ? names : []
+    return { ...judgement, interfaces } as unknown as T
+  })
+  return { ...(first as T), elsewhere: others }
+}
+
+/** An interface to judge a packet on, or one that stands for all. */
+interface Named {
+  /** undefined: the verdict is the same on every interface, or the policy has none. */
+  readonly name: string | undefined
+}
+
+/** The interfaces to judge a packet on: that of the query, else each of the state if the verdict may depend on it. */
+function namesFor(state: State, live: Observation, { interface: name }: Query): string[] {
+  if (name !== undefined) return [name]
+  return dependsOnInterface(state) ? [...state.interfaces.keys()].filter((one) => live.links.has(one)).sort() : []
+}
+
+/** Where no interface is named: the packet arrives as it would on those of the policy. */
+const anywhere = ({ interfaces }: State, { links }: Observation): Place & Named => ({
+  name: undefined,
+  ...PLACES[shapesOf(interfaces.keys(), links)[0] ?? 'ethernet'],
+})
+
 /** The judgement by the file, with the current next hops of backends. */
-function desiredJudgement(desired: Desired, live: Observation, query: Query): Judgement {
-  const services = withNextHops(desired.state.services, live)
-  const link = live.links.get(query.interface ?? '')
-  const roles = rolesOn(link, desired.state.interfaces.get(query.interface ?? '')?.roles)
-  const shape = shapesOf(desired.state.interfaces.keys(), live.links)[0] ?? 'ethernet'
-  const ingress = link ? { ifindex: link.ifindex, roles } : PLACES[shape].ingress
-  const state = { ...desired.state, services }
+function desiredJudgement(desired: Desired, live: Observation, query: Query): Everywhere<Judgement> {
+  const state = { ...desired.state, services: withNextHops(desired.state.services, live) }
+  const named = namesFor(state, live, query).flatMap((name) => {
+    const link = live.links.get(name)
+    return link ? [{ name, ingress: ingressOn(link, state.interfaces.get(name)?.roles) }] : []
+  })
+  const judgements = (named.length > 0 ? named : [anywhere(state, live)]).map(({ name, ingress }) => ({
+    name,
+    judgement: desiredOn(state, desired, query, ingress),
+  }))
+  return merged<Judgement>(judgements, query.interface !== undefined)
+}
+
+function desiredOn(state: State, desired: Desired, query: Query, ingress: Ingress): Local<Judgement> {
   const { verdict, reason, matches, balanced } = judge(state, factsFor(query), false, ingress)
-  if (balanced) return { ...NOTHING, verdict, reason, ...balancedPart(balanced, desired) }
+  const lists = coveringOf(state, query, ingress, (cover) => {
+    const origin = originIn(desired, cover, query.source)
+    return { prefix: origin?.entry, at: origin?.at }
+  })
+  if (balanced) return { ...NOTHING, lists, verdict, reason, ...balancedPart(balanced, desired) }
   const [match] = matches
-  if (!match) return { ...NOTHING, verdict, reason }
-  const { family, words } = query.source
-  const set = match.list.sets.indexOf(match.set)
-  const origin = originOf(desired.provenance, match.list.name, family, words, 0, set)
-  return { ...NOTHING, verdict, reason, list: match.list.name, prefix: origin?.entry, at: origin?.at }
+  if (!match) return { ...NOTHING, lists, verdict, reason }
+  const origin = originIn(desired, match, query.source)
+  return { ...NOTHING, lists, verdict, reason, list: match.list.name, prefix: origin?.entry, at: origin?.at }
 }
 
 /** The generation that the interface runs; the committed one if no interface is given. */
@@ -93,21 +165,6 @@ function generationFor(live: Observation, name: string | undefined): number | un
   ])
 }
 
-/** The roles in force on an interface: the balancer leaves packets without an Ethernet header alone. */
-const rolesOn = (link: Link | undefined, roles: readonly Role[] = EVERY_ROLE): readonly Role[] =>
-  link && shapeOf(link) === 'ip' ? roles.filter((role) => role !== 'balance') : roles
-
-/** The interface on which the packet arrives, for the program and for the model. */
-function arrivalOf(live: Observation, name: string | undefined): { arrival: TestRun; ingress: Ingress } {
-  const link = name === undefined ? undefined : live.links.get(name)
-  // Without an interface in the query: the packet arrives as it would on those of the policy.
-  if (name === undefined || !link) return PLACES[shapesOf(live.state.interfaces.keys(), live.links)[0] ?? 'ethernet']
-  const { ifindex } = link
-  const roles = rolesOn(link, live.state.interfaces.get(name)?.roles)
-  const slot = live.slots.interfaces.get(name) ?? 0
-  return { arrival: { ifindex, slot, flags: flagsOf(link) }, ingress: { ifindex, roles } }
-}
-
 async function liveJudgement(
   paths: Paths,
   live: Observation,
@@ -116,13 +173,50 @@ async function liveJudgement(
 ): Promise<WhyResult['live']> {
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
-  const { arrival, ingress } = arrivalOf(live, query.interface)
-  const { verdict, explanation } = await explainPacket(
-    paths.program(generation, FILTER.programs.filter),
-    paths.program(generation, FILTER.programs.explain),
+  const { filter, explain } = FILTER.programs
+  const judges = { filter: paths.program(generation, filter), explain: paths.program(generation, explain) }
+  const places = placesFor(live, query)
+  const explained = await explainPacket(
+    judges,
     query,
-    arrival,
+    places.map(({ arrival }) => arrival),
   )
+  const judgements = await Promise.all(
+    explained.map(async (answer, at) => {
+      const { name, ingress } = places[at] as Place & Named
+      return { name, judgement: await liveOn(paths, live, desired, query, { generation, ingress, ...answer }) }
+    }),
+  )
+  return merged<LiveJudgement>(judgements, query.interface !== undefined)
+}
+
+/** The interfaces to judge a packet on, as the live state knows them. */
+function placesFor(live: Observation, query: Query): (Place & Named)[] {
+  const named = namesFor(live.state, live, query).flatMap((name) => {
+    const link = live.links.get(name)
+    const roles = live.state.interfaces.get(name)?.roles
+    return link ? [{ name, ...placeOn(link, live.slots.interfaces.get(name), roles) }] : []
+  })
+  return named.length > 0 ? named : [anywhere(live.state, live)]
+}
+
+/** What the data plane says of a packet, and where it arrived. */
+interface Answer {
+  readonly generation: number
+  readonly ingress: Ingress
+  /** By the attached program. */
+  readonly verdict: Verdict
+  /** By its twin. */
+  readonly explanation: Explanation
+}
+
+async function liveOn(
+  paths: Paths,
+  live: Observation,
+  desired: Desired | undefined,
+  query: Query,
+  { generation, ingress, verdict, explanation }: Answer,
+): Promise<Local<LiveJudgement>> {
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
   const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
@@ -137,6 +231,10 @@ async function liveJudgement(
     list,
     prefix: ban ? formatPrefix(ban.prefix) : match && coveringRange(match.set, query.source),
     ban,
+    lists: coveringOf(live.state, query, ingress, (cover) => ({
+      prefix: coveringRange(cover.set, query.source),
+      at: originIn(desired, cover, query.source)?.at,
+    })),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
     // The attached program, its twin, and the tables read back must agree.

@@ -6,12 +6,14 @@ import type { PortRange } from '../../model/ports.ts'
 import { type ListKind, type Scope, scopeKey } from '../../model/state.ts'
 import { corrupt, makeLines, viewOf } from '../lines/lines.ts'
 import type { Part } from './classes.ts'
+import { InterfaceSets } from './interfaces.ts'
 
 const ANY_PORT: PortRange = { first: 0, last: 0xffff }
 /** ICMP and ICMPv6. */
 const ICMP = { protocol4: 1, protocol6: 58 }
 
-function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number): Rule[] {
+/** `interfaces`: number of the scope's set of interfaces. */
+function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, interfaces: number): Rule[] {
   const protocols =
     scope.protocol === 'any'
       ? { protocol4: 0, protocol6: 0 }
@@ -24,7 +26,8 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number): Ru
     (scope.protocol === 'any' ? 0 : RULE_FLAG.PROTOCOL) |
     (hasPorts ? RULE_FLAG.PORTS : 0) |
     (scope.sourcePorts.length > 0 ? RULE_FLAG.SOURCE : 0) |
-    (scope.destinationPorts.length > 0 ? RULE_FLAG.DESTINATION : 0)
+    (scope.destinationPorts.length > 0 ? RULE_FLAG.DESTINATION : 0) |
+    (scope.interfaces ? RULE_FLAG.INTERFACES : 0)
   const ranges = (ports: readonly PortRange[]): readonly PortRange[] => (ports.length > 0 ? ports : [ANY_PORT])
   return ranges(scope.sourcePorts).flatMap((source) =>
     ranges(scope.destinationPorts).map((destination) => ({
@@ -32,6 +35,7 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number): Ru
       scope: number,
       flags,
       ...protocols,
+      interfaces,
       source_first: source.first,
       source_last: source.last,
       destination_first: destination.first,
@@ -57,11 +61,20 @@ export function encodeClasses(
   parts: ReadonlyMap<number, Part>,
   slots: ReadonlyMap<string, number>,
 ): { classes: Uint32Array; rules: Uint32Array; ruleCount: number } {
+  const sets = new InterfaceSets([...parts.values()].map(({ set: { scope } }) => scope))
   const byPart = new Map(
-    [...parts].map(([number, { list, set }]) => [
-      number,
-      rulesOf(list.kind, set.scope, number, slots.get(list.name) as number),
-    ]),
+    [...parts].map(
+      ([
+        number,
+        {
+          list,
+          set: { scope },
+        },
+      ]) => {
+        const interfaces = scope.interfaces ? sets.numberOf(scope.interfaces) : 0
+        return [number, rulesOf(list.kind, scope, number, slots.get(list.name) as number, interfaces)]
+      },
+    ),
   )
   const sorted = [...parts].map(([number, part]) => ({ number, key: rank(part) }))
   sorted.sort((a, b) => (a.key < b.key ? -1 : 1))
@@ -103,6 +116,7 @@ export interface LiveClasses {
 /**
  * Decodes the sections.
  *
+ * @param sets the sets of interfaces by number
  * @throws XdpError E113 if a class refers to rules that do not exist
  */
 export function decodeClasses(
@@ -110,6 +124,7 @@ export function decodeClasses(
   ruleWords: Uint32Array,
   classCount: number,
   ruleCount: number,
+  sets: readonly (readonly string[])[],
 ): LiveClasses {
   const [classes, rules] = [viewOf(classWords), viewOf(ruleWords)]
   if (classCount * classCodec.size > classes.byteLength || ruleCount * ruleCodec.size > rules.byteLength) {
@@ -140,8 +155,10 @@ export function decodeClasses(
   }
   const parts: (LivePart | undefined)[] = []
   for (const [number, found] of byPart) {
-    const part = livePart(number, found)
-    if (!isSame(rulesOf(part.kind, part.scope, number, part.slot), found)) throw corrupt(`the rules of scope ${number}`)
+    const part = livePart(number, found, sets)
+    const [{ interfaces }] = found as [Rule]
+    if (!isSame(rulesOf(part.kind, part.scope, number, part.slot, interfaces), found))
+      throw corrupt(`the rules of scope ${number}`)
     parts[number] = part
   }
   return { parts, members }
@@ -152,8 +169,10 @@ const RULE_FIELDS = Object.keys(ruleCodec.offsets) as readonly (keyof Rule)[]
 const isSame = (a: readonly Rule[], b: readonly Rule[]): boolean =>
   a.length === b.length && a.every((rule, i) => RULE_FIELDS.every((field) => rule[field] === b[i]?.[field]))
 
-function livePart(number: number, rules: readonly Rule[]): LivePart {
-  const [{ list, flags, protocol4, protocol6 }] = rules as [Rule]
+function livePart(number: number, rules: readonly Rule[], sets: readonly (readonly string[])[]): LivePart {
+  const [{ list, flags, protocol4, protocol6, interfaces: set }] = rules as [Rule]
+  const interfaces = flags & RULE_FLAG.INTERFACES ? (sets[set] ?? []) : undefined
+  if (interfaces?.length === 0) throw corrupt(`the interfaces of scope ${number}`)
   const isIcmp = protocol4 === ICMP.protocol4 && protocol6 === ICMP.protocol6
   return {
     number,
@@ -163,6 +182,7 @@ function livePart(number: number, rules: readonly Rule[]): LivePart {
       protocol: flags & RULE_FLAG.PROTOCOL ? (isIcmp ? 'icmp' : protocol4) : 'any',
       sourcePorts: flags & RULE_FLAG.SOURCE ? ports(rules, 'source') : [],
       destinationPorts: flags & RULE_FLAG.DESTINATION ? ports(rules, 'destination') : [],
+      ...(interfaces && { interfaces }),
     },
   }
 }

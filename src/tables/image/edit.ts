@@ -6,6 +6,7 @@ import type { AddressSet, Family, Ranges } from '../../model/address.ts'
 import { DEFAULT_POLICY } from '../../model/policy.ts'
 import { NumberSets } from '../classes/classes.ts'
 import { ClassSets, numberParts } from '../classes/edit.ts'
+import { decodeInterfaces, encodeInterfaces } from '../classes/interfaces.ts'
 import { encodeLists, readRecords } from '../classes/lists.ts'
 import { type Partition, sweep } from '../classes/partition.ts'
 import { decodeClasses } from '../classes/rules.ts'
@@ -89,7 +90,8 @@ export function editImage(source: EditSource): Image | undefined {
   const { previous, state, slots, meta, toggles } = source
   const { policy = DEFAULT_POLICY, lists } = state
   const { sections, meta: said } = previous
-  const live = decodeClasses(sections.CLASSES, sections.RULES, said.class_count, said.rule_count)
+  const { sets } = decodeInterfaces(sections.INTERFACES)
+  const live = decodeClasses(sections.CLASSES, sections.RULES, said.class_count, said.rule_count, sets)
   const numbers = numberParts(live, readRecords(sections.LISTS, said.list_count), lists)
   if (!numbers) return undefined
   const classes = new ClassSets(live, numbers)
@@ -118,6 +120,7 @@ export function editImage(source: EditSource): Image | undefined {
     lists: encodeLists(lists, slots.lists),
     classes: encoded?.classes ?? sections.CLASSES,
     rules: encoded?.rules ?? sections.RULES,
+    interfaces: encodeInterfaces(lists, slots.interfaces),
     table4: table4.sections,
     table6: table6.sections,
     ...compileBalance(source),

@@ -19,6 +19,7 @@ import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts'
 import type { LeavingBackend, Service } from '../../model/service.ts'
 import type { List, Role } from '../../model/state.ts'
 import { Classes, type Part, partsOf } from '../classes/classes.ts'
+import { decodeInterfaces, encodeInterfaces, type LiveInterfaces } from '../classes/interfaces.ts'
 import { collect, decodeLists, encodeLists } from '../classes/lists.ts'
 import { sweep } from '../classes/partition.ts'
 import { decodeClasses, encodeClasses } from '../classes/rules.ts'
@@ -66,6 +67,8 @@ export interface Content {
   readonly lists: Uint32Array
   readonly classes: Uint32Array
   readonly rules: Uint32Array
+  /** Interfaces that scopes name. */
+  readonly interfaces: Uint32Array
   readonly table4: Sections4
   readonly table6: Sections6
   /** undefined: no services. */
@@ -74,10 +77,19 @@ export interface Content {
 }
 
 /** The sections of the content that exist already. */
-const namedSections = ({ lists, classes, rules, table4, table6, services }: Content): Omit<Sections, 'RINGS'> => ({
+const namedSections = ({
+  lists,
+  classes,
+  rules,
+  interfaces,
+  table4,
+  table6,
+  services,
+}: Content): Omit<Sections, 'RINGS'> => ({
   LISTS: lists,
   CLASSES: classes,
   RULES: rules,
+  INTERFACES: interfaces,
   HOST_FILTER4: table4.hostFilter,
   HOSTS4: table4.hosts,
   RANGE_FILTER4: table4.rangeFilter,
@@ -101,6 +113,7 @@ export const contentOf = ({ settings, table6, meta, sections, roles }: Image): O
   lists: sections.LISTS,
   classes: sections.CLASSES,
   rules: sections.RULES,
+  interfaces: sections.INTERFACES,
   table4: {
     hostFilter: sections.HOST_FILTER4,
     hosts: sections.HOSTS4,
@@ -169,6 +182,7 @@ export function layOut(
     flags: fields.flags | (services ? SETTINGS_FLAG.SERVICES : 0) | (saysRoles(roles) ? SETTINGS_FLAG.ROLES : 0),
     classes: directory.CLASSES.first,
     rules: directory.RULES.first,
+    interfaces: directory.INTERFACES.first,
     table4: { ...shape4, ...places4(directory) },
   }
   const recorded = {
@@ -189,7 +203,7 @@ export function layOut(
 /**
  * Compiles the lists, services and policy (`pass` if undefined) of a canonical state. `committed_at` is 0.
  *
- * @throws XdpError E202, E203, E204 or E208 if the tables cannot hold the state
+ * @throws XdpError E202, E203, E204, E208 or E216 if the tables cannot hold the state
  */
 export function compileImage(source: Source): Image {
   const {
@@ -212,6 +226,7 @@ export function compileImage(source: Source): Image {
     lists: encodeLists(lists, slots.lists),
     classes: encoded.classes,
     rules: encoded.rules,
+    interfaces: encodeInterfaces(lists, slots.interfaces),
     table4: table4.sections,
     table6: table6.sections,
     ...compileBalance(source),
@@ -228,6 +243,8 @@ export interface DecodedImage {
   readonly slots: Omit<Slots, 'interfaces'>
   /** By interface slot. */
   readonly roles: readonly (readonly Role[])[]
+  /** Slots of the interfaces that scopes name; undefined = missing from the host. */
+  readonly scopedInterfaces: LiveInterfaces['slots']
   readonly leaving: readonly LeavingBackend[]
   readonly deadlines: ReadonlyMap<string, number>
   readonly meta: Meta
@@ -274,11 +291,13 @@ export function decodeImage(image: Image): DecodedImage {
   const { table4 } = settings
   if (settings.abi_version !== ABI_VERSION) throw corrupt(`ABI version ${settings.abi_version}, not ${ABI_VERSION}`)
   const section = sectionsOf(image)
+  const interfaces = decodeInterfaces(section('INTERFACES', settings.interfaces))
   const classes = decodeClasses(
     section('CLASSES', settings.classes),
     section('RULES', settings.rules),
     meta.class_count,
     meta.rule_count,
+    interfaces.sets,
   )
   const partition4 = decodeTable4(table4, {
     hostFilter: section('HOST_FILTER4', table4.host_filter),
@@ -305,6 +324,7 @@ export function decodeImage(image: Image): DecodedImage {
     services: balanced.services,
     slots: { lists: decoded.slots, ...balanced.slots },
     roles: decodeRoles(image.roles),
+    scopedInterfaces: interfaces.slots,
     leaving: balanced.leaving,
     deadlines: balanced.deadlines,
     meta,

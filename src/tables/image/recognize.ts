@@ -4,6 +4,7 @@
 
 import { ABI_VERSION } from '../../abi/generated.ts'
 import type { List } from '../../model/state.ts'
+import { decodeInterfaces } from '../classes/interfaces.ts'
 import { type ListRecord, readRecords } from '../classes/lists.ts'
 import type { Header, SectionName, Sections } from '../layout/layout.ts'
 import { decodeRoles } from '../services/balance.ts'
@@ -24,7 +25,7 @@ export const SERVICE_SECTIONS = [
 ] as const satisfies readonly SectionName[]
 
 /** Sections that recognizing reads. */
-export const RECOGNIZED = ['LISTS', ...SERVICE_SECTIONS] as const satisfies readonly SectionName[]
+export const RECOGNIZED = ['LISTS', 'INTERFACES', ...SERVICE_SECTIONS] as const satisfies readonly SectionName[]
 
 /** The services recorded in an image. */
 export function recordedServices(
@@ -74,6 +75,7 @@ export function recognizeImage(
     services,
     slots: { ...slots, lists: new Map(lists.map(([{ name, slot }]) => [name, slot])) },
     roles: decodeRoles(header.roles),
+    scopedInterfaces: decodeInterfaces(sections.INTERFACES).slots,
     leaving,
     deadlines,
     meta,

@@ -1,7 +1,7 @@
 // The settings of a policy in the settings line of an image (struct settings). A setting with a number has the field of
-// its name; those with words are flags; a set of words is a field of bits.
+// its name; those with words are flags; a set of words is a row of flags.
 
-import { ESSENTIAL, ESSENTIAL_DEFAULT, SETTINGS_FLAG, type Settings } from '../../abi/generated.ts'
+import { ESSENTIAL, ESSENTIAL_DEFAULT, ESSENTIAL_SHIFT, SETTINGS_FLAG, type Settings } from '../../abi/generated.ts'
 import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
 
 /** Settings with a number. A name here that is no field of struct settings is an error of types. */
@@ -24,12 +24,12 @@ const bitOf = (group: EssentialGroup): number => ESSENTIAL[group.toUpperCase() a
 const bitsOf = (groups: readonly EssentialGroup[]): number => groups.reduce((bits, group) => bits | bitOf(group), 0)
 
 /** Fields of the line; `flags` may be completed with flags that are no settings. */
-export const settingsFields = (policy: Policy): Pick<Settings, 'flags' | 'essential'> & Numbers => ({
+export const settingsFields = (policy: Policy): Pick<Settings, 'flags'> & Numbers => ({
   ...numbersOf(policy),
   flags:
     (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
-    (policy.unparsed === 'drop' ? SETTINGS_FLAG.UNPARSED_DROP : 0),
-  essential: bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT,
+    (policy.unparsed === 'drop' ? SETTINGS_FLAG.UNPARSED_DROP : 0) |
+    ((bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT) << ESSENTIAL_SHIFT),
 })
 
 /** The settings that a line holds. */
@@ -37,5 +37,7 @@ export const policyOf = ({ settings }: { readonly settings: Settings }): Policy 
   ...numbersOf(settings),
   default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
   unparsed: settings.flags & SETTINGS_FLAG.UNPARSED_DROP ? 'drop' : 'pass',
-  essential: ESSENTIAL_GROUPS.filter((group) => (settings.essential ^ ESSENTIAL_DEFAULT) & bitOf(group)),
+  essential: ESSENTIAL_GROUPS.filter(
+    (group) => ((settings.flags >>> ESSENTIAL_SHIFT) ^ ESSENTIAL_DEFAULT) & bitOf(group),
+  ),
 })

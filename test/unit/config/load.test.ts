@@ -103,6 +103,49 @@ blocklist:
     expect(Object.keys(contentOf(desired.state.lists.get('blocklist')))).toEqual(['tcp', 'tcp dport 0-65535'])
   })
 
+  test('interfaces of entries are part of the scope, in any order, also of interfaces in another file', async () => {
+    const text = `version: 1
+interfaces: { eth1: {}, eth0: {} }
+include: [more.yaml]
+blocklist:
+  - { cidr: 192.0.2.1, interfaces: [eth1, eth0] }
+  - { cidr: 192.0.2.2, interfaces: [eth0, eth1] }
+  - { cidr: 192.0.2.3, protocol: tcp, destination_port: 22, interfaces: [lan] }
+  - 192.0.2.4
+`
+    const more = 'interfaces: { lan: {} }\nblocklist: [{ cidr: 192.0.2.5, interfaces: [eth0] }]\n'
+    const { desired, warnings } = await loadText(text, { 'more.yaml': more })
+    expect(warnings).toEqual([])
+    expect(contentOf(desired.state.lists.get('blocklist'))).toEqual({
+      any: ['192.0.2.4'],
+      'any on eth0': ['192.0.2.5'],
+      'any on eth0 eth1': ['192.0.2.1-192.0.2.2'],
+      'tcp dport 22 on lan': ['192.0.2.3'],
+    })
+  })
+
+  test('65 different sets of interfaces are one error', async () => {
+    const names = Array.from({ length: 12 }, (_, i) => `eth${i}`)
+    const pairs = names.flatMap((one, i) => names.slice(i + 1).map((other) => `[${one}, ${other}]`))
+    const entries = (count: number) =>
+      pairs.slice(0, count).map((pair, i) => `  - { cidr: 192.0.2.${i}, interfaces: ${pair} }\n`)
+    const head = `version: 1\ninterfaces: { ${names.map((name) => `${name}: {}`).join(', ')} }\nblocklist:\n`
+    await expect(loadText(head + entries(64).join(''))).resolves.toBeDefined()
+    const errors = await errorsOf(join(writeFiles({ 'xdp.yaml': head + entries(66).join('') }), 'xdp.yaml'))
+    expect(errors).toMatchObject([{ code: 'E216', at: { line: 68, column: 37 } }])
+  })
+
+  test('warns about entries of interfaces that do not filter, and not about everything on one interface', async () => {
+    const { warnings } = await loadText(`version: 1
+interfaces: { eth0: {}, eth1: { roles: [balance] } }
+allowlist: [{ cidr: 0.0.0.0/0, interfaces: [eth0] }]
+blocklist:
+  - { name: idle, cidr: 192.0.2.1, interfaces: [eth1] }
+  - { name: busy, cidr: 192.0.2.1, interfaces: [eth0, eth1] }
+`)
+    expect(warnings).toMatchObject([{ code: 'W007', at: { line: 5 }, message: expect.stringContaining('list idle') }])
+  })
+
   test('a list file may have comments, blank lines, CRLF, a byte order mark and no newline at its end', async () => {
     const file =
       '\ufeff# a list\r\n192.0.2.1\r\n\r\n \t192.0.2.16/28 # rack\r\n192.0.2.5-192.0.2.6#x\n2001:db8::1\n198.51.100.1'

@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest'
 import * as abi from '../../../src/abi/generated.ts'
-import { BACKEND_SLOTS, INTERFACE_SLOTS, LIST_SLOTS, POOL_SLOTS, SERVICE_SLOTS } from '../../../src/model/limits.ts'
+import {
+  BACKEND_SLOTS,
+  INTERFACE_SETS,
+  INTERFACE_SLOTS,
+  LIST_SLOTS,
+  POOL_SLOTS,
+  SERVICE_SLOTS,
+} from '../../../src/model/limits.ts'
 import { assignSlots } from '../../../src/plan/slots.ts'
 import { list, live, state } from '../../support/states.ts'
 
@@ -17,8 +24,9 @@ const taken = (lists: Readonly<Record<string, number>>, interfaces: Readonly<Rec
   })
 
 test('the limits are those of the data plane', () => {
-  expect([INTERFACE_SLOTS, LIST_SLOTS, SERVICE_SLOTS, POOL_SLOTS]).toEqual([
+  expect([INTERFACE_SLOTS, INTERFACE_SETS, LIST_SLOTS, SERVICE_SLOTS, POOL_SLOTS]).toEqual([
     abi.INTERFACE_SLOTS,
+    abi.INTERFACE_SETS,
     abi.LIST_SLOTS,
     abi.SERVICE_SLOTS,
     abi.POOL_SLOTS,

@@ -4,7 +4,7 @@ import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import type { AttachMode, List, State } from '../../../src/model/state.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { allow, block, scope } from '../../support/lists.ts'
-import { desired, link, live, PROGRAM, state } from '../../support/states.ts'
+import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
 const wanted = (...modes: readonly AttachMode[]) => state({ policy: 'pass', interfaces: { eth0: modes } })
 const attached = (mode: AttachMode) => state({ program: PROGRAM, policy: 'pass', interfaces: { eth0: [mode] } })
@@ -34,6 +34,9 @@ test('default drop warns that answers to this host are dropped, unless the allow
   expect(ofOwn(allow('everything', '0.0.0.0/0'))).toEqual([])
   expect(ofOwn(block('office', '192.0.2.0/24'))).toEqual([expect.stringContaining('W205')])
   expect(codes({ ...dropping(office), policy: DEFAULT_POLICY }, [link('eth0')])).toEqual([])
+  const everywhere = (...interfaces: string[]) => allow('lan', ['0.0.0.0/0', { ...ANY, interfaces }])
+  expect(ofOwn(everywhere('eth0'))).toEqual([])
+  expect(ofOwn(everywhere('eth1'), office)).toEqual([expect.stringContaining(all)])
 })
 
 test('native XDP on a veth turns off TSO on its peer', () => {
@@ -80,4 +83,22 @@ test('a skipped interface is reported, and that no interface is left', () => {
 test('a different ABI restarts counters, with a warning', () => {
   const now = { ...attached('generic'), program: { digest: 'ff', abi: 0 } }
   expect(codes(wanted('generic'), [link('eth0')], now)).toEqual(['W206'])
+})
+
+test('default drop without an allowlist entry is reported, as a whole or for the interfaces without one', () => {
+  const shut = (...interfaces: string[]) =>
+    warnings(
+      state({
+        policy: 'drop',
+        interfaces: { eth0: ['generic'], eth1: ['generic'] },
+        lists: interfaces.map((name) =>
+          list('allowlist', `list-${name}`, scoped(name === 'any' ? ANY : { ...ANY, interfaces: [name] }, '192.0.2.1')),
+        ),
+      }),
+      [link('eth0'), link('eth1', { ifindex: 9 })],
+    ).filter(({ code }) => code === 'W205')
+  expect(shut()).toMatchObject([{ code: 'W205', message: expect.stringContaining('the allowlist is empty') }])
+  expect(shut('eth0')).toMatchObject([{ code: 'W205', message: expect.stringMatching(/applies on eth1$/) }])
+  expect(shut('eth0', 'eth1')).toEqual([])
+  expect(shut('eth0', 'any')).toEqual([])
 })

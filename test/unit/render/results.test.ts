@@ -242,6 +242,7 @@ describe('apply', () => {
 })
 
 describe('why', () => {
+  const NOWHERE_ELSE = { interfaces: [], lists: [], elsewhere: [] } as const
   const live_ = {
     verdict: 'drop',
     reason: 'blocklist',
@@ -250,6 +251,7 @@ describe('why', () => {
     at: undefined,
     service: undefined,
     backend: undefined,
+    ...NOWHERE_ELSE,
   } as const
   const result: WhyResult = {
     address: '203.0.113.9',
@@ -278,6 +280,7 @@ describe('why', () => {
       at: undefined,
       service: undefined,
       backend: undefined,
+      ...NOWHERE_ELSE,
     } as const
     expect(renderWhy({ ...result, desired: passes }, 'xdp.yaml', false)).toContain('disagree')
   })
@@ -285,7 +288,7 @@ describe('why', () => {
   test('names the service and backend of a flow', () => {
     const balanced = {
       ...({ verdict: 'redirect', reason: 'balanced-away', list: undefined, prefix: undefined } as const),
-      ...{ service: 'web', backend: '10.0.0.11', at: 'xdp.yaml:12' },
+      ...{ service: 'web', backend: '10.0.0.11', at: 'xdp.yaml:12', ...NOWHERE_ELSE },
     }
     const both = { address: '203.0.113.9', live: { ...balanced, proven: true, ban: undefined }, desired: balanced }
     const text = renderWhy(both, 'xdp.yaml', false)
@@ -294,6 +297,63 @@ describe('why', () => {
     expect(check('why', renderWhyJson(both))).toMatchObject({ live: { service: 'web', backend: '10.0.0.11' } })
     const moved = { ...both, desired: { ...balanced, backend: '10.0.0.12' } }
     expect(renderWhy(moved, 'xdp.yaml', false)).toContain('disagree')
+  })
+
+  const covering = (name: string, matches: boolean, scope = 'any') =>
+    ({
+      list: name,
+      kind: 'blocklist',
+      scope,
+      prefix: '203.0.113.0/24',
+      at: `xdp.yaml:${name.length}`,
+      matches,
+    }) as const
+
+  test('names every list that covers the address, and whether it applies', () => {
+    const lists = [covering('spamhaus', true), covering('ssh', false, 'tcp dport 22')]
+    const both: WhyResult = {
+      ...result,
+      live: { ...live_, lists, proven: true, ban: undefined },
+      desired: { ...live_, lists },
+    }
+    expect(renderWhy(both, 'xdp.yaml', false).split('\n').slice(-4)).toEqual([
+      'LIST      KIND       ENTRY           PACKETS       APPLIES',
+      'spamhaus  blocklist  203.0.113.0/24  any           yes      # xdp.yaml:8',
+      'ssh       blocklist  203.0.113.0/24  tcp dport 22  no       # xdp.yaml:3',
+      '',
+    ])
+    expect(check('why', renderWhyJson(both))).toMatchObject({
+      desired: {
+        lists: [
+          { name: 'spamhaus', matches: true },
+          { name: 'ssh', scope: 'tcp dport 22', matches: false },
+        ],
+      },
+    })
+  })
+
+  test('says on which interfaces the verdict differs', () => {
+    const blocked = { ...live_, interfaces: ['eth0'], lists: [covering('spamhaus', true, 'any on eth0')] }
+    const passed = {
+      ...({ ...live_, verdict: 'pass', reason: 'default-pass', list: undefined, prefix: undefined } as const),
+      ...{ interfaces: ['eth1', 'eth2'], lists: [covering('spamhaus', false, 'any on eth0')] },
+    }
+    const proof = { proven: true, ban: undefined }
+    const both: WhyResult = {
+      ...result,
+      live: { ...blocked, ...proof, elsewhere: [{ ...passed, ...proof }] },
+      desired: { ...blocked, elsewhere: [passed] },
+    }
+    const text = renderWhy(both, 'xdp.yaml', false)
+    expect(text).toContain('live on eth0            drop     blocklist spamhaus: 203.0.113.0/24')
+    expect(text).toContain('live on eth1, eth2      pass     default-pass')
+    expect(text).toContain('any on eth0  on eth0')
+    expect(text).not.toContain('disagree')
+    expect(check('why', renderWhyJson(both))).toMatchObject({
+      live: { interfaces: ['eth0'], elsewhere: [{ interfaces: ['eth1', 'eth2'], verdict: 'pass', proven: true }] },
+    })
+    const everywhere = { ...result, desired: { ...blocked, interfaces: [], elsewhere: [] } }
+    expect(renderWhy({ ...both, desired: everywhere.desired }, 'xdp.yaml', false)).toContain('disagree')
   })
 
   test('reports which side is missing', () => {

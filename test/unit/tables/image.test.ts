@@ -181,13 +181,14 @@ test('a class has its allowlist rules first, with the counters and scopes of its
   const decoded = [0, 1, 2].map((i) => ruleCodec.decode(viewOf(image), rules * LINE_SIZE + i * ruleCodec.size))
   const any = { source_first: 0, source_last: 65535, destination_first: 0, destination_last: 65535 }
   expect(decoded).toEqual([
-    { list: 2, scope: 1, flags: 3, protocol4: 1, protocol6: 58, ...any },
+    { list: 2, scope: 1, flags: 3, protocol4: 1, protocol6: 58, interfaces: 0, ...any },
     ...[53, 123].map((port) => ({
       list: 8,
       scope: 0,
       flags: 30,
       protocol4: 17,
       protocol6: 17,
+      interfaces: 0,
       source_first: port,
       source_last: port,
       destination_first: 1024,

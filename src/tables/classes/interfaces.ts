@@ -1,0 +1,81 @@
+// Sets of interfaces that scopes name, and their section (struct scoped_interface). A rule refers to a set by number;
+// the section says by interface slot which sets the interface belongs to.
+
+import { INTERFACE_SETS, INTERFACE_SLOTS, LINE_SIZE, scopedInterfaceCodec } from '../../abi/generated.ts'
+import { fail } from '../../diagnostics.ts'
+import type { List, Scope } from '../../model/state.ts'
+import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
+
+/** Names are free of white space. */
+const keyOf = (interfaces: readonly string[]): string => interfaces.join(' ')
+
+/** Numbers of sets of interfaces. */
+export class InterfaceSets {
+  /** In the order of their numbers. */
+  readonly sets: readonly (readonly string[])[]
+  readonly #numbers: ReadonlyMap<string, number>
+
+  /** Equal scopes, in any order, give equal numbers. Throws XdpError E216 if there are too many sets. */
+  constructor(scopes: Iterable<Scope>) {
+    const named = new Map(
+      [...scopes].flatMap(({ interfaces }) => (interfaces ? [[keyOf(interfaces), interfaces]] : [])),
+    )
+    const sorted = [...named].sort(([a], [b]) => (a < b ? -1 : 1))
+    if (sorted.length > INTERFACE_SETS) {
+      const message = `entries name ${sorted.length} different sets of interfaces, but at most ${INTERFACE_SETS} fit`
+      throw fail('E216', message, 'give entries for similar interfaces equal `interfaces`')
+    }
+    this.sets = sorted.map(([, interfaces]) => interfaces)
+    this.#numbers = new Map(sorted.map(([key], number) => [key, number]))
+  }
+
+  numberOf(interfaces: readonly string[]): number {
+    return this.#numbers.get(keyOf(interfaces)) as number
+  }
+}
+
+/**
+ * Encodes the section; empty if no scope names an interface.
+ *
+ * @param slots by interface name; interfaces without a slot are missing from the host
+ */
+export function encodeInterfaces(
+  lists: ReadonlyMap<string, List>,
+  slots: ReadonlyMap<string, number>,
+): Uint32Array<ArrayBuffer> {
+  const { sets } = new InterfaceSets([...lists.values()].flatMap((list) => list.sets.map(({ scope }) => scope)))
+  const names = [...new Set(sets.flat())].sort()
+  const missing = names.filter((name) => !slots.has(name))
+  const words = makeLines(names.length === 0 ? 0 : INTERFACE_SLOTS + missing.length)
+  const view = new DataView(words.buffer)
+  for (const name of names) {
+    const line = slots.get(name) ?? INTERFACE_SLOTS + missing.indexOf(name)
+    const bits = sets.reduce((sum, set, number) => (set.includes(name) ? sum | (1n << BigInt(number)) : sum), 0n)
+    scopedInterfaceCodec.encode({ sets: bits, name }, view, line * LINE_SIZE)
+  }
+  return words
+}
+
+/** The section, decoded. */
+export interface LiveInterfaces {
+  /** By number; sorted names. A number without interfaces has none. */
+  readonly sets: readonly (readonly string[])[]
+  /** Slots of the interfaces that scopes name; undefined = missing from the host. */
+  readonly slots: ReadonlyMap<string, number | undefined>
+}
+
+/** Decodes the section. Throws XdpError E113 if an interface has no name, or two lines. */
+export function decodeInterfaces(words: Uint32Array): LiveInterfaces {
+  const view = viewOf(words)
+  const slots = new Map<string, number | undefined>()
+  const sets: string[][] = Array.from({ length: INTERFACE_SETS }, () => [])
+  for (let line = 0; line < words.length / LINE_WORDS; line++) {
+    const { name, sets: bits } = scopedInterfaceCodec.decode(view, line * LINE_SIZE)
+    if (bits === 0n) continue
+    if (name === '' || line === 0 || slots.has(name)) throw corrupt(`line ${line} of the interfaces of scopes`)
+    slots.set(name, line < INTERFACE_SLOTS ? line : undefined)
+    for (const [number, set] of sets.entries()) if ((bits >> BigInt(number)) & 1n) set.push(name)
+  }
+  for (const set of sets) set.sort()
+  return { sets, slots }
+}
