@@ -54,7 +54,7 @@ describe('a tun', () => {
     await expect.poll(answered).toEqual(['cb007103', '20010db8000900000000000000000003'])
     expect(await counts()).toMatchObject({ blocklist: { packets: 2 }, 'default-pass': { packets: 2 } })
     const why = await lab.ok('why', '203.0.113.2', '--interface', 'tun0')
-    expect(why).toMatch(/live +drop +blocklist.*\(proven by a packet\)/)
+    expect(why).toMatch(/live on tun0 +drop +blocklist.*\(proven by a packet\)/)
     expect(await lab.ok('why', '203.0.113.3')).toMatch(/live +pass +.*\(proven by a packet\)/)
     expect(await lab.ok('plan', '--detailed-exitcode')).toContain('No changes.')
     await lab.ok('destroy', '--auto-approve')
@@ -120,7 +120,7 @@ describe('a tun', () => {
         '--destination-port',
         '80',
       ),
-    ).toMatch(/live +pass +default-pass.*\(proven by a packet\)/)
+    ).toMatch(/live on tun0 +pass +default-pass.*\(proven by a packet\)/)
   })
 })
 
