@@ -1,6 +1,6 @@
 // A directory of cached results, each under a name derived from its inputs. Nothing depends on it: it may be deleted at
-// any time, and a fault in it costs time and one warning, never more. It returns only files that this user wrote and
-// that are whole.
+// any time, and a fault in it costs time and one warning, never more. It returns only files that this user wrote under
+// that name and that are whole.
 
 import { randomBytes } from 'node:crypto'
 import {
@@ -25,10 +25,11 @@ import type { Cache } from './none.ts'
 export type { Cache }
 
 /**
- * First bytes of every file; after them, the length and the CRC-32 of the content behind HEADER_SIZE bytes: against
- * failing disks and truncated files. An attacker who could forge a file could also write the config.
+ * First bytes of every file; after them, the length of the content behind HEADER_SIZE bytes, and the CRC-32 of the name
+ * and the content: against failing disks, and files that were cut, renamed or exchanged. An attacker who could forge a
+ * file could also write the config.
  */
-const MAGIC = 'xdp cache 1\n'
+const MAGIC = 'xdp cache 2\n'
 const SIZE_AT = 16
 const SUM_AT = 24
 const HEADER_SIZE = 64
@@ -71,19 +72,20 @@ function writeWhole(descriptor: number, pieces: readonly Uint8Array[]): void {
   }
 }
 
-function headerOf(pieces: readonly Uint8Array[]): Buffer {
+function headerOf(name: string, pieces: readonly Uint8Array[]): Buffer {
   const header = Buffer.alloc(HEADER_SIZE)
   header.write(MAGIC)
   header.writeBigUInt64LE(BigInt(pieces.reduce((sum, { length }) => sum + length, 0)), SIZE_AT)
   // crc32 returns 0 for an empty piece, whatever the previous sum.
-  const sum = pieces.reduce((before, piece) => (piece.length === 0 ? before : crc32(piece, before)), 0)
+  const sum = pieces.reduce((before, piece) => (piece.length === 0 ? before : crc32(piece, before)), crc32(name))
   header.writeUInt32LE(sum, SUM_AT)
   return header
 }
 
-function isWhole(bytes: Buffer): boolean {
+/** Whether the bytes of a file were stored under this name, all of them. */
+function isWhole(name: string, bytes: Buffer): boolean {
   if (bytes.length < HEADER_SIZE) return false
-  return headerOf([bytes.subarray(HEADER_SIZE)]).equals(bytes.subarray(0, HEADER_SIZE))
+  return headerOf(name, [bytes.subarray(HEADER_SIZE)]).equals(bytes.subarray(0, HEADER_SIZE))
 }
 
 /**
@@ -144,7 +146,7 @@ class Directory implements Cache {
     let descriptor: number | undefined
     try {
       descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-      return this.#readOpen(path, descriptor)
+      return this.#readOpen(name, descriptor)
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') this.#note(`${path} cannot be read: ${codeOf(error)}`)
       return undefined
@@ -153,11 +155,12 @@ class Directory implements Cache {
     }
   }
 
-  #readOpen(path: string, descriptor: number): Buffer | undefined {
+  #readOpen(name: string, descriptor: number): Buffer | undefined {
+    const path = join(this.#path, name)
     const stats = fstatSync(descriptor)
     const wrong = stats.isFile() ? objection(path, stats, this.#uid) : `${path} is not a file`
     const bytes = wrong === undefined && stats.size <= MOST_BYTES ? readWhole(descriptor, stats.size) : Buffer.alloc(0)
-    if (wrong !== undefined || !isWhole(bytes)) {
+    if (wrong !== undefined || !isWhole(name, bytes)) {
       this.#note(wrong ?? `${path} is damaged`)
       return undefined
     }
@@ -178,7 +181,7 @@ class Directory implements Cache {
       const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants
       const descriptor = openSync(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
       try {
-        writeWhole(descriptor, [headerOf(pieces), ...pieces])
+        writeWhole(descriptor, [headerOf(name, pieces), ...pieces])
       } finally {
         closeSync(descriptor)
       }

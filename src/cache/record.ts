@@ -1,6 +1,8 @@
 // Records of a cache: a few facts as JSON, and columns of numbers in their in-memory form, so that reading a million of
 // them takes no longer than copying them.
 
+import type { Cache } from './none.ts'
+
 const encoder = new TextEncoder()
 
 /** Alignment of columns in bytes. */
@@ -22,8 +24,33 @@ export function packRecord(facts: unknown, columns: readonly Uint32Array[]): Uin
   ]
 }
 
+/** The content of a record; the facts are as untyped as any JSON. */
+export interface CachedRecord {
+  readonly facts: unknown
+  readonly columns: readonly Uint32Array[]
+}
+
+/**
+ * The value of the record that a cache has under a name; undefined without a usable one. `decode` throws if the record is
+ * not what it expects, so that a cache of any content costs time and never fails a command.
+ */
+export function recallRecord<T>(
+  cache: Cache | undefined,
+  name: string,
+  decode: (record: CachedRecord) => T,
+): T | undefined {
+  const bytes = cache?.read(name)
+  const record = bytes && unpackRecord(bytes)
+  if (!record) return undefined
+  try {
+    return decode(record)
+  } catch {
+    return undefined
+  }
+}
+
 /** The reverse of packRecord; the columns are views of the bytes, which are aligned to 8. undefined: not a record. */
-export function unpackRecord(bytes: Uint8Array): { facts: unknown; columns: Uint32Array[] } | undefined {
+export function unpackRecord(bytes: Uint8Array): CachedRecord | undefined {
   try {
     const [size = 0] = new Uint32Array(bytes.buffer, bytes.byteOffset, 1)
     const text = new TextDecoder().decode(bytes.subarray(8, 8 + size))

@@ -31,11 +31,13 @@ export function packRanges({ family, length, start, end }: Ranges): Columns {
   return [start, positions, ends]
 }
 
-/** The reverse of packRanges. */
+/** The reverse of packRanges. Throws RangeError for columns that do not belong together. */
 export function unpackRanges(family: Family, columns: readonly Uint32Array[]): Ranges {
-  const [start, positions, ends] = columns as Columns
+  const [start = NONE, positions = NONE, ends = NONE] = columns
   const width = WIDTH[family]
   const length = start.length / width
+  const isSound = Number.isInteger(length) && ends.length === positions.length * width
+  if (!isSound || positions.some((at) => at >= length)) throw new RangeError('these columns are not ranges')
   if (positions.length === 0) return { family, length, start, end: start }
   const end = start.slice()
   for (let at = 0; at < positions.length; at++) {

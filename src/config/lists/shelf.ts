@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { basename, resolve } from 'node:path'
 import type { Cache } from '../../cache/cache.ts'
-import { packRecord, unpackRecord } from '../../cache/record.ts'
+import { type CachedRecord, packRecord, recallRecord } from '../../cache/record.ts'
 import type { Family, Ranges } from '../../model/address.ts'
 import { packRanges, RANGE_COLUMNS, unpackRanges } from '../../model/columns.ts'
 import { EntryColumns } from '../entries/entries.ts'
@@ -49,9 +49,11 @@ function columnsOf(entries: EntryColumns, ranges: Ranges): Uint32Array[] {
 }
 const COLUMNS = 2 * RANGE_COLUMNS + 2
 
+/** Throws RangeError for columns that do not belong together. */
 function fromColumns(family: Family, columns: readonly Uint32Array[]): { entries: EntryColumns; ranges: Ranges } {
   const { length, start, end } = unpackRanges(family, columns)
-  const [steps, pairs] = columns.slice(RANGE_COLUMNS) as [Uint32Array, Uint32Array]
+  const [steps = NO_WORDS, pairs = NO_WORDS] = columns.slice(RANGE_COLUMNS)
+  if (steps.length !== Math.ceil(length / 2)) throw new RangeError('an entry has no line number')
   const wide = new Map(Array.from({ length: pairs.length / 2 }, (_, i) => [pairs[i * 2] ?? 0, pairs[i * 2 + 1] ?? 0]))
   const narrow = new Uint16Array(steps.buffer, steps.byteOffset, length)
   return {
@@ -59,6 +61,7 @@ function fromColumns(family: Family, columns: readonly Uint32Array[]): { entries
     ranges: unpackRanges(family, columns.slice(RANGE_COLUMNS + 2)),
   }
 }
+const NO_WORDS = new Uint32Array(0)
 
 /** If a smaller share of a text was parsed, the stored edition is good enough for the next command. */
 const LITTLE = 1 / 32
@@ -72,24 +75,25 @@ export function keep({ cache, kept }: Shelf, name: string, parsed: Parsed): void
   cache.write(name, packRecord({ digest, format, updatedAt, notes, chunks }, columns))
 }
 
-/** The latest stored edition of a file; its digest may differ from that of the file now. */
-export function recall({ cache, kept }: Shelf, name: string): Parsed | undefined {
-  const known = kept?.get(name)
-  if (known) return known
-  const bytes = cache?.read(name)
-  const record = bytes && unpackRecord(bytes)
-  if (!record) return undefined
-  const facts = record.facts as Pick<Parsed, 'digest' | 'format' | 'updatedAt' | 'notes' | 'chunks'>
-  const v4 = fromColumns(4, record.columns.slice(0, COLUMNS))
-  const v6 = fromColumns(6, record.columns.slice(COLUMNS))
+/** Facts of a parsed file besides its columns. */
+type Facts = Pick<Parsed, 'digest' | 'format' | 'updatedAt' | 'notes' | 'chunks'>
+
+/** The parsed file of a record. Throws for a record of other content. */
+function fromRecord({ facts, columns }: CachedRecord): Parsed {
+  const { digest, format, updatedAt, notes, chunks } = facts as Facts
+  const [v4, v6] = [fromColumns(4, columns.slice(0, COLUMNS)), fromColumns(6, columns.slice(COLUMNS))]
   const entries = { v4: v4.entries, v6: v6.entries }
-  return {
-    ...facts,
-    updatedAt: facts.updatedAt,
-    fresh: 0,
-    ...sumOf(facts.chunks),
-    v4: v4.ranges,
-    v6: v6.ranges,
-    entries,
-  }
+  const counted = (family: 'v4' | 'v6'): number => chunks.reduce((sum, chunk) => sum + chunk[family], 0)
+  const isSound =
+    columns.length === 2 * COLUMNS &&
+    [digest, format, ...notes].every((text) => typeof text === 'string') &&
+    counted('v4') === entries.v4.length &&
+    counted('v6') === entries.v6.length
+  if (!isSound) throw new RangeError('the record is not of a list file')
+  const ranges = { v4: v4.ranges, v6: v6.ranges }
+  return { digest, format, updatedAt, notes, chunks, fresh: 0, ...sumOf(chunks), ...ranges, entries }
 }
+
+/** The latest stored edition of a file; its digest may differ from that of the file now. */
+export const recall = ({ cache, kept }: Shelf, name: string): Parsed | undefined =>
+  kept?.get(name) ?? recallRecord(cache, name, fromRecord)

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import type { Meta } from '../../abi/generated.ts'
 import type { Paths } from '../../abi/paths.ts'
 import type { Cache } from '../../cache/cache.ts'
-import { packRecord, unpackRecord } from '../../cache/record.ts'
+import { type CachedRecord, packRecord, recallRecord } from '../../cache/record.ts'
 import type { Family, Ranges } from '../../model/address.ts'
 import { packRanges, RANGE_COLUMNS, unpackRanges } from '../../model/columns.ts'
 import type { List } from '../../model/state.ts'
@@ -20,6 +20,7 @@ import {
   type Sections,
   withRings,
 } from '../../tables/layout/layout.ts'
+import { LINE_WORDS } from '../../tables/lines/lines.ts'
 import type { RecordedServices } from '../../tables/services/decode.ts'
 import type { RouteCache } from './next-hops.ts'
 
@@ -76,7 +77,8 @@ export function keepImage(
   cache.write(nameOf(paths, image.meta), packRecord(outlines, [image.header, ...columns]))
 }
 
-function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<string, List> {
+/** Throws RangeError for columns of other lists. */
+function listsFrom(outlines: readonly Outline[], columns: readonly Uint32Array[]): Map<string, List> {
   let next = 0
   const ranges = (family: Family): Ranges => {
     next += RANGE_COLUMNS
@@ -85,6 +87,7 @@ function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<st
   const lists = outlines.map(({ kind, name, scopes }): List => {
     return { kind, name, sets: scopes.map((scope) => ({ scope, addresses: { v4: ranges(4), v6: ranges(6) } })) }
   })
+  if (next !== columns.length) throw new RangeError('the record has columns of no list')
   return new Map(lists.map((list) => [list.name, list]))
 }
 
@@ -92,21 +95,25 @@ function listsFrom(outlines: readonly Outline[], columns: Uint32Array[]): Map<st
 export const imageInProcess = ({ kept }: Memory, header: Uint32Array): KeptImage | undefined =>
   kept?.last && imageKey(kept.last.image.header) === imageKey(header) ? kept.last : undefined
 
+/** The image of a record. Throws for a record of other content. */
+function imageFrom({ facts, columns: all }: CachedRecord): KeptImage {
+  const [header, ...columns] = all as readonly [Uint32Array, ...Uint32Array[]]
+  const said = readHeader(header)
+  const sections = Object.fromEntries(STORED.map((name, i) => [name, columns[i]])) as Omit<Sections, 'RINGS'>
+  const isSound = STORED.every((name) => sections[name].length === said.directory[name].lines * LINE_WORDS)
+  if (!isSound) throw new RangeError('the record is not of an image')
+  const lines = Math.max(...SECTION_NAMES.map((name) => said.directory[name].first + said.directory[name].lines))
+  const whole = withRings(sections, () => ringsFrom(said, sections))
+  const image: Image = { ...said, header, sections: whole, lines }
+  return { image, lists: listsFrom(facts as Outline[], columns.slice(STORED.length)), services: undefined }
+}
+
 /** The image with this header, if it is in the cache. */
 export function imageInCache(
   { cache }: Memory,
   paths: Pick<Paths, 'instance'>,
   header: Uint32Array,
 ): KeptImage | undefined {
-  const bytes = cache?.read(nameOf(paths, readHeader(header).meta))
-  const record = bytes && unpackRecord(bytes)
-  if (!record) return undefined
-  const [stored, ...columns] = record.columns as [Uint32Array, ...Uint32Array[]]
-  if (imageKey(stored) !== imageKey(header)) return undefined
-  const found = Object.fromEntries(STORED.map((name, i) => [name, columns[i]])) as Omit<Sections, 'RINGS'>
-  const said = readHeader(stored)
-  const lines = Math.max(...SECTION_NAMES.map((name) => said.directory[name].first + said.directory[name].lines))
-  const sections = withRings(found, () => ringsFrom(said, found))
-  const image: Image = { ...said, header: stored, sections, lines }
-  return { image, lists: listsFrom(record.facts as Outline[], columns.slice(STORED.length)), services: undefined }
+  const found = recallRecord(cache, nameOf(paths, readHeader(header).meta), imageFrom)
+  return found && imageKey(found.image.header) === imageKey(header) ? found : undefined
 }
