@@ -1,11 +1,12 @@
 // A config and the files it includes. Each file is read, parsed and checked separately, so that every place is exact.
 
 import { dirname, isAbsolute, join } from 'node:path'
+import type { Location } from '../diagnostics.ts'
 import { expand, isPattern } from './feed/glob.ts'
 import { validate } from './generated/validate.js'
 import { type KnownServices, type PlacedService, parseServices } from './services/service-texts.ts'
 import { fileNumber } from './text/file-number.ts'
-import { parse } from './text/parse.ts'
+import { type EmptyAdvice, parse } from './text/parse.ts'
 import { type Part, soundFields } from './text/part.ts'
 import { nested, type Report } from './text/report.ts'
 import { reportSchemaErrors } from './text/schema-errors.ts'
@@ -14,6 +15,7 @@ import {
   CONFIG_LIMIT,
   checkText,
   createSource,
+  identityOf,
   isUnusable,
   markLength,
   type Reads,
@@ -53,10 +55,15 @@ interface Parsed {
   readonly services: readonly PlacedService[] | undefined
 }
 
-function parseFile(source: Source, report: Report, known: KnownServices | undefined): Parsed | undefined {
+function parseFile(
+  source: Source,
+  report: Report,
+  known: KnownServices | undefined,
+  empty?: EmptyAdvice,
+): Parsed | undefined {
   const parsed = source.text.length < SHORT ? undefined : parseServices(source, known)
   if (parsed !== undefined) return parsed
-  const root = parse(source, report)
+  const root = parse(source, report, empty)
   return root && { root, services: undefined }
 }
 
@@ -87,16 +94,27 @@ function completed(root: Placed): unknown {
   return { version: 1, include: [], ...Object.fromEntries(own) }
 }
 
-function readIncluded(path: string, bytes: Buffer, report: Report, known?: KnownServices): ConfigFile | undefined {
+/** The keys of an included file, as a hint lists them. */
+const KEYS = `${ANYWHERE.slice(1, -1).join(', ')} and ${ANYWHERE.at(-1)}`
+
+/** `at`: the place in the top file that names it. */
+function readIncluded(
+  path: string,
+  at: Location,
+  bytes: Buffer,
+  report: Report,
+  known?: KnownServices,
+): ConfigFile | undefined {
   const source = createSource(path, bytes.toString('utf8', markLength(bytes)))
-  const parsed = parseFile(source, nested(report), known)
+  const empty = { at, hint: `an included file has some of the keys ${KEYS}; remove it from \`include\` if it has none` }
+  const parsed = parseFile(source, nested(report), known, empty)
   if (parsed === undefined) return undefined
   const { root } = parsed
   for (const key of topOnly()) {
-    const at = root.fields?.get(key)?.key
-    if (at === undefined) continue
-    const hint = `an included file may have ${ANYWHERE.slice(1, -1).join(', ')} and ${ANYWHERE.at(-1)}`
-    report.error('E010', source.locate(at.from, at.to), `${quote(key)} is allowed in the top file only`, hint)
+    const written = root.fields?.get(key)?.key
+    if (written === undefined) continue
+    const place = source.locate(written.from, written.to)
+    report.error('E010', place, `${quote(key)} is allowed in the top file only`, `an included file may have ${KEYS}`)
   }
   return partOf(source, parsed, check(root, completed(root), source, report))
 }
@@ -111,8 +129,9 @@ function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonl
   if (paths.length === 0) {
     report.error('E001', at, `no file matches ${path}`, 'a relative path starts at the directory of the config file')
   }
+  const own = identityOf(source.path)
   return paths.filter((found) => {
-    if (join(found) !== join(source.path)) return true
+    if (own === undefined || identityOf(found) !== own) return true
     report.error(
       'E013',
       at,
@@ -124,27 +143,38 @@ function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonl
 }
 
 /**
- * The files that the top file includes, each once, sorted by name within an element of `include`.
+ * The files that the top file includes, each once under whatever names, sorted by name within an element of `include`.
  *
  * @param reads gets the paths of included files
  * @param known as for parseServices
  */
 export function readIncludes(top: Part, reads: Reads, report: Report, known?: KnownServices): readonly ConfigFile[] {
-  const { files } = reads
+  const { files, digests } = reads
+  /** Paths of the files read so far, by their identity. */
+  const firsts = new Map<string, string>()
   const items = top.root.fields?.get('include')?.items ?? []
+  const read = (path: string, at: Location): readonly ConfigFile[] => {
+    if (fileNumber(files, path) >= 0) return []
+    files.push(path)
+    const identity = identityOf(path)
+    const first = identity && firsts.get(identity)
+    if (first !== undefined) {
+      const digest = digests.get(first)
+      if (digest !== undefined) digests.set(path, digest)
+      return []
+    }
+    if (identity !== undefined) firsts.set(identity, path)
+    const bytes = readConfig(path, reads)
+    if (isUnusable(bytes)) {
+      report.error(bytes.code, bytes.at ?? at, bytes.message, bytes.hint)
+      return []
+    }
+    const found = readIncluded(path, at, bytes, report, known)
+    return found ? [found] : []
+  }
   return items
     .filter((_, index) => !top.wrong.has(`include/${index}`))
     .flatMap((item) =>
-      pathsOf(item, top, reads, report).flatMap((path) => {
-        if (fileNumber(files, path) >= 0) return []
-        files.push(path)
-        const bytes = readConfig(path, reads)
-        if (isUnusable(bytes)) {
-          const at = bytes.at ?? top.source.locate(item.from, item.to)
-          report.error(bytes.code, at, bytes.message, bytes.hint)
-          return []
-        }
-        return readIncluded(path, bytes, report, known) ?? []
-      }),
+      pathsOf(item, top, reads, report).flatMap((path) => read(path, top.source.locate(item.from, item.to))),
     )
 }

@@ -177,7 +177,10 @@ function explainSpan(text: string, dash: number): Explanation {
 
 /** Common mistakes and their hints. The first match wins. */
 const MISTAKES: readonly { readonly looks: RegExp; readonly hint: (text: string) => string }[] = [
-  { looks: /^$/, hint: () => 'write [] for an empty list' },
+  { looks: /^\s*$/, hint: () => 'write [] for an empty list' },
+  { looks: /\S\s*[\n\r]\s*\S/, hint: () => 'write one address, CIDR or range per entry: it has a line break' },
+  { looks: /^\s*[\n\r]|[\n\r]\s*$/, hint: (text) => `remove the line break: ${text.trim()}` },
+  { looks: /^\s*\t|\t\s*$/, hint: (text) => `remove the tab: ${text.trim()}` },
   { looks: /^\s|\s$/, hint: (text) => `remove the spaces: ${text.trim()}` },
   { looks: /\s*-\s/, hint: () => 'write a range without spaces: 192.0.2.10-192.0.2.19' },
   { looks: /[\s,;]/, hint: () => 'write one address, CIDR or range per entry' },

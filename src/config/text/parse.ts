@@ -1,11 +1,12 @@
 // Text → YAML 1.2 document → values with places. Treats warnings of the parser as errors too: it only warns about
 // `- !10.0.0.0/8`, which it reads as an empty text with a tag, and that would silently drop a line of the policy.
 
-import { Composer, type Document, Parser, type YAMLError, type YAMLParseError } from 'yaml'
+import { Composer, type CST, type Document, Parser, type YAMLError, type YAMLParseError } from 'yaml'
+import type { Location } from '../../diagnostics.ts'
 import { parseAddress, parsePrefix } from '../../model/text.ts'
 import type { Report } from './report.ts'
 import type { Source } from './source.ts'
-import { type Placed, placeDocument } from './tree.ts'
+import { MAX_DEPTH, type Placed, placeDocument, TOO_DEEP } from './tree.ts'
 
 /** Our message for an error of the parser, and a hint. */
 type Advice = readonly [message: string | undefined, hint: string | undefined]
@@ -72,27 +73,65 @@ function reportFirstOfEachLine(errors: readonly YAMLError[], source: Source, rep
   }
 }
 
-/** The first two documents; the second only serves to report that there is more than one. */
-function compose(text: string, report: Report): readonly Document[] {
+/** The values one level below a token. A key is no level of its own, unless it is a collection. */
+function insideOf(token: CST.Token): CST.Token[] {
+  if (token.type === 'document') return token.value ? [token.value] : []
+  if (!('items' in token)) return []
+  return token.items.flatMap(({ key, value }) => [...(key && 'items' in key ? [key] : []), ...(value ? [value] : [])])
+}
+
+/** Offset of the first value below the deepest level that a config may have. Does not recurse, unlike the composer. */
+function deepest(text: string): number | undefined {
+  let level: readonly CST.Token[] = [...new Parser().parse(text)]
+  // The documents are above level 0.
+  for (let depth = -1; depth <= MAX_DEPTH; depth++) level = level.flatMap(insideOf)
+  return level.length === 0 ? undefined : level.reduce((first, { offset }) => Math.min(first, offset), text.length)
+}
+
+function reportDeepest(source: Source, report: Report): void {
+  const from = deepest(source.text)
+  report.error('E005', from === undefined ? undefined : source.locate(from, from + 1), TOO_DEEP)
+}
+
+/**
+ * The first two documents; the second only serves to report that there is more than one. undefined after reporting that
+ * values nest too deeply: the library recurses, so thousands of levels overflow its stack. It catches most overflows
+ * itself, and reports them as an error of its own.
+ */
+function compose(source: Source, report: Report): readonly Document[] | undefined {
+  const { text } = source
   // tree.ts finds duplicate keys, because the library compares every key with every other.
   const composer = new Composer({ version: '1.2', strict: true, uniqueKeys: false, prettyErrors: false })
   const documents: Document[] = []
+  let isExhausted = false
   try {
     for (const document of composer.compose(new Parser().parse(text), true, text.length)) {
       documents.push(document)
+      isExhausted ||= document.errors.some(({ code }) => code === 'RESOURCE_EXHAUSTION')
       if (documents.length === 2) break
     }
   } catch (cause) {
-    // The library recurses, so a file with tens of thousands of levels overflows the stack.
     if (!(cause instanceof RangeError)) throw cause
-    report.error('E005', undefined, 'values nest too deeply')
+    isExhausted = true
   }
-  return documents
+  if (!isExhausted) return documents
+  reportDeepest(source, report)
+  return undefined
 }
 
+/** The advice for a file without content, and its place if another file names it. */
+export interface EmptyAdvice {
+  readonly at?: Location
+  readonly hint: string
+}
+
+const EMPTY_TOP: EmptyAdvice = { hint: 'start with `version: 1`; to remove everything, run `xdp destroy`' }
+
 /** The content of a YAML text; undefined after reporting an error. */
-export function parse(source: Source, report: Report): Placed | undefined {
-  const [document, second] = compose(source.text, report)
+export function parse(source: Source, report: Report, { at, hint }: EmptyAdvice = EMPTY_TOP): Placed | undefined {
+  const documents = compose(source, report)
+  if (documents === undefined) return undefined
+  const [document, second] = documents
   if (document === undefined) return undefined
   const complaints: readonly (YAMLParseError | YAMLError)[] = [...document.errors, ...document.warnings]
   reportFirstOfEachLine(complaints, source, report)
@@ -109,8 +148,7 @@ export function parse(source: Source, report: Report): Placed | undefined {
   if (report.failed) return undefined
   const root = placeDocument(document, source, report)
   if (root.value === null && !report.failed) {
-    const hint = 'start with `version: 1`; to remove everything, run `xdp destroy`'
-    report.error('E006', undefined, `${source.path} is empty`, hint)
+    report.error('E006', at, `${source.path} is empty`, hint)
   }
   return report.failed ? undefined : root
 }

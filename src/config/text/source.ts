@@ -135,6 +135,16 @@ export function unpack(path: string, bytes: Buffer, limit: number): Buffer | Unu
   }
 }
 
+/** Identifies a file under all of its names, links included; undefined if it does not exist. */
+export function identityOf(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path, { bigint: true })
+    return `${dev}:${ino}`
+  } catch {
+    return undefined
+  }
+}
+
 /** Whether a result of `readFile` or `checkText` is a reason and not the content. */
 export const isUnusable = (value: object): value is Unusable => 'code' in value && 'message' in value
 

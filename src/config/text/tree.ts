@@ -21,7 +21,9 @@ export interface Placed {
 }
 
 /** Deeper than any config needs; deeper files are attempts to overflow the stack. */
-const MAX_DEPTH = 32
+export const MAX_DEPTH = 32
+
+export const TOO_DEEP = `values nest deeper than ${MAX_DEPTH} levels`
 
 /** Values that aliases may add to a file: more than any config needs, too few to exhaust memory. */
 const MAX_ALIASED = 10_000
@@ -98,7 +100,7 @@ function place(node: Node | null, depth: number, walk: Walk): Placed {
   const { from, to } = rangeOf(node)
   if (depth > MAX_DEPTH) {
     if (depth === MAX_DEPTH + 1) {
-      walk.report.error('E005', walk.source.locate(from, to), `values nest deeper than ${MAX_DEPTH} levels`)
+      walk.report.error('E005', walk.source.locate(from, to), TOO_DEEP)
     }
     return { ...EMPTY, from, to }
   }

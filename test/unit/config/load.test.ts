@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, readdirSync, readFileSync, truncateSync } from 'node:fs'
+import { cpSync, linkSync, readdirSync, readFileSync, symlinkSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { findConfig, loadConfig } from '../../../src/config/load.ts'
@@ -261,11 +261,93 @@ describe('files', () => {
   })
 })
 
-test('endless nesting is an error, not a crash', async () => {
-  for (const depth of [40, 20_000]) {
-    const [first] = await errorsOf(join(writeFiles({ x: `a: ${'['.repeat(depth)}${']'.repeat(depth)}\n` }), 'x'))
-    expect(first?.code).toBe('E005')
+describe('endless nesting is an error with its place', () => {
+  const message = 'values nest deeper than 32 levels'
+  const DEEP: Readonly<Record<string, readonly [text: (depth: number) => string, column: number]>> = {
+    brackets: [(depth) => `a: ${'['.repeat(depth)}${']'.repeat(depth)}\n`, 36],
+    'brackets without an end': [(depth) => `a: ${'['.repeat(depth)}\n`, 36],
+    mappings: [(depth) => `a: ${'{b: '.repeat(depth)}${'}'.repeat(depth)}\n`, 132],
+    'lists in lists': [(depth) => `${'- '.repeat(depth)}x\n`, 67],
   }
+  test.each(Object.entries(DEEP))('of %s', async (name, [text, column]) => {
+    const isOpen = name.endsWith('without an end')
+    for (const depth of isOpen ? [5000] : [40, 1000, 5000, 20_000]) {
+      const errors = await errorsOf(join(writeFiles({ x: text(depth) }), 'x'))
+      expect(errors).toMatchObject([{ code: 'E005', message, at: { line: 1, column } }])
+    }
+  })
+})
+
+describe('include', () => {
+  const places = async (files: Readonly<Record<string, string>>, link: (directory: string) => void) => {
+    const directory = writeFiles(files)
+    link(directory)
+    const errors = await errorsOf(join(directory, 'xdp.yaml'))
+    return errors.map(({ code, at, hint }) => [code, at?.file.replace(`${directory}/`, ''), at?.line, hint])
+  }
+  const HINT = 'keep included files in a separate directory, such as conf.d/'
+  const LOOPS: Readonly<Record<string, (directory: string) => void>> = {
+    'a symbolic link': (directory) => symlinkSync('xdp.yaml', join(directory, 'other.yaml')),
+    'a link to a link': (directory) => {
+      symlinkSync(join(directory, 'xdp.yaml'), join(directory, 'between.yaml'))
+      symlinkSync('between.yaml', join(directory, 'other.yaml'))
+    },
+    'a hard link': (directory) => linkSync(join(directory, 'xdp.yaml'), join(directory, 'other.yaml')),
+  }
+  test.each(Object.entries(LOOPS))('of the file itself, through %s, is one error', async (_, link) => {
+    const text = `${HEAD}include: [other.yaml]\nblocklist: [{ name: a, cidr: 192.0.2.1 }]\n`
+    expect(await places({ 'xdp.yaml': text }, link)).toEqual([['E013', 'xdp.yaml', 3, HINT]])
+  })
+
+  test('of the file itself, through a link to its directory, is one error', async () => {
+    const text = `${HEAD}include: ["./conf.d/../xdp.yaml", here/xdp.yaml, "here/x*.yaml"]\n`
+    const link = (directory: string): void => symlinkSync('.', join(directory, 'here'))
+    expect(await places({ 'xdp.yaml': text, 'conf.d/x': '' }, link)).toEqual(
+      Array.from({ length: 3 }, () => ['E013', 'xdp.yaml', 3, HINT]),
+    )
+  })
+
+  test('reads a file once, whatever names it has', async () => {
+    const directory = writeFiles({
+      'xdp.yaml': `${HEAD}include: [a.yaml, ./a.yaml, conf.d/*.yaml]\n`,
+      'a.yaml': 'blocklist: [{ name: a, cidr: 192.0.2.1 }]\npolicy: { default: drop }\n',
+      'conf.d/x': '',
+    })
+    symlinkSync('../a.yaml', join(directory, 'conf.d/b.yaml'))
+    const reads = newReads()
+    const { desired } = await loadConfig(join(directory, 'xdp.yaml'), { reads })
+    expect([...desired.state.lists.keys()]).toEqual(['a'])
+    // A daemon watches every name.
+    expect(reads.files.map((path) => path.replace(`${directory}/`, ''))).toEqual([
+      'xdp.yaml',
+      'a.yaml',
+      'conf.d/b.yaml',
+    ])
+    expect(new Set(reads.files.slice(1).map((path) => reads.digests.get(path))).size).toBe(1)
+  })
+
+  test('of an empty file is an error at its place in the top file', async () => {
+    const text = `${HEAD}include: [a.yaml]\n`
+    const hint = expect.stringContaining('remove it from `include`')
+    expect(await places({ 'xdp.yaml': text, 'a.yaml': '# nothing\n' }, () => undefined)).toEqual([
+      ['E006', 'xdp.yaml', 3, hint],
+    ])
+  })
+})
+
+describe('hints about blanks in an address', () => {
+  const HINTS: Readonly<Record<string, string>> = {
+    '1.2.3.4\\n': 'remove the line break: 1.2.3.4',
+    '\\r\\n1.2.3.4': 'remove the line break: 1.2.3.4',
+    '1.2.3.4\\t': 'remove the tab: 1.2.3.4',
+    ' 1.2.3.0/24 ': 'remove the spaces: 1.2.3.0/24',
+    '1.2.3.4\\n1.2.3.5': 'write one address, CIDR or range per entry: it has a line break',
+    '\\n': 'write [] for an empty list',
+  }
+  test.each(Object.entries(HINTS))('%s', async (written, hint) => {
+    const text = `${HEAD}blocklist: ["${written}"]\n`
+    expect(await errorsOf(join(writeFiles({ x: text }), 'x'))).toMatchObject([{ code: 'E020', hint }])
+  })
 })
 
 test('findConfig returns the given path, and else names both default paths in its error', () => {
