@@ -92,6 +92,7 @@ export const CODES = {
   E116: { name: 'not-applied', exit: EXIT.failed },
   E117: { name: 'bans-full', exit: EXIT.unavailable },
   E118: { name: 'watched', exit: EXIT.locked },
+  E119: { name: 'pin-missing', exit: EXIT.failed },
   E130: { name: 'tool-hung', exit: EXIT.failed },
   E131: { name: 'tool-answer', exit: EXIT.unavailable },
   E132: { name: 'insecure-file', exit: EXIT.notPermitted },

@@ -31,15 +31,34 @@ export function bad(at: string | undefined, wanted: string, value: unknown): nev
   throw new BadAnswer(`${at ? `at ${at.replace(/^\./, '')} ` : ''}it has ${shown(value)}, not ${wanted}`)
 }
 
-const isWhole = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+const isWhole = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value)
 
-/** A whole number from 0. */
-export const whole: Shape<number> = (value, at) => (isWhole(value) ? value : bad(at, 'a whole number', value))
+/** A whole number within bounds, both included: the kernel has no larger ones there. */
+export const between =
+  (first: number, last: number): Shape<number> =>
+  (value, at) =>
+    isWhole(value) && value >= first && value <= last
+      ? value
+      : bad(at, `a whole number from ${first} to ${last}`, value)
 
-/** A whole number, or its digits as text: bpftool prints some sizes so. */
+/** An unsigned number of 32 bits. */
+export const word = between(0, 0xffff_ffff)
+
+/** The id of a program or map: unsigned 32 bits, never 0 (bpf_prog_alloc_id and bpf_map_alloc_id in kernel/bpf). */
+export const id = between(1, 0xffff_ffff)
+
+/** The number of an interface: a positive `int` (dev_index_reserve in net/core/dev.c). */
+export const ifindex = between(1, 0x7fff_ffff)
+
+/** Unix time in seconds that a Date can represent (ECMA-262). */
+const seconds = between(0, 8_640_000_000_000)
+
+/** Kernel memory in bytes: the kernel's half of an address space of 48 bits. */
+const memory = between(0, 2 ** 47)
+
+/** A size in bytes, or its digits as text: bpftool prints some so. */
 export const size: Shape<number> = (value, at) =>
-  typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : whole(value, at)
+  memory(typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value, at)
 
 export const text: Shape<string> = (value, at) => (typeof value === 'string' ? value : bad(at, 'a text', value))
 
@@ -99,16 +118,24 @@ export const entriesOf = (keySize: number, valueSize: number) =>
   list(record({ key: bytes(keySize), value: bytes(valueSize) }))
 
 /** The answer of `prog run`. */
-export const ran = record({ retval: whole })
+export const ran = record({ retval: word })
 
 /** The answer of `prog show`. */
 export const shownProgram = record({
-  id: whole,
+  id,
+  name: optional(text),
   tag: optional(text),
   bytes_memlock: optional(size),
-  loaded_at: optional(whole),
+  loaded_at: optional(seconds),
   jited: optional(flag),
+  map_ids: optional(list(id)),
 })
 
+/** Most lines of a policy: 4 GiB, several times those of the longest lists. */
+const MOST_LINES = 2 ** 26
+
+/** The answer of `map show` about a policy. */
+export const shownPolicy = record({ id, max_entries: between(1, MOST_LINES), bytes_memlock: optional(size) })
+
 /** The answer of `map show`. */
-export const shownMap = record({ max_entries: whole, bytes_memlock: optional(size) })
+export const shownMap = record({ id, name: optional(text), max_entries: word, bytes_memlock: optional(size) })

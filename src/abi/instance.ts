@@ -10,6 +10,15 @@ export interface OwnMapFacts {
   readonly memory: number
 }
 
+/** An object of a generation that is not pinned but still in the kernel, which knows it by its id. */
+export interface LostPin {
+  readonly object: 'map' | 'prog'
+  readonly name: string
+  readonly id: number
+  /** Where it was pinned. */
+  readonly pin: string
+}
+
 export interface Generation {
   readonly number: number
   /** ABI version of its image; a generation of another version is not decoded further. */
@@ -26,16 +35,18 @@ export interface Generation {
   readonly memory: number
   /** Names of programs whose pins are missing. */
   readonly unpinned: ReadonlySet<string>
-  /** Pinned maps beside the policy, by name: all of them, unless something removed a pin. */
+  /** Objects that the filter, still attached, keeps in the kernel although their pins were removed. */
+  readonly lost: readonly LostPin[]
+  /** Maps beside the policy, by name: all of them, unless something removed a pin and no program keeps the map. */
   readonly ownMaps: ReadonlyMap<string, OwnMapFacts>
   /** Whether a killed apply left its programs that carry counters over. */
   readonly hasCarry: boolean
 }
 
 export interface Instance {
-  /** Complete generations by number, ascending. */
+  /** By number, ascending: complete generations, and those in force without all of their pins. */
   readonly generations: readonly Generation[]
-  /** Generation directories in which a pin is missing: an interrupted apply. */
+  /** Other generation directories, in which pins are missing: an interrupted apply. */
   readonly incomplete: readonly number[]
   /** Other names in the instance directory, e.g. shared maps of another ABI version. */
   readonly others: readonly string[]

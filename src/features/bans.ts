@@ -7,11 +7,10 @@ import { type BanState, banCodec, banKeyCodec, banStateCodec, BANS as CAPACITY }
 import { arrayMap, NO_PREALLOC, type Paths } from '../abi/paths.ts'
 import { type Feature, gauges, type Readable } from './feature.ts'
 
-/** Number of bans in force, capacity, and bytes of kernel memory of their map. */
+/** Number of bans in force, and the capacity of their map. */
 export interface BanCount {
   readonly live: number
   readonly capacity: number
-  readonly memory: number
 }
 
 /** Facts that every observation reads. */
@@ -71,8 +70,7 @@ function countPart(paths: Paths, generation: number): Part<BanCount> {
   return {
     commands: [...state.commands, bpftool('map', 'show', 'pinned', paths.sharedMap(maps.bans))],
     finish: (outputs) => {
-      const { max_entries, bytes_memlock = 0 } = shownMap(outputs[2])
-      return { live: state.finish(outputs).live, capacity: max_entries, memory: bytes_memlock }
+      return { live: state.finish(outputs).live, capacity: shownMap(outputs[2]).max_entries }
     },
   }
 }

@@ -1,6 +1,7 @@
 // Steps: the actions of an apply on the kernel, as data. `lower` makes the list from a plan; src/kernel/execute runs,
 // undoes and prints it, each in one loop over the list (building.ts and switching.ts there have a row for every kind).
 
+import type { LostPin } from '../abi/instance.ts'
 import type { ObjectFile, ProgramParts } from '../abi/object.ts'
 import type { Probe } from '../abi/packet.ts'
 import type { MapShape } from '../abi/paths.ts'
@@ -66,6 +67,8 @@ interface Kinds {
   /** The directory of a new generation; `isStaged`: it exists, with maps and programs. */
   'make-generation': { readonly path: string; readonly isStaged: boolean }
   'make-map': { readonly pin: string; readonly shape: MapShape }
+  /** Pins an object of a live generation again, by its id, where another process removed the pin. */
+  'pin-again': LostPin
   /** Pins a map of the previous generation in the new one too, with its content. */
   'hand-on-map': { readonly from: string; readonly to: string }
   /** Makes the copy of an object that is loaded: without the parts that the policy does not need. */
@@ -92,6 +95,8 @@ interface Kinds {
   /** Reads the id of a pinned program. */
   identify: { readonly program: string }
   unpin: { readonly path: string }
+  /** Fails if one of these pins does not exist, whatever bpftool answered. */
+  'prove-pins': { readonly pins: readonly string[] }
   'load-carry': { readonly object: string; readonly directory: string; readonly carrying: readonly Carrying[] }
   carry: { readonly directory: string; readonly carrying: readonly Carrying[] }
   /** Pins a foreign program, so that a rollback can restore it. */
@@ -119,7 +124,7 @@ interface Kinds {
     readonly interfaces: readonly string[]
     readonly probes: readonly Probe[]
   }
-  /** Marks the new generation as the live one; the next apply rebuilds what an interrupted one left unmarked. */
+  /** Marks the new generation as the live one, and reads that back; the next apply rebuilds what an interrupted one left unmarked. */
   commit: { readonly policy: string; readonly meta: Uint8Array }
   /** Like write-health, and locks out writers of older generations. */
   'claim-health': { readonly generation: number; readonly program: string; readonly bytes: HealthBytes }

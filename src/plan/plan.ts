@@ -9,7 +9,7 @@ import { diff } from './diff.ts'
 import { PLAIN_TERMS, settle, type Terms } from './feeds.ts'
 import { deadlinesOf, leavingOf } from './leaving.ts'
 import { withNextHops } from './next-hops.ts'
-import { order } from './order.ts'
+import { order } from './reading-order.ts'
 import { assignSlots } from './slots.ts'
 import { warn } from './warn.ts'
 

@@ -42,6 +42,8 @@ export interface FakeLink {
 type Mode = 'xdpdrv' | 'xdpgeneric' | 'xdpoffload'
 /** linux/if_link.h XDP_ATTACHED_* */
 const MODE_NUMBERS: Readonly<Record<Mode, number>> = { xdpdrv: 1, xdpgeneric: 2, xdpoffload: 3 }
+/** As `bpftool net show` prints them. */
+const SHOWN_MODES: Readonly<Record<Mode, string>> = { xdpdrv: 'driver', xdpgeneric: 'generic', xdpoffload: 'offload' }
 
 /** An errno of the kernel, with its words. */
 class Refusal extends Error {
@@ -81,6 +83,10 @@ export class FakeKernel {
   before: (line: string, number: number) => void = () => undefined
   /** Called after each command that took effect. */
   after: () => void = () => undefined
+  /** Whether bpftool only claims to run a command. */
+  lies: (line: string) => boolean = () => false
+  /** Foreign programs that their owners keep, attached or not. */
+  readonly held: FakeProgram[] = []
   /** Whether lines reach a map damaged. */
   damagesLines = false
   /** Commands so far. */
@@ -105,6 +111,13 @@ export class FakeKernel {
     const program: FakeProgram = { id: this.#next++, name: 'foreign', label: `foreign on ${device}`, maps: new Map() }
     this.links.get(device)?.programs.push({ mode, program })
     return program.id
+  }
+
+  /** Replaces the programs of an interface by a foreign one, whose owner keeps it. */
+  steal(device: string): void {
+    this.links.get(device)?.programs.splice(0)
+    this.addForeign(device)
+    this.held.push(...(this.links.get(device)?.programs.map(({ program }) => program) ?? []))
   }
 
   expect(probes: readonly Probe[]): void {
@@ -248,6 +261,7 @@ export class FakeKernel {
   #command(words: readonly string[]): unknown {
     const line = words.join(' ')
     this.before(line, this.count++)
+    if (this.lies(line)) return null
     const output = this.#perform(words)
     this.journal.push(line)
     this.after()
@@ -272,19 +286,19 @@ export class FakeKernel {
         return undefined
       }
       case 'map pin':
-        return this.#pin(rest[2] as string, this.map(rest[1] as string))
+        return this.#pin(rest[2] as string, this.#named(rest))
       case 'map show': {
-        const { id, name, entries } = this.map(value('pinned'))
+        const { id, name, entries } = this.#named(rest)
         return { id, name, max_entries: entries, bytes_memlock: entries }
       }
       case 'map dump': {
-        const { entries, valueSize, values } = this.map(value('pinned'))
+        const { entries, valueSize, values } = this.#named(rest)
         return Array.from({ length: entries }, (_, key) =>
           this.#entry(key, values.get(key) ?? new Uint8Array(valueSize)),
         )
       }
       case 'map lookup': {
-        const { values, valueSize } = this.map(value('pinned'))
+        const { values, valueSize } = this.#named(rest)
         const key = keyOf(rest.slice(rest.indexOf('key') + 1))
         return this.#entry(key, values.get(key) ?? new Uint8Array(valueSize))
       }
@@ -295,25 +309,48 @@ export class FakeKernel {
       case 'prog loadall':
         return this.#load(rest[0] as string, rest[1] as string, rest.slice(2))
       case 'prog show': {
-        if (rest[0] === 'id') return { id: Number(rest[1]), name: 'foreign', tag: 'fake', loaded_at: 1 }
-        const { id, name } = this.#program(value('pinned'))
-        return { id, name, tag: 'fake' }
+        const { id, name, maps } = rest[0] === 'id' ? this.#attached(Number(rest[1])) : this.#program(value('pinned'))
+        return { id, name, tag: 'fake', loaded_at: 1, map_ids: [...new Set([...maps.values()].map((map) => map.id))] }
       }
-      case 'prog pin': {
-        const programs = [...this.links.values()].flatMap((link) => link.programs.map(({ program }) => program))
-        const found = programs.find(({ id }) => `${id}` === rest[1])
-        if (!found) throw new Refusal(ENOENT, 'get by id: No such file or directory')
-        return this.#pin(rest[2] as string, found)
-      }
+      case 'prog pin':
+        return this.#pin(rest[2] as string, this.#attached(Number(rest[1])))
       case 'prog run':
         return { retval: this.#run(this.#program(value('pinned')), rest), duration: 1 }
-      case 'net attach':
-        return this.#attach(rest[0] as Mode, this.#program(value('pinned')), value('dev'), rest.includes('overwrite'))
+      case 'net show': {
+        const programs = this.links.get(value('dev'))?.programs ?? []
+        return [{ xdp: programs.map(({ mode, program }) => ({ mode: SHOWN_MODES[mode], id: program.id })), tc: [] }]
+      }
+      case 'net attach': {
+        const program = rest[1] === 'id' ? this.#known(Number(rest[2])) : this.#program(value('pinned'))
+        return this.#attach(rest[0] as Mode, program, value('dev'), rest.includes('overwrite'))
+      }
       case 'net detach':
         return this.#detach(rest[0] as Mode, value('dev'))
       default:
         throw new Error(`the fake kernel does not know ${words.join(' ')}`)
     }
+  }
+
+  /** A program by its id: on an interface, or replaced there but kept by its owner. */
+  #known(id: number): FakeProgram {
+    return this.held.find((program) => program.id === id) ?? this.#attached(id)
+  }
+
+  #attached(id: number): FakeProgram {
+    const programs = [...this.links.values()].flatMap((link) => link.programs.map(({ program }) => program))
+    const found = programs.find((program) => program.id === id)
+    if (!found) throw new Refusal(ENOENT, 'get by id: No such file or directory')
+    return found
+  }
+
+  /** A map by its pin, or by its id while a program on an interface uses it. */
+  #named(words: readonly string[]): FakeMap {
+    if (words[0] !== 'id') return this.map(words[1] as string)
+    const programs = [...this.links.values()].flatMap((link) => link.programs.map(({ program }) => program))
+    const maps = programs.flatMap((program) => [...program.maps.values()])
+    const found = maps.find((map) => `${map.id}` === words[1])
+    if (!found) throw new Refusal(ENOENT, 'get map by id: No such file or directory')
+    return found
   }
 
   #entry = (key: number, bytes: Uint8Array) => ({

@@ -1,6 +1,6 @@
 // The interfaces to check, with facts from ip and ethtool. A "card" is an interface with these facts.
 
-import { anything, list, optional, record, type ShapeOf, text, whole } from '../../abi/answer.ts'
+import { anything, list, optional, record, type ShapeOf, text, word } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
 import { type Hardware, readHardware, UNKNOWN_HARDWARE } from '../host/ethtool.ts'
@@ -37,8 +37,8 @@ const details = record({
   ifname: text,
   flags: list(text),
   link: optional(text),
-  num_tx_queues: optional(whole),
-  num_rx_queues: optional(whole),
+  num_tx_queues: optional(word),
+  num_rx_queues: optional(word),
   linkinfo: optional(record({ info_data: optional(record({ type: optional(anything), mode: optional(anything) })) })),
 })
 

@@ -1,11 +1,17 @@
 // Attaches, replaces and detaches the program of one interface, and restores the previous one.
+//
+// The kernel can refuse to replace another program than an expected one (XDP_FLAGS_REPLACE), but bpftool cannot ask for
+// that. So the interface is read once more just before, and the bpftool process that replaces a program prints what is
+// there first: a program that came in the microseconds between is found, and attached again if it still exists.
 
+import { id, list, optional, record, text } from '../../abi/answer.ts'
 import { bpftool, type Command, commandLine, updateCommand } from '../../abi/command.ts'
 import { fail } from '../../diagnostics.ts'
 import type { Attaching, Expected, StepOf } from '../../features/step.ts'
 import type { AttachMode } from '../../model/state.ts'
 import { type RawLink, readLinks } from '../host/links.ts'
 import { explainAttachFailure, explainHeld, refusesMode } from '../host/modes.ts'
+import { understand } from '../tools/answer.ts'
 import { DIRECTLY, runBatch, runBpftool } from '../tools/bpftool.ts'
 import { CommandError } from '../tools/spawn.ts'
 import type { Run } from './kind.ts'
@@ -22,6 +28,8 @@ const attachCommand = (mode: AttachMode, pinned: string, device: string, overwri
 
 export const detachCommand = (mode: AttachMode, device: string): Command =>
   bpftool('net', 'detach', ATTACH_TYPES[mode], 'dev', device)
+
+const showCommand = (device: string): Command => bpftool('net', 'show', 'dev', device)
 
 export const replaceCommand = ({ mode, program, interface: name }: StepOf<'replace'>): Command =>
   attachCommand(mode, program, name, true)
@@ -46,27 +54,85 @@ export const attachLines = ({ interface: name, detachFirst, modes, program, over
 /** Attaches in the first mode that the kernel accepts, and corrects the record if that is not the preferred one. */
 export async function attach(step: Attach): Promise<void> {
   const { modes, records } = step
+  expectAsObserved([step], await readLinks())
   const mode = await attachInOneMode(step)
   const record = records[mode]
   if (mode !== modes[0] && record) await runBatch([updateCommand(record.map, record.key, record.value)])
 }
 
+/** Programs on an interface as `bpftool net show` prints them. */
+const shownOn = list(
+  record({
+    xdp: list(
+      record({
+        mode: optional(text),
+        id: optional(id),
+        multi_attachments: optional(list(record({ mode: optional(text), id }))),
+      }),
+    ),
+  }),
+)
+
+/** Modes in the words of `bpftool net show`. */
+const SHOWN_MODES: Readonly<Record<string, AttachMode>> = { driver: 'native', generic: 'generic', offload: 'offload' }
+
 /**
- * Attaches in one mode. The kernel refuses a program in native mode beside one in generic mode (dev_xdp_attach in
- * net/core/dev.c), so the old one must go first. One process detaches it, attaches ours, and attaches the old one again if
- * that fails: the gap is as short as it can be, and ends even if this process is killed in it.
+ * Puts programs back that another process attached between our last look and the attach in `mode`, and throws E206 if
+ * there are any. `output`: what bpftool printed just before the attach.
  */
-async function attachIn(mode: AttachMode, step: Attach): Promise<void> {
+async function requireNoOther(
+  { interface: name, present }: Expected,
+  mode: AttachMode,
+  output: unknown,
+): Promise<void> {
+  const shown = await understand('bpftool', `bpftool net show dev ${name}`, () => shownOn(output))
+  const programs = shown.flatMap(({ xdp }) =>
+    xdp.flatMap(({ multi_attachments: all, ...one }) => [...(all ?? []), one]),
+  )
+  const others = programs.flatMap(({ id: number, mode: word = '' }) =>
+    number === undefined || present.includes(number) ? [] : [{ id: number, mode: SHOWN_MODES[word] ?? mode }],
+  )
+  if (others.length === 0) return
+  const ours = others.some((one) => one.mode !== mode) ? [detachCommand(mode, name)] : []
+  const again = others.map((one) =>
+    bpftool('net', 'attach', ATTACH_TYPES[one.mode], 'id', `${one.id}`, 'dev', name, 'overwrite'),
+  )
+  const end = await runBatch([...ours, ...again]).then(
+    () => 'it is attached again',
+    (error: unknown) => `it was replaced, and could not be attached again: ${messageOf(error)}`,
+  )
+  const ids = others.map((one) => one.id).join(' and ')
+  throw fail('E206', `another process attached program ${ids} to ${name} during the apply: ${end}`, 'run it again')
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+
+/**
+ * Runs the commands that attach in one mode, in one process. The kernel refuses a program in native mode beside one in
+ * generic mode (dev_xdp_attach in net/core/dev.c), so the old one must go first. One process detaches it, attaches ours,
+ * and attaches the old one again if that fails: the gap is as short as it can be, and ends even if this process is killed
+ * in it.
+ */
+async function attachIn(mode: AttachMode, step: Attaching & Pick<Attach, 'detachFirst' | 'overwrite'>): Promise<void> {
   const { interface: name, detachFirst, program, overwrite, previous } = step
   const command = attachCommand(mode, program, name, overwrite === mode)
-  const batch = [...detachFirst.map((one) => detachCommand(one, name)), command]
+  const batch = [showCommand(name), ...detachFirst.map((one) => detachCommand(one, name)), command]
   const guard = detachFirst.length === 0 ? undefined : previous
-  await runBatch(batch, DIRECTLY, guard && attachCommand(guard.mode, guard.pinned, name, false))
+  const [shown] = await runBatch(batch, DIRECTLY, guard && attachCommand(guard.mode, guard.pinned, name, false))
+  await requireNoOther(step, mode, shown)
+}
+
+/** Replaces the program of an interface in its mode, if it is still the observed one. */
+export async function replace(step: StepOf<'replace'>): Promise<void> {
+  expectAsObserved([step], await readLinks())
+  await attachIn(step.mode, { ...step, detachFirst: [], overwrite: step.mode }).catch((error: unknown) => {
+    throw explainHeld(error, step.interface)
+  })
 }
 
 /** Whether a mode was refused, and not the detach before it. */
 const refused = (error: unknown, { detachFirst }: Attach): error is CommandError =>
-  error instanceof CommandError && refusesMode(error) && (error.position ?? 0) >= detachFirst.length
+  error instanceof CommandError && refusesMode(error) && (error.position ?? 0) > detachFirst.length
 
 /** Throws E102 with the kernel's messages if it accepts no mode. */
 async function attachInOneMode(step: Attach): Promise<AttachMode> {

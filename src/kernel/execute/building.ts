@@ -1,7 +1,7 @@
 // Steps that build a generation beside the live one: its maps and programs, its tables, and the verification of both by
 // digests and probes, before it gets any packet.
 
-import { rmdir, writeFile } from 'node:fs/promises'
+import { lstat, rmdir, writeFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { basename, dirname } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
@@ -15,7 +15,7 @@ import { damagedSections, type Extent, lineCount, linesOf } from '../../tables/l
 import { type Image, SECTION_NAMES } from '../../tables/layout/layout.ts'
 import type { LineDigest } from '../../tables/lines/line-digest.ts'
 import { probePart, requireVerdicts } from '../live/probe.ts'
-import { joinParts } from '../tools/bpftool.ts'
+import { joinParts, runBatch } from '../tools/bpftool.ts'
 import { withParts } from '../tools/object.ts'
 import { makeDirectory, removePins } from '../tools/pins.ts'
 import { CommandError } from '../tools/spawn.ts'
@@ -36,6 +36,8 @@ async function removeEmpty(...directories: readonly string[]): Promise<void> {
 const makeCommand = ({ pin, shape }: StepOf<'make-map'>) => bpftool('map', 'create', pin, ...mapWords(shape))
 const handOnCommand = ({ from, to }: StepOf<'hand-on-map'>) => bpftool('map', 'pin', 'pinned', from, to)
 
+const pinCommand = ({ object, id, pin }: StepOf<'pin-again'>) => bpftool(object, 'pin', 'id', `${id}`, pin)
+
 const loadCommand = ({ directory, maps }: StepOf<'load'>, path: string) =>
   bpftool('prog', 'loadall', path, directory, ...maps.flatMap(({ name, pin }) => ['map', 'name', name, 'pinned', pin]))
 
@@ -44,6 +46,22 @@ function requireSame({ header, directory }: Image, read: Uint8Array, digests: re
   const damaged = damagedSections(directory, SECTION_NAMES, digests)
   if (damaged.length === 0 && Buffer.compare(read, bytesOf(header)) === 0) return
   throw fail('E108', 'the kernel holds other tables than were written')
+}
+
+/** Throws E108 if a pin does not exist. */
+async function requirePinned(pins: readonly string[]): Promise<void> {
+  const found = await Promise.all(
+    pins.map((pin) =>
+      lstat(pin).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
+  const missing = pins.filter((_, i) => !found[i])
+  if (missing.length === 0) return
+  const more = missing.length > 3 ? ` and ${missing.length - 3} more` : ''
+  throw fail('E108', `bpftool reported success, but did not pin ${missing.slice(0, 3).join(', ')}${more}`)
 }
 
 /** Explains ENOMEM, because bpftool's message does not name the map. */
@@ -104,6 +122,14 @@ export const BUILDING = {
       await removePins(path)
       await removeEmpty(...above(paths))
     },
+  },
+  'pin-again': {
+    print: (step) => [commandLine(pinCommand(step))],
+    run: async (step, { paths }) => {
+      await makeDirectory(dirname(step.pin), dirname(paths.root))
+      await runBatch([pinCommand(step)])
+    },
+    undo: ({ pin }) => removePins(pin),
   },
   'make-map': {
     batch: 'maps',
@@ -201,6 +227,10 @@ export const BUILDING = {
     print: ({ path }) => [`rm -r ${path}`],
     run: ({ path }) => removePins(path),
   },
+  'prove-pins': {
+    print: ({ pins }) => [`ls ${[...new Set(pins.map(dirname))].join(' ')}`],
+    run: ({ pins }) => requirePinned(pins),
+  },
   'load-carry': {
     print: ({ object, directory, carrying }) => [commandLine(loadCarryCommand(object, directory, carrying))],
     run: ({ object, directory, carrying }) => loadCarry(object, directory, carrying),
@@ -213,6 +243,7 @@ export const BUILDING = {
 } as const satisfies KindTable<
   | 'make-directory'
   | 'make-generation'
+  | 'pin-again'
   | 'make-map'
   | 'hand-on-map'
   | 'prepare-object'
@@ -222,6 +253,7 @@ export const BUILDING = {
   | 'prove-verdicts'
   | 'identify'
   | 'unpin'
+  | 'prove-pins'
   | 'load-carry'
   | 'carry'
 >

@@ -38,7 +38,7 @@ export interface BatchPart extends ExplainedPart<void> {
 }
 
 /** Neighbouring steps of one batch share one bpftool process, because starting one takes as long as writing a few MiB. */
-export type Batch = 'maps' | 'build' | 'records' | 'replace' | 'forget'
+export type Batch = 'maps' | 'build' | 'records' | 'forget'
 
 interface Common<S> {
   /** Equivalent command lines; for bulk content one line with the number of runs. */

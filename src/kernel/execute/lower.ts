@@ -8,12 +8,12 @@ import { LINE_SIZE, metaCodec } from '../../abi/generated.ts'
 import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
 import { type MapShape, type Paths, policyMap } from '../../abi/paths.ts'
 import { type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
-import { FEATURES, SHARED_MAPS } from '../../features/features.ts'
+import { FEATURES, PROGRAMS, SHARED_MAPS } from '../../features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../features/filter.ts'
 import type { MapBinding, Step } from '../../features/step.ts'
 import type { Change } from '../../plan/change.ts'
 import { transferOf } from '../../tables/layout/difference.ts'
-import { attachSteps, replaceSteps } from './attaching.ts'
+import { attachSteps, replaceSteps } from './lower-switch.ts'
 import { forgetSteps, recordSteps } from './records.ts'
 
 type InterfaceChange = Extract<Change, { kind: 'interface' }>
@@ -79,6 +79,14 @@ export function loadSteps(paths: Paths, { generation, objects, parts, previous, 
   ]
 }
 
+/** Everything that later commands and packets need of a generation. */
+const pinsOf = (paths: Paths, { generation, ownMaps }: Blank): string[] => [
+  paths.policy(generation),
+  ...ownMaps.map(({ shape }) => paths.ownMap(generation, shape)),
+  ...PROGRAMS.map((name) => paths.program(generation, name)),
+  ...SHARED_MAPS.map((map) => paths.sharedMap(map)),
+]
+
 /** Makes, fills and proves the new generation. */
 function generationSteps(lowering: NewGeneration): Step[] {
   const { paths, live, target } = lowering
@@ -97,6 +105,7 @@ function generationSteps(lowering: NewGeneration): Step[] {
   return [
     ...(missing.length > 0 ? [{ kind: 'make-directory', path: paths.shared } as const] : []),
     { kind: 'make-generation', path: paths.generation(generation), isStaged },
+    ...live.instance.generations.flatMap(({ lost }) => lost.map((one): Step => ({ kind: 'pin-again', ...one }))),
     ...missing.map((shape): Step => ({ kind: 'make-map', pin: paths.sharedMap(shape), shape })),
     ...(isStaged ? [] : [...mapSteps(paths, blank), ...loadSteps(paths, blank)]),
     {
@@ -110,6 +119,7 @@ function generationSteps(lowering: NewGeneration): Step[] {
     { kind: 'prove-verdicts', program: program(filter), explain: program(explain), probes },
     { kind: 'identify', program: program(filter) },
     { kind: 'unpin', path: program(COPY_PROGRAM) },
+    { kind: 'prove-pins', pins: pinsOf(paths, blank) },
     ...FEATURES.flatMap(({ beside }) => beside?.(lowering) ?? []),
   ]
 }

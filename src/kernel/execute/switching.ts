@@ -1,7 +1,8 @@
 // Steps around the switch: records and counters just before it, the switch itself, its verification, and the commit.
 
 import { rmdir } from 'node:fs/promises'
-import { bpftool, type Command, commandLine, quiet, updateCommand } from '../../abi/command.ts'
+import { valueView } from '../../abi/answer.ts'
+import { bpftool, type Command, commandLine, keyBytes, type Part, quiet, updateCommand } from '../../abi/command.ts'
 import { fail, type XdpError } from '../../diagnostics.ts'
 import type { RecordWrite, StepOf } from '../../features/step.ts'
 import { META_LINE } from '../../tables/layout/layout.ts'
@@ -12,19 +13,39 @@ import { probePart, requireVerdicts } from '../live/probe.ts'
 import { runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { removePins } from '../tools/pins.ts'
-import { attach, attachLines, detach, detachCommand, expectAsObserved, replaceCommand, restore } from './attach.ts'
+import {
+  attach,
+  attachLines,
+  detach,
+  detachCommand,
+  expectAsObserved,
+  replace,
+  replaceCommand,
+  restore,
+} from './attach.ts'
 import { probeLine } from './building.ts'
 import type { KindTable, Run } from './kind.ts'
 
-const write = ({ map, key, value }: Pick<RecordWrite, 'map' | 'key' | 'value'>): Command =>
-  updateCommand(map, key, value)
+type Write = Pick<RecordWrite, 'map' | 'key' | 'value'>
+
+const write = ({ map, key, value }: Write): Command => updateCommand(map, key, value)
+
+/** Writes a value and reads it back; throws E108 if the map holds another. */
+const storePart = ({ map, key, value }: Write): Part<void> => ({
+  commands: [updateCommand(map, key, value), bpftool('map', 'lookup', 'pinned', map, 'key', ...keyBytes(key))],
+  finish: ([, entry]) => {
+    const { buffer } = valueView(value.length)(entry)
+    if (Buffer.compare(new Uint8Array(buffer), value) === 0) return
+    throw fail('E108', `${map} does not hold what bpftool wrote to key ${key}`)
+  },
+})
 
 const zeroCommand = ({ map, slot, size }: StepOf<'zero-counter'>): Command =>
   updateCommand(map, slot, new Uint8Array(size))
 
 const keepCommand = ({ id, pin }: StepOf<'keep-foreign'>): Command => bpftool('prog', 'pin', 'id', `${id}`, pin)
 
-const commitCommand = ({ policy, meta }: StepOf<'commit'>): Command => updateCommand(policy, META_LINE, meta)
+const commitWrite = ({ policy, meta }: StepOf<'commit'>): Write => ({ map: policy, key: META_LINE, value: meta })
 
 const healthLine = ({ program }: { readonly program: string }): string =>
   `bpftool prog run pinned ${program} data_in RECORDS`
@@ -79,7 +100,7 @@ export const SWITCHING = {
   record: {
     batch: 'records',
     print: (step) => [commandLine(write(step))],
-    part: (step) => quiet(write(step)),
+    part: storePart,
     undoCommands: ({ map, key, before }) => [updateCommand(map, key, before)],
   },
   'write-health': {
@@ -97,9 +118,8 @@ export const SWITCHING = {
     undo: restore,
   },
   replace: {
-    batch: 'replace',
     print: (step) => [commandLine(replaceCommand(step))],
-    part: (step) => quiet(replaceCommand(step)),
+    run: replace,
     undo: restore,
   },
   verify: {
@@ -111,8 +131,8 @@ export const SWITCHING = {
     run: verify,
   },
   commit: {
-    print: (step) => [commandLine(commitCommand(step))],
-    run: async (step) => void (await runBatch([commitCommand(step)])),
+    print: (step) => [commandLine(write(commitWrite(step)))],
+    run: async (step) => void (await runParts(storePart(commitWrite(step)))),
   },
   'claim-health': {
     print: (step) => [healthLine(step)],
@@ -126,7 +146,7 @@ export const SWITCHING = {
   forget: {
     batch: 'forget',
     print: (step) => [commandLine(write(step))],
-    part: (step) => quiet(write(step)),
+    part: storePart,
   },
   free: {
     print: ({ path }) => [`rm -r ${path}`],

@@ -1,6 +1,6 @@
 // Network interfaces with all XDP programs on them, from one `ip -j -d link`.
 
-import { anything, list, optional, record, type ShapeOf, text, whole } from '../../abi/answer.ts'
+import { anything, id, ifindex, list, optional, record, type ShapeOf, text, word } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
 import { askIp } from '../tools/ip.ts'
@@ -21,14 +21,14 @@ export interface RawLink extends Omit<Link, 'programs'> {
 }
 
 const program = {
-  mode: optional(whole),
-  prog: optional(record({ id: whole, name: optional(text), tag: optional(text) })),
+  mode: optional(word),
+  prog: optional(record({ id, name: optional(text), tag: optional(text) })),
 }
 
 const link = record({
   ifname: text,
-  ifindex: whole,
-  mtu: whole,
+  ifindex,
+  mtu: word,
   flags: list(text),
   master: optional(text),
   address: optional(text),
@@ -67,11 +67,16 @@ const MAC = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/
 export const plainMac = (text: string | undefined): string =>
   text !== undefined && MAC.test(text) ? text.replaceAll(':', '') : ''
 
+/** IEEE 802.1Q: 12 bits. */
+const LAST_TAG = 0xfff
+
 /** Tag and parent of a VLAN interface; undefined for 802.1ad, and for a parent in another namespace. */
 function vlanOf({ link, linkinfo }: IpLink): Link['vlan'] {
   const { protocol = '802.1Q', id } = linkinfo?.info_data ?? {}
-  if (linkinfo?.info_kind !== 'vlan' || link === undefined || typeof id !== 'number' || protocol !== '802.1Q')
-    return undefined
+  if (linkinfo?.info_kind !== 'vlan' || link === undefined || protocol !== '802.1Q') return undefined
+  // Other kinds have other values in this field.
+  const isTag = typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= LAST_TAG
+  if (!isTag) return undefined
   return { parent: link, tag: id }
 }
 

@@ -3,7 +3,7 @@
 // packet would. An answer arrives within milliseconds, or not at all.
 
 import { setTimeout } from 'node:timers/promises'
-import { list, optional, record, type ShapeOf, text, whole } from '../../abi/answer.ts'
+import { list, optional, record, type ShapeOf, text, word } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { NextHop } from '../../model/service.ts'
 import { askIp, askIpBatch, type IpResult, runIpBatch } from '../tools/ip.ts'
@@ -24,7 +24,7 @@ export const foundRoutes = list(
     gateway: optional(text),
     /** A gateway of the other family (RFC 8950). */
     via: optional(record({ host: optional(text) })),
-    metrics: optional(list(record({ mtu: optional(whole) }))),
+    metrics: optional(list(record({ mtu: optional(word) }))),
   }),
 )
 

@@ -5,7 +5,7 @@
 // flock(1) locks the file and becomes bpftool, so the kernel frees the lock as soon as bpftool has ended, however it ends.
 
 import { writeFile } from 'node:fs/promises'
-import { list as listOf, ran, record, type Shape, whole } from '../../abi/answer.ts'
+import { between, list as listOf, ran, record, type Shape, word } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { bpftool, type Command, plainRun } from '../../abi/command.ts'
 import {
@@ -100,8 +100,9 @@ export async function banGenerations(paths: Paths): Promise<number[]> {
   const hasMaps = MAPS.every(({ name }) => shared.includes(name))
   const able: number[] = []
   for (const number of hasMaps ? numbers.sort((a, b) => a - b) : []) {
-    const pins = await list(paths.programs(number))
-    if (PROGRAMS.every((name) => pins.includes(name))) able.push(number)
+    const [pins, programs] = await Promise.all([list(paths.generation(number)), list(paths.programs(number))])
+    // The policy has the network namespace of the instance.
+    if (pins.includes('policy') && PROGRAMS.every((name) => programs.includes(name))) able.push(number)
   }
   if (able.length > 0) return able
   const message =
@@ -183,9 +184,9 @@ function decodeAnswer(retval: number, bytes: Uint8Array, count: number): Answer 
 }
 
 /** A byte as `data_out -` shows it: a number, or a hexadecimal word. */
-const byte: Shape<number> = (value, at) => whole(typeof value === 'string' ? Number(value) : value, at)
+const byte: Shape<number> = (value, at) => between(0, 0xff)(typeof value === 'string' ? Number(value) : value, at)
 
-const pipedRun = record({ retval: whole, data_out: listOf(byte) })
+const pipedRun = record({ retval: word, data_out: listOf(byte) })
 
 /** One run, whose bytes pass through pipes: the usual ban needs no file. */
 async function writePiped(program: string, input: Uint8Array, launcher: Launcher): Promise<[number, Uint8Array]> {

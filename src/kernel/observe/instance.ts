@@ -1,6 +1,6 @@
 // Reads the pins of one instance: its generations and shared maps, not yet interpreted.
 
-import { bad, entriesOf, type ShapeOf, shownMap, shownProgram, valueView } from '../../abi/answer.ts'
+import { bad, entriesOf, type ShapeOf, shownMap, shownPolicy, shownProgram, valueView } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import { bpftool, type Command, keyBytes, type Part } from '../../abi/command.ts'
 import {
@@ -15,6 +15,7 @@ import {
 } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import { CARRY, generationOf, type MapShape, type Paths } from '../../abi/paths.ts'
+import { fail } from '../../diagnostics.ts'
 import { CORE_PROGRAMS, FEATURES, OWN_MAPS, PROGRAMS, SHARED_MAPS } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import { META_LINE, SETTINGS_LINE, wordsOf } from '../../tables/layout/layout.ts'
@@ -22,6 +23,7 @@ import { joinParts, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { list } from '../tools/pins.ts'
 import { tryReadPart } from '../tools/transfer.ts'
+import { type GenerationPins, inForce } from './lost-pins.ts'
 import { FREE_ENTRY, FREE_RECORD } from './records.ts'
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -36,44 +38,63 @@ function dumped<T>(output: unknown, map: MapShape, decode: (view: DataView) => T
   return values
 }
 
-/** The pins of one generation. */
-interface GenerationPins {
-  readonly number: number
-  readonly programs: ReadonlySet<string>
-  /** Names of maps beside the policy. */
-  readonly ownMaps: readonly string[]
-  readonly hasCarry: boolean
-}
-
-/** The pins of a complete generation; undefined if a pin is missing. */
-async function pinsOf(paths: Paths, number: number): Promise<GenerationPins | undefined> {
+async function pinsOf(paths: Paths, number: number): Promise<GenerationPins> {
   const pins = await list(paths.generation(number))
-  const programs = new Set(await list(paths.programs(number)))
-  if (!pins.includes('policy') || !CORE_PROGRAMS.every((name) => programs.has(name))) return undefined
-  const ownMaps = OWN_MAPS.filter((name) => pins.includes(name))
-  return { number, programs, ownMaps, hasCarry: pins.includes(CARRY) }
+  return {
+    number,
+    programs: new Set(await list(paths.programs(number))),
+    hasPolicy: pins.includes('policy'),
+    ownMaps: OWN_MAPS.filter((name) => pins.includes(name)),
+    hasCarry: pins.includes(CARRY),
+    lost: [],
+  }
 }
 
-const generationQueries = (paths: Paths, { number: generation, ownMaps }: GenerationPins): Command[] => [
-  bpftool('prog', 'show', 'pinned', paths.program(generation, FILTER.programs.filter)),
-  bpftool('map', 'show', 'pinned', paths.policy(generation)),
-  bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(SETTINGS_LINE)),
-  bpftool('map', 'lookup', 'pinned', paths.policy(generation), 'key', ...keyBytes(META_LINE)),
-  ...ownMaps.map((name) => bpftool('map', 'show', 'pinned', paths.ownMap(generation, { name }))),
-]
+/** Whether a generation has the pins that an apply makes before it attaches the program. */
+const isComplete = ({ programs, hasPolicy }: GenerationPins): boolean =>
+  hasPolicy && CORE_PROGRAMS.every((name) => programs.has(name))
+
+/** The words by which bpftool finds an object: its id, if it has lost its pin. */
+export function objectWords({ lost }: Pick<Generation, 'lost'>, pin: string): readonly [string, string] {
+  const known = lost.find((one) => one.pin === pin)
+  return known ? ['id', `${known.id}`] : ['pinned', pin]
+}
+
+/** Throws E119 if a generation lacks pins of these programs. */
+export function requirePins({ unpinned }: Pick<Generation, 'unpinned'>, programs: readonly string[]): void {
+  const missing = programs.filter((name) => unpinned.has(name))
+  if (missing.length === 0) return
+  const message = `this needs programs of the applied policy whose pins were removed: ${missing.join(', ')}`
+  throw fail('E119', message, '`xdp apply` pins them again; packets are judged as before meanwhile')
+}
+
+/** Names of the maps of a generation that can be read. */
+const readableMaps = ({ ownMaps, lost }: GenerationPins): string[] =>
+  OWN_MAPS.filter((name) => ownMaps.includes(name) || lost.some((one) => one.name === name))
+
+function generationQueries(paths: Paths, pins: GenerationPins): Command[] {
+  const policy = objectWords(pins, paths.policy(pins.number))
+  return [
+    bpftool('prog', 'show', ...objectWords(pins, paths.program(pins.number, FILTER.programs.filter))),
+    bpftool('map', 'show', ...policy),
+    bpftool('map', 'lookup', ...policy, 'key', ...keyBytes(SETTINGS_LINE)),
+    bpftool('map', 'lookup', ...policy, 'key', ...keyBytes(META_LINE)),
+    ...readableMaps(pins).map((name) =>
+      bpftool('map', 'show', ...objectWords(pins, paths.ownMap(pins.number, { name }))),
+    ),
+  ]
+}
 
 /** Queries about every generation; those about the maps beside its policy follow. */
 const QUERIES = 4
 
-const memoryOf = ({ max_entries, bytes_memlock }: ShapeOf<typeof shownMap>): number =>
+const memoryOf = ({ max_entries, bytes_memlock }: Omit<ShapeOf<typeof shownMap>, 'name'>): number =>
   bytes_memlock ?? max_entries * LINE_SIZE
 
-function decodeGeneration(
-  { number, programs, ownMaps, hasCarry }: GenerationPins,
-  outputs: readonly unknown[],
-): Omit<Generation, 'header'> {
+function decodeGeneration(pins: GenerationPins, outputs: readonly unknown[]): Omit<Generation, 'header'> {
+  const { number, programs, hasCarry, lost } = pins
   const program = shownProgram(outputs[0])
-  const map = shownMap(outputs[1])
+  const map = shownPolicy(outputs[1])
   const line = valueView(LINE_SIZE)
   const abi = line(outputs[2]).getUint32(0, LITTLE_ENDIAN)
   const decoded = metaCodec.decode(line(outputs[3]))
@@ -86,8 +107,9 @@ function decodeGeneration(
     lines: map.max_entries,
     memory: memoryOf(map) + (program.bytes_memlock ?? 0),
     unpinned: new Set(PROGRAMS.filter((name) => !programs.has(name))),
+    lost,
     ownMaps: new Map(
-      ownMaps.map((name, i) => {
+      readableMaps(pins).map((name, i) => {
         const shown = shownMap(outputs[QUERIES + i])
         return [name, { entries: shown.max_entries, memory: memoryOf(shown) }]
       }),
@@ -99,14 +121,15 @@ function decodeGeneration(
 /** Reads a generation with its header. `files`: prefix of the exchange files. */
 function generationPart(files: string, paths: Paths, pins: GenerationPins): Part<Generation> {
   const queries = generationQueries(paths, pins)
-  const header = tryReadPart(files, paths.program(pins.number, FILTER.programs.read), [
-    { first: 0, lines: HEADER_LINES },
-  ])
+  const { read } = FILTER.programs
+  const header = pins.programs.has(read)
+    ? tryReadPart(files, paths.program(pins.number, read), [{ first: 0, lines: HEADER_LINES }])
+    : undefined
   return {
-    commands: [...queries, ...header.commands],
+    commands: [...queries, ...(header?.commands ?? [])],
     finish: (outputs) => {
       const generation = decodeGeneration(pins, outputs.slice(0, queries.length))
-      const bytes = generation.abi === ABI_VERSION ? header.finish(outputs.slice(queries.length)) : undefined
+      const bytes = generation.abi === ABI_VERSION ? header?.finish(outputs.slice(queries.length)) : undefined
       return { ...generation, header: bytes && wordsOf(bytes) }
     },
   }
@@ -116,8 +139,8 @@ function generationPart(files: string, paths: Paths, pins: GenerationPins): Part
 export interface Pins {
   /** Every name in the instance directory. */
   readonly names: readonly string[]
-  /** Generations with all their pins, ascending. */
-  readonly complete: readonly GenerationPins[]
+  /** Generations with all pins that they need, and those in force without some, ascending. */
+  readonly usable: readonly GenerationPins[]
   readonly incomplete: readonly number[]
   readonly present: readonly MapShape[]
 }
@@ -130,11 +153,20 @@ export async function findPins(paths: Paths, staged?: number): Promise<Pins> {
     .filter((number) => number !== undefined)
     .filter((number) => number !== staged)
     .sort((a, b) => a - b)
-  const found = await Promise.all(numbers.map(async (number) => [number, await pinsOf(paths, number)] as const))
+  const found = await Promise.all(numbers.map((number) => pinsOf(paths, number)))
+  const isWhole = (pins: GenerationPins): boolean => isComplete(pins) && pins.ownMaps.length === OWN_MAPS.length
+  const partial = await inForce(
+    paths,
+    found.filter((pins) => !isWhole(pins)),
+  )
+  const usable = found.flatMap((pins) => {
+    const known = partial.find(({ number }) => number === pins.number)
+    return known ?? (isComplete(pins) ? [pins] : [])
+  })
   return {
     names,
-    complete: found.flatMap(([, pins]) => pins ?? []),
-    incomplete: found.flatMap(([number, pins]) => (pins ? [] : [number])),
+    usable,
+    incomplete: numbers.filter((number) => !usable.some((one) => one.number === number)),
     present: SHARED_MAPS.filter(({ name }) => shared.includes(name)),
   }
 }
@@ -156,7 +188,7 @@ function featuresPart(paths: Paths, present: readonly MapShape[]): Part<Readonly
 export function instancePart(
   files: string,
   paths: Paths,
-  { names, complete, incomplete, present }: Pins,
+  { names, usable, incomplete, present }: Pins,
 ): Part<Instance> {
   const dump = <T>(map: MapShape, decode: (view: DataView) => T, empty: T): Part<T[] | undefined> => ({
     commands: present.includes(map) ? [bpftool('map', 'dump', 'pinned', paths.sharedMap(map))] : [],
@@ -168,7 +200,7 @@ export function instancePart(
     dump(FILTER.maps.attachments, (view) => attachmentCodec.decode(view), FREE_RECORD),
     dump(FILTER.maps.interfaceIndex, (view) => interfaceEntryCodec.decode(view), FREE_ENTRY),
     featuresPart(paths, present),
-    ...complete.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
+    ...usable.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
   )
   return {
     commands,

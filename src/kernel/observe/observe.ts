@@ -120,8 +120,9 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
 /** Drift by missing pins: of maps that the live programs use, and of programs of the live generation. */
 export function driftOfPins({ missing }: Instance, committed: Generation | undefined): [ObjectKey, string][] {
   if (!committed?.meta) return []
+  const lost = committed.lost.flatMap(({ object, name }) => (object === 'map' ? [name] : []))
   const own = OWN_MAPS.filter((name) => !committed.ownMaps.has(name))
-  const maps = [...missing.map(({ name }) => name), ...own]
+  const maps = [...missing.map(({ name }) => name), ...lost, ...own]
   const programs = [...committed.unpinned]
   const what = [
     ...(maps.length > 0 ? [`maps were unpinned: ${maps.join(', ')}`] : []),

@@ -1,6 +1,9 @@
 // Reads the tables of the live generation. If their digests match the recorded ones, an apply wrote them, and lists
 // with known digests need not be read; everything else is read and decoded.
 
+import { entriesOf } from '../../abi/answer.ts'
+import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
+import { LINE_SIZE } from '../../abi/generated.ts'
 import type { Generation } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
@@ -23,9 +26,10 @@ import { listDigest } from '../../tables/lines/digest.ts'
 import { LINE_WORDS } from '../../tables/lines/lines.ts'
 import type { CompiledBefore } from '../../tables/services/backends.ts'
 import { imageInCache, imageInProcess, type KeptImage, type Memory } from '../host/memory.ts'
-import { runParts } from '../tools/bpftool.ts'
+import { askBpftool, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { digestPart, readPart } from '../tools/transfer.ts'
+import { objectWords } from './instance.ts'
 
 /** Parts of the live generation that the next one can take over. */
 export interface Takeover {
@@ -73,7 +77,24 @@ async function proveAndRead(
   return { damaged: damagedSections(directory, SECTION_NAMES, digests), sections: Object.fromEntries(sections) }
 }
 
-async function readAll(paths: Paths, { number, lines }: Generation): Promise<Uint8Array> {
+/** Bytes of a key of an array map. */
+const KEY_SIZE = 4
+
+/** Every line of a policy whose reading program is gone; ten times slower than that program. */
+async function dumpAll(paths: Paths, generation: Generation): Promise<Uint8Array> {
+  const words = objectWords(generation, paths.policy(generation.number))
+  const entries = await askBpftool(entriesOf(KEY_SIZE, LINE_SIZE), 'map', 'dump', ...words)
+  const bytes = new Uint8Array(generation.lines * LINE_SIZE)
+  for (const { key, value } of entries) {
+    const line = new DataView(key.buffer).getUint32(0, LITTLE_ENDIAN)
+    if (line < generation.lines) bytes.set(value, line * LINE_SIZE)
+  }
+  return bytes
+}
+
+async function readAll(paths: Paths, generation: Generation): Promise<Uint8Array> {
+  const { number, lines, unpinned } = generation
+  if (unpinned.has(FILTER.programs.read)) return dumpAll(paths, generation)
   const all: readonly Extent[] = [{ first: 0, lines }]
   const [bytes] = await withExchange((files) =>
     runParts(readPart(`${files}/read`, paths.program(number, FILTER.programs.read), all)),
@@ -84,9 +105,9 @@ async function readAll(paths: Paths, { number, lines }: Generation): Promise<Uin
 const DAMAGED = 'lines of its tables changed since the last apply'
 
 /** A damaged image is no failure, because the next apply must be able to replace it. */
-function decodeDamaged(bytes: Uint8Array): LiveTables {
+function decodeDamaged(bytes: Uint8Array, damage: string | undefined = DAMAGED): LiveTables {
   try {
-    return { content: decodeImage(imageFrom(bytes)), damage: DAMAGED, takeover: undefined }
+    return { content: decodeImage(imageFrom(bytes)), damage, takeover: undefined }
   } catch (error) {
     if (!(error instanceof XdpError)) throw error
     return { content: undefined, damage: error.diagnostics[0]?.message ?? error.message, takeover: undefined }
@@ -139,8 +160,11 @@ export async function readTables(
   memory: Memory,
   expected: State | undefined,
 ): Promise<LiveTables> {
-  const header =
-    generation.header && !generation.unpinned.has(FILTER.programs.digest) ? readHeader(generation.header) : undefined
+  const { read, digest } = FILTER.programs
+  // Missing pins are drift in themselves, and no sign of damage.
+  if (generation.unpinned.has(read) || generation.unpinned.has(digest))
+    return decodeDamaged(await readAll(paths, generation), undefined)
+  const header = generation.header && readHeader(generation.header)
   const words = generation.header as Uint32Array
   if (!header?.intact) return decodeDamaged(await readAll(paths, generation))
   const own = imageInProcess(memory, words)

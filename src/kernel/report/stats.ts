@@ -1,12 +1,11 @@
 // Everything in `xdp stats`, as cheaply as possible: one ip and one bpftool process, and of the policy only the records
 // of its lists. Reports only drift that shows without reading tables: that of interfaces and pins.
 
-import { shownMap } from '../../abi/answer.ts'
-import { bpftool, type Part } from '../../abi/command.ts'
 import { NO_SLOT, SERVICE_SLOTS } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import type { MapShape, Paths } from '../../abi/paths.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
+import { BALANCER } from '../../features/balancer.ts'
 import { memoryUse } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { POLICY_ROWS } from '../../features/rows.ts'
@@ -20,7 +19,7 @@ import { ownNetns } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { type Counters, countersPart } from '../live/counters.ts'
 import { type GaugeReadings, gaugeRows, gaugesPart } from '../live/gauges.ts'
-import { findPins, instancePart, withFiles } from '../observe/instance.ts'
+import { findPins, instancePart, requirePins, withFiles } from '../observe/instance.ts'
 import {
   committedGeneration,
   driftOfPins,
@@ -34,12 +33,13 @@ import {
 import { settled } from '../observe/settled.ts'
 import { joinParts, runParts } from '../tools/bpftool.ts'
 import { possibleCpus } from '../tools/cpus.ts'
+import { memoryPart } from './memory.ts'
 import { readServices, type ServiceStats } from './stats-services.ts'
 import { interfaceStatus, iso, unknownInterfaces } from './status.ts'
 
 interface Pinned {
   readonly instance: Instance
-  /** By generation; empty if only maps of another build exist. */
+  /** By generation, without those that lack a program for it; empty if only maps of another build exist. */
   readonly counters: ReadonlyMap<number, Counters>
   /** By generation. */
   readonly gauges: ReadonlyMap<number, GaugeReadings>
@@ -47,38 +47,35 @@ interface Pinned {
   readonly memory: ReadonlyMap<MapShape, number>
 }
 
-/** Kernel memory of maps in bytes; kernels before 6.4 report rough numbers. */
-const memoryPart = (paths: Paths, maps: readonly MapShape[]): Part<Map<MapShape, number>> => ({
-  commands: maps.map((map) => bpftool('map', 'show', 'pinned', paths.sharedMap(map))),
-  finish: (outputs) => new Map(maps.map((map, i) => [map, shownMap(outputs[i]).bytes_memlock ?? 0])),
-})
-
 async function readPinned(paths: Paths): Promise<Pinned> {
   const [pins, cpus] = await Promise.all([findPins(paths), possibleCpus()])
   const { present } = pins
-  const complete = present.length > 0 ? pins.complete : []
-  const generations = complete.map(({ number }) => number)
+  const usable = present.length > 0 ? pins.usable : []
+  const generations = usable.filter(({ programs }) => READERS.every((name) => programs.has(name)))
   const [instance, counters, gauges, memory] = await withFiles(pins, (files) =>
     runParts(
       instancePart(files, paths, pins),
       joinParts<Counters[]>(
-        ...generations.map((number) =>
+        ...generations.map(({ number }) =>
           countersPart(`${files}/stats-${number}`, paths.program(number, FILTER.programs.stats), cpus),
         ),
       ),
       joinParts<GaugeReadings[]>(
-        ...complete.map(({ number, programs }) => gaugesPart({ paths, present, generation: number, programs })),
+        ...usable.map(({ number, programs }) => gaugesPart({ paths, present, generation: number, programs })),
       ),
       memoryPart(paths, present),
     ),
   )
   return {
     instance,
-    counters: new Map(generations.map((number, i) => [number, counters[i] as Counters])),
-    gauges: new Map(generations.map((number, i) => [number, gauges[i] as GaugeReadings])),
+    counters: new Map(generations.map(({ number }, i) => [number, counters[i] as Counters])),
+    gauges: new Map(usable.map(({ number }, i) => [number, gauges[i] as GaugeReadings])),
     memory,
   }
 }
+
+/** Programs that read counters and records. */
+const READERS = [FILTER.programs.stats, FILTER.programs.read, BALANCER.programs.counters]
 
 const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
   items.reduce((total, item) => total + of(item), 0)
@@ -114,11 +111,12 @@ function memoryOf(committed: Generation | undefined, { memory }: Pinned): Memory
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
-/** Throws E116 if the live program belongs to a build whose counters cannot be read. */
+/** Throws E116 if the live program belongs to a build whose counters cannot be read, E119 if pins for that are missing. */
 function countersOf(committed: Generation | undefined, { counters }: Pinned): Counters {
   if (!committed) return NO_COUNTERS
   const own = committed.meta && counters.get(committed.number)
   if (own) return own
+  if (committed.meta) requirePins(committed, READERS)
   const message = `the program in the kernel is from another build (ABI ${committed.abi}), whose counters this build cannot read`
   throw fail('E116', message, 'run `xdp apply` first')
 }

@@ -1,8 +1,9 @@
 // Everything in `xdp status`: the live state, with its counters.
 
-import { availableParallelism } from 'node:os'
-import type { MapShape, Paths } from '../../abi/paths.ts'
+import type { Paths } from '../../abi/paths.ts'
+import { BALANCER } from '../../features/balancer.ts'
 import { SHARED_MAPS } from '../../features/features.ts'
+import { FILTER } from '../../features/filter.ts'
 import type { Link } from '../../model/live.ts'
 import { listPrefixes } from '../../model/state.ts'
 import { driftOf } from '../../plan/attachments.ts'
@@ -12,6 +13,8 @@ import type { Memory } from '../host/memory.ts'
 import { readBanCount } from '../live/bans.ts'
 import { type Counters, readCounters } from '../live/counters.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
+import { runParts } from '../tools/bpftool.ts'
+import { memoryPart } from './memory.ts'
 import { readServiceStatus } from './service-status.ts'
 
 /** Last second that a Date can represent (ECMA-262); a damaged record may hold any number. */
@@ -56,13 +59,12 @@ export function interfaceStatus(
   ]
 }
 
-/** Kernel memory of shared arrays; those per CPU exist once for every CPU. */
-const sharedMemory = (missing: readonly MapShape[]): number =>
-  SHARED_MAPS.filter((map) => !missing.includes(map) && map.type.endsWith('array')).reduce(
-    (sum, { type, valueSize, entries }) =>
-      sum + valueSize * entries * (type === 'percpu_array' ? availableParallelism() : 1),
-    0,
-  )
+/** Kernel memory of the maps that outlive generations, in bytes. */
+async function sharedMemory(paths: Paths, { instance: { missing } }: Observation): Promise<number> {
+  const present = SHARED_MAPS.filter((map) => !missing.includes(map))
+  const [memory] = await runParts(memoryPart(paths, present))
+  return [...memory.values()].reduce((sum, bytes) => sum + bytes, 0)
+}
 
 /** Kernel memory of the live generation in bytes: its policy, its program, and the maps of the balancer. */
 function generationMemory({ committed }: Observation): number {
@@ -90,15 +92,18 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
     const link = live.links.get(name)
     return link ? [{ slot, link }] : []
   })
-  const bans = await readBanCount(paths, live)
+  const [bans, shared] = await Promise.all([readBanCount(paths, live), sharedMemory(paths, live)])
   const lists = [...live.state.lists.values()].flatMap((list) => {
     const slot = live.slots.lists.get(list.name)
     return slot === undefined ? [] : [{ slot, list }]
   })
-  const counters = live.committed?.meta ? await readCounters(paths, live.committed.number) : NO_COUNTERS
+  const { stats } = FILTER.programs
+  const counts = live.committed?.meta && !live.committed.unpinned.has(stats)
+  const counters = counts ? await readCounters(paths, live.generation) : NO_COUNTERS
   const counted = new Map(counters.lists.map(({ slot, packets, bytes }) => [slot, { packets, bytes }]))
   // Counters and health whose pins were removed by hand cannot be read. That is drift, which status reports beside it.
-  const isReadable = live.instance.missing.length === 0 && live.committed !== undefined
+  const isReadable =
+    live.instance.missing.length === 0 && live.committed?.unpinned.has(BALANCER.programs.counters) === false
   const services = isReadable ? await readServiceStatus(paths, { ...live, services: live.state.services }) : []
   const drift = driftOf(live)
   return {
@@ -123,7 +128,7 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
     generation: live.generation,
     committed_at: live.committedAt > 0 ? iso(live.committedAt) : undefined,
     bans: bans && { live: bans.live, capacity: bans.capacity },
-    memory: generationMemory(live) + sharedMemory(live.instance.missing) + (bans?.memory ?? 0),
+    memory: generationMemory(live) + shared,
     drift: drift.size > 0,
     drifted: [...drift].map(([key, what]) => ({ key, what })),
     leftovers: live.leftovers,

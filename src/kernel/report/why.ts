@@ -26,6 +26,7 @@ import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
 import { readHealth } from '../live/health.ts'
 import { explainPacket, verdictOfAction } from '../live/probe.ts'
+import { requirePins } from '../observe/instance.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
 
 /** The packet to judge, and the interface on which it arrives. */
@@ -174,6 +175,8 @@ async function liveJudgement(
   const generation = generationFor(live, query.interface)
   if (generation === undefined) return undefined
   const { filter, explain } = FILTER.programs
+  const judging = live.instance.generations.find(({ number }) => number === generation)
+  if (judging) requirePins(judging, [filter, explain])
   const judges = { filter: paths.program(generation, filter), explain: paths.program(generation, explain) }
   const places = placesFor(live, query)
   const explained = await explainPacket(

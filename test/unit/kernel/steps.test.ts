@@ -1,6 +1,8 @@
 // Runs lists of steps over a fake kernel: they lead to the policy of the plan, no step is superfluous, and after a
 // failure or kill at any step the old or the new policy is in force.
 
+import { rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   attachmentCodec,
@@ -9,9 +11,10 @@ import {
   type InterfaceEntry,
   interfaceEntryCodec,
 } from '../../../src/abi/generated.ts'
+import { PROGRAMS } from '../../../src/features/features.ts'
 import { FILTER } from '../../../src/features/filter.ts'
 import type { Step, StepKind } from '../../../src/features/step.ts'
-import { phasesOf, printSteps, runAside } from '../../../src/kernel/execute/execute.ts'
+import { execute, phasesOf, printSteps, runAside } from '../../../src/kernel/execute/execute.ts'
 import { observe } from '../../../src/kernel/observe/observe.ts'
 import { diff } from '../../../src/plan/diff.ts'
 import { META_LINE } from '../../../src/tables/layout/layout.ts'
@@ -60,6 +63,13 @@ const AFTER = state({
     service('dns', '192.0.2.11 53', { ...FEW_LINES, protocol: 'udp', backends: ['10.0.2.1'] }),
   ],
 })
+
+/** One list, and one service. */
+const SMALL = {
+  policy: 'pass',
+  lists: [list('blocklist', 'blocklist', scoped(ANY, '198.51.100.0/24'))],
+  services: [service('web', '192.0.2.10 80', { ...FEW_LINES, backends: backends(3) })],
+} as const
 
 let lab: Lab
 
@@ -152,6 +162,8 @@ function misjudge(kernel: FakeKernel, begins: (line: string) => boolean): void {
   }
 }
 
+const isCommit = (line: string): boolean => /^map update .*gen-2\/policy key 2 /.test(line)
+
 const failAt =
   (matches: (line: string) => boolean, which = 1) =>
   (kernel: FakeKernel): void => {
@@ -161,20 +173,35 @@ const failAt =
     }
   }
 
+const lying =
+  (claims: (line: string) => boolean) =>
+  (kernel: FakeKernel): void => {
+    kernel.lies = claims
+  }
+
 const WORLDS: readonly World[] = [
   { name: 'all is well', arrange: () => undefined },
   { name: 'lines reach the map damaged', arrange: (kernel) => kernel.damageLines() },
   { name: 'the new program misjudges', arrange: (kernel) => misjudge(kernel, () => true) },
   { name: 'the live program misjudges', arrange: (kernel) => misjudge(kernel, attachments) },
   {
-    name: 'another process attached a program since the plan was made',
-    arrange: (kernel) => void (kernel.links.get('eth2')?.programs.length === 0 && kernel.addForeign('eth2')),
+    name: 'another process replaced a program since the plan was made',
+    arrange: (kernel) => kernel.steal('eth0'),
   },
+  {
+    name: 'another process replaces a program during the switch',
+    arrange: (kernel) => {
+      kernel.before = (line) => {
+        if (attachments(line) && line.includes('dev eth2')) kernel.steal('eth3')
+      }
+    },
+  },
+  { name: 'a program is not pinned', arrange: lying((line) => /loadall.*explain/.test(line)) },
   { name: 'the second attach is refused', arrange: failAt(attachments, 3) },
   { name: 'the replacement is refused', arrange: failAt((line) => attachments(line) && line.includes('dev eth0')) },
   {
     name: 'the commit is refused',
-    arrange: failAt((line) => / key 2 0 0 0 value hex .*policy|gen-2\/policy key/.test(line)),
+    arrange: failAt(isCommit),
   },
   {
     name: 'a program vanishes during its verification',
@@ -212,6 +239,8 @@ async function rehearse(): Promise<Rehearsal> {
       kernel.effects.length = 0
       kernel.damagesLines = false
       kernel.before = () => undefined
+      kernel.lies = () => false
+      kernel.held.length = 0
       for (const [frame, verdict] of verdicts) kernel.verdicts.set(frame, verdict)
     },
   }
@@ -222,11 +251,17 @@ function fillCounters(kernel: FakeKernel, pin: string): void {
   for (let key = 0; key < Math.min(entries, 300); key++) values.set(key, new Uint8Array(valueSize).fill(7))
 }
 
+/** Worlds in which another process takes eth0. */
+const INTERFERING = [
+  'another process replaced a program since the plan was made',
+  'a program vanishes during its verification',
+]
+
 /** Runs a list of steps in a world; returns its end and everything that it left. */
 async function outcome({ rewind }: Rehearsal, world: World, steps: readonly Step[]): Promise<string> {
   rewind()
   const { kernel } = lab
-  if (world.name !== 'a program vanishes during its verification') watchTraffic(kernel, steps, ['eth0'])
+  if (!INTERFERING.includes(world.name)) watchTraffic(kernel, steps, ['eth0'])
   world.arrange(kernel)
   const code = await lab.run(steps).catch((error: Error) => `violation: ${error.message}`)
   kernel.after = () => undefined
@@ -269,7 +304,8 @@ const COMMUTING: readonly (readonly [StepKind, StepKind, why: string])[] = [
   ['prove-tables', 'prove-verdicts', 'both only verify'],
   ['prove-verdicts', 'identify', 'neither changes anything'],
   ['identify', 'unpin', 'the filter stays pinned'],
-  ['unpin', 'load-carry', 'they work on different pins'],
+  ['unpin', 'prove-pins', 'the program is not among these pins'],
+  ['prove-pins', 'load-carry', 'they work on different pins'],
   ['carry', 'zero-counter', 'ports and counters are different maps'],
   ['zero-counter', 'zero-counter', 'counters do not depend on each other'],
   ['zero-counter', 'write-health', 'counters and health are different maps'],
@@ -297,7 +333,9 @@ const CODES: Readonly<Record<string, string>> = {
   'lines reach the map damaged': 'E108',
   'the new program misjudges': 'E108',
   'the live program misjudges': 'E108',
-  'another process attached a program since the plan was made': 'E206',
+  'another process replaced a program since the plan was made': 'E206',
+  'another process replaces a program during the switch': 'E206',
+  'a program is not pinned': 'E108',
   'the second attach is refused': 'E101',
   'the replacement is refused': 'E101',
   'the commit is refused': 'E101',
@@ -339,6 +377,7 @@ describe.runIf(isRoot)('a list of steps', () => {
         "prove-verdicts",
         "identify",
         "unpin",
+        "prove-pins",
         "load-carry",
         "carry",
         "zero-counter",
@@ -413,6 +452,53 @@ describe.runIf(isRoot)('a list of steps', () => {
     }
   })
 
+  test('ends as it should, or rolls back, if bpftool only claims to run a command', async () => {
+    const { steps, rewind } = await rehearse()
+    const { kernel } = lab
+    rewind()
+    const fingerprint = (): string => kernel.fingerprint(COUNTERS)
+    const before = fingerprint()
+    const commands: string[] = []
+    kernel.before = (line) => void (line.startsWith('ip') || commands.push(line))
+    expect(await lab.run(steps)).toBe('ok')
+    const after = fingerprint()
+    const wanted = (): unknown[] =>
+      kernel.policies().flatMap(([name, policy]) => (AFTER.interfaces.has(name) ? [[name, policy?.name]] : []))
+    const live = wanted()
+    const alike = new Map(commands.map((line) => [line.replace(/ key .*|\d+/g, ''), line]))
+    for (const claimed of usually([...alike.values()], { thoroughly: [...new Set(commands)] })) {
+      rewind()
+      watchTraffic(kernel, steps, ['eth0'])
+      kernel.lies = (line) => line === claimed
+      const code = await lab.run(steps)
+      kernel.after = () => undefined
+      if (code === 'ok') expect(fingerprint(), claimed).toBe(after)
+      else if (code === 'E111') expect(wanted(), claimed).toEqual(live)
+      else expect([code, fingerprint()], claimed).toEqual([expect.stringMatching(/^E1(?:01|08|31)$/), before])
+    }
+  })
+
+  test('attaches a program again that another process attached at the moment of the replacement', async () => {
+    const { steps, rewind } = await rehearse()
+    const { kernel, session } = lab
+    rewind()
+    kernel.before = (line) => {
+      if (line === 'net show dev eth0') kernel.steal('eth0')
+    }
+    await expect(execute(session.host, session.paths, steps)).rejects.toThrow(
+      /E206 another process attached program \d+ to eth0 during the apply: it is attached again/,
+    )
+    expect(kernel.links.get('eth0')?.programs.map(({ program }) => program.name)).toEqual(['foreign'])
+    // Without its owner the kernel has freed it.
+    rewind()
+    kernel.before = (line) => {
+      if (line !== 'net show dev eth0') return
+      kernel.steal('eth0')
+      kernel.held.length = 0
+    }
+    await expect(execute(session.host, session.paths, steps)).rejects.toThrow('could not be attached again')
+  })
+
   test('converges after a kill at any step', async () => {
     const { steps, rewind } = await rehearse()
     const { kernel, session } = lab
@@ -479,6 +565,66 @@ describe.skipIf(!isRoot)('members of a bond', () => {
     expect(await lab.apply(state({ policy: 'pass', interfaces: { eth0: ['native'] } }))).toBe('ok')
     expect(entries()).toEqual([{ ifindex: 2, slot: 2, flags: 0 }])
   })
+})
+
+/** Programs and maps whose pins another process may remove. */
+const LOSABLE = [
+  ['policy'],
+  ['programs/xdp_filter'],
+  ['programs/explain'],
+  ['programs/table_read'],
+  ['programs/table_digest'],
+  ['programs/table_write', 'programs/stats_read', 'programs/ban_write'],
+  ['flows', 'service_stats'],
+  ['policy', 'programs/xdp_filter'],
+  [
+    'policy',
+    'flows',
+    'snat_ports',
+    ...PROGRAMS.filter((name) => name !== 'ban_count').map((name) => `programs/${name}`),
+  ],
+]
+
+describe.runIf(isRoot).each(LOSABLE)('a live generation without the pin of %s', (...names) => {
+  test('is drift and ours, and the next apply repairs it in place', async () => {
+    const wanted = state({ ...SMALL, interfaces: { eth0: ['native'], eth1: ['native'] } })
+    expect(await lab.apply(wanted)).toBe('ok')
+    const { kernel, session } = lab
+    const { paths } = session
+    const pins = kernel.pins()
+    const flows = kernel.map(paths.ownMap(1, { name: 'flows' })).id
+    const slots = (await observe(paths, {})).slots
+    for (const name of names) rmSync(join(paths.generation(1), name))
+    const live = await observe(paths, {})
+    expect(live.generation).toBe(1)
+    expect([...live.drift.keys()]).toEqual(['program'])
+    for (const name of names) expect(live.drift.get('program')).toContain(basename(name))
+    expect([live.leftovers, live.slots]).toEqual([[], slots])
+    const steps = await lab.steps(wanted)
+    const before = kernel.fingerprint()
+    kernel.journal.length = 0
+    watchTraffic(kernel, steps, ['eth0', 'eth1'])
+    // A failed repair leaves everything as it was.
+    kernel.lies = isCommit
+    expect([await lab.run(steps), kernel.fingerprint()]).toEqual(['E108', before])
+    kernel.lies = () => false
+    expect(await lab.run(steps)).toBe('ok')
+    kernel.after = () => undefined
+    expect(kernel.journal.filter((line) => line.startsWith('net detach'))).toEqual([])
+    expect(kernel.pins().map((pin) => pin.replace('gen-2', 'gen-1'))).toEqual(pins)
+    expect(kernel.map(paths.ownMap(2, { name: 'flows' })).id).toBe(flows)
+    const repaired = await observe(paths, {})
+    expect([[...repaired.drift], repaired.leftovers, repaired.slots]).toEqual([[], [], slots])
+  })
+})
+
+test.runIf(isRoot)('pins of a generation that no interface runs are leftovers', async () => {
+  expect(await lab.apply(state({ ...SMALL, interfaces: { eth0: ['native'] } }))).toBe('ok')
+  const { kernel, session } = lab
+  rmSync(join(session.paths.generation(1), 'policy'))
+  kernel.links.get('eth0')?.programs.splice(0)
+  const live = await observe(session.paths, {})
+  expect([live.generation, live.leftovers]).toEqual([0, [session.paths.generation(1)]])
 })
 
 const COUNTERS = ['list_stats', 'verdict_stats', 'service_stats', 'backend_stats']
