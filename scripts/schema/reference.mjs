@@ -1,14 +1,12 @@
-// Makes the tables of keys in docs/config.md. Each stands between two comments; the first names the mapping:
+// Makes the tables of keys in docs/config.md. The first comment of each names the mapping:
 //
 //   <!-- keys: services.NAME -->            the keys of a mapping; NAME stands for any name, [] for each of a list
 //   <!-- keys: allowlist[] with file -->    those that need another key; the table without "with" has the rest
 //   <!-- keys: of the file -->              those of the top level
 //   <!-- end of keys -->
-import { code, table } from '../lib/markdown.mjs'
+import { code, partsOf, table, withParts } from '../lib/markdown.mjs'
 import { describe } from './describe.mjs'
 import { place } from './places.mjs'
-
-const BLOCK = /(<!-- keys: ([^ ]+|of the file)(?: with (\w+))? -->\n).*?(<!-- end of keys -->)/gs
 
 const HEAD = ['Key', 'Value', 'Default', 'Example', 'Description']
 
@@ -40,8 +38,9 @@ function rows(at, needed, listed, prefix = '') {
 /** The text with every table made from the schema. */
 export function withTables(text, schema) {
   const whole = place(schema, schema, 'the file')
-  const listed = new Set([...text.matchAll(BLOCK)].map(([, , path]) => placeAt(whole, path).mapping))
-  return text.replace(BLOCK, (_, begin, path, needed, end) => {
-    return `${begin}\n${table(HEAD, rows(placeAt(whole, path), needed, listed))}\n\n${end}`
+  const listed = new Set(partsOf(text, 'keys').map((words) => placeAt(whole, words.split(' with ')[0]).mapping))
+  return withParts(text, 'keys', (words) => {
+    const [path, needed] = words.split(' with ')
+    return table(HEAD, rows(placeAt(whole, path), needed, listed))
   })
 }

@@ -26,6 +26,8 @@ export interface Setting<T> {
   readonly initial: T
   /** The setting whose value it has if no file sets it, instead of `initial`. */
   readonly follows?: string
+  /** Without services it has no effect. */
+  readonly needsServices?: true
   /** Images of earlier versions lack it, which means its initial value. */
   readonly isLater?: true
   /** The value in force for a written one; default: the written one. */
@@ -79,8 +81,13 @@ export const SETTINGS = {
     initial: 2 ** 20,
     round: (written) => 2 ** Math.ceil(Math.log2(written)),
     text: formatCount,
+    needsServices: true,
     impact: 'new-flows',
-    schema: { description: 'Capacity of the flow table.', type: 'integer', minimum: 1 },
+    schema: {
+      description: 'Capacity of the flow table; null: there is none, because there are no services.',
+      type: ['integer', 'null'],
+      minimum: 1,
+    },
     consequence: 'clears the flow table: existing flows may move to other backends',
   }),
 } as const

@@ -10,6 +10,7 @@ import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
 import { formatBytes, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
+import { policyJson } from './policy-json.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
 import { type Column, formatTable } from './table.ts'
 import { describeWatch, watchJson } from './watch.ts'
@@ -143,7 +144,7 @@ export function renderStatusJson(status: Status): string {
     unknown_interfaces: unknown,
     lists,
     services: services.map(serviceStatusJson),
-    policy: policy ?? null,
+    policy: policyJson(policy, services.length > 0),
     program: program ?? null,
     generation,
     committed_at: committed_at ?? null,

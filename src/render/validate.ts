@@ -7,6 +7,7 @@ import { listPrefixes, type State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
+import { policyJson } from './policy-json.ts'
 import { portJson } from './service-json.ts'
 
 function servicesText({ services }: State): string {
@@ -48,7 +49,7 @@ export function renderValidateJson({ config, state, feeds }: Desired, warnings: 
     valid: true,
     config,
     interfaces: [...state.interfaces.values()].map(({ interface: name, modes }) => ({ name, modes })).sort(byName),
-    policy: state.policy ?? null,
+    policy: policyJson(state.policy, state.services.size > 0),
     lists: [...state.lists.values()]
       .map((list) => ({ name: list.name, kind: list.kind, prefixes: listPrefixes(list) }))
       .sort(byName),

@@ -1,0 +1,10 @@
+// The policy in JSON documents about a state.
+
+import { type Policy, SETTING_NAMES, type SettingName, settingOf } from '../model/policy.ts'
+
+/** The policy of a state, null for settings that have no effect in it; null without a policy. */
+export function policyJson(policy: Policy | undefined, hasServices: boolean): Readonly<Record<string, unknown>> | null {
+  if (policy === undefined) return null
+  const isIdle = (name: SettingName): boolean => settingOf(name).needsServices === true && !hasServices
+  return Object.fromEntries(SETTING_NAMES.map((name) => [name, isIdle(name) ? null : policy[name]]))
+}
