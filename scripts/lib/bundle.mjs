@@ -31,8 +31,8 @@ const OPTIONS = {
   logLevel: 'silent',
 }
 
-/** Paths of the source files that a run of an entry loads before it imports anything dynamically. */
-function staticSources(outputs, entry) {
+/** Paths of the outputs that a run of an entry loads before it imports anything dynamically. */
+function staticOutputs(outputs, entry) {
   const seen = new Set()
   const follow = (path) => {
     if (seen.has(path)) return
@@ -42,41 +42,65 @@ function staticSources(outputs, entry) {
     }
   }
   follow(entry)
-  return [...seen].flatMap((path) => Object.keys(outputs[path].inputs))
+  return [...seen]
 }
+
+/** Paths of the source files in these outputs. */
+const staticSources = (outputs, entry) =>
+  staticOutputs(outputs, entry).flatMap((path) => Object.keys(outputs[path].inputs))
 
 /** The command that must start fastest: fail2ban runs it for each address. */
 const FASTEST = 'src/commands/verbs/ban.ts'
 
 /**
- * An esbuild plugin that puts the modules that every run loads, and those of the fastest command, into one chunk: reading
+ * An esbuild plugin that puts the modules that every run loads, and those of the fastest command, into few chunks: reading
  * a file takes Node as long as compiling 10 kB of code. esbuild makes a chunk for each set of entries that share modules,
- * so every command imports them all.
+ * so the commands import them all. Those that load nothing of the kernel (`validate`, completion) import only what any of
+ * them needs, and only what every run loads if they need nothing else: they run at each key of an editor or shell.
  *
  * @param outputs of a build without this plugin
  */
 function oneCore(outputs) {
-  const made = Object.values(outputs)
-  const fastest = Object.keys(outputs).find((path) => outputs[path].entryPoint === FASTEST)
+  const entries = Object.keys(outputs).filter((path) => /^src\/.*\.ts$/.test(outputs[path].entryPoint ?? ''))
+  const fastest = entries.find((path) => outputs[path].entryPoint === FASTEST)
   if (fastest === undefined) throw new ScriptError(`${FASTEST} is no entry of the bundle`)
+  const commands = entries.filter((path) => path !== 'dist/cli.js')
   // Those in the entries themselves are not shared.
   const own = ['dist/cli.js', fastest].flatMap((path) => Object.keys(outputs[path].inputs))
-  const core = ['dist/cli.js', fastest]
-    .flatMap((path) => staticSources(outputs, path))
-    .filter((path, i, all) => !own.includes(path) && all.indexOf(path) === i)
-  const commands = new Set(made.flatMap(({ entryPoint }) => (entryPoint === 'src/cli.ts' ? [] : (entryPoint ?? []))))
-  const imports = core.map((path) => {
-    const attributes = path.endsWith('.json') ? " with { type: 'json' }" : ''
-    return `import ${JSON.stringify(at(path))}${attributes}\n`
-  })
+  const always = staticSources(outputs, 'dist/cli.js')
+  const core = [...new Set([...always, ...staticSources(outputs, fastest)])].filter((path) => !own.includes(path))
+  const needs = new Map(commands.map((path) => [path, staticSources(outputs, path)]))
+  // Others are parts of commands that have loaded the core already.
+  const direct = staticOutputs(outputs, 'dist/cli.js').flatMap((path) =>
+    outputs[path].imports.flatMap(({ kind, path: next }) => (kind === 'dynamic-import' ? [next] : [])),
+  )
+  const isLight = (path) => direct.includes(path) && !needs.get(path).some((source) => source.startsWith('src/kernel/'))
+  const shared = core.filter((source) => !always.includes(source))
+  const light = shared.filter((source) => commands.some((path) => isLight(path) && needs.get(path).includes(source)))
+  // What a light one loads must not bring the core along.
+  const isOfLight = (path) =>
+    isLight(path) || commands.some((one) => isLight(one) && needs.get(one).includes(outputs[path].entryPoint))
+  const coreOf = (path) => {
+    if (!isOfLight(path)) return core
+    const isNeeded = light.some((source) => needs.get(path).includes(source))
+    return core.filter((source) => always.includes(source) || (isNeeded && light.includes(source)))
+  }
+  const imports = new Map(
+    commands.map((path) => [
+      outputs[path].entryPoint,
+      coreOf(path).map((source) => {
+        const attributes = source.endsWith('.json') ? " with { type: 'json' }" : ''
+        return `import ${JSON.stringify(at(source))}${attributes}\n`
+      }),
+    ]),
+  )
   return {
     name: 'one-core',
     setup({ onLoad }) {
-      onLoad({ filter: /\.ts$/ }, ({ path }) =>
-        commands.has(relative(root, path))
-          ? { contents: `${imports.join('')}${readFileSync(path, 'utf8')}`, loader: 'ts' }
-          : undefined,
-      )
+      onLoad({ filter: /\.ts$/ }, ({ path }) => {
+        const lines = imports.get(relative(root, path))
+        return lines && { contents: `${lines.join('')}${readFileSync(path, 'utf8')}`, loader: 'ts' }
+      })
     },
   }
 }

@@ -22,8 +22,9 @@ import type { Plan } from '../plan/change.ts'
 import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
+import { computing } from './computing.ts'
 import { isIdle, isNewGeneration, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
-import { computing, type Host, interruptible, now, openSession, type Session, sessionOf, withLock } from './session.ts'
+import { type Host, interruptible, now, openSession, type Session, sessionOf, withLock } from './session.ts'
 
 export type { Committed, Early }
 

@@ -17,7 +17,8 @@ import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
 import type { ImageMeta } from '../tables/image/source.ts'
 import type { Image } from '../tables/layout/layout.ts'
-import { computing, refuse, type Session } from './session.ts'
+import { computing } from './computing.ts'
+import { refuse, type Session } from './session.ts'
 
 /** A plan with its inputs. */
 export interface Made {

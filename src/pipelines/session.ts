@@ -35,10 +35,6 @@ export function refuse(diagnostics: readonly Diagnostic[]): void {
 /** Runs `body`. An interrupt ends its tools and throws E112, except while a change is finished or undone. */
 export const interruptible = <T>({ signal }: Host, body: () => T): T => whileUninterrupted(signal, body)
 
-/** Runs a long computation, which a signal ends with the process; nothing may have to be undone. */
-export const computing = <T>({ compute }: Host, body: () => T): Promise<T> =>
-  compute ? compute(body) : Promise.resolve().then(body)
-
 /** Runs `body` while no other process changes the instance. Throws E106 if the lock is held, E112 when interrupted. */
 export async function withLock<T>({ host }: Session, body: () => Promise<T>): Promise<T> {
   const lock = await acquireLock(host)

@@ -5,7 +5,7 @@ import { newReads } from '../../config/text/source.ts'
 import { ANY_FILE, rootsRule, type Trust } from '../../config/text/trust.ts'
 import { CODES, type Diagnostic, XdpError } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
-import { computing } from '../../pipelines/session.ts'
+import { computing } from '../../pipelines/computing.ts'
 import { renderDiagnostics } from '../../render/diagnostic.ts'
 import type { Context } from '../cli/context.ts'
 
