@@ -93,6 +93,99 @@ describe.each(MAPS)('a shared map %s', (map) => {
   })
 })
 
+describe.each(
+  usually(['policy', 'programs/explain'], {
+    thoroughly: [
+      ...['policy', 'programs/xdp_filter', 'programs/explain', 'programs/table_read', 'programs/table_write'],
+      ...['programs/stats_read', 'programs/ban_write', 'programs/table_digest'],
+    ],
+  }),
+)('a removed pin of %s', (pin) => {
+  test('is drift of our own program, which apply repairs in place', async () => {
+    await apply()
+    await lab.ok('ban', '192.0.2.3')
+    const before = JSON.parse(await lab.ok('status', '--json'))
+    rmSync(own(`gen-1/${pin}`))
+    const status = JSON.parse(await lab.ok('status', '--json'))
+    const name = pin.replace('programs/', '')
+    expect(status).toMatchObject({ drift: true, leftovers: [], generation: 1 })
+    expect(status.drifted).toEqual([{ key: 'program', what: expect.stringMatching(`unpinned: ${name}$`) }])
+    expect(status.interfaces.map(({ program_id }: { program_id: number }) => program_id)).toEqual(
+      before.interfaces.map(({ program_id }: { program_id: number }) => program_id),
+    )
+    expect(status.lists).toMatchObject(
+      before.lists.map(({ name: list }: { name: string }) => ({ name: list, prefixes: 1 })),
+    )
+    expect(await lab.ok('plan')).toContain(`unpinned: ${name}`)
+    // No packet passes the old policy or the new one that both drop.
+    interpose('*"net detach"*', 'exit 1')
+    const pinging = lab.ping('192.0.2.1', { source: '192.0.2.2', count: 40 })
+    await lab.ok('apply', '--auto-approve')
+    expect(await pinging).toBe(0)
+    lab.realTools()
+    await settled()
+    expect(JSON.parse(await lab.ok('bans', '--json')).bans).toMatchObject([{ prefix: '192.0.2.3/32' }])
+  })
+})
+
+test('commands that need a removed pin name it', async () => {
+  await apply()
+  for (const program of ['explain', 'stats_read']) rmSync(own(`gen-1/programs/${program}`))
+  for (const [words, name] of [
+    [['why', '192.0.2.2'], 'explain'],
+    [['stats'], 'stats_read'],
+  ] as const) {
+    const { exitCode, stderr } = await lab.xdp(...words)
+    expect(stderr).toContain(
+      `error[E119 pin-missing]: this needs programs of the applied policy whose pins were removed: ${name}`,
+    )
+    expect(exitCode).toBe(1)
+  }
+  await lab.ok('apply', '--auto-approve')
+  await settled()
+})
+
+describe('an apply whose bpftool only claims', () => {
+  const unchanged = async (code: string): Promise<void> => {
+    const before = lab.pins()
+    lab.write('xdp.yaml', config(undefined, '192.0.2.2, 192.0.2.9'))
+    const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+    expect(stderr).toContain(`error[E108 verification-failed]: ${code}`)
+    expect(exitCode).toBe(1)
+    lab.realTools()
+    expect(lab.pins()).toEqual(before)
+    lab.write('xdp.yaml', config())
+    await settled()
+  }
+
+  test('to load programs changes nothing', async () => {
+    await apply()
+    interpose('*loadall*explain.bpf.o*', 'echo \'[{"command":["prog","loadall"],"output":null}]\'; exit 0')
+    await unchanged('bpftool reported success, but did not pin')
+  })
+
+  test('to write the commit rolls back', async () => {
+    await apply()
+    interpose('*"map update pinned"*gen-2/policy*', 'lines=$(printf "%s" "$lines" | sed "s/^map update .*/version/")')
+    await unchanged(`${own('gen-2/policy')} does not hold what bpftool wrote to key 2`)
+  })
+})
+
+test('a program that another tool attaches at the moment of the replacement is attached again', async () => {
+  await apply(config('eth0: {}'))
+  const pin = loadForeign()
+  // The last command before the replacement.
+  interpose('*"net show dev eth0"*', `/usr/sbin/bpftool net attach xdpdrv pinned ${pin} dev eth0 overwrite`)
+  lab.write('xdp.yaml', config('eth0: {}', '192.0.2.9'))
+  const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve')
+  expect(stderr).toMatch(
+    /E206 changed-meanwhile\]: another process attached program \d+ to eth0 .* it is attached again/,
+  )
+  expect(exitCode).toBe(4)
+  expect(programsOn('eth0')).toEqual(['foreign_pass'])
+  expect(lab.pins().filter((one) => one.includes('gen-2'))).toEqual([])
+})
+
 inDepth('unpinned helper programs are drift, and apply loads them again', async () => {
   await apply()
   for (const program of ['table_digest', 'ban_count']) rmSync(own(`gen-1/programs/${program}`))

@@ -61,8 +61,10 @@ test('an unresolved backend gets no traffic, and a later apply resolves it', asy
   )
   expect(new Set(flows.map(({ live }) => live.backend))).toEqual(new Set(['192.0.2.2']))
   lab.in(lab.peer, 'ip', 'addr', 'add', '192.0.2.9/24', 'dev', lab.peerEnd('eth0'))
+  await expect
+    .poll(async () => (await plan()).drift)
+    .toMatchObject([{ key: 'service:web', what: expect.stringContaining('next hop is known now') }])
   const found = await plan()
-  expect(found.drift).toMatchObject([{ key: 'service:web', what: expect.stringContaining('next hop is known now') }])
   expect(found.changes).toMatchObject([{ key: 'service:web', impact: 'hitless', reason: 'drift' }])
   await lab.ok('apply', '--auto-approve')
   expect(await lab.ok('plan')).toContain('No changes.')

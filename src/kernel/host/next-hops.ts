@@ -101,18 +101,22 @@ export interface Neighbours {
   readonly macs: ReadonlyMap<string, string>
   /** Entries that the kernel will verify again before it trusts them. */
   readonly stale: readonly string[]
+  /** Entries for which the kernel has given up asking. */
+  readonly failed: readonly string[]
 }
 
 export function neighboursOf(entries: readonly ShapeOf<typeof neighbour>[]): Neighbours {
   const macs = new Map<string, string>()
   const stale: string[] = []
+  const failed: string[] = []
   for (const { dst, dev, lladdr, state = [] } of entries) {
+    if (state.includes('FAILED')) failed.push(`${dev} ${dst}`)
     const mac = plainMac(lladdr)
     if (mac === '' || state.includes('FAILED') || state.includes('INCOMPLETE')) continue
     macs.set(`${dev} ${dst}`, mac)
     if (state.includes('STALE')) stale.push(`${dev} ${dst}`)
   }
-  return { macs, stale }
+  return { macs, stale, failed }
 }
 
 const readNeighbours = async (): Promise<Neighbours> => neighboursOf(await askIp(list(neighbour), 'neigh', 'show'))
@@ -161,6 +165,9 @@ async function findRoutes(
  */
 const PAUSES = [2, 4, 8, 16, 32, 64, 128, 256, 256, 384]
 
+/** Those after a request that is made again: an answer comes within milliseconds. */
+const SHORT_PAUSES = PAUSES.slice(0, 6)
+
 /** Makes the kernel send requests for neighbours, given as `device address`, without waiting for answers. */
 const useNeighbours = (keys: readonly string[]): Promise<readonly IpResult[]> =>
   runIpBatch(
@@ -183,10 +190,19 @@ async function resolveNeighbours(wanted: readonly string[], { macs, stale }: Nei
   const results = await useNeighbours(asked)
   const refused = new Map(asked.flatMap((key, index) => (results[index]?.error ? [[key, results[index].error]] : [])))
   let known = macs
-  for (const pause of unknown.length === 0 ? [] : PAUSES) {
+  const again = new Set<string>()
+  const pauses = unknown.length === 0 ? [] : [...PAUSES]
+  for (let pause = pauses.shift(); pause !== undefined; pause = pauses.shift()) {
     await setTimeout(pause)
-    known = (await readNeighbours()).macs
+    const now = await readNeighbours()
+    known = now.macs
     if (unknown.every((key) => known.has(key) || refused.has(key))) break
+    // The kernel was already asking, for an earlier packet, and has just given up: our request had no effect.
+    const given = now.failed.filter((key) => unknown.includes(key) && !again.has(key) && !refused.has(key))
+    if (given.length === 0) continue
+    for (const key of given) again.add(key)
+    await useNeighbours(given)
+    pauses.push(...SHORT_PAUSES)
   }
   return { macs: known, refused }
 }
