@@ -349,6 +349,29 @@ describe('rooms', () => {
     expect(guilty.filter((source) => !['cli', 'kernel'].includes(source.top)).map(({ name }) => name)).toEqual([])
   })
 
+  test('commands that editors and shells run at each key load nothing of the kernel', () => {
+    const byName = new Map(sources.map((source) => [source.name, source]))
+    /** Imports that a run loads: neither types alone, nor those behind `await import()`. */
+    const loaded = (source: Source): string[] =>
+      source.tree.statements.flatMap((node) => {
+        const isType = ts.isImportDeclaration(node) && node.importClause?.isTypeOnly
+        if (!ts.isImportDeclaration(node) || isType || !ts.isStringLiteral(node.moduleSpecifier)) return []
+        const target = targetOf(source, { specifier: node.moduleSpecifier.text })
+        return target === undefined ? [] : [relative(ROOT, target)]
+      })
+    const reached = new Set<string>()
+    const follow = (name: string): void => {
+      const source = byName.get(name)
+      if (source === undefined || reached.has(name)) return
+      reached.add(name)
+      for (const next of loaded(source)) follow(next)
+    }
+    const commands = ['validate', 'schema', 'completion'].map((verb) => `src/commands/verbs/${verb}.ts`)
+    for (const name of [...commands, 'src/commands/cli/completion/complete.ts', 'src/cli.ts']) follow(name)
+    expect(reached.size).toBeGreaterThan(50)
+    expect([...reached].filter((name) => /^src\/(?:kernel|pipelines\/session)/.test(name))).toEqual([])
+  })
+
   test('pure rooms read no clock, no randomness and wait for nothing', () => {
     const guilty = sources
       .filter((source) => PURE.includes(source.top))

@@ -78,7 +78,7 @@ export interface ServiceDelta {
 export interface Plan {
   /** The target: the config's state on this host, with the live content of feeds that a guard rejected. */
   readonly state: State
-  /** In the order in which plans list them: see order.ts. */
+  /** In the order in which plans list them: see reading-order.ts. */
   readonly changes: readonly Change[]
   readonly drift: readonly Drift[]
   readonly warnings: readonly Diagnostic[]
