@@ -111,6 +111,7 @@ export const CODES = {
   E213: { name: 'link-layer-unknown', exit: EXIT.unavailable },
   E214: { name: 'balance-without-ethernet', exit: EXIT.refused },
   E216: { name: 'too-many-interface-sets', exit: EXIT.badConfig },
+  E220: { name: 'dsr-through-gateway', exit: EXIT.refused },
   E300: { name: 'usage', exit: EXIT.usage },
   E301: { name: 'declined', exit: EXIT.failed },
   E400: { name: 'not-its-output', exit: EXIT.badConfig },

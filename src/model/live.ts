@@ -83,6 +83,8 @@ export interface Live {
   readonly nextHops: ReadonlyMap<string, NextHop | undefined>
   /** Why a next hop is unresolved, as a clause, by formatted address: `no route leads to it`. */
   readonly unresolved: ReadonlyMap<string, string>
+  /** The gateway of the route to a backend, by formatted address; a backend on a link has no entry. */
+  readonly gateways: ReadonlyMap<string, string>
   /**
    * VIPs inside the network of an interface that no host answers neighbour requests for: the interface's name, by
    * formatted address.

@@ -25,6 +25,8 @@ const AGAIN = 1000
 export interface Checks {
   /** Checks these live services from now on, as `desired` says. */
   readonly serve: (served: Served, desired: Desired) => void
+  /** Backends whose last check failed, by backendSlotKey. */
+  readonly failing: () => ReadonlySet<string>
   /** undefined: no service has been live yet. */
   readonly counters: () => (HealthCounters & { readonly writes: number }) | undefined
   readonly close: () => Promise<void>
@@ -127,6 +129,7 @@ export function runChecks(ports: ChecksPorts): Checks {
         })
       })
     },
+    failing: () => monitor?.failing() ?? new Set(),
     counters: () => monitor && { ...monitor.counters(), writes: publisher.writes },
     async close() {
       isClosed = true

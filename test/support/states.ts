@@ -134,6 +134,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     deadlines: new Map(),
     nextHops: new Map(),
     unresolved: new Map(),
+    gateways: new Map(),
     unanswered: new Map(),
     stripping: new Map(),
     forwards: { v4: true, v6: true },

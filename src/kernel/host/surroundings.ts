@@ -12,17 +12,26 @@ import { askIpBatch } from '../tools/ip.ts'
 import { readStripping } from './ethtool.ts'
 import { readLinks } from './links.ts'
 import type { Memory } from './memory.ts'
-import { type Devices, foundRoutes, requestNeighbours, resolveNextHops } from './next-hops.ts'
+import { type Devices, foundRoutes, requestNeighbours, resolveNextHops, verifyNeighbours } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
 
 export type Surroundings = Pick<
   Live,
-  'nextHops' | 'unresolved' | 'ownAddresses' | 'unanswered' | 'stripping' | 'forwards' | 'sshEnds' | 'bootSeconds'
+  | 'nextHops'
+  | 'unresolved'
+  | 'gateways'
+  | 'ownAddresses'
+  | 'unanswered'
+  | 'stripping'
+  | 'forwards'
+  | 'sshEnds'
+  | 'bootSeconds'
 >
 
 const NOTHING: Surroundings = {
   nextHops: new Map(),
   unresolved: new Map(),
+  gateways: new Map(),
   ownAddresses: [],
   unanswered: new Map(),
   stripping: new Map(),
@@ -88,7 +97,11 @@ export async function surroundingsOf(
   if (desired.size === 0) return NOTHING
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
   const [hops, ownAddresses, unanswered, stripping, forwards, sshEnds] = await Promise.all([
-    resolveNextHops([...backendAddresses(desired.values())], links, true, kept?.nextHops),
+    resolveNextHops([...backendAddresses(desired.values())], links, {
+      ask: true,
+      routes: kept?.nextHops,
+      silent: kept?.silent,
+    }),
     readOwnAddresses(),
     readUnanswered(vips),
     readTagLoss(links),
@@ -101,13 +114,17 @@ export async function surroundingsOf(
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */
 export async function haveNextHopsChanged(services: ReadonlyMap<string, Service>, { kept }: Memory): Promise<boolean> {
   const addresses = [...backendAddresses(services.values())]
-  const { nextHops } = await resolveNextHops(addresses, await readLinks(), false, kept?.nextHops)
+  const { nextHops } = await resolveNextHops(addresses, await readLinks(), { ask: false, routes: kept?.nextHops })
   return [...services.values()].some((service) => hopDrift(service, { nextHops }) !== undefined)
 }
 
 /** Makes the kernel send neighbour requests for backends without a next hop; netlink reports the answers. */
 export const requestUnresolved = (services: ReadonlyMap<string, Service>): Promise<void> =>
   requestNeighbours([...new Set(unresolvedOf(services).map(text))])
+
+/** Asks the neighbours on the way to these addresses whether they are still there; see verifyNeighbours. */
+export const verifyHops = (addresses: readonly string[], most: number, { kept }: Memory): Promise<void> =>
+  verifyNeighbours(addresses, most, kept?.nextHops)
 
 /** Adds the next hops of backends that are live but not in the file, as far as the kernel knows them. */
 export async function withLiveHops(
@@ -122,11 +139,12 @@ export async function withLiveHops(
   const missing = [...addresses].filter((address) => !known.nextHops.has(address))
   const bootSeconds = live.size === 0 ? known.bootSeconds : monotonicSeconds()
   if (missing.length === 0) return { ...known, bootSeconds }
-  const { nextHops, unresolved } = await resolveNextHops(missing, links, false, kept?.nextHops)
+  const found = await resolveNextHops(missing, links, { ask: false, routes: kept?.nextHops })
   return {
     ...known,
     bootSeconds,
-    nextHops: new Map([...known.nextHops, ...nextHops]),
-    unresolved: new Map([...known.unresolved, ...unresolved]),
+    nextHops: new Map([...known.nextHops, ...found.nextHops]),
+    unresolved: new Map([...known.unresolved, ...found.unresolved]),
+    gateways: new Map([...known.gateways, ...found.gateways]),
   }
 }

@@ -162,6 +162,15 @@ export class HealthMonitor {
     )
   }
 
+  /** Backends whose last check failed, by `SERVICE/BACKEND`. */
+  failing(): Set<string> {
+    const keys = new Set<string>()
+    for (const [service, { backends }] of this.#services) {
+      for (const [backend, { last }] of backends) if (last?.outcome === 'bad') keys.add(`${service}/${backend}`)
+    }
+    return keys
+  }
+
   /** Ends every check. Emits nothing afterwards. */
   stop(): void {
     for (const [name, service] of this.#services) this.#dropService(name, service)
