@@ -154,6 +154,8 @@ export const CODES = {
   W221: { name: 'checks-dropped', exit: EXIT.ok },
   W222: { name: 'tags-stripped', exit: EXIT.ok },
   W225: { name: 'answers-dropped', exit: EXIT.ok },
+  W229: { name: 'answers-from-own-vip', exit: EXIT.ok },
+  W230: { name: 'backend-as-client', exit: EXIT.ok },
   W240: { name: 'grown-feed', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },

@@ -97,6 +97,11 @@ export interface Live {
   readonly stripping: ReadonlyMap<string, readonly string[]>
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
+  /**
+   * Interfaces on which the kernel accepts packets from addresses of this host (`accept_local`); read only if a VIP is
+   * such an address.
+   */
+  readonly acceptsLocal: ReadonlySet<string>
   /** This host's ends of SSH connections. */
   readonly sshEnds: readonly SocketEnd[]
   /** Addresses of this host in this namespace. */

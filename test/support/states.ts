@@ -139,6 +139,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     stripping: new Map(),
     forwards: { v4: true, v6: true },
     sshEnds: [],
+    acceptsLocal: new Set(),
     ownAddresses: [],
     bootSeconds: 0,
     ...rest,

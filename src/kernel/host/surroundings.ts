@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import type { Address } from '../../model/address.ts'
 import { membersOf } from '../../model/link.ts'
 import type { Live } from '../../model/live.ts'
-import { addressTextsOf, type LeavingBackend, type Service } from '../../model/service.ts'
+import { addressTextsOf, type LeavingBackend, type NextHop, type Service } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
 import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
 import { askIpBatch } from '../tools/ip.ts'
@@ -20,6 +20,7 @@ export type Surroundings = Pick<
   | 'nextHops'
   | 'unresolved'
   | 'gateways'
+  | 'acceptsLocal'
   | 'ownAddresses'
   | 'unanswered'
   | 'stripping'
@@ -32,6 +33,7 @@ const NOTHING: Surroundings = {
   nextHops: new Map(),
   unresolved: new Map(),
   gateways: new Map(),
+  acceptsLocal: new Set(),
   ownAddresses: [],
   unanswered: new Map(),
   stripping: new Map(),
@@ -47,6 +49,15 @@ export const isOn = async (path: string): Promise<boolean> =>
 export async function readForwarding(): Promise<Surroundings['forwards']> {
   const [v4, v6] = await Promise.all([isOn('ipv4/ip_forward'), isOn('ipv6/conf/all/forwarding')])
   return { v4, v6 }
+}
+
+/** Interfaces of next hops on which the kernel accepts packets from its own addresses. */
+async function readAcceptsLocal(hops: Iterable<NextHop | undefined>): Promise<Surroundings['acceptsLocal']> {
+  const devices = [...new Set([...hops].flatMap((hop) => hop?.interface ?? []))]
+  const [isEverywhere, ...each] = await Promise.all(
+    ['all', ...devices].map((device) => isOn(`ipv4/conf/${device}/accept_local`)),
+  )
+  return new Set(devices.filter((_, i) => isEverywhere || each[i]))
 }
 
 /** VIPs inside the network of an interface that are not an address of this host, with that interface. */
@@ -108,7 +119,10 @@ export async function surroundingsOf(
     readForwarding(),
     readSshEnds(),
   ])
-  return { ...hops, ownAddresses, unanswered, stripping, forwards, sshEnds, bootSeconds: monotonicSeconds() }
+  const isOwn = ownAddresses.some((own) => vips.includes(text(own)))
+  const acceptsLocal = isOwn ? await readAcceptsLocal(hops.nextHops.values()) : new Set<string>()
+  const bootSeconds = monotonicSeconds()
+  return { ...hops, ownAddresses, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds }
 }
 
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */
