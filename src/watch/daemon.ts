@@ -8,6 +8,7 @@ import { fail, unexpected, XdpError } from '../diagnostics.ts'
 import type { Kept } from '../kernel/host/memory.ts'
 import type { KernelEvent } from '../kernel/host/monitor.ts'
 import { serviceManager } from '../kernel/host/notify.ts'
+import { openStandings } from '../kernel/host/standings.ts'
 import { haveNextHopsChanged, requestUnresolved, verifyHops } from '../kernel/host/surroundings.ts'
 import { openHealth } from '../kernel/live/health.ts'
 import { readBackendPackets } from '../kernel/live/service-counters.ts'
@@ -183,6 +184,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
   const checks = runChecks({
     scheduler,
     map: openHealth(host),
+    standings: openStandings(host),
     emit,
     onSummary: book.checked,
     onStale: lookAgain,
