@@ -22,15 +22,24 @@ static __always_inline __u32 bulk_offset(const struct bulk *bulk)
 	return sizeof(struct transfer) + bulk->copied * LINE_SIZE;
 }
 
+/*
+ * Stores a line word by word, in ascending order, because the data plane may be reading it: an apply rewrites the next
+ * hops of the live generation. The MAC address of a backend lies within one word, which read_macs loads at once, and
+ * its `ifindex`, without which it gets no packet, in a later one.
+ */
 static long bulk_write_line(__u32 index, struct bulk *bulk)
 {
 	__u32 key = bulk->line;
 	struct line *line = bpf_map_lookup_elem(&policy, &key);
+	struct line content;
 
-	if (!line || bpf_xdp_load_bytes(bulk->ctx, bulk_offset(bulk), line, LINE_SIZE)) {
+	if (!line || bpf_xdp_load_bytes(bulk->ctx, bulk_offset(bulk), &content, sizeof(content))) {
 		bulk->failed = 1;
 		return 1;
 	}
+#pragma unroll
+	for (__u32 i = 0; i < LINE_SIZE / sizeof(__u64); i++)
+		*(volatile __u64 *)&line->word[i] = content.word[i];
 	bulk->line++;
 	bulk->copied++;
 	return 0;

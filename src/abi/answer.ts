@@ -65,6 +65,9 @@ export const text: Shape<string> = (value, at) => (typeof value === 'string' ? v
 export const flag: Shape<boolean> = (value, at) =>
   typeof value === 'boolean' ? value : bad(at, 'true or false', value)
 
+/** A flag that iproute2 prints as null where it is set, and not at all where it is not. */
+export const mark: Shape<true | undefined> = (value) => (value === undefined ? undefined : true)
+
 /** A field that may be missing. */
 export const optional =
   <T>(shape: Shape<T>): Shape<T | undefined> =>

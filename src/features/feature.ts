@@ -15,7 +15,7 @@ import type { Metric } from '../report/metric.ts'
 import type { ReasonName } from '../report/reason.ts'
 import type { ServiceStatus } from '../report/result.ts'
 import type { Fill, Memory } from '../report/stats.ts'
-import type { Previous as PreviousImage } from '../tables/layout/difference.ts'
+import type { LineChange, Previous as PreviousImage } from '../tables/layout/difference.ts'
 import type { Header, Image } from '../tables/layout/layout.ts'
 import type { Step } from './step.ts'
 
@@ -26,11 +26,13 @@ export interface Observed extends Live {
   readonly committed: Generation | undefined
 }
 
-/** The target of a plan: the generation, and its content if it is new. */
+/** The target of a plan: the generation, and its content if that changes. */
 export interface Target {
   readonly generation: number
-  /** undefined if the generation stays, or everything is removed. */
+  /** undefined if the content stays, or everything is removed. */
   readonly image: Image | undefined
+  /** Lines of the live generation that are rewritten for the image; undefined: another generation is built for it. */
+  readonly rewrite: readonly LineChange[] | undefined
   /** Facts about the live image, if its lines can be taken over. */
   readonly previous: PreviousImage | undefined
   /** The objects with the programs of a generation, and the parts that these get. */
@@ -58,6 +60,9 @@ export interface Lowering {
 export interface NewGeneration extends Lowering {
   readonly target: Target & { readonly image: Image }
 }
+
+export const isNewGeneration = (lowering: Lowering): lowering is NewGeneration =>
+  lowering.target.image !== undefined && lowering.target.rewrite === undefined
 
 /** The pins of an instance that a reading may rely on. */
 export interface Readable {

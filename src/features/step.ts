@@ -6,7 +6,7 @@ import type { ObjectFile, ProgramParts } from '../abi/object.ts'
 import type { Probe } from '../abi/packet.ts'
 import type { MapShape } from '../abi/paths.ts'
 import type { AttachMode } from '../model/state.ts'
-import type { Transfer } from '../tables/layout/difference.ts'
+import type { LineChange, Transfer } from '../tables/layout/difference.ts'
 import type { Image } from '../tables/layout/layout.ts'
 
 /** A map that loaded programs use: its name in the object, and its pin. */
@@ -88,6 +88,8 @@ interface Kinds {
     readonly copy: string
     readonly write: string
   }
+  /** Rewrites lines of the live policy map. `write`: pin of table_write. */
+  rewrite: { readonly lines: readonly LineChange[]; readonly write: string }
   /** Reads the header back, and makes the kernel digest every section. */
   'prove-tables': { readonly image: Image; readonly read: string; readonly digest: string }
   /** Sends test packets through a loaded program that no interface runs yet. */

@@ -83,6 +83,8 @@ export interface Live {
   readonly nextHops: ReadonlyMap<string, NextHop | undefined>
   /** Why a next hop is unresolved, as a clause, by formatted address: `no route leads to it`. */
   readonly unresolved: ReadonlyMap<string, string>
+  /** The gateway of the route to a backend, by formatted address; a backend on a link has no entry. */
+  readonly gateways: ReadonlyMap<string, string>
   /**
    * VIPs inside the network of an interface that no host answers neighbour requests for: the interface's name, by
    * formatted address.
@@ -95,6 +97,11 @@ export interface Live {
   readonly stripping: ReadonlyMap<string, readonly string[]>
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
+  /**
+   * Interfaces on which the kernel accepts packets from addresses of this host (`accept_local`); read only if a VIP is
+   * such an address.
+   */
+  readonly acceptsLocal: ReadonlySet<string>
   /** This host's ends of SSH connections. */
   readonly sshEnds: readonly SocketEnd[]
   /** Addresses of this host in this namespace. */

@@ -1,7 +1,7 @@
 // The pipeline of apply: lock → observe → guard → diff → approve → lower → execute (which verifies) → keep the image.
 
 import { XdpError } from '../diagnostics.ts'
-import type { Target } from '../features/feature.ts'
+import { isNewGeneration, type Target } from '../features/feature.ts'
 import { beginEarly, type Early } from '../kernel/execute/early.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { handsOnAll, lower } from '../kernel/execute/lower.ts'
@@ -23,7 +23,7 @@ import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
 import { computing } from './computing.ts'
-import { isIdle, isNewGeneration, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
+import { isIdle, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
 import { type Host, interruptible, now, openSession, type Session, sessionOf, withLock } from './session.ts'
 
 export type { Committed, Early }

@@ -1,6 +1,6 @@
 // From config and kernel to a plan, and from the plan to its lowering: the first half of plan and apply.
 
-import type { Lowering, NewGeneration, Target } from '../features/feature.ts'
+import type { Lowering, Target } from '../features/feature.ts'
 import { partsFor } from '../features/features.ts'
 import type { Early } from '../kernel/execute/early.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
@@ -16,7 +16,8 @@ import { plan } from '../plan/plan.ts'
 import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
 import type { ImageMeta } from '../tables/image/source.ts'
-import type { Image } from '../tables/layout/layout.ts'
+import { committedImage, type Image } from '../tables/layout/layout.ts'
+import { rewriteOf } from '../tables/services/edit-hops.ts'
 import { computing } from './computing.ts'
 import { refuse, type Session } from './session.ts'
 
@@ -99,23 +100,53 @@ function imageFor(made: Plan, { takeover }: Observation, meta: ImageMeta): Image
 const changedServices = ({ changes }: Plan): ReadonlySet<string> =>
   new Set(changes.flatMap((change) => (change.kind === 'service' ? [(change.after ?? change.before).name] : [])))
 
+/** Whether the plan only follows next hops of services whose tables and programs are as they were written. */
+const followsHops = (made: Plan, live: Observation): boolean =>
+  live.drift.size === 0 &&
+  live.leftovers.length === 0 &&
+  live.instance.missing.length === 0 &&
+  !hasStaleRecords(made, live) &&
+  made.changes.length > 0 &&
+  made.changes.every(({ kind, op, reason }) => kind === 'service' && op === 'update' && reason === 'drift')
+
+/** The image of the live generation with the next hops of the plan; undefined if that takes another generation. */
+function rewritten(made: Made): Pick<Target, 'image' | 'rewrite'> | undefined {
+  const { plan: wanted, live, object } = made
+  const { header, meta } = live.committed ?? {}
+  const known = live.takeover?.known
+  if (!followsHops(wanted, live) || !known || !header || !meta) return undefined
+  const { generation } = live
+  const image = imageFor(wanted, live, { generation, netns: live.ownNetns, objectDigest: object.digest })
+  const rewrite = rewriteOf(image, { ...known, header })
+  return rewrite && { image: committedImage(image, meta.committed_at), rewrite }
+}
+
+/** The content of the target, and its generation. */
+function contentOf(made: Made): Pick<Target, 'generation' | 'image' | 'rewrite'> {
+  const { plan: wanted, live, object } = made
+  const { generation } = live
+  if (!needsGeneration(wanted, live)) return { generation, image: undefined, rewrite: undefined }
+  const inPlace = rewritten(made)
+  if (inPlace) return { generation, ...inPlace }
+  const next = live.lastGeneration + 1
+  const meta = { generation: next, netns: live.ownNetns, objectDigest: object.digest }
+  return { generation: next, image: imageFor(wanted, live, meta), rewrite: undefined }
+}
+
 /** The target of the plan. `keepsHealth`: a daemon knows the health of backends. */
-export function targetOf({ plan: made, live, object, terms }: Made, keepsHealth: boolean): Target {
-  const fresh = needsGeneration(made, live)
-  const generation = fresh ? live.lastGeneration + 1 : live.generation
-  const meta = { generation, netns: live.ownNetns, objectDigest: object.digest }
+export function targetOf(made: Made, keepsHealth: boolean): Target {
+  const { plan: wanted, live, object, terms } = made
   return {
-    generation,
-    image: fresh ? imageFor(made, live, meta) : undefined,
+    ...contentOf(made),
     // A whole image can be compared line by line, digests only section by section.
     previous: live.takeover?.image() ?? live.takeover?.known,
     objects: object.objects,
-    parts: partsFor(made.state),
+    parts: partsFor(wanted.state),
     carryObject: object.carryPath,
     isStaged: false,
     now: terms.now,
     keepsHealth,
-    probes: buildProbes(made.state, live.links, made.slots.interfaces, changedServices(made)),
+    probes: buildProbes(wanted.state, live.links, wanted.slots.interfaces, changedServices(wanted)),
   }
 }
 
@@ -125,5 +156,3 @@ export const loweringOf = ({ paths }: Session, { plan: made, live }: Made, targe
   live,
   target,
 })
-
-export const isNewGeneration = (lowering: Lowering): lowering is NewGeneration => lowering.target.image !== undefined

@@ -1,5 +1,5 @@
-// Services that a plan must not create: a service that would take over an SSH connection to this host, or one with this host
-// as a backend.
+// Services that a plan must not create: a service that would take over an SSH connection to this host, one with this host as
+// a backend, or one whose packets a router would send back.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
@@ -54,10 +54,37 @@ function ownBackends(service: Service, desired: Desired, live: Live): Diagnostic
     })
 }
 
+/**
+ * DSR leaves the destination of a packet alone, so a gateway routes it to the VIP: back to this host, which sends it to the
+ * gateway again, until the TTL ends.
+ */
+function routedDirect(service: Service, desired: Desired, live: Live): Diagnostic[] {
+  if (service.forwarding !== 'dsr') return []
+  return everyBackend(service).flatMap((backend): Diagnostic[] => {
+    const gateway = live.gateways.get(addressText(backend))
+    if (gateway === undefined || backend.state === 'disabled') return []
+    const at = desired.provenance.services.get(service.name)?.backend(backendKey(backend))
+    return [
+      {
+        code: 'E220',
+        severity: 'error',
+        message:
+          `${addressText(backend)} is behind the gateway ${gateway}, so service ${service.name} cannot use dsr: ` +
+          'the gateway would route the packets, whose destination is still the VIP, back to this host',
+        hint:
+          'write `forwarding: ipip`, `gue` or `nat`, which work across routers; ' +
+          `if ${gateway} is an address of the backend itself, write that one under backends`,
+        ...(at && { at }),
+      },
+    ]
+  })
+}
+
 /** Every reason to refuse the services of a plan; empty = go ahead. */
 export function guardServices(desired: Desired, live: Live): Diagnostic[] {
   return [...desired.state.services.values()].flatMap((service) => [
     ...swallowed(service, desired, live),
     ...ownBackends(service, desired, live),
+    ...routedDirect(service, desired, live),
   ])
 }

@@ -10,6 +10,7 @@ import type { State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import type { Change } from './change.ts'
 import { addressText } from './next-hops.ts'
+import { isOwnVip, martianInterfaces } from './own-vip.ts'
 
 type Code = Diagnostic['code']
 
@@ -56,9 +57,6 @@ function warnUnresolved(service: Service, context: Context): Diagnostic[] {
   })
 }
 
-const isOwn = ({ vip }: Service, { ownAddresses }: Live): boolean =>
-  ownAddresses.some(({ family, words }) => family === vip.family && words.every((word, i) => word === vip.words[i]))
-
 function warnVip(service: Service, context: Context): Diagnostic[] {
   const { live } = context
   const [text, at] = [vipText(service), placesOf(context, service)?.vip]
@@ -68,10 +66,39 @@ function warnVip(service: Service, context: Context): Diagnostic[] {
     const hint = `run \`ip addr add ${text}/${service.vip.family === 4 ? 32 : 128} dev ${device}\`, or route it to this host`
     return [warning('W213', message, hint, at)]
   }
-  if (!isOwn(service, live)) return []
+  if (!isOwnVip(service, live)) return []
   const message = `${text} is an address of this host: packets that no service takes reach the host itself`
   return [warning('W212', message, 'if this host should not answer for the VIP itself, block the other ports', at)]
 }
+
+/** Answers that come from the VIP itself, through a host that has it. */
+function warnMartians(service: Service, context: Context): Diagnostic[] {
+  const devices = martianInterfaces(service, context.live)
+  if (devices.length === 0) return []
+  const text = vipText(service)
+  const message = `service ${service.name}: ${text} is an address of this host, so it drops answers from ${text} that come back through it on ${some(devices)}`
+  const keys = devices.map((device) => `net.ipv4.conf.${device}.accept_local=1`)
+  const hint = `if this host is the gateway of the backends, remove ${text} from it and route ${text} to it, or run \`sysctl -w ${keys.join(' ')}\``
+  return [warning('W229', message, hint, placesOf(context, service)?.vip)]
+}
+
+/** One warning about the services that become plain NAT with this plan. */
+function warnClients(services: readonly Service[], context: Context): Diagnostic[] {
+  const [first] = services
+  if (first === undefined) return []
+  const names = `service${services.length === 1 ? '' : 's'} ${some(services.map(({ name }) => name))}`
+  const message = `${names}: a backend that connects to the VIP of its own service gets no answer from itself or from a backend on the same link, because nat without a source pool leaves its address in the packet, and the answer goes past this host`
+  const hint = 'if backends do that, add `snat_pool`, or let them connect to addresses of backends; clients elsewhere are not affected'
+  return [warning('W230', message, hint, placesOf(context, first)?.at)]
+}
+
+/** Whether a change makes a service one of plain NAT. */
+const becomesPlain = (change: Change): boolean =>
+  change.kind === 'service' &&
+  change.op !== 'delete' &&
+  isPlainNat(change.after) &&
+  change.after.backends.length > 0 &&
+  !(change.before && isPlainNat(change.before))
 
 /** Least MTU of a link in bytes (RFC 8200 §5); for IPv4, the packet size that every host must accept (RFC 791). */
 const LEAST_MTU = { 4: 576, 6: 1280 } as const
@@ -181,6 +208,7 @@ export function warnServices(context: Context, changes: readonly Change[]): Diag
   const edited = changes.flatMap((change) =>
     change.kind === 'service' && change.op !== 'delete' && change.reason !== 'drift' ? [change.after] : [],
   )
+  const plain = new Set(changes.flatMap((change) => (becomesPlain(change) ? [change.after as Service] : [])))
   const vips = new Map(edited.map((service) => [vipText(service), service]))
   const attaches = changes.some(({ kind, op }) => kind === 'interface' && op !== 'delete')
   const services = [...state.services.values()].sort((left, right) => (left.name < right.name ? -1 : 1))
@@ -189,8 +217,10 @@ export function warnServices(context: Context, changes: readonly Change[]): Diag
   return [
     ...services.flatMap((service) => warnUnresolved(service, context)),
     ...[...vips.values()].flatMap((service) => warnVip(service, context)),
+    ...edited.flatMap((service) => warnMartians(service, context)),
     ...changed.flatMap((service) => warnMtu(service, context)),
     ...edited.flatMap((service) => warnReplies(service, context)),
+    ...warnClients(edited.filter((service) => plain.has(service)), context),
     ...(egress.length > 0 ? warnEgress(egress, context) : []),
     ...(services.length > 0 && (attaches || edited.length > 0) ? warnTags(services, context) : []),
   ]

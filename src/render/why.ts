@@ -86,7 +86,7 @@ function banLines({ reason, by, ttlLeft }: Ban): string[] {
 }
 
 /** `file`: the path of the config, for its row. */
-export function renderWhy({ address, live, desired }: WhyResult, file: string | undefined, color: boolean): string {
+export function renderWhy({ address, advice, live, desired }: WhyResult, file: string | undefined, color: boolean): string {
   const style = paint(color)
   const judgements: Judgement[] = []
   const rows: string[][] = []
@@ -104,6 +104,7 @@ export function renderWhy({ address, live, desired }: WhyResult, file: string | 
   if (ban) lines.push(...banLines(ban))
   else if (disagree)
     lines.push(`${style.yellow('!')} The live policy and the file disagree; \`xdp plan\` shows the changes.`)
+  for (const sentence of advice) lines.push(`${style.yellow('!')} ${sentence}.`)
   // In sync, the entries of the file say more: they are not merged.
   if (live && (disagree || !desired)) lines.push(...coverLines('LIVE LIST', ours))
   if (desired) lines.push(...coverLines('LIST', files))
@@ -124,9 +125,10 @@ const liveJson = (live: LiveJudgement) => ({
   ban: live.ban ? banJson(live.ban) : null,
 })
 
-export function renderWhyJson({ address, live, desired }: WhyResult): string {
+export function renderWhyJson({ address, advice, live, desired }: WhyResult): string {
   return jsonDocument({
     address,
+    advice,
     live: live ? { ...liveJson(live), elsewhere: live.elsewhere.map(liveJson) } : null,
     desired: desired ? { ...judgementJson(desired), elsewhere: desired.elsewhere.map(judgementJson) } : null,
   })

@@ -162,6 +162,8 @@ export type Everywhere<T extends Judgement> = T & { readonly elsewhere: readonly
 
 export interface WhyResult {
   readonly address: string
+  /** Why the answer to the packet may be lost, and the remedy: sentences without a full stop. */
+  readonly advice: readonly string[]
   /** undefined: no program of ours is loaded. */
   readonly live: Everywhere<LiveJudgement> | undefined
   /** undefined: no config file was found. */

@@ -2,6 +2,7 @@
 // belong to the slots of one generation, and any apply, by this daemon or by another process, may change the slots.
 
 import { bytesOfSlots, decodeOverlay } from '../abi/health.ts'
+import type { KeptStandings, StandingsFile } from '../kernel/host/standings.ts'
 import type { HealthMap } from '../kernel/live/health.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Served } from '../model/live.ts'
@@ -21,10 +22,15 @@ const MOST_LISTED = 100
 const REPORT_GAP = 200
 /** Milliseconds before another attempt to read the health map. */
 const AGAIN = 1000
+/** Milliseconds from a changed standing to its record, and at most between two records, which have an age. */
+const RECORD_GAP = 250
+const RECORD_EVERY = 60_000
 
 export interface Checks {
   /** Checks these live services from now on, as `desired` says. */
   readonly serve: (served: Served, desired: Desired) => void
+  /** Backends whose last check failed, by backendSlotKey. */
+  readonly failing: () => ReadonlySet<string>
   /** undefined: no service has been live yet. */
   readonly counters: () => (HealthCounters & { readonly writes: number }) | undefined
   readonly close: () => Promise<void>
@@ -33,6 +39,8 @@ export interface Checks {
 export interface ChecksPorts {
   readonly scheduler: Scheduler
   readonly map: HealthMap
+  /** Where the standings of backends are kept for the next daemon; undefined: nowhere. */
+  readonly standings?: StandingsFile
   readonly emit: (event: WatchEvent) => void
   readonly onSummary: (health: HealthSummary | undefined) => void
   /** The live services are no longer the ones last given to `serve`: the daemon must observe and serve the new ones. */
@@ -71,7 +79,7 @@ function eventOf(event: HealthEvent): WatchEvent {
 }
 
 export function runChecks(ports: ChecksPorts): Checks {
-  const { scheduler, map, emit, onSummary, onStale, clock, random = Math.random } = ports
+  const { scheduler, map, standings, emit, onSummary, onStale, clock, random = Math.random } = ports
   const { probe = makeProbe(scheduler.now) } = ports
   const queue = createQueue()
   let newest: { readonly served: Served; readonly desired: Desired } | undefined
@@ -79,18 +87,36 @@ export function runChecks(ports: ChecksPorts): Checks {
   let isClosed = false
   const again = createAlarm(scheduler, onStale)
   const report = createAlarm(scheduler, () => onSummary(summaryOf(monitor?.report() ?? [], clock)))
+  const record = createAlarm(scheduler, () => {
+    record.set(RECORD_EVERY)
+    recordNow()
+  })
+  const recordNow = (): void => {
+    const known = monitor?.standings()
+    if (standings && known) queue.add(() => standings.write(known))
+  }
+  let isRecording = false
   const publisher = new HealthPublisher({
     scheduler,
     onSuperseded: onStale,
     onError: (error) => emit({ event: 'trouble', what: `cannot write health to the kernel: ${firstLine(error)}` }),
   })
 
-  const begin = (restored: ReturnType<typeof decodeOverlay>): HealthMonitor =>
+  const begin = (restored: ReturnType<typeof decodeOverlay>, kept: KeptStandings): HealthMonitor =>
     new HealthMonitor({
       scheduler,
       probe,
       random,
       restored,
+      kept,
+      onStanding() {
+        if (!standings || isRecording) return
+        isRecording = true
+        scheduler.after(RECORD_GAP, () => {
+          isRecording = false
+          if (!isClosed) record.set(0)
+        })
+      },
       onOverlay: (changed) => publisher.publish(changed),
       onEvent(event) {
         emit(eventOf(event))
@@ -103,7 +129,12 @@ export function runChecks(ports: ChecksPorts): Checks {
     const bytes = await map.read(services.size === 0 ? [] : bytesOfSlots(slots))
     if (isClosed) return
     const isReachable = ({ nextHop }: { readonly nextHop: unknown }): boolean => nextHop !== undefined
-    monitor ??= begin(decodeOverlay(bytes, slots))
+    if (!monitor) {
+      const kept = (await standings?.read()) ?? new Map()
+      if (isClosed) return
+      monitor = begin(decodeOverlay(bytes, slots), kept)
+      record.set(RECORD_EVERY)
+    }
     // Later overlays are for the new slots.
     publisher.retarget(undefined, new Map())
     monitor.update(targetsOf({ services: services.values(), health, isReachable, leaving }))
@@ -127,10 +158,12 @@ export function runChecks(ports: ChecksPorts): Checks {
         })
       })
     },
+    failing: () => monitor?.failing() ?? new Set(),
     counters: () => monitor && { ...monitor.counters(), writes: publisher.writes },
     async close() {
       isClosed = true
-      for (const alarm of [again, report]) alarm.clear()
+      for (const alarm of [again, report, record]) alarm.clear()
+      recordNow()
       monitor?.stop()
       await queue.close()
       publisher.retarget(undefined, new Map())

@@ -8,8 +8,10 @@ import { fail, unexpected, XdpError } from '../diagnostics.ts'
 import type { Kept } from '../kernel/host/memory.ts'
 import type { KernelEvent } from '../kernel/host/monitor.ts'
 import { serviceManager } from '../kernel/host/notify.ts'
-import { haveNextHopsChanged, requestUnresolved } from '../kernel/host/surroundings.ts'
+import { openStandings } from '../kernel/host/standings.ts'
+import { haveNextHopsChanged, requestUnresolved, verifyHops } from '../kernel/host/surroundings.ts'
 import { openHealth } from '../kernel/live/health.ts'
+import { readBackendPackets } from '../kernel/live/service-counters.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Endpoint } from '../model/endpoint.ts'
 import { detachInterfaces } from '../pipelines/apply.ts'
@@ -26,6 +28,7 @@ import { listenToFiles } from './files/file-events.ts'
 import { followHops } from './hops.ts'
 import { listenToKernel } from './kernel-events.ts'
 import { type Loop, startLoop } from './loop.ts'
+import { askNeighbours } from './neighbours.ts'
 import { pipelineOf } from './pipeline.ts'
 import { type Service, serve } from './service.ts'
 import { createDebounce } from './time/debounce.ts'
@@ -181,6 +184,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
   const checks = runChecks({
     scheduler,
     map: openHealth(host),
+    standings: openStandings(host),
     emit,
     onSummary: book.checked,
     onStale: lookAgain,
@@ -191,6 +195,12 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     haveChanged: (services) => haveNextHopsChanged(services, host),
     request: requestUnresolved,
     onChange: lookAgain,
+  })
+  const asking = askNeighbours({
+    scheduler,
+    packets: (generation, slots) => readBackendPackets(host, generation, slots),
+    failing: checks.failing,
+    ask: (addresses, most) => verifyHops(addresses, most, host),
   })
   const companions = companionsOf(options, audience, () => loop.wanted(), checks)
   const onAdopt = (desired: Desired): void => {
@@ -207,6 +217,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     onServed(served, desired) {
       checks.serve(served, desired)
       hops.follow(served)
+      asking.follow(served)
     },
     explain(error) {
       if (error instanceof XdpError) return error
@@ -241,6 +252,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
       kernel.stop()
       links.cancel()
       hops.stop()
+      asking.stop()
       await loop.stop()
       await checks.close()
       await files.stop()
@@ -255,7 +267,7 @@ const quiet = ({ bpffs, instance, lockTimeoutMs, cache, signal }: Host): Host & 
   instance,
   lockTimeoutMs,
   cache,
-  kept: {},
+  kept: { silent: new Set() },
   ...(signal && { signal }),
 })
 

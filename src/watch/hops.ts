@@ -27,11 +27,11 @@ export interface HopsPorts {
 }
 
 /** Events come in bursts: milliseconds from the first event to the comparison. */
-const BURST = 100
+const BURST = 50
 /** Comparisons take at most one part in this many of the time, however many events arrive. */
-const SHARE = 10
+const SHARE = 4
 /** Milliseconds between attempts to resolve backends that did not answer. */
-const REQUEST_EVERY = 5000
+const REQUEST_EVERY = 2000
 
 export function followHops({ scheduler, haveChanged, request, onChange }: HopsPorts): Hops {
   let services: Services = new Map()

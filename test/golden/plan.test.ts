@@ -36,6 +36,8 @@ interface Facts {
    */
   readonly hops?: Readonly<Record<string, string>>
   readonly liveHops?: Readonly<Record<string, string>>
+  /** Gateways on the routes to backends. */
+  readonly gateways?: Readonly<Record<string, string>>
   readonly own?: readonly string[]
   readonly unanswered?: Readonly<Record<string, string>>
   readonly stripping?: Readonly<Record<string, readonly string[]>>
@@ -92,6 +94,7 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
     own = [],
     unanswered = {},
     stripping = {},
+    gateways = {},
     forwards = true,
     ssh = {},
   } = facts
@@ -107,6 +110,7 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
     drift: drifted,
     nextHops: hopsOf(facts.hops),
     unresolved: reasonsOf(facts.hops),
+    gateways: new Map(Object.entries(gateways)),
     ownAddresses: own.map(address),
     unanswered: new Map(Object.entries(unanswered)),
     stripping: new Map(Object.entries(stripping)),

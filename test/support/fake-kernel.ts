@@ -64,15 +64,17 @@ const keyOf = (words: readonly string[]): number =>
   new DataView(Uint8Array.from(words.slice(0, 4), Number).buffer).getUint32(0, true)
 
 /** The answer of ip to a batch of `route get`: this host has no routes. */
-const noRoutes = (lines: readonly string[]) => ({
-  stdout: '',
-  stderr: lines.map((_, i) => `RTNETLINK answers: Network is unreachable\nCommand failed -:${i + 1}\n`).join(''),
-  exitCode: 1,
-})
+export interface FakeHost {
+  readonly device: string
+  /** undefined: it does not answer. */
+  readonly mac: string | undefined
+}
 
 export class FakeKernel {
   readonly bpffs = mkdtempSync(join(tmpdir(), 'xdp-fake-'))
   readonly links = new Map<string, FakeLink>()
+  /** Hosts on the links, by address. No other address has a route. */
+  readonly hosts = new Map<string, FakeHost>()
   /** Every command that took effect, as its line. */
   readonly journal: string[] = []
   /** Runs of programs whose effect on maps is not simulated, with their data. */
@@ -197,7 +199,7 @@ export class FakeKernel {
       .trim()
       .split('\n')
     if (tool === 'sh') return this.#guarded(argv.slice(3), lines)
-    if (argv.includes('-batch')) return noRoutes(lines)
+    if (argv.includes('-batch')) return this.#routes(lines)
     if (argv.includes('batch')) return this.#batch(lines)
     const [, ...words] = argv
     try {
@@ -236,6 +238,7 @@ export class FakeKernel {
   #ip(argv: readonly string[]): unknown {
     const line = `ip ${argv.join(' ')}`
     this.before(line, this.count++)
+    if (argv.includes('neigh')) return this.#neighbours()
     if (!argv.includes('link')) return []
     return [...this.links].map(([ifname, { ifindex, programs, kind, master }]) => ({
       ifname,
@@ -257,6 +260,23 @@ export class FakeKernel {
           }),
     }))
   }
+
+  /** Answers `route get ADDRESS`. */
+  #routes(lines: readonly string[]) {
+    const devices = lines.map((line) => this.hosts.get(line.split(' ')[2] ?? '')?.device)
+    return {
+      stdout: devices.map((dev) => (dev === undefined ? '' : `${JSON.stringify([{ dev }])}\n`)).join(''),
+      stderr: devices
+        .map((dev, i) => (dev ? '' : `RTNETLINK answers: Network is unreachable\nCommand failed -:${i + 1}\n`))
+        .join(''),
+      exitCode: devices.includes(undefined) ? 1 : 0,
+    }
+  }
+
+  #neighbours = () =>
+    [...this.hosts].map(([dst, { device: dev, mac }]) =>
+      mac === undefined ? { dst, dev, state: ['FAILED'] } : { dst, dev, lladdr: mac, state: ['REACHABLE'] },
+    )
 
   #command(words: readonly string[]): unknown {
     const line = words.join(' ')

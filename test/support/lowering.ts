@@ -49,6 +49,7 @@ export function loweringBetween(before: State, after: State, given?: Slots): New
     target: {
       generation: 2,
       image: compileImage({ state: after, slots, meta: META }),
+      rewrite: undefined,
       previous: undefined,
       objects: OBJECTS,
       parts: partsFor(after),

@@ -24,19 +24,57 @@ function uselessness({ family, words }: Address): string | undefined {
   return first >>> 24 === 0xff ? 'is a multicast address' : undefined
 }
 
+/** An address as YAML takes it inside of braces. */
+const yamlText = (address: string): string => (address.includes(':') ? `"${address}"` : address)
+
 const isMapped = ({ family, words }: Address): boolean =>
   family === 6 && words[0] === 0 && words[1] === 0 && words[2] === 0xffff
 
-/** Reads a unicast address; undefined after an error. `subject` names it in messages: `vip`, `the address of a backend`. */
-export function readUnicast(text: string, placed: Placed, subject: string, reading: Reading): Address | undefined {
+/** `10.0.0.11:8080` or `[2001:db8::1]:8080`. */
+const WITH_PORT = /^(?:\[([0-9a-fA-F:.]+)\]|([\d.]+)):(\d{1,5})$/
+
+/** An address with a port where an address alone belongs; undefined for other texts. */
+function splitPort(text: string): { readonly address: string; readonly port: number } | undefined {
+  const [, v6, v4, digits] = WITH_PORT.exec(text) ?? []
+  const address = v6 ?? v4 ?? ''
+  const port = Number(digits)
+  return parseAddress(address) && port >= 1 && port <= 65_535 ? { address, port } : undefined
+}
+
+/** Advice that fits an entry of a list and not an address. */
+const OF_LISTS = /source_port|a list|CIDR|range|per entry|empty list|`interfaces`/
+
+/**
+ * Reads a unicast address; undefined after an error.
+ *
+ * @param subject names it in messages: `vip`, `the address of a backend`
+ * @param portHint advice about an address with a port; gets the address as YAML takes it inside of braces
+ */
+export function readUnicast(
+  text: string,
+  placed: Placed,
+  subject: string,
+  reading: Reading,
+  portHint: (address: string, port: number) => string,
+): Address | undefined {
   const address = parseAddress(text)
+  const parts = splitPort(text)
+  if (parts !== undefined) {
+    const message = `${subject} must be an address without a port, not ${quote(text)}`
+    reportAt(reading, placed, 'E020', message, portHint(yamlText(parts.address), parts.port))
+    return undefined
+  }
   if (address === undefined || isMapped(address)) {
     if (address === undefined && parseRange(text) !== undefined) {
       reportAt(reading, placed, 'E020', `${subject} must be one address, not ${quote(text)}`, 'write a single address')
       return undefined
     }
     const { code, message, hint } = explainRange(text)
-    reportAt(reading, placed, code, code === 'E020' ? `${quote(text)} is not an IPv4 or IPv6 address` : message, hint)
+    const isOfLists = OF_LISTS.test(hint ?? '')
+    const own = isOfLists
+      ? 'write one address, such as 192.0.2.10 or 2001:db8::10, without a name, port or length'
+      : hint
+    reportAt(reading, placed, code, code === 'E020' ? `${quote(text)} is not an IPv4 or IPv6 address` : message, own)
     return undefined
   }
   const why = uselessness(address)

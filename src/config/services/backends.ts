@@ -50,6 +50,14 @@ function checkPort(placed: Placed, frame: Frame, reading: Reading): void {
   }
 }
 
+/** Advice about a backend with a port in its address. */
+const portHint =
+  ({ forwarding }: Frame) =>
+  (address: string, port: number): string =>
+    FORWARDING_MODES[forwarding].rewritesPort
+      ? `write the port as a key of its own: \`{ address: ${address}, port: ${port} }\``
+      : `write \`${address}\`: with ${forwarding} packets keep the port of the service`
+
 /** A backend or sorry backend; undefined after an error. */
 export function readBackend(
   written: WrittenBackend,
@@ -58,7 +66,7 @@ export function readBackend(
   reading: Reading,
 ): Backend | undefined {
   const at = placed.fields?.get('address') ?? placed
-  const address = readUnicast(written.address, at, 'the address of a backend', reading)
+  const address = readUnicast(written.address, at, 'the address of a backend', reading, portHint(frame))
   if (written.port !== undefined) checkPort(placed, frame, reading)
   if (address === undefined) return undefined
   checkFamily(address, at, frame, reading)

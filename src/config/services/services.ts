@@ -119,12 +119,14 @@ function readSorry(written: WrittenService, placed: Placed, frame: Frame, readin
   return undefined
 }
 
+const vipHint = (address: string, port: number): string => `write \`vip: ${address}\` and \`port: ${port}\``
+
 /** One service; undefined after an error. */
 function readService(name: string, placed: Placed, reading: Reading): ReadService | undefined {
   const written = placed.value as WrittenService
   const { protocol, forwarding } = written
   reportIdleKeys(written, placed, reading)
-  const vip = readUnicast(written.vip, fieldOf(placed, 'vip'), 'vip', reading)
+  const vip = readUnicast(written.vip, fieldOf(placed, 'vip'), 'vip', reading, vipHint)
   const ports = readPorts(written.port, fieldOf(placed, 'port'), reading)
   const frame: Frame = { forwarding, vip, ports }
   const backends = readBackends(written, placed, frame, reading)

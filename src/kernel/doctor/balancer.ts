@@ -113,7 +113,7 @@ export async function checkBalancer(desired: State): Promise<Check[]> {
   const devices = await readLinks()
   const addresses = [...backendAddresses(desired.services.values())]
   const [hops, forwards, filtersReversePath] = await Promise.all([
-    resolveNextHops(addresses, devices, false),
+    resolveNextHops(addresses, devices, { ask: false }),
     readForwarding(),
     isOn('ipv4/conf/all/rp_filter'),
   ])

@@ -15,7 +15,8 @@ import { damagedSections, type Extent, lineCount, linesOf } from '../../tables/l
 import { type Image, SECTION_NAMES } from '../../tables/layout/layout.ts'
 import type { LineDigest } from '../../tables/lines/line-digest.ts'
 import { probePart, requireVerdicts } from '../live/probe.ts'
-import { joinParts, runBatch } from '../tools/bpftool.ts'
+import { joinParts, runBatch, runParts } from '../tools/bpftool.ts'
+import { withExchange } from '../tools/exchange.ts'
 import { withParts } from '../tools/object.ts'
 import { makeDirectory, removePins } from '../tools/pins.ts'
 import { CommandError } from '../tools/spawn.ts'
@@ -103,6 +104,14 @@ function fillLines({ transfer: { copies, writes }, copy, write }: StepOf<'fill'>
   ]
 }
 
+/** Writes single lines into the map of a table_write. */
+const writeLines = (write: string, lines: ReadonlyMap<number, Uint32Array>): Promise<void> =>
+  withExchange(async (files) => {
+    const extents = [...lines.keys()].map((first): Extent => ({ first, lines: 1 }))
+    const content = ({ first }: Extent): Uint8Array[] => [bytesOf(lines.get(first) as Uint32Array)]
+    await runParts(writePart(`${files}/rewrite`, write, extents, content))
+  })
+
 /** The parent directories of a generation, innermost first. */
 const above = ({ instance, root }: Paths): readonly string[] => [instance, root]
 
@@ -187,6 +196,13 @@ export const BUILDING = {
       return { commands, finish: (outputs) => void finish(outputs) }
     },
   },
+  rewrite: {
+    print: ({ lines, write }) => [
+      `bpftool prog run pinned ${write} data_in CHUNK data_out /dev/null data_size_out 65536  # ${counted(lines.length, 'line')} of the live tables`,
+    ],
+    run: ({ lines, write }) => writeLines(write, new Map(lines.map(({ line, after }) => [line, after]))),
+    undo: ({ lines, write }) => writeLines(write, new Map(lines.map(({ line, before }) => [line, before]))),
+  },
   'prove-tables': {
     batch: 'build',
     print: ({ digest }) => [
@@ -249,6 +265,7 @@ export const BUILDING = {
   | 'prepare-object'
   | 'load'
   | 'fill'
+  | 'rewrite'
   | 'prove-tables'
   | 'prove-verdicts'
   | 'identify'

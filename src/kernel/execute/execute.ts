@@ -22,7 +22,14 @@ const KINDS: KindTable<StepKind> = { ...BUILDING, ...SWITCHING }
 const kindOf = (step: Step): Kind<Step> => KINDS[step.kind] as unknown as Kind<Step>
 
 /** Steps that prepare or make the switch: an interrupt after the first of them waits for the end. */
-const TOUCHING: readonly StepKind[] = ['zero-counter', 'keep-foreign', 'record', 'write-health', 'check-interfaces']
+const TOUCHING: readonly StepKind[] = [
+  'rewrite',
+  'zero-counter',
+  'keep-foreign',
+  'record',
+  'write-health',
+  'check-interfaces',
+]
 
 interface Phases {
   /** Index of the first step that may touch traffic. */

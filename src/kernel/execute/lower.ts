@@ -7,18 +7,17 @@
 import { LINE_SIZE, metaCodec } from '../../abi/generated.ts'
 import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
 import { type MapShape, type Paths, policyMap } from '../../abi/paths.ts'
-import { type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
+import { isNewGeneration, type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
 import { FEATURES, PROGRAMS, SHARED_MAPS } from '../../features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../features/filter.ts'
 import type { MapBinding, Step } from '../../features/step.ts'
 import type { Change } from '../../plan/change.ts'
-import { transferOf } from '../../tables/layout/difference.ts'
+import { type LineChange, transferOf } from '../../tables/layout/difference.ts'
+import type { Image } from '../../tables/layout/layout.ts'
 import { attachSteps, replaceSteps } from './lower-switch.ts'
 import { forgetSteps, recordSteps } from './records.ts'
 
 type InterfaceChange = Extract<Change, { kind: 'interface' }>
-
-const isNewGeneration = (lowering: Lowering): lowering is NewGeneration => lowering.target.image !== undefined
 
 /** A new generation without content. */
 export interface Blank {
@@ -194,9 +193,25 @@ const detachSteps = (changes: readonly InterfaceChange[]): Step[] =>
 const interfaceChanges = (changes: readonly Change[]): InterfaceChange[] =>
   changes.filter((change): change is InterfaceChange => change.kind === 'interface')
 
+/** Changes next hops in the live tables, whose programs stay: see tables/services/edit-hops.ts. */
+function rewriteSteps(lowering: Lowering, image: Image, lines: readonly LineChange[]): Step[] {
+  const { generation, probes } = lowering.target
+  const program = (name: string): string => lowering.paths.program(generation, name)
+  const { filter, explain, write, read, digest } = FILTER.programs
+  const health = FEATURES.flatMap(({ committed }) => committed?.(lowering) ?? [])
+  return [
+    { kind: 'rewrite', lines, write: program(write) },
+    { kind: 'prove-tables', image, read: program(read), digest: program(digest) },
+    { kind: 'verify', program: program(filter), explain: program(explain), interfaces: [], probes },
+    // No other generation could write health.
+    ...health.filter((step) => step.kind !== 'claim-health' || step.bytes.size > 0),
+  ]
+}
+
 /** The steps of a plan. Throws XdpError E205 if the interface index overflows (see buildIndex). */
 export function lower(lowering: Lowering): Step[] {
   const { paths, plan, target } = lowering
+  if (target.image && target.rewrite) return rewriteSteps(lowering, target.image, target.rewrite)
   const changes = interfaceChanges(plan.changes)
   const made: Step[] = isNewGeneration(lowering)
     ? generationSteps(lowering)

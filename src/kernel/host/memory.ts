@@ -38,6 +38,8 @@ export interface Kept {
   last?: KeptImage
   /** Routes to backends; set only while the process receives route events, which invalidate them. */
   nextHops?: RouteCache | undefined
+  /** Neighbours that did not answer when they were asked last; only of a process that asks them again by itself. */
+  readonly silent?: Set<string>
 }
 
 /** Where kept data is stored. */

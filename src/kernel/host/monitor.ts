@@ -16,7 +16,11 @@ const LABELS = {
   neighbour: 'NEIGH',
 } as const
 export type MonitorObject = keyof typeof LABELS
-/** `device`: an interface differs from its last event in more than its XDP program. */
+/**
+ * `device`: an interface differs from its last event in more than its XDP program. `neighbour`: an entry has another MAC
+ * address than in its last event, or was lost or found; the states in between, which every verification passes through,
+ * make no event.
+ */
 export type KernelEvent = MonitorObject | 'device'
 
 const OBJECTS: Readonly<Record<MonitorObject, string>> = {
@@ -28,8 +32,14 @@ const OBJECTS: Readonly<Record<MonitorObject, string>> = {
   neighbour: 'neigh',
 }
 
+/** Most entries of which the last event is remembered; then it starts again. */
+const MOST_NEIGHBOURS = 65_536
+
 /** Longest label at the start of a line, in characters. */
 const LONGEST_LABEL = 16
+
+/** Labels of lines that are read beyond their label. */
+const WHOLE = ['[LINK]', '[NEIGH]'] as const
 
 export interface Monitor {
   /** Settles when the monitor has ended, with its last words, whether it was stopped or ended by itself. */
@@ -37,6 +47,7 @@ export interface Monitor {
   readonly stop: () => void
 }
 
+const NEIGHBOUR = /^\[NEIGH\](Deleted )?(\S+) dev (\S+)(?: lladdr (\S+))?(?:.* (FAILED|NONE))?/
 const LINK = /^\[LINK\](Deleted )?(\d+):/
 /** The parts of a line about an interface that name its program and the reason of the event. */
 const PROGRAM = /(?<= mtu \d+) xdp[a-z]*(?:\/id:\d+)?| event [A-Z]+(?: [A-Z]+)*/g
@@ -57,15 +68,25 @@ export function readEvents(kinds: readonly MonitorObject[]): (text: string) => R
     else links.delete(index)
     return true
   }
+  const neighbours = new Map<string, string>()
+  const isMoved = (line: string): boolean => {
+    const [, deleted, address = '', device = '', mac = '', lost = ''] = NEIGHBOUR.exec(line) ?? []
+    const [key, state] = [`${device} ${address}`, `${mac} ${lost}`]
+    if (deleted === undefined && neighbours.get(key) === state) return false
+    if (neighbours.size >= MOST_NEIGHBOURS) neighbours.clear()
+    if (deleted === undefined) neighbours.set(key, state)
+    else neighbours.delete(key)
+    return true
+  }
   return (text) => {
     const lines = (rest + text).split('\n')
     const last = lines.pop() ?? ''
-    // Keep whole lines about interfaces, and only the labels of others.
-    rest = last.startsWith('[LINK]') ? last : last.slice(0, LONGEST_LABEL)
+    // Keep whole lines about interfaces and neighbours, and only the labels of others.
+    rest = WHOLE.some((label) => last.startsWith(label)) ? last : last.slice(0, LONGEST_LABEL)
     const found = new Set<KernelEvent>()
     for (const line of lines) {
       const kind = kinds.find((one) => line.startsWith(`[${LABELS[one]}]`))
-      if (kind !== undefined) found.add(kind)
+      if (kind !== undefined && (kind !== 'neighbour' || isMoved(line))) found.add(kind)
       if (kind === 'link' && isOther(line)) found.add('device')
     }
     return found

@@ -3,7 +3,7 @@
 // packet would. An answer arrives within milliseconds, or not at all.
 
 import { setTimeout } from 'node:timers/promises'
-import { list, optional, record, type ShapeOf, text, word } from '../../abi/answer.ts'
+import { list, mark, optional, record, type ShapeOf, text, whole, word } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { NextHop } from '../../model/service.ts'
 import { askIp, askIpBatch, type IpResult, runIpBatch } from '../tools/ip.ts'
@@ -14,6 +14,8 @@ export interface Hops {
   readonly nextHops: ReadonlyMap<string, NextHop | undefined>
   /** Why an address could not be resolved, as a clause, by formatted address. */
   readonly unresolved: ReadonlyMap<string, string>
+  /** The gateway of the route, by formatted address; addresses on a link have no entry. */
+  readonly gateways: ReadonlyMap<string, string>
 }
 
 /** The answer to `ip route get`. */
@@ -28,7 +30,16 @@ export const foundRoutes = list(
   }),
 )
 
-const neighbour = record({ dst: text, dev: text, lladdr: optional(text), state: optional(list(text)) })
+/** An entry of `ip neigh show`; a flag is there, as null, if it is set. */
+const neighbour = record({
+  dst: text,
+  dev: text,
+  lladdr: optional(text),
+  state: optional(list(text)),
+  router: mark,
+  managed: mark,
+  extern_learn: mark,
+})
 
 /** Facts about interfaces, by name. */
 export type Devices = ReadonlyMap<
@@ -101,22 +112,41 @@ export interface Neighbours {
   readonly macs: ReadonlyMap<string, string>
   /** Entries that the kernel will verify again before it trusts them. */
   readonly stale: readonly string[]
-  /** Entries for which the kernel has given up asking. */
-  readonly failed: readonly string[]
+  /** Entries whose neighbour did not answer the kernel. */
+  readonly failed: ReadonlySet<string>
+  /**
+   * Entries that the kernel resolved itself and trusts: those that an administrator or a routing daemon made (PERMANENT,
+   * NOARP, managed, extern_learn) are never among them.
+   */
+  readonly own: ReadonlyMap<string, OwnNeighbour>
 }
+
+export interface OwnNeighbour {
+  /** Whether the kernel is asking it for its address. */
+  readonly isAsked: boolean
+  /** Whether it announced itself as an IPv6 router; a change of the entry must repeat that, or it is lost. */
+  readonly isRouter: boolean
+}
+
+/** States of entries with an address that the kernel found by itself (linux/neighbour.h). */
+const RESOLVED = ['REACHABLE', 'STALE', 'DELAY', 'PROBE']
 
 export function neighboursOf(entries: readonly ShapeOf<typeof neighbour>[]): Neighbours {
   const macs = new Map<string, string>()
   const stale: string[] = []
-  const failed: string[] = []
-  for (const { dst, dev, lladdr, state = [] } of entries) {
-    if (state.includes('FAILED')) failed.push(`${dev} ${dst}`)
+  const failed = new Set<string>()
+  const own = new Map<string, OwnNeighbour>()
+  for (const { dst, dev, lladdr, state = [], router, managed, extern_learn } of entries) {
+    const key = `${dev} ${dst}`
+    if (state.includes('FAILED')) failed.add(key)
     const mac = plainMac(lladdr)
     if (mac === '' || state.includes('FAILED') || state.includes('INCOMPLETE')) continue
-    macs.set(`${dev} ${dst}`, mac)
-    if (state.includes('STALE')) stale.push(`${dev} ${dst}`)
+    macs.set(key, mac)
+    if (state.includes('STALE')) stale.push(key)
+    if (managed || extern_learn || !state.some((one) => RESOLVED.includes(one))) continue
+    own.set(key, { isAsked: state.includes('PROBE'), isRouter: router === true })
   }
-  return { macs, stale, failed }
+  return { macs, stale, failed, own }
 }
 
 const readNeighbours = async (): Promise<Neighbours> => neighboursOf(await askIp(list(neighbour), 'neigh', 'show'))
@@ -165,17 +195,16 @@ async function findRoutes(
  */
 const PAUSES = [2, 4, 8, 16, 32, 64, 128, 256, 256, 384]
 
-/** Those after a request that is made again: an answer comes within milliseconds. */
+/** Those after a request that is made again, or to a neighbour that did not answer the kernel a moment ago; 126 ms in all. */
 const SHORT_PAUSES = PAUSES.slice(0, 6)
 
 /** Makes the kernel send requests for neighbours, given as `device address`, without waiting for answers. */
-const useNeighbours = (keys: readonly string[]): Promise<readonly IpResult[]> =>
-  runIpBatch(
-    keys.map((key) => {
-      const [device, address] = key.split(' ')
-      return `neigh replace ${address} dev ${device} use`
-    }),
-  )
+const useNeighbours = (keys: readonly string[]): Promise<readonly IpResult[]> => runIpBatch(keys.map(useLine))
+
+function useLine(key: string): string {
+  const [device, address] = key.split(' ')
+  return `neigh replace ${address} dev ${device} use`
+}
 
 interface Answers {
   readonly macs: ReadonlyMap<string, string>
@@ -183,28 +212,73 @@ interface Answers {
   readonly refused: ReadonlyMap<string, string>
 }
 
-/** Requests unknown neighbours and waits for the answers. The kernel verifies stale ones itself, later. */
-async function resolveNeighbours(wanted: readonly string[], { macs, stale }: Neighbours): Promise<Answers> {
+/**
+ * Requests unknown neighbours and waits for the answers. The kernel verifies stale ones itself, later.
+ *
+ * @param silent neighbours that did not answer the last time: they are requested without waiting; gets those of this time
+ */
+async function resolveNeighbours(
+  wanted: readonly string[],
+  { macs, stale, failed }: Neighbours,
+  silent: Set<string> = new Set(),
+): Promise<Answers> {
   const unknown = wanted.filter((key) => !macs.has(key))
   const asked = [...unknown, ...stale.filter((key) => wanted.includes(key))]
   const results = await useNeighbours(asked)
   const refused = new Map(asked.flatMap((key, index) => (results[index]?.error ? [[key, results[index].error]] : [])))
   let known = macs
+  const awaited = unknown.filter((key) => !refused.has(key) && !silent.has(key))
   const again = new Set<string>()
-  const pauses = unknown.length === 0 ? [] : [...PAUSES]
+  const pauses = awaited.length === 0 ? [] : awaited.every((key) => failed.has(key)) ? [...SHORT_PAUSES] : [...PAUSES]
   for (let pause = pauses.shift(); pause !== undefined; pause = pauses.shift()) {
     await setTimeout(pause)
     const now = await readNeighbours()
     known = now.macs
-    if (unknown.every((key) => known.has(key) || refused.has(key))) break
+    if (awaited.every((key) => known.has(key))) break
     // The kernel was already asking, for an earlier packet, and has just given up: our request had no effect.
-    const given = now.failed.filter((key) => unknown.includes(key) && !again.has(key) && !refused.has(key))
+    const given = awaited.filter((key) => now.failed.has(key) && !failed.has(key) && !again.has(key))
     if (given.length === 0) continue
     for (const key of given) again.add(key)
     await useNeighbours(given)
     pauses.push(...SHORT_PAUSES)
   }
+  for (const key of wanted) {
+    if (known.has(key) || refused.has(key)) silent.delete(key)
+    else silent.add(key)
+  }
   return { macs: known, refused }
+}
+
+/** Milliseconds in which a neighbour answers a request, unless it is gone or very busy. */
+const ANSWER_MS = 300
+
+/**
+ * Asks the neighbours on the routes to addresses whether they still have their MAC addresses: those that the kernel
+ * resolved itself, because the entries of an administrator must stay, and those that it has forgotten. Frames that XDP
+ * sends do not count as use of an entry, so the kernel would never ask. One that does not answer at its address (unicast)
+ * is then requested from all hosts of the link; netlink reports the answer, or that there was none.
+ *
+ * @param most number of neighbours that one call asks
+ */
+export async function verifyNeighbours(texts: readonly string[], most: number, cache?: RouteCache): Promise<void> {
+  const [routes, { own, macs }] = await findRoutes(texts, cache)
+  const isIdle = (key: string): boolean => own.get(key)?.isAsked === false
+  const wanted = neighboursTo(texts, routes).filter((key) => isIdle(key) || !macs.has(key))
+  if (wanted.length === 0) return
+  const chosen = wanted.slice(0, most)
+  const asked = chosen.filter(isIdle)
+  await runIpBatch(chosen.map((key) => (isIdle(key) ? changeLine(key, own, 'probe') : useLine(key))))
+  if (asked.length === 0) return
+  await setTimeout(ANSWER_MS)
+  const { own: now } = await readNeighbours()
+  const silent = asked.filter((key) => now.get(key)?.isAsked)
+  await runIpBatch(silent.flatMap((key) => [changeLine(key, now, 'none'), useLine(key)]))
+}
+
+/** A line that brings an entry to another state: `probe` asks its address; `none` forgets it. */
+function changeLine(key: string, own: Neighbours['own'], state: 'probe' | 'none'): string {
+  const [device, address] = key.split(' ')
+  return `neigh change ${address} dev ${device}${own.get(key)?.isRouter ? ' router' : ''} nud ${state}`
 }
 
 /** The distinct neighbours on the routes to addresses. */
@@ -222,34 +296,46 @@ const keyOf = ({ device, neighbour }: Route): string => `${device} ${neighbour}`
 const silence = (address: string, { device, neighbour }: Route): string =>
   address === neighbour ? `no answer on ${device}` : `gateway ${neighbour} does not answer on ${device}`
 
+export interface Resolving {
+  /**
+   * Whether to request unknown neighbours, for little more than a second at most; without it, an address with an unknown
+   * neighbour is left out.
+   */
+  readonly ask: boolean
+  /** Routes that no event has invalidated; gets the routes that are found. */
+  readonly routes?: RouteCache | undefined
+  /** Neighbours that did not answer, for which it does not wait again. */
+  readonly silent?: Set<string> | undefined
+}
+
 /**
  * Resolves the next hops of addresses. An address without one is no error. Throws the errors of ip.
  *
  * @param texts formatted and distinct
- * @param ask whether to request unknown neighbours, for little more than a second at most; without it, an address with
- *   an unknown neighbour is left out
- * @param cache routes that no event has invalidated; gets the routes that are found
  */
 export async function resolveNextHops(
   texts: readonly string[],
   links: Devices,
-  ask: boolean,
-  cache?: RouteCache,
+  { ask, routes: cache, silent }: Resolving,
 ): Promise<Hops> {
   const nextHops = new Map<string, NextHop | undefined>()
   const unresolved = new Map<string, string>()
-  if (texts.length === 0) return { nextHops, unresolved }
+  const gateways = new Map<string, string>()
+  if (texts.length === 0) return { nextHops, unresolved, gateways }
   const [routes, neighbours] = await findRoutes(texts, cache)
   const wanted = neighboursTo(texts, routes)
-  const answers = ask ? await resolveNeighbours(wanted, neighbours) : { macs: neighbours.macs, refused: new Map() }
+  const answers = ask ? await resolveNeighbours(wanted, neighbours, silent) : { ...neighbours, refused: new Map() }
   for (const text of texts) {
     const route = routes.get(text) as KnownRoute | string
-    if (!ask && typeof route !== 'string' && !answers.macs.has(route.key)) continue
+    if (typeof route !== 'string') {
+      if (route.neighbour !== text) gateways.set(text, route.neighbour)
+      if (!ask && !answers.macs.has(route.key) && !neighbours.failed.has(route.key)) continue
+    }
     const hop = typeof route === 'string' ? route : follow(text, route, answers, links)
     nextHops.set(text, typeof hop === 'string' ? undefined : hop)
     if (typeof hop === 'string') unresolved.set(text, hop)
   }
-  return { nextHops, unresolved }
+  return { nextHops, unresolved, gateways }
 }
 
 /** Makes the kernel request the neighbours on the routes to formatted addresses. Netlink reports the answers. */

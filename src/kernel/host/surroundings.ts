@@ -5,24 +5,35 @@ import { readFile } from 'node:fs/promises'
 import type { Address } from '../../model/address.ts'
 import { membersOf } from '../../model/link.ts'
 import type { Live } from '../../model/live.ts'
-import { addressTextsOf, type LeavingBackend, type Service } from '../../model/service.ts'
+import { addressTextsOf, type LeavingBackend, type NextHop, type Service } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
 import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
 import { askIpBatch } from '../tools/ip.ts'
 import { readStripping } from './ethtool.ts'
 import { readLinks } from './links.ts'
 import type { Memory } from './memory.ts'
-import { type Devices, foundRoutes, requestNeighbours, resolveNextHops } from './next-hops.ts'
+import { type Devices, foundRoutes, requestNeighbours, resolveNextHops, verifyNeighbours } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
 
 export type Surroundings = Pick<
   Live,
-  'nextHops' | 'unresolved' | 'ownAddresses' | 'unanswered' | 'stripping' | 'forwards' | 'sshEnds' | 'bootSeconds'
+  | 'nextHops'
+  | 'unresolved'
+  | 'gateways'
+  | 'acceptsLocal'
+  | 'ownAddresses'
+  | 'unanswered'
+  | 'stripping'
+  | 'forwards'
+  | 'sshEnds'
+  | 'bootSeconds'
 >
 
 const NOTHING: Surroundings = {
   nextHops: new Map(),
   unresolved: new Map(),
+  gateways: new Map(),
+  acceptsLocal: new Set(),
   ownAddresses: [],
   unanswered: new Map(),
   stripping: new Map(),
@@ -38,6 +49,15 @@ export const isOn = async (path: string): Promise<boolean> =>
 export async function readForwarding(): Promise<Surroundings['forwards']> {
   const [v4, v6] = await Promise.all([isOn('ipv4/ip_forward'), isOn('ipv6/conf/all/forwarding')])
   return { v4, v6 }
+}
+
+/** Interfaces of next hops on which the kernel accepts packets from its own addresses. */
+async function readAcceptsLocal(hops: Iterable<NextHop | undefined>): Promise<Surroundings['acceptsLocal']> {
+  const devices = [...new Set([...hops].flatMap((hop) => hop?.interface ?? []))]
+  const [isEverywhere, ...each] = await Promise.all(
+    ['all', ...devices].map((device) => isOn(`ipv4/conf/${device}/accept_local`)),
+  )
+  return new Set(devices.filter((_, i) => isEverywhere || each[i]))
 }
 
 /** VIPs inside the network of an interface that are not an address of this host, with that interface. */
@@ -88,26 +108,37 @@ export async function surroundingsOf(
   if (desired.size === 0) return NOTHING
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
   const [hops, ownAddresses, unanswered, stripping, forwards, sshEnds] = await Promise.all([
-    resolveNextHops([...backendAddresses(desired.values())], links, true, kept?.nextHops),
+    resolveNextHops([...backendAddresses(desired.values())], links, {
+      ask: true,
+      routes: kept?.nextHops,
+      silent: kept?.silent,
+    }),
     readOwnAddresses(),
     readUnanswered(vips),
     readTagLoss(links),
     readForwarding(),
     readSshEnds(),
   ])
-  return { ...hops, ownAddresses, unanswered, stripping, forwards, sshEnds, bootSeconds: monotonicSeconds() }
+  const isOwn = ownAddresses.some((own) => vips.includes(text(own)))
+  const acceptsLocal = isOwn ? await readAcceptsLocal(hops.nextHops.values()) : new Set<string>()
+  const bootSeconds = monotonicSeconds()
+  return { ...hops, ownAddresses, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds }
 }
 
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */
 export async function haveNextHopsChanged(services: ReadonlyMap<string, Service>, { kept }: Memory): Promise<boolean> {
   const addresses = [...backendAddresses(services.values())]
-  const { nextHops } = await resolveNextHops(addresses, await readLinks(), false, kept?.nextHops)
+  const { nextHops } = await resolveNextHops(addresses, await readLinks(), { ask: false, routes: kept?.nextHops })
   return [...services.values()].some((service) => hopDrift(service, { nextHops }) !== undefined)
 }
 
 /** Makes the kernel send neighbour requests for backends without a next hop; netlink reports the answers. */
 export const requestUnresolved = (services: ReadonlyMap<string, Service>): Promise<void> =>
   requestNeighbours([...new Set(unresolvedOf(services).map(text))])
+
+/** Asks the neighbours on the way to these addresses whether they are still there; see verifyNeighbours. */
+export const verifyHops = (addresses: readonly string[], most: number, { kept }: Memory): Promise<void> =>
+  verifyNeighbours(addresses, most, kept?.nextHops)
 
 /** Adds the next hops of backends that are live but not in the file, as far as the kernel knows them. */
 export async function withLiveHops(
@@ -122,11 +153,12 @@ export async function withLiveHops(
   const missing = [...addresses].filter((address) => !known.nextHops.has(address))
   const bootSeconds = live.size === 0 ? known.bootSeconds : monotonicSeconds()
   if (missing.length === 0) return { ...known, bootSeconds }
-  const { nextHops, unresolved } = await resolveNextHops(missing, links, false, kept?.nextHops)
+  const found = await resolveNextHops(missing, links, { ask: false, routes: kept?.nextHops })
   return {
     ...known,
     bootSeconds,
-    nextHops: new Map([...known.nextHops, ...nextHops]),
-    unresolved: new Map([...known.unresolved, ...unresolved]),
+    nextHops: new Map([...known.nextHops, ...found.nextHops]),
+    unresolved: new Map([...known.unresolved, ...found.unresolved]),
+    gateways: new Map([...known.gateways, ...found.gateways]),
   }
 }

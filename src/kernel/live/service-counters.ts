@@ -13,9 +13,10 @@ import {
   type ServiceCounter,
   serviceCounterCodec,
 } from '../../abi/generated.ts'
-import type { Paths } from '../../abi/paths.ts'
+import { type Paths, pinPaths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
 import { BALANCER } from '../../features/balancer.ts'
+import type { Host } from '../host/host.ts'
 import { readOutput, understand } from '../tools/answer.ts'
 import { askBatch } from '../tools/bpftool.ts'
 import { type CpuRange, possibleCpus } from '../tools/cpus.ts'
@@ -83,6 +84,16 @@ export interface BalanceCounters {
   readonly services: ReadonlyMap<number, Counts<ServiceCounter>>
   /** By backend slot. */
   readonly backends: ReadonlyMap<number, Counts<BackendCounter>>
+}
+
+/** Packets sent to the backends in these slots of a generation, by slot. Throws as readBalanceCounters. */
+export async function readBackendPackets(
+  { bpffs, instance }: Pick<Host, 'bpffs' | 'instance'>,
+  generation: number,
+  slots: readonly number[],
+): Promise<ReadonlyMap<number, number>> {
+  const { backends } = await readBalanceCounters(pinPaths(bpffs, instance), generation, [], slots)
+  return new Map([...backends].map(([slot, { packets }]) => [slot, packets]))
 }
 
 /** The counters of these slots, read by one bpftool process. Throws E108 if the data plane refuses. */

@@ -1,12 +1,13 @@
 // Reads the tables of the live generation. If their digests match the recorded ones, an apply wrote them, and lists
 // with known digests need not be read; everything else is read and decoded.
 
+import { setTimeout } from 'node:timers/promises'
 import { entriesOf } from '../../abi/answer.ts'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
-import { LINE_SIZE } from '../../abi/generated.ts'
+import { HEADER_LINES, LINE_SIZE } from '../../abi/generated.ts'
 import type { Generation } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
-import { XdpError } from '../../diagnostics.ts'
+import { fail, XdpError } from '../../diagnostics.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { State } from '../../model/state.ts'
 import { LARGE_IMAGE } from '../../tables/image/edit.ts'
@@ -103,6 +104,23 @@ async function readAll(paths: Paths, generation: Generation): Promise<Uint8Array
 }
 
 const DAMAGED = 'lines of its tables changed since the last apply'
+/** Longer than an apply takes to write all lines of a rewrite. */
+const REWRITE_MS = 50
+
+/**
+ * Throws E108 if an apply rewrote next hops between the reading of the header and that of the tables, which a reader
+ * without the lock must try again.
+ */
+async function requireStill(paths: Paths, { number, header }: Generation): Promise<void> {
+  await setTimeout(REWRITE_MS)
+  const [bytes] = await withExchange((files) =>
+    runParts(readPart(`${files}/header`, paths.program(number, FILTER.programs.read), HEADER)),
+  )
+  const before = header && new Uint8Array(header.buffer, header.byteOffset, header.byteLength)
+  if (!before || Buffer.compare(bytes, before) !== 0) throw fail('E108', 'the tables were rewritten during the reading')
+}
+
+const HEADER: readonly Extent[] = [{ first: 0, lines: HEADER_LINES }]
 
 /** A damaged image is no failure, because the next apply must be able to replace it. */
 function decodeDamaged(bytes: Uint8Array, damage: string | undefined = DAMAGED): LiveTables {
@@ -166,12 +184,18 @@ export async function readTables(
     return decodeDamaged(await readAll(paths, generation), undefined)
   const header = generation.header && readHeader(generation.header)
   const words = generation.header as Uint32Array
-  if (!header?.intact) return decodeDamaged(await readAll(paths, generation))
+  if (!header?.intact) {
+    if (header) await requireStill(paths, generation)
+    return decodeDamaged(await readAll(paths, generation))
+  }
   const own = imageInProcess(memory, words)
   const isSmall = generation.lines < LARGE_IMAGE
   const wanted = own ? [] : isSmall ? SECTION_NAMES : RECOGNIZED
   const { damaged, sections } = await proveAndRead(paths, generation, header, wanted)
-  if (damaged.length > 0) return decodeDamaged(await readAll(paths, generation))
+  if (damaged.length > 0) {
+    await requireStill(paths, generation)
+    return decodeDamaged(await readAll(paths, generation))
+  }
   if (own) {
     const { image } = own
     const content = recognizeImage(

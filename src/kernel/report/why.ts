@@ -17,6 +17,7 @@ import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts
 import { type ScopedSet, type State, scopeKey } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
+import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
 import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
 import type { Balanced } from '../../semantics/balance.ts'
@@ -288,9 +289,14 @@ export async function explain(
 ): Promise<WhyResult> {
   const live = await observe(paths, memory, desired ? { state: desired.state } : {})
   refuseOtherNamespace(live)
+  const ours = await liveJudgement(paths, live, desired, query)
+  const wanted = desired && desiredJudgement(desired, live, query)
+  const services = withNextHops((desired?.state ?? live.state).services, live)
+  const service = services.get((wanted ?? ours)?.service ?? '')
   return {
     address: formatAddress(query.source.family, query.source.words),
-    live: await liveJudgement(paths, live, desired, query),
-    desired: desired && desiredJudgement(desired, live, query),
+    advice: service ? adviceFor(service, query.source, live) : [],
+    live: ours,
+    desired: wanted,
   }
 }

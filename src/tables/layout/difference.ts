@@ -34,6 +34,13 @@ export interface Previous {
   readonly sections: Partial<Sections>
 }
 
+/** A line of the live map, as it is and as it is to be. */
+export interface LineChange {
+  readonly line: number
+  readonly before: Uint32Array
+  readonly after: Uint32Array
+}
+
 /** Number of lines compared at a time. */
 const BLOCK = 256
 

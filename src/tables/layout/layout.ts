@@ -167,6 +167,14 @@ export function assemble(said: Header, sections: Sections, lines: number, rings?
   return { ...said, header, sections, lines, ...(rings ? { rings } : {}) }
 }
 
+/** The image as it is once committed at `time`, Unix time in seconds; its key and digests stay. */
+export function committedImage(image: Image, time: bigint): Image {
+  const header = image.header.slice()
+  const meta = { ...image.meta, committed_at: time }
+  metaCodec.encode(meta, viewOf(header), META_LINE * LINE_SIZE)
+  return { ...image, header, meta }
+}
+
 /** Decodes a header, and checks whether its lines are as written. At least HEADER_LINES lines. */
 export function readHeader(header: Uint32Array): Header & { readonly intact: boolean } {
   const view = viewOf(header)

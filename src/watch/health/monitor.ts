@@ -5,6 +5,8 @@
 // Invariants: a backend that an update does not change keeps its standing and its schedule; a backend without results
 // gets traffic; a changed standing is in an overlay at most FLUSH_GAP later.
 
+import { createHash } from 'node:crypto'
+import type { KeptStanding, KeptStandings } from '../../kernel/host/standings.ts'
 import type { HealthCheck } from '../../model/health.ts'
 import type { Overlay, ServiceMode, ServiceOverlay } from '../../model/overlay.ts'
 import type { Scheduler } from '../time/scheduler.ts'
@@ -39,6 +41,10 @@ export interface MonitorOptions {
   readonly random: () => number
   /** The overlay in the kernel when the daemon started; backends missing from it count as up. */
   readonly restored?: Overlay
+  /** What the daemon before knew of these backends. */
+  readonly kept?: KeptStandings
+  /** A standing changed that `standings` returns. */
+  readonly onStanding?: () => void
   /** Receives the new and changed overlays. */
   readonly onOverlay: (changed: Overlay) => void
   readonly onEvent: (event: HealthEvent) => void
@@ -94,10 +100,12 @@ export class HealthMonitor {
   readonly #stale = new Set<string>()
   #flushedAt = Number.NEGATIVE_INFINITY
   #restored: Overlay | undefined
+  #kept: KeptStandings | undefined
 
   constructor(options: MonitorOptions) {
     this.#options = options
     this.#restored = options.restored
+    this.#kept = options.kept
     this.#timeline = new Timeline(options.scheduler)
     const { probe, random } = options
     const common = { timeline: this.#timeline, counting: this.#counting, probe, random }
@@ -130,6 +138,7 @@ export class HealthMonitor {
       this.#stale.add(name)
     }
     this.#restored = undefined
+    this.#kept = undefined
     const now = this.#timeline.now()
     for (const [i, { state, subject }] of fresh.entries()) {
       const check = state.target.check as HealthCheck
@@ -160,6 +169,27 @@ export class HealthMonitor {
         return [{ service, backend, state, share, forMs, reason, checks, failures } as const]
       }),
     )
+  }
+
+  /** What is known of backends with a check, for the next daemon. */
+  standings(): KeptStandings {
+    const found = new Map<string, KeptStanding>()
+    for (const [service, { backends }] of this.#services) {
+      for (const [backend, { target, standing }] of backends) {
+        const { up, proven, against } = standing
+        if (target.check && proven) found.set(`${service}/${backend}`, { up, against, check: identityOf(target.check) })
+      }
+    }
+    return found
+  }
+
+  /** Backends whose last check failed, by `SERVICE/BACKEND`. */
+  failing(): Set<string> {
+    const keys = new Set<string>()
+    for (const [service, { backends }] of this.#services) {
+      for (const [backend, { last }] of backends) if (last?.outcome === 'bad') keys.add(`${service}/${backend}`)
+    }
+    return keys
   }
 
   /** Ends every check. Emits nothing afterwards. */
@@ -198,10 +228,15 @@ export class HealthMonitor {
 
   #standingOf(name: string, key: string, { check, leaving }: BackendTarget): Standing {
     const share = this.#restored?.get(name)?.shares.get(key) ?? 1
-    if (share >= 1 || !(check || leaving)) return FRESH
-    if (share <= 0) return { ...FRESH, up: false, proven: true }
+    const kept = this.#kept?.get(`${name}/${key}`)
+    // The kernel decides: without a daemon, an apply marks all backends as up.
+    const known = kept && check && kept.check === identityOf(check) && kept.up === share > 0 ? kept : undefined
+    if (!(check || leaving)) return FRESH
+    if (share >= 1) return known ? { ...FRESH, proven: true, against: known.against } : FRESH
+    if (share <= 0) return { ...FRESH, up: false, proven: true, against: known?.against ?? 0 }
     if (!check) return FRESH
-    return { ...FRESH, proven: true, since: this.#timeline.now() - share * check.slowStartMs }
+    const since = this.#timeline.now() - share * check.slowStartMs
+    return { ...FRESH, proven: true, against: known?.against ?? 0, since }
   }
 
   #startLoop(state: BackendState, check: HealthCheck, subject: Subject, first: number): void {
@@ -215,7 +250,9 @@ export class HealthMonitor {
     state.checks++
     if (result.outcome === 'bad') state.failures++
     state.standing = weigh(before, result, check, this.#timeline.now())
-    const { onEvent } = this.#options
+    const { onEvent, onStanding } = this.#options
+    const { up, proven, against } = state.standing
+    if (up !== before.up || proven !== before.proven || against !== before.against) onStanding?.()
     if (result.outcome === 'unknown' && last?.outcome !== 'unknown') {
       onEvent({ kind: 'unknown', ...subject, reason: result.reason })
     }
@@ -271,6 +308,10 @@ export class HealthMonitor {
     if (isNews) this.#options.onEvent({ kind: 'service', service, mode, isFallback, healthy, needed })
   }
 }
+
+/** Equal for equal checks, in every process. */
+const identityOf = (check: HealthCheck): string =>
+  createHash('sha256').update(JSON.stringify(check)).digest('base64url').slice(0, 16)
 
 function isSameOverlay(a: ServiceOverlay, b: ServiceOverlay): boolean {
   if (a.mode !== b.mode || a.shares.size !== b.shares.size) return false

@@ -233,6 +233,11 @@ describe('health', () => {
     expect(found['10.0.0.1']).toMatchObject({ intervalMs: 250, timeoutMs: 250 })
   })
 
+  test('reads min_healthy: 0, which turns the fallback off', async () => {
+    const { desired } = await load(`${WEB}\n    health: { type: tcp }\n    min_healthy: 0\n    backends: [10.0.0.1]`)
+    expect(desired.health.get('web')?.minHealthy).toEqual({ kind: 'count', value: 0 })
+  })
+
   test('reads min_healthy, fallback and sorry', async () => {
     const body =
       'health: { type: tcp }\n    min_healthy: 50%\n    fallback: sorry\n    sorry: { address: 10.0.0.99, port: 80 }'

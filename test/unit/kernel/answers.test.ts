@@ -47,7 +47,7 @@ const READERS: readonly Reader[] = [
   {
     name: 'next hops',
     answers: { '-batch': RECORDED.routes, neigh: RECORDED.neighbours, link: RECORDED.links },
-    read: async () => resolveNextHops(['10.0.0.11', '10.1.0.1'], await readLinks(), false),
+    read: async () => resolveNextHops(['10.0.0.11', '10.1.0.1'], await readLinks(), { ask: false }),
   },
   {
     name: 'a program',

@@ -32,6 +32,7 @@ function findings({
       ['10.0.0.2', EGRESS],
     ]),
     unresolved: new Map(),
+    gateways: new Map(),
     devices: new Map([['eth1', link('eth1', { kind })]]),
     forwards: { v4: true, v6: true },
     filtersReversePath: false,

@@ -255,13 +255,14 @@ describe('why', () => {
   } as const
   const result: WhyResult = {
     address: '203.0.113.9',
+    advice: [],
     live: { ...live_, proven: true, ban: undefined },
     desired: { ...live_, at: 'lists/drop.txt:7' },
   }
 
   test('JSON matches its schema, with both sides and with none', () => {
     expect(check('why', renderWhyJson(result))).toMatchObject({ live: { proven: true, at: null } })
-    check('why', renderWhyJson({ address: '192.0.2.1', live: undefined, desired: undefined }))
+    check('why', renderWhyJson({ address: '192.0.2.1', advice: [], live: undefined, desired: undefined }))
   })
 
   test('text names verdict, list, prefix, line and proof', () => {
@@ -290,10 +291,11 @@ describe('why', () => {
       ...({ verdict: 'redirect', reason: 'balanced-away', list: undefined, prefix: undefined } as const),
       ...{ service: 'web', backend: '10.0.0.11', at: 'xdp.yaml:12', ...NOWHERE_ELSE },
     }
-    const both = { address: '203.0.113.9', live: { ...balanced, proven: true, ban: undefined }, desired: balanced }
+    const both = { address: '203.0.113.9', advice: ['10.0.0.12 is a backend'], live: { ...balanced, proven: true, ban: undefined }, desired: balanced }
     const text = renderWhy(both, 'xdp.yaml', false)
     expect(text).toContain('redirect  balanced-away: service web, backend 10.0.0.11')
     expect(text).toContain('# xdp.yaml:12')
+    expect(text).toContain('! 10.0.0.12 is a backend.\n')
     expect(check('why', renderWhyJson(both))).toMatchObject({ live: { service: 'web', backend: '10.0.0.11' } })
     const moved = { ...both, desired: { ...balanced, backend: '10.0.0.12' } }
     expect(renderWhy(moved, 'xdp.yaml', false)).toContain('disagree')
@@ -357,7 +359,7 @@ describe('why', () => {
   })
 
   test('reports which side is missing', () => {
-    const text = renderWhy({ address: '192.0.2.1', live: undefined, desired: undefined }, undefined, false)
+    const text = renderWhy({ address: '192.0.2.1', advice: [], live: undefined, desired: undefined }, undefined, false)
     expect(text).toContain('this instance has nothing in the kernel')
     expect(text).toContain('no config file was found')
   })

@@ -35,6 +35,22 @@ describe('lines of ip monitor', () => {
     }
   })
 
+  test('mention a neighbour whose MAC address changed, that was lost, or found', () => {
+    const read = readEvents(['neighbour'])
+    const heard = (line: string): boolean => read(`[NEIGH]${line}\n`).has('neighbour')
+    expect(heard('10.0.0.11 dev eth1 lladdr 02:00:5e:10:00:01 REACHABLE ')).toBe(true)
+    for (const state of ['STALE', 'DELAY', 'PROBE', 'REACHABLE'])
+      expect(heard(`10.0.0.11 dev eth1 lladdr 02:00:5e:10:00:01 ${state} `)).toBe(false)
+    expect(heard('10.0.0.11 dev eth2 lladdr 02:00:5e:10:00:01 REACHABLE ')).toBe(true)
+    expect(heard('2001:db8::1 dev eth1 lladdr 02:00:5e:10:00:01 router REACHABLE ')).toBe(true)
+    expect(heard('10.0.0.11 dev eth1 lladdr 02:00:5e:10:00:02 STALE ')).toBe(true)
+    expect(heard('10.0.0.11 dev eth1  FAILED ')).toBe(true)
+    expect(heard('10.0.0.11 dev eth1  FAILED ')).toBe(false)
+    expect(heard('10.0.0.11 dev eth1 lladdr 02:00:5e:10:00:02 REACHABLE ')).toBe(true)
+    expect(heard('Deleted 10.0.0.11 dev eth1 lladdr 02:00:5e:10:00:02 STALE ')).toBe(true)
+    expect(heard('10.0.0.11 dev eth1 lladdr 02:00:5e:10:00:02 REACHABLE ')).toBe(true)
+  })
+
   test('distinguish a changed interface from a changed program on it', () => {
     const line = (index: number, mtu: number, program: string, why = ''): string =>
       `[LINK]${index}: eth0@if2: <BROADCAST,UP,LOWER_UP> mtu ${mtu}${program} qdisc noqueue state UP group default${why} \\    link/ether 02:00\n`

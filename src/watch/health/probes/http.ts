@@ -2,12 +2,19 @@
 // connection, no redirects, headers and body bounded.
 
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
-import { isIP } from 'node:net'
-import { checkServerIdentity, createSecureContext, type SecureContext } from 'node:tls'
+import { connect, isIP, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import {
+  type ConnectionOptions,
+  checkServerIdentity,
+  connect as connectTls,
+  createSecureContext,
+  type SecureContext,
+} from 'node:tls'
 import type { HttpCheck, HttpsCheck } from '../../../model/health.ts'
 import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
+import { withStrictHead } from './answer-head.ts'
 import { endOnce, failed } from './settle.ts'
 import type { Trust } from './trust.ts'
 
@@ -34,7 +41,7 @@ function nameOf(host: string | undefined): string | undefined {
 /** The TLS context without trusted certificates, for `verify: false`. */
 let unverified: SecureContext | undefined
 
-function tlsOptions({ host, sni, verify, address }: HttpsCheck, trust: Trust): object {
+function tlsOptions({ host, sni, verify, address }: HttpsCheck, trust: Trust): ConnectionOptions {
   const name = sni ?? nameOf(host)
   unverified ??= createSecureContext()
   return {
@@ -77,18 +84,28 @@ function judge(
 
 export function probeHttp(check: HttpCheck | HttpsCheck, trust: Trust, done: (result: Result) => void): () => void {
   const { address, port, method, path } = check
+  const target = { host: formatAddress(address.family, address.words), port }
+  // Throws at once if the certificates of the system are damaged.
+  const secure = check.type === 'https' ? tlsOptions(check, trust) : undefined
+  let socket: Socket | undefined
+  const open = (): Duplex => {
+    socket = secure ? connectTls({ ...target, ...secure }) : connect(target)
+    socket.on('error', (error) => request.destroy(error))
+    return withStrictHead(socket, MOST_HEADERS)
+  }
   const options: RequestOptions = {
-    host: formatAddress(address.family, address.words),
-    port,
+    createConnection: open,
     method,
     path,
-    agent: false,
     maxHeaderSize: MOST_HEADERS,
     headers: { host: hostHeader(check), 'user-agent': 'xdp-health', accept: '*/*', connection: 'close' },
   }
-  const request: ClientRequest =
-    check.type === 'http' ? requestHttp(options) : requestHttps({ ...options, ...tlsOptions(check, trust) })
-  const { finish, abandon } = endOnce(() => request.destroy(), done)
+  const request: ClientRequest = requestHttp(options)
+  const close = (): void => {
+    request.destroy()
+    socket?.destroy()
+  }
+  const { finish, abandon } = endOnce(close, done)
   request.on('response', (response) => judge(response, check, finish))
   request.on('error', (error) => finish(failed(error)))
   request.end()

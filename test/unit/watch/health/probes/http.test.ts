@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createTcpServer } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { HttpCheck } from '../../../../../src/model/health.ts'
+import { strictHead } from '../../../../../src/watch/health/probes/answer-head.ts'
 import { MOST_BODY } from '../../../../../src/watch/health/probes/http.ts'
 import { closedPort, http, outcomeOf, Servers, started, whyNot } from '../../../../support/probes.ts'
 
@@ -118,6 +119,44 @@ test.each([
 ])('fails a server that %s', async (_, greeting, expected) => {
   const port = await servers.listen(createTcpServer((socket) => socket.end(greeting)))
   expect(await outcomeOf(http(port))).toBe(expected)
+})
+
+const answers = (text: string): Promise<number> =>
+  servers.listen(createTcpServer((socket) => socket.once('data', () => socket.end(Buffer.from(text, 'latin1')))))
+
+test.each([
+  ['lines that end in LF alone', 'HTTP/1.1 200 OK\nContent-Length: 11\n\nall is well'],
+  ['a repeated equal Content-Length', 'HTTP/1.1 200 OK\r\nContent-Length: 11\r\ncontent-length: 11\r\n\r\nall is well'],
+  ['a list of equal lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 11, 11\r\n\r\nall is well'],
+  [
+    'a length and a coding',
+    'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nall is well\r\n0\r\n\r\n',
+  ],
+  ['an interim answer', 'HTTP/1.1 103 Early Hints\nLink: </a>\n\nHTTP/1.1 200 OK\n\nall is well'],
+  ['no length at all', 'HTTP/1.0 200 OK\n\nall is well'],
+])('accepts %s, as browsers do', async (_, text) => {
+  expect(await outcomeOf(http(await answers(text), { body: 'is well' }))).toBe('good')
+})
+
+test.each([
+  ['different lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 11\r\nContent-Length: 12\r\n\r\nall is well'],
+  ['no status line', 'all is well\n\n'],
+])('fails an answer with %s', async (_, text) => {
+  expect(await outcomeOf(http(await answers(text)))).toMatch(/^bad: the answer is not HTTP \(HPE_/)
+})
+
+test('recognises a server that speaks TLS', async () => {
+  expect(await outcomeOf(http(await answers('\x15\x03\x01\x00\x02\x02\x46')))).toBe(
+    'bad: the answer is TLS, not HTTP: use `type: https`',
+  )
+})
+
+test('changes a head only where it is not strict', () => {
+  const head = 'HTTP/1.1 200 OK\nContent-Length: 2\nX: y\ncontent-length:2'
+  expect(strictHead(head)).toBe('HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2')
+  expect(strictHead(strictHead(head))).toBe(strictHead(head))
+  const strict = 'HTTP/1.1 204 No Content\r\nX:  a, b \r\nContent-Length: 0'
+  expect(strictHead(strict)).toBe(strict)
 })
 
 test('fails a closed port', async () => {

@@ -119,7 +119,7 @@ describe('reasons', () => {
     [
       { code: 'EPROTO', message: 'write EPROTO 80:error\n\u001b[31mred\u001b[0m' },
       'bad',
-      'write EPROTO 80:error [31mred [0m',
+      'the TLS handshake failed: write EPROTO 80:error [31mred [0m',
     ],
     [{ message: '' }, 'bad', 'failed'],
   ] as const)('%o', (error, outcome, reason) => {
