@@ -31,6 +31,7 @@ export const NEEDS = [
   tool('perl', 'perl-base'),
   tool('openssl', 'openssl'),
   tool('nginx', 'nginx-light'),
+  tool('dnsmasq', 'dnsmasq-base'),
   tool('tmux', 'tmux'),
 ]
 
