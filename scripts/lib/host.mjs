@@ -45,6 +45,13 @@ export const KERNEL_NEEDS = [
   tool('zstd', 'zstd'),
 ]
 
+/** Needed for comparing an import with the kernel's own balancer. */
+export const IPVS_NEEDS = [
+  ...KERNEL_NEEDS.filter(({ name }) => name !== 'ethtool' && name !== 'wg'),
+  tool('ipvsadm', 'ipvsadm'),
+  tool('keepalived', 'keepalived'),
+]
+
 export const isRoot = () => process.getuid?.() === 0
 
 /** Whether this is Debian or a derivative, by the tools that an installation needs. */

@@ -57,7 +57,7 @@ export class VirtualDraft {
   #settings: Settings = DEFAULTS
   #scheduler = 'wlc'
   #method = NAT
-  #protocol: 'tcp' | 'udp' = 'tcp'
+  #protocol: 'tcp' | 'udp' | undefined
   #persistence: number | undefined
   #isOnePacket = false
   #quorum = 1
@@ -152,11 +152,13 @@ export class VirtualDraft {
     this.#differences.elsewhere('persistence', place, message)
   }
 
-  finish(port: number): Omit<VirtualServer, 'place' | 'vip' | 'port' | 'udpTimeout'> {
+  /** The virtual server of one port. `place`: its own, for what it lacks. */
+  finish(port: number, place: Place): Omit<VirtualServer, 'place' | 'vip' | 'port' | 'udpTimeout'> {
+    if (this.#protocol === undefined) this.#differences.approximated(place, 'without protocol, keepalived takes UDP')
     const sorry = this.#sorry && this.#readServer(this.#sorry, port, this.#sorryMethod ?? this.#method)
     const numbered = lookUp(NUMBERED, this.#scheduler) ?? []
     return {
-      protocol: this.#protocol,
+      protocol: this.#protocol ?? 'udp',
       scheduler: this.#scheduler,
       flags: this.#flags.map((flag) => numbered[Number(/^flag-(\d)$/.exec(flag)?.[1]) - 1] ?? flag),
       persistence: this.#persistence,

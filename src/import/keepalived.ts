@@ -145,7 +145,7 @@ class Reader {
     const draft = new VirtualDraft(this.differences, this.#globals)
     for (const one of block) draft.read(one)
     const found = endpoints.map((endpoint) => ({
-      ...draft.finish(endpoint.port),
+      ...draft.finish(endpoint.port, statement.place),
       ...endpoint,
       place: endpoints.length === 1 ? statement.place : endpoint.place,
       udpTimeout: this.#globals.udpTimeout,

@@ -9,12 +9,12 @@ const fields = ({ services = [] }: Imported) => services.map(({ fields: own }) =
 
 /** A virtual server with one backend; the statements of both. */
 const virtual = (own = '', server = '', head = '192.0.2.10 80'): string =>
-  `virtual_server ${head} {\n${own}\n real_server 10.0.0.1 80 {\n${server}\n }\n real_server 10.0.0.2 80 {\n }\n}\n`
+  `virtual_server ${head} {\n${own}\n real_server 10.0.0.1 80 {\n${server}\n }\n real_server 10.0.0.2 80 {\n }\n${/^protocol/m.test(own) ? '' : 'protocol TCP\n'}}\n`
 
 const only = (text: string) => {
   const imported = importText('keepalived', text)
   expect([imported.refusal, fields(imported).length]).toEqual([undefined, 1])
-  return fields(imported)[0] as Record<string, unknown>
+  return fields(imported)[0] as { readonly backends?: unknown; readonly health?: unknown }
 }
 
 /** The codes and lines of differences, such as `W241:2`. */
@@ -107,6 +107,12 @@ describe('schedulers', () => {
     expect(only(anyPort)).toMatchObject({ hash: 'source', port: 'any' })
   })
 
+  test('without a protocol, UDP', () => {
+    const text = virtual('lb_algo rr').replace('protocol TCP', '')
+    expect(only(text)).toMatchObject({ protocol: 'udp', udp_timeout: '5m' })
+    expect(codes(text)).toEqual(['W242:1', 'W242:1'])
+  })
+
   test('one-packet scheduling is at random', () => {
     expect(only(virtual('lb_algo rr\nprotocol UDP\nops'))).toMatchObject({ scheduler: 'random', udp_timeout: '5m' })
   })
@@ -124,7 +130,7 @@ describe('methods', () => {
 
   test('a port that no method rewrites is left out, but checked', () => {
     const text =
-      'virtual_server 192.0.2.1 80 {\nlb_algo rr\nlb_kind DR\nreal_server 10.0.0.1 8080 {\nTCP_CHECK {\n}\n}\n}'
+      'virtual_server 192.0.2.1 80 {\nlb_algo rr\nlb_kind DR\nreal_server 10.0.0.1 8080 {\nTCP_CHECK {\n}\n}\nprotocol TCP\n}'
     expect(only(text)).toMatchObject({ backends: ['10.0.0.1'], health: { type: 'tcp', port: 8080 } })
     expect(codes(text)).toEqual(['W242:1', 'W400:4'])
   })
@@ -159,7 +165,7 @@ describe('methods', () => {
   test('NAT of two VIPs to one port of a server: replies look alike', () => {
     const other = virtual('lb_algo rr', '', '192.0.2.11 80')
     expect(losses(importText('keepalived', virtual('lb_algo rr') + other))[1]).toMatch(
-      /^9: left out: it has NAT .* snat/,
+      /^10: left out: it has NAT .* snat/,
     )
     expect(
       refusal(virtual('lb_algo rr\nlb_kind DR') + virtual('lb_algo rr\nlb_kind DR', '', '192.0.2.11 80')),
@@ -342,7 +348,9 @@ describe('text', () => {
     })
     const imported = importFrom(
       'keepalived',
-      input('include conf.d/*.conf\nincludea empty/*\nvirtual_server 192.0.2.9 80 {\nlb_algo rr\ninclude servers\n}\n'),
+      input(
+        'include conf.d/*.conf\nincludea empty/*\nvirtual_server 192.0.2.9 80 {\nlb_algo rr\nprotocol TCP\ninclude servers\n}\n',
+      ),
     )
     expect(imported.leftOut.map(({ at }) => `${at?.file}:${at?.line}`)).toEqual([
       '/etc/conf.d/*.conf:1',
