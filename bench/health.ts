@@ -50,8 +50,11 @@ interface Measured {
   readonly memory: number
 }
 
+/** The types that are measured. */
+type Timed = 'tcp' | 'http' | 'https' | 'udp' | 'exec'
+
 /** 10.1.0.0/16 answers, 10.2.0.0/16 drops everything. */
-function checkOf(type: HealthCheck['type'], net: number, number: number, port: number): HealthCheck {
+function checkOf(type: Timed, net: number, number: number, port: number): HealthCheck {
   const address = { family: 4, words: Uint32Array.of(0x0a000000 + net * 0x10000 + number + 1) } as const
   const schedule = { intervalMs: INTERVAL, jitterMs: 200, timeoutMs: 1000, rise: 2, fall: 3, slowStartMs: 0 }
   const common = { address, port, ...schedule }
@@ -59,6 +62,7 @@ function checkOf(type: HealthCheck['type'], net: number, number: number, port: n
     method: 'GET',
     path: '/',
     host: undefined,
+    headers: {},
     status: [{ first: 200, last: 399 }],
     body: undefined,
   } as const

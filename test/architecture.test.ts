@@ -147,6 +147,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
     'node:dgram',
     'node:fs',
     'node:http',
+    'node:http2',
     'node:https',
     'node:net',
     'node:path',

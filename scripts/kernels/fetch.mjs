@@ -19,11 +19,16 @@ const SOME = 50
 /** By version numbers, not by characters: 6.1.0-9 sorts before 6.1.0-10. */
 const byVersion = new Intl.Collator('en', { numeric: true }).compare
 
-/** The cloud flavour: a third of the size of the ordinary one, with everything that a virtual machine needs. */
-const pattern = (series) => `^linux-image-${series.replaceAll('.', '\\.')}[.+~-][.0-9a-z+~-]*-cloud-amd64$`
+/**
+ * The cloud flavour has a third of the size of the ordinary one, and everything that a virtual machine needs; IPVS is in
+ * the ordinary one only.
+ */
+const FLAVOURS = { cloud: '[.0-9a-z+~-]*-cloud-amd64', ordinary: '[.0-9+~deb-]*-amd64' }
 
-async function newestPackage(series) {
-  const search = () => attempt('apt-cache', ['search', '--names-only', pattern(series)])
+const pattern = (series, flavour) => `linux-image-${series.replaceAll('.', '\\.')}[.+~-]${FLAVOURS[flavour]}$`
+
+async function newestPackage(series, flavour) {
+  const search = () => attempt('apt-cache', ['search', '--names-only', `^${pattern(series, flavour)}`])
   let { stdout } = await search()
   if (stdout.trim() === '') {
     // A machine image often comes without package lists.
@@ -34,9 +39,10 @@ async function newestPackage(series) {
   return names.sort(byVersion).at(-1)
 }
 
-function cached(series) {
+function cached(series, flavour) {
   if (!existsSync(CACHE)) return undefined
-  const releases = readdirSync(CACHE).filter((name) => name.startsWith(`${series}.`) && name.endsWith('-cloud-amd64'))
+  const wanted = new RegExp(`^${pattern(series, flavour)}`)
+  const releases = readdirSync(CACHE).filter((name) => wanted.test(`linux-image-${name}`))
   const release = releases.sort(byVersion).at(-1)
   const kernel = release && describe(release)
   return kernel && kernel.modules.length > SOME ? kernel : undefined
@@ -50,13 +56,15 @@ function describe(release) {
 
 /**
  * The newest kernel of a series such as 6.1: `{ release, image, modules }`, with the paths of all its modules, from the
- * cache if available. Throws Unavailable.
+ * cache if available. `flavour`: `cloud` or `ordinary`. Throws Unavailable.
  */
-export async function fetchKernel(series) {
-  const present = cached(series)
+export async function fetchKernel(series, flavour = 'cloud') {
+  const present = cached(series, flavour)
   if (present) return present
-  const name = await newestPackage(series)
-  if (!name) throw new Unavailable(`this system's package archive has no ${series} cloud kernel (Debian 12 has 6.1)`)
+  const name = await newestPackage(series, flavour)
+  if (!name) {
+    throw new Unavailable(`this system's package archive has no ${series} ${flavour} kernel (Debian 12 has 6.1)`)
+  }
   const release = name.replace('linux-image-', '')
   const work = join(CACHE, `download.${process.pid}`)
   mkdirSync(work, { recursive: true })

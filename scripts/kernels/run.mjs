@@ -3,13 +3,13 @@
 // the reason.
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { relative } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { hasApt, install, KERNEL_NEEDS } from '../lib/host.mjs'
 import { at, root } from '../lib/paths.mjs'
 import { run, ScriptError } from '../lib/run.mjs'
 import { files } from '../lib/stamp.mjs'
 import { setup } from '../setup.mjs'
 import { boot } from './boot.mjs'
+import { bundled } from './bundle.mjs'
 import { fetchKernel, Unavailable } from './fetch.mjs'
 import { modules, program, writeArchive } from './initramfs.mjs'
 
@@ -26,22 +26,6 @@ function count(problems) {
   const failures = problems.filter((problem) => problem !== undefined)
   total.failed += failures.length
   return failures
-}
-
-async function loadCases() {
-  const { build } = await import('esbuild')
-  const outfile = at('build/kernels/cases.mjs')
-  await build({
-    absWorkingDir: root,
-    entryPoints: ['test/kernels/cases.ts'],
-    outfile,
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    packages: 'external',
-  })
-  return import(pathToFileURL(outfile).href)
 }
 
 /** The archive with all files that do not depend on the kernel. */
@@ -129,7 +113,7 @@ async function everything() {
   await setup()
   await run(process.execPath, ['scripts/build.mjs', 'generate'])
   mkdirSync(at('build/kernels'), { recursive: true })
-  const cases = await loadCases()
+  const cases = await bundled('cases')
   const entries = await guest(cases)
   const series = process.argv.slice(2)
   for (const one of series.length > 0 ? series : [FLOOR]) await testKernel(one, cases, entries)

@@ -31,6 +31,7 @@ export const NEEDS = [
   tool('perl', 'perl-base'),
   tool('openssl', 'openssl'),
   tool('nginx', 'nginx-light'),
+  tool('dnsmasq', 'dnsmasq-base'),
   tool('tmux', 'tmux'),
 ]
 
@@ -42,6 +43,13 @@ export const KERNEL_NEEDS = [
   tool('wg', 'wireguard-tools'),
   tool('xz', 'xz-utils'),
   tool('zstd', 'zstd'),
+]
+
+/** Needed for comparing an import with the kernel's own balancer. */
+export const IPVS_NEEDS = [
+  ...KERNEL_NEEDS.filter(({ name }) => name !== 'ethtool' && name !== 'wg'),
+  tool('ipvsadm', 'ipvsadm'),
+  tool('keepalived', 'keepalived'),
 ]
 
 export const isRoot = () => process.getuid?.() === 0

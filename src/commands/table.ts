@@ -192,15 +192,16 @@ export const COMMANDS: readonly CommandSpec[] = [
   }),
   command({
     name: 'import',
-    summary: 'make a config from ipset, nftables, iptables or xdp-filter',
+    summary: 'make a config from another filter, or from keepalived or IPVS',
     description: [
       'Reads the rules of another filter, from its tool or from a file with the output of that tool, and writes a config that drops and accepts the same source addresses. Leaves out rules that a config cannot express exactly, with one warning each. Changes nothing in the kernel.',
       'Reads: `ipset save`, `nft -j list ruleset`, `iptables-save` with `ip6tables-save` and `ipset save`, `xdp-filter status`.',
+      'From a balancer (`keepalived.conf`, `ipvsadm -S -n`) it makes services with their backends and health checks. If packets would go elsewhere than before, it writes nothing and exits 4, unless --ignore accepts the difference.',
     ],
     argument: {
       name: 'FILE',
       required: false,
-      help: 'output of the tool, - for stdin; default: run the tool',
+      help: 'output of the tool or keepalived.conf, - for stdin; default: run the tool',
       completes: 'file',
     },
     flags: IMPORT_FLAGS,
@@ -213,6 +214,10 @@ export const COMMANDS: readonly CommandSpec[] = [
       {
         line: 'xdp import --from iptables --strict --output /etc/xdp',
         does: 'write a config only if every rule can be imported',
+      },
+      {
+        line: 'xdp import --from keepalived /etc/keepalived/keepalived.conf',
+        does: 'print services equivalent to the virtual servers',
       },
     ],
     load: () => import('./verbs/import.ts'),

@@ -1,5 +1,5 @@
-// Imported lists → the text of a config, and a list file for each list too long for the config. Keeps the order of keys
-// and lists, so that importing twice gives equal text.
+// Imported lists and services → the text of a config, and a list file for each list too long for the config. Keeps the
+// order of keys, lists and services, so that importing twice gives equal text.
 
 import { Document, isMap, type Scalar, type YAMLMap, YAMLSeq } from 'yaml'
 import type { Diagnostic } from '../diagnostics.ts'
@@ -11,7 +11,8 @@ import type { ListKind, Scope } from '../model/state.ts'
 import { compareAddresses, formatRange } from '../model/text.ts'
 import { MAPPED } from './addresses.ts'
 import { listText } from './list-text.ts'
-import { assignNames } from './names.ts'
+import { assignNames, uniqueNames } from './names.ts'
+import { type NamedService, serviceFields, styleServices } from './service-text.ts'
 import { type Imported, type ImportedInterface, type ImportedList, leftOut, type SourceName } from './source.ts'
 
 /** Turns off the guards against mistakes in public feeds, because they would change an imported list. */
@@ -39,10 +40,19 @@ export interface ListSummary {
   readonly file: string | null
 }
 
+export interface ServiceSummary {
+  readonly name: string
+  readonly vip: string
+  readonly port: number | 'any'
+  readonly protocol: 'tcp' | 'udp'
+  readonly backends: number
+}
+
 export interface Composed {
   readonly config: string
   readonly files: readonly ListFile[]
   readonly lists: readonly ListSummary[]
+  readonly services: readonly ServiceSummary[]
   /** Number of ranges in all lists. */
   readonly ranges: number
   readonly leftOut: readonly Diagnostic[]
@@ -146,7 +156,7 @@ function entryOf(list: ImportedList, name: string, { files, from }: ComposeOptio
 const interfaceFields = (interfaces: readonly ImportedInterface[]): Record<string, unknown> =>
   Object.fromEntries(interfaces.map(({ name, mode }) => [name, { mode: mode ?? ['native', 'generic'] }]))
 
-function headOf(losses: readonly Diagnostic[], { from, source }: ComposeOptions): string {
+function headOf(losses: readonly Diagnostic[], what: 'list' | 'service', { from, source }: ComposeOptions): string {
   const lines = losses.slice(0, NAMED_LOSSES).map(({ at, message }) => {
     const place = at === undefined ? '' : `${at.file}:${at.line}: `
     return `#   ${oneLine(`${place}${message}`)}`
@@ -156,7 +166,7 @@ function headOf(losses: readonly Diagnostic[], { from, source }: ComposeOptions)
     '# yaml-language-server: $schema=./schemas/xdp.schema.json',
     '#',
     `# Imported with \`xdp import --from ${from}\` from ${oneLine(source)}.`,
-    ...(lines.length > 0 ? ['# Not imported, because a list cannot express it:', ...lines] : []),
+    ...(lines.length > 0 ? [`# Not imported, because a ${what} cannot express it:`, ...lines] : []),
     '',
     '',
   ].join('\n')
@@ -168,6 +178,7 @@ function render(
   losses: readonly Diagnostic[],
   options: ComposeOptions,
 ): string {
+  const head = headOf(losses, 'list', options)
   const of = (kind: ListKind): readonly Entry[] => entries.filter((entry) => entry.kind === kind)
   const elements = (kind: ListKind): unknown[] => of(kind).flatMap((entry) => entry.elements)
   const document = new Document({
@@ -187,9 +198,25 @@ function render(
     }
     for (const item of items) flowPorts(item)
   }
+  return head + textOf(document)
+}
+
+/** The config of a balancer. */
+function renderServices(
+  services: readonly NamedService[],
+  losses: readonly Diagnostic[],
+  options: ComposeOptions,
+): string {
+  const interfaces = interfaceFields(options.interfaces)
+  const document = new Document({ version: 1, interfaces, services: serviceFields(services) })
+  styleServices(document.get('services') as YAMLMap, services, oneLine)
+  return headOf(losses, 'service', options) + textOf(document)
+}
+
+function textOf(document: Document): string {
   for (const pair of (document.contents as unknown as YAMLMap).items.slice(1)) (pair.key as Scalar).spaceBefore = true
   for (const pair of (document.get('interfaces') as YAMLMap).items) flow(pair.value)
-  return `${headOf(losses, options)}${document.toString({ lineWidth: 0, flowCollectionPadding: false })}`
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false })
 }
 
 const flow = (node: unknown): void => {
@@ -211,13 +238,23 @@ export function compose(imported: Imported, options: ComposeOptions): Composed {
   const names = assignNames(lists)
   const entries = lists.map((list) => entryOf(list, names.get(list) ?? list.kind, options))
   const losses = [...imported.leftOut, ...notes]
+  const serviceNames = uniqueNames((imported.services ?? []).map(({ name }) => name))
+  const services = (imported.services ?? []).map((service, i) => ({ name: serviceNames[i] as string, service }))
   return {
-    config: render(imported, entries, losses, options),
+    config: imported.services ? renderServices(services, losses, options) : render(imported, entries, losses, options),
     files: entries.flatMap(({ file }) => (file === undefined ? [] : [file])),
     lists: summaries(entries),
+    services: services.map(summaryOf),
     ranges: lists.reduce((sum, { addresses }) => sum + rangeCount(addresses), 0),
     leftOut: losses,
   }
+}
+
+function summaryOf({ name, service: { fields } }: NamedService): ServiceSummary {
+  const { vip, port, protocol, backends } = fields as Omit<ServiceSummary, 'name' | 'backends'> & {
+    readonly backends: readonly unknown[]
+  }
+  return { name, vip, port, protocol, backends: backends.length }
 }
 
 /** Combines the entries without a name into one list per kind. */

@@ -221,6 +221,6 @@ export function importIptables(input: Input): Imported {
       ...usedNotes(groups, chains),
       ...resolved.leftOut,
     ],
-    mayDrop: local && forwarding && mayDropForwarded(local.place, forwarding),
+    refusal: local && forwarding && mayDropForwarded(local.place, forwarding),
   }
 }

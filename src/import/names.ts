@@ -1,4 +1,4 @@
-// Names of sets in other tools → names of lists, which are shorter, use fewer characters, and are unique in a config.
+// Names of sets and servers in other tools → names of lists and services, which are shorter, use fewer characters, and are unique in a config.
 
 import { type ListKind, type Scope, scopeKey } from '../model/state.ts'
 import type { ImportedList } from './source.ts'
@@ -26,6 +26,18 @@ function* candidates(base: string, { kind, scope }: ImportedList): Generator<str
   yield joined(base, scopeWords(scope).slice(0, 20))
   yield joined(base, SHORT[kind])
   for (let number = 2; ; number++) yield joined(base, `${number}`)
+}
+
+/** A valid name for each text, all different. */
+export function uniqueNames(texts: readonly string[]): readonly string[] {
+  const used = new Set<string>()
+  return texts.map((text) => {
+    const base = clean(text) || 'service'
+    let name = base
+    for (let number = 2; used.has(name); number++) name = joined(base, `${number}`)
+    used.add(name)
+    return name
+  })
 }
 
 /**

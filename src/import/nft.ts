@@ -216,6 +216,6 @@ export function importNft(input: Input): Imported {
     interfaces: unique,
     lists: [...resolved.lists, ...alone],
     leftOut: [...notes, ...resolved.leftOut],
-    mayDrop: judging && forwarding && mayDropForwarded(judging.place, forwarding),
+    refusal: judging && forwarding && mayDropForwarded(judging.place, forwarding),
   }
 }

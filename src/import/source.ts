@@ -1,18 +1,27 @@
-// The import room: the configuration of another filter → lists and a default. Parsers turn the output of a tool, as
-// bytes, into `Imported`; document.ts turns that into a config and its list files. This room reads no file and starts
-// no tool. If a config cannot express a rule exactly, the import drops fewer packets than the source, never more, and
-// reports it: a rule that drops is left out, and a rule that lets packets pass stands for every packet it may match.
+// The import room: the configuration of another filter → lists and a default, that of another balancer → services.
+// Parsers turn the output of a tool, as bytes, into `Imported`; document.ts turns that into a config and its list files.
+// This room reads no file and starts no tool. If a config cannot express a rule exactly, the import drops fewer packets
+// than the source, never more, and reports it: a rule that drops is left out, and a rule that lets packets pass stands
+// for every packet it may match. A service sends packets where its source does, or the import is refused.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
 import type { AttachMode, ListKind, Scope } from '../model/state.ts'
 
-export const SOURCES = ['ipset', 'nft', 'xdp-filter', 'iptables'] as const
+export const SOURCES = ['ipset', 'nft', 'xdp-filter', 'iptables', 'keepalived', 'ipvsadm'] as const
 export type SourceName = (typeof SOURCES)[number]
 
 /** Behaviour of the source that a config cannot express and that the user may choose to leave out. */
-export const IGNORABLE = ['state', 'forwarding', 'fragments'] as const
+export const IGNORABLE = [
+  'state',
+  'forwarding',
+  'fragments',
+  'services',
+  'checks',
+  'persistence',
+  'thresholds',
+] as const
 export type Ignorable = (typeof IGNORABLE)[number]
 
 /** The output of a tool. */
@@ -22,6 +31,12 @@ export interface Printed {
   readonly bytes: Uint8Array
 }
 
+/**
+ * The files that an include names, by its pattern and the file that contains it; undefined if it names one file, which
+ * cannot be read.
+ */
+export type Include = (pattern: string, from: string) => readonly Printed[] | undefined
+
 export interface Input extends Printed {
   /** Interfaces of the new policy, as far as they are known; rules for other interfaces are ignored. */
   readonly interfaces: readonly string[]
@@ -29,9 +44,14 @@ export interface Input extends Printed {
   readonly beside?: readonly Printed[]
   /**
    * `state`: rules that accept packets by the state of their connection count as absent. `forwarding`: drops of local
-   * packets may apply to forwarded ones. `fragments`: later fragments of an accepted port may be dropped.
+   * packets may apply to forwarded ones. `fragments`: later fragments of an accepted port may be dropped. `services`:
+   * virtual servers that no service is like may be left out. `checks`: backends may have weaker checks, or none.
+   * `persistence`: clients of one network may go to different backends. `thresholds`: backends have no limit of
+   * connections.
    */
   readonly ignore?: readonly Ignorable[]
+  /** undefined: the source includes no files. */
+  readonly include?: Include | undefined
 }
 
 /** The bytes as a Buffer, without a copy. */
@@ -50,6 +70,15 @@ export interface ImportedList {
   readonly places: readonly string[]
 }
 
+/** One service of a config. */
+export interface ImportedService {
+  /** Describes it; names.ts makes it a valid and unique name. */
+  readonly name: string
+  readonly place: Place
+  /** Keys and values as a config has them, in the order of the config. */
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
 export interface ImportedInterface {
   readonly name: string
   /** undefined: the source does not say. */
@@ -61,10 +90,18 @@ export interface Imported {
   readonly interfaces: readonly ImportedInterface[]
   readonly default: DefaultVerdict
   readonly lists: readonly ImportedList[]
-  /** Rules that were left out or imported with a loss: W400; drops that lost packets to an earlier rule: W403. */
+  /** undefined: the source is no balancer. */
+  readonly services?: readonly ImportedService[]
+  /**
+   * Rules that were left out or imported with a loss: W400; drops that lost packets to an earlier rule: W403. Of a
+   * balancer: W241 for packets that go elsewhere, W242 for other shares or times.
+   */
   readonly leftOut: readonly Diagnostic[]
-  /** Why the lists may drop packets that the source lets through; undefined if they cannot. */
-  readonly mayDrop?: Diagnostic | undefined
+  /**
+   * Why the lists may drop packets that the source lets through, or the services send them elsewhere; undefined if they
+   * cannot.
+   */
+  readonly refusal?: Diagnostic | undefined
 }
 
 /** A place in the source: `ipset save:7` for a line, else in words. */

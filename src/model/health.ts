@@ -31,12 +31,24 @@ export interface TcpCheck extends CheckSchedule, Target {
   readonly type: 'tcp'
 }
 
+/** How a check over TLS knows the backend. */
+interface OverTls {
+  /**
+   * Server name in the handshake (RFC 6066 §3), also looked for in the certificate; undefined = `host`, else no name.
+   */
+  readonly sni: string | undefined
+  /** Whether the certificate must be valid for the name (the address if there is no name) and signed by a known CA. */
+  readonly verify: boolean
+}
+
 interface HttpRequest extends CheckSchedule, Target {
   readonly method: 'GET' | 'HEAD'
   /** Begins with `/`; sent unchanged, query included. */
   readonly path: string
   /** Host header; undefined = the backend's address, with the port unless it is the scheme's default. */
   readonly host: string | undefined
+  /** Further headers by name, none of them Host. */
+  readonly headers: Readonly<Record<string, string>>
   /** Status codes of a passing answer: sorted, disjoint. */
   readonly status: readonly PortRange[]
   /** Text that the body of a passing answer contains (UTF-8); undefined = any body. */
@@ -48,14 +60,42 @@ export interface HttpCheck extends HttpRequest {
   readonly type: 'http'
 }
 
-export interface HttpsCheck extends HttpRequest {
+export interface HttpsCheck extends HttpRequest, OverTls {
   readonly type: 'https'
-  /**
-   * Server name in the handshake (RFC 6066 §3), also looked for in the certificate; undefined = `host`, else no name.
-   */
-  readonly sni: string | undefined
-  /** Whether the certificate must be valid for the name (the address if there is no name) and signed by a known CA. */
-  readonly verify: boolean
+}
+
+interface GrpcRequest extends CheckSchedule, Target {
+  /** Service that the health service is asked about; empty = the server as a whole. */
+  readonly service: string
+  /** `:authority` of the request; undefined = the backend's address and port. */
+  readonly host: string | undefined
+}
+
+/** Passes if grpc.health.v1.Health/Check, over HTTP/2 without TLS, answers SERVING. */
+export interface GrpcCheck extends GrpcRequest {
+  readonly type: 'grpc'
+}
+
+export interface GrpcsCheck extends GrpcRequest, OverTls {
+  readonly type: 'grpcs'
+}
+
+/** Types of records that a DNS check may ask for (RFC 1035 §3.2.2, RFC 3596, RFC 2782). */
+export type RecordType = 'A' | 'AAAA' | 'CNAME' | 'MX' | 'NS' | 'PTR' | 'SOA' | 'SRV' | 'TXT'
+/** RFC 1035 §4.1.1. */
+export type ResponseCode = 'noerror' | 'formerr' | 'servfail' | 'nxdomain' | 'notimp' | 'refused'
+
+/** Passes if the backend answers a query with one of the response codes, and with the expected record. */
+export interface DnsCheck extends CheckSchedule, Target {
+  readonly type: 'dns'
+  /** Name to ask for, without the final dot; empty = the root. */
+  readonly query: string
+  readonly record: RecordType
+  readonly transport: 'udp' | 'tcp'
+  /** Accepted response codes. */
+  readonly rcodes: readonly ResponseCode[]
+  /** Content of one of the records in a passing answer; undefined = any answer. */
+  readonly answer: string | undefined
 }
 
 /** Passes if a datagram is answered. */
@@ -80,7 +120,7 @@ export interface ExecCheck extends CheckSchedule {
   readonly user: string
 }
 
-export type HealthCheck = TcpCheck | HttpCheck | HttpsCheck | UdpCheck | ExecCheck
+export type HealthCheck = TcpCheck | HttpCheck | HttpsCheck | GrpcCheck | GrpcsCheck | DnsCheck | UdpCheck | ExecCheck
 
 /**
  * Destination of new flows while fewer than `minHealthy` backends are healthy. `keep_last`: the backends that were

@@ -96,7 +96,7 @@ describe('bash', () => {
     [`help ba${ALL}`, 'help ban bans'],
     [`why --protocol ${ALL}`, 'why --protocol icmp tcp udp'],
     [`why --protocol=${ALL}`, 'why --protocol=icmp tcp udp'],
-    [`import --from ip${ALL}`, 'import --from ipset iptables'],
+    [`import --from ip${ALL}`, 'import --from ipset iptables ipvsadm'],
     [`import --interface l${TAB}`, 'import --interface lo'],
     [`plan --target pol${TAB}`, 'plan --target policy'],
     // A colon is not the end of the word, nor does readline's cut there double what stands before it.
@@ -148,7 +148,7 @@ describe('zsh', () => {
     [`plan --fu${TAB}--summ${TAB}`, 'plan --full --summary'],
     [`help ba${ALL}`, 'help ban bans'],
     [`why --protocol ${ALL}`, 'why --protocol icmp tcp udp'],
-    [`import --from ip${ALL}`, 'import --from ipset iptables'],
+    [`import --from ip${ALL}`, 'import --from ipset iptables ipvsadm'],
     [`plan --target inter${TAB}eth0`, 'plan --target interface:eth0'],
     [`why 192.0.2.1 --interface e${TAB}`, 'why 192.0.2.1 --interface eth0'],
     [`schema statu${TAB}`, 'schema status'],

@@ -1,7 +1,16 @@
 // Probes against real servers on the loopback device.
 
 import { createServer, type Server, type Socket } from 'node:net'
-import type { HealthCheck, HttpCheck, HttpsCheck, TcpCheck, UdpCheck } from '../../src/model/health.ts'
+import type {
+  DnsCheck,
+  GrpcCheck,
+  GrpcsCheck,
+  HealthCheck,
+  HttpCheck,
+  HttpsCheck,
+  TcpCheck,
+  UdpCheck,
+} from '../../src/model/health.ts'
 import { parseAddress } from '../../src/model/text.ts'
 import type { Probe } from '../../src/watch/health/loop.ts'
 import { makeProbe } from '../../src/watch/health/probes/probe.ts'
@@ -21,6 +30,7 @@ export const http = (port: number, more: Partial<HttpCheck> = {}, address = '127
   method: 'GET',
   path: '/',
   host: undefined,
+  headers: {},
   status: [{ first: 200, last: 399 }],
   body: undefined,
   ...more,
@@ -41,6 +51,37 @@ export const udp = (port: number, more: Partial<UdpCheck> = {}, address = '127.0
   type: 'udp',
   send: Buffer.from('ping').toString('hex'),
   expect: undefined,
+  ...more,
+})
+
+export const grpc = (port: number, more: Partial<GrpcCheck> = {}, address = '127.0.0.1'): GrpcCheck => ({
+  ...common,
+  address: loopback(address),
+  port,
+  type: 'grpc',
+  service: '',
+  host: undefined,
+  ...more,
+})
+
+export const grpcs = (port: number, more: Partial<GrpcsCheck> = {}): GrpcsCheck => ({
+  ...grpc(port),
+  sni: undefined,
+  verify: true,
+  ...more,
+  type: 'grpcs',
+})
+
+export const dns = (port: number, more: Partial<DnsCheck> = {}, address = '127.0.0.1'): DnsCheck => ({
+  ...common,
+  address: loopback(address),
+  port,
+  type: 'dns',
+  query: 'www.example.com',
+  record: 'A',
+  transport: 'udp',
+  rcodes: ['noerror'],
+  answer: undefined,
   ...more,
 })
 

@@ -147,14 +147,14 @@ export const IMPORT_FLAGS = {
   from: {
     type: 'string',
     value: 'TOOL',
-    help: 'tool whose rules to read: ipset, nft, xdp-filter or iptables',
-    completes: ['ipset', 'nft', 'xdp-filter', 'iptables'],
+    help: 'tool whose settings to read: ipset, nft, xdp-filter, iptables, keepalived or ipvsadm',
+    completes: ['ipset', 'nft', 'xdp-filter', 'iptables', 'keepalived', 'ipvsadm'],
   },
   interface: {
     type: 'string',
     multiple: true,
     value: 'NAME',
-    help: 'an interface to filter (repeatable)',
+    help: 'an interface of the config (repeatable)',
     completes: 'interface',
   },
   output: {
@@ -164,12 +164,12 @@ export const IMPORT_FLAGS = {
     completes: 'directory',
   },
   force: { type: 'boolean', help: 'replace existing files' },
-  strict: { type: 'boolean', help: 'exit 1 and write nothing if a rule cannot be imported exactly' },
+  strict: { type: 'boolean', help: 'exit 1 and write nothing if a setting cannot be imported exactly' },
   ignore: {
     type: 'string',
     multiple: true,
     value: 'WHAT',
-    help: 'a difference that may drop more than the source (repeatable): state, forwarding or fragments',
-    completes: ['state', 'forwarding', 'fragments'],
+    help: 'a difference to accept (repeatable): state, forwarding or fragments of a filter; services, checks, persistence or thresholds of a balancer',
+    completes: ['state', 'forwarding', 'fragments', 'services', 'checks', 'persistence', 'thresholds'],
   },
 } as const satisfies FlagSpecs

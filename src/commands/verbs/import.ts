@@ -22,12 +22,15 @@ import { jsonDocument } from '../../render/json.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments, Options } from '../cli/flag.ts'
 import type { IMPORT_FLAGS } from '../cli/flags.ts'
+import { filesOf } from './included.ts'
 import { writeConfig } from './write-config.ts'
 
 /** Most warnings on stderr; further ones are counted. */
 const SHOWN = 200
 /** Most diagnostics in an error document. */
 const IN_ERROR = 20
+/** The file that keepalived reads without an option. */
+const KEEPALIVED = '/etc/keepalived/keepalived.conf'
 
 function readFrom(text: string | undefined): SourceName {
   const choice = SOURCES.join(', ')
@@ -64,13 +67,14 @@ async function read(
   file: string | undefined,
   { host, readInput }: Context,
 ): Promise<readonly Printed[]> {
-  if (file === undefined) {
+  if (file === undefined && from !== 'keepalived') {
     host.progress?.(`running ${from}`)
     return printFilter(host, from)
   }
   if (file === '-') return [{ name: 'stdin', bytes: await readInput() }]
-  const bytes = await computing(host, () => readBytes(file, LIST_LIMIT))
-  return isUnusable(bytes) ? refuseFile(bytes) : [{ name: file, bytes }]
+  const path = file ?? KEEPALIVED
+  const bytes = await computing(host, () => readBytes(path, LIST_LIMIT))
+  return isUnusable(bytes) ? refuseFile(bytes) : [{ name: path, bytes }]
 }
 
 interface Chosen {
@@ -88,7 +92,7 @@ async function choose(flags: readonly string[], { interfaces }: Imported, live: 
   const routed = live ? await routedInterfaces() : []
   const names = routed.length > 0 ? routed : ['eth0']
   const why = routed.length > 0 ? 'the default route uses it' : 'as a guess'
-  const message = `the rules name no interfaces to filter; the config has ${names.join(', ')}: ${why}`
+  const message = `the source names no interfaces; the config has ${names.join(', ')}: ${why}`
   const hint = `to choose: --interface ${names[0]}`
   const warning = { code: 'W401', severity: 'warning', message, hint } as const
   return { interfaces: names.map((name) => ({ name, mode: undefined })), warnings: [warning] }
@@ -111,11 +115,13 @@ function showNotes({ stderr, color }: Context, notes: readonly Diagnostic[]): vo
 }
 
 function refuse(losses: readonly Diagnostic[], context: Context): XdpError {
-  const message = `${plural(losses.length, 'rule')} cannot be imported exactly, and --strict is set; nothing was written`
+  const message = `${plural(losses.length, 'setting')} cannot be imported exactly, and --strict is set; nothing was written`
   return withLosses({ code: 'E404', severity: 'error', message }, losses, context)
 }
 
-function nothingLeft({ source, composed }: Outcome, context: Context): XdpError {
+function nothingLeft({ source, composed, imported }: Outcome, context: Context): XdpError {
+  if (imported.services)
+    return fail('E401', `${source} has no virtual server that can be a service; nothing was written`)
   const widened = composed.leftOut.filter(({ code }) => code === 'W403')
   if (widened.length === 0) return fail('E401', `${source} has no rule that a list can express; nothing was written`)
   const message = `${source} drops no packet that it surely does not let through elsewhere; nothing was written`
@@ -133,7 +139,7 @@ function withLosses(error: Diagnostic, losses: readonly Diagnostic[], context: C
   return new XdpError([error, ...losses.slice(0, IN_ERROR - 1)], { omitted })
 }
 
-const refuseToDrop = (error: Diagnostic, losses: readonly Diagnostic[], context: Context): XdpError =>
+const refused = (error: Diagnostic, losses: readonly Diagnostic[], context: Context): XdpError =>
   withLosses({ ...error, message: `${error.message}; nothing was written` }, losses, context)
 
 function refuseToPrint({ ranges }: Composed, context: Context): void {
@@ -163,6 +169,7 @@ function renderJson({ imported, composed, interfaces, warnings, from, source, pa
     interfaces: interfaces.map(({ name }) => name),
     policy: { default: imported.default },
     lists: composed.lists,
+    services: composed.services,
     left_out: diagnosticsJson(composed.leftOut),
     warnings: diagnosticsJson(warnings),
   })
@@ -170,9 +177,14 @@ function renderJson({ imported, composed, interfaces, warnings, from, source, pa
 
 function renderText({ imported, composed, path }: Outcome): string {
   if (path === undefined) return composed.config
-  const { lists, files } = composed
+  const { lists, files, services } = composed
   const prefixes = lists.reduce((sum, list) => sum + list.prefixes, 0)
-  const contents = `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}, default ${imported.default}`
+  const contents = imported.services
+    ? `${plural(services.length, 'service')} with ${plural(
+        services.reduce((sum, { backends }) => sum + backends, 0),
+        'backend',
+      )}`
+    : `${plural(lists.length, 'list')} with ${plural(prefixes, 'prefix', 'prefixes')}, default ${imported.default}`
   const beside = files.length === 0 ? '' : ` and ${plural(files.length, 'list file')}`
   return `Wrote ${path}${beside}: ${contents}.\nShow its plan: xdp plan -f ${path}\n`
 }
@@ -188,7 +200,8 @@ async function importAll(
   const [first, ...beside] = await read(from, file, context)
   const { name, bytes } = first as Printed
   context.host.progress?.('parsing')
-  const input = { name, bytes, interfaces: options.interface, beside, ignore }
+  const include = from === 'keepalived' ? filesOf : undefined
+  const input = { name, bytes, interfaces: options.interface, beside, ignore, include }
   const imported = await computing(context.host, () => importFrom(from, input))
   const { interfaces, warnings } = await choose(options.interface, imported, file === undefined)
   const source = [name, ...beside.map((one) => one.name)].join(', ')
@@ -202,8 +215,10 @@ export async function run(context: Context, { positionals, options }: Arguments<
   const { composed, imported, warnings } = outcome
   if (!context.flags.json) showNotes(context, [...composed.leftOut, ...warnings])
   if (options.strict && composed.leftOut.length > 0) throw refuse(composed.leftOut, context)
-  if (composed.lists.length === 0 && imported.default === 'pass') throw nothingLeft(outcome, context)
-  if (imported.mayDrop !== undefined) throw refuseToDrop(imported.mayDrop, composed.leftOut, context)
+  const isEmpty = composed.lists.length + composed.services.length === 0 && imported.default === 'pass'
+  // Of a balancer that has something to refuse, the refusal names what to accept.
+  if (isEmpty && !(imported.services && imported.refusal)) throw nothingLeft(outcome, context)
+  if (imported.refusal !== undefined) throw refused(imported.refusal, composed.leftOut, context)
   if (options.output === undefined) refuseToPrint(composed, context)
   const path = options.output === undefined ? undefined : writeConfig(options.output, composed, options.force)
   const done = { ...outcome, path }

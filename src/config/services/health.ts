@@ -17,6 +17,7 @@ import { fieldOf, keyLocation, type Reading, reportAt } from '../text/place.ts'
 import { listed, quote } from '../text/show.ts'
 import type { Placed } from '../text/tree.ts'
 import type { ReadBackend } from './backends.ts'
+import { type Context, field, readDns, readHeaders, says } from './check-keys.ts'
 import type { WrittenHealth, WrittenService } from './written-services.ts'
 
 type Type = HealthCheck['type']
@@ -27,12 +28,19 @@ const SHORTEST_INTERVAL = 100
 /** Keys that only some types of checks have. */
 const TYPES_OF: Readonly<Partial<Record<keyof WrittenHealth, readonly Type[]>>> = {
   path: ['http', 'https'],
-  host: ['http', 'https'],
+  host: ['http', 'https', 'grpc', 'grpcs'],
+  headers: ['http', 'https'],
   method: ['http', 'https'],
   status: ['http', 'https'],
   body: ['http', 'https'],
-  sni: ['https'],
-  verify: ['https'],
+  sni: ['https', 'grpcs'],
+  verify: ['https', 'grpcs'],
+  grpc_service: ['grpc', 'grpcs'],
+  query: ['dns'],
+  record: ['dns'],
+  transport: ['dns'],
+  rcode: ['dns'],
+  answer: ['dns'],
   send: ['udp'],
   send_hex: ['udp'],
   expect: ['udp'],
@@ -40,19 +48,6 @@ const TYPES_OF: Readonly<Partial<Record<keyof WrittenHealth, readonly Type[]>>> 
   command: ['exec'],
   user: ['exec'],
 }
-
-/** A check as written, and its place. */
-interface Context extends Reading {
-  readonly placed: Placed
-}
-
-const field = ({ placed }: Context, key: string): Placed => fieldOf(placed, key)
-
-/**
- * Whether the mapping itself has one of the keys. Errors in keys inherited from the service are reported there, once.
- */
-const says = ({ placed }: Context, ...keys: readonly string[]): boolean =>
-  keys.some((key) => placed.fields?.has(key) ?? false)
 
 function checkKeys(type: Type, context: Context): void {
   for (const [key, types] of Object.entries(TYPES_OF)) {
@@ -131,7 +126,7 @@ type Pattern = CheckSchedule & { readonly type: Type; readonly port: number | un
 function readPattern(written: WrittenHealth, context: Context): Pattern | undefined {
   const { type } = written
   if (type === undefined) {
-    const hint = 'write `type: tcp`, or http, https, udp or exec'
+    const hint = 'write `type: tcp`, or http, https, grpc, grpcs, dns, udp or exec'
     reportAt(context, context.placed, 'E011', 'the key "type" is missing', hint)
     return undefined
   }
@@ -142,13 +137,29 @@ function readPattern(written: WrittenHealth, context: Context): Pattern | undefi
       return base
     case 'http':
     case 'https': {
-      const { method = 'GET', path = '/', host, body, sni, verify = true } = written
-      const request = { ...base, method, path, host, status: readStatus(written, context), body }
+      const { method = 'GET', path = '/', body, sni, verify = true } = written
+      const request = {
+        ...base,
+        method,
+        path,
+        ...readHeaders(written, context),
+        status: readStatus(written, context),
+        body,
+      }
       if (method === 'HEAD' && body !== undefined && says(context, 'method', 'body')) {
         const at = field(context, says(context, 'body') ? 'body' : 'method')
         reportAt(context, at, 'E049', 'a response to HEAD has no body to search', 'write `method: GET`')
       }
       return type === 'http' ? request : { ...request, sni, verify }
+    }
+    case 'grpc':
+    case 'grpcs': {
+      const { grpc_service: service = '', host, sni, verify = true } = written
+      return type === 'grpc' ? { ...base, service, host } : { ...base, service, host, sni, verify }
+    }
+    case 'dns': {
+      const query = readDns(written, context)
+      return query && { ...base, ...query }
     }
     case 'udp': {
       const expected = written.expect === undefined ? written.expect_hex?.toLowerCase() : hex(written.expect)

@@ -1,7 +1,7 @@
 // Services as written: the shape that schemas/xdp.schema.json guarantees under `services`.
 
 import type { Forwarding } from '../../features/forwarding/forwarding.ts'
-import type { Fallback, HealthCheck } from '../../model/health.ts'
+import type { Fallback, HealthCheck, RecordType, ResponseCode } from '../../model/health.ts'
 import type { BackendState, FlowHash, Scheduler } from '../../model/service.ts'
 
 /** A percentage: `50%`. */
@@ -20,11 +20,18 @@ export interface WrittenHealth {
   readonly port?: number
   readonly path?: string
   readonly host?: string
+  readonly headers?: Readonly<Record<string, string>>
   readonly method?: 'GET' | 'HEAD'
   readonly status?: number | string | readonly (number | string)[]
   readonly body?: string
   readonly sni?: string
   readonly verify?: boolean
+  readonly grpc_service?: string
+  readonly query?: string
+  readonly record?: RecordType
+  readonly transport?: 'udp' | 'tcp'
+  readonly rcode?: ResponseCode | readonly ResponseCode[]
+  readonly answer?: string
   readonly send?: string
   readonly send_hex?: string
   readonly expect?: string

@@ -1,11 +1,11 @@
-// Rules of other filters on this host, as their tools print them. Reads only, and parses nothing.
+// Rules of other filters and balancers on this host, as their tools print them. Reads only, and parses nothing.
 
 import { list, optional, record, text } from '../../abi/answer.ts'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { askIp } from '../tools/ip.ts'
 import { CommandError, spawnTool, stderrWords } from '../tools/spawn.ts'
 
-export type Filter = 'ipset' | 'nft' | 'xdp-filter' | 'iptables'
+export type Filter = 'ipset' | 'nft' | 'xdp-filter' | 'iptables' | 'ipvsadm'
 
 /** The output of a tool, named after its command. */
 export interface Printed {
@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<Filter, readonly (readonly [tool: string, ...arg
   nft: [['nft', '-j', 'list', 'ruleset']],
   'xdp-filter': [['xdp-filter', 'status']],
   iptables: [['iptables-save'], ['ip6tables-save']],
+  ipvsadm: [['ipvsadm', '-S', '-n']],
 }
 
 async function print([tool, ...argv]: readonly [tool: string, ...argv: string[]]): Promise<Printed> {

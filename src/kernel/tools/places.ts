@@ -22,6 +22,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   nft: 'nftables',
   'xdp-filter': 'xdp-tools',
   'iptables-save': 'iptables',
+  ipvsadm: 'ipvsadm',
   'ip6tables-save': 'iptables',
   getent: 'libc-bin',
   'systemd-notify': 'systemd',

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -8,6 +8,10 @@ import { main } from '../../../src/commands/main.ts'
 import { readSchema } from '../../support/schemas.ts'
 
 const SCHEMA = readSchema('import')
+
+/** A virtual server of keepalived with one real server. */
+const balancer = (own: string, server = ''): string =>
+  `virtual_server 192.0.2.10 80 {\n${own}\nreal_server 10.0.0.1 80 {\n${server}\n}\n}\n`
 
 let folder = ''
 let out = ''
@@ -22,6 +26,14 @@ beforeAll(() => {
   writeFileSync(at('empty'), '')
   const stateful = '-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n'
   writeFileSync(at('stateful'), `*filter\n:INPUT DROP [0:0]\n${stateful}-A INPUT -s 10.0.0.1/32 -j ACCEPT\nCOMMIT\n`)
+  mkdirSync(at('conf.d'))
+  writeFileSync(at('conf.d/web.conf'), `${balancer('lb_algo wrr', 'TCP_CHECK {\n}')}`)
+  writeFileSync(
+    at('keepalived.conf'),
+    `include conf.d/*.conf\ninclude none/*\n${balancer('lb_algo dh').replace(/10 80/, '11 80')}`,
+  )
+  writeFileSync(at('weak.conf'), balancer('lb_algo rr', 'PING_CHECK {\n}'))
+  writeFileSync(at('vrrp.conf'), 'vrrp_instance a {\n}\n')
   const router = '*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n-A INPUT -s 10.0.0.1/32 -j DROP\n'
   writeFileSync(at('router'), `${router}-A FORWARD -s 10.0.0.0/8 -j ACCEPT\nCOMMIT\n`)
 })
@@ -108,7 +120,43 @@ test('refuses drops that would apply to forwarded packets, unless --ignore forwa
   expect(await xdp(...argv, '--ignore', 'forwarding')).toMatchObject({ status: 0 })
 })
 
+test('refuses services that would send packets elsewhere, unless --ignore accepts each difference', async () => {
+  const argv = ['--from', 'keepalived', at('keepalived.conf'), '--interface', 'eth0', '--output', out]
+  const { status, stdout, stderr } = await xdp(...argv)
+  expect({ status, stdout }).toEqual({ status: 4, stdout: '' })
+  for (const words of [`keepalived.conf:3:1: warning[W241`, 'E410', '--ignore services'])
+    expect(stderr).toContain(words)
+  expect(existsSync(join(out, 'xdp.yaml'))).toBe(false)
+  const json = JSON.parse((await xdp(...argv, '--json')).stdout)
+  expect(json.error).toMatchObject({ code: 'E410' })
+  expect(json.errors.map(({ code }: { code: string }) => code)).toContain('W241')
+  expect(await xdp(...argv, '--ignore', 'checks')).toMatchObject({ status: 4 })
+  expect(await xdp(...argv, '--ignore', 'services')).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('xdp.yaml: 1 service with 1 backend.'),
+  })
+  expect(readFileSync(join(out, 'xdp.yaml'), 'utf8')).toContain(
+    `# from ${at('conf.d/web.conf')}:1\n  tcp-192.0.2.10-80:`,
+  )
+  expect(await xdp('--from', 'keepalived', at('weak.conf'), '--ignore', 'services')).toMatchObject({ status: 4 })
+  expect(await xdp('--from', 'keepalived', at('weak.conf'), '--ignore', 'checks')).toMatchObject({ status: 0 })
+})
+
+test('prints services as text and as JSON', async () => {
+  const valid = new Ajv({ strict: false }).compile(SCHEMA)
+  const argv = ['--from', 'keepalived', at('conf.d/web.conf'), '--interface', 'eth0']
+  expect((await xdp(...argv)).stdout).toContain('    backends:\n      - 10.0.0.1\n    health: {type: tcp,')
+  const document = JSON.parse((await xdp(...argv, '--json')).stdout)
+  expect(document).toMatchObject({
+    lists: [],
+    services: [{ name: 'tcp-192.0.2.10-80', vip: '192.0.2.10', port: 80, protocol: 'tcp', backends: 1 }],
+  })
+  expect([valid(document), valid.errors]).toEqual([true, null])
+})
+
 test.each([
+  [['--from', 'keepalived', 'vrrp.conf'], 1, 'has no virtual server'],
+  [['--from', 'ipvsadm', 'empty'], 1, 'has no virtual server'],
   [['--from', 'ipset', 'large'], 64, 'E403'],
   [['--from', 'ipset', 'empty'], 1, 'E401'],
   [['--from', 'nft', 'small'], 78, 'E400'],
@@ -120,7 +168,7 @@ test.each([
   [['--from', 'ipset', 'small', '--output', 'small/x'], 1, 'E405'],
   [['--from', 'ipset', 'small', '--ignore', 'nothing'], 64, '--ignore "nothing" is unknown'],
 ])('%j ends with %i', async (argv, status, words) => {
-  const named = argv.map((word) => (/^(?:large|empty|small|none|\.)(?:\/x)?$/.test(word) ? at(word) : word))
+  const named = argv.map((word) => (/^(?:large|empty|small|none|vrrp\.conf|\.)(?:\/x)?$/.test(word) ? at(word) : word))
   expect(await xdp(...named)).toMatchObject({ status, stdout: '', stderr: expect.stringContaining(words) })
 })
 

@@ -207,6 +207,42 @@ describe('health', () => {
     })
   })
 
+  test('headers: those of a backend replace those of its service, and Host is host', async () => {
+    const found = await checks(
+      'health: { type: http, headers: { HOST: a.example, X-Probe: "1" } }\n' +
+        '    backends: [10.0.0.1, { address: 10.0.0.2, health: { headers: { x-other: b } } }, ' +
+        '{ address: 10.0.0.3, health: { host: c.example } }, { address: 10.0.0.4, health: { type: tcp } }]',
+    )
+    expect(found).toMatchObject({
+      '10.0.0.1': { host: 'a.example', headers: { 'X-Probe': '1' } },
+      '10.0.0.2': { host: undefined, headers: { 'x-other': 'b' } },
+      '10.0.0.3': { host: 'c.example', headers: { 'X-Probe': '1' } },
+    })
+    expect(found['10.0.0.4']).not.toHaveProperty('headers')
+  })
+
+  test('grpc and grpcs: service, host, name and verification', async () => {
+    expect(await checks('health: { type: grpc }\n    backends: [10.0.0.1]')).toMatchObject({
+      '10.0.0.1': { type: 'grpc', port: 443, service: '', host: undefined },
+    })
+    const secure = 'health: { type: grpcs, grpc_service: a.B, host: c.example, verify: false }'
+    expect(await checks(`${secure}\n    backends: [10.0.0.1]`)).toMatchObject({
+      '10.0.0.1': { type: 'grpcs', service: 'a.B', host: 'c.example', sni: undefined, verify: false },
+    })
+  })
+
+  test('dns: name, record, transport, codes and answer', async () => {
+    const service = WEB.replace('tcp', 'udp')
+    expect(await checks('health: { type: dns, query: a.example. }\n    backends: [10.0.0.1]', service)).toMatchObject({
+      '10.0.0.1': { query: 'a.example', record: 'A', transport: 'udp', rcodes: ['noerror'], answer: undefined },
+    })
+    const more =
+      'health: { type: dns, query: ".", record: SOA, transport: tcp, rcode: [noerror, refused, noerror], answer: b }'
+    expect(await checks(`${more}\n    backends: [10.0.0.1]`, service)).toMatchObject({
+      '10.0.0.1': { query: '', record: 'SOA', transport: 'tcp', rcodes: ['noerror', 'refused'], answer: 'b' },
+    })
+  })
+
   test('udp: text or hex digits', async () => {
     const service = WEB.replace('tcp', 'udp')
     expect(

@@ -279,13 +279,13 @@ describe('forwarded packets', () => {
 
   test('drops of INPUT may drop packets that the host forwards', () => {
     const text = save('ACCEPT', '-A INPUT -s 10.0.0.1/32 -j DROP', forward)
-    expect(importText('iptables', text).mayDrop).toMatchObject({ code: 'E406' })
-    expect(importText('iptables', text, { ignore: ['forwarding'] }).mayDrop).toBeUndefined()
+    expect(importText('iptables', text).refusal).toMatchObject({ code: 'E406' })
+    expect(importText('iptables', text, { ignore: ['forwarding'] }).refusal).toBeUndefined()
   })
 
   test('drops of PREROUTING apply to them in the source too', () => {
     const raw = '*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -s 10.0.0.1/32 -j DROP\nCOMMIT\n'
-    expect(importText('iptables', `${raw}${save('ACCEPT', forward)}`).mayDrop).toBeUndefined()
+    expect(importText('iptables', `${raw}${save('ACCEPT', forward)}`).refusal).toBeUndefined()
   })
 })
 

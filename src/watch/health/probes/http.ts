@@ -2,20 +2,15 @@
 // connection, no redirects, headers and body bounded.
 
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
-import { connect, isIP, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import {
-  type ConnectionOptions,
-  checkServerIdentity,
-  connect as connectTls,
-  createSecureContext,
-  type SecureContext,
-} from 'node:tls'
+import { connect as connectTls } from 'node:tls'
 import type { HttpCheck, HttpsCheck } from '../../../model/health.ts'
 import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
 import { withStrictHead } from './answer-head.ts'
 import { endOnce, failed } from './settle.ts'
+import { tlsOptions } from './tls.ts'
 import type { Trust } from './trust.ts'
 
 /** Most bytes of a body that are searched. */
@@ -32,26 +27,13 @@ function hostHeader({ type, address, port, host }: HttpCheck | HttpsCheck): stri
   return port === DEFAULT_PORTS[type] ? bracketed : `${bracketed}:${port}`
 }
 
-/** The name in a Host header, undefined for an address (which RFC 6066 §3 keeps out of SNI). */
-function nameOf(host: string | undefined): string | undefined {
-  const name = host?.replace(/:\d*$/, '')
-  return name === undefined || name === '' || name.startsWith('[') || isIP(name) !== 0 ? undefined : name
-}
-
-/** The TLS context without trusted certificates, for `verify: false`. */
-let unverified: SecureContext | undefined
-
-function tlsOptions({ host, sni, verify, address }: HttpsCheck, trust: Trust): ConnectionOptions {
-  const name = sni ?? nameOf(host)
-  unverified ??= createSecureContext()
-  return {
-    // An empty name sends no SNI.
-    servername: name ?? '',
-    rejectUnauthorized: verify,
-    secureContext: verify ? trust.context() : unverified,
-    checkServerIdentity: (_: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
-      checkServerIdentity(name ?? formatAddress(address.family, address.words), certificate),
-  }
+/** Headers of the check, over the defaults: names are compared without regard to case. */
+function headersOf(check: HttpCheck | HttpsCheck): Record<string, string> {
+  const own = Object.entries(check.headers)
+  const defaults = Object.entries({ 'User-Agent': 'xdp-health', Accept: '*/*' }).filter(
+    ([name]) => !own.some(([other]) => other.toLowerCase() === name.toLowerCase()),
+  )
+  return { Host: hostHeader(check), ...Object.fromEntries([...defaults, ...own]), Connection: 'close' }
 }
 
 /** Searches the body as it arrives, across chunk borders. */
@@ -98,7 +80,7 @@ export function probeHttp(check: HttpCheck | HttpsCheck, trust: Trust, done: (re
     method,
     path,
     maxHeaderSize: MOST_HEADERS,
-    headers: { host: hostHeader(check), 'user-agent': 'xdp-health', accept: '*/*', connection: 'close' },
+    headers: headersOf(check),
   }
   const request: ClientRequest = requestHttp(options)
   const close = (): void => {

@@ -3,7 +3,9 @@
 import type { HealthCheck } from '../../../model/health.ts'
 import type { Probe, Subject } from '../loop.ts'
 import { type Result, unknown } from '../standing.ts'
+import { probeDns } from './dns.ts'
 import { probeExec } from './exec.ts'
+import { probeGrpc } from './grpc.ts'
 import { probeHttp } from './http.ts'
 import { plain } from './settle.ts'
 import { probeTcp } from './tcp.ts'
@@ -17,6 +19,11 @@ function start(check: HealthCheck, subject: Subject, trust: Trust, done: (result
     case 'http':
     case 'https':
       return probeHttp(check, trust, done)
+    case 'grpc':
+    case 'grpcs':
+      return probeGrpc(check, trust, done)
+    case 'dns':
+      return probeDns(check, done)
     case 'udp':
       return probeUdp(check, done)
     case 'exec':

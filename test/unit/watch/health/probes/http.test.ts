@@ -104,6 +104,17 @@ test('the request has path, method and Host of the check, and its own User-Agent
   expect(seen[0]?.headers['user-agent']).toBe('xdp-health')
 })
 
+test('the request has the headers of the check, which replace the defaults', async () => {
+  const seen: IncomingMessage[] = []
+  const port = await serve(seen)
+  const headers = { 'X-Probe': 'balancer', 'user-agent': 'own', Authorization: 'Basic eDp5' }
+  expect(await outcomeOf(http(port, { headers, host: 'web.example' }))).toBe('good')
+  expect(seen[0]?.rawHeaders).toEqual([
+    ...['Host', 'web.example', 'Accept', '*/*', 'X-Probe', 'balancer', 'user-agent', 'own'],
+    ...['Authorization', 'Basic eDp5', 'Connection', 'close'],
+  ])
+})
+
 test('the Host header has an IPv6 address in brackets', async ({ skip }) => {
   const reason = await whyNot('::1')
   if (reason) skip(reason)

@@ -1,55 +1,28 @@
 // HTTPS checks against a real server with certificates of a test authority.
 
-import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { copyFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { createServer as createTcpServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { HttpsCheck } from '../../../../../src/model/health.ts'
 import type { Probe } from '../../../../../src/watch/health/loop.ts'
 import { probeHttp } from '../../../../../src/watch/health/probes/http.ts'
 import { Trust } from '../../../../../src/watch/health/probes/trust.ts'
+import { Certificates, type Pair } from '../../../../support/certificates.ts'
 import { https, outcomeOf, Servers } from '../../../../support/probes.ts'
 
-let directory: string
-const file = (name: string): string => join(directory, name)
-const openssl = (...args: readonly string[]): void => void execFileSync('openssl', [...args], { stdio: 'pipe' })
-
-/** Makes an authority. */
-function authority(name: string): void {
-  const subject = ['-subj', `/CN=${name}`, '-days', '2']
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)]
-  openssl('req', '-x509', ...key, '-out', file(`${name}.crt`), ...subject)
-}
-function certificate(name: string, by: string, alternatives: string): void {
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)]
-  openssl('req', ...key, '-out', file(`${name}.csr`), '-subj', `/CN=${name}`)
-  writeFileSync(file(`${name}.ext`), `subjectAltName=${alternatives}\n`)
-  const issuer = ['-CA', file(`${by}.crt`), '-CAkey', file(`${by}.key`), '-CAcreateserial', '-days', '2']
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    file(`${name}.csr`),
-    '-out',
-    file(`${name}.crt`),
-    ...issuer,
-    '-extfile',
-    file(`${name}.ext`),
-  )
-}
+let certificates: Certificates
+const file = (name: string): string => certificates.file(name)
 
 beforeAll(() => {
-  directory = mkdtempSync(join(tmpdir(), 'xdp-https-'))
-  authority('authority')
-  authority('other')
-  certificate('named', 'authority', 'DNS:web.example')
-  certificate('addressed', 'authority', 'IP:127.0.0.1')
+  certificates = new Certificates()
+  certificates.authority('authority')
+  certificates.authority('other')
+  certificates.certificate('named', 'authority', 'DNS:web.example')
+  certificates.certificate('addressed', 'authority', 'IP:127.0.0.1')
 })
-afterAll(() => rmSync(directory, { recursive: true, force: true }))
+afterAll(() => certificates.close())
 
 let servers: Servers
 let asked: (string | undefined)[]
@@ -59,10 +32,7 @@ beforeEach(() => {
 })
 afterEach(() => servers.close())
 
-const pair = (name: string): { cert: Buffer; key: Buffer } => ({
-  cert: readFileSync(file(`${name}.crt`)),
-  key: readFileSync(file(`${name}.key`)),
-})
+const pair = (name: string): Pair => certificates.pair(name)
 
 /** Serves as web.example where SNI asks for it, else as 127.0.0.1. */
 async function serve(): Promise<number> {

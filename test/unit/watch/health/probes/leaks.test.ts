@@ -5,7 +5,19 @@ import { createServer } from 'node:http'
 import { userInfo } from 'node:os'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { HealthCheck } from '../../../../../src/model/health.ts'
-import { closedPort, http, https, resultOf, Servers, started, tcp, udp } from '../../../../support/probes.ts'
+import {
+  closedPort,
+  dns,
+  grpc,
+  grpcs,
+  http,
+  https,
+  resultOf,
+  Servers,
+  started,
+  tcp,
+  udp,
+} from '../../../../support/probes.ts'
 
 let servers: Servers
 beforeEach(() => {
@@ -20,7 +32,9 @@ test('many checks of every type leave the count of open descriptors unchanged', 
   const closed = await closedPort()
   const { type: _, ...common } = tcp(open)
   const checks: readonly HealthCheck[] = [
-    ...[tcp, http, udp].flatMap((of) => [of(open), of(closed)]),
+    ...[tcp, http, udp, grpc, dns].flatMap((of) => [of(open), of(closed)]),
+    ...[open, closed].map((port) => dns(port, { transport: 'tcp' })),
+    grpcs(open, { verify: false }),
     http(open, { body: 'is ill' }),
     https(open, { verify: false }),
     ...['/bin/true', '/bin/false', '/none'].map(
