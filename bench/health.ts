@@ -90,7 +90,7 @@ function targetsOf({ type, silent, refusing, share }: (typeof SCENARIOS)[Scenari
     const place = (i % 10) / 10
     const isSilent = place < silent
     const check = checkOf(type, isSilent ? 2 : 1, i, !isSilent && place < silent + refusing ? 81 : 80)
-    members.set(`${i}`, { check, active: true, reachable: true, leaving: false })
+    members.set(`${i}`, { check, active: true, backup: false, reachable: true, leaving: false })
   }
   const common = { minHealthy: { kind: 'count', value: 1 }, fallback: 'keep_last' } as const
   return new Map([...services].map(([name, backends]) => [name, { ...common, backends }]))

@@ -77,7 +77,8 @@ struct line {
 	X(EXHAUSTED, DROP)		/* no port of the source pool is free */ \
 	X(NOT_IP_DROP, DROP)		/* NOT_IP, policy.unparsed is drop, and no protocol of the link */ \
 	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
-	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */
+	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */ \
+	X(REJECTED, TX)			/* no backend takes it, and on_empty is reject: an error to its sender */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -314,6 +315,7 @@ ABI_SIZE(roles, LINE_SIZE);
 ABI_SIZE(endpoint, LINE_SIZE);
 ABI_SIZE(service, LINE_SIZE);
 ABI_SIZE(service_record, LINE_SIZE);
+ABI_SIZE(port_list, LINE_SIZE);
 ABI_SIZE(pool, LINE_SIZE);
 ABI_SIZE(pool_list, LINE_SIZE);
 ABI_SIZE(backend, LINE_SIZE);

@@ -85,14 +85,25 @@ enum service_flag {
 	SERVICE_DRAIN_TIMEOUT = 128,	/* the file sets drain_timeout; else the default applies */
 };
 
+/* Further flags of a service. */
+enum service_option {
+	SERVICE_REJECT = 1,		/* on_empty: reject */
+	SERVICE_BOTH = 2,		/* protocol: tcp and udp */
+};
+
+/* Maximum number of backups of a service, and the slots of their table, which is of one size. */
+#define BACKUPS_A_SERVICE 655
+#define BACKUP_RING_SIZE 65537
+
 /* Line of a service slot. All zero: the slot is free. */
 struct service {
 	__u8 vip[16];
-	__u32 ring;		/* first line in `rings`: 32 backend slots per line, then each backend once */
+	__u32 ring;		/* first line in `rings`: 32 backend slots per line, then each backend once; the next line
+				 * begins the table of the backups in the same form, if there are any */
 	__u32 ring_size;	/* slots, a prime; 0 = no backend takes new flows */
 	__u16 takers;		/* backends in the ring */
-	__u16 first_port;
-	__u16 last_port;
+	__u16 first_port;	/* the lowest port */
+	__u16 last_port;	/* the highest port */
 	__u8 forwarding;	/* enum forwarding */
 	__u8 flags;		/* enum service_flag */
 	__u16 sorry;		/* backend slot */
@@ -103,15 +114,28 @@ struct service {
 	__u8 outer4_length;	/* length of the prefix in outer4 */
 	__u8 outer4[4];		/* outer source of encapsulation: a prefix, followed by bits of the flow's hash */
 	__u8 outer6[8];		/* outer source in IPv6: the first 64 bits; the lower half is from the hash */
-	__u8 pad[5];
+	__u8 options;		/* enum service_option */
+	__u16 backups;		/* backends in the table of backups */
+	__u8 ranges;		/* in its struct port_list, for the control plane; 0 = first_port to last_port alone */
+	__u8 pad;
 };
 
-/* Facts of a service for the control plane only, by service slot. */
+/*
+ * Facts of a service for the control plane only, by service slot; behind the last slot, one struct port_list for each
+ * service with ranges, in the order of slots.
+ */
 struct service_record {
 	char name[40];
 	__u64 digest;		/* start of the SHA-256 of its lines as applied; differs from live = drift */
 	__u32 drain_timeout;	/* seconds */
 	__u32 pad[3];
+};
+
+/* The ports of a service with several ranges, ascending and disjoint. For the control plane only. */
+#define PORT_RANGES 16
+struct port_list {
+	__u16 first[PORT_RANGES];
+	__u16 last[PORT_RANGES];
 };
 
 /* An address of a source pool. All zero: the slot is free. */
@@ -133,6 +157,7 @@ enum backend_flag {
 	BACKEND_LEAVING = 8,	/* removed from the file: drained until `deadline`, then removed */
 	BACKEND_SORRY = 16,	/* the service's sorry backend, not in the ring */
 	BACKEND_USED = 32,	/* the slot is not free */
+	BACKEND_BACKUP = 64,	/* backup: in the table of backups instead of the ring */
 };
 
 /* Line of a backend slot. All zero: the slot is free. */
@@ -170,6 +195,7 @@ enum service_health {
 	SERVICE_EMPTY = 1,	/* no backend takes new flows: on_empty or the sorry backend decides */
 	SERVICE_FALLBACK_DROP = 2,	/* below min_healthy, fallback: drop */
 	SERVICE_FALLBACK_SORRY = 3,	/* below min_healthy, fallback: sorry */
+	SERVICE_FALLBACK_BACKUP = 4,	/* below min_healthy: the backups take new flows */
 };
 
 /*
@@ -188,9 +214,9 @@ enum service_health {
 struct flow_budget {
 	__u64 tick;
 	__u32 flows;		/* entries of `flows` created */
-	__u32 errors;		/* ICMP errors sent (RFC 4443 §2.4 (f)) */
+	__u32 errors;		/* ICMP errors (RFC 4443 §2.4 (f)) and TCP resets sent */
 };
-/* Limit of ICMP errors per CPU and tick. */
+/* Limit of ICMP errors and TCP resets per CPU and tick. */
 #define ERROR_LIMIT 1000
 
 /* By service slot, per CPU. All fields except bytes count packets or flows. */

@@ -13,6 +13,7 @@
 
 #include "icmp_way.h"
 #include "parts.h"
+#include "reject.h"
 #include "send.h"
 #include "snat.h"
 
@@ -113,7 +114,7 @@ static __always_inline __u32 account_for(const struct flow *flow, __u32 reason)
 		return reason;
 	if (reason == REASON_BALANCED || reason == REASON_BALANCED_AWAY)
 		count_balanced(flow, counter);
-	else if (reason == REASON_NO_BACKEND || reason == REASON_NO_BACKEND_PASS)
+	else if (reason == REASON_NO_BACKEND || reason == REASON_NO_BACKEND_PASS || reason == REASON_REJECTED)
 		counter->empty++;
 	else if (reason == REASON_TOO_BIG)
 		counter->too_big++;
@@ -164,11 +165,13 @@ static __always_inline int can_answer(const struct xdp_md *ctx, const struct flo
 	       *type == bpf_htons(ETH_P_8021Q);
 }
 
-static __always_inline __u32 no_backend(const struct service *service, const struct flow *flow)
+static __always_inline __u32 no_backend(struct xdp_md *ctx, const struct service *service, const struct flow *flow)
 {
-	if (!(service->flags & SERVICE_EMPTY_PASS) || service_health(flow->service) == SERVICE_FALLBACK_DROP)
+	int rejects = service->options & SERVICE_REJECT;
+
+	if ((!rejects && !(service->flags & SERVICE_EMPTY_PASS)) || service_health(flow->service) == SERVICE_FALLBACK_DROP)
 		return REASON_NO_BACKEND;
-	return REASON_NO_BACKEND_PASS;
+	return rejects ? reject(ctx, flow) : REASON_NO_BACKEND_PASS;
 }
 
 /* Handles a packet to a VIP. */
@@ -202,7 +205,7 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	}
 	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
 	if (!backend)
-		return no_backend(service, flow);
+		return no_backend(ctx, service, flow);
 	flow->backend = slot;
 	if (service->flags & SERVICE_SNAT && flow->binding == NO_BINDING)
 		return REASON_EXHAUSTED;

@@ -40,7 +40,8 @@ static long count_bucket(__u32 index, struct fill *fill)
 
 static long count_port(__u32 index, struct fill *fill)
 {
-	const struct snat_port *port = lookup_binding(index * fill->stride);
+	__u32 binding = index * fill->stride;
+	const struct snat_port *port = lookup_binding(binding);
 	const struct backend *backend;
 	const struct service *service;
 
@@ -50,7 +51,7 @@ static long count_port(__u32 index, struct fill *fill)
 		return 0;
 	backend = lookup_backend(fill->tables, port->backend);
 	service = backend ? lookup_service(fill->tables, backend->service) : 0;
-	if (service && !is_free(port, service, fill->now))
+	if (service && !is_free(port, service, bound_protocol(binding), fill->now))
 		fill->used++;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* ICMP messages of the balancer itself: echo replies and "packet too big" (RFC 792, 1191, 4443). */
+/* ICMP messages of the balancer itself: echo replies, and errors about packets that it cannot send on (RFC 792, 1191, 4443). */
 #pragma once
 
 #include "checksum.h"
@@ -11,11 +11,13 @@
 #define ICMP_HEADER 8
 #define ICMP_ECHOREPLY 0
 #define ICMP_UNREACHABLE 3
+#define ICMP_PORT_UNREACHABLE 3
 #define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMP_ECHO 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12
 #define ICMPV6_UNREACHABLE 1
+#define ICMPV6_PORT_UNREACHABLE 4
 #define ICMPV6_TOO_BIG 2
 #define ICMPV6_PARAMETER_PROBLEM 4
 #define ICMPV6_ECHO_REQUEST 128
@@ -143,7 +145,10 @@ static __always_inline int move_link(struct xdp_md *ctx, __u32 size, __u32 shift
 	return 0;
 }
 
-static __always_inline void write_too_big4(struct iphdr *ip, const struct iphdr *quoted, __u32 size, __u16 mtu)
+/* Type and code of an ICMP message. */
+#define ICMP_KIND(type, code) ((type) << 8 | (code))
+
+static __always_inline void write_error4(struct iphdr *ip, const struct iphdr *quoted, __u32 size, __u16 kind, __u32 rest)
 {
 	struct icmp_header *icmp = (void *)(ip + 1);
 	__be16 *halves = (void *)ip;
@@ -157,14 +162,15 @@ static __always_inline void write_too_big4(struct iphdr *ip, const struct iphdr 
 	ip->saddr = quoted->daddr;
 	ip->daddr = quoted->saddr;
 	ip->check = ~fold(sum_words((void *)ip, sizeof(*ip) / 4));
-	icmp->type = ICMP_UNREACHABLE;
-	icmp->code = ICMP_FRAGMENTATION_NEEDED;
+	icmp->type = kind >> 8;
+	icmp->code = kind;
 	icmp->checksum = 0;
-	icmp->rest = bpf_htonl(mtu);
+	icmp->rest = bpf_htonl(rest);
 }
 
 /* Returns the sum of the pseudo header. */
-static __always_inline __u64 write_too_big6(struct ipv6hdr *ip, const struct ipv6hdr *quoted, __u32 size, __u32 mtu)
+static __always_inline __u64 write_error6(struct ipv6hdr *ip, const struct ipv6hdr *quoted, __u32 size, __u16 kind,
+					  __u32 rest)
 {
 	struct icmp_header *icmp = (void *)(ip + 1);
 
@@ -177,15 +183,15 @@ static __always_inline __u64 write_too_big6(struct ipv6hdr *ip, const struct ipv
 		ip->saddr.in6_u.u6_addr32[i] = quoted->daddr.in6_u.u6_addr32[i];
 		ip->daddr.in6_u.u6_addr32[i] = quoted->saddr.in6_u.u6_addr32[i];
 	}
-	icmp->type = ICMPV6_TOO_BIG;
-	icmp->code = 0;
+	icmp->type = kind >> 8;
+	icmp->code = kind;
 	icmp->checksum = 0;
-	icmp->rest = bpf_htonl(mtu);
+	icmp->rest = bpf_htonl(rest);
 	return sum_words((void *)&ip->saddr, 8) + bpf_htons(ICMP_HEADER + size) + bpf_htons(IPPROTO_ICMPV6);
 }
 
 /* Writes the error in front of the quoted packet, which contains at least its headers. */
-static __always_inline int write_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 size, __u32 mtu)
+static __always_inline int write_error(struct xdp_md *ctx, const struct flow *flow, __u32 size, __u16 kind, __u32 rest)
 {
 	void *at = frame_at(ctx, flow->network);
 	__u32 icmp = flow->network + sizeof(struct iphdr);
@@ -195,12 +201,12 @@ static __always_inline int write_too_big(struct xdp_md *ctx, const struct flow *
 	if (flow_is_ipv6(flow)) {
 		if ((const void *)at + ERROR_HEADERS6 + sizeof(struct ipv6hdr) > frame_end(ctx))
 			return -1;
-		sum = write_too_big6(at, at + ERROR_HEADERS6, size, mtu);
+		sum = write_error6(at, at + ERROR_HEADERS6, size, kind, rest);
 		icmp = flow->network + sizeof(struct ipv6hdr);
 	} else {
 		if ((const void *)at + ERROR_HEADERS4 + sizeof(struct iphdr) > frame_end(ctx))
 			return -1;
-		write_too_big4(at, at + ERROR_HEADERS4, size, mtu);
+		write_error4(at, at + ERROR_HEADERS4, size, kind, rest);
 	}
 	sum += sum_range(ctx, icmp, ICMP_HEADER + size);
 	header = frame_at(ctx, icmp);
@@ -213,32 +219,41 @@ static __always_inline int write_too_big(struct xdp_md *ctx, const struct flow *
 /* Number of bytes to quote: QUOTE, or enough to identify the flow. RFC 792: the IP header and eight bytes. */
 static __always_inline __u32 quote_size(const struct xdp_md *ctx, const struct flow *flow)
 {
-	if ((const void *)frame_at(ctx, flow->network) + QUOTE <= frame_end(ctx))
+	if (flow->length >= QUOTE && (const void *)frame_at(ctx, flow->network) + QUOTE <= frame_end(ctx))
 		return QUOTE;
 	return flow->transport - flow->network + TRANSPORT_HEADER;
 }
 
 /*
- * Reports the MTU to the sender of a packet, with the packet's destination as the source. Never about ICMP, and at most
- * ERROR_LIMIT times per tick.
+ * Turns a packet into an error about it to its sender, with the packet's destination as the source. 1: sent; 0: not, and
+ * the packet may be damaged. At most ERROR_LIMIT times per tick.
  */
-__noinline __u32 answer_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 mtu)
+__noinline int answer_error(struct xdp_md *ctx, const struct flow *flow, __u16 kind, __u32 rest)
 {
 	__u32 headers, size, whole;
 
-	if (!flow)
-		return NOT_OURS;
-	if (flow_is_ipv6(flow) && mtu < IPV6_LEAST_MTU)
-		mtu = IPV6_LEAST_MTU;
-	if (flow->kind == TRANSPORT_ICMP || flow->length <= mtu || !may_answer(flow))
-		return REASON_OVERSIZE;
+	if (!flow || !may_answer(flow))
+		return 0;
 	headers = flow_is_ipv6(flow) ? ERROR_HEADERS6 : ERROR_HEADERS4;
 	size = quote_size(ctx, flow);
 	if ((const void *)frame_at(ctx, flow->network + size) > frame_end(ctx) || bpf_xdp_adjust_head(ctx, -(int)headers))
-		return REASON_OVERSIZE;
+		return 0;
 	whole = flow->network + headers + size;
-	if (move_link(ctx, flow->network, headers) || write_too_big(ctx, flow, size, mtu) ||
-	    bpf_xdp_adjust_tail(ctx, (int)(whole - bpf_xdp_get_buff_len(ctx))))
+	return !move_link(ctx, flow->network, headers) && !write_error(ctx, flow, size, kind, rest) &&
+	       !bpf_xdp_adjust_tail(ctx, (int)(whole - bpf_xdp_get_buff_len(ctx)));
+}
+
+/* Reports the MTU to the sender of a packet. Never about ICMP. */
+static __always_inline __u32 answer_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 mtu)
+{
+	__u16 kind = ICMP_KIND(ICMP_UNREACHABLE, ICMP_FRAGMENTATION_NEEDED);
+
+	if (flow_is_ipv6(flow)) {
+		kind = ICMP_KIND(ICMPV6_TOO_BIG, 0);
+		if (mtu < IPV6_LEAST_MTU)
+			mtu = IPV6_LEAST_MTU;
+	}
+	if (flow->kind == TRANSPORT_ICMP || flow->length <= mtu || !answer_error(ctx, flow, kind, mtu))
 		return REASON_OVERSIZE;
 	return REASON_TOO_BIG;
 }

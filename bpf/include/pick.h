@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The backend of a flow: from the flow table, or else from the service's ring. Health and unresolved next hops never
+ * The backend of a flow: from the flow table, or else from the service's ring, or else a backup. Health and unresolved next hops never
  * change a ring: a backend that does not take the flow is skipped, and the flow goes to the next one along the ring. So
  * the death of a backend moves only its own flows, to the others by their weights, and its return restores the old
  * assignment.
@@ -57,12 +57,14 @@ static __always_inline int keeps(const struct backend *backend, __u32 slot, cons
 	return share_refused(slot) != HEALTH_DOWN;
 }
 
-/* A search for a backend that takes the flow. */
+/* A search for a backend that takes the flow, in the ring or in the table of the backups. */
 struct search {
 	const struct balance *tables;
-	const struct service *service;
 	struct flow *flow;
-	__u32 first;		/* slot of the ring, or position in the list behind it, at which the search began */
+	__u32 table;		/* its first line in `rings` */
+	__u32 size;		/* its slots */
+	__u32 takers;		/* its backends */
+	__u32 first;		/* slot, or position in the list behind the slots, at which the search began */
 	__u16 found;		/* backend slot, or NO_SLOT */
 	__u16 reluctant;	/* first healthy backend that refuses the flow only for its slow start, or NO_SLOT */
 };
@@ -70,9 +72,8 @@ struct search {
 /* Returns 1 if the search is over. */
 static __always_inline long try_backend(struct search *search, __u32 at)
 {
-	const struct service *service = search->service;
 	struct flow *flow = search->flow;
-	const __u16 *line = (const void *)policy_line(search->tables->rings + service->ring + at / RING_SLOTS_PER_LINE);
+	const __u16 *line = (const void *)policy_line(search->tables->rings + search->table + at / RING_SLOTS_PER_LINE);
 	const struct backend *backend;
 	__u16 slot;
 	__u8 share;
@@ -103,21 +104,32 @@ static long try_ring(__u32 index, struct search *search)
 {
 	__u32 at = search->first + index;
 
-	return try_backend(search, at >= search->service->ring_size ? at - search->service->ring_size : at);
+	return try_backend(search, at >= search->size ? at - search->size : at);
 }
 
 static long try_list(__u32 index, struct search *search)
 {
 	__u32 at = search->first + index;
 
-	at = at >= search->service->takers ? at - search->service->takers : at;
-	return try_backend(search, search->service->ring_size + at);
+	at = at >= search->takers ? at - search->takers : at;
+	return try_backend(search, search->size + at);
 }
 
 /*
- * Walks the ring from a slot on, then the list of its backends, which finds even the last backend of many, or one of
+ * Walks the table from `first` on, then the list of its backends, which finds even the last backend of many, or one of
  * little weight. If all healthy backends refuse, the first of them takes the flow nevertheless.
  */
+static __always_inline __u32 walk_table(struct search *search)
+{
+	bpf_loop(search->size < RING_STEPS ? search->size : RING_STEPS, try_ring, search, 0);
+	if (search->found == NO_SLOT && search->takers) {
+		search->first = ((__u64)(__u32)(search->flow->hash >> 16) * search->takers) >> 32;
+		bpf_loop(search->takers, try_list, search, 0);
+	}
+	return search->found != NO_SLOT ? search->found : search->reluctant;
+}
+
+/* Searches the ring from a slot on. */
 __noinline __u32 search_backend(const struct balance *tables, const struct service *service, struct flow *flow, __u32 slot)
 {
 	struct search search = { .found = NO_SLOT, .reluctant = NO_SLOT };
@@ -125,22 +137,42 @@ __noinline __u32 search_backend(const struct balance *tables, const struct servi
 	if (!tables || !service || !flow)
 		return NO_SLOT;
 	search.tables = tables;
-	search.service = service;
 	search.flow = flow;
+	search.table = service->ring;
+	search.size = service->ring_size;
+	search.takers = service->takers;
 	search.first = slot;
-	bpf_loop(service->ring_size < RING_STEPS ? service->ring_size : RING_STEPS, try_ring, &search, 0);
-	if (search.found == NO_SLOT && service->takers) {
-		search.first = ((__u64)(__u32)(flow->hash >> 16) * service->takers) >> 32;
-		bpf_loop(service->takers, try_list, &search, 0);
-	}
-	return search.found != NO_SLOT ? search.found : search.reluctant;
+	return walk_table(&search);
 }
 
-/* The backend of a new flow, or NO_SLOT. */
-static __always_inline __u32 pick_backend(const struct balance *tables, const struct service *service, struct flow *flow)
+/* Where the flow's search in a table begins. */
+static __always_inline __u32 table_slot(const struct service *service, const struct flow *flow, __u32 size)
 {
 	__u32 number = service->flags & SERVICE_RANDOM && flow->marks & FLOW_LIVE ? bpf_get_prandom_u32() : flow->hash;
-	__u32 at = (__u64)number * service->ring_size >> 32;
+
+	return (__u64)number * size >> 32;
+}
+
+/* The backup that takes a new flow, or NO_SLOT. Not inlined: rare. */
+__noinline __u32 pick_backup(const struct balance *tables, const struct service *service, struct flow *flow)
+{
+	struct search search = { .found = NO_SLOT, .reluctant = NO_SLOT };
+
+	if (!tables || !service || !flow)
+		return NO_SLOT;
+	search.tables = tables;
+	search.flow = flow;
+	search.table = service->ring + (service->ring_size + service->takers + RING_SLOTS_PER_LINE - 1) / RING_SLOTS_PER_LINE;
+	search.size = BACKUP_RING_SIZE;
+	search.takers = service->backups;
+	search.first = table_slot(service, flow, BACKUP_RING_SIZE);
+	return walk_table(&search);
+}
+
+/* The backend of the ring that takes a new flow, or NO_SLOT. */
+static __always_inline __u32 pick_backend(const struct balance *tables, const struct service *service, struct flow *flow)
+{
+	__u32 at = table_slot(service, flow, service->ring_size);
 	const __u16 *line = (const void *)policy_line(tables->rings + service->ring + at / RING_SLOTS_PER_LINE);
 	const struct backend *backend;
 	__u16 slot;
@@ -164,7 +196,7 @@ static __always_inline __u32 pick_sorry(const struct balance *tables, const stru
 	return service->sorry;
 }
 
-/* The backend of a flow without an entry, by ring and health, or NO_SLOT. */
+/* The backend of a flow without an entry, by tables and health, or NO_SLOT. */
 static __always_inline __u32 choose(const struct balance *tables, const struct service *service, struct flow *flow)
 {
 	__u8 mode = service_health(flow->service);
@@ -174,6 +206,8 @@ static __always_inline __u32 choose(const struct balance *tables, const struct s
 		return NO_SLOT;
 	if (mode == SERVICE_WELL)
 		slot = pick_backend(tables, service, flow);
+	if (slot == NO_SLOT && service->backups)
+		slot = pick_backup(tables, service, flow);
 	return slot == NO_SLOT ? pick_sorry(tables, service, flow) : slot;
 }
 

@@ -25,19 +25,25 @@ static __always_inline __u32 binding_of(__u32 pool, __u8 protocol, __u16 port)
 	return (pool * 2 + (protocol == IPPROTO_UDP)) * SNAT_PORTS + port;
 }
 
-/* Idle timeout of a port in seconds. */
-static __always_inline __u64 binding_timeout(const struct service *service, __u8 state)
+/* The protocol of the flows of a line. */
+static __always_inline __u8 bound_protocol(__u32 binding)
 {
-	if (service->flags & SERVICE_UDP)
+	return binding / SNAT_PORTS % 2 ? IPPROTO_UDP : IPPROTO_TCP;
+}
+
+/* Idle timeout of a port in seconds. */
+static __always_inline __u64 binding_timeout(const struct service *service, __u8 protocol, __u8 state)
+{
+	if (protocol == IPPROTO_UDP)
 		return service->udp_timeout > SNAT_UDP ? service->udp_timeout : SNAT_UDP;
 	return state == SNAT_OPEN ? SNAT_ESTABLISHED : SNAT_TRANSITORY;
 }
 
-static __always_inline int is_free(const struct snat_port *port, const struct service *service, __u64 now)
+static __always_inline int is_free(const struct snat_port *port, const struct service *service, __u8 protocol, __u64 now)
 {
 	__u64 idle = (__u64)((__u32)(now >> TICK_SHIFT) - port->seen) << TICK_SHIFT;
 
-	return !port->owner || (port->ready && idle > binding_timeout(service, port->state) * NANOSECONDS);
+	return !port->owner || (port->ready && idle > binding_timeout(service, protocol, port->state) * NANOSECONDS);
 }
 
 static __always_inline int is_client(const struct snat_port *port, const struct flow *flow)
@@ -82,7 +88,7 @@ static long try_binding(__u32 index, struct binding_search *search)
 		search->found = binding;
 		return 1;
 	}
-	if (search->vacant == NO_BINDING && is_free(port, search->service, search->now))
+	if (search->vacant == NO_BINDING && is_free(port, search->service, search->flow->protocol, search->now))
 		search->vacant = binding;
 	/* A line without any previous owner ends the search: the tuple would have taken it. */
 	return port->owner == 0;
@@ -116,7 +122,7 @@ static __always_inline int take_binding(struct xdp_md *ctx, struct snat_port *po
 {
 	__u64 before = port->owner;
 
-	if (!is_free(port, search->service, search->now) ||
+	if (!is_free(port, search->service, flow->protocol, search->now) ||
 	    __sync_val_compare_and_swap(&port->owner, before, search->owner) != before)
 		return 0;
 	/* Atomic exchanges are barriers in both directions. */

@@ -15,6 +15,7 @@ const MODES: Readonly<Record<ServiceMode, number>> = {
   empty: SERVICE_HEALTH.EMPTY,
   drop: SERVICE_HEALTH.FALLBACK_DROP,
   sorry: SERVICE_HEALTH.FALLBACK_SORRY,
+  backup: SERVICE_HEALTH.FALLBACK_BACKUP,
 }
 const MODE_NAMES = new Map(Object.entries(MODES).map(([name, value]) => [value, name as ServiceMode]))
 

@@ -206,6 +206,8 @@ function transitOf(filled: Filled): Transit {
     fragment: undefined,
     hasPlainLink: true,
     hasWholeTcp: protocol === TCP,
+    isReset: false,
+    isToGroup: false,
     icmp: isEcho ? { type: family === 4 ? 8 : 128, quoted: undefined } : undefined,
   }
 }

@@ -24,7 +24,7 @@ const byBackend =
       ),
     )
 
-/** Backends that take new flows according to the file. */
+/** Backends that take new flows according to the file, without backups. */
 const active = ({ backends }: ServiceStatus): readonly BackendStatus[] =>
   backends.filter(({ role, state, weight }) => role === 'backend' && state === 'active' && weight > 0)
 
@@ -74,7 +74,7 @@ export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_service_no_backend_packets_total',
     type: 'counter',
-    help: 'Packets that found no backend in use.',
+    help: 'Packets that found no backend in use: dropped, passed or rejected by `on_empty`.',
     labels: SERVICE_LABELS,
     samples: byService((status) => status.empty),
   },
@@ -116,7 +116,7 @@ export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_service_info',
     type: 'gauge',
-    help: 'Mode of a service: well = new flows go to backends, empty = no backend is in use, drop or sorry = its fallback; always 1.',
+    help: 'Mode of a service: well = new flows go to backends, empty = no backend is in use, backup, drop or sorry = its fallback; always 1.',
     labels: [...SERVICE_LABELS, 'mode'],
     samples: ({ stats }) => stats.services.map(({ service, mode }): Sample => [[service.name, mode], 1]),
   },
@@ -158,7 +158,7 @@ export const BALANCER_METRICS: readonly Metric[] = [
   {
     name: 'xdp_backend_info',
     type: 'gauge',
-    help: 'State of a backend in the config, and its role: backend, sorry or leaving; always 1.',
+    help: 'State of a backend in the config, and its role: backend, backup, sorry or leaving; always 1.',
     labels: [...BACKEND_LABELS, 'state', 'role'],
     samples: byBackend(
       () => 1,

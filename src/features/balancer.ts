@@ -80,6 +80,7 @@ export const BALANCER = {
     'oversize',
     'expired',
     'exhausted',
+    'rejected',
   ],
   needs: [],
   prepare: zeroCounters,

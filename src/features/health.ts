@@ -8,7 +8,7 @@ import { HEALTH_LINES, LINE_SIZE, SERVICE_HEALTH } from '../abi/generated.ts'
 import { backendByte, bytesOfSlots, type HealthBytes, serviceByte } from '../abi/health.ts'
 import { arrayMap, MMAPABLE } from '../abi/paths.ts'
 import type { Served } from '../model/live.ts'
-import { type Service, takesFlows } from '../model/service.ts'
+import { type Backend, isInRing, isStandby, type Service } from '../model/service.ts'
 import type { Feature, Lowering } from './feature.ts'
 import { newlyOwned } from './filter.ts'
 import { HEALTH_METRICS } from './health-metrics.ts'
@@ -36,16 +36,20 @@ interface Resets {
   readonly after: HealthBytes
 }
 
-/** Whether no backend of the service could take a flow even if healthy. */
-const isEmpty = ({ backends }: Service): boolean =>
-  !backends.some((backend) => takesFlows(backend) && backend.nextHop !== undefined)
+/** The mode of a service whose backends are all healthy, as a byte. */
+function restingMode({ backends }: Service): number {
+  const some = (isIn: (backend: Backend) => boolean): boolean =>
+    backends.some((backend) => isIn(backend) && backend.nextHop !== undefined)
+  if (some(isInRing)) return SERVICE_HEALTH.WELL
+  return some(isStandby) ? SERVICE_HEALTH.FALLBACK_BACKUP : SERVICE_HEALTH.EMPTY
+}
 
 /** The value of every byte while no daemon checks backends. */
 export function restingBytes({ services, slots }: Pick<Served, 'services' | 'slots'>): HealthBytes {
   const bytes = new Map(bytesOfSlots(slots).map((number) => [number, 0]))
   for (const [name, slot] of slots.services) {
     const service = services.get(name)
-    if (service && isEmpty(service)) bytes.set(serviceByte(slot), SERVICE_HEALTH.EMPTY)
+    if (service) bytes.set(serviceByte(slot), restingMode(service))
   }
   return bytes
 }
@@ -67,8 +71,9 @@ function resetsOf({ plan: { slots, state }, live, target }: Lowering): Resets | 
   const services = [...state.services.values()].flatMap((service): (readonly [number, number])[] => {
     const before = live.state.services.get(service.name)
     const byte = serviceByte(slots.services.get(service.name) ?? 0)
-    if (isEmpty(service)) return [[byte, SERVICE_HEALTH.EMPTY]]
-    return before && isEmpty(before) ? [[byte, SERVICE_HEALTH.WELL]] : []
+    const mode = restingMode(service)
+    if (mode !== SERVICE_HEALTH.WELL) return [[byte, mode]]
+    return before && restingMode(before) !== mode ? [[byte, mode]] : []
   })
   return { fresh: zeros, after: new Map([...zeros, ...services]) }
 }

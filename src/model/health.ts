@@ -3,6 +3,7 @@
 
 import type { Address } from './address.ts'
 import type { PortRange } from './ports.ts'
+import type { Service } from './service.ts'
 
 /** Schedule of a check, and how many results in a row change a backend's state. All times in milliseconds. */
 export interface CheckSchedule {
@@ -124,11 +125,12 @@ export type HealthCheck = TcpCheck | HttpCheck | HttpsCheck | GrpcCheck | GrpcsC
 
 /**
  * Destination of new flows while fewer than `minHealthy` backends are healthy. `keep_last`: the backends that were
- * healthy before the number fell below the minimum. `sorry`: the service's sorry backend. `drop`: none.
+ * healthy before the number fell below the minimum. `backup`: the backups. `sorry`: the backups if there are any, then
+ * the service's sorry backend. `drop`: none. `on_empty`: none, and `onEmpty` of the service decides on their packets.
  */
-export type Fallback = 'keep_last' | 'sorry' | 'drop'
+export type Fallback = 'keep_last' | 'backup' | 'sorry' | 'drop' | 'on_empty'
 
-/** Minimum of healthy backends: a number, or a share (0 to 1) of the backends that should take new flows. */
+/** Minimum of healthy backends: a number, or a share (0 to 1) of the backends in the ring. Backups do not count. */
 export type MinHealthy =
   | { readonly kind: 'count'; readonly value: number }
   | { readonly kind: 'share'; readonly value: number }
@@ -142,4 +144,7 @@ export interface ServiceHealth {
 }
 
 export const DEFAULT_MIN_HEALTHY: MinHealthy = { kind: 'count', value: 1 }
-export const DEFAULT_FALLBACK: Fallback = 'keep_last'
+
+/** The fallback of a service that names none. */
+export const defaultFallback = ({ backends, onEmpty }: Pick<Service, 'backends' | 'onEmpty'>): Fallback =>
+  backends.some(({ backup }) => backup) ? 'backup' : onEmpty === 'reject' ? 'on_empty' : 'keep_last'

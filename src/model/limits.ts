@@ -14,5 +14,11 @@ export const BACKEND_SLOTS = 0xffff
 /** Number of different sets of interfaces in the scopes of one policy. */
 export const INTERFACE_SETS = 64
 
+/** Ports and ranges of one service. */
+export const PORT_RANGES = 16
+
+/** Number of backups of one service. */
+export const BACKUPS_A_SERVICE = 655
+
 /** Number of addresses in the source pools of all services. */
 export const POOL_SLOTS = 64

@@ -3,9 +3,10 @@
 
 /**
  * Mode of a service. `well`: backends take new flows by their shares. `empty`: no backend takes any, so `on_empty`
- * decides. `drop` and `sorry`: fewer backends are healthy than `min_healthy` requires, and this is the fallback.
+ * decides. `backup`, `drop` and `sorry`: fewer backends are healthy than `min_healthy` requires, and this is the
+ * fallback.
  */
-export type ServiceMode = 'well' | 'empty' | 'drop' | 'sorry'
+export type ServiceMode = 'well' | 'empty' | 'backup' | 'drop' | 'sorry'
 
 export interface ServiceOverlay {
   readonly mode: ServiceMode

@@ -16,3 +16,19 @@ export interface PortRange {
   readonly first: number
   readonly last: number
 }
+
+/** `443` or `8000-8099`. */
+export const formatPorts = ({ first, last }: PortRange): string => (first === last ? `${first}` : `${first}-${last}`)
+
+/** Number of ports. */
+export const widthOf = ({ first, last }: PortRange): number => last - first + 1
+
+/** The narrowest range that contains the port. */
+export function rangeWith(ranges: readonly PortRange[], port: number): PortRange | undefined {
+  let found: PortRange | undefined
+  for (const range of ranges) {
+    if (port < range.first || port > range.last) continue
+    if (!found || widthOf(range) < widthOf(found)) found = range
+  }
+  return found
+}

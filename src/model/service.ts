@@ -3,7 +3,7 @@
 
 import type { Forwarding } from '../features/forwarding/forwarding.ts'
 import type { Address } from './address.ts'
-import type { PortRange } from './ports.ts'
+import { formatPorts, type PortRange, type TransportProtocol } from './ports.ts'
 import { compareAddresses, formatAddress } from './text.ts'
 
 export type Scheduler = 'maglev' | 'random'
@@ -11,6 +11,8 @@ export type Scheduler = 'maglev' | 'random'
 export type FlowHash = 'five_tuple' | 'source'
 /** `drain`: keeps its flows and takes no new ones, as with weight 0. `disabled`: gets no packets at all. */
 export type BackendState = 'active' | 'drain' | 'disabled'
+/** `reject`: answered at once, by a TCP reset or ICMP "port unreachable". */
+export type OnEmpty = 'drop' | 'pass' | 'reject'
 
 /** Next hop of frames to a backend, from the kernel's route and neighbour tables, never from the file. */
 export interface NextHop {
@@ -34,6 +36,8 @@ export interface Backend {
   /** Share of new flows, relative to the other backends' weights; 0 = as `state: drain`. */
   readonly weight: number
   readonly state: BackendState
+  /** Takes new flows only while no other backend does: in the table of backups, not in the ring. */
+  readonly backup: boolean
   /** undefined: not resolved (live), or not looked up (desired). The backend gets no traffic. */
   readonly nextHop: NextHop | undefined
 }
@@ -50,14 +54,15 @@ export interface Service {
   /** Unique; 1 to 39 characters, with the syntax of list names. */
   readonly name: string
   readonly vip: Address
-  /** 0 to 65535 = any port. */
-  readonly ports: PortRange
-  readonly protocol: 'tcp' | 'udp'
+  /** Ascending, disjoint, at least one; 0 to 65535 = any port. */
+  readonly ports: readonly PortRange[]
+  /** `tcp`, `udp`, or both in this order. */
+  readonly protocols: readonly TransportProtocol[]
   readonly forwarding: Forwarding
   readonly scheduler: Scheduler
   readonly hash: FlowHash
   /** Verdict on packets while no backend takes them. */
-  readonly onEmpty: 'drop' | 'pass'
+  readonly onEmpty: OnEmpty
   /** Source pool of full NAT: sorted, distinct, of the backends' family; empty = backends see the client's address. */
   readonly snatPool: readonly Address[]
   /** UDP destination port of GUE. */
@@ -88,7 +93,20 @@ export const DEFAULT_OUTER_SOURCE: OuterSource = {
 export const GUE_PORT = 6080
 
 export const ANY_PORT: PortRange = { first: 0, last: 0xffff }
-export const isAnyPort = ({ ports }: Service): boolean => ports.first === 0 && ports.last === 0xffff
+export const isAnyPort = ({ ports: [range] }: Pick<Service, 'ports'>): boolean =>
+  range?.first === 0 && range.last === 0xffff
+
+/** The port of a service that has one; undefined: it has several. */
+export function onlyPort({ ports: [range, another] }: Pick<Service, 'ports'>): number | undefined {
+  return another === undefined && range?.first === range?.last ? range?.first : undefined
+}
+
+/** `443`, `80,8000-8099` or `any`. */
+export const portsText = (service: Pick<Service, 'ports'>): string =>
+  isAnyPort(service) ? 'any' : service.ports.map(formatPorts).join(',')
+
+/** `tcp` or `tcp+udp`. */
+export const protocolsText = ({ protocols }: Pick<Service, 'protocols'>): string => protocols.join('+')
 
 /** An address with its port, if it has one. */
 export const withPort = (address: string, port: number | undefined): string =>
@@ -143,8 +161,14 @@ export function compareBackends(
   )
 }
 
-/** Whether the backend takes new flows according to the config. */
+/** Whether the backend takes new flows according to the config; a backup only if no other backend does. */
 export const takesFlows = ({ weight, state }: Backend): boolean => weight > 0 && state === 'active'
+
+/** Whether the backend is in the ring of its service. */
+export const isInRing = (backend: Backend): boolean => takesFlows(backend) && !backend.backup
+
+/** Whether the backend is in the table of backups of its service. */
+export const isStandby = (backend: Backend): boolean => takesFlows(backend) && backend.backup
 
 /** A backend that was removed from the file, alone or with its service, and keeps its flows until a deadline. */
 export interface LeavingBackend {

@@ -5,6 +5,7 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
+import { rangeWith } from '../model/ports.ts'
 import { backendKey, everyBackend, isAnyPort, type Service } from '../model/service.ts'
 import { compareAddresses, formatAddress } from '../model/text.ts'
 import { addressText } from './next-hops.ts'
@@ -12,11 +13,9 @@ import { addressText } from './next-hops.ts'
 const same = (left: Address, right: Address): boolean =>
   left.family === right.family && compareAddresses(left.words, right.words) === 0
 
-const holds = ({ ports }: Service, port: number): boolean => ports.first <= port && port <= ports.last
-
 /** Whether the service takes packets to this TCP address and port. */
 const takes = (service: Service, address: Address, port: number): boolean =>
-  service.protocol === 'tcp' && same(service.vip, address) && holds(service, port)
+  service.protocols.includes('tcp') && same(service.vip, address) && rangeWith(service.ports, port) !== undefined
 
 function swallowed(service: Service, desired: Desired, live: Live): Diagnostic[] {
   const end = live.sshEnds.find(({ address, port }) => takes(service, address, port))

@@ -14,7 +14,7 @@ import {
   takesFlows,
 } from '../model/service.ts'
 import type { State } from '../model/state.ts'
-import { type Claim, claimOf, claimsOf, isAmbiguous } from '../semantics/replies.ts'
+import { type Claim, claimsOf, claimsOn, isAmbiguous } from '../semantics/replies.ts'
 import { addressText } from './next-hops.ts'
 import { keepsFlows } from './services.ts'
 
@@ -81,8 +81,9 @@ function withOwnReplies(leaving: readonly LeavingBackend[], services: State['ser
   return leaving.filter(({ service: name, backend }) => {
     const service = services.get(name)
     if (service === undefined || !isPlainNat(service)) return true
-    const own = claimOf(service, backend)
-    return (claims.get(own.key) ?? []).every((claim) => !isAmbiguous(claim, own))
+    return claimsOn(service, backend).every((own) =>
+      (claims.get(own.key) ?? []).every((claim) => !isAmbiguous(claim, own)),
+    )
   })
 }
 

@@ -2,7 +2,15 @@
 // and the impact on existing flows.
 
 import type { Address } from '../model/address.ts'
-import { type Backend, backendKey, type Service } from '../model/service.ts'
+import {
+  type Backend,
+  backendKey,
+  everyBackend,
+  onlyPort,
+  portsText,
+  protocolsText,
+  type Service,
+} from '../model/service.ts'
 import { compareAddresses } from '../model/text.ts'
 import type { BackendDelta, Change, ChangeReason, Impact, ServiceDelta } from './change.ts'
 import { sameHop } from './next-hops.ts'
@@ -13,20 +21,20 @@ const sameAddress = (left: Address, right: Address): boolean =>
 
 /** Whether two backends with the same key are equal except for their next hops. */
 const sameConfig = (left: Backend, right: Backend): boolean =>
-  left.weight === right.weight && left.state === right.state
+  left.weight === right.weight && left.state === right.state && left.backup === right.backup
 
 const sameBackend = (left: Backend, right: Backend): boolean =>
   sameConfig(left, right) && sameHop(left.nextHop, right.nextHop)
 
 /** The settings of a service, without its backends, as comparable texts. */
 export function settingsOf(service: Service): Readonly<Record<string, string>> {
-  const { ports, outerSource } = service
+  const { outerSource } = service
   const text = ({ address, port }: Pick<Backend, 'address' | 'port'>): string => backendKey({ address, port })
   const plain = (address: Address): string => text({ address, port: undefined })
   return {
     vip: plain(service.vip),
-    port: ports.first === 0 ? 'any' : ports.first === ports.last ? `${ports.first}` : `${ports.first}-${ports.last}`,
-    protocol: service.protocol,
+    port: portsText(service),
+    protocol: protocolsText(service),
     forwarding: service.forwarding,
     scheduler: service.scheduler,
     hash: service.hash,
@@ -76,17 +84,31 @@ const sameSorry = (left: Service, right: Service): boolean =>
     : sameHop(left.sorry.nextHop, right.sorry.nextHop)
 
 /** Settings that select the packets of flows, distinguish flows, or change how backends see them. */
-const OF_FLOWS: readonly string[] = ['vip', 'protocol', 'forwarding', 'hash', 'gue_port']
+const OF_FLOWS: readonly string[] = ['vip', 'forwarding', 'hash', 'gue_port']
 
 /** Whether a source pool loses no address. */
 const onlyGrows = (before: readonly Address[], after: readonly Address[]): boolean =>
   (before.length > 0 || after.length === 0) &&
   before.every((address) => after.some((other) => sameAddress(address, other)))
 
+/**
+ * Whether one service takes the packets of every port and protocol of the other. Answers of backends with a port of their
+ * own get the service's only port, which must stay.
+ */
+function takesPacketsOf(before: Service, after: Service): boolean {
+  if (!before.protocols.every((protocol) => after.protocols.includes(protocol))) return false
+  if (onlyPort(before) !== onlyPort(after) && everyBackend(before).some(({ port }) => port !== undefined)) return false
+  return before.ports.every(({ first, last }) => {
+    let port = first
+    for (const range of after.ports) if (range.first <= port && port <= range.last) port = range.last + 1
+    return port > last
+  })
+}
+
 /** Whether flows of one service remain flows of the other, apart from changes of backends. */
 export function keepsFlows(before: Service, after: Service): boolean {
   if (before === after) return true
-  if (after.ports.first > before.ports.first || after.ports.last < before.ports.last) return false
+  if (!takesPacketsOf(before, after)) return false
   const [left, right] = [settingsOf(before), settingsOf(after)]
   return OF_FLOWS.every((name) => left[name] === right[name]) && onlyGrows(before.snatPool, after.snatPool)
 }

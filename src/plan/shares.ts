@@ -1,6 +1,6 @@
 // The share of new flows that a change of backends moves: the part in which two tables of a service differ.
 
-import { type Backend, backendKey, type Service, takesFlows } from '../model/service.ts'
+import { type Backend, backendKey, isInRing, type Service } from '../model/service.ts'
 import { type Ring, ringOf } from '../semantics/maglev.ts'
 
 type Numbers = Map<string, number>
@@ -44,9 +44,9 @@ function differing(left: Uint32Array, right: Uint32Array): number {
   return differs
 }
 
-/** Share of each backend by weight, for those that take new flows, by backendKey. */
+/** Share of each backend by weight, for those in the ring, by backendKey. */
 function weightShares({ backends }: Service): ReadonlyMap<string, number> {
-  const takers = backends.filter(takesFlows)
+  const takers = backends.filter(isInRing)
   const total = takers.reduce((sum, { weight }) => sum + weight, 0)
   return new Map(takers.map((backend) => [backendKey(backend), backend.weight / total]))
 }
@@ -75,8 +75,8 @@ export function movedShare(before: Service, after: Service, isSameSet = false): 
   return differing(numbered(left, before.backends, numbers), numbered(right, after.backends, numbers))
 }
 
-/** The share (0 to 1) of new flows of each backend by its weight, in the order of `backends`. */
+/** The share (0 to 1) of new flows of each backend by its weight, in the order of `backends`; 0 for backups. */
 export function flowShares({ backends }: Service): readonly number[] {
-  const total = backends.reduce((sum, backend) => sum + (takesFlows(backend) ? backend.weight : 0), 0)
-  return backends.map((backend) => (takesFlows(backend) ? backend.weight / total : 0))
+  const total = backends.reduce((sum, backend) => sum + (isInRing(backend) ? backend.weight : 0), 0)
+  return backends.map((backend) => (isInRing(backend) ? backend.weight / total : 0))
 }

@@ -1,6 +1,7 @@
 // Services in JSON documents, with the keys of the config.
 
 import type { ServicePlaces } from '../model/desired.ts'
+import type { PortRange, TransportProtocol } from '../model/ports.ts'
 import { type Backend, isAnyPort, type NextHop, type Service } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 import type { BackendDelta, ServiceDelta } from '../plan/change.ts'
@@ -8,12 +9,18 @@ import { macText } from '../plan/next-hops.ts'
 
 const addressText = ({ family, words }: Backend['address']): string => formatAddress(family, words)
 
-/** As in the config: a number, `8000-8099` or `any`. */
-export function portJson(service: Service): number | string {
-  const { first, last } = service.ports
+const rangeJson = ({ first, last }: PortRange): number | string => (first === last ? first : `${first}-${last}`)
+
+/** As in the config: a number, `8000-8099`, a list of these, or `any`. */
+export function portJson(service: Service): number | string | readonly (number | string)[] {
+  const [range, ...others] = service.ports
   if (isAnyPort(service)) return 'any'
-  return first === last ? first : `${first}-${last}`
+  return range && others.length === 0 ? rangeJson(range) : service.ports.map(rangeJson)
 }
+
+/** As in the config: a name, or a list of names. */
+export const protocolJson = ({ protocols }: Service): TransportProtocol | readonly TransportProtocol[] =>
+  protocols.length === 1 ? (protocols[0] as TransportProtocol) : protocols
 
 export const hopJson = (hop: NextHop | undefined) =>
   hop
@@ -27,11 +34,12 @@ export const hopJson = (hop: NextHop | undefined) =>
       }
     : null
 
-export const backendJson = ({ address, port, weight, state, nextHop }: Backend) => ({
+export const backendJson = ({ address, port, weight, state, backup, nextHop }: Backend) => ({
   address: addressText(address),
   port: port ?? null,
   weight,
   state,
+  backup,
   next_hop: hopJson(nextHop),
 })
 
@@ -39,7 +47,7 @@ export const serviceJson = (service: Service) => ({
   name: service.name,
   vip: addressText(service.vip),
   port: portJson(service),
-  protocol: service.protocol,
+  protocol: protocolJson(service),
   forwarding: service.forwarding,
   scheduler: service.scheduler,
   hash: service.hash,

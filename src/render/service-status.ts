@@ -1,7 +1,7 @@
 // Renders live services as tables and as JSON.
 
 import { formatCount } from '../model/numbers.ts'
-import { withPort } from '../model/service.ts'
+import { portsText, protocolsText, withPort } from '../model/service.ts'
 import { formatAddress } from '../model/text.ts'
 import { hopText } from '../plan/next-hops.ts'
 import { settingsOf } from '../plan/services.ts'
@@ -9,7 +9,7 @@ import type { BackendStatus, ServiceStatus } from '../report/result.ts'
 import { formatSeconds } from './duration.ts'
 import { formatBytes } from './numbers.ts'
 import { formatShare } from './service.ts'
-import { hopJson, portJson } from './service-json.ts'
+import { hopJson, portJson, protocolJson } from './service-json.ts'
 import { formatTable } from './table.ts'
 
 /** Counters that are shown as a problem unless they are zero. */
@@ -30,15 +30,16 @@ const WORDS: Readonly<Record<(typeof TROUBLE)[number], string>> = {
 }
 
 function nameOf({ service }: ServiceStatus): string {
-  const { vip, port } = settingsOf(service)
-  return service.vip.family === 6 ? `[${vip}]:${port}` : `${vip}:${port}`
+  const { vip } = settingsOf(service)
+  return `${service.vip.family === 6 ? `[${vip}]` : vip}:${portsText(service)}`
 }
 
 export function stateOf({ role, state, weight, health, share, drained_in: left }: BackendStatus): string {
   const keeps = left === undefined ? '' : left === 0 ? ', drained' : `, ${formatSeconds(left)} left`
-  if (role !== 'backend') return `${role}${keeps}`
-  if (state !== 'active' || weight === 0) return `${state === 'disabled' ? state : 'drain'}${keeps}`
-  return health === 'starting' ? `starting, ${formatShare(share)}` : health
+  if (role === 'sorry' || role === 'leaving') return `${role}${keeps}`
+  const of = role === 'backup' ? 'backup, ' : ''
+  if (state !== 'active' || weight === 0) return `${of}${state === 'disabled' ? state : 'drain'}${keeps}`
+  return health === 'starting' ? `${of}starting, ${formatShare(share)}` : `${of}${health}`
 }
 
 export const addressOf = ({ address, port }: BackendStatus): string => withPort(address, port)
@@ -63,7 +64,7 @@ export function serviceTables(services: readonly ServiceStatus[]): string[] {
   const right = (title: string) => ({ title, align: 'right' as const })
   const rows = services.map((status) => [
     status.service.name,
-    `${status.service.protocol} ${nameOf(status)}`,
+    `${protocolsText(status.service)} ${nameOf(status)}`,
     status.service.forwarding,
     status.mode,
     formatCount(status.flows),
@@ -98,7 +99,7 @@ export function serviceStatusJson({ service, backends, ...status }: ServiceStatu
     name: service.name,
     vip: formatAddress(service.vip.family, service.vip.words),
     port: portJson(service),
-    protocol: service.protocol,
+    protocol: protocolJson(service),
     forwarding: service.forwarding,
     ...status,
     backends: backends.map(({ port, next_hop, drained_in, ...backend }) => ({

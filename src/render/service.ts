@@ -34,8 +34,8 @@ function keeping(service: Service, seconds: number | undefined): string {
   return timeout === undefined ? 'keeps its flows' : `keeps its flows for ${formatSeconds(timeout)}`
 }
 
-const stateText = ({ weight, state }: Backend): string =>
-  state === 'active' ? `weight ${weight}` : `weight ${weight}, ${state}`
+const stateText = ({ weight, state, backup }: Backend): string =>
+  [`weight ${weight}`, ...(state === 'active' ? [] : [state]), ...(backup ? ['backup'] : [])].join(', ')
 
 function removedText(key: string, old: Backend, before: Service, after: Service): string {
   const stays = keepsFlows(before, after) && old.state !== 'disabled' && old.nextHop !== undefined
@@ -53,6 +53,7 @@ function changedText(key: string, old: Backend, now: Backend, after: Service): s
       now.state === 'drain' ? `, ${keeping(after, undefined)}` : now.state === 'disabled' ? ', its flows end' : ''
     parts.push(`state ${old.state} -> ${now.state}${fate}`)
   }
+  if (old.backup !== now.backup) parts.push(now.backup ? 'now a backup, keeps its flows' : 'no longer a backup')
   if (!sameHop(old.nextHop, now.nextHop)) parts.push(hopChange(old.nextHop, now.nextHop))
   return `backend ${key}: ${parts.join('; ')}`
 }

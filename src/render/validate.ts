@@ -8,7 +8,7 @@ import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { policyJson } from './policy-json.ts'
-import { portJson } from './service-json.ts'
+import { portJson, protocolJson } from './service-json.ts'
 
 function servicesText({ services }: State): string {
   const backends = [...services.values()].reduce((sum, service) => sum + service.backends.length, 0)
@@ -57,7 +57,7 @@ export function renderValidateJson({ config, state, feeds }: Desired, warnings: 
       name: service.name,
       vip: formatAddress(service.vip.family, service.vip.words),
       port: portJson(service),
-      protocol: service.protocol,
+      protocol: protocolJson(service),
       forwarding: service.forwarding,
       backends: service.backends.length,
     })),

@@ -60,6 +60,7 @@ function driftMessage({ drift, action, retryMs }: Extract<WatchEvent, { event: '
 const MODES: Readonly<Record<ServiceMode, string>> = {
   well: 'go to backends',
   empty: 'find no backend',
+  backup: 'go to the backups',
   drop: 'are dropped (fallback: drop)',
   sorry: 'go to the sorry backend (fallback: sorry)',
 }

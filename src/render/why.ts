@@ -9,9 +9,11 @@ import { jsonDocument } from './json.ts'
 import { type Paint, paint } from './paint.ts'
 import { formatTable } from './table.ts'
 
-function because({ reason, list, prefix, service, backend }: Judgement): string {
-  if (service !== undefined)
-    return `${reason}: service ${service}${backend === undefined ? '' : `, backend ${backend}`}`
+function because({ reason, list, prefix, service, backend, backup }: Judgement): string {
+  if (service !== undefined) {
+    const kind = backup ? 'backup (no other backend takes it)' : 'backend'
+    return `${reason}: service ${service}${backend === undefined ? '' : `, ${kind} ${backend}`}`
+  }
   const decided = list === undefined || list === reason ? reason : `${reason} ${list}`
   return prefix === undefined ? decided : `${decided}: ${prefix}`
 }
@@ -111,12 +113,13 @@ export function renderWhy({ address, advice, live, desired }: WhyResult, file: s
   return `${lines.join('\n')}\n`
 }
 
-function judgementJson({ verdict, reason, list, prefix, at, service, backend, interfaces, lists }: Judgement) {
+function judgementJson({ verdict, reason, list, prefix, at, service, backend, backup, ...rest }: Judgement) {
   const named = { list: list ?? null, prefix: prefix ?? null, at: at ?? null }
-  const covering = lists.map(({ list: name, kind, scope, matches, ...entry }) => {
+  const covering = rest.lists.map(({ list: name, kind, scope, matches, ...entry }) => {
     return { name, kind, prefix: entry.prefix ?? null, at: entry.at ?? null, scope, matches }
   })
-  return { verdict, reason, ...named, service: service ?? null, backend: backend ?? null, interfaces, lists: covering }
+  const balanced = { service: service ?? null, backend: backend ?? null, backup }
+  return { verdict, reason, ...named, ...balanced, interfaces: rest.interfaces, lists: covering }
 }
 
 const liveJson = (live: LiveJudgement) => ({

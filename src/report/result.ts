@@ -50,7 +50,7 @@ export interface BackendStatus extends Count {
   readonly weight: number
   readonly state: BackendState
   /** `leaving`: removed from the file, keeps its flows for a while. */
-  readonly role: 'backend' | 'sorry' | 'leaving'
+  readonly role: 'backend' | 'backup' | 'sorry' | 'leaving'
   /** `starting`: it came up recently and takes a part of its share. A backend without a check is up. */
   readonly health: 'up' | 'down' | 'starting'
   /** Part (0 to 1) of its share of new flows that it takes now. */
@@ -66,7 +66,7 @@ export interface BackendStatus extends Count {
 /** A live service with its counters; `bpf/include/abi_balance.h` says what each counts. */
 export interface ServiceStatus extends Count {
   readonly service: Service
-  /** The mode that health puts it in: `drop` and `sorry` are its fallback. */
+  /** The mode that health puts it in: `backup`, `drop` and `sorry` are its fallback. */
   readonly mode: ServiceMode
   readonly flows: number
   readonly hits: number
@@ -145,6 +145,8 @@ export interface Judgement {
   readonly service: string | undefined
   /** The backend of a new flow, by backendKey; undefined also if it may go to any. */
   readonly backend: string | undefined
+  /** Whether it is a backup, so that no other backend takes new flows. */
+  readonly backup: boolean
   /** Interfaces of ours on which packets get this verdict, sorted; empty: it does not depend on the interface. */
   readonly interfaces: readonly string[]
   /** The entries that cover the address, the deciding one first. */

@@ -4,12 +4,20 @@
 
 import { FORWARDING_MODES, isPlainNat, overheadOf } from '../features/forwarding/forwarding.ts'
 import type { Address, Family } from '../model/address.ts'
-import { PROTOCOL_NUMBERS } from '../model/ports.ts'
-import { type Backend, isAnyPort, type NextHop, type Service, takesFlows } from '../model/service.ts'
+import { PROTOCOL_NUMBERS, rangeWith, UDP, widthOf } from '../model/ports.ts'
+import {
+  type Backend,
+  isAnyPort,
+  isInRing,
+  isStandby,
+  type NextHop,
+  type OnEmpty,
+  type Service,
+} from '../model/service.ts'
 import { compareAddresses } from '../model/text.ts'
 import type { ReasonName } from '../report/reason.ts'
 import { flowHash, ringSlot } from './flow-hash.ts'
-import { ringOf } from './maglev.ts'
+import { backupRingOf, type Ring, ringOf } from './maglev.ts'
 
 /** The packet quoted by an ICMP error. */
 export interface Quoted {
@@ -34,6 +42,10 @@ export interface Transit {
   readonly hasPlainLink: boolean
   /** The packet contains a complete TCP header. */
   readonly hasWholeTcp: boolean
+  /** It is a TCP segment with the flag RST. */
+  readonly isReset: boolean
+  /** The destination MAC address is that of a group of stations, such as broadcast. */
+  readonly isToGroup: boolean
   readonly icmp: { readonly type: number; readonly quoted: Quoted | undefined } | undefined
 }
 
@@ -60,9 +72,10 @@ const RING_STEPS = 256
 const isVip = ({ vip }: Service, family: Family, words: Uint32Array): boolean =>
   vip.family === family && compareAddresses(vip.words, words) === 0
 
-const width = ({ ports }: Service): number => ports.last - ports.first
+const takesProtocol = ({ protocols }: Service, protocol: number | undefined): boolean =>
+  protocols.some((name) => PROTOCOL_NUMBERS[name] === protocol)
 
-/** The service on a port of a VIP; of several, the one with the fewest ports. */
+/** The service on a port of a VIP; of several, the one whose range around the port is the narrowest. */
 export function serviceAt(
   services: Iterable<Service>,
   family: Family,
@@ -70,41 +83,51 @@ export function serviceAt(
   protocol: number,
   port: number,
 ): Service | undefined {
-  let found: Service | undefined
+  let found: { readonly service: Service; readonly width: number } | undefined
   for (const service of services) {
-    const { ports } = service
-    if (PROTOCOL_NUMBERS[service.protocol] !== protocol || port < ports.first || port > ports.last) continue
-    if (isVip(service, family, vip) && (!found || width(service) < width(found))) found = service
+    const range = takesProtocol(service, protocol) ? rangeWith(service.ports, port) : undefined
+    if (!range || !isVip(service, family, vip)) continue
+    const width = widthOf(range)
+    if (!found || width < found.width) found = { service, width }
   }
-  return found
+  return found?.service
 }
 
 /** Next hop of packets to a backend; undefined: it gets none. */
 const hopOf = (backend: Backend | undefined): NextHop | undefined => backend?.nextHop
 
-/** Picks a backend with a next hop: the hash's own slot, else the next one along the ring, else any. */
-function alongRing({ backends }: Service, hash: bigint): Backend | undefined {
-  const ring = ringOf(backends)
+/** Picks a backend with a next hop from a table: the hash's own slot, else the next one along the table, else any. */
+function along(
+  ring: Ring,
+  { backends }: Service,
+  isIn: (backend: Backend) => boolean,
+  hash: bigint,
+): Backend | undefined {
   if (ring.length === 0) return undefined
   const first = ringSlot(hash, ring.length)
   for (let step = 0; step < Math.min(RING_STEPS, ring.length); step++) {
     const backend = backends[ring[(first + step) % ring.length] as number]
     if (hopOf(backend)) return backend
   }
-  const takers = backends.filter(takesFlows)
+  const takers = backends.filter(isIn)
   const start = ringSlot(hash >> 16n, takers.length)
   return [...takers.slice(start), ...takers.slice(0, start)].find((backend) => hopOf(backend))
 }
 
 /** Picks the backend of a new flow while all backends are healthy; undefined: none takes it. */
 export function backendFor(service: Service, hash: bigint): Backend | undefined {
-  return alongRing(service, hash) ?? (hopOf(service.sorry) ? service.sorry : undefined)
+  const { backends, sorry } = service
+  return (
+    along(ringOf(backends), service, isInRing, hash) ??
+    along(backupRingOf(backends), service, isStandby, hash) ??
+    (hopOf(sorry) ? sorry : undefined)
+  )
 }
 
 /** Whether the service can forward first fragments: later ones can follow, and headers can be translated. */
-function takesFragments(service: Service, { fragment, hasWholeTcp }: Transit): boolean {
+function takesFragments(service: Service, protocol: number | undefined, { fragment, hasWholeTcp }: Transit): boolean {
   if (!isAnyPort(service) || service.hash !== 'source' || service.snatPool.length > 0) return false
-  return !isPlainNat(service) || service.protocol === 'udp' || fragment === 'later' || hasWholeTcp
+  return !isPlainNat(service) || protocol === UDP || fragment === 'later' || hasWholeTcp
 }
 
 /** RFC 4443 §3.2, RFC 8200 §5: the least MTU that may be reported to an IPv6 sender. */
@@ -160,11 +183,25 @@ function balanceIcmp(
 
 /** The service that takes a later fragment; `drop`: no service takes it, though one of the VIP has its protocol. */
 function fragmentService(services: readonly Service[], protocol: number | undefined): Service | 'drop' | undefined {
-  const own = services.filter((service) => PROTOCOL_NUMBERS[service.protocol] === protocol)
+  const own = services.filter((service) => takesProtocol(service, protocol))
   if (own.length === 0) return undefined
   return (
     own.find((service) => isAnyPort(service) && service.hash === 'source' && service.snatPool.length === 0) ?? 'drop'
   )
+}
+
+/** RFC 1122 §3.2.2, RFC 4443 §2.4 (e.6): no error goes to an address that does not belong to one host. */
+function isOneHost(family: Family, words: Uint32Array): boolean {
+  const [first = 0, second, third, fourth = 0] = words
+  if (family === 4) return first >>> 24 !== 0 && first >>> 24 !== 127 && first >>> 24 < 224
+  return first >>> 24 !== 0xff && (first !== 0 || second !== 0 || third !== 0 || fourth > 1)
+}
+
+/** The reason of a packet that no backend takes. */
+function reasonOf(onEmpty: OnEmpty, { family, source }: Facts, { fragment, isReset, isToGroup }: Transit): ReasonName {
+  if (onEmpty === 'pass') return 'no-backend-pass'
+  const isAnswered = !fragment && !isReset && !isToGroup && isOneHost(family, source)
+  return onEmpty === 'reject' && isAnswered ? 'rejected' : 'no-backend'
 }
 
 /**
@@ -188,7 +225,8 @@ export function balance(services: ReadonlyMap<string, Service>, facts: Facts, in
   if (!service) return undefined
   if (service === 'drop') return { reason: 'fragment', ...nothing }
   if (transit.isCut) return { reason: 'malformed', ...nothing }
-  if (transit.fragment && !takesFragments(service, transit)) return { reason: 'fragment', service, backend: undefined }
+  if (transit.fragment && !takesFragments(service, protocol, transit))
+    return { reason: 'fragment', service, backend: undefined }
   if (service.snatPool.length > 0 && !transit.hasPlainLink)
     return { reason: 'unsupported', service, backend: undefined }
   const destination: Address = { family, words: transit.destination }
@@ -198,6 +236,6 @@ export function balance(services: ReadonlyMap<string, Service>, facts: Facts, in
     service.hash,
   )
   const backend = backendFor(service, hash)
-  if (!backend) return { reason: service.onEmpty === 'pass' ? 'no-backend-pass' : 'no-backend', service, backend }
+  if (!backend) return { reason: reasonOf(service.onEmpty, facts, transit), service, backend }
   return { reason: send(service, backend, facts, transit, ingress), service, backend }
 }

@@ -3,7 +3,7 @@
 // slots change owner when a backend comes or goes. Equal sets of backends and weights give equal tables on every
 // machine, in whatever order they are listed, so that several balancers agree without communication.
 
-import { type Backend, backendKey, takesFlows } from '../model/service.ts'
+import { type Backend, backendKey, isInRing, isStandby } from '../model/service.ts'
 
 /** Index of a backend for each slot. */
 export type Ring = Uint16Array
@@ -12,6 +12,8 @@ export type Ring = Uint16Array
 export const RING_SIZE = 65537
 /** Minimum of slots per backend, so that shares differ by less than 1 % (paper, §3.4). */
 const SLOTS_A_BACKEND = 100
+/** Most backends with a table of the usual size. */
+export const BACKENDS_A_RING = Math.floor(RING_SIZE / SLOTS_A_BACKEND)
 /** The next primes after powers of two, for more backends than RING_SIZE / SLOTS_A_BACKEND. */
 const LARGER = [131101, 262147, 524309, 1048583, 2097169, 4194319, 8388617] as const
 
@@ -42,18 +44,18 @@ export const EMPTY_RING: Ring = new Uint16Array(0)
 /**
  * Fills the table of a service's backends: for each slot an index into `backends`. The table for a given set of
  * backends must never change: an apply takes over tables from images that an older build wrote, so another fill
- * algorithm needs another ABI_VERSION. Backends without weight or not active get no slot; without any other backend the
- * table is empty.
+ * algorithm needs another ABI_VERSION. Backups and backends without weight or not active get no slot; without any other
+ * backend the table is empty.
  *
  * Weights: in every round each backend adds its weight to its account and takes a slot for each full share of the
  * largest weight. A weight of 1 beside 100 takes one slot in every hundredth round.
  */
 export function makeRing(
   backends: readonly Backend[],
-  size: number = ringSize(backends.filter(takesFlows).length),
+  size: number = ringSize(backends.filter(isInRing).length),
 ): Ring {
   const takers = backends
-    .map((backend, index) => ({ index, key: backendKey(backend), weight: takesFlows(backend) ? backend.weight : 0 }))
+    .map((backend, index) => ({ index, key: backendKey(backend), weight: isInRing(backend) ? backend.weight : 0 }))
     .filter(({ weight }) => weight > 0)
     .map((taker) => ({ ...taker, turn: hashText(taker.key, 0x1b873593) }))
     .sort((a, b) => a.turn - b.turn || (a.key < b.key ? -1 : 1))
@@ -122,7 +124,7 @@ let keptSlots = 0
  */
 export function ringOf(backends: readonly Backend[]): Ring {
   const content = backends
-    .map((backend) => (takesFlows(backend) ? `${backendKey(backend)} ${backend.weight}` : ''))
+    .map((backend) => (isInRing(backend) ? `${backendKey(backend)} ${backend.weight}` : ''))
     .join()
   const known = kept.get(content)
   const ring = known ?? makeRing(backends)
@@ -137,6 +139,13 @@ export function ringOf(backends: readonly Backend[]): Ring {
   }
   return ring
 }
+
+/**
+ * The table of a service's backups: that of a service in which backups and other backends have changed places. Services
+ * have at most 655 backups, so it always has RING_SIZE slots.
+ */
+export const backupRingOf = (backends: readonly Backend[]): Ring =>
+  backends.some(isStandby) ? ringOf(backends.map((backend) => ({ ...backend, backup: !backend.backup }))) : EMPTY_RING
 
 /** Slots by backend index. */
 export function ringShares(ring: Ring, backends: number): Uint32Array {

@@ -4,7 +4,7 @@
 
 import { isPlainNat } from '../features/forwarding/forwarding.ts'
 import type { PortRange } from '../model/ports.ts'
-import { type Backend, backendKey, everyBackend, type Service } from '../model/service.ts'
+import { type Backend, backendKey, everyBackend, onlyPort, type Service } from '../model/service.ts'
 
 /** The replies of one backend: packets from its address and these ports belong to this service. */
 export interface Claim {
@@ -23,19 +23,19 @@ export interface Claim {
  */
 export function claimsOf(service: Service): Claim[] {
   if (!isPlainNat(service)) return []
-  return everyBackend(service).map((backend) => claimOf(service, backend))
+  return everyBackend(service).flatMap((backend) => claimsOn(service, backend))
 }
 
-export function claimOf(service: Service, backend: Backend): Claim {
+/** The claims of one backend of a service: one for each range of ports in each protocol. */
+export function claimsOn(service: Service, backend: Backend): Claim[] {
   const { port } = backend
-  const isPlain = port === undefined || port === service.ports.first
-  return {
-    service,
-    backend,
-    key: `${service.protocol} ${backendKey({ address: backend.address, port: undefined })}`,
-    ports: port === undefined ? service.ports : { first: port, last: port },
-    plain: isPlain ? backendKey({ address: service.vip, port: undefined }) : undefined,
-  }
+  const isPlain = port === undefined || port === onlyPort(service)
+  const plain = isPlain ? backendKey({ address: service.vip, port: undefined }) : undefined
+  const ranges = port === undefined ? service.ports : [{ first: port, last: port }]
+  return service.protocols.flatMap((protocol) => {
+    const key = `${protocol} ${backendKey({ address: backend.address, port: undefined })}`
+    return ranges.map((ports) => ({ service, backend, key, ports, plain }))
+  })
 }
 
 /** Whether a reply could match both claims and be translated differently. The claims must have equal keys. */

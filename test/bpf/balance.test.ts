@@ -11,7 +11,7 @@ import { wrongChecksums } from '../support/checksums.ts'
 import { outcomeOf } from '../support/forwarding.ts'
 import { factsOf } from '../support/model.ts'
 import { slotsFor } from '../support/slots.ts'
-import { FORWARDING, LINKS, NO_BACKEND, WHOLE_HOSTS } from './cases/balancing.ts'
+import { BACKUPS, FORWARDING, LINKS, NO_BACKEND, REJECT, WHOLE_HOSTS } from './cases/balancing.ts'
 
 let plane: DataPlane
 beforeAll(async () => {
@@ -29,97 +29,103 @@ const THOROUGH: ReadonlySet<string> = new Set([
   ).map(({ name }) => name),
   'any port by source, nat, IPv4',
   'any port by source, nat, IPv6',
+  ...REJECT.map(({ name }) => name),
 ])
 
-describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NO_BACKEND])('$name', ({ name, state, cases }) => {
-  const slots = slotsFor(state)
-  const expected = (frame: Uint8Array) => judge(state, factsOf(frame))
-  const slotOf = ({ balanced }: ReturnType<typeof expected>) => ({
-    service: balanced?.service ? slots.services.get(balanced.service.name) : NO_SLOT,
-    backend:
-      balanced?.service && balanced.backend
-        ? slots.backends.get(backendSlotKey(balanced.service.name, balanced.backend))
-        : NO_SLOT,
-  })
-
-  beforeAll(async () => {
-    await plane.loadState(state)
-  })
-
-  test('the model returns the expected reason, service and backend', () => {
-    for (const { name, frame, reason, service } of cases) {
-      const judged = expected(frame)
-      expect({ name, reason: judged.reason, service: judged.balanced?.service?.name }).toEqual({
-        name,
-        reason,
-        service,
-      })
-    }
-  })
-
-  test('the program returns the expected reason, service and backend', async () => {
-    const outcomes = await plane.run(cases)
-    const found = outcomes.map(({ verdict, explanation }, i) => ({
-      name: cases[i]?.name,
-      verdict,
-      reason: explanation?.reason,
-      service: explanation?.service,
-      backend: explanation?.backend,
-    }))
-    expect(found).toEqual(
-      cases.map(({ name, frame }) => {
-        const judged = expected(frame)
-        return { name, verdict: judged.verdict, reason: judged.reason, ...slotOf(judged) }
-      }),
-    )
-  })
-
-  test('the output has the expected bytes', async () => {
-    const outcomes = await plane.run(cases, 'filter')
-    for (const [i, { verdict, output }] of outcomes.entries()) {
-      const { name, frame } = cases[i] as (typeof cases)[number]
-      const judged = expected(frame)
-      expect({ name, verdict, output: hex(output) }).toEqual({
-        name,
-        verdict: judged.verdict,
-        output: hex(outcomeOf(frame, judged)),
-      })
-      if (verdict === 'tx' || verdict === 'redirect')
-        expect({ name, wrong: wrongChecksums(output) }).toEqual({ name, wrong: [] })
-    }
-  })
-
-  const compare = async (runs: readonly (Run & { readonly name: string })[]): Promise<void> => {
-    const outcomes = await plane.run(runs, 'filter')
-    const wrong = outcomes.flatMap(({ verdict, output }, i) => {
-      const { name, frame, linear } = runs[i] as (typeof runs)[number]
-      const judged = expected(frame)
-      const bytes = outcomeOf(frame, judged, linear)
-      if (verdict === judged.verdict && Buffer.compare(output, bytes) === 0) return []
-      return [{ name, bytes: frame.length, linear, verdict, expected: judged.reason }]
+describe.each([...FORWARDING, ...LINKS, ...WHOLE_HOSTS, NO_BACKEND, ...REJECT, BACKUPS])(
+  '$name',
+  ({ name, state, cases }) => {
+    const slots = slotsFor(state)
+    const expected = (frame: Uint8Array) => judge(state, factsOf(frame))
+    const slotOf = ({ balanced }: ReturnType<typeof expected>) => ({
+      service: balanced?.service ? slots.services.get(balanced.service.name) : NO_SLOT,
+      backend:
+        balanced?.service && balanced.backend
+          ? slots.backends.get(backendSlotKey(balanced.service.name, balanced.backend))
+          : NO_SLOT,
     })
-    expect(wrong.slice(0, 20)).toEqual([])
-  }
 
-  /** Lengths to truncate a frame to: every byte of its headers, and some of its payload. */
-  const lengths = (frame: Uint8Array): number[] =>
-    Array.from({ length: frame.length - 14 }, (_, i) => 14 + i).filter((length) => length < 130 || length % 97 === 0)
+    beforeAll(async () => {
+      await plane.loadState(state)
+    })
 
-  /** Linear parts: down to nothing. */
-  const splits = (frame: Uint8Array): number[] => [0, 1, 13, ...lengths(frame)]
+    test('the model returns the expected reason, service and backend', () => {
+      for (const { name, frame, reason, service } of cases) {
+        const judged = expected(frame)
+        expect({ name, reason: judged.reason, service: judged.balanced?.service?.name }).toEqual({
+          name,
+          reason,
+          service,
+        })
+      }
+    })
 
-  if (!THOROUGH.has(name)) return
+    test('the program returns the expected reason, service and backend', async () => {
+      const outcomes = await plane.run(cases)
+      const found = outcomes.map(({ verdict, explanation }, i) => ({
+        name: cases[i]?.name,
+        verdict,
+        reason: explanation?.reason,
+        service: explanation?.service,
+        backend: explanation?.backend,
+      }))
+      expect(found).toEqual(
+        cases.map(({ name, frame }) => {
+          const judged = expected(frame)
+          return { name, verdict: judged.verdict, reason: judged.reason, ...slotOf(judged) }
+        }),
+      )
+    })
 
-  test('program and model agree on a frame truncated at any byte', async () => {
-    await compare(
-      cases.flatMap(({ name, frame }) => lengths(frame).map((length) => ({ name, frame: frame.subarray(0, length) }))),
-    )
-  })
+    test('the output has the expected bytes', async () => {
+      const outcomes = await plane.run(cases, 'filter')
+      for (const [i, { verdict, output }] of outcomes.entries()) {
+        const { name, frame } = cases[i] as (typeof cases)[number]
+        const judged = expected(frame)
+        expect({ name, verdict, output: hex(output) }).toEqual({
+          name,
+          verdict: judged.verdict,
+          output: hex(outcomeOf(frame, judged)),
+        })
+        if (verdict === 'tx' || verdict === 'redirect')
+          expect({ name, wrong: wrongChecksums(output) }).toEqual({ name, wrong: [] })
+      }
+    })
 
-  test('program and model agree on a linear part that ends at any byte', async (context) => {
-    if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
-    await compare(cases.flatMap(({ name, frame }) => splits(frame).map((linear) => ({ name, frame, linear }))))
-  })
-})
+    const compare = async (runs: readonly (Run & { readonly name: string })[]): Promise<void> => {
+      const outcomes = await plane.run(runs, 'filter')
+      const wrong = outcomes.flatMap(({ verdict, output }, i) => {
+        const { name, frame, linear } = runs[i] as (typeof runs)[number]
+        const judged = expected(frame)
+        const bytes = outcomeOf(frame, judged, linear)
+        if (verdict === judged.verdict && Buffer.compare(output, bytes) === 0) return []
+        return [{ name, bytes: frame.length, linear, verdict, expected: judged.reason }]
+      })
+      expect(wrong.slice(0, 20)).toEqual([])
+    }
+
+    /** Lengths to truncate a frame to: every byte of its headers, and some of its payload. */
+    const lengths = (frame: Uint8Array): number[] =>
+      Array.from({ length: frame.length - 14 }, (_, i) => 14 + i).filter((length) => length < 130 || length % 97 === 0)
+
+    /** Linear parts: down to nothing. */
+    const splits = (frame: Uint8Array): number[] => [0, 1, 13, ...lengths(frame)]
+
+    if (!THOROUGH.has(name)) return
+
+    test('program and model agree on a frame truncated at any byte', async () => {
+      await compare(
+        cases.flatMap(({ name, frame }) =>
+          lengths(frame).map((length) => ({ name, frame: frame.subarray(0, length) })),
+        ),
+      )
+    })
+
+    test('program and model agree on a linear part that ends at any byte', async (context) => {
+      if (!(await plane.canSplit())) context.skip('this kernel cannot choose the linear part of a test packet')
+      await compare(cases.flatMap(({ name, frame }) => splits(frame).map((linear) => ({ name, frame, linear }))))
+    })
+  },
+)
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

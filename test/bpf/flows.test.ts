@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   backendCounterCodec,
+  ERROR_LIMIT,
   FLOW_ESTABLISHED,
   FLOW_SEEN,
   FLOWS_A_LINE,
@@ -397,6 +398,132 @@ describe('health', () => {
     await setHealth({}, { 0: SERVICE_HEALTH.EMPTY })
     expect(await reasons(segment(7002, ACK))).toEqual(['no-backend'])
   })
+})
+
+describe('backups', () => {
+  const spare = (text: string, fields: Partial<Backend> = {}): Backend => backend(text, { backup: true, ...fields })
+  const five = () => web(...THREE, spare('10.0.0.14', { weight: 3 }), spare('10.0.0.15'))
+  const [FOURTH, FIFTH] = [3, 4]
+  const dead = { 0: HEALTH_DOWN, 1: HEALTH_DOWN, 2: HEALTH_DOWN }
+
+  test('take no flow while another backend is healthy, and all flows by their weights when none is', async () => {
+    await load([five()])
+    const syns = Array.from({ length: 400 }, (_, i) => segment(10000 + i, SYN))
+    const before = await ask(...syns)
+    expect(new Set(before)).toEqual(new Set(ALL))
+    await setHealth({ 0: HEALTH_DOWN, 2: HEALTH_DOWN })
+    expect(new Set(await ask(...syns))).toEqual(new Set([1]))
+    await setHealth(dead)
+    const now = await ask(...syns)
+    expect(new Set(now)).toEqual(new Set([FOURTH, FIFTH]))
+    expect(Math.abs(now.filter((slot) => slot === FOURTH).length / now.length - 0.75)).toBeLessThan(0.08)
+    await setHealth({ ...dead, [FOURTH]: HEALTH_DOWN })
+    expect(new Set(await ask(...syns))).toEqual(new Set([FIFTH]))
+    await setHealth({})
+    expect(await ask(...syns)).toEqual(before)
+  })
+
+  test('take new flows at once in the mode of the fallback, though some backends are healthy', async () => {
+    await load([five()])
+    const syns = PORTS.map((port) => segment(port, SYN))
+    await setHealth({}, { 0: SERVICE_HEALTH.FALLBACK_BACKUP })
+    expect(new Set(await ask(...syns))).toEqual(new Set([FOURTH, FIFTH]))
+    await setHealth({ [FOURTH]: HEALTH_DOWN, [FIFTH]: HEALTH_DOWN }, { 0: SERVICE_HEALTH.FALLBACK_BACKUP })
+    expect(await reasons(segment(1, SYN))).toEqual(['no-backend'])
+  })
+
+  test('keep their flows when the others return; new flows go to the others', async () => {
+    await load([five()])
+    await setHealth(dead)
+    const syns = PORTS.map((port) => segment(port, SYN))
+    const acks = PORTS.map((port) => segment(port, ACK))
+    await send(...syns)
+    const kept = await ask(...acks)
+    expect(new Set(kept)).toEqual(new Set([FOURTH, FIFTH]))
+    await setHealth({})
+    expect(await ask(...acks)).toEqual(kept)
+    expect(new Set(await ask(...syns))).toEqual(new Set(ALL))
+  })
+
+  test('a backend that becomes a backup keeps its flows and takes no new ones', async () => {
+    await load([web(...THREE)])
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    const acks = PORTS.map((port) => segment(port, ACK))
+    const before = await ask(...acks)
+    await load([web(backend('10.0.0.11'), spare('10.0.0.12'), backend('10.0.0.13'))])
+    expect(await ask(...acks)).toEqual(before)
+    expect(await ask(...PORTS.map((port) => segment(port + 1, SYN)))).not.toContain(1)
+  })
+})
+
+describe('several ports', () => {
+  const both = (source: string, protocol: 'tcp' | 'udp', destination: number, flags = SYN): Uint8Array => {
+    const port = 20000 + destination
+    const header = protocol === 'tcp' ? tcp({ source: port, destination, flags }) : udp({ source: port, destination })
+    return seal(packet(ethernet(), ipv4({ source, destination: '192.0.2.10' }), header, raw(4)))
+  }
+  const clients = Array.from({ length: 40 }, (_, i) => `198.51.100.${i + 1}`)
+  const site = (...backends: readonly string[]): Service =>
+    service('site', '192.0.2.10 80,443,8000-8099', { backends, protocols: ['tcp', 'udp'], hash: 'source' })
+  const kinds = [
+    ['tcp', 80],
+    ['tcp', 443],
+    ['udp', 443],
+    ['tcp', 8050],
+  ] as const
+
+  test('hash: source sends all ports and protocols of a client to one backend, also after an edit', async () => {
+    await load([site(...THREE)])
+    const asked = await Promise.all(
+      kinds.map(([protocol, port]) => ask(...clients.map((client) => both(client, protocol, port)))),
+    )
+    expect(new Set(asked[0])).toEqual(new Set(ALL))
+    for (const one of asked) expect(one).toEqual(asked[0])
+    await send(...clients.map((client) => both(client, 'tcp', 80)))
+    await load([site(...THREE, '10.0.0.14', '10.0.0.15', '10.0.0.16')])
+    const known = await ask(...clients.map((client) => both(client, 'tcp', 80, ACK)))
+    expect(known).toEqual(asked[0])
+    for (const [protocol, port] of [
+      ['udp', 443],
+      ['tcp', 8050],
+    ] as const)
+      expect(await ask(...clients.map((client) => both(client, protocol, port, ACK)))).toEqual(known)
+  })
+
+  test('counts all of them as one service, and takes no other port', async () => {
+    await load([site(...THREE)])
+    await send(
+      ...kinds.map(([protocol, port]) => both('198.51.100.7', protocol, port)),
+      both('198.51.100.7', 'tcp', 81),
+    )
+    expect(await plane.sums('service_stats', 0, serviceCounterCodec)).toMatchObject({ packets: 4 })
+  })
+})
+
+test.each([
+  ['a reset', () => ({ ...web(), onEmpty: 'reject' as const }), segment(3000, SYN)],
+  ['port unreachable', () => dns({ onEmpty: 'reject' }), datagram(3000)],
+])('answers no packet with %s once a CPU has sent as many errors as it may in a tick', async (_, service, frame) => {
+  await load([service()])
+  await plane.attachTestRuns(SLOT)
+  const verdict = async (): Promise<unknown> => (await plane.run([{ frame }], 'filter'))[0]?.verdict
+  const spent = new Uint8Array(flowBudgetCodec.size)
+  const view = new DataView(spent.buffer)
+  expect(await verdict()).toBe('tx')
+  let found: unknown
+  // If the tick ends meanwhile, the budget is reset and must be spent again.
+  for (let attempt = 1; attempt < 20 && found !== 'drop'; attempt++) {
+    flowBudgetCodec.encode({ tick: BigInt(tick()), flows: 0, errors: ERROR_LIMIT }, view)
+    await plane.setValue('flow_budget', 0, spent)
+    found = await verdict()
+  }
+  await plane.attachTestRuns(0)
+  expect(found).toBe('drop')
+  const counters = await plane.sums('service_stats', 0, serviceCounterCodec)
+  expect(counters).toMatchObject({ packets: 0, flows: 0, too_big: 0 })
+  expect(counters.empty).toBeGreaterThanOrEqual(2)
+  // Nothing is limited in test runs.
+  expect(await verdict()).toBe('tx')
 })
 
 describe('counters', () => {

@@ -29,7 +29,7 @@ test('examples has the expected files', () => {
       'dual-stack-vlan.yaml',
       'two-interfaces.yaml',
       'uplink-bogons.yaml',
-      ...['nat', 'full-nat', 'dsr', 'ipip', 'gue', 'edge', 'checks'].map((name) => `balance-${name}.yaml`),
+      ...['nat', 'full-nat', 'dsr', 'ipip', 'gue', 'edge', 'checks', 'ports'].map((name) => `balance-${name}.yaml`),
     ]),
   )
 })

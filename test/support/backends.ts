@@ -25,6 +25,7 @@ export const check = (more: Partial<TcpCheck> = {}): TcpCheck => ({
 export const backend = (more: Partial<BackendTarget> = {}): BackendTarget => ({
   check: check(),
   active: true,
+  backup: false,
   reachable: true,
   leaving: false,
   ...more,

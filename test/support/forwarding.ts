@@ -120,6 +120,7 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
   if (verdict === 'pass' || verdict === 'drop' || !balanced) return frame
   const linear = reachOf(frame, split)
   if (reason === 'echo') return answered(frame)
+  if (reason === 'rejected') return rejected(frame, linear)
   const { service, backend } = balanced as { service: Service; backend: Backend }
   const place = networkPlace(frame)
   const { overhead, sent, steered } = EXPECTED[service.forwarding]
@@ -327,32 +328,66 @@ export function answered(frame: Uint8Array): Uint8Array {
 }
 
 /** "Fragmentation needed" or "packet too big" about a packet, to its sender. */
-export function tooBig(frame: Uint8Array, mtu: number, linear = frame.length): Uint8Array {
+export const tooBig = (frame: Uint8Array, mtu: number, linear = frame.length): Uint8Array =>
+  networkPlace(frame).family === 4
+    ? errorAbout(frame, [3, 4], mtu, linear)
+    : errorAbout(frame, [2, 0], Math.max(mtu, 1280), linear)
+
+/** The answer to a packet that no backend takes: a reset, or "port unreachable". */
+function rejected(frame: Uint8Array, linear: number): Uint8Array {
   const place = networkPlace(frame)
+  if (place.protocol === UDP) return errorAbout(frame, place.family === 4 ? [3, 3] : [1, 4], 0, linear)
+  const view = viewOf(frame)
+  const [control, end] = [view.getUint8(place.transport + 13), place.end]
+  const tcp = new Uint8Array(20)
+  const out = viewOf(tcp)
+  out.setUint16(0, view.getUint16(place.transport + 2))
+  out.setUint16(2, view.getUint16(place.transport))
+  const hasAck = (control & 0x10) !== 0
+  if (hasAck) out.setUint32(4, view.getUint32(place.transport + 8))
+  else {
+    const data = Math.max(0, end - place.transport - (view.getUint8(place.transport + 12) >>> 4) * 4)
+    const taken = data + ((control >>> 1) & 1) + (control & 1)
+    out.setUint32(8, (view.getUint32(place.transport + 4) + taken) >>> 0)
+  }
+  out.setUint16(12, 0x5000 | (hasAck ? 0x04 : 0x14))
+  return seal(concat(swapped(frame, place.at), ownHeader(frame, place, 6, 20), tcp))
+}
+
+/** The IP header of an answer with `size` bytes behind it, from the packet's destination to its source. */
+function ownHeader(frame: Uint8Array, place: Place, protocol: number, size: number): Uint8Array {
   const { source, destination } = addressesOf(frame, place)
-  // At least the bytes that identify the flow: for a later fragment of IPv6 up to its fragment header, the last one.
-  const least = place.transport + (place.family === 6 && place.isLater ? 0 : 8)
-  const quote = frame.subarray(place.at, place.at + 512 <= linear ? place.at + 512 : least)
-  const icmp = new Uint8Array(8)
-  icmp.set(place.family === 4 ? [3, 4] : [2, 0])
-  viewOf(icmp).setUint32(4, place.family === 4 ? mtu : Math.max(mtu, 1280))
   const header = new Uint8Array(place.family === 4 ? 20 : 40)
   const view = viewOf(header)
   if (place.family === 4) {
     view.setUint8(0, 0x45)
-    view.setUint16(2, 28 + quote.length)
+    view.setUint16(2, 20 + size)
     view.setUint16(6, 0x4000)
     view.setUint8(8, 64)
-    view.setUint8(9, 1)
+    view.setUint8(9, protocol)
     header.set(bytesOf(destination), 12)
     header.set(bytesOf(source), 16)
   } else {
     view.setUint8(0, 0x60)
-    view.setUint16(4, 8 + quote.length)
-    view.setUint8(6, 58)
+    view.setUint16(4, size)
+    view.setUint8(6, protocol)
     view.setUint8(7, 64)
     header.set(bytesOf(destination), 8)
     header.set(bytesOf(source), 24)
   }
+  return header
+}
+
+/** An ICMP error with this type and code about a packet, to its sender. */
+function errorAbout(frame: Uint8Array, kind: readonly [number, number], rest: number, linear: number): Uint8Array {
+  const place = networkPlace(frame)
+  // At least the bytes that identify the flow: for a later fragment of IPv6 up to its fragment header, the last one.
+  const least = place.transport + (place.family === 6 && place.isLater ? 0 : 8)
+  const end = place.at + 512
+  const quote = frame.subarray(place.at, end <= linear && end <= place.end ? end : least)
+  const icmp = new Uint8Array(8)
+  icmp.set(kind)
+  viewOf(icmp).setUint32(4, rest)
+  const header = ownHeader(frame, place, place.family === 4 ? 1 : 58, 8 + quote.length)
   return seal(concat(swapped(frame, place.at), header, icmp, quote), { outermost: true })
 }

@@ -187,12 +187,16 @@ export const tcp = ({
   source = 40000,
   destination = 40001,
   flags = SYN,
-}: Ports & { readonly flags?: number } = {}): Layer => ({
+  sequence = 0,
+  acknowledged = 0,
+}: Ports & { readonly flags?: number; readonly sequence?: number; readonly acknowledged?: number } = {}): Layer => ({
   protocol: 6,
   build: (payload) =>
     header(20, payload, (view) => {
       view.setUint16(0, source)
       view.setUint16(2, destination)
+      view.setUint32(4, sequence)
+      view.setUint32(8, acknowledged)
       view.setUint8(12, 0x50)
       view.setUint8(13, flags)
     }),

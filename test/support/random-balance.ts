@@ -17,8 +17,9 @@ const NUMBERS = { tcp: 6, udp: 17 } as const
 
 /** A port of the service, or one next to it. */
 function portOf(random: Random, { ports }: Service): number {
-  const beside = [ports.first - 1, ports.last + 1].filter((port) => port >= 0 && port <= 0xffff)
-  const own = [ports.first, ports.last, ports.first + random.below(ports.last - ports.first + 1)]
+  const { first, last } = random.pick(ports)
+  const beside = [first - 1, last + 1].filter((port) => port >= 0 && port <= 0xffff)
+  const own = [first, last, first + random.below(last - first + 1)]
   return random.pick(random.chance(0.85) || beside.length === 0 ? own : beside)
 }
 
@@ -26,7 +27,7 @@ function transport(random: Random, service: Service, reversed: boolean): Layer {
   const own = portOf(random, service)
   const other = 1024 + random.below(60000)
   const ports = reversed ? { source: own, destination: other } : { source: other, destination: own }
-  const isTcp = (service.protocol === 'tcp') === random.chance(0.92)
+  const isTcp = (random.pick(service.protocols) === 'tcp') === random.chance(0.92)
   return isTcp ? layers.tcp({ ...ports, flags: random.pick(FLAGS) }) : layers.udp(ports)
 }
 
@@ -110,7 +111,7 @@ export function randomBalancedFrame(random: Random, services: readonly Service[]
     ? {
         offset: random.chance(0.5) ? 0 : 1 + random.below(100),
         more: random.chance(0.7),
-        protocol: NUMBERS[service.protocol],
+        protocol: NUMBERS[random.pick(service.protocols)],
       }
     : undefined
   const isLater = piece !== undefined && piece.offset > 0

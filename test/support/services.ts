@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { FORWARDING_MODES, FORWARDINGS } from '../../src/features/forwarding/forwarding.ts'
 import type { Address } from '../../src/model/address.ts'
 import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
+import type { PortRange, TransportProtocol } from '../../src/model/ports.ts'
 import {
   ANY_PORT,
   type Backend,
@@ -12,6 +13,7 @@ import {
   GUE_PORT,
   type LeavingBackend,
   type NextHop,
+  onlyPort,
   type Service,
   UDP_TIMEOUT,
 } from '../../src/model/service.ts'
@@ -44,6 +46,7 @@ export function backend(text: string, fields: BackendFields = {}): Backend {
     port: port === undefined ? undefined : Number(port),
     weight: 1,
     state: 'active',
+    backup: false,
     nextHop: EGRESS,
     ...fields,
   }
@@ -56,24 +59,30 @@ const byAddress = (a: Backend, b: Backend): number =>
 
 export const OUTER = { v4: { address: address('172.16.0.0'), length: 16 }, v6: address('100::') }
 
-type ServiceFields = Partial<Omit<Service, 'name' | 'vip' | 'ports' | 'backends' | 'snatPool'>> & {
+type ServiceFields = Partial<Omit<Service, 'name' | 'vip' | 'ports' | 'protocols' | 'backends' | 'snatPool'>> & {
+  /** `tcp` if neither this nor `protocols` is given. */
+  readonly protocol?: TransportProtocol
+  readonly protocols?: Service['protocols']
   readonly backends?: readonly (Backend | string)[]
   readonly snatPool?: readonly string[]
 }
 
-/** `192.0.2.10 80`, `192.0.2.10 8000-8099` or `192.0.2.10 any`; by default TCP and NAT. */
+/** `192.0.2.10 80`, `192.0.2.10 80,8000-8099` or `192.0.2.10 any`; by default TCP and NAT. */
 export function service(
   name: string,
   at: string,
-  { backends = [], snatPool = [], ...fields }: ServiceFields = {},
+  { backends = [], snatPool = [], protocol = 'tcp', ...fields }: ServiceFields = {},
 ): Service {
   const [vip, port] = at.split(' ') as [string, string]
-  const [first, last = first] = port.split('-').map(Number)
+  const ranges = port.split(',').map((range) => {
+    const [first, last = first] = range.split('-').map(Number)
+    return { first: first as number, last: last as number }
+  })
   return {
     name,
     vip: address(vip),
-    ports: port === 'any' ? ANY_PORT : { first: first as number, last: last as number },
-    protocol: 'tcp',
+    ports: port === 'any' ? [ANY_PORT] : ranges,
+    protocols: [protocol],
     forwarding: 'nat',
     scheduler: 'maglev',
     hash: 'five_tuple',
@@ -126,19 +135,26 @@ const state = fc.oneof(
   { arbitrary: fc.constant<BackendState>('active'), weight: 4 },
 )
 
+const backup = fc.integer({ min: 0, max: 4 }).map((number) => number === 0)
+
 const drawnBackends = (family: 4 | 6, port: fc.Arbitrary<number | undefined>, most: number): fc.Arbitrary<Backend[]> =>
-  fc.uniqueArray(fc.record({ address: drawnAddress(family, 1), port, weight, state, nextHop }), {
+  fc.uniqueArray(fc.record({ address: drawnAddress(family, 1), port, weight, state, backup, nextHop }), {
     maxLength: most,
     selector: backendKey,
   })
 
-const PORTS = [
-  { first: 80, last: 80 },
-  { first: 443, last: 443 },
-  { first: 8000, last: 8099 },
-  { first: 8010, last: 8020 },
-  ANY_PORT,
-  { first: 1, last: 65535 },
+const one = (port: number): PortRange => ({ first: port, last: port })
+
+const PORTS: readonly Service['ports'][] = [
+  [one(80)],
+  [one(443)],
+  [{ first: 8000, last: 8099 }],
+  [{ first: 8010, last: 8020 }],
+  [ANY_PORT],
+  [{ first: 1, last: 65535 }],
+  [one(80), one(443)],
+  [one(53), { first: 8005, last: 8015 }, one(65535)],
+  Array.from({ length: 16 }, (_, i) => one(1000 + i)),
 ]
 
 /** One service; its number determines its name and its VIP. */
@@ -154,7 +170,7 @@ function drawnService(number: number): fc.Arbitrary<{ readonly service: Service;
     .chain(({ vipFamily, ports, forwarding, otherFamily, isSnat }) => {
       const { crossesFamilies, rewritesPort, keys } = FORWARDING_MODES[forwarding]
       const family = crossesFamilies && otherFamily ? (vipFamily === 4 ? 6 : 4) : vipFamily
-      const mayRewrite = rewritesPort && ports.first === ports.last
+      const mayRewrite = rewritesPort && onlyPort({ ports }) !== undefined
       const port = mayRewrite ? fc.option(fc.constantFrom(8080, 8443), { nil: undefined }) : fc.constant(undefined)
       const pool =
         keys.includes('snat') && isSnat
@@ -167,10 +183,10 @@ function drawnService(number: number): fc.Arbitrary<{ readonly service: Service;
       return fc
         .record({
           vip: drawnAddress(vipFamily, 200 + (number % 3)),
-          protocol: fc.constantFrom<'tcp' | 'udp'>('tcp', 'udp'),
+          protocols: fc.constantFrom<Service['protocols']>(['tcp'], ['udp'], ['tcp', 'udp']),
           scheduler: fc.constantFrom<Service['scheduler']>('maglev', 'random'),
           hash: fc.constantFrom<Service['hash']>('five_tuple', 'source'),
-          onEmpty: fc.constantFrom<Service['onEmpty']>('drop', 'pass'),
+          onEmpty: fc.constantFrom<Service['onEmpty']>('drop', 'pass', 'reject'),
           snatPool: pool.map((addresses) => addresses.sort((a, b) => compareAddresses(a.words, b.words))),
           guePort: fc.constantFrom(GUE_PORT, 9886),
           outerSource: fc.constantFrom(OUTER, {
@@ -184,7 +200,7 @@ function drawnService(number: number): fc.Arbitrary<{ readonly service: Service;
           leavers: fc.nat(2),
         })
         .map(({ all, leavers, hasSorry, ...fields }) => {
-          const sorry = hasSorry ? all[0] : undefined
+          const sorry = hasSorry && all[0] ? { ...all[0], backup: false } : undefined
           const others = sorry ? all.slice(1) : all
           const backends = others.slice(leavers).sort(byAddress)
           const whole: Service = { name: `service-${number}`, ports, forwarding, sorry, backends, ...fields }

@@ -2,7 +2,7 @@
 
 import { FORWARDING_MODES, forwardingLines } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
-import { type Backend, backendKey, compareBackends, type Service } from '../../model/service.ts'
+import { type Backend, backendKey, compareBackends, onlyPort, type Service } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
 import { readUnicast } from '../entries/address.ts'
 import { fieldOf, type Reading, reportAt } from '../text/place.ts'
@@ -24,7 +24,7 @@ export interface ReadBackend {
 const CROSSING = forwardingLines(({ crossesFamilies }) => crossesFamilies)
 
 /** Whether the service has one port, which `nat` can translate to another. */
-const hasOnePort = ({ ports }: Frame): boolean => ports === undefined || ports.first === ports.last
+const hasOnePort = ({ ports }: Frame): boolean => ports === undefined || onlyPort({ ports }) !== undefined
 
 function checkFamily(address: Address, placed: Placed, { vip, forwarding }: Frame, reading: Reading): void {
   if (vip === undefined || vip.family === address.family || FORWARDING_MODES[forwarding].crossesFamilies) return
@@ -75,13 +75,15 @@ export function readBackend(
     port: written.port,
     weight: written.weight ?? 1,
     state: written.state ?? 'active',
+    backup: written.backup ?? false,
     nextHop: undefined,
   }
 }
 
 /** Equal for backends that receive the same packets: the address, and the port after translation. */
 function targetKey(backend: Backend, { ports }: Frame): string {
-  return backendKey({ address: backend.address, port: backend.port ?? ports?.first })
+  const port = backend.port ?? (ports && onlyPort({ ports }))
+  return backendKey({ address: backend.address, port })
 }
 
 /** The backends of a service in canonical order. */

@@ -3,15 +3,15 @@
 import type { Address } from '../../model/address.ts'
 import {
   type CheckSchedule,
-  DEFAULT_FALLBACK,
   DEFAULT_MIN_HEALTHY,
+  defaultFallback,
   type HealthCheck,
   type MinHealthy,
   type ServiceHealth,
 } from '../../model/health.ts'
 import type { PortRange } from '../../model/ports.ts'
 import { canonicalPorts } from '../../model/scope.ts'
-import { backendKey, type Service } from '../../model/service.ts'
+import { backendKey, onlyPort, type Service } from '../../model/service.ts'
 import { readDuration, readShare } from '../text/duration.ts'
 import { fieldOf, keyLocation, type Reading, reportAt } from '../text/place.ts'
 import { listed, quote } from '../text/show.ts'
@@ -223,7 +223,7 @@ export function readHealth(
   const own = written.health
   const service: Context = { ...reading, placed: fieldOf(placed, 'health') }
   const pattern = own && readPattern(own, service)
-  const single = ports !== undefined && ports.first === ports.last ? ports.first : undefined
+  const single = ports && onlyPort({ ports })
   const checks = new Map<string, HealthCheck>()
   let reported = ports === undefined
   for (const { backend, placed: at, written: given } of backends) {
@@ -242,5 +242,8 @@ export function readHealth(
     reportIdle(written, placed, reading)
     return undefined
   }
-  return { minHealthy: readMinHealthy(written.min_healthy), fallback: written.fallback ?? DEFAULT_FALLBACK, checks }
+  const fallback =
+    written.fallback ??
+    defaultFallback({ backends: backends.map(({ backend }) => backend), onEmpty: written.on_empty ?? 'drop' })
+  return { minHealthy: readMinHealthy(written.min_healthy), fallback, checks }
 }

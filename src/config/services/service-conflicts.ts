@@ -5,13 +5,16 @@ import type { Location } from '../../diagnostics.ts'
 import type { Address } from '../../model/address.ts'
 import { BACKEND_SLOTS, POOL_SLOTS, SERVICE_SLOTS } from '../../model/limits.ts'
 import { formatCount as count } from '../../model/numbers.ts'
+import { formatPorts, type PortRange } from '../../model/ports.ts'
 import {
   addressTextsOf,
   type Backend,
   backendKey,
   everyBackend,
   isAnyPort,
-  type Service,
+  isInRing,
+  isStandby,
+  type OnEmpty,
   takesFlows,
 } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
@@ -19,6 +22,7 @@ import { type Claim, claimsOf, isAmbiguous } from '../../semantics/replies.ts'
 import { fieldOf, keyLocation, locationOf } from '../text/place.ts'
 import type { Report } from '../text/report.ts'
 import { listed } from '../text/show.ts'
+import type { Placed } from '../text/tree.ts'
 import type { ReadService } from './read-service.ts'
 
 const textOf = ({ family, words }: Address): string => formatAddress(family, words)
@@ -28,37 +32,66 @@ const lineText = ({ file, line }: Location): string => `${file}:${line}`
 
 const nameLocation = ({ placed, reading }: ReadService): Location => keyLocation(reading, placed)
 
-function portsText(service: Service): string {
-  if (isAnyPort(service)) return 'any port'
-  const { first, last } = service.ports
-  return first === last ? `port ${first}` : `ports ${first}-${last}`
+function rangeText(range: PortRange): string {
+  if (isAnyPort({ ports: [range] })) return 'any port'
+  return `${range.first === range.last ? 'port' : 'ports'} ${formatPorts(range)}`
 }
 
+const isSameRange = (left: PortRange, right: PortRange): boolean =>
+  left.first === right.first && left.last === right.last
+
 /** Whether two ranges are equal, or overlap in part: then neither is the more specific one. */
-function isUnclear({ ports: left }: Service, { ports: right }: Service): boolean {
+function isUnclear(left: PortRange, right: PortRange): boolean {
   if (left.first > right.last || right.first > left.last) return false
   const [before, after] = [left.first - right.first, left.last - right.last]
   return (before === 0 && after === 0) || (before > 0 && after > 0) || (before < 0 && after < 0)
 }
 
 function reportOverlaps(read: readonly ReadService[], report: Report): void {
-  const groups = new Map<string, ReadService[]>()
+  const groups = new Map<string, Taken[]>()
   for (const one of read) {
-    const key = `${one.service.protocol} ${textOf(one.service.vip)}`
-    const group = groups.get(key) ?? []
-    groups.set(key, group)
-    const other = group.find(({ service }) => isUnclear(service, one.service))
-    group.push(one)
-    if (other === undefined) continue
-    const { name, protocol, vip } = one.service
-    const subject = `${protocol} ${portsText(one.service)} of ${textOf(vip)}`
-    const message = `services ${other.service.name} (${lineText(nameLocation(other))}) and ${name} both take ${subject}`
-    const hint =
-      one.service.ports.first === other.service.ports.first && one.service.ports.last === other.service.ports.last
-        ? 'change `vip` or `port` of one of them, or move all backends into one service'
-        : `${other.service.name} has ${portsText(other.service)}: a range may lie inside another, but may not overlap it in part`
-    report.error('E041', locationOf(one.reading, fieldOf(one.placed, 'port')), message, hint)
+    for (const taken of takenBy(one)) {
+      const group = groups.get(taken.key) ?? []
+      groups.set(taken.key, group)
+      const other = group.find(({ of, range }) => of !== one && isUnclear(range, taken.range))
+      group.push(taken)
+      if (other === undefined) continue
+      reportOverlap(taken, other, report)
+      break
+    }
   }
+}
+
+/** Ports that a service takes in one protocol. */
+interface Taken {
+  readonly of: ReadService
+  readonly range: PortRange
+  /** Protocol and VIP, as text. */
+  readonly key: string
+}
+
+const takenBy = (of: ReadService): Taken[] =>
+  of.service.protocols.flatMap((protocol) =>
+    of.service.ports.map((range) => ({ of, range, key: `${protocol} ${textOf(of.service.vip)}` })),
+  )
+
+/** Reports the first port that two services both take. */
+function reportOverlap({ of, range, key }: Taken, other: Taken, report: Report): void {
+  const [protocol] = key.split(' ')
+  const { name, vip } = of.service
+  const subject = `${protocol} ${rangeText(range)} of ${textOf(vip)}`
+  const otherName = other.of.service.name
+  const message = `services ${otherName} (${lineText(nameLocation(other.of))}) and ${name} both take ${subject}`
+  const hint = isSameRange(range, other.range)
+    ? 'change `vip` or `port` of one of them, or move all backends into one service'
+    : `${otherName} has ${rangeText(other.range)}: a range may lie inside another, but may not overlap it in part`
+  report.error('E041', locationOf(of.reading, portPlace(of, range)), message, hint)
+}
+
+/** Place of a range in `port`. */
+function portPlace({ placed }: ReadService, range: PortRange): Placed {
+  const port = fieldOf(placed, 'port')
+  return port.items?.find(({ value }) => `${value}` === formatPorts(range)) ?? port
 }
 
 function reportVipBackends(read: readonly ReadService[], report: Report): void {
@@ -163,12 +196,36 @@ function reportLimits(read: readonly ReadService[], report: Report): void {
   }
 }
 
+const FATES: Readonly<Record<OnEmpty, string>> = {
+  drop: 'dropped',
+  pass: 'passed to this host',
+  reject: 'rejected',
+}
+
+/** Reports backups that no check can call into use, and those that are always in use. */
+function warnOfBackups({ service, health, placed, reading }: ReadService, report: Report): void {
+  const { name, backends } = service
+  if (!backends.some(isStandby)) return
+  const at = keyLocation(reading, placed)
+  const regular = backends.filter(isInRing)
+  if (regular.length === 0) {
+    const message = `service ${name}: all backends that take new flows are backups, so the backups take all of them`
+    report.warning('W232', at, message, 'remove `backup: true` from the backends that should serve')
+  } else if (regular.every((backend) => health?.checks.has(backendKey(backend)) !== true)) {
+    const message = `service ${name} has backups, but no other backend has a health check: the backups take new flows only if the others have no next hop`
+    report.warning('W232', at, message, 'add `health`, for example `health: { type: tcp }`, and run `xdp watch`')
+  }
+}
+
 function warnOfEmpty(read: readonly ReadService[], report: Report): void {
   for (const one of read) {
     const { name, backends, onEmpty } = one.service
-    if (backends.some(takesFlows)) continue
+    if (backends.some(takesFlows)) {
+      warnOfBackups(one, report)
+      continue
+    }
     const why = backends.length === 0 ? 'it has no backend' : 'all are drained, disabled or have weight 0'
-    const fate = onEmpty === 'drop' ? 'dropped' : 'passed to this host'
+    const fate = FATES[onEmpty]
     const message = `service ${name} has no backend for new flows (${why}): they are ${fate}`
     report.warning('W005', nameLocation(one), message, 'add a backend, or remove the service')
   }

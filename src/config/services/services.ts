@@ -9,8 +9,7 @@ import {
 } from '../../features/forwarding/forwarding.ts'
 import type { ServicePlaces } from '../../model/desired.ts'
 import type { ServiceHealth } from '../../model/health.ts'
-import type { PortRange } from '../../model/ports.ts'
-import { ANY_PORT, type Backend, backendKey, GUE_PORT, type Service, UDP_TIMEOUT } from '../../model/service.ts'
+import { type Backend, backendKey, GUE_PORT, type Service, UDP_TIMEOUT } from '../../model/service.ts'
 import { readUnicast } from '../entries/address.ts'
 import { readDuration } from '../text/duration.ts'
 import { lineOf, reportTwice } from '../text/part.ts'
@@ -19,8 +18,10 @@ import { nested, type Report } from '../text/report.ts'
 import { quote } from '../text/show.ts'
 import type { Placed } from '../text/tree.ts'
 import { type Frame, readBackend, readBackends } from './backends.ts'
+import { checkBackups } from './backups.ts'
 import { readHealth } from './health.ts'
 import { readOuterSource, readPool } from './pool.ts'
+import { readPorts, readProtocols } from './ports.ts'
 import type { ReadService } from './read-service.ts'
 import { reportConflicts } from './service-conflicts.ts'
 import type { PlacedService } from './service-texts.ts'
@@ -52,7 +53,7 @@ const ofForwarding = (key: ForwardingKey): Condition => ({
 /** Keys that only some services have, with the condition. */
 const CONDITIONS: readonly Condition[] = [
   ...FORWARDING_KEYS.map(ofForwarding),
-  { keys: ['udp_timeout'], words: 'protocol: udp', holds: ({ protocol }) => protocol === 'udp' },
+  { keys: ['udp_timeout'], words: 'protocol: udp', holds: ({ protocol }) => readProtocols(protocol).includes('udp') },
   { keys: ['sorry'], words: 'fallback: sorry', holds: ({ fallback }) => fallback === 'sorry' },
 ]
 
@@ -65,19 +66,6 @@ function reportIdleKeys(written: WrittenService, placed: Placed, reading: Readin
       reading.report.error('E049', keyLocation(reading, fieldOf(placed, key)), message, 'remove it')
     }
   }
-}
-
-/** The ports of a service; undefined after an error. */
-function readPorts(port: number | string, placed: Placed, reading: Reading): PortRange | undefined {
-  if (typeof port === 'number') return { first: port, last: port }
-  if (port === 'any') return ANY_PORT
-  const [first = 0, last = 0] = port.split('-').map(Number)
-  if (first >= 1 && first <= last && last <= 0xffff) return { first, last }
-  const isReversed = first > last && last >= 1 && first <= 0xffff
-  const message = isReversed ? 'ends before it starts' : 'names a port outside 1 to 65535'
-  const hint = isReversed ? `write "${last}-${first}"` : 'ports go from 1 to 65535'
-  reportAt(reading, placed, 'E028', `the port range ${quote(port)} ${message}`, hint)
-  return undefined
 }
 
 /** A duration in whole seconds. Reports one longer than `longest`. */
@@ -124,13 +112,14 @@ const vipHint = (address: string, port: number): string => `write \`vip: ${addre
 /** One service; undefined after an error. */
 function readService(name: string, placed: Placed, reading: Reading): ReadService | undefined {
   const written = placed.value as WrittenService
-  const { protocol, forwarding } = written
+  const { forwarding } = written
   reportIdleKeys(written, placed, reading)
   const vip = readUnicast(written.vip, fieldOf(placed, 'vip'), 'vip', reading, vipHint)
   const ports = readPorts(written.port, fieldOf(placed, 'port'), reading)
   const frame: Frame = { forwarding, vip, ports }
   const backends = readBackends(written, placed, frame, reading)
   const sorry = readSorry(written, placed, frame, reading)
+  checkBackups(written, placed, backends, reading)
   const health = readHealth(written, placed, ports, backends, reading)
   const snatPool = readPool(written, placed, reading)
   checkSnat(written, placed, reading)
@@ -144,7 +133,7 @@ function readService(name: string, placed: Placed, reading: Reading): ReadServic
     name,
     vip,
     ports,
-    protocol,
+    protocols: readProtocols(written.protocol),
     forwarding,
     scheduler: written.scheduler ?? 'maglev',
     hash: written.hash ?? 'five_tuple',

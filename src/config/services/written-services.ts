@@ -2,7 +2,8 @@
 
 import type { Forwarding } from '../../features/forwarding/forwarding.ts'
 import type { Fallback, HealthCheck, RecordType, ResponseCode } from '../../model/health.ts'
-import type { BackendState, FlowHash, Scheduler } from '../../model/service.ts'
+import type { TransportProtocol } from '../../model/ports.ts'
+import type { BackendState, FlowHash, OnEmpty, Scheduler } from '../../model/service.ts'
 
 /** A percentage: `50%`. */
 type Percentage = string
@@ -45,17 +46,18 @@ export interface WrittenBackend {
   readonly port?: number
   readonly weight?: number
   readonly state?: BackendState
+  readonly backup?: boolean
   readonly health?: false | WrittenHealth
 }
 
 export interface WrittenService {
   readonly vip: string
-  readonly port: number | string
-  readonly protocol: 'tcp' | 'udp'
+  readonly port: number | string | readonly (number | string)[]
+  readonly protocol: TransportProtocol | readonly TransportProtocol[]
   readonly forwarding: Forwarding
   readonly scheduler?: Scheduler
   readonly hash?: FlowHash
-  readonly on_empty?: 'drop' | 'pass'
+  readonly on_empty?: OnEmpty
   readonly snat?: boolean
   readonly snat_pool?: readonly string[]
   readonly gue_port?: number

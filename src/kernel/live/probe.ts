@@ -130,16 +130,15 @@ function arrivalsOf<T extends { readonly name: string }>({ interfaces: named }: 
   return [true, false].flatMap((isNamed) => places.find(({ name }) => named.includes(name) === isNamed) ?? [])
 }
 
-/** Packets to the first port of a service, and to the one after its last port. */
-function packetsTo({ vip, ports: { first, last }, protocol }: Service): Packet[] {
+/** Packets to the first port of each range of a service, and to the one after its last port, by each protocol. */
+function packetsTo({ vip, ports, protocols }: Service): Packet[] {
   const source = ELSEWHERE.find(({ family }) => family === vip.family) as Address
-  const to = (destinationPort: number): Packet => ({
-    source,
-    destination: vip,
-    protocol: PROTOCOL_NUMBERS[protocol],
-    destinationPort,
+  const after = (ports.at(-1)?.last ?? 0) + 1
+  const numbers = [...ports.map(({ first }) => Math.max(1, first)), ...(after <= 0xffff ? [after] : [])]
+  return protocols.flatMap((name) => {
+    const protocol = PROTOCOL_NUMBERS[name]
+    return numbers.map((destinationPort) => ({ source, destination: vip, protocol, destinationPort }))
   })
-  return last < 0xffff ? [to(Math.max(1, first)), to(last + 1)] : [to(Math.max(1, first))]
 }
 
 /** Writes the input of a test run; returns the words of bpftool that name it. */

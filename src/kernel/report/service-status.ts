@@ -23,7 +23,7 @@ interface Standing {
 function standings(service: Service, live: LiveServices): Standing[] {
   const used = service.backends.map((backend): Standing => {
     const deadline = live.deadlines.get(backendSlotKey(service.name, backend))
-    return { backend, role: 'backend', deadline }
+    return { backend, role: backend.backup ? 'backup' : 'backend', deadline }
   })
   const leaving = live.leaving
     .filter((one) => one.service === service.name && one.deadline > live.bootSeconds)

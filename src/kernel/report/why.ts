@@ -11,6 +11,7 @@ import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
 import { shapesOf } from '../../model/link.ts'
 import { nearest } from '../../model/nearest.ts'
+import { UDP } from '../../model/ports.ts'
 import { type Origin, originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
 import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
@@ -46,17 +47,25 @@ function coveringRange({ addresses }: ScopedSet, { family, words }: Address): st
 const formatPrefix = ({ family, start, end }: Prefix): string => formatRange(family, start, end)
 
 /** The part of a judgement that neither a list nor a service decided. */
-const NOTHING = { list: undefined, prefix: undefined, at: undefined, service: undefined, backend: undefined } as const
+const NOTHING = {
+  list: undefined,
+  prefix: undefined,
+  at: undefined,
+  service: undefined,
+  backend: undefined,
+  backup: false,
+} as const
 
 /** The service and its backend, if flows have a fixed one, with the line of the file that names it. */
 function balancedPart(
   { service, backend }: Pick<Balanced, 'service' | 'backend'>,
   desired: Desired | undefined,
-): Pick<Judgement, 'at' | 'service' | 'backend'> {
+): Pick<Judgement, 'at' | 'service' | 'backend' | 'backup'> {
   const known = backend && service?.scheduler !== 'random' ? backendKey(backend) : undefined
   const places = service && desired?.provenance.services.get(service.name)
   const place = known === undefined ? places?.at : places?.backend(known)
-  return { service: service?.name, backend: known, at: place && `${place.file}:${place.line}` }
+  const backup = known !== undefined && backend?.backup === true
+  return { service: service?.name, backend: known, backup, at: place && `${place.file}:${place.line}` }
 }
 
 /** The part of a judgement that holds on one interface, or without one. */
@@ -246,7 +255,7 @@ async function liveOn(
       verdict === verdictOfAction(explanation.verdict) &&
       verdict === model.verdict &&
       reason === model.reason &&
-      (await agreesWithTables(paths, live, balanced, model.balanced)),
+      (await agreesWithTables(paths, live, query, balanced, model.balanced)),
   }
 }
 
@@ -266,13 +275,14 @@ function liveBalanced(live: Observation, { service, backend }: Explanation): Pic
 async function agreesWithTables(
   paths: Paths,
   live: Observation,
+  query: Query,
   { service, backend }: Pick<Balanced, 'service' | 'backend'>,
   model: Balanced | undefined,
 ): Promise<boolean> {
   if (service?.name !== model?.service?.name) return false
   if (service === undefined || backend === undefined) return backend === model?.backend
   if (model?.backend && backendKey(backend) === backendKey(model.backend)) return true
-  if (service.protocol === 'udp') return true
+  if ((query.protocol ?? UDP) === UDP) return true
   const bytes = await readHealth(paths, bytesOfSlots(live.slots))
   return [...bytes.values()].some((byte) => byte !== 0)
 }

@@ -4,7 +4,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { Ranges } from '../../model/address.ts'
 import { type Policy, SETTING_NAMES, settingOf } from '../../model/policy.ts'
-import type { Service } from '../../model/service.ts'
+import { portsText, type Service } from '../../model/service.ts'
 import { type List, scopeKey } from '../../model/state.ts'
 import { formatAddress } from '../../model/text.ts'
 
@@ -45,12 +45,15 @@ export function policyDigest(policy: Policy): bigint {
   return finish(createHash('sha256').update(names.map((name) => `${name} ${policy[name]}\n`).join('')))
 }
 
-type Digested = Pick<Service, 'name' | 'snatPool' | 'drainTimeout'>
+type Digested = Pick<Service, 'name' | 'ports' | 'snatPool' | 'drainTimeout'>
 
 /** Digest of a service: its lines, and the settings that stand outside of them. */
-export function serviceDigest({ name, snatPool, drainTimeout = 0 }: Digested, lines: readonly Uint8Array[]): bigint {
+export function serviceDigest(service: Digested, lines: readonly Uint8Array[]): bigint {
+  const { name, ports, snatPool, drainTimeout = 0 } = service
   const pool = snatPool.map(({ family, words }) => formatAddress(family, words))
-  const hash = createHash('sha256').update(`${name}\n${pool.join(' ')}\n${drainTimeout}\n`)
+  // An earlier version had no lists of ports; a single range is in the service's line.
+  const list = ports.length > 1 ? `${portsText(service)}\n` : ''
+  const hash = createHash('sha256').update(`${name}\n${pool.join(' ')}\n${drainTimeout}\n${list}`)
   for (const line of lines) hash.update(line)
   return finish(hash)
 }

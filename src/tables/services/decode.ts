@@ -11,7 +11,6 @@ import {
   poolCodec,
   poolListCodec,
   type Service as ServiceLine,
-  type ServiceRecord,
   serviceCodec,
   serviceRecordCodec,
 } from '../../abi/generated.ts'
@@ -28,6 +27,8 @@ import { formatAddress } from '../../model/text.ts'
 import { serviceDigest } from '../lines/digest.ts'
 import { corrupt, LINE_WORDS, viewOf } from '../lines/lines.ts'
 import type { ServiceFacts } from './backends.ts'
+import { portsIn } from './port-lists.ts'
+import { usedLines } from './rings.ts'
 import { addressOf, type BackendRole, backendOf, serviceOf } from './service-lines.ts'
 import { compileServices, digestLines, type ServiceSections, slotsByService } from './services.ts'
 
@@ -119,13 +120,16 @@ function readServices({ pool_lines }: Balance, raw: RecordLines): Recorded {
   const services = new Map<string, Service>()
   const digests = new Map<string, bigint>()
   const slots = new Map<string, number>()
+  let portList = linesIn(raw.services)
   for (let slot = 0; slot < linesIn(raw.services); slot++) {
     const line = serviceCodec.decode(lines, slot * LINE_SIZE)
     if (line.forwarding === 0) continue
     const record = serviceRecordCodec.decode(records, slot * LINE_SIZE)
     const { name } = record
     if (services.has(name)) throw corrupt(`service ${name} occurs twice`)
-    services.set(name, withBackends(line, record, poolOf(line, pools, pool_lines), groups.get(slot) ?? []))
+    const ports = line.ranges === 0 ? undefined : portsIn(records, portList++, line.ranges)
+    const service = serviceOf(line, record, ports)
+    services.set(name, withBackends(service, poolOf(line, pools, pool_lines), groups.get(slot) ?? []))
     digests.set(name, record.digest)
     slots.set(name, slot)
     groups.delete(slot)
@@ -144,9 +148,9 @@ function readServices({ pool_lines }: Balance, raw: RecordLines): Recorded {
   }
 }
 
-function withBackends(line: ServiceLine, record: ServiceRecord, snatPool: Address[], own: readonly Found[]): Service {
+function withBackends(service: ReturnType<typeof serviceOf>, snatPool: Address[], own: readonly Found[]): Service {
   return {
-    ...serviceOf(line, record),
+    ...service,
     snatPool,
     sorry: own.find(({ role }) => role.sorry)?.backend,
     backends: own
@@ -189,8 +193,8 @@ const endpointsMatch = (balance: Balance, raw: RawServices, { endpoints }: Servi
 function ringMatches(slot: number, raw: RawServices, compiled: ServiceSections): boolean {
   const line = (words: Uint32Array): Uint32Array => words.subarray(slot * LINE_WORDS, (slot + 1) * LINE_WORDS)
   if (!isSame(line(raw.services), line(compiled.services))) return false
-  const { ring, ring_size, takers } = serviceCodec.decode(viewOf(compiled.services), slot * LINE_SIZE)
-  const words = Math.ceil((ring_size + takers) / (LINE_WORDS * 2)) * LINE_WORDS
+  const { ring, ring_size: size, takers, backups } = serviceCodec.decode(viewOf(compiled.services), slot * LINE_SIZE)
+  const words = usedLines({ size, takers, backups }) * LINE_WORDS
   const from = ring * LINE_WORDS
   return isSame(raw.rings.subarray(from, from + words), compiled.rings.linesOf(slot).subarray(0, words))
 }

@@ -22,22 +22,25 @@ interface Place {
   readonly first: number
   readonly size: number
   readonly takers: number
+  readonly backups: number
 }
 
 /** By service slot, for services with a ring. */
 function placesOf({ services }: Lines): Map<number, Place> {
   const view = viewOf(services)
   const places = new Map<number, Place>()
-  const { ring, ring_size, takers } = serviceCodec.offsets
+  const { ring, ring_size, takers, backups } = serviceCodec.offsets
   for (let slot = 0; slot < services.length / LINE_WORDS; slot++) {
     const at = slot * LINE_SIZE
     const [first = 0, size = 0] = [ring, ring_size].map((offset) => view.getUint32(at + offset, LITTLE_ENDIAN))
-    if (size > 0) places.set(slot, { first, size, takers: view.getUint16(at + takers, LITTLE_ENDIAN) })
+    const counts = [takers, backups].map((offset) => view.getUint16(at + offset, LITTLE_ENDIAN))
+    const place = { first, size, takers: counts[0] as number, backups: counts[1] as number }
+    if (usedLines(place) > 0) places.set(slot, place)
   }
   return places
 }
 
-/** The backend in a slot, if it is in the ring of its service. */
+/** The backend in a slot, if it is in the ring of its service or in its table of backups. */
 function takerIn(
   { backends }: Lines,
   slot: number,
@@ -59,6 +62,7 @@ function servicesWithOthers(now: Lines, old: Lines): Set<number> {
     const isSame =
       one?.service === other?.service &&
       one?.backend.weight === other?.backend.weight &&
+      one?.backend.backup === other?.backend.backup &&
       (!one || !other || compareBackends(one.backend, other.backend) === 0)
     if (isSame) continue
     if (one) changed.add(one.service)
@@ -94,7 +98,7 @@ function ringsOf(lines: Lines, services: ReadonlySet<number>): Map<number, Uint3
 }
 
 const isSamePlace = (a: Place, b: Place | undefined): boolean =>
-  a.first === b?.first && a.size === b.size && a.takers === b.takers
+  a.first === b?.first && a.size === b.size && a.takers === b.takers && a.backups === b.backups
 
 /**
  * Finds the rings unchanged since the previous image, whose lines are known to be as written. undefined: nothing is

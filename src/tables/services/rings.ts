@@ -1,7 +1,9 @@
-// Rings in an image: a backend slot for each slot of the service's table, followed by every backend once.
+// Rings in an image: a backend slot for each slot of the service's table, followed by every backend once. A service with
+// backups has a second table of the same form for them, from the next line on.
 
-import { type Backend, takesFlows } from '../../model/service.ts'
-import { RING_SIZE, ringOf, ringSize } from '../../semantics/maglev.ts'
+import { BACKUP_RING_SIZE } from '../../abi/generated.ts'
+import { type Backend, isInRing, isStandby } from '../../model/service.ts'
+import { backupRingOf, RING_SIZE, type Ring, ringOf, ringSize } from '../../semantics/maglev.ts'
 import { type LineDigest, LineDigester } from '../lines/line-digest.ts'
 import { type Extent, halves, LINE_WORDS, makeLines } from '../lines/lines.ts'
 
@@ -18,14 +20,19 @@ export interface ServiceRing {
   /** Number of backends in the ring. */
   readonly takers: number
   readonly size: number
+  /** Number of backends in the table of backups. */
+  readonly backups: number
   /** Number of its lines. */
   readonly lines: number
 }
 
+/** The facts that determine the number of its lines. */
+type Sizes = Pick<ServiceRing, 'size' | 'takers' | 'backups'>
+
 export function measureRing(backends: readonly Backend[], slots: Uint16Array): ServiceRing {
-  const takers = backends.filter(takesFlows).length
-  const size = takers === 0 ? 0 : ringSize(takers)
-  return { backends, slots, takers, size, lines: Math.max(LINES, Math.ceil((size + takers) / SLOTS)) }
+  const takers = backends.filter(isInRing).length
+  const sizes = { takers, size: takers === 0 ? 0 : ringSize(takers), backups: backends.filter(isStandby).length }
+  return { backends, slots, ...sizes, lines: Math.max(LINES, usedLines(sizes)) }
 }
 
 /**
@@ -48,20 +55,33 @@ export function placeRings(rings: ReadonlyMap<number, ServiceRing>): {
   return { first, lines }
 }
 
-/** Writes a ring to its lines. */
-function writeRing(words: Uint32Array, { backends, slots, size }: ServiceRing): void {
-  const target = halves(words)
-  const ring = ringOf(backends)
-  for (let slot = 0; slot < size; slot++) target[slot] = slots[ring[slot] as number] as number
-  let at = size
+/** Writes a table and the list of its backends to `target` from a slot on. */
+function writeTable(
+  target: Uint16Array,
+  from: number,
+  { backends, slots }: ServiceRing,
+  table: Ring,
+  isIn: (backend: Backend) => boolean,
+): void {
+  for (let slot = 0; slot < table.length; slot++) target[from + slot] = slots[table[slot] as number] as number
+  let at = from + table.length
   for (const [index, backend] of backends.entries()) {
-    if (takesFlows(backend)) target[at++] = slots[index] as number
+    if (isIn(backend)) target[at++] = slots[index] as number
   }
 }
 
+/** Writes a ring to its lines. */
+function writeRing(words: Uint32Array, ring: ServiceRing): void {
+  const target = halves(words)
+  writeTable(target, 0, ring, ringOf(ring.backends), isInRing)
+  if (ring.backups > 0) writeTable(target, ringLines(ring) * SLOTS, ring, backupRingOf(ring.backends), isStandby)
+}
+
+const ringLines = ({ size, takers }: Sizes): number => Math.ceil((size + takers) / SLOTS)
+
 /** Number of lines of a ring that are not zero. */
-export const usedLines = ({ size, takers }: Pick<ServiceRing, 'size' | 'takers'>): number =>
-  Math.ceil((size + takers) / SLOTS)
+export const usedLines = (sizes: Sizes): number =>
+  ringLines(sizes) + (sizes.backups === 0 ? 0 : Math.ceil((BACKUP_RING_SIZE + sizes.backups) / SLOTS))
 
 /** Builds those lines. */
 export function ringWords(ring: ServiceRing): Uint32Array {
@@ -84,7 +104,7 @@ export class RingSection {
   /** `rings` and their first lines, by service slot. */
   constructor(rings: ReadonlyMap<number, ServiceRing>, first: ReadonlyMap<number, number>, lines: number) {
     const placed = [...rings]
-      .filter(([, { size }]) => size > 0)
+      .filter(([, ring]) => usedLines(ring) > 0)
       .map(([slot, ring]) => ({ ring, first: first.get(slot) as number, lines: usedLines(ring) }))
       .sort((a, b) => a.first - b.first)
     this.lines = lines

@@ -8,11 +8,13 @@ import {
   LINE_SIZE,
   NO_SLOT,
   SERVICE_FLAG,
+  SERVICE_OPTION,
   type Service as ServiceLine,
   type ServiceRecord,
 } from '../../abi/generated.ts'
 import type { Forwarding } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
+import type { PortRange } from '../../model/ports.ts'
 import { type Backend, type BackendState, isAnyPort, type NextHop, type Service } from '../../model/service.ts'
 import { corrupt } from '../lines/lines.ts'
 
@@ -65,20 +67,24 @@ export interface Places {
   readonly ring: number
   readonly ringSize: number
   readonly takers: number
+  readonly backups: number
   readonly poolList: number
   /** undefined: no sorry backend. */
   readonly sorry: number | undefined
 }
 
-export function serviceLine(service: Service, { ring, ringSize, takers, poolList, sorry }: Places): ServiceLine {
-  const { vip, ports, protocol, forwarding, scheduler, hash, onEmpty, snatPool, outerSource } = service
+export function serviceLine(
+  service: Service,
+  { ring, ringSize, takers, backups, poolList, sorry }: Places,
+): ServiceLine {
+  const { vip, ports, protocols, forwarding, scheduler, hash, onEmpty, snatPool, outerSource } = service
   const flags =
     (hash === 'source' ? SERVICE_FLAG.SOURCE_HASH : 0) |
     (scheduler === 'random' ? SERVICE_FLAG.RANDOM : 0) |
     (onEmpty === 'pass' ? SERVICE_FLAG.EMPTY_PASS : 0) |
     (snatPool.length > 0 ? SERVICE_FLAG.SNAT : 0) |
     (isAnyPort(service) ? SERVICE_FLAG.ANY_PORT : 0) |
-    (protocol === 'udp' ? SERVICE_FLAG.UDP : 0) |
+    (protocols[0] === 'udp' ? SERVICE_FLAG.UDP : 0) |
     (sorry !== undefined ? SERVICE_FLAG.SORRY : 0) |
     (service.drainTimeout !== undefined ? SERVICE_FLAG.DRAIN_TIMEOUT : 0)
   return {
@@ -86,8 +92,8 @@ export function serviceLine(service: Service, { ring, ringSize, takers, poolList
     ring,
     ring_size: ringSize,
     takers,
-    first_port: ports.first,
-    last_port: ports.last,
+    first_port: ports[0]?.first ?? 0,
+    last_port: ports.at(-1)?.last ?? 0,
     forwarding: NUMBERS[forwarding.toUpperCase() as Uppercase<Forwarding>],
     flags,
     sorry: sorry ?? NO_SLOT,
@@ -98,12 +104,27 @@ export function serviceLine(service: Service, { ring, ringSize, takers, poolList
     outer4_length: outerSource.v4.length,
     outer4: addressBytes(outerSource.v4.address).subarray(12),
     outer6: addressBytes(outerSource.v6).subarray(0, 8),
+    options: (onEmpty === 'reject' ? SERVICE_OPTION.REJECT : 0) | (protocols.length > 1 ? SERVICE_OPTION.BOTH : 0),
+    backups,
+    ranges: rangesOf(service),
   }
 }
 
-/** The service of its lines, without data in other lines: backends and the addresses of the source pool. */
-export function serviceOf(line: ServiceLine, record: ServiceRecord): Omit<Service, 'backends' | 'sorry' | 'snatPool'> {
+/** Number of ranges in a service's list of ports; 0: its line has its only one. */
+export const rangesOf = ({ ports }: Pick<Service, 'ports'>): number => (ports.length > 1 ? ports.length : 0)
+
+/**
+ * The service of its lines, without data in other lines: backends and the addresses of the source pool.
+ *
+ * @param ports its ranges, if it has several
+ */
+export function serviceOf(
+  line: ServiceLine,
+  record: ServiceRecord,
+  ports: readonly PortRange[] = [{ first: line.first_port, last: line.last_port }],
+): Omit<Service, 'backends' | 'sorry' | 'snatPool'> {
   const has = (flag: keyof typeof SERVICE_FLAG): boolean => (line.flags & SERVICE_FLAG[flag]) !== 0
+  const may = (option: keyof typeof SERVICE_OPTION): boolean => (line.options & SERVICE_OPTION[option]) !== 0
   const forwarding = FORWARDINGS[line.forwarding]
   if (!forwarding || record.name === '') throw corrupt('a service')
   const outer6 = new Uint8Array(16)
@@ -111,12 +132,12 @@ export function serviceOf(line: ServiceLine, record: ServiceRecord): Omit<Servic
   return {
     name: record.name,
     vip: addressOf(line.vip),
-    ports: { first: line.first_port, last: line.last_port },
-    protocol: has('UDP') ? 'udp' : 'tcp',
+    ports,
+    protocols: may('BOTH') ? ['tcp', 'udp'] : [has('UDP') ? 'udp' : 'tcp'],
     forwarding,
     scheduler: has('RANDOM') ? 'random' : 'maglev',
     hash: has('SOURCE_HASH') ? 'source' : 'five_tuple',
-    onEmpty: has('EMPTY_PASS') ? 'pass' : 'drop',
+    onEmpty: may('REJECT') ? 'reject' : has('EMPTY_PASS') ? 'pass' : 'drop',
     guePort: line.gue_port,
     outerSource: {
       v4: { address: { family: 4, words: wordsOf(line.outer4, 1) }, length: line.outer4_length },
@@ -151,7 +172,7 @@ const STATE_FLAGS: Readonly<Record<BackendState, number>> = {
 const NOWHERE: NextHop = { interface: '', ifindex: 0, mac: '0'.repeat(12), sourceMac: '0'.repeat(12), vlan: 0, mtu: 0 }
 
 export function backendLine(backend: Backend, { service, leaving, sorry, deadline }: BackendRole): BackendLine {
-  const { address, port, weight, state, nextHop = NOWHERE } = backend
+  const { address, port, weight, state, backup, nextHop = NOWHERE } = backend
   return {
     address: addressBytes(address),
     mac: Buffer.from(nextHop.mac, 'hex'),
@@ -168,6 +189,7 @@ export function backendLine(backend: Backend, { service, leaving, sorry, deadlin
       (address.family === 6 ? BACKEND_FLAG.IPV6 : 0) |
       (leaving ? BACKEND_FLAG.LEAVING : 0) |
       (sorry ? BACKEND_FLAG.SORRY : 0) |
+      (backup ? BACKEND_FLAG.BACKUP : 0) |
       STATE_FLAGS[state],
     interface: nextHop.interface,
   }
@@ -189,6 +211,7 @@ export function backendOf(view: DataView, slot: number): { backend: Backend; rol
       port: line.port === 0 ? undefined : line.port,
       weight: line.weight,
       state: has('DISABLED') ? 'disabled' : has('DRAIN') ? 'drain' : 'active',
+      backup: has('BACKUP'),
       nextHop: ifindex === 0 ? undefined : nextHop,
     },
     role: { service: line.service, leaving: has('LEAVING'), sorry: has('SORRY'), deadline: line.deadline },

@@ -14,7 +14,7 @@ import {
 import { fail } from '../../diagnostics.ts'
 import { isPlainNat } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
-import { TCP, UDP } from '../../model/ports.ts'
+import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { backendSlotKey, isAnyPort, type Service } from '../../model/service.ts'
 import { compareAddresses, formatAddress } from '../../model/text.ts'
 import { serviceDigest } from '../lines/digest.ts'
@@ -28,8 +28,9 @@ import {
   type ServiceFacts,
   slotOf,
 } from './backends.ts'
-import { type Endpoint, type EndpointSections, encodeEndpoints } from './endpoints.ts'
-import { measureRing, placeRings, RingSection, type ServiceRing } from './rings.ts'
+import { type Endpoint, type EndpointSections, encodeEndpoints, type Interval } from './endpoints.ts'
+import { encodePortLists } from './port-lists.ts'
+import { measureRing, placeRings, RingSection, type ServiceRing, usedLines } from './rings.ts'
 import { addressBytes, type BackendRole, fourWords, serviceLine } from './service-lines.ts'
 
 /** Sections as whole lines. */
@@ -49,14 +50,18 @@ export interface ServiceSections {
 
 const linesOf = (slots: Iterable<number>): number => Math.max(-1, ...slots) + 1
 
-const protocolOf = ({ protocol }: Service): number => (protocol === 'udp' ? UDP : TCP)
-
 /** Whether later fragments, which carry no ports, can follow the first one. */
 const takesFragments = (service: Service): boolean =>
   isAnyPort(service) && service.hash === 'source' && service.snatPool.length === 0
 
 /** Precedence if several backends claim the same ports of an address: the lowest number, then the lowest slot. */
 const claim = ({ backend, role }: Placed): number => (backend.state === 'disabled' ? 2 : role.leaving ? 1 : 0)
+
+/** The intervals of ports that lead to a slot, in each protocol of the service. */
+const intervalsOf = ({ protocols }: Service, ports: Service['ports'], slot: number): Interval[] =>
+  protocols.flatMap((protocol) =>
+    ports.map((range) => ({ protocol: PROTOCOL_NUMBERS[protocol], ...range, value: slot + 1 })),
+  )
 
 function collectEndpoints(
   services: readonly (readonly [number, Service])[],
@@ -75,17 +80,19 @@ function collectEndpoints(
   }
   for (const [slot, service] of services) {
     const endpoint = at(service.vip)
-    endpoint.destinations.push({ protocol: protocolOf(service), ...service.ports, value: slot + 1 })
-    const which = service.protocol === 'udp' ? 'fragmentsUdp' : 'fragmentsTcp'
-    const isTaken = endpoint[which] !== 0 && endpoint[which] !== FRAGMENTS_DROP
-    if (!isTaken) endpoint[which] = takesFragments(service) ? slot + 1 : FRAGMENTS_DROP
+    endpoint.destinations.push(...intervalsOf(service, service.ports, slot))
+    for (const protocol of service.protocols) {
+      const which = protocol === 'udp' ? 'fragmentsUdp' : 'fragmentsTcp'
+      const isTaken = endpoint[which] !== 0 && endpoint[which] !== FRAGMENTS_DROP
+      if (!isTaken) endpoint[which] = takesFragments(service) ? slot + 1 : FRAGMENTS_DROP
+    }
   }
   const replying = placed
     .filter(({ service }) => isPlainNat(service))
     .sort((a, b) => claim(a) - claim(b) || a.slot - b.slot)
   for (const { slot, service, backend } of replying) {
-    const ports = backend.port === undefined ? service.ports : { first: backend.port, last: backend.port }
-    at(backend.address).sources.push({ protocol: protocolOf(service), ...ports, value: slot + 1 })
+    const ports = backend.port === undefined ? service.ports : [{ first: backend.port, last: backend.port }]
+    at(backend.address).sources.push(...intervalsOf(service, ports, slot))
   }
   for (const [slot, address] of pools) at(address).pool = slot + 1
   if (endpoints.size >= BACKEND_SLOTS) {
@@ -180,7 +187,9 @@ export function compileServices(
   )
   const { first, lines } = placeRings(rings)
   const serviceWords = makeLines(linesOf(rings.keys()))
-  const recordWords = makeLines(linesOf(rings.keys()))
+  const portLists = encodePortLists(services.map(([, service]) => service))
+  const recordWords = makeLines(linesOf(rings.keys()) + portLists.length / LINE_WORDS)
+  recordWords.set(portLists, serviceWords.length)
   const changed = placed.filter(({ role }) => !kept.has(role.service))
   const backendWords = encodeBackends(changed, kept, before)
   const ownSlots = slotsByService(changed)
@@ -188,9 +197,10 @@ export function compileServices(
     const ring = rings.get(slot) as ServiceRing
     const at = first.get(slot) as number
     const places = {
-      ring: ring.size === 0 ? 0 : at,
+      ring: usedLines(ring) === 0 ? 0 : at,
       ringSize: ring.size,
       takers: ring.takers,
+      backups: ring.backups,
       poolList: encodedPools.lists.get(slot) ?? 0,
       sorry: service.sorry && slotOf(slots.backends, backendSlotKey(service.name, service.sorry)),
     }

@@ -1,8 +1,8 @@
 // Computes a service's overlay from the standings of its backends: shares, slow start, and the fallback when too few
 // are healthy. Pure.
 
-import type { MinHealthy } from '../../model/health.ts'
-import type { ServiceOverlay } from '../../model/overlay.ts'
+import type { Fallback, MinHealthy } from '../../model/health.ts'
+import type { ServiceMode, ServiceOverlay } from '../../model/overlay.ts'
 import { detectionMs, type Standing } from './standing.ts'
 import type { BackendTarget, ServiceTarget } from './targets.ts'
 
@@ -16,7 +16,7 @@ export interface Composition {
   readonly overlay: ServiceOverlay
   /** Backends that stay in use though they are down (`fallback: keep_last`); undefined: enough are healthy. */
   readonly kept: ReadonlySet<string> | undefined
-  /** Number of healthy active backends, and of those that must be. */
+  /** Number of healthy active backends other than backups, and of those that must be. */
   readonly healthy: number
   readonly needed: number
   /** A slow start is under way: shares change with time alone, so compose again soon. */
@@ -34,6 +34,7 @@ const neededOf = ({ kind, value }: MinHealthy, active: number): number =>
 
 const isUp = ({ standing }: Member): boolean => standing.up
 const takes = ({ target }: Member): boolean => target.active && target.reachable
+const tableOf = ({ target }: Member): 'ring' | 'backups' => (target.backup ? 'backups' : 'ring')
 
 /** The share of a backend that is up during its slow start, FIRST_SHARE to 1. */
 function ramp({ target, standing }: Member, now: number): number {
@@ -43,37 +44,54 @@ function ramp({ target, standing }: Member, now: number): number {
 }
 
 /**
- * Shares while enough are healthy, relative to the largest, which is always 1. Otherwise a service whose only healthy
- * backend is in slow start would lose flows.
+ * Shares while enough are healthy, relative to the largest in the same table, which is always 1. Otherwise a service
+ * whose only healthy backend is in slow start would lose flows.
  */
 function shareOut(
   members: ReadonlyMap<string, Member>,
   now: number,
 ): { shares: Map<string, number>; ramping: boolean } {
   const shares = new Map<string, number>()
-  let largest = 0
+  const largest = { ring: 0, backups: 0 }
   let ramping = false
   for (const [key, one] of members) {
     const share = isUp(one) ? ramp(one, now) : 0
     shares.set(key, share)
     if (share === 0 || !takes(one)) continue
-    largest = Math.max(largest, share)
+    const table = tableOf(one)
+    largest[table] = Math.max(largest[table], share)
     ramping ||= share < 1
   }
   if (!ramping) return { shares, ramping }
-  for (const [key, share] of shares) shares.set(key, Math.round(Math.min(1, share / largest) * STEPS) / STEPS)
+  for (const [key, share] of shares) {
+    const most = largest[tableOf(members.get(key) as Member)]
+    shares.set(key, most === 0 ? share : Math.round(Math.min(1, share / most) * STEPS) / STEPS)
+  }
   return { shares, ramping }
 }
 
-/** Counts the active backends and the healthy ones among them. */
-function tally(members: ReadonlyMap<string, Member>): { active: number; healthy: number } {
-  let active = 0
-  let healthy = 0
+/** Counts the active backends and the healthy ones among them, and the healthy backups. */
+function tally(members: ReadonlyMap<string, Member>): { active: number; healthy: number; backups: number } {
+  const counts = { active: 0, healthy: 0, backups: 0 }
   for (const one of members.values()) {
-    if (one.target.active) active++
-    if (takes(one) && isUp(one)) healthy++
+    const isUsable = takes(one) && isUp(one)
+    if (one.target.backup) counts.backups += Number(isUsable)
+    else {
+      counts.active += Number(one.target.active)
+      counts.healthy += Number(isUsable)
+    }
   }
-  return { active, healthy }
+  return counts
+}
+
+/** The mode of a service without `keep_last`. */
+function modeOf(fallback: Fallback, healthy: number, needed: number, backups: number): ServiceMode {
+  if (healthy > 0 && healthy >= needed) return 'well'
+  const hasBackups = fallback === 'backup' || fallback === 'sorry'
+  if (hasBackups && backups > 0) return 'backup'
+  if (healthy < needed && (fallback === 'sorry' || fallback === 'drop')) return fallback
+  // A few healthy backends are better than no backup.
+  return fallback === 'backup' && healthy > 0 ? 'well' : 'empty'
 }
 
 /**
@@ -93,7 +111,7 @@ export function compose(
   kept: ReadonlySet<string> | undefined,
   now: number,
 ): Composition {
-  const { active, healthy } = tally(members)
+  const { active, healthy, backups } = tally(members)
   const needed = neededOf(minHealthy, active)
   const common = { healthy, needed }
   if (healthy < needed && fallback === 'keep_last') {
@@ -103,6 +121,6 @@ export function compose(
     return { ...common, overlay: { mode: isUsed ? 'well' : 'empty', shares }, kept: keep, ramping: false }
   }
   const { shares, ramping } = shareOut(members, now)
-  const mode = healthy < needed && fallback !== 'keep_last' ? fallback : healthy === 0 ? 'empty' : 'well'
+  const mode = modeOf(fallback, healthy, needed, backups)
   return { ...common, overlay: { mode, shares }, kept: undefined, ramping }
 }

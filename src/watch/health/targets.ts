@@ -1,8 +1,8 @@
 // Joins live services with the checks of the file into the targets of the monitor. Pure.
 
 import {
-  DEFAULT_FALLBACK,
   DEFAULT_MIN_HEALTHY,
+  defaultFallback,
   type Fallback,
   type HealthCheck,
   type MinHealthy,
@@ -15,6 +15,8 @@ export interface BackendTarget {
   readonly check: HealthCheck | undefined
   /** Whether the file lets it take new flows: active, with a weight. */
   readonly active: boolean
+  /** Whether it stands in for others: it does not count for `minHealthy`. */
+  readonly backup: boolean
   /** Whether its next hop is known. */
   readonly reachable: boolean
   /** No longer in the file; its last check goes on for as long as it keeps its flows. */
@@ -46,17 +48,19 @@ const checkOf = (backend: Backend, health: ServiceHealth | undefined): HealthChe
 
 export function targetsOf({ services, health, isReachable, leaving }: TargetSource): Targets {
   const targets = new Map<string, ServiceTarget & { readonly backends: Map<string, BackendTarget> }>()
-  for (const { name, backends } of services) {
+  for (const service of services) {
+    const { name, backends } = service
     const checks = health.get(name)
     targets.set(name, {
       minHealthy: checks?.minHealthy ?? DEFAULT_MIN_HEALTHY,
-      fallback: checks?.fallback ?? DEFAULT_FALLBACK,
+      fallback: checks?.fallback ?? defaultFallback(service),
       backends: new Map(
         backends.map((backend) => [
           backendKey(backend),
           {
             check: checkOf(backend, checks),
             active: takesFlows(backend),
+            backup: backend.backup,
             reachable: isReachable(backend),
             leaving: false,
           },
@@ -68,7 +72,8 @@ export function targetsOf({ services, health, isReachable, leaving }: TargetSour
     const target = targets.get(service)
     const key = backendKey(backend)
     if (!target || target.backends.has(key)) continue
-    target.backends.set(key, { check: undefined, active: false, reachable: isReachable(backend), leaving: true })
+    const reachable = isReachable(backend)
+    target.backends.set(key, { check: undefined, active: false, backup: backend.backup, reachable, leaving: true })
   }
   return targets
 }

@@ -484,3 +484,115 @@ export const NO_BACKEND: BalancedSuite = {
     frame: sealed(ip(4), tcp({ destination: port })),
   })),
 }
+
+/** Packets to services that reject what no backend takes. */
+export const REJECT: readonly BalancedSuite[] = FAMILIES.map((family) => {
+  const many = service('many', `${VIP[family]} 80,443,8000-8099`, { protocols: ['tcp', 'udp'], onEmpty: 'reject' })
+  const all = service('all', `${OTHER[family]} any`, { protocols: ['tcp', 'udp'], hash: 'source', onEmpty: 'reject' })
+  const options = family === 4 ? ipv4({ destination: VIP[4], options: 12 }) : ip(6)
+  const of = (name: string, frame: Uint8Array, reason: ReasonName = 'rejected', owner = 'many') => ({
+    name: `IPv${family} ${name}`,
+    frame,
+    reason,
+    service: owner,
+  })
+  const to = (destination: number, flags?: number): Layer =>
+    tcp({ destination, sequence: 0xfffffff0, acknowledged: 0x12345678, ...(flags === undefined ? {} : { flags }) })
+  const from = (source: string, ...layers: readonly Layer[]): Uint8Array =>
+    sealed(family === 4 ? ipv4({ source, destination: VIP[4] }) : ipv6({ source, destination: VIP[6] }), ...layers)
+  const toGroup = (frame: Uint8Array): Uint8Array => {
+    const copy = frame.slice()
+    copy[0] = 0x33
+    return copy
+  }
+  const none = { 4: ['0.0.0.1', '127.0.0.1', '224.0.0.1', '255.255.255.255'], 6: ['::', '::1', 'ff02::1'] } as const
+  const piece = (at: number, more: boolean, ...layers: readonly Layer[]): Uint8Array =>
+    family === 4
+      ? sealed(ipv4({ destination: OTHER[4], offset: at, more, protocol: 17 }), ...layers)
+      : sealed(ip(6, { to: OTHER[6] }), fragment({ offset: at, more, next: 17 }), ...layers)
+  return {
+    name: `services that reject, IPv${family}`,
+    state: balancing([many, all]),
+    cases: [
+      of('SYN', sealed(ip(family), to(80))),
+      of('SYN to another port', sealed(ip(family), to(443))),
+      of('SYN to a range', sealed(ip(family), to(8099))),
+      of('SYN with data, whose sequence number wraps', sealed(ip(family), to(80), raw(100))),
+      of('ACK', sealed(ip(family), to(80, ACK), raw(7))),
+      of('FIN and ACK', sealed(ip(family), to(80, FIN | ACK))),
+      of('FIN without ACK', sealed(ip(family), to(80, FIN), raw(3))),
+      of('no flag', sealed(ip(family), to(80, 0))),
+      of('behind two tags', sealed(vlan(7, { type: 0x88a8 }), vlan(9), ip(family), to(80))),
+      of('TCP behind options', sealed(options, ...(family === 6 ? [hopByHop(), ah()] : []), to(80, ACK), raw(900))),
+      of('in a padded frame', padded(sealed(ip(family), to(80)), 90)),
+      of('UDP', sealed(ip(family), udp({ destination: 80 }), raw(20))),
+      of('UDP without payload', sealed(ip(family), udp({ destination: 8000 }))),
+      of('UDP without a checksum', unsummed(ip(family), udp({ destination: 80 }), raw(30))),
+      of('long UDP', sealed(ip(family), udp({ destination: 80 }), raw(1200))),
+      of('UDP in a long frame', padded(sealed(ip(family), udp({ destination: 80 }), raw(100)), 900)),
+      of('UDP behind a tag', sealed(vlan(7), ip(family), udp({ destination: 80 }), raw(20))),
+      of('a reset', sealed(ip(family), to(80, RST)), 'no-backend'),
+      of('a reset with ACK', sealed(ip(family), to(80, RST | ACK)), 'no-backend'),
+      of('TCP in a frame to a group', toGroup(sealed(ip(family), to(80))), 'no-backend'),
+      of('UDP in a frame to a group', toGroup(sealed(ip(family), udp({ destination: 80 }))), 'no-backend'),
+      ...none[family].flatMap((source) => [
+        of(`TCP from ${source}`, from(source, to(80)), 'no-backend'),
+        of(`UDP from ${source}`, from(source, udp({ destination: 80 })), 'no-backend'),
+      ]),
+      of(
+        'UDP to any port',
+        sealed(ip(family, { to: OTHER[family] }), udp({ destination: 9 }), raw(8)),
+        'rejected',
+        'all',
+      ),
+      of('a first fragment', piece(0, true, udp({ destination: 80 }), raw(16)), 'no-backend', 'all'),
+      of('a later fragment', piece(3, false, raw(24)), 'no-backend', 'all'),
+    ],
+  }
+})
+
+/** Services with backups. */
+export const BACKUPS: BalancedSuite = {
+  name: 'services with backups',
+  state: balancing([
+    service('used', `${VIP[4]} 80`, {
+      backends: [backend('10.0.0.11'), backend('10.0.0.12', { backup: true, weight: 65535 })],
+    }),
+    service('lost', `${VIP[4]} 81`, {
+      backends: [
+        backend('10.0.0.11', { nextHop: undefined }),
+        backend('10.0.0.12', { backup: true, nextHop: undefined }),
+        backend('10.0.0.13', { backup: true }),
+        backend('10.0.0.14', { backup: true, weight: 0 }),
+      ],
+      sorry: backend('10.0.0.99'),
+    }),
+    service('drained', `${VIP[4]} 82`, {
+      backends: [
+        backend('10.0.0.11', { state: 'drain' }),
+        backend('10.0.0.12', { state: 'disabled' }),
+        backend('10.0.0.13', { backup: true, weight: 3 }),
+        backend('10.0.0.14', { backup: true }),
+      ],
+    }),
+    service('last', `${VIP[4]} 83`, {
+      backends: [backend('10.0.0.11', { nextHop: undefined }), backend('10.0.0.12', { backup: true, state: 'drain' })],
+      sorry: backend('10.0.0.99'),
+    }),
+    service('none', `${VIP[4]} 84`, {
+      backends: [backend('10.0.0.12', { backup: true, nextHop: undefined })],
+      onEmpty: 'reject',
+    }),
+  ]),
+  cases: [
+    ...['used', 'lost', 'drained', 'last'].map((name, i) => [name, 80 + i, 'balanced-away'] as const),
+    ['none', 84, 'rejected'] as const,
+  ].flatMap(([name, port, reason]) =>
+    Array.from({ length: 12 }, (_, i) => ({
+      name: `${name} ${i}`,
+      reason,
+      service: name,
+      frame: sealed(ip(4), tcp({ source: 1024 + i * 977, destination: port })),
+    })),
+  ),
+}

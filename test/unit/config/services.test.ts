@@ -25,8 +25,8 @@ describe('a service', () => {
     expect(web).toEqual({
       name: 'web',
       vip: { family: 4, words: Uint32Array.of(0xc000020a) },
-      ports: { first: 443, last: 443 },
-      protocol: 'tcp',
+      ports: [{ first: 443, last: 443 }],
+      protocols: ['tcp'],
       forwarding: 'nat',
       scheduler: 'maglev',
       hash: 'five_tuple',
@@ -46,6 +46,7 @@ describe('a service', () => {
           port: undefined,
           weight: 1,
           state: 'active',
+          backup: false,
           nextHop: undefined,
         },
       ],
@@ -71,12 +72,56 @@ describe('a service', () => {
   })
 
   test.each([
-    ['port: any', { first: 0, last: 65535 }],
-    ['port: 8000-8099', { first: 8000, last: 8099 }],
-    ['port: 65535', { first: 65535, last: 65535 }],
+    ['port: any', [{ first: 0, last: 65535 }]],
+    ['port: 8000-8099', [{ first: 8000, last: 8099 }]],
+    ['port: 65535', [{ first: 65535, last: 65535 }]],
+    ['port: [443]', [{ first: 443, last: 443 }]],
+    [
+      'port: [8000-8099, 443, 80]',
+      [
+        { first: 80, last: 80 },
+        { first: 443, last: 443 },
+        { first: 8000, last: 8099 },
+      ],
+    ],
   ])('%s', async (port, ports) => {
     const { web } = await load(`${WEB.replace('port: 443', port)}\n    backends: [10.0.0.11]`)
     expect(web.ports).toEqual(ports)
+  })
+
+  test.each([
+    ['udp', ['udp']],
+    ['[tcp]', ['tcp']],
+    ['[udp, tcp]', ['tcp', 'udp']],
+  ])('protocol: %s', async (protocol, expected) => {
+    const { web } = await load(`${WEB.replace('tcp', protocol)}\n    backends: [{ address: 10.0.0.11, port: 5353 }]`)
+    expect(web.protocols).toEqual(expected)
+  })
+
+  test('has backups, and the fallback that leads to them', async () => {
+    const body = `${WEB}\n    health: { type: tcp }\n    backends: [10.0.0.11, { address: 10.0.0.21, backup: true }]`
+    const { web, desired, warnings } = await load(body)
+    expect(warnings).toEqual([])
+    expect(web.backends.map(({ backup }) => backup)).toEqual([false, true])
+    expect(desired.health.get('web')?.fallback).toBe('backup')
+  })
+
+  test.each([
+    ['on_empty: reject', 'on_empty'],
+    ['on_empty: pass', 'keep_last'],
+    ['on_empty: reject\n    fallback: drop', 'drop'],
+  ])('with %s has the fallback %s', async (lines, fallback) => {
+    const { desired } = await load(`${WEB}\n    health: { type: tcp }\n    ${lines}\n    backends: [10.0.0.11]`)
+    expect(desired.health.get('web')?.fallback).toBe(fallback)
+  })
+
+  test.each([
+    ['no other backend has a check', '[10.0.0.11, { address: 10.0.0.21, backup: true }]'],
+    ['there is no other backend', '[{ address: 10.0.0.21, backup: true }]'],
+    ['every other backend is drained', '[{ address: 10.0.0.11, state: drain }, { address: 10.0.0.21, backup: true }]'],
+  ])('warns of backups if %s', async (_, backends) => {
+    const { warnings } = await load(`${WEB}\n    backends: ${backends}`)
+    expect(warnings.map(({ code, at }) => [code, at?.line])).toEqual([['W232', 4]])
   })
 
   test('with full NAT has a sorted pool without duplicates', async () => {

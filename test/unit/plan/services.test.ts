@@ -113,9 +113,36 @@ describe('the impact on flows', () => {
   })
 
   test('a port range that grows keeps flows, one that moves does not', () => {
-    const ports = (first: number, last: number): Service => ({ ...web(), ports: { first, last } })
+    const ports = (first: number, last: number): Service => ({ ...web(), ports: [{ first, last }] })
     expect(change(ports(80, 89), ports(80, 99))?.impact).toBe('hitless')
     expect(change(ports(80, 99), ports(80, 89))?.impact).toBe('traffic-gap')
+  })
+
+  test('ports and protocols that are added keep flows, those that are removed do not', () => {
+    const at = (ports: string, ...protocols: Service['protocols']): Service =>
+      service('web', `192.0.2.10 ${ports}`, { backends: ['10.0.0.11'], protocols })
+    const impact = (before: Service, after: Service) => change(before, after)?.impact
+    expect(impact(at('443', 'tcp'), at('80,443', 'tcp', 'udp'))).toBe('hitless')
+    expect(impact(at('80-82', 'tcp'), at('80,81,82', 'tcp'))).toBe('hitless')
+    expect(impact(at('80-82', 'tcp'), at('80,82', 'tcp'))).toBe('traffic-gap')
+    expect(impact(at('80,443', 'tcp'), at('443', 'tcp'))).toBe('traffic-gap')
+    expect(impact(at('443', 'tcp', 'udp'), at('443', 'udp'))).toBe('traffic-gap')
+  })
+
+  test('a port added beside backends with a port of their own ends flows, as answers would get another port', () => {
+    const at = (ports: string, of: string): Service => service('web', `192.0.2.10 ${ports}`, { backends: [of] })
+    expect(change(at('443', '10.0.0.11 8443'), at('80,443', '10.0.0.11'))?.impact).toBe('traffic-gap')
+  })
+
+  test('backups take no new flows: adding one moves none, and a backend that becomes one loses its share', () => {
+    const of = (...backups: boolean[]): Service =>
+      service('web', '192.0.2.10 80', {
+        backends: backups.map((backup, i) => backend(`10.0.0.${11 + i}`, { backup })),
+      })
+    expect(change(of(false, false), of(false, false, true))).toMatchObject({ impact: 'hitless', balance: { moved: 0 } })
+    const demoted = change(of(false, false), of(false, true))
+    expect(demoted).toMatchObject({ impact: 'new-flows', reason: 'config-changed' })
+    expect((demoted as { balance: { moved: number } }).balance.moved).toBeCloseTo(0.5, 2)
   })
 
   test('equal services need no change; a drifted one is written again', () => {

@@ -2,13 +2,16 @@ import { expect, test } from 'vitest'
 import * as abi from '../../../src/abi/generated.ts'
 import {
   BACKEND_SLOTS,
+  BACKUPS_A_SERVICE,
   INTERFACE_SETS,
   INTERFACE_SLOTS,
   LIST_SLOTS,
   POOL_SLOTS,
+  PORT_RANGES,
   SERVICE_SLOTS,
 } from '../../../src/model/limits.ts'
 import { assignSlots } from '../../../src/plan/slots.ts'
+import { ringSize } from '../../../src/semantics/maglev.ts'
 import { list, live, state } from '../../support/states.ts'
 
 const named = (...names: readonly string[]) => state({ lists: names.map((name) => list('blocklist', name)) })
@@ -32,6 +35,8 @@ test('the limits are those of the data plane', () => {
     abi.POOL_SLOTS,
   ])
   expect(BACKEND_SLOTS).toBe(Math.min(abi.BACKEND_SLOTS, abi.NO_SLOT))
+  expect([PORT_RANGES, BACKUPS_A_SERVICE]).toEqual([abi.PORT_RANGES, abi.BACKUPS_A_SERVICE])
+  expect(ringSize(BACKUPS_A_SERVICE)).toBe(abi.BACKUP_RING_SIZE)
 })
 
 test('names keep their slots; new names, sorted, get the lowest free ones', () => {

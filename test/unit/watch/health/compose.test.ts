@@ -106,6 +106,52 @@ describe('too few healthy', () => {
   })
 })
 
+describe('backups', () => {
+  const spare = (isUp: boolean): Member => member(isUp, undefined, { backup: true })
+  const modes = (members: Readonly<Record<string, Member>>, wanted: Parameters<typeof composed>[1] = {}) => {
+    const { overlay, healthy, needed } = composed(members, { fallback: 'backup', ...wanted })
+    return [overlay.mode, healthy, needed]
+  }
+  const two = { kind: 'count', value: 2 } as const
+
+  test('are used while no other backend is healthy, and do not count as healthy', () => {
+    expect(modes({ a: up, b: down, x: spare(true) })).toEqual(['well', 1, 1])
+    expect(modes({ a: down, b: down, x: spare(true) })).toEqual(['backup', 0, 1])
+    expect(modes({ a: down, x: spare(false) })).toEqual(['empty', 0, 1])
+    expect(modes({ x: spare(true) })).toEqual(['backup', 0, 1])
+  })
+
+  test('are used while fewer are healthy than must be; if no backup is, the others stay in use', () => {
+    expect(modes({ a: up, b: down, x: spare(true) }, { minHealthy: two })).toEqual(['backup', 1, 2])
+    expect(modes({ a: up, b: down, x: spare(false) }, { minHealthy: two })).toEqual(['well', 1, 2])
+    const half = { kind: 'share', value: 0.5 } as const
+    expect(modes({ a: up, b: down, x: spare(true), y: spare(true) }, { minHealthy: half })).toEqual(['well', 1, 1])
+  })
+
+  test('are not used while they are drained, or their next hop is unknown', () => {
+    for (const lack of [{ active: false }, { reachable: false }])
+      expect(modes({ a: down, x: member(true, undefined, { backup: true, ...lack }) })).toEqual(['empty', 0, 1])
+    const drained = member(true, undefined, { active: false })
+    expect(modes({ a: drained, x: spare(true) })).toEqual(['backup', 0, 1])
+  })
+
+  test('come before the sorry backend', () => {
+    expect(modes({ a: down, x: spare(true) }, { fallback: 'sorry' })).toEqual(['backup', 0, 1])
+    expect(modes({ a: down, x: spare(false) }, { fallback: 'sorry' })).toEqual(['sorry', 0, 1])
+  })
+
+  test('have shares apart from those of the others', () => {
+    const ramping = member(true, 1000, { backup: true, check: check({ slowStartMs: 10_000 }) })
+    expect(shares(composed({ a: up, x: ramping }, { fallback: 'backup' }))).toEqual({ a: 1, x: 1 })
+    expect(shares(composed({ a: slow(1000), x: spare(true) }, { fallback: 'backup' }))).toEqual({ a: 1, x: 1 })
+  })
+
+  test('fallback on_empty leaves a service empty', () => {
+    expect(composed({ a: up, b: down }, { fallback: 'on_empty', minHealthy: two }).overlay.mode).toBe('empty')
+    expect(composed({ a: up, b: down }, { fallback: 'on_empty' }).overlay.mode).toBe('well')
+  })
+})
+
 describe('keep_last', () => {
   const keepLast = (members: Readonly<Record<string, Member>>, kept?: ReadonlySet<string>): Composition =>
     composed(members, { fallback: 'keep_last', minHealthy: { kind: 'count', value: 2 }, ...(kept ? { kept } : {}) })

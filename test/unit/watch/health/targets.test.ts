@@ -16,6 +16,7 @@ const member = (text: string, more: Partial<Backend> = {}): Backend => ({
   port: 80,
   weight: 1,
   state: 'active',
+  backup: false,
   nextHop: undefined,
   ...more,
 })
@@ -23,8 +24,8 @@ const member = (text: string, more: Partial<Backend> = {}): Backend => ({
 const web = (...backends: readonly Backend[]): Service => ({
   name: 'web',
   vip: address('192.0.2.10'),
-  ports: { first: 80, last: 80 },
-  protocol: 'tcp',
+  ports: [{ first: 80, last: 80 }],
+  protocols: ['tcp'],
   forwarding: 'nat',
   scheduler: 'maglev',
   hash: 'five_tuple',
