@@ -77,7 +77,8 @@ struct line {
 	X(EXHAUSTED, DROP)		/* no port of the source pool is free */ \
 	X(NOT_IP_DROP, DROP)		/* NOT_IP, policy.unparsed is drop, and no protocol of the link */ \
 	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
-	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */
+	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */ \
+	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -249,6 +250,15 @@ enum interface_flag {
 };
 
 /*
+ * An interface and the devices of this host that are stacked on it: its master, such as a bridge, and VLAN and macvlan
+ * devices, and those above them. In an array that is full, there may be more.
+ */
+struct interface_stack {
+	__u64 mac[10];		/* MAC addresses that frames for this host have, as read by frame_mac; 0 = end; none: any */
+	__u32 above[12];	/* ifindexes of the stacked devices; 0 = end */
+};
+
+/*
  * Metadata in front of the packet of a test run: the interface that it stands for. Packets of the network have no
  * metadata; a test run without any stands for an interface with all roles.
  */
@@ -306,6 +316,7 @@ ABI_SIZE(progress, LINE_SIZE);
 ABI_SIZE(span, LINE_SIZE / 2);
 ABI_SIZE(counter, 16);
 ABI_SIZE(interface_entry, 8);
+ABI_SIZE(interface_stack, 2 * LINE_SIZE);
 ABI_SIZE(attachment, 32);
 ABI_SIZE(test_run, 8);
 ABI_SIZE(explanation, 24);

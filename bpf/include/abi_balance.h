@@ -85,6 +85,10 @@ enum service_flag {
 	SERVICE_DRAIN_TIMEOUT = 128,	/* the file sets drain_timeout; else the default applies */
 };
 
+enum service_option {
+	SERVICE_REPLIES_ANYWHERE = 1,	/* replies_from: anywhere */
+};
+
 /* Line of a service slot. All zero: the slot is free. */
 struct service {
 	__u8 vip[16];
@@ -103,7 +107,8 @@ struct service {
 	__u8 outer4_length;	/* length of the prefix in outer4 */
 	__u8 outer4[4];		/* outer source of encapsulation: a prefix, followed by bits of the flow's hash */
 	__u8 outer6[8];		/* outer source in IPv6: the first 64 bits; the lower half is from the hash */
-	__u8 pad[5];
+	__u8 options;		/* enum service_option */
+	__u8 pad[4];
 };
 
 /* Facts of a service for the control plane only, by service slot. */
@@ -183,6 +188,11 @@ enum service_health {
 #define FLOW_ESTABLISHED 0x8000
 #define FLOW_SEEN 0x7fff
 #define TICK_SHIFT 30
+/*
+ * Seconds after the last packet of an established entry in which a SYN does not replace it. RFC 9293 §3.4.2: TIME-WAIT
+ * lasts two MSL of 2 minutes, and a client does not use its addresses and ports for a new connection before.
+ */
+#define FLOW_TIME_WAIT 240
 
 /* One per CPU: counts its rate-limited actions in this tick. */
 struct flow_budget {

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "arrival.h"
 #include "icmp_way.h"
 #include "parts.h"
 #include "send.h"
@@ -181,6 +182,8 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 
 	if (!number)
 		return NOT_OURS;
+	if (!is_addressed(ctx, flow))
+		return REASON_OTHER_HOST;
 	if (number == FRAGMENTS_DROP)
 		return REASON_FRAGMENT;
 	if (is_cut(flow))
@@ -229,6 +232,8 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 	service = backend ? lookup_service(tables, backend->service) : 0;
 	if (!service || (flow->fragment && !takes_fragments(ctx, service, flow)))
 		return NOT_OURS;
+	if (!is_addressed(ctx, flow) || !arrives_from(ctx, flow, service, backend))
+		return NOT_OURS;
 	flow->service = backend->service;
 	flow->backend = number - 1;
 	reason = reply(ctx, flow, service, backend);
@@ -248,7 +253,7 @@ __noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
 	if (!flow || !tables || read_addresses(ctx, flow))
 		return NOT_OURS;
 	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
-	if (endpoint && endpoint->pool)
+	if (endpoint && endpoint->pool && is_addressed(ctx, flow))
 		reason = unbind(ctx, flow, tables, endpoint->pool - 1);
 	if (reason == NOT_OURS && endpoint && endpoint->destination)
 		reason = serve(ctx, tables, endpoint, flow);
@@ -269,13 +274,15 @@ __noinline __u32 balance_icmp(struct xdp_md *ctx, struct flow *flow)
 	if (!flow || !tables || !scratch || read_addresses(ctx, flow) || is_cut(flow) || flow->fragment)
 		return NOT_OURS;
 	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
+	if (!is_addressed(ctx, flow))
+		return endpoint && endpoint->destination && is_echo_request(flow) ? REASON_OTHER_HOST : NOT_OURS;
 	if (endpoint && endpoint->destination && is_echo_request(flow))
 		return answer_echo(ctx, flow);
 	quoted = &scratch->quoted;
 	if (read_quoted(ctx, flow, quoted))
 		return NOT_OURS;
 	if (endpoint && endpoint->pool)
-		reason = plan_unbind(flow, quoted, tables, endpoint->pool - 1);
+		reason = plan_unbind(ctx, flow, quoted, tables, endpoint->pool - 1);
 	if (reason == NOT_OURS && endpoint && endpoint->destination)
 		reason = steer_error(ctx, tables, flow, quoted, endpoint);
 	if (reason == NOT_OURS && tables->flags & BALANCE_REPLIES)

@@ -65,7 +65,8 @@ struct flow {
 	__u8 tcp_flags;
 	__u8 marks;		/* enum flow_mark */
 	__u8 tos;
-	__u8 pad[3];
+	__u8 pad;
+	__u16 slot;		/* of the receiving interface; 0 = none */
 	__u32 device;		/* ifindex of the receiving interface: see receiving_interface */
 };
 

@@ -68,6 +68,14 @@ struct {
 	__uint(max_entries, INTERFACE_SLOTS);
 } attachments SEC(".maps");
 
+/* The devices stacked on an interface, by interface slot; all zeros while it has no use for them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct interface_stack);
+	__uint(max_entries, INTERFACE_SLOTS);
+} interface_stack SEC(".maps");
+
 /* This CPU's count of rate-limited actions in this tick. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
