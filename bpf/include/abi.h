@@ -166,6 +166,7 @@ enum section {
 	SECTION_POOLS = 19,
 	SECTION_RINGS = 20,
 	SECTION_INTERFACES = 21,
+	SECTION_HASH_KEY = 22,
 	SECTIONS
 };
 
@@ -186,7 +187,8 @@ struct section_entry {
 struct directory {
 	struct section_entry sections[DIRECTORY_SECTIONS];
 	__u32 header_digest[2];	/* of all lines of the header, with zeros here and in committed_at */
-	__u64 pad;
+	__u32 hash_key;		/* line of struct hash_key; 0 = none */
+	__u32 pad;
 };
 
 struct list {
@@ -328,6 +330,8 @@ ABI_SIZE(service_record, LINE_SIZE);
 ABI_SIZE(pool, LINE_SIZE);
 ABI_SIZE(pool_list, LINE_SIZE);
 ABI_SIZE(backend, LINE_SIZE);
+ABI_SIZE(hash_key, LINE_SIZE);
+ABI_SIZE(flow_keys, LINE_SIZE);
 ABI_SIZE(flow_budget, 16);
 ABI_SIZE(service_counter, 96);
 ABI_SIZE(backend_counter, 24);

@@ -195,7 +195,8 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	if (flow->fragment && !takes_fragments(ctx, service, flow))
 		return REASON_FRAGMENT;
 	read_tcp_flags(ctx, flow);
-	flow->hash = hash_flow(flow, service->flags & SERVICE_SOURCE_HASH);
+	if (encapsulates(service))
+		flow->outer = hash_flow(flow, service->flags & SERVICE_SOURCE_HASH);
 	if (service->flags & SERVICE_SNAT) {
 		if (!can_answer(ctx, flow))
 			return REASON_UNSUPPORTED;

@@ -48,7 +48,8 @@ __noinline __u32 find_error_backend(const struct balance *tables, const struct s
 
 	if (!tables || !service || !quoted)
 		return NO_SLOT;
-	bucket = flow_bucket(tables, flow_key(quoted));
+	quoted->place = place_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
+	bucket = flow_bucket(tables, quoted);
 	return bucket ? find_backend(tables, service, quoted, bucket, monotonic_now()) : NO_SLOT;
 }
 
@@ -74,7 +75,6 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 	service = lookup_service(tables, quoted->service);
 	if (!service)
 		return REASON_INTERNAL;
-	quoted->hash = hash_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
 	slot = service->flags & SERVICE_SNAT ? bind_flow(ctx, tables, service, quoted) :
 					       find_error_backend(tables, service, quoted);
 	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
@@ -85,7 +85,7 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 	if (!backend)
 		return REASON_NO_BACKEND;
 	flow->backend = slot;
-	flow->hash = quoted->hash;
+	flow->outer = hash_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
 	if (flow->length + overhead_of(service, backend) > backend->mtu)
 		return REASON_OVERSIZE;
 	if (service->forwarding == FORWARDING_NAT)

@@ -9,6 +9,7 @@
 
 #include "endpoint.h"
 #include "flow.h"
+#include "sip_hash.h"
 
 #define RING_SLOTS_PER_LINE 32
 /* Number of ring slots to try before the list of all backends. */
@@ -172,6 +173,7 @@ static __always_inline __u32 choose(const struct balance *tables, const struct s
 
 	if (mode == SERVICE_FALLBACK_DROP)
 		return NO_SLOT;
+	flow->hash = choice_hash(flow, service->flags & SERVICE_SOURCE_HASH);
 	if (mode == SERVICE_WELL)
 		slot = pick_backend(tables, service, flow);
 	return slot == NO_SLOT ? pick_sorry(tables, service, flow) : slot;
@@ -218,7 +220,7 @@ static __always_inline __u32 recall(const struct balance *tables, const struct s
 	__u32 at, slot;
 	__u64 entry;
 
-	at = find_flow(bucket, flow_tag(flow_key(flow)));
+	at = find_flow(bucket, flow_tag(flow));
 	if (at >= FLOWS_A_LINE)
 		return NO_SLOT;
 	entry = bucket->word[at & (FLOWS_A_LINE - 1)];
@@ -249,10 +251,12 @@ static __always_inline __u32 find_backend(const struct balance *tables, const st
 /* find_backend, and stores the result in the flow table. */
 static __always_inline __u32 assign_backend(const struct balance *tables, const struct service *service, struct flow *flow)
 {
-	struct line *bucket = flow_bucket(tables, flow_key(flow));
 	__u64 now = monotonic_now();
+	struct line *bucket;
 	__u32 slot;
 
+	flow->place = place_flow(flow, service->flags & SERVICE_SOURCE_HASH);
+	bucket = flow_bucket(tables, flow);
 	if (!bucket)
 		return NO_SLOT;
 	slot = find_backend(tables, service, flow, bucket, now);

@@ -153,7 +153,7 @@ __noinline __u32 bind_flow(struct xdp_md *ctx, const struct balance *tables, con
 	search.service = service;
 	search.flow = flow;
 	search.list = (const void *)policy_line(tables->pools + service->pool_list);
-	search.owner = hash_flow(flow, 0) | 1;
+	search.owner = place_flow(flow, 0) | 1;
 	search.now = monotonic_now();
 	if (!search.list)
 		return NO_SLOT;

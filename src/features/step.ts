@@ -66,6 +66,8 @@ interface Kinds {
   /** The directory of a new generation; `isStaged`: it exists, with maps and programs. */
   'make-generation': { readonly path: string; readonly isStaged: boolean }
   'make-map': { readonly pin: string; readonly shape: MapShape }
+  /** Fills the value of a new map with `size` random bytes, which nothing prints. */
+  'fill-random': { readonly map: string; readonly size: number }
   /** Pins a map of the previous generation in the new one too, with its content. */
   'hand-on-map': { readonly from: string; readonly to: string }
   /** Makes the copy of an object that is loaded: without the parts that the policy does not need. */

@@ -3,6 +3,7 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import { plural } from '../model/numbers.ts'
+import { shownPolicy } from '../model/policy.ts'
 import { listPrefixes, type State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'
@@ -48,7 +49,7 @@ export function renderValidateJson({ config, state, feeds }: Desired, warnings: 
     valid: true,
     config,
     interfaces: [...state.interfaces.values()].map(({ interface: name, modes }) => ({ name, modes })).sort(byName),
-    policy: state.policy ?? null,
+    policy: state.policy ? shownPolicy(state.policy) : null,
     lists: [...state.lists.values()]
       .map((list) => ({ name: list.name, kind: list.kind, prefixes: listPrefixes(list) }))
       .sort(byName),

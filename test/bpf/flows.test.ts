@@ -5,6 +5,7 @@ import {
   backendCounterCodec,
   FLOW_ESTABLISHED,
   FLOW_SEEN,
+  FLOW_TIME_WAIT,
   FLOWS_A_LINE,
   flowBudgetCodec,
   HEALTH_BACKEND_LINES,
@@ -161,8 +162,56 @@ describe('a known flow', () => {
     const edited = [...THREE.map((at, i) => backend(at, { weight: i === 0 ? 100 : 1 })), backend('10.0.0.14')]
     await load([web(...edited)])
     expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
-    // The ring decides for a new connection from an old port.
+    // A SYN, which strangers can send too, moves none; and the ring decides for a new connection from an old port.
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).toEqual(before)
+    const known = (await entries()).map(({ word }) => word)
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    expect((await entries()).map(({ word }) => word)).toEqual(known)
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
+    await ageBy(FLOW_TIME_WAIT - 5)
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).toEqual(before)
+    await ageBy(FLOW_TIME_WAIT + 5)
+    const renewed = await ask(...PORTS.map((port) => segment(port, SYN)))
+    expect(renewed).not.toEqual(before)
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(renewed)
+  })
+
+  test('is moved by a SYN while it is not established, and counts as a new one by each', async () => {
+    await load([web(...THREE)])
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    await load([web(...THREE, '10.0.0.14')])
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
     expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toEqual(before)
+    await send(...PORTS.map((port) => segment(port, ACK)), ...PORTS.map((port) => segment(port, SYN)))
+    expect(await plane.sums('service_stats', 0, serviceCounterCodec)).toMatchObject({
+      flows: 2 * PORTS.length,
+      hits: 2 * PORTS.length,
+      misses: PORTS.length,
+    })
+  })
+
+  test.each([
+    ['stays where a backend drains', { state: 'drain' }, true],
+    ['leaves a disabled backend', { state: 'disabled' }, false],
+    ['leaves a backend without a next hop', { nextHop: undefined }, false],
+  ] as const)('with a SYN on an established connection: %s', async (_, fields, stays) => {
+    await load([web(...THREE)])
+    await send(...PORTS.map((port) => segment(port, SYN)), ...PORTS.map((port) => segment(port, ACK)))
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
+    await load([web(backend('10.0.0.11', fields), '10.0.0.12', '10.0.0.13')])
+    const now = await ask(...PORTS.map((port) => segment(port, SYN)))
+    for (const [i, slot] of now.entries()) {
+      if (before[i] !== 0 || stays) expect(slot).toBe(before[i])
+      else expect(others(0)).toContain(slot)
+    }
+  })
+
+  test('leaves a backend that is down with a SYN too', async () => {
+    await load([web(...THREE)])
+    await send(...PORTS.map((port) => segment(port, SYN)), ...PORTS.map((port) => segment(port, ACK)))
+    await setHealth({ 0: HEALTH_DOWN })
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toContain(0)
   })
 
   test('stays on a draining backend until the deadline', async () => {

@@ -2,7 +2,7 @@
 
 import type { Forwarding } from '../../features/forwarding/forwarding.ts'
 import type { Fallback, HealthCheck } from '../../model/health.ts'
-import type { BackendState, FlowHash, Scheduler } from '../../model/service.ts'
+import type { BackendState, FlowHash, RepliesFrom, Scheduler } from '../../model/service.ts'
 
 /** A percentage: `50%`. */
 type Percentage = string
@@ -51,6 +51,7 @@ export interface WrittenService {
   readonly on_empty?: 'drop' | 'pass'
   readonly snat?: boolean
   readonly snat_pool?: readonly string[]
+  readonly replies_from?: RepliesFrom
   readonly gue_port?: number
   readonly outer_source?: { readonly v4?: string; readonly v6?: string }
   readonly udp_timeout?: Duration

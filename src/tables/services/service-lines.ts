@@ -8,6 +8,7 @@ import {
   LINE_SIZE,
   NO_SLOT,
   SERVICE_FLAG,
+  SERVICE_OPTION,
   type Service as ServiceLine,
   type ServiceRecord,
 } from '../../abi/generated.ts'
@@ -98,6 +99,7 @@ export function serviceLine(service: Service, { ring, ringSize, takers, poolList
     outer4_length: outerSource.v4.length,
     outer4: addressBytes(outerSource.v4.address).subarray(12),
     outer6: addressBytes(outerSource.v6).subarray(0, 8),
+    options: service.repliesFrom === 'anywhere' ? SERVICE_OPTION.REPLIES_ANYWHERE : 0,
   }
 }
 
@@ -117,6 +119,7 @@ export function serviceOf(line: ServiceLine, record: ServiceRecord): Omit<Servic
     scheduler: has('RANDOM') ? 'random' : 'maglev',
     hash: has('SOURCE_HASH') ? 'source' : 'five_tuple',
     onEmpty: has('EMPTY_PASS') ? 'pass' : 'drop',
+    repliesFrom: line.options & SERVICE_OPTION.REPLIES_ANYWHERE ? 'anywhere' : 'route',
     guePort: line.gue_port,
     outerSource: {
       v4: { address: { family: 4, words: wordsOf(line.outer4, 1) }, length: line.outer4_length },
