@@ -159,7 +159,7 @@ static __always_inline __u64 place_flow(const struct flow *flow, int by_source)
 {
 	__u32 zero = 0;
 	const struct flow_keys *keys = bpf_map_lookup_elem(&flow_keys, &zero);
-	__u64 scope = (__u64)(flow->service + 1) << 40, sum;
+	__u64 scope, sum;
 
 	if (!keys)
 		return 0;
@@ -167,7 +167,9 @@ static __always_inline __u64 place_flow(const struct flow *flow, int by_source)
 	if (!by_source) {
 		sum += keyed_product(flow->destination_high, keys->destination_high) +
 		       keyed_product(flow->destination_low, keys->destination_low);
-		scope |= flow_scope(flow);
+		scope = flow_scope(flow);
+	} else {
+		scope = (__u64)(flow->service + 1) << 40;
 	}
 	return mixed(sum + keyed_product(scope, keys->scope));
 }
