@@ -23,6 +23,8 @@ export interface Words {
   readonly kindCode?: Code
   /** Hint for a value that is not allowed. */
   readonly hint?: string
+  /** Whether messages must not quote the value. */
+  readonly secret?: true
   /** Hint for an empty value. */
   readonly whenEmpty?: string
   /** Hint for a missing key. */

@@ -78,7 +78,8 @@ struct line {
 	X(NOT_IP_DROP, DROP)		/* NOT_IP, policy.unparsed is drop, and no protocol of the link */ \
 	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
 	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */ \
-	X(REJECTED, TX)			/* no backend takes it, and on_empty is reject: an error to its sender */
+	X(REJECTED, TX)			/* no backend takes it, and on_empty is reject: an error to its sender */ \
+	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -166,6 +167,7 @@ enum section {
 	SECTION_POOLS = 19,
 	SECTION_RINGS = 20,
 	SECTION_INTERFACES = 21,
+	SECTION_HASH_KEY = 22,
 	SECTIONS
 };
 
@@ -186,7 +188,8 @@ struct section_entry {
 struct directory {
 	struct section_entry sections[DIRECTORY_SECTIONS];
 	__u32 header_digest[2];	/* of all lines of the header, with zeros here and in committed_at */
-	__u64 pad;
+	__u32 hash_key;		/* line of struct hash_key; 0 = none */
+	__u32 pad;
 };
 
 struct list {
@@ -250,6 +253,15 @@ enum interface_flag {
 };
 
 /*
+ * An interface and the devices of this host that are stacked on it: its master, such as a bridge, and VLAN and macvlan
+ * devices, and those above them. In an array that is full, there may be more.
+ */
+struct interface_stack {
+	__u64 mac[10];		/* MAC addresses that frames for this host have, as read by frame_mac; 0 = end; none: any */
+	__u32 above[12];	/* ifindexes of the stacked devices; 0 = end */
+};
+
+/*
  * Metadata in front of the packet of a test run: the interface that it stands for. Packets of the network have no
  * metadata; a test run without any stands for an interface with all roles.
  */
@@ -307,6 +319,7 @@ ABI_SIZE(progress, LINE_SIZE);
 ABI_SIZE(span, LINE_SIZE / 2);
 ABI_SIZE(counter, 16);
 ABI_SIZE(interface_entry, 8);
+ABI_SIZE(interface_stack, 2 * LINE_SIZE);
 ABI_SIZE(attachment, 32);
 ABI_SIZE(test_run, 8);
 ABI_SIZE(explanation, 24);
@@ -319,6 +332,8 @@ ABI_SIZE(port_list, LINE_SIZE);
 ABI_SIZE(pool, LINE_SIZE);
 ABI_SIZE(pool_list, LINE_SIZE);
 ABI_SIZE(backend, LINE_SIZE);
+ABI_SIZE(hash_key, LINE_SIZE);
+ABI_SIZE(flow_keys, LINE_SIZE);
 ABI_SIZE(flow_budget, 16);
 ABI_SIZE(service_counter, 96);
 ABI_SIZE(backend_counter, 24);

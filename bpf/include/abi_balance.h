@@ -42,6 +42,12 @@ struct balance {
 	__u32 rings;		/* first line; see struct service */
 };
 
+/* Section HASH_KEY: the key of the hash by which flows choose backends. No section: the hash has none. */
+struct hash_key {
+	__u64 word[2];		/* the key of SipHash, as two little-endian numbers */
+	__u64 pad[6];
+};
+
 /* Line 10: for each interface slot, the jobs of the program on packets received there. */
 enum role {
 	ROLE_FILTER = 1,
@@ -89,6 +95,7 @@ enum service_flag {
 enum service_option {
 	SERVICE_REJECT = 1,		/* on_empty: reject */
 	SERVICE_BOTH = 2,		/* protocol: tcp and udp */
+	SERVICE_REPLIES_ANYWHERE = 4,	/* replies_from: anywhere */
 };
 
 /* Maximum number of backups of a service, and the slots of their table, which is of one size. */
@@ -200,15 +207,33 @@ enum service_health {
 
 /*
  * Map `flows`: the flow table, which maps a flow to its backend. A line is a bucket of eight entries, selected by the
- * flow's hash; an entry is one word, so that CPUs share the map without locks: each reads and writes an entry at once.
+ * flow's place (see place_flow); an entry is one word, so that CPUs share the map without locks: each reads and writes an entry at once.
  *
- * tag << 32 | backend slot << 16 | established << 15 | seen. tag: further bits of the hash, not 0; 0 = free. seen: tick
+ * tag << 32 | backend slot << 16 | established << 15 | seen. tag: further bits of the place, not 0; 0 = free. seen: tick
  * of the last packet (2^TICK_SHIFT ns of monotonic time, 1.07 s), 15 bits.
  */
 #define FLOWS_A_LINE 8
 #define FLOW_ESTABLISHED 0x8000
 #define FLOW_SEEN 0x7fff
 #define TICK_SHIFT 30
+/*
+ * Seconds after the last packet of an established entry in which a SYN does not replace it. RFC 9293 §3.4.2: TIME-WAIT
+ * lasts two MSL of 2 minutes, and a client does not use its addresses and ports for a new connection before.
+ */
+#define FLOW_TIME_WAIT 240
+
+/*
+ * Map `flow_keys`, one value: the secret by which flows find their places in `flows` and `snat_ports`. User space fills
+ * it with random bytes when it makes it, and generations hand it on with those maps.
+ */
+struct flow_keys {
+	__u64 source_high;
+	__u64 source_low;
+	__u64 destination_high;
+	__u64 destination_low;
+	__u64 scope;
+	__u64 pad[3];
+};
 
 /* One per CPU: counts its rate-limited actions in this tick. */
 struct flow_budget {

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "arrival.h"
 #include "icmp_way.h"
 #include "parts.h"
 #include "reject.h"
@@ -184,6 +185,8 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 
 	if (!number)
 		return NOT_OURS;
+	if (!is_addressed(ctx, flow))
+		return REASON_OTHER_HOST;
 	if (number == FRAGMENTS_DROP)
 		return REASON_FRAGMENT;
 	if (is_cut(flow))
@@ -195,7 +198,8 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	if (flow->fragment && !takes_fragments(ctx, service, flow))
 		return REASON_FRAGMENT;
 	read_tcp_flags(ctx, flow);
-	flow->hash = hash_flow(flow, service->flags & SERVICE_SOURCE_HASH);
+	if (encapsulates(service))
+		flow->outer = hash_flow(flow, service->flags & SERVICE_SOURCE_HASH);
 	if (service->flags & SERVICE_SNAT) {
 		if (!can_answer(ctx, flow))
 			return REASON_UNSUPPORTED;
@@ -232,6 +236,8 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 	service = backend ? lookup_service(tables, backend->service) : 0;
 	if (!service || (flow->fragment && !takes_fragments(ctx, service, flow)))
 		return NOT_OURS;
+	if (!is_addressed(ctx, flow) || !arrives_from(ctx, flow, service, backend))
+		return NOT_OURS;
 	flow->service = backend->service;
 	flow->backend = number - 1;
 	reason = reply(ctx, flow, service, backend);
@@ -251,7 +257,7 @@ __noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
 	if (!flow || !tables || read_addresses(ctx, flow))
 		return NOT_OURS;
 	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
-	if (endpoint && endpoint->pool)
+	if (endpoint && endpoint->pool && is_addressed(ctx, flow))
 		reason = unbind(ctx, flow, tables, endpoint->pool - 1);
 	if (reason == NOT_OURS && endpoint && endpoint->destination)
 		reason = serve(ctx, tables, endpoint, flow);
@@ -272,13 +278,15 @@ __noinline __u32 balance_icmp(struct xdp_md *ctx, struct flow *flow)
 	if (!flow || !tables || !scratch || read_addresses(ctx, flow) || is_cut(flow) || flow->fragment)
 		return NOT_OURS;
 	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
+	if (!is_addressed(ctx, flow))
+		return endpoint && endpoint->destination && is_echo_request(flow) ? REASON_OTHER_HOST : NOT_OURS;
 	if (endpoint && endpoint->destination && is_echo_request(flow))
 		return answer_echo(ctx, flow);
 	quoted = &scratch->quoted;
 	if (read_quoted(ctx, flow, quoted))
 		return NOT_OURS;
 	if (endpoint && endpoint->pool)
-		reason = plan_unbind(flow, quoted, tables, endpoint->pool - 1);
+		reason = plan_unbind(ctx, flow, quoted, tables, endpoint->pool - 1);
 	if (reason == NOT_OURS && endpoint && endpoint->destination)
 		reason = steer_error(ctx, tables, flow, quoted, endpoint);
 	if (reason == NOT_OURS && tables->flags & BALANCE_REPLIES)

@@ -18,10 +18,10 @@
 /* RFC 6335 §6: the dynamic ports. */
 #define DYNAMIC_PORTS 0xc000
 
-/* Bits of the hash that do not affect the choice of a backend. */
+/* Bits that do not affect the choice of a backend, and are no secret: they are of the hash without a key. */
 static __always_inline __u32 outer_bits(const struct flow *flow)
 {
-	return flow->hash >> 32;
+	return flow->outer >> 32;
 }
 
 static __always_inline __be32 outer_source4(const struct service *service, const struct flow *flow)
@@ -63,7 +63,7 @@ static __always_inline void write_outer6(struct ipv6hdr *ip, const struct servic
 	ip->nexthdr = protocol;
 	ip->hop_limit = OUTER_TTL;
 	source[0] = *(const __u64 *)service->outer6;
-	source[1] = bpf_cpu_to_be64(flow->hash);
+	source[1] = bpf_cpu_to_be64(flow->outer);
 	destination[0] = address[0];
 	destination[1] = address[1];
 }

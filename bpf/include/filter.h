@@ -78,6 +78,7 @@ static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct a
 	flow->kind = packet->transport;
 	flow->tcp_flags = 0;
 	flow->marks = (is_ipv6(packet) ? FLOW_IPV6 : 0) | (is_live(account) ? FLOW_LIVE : 0);
+	flow->slot = slot_of(account) % INTERFACE_SLOTS;
 	flow->device = receiving_interface(ctx, account->origin);
 	return flow;
 }
@@ -87,7 +88,7 @@ static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32
 {
 	__u32 reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
 
-	if (reason == NOT_OURS)
+	if (reason == NOT_OURS || (reason == REASON_OTHER_HOST && verdict_of(decision->reason) == XDP_DROP))
 		return;
 	if (reason == REASON_MALFORMED && drops_unparsed(defaults))
 		reason = REASON_MALFORMED_DROP;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * A packet inside the balancer, its hash, and the flow table, which keeps a flow on its backend whatever happens to the
- * ring. src/semantics/flow-hash.ts implements the hash too.
+ * ring. Two functions map a flow to a number: its hash chooses the backend, on all balancers of a VIP alike
+ * (src/semantics/flow-hash.ts implements it too); its place is where the tables of this instance keep it, and a secret. See
+ * docs/adr/0057.
  */
 #pragma once
 
@@ -15,6 +17,9 @@
 /* Not a reason: the packet does not concern the balancer. */
 #define NOT_OURS 0xff
 #define BALANCE_LINE 9
+/* The last line of struct directory, and the number in it that is the line of struct hash_key. */
+#define HASH_KEY_LINE 8
+#define HASH_KEY_AT 14
 
 /* 2^64 / golden ratio, and the output of splitmix64 for seeds 1 to 4, made odd; then the multipliers of its finalizer.
  */
@@ -50,7 +55,9 @@ struct flow {
 	__u64 source_low;
 	__u64 destination_high;
 	__u64 destination_low;
-	__u64 hash;
+	__u64 hash;		/* set by choose */
+	__u64 place;		/* see place_flow */
+	__u64 outer;		/* varies the outer source of encapsulation */
 	__u32 ports;		/* source << 16 | destination */
 	__u32 bytes;		/* of the frame in bytes */
 	__u32 length;		/* of the IP datagram in bytes */
@@ -65,7 +72,8 @@ struct flow {
 	__u8 tcp_flags;
 	__u8 marks;		/* enum flow_mark */
 	__u8 tos;
-	__u8 pad[3];
+	__u8 pad;
+	__u16 slot;		/* of the receiving interface; 0 = none */
 	__u32 device;		/* ifindex of the receiving interface: see receiving_interface */
 };
 
@@ -110,34 +118,72 @@ static __always_inline void read_tcp_flags(const struct xdp_md *ctx, struct flow
 		flow->tcp_flags = tcp[13];
 }
 
+/* The finalizer of splitmix64: a bijection, each bit of the result depends on every bit of the number. */
+static __always_inline __u64 mixed(__u64 number)
+{
+	number = (number ^ number >> 30) * HASH_SECOND;
+	number = (number ^ number >> 27) * HASH_THIRD;
+	return number ^ number >> 31;
+}
+
+/* The last input of both functions. */
+static __always_inline __u64 flow_scope(const struct flow *flow)
+{
+	return (__u64)flow->protocol << 32 | flow->ports;
+}
+
+/* The hash without a key. */
 static __always_inline __u64 hash_flow(const struct flow *flow, int by_source)
 {
 	__u64 hash = flow->source_high * HASH_SOURCE_HIGH + flow->source_low * HASH_SOURCE_LOW;
 
 	if (!by_source)
 		hash += flow->destination_high * HASH_DESTINATION_HIGH + flow->destination_low * HASH_DESTINATION_LOW +
-			((__u64)flow->protocol << 32 | flow->ports) * HASH_PORTS;
-	hash = (hash ^ hash >> 30) * HASH_SECOND;
-	hash = (hash ^ hash >> 27) * HASH_THIRD;
-	return hash ^ hash >> 31;
+			flow_scope(flow) * HASH_PORTS;
+	return mixed(hash);
 }
 
-/* Key of a flow in the flow table: flows of different services that hash by source must not collide. */
-static __always_inline __u64 flow_key(const struct flow *flow)
+/* A term of NH (RFC 4418 §5.2.2, UMAC): the product of both halves of a number, each with its part of the key added. */
+static __always_inline __u64 keyed_product(__u64 number, __u64 key)
 {
-	return flow->hash ^ (flow->service + 1) * HASH_SOURCE_HIGH;
+	__u32 high = (__u32)(number >> 32) + (__u32)(key >> 32), low = (__u32)number + (__u32)key;
+
+	return (__u64)high * low;
 }
 
-static __always_inline __u32 flow_tag(__u64 key)
+/*
+ * The place of a flow in the tables of this instance. For a sender who does not know the keys and does not see places,
+ * two flows meet by chance only. Flows of different services that hash by source have different places.
+ */
+static __always_inline __u64 place_flow(const struct flow *flow, int by_source)
 {
-	__u32 tag = key >> 32;
+	__u32 zero = 0;
+	const struct flow_keys *keys = bpf_map_lookup_elem(&flow_keys, &zero);
+	__u64 scope, sum;
+
+	if (!keys)
+		return 0;
+	sum = keyed_product(flow->source_high, keys->source_high) + keyed_product(flow->source_low, keys->source_low);
+	if (!by_source) {
+		sum += keyed_product(flow->destination_high, keys->destination_high) +
+		       keyed_product(flow->destination_low, keys->destination_low);
+		scope = flow_scope(flow);
+	} else {
+		scope = (__u64)(flow->service + 1) << 40;
+	}
+	return mixed(sum + keyed_product(scope, keys->scope));
+}
+
+static __always_inline __u32 flow_tag(const struct flow *flow)
+{
+	__u32 tag = flow->place >> 32;
 
 	return tag ? tag : 1;
 }
 
-static __always_inline struct line *flow_bucket(const struct balance *tables, __u64 key)
+static __always_inline struct line *flow_bucket(const struct balance *tables, const struct flow *flow)
 {
-	__u32 index = (__u32)key & tables->flow_mask;
+	__u32 index = (__u32)flow->place & tables->flow_mask;
 
 	return bpf_map_lookup_elem(&flows, &index);
 }
@@ -205,7 +251,7 @@ static __always_inline __u64 rank_flow(__u64 entry, __u32 tag, __u32 tick)
 static __always_inline void remember_flow(const struct balance *tables, struct line *bucket, struct flow *flow,
 					  __u64 now)
 {
-	__u32 tag = flow_tag(flow_key(flow)), tick = tick_of(now);
+	__u32 tag = flow_tag(flow), tick = tick_of(now);
 	struct flow_budget *budget = open_budget(now);
 	__u64 best = 0;
 

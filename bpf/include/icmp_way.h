@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "arrival.h"
 #include "icmp_error.h"
 #include "send.h"
 
@@ -47,7 +48,8 @@ __noinline __u32 find_error_backend(const struct balance *tables, const struct s
 
 	if (!tables || !service || !quoted)
 		return NO_SLOT;
-	bucket = flow_bucket(tables, flow_key(quoted));
+	quoted->place = place_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
+	bucket = flow_bucket(tables, quoted);
 	return bucket ? find_backend(tables, service, quoted, bucket, monotonic_now()) : NO_SLOT;
 }
 
@@ -73,7 +75,6 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 	service = lookup_service(tables, quoted->service);
 	if (!service)
 		return REASON_INTERNAL;
-	quoted->hash = hash_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
 	slot = service->flags & SERVICE_SNAT ? bind_flow(ctx, tables, service, quoted) :
 					       find_error_backend(tables, service, quoted);
 	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
@@ -84,7 +85,7 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 	if (!backend)
 		return REASON_NO_BACKEND;
 	flow->backend = slot;
-	flow->hash = quoted->hash;
+	flow->outer = hash_flow(quoted, service->flags & SERVICE_SOURCE_HASH);
 	if (flow->length + overhead_of(service, backend) > backend->mtu)
 		return REASON_OVERSIZE;
 	if (service->forwarding == FORWARDING_NAT)
@@ -93,7 +94,8 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 }
 
 /* Prepares returning an error about a packet that full NAT sent to a backend to the client. */
-__noinline __u32 plan_unbind(struct flow *flow, const struct flow *quoted, const struct balance *tables, __u32 pool)
+__noinline __u32 plan_unbind(struct xdp_md *ctx, struct flow *flow, const struct flow *quoted,
+			     const struct balance *tables, __u32 pool)
 {
 	struct scratch *scratch = open_scratch();
 	struct answer *answer;
@@ -101,7 +103,8 @@ __noinline __u32 plan_unbind(struct flow *flow, const struct flow *quoted, const
 	if (!flow || !quoted || !tables || !scratch)
 		return NOT_OURS;
 	answer = &scratch->answer;
-	if (read_answer(tables, binding_of(pool, quoted->protocol, quoted->ports), quoted, answer))
+	if (read_answer(tables, binding_of(pool, quoted->protocol, quoted->ports), quoted, answer) ||
+	    !answers_from(ctx, tables, flow, answer))
 		return NOT_OURS;
 	flow->service = answer->service;
 	flow->backend = answer->backend;
@@ -155,7 +158,7 @@ static __always_inline __u32 return_error(struct xdp_md *ctx, const struct balan
 	number = lookup_port(tables, endpoint->source, quoted->protocol, quoted->ports >> 16);
 	backend = number ? lookup_backend(tables, number - 1) : 0;
 	service = backend ? lookup_service(tables, backend->service) : 0;
-	if (!service)
+	if (!service || !arrives_from(ctx, flow, service, backend))
 		return NOT_OURS;
 	flow->service = backend->service;
 	flow->backend = number - 1;

@@ -68,6 +68,14 @@ struct {
 	__uint(max_entries, INTERFACE_SLOTS);
 } attachments SEC(".maps");
 
+/* The devices stacked on an interface, by interface slot; all zeros while it has no use for them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct interface_stack);
+	__uint(max_entries, INTERFACE_SLOTS);
+} interface_stack SEC(".maps");
+
 /* This CPU's count of rate-limited actions in this tick. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -77,8 +85,8 @@ struct {
 } flow_budget SEC(".maps");
 
 /*
- * The flow table; see abi_balance.h. One map for all CPUs, sized by user space, as are the three after it: without
- * services they have one entry.
+ * The flow table; see abi_balance.h. One map for all CPUs, sized by user space, as are service_stats,
+ * backend_stats and snat_ports: without services they have one entry.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -87,6 +95,14 @@ struct {
 	__type(value, struct line);
 	__uint(max_entries, 1);
 } flows SEC(".maps");
+
+/* The secret of the places in `flows` and `snat_ports`; one value. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct flow_keys);
+	__uint(max_entries, 1);
+} flow_keys SEC(".maps");
 
 /* By service slot. */
 struct {

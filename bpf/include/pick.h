@@ -9,6 +9,7 @@
 
 #include "endpoint.h"
 #include "flow.h"
+#include "sip_hash.h"
 
 #define RING_SLOTS_PER_LINE 32
 /* Number of ring slots to try before the list of all backends. */
@@ -204,6 +205,7 @@ static __always_inline __u32 choose(const struct balance *tables, const struct s
 
 	if (mode == SERVICE_FALLBACK_DROP)
 		return NO_SLOT;
+	flow->hash = choice_hash(flow, service->flags & SERVICE_SOURCE_HASH);
 	if (mode == SERVICE_WELL)
 		slot = pick_backend(tables, service, flow);
 	if (slot == NO_SLOT && service->backups)
@@ -211,7 +213,7 @@ static __always_inline __u32 choose(const struct balance *tables, const struct s
 	return slot == NO_SLOT ? pick_sorry(tables, service, flow) : slot;
 }
 
-/* Whether this is the first packet of a flow: the ring decides for it, even if the ports belonged to a flow before. */
+/* Whether the packet claims to be the first one of a flow. Anybody can claim that of any client's addresses and ports. */
 static __always_inline int opens(const struct flow *flow)
 {
 	return flow->protocol == IPPROTO_TCP && (flow->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
@@ -235,6 +237,15 @@ static __always_inline void refresh(struct line *bucket, __u32 at, const struct 
 		bucket->word[at & (FLOWS_A_LINE - 1)] = fresh;
 }
 
+/*
+ * Whether an entry withstands a packet that claims to open its flow anew. The backend, which knows the connection, judges
+ * the packet then (RFC 9293 §3.10.7.4, RFC 5961 §4, RFC 6191): see docs/adr/0057.
+ */
+static __always_inline int withstands(__u64 entry, __u64 now)
+{
+	return entry & FLOW_ESTABLISHED && flow_age(entry, now) < FLOW_TIME_WAIT * NANOSECONDS;
+}
+
 /* The backend in the flow's entry, if it keeps the flow, or NO_SLOT. */
 static __always_inline __u32 recall(const struct balance *tables, const struct service *service, struct flow *flow,
 				    struct line *bucket, __u64 now)
@@ -243,17 +254,21 @@ static __always_inline __u32 recall(const struct balance *tables, const struct s
 	__u32 at, slot;
 	__u64 entry;
 
-	at = find_flow(bucket, flow_tag(flow_key(flow)));
+	at = find_flow(bucket, flow_tag(flow));
 	if (at >= FLOWS_A_LINE)
 		return NO_SLOT;
 	entry = bucket->word[at & (FLOWS_A_LINE - 1)];
+	if (opens(flow) && !withstands(entry, now))
+		return NO_SLOT;
 	if (flow->protocol == IPPROTO_UDP && flow_age(entry, now) > service->udp_timeout * NANOSECONDS)
 		return NO_SLOT;
 	slot = entry >> 16 & 0xffff;
 	backend = lookup_backend(tables, slot);
 	if (!backend || !keeps(backend, slot, flow, now))
 		return NO_SLOT;
-	refresh(bucket, at, flow, now);
+	/* An entry must not live on claims. */
+	if (!opens(flow))
+		refresh(bucket, at, flow, now);
 	flow->marks |= FLOW_KNOWN;
 	return slot;
 }
@@ -262,7 +277,7 @@ static __always_inline __u32 recall(const struct balance *tables, const struct s
 static __always_inline __u32 find_backend(const struct balance *tables, const struct service *service, struct flow *flow,
 					  struct line *bucket, __u64 now)
 {
-	__u32 slot = opens(flow) ? NO_SLOT : recall(tables, service, flow, bucket, now);
+	__u32 slot = recall(tables, service, flow, bucket, now);
 
 	return slot == NO_SLOT ? choose(tables, service, flow) : slot;
 }
@@ -270,19 +285,21 @@ static __always_inline __u32 find_backend(const struct balance *tables, const st
 /* find_backend, and stores the result in the flow table. */
 static __always_inline __u32 assign_backend(const struct balance *tables, const struct service *service, struct flow *flow)
 {
-	struct line *bucket = flow_bucket(tables, flow_key(flow));
 	__u64 now = monotonic_now();
+	struct line *bucket;
 	__u32 slot;
 
+	flow->place = place_flow(flow, service->flags & SERVICE_SOURCE_HASH);
+	bucket = flow_bucket(tables, flow);
 	if (!bucket)
 		return NO_SLOT;
 	slot = find_backend(tables, service, flow, bucket, now);
-	if (slot == NO_SLOT || flow->marks & FLOW_KNOWN)
+	if (slot == NO_SLOT || (flow->marks & FLOW_KNOWN && !opens(flow)))
 		return slot;
 	flow->backend = slot;
 	if (opens(flow) || flow->protocol == IPPROTO_UDP)
 		flow->marks |= FLOW_NEW;
-	if (flow->marks & FLOW_LIVE && !closes(flow))
+	if (flow->marks & FLOW_LIVE && !(flow->marks & FLOW_KNOWN) && !closes(flow))
 		remember_flow(tables, bucket, flow, now);
 	return slot;
 }

@@ -6,6 +6,11 @@
 #include "icmp.h"
 #include "nat.h"
 
+static __always_inline int encapsulates(const struct service *service)
+{
+	return service->forwarding == FORWARDING_IPIP || service->forwarding == FORWARDING_GUE;
+}
+
 /* Number of bytes that forwarding adds to the IP datagram. */
 static __always_inline __u32 overhead_of(const struct service *service, const struct backend *backend)
 {

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "arrival.h"
 #include "endpoint.h"
 #include "link.h"
 #include "nat.h"
@@ -158,7 +159,7 @@ __noinline __u32 bind_flow(struct xdp_md *ctx, const struct balance *tables, con
 	search.service = service;
 	search.flow = flow;
 	search.list = (const void *)policy_line(tables->pools + service->pool_list);
-	search.owner = hash_flow(flow, 0) | 1;
+	search.owner = place_flow(flow, 0) | 1;
 	search.now = monotonic_now();
 	if (!search.list)
 		return NO_SLOT;
@@ -240,6 +241,16 @@ __noinline int read_answer(const struct balance *tables, __u32 binding, const st
 	return 0;
 }
 
+/* Whether packets of the answer's backend arrive where this one did. */
+static __always_inline int answers_from(const struct xdp_md *ctx, const struct balance *tables, const struct flow *flow,
+					const struct answer *answer)
+{
+	const struct service *service = lookup_service(tables, answer->service);
+	const struct backend *backend = lookup_backend(tables, answer->backend);
+
+	return service && backend && arrives_from(ctx, flow, service, backend);
+}
+
 /* Records a packet of the backend. */
 static __always_inline void refresh_answered(__u32 binding, const struct flow *flow)
 {
@@ -267,7 +278,7 @@ __noinline __u32 unbind(struct xdp_md *ctx, struct flow *flow, const struct bala
 		return NOT_OURS;
 	answer = &scratch->answer;
 	flow->binding = binding_of(pool, flow->protocol, flow->ports);
-	if (read_answer(tables, flow->binding, flow, answer))
+	if (read_answer(tables, flow->binding, flow, answer) || !answers_from(ctx, tables, flow, answer))
 		return NOT_OURS;
 	if (read_ttl(ctx, flow) <= 1)
 		return REASON_EXPIRED;

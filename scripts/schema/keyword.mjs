@@ -21,6 +21,8 @@ export const X_ERROR = {
       kindCode: code,
       /** Hint for a value that is not allowed. */
       hint: text,
+      /** Whether messages must not quote the value. */
+      secret: { const: true },
       /** Hint for an empty value. */
       whenEmpty: text,
       /** Hint for a missing key. */

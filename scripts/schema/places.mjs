@@ -28,10 +28,12 @@ function filled(error, examples, words) {
     '{others}': listed(words.slice(1)),
   }
   const fill = (text) =>
-    text.replace(/\{(?:examples?|words?|others)\}/g, (name) => {
-      if (values[name] === '') throw new Error(`there are no ${name} for: ${text}`)
-      return values[name]
-    })
+    typeof text === 'string'
+      ? text.replace(/\{(?:examples?|words?|others)\}/g, (name) => {
+          if (values[name] === '') throw new Error(`there are no ${name} for: ${text}`)
+          return values[name]
+        })
+      : text
   return Object.fromEntries(Object.entries(error).map(([key, text]) => [key, fill(text)]))
 }
 

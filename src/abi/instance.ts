@@ -1,6 +1,6 @@
 // Facts about the pins of one instance, as observation reads them.
 
-import type { Attachment, InterfaceEntry, Meta } from './generated.ts'
+import type { Attachment, InterfaceEntry, InterfaceStack, Meta } from './generated.ts'
 import type { MapShape } from './paths.ts'
 
 /** A map of one generation. */
@@ -55,6 +55,8 @@ export interface Instance {
   /** By slot; undefined where the map does not exist. */
   readonly attachments: readonly Attachment[] | undefined
   readonly index: readonly InterfaceEntry[] | undefined
+  /** By slot. */
+  readonly stacks: readonly InterfaceStack[] | undefined
   /** Facts of features, by the name of the feature: see Feature.observe. */
   readonly features: ReadonlyMap<string, unknown>
 }

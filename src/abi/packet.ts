@@ -199,6 +199,7 @@ function transitOf(filled: Filled): Transit {
   const isEcho = protocol === (family === 4 ? ICMP : ICMPV6)
   return {
     destination,
+    isAddressed: true,
     length: (family === 4 ? IPV4_SIZE : IPV6_SIZE) + transport(filled).length,
     isCut: false,
     ttl: HOP_LIMIT,

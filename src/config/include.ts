@@ -34,7 +34,15 @@ export interface ConfigFile extends Part {
 }
 
 /** Keys that every file may have; others that the schema knows are for the top file alone. */
-const ANYWHERE: readonly string[] = ['version', 'interfaces', 'policy', 'allowlist', 'blocklist', 'services']
+const ANYWHERE: readonly string[] = [
+  'version',
+  'interfaces',
+  'policy',
+  'balancer',
+  'allowlist',
+  'blocklist',
+  'services',
+]
 
 const topOnly = (): string[] => keysOf([]).filter((key) => !ANYWHERE.includes(key))
 

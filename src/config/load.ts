@@ -21,7 +21,7 @@ import type { Part } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
 import { isUnusable, newReads, type Reads, refuse } from './text/source.ts'
 import type { WrittenLimits } from './text/written.ts'
-import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices } from './warn.ts'
+import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices, warnOfSecret } from './warn.ts'
 import { readWatch } from './watch.ts'
 
 const LISTS = ['allowlist', 'blocklist'] as const
@@ -104,6 +104,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaceNames(parts))
   checkLimit(top, lists, report)
+  for (const part of parts) warnOfSecret(part, report)
   const { services, health, places } = readServices(parts, report)
   const state = { program: undefined, policy, interfaces: attachments, lists, services }
   const desired: Desired = {

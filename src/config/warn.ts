@@ -1,10 +1,12 @@
 // Warnings about a valid config that its author may not have intended.
 
+import { statSync } from 'node:fs'
 import type { Location } from '../diagnostics.ts'
 import type { Family, Ranges } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import { findOrigin } from '../model/provenance.ts'
 import type { List, ScopedSet } from '../model/state.ts'
+import type { Part } from './text/part.ts'
 import type { Report } from './text/report.ts'
 
 /** Whether a set holds every address of its family. */
@@ -65,4 +67,23 @@ export function warnOfEverything(desired: Desired, report: Report): void {
   for (const list of desired.state.lists.values()) {
     for (const family of [4, 6] as const) warnOfList(desired, list, family, report)
   }
+}
+
+/** linux/stat.h S_IROTH */
+const READABLE_BY_ALL = 0o004
+
+/** Warns if every user may read a secret. */
+export function warnOfSecret({ root, source }: Part, report: Report): void {
+  const placed = root.fields?.get('balancer')?.fields?.get('hash_key')
+  if (placed === undefined) return
+  const mode = statSync(source.path, { throwIfNoEntry: false })?.mode ?? 0
+  if ((mode & READABLE_BY_ALL) === 0) return
+  const message = `every user can read ${source.path}, which holds the hash key`
+  const at = placed.key ?? placed
+  report.warning(
+    'W228',
+    source.locate(at.from, at.to),
+    message,
+    `chmod 640 ${source.path}, or move the key to an included file`,
+  )
 }

@@ -8,6 +8,9 @@ import {
   backendCounterCodec,
   FLOWS_A_LINE,
   flowBudgetCodec,
+  flowKeysCodec,
+  INTERFACE_SLOTS,
+  interfaceStackCodec,
   LINE_SIZE,
   SNAT_FIRST_PORT,
   SNAT_PORTS,
@@ -29,6 +32,7 @@ export function balancerMaps(image: Pick<Header, 'balance'>) {
   const { flowLines, services, backends, pools } = balanceSizes(image)
   return {
     flows: arrayMap('flows', LINE_SIZE, flowLines, MMAPABLE),
+    flowKeys: arrayMap('flow_keys', flowKeysCodec.size, 1),
     serviceStats: perCpuMap('service_stats', serviceCounterCodec.size, services),
     backendStats: perCpuMap('backend_stats', backendCounterCodec.size, backends),
     snatPorts: arrayMap('snat_ports', LINE_SIZE, Math.max(1, pools * 2 * SNAT_PORTS), MMAPABLE),
@@ -40,6 +44,7 @@ export type BalancerMap = keyof ReturnType<typeof balancerMaps>
 /** Names of these maps, and of their pins beside the policy. */
 export const BALANCER_MAPS: Readonly<Record<BalancerMap, string>> = {
   flows: 'flows',
+  flowKeys: 'flow_keys',
   serviceStats: 'service_stats',
   backendStats: 'backend_stats',
   snatPorts: 'snat_ports',
@@ -58,11 +63,15 @@ const programs = { counters: 'counter_read', flowCount: 'flow_count', portCount:
 
 export const BALANCER = {
   name: 'balancer',
-  maps: { flowBudget: perCpuMap('flow_budget', flowBudgetCodec.size, 1) },
+  maps: {
+    flowBudget: perCpuMap('flow_budget', flowBudgetCodec.size, 1),
+    interfaceStack: arrayMap('interface_stack', interfaceStackCodec.size, INTERFACE_SLOTS),
+  },
   ownMaps: {
     names: Object.values(BALANCER_MAPS),
     shapes: (image) => Object.values(balancerMaps(image)),
     fits,
+    secret: [BALANCER_MAPS.flowKeys],
   },
   programs,
   parts: { balancer: ({ services }) => services.size > 0 },
@@ -81,6 +90,7 @@ export const BALANCER = {
     'expired',
     'exhausted',
     'rejected',
+    'other-host',
   ],
   needs: [],
   prepare: zeroCounters,

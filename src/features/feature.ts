@@ -113,6 +113,8 @@ export interface Feature {
     readonly shapes: (image: Pick<Header, 'balance'>) => readonly MapShape[]
     /** Whether a map with this many entries can serve as one of this shape. */
     readonly fits: (shape: MapShape, entries: number) => boolean
+    /** Names of those with one value, which is random from the start. */
+    readonly secret?: readonly string[]
   }
   /** Names of programs, and of their pins in a generation. */
   readonly programs: Readonly<Record<string, string>>

@@ -34,6 +34,9 @@ export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => O
 /** Names of the maps that belong to one generation, besides its policy. */
 export const OWN_MAPS: readonly string[] = FEATURES.flatMap(({ ownMaps }) => ownMaps?.names ?? [])
 
+/** Those of them that are filled with random bytes when they are made. */
+export const SECRET_MAPS: readonly string[] = FEATURES.flatMap(({ ownMaps }) => ownMaps?.secret ?? [])
+
 /** Names of the programs of a generation. */
 export const PROGRAMS: readonly string[] = FEATURES.flatMap(({ programs }) => Object.values(programs))
 

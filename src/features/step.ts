@@ -69,6 +69,8 @@ interface Kinds {
   'make-map': { readonly pin: string; readonly shape: MapShape }
   /** Pins an object of a live generation again, by its id, where another process removed the pin. */
   'pin-again': LostPin
+  /** Fills the value of a new map with `size` random bytes, which nothing prints. */
+  'fill-random': { readonly map: string; readonly size: number }
   /** Pins a map of the previous generation in the new one too, with its content. */
   'hand-on-map': { readonly from: string; readonly to: string }
   /** Makes the copy of an object that is loaded: without the parts that the policy does not need. */

@@ -27,6 +27,8 @@ export interface Link {
   readonly mac: string
   /** Of a VLAN interface: its parent, and the tag of its frames. */
   readonly vlan: { readonly parent: string; readonly tag: number } | undefined
+  /** The device that this one was made on, in this namespace; of a veth device, its peer. */
+  readonly below: string | undefined
   readonly up: boolean
   /** Link kind as `ip -d link` prints it: `veth`, `vlan`, `bond`, `bridge`, `tun` …; `physical` if it prints none. */
   readonly kind: string

@@ -2,6 +2,7 @@
 // its record here, its key in schemas/xdp.schema.json, and for a number a field of its name in `struct settings` (abi.h),
 // for words a flag in src/tables/image/settings.ts.
 
+import { createHash } from 'node:crypto'
 import { formatCount } from './numbers.ts'
 
 /** Verdict on packets that no list decides. */
@@ -32,6 +33,8 @@ export interface Setting<T> {
   readonly isLater?: true
   /** The value in force for a written one; default: the written one. */
   readonly round?: (written: T) => T
+  /** Whether outputs have its fingerprint instead of its value. */
+  readonly isSecret?: true
   /** The value in a plan; default: as in the config. */
   readonly text?: (value: T) => string
   /** Impact of a change on traffic. */
@@ -90,6 +93,22 @@ export const SETTINGS = {
     },
     consequence: 'clears the flow table: existing flows may move to other backends',
   }),
+  /** Key of the hash that chooses backends, the same on all balancers of a VIP: 32 hex digits; empty = none. */
+  hash_key: setting<string>({
+    config: ['balancer', 'hash_key'],
+    initial: '',
+    isLater: true,
+    isSecret: true,
+    round: (written) => written.toLowerCase(),
+    text: (shown) => (shown === '' ? 'none' : `fingerprint ${shown}`),
+    impact: 'new-flows',
+    schema: {
+      description: 'Fingerprint of the key by which flows choose backends; empty: no key.',
+      type: 'string',
+      pattern: '^([0-9a-f]{8})?$',
+    },
+    consequence: 'new flows may go to other backends; known ones stay',
+  }),
 } as const
 
 export type SettingName = keyof typeof SETTINGS
@@ -104,6 +123,18 @@ export const settingOf = (name: SettingName): Setting<unknown> => SETTINGS[name]
 export const DEFAULT_POLICY = Object.fromEntries(
   SETTING_NAMES.map((name) => [name, settingOf(name).initial]),
 ) as unknown as Policy
+
+/** Identifies a secret of enough random bits without giving it away: 8 hex digits; empty for none. */
+const fingerprint = (secret: string): string =>
+  secret === '' ? '' : createHash('sha256').update(`xdp ${secret}`).digest('hex').slice(0, 8)
+
+/** A policy for outputs: with fingerprints of its secrets. */
+export const shownPolicy = (policy: Policy): Policy => ({
+  ...policy,
+  ...Object.fromEntries(
+    SETTING_NAMES.filter((name) => settingOf(name).isSecret).map((name) => [name, fingerprint(`${policy[name]}`)]),
+  ),
+})
 
 /** Settings that differ. */
 export const changedSettings = (before: Policy, after: Policy): SettingName[] =>

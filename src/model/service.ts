@@ -9,6 +9,10 @@ import { compareAddresses, formatAddress } from './text.ts'
 export type Scheduler = 'maglev' | 'random'
 /** Input of the flow hash. `source`: all flows of a client go to one backend. */
 export type FlowHash = 'five_tuple' | 'source'
+/**
+ * Where replies of backends may arrive to be translated. `route`: on the interface that the route to the backend leads to.
+ */
+export type RepliesFrom = 'route' | 'anywhere'
 /** `drain`: keeps its flows and takes no new ones, as with weight 0. `disabled`: gets no packets at all. */
 export type BackendState = 'active' | 'drain' | 'disabled'
 /** `reject`: answered at once, by a TCP reset or ICMP "port unreachable". */
@@ -65,6 +69,7 @@ export interface Service {
   readonly onEmpty: OnEmpty
   /** Source pool of full NAT: sorted, distinct, of the backends' family; empty = backends see the client's address. */
   readonly snatPool: readonly Address[]
+  readonly repliesFrom: RepliesFrom
   /** UDP destination port of GUE. */
   readonly guePort: number
   readonly outerSource: OuterSource

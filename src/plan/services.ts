@@ -40,6 +40,7 @@ export function settingsOf(service: Service): Readonly<Record<string, string>> {
     hash: service.hash,
     on_empty: service.onEmpty,
     snat_pool: service.snatPool.map(plain).join(', ') || 'none',
+    replies_from: service.repliesFrom,
     gue_port: `${service.guePort}`,
     outer_source: `${plain(outerSource.v4.address)}/${outerSource.v4.length}, ${plain(outerSource.v6)}/64`,
     udp_timeout: `${service.udpTimeout}s`,

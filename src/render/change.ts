@@ -4,7 +4,7 @@ import { diffArrays } from 'diff'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
 import { formatCount } from '../model/numbers.ts'
-import { changedSettings, type Policy, SETTING_NAMES, settingOf } from '../model/policy.ts'
+import { changedSettings, type Policy, SETTING_NAMES, settingOf, shownPolicy } from '../model/policy.ts'
 import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
 import type { Change } from '../plan/change.ts'
 import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
@@ -93,11 +93,12 @@ function listLines(
 
 function policyLines(before: Policy | undefined, after: Policy | undefined): string[] {
   const changed = before && after ? changedSettings(before, after) : []
+  const [left, right] = [before && shownPolicy(before), after && shownPolicy(after)]
   // The default verdict gives context, whatever changed.
   const shown = SETTING_NAMES.filter((name) => name === 'default' || changed.includes(name))
   const lines = shown.flatMap((name) => {
     const { text = String, consequence } = settingOf(name)
-    const line = setting(name, before && text(before[name]), after && text(after[name]))
+    const line = setting(name, left && text(left[name]), right && text(right[name]))
     return consequence !== undefined && changed.includes(name) ? [line, consequence] : [line]
   })
   return before && after && changed.length === 0 ? [...lines, SAME] : lines

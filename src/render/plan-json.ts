@@ -2,6 +2,7 @@
 
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
+import { shownPolicy } from '../model/policy.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
 import { countDelta, prefixCount } from '../plan/delta.ts'
@@ -22,6 +23,11 @@ function objectsJson(change: Change): { before: unknown; after: unknown } {
     return {
       before: change.before ? serviceJson(change.before) : null,
       after: change.after ? serviceJson(change.after) : null,
+    }
+  if (change.kind === 'policy')
+    return {
+      before: change.before ? shownPolicy(change.before) : null,
+      after: change.after ? shownPolicy(change.after) : null,
     }
   if (change.kind !== 'list') return { before: change.before ?? null, after: change.after ?? null }
   return {

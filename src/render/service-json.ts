@@ -53,6 +53,7 @@ export const serviceJson = (service: Service) => ({
   hash: service.hash,
   on_empty: service.onEmpty,
   snat_pool: service.snatPool.map(addressText),
+  replies_from: service.repliesFrom,
   gue_port: service.guePort,
   outer_source: {
     v4: `${addressText(service.outerSource.v4.address)}/${service.outerSource.v4.length}`,

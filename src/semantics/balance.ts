@@ -30,6 +30,8 @@ export interface Quoted {
 /** Packet facts that only the balancer uses, besides source, protocol and ports. */
 export interface Transit {
   readonly destination: Uint32Array
+  /** The frame is for this host: neither to a group nor to another host. */
+  readonly isAddressed: boolean
   /** Length of the IP datagram in bytes, from its header. */
   readonly length: number
   /** The frame is shorter than that, or the header gives no length. */
@@ -150,15 +152,19 @@ function send(service: Service, backend: Backend, facts: Facts, transit: Transit
 const isError = (family: Family, type: number): boolean =>
   family === 4 ? type === 3 || type === 11 || type === 12 : type >= 1 && type <= 4
 
+const OTHER_HOST: Balanced = { reason: 'other-host', service: undefined, backend: undefined }
+
 function balanceIcmp(
   services: readonly Service[],
   facts: Facts,
   transit: Transit,
   ingress: number,
+  hashKey: string | undefined,
 ): Balanced | undefined {
   const { family } = facts
   const { type, quoted } = transit.icmp as { type: number; quoted: Quoted | undefined }
   if (transit.fragment || transit.isCut) return undefined
+  if (!transit.isAddressed) return type === ECHO_REQUEST[family] ? OTHER_HOST : undefined
   if (type === ECHO_REQUEST[family]) return { reason: 'echo', service: undefined, backend: undefined }
   if (!quoted || !isError(family, type) || compareAddresses(quoted.source, transit.destination) !== 0) return undefined
   const service = serviceAt(services, family, quoted.source, quoted.protocol, quoted.ports.source)
@@ -175,6 +181,7 @@ function balanceIcmp(
       protocol,
     },
     service.hash,
+    hashKey,
   )
   const backend = backendFor(service, hash)
   const reason = backend ? send(service, backend, facts, transit, ingress) : 'no-backend'
@@ -208,13 +215,19 @@ function reasonOf(onEmpty: OnEmpty, { family, source }: Facts, { fragment, isRes
  * Decides on a packet to a VIP; undefined: no service is concerned.
  *
  * @param ingress ifindex of the interface that received it
+ * @param hashKey as for flowHash
  */
-export function balance(services: ReadonlyMap<string, Service>, facts: Facts, ingress: number): Balanced | undefined {
+export function balance(
+  services: ReadonlyMap<string, Service>,
+  facts: Facts,
+  ingress: number,
+  hashKey?: string,
+): Balanced | undefined {
   const { family, source, protocol, ports, transit } = facts
   if (!transit) return undefined
   const own = [...services.values()].filter((service) => isVip(service, family, transit.destination))
   if (own.length === 0) return undefined
-  if (transit.icmp) return balanceIcmp(own, facts, transit, ingress)
+  if (transit.icmp) return balanceIcmp(own, facts, transit, ingress, hashKey)
   const nothing = { service: undefined, backend: undefined }
   const service =
     ports && protocol !== undefined
@@ -223,6 +236,7 @@ export function balance(services: ReadonlyMap<string, Service>, facts: Facts, in
         ? fragmentService(own, protocol)
         : undefined
   if (!service) return undefined
+  if (!transit.isAddressed) return OTHER_HOST
   if (service === 'drop') return { reason: 'fragment', ...nothing }
   if (transit.isCut) return { reason: 'malformed', ...nothing }
   if (transit.fragment && !takesFragments(service, protocol, transit))
@@ -234,6 +248,7 @@ export function balance(services: ReadonlyMap<string, Service>, facts: Facts, in
   const hash = flowHash(
     { ...flow, sourcePort: ports?.source ?? 0, destinationPort: ports?.destination ?? 0 },
     service.hash,
+    hashKey,
   )
   const backend = backendFor(service, hash)
   if (!backend) return { reason: reasonOf(service.onEmpty, facts, transit), service, backend }

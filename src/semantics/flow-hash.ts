@@ -1,9 +1,10 @@
-// Reference model of the flow hash; bpf/include/flow.h implements it in C. The hash selects the slot of a service's
-// table and the position in the flow table. It has no secret and no state, so that every balancer of a VIP sends a flow
-// to the same backend.
+// Reference model of the flow hash; bpf/include/flow.h and sip_hash.h implement it in C. The hash selects the slot of a
+// service's table. It depends on the packet and the key of the config alone, so that every balancer of a VIP sends a flow
+// to the same backend. The place of a flow in the tables of one instance is another function, with a secret of its own.
 
 import type { Address } from '../model/address.ts'
 import type { FlowHash } from '../model/service.ts'
+import { sipHash, sipKey } from './sip-hash.ts'
 
 /** Input of the hash. Ports in host order. */
 export interface Flow {
@@ -36,16 +37,25 @@ function halves({ family, words }: Address): readonly [bigint, bigint] {
   return [(word(0) << 32n) | word(1), (word(2) << 32n) | word(3)]
 }
 
-/** 64 bits. `source`: hash of the source address alone. */
-export function flowHash({ source, sourcePort, destination, destinationPort, protocol }: Flow, kind: FlowHash): bigint {
-  const [high, low] = halves(source)
-  let hash = high * SOURCE_HIGH + low * SOURCE_LOW
-  if (kind === 'five_tuple') {
-    const [destinationHigh, destinationLow] = halves(destination)
-    const ports = (BigInt(protocol) << 32n) | (BigInt(sourcePort) << 16n) | BigInt(destinationPort)
-    hash += destinationHigh * DESTINATION_HIGH + destinationLow * DESTINATION_LOW + ports * PORTS
-  }
-  hash &= MASK
+/** The words that are hashed. */
+function wordsOf({ source, sourcePort, destination, destinationPort, protocol }: Flow, kind: FlowHash): bigint[] {
+  if (kind === 'source') return [...halves(source)]
+  const scope = (BigInt(protocol) << 32n) | (BigInt(sourcePort) << 16n) | BigInt(destinationPort)
+  return [...halves(source), ...halves(destination), scope]
+}
+
+const MULTIPLIERS = [SOURCE_HIGH, SOURCE_LOW, DESTINATION_HIGH, DESTINATION_LOW, PORTS]
+
+/**
+ * 64 bits.
+ *
+ * @param kind `source`: hash of the source address alone
+ * @param key of the config: 32 hex digits; empty = none
+ */
+export function flowHash(flow: Flow, kind: FlowHash, key = ''): bigint {
+  const words = wordsOf(flow, kind)
+  if (key !== '') return sipHash(words, sipKey(key))
+  let hash = words.reduce((sum, word, i) => sum + word * (MULTIPLIERS[i] as bigint), 0n) & MASK
   hash = ((hash ^ (hash >> 30n)) * SECOND) & MASK
   hash = ((hash ^ (hash >> 27n)) * THIRD) & MASK
   return hash ^ (hash >> 31n)

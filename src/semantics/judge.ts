@@ -156,8 +156,8 @@ export function judge(state: JudgedState, facts: Facts, banned = false, ingress:
   const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters, ingress)
   const goesOn = filtered.reason !== 'blocklist' && filtered.reason !== 'ban'
   if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return filtered
-  const balanced = balance(services, facts, ingress.ifindex)
-  if (!balanced) return filtered
+  const balanced = balance(services, facts, ingress.ifindex, state.policy?.hash_key)
+  if (!balanced || (balanced.reason === 'other-host' && filtered.verdict === 'drop')) return filtered
   const drops = filters && state.policy?.unparsed === 'drop'
   const reason = drops && isUnparsed(balanced.reason) ? DROPPED[balanced.reason] : balanced.reason
   return { ...filtered, verdict: verdictOf(reason), reason, balanced }

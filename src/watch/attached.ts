@@ -4,6 +4,7 @@
 import type { Desired } from '../model/desired.ts'
 import { membersOf } from '../model/link.ts'
 import type { ObjectKey } from '../model/live.ts'
+import { stackFor } from '../model/stack.ts'
 import type { Links } from '../pipelines/apply.ts'
 
 /** An interface: its program, and the members on which its packets arrive. */
@@ -11,14 +12,16 @@ interface Arrival {
   readonly ifindex: number
   readonly programs: string
   readonly members: string
+  /** The MAC addresses of frames for this host, and the devices stacked on it. */
+  readonly stack: string
 }
 
 /** By interface key. Interfaces that do not exist are absent. */
 export type Attached = ReadonlyMap<ObjectKey, Arrival>
 
-/** Whether packets of an interface arrive on the same devices in both readings. */
+/** Whether packets of an interface arrive on the same devices, with the same addresses, in both readings. */
 export const isSameDevice = (left: Arrival | undefined, right: Arrival | undefined): boolean =>
-  left?.ifindex === right?.ifindex && left?.members === right?.members
+  left?.ifindex === right?.ifindex && left?.members === right?.members && left?.stack === right?.stack
 
 export function attachedOf(links: Links, { state }: Desired): Attached {
   return new Map(
@@ -29,7 +32,9 @@ export function attachedOf(links: Links, { state }: Desired): Attached {
       const members = membersOf(link, links)
         .map(({ ifindex }) => ifindex)
         .join()
-      return [[`interface:${name}` as const, { ifindex: link.ifindex, programs, members }] as const]
+      const { macs, above } = stackFor(state, name, links)
+      const stack = [...macs, ...above].join()
+      return [[`interface:${name}` as const, { ifindex: link.ifindex, programs, members, stack }] as const]
     }),
   )
 }

@@ -6,7 +6,9 @@ import {
   ERROR_LIMIT,
   FLOW_ESTABLISHED,
   FLOW_SEEN,
+  FLOW_TIME_WAIT,
   FLOWS_A_LINE,
+  type FlowKeys,
   flowBudgetCodec,
   HEALTH_BACKEND_LINES,
   HEALTH_DOWN,
@@ -18,6 +20,7 @@ import {
 import { NONE } from '../../src/abi/packet.ts'
 import { type Backend, backendSlotKey, type Service } from '../../src/model/service.ts'
 import type { State } from '../../src/model/state.ts'
+import { flowHash } from '../../src/semantics/flow-hash.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
 import type { Source } from '../../src/tables/image/source.ts'
 import { imageBytes } from '../../src/tables/layout/layout.ts'
@@ -25,7 +28,8 @@ import { DataPlane } from '../support/bpf.ts'
 import { seal } from '../support/checksums.ts'
 import { inDepth } from '../support/depth.ts'
 import { ACK, ethernet, FIN, ipv4, packet, RST, raw, SYN, tcp, udp } from '../support/packets.ts'
-import { backend, balancing, service } from '../support/services.ts'
+import { FLOW_KEYS, placeOf } from '../support/place.ts'
+import { address, backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
 
 const SLOT = 3
@@ -94,7 +98,7 @@ async function entries(): Promise<Entry[]> {
 }
 
 const backendIn = ({ word }: Entry): number => Number((word >> 16n) & 0xffffn)
-const isEstablished = ({ word }: Entry): boolean => (Number(word) & FLOW_ESTABLISHED) !== 0
+const isEstablished = ({ word }: Entry): boolean => (word & BigInt(FLOW_ESTABLISHED)) !== 0n
 
 /** Rewrites the entries of the map by `change`. */
 async function rewrite(change: (word: bigint) => bigint): Promise<void> {
@@ -162,8 +166,56 @@ describe('a known flow', () => {
     const edited = [...THREE.map((at, i) => backend(at, { weight: i === 0 ? 100 : 1 })), backend('10.0.0.14')]
     await load([web(...edited)])
     expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
-    // The ring decides for a new connection from an old port.
+    // A SYN, which strangers can send too, moves none; and the ring decides for a new connection from an old port.
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).toEqual(before)
+    const known = (await entries()).map(({ word }) => word)
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    expect((await entries()).map(({ word }) => word)).toEqual(known)
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
+    await ageBy(FLOW_TIME_WAIT - 5)
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).toEqual(before)
+    await ageBy(FLOW_TIME_WAIT + 5)
+    const renewed = await ask(...PORTS.map((port) => segment(port, SYN)))
+    expect(renewed).not.toEqual(before)
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(renewed)
+  })
+
+  test('is moved by a SYN while it is not established, and counts as a new one by each', async () => {
+    await load([web(...THREE)])
+    await send(...PORTS.map((port) => segment(port, SYN)))
+    await load([web(...THREE, '10.0.0.14')])
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
     expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toEqual(before)
+    await send(...PORTS.map((port) => segment(port, ACK)), ...PORTS.map((port) => segment(port, SYN)))
+    expect(await plane.sums('service_stats', 0, serviceCounterCodec)).toMatchObject({
+      flows: 2 * PORTS.length,
+      hits: 2 * PORTS.length,
+      misses: PORTS.length,
+    })
+  })
+
+  test.each([
+    ['stays where a backend drains', { state: 'drain' }, true],
+    ['leaves a disabled backend', { state: 'disabled' }, false],
+    ['leaves a backend without a next hop', { nextHop: undefined }, false],
+  ] as const)('with a SYN on an established connection: %s', async (_, fields, stays) => {
+    await load([web(...THREE)])
+    await send(...PORTS.map((port) => segment(port, SYN)), ...PORTS.map((port) => segment(port, ACK)))
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
+    await load([web(backend('10.0.0.11', fields), '10.0.0.12', '10.0.0.13')])
+    const now = await ask(...PORTS.map((port) => segment(port, SYN)))
+    for (const [i, slot] of now.entries()) {
+      if (before[i] !== 0 || stays) expect(slot).toBe(before[i])
+      else expect(others(0)).toContain(slot)
+    }
+  })
+
+  test('leaves a backend that is down with a SYN too', async () => {
+    await load([web(...THREE)])
+    await send(...PORTS.map((port) => segment(port, SYN)), ...PORTS.map((port) => segment(port, ACK)))
+    await setHealth({ 0: HEALTH_DOWN })
+    expect(await ask(...PORTS.map((port) => segment(port, SYN)))).not.toContain(0)
   })
 
   test('stays on a draining backend until the deadline', async () => {
@@ -586,4 +638,97 @@ test('scheduler random spreads new flows, and known ones stay', async () => {
   expect(new Set(found.map(backendIn))).toEqual(new Set(ALL))
   const first = await ask(...PORTS.map((port) => segment(port, ACK)))
   expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(first)
+})
+
+describe('the place of a flow', () => {
+  const VIP = address('192.0.2.10')
+  /** Flows to the web service whose hash without a key has equal low 32 bits: in earlier tables they met in one bucket. */
+  function meeting(count: number): number[] {
+    const low = (source: number): number =>
+      Number(
+        flowHash(
+          {
+            source: { family: 4, words: Uint32Array.of(source) },
+            sourcePort: 4000,
+            destination: VIP,
+            destinationPort: 80,
+            protocol: 6,
+          },
+          'five_tuple',
+        ) & BigInt(FLOWS / FLOWS_A_LINE - 1),
+      )
+    const found: number[] = []
+    for (let source = 0x0a000000; found.length < count; source++) if (low(source) === 0) found.push(source)
+    return found
+  }
+  const dotted = (source: number): string => [24, 16, 8, 0].map((shift) => (source >>> shift) & 255).join('.')
+  const from = (source: number): Uint8Array =>
+    seal(
+      packet(
+        ethernet(),
+        ipv4({ source: dotted(source), destination: '192.0.2.10' }),
+        tcp({ source: 4000, destination: 80, flags: SYN }),
+        raw(4),
+      ),
+    )
+
+  test('is by the keys of the instance alone: flows chosen to meet spread over the table', async () => {
+    await load([web(...THREE)])
+    const chosen = meeting(48)
+    await send(...chosen.map(from))
+    const lines = new Set((await entries()).map(({ line }) => line))
+    // 48 flows in 128 buckets leave 88 of them empty on average; fewer than 20 used ones have a chance below 1 in 10^9.
+    expect(lines.size).toBeGreaterThan(20)
+    expect(new Set(chosen.map((source) => Number(placeOfSource(source) & 127n)))).toEqual(lines)
+  })
+
+  const placeOfSource = (source: number): bigint =>
+    placeOf({
+      source: { family: 4, words: Uint32Array.of(source) },
+      sourcePort: 4000,
+      destination: VIP,
+      destinationPort: 80,
+      protocol: 6,
+    })
+
+  test('is another one under other keys', async () => {
+    const linesWith = async (keys: FlowKeys): Promise<string> => {
+      plane.forget()
+      await load([web(...THREE)])
+      await plane.setFlowKeys(keys)
+      await send(...Array.from({ length: 8 }, (_, i) => from(0x0a000001 + i)))
+      return (await entries()).map(({ line, word }) => `${line} ${word >> 32n}`).join()
+    }
+    const first = await linesWith(FLOW_KEYS)
+    expect(await linesWith(FLOW_KEYS)).toBe(first)
+    expect(await linesWith({ ...FLOW_KEYS, source_low: FLOW_KEYS.source_low + 1n })).not.toBe(first)
+  })
+})
+
+describe('the choice of a backend', () => {
+  const KEY = '000102030405060708090a0b0c0d0e0f'
+  const choices = async (key: string): Promise<number[]> => {
+    plane.forget()
+    const state = balancing([web(...THREE)], { policy: { flows: FLOWS, hash_key: key } })
+    await plane.load(imageBytes(compileImage({ state, slots: slotsFor(state), meta: META })))
+    await plane.setFlowKeys({ ...FLOW_KEYS, scope: BigInt(Date.now()) })
+    return ask(...PORTS.map((port) => segment(port, SYN)))
+  }
+
+  test('is by the key of the config, on every instance alike, and not by the instance', async () => {
+    const [keyed, plain] = [await choices(KEY), await choices('')]
+    expect(await choices(KEY)).toEqual(keyed)
+    expect(await choices('')).toEqual(plain)
+    expect(keyed).not.toEqual(plain)
+    expect(await choices(KEY.replace('00', '01'))).not.toEqual(keyed)
+  })
+
+  test('by another key leaves known flows alone', async () => {
+    await load([web(...THREE)])
+    const before = await ask(...PORTS.map((port) => segment(port, ACK)))
+    await send(...PORTS.map((port) => segment(port, SYN)), ...PORTS.map((port) => segment(port, ACK)))
+    const state = balancing([web(...THREE)], { policy: { flows: FLOWS, hash_key: KEY } })
+    await plane.load(imageBytes(compileImage({ state, slots: slotsFor(state), meta: META })))
+    expect(await ask(...PORTS.map((port) => segment(port, ACK)))).toEqual(before)
+  })
 })

@@ -2,9 +2,10 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { serviceCounterCodec } from '../../src/abi/generated.ts'
+import { encodeStack, stackRecord } from '../../src/kernel/observe/records.ts'
 import type { NextHop } from '../../src/model/service.ts'
 import type { ReasonName } from '../../src/report/reason.ts'
-import { DataPlane } from '../support/bpf.ts'
+import { DataPlane, TEST_IFINDEX } from '../support/bpf.ts'
 import { seal, wrongChecksums } from '../support/checksums.ts'
 import { linkTo, tooBig, translated, translatedError } from '../support/forwarding.ts'
 import { Namespace } from '../support/netns.ts'
@@ -23,7 +24,7 @@ import {
   udp,
   vlan,
 } from '../support/packets.ts'
-import { address, balancing, service } from '../support/services.ts'
+import { address, backend, balancing, EGRESS, service } from '../support/services.ts'
 
 const VIP = { 4: '192.0.2.10', 6: '2001:db8:f::10' } as const
 const BACKEND = { 4: '10.0.0.11', 6: 'fd00::11' } as const
@@ -36,6 +37,16 @@ const GATEWAY = { 4: '203.0.113.254', 6: '2001:db8:c::fe' } as const
 const NEAR_MAC = '02:00:5e:00:00:07'
 const GATEWAY_MAC = '02:00:5e:00:00:fe'
 const SLOT = 4
+/** The route to a backend leads to the interface on which test runs arrive. */
+const HERE: NextHop = { ...EGRESS, ifindex: TEST_IFINDEX }
+const near = (text: string, fields: Partial<NextHop> = {}) => backend(text, { nextHop: { ...HERE, ...fields } })
+/** Behind a VLAN device. */
+const TAGGED = { 4: '10.0.0.19', 6: 'fd00::19' } as const
+/** Behind another interface; of a service that accepts replies on any interface. */
+const AWAY = { 4: '10.0.0.21', 6: 'fd00::21' } as const
+const ROAMING = { 4: '10.0.0.22', 6: 'fd00::22' } as const
+/** Without a known route. */
+const LOST = { 4: '10.0.0.23', 6: 'fd00::23' } as const
 
 let netns: Namespace
 let plane: DataPlane
@@ -56,13 +67,26 @@ beforeAll(async () => {
   await plane.loadState(
     balancing(
       ([4, 6] as const).flatMap((family) => [
-        service(`web${family}`, `${VIP[family]} 80`, { backends: [`${BACKEND[family]} 8080`] }),
-        service(`dns${family}`, `${VIP[family]} 53`, { protocol: 'udp', backends: [BACKEND[family]] }),
-        service(`range${family}`, `${VIP[family]} 5000-5009`, { backends: [BACKEND[family]] }),
+        service(`web${family}`, `${VIP[family]} 80`, { backends: [near(`${BACKEND[family]} 8080`)] }),
+        service(`dns${family}`, `${VIP[family]} 53`, { protocol: 'udp', backends: [near(BACKEND[family])] }),
+        service(`strict${family}`, `${VIP[family]} 54`, {
+          protocol: 'udp',
+          backends: [
+            near(TAGGED[family], { vlan: 9 }),
+            near(AWAY[family], { ifindex: out.ifindex }),
+            backend(LOST[family], { nextHop: undefined }),
+          ],
+        }),
+        service(`zany${family}`, `${VIP[family]} 55`, {
+          protocol: 'udp',
+          backends: [near(ROAMING[family], { ifindex: out.ifindex })],
+          repliesFrom: 'anywhere',
+        }),
+        service(`range${family}`, `${VIP[family]} 5000-5009`, { backends: [near(BACKEND[family])] }),
         service(`all${family}`, `${VIP[family]} any`, {
           protocol: 'udp',
           hash: 'source',
-          backends: [family === 4 ? '10.0.0.12' : 'fd00::12'],
+          backends: [near(family === 4 ? '10.0.0.12' : 'fd00::12')],
         }),
       ]),
     ),
@@ -125,7 +149,11 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
   })
 
   test('sends a reply through the gateway, into its VLAN', async () => {
-    const frame = sealed(vlan(9), ip(family, FAR[family]), udp({ source: 53, destination: 1 }))
+    const frame = sealed(
+      vlan(9),
+      ip(family, FAR[family], { from: TAGGED[family] }),
+      udp({ source: 54, destination: 1 }),
+    )
     await expectOutcome(frame, 'reply-away', translated(frame, linkTo(hop(GATEWAY_MAC), family), asVip))
   })
 
@@ -250,7 +278,69 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     const from = family === 4 ? '10.0.0.12' : 'fd00::12'
     const frame = sealed(ip(family, VIP[family], { from }), tcp({ source: 40000, destination: 80 }))
     const [explained] = await plane.run([{ frame }])
-    expect(explained?.explanation?.reason).toBe('balanced-away')
+    expect(explained?.explanation?.reason).toBe('balanced')
+  })
+
+  const from = (source: string, port: number, ...tags: readonly Layer[]): Uint8Array =>
+    sealed(...tags, ip(family, NEAR[family], { from: source }), udp({ source: port, destination: 40000 }), raw(9))
+
+  test('translates replies only where the route to the backend leads', async () => {
+    const away = from(AWAY[family], 54)
+    await expectOutcome(away, 'default-pass', away)
+    const lost = from(LOST[family], 54)
+    await expectOutcome(lost, 'default-pass', lost)
+    const arrival = { ifindex: out.ifindex, slot: SLOT, flags: 0 }
+    const [there] = await plane.run([{ frame: away, arrival }])
+    expect(there?.explanation?.reason).toBe('reply')
+    const [elsewhere] = await plane.run([{ frame: dns(family, NEAR[family]), arrival }])
+    expect(elsewhere?.explanation?.reason).toBe('default-pass')
+  })
+
+  test('translates replies on an interface below the device that the route leads to', async () => {
+    const frame = from(AWAY[family], 54)
+    const arrival = { ifindex: TEST_IFINDEX, slot: SLOT, flags: 0 }
+    const reasonWith = async (above: readonly number[]): Promise<unknown> => {
+      await plane.setValue('interface_stack', SLOT, encodeStack(stackRecord({ macs: [], above })))
+      const [found] = await plane.run([{ frame, arrival }])
+      return found?.explanation?.reason
+    }
+    expect(await reasonWith([1041, out.ifindex])).toBe('reply-away')
+    expect(await reasonWith([1041, 1042])).toBe('default-pass')
+    // More devices than are known.
+    expect(await reasonWith(Array.from({ length: 12 }, (_, i) => 1041 + i))).toBe('reply-away')
+    expect(await reasonWith([])).toBe('default-pass')
+  })
+
+  test('translates replies of a service with `replies_from: anywhere` wherever they arrive', async () => {
+    const frame = from(ROAMING[family], 55)
+    await expectOutcome(frame, 'reply-away', translated(frame, linkTo(hop(NEAR_MAC), family), asVip))
+  })
+
+  test('translates replies only from the VLAN of the backend, if their tag can be seen', async () => {
+    const reasonOf = async (frame: Uint8Array): Promise<unknown> =>
+      (await plane.run([{ frame }]))[0]?.explanation?.reason
+    const [tagged, plain] = [TAGGED[family], BACKEND[family]]
+    expect(await reasonOf(from(tagged, 54, vlan(9)))).toBe('reply-away')
+    expect(await reasonOf(from(tagged, 54, vlan(10)))).toBe('default-pass')
+    // A network adapter has removed the tag.
+    expect(await reasonOf(from(tagged, 54))).toBe('reply-away')
+    expect(await reasonOf(from(plain, 53, vlan(9)))).toBe('default-pass')
+    // A priority without a VLAN.
+    expect(await reasonOf(from(plain, 53, vlan(0)))).toBe('reply-away')
+    expect(await reasonOf(from(plain, 53, vlan(0), vlan(9)))).toBe('default-pass')
+  })
+
+  test('returns errors about packets to a backend only from where the backend is', async () => {
+    const error = family === 4 ? icmp(3, 3) : icmpv6(1, 4)
+    const quoted = (to: string, port: number): Uint8Array =>
+      sealed(ip(family, to, { from: NEAR[family] }), udp({ source: 40000, destination: port }), raw(20)).subarray(14)
+    const reasonOf = async (inner: Uint8Array): Promise<unknown> => {
+      const frame = sealed(ip(family, NEAR[family], { from: UNKNOWN[family] }), error, raw(inner))
+      return (await plane.run([{ frame }]))[0]?.explanation?.reason
+    }
+    expect(await reasonOf(quoted(BACKEND[family], 53))).toBe('reply-away')
+    expect(await reasonOf(quoted(AWAY[family], 54))).toBe('default-pass')
+    expect(await reasonOf(quoted(ROAMING[family], 55))).toBe('reply-away')
   })
 })
 
@@ -258,6 +348,57 @@ test('counts replies', async () => {
   await plane.attachTestRuns(SLOT + 1)
   await plane.run([{ frame: web(4, NEAR[4]) }, { frame: web(4, UNKNOWN[4]) }], 'filter')
   await plane.attachTestRuns(0)
-  // Service slots are in the order of names: all4, all6, dns4, dns6, range4, range6, web4.
-  expect(await plane.sums('service_stats', 6, serviceCounterCodec)).toMatchObject({ replies: 2, packets: 0 })
+  // Service slots are in the order of names: all4, all6, dns4, dns6, range4, range6, strict4, strict6, web4.
+  expect(await plane.sums('service_stats', 8, serviceCounterCodec)).toMatchObject({ replies: 2, packets: 0 })
+})
+
+/** Sends a frame as real traffic of the interface in SLOT + 1, which has these MAC addresses. */
+async function received(frame: Uint8Array, macs: readonly string[]): Promise<string | undefined> {
+  await plane.setValue('interface_stack', SLOT + 1, encodeStack(stackRecord({ macs, above: [] })))
+  await plane.attachTestRuns(SLOT + 1)
+  const [found] = await plane.run([{ frame }], 'filter')
+  await plane.attachTestRuns(0)
+  await plane.setValue('interface_stack', SLOT + 1, encodeStack(stackRecord({ macs: [], above: [] })))
+  return found?.verdict
+}
+
+describe('a frame', () => {
+  const MAC = '02:00:5e:10:00:07'
+  const OTHERS = ['02:00:5e:10:00:08', '00:00:5e:00:01:33']
+  const plain = (mac: string): string => mac.replaceAll(':', '')
+  const to = (destination: string, layers: readonly Layer[]): Uint8Array =>
+    seal(packet(ethernet({ destination }), ...layers))
+  const kinds: readonly (readonly [string, string, readonly Layer[]])[] = [
+    ['to a VIP', 'tx', [ip(4, VIP[4], { from: NEAR[4] }), tcp({ source: 40000, destination: 80 })]],
+    ['with a reply', 'redirect', [ip(4, NEAR[4]), udp({ source: 53, destination: 40000 }), raw(9)]],
+    ['with an echo request to a VIP', 'tx', [ip(6, VIP[6], { from: NEAR[6] }), icmpv6(128)]],
+  ]
+
+  test.each(kinds)(
+    '%s is balanced if it is addressed to the interface or a device on it',
+    async (_, verdict, layers) => {
+      expect(await received(to(MAC, layers), [plain(MAC)])).toBe(verdict)
+      for (const mac of OTHERS) expect(await received(to(mac, layers), [MAC, ...OTHERS].map(plain))).toBe(verdict)
+      // While the addresses are not known, or are more than fit.
+      expect(await received(to(MAC, layers), [])).toBe(verdict)
+      const many = Array.from({ length: 11 }, (_, i) => `02005e1000${(i + 16).toString(16)}`)
+      expect(await received(to(MAC, layers), many)).toBe(verdict)
+    },
+  )
+
+  test.each(kinds)(
+    '%s is left to the stack if it is addressed to another host or to a group',
+    async (_, __, layers) => {
+      const others = ['02:00:5e:10:00:09', '02:00:5e:10:01:07', '00:00:5e:10:00:07', '02:00:5e:10:00:06']
+      for (const mac of others) expect(await received(to(mac, layers), [MAC, ...OTHERS].map(plain))).toBe('pass')
+      for (const mac of ['ff:ff:ff:ff:ff:ff', '01:00:5e:00:00:12', '33:33:00:00:00:01'])
+        for (const macs of [[plain(MAC)], []]) expect(await received(to(mac, layers), macs)).toBe('pass')
+    },
+  )
+
+  test('to a VIP in a frame for another host is counted', async () => {
+    const before = (await plane.reasons(SLOT + 1))['other-host']?.packets ?? 0
+    await received(to('02:00:5e:10:00:09', kinds[0]?.[2] as readonly Layer[]), [plain(MAC)])
+    expect((await plane.reasons(SLOT + 1))['other-host']?.packets).toBe(before + 1)
+  })
 })

@@ -40,8 +40,10 @@ test(`program and model agree on ${STATES} sets of services, ${PACKETS} packets 
   )
   for (const [number, { services }] of drawn.entries()) {
     const filter = random.chance(0.5) ? randomState(random) : undefined
+    const hash_key = random.chance(0.5) ? hexDigits(random, 32) : ''
     const state = balancing(services, {
-      ...(filter ? { lists: [...filter.lists.values()], policy: { default: filter.policy?.default ?? 'pass' } } : {}),
+      lists: [...(filter?.lists.values() ?? [])],
+      policy: { default: filter?.policy?.default ?? 'pass', hash_key },
     })
     const slots = slotsFor(state)
     plane.forget()
@@ -84,6 +86,9 @@ test(`program and model agree on ${STATES} sets of services, ${PACKETS} packets 
     }
   }
 })
+
+const hexDigits = (random: Random, count: number): string =>
+  Array.from({ length: count }, () => random.below(16).toString(16)).join('')
 
 function runOf(random: Random, services: Parameters<typeof randomBalancedFrame>[1]): Run {
   const frame = randomBalancedFrame(random, services)

@@ -43,9 +43,15 @@ const POOL = { 4: ['10.0.9.1', '10.0.9.2'], 6: ['fd00:9::1', 'fd00:9::2'] } as c
 const CLIENT = { 4: '198.51.100.7', 6: '2001:db8::7' } as const
 type Family = 4 | 6
 
-const services = (family: Family): Service[] => [
-  service('web', `${VIP[family]} 80`, { backends: [`${BACKEND[family]} 8080`], snatPool: POOL[family] }),
-  service('dns', `${VIP[family]} 53`, { protocol: 'udp', backends: [BACKEND[family]], snatPool: POOL[family] }),
+/** Test runs arrive on another interface than the one to the backends. */
+const services = (family: Family, repliesFrom: Service['repliesFrom'] = 'anywhere'): Service[] => [
+  service('web', `${VIP[family]} 80`, { backends: [`${BACKEND[family]} 8080`], snatPool: POOL[family], repliesFrom }),
+  service('dns', `${VIP[family]} 53`, {
+    protocol: 'udp',
+    backends: [BACKEND[family]],
+    snatPool: POOL[family],
+    repliesFrom,
+  }),
 ]
 
 let plane: DataPlane
@@ -125,6 +131,26 @@ const tick = (): number => Number(process.hrtime.bigint() >> BigInt(TICK_SHIFT))
 const BACK: NextHop = { ...EGRESS, mac: '020000000001', sourceMac: '020000000000' }
 
 describe.each([4, 6] as const)('IPv%i', (family) => {
+  test('takes answers only from the interface that the route to the backend leads to', async () => {
+    plane.forget()
+    await plane.loadState(balancing(services(family, 'route')))
+    const frame = datagram(family, 40000)
+    const [sent] = (await send(frame)) as [Outcome]
+    const answer = answerTo(sent, udp)
+    const reasonOf = async (ifindex: number, one: Uint8Array): Promise<unknown> =>
+      (await plane.run([{ frame: one, arrival: { ifindex, slot: 0, flags: 0 } }]))[0]?.explanation?.reason
+    expect(await reasonOf(TEST_IFINDEX, answer)).toBe('default-pass')
+    expect(await reasonOf(EGRESS.ifindex, answer)).toBe('reply-away')
+    const quoted = sent.output.subarray(14)
+    const error = sealed(
+      ip(family, textOf(sent.output), { from: CLIENT[family] }),
+      family === 4 ? icmp(3, 3) : icmpv6(1, 4),
+      raw(quoted),
+    )
+    expect(await reasonOf(TEST_IFINDEX, error)).toBe('default-pass')
+    expect(await reasonOf(EGRESS.ifindex, error)).toBe('reply-away')
+  })
+
   beforeEach(async () => {
     plane.forget()
     await plane.loadState(balancing(services(family)))

@@ -10,7 +10,7 @@ import { ETH0, Lab } from './hosts.ts'
 const OBJECT = fileURLToPath(new URL('../../build/test/backend.bpf.o', import.meta.url))
 /** With offloads, frames of a local sender reach XDP without checksums. */
 const PLAIN = (device: string): string => `ethtool -K ${device} tx off gso off tso off`
-const script = (name: string): string => fileURLToPath(new URL(`./${name}.mjs`, import.meta.url))
+export const script = (name: string): string => fileURLToPath(new URL(`./${name}.mjs`, import.meta.url))
 
 /** The n-th VIP. It lies in no network: the client has a route for it to the balancer. */
 export const vipOf = (n: number, family: 4 | 6 = 4): string => (family === 4 ? `198.51.100.${n}` : `2001:db8:f::${n}`)

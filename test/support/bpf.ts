@@ -9,6 +9,8 @@ import {
   counterCodec,
   type Explanation,
   explanationCodec,
+  type FlowKeys,
+  flowKeysCodec,
   INTERFACE_INDEX_SIZE,
   interfaceEntryCodec,
   LINE_SIZE,
@@ -20,7 +22,7 @@ import {
 import type { ProgramParts } from '../../src/abi/object.ts'
 import { explanationOf, inputOf, packetOf } from '../../src/abi/packet.ts'
 import { type MapShape, mapWords, policyMap } from '../../src/abi/paths.ts'
-import { balancerMaps } from '../../src/features/balancer.ts'
+import { BALANCER_MAPS, balancerMaps } from '../../src/features/balancer.ts'
 import { ALL_PARTS, NO_PARTS, partsFor, SHARED_MAPS } from '../../src/features/features.ts'
 import { FILTER } from '../../src/features/filter.ts'
 import { runBatch, runBpftool } from '../../src/kernel/tools/bpftool.ts'
@@ -33,6 +35,7 @@ import type { Count } from '../../src/report/result.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
 import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
 import { writeLines } from './lines.ts'
+import { FLOW_KEYS } from './place.ts'
 import { slotsFor } from './slots.ts'
 
 /** The interface that test runs arrive on: the namespace's loopback device, always the first one. */
@@ -118,6 +121,7 @@ export class DataPlane {
       ...fresh.map((shape) => this.#create(shape, shape.name)),
     ])
     for (const shape of own) this.#balance.set(shape.name, shape)
+    if (fresh.some(({ name }) => name === BALANCER_MAPS.flowKeys)) await this.setFlowKeys(FLOW_KEYS)
     const maps = [
       ...SHARED_MAPS.map(({ name }) => [name, name] as const),
       ...own.map(({ name }) => [name, name] as const),
@@ -134,6 +138,13 @@ export class DataPlane {
       rmSync(this.#pin(`policy-${previous}`))
       rmSync(this.#pin(`programs-${previous}`), { recursive: true })
     }
+  }
+
+  /** Sets the secret by which flows find their places in the tables. */
+  async setFlowKeys(keys: FlowKeys): Promise<void> {
+    const bytes = new Uint8Array(flowKeysCodec.size)
+    flowKeysCodec.encode(keys, new DataView(bytes.buffer))
+    await this.setValue(BALANCER_MAPS.flowKeys, 0, bytes)
   }
 
   /** Makes the next load create new balancer maps: without flows, and with all counters at zero. */

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { LINE_SIZE, progressCodec, spanCodec, transferCodec } from '../../src/abi/generated.ts'
 import { type Probe, testInputFor } from '../../src/abi/packet.ts'
-import { PROGRAMS } from '../../src/features/features.ts'
+import { PROGRAMS, SECRET_MAPS } from '../../src/features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../src/features/filter.ts'
 import type { Runner } from '../../src/kernel/tools/spawn.ts'
 import { LineDigester } from '../../src/tables/lines/line-digest.ts'
@@ -154,6 +154,7 @@ export class FakeKernel {
       const found = this.#pins.get(join(this.bpffs, pin)) as FakeMap | FakeProgram
       if (!('values' in found) || except.includes(found.name))
         return [pin, 'label' in found ? found.label : found.entries]
+      if (SECRET_MAPS.includes(found.name)) return [pin, isSecret(found) ? 'secret' : 'known']
       const values = [...found.values].filter(([, value]) => value.some((byte) => byte !== 0)).sort(([a], [b]) => a - b)
       return [pin, found.entries, ...values.map(([key, value]) => `${key}:${Buffer.from(value).toString('hex')}`)]
     })
@@ -522,6 +523,10 @@ export class FakeKernel {
     if (at >= 0) link.programs.splice(at, 1)
   }
 }
+
+/** Whether a map holds more than zeros. */
+const isSecret = ({ values }: FakeMap): boolean =>
+  [...values.values()].some((value) => value.some((byte) => byte !== 0))
 
 function failed(error: unknown) {
   if (!(error instanceof Refusal)) throw error

@@ -4,9 +4,10 @@
 import type { Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import type { Address } from '../../src/model/address.ts'
 import type { Backend, NextHop, Service } from '../../src/model/service.ts'
-import { flowHash } from '../../src/semantics/flow-hash.ts'
+import { type Flow, flowHash } from '../../src/semantics/flow-hash.ts'
 import type { Judged } from '../../src/semantics/judge.ts'
 import { networkOf, type Place, placeAt, seal } from './checksums.ts'
+import { placeOf } from './place.ts'
 
 const UDP = 17
 
@@ -44,19 +45,20 @@ export function addressesOf(
     : { source: read(at + 8), destination: read(at + 24) }
 }
 
-/** The hash of the packet's flow for a service; `isReversed`: the packet came from the VIP. */
-export function hashOf(frame: Uint8Array, place: Place, service: Service, isReversed = false): bigint {
+/** The flow of a packet; `isReversed`: the packet came from the VIP. */
+function flowOf(frame: Uint8Array, place: Place, isReversed: boolean): Flow {
   const { source, destination } = addressesOf(frame, place)
   const view = viewOf(frame)
   const [from, to] = place.isLater ? [0, 0] : [view.getUint16(place.transport), view.getUint16(place.transport + 2)]
   const { protocol } = place
   return isReversed
-    ? flowHash(
-        { source: destination, sourcePort: to, destination: source, destinationPort: from, protocol },
-        service.hash,
-      )
-    : flowHash({ source, sourcePort: from, destination, destinationPort: to, protocol }, service.hash)
+    ? { source: destination, sourcePort: to, destination: source, destinationPort: from, protocol }
+    : { source, sourcePort: from, destination, destinationPort: to, protocol }
 }
+
+/** The hash without a key, which varies outer sources. */
+export const hashOf = (frame: Uint8Array, place: Place, service: Service, isReversed = false): bigint =>
+  flowHash(flowOf(frame, place, isReversed), service.hash)
 
 /** New addresses and ports of a packet; undefined: unchanged. */
 export interface Translation {
@@ -148,7 +150,7 @@ const forwarded = (frame: Uint8Array, { nextHop }: Backend, to: Translation = {}
 /** Output of full NAT for a flow that gets the first of its candidate ports. */
 function bound(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
   const place = networkPlace(frame)
-  const number = Number((hashOf(frame, place, { ...service, hash: 'five_tuple' }) | 1n) & 0xffffffffn)
+  const number = Number((placeOf(flowOf(frame, place, false)) | 1n) & 0xffffffffn)
   const scale = (value: number, size: number): number => Number((BigInt(value) * BigInt(size)) >> 32n)
   return translated(frame, linkTo(backend.nextHop as NextHop, place.family), {
     source: service.snatPool[scale(number, service.snatPool.length)],

@@ -40,6 +40,7 @@ export function loweringBetween(before: State, after: State, given?: Slots): New
     missing: [],
     attachments: undefined,
     index: undefined,
+    stacks: undefined,
     features: new Map(),
   }
   return {

@@ -35,10 +35,16 @@ function writeAddress(view: DataView, at: number, text: string): void {
   for (const [i, word] of address.words.entries()) view.setUint32(at + i * 4, word)
 }
 
-export const ethernet = ({ type }: { readonly type?: number } = {}): Layer => ({
+export const ethernet = ({
+  type,
+  destination = '02:00:00:00:00:00',
+}: {
+  readonly type?: number
+  readonly destination?: string
+} = {}): Layer => ({
   build: (payload, next) =>
     header(14, payload, (view) => {
-      view.setUint8(0, 2)
+      for (const [i, byte] of destination.split(':').entries()) view.setUint8(i, Number.parseInt(byte, 16))
       view.setUint8(6, 2)
       view.setUint8(11, 1)
       view.setUint16(12, type ?? next?.ethertype ?? LOCAL_ETHERTYPE)

@@ -120,7 +120,7 @@ export function randomBalancedFrame(random: Random, services: readonly Service[]
       ? icmp(random, service, vip, client)
       : [...(isLater ? [] : [transport(random, service, false)]), layers.raw(size(random))]
   const whole = layers.packet(
-    layers.ethernet(),
+    layers.ethernet(random.chance(0.03) ? { destination: 'ff:ff:ff:ff:ff:ff' } : {}),
     ...tags(random),
     ...network(random, family, client, vip, piece?.offset === 0 && !piece.more ? undefined : piece),
     ...behind,

@@ -96,6 +96,7 @@ export const link = (name: string, facts: Partial<Link> = {}): Link => ({
   mtu: 1500,
   mac: '02005e1000fe',
   vlan: undefined,
+  below: undefined,
   up: true,
   kind: 'veth',
   linkType: 'ether',

@@ -139,6 +139,7 @@ function readService(name: string, placed: Placed, reading: Reading): ReadServic
     hash: written.hash ?? 'five_tuple',
     onEmpty: written.on_empty ?? 'drop',
     snatPool,
+    repliesFrom: written.replies_from ?? 'route',
     guePort: written.gue_port ?? GUE_PORT,
     outerSource,
     udpTimeout,

@@ -3,7 +3,7 @@
 import type { Forwarding } from '../../features/forwarding/forwarding.ts'
 import type { Fallback, HealthCheck, RecordType, ResponseCode } from '../../model/health.ts'
 import type { TransportProtocol } from '../../model/ports.ts'
-import type { BackendState, FlowHash, OnEmpty, Scheduler } from '../../model/service.ts'
+import type { BackendState, FlowHash, OnEmpty, RepliesFrom, Scheduler } from '../../model/service.ts'
 
 /** A percentage: `50%`. */
 type Percentage = string
@@ -60,6 +60,7 @@ export interface WrittenService {
   readonly on_empty?: OnEmpty
   readonly snat?: boolean
   readonly snat_pool?: readonly string[]
+  readonly replies_from?: RepliesFrom
   readonly gue_port?: number
   readonly outer_source?: { readonly v4?: string; readonly v6?: string }
   readonly udp_timeout?: Duration

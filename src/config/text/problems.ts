@@ -167,6 +167,10 @@ export function badValue(context: Context, path: Path): void {
     return
   }
   const written = context.source.text.slice(placed.from, placed.to)
+  if (spec.secret) {
+    context.report.error(codeOf(spec, value), where, `${spec.what} must be ${spec.expected}`, spec.hint)
+    return
+  }
   const message = `${spec.what} must be ${spec.expected}, not ${show(value, written)}`
   context.report.error(codeOf(spec, value), where, message, hintFor(spec, value, written))
 }

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
+import { withoutSecrets } from './secrets.ts'
 import { ANY_FILE, type Trust } from './trust.ts'
 import type { Unusable } from './unusable.ts'
 
@@ -168,7 +169,7 @@ function findLine(path: string, bytes: Buffer, test: (line: Buffer) => number): 
     if (offset >= 0) {
       if (content.length > SHOWN_LINE) return { file: path, line, column: offset + 1, length: 1 }
       const column = content.toString('utf8', 0, offset).length + 1
-      return { file: path, line, column, length: 1, text: content.toString() }
+      return { file: path, line, column, length: 1, text: withoutSecrets(content.toString()) }
     }
     const newline = bytes.indexOf(NEWLINE, from)
     if (newline < 0) return undefined
@@ -257,7 +258,7 @@ export function createSource(path: string, text: string): Source {
       const end = starts[line] === undefined ? text.length : (starts[line] as number) - 1
       const content = text.slice(start, end).replace(/\r$/, '')
       const length = Math.max(1, Math.min(to, start + content.length) - from)
-      return { file: path, line, column: from - start + 1, length, text: content }
+      return { file: path, line, column: from - start + 1, length, text: withoutSecrets(content) }
     },
   }
 }

@@ -15,7 +15,7 @@
 // test/e2e/balance-forwarding.test.ts fails.
 
 /** Keys of a service in the config that only some modes read. */
-export const FORWARDING_KEYS = ['snat', 'snat_pool', 'gue_port', 'outer_source'] as const
+export const FORWARDING_KEYS = ['snat', 'snat_pool', 'replies_from', 'gue_port', 'outer_source'] as const
 export type ForwardingKey = (typeof FORWARDING_KEYS)[number]
 
 type Family = 4 | 6
@@ -53,7 +53,7 @@ export const FORWARDING_MODES = modes({
     translatesReplies: true,
     rewritesPort: true,
     crossesFamilies: false,
-    keys: ['snat', 'snat_pool'],
+    keys: ['snat', 'snat_pool', 'replies_from'],
   },
   /** Rewrites MACs; the backend has the VIP and answers the client itself. */
   dsr: {

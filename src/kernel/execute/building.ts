@@ -1,12 +1,13 @@
 // Steps that build a generation beside the live one: its maps and programs, its tables, and the verification of both by
 // digests and probes, before it gets any packet.
 
+import { randomBytes } from 'node:crypto'
 import { lstat, rmdir, writeFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { basename, dirname } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { shownProgram } from '../../abi/answer.ts'
-import { bpftool, commandLine, quiet } from '../../abi/command.ts'
+import { bpftool, commandLine, quiet, updateCommand } from '../../abi/command.ts'
 import { HEADER_LINES } from '../../abi/generated.ts'
 import { mapWords, type Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
@@ -146,6 +147,11 @@ export const BUILDING = {
     part: (step) => ({ ...quiet(makeCommand(step)), explain: (error) => outOfMemory(error, step) }),
     undo: ({ pin }) => removePins(pin),
   },
+  'fill-random': {
+    batch: 'maps',
+    print: ({ map, size }) => [`${commandLine(updateCommand(map, 0, new Uint8Array(0)))} RANDOM  # ${size} bytes`],
+    part: ({ map, size }) => quiet(updateCommand(map, 0, randomBytes(size))),
+  },
   'hand-on-map': {
     batch: 'maps',
     print: (step) => [commandLine(handOnCommand(step))],
@@ -261,6 +267,7 @@ export const BUILDING = {
   | 'make-generation'
   | 'pin-again'
   | 'make-map'
+  | 'fill-random'
   | 'hand-on-map'
   | 'prepare-object'
   | 'load'

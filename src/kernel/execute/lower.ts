@@ -8,7 +8,7 @@ import { LINE_SIZE, metaCodec } from '../../abi/generated.ts'
 import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
 import { type MapShape, type Paths, policyMap } from '../../abi/paths.ts'
 import { isNewGeneration, type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
-import { FEATURES, PROGRAMS, SHARED_MAPS } from '../../features/features.ts'
+import { FEATURES, PROGRAMS, SECRET_MAPS, SHARED_MAPS } from '../../features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../features/filter.ts'
 import type { MapBinding, Step } from '../../features/step.ts'
 import type { Change } from '../../plan/change.ts'
@@ -50,17 +50,18 @@ function ownMapsOf({ paths, live, target: { image } }: NewGeneration): OwnMap[] 
 export const handsOnAll = (lowering: NewGeneration): boolean =>
   ownMapsOf(lowering).every((map) => map.handedOn !== undefined)
 
-function ownMapStep(paths: Paths, generation: number, map: OwnMap): Step {
+function ownMapSteps(paths: Paths, generation: number, map: OwnMap): Step[] {
   const pin = paths.ownMap(generation, map.shape)
-  return map.handedOn === undefined
-    ? { kind: 'make-map', pin, shape: map.shape }
-    : { kind: 'hand-on-map', from: map.handedOn, to: pin }
+  if (map.handedOn !== undefined) return [{ kind: 'hand-on-map', from: map.handedOn, to: pin }]
+  const made: Step = { kind: 'make-map', pin, shape: map.shape }
+  const isSecret = SECRET_MAPS.includes(map.shape.name)
+  return isSecret ? [made, { kind: 'fill-random', map: pin, size: map.shape.valueSize }] : [made]
 }
 
 /** The maps of a generation: the policy, all zeros, and those beside it. */
 export const mapSteps = (paths: Paths, { generation, lines, ownMaps }: Blank): Step[] => [
   { kind: 'make-map', pin: paths.policy(generation), shape: policyMap(lines) },
-  ...ownMaps.map((map) => ownMapStep(paths, generation, map)),
+  ...ownMaps.flatMap((map) => ownMapSteps(paths, generation, map)),
 ]
 
 /** The programs over these maps; all objects but the first are loaded concurrently with later steps. */

@@ -2,19 +2,25 @@
 // removed after the last. Pure, like lower.ts.
 
 import type { InterfaceEntry } from '../../abi/generated.ts'
+import { BALANCER } from '../../features/balancer.ts'
 import type { Lowering, Observed } from '../../features/feature.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { Attaching, RecordWrite, Step } from '../../features/step.ts'
+import { stackFor } from '../../model/stack.ts'
 import type { AttachMode } from '../../model/state.ts'
 import {
   buildIndex,
   encodeEntry,
   encodeRecord,
+  encodeStack,
   entriesOf,
   FREE_ENTRY,
   FREE_RECORD,
+  FREE_STACK,
   indexWrites,
+  isSameStack,
   MODE_NUMBERS,
+  stackRecord,
 } from '../observe/records.ts'
 
 type Index = readonly InterfaceEntry[]
@@ -77,6 +83,17 @@ function indexSteps({ paths }: Lowering, before: Index, after: Index, kind: 'rec
   })
 }
 
+/** Writes of stacks that differ, for the interfaces of the plan. */
+function stackSteps({ paths, plan, live }: Lowering): Step[] {
+  const map = paths.sharedMap(BALANCER.maps.interfaceStack)
+  return [...plan.slots.interfaces].flatMap(([name, key]): Step[] => {
+    const before = live.instance.stacks?.[key] ?? FREE_STACK
+    const after = stackRecord(stackFor(plan.state, name, live.links))
+    if (isSameStack(before, after)) return []
+    return [{ kind: 'record', map, key, value: encodeStack(after), before: encodeStack(before) }]
+  })
+}
+
 /** Writes the records of programs before they count their first packet. */
 export function recordSteps(lowering: Lowering, steps: readonly Step[]): Step[] {
   const placed = recorded(lowering, steps)
@@ -84,6 +101,7 @@ export function recordSteps(lowering: Lowering, steps: readonly Step[]): Step[] 
   return [
     ...placed.map((one): Step => ({ kind: 'record', ...recordOf(lowering, one, one.modes[0] ?? 'native') })),
     ...indexSteps(lowering, lowering.live.instance.index ?? [], during, 'record'),
+    ...stackSteps(lowering),
   ]
 }
 
@@ -91,10 +109,14 @@ export function recordSteps(lowering: Lowering, steps: readonly Step[]): Step[] 
 export function forgetSteps(lowering: Lowering, steps: readonly Step[]): Step[] {
   const { paths, plan, live } = lowering
   const map = paths.sharedMap(FILTER.maps.attachments)
+  const stacks = paths.sharedMap(BALANCER.maps.interfaceStack)
   const gone = [...live.slots.interfaces].filter(([name]) => !plan.slots.interfaces.has(name))
   const { during, after } = indexes(lowering, recorded(lowering, steps))
   return [
     ...gone.map(([, key]): Step => ({ kind: 'forget', map, key, value: encodeRecord(FREE_RECORD) })),
+    ...gone
+      .filter(([, key]) => !isSameStack(live.instance.stacks?.[key] ?? FREE_STACK, FREE_STACK))
+      .map(([, key]): Step => ({ kind: 'forget', map: stacks, key, value: encodeStack(FREE_STACK) })),
     ...indexSteps(lowering, during, after, 'forget'),
   ]
 }

@@ -33,7 +33,7 @@ const link = record({
   master: optional(text),
   address: optional(text),
   link_type: optional(text),
-  /** For a VLAN interface: the interface below it. */
+  /** The device below, or the peer. */
   link: optional(text),
   linkinfo: optional(
     record({
@@ -99,6 +99,7 @@ export async function readLinks(): Promise<Map<string, RawLink>> {
         mtu: link.mtu,
         mac: plainMac(link.address),
         vlan: vlanOf(link),
+        below: link.link,
         up: link.flags.includes('UP'),
         kind: link.flags.includes('LOOPBACK') ? 'loopback' : (link.linkinfo?.info_kind ?? 'physical'),
         linkType: link.link_type ?? 'ether',

@@ -9,13 +9,16 @@ import {
   attachmentCodec,
   HEADER_LINES,
   type InterfaceEntry,
+  type InterfaceStack,
   interfaceEntryCodec,
+  interfaceStackCodec,
   LINE_SIZE,
   metaCodec,
 } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import { CARRY, generationOf, type MapShape, type Paths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
+import { BALANCER } from '../../features/balancer.ts'
 import { CORE_PROGRAMS, FEATURES, OWN_MAPS, PROGRAMS, SHARED_MAPS } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import { META_LINE, SETTINGS_LINE, wordsOf } from '../../tables/layout/layout.ts'
@@ -24,7 +27,7 @@ import { withExchange } from '../tools/exchange.ts'
 import { list } from '../tools/pins.ts'
 import { tryReadPart } from '../tools/transfer.ts'
 import { type GenerationPins, inForce } from './lost-pins.ts'
-import { FREE_ENTRY, FREE_RECORD } from './records.ts'
+import { FREE_ENTRY, FREE_RECORD, FREE_STACK } from './records.ts'
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
@@ -195,17 +198,24 @@ export function instancePart(
     finish: ([output]) => (output === undefined ? undefined : dumped(output, map, decode, empty)),
   })
   const { commands, finish } = joinParts<
-    [Attachment[] | undefined, InterfaceEntry[] | undefined, ReadonlyMap<string, unknown>, ...Generation[]]
+    [
+      Attachment[] | undefined,
+      InterfaceEntry[] | undefined,
+      InterfaceStack[] | undefined,
+      ReadonlyMap<string, unknown>,
+      ...Generation[],
+    ]
   >(
     dump(FILTER.maps.attachments, (view) => attachmentCodec.decode(view), FREE_RECORD),
     dump(FILTER.maps.interfaceIndex, (view) => interfaceEntryCodec.decode(view), FREE_ENTRY),
+    dump(BALANCER.maps.interfaceStack, (view) => interfaceStackCodec.decode(view), FREE_STACK),
     featuresPart(paths, present),
     ...usable.map((pins) => generationPart(`${files}/${pins.number}`, paths, pins)),
   )
   return {
     commands,
     finish: (outputs) => {
-      const [attachments, index, features, ...generations] = finish(outputs)
+      const [attachments, index, stacks, features, ...generations] = finish(outputs)
       return {
         generations,
         incomplete,
@@ -215,6 +225,7 @@ export function instancePart(
         missing: SHARED_MAPS.filter((map) => !present.includes(map)),
         attachments,
         index,
+        stacks,
         features,
       }
     },

@@ -3,13 +3,19 @@
 
 import { shownProgram } from '../../abi/answer.ts'
 import { bpftool } from '../../abi/command.ts'
-import { ABI_VERSION, type Attachment as AttachmentRecord, type InterfaceEntry } from '../../abi/generated.ts'
+import {
+  ABI_VERSION,
+  type Attachment as AttachmentRecord,
+  type InterfaceEntry,
+  type InterfaceStack,
+} from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
 import type { Observed } from '../../features/feature.ts'
 import { OWN_MAPS, SHARED_MAPS } from '../../features/features.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../../model/live.ts'
+import { stackFor } from '../../model/stack.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
 import { guardNamespace } from '../../plan/guard.ts'
 import type { DecodedImage } from '../../tables/image/image.ts'
@@ -19,7 +25,17 @@ import type { Memory } from '../host/memory.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { askBatch } from '../tools/bpftool.ts'
 import { readInstance } from './instance.ts'
-import { entriesOf, FREE_ENTRY, indexedEntry, isMember, isSameEntry, MODE_NUMBERS } from './records.ts'
+import {
+  entriesOf,
+  FREE_ENTRY,
+  FREE_STACK,
+  indexedEntry,
+  isMember,
+  isSameEntry,
+  isSameStack,
+  MODE_NUMBERS,
+  stackRecord,
+} from './records.ts'
 import { settled } from './settled.ts'
 import { readTables, type Takeover } from './tables.ts'
 
@@ -207,7 +223,25 @@ export function liveInterfaces(
     if (record && record.slot !== slot && interfaces.has(name) && !drift.has(`interface:${name}`))
       drift.set(`interface:${name}`, 'lists that are limited to it do not find it')
   }
+  if (committed) noteStackDrift(interfaces, links, records, instance, image, drift)
   return interfaces
+}
+
+/** Adds interfaces whose record of stacked devices differs from the devices. */
+function noteStackDrift(
+  interfaces: State['interfaces'],
+  links: ReadonlyMap<string, Link>,
+  records: ReadonlyMap<string, SlotRecord>,
+  { stacks }: Instance,
+  image: DecodedImage | undefined,
+  drift: Map<ObjectKey, string>,
+): void {
+  const services = image?.services ?? new Map()
+  for (const [name, { slot }] of records) {
+    const wanted = stackRecord(stackFor({ interfaces, services }, name, links))
+    const what = stackDrift(stacks?.[slot] ?? FREE_STACK, wanted)
+    if (what !== undefined && !drift.has(`interface:${name}`)) drift.set(`interface:${name}`, what)
+  }
 }
 
 /** A difference between the index and the devices on which packets of an attached interface arrive. */
@@ -231,6 +265,14 @@ function indexDrift(
       isMember(entry) && entry.slot === record.slot && !wanted.some(({ ifindex }) => ifindex === entry.ifindex),
   )
   return left && `${named(left.ifindex)} is no longer its member but still counts for it`
+}
+
+/** The difference between the record of the devices stacked on an interface and the devices, as a clause. */
+function stackDrift(recorded: InterfaceStack, wanted: InterfaceStack): string | undefined {
+  if (isSameStack(recorded, wanted)) return undefined
+  return recorded.mac.every((mac, i) => mac === wanted.mac[i])
+    ? 'other devices are stacked on it than at the last apply'
+    : 'it, or a device stacked on it, has another MAC address than at the last apply'
 }
 
 function interfaceDrift(

@@ -1,6 +1,7 @@
-// The records that the control plane keeps in shared maps: the counter slot of each interface, and the index from
-// ifindex to slot that the data plane reads. Pure.
+// The records that the control plane keeps in shared maps: the counter slot of each interface, the index from ifindex to
+// slot that the data plane reads, and the devices stacked on each interface. Pure.
 
+import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import {
   ATTACH_MODE,
   type Attachment as AttachmentRecord,
@@ -9,12 +10,15 @@ import {
   INTERFACE_INDEX_SIZE,
   INTERFACE_PROBES,
   type InterfaceEntry,
+  type InterfaceStack,
   interfaceEntryCodec,
+  interfaceStackCodec,
 } from '../../abi/generated.ts'
 import { flagsOf } from '../../abi/place.ts'
 import { fail } from '../../diagnostics.ts'
 import { membersOf } from '../../model/link.ts'
 import type { Link } from '../../model/live.ts'
+import { NO_STACK, type Stack } from '../../model/stack.ts'
 import type { AttachMode } from '../../model/state.ts'
 
 /** linux/if_link.h has other numbers; these are ours. */
@@ -126,3 +130,35 @@ export function indexWrites(before: readonly InterfaceEntry[], after: readonly I
   ]
   return order.map(({ key, entry }) => ({ key, value: encodeEntry(entry) }))
 }
+
+/** A MAC address as the data plane reads it from a frame: six bytes and two zeros, as a number in host order. */
+function macNumber(mac: string): bigint {
+  const view = new DataView(new ArrayBuffer(8))
+  for (let i = 0; i < 6; i++) view.setUint8(i, Number.parseInt(mac.slice(i * 2, i * 2 + 2), 16))
+  return view.getBigUint64(0, LITTLE_ENDIAN)
+}
+
+const { mac: MACS_AT, above: DEVICES_AT } = interfaceStackCodec.offsets
+const MOST_MACS = (DEVICES_AT - MACS_AT) / 8
+const MOST_DEVICES = (interfaceStackCodec.size - DEVICES_AT) / 4
+
+const filled = <T>(values: readonly T[], count: number, empty: T): T[] =>
+  Array.from({ length: count }, (_, i) => values[i] ?? empty)
+
+/** A stack as a record. One with more addresses or devices than fit fills the array: then the data plane accepts any. */
+export const stackRecord = ({ macs, above }: Stack): InterfaceStack => ({
+  mac: filled(macs.map(macNumber), MOST_MACS, 0n),
+  above: filled(above, MOST_DEVICES, 0),
+})
+
+export const FREE_STACK: InterfaceStack = stackRecord(NO_STACK)
+
+/** A record of a stack as its map holds it. */
+export function encodeStack(record: InterfaceStack): Uint8Array {
+  const view = new DataView(new ArrayBuffer(interfaceStackCodec.size))
+  interfaceStackCodec.encode(record, view)
+  return new Uint8Array(view.buffer)
+}
+
+export const isSameStack = (left: InterfaceStack, right: InterfaceStack): boolean =>
+  left.mac.every((mac, i) => mac === right.mac[i]) && left.above.every((device, i) => device === right.above[i])

@@ -43,7 +43,7 @@ import { type DecodedServices, decodeServices } from '../services/decode.ts'
 import { keepRings } from '../services/edit-rings.ts'
 import type { RingSection } from '../services/rings.ts'
 import type { ServiceSections } from '../services/services.ts'
-import { policyOf, settingsFields } from './settings.ts'
+import { hashKeyLines, policyOf, type SettingLines, settingsFields } from './settings.ts'
 import { compileBalance, type ImageMeta, type Source } from './source.ts'
 
 /** Part numbers are 16 bits wide. */
@@ -85,11 +85,13 @@ const namedSections = ({
   table4,
   table6,
   services,
+  policy,
 }: Content): Omit<Sections, 'RINGS'> => ({
   LISTS: lists,
   CLASSES: classes,
   RULES: rules,
   INTERFACES: interfaces,
+  HASH_KEY: hashKeyLines(policy),
   HOST_FILTER4: table4.hostFilter,
   HOSTS4: table4.hosts,
   RANGE_FILTER4: table4.rangeFilter,
@@ -106,7 +108,7 @@ const namedSections = ({
 /** The content of an image without services: the reverse of layOut. */
 export const contentOf = ({ settings, table6, meta, sections, roles }: Image): Omit<Content, 'services'> => ({
   roles,
-  policy: policyOf({ settings }),
+  policy: policyOf({ settings, sections }),
   shape4: settings.table4,
   shape6: table6,
   counts: meta,
@@ -267,7 +269,7 @@ export const hasServices = ({ settings }: Pick<Image, 'settings'>): boolean =>
   (settings.flags & SETTINGS_FLAG.SERVICES) !== 0
 
 /** Whether the policy matches its recorded digest, and the balancer uses it. */
-export function isPolicyWhole(said: Pick<Image, 'settings' | 'balance' | 'meta'>): boolean {
+export function isPolicyWhole(said: Pick<Image, 'settings' | 'balance' | 'meta'> & SettingLines): boolean {
   const policy = policyOf(said)
   const flowsAgree = !hasServices(said) || (said.balance.flow_mask + 1) * FLOWS_A_LINE === policy.flows
   return flowsAgree && policyDigest(policy) === said.meta.policy_digest

@@ -25,7 +25,12 @@ export const SERVICE_SECTIONS = [
 ] as const satisfies readonly SectionName[]
 
 /** Sections that recognizing reads. */
-export const RECOGNIZED = ['LISTS', 'INTERFACES', ...SERVICE_SECTIONS] as const satisfies readonly SectionName[]
+export const RECOGNIZED = [
+  'LISTS',
+  'INTERFACES',
+  'HASH_KEY',
+  ...SERVICE_SECTIONS,
+] as const satisfies readonly SectionName[]
 
 /** The services recorded in an image. */
 export function recordedServices(
@@ -67,10 +72,10 @@ export function recognizeImage(
   const records = readRecords(sections.LISTS, meta.list_count)
   const found = records.map((record) => [record, recall(record)] as const)
   const lists = found.flatMap(([record, list]) => (list ? [[record, list] as const] : []))
-  if (lists.length !== meta.list_count || !isPolicyWhole(header)) return undefined
+  if (lists.length !== meta.list_count || !isPolicyWhole({ ...header, sections })) return undefined
   const { services, slots, leaving, deadlines } = known ?? recordedServices(header, sections)
   return {
-    policy: policyOf(header),
+    policy: policyOf({ ...header, sections }),
     lists: new Map(lists.map(([{ name }, list]) => [name, list])),
     services,
     slots: { ...slots, lists: new Map(lists.map(([{ name, slot }]) => [name, slot])) },

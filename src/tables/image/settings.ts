@@ -1,8 +1,18 @@
 // The settings of a policy in the settings line of an image (struct settings). A setting with a number has the field of
-// its name; those with words are flags; a set of words is a row of flags.
+// its name; those with words are flags; a set of words is a row of flags. The key of the hash has a section of its own.
 
-import { ESSENTIAL, ESSENTIAL_DEFAULT, ESSENTIAL_SHIFT, SETTINGS_FLAG, type Settings } from '../../abi/generated.ts'
+import {
+  ESSENTIAL,
+  ESSENTIAL_DEFAULT,
+  ESSENTIAL_SHIFT,
+  hashKeyCodec,
+  SETTINGS_FLAG,
+  type Settings,
+} from '../../abi/generated.ts'
 import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
+import { sipKey } from '../../semantics/sip-hash.ts'
+import type { Sections } from '../layout/layout.ts'
+import { makeLines, viewOf } from '../lines/lines.ts'
 
 /** Settings with a number. A name here that is no field of struct settings is an error of types. */
 type NumberName = { [K in keyof Policy]: Policy[K] extends number ? K : never }[keyof Policy]
@@ -12,6 +22,7 @@ const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
   default: true,
   unparsed: true,
   essential: true,
+  hash_key: true,
 }
 
 const NUMBER_NAMES = SETTING_NAMES.filter((name) => !(name in WORDS)) as readonly NumberName[]
@@ -32,12 +43,35 @@ export const settingsFields = (policy: Policy): Pick<Settings, 'flags'> & Number
     ((bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT) << ESSENTIAL_SHIFT),
 })
 
-/** The settings that a line holds. */
-export const policyOf = ({ settings }: { readonly settings: Settings }): Policy => ({
+/** The section with the key of the hash: one line, or none. */
+export function hashKeyLines({ hash_key: digits }: Policy): Uint32Array {
+  if (digits === '') return new Uint32Array(0)
+  const lines = makeLines(1)
+  hashKeyCodec.encode({ word: [...sipKey(digits)] }, viewOf(lines))
+  return lines
+}
+
+/** 32 hex digits; empty: none. */
+function hashKeyOf(lines: Uint32Array): string {
+  if (lines.length === 0) return ''
+  const bytes = Buffer.alloc(16)
+  for (const [i, word] of hashKeyCodec.decode(viewOf(lines)).word.entries()) bytes.writeBigUInt64LE(word, i * 8)
+  return bytes.toString('hex')
+}
+
+/** Where an image has its settings. */
+export interface SettingLines {
+  readonly settings: Settings
+  readonly sections: Pick<Sections, 'HASH_KEY'>
+}
+
+/** The settings that an image holds. */
+export const policyOf = ({ settings, sections }: SettingLines): Policy => ({
   ...numbersOf(settings),
   default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
   unparsed: settings.flags & SETTINGS_FLAG.UNPARSED_DROP ? 'drop' : 'pass',
   essential: ESSENTIAL_GROUPS.filter(
     (group) => ((settings.flags >>> ESSENTIAL_SHIFT) ^ ESSENTIAL_DEFAULT) & bitOf(group),
   ),
+  hash_key: hashKeyOf(sections.HASH_KEY),
 })

@@ -128,7 +128,8 @@ function directoryLines(directory: Directory, headerDigest: LineDigest): Directo
     const { first, lines, digest } = directory[name]
     sections[SECTION[name]] = { extent: { first, lines }, digest: [...digest] }
   }
-  return { sections, header_digest: [...headerDigest] }
+  const { first, lines } = directory.HASH_KEY
+  return { sections, header_digest: [...headerDigest], hash_key: lines === 0 ? 0 : first }
 }
 
 /** The header without the fields that are written later: the time of the commit, and the header's digest. */

@@ -104,7 +104,10 @@ export function serviceLine(
     outer4_length: outerSource.v4.length,
     outer4: addressBytes(outerSource.v4.address).subarray(12),
     outer6: addressBytes(outerSource.v6).subarray(0, 8),
-    options: (onEmpty === 'reject' ? SERVICE_OPTION.REJECT : 0) | (protocols.length > 1 ? SERVICE_OPTION.BOTH : 0),
+    options:
+      (onEmpty === 'reject' ? SERVICE_OPTION.REJECT : 0) |
+      (protocols.length > 1 ? SERVICE_OPTION.BOTH : 0) |
+      (service.repliesFrom === 'anywhere' ? SERVICE_OPTION.REPLIES_ANYWHERE : 0),
     backups,
     ranges: rangesOf(service),
   }
@@ -138,6 +141,7 @@ export function serviceOf(
     scheduler: has('RANDOM') ? 'random' : 'maglev',
     hash: has('SOURCE_HASH') ? 'source' : 'five_tuple',
     onEmpty: may('REJECT') ? 'reject' : has('EMPTY_PASS') ? 'pass' : 'drop',
+    repliesFrom: may('REPLIES_ANYWHERE') ? 'anywhere' : 'route',
     guePort: line.gue_port,
     outerSource: {
       v4: { address: { family: 4, words: wordsOf(line.outer4, 1) }, length: line.outer4_length },

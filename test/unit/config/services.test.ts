@@ -37,6 +37,7 @@ describe('a service', () => {
         v4: { address: { family: 4, words: Uint32Array.of(0xac100000) }, length: 16 },
         v6: { family: 6, words: Uint32Array.of(0x01000000, 0, 0, 0) },
       },
+      repliesFrom: 'route',
       udpTimeout: 30,
       drainTimeout: undefined,
       sorry: undefined,

@@ -23,6 +23,7 @@ function card({ driver, features = {}, queues, ...facts }: Facts = {}): Card {
     mtu: 1500,
     mac: '02005e1000fe',
     vlan: undefined,
+    below: undefined,
     up: true,
     kind: 'physical',
     linkType: 'ether',

@@ -12,6 +12,7 @@ import {
   interfaceEntryCodec,
 } from '../../../src/abi/generated.ts'
 import { PROGRAMS } from '../../../src/features/features.ts'
+import { BALANCER_MAPS } from '../../../src/features/balancer.ts'
 import { FILTER } from '../../../src/features/filter.ts'
 import type { Step, StepKind } from '../../../src/features/step.ts'
 import { execute, phasesOf, printSteps, runAside } from '../../../src/kernel/execute/execute.ts'
@@ -399,6 +400,37 @@ describe.runIf(isRoot)('a list of steps', () => {
     `)
     const { switching, tidying } = phasesOf(steps)
     expect([steps[switching]?.kind, steps[tidying - 1]?.kind]).toEqual(['zero-counter', 'commit'])
+  })
+
+  test('makes the secret of flows once: it is random, is never printed, and outlives edits', async () => {
+    const first = await lab.steps(BEFORE)
+    const secretOf = (generation: number): Buffer => {
+      const { values } = lab.kernel.map(lab.session.paths.ownMap(generation, { name: BALANCER_MAPS.flowKeys }))
+      return Buffer.from(values.get(0) ?? [])
+    }
+    const at = first.findIndex(({ kind }) => kind === 'fill-random')
+    expect(first[at - 1]).toMatchObject({ kind: 'make-map', shape: { name: BALANCER_MAPS.flowKeys } })
+    await begin()
+    const secret = secretOf(1)
+    expect(secret.some((byte) => byte !== 0)).toBe(true)
+    const printed = (steps: readonly Step[]): string => printSteps(steps).join('\n')
+    expect(printed(first)).toContain('flow_keys key 0 0 0 0 value hex RANDOM  # 64 bytes')
+    const second = await lab.steps(AFTER)
+    expect(second.some(({ kind }) => kind === 'fill-random')).toBe(false)
+    expect(await lab.run(second)).toBe('ok')
+    // The flow table is another one, of another size; full NAT keeps its ports.
+    expect(secretOf(2)).toEqual(secret)
+  })
+
+  test('that dies before the secret is random leaves none that an apply would use', async () => {
+    const steps = await lab.steps(BEFORE)
+    lab.kernel.before = (line) => {
+      if (line.includes('flow_keys key')) throw refusal(16, 'Device or resource busy')
+    }
+    expect(await lab.run(steps)).not.toBe('ok')
+    lab.kernel.before = () => undefined
+    expect(await lab.apply(BEFORE)).toBe('ok')
+    expect(lab.kernel.fingerprint()).toContain('flow_keys",\n   "secret"')
   })
 
   test('needs each of its steps, in this order', async () => {

@@ -31,6 +31,7 @@ const web = (...backends: readonly Backend[]): Service => ({
   hash: 'five_tuple',
   onEmpty: 'drop',
   snatPool: [],
+  repliesFrom: 'route',
   guePort: 6080,
   outerSource: { v4: { address: address('172.16.0.0'), length: 16 }, v6: address('100::') },
   udpTimeout: 30,
