@@ -11,7 +11,7 @@ export const table = (head, rows) => [line(head), `|${'---|'.repeat(head.length)
 
 export const code = (text) => `\`${text}\``
 
-const partsNamed = (name) => new RegExp(`(<!-- ${name}(|: [^\\n]*?) -->\\n).*?(<!-- end of ${name} -->)`, 'gs')
+const partsNamed = (name) => new RegExp(`(<!-- ${name}(|: [^\\n]*?) -->).*?(<!-- end of ${name} -->)`, 'gs')
 
 /** What the first comment of each part says behind the name and a colon; empty if it says nothing more. */
 export const partsOf = (text, name) => [...text.matchAll(partsNamed(name))].map(([, , more]) => more.slice(2))
@@ -20,5 +20,5 @@ export const partsOf = (text, name) => [...text.matchAll(partsNamed(name))].map(
 export function withParts(text, name, make) {
   if (partsOf(text, name).length === 0)
     throw new Error(`the page has no comments "<!-- ${name} -->" and "<!-- end of ${name} -->"`)
-  return text.replace(partsNamed(name), (_, begin, more, end) => `${begin}\n${make(more.slice(2))}\n\n${end}`)
+  return text.replace(partsNamed(name), (_, begin, more, end) => `${begin}\n\n${make(more.slice(2))}\n\n${end}`)
 }

@@ -2,7 +2,15 @@
 // or fails with one expected error. The answers are recorded from bpftool 7.1 and iproute2 6.1.
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { entriesOf, list as listOf, ran, shownMap, shownProgram, valueView } from '../../../src/abi/answer.ts'
+import {
+  entriesOf,
+  list as listOf,
+  ran,
+  shownMap,
+  shownPolicy,
+  shownProgram,
+  valueView,
+} from '../../../src/abi/answer.ts'
 import { bpftool } from '../../../src/abi/command.ts'
 import { XdpError } from '../../../src/diagnostics.ts'
 import { readDetails } from '../../../src/kernel/doctor/cards.ts'
@@ -200,6 +208,29 @@ describe.each(READERS)('the reader of $name', (reader) => {
       }),
       { numRuns: usually(50, { thoroughly: 1000 }) },
     )
+  })
+})
+
+describe('numbers that the kernel cannot have are refused:', () => {
+  const ABSURD: readonly (readonly [what: string, shape: (value: unknown) => unknown, value: object])[] = [
+    ['id 0', shownProgram, { id: 0 }],
+    ['an id of 33 bits', shownProgram, { id: 2 ** 32 }],
+    ['a negative id', shownMap, { id: -1, max_entries: 1 }],
+    ['a map id of 33 bits', shownProgram, { id: 1, map_ids: [1, 2 ** 32] }],
+    ['a load time after the last date', shownProgram, { id: 1, loaded_at: 2 ** 53 - 1 }],
+    ['more memory than addresses', shownProgram, { id: 1, bytes_memlock: 2 ** 50 }],
+    ['such memory as text', shownMap, { id: 1, max_entries: 1, bytes_memlock: '999999999999999' }],
+    ['entries of 33 bits', shownMap, { id: 1, max_entries: 2 ** 32 }],
+    ['a policy of 2^32 - 1 lines', shownPolicy, { id: 1, max_entries: 2 ** 32 - 1 }],
+    ['a return value of 33 bits', ran, { retval: 2 ** 32 }],
+  ]
+  test.each(ABSURD)('%s', (_, shape, value) => {
+    expect(() => shape(value)).toThrow(/a whole number from \d+ to \d+/)
+  })
+
+  test.each([0, -1, 2 ** 31, 2 ** 40])('interface number %d', async (number) => {
+    answers = { link: RECORDED.links.replace('"ifindex":3', `"ifindex":${number}`) }
+    await expect(readLinks()).rejects.toThrow('E131')
   })
 })
 
