@@ -152,6 +152,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
     'node:net',
     'node:path',
     'node:perf_hooks',
+    'node:stream',
     'node:tls',
   ],
   render: ['diff', 'node:util'],

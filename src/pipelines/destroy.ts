@@ -3,6 +3,7 @@
 import { execute } from '../kernel/execute/execute.ts'
 import { lowerDestroy } from '../kernel/execute/lower.ts'
 import { removeLastApply } from '../kernel/host/last-apply.ts'
+import { removeStandings } from '../kernel/host/standings.ts'
 import { observe } from '../kernel/observe/observe.ts'
 import { servedOf } from '../model/live.ts'
 import { EMPTY_STATE } from '../model/state.ts'
@@ -27,6 +28,7 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
     if (!(await approve(plan, live))) return 'declined'
     await execute(host, paths, lowerDestroy({ paths, plan }))
     await removeLastApply(host)
+    await removeStandings(host)
     const applied = plan.changes.map(({ key }) => key)
     const served = { generation: 0, slots: plan.slots, leaving: [], services: EMPTY_STATE.services }
     return { plan, result: { ...UNCHANGED, changed: true, applied }, links: new Map(), committed: undefined, served }

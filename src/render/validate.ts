@@ -3,7 +3,6 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import { plural } from '../model/numbers.ts'
-import { shownPolicy } from '../model/policy.ts'
 import { listPrefixes, type State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'

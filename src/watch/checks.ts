@@ -96,6 +96,10 @@ export function runChecks(ports: ChecksPorts): Checks {
     if (standings && known) queue.add(() => standings.write(known))
   }
   let isRecording = false
+  const soon = createAlarm(scheduler, () => {
+    isRecording = false
+    record.set(0)
+  })
   const publisher = new HealthPublisher({
     scheduler,
     onSuperseded: onStale,
@@ -112,10 +116,7 @@ export function runChecks(ports: ChecksPorts): Checks {
       onStanding() {
         if (!standings || isRecording) return
         isRecording = true
-        scheduler.after(RECORD_GAP, () => {
-          isRecording = false
-          if (!isClosed) record.set(0)
-        })
+        soon.set(RECORD_GAP)
       },
       onOverlay: (changed) => publisher.publish(changed),
       onEvent(event) {
@@ -162,7 +163,7 @@ export function runChecks(ports: ChecksPorts): Checks {
     counters: () => monitor && { ...monitor.counters(), writes: publisher.writes },
     async close() {
       isClosed = true
-      for (const alarm of [again, report, record]) alarm.clear()
+      for (const alarm of [again, report, record, soon]) alarm.clear()
       recordNow()
       monitor?.stop()
       await queue.close()

@@ -80,9 +80,7 @@ async function recovers(family: Family, how: string): Promise<number> {
       { interval: 20, timeout: 30_000 },
     )
     .toBe('b1')
-  print(
-    `IPv${family}, ${how}: answered after ${Math.round(performance.now() - began)} ms, ${failed} requests failed`,
-  )
+  print(`IPv${family}, ${how}: answered after ${Math.round(performance.now() - began)} ms, ${failed} requests failed`)
   return failed
 }
 

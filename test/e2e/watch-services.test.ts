@@ -1,6 +1,7 @@
 // The daemon of a balancer: backends that die and come back under load, next hops that change, and health that outlives
 // edits, other commands and the daemon.
 
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, vipOf } from '../support/balance.ts'
 import { inDepth } from '../support/depth.ts'
@@ -146,6 +147,34 @@ test('health outlives edits, an apply beside the daemon, and the daemon', async 
   await lab.startWeb(1)
   await daemon.hear('backend-up')
   await expect.poll(down, PATIENCE).toEqual([])
+})
+
+test('one failed check after a restart takes no backend out that passed its checks before', async () => {
+  const once = `${lab.directory}/fails/once`
+  lab.script(lab.host, `mkdir -m 777 ${lab.directory}/fails`, `chmod 755 ${lab.directory}`)
+  const checked = `  once:
+    vip: ${vipOf(14)}
+    port: 80
+    protocol: tcp
+    forwarding: nat
+    backends: [10.0.3.12]
+    health: { type: exec, command: [/bin/sh, -c, "if rm ${once} 2>/dev/null; then exit 1; fi"], interval: 400ms, timeout: 300ms, fall: 3 }
+`
+  lab.write('xdp.yaml', config(3) + checked)
+  await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
+  const isUp = async (): Promise<boolean> => (await backends('once'))[0]?.health === 'up'
+  await expect.poll(isUp, PATIENCE).toBe(true)
+  const record = `/run/xdp/default.${statSync(lab.bpffs).dev}.standings.json`
+  // The record follows a result by a quarter of a second.
+  await expect.poll(() => readFileSync(record, 'utf8'), PATIENCE).toContain('once/10.0.3.12')
+  await daemon.end('SIGKILL')
+  lab.write('fails/once', '')
+  daemon = await Watching.ready(lab, '--debounce', '20ms')
+  await expect.poll(() => existsSync(once), PATIENCE).toBe(false)
+  await expect.poll(() => metric('xdp_health_checks_total'), PATIENCE).toBeGreaterThan(20)
+  expect(daemon.lines.filter(({ event, service }) => event === 'backend-down' && service === 'once')).toEqual([])
+  lab.write('xdp.yaml', config(3))
+  await daemon.hear('applied', ({ trigger }) => trigger === 'edit')
 })
 
 test('a service without healthy backends uses its fallback, and recovers', async () => {

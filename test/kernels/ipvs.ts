@@ -104,6 +104,9 @@ function connectionsOf(text: string): Map<number, Map<string, number>> {
 
 const HOP = { interface: 'eth0', ifindex: 1, mac: '020000000001', sourceMac: '020000000002', vlan: 0, mtu: 1500 }
 
+/** The only port of a service. */
+const portOf = ({ ports: [range] }: Service): number => range?.first ?? 0
+
 /** Connections of each backend by the model, for all clients; source ports as a client takes them, one by one. */
 function modelled(service: Service): Map<string, number> {
   const reachable = { ...service, backends: service.backends.map((one) => ({ ...one, nextHop: HOP })) }
@@ -114,7 +117,7 @@ function modelled(service: Service): Map<string, number> {
       source,
       sourcePort: 32_768 + 2 * i,
       destination: service.vip,
-      destinationPort: service.ports.first,
+      destinationPort: portOf(service),
       protocol: 6,
     }
     const backend = backendFor(reachable, flowHash(flow, service.hash))
@@ -126,8 +129,8 @@ function modelled(service: Service): Map<string, number> {
 }
 
 function judgeShares(service: Service, connections: ReadonlyMap<string, number>): Result[] {
-  const { ports, hash } = service
-  const name = `port ${ports.first}`
+  const { hash } = service
+  const name = `port ${portOf(service)}`
   const total = [...connections.values()].reduce((sum, count) => sum + count, 0)
   const expected = ROUNDS * CLIENTS.length
   const ours = modelled(service)
@@ -179,7 +182,7 @@ export async function judge(output: string): Promise<Result[]> {
   results.push({ name: 'every connection is served', problem: served === `${all}` ? undefined : `${served} of ${all}` })
   const connections = connectionsOf(section(output, 'statistics'))
   for (const service of await loaded(source))
-    results.push(...judgeShares(service, connections.get(service.ports.first) ?? new Map()))
+    results.push(...judgeShares(service, connections.get(portOf(service)) ?? new Map()))
   const [web] = services
   const backends = (web?.fields['backends'] ?? []) as readonly { readonly address: string }[]
   const left = {

@@ -38,6 +38,32 @@ export class Certificates {
     openssl('x509', '-req', '-in', request, '-out', this.file(`${name}.crt`), ...issuer, '-extfile', extensions)
   }
 
+  selfSigned(name: string, alternatives: string): void {
+    const names = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${alternatives}`, '-days', '2']
+    openssl('req', '-x509', ...this.#key(name), '-out', this.file(`${name}.crt`), ...names)
+  }
+
+  /** A certificate of the year 2020. `openssl x509` has no dates of the past; `openssl ca` has. */
+  expired(name: string, by: string, alternatives: string): void {
+    const [request, config] = [this.file(`${name}.csr`), this.file('ca.cnf')]
+    const names = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${alternatives}`]
+    openssl('req', ...this.#key(name), '-out', request, ...names)
+    writeFileSync(this.file('index'), '')
+    writeFileSync(this.file('serial'), '01\n')
+    writeFileSync(
+      config,
+      [
+        ...['[ca]', 'default_ca=one', '[one]', `database=${this.file('index')}`, `serial=${this.file('serial')}`],
+        ...[`new_certs_dir=${this.#directory}`, 'default_md=sha256', 'policy=any', 'copy_extensions=copy'],
+        ...['[any]', 'commonName=supplied', ''],
+      ].join('\n'),
+    )
+    const signer = ['-cert', this.file(`${by}.crt`), '-keyfile', this.file(`${by}.key`)]
+    const dates = ['-startdate', '20200101000000Z', '-enddate', '20200102000000Z']
+    const files = ['-in', request, '-out', this.file(`${name}.crt`)]
+    openssl('ca', '-batch', '-notext', '-config', config, ...signer, ...dates, ...files)
+  }
+
   pair(name: string): Pair {
     return { cert: readFileSync(this.file(`${name}.crt`)), key: readFileSync(this.file(`${name}.key`)) }
   }

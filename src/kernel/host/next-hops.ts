@@ -3,7 +3,7 @@
 // packet would. An answer arrives within milliseconds, or not at all.
 
 import { setTimeout } from 'node:timers/promises'
-import { list, mark, optional, record, type ShapeOf, text, whole, word } from '../../abi/answer.ts'
+import { list, mark, optional, record, type ShapeOf, text, word } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { NextHop } from '../../model/service.ts'
 import { askIp, askIpBatch, type IpResult, runIpBatch } from '../tools/ip.ts'

@@ -57,16 +57,26 @@ export const formatStandings = (standings: KeptStandings, written: number): stri
   return `${JSON.stringify({ format: FORMAT, written, backends })}\n`
 }
 
+/** Removes the record when nothing of the instance is left. */
+export async function removeStandings({ bpffs, instance }: Pick<Host, 'bpffs' | 'instance'>): Promise<void> {
+  await instanceFile(bpffs, instance, 'standings.json')
+    .then((path) => rm(path, { force: true }))
+    .catch(() => undefined)
+}
+
 /** The record of the instance. Its directory belongs to root. */
 export function openStandings({ bpffs, instance }: Pick<Host, 'bpffs' | 'instance'>): StandingsFile {
-  const file = instanceFile(bpffs, instance, 'standings.json')
+  const file = (): Promise<string> => instanceFile(bpffs, instance, 'standings.json')
   return {
     async read() {
-      const text = await readFile(await file, 'utf8').catch(() => '')
+      const text = await file()
+        .then((path) => readFile(path, 'utf8'))
+        .catch(() => '')
       return parseStandings(text, (written) => Date.now() - written)
     },
     async write(standings) {
-      const path = await file
+      const path = await file().catch(() => undefined)
+      if (path === undefined) return
       const partial = `${path}.part`
       await writeFile(partial, formatStandings(standings, Date.now()), { mode: 0o600 })
         .then(() => rename(partial, path))

@@ -309,9 +309,16 @@ export class HealthMonitor {
   }
 }
 
+const identities = new WeakMap<HealthCheck, string>()
+
 /** Equal for equal checks, in every process. */
-const identityOf = (check: HealthCheck): string =>
-  createHash('sha256').update(JSON.stringify(check)).digest('base64url').slice(0, 16)
+function identityOf(check: HealthCheck): string {
+  const known = identities.get(check)
+  if (known !== undefined) return known
+  const identity = createHash('sha256').update(JSON.stringify(check)).digest('base64url').slice(0, 16)
+  identities.set(check, identity)
+  return identity
+}
 
 function isSameOverlay(a: ServiceOverlay, b: ServiceOverlay): boolean {
   if (a.mode !== b.mode || a.shares.size !== b.shares.size) return false

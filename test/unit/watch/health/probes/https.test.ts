@@ -89,22 +89,8 @@ test.each([
   ['expired', 'the certificate has expired'],
   ['selfsigned', 'the certificate is self-signed'],
 ])('fails a server whose certificate is %s', async (name, reason) => {
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file(`${name}.key`)]
-  const names = ['-subj', '/CN=web.example', '-addext', 'subjectAltName=DNS:web.example']
-  if (name === 'selfsigned') openssl('req', '-x509', ...key, '-out', file(`${name}.crt`), ...names, '-days', '2')
-  else {
-    // `openssl x509` has no dates of the past; `openssl ca` has.
-    openssl('req', ...key, '-out', file(`${name}.csr`), ...names)
-    writeFileSync(file('index'), '')
-    writeFileSync(
-      file('ca.cnf'),
-      `[ca]\ndefault_ca=one\n[one]\ndatabase=${file('index')}\nserial=${file('serial')}\nnew_certs_dir=${directory}\ndefault_md=sha256\npolicy=any\ncopy_extensions=copy\n[any]\ncommonName=supplied\n`,
-    )
-    writeFileSync(file('serial'), '01\n')
-    const by = ['-cert', file('authority.crt'), '-keyfile', file('authority.key'), '-startdate', '20200101000000Z']
-    const to = ['-enddate', '20200102000000Z', '-in', file(`${name}.csr`), '-out', file(`${name}.crt`)]
-    openssl('ca', '-batch', '-notext', '-config', file('ca.cnf'), ...by, ...to)
-  }
+  if (name === 'selfsigned') certificates.selfSigned(name, 'DNS:web.example')
+  else certificates.expired(name, 'authority', 'DNS:web.example')
   const port = await servers.listen(createServer(pair(name), (_, response) => response.end()))
   expect(await outcomeOf(https(port, { sni: 'web.example' }), trusting('authority'))).toBe(`bad: ${reason}`)
 })
