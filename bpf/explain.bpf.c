@@ -16,10 +16,13 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("xdp.frags")
 int explain(struct xdp_md *ctx)
 {
-	struct account account = open_test_run(ctx);
-	const struct decision decision = filter(ctx, &account);
+	struct account account;
+	struct decision decision = filter(ctx, open_test_run, &account);
 	const int verdict = verdict_of(decision.reason);
-	const struct explanation explanation = {
+	struct explanation explanation;
+
+	add_scope(lookup_line(SETTINGS_LINE), &decision);
+	explanation = (struct explanation){
 		.verdict = verdict,
 		.reason = decision.reason,
 		.class = decision.class,
@@ -28,7 +31,6 @@ int explain(struct xdp_md *ctx)
 		.service = decision.service,
 		.backend = decision.backend,
 	};
-
 	/* Of a shorter packet only the verdict is reported. */
 	bpf_xdp_store_bytes(ctx, 0, (void *)&explanation, sizeof(explanation));
 	return verdict;

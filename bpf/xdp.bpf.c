@@ -23,8 +23,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("xdp.frags")
 int xdp_filter(struct xdp_md *ctx)
 {
-	struct account account = open_account(ctx);
-	const struct decision decision = filter(ctx, &account);
+	struct account account;
+	const struct decision decision = filter(ctx, open_account, &account);
 
 	return finish(&account, decision.reason);
 }

@@ -61,7 +61,7 @@ export interface FloodHost {
 /** Why floods cannot be measured here; undefined: they can. */
 export function whyNoFlood(): string | undefined {
   if (availableParallelism() < 2) return 'two CPUs are needed'
-  const missing = ['clang', 'ethtool', 'taskset', 'sysctl'].find((tool) => !which(tool))
+  const missing = ['clang', 'ethtool', 'taskset', 'chrt', 'sysctl'].find((tool) => !which(tool))
   return missing ? `${missing} is not installed` : undefined
 }
 
@@ -135,8 +135,14 @@ function imageOf(ifindex: number, { first, count }: Sources, addresses: Uint32Ar
   return new Uint8Array(image.buffer)
 }
 
-/** Prepares a host for floods from the addresses. */
-export async function makeFloodHost(host: Host, addresses: Uint32Array): Promise<FloodHost> {
+/** Above every ordinary process. */
+const REAL_TIME = ['chrt', '-f', '10']
+
+/**
+ * Prepares a host for floods from the addresses. `realTime`: sender and receiver go before every ordinary process, so
+ * that a busy machine can be measured on.
+ */
+export async function makeFloodHost(host: Host, addresses: Uint32Array, realTime: boolean): Promise<FloodHost> {
   const generator = compileGenerator(host.directory)
   setUp(host)
   const directory = `${host.bpffs}/flood`
@@ -157,13 +163,15 @@ export async function makeFloodHost(host: Host, addresses: Uint32Array): Promise
     here: macOf(host.netns, host.device),
     'another-host': '02:00:00:00:00:99',
   }
-  const enter = ['nsenter', `--net=/run/netns/${host.peer}`, 'taskset', '-c', SENDER_CPU]
+  const first = realTime ? REAL_TIME : []
+  const enter = ['nsenter', `--net=/run/netns/${host.peer}`, ...first, 'taskset', '-c', SENDER_CPU]
   return {
     baselines: { bare: program('drop'), drop: program('headers_drop'), pass: program('headers_pass') },
     aim: (sources) => writeLines(program('table_write'), imageOf(ifindex, sources, new Uint32Array())),
     async flood(milliseconds, destination) {
       const thread = receiver(host.device)
       sh('taskset', '-pc', RECEIVER_CPU, thread)
+      if (realTime) sh('chrt', '-f', '-p', '10', thread)
       const before = { ran: runtime(thread), frames: received(host), arrived: arrived(host) }
       const [file, ...args] = [...enter, generator, program('generate'), `${milliseconds}`, macs[destination], TARGET]
       sh(file as string, ...args)

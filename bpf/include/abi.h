@@ -205,8 +205,15 @@ struct list {
 struct class {
 	__u32 first_rule;
 	__u16 rules;		/* <= CLASS_RULES; allowlist rules first */
-	__u16 pad;
+	__u16 plain;		/* enum class_flag, and the slot of its list below them; 0: the rules decide */
 };
+
+/* Of a class with one rule, which matches every packet. Images from before these flags have none. */
+enum class_flag {
+	CLASS_ALLOW = 0x4000,	/* its list is an allowlist, else a blocklist */
+	CLASS_PLAIN = 0x8000,
+};
+#define CLASS_LIST 0x3fff
 
 /*
  * One alternative of an entry's scope. Entries with several port ranges have one rule per combination, all with equal

@@ -4,8 +4,9 @@
  *
  * Every lookup is exact for any content, costs one cold cache line for an address in no list, and follows only line
  * numbers that the array bounds-checks: a corrupt table gives a wrong class, never a wild read. Masks replace branches
- * on the address if both outcomes are likely, because the CPU would mispredict half of them; the empty asm keeps clang
- * from turning a mask back into a branch.
+ * on the address if both outcomes are likely: the CPU mispredicts those, and then waits for the frame and the line before
+ * it goes on, where it otherwise works ahead. Numbers are opaque before their sign is shifted, because clang would make
+ * the shift a comparison and a branch.
  */
 #pragma once
 
@@ -20,32 +21,49 @@ static __always_inline const struct line *policy_line(__u32 index)
 	return bpf_map_lookup_elem(&policy, &index);
 }
 
+/* The number, of which clang then knows nothing: neither its sign nor its range. */
+static __always_inline __u64 opaque(__u64 number)
+{
+	asm("" : "+r"(number));
+	return number;
+}
+
 /* All ones if a <= b, else 0. Both below 2^63. */
 static __always_inline __u64 mask_le(__u64 a, __u64 b)
 {
-	__u64 mask = ~(__u64)((__s64)(b - a) >> 63);
-
-	asm volatile("" : "+r"(mask));
-	return mask;
+	return ~((__s64)opaque(b - a) >> 63);
 }
 
 /* 1 if a <= b, else 0, for any two numbers: the complement of the borrow of b - a. */
 static __always_inline __u64 bit_le(__u64 a, __u64 b)
 {
-	__u64 borrow = ((~b & a) | ((~b | a) & (b - a))) >> 63;
-
-	asm volatile("" : "+r"(borrow));
-	return borrow ^ 1;
+	return opaque(((~b & a) | ((~b | a) & (b - a))) >> 63) ^ 1;
 }
 
-/* Class of the last entry whose start is at most `wanted >> 16`. */
+/* All ones if the number is 0, else 0. */
+static __always_inline __u64 mask_zero(__u64 number)
+{
+	number = opaque(number);
+	return ~((__s64)(number | -number) >> 63);
+}
+
+/* mask_zero of a number below 2^63. */
+static __always_inline __u64 mask_small_zero(__u64 number)
+{
+	return (__s64)(opaque(number) - 1) >> 63;
+}
+
+/*
+ * Class of the last entry whose start is at most `wanted >> 16`. The index is opaque, so that clang keeps the masks that
+ * bound it: it would add by OR, of which the verifier of Linux 6.1 does not know the bounds.
+ */
 static __always_inline __u32 find_range(const struct range_line *line, __u64 wanted)
 {
-	__u32 at = 8 & mask_le(line->entry[8], wanted);
+	__u64 at = opaque(8 & mask_le(line->entry[8], wanted));
 
-	at += 4 & mask_le(line->entry[(at + 4) & 15], wanted);
-	at += 2 & mask_le(line->entry[(at + 2) & 15], wanted);
-	at += 1 & mask_le(line->entry[(at + 1) & 15], wanted);
+	at = opaque(at + (4 & mask_le(line->entry[(at + 4) & 15], wanted)));
+	at = opaque(at + (2 & mask_le(line->entry[(at + 2) & 15], wanted)));
+	at = opaque(at + (1 & mask_le(line->entry[(at + 1) & 15], wanted)));
 	return line->entry[at & 15] & 0xffff;
 }
 
@@ -78,25 +96,39 @@ static __always_inline __u32 lookup_ranges(__u32 root, __u32 ranges, __u8 shift,
 	return line ? find_range((const struct range_line *)line, wanted) : 0;
 }
 
+/* Class of the address in a bucket; 0 = absent. It may be in any place. */
+static __always_inline __u32 find_host(const struct host_line *line, __u32 address)
+{
+	__u64 class = 0;
+
+#pragma unroll
+	for (int slot = 0; slot < 10; slot++)
+		class |= line->class[slot] & mask_small_zero(line->address[slot] ^ address);
+	return class;
+}
+
+/* Class of the address in the bucket at line `at` or its overflow; 0 = absent. */
+static __always_inline __u32 search_hosts(__u32 at, __u32 address)
+{
+	for (int probe = 0; probe < HOST_PROBES; probe++) {
+		const struct host_line *line = (const struct host_line *)policy_line(at + probe);
+		__u32 class;
+
+		if (!line)
+			return 0;
+		class = find_host(line, address);
+		if (class || !line->overflow)
+			return class;
+	}
+	return 0;
+}
+
 /* Class of a single listed address; 0 = absent. */
 static __always_inline __u32 lookup_host(const struct table4 *table, __u32 address)
 {
 	__u64 hash = (address * table->multiplier) >> 32;
-	__u32 at = table->hosts + (__u32)(hash * table->host_lines >> 32);
 
-	for (int probe = 0; probe < HOST_PROBES; probe++) {
-		const struct host_line *line = (const struct host_line *)policy_line(at + probe);
-
-		if (!line)
-			return 0;
-#pragma unroll
-		for (int slot = 0; slot < 10; slot++)
-			if (line->address[slot] == address && line->class[slot])
-				return line->class[slot];
-		if (!line->overflow)
-			return 0;
-	}
-	return 0;
+	return search_hosts(table->hosts + (__u32)(hash * table->host_lines >> 32), address);
 }
 
 /* Reads bit `cell` of the bitmap that begins at line `first`. */
@@ -123,6 +155,18 @@ static __always_inline __u32 lookup4(const struct settings *settings, __u32 addr
 	return 0;
 }
 
+/* Value of the prefix in a bucket, as find_host. BLOCK_64 has the bits of every length. */
+static __always_inline __u32 find_block(const struct block_line *line, __u64 prefix, __u32 length)
+{
+	__u64 value = 0;
+
+#pragma unroll
+	for (int slot = 0; slot < 5; slot++)
+		value |= line->value[slot] &
+			 mask_zero((line->prefix[slot] ^ prefix) | ((line->value[slot] & BLOCK_64) ^ length));
+	return value;
+}
+
 /* Value of a prefix (see struct block_line) of the given length; 0 = absent. */
 static __always_inline __u32 lookup_block(const struct table6 *table, __u64 prefix, __u32 length)
 {
@@ -133,15 +177,13 @@ static __always_inline __u32 lookup_block(const struct table6 *table, __u64 pref
 		return 0;
 	for (int probe = 0; probe < BLOCK_PROBES; probe++) {
 		const struct block_line *line = (const struct block_line *)policy_line(at + probe);
+		__u32 value;
 
 		if (!line)
 			return 0;
-#pragma unroll
-		for (int slot = 0; slot < 5; slot++)
-			if (line->prefix[slot] == prefix && (line->value[slot] & BLOCK_64) == length)
-				return line->value[slot];
-		if (!line->overflow)
-			return 0;
+		value = find_block(line, prefix, length);
+		if (value || !line->overflow)
+			return value;
 	}
 	return 0;
 }
@@ -151,13 +193,13 @@ static __always_inline __u32 lookup_tree(__u32 trees, __u32 value, __u32 key)
 {
 	for (int level = 0; level < TREE_DEPTH && value & VALUE_TREE; level++) {
 		const struct run_line *line = (const struct run_line *)policy_line(trees + (value & VALUE_MASK));
-		__u32 at;
+		__u64 at;
 
 		if (!line)
 			return 0;
-		at = 4 & mask_le(line->entry[4] >> 32, key);
-		at += 2 & mask_le(line->entry[(at + 2) & 7] >> 32, key);
-		at += 1 & mask_le(line->entry[(at + 1) & 7] >> 32, key);
+		at = opaque(4 & mask_le(line->entry[4] >> 32, key));
+		at = opaque(at + (2 & mask_le(line->entry[(at + 2) & 7] >> 32, key)));
+		at = opaque(at + (1 & mask_le(line->entry[(at + 1) & 7] >> 32, key)));
 		value = line->entry[at & 7];
 	}
 	return value & 0xffff;

@@ -6,9 +6,6 @@
 #include "addr.h"
 #include "flow.h"
 
-/* Maximum number of endpoints in one line of the hash. */
-#define ENDPOINT_SLOTS 10
-
 /* Number + 1 of the endpoint that may have the address; 0: none. src/tables/services/endpoints.ts implements the hash
  * too.
  */
@@ -16,22 +13,9 @@ static __always_inline __u32 find_endpoint_number(const struct balance *tables, 
 {
 	__u64 folded = high * tables->multiplier ^ low;
 	__u64 hash = folded * tables->multiplier >> 32;
-	__u32 at = tables->hash + (__u32)(hash * tables->hash_lines >> 32);
 	__u32 tag = (__u32)(folded >> 32) ^ (__u32)folded;
 
-	for (int probe = 0; probe < HOST_PROBES; probe++) {
-		const struct host_line *line = (const struct host_line *)policy_line(at + probe);
-
-		if (!line)
-			return 0;
-#pragma unroll
-		for (int slot = 0; slot < ENDPOINT_SLOTS; slot++)
-			if (line->address[slot] == tag && line->class[slot])
-				return line->class[slot];
-		if (!line->overflow)
-			return 0;
-	}
-	return 0;
+	return search_hosts(tables->hash + (__u32)(hash * tables->hash_lines >> 32), tag);
 }
 
 /* The endpoint of an address, or 0. IPv4 is ::ffff:a.b.c.d; an IPv6 address of that form is never ours. */

@@ -3,35 +3,15 @@
 #pragma once
 
 #include "abi.h"
-#include "addr.h"
 #include "balance.h"
-#include "ban.h"
+#include "common.h"
+#include "decide.h"
 #include "defaults.h"
-#include "essential.h"
 #include "extensions.h"
-#include "judge.h"
-#include "maps.h"
 #include "parse.h"
 #include "parse_apart.h"
 #include "parts.h"
 #include "verdict.h"
-
-#define SETTINGS_LINE 0
-#define TABLE6_LINE 1
-
-/* A global function for the verifier's sake, as judge_further_rules. */
-__noinline __u32 search_ipv6(const struct table6 *table, __u64 high, __u64 low)
-{
-	return table ? lookup6(table, high, low) : 0;
-}
-
-/* Class of an IPv6 address. Policies without IPv6 addresses skip the call. */
-static __always_inline __u32 classify_ipv6(const struct packet *packet)
-{
-	const struct table6 *table = lookup_line(TABLE6_LINE);
-
-	return table && table->flags ? search_ipv6(table, packet->source6_high, packet->source6_low) : 0;
-}
 
 extern int bpf_xdp_pull_data(struct xdp_md *ctx, __u32 size) __ksym __weak;
 
@@ -99,50 +79,6 @@ static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32
 	decision->backend = flow->backend;
 }
 
-/* Looks up the source address of an IPv4 packet: its class, and its ban, as the prefix length + 1. */
-static __always_inline __u32 look_up4(const struct settings *settings, const struct packet *packet, __u32 *class)
-{
-	*class = lookup4(settings, packet->source4);
-	return lookup_ban4(packet->source4);
-}
-
-static __always_inline __u32 look_up6(const struct packet *packet, __u32 *class)
-{
-	*class = classify_ipv6(packet);
-	return lookup_ban6(packet->source6_high, packet->source6_low);
-}
-
-/* Counts all bytes of a packet whose IP header has been parsed. */
-static __always_inline void measure(struct xdp_md *ctx, struct account *account, const struct cursor *cursor)
-{
-	if (account->bytes >= FULL_BUFFER || cursor->left > cursor->end - cursor->pos)
-		add_fragments(ctx, account);
-}
-
-/* Decides on a packet with known addresses. Returns whether the balancer may take it. */
-static __always_inline int decide(const struct settings *settings, const struct packet *packet, enum parsed parsed,
-				  const struct account *account, __u32 defaults, __u32 banned, struct decision *decision)
-{
-	if (decision->class != 0 && judge_packet(settings, packet, account, banned, decision)) {
-		if (decision->reason != REASON_ALLOWLIST)
-			return 0;
-	} else if (banned) {
-		decision->reason = REASON_BAN;
-		decision->scope = banned - 1;
-		return 0;
-	} else if (parsed != PARSED && (drops_unparsed(defaults) || !drops_by_default(defaults))) {
-		decision->reason = unparsed(defaults, parsed);
-		return 0;
-	} else if (!drops_by_default(defaults)) {
-		decision->reason = REASON_DEFAULT_PASS;
-	} else if (parsed == PARSED && essential_group(packet) & essential_groups(defaults)) {
-		decision->reason = REASON_ESSENTIAL;
-	} else {
-		decision->reason = REASON_DEFAULT_DROP;
-	}
-	return parsed == PARSED && is_balanced(defaults);
-}
-
 /*
  * Parses and judges the whole frame, wherever its headers lie. Returns whether the balancer may take it, which then has
  * its view of the packet. A global function, because few packets come here.
@@ -183,31 +119,22 @@ static __always_inline void balance_apart(struct xdp_md *ctx, __u32 defaults, st
 		decision->reason = REASON_NONLINEAR;
 }
 
-/* Judges one packet. Counts the lists that decide, unless it is a test run. */
-static __always_inline struct decision filter(struct xdp_md *ctx, struct account *account)
+/* The long way: judges any packet. */
+static __always_inline struct decision judge_any(struct xdp_md *ctx, struct account *account,
+						 const struct settings *settings, __u32 defaults)
 {
-	struct decision decision = {
-		.reason = REASON_INTERNAL,
-		.list = NO_LIST,
-		.scope = NO_SCOPE,
-		.counted = NO_LIST,
-		.service = NO_SLOT,
-		.backend = NO_SLOT,
-	};
 	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
-	const struct settings *settings = lookup_line(SETTINGS_LINE);
+	struct decision decision = undecided();
 	struct packet packet = {};
-	__u32 banned = 0, defaults;
+	const void *network;
 	enum parsed parsed;
+	__u32 banned = 0;
 	struct flow *flow;
 
-	if (!settings)
-		return decision;
-	defaults = defaults_of(settings, account);
 	parsed = flags_of(account) & INTERFACE_IP ? parse_bare(&cursor, &packet) : parse_link(&cursor, &packet);
 	if (parsed != PARSED)
 		goto unaddressed;
-	packet.network = offset_in(ctx, cursor.pos);
+	network = cursor.pos;
 	/*
 	 * The source is looked up as soon as it is known: behind the rest of the parser the verifier would walk the tables
 	 * again for every path through it.
@@ -217,16 +144,24 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 		if (parsed != PARSED)
 			goto unaddressed;
 		measure(ctx, account, &cursor);
-		if (is_filtered(defaults))
+		if (is_filtered(defaults)) {
 			banned = look_up4(settings, &packet, &decision.class);
+			if (settle(settings, account, defaults, banned, &decision))
+				return decision;
+		}
+		read_ipv4_rest(network, &packet);
 		parsed = parse_transport(&cursor, &packet, IPPROTO_ICMP);
 	} else if (is_ipv6(&packet)) {
 		parsed = parse_ipv6(&cursor, &packet);
 		if (parsed != PARSED)
 			goto unaddressed;
 		measure(ctx, account, &cursor);
-		if (is_filtered(defaults))
+		if (is_filtered(defaults)) {
 			banned = look_up6(&packet, &decision.class);
+			if (settle(settings, account, defaults, banned, &decision))
+				return decision;
+		}
+		read_ipv6_rest(network, &packet);
 		parsed = parse_extensions(ctx, &cursor, &packet);
 		if (parsed == PARSED)
 			parsed = parse_transport(&cursor, &packet, IPPROTO_ICMPV6);
@@ -234,6 +169,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 		parsed = is_tag(packet.ethertype) ? PARSED_TAGGED : PARSED_NOT_IP;
 		goto unaddressed;
 	}
+	packet.network = offset_in(ctx, network);
 	packet.behind = offset_in(ctx, cursor.pos);
 	if (parsed != PARSED && has_more(ctx, account, parsed))
 		goto apart;
@@ -257,4 +193,29 @@ apart:
 	if (judge_apart(ctx, account->origin, defaults, &decision) && PART(balancer))
 		balance_apart(ctx, defaults, &decision);
 	return decision;
+}
+
+/*
+ * Judges one packet, and stores its account, which `open` opens. Counts the lists that decide, unless it is a test run.
+ * The frame is the coldest memory: it is read before all else, so that the CPU looks up the rest while it waits.
+ */
+static __always_inline struct decision filter(struct xdp_md *ctx, struct account (*open)(struct xdp_md *ctx),
+					      struct account *account)
+{
+	struct cursor cursor = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
+	const struct iphdr *ip = cursor.pos + ETH_HLEN;
+	struct packet packet = {};
+	const int is_common = glance(&cursor, &packet);
+	const struct settings *settings;
+	struct decision decision;
+	__u32 defaults;
+
+	*account = open(ctx);
+	settings = lookup_line(SETTINGS_LINE);
+	if (!settings)
+		return undecided();
+	defaults = defaults_of(settings, account);
+	if (is_common && judge_common(account, settings, defaults, &cursor, &packet, ip, &decision))
+		return decision;
+	return judge_any(ctx, account, settings, defaults);
 }

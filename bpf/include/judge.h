@@ -11,6 +11,8 @@
 #define NO_LIST 0xffff
 #define NO_SCOPE 0xffff
 
+#define SETTINGS_LINE 0
+
 #define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
 #define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
 
@@ -25,6 +27,20 @@ struct decision {
 	__u16 backend;		/* slot, or NO_SLOT */
 };
 
+static __always_inline struct decision undecided(void)
+{
+	const struct decision decision = {
+		.reason = REASON_INTERNAL,
+		.list = NO_LIST,
+		.scope = NO_SCOPE,
+		.counted = NO_LIST,
+		.service = NO_SLOT,
+		.backend = NO_SLOT,
+	};
+
+	return decision;
+}
+
 /* A walk along the rules of a class. */
 struct walk {
 	const struct settings *settings;
@@ -37,19 +53,42 @@ static __always_inline const void *lookup_line(__u32 index)
 	return policy_line(index);
 }
 
+/* 0: a table is not as the compiler guarantees. */
+static __always_inline const struct class *lookup_class(const struct settings *settings, __u32 number)
+{
+	const struct class *line = lookup_line(settings->classes + number / CLASSES_PER_LINE);
+
+	return line ? line + number % CLASSES_PER_LINE : 0;
+}
+
+static __always_inline const struct rule *lookup_rule(const struct settings *settings, __u32 number)
+{
+	const struct rule *line = lookup_line(settings->rules + number / RULES_PER_LINE);
+
+	return line ? line + number % RULES_PER_LINE : 0;
+}
+
+/* Adds the scope to a decision by a plain class, for reports. */
+static __always_inline void add_scope(const struct settings *settings, struct decision *decision)
+{
+	const struct class *class = settings ? lookup_class(settings, decision->class) : 0;
+	const struct rule *rule = class ? lookup_rule(settings, class->first_rule) : 0;
+
+	if (rule && class->plain & CLASS_PLAIN && decision->list == rule->list)
+		decision->scope = rule->scope;
+}
+
 /* Applies one rule of the class. Returns 1 if no further rule can change the result. */
 static __always_inline long judge_rule(const struct settings *settings, const struct subject *subject, __u32 index,
 				       struct decision *decision)
 {
-	__u32 number = subject->first_rule + index;
-	const struct rule *rule = lookup_line(settings->rules + number / RULES_PER_LINE);
+	const struct rule *rule = lookup_rule(settings, subject->first_rule + index);
 	__u32 reason;
 
 	if (!rule) {
 		decision->broken = 1;
 		return 1;
 	}
-	rule += number % RULES_PER_LINE;
 	reason = rule->flags & RULE_ALLOW ? REASON_ALLOWLIST : REASON_BLOCKLIST;
 	if (subject->banned && reason == REASON_BLOCKLIST)
 		return 1;
@@ -103,11 +142,8 @@ __noinline int judge_class(const struct settings *settings, struct subject *subj
 
 	if (!settings || !subject || !decision)
 		return 0;
-	class = lookup_line(settings->classes + decision->class / CLASSES_PER_LINE);
-	if (!class)
-		return 1;
-	class += decision->class % CLASSES_PER_LINE;
-	if (class->rules > CLASS_RULES)
+	class = lookup_class(settings, decision->class);
+	if (!class || class->rules > CLASS_RULES)
 		return 1;
 	subject->first_rule = class->first_rule;
 	subject->rules = class->rules;

@@ -154,8 +154,9 @@ static __always_inline int is_tag(__be16 ethertype)
 }
 
 /*
- * Facts of the fixed IPv4 header. `size`: bytes of the frame from the header on, or 0 if not known yet. Stores the bytes
- * of the datagram behind the header with its options, and returns the size of both; 0: impossible.
+ * The source in a fixed IPv4 header, which is all that most listed sources take. `size`: bytes of the frame from the
+ * header on, or 0 if not known yet. Stores the bytes of the datagram behind the header with its options, and returns the
+ * size of both; 0: impossible.
  *
  * A receiver merges segments into a datagram whose length does not fit into the header and is 0 there (Big TCP); the
  * kernel takes the frame's (iph_totlen in linux/ip.h).
@@ -169,22 +170,26 @@ static __always_inline __u32 read_ipv4(const struct iphdr *ip, __u32 size, struc
 	if (ip->version != 4 || header < sizeof(*ip) || total < header)
 		return 0;
 	*left = total - header;
-	packet->protocol = ip->protocol;
 	packet->source4 = bpf_ntohl(ip->saddr);
-	packet->not_loopback = ((packet->source4 ^ INADDR_LOOPBACK) | (bpf_ntohl(ip->daddr) ^ INADDR_LOOPBACK)) >> 24;
-	packet->fragment = bpf_ntohs(ip->frag_off) & (FRAGMENT_OFFSET | FRAGMENT_MORE);
 	return header;
 }
 
-/* Facts of the fixed IPv6 header, as read_ipv4. packet->protocol is then the first next header. */
+/* The other facts of the header. */
+static __always_inline void read_ipv4_rest(const struct iphdr *ip, struct packet *packet)
+{
+	packet->protocol = ip->protocol;
+	packet->not_loopback = ((packet->source4 ^ INADDR_LOOPBACK) | (bpf_ntohl(ip->daddr) ^ INADDR_LOOPBACK)) >> 24;
+	packet->fragment = bpf_ntohs(ip->frag_off) & (FRAGMENT_OFFSET | FRAGMENT_MORE);
+}
+
+/* As read_ipv4. */
 static __always_inline __u32 read_ipv6(const struct ipv6hdr *ip, __u32 size, struct packet *packet, __u32 *left)
 {
-	const __be32 *source = ip->saddr.in6_u.u6_addr32, *destination = ip->daddr.in6_u.u6_addr32;
+	const __be32 *source = ip->saddr.in6_u.u6_addr32;
 
 	if (ip->version != 6)
 		return 0;
 	*left = bpf_ntohs(ip->payload_len);
-	packet->protocol = ip->nexthdr;
 	/* RFC 2675: the length of a jumbogram is in a hop-by-hop option; the frame bounds it anyway. */
 	if (*left == 0 && ip->nexthdr == IPPROTO_HOPOPTS)
 		*left = ~0u;
@@ -192,9 +197,17 @@ static __always_inline __u32 read_ipv6(const struct ipv6hdr *ip, __u32 size, str
 		*left = size - sizeof(*ip);
 	packet->source6_high = (__u64)bpf_ntohl(source[0]) << 32 | bpf_ntohl(source[1]);
 	packet->source6_low = (__u64)bpf_ntohl(source[2]) << 32 | bpf_ntohl(source[3]);
+	return sizeof(*ip);
+}
+
+/* The other facts of the header. packet->protocol is then the first next header. */
+static __always_inline void read_ipv6_rest(const struct ipv6hdr *ip, struct packet *packet)
+{
+	const __be32 *destination = ip->daddr.in6_u.u6_addr32;
+
+	packet->protocol = ip->nexthdr;
 	packet->not_loopback = packet->source6_high | (packet->source6_low ^ 1) | destination[0] | destination[1] |
 			       destination[2] | (destination[3] ^ bpf_htonl(1));
-	return sizeof(*ip);
 }
 
 /* Bytes of the transport header that must exist; 0: nothing to read. `icmp`: the family's protocol number. */
@@ -217,12 +230,13 @@ static __always_inline void read_transport(__be32 head, struct packet *packet, _
 /* Steps over Ethernet and its tags to the network header. The first header of every frame: here the parser starts. */
 static __always_inline enum parsed parse_link(struct cursor *cursor, struct packet *packet)
 {
-	struct ethhdr *ethernet = cursor->pos;
+	/* struct ethhdr is packed: clang would read its field byte by byte. */
+	const __be16 *type = cursor->pos + ETH_HLEN;
 
-	if ((void *)(ethernet + 1) > cursor->end)
+	if ((const void *)type > cursor->end)
 		return PARSED_SHORT;
-	cursor->pos = ethernet + 1;
-	packet->ethertype = ethernet->h_proto;
+	cursor->pos += ETH_HLEN;
+	packet->ethertype = type[-1];
 
 #pragma unroll
 	for (int i = 0; i < VLAN_TAGS; i++) {

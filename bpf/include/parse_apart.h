@@ -56,10 +56,12 @@ static __always_inline enum parsed copy_network(struct xdp_md *ctx, struct chain
 		if (bpf_xdp_load_bytes(ctx, chain->offset, &ip, sizeof(ip)))
 			return PARSED_SHORT;
 		header = read_ipv4(&ip, size - chain->offset, packet, &chain->left);
+		read_ipv4_rest(&ip, packet);
 	} else if (is_ipv6(packet)) {
 		if (bpf_xdp_load_bytes(ctx, chain->offset, &ip6, sizeof(ip6)))
 			return PARSED_SHORT;
 		header = read_ipv6(&ip6, size - chain->offset, packet, &chain->left);
+		read_ipv6_rest(&ip6, packet);
 	} else {
 		return PARSED_NOT_IP;
 	}

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
   CLASS_RULES,
+  classCodec,
   explanationCodec,
   INTERFACE_FLAG,
   INTERFACE_INDEX_SIZE,
@@ -358,11 +359,52 @@ test('many lists over one address each count once', async () => {
   expect(await plane.lists(slots)).toEqual(slots.map(() => ({ packets: 1, bytes: frame.length })))
 })
 
+test('a plain class counts its list, and gives the verdict and scope of its rule; without the mark the rule decides', async () => {
+  const state = policy('pass', block('net', ['198.51.100.0/24', ANY]), allow('net6', ['2001:db8::/32', ANY]))
+  const slots = [...slotsOf(state).values()]
+  const frames = [
+    packet(ethernet(), ipv4(), udp()),
+    packet(ethernet(), vlan(7), ipv4(), udp()),
+    packet(ethernet(), ipv6(), udp()),
+  ]
+  const marked = imageOf(state)
+  const unmarked = marked.slice()
+  const view = new DataView(unmarked.buffer)
+  const { classes } = settingsCodec.decode(view)
+  for (let number = 0; number < LINE_SIZE / classCodec.size; number++) {
+    const at = classes * LINE_SIZE + number * classCodec.size
+    classCodec.encode({ ...classCodec.decode(view, at), plain: 0 }, view, at)
+  }
+  expect(unmarked).not.toEqual(marked)
+  const seen = []
+  for (const image of [marked, unmarked]) {
+    await plane.load(image)
+    await plane.reset(SLOT, slots)
+    const explained = await plane.run(frames.map((frame) => ({ frame })))
+    await plane.attachTestRuns(SLOT)
+    const judged = await plane.run(
+      frames.map((frame) => ({ frame })),
+      'filter',
+    )
+    await plane.attachTestRuns(0)
+    seen.push({ explained, verdicts: judged.map(({ verdict }) => verdict), lists: await plane.lists(slots) })
+  }
+  expect(seen[0]?.verdicts).toEqual(['drop', 'drop', 'pass'])
+  expect(seen[0]?.lists.map(({ packets }) => packets)).toEqual([2, 1])
+  expect(seen[0]).toEqual(seen[1])
+})
+
 test('a class or rule beyond the image passes, and counts as internal error', async () => {
-  const image = imageOf(BLOCKED)
-  const view = new DataView(image.buffer, image.byteOffset)
-  const settings = settingsCodec.decode(view)
-  for (const field of ['classes', 'rules'] as const) {
+  // A plain class decides without its rule.
+  const scoped = policy('pass', block('scoped', ['198.51.100.0/24', scope(17)]))
+  for (const [field, state] of [
+    ['classes', BLOCKED],
+    ['classes', scoped],
+    ['rules', scoped],
+  ] as const) {
+    const image = imageOf(state)
+    const view = new DataView(image.buffer, image.byteOffset)
+    const settings = settingsCodec.decode(view)
     settingsCodec.encode({ ...settings, [field]: image.length / LINE_SIZE }, view)
     await plane.load(image)
     const outcomes = await plane.run([{ frame: packet(ethernet(), ipv4(), udp()) }])

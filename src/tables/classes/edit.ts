@@ -116,7 +116,7 @@ export class ClassSets {
 
   /** The sections of classes and rules; undefined: unchanged. Unused classes have no rules. */
   encode(live: LiveClasses, slots: ReadonlyMap<string, number>): ReturnType<typeof encodeClasses> | undefined {
-    if (this.#isSame && this.#sameParts(live, slots)) return undefined
+    if (live.isMarked && this.#isSame && this.#sameParts(live, slots)) return undefined
     const { gone, parts } = this.#numbers
     const members = this.#members.map((numbers) => (numbers.some((part) => gone.has(part)) ? [] : numbers))
     return encodeClasses(members, parts, slots)

@@ -78,7 +78,7 @@ function before(target: Uint32Array, bounds: Uint32Array, i: number): void {
 export function decodeLists(
   records: DataView,
   count: number,
-  { parts }: LiveClasses,
+  { parts, disputed }: LiveClasses,
   addresses: readonly AddressSet[],
 ): { lists: Map<string, List>; slots: Map<string, number>; drifted: string[] } {
   if (count > LIST_SLOTS || count * LINE_SIZE > records.byteLength) throw corrupt('the lists are truncated')
@@ -103,7 +103,8 @@ export function decodeLists(
     if (lists.has(list.name)) throw corrupt(`list ${list.name} occurs twice`)
     lists.set(list.name, list)
     slots.set(list.name, record.slot)
-    if (listDigest(list) !== record.digest) drifted.push(list.name)
+    const isDisputed = own.some(({ number }) => disputed.has(number))
+    if (isDisputed || listDigest(list) !== record.digest) drifted.push(list.name)
   }
   if (partsBySlot.size > 0) throw corrupt('a rule names a list that does not exist')
   return { lists, slots, drifted }

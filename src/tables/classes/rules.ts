@@ -1,7 +1,17 @@
 // Class and rule sections (struct class, struct rule): encodes the meaning of classes for the data plane, and decodes
 // it.
 
-import { CLASS_RULES, type Class, classCodec, LINE_SIZE, RULE_FLAG, type Rule, ruleCodec } from '../../abi/generated.ts'
+import {
+  CLASS_FLAG,
+  CLASS_LIST,
+  CLASS_RULES,
+  type Class,
+  classCodec,
+  LINE_SIZE,
+  RULE_FLAG,
+  type Rule,
+  ruleCodec,
+} from '../../abi/generated.ts'
 import type { PortRange } from '../../model/ports.ts'
 import { type ListKind, type Scope, scopeKey } from '../../model/state.ts'
 import { corrupt, makeLines, viewOf } from '../lines/lines.ts'
@@ -44,6 +54,22 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, int
   )
 }
 
+const SCOPED = RULE_FLAG.PROTOCOL | RULE_FLAG.PORTS | RULE_FLAG.INTERFACES
+
+/** The class's field `plain`: set if it has one rule, which matches every packet. */
+function plainOf(rules: readonly Rule[]): number {
+  const [rule, second] = rules
+  if (!rule || second || rule.flags & SCOPED) return 0
+  return CLASS_FLAG.PLAIN | (rule.flags & RULE_FLAG.ALLOW ? CLASS_FLAG.ALLOW : 0) | rule.list
+}
+
+/** The rule by which the data plane judges a plain class: for every packet, whatever its rule says. */
+const plainRule = (rule: Rule, plain: number): Rule => ({
+  ...rule,
+  list: plain & CLASS_LIST,
+  flags: plain & CLASS_FLAG.ALLOW ? RULE_FLAG.ALLOW : 0,
+})
+
 /** Sorts allowlists first, then by name and scope: the order in which the data plane tries the rules of a class. */
 const rank = ({ list: { kind, name }, set: { scope } }: Part): string =>
   `${kind === 'allowlist' ? 0 : 1}${name}\0${scopeKey(scope)}`
@@ -81,18 +107,17 @@ export function encodeClasses(
   const position = new Map(sorted.map(({ number }, at) => [number, at]))
   const byPosition = (a: number, b: number): number => (position.get(a) as number) - (position.get(b) as number)
   const ordered = members.map((numbers) => numbers.toSorted(byPosition))
-  const counts = ordered.map((numbers) => numbers.reduce((sum, part) => sum + (byPart.get(part) as Rule[]).length, 0))
-  const ruleCount = counts.reduce((sum, count) => sum + count, 0)
+  const byClass = ordered.map((numbers) => numbers.flatMap((part) => byPart.get(part) as Rule[]))
+  const ruleCount = byClass.reduce((sum, { length }) => sum + length, 0)
   const classes = makeLines(Math.ceil((members.length * classCodec.size) / LINE_SIZE))
   const rules = makeLines(Math.ceil((ruleCount * ruleCodec.size) / LINE_SIZE))
   const classView = new DataView(classes.buffer)
   const ruleView = new DataView(rules.buffer)
   let next = 0
-  for (const [number, numbers] of ordered.entries()) {
-    classCodec.encode({ first_rule: next, rules: counts[number] as number }, classView, number * classCodec.size)
-    for (const part of numbers) {
-      for (const rule of byPart.get(part) as Rule[]) ruleCodec.encode(rule, ruleView, next++ * ruleCodec.size)
-    }
+  for (const [number, own] of byClass.entries()) {
+    const entry: Class = { first_rule: next, rules: own.length, plain: plainOf(own) }
+    classCodec.encode(entry, classView, number * classCodec.size)
+    for (const rule of own) ruleCodec.encode(rule, ruleView, next++ * ruleCodec.size)
   }
   return { classes, rules, ruleCount }
 }
@@ -111,6 +136,10 @@ export interface LiveClasses {
   readonly parts: readonly (LivePart | undefined)[]
   /** Part numbers by class. */
   readonly members: readonly (readonly number[])[]
+  /** Parts whose rule is not the one by which a plain class is judged. */
+  readonly disputed: ReadonlySet<number>
+  /** Whether every plain class says so. In images of versions before that field, none does. */
+  readonly isMarked: boolean
 }
 
 /**
@@ -133,6 +162,8 @@ export function decodeClasses(
   const byPart = new Map<number, Rule[]>()
   const members: number[][] = []
   let left = ruleCount
+  let isMarked = true
+  const disputed = new Set<number>()
   for (let number = 0; number < classCount; number++) {
     const entry: Class = classCodec.decode(classes, number * classCodec.size)
     const last = entry.first_rule + entry.rules
@@ -140,8 +171,14 @@ export function decodeClasses(
     left -= entry.rules
     if (last > ruleCount || left < 0 || entry.rules > CLASS_RULES) throw corrupt(`the rules of class ${number}`)
     const own = new Map<number, Rule[]>()
-    for (let i = entry.first_rule; i < last; i++) {
-      const rule = ruleCodec.decode(rules, i * ruleCodec.size)
+    const written = Array.from({ length: entry.rules }, (_, i) =>
+      ruleCodec.decode(rules, (entry.first_rule + i) * ruleCodec.size),
+    )
+    if (entry.plain !== 0 && entry.rules !== 1) throw corrupt(`the rules of class ${number}`)
+    const inForce = entry.plain === 0 ? written : written.map((rule) => plainRule(rule, entry.plain))
+    if (!isSame(inForce, written)) for (const { scope } of inForce) disputed.add(scope)
+    isMarked &&= entry.plain === plainOf(written)
+    for (const rule of inForce) {
       const found = own.get(rule.scope)
       if (found) found.push(rule)
       else own.set(rule.scope, [rule])
@@ -161,7 +198,7 @@ export function decodeClasses(
       throw corrupt(`the rules of scope ${number}`)
     parts[number] = part
   }
-  return { parts, members }
+  return { parts, members, disputed, isMarked }
 }
 
 const RULE_FIELDS = Object.keys(ruleCodec.offsets) as readonly (keyof Rule)[]

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import {
+  CLASS_FLAG,
   CLASS_RULES,
+  classCodec,
   directoryCodec,
   HEADER_LINES,
   LINE_SIZE,
@@ -16,8 +18,10 @@ import type { AddressSet } from '../../../src/model/address.ts'
 import type { PortRange } from '../../../src/model/ports.ts'
 import { EMPTY6, normalize } from '../../../src/model/ranges.ts'
 import type { Scope, State } from '../../../src/model/state.ts'
+import { editImage } from '../../../src/tables/image/edit.ts'
 import { compileImage, decodeImage } from '../../../src/tables/image/image.ts'
 import { DIRECTORY_LINE, imageBytes, imageFrom } from '../../../src/tables/layout/layout.ts'
+import { LOW } from '../../../src/tables/lines/lines.ts'
 import {
   ALL4,
   ALL6,
@@ -195,6 +199,87 @@ test('a class has its allowlist rules first, with the counters and scopes of its
       destination_last: 65535,
     })),
   ])
+})
+
+/** The field `plain` of every class. */
+function plainOf(image: Uint8Array): number[] {
+  const { classes } = settingsOf(image)
+  const at = (number: number): number => classes * LINE_SIZE + number * classCodec.size
+  const { class_count } = decode(image).meta
+  return Array.from({ length: class_count }, (_, number) => classCodec.decode(viewOf(image), at(number)).plain)
+}
+
+const PLAIN: State = stateOf([
+  listOf('allowlist', 'a', [[ANY, addresses([[1n, 1n]], [[1n, 9n]])]]),
+  listOf('blocklist', 'b', [
+    [
+      ANY,
+      addresses([
+        [1n, 1n],
+        [3n, 3n],
+      ]),
+    ],
+  ]),
+  listOf('blocklist', 'c', [[{ ...ANY, protocol: 17 }, addresses([[5n, 5n]])]]),
+])
+const ON_SLOTS = {
+  ...slotsOf(PLAIN),
+  lists: new Map([
+    ['a', 7],
+    ['b', 1023],
+    ['c', 0],
+  ]),
+}
+
+test('a class is plain if its only rule matches every packet, and then names its list', () => {
+  const image = compile(PLAIN, ON_SLOTS)
+  const { PLAIN: plain, ALLOW: allow } = CLASS_FLAG
+  // In no list; in two lists; in one of either kind; with a scope.
+  expect(plainOf(image).sort((a, b) => a - b)).toEqual([0, 0, 0, plain | 1023, plain | allow | 7])
+  const reader = new ImageReader(image)
+  const of = (family: 4 | 6, address: bigint): number | undefined => plainOf(image)[reader.lookup(family, address)]
+  expect([of(4, 0n), of(4, 1n), of(4, 3n), of(4, 5n), of(6, 2n)]).toEqual([0, 0, plain | 1023, 0, plain | allow | 7])
+})
+
+/** The image as versions before the field wrote it. */
+function unmarked(image: Uint8Array): Uint8Array {
+  const old = image.slice()
+  const { classes } = settingsOf(old)
+  for (let number = 0; number < 5; number++) {
+    const at = classes * LINE_SIZE + number * classCodec.size
+    viewOf(old).setUint16(at + classCodec.offsets.plain, 0, LOW === 0)
+  }
+  return old
+}
+
+test('reads images without plain classes, and an edit marks them', () => {
+  const image = compile(PLAIN, ON_SLOTS)
+  const old = unmarked(image)
+  expect(decode(old)).toMatchObject({ lists: decode(image).lists, drifted: [] })
+  const edited = editImage({
+    state: PLAIN,
+    slots: ON_SLOTS,
+    meta: META,
+    previous: imageFrom(old),
+    toggles: [],
+    always: true,
+  })
+  expect(edited && plainOf(imageBytes(edited))).toEqual(plainOf(image))
+})
+
+test('reports drift of a list whose class is plain, and judged by another list or kind than its rule says', () => {
+  const image = compile(blocked(addresses([[77n, 77n]])))
+  const { classes } = settingsOf(image)
+  const at = classes * LINE_SIZE + classCodec.size + classCodec.offsets.plain
+  const changed = (bits: number) => {
+    const other = image.slice()
+    viewOf(other).setUint16(at, viewOf(image).getUint16(at, LOW === 0) ^ bits, LOW === 0)
+    return decode(other)
+  }
+  const { drifted, lists } = changed(CLASS_FLAG.ALLOW)
+  expect(drifted).toEqual(['list:some'])
+  expect(lists.get('some')?.kind).toBe('allowlist')
+  expect(errorOf(() => changed(5)).code).toBe('E113')
 })
 
 test('refuses a state beyond the limits of the tables, with the cause and the address', () => {

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The short way of most packets through the filter: whole ones of IPv4 without tags, if neither scopes nor services have
+ * a say. It is small, so that the CPU holds a packet and the next one at a time, and has no branch with an outcome that
+ * depends on where an address lies in a table.
+ */
+#pragma once
+
+#include "decide.h"
+
+/* Reads an IPv4 header behind Ethernet. 0: the frame does not begin with them, or they contradict its length. */
+static __always_inline int glance(struct cursor *cursor, struct packet *packet)
+{
+	const __be16 *type = cursor->pos + ETH_HLEN;
+
+	if ((const void *)type + sizeof(struct iphdr) > cursor->end || type[-1] != bpf_htons(ETH_P_IP))
+		return 0;
+	cursor->pos += ETH_HLEN;
+	packet->ethertype = bpf_htons(ETH_P_IP);
+	return parse_ipv4(cursor, packet) == PARSED;
+}
+
+/* Judges a packet after a glance at `ip`. Returns 0 if it has to go the long way; then nothing is counted. */
+static __always_inline int judge_common(const struct account *account, const struct settings *settings, __u32 defaults,
+					struct cursor *cursor, struct packet *packet, const struct iphdr *ip,
+					struct decision *decision)
+{
+	__u32 banned;
+
+	if (defaults & (LACKS(ROLE_FILTER) | SETTINGS_SERVICES) || flags_of(account) & INTERFACE_IP ||
+	    may_have_fragments(account, cursor))
+		return 0;
+	*decision = undecided();
+	decision->class = lookup4(settings, packet->source4);
+	banned = lookup_ban4(packet->source4);
+	if (decision->class)
+		return settle(settings, account, defaults, banned, decision);
+	if (banned) {
+		decide_ban(banned, decision);
+		return 1;
+	}
+	read_ipv4_rest(ip, packet);
+	if (parse_transport(cursor, packet, IPPROTO_ICMP) != PARSED)
+		return 0;
+	decision->reason = default_reason(packet, PARSED, defaults);
+	return 1;
+}
