@@ -31,6 +31,7 @@ export function loweringBetween(before: State, after: State, given?: Slots): New
     number: 1,
     meta: META,
     unpinned: new Set(),
+    lost: [],
     ownMaps: new Map(shapes.map(({ name, entries }) => [name, { entries, memory: 0 }])),
   } as unknown as Generation
   const instance = {
