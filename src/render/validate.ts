@@ -3,11 +3,11 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import { plural } from '../model/numbers.ts'
-import { shownPolicy } from '../model/policy.ts'
 import { listPrefixes, type State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
+import { shownPolicy } from './policy.ts'
 import { portJson } from './service-json.ts'
 
 function servicesText({ services }: State): string {
