@@ -155,7 +155,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
     'node:stream',
     'node:tls',
   ],
-  render: ['diff', 'node:util'],
+  render: ['diff', 'node:crypto', 'node:util'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],
 }

@@ -2,7 +2,6 @@
 // its record here, its key in schemas/xdp.schema.json, and for a number a field of its name in `struct settings` (abi.h),
 // for words a flag in src/tables/image/settings.ts.
 
-import { createHash } from 'node:crypto'
 import { formatCount } from './numbers.ts'
 
 /** Verdict on packets that no list decides. */
@@ -123,18 +122,6 @@ export const settingOf = (name: SettingName): Setting<unknown> => SETTINGS[name]
 export const DEFAULT_POLICY = Object.fromEntries(
   SETTING_NAMES.map((name) => [name, settingOf(name).initial]),
 ) as unknown as Policy
-
-/** Identifies a secret of enough random bits without giving it away: 8 hex digits; empty for none. */
-const fingerprint = (secret: string): string =>
-  secret === '' ? '' : createHash('sha256').update(`xdp ${secret}`).digest('hex').slice(0, 8)
-
-/** A policy for outputs: with fingerprints of its secrets. */
-export const shownPolicy = (policy: Policy): Policy => ({
-  ...policy,
-  ...Object.fromEntries(
-    SETTING_NAMES.filter((name) => settingOf(name).isSecret).map((name) => [name, fingerprint(`${policy[name]}`)]),
-  ),
-})
 
 /** Settings that differ. */
 export const changedSettings = (before: Policy, after: Policy): SettingName[] =>

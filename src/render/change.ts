@@ -4,11 +4,12 @@ import { diffArrays } from 'diff'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
 import { formatCount } from '../model/numbers.ts'
-import { changedSettings, type Policy, SETTING_NAMES, settingOf, shownPolicy } from '../model/policy.ts'
+import { changedSettings, type Policy, SETTING_NAMES, settingOf } from '../model/policy.ts'
 import { type Attachment, type List, type Program, scopeKey } from '../model/state.ts'
 import type { Change } from '../plan/change.ts'
 import { type Sample, type ScopeSummary, summarizeList } from './list-summary.ts'
 import type { Paint } from './paint.ts'
+import { shownPolicy } from './policy.ts'
 import { serviceLines } from './service.ts'
 
 /** `name: old -> new`, or `name: value` where nothing differs. */

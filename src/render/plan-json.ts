@@ -2,7 +2,6 @@
 
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
-import { shownPolicy } from '../model/policy.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
 import { countDelta, prefixCount } from '../plan/delta.ts'
@@ -10,6 +9,7 @@ import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
 import type { PlanView } from './plan.ts'
+import { shownPolicy } from './policy.ts'
 import { balanceJson, serviceJson } from './service-json.ts'
 
 const listJson = ({ name, kind, sets }: List) => ({

@@ -1,7 +1,7 @@
 // Renders the live state as text and as JSON (schemas/status.schema.json).
 
 import { formatCount } from '../model/numbers.ts'
-import { type Policy, shownPolicy } from '../model/policy.ts'
+import type { Policy } from '../model/policy.ts'
 import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
@@ -10,7 +10,7 @@ import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
 import { formatBytes, seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
-import { policyJson } from './policy-json.ts'
+import { policyJson, shownPolicy } from './policy.ts'
 import { serviceStatusJson, serviceTables } from './service-status.ts'
 import { type Column, formatTable } from './table.ts'
 import { describeWatch, watchJson } from './watch.ts'

@@ -7,7 +7,7 @@ import { listPrefixes, type State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
-import { policyJson } from './policy-json.ts'
+import { policyJson } from './policy.ts'
 import { portJson, protocolJson } from './service-json.ts'
 
 function servicesText({ services }: State): string {

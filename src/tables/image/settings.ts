@@ -10,7 +10,6 @@ import {
   type Settings,
 } from '../../abi/generated.ts'
 import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
-import { sipKey } from '../../semantics/sip-hash.ts'
 import type { Sections } from '../layout/layout.ts'
 import { makeLines, viewOf } from '../lines/lines.ts'
 
@@ -47,7 +46,8 @@ export const settingsFields = (policy: Policy): Pick<Settings, 'flags'> & Number
 export function hashKeyLines({ hash_key: digits }: Policy): Uint32Array {
   if (digits === '') return new Uint32Array(0)
   const lines = makeLines(1)
-  hashKeyCodec.encode({ word: [...sipKey(digits)] }, viewOf(lines))
+  const bytes = Buffer.from(digits, 'hex')
+  hashKeyCodec.encode({ word: [bytes.readBigUInt64LE(0), bytes.readBigUInt64LE(8)] }, viewOf(lines))
   return lines
 }
 
