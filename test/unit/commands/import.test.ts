@@ -11,7 +11,7 @@ const SCHEMA = readSchema('import')
 
 /** A virtual server of keepalived with one real server. */
 const balancer = (own: string, server = ''): string =>
-  `virtual_server 192.0.2.10 80 {\n${own}\nreal_server 10.0.0.1 80 {\n${server}\n}\n}\n`
+  `virtual_server 192.0.2.10 80 {\nprotocol TCP\n${own}\nreal_server 10.0.0.1 80 {\n${server}\n}\n}\n`
 
 let folder = ''
 let out = ''
