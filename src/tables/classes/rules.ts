@@ -142,6 +142,26 @@ export interface LiveClasses {
   readonly isMarked: boolean
 }
 
+const rulesAt = (view: DataView, { first_rule, rules }: Class): Rule[] =>
+  Array.from({ length: rules }, (_, i) => ruleCodec.decode(view, (first_rule + i) * ruleCodec.size))
+
+/** The rules by which a class is judged. Throws XdpError E113 if it is plain and has not one rule. */
+function rulesInForce(written: readonly Rule[], plain: number, number: number): readonly Rule[] {
+  if (plain === 0) return written
+  if (written.length !== 1) throw corrupt(`the rules of class ${number}`)
+  return written.map((rule) => plainRule(rule, plain))
+}
+
+function byScope(rules: readonly Rule[]): Map<number, Rule[]> {
+  const found = new Map<number, Rule[]>()
+  for (const rule of rules) {
+    const same = found.get(rule.scope)
+    if (same) same.push(rule)
+    else found.set(rule.scope, [rule])
+  }
+  return found
+}
+
 /**
  * Decodes the sections.
  *
@@ -170,19 +190,11 @@ export function decodeClasses(
     // Each rule belongs to one class. Without this limit a damaged image could keep the loop running forever.
     left -= entry.rules
     if (last > ruleCount || left < 0 || entry.rules > CLASS_RULES) throw corrupt(`the rules of class ${number}`)
-    const own = new Map<number, Rule[]>()
-    const written = Array.from({ length: entry.rules }, (_, i) =>
-      ruleCodec.decode(rules, (entry.first_rule + i) * ruleCodec.size),
-    )
-    if (entry.plain !== 0 && entry.rules !== 1) throw corrupt(`the rules of class ${number}`)
-    const inForce = entry.plain === 0 ? written : written.map((rule) => plainRule(rule, entry.plain))
+    const written = rulesAt(rules, entry)
+    const inForce = rulesInForce(written, entry.plain, number)
     if (!isSame(inForce, written)) for (const { scope } of inForce) disputed.add(scope)
     isMarked &&= entry.plain === plainOf(written)
-    for (const rule of inForce) {
-      const found = own.get(rule.scope)
-      if (found) found.push(rule)
-      else own.set(rule.scope, [rule])
-    }
+    const own = byScope(inForce)
     for (const [part, found] of own) {
       const known = byPart.get(part)
       if (known && !isSame(known, found)) throw corrupt(`the rules of scope ${part} differ from class to class`)
@@ -191,14 +203,17 @@ export function decodeClasses(
     members.push([...own.keys()])
   }
   const parts: (LivePart | undefined)[] = []
-  for (const [number, found] of byPart) {
-    const part = livePart(number, found, sets)
-    const [{ interfaces }] = found as [Rule]
-    if (!isSame(rulesOf(part.kind, part.scope, number, part.slot, interfaces), found))
-      throw corrupt(`the rules of scope ${number}`)
-    parts[number] = part
-  }
+  for (const [number, found] of byPart) parts[number] = checkedPart(number, found, sets)
   return { parts, members, disputed, isMarked }
+}
+
+/** The part of the rules, which must be those that it is encoded to. */
+function checkedPart(number: number, found: readonly Rule[], sets: readonly (readonly string[])[]): LivePart {
+  const part = livePart(number, found, sets)
+  const [{ interfaces }] = found as [Rule]
+  if (!isSame(rulesOf(part.kind, part.scope, number, part.slot, interfaces), found))
+    throw corrupt(`the rules of scope ${number}`)
+  return part
 }
 
 const RULE_FIELDS = Object.keys(ruleCodec.offsets) as readonly (keyof Rule)[]
