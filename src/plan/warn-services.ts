@@ -88,7 +88,8 @@ function warnClients(services: readonly Service[], context: Context): Diagnostic
   if (first === undefined) return []
   const names = `service${services.length === 1 ? '' : 's'} ${some(services.map(({ name }) => name))}`
   const message = `${names}: a backend that connects to the VIP of its own service gets no answer from itself or from a backend on the same link, because nat without a source pool leaves its address in the packet, and the answer goes past this host`
-  const hint = 'if backends do that, add `snat_pool`, or let them connect to addresses of backends; clients elsewhere are not affected'
+  const hint =
+    'if backends do that, add `snat_pool`, or let them connect to addresses of backends; clients elsewhere are not affected'
   return [warning('W230', message, hint, placesOf(context, first)?.at)]
 }
 
@@ -220,7 +221,10 @@ export function warnServices(context: Context, changes: readonly Change[]): Diag
     ...edited.flatMap((service) => warnMartians(service, context)),
     ...changed.flatMap((service) => warnMtu(service, context)),
     ...edited.flatMap((service) => warnReplies(service, context)),
-    ...warnClients(edited.filter((service) => plain.has(service)), context),
+    ...warnClients(
+      edited.filter((service) => plain.has(service)),
+      context,
+    ),
     ...(egress.length > 0 ? warnEgress(egress, context) : []),
     ...(services.length > 0 && (attaches || edited.length > 0) ? warnTags(services, context) : []),
   ]

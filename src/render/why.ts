@@ -88,7 +88,11 @@ function banLines({ reason, by, ttlLeft }: Ban): string[] {
 }
 
 /** `file`: the path of the config, for its row. */
-export function renderWhy({ address, advice, live, desired }: WhyResult, file: string | undefined, color: boolean): string {
+export function renderWhy(
+  { address, advice, live, desired }: WhyResult,
+  file: string | undefined,
+  color: boolean,
+): string {
   const style = paint(color)
   const judgements: Judgement[] = []
   const rows: string[][] = []

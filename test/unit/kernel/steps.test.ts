@@ -11,8 +11,8 @@ import {
   type InterfaceEntry,
   interfaceEntryCodec,
 } from '../../../src/abi/generated.ts'
-import { PROGRAMS } from '../../../src/features/features.ts'
 import { BALANCER_MAPS } from '../../../src/features/balancer.ts'
+import { PROGRAMS } from '../../../src/features/features.ts'
 import { FILTER } from '../../../src/features/filter.ts'
 import type { Step, StepKind } from '../../../src/features/step.ts'
 import { execute, phasesOf, printSteps, runAside } from '../../../src/kernel/execute/execute.ts'

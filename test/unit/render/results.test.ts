@@ -291,7 +291,12 @@ describe('why', () => {
       ...({ verdict: 'redirect', reason: 'balanced-away', list: undefined, prefix: undefined } as const),
       ...{ service: 'web', backend: '10.0.0.11', at: 'xdp.yaml:12', ...NOWHERE_ELSE },
     }
-    const both = { address: '203.0.113.9', advice: ['10.0.0.12 is a backend'], live: { ...balanced, proven: true, ban: undefined }, desired: balanced }
+    const both = {
+      address: '203.0.113.9',
+      advice: ['10.0.0.12 is a backend'],
+      live: { ...balanced, proven: true, ban: undefined },
+      desired: balanced,
+    }
     const text = renderWhy(both, 'xdp.yaml', false)
     expect(text).toContain('redirect  balanced-away: service web, backend 10.0.0.11')
     expect(text).toContain('# xdp.yaml:12')
