@@ -1,7 +1,8 @@
 // Routes and neighbours from captured output of iproute2 6.1, and the next hops made of them.
 import { describe, expect, test } from 'vitest'
 import { plainMac } from '../../../src/kernel/host/links.ts'
-import { foundRoutes, hopOf, neighboursOf, routeOf } from '../../../src/kernel/host/next-hops.ts'
+import { neighboursOf } from '../../../src/kernel/host/neighbours.ts'
+import { foundRoutes, hopOf, routeOf } from '../../../src/kernel/host/next-hops.ts'
 import { pairResults } from '../../../src/kernel/tools/ip.ts'
 import { link } from '../../support/states.ts'
 
