@@ -19,6 +19,7 @@
 #include "abi_carry.h"
 #include "abi_counters.h"
 #include "abi_health.h"
+#include "abi_rules.h"
 #include "abi_tables.h"
 
 #define ABI_VERSION 2
@@ -36,10 +37,6 @@
 #define LIST_SLOTS 1024
 /* Counters per interface; every enum reason must be smaller. */
 #define REASON_SLOTS 32
-/* Maximum number of rules that may cover one address. */
-#define CLASS_RULES 256
-/* Maximum number of different sets of interfaces in the scopes of one policy. */
-#define INTERFACE_SETS 64
 
 struct line {
 	__u64 word[8];
@@ -108,15 +105,6 @@ enum essential {
 #define ESSENTIAL_DEFAULT 31
 /* Position of these bits in the flags of the settings. They are stored as differences, as 0 did not have them. */
 #define ESSENTIAL_SHIFT 16
-
-enum rule_flag {
-	RULE_ALLOW = 1,			/* allowlist, else blocklist */
-	RULE_PROTOCOL = 2,		/* protocol4 / protocol6 must equal the packet's */
-	RULE_PORTS = 4,			/* both port ranges must hold the packet's ports; needs ports in the packet */
-	RULE_SOURCE = 8,		/* the scope names source ports: `0-65535` instead of `any` */
-	RULE_DESTINATION = 16,		/* the scope names destination ports */
-	RULE_INTERFACES = 32,		/* the receiving interface must belong to the set `interfaces` */
-};
 
 /* Line 0: settings for every IPv4 packet. */
 struct settings {
@@ -200,46 +188,6 @@ struct list {
 	__u8 allow;		/* 1: allowlist, 0: blocklist */
 	__u8 pad;
 	__u64 prefixes;		/* size of the smallest set of prefixes that covers the list as applied; for reports */
-};
-
-struct class {
-	__u32 first_rule;
-	__u16 rules;		/* <= CLASS_RULES; allowlist rules first */
-	__u16 plain;		/* enum class_flag, and the slot of its list below them; 0: the rules decide */
-};
-
-/* Of a class with one rule, which matches every packet. Images from before these flags have none. */
-enum class_flag {
-	CLASS_ALLOW = 0x4000,	/* its list is an allowlist, else a blocklist */
-	CLASS_PLAIN = 0x8000,
-};
-#define CLASS_LIST 0x3fff
-
-/*
- * One alternative of an entry's scope. Entries with several port ranges have one rule per combination, all with equal
- * list and scope.
- */
-struct rule {
-	__u16 list;		/* slot in list_stats */
-	__u16 scope;		/* number of the (list, scope) pair in this generation */
-	__u8 flags;		/* enum rule_flag */
-	__u8 protocol4;		/* required IP protocol number in IPv4 */
-	__u8 protocol6;		/* required IP protocol number in IPv6 (ICMP differs) */
-	__u8 interfaces;	/* number of a set of interfaces, < INTERFACE_SETS */
-	__u16 source_first;	/* ports, inclusive */
-	__u16 source_last;
-	__u16 destination_first;
-	__u16 destination_last;
-};
-
-/*
- * An interface that scopes name, and the sets of interfaces that it belongs to. The first INTERFACE_SLOTS lines of the
- * section are by interface slot, so line 0 is empty; those behind are of interfaces that the host does not have.
- */
-struct scoped_interface {
-	__u64 sets;		/* bit n: it belongs to set n */
-	char name[16];		/* NUL-padded; for the control plane */
-	__u8 pad[40];
 };
 
 struct counter {

@@ -74,6 +74,9 @@ const URL_KEYS: Readonly<
   regex: ([value = '']) => (LITERAL.test(value) ? ['body', value] : undefined),
 }
 
+/** As `sni` of a check. */
+const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?$/
+
 /** Why a keyword of a URL makes the check weaker. */
 function lossOf(keyword: string): string {
   if (keyword === 'digest') return 'it does not compare the digest of the body; `body` looks for a text in it'
@@ -115,6 +118,10 @@ function httpCheck(checker: Checker, type: 'http' | 'https'): WrittenCheck {
   const fields = urlFields(first, checker)
   const { host } = fields
   const name = typeof host === 'string' ? host.replace(/:\d+$/, '') : undefined
+  if (sendsName && name !== undefined && !HOST_NAME.test(name)) {
+    differences.elsewhere('checks', place, 'the check is weaker: it sends no server name, because the host is none')
+    sendsName = false
+  }
   const tls = type === 'https' ? { ...(sendsName && name && { sni: name }), verify: false } : {}
   return { type, ...fields, ...tls }
 }

@@ -77,7 +77,7 @@ export function withSetting(
     case 'nb_sock_retry':
       return set('retry', whole(value, 998))
     case 'virtualhost':
-      return set('host', value)
+      return set('host', /^[!-~]{1,255}$/.test(value ?? '') ? value : undefined)
     case 'inhibit_on_failure':
       if (isOn(value)) differences.approximated(place, 'connections of a failed backend move to another one')
       return settings

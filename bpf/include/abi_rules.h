@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Classes of addresses, their rules, and the interfaces that rules name: parts of the policy image. See abi.h. */
+#pragma once
+
+#include <linux/types.h>
+
+/* Maximum number of rules that may cover one address. */
+#define CLASS_RULES 256
+/* Maximum number of different sets of interfaces in the scopes of one policy. */
+#define INTERFACE_SETS 64
+
+enum rule_flag {
+	RULE_ALLOW = 1,			/* allowlist, else blocklist */
+	RULE_PROTOCOL = 2,		/* protocol4 / protocol6 must equal the packet's */
+	RULE_PORTS = 4,			/* both port ranges must hold the packet's ports; needs ports in the packet */
+	RULE_SOURCE = 8,		/* the scope names source ports: `0-65535` instead of `any` */
+	RULE_DESTINATION = 16,		/* the scope names destination ports */
+	RULE_INTERFACES = 32,		/* the receiving interface must belong to the set `interfaces` */
+};
+
+struct class {
+	__u32 first_rule;
+	__u16 rules;		/* <= CLASS_RULES; allowlist rules first */
+	__u16 plain;		/* enum class_flag, and the slot of its list below them; 0: the rules decide */
+};
+
+/* Of a class with one rule, which matches every packet. Images from before these flags have none. */
+enum class_flag {
+	CLASS_ALLOW = 0x4000,	/* its list is an allowlist, else a blocklist */
+	CLASS_PLAIN = 0x8000,
+};
+#define CLASS_LIST 0x3fff
+
+/*
+ * One alternative of an entry's scope. Entries with several port ranges have one rule per combination, all with equal
+ * list and scope.
+ */
+struct rule {
+	__u16 list;		/* slot in list_stats */
+	__u16 scope;		/* number of the (list, scope) pair in this generation */
+	__u8 flags;		/* enum rule_flag */
+	__u8 protocol4;		/* required IP protocol number in IPv4 */
+	__u8 protocol6;		/* required IP protocol number in IPv6 (ICMP differs) */
+	__u8 interfaces;	/* number of a set of interfaces, < INTERFACE_SETS */
+	__u16 source_first;	/* ports, inclusive */
+	__u16 source_last;
+	__u16 destination_first;
+	__u16 destination_last;
+};
+
+/*
+ * An interface that scopes name, and the sets of interfaces that it belongs to. The first INTERFACE_SLOTS lines of the
+ * section are by interface slot, so line 0 is empty; those behind are of interfaces that the host does not have.
+ */
+struct scoped_interface {
+	__u64 sets;		/* bit n: it belongs to set n */
+	char name[16];		/* NUL-padded; for the control plane */
+	__u8 pad[40];
+};
