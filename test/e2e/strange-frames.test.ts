@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, script, vipOf } from '../support/balance.ts'
 import { seal } from '../support/checksums.ts'
+import { usually } from '../support/depth.ts'
 import { ethernet, ipv4, packet, SYN, tcp } from '../support/packets.ts'
 
 const VIP = vipOf(10)
@@ -102,7 +103,7 @@ test('SYNs of strangers move none of 30 connections after an edit of backends', 
   expect(connections).toHaveLength(30)
 })
 
-test.each(['reset', 'closed'] as const)(
+test.each(usually(['reset'] as const, { thoroughly: ['reset', 'closed'] as const }))(
   'a client uses its source port again after its connection was %s',
   async (end) => {
     configure(FEW())
