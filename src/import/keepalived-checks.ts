@@ -74,6 +74,9 @@ const URL_KEYS: Readonly<
   regex: ([value = '']) => (LITERAL.test(value) ? ['body', value] : undefined),
 }
 
+/** As `user` of a check. */
+const USER_NAME = /^[a-z_][a-z0-9_-]{0,31}$/
+
 /** As `sni` of a check. */
 const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?$/
 
@@ -198,6 +201,10 @@ function commandCheck(checker: Checker): WrittenCheck | undefined {
   }
   const [path = ''] = command
   if (!path.startsWith('/')) return unlike(checker, `a check needs the absolute path of its command, not "${path}"`)
+  if (user !== undefined && !USER_NAME.test(user)) {
+    differences.elsewhere('checks', place, `${user} is no name of a user`)
+    user = undefined
+  }
   if (user === undefined)
     differences.approximated(place, 'the check runs as nobody; keepalived runs it as keepalived_script, or as root')
   return { type: 'exec', command, ...(user !== undefined && { user }), timeout: durationText(timeout) }
