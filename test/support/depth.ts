@@ -9,3 +9,9 @@ export const usually = <T>(some: T, { thoroughly }: { readonly thoroughly: T }):
 
 /** A test whose case is similar to others, run only by THOROUGH=1. */
 export const inDepth = test.runIf(isThorough)
+
+/** Every nth of similar cases, from one that differs from run to run; all of them with THOROUGH=1. */
+export function sample<T>(cases: readonly T[], nth: number): T[] {
+  const first = Math.floor(Math.random() * nth)
+  return isThorough ? [...cases] : cases.filter((_, i) => i % nth === first)
+}

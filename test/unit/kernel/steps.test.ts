@@ -15,7 +15,7 @@ import { phasesOf, printSteps, runAside } from '../../../src/kernel/execute/exec
 import { observe } from '../../../src/kernel/observe/observe.ts'
 import { diff } from '../../../src/plan/diff.ts'
 import { META_LINE } from '../../../src/tables/layout/layout.ts'
-import { usually } from '../../support/depth.ts'
+import { sample, usually } from '../../support/depth.ts'
 import { type FakeKernel, type FakeLink, type FakeMap, refusal } from '../../support/fake-kernel.ts'
 import { service } from '../../support/services.ts'
 import { ANY, list, scoped, state } from '../../support/states.ts'
@@ -369,7 +369,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     for (const world of WORLDS) ends.push(await outcome(rehearsal, world, steps))
     expect(Object.fromEntries(WORLDS.map(({ name }, i) => [name, JSON.parse(ends[i] as string).code]))).toEqual(CODES)
     const missed: string[] = []
-    for (const i of representative(steps)) {
+    for (const i of sample(representative(steps), 2)) {
       const [step, next] = steps.slice(i, i + 2) as [Step, Step | undefined]
       if (!(await isNoticed(rehearsal, steps.toSpliced(i, 1), ends))) missed.push(`without ${describeStep(step)}`)
       if (!next || COMMUTING.some(([left, right]) => left === step.kind && right === next.kind)) continue
@@ -396,7 +396,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     const alike = new Map<string, number>()
     for (const [i, line] of commands.entries()) alike.set(line.replace(/ key .*|\d+/g, ''), i)
     const points = usually([...alike.values()], { thoroughly: [...commands.keys()] })
-    for (const failing of points) {
+    for (const failing of sample(points, 3)) {
       rewind()
       kernel.count = 0
       let failed = ''
@@ -421,7 +421,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     const reached = kernel.pins().map((pin) => pin.replace(/gen-\d+/, 'gen-N'))
     const firsts = [...steps.keys()].filter((i) => steps[i]?.kind !== steps[i - 1]?.kind)
     const points = usually(firsts, { thoroughly: [...steps.keys()] })
-    for (const killed of points) {
+    for (const killed of sample(points, 2)) {
       rewind()
       watchTraffic(kernel, steps, ['eth0'])
       await runAside(session.host, session.paths, steps.slice(0, killed))
