@@ -1,6 +1,6 @@
 // Readings while an apply replaces the generation under them.
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -86,11 +86,11 @@ test('a generation made again under its number counts as another', async () => {
   let reads = 0
   const read = async (): Promise<number> => {
     if (reads++ === 0) {
-      // Made before the old one goes, so that the inode differs.
-      mkdirSync(join(directory, 'other'))
+      // Made before the old one goes, so that the inode differs on every file system.
+      const other = join(directory, 'other')
+      mkdirSync(other)
       rmSync(paths().generation(1), { recursive: true })
-      mkdirSync(join(directory, 'filler'))
-      mkdirSync(paths().generation(1))
+      renameSync(other, paths().generation(1))
     }
     return reads
   }

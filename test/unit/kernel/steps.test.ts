@@ -3,6 +3,8 @@
 
 import { rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
+// Most steps run without any I/O: tests let the runner's messages through between cases.
+import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   attachmentCodec,
@@ -441,6 +443,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     expect(Object.fromEntries(WORLDS.map(({ name }, i) => [name, JSON.parse(ends[i] as string).code]))).toEqual(CODES)
     const missed: string[] = []
     for (const i of sample(representative(steps), 2)) {
+      await setImmediate()
       const [step, next] = steps.slice(i, i + 2) as [Step, Step | undefined]
       if (!(await isNoticed(rehearsal, steps.toSpliced(i, 1), ends))) missed.push(`without ${describeStep(step)}`)
       if (!next || COMMUTING.some(([left, right]) => left === step.kind && right === next.kind)) continue
@@ -468,6 +471,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     for (const [i, line] of commands.entries()) alike.set(line.replace(/ key .*|\d+/g, ''), i)
     const points = usually([...alike.values()], { thoroughly: [...commands.keys()] })
     for (const failing of sample(points, 3)) {
+      await setImmediate()
       rewind()
       kernel.count = 0
       let failed = ''
@@ -541,6 +545,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     const firsts = [...steps.keys()].filter((i) => steps[i]?.kind !== steps[i - 1]?.kind)
     const points = usually(firsts, { thoroughly: [...steps.keys()] })
     for (const killed of sample(points, 2)) {
+      await setImmediate()
       rewind()
       watchTraffic(kernel, steps, ['eth0'])
       await runAside(session.host, session.paths, steps.slice(0, killed))
