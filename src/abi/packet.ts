@@ -205,6 +205,7 @@ function transitOf(filled: Filled): Transit {
     mustNotFragment: family === 6,
     fragment: undefined,
     hasPlainLink: true,
+    startsFlow: true,
     hasWholeTcp: protocol === TCP,
     icmp: isEcho ? { type: family === 4 ? 8 : 128, quoted: undefined } : undefined,
   }

@@ -80,6 +80,7 @@ export const BALANCER = {
     'oversize',
     'expired',
     'exhausted',
+    'no-flow',
   ],
   needs: [],
   prepare: zeroCounters,

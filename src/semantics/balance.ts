@@ -32,6 +32,8 @@ export interface Transit {
   readonly fragment: 'first' | 'later' | undefined
   /** The frame has at most one 802.1Q tag. */
   readonly hasPlainLink: boolean
+  /** Not TCP, or a SYN without ACK. */
+  readonly startsFlow: boolean
   /** The packet contains a complete TCP header. */
   readonly hasWholeTcp: boolean
   readonly icmp: { readonly type: number; readonly quoted: Quoted | undefined } | undefined
@@ -191,6 +193,8 @@ export function balance(services: ReadonlyMap<string, Service>, facts: Facts, in
   if (transit.fragment && !takesFragments(service, transit)) return { reason: 'fragment', service, backend: undefined }
   if (service.snatPool.length > 0 && !transit.hasPlainLink)
     return { reason: 'unsupported', service, backend: undefined }
+  // The model knows no flows.
+  if (service.snatPool.length > 0 && !transit.startsFlow) return { reason: 'no-flow', service, backend: undefined }
   const destination: Address = { family, words: transit.destination }
   const flow = { source: { family, words: source }, destination, protocol: protocol as number }
   const hash = flowHash(

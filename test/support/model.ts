@@ -172,6 +172,8 @@ function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Trans
     mustNotFragment: family === 6 || (view.getUint8(at + 6) & 0x40) !== 0,
     fragment: upper.fragment,
     hasPlainLink: at === 14 || (at === 18 && view.getUint16(12) === 0x8100),
+    startsFlow:
+      upper.protocol !== 6 || (upper.at + 20 <= view.byteLength && (view.getUint8(upper.at + 13) & 0x12) === 0x02),
     hasWholeTcp: upper.at + 20 <= view.byteLength,
     icmp:
       upper.type === undefined

@@ -187,12 +187,16 @@ export const tcp = ({
   source = 40000,
   destination = 40001,
   flags = SYN,
-}: Ports & { readonly flags?: number } = {}): Layer => ({
+  sequence = 0,
+  acknowledgment = 0,
+}: Ports & { readonly flags?: number; readonly sequence?: number; readonly acknowledgment?: number } = {}): Layer => ({
   protocol: 6,
   build: (payload) =>
     header(20, payload, (view) => {
       view.setUint16(0, source)
       view.setUint16(2, destination)
+      view.setUint32(4, sequence)
+      view.setUint32(8, acknowledgment)
       view.setUint8(12, 0x50)
       view.setUint8(13, flags)
     }),

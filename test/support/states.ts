@@ -139,6 +139,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     forwards: { v4: true, v6: true },
     sshEnds: [],
     ownAddresses: [],
+    hostPorts: { first: 32768, last: 60999 },
     bootSeconds: 0,
     ...rest,
     links: new Map(existing.map((one) => [one.name, one])),

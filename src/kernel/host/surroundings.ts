@@ -17,13 +17,22 @@ import { readOwnAddresses, readSshEnds } from './protect.ts'
 
 export type Surroundings = Pick<
   Live,
-  'nextHops' | 'unresolved' | 'ownAddresses' | 'unanswered' | 'stripping' | 'forwards' | 'sshEnds' | 'bootSeconds'
+  | 'nextHops'
+  | 'unresolved'
+  | 'ownAddresses'
+  | 'hostPorts'
+  | 'unanswered'
+  | 'stripping'
+  | 'forwards'
+  | 'sshEnds'
+  | 'bootSeconds'
 >
 
 const NOTHING: Surroundings = {
   nextHops: new Map(),
   unresolved: new Map(),
   ownAddresses: [],
+  hostPorts: { first: 0, last: 0 },
   unanswered: new Map(),
   stripping: new Map(),
   forwards: { v4: false, v6: false },
@@ -34,6 +43,13 @@ const NOTHING: Surroundings = {
 /** Whether a switch under /proc/sys/net is 1. */
 export const isOn = async (path: string): Promise<boolean> =>
   (await readFile(`/proc/sys/net/${path}`, 'utf8').catch(() => '0')).trim() === '1'
+
+/** Ports of connections that this host opens. */
+async function readHostPorts(): Promise<Surroundings['hostPorts']> {
+  const text = await readFile('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
+  const [first = 0, last = 0] = text.trim().split(/\s+/).map(Number)
+  return { first, last }
+}
 
 export async function readForwarding(): Promise<Surroundings['forwards']> {
   const [v4, v6] = await Promise.all([isOn('ipv4/ip_forward'), isOn('ipv6/conf/all/forwarding')])
@@ -87,15 +103,16 @@ export async function surroundingsOf(
 ): Promise<Surroundings> {
   if (desired.size === 0) return NOTHING
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
-  const [hops, ownAddresses, unanswered, stripping, forwards, sshEnds] = await Promise.all([
+  const [hops, ownAddresses, hostPorts, unanswered, stripping, forwards, sshEnds] = await Promise.all([
     resolveNextHops([...backendAddresses(desired.values())], links, true, kept?.nextHops),
     readOwnAddresses(),
+    readHostPorts(),
     readUnanswered(vips),
     readTagLoss(links),
     readForwarding(),
     readSshEnds(),
   ])
-  return { ...hops, ownAddresses, unanswered, stripping, forwards, sshEnds, bootSeconds: monotonicSeconds() }
+  return { ...hops, ownAddresses, hostPorts, unanswered, stripping, forwards, sshEnds, bootSeconds: monotonicSeconds() }
 }
 
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */

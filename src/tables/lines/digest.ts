@@ -49,7 +49,9 @@ type Digested = Pick<Service, 'name' | 'snatPool' | 'drainTimeout'>
 
 /** Digest of a service: its lines, and the settings that stand outside of them. */
 export function serviceDigest({ name, snatPool, drainTimeout = 0 }: Digested, lines: readonly Uint8Array[]): bigint {
-  const pool = snatPool.map(({ family, words }) => formatAddress(family, words))
+  const pool = snatPool.map(({ family, words, hostPorts: ports }) =>
+    ports ? `${formatAddress(family, words)} ${ports.first}-${ports.last}` : formatAddress(family, words),
+  )
   const hash = createHash('sha256').update(`${name}\n${pool.join(' ')}\n${drainTimeout}\n`)
   for (const line of lines) hash.update(line)
   return finish(hash)

@@ -22,6 +22,7 @@ import {
   backendSlotKey,
   compareBackends,
   type LeavingBackend,
+  type PoolAddress,
   type Service,
 } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
@@ -75,14 +76,15 @@ function readBackends(words: Uint32Array): Found[] {
   return found
 }
 
-/** Addresses of a service's source pool, in canonical order. */
-function poolOf(line: ServiceLine, pools: DataView, addresses: number): Address[] {
+/** Addresses of a service's source pool, in the order of its list. */
+function poolOf(line: ServiceLine, pools: DataView, addresses: number): PoolAddress[] {
   if (line.pools === 0) return []
   if (line.pools > POOL_SLOTS || (line.pool_list + 1) * LINE_SIZE > pools.byteLength) throw corrupt('a source pool')
   const { pool } = poolListCodec.decode(pools, line.pool_list * LINE_SIZE)
   return Array.from(pool.subarray(0, line.pools), (slot) => {
     if (slot >= addresses) throw corrupt('a source pool')
-    return addressOf(poolCodec.decode(pools, slot * LINE_SIZE).address)
+    const { address, host_first: first, host_last: last } = poolCodec.decode(pools, slot * LINE_SIZE)
+    return last === 0 ? addressOf(address) : { ...addressOf(address), hostPorts: { first, last } }
   })
 }
 
@@ -144,7 +146,12 @@ function readServices({ pool_lines }: Balance, raw: RecordLines): Recorded {
   }
 }
 
-function withBackends(line: ServiceLine, record: ServiceRecord, snatPool: Address[], own: readonly Found[]): Service {
+function withBackends(
+  line: ServiceLine,
+  record: ServiceRecord,
+  snatPool: PoolAddress[],
+  own: readonly Found[],
+): Service {
   return {
     ...serviceOf(line, record),
     snatPool,
