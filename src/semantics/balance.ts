@@ -169,6 +169,10 @@ function fragmentService(services: readonly Service[], protocol: number | undefi
   )
 }
 
+/** Why full NAT does not take a packet. The model knows no flows. */
+const refusalOf = ({ hasPlainLink, startsFlow }: Transit): ReasonName | undefined =>
+  hasPlainLink ? (startsFlow ? undefined : 'no-flow') : 'unsupported'
+
 /**
  * Decides on a packet to a VIP; undefined: no service is concerned.
  *
@@ -191,10 +195,8 @@ export function balance(services: ReadonlyMap<string, Service>, facts: Facts, in
   if (service === 'drop') return { reason: 'fragment', ...nothing }
   if (transit.isCut) return { reason: 'malformed', ...nothing }
   if (transit.fragment && !takesFragments(service, transit)) return { reason: 'fragment', service, backend: undefined }
-  if (service.snatPool.length > 0 && !transit.hasPlainLink)
-    return { reason: 'unsupported', service, backend: undefined }
-  // The model knows no flows.
-  if (service.snatPool.length > 0 && !transit.startsFlow) return { reason: 'no-flow', service, backend: undefined }
+  const refusal = service.snatPool.length > 0 ? refusalOf(transit) : undefined
+  if (refusal) return { reason: refusal, service, backend: undefined }
   const destination: Address = { family, words: transit.destination }
   const flow = { source: { family, words: source }, destination, protocol: protocol as number }
   const hash = flowHash(
