@@ -32,15 +32,25 @@ static __always_inline void list_candidates(struct candidates *of, const struct 
 	of->protocol = flow->protocol;
 }
 
-/* The n-th number of the tuple. */
+/* The finalizer of MurmurHash3. */
+static __always_inline __u32 mixed(__u32 number)
+{
+	number = (number ^ number >> 16) * 0x85ebca6bu;
+	number = (number ^ number >> 13) * 0xc2b2ae35u;
+	return number ^ number >> 16;
+}
+
+/* The n-th number of the tuple. Mixed, because those of a progression may all give ports of one range. */
 static __always_inline __u32 number_at(const struct candidates *of, __u32 probe)
 {
-	return (__u32)of->owner + probe * ((__u32)(of->owner >> 32) | 1);
+	__u32 first = of->owner;
+
+	return probe ? mixed(first + probe * ((__u32)(of->owner >> 32) | 1)) : first;
 }
 
 /*
  * Position in a list of the address with the greatest weight for a number, among the first `end` ones. Without branches,
- * because weights are unpredictable. The hash is the finalizer of MurmurHash3.
+ * because weights are unpredictable.
  */
 __noinline __u32 heaviest(const struct pool_list *list, __u32 number, __u32 end)
 {
@@ -49,12 +59,8 @@ __noinline __u32 heaviest(const struct pool_list *list, __u32 number, __u32 end)
 	if (!list)
 		return 0;
 	for (__u32 i = 0; i < POOL_SLOTS && i < end; i++) {
-		__u32 hash = number ^ (list->pool[i] + 1) * 0x9e3779b1u;
-		__u64 weight;
+		__u64 weight = (__u64)mixed(number ^ (list->pool[i] + 1) * 0x9e3779b1u) * POOL_SLOTS + i;
 
-		hash = (hash ^ hash >> 16) * 0x85ebca6bu;
-		hash = (hash ^ hash >> 13) * 0xc2b2ae35u;
-		weight = (__u64)(hash ^ hash >> 16) * POOL_SLOTS + i;
 		best ^= (best ^ weight) & -((best - weight) >> 63);
 	}
 	return best & (POOL_SLOTS - 1);

@@ -56,8 +56,8 @@ function ownBackends(service: Service, desired: Desired, live: Live): Diagnostic
     })
 }
 
-/** The least part of ports that flows must have at an address: with less, one new flow in a hundred would find none. */
-const LEAST_PORTS = SNAT_PORT_COUNT / 4
+/** The least part of ports that flows must have at an address: with half, one of 65,536 new flows finds none. */
+const LEAST_PORTS = SNAT_PORT_COUNT / 2
 
 /** Own addresses of this host in a source pool, if its sockets leave too few ports of them. */
 function crowdedPools(service: Service, desired: Desired, live: Live): Diagnostic[] {
