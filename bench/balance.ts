@@ -59,7 +59,11 @@ const services: State = balancing(
       }),
     ),
     service('mixed', `${vipOf(4, MIXED)} ${PORT}`, { forwarding: 'ipip', backends: backendsOf(6, MIXED) }),
-    service('full', `${vipOf(4, FULL)} ${PORT}`, { protocol: 'udp', backends: backendsOf(4, FULL), snatPool: ['10.9.0.1', '10.9.0.2'] }),
+    service('full', `${vipOf(4, FULL)} ${PORT}`, {
+      protocol: 'udp',
+      backends: backendsOf(4, FULL),
+      snatPool: ['10.9.0.1', '10.9.0.2'],
+    }),
   ],
   { policy: { flows: FLOWS } },
 )
