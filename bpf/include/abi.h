@@ -71,12 +71,13 @@ struct line {
 	X(FRAGMENT, DROP)		/* a fragment to a service that needs ports */ \
 	X(OVERSIZE, DROP)		/* exceeds the MTU towards the backend, and no error is sent */ \
 	X(EXPIRED, PASS)		/* its TTL or hop limit expires here; the stack reports it */ \
-	X(EXHAUSTED, DROP)		/* no port of the source pool is free */ \
+	X(EXHAUSTED, DROP)		/* no port of the source pool is free for the flow */ \
 	X(NOT_IP_DROP, DROP)		/* NOT_IP, policy.unparsed is drop, and no protocol of the link */ \
 	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
 	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */ \
 	X(REJECTED, TX)			/* no backend takes it, and on_empty is reject: an error to its sender */ \
-	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */
+	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */ \
+	X(NO_FLOW, DROP)		/* full NAT: a TCP packet of no known flow that is not a SYN */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {

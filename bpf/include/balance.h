@@ -204,6 +204,8 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 		if (!can_answer(ctx, flow))
 			return REASON_UNSUPPORTED;
 		slot = bind_flow(ctx, tables, service, flow);
+		if (flow->binding == NO_BINDING && !takes_port(flow))
+			return REASON_NO_FLOW;
 	} else {
 		slot = assign_backend(tables, service, flow);
 	}

@@ -206,6 +206,7 @@ function transitOf(filled: Filled): Transit {
     mustNotFragment: family === 6,
     fragment: undefined,
     hasPlainLink: true,
+    startsFlow: true,
     hasWholeTcp: protocol === TCP,
     isReset: false,
     isToGroup: false,

@@ -91,6 +91,7 @@ export const BALANCER = {
     'exhausted',
     'rejected',
     'other-host',
+    'no-flow',
   ],
   needs: [],
   prepare: zeroCounters,

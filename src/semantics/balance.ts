@@ -42,6 +42,8 @@ export interface Transit {
   readonly fragment: 'first' | 'later' | undefined
   /** The frame has at most one 802.1Q tag. */
   readonly hasPlainLink: boolean
+  /** Not TCP, or a SYN without ACK. */
+  readonly startsFlow: boolean
   /** The packet contains a complete TCP header. */
   readonly hasWholeTcp: boolean
   /** It is a TCP segment with the flag RST. */
@@ -211,6 +213,10 @@ function reasonOf(onEmpty: OnEmpty, { family, source }: Facts, { fragment, isRes
   return onEmpty === 'reject' && isAnswered ? 'rejected' : 'no-backend'
 }
 
+/** Why full NAT does not take a packet. The model knows no flows. */
+const refusalOf = ({ hasPlainLink, startsFlow }: Transit): ReasonName | undefined =>
+  hasPlainLink ? (startsFlow ? undefined : 'no-flow') : 'unsupported'
+
 /**
  * Decides on a packet to a VIP; undefined: no service is concerned.
  *
@@ -241,8 +247,8 @@ export function balance(
   if (transit.isCut) return { reason: 'malformed', ...nothing }
   if (transit.fragment && !takesFragments(service, protocol, transit))
     return { reason: 'fragment', service, backend: undefined }
-  if (service.snatPool.length > 0 && !transit.hasPlainLink)
-    return { reason: 'unsupported', service, backend: undefined }
+  const refusal = service.snatPool.length > 0 ? refusalOf(transit) : undefined
+  if (refusal) return { reason: refusal, service, backend: undefined }
   const destination: Address = { family, words: transit.destination }
   const flow = { source: { family, words: source }, destination, protocol: protocol as number }
   const hash = flowHash(

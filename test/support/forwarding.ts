@@ -4,6 +4,7 @@
 import type { Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import type { Address } from '../../src/model/address.ts'
 import type { Backend, NextHop, Service } from '../../src/model/service.ts'
+import { formatAddress } from '../../src/model/text.ts'
 import { type Flow, flowHash } from '../../src/semantics/flow-hash.ts'
 import type { Judged } from '../../src/semantics/judge.ts'
 import { networkOf, type Place, placeAt, seal } from './checksums.ts'
@@ -118,7 +119,12 @@ export function reachOf(frame: Uint8Array, linear: number = frame.length): numbe
 }
 
 /** The expected output for a frame that `judge` decided on: new bytes, or the frame unchanged. */
-export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judged, split?: number): Uint8Array {
+export function outcomeOf(
+  frame: Uint8Array,
+  { verdict, reason, balanced }: Judged,
+  split?: number,
+  pools: PoolSlots = new Map(),
+): Uint8Array {
   if (verdict === 'pass' || verdict === 'drop' || !balanced) return frame
   const linear = reachOf(frame, split)
   if (reason === 'echo') return answered(frame)
@@ -130,7 +136,7 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
     return tooBig(frame, (backend.nextHop as NextHop).mtu - overhead[backend.address.family], linear)
   }
   const isIcmp = place.protocol === (place.family === 4 ? 1 : 58)
-  return isIcmp ? steered(frame, service, backend, linear) : sent(frame, service, backend)
+  return isIcmp ? steered(frame, service, backend, linear) : sent(frame, service, backend, pools)
 }
 
 /** The packet with other addresses and a TTL lower by one, behind a new Ethernet header. */
@@ -147,13 +153,31 @@ export function translated(frame: Uint8Array, link: Uint8Array, to: Translation)
 const forwarded = (frame: Uint8Array, { nextHop }: Backend, to: Translation = {}): Uint8Array =>
   translated(frame, linkTo(nextHop as NextHop, networkPlace(frame).family), to)
 
+/** Slots of pool addresses, by text; missing: 0. */
+type PoolSlots = ReadonlyMap<string, number>
+
+/** The finalizer of MurmurHash3. */
+function mixed(value: number): number {
+  let hash = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
+
+/** The address of a pool with the greatest weight for a number; of equal ones, the last. */
+function heaviest(pool: readonly Address[], number: number, pools: PoolSlots): Address | undefined {
+  const weights = pool.map(({ family, words }) =>
+    mixed(number ^ Math.imul((pools.get(formatAddress(family, words)) ?? 0) + 1, 0x9e3779b1)),
+  )
+  return pool[weights.lastIndexOf(Math.max(...weights))]
+}
+
 /** Output of full NAT for a flow that gets the first of its candidate ports. */
-function bound(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
+function bound(frame: Uint8Array, service: Service, backend: Backend, pools: PoolSlots): Uint8Array {
   const place = networkPlace(frame)
   const number = Number((placeOf(flowOf(frame, place, false)) | 1n) & 0xffffffffn)
   const scale = (value: number, size: number): number => Number((BigInt(value) * BigInt(size)) >> 32n)
   return translated(frame, linkTo(backend.nextHop as NextHop, place.family), {
-    source: service.snatPool[scale(number, service.snatPool.length)],
+    source: heaviest(service.snatPool, number, pools),
     sourcePort: 1024 + scale(Math.imul(number, 0x9e3779b1) >>> 0, 65536 - 1024),
     destination: backend.address,
     destinationPort: backend.port,
@@ -280,7 +304,7 @@ interface Expected {
   /** Bytes in front of the IP datagram, by the family of the backend. */
   readonly overhead: Readonly<Record<4 | 6, number>>
   /** Output for a packet to a service. */
-  readonly sent: (frame: Uint8Array, service: Service, backend: Backend) => Uint8Array
+  readonly sent: (frame: Uint8Array, service: Service, backend: Backend, pools?: PoolSlots) => Uint8Array
   /** Output for an ICMP error about a packet from a VIP, sent to the backend of its flow. */
   readonly steered: (frame: Uint8Array, service: Service, backend: Backend, linear?: number) => Uint8Array
 }
@@ -297,9 +321,9 @@ const tunnel = (overhead: Expected['overhead'], encapsulate: Encapsulate): Expec
 export const EXPECTED: Readonly<Record<Forwarding, Expected>> = {
   nat: {
     overhead: { 4: 0, 6: 0 },
-    sent: (frame, service, backend) =>
+    sent: (frame, service, backend, pools = new Map()) =>
       service.snatPool.length > 0
-        ? bound(frame, service, backend)
+        ? bound(frame, service, backend, pools)
         : forwarded(frame, backend, { destination: backend.address, destinationPort: backend.port }),
     steered: (frame, _, backend, linear) => steeredByNat(frame, backend, linear),
   },

@@ -174,6 +174,8 @@ function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Trans
     // RFC 9542 §2.1: the first bit on the wire marks a group.
     isAddressed: (view.getUint8(0) & 1) === 0,
     hasPlainLink: at === 14 || (at === 18 && view.getUint16(12) === 0x8100),
+    startsFlow:
+      upper.protocol !== 6 || (upper.at + 20 <= view.byteLength && (view.getUint8(upper.at + 13) & 0x12) === 0x02),
     hasWholeTcp: upper.at + 20 <= view.byteLength,
     isReset: upper.protocol === 6 && upper.at + 20 <= view.byteLength && (view.getUint8(upper.at + 13) & 4) !== 0,
     isToGroup: (view.getUint8(0) & 1) !== 0,
