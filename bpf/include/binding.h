@@ -181,7 +181,10 @@ __noinline int start_binding(struct xdp_md *ctx, const struct flow *flow)
 	return 0;
 }
 
-/* Whether the packet begins a flow although the port has one. A SYN leaves an open flow alone: it may be forged. */
+/*
+ * Whether the packet begins a flow although the port has one. A SYN leaves a flow alone that was open, even if FIN or RST
+ * was seen since: all three may be forged. The backend judges it: see accept_binding and docs/adr/0057.
+ */
 static __always_inline int restarts(struct xdp_md *ctx, const struct snat_port *port, const struct service *service,
 				    const struct flow *flow, __u64 now)
 {
@@ -189,9 +192,7 @@ static __always_inline int restarts(struct xdp_md *ctx, const struct snat_port *
 		return 0;
 	if (is_free(port, service, flow->protocol, now))
 		return 1;
-	if (flow->protocol != IPPROTO_TCP || port->state == SNAT_OPEN)
-		return 0;
-	return !is_half_open(port) || port->asked != read_numbers(ctx, flow).sequence;
+	return flow->protocol == IPPROTO_TCP && is_half_open(port) && port->asked != read_numbers(ctx, flow).sequence;
 }
 
 /* Whether the flow is open with this packet of its client. */
@@ -255,6 +256,25 @@ static __always_inline void answer_half_open(struct xdp_md *ctx, struct snat_por
 	port->state = SNAT_ANSWERED;
 }
 
+static __always_inline int accepts(const struct flow *flow)
+{
+	return (flow->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == (TCP_SYN | TCP_ACK);
+}
+
+/* The backend accepts a connection from the client's address and port, whose last one ended. */
+static __always_inline void accept_binding(struct xdp_md *ctx, struct snat_port *port, const struct flow *flow,
+					   __u64 now)
+{
+	struct numbers numbers = read_numbers(ctx, flow);
+
+	port->asked = numbers.acknowledged - 1;
+	port->answered = numbers.sequence;
+	port->fraction = fine_tick(now);
+	port->seen = now >> TICK_SHIFT;
+	port->state = SNAT_ANSWERED;
+	count_opened(cell_of_port(port, flow->binding), port->seen);
+}
+
 /* Records a packet of the backend. */
 __noinline int follow_backend(struct xdp_md *ctx, const struct flow *flow)
 {
@@ -267,6 +287,8 @@ __noinline int follow_backend(struct xdp_md *ctx, const struct flow *flow)
 		answer_half_open(ctx, port, flow, now);
 	else if (port->state == SNAT_OPENING)
 		port->state = SNAT_ANSWERED;
+	else if (port->state == SNAT_CLOSING && flow->protocol == IPPROTO_TCP && accepts(flow))
+		accept_binding(ctx, port, flow, now);
 	if (flow->protocol == IPPROTO_TCP && is_half_open(port))
 		return 0;
 	touch_binding(port, flow->binding, now);

@@ -385,17 +385,26 @@ describe('ports', () => {
     expect((await bindingOf(outcome)).state).toBe(state)
   })
 
-  test('a SYN leaves an open flow alone, and starts a closed one again', async () => {
+  test('a SYN leaves a flow alone that was open', async () => {
     const outcome = await opened()
-    const before = await bindingOf(outcome)
     const forged = behind(0x66, sealed(ip(4, VIP[4]), tcp({ source: 9, destination: 80, flags: SYN })))
-    const [sent] = (await send(forged)) as [Outcome]
-    expect(boundOf(sent)).toEqual(boundOf(outcome))
-    expect(await bindingOf(outcome)).toEqual(before)
+    for (const frames of [[], [fromClient(FIN | ACK)], [fromClient(RST)]]) {
+      await send(...frames)
+      const before = await bindingOf(outcome)
+      const [sent] = (await send(forged)) as [Outcome]
+      expect(boundOf(sent)).toEqual(boundOf(outcome))
+      expect(await bindingOf(outcome)).toEqual(before)
+    }
+  })
+
+  test('a closed flow starts again when its backend accepts the SYN', async () => {
+    const outcome = await opened()
     await send(fromClient(FIN | ACK))
     expect((await bindingOf(outcome)).state).toBe(SNAT_STATE.CLOSING)
-    await send(fromClient(SYN))
-    expect((await bindingOf(outcome)).state).toBe(SNAT_STATE.OPENING)
+    await send(fromClient(SYN, { sequence: 9000 }), synAck(outcome, 9001))
+    expect(await bindingOf(outcome)).toMatchObject({ state: SNAT_STATE.ANSWERED, asked: 9000, answered: ANSWERED })
+    await send(fromClient(ACK, { sequence: 9001, acknowledged: ANSWERED + 1 }))
+    expect((await bindingOf(outcome)).state).toBe(SNAT_STATE.OPEN)
   })
 
   test('only a SYN takes a port', async () => {
