@@ -18,6 +18,7 @@
 #include "abi_bulk.h"
 #include "abi_carry.h"
 #include "abi_counters.h"
+#include "abi_fragments.h"
 #include "abi_health.h"
 #include "abi_tables.h"
 
@@ -71,7 +72,7 @@ struct line {
 	X(TOO_BIG, TX)			/* exceeds the MTU towards the backend: "packet too big" to its sender */ \
 	X(NO_BACKEND, DROP)		/* no backend takes it */ \
 	X(NO_BACKEND_PASS, PASS)	/* no backend takes it, and on_empty is pass */ \
-	X(FRAGMENT, DROP)		/* a fragment to a service that needs ports */ \
+	X(FRAGMENT, DROP)		/* to a service: a fragment without ports, or without the header that NAT writes to */ \
 	X(OVERSIZE, DROP)		/* exceeds the MTU towards the backend, and no error is sent */ \
 	X(EXPIRED, PASS)		/* its TTL or hop limit expires here; the stack reports it */ \
 	X(EXHAUSTED, DROP)		/* no port of the source pool is free */ \
@@ -318,6 +319,8 @@ ABI_SIZE(pool, LINE_SIZE);
 ABI_SIZE(pool_list, LINE_SIZE);
 ABI_SIZE(backend, LINE_SIZE);
 ABI_SIZE(flow_budget, 16);
+ABI_SIZE(datagram, LINE_SIZE / FRAGMENTS_A_LINE);
+ABI_SIZE(fragment_key, LINE_SIZE);
 ABI_SIZE(service_counter, 96);
 ABI_SIZE(backend_counter, 24);
 ABI_SIZE(snat_port, LINE_SIZE);

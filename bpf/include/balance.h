@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "fragment.h"
 #include "icmp_way.h"
 #include "parts.h"
 #include "send.h"
@@ -128,7 +129,9 @@ static __always_inline __u32 account_for(const struct flow *flow, __u32 reason)
 	return reason;
 }
 
-/* Slot + 1 of the service for a packet to an endpoint; 0: none; FRAGMENTS_DROP: a fragment that no service takes. */
+/* Slot + 1 of the service for a packet to an endpoint; 0: none; FRAGMENTS_DROP: a fragment that no service takes. Without
+ * ports, a later fragment goes to a service that needs none.
+ */
 static __always_inline __u32 find_service(const struct balance *tables, const struct endpoint *endpoint,
 					  const struct flow *flow)
 {
@@ -141,16 +144,11 @@ static __always_inline __u32 find_service(const struct balance *tables, const st
 	return flow->protocol == IPPROTO_UDP ? endpoint->fragments_udp : 0;
 }
 
-/* Whether the service can forward a first fragment: later ones can follow, and its checksum can be updated. */
-static __always_inline int takes_fragments(const struct xdp_md *ctx, const struct service *service, const struct flow *flow)
+/* Whether the service can forward a fragment: NAT updates the checksum of TCP, which a first fragment may lack. */
+static __always_inline int takes_fragment(const struct xdp_md *ctx, const struct service *service, const struct flow *flow)
 {
-	__u8 wanted = SERVICE_SOURCE_HASH | SERVICE_ANY_PORT;
-
-	if ((service->flags & wanted) != wanted || service->flags & SERVICE_SNAT)
-		return 0;
-	if (service->forwarding != FORWARDING_NAT || flow->protocol != IPPROTO_TCP || is_later_fragment(flow))
-		return 1;
-	return (const void *)frame_at(ctx, flow->transport) + TCP_HEADER <= frame_end(ctx);
+	return service->forwarding != FORWARDING_NAT || flow->protocol != IPPROTO_TCP || is_later_fragment(flow) ||
+	       has_tcp_header(ctx, flow);
 }
 
 /* Full NAT sends answers back along the path of the packets, and stores at most one VLAN tag. */
@@ -189,7 +187,7 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	service = lookup_service(tables, flow->service);
 	if (!service)
 		return REASON_INTERNAL;
-	if (flow->fragment && !takes_fragments(ctx, service, flow))
+	if (flow->fragment && !takes_fragment(ctx, service, flow))
 		return REASON_FRAGMENT;
 	read_tcp_flags(ctx, flow);
 	flow->hash = hash_flow(flow, service->flags & SERVICE_SOURCE_HASH);
@@ -208,7 +206,7 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 		return REASON_EXHAUSTED;
 	overhead = overhead_of(service, backend);
 	if (flow->length + overhead > backend->mtu)
-		return refuse_size(ctx, flow, backend->mtu - overhead);
+		return answer_too_big(ctx, flow, backend->mtu - overhead);
 	return send(ctx, flow, service, backend);
 }
 
@@ -221,13 +219,15 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 	const struct scratch *scratch;
 	__u32 number, reason;
 
-	/* A later fragment carries no ports: port 0 stands for them, which only a service on any port has. */
-	if (!endpoint || is_cut(flow))
+	if (!endpoint || !endpoint->source || is_cut(flow))
 		return NOT_OURS;
+	if (flow->fragment)
+		follow_fragment(ctx, flow);
+	/* Without ports, port 0 stands for those of a later fragment, which only a service on any port has. */
 	number = lookup_port(tables, endpoint->source, flow->protocol, flow->ports >> 16);
 	backend = number ? lookup_backend(tables, number - 1) : 0;
 	service = backend ? lookup_service(tables, backend->service) : 0;
-	if (!service || (flow->fragment && !takes_fragments(ctx, service, flow)))
+	if (!service || (flow->fragment && !takes_fragment(ctx, service, flow)))
 		return NOT_OURS;
 	flow->service = backend->service;
 	flow->backend = number - 1;
@@ -248,6 +248,8 @@ __noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
 	if (!flow || !tables || read_addresses(ctx, flow))
 		return NOT_OURS;
 	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
+	if (endpoint && flow->fragment)
+		follow_fragment(ctx, flow);
 	if (endpoint && endpoint->pool)
 		reason = unbind(ctx, flow, tables, endpoint->pool - 1);
 	if (reason == NOT_OURS && endpoint && endpoint->destination)

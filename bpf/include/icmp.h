@@ -219,8 +219,9 @@ static __always_inline __u32 quote_size(const struct xdp_md *ctx, const struct f
 }
 
 /*
- * Reports the MTU to the sender of a packet, with the packet's destination as the source. Never about ICMP, and at most
- * ERROR_LIMIT times per tick.
+ * Reports the MTU to the sender of a packet, with the packet's destination as the source, whether or not the packet may
+ * be fragmented: XDP cannot do it, and the sender can (see docs/adr/0062). Never about ICMP and later fragments (RFC 1122
+ * §3.2.2), and at most ERROR_LIMIT times per tick.
  */
 __noinline __u32 answer_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 mtu)
 {
@@ -230,7 +231,7 @@ __noinline __u32 answer_too_big(struct xdp_md *ctx, const struct flow *flow, __u
 		return NOT_OURS;
 	if (flow_is_ipv6(flow) && mtu < IPV6_LEAST_MTU)
 		mtu = IPV6_LEAST_MTU;
-	if (flow->kind == TRANSPORT_ICMP || flow->length <= mtu || !may_answer(flow))
+	if (flow->kind == TRANSPORT_ICMP || is_later_fragment(flow) || flow->length <= mtu || !may_answer(flow))
 		return REASON_OVERSIZE;
 	headers = flow_is_ipv6(flow) ? ERROR_HEADERS6 : ERROR_HEADERS4;
 	size = quote_size(ctx, flow);

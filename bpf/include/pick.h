@@ -139,7 +139,9 @@ __noinline __u32 search_backend(const struct balance *tables, const struct servi
 /* The backend of a new flow, or NO_SLOT. */
 static __always_inline __u32 pick_backend(const struct balance *tables, const struct service *service, struct flow *flow)
 {
-	__u32 number = service->flags & SERVICE_RANDOM && flow->marks & FLOW_LIVE ? bpf_get_prandom_u32() : flow->hash;
+	/* Fragments of a flow without an entry must not part. */
+	int by_chance = service->flags & SERVICE_RANDOM && flow->marks & FLOW_LIVE && !flow->fragment;
+	__u32 number = by_chance ? bpf_get_prandom_u32() : flow->hash;
 	__u32 at = (__u64)number * service->ring_size >> 32;
 	const __u16 *line = (const void *)policy_line(tables->rings + service->ring + at / RING_SLOTS_PER_LINE);
 	const struct backend *backend;
