@@ -127,9 +127,9 @@ static __always_inline int is_expected(__u64 facts, __u32 tick)
  * Stores the ports of a first fragment, in front of the other entries of its bucket; the oldest gives way, if it has
  * stayed for long enough. A concurrent change by another CPU may cost an entry, and never makes a wrong one.
  */
-static __always_inline void remember_datagram(struct datagram *bucket, __u64 hash, const struct flow *flow)
+static __always_inline void remember_datagram(struct datagram *bucket, __u64 hash, const struct flow *flow, __u32 tick)
 {
-	__u32 found = find_datagram(bucket, hash), tick = fragment_tick();
+	__u32 found = find_datagram(bucket, hash);
 	__u64 oldest = bucket[FRAGMENTS_A_LINE - 1].facts;
 	__u64 facts = (__u64)flow->ports << 32 | (flow->protocol == IPPROTO_UDP ? FRAGMENT_UDP : 0) | tick;
 
@@ -144,7 +144,7 @@ static __always_inline void remember_datagram(struct datagram *bucket, __u64 has
 }
 
 /* Gives a later fragment the protocol and the ports of its datagram. In IPv6 only the first fragment's header counts. */
-static __always_inline void recall_datagram(const struct datagram *bucket, __u64 hash, struct flow *flow)
+static __always_inline void recall_datagram(const struct datagram *bucket, __u64 hash, struct flow *flow, __u32 tick)
 {
 	__u32 found = find_datagram(bucket, hash);
 	__u64 facts;
@@ -152,7 +152,7 @@ static __always_inline void recall_datagram(const struct datagram *bucket, __u64
 	if (found >= FRAGMENTS_A_LINE)
 		return;
 	facts = bucket[found & (FRAGMENTS_A_LINE - 1)].facts;
-	if (!is_expected(facts, fragment_tick()))
+	if (!is_expected(facts, tick))
 		return;
 	flow->ports = facts >> 32;
 	flow->protocol = facts & FRAGMENT_UDP ? IPPROTO_UDP : IPPROTO_TCP;
@@ -180,8 +180,8 @@ __noinline int follow_fragment(struct xdp_md *ctx, struct flow *flow)
 	if (!bucket)
 		return 0;
 	if (is_later_fragment(flow))
-		recall_datagram(bucket, hash, flow);
+		recall_datagram(bucket, hash, flow, fragment_tick());
 	else if (flow->marks & FLOW_LIVE)
-		remember_datagram(bucket, hash, flow);
+		remember_datagram(bucket, hash, flow, fragment_tick());
 	return 0;
 }

@@ -1,8 +1,8 @@
 // Reference model of the balancer: the service that a packet is for, the backend of a new flow, and the reason if the
 // packet cannot go there. It leaves out state that only the kernel has: the flow table, health, and replies of
-// backends, which depend on routes or on flows. bpf/include/balance.h implements the same rules in C.
+// backends, which depend on routes or on flows. The caller states what the kernel remembers of a fragment's datagram. bpf/include/balance.h implements the same rules in C.
 
-import { FORWARDING_MODES, isPlainNat, overheadOf } from '../features/forwarding/forwarding.ts'
+import { FORWARDING_MODES, overheadOf } from '../features/forwarding/forwarding.ts'
 import type { Address, Family } from '../model/address.ts'
 import { PROTOCOL_NUMBERS } from '../model/ports.ts'
 import { type Backend, isAnyPort, type NextHop, type Service, takesFlows } from '../model/service.ts'
@@ -27,12 +27,12 @@ export interface Transit {
   /** The frame is shorter than that, or the header gives no length. */
   readonly isCut: boolean
   readonly ttl: number
-  /** IPv4 with DF, and all of IPv6. */
-  readonly mustNotFragment: boolean
   readonly fragment: 'first' | 'later' | undefined
+  /** Of a later fragment: protocol and ports in the first one of its datagram, if that came before. */
+  readonly first?: Pick<Quoted, 'protocol' | 'ports'> | undefined
   /** The frame has at most one 802.1Q tag. */
   readonly hasPlainLink: boolean
-  /** The packet contains a complete TCP header. */
+  /** The datagram contains a complete TCP header, within this frame. */
   readonly hasWholeTcp: boolean
   readonly icmp: { readonly type: number; readonly quoted: Quoted | undefined } | undefined
 }
@@ -101,11 +101,9 @@ export function backendFor(service: Service, hash: bigint): Backend | undefined 
   return alongRing(service, hash) ?? (hopOf(service.sorry) ? service.sorry : undefined)
 }
 
-/** Whether the service can forward first fragments: later ones can follow, and headers can be translated. */
-function takesFragments(service: Service, { fragment, hasWholeTcp }: Transit): boolean {
-  if (!isAnyPort(service) || service.hash !== 'source' || service.snatPool.length > 0) return false
-  return !isPlainNat(service) || service.protocol === 'udp' || fragment === 'later' || hasWholeTcp
-}
+/** Whether the service can forward a fragment: NAT writes the checksum of TCP, which a first one may lack. */
+const takesFragment = ({ forwarding, protocol }: Service, { fragment, hasWholeTcp }: Transit): boolean =>
+  !FORWARDING_MODES[forwarding].translatesReplies || protocol === 'udp' || fragment === 'later' || hasWholeTcp
 
 /** RFC 4443 §3.2, RFC 8200 §5: the least MTU that may be reported to an IPv6 sender. */
 const LEAST_MTU: Readonly<Record<Family, number>> = { 4: 0, 6: 1280 }
@@ -116,7 +114,7 @@ function send(service: Service, backend: Backend, facts: Facts, transit: Transit
   const room = hop.mtu - overheadOf(service, backend.address.family)
   if (transit.length > room) {
     const isReported =
-      transit.mustNotFragment && !transit.icmp && transit.length > Math.max(room, LEAST_MTU[facts.family])
+      !transit.icmp && transit.fragment !== 'later' && transit.length > Math.max(room, LEAST_MTU[facts.family])
     return isReported ? 'too-big' : 'oversize'
   }
   if (FORWARDING_MODES[service.forwarding].decrementsTtl && transit.ttl <= 1) return 'expired'
@@ -158,7 +156,7 @@ function balanceIcmp(
   return { reason, service, backend }
 }
 
-/** The service that takes a later fragment; `drop`: no service takes it, though one of the VIP has its protocol. */
+/** The service that takes a later fragment without a first one; `drop`: no service takes it, though one of the VIP has its protocol. */
 function fragmentService(services: readonly Service[], protocol: number | undefined): Service | 'drop' | undefined {
   const own = services.filter((service) => PROTOCOL_NUMBERS[service.protocol] === protocol)
   if (own.length === 0) return undefined
@@ -173,8 +171,9 @@ function fragmentService(services: readonly Service[], protocol: number | undefi
  * @param ingress ifindex of the interface that received it
  */
 export function balance(services: ReadonlyMap<string, Service>, facts: Facts, ingress: number): Balanced | undefined {
-  const { family, source, protocol, ports, transit } = facts
+  const { family, source, transit } = facts
   if (!transit) return undefined
+  const { protocol, ports } = transit.first ?? facts
   const own = [...services.values()].filter((service) => isVip(service, family, transit.destination))
   if (own.length === 0) return undefined
   if (transit.icmp) return balanceIcmp(own, facts, transit, ingress)
@@ -188,7 +187,7 @@ export function balance(services: ReadonlyMap<string, Service>, facts: Facts, in
   if (!service) return undefined
   if (service === 'drop') return { reason: 'fragment', ...nothing }
   if (transit.isCut) return { reason: 'malformed', ...nothing }
-  if (transit.fragment && !takesFragments(service, transit)) return { reason: 'fragment', service, backend: undefined }
+  if (transit.fragment && !takesFragment(service, transit)) return { reason: 'fragment', service, backend: undefined }
   if (service.snatPool.length > 0 && !transit.hasPlainLink)
     return { reason: 'unsupported', service, backend: undefined }
   const destination: Address = { family, words: transit.destination }

@@ -4,6 +4,7 @@
 import type { Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import type { Address } from '../../src/model/address.ts'
 import type { Backend, NextHop, Service } from '../../src/model/service.ts'
+import type { Transit } from '../../src/semantics/balance.ts'
 import { flowHash } from '../../src/semantics/flow-hash.ts'
 import type { Judged } from '../../src/semantics/judge.ts'
 import { networkOf, type Place, placeAt, seal } from './checksums.ts'
@@ -44,12 +45,17 @@ export function addressesOf(
     : { source: read(at + 8), destination: read(at + 24) }
 }
 
+/** Protocol and ports in the first fragment of a later one's datagram. */
+type First = Transit['first']
+
 /** The hash of the packet's flow for a service; `isReversed`: the packet came from the VIP. */
-export function hashOf(frame: Uint8Array, place: Place, service: Service, isReversed = false): bigint {
+export function hashOf(frame: Uint8Array, place: Place, service: Service, isReversed = false, first?: First): bigint {
   const { source, destination } = addressesOf(frame, place)
   const view = viewOf(frame)
-  const [from, to] = place.isLater ? [0, 0] : [view.getUint16(place.transport), view.getUint16(place.transport + 2)]
-  const { protocol } = place
+  const [from, to] = place.isLater
+    ? [first?.ports.source ?? 0, first?.ports.destination ?? 0]
+    : [view.getUint16(place.transport), view.getUint16(place.transport + 2)]
+  const { protocol } = first ?? place
   return isReversed
     ? flowHash(
         { source: destination, sourcePort: to, destination: source, destinationPort: from, protocol },
@@ -116,7 +122,12 @@ export function reachOf(frame: Uint8Array, linear: number = frame.length): numbe
 }
 
 /** The expected output for a frame that `judge` decided on: new bytes, or the frame unchanged. */
-export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judged, split?: number): Uint8Array {
+export function outcomeOf(
+  frame: Uint8Array,
+  { verdict, reason, balanced }: Judged,
+  split?: number,
+  first?: First,
+): Uint8Array {
   if (verdict === 'pass' || verdict === 'drop' || !balanced) return frame
   const linear = reachOf(frame, split)
   if (reason === 'echo') return answered(frame)
@@ -126,8 +137,8 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
   if (reason === 'too-big') {
     return tooBig(frame, (backend.nextHop as NextHop).mtu - overhead[backend.address.family], linear)
   }
-  const isIcmp = place.protocol === (place.family === 4 ? 1 : 58)
-  return isIcmp ? steered(frame, service, backend, linear) : sent(frame, service, backend)
+  const isIcmp = !place.isLater && place.protocol === (place.family === 4 ? 1 : 58)
+  return isIcmp ? steered(frame, service, backend, linear) : sent(frame, service, backend, first)
 }
 
 /** The packet with other addresses and a TTL lower by one, behind a new Ethernet header. */
@@ -277,14 +288,15 @@ interface Expected {
   /** Bytes in front of the IP datagram, by the family of the backend. */
   readonly overhead: Readonly<Record<4 | 6, number>>
   /** Output for a packet to a service. */
-  readonly sent: (frame: Uint8Array, service: Service, backend: Backend) => Uint8Array
+  readonly sent: (frame: Uint8Array, service: Service, backend: Backend, first?: First) => Uint8Array
   /** Output for an ICMP error about a packet from a VIP, sent to the backend of its flow. */
   readonly steered: (frame: Uint8Array, service: Service, backend: Backend, linear?: number) => Uint8Array
 }
 
 const tunnel = (overhead: Expected['overhead'], encapsulate: Encapsulate): Expected => ({
   overhead,
-  sent: (frame, service, backend) => encapsulate(frame, service, backend, hashOf(frame, networkPlace(frame), service)),
+  sent: (frame, service, backend, first) =>
+    encapsulate(frame, service, backend, hashOf(frame, networkPlace(frame), service, false, first)),
   steered: (frame, service, backend) => {
     const quoted = placeAt(frame, networkPlace(frame).transport + 8)
     return encapsulate(frame, service, backend, hashOf(frame, quoted, service, true))

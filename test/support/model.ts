@@ -169,10 +169,9 @@ function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Trans
     length,
     isCut: at + length > view.byteLength || upper.at > at + length,
     ttl: view.getUint8(at + (family === 4 ? 8 : 7)),
-    mustNotFragment: family === 6 || (view.getUint8(at + 6) & 0x40) !== 0,
     fragment: upper.fragment,
     hasPlainLink: at === 14 || (at === 18 && view.getUint16(12) === 0x8100),
-    hasWholeTcp: upper.at + 20 <= view.byteLength,
+    hasWholeTcp: upper.at + 20 <= Math.min(view.byteLength, at + length),
     icmp:
       upper.type === undefined
         ? undefined
