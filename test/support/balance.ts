@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { ETH0, Lab } from './hosts.ts'
+import { capture, ETH0, Lab } from './hosts.ts'
 
 const OBJECT = fileURLToPath(new URL('../../build/test/backend.bpf.o', import.meta.url))
 /** With offloads, frames of a local sender reach XDP without checksums. */
@@ -17,6 +17,8 @@ export const vipOf = (n: number, family: 4 | 6 = 4): string => (family === 4 ? `
 
 export const HTTP = 80
 export const ECHO = 7
+/** Services that answer with the datagram itself. */
+export const MIRROR = 9
 
 /** A backend: behind interface `eth<number>` of the balancer, with several addresses in one namespace. */
 export interface BackendHost {
@@ -137,6 +139,23 @@ export class BalanceLab extends Lab {
         return this.#start(netns, script('echo'), `b${number}`, `${ECHO}`, ...own, ...vips)
       }),
     )
+  }
+
+  /** Starts UDP services on every backend, on its addresses and on these VIPs, that answer with the datagram itself. */
+  async mirror(...vips: readonly string[]): Promise<void> {
+    await Promise.all(
+      this.backends.map(({ number, netns }) => {
+        const own = [this.address(number), this.address(number, 1, 6)]
+        return this.#start(netns, script('mirror'), `${MIRROR}`, ...own, ...vips)
+      }),
+    )
+  }
+
+  /** Sends datagrams of `size` bytes, and again those without an answer; returns how many were answered, and were sent. */
+  async large(vip: string, count: number, size: number): Promise<{ readonly answered: number; readonly sent: number }> {
+    const words = [script('large'), vip, `${MIRROR}`, `${count}`, `${size}`]
+    const { stdout } = await capture('nsenter', [`--net=/run/netns/${this.peer}`, process.execPath, ...words])
+    return JSON.parse(stdout)
   }
 
   /** The body of the answer to the client; throws if there is none. */
