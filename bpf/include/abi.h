@@ -20,6 +20,7 @@
 #include "abi_counters.h"
 #include "abi_fragments.h"
 #include "abi_health.h"
+#include "abi_path_mtu.h"
 #include "abi_tables.h"
 
 #define ABI_VERSION 2
@@ -78,7 +79,8 @@ struct line {
 	X(EXHAUSTED, DROP)		/* no port of the source pool is free */ \
 	X(NOT_IP_DROP, DROP)		/* NOT_IP, policy.unparsed is drop, and no protocol of the link */ \
 	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
-	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */
+	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */ \
+	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -321,6 +323,7 @@ ABI_SIZE(backend, LINE_SIZE);
 ABI_SIZE(flow_budget, 16);
 ABI_SIZE(datagram, LINE_SIZE / FRAGMENTS_A_LINE);
 ABI_SIZE(fragment_key, LINE_SIZE);
+ABI_SIZE(path_mtu, 16);
 ABI_SIZE(service_counter, 96);
 ABI_SIZE(backend_counter, 24);
 ABI_SIZE(snat_port, LINE_SIZE);

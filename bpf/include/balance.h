@@ -14,6 +14,7 @@
 #include "fragment.h"
 #include "icmp_way.h"
 #include "parts.h"
+#include "path_mtu.h"
 #include "send.h"
 #include "snat.h"
 
@@ -173,7 +174,7 @@ static __always_inline __u32 no_backend(const struct service *service, const str
 static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tables, const struct endpoint *endpoint,
 				   struct flow *flow)
 {
-	__u32 number = find_service(tables, endpoint, flow), slot, overhead;
+	__u32 number = find_service(tables, endpoint, flow), slot, overhead, mtu;
 	const struct service *service;
 	const struct backend *backend;
 
@@ -205,8 +206,12 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	if (service->flags & SERVICE_SNAT && flow->binding == NO_BINDING)
 		return REASON_EXHAUSTED;
 	overhead = overhead_of(service, backend);
-	if (flow->length + overhead > backend->mtu)
-		return answer_too_big(ctx, flow, backend->mtu - overhead);
+	mtu = backend->mtu;
+	/* Only routers on the way of tunnels report to us, and never less. */
+	if (overhead && flow->length + overhead > IPV4_LEAST_PATH_MTU)
+		mtu = mtu_towards(backend, slot);
+	if (flow->length + overhead > mtu)
+		return answer_too_big(ctx, flow, mtu - overhead);
 	return send(ctx, flow, service, backend);
 }
 
@@ -273,6 +278,8 @@ __noinline __u32 balance_icmp(struct xdp_md *ctx, struct flow *flow)
 	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
 	if (endpoint && endpoint->destination && is_echo_request(flow))
 		return answer_echo(ctx, flow);
+	if (learn_path_mtu(ctx, flow, tables) != NOT_OURS)
+		return REASON_PATH_MTU;
 	quoted = &scratch->quoted;
 	if (read_quoted(ctx, flow, quoted))
 		return NOT_OURS;

@@ -11,6 +11,7 @@ import {
   FRAGMENTS_A_LINE,
   flowBudgetCodec,
   LINE_SIZE,
+  pathMtuCodec,
   SNAT_FIRST_PORT,
   SNAT_PORTS,
   serviceCounterCodec,
@@ -35,6 +36,7 @@ export function balancerMaps(image: Pick<Header, 'balance'>) {
     serviceStats: perCpuMap('service_stats', serviceCounterCodec.size, services),
     backendStats: perCpuMap('backend_stats', backendCounterCodec.size, backends),
     snatPorts: arrayMap('snat_ports', LINE_SIZE, Math.max(1, pools * 2 * SNAT_PORTS), MMAPABLE),
+    pathMtus: arrayMap('path_mtus', pathMtuCodec.size, backends, MMAPABLE),
     // The line behind the buckets is the key of their hash.
     fragments: arrayMap('fragments', LINE_SIZE, balance.flags === 0 ? 1 : FRAGMENT_LINES + 1, MMAPABLE),
   } as const satisfies Record<string, MapShape>
@@ -48,6 +50,7 @@ export const BALANCER_MAPS: Readonly<Record<BalancerMap, string>> = {
   serviceStats: 'service_stats',
   backendStats: 'backend_stats',
   snatPorts: 'snat_ports',
+  pathMtus: 'path_mtus',
   fragments: 'fragments',
 }
 
@@ -94,6 +97,7 @@ export const BALANCER = {
     'oversize',
     'expired',
     'exhausted',
+    'path-mtu',
   ],
   needs: [],
   prepare: zeroCounters,
