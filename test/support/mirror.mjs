@@ -1,6 +1,7 @@
-// A UDP service of a backend: answers every datagram with its content, from the address that received it.
+// A service of a backend by UDP and TCP: answers with the data that it gets, from the address that received it.
 // Usage: mirror.mjs PORT ADDRESS…
 import { createSocket } from 'node:dgram'
+import { createServer } from 'node:net'
 
 const [port, ...addresses] = process.argv.slice(2)
 
@@ -13,5 +14,15 @@ const bind = (address) =>
     socket.bind(Number(port), address, resolve)
   })
 
-await Promise.all(addresses.map(bind))
+const listen = (address) =>
+  new Promise((resolve, reject) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => socket.destroy())
+      socket.pipe(socket)
+    })
+    server.on('error', reject)
+    server.listen(Number(port), address, resolve)
+  })
+
+await Promise.all(addresses.flatMap((address) => [bind(address), listen(address)]))
 process.stdout.write('ready\n')
