@@ -350,7 +350,11 @@ describe('IPv4', () => {
     const echo = seal(
       packet(ethernet(), ipv4({ destination: VIP[4], more: true, identification: fresh }), icmp(8), raw(16)),
     )
-    const gre = packet(ethernet(), ipv4({ destination: VIP[4], more: true, identification: fresh, protocol: 47 }), raw(24))
+    const gre = packet(
+      ethernet(),
+      ipv4({ destination: VIP[4], more: true, identification: fresh, protocol: 47 }),
+      raw(24),
+    )
     await send(echo, gre)
     expect(await keyOf()).toEqual([0n, 0n])
     expect(await ask(middle({ family: 4 }))).toEqual(['fragment'])
@@ -430,7 +434,12 @@ describe('IPv4', () => {
 
   test('counts each fragment for its service, and the flow once', async () => {
     await plane.reset(SLOT, [])
-    await send(piece({ family: 4 }), middle({ family: 4 }), last({ family: 4 }), last({ family: 4, identification: fresh + 1 }))
+    await send(
+      piece({ family: 4 }),
+      middle({ family: 4 }),
+      last({ family: 4 }),
+      last({ family: 4, identification: fresh + 1 }),
+    )
     expect(await plane.sums('service_stats', 0, serviceCounterCodec)).toMatchObject({
       packets: 3,
       flows: 1,
