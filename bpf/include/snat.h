@@ -180,11 +180,13 @@ __noinline __u32 unbind(struct xdp_md *ctx, struct flow *flow, const struct bala
 	struct answer *answer;
 	__u32 network;
 
-	if (!flow || !tables || !scratch || flow->kind != TRANSPORT_PORTS || flow->fragment || is_cut(flow))
+	if (!flow || !tables || !scratch || flow->kind != TRANSPORT_PORTS || is_cut(flow))
 		return NOT_OURS;
 	answer = &scratch->answer;
 	flow->binding = binding_of(pool, flow->protocol, flow->ports);
 	if (read_answer(tables, flow->binding, flow, answer) || !answers_from(ctx, tables, flow, answer))
+		return NOT_OURS;
+	if (flow->fragment && flow->protocol == IPPROTO_TCP && !is_later_fragment(flow) && !has_tcp_header(ctx, flow))
 		return NOT_OURS;
 	if (read_ttl(ctx, flow) <= 1)
 		return REASON_EXPIRED;

@@ -32,7 +32,7 @@ static __always_inline __u32 source_window(__u32 tick)
 	return tick >> SOURCE_WINDOW_SHIFT;
 }
 
-/* Number of the counter of a prefix. `block`: number of the block of SNAT_PORTS lines, one for each pool address and protocol. */
+/* Number of the counter of a prefix. `block`: of SNAT_PORTS lines, one for each pool address and protocol. */
 static __always_inline __u32 source_cell(__u64 high, __u64 low, __u32 block)
 {
 	__u64 prefix = high ? high >> 8 : low >> 8;

@@ -203,7 +203,6 @@ function transitOf(filled: Filled): Transit {
     length: (family === 4 ? IPV4_SIZE : IPV6_SIZE) + transport(filled).length,
     isCut: false,
     ttl: HOP_LIMIT,
-    mustNotFragment: family === 6,
     fragment: undefined,
     hasPlainLink: true,
     startsFlow: true,
