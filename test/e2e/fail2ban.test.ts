@@ -6,7 +6,7 @@ import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { inDepth } from '../support/depth.ts'
+import { inDepth, sample } from '../support/depth.ts'
 import { findFail2ban } from '../support/fail2ban.ts'
 import { type ActionFile, configureFail2ban, Fail2banServer, guess, type Place } from '../support/fail2ban-server.ts'
 import { Lab } from '../support/hosts.ts'
@@ -55,33 +55,36 @@ const PATHS: readonly (readonly [ActionFile, 'without' | 'with'])[] = [
   ['xdp.py', 'with'],
 ]
 
-test.for(PATHS)('fail2ban bans and lifts with %s, %s a daemon', async ([action, daemon], context) => {
-  const fail2ban = findFail2ban()
-  if (typeof fail2ban === 'string') return context.skip(fail2ban)
-  if (daemon === 'with') watching = await Watching.ready(lab)
-  const log = configureFail2ban(place(), action)
-  const running = new Fail2banServer(fail2ban, place())
-  server = running
-  await expect.poll(() => running.said).toContain("Jail 'guess' started")
-  expect(await received()).toBe(1)
-  guess(log, PEER)
-  await expect.poll(received).toBe(0)
-  const [ban] = await bans()
-  expect(ban).toMatchObject({ prefix: `${PEER}/32`, by: 'fail2ban', reason: 'jail guess' })
-  expect(ban?.ttl_left).toBeGreaterThan(590)
-  running.client('set', 'guess', 'unbanip', PEER)
-  await expect.poll(received).toBe(1)
-  // It lifts no ban of others.
-  running.client('set', 'guess', 'banip', '10.0.0.1', '10.0.0.2')
-  await expect.poll(async () => (await bans()).length).toBe(2)
-  await lab.ok('ban', '10.0.0.1', '--by', 'operator')
-  await lab.ok('ban', '10.0.0.3', '--by', 'fail2ban', '--reason', 'jail another')
-  running.client('unban', '--all')
-  await expect.poll(async () => (await bans()).map(({ prefix }) => prefix)).toEqual(['10.0.0.1/32', '10.0.0.3/32'])
-  expect(running.said).not.toMatch(/ERROR/)
-})
+test.for(sample(PATHS, PATHS.length))(
+  'fail2ban bans and lifts with %s, %s a daemon',
+  async ([action, daemon], context) => {
+    const fail2ban = findFail2ban()
+    if (typeof fail2ban === 'string') return context.skip(fail2ban)
+    if (daemon === 'with') watching = await Watching.ready(lab)
+    const log = configureFail2ban(place(), action)
+    const running = new Fail2banServer(fail2ban, place())
+    server = running
+    await expect.poll(() => running.said).toContain("Jail 'guess' started")
+    expect(await received()).toBe(1)
+    guess(log, PEER)
+    await expect.poll(received).toBe(0)
+    const [ban] = await bans()
+    expect(ban).toMatchObject({ prefix: `${PEER}/32`, by: 'fail2ban', reason: 'jail guess' })
+    expect(ban?.ttl_left).toBeGreaterThan(590)
+    running.client('set', 'guess', 'unbanip', PEER)
+    await expect.poll(received).toBe(1)
+    // It lifts no ban of others.
+    running.client('set', 'guess', 'banip', '10.0.0.1', '10.0.0.2')
+    await expect.poll(async () => (await bans()).length).toBe(2)
+    await lab.ok('ban', '10.0.0.1', '--by', 'operator')
+    await lab.ok('ban', '10.0.0.3', '--by', 'fail2ban', '--reason', 'jail another')
+    running.client('unban', '--all')
+    await expect.poll(async () => (await bans()).map(({ prefix }) => prefix)).toEqual(['10.0.0.1/32', '10.0.0.3/32'])
+    expect(running.said).not.toMatch(/ERROR/)
+  },
+)
 
-test.for(['without', 'with'] as const)(
+test.for(sample(['without', 'with'] as const, 2))(
   'fail2ban restores its bans after a restart, %s a daemon',
   async (daemon, context) => {
     const fail2ban = findFail2ban()

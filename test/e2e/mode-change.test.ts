@@ -50,7 +50,7 @@ printf '%s\\n' "$lines" | /usr/sbin/bpftool -j batch file -
 }
 
 const REAL = `printf '%s\\n' "$lines" | grep 'net attach' | /usr/sbin/bpftool -j batch file -; exit $?`
-const REFUSED = `echo '[{"command":["net","detach"],"output":{}},{"command":["net","attach"],"output":{"error":"Operation not supported"}}]'; exit 161`
+const REFUSED = `echo '[{"command":["net","show"],"output":[]},{"command":["net","detach"],"output":{}},{"command":["net","attach"],"output":{"error":"Operation not supported"}}]'; exit 161`
 
 /** Starts an apply, and kills it in the gap. */
 async function killInGap(): Promise<void> {

@@ -248,6 +248,15 @@ export function createSource(path: string, text: string): Source {
     }
     return low + 1
   }
+  // One line may hold tens of thousands of values, all of which are located.
+  let last = { line: 0, shown: '' }
+  const shownLine = (line: number): string => {
+    if (last.line !== line) {
+      const end = starts[line] === undefined ? text.length : (starts[line] as number) - 1
+      last = { line, shown: withoutSecrets(text.slice(starts[line - 1], end).replace(/\r$/, '')) }
+    }
+    return last.shown
+  }
   return {
     path,
     text,
@@ -255,10 +264,9 @@ export function createSource(path: string, text: string): Source {
     locate(from, to) {
       const line = lineOf(from)
       const start = starts[line - 1] as number
-      const end = starts[line] === undefined ? text.length : (starts[line] as number) - 1
-      const content = text.slice(start, end).replace(/\r$/, '')
-      const length = Math.max(1, Math.min(to, start + content.length) - from)
-      return { file: path, line, column: from - start + 1, length, text: withoutSecrets(content) }
+      const shown = shownLine(line)
+      const length = Math.max(1, Math.min(to, start + shown.length) - from)
+      return { file: path, line, column: from - start + 1, length, text: shown }
     },
   }
 }

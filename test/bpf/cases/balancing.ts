@@ -582,8 +582,11 @@ export const REJECT: readonly BalancedSuite[] = FAMILIES.map((family) => {
       of('UDP behind a tag', sealed(vlan(7), ip(family), udp({ destination: 80 }), raw(20))),
       of('a reset', sealed(ip(family), to(80, RST)), 'no-backend'),
       of('a reset with ACK', sealed(ip(family), to(80, RST | ACK)), 'no-backend'),
-      of('TCP in a frame to a group', toGroup(sealed(ip(family), to(80))), 'no-backend'),
-      of('UDP in a frame to a group', toGroup(sealed(ip(family), udp({ destination: 80 }))), 'no-backend'),
+      { ...of('TCP in a frame to a group', toGroup(sealed(ip(family), to(80))), 'other-host'), service: undefined },
+      {
+        ...of('UDP in a frame to a group', toGroup(sealed(ip(family), udp({ destination: 80 }))), 'other-host'),
+        service: undefined,
+      },
       ...none[family].flatMap((source) => [
         of(`TCP from ${source}`, from(source, to(80)), 'no-backend'),
         of(`UDP from ${source}`, from(source, udp({ destination: 80 })), 'no-backend'),
