@@ -2,6 +2,7 @@
 // the guards and the reports need.
 
 import type { Address } from './address.ts'
+import type { PortRange } from './ports.ts'
 import type { LeavingBackend, NextHop } from './service.ts'
 import type { AttachMode, State } from './state.ts'
 
@@ -106,6 +107,8 @@ export interface Live {
   readonly acceptsLocal: ReadonlySet<string>
   /** This host's ends of SSH connections. */
   readonly sshEnds: readonly SocketEnd[]
+  /** Ports that the kernel picks for connections of this host (net.ipv4.ip_local_port_range, for IPv6 too). */
+  readonly hostPorts: PortRange
   /** Addresses of this host in this namespace. */
   readonly ownAddresses: readonly Address[]
   /**

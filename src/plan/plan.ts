@@ -11,6 +11,7 @@ import { deadlinesOf, leavingOf } from './leaving.ts'
 import { withNextHops } from './next-hops.ts'
 import { order } from './reading-order.ts'
 import { assignSlots } from './slots.ts'
+import { withPools } from './source-pools.ts'
 import { warn } from './warn.ts'
 
 const driftList = (live: Live): Drift[] =>
@@ -18,11 +19,11 @@ const driftList = (live: Live): Drift[] =>
 
 /**
  * The desired state on this host: without interfaces that do not exist (`guard` has refused those that must), and with
- * the next hops that the kernel knows.
+ * the next hops and own addresses that the kernel knows.
  */
 function stateOn(desired: Desired, live: Live, program: Program, lists: State['lists']): State {
   const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
-  const services = withNextHops(desired.state.services, live)
+  const services = withPools(withNextHops(desired.state.services, live), live)
   return { ...desired.state, program, interfaces: new Map(present), lists, services }
 }
 

@@ -5,12 +5,14 @@ import type { Diagnostic, Location } from '../diagnostics.ts'
 import { FORWARDING_MODES, isPlainNat, overheadOf } from '../features/forwarding/forwarding.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
+import { formatCount } from '../model/numbers.ts'
 import { type Backend, backendKey, everyBackend, type NextHop, type Service } from '../model/service.ts'
 import type { State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import type { Change } from './change.ts'
 import { addressText } from './next-hops.ts'
 import { isOwnVip, martianInterfaces } from './own-vip.ts'
+import { ownOf, portsLeft, SNAT_PORT_COUNT } from './source-pools.ts'
 
 type Code = Diagnostic['code']
 
@@ -198,6 +200,17 @@ function warnTags(services: readonly Service[], { live, state, desired }: Contex
   })
 }
 
+function warnPool(service: Service, context: Context): Diagnostic[] {
+  const { live } = context
+  const own = ownOf(service, live)
+  if (own.length === 0) return []
+  const { first, last } = live.hostPorts
+  const names = some(own.map(({ family, words }) => formatAddress(family, words)))
+  const message = `service ${service.name}: ${names} in snat_pool ${own.length === 1 ? 'is an address' : 'are addresses'} of this host, so flows get ${formatCount(portsLeft(live.hostPorts))} of ${formatCount(SNAT_PORT_COUNT)} ports: not ${first} to ${last}, which its own connections use`
+  const hint = 'for all ports, use addresses that are routed to this host but not configured on it'
+  return [warning('W227', message, hint, placesOf(context, service)?.at)]
+}
+
 /**
  * Every warning about services, sorted by name. Unchanged services get only warnings about backends without a next hop.
  */
@@ -225,6 +238,7 @@ export function warnServices(context: Context, changes: readonly Change[]): Diag
       edited.filter((service) => plain.has(service)),
       context,
     ),
+    ...edited.flatMap((service) => warnPool(service, context)),
     ...(egress.length > 0 ? warnEgress(egress, context) : []),
     ...(services.length > 0 && (attaches || edited.length > 0) ? warnTags(services, context) : []),
   ]

@@ -142,6 +142,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     sshEnds: [],
     acceptsLocal: new Set(),
     ownAddresses: [],
+    hostPorts: { first: 32768, last: 60999 },
     bootSeconds: 0,
     ...rest,
     links: new Map(existing.map((one) => [one.name, one])),

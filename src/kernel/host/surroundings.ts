@@ -22,6 +22,7 @@ export type Surroundings = Pick<
   | 'gateways'
   | 'acceptsLocal'
   | 'ownAddresses'
+  | 'hostPorts'
   | 'unanswered'
   | 'stripping'
   | 'forwards'
@@ -35,6 +36,7 @@ const NOTHING: Surroundings = {
   gateways: new Map(),
   acceptsLocal: new Set(),
   ownAddresses: [],
+  hostPorts: { first: 0, last: 0 },
   unanswered: new Map(),
   stripping: new Map(),
   forwards: { v4: false, v6: false },
@@ -45,6 +47,13 @@ const NOTHING: Surroundings = {
 /** Whether a switch under /proc/sys/net is 1. */
 export const isOn = async (path: string): Promise<boolean> =>
   (await readFile(`/proc/sys/net/${path}`, 'utf8').catch(() => '0')).trim() === '1'
+
+/** Ports of connections that this host opens. */
+async function readHostPorts(): Promise<Surroundings['hostPorts']> {
+  const text = await readFile('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
+  const [first = 0, last = 0] = text.trim().split(/\s+/).map(Number)
+  return { first, last }
+}
 
 export async function readForwarding(): Promise<Surroundings['forwards']> {
   const [v4, v6] = await Promise.all([isOn('ipv4/ip_forward'), isOn('ipv6/conf/all/forwarding')])
@@ -107,13 +116,14 @@ export async function surroundingsOf(
 ): Promise<Surroundings> {
   if (desired.size === 0) return NOTHING
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
-  const [hops, ownAddresses, unanswered, stripping, forwards, sshEnds] = await Promise.all([
+  const [hops, ownAddresses, hostPorts, unanswered, stripping, forwards, sshEnds] = await Promise.all([
     resolveNextHops([...backendAddresses(desired.values())], links, {
       ask: true,
       routes: kept?.nextHops,
       silent: kept?.silent,
     }),
     readOwnAddresses(),
+    readHostPorts(),
     readUnanswered(vips),
     readTagLoss(links),
     readForwarding(),
@@ -122,7 +132,7 @@ export async function surroundingsOf(
   const isOwn = ownAddresses.some((own) => vips.includes(text(own)))
   const acceptsLocal = isOwn ? await readAcceptsLocal(hops.nextHops.values()) : new Set<string>()
   const bootSeconds = monotonicSeconds()
-  return { ...hops, ownAddresses, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds }
+  return { ...hops, ownAddresses, hostPorts, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds }
 }
 
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */

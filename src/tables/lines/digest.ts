@@ -50,7 +50,9 @@ type Digested = Pick<Service, 'name' | 'ports' | 'snatPool' | 'drainTimeout'>
 /** Digest of a service: its lines, and the settings that stand outside of them. */
 export function serviceDigest(service: Digested, lines: readonly Uint8Array[]): bigint {
   const { name, ports, snatPool, drainTimeout = 0 } = service
-  const pool = snatPool.map(({ family, words }) => formatAddress(family, words))
+  const pool = snatPool.map(({ family, words, hostPorts: range }) =>
+    range ? `${formatAddress(family, words)} ${range.first}-${range.last}` : formatAddress(family, words),
+  )
   // An earlier version had no lists of ports; a single range is in the service's line.
   const list = ports.length > 1 ? `${portsText(service)}\n` : ''
   const hash = createHash('sha256').update(`${name}\n${pool.join(' ')}\n${drainTimeout}\n${list}`)
