@@ -77,7 +77,8 @@ struct line {
 	X(EXHAUSTED, DROP)		/* no port of the source pool is free */ \
 	X(NOT_IP_DROP, DROP)		/* NOT_IP, policy.unparsed is drop, and no protocol of the link */ \
 	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
-	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */
+	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */ \
+	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -90,6 +91,7 @@ enum settings_flag {
 	SETTINGS_SERVICES = 2,	/* line 9 is in use */
 	SETTINGS_ROLES = 4,	/* line 10 is in use */
 	SETTINGS_UNPARSED_DROP = 8,
+	SETTINGS_ESTABLISHED = 16,	/* connections that this host opened pass, unless a rule says otherwise */
 };
 
 /* Groups of packets that default drop passes (policy.essential). */
@@ -114,6 +116,8 @@ enum rule_flag {
 	RULE_SOURCE = 8,		/* the scope names source ports: `0-65535` instead of `any` */
 	RULE_DESTINATION = 16,		/* the scope names destination ports */
 	RULE_INTERFACES = 32,		/* the receiving interface must belong to the set `interfaces` */
+	RULE_ESTABLISHED_PASS = 64,	/* blocklist: connections that this host opened pass */
+	RULE_ESTABLISHED_JUDGE = 128,	/* blocklist: they do not, whatever the settings say */
 };
 
 /* Line 0: settings for every IPv4 packet. */
@@ -124,7 +128,7 @@ struct settings {
 	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
 	__u32 flows;		/* flow table entries requested for services; control plane only */
-	__u32 interfaces;	/* first line of struct scoped_interface; read only for rules with RULE_INTERFACES */
+	__u32 interfaces;	/* struct local_ports, then lines of struct scoped_interface; see SECTION_INTERFACES */
 };
 
 /* Line 1: struct table6, for IPv6 packets. */
@@ -221,9 +225,17 @@ struct rule {
 	__u16 destination_last;
 };
 
+/* First line of the section: the local ports of connections that this host opens, for the part `established`. */
+struct local_ports {
+	__u16 first;		/* net.ipv4.ip_local_port_range, inclusive; both 0: not in use */
+	__u16 last;
+	__u8 pad[60];
+};
+
 /*
  * An interface that scopes name, and the sets of interfaces that it belongs to. The first INTERFACE_SLOTS lines of the
- * section are by interface slot, so line 0 is empty; those behind are of interfaces that the host does not have.
+ * section are by interface slot, and line 0 is struct local_ports; those behind are of interfaces that the host does not
+ * have.
  */
 struct scoped_interface {
 	__u64 sets;		/* bit n: it belongs to set n */
@@ -295,6 +307,7 @@ ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
+ABI_SIZE(local_ports, LINE_SIZE);
 ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);

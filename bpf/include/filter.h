@@ -8,6 +8,7 @@
 #include "ban.h"
 #include "defaults.h"
 #include "essential.h"
+#include "established.h"
 #include "extensions.h"
 #include "judge.h"
 #include "maps.h"
@@ -16,7 +17,6 @@
 #include "parts.h"
 #include "verdict.h"
 
-#define SETTINGS_LINE 0
 #define TABLE6_LINE 1
 
 /* A global function for the verifier's sake, as judge_further_rules. */
@@ -82,13 +82,29 @@ static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct a
 	return flow;
 }
 
+/*
+ * Of a packet that is about to be dropped, and not for a service. A global function for the verifier's sake, as
+ * judge_further_rules.
+ */
+__noinline int pass_own_flow(struct xdp_md *ctx, const struct flow *flow, __u32 defaults, struct decision *decision)
+{
+	if (!flow || !decision)
+		return 0;
+	pass_own(ctx, defaults, flow->network, flow->transport, flow->ports,
+		 OWN_KIND(flow->protocol, flow->kind, flow_is_ipv6(flow)), decision);
+	return 0;
+}
+
 /* Passes the packet to the balancer. */
 static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 defaults, struct decision *decision)
 {
 	__u32 reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
 
-	if (reason == NOT_OURS)
+	if (reason == NOT_OURS) {
+		if (PART(established) && verdict_of(decision->reason) == XDP_DROP)
+			pass_own_flow(ctx, flow, defaults, decision);
 		return;
+	}
 	if (reason == REASON_MALFORMED && drops_unparsed(defaults))
 		reason = REASON_MALFORMED_DROP;
 	if (reason == REASON_UNSUPPORTED && drops_unparsed(defaults))
@@ -119,27 +135,37 @@ static __always_inline void measure(struct xdp_md *ctx, struct account *account,
 }
 
 /* Decides on a packet with known addresses. Returns whether the balancer may take it. */
-static __always_inline int decide(const struct settings *settings, const struct packet *packet, enum parsed parsed,
-				  const struct account *account, __u32 defaults, __u32 banned, struct decision *decision)
+static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
+				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
+				  struct decision *decision)
 {
 	if (decision->class != 0 && judge_packet(settings, packet, account, banned, decision)) {
-		if (decision->reason != REASON_ALLOWLIST)
-			return 0;
-	} else if (banned) {
+		if (decision->reason == REASON_BLOCKLIST)
+			goto dropped;
+		return decision->reason == REASON_ALLOWLIST && parsed == PARSED && is_balanced(defaults) && !packet->stacked;
+	}
+	if (banned) {
 		decision->reason = REASON_BAN;
 		decision->scope = banned - 1;
 		return 0;
-	} else if (parsed != PARSED && (drops_unparsed(defaults) || !drops_by_default(defaults))) {
+	}
+	if (parsed != PARSED && (drops_unparsed(defaults) || !drops_by_default(defaults))) {
 		decision->reason = unparsed(defaults, parsed);
 		return 0;
-	} else if (!drops_by_default(defaults)) {
-		decision->reason = REASON_DEFAULT_PASS;
-	} else if (parsed == PARSED && essential_group(packet) & essential_groups(defaults)) {
-		decision->reason = REASON_ESSENTIAL;
-	} else {
-		decision->reason = REASON_DEFAULT_DROP;
 	}
-	return parsed == PARSED && is_balanced(defaults);
+	if (!drops_by_default(defaults))
+		decision->reason = REASON_DEFAULT_PASS;
+	else if (parsed == PARSED && essential_group(packet) & essential_groups(defaults))
+		decision->reason = REASON_ESSENTIAL;
+	else
+		decision->reason = REASON_DEFAULT_DROP;
+	if (parsed == PARSED && is_balanced(defaults) && !packet->stacked)
+		return 1;
+dropped:
+	if (PART(established) && parsed == PARSED)
+		pass_own(ctx, defaults, packet->network, packet->behind, packet->head,
+			 OWN_KIND(packet->protocol, packet->transport, is_ipv6(packet)), decision);
+	return 0;
 }
 
 /*
@@ -150,23 +176,27 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 origin, __u32 defaults, str
 {
 	const struct account account = { .origin = origin, .bytes = bpf_xdp_get_buff_len(ctx) };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	struct packet packet = {};
+	struct scratch *scratch = open_scratch();
+	struct packet *packet;
 	__u32 banned = 0;
 	int parsed;
 
-	if (!decision || !settings)
+	if (!decision || !settings || !scratch)
 		return 0;
+	/* The stack is too small for this packet beside that of the caller. */
+	packet = &scratch->packet;
+	__builtin_memset(packet, 0, sizeof(*packet));
 	decision->class = 0;
-	parsed = parse_apart(ctx, flags_of(&account) & INTERFACE_IP, &packet);
-	if (!packet.addressed) {
-		decision->reason = judge_unaddressed(defaults, parsed, bpf_ntohs(packet.ethertype));
+	parsed = parse_apart(ctx, flags_of(&account) & INTERFACE_IP, packet);
+	if (!packet->addressed) {
+		decision->reason = judge_unaddressed(defaults, parsed, bpf_ntohs(packet->ethertype));
 		return 0;
 	}
 	if (is_filtered(defaults))
-		banned = is_ipv4(&packet) ? look_up4(settings, &packet, &decision->class) :
-					    look_up6(&packet, &decision->class);
-	return decide(settings, &packet, parsed, &account, defaults, banned, decision) && !packet.stacked && PART(balancer) &&
-	       open_flow(ctx, &account, &packet);
+		banned = is_ipv4(packet) ? look_up4(settings, packet, &decision->class) :
+					   look_up6(packet, &decision->class);
+	return decide(ctx, settings, packet, parsed, &account, defaults, banned, decision) && PART(balancer) &&
+	       open_flow(ctx, &account, packet);
 }
 
 /* Passes a packet whose headers are not linear to the balancer, which reads and writes them in place. */
@@ -180,6 +210,8 @@ static __always_inline void balance_apart(struct xdp_md *ctx, __u32 defaults, st
 		balance(ctx, &scratch->flow, defaults, decision);
 	else if (verdict_of(decision->reason) == XDP_PASS)
 		decision->reason = REASON_NONLINEAR;
+	else if (PART(established))
+		pass_own_flow(ctx, &scratch->flow, defaults, decision);
 }
 
 /* Judges one packet. Counts the lists that decide, unless it is a test run. */
@@ -236,7 +268,7 @@ static __always_inline struct decision filter(struct xdp_md *ctx, struct account
 	packet.behind = offset_in(ctx, cursor.pos);
 	if (parsed != PARSED && has_more(ctx, account, parsed))
 		goto apart;
-	if (!decide(settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer))
+	if (!decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer))
 		return decision;
 	flow = open_flow(ctx, account, &packet);
 	if (!flow)

@@ -99,6 +99,8 @@ export function renderWhy({ address, live, desired }: WhyResult, file: string | 
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
   if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
   if (desired === undefined) lines.push('file: no config file was found.')
+  if (judgements.some(({ unlessEstablished }) => unlessEstablished))
+    lines.push('Packets of connections that this host opened pass.')
   const ban = ours.find((one) => one.ban)?.ban
   const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
   if (ban) lines.push(...banLines(ban))
@@ -110,12 +112,13 @@ export function renderWhy({ address, live, desired }: WhyResult, file: string | 
   return `${lines.join('\n')}\n`
 }
 
-function judgementJson({ verdict, reason, list, prefix, at, service, backend, interfaces, lists }: Judgement) {
+function judgementJson(judgement: Judgement) {
+  const { verdict, reason, list, prefix, at, service, backend, interfaces, lists, unlessEstablished } = judgement
   const named = { list: list ?? null, prefix: prefix ?? null, at: at ?? null }
   const covering = lists.map(({ list: name, kind, scope, matches, ...entry }) => {
     return { name, kind, prefix: entry.prefix ?? null, at: entry.at ?? null, scope, matches }
   })
-  return { verdict, reason, ...named, service: service ?? null, backend: backend ?? null, interfaces, lists: covering }
+  return { verdict, reason, ...named, service: service ?? null, backend: backend ?? null, interfaces, lists: covering, unless_established: unlessEstablished }
 }
 
 const liveJson = (live: LiveJudgement) => ({

@@ -136,6 +136,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     unresolved: new Map(),
     unanswered: new Map(),
     stripping: new Map(),
+    localPorts: { first: 32_768, last: 60_999 },
     forwards: { v4: true, v6: true },
     sshEnds: [],
     ownAddresses: [],

@@ -20,7 +20,7 @@ import { withNextHops } from '../../plan/next-hops.ts'
 import type { Verdict } from '../../report/reason.ts'
 import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
 import type { Balanced } from '../../semantics/balance.ts'
-import { coversOf, dependsOnInterface, type Ingress, judge, type Match } from '../../semantics/judge.ts'
+import { coversOf, dependsOnInterface, type Ingress, isExcepted, judge, type Match } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
@@ -121,7 +121,13 @@ const anywhere = ({ interfaces }: State, { links }: Observation): Place & Named 
 })
 
 /** The judgement by the file, with the current next hops of backends. */
-function desiredJudgement(desired: Desired, live: Observation, query: Query): Everywhere<Judgement> {
+/** `own`: the kernel has a socket for the packet. */
+function desiredJudgement(
+  desired: Desired,
+  live: Observation,
+  query: Query,
+  own: boolean,
+): Everywhere<Judgement> {
   const state = { ...desired.state, services: withNextHops(desired.state.services, live) }
   const named = namesFor(state, live, query).flatMap((name) => {
     const link = live.links.get(name)
@@ -129,22 +135,31 @@ function desiredJudgement(desired: Desired, live: Observation, query: Query): Ev
   })
   const judgements = (named.length > 0 ? named : [anywhere(state, live)]).map(({ name, ingress }) => ({
     name,
-    judgement: desiredOn(state, desired, query, ingress),
+    judgement: desiredOn(state, desired, query, ingress, own),
   }))
   return merged<Judgement>(judgements, query.interface !== undefined)
 }
 
-function desiredOn(state: State, desired: Desired, query: Query, ingress: Ingress): Local<Judgement> {
-  const { verdict, reason, matches, balanced } = judge(state, factsFor(query), false, ingress)
+function desiredOn(
+  state: State,
+  desired: Desired,
+  query: Query,
+  ingress: Ingress,
+  own: boolean,
+): Local<Judgement> {
+  const facts = factsFor(query)
+  const judged = judge(state, facts, { own }, ingress)
+  const { verdict, reason, matches, balanced } = judged
   const lists = coveringOf(state, query, ingress, (cover) => {
     const origin = originIn(desired, cover, query.source)
     return { prefix: origin?.entry, at: origin?.at }
   })
-  if (balanced) return { ...NOTHING, lists, verdict, reason, ...balancedPart(balanced, desired) }
+  const common = { ...NOTHING, lists, verdict, reason, unlessEstablished: isExcepted(state, facts, judged) }
+  if (balanced) return { ...common, ...balancedPart(balanced, desired) }
   const [match] = matches
-  if (!match) return { ...NOTHING, lists, verdict, reason }
+  if (!match) return common
   const origin = originIn(desired, match, query.source)
-  return { ...NOTHING, lists, verdict, reason, list: match.list.name, prefix: origin?.entry, at: origin?.at }
+  return { ...common, list: match.list.name, prefix: origin?.entry, at: origin?.at }
 }
 
 /** The generation that the interface runs; the committed one if no interface is given. */
@@ -220,7 +235,8 @@ async function liveOn(
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
   const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
-  const model = judge(live.state, factsFor(query), ban !== undefined, ingress)
+  const circumstances = { banned: ban !== undefined, own: reason === 'established' }
+  const model = judge(live.state, factsFor(query), circumstances, ingress)
   const balanced = liveBalanced(live, explanation)
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
   const match = model.matches.find((candidate) => candidate.list.name === list)
@@ -235,6 +251,7 @@ async function liveOn(
       prefix: coveringRange(cover.set, query.source),
       at: originIn(desired, cover, query.source)?.at,
     })),
+    unlessEstablished: isExcepted(live.state, factsFor(query), model),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
     // The attached program, its twin, and the tables read back must agree.
@@ -285,9 +302,11 @@ export async function explain(
 ): Promise<WhyResult> {
   const live = await observe(paths, memory, desired ? { state: desired.state } : {})
   refuseOtherNamespace(live)
+  const judged = await liveJudgement(paths, live, desired, query)
+  const own = judged !== undefined && [judged, ...judged.elsewhere].some(({ reason }) => reason === 'established')
   return {
     address: formatAddress(query.source.family, query.source.words),
-    live: await liveJudgement(paths, live, desired, query),
-    desired: desired && desiredJudgement(desired, live, query),
+    live: judged,
+    desired: desired && desiredJudgement(desired, live, query, own),
   }
 }

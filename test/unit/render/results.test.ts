@@ -242,7 +242,7 @@ describe('apply', () => {
 })
 
 describe('why', () => {
-  const NOWHERE_ELSE = { interfaces: [], lists: [], elsewhere: [] } as const
+  const NOWHERE_ELSE = { interfaces: [], lists: [], unlessEstablished: false, elsewhere: [] } as const
   const live_ = {
     verdict: 'drop',
     reason: 'blocklist',
