@@ -118,7 +118,16 @@ function judgementJson(judgement: Judgement) {
   const covering = lists.map(({ list: name, kind, scope, matches, ...entry }) => {
     return { name, kind, prefix: entry.prefix ?? null, at: entry.at ?? null, scope, matches }
   })
-  return { verdict, reason, ...named, service: service ?? null, backend: backend ?? null, interfaces, lists: covering, unless_established: unlessEstablished }
+  return {
+    verdict,
+    reason,
+    ...named,
+    service: service ?? null,
+    backend: backend ?? null,
+    interfaces,
+    lists: covering,
+    unless_established: unlessEstablished,
+  }
 }
 
 const liveJson = (live: LiveJudgement) => ({

@@ -1,6 +1,6 @@
 // Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
-import type { Explanation } from '../../abi/generated.ts'
+import { type Explanation, REASON } from '../../abi/generated.ts'
 import { bytesOfSlots } from '../../abi/health.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
@@ -11,6 +11,7 @@ import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
 import { shapesOf } from '../../model/link.ts'
 import { nearest } from '../../model/nearest.ts'
+import { TCP } from '../../model/ports.ts'
 import { type Origin, originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
 import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
@@ -122,12 +123,7 @@ const anywhere = ({ interfaces }: State, { links }: Observation): Place & Named 
 
 /** The judgement by the file, with the current next hops of backends. */
 /** `own`: the kernel has a socket for the packet. */
-function desiredJudgement(
-  desired: Desired,
-  live: Observation,
-  query: Query,
-  own: boolean,
-): Everywhere<Judgement> {
+function desiredJudgement(desired: Desired, live: Observation, query: Query, own: boolean): Everywhere<Judgement> {
   const state = { ...desired.state, services: withNextHops(desired.state.services, live) }
   const named = namesFor(state, live, query).flatMap((name) => {
     const link = live.links.get(name)
@@ -140,13 +136,7 @@ function desiredJudgement(
   return merged<Judgement>(judgements, query.interface !== undefined)
 }
 
-function desiredOn(
-  state: State,
-  desired: Desired,
-  query: Query,
-  ingress: Ingress,
-  own: boolean,
-): Local<Judgement> {
+function desiredOn(state: State, desired: Desired, query: Query, ingress: Ingress, own: boolean): Local<Judgement> {
   const facts = factsFor(query)
   const judged = judge(state, facts, { own }, ingress)
   const { verdict, reason, matches, balanced } = judged
@@ -191,11 +181,16 @@ async function liveJudgement(
   const { filter, explain } = FILTER.programs
   const judges = { filter: paths.program(generation, filter), explain: paths.program(generation, explain) }
   const places = placesFor(live, query)
-  const explained = await explainPacket(
-    judges,
-    query,
-    places.map(({ arrival }) => arrival),
-  )
+  const ask = (packet: Packet) =>
+    explainPacket(
+      judges,
+      packet,
+      places.map(({ arrival }) => arrival),
+    )
+  const first = await ask(query)
+  // The kernel is not asked about a SYN, so the question needs a packet within the connection.
+  const isDropped = first.some(({ explanation }) => DROPPED.includes(explanation.reason))
+  const explained = isTuple(query) && isDropped ? passing(first, await ask({ ...query, isWithin: true })) : first
   const judgements = await Promise.all(
     explained.map(async (answer, at) => {
       const { name, ingress } = places[at] as Place & Named
@@ -204,6 +199,22 @@ async function liveJudgement(
   )
   return merged<LiveJudgement>(judgements, query.interface !== undefined)
 }
+
+/** Reasons that connections of this host are excepted from. */
+const DROPPED: readonly number[] = [REASON.BLOCKLIST, REASON.DEFAULT_DROP]
+
+/** Whether the query names both ends of a TCP connection. */
+const isTuple = ({ protocol, destination, sourcePort, destinationPort }: Query): boolean =>
+  protocol === TCP && destination !== undefined && sourcePort !== undefined && destinationPort !== undefined
+
+type Explained = Awaited<ReturnType<typeof explainPacket>>
+
+/** The answers for the first packet of a connection, but for one within it where it passes by its socket. */
+const passing = (first: Explained, within: Explained): Explained =>
+  first.map((answer, at) => {
+    const other = within[at]
+    return other?.explanation.reason === REASON.ESTABLISHED ? other : answer
+  })
 
 /** The interfaces to judge a packet on, as the live state knows them. */
 function placesFor(live: Observation, query: Query): (Place & Named)[] {

@@ -2,7 +2,13 @@
 // the section says by interface slot which sets the interface belongs to. Its first line has the local ports of
 // connections that this host opens (struct local_ports).
 
-import { INTERFACE_SETS, INTERFACE_SLOTS, LINE_SIZE, localPortsCodec, scopedInterfaceCodec } from '../../abi/generated.ts'
+import {
+  INTERFACE_SETS,
+  INTERFACE_SLOTS,
+  LINE_SIZE,
+  localPortsCodec,
+  scopedInterfaceCodec,
+} from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
 import type { PortRange } from '../../model/ports.ts'
 import type { List, Scope } from '../../model/state.ts'

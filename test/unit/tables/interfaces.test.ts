@@ -52,7 +52,10 @@ test('the line of a slot says to which sets its interface belongs; missing inter
 test('the first line has local ports, with interfaces and without', () => {
   const ports = { first: 32768, last: 60999 }
   const slots = new Map([['eth0', 3]])
-  expect(decodeInterfaces(encodeInterfaces(listsOf(ANY), slots, ports))).toMatchObject({ localPorts: ports, slots: new Map() })
+  expect(decodeInterfaces(encodeInterfaces(listsOf(ANY), slots, ports))).toMatchObject({
+    localPorts: ports,
+    slots: new Map(),
+  })
   const both = encodeInterfaces(listsOf(on('eth0')), slots, ports)
   expect(decodeInterfaces(both)).toMatchObject({ localPorts: ports, slots })
   expect(decodeInterfaces(encodeInterfaces(listsOf(on('eth0')), slots, undefined)).localPorts).toBeUndefined()
