@@ -73,6 +73,7 @@ export const CODES = {
   E050: { name: 'no-port-to-check', exit: EXIT.badConfig },
   E051: { name: 'bad-schedule', exit: EXIT.badConfig },
   E056: { name: 'unknown-interface', exit: EXIT.badConfig },
+  E057: { name: 'established-on-allowlist', exit: EXIT.badConfig },
   E100: { name: 'tool-missing', exit: EXIT.unavailable },
   E101: { name: 'command-failed', exit: EXIT.failed },
   E102: { name: 'mode-unsupported', exit: EXIT.unavailable },

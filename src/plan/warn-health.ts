@@ -40,11 +40,16 @@ function droppedOf(service: Service, checks: ReadonlyMap<string, HealthCheck>, s
     const { nextHop } = backend
     const roles = nextHop && state.interfaces.get(nextHop.interface)?.roles
     if (!answer || !nextHop || !roles?.includes('filter')) return []
-    const { verdict } = judge({ policy, lists }, answer, false, {
-      ifindex: nextHop.ifindex,
-      interface: nextHop.interface,
-      roles: ['filter'],
-    })
+    const { verdict } = judge(
+      { policy, lists },
+      answer,
+      {},
+      {
+        ifindex: nextHop.ifindex,
+        interface: nextHop.interface,
+        roles: ['filter'],
+      },
+    )
     return verdict === 'drop' ? [[addressText(backend), nextHop.interface]] : []
   })
 }

@@ -1,4 +1,4 @@
-// Warns if the policy drops the answers to connections of this host itself: the filter keeps no state of them.
+// Warns if the policy drops the answers to connections of this host itself.
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Ranges } from '../model/address.ts'
@@ -38,7 +38,7 @@ function covers({ scope, addresses }: ScopedSet, { protocol, ports }: Answers, n
 
 /** One warning at most. Interfaces without an allowlist entry have a warning of their own. */
 export function warnOwn({ policy, lists, interfaces }: State): Diagnostic[] {
-  if (policy?.default !== 'drop') return []
+  if (policy?.default !== 'drop' || policy.established === 'pass') return []
   const allowed = [...lists.values()].flatMap(({ kind, sets }) => (kind === 'allowlist' ? sets : []))
   const open = [...interfaces.values()].filter(
     ({ interface: name, roles }) =>
@@ -53,8 +53,8 @@ export function warnOwn({ policy, lists, interfaces }: State): Diagnostic[] {
     {
       code: 'W225',
       severity: 'warning',
-      message: `policy.default is drop: answers to ${list} of this host pass only from sources in the allowlist`,
-      hint: 'add its peers, resolvers and time servers, for example `{ cidr: 192.0.2.53, protocol: udp, source_port: 53 }`',
+      message: `policy.established is judge: answers to ${list} of this host pass only from sources in the allowlist`,
+      hint: 'write `established: pass` under `policy`, or add its peers, resolvers and time servers to allowlist',
     },
   ]
 }

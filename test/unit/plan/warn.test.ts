@@ -26,12 +26,14 @@ const ofOwn = (...lists: readonly List[]): string[] =>
 test('default drop warns that answers to this host are dropped, unless the allowlist has entries for them', () => {
   const office = allow('office', '192.0.2.0/24')
   const names = allow('names', ['192.0.2.53', scope(17, { source: [53, 123] })])
-  const all = 'W225 policy.default is drop: answers to TCP connections, DNS queries and NTP queries of this host'
+  const all = 'W225 policy.established is judge: answers to TCP connections, DNS queries and NTP queries of this host'
   expect(ofOwn(office)).toEqual([expect.stringContaining(all)])
   expect(ofOwn(office, names)).toEqual([expect.stringMatching(/^W225 .* answers to TCP connections of this host /)])
   expect(ofOwn(names, allow('answers', ['0.0.0.0/0 ::/0', scope(6)]))).toEqual([])
   expect(ofOwn(names, allow('web', ['0.0.0.0/0', scope(6, { destination: [443] })]))).toHaveLength(1)
   expect(ofOwn(allow('everything', '0.0.0.0/0'))).toEqual([])
+  const tracked = { ...dropping(office), policy: { ...DEFAULT_POLICY, default: 'drop', established: 'pass' } } as const
+  expect(codes(tracked, [link('eth0')])).toEqual([])
   expect(ofOwn(block('office', '192.0.2.0/24'))).toEqual([expect.stringContaining('W205')])
   expect(codes({ ...dropping(office), policy: DEFAULT_POLICY }, [link('eth0')])).toEqual([])
   const everywhere = (...interfaces: string[]) => allow('lan', ['0.0.0.0/0', { ...ANY, interfaces }])
