@@ -163,6 +163,7 @@ export const CODES = {
   W225: { name: 'answers-dropped', exit: EXIT.ok },
   W229: { name: 'answers-from-own-vip', exit: EXIT.ok },
   W230: { name: 'backend-as-client', exit: EXIT.ok },
+  W231: { name: 'forwarded-dropped', exit: EXIT.ok },
   W232: { name: 'backups-without-checks', exit: EXIT.ok },
   W228: { name: 'readable-secret', exit: EXIT.ok },
   W240: { name: 'grown-feed', exit: EXIT.ok },

@@ -15,14 +15,13 @@ import { XdpError } from '../../diagnostics.ts'
 import type { Observed } from '../../features/feature.ts'
 import { OWN_MAPS, SHARED_MAPS } from '../../features/features.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../../model/live.ts'
-import type { PortRange } from '../../model/ports.ts'
 import { stackFor } from '../../model/stack.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
 import { guardNamespace } from '../../plan/guard.ts'
 import type { DecodedImage } from '../../tables/image/image.ts'
 import { effectiveCapabilities, mayOpenForeign, ownNetns } from '../host/host.ts'
 import { type RawLink, readLinks } from '../host/links.ts'
-import { readLocalPorts } from '../host/local-ports.ts'
+import { portsDrift } from '../host/local-ports.ts'
 import type { Memory } from '../host/memory.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { askBatch } from '../tools/bpftool.ts'
@@ -93,12 +92,7 @@ export function committedGeneration(instance: Instance, attached: ReadonlySet<nu
 }
 
 async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expectation): Promise<Observation> {
-  const [rawLinks, instance, netns, localPorts] = await Promise.all([
-    readLinks(),
-    readInstance(paths, staged),
-    ownNetns(),
-    readLocalPorts(),
-  ])
+  const [rawLinks, instance, netns] = await Promise.all([readLinks(), readInstance(paths, staged), ownNetns()])
   const attached = new Set([...rawLinks.values()].flatMap(({ programs }) => programs.map(({ id }) => id)))
   const committed = committedGeneration(instance, attached)
   const drift = new Map<ObjectKey, string>()
@@ -114,7 +108,7 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
   if (tables?.damage && !image?.drifted.length) drift.set('program', tables.damage)
   for (const [key, what] of driftOfPins(instance, committed)) drift.set(key, what)
-  const moved = image?.localPorts && portsDrift(image.localPorts, localPorts)
+  const moved = image?.localPorts && portsDrift(image.localPorts, around.localPorts)
   if (moved && !drift.has('policy')) drift.set('policy', moved)
   const interfaces = liveInterfaces(links, records, instance, committed, image, drift)
   return {
@@ -134,20 +128,12 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
     leaving: image?.leaving ?? [],
     deadlines: image?.deadlines ?? new Map(),
     ...surroundings,
-    localPorts,
     instance,
     committed,
     roles: image?.roles,
     scopedInterfaces: image?.scopedInterfaces ?? new Map(),
     takeover: tables?.takeover,
   }
-}
-
-/** The clause if the range of local ports is no longer that of the tables. */
-function portsDrift(before: PortRange, now: PortRange): string | undefined {
-  if (before.first === now.first && before.last === now.last) return undefined
-  const text = ({ first, last }: PortRange): string => `${first}-${last}`
-  return `net.ipv4.ip_local_port_range changed ${text(before)} -> ${text(now)}`
 }
 
 /** Drift by missing pins: of maps that the live programs use, and of programs of the live generation. */

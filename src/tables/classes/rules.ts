@@ -58,11 +58,7 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, int
 
 /** Flags of rules that need more of a packet than its source, or ask for a socket whatever the settings say. */
 const SCOPED =
-  RULE_FLAG.PROTOCOL |
-  RULE_FLAG.PORTS |
-  RULE_FLAG.INTERFACES |
-  RULE_FLAG.ESTABLISHED_PASS |
-  RULE_FLAG.ESTABLISHED_JUDGE
+  RULE_FLAG.PROTOCOL | RULE_FLAG.PORTS | RULE_FLAG.INTERFACES | RULE_FLAG.ESTABLISHED_PASS | RULE_FLAG.ESTABLISHED_JUDGE
 
 /** The class's field `plain`: set if it has one rule, which matches every packet. */
 function plainOf(rules: readonly Rule[]): number {
