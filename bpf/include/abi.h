@@ -80,7 +80,8 @@ struct line {
 	X(REJECTED, TX)			/* no backend takes it, and on_empty is reject: an error to its sender */ \
 	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */ \
 	X(NO_FLOW, DROP)		/* full NAT: a TCP packet of no known flow that is not a SYN */ \
-	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */
+	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
+	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -93,6 +94,7 @@ enum settings_flag {
 	SETTINGS_SERVICES = 2,	/* line 9 is in use */
 	SETTINGS_ROLES = 4,	/* line 10 is in use */
 	SETTINGS_UNPARSED_DROP = 8,
+	SETTINGS_ESTABLISHED = 16,	/* connections that this host opened pass, unless a rule says otherwise */
 };
 
 /* Groups of packets that default drop passes (policy.essential). */
@@ -118,7 +120,7 @@ struct settings {
 	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
 	__u32 flows;		/* flow table entries requested for services; control plane only */
-	__u32 interfaces;	/* first line of struct scoped_interface; read only for rules with RULE_INTERFACES */
+	__u32 interfaces;	/* struct local_ports, then lines of struct scoped_interface; see SECTION_INTERFACES */
 };
 
 /* Line 1: struct table6, for IPv6 packets. */
@@ -267,6 +269,7 @@ ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
+ABI_SIZE(local_ports, LINE_SIZE);
 ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);

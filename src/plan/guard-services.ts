@@ -86,11 +86,11 @@ const LEAST_PORTS = SNAT_PORT_COUNT / 2
 
 /** Own addresses of this host in a source pool, if its sockets leave too few ports of them. */
 function crowdedPools(service: Service, desired: Desired, live: Live): Diagnostic[] {
-  const left = portsLeft(live.hostPorts)
+  const left = portsLeft(live.localPorts)
   const [own] = ownOf(service, live)
   if (own === undefined || left >= LEAST_PORTS) return []
   const at = desired.provenance.services.get(service.name)?.at
-  const { first, last } = live.hostPorts
+  const { first, last } = live.localPorts
   return [
     {
       code: 'E217',
