@@ -31,12 +31,12 @@ beforeAll(async () => {
 })
 afterAll(() => lab.close())
 
-async function applyAll(): Promise<void> {
+async function applyAll(more = ''): Promise<void> {
   const services = CASES.flatMap(({ mode, family }) =>
     (['tcp', 'udp'] as const).map(
       (protocol) =>
         `  ${mode}-${family}-${protocol}: { vip: "${vip(mode, family)}", port: ${MIRROR}, protocol: ${protocol}, ` +
-        `forwarding: ${mode}, ${OUTER}, backends: ["${family === 4 ? far.v4 : far.v6}"] }\n`,
+        `forwarding: ${mode}, ${OUTER}, ${more}backends: ["${family === 4 ? far.v4 : far.v6}"] }\n`,
     ),
   )
   lab.write('xdp.yaml', `version: 1\ninterfaces: { eth0: {}, eth1: {} }\nservices:\n${services.join('')}`)
@@ -71,6 +71,16 @@ test('the MTU of a route to the backend counts, and no router has to report it',
   for (const { mode, family } of CASES) expect(await lab.upload(vip(mode, family), 400_000)).toBe(400_000)
   expect(await packets('path-mtu')).toBe(0)
   await routesWith('')
+})
+
+test('the MTU of a service counts likewise', async () => {
+  await applyAll(`mtu: ${MTU}, `)
+  flush()
+  for (const { mode, family } of CASES) expect(await lab.upload(vip(mode, family), 400_000)).toBe(400_000)
+  expect(await packets('path-mtu')).toBe(0)
+  expect(await lab.ok('plan')).toContain('No changes.')
+  await applyAll()
+  flush()
 })
 
 describe.each(CASES)('$mode over IPv$family', ({ mode, family }) => {
