@@ -3,6 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type BackendHost, BalanceLab, MIRROR, vipOf } from '../support/balance.ts'
+import { sample } from '../support/depth.ts'
 
 const FAMILIES = [4, 6] as const
 type Family = (typeof FAMILIES)[number]
@@ -68,7 +69,7 @@ async function routesWith(mtu: string): Promise<void> {
 // First, while no path MTU is known.
 test('the MTU of a route to the backend counts, and no router has to report it', async () => {
   await routesWith(`mtu ${MTU}`)
-  for (const { mode, family } of CASES) expect(await lab.upload(vip(mode, family), 400_000)).toBe(400_000)
+  for (const { mode, family } of sample(CASES, 2)) expect(await lab.upload(vip(mode, family), 400_000)).toBe(400_000)
   expect(await packets('path-mtu')).toBe(0)
   await routesWith('')
 })
@@ -76,14 +77,14 @@ test('the MTU of a route to the backend counts, and no router has to report it',
 test('the MTU of a service counts likewise', async () => {
   await applyAll(`mtu: ${MTU}, `)
   flush()
-  for (const { mode, family } of CASES) expect(await lab.upload(vip(mode, family), 400_000)).toBe(400_000)
+  for (const { mode, family } of sample(CASES, 2)) expect(await lab.upload(vip(mode, family), 400_000)).toBe(400_000)
   expect(await packets('path-mtu')).toBe(0)
   expect(await lab.ok('plan')).toContain('No changes.')
   await applyAll()
   flush()
 })
 
-describe.each(CASES)('$mode over IPv$family', ({ mode, family }) => {
+describe.each(sample(CASES, 2))('$mode over IPv$family', ({ mode, family }) => {
   test('a large upload arrives', async () => {
     const before = await packets('path-mtu')
     expect(await lab.upload(vip(mode, family), 400_000)).toBe(400_000)
