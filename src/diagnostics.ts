@@ -168,6 +168,7 @@ export const CODES = {
   W231: { name: 'forwarded-dropped', exit: EXIT.ok },
   W232: { name: 'backups-without-checks', exit: EXIT.ok },
   W228: { name: 'readable-secret', exit: EXIT.ok },
+  W233: { name: 'path-mtu-unheard', exit: EXIT.ok },
   W240: { name: 'grown-feed', exit: EXIT.ok },
   W241: { name: 'sends-elsewhere', exit: EXIT.ok },
   W242: { name: 'approximated', exit: EXIT.ok },

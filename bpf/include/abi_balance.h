@@ -135,7 +135,8 @@ struct service_record {
 	char name[40];
 	__u64 digest;		/* start of the SHA-256 of its lines as applied; differs from live = drift */
 	__u32 drain_timeout;	/* seconds */
-	__u32 pad[3];
+	__u32 mtu;		/* of the file, in bytes; 0 = none. `mtu` of its backends is at most that */
+	__u32 pad[2];
 };
 
 /* The ports of a service with several ranges, ascending and disjoint. For the control plane only. */
@@ -175,7 +176,7 @@ struct backend {
 	__u8 mac[6];		/* of the next hop; followed by source_mac as in a frame to it */
 	__u8 source_mac[6];	/* of the egress interface */
 	__u16 vlan;		/* VLAN tag of frames to it; 0 = none */
-	__u16 mtu;		/* of the egress interface, for the IP packet */
+	__u16 mtu;		/* for the IP packet: of the egress interface, its route or the file, the least of them */
 	__u32 ifindex;		/* egress; 0 = the next hop is unresolved: gets no traffic */
 	__u32 deadline;		/* monotonic time in seconds at which it loses its flows; 0 = never */
 	__u16 service;		/* slot */

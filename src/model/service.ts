@@ -89,6 +89,8 @@ export interface Service {
    * in the file, a removed one for DRAIN_TIMEOUT.
    */
   readonly drainTimeout: number | undefined
+  /** Largest IP packet on the paths to its backends in bytes, of the file; undefined: as the next hop says. */
+  readonly mtu: number | undefined
   /** Takes new flows while fewer backends than `min_healthy` are healthy (`fallback: sorry`); not in the ring. */
   readonly sorry: Backend | undefined
   /** Sorted by address (IPv4 first), then port; distinct. */

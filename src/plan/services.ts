@@ -53,6 +53,7 @@ export function settingsOf(service: Service): Readonly<Record<string, string>> {
     outer_source: `${plain(outerSource.v4.address)}/${outerSource.v4.length}, ${plain(outerSource.v6)}/64`,
     udp_timeout: `${service.udpTimeout}s`,
     drain_timeout: service.drainTimeout === undefined ? 'default' : `${service.drainTimeout}s`,
+    mtu: service.mtu === undefined ? 'of the next hops' : `${service.mtu}`,
     sorry: service.sorry ? text(service.sorry) : 'none',
   }
 }

@@ -62,6 +62,7 @@ export const serviceJson = (service: Service) => ({
   },
   udp_timeout: service.udpTimeout,
   drain_timeout: service.drainTimeout ?? null,
+  mtu: service.mtu ?? null,
   sorry: service.sorry ? backendJson(service.sorry) : null,
   backends: service.backends.map(backendJson),
 })

@@ -17,6 +17,7 @@ import {
   serviceCounterCodec,
 } from '../../src/abi/generated.ts'
 import { FORWARDING_MODES, FORWARDINGS } from '../../src/features/forwarding/forwarding.ts'
+import { encodeStack, stackRecord } from '../../src/kernel/observe/records.ts'
 import { askBpftool, runBpftool } from '../../src/kernel/tools/bpftool.ts'
 import type { PortRange, TransportProtocol } from '../../src/model/ports.ts'
 import type { Service } from '../../src/model/service.ts'
@@ -235,7 +236,7 @@ async function ageBy(line: number, ticks: number): Promise<void> {
 
 const services = (
   family: Family,
-  fields: Pick<Partial<Service>, 'forwarding'> & { readonly snatPool?: readonly string[] },
+  fields: Pick<Partial<Service>, 'forwarding' | 'repliesFrom'> & { readonly snatPool?: readonly string[] },
   backends: readonly string[] = BACKENDS[family],
 ): Service[] => [
   service('dns', `${VIP[family]} 53`, { protocol: 'udp', repliesFrom: 'anywhere', ...fields, backends }),
@@ -423,6 +424,25 @@ describe('IPv4', () => {
     view.setBigUint64(8, view.getBigUint64(8, true) ^ (1n << 40n), true)
     await writeBucket(line, view)
     expect(await ask(middle({ family: 4 }))).toEqual(['fragment'])
+  })
+
+  test('a fragment in a frame to another host is not remembered', async () => {
+    const frame = piece({ family: 4 })
+    await plane.setValue('interface_stack', SLOT, encodeStack(stackRecord({ macs: ['02005e100009'], above: [] })))
+    await send(frame)
+    expect(await plane.count('fragment_count')).toBe(0)
+    await plane.setValue('interface_stack', SLOT, encodeStack(stackRecord({ macs: [], above: [] })))
+    await send(frame)
+    expect(await plane.count('fragment_count')).toBe(1)
+  })
+
+  test('a fragment of a backend is remembered only where the route to it leads', async () => {
+    const answer = piece({ family: 4, from: BACKENDS[4][0], to: CLIENT[4], ports: { source: 53, destination: 40000 } })
+    for (const repliesFrom of ['route', 'anywhere'] as const) {
+      await loadAlone(balancing(services(4, { forwarding: 'nat', repliesFrom })))
+      await send(answer)
+      expect(await plane.count('fragment_count')).toBe(repliesFrom === 'route' ? 0 : 1)
+    }
   })
 
   test('counts each fragment for its service, and the flow once', async () => {

@@ -222,7 +222,7 @@ export function compileServices(
     }
     const own = digestLines(serviceWords, backendWords, slot, ownSlots.get(slot) ?? [...(keptSlots ?? [])])
     const digest = serviceDigest(service, own)
-    const record = { name: service.name, digest, drain_timeout: service.drainTimeout ?? 0 }
+    const record = { name: service.name, digest, drain_timeout: service.drainTimeout ?? 0, mtu: service.mtu ?? 0 }
     serviceRecordCodec.encode(record, new DataView(recordWords.buffer), slot * LINE_SIZE)
   }
   const endpoints = collectEndpoints(services, placed, pools)
