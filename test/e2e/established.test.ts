@@ -37,18 +37,23 @@ function start(netns: string, ...words: readonly string[]) {
   return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() }
 }
 
-/** Whether each exchange with the addresses got its answer: `tcp:8080` in IPv4, then in IPv6, and so on. */
-async function exchanges(
+/** Asks about the ports in IPv4, then in IPv6, and so on. */
+async function ask(
+  job: 'connect' | 'refused',
   netns: string,
   to: typeof HOST | typeof PEER,
-  ...ports: readonly string[]
+  ports: readonly string[],
 ): Promise<boolean[]> {
   const targets = ports.flatMap((port) => [to[4], to[6]].map((address) => port.replace(':', `:${address}:`)))
-  const { child, lines } = start(netns, 'connect', ...targets)
+  const { child, lines } = start(netns, job, ...targets)
   const { value } = await lines.next()
   await once(child, 'close')
   return JSON.parse(value)
 }
+
+/** Whether each exchange with the addresses got its answer: `tcp:8080` in IPv4, then in IPv6, and so on. */
+const exchanges = (netns: string, to: typeof HOST | typeof PEER, ...ports: readonly string[]): Promise<boolean[]> =>
+  ask('connect', netns, to, ports)
 
 const all = (value: boolean, count: number): boolean[] => Array.from({ length: 2 * count }, () => value)
 
@@ -67,6 +72,19 @@ test('default drop passes connections that the host opened, and none that it did
   // docs/filter.md says so of UDP servers on local ports.
   expect(await exchanges(lab.peer, HOST, `udp:${HIGH}`)).toEqual(all(true, 1))
   expect((await reasons())['established']?.packets).toBeGreaterThan(0)
+})
+
+test('ICMP errors about packets of the host pass, and connections beside services', async () => {
+  const policy = (established: string) =>
+    `policy: { default: drop, essential: [neighbor_discovery], established: ${established} }`
+  await apply(policy('pass'), 'allowlist: []')
+  expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(true, 1))
+  const service = `{ vip: 203.0.113.10, port: 80, protocol: tcp, forwarding: dsr, backends: [${PEER[4]}] }`
+  await apply(policy('pass'), 'allowlist: []', `services: { web: ${service} }`)
+  expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(true, 1))
+  expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual(all(true, 2))
+  await apply(policy('judge'), 'allowlist: []')
+  expect(await ask('refused', lab.host, PEER, ['udp:9'])).toEqual(all(false, 1))
 })
 
 test('with `judge` default drop drops the answers too', async () => {

@@ -1,6 +1,7 @@
 // Run in a network namespace. `serve`: TCP and UDP servers that echo, on any address and the ports of the arguments
 // (`tcp:8080`); prints a line when all listen. `connect`: exchanges with each `tcp:ADDRESS:PORT` of the arguments at the
-// same time, and prints a JSON list of booleans, whether each echoed. `hold`: opens one TCP connection, prints whether an
+// same time, and prints a JSON list of booleans, whether each echoed. `refused`: sends to each `udp:ADDRESS:PORT` from a
+// connected socket, and prints likewise whether an ICMP error said that the port is closed. `hold`: opens one TCP connection, prints whether an
 // echo came, and then one line more for each line of standard input.
 
 import { createSocket } from 'node:dgram'
@@ -55,11 +56,23 @@ async function exchange({ protocol, address, port }) {
   return answered
 }
 
+async function isRefused({ address, port }) {
+  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
+  socket.connect(port, address)
+  await once(socket, 'connect')
+  socket.send('x')
+  const error = new Promise((done) => socket.on('error', ({ code }) => done(code === 'ECONNREFUSED')))
+  const refused = await Promise.race([error, new Promise((done) => setTimeout(() => done(false), PATIENCE_MS))])
+  socket.close()
+  return refused
+}
+
 if (job === 'serve') {
   await Promise.all(targets.map((target) => serve(parse(target))))
   process.stdout.write('ready\n')
-} else if (job === 'connect') {
-  const answers = await Promise.all(targets.map((target) => exchange(parse(target))))
+} else if (job === 'connect' || job === 'refused') {
+  const ask = job === 'connect' ? exchange : isRefused
+  const answers = await Promise.all(targets.map((target) => ask(parse(target))))
   process.stdout.write(`${JSON.stringify(answers)}\n`)
 } else {
   const { address, port } = parse(targets[0])
