@@ -57,7 +57,17 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'kernel/tools': ['model', 'abi', 'tables/lines', 'tables/layout'],
   'kernel/host': ['model', 'report', 'abi', 'cache', 'plan', 'tables', 'kernel/tools'],
   'kernel/observe': ['model', 'abi', 'plan', 'tables', 'features', 'kernel/tools', 'kernel/host'],
-  'kernel/live': ['model', 'report', 'semantics', 'abi', 'tables/layout', 'features', 'kernel/tools', 'kernel/host'],
+  'kernel/live': [
+    'model',
+    'report',
+    'semantics',
+    'abi',
+    'tables/layout',
+    'tables/services',
+    'features',
+    'kernel/tools',
+    'kernel/host',
+  ],
   'kernel/execute': [
     'model',
     'abi',
@@ -118,6 +128,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   ],
   commands: ['abi', 'cache', 'render', 'commands/cli', 'commands/verbs'],
   cli: ['commands', 'commands/cli'],
+  checker: ['watch/health'],
 }
 
 /** Room → packages and built-in modules it may import. What is not listed is pure: no files, no network, no clock. */
@@ -158,6 +169,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   render: ['diff', 'node:crypto', 'node:util'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],
+  checker: ['node:fs'],
 }
 
 const PURE = ['model', 'report', 'semantics', 'abi', 'tables', 'import', 'plan', 'features', 'metrics', 'render']

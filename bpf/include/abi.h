@@ -17,6 +17,7 @@
 #include "abi_bans.h"
 #include "abi_bulk.h"
 #include "abi_carry.h"
+#include "abi_checks.h"
 #include "abi_counters.h"
 #include "abi_health.h"
 #include "abi_rules.h"
@@ -76,7 +77,8 @@ struct line {
 	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
 	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */ \
 	X(REJECTED, TX)			/* no backend takes it, and on_empty is reject: an error to its sender */ \
-	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */
+	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */ \
+	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -302,4 +304,7 @@ ABI_SIZE(health_state, LINE_SIZE);
 ABI_SIZE(health_header, LINE_SIZE);
 ABI_SIZE(health_record, 8);
 ABI_SIZE(carry_header, LINE_SIZE);
+ABI_SIZE(check_way, 2 * LINE_SIZE);
+ABI_SIZE(check_source, 16);
+ABI_SIZE(check_device, 8);
 ABI_SIZE(counter_request, LINE_SIZE);

@@ -8,6 +8,7 @@ import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
 import { encodeRequest, GRPC_STATUS, objectionTo } from './grpc-health.ts'
 import { endOnce, failed, plain } from './settle.ts'
+import { from, type Source } from './source.ts'
 import { tlsOptions } from './tls.ts'
 import type { Trust } from './trust.ts'
 
@@ -89,10 +90,16 @@ function ask(
   stream.end(encodeRequest(check.service))
 }
 
-export function probeGrpc(check: GrpcCheck | GrpcsCheck, trust: Trust, done: (result: Result) => void): () => void {
+export function probeGrpc(
+  check: GrpcCheck | GrpcsCheck,
+  trust: Trust,
+  done: (result: Result) => void,
+  source?: Source,
+): () => void {
   const target = withPort(formatAddress(check.address.family, check.address.words), check.port)
   const options: SecureClientSessionOptions = {
     settings: { enablePush: false },
+    ...from(source),
     ...(check.type === 'grpcs' && tlsOptions(check, trust)),
   }
   const session = connect(`${check.type === 'grpcs' ? 'https' : 'http'}://${target}`, options)

@@ -10,6 +10,7 @@ import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
 import { withStrictHead } from './answer-head.ts'
 import { endOnce, failed } from './settle.ts'
+import { from, type Source } from './source.ts'
 import { tlsOptions } from './tls.ts'
 import type { Trust } from './trust.ts'
 
@@ -64,9 +65,14 @@ function judge(
   } else finish(isGood ? GOOD : bad(`status ${code}`))
 }
 
-export function probeHttp(check: HttpCheck | HttpsCheck, trust: Trust, done: (result: Result) => void): () => void {
+export function probeHttp(
+  check: HttpCheck | HttpsCheck,
+  trust: Trust,
+  done: (result: Result) => void,
+  source?: Source,
+): () => void {
   const { address, port, method, path } = check
-  const target = { host: formatAddress(address.family, address.words), port }
+  const target = { host: formatAddress(address.family, address.words), port, ...from(source) }
   // Throws at once if the certificates of the system are damaged.
   const secure = check.type === 'https' ? tlsOptions(check, trust) : undefined
   let socket: Socket | undefined

@@ -5,9 +5,10 @@ import type { TcpCheck } from '../../../model/health.ts'
 import { formatAddress } from '../../../model/text.ts'
 import { GOOD, type Result } from '../standing.ts'
 import { endOnce, failed } from './settle.ts'
+import { from, type Source } from './source.ts'
 
-export function probeTcp({ address, port }: TcpCheck, done: (result: Result) => void): () => void {
-  const socket = connect({ host: formatAddress(address.family, address.words), port })
+export function probeTcp({ address, port }: TcpCheck, done: (result: Result) => void, source?: Source): () => void {
+  const socket = connect({ host: formatAddress(address.family, address.words), port, ...from(source) })
   const { finish, abandon } = endOnce(() => {
     // Ends with RST: otherwise a thousand checks a second would leave 60,000 sockets in TIME-WAIT. A connection that is
     // still being set up is only destroyed.
