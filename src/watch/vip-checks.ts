@@ -89,7 +89,7 @@ export function checkThroughVips(ports: VipChecksPorts, direct: Probe): VipCheck
       if (!isThroughVip(check)) return direct(check, subject, done)
       const source = path.sourceOf(`${subject.service}/${subject.backend}`)
       if ('address' in source) return remote.start(check, subject, source, done)
-      done(source.isFault ? bad(source.reason) : unknown(trouble ?? source.reason))
+      done(source.isFault ? bad(source.reason) : unknown(source.reason))
       return () => undefined
     },
     async follow(served, desired) {

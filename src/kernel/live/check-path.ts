@@ -30,7 +30,7 @@ import { readLinks } from '../host/links.ts'
 import { askBatch, runParts } from '../tools/bpftool.ts'
 import { askIp, runIpBatch } from '../tools/ip.ts'
 import { loadObject } from '../tools/object.ts'
-import { removePins } from '../tools/pins.ts'
+import { makeDirectory, removePins } from '../tools/pins.ts'
 
 /** A backend that is checked through the VIP of its service. */
 export interface CheckedBackend {
@@ -267,6 +267,7 @@ class Path implements CheckPath {
     await runInNamespace(process, 'ip', ['-6', 'route', 'add', 'default', 'dev', INNER]).catch(() => undefined)
     const { checkPath } = await loadObject()
     const [ways, programs] = [`${checks}/${waysMap.name}`, `${checks}/programs`]
+    await makeDirectory(checks, this.#host.bpffs)
     await runParts(
       quiet(
         bpftool('map', 'create', ways, ...mapWords(waysMap)),
