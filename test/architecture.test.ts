@@ -169,7 +169,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   render: ['diff', 'node:crypto', 'node:util'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],
-  checker: ['node:fs'],
+  checker: [],
 }
 
 const PURE = ['model', 'report', 'semantics', 'abi', 'tables', 'import', 'plan', 'features', 'metrics', 'render']

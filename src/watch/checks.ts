@@ -84,7 +84,8 @@ function eventOf(event: HealthEvent): WatchEvent {
 export function runChecks(ports: ChecksPorts): Checks {
   const { scheduler, map, standings, emit, onSummary, onStale, clock, random = Math.random } = ports
   const { probe: direct = makeProbe(scheduler.now), openPath } = ports
-  const onTrouble = (why: string): void => emit({ event: 'trouble', what: `cannot check backends through VIPs: ${why}` })
+  const onTrouble = (why: string): void =>
+    emit({ event: 'trouble', what: `cannot check backends through VIPs: ${why}` })
   const vips = openPath && checkThroughVips({ scheduler, open: openPath, onTrouble }, direct)
   const probe: Probe = vips?.probe ?? direct
   const queue = createQueue()

@@ -1,6 +1,6 @@
 // Checks through VIPs, for the checks of the daemon: which backends have one, and the probe that makes them.
 
-import { type CheckedBackend, type CheckPath, type CheckPathEvents } from '../kernel/live/check-path.ts'
+import type { CheckedBackend, CheckPath, CheckPathEvents } from '../kernel/live/check-path.ts'
 import type { Desired } from '../model/desired.ts'
 import type { HealthCheck } from '../model/health.ts'
 import type { Served } from '../model/live.ts'

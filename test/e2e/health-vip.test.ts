@@ -7,7 +7,9 @@ import { BalanceLab, vipOf } from '../support/balance.ts'
 import { Watching } from '../support/watching.ts'
 
 const MODES = ['dsr', 'ipip', 'gue'] as const
-const CASES = MODES.flatMap((mode, i) => ([4, 6] as const).map((family) => ({ mode, family, vip: vipOf(40 + i, family) })))
+const CASES = MODES.flatMap((mode, i) =>
+  ([4, 6] as const).map((family) => ({ mode, family, vip: vipOf(40 + i, family) })),
+)
 const VIPS = CASES.map(({ vip }) => vip)
 const OWN = CASES.filter(({ mode }) => mode === 'dsr').map(({ vip }) => vip)
 /** An IPv4 VIP with backends of IPv6, checked by requests with an answer. */

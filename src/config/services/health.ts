@@ -246,23 +246,25 @@ export function readHealth(
 ): ServiceHealth | undefined {
   const own = written.health
   const service: Context = { ...reading, placed: fieldOf(placed, 'health') }
-  const pattern = own && readPattern(own, service)
-  const isThroughVip = own !== undefined && goesThroughVip(own, forwarding, service)
+  const read = (health: WrittenHealth, context: Context): readonly [Pattern, Address | undefined] | undefined => {
+    const pattern = readPattern(health, context)
+    return pattern && [pattern, goesThroughVip(health, forwarding, context) ? vip : undefined]
+  }
+  const common = own && read(own, service)
   const single = ports && onlyPort({ ports })
   const checks = new Map<string, HealthCheck>()
   let reported = ports === undefined
   for (const { backend, placed: at, written: given } of backends) {
     if (given.health === false || (own === undefined && given.health === undefined)) continue
     const context = given.health ? { ...reading, placed: fieldOf(at, 'health') } : service
-    const both = given.health && merged(own, given.health)
-    const used = both ? readPattern(both, context) : pattern
-    const address = (both ? goesThroughVip(both, forwarding, context) : isThroughVip) ? vip : undefined
+    const used = given.health ? read(merged(own, given.health), context) : common
     const missing = (): void => {
       const message = 'the check has no port: the service has several'
       if (!reported) reportAt(context, context.placed, 'E050', message, 'add `port` to `health`')
       reported = true
     }
-    const check = used && checkOf(used, { address: backend.address, port: backend.port ?? single }, address, missing)
+    const target = { address: backend.address, port: backend.port ?? single }
+    const check = used && checkOf(used[0], target, used[1], missing)
     if (check) checks.set(backendKey(backend), check)
   }
   if (own === undefined && checks.size === 0) {

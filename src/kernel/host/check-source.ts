@@ -42,7 +42,9 @@ function candidates(all: Interfaces, family: Family, first: string | undefined):
   const ordered = [...all.filter(({ ifname }) => ifname === first), ...all.filter(({ ifname }) => ifname !== first)]
   return ordered.flatMap(({ addr_info = [] }) =>
     addr_info.flatMap(({ family: own, local, scope, tentative, deprecated, temporary }) =>
-      own === name && scope === 'global' && local !== undefined && !tentative && !deprecated && !temporary ? [local] : [],
+      own === name && scope === 'global' && local !== undefined && !tentative && !deprecated && !temporary
+        ? [local]
+        : [],
     ),
   )
 }

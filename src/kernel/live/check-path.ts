@@ -192,7 +192,9 @@ class Path implements CheckPath {
     const gone = [...this.#sources].filter((one) => !sources.has(one))
     const lines = [...added.map((one) => ['add', one] as const), ...gone.map((one) => ['del', one] as const)]
     if (lines.length > 0) {
-      const batch = lines.map(([verb, one]) => `address ${verb} ${one}/${one.includes(':') ? '128 nodad' : '32'} dev lo`)
+      const batch = lines.map(
+        ([verb, one]) => `address ${verb} ${one}/${one.includes(':') ? '128 nodad' : '32'} dev lo`,
+      )
       await runInNamespace(process, 'ip', ['-batch', '-'], `${batch.join('\n')}\n`)
     }
     const content = new Map<number, Uint8Array>([...this.#written.keys()].map((number) => [number, NO_WAY]))
@@ -318,7 +320,16 @@ const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 function sourceCommand(verb: 'update' | 'delete', map: string, address: string, value?: Uint8Array): Command {
   const parsed = parseAddress(address)
   const key = parsed ? hexBytes(addressBytes(parsed)) : []
-  return bpftool('map', verb, 'pinned', map, 'key', 'hex', ...key, ...(value ? ['value', 'hex', ...hexBytes(value)] : []))
+  return bpftool(
+    'map',
+    verb,
+    'pinned',
+    map,
+    'key',
+    'hex',
+    ...key,
+    ...(value ? ['value', 'hex', ...hexBytes(value)] : []),
+  )
 }
 
 /** Runs lines of ip. Throws E225 with the first that fails. */

@@ -9,7 +9,7 @@ import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
 import { canonicalAnswer, decodeResponse, encodeQuery, type Response } from './dns-message.ts'
 import { endOnce, failed, plain } from './settle.ts'
-import { from, type Source } from './source.ts'
+import { from, hangUp, type Source } from './source.ts'
 
 /** Bytes of the length before a message over TCP (RFC 1035 §4.2.2). */
 const PREFIX = 2
@@ -22,12 +22,7 @@ function judge({ rcode, isTruncated, answers }: Response, { rcodes, answer, reco
   return bad(plain(answers.length === 0 ? `the answer has no ${record} record` : `the answer is ${answers.join(', ')}`))
 }
 
-function overUdp(
-  check: DnsCheck,
-  id: number,
-  done: (result: Result) => void,
-  source: Source | undefined,
-): () => void {
+function overUdp(check: DnsCheck, id: number, done: (result: Result) => void, source: Source | undefined): () => void {
   const { address, port } = check
   const socket = createSocket(address.family === 4 ? 'udp4' : 'udp6')
   const { finish, abandon } = endOnce(() => socket.close(), done)
@@ -47,15 +42,10 @@ function overUdp(
   return abandon
 }
 
-function overTcp(
-  check: DnsCheck,
-  id: number,
-  done: (result: Result) => void,
-  source: Source | undefined,
-): () => void {
+function overTcp(check: DnsCheck, id: number, done: (result: Result) => void, source: Source | undefined): () => void {
   const { address, port } = check
   const socket = connect({ host: formatAddress(address.family, address.words), port, ...from(source) })
-  const { finish, abandon } = endOnce(() => socket.destroy(), done)
+  const { finish, abandon } = endOnce(() => hangUp(socket, source), done)
   let received = Buffer.alloc(0)
   socket.on('error', (error) => finish(failed(error)))
   socket.on('data', (part) => {
