@@ -96,7 +96,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'kernel/doctor': ['model', 'report', 'abi', 'features', 'kernel/tools', 'kernel/host', 'kernel/observe'],
   pipelines: ['model', 'report', 'abi', 'plan', 'tables', 'features', 'kernel'],
   metrics: ['report', 'features'],
-  render: ['model', 'report', 'plan'],
+  render: ['model', 'report', 'plan', 'features/forwarding'],
   'watch/time': ['report'],
   'watch/files': ['report', 'cache', 'config', 'watch/time'],
   'watch/health': ['model', 'abi', 'kernel/host', 'watch/time'],

@@ -2,15 +2,15 @@
 import { expect, test } from 'vitest'
 import { chooseSource } from '../../../src/kernel/host/check-source.ts'
 
-const at = (ifname: string, ...addresses: readonly [local: string, more?: object][]) => ({
+const at = (
+  ifname: string,
+  ...addresses: readonly [local: string, more?: { readonly scope?: string; readonly tentative?: true }][]
+) => ({
   ifname,
   addr_info: addresses.map(([local, more]) => ({
     family: local.includes(':') ? 'inet6' : 'inet',
     local,
     scope: 'global',
-    tentative: false,
-    deprecated: false,
-    temporary: false,
     ...more,
   })),
 })
