@@ -18,7 +18,7 @@ struct {
 	__uint(max_entries, CHECK_SOURCES);
 } check_sources SEC(".maps");
 
-/* Destination and source of frames into the namespace; CHECK_MAC in src/kernel/live/check-path.ts is the destination. */
+/* Destination and source of frames into the namespace; CHECK_MAC in src/kernel/live/check-device.ts is the destination. */
 static __always_inline struct macs check_macs(void)
 {
 	__u8 macs[12] __attribute__((aligned(8))) = { 2, 'x', 'd', 'p', 0, 1, 2, 'x', 'd', 'p', 0, 0 };

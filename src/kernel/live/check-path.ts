@@ -4,8 +4,6 @@
 //
 // Only the addresses in `check_sources` and the pins outlive a killed daemon; the next one removes them, and destroy.
 
-import { createHash } from 'node:crypto'
-import { entriesOf, list, optional, record, text } from '../../abi/answer.ts'
 import { bpftool, type Command, hexBytes, quiet, updateCommand } from '../../abi/command.ts'
 import {
   backendCodec,
@@ -17,8 +15,7 @@ import {
   checkWayCodec,
   serviceCodec,
 } from '../../abi/generated.ts'
-import { arrayMap, mapWords, pinPaths } from '../../abi/paths.ts'
-import { fail } from '../../diagnostics.ts'
+import { pinPaths } from '../../abi/paths.ts'
 import { HEALTH } from '../../features/health.ts'
 import { type Backend, backendSlotKey, type Service } from '../../model/service.ts'
 import { formatAddress, parseAddress } from '../../model/text.ts'
@@ -26,11 +23,9 @@ import { addressBytes, backendLine, serviceLine } from '../../tables/services/se
 import { type CheckProcess, runInNamespace, startCheckProcess } from '../host/check-process.ts'
 import { readSources } from '../host/check-source.ts'
 import type { Host } from '../host/host.ts'
-import { readLinks } from '../host/links.ts'
-import { askBatch, runParts } from '../tools/bpftool.ts'
-import { askIp, runIpBatch } from '../tools/ip.ts'
-import { loadObject } from '../tools/object.ts'
-import { makeDirectory, removePins } from '../tools/pins.ts'
+import { type RawLink, readLinks } from '../host/links.ts'
+import { runParts } from '../tools/bpftool.ts'
+import { CHECK_WAYS_MAP, clearChecks, connectDevice, freeDevice } from './check-device.ts'
 
 /** A backend that is checked through the VIP of its service. */
 export interface CheckedBackend {
@@ -59,19 +54,6 @@ export interface CheckPathEvents {
   readonly onEnd: () => void
 }
 
-/** Name of the end of the veth in the namespace of the checks. */
-const INNER = 'check'
-/** MAC addresses of both ends; answer_check in bpf/include/check_answer.h writes them too. */
-const OUTER_MAC = '02:78:64:70:00:00'
-const CHECK_MAC = '02:78:64:70:00:01'
-/** Minimum of IPv6 (RFC 8200 §5): with every encapsulation the packets fit into 1,348 bytes. */
-const MTU = 1280
-/** Digits of a device's name that come from the instance. */
-const DIGITS = 8
-
-const waysMap = arrayMap('check_ways', checkWayCodec.size, CHECK_WAYS)
-const named = list(record({ ifname: text, ifalias: optional(text) }))
-
 const noPlaces = { ring: 0, ringSize: 0, takers: 0, backups: 0, poolList: 0, sorry: undefined }
 const noRole = { service: 0, leaving: false, sorry: false, deadline: 0 }
 
@@ -91,6 +73,8 @@ interface Way {
   readonly number: number
   readonly source: string | undefined
   readonly isResolved: boolean
+  /** The interface towards the backend, if it runs in generic mode: its driver may not send frames of native XDP. */
+  readonly generic: string | undefined
   /** Checks made so far, which take the ports in turn. */
   turn: number
 }
@@ -118,6 +102,9 @@ class Path implements CheckPath {
     const way = this.#ways.get(key)
     if (!way) return { reason: 'the path through the VIP is not ready', isFault: false }
     if (!way.isResolved) return { reason: 'its next hop is unknown', isFault: true }
+    if (way.generic !== undefined) {
+      return { reason: `${way.generic} runs generic XDP, and checks through VIPs need native XDP`, isFault: false }
+    }
     if (way.source === undefined) return { reason: 'this host has no address to check from', isFault: false }
     const port = CHECK_FIRST_PORT + way.number * CHECK_PORTS_A_WAY + (way.turn++ % CHECK_PORTS_A_WAY)
     return { address: way.source, port }
@@ -134,9 +121,10 @@ class Path implements CheckPath {
       backendFamily: backend.address.family,
       family: service.vip.family,
     }))
-    const found = await readSources(queries, vips)
+    const [found, links] = await Promise.all([readSources(queries, vips), readLinks()])
     const sources = new Set(found.filter((one) => one !== undefined).slice(0, CHECK_SOURCES))
-    const ways = this.#place(backends, found, sources)
+    const generic = new Set([...links.values()].filter(isGeneric).map(({ name }) => name))
+    const ways = this.#place(backends, found, sources, generic)
     await this.#write(open, backends, ways, sources)
     this.#ways = ways
   }
@@ -148,7 +136,7 @@ class Path implements CheckPath {
     if (!open) return
     open.process.kill()
     await open.process.ended
-    await this.#clear()
+    await clearChecks(this.#host)
   }
 
   /** Gives each backend a number, the one that it had if possible. */
@@ -156,6 +144,7 @@ class Path implements CheckPath {
     backends: readonly CheckedBackend[],
     found: readonly (string | undefined)[],
     sources: ReadonlySet<string>,
+    generic: ReadonlySet<string>,
   ): Map<string, Way> {
     const keys = backends.map(({ service, backend }) => backendSlotKey(service.name, backend))
     const taken = new Set(keys.flatMap((key) => this.#ways.get(key)?.number ?? []))
@@ -170,11 +159,12 @@ class Path implements CheckPath {
       const number = before?.number ?? free()
       if (number >= CHECK_WAYS) continue
       const source = found[i]
-      const isResolved = backends[i]?.backend.nextHop !== undefined
+      const device = backends[i]?.backend.nextHop?.interface
       ways.set(key, {
         number,
         source: source !== undefined && sources.has(source) ? source : undefined,
-        isResolved,
+        isResolved: device !== undefined,
+        generic: device !== undefined && generic.has(device) ? device : undefined,
         turn: before?.turn ?? 0,
       })
     }
@@ -190,13 +180,9 @@ class Path implements CheckPath {
     const paths = pinPaths(this.#host.bpffs, this.#host.instance)
     const added = [...sources].filter((one) => !this.#sources.has(one))
     const gone = [...this.#sources].filter((one) => !sources.has(one))
-    const lines = [...added.map((one) => ['add', one] as const), ...gone.map((one) => ['del', one] as const)]
-    if (lines.length > 0) {
-      const batch = lines.map(
-        ([verb, one]) => `address ${verb} ${one}/${one.includes(':') ? '128 nodad' : '32'} dev lo`,
-      )
-      await runInNamespace(process, 'ip', ['-batch', '-'], `${batch.join('\n')}\n`)
-    }
+    // Again is no error, so that a failure further on does not stay.
+    if (added.length > 0) await runInNamespace(process, 'ip', ['-batch', '-'], addressLines('replace', added))
+    if (gone.length > 0) await runInNamespace(process, 'ip', ['-force', '-batch', '-'], addressLines('del', gone))
     const content = new Map<number, Uint8Array>([...this.#written.keys()].map((number) => [number, NO_WAY]))
     for (const one of backends) {
       const way = ways.get(backendSlotKey(one.service.name, one.backend))
@@ -208,7 +194,7 @@ class Path implements CheckPath {
     const map = paths.sharedMap(HEALTH.maps.checkSources)
     await runParts(
       quiet(
-        ...changed.map(([number, bytes]) => updateCommand(`${paths.checks}/${waysMap.name}`, number, bytes)),
+        ...changed.map(([number, bytes]) => updateCommand(`${paths.checks}/${CHECK_WAYS_MAP.name}`, number, bytes)),
         // Again each time: an apply may have made the map anew.
         ...[...sources].map((one) => sourceCommand('update', map, one, value)),
       ),
@@ -228,11 +214,11 @@ class Path implements CheckPath {
   }
 
   async #begin(): Promise<Open> {
-    await this.#clear()
-    const device = await this.#freeDevice()
+    await clearChecks(this.#host)
+    const device = await freeDevice(this.#host)
     const process = await startCheckProcess(this.#events.onMessage)
     try {
-      const ifindex = await this.#connect(device, process)
+      const ifindex = await connectDevice(this.#host, device, process)
       const open = { process, ifindex }
       this.#open = open
       this.#written.clear()
@@ -250,71 +236,15 @@ class Path implements CheckPath {
       throw error
     }
   }
-
-  /** Makes the veth and attaches the programs. Returns the ifindex of the end here. */
-  async #connect(device: string, process: CheckProcess): Promise<number> {
-    const { checks } = pinPaths(this.#host.bpffs, this.#host.instance)
-    await runIp([
-      `link add ${device} address ${OUTER_MAC} mtu ${MTU} type veth peer name ${INNER} address ${CHECK_MAC} mtu ${MTU} netns ${process.pid}`,
-      `link set ${device} alias ${this.#alias()} addrgenmode none up`,
-    ])
-    const inner = [
-      'link set lo up',
-      // The program looks at ports alone, so frames need no MAC address of a neighbour.
-      `link set ${INNER} arp off up`,
-      `route add default dev ${INNER}`,
-    ]
-    await runInNamespace(process, 'ip', ['-batch', '-'], `${inner.join('\n')}\n`)
-    // Fails where IPv6 is disabled; then there is no VIP of it.
-    await runInNamespace(process, 'ip', ['-6', 'route', 'add', 'default', 'dev', INNER]).catch(() => undefined)
-    const { checkPath } = await loadObject()
-    const [ways, programs] = [`${checks}/${waysMap.name}`, `${checks}/programs`]
-    await makeDirectory(checks, this.#host.bpffs)
-    await runParts(
-      quiet(
-        bpftool('map', 'create', ways, ...mapWords(waysMap)),
-        bpftool('prog', 'loadall', checkPath, programs, 'map', 'name', waysMap.name, 'pinned', ways),
-        bpftool('net', 'attach', 'xdpdrv', 'pinned', `${programs}/xdp_check`, 'dev', device),
-      ),
-    )
-    const answer = ['net', 'attach', 'xdpdrv', 'pinned', `${programs}/xdp_check_answer`, 'dev', INNER]
-    await runInNamespace(process, 'bpftool', answer)
-    const ifindex = (await readLinks()).get(device)?.ifindex
-    if (ifindex === undefined) throw fail('E225', `${device} does not exist, although ip has made it`)
-    return ifindex
-  }
-
-  #alias = (): string => `xdp-as-code/${this.#host.instance}/checks`
-
-  /** The name of the device. Removes one that the process of a killed daemon has left. Throws E225 if it is not ours. */
-  async #freeDevice(): Promise<string> {
-    const { bpffs, instance } = this.#host
-    const digest = createHash('sha256').update(`${bpffs} ${instance}`).digest('hex')
-    const device = `xdpc${digest.slice(0, DIGITS)}`
-    const found = (await askIp(named, 'link', 'show')).find(({ ifname }) => ifname === device)
-    if (!found) return device
-    if (found.ifalias !== this.#alias()) {
-      const hint = `ip link set ${device} name NAME, to rename it`
-      throw fail('E225', `health checks through VIPs need the name ${device}, which another interface has`, hint)
-    }
-    await runIp([`link del ${device}`])
-    return device
-  }
-
-  /** Removes the pins and sources, of this daemon or of one that was killed. */
-  async #clear(): Promise<void> {
-    const paths = pinPaths(this.#host.bpffs, this.#host.instance)
-    await removePins(paths.checks)
-    const { keySize, valueSize } = HEALTH.maps.checkSources
-    const map = paths.sharedMap(HEALTH.maps.checkSources)
-    // No map: the instance has been destroyed.
-    const dump = await askBatch(entriesOf(keySize, valueSize), [bpftool('map', 'dump', 'pinned', map)]).catch(() => [])
-    const keys = dump.flat().map(({ key }) => bpftool('map', 'delete', 'pinned', map, 'key', 'hex', ...hexBytes(key)))
-    if (keys.length > 0) await runParts(quiet(...keys)).catch(() => undefined)
-  }
 }
 
+const isGeneric = ({ programs }: RawLink): boolean => programs.some(({ mode }) => mode === 'generic')
+
 const textOf = ({ family, words }: Backend['address']): string => formatAddress(family, words)
+
+const addressLines = (verb: 'replace' | 'del', addresses: readonly string[]): string =>
+  addresses.map((one) => `address ${verb} ${one}/${one.includes(':') ? '128 nodad' : '32'} dev lo\n`).join('')
+
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
 function sourceCommand(verb: 'update' | 'delete', map: string, address: string, value?: Uint8Array): Command {
@@ -330,13 +260,6 @@ function sourceCommand(verb: 'update' | 'delete', map: string, address: string, 
     ...key,
     ...(value ? ['value', 'hex', ...hexBytes(value)] : []),
   )
-}
-
-/** Runs lines of ip. Throws E225 with the first that fails. */
-async function runIp(lines: readonly string[]): Promise<void> {
-  const results = await runIpBatch(lines)
-  const failed = results.findIndex(({ error }) => error !== undefined)
-  if (failed >= 0) throw fail('E225', `ip ${lines[failed]} failed: ${results[failed]?.error}`)
 }
 
 /** Makes no process and no device before the first backend. */

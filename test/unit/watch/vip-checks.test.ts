@@ -35,7 +35,9 @@ describe('the backends with such a check', () => {
 
   test('are those whose check says so, and that are not disabled', () => {
     const services = new Map([['web', WEB]])
-    expect(namesOf(checkedBackends({ services, leaving: [] }, config(WEB, checks), new Set()))).toEqual(['web 10.0.0.11'])
+    expect(namesOf(checkedBackends({ services, leaving: [] }, config(WEB, checks), new Set()))).toEqual([
+      'web 10.0.0.11',
+    ])
   })
 
   test('keep it while they leave', () => {
@@ -164,10 +166,12 @@ describe('the path', () => {
     await expect.poll(() => lab.followed).toHaveLength(2)
     expect(lab.troubles).toEqual(['Operation not permitted'])
     lab.failure = 'another'
-    await expect.poll(async () => {
-      await lab.timer.advance(5000)
-      return lab.troubles
-    }).toEqual(['Operation not permitted', 'another'])
+    await expect
+      .poll(async () => {
+        await lab.timer.advance(5000)
+        return lab.troubles
+      })
+      .toEqual(['Operation not permitted', 'another'])
     await lab.checks.close()
     expect(lab.isClosed).toBe(true)
   })
