@@ -25,7 +25,7 @@ function config(): string {
   const service = (name: string, vip: string, forwarding: string, family: 4 | 6, check: string): string => {
     const backends = [1, 2].map((n) => `"${lab.address(n, 1, family)}"`).join(', ')
     return `  ${name}: { vip: "${vip}", port: 80, protocol: tcp, forwarding: ${forwarding}, backends: [${backends}],
-    health: { ${check}, via: vip, interval: 300ms, timeout: 250ms, fall: 2, rise: 1 }, fallback: drop }\n`
+    health: { ${check}, via: vip, interval: 500ms, timeout: 450ms, fall: 2, rise: 1 }, fallback: drop }\n`
   }
   const services = CASES.map(({ mode, family, vip }) => service(`${mode}-${family}`, vip, mode, family, 'type: tcp'))
   const mixed = service('mixed', MIXED, 'gue', 6, `type: http, body: "b"`)
@@ -85,13 +85,13 @@ test('only a backend that takes packets of clients is up', async () => {
 test('a backend comes up when it has the VIP and decapsulates, and goes down when it loses either', async () => {
   const [first, second] = lab.backends.map(({ netns }) => netns) as [string, string]
   lab.script(second, ...[...VIPS, MIXED].map(add))
-  await expect.poll(states, { timeout: 20_000 }).toEqual({ 'b1 up': ALL, 'b2 up': DIRECT, 'b2 down': TUNNELS })
+  await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': DIRECT, 'b2 down': TUNNELS })
   lab.run(second, 'eth0', 'unwrap')
-  await expect.poll(states, { timeout: 20_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
+  await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
   lab.script(first, ...OWN.map(remove))
   lab.run(second, 'eth0', 'pass')
   const now = { 'b1 down': DIRECT, 'b1 up': TUNNELS, 'b2 down': TUNNELS, 'b2 up': DIRECT }
-  await expect.poll(states, { timeout: 20_000 }).toEqual(now)
+  await expect.poll(states, { timeout: 60_000 }).toEqual(now)
 })
 
 test('a killed daemon leaves no device and no process, and the next one checks again', async () => {
@@ -103,16 +103,16 @@ test('a killed daemon leaves no device and no process, and the next one checks a
   lab.script(first, ...OWN.map(add))
   lab.run(second, 'eth0', 'unwrap')
   daemon = await Watching.ready(lab)
-  await expect.poll(states, { timeout: 20_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
+  await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
 })
 
 test('a daemon without such checks has no device, and destroy removes what a killed one left', async () => {
   lab.write('xdp.yaml', config().replaceAll('via: vip', 'via: backend'))
-  await expect.poll(devices, { timeout: 20_000 }).toEqual([])
+  await expect.poll(devices, { timeout: 60_000 }).toEqual([])
   expect(pins()).toEqual([])
   lab.write('xdp.yaml', config())
-  await expect.poll(() => devices().length, { timeout: 20_000 }).toBe(1)
-  await expect.poll(states, { timeout: 20_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
+  await expect.poll(() => devices().length, { timeout: 60_000 }).toBe(1)
+  await expect.poll(states, { timeout: 60_000 }).toEqual({ 'b1 up': ALL, 'b2 up': ALL })
   await daemon.end('SIGKILL')
   await lab.ok('destroy', '--auto-approve')
   expect(readdirSync(lab.bpffs)).not.toContain('xdp-as-code')
