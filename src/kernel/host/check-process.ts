@@ -14,6 +14,11 @@ export interface CheckProcess {
   readonly kill: () => void
 }
 
+/** Name of the device that leads to the namespace, by eight hex digits of the instance. */
+export const checkDevice = (digits: string): string => `xdpc${digits}`
+
+export const isCheckDevice = (name: string): boolean => /^xdpc[0-9a-f]{8}$/.test(name)
+
 /** Most characters kept of what the process prints before it is ready. */
 const MOST_WORDS = 4096
 

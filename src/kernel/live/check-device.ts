@@ -8,7 +8,7 @@ import { CHECK_WAYS, checkWayCodec } from '../../abi/generated.ts'
 import { arrayMap, mapWords, pinPaths } from '../../abi/paths.ts'
 import { fail } from '../../diagnostics.ts'
 import { HEALTH } from '../../features/health.ts'
-import { type CheckProcess, runInNamespace } from '../host/check-process.ts'
+import { type CheckProcess, checkDevice, runInNamespace } from '../host/check-process.ts'
 import type { Host } from '../host/host.ts'
 import { readLinks } from '../host/links.ts'
 import { askBatch, runParts } from '../tools/bpftool.ts'
@@ -46,7 +46,7 @@ async function runIp(lines: readonly string[]): Promise<void> {
 /** The name of the device. Removes one that the process of a killed daemon has left. Throws E225 if it is not ours. */
 export async function freeDevice(host: Instance): Promise<string> {
   const digest = createHash('sha256').update(`${host.bpffs} ${host.instance}`).digest('hex')
-  const device = `xdpc${digest.slice(0, DIGITS)}`
+  const device = checkDevice(digest.slice(0, DIGITS))
   const found = (await askIp(named, 'link', 'show')).find(({ ifname }) => ifname === device)
   if (!found) return device
   if (found.ifalias !== aliasOf(host)) {
