@@ -17,6 +17,7 @@
 #include "abi_bans.h"
 #include "abi_bulk.h"
 #include "abi_carry.h"
+#include "abi_checks.h"
 #include "abi_counters.h"
 #include "abi_fragments.h"
 #include "abi_health.h"
@@ -24,7 +25,7 @@
 #include "abi_rules.h"
 #include "abi_tables.h"
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 #define LINE_SIZE 64
 /*
@@ -38,7 +39,7 @@
 /* Maximum number of lists with counters per instance. */
 #define LIST_SLOTS 1024
 /* Counters per interface; every enum reason must be smaller. */
-#define REASON_SLOTS 32
+#define REASON_SLOTS 64
 
 struct line {
 	__u64 word[8];
@@ -81,7 +82,8 @@ struct line {
 	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */ \
 	X(NO_FLOW, DROP)		/* full NAT: a TCP packet of no known flow that is not a SYN */ \
 	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
-	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */
+	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */ \
+	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -312,4 +314,7 @@ ABI_SIZE(health_state, LINE_SIZE);
 ABI_SIZE(health_header, LINE_SIZE);
 ABI_SIZE(health_record, 8);
 ABI_SIZE(carry_header, LINE_SIZE);
+ABI_SIZE(check_way, 2 * LINE_SIZE);
+ABI_SIZE(check_source, 16);
+ABI_SIZE(check_device, 8);
 ABI_SIZE(counter_request, LINE_SIZE);

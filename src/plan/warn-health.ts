@@ -16,9 +16,10 @@ const EPHEMERAL = 49_152
  */
 const MOST = 1000
 
-/** The packet that answers a check; undefined for a command, whose packets are unknown. */
+/** The packet that answers a check; undefined for a command, whose packets are unknown, and for one that is never dropped. */
 function answerTo(check: HealthCheck): IpFacts | undefined {
-  if (check.type === 'exec') return undefined
+  // The balancer takes answers from a VIP, whatever `policy.default` says.
+  if (check.type === 'exec' || check.via === 'vip') return undefined
   const { family, words } = check.address
   return {
     kind: 'ip',

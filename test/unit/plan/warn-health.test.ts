@@ -1,10 +1,11 @@
 // Health checks whose answers the policy itself drops.
 import { expect, test } from 'vitest'
+import type { TcpCheck } from '../../../src/model/health.ts'
 import { DEFAULT_POLICY, type Established } from '../../../src/model/policy.ts'
 import type { Role } from '../../../src/model/state.ts'
 import { warnHealth } from '../../../src/plan/warn-health.ts'
 import { check } from '../../support/backends.ts'
-import { backend, EGRESS, service } from '../../support/services.ts'
+import { address, backend, EGRESS, service } from '../../support/services.ts'
 import { ANY, desired, list, scoped, state } from '../../support/states.ts'
 
 const WEB = service('web', '192.0.2.10 80', {
@@ -47,6 +48,23 @@ test('answers that default drop would drop are reported, for backends with a kno
     },
   ])
   expect(warnings('drop', { allowed: ['10.0.0.11'] })[0]?.message).toContain('answers of 10.0.0.12 to')
+})
+
+test('answers to checks through the VIP belong to the service, and are not reported', () => {
+  const wanted = state({
+    policy: 'drop',
+    services: [service('web', '192.0.2.10 80', { forwarding: 'dsr', backends: ['10.0.0.11'] })],
+    interfaces: { [EGRESS.interface]: ['native'] },
+  })
+  const of = (more: Partial<TcpCheck>) => ({
+    minHealthy: { kind: 'count', value: 1 } as const,
+    fallback: 'drop' as const,
+    checks: new Map([['10.0.0.11', check({ address: address('192.0.2.10'), ...more })]]),
+  })
+  const warned = (more: Partial<TcpCheck>) =>
+    warnHealth({ ...desired(wanted), health: new Map([['web', of(more)]]) }, wanted).map(({ code }) => code)
+  expect(warned({ via: 'vip' })).toEqual([])
+  expect(warned({})).toEqual(['W221'])
 })
 
 test('answers that are allowed, belong to connections that pass, or arrive unfiltered, are not reported', () => {
