@@ -57,7 +57,17 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'kernel/tools': ['model', 'abi', 'tables/lines', 'tables/layout'],
   'kernel/host': ['model', 'report', 'abi', 'cache', 'plan', 'tables', 'kernel/tools'],
   'kernel/observe': ['model', 'abi', 'plan', 'tables', 'features', 'kernel/tools', 'kernel/host'],
-  'kernel/live': ['model', 'report', 'semantics', 'abi', 'tables/layout', 'features', 'kernel/tools', 'kernel/host'],
+  'kernel/live': [
+    'model',
+    'report',
+    'semantics',
+    'abi',
+    'tables/layout',
+    'tables/services',
+    'features',
+    'kernel/tools',
+    'kernel/host',
+  ],
   'kernel/execute': [
     'model',
     'abi',
@@ -86,7 +96,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'kernel/doctor': ['model', 'report', 'abi', 'features', 'kernel/tools', 'kernel/host', 'kernel/observe'],
   pipelines: ['model', 'report', 'abi', 'plan', 'tables', 'features', 'kernel'],
   metrics: ['report', 'features'],
-  render: ['model', 'report', 'plan'],
+  render: ['model', 'report', 'plan', 'features/forwarding'],
   'watch/time': ['report'],
   'watch/files': ['report', 'cache', 'config', 'watch/time'],
   'watch/health': ['model', 'abi', 'kernel/host', 'watch/time'],
@@ -118,6 +128,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   ],
   commands: ['abi', 'cache', 'render', 'commands/cli', 'commands/verbs'],
   cli: ['commands', 'commands/cli'],
+  checker: ['watch/health'],
 }
 
 /** Room → packages and built-in modules it may import. What is not listed is pure: no files, no network, no clock. */
@@ -158,6 +169,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   render: ['diff', 'node:crypto', 'node:util'],
   commands: ['node:path', 'node:util', 'node:fs', 'node:os', 'node:url'],
   cli: ['node:*'],
+  checker: [],
 }
 
 const PURE = ['model', 'report', 'semantics', 'abi', 'tables', 'import', 'plan', 'features', 'metrics', 'render']
@@ -346,9 +358,11 @@ describe('rooms', () => {
     expect(guilty.filter((source) => source.top !== 'kernel').map(({ name }) => name)).toEqual([])
   })
 
-  test('only cli.ts and kernel/ touch the process', () => {
+  test('only entries and kernel/ touch the process', () => {
     const guilty = sources.filter((source) => uses(source, 'process') || uses(source, 'console'))
-    expect(guilty.filter((source) => !['cli', 'kernel'].includes(source.top)).map(({ name }) => name)).toEqual([])
+    expect(
+      guilty.filter((source) => !['cli', 'checker', 'kernel'].includes(source.top)).map(({ name }) => name),
+    ).toEqual([])
   })
 
   test('commands that editors and shells run at each key load nothing of the kernel', () => {

@@ -17,6 +17,7 @@
 #include "abi_bans.h"
 #include "abi_bulk.h"
 #include "abi_carry.h"
+#include "abi_checks.h"
 #include "abi_counters.h"
 #include "abi_fragments.h"
 #include "abi_health.h"
@@ -24,7 +25,7 @@
 #include "abi_rules.h"
 #include "abi_tables.h"
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 #define LINE_SIZE 64
 /*
@@ -38,7 +39,7 @@
 /* Maximum number of lists with counters per instance. */
 #define LIST_SLOTS 1024
 /* Counters per interface; every enum reason must be smaller. */
-#define REASON_SLOTS 32
+#define REASON_SLOTS 64
 
 struct line {
 	__u64 word[8];
@@ -80,7 +81,9 @@ struct line {
 	X(REJECTED, TX)			/* no backend takes it, and on_empty is reject: an error to its sender */ \
 	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */ \
 	X(NO_FLOW, DROP)		/* full NAT: a TCP packet of no known flow that is not a SYN */ \
-	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */
+	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
+	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */ \
+	X(CHECK_ANSWER, REDIRECT)	/* an answer to a health check through a VIP */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -93,6 +96,7 @@ enum settings_flag {
 	SETTINGS_SERVICES = 2,	/* line 9 is in use */
 	SETTINGS_ROLES = 4,	/* line 10 is in use */
 	SETTINGS_UNPARSED_DROP = 8,
+	SETTINGS_ESTABLISHED = 16,	/* connections that this host opened pass, unless a rule says otherwise */
 };
 
 /* Groups of packets that default drop passes (policy.essential). */
@@ -118,7 +122,7 @@ struct settings {
 	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
 	__u32 flows;		/* flow table entries requested for services; control plane only */
-	__u32 interfaces;	/* first line of struct scoped_interface; read only for rules with RULE_INTERFACES */
+	__u32 interfaces;	/* struct local_ports, then lines of struct scoped_interface; see SECTION_INTERFACES */
 };
 
 /* Line 1: struct table6, for IPv6 packets. */
@@ -267,6 +271,7 @@ ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
+ABI_SIZE(local_ports, LINE_SIZE);
 ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);
@@ -309,4 +314,7 @@ ABI_SIZE(health_state, LINE_SIZE);
 ABI_SIZE(health_header, LINE_SIZE);
 ABI_SIZE(health_record, 8);
 ABI_SIZE(carry_header, LINE_SIZE);
+ABI_SIZE(check_way, 2 * LINE_SIZE);
+ABI_SIZE(check_source, 16);
+ABI_SIZE(check_device, 8);
 ABI_SIZE(counter_request, LINE_SIZE);

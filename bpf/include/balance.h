@@ -12,6 +12,7 @@
 #pragma once
 
 #include "arrival.h"
+#include "check_answer.h"
 #include "fragment.h"
 #include "icmp_way.h"
 #include "parts.h"
@@ -274,7 +275,9 @@ __noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
 		reason = unbind(ctx, flow, tables, endpoint->pool - 1);
 	if (reason == NOT_OURS && endpoint && endpoint->destination)
 		reason = serve(ctx, tables, endpoint, flow);
-	else if (reason == NOT_OURS && tables->flags & BALANCE_REPLIES)
+	else if (reason == NOT_OURS && is_to_check_port(flow))
+		reason = answer_check(ctx, tables, flow);
+	if (reason == NOT_OURS && !(endpoint && endpoint->destination) && tables->flags & BALANCE_REPLIES)
 		reason = serve_reply(ctx, tables, flow);
 	return account_for(flow, reason);
 }

@@ -48,6 +48,7 @@ struct tunnel {
  */
 struct scratch {
 	struct flow flow;	/* the packet */
+	struct packet packet;	/* one that parse_apart read */
 	struct flow quoted;	/* the packet that an ICMP error quotes, in the other direction */
 	struct tuple outer;
 	struct tuple inner;

@@ -138,7 +138,7 @@ static __always_inline struct account open_account(struct xdp_md *ctx)
  * ifindex of the interface that the packet arrived on: for a member of a bond that of the bond, which routes lead to and
  * which transmits through any of its members. A call, to keep its variables off the stack of the balancer.
  */
-static __noinline __u32 receiving_interface(struct xdp_md *ctx, __u32 origin)
+static __noinline __attribute__((unused)) __u32 receiving_interface(struct xdp_md *ctx, __u32 origin)
 {
 	const struct account account = { .origin = origin };
 	__u32 slot = slot_of(&account);

@@ -43,6 +43,8 @@ silence() {
 
 mkdir -p "$shared"
 check "create the shared maps" bpftool batch file "$cases/shared"
+# The programs of health checks through VIPs.
+check "load check.bpf.o" bpftool prog loadall "$cases/check.bpf.o" "$shared/checks"
 for policy in $policies; do
 	mkdir -p "$instance/gen-$policy"
 	check "policy $policy: create its map" bpftool batch file "$cases/$policy/create"

@@ -1,7 +1,7 @@
 // npm run test:kernels [-- SERIES…]: boots Debian's kernels of the given series (default: 6.1) in QEMU, and each loads,
 // runs and attaches every program. Ends with `N passed, N failed[, N skipped]`; without QEMU or a kernel it skips, with
 // the reason.
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { relative } from 'node:path'
 import { hasApt, install, KERNEL_NEEDS } from '../lib/host.mjs'
 import { at, root } from '../lib/paths.mjs'
@@ -34,6 +34,7 @@ async function guest(cases) {
   rmSync(directory, { recursive: true, force: true })
   const objects = ['xdp.bpf.o', 'explain.bpf.o'].map((name) => at('build', name))
   const variables = cases.prepare(directory, '/cases', objects)
+  copyFileSync(at('build/check.bpf.o'), `${directory}/check.bpf.o`)
   const entries = new Map()
   for (const name of ['busybox', 'bpftool', 'ip', 'ping', 'ethtool', 'wg']) {
     for (const [path, entry] of await program(name)) entries.set(path, entry)

@@ -5,7 +5,7 @@ import { at, root } from './paths.mjs'
 import { ScriptError } from './run.mjs'
 import { files, step } from './stamp.mjs'
 
-const OBJECTS = ['xdp', 'explain', 'carry', 'bans'].map((name) => `${name}.bpf.o`)
+const OBJECTS = ['xdp', 'explain', 'carry', 'bans', 'check'].map((name) => `${name}.bpf.o`)
 const REQUIRE = [
   "import { createRequire as __createRequire } from 'node:module'",
   'const require = __createRequire(import.meta.url)',
@@ -14,7 +14,7 @@ const REQUIRE = [
 
 const OPTIONS = {
   absWorkingDir: root,
-  entryPoints: ['src/cli.ts'],
+  entryPoints: ['src/cli.ts', 'src/checker.ts'],
   outdir: 'dist',
   bundle: true,
   splitting: true,
@@ -64,7 +64,7 @@ function oneCore(outputs) {
   const entries = Object.keys(outputs).filter((path) => /^src\/.*\.ts$/.test(outputs[path].entryPoint ?? ''))
   const fastest = entries.find((path) => outputs[path].entryPoint === FASTEST)
   if (fastest === undefined) throw new ScriptError(`${FASTEST} is no entry of the bundle`)
-  const commands = entries.filter((path) => path !== 'dist/cli.js')
+  const commands = entries.filter((path) => path !== 'dist/cli.js' && path !== 'dist/checker.js')
   // Those in the entries themselves are not shared.
   const own = ['dist/cli.js', fastest].flatMap((path) => Object.keys(outputs[path].inputs))
   const always = staticSources(outputs, 'dist/cli.js')
@@ -106,7 +106,7 @@ function oneCore(outputs) {
 }
 
 /**
- * Bundles src/cli.ts. Modules behind `await import()` become separate chunks beside cli.js (not in a folder, so that
+ * Bundles src/cli.ts, and src/checker.ts, which the daemon starts. Modules behind `await import()` become separate chunks beside cli.js (not in a folder, so that
  * `import.meta.url` has one directory in all of them). Returns whether anything was out of date.
  */
 export function bundle() {
@@ -120,7 +120,7 @@ export function bundle() {
   )
   const schemas = readdirSync(at('build/schemas')).map((name) => `schemas/${name}`)
   const objects = OBJECTS.map((name) => `bpf/${name}`)
-  const outputs = ['cli.js', ...objects, ...schemas, 'NOTICES.txt'].map((name) => at('dist', name))
+  const outputs = ['cli.js', 'checker.js', ...objects, ...schemas, 'NOTICES.txt'].map((name) => at('dist', name))
   return step('dist', { inputs, outputs }, async () => {
     const { build } = await import('esbuild')
     const make = (...plugins) =>

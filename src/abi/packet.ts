@@ -19,6 +19,8 @@ export interface TestPacket {
   /** TCP and UDP only; undefined = a port that no service has. */
   readonly sourcePort?: number | undefined
   readonly destinationPort?: number | undefined
+  /** TCP only: a packet within a connection (ACK), not its first one (SYN). */
+  readonly isWithin?: boolean | undefined
 }
 
 /** A test packet, the interface that it stands for, and its verdict by the config. */
@@ -61,9 +63,17 @@ interface Filled {
   readonly protocol: number
   readonly sourcePort: number
   readonly destinationPort: number
+  readonly isWithin: boolean
 }
 
-function fill({ source, destination, protocol = UDP, sourcePort, destinationPort }: TestPacket): Filled {
+function fill({
+  source,
+  destination,
+  protocol = UDP,
+  sourcePort,
+  destinationPort,
+  isWithin = false,
+}: TestPacket): Filled {
   const { family, words } = source
   if (destination && destination.family !== family)
     throw new RangeError('source and destination are of different families')
@@ -74,6 +84,7 @@ function fill({ source, destination, protocol = UDP, sourcePort, destinationPort
     protocol: protocol === 'icmp' ? (family === 4 ? ICMP : ICMPV6) : protocol,
     sourcePort: sourcePort ?? SOURCE_PORT,
     destinationPort: destinationPort ?? DESTINATION_PORT,
+    isWithin,
   }
 }
 
@@ -93,7 +104,7 @@ const pseudo = ({ source, destination, protocol }: Filled, length: number): numb
 
 /** Headers with ports and ICMP headers are complete; any other protocol gets eight bytes of payload. */
 function transport(probe: Filled): Uint8Array {
-  const { family, protocol, sourcePort, destinationPort } = probe
+  const { family, protocol, sourcePort, destinationPort, isWithin } = probe
   const bytes = new Uint8Array(protocol === TCP ? 20 : 8)
   const view = new DataView(bytes.buffer)
   if (protocol === TCP || protocol === UDP) {
@@ -101,8 +112,8 @@ function transport(probe: Filled): Uint8Array {
     view.setUint16(2, destinationPort)
   }
   if (protocol === TCP) {
-    // Five words long, SYN, a full window.
-    view.setUint16(12, 0x5002)
+    // Five words long, SYN or ACK, a full window.
+    view.setUint16(12, isWithin ? 0x5010 : 0x5002)
     view.setUint16(14, 0xffff)
     view.setUint16(16, checksum(bytes, pseudo(probe, bytes.length)))
   } else if (protocol === UDP) {

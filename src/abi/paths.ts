@@ -69,6 +69,9 @@ export const CARRY = 'carry'
 /** Directory of the programs that list bans while they run; beside the maps, where no apply takes it for a leftover. */
 const LISTING = 'listing'
 
+/** Directory of the programs and the map of health checks through VIPs, while a daemon makes such checks. */
+const CHECKS = 'checks'
+
 /** Pin paths of one instance. */
 export interface Paths {
   /** Our directory in the bpffs, which holds all instances. */
@@ -78,6 +81,7 @@ export interface Paths {
   /** A map that outlives generations. */
   readonly sharedMap: (map: Pick<MapShape, 'name'>) => string
   readonly listing: string
+  readonly checks: string
   readonly generation: (generation: number) => string
   readonly policy: (generation: number) => string
   /** A map of one generation beside its policy. */
@@ -98,6 +102,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     shared: `${own}/${SHARED}`,
     sharedMap: ({ name }) => `${own}/${SHARED}/${name}`,
     listing: `${own}/${SHARED}/${LISTING}`,
+    checks: `${own}/${SHARED}/${CHECKS}`,
     generation,
     policy: (n) => `${generation(n)}/policy`,
     ownMap: (n, { name }) => `${generation(n)}/${name}`,

@@ -4,6 +4,7 @@ import {
   APPLY_FLAGS,
   APPROVE_FLAGS,
   BAN_FLAGS,
+  DOCTOR_FLAGS,
   IMPORT_FLAGS,
   NO_FLAGS,
   PLAN_FLAGS,
@@ -185,9 +186,13 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'check whether this host can run the config',
     description: [
       'Checks the kernel, tools, permissions, bpffs and every interface, and prints a fix for each problem. Exits 1 when a check fails, 0 when there are only warnings.',
+      'With --backend-script prints a POSIX shell script, to be run on a backend: it checks the VIP, ARP settings, decapsulation, rp_filter and servers there, needs ip of iproute2 and not xdp, and changes nothing.',
     ],
-    flags: NO_FLAGS,
-    examples: [{ line: 'xdp doctor', does: 'run all checks' }],
+    flags: DOCTOR_FLAGS,
+    examples: [
+      { line: 'xdp doctor', does: 'run all checks' },
+      { line: 'xdp doctor --backend-script web | ssh root@10.0.0.11 sh', does: 'check a backend of service web' },
+    ],
     load: () => import('./verbs/doctor.ts'),
   }),
   command({

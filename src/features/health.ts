@@ -4,9 +4,16 @@
 // older generations: in between, a daemon may still have written for the previous owner. Results of health checks stay
 // while a daemon runs; without one nothing would ever update them, so every backend counts as up.
 
-import { HEALTH_LINES, LINE_SIZE, SERVICE_HEALTH } from '../abi/generated.ts'
+import {
+  CHECK_SOURCES,
+  checkDeviceCodec,
+  checkSourceCodec,
+  HEALTH_LINES,
+  LINE_SIZE,
+  SERVICE_HEALTH,
+} from '../abi/generated.ts'
 import { backendByte, bytesOfSlots, type HealthBytes, serviceByte } from '../abi/health.ts'
-import { arrayMap, MMAPABLE } from '../abi/paths.ts'
+import { arrayMap, type MapShape, MMAPABLE, NO_PREALLOC } from '../abi/paths.ts'
 import type { Served } from '../model/live.ts'
 import { type Backend, isInRing, isStandby, type Service } from '../model/service.ts'
 import type { Feature, Lowering } from './feature.ts'
@@ -14,14 +21,23 @@ import { newlyOwned } from './filter.ts'
 import { HEALTH_METRICS } from './health-metrics.ts'
 import type { Step } from './step.ts'
 
-const maps = { health: arrayMap('health', LINE_SIZE, HEALTH_LINES, MMAPABLE) } as const
+const checkSources: MapShape = {
+  name: 'check_sources',
+  type: 'hash',
+  keySize: checkSourceCodec.size,
+  valueSize: checkDeviceCodec.size,
+  entries: CHECK_SOURCES,
+  flags: NO_PREALLOC,
+}
+
+const maps = { health: arrayMap('health', LINE_SIZE, HEALTH_LINES, MMAPABLE), checkSources } as const
 const programs = { write: 'health_write' } as const
 
 export const HEALTH = {
   name: 'health',
   maps,
   programs,
-  reasons: [],
+  reasons: ['check-answer'],
   needs: [],
   prepare: (lowering: Lowering): Step[] => writeStep(lowering, 'write-health', (bytes) => bytes.fresh),
   committed: (lowering: Lowering): Step[] => writeStep(lowering, 'claim-health', (bytes) => bytes.after),

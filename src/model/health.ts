@@ -25,6 +25,11 @@ export interface CheckSchedule {
 interface Target {
   readonly address: Address
   readonly port: number
+  /**
+   * The packets of the check go to `address`, which is the VIP of the service, as the balancer would send them to this
+   * backend. undefined: `address` is that of the backend.
+   */
+  readonly via?: 'vip'
 }
 
 /** Passes if a connection is accepted. */

@@ -98,6 +98,8 @@ export interface Live {
    * of a bond. Read only if there are services.
    */
   readonly stripping: ReadonlyMap<string, readonly string[]>
+  /** Local ports of connections that this host opens (net.ipv4.ip_local_port_range, for IPv6 too). */
+  readonly localPorts: PortRange
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
   /**
@@ -107,8 +109,6 @@ export interface Live {
   readonly acceptsLocal: ReadonlySet<string>
   /** This host's ends of SSH connections. */
   readonly sshEnds: readonly SocketEnd[]
-  /** Ports that the kernel picks for connections of this host (net.ipv4.ip_local_port_range, for IPv6 too). */
-  readonly hostPorts: PortRange
   /** Addresses of this host in this namespace. */
   readonly ownAddresses: readonly Address[]
   /**

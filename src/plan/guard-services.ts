@@ -86,11 +86,11 @@ const LEAST_PORTS = SNAT_PORT_COUNT / 2
 
 /** Own addresses of this host in a source pool, if its sockets leave too few ports of them. */
 function crowdedPools(service: Service, desired: Desired, live: Live): Diagnostic[] {
-  const left = portsLeft(live.hostPorts)
+  const left = portsLeft(live.localPorts)
   const [own] = ownOf(service, live)
   if (own === undefined || left >= LEAST_PORTS) return []
   const at = desired.provenance.services.get(service.name)?.at
-  const { first, last } = live.hostPorts
+  const { first, last } = live.localPorts
   return [
     {
       code: 'E217',
@@ -105,6 +105,41 @@ function crowdedPools(service: Service, desired: Desired, live: Live): Diagnosti
   ]
 }
 
+/**
+ * Answers to checks through a VIP come back to this host, which takes them where its filter balances; and the checks leave
+ * like packets of native XDP.
+ */
+function unanswered(service: Service, desired: Desired, live: Live): Diagnostic[] {
+  const checks = desired.health.get(service.name)?.checks
+  const { interfaces } = desired.state
+  const seen = new Set<string>()
+  return service.backends.flatMap((backend): Diagnostic[] => {
+    const check = checks?.get(backendKey(backend))
+    const device = live.nextHops.get(addressText(backend))?.interface
+    if (check === undefined || check.type === 'exec' || check.via !== 'vip' || backend.state === 'disabled') return []
+    if (device === undefined || seen.has(device)) return []
+    const attached = interfaces.get(device)
+    const balances = attached?.roles.includes('balance') === true
+    if (balances && attached.modes[0] === 'native') return []
+    seen.add(device)
+    const at = desired.provenance.services.get(service.name)?.backend(backendKey(backend))
+    const why = balances
+      ? `${device} is to run in mode ${attached.modes[0]}, and such checks need native XDP there`
+      : `answers arrive on ${device}, ${attached ? 'which does not have the role balance' : 'which is not in interfaces'}`
+    return [
+      {
+        code: 'E221',
+        severity: 'error',
+        message: `service ${service.name} cannot check ${addressText(backend)} through the VIP: ${why}`,
+        hint: balances
+          ? 'write `via: backend` in its health'
+          : `add \`${device}: { roles: [balance] }\` to interfaces, or write \`via: backend\` in its health`,
+        ...(at && { at }),
+      },
+    ]
+  })
+}
+
 /** Every reason to refuse the services of a plan; empty = go ahead. */
 export function guardServices(desired: Desired, live: Live): Diagnostic[] {
   return [...desired.state.services.values()].flatMap((service) => [
@@ -112,5 +147,6 @@ export function guardServices(desired: Desired, live: Live): Diagnostic[] {
     ...ownBackends(service, desired, live),
     ...routedDirect(service, desired, live),
     ...crowdedPools(service, desired, live),
+    ...unanswered(service, desired, live),
   ])
 }

@@ -2,6 +2,7 @@
 
 import type { Desired } from '../model/desired.ts'
 import type { Drift, Live } from '../model/live.ts'
+import { asksSockets } from '../model/scope.ts'
 import { EMPTY_STATE, type Program, type State } from '../model/state.ts'
 import { driftOf } from './attachments.ts'
 import type { Plan } from './change.ts'
@@ -19,12 +20,13 @@ const driftList = (live: Live): Drift[] =>
 
 /**
  * The desired state on this host: without interfaces that do not exist (`guard` has refused those that must), and with
- * the next hops and own addresses that the kernel knows.
+ * the next hops, own addresses and local ports that the kernel knows.
  */
 function stateOn(desired: Desired, live: Live, program: Program, lists: State['lists']): State {
   const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
   const services = withPools(withNextHops(desired.state.services, live), live)
-  return { ...desired.state, program, interfaces: new Map(present), lists, services }
+  const state = { ...desired.state, program, interfaces: new Map(present), lists, services }
+  return { ...state, localPorts: asksSockets(state) ? live.localPorts : undefined }
 }
 
 /** The plan from live to desired. `guard` decides whether it may be carried out. */

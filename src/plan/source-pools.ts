@@ -30,7 +30,7 @@ export const SNAT_PORT_COUNT = 65_536 - FIRST_PORT
 export const portsLeft = ({ first, last }: PortRange): number =>
   SNAT_PORT_COUNT - Math.max(0, last - Math.max(first, FIRST_PORT) + 1)
 
-type Facts = Pick<Live, 'state' | 'ownAddresses' | 'hostPorts'>
+type Facts = Pick<Live, 'state' | 'ownAddresses' | 'localPorts'>
 
 function withPool(service: Service, live: Facts): Service {
   const { name, snatPool } = service
@@ -42,7 +42,7 @@ function withPool(service: Service, live: Facts): Service {
   const ordered = [...known, ...snatPool.filter((address) => !known.includes(address))].map(
     ({ family, words }, i): PoolAddress => {
       const isOwn = own.some((address) => sameAddress(address, { family, words }))
-      const hostPorts = isOwn ? live.hostPorts : undefined
+      const hostPorts = isOwn ? live.localPorts : undefined
       const same = snatPool[i]
       if (same && sameAddress(same, { family, words }) && sameRange(same.hostPorts, hostPorts)) return same
       return { family, words, hostPorts }

@@ -16,15 +16,16 @@ const EPHEMERAL = 49_152
  */
 const MOST = 1000
 
-/** The packet that answers a check; undefined for a command, whose packets are unknown. */
+/** The packet that answers a check; undefined for a command, whose packets are unknown, and for one that is never dropped. */
 function answerTo(check: HealthCheck): IpFacts | undefined {
-  if (check.type === 'exec') return undefined
+  // The balancer takes answers from a VIP, whatever `policy.default` says.
+  if (check.type === 'exec' || check.via === 'vip') return undefined
   const { family, words } = check.address
   return {
     kind: 'ip',
     family,
     source: words,
-    protocol: check.type === 'udp' ? UDP : TCP,
+    protocol: check.type === 'udp' || (check.type === 'dns' && check.transport === 'udp') ? UDP : TCP,
     ports: { source: check.port, destination: EPHEMERAL },
     essential: undefined,
     unparsed: undefined,
@@ -40,11 +41,9 @@ function droppedOf(service: Service, checks: ReadonlyMap<string, HealthCheck>, s
     const { nextHop } = backend
     const roles = nextHop && state.interfaces.get(nextHop.interface)?.roles
     if (!answer || !nextHop || !roles?.includes('filter')) return []
-    const { verdict } = judge({ policy, lists }, answer, false, {
-      ifindex: nextHop.ifindex,
-      interface: nextHop.interface,
-      roles: ['filter'],
-    })
+    const ingress = { ifindex: nextHop.ifindex, interface: nextHop.interface, roles: ['filter'] } as const
+    // The daemon opened the connection on this host.
+    const { verdict } = judge({ policy, lists }, answer, { own: true }, ingress)
     return verdict === 'drop' ? [[addressText(backend), nextHop.interface]] : []
   })
 }

@@ -243,9 +243,9 @@ function warnPool(service: Service, context: Context): Diagnostic[] {
   const { live } = context
   const own = ownOf(service, live)
   if (own.length === 0) return []
-  const { first, last } = live.hostPorts
+  const { first, last } = live.localPorts
   const names = some(own.map(({ family, words }) => formatAddress(family, words)))
-  const message = `service ${service.name}: ${names} in snat_pool ${own.length === 1 ? 'is an address' : 'are addresses'} of this host, so flows get ${formatCount(portsLeft(live.hostPorts))} of ${formatCount(SNAT_PORT_COUNT)} ports: not ${first} to ${last}, which its own connections use`
+  const message = `service ${service.name}: ${names} in snat_pool ${own.length === 1 ? 'is an address' : 'are addresses'} of this host, so flows get ${formatCount(portsLeft(live.localPorts))} of ${formatCount(SNAT_PORT_COUNT)} ports: not ${first} to ${last}, which its own connections use`
   const hint = 'for all ports, use addresses that are routed to this host but not configured on it'
   return [warning('W227', message, hint, placesOf(context, service)?.at)]
 }

@@ -15,6 +15,7 @@ import { HealthPublisher } from './health/publish.ts'
 import { targetsOf } from './health/targets.ts'
 import { createQueue } from './time/queue.ts'
 import { createAlarm, type Scheduler } from './time/scheduler.ts'
+import { checkThroughVips, type VipChecksPorts } from './vip-checks.ts'
 
 /** Most backends that a summary lists as down. */
 const MOST_LISTED = 100
@@ -46,6 +47,8 @@ export interface ChecksPorts {
   /** The live services are no longer the ones last given to `serve`: the daemon must observe and serve the new ones. */
   readonly onStale: () => void
   readonly probe?: Probe
+  /** Opens the path of checks through VIPs; undefined: there are none. */
+  readonly openPath?: VipChecksPorts['open']
   readonly random?: () => number
   /** Wall clock, in milliseconds. */
   readonly clock: () => number
@@ -80,7 +83,11 @@ function eventOf(event: HealthEvent): WatchEvent {
 
 export function runChecks(ports: ChecksPorts): Checks {
   const { scheduler, map, standings, emit, onSummary, onStale, clock, random = Math.random } = ports
-  const { probe = makeProbe(scheduler.now) } = ports
+  const { probe: direct = makeProbe(scheduler.now), openPath } = ports
+  const onTrouble = (why: string): void =>
+    emit({ event: 'trouble', what: `cannot check backends through VIPs: ${why}` })
+  const vips = openPath && checkThroughVips({ scheduler, open: openPath, onTrouble }, direct)
+  const probe: Probe = vips?.probe ?? direct
   const queue = createQueue()
   let newest: { readonly served: Served; readonly desired: Desired } | undefined
   let monitor: HealthMonitor | undefined
@@ -125,8 +132,11 @@ export function runChecks(ports: ChecksPorts): Checks {
       },
     })
 
-  const retarget = async ({ services, slots, leaving, generation }: Served, { health }: Desired): Promise<void> => {
+  const retarget = async (served: Served, desired: Desired): Promise<void> => {
+    const { services, slots, leaving, generation } = served
+    const { health } = desired
     if (services.size === 0 && !monitor) return
+    await vips?.follow(served, desired)
     const bytes = await map.read(services.size === 0 ? [] : bytesOfSlots(slots))
     if (isClosed) return
     const isReachable = ({ nextHop }: { readonly nextHop: unknown }): boolean => nextHop !== undefined
@@ -167,6 +177,7 @@ export function runChecks(ports: ChecksPorts): Checks {
       recordNow()
       monitor?.stop()
       await queue.close()
+      await vips?.close()
       publisher.retarget(undefined, new Map())
       await publisher.settled()
     },

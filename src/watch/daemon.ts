@@ -10,6 +10,7 @@ import type { KernelEvent } from '../kernel/host/monitor.ts'
 import { serviceManager } from '../kernel/host/notify.ts'
 import { openStandings } from '../kernel/host/standings.ts'
 import { haveNextHopsChanged, requestUnresolved, verifyHops } from '../kernel/host/surroundings.ts'
+import { openCheckPath } from '../kernel/live/check-path.ts'
 import { openHealth } from '../kernel/live/health.ts'
 import { readBackendPackets } from '../kernel/live/service-counters.ts'
 import type { Desired } from '../model/desired.ts'
@@ -184,6 +185,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
   const checks = runChecks({
     scheduler,
     map: openHealth(host),
+    openPath: (events) => openCheckPath(host, events),
     standings: openStandings(host),
     emit,
     onSummary: book.checked,

@@ -111,6 +111,14 @@ export const WATCH_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
+export const DOCTOR_FLAGS = {
+  'backend-script': {
+    type: 'string',
+    value: 'SERVICE',
+    help: 'instead, print a shell script that checks a machine as a backend of this service',
+  },
+} as const satisfies FlagSpecs
+
 export const UNBAN_FLAGS = {
   all: { type: 'boolean', help: 'lift every ban' },
   by: { type: 'string', value: 'NAME', help: 'lift only bans of this author: all of them, or that of ADDRESS' },

@@ -1,5 +1,6 @@
 // `health` of a service and of its backends → one complete check per backend.
 
+import { FORWARDING_MODES, type Forwarding } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
 import {
   type CheckSchedule,
@@ -11,12 +12,12 @@ import {
 } from '../../model/health.ts'
 import type { PortRange } from '../../model/ports.ts'
 import { canonicalPorts } from '../../model/scope.ts'
-import { backendKey, onlyPort, type Service } from '../../model/service.ts'
+import { type Backend, backendKey, onlyPort } from '../../model/service.ts'
 import { readDuration, readShare } from '../text/duration.ts'
 import { fieldOf, keyLocation, type Reading, reportAt } from '../text/place.ts'
 import { listed, quote } from '../text/show.ts'
 import type { Placed } from '../text/tree.ts'
-import type { ReadBackend } from './backends.ts'
+import type { Frame, ReadBackend } from './backends.ts'
 import { type Context, field, readDns, readHeaders, says } from './check-keys.ts'
 import type { WrittenHealth, WrittenService } from './written-services.ts'
 
@@ -174,11 +175,15 @@ function readPattern(written: WrittenHealth, context: Context): Pattern | undefi
   }
 }
 
-/** The check of one backend; undefined after calling `missing` because no port is known. */
+/**
+ * The check of one backend; undefined after calling `missing` because no port is known.
+ *
+ * @param vip the address to check, instead of that of the backend
+ */
 function checkOf(
   pattern: Pattern,
-  address: Address,
-  port: number | undefined,
+  { address, port }: Pick<Backend, 'address' | 'port'>,
+  vip: Address | undefined,
   missing: () => void,
 ): HealthCheck | undefined {
   const asked = pattern.port ?? port
@@ -186,8 +191,27 @@ function checkOf(
     missing()
     return undefined
   }
+  const target = vip ? { address: vip, port: asked, via: 'vip' } : { address, port: asked }
   // readPattern built the fields of this type; the compiler loses the union in the spread.
-  return { ...pattern, address, port: asked } as HealthCheck
+  return { ...pattern, ...target } as HealthCheck
+}
+
+/** Reports a check that cannot go through the VIP. Returns whether it does. */
+function goesThroughVip({ via, type }: WrittenHealth, forwarding: Forwarding, context: Context): boolean {
+  if (via !== 'vip') return false
+  const isTranslated = FORWARDING_MODES[forwarding].translatesReplies
+  if (!isTranslated && type !== 'exec') return true
+  // One that is inherited is reported where it meets the other key.
+  const at = says(context, 'via') ? field(context, 'via') : says(context, 'type') ? field(context, 'type') : undefined
+  if (!at) return false
+  if (isTranslated) {
+    const message = `via: vip is not possible with forwarding: ${forwarding}: its packets go to the address of the backend, as those of every other check do`
+    reportAt(context, at, 'E224', message, 'remove `via`')
+  } else {
+    const message = 'via: vip is not possible for an exec check: the command makes its own connections'
+    reportAt(context, at, 'E224', message, 'write `via: backend`, or choose another `type`')
+  }
+  return false
 }
 
 /** The check of a backend that overrides some keys of its service. A different type inherits no keys of the old one. */
@@ -216,26 +240,31 @@ function reportIdle(written: WrittenService, placed: Placed, reading: Reading): 
 export function readHealth(
   written: WrittenService,
   placed: Placed,
-  ports: Service['ports'] | undefined,
+  { vip, ports, forwarding }: Frame,
   backends: readonly ReadBackend[],
   reading: Reading,
 ): ServiceHealth | undefined {
   const own = written.health
   const service: Context = { ...reading, placed: fieldOf(placed, 'health') }
-  const pattern = own && readPattern(own, service)
+  const read = (health: WrittenHealth, context: Context): readonly [Pattern, Address | undefined] | undefined => {
+    const pattern = readPattern(health, context)
+    return pattern && [pattern, goesThroughVip(health, forwarding, context) ? vip : undefined]
+  }
+  const common = own && read(own, service)
   const single = ports && onlyPort({ ports })
   const checks = new Map<string, HealthCheck>()
   let reported = ports === undefined
   for (const { backend, placed: at, written: given } of backends) {
     if (given.health === false || (own === undefined && given.health === undefined)) continue
     const context = given.health ? { ...reading, placed: fieldOf(at, 'health') } : service
-    const used = given.health ? readPattern(merged(own, given.health), context) : pattern
+    const used = given.health ? read(merged(own, given.health), context) : common
     const missing = (): void => {
       const message = 'the check has no port: the service has several'
       if (!reported) reportAt(context, context.placed, 'E050', message, 'add `port` to `health`')
       reported = true
     }
-    const check = used && checkOf(used, backend.address, backend.port ?? single, missing)
+    const target = { address: backend.address, port: backend.port ?? single }
+    const check = used && checkOf(used[0], target, used[1], missing)
     if (check) checks.set(backendKey(backend), check)
   }
   if (own === undefined && checks.size === 0) {

@@ -120,7 +120,7 @@ function readService(name: string, placed: Placed, reading: Reading): ReadServic
   const backends = readBackends(written, placed, frame, reading)
   const sorry = readSorry(written, placed, frame, reading)
   checkBackups(written, placed, backends, reading)
-  const health = readHealth(written, placed, ports, backends, reading)
+  const health = readHealth(written, placed, frame, backends, reading)
   const snatPool = readPool(written, placed, reading)
   checkSnat(written, placed, reading)
   const seconds = (key: 'udp_timeout' | 'drain_timeout', longest: readonly [number, string]): number | undefined =>

@@ -19,6 +19,7 @@ export interface WrittenHealth {
   readonly fall?: number
   readonly slow_start?: Duration
   readonly port?: number
+  readonly via?: 'backend' | 'vip'
   readonly path?: string
   readonly host?: string
   readonly headers?: Readonly<Record<string, string>>

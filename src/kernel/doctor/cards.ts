@@ -3,6 +3,7 @@
 import { anything, list, optional, record, type ShapeOf, text, word } from '../../abi/answer.ts'
 import type { Link } from '../../model/live.ts'
 import type { AttachMode } from '../../model/state.ts'
+import { isCheckDevice } from '../host/check-process.ts'
 import { type Hardware, readHardware, UNKNOWN_HARDWARE } from '../host/ethtool.ts'
 import type { RawLink } from '../host/links.ts'
 import { askIp } from '../tools/ip.ts'
@@ -76,12 +77,13 @@ const isPort = (link: AnyLink, links: ReadonlyMap<string, AnyLink>): boolean =>
   link.kind === 'veth' && link.master !== undefined && links.get(link.master)?.kind === 'bridge'
 
 /**
- * Names to check: those of the config; without a config, interfaces that are up, except lo and veth ports of a bridge.
+ * Names to check: those of the config; without a config, interfaces that are up, except lo, veth ports of a bridge, and
+ * devices of health checks.
  */
 export function chooseNames(wanted: readonly string[], links: ReadonlyMap<string, AnyLink>): string[] {
   if (wanted.length > 0) return wanted.filter((name) => links.has(name))
   return [...links.values()]
-    .filter((link) => link.up && link.kind !== 'loopback' && !isPort(link, links))
+    .filter((link) => link.up && link.kind !== 'loopback' && !isPort(link, links) && !isCheckDevice(link.name))
     .map(({ name }) => name)
 }
 

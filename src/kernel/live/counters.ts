@@ -36,7 +36,7 @@ const REASON_NUMBERS = Object.values(REASON)
 /** Values per run. Reading one of another CPU takes 100 ns with softirqs blocked, so a run stays below 0.5 ms. */
 const RUN_VALUES = 4096
 /** Records per run, whose answer must fit into 64 KiB. */
-const RUN_RECORDS = { [STATS_KIND.INTERFACES]: 64, [STATS_KIND.LISTS]: 512 } as const
+const RUN_RECORDS = { [STATS_KIND.INTERFACES]: 32, [STATS_KIND.LISTS]: 512 } as const
 
 /** A list of the live generation, named by its record, with its counters. */
 export interface CountedList extends Count {

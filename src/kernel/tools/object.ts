@@ -19,6 +19,8 @@ const NAMES = [NAME, 'explain.bpf.o'] as const
 const CARRY_NAME = 'carry.bpf.o'
 /** Programs that list bans: see ban-list.ts. */
 const BANS_NAME = 'bans.bpf.o'
+/** Programs of health checks through VIPs: see check-path.ts. */
+const CHECK_NAME = 'check.bpf.o'
 
 const REPAIR = 'reinstall the package, or run npm run build'
 
@@ -29,6 +31,8 @@ export interface BpfObject {
   readonly carryPath: string
   /** The object whose programs list bans. */
   readonly bansPath: string
+  /** The object with the programs of health checks through VIPs. */
+  readonly checkPath: string
   readonly program: Program
   /** The 16 bytes that `program.digest` shows as hex. */
   readonly digest: Uint8Array
@@ -57,6 +61,7 @@ export async function loadObject(): Promise<BpfObject> {
       objects: paths.map((path, i) => ({ path, content: contents[i] as Uint8Array })),
       carryPath: `${place}${CARRY_NAME}`,
       bansPath: `${place}${BANS_NAME}`,
+      checkPath: `${place}${CHECK_NAME}`,
       program,
       digest: new Uint8Array(digest),
     }

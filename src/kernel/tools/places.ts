@@ -18,6 +18,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   flock: 'util-linux',
   setpriv: 'util-linux',
+  nsenter: 'util-linux',
+  unshare: 'util-linux',
   ipset: 'ipset',
   nft: 'nftables',
   'xdp-filter': 'xdp-tools',

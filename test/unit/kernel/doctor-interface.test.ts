@@ -265,6 +265,8 @@ describe('choice of interfaces', () => {
       card({ name: 'veth1', kind: 'veth', master: 'docker0' }),
       card({ name: 'veth2', kind: 'veth' }),
       card({ name: 'veth3', kind: 'veth', up: false }),
+      // Of health checks through VIPs.
+      card({ name: 'xdpc0123abcd', kind: 'veth' }),
     ].map((one) => [one.name, one]),
   )
 

@@ -55,7 +55,7 @@ test.each([
   [{ first: 32_768, last: 60_999 }, '192.0.2.20', []],
   [{ first: 10_000, last: 65_535 }, '192.0.2.20', ['E217']],
   [{ first: 10_000, last: 65_535 }, '192.0.2.99', []],
-])('guard: %j with own address %s', (hostPorts, own, codes) => {
-  const facts = { ...EMPTY, hostPorts, ownAddresses: [address(own)] }
+])('guard: %j with own address %s', (localPorts, own, codes) => {
+  const facts = { ...EMPTY, localPorts, ownAddresses: [address(own)] }
   expect(guardServices(desired(balancing([web('192.0.2.20')])), facts).map(({ code }) => code)).toEqual(codes)
 })

@@ -1,9 +1,11 @@
 // Health checks whose answers the policy itself drops.
 import { expect, test } from 'vitest'
+import type { TcpCheck } from '../../../src/model/health.ts'
+import { DEFAULT_POLICY, type Established } from '../../../src/model/policy.ts'
 import type { Role } from '../../../src/model/state.ts'
 import { warnHealth } from '../../../src/plan/warn-health.ts'
 import { check } from '../../support/backends.ts'
-import { backend, EGRESS, service } from '../../support/services.ts'
+import { address, backend, EGRESS, service } from '../../support/services.ts'
 import { ANY, desired, list, scoped, state } from '../../support/states.ts'
 
 const WEB = service('web', '192.0.2.10 80', {
@@ -12,11 +14,18 @@ const WEB = service('web', '192.0.2.10 80', {
 
 function warnings(
   policy: 'pass' | 'drop',
-  { allowed = [], roles = ['filter', 'balance'] }: { allowed?: readonly string[]; roles?: readonly Role[] } = {},
+  {
+    allowed = [],
+    roles = ['filter', 'balance'],
+    established = 'judge',
+  }: { allowed?: readonly string[]; roles?: readonly Role[]; established?: Established } = {},
 ) {
   const lists = allowed.length > 0 ? [list('allowlist', 'servers', scoped(ANY, ...allowed))] : []
   const parts = { interfaces: { [EGRESS.interface]: ['native' as const] }, roles: [...roles] }
-  const wanted = state({ policy, lists, services: [WEB], ...parts })
+  const wanted = {
+    ...state({ policy, lists, services: [WEB], ...parts }),
+    policy: { ...DEFAULT_POLICY, default: policy, established },
+  }
   const checks = new Map(
     WEB.backends.map(({ address: { family, words } }) => [
       `10.0.0.${(words[0] as number) & 255}`,
@@ -41,8 +50,26 @@ test('answers that default drop would drop are reported, for backends with a kno
   expect(warnings('drop', { allowed: ['10.0.0.11'] })[0]?.message).toContain('answers of 10.0.0.12 to')
 })
 
-test('answers that are allowed, or arrive unfiltered, are not reported', () => {
+test('answers to checks through the VIP belong to the service, and are not reported', () => {
+  const wanted = state({
+    policy: 'drop',
+    services: [service('web', '192.0.2.10 80', { forwarding: 'dsr', backends: ['10.0.0.11'] })],
+    interfaces: { [EGRESS.interface]: ['native'] },
+  })
+  const of = (more: Partial<TcpCheck>) => ({
+    minHealthy: { kind: 'count', value: 1 } as const,
+    fallback: 'drop' as const,
+    checks: new Map([['10.0.0.11', check({ address: address('192.0.2.10'), ...more })]]),
+  })
+  const warned = (more: Partial<TcpCheck>) =>
+    warnHealth({ ...desired(wanted), health: new Map([['web', of(more)]]) }, wanted).map(({ code }) => code)
+  expect(warned({ via: 'vip' })).toEqual([])
+  expect(warned({})).toEqual(['W221'])
+})
+
+test('answers that are allowed, belong to connections that pass, or arrive unfiltered, are not reported', () => {
   expect(warnings('pass')).toEqual([])
+  expect(warnings('drop', { established: 'pass' })).toEqual([])
   expect(warnings('drop', { allowed: ['10.0.0.0/24'] })).toEqual([])
   expect(warnings('drop', { roles: ['balance'] })).toEqual([])
 })

@@ -9,6 +9,7 @@ import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
 import { canonicalAnswer, decodeResponse, encodeQuery, type Response } from './dns-message.ts'
 import { endOnce, failed, plain } from './settle.ts'
+import { from, hangUp, type Source } from './source.ts'
 
 /** Bytes of the length before a message over TCP (RFC 1035 §4.2.2). */
 const PREFIX = 2
@@ -21,7 +22,7 @@ function judge({ rcode, isTruncated, answers }: Response, { rcodes, answer, reco
   return bad(plain(answers.length === 0 ? `the answer has no ${record} record` : `the answer is ${answers.join(', ')}`))
 }
 
-function overUdp(check: DnsCheck, id: number, done: (result: Result) => void): () => void {
+function overUdp(check: DnsCheck, id: number, done: (result: Result) => void, source: Source | undefined): () => void {
   const { address, port } = check
   const socket = createSocket(address.family === 4 ? 'udp4' : 'udp6')
   const { finish, abandon } = endOnce(() => socket.close(), done)
@@ -36,14 +37,15 @@ function overUdp(check: DnsCheck, id: number, done: (result: Result) => void): (
       if (error) finish(failed(error))
     })
   })
+  if (source) socket.bind(source.port, source.address)
   socket.connect(port, formatAddress(address.family, address.words))
   return abandon
 }
 
-function overTcp(check: DnsCheck, id: number, done: (result: Result) => void): () => void {
+function overTcp(check: DnsCheck, id: number, done: (result: Result) => void, source: Source | undefined): () => void {
   const { address, port } = check
-  const socket = connect({ host: formatAddress(address.family, address.words), port })
-  const { finish, abandon } = endOnce(() => socket.destroy(), done)
+  const socket = connect({ host: formatAddress(address.family, address.words), port, ...from(source) })
+  const { finish, abandon } = endOnce(() => hangUp(socket, source), done)
   let received = Buffer.alloc(0)
   socket.on('error', (error) => finish(failed(error)))
   socket.on('data', (part) => {
@@ -62,7 +64,7 @@ function overTcp(check: DnsCheck, id: number, done: (result: Result) => void): (
   return abandon
 }
 
-export function probeDns(check: DnsCheck, done: (result: Result) => void): () => void {
+export function probeDns(check: DnsCheck, done: (result: Result) => void, source?: Source): () => void {
   const id = randomInt(0x10000)
-  return check.transport === 'udp' ? overUdp(check, id, done) : overTcp(check, id, done)
+  return check.transport === 'udp' ? overUdp(check, id, done, source) : overTcp(check, id, done, source)
 }

@@ -1,13 +1,16 @@
 // Checks a backend with a request to its gRPC health service, over HTTP/2 by prior knowledge or over TLS: good if it
 // answers SERVING. One request per connection, headers and message bounded.
 
-import { type ClientHttp2Session, connect, type IncomingHttpHeaders, type SecureClientSessionOptions } from 'node:http2'
+import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2'
+import { connect as openConnection } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import type { GrpcCheck, GrpcsCheck } from '../../../model/health.ts'
 import { withPort } from '../../../model/service.ts'
 import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
 import { encodeRequest, GRPC_STATUS, objectionTo } from './grpc-health.ts'
 import { endOnce, failed, plain } from './settle.ts'
+import { from, hangUp, type Source } from './source.ts'
 import { tlsOptions } from './tls.ts'
 import type { Trust } from './trust.ts'
 
@@ -89,14 +92,28 @@ function ask(
   stream.end(encodeRequest(check.service))
 }
 
-export function probeGrpc(check: GrpcCheck | GrpcsCheck, trust: Trust, done: (result: Result) => void): () => void {
+export function probeGrpc(
+  check: GrpcCheck | GrpcsCheck,
+  trust: Trust,
+  done: (result: Result) => void,
+  source?: Source,
+): () => void {
   const target = withPort(formatAddress(check.address.family, check.address.words), check.port)
-  const options: SecureClientSessionOptions = {
+  const host = formatAddress(check.address.family, check.address.words)
+  // Throws at once if the certificates of the system are damaged.
+  const secure = check.type === 'grpcs' ? tlsOptions(check, trust) : undefined
+  const connection = openConnection({ host, port: check.port, ...from(source) })
+  const session = connect(`${secure ? 'https' : 'http'}://${target}`, {
     settings: { enablePush: false },
-    ...(check.type === 'grpcs' && tlsOptions(check, trust)),
+    createConnection: () =>
+      secure ? connectTls({ socket: connection, ...secure, ALPNProtocols: ['h2'] }) : connection,
+  })
+  const close = (): void => {
+    hangUp(connection, source)
+    session.destroy()
   }
-  const session = connect(`${check.type === 'grpcs' ? 'https' : 'http'}://${target}`, options)
-  const { finish, abandon } = endOnce(() => session.destroy(), done)
+  const { finish, abandon } = endOnce(close, done)
+  connection.on('error', (error) => finish(broken(error)))
   session.on('error', (error) => finish(broken(error)))
   session.on('connect', () => {
     // The event may still come after the check was abandoned.

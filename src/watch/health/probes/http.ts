@@ -10,6 +10,7 @@ import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
 import { withStrictHead } from './answer-head.ts'
 import { endOnce, failed } from './settle.ts'
+import { from, hangUp, type Source } from './source.ts'
 import { tlsOptions } from './tls.ts'
 import type { Trust } from './trust.ts'
 
@@ -64,15 +65,21 @@ function judge(
   } else finish(isGood ? GOOD : bad(`status ${code}`))
 }
 
-export function probeHttp(check: HttpCheck | HttpsCheck, trust: Trust, done: (result: Result) => void): () => void {
+export function probeHttp(
+  check: HttpCheck | HttpsCheck,
+  trust: Trust,
+  done: (result: Result) => void,
+  source?: Source,
+): () => void {
   const { address, port, method, path } = check
-  const target = { host: formatAddress(address.family, address.words), port }
+  const target = { host: formatAddress(address.family, address.words), port, ...from(source) }
   // Throws at once if the certificates of the system are damaged.
   const secure = check.type === 'https' ? tlsOptions(check, trust) : undefined
-  let socket: Socket | undefined
+  let connection: Socket | undefined
   const open = (): Duplex => {
-    socket = secure ? connectTls({ ...target, ...secure }) : connect(target)
-    socket.on('error', (error) => request.destroy(error))
+    connection = connect(target)
+    const socket = secure ? connectTls({ socket: connection, ...secure }) : connection
+    for (const one of new Set([connection, socket])) one.on('error', (error) => request.destroy(error))
     return withStrictHead(socket, MOST_HEADERS)
   }
   const options: RequestOptions = {
@@ -84,8 +91,8 @@ export function probeHttp(check: HttpCheck | HttpsCheck, trust: Trust, done: (re
   }
   const request: ClientRequest = requestHttp(options)
   const close = (): void => {
+    hangUp(connection, source)
     request.destroy()
-    socket?.destroy()
   }
   const { finish, abandon } = endOnce(close, done)
   request.on('response', (response) => judge(response, check, finish))

@@ -5,15 +5,12 @@ import type { TcpCheck } from '../../../model/health.ts'
 import { formatAddress } from '../../../model/text.ts'
 import { GOOD, type Result } from '../standing.ts'
 import { endOnce, failed } from './settle.ts'
+import { from, reset, type Source } from './source.ts'
 
-export function probeTcp({ address, port }: TcpCheck, done: (result: Result) => void): () => void {
-  const socket = connect({ host: formatAddress(address.family, address.words), port })
-  const { finish, abandon } = endOnce(() => {
-    // Ends with RST: otherwise a thousand checks a second would leave 60,000 sockets in TIME-WAIT. A connection that is
-    // still being set up is only destroyed.
-    if (socket.connecting) socket.destroy()
-    else socket.resetAndDestroy()
-  }, done)
+export function probeTcp({ address, port }: TcpCheck, done: (result: Result) => void, source?: Source): () => void {
+  const socket = connect({ host: formatAddress(address.family, address.words), port, ...from(source) })
+  // Ends with RST: otherwise a thousand checks a second would leave 60,000 sockets in TIME-WAIT.
+  const { finish, abandon } = endOnce(() => reset(socket), done)
   socket.on('connect', () => finish(GOOD))
   // Further errors may follow, even after the end.
   socket.on('error', (error) => finish(failed(error)))

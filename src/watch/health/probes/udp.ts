@@ -6,8 +6,13 @@ import type { UdpCheck } from '../../../model/health.ts'
 import { formatAddress } from '../../../model/text.ts'
 import { bad, GOOD, type Result } from '../standing.ts'
 import { endOnce, failed } from './settle.ts'
+import type { Source } from './source.ts'
 
-export function probeUdp({ address, port, send, expect }: UdpCheck, done: (result: Result) => void): () => void {
+export function probeUdp(
+  { address, port, send, expect }: UdpCheck,
+  done: (result: Result) => void,
+  source?: Source,
+): () => void {
   const socket = createSocket(address.family === 4 ? 'udp4' : 'udp6')
   const { finish, abandon } = endOnce(() => socket.close(), done)
   const wanted = Buffer.from(expect ?? '', 'hex')
@@ -20,6 +25,7 @@ export function probeUdp({ address, port, send, expect }: UdpCheck, done: (resul
       if (error) finish(failed(error))
     })
   })
+  if (source) socket.bind(source.port, source.address)
   socket.connect(port, formatAddress(address.family, address.words))
   return abandon
 }
