@@ -176,16 +176,16 @@ static __always_inline void count_list(const struct account *account, __u32 list
 }
 
 /* Reasons as a set of bits. */
-#define REASON_BIT_DROP(name, verdict) | (XDP_##verdict == XDP_DROP ? 1u << REASON_##name : 0)
-#define REASON_BIT_TX(name, verdict) | (XDP_##verdict == XDP_TX ? 1u << REASON_##name : 0)
-#define REASON_BIT_REDIRECT(name, verdict) | (XDP_##verdict == XDP_REDIRECT ? 1u << REASON_##name : 0)
+#define REASON_BIT_DROP(name, verdict) | (XDP_##verdict == XDP_DROP ? 1ull << REASON_##name : 0)
+#define REASON_BIT_TX(name, verdict) | (XDP_##verdict == XDP_TX ? 1ull << REASON_##name : 0)
+#define REASON_BIT_REDIRECT(name, verdict) | (XDP_##verdict == XDP_REDIRECT ? 1ull << REASON_##name : 0)
 #define DROPPING (0 REASON_LIST(REASON_BIT_DROP))
 #define SENDING_BACK (0 REASON_LIST(REASON_BIT_TX))
 #define REDIRECTING (0 REASON_LIST(REASON_BIT_REDIRECT))
 
 static __always_inline int verdict_of(__u32 reason)
 {
-	__u32 bit = 1u << (reason & 31);
+	__u64 bit = 1ull << (reason & (REASON_SLOTS - 1));
 
 	if (bit & DROPPING)
 		return XDP_DROP;

@@ -152,7 +152,7 @@ describe('the path', () => {
     const { results } = lab.start(throughVip)
     lab.events?.onEnd()
     expect(results).toEqual([expect.objectContaining({ outcome: 'unknown' })])
-    await lab.timer.advance(0)
+    lab.timer.advance(0)
     await expect.poll(() => lab.followed).toEqual([['web 10.0.0.11'], ['web 10.0.0.11']])
   })
 
@@ -160,15 +160,15 @@ describe('the path', () => {
     const lab = new Lab()
     lab.failure = 'Operation not permitted\nmore'
     await lab.serve()
-    await lab.timer.advance(4999)
+    lab.timer.advance(4999)
     expect(lab.followed).toHaveLength(1)
-    await lab.timer.advance(1)
+    lab.timer.advance(1)
     await expect.poll(() => lab.followed).toHaveLength(2)
     expect(lab.troubles).toEqual(['Operation not permitted'])
     lab.failure = 'another'
     await expect
       .poll(async () => {
-        await lab.timer.advance(5000)
+        lab.timer.advance(5000)
         return lab.troubles
       })
       .toEqual(['Operation not permitted', 'another'])
