@@ -57,7 +57,7 @@ describe.each(['xdp_filter', 'explain'])('%s', (program) => {
 
   test('without services has no instruction and no map of the balancer', async () => {
     const [without, whole] = [await load(NO_PARTS), await load(ALL_PARTS)]
-    for (const name of [...Object.values(BALANCER_MAPS), 'health', 'flow_budget', 'scratch']) {
+    for (const name of [...Object.values(BALANCER_MAPS), 'health', 'flow_budget']) {
       expect(whole.maps).toContain(name)
       expect(without.maps).not.toContain(name)
     }
