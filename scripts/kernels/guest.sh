@@ -80,9 +80,9 @@ check "a ping before" pings
 check "attach natively" bpftool net attach xdpdrv pinned "$(programs 4)/xdp_filter" dev test0
 check "the mode is native" sh -c '/bin/ip link show dev test0 | grep -q " xdp "'
 check "a blocked ping is not answered" silence
-# Interface slot 1, reason 7 (BLOCKLIST): key 39, a struct counter that starts with the packets.
+# Interface slot 1, reason 7 (BLOCKLIST): key 71, a struct counter that starts with the packets.
 counted() {
-	bpftool map lookup pinned "$shared/verdict_stats" key 39 0 0 0 | tee /tmp/counter | grep -q 'CPU 00): 0[1-9]' ||
+	bpftool map lookup pinned "$shared/verdict_stats" key 71 0 0 0 | tee /tmp/counter | grep -q 'CPU 00): 0[1-9]' ||
 		{ cat /tmp/counter; return 1; }
 }
 check "it is counted" counted
@@ -109,9 +109,9 @@ index_of() {
 enter() {
 	bpftool map update pinned "$shared/interface_index" key "$1" 0 0 0 value "$1" 0 0 0 "$2" 0 "$3" 0
 }
-# Packets of a slot with a reason below 32, as counted on CPU 0. Of one byte: enough for these tests.
+# Packets of a slot with a reason below 64 (REASON_SLOTS), as counted on CPU 0. Of one byte: enough for these tests.
 packets() {
-	bpftool map lookup pinned "$shared/verdict_stats" key $((($1 * 32 + $2) % 256)) $((($1 * 32 + $2) / 256)) 0 0 |
+	bpftool map lookup pinned "$shared/verdict_stats" key $((($1 * 64 + $2) % 256)) $((($1 * 64 + $2) / 256)) 0 0 |
 		sed -n 's/.*CPU 00): \([0-9a-f]*\).*/\1/p'
 }
 counts() {
