@@ -59,7 +59,11 @@ const services: State = balancing(
       }),
     ),
     service('mixed', `${vipOf(4, MIXED)} ${PORT}`, { forwarding: 'ipip', backends: backendsOf(6, MIXED) }),
-    service('full', `${vipOf(4, FULL)} ${PORT}`, { backends: backendsOf(4, FULL), snatPool: ['10.9.0.1', '10.9.0.2'] }),
+    service('full', `${vipOf(4, FULL)} ${PORT}`, {
+      protocol: 'udp',
+      backends: backendsOf(4, FULL),
+      snatPool: ['10.9.0.1', '10.9.0.2'],
+    }),
   ],
   { policy: { flows: FLOWS } },
 )
@@ -129,7 +133,7 @@ const CASES: readonly Case[] = [
   sent('DSR, IPv6', to(6, DSR), 0),
   sent('NAT', to(4, NAT), 0, 130),
   sent('NAT, IPv6', to(6, NAT), 0),
-  sent('full NAT', to(4, FULL), 0),
+  sent('full NAT, UDP', to(4, FULL, { protocol: 'udp' }), 0),
 ]
 
 /** Nanoseconds per packet. */

@@ -112,3 +112,10 @@ int port_count(void *ctx)
 {
 	return count_ports();
 }
+
+/* Run to count the fragmented datagrams that are remembered; returns their number. */
+SEC("syscall")
+int fragment_count(void *ctx)
+{
+	return count_fragments();
+}

@@ -18,7 +18,9 @@
 #include "abi_bulk.h"
 #include "abi_carry.h"
 #include "abi_counters.h"
+#include "abi_fragments.h"
 #include "abi_health.h"
+#include "abi_path_mtu.h"
 #include "abi_rules.h"
 #include "abi_tables.h"
 
@@ -68,15 +70,18 @@ struct line {
 	X(TOO_BIG, TX)			/* exceeds the MTU towards the backend: "packet too big" to its sender */ \
 	X(NO_BACKEND, DROP)		/* no backend takes it */ \
 	X(NO_BACKEND_PASS, PASS)	/* no backend takes it, and on_empty is pass */ \
-	X(FRAGMENT, DROP)		/* a fragment to a service that needs ports */ \
+	X(FRAGMENT, DROP)		/* to a service: a fragment without ports, or without the header that NAT writes to */ \
 	X(OVERSIZE, DROP)		/* exceeds the MTU towards the backend, and no error is sent */ \
 	X(EXPIRED, PASS)		/* its TTL or hop limit expires here; the stack reports it */ \
-	X(EXHAUSTED, DROP)		/* no port of the source pool is free */ \
+	X(EXHAUSTED, DROP)		/* no port of the source pool is free for the flow */ \
 	X(NOT_IP_DROP, DROP)		/* NOT_IP, policy.unparsed is drop, and no protocol of the link */ \
 	X(MALFORMED_DROP, DROP)		/* MALFORMED, and policy.unparsed is drop */ \
 	X(UNSUPPORTED_DROP, DROP)	/* UNSUPPORTED, and policy.unparsed is drop */ \
 	X(REJECTED, TX)			/* no backend takes it, and on_empty is reject: an error to its sender */ \
-	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */
+	X(OTHER_HOST, PASS)		/* for a service, but in a frame that is not addressed to this host */ \
+	X(NO_FLOW, DROP)		/* full NAT: a TCP packet of no known flow that is not a SYN */ \
+	X(PATH_MTU, DROP)		/* a router's report of the path MTU to a backend of a tunnel, used */ \
+	X(ESTABLISHED, PASS)		/* would be dropped, but belongs to a connection that this host opened */
 
 #define REASON_NUMBER(name, verdict) REASON_##name,
 enum reason {
@@ -89,6 +94,7 @@ enum settings_flag {
 	SETTINGS_SERVICES = 2,	/* line 9 is in use */
 	SETTINGS_ROLES = 4,	/* line 10 is in use */
 	SETTINGS_UNPARSED_DROP = 8,
+	SETTINGS_ESTABLISHED = 16,	/* connections that this host opened pass, unless a rule says otherwise */
 };
 
 /* Groups of packets that default drop passes (policy.essential). */
@@ -114,7 +120,7 @@ struct settings {
 	__u32 rules;		/* first line of struct rule entries, 4 per line */
 	struct table4 table4;
 	__u32 flows;		/* flow table entries requested for services; control plane only */
-	__u32 interfaces;	/* first line of struct scoped_interface; read only for rules with RULE_INTERFACES */
+	__u32 interfaces;	/* struct local_ports, then lines of struct scoped_interface; see SECTION_INTERFACES */
 };
 
 /* Line 1: struct table6, for IPv6 packets. */
@@ -282,6 +288,7 @@ ABI_SIZE(directory, 6 * LINE_SIZE);
 ABI_SIZE(list, LINE_SIZE);
 ABI_SIZE(class, 8);
 ABI_SIZE(rule, 16);
+ABI_SIZE(local_ports, LINE_SIZE);
 ABI_SIZE(scoped_interface, LINE_SIZE);
 ABI_SIZE(range_line, LINE_SIZE);
 ABI_SIZE(host_line, LINE_SIZE);
@@ -311,6 +318,9 @@ ABI_SIZE(backend, LINE_SIZE);
 ABI_SIZE(hash_key, LINE_SIZE);
 ABI_SIZE(flow_keys, LINE_SIZE);
 ABI_SIZE(flow_budget, 16);
+ABI_SIZE(datagram, LINE_SIZE / FRAGMENTS_A_LINE);
+ABI_SIZE(fragment_key, LINE_SIZE);
+ABI_SIZE(path_mtu, 16);
 ABI_SIZE(service_counter, 96);
 ABI_SIZE(backend_counter, 24);
 ABI_SIZE(snat_port, LINE_SIZE);

@@ -135,7 +135,8 @@ struct service_record {
 	char name[40];
 	__u64 digest;		/* start of the SHA-256 of its lines as applied; differs from live = drift */
 	__u32 drain_timeout;	/* seconds */
-	__u32 pad[3];
+	__u32 mtu;		/* of the file, in bytes; 0 = none. `mtu` of its backends is at most that */
+	__u32 pad[2];
 };
 
 /* The ports of a service with several ranges, ascending and disjoint. For the control plane only. */
@@ -148,10 +149,12 @@ struct port_list {
 /* An address of a source pool. All zero: the slot is free. */
 struct pool {
 	__u8 address[16];
-	__u8 pad[48];
+	__u16 host_first;	/* ports of sockets of this host, inclusive: not taken; both 0 = not an address of this host */
+	__u16 host_last;
+	__u8 pad[44];
 };
 
-/* Pool slots of a service, `pools` of them. */
+/* Pool slots of a service, `pools` of them, in the order in which they were added to it: see snat_search.h. */
 #define POOL_SLOTS 64
 struct pool_list {
 	__u8 pool[64];
@@ -173,7 +176,7 @@ struct backend {
 	__u8 mac[6];		/* of the next hop; followed by source_mac as in a frame to it */
 	__u8 source_mac[6];	/* of the egress interface */
 	__u16 vlan;		/* VLAN tag of frames to it; 0 = none */
-	__u16 mtu;		/* of the egress interface, for the IP packet */
+	__u16 mtu;		/* for the IP packet: of the egress interface, its route or the file, the least of them */
 	__u32 ifindex;		/* egress; 0 = the next hop is unresolved: gets no traffic */
 	__u32 deadline;		/* monotonic time in seconds at which it loses its flows; 0 = never */
 	__u16 service;		/* slot */
@@ -280,7 +283,7 @@ struct backend_counter {
 
 struct snat_port {
 	__u64 owner;		/* hash of the tuple, not 0; 0 = never used; claimed first, by compare-and-swap */
-	__u32 seen;		/* tick of the last packet */
+	__u32 seen;		/* tick of the last packet; of a half-open TCP flow: of its SYN */
 	__u32 ready;		/* 1: all fields are written */
 	__u8 client[16];
 	__u8 macs[12];		/* destination and source of answers: those of the client's packets, exchanged */
@@ -289,16 +292,27 @@ struct snat_port {
 	__u16 backend;		/* slot */
 	__u16 vlan;		/* VLAN tag of the client's packets, 0 = none */
 	__u8 state;		/* enum snat_state */
-	__u8 pad[9];
+	__u8 fraction;		/* of the tick in `seen`, in 1/256 */
+	__u32 asked;		/* sequence number of the client's SYN; only of a half-open TCP flow, as is the next */
+	__u32 answered;		/* sequence number of the backend's SYN-ACK, in SNAT_ANSWERED */
 };
 
+/* A flow is half-open in its first two states: anyone who can send a packet with a forged source can make one. */
 enum snat_state {
 	SNAT_OPENING = 1,	/* no answer yet */
-	SNAT_OPEN = 2,
-	SNAT_CLOSING = 3,	/* FIN or RST was seen */
+	SNAT_OPEN = 2,		/* the client sent a packet that follows an answer */
+	SNAT_CLOSING = 3,	/* was open; FIN or RST was seen */
+	SNAT_ANSWERED = 4,	/* the backend answered: SYN-ACK, or any packet of UDP */
 };
 
 /* Seconds after which an idle port is free again. RFC 5382 §5: transitory and established; RFC 4787 §4.3 */
+#define SNAT_HALF_OPEN 30
 #define SNAT_TRANSITORY 240
 #define SNAT_ESTABLISHED 7440
 #define SNAT_UDP 120
+
+/*
+ * Number of half-open flows that one source prefix may have at one pool address, in one protocol: half of the ports.
+ * Beyond it, a new flow of the prefix takes the place of another one: see snat_sources.h.
+ */
+#define SNAT_SOURCE_LIMIT ((SNAT_PORTS - SNAT_FIRST_PORT) / 2)

@@ -16,6 +16,8 @@ enum rule_flag {
 	RULE_SOURCE = 8,		/* the scope names source ports: `0-65535` instead of `any` */
 	RULE_DESTINATION = 16,		/* the scope names destination ports */
 	RULE_INTERFACES = 32,		/* the receiving interface must belong to the set `interfaces` */
+	RULE_ESTABLISHED_PASS = 64,	/* blocklist: connections that this host opened pass */
+	RULE_ESTABLISHED_JUDGE = 128,	/* blocklist: they do not, whatever the settings say */
 };
 
 struct class {
@@ -24,7 +26,10 @@ struct class {
 	__u16 plain;		/* enum class_flag, and the slot of its list below them; 0: the rules decide */
 };
 
-/* Of a class with one rule, which matches every packet. Images from before these flags have none. */
+/*
+ * Of a class with one rule, which matches every packet and leaves connections of this host to the settings. Images from
+ * before these flags have none.
+ */
 enum class_flag {
 	CLASS_ALLOW = 0x4000,	/* its list is an allowlist, else a blocklist */
 	CLASS_PLAIN = 0x8000,
@@ -48,9 +53,17 @@ struct rule {
 	__u16 destination_last;
 };
 
+/* First line of the section: the local ports of connections that this host opens, for the part `established`. */
+struct local_ports {
+	__u16 first;		/* net.ipv4.ip_local_port_range, inclusive; both 0: not in use */
+	__u16 last;
+	__u8 pad[60];
+};
+
 /*
  * An interface that scopes name, and the sets of interfaces that it belongs to. The first INTERFACE_SLOTS lines of the
- * section are by interface slot, so line 0 is empty; those behind are of interfaces that the host does not have.
+ * section are by interface slot, and line 0 is struct local_ports; those behind are of interfaces that the host does not
+ * have.
  */
 struct scoped_interface {
 	__u64 sets;		/* bit n: it belongs to set n */

@@ -12,8 +12,10 @@
 #pragma once
 
 #include "arrival.h"
+#include "fragment.h"
 #include "icmp_way.h"
 #include "parts.h"
+#include "path_mtu.h"
 #include "reject.h"
 #include "send.h"
 #include "snat.h"
@@ -130,7 +132,10 @@ static __always_inline __u32 account_for(const struct flow *flow, __u32 reason)
 	return reason;
 }
 
-/* Slot + 1 of the service for a packet to an endpoint; 0: none; FRAGMENTS_DROP: a fragment that no service takes. */
+/*
+ * Slot + 1 of the service for a packet to an endpoint; 0: none; FRAGMENTS_DROP: a fragment that no service takes. Without
+ * ports, a later fragment goes to a service that needs none.
+ */
 static __always_inline __u32 find_service(const struct balance *tables, const struct endpoint *endpoint,
 					  const struct flow *flow)
 {
@@ -143,16 +148,11 @@ static __always_inline __u32 find_service(const struct balance *tables, const st
 	return flow->protocol == IPPROTO_UDP ? endpoint->fragments_udp : 0;
 }
 
-/* Whether the service can forward a first fragment: later ones can follow, and its checksum can be updated. */
-static __always_inline int takes_fragments(const struct xdp_md *ctx, const struct service *service, const struct flow *flow)
+/* Whether the service can forward a fragment: NAT updates the checksum of TCP, which a first fragment may lack. */
+static __always_inline int takes_fragment(const struct xdp_md *ctx, const struct service *service, const struct flow *flow)
 {
-	__u8 wanted = SERVICE_SOURCE_HASH | SERVICE_ANY_PORT;
-
-	if ((service->flags & wanted) != wanted || service->flags & SERVICE_SNAT)
-		return 0;
-	if (service->forwarding != FORWARDING_NAT || flow->protocol != IPPROTO_TCP || is_later_fragment(flow))
-		return 1;
-	return (const void *)frame_at(ctx, flow->transport) + TCP_HEADER <= frame_end(ctx);
+	return service->forwarding != FORWARDING_NAT || flow->protocol != IPPROTO_TCP || is_later_fragment(flow) ||
+	       has_tcp_header(ctx, flow);
 }
 
 /* Full NAT sends answers back along the path of the packets, and stores at most one VLAN tag. */
@@ -179,7 +179,7 @@ static __always_inline __u32 no_backend(struct xdp_md *ctx, const struct service
 static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tables, const struct endpoint *endpoint,
 				   struct flow *flow)
 {
-	__u32 number = find_service(tables, endpoint, flow), slot, overhead;
+	__u32 number = find_service(tables, endpoint, flow), slot, overhead, mtu;
 	const struct service *service;
 	const struct backend *backend;
 
@@ -195,7 +195,7 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	service = lookup_service(tables, flow->service);
 	if (!service)
 		return REASON_INTERNAL;
-	if (flow->fragment && !takes_fragments(ctx, service, flow))
+	if (flow->fragment && !takes_fragment(ctx, service, flow))
 		return REASON_FRAGMENT;
 	read_tcp_flags(ctx, flow);
 	if (encapsulates(service))
@@ -204,6 +204,8 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 		if (!can_answer(ctx, flow))
 			return REASON_UNSUPPORTED;
 		slot = bind_flow(ctx, tables, service, flow);
+		if (flow->binding == NO_BINDING && !takes_port(flow))
+			return REASON_NO_FLOW;
 	} else {
 		slot = assign_backend(tables, service, flow);
 	}
@@ -214,8 +216,12 @@ static __always_inline __u32 serve(struct xdp_md *ctx, const struct balance *tab
 	if (service->flags & SERVICE_SNAT && flow->binding == NO_BINDING)
 		return REASON_EXHAUSTED;
 	overhead = overhead_of(service, backend);
-	if (flow->length + overhead > backend->mtu)
-		return refuse_size(ctx, flow, backend->mtu - overhead);
+	mtu = backend->mtu;
+	/* Only routers on the way of tunnels report to us, and never less. */
+	if (overhead && flow->length + overhead > IPV4_LEAST_PATH_MTU)
+		mtu = mtu_towards(backend, slot);
+	if (flow->length + overhead > mtu)
+		return answer_too_big(ctx, flow, mtu - overhead);
 	return send(ctx, flow, service, backend);
 }
 
@@ -228,16 +234,21 @@ static __always_inline __u32 serve_reply(struct xdp_md *ctx, const struct balanc
 	const struct scratch *scratch;
 	__u32 number, reason;
 
-	/* A later fragment carries no ports: port 0 stands for them, which only a service on any port has. */
-	if (!endpoint || is_cut(flow))
+	if (!endpoint || !endpoint->source || is_cut(flow))
 		return NOT_OURS;
+	if (is_later_fragment(flow))
+		follow_fragment(ctx, flow);
+	/* Without ports, port 0 stands for those of a later fragment, which only a service on any port has. */
 	number = lookup_port(tables, endpoint->source, flow->protocol, flow->ports >> 16);
 	backend = number ? lookup_backend(tables, number - 1) : 0;
 	service = backend ? lookup_service(tables, backend->service) : 0;
-	if (!service || (flow->fragment && !takes_fragments(ctx, service, flow)))
+	if (!service || (flow->fragment && !takes_fragment(ctx, service, flow)))
 		return NOT_OURS;
 	if (!is_addressed(ctx, flow) || !arrives_from(ctx, flow, service, backend))
 		return NOT_OURS;
+	/* Not before: forged fragments of a backend must not replace its own. */
+	if (flow->fragment && !is_later_fragment(flow))
+		follow_fragment(ctx, flow);
 	flow->service = backend->service;
 	flow->backend = number - 1;
 	reason = reply(ctx, flow, service, backend);
@@ -257,6 +268,8 @@ __noinline __u32 balance_flow(struct xdp_md *ctx, struct flow *flow)
 	if (!flow || !tables || read_addresses(ctx, flow))
 		return NOT_OURS;
 	endpoint = find_endpoint(tables, flow->destination_high, flow->destination_low);
+	if (endpoint && flow->fragment)
+		follow_fragment(ctx, flow);
 	if (endpoint && endpoint->pool && is_addressed(ctx, flow))
 		reason = unbind(ctx, flow, tables, endpoint->pool - 1);
 	if (reason == NOT_OURS && endpoint && endpoint->destination)
@@ -282,6 +295,8 @@ __noinline __u32 balance_icmp(struct xdp_md *ctx, struct flow *flow)
 		return endpoint && endpoint->destination && is_echo_request(flow) ? REASON_OTHER_HOST : NOT_OURS;
 	if (endpoint && endpoint->destination && is_echo_request(flow))
 		return answer_echo(ctx, flow);
+	if (learn_path_mtu(ctx, flow, tables) != NOT_OURS)
+		return REASON_PATH_MTU;
 	quoted = &scratch->quoted;
 	if (read_quoted(ctx, flow, quoted))
 		return NOT_OURS;

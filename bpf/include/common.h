@@ -20,11 +20,18 @@ static __always_inline int glance(struct cursor *cursor, struct packet *packet)
 	return parse_ipv4(cursor, packet) == PARSED;
 }
 
+/* Whether a packet whose transport header has been parsed may belong to a connection that this host opened. */
+static __always_inline int may_have_socket(const struct cursor *cursor, const struct packet *packet)
+{
+	return may_be_own(cursor->pos, cursor->end, packet->head, OWN_KIND(packet->protocol, packet->transport, 0));
+}
+
 /* Judges a packet after a glance at `ip`. Returns 0 if it has to go the long way; then nothing is counted. */
 static __always_inline int judge_common(const struct account *account, const struct settings *settings, __u32 defaults,
 					struct cursor *cursor, struct packet *packet, const struct iphdr *ip,
 					struct decision *decision)
 {
+	const struct class *class;
 	__u32 banned;
 
 	if (defaults & (LACKS(ROLE_FILTER) | SETTINGS_SERVICES) || flags_of(account) & INTERFACE_IP ||
@@ -33,15 +40,27 @@ static __always_inline int judge_common(const struct account *account, const str
 	*decision = undecided();
 	decision->class = lookup4(settings, packet->source4);
 	banned = lookup_ban4(packet->source4);
-	if (decision->class)
-		return settle(settings, account, defaults, banned, decision);
-	if (banned) {
+	if (decision->class) {
+		class = plain_class(settings, defaults, banned, decision);
+		if (!class)
+			return 0;
+		if (!spares_own(class, defaults)) {
+			decide_plain(account, class, decision);
+			return 1;
+		}
+	} else if (banned) {
 		decide_ban(banned, decision);
 		return 1;
 	}
 	read_ipv4_rest(ip, packet);
 	if (parse_transport(cursor, packet, IPPROTO_ICMP) != PARSED)
 		return 0;
+	if (decision->class) {
+		if (may_have_socket(cursor, packet))
+			return 0;
+		decide_plain(account, class, decision);
+		return 1;
+	}
 	decision->reason = default_reason(packet, PARSED, defaults);
-	return 1;
+	return !PART(established) || !is_asked(defaults, decision) || !may_have_socket(cursor, packet);
 }

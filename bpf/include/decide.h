@@ -7,8 +7,10 @@
 #include "ban.h"
 #include "defaults.h"
 #include "essential.h"
+#include "established.h"
 #include "judge.h"
 #include "parse.h"
+#include "parts.h"
 #include "verdict.h"
 
 #define TABLE6_LINE 1
@@ -66,20 +68,43 @@ static __always_inline void measure(struct xdp_md *ctx, struct account *account,
 }
 
 /*
- * Decides on a packet whose source is in a plain class, as most listed sources are: neither the rule nor the rest of the
- * packet matters. Not on banned sources, nor on packets that the balancer may take. The scope stays open; add_scope
- * reads it.
+ * The class of the source, if it is plain, as that of most listed sources is, and decides: on packets that neither a ban
+ * nor the balancer has a say in. Else 0.
  */
-static __always_inline int settle(const struct settings *settings, const struct account *account, __u32 defaults,
-				  __u32 banned, struct decision *decision)
+static __always_inline const struct class *plain_class(const struct settings *settings, __u32 defaults, __u32 banned,
+						       const struct decision *decision)
 {
 	const struct class *class = decision->class && !banned ? lookup_class(settings, decision->class) : 0;
 
 	if (!class || !(class->plain & CLASS_PLAIN) || (class->plain & CLASS_ALLOW && is_balanced(defaults)))
 		return 0;
+	return class;
+}
+
+/* Whether a plain class passes packets of connections that this host opened, though it drops all others. */
+static __always_inline int spares_own(const struct class *class, __u32 defaults)
+{
+	return PART(established) && defaults & SETTINGS_ESTABLISHED && !(class->plain & CLASS_ALLOW);
+}
+
+/* Decides by a plain class: its rule does not matter. The scope stays open; add_scope reads it. */
+static __always_inline void decide_plain(const struct account *account, const struct class *class,
+					 struct decision *decision)
+{
 	decision->reason = class->plain & CLASS_ALLOW ? REASON_ALLOWLIST : REASON_BLOCKLIST;
 	decision->list = class->plain & CLASS_LIST;
 	count_list(account, class->plain & CLASS_LIST);
+}
+
+/* Decides by a plain class if the rest of the packet does not matter either. */
+static __always_inline int settle(const struct settings *settings, const struct account *account, __u32 defaults,
+				  __u32 banned, struct decision *decision)
+{
+	const struct class *class = plain_class(settings, defaults, banned, decision);
+
+	if (!class || spares_own(class, defaults))
+		return 0;
+	decide_plain(account, class, decision);
 	return 1;
 }
 
@@ -102,11 +127,12 @@ static __always_inline void decide_ban(__u32 banned, struct decision *decision)
 }
 
 /* Decides on a packet with known addresses. Returns whether the balancer may take it. */
-static __always_inline int decide(const struct settings *settings, const struct packet *packet, enum parsed parsed,
-				  const struct account *account, __u32 defaults, __u32 banned, struct decision *decision)
+static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
+				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
+				  struct decision *decision)
 {
 	if (decision->class != 0 && judge_packet(settings, packet, account, banned, decision)) {
-		if (decision->reason != REASON_ALLOWLIST)
+		if (decision->reason != REASON_ALLOWLIST && decision->reason != REASON_BLOCKLIST)
 			return 0;
 	} else if (banned) {
 		decide_ban(banned, decision);
@@ -114,5 +140,12 @@ static __always_inline int decide(const struct settings *settings, const struct 
 	} else {
 		decision->reason = default_reason(packet, parsed, defaults);
 	}
-	return parsed == PARSED && is_balanced(defaults);
+	if (parsed != PARSED)
+		return 0;
+	if (decision->reason != REASON_BLOCKLIST && is_balanced(defaults) && !packet->stacked)
+		return 1;
+	if (PART(established))
+		pass_own(ctx, defaults, packet->network, packet->behind, packet->head,
+			 OWN_KIND(packet->protocol, packet->transport, is_ipv6(packet)), decision);
+	return 0;
 }

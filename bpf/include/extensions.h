@@ -15,7 +15,7 @@ struct extension {
 	__u8 next;
 	__u8 length;		/* beyond the first 8 bytes in 8-byte units; AH: beyond the first 8 in 4-byte units */
 	__be16 fragment;	/* fragment header only: offset, reserved, more fragments */
-	__be32 rest;
+	__be32 rest;		/* fragment header: identification */
 };
 
 static __always_inline int is_extension(__u16 protocol)
@@ -56,6 +56,8 @@ __noinline int walk_extensions(struct xdp_md *ctx, struct chain *chain)
 		if (chain->offset + size > end)
 			return PARSED_SHORT;
 
+		if (chain->next == IPPROTO_FRAGMENT)
+			chain->identification = header.rest;
 		if (chain->next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IPV6_MORE_FRAGMENTS))
 			chain->fragment = FRAGMENT_MORE;
 		if (chain->next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IPV6_OFFSET)) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Fill of the flow table and the port map. Of maps with more lines than FILL_LINES it samples every n-th line: a hash
- * places flows and ports, so every line is representative.
+ * Fill of the flow table, the port map and the map of fragments. Of maps with more lines than FILL_LINES it samples every
+ * n-th line: a hash places flows and ports, so every line is representative.
  */
 #pragma once
 
 #include "flow.h"
+#include "fragment.h"
 #include "snat.h"
 
 /* Maximum number of lines read: a few milliseconds, if they are all cold. */
@@ -56,6 +57,20 @@ static long count_port(__u32 index, struct fill *fill)
 	return 0;
 }
 
+static long count_datagrams(__u32 index, struct fill *fill)
+{
+	const struct datagram *bucket = datagrams_of(index);
+	__u32 tick = fill->now >> FRAGMENT_SHIFT & FRAGMENT_SEEN;
+
+	if (!bucket)
+		return 1;
+#pragma unroll
+	for (int i = 0; i < FRAGMENTS_A_LINE; i++)
+		if (bucket[i].check && is_expected(bucket[i].facts, tick))
+			fill->used++;
+	return 0;
+}
+
 /* Returns the estimate for `lines` lines, by `count_line`. */
 static __always_inline int count_fill(const struct balance *tables, __u32 lines, void *count_line)
 {
@@ -82,4 +97,10 @@ static __always_inline int count_ports(void)
 	const struct balance *tables = lookup_balance();
 
 	return tables ? count_fill(tables, tables->pool_lines * 2 * SNAT_PORTS, count_port) : 0;
+}
+
+/* Number of fragmented datagrams whose later fragments find their ports. */
+static __always_inline int count_fragments(void)
+{
+	return count_fill(0, FRAGMENT_LINES, count_datagrams);
 }

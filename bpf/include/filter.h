@@ -7,6 +7,7 @@
 #include "common.h"
 #include "decide.h"
 #include "defaults.h"
+#include "established.h"
 #include "extensions.h"
 #include "parse.h"
 #include "parse_apart.h"
@@ -63,13 +64,29 @@ static __always_inline struct flow *open_flow(struct xdp_md *ctx, const struct a
 	return flow;
 }
 
+/*
+ * Of a packet that is about to be dropped, and not for a service. A global function for the verifier's sake, as
+ * judge_further_rules.
+ */
+__noinline int pass_own_flow(struct xdp_md *ctx, const struct flow *flow, __u32 defaults, struct decision *decision)
+{
+	if (!flow || !decision)
+		return 0;
+	pass_own(ctx, defaults, flow->network, flow->transport, flow->ports,
+		 OWN_KIND(flow->protocol, flow->kind, flow_is_ipv6(flow)), decision);
+	return 0;
+}
+
 /* Passes the packet to the balancer. */
 static __always_inline void balance(struct xdp_md *ctx, struct flow *flow, __u32 defaults, struct decision *decision)
 {
 	__u32 reason = flow->kind == TRANSPORT_ICMP ? balance_icmp(ctx, flow) : balance_flow(ctx, flow);
 
-	if (reason == NOT_OURS || (reason == REASON_OTHER_HOST && verdict_of(decision->reason) == XDP_DROP))
+	if (reason == NOT_OURS || (reason == REASON_OTHER_HOST && verdict_of(decision->reason) == XDP_DROP)) {
+		if (PART(established) && verdict_of(decision->reason) == XDP_DROP)
+			pass_own_flow(ctx, flow, defaults, decision);
 		return;
+	}
 	if (reason == REASON_MALFORMED && drops_unparsed(defaults))
 		reason = REASON_MALFORMED_DROP;
 	if (reason == REASON_UNSUPPORTED && drops_unparsed(defaults))
@@ -87,23 +104,27 @@ __noinline int judge_apart(struct xdp_md *ctx, __u32 origin, __u32 defaults, str
 {
 	const struct account account = { .origin = origin, .bytes = bpf_xdp_get_buff_len(ctx) };
 	const struct settings *settings = lookup_line(SETTINGS_LINE);
-	struct packet packet = {};
+	struct scratch *scratch = open_scratch();
+	struct packet *packet;
 	__u32 banned = 0;
 	int parsed;
 
-	if (!decision || !settings)
+	if (!decision || !settings || !scratch)
 		return 0;
+	/* The stack is too small for this packet beside that of the caller. */
+	packet = &scratch->packet;
+	__builtin_memset(packet, 0, sizeof(*packet));
 	decision->class = 0;
-	parsed = parse_apart(ctx, flags_of(&account) & INTERFACE_IP, &packet);
-	if (!packet.addressed) {
-		decision->reason = judge_unaddressed(defaults, parsed, bpf_ntohs(packet.ethertype));
+	parsed = parse_apart(ctx, flags_of(&account) & INTERFACE_IP, packet);
+	if (!packet->addressed) {
+		decision->reason = judge_unaddressed(defaults, parsed, bpf_ntohs(packet->ethertype));
 		return 0;
 	}
 	if (is_filtered(defaults))
-		banned = is_ipv4(&packet) ? look_up4(settings, &packet, &decision->class) :
-					    look_up6(&packet, &decision->class);
-	return decide(settings, &packet, parsed, &account, defaults, banned, decision) && !packet.stacked && PART(balancer) &&
-	       open_flow(ctx, &account, &packet);
+		banned = is_ipv4(packet) ? look_up4(settings, packet, &decision->class) :
+					   look_up6(packet, &decision->class);
+	return decide(ctx, settings, packet, parsed, &account, defaults, banned, decision) && PART(balancer) &&
+	       open_flow(ctx, &account, packet);
 }
 
 /* Passes a packet whose headers are not linear to the balancer, which reads and writes them in place. */
@@ -117,6 +138,8 @@ static __always_inline void balance_apart(struct xdp_md *ctx, __u32 defaults, st
 		balance(ctx, &scratch->flow, defaults, decision);
 	else if (verdict_of(decision->reason) == XDP_PASS)
 		decision->reason = REASON_NONLINEAR;
+	else if (PART(established))
+		pass_own_flow(ctx, &scratch->flow, defaults, decision);
 }
 
 /* The long way: judges any packet. */
@@ -173,7 +196,7 @@ static __always_inline struct decision judge_any(struct xdp_md *ctx, struct acco
 	packet.behind = offset_in(ctx, cursor.pos);
 	if (parsed != PARSED && has_more(ctx, account, parsed))
 		goto apart;
-	if (!decide(settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer))
+	if (!decide(ctx, settings, &packet, parsed, account, defaults, banned, &decision) || !PART(balancer))
 		return decision;
 	flow = open_flow(ctx, account, &packet);
 	if (!flow)

@@ -110,10 +110,19 @@ static __always_inline int is_later_fragment(const struct flow *flow)
 	return flow->fragment & FRAGMENT_OFFSET;
 }
 
+/* Whether a fragment has a complete TCP header. */
+static __always_inline int has_tcp_header(const struct xdp_md *ctx, const struct flow *flow)
+{
+	return !is_later_fragment(flow) && flow->network + flow->length >= flow->transport + TCP_HEADER &&
+	       (const void *)frame_at(ctx, flow->transport) + TCP_HEADER <= frame_end(ctx);
+}
+
 static __always_inline void read_tcp_flags(const struct xdp_md *ctx, struct flow *flow)
 {
 	const __u8 *tcp = frame_at(ctx, flow->transport);
 
+	if (flow->fragment && !has_tcp_header(ctx, flow))
+		return;
 	if (flow->protocol == IPPROTO_TCP && (const void *)tcp + TCP_HEADER <= frame_end(ctx))
 		flow->tcp_flags = tcp[13];
 }

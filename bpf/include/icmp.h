@@ -243,7 +243,10 @@ __noinline int answer_error(struct xdp_md *ctx, const struct flow *flow, __u16 k
 	       !bpf_xdp_adjust_tail(ctx, (int)(whole - bpf_xdp_get_buff_len(ctx)));
 }
 
-/* Reports the MTU to the sender of a packet. Never about ICMP. */
+/*
+ * Reports the MTU to the sender of a packet, whether or not the packet may be fragmented: XDP cannot do it, and the sender
+ * can (see docs/adr/0062). Never about ICMP and later fragments (RFC 1122 §3.2.2).
+ */
 static __always_inline __u32 answer_too_big(struct xdp_md *ctx, const struct flow *flow, __u32 mtu)
 {
 	__u16 kind = ICMP_KIND(ICMP_UNREACHABLE, ICMP_FRAGMENTATION_NEEDED);
@@ -253,7 +256,8 @@ static __always_inline __u32 answer_too_big(struct xdp_md *ctx, const struct flo
 		if (mtu < IPV6_LEAST_MTU)
 			mtu = IPV6_LEAST_MTU;
 	}
-	if (flow->kind == TRANSPORT_ICMP || flow->length <= mtu || !answer_error(ctx, flow, kind, mtu))
+	if (flow->kind == TRANSPORT_ICMP || is_later_fragment(flow) || flow->length <= mtu ||
+	    !answer_error(ctx, flow, kind, mtu))
 		return REASON_OVERSIZE;
 	return REASON_TOO_BIG;
 }

@@ -75,7 +75,7 @@ static __always_inline __u32 steer_error(struct xdp_md *ctx, const struct balanc
 	service = lookup_service(tables, quoted->service);
 	if (!service)
 		return REASON_INTERNAL;
-	slot = service->flags & SERVICE_SNAT ? bind_flow(ctx, tables, service, quoted) :
+	slot = service->flags & SERVICE_SNAT ? recall_binding(ctx, tables, service, quoted) :
 					       find_error_backend(tables, service, quoted);
 	backend = slot == NO_SLOT ? 0 : lookup_backend(tables, slot);
 	/* In full NAT, a flow without a port does not exist. */

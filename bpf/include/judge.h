@@ -8,10 +8,9 @@
 #include "scope.h"
 #include "verdict.h"
 
+#define SETTINGS_LINE 0
 #define NO_LIST 0xffff
 #define NO_SCOPE 0xffff
-
-#define SETTINGS_LINE 0
 
 #define CLASSES_PER_LINE (LINE_SIZE / sizeof(struct class))
 #define RULES_PER_LINE (LINE_SIZE / sizeof(struct rule))
@@ -22,7 +21,8 @@ struct decision {
 	__u16 list;		/* slot of the first list that decided, or NO_LIST */
 	__u16 scope;		/* of that rule, or NO_SCOPE */
 	__u16 counted;		/* list counted last, or NO_LIST */
-	__u16 broken;		/* 1: a rule was not where the class points */
+	__u8 broken;		/* 1: a rule was not where the class points */
+	__u8 strict;		/* 1: a rule matched that drops connections of this host too */
 	__u16 service;		/* slot, or NO_SLOT */
 	__u16 backend;		/* slot, or NO_SLOT */
 };
@@ -78,6 +78,14 @@ static __always_inline void add_scope(const struct settings *settings, struct de
 		decision->scope = rule->scope;
 }
 
+/* Whether a rule of a blocklist drops packets of connections that this host opened too. */
+static __always_inline __u32 is_strict(const struct settings *settings, const struct rule *rule)
+{
+	if (rule->flags & (RULE_ALLOW | RULE_ESTABLISHED_PASS | RULE_ESTABLISHED_JUDGE))
+		return !(rule->flags & RULE_ESTABLISHED_PASS);
+	return !(settings->flags & SETTINGS_ESTABLISHED);
+}
+
 /* Applies one rule of the class. Returns 1 if no further rule can change the result. */
 static __always_inline long judge_rule(const struct settings *settings, const struct subject *subject, __u32 index,
 				       struct decision *decision)
@@ -94,7 +102,12 @@ static __always_inline long judge_rule(const struct settings *settings, const st
 		return 1;
 	if (decision->list != NO_LIST && decision->reason != reason)
 		return 1;
-	if (decision->counted == rule->list || !matches(settings, rule, subject))
+	/* A further rule of a list that is counted already can only make the decision strict. */
+	if ((decision->counted == rule->list && decision->strict) || !matches(settings, rule, subject))
+		return 0;
+	if (is_strict(settings, rule))
+		decision->strict = 1;
+	if (decision->counted == rule->list)
 		return 0;
 	if (decision->list == NO_LIST) {
 		decision->reason = reason;

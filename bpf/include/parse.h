@@ -83,6 +83,7 @@ struct chain {
 	__u32 left;		/* as in struct cursor */
 	__u16 next;		/* IP protocol number of the header */
 	__u16 fragment;		/* as in struct packet */
+	__be32 identification;	/* of a fragment (RFC 8200 §4.5) */
 };
 
 /*

@@ -149,7 +149,9 @@ __noinline __u32 search_backend(const struct balance *tables, const struct servi
 /* Where the flow's search in a table begins. */
 static __always_inline __u32 table_slot(const struct service *service, const struct flow *flow, __u32 size)
 {
-	__u32 number = service->flags & SERVICE_RANDOM && flow->marks & FLOW_LIVE ? bpf_get_prandom_u32() : flow->hash;
+	/* Fragments of a flow without an entry must not part. */
+	int by_chance = service->flags & SERVICE_RANDOM && flow->marks & FLOW_LIVE && !flow->fragment;
+	__u32 number = by_chance ? bpf_get_prandom_u32() : flow->hash;
 
 	return (__u64)number * size >> 32;
 }

@@ -30,9 +30,3 @@ static __always_inline __u32 send(struct xdp_md *ctx, struct flow *flow, const s
 		return encapsulate_gue(ctx, flow, service, backend);
 	return forward(ctx, flow, service, backend);
 }
-
-/* Handles a packet that exceeds the MTU towards its backend. */
-static __always_inline __u32 refuse_size(struct xdp_md *ctx, const struct flow *flow, __u32 mtu)
-{
-	return may_not_fragment(ctx, flow) ? answer_too_big(ctx, flow, mtu) : REASON_OVERSIZE;
-}

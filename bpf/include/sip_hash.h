@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The hash that chooses a flow's backend. With the key of the config it is SipHash-1-3 (Aumasson, Bernstein, INDOCRYPT
- * 2012), which stays secret from clients that see which backends they get. src/semantics/sip-hash.ts implements it too.
+ * SipHash-1-3 (Aumasson, Bernstein, INDOCRYPT 2012) of 64-bit words, which src/semantics/sip-hash.ts implements too, and the
+ * hash that chooses a flow's backend: with the key of the config it stays secret from clients that see which backends they
+ * get.
  */
 #pragma once
 
@@ -41,6 +42,29 @@ static __always_inline void sip_add(struct sip_state *state, __u64 word)
 	state->v0 ^= word;
 }
 
+static __always_inline struct sip_state sip_start(__u64 key0, __u64 key1)
+{
+	struct sip_state state = {
+		.v0 = key0 ^ 0x736f6d6570736575ull,
+		.v1 = key1 ^ 0x646f72616e646f6dull,
+		.v2 = key0 ^ 0x6c7967656e657261ull,
+		.v3 = key1 ^ 0x7465646279746573ull,
+	};
+
+	return state;
+}
+
+/* `size`: bytes that were added, a multiple of 8. */
+static __always_inline __u64 sip_end(struct sip_state *state, __u64 size)
+{
+	sip_add(state, size << 56);
+	state->v2 ^= 0xff;
+	sip_round(state);
+	sip_round(state);
+	sip_round(state);
+	return state->v0 ^ state->v1 ^ state->v2 ^ state->v3;
+}
+
 /* A global function, because only the first packet of a flow needs it, and only with a key. */
 __noinline __u64 sip_hash(const struct flow *flow, const struct hash_key *key, int by_source)
 {
@@ -48,10 +72,7 @@ __noinline __u64 sip_hash(const struct flow *flow, const struct hash_key *key, i
 
 	if (!flow || !key)
 		return 0;
-	state.v0 = key->word[0] ^ 0x736f6d6570736575ull;
-	state.v1 = key->word[1] ^ 0x646f72616e646f6dull;
-	state.v2 = key->word[0] ^ 0x6c7967656e657261ull;
-	state.v3 = key->word[1] ^ 0x7465646279746573ull;
+	state = sip_start(key->word[0], key->word[1]);
 	sip_add(&state, flow->source_high);
 	sip_add(&state, flow->source_low);
 	if (!by_source) {
@@ -59,13 +80,7 @@ __noinline __u64 sip_hash(const struct flow *flow, const struct hash_key *key, i
 		sip_add(&state, flow->destination_low);
 		sip_add(&state, flow_scope(flow));
 	}
-	/* The length of the input in bytes. */
-	sip_add(&state, (by_source ? 2ull : 5ull) * sizeof(__u64) << 56);
-	state.v2 ^= 0xff;
-	sip_round(&state);
-	sip_round(&state);
-	sip_round(&state);
-	return state.v0 ^ state.v1 ^ state.v2 ^ state.v3;
+	return sip_end(&state, (by_source ? 2 : 5) * sizeof(__u64));
 }
 
 /* The key of the config, or 0. */

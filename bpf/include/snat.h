@@ -7,191 +7,113 @@
 #pragma once
 
 #include "arrival.h"
+#include "binding.h"
 #include "endpoint.h"
-#include "link.h"
 #include "nat.h"
-#include "pick.h"
+#include "snat_search.h"
 #include "translate.h"
 
-#define NO_BINDING 0xffffffff
-#define SNAT_PORT_COUNT (SNAT_PORTS - SNAT_FIRST_PORT)
-
-static __always_inline struct snat_port *lookup_binding(__u32 binding)
+/* Whether a packet without a port may take one: in TCP, only a SYN. */
+static __always_inline int takes_port(const struct flow *flow)
 {
-	return bpf_map_lookup_elem(&snat_ports, &binding);
+	return flow->protocol != IPPROTO_TCP || opens(flow);
 }
 
-static __always_inline __u32 binding_of(__u32 pool, __u8 protocol, __u16 port)
+/* Takes flow->binding from the flow that it belonged to, if any. 0: another CPU was faster. */
+static __always_inline int take_binding(struct xdp_md *ctx, const struct service *service, const struct flow *flow,
+					__u64 now)
 {
-	return (pool * 2 + (protocol == IPPROTO_UDP)) * SNAT_PORTS + port;
-}
-
-/* The protocol of the flows of a line. */
-static __always_inline __u8 bound_protocol(__u32 binding)
-{
-	return binding / SNAT_PORTS % 2 ? IPPROTO_UDP : IPPROTO_TCP;
-}
-
-/* Idle timeout of a port in seconds. */
-static __always_inline __u64 binding_timeout(const struct service *service, __u8 protocol, __u8 state)
-{
-	if (protocol == IPPROTO_UDP)
-		return service->udp_timeout > SNAT_UDP ? service->udp_timeout : SNAT_UDP;
-	return state == SNAT_OPEN ? SNAT_ESTABLISHED : SNAT_TRANSITORY;
-}
-
-static __always_inline int is_free(const struct snat_port *port, const struct service *service, __u8 protocol, __u64 now)
-{
-	__u64 idle = (__u64)((__u32)(now >> TICK_SHIFT) - port->seen) << TICK_SHIFT;
-
-	return !port->owner || (port->ready && idle > binding_timeout(service, protocol, port->state) * NANOSECONDS);
-}
-
-static __always_inline int is_client(const struct snat_port *port, const struct flow *flow)
-{
-	const __be32 *client = (const void *)port->client;
-
-	return client[0] == bpf_htonl(flow->source_high >> 32) && client[1] == bpf_htonl(flow->source_high) &&
-	       client[2] == bpf_htonl(flow->source_low >> 32) && client[3] == bpf_htonl(flow->source_low) &&
-	       port->client_port == bpf_htons(flow->ports >> 16);
-}
-
-/* A search through the candidate lines of a tuple. */
-struct binding_search {
-	const struct balance *tables;
-	const struct service *service;
-	const struct flow *flow;
-	const struct pool_list *list;
-	__u64 owner;
-	__u64 now;
-	__u32 found;		/* the line that the tuple owns, or NO_BINDING */
-	__u32 vacant;		/* the first free line, or NO_BINDING */
-};
-
-/* The n-th candidate line of a tuple. */
-static __always_inline __u32 candidate(const struct binding_search *search, __u32 index)
-{
-	__u32 number = (__u32)search->owner + index * ((__u32)(search->owner >> 32) | 1);
-	__u32 pool = (__u64)number * search->service->pools >> 32;
-	__u16 port = SNAT_FIRST_PORT + (__u16)((__u64)(number * 0x9e3779b1u) * SNAT_PORT_COUNT >> 32);
-
-	return binding_of(search->list->pool[pool % POOL_SLOTS], search->flow->protocol, port);
-}
-
-static long try_binding(__u32 index, struct binding_search *search)
-{
-	__u32 binding = candidate(search, index);
-	const struct snat_port *port = lookup_binding(binding);
+	struct snat_port *port = lookup_binding(flow->binding);
+	__u64 before;
 
 	if (!port)
-		return 1;
-	if (port->owner == search->owner && (!port->ready || is_client(port, search->flow))) {
-		search->found = binding;
-		return 1;
-	}
-	if (search->vacant == NO_BINDING && is_free(port, search->service, search->flow->protocol, search->now))
-		search->vacant = binding;
-	/* A line without any previous owner ends the search: the tuple would have taken it. */
-	return port->owner == 0;
-}
-
-/* Writes the owner of a line that was just taken, or whose flow starts again. */
-static __always_inline void write_binding(struct xdp_md *ctx, struct snat_port *port, const struct flow *flow, __u64 now)
-{
-	const void *frame = frame_at(ctx, 0);
-	const struct vlan_tag *tag = frame_at(ctx, ETH_HLEN);
-	__be32 *client = (void *)port->client;
-
-	if (frame + ETH_HLEN + VLAN_HEADER > frame_end(ctx))
-		return;
-	client[0] = bpf_htonl(flow->source_high >> 32);
-	client[1] = bpf_htonl(flow->source_high);
-	client[2] = bpf_htonl(flow->source_low >> 32);
-	client[3] = bpf_htonl(flow->source_low);
-	port->client_port = bpf_htons(flow->ports >> 16);
-	port->backend = flow->backend;
-	write_macs(port->macs, exchanged(read_macs(frame)));
-	port->ifindex = flow->device;
-	port->vlan = flow->network == ETH_HLEN ? 0 : bpf_ntohs(tag->control) & VLAN_ID;
-	port->state = SNAT_OPENING;
-	port->seen = now >> TICK_SHIFT;
-}
-
-/* Takes a free line. 0: another CPU was faster. */
-static __always_inline int take_binding(struct xdp_md *ctx, struct snat_port *port, const struct binding_search *search,
-					const struct flow *flow)
-{
-	__u64 before = port->owner;
-
-	if (!is_free(port, search->service, flow->protocol, search->now) ||
-	    __sync_val_compare_and_swap(&port->owner, before, search->owner) != before)
+		return 0;
+	before = port->owner;
+	/* Its flow may have got packets since the search. */
+	if (!is_free(port, service, flow->protocol, now) && !rank_binding(port, flow->protocol, now))
+		return 0;
+	if (__sync_val_compare_and_swap(&port->owner, before, owner_of(flow)) != before)
 		return 0;
 	/* Atomic exchanges are barriers in both directions. */
 	__sync_lock_test_and_set(&port->ready, 0);
-	write_binding(ctx, port, flow, search->now);
+	start_binding(ctx, flow);
 	__sync_lock_test_and_set(&port->ready, 1);
 	return 1;
 }
 
-/* Records a packet of the client; stores its fields only if they changed. */
-static __always_inline void refresh_binding(struct snat_port *port, const struct flow *flow, __u64 now)
+/* The backend of a flow that keeps its port, or NO_SLOT. */
+static __always_inline __u32 continue_binding(struct xdp_md *ctx, const struct balance *tables,
+					      const struct service *service, const struct snat_port *port,
+					      struct flow *flow)
 {
-	__u32 tick = now >> TICK_SHIFT;
+	__u64 now = monotonic_now();
+	__u32 slot = port->backend;
+	const struct backend *backend = lookup_backend(tables, slot);
 
-	if (port->seen != tick)
-		port->seen = tick;
-	if (closes(flow) && port->state != SNAT_CLOSING)
-		port->state = SNAT_CLOSING;
+	if (!port->ready || restarts(ctx, port, service, flow, now))
+		return NO_SLOT;
+	if (!backend || !keeps(backend, slot, flow, now))
+		return NO_SLOT;
+	flow->marks |= FLOW_KNOWN;
+	if (flow->marks & FLOW_LIVE && !(flow->marks & FLOW_ERROR))
+		follow_client(ctx, flow);
+	return slot;
 }
 
-/* The backend of a flow under full NAT, or NO_SLOT; flow->binding is its line, or stays NO_BINDING if none is free. */
-__noinline __u32 bind_flow(struct xdp_md *ctx, const struct balance *tables, const struct service *service,
-			   struct flow *flow)
+/* The backend of a new flow, or NO_SLOT. It keeps flow->binding, or takes a line, or gets NO_BINDING. */
+__noinline __u32 begin_binding(struct xdp_md *ctx, const struct balance *tables, const struct service *service,
+			       struct flow *flow)
 {
-	struct binding_search search = { .found = NO_BINDING, .vacant = NO_BINDING };
-	const struct backend *backend;
-	struct snat_port *port;
 	__u32 slot;
+	int is_own;
 
 	if (!tables || !service || !flow)
-		return NO_SLOT;
-	search.tables = tables;
-	search.service = service;
-	search.flow = flow;
-	search.list = (const void *)policy_line(tables->pools + service->pool_list);
-	search.owner = place_flow(flow, 0) | 1;
-	search.now = monotonic_now();
-	if (!search.list)
-		return NO_SLOT;
-	bpf_loop(SNAT_PROBES, try_binding, &search, 0);
-	flow->binding = search.found != NO_BINDING ? search.found : search.vacant;
-	port = lookup_binding(flow->binding);
-	if (!port)
-		return choose(tables, service, flow);
-	if (search.found != NO_BINDING && port->ready && !opens(flow)) {
-		slot = port->backend;
-		backend = lookup_backend(tables, slot);
-		if (backend && keeps(backend, slot, flow, search.now)) {
-			flow->marks |= FLOW_KNOWN;
-			if (flow->marks & FLOW_LIVE && !(flow->marks & FLOW_ERROR))
-				refresh_binding(port, flow, search.now);
-			return slot;
-		}
-	}
-	if (flow->marks & FLOW_ERROR)
 		return NO_SLOT;
 	slot = choose(tables, service, flow);
 	if (slot == NO_SLOT)
 		return NO_SLOT;
+	is_own = flow->binding != NO_BINDING;
+	if (!is_own)
+		flow->binding = vacate(tables, service, flow);
+	if (flow->binding == NO_BINDING)
+		return slot;
 	flow->backend = slot;
 	flow->marks |= FLOW_NEW;
 	if (!(flow->marks & FLOW_LIVE))
 		return slot;
-	if (search.found != NO_BINDING)
-		write_binding(ctx, port, flow, search.now);
-	else if (!take_binding(ctx, port, &search, flow))
+	if (is_own)
+		start_binding(ctx, flow);
+	else if (!take_binding(ctx, service, flow, monotonic_now()))
 		flow->binding = NO_BINDING;
 	return slot;
+}
+
+/* The backend of a known flow under full NAT, or NO_SLOT. flow->binding is its line, or NO_BINDING. */
+__noinline __u32 recall_binding(struct xdp_md *ctx, const struct balance *tables, const struct service *service,
+				struct flow *flow)
+{
+	const struct snat_port *port;
+
+	if (!tables || !service || !flow)
+		return NO_SLOT;
+	flow->place = place_flow(flow, 0);
+	flow->binding = find_binding(tables, service, flow);
+	port = lookup_binding(flow->binding);
+	return port ? continue_binding(ctx, tables, service, port, flow) : NO_SLOT;
+}
+
+/*
+ * The backend of a flow under full NAT, or NO_SLOT. flow->binding is its line, or NO_BINDING if no port is free, or if
+ * the packet has no port and may not take one. Not for ICMP errors, which begin no flow.
+ */
+static __always_inline __u32 bind_flow(struct xdp_md *ctx, const struct balance *tables, const struct service *service,
+				       struct flow *flow)
+{
+	__u32 slot = recall_binding(ctx, tables, service, flow);
+
+	if (slot != NO_SLOT || (flow->binding == NO_BINDING && !takes_port(flow)))
+		return slot;
+	return begin_binding(ctx, tables, service, flow);
 }
 
 /* The service of a line's backend if the packet is from that backend, else 0. */
@@ -251,22 +173,6 @@ static __always_inline int answers_from(const struct xdp_md *ctx, const struct b
 	return service && backend && arrives_from(ctx, flow, service, backend);
 }
 
-/* Records a packet of the backend. */
-static __always_inline void refresh_answered(__u32 binding, const struct flow *flow)
-{
-	__u32 tick = monotonic_now() >> TICK_SHIFT;
-	struct snat_port *port = lookup_binding(binding);
-
-	if (!port)
-		return;
-	if (port->seen != tick)
-		port->seen = tick;
-	if (closes(flow))
-		port->state = SNAT_CLOSING;
-	else if (port->state == SNAT_OPENING)
-		port->state = SNAT_OPEN;
-}
-
 /* Handles a packet to an address of a pool. */
 __noinline __u32 unbind(struct xdp_md *ctx, struct flow *flow, const struct balance *tables, __u32 pool)
 {
@@ -274,11 +180,13 @@ __noinline __u32 unbind(struct xdp_md *ctx, struct flow *flow, const struct bala
 	struct answer *answer;
 	__u32 network;
 
-	if (!flow || !tables || !scratch || flow->kind != TRANSPORT_PORTS || flow->fragment || is_cut(flow))
+	if (!flow || !tables || !scratch || flow->kind != TRANSPORT_PORTS || is_cut(flow))
 		return NOT_OURS;
 	answer = &scratch->answer;
 	flow->binding = binding_of(pool, flow->protocol, flow->ports);
 	if (read_answer(tables, flow->binding, flow, answer) || !answers_from(ctx, tables, flow, answer))
+		return NOT_OURS;
+	if (flow->fragment && flow->protocol == IPPROTO_TCP && !is_later_fragment(flow) && !has_tcp_header(ctx, flow))
 		return NOT_OURS;
 	if (read_ttl(ctx, flow) <= 1)
 		return REASON_EXPIRED;
@@ -286,7 +194,7 @@ __noinline __u32 unbind(struct xdp_md *ctx, struct flow *flow, const struct bala
 	flow->backend = answer->backend;
 	read_tcp_flags(ctx, flow);
 	if (flow->marks & FLOW_LIVE)
-		refresh_answered(flow->binding, flow);
+		follow_backend(ctx, flow);
 	network = write_link(ctx, flow->network, 0, read_macs(&answer->macs), answer->vlan, ethertype_of(flow));
 	if (!network)
 		return REASON_INTERNAL;

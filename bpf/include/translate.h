@@ -30,17 +30,31 @@ struct answer {
 	__u16 pad;
 };
 
+/* The outer header of a tunnel that a router's report quotes: see path_mtu.h. */
+struct tunnel {
+	__u64 source_high;
+	__u64 source_low;
+	__u64 destination_high;
+	__u64 destination_low;
+	__u32 length;		/* of the datagram in bytes */
+	__u32 inner;		/* offset of what follows the header */
+	__u32 ports;		/* of GUE, as in struct flow */
+	__u8 protocol;
+};
+
 /*
  * Data without room on the stack, of which all functions of a call chain share 512 bytes. One per CPU: no other XDP
  * program interrupts one on its CPU.
  */
 struct scratch {
 	struct flow flow;	/* the packet */
+	struct packet packet;	/* one that parse_apart read */
 	struct flow quoted;	/* the packet that an ICMP error quotes, in the other direction */
 	struct tuple outer;
 	struct tuple inner;
 	struct answer answer;
 	struct bpf_fib_lookup way;
+	struct tunnel tunnel;
 };
 _Static_assert(sizeof(struct scratch) <= sizeof(struct scratch_space), "scratch is too small");
 

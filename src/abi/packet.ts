@@ -32,9 +32,9 @@ export interface TestPacket {
 export type Message = 'too-big' | 'advertisement'
 
 const MESSAGES = {
-  'too-big': { family: 4, type: 3, code: 4, hopLimit: 64, size: 36, group: 'icmp_errors' },
-  advertisement: { family: 6, type: 136, code: 0, hopLimit: 255, size: 24, group: 'neighbor_discovery' },
-} as const satisfies Record<Message, { family: 4 | 6; group: EssentialGroup } & Record<string, unknown>>
+  'too-big': { type: 3, code: 4, hopLimit: 64, size: 36, group: 'icmp_errors' },
+  advertisement: { type: 136, code: 0, hopLimit: 255, size: 24, group: 'neighbor_discovery' },
+} as const satisfies Record<Message, { readonly group: EssentialGroup } & Record<string, unknown>>
 
 /** A test packet, the interface that it stands for, and its verdict by the config. */
 export interface Probe {
@@ -262,9 +262,9 @@ function transitOf(filled: Filled): Transit {
     length: (family === 4 ? IPV4_SIZE : IPV6_SIZE) + transport(filled).length,
     isCut: false,
     ttl: HOP_LIMIT,
-    mustNotFragment: family === 6,
     fragment: undefined,
     hasPlainLink: true,
+    startsFlow: true,
     hasWholeTcp: protocol === TCP,
     isReset: false,
     isToGroup: false,

@@ -30,7 +30,7 @@ export function readPolicy(parts: readonly Part[], report: Report): Policy {
   const written = new Map<string, unknown>(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)]))
   const inForce = (name: string): unknown => {
     const { initial, follows } = settingOf(name as SettingName)
-    return written.get(name) ?? (follows === undefined ? initial : inForce(follows))
+    return written.get(name) ?? (follows === undefined ? initial : follows.value(inForce(follows.setting)))
   }
   return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])) }
 }

@@ -1,17 +1,20 @@
-// The balancer: its flow table, counters and ports of source pools. These maps belong to a generation, because their
-// sizes depend on the services. Each is handed on from the previous generation if it fits, else rebuilt; then counters
-// and ports are carried over to the new map.
+// The balancer: its flow table, counters, ports of source pools and fragments. These maps belong to a generation, because
+// their sizes depend on the services. Each is handed on from the previous generation if it fits, else rebuilt; then
+// counters and ports are carried over to the new map.
 
 import { ran } from '../abi/answer.ts'
 import { type Part, plainRun } from '../abi/command.ts'
 import {
   backendCounterCodec,
   FLOWS_A_LINE,
+  FRAGMENT_LINES,
+  FRAGMENTS_A_LINE,
   flowBudgetCodec,
   flowKeysCodec,
   INTERFACE_SLOTS,
   interfaceStackCodec,
   LINE_SIZE,
+  pathMtuCodec,
   SNAT_FIRST_PORT,
   SNAT_PORTS,
   serviceCounterCodec,
@@ -30,12 +33,16 @@ import type { Carrying, Step } from './step.ts'
 /** Maps of a generation, sized for its services; one entry each without services. */
 export function balancerMaps(image: Pick<Header, 'balance'>) {
   const { flowLines, services, backends, pools } = balanceSizes(image)
+  const { balance } = image
   return {
     flows: arrayMap('flows', LINE_SIZE, flowLines, MMAPABLE),
     flowKeys: arrayMap('flow_keys', flowKeysCodec.size, 1),
     serviceStats: perCpuMap('service_stats', serviceCounterCodec.size, services),
     backendStats: perCpuMap('backend_stats', backendCounterCodec.size, backends),
     snatPorts: arrayMap('snat_ports', LINE_SIZE, Math.max(1, pools * 2 * SNAT_PORTS), MMAPABLE),
+    pathMtus: arrayMap('path_mtus', pathMtuCodec.size, backends, MMAPABLE),
+    // The line behind the buckets is the key of their hash.
+    fragments: arrayMap('fragments', LINE_SIZE, balance.flags === 0 ? 1 : FRAGMENT_LINES + 1, MMAPABLE),
   } as const satisfies Record<string, MapShape>
 }
 
@@ -48,6 +55,8 @@ export const BALANCER_MAPS: Readonly<Record<BalancerMap, string>> = {
   serviceStats: 'service_stats',
   backendStats: 'backend_stats',
   snatPorts: 'snat_ports',
+  pathMtus: 'path_mtus',
+  fragments: 'fragments',
 }
 
 const rows = {
@@ -57,9 +66,17 @@ const rows = {
     'whether that costs flows',
   pools: 'addresses of source pools of full NAT; only if there are any',
   source_ports: 'used ports of these addresses, TCP and UDP',
+  fragments:
+    'fragmented datagrams whose later fragments find their service; only with services. A fragment without its first ' +
+    'one counts under the reason `fragment`',
 } as const
 
-const programs = { counters: 'counter_read', flowCount: 'flow_count', portCount: 'port_count' } as const
+const programs = {
+  counters: 'counter_read',
+  flowCount: 'flow_count',
+  portCount: 'port_count',
+  fragmentCount: 'fragment_count',
+} as const
 
 export const BALANCER = {
   name: 'balancer',
@@ -91,6 +108,8 @@ export const BALANCER = {
     'exhausted',
     'rejected',
     'other-host',
+    'no-flow',
+    'path-mtu',
   ],
   needs: [],
   prepare: zeroCounters,
@@ -119,7 +138,7 @@ export const BALANCER = {
   gauges: gauges({
     rows,
     part: ({ paths, generation, programs: pinned }): Part<Counts> => {
-      const able = [programs.flowCount, programs.portCount].filter((name) => pinned.has(name))
+      const able = [programs.flowCount, programs.portCount, programs.fragmentCount].filter((name) => pinned.has(name))
       return {
         commands: able.map((name) => plainRun(paths.program(generation, name))),
         finish: (outputs) => new Map(able.map((name, i) => [name, ran(outputs[i]).retval])),
@@ -137,6 +156,7 @@ function fillOf(counts: Counts, { generation: { ownMaps }, services, slots }: Ga
   if (services.length === 0) return []
   const flows = counts.get(programs.flowCount)
   const ports = counts.get(programs.portCount)
+  const fragments = counts.get(programs.fragmentCount)
   const pools = slots.pools.size
   const lines = ownMaps.get(BALANCER_MAPS.flows)?.entries ?? 0
   const known: (Fill<keyof typeof rows> | undefined)[] = [
@@ -146,6 +166,9 @@ function fillOf(counts: Counts, { generation: { ownMaps }, services, slots }: Ga
       ? undefined
       : // Every address has as many ports for TCP as for UDP.
         { name: 'source_ports', used: ports, capacity: pools * 2 * (SNAT_PORTS - SNAT_FIRST_PORT) },
+    fragments === undefined
+      ? undefined
+      : { name: 'fragments', used: fragments, capacity: FRAGMENT_LINES * FRAGMENTS_A_LINE },
   ]
   return known.filter((row) => row !== undefined)
 }

@@ -21,12 +21,13 @@ import type { State } from '../model/state.ts'
 import type { Memory } from '../report/stats.ts'
 import { BALANCER } from './balancer.ts'
 import { BANS } from './bans.ts'
+import { ESTABLISHED } from './established.ts'
 import type { Feature } from './feature.ts'
 import { FILTER } from './filter.ts'
 import { HEALTH } from './health.ts'
 
 /** In the order of their steps and rows. */
-export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH]
+export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED]
 
 /** Maps that outlive generations. */
 export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))

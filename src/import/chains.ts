@@ -8,7 +8,7 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Family, Ranges } from '../model/address.ts'
-import type { DefaultVerdict } from '../model/policy.ts'
+import type { DefaultVerdict, Established } from '../model/policy.ts'
 import { ANY } from '../model/scope.ts'
 import { EVERY } from './addresses.ts'
 import { Groups } from './groups.ts'
@@ -218,6 +218,7 @@ function resolveDefault(scenes: readonly Scene[], groups: Groups, notes: Notes):
 
 export interface Resolved {
   readonly default: DefaultVerdict
+  readonly established: Established
   readonly lists: readonly ImportedList[]
   readonly leftOut: readonly Diagnostic[]
   /** Chains whose drops are in the lists or in the default. */
@@ -231,9 +232,11 @@ export function resolveChains(chains: readonly Chain[]): Resolved {
   for (const scene of scenes) for (const lane of scene.lanes) write(lane, scene, groups, notes)
   const verdict = resolveDefault(scenes, groups, notes)
   const mains = verdict === 'drop' ? scenes.flatMap(({ main }) => (main === undefined ? [] : [main])) : []
+  const established = mains.some(({ chain }) => chain.spares) ? 'pass' : 'judge'
   return {
     default: verdict,
-    lists: groups.finish(),
+    established,
+    lists: groups.finish(established),
     leftOut: notes.all(),
     dropping: new Set([...scenes.flatMap(({ blocking }) => [...blocking]), ...mains].map(({ chain }) => chain)),
   }

@@ -109,9 +109,11 @@ const portsText = (ranges: readonly PortRange[]): number | string | readonly (nu
   return all.length === 1 ? (all[0] as number | string) : all
 }
 
-function scopeFields({ protocol, sourcePorts, destinationPorts }: Scope): Record<string, unknown> {
-  if (protocol === 'any') return {}
+function scopeFields({ protocol, sourcePorts, destinationPorts, established }: Scope): Record<string, unknown> {
+  const spared = established && { established }
+  if (protocol === 'any') return { ...spared }
   return {
+    ...spared,
     protocol: protocol === TCP ? 'tcp' : protocol === UDP ? 'udp' : protocol,
     ...(sourcePorts.length > 0 && { source_port: portsText(sourcePorts) }),
     ...(destinationPorts.length > 0 && { destination_port: portsText(destinationPorts) }),
@@ -172,6 +174,12 @@ function headOf(losses: readonly Diagnostic[], what: 'list' | 'service', { from,
   ].join('\n')
 }
 
+/** A config passes connections of the host under default drop, unless it says otherwise. */
+const policyOf = ({ default: verdict, established }: Imported): Record<string, unknown> => ({
+  default: verdict,
+  ...(verdict === 'drop' && established !== 'pass' && { established: 'judge' }),
+})
+
 function render(
   imported: Imported,
   entries: readonly Entry[],
@@ -184,7 +192,7 @@ function render(
   const document = new Document({
     version: 1,
     interfaces: interfaceFields(options.interfaces),
-    policy: { default: imported.default },
+    policy: policyOf(imported),
     allowlist: elements('allowlist'),
     blocklist: elements('blocklist'),
   })

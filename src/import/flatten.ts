@@ -10,12 +10,17 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Family } from '../model/address.ts'
 import type { DefaultVerdict } from '../model/policy.ts'
 import { type Chain, type Exception, type Match, narrow, type Rule } from './rules.ts'
-import { anyTraffic } from './scopes.ts'
-import { excerpt, leftOut, type Place } from './source.ts'
+import { anyTraffic, onlyProtocols } from './scopes.ts'
+import { excerpt, leftOut, type Place, replyRule } from './source.ts'
 
 export type Action =
   /** `unknown`: the packet may pass, be dropped, or go on. */
   | { readonly do: 'drop' | 'accept' | 'return' | 'nothing' | 'unknown' }
+  /**
+   * Accepts packets of known connections, and no others. `icmp`: those of ICMP become an allowlist entry, because
+   * `established` does not know them.
+   */
+  | { readonly do: 'established'; readonly icmp: boolean }
   /** `goto`: the packet does not return to this chain. */
   | { readonly do: 'jump' | 'goto'; readonly target: string }
 
@@ -57,6 +62,8 @@ interface Walk {
   /** By place, because several rules may jump to one chain. */
   readonly notes: Map<string, Diagnostic>
   default: DefaultVerdict
+  /** As in Chain, so far. */
+  spares: boolean
 }
 
 /** A chain on the way to its end. */
@@ -92,6 +99,8 @@ function takeRule(rule: WrittenRule, visit: Visit, walk: Walk): Rest {
       return takeJump(rule, action, match, whole, visit, walk)
     case 'return':
       return takeReturn(rule, match, whole, visit, walk)
+    case 'established':
+      return takeEstablished(rule, action.icmp, match, visit, walk)
     case 'drop':
     case 'accept':
     case 'unknown':
@@ -122,8 +131,23 @@ function takeVerdict(
   const { place, text } = rule
   const comment = rule.comment ?? visit.comment
   const kind = verdict === 'drop' ? 'blocklist' : 'allowlist'
-  walk.rules.push({ place, text, kind, ...match, comment, objection, except: [...visit.left] })
+  const spares = walk.spares
+  walk.rules.push({ place, text, kind, ...match, comment, objection, except: [...visit.left], spares })
   return whole && verdict !== 'unknown' ? 'none' : 'on'
+}
+
+const ICMP_NUMBERS = [1, 58]
+const AS_ESTABLISHED =
+  'becomes `established: pass`, which passes TCP and UDP packets of connections that this host opened from a port in net.ipv4.ip_local_port_range; packets of other known connections, and later fragments, meet the drops behind it'
+
+/** A rule for known connections: an exception from the drops behind it, if every packet of the chain meets it. */
+function takeEstablished(rule: WrittenRule, icmp: boolean, match: Match, visit: Visit, walk: Walk): Rest {
+  if (visit.objection !== undefined || visit.left.length > 0 || !matchesAll(match, walk.base.families))
+    return takeRule({ ...rule, action: { do: icmp ? 'accept' : 'nothing' } }, visit, walk)
+  walk.spares = true
+  walk.notes.set(`${rule.place.text} established`, replyRule(rule.place, AS_ESTABLISHED))
+  const echo = { ...rule, match: { ...match, traffic: onlyProtocols(match.traffic, ICMP_NUMBERS) } }
+  return icmp ? takeVerdict(echo, 'accept', echo.match, false, visit, walk) : 'on'
 }
 
 /** A return from a base chain applies its default. */
@@ -177,9 +201,15 @@ export function flatten(
   base: BaseChain,
   chains: ReadonlyMap<string, readonly WrittenRule[]>,
 ): { readonly chain: Omit<Chain, 'reassembled'>; readonly leftOut: readonly Diagnostic[] } {
-  const walk: Walk = { base, chains, rules: [], notes: new Map(), default: base.default }
+  const walk: Walk = { base, chains, rules: [], notes: new Map(), default: base.default, spares: false }
   const every: Match = { addresses: undefined, traffic: anyTraffic(base.families), list: undefined }
   takeChain(base.rules, { match: every, objection: undefined, comment: undefined, depth: 0, left: [] }, walk)
-  const chain = { place: base.place, families: base.families, default: walk.default, rules: walk.rules }
+  const chain = {
+    place: base.place,
+    families: base.families,
+    default: walk.default,
+    rules: walk.rules,
+    spares: walk.spares,
+  }
   return { chain, leftOut: [...walk.notes.values()] }
 }

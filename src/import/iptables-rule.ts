@@ -24,6 +24,10 @@ export interface RuleContext {
   readonly groups: ReadonlyMap<string, AddressGroup>
   readonly interfaces: readonly string[]
   readonly ignore: readonly Ignorable[]
+  /** Whether a rule changes destinations, so that the state DNAT says more than ESTABLISHED. */
+  readonly translates: boolean
+  /** Whether a rule assigns helpers, which let the kernel expect connections of others. */
+  readonly helps: boolean
 }
 
 /** Words of a rule; a quoted word may contain spaces and escaped quotes. */
@@ -42,8 +46,12 @@ interface Draft {
   list: string | undefined
   comment: string | undefined
   action: Action
+  /** Whether it matches known connections, and all of them; undefined: it matches no state. */
+  established: boolean | undefined
   /** Whether the rule is left out at the user's wish. */
   ignored: boolean
+  /** Whether it has another condition that a list cannot express. */
+  narrowed: boolean
   /** Whether the rule is for an interface that the config does not have. */
   elsewhere: boolean
 }
@@ -68,9 +76,11 @@ const HARMLESS = new Set([
   'udplite',
 ])
 
+const STATE = 'it matches the state of connections'
+
 const MODULES: Readonly<Record<string, string>> = {
-  conntrack: 'it matches the state of connections',
-  state: 'it matches the state of connections',
+  conntrack: STATE,
+  state: STATE,
   limit: 'it matches a rate',
   hashlimit: 'it matches a rate',
   connlimit: 'it matches the number of connections',
@@ -175,7 +185,14 @@ function takeTarget(draft: Draft, target: string): Objection {
 /** A match by the state of connections. `--ignore state` leaves out the rules that accept known connections. */
 function takeState(draft: Draft, value: string, negated: boolean): Objection {
   draft.ignored ||= !negated && /\b(?:RELATED|ESTABLISHED|DNAT)\b/.test(value) && draft.context.ignore.includes('state')
-  return MODULES['conntrack']
+  draft.established = draft.established !== false && !negated && isEstablished(value.split(','), draft.context)
+  return STATE
+}
+
+/** Whether packets in one of the states are those of known connections. */
+function isEstablished(states: readonly string[], { translates, helps }: RuleContext): boolean {
+  const others = [...(helps ? [] : ['RELATED']), ...(translates ? [] : ['DNAT'])]
+  return states.includes('ESTABLISHED') && states.every((state) => state === 'ESTABLISHED' || others.includes(state))
 }
 
 type Take = (draft: Draft, value: string, negated: boolean) => Objection
@@ -238,6 +255,7 @@ function takeAll(draft: Draft, list: readonly string[]): Objection {
     }
     const taken = takeOption(draft, list, at, negated)
     objection ??= taken.objection
+    if (taken.objection !== undefined && taken.objection !== STATE) draft.narrowed = true
     at = taken.next
     negated = false
     // Options after the target say how to reject, which does not matter to a filter that drops silently.
@@ -276,13 +294,16 @@ export function readRule(place: Place, text: string, context: RuleContext): Writ
     comment: undefined,
     action: { do: 'nothing' },
     ignored: false,
+    established: undefined,
+    narrowed: false,
     elsewhere: false,
   }
   const objection = takeAll(draft, words(text))
   if (draft.elsewhere) return []
   const { comment } = draft
   const ignored = draft.ignored && (draft.action.do === 'accept' || draft.action.do === 'return')
-  const action: Action = ignored ? { do: 'nothing' } : draft.action
+  const isExact = draft.established === true && !draft.narrowed && draft.action.do === 'accept'
+  const action: Action = isExact ? { do: 'established', icmp: !ignored } : ignored ? { do: 'nothing' } : draft.action
   // A set with entries that a list cannot express matches more than its groups.
   const open = draft.ports !== undefined && objection !== undefined ? { ...draft, ports: undefined } : draft
   return matchesOf(open).map((match) => ({ place, text, match, action, comment, objection, remarks: [] }))

@@ -154,19 +154,30 @@ class Reader {
   readonly #all: readonly WrittenChain[]
   readonly #groups: ReadonlyMap<string, AddressGroup>
   readonly #input: Input
+  readonly #translates: boolean
+  readonly #helps: boolean
   readonly notes: Diagnostic[] = []
 
   constructor({ chains, groups }: Read, input: Input) {
     this.#all = chains
     this.#groups = groups
     this.#input = input
+    const has = (words: RegExp): boolean => chains.some(({ lines }) => lines.some(({ text }) => words.test(text)))
+    this.#translates = has(/-j (?:DNAT|NETMAP|REDIRECT)\b/)
+    this.#helps = has(/ --helper\b/)
   }
 
   #rules({ family, lines }: WrittenChain): WrittenRule[] {
     const { interfaces, ignore = [] } = this.#input
-    return lines.flatMap(({ place, text }) =>
-      readRule(place, text, { family, groups: this.#groups, interfaces, ignore }),
-    )
+    const context = {
+      family,
+      groups: this.#groups,
+      interfaces,
+      ignore,
+      translates: this.#translates,
+      helps: this.#helps,
+    }
+    return lines.flatMap(({ place, text }) => readRule(place, text, context))
   }
 
   /** A base chain with its jumps replaced. `adapt` may change its rules first. */
@@ -181,7 +192,9 @@ class Reader {
   /** Packets that the table nat sends elsewhere before INPUT. */
   #translated(family: Family): readonly Rule[] {
     const adapt = (rule: WrittenRule): WrittenRule =>
-      ['accept', 'drop', 'return'].includes(rule.action.do) ? { ...rule, action: { do: 'nothing' } } : rule
+      ['accept', 'drop', 'return', 'established'].includes(rule.action.do)
+        ? { ...rule, action: { do: 'nothing' } }
+        : rule
     return this.#all
       .filter((one) => one.table === 'nat' && one.name === 'PREROUTING' && one.family === family)
       .flatMap((one) => this.#flat(one, adapt).chain.rules)
@@ -213,6 +226,7 @@ export function importIptables(input: Input): Imported {
   return {
     interfaces: [],
     default: resolved.default,
+    established: resolved.established,
     lists: resolved.lists,
     leftOut: [
       ...notes,

@@ -34,6 +34,10 @@ export interface MatchContext {
   readonly families: readonly Family[]
   readonly interfaces: readonly string[]
   readonly ignore: readonly Ignorable[]
+  /** Whether a rule changes destinations. */
+  readonly translates: boolean
+  /** Whether a rule assigns helpers, which let the kernel expect connections of others. */
+  readonly helps: boolean
 }
 
 /** The packets of a rule, as far as its expressions were read. */
@@ -48,6 +52,8 @@ export interface Packets {
   elsewhere: boolean
   /** Whether it matches known connections, and the user chose to leave out what accepts them. */
   ignored: boolean
+  /** Whether it matches known connections, and all of them, as far as its matches of states say; undefined: it has none. */
+  established: boolean | undefined
   remarks: string[]
 }
 
@@ -59,6 +65,7 @@ export const everyPacket = (context: MatchContext): Packets => ({
   alternatives: undefined,
   elsewhere: false,
   ignored: false,
+  established: undefined,
   remarks: [],
 })
 
@@ -217,12 +224,33 @@ function takePayload(packets: Packets, left: Fields, right: Json, negated: boole
 /** `dnat`: the connection was translated, and so is known. */
 const KNOWN = /"(?:established|related|dnat)"/
 
+export const STATE = 'it matches the state of connections'
+
+/** Words of a state: `established`, `{ established, related }`. */
+function statesOf(right: Json): readonly Json[] {
+  const { set } = fieldsOf(right)
+  const all = set ?? right
+  return Array.isArray(all) ? all : [all]
+}
+
 /** A match by the state of connections. */
 export function takeState(packets: Packets, subject: Json, right: Json, negated: boolean): Objection {
   const { key } = fieldsOf(subject)
+  const { translates, helps } = packets.context
+  const states = statesOf(right)
+  if (key === 'status' && !negated && !translates && states.length === 1 && states[0] === 'dnat') {
+    packets.elsewhere = true
+    return undefined
+  }
+  const isEstablished =
+    key === 'state' &&
+    !negated &&
+    states.includes('established') &&
+    states.every((state) => state === 'established' || (state === 'related' && !helps))
+  packets.established = packets.established !== false && isEstablished
   const known = !negated && (key === 'state' || key === 'status') && KNOWN.test(JSON.stringify(right) ?? '')
   packets.ignored ||= known && packets.context.ignore.includes('state')
-  return 'it matches the state of connections'
+  return STATE
 }
 
 /** One field of a packet against a value, a set, or a range. */

@@ -12,6 +12,7 @@ import {
   only,
   type Packets,
   portsObjection,
+  STATE,
   takeMatch,
 } from './nft-match.ts'
 import { type Match, narrow } from './rules.ts'
@@ -45,12 +46,25 @@ function mapped(key: Json, element: Json, { packets }: Draft): Outcome | undefin
   const own = everyPacket(packets.context)
   const objection = takeMatch(own, { op: '==', left: key, right: bare(value) }) ?? portsObjection(own)
   const action = verdict(...only(result))
-  if (own.elsewhere || (own.ignored && action?.do === 'accept')) return undefined
+  if (own.elsewhere) return undefined
+  if (own.established && action?.do === 'accept' && objection === STATE)
+    return {
+      match: matchOf(packets),
+      action: { do: 'established', icmp: !own.ignored },
+      objection: STATE,
+    }
+  if (own.ignored && action?.do === 'accept') return undefined
   const match = narrow(matchOf(packets), matchOf(objection === undefined ? own : { ...own, list: undefined }))
   if (action === undefined)
     return { match, action: { do: 'unknown' }, objection: 'an element of its map is no verdict' }
   const unread = own.alternatives === undefined ? objection : 'it matches a combination of fields'
   return { match, action, objection: unread && `its map is not keyed by source address or port (${unread})` }
+}
+
+/** `related : accept` beside `established : accept`: the kernel expects no connections of others. */
+function isRelated(element: Json, { packets }: Draft): boolean {
+  const [value, result] = Array.isArray(element) ? element : [undefined, undefined]
+  return bare(value) === 'related' && verdict(...only(result))?.do === 'accept' && !packets.context.helps
 }
 
 /** `ip saddr vmap { 192.0.2.1 : drop, 192.0.2.2 : jump other }`. */
@@ -65,10 +79,11 @@ function takeMap(draft: Draft, content: Json): Objection {
     const { name } = found.set
     draft.packets.remarks.push(`the entries of map ${name} have a timeout; in the list they do not expire`)
   }
+  const sparing = found.elements.some((element) => mapped(key, element, draft)?.action.do === 'established')
   // Elements with equal effect that a list cannot express are one rule.
   const seen = new Set<string>()
   for (const element of found.elements) {
-    const outcome = mapped(key, element, draft)
+    const outcome = sparing && isRelated(element, draft) ? undefined : mapped(key, element, draft)
     const same = outcome?.objection && JSON.stringify([outcome.action, outcome.match.traffic])
     if (outcome === undefined || (same && seen.has(same))) continue
     if (same) seen.add(same)
@@ -116,9 +131,11 @@ export function readRule(
   const packets = everyPacket(context)
   const draft: Draft = { packets, outcomes: [] }
   let objection: Objection
+  let isNarrowed = false
   for (const expression of expressions) {
     const found = takeExpression(draft, expression)
     objection ??= found
+    isNarrowed ||= found !== undefined && found !== STATE
   }
   if (packets.elsewhere) return []
   // Without a verdict behind it, an extension of iptables may be the target of the rule.
@@ -140,7 +157,12 @@ export function readRule(
   const outcomes = draft.outcomes.length === 0 ? [nothing] : draft.outcomes
   return outcomes.flatMap((outcome, index): WrittenRule[] => {
     const ignored = packets.ignored && outcome.action.do === 'accept'
-    const action: Action = ignored ? { do: 'nothing' } : outcome.action
+    const isExact = packets.established === true && !isNarrowed && outcome.action.do === 'accept'
+    const action: Action = isExact
+      ? { do: 'established', icmp: !ignored }
+      : ignored
+        ? { do: 'nothing' }
+        : outcome.action
     const remarks = index === 0 && action.do !== 'nothing' ? packets.remarks : []
     const matches = (packets.alternatives ?? [undefined]).map((one) =>
       one === undefined ? widen(outcome.match) : narrow(widen(outcome.match), one),

@@ -84,6 +84,8 @@ function addObject({ sets, chains }: Table, kind: string, fields: Fields): void 
 interface Options {
   readonly interfaces: readonly string[]
   readonly ignore: readonly Ignorable[]
+  readonly translates: boolean
+  readonly helps: boolean
 }
 
 const rulesOf = (table: Table, name: string, options: Options): WrittenRule[] =>
@@ -112,7 +114,7 @@ function flat(
 /** Packets that the nat chains of tables send elsewhere before the hook input. */
 function translated(tables: readonly Table[], options: Options): readonly Rule[] {
   const adapt = (rule: WrittenRule): WrittenRule =>
-    ['accept', 'drop', 'return'].includes(rule.action.do) ? { ...rule, action: { do: 'nothing' } } : rule
+    ['accept', 'drop', 'return', 'established'].includes(rule.action.do) ? { ...rule, action: { do: 'nothing' } } : rule
   return tables
     .flatMap((table) =>
       [...table.chains]
@@ -176,10 +178,12 @@ function setsAlone(tables: readonly Table[]): ImportedList[] {
 export function importNft(input: Input): Imported {
   const tables = readTables(input)
   const { interfaces, ignore = [] } = input
-  const options: Options = { interfaces, ignore }
+  const has = (words: RegExp): boolean => tables.some((table) => rulesMatching(table, words).length > 0)
+  // Translations by iptables-nft are extensions of iptables here.
+  const options = { interfaces, ignore, translates: has(/"(?:dnat|redirect|xt)":/), helps: has(/"ct helper":/) }
   const forwards = !ignore.includes('forwarding')
   const elsewhere = translated(tables, options)
-  const tracked = tables.some((table) => rulesMatching(table, TRACKING).length > 0)
+  const tracked = has(TRACKING)
   const local = new Set<Chain>()
   const notes: Diagnostic[] = []
   const found: ImportedInterface[] = []
@@ -213,6 +217,7 @@ export function importNft(input: Input): Imported {
   const unique = [...new Map(found.map((one) => [one.name, one])).values()]
   return {
     default: resolved.default,
+    established: resolved.established,
     interfaces: unique,
     lists: [...resolved.lists, ...alone],
     leftOut: [...notes, ...resolved.leftOut],

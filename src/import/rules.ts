@@ -51,6 +51,8 @@ export interface Rule extends Match {
   /** Only of an allowlist rule: why its match may hold packets that it does not let pass; undefined if it holds none. */
   readonly objection: string | undefined
   readonly except: readonly Exception[]
+  /** An earlier rule of the chain accepts every packet of a known connection. */
+  readonly spares?: boolean
 }
 
 export interface Chain {
@@ -58,6 +60,8 @@ export interface Chain {
   readonly families: readonly Family[]
   readonly default: DefaultVerdict
   readonly rules: readonly Rule[]
+  /** A rule before the default accepts every packet of a known connection. */
+  readonly spares: boolean
   /** Families whose fragments the kernel has put together before the chain sees them. */
   readonly reassembled: readonly Family[]
 }

@@ -6,7 +6,7 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
-import type { DefaultVerdict } from '../model/policy.ts'
+import type { DefaultVerdict, Established } from '../model/policy.ts'
 import type { AttachMode, ListKind, Scope } from '../model/state.ts'
 
 export const SOURCES = ['ipset', 'nft', 'xdp-filter', 'iptables', 'keepalived', 'ipvsadm'] as const
@@ -43,7 +43,7 @@ export interface Input extends Printed {
   /** Output of further tools: of ip6tables-save and ipset save, for iptables-save. */
   readonly beside?: readonly Printed[]
   /**
-   * `state`: rules that accept packets by the state of their connection count as absent. `forwarding`: drops of local
+   * `state`: rules that accept packets by the state of their connection count as absent, apart from `established`. `forwarding`: drops of local
    * packets may apply to forwarded ones. `fragments`: later fragments of an accepted port may be dropped. `services`:
    * virtual servers that no service is like may be left out. `checks`: backends may have weaker checks, or none.
    * `persistence`: clients of one network may go to different backends. `thresholds`: backends have no limit of
@@ -89,11 +89,14 @@ export interface Imported {
   /** Interfaces that the source names. */
   readonly interfaces: readonly ImportedInterface[]
   readonly default: DefaultVerdict
+  /** Whether packets of connections that this host opened pass a default drop; undefined: they do not. */
+  readonly established?: Established
   readonly lists: readonly ImportedList[]
   /** undefined: the source is no balancer. */
   readonly services?: readonly ImportedService[]
   /**
-   * Rules that were left out or imported with a loss: W400; drops that lost packets to an earlier rule: W403. Of a
+   * Rules that were left out or imported with a loss: W400; drops that lost packets to an earlier rule: W403; rules that
+   * accept known connections: W402. Of a
    * balancer: W241 for packets that go elsewhere, W242 for other shares or times.
    */
   readonly leftOut: readonly Diagnostic[]
@@ -119,7 +122,10 @@ export const leftOut = (place: Place, message: string): Diagnostic => warning('W
 /** The warning for a rule that lets more packets pass, or drops fewer, than in the source. */
 export const widened = (place: Place, message: string): Diagnostic => warning('W403', place, message)
 
-function warning(code: 'W400' | 'W403', { text, file, line }: Place, message: string): Diagnostic {
+/** The warning for a rule that accepts known connections, as `established` does for most of them. */
+export const replyRule = (place: Place, message: string): Diagnostic => warning('W402', place, message)
+
+function warning(code: 'W400' | 'W402' | 'W403', { text, file, line }: Place, message: string): Diagnostic {
   const base = { code, severity: 'warning' } as const
   if (file === undefined || line === undefined) return { ...base, message: `${text}: ${message}` }
   return { ...base, message, at: { file, line, column: 1, length: 1 } }

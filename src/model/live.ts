@@ -2,6 +2,7 @@
 // the guards and the reports need.
 
 import type { Address } from './address.ts'
+import type { PortRange } from './ports.ts'
 import type { LeavingBackend, NextHop } from './service.ts'
 import type { AttachMode, State } from './state.ts'
 
@@ -97,6 +98,8 @@ export interface Live {
    * of a bond. Read only if there are services.
    */
   readonly stripping: ReadonlyMap<string, readonly string[]>
+  /** Local ports of connections that this host opens (net.ipv4.ip_local_port_range, for IPv6 too). */
+  readonly localPorts: PortRange
   /** Whether the kernel forwards packets between interfaces. */
   readonly forwards: { readonly v4: boolean; readonly v6: boolean }
   /**

@@ -7,6 +7,9 @@ import { formatCount } from './numbers.ts'
 /** Verdict on packets that no list decides. */
 export type DefaultVerdict = 'pass' | 'drop'
 
+/** `pass`: packets of connections that this host opened pass, though a list or the default would drop them. */
+export type Established = 'pass' | 'judge'
+
 /** Groups of packets that default drop passes, in the order of reports. */
 export const ESSENTIAL_GROUPS = [
   'loopback',
@@ -24,8 +27,8 @@ export interface Setting<T> {
   readonly config: readonly [outer: string, inner: string]
   /** Its value if no file sets it. */
   readonly initial: T
-  /** The setting whose value it has if no file sets it, instead of `initial`. */
-  readonly follows?: string
+  /** Its value if no file sets it, from that of another setting, instead of `initial`. */
+  readonly follows?: { readonly setting: string; readonly value: (of: unknown) => unknown }
   /** Without services it has no effect. */
   readonly needsServices?: true
   /** Images of earlier versions lack it, which means its initial value. */
@@ -58,10 +61,22 @@ export const SETTINGS = {
   unparsed: setting<DefaultVerdict>({
     config: ['policy', 'unparsed'],
     initial: 'pass',
-    follows: 'default',
+    follows: { setting: 'default', value: (verdict) => verdict },
     isLater: true,
     impact: 'hitless',
     schema: { description: 'Verdict of packets that cannot be parsed.', enum: ['pass', 'drop'] },
+  }),
+  /** Verdict of packets that would be dropped, but belong to connections that this host opened. */
+  established: setting<Established>({
+    config: ['policy', 'established'],
+    initial: 'judge',
+    follows: { setting: 'default', value: (verdict) => (verdict === 'drop' ? 'pass' : 'judge') },
+    isLater: true,
+    impact: 'hitless',
+    schema: {
+      description: 'Whether packets of connections that this host opened pass where they would be dropped.',
+      enum: ['pass', 'judge'],
+    },
   }),
   /** Groups of packets that pass although the default verdict is drop. */
   essential: setting<readonly EssentialGroup[]>({

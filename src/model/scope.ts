@@ -1,7 +1,7 @@
 // Scopes in canonical form.
 
 import type { PortRange } from './ports.ts'
-import type { Scope } from './state.ts'
+import type { Scope, State } from './state.ts'
 
 /** Ports in any order, overlapping or adjacent, as sorted, disjoint, non-adjacent ranges. */
 export function canonicalPorts(ranges: readonly PortRange[]): readonly PortRange[] {
@@ -17,6 +17,11 @@ export function canonicalPorts(ranges: readonly PortRange[]): readonly PortRange
 /** Whether a scope covers packets that the interface receives. */
 export const coversInterface = ({ interfaces }: Scope, name: string): boolean =>
   interfaces === undefined || interfaces.includes(name)
+
+/** Whether the verdicts of a state may depend on the sockets of this host. */
+export const asksSockets = ({ policy, lists }: Pick<State, 'policy' | 'lists'>): boolean =>
+  policy?.established === 'pass' ||
+  [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.established === 'pass'))
 
 /** Scope of an entry without protocol: every packet. */
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }

@@ -54,6 +54,12 @@ export interface OuterSource {
   readonly v6: Address
 }
 
+/** An address of a source pool. */
+export interface PoolAddress extends Address {
+  /** Ports of sockets of this host, which flows do not get; undefined: it is no address of this host. */
+  readonly hostPorts?: PortRange | undefined
+}
+
 export interface Service {
   /** Unique; 1 to 39 characters, with the syntax of list names. */
   readonly name: string
@@ -67,8 +73,11 @@ export interface Service {
   readonly hash: FlowHash
   /** Verdict on packets while no backend takes them. */
   readonly onEmpty: OnEmpty
-  /** Source pool of full NAT: sorted, distinct, of the backends' family; empty = backends see the client's address. */
-  readonly snatPool: readonly Address[]
+  /**
+   * Source pool of full NAT: distinct, of the backends' family, in the order in which the addresses were added to the
+   * live service; sorted if it is new. Empty = backends see the client's address.
+   */
+  readonly snatPool: readonly PoolAddress[]
   readonly repliesFrom: RepliesFrom
   /** UDP destination port of GUE. */
   readonly guePort: number
@@ -80,6 +89,8 @@ export interface Service {
    * in the file, a removed one for DRAIN_TIMEOUT.
    */
   readonly drainTimeout: number | undefined
+  /** Largest IP packet on the paths to its backends in bytes, of the file; undefined: as the next hop says. */
+  readonly mtu: number | undefined
   /** Takes new flows while fewer backends than `min_healthy` are healthy (`fallback: sorry`); not in the ring. */
   readonly sorry: Backend | undefined
   /** Sorted by address (IPv4 first), then port; distinct. */

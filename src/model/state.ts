@@ -2,7 +2,7 @@
 // here, and no encoding.
 
 import type { AddressSet } from './address.ts'
-import type { Policy } from './policy.ts'
+import type { Established, Policy } from './policy.ts'
 import { type PortRange, protocolName } from './ports.ts'
 import { countPrefixes } from './prefixes.ts'
 import type { Service } from './service.ts'
@@ -23,6 +23,8 @@ export interface Scope {
   readonly destinationPorts: readonly PortRange[]
   /** Names of the interfaces that receive the packets; sorted, not empty. undefined = every interface. */
   readonly interfaces?: readonly string[]
+  /** Blocklists only: whether connections that this host opened pass. undefined = as `policy.established`. */
+  readonly established?: Established
 }
 
 /** Addresses that a list holds under one scope. */
@@ -69,6 +71,8 @@ export interface State {
   readonly lists: ReadonlyMap<string, List>
   /** By service name. */
   readonly services: ReadonlyMap<string, Service>
+  /** Local ports of connections that this host opens, from its kernel; undefined: nothing depends on them. */
+  readonly localPorts?: PortRange | undefined
 }
 
 export const EMPTY_STATE: State = {
@@ -83,14 +87,15 @@ const portsKey = (ranges: readonly PortRange[]): string =>
   ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',')
 
 /**
- * A unique text for each scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`, `any on eth0 eth1`. Lists
- * sort their sets by it.
+ * A unique text for each scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`, `any on eth0 eth1`, `any
+ * established pass`. Lists sort their sets by it.
  */
 export function scopeKey(scope: Scope): string {
   const parts = [typeof scope.protocol === 'number' ? protocolName(scope.protocol) : scope.protocol]
   if (scope.sourcePorts.length > 0) parts.push(`sport ${portsKey(scope.sourcePorts)}`)
   if (scope.destinationPorts.length > 0) parts.push(`dport ${portsKey(scope.destinationPorts)}`)
   if (scope.interfaces) parts.push(`on ${scope.interfaces.join(' ')}`)
+  if (scope.established) parts.push(`established ${scope.established}`)
   return parts.join(' ')
 }
 

@@ -5,10 +5,12 @@ import type { Diagnostic } from '../diagnostics.ts'
 import type { Address } from '../model/address.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
+import { formatCount } from '../model/numbers.ts'
 import { rangeWith } from '../model/ports.ts'
 import { backendKey, everyBackend, isAnyPort, type Service } from '../model/service.ts'
 import { compareAddresses, formatAddress } from '../model/text.ts'
 import { addressText } from './next-hops.ts'
+import { ownOf, portsLeft, SNAT_PORT_COUNT } from './source-pools.ts'
 
 const same = (left: Address, right: Address): boolean =>
   left.family === right.family && compareAddresses(left.words, right.words) === 0
@@ -79,11 +81,36 @@ function routedDirect(service: Service, desired: Desired, live: Live): Diagnosti
   })
 }
 
+/** The least part of ports that flows must have at an address: with half, one of 65,536 new flows finds none. */
+const LEAST_PORTS = SNAT_PORT_COUNT / 2
+
+/** Own addresses of this host in a source pool, if its sockets leave too few ports of them. */
+function crowdedPools(service: Service, desired: Desired, live: Live): Diagnostic[] {
+  const left = portsLeft(live.localPorts)
+  const [own] = ownOf(service, live)
+  if (own === undefined || left >= LEAST_PORTS) return []
+  const at = desired.provenance.services.get(service.name)?.at
+  const { first, last } = live.localPorts
+  return [
+    {
+      code: 'E217',
+      severity: 'error',
+      message:
+        `${formatAddress(own.family, own.words)} in snat_pool of service ${service.name} is an address of this host, ` +
+        `whose own connections use ports ${first} to ${last} (net.ipv4.ip_local_port_range): ` +
+        `only ${formatCount(left)} of ${formatCount(SNAT_PORT_COUNT)} ports are left for flows`,
+      hint: 'use addresses that are only routed to this host, or run `sysctl -w net.ipv4.ip_local_port_range="32768 60999"`',
+      ...(at && { at }),
+    },
+  ]
+}
+
 /** Every reason to refuse the services of a plan; empty = go ahead. */
 export function guardServices(desired: Desired, live: Live): Diagnostic[] {
   return [...desired.state.services.values()].flatMap((service) => [
     ...swallowed(service, desired, live),
     ...ownBackends(service, desired, live),
     ...routedDirect(service, desired, live),
+    ...crowdedPools(service, desired, live),
   ])
 }

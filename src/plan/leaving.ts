@@ -15,7 +15,7 @@ import {
 } from '../model/service.ts'
 import type { State } from '../model/state.ts'
 import { type Claim, claimsOf, claimsOn, isAmbiguous } from '../semantics/replies.ts'
-import { addressText } from './next-hops.ts'
+import { addressText, hopFor } from './next-hops.ts'
 import { keepsFlows } from './services.ts'
 
 type Facts = Pick<Live, 'state' | 'leaving' | 'deadlines' | 'bootSeconds' | 'nextHops'>
@@ -90,10 +90,10 @@ function withOwnReplies(leaving: readonly LeavingBackend[], services: State['ser
 const keyOf = ({ service, backend }: LeavingBackend): string => backendSlotKey(service, backend)
 
 /** The backend with the next hop that the kernel knows now, or else the last known one. */
-const withHop = (backend: Backend, { nextHops }: Facts): Backend => ({
-  ...backend,
-  nextHop: nextHops.get(addressText(backend)) ?? backend.nextHop,
-})
+const withHop = (backend: Backend, service: Service | undefined, { nextHops }: Facts): Backend => {
+  const hop = nextHops.get(addressText(backend)) ?? backend.nextHop
+  return { ...backend, nextHop: service ? hopFor(service, hop) : hop }
+}
 
 /** Backends that left the file and keep their flows for a while, sorted. */
 export function leavingOf({ services }: Pick<State, 'services'>, live: Facts): readonly LeavingBackend[] {
@@ -110,6 +110,6 @@ export function leavingOf({ services }: Pick<State, 'services'>, live: Facts): r
   const later = staying.flatMap(({ before, after }) => newlyLeaving(before, after, live))
   const found = [...earlier, ...later].filter(({ deadline }) => deadline > live.bootSeconds)
   return withOwnReplies(found, services)
-    .map((one) => ({ ...one, backend: withHop(one.backend, live) }))
+    .map((one) => ({ ...one, backend: withHop(one.backend, services.get(one.service), live) }))
     .sort((left, right) => (keyOf(left) < keyOf(right) ? -1 : 1))
 }

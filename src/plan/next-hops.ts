@@ -29,6 +29,10 @@ export function sameHop(left: NextHop | undefined, right: NextHop | undefined): 
   )
 }
 
+/** The next hop of a service's packets, with the MTU of the file if that is smaller. */
+export const hopFor = ({ mtu }: Pick<Service, 'mtu'>, hop: NextHop | undefined): NextHop | undefined =>
+  hop && mtu !== undefined && mtu < hop.mtu ? { ...hop, mtu } : hop
+
 /** By service of the file: the result of the last call, since next hops rarely change. */
 const resolved = new WeakMap<Service, Service>()
 
@@ -36,9 +40,9 @@ const resolved = new WeakMap<Service, Service>()
 function withHops(service: Service, nextHops: Live['nextHops']): Service {
   const texts = addressTextsOf(service)
   const known = resolved.get(service)
-  if (known && everyBackend(known).every(({ nextHop }, i) => sameHop(nextHop, nextHops.get(texts[i] as string))))
-    return known
-  const resolve = (backend: Backend, i: number): Backend => ({ ...backend, nextHop: nextHops.get(texts[i] as string) })
+  const hopAt = (i: number): NextHop | undefined => hopFor(service, nextHops.get(texts[i] as string))
+  if (known && everyBackend(known).every(({ nextHop }, i) => sameHop(nextHop, hopAt(i)))) return known
+  const resolve = (backend: Backend, i: number): Backend => ({ ...backend, nextHop: hopAt(i) })
   const { backends, sorry } = service
   const fresh = { ...service, backends: backends.map(resolve), sorry: sorry && resolve(sorry, backends.length) }
   resolved.set(service, fresh)
@@ -66,7 +70,7 @@ export function hopChange(before: NextHop | undefined, after: NextHop | undefine
   if (before === undefined) return `next hop is known now: ${hopText(after)}`
   const [left, right] = [hopText(before), hopText(after)]
   if (left !== right) return `next hop changed ${left} -> ${right}`
-  if (before.mtu !== after.mtu) return `MTU of the route changed ${before.mtu} -> ${after.mtu}`
+  if (before.mtu !== after.mtu) return `MTU changed ${before.mtu} -> ${after.mtu}`
   if (before.sourceMac !== after.sourceMac)
     return `MAC of ${after.interface} changed ${macText(before.sourceMac)} -> ${macText(after.sourceMac)}`
   return `${after.interface} was removed and created again`
@@ -76,7 +80,7 @@ export function hopChange(before: NextHop | undefined, after: NextHop | undefine
 export function hopDrift(service: Service, { nextHops }: Pick<Live, 'nextHops'>): string | undefined {
   const texts = addressTextsOf(service)
   const moved = everyBackend(service).filter(({ nextHop }, i) => {
-    const found = nextHops.get(texts[i] as string)
+    const found = hopFor(service, nextHops.get(texts[i] as string))
     return !sameHop(nextHop, found) && (found !== undefined || nextHops.has(texts[i] as string))
   })
   const [first] = moved
@@ -84,5 +88,5 @@ export function hopDrift(service: Service, { nextHops }: Pick<Live, 'nextHops'>)
   const address = addressText(first)
   const others = moved.length - 1
   const rest = others > 0 ? `, and ${others} more ${others === 1 ? 'backend' : 'backends'}` : ''
-  return `backend ${address}: ${hopChange(first.nextHop, nextHops.get(address))}${rest}`
+  return `backend ${address}: ${hopChange(first.nextHop, hopFor(service, nextHops.get(address)))}${rest}`
 }

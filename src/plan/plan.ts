@@ -2,6 +2,7 @@
 
 import type { Desired } from '../model/desired.ts'
 import type { Drift, Live } from '../model/live.ts'
+import { asksSockets } from '../model/scope.ts'
 import { EMPTY_STATE, type Program, type State } from '../model/state.ts'
 import { driftOf } from './attachments.ts'
 import type { Plan } from './change.ts'
@@ -11,6 +12,7 @@ import { deadlinesOf, leavingOf } from './leaving.ts'
 import { withNextHops } from './next-hops.ts'
 import { order } from './reading-order.ts'
 import { assignSlots } from './slots.ts'
+import { withPools } from './source-pools.ts'
 import { warn } from './warn.ts'
 
 const driftList = (live: Live): Drift[] =>
@@ -18,12 +20,13 @@ const driftList = (live: Live): Drift[] =>
 
 /**
  * The desired state on this host: without interfaces that do not exist (`guard` has refused those that must), and with
- * the next hops that the kernel knows.
+ * the next hops, own addresses and local ports that the kernel knows.
  */
 function stateOn(desired: Desired, live: Live, program: Program, lists: State['lists']): State {
   const present = [...desired.state.interfaces].filter(([name]) => live.links.has(name))
-  const services = withNextHops(desired.state.services, live)
-  return { ...desired.state, program, interfaces: new Map(present), lists, services }
+  const services = withPools(withNextHops(desired.state.services, live), live)
+  const state = { ...desired.state, program, interfaces: new Map(present), lists, services }
+  return { ...state, localPorts: asksSockets(state) ? live.localPorts : undefined }
 }
 
 /** The plan from live to desired. `guard` decides whether it may be carried out. */

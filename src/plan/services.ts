@@ -11,13 +11,10 @@ import {
   protocolsText,
   type Service,
 } from '../model/service.ts'
-import { compareAddresses } from '../model/text.ts'
 import type { BackendDelta, Change, ChangeReason, Impact, ServiceDelta } from './change.ts'
 import { sameHop } from './next-hops.ts'
 import { movedShare } from './shares.ts'
-
-const sameAddress = (left: Address, right: Address): boolean =>
-  left.family === right.family && compareAddresses(left.words, right.words) === 0
+import { sameAddress, sortedPool } from './source-pools.ts'
 
 /** Whether two backends with the same key are equal except for their next hops. */
 const sameConfig = (left: Backend, right: Backend): boolean =>
@@ -25,6 +22,16 @@ const sameConfig = (left: Backend, right: Backend): boolean =>
 
 const sameBackend = (left: Backend, right: Backend): boolean =>
   sameConfig(left, right) && sameHop(left.nextHop, right.nextHop)
+
+/** The one setting that comes from the kernel: another value is drift. */
+const HOST_PORTS = 'ports of sockets of this host'
+
+function hostPortsText({ snatPool }: Service): string {
+  const texts = sortedPool(snatPool).flatMap(({ hostPorts, ...address }) =>
+    hostPorts ? `${backendKey({ address, port: undefined })} ${hostPorts.first}-${hostPorts.last}` : [],
+  )
+  return texts.join(', ') || 'none'
+}
 
 /** The settings of a service, without its backends, as comparable texts. */
 export function settingsOf(service: Service): Readonly<Record<string, string>> {
@@ -39,12 +46,14 @@ export function settingsOf(service: Service): Readonly<Record<string, string>> {
     scheduler: service.scheduler,
     hash: service.hash,
     on_empty: service.onEmpty,
-    snat_pool: service.snatPool.map(plain).join(', ') || 'none',
+    snat_pool: sortedPool(service.snatPool).map(plain).join(', ') || 'none',
     replies_from: service.repliesFrom,
+    [HOST_PORTS]: hostPortsText(service),
     gue_port: `${service.guePort}`,
     outer_source: `${plain(outerSource.v4.address)}/${outerSource.v4.length}, ${plain(outerSource.v6)}/64`,
     udp_timeout: `${service.udpTimeout}s`,
     drain_timeout: service.drainTimeout === undefined ? 'default' : `${service.drainTimeout}s`,
+    mtu: service.mtu === undefined ? 'of the next hops' : `${service.mtu}`,
     sorry: service.sorry ? text(service.sorry) : 'none',
   }
 }
@@ -74,9 +83,12 @@ export function serviceDelta(before: Service | undefined, after: Service | undef
   return { backends, moved: before && after ? movedShare(before, after, isSameSet) : undefined }
 }
 
-/** Whether two services differ only in next hops. */
+/** Whether two services differ only in facts of this host. */
 function sameConfigs({ backends }: ServiceDelta, settings: readonly string[]): boolean {
-  return settings.length === 0 && backends.every(({ before, after }) => before && after && sameConfig(before, after))
+  return (
+    settings.every((name) => name === HOST_PORTS) &&
+    backends.every(({ before, after }) => before && after && sameConfig(before, after))
+  )
 }
 
 const sameSorry = (left: Service, right: Service): boolean =>

@@ -24,7 +24,7 @@ function answerTo(check: HealthCheck): IpFacts | undefined {
     kind: 'ip',
     family,
     source: words,
-    protocol: check.type === 'udp' ? UDP : TCP,
+    protocol: check.type === 'udp' || (check.type === 'dns' && check.transport === 'udp') ? UDP : TCP,
     ports: { source: check.port, destination: EPHEMERAL },
     essential: undefined,
     unparsed: undefined,
@@ -40,11 +40,9 @@ function droppedOf(service: Service, checks: ReadonlyMap<string, HealthCheck>, s
     const { nextHop } = backend
     const roles = nextHop && state.interfaces.get(nextHop.interface)?.roles
     if (!answer || !nextHop || !roles?.includes('filter')) return []
-    const { verdict } = judge({ policy, lists }, answer, false, {
-      ifindex: nextHop.ifindex,
-      interface: nextHop.interface,
-      roles: ['filter'],
-    })
+    const ingress = { ifindex: nextHop.ifindex, interface: nextHop.interface, roles: ['filter'] } as const
+    // The daemon opened the connection on this host.
+    const { verdict } = judge({ policy, lists }, answer, { own: true }, ingress)
     return verdict === 'drop' ? [[addressText(backend), nextHop.interface]] : []
   })
 }

@@ -5,12 +5,21 @@ import type { Diagnostic, Location } from '../diagnostics.ts'
 import { FORWARDING_MODES, isPlainNat, overheadOf } from '../features/forwarding/forwarding.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
-import { type Backend, backendKey, everyBackend, type NextHop, type Service } from '../model/service.ts'
+import { formatCount } from '../model/numbers.ts'
+import {
+  type Backend,
+  backendKey,
+  DEFAULT_OUTER_SOURCE,
+  everyBackend,
+  type NextHop,
+  type Service,
+} from '../model/service.ts'
 import type { State } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import type { Change } from './change.ts'
 import { addressText } from './next-hops.ts'
 import { isOwnVip, martianInterfaces } from './own-vip.ts'
+import { ownOf, portsLeft, SNAT_PORT_COUNT, sameAddress } from './source-pools.ts'
 
 type Code = Diagnostic['code']
 
@@ -118,16 +127,48 @@ function warnMtu(service: Service, context: Context): Diagnostic[] {
     if (fits >= USUAL_MTU || reported.has(key)) return []
     reported.add(key)
     const at = placesOf(context, service)?.backend(backendKey(backend))
-    const reason = `${service.forwarding} adds ${overhead} bytes and the MTU of ${nextHop.interface} is ${nextHop.mtu}`
+    const isOfFile = service.mtu === nextHop.mtu
+    const limit = isOfFile ? '`mtu`' : `the MTU of ${nextHop.interface}`
+    const reason = `${service.forwarding} adds ${overhead} bytes and ${limit} is ${nextHop.mtu}`
     if (fits < LEAST_MTU[service.vip.family]) {
       const message = `service ${service.name}: packets to ${addressText(backend)} do not fit: ${reason}, which leaves ${fits} bytes`
-      return [warning('W218', message, `if the network supports it: \`ip link set ${nextHop.interface} mtu 1600\``, at)]
+      const larger = isOfFile ? 'write a larger `mtu`' : `\`ip link set ${nextHop.interface} mtu 1600\``
+      return [warning('W218', message, `if the network supports it: ${larger}`, at)]
     }
+    // Its author knows that.
+    if (isOfFile) return []
     const message = `service ${service.name}: ${reason}, so this host reports a path MTU of ${fits} bytes to clients`
     const headers = service.vip.family === 4 ? 40 : 60
     const hint = `run \`ip link set ${nextHop.interface} mtu ${USUAL_MTU + overhead}\`, or set \`advmss ${fits - headers}\` on the route of the backends`
     return [warning('W219', message, hint, at)]
   })
+}
+
+const isDefaultSource = ({ outerSource: { v4, v6 } }: Service, family: 4 | 6): boolean =>
+  family === 4
+    ? sameAddress(v4.address, DEFAULT_OUTER_SOURCE.v4.address) && v4.length === DEFAULT_OUTER_SOURCE.v4.length
+    : sameAddress(v6, DEFAULT_OUTER_SOURCE.v6)
+
+/**
+ * Tunnels through routers whose reports of a smaller MTU go to the default outer source, which is routed nowhere. Silent
+ * where the file or a route states the MTU.
+ */
+function warnReports(service: Service, context: Context): Diagnostic[] {
+  const { gateways, links } = context.live
+  if (service.mtu !== undefined) return []
+  const unheard = everyBackend(service).filter(({ address, nextHop }) => {
+    const behind = overheadOf(service, address.family) > 0 && gateways.has(addressText({ address }))
+    return (
+      behind && nextHop?.mtu === links.get(nextHop?.interface ?? '')?.mtu && isDefaultSource(service, address.family)
+    )
+  })
+  const [first] = unheard
+  if (first === undefined) return []
+  const names = some(unheard.map(addressText))
+  const key = first.address.family === 4 ? 'v4' : 'v6'
+  const message = `service ${service.name}: routers towards ${names} report a smaller MTU to the default \`outer_source\`, which is not routed to this host; then transfers through them hang`
+  const hint = `write \`outer_source: { ${key}: … }\` with addresses that are routed to this host, or \`mtu: ${first.nextHop?.mtu}\` if all links on the way have that MTU`
+  return [warning('W233', message, hint, placesOf(context, service)?.backend(backendKey(first)))]
 }
 
 /**
@@ -198,6 +239,17 @@ function warnTags(services: readonly Service[], { live, state, desired }: Contex
   })
 }
 
+function warnPool(service: Service, context: Context): Diagnostic[] {
+  const { live } = context
+  const own = ownOf(service, live)
+  if (own.length === 0) return []
+  const { first, last } = live.localPorts
+  const names = some(own.map(({ family, words }) => formatAddress(family, words)))
+  const message = `service ${service.name}: ${names} in snat_pool ${own.length === 1 ? 'is an address' : 'are addresses'} of this host, so flows get ${formatCount(portsLeft(live.localPorts))} of ${formatCount(SNAT_PORT_COUNT)} ports: not ${first} to ${last}, which its own connections use`
+  const hint = 'for all ports, use addresses that are routed to this host but not configured on it'
+  return [warning('W227', message, hint, placesOf(context, service)?.at)]
+}
+
 /**
  * Every warning about services, sorted by name. Unchanged services get only warnings about backends without a next hop.
  */
@@ -220,11 +272,13 @@ export function warnServices(context: Context, changes: readonly Change[]): Diag
     ...[...vips.values()].flatMap((service) => warnVip(service, context)),
     ...edited.flatMap((service) => warnMartians(service, context)),
     ...changed.flatMap((service) => warnMtu(service, context)),
+    ...edited.flatMap((service) => warnReports(service, context)),
     ...edited.flatMap((service) => warnReplies(service, context)),
     ...warnClients(
       edited.filter((service) => plain.has(service)),
       context,
     ),
+    ...edited.flatMap((service) => warnPool(service, context)),
     ...(egress.length > 0 ? warnEgress(egress, context) : []),
     ...(services.length > 0 && (attaches || edited.length > 0) ? warnTags(services, context) : []),
   ]

@@ -100,8 +100,8 @@ function warnPolicy(state: State): Diagnostic[] {
   if (state.policy?.default !== 'drop') return []
   const allowed = [...state.lists.values()].flatMap(({ kind, sets }) => (kind === 'allowlist' ? sets : []))
   if (allowed.length > 0) return warnShut(state, allowed)
-  const message =
-    'policy.default is drop and the allowlist is empty: every packet except essential ones is dropped, answers to this host too'
+  const spared = state.policy.established === 'pass' ? ' and those of connections that this host opened' : ''
+  const message = `policy.default is drop and the allowlist is empty: every packet except essential ones${spared} is dropped`
   return [warning('W205', message, 'add the sources that must pass to allowlist')]
 }
 
@@ -131,7 +131,7 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
       return warning('W200', `interface ${name} does not exist and is left out`, hint, desired.options.get(name)?.at)
     }),
     ...(nothing ? [warnNothing(skipped)] : []),
-    ...(changes.length > 0 ? [...warnProgram(changes), ...warnPolicy(state), ...warnOwn(state)] : []),
+    ...(changes.length > 0 ? [...warnProgram(changes), ...warnPolicy(state), ...warnOwn(state, live)] : []),
     ...attached.flatMap((attachment) =>
       warnAttach(attachment, live, state, desired.options.get(attachment.interface)?.at),
     ),

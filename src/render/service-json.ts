@@ -6,6 +6,7 @@ import { type Backend, isAnyPort, type NextHop, type Service } from '../model/se
 import { formatAddress } from '../model/text.ts'
 import type { BackendDelta, ServiceDelta } from '../plan/change.ts'
 import { macText } from '../plan/next-hops.ts'
+import { sortedPool } from '../plan/source-pools.ts'
 
 const addressText = ({ family, words }: Backend['address']): string => formatAddress(family, words)
 
@@ -52,7 +53,7 @@ export const serviceJson = (service: Service) => ({
   scheduler: service.scheduler,
   hash: service.hash,
   on_empty: service.onEmpty,
-  snat_pool: service.snatPool.map(addressText),
+  snat_pool: sortedPool(service.snatPool).map((address) => addressText(address)),
   replies_from: service.repliesFrom,
   gue_port: service.guePort,
   outer_source: {
@@ -61,6 +62,7 @@ export const serviceJson = (service: Service) => ({
   },
   udp_timeout: service.udpTimeout,
   drain_timeout: service.drainTimeout ?? null,
+  mtu: service.mtu ?? null,
   sorry: service.sorry ? backendJson(service.sorry) : null,
   backends: service.backends.map(backendJson),
 })

@@ -105,6 +105,8 @@ export function renderWhy(
   const lines = [style.bold(head), ...body.map((line, at) => tint(line, judgements[at] as Judgement, style))]
   if (live === undefined) lines.push('live: this instance has nothing in the kernel, so every packet passes.')
   if (desired === undefined) lines.push('file: no config file was found.')
+  if (judgements.some(({ unlessEstablished }) => unlessEstablished))
+    lines.push('Packets of connections that this host opened pass.')
   const ban = ours.find((one) => one.ban)?.ban
   const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
   if (ban) lines.push(...banLines(ban))
@@ -123,7 +125,15 @@ function judgementJson({ verdict, reason, list, prefix, at, service, backend, ba
     return { name, kind, prefix: entry.prefix ?? null, at: entry.at ?? null, scope, matches }
   })
   const balanced = { service: service ?? null, backend: backend ?? null, backup }
-  return { verdict, reason, ...named, ...balanced, interfaces: rest.interfaces, lists: covering }
+  return {
+    verdict,
+    reason,
+    ...named,
+    ...balanced,
+    interfaces: rest.interfaces,
+    lists: covering,
+    unless_established: rest.unlessEstablished,
+  }
 }
 
 const liveJson = (live: LiveJudgement) => ({

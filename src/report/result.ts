@@ -151,6 +151,8 @@ export interface Judgement {
   readonly interfaces: readonly string[]
   /** The entries that cover the address, the deciding one first. */
   readonly lists: readonly Covering[]
+  /** The packet is dropped, unless it belongs to a connection that this host opened. */
+  readonly unlessEstablished: boolean
 }
 
 /** Judgement by the kernel. */

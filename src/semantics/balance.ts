@@ -1,8 +1,9 @@
 // Reference model of the balancer: the service that a packet is for, the backend of a new flow, and the reason if the
 // packet cannot go there. It leaves out state that only the kernel has: the flow table, health, and replies of
-// backends, which depend on routes or on flows. bpf/include/balance.h implements the same rules in C.
+// backends, which depend on routes or on flows. The caller states what the kernel remembers of a fragment's datagram.
+// bpf/include/balance.h implements the rules in C.
 
-import { FORWARDING_MODES, isPlainNat, overheadOf } from '../features/forwarding/forwarding.ts'
+import { FORWARDING_MODES, overheadOf } from '../features/forwarding/forwarding.ts'
 import type { Address, Family } from '../model/address.ts'
 import { PROTOCOL_NUMBERS, rangeWith, UDP, widthOf } from '../model/ports.ts'
 import {
@@ -37,12 +38,14 @@ export interface Transit {
   /** The frame is shorter than that, or the header gives no length. */
   readonly isCut: boolean
   readonly ttl: number
-  /** IPv4 with DF, and all of IPv6. */
-  readonly mustNotFragment: boolean
   readonly fragment: 'first' | 'later' | undefined
+  /** Of a later fragment: protocol and ports in the first one of its datagram, if that came before. */
+  readonly first?: Pick<Quoted, 'protocol' | 'ports'> | undefined
   /** The frame has at most one 802.1Q tag. */
   readonly hasPlainLink: boolean
-  /** The packet contains a complete TCP header. */
+  /** Not TCP, or a SYN without ACK. */
+  readonly startsFlow: boolean
+  /** The datagram contains a complete TCP header, within this frame. */
   readonly hasWholeTcp: boolean
   /** It is a TCP segment with the flag RST. */
   readonly isReset: boolean
@@ -126,11 +129,12 @@ export function backendFor(service: Service, hash: bigint): Backend | undefined 
   )
 }
 
-/** Whether the service can forward first fragments: later ones can follow, and headers can be translated. */
-function takesFragments(service: Service, protocol: number | undefined, { fragment, hasWholeTcp }: Transit): boolean {
-  if (!isAnyPort(service) || service.hash !== 'source' || service.snatPool.length > 0) return false
-  return !isPlainNat(service) || protocol === UDP || fragment === 'later' || hasWholeTcp
-}
+/** Whether the service can forward a fragment: NAT writes the checksum of TCP, which a first one may lack. */
+const takesFragment = (
+  { forwarding }: Service,
+  protocol: number | undefined,
+  { fragment, hasWholeTcp }: Transit,
+): boolean => !FORWARDING_MODES[forwarding].translatesReplies || protocol === UDP || fragment === 'later' || hasWholeTcp
 
 /** RFC 4443 §3.2, RFC 8200 §5: the least MTU that may be reported to an IPv6 sender. */
 const LEAST_MTU: Readonly<Record<Family, number>> = { 4: 0, 6: 1280 }
@@ -141,7 +145,7 @@ function send(service: Service, backend: Backend, facts: Facts, transit: Transit
   const room = hop.mtu - overheadOf(service, backend.address.family)
   if (transit.length > room) {
     const isReported =
-      transit.mustNotFragment && !transit.icmp && transit.length > Math.max(room, LEAST_MTU[facts.family])
+      !transit.icmp && transit.fragment !== 'later' && transit.length > Math.max(room, LEAST_MTU[facts.family])
     return isReported ? 'too-big' : 'oversize'
   }
   if (FORWARDING_MODES[service.forwarding].decrementsTtl && transit.ttl <= 1) return 'expired'
@@ -188,7 +192,10 @@ function balanceIcmp(
   return { reason, service, backend }
 }
 
-/** The service that takes a later fragment; `drop`: no service takes it, though one of the VIP has its protocol. */
+/**
+ * The service that takes a later fragment without a first one; `drop`: no service takes it, though one of the VIP has its
+ * protocol.
+ */
 function fragmentService(services: readonly Service[], protocol: number | undefined): Service | 'drop' | undefined {
   const own = services.filter((service) => takesProtocol(service, protocol))
   if (own.length === 0) return undefined
@@ -211,6 +218,10 @@ function reasonOf(onEmpty: OnEmpty, { family, source }: Facts, { fragment, isRes
   return onEmpty === 'reject' && isAnswered ? 'rejected' : 'no-backend'
 }
 
+/** Why full NAT does not take a packet. The model knows no flows. */
+const refusalOf = ({ hasPlainLink, startsFlow }: Transit): ReasonName | undefined =>
+  hasPlainLink ? (startsFlow ? undefined : 'no-flow') : 'unsupported'
+
 /**
  * Decides on a packet to a VIP; undefined: no service is concerned.
  *
@@ -223,8 +234,9 @@ export function balance(
   ingress: number,
   hashKey?: string,
 ): Balanced | undefined {
-  const { family, source, protocol, ports, transit } = facts
+  const { family, source, transit } = facts
   if (!transit) return undefined
+  const { protocol, ports } = transit.first ?? facts
   const own = [...services.values()].filter((service) => isVip(service, family, transit.destination))
   if (own.length === 0) return undefined
   if (transit.icmp) return balanceIcmp(own, facts, transit, ingress, hashKey)
@@ -239,10 +251,10 @@ export function balance(
   if (!transit.isAddressed) return OTHER_HOST
   if (service === 'drop') return { reason: 'fragment', ...nothing }
   if (transit.isCut) return { reason: 'malformed', ...nothing }
-  if (transit.fragment && !takesFragments(service, protocol, transit))
+  if (transit.fragment && !takesFragment(service, protocol, transit))
     return { reason: 'fragment', service, backend: undefined }
-  if (service.snatPool.length > 0 && !transit.hasPlainLink)
-    return { reason: 'unsupported', service, backend: undefined }
+  const refusal = service.snatPool.length > 0 ? refusalOf(transit) : undefined
+  if (refusal) return { reason: refusal, service, backend: undefined }
   const destination: Address = { family, words: transit.destination }
   const flow = { source: { family, words: source }, destination, protocol: protocol as number }
   const hash = flowHash(

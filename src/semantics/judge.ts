@@ -141,26 +141,51 @@ export interface Ingress {
   readonly roles: readonly Role[]
 }
 
+/** Facts about a packet that a state does not have. */
+export interface Circumstances {
+  /** A ban is in force for its source. */
+  readonly banned?: boolean | undefined
+  /** It belongs to a connection that this host opened. */
+  readonly own?: boolean | undefined
+}
+
 /** A test run that stands for no interface of the file arrives on lo, always the first device of a namespace. */
 export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
 
 /**
  * The verdict of a state on a packet. Any allowlist entry that covers the source and applies beats a ban, a ban beats
  * every blocklist entry, and any blocklist entry beats the default, whatever the prefix lengths. A packet not dropped
- * so far may be for a service. Bans are not part of a state: `banned` says whether one is in force for the packet's
- * source.
+ * so far may be for a service. The last question before a drop by a list or the default is whether the packet belongs to
+ * a connection that this host opened. Bans and sockets are not part of a state: see Circumstances.
  */
-export function judge(state: JudgedState, facts: Facts, banned = false, ingress: Ingress = TEST_INGRESS): Judged {
+export function judge(
+  state: JudgedState,
+  facts: Facts,
+  { banned = false, own = false }: Circumstances = {},
+  ingress: Ingress = TEST_INGRESS,
+): Judged {
   const { services = NO_SERVICES } = state
   const filters = ingress.roles.includes('filter')
   const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters, ingress)
   const goesOn = filtered.reason !== 'blocklist' && filtered.reason !== 'ban'
-  if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return filtered
+  const asked = own && isExcepted(state, facts, filtered) ? { ...filtered, ...ESTABLISHED } : filtered
+  if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return asked
   const balanced = balance(services, facts, ingress.ifindex, state.policy?.hash_key)
-  if (!balanced || (balanced.reason === 'other-host' && filtered.verdict === 'drop')) return filtered
+  if (!balanced || (balanced.reason === 'other-host' && filtered.verdict === 'drop')) return asked
   const drops = filters && state.policy?.unparsed === 'drop'
   const reason = drops && isUnparsed(balanced.reason) ? DROPPED[balanced.reason] : balanced.reason
   return { ...filtered, verdict: verdictOf(reason), reason, balanced }
+}
+
+const ESTABLISHED = { verdict: 'pass', reason: 'established' } as const
+
+/** Whether a packet that the filter drops passes if it belongs to a connection that this host opened. */
+export function isExcepted({ policy }: Pick<State, 'policy'>, facts: Facts, { reason, matches }: Judged): boolean {
+  if (facts.kind !== 'ip' || facts.unparsed) return false
+  if (reason !== 'default-drop' && reason !== 'blocklist') return false
+  const ofPolicy = policy?.established
+  if (reason === 'default-drop') return ofPolicy === 'pass'
+  return matches.every(({ set }) => (set.scope.established ?? ofPolicy) === 'pass')
 }
 
 /** Reasons under `unparsed: drop`. */

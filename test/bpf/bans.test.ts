@@ -83,7 +83,7 @@ test.each(['pass', 'drop'] as const)('allow beats ban beats block beats default 
   const prefixes = BANS.map(({ prefix }) => prefix)
   const judged = TABLE.map(([name, bytes]) => {
     const facts = factsOf(bytes)
-    return [name, judge(state, facts, facts.kind === 'ip' && bansHold(prefixes, facts.source)).reason]
+    return [name, judge(state, facts, { banned: facts.kind === 'ip' && bansHold(prefixes, facts.source) }).reason]
   })
   expect(judged).toEqual(expected)
 })

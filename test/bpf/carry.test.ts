@@ -68,6 +68,9 @@ function serviceCounts(base: bigint): Uint8Array {
 const backendCounts = (base: bigint): Uint8Array => serviceCounts(base).slice(0, 24)
 
 const PORT: SnatPort = {
+  fraction: 0,
+  asked: 0,
+  answered: 0,
   owner: 0x123456789abcdef0n,
   seen: 77,
   ready: 1,

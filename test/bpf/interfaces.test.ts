@@ -75,7 +75,7 @@ const ingressOf = (name: Interface) => ({ ...TEST_INGRESS, interface: name === '
 
 test.each(Object.keys(SLOT) as Interface[])('program and model give packets on %s their verdict', async (name) => {
   const expected = PACKETS.map(([title, , reasons]) => [title, reasons[name]])
-  const modelled = PACKETS.map(([, frame]) => judge(STATE, factsOf(frame), false, ingressOf(name)))
+  const modelled = PACKETS.map(([, frame]) => judge(STATE, factsOf(frame), {}, ingressOf(name)))
   expect(modelled.map(({ reason }, i) => [PACKETS[i]?.[0], reason])).toEqual(expected)
   const runs = PACKETS.map(([, frame]) => ({ frame, arrival: { ...ANYWHERE, slot: SLOT[name] } }))
   const explained = await plane.run(runs)
@@ -93,7 +93,7 @@ test.each(['dmz', 'lan', 'wan'] as const)('lists count the packets that they dec
     'filter',
   )
   await plane.attachTestRuns(0)
-  const counted = PACKETS.flatMap(([, frame]) => judge(STATE, factsOf(frame), false, ingressOf(name)).lists)
+  const counted = PACKETS.flatMap(([, frame]) => judge(STATE, factsOf(frame), {}, ingressOf(name)).lists)
   const expected = [...slots.keys()].map((list) => counted.filter((other) => other === list).length)
   const counts = await plane.lists([...slots.values()])
   expect(counts.map(({ packets }) => packets)).toEqual(expected)

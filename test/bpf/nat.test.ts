@@ -225,10 +225,10 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     }
   })
 
-  test('translates fragments of a service on any port, and no others', async () => {
+  test('translates the first fragment of a reply, and later ones of a service on any port', async () => {
     const from = family === 4 ? '10.0.0.12' : 'fd00::12'
-    const piece = (offset: number, more: boolean, source: string): Uint8Array => {
-      const behind = offset === 0 ? [udp({ source: 777, destination: 1 })] : []
+    const piece = (offset: number, more: boolean, source: string, port = 777): Uint8Array => {
+      const behind = offset === 0 ? [udp({ source: port, destination: 1 })] : []
       const layers =
         family === 4
           ? [ipv4({ source, destination: NEAR[4], offset, more, ...(offset > 0 ? { protocol: 17 } : {}) })]
@@ -238,9 +238,52 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     for (const frame of [piece(0, true, from), piece(3, true, from), piece(6, false, from)]) {
       await expectOutcome(frame, 'reply-away', translated(frame, linkTo(hop(NEAR_MAC), family), asVip))
     }
-    const [first, later] = [piece(0, true, BACKEND[family]), piece(3, false, BACKEND[family])]
-    await expectOutcome(first, 'default-pass', first)
+    const [stray, later] = [piece(0, true, BACKEND[family]), piece(3, false, BACKEND[family])]
+    await expectOutcome(stray, 'default-pass', stray)
     await expectOutcome(later, 'default-pass', later)
+    const first = piece(0, true, BACKEND[family], 53)
+    await expectOutcome(first, 'reply-away', translated(first, linkTo(hop(NEAR_MAC), family), asVip))
+  })
+
+  test('translates the later fragments of a reply like the first one', async () => {
+    let identification = 0
+    const piece = (offset: number, more: boolean, to: string, source = 53): Uint8Array => {
+      const behind = offset === 0 ? [udp({ source, destination: 40000 })] : []
+      const own = { offset, more, identification, ...(offset > 0 ? { protocol: 17, next: 17 } : {}) }
+      const layers =
+        family === 4
+          ? [ipv4({ source: BACKEND[4], destination: to, ...own })]
+          : [ipv6({ source: BACKEND[6], destination: to }), fragment(own)]
+      return seal(packet(ethernet(), ...layers, ...behind, raw(16)), { keepZero: true })
+    }
+    const pieces = (to: string, source?: number): Uint8Array[] => {
+      identification++
+      return [piece(0, true, to, source), piece(3, true, to), piece(6, false, to)]
+    }
+    const sent = async (frames: readonly Uint8Array[]) => {
+      await plane.attachTestRuns(SLOT + 2)
+      const outcomes = await plane.run(
+        frames.map((frame) => ({ frame })),
+        'filter',
+      )
+      await plane.attachTestRuns(0)
+      return outcomes.map(({ verdict, output }) => ({ verdict, output: hex(output) }))
+    }
+    const near = pieces(NEAR[family])
+    expect(await sent(near)).toEqual(
+      near.map((frame) => ({
+        verdict: 'redirect',
+        output: hex(translated(frame, linkTo(hop(NEAR_MAC), family), asVip)),
+      })),
+    )
+    const routed = pieces(UNKNOWN[family])
+    expect(await sent(routed)).toEqual(
+      routed.map((frame) => ({ verdict: 'pass', output: hex(translated(frame, same(frame), asVip)) })),
+    )
+    // To this host itself, and of the backend's own flows.
+    for (const own of [pieces(OWN[family]), pieces(NEAR[family], 777)]) {
+      expect(await sent(own)).toEqual(own.map((frame) => ({ verdict: 'pass', output: hex(frame) })))
+    }
   })
 
   test('sends an error about a packet to a backend to the client, with the quoted packet translated', async () => {

@@ -62,7 +62,7 @@ test(`program and model agree on ${STATES} sets of services, ${PACKETS} packets 
         reason: judged.reason,
         service: service ? slots.services.get(service.name) : NO_SLOT,
         backend: service && backend ? slots.backends.get(backendSlotKey(service.name, backend)) : NO_SLOT,
-        output: hex(outcomeOf(frame, judged, linear)),
+        output: hex(outcomeOf(frame, judged, linear, { pools: slots.pools })),
       }
       const reported = {
         verdict: filtered[i]?.verdict,

@@ -52,7 +52,8 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
     const runs = Array.from({ length: PACKETS }, () => randomRun(random))
     const facts = runs.map(({ frame }) => factsOf(frame))
     const [slot, ingress] = random.pick(INGRESSES)
-    const byModel = (where: Ingress) => facts.map((one) => judge(state, one, bansOn(banned, one).length > 0, where))
+    const byModel = (where: Ingress) =>
+      facts.map((one) => judge(state, one, { banned: bansOn(banned, one).length > 0 }, where))
     const parts = partsOf(state.lists)
     for (const [at, where] of [
       [0, TEST_INGRESS],

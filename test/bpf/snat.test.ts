@@ -8,7 +8,9 @@ import {
   SNAT_FIRST_PORT,
   SNAT_PORTS,
   SNAT_PROBES,
+  SNAT_SOURCE_LIMIT,
   SNAT_STATE,
+  type SnatPort,
   serviceCounterCodec,
   snatPortCodec,
   TICK_SHIFT,
@@ -72,7 +74,7 @@ const ip = (family: Family, to: string, { from = CLIENT[family], ttl = 64, df = 
     : ipv6({ source: from, destination: to, hopLimit: ttl })
 const sealed = (...layers: readonly Layer[]): Uint8Array => seal(packet(ethernet(), ...layers))
 
-const segment = (family: Family, port: number, flags: number, from = CLIENT[family]): Uint8Array =>
+const segment = (family: Family, port: number, flags: number, from: string = CLIENT[family]): Uint8Array =>
   sealed(ip(family, VIP[family], { from }), tcp({ source: port, destination: 80, flags }), raw(5))
 const datagram = (family: Family, port: number): Uint8Array =>
   sealed(ip(family, VIP[family]), udp({ source: port, destination: 53 }), raw(5))
@@ -279,7 +281,7 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
   test('reports "packet too big" to the client for an oversized packet', async () => {
     const long = sealed(
       ip(family, VIP[family], { df: true }),
-      tcp({ source: 1, destination: 80, flags: ACK }),
+      tcp({ source: 1, destination: 80, flags: SYN }),
       raw(1600),
     )
     const [outcome] = (await send(long)) as [Outcome]
@@ -319,27 +321,115 @@ describe('ports', () => {
     expect(await readPort(line(pool, false, boundOf(outcome).port))).toMatchObject({ ready: 1, ifindex: bond })
   })
 
+  /** The sequence number of a SYN and of its SYN-ACK. */
+  const [ASKED, ANSWERED] = [1000, 500_000] as const
+  const fromClient = (flags: number, fields: { sequence?: number; acknowledged?: number } = {}): Uint8Array =>
+    sealed(ip(4, VIP[4]), tcp({ source: 9, destination: 80, flags, sequence: ASKED, ...fields }))
+  const synAck = (outcome: Outcome, acknowledged: number = ASKED + 1): Uint8Array =>
+    answerTo(outcome, (ports) => tcp({ ...ports, flags: SYN | ACK, sequence: ANSWERED, acknowledged }))
+  const bindingOf = (outcome: Outcome, isUdp = false): Promise<SnatPort> =>
+    readPort(line((POOL[4] as readonly string[]).indexOf(textOf(outcome.output)), isUdp, boundOf(outcome).port))
+  /** The frame, from the router with this MAC address. */
+  const behind = (router: number, frame: Uint8Array): Uint8Array => {
+    const copy = frame.slice()
+    copy[11] = router
+    return copy
+  }
+  const opened = async (): Promise<Outcome> => {
+    const [outcome] = (await send(fromClient(SYN))) as [Outcome]
+    await send(synAck(outcome), fromClient(ACK, { sequence: ASKED + 1, acknowledged: ANSWERED + 1 }))
+    expect((await bindingOf(outcome)).state).toBe(SNAT_STATE.OPEN)
+    return outcome
+  }
+
   test.each([
-    ['the client closes it', [segment(4, 9, FIN | ACK)], SNAT_STATE.CLOSING],
-    ['the client resets it', [segment(4, 9, RST)], SNAT_STATE.CLOSING],
-    ['no answer', [segment(4, 9, ACK)], SNAT_STATE.OPENING],
-    ['it starts again', [segment(4, 9, FIN | ACK), segment(4, 9, SYN)], SNAT_STATE.OPENING],
-  ])('state of a flow: %s', async (_, frames, state) => {
-    const [outcome] = (await send(segment(4, 9, SYN))) as [Outcome]
+    ['no packet follows', [], SNAT_STATE.OPENING],
+    ['an ACK without an answer', [fromClient(ACK, { acknowledged: ANSWERED + 1 })], SNAT_STATE.OPENING],
+    ['the client resets it', [fromClient(RST)], SNAT_STATE.OPENING],
+    ['the client closes it', [fromClient(FIN | ACK)], SNAT_STATE.OPENING],
+  ])('a TCP flow is half-open: %s', async (_, frames, state) => {
+    const [outcome] = (await send(fromClient(SYN))) as [Outcome]
     await send(...frames)
-    const pool = (POOL[4] as readonly string[]).indexOf(textOf(outcome.output))
-    expect((await readPort(line(pool, false, boundOf(outcome).port))).state).toBe(state)
+    expect((await bindingOf(outcome)).state).toBe(state)
   })
 
   test.each([
-    ['answered', SYN | ACK, SNAT_STATE.OPEN],
-    ['refused', RST | ACK, SNAT_STATE.CLOSING],
-    ['ended by the backend', FIN | ACK, SNAT_STATE.CLOSING],
-  ])('state of a flow: %s', async (_, flags, state) => {
-    const [outcome] = (await send(segment(4, 9, SYN))) as [Outcome]
-    await send(answerTo(outcome, (ports) => tcp({ ...ports, flags })))
-    const pool = (POOL[4] as readonly string[]).indexOf(textOf(outcome.output))
-    expect((await readPort(line(pool, false, boundOf(outcome).port))).state).toBe(state)
+    ['the answer alone', [], SNAT_STATE.ANSWERED],
+    ['an ACK of another number', [fromClient(ACK, { acknowledged: ANSWERED })], SNAT_STATE.ANSWERED],
+    ['an ACK far beyond', [fromClient(ACK, { acknowledged: ANSWERED + 100_000 })], SNAT_STATE.ANSWERED],
+    ['RST with the right number', [fromClient(RST | ACK, { acknowledged: ANSWERED + 1 })], SNAT_STATE.ANSWERED],
+    ['a repeated SYN', [fromClient(SYN)], SNAT_STATE.ANSWERED],
+    ['another SYN', [fromClient(SYN, { sequence: 7 })], SNAT_STATE.OPENING],
+    ['the client acknowledges it', [fromClient(ACK, { acknowledged: ANSWERED + 1 })], SNAT_STATE.OPEN],
+    ['it acknowledges data behind it too', [fromClient(ACK, { acknowledged: ANSWERED + 9000 })], SNAT_STATE.OPEN],
+    ['it acknowledges and closes', [fromClient(FIN | ACK, { acknowledged: ANSWERED + 1 })], SNAT_STATE.CLOSING],
+  ])('an answered TCP flow: %s', async (_, frames, state) => {
+    const [outcome] = (await send(fromClient(SYN))) as [Outcome]
+    await send(synAck(outcome), ...frames)
+    expect((await bindingOf(outcome)).state).toBe(state)
+  })
+
+  test.each([
+    ['a SYN-ACK of an earlier flow', SYN | ACK, 77, 0, SNAT_STATE.OPENING],
+    ['RST', RST | ACK, ASKED + 1, 0, SNAT_STATE.OPENING],
+    ['an ACK, as against forged packets', ACK, ASKED + 1, 0, SNAT_STATE.OPENING],
+    ['data, which only a backend with the ACK of the client sends', ACK, ASKED + 1, 5, SNAT_STATE.OPEN],
+    ['FIN', FIN | ACK, ASKED + 1, 0, SNAT_STATE.CLOSING],
+  ])('the backend sends %s', async (_, flags, acknowledged, bytes, state) => {
+    const [outcome] = (await send(fromClient(SYN))) as [Outcome]
+    const place = networkPlace(outcome.output)
+    const view = new DataView(outcome.output.buffer, outcome.output.byteOffset)
+    const ports = { source: view.getUint16(place.transport + 2), destination: view.getUint16(place.transport) }
+    const header = tcp({ ...ports, flags, acknowledged })
+    await send(sealed(ip(4, textOf(outcome.output), { from: BACKEND[4] }), header, ...(bytes > 0 ? [raw(bytes)] : [])))
+    expect((await bindingOf(outcome)).state).toBe(state)
+  })
+
+  test('a SYN leaves a flow alone that was open', async () => {
+    const outcome = await opened()
+    const forged = behind(0x66, sealed(ip(4, VIP[4]), tcp({ source: 9, destination: 80, flags: SYN })))
+    for (const frames of [[], [fromClient(FIN | ACK)], [fromClient(RST)]]) {
+      await send(...frames)
+      const before = await bindingOf(outcome)
+      const [sent] = (await send(forged)) as [Outcome]
+      expect(boundOf(sent)).toEqual(boundOf(outcome))
+      expect(await bindingOf(outcome)).toEqual(before)
+    }
+  })
+
+  test('a closed flow starts again when its backend accepts the SYN', async () => {
+    const outcome = await opened()
+    await send(fromClient(FIN | ACK))
+    expect((await bindingOf(outcome)).state).toBe(SNAT_STATE.CLOSING)
+    await send(fromClient(SYN, { sequence: 9000 }), synAck(outcome, 9001))
+    expect(await bindingOf(outcome)).toMatchObject({ state: SNAT_STATE.ANSWERED, asked: 9000, answered: ANSWERED })
+    await send(fromClient(ACK, { sequence: 9001, acknowledged: ANSWERED + 1 }))
+    expect((await bindingOf(outcome)).state).toBe(SNAT_STATE.OPEN)
+  })
+
+  test('only a SYN takes a port', async () => {
+    const frames = [ACK, SYN | ACK, FIN | ACK, RST, 0].map((flags) => fromClient(flags))
+    const explained = await plane.run(frames.map((frame) => ({ frame })))
+    expect(explained.map(({ explanation }) => explanation?.reason)).toEqual(frames.map(() => 'no-flow'))
+    expect((await send(...frames)).map(({ verdict }) => verdict)).toEqual(frames.map(() => 'drop'))
+    expect(await plane.count('port_count')).toBe(0)
+  })
+
+  test('a UDP flow is open when its client sends after an answer', async () => {
+    const [outcome] = (await send(datagram(4, 9), datagram(4, 9))) as [Outcome]
+    expect((await bindingOf(outcome, true)).state).toBe(SNAT_STATE.OPENING)
+    await send(answerTo(outcome, (ports) => udp(ports)))
+    expect((await bindingOf(outcome, true)).state).toBe(SNAT_STATE.ANSWERED)
+    await send(datagram(4, 9))
+    expect((await bindingOf(outcome, true)).state).toBe(SNAT_STATE.OPEN)
+  })
+
+  test('answers follow the path of the last packet of the client', async () => {
+    const outcome = await opened()
+    const moved = tcp({ source: 9, destination: 80, flags: ACK, acknowledged: ANSWERED + 1 })
+    await send(behind(0x77, sealed(vlan(0x2007), ip(4, VIP[4]), moved)))
+    const [back] = (await send(answerTo(outcome, (ports) => tcp({ ...ports, flags: ACK })))) as [Outcome]
+    expect(hex(back.output.subarray(0, 18))).toBe('020000000077020000000000810000070800')
   })
 
   test('counts ports until they are free again', async () => {
@@ -354,9 +444,9 @@ describe('ports', () => {
       snatPortCodec.encode({ ...port, seen: tick() - Math.ceil(passed / 1.07) }, new DataView(bytes.buffer))
       await plane.setValue('snat_ports', key, bytes)
     }
-    await age(230)
+    await age(25)
     expect(await plane.count('port_count')).toBe(3)
-    await age(250)
+    await age(35)
     expect(await plane.count('port_count')).toBe(2)
   })
 
@@ -406,6 +496,9 @@ describe('an exhausted pool', () => {
         backend: 0,
         vlan: 0,
         state,
+        fraction: 0,
+        asked: 0,
+        answered: 0,
       },
       new DataView(bytes.buffer),
     )
@@ -432,11 +525,69 @@ describe('an exhausted pool', () => {
     const [taken] = (await send(frame)) as [Outcome]
     expect(line(0, false, boundOf(taken).port)).toBe(third)
     expect((await readPort(third)).owner).not.toBe(1n)
-    // Others were idle longer than a flow that never opened may be.
-    const [fourth] = keys.slice(3) as [number]
+    // A half-open flow gives way, the oldest first; a closing one does not.
     await occupy(third, tick())
-    await occupy(fourth, tick() - Math.ceil(240 / 1.07) - 5, SNAT_STATE.OPENING)
+    const [fourth, fifth, sixth] = keys.slice(3) as [number, number, number]
+    await occupy(fourth, tick() - 60, SNAT_STATE.CLOSING)
+    await occupy(fifth, tick() - 2, SNAT_STATE.OPENING)
+    await occupy(sixth, tick() - 5, SNAT_STATE.ANSWERED)
     const [next] = (await send(frame)) as [Outcome]
-    expect(line(0, false, boundOf(next).port)).toBe(fourth)
+    expect(line(0, false, boundOf(next).port)).toBe(sixth)
   })
+})
+
+describe('a pool that gets more addresses', () => {
+  const pool = Array.from({ length: 8 }, (_, i) => `10.0.9.${i + 1}`)
+  const web = (count: number): Service =>
+    service('web', `${VIP[4]} 80`, { backends: [backend(BACKEND[4])], snatPool: pool.slice(0, count) })
+  /** Has all addresses, so that the map of ports has its size from the start. */
+  const other = service('other', `${VIP[4]} 81`, { backends: [backend('10.0.0.12')], snatPool: pool })
+  const bound = async (count: number, flags: number): Promise<string[]> => {
+    const frames = Array.from({ length: count }, (_, i) => segment(4, 10_000 + i, flags))
+    return (await send(...frames)).map((outcome) => Object.values(boundOf(outcome)).join())
+  }
+
+  test('keeps the ports of all flows, and gives new flows ports of every address', async () => {
+    plane.forget()
+    await plane.loadState(balancing([web(1), other]))
+    const before = await bound(300, SYN)
+    for (const count of [2, 3, 8]) {
+      await plane.loadState(balancing([web(count), other]))
+      expect(await bound(300, ACK)).toEqual(before)
+    }
+    const after = await send(...Array.from({ length: 400 }, (_, i) => segment(4, 20_000 + i, SYN)))
+    expect(new Set(after.map(({ output }) => addressesOf(output, networkPlace(output)).source.words.join())).size).toBe(
+      8,
+    )
+  })
+
+  test('takes no port that sockets of this host use', async () => {
+    plane.forget()
+    const own = { ...address('10.0.9.1'), hostPorts: { first: 32_768, last: 60_999 } }
+    const FLOWS = 2000
+    await plane.loadState(balancing([{ ...web(1), snatPool: [own] }]))
+    const taken = await send(...Array.from({ length: FLOWS }, (_, i) => segment(4, 10_000 + i, SYN)))
+    expect(taken.filter(({ verdict }) => verdict !== 'redirect')).toEqual([])
+    const ports = taken.map((outcome) => boundOf(outcome).port)
+    expect(ports.filter((port) => port >= 32_768 && port <= 60_999)).toEqual([])
+    const again = await send(...Array.from({ length: FLOWS }, (_, i) => segment(4, 10_000 + i, ACK)))
+    expect(again.map((outcome) => boundOf(outcome).port)).toEqual(ports)
+  })
+})
+
+test('a source prefix has at most half of the ports half-open, and others are not affected', async () => {
+  plane.forget()
+  const only = service('web', `${VIP[4]} 80`, { backends: [backend(BACKEND[4])], snatPool: ['10.0.9.1'] })
+  await plane.loadState(balancing([only]))
+  const flood = Array.from({ length: 40_000 }, (_, i) => segment(4, 1024 + (i % 60_000), SYN, `203.0.113.${i % 200}`))
+  for (let at = 0; at < flood.length; at += 2000) await send(...flood.slice(at, at + 2000))
+  const held = await plane.count('port_count')
+  expect(held).toBeLessThanOrEqual(SNAT_SOURCE_LIMIT)
+  expect(held).toBeGreaterThan(SNAT_SOURCE_LIMIT * 0.95)
+  // More of the prefix take the place of others of it.
+  const more = await send(...Array.from({ length: 200 }, (_, i) => segment(4, 1024 + i, SYN, '203.0.113.222')))
+  expect(more.filter(({ verdict }) => verdict === 'redirect').length).toBeGreaterThanOrEqual(198)
+  expect(await plane.count('port_count')).toBeLessThanOrEqual(SNAT_SOURCE_LIMIT)
+  const others = await send(...Array.from({ length: 200 }, (_, i) => segment(4, 1024 + i, SYN)))
+  expect(others.filter(({ verdict }) => verdict !== 'redirect')).toEqual([])
 })

@@ -114,8 +114,8 @@ describe.each([4, 6] as const)('IPv%i', (family) => {
     const mac = `02:00:5e:10:0${family}:01`
     move(1, mac)
     expect(entry(family)).not.toContain(mac)
-    // A round of questions takes 1.5 s, and each request 0.2 s.
-    expect(await recovers(family, 'not announced')).toBeLessThan(30)
+    // Each request takes 0.2 s. Without questions the kernel keeps the entry for a minute or longer.
+    expect(await recovers(family, 'not announced')).toBeLessThan(150)
     await follows(name, mac)
     expect(await programs()).toEqual(before)
   })

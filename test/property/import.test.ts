@@ -101,29 +101,52 @@ test('an import without loss judges like the chain, and is a valid config', asyn
 /** A rule with a condition that no list can express. `hidden`: the packets that meet it. */
 interface HiddenRule extends Omit<Rule, 'target'> {
   readonly hidden: boolean
+  /** Only packets of known connections. */
+  readonly known: boolean
   readonly target: string
 }
 
 const hiddenRule = (...targets: readonly string[]): fc.Arbitrary<HiddenRule> =>
   fc
     .tuple(rule('ACCEPT'), fc.boolean(), fc.constantFrom(...targets))
-    .map(([one, hidden, target]) => ({ ...one, hidden, target }))
+    .map(([one, hidden, target]) => ({ ...one, hidden, known: false, target }))
+
+/** The rule of most firewalls that track connections; seldom with a condition. */
+const knownRule = fc.tuple(rule('ACCEPT'), fc.integer({ min: 0, max: 9 })).map(([{ source }, odds]): HiddenRule => {
+  const rest = { protocol: undefined, port: undefined, hidden: odds === 0, known: true, target: 'ACCEPT' }
+  return { ...rest, source: odds === 1 ? source : undefined }
+})
 
 const hiddenText = (chain: string, one: HiddenRule): string => {
   const plain = text(chain, { ...one, target: 'ACCEPT' }).replace(' -j ACCEPT', '')
-  return `${plain}${one.hidden ? ' -m mark --mark 0x1' : ''} ${one.target.startsWith('-g') ? '' : '-j '}${one.target}`
+  const state = one.known ? ' -m conntrack --ctstate RELATED,ESTABLISHED' : ''
+  return `${plain}${state}${one.hidden ? ' -m mark --mark 0x1' : ''} ${one.target.startsWith('-g') ? '' : '-j '}${one.target}`
 }
+
+/** The rules with one for known connections among them, or none. */
+const withKnown = (rules: fc.Arbitrary<HiddenRule[]>): fc.Arbitrary<HiddenRule[]> =>
+  fc.tuple(rules, fc.option(knownRule, { nil: undefined }), fc.nat(5)).map(([all, known, at]) => {
+    return known === undefined ? all : all.toSpliced(at, 0, known)
+  })
 
 type Chains = Readonly<Record<string, readonly HiddenRule[]>>
 
+/** Conditions that no list can express. */
+interface Hidden {
+  readonly marked: boolean
+  /** The packet belongs to a known connection. */
+  readonly known: boolean
+}
+
 /** The kernel's algorithm for a packet with or without the mark: the first verdict, or undefined at the end. */
-function follow(chains: Chains, name: string, facts: IpFacts, marked: boolean): 'ACCEPT' | 'DROP' | undefined {
+function follow(chains: Chains, name: string, facts: IpFacts, hidden: Hidden): 'ACCEPT' | 'DROP' | undefined {
   for (const one of chains[name] ?? []) {
     const { target } = one
-    if (!matches({ ...one, target: 'ACCEPT' }, facts) || (one.hidden && !marked)) continue
+    if (!matches({ ...one, target: 'ACCEPT' }, facts)) continue
+    if ((one.hidden && !hidden.marked) || (one.known && !hidden.known)) continue
     if (target === 'RETURN') return undefined
     if (target === 'ACCEPT' || target === 'DROP') return target
-    const verdict = follow(chains, target.replace('-g ', ''), facts, marked)
+    const verdict = follow(chains, target.replace('-g ', ''), facts, hidden)
     if (verdict !== undefined || target.startsWith('-g')) return verdict
   }
   return undefined
@@ -143,7 +166,7 @@ const datagrams = (facts: IpFacts): readonly IpFacts[] =>
     : [...packets()].filter(({ source, protocol }) => source[0] === facts.source[0] && protocol === facts.protocol)
 
 test('an import drops no packet that the chains let pass', async () => {
-  let [drops, hiddenDrops] = [0, 0]
+  let [drops, hiddenDrops, knownDrops, spared] = [0, 0, 0, 0]
   const policy = fc.constantFrom('ACCEPT' as const, 'DROP' as const)
   const lengths = { maxLength: 5 }
   const cases = fc.record({
@@ -151,7 +174,7 @@ test('an import drops no packet that the chains let pass', async () => {
     whole: fc.boolean(),
     rawPolicy: policy,
     raw: fc.array(hiddenRule('ACCEPT', 'DROP'), { maxLength: 3 }),
-    INPUT: fc.array(hiddenRule('ACCEPT', 'DROP', 'DROP', 'a', 'b', '-g a', '-g b', 'RETURN'), lengths),
+    INPUT: withKnown(fc.array(hiddenRule('ACCEPT', 'DROP', 'DROP', 'a', 'b', '-g a', '-g b', 'RETURN'), lengths)),
     a: fc.array(hiddenRule('ACCEPT', 'DROP', 'DROP', 'b', '-g b', 'RETURN', 'RETURN'), lengths),
     b: fc.array(hiddenRule('ACCEPT', 'DROP', 'DROP', 'RETURN'), { maxLength: 3 }),
   })
@@ -165,14 +188,29 @@ test('an import drops no packet that the chains let pass', async () => {
       ].join('\n')
       const imported = importText('iptables', save, { ignore: whole ? [] : ['fragments'] })
       const { state } = (await load(composeAll(imported, 'iptables'))).desired
-      const passes = (facts: IpFacts, marked: boolean): boolean =>
-        (follow({ PREROUTING: raw }, 'PREROUTING', facts, marked) ?? rawPolicy) !== 'DROP' &&
-        (whole ? datagrams(facts) : [facts]).some((one) => (follow(chains, 'INPUT', one, marked) ?? verdict) !== 'DROP')
+      const passes = (facts: IpFacts, known: boolean): boolean =>
+        [true, false].some((marked) => {
+          const hidden = { marked, known }
+          return (
+            (follow({ PREROUTING: raw }, 'PREROUTING', facts, hidden) ?? rawPolicy) !== 'DROP' &&
+            (whole ? datagrams(facts) : [facts]).some(
+              (one) => (follow(chains, 'INPUT', one, hidden) ?? verdict) !== 'DROP',
+            )
+          )
+        })
       for (const facts of [...packets(), ...fragments()]) {
         if (judge(state, facts).verdict !== 'drop') continue
         drops++
         if (imported.leftOut.length > 0) hiddenDrops++
-        expect([save, facts, passes(facts, false) || passes(facts, true)]).toEqual([save, facts, false])
+        expect([save, facts, passes(facts, false)]).toEqual([save, facts, false])
+      }
+      // Connections that the host opened, and answers to its pings.
+      for (const facts of packets()) {
+        const own = facts.protocol !== 1
+        if (own && judge(state, facts).verdict === 'drop' && judge(state, facts, { own }).verdict === 'pass') spared++
+        if (judge(state, facts, { own }).verdict !== 'drop') continue
+        knownDrops++
+        expect([save, facts, 'known', passes(facts, true)]).toEqual([save, facts, 'known', false])
       }
     }),
     { numRuns: 400 },
@@ -180,6 +218,8 @@ test('an import drops no packet that the chains let pass', async () => {
   // The import may not satisfy this test by dropping nothing.
   expect(drops).toBeGreaterThan(5000)
   expect(hiddenDrops).toBeGreaterThan(1000)
+  expect(knownDrops).toBeGreaterThan(1000)
+  expect(spared).toBeGreaterThan(1000)
 })
 
 const CAPTURED: Readonly<Record<SourceName, string>> = {

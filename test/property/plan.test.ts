@@ -62,7 +62,11 @@ const lists = fc
 /** Few, so that their tables are built once. */
 const SERVICES = [
   service('web', '192.0.2.10 80', { backends: ['10.0.0.1', '10.0.0.2'] }),
-  service('web', '192.0.2.10 80', { backends: ['10.0.0.1', backend('10.0.0.3', { weight: 2 })], drainTimeout: 60 }),
+  service('web', '192.0.2.10 80', {
+    backends: ['10.0.0.1', backend('10.0.0.3', { weight: 2 })],
+    drainTimeout: 60,
+    mtu: 1400,
+  }),
   service('web', '192.0.2.10 80-90', { backends: [backend('10.0.0.2', { state: 'drain' })] }),
   service('dns', '2001:db8::53 53', { protocol: 'udp', backends: ['2001:db8:1::1'], sorry: backend('2001:db8:1::9') }),
   service('dns', '2001:db8::53 any', { protocol: 'udp', backends: [], scheduler: 'random' }),

@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { ETH0, Lab } from './hosts.ts'
+import { capture, ETH0, Lab } from './hosts.ts'
 
 const OBJECT = fileURLToPath(new URL('../../build/test/backend.bpf.o', import.meta.url))
 /** With offloads, frames of a local sender reach XDP without checksums. */
@@ -17,6 +17,8 @@ export const vipOf = (n: number, family: 4 | 6 = 4): string => (family === 4 ? `
 
 export const HTTP = 80
 export const ECHO = 7
+/** Services that answer with the data itself. */
+export const MIRROR = 9
 
 /** A backend: behind interface `eth<number>` of the balancer, with several addresses in one namespace. */
 export interface BackendHost {
@@ -44,6 +46,8 @@ export interface Asked {
 export class BalanceLab extends Lab {
   readonly backends: readonly BackendHost[]
   readonly #servers: ChildProcess[] = []
+  /** Namespaces behind those of backends. */
+  readonly #far: string[] = []
   readonly #web = new Map<number, ChildProcess>()
 
   private constructor(backends: number) {
@@ -66,6 +70,7 @@ export class BalanceLab extends Lab {
   override close(): void {
     for (const server of this.#servers) server.kill('SIGKILL')
     for (const { netns } of this.backends ?? []) this.#drop(netns)
+    for (const netns of this.#far) this.#drop(netns)
     super.close()
   }
 
@@ -137,6 +142,77 @@ export class BalanceLab extends Lab {
         return this.#start(netns, script('echo'), `b${number}`, `${ECHO}`, ...own, ...vips)
       }),
     )
+  }
+
+  /** Starts services on every backend, on its addresses and on these VIPs, that answer with the data itself. */
+  async mirror(...vips: readonly string[]): Promise<void> {
+    await Promise.all(
+      this.backends.map(({ number, netns }) => {
+        const own = [this.address(number), this.address(number, 1, 6)]
+        return this.#start(netns, script('mirror'), `${MIRROR}`, ...own, ...vips)
+      }),
+    )
+  }
+
+  /** Sends datagrams of `size` bytes, and again those without an answer; returns how many were answered, and were sent. */
+  async large(vip: string, count: number, size: number): Promise<{ readonly answered: number; readonly sent: number }> {
+    const words = [script('large'), vip, `${MIRROR}`, `${count}`, `${size}`]
+    const { stdout } = await capture('nsenter', [`--net=/run/netns/${this.peer}`, process.execPath, ...words])
+    return JSON.parse(stdout)
+  }
+
+  /** Starts such a service in any namespace, on these addresses alone. */
+  async mirrorIn(netns: string, ...addresses: readonly string[]): Promise<void> {
+    await this.#start(netns, script('mirror'), `${MIRROR}`, ...addresses)
+  }
+
+  /** Sends `size` bytes over a TCP connection to such a service; returns how many came back. */
+  async upload(vip: string, size: number): Promise<number> {
+    const words = [script('upload'), vip, `${MIRROR}`, `${size}`]
+    const { stdout } = await capture('nsenter', [`--net=/run/netns/${this.peer}`, process.execPath, ...words])
+    return JSON.parse(stdout).echoed
+  }
+
+  /** Adds a host behind a backend, which becomes its router, over a link with another MTU. */
+  addBehind(
+    { number, netns }: BackendHost,
+    mtu: number,
+  ): { readonly netns: string; readonly v4: string; readonly v6: string } {
+    const far = `${netns}f`
+    this.#far.push(far)
+    const [v4, v6] = ['10.9.0.11', '2001:db8:9::11']
+    this.script(
+      netns,
+      `ip netns add ${far}`,
+      `ip link add far type veth peer name eth0 netns ${far}`,
+      `ip link set far mtu ${mtu}`,
+      'ip addr add 10.9.0.1/24 dev far',
+      'ip addr add 2001:db8:9::1/64 dev far nodad',
+      'ip link set far up',
+      PLAIN('far'),
+      'sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1',
+      'sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.far.rp_filter=0',
+      // Forwarding forgets routes of autoconfiguration, not this one; a report for each packet, in this test.
+      'sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0',
+    )
+    this.script(
+      far,
+      'sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0',
+      'ip link set lo up',
+      `ip link set eth0 mtu ${mtu}`,
+      `ip addr add ${v4}/24 dev eth0`,
+      `ip addr add ${v6}/64 dev eth0 nodad`,
+      'ip link set eth0 up',
+      'ip route add default via 10.9.0.1',
+      'ip -6 route add default via 2001:db8:9::1',
+      PLAIN('eth0'),
+    )
+    this.script(
+      this.host,
+      `ip route add 10.9.0.0/24 via ${this.address(number)}`,
+      `ip -6 route add 2001:db8:9::/64 via ${this.address(number, 1, 6)}`,
+    )
+    return { netns: far, v4, v6 }
   }
 
   /** The body of the answer to the client; throws if there is none. */

@@ -32,6 +32,7 @@ import type { Slots } from '../../src/model/live.ts'
 import type { State } from '../../src/model/state.ts'
 import type { ReasonName, Verdict } from '../../src/report/reason.ts'
 import type { Count } from '../../src/report/result.ts'
+import { decodeInterfaces } from '../../src/tables/classes/interfaces.ts'
 import { compileImage } from '../../src/tables/image/image.ts'
 import { imageBytes, imageFrom } from '../../src/tables/layout/layout.ts'
 import { writeLines } from './lines.ts'
@@ -71,8 +72,11 @@ export const imageOf = (state: State, slots: Slots = slotsFor(state), generation
   imageBytes(compileImage({ state, slots, meta: { generation, netns: 0n, objectDigest: new Uint8Array(16) } }))
 
 /** The parts for an image whose state is not known. */
-const partsOfImage = (image: Uint8Array): ProgramParts =>
-  imageFrom(image).settings.flags & SETTINGS_FLAG.SERVICES ? ALL_PARTS : NO_PARTS
+function partsOfImage(image: Uint8Array): ProgramParts {
+  const { settings, sections } = imageFrom(image)
+  const all = settings.flags & SETTINGS_FLAG.SERVICES ? ALL_PARTS : NO_PARTS
+  return new Map([...all, ['established', decodeInterfaces(sections.INTERFACES).localPorts !== undefined]])
+}
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)
 

@@ -4,6 +4,8 @@
 import type { Forwarding } from '../../src/features/forwarding/forwarding.ts'
 import type { Address } from '../../src/model/address.ts'
 import type { Backend, NextHop, Service } from '../../src/model/service.ts'
+import { formatAddress } from '../../src/model/text.ts'
+import type { Transit } from '../../src/semantics/balance.ts'
 import { type Flow, flowHash } from '../../src/semantics/flow-hash.ts'
 import type { Judged } from '../../src/semantics/judge.ts'
 import { networkOf, type Place, placeAt, seal } from './checksums.ts'
@@ -45,20 +47,25 @@ export function addressesOf(
     : { source: read(at + 8), destination: read(at + 24) }
 }
 
+/** Protocol and ports in the first fragment of a later one's datagram. */
+type First = Transit['first']
+
 /** The flow of a packet; `isReversed`: the packet came from the VIP. */
-function flowOf(frame: Uint8Array, place: Place, isReversed: boolean): Flow {
+function flowOf(frame: Uint8Array, place: Place, isReversed: boolean, first?: First): Flow {
   const { source, destination } = addressesOf(frame, place)
   const view = viewOf(frame)
-  const [from, to] = place.isLater ? [0, 0] : [view.getUint16(place.transport), view.getUint16(place.transport + 2)]
-  const { protocol } = place
+  const [from, to] = place.isLater
+    ? [first?.ports.source ?? 0, first?.ports.destination ?? 0]
+    : [view.getUint16(place.transport), view.getUint16(place.transport + 2)]
+  const { protocol } = first ?? place
   return isReversed
     ? { source: destination, sourcePort: to, destination: source, destinationPort: from, protocol }
     : { source, sourcePort: from, destination, destinationPort: to, protocol }
 }
 
 /** The hash without a key, which varies outer sources. */
-export const hashOf = (frame: Uint8Array, place: Place, service: Service, isReversed = false): bigint =>
-  flowHash(flowOf(frame, place, isReversed), service.hash)
+export const hashOf = (frame: Uint8Array, place: Place, service: Service, isReversed = false, first?: First): bigint =>
+  flowHash(flowOf(frame, place, isReversed, first), service.hash)
 
 /** New addresses and ports of a packet; undefined: unchanged. */
 export interface Translation {
@@ -117,8 +124,20 @@ export function reachOf(frame: Uint8Array, linear: number = frame.length): numbe
   return Math.max(linear, Math.min(needed, frame.length))
 }
 
+/** State of the kernel that an output depends on. */
+interface Memory {
+  /** Slots of pool addresses, by text; missing: 0. */
+  readonly pools?: ReadonlyMap<string, number>
+  readonly first?: First
+}
+
 /** The expected output for a frame that `judge` decided on: new bytes, or the frame unchanged. */
-export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judged, split?: number): Uint8Array {
+export function outcomeOf(
+  frame: Uint8Array,
+  { verdict, reason, balanced }: Judged,
+  split?: number,
+  memory: Memory = {},
+): Uint8Array {
   if (verdict === 'pass' || verdict === 'drop' || !balanced) return frame
   const linear = reachOf(frame, split)
   if (reason === 'echo') return answered(frame)
@@ -129,8 +148,8 @@ export function outcomeOf(frame: Uint8Array, { verdict, reason, balanced }: Judg
   if (reason === 'too-big') {
     return tooBig(frame, (backend.nextHop as NextHop).mtu - overhead[backend.address.family], linear)
   }
-  const isIcmp = place.protocol === (place.family === 4 ? 1 : 58)
-  return isIcmp ? steered(frame, service, backend, linear) : sent(frame, service, backend)
+  const isIcmp = !place.isLater && place.protocol === (place.family === 4 ? 1 : 58)
+  return isIcmp ? steered(frame, service, backend, linear) : sent(frame, service, backend, memory)
 }
 
 /** The packet with other addresses and a TTL lower by one, behind a new Ethernet header. */
@@ -147,13 +166,28 @@ export function translated(frame: Uint8Array, link: Uint8Array, to: Translation)
 const forwarded = (frame: Uint8Array, { nextHop }: Backend, to: Translation = {}): Uint8Array =>
   translated(frame, linkTo(nextHop as NextHop, networkPlace(frame).family), to)
 
+/** The finalizer of MurmurHash3. */
+function mixed(value: number): number {
+  let hash = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
+
+/** The address of a pool with the greatest weight for a number; of equal ones, the last. */
+function heaviest(pool: readonly Address[], number: number, pools: Memory['pools']): Address | undefined {
+  const weights = pool.map(({ family, words }) =>
+    mixed(number ^ Math.imul((pools?.get(formatAddress(family, words)) ?? 0) + 1, 0x9e3779b1)),
+  )
+  return pool[weights.lastIndexOf(Math.max(...weights))]
+}
+
 /** Output of full NAT for a flow that gets the first of its candidate ports. */
-function bound(frame: Uint8Array, service: Service, backend: Backend): Uint8Array {
+function bound(frame: Uint8Array, service: Service, backend: Backend, { pools, first }: Memory): Uint8Array {
   const place = networkPlace(frame)
-  const number = Number((placeOf(flowOf(frame, place, false)) | 1n) & 0xffffffffn)
+  const number = Number((placeOf(flowOf(frame, place, false, first)) | 1n) & 0xffffffffn)
   const scale = (value: number, size: number): number => Number((BigInt(value) * BigInt(size)) >> 32n)
   return translated(frame, linkTo(backend.nextHop as NextHop, place.family), {
-    source: service.snatPool[scale(number, service.snatPool.length)],
+    source: heaviest(service.snatPool, number, pools),
     sourcePort: 1024 + scale(Math.imul(number, 0x9e3779b1) >>> 0, 65536 - 1024),
     destination: backend.address,
     destinationPort: backend.port,
@@ -280,14 +314,15 @@ interface Expected {
   /** Bytes in front of the IP datagram, by the family of the backend. */
   readonly overhead: Readonly<Record<4 | 6, number>>
   /** Output for a packet to a service. */
-  readonly sent: (frame: Uint8Array, service: Service, backend: Backend) => Uint8Array
+  readonly sent: (frame: Uint8Array, service: Service, backend: Backend, memory?: Memory) => Uint8Array
   /** Output for an ICMP error about a packet from a VIP, sent to the backend of its flow. */
   readonly steered: (frame: Uint8Array, service: Service, backend: Backend, linear?: number) => Uint8Array
 }
 
 const tunnel = (overhead: Expected['overhead'], encapsulate: Encapsulate): Expected => ({
   overhead,
-  sent: (frame, service, backend) => encapsulate(frame, service, backend, hashOf(frame, networkPlace(frame), service)),
+  sent: (frame, service, backend, memory) =>
+    encapsulate(frame, service, backend, hashOf(frame, networkPlace(frame), service, false, memory?.first)),
   steered: (frame, service, backend) => {
     const quoted = placeAt(frame, networkPlace(frame).transport + 8)
     return encapsulate(frame, service, backend, hashOf(frame, quoted, service, true))
@@ -297,9 +332,9 @@ const tunnel = (overhead: Expected['overhead'], encapsulate: Encapsulate): Expec
 export const EXPECTED: Readonly<Record<Forwarding, Expected>> = {
   nat: {
     overhead: { 4: 0, 6: 0 },
-    sent: (frame, service, backend) =>
+    sent: (frame, service, backend, memory = {}) =>
       service.snatPool.length > 0
-        ? bound(frame, service, backend)
+        ? bound(frame, service, backend, memory)
         : forwarded(frame, backend, { destination: backend.address, destinationPort: backend.port }),
     steered: (frame, _, backend, linear) => steeredByNat(frame, backend, linear),
   },

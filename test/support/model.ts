@@ -164,18 +164,21 @@ function transitOf(frame: Frame, family: 4 | 6, at: number, upper: Upper): Trans
   const { view } = frame
   const said = view.getUint16(at + (family === 4 ? 2 : 4))
   const length = (said === 0 ? largeLength(frame, at) : undefined) ?? said + (family === 4 ? 0 : 40)
+  // Of a fragment, only a header in the datagram counts.
+  const hasTcp = upper.fragment !== 'later' && upper.at + 20 <= Math.min(view.byteLength, at + length)
+  const hasFlags = upper.fragment ? hasTcp : upper.at + 20 <= view.byteLength
   return {
     destination: family === 4 ? words(view, at + 16, 1) : words(view, at + 24, 4),
     length,
     isCut: at + length > view.byteLength || upper.at > at + length,
     ttl: view.getUint8(at + (family === 4 ? 8 : 7)),
-    mustNotFragment: family === 6 || (view.getUint8(at + 6) & 0x40) !== 0,
     fragment: upper.fragment,
     // RFC 9542 §2.1: the first bit on the wire marks a group.
     isAddressed: (view.getUint8(0) & 1) === 0,
     hasPlainLink: at === 14 || (at === 18 && view.getUint16(12) === 0x8100),
-    hasWholeTcp: upper.at + 20 <= view.byteLength,
-    isReset: upper.protocol === 6 && upper.at + 20 <= view.byteLength && (view.getUint8(upper.at + 13) & 4) !== 0,
+    startsFlow: upper.protocol !== 6 || (hasFlags && (view.getUint8(upper.at + 13) & 0x12) === 0x02),
+    hasWholeTcp: hasTcp,
+    isReset: upper.protocol === 6 && hasFlags && (view.getUint8(upper.at + 13) & 4) !== 0,
     isToGroup: (view.getUint8(0) & 1) !== 0,
     icmp:
       upper.type === undefined

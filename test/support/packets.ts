@@ -66,6 +66,7 @@ export interface Ipv4 {
   readonly destination?: string
   /** Bytes of options, a multiple of 4. */
   readonly options?: number
+  readonly identification?: number
   /** Fragment offset in units of 8 bytes. */
   readonly offset?: number
   readonly more?: boolean
@@ -89,6 +90,7 @@ export const ipv4 = (fields: Ipv4 = {}): Layer => ({
       view.setUint8(0, (version << 4) | (fields.ihl ?? size / 4))
       view.setUint8(1, fields.tos ?? 0)
       view.setUint16(2, fields.totalLength ?? size + payload.length)
+      view.setUint16(4, fields.identification ?? 0)
       view.setUint16(6, (fields.dontFragment ? 0x4000 : 0) | (fields.more ? 0x2000 : 0) | offset)
       view.setUint8(8, fields.ttl ?? 64)
       view.setUint8(9, fields.protocol ?? next?.protocol ?? EXPERIMENTAL)
@@ -152,10 +154,12 @@ export const fragment = ({
   offset = 0,
   more = false,
   next: forced,
+  identification = 0,
 }: {
   readonly offset?: number
   readonly more?: boolean
   readonly next?: number
+  readonly identification?: number
 } = {}): Layer => ({
   protocol: 44,
   build: (payload, next) =>
@@ -164,6 +168,7 @@ export const fragment = ({
       // Reserved; a parser that read it as a length would fail.
       view.setUint8(1, 0xff)
       view.setUint16(2, (offset << 3) | (more ? 1 : 0))
+      view.setUint32(4, identification)
     }),
 })
 

@@ -91,7 +91,8 @@ export const INTERFACES = ['eth0', 'eth1'] as const
 function scopeOf(random: Random): Scope {
   const traffic = trafficOf(random)
   const interfaces = [...INTERFACES, 'eth9'].filter(() => random.chance(0.5))
-  return interfaces.length > 0 && random.chance(0.3) ? { ...traffic, interfaces } : traffic
+  const limited = interfaces.length > 0 && random.chance(0.3) ? { ...traffic, interfaces } : traffic
+  return random.chance(0.3) ? { ...limited, established: random.pick(['pass', 'judge']) } : limited
 }
 
 function trafficOf(random: Random): Scope {
@@ -110,6 +111,8 @@ export function randomState(random: Random): State {
   const state = {
     ...policy(random.chance(0.4) ? 'drop' : 'pass', ...lists),
     interfaces: new Map(attachments.map((attachment) => [attachment.interface, attachment])),
+    // The program asks the kernel for sockets, and finds none.
+    localPorts: { first: 1, last: 0xffff },
   }
   if (random.chance(0.5)) return state
   return {
@@ -118,6 +121,7 @@ export function randomState(random: Random): State {
       ...DEFAULT_POLICY,
       ...state.policy,
       unparsed: random.pick(['pass', 'drop']),
+      established: random.pick(['pass', 'judge']),
       essential: ESSENTIAL_GROUPS.filter(() => random.chance(0.5)),
     },
   }

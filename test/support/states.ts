@@ -138,6 +138,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     gateways: new Map(),
     unanswered: new Map(),
     stripping: new Map(),
+    localPorts: { first: 32_768, last: 60_999 },
     forwards: { v4: true, v6: true },
     sshEnds: [],
     acceptsLocal: new Set(),

@@ -257,8 +257,13 @@ const scope: fc.Arbitrary<Scope> = fc
   .tuple(
     traffic,
     fc.option(fc.subarray(['eth0', 'eth1', 'eth2', 'eth9'], { minLength: 1 }), { nil: undefined, freq: 1 }),
+    fc.option(fc.constantFrom('pass' as const, 'judge' as const), { nil: undefined, freq: 1 }),
   )
-  .map(([of, interfaces]) => (interfaces ? { ...of, interfaces } : of))
+  .map(([of, interfaces, established]) => ({
+    ...of,
+    ...(interfaces && { interfaces }),
+    ...(established && { established }),
+  }))
 
 /**
  * Ranges that are likely to meet: around a few centres, of all sizes, at the edges of the space, of cells and of lines.

@@ -101,11 +101,16 @@ async function choose(flags: readonly string[], { interfaces }: Imported, live: 
 /** Warns if `--ignore state` leaves out the rule that accepts replies before a default drop. */
 function repliesWarning(imported: Imported): Diagnostic[] {
   const stateful = imported.leftOut.some(({ message }) => message.includes('state of connections'))
-  if (imported.default !== 'drop' || !stateful) return []
+  if (imported.default !== 'drop' || imported.established === 'pass' || !stateful) return []
   const message =
     'policy.default is drop, and the rule that accepts replies was not imported: replies to this host will be dropped'
   return [
-    { code: 'W402', severity: 'warning', message, hint: 'write `default: pass`, or add the peers to the allowlist' },
+    {
+      code: 'W402',
+      severity: 'warning',
+      message,
+      hint: 'write `established: pass` under `policy`, or add the peers to the allowlist',
+    },
   ]
 }
 
@@ -127,7 +132,7 @@ function nothingLeft({ source, composed, imported }: Outcome, context: Context):
   const message = `${source} drops no packet that it surely does not let through elsewhere; nothing was written`
   const state = composed.leftOut.some((one) => one.message.includes('state of connections'))
   const hint = state
-    ? 'to leave out rules that accept known connections: --ignore state'
+    ? 'to leave out rules that accept packets by their state: --ignore state'
     : 'W403 names the rules that let packets through'
   return withLosses({ code: 'E401', severity: 'error', message, hint }, widened, context)
 }

@@ -2,9 +2,10 @@
 
 import { INTERFACE_SETS } from '../../model/limits.ts'
 import { nearest } from '../../model/nearest.ts'
+import type { Established } from '../../model/policy.ts'
 import { type PortRange, PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { ANY, canonicalPorts } from '../../model/scope.ts'
-import type { Scope } from '../../model/state.ts'
+import type { ListKind, Scope } from '../../model/state.ts'
 import type { Report } from '../text/report.ts'
 import { quote } from '../text/show.ts'
 import type { Source } from '../text/source.ts'
@@ -76,11 +77,26 @@ function readInterfaces(
 
 const PROTOCOLS = { ...PROTOCOL_NUMBERS, icmp: 'icmp' } as const
 
-/** The packets that an entry applies to. Reports invalid port ranges and unknown interfaces. */
-export function readScope(entry: WrittenEntry, placed: Placed, context: Context): Scope {
+/** Whether connections of this host pass an entry of a blocklist. Reports the key in an allowlist. */
+function readEstablished(
+  kind: ListKind,
+  { established }: WrittenEntry,
+  placed: Placed,
+  { source, report }: Context,
+): Established | undefined {
+  const key = placed.fields?.get('established')
+  if (kind === 'blocklist' || established === undefined || key === undefined) return established
+  const message = 'an allowlist drops nothing that `established` could let pass'
+  report.error('E057', source.locate(key.from, key.to), message, 'remove the key, or write the entry under blocklist')
+  return undefined
+}
+
+/** The packets that an entry applies to. Reports invalid port ranges, unknown interfaces, and keys of the other list. */
+export function readScope(kind: ListKind, entry: WrittenEntry, placed: Placed, context: Context): Scope {
   const { protocol } = entry
+  const established = readEstablished(kind, entry, placed, context)
   const interfaces = readInterfaces(entry.interfaces, placed.fields?.get('interfaces'), context)
-  const limited = interfaces && { interfaces }
+  const limited = { ...(interfaces && { interfaces }), ...(established && { established }) }
   if (protocol === undefined) return { ...ANY, ...limited }
   const port = (key: 'source_port' | 'destination_port'): readonly PortRange[] =>
     canonicalPorts(readPorts(entry[key], placed.fields?.get(key), context))

@@ -131,7 +131,7 @@ function addText(text: string, placed: Placed, draft: Draft, set: number, readin
 function addEntry(kind: ListKind, placed: Placed, reading: Reading): void {
   const { value } = placed
   const entry: WrittenEntry = typeof value === 'string' ? { cidr: value } : (value as WrittenEntry)
-  const scope = readScope(entry, placed, reading)
+  const scope = readScope(kind, entry, placed, reading)
   const draft = draftOf(kind, entry.name, placed, reading)
   // A list with an invalid name is still read, to report the errors in it.
   const into = draft ?? addDraft({ kind, name: '', at: placed }, { ...reading, drafts: new Map() })

@@ -144,6 +144,7 @@ function readService(name: string, placed: Placed, reading: Reading): ReadServic
     outerSource,
     udpTimeout,
     drainTimeout,
+    mtu: written.mtu,
     sorry,
     backends: backends.map(({ backend }) => backend),
   }

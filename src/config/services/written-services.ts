@@ -65,6 +65,7 @@ export interface WrittenService {
   readonly outer_source?: { readonly v4?: string; readonly v6?: string }
   readonly udp_timeout?: Duration
   readonly drain_timeout?: Duration
+  readonly mtu?: number
   readonly backends: readonly (string | WrittenBackend)[]
   readonly health?: WrittenHealth
   readonly min_healthy?: number | Percentage

@@ -34,6 +34,7 @@ export interface WrittenEntry {
   readonly source_port?: WrittenPorts
   readonly destination_port?: WrittenPorts
   readonly interfaces?: readonly string[]
+  readonly established?: 'pass' | 'judge'
   readonly comment?: string
 }
 

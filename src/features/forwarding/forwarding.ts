@@ -71,7 +71,7 @@ export const FORWARDING_MODES = modes({
     translatesReplies: false,
     rewritesPort: false,
     crossesFamilies: true,
-    keys: ['outer_source'],
+    keys: ['replies_from', 'outer_source'],
   },
   /** Wraps the packet in UDP (variant 1 of draft-ietf-intarea-gue). */
   gue: {
@@ -80,7 +80,7 @@ export const FORWARDING_MODES = modes({
     translatesReplies: false,
     rewritesPort: false,
     crossesFamilies: true,
-    keys: ['gue_port', 'outer_source'],
+    keys: ['replies_from', 'gue_port', 'outer_source'],
   },
 })
 

@@ -1,5 +1,6 @@
-// Facts about the host that services depend on: next hops of backends, own addresses, forwarding, and SSH connections.
-// Read only if the file or the live state has services, so that other configs do not pay for it.
+// Facts about the host that policies depend on: forwarding and local ports, and for services also next hops of backends,
+// own addresses, and SSH connections. The latter are read only if the file or the live state has services, so that other
+// configs do not pay for them.
 
 import { readFile } from 'node:fs/promises'
 import type { Address } from '../../model/address.ts'
@@ -11,6 +12,7 @@ import { hopDrift, unresolvedOf } from '../../plan/next-hops.ts'
 import { askIpBatch } from '../tools/ip.ts'
 import { readStripping } from './ethtool.ts'
 import { readLinks } from './links.ts'
+import { readLocalPorts } from './local-ports.ts'
 import type { Memory } from './memory.ts'
 import { type Devices, foundRoutes, requestNeighbours, resolveNextHops, verifyNeighbours } from './next-hops.ts'
 import { readOwnAddresses, readSshEnds } from './protect.ts'
@@ -27,9 +29,10 @@ export type Surroundings = Pick<
   | 'forwards'
   | 'sshEnds'
   | 'bootSeconds'
+  | 'localPorts'
 >
 
-const NOTHING: Surroundings = {
+const NOTHING: Omit<Surroundings, 'forwards' | 'localPorts'> = {
   nextHops: new Map(),
   unresolved: new Map(),
   gateways: new Map(),
@@ -37,7 +40,6 @@ const NOTHING: Surroundings = {
   ownAddresses: [],
   unanswered: new Map(),
   stripping: new Map(),
-  forwards: { v4: false, v6: false },
   sshEnds: [],
   bootSeconds: 0,
 }
@@ -99,15 +101,16 @@ async function readTagLoss(links: Devices): Promise<Surroundings['stripping']> {
   return new Map(found.filter(([, devices]) => devices.length > 0))
 }
 
-/** The facts needed to plan the services of a file. Throws the errors of ip. */
+/** The facts needed to plan a file with these services. Throws the errors of ip. */
 export async function surroundingsOf(
   desired: ReadonlyMap<string, Service>,
   links: Devices,
   { kept }: Memory,
 ): Promise<Surroundings> {
-  if (desired.size === 0) return NOTHING
+  const [forwards, localPorts] = await Promise.all([readForwarding(), readLocalPorts()])
+  if (desired.size === 0) return { ...NOTHING, forwards, localPorts }
   const vips = [...new Set([...desired.values()].map(({ vip }) => text(vip)))]
-  const [hops, ownAddresses, unanswered, stripping, forwards, sshEnds] = await Promise.all([
+  const [hops, ownAddresses, unanswered, stripping, sshEnds] = await Promise.all([
     resolveNextHops([...backendAddresses(desired.values())], links, {
       ask: true,
       routes: kept?.nextHops,
@@ -116,13 +119,12 @@ export async function surroundingsOf(
     readOwnAddresses(),
     readUnanswered(vips),
     readTagLoss(links),
-    readForwarding(),
     readSshEnds(),
   ])
   const isOwn = ownAddresses.some((own) => vips.includes(text(own)))
   const acceptsLocal = isOwn ? await readAcceptsLocal(hops.nextHops.values()) : new Set<string>()
   const bootSeconds = monotonicSeconds()
-  return { ...hops, ownAddresses, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds }
+  return { ...hops, ownAddresses, unanswered, stripping, forwards, acceptsLocal, sshEnds, bootSeconds, localPorts }
 }
 
 /** Whether the kernel's next hops of backends differ from those of the services. Sends no neighbour request. */

@@ -33,8 +33,8 @@ import { verdictOfAction } from './probe.ts'
 export interface Arrival {
   readonly packet: TestPacket
   readonly place: Place
-  /** The packet belongs to a connection that this host opened. A program finds that out by itself. */
-  readonly isOwn: boolean
+  /** This host has a socket for it, and not a listening one. A program finds that out by itself. */
+  readonly hasSocket: boolean
 }
 
 /** Answers for each packet. */
@@ -43,12 +43,17 @@ export type Judge = (arrivals: readonly Arrival[]) => Promise<Answer[]>
 /** Packets judged by the model between two looks at other events. */
 const TURN = 4096
 
+/** Whether the data plane takes the connections of a local port for those that this host opened. */
+const isLocalPort = ({ localPorts }: State, port = 0): boolean =>
+  localPorts !== undefined && localPorts.first <= port && port <= localPorts.last
+
 /** Judges by a state. Knows neither bans nor the health of backends. */
 export function modelJudge(state: State): Judge {
   return async (arrivals) => {
     const answers: Answer[] = []
-    for (const { packet, place } of arrivals) {
-      const { verdict, reason, matches, balanced } = judge(state, factsFor(packet), false, place.ingress)
+    for (const { packet, place, hasSocket } of arrivals) {
+      const own = hasSocket && isLocalPort(state, packet.destinationPort)
+      const { verdict, reason, matches, balanced } = judge(state, factsFor(packet), { own }, place.ingress)
       const service = verdict === 'pass' ? undefined : balanced?.service?.name
       answers.push({ passes: verdict === 'pass', reason, list: matches[0]?.list.name, service })
       if (answers.length % TURN === 0) await setImmediate()

@@ -44,9 +44,9 @@ export function packetFrom(contact: Contact): TestPacket {
   }
 }
 
-/** Whether this host opened the connection. */
-const isOwn = (contact: Contact): boolean =>
-  contact.kind === 'resolver' || (contact.kind === 'connection' && !contact.isInbound)
+/** A connection in SYN-RECV has no socket yet. */
+const hasSocket = (contact: Contact): boolean =>
+  contact.kind === 'resolver' || (contact.kind === 'connection' && contact.inode !== 0)
 
 /** A policy, and the slots of its tables. */
 export interface Side {
@@ -71,7 +71,7 @@ const isLinkLocal = ({ family, words }: Address): boolean => family === 6 && (wo
 const toArrival = (contact: Contact, place: Place): Arrival => ({
   packet: packetFrom(contact),
   place,
-  isOwn: isOwn(contact),
+  hasSocket: hasSocket(contact),
 })
 
 /** An interface on which packets of a contact arrive that do not pass. */

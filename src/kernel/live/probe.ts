@@ -116,7 +116,7 @@ export function buildProbes(
     packet,
     arrival,
     on: ingress.interface,
-    verdict: judge(state, factsFor(packet), false, ingress).verdict,
+    verdict: judge(state, factsFor(packet), {}, ingress).verdict,
   })
   return [
     ...shapesOf(state.interfaces.keys(), links).flatMap((shape) => packets.map((one) => probe(one, PLACES[shape]))),
@@ -160,8 +160,9 @@ export function probePart(files: string, program: string, probes: readonly Probe
 }
 
 /**
- * Compares the verdicts of probes with the expected ones. Bans and health are not in the file: a difference is accepted
- * if `explain`, the pinned twin of the program, reports that a ban dropped the packet, or that no backend takes it now.
+ * Compares the verdicts of probes with the expected ones. Bans, health and sockets are not in the file: a difference is
+ * accepted if `explain`, the pinned twin of the program, reports that a ban dropped the packet, that no backend takes it
+ * now, or that it belongs to a connection of this host.
  * Throws E108.
  *
  * @param files prefix of the exchange files
@@ -190,9 +191,9 @@ export async function requireVerdicts(
 }
 
 /** Reasons that depend neither on the file nor on the tables. */
-const APART: readonly number[] = [REASON.BAN, REASON.NO_BACKEND, REASON.NO_BACKEND_PASS]
+const APART: readonly number[] = [REASON.BAN, REASON.NO_BACKEND, REASON.NO_BACKEND_PASS, REASON.ESTABLISHED]
 
-/** Indexes of the probes that a ban dropped, or that found no healthy backend. */
+/** Indexes of the probes that a ban dropped, that found no healthy backend, or that belong to a connection. */
 async function excusedOf(
   files: string,
   explain: string,

@@ -21,6 +21,7 @@ import { guardNamespace } from '../../plan/guard.ts'
 import type { DecodedImage } from '../../tables/image/image.ts'
 import { effectiveCapabilities, mayOpenForeign, ownNetns } from '../host/host.ts'
 import { type RawLink, readLinks } from '../host/links.ts'
+import { portsDrift } from '../host/local-ports.ts'
 import type { Memory } from '../host/memory.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { askBatch } from '../tools/bpftool.ts'
@@ -107,6 +108,8 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   for (const key of image?.drifted ?? []) drift.set(key, 'changed in the kernel since the last apply')
   if (tables?.damage && !image?.drifted.length) drift.set('program', tables.damage)
   for (const [key, what] of driftOfPins(instance, committed)) drift.set(key, what)
+  const moved = image?.localPorts && portsDrift(image.localPorts, around.localPorts)
+  if (moved && !drift.has('policy')) drift.set('policy', moved)
   const interfaces = liveInterfaces(links, records, instance, committed, image, drift)
   return {
     state: liveState(committed, image, interfaces),
@@ -176,6 +179,7 @@ function liveState(
     interfaces,
     lists: image?.lists ?? new Map(),
     services: image?.services ?? new Map(),
+    localPorts: image?.localPorts,
   }
 }
 

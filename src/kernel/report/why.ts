@@ -1,6 +1,6 @@
 // Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
-import type { Explanation } from '../../abi/generated.ts'
+import { type Explanation, REASON } from '../../abi/generated.ts'
 import { bytesOfSlots } from '../../abi/health.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
@@ -11,7 +11,7 @@ import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
 import { shapesOf } from '../../model/link.ts'
 import { nearest } from '../../model/nearest.ts'
-import { UDP } from '../../model/ports.ts'
+import { TCP, UDP } from '../../model/ports.ts'
 import { type Origin, originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
 import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
@@ -22,7 +22,7 @@ import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
 import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
 import type { Balanced } from '../../semantics/balance.ts'
-import { coversOf, dependsOnInterface, type Ingress, judge, type Match } from '../../semantics/judge.ts'
+import { coversOf, dependsOnInterface, type Ingress, isExcepted, judge, type Match } from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
@@ -132,7 +132,8 @@ const anywhere = ({ interfaces }: State, { links }: Observation): Place & Named 
 })
 
 /** The judgement by the file, with the current next hops of backends. */
-function desiredJudgement(desired: Desired, live: Observation, query: Query): Everywhere<Judgement> {
+/** `own`: the kernel has a socket for the packet. */
+function desiredJudgement(desired: Desired, live: Observation, query: Query, own: boolean): Everywhere<Judgement> {
   const state = { ...desired.state, services: withNextHops(desired.state.services, live) }
   const named = namesFor(state, live, query).flatMap((name) => {
     const link = live.links.get(name)
@@ -140,22 +141,25 @@ function desiredJudgement(desired: Desired, live: Observation, query: Query): Ev
   })
   const judgements = (named.length > 0 ? named : [anywhere(state, live)]).map(({ name, ingress }) => ({
     name,
-    judgement: desiredOn(state, desired, query, ingress),
+    judgement: desiredOn(state, desired, query, ingress, own),
   }))
   return merged<Judgement>(judgements, query.interface !== undefined)
 }
 
-function desiredOn(state: State, desired: Desired, query: Query, ingress: Ingress): Local<Judgement> {
-  const { verdict, reason, matches, balanced } = judge(state, factsFor(query), false, ingress)
+function desiredOn(state: State, desired: Desired, query: Query, ingress: Ingress, own: boolean): Local<Judgement> {
+  const facts = factsFor(query)
+  const judged = judge(state, facts, { own }, ingress)
+  const { verdict, reason, matches, balanced } = judged
   const lists = coveringOf(state, query, ingress, (cover) => {
     const origin = originIn(desired, cover, query.source)
     return { prefix: origin?.entry, at: origin?.at }
   })
-  if (balanced) return { ...NOTHING, lists, verdict, reason, ...balancedPart(balanced, desired) }
+  const common = { ...NOTHING, lists, verdict, reason, unlessEstablished: isExcepted(state, facts, judged) }
+  if (balanced) return { ...common, ...balancedPart(balanced, desired) }
   const [match] = matches
-  if (!match) return { ...NOTHING, lists, verdict, reason }
+  if (!match) return common
   const origin = originIn(desired, match, query.source)
-  return { ...NOTHING, lists, verdict, reason, list: match.list.name, prefix: origin?.entry, at: origin?.at }
+  return { ...common, list: match.list.name, prefix: origin?.entry, at: origin?.at }
 }
 
 /** The generation that the interface runs; the committed one if no interface is given. */
@@ -189,11 +193,16 @@ async function liveJudgement(
   if (judging) requirePins(judging, [filter, explain])
   const judges = { filter: paths.program(generation, filter), explain: paths.program(generation, explain) }
   const places = placesFor(live, query)
-  const explained = await explainPacket(
-    judges,
-    query,
-    places.map(({ arrival }) => arrival),
-  )
+  const ask = (packet: Packet) =>
+    explainPacket(
+      judges,
+      packet,
+      places.map(({ arrival }) => arrival),
+    )
+  const first = await ask(query)
+  // The kernel is not asked about a SYN, so the question needs a packet within the connection.
+  const isDropped = first.some(({ explanation }) => DROPPED.includes(explanation.reason))
+  const explained = isTuple(query) && isDropped ? passing(first, await ask({ ...query, isWithin: true })) : first
   const judgements = await Promise.all(
     explained.map(async (answer, at) => {
       const { name, ingress } = places[at] as Place & Named
@@ -202,6 +211,22 @@ async function liveJudgement(
   )
   return merged<LiveJudgement>(judgements, query.interface !== undefined)
 }
+
+/** Reasons that connections of this host are excepted from. */
+const DROPPED: readonly number[] = [REASON.BLOCKLIST, REASON.DEFAULT_DROP]
+
+/** Whether the query names both ends of a TCP connection. */
+const isTuple = ({ protocol, destination, sourcePort, destinationPort }: Query): boolean =>
+  protocol === TCP && destination !== undefined && sourcePort !== undefined && destinationPort !== undefined
+
+type Explained = Awaited<ReturnType<typeof explainPacket>>
+
+/** The answers for the first packet of a connection, but for one within it where it passes by its socket. */
+const passing = (first: Explained, within: Explained): Explained =>
+  first.map((answer, at) => {
+    const other = within[at]
+    return other?.explanation.reason === REASON.ESTABLISHED ? other : answer
+  })
 
 /** The interfaces to judge a packet on, as the live state knows them. */
 function placesFor(live: Observation, query: Query): (Place & Named)[] {
@@ -233,7 +258,8 @@ async function liveOn(
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
   const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
-  const model = judge(live.state, factsFor(query), ban !== undefined, ingress)
+  const circumstances = { banned: ban !== undefined, own: reason === 'established' }
+  const model = judge(live.state, factsFor(query), circumstances, ingress)
   const balanced = liveBalanced(live, explanation)
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
   const match = model.matches.find((candidate) => candidate.list.name === list)
@@ -248,6 +274,7 @@ async function liveOn(
       prefix: coveringRange(cover.set, query.source),
       at: originIn(desired, cover, query.source)?.at,
     })),
+    unlessEstablished: isExcepted(live.state, factsFor(query), model),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
     // The attached program, its twin, and the tables read back must agree.
@@ -300,7 +327,8 @@ export async function explain(
   const live = await observe(paths, memory, desired ? { state: desired.state } : {})
   refuseOtherNamespace(live)
   const ours = await liveJudgement(paths, live, desired, query)
-  const wanted = desired && desiredJudgement(desired, live, query)
+  const own = ours !== undefined && [ours, ...ours.elsewhere].some(({ reason }) => reason === 'established')
+  const wanted = desired && desiredJudgement(desired, live, query, own)
   const services = withNextHops((desired?.state ?? live.state).services, live)
   const service = services.get((wanted ?? ours)?.service ?? '')
   return {

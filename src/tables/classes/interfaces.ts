@@ -1,8 +1,16 @@
 // Sets of interfaces that scopes name, and their section (struct scoped_interface). A rule refers to a set by number;
-// the section says by interface slot which sets the interface belongs to.
+// the section says by interface slot which sets the interface belongs to. Its first line has the local ports of
+// connections that this host opens (struct local_ports).
 
-import { INTERFACE_SETS, INTERFACE_SLOTS, LINE_SIZE, scopedInterfaceCodec } from '../../abi/generated.ts'
+import {
+  INTERFACE_SETS,
+  INTERFACE_SLOTS,
+  LINE_SIZE,
+  localPortsCodec,
+  scopedInterfaceCodec,
+} from '../../abi/generated.ts'
 import { fail } from '../../diagnostics.ts'
+import type { PortRange } from '../../model/ports.ts'
 import type { List, Scope } from '../../model/state.ts'
 import { corrupt, LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
 
@@ -35,19 +43,21 @@ export class InterfaceSets {
 }
 
 /**
- * Encodes the section; empty if no scope names an interface.
+ * Encodes the section; empty if no scope names an interface and nothing depends on local ports.
  *
  * @param slots by interface name; interfaces without a slot are missing from the host
  */
 export function encodeInterfaces(
   lists: ReadonlyMap<string, List>,
   slots: ReadonlyMap<string, number>,
+  ports: PortRange | undefined,
 ): Uint32Array<ArrayBuffer> {
   const { sets } = new InterfaceSets([...lists.values()].flatMap((list) => list.sets.map(({ scope }) => scope)))
   const names = [...new Set(sets.flat())].sort()
   const missing = names.filter((name) => !slots.has(name))
-  const words = makeLines(names.length === 0 ? 0 : INTERFACE_SLOTS + missing.length)
+  const words = makeLines(names.length > 0 ? INTERFACE_SLOTS + missing.length : ports ? 1 : 0)
   const view = new DataView(words.buffer)
+  if (ports) localPortsCodec.encode(ports, view)
   for (const name of names) {
     const line = slots.get(name) ?? INTERFACE_SLOTS + missing.indexOf(name)
     const bits = sets.reduce((sum, set, number) => (set.includes(name) ? sum | (1n << BigInt(number)) : sum), 0n)
@@ -62,6 +72,7 @@ export interface LiveInterfaces {
   readonly sets: readonly (readonly string[])[]
   /** Slots of the interfaces that scopes name; undefined = missing from the host. */
   readonly slots: ReadonlyMap<string, number | undefined>
+  readonly localPorts: PortRange | undefined
 }
 
 /** Decodes the section. Throws XdpError E113 if an interface has no name, or two lines. */
@@ -69,13 +80,14 @@ export function decodeInterfaces(words: Uint32Array): LiveInterfaces {
   const view = viewOf(words)
   const slots = new Map<string, number | undefined>()
   const sets: string[][] = Array.from({ length: INTERFACE_SETS }, () => [])
-  for (let line = 0; line < words.length / LINE_WORDS; line++) {
+  const { first, last } = words.length > 0 ? localPortsCodec.decode(view) : { first: 0, last: 0 }
+  for (let line = 1; line < words.length / LINE_WORDS; line++) {
     const { name, sets: bits } = scopedInterfaceCodec.decode(view, line * LINE_SIZE)
     if (bits === 0n) continue
-    if (name === '' || line === 0 || slots.has(name)) throw corrupt(`line ${line} of the interfaces of scopes`)
+    if (name === '' || slots.has(name)) throw corrupt(`line ${line} of the interfaces of scopes`)
     slots.set(name, line < INTERFACE_SLOTS ? line : undefined)
     for (const [number, set] of sets.entries()) if ((bits >> BigInt(number)) & 1n) set.push(name)
   }
   for (const set of sets) set.sort()
-  return { sets, slots }
+  return { sets, slots, localPorts: last === 0 ? undefined : { first, last } }
 }

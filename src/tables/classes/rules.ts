@@ -37,7 +37,9 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, int
     (hasPorts ? RULE_FLAG.PORTS : 0) |
     (scope.sourcePorts.length > 0 ? RULE_FLAG.SOURCE : 0) |
     (scope.destinationPorts.length > 0 ? RULE_FLAG.DESTINATION : 0) |
-    (scope.interfaces ? RULE_FLAG.INTERFACES : 0)
+    (scope.interfaces ? RULE_FLAG.INTERFACES : 0) |
+    (scope.established === 'pass' ? RULE_FLAG.ESTABLISHED_PASS : 0) |
+    (scope.established === 'judge' ? RULE_FLAG.ESTABLISHED_JUDGE : 0)
   const ranges = (ports: readonly PortRange[]): readonly PortRange[] => (ports.length > 0 ? ports : [ANY_PORT])
   return ranges(scope.sourcePorts).flatMap((source) =>
     ranges(scope.destinationPorts).map((destination) => ({
@@ -54,7 +56,9 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, int
   )
 }
 
-const SCOPED = RULE_FLAG.PROTOCOL | RULE_FLAG.PORTS | RULE_FLAG.INTERFACES
+/** Flags of rules that need more of a packet than its source, or ask for a socket whatever the settings say. */
+const SCOPED =
+  RULE_FLAG.PROTOCOL | RULE_FLAG.PORTS | RULE_FLAG.INTERFACES | RULE_FLAG.ESTABLISHED_PASS | RULE_FLAG.ESTABLISHED_JUDGE
 
 /** The class's field `plain`: set if it has one rule, which matches every packet. */
 function plainOf(rules: readonly Rule[]): number {
@@ -235,6 +239,8 @@ function livePart(number: number, rules: readonly Rule[], sets: readonly (readon
       sourcePorts: flags & RULE_FLAG.SOURCE ? ports(rules, 'source') : [],
       destinationPorts: flags & RULE_FLAG.DESTINATION ? ports(rules, 'destination') : [],
       ...(interfaces && { interfaces }),
+      ...(flags & RULE_FLAG.ESTABLISHED_PASS ? { established: 'pass' } : {}),
+      ...(flags & RULE_FLAG.ESTABLISHED_JUDGE ? { established: 'judge' } : {}),
     },
   }
 }

@@ -120,7 +120,7 @@ export function editImage(source: EditSource): Image | undefined {
     lists: encodeLists(lists, slots.lists),
     classes: encoded?.classes ?? sections.CLASSES,
     rules: encoded?.rules ?? sections.RULES,
-    interfaces: encodeInterfaces(lists, slots.interfaces),
+    interfaces: encodeInterfaces(lists, slots.interfaces, state.localPorts),
     table4: table4.sections,
     table6: table6.sections,
     ...compileBalance(source),

@@ -209,7 +209,7 @@ export function layOut(
  */
 export function compileImage(source: Source): Image {
   const {
-    state: { lists, policy = DEFAULT_POLICY },
+    state: { lists, policy = DEFAULT_POLICY, localPorts },
     slots,
     meta,
   } = source
@@ -228,7 +228,7 @@ export function compileImage(source: Source): Image {
     lists: encodeLists(lists, slots.lists),
     classes: encoded.classes,
     rules: encoded.rules,
-    interfaces: encodeInterfaces(lists, slots.interfaces),
+    interfaces: encodeInterfaces(lists, slots.interfaces, localPorts),
     table4: table4.sections,
     table6: table6.sections,
     ...compileBalance(source),
@@ -247,6 +247,7 @@ export interface DecodedImage {
   readonly roles: readonly (readonly Role[])[]
   /** Slots of the interfaces that scopes name; undefined = missing from the host. */
   readonly scopedInterfaces: LiveInterfaces['slots']
+  readonly localPorts: LiveInterfaces['localPorts']
   readonly leaving: readonly LeavingBackend[]
   readonly deadlines: ReadonlyMap<string, number>
   readonly meta: Meta
@@ -327,6 +328,7 @@ export function decodeImage(image: Image): DecodedImage {
     slots: { lists: decoded.slots, ...balanced.slots },
     roles: decodeRoles(image.roles),
     scopedInterfaces: interfaces.slots,
+    localPorts: interfaces.localPorts,
     leaving: balanced.leaving,
     deadlines: balanced.deadlines,
     meta,

@@ -73,6 +73,7 @@ export function recognizeImage(
   const found = records.map((record) => [record, recall(record)] as const)
   const lists = found.flatMap(([record, list]) => (list ? [[record, list] as const] : []))
   if (lists.length !== meta.list_count || !isPolicyWhole({ ...header, sections })) return undefined
+  const interfaces = decodeInterfaces(sections.INTERFACES)
   const { services, slots, leaving, deadlines } = known ?? recordedServices(header, sections)
   return {
     policy: policyOf({ ...header, sections }),
@@ -80,7 +81,8 @@ export function recognizeImage(
     services,
     slots: { ...slots, lists: new Map(lists.map(([{ name, slot }]) => [name, slot])) },
     roles: decodeRoles(header.roles),
-    scopedInterfaces: decodeInterfaces(sections.INTERFACES).slots,
+    scopedInterfaces: interfaces.slots,
+    localPorts: interfaces.localPorts,
     leaving,
     deadlines,
     meta,

@@ -20,6 +20,7 @@ type Numbers = Pick<Settings, NumberName>
 const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
   default: true,
   unparsed: true,
+  established: true,
   essential: true,
   hash_key: true,
 }
@@ -39,6 +40,7 @@ export const settingsFields = (policy: Policy): Pick<Settings, 'flags'> & Number
   flags:
     (policy.default === 'drop' ? SETTINGS_FLAG.DEFAULT_DROP : 0) |
     (policy.unparsed === 'drop' ? SETTINGS_FLAG.UNPARSED_DROP : 0) |
+    (policy.established === 'pass' ? SETTINGS_FLAG.ESTABLISHED : 0) |
     ((bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT) << ESSENTIAL_SHIFT),
 })
 
@@ -70,6 +72,7 @@ export const policyOf = ({ settings, sections }: SettingLines): Policy => ({
   ...numbersOf(settings),
   default: settings.flags & SETTINGS_FLAG.DEFAULT_DROP ? 'drop' : 'pass',
   unparsed: settings.flags & SETTINGS_FLAG.UNPARSED_DROP ? 'drop' : 'pass',
+  established: settings.flags & SETTINGS_FLAG.ESTABLISHED ? 'pass' : 'judge',
   essential: ESSENTIAL_GROUPS.filter(
     (group) => ((settings.flags >>> ESSENTIAL_SHIFT) ^ ESSENTIAL_DEFAULT) & bitOf(group),
   ),

@@ -45,15 +45,18 @@ export function policyDigest(policy: Policy): bigint {
   return finish(createHash('sha256').update(names.map((name) => `${name} ${policy[name]}\n`).join('')))
 }
 
-type Digested = Pick<Service, 'name' | 'ports' | 'snatPool' | 'drainTimeout'>
+type Digested = Pick<Service, 'name' | 'ports' | 'snatPool' | 'drainTimeout' | 'mtu'>
 
 /** Digest of a service: its lines, and the settings that stand outside of them. */
 export function serviceDigest(service: Digested, lines: readonly Uint8Array[]): bigint {
-  const { name, ports, snatPool, drainTimeout = 0 } = service
-  const pool = snatPool.map(({ family, words }) => formatAddress(family, words))
-  // An earlier version had no lists of ports; a single range is in the service's line.
+  const { name, ports, snatPool, drainTimeout = 0, mtu } = service
+  const pool = snatPool.map(({ family, words, hostPorts: range }) =>
+    range ? `${formatAddress(family, words)} ${range.first}-${range.last}` : formatAddress(family, words),
+  )
+  // An earlier version had no lists of ports, and no MTU; a single range is in the service's line.
   const list = ports.length > 1 ? `${portsText(service)}\n` : ''
-  const hash = createHash('sha256').update(`${name}\n${pool.join(' ')}\n${drainTimeout}\n${list}`)
+  const limit = mtu === undefined ? '' : `${mtu}\n`
+  const hash = createHash('sha256').update(`${name}\n${pool.join(' ')}\n${drainTimeout}\n${list}${limit}`)
   for (const line of lines) hash.update(line)
   return finish(hash)
 }

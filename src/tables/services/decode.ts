@@ -21,6 +21,7 @@ import {
   backendSlotKey,
   compareBackends,
   type LeavingBackend,
+  type PoolAddress,
   type Service,
 } from '../../model/service.ts'
 import { formatAddress } from '../../model/text.ts'
@@ -76,14 +77,15 @@ function readBackends(words: Uint32Array): Found[] {
   return found
 }
 
-/** Addresses of a service's source pool, in canonical order. */
-function poolOf(line: ServiceLine, pools: DataView, addresses: number): Address[] {
+/** Addresses of a service's source pool, in the order of its list. */
+function poolOf(line: ServiceLine, pools: DataView, addresses: number): PoolAddress[] {
   if (line.pools === 0) return []
   if (line.pools > POOL_SLOTS || (line.pool_list + 1) * LINE_SIZE > pools.byteLength) throw corrupt('a source pool')
   const { pool } = poolListCodec.decode(pools, line.pool_list * LINE_SIZE)
   return Array.from(pool.subarray(0, line.pools), (slot) => {
     if (slot >= addresses) throw corrupt('a source pool')
-    return addressOf(poolCodec.decode(pools, slot * LINE_SIZE).address)
+    const { address, host_first: first, host_last: last } = poolCodec.decode(pools, slot * LINE_SIZE)
+    return last === 0 ? addressOf(address) : { ...addressOf(address), hostPorts: { first, last } }
   })
 }
 
@@ -148,7 +150,7 @@ function readServices({ pool_lines }: Balance, raw: RecordLines): Recorded {
   }
 }
 
-function withBackends(service: ReturnType<typeof serviceOf>, snatPool: Address[], own: readonly Found[]): Service {
+function withBackends(service: ReturnType<typeof serviceOf>, snatPool: PoolAddress[], own: readonly Found[]): Service {
   return {
     ...service,
     snatPool,

@@ -149,6 +149,7 @@ export function serviceOf(
     },
     udpTimeout: line.udp_timeout,
     drainTimeout: has('DRAIN_TIMEOUT') ? record.drain_timeout : undefined,
+    mtu: record.mtu === 0 ? undefined : record.mtu,
   }
 }
 

@@ -15,7 +15,7 @@ import { fail } from '../../diagnostics.ts'
 import { isPlainNat } from '../../features/forwarding/forwarding.ts'
 import type { Address } from '../../model/address.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
-import { backendSlotKey, isAnyPort, type Service } from '../../model/service.ts'
+import { backendSlotKey, isAnyPort, type PoolAddress, type Service } from '../../model/service.ts'
 import { compareAddresses, formatAddress } from '../../model/text.ts'
 import { serviceDigest } from '../lines/digest.ts'
 import { isSameLine, LINE_WORDS, makeLines } from '../lines/lines.ts'
@@ -66,7 +66,7 @@ const intervalsOf = ({ protocols }: Service, ports: Service['ports'], slot: numb
 function collectEndpoints(
   services: readonly (readonly [number, Service])[],
   placed: readonly Placed[],
-  pools: readonly (readonly [number, Address])[],
+  pools: readonly (readonly [number, PoolAddress])[],
 ): Endpoint[] {
   const endpoints = new Map<string, Endpoint>()
   const at = (address: Address): Endpoint => {
@@ -102,9 +102,18 @@ function collectEndpoints(
   return [...endpoints.values()].sort((a, b) => compareAddresses(a.address, b.address))
 }
 
+const poolLine = (address: PoolAddress) => ({
+  address: addressBytes(address),
+  host_first: address.hostPorts?.first ?? 0,
+  host_last: address.hostPorts?.last ?? 0,
+})
+
 /** Pool slots and addresses of all services, in the order of slots. */
-function collectPools(services: Iterable<Service>, slots: ReadonlyMap<string, number>): (readonly [number, Address])[] {
-  const pools = new Map<number, Address>()
+function collectPools(
+  services: Iterable<Service>,
+  slots: ReadonlyMap<string, number>,
+): (readonly [number, PoolAddress])[] {
+  const pools = new Map<number, PoolAddress>()
   for (const { snatPool } of services) {
     for (const address of snatPool) pools.set(slotOf(slots, formatAddress(address.family, address.words)), address)
   }
@@ -116,14 +125,14 @@ function collectPools(services: Iterable<Service>, slots: ReadonlyMap<string, nu
  */
 function encodePools(
   services: readonly (readonly [number, Service])[],
-  pools: readonly (readonly [number, Address])[],
+  pools: readonly (readonly [number, PoolAddress])[],
   slots: ReadonlyMap<string, number>,
 ): { readonly words: Uint32Array; readonly addresses: number; readonly lists: ReadonlyMap<number, number> } {
   const addresses = linesOf(pools.map(([slot]) => slot))
   const pooled = services.filter(([, { snatPool }]) => snatPool.length > 0)
   const words = makeLines(addresses + pooled.length)
   const view = new DataView(words.buffer)
-  for (const [slot, address] of pools) poolCodec.encode({ address: addressBytes(address) }, view, slot * LINE_SIZE)
+  for (const [slot, address] of pools) poolCodec.encode(poolLine(address), view, slot * LINE_SIZE)
   const lists = new Map<number, number>()
   for (const [i, [service, { snatPool }]] of pooled.entries()) {
     const pool = new Uint8Array(POOL_SLOTS)
@@ -213,7 +222,7 @@ export function compileServices(
     }
     const own = digestLines(serviceWords, backendWords, slot, ownSlots.get(slot) ?? [...(keptSlots ?? [])])
     const digest = serviceDigest(service, own)
-    const record = { name: service.name, digest, drain_timeout: service.drainTimeout ?? 0 }
+    const record = { name: service.name, digest, drain_timeout: service.drainTimeout ?? 0, mtu: service.mtu ?? 0 }
     serviceRecordCodec.encode(record, new DataView(recordWords.buffer), slot * LINE_SIZE)
   }
   const endpoints = collectEndpoints(services, placed, pools)

@@ -245,9 +245,27 @@ const kinds4 = (to: Make): BalancedCase[] => [
   ),
   to(
     'a first fragment',
-    'fragment',
+    'balanced-away',
     'web',
     sealed(ipv4({ destination: VIP[4], more: true }), tcp({ destination: 80 }), raw(16)),
+  ),
+  to(
+    'a first fragment of UDP',
+    'balanced-away',
+    'dns',
+    unsummed(ipv4({ destination: VIP[4], more: true }), udp({ destination: 53 }), raw(16)),
+  ),
+  to(
+    'a first fragment to no service',
+    'default-pass',
+    undefined,
+    unsummed(ipv4({ destination: VIP[4], more: true }), udp({ destination: 54 }), raw(16)),
+  ),
+  to(
+    'a first fragment that is too long',
+    'too-big',
+    'dns',
+    unsummed(ipv4({ destination: VIP[4], more: true }), udp({ destination: 53 }), raw(1480)),
   ),
   to('a later fragment', 'fragment', undefined, sealed(ipv4({ destination: VIP[4], offset: 5, protocol: 6 }), raw(16))),
   to(
@@ -282,7 +300,7 @@ const kinds4 = (to: Make): BalancedCase[] => [
   ),
   to(
     'too long, may be fragmented',
-    'oversize',
+    'too-big',
     'web',
     sealed(ipv4({ destination: VIP[4] }), tcp({ destination: 80, flags: ACK }), raw(1470)),
   ),
@@ -300,7 +318,25 @@ const kinds6 = (to: Make): BalancedCase[] => {
       undefined,
       sealed(at, hopByHop({ size: 16 }), icmpv6(128), raw(9)),
     ),
-    to('a first fragment', 'fragment', 'web', sealed(at, fragment({ more: true }), tcp({ destination: 80 }), raw(16))),
+    to(
+      'a first fragment',
+      'balanced-away',
+      'web',
+      sealed(at, fragment({ more: true }), tcp({ destination: 80 }), raw(16)),
+    ),
+    to(
+      'a first fragment behind and before other headers',
+      'balanced-away',
+      'dns',
+      unsummed(
+        at,
+        hopByHop(),
+        fragment({ more: true }),
+        destinationOptions({ size: 16 }),
+        udp({ destination: 53 }),
+        raw(16),
+      ),
+    ),
     to('a later fragment', 'fragment', undefined, sealed(at, fragment({ offset: 5, next: 6 }), raw(16))),
     to(
       'a later fragment of another protocol',
@@ -406,6 +442,10 @@ export const WHOLE_HOSTS: readonly BalancedSuite[] = FORWARDINGS.flatMap((forwar
             raw(24),
           )
         : unsummed(ip(6), fragment({ offset, more, ...(offset > 0 ? { next: 17 } : {}) }), ...behind, raw(24))
+    const short = { protocol: 6, next: 6, more: true }
+    const ports = raw(Uint8Array.of(0x9c, 0x40, 0x9c, 0x41, 0, 0, 0, 1))
+    const shortTcp =
+      family === 4 ? sealed(ipv4({ destination: VIP[4], ...short }), ports) : sealed(ip(6), fragment(short), ports)
     const checked = pieces(0, true, udp({ destination: 999 }))
     const at = checked.length - 24 - 2
     checked.set([0xab, 0xcd], at)
@@ -427,15 +467,24 @@ export const WHOLE_HOSTS: readonly BalancedSuite[] = FORWARDINGS.flatMap((forwar
         of('a first fragment with a checksum', 'balanced-away', 'all', checked),
         of('a middle fragment', 'balanced-away', 'all', pieces(4, true)),
         of('the last fragment', 'balanced-away', 'all', pieces(7, false)),
-        of('a first fragment to the port', 'fragment', 'one', pieces(0, true, udp({ destination: 150 }))),
+        of('a first fragment to the port', 'balanced-away', 'one', pieces(0, true, udp({ destination: 150 }))),
         of('TCP', 'balanced-away', 'ports', sealed(ip(family), tcp({ destination: 9999 }))),
         of(
           'a first fragment of TCP',
-          'fragment',
+          'balanced-away',
           'ports',
           family === 4
             ? sealed(ipv4({ destination: VIP[4], more: true }), tcp(), raw(16))
             : sealed(ip(6), fragment({ more: true }), tcp(), raw(16)),
+        ),
+        // NAT has a checksum to write in TCP, which this fragment lacks.
+        ...[0, 60].map((padding) =>
+          of(
+            `a first fragment of eight bytes of TCP, and ${padding} of padding`,
+            forwarding === 'nat' ? 'fragment' : 'balanced-away',
+            'ports',
+            padded(shortTcp, shortTcp.length + padding),
+          ),
         ),
       ],
     }

@@ -26,6 +26,7 @@ beforeAll(() => {
   writeFileSync(at('empty'), '')
   const stateful = '-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n'
   writeFileSync(at('stateful'), `*filter\n:INPUT DROP [0:0]\n${stateful}-A INPUT -s 10.0.0.1/32 -j ACCEPT\nCOMMIT\n`)
+  writeFileSync(at('related'), `*filter\n:INPUT DROP [0:0]\n${stateful.replace('ESTABLISHED', 'RELATED')}COMMIT\n`)
   mkdirSync(at('conf.d'))
   writeFileSync(at('conf.d/web.conf'), `${balancer('lb_algo wrr', 'TCP_CHECK {\n}')}`)
   writeFileSync(
@@ -101,8 +102,19 @@ test('warns once per rule left out; with --strict fails and writes nothing', asy
   expect(await xdp('--from', 'ipset', at('small'), '--interface', 'eth0', '--strict')).toMatchObject({ status: 0 })
 })
 
-test('refuses a stateful firewall that lets known connections pass before it drops', async () => {
+test('imports the rule of a stateful firewall for known connections, and says where it differs', async () => {
   const argv = ['--from', 'iptables', at('stateful'), '--interface', 'eth0']
+  const { status, stdout, stderr } = await xdp(...argv)
+  expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining('W402') })
+  expect(stdout).toContain('policy:\n  default: drop\n\n')
+  expect(stdout).toContain('protocol: icmp')
+  expect(await xdp(...argv, '--strict')).toMatchObject({ status: 1, stdout: '' })
+  const ignoring = await xdp(...argv, '--ignore', 'state')
+  expect(ignoring.stdout).not.toContain('icmp')
+})
+
+test('refuses a firewall that lets other packets pass by their state before it drops', async () => {
+  const argv = ['--from', 'iptables', at('related'), '--interface', 'eth0']
   const { status, stdout, stderr } = await xdp(...argv)
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
   for (const words of ['W403', 'E401', '--ignore state']) expect(stderr).toContain(words)
@@ -110,7 +122,7 @@ test('refuses a stateful firewall that lets known connections pass before it dro
   expect(json.error).toMatchObject({ code: 'E401' })
   const ignoring = await xdp(...argv, '--ignore', 'state')
   expect({ status: ignoring.status, warned: ignoring.stderr.includes('W402') }).toEqual({ status: 0, warned: true })
-  expect(ignoring.stdout).toContain('default: drop')
+  expect(ignoring.stdout).toContain('default: drop\n  established: judge')
 })
 
 test('refuses drops that would apply to forwarded packets, unless --ignore forwarding is set', async () => {

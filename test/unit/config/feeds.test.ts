@@ -250,7 +250,12 @@ describe('included files', () => {
     )
     expect([...desired.state.interfaces.keys()]).toEqual(['eth1'])
     expect(desired.options.get('eth1')?.at).toMatchObject({ file: expect.stringMatching(/10\.yaml$/), line: 3 })
-    expect(desired.state.policy).toEqual({ ...DEFAULT_POLICY, default: 'drop', unparsed: 'drop' })
+    expect(desired.state.policy).toEqual({
+      ...DEFAULT_POLICY,
+      default: 'drop',
+      unparsed: 'drop',
+      established: 'pass',
+    })
     expect([...desired.state.lists.keys()]).toEqual(['allowlist', 'blocklist', 'feed'])
     const sources = desired.provenance.lists.get('blocklist') ?? expect.unreachable()
     const at = sources.flatMap(({ file, v4 }) =>

@@ -38,6 +38,13 @@ describe('policy', () => {
     expect(await policyOf('{ unparsed: drop }')).toMatchObject({ default: 'pass', unparsed: 'drop' })
   })
 
+  test('established passes under default drop, unless it is written', async () => {
+    expect(await policyOf('{ default: drop }')).toMatchObject({ established: 'pass' })
+    expect(await policyOf('{ default: pass }')).toMatchObject({ established: 'judge' })
+    expect(await policyOf('{ default: drop, established: judge }')).toMatchObject({ established: 'judge' })
+    expect(await policyOf('{ established: pass }')).toMatchObject({ default: 'pass', established: 'pass' })
+  })
+
   test('essential is a set, in a fixed order', async () => {
     expect((await policyOf('{ essential: [mld, loopback] }'))?.essential).toEqual(['loopback', 'mld'])
     expect((await policyOf('{ essential: [] }'))?.essential).toEqual([])

@@ -40,6 +40,7 @@ describe('a service', () => {
       repliesFrom: 'route',
       udpTimeout: 30,
       drainTimeout: undefined,
+      mtu: undefined,
       sorry: undefined,
       backends: [
         {
@@ -149,6 +150,11 @@ describe('a service', () => {
     const body = WEB.replace('tcp', 'udp')
     const { web } = await load(`${body}\n    udp_timeout: 2m\n    drain_timeout: 1d\n    backends: [10.0.0.11]`)
     expect([web.udpTimeout, web.drainTimeout]).toEqual([120, 86_400])
+  })
+
+  test('has an MTU, if one is written', async () => {
+    const { web } = await load(`${WEB}\n    mtu: 1400\n    backends: [10.0.0.11]`)
+    expect(web.mtu).toBe(1400)
   })
 
   test('has the places of its parts', async () => {

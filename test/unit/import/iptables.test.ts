@@ -157,7 +157,22 @@ describe('a rule that lets packets pass and that a list cannot express', () => {
 
   test.each<[string, readonly string[], readonly string[]]>([
     ['an accept of every packet', ['-A INPUT -m addrtype --dst-type LOCAL -j ACCEPT'], []],
-    ['a known connection', ['-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'], []],
+    ['a related connection', ['-A INPUT -m conntrack --ctstate RELATED -j ACCEPT'], []],
+    [
+      'a known connection at a rate',
+      ['-A INPUT -m conntrack --ctstate ESTABLISHED -m limit --limit 1/s -j ACCEPT'],
+      [],
+    ],
+    [
+      'a known connection of a helper',
+      ['-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT', '-A own -j CT --helper ftp'],
+      [],
+    ],
+    [
+      'a translated connection',
+      ['-A INPUT -m conntrack --ctstate ESTABLISHED,DNAT -j ACCEPT', '-A own -j REDIRECT'],
+      [],
+    ],
     ['a target that may accept', ['-A INPUT -j NFQUEUE --queue-num 0'], []],
     ['a chain that is not in the input', ['-A INPUT -j gone'], []],
     ['a jump under an unknown condition', ['-A INPUT -m mark --mark 0x1 -j own', '-A own -j ACCEPT'], []],
@@ -171,6 +186,43 @@ describe('a rule that lets packets pass and that a list cannot express', () => {
       expect.stringMatching(/^W403 left out because in:\d may let these packets pass: -s 10.0.0.2/),
       expect.stringMatching(/^W403 its default drop is left out because in:\d may let every packet pass/),
     ])
+  })
+
+  test('an accept of known connections excepts those that the host opened from the drops behind it', () => {
+    const both = found(
+      'DROP',
+      '-A INPUT -s 10.0.0.1/32 -j DROP',
+      '-A INPUT -j own',
+      '-A INPUT -s 10.0.0.2/32 -j DROP',
+      '-A own -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT',
+    )
+    expect([both.default, both.established]).toEqual(['drop', 'pass'])
+    expect(rows(both)).toEqual([
+      'block - any established judge: 10.0.0.1',
+      'allow - icmp: 0.0.0.0-10.0.0.0 10.0.0.2-255.255.255.255',
+      'block - any: 10.0.0.2',
+      'allow - any: ::/0',
+    ])
+    expect(both.leftOut.map(({ code, at }) => [code, at?.line])).toEqual([
+      ['W402', 7],
+      ['W403', 7],
+    ])
+  })
+
+  test('without a default drop, the entries behind it name the exception', () => {
+    const state = '-A INPUT -m state --state ESTABLISHED -j ACCEPT'
+    const both = found('ACCEPT', '-A INPUT -s 10.0.0.1/32 -j DROP', state, '-A INPUT -s 10.0.0.2/32 -j DROP')
+    expect([both.default, both.established]).toEqual(['pass', 'judge'])
+    expect(rows(both)).toEqual(
+      expect.arrayContaining(['block - any: 10.0.0.1', 'block - any established pass: 10.0.0.2']),
+    )
+  })
+
+  test('an accept of known connections for some packets stands for all of them', () => {
+    const some = '-A INPUT -s 10.0.0.0/8 -m state --state ESTABLISHED -j ACCEPT'
+    const both = found('DROP', some, '-A INPUT -s 10.0.0.2/32 -j DROP')
+    expect([both.default, both.established]).toEqual(['drop', 'judge'])
+    expect(rows(both)).toContain('allow - any: 10.0.0.0/8')
   })
 
   test('an accept of some packets becomes an allowlist entry for all that it may match', () => {

@@ -37,11 +37,12 @@ test('output of nft 1.0.6 is imported', () => {
       'block - udp sport 53: 198.18.0.0/15',
       'block - icmp: 10.1.0.0-10.1.0.5',
       'block dyn any: 192.0.2.9-192.0.2.10',
-      'block n any: 192.0.2.77',
+      'block n any established judge: 192.0.2.77',
     ]),
   )
-  expect(losses(found)).toContain(
-    'inet filter input rule 1 (handle 12): left out because it matches the state of connections',
+  expect(found.established).toBe('pass')
+  expect(losses(found)).toContainEqual(
+    expect.stringMatching(/^inet filter input rule 1 \(handle 12\): becomes `established: pass`/),
   )
   expect(losses(found)).toContain(
     'inet filter input rule 8 (handle 21): left out because it applies to some of the interfaces only',
@@ -137,6 +138,48 @@ describe('one rule', () => {
     const found = importText('nft', ruleset([[from('10.0.0.1'), { log: null }, DROP]]))
     expect(rows(found)).toEqual(['block - any: 10.0.0.1'])
     expect(losses(found)).toEqual(['inet t c rule 1 (handle 10): imported without its log'])
+  })
+})
+
+describe('known connections', () => {
+  const STATE = { ct: { key: 'state' } }
+  const found = (...rules: readonly (readonly unknown[])[]) => importText('nft', ruleset(rules, { policy: 'drop' }))
+
+  test.each<[string, readonly unknown[]]>([
+    ['a state', [match(STATE, 'established', 'in'), ACCEPT]],
+    ['a set of states', [match(STATE, { set: ['established', 'related'] }), { counter: null }, ACCEPT]],
+    ['several states', [match(STATE, ['established', 'related'], 'in'), ACCEPT]],
+    [
+      'a verdict map',
+      [
+        {
+          vmap: {
+            key: STATE,
+            data: {
+              set: [
+                ['related', ACCEPT],
+                ['invalid', DROP],
+                ['established', ACCEPT],
+              ],
+            },
+          },
+        },
+      ],
+    ],
+  ])('%s is an exception from the drops behind it', (_, rule) => {
+    const both = found(rule, [from('10.0.0.1'), DROP], [match({ ct: { key: 'status' } }, 'dnat', 'in'), ACCEPT])
+    expect([both.default, both.established]).toEqual(['drop', 'pass'])
+    expect(rows(both)).toEqual(expect.arrayContaining(['allow - icmp: 0.0.0.0/0 ::/0', 'block - any: 10.0.0.1']))
+    expect(both.leftOut.map(({ code }) => code)).toContain('W402')
+  })
+
+  test.each<[string, readonly unknown[]]>([
+    ['other states', [match(STATE, { set: ['established', 'new'] }), ACCEPT]],
+    ['all other states', [match(STATE, 'established', '!='), ACCEPT]],
+    ['a mark besides', [match({ ct: { key: 'mark' } }, 1), match(STATE, 'established', 'in'), ACCEPT]],
+    ['a state under a rate', [match(STATE, 'established', 'in'), { limit: {} }, ACCEPT]],
+  ])('%s may let every packet pass', (_, rule) => {
+    expect(found(rule, [from('10.0.0.1'), DROP])).toMatchObject({ default: 'pass', established: 'judge', lists: [] })
   })
 })
 

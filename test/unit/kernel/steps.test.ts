@@ -373,6 +373,7 @@ describe.runIf(isRoot)('a list of steps', () => {
         "make-map",
         "hand-on-map",
         "make-map",
+        "hand-on-map",
         "prepare-object",
         "load",
         "fill",

@@ -146,3 +146,21 @@ test('families do not mix', () => {
   const state = policy('pass', block('all', '0.0.0.0/0'))
   expect(outcomeOf(state, udpFrom('2001:db8::1'))).toEqual(['pass', 'default-pass'])
 })
+
+test('packets of connections that the host opened pass by the policy or by every matching entry', () => {
+  const own = (state: Parameters<typeof judge>[0], facts: Partial<IpFacts> = {}, banned = false) =>
+    judge(state, udpFrom('192.0.2.1', facts), { own: true, banned }).reason
+  const tracked = { ...policy('drop'), policy: { ...DEFAULT_POLICY, default: 'drop', established: 'pass' } } as const
+  expect(own(tracked)).toBe('established')
+  expect(own(tracked, { unparsed: 'malformed' })).toBe('default-drop')
+  expect(own(tracked, {}, true)).toBe('ban')
+  expect(own(policy('drop'))).toBe('default-drop')
+  const established = (value: 'pass' | 'judge') => ({ ...scope('any'), established: value })
+  const abroad = block('abroad', ['192.0.2.0/24', established('pass')])
+  expect(own(policy('pass', abroad))).toBe('established')
+  expect(own(policy('pass', abroad, block('bad', '192.0.2.1')))).toBe('blocklist')
+  const { lists } = policy('pass', abroad, block('bad', '192.0.2.1'))
+  expect(own({ ...tracked, lists })).toBe('established')
+  const judging = policy('pass', abroad, block('bad', ['192.0.2.1', established('judge')]))
+  expect(own({ ...tracked, lists: judging.lists })).toBe('blocklist')
+})

@@ -112,6 +112,13 @@ describe('the impact on flows', () => {
     expect(change(large, small)?.impact).toBe('traffic-gap')
   })
 
+  test('a source pool that gets ports of the host is drift, and keeps flows', () => {
+    const hostPorts = { first: 32_768, last: 60_999 }
+    const [before] = [web({ snatPool: ['192.0.2.20'] })]
+    const after = { ...before, snatPool: before.snatPool.map((own) => ({ ...own, hostPorts })) }
+    expect(change(before, after)).toMatchObject({ op: 'update', reason: 'drift', impact: 'hitless' })
+  })
+
   test('a port range that grows keeps flows, one that moves does not', () => {
     const ports = (first: number, last: number): Service => ({ ...web(), ports: [{ first, last }] })
     expect(change(ports(80, 89), ports(80, 99))?.impact).toBe('hitless')

@@ -1,5 +1,6 @@
 // Health checks whose answers the policy itself drops.
 import { expect, test } from 'vitest'
+import { DEFAULT_POLICY, type Established } from '../../../src/model/policy.ts'
 import type { Role } from '../../../src/model/state.ts'
 import { warnHealth } from '../../../src/plan/warn-health.ts'
 import { check } from '../../support/backends.ts'
@@ -12,11 +13,18 @@ const WEB = service('web', '192.0.2.10 80', {
 
 function warnings(
   policy: 'pass' | 'drop',
-  { allowed = [], roles = ['filter', 'balance'] }: { allowed?: readonly string[]; roles?: readonly Role[] } = {},
+  {
+    allowed = [],
+    roles = ['filter', 'balance'],
+    established = 'judge',
+  }: { allowed?: readonly string[]; roles?: readonly Role[]; established?: Established } = {},
 ) {
   const lists = allowed.length > 0 ? [list('allowlist', 'servers', scoped(ANY, ...allowed))] : []
   const parts = { interfaces: { [EGRESS.interface]: ['native' as const] }, roles: [...roles] }
-  const wanted = state({ policy, lists, services: [WEB], ...parts })
+  const wanted = {
+    ...state({ policy, lists, services: [WEB], ...parts }),
+    policy: { ...DEFAULT_POLICY, default: policy, established },
+  }
   const checks = new Map(
     WEB.backends.map(({ address: { family, words } }) => [
       `10.0.0.${(words[0] as number) & 255}`,
@@ -41,8 +49,9 @@ test('answers that default drop would drop are reported, for backends with a kno
   expect(warnings('drop', { allowed: ['10.0.0.11'] })[0]?.message).toContain('answers of 10.0.0.12 to')
 })
 
-test('answers that are allowed, or arrive unfiltered, are not reported', () => {
+test('answers that are allowed, belong to connections that pass, or arrive unfiltered, are not reported', () => {
   expect(warnings('pass')).toEqual([])
+  expect(warnings('drop', { established: 'pass' })).toEqual([])
   expect(warnings('drop', { allowed: ['10.0.0.0/24'] })).toEqual([])
   expect(warnings('drop', { roles: ['balance'] })).toEqual([])
 })

@@ -26,17 +26,39 @@ const ofOwn = (...lists: readonly List[]): string[] =>
 test('default drop warns that answers to this host are dropped, unless the allowlist has entries for them', () => {
   const office = allow('office', '192.0.2.0/24')
   const names = allow('names', ['192.0.2.53', scope(17, { source: [53, 123] })])
-  const all = 'W225 policy.default is drop: answers to TCP connections, DNS queries and NTP queries of this host'
+  const all = 'W225 policy.established is judge: answers to TCP connections, DNS queries and NTP queries of this host'
   expect(ofOwn(office)).toEqual([expect.stringContaining(all)])
   expect(ofOwn(office, names)).toEqual([expect.stringMatching(/^W225 .* answers to TCP connections of this host /)])
   expect(ofOwn(names, allow('answers', ['0.0.0.0/0 ::/0', scope(6)]))).toEqual([])
   expect(ofOwn(names, allow('web', ['0.0.0.0/0', scope(6, { destination: [443] })]))).toHaveLength(1)
   expect(ofOwn(allow('everything', '0.0.0.0/0'))).toEqual([])
+  const tracked = { ...dropping(office), policy: { ...DEFAULT_POLICY, default: 'drop', established: 'pass' } } as const
+  expect(codes(tracked, [link('eth0')])).not.toContain('W225')
   expect(ofOwn(block('office', '192.0.2.0/24'))).toEqual([expect.stringContaining('W205')])
   expect(codes({ ...dropping(office), policy: DEFAULT_POLICY }, [link('eth0')])).toEqual([])
   const everywhere = (...interfaces: string[]) => allow('lan', ['0.0.0.0/0', { ...ANY, interfaces }])
   expect(ofOwn(everywhere('eth0'))).toEqual([])
   expect(ofOwn(everywhere('eth1'), office)).toEqual([expect.stringContaining(all)])
+})
+
+test('default drop warns that it knows no connections that the host forwards, unless the allowlist has their peers', () => {
+  const policy = { ...DEFAULT_POLICY, default: 'drop', established: 'pass' } as const
+  const on = (v4: boolean, v6: boolean, ...lists: readonly List[]) => {
+    const file = { ...dropping(...lists), policy }
+    const now = live({ links: [link('eth0')], forwards: { v4, v6 } })
+    return plan(desired(file), now, PROGRAM).warnings.filter(({ code }) => code === 'W231')
+  }
+  const office = allow('office', '192.0.2.0/24')
+  expect(on(false, false, office)).toEqual([])
+  expect(on(true, false, office)).toMatchObject([
+    {
+      message: expect.stringMatching(/^this host forwards IPv4: /),
+      hint: expect.stringContaining('net.ipv4.ip_forward=0'),
+    },
+  ])
+  expect(on(false, true)).toMatchObject([{ hint: expect.stringContaining('net.ipv6.conf.all.forwarding=0') }])
+  expect(on(true, true, office)).toMatchObject([{ message: expect.stringContaining('forwards IPv4 and IPv6: ') }])
+  expect(on(true, true, allow('everything', '0.0.0.0/0'))).toEqual([])
 })
 
 test('native XDP on a veth turns off TSO on its peer', () => {

@@ -242,7 +242,7 @@ describe('apply', () => {
 })
 
 describe('why', () => {
-  const NOWHERE_ELSE = { backup: false, interfaces: [], lists: [], elsewhere: [] } as const
+  const NOWHERE_ELSE = { backup: false, interfaces: [], lists: [], unlessEstablished: false, elsewhere: [] } as const
   const live_ = {
     verdict: 'drop',
     reason: 'blocklist',

@@ -18,7 +18,7 @@ const listsOf = (...scopes: Scope[]) =>
   ]).lists
 
 test('without interfaces in scopes there is no section', () => {
-  expect(encodeInterfaces(listsOf(ANY), new Map([['eth0', 1]])).length).toBe(0)
+  expect(encodeInterfaces(listsOf(ANY), new Map([['eth0', 1]]), undefined).length).toBe(0)
   expect(decodeInterfaces(new Uint32Array(0)).slots.size).toBe(0)
 })
 
@@ -30,6 +30,7 @@ test('the line of a slot says to which sets its interface belongs; missing inter
       ['lan', 5],
       ['other', 7],
     ]),
+    undefined,
   )
   const line = (number: number) => scopedInterfaceCodec.decode(viewOf(words), number * LINE_SIZE)
   expect(line(0)).toEqual({ sets: 0n, name: '' })
@@ -48,6 +49,18 @@ test('the line of a slot says to which sets its interface belongs; missing inter
   )
 })
 
+test('the first line has local ports, with interfaces and without', () => {
+  const ports = { first: 32768, last: 60999 }
+  const slots = new Map([['eth0', 3]])
+  expect(decodeInterfaces(encodeInterfaces(listsOf(ANY), slots, ports))).toMatchObject({
+    localPorts: ports,
+    slots: new Map(),
+  })
+  const both = encodeInterfaces(listsOf(on('eth0')), slots, ports)
+  expect(decodeInterfaces(both)).toMatchObject({ localPorts: ports, slots })
+  expect(decodeInterfaces(encodeInterfaces(listsOf(on('eth0')), slots, undefined)).localPorts).toBeUndefined()
+})
+
 test('a name with a comma is one interface', () => {
   const { sets } = new InterfaceSets([on('a,b'), on('a', 'b')])
   expect(sets).toEqual([['a', 'b'], ['a,b']])
@@ -60,11 +73,10 @@ test('refuses more sets than there are bits', () => {
 })
 
 test.each([
-  ['a set on the line of no interface', 0, 'eth0'],
   ['a set without a name', 4, ''],
   ['one name on two lines', 4, 'eth0'],
 ])('refuses %s', (_, line, name) => {
-  const words = encodeInterfaces(listsOf(on('eth0')), new Map([['eth0', 3]]))
+  const words = encodeInterfaces(listsOf(on('eth0')), new Map([['eth0', 3]]), undefined)
   scopedInterfaceCodec.encode({ sets: 1n, name }, viewOf(words), line * LINE_SIZE)
   expect(() => decodeInterfaces(words)).toThrow(
     expect.objectContaining({ diagnostics: [expect.objectContaining({ code: 'E113' })] }),

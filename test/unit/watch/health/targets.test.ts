@@ -36,6 +36,7 @@ const web = (...backends: readonly Backend[]): Service => ({
   outerSource: { v4: { address: address('172.16.0.0'), length: 16 }, v6: address('100::') },
   udpTimeout: 30,
   drainTimeout: undefined,
+  mtu: undefined,
   sorry: undefined,
   backends,
 })

@@ -1,0 +1,183 @@
+// npm run bench established: the cost of asking the kernel for the socket of a packet before it is dropped.
+//
+// Runs in a network namespace of its own, with real TCP connections on its loopback device. Every figure is the median
+// over rounds of one policy of default drop, with `established: pass` and with `judge` in turns, above a program that
+// passes everything. Compare differences: nanoseconds depend on the machine and its other load.
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { bpftool } from '../src/abi/command.ts'
+import { runBatch, runBpftool } from '../src/kernel/tools/bpftool.ts'
+import { withExchange } from '../src/kernel/tools/exchange.ts'
+import { DEFAULT_POLICY, type Established } from '../src/model/policy.ts'
+import { EMPTY_STATE, type State } from '../src/model/state.ts'
+import { LOW } from '../src/tables/lines/lines.ts'
+import { DataPlane } from '../test/support/bpf.ts'
+import { createMap } from './support/lookup.ts'
+import { type Claim, conclude, median, table } from './support/report.ts'
+
+const WRAPPER = fileURLToPath(new URL('./established.bpf.o', import.meta.url))
+const INSIDE = '--inside'
+const SERVE = '--serve'
+const RANGE = { first: 32_768, last: 60_999 }
+/** Local ports of the connections, and ports without one. */
+const OWN = { first: 32_768, count: 16_384 }
+const FREE = { first: 50_000, count: 8192 }
+const SERVER = 999
+const REPEAT = 2 ** 16
+const ROUNDS = 15
+const SYN = 0x02
+const ACK = 0x10
+const DROP = 1
+const PASS = 2
+
+interface Case {
+  readonly name: string
+  readonly flags: number
+  readonly first: number
+  /** A power of two. */
+  readonly count: number
+  /** Whether the packets belong to a connection. */
+  readonly own: boolean
+}
+
+const CASES = {
+  syn: { name: 'a bare SYN to a local port', flags: SYN, ...FREE, own: false },
+  outside: { name: 'an ACK to a port outside the range', flags: ACK, first: 1024, count: 8192, own: false },
+  stranger: { name: 'an ACK to a local port without a socket', flags: ACK, ...FREE, own: false },
+  warm: { name: 'a packet of one connection', flags: ACK, first: OWN.first, count: 1, own: true },
+  cold: { name: `packets of ${OWN.count.toLocaleString('en')} connections`, flags: ACK, ...OWN, own: true },
+} as const satisfies Readonly<Record<string, Case>>
+type CaseName = keyof typeof CASES
+const NAMES = Object.keys(CASES) as CaseName[]
+
+/** A TCP segment between loopback addresses; struct ports follows the TCP header. */
+function frameOf({ flags, first, count }: Case): Uint8Array {
+  const frame = new Uint8Array(64)
+  const view = new DataView(frame.buffer)
+  frame.set([8, 0, 0x45, 0, 0, 50], 12)
+  frame.set([64, 6], 22)
+  frame.set([127, 0, 0, 1, 127, 0, 0, 1], 26)
+  view.setUint16(34, SERVER)
+  view.setUint16(46, 0x5000 | flags)
+  view.setUint16(54, first, LOW === 0)
+  view.setUint16(56, count, LOW === 0)
+  return frame
+}
+
+/** Accepts the connections, in a process of its own because of the limit of open files. */
+async function serve(): Promise<void> {
+  const server = createServer((socket) => socket.on('error', () => undefined))
+  await once(server.listen({ host: '127.0.0.1', port: SERVER, backlog: 4096 }), 'listening')
+  process.stdout.write('ready')
+}
+
+/** Opens the connections, and returns their server. */
+async function openConnections(): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [process.argv[1] as string, SERVE], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  const to = { host: '127.0.0.1', port: SERVER, localAddress: '127.0.0.1' }
+  for (let at = 0; at < OWN.count; at += 256) {
+    const some = Array.from({ length: 256 }, (_, i) => connect({ ...to, localPort: OWN.first + at + i }))
+    await Promise.all(some.map((socket) => once(socket, 'connect')))
+  }
+  return child
+}
+
+const stateOf = (established: Established): State => ({
+  ...EMPTY_STATE,
+  policy: { ...DEFAULT_POLICY, default: 'drop', unparsed: 'drop', essential: [], established },
+  localPorts: established === 'pass' ? RANGE : undefined,
+})
+
+type Subject = Established | 'nothing'
+type Times = ReadonlyMap<string, readonly number[]>
+
+/** Nanoseconds per packet of the second of two runs. */
+async function timeOne(directory: string, subject: Subject, program: string, name: CaseName, frame: string) {
+  const array = ['map', 'update', 'pinned', `${directory}/subject`, 'key', '0', '0', '0', '0']
+  const run = bpftool(
+    ...['prog', 'run', 'pinned', `${directory}/run/run_ports`, 'data_in', frame],
+    ...['data_out', '/dev/null', 'repeat', `${REPEAT}`],
+  )
+  const outputs = await runBatch([bpftool(...array, 'value', 'pinned', program), run, run])
+  const { retval, duration } = outputs.at(-1) as { retval: number; duration: number }
+  const passes = subject === 'nothing' || (subject === 'pass' && CASES[name].own)
+  if (retval !== (passes ? PASS : DROP)) throw new Error(`${subject}, ${name}: returned ${retval}`)
+  return duration
+}
+
+async function time(directory: string, programs: Readonly<Record<Subject, string>>): Promise<Times> {
+  const subjects = Object.entries(programs) as [Subject, string][]
+  const jobs = NAMES.flatMap((name) => subjects.map(([subject, program]) => ({ name, subject, program })))
+  return withExchange(async (files) => {
+    const times = new Map<string, number[]>()
+    for (const name of NAMES) writeFileSync(`${files}/${name}`, frameOf(CASES[name]))
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const { name, subject, program } of jobs) {
+        const key = `${subject} ${name}`
+        const duration = await timeOne(directory, subject, program, name, `${files}/${name}`)
+        times.set(key, [...(times.get(key) ?? []), duration])
+      }
+    }
+    return times
+  })
+}
+
+async function measure(): Promise<void> {
+  const server = await openConnections()
+  const directory = `/sys/fs/bpf/xdp-bench-established-${process.pid}`
+  const planes: DataPlane[] = []
+  mkdirSync(directory)
+  try {
+    const subject = { name: 'subject', type: 'prog_array', valueSize: 4, entries: 1, flags: 0 } as const
+    await runBatch([createMap(`${directory}/subject`, subject)])
+    const reuse = ['map', 'name', 'subject', 'pinned', `${directory}/subject`]
+    await runBpftool('prog', 'loadall', WRAPPER, `${directory}/run`, ...reuse)
+    for (const established of ['pass', 'judge'] as const) {
+      const plane = await DataPlane.open()
+      planes.push(plane)
+      await plane.loadState(stateOf(established))
+    }
+    const [pass, judge] = planes.map((plane) => plane.program('xdp_filter')) as [string, string]
+    const times = await time(directory, { nothing: `${directory}/run/nothing`, pass, judge })
+    const at = (one: Subject, name: CaseName): number => median(times.get(`${one} ${name}`) as readonly number[])
+    const added = (name: CaseName): number => at('pass', name) - at('judge', name)
+    const cell = (one: Established, name: CaseName): string => (at(one, name) - at('nothing', name)).toFixed(0)
+    const rows = NAMES.map((name) => [
+      CASES[name].name,
+      cell('judge', name),
+      cell('pass', name),
+      added(name).toFixed(0),
+    ])
+    console.log(table(['ns per packet', 'judge', 'pass', 'added'], rows))
+    const claims: Claim[] = [
+      { kind: 'budget', what: `${CASES.warm.name}: added`, limit: 45, measured: added('warm'), unit: 'ns' },
+      { kind: 'target', what: `${CASES.syn.name}: added`, limit: 5, measured: added('syn'), unit: 'ns' },
+      { kind: 'target', what: `${CASES.outside.name}: added`, limit: 5, measured: added('outside'), unit: 'ns' },
+    ]
+    conclude('established', claims, { added: Object.fromEntries(NAMES.map((name) => [name, added(name)])) })
+  } finally {
+    server.kill()
+    for (const plane of planes) plane.close()
+    rmSync(directory, { recursive: true })
+  }
+}
+
+/** Runs this program again in a network namespace of its own. */
+function isolate(): number {
+  const range = `net.ipv4.ip_local_port_range=${RANGE.first} ${RANGE.last}`
+  const script = 'ip link set lo up && sysctl -qw "$1" && shift && exec "$@"'
+  const argv = ['--net', 'sh', '-c', script, 'sh', range, process.execPath, process.argv[1] as string, INSIDE]
+  return spawnSync('unshare', argv, { stdio: 'inherit' }).status ?? 1
+}
+
+if (process.argv.includes(SERVE)) await serve()
+else if (process.argv.includes(INSIDE)) {
+  await measure()
+  // The connections keep the process alive.
+  process.exit()
+} else process.exitCode = isolate()
