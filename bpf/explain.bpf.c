@@ -6,21 +6,29 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
+#include "batch.h"
 #include "filter.h"
 #include "maps.h"
 #include "verdict.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet. */
+/*
+ * Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet. A batch
+ * goes on with its next packet.
+ */
 SEC("xdp.frags")
 int explain(struct xdp_md *ctx)
 {
-	struct account account;
-	struct decision decision = filter(ctx, open_test_run, &account);
-	const int verdict = verdict_of(decision.reason);
 	struct explanation explanation;
+	struct decision decision;
+	struct account account;
+	int verdict;
 
+	if (has_ended(ctx))
+		return XDP_ABORTED;
+	decision = filter(ctx, open_test_run, &account);
+	verdict = verdict_of(decision.reason);
 	add_scope(lookup_line(SETTINGS_LINE), &decision);
 	explanation = (struct explanation){
 		.verdict = verdict,
@@ -33,5 +41,6 @@ int explain(struct xdp_md *ctx)
 	};
 	/* Of a shorter packet only the verdict is reported. */
 	bpf_xdp_store_bytes(ctx, 0, (void *)&explanation, sizeof(explanation));
+	turn_record(ctx, &explanation);
 	return verdict;
 }

@@ -234,6 +234,25 @@ struct test_run {
 	__u16 flags;		/* enum interface_flag */
 };
 
+/*
+ * Metadata of a test run that judges many packets, one in each repetition (bpf_prog_test_run: `repeat`). The packet is
+ * followed by records, the first of which stands for the packet itself; see bpf/include/batch.h.
+ */
+struct test_batch {
+	struct test_run run;
+	__u32 at;		/* offset of the record of the packet, in bytes from its start; 0: the run has ended early */
+	__u32 length;		/* of the packet and its records together, in bytes */
+};
+
+/* Bytes of a packet in a batch: Ethernet, IPv6 and TCP headers, or an ICMP error that quotes a UDP packet over IPv4. */
+#define BATCH_PACKET 80
+
+/* One packet of a batch. explain writes its struct explanation over the start. */
+struct batch_record {
+	struct test_run run;
+	__u8 packet[BATCH_PACKET];	/* zeros behind it */
+};
+
 /* Record of an attachment, by slot. The data plane reads only the ifindex, for packets of members. */
 struct attachment {
 	char name[16];		/* interface name, NUL-padded */
@@ -286,6 +305,8 @@ ABI_SIZE(interface_entry, 8);
 ABI_SIZE(interface_stack, 2 * LINE_SIZE);
 ABI_SIZE(attachment, 32);
 ABI_SIZE(test_run, 8);
+ABI_SIZE(test_batch, 16);
+ABI_SIZE(batch_record, 8 + BATCH_PACKET);
 ABI_SIZE(explanation, 24);
 ABI_SIZE(balance, LINE_SIZE);
 ABI_SIZE(roles, LINE_SIZE);

@@ -21,7 +21,20 @@ export interface TestPacket {
   readonly destinationPort?: number | undefined
   /** TCP only: a packet within a connection (ACK), not its first one (SYN). */
   readonly isWithin?: boolean | undefined
+  /** ICMP only; undefined = an echo request. See `MESSAGES`. */
+  readonly message?: Message | undefined
 }
+
+/**
+ * ICMP messages of a neighbour that forwards packets: over IPv4 an error (RFC 1191, "fragmentation needed"), because ARP
+ * has no addresses that a list could name, over IPv6 a neighbour advertisement (RFC 4861 §4.4).
+ */
+export type Message = 'too-big' | 'advertisement'
+
+const MESSAGES = {
+  'too-big': { type: 3, code: 4, hopLimit: 64, size: 36, group: 'icmp_errors' },
+  advertisement: { type: 136, code: 0, hopLimit: 255, size: 24, group: 'neighbor_discovery' },
+} as const satisfies Record<Message, { readonly group: EssentialGroup } & Record<string, unknown>>
 
 /** A test packet, the interface that it stands for, and its verdict by the config. */
 export interface Probe {
@@ -64,6 +77,7 @@ interface Filled {
   readonly sourcePort: number
   readonly destinationPort: number
   readonly isWithin: boolean
+  readonly message: Message | undefined
 }
 
 function fill({
@@ -73,6 +87,7 @@ function fill({
   sourcePort,
   destinationPort,
   isWithin = false,
+  message,
 }: TestPacket): Filled {
   const { family, words } = source
   if (destination && destination.family !== family)
@@ -85,6 +100,7 @@ function fill({
     sourcePort: sourcePort ?? SOURCE_PORT,
     destinationPort: destinationPort ?? DESTINATION_PORT,
     isWithin,
+    message,
   }
 }
 
@@ -102,9 +118,38 @@ const halves = (words: Uint32Array): number => words.reduce((sum, word) => sum +
 const pseudo = ({ source, destination, protocol }: Filled, length: number): number =>
   halves(source) + halves(destination) + protocol + length
 
+/** The message as the neighbour sends it. An error quotes a UDP packet of this host (RFC 792); its MTU is 1,400. */
+function messageOf(probe: Filled, message: Message): Uint8Array {
+  const { family, source, destination, sourcePort, destinationPort } = probe
+  const { type, code, size } = MESSAGES[message]
+  const bytes = new Uint8Array(size)
+  const view = new DataView(bytes.buffer)
+  view.setUint8(0, type)
+  view.setUint8(1, code)
+  if (family === 4) {
+    view.setUint16(6, 1400)
+    const quoted = new Uint8Array(IPV4_SIZE)
+    const header = new DataView(quoted.buffer)
+    header.setUint8(0, 0x45)
+    header.setUint16(2, IPV4_SIZE + 8)
+    header.setUint8(8, HOP_LIMIT)
+    header.setUint8(9, UDP)
+    writeWords(header, 12, destination)
+    writeWords(header, 16, source)
+    header.setUint16(10, checksum(quoted))
+    bytes.set(quoted, 8)
+    view.setUint16(28, destinationPort)
+    view.setUint16(30, sourcePort)
+    view.setUint16(32, 8)
+  } else writeWords(view, 8, source)
+  view.setUint16(2, checksum(bytes, family === 4 ? 0 : pseudo(probe, size)))
+  return bytes
+}
+
 /** Headers with ports and ICMP headers are complete; any other protocol gets eight bytes of payload. */
 function transport(probe: Filled): Uint8Array {
-  const { family, protocol, sourcePort, destinationPort, isWithin } = probe
+  const { family, protocol, sourcePort, destinationPort, isWithin, message } = probe
+  if (message) return messageOf(probe, message)
   const bytes = new Uint8Array(protocol === TCP ? 20 : 8)
   const view = new DataView(bytes.buffer)
   if (protocol === TCP || protocol === UDP) {
@@ -139,6 +184,7 @@ function writeWords(view: DataView, at: number, words: Uint32Array): void {
 export function packetFor(packet: TestPacket): Uint8Array {
   const filled = fill(packet)
   const payload = transport(filled)
+  const hopLimit = filled.message ? MESSAGES[filled.message].hopLimit : HOP_LIMIT
   const headers = ETHERNET_SIZE + (filled.family === 4 ? IPV4_SIZE : IPV6_SIZE)
   const frame = new Uint8Array(headers + payload.length)
   const view = new DataView(frame.buffer)
@@ -151,7 +197,7 @@ export function packetFor(packet: TestPacket): Uint8Array {
   if (filled.family === 4) {
     view.setUint8(14, 0x45)
     view.setUint16(16, IPV4_SIZE + payload.length)
-    view.setUint8(22, HOP_LIMIT)
+    view.setUint8(22, hopLimit)
     view.setUint8(23, filled.protocol)
     writeWords(view, 26, filled.source)
     writeWords(view, 30, filled.destination)
@@ -160,7 +206,7 @@ export function packetFor(packet: TestPacket): Uint8Array {
     view.setUint8(14, 0x60)
     view.setUint16(18, payload.length)
     view.setUint8(20, filled.protocol)
-    view.setUint8(21, HOP_LIMIT)
+    view.setUint8(21, hopLimit)
     writeWords(view, 22, filled.source)
     writeWords(view, 38, filled.destination)
   }
@@ -181,7 +227,7 @@ export function factsFor(packet: TestPacket): Facts {
     ports: hasPorts ? { source: sourcePort, destination: destinationPort } : undefined,
     essential: essentialGroup(filled),
     unparsed: undefined,
-    transit: transitOf(filled),
+    transit: filled.message ? undefined : transitOf(filled),
   }
 }
 
@@ -195,7 +241,9 @@ function essentialGroup({
   protocol,
   sourcePort,
   destinationPort,
+  message,
 }: Filled): EssentialGroup | undefined {
+  if (message) return MESSAGES[message].group
   if (isLoopback(source) && isLoopback(destination)) return 'loopback'
   const { server, client } = DHCP[family]
   if (protocol !== UDP) return undefined

@@ -15,6 +15,7 @@ import { interfaceNames, readInterfaces } from './interfaces.ts'
 import { type PlacedEntry, readLists } from './lists/lists.ts'
 import type { Shelf } from './lists/shelf.ts'
 import { readPolicy } from './policy.ts'
+import { readProtect } from './protect.ts'
 import { readServices } from './services/services.ts'
 import { fileNumber } from './text/file-number.ts'
 import type { Part } from './text/part.ts'
@@ -113,6 +114,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     provenance: { ...provenance, services: places },
     feeds,
     health,
+    protect: readProtect(top, report),
     watch: readWatch(top, report),
     config: { path, sha256: digest(bytes, reads) },
   }

@@ -17,7 +17,7 @@ import type { ServiceStatus } from '../report/result.ts'
 import type { Fill, Memory } from '../report/stats.ts'
 import type { LineChange, Previous as PreviousImage } from '../tables/layout/difference.ts'
 import type { Header, Image } from '../tables/layout/layout.ts'
-import type { Step } from './step.ts'
+import type { ContactTerms, Step } from './step.ts'
 
 /** The live state, with the pins that it was read from. */
 export interface Observed extends Live {
@@ -46,6 +46,8 @@ export interface Target {
   /** Whether health stays as it is, because a daemon maintains it. */
   readonly keepsHealth: boolean
   readonly probes: readonly Probe[]
+  /** Undefined: nothing is judged. `isAsked`: the live `explain` can judge many packets. */
+  readonly contacts?: (ContactTerms & { readonly isAsked: boolean }) | undefined
 }
 
 /** The input of lowering. */

@@ -5,7 +5,11 @@ import type { LostPin } from '../abi/instance.ts'
 import type { ObjectFile, ProgramParts } from '../abi/object.ts'
 import type { Probe } from '../abi/packet.ts'
 import type { MapShape } from '../abi/paths.ts'
-import type { AttachMode } from '../model/state.ts'
+import type { ProtectedPeer } from '../model/contact.ts'
+import type { Provenance } from '../model/desired.ts'
+import type { Live, Slots } from '../model/live.ts'
+import type { AttachMode, State } from '../model/state.ts'
+import type { AllowedCuts } from '../plan/cuts.ts'
 import type { LineChange, Transfer } from '../tables/layout/difference.ts'
 import type { Image } from '../tables/layout/layout.ts'
 
@@ -61,6 +65,22 @@ export interface RecordWrite {
   readonly before: Uint8Array
 }
 
+/** What contacts are judged by. */
+export interface ContactTerms {
+  readonly witnesses: readonly ProtectedPeer[]
+  readonly allowed: AllowedCuts
+  readonly provenance: Provenance
+  readonly links: Live['links']
+  readonly before: Judged
+  readonly after: Judged
+}
+
+/** A policy with the slots of its tables. */
+export interface Judged {
+  readonly state: State
+  readonly slots: Slots
+}
+
 interface Kinds {
   /** A directory in the bpffs. */
   'make-directory': { readonly path: string }
@@ -96,6 +116,11 @@ interface Kinds {
   'prove-tables': { readonly image: Image; readonly read: string; readonly digest: string }
   /** Sends test packets through a loaded program that no interface runs yet. */
   'prove-verdicts': { readonly program: string; readonly explain: string; readonly probes: readonly Probe[] }
+  /**
+   * Judges live connections, gateways, resolvers and protected prefixes by `explain`, a pinned program of the new policy;
+   * fails if guarded ones would be cut. `present`: the pin of its twin in the live one; undefined: it cannot be asked.
+   */
+  'prove-contacts': { readonly explain: string; readonly present: string | undefined } & ContactTerms
   /** Reads the id of a pinned program. */
   identify: { readonly program: string }
   unpin: { readonly path: string }

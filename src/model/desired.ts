@@ -2,6 +2,7 @@
 
 import type { Location } from '../diagnostics.ts'
 import type { Family } from './address.ts'
+import type { ProtectedPrefix } from './contact.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { ServiceHealth } from './health.ts'
 import type { ScopedSet, State } from './state.ts'
@@ -120,6 +121,8 @@ export interface Desired {
   readonly feeds: readonly Feed[]
   /** By service name, for each service with health checks. */
   readonly health: ReadonlyMap<string, ServiceHealth>
+  /** Prefixes that no change may cut. */
+  readonly protect: readonly ProtectedPrefix[]
   readonly watch: WatchOptions
   readonly config: { readonly path: string; readonly sha256: string }
 }

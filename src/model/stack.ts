@@ -68,3 +68,17 @@ export function stackFor(
   const balances = services.size > 0 && interfaces.get(name)?.roles.includes('balance')
   return link && balances ? stackOf(link, links) : NO_STACK
 }
+
+/** The devices that packets pass on their way to one, itself included: those below it, and its members. */
+export function passedOnTheWay<T extends Stacked>(name: string, links: ReadonlyMap<string, T>): ReadonlySet<string> {
+  const found = new Set<string>()
+  const wait = [name]
+  for (let next = wait.shift(); next !== undefined; next = wait.shift()) {
+    const link = links.get(next)
+    if (!link || found.has(next)) continue
+    found.add(next)
+    if (link.below !== undefined && MADE_ON_ANOTHER.has(link.kind)) wait.push(link.below)
+    for (const { name: member, master } of links.values()) if (master === next) wait.push(member)
+  }
+  return found
+}

@@ -19,12 +19,13 @@ import type { Desired } from '../model/desired.ts'
 import { type Live, type Served, servedOf } from '../model/live.ts'
 import type { State } from '../model/state.ts'
 import type { Plan } from '../plan/change.ts'
+import { guardCuts } from '../plan/cuts.ts'
 import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
 import { computing } from './computing.ts'
 import { isIdle, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
-import { type Host, interruptible, now, openSession, type Session, sessionOf, withLock } from './session.ts'
+import { type Host, interruptible, now, openSession, refuse, type Session, sessionOf, withLock } from './session.ts'
 
 export type { Committed, Early }
 
@@ -160,6 +161,7 @@ async function applyInSession(
       const served = servedOf(live)
       return { plan, result: UNCHANGED, links: live.links, committed: committedOf(live), served }
     }
+    if (plan.cuts) refuse(guardCuts(plan.cuts, accepted.allowedCuts, desired.provenance))
     if (!(await approve(plan, live))) return 'declined'
     return carryOut(session, made, early, keepsHealth)
   }

@@ -2,7 +2,10 @@
 
 import type { Lowering, Target } from '../features/feature.ts'
 import { partsFor } from '../features/features.ts'
+import { FILTER } from '../features/filter.ts'
 import type { Early } from '../kernel/execute/early.ts'
+import { modelJudge, programJudge } from '../kernel/live/answers.ts'
+import { findCuts } from '../kernel/live/cuts.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
@@ -10,9 +13,11 @@ import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { union } from '../model/ranges.ts'
 import type { Plan } from '../plan/change.ts'
+import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
 import { guard } from '../plan/guard.ts'
 import { plan } from '../plan/plan.ts'
+import { witnessesOf } from '../plan/witnesses.ts'
 import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
 import type { ImageMeta } from '../tables/image/source.ts'
@@ -23,10 +28,13 @@ import { refuse, type Session } from './session.ts'
 
 /** A plan with its inputs. */
 export interface Made {
+  /** With the cuts by the model. */
   readonly plan: Plan
   readonly live: Observation
   readonly object: BpfObject
   readonly terms: Terms
+  /** Undefined: nothing changes. */
+  readonly contacts: Target['contacts']
 }
 
 /**
@@ -35,11 +43,12 @@ export interface Made {
  * @param early an observation that has already begun
  */
 export async function makePlan(
-  { host, paths }: Session,
+  session: Session,
   desired: Desired,
   terms: Terms,
   early?: Pick<Early, 'observe'>,
 ): Promise<Made> {
+  const { host, paths } = session
   host.progress?.('reading the live state')
   const { state } = desired
   const read = (): Promise<Observation> => observe(paths, host, { state })
@@ -47,7 +56,46 @@ export async function makePlan(
   refuse(guard(desired, live))
   host.progress?.('comparing')
   const made = await computing(host, () => plan(desired, live, object.program, terms))
-  return { plan: made, live, object, terms }
+  const contacts = contactsOf(made, desired, live, object, terms)
+  return { plan: await judgedPlan(session, made, live, contacts), live, object, terms, contacts }
+}
+
+/** The terms on which the contacts of this host are judged; undefined: nothing changes. */
+function contactsOf(
+  made: Plan,
+  { protect, provenance }: Desired,
+  live: Observation,
+  { program }: BpfObject,
+  { allowedCuts }: Terms,
+): Target['contacts'] {
+  if (made.changes.length === 0) return undefined
+  const { committed, state, slots, links } = live
+  const isPinned = committed?.meta !== undefined && !committed.unpinned.has(FILTER.programs.explain)
+  return {
+    witnesses: witnessesOf(protect, made.state),
+    allowed: allowedCuts,
+    provenance,
+    links,
+    before: { state, slots },
+    after: { state: made.state, slots: made.slots },
+    // An older build judges one packet in a run.
+    isAsked: isPinned && state.program?.digest === program.digest,
+  }
+}
+
+/** The plan with the contacts that it would cut. The model judges, because the programs do not exist yet. */
+async function judgedPlan(
+  { paths }: Session,
+  made: Plan,
+  live: Observation,
+  contacts: Target['contacts'],
+): Promise<Plan> {
+  if (!contacts) return made
+  const { isAsked, links, before, after, witnesses } = contacts
+  const present = paths.program(live.generation, FILTER.programs.explain)
+  const judge = isAsked ? programJudge(present, before.state, before.slots) : modelJudge(before.state)
+  const judged = { before: { ...before, judge }, after: { ...after, judge: modelJudge(after.state) } }
+  return withCuts(made, await findCuts({ links, witnesses, ...judged }))
 }
 
 /** Whether there are records of interfaces that vanished or were detached, and that the plan does not attach. */
@@ -146,6 +194,7 @@ export function targetOf(made: Made, keepsHealth: boolean): Target {
     isStaged: false,
     now: terms.now,
     keepsHealth,
+    contacts: made.contacts,
     probes: buildProbes(wanted.state, live.links, wanted.slots.interfaces, changedServices(wanted)),
   }
 }

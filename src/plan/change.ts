@@ -3,13 +3,14 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
+import type { Cuts } from '../model/contact.ts'
 import type { AttachedProgram, Drift, ObjectKey, Slots } from '../model/live.ts'
 import type { Policy } from '../model/policy.ts'
 import type { Backend, LeavingBackend, Service } from '../model/service.ts'
 import type { Attachment, List, Program, State } from '../model/state.ts'
 
 /** Effect of a change on traffic. */
-export type Impact = 'hitless' | 'new-flows' | 'link-bounce' | 'traffic-gap'
+export type Impact = 'hitless' | 'new-flows' | 'cuts' | 'link-bounce' | 'traffic-gap'
 
 /** Why a change is planned. */
 export type ChangeReason =
@@ -34,6 +35,8 @@ export type Kind = keyof Objects
 interface Common {
   readonly key: ObjectKey
   readonly impact: Impact
+  /** With the impact `cuts`: number of live connections that it cuts; 0: only other peers, such as a gateway. */
+  readonly cuts?: number
   readonly reason: ChangeReason
   /** For lists: the addresses that apply adds to each set and removes from it. */
   readonly delta?: ListDelta
@@ -88,4 +91,6 @@ export interface Plan {
   readonly leaving: readonly LeavingBackend[]
   /** By backendSlotKey: when a drained backend loses its flows, in seconds of monotonic time. */
   readonly deadlines: ReadonlyMap<string, number>
+  /** Live connections and other peers that it cuts; undefined: not judged, because nothing changes. */
+  readonly cuts?: Cuts
 }

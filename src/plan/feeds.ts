@@ -10,6 +10,7 @@ import { formatCount } from '../model/numbers.ts'
 import { EMPTY_SET, equals, subtract, union } from '../model/ranges.ts'
 import { largestShare } from '../model/share.ts'
 import { type List, listPrefixes, type ScopedSet, scopeKey } from '../model/state.ts'
+import { type AllowedCuts, NO_ALLOWED_CUTS } from './cuts.ts'
 import { addressesByScope, prefixCount } from './delta.ts'
 
 /** Inputs of a plan besides the file and the live state. */
@@ -20,12 +21,17 @@ export interface Terms {
   readonly acceptShrink: boolean
   /** Accept feeds as they are that grew out of proportion. */
   readonly acceptGrowth: boolean
+  readonly allowedCuts: AllowedCuts
 }
 
-/** The feeds that a user accepts. */
+/** The feeds and cuts that a user accepts. */
 export type Accepted = Omit<Terms, 'now'>
 
-export const NONE_ACCEPTED: Accepted = { acceptShrink: false, acceptGrowth: false }
+export const NONE_ACCEPTED: Accepted = {
+  acceptShrink: false,
+  acceptGrowth: false,
+  allowedCuts: NO_ALLOWED_CUTS,
+}
 
 export const PLAIN_TERMS: Terms = { now: 0, ...NONE_ACCEPTED }
 

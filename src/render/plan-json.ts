@@ -1,9 +1,12 @@
 // Renders a plan as JSON (schemas/plan.schema.json).
 
+import { type Cuts, NO_CUTS } from '../model/contact.ts'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
 import { type List, scopeKey } from '../model/state.ts'
+import { formatAddress } from '../model/text.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
+import { atOf, protocolOf } from '../plan/cuts.ts'
 import { countDelta, prefixCount } from '../plan/delta.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
@@ -77,10 +80,44 @@ export function changeJson(change: Change, provenance: Provenance | undefined, m
     key,
     ...objectsJson(change),
     impact,
+    ...(change.cuts === undefined ? {} : { cuts: change.cuts }),
     reason,
     ...deltaJson(change, provenance, most),
     ...balanceOf(change, provenance),
     ...displaces,
+  }
+}
+
+/** Every cut, whatever the detail. */
+function cutsJson(cuts: Cuts | undefined, provenance: Provenance | undefined) {
+  const { connections, omitted, cut } = cuts ?? NO_CUTS
+  return {
+    connections,
+    omitted,
+    cut: cut.map((one) => {
+      const { contact, process, guarded, after } = one
+      return {
+        kind: contact.kind,
+        peer: formatAddress(contact.peer.family, contact.peer.words),
+        peer_port: contact.kind === 'connection' ? contact.peerPort : null,
+        local: contact.local ? formatAddress(contact.local.family, contact.local.words) : null,
+        local_port:
+          contact.kind === 'connection'
+            ? contact.localPort
+            : contact.kind === 'protected'
+              ? (contact.port ?? null)
+              : null,
+        protocol: protocolOf(contact),
+        inbound: contact.kind === 'connection' ? contact.isInbound : null,
+        process: process ?? null,
+        interface: one.interface,
+        guarded: guarded ?? null,
+        reason: after.reason,
+        list: after.list ?? null,
+        service: after.service ?? null,
+        at: atOf(one, provenance) ?? null,
+      }
+    }),
   }
 }
 
@@ -105,6 +142,7 @@ export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): strin
     config: view.config ?? null,
     changes: plan.changes.map((change) => changeJson(change, view.provenance, most)),
     drift: plan.drift,
+    cuts: cutsJson(plan.cuts, view.provenance),
     summary: summaryJson(plan.changes),
     partial: plan.changes.length !== view.total,
     warnings: diagnosticsJson(plan.warnings),

@@ -5,6 +5,7 @@ import type { Provenance } from '../model/desired.ts'
 import type { Drift } from '../model/live.ts'
 import { formatCount, plural } from '../model/numbers.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
+import { causeText, contactText, cutsTitle } from '../plan/cuts.ts'
 import { countDelta } from '../plan/delta.ts'
 import { changeLines } from './change.ts'
 import { renderDiagnostics } from './diagnostic.ts'
@@ -61,9 +62,27 @@ function driftLines(drift: readonly Drift[], { cyan }: Paint): string[] {
 
 function titleLine(change: Change, width: number, style: Paint, note: string): string {
   const indent = ' '.repeat(4 - SIGNS[change.op].length)
-  const impact = change.impact === 'hitless' ? change.impact : style.yellow(change.impact)
+  const impact = change.impact === 'hitless' ? change.impact : style.yellow(impactText(change))
   const tail = `${impact} ${style.dim(`(${change.reason})`)}`
   return `${indent}${sign(change.op, style)} ${changeTitle(change).padEnd(width)}  ${tail}${note}`
+}
+
+/** `cuts 3 connections`; the other impacts in their own words. */
+function impactText({ impact, cuts = 0 }: Change): string {
+  if (impact !== 'cuts') return impact
+  return cuts > 0 ? `cuts ${plural(cuts, 'connection')}` : 'cuts a peer'
+}
+
+/** The live connections and other peers that the plan would cut. */
+function cutLines({ cuts }: Plan, { detail, provenance }: PlanView, style: Paint): string[] {
+  const title = cuts && cutsTitle(cuts)
+  if (cuts === undefined || title === undefined) return []
+  const shown = cuts.cut.slice(0, { full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 }[detail])
+  const lines = shown.map((cut) => `  ${contactText(cut)} ${style.dim(causeText(cut, provenance))}`)
+  const rest = cuts.cut.length - shown.length
+  const more = rest > 0 && detail === 'normal' ? [`  ... and ${formatCount(rest)} more (--full shows them)`] : []
+  const omitted = cuts.omitted > 0 ? ` (${formatCount(cuts.omitted)} more were not judged)` : ''
+  return [style.yellow(`${title}${omitted}${shown.length > 0 ? ':' : ''}`), ...lines, ...more, '']
 }
 
 function summaryNote(change: Change): string {
@@ -118,6 +137,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
     ...driftLines(plan.drift, style),
     ...blocks,
     ...(blocks.length > 0 ? [''] : []),
+    ...cutLines(plan, view, style),
     ...commands,
     ...warnings,
     ...footer(plan, view),

@@ -18,6 +18,8 @@ import type { Endpoint } from '../model/endpoint.ts'
 import { detachInterfaces } from '../pipelines/apply.ts'
 import type { Host } from '../pipelines/session.ts'
 import { openWatcher, type Watcher } from '../pipelines/watched.ts'
+import type { AllowedCuts } from '../plan/cuts.ts'
+import { NONE_ACCEPTED } from '../plan/feeds.ts'
 import { feedFacts, type Surroundings } from '../report/stats.ts'
 import type { WatchEvent, WatchState } from '../report/watch.ts'
 import { type Book, openBook } from './book.ts'
@@ -44,6 +46,8 @@ export interface DaemonOptions {
   readonly path: string
   /** Which files may be used; by default all. */
   readonly trust?: Trust
+  /** Guarded peers that an apply may cut. */
+  readonly allowedCuts: AllowedCuts
   /** Overrides watch.debounce of the config. */
   readonly debounceMs: number | undefined
   /** Where to serve metrics; overrides watch.metrics of the config. */
@@ -213,7 +217,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     file,
     book,
     emit,
-    pipeline: pipelineOf(host),
+    pipeline: pipelineOf(host, { ...NONE_ACCEPTED, allowedCuts: options.allowedCuts }),
     onLook: files.follow,
     onAdopt,
     onServed(served, desired) {

@@ -5,10 +5,11 @@ import { applyDesired, beginApply, type Committed, type Early } from '../pipelin
 import { planDesired } from '../pipelines/plan.ts'
 import type { Host } from '../pipelines/session.ts'
 import { readAttachments, readServed } from '../pipelines/status.ts'
-import { NONE_ACCEPTED } from '../plan/feeds.ts'
+import type { Accepted } from '../plan/feeds.ts'
 import type { Pipeline } from './reconciler.ts'
 
-export function pipelineOf(host: Host): Pipeline {
+/** `accepted`: also what the daemon may cut. */
+export function pipelineOf(host: Host, accepted: Accepted): Pipeline {
   let early: Early | undefined
   let last: Committed | undefined
   const take = (): Early | undefined => {
@@ -26,11 +27,11 @@ export function pipelineOf(host: Host): Pipeline {
   return {
     check(desired) {
       forgetNextHops()
-      return planDesired(host, desired)
+      return planDesired(host, desired, accepted)
     },
     async apply(desired, approve) {
       if (!early) forgetNextHops()
-      const applied = await applyDesired(host, desired, approve, NONE_ACCEPTED, take())
+      const applied = await applyDesired(host, desired, approve, accepted, take())
       if (applied !== 'declined') last = applied.committed
       return applied
     },

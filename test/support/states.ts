@@ -163,6 +163,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     provenance: NO_PROVENANCE,
     feeds: [],
     health: new Map(),
+    protect: [],
     watch: DEFAULT_WATCH,
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }

@@ -1,6 +1,6 @@
 // All flags.
 
-import type { FlagSpecs, Options } from './flag.ts'
+import type { FlagSpecs } from './flag.ts'
 
 /** Flags of every command, before or after its name. */
 export const GLOBAL_FLAGS = {
@@ -37,7 +37,7 @@ export const GLOBAL_FLAGS = {
 
 export const NO_FLAGS = {} as const satisfies FlagSpecs
 
-const FEED_FLAGS = {
+export const FEED_FLAGS = {
   'accept-shrink': {
     type: 'boolean',
     help: 'accept feeds that are older than max_age or shrank by more than max_shrink',
@@ -48,13 +48,20 @@ const FEED_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
-/** The untrusted feeds that the flags accept. */
-export function acceptedBy(options: Options<typeof FEED_FLAGS>): { acceptShrink: boolean; acceptGrowth: boolean } {
-  return { acceptShrink: options['accept-shrink'], acceptGrowth: options['accept-growth'] }
-}
+export const CUT_FLAGS = {
+  'allow-cut': {
+    type: 'string',
+    multiple: true,
+    value: 'WHAT',
+    help: 'cut these peers although they are guarded (repeatable): ssh, gateway, dns, or an address or CIDR',
+    completes: ['ssh', 'gateway', 'dns'],
+  },
+  'force-cut': { type: 'boolean', help: 'cut any live connection and peer' },
+} as const satisfies FlagSpecs
 
 export const PLAN_FLAGS = {
   ...FEED_FLAGS,
+  ...CUT_FLAGS,
   'detailed-exitcode': { type: 'boolean', help: 'exit 2 if there are changes, 0 if there are none' },
   full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
   summary: { type: 'boolean', help: 'show one line per object' },
@@ -75,6 +82,7 @@ export const APPROVE_FLAGS = {
 export const APPLY_FLAGS = {
   ...APPROVE_FLAGS,
   ...FEED_FLAGS,
+  ...CUT_FLAGS,
   reclaim: {
     type: 'boolean',
     help: 'replace programs of xdp whose pins are lost, as after the bpffs was unmounted',
@@ -99,6 +107,7 @@ export const BAN_FLAGS = {
 } as const satisfies FlagSpecs
 
 export const WATCH_FLAGS = {
+  ...CUT_FLAGS,
   debounce: {
     type: 'string',
     value: 'TIME',

@@ -12,6 +12,7 @@ import type { Context } from '../cli/context.ts'
 import { parseDuration } from '../cli/duration.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { WATCH_FLAGS } from '../cli/flags.ts'
+import { allowedCutsBy } from './accepted.ts'
 import { trustOf } from './config.ts'
 
 /** The limit of watch.debounce in the config, in milliseconds. */
@@ -47,6 +48,7 @@ export async function run(context: Context, { options }: Arguments<typeof WATCH_
     host,
     path: findConfig(flags.file),
     trust: trustOf(context),
+    allowedCuts: allowedCutsBy(options),
     debounceMs: debounceOf(options.debounce),
     debug: flags.debug,
     metrics: metricsOf(options.metrics),

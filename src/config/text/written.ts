@@ -38,6 +38,12 @@ export interface WrittenEntry {
   readonly comment?: string
 }
 
+export interface WrittenProtected {
+  readonly cidr: string
+  readonly protocol?: 'tcp' | 'udp' | 'icmp' | number
+  readonly port?: number
+}
+
 export interface WrittenLimits {
   readonly prefixes?: number
 }

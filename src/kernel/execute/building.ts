@@ -24,6 +24,7 @@ import { CommandError } from '../tools/spawn.ts'
 import { copyPart, digestPart, packChunks, readPart, writePart } from '../tools/transfer.ts'
 import { atLeast, FLOOR, parseVersion } from '../tools/version.ts'
 import { carry, carryLines, loadCarry, loadCarryCommand } from './carry.ts'
+import { requireContacts } from './contacts.ts'
 import type { KindTable } from './kind.ts'
 
 const HEADER: readonly Extent[] = [{ first: 0, lines: HEADER_LINES }]
@@ -235,6 +236,12 @@ export const BUILDING = {
       }
     },
   },
+  'prove-contacts': {
+    print: ({ explain }) => [
+      `bpftool prog run pinned ${explain} data_in PACKETS repeat N  # a packet of each live connection`,
+    ],
+    run: requireContacts,
+  },
   identify: {
     batch: 'build',
     print: ({ program }) => [`bpftool prog show pinned ${program}`],
@@ -275,6 +282,7 @@ export const BUILDING = {
   | 'rewrite'
   | 'prove-tables'
   | 'prove-verdicts'
+  | 'prove-contacts'
   | 'identify'
   | 'unpin'
   | 'prove-pins'

@@ -191,6 +191,15 @@ const detachSteps = (changes: readonly InterfaceChange[]): Step[] =>
       : [],
   )
 
+/** Judges the contacts of the host by the programs of the target, which no interface runs with this policy yet. */
+function contactSteps({ paths, live, target: { contacts, generation } }: Lowering): Step[] {
+  if (!contacts) return []
+  const { isAsked, ...terms } = contacts
+  const explain = (of: number): string => paths.program(of, FILTER.programs.explain)
+  const present = isAsked && live.committed ? explain(live.committed.number) : undefined
+  return [{ kind: 'prove-contacts', explain: explain(generation), present, ...terms }]
+}
+
 const interfaceChanges = (changes: readonly Change[]): InterfaceChange[] =>
   changes.filter((change): change is InterfaceChange => change.kind === 'interface')
 
@@ -221,7 +230,7 @@ export function lower(lowering: Lowering): Step[] {
   const committed: Step[] = isNewGeneration(lowering)
     ? [...FEATURES.flatMap((feature) => feature.switched?.(lowering) ?? []), commitStep(lowering)]
     : []
-  return [...made, ...switched, ...committed, ...tidySteps(lowering, changes, switched)]
+  return [...made, ...contactSteps(lowering), ...switched, ...committed, ...tidySteps(lowering, changes, switched)]
 }
 
 /** The steps that remove the instance. */

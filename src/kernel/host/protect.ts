@@ -1,19 +1,14 @@
 // Addresses that a ban must not cover by accident: those of the host, its default gateways, and SSH clients. Such a ban
 // would cut off the host, or the user who typed it.
 
-import { readFile } from 'node:fs/promises'
 import { list, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
-import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
 import type { Address } from '../../model/address.ts'
 import type { Protected } from '../../model/ban.ts'
 import type { SocketEnd } from '../../model/live.ts'
 import { parseAddress } from '../../model/text.ts'
 import { askIp, askIpBatch } from '../tools/ip.ts'
 import { CommandError } from '../tools/spawn.ts'
-
-const SSH_PORT = 22
-/** include/net/tcp_states.h TCP_ESTABLISHED, as /proc/net/tcp prints it. */
-const ESTABLISHED = '01'
+import { addressOf, readTable, sshRows, unmapped } from './sockets.ts'
 
 const ownInfo = optional(list(record({ local: optional(text) })))
 const addresses = list(record({ ifname: text, addr_info: ownInfo }))
@@ -29,12 +24,6 @@ const hops = { ...hop, nexthops: optional(list(record(hop))) }
 const protect = (text: string | undefined, what: string): Protected[] => {
   const address = text === undefined ? undefined : parseAddress(text)
   return address ? [{ address: unmapped(address.words), what }] : []
-}
-
-/** IPv6 sockets show an IPv4 peer inside ::ffff:0:0/96; its packets are IPv4. */
-function unmapped(words: Uint32Array): Uint32Array {
-  const isMapped = words.length === 4 && words[0] === 0 && words[1] === 0 && words[2] === 0xffff
-  return isMapped ? words.slice(3) : words
 }
 
 /** All addresses of this host in this namespace, with their interface. */
@@ -76,33 +65,14 @@ async function ownNetwork(): Promise<Protected[]> {
   return [...ownAddresses(rows), ...gateways(rows)]
 }
 
-/** Parses `0100007F`, or four such words: each is a number in host byte order whose bytes are in network order. */
-function wordsOfHex(hex: string): Uint32Array {
-  const bytes = Buffer.from(hex, 'hex')
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  return unmapped(Uint32Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(i * 4, LITTLE_ENDIAN)))
-}
-
-/** Both addresses of established connections to local port 22, from the text of /proc/net/tcp or tcp6. */
-function sshConnections(table: string): { readonly local: Uint32Array; readonly peer: Uint32Array }[] {
-  return table.split('\n').flatMap((line) => {
-    const match = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) ([0-9A-F]+):[0-9A-F]{4} ([0-9A-F]{2}) /.exec(line)
-    if (!match || Number.parseInt(match[2] as string, 16) !== SSH_PORT || match[4] !== ESTABLISHED) return []
-    return [{ local: wordsOfHex(match[1] as string), peer: wordsOfHex(match[3] as string) }]
-  })
-}
-
 /** Peers of established connections to local port 22, from the text of /proc/net/tcp or tcp6. */
 export const sshPeers = (table: string): Protected[] =>
-  sshConnections(table).map(({ peer }) => ({ address: peer, what: 'the peer of an SSH connection to this host' }))
+  sshRows(table).map(({ peer }) => ({
+    address: peer.address.words,
+    what: 'the peer of an SSH connection to this host',
+  }))
 
-// A kernel without IPv6 has no tcp6.
-const socketTable = (table: 'tcp' | 'tcp6'): Promise<string> =>
-  readFile(`/proc/self/net/${table}`, 'utf8').catch(() => '')
-
-const sshPeersOf = async (table: 'tcp' | 'tcp6'): Promise<Protected[]> => sshPeers(await socketTable(table))
-
-const addressOf = (words: Uint32Array): Address => ({ family: words.length === 1 ? 4 : 6, words })
+const sshPeersOf = async (table: 'tcp' | 'tcp6'): Promise<Protected[]> => sshPeers(await readTable(table))
 
 /** The server end of SSH_CONNECTION (`client port server port`), which also covers an sshd on another port than 22. */
 function ownSshEnd(): SocketEnd[] {
@@ -113,9 +83,8 @@ function ownSshEnd(): SocketEnd[] {
 
 /** The local ends of SSH connections: those to port 22, and the one that this command runs in. */
 export async function readSshEnds(): Promise<readonly SocketEnd[]> {
-  const tables = await Promise.all([socketTable('tcp'), socketTable('tcp6')])
-  const known = tables.flatMap(sshConnections).map(({ local }) => ({ address: addressOf(local), port: SSH_PORT }))
-  return [...ownSshEnd(), ...known]
+  const tables = await Promise.all([readTable('tcp'), readTable('tcp6')])
+  return [...ownSshEnd(), ...tables.flatMap(sshRows).map(({ local }) => local)]
 }
 
 /** The SSH client that started this command, if the variables of sshd are still set. */

@@ -1,0 +1,168 @@
+// Finds the contacts of this host that a policy would cut: whose packets pass now and would not reach the host under the
+// policy. Judges everything once; asks for routes, the present verdict and processes only about packets that would not
+// pass.
+
+import type { TestPacket } from '../../abi/packet.ts'
+import { PLACES, type Place, placesOf } from '../../abi/place.ts'
+import type { Address } from '../../model/address.ts'
+import type { Answer, Contact, Cut, Cuts, Guarded, ProtectedPeer } from '../../model/contact.ts'
+import { shapesOf } from '../../model/link.ts'
+import type { Live, Slots } from '../../model/live.ts'
+import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
+import { passedOnTheWay } from '../../model/stack.ts'
+import type { State } from '../../model/state.ts'
+import { dependsOnInterface } from '../../semantics/judge.ts'
+import { arrivalsOf, withContacts } from '../host/contacts.ts'
+import { isSshServer, processesOf } from '../host/processes.ts'
+import type { Arrival, Judge } from './answers.ts'
+
+const DNS_PORT = 53
+const SSH_PORT = 22
+
+/** The packet that this host receives of a contact. */
+export function packetFrom(contact: Contact): TestPacket {
+  const common = { source: contact.peer, destination: contact.local }
+  switch (contact.kind) {
+    case 'connection': {
+      const { protocol, peerPort, localPort } = contact
+      const ports = { sourcePort: peerPort, destinationPort: localPort }
+      return { ...common, ...ports, protocol: PROTOCOL_NUMBERS[protocol], isWithin: true }
+    }
+    case 'gateway':
+      return { ...common, protocol: 'icmp', message: contact.peer.family === 4 ? 'too-big' : 'advertisement' }
+    case 'resolver':
+      return {
+        ...common,
+        protocol: PROTOCOL_NUMBERS.udp,
+        sourcePort: DNS_PORT,
+        destinationPort: contact.localPort,
+      }
+    case 'protected':
+      return { ...common, protocol: contact.protocol, destinationPort: contact.port }
+    default:
+      return contact satisfies never
+  }
+}
+
+/** A connection in SYN-RECV has no socket yet. */
+const hasSocket = (contact: Contact): boolean =>
+  contact.kind === 'resolver' || (contact.kind === 'connection' && contact.inode !== 0)
+
+/** A policy, and the slots of its tables. */
+export interface Side {
+  readonly state: State
+  readonly slots: Slots
+  readonly judge: Judge
+}
+
+export interface CutsInput {
+  readonly links: Live['links']
+  readonly before: Side
+  readonly after: Side
+  /** Packets of protected prefixes. */
+  readonly witnesses: readonly ProtectedPeer[]
+}
+
+type Named = Place & { readonly name: string }
+
+/** fe80::/10, whose routes depend on the interface. */
+const isLinkLocal = ({ family, words }: Address): boolean => family === 6 && (words[0] as number) >>> 22 === 0x3fa
+
+const toArrival = (contact: Contact, place: Place): Arrival => ({
+  packet: packetFrom(contact),
+  place,
+  hasSocket: hasSocket(contact),
+})
+
+/** An interface on which packets of a contact arrive that do not pass. */
+interface Loss {
+  readonly contact: Contact
+  readonly name: string
+  readonly after: Answer
+}
+
+/** Whether a gateway is lost: its packets may be dropped for want of an entry, because ARP passes. */
+const isLost = ({ kind, peer }: Contact, { passes, reason }: Answer): boolean =>
+  !passes && !(kind === 'gateway' && peer.family === 4 && reason === 'default-drop')
+
+/** The contacts whose packets do not pass after the plan, on the interfaces on which they arrive. */
+async function lossesOf(contacts: readonly Contact[], { links, after }: CutsInput): Promise<Loss[]> {
+  const places = placesOf(after.state, links, after.slots.interfaces)
+  const shapes = shapesOf(after.state.interfaces.keys(), links)
+  // The interface does not matter to most policies.
+  const isUniform = !dependsOnInterface(after.state) && shapes.length === 1
+  const looked: readonly Place[] = isUniform ? [PLACES[shapes[0] ?? 'ethernet']] : places
+  const answers: (readonly Answer[])[] = []
+  for (const place of looked) answers.push(await after.judge(contacts.map((contact) => toArrival(contact, place))))
+  const lost = contacts.flatMap((contact, i) =>
+    answers.some((one) => isLost(contact, one[i] as Answer)) ? [{ contact, i }] : [],
+  )
+  if (lost.length === 0) return []
+  const devices = await arrivalsOf(lost.map(({ contact }) => contact))
+  return lost.flatMap(({ contact, i }, at) => {
+    const device = devices[at]
+    const anywhere = device === undefined && isLinkLocal(contact.peer)
+    const passed = device === undefined ? new Set<string>() : passedOnTheWay(device, links)
+    return places.flatMap(({ name }, number): Loss[] => {
+      const answer = answers[isUniform ? 0 : number]?.[i] as Answer
+      return (anywhere || passed.has(name)) && isLost(contact, answer) ? [{ contact, name, after: answer }] : []
+    })
+  })
+}
+
+const PASSES: Answer = { passes: true, reason: 'default-pass', list: undefined, service: undefined }
+
+/** The present verdicts on lost packets. An interface without our program passes everything. */
+async function presentAnswers(losses: readonly Loss[], { links, before }: CutsInput): Promise<Answer[]> {
+  const places = new Map<string, Named>(
+    placesOf(before.state, links, before.slots.interfaces).map((place) => [place.name, place]),
+  )
+  const asked = losses.flatMap(({ contact, name }) => {
+    const place = places.get(name)
+    return place ? [toArrival(contact, place)] : []
+  })
+  const answers = await before.judge(asked)
+  let next = 0
+  return losses.map(({ name }) => (places.has(name) ? (answers[next++] as Answer) : PASSES))
+}
+
+function guardedOf(contact: Contact, process: string | undefined): Guarded | undefined {
+  switch (contact.kind) {
+    case 'gateway':
+      return 'gateway'
+    case 'resolver':
+      return 'dns'
+    case 'protected':
+      return 'protected'
+    case 'connection': {
+      if (contact.isSession) return 'ssh'
+      const isServer = process === undefined ? contact.localPort === SSH_PORT : isSshServer(process)
+      return contact.isInbound && contact.protocol === 'tcp' && isServer ? 'ssh' : undefined
+    }
+    default:
+      return contact satisfies never
+  }
+}
+
+const GUARD_ORDER: readonly (Guarded | undefined)[] = ['ssh', 'gateway', 'dns', 'protected', undefined]
+
+/** Finds what a policy would cut, guarded contacts first. Throws errors of ip and bpftool. */
+export function findCuts(input: CutsInput): Promise<Cuts> {
+  return withContacts(async ({ contacts, connections, omitted }) => {
+    const losses = await lossesOf([...contacts, ...input.witnesses], input)
+    const before = losses.length === 0 ? [] : await presentAnswers(losses, input)
+    const cut = new Map<Contact, Loss & { readonly before: Answer }>()
+    for (const [i, loss] of losses.entries()) {
+      const present = before[i] as Answer
+      if (!isLost(loss.contact, present) && !cut.has(loss.contact)) cut.set(loss.contact, { ...loss, before: present })
+    }
+    const inodes = [...cut.keys()].flatMap((contact) => (contact.kind === 'connection' ? [contact.inode] : []))
+    const processes = processesOf(new Set(inodes.filter((inode) => inode !== 0)))
+    const found = [...cut.values()].map(({ contact, name, before, after }): Cut => {
+      const process = contact.kind === 'connection' ? processes.get(contact.inode) : undefined
+      return { contact, interface: name, process, guarded: guardedOf(contact, process), before, after }
+    })
+    const rank = ({ guarded }: Cut): number => GUARD_ORDER.indexOf(guarded)
+    return { connections, omitted, cut: found.sort((left, right) => rank(left) - rank(right)) }
+  })
+}

@@ -1,0 +1,96 @@
+// Peers that this host is connected with, or must be able to reach: the traffic that a plan judges before its switch.
+
+import type { Address } from './address.ts'
+import type { AddressRange } from './text.ts'
+
+/** An element of `protect`. */
+export interface ProtectedPrefix {
+  readonly prefix: AddressRange
+  /** IP protocol number; `icmp` = ICMP or ICMPv6; undefined = every protocol. */
+  readonly protocol: number | 'icmp' | undefined
+  /** Local port; undefined = every port. */
+  readonly port: number | undefined
+  /** `file:line`. */
+  readonly at: string
+}
+
+/** Peers whose loss is refused unless the command line allows it. `protected`: an element of `protect` covers them. */
+export type Guarded = 'ssh' | 'gateway' | 'dns' | 'protected'
+
+interface Common {
+  readonly peer: Address
+  /** An address of this host; undefined = any. */
+  readonly local: Address | undefined
+  /** The device that its packets arrive on, if that is known without asking for the route. */
+  readonly device?: string | undefined
+}
+
+/** A TCP connection (ESTABLISHED or SYN-RECV) or a connected UDP socket. */
+export interface Connection extends Common {
+  readonly kind: 'connection'
+  readonly protocol: 'tcp' | 'udp'
+  readonly peerPort: number
+  readonly localPort: number
+  /** The peer opened it: its local end is a port that this host listens on. */
+  readonly isInbound: boolean
+  /** Number of the socket in /proc/PID/fd; 0: none yet. */
+  readonly inode: number
+  /** It carries the session that runs this command. */
+  readonly isSession: boolean
+}
+
+/** A default gateway. */
+export interface Gateway extends Common {
+  readonly kind: 'gateway'
+}
+
+/** A resolver of resolv.conf, and the local port of a socket that is connected to it. */
+export interface Resolver extends Common {
+  readonly kind: 'resolver'
+  readonly localPort: number
+}
+
+/** A packet to judge for an element of `protect`. */
+export interface ProtectedPeer extends Common {
+  readonly kind: 'protected'
+  readonly by: ProtectedPrefix
+  readonly protocol: number | 'icmp'
+  readonly port: number | undefined
+}
+
+export type Contact = Connection | Gateway | Resolver | ProtectedPeer
+
+/** The verdict on the packets of a contact, and its source. */
+export interface Answer {
+  /** Whether they reach this host: packets for a backend do not. */
+  readonly passes: boolean
+  /** Its reason, as `why` reports it. */
+  readonly reason: string
+  /** The list that decided. */
+  readonly list: string | undefined
+  /** The service that takes the packets. */
+  readonly service: string | undefined
+}
+
+/** A contact whose packets pass now and would not after the plan. */
+export interface Cut {
+  readonly contact: Contact
+  /** The interface of the policy that its packets arrive on. */
+  readonly interface: string
+  /** Name of the process that has the socket; undefined: unknown. */
+  readonly process: string | undefined
+  readonly guarded: Guarded | undefined
+  readonly before: Answer
+  readonly after: Answer
+}
+
+/** Live connections that a plan would cut, and other peers that it would lose. */
+export interface Cuts {
+  /** Number of live connections that were judged. */
+  readonly connections: number
+  /** Number of live connections that were not, because there are too many. */
+  readonly omitted: number
+  readonly cut: readonly Cut[]
+}
+
+export const NO_CUTS: Cuts = { connections: 0, omitted: 0, cut: [] }

@@ -1,0 +1,98 @@
+// Packets that stand for a protected prefix: if all of them pass, so does every packet that `protect` is about.
+
+import type { Address, Ranges } from '../model/address.ts'
+import type { ProtectedPeer, ProtectedPrefix } from '../model/contact.ts'
+import { TCP, UDP } from '../model/ports.ts'
+import { compareBounds, WIDTH } from '../model/ranges.ts'
+import type { Scope, State } from '../model/state.ts'
+
+/** Witnesses of one prefix: a protected network with more entries inside is judged at this many. */
+const MOST = 16_384
+
+/** Stands for "no port in particular"; a new connection's packets may go to any. */
+const ANY_PORT = 65_535
+
+/** The next address; undefined at the end of the address space. */
+function successor({ family, words }: Address): Address | undefined {
+  const next = words.slice()
+  for (let word = next.length - 1; word >= 0; word--) {
+    next[word] = ((next[word] as number) + 1) >>> 0
+    if (next[word] !== 0) return { family, words: next }
+  }
+  return undefined
+}
+
+const isWithin = ({ start, end, family }: ProtectedPrefix['prefix'], { words }: Address): boolean =>
+  compareBounds(start, 0, words, 0, WIDTH[family]) <= 0 && compareBounds(words, 0, end, 0, WIDTH[family]) <= 0
+
+/** Index of the first range that ends at an address or behind it. */
+function firstFrom({ family, length, end }: Ranges, words: Uint32Array): number {
+  const width = WIDTH[family]
+  let [low, high] = [0, length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (compareBounds(end, middle * width, words, 0, width) < 0) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** Bounds of the ranges that meet a prefix: their first addresses, or those behind them. */
+function* boundsIn(ranges: Ranges, { start, end }: ProtectedPrefix['prefix'], behind: boolean): Generator<Address> {
+  const { family, length } = ranges
+  const width = WIDTH[family]
+  for (let i = firstFrom(ranges, start); i < length; i++) {
+    if (compareBounds(ranges.start, i * width, end, 0, width) > 0) return
+    const words = (behind ? ranges.end : ranges.start).slice(i * width, (i + 1) * width)
+    const bound = behind ? successor({ family, words }) : { family, words }
+    if (bound) yield bound
+  }
+}
+
+/**
+ * Addresses of a prefix at which the verdict may change, so that each stretch of equal verdicts has one: the first of the
+ * prefix, the first of each range in blocklists, and the one behind each range of allowlists.
+ */
+function addressesOf({ prefix }: ProtectedPrefix, { lists }: Pick<State, 'lists'>): Address[] {
+  const found: Address[] = [{ family: prefix.family, words: prefix.start }]
+  for (const { kind, sets } of lists.values()) {
+    for (const { addresses } of sets) {
+      const ranges = prefix.family === 4 ? addresses.v4 : addresses.v6
+      for (const bound of boundsIn(ranges, prefix, kind === 'allowlist')) {
+        if (found.length === MOST) return found
+        if (isWithin(prefix, bound)) found.push(bound)
+      }
+    }
+  }
+  return found
+}
+
+/** Local ports at which the verdict may change: the first of each range that scopes name, and one that none names. */
+function portsOf({ lists }: Pick<State, 'lists'>, protocol: number): number[] {
+  const applies = (scope: Scope): boolean => scope.protocol === 'any' || scope.protocol === protocol
+  const scopes = [...lists.values()].flatMap(({ sets }) => sets.map(({ scope }) => scope)).filter(applies)
+  const named = scopes.flatMap(({ destinationPorts }) => destinationPorts)
+  const behind = named.map(({ last }) => last + 1).filter((port) => port <= ANY_PORT)
+  return [...new Set([ANY_PORT, ...named.map(({ first }) => first), ...behind])]
+}
+
+type Kind = Pick<ProtectedPeer, 'protocol' | 'port'>
+type Protocol = Kind['protocol']
+
+/**
+ * The packets to judge. They come from a port of clients, so that entries for source ports, as against amplification, do
+ * not count.
+ */
+export function witnessesOf(protect: readonly ProtectedPrefix[], state: Pick<State, 'lists'>): ProtectedPeer[] {
+  return protect.flatMap((by) => {
+    const addresses = addressesOf(by, state)
+    const protocols: readonly Protocol[] = by.protocol === undefined ? [TCP, UDP, 'icmp'] : [by.protocol]
+    const kinds = protocols.flatMap((protocol): Kind[] => {
+      if (protocol !== TCP && protocol !== UDP) return [{ protocol, port: undefined }]
+      return (by.port === undefined ? portsOf(state, protocol) : [by.port]).map((port) => ({ protocol, port }))
+    })
+    return addresses.flatMap((peer) =>
+      kinds.map((kind): ProtectedPeer => ({ kind: 'protected', peer, local: undefined, by, ...kind })),
+    )
+  })
+}

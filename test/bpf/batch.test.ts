@@ -1,0 +1,44 @@
+// Batches of test packets: as many answers as packets, each that of a run of its own.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Arriving } from '../../src/abi/batch.ts'
+import { ANYWHERE, ANYWHERE_BARE, factsFor, type TestPacket } from '../../src/abi/packet.ts'
+import { explainMany } from '../../src/kernel/live/answers.ts'
+import { REASON_NAMES } from '../../src/kernel/live/counters.ts'
+import { judge } from '../../src/semantics/judge.ts'
+import { DataPlane } from '../support/bpf.ts'
+import { randomFrom, randomState } from '../support/random.ts'
+
+const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
+
+let plane: DataPlane
+beforeAll(async () => {
+  plane = await DataPlane.open()
+})
+afterAll(() => plane.close())
+
+const random = randomFrom(seed)
+
+const randomPacket = (): TestPacket => {
+  const family = random.chance(0.5) ? 4 : 6
+  const words = Uint32Array.from({ length: family === 4 ? 1 : 4 }, () => random.below(2 ** 32))
+  const protocol = random.pick([6, 17, 'icmp'] as const)
+  const ports = protocol === 'icmp' ? {} : { sourcePort: random.below(65536), destinationPort: random.below(65536) }
+  return { source: { family, words }, protocol, ...ports, isWithin: random.chance(0.5) }
+}
+
+test(`a batch answers like single runs and the model, seed ${seed}`, async () => {
+  const state = randomState(random)
+  await plane.loadState(state)
+  const packets = Array.from({ length: 2000 }, (): Arriving => {
+    return { packet: randomPacket(), arrival: random.chance(0.2) ? ANYWHERE_BARE : ANYWHERE }
+  })
+  const program = plane.program('explain')
+  const together = await explainMany(program, packets)
+  const some = packets.slice(0, 50)
+  const singly = await explainMany(program, some, () => true)
+  expect(together.slice(0, 50)).toEqual(singly)
+  const reasons = packets.map(({ packet }) => judge(state, factsFor(packet)).reason)
+  expect(together.map(({ reason }) => REASON_NAMES[reason])).toEqual(reasons)
+  expect(new Set(reasons).size).toBeGreaterThan(1)
+})

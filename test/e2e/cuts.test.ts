@@ -1,0 +1,164 @@
+// Live connections are judged before the switch: real connections in IPv4 and IPv6, to a server that the kernel knows as
+// sshd, through plans, applies and a daemon.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { EXIT } from '../../src/diagnostics.ts'
+import { ETH0, Lab } from '../support/hosts.ts'
+
+const SCRIPT = fileURLToPath(new URL('../support/opens.mjs', import.meta.url))
+/** Not 22: the name of the process matters. */
+const SSH = 2222
+const OTHER = 8080
+const HOST = { 4: '192.0.2.1', 6: '2001:db8::1' } as const
+
+let lab: Lab
+const running: ChildProcess[] = []
+
+beforeEach(() => {
+  lab = new Lab([ETH0])
+})
+afterEach(() => {
+  for (const child of running.splice(0)) child.kill('SIGKILL')
+  lab.close()
+})
+
+async function start(netns: string, words: readonly string[], ...flags: readonly string[]) {
+  const argv = [`--net=/run/netns/${netns}`, process.execPath, ...flags, SCRIPT, ...words]
+  const child = spawn('nsenter', argv, { stdio: ['pipe', 'pipe', 'inherit'] })
+  running.push(child)
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  return { child, lines, first: (await lines.next()).value as string }
+}
+
+/** A server of this name, and a held connection from the peer to it; returns a function that uses the connection. */
+async function connected(family: 4 | 6, port: number, name: string): Promise<() => Promise<string>> {
+  expect((await start(lab.host, ['serve', `tcp:${port}`], `--title=${name}`)).first).toBe('ready')
+  const { child, lines, first } = await start(lab.peer, ['hold', `tcp:${HOST[family]}:${port}`])
+  expect(first).toBe('true')
+  return async () => {
+    child.stdin?.write('again\n')
+    return (await lines.next()).value as string
+  }
+}
+
+const config = (...lines: readonly string[]): string =>
+  lab.write('xdp.yaml', ['version: 1', 'interfaces: { eth0: {} }', ...lines, ''].join('\n'))
+
+const BLOCKED = { 4: '192.0.2.0/24', 6: '2001:db8::/64' } as const
+
+test.each([4, 6] as const)('an apply that cuts an SSH session is refused, in IPv%d', async (family) => {
+  const echo = await connected(family, SSH, 'sshd')
+  config(`blocklist: [${BLOCKED[family]}]`)
+
+  const plan = await lab.ok('plan')
+  expect(plan).toMatch(/would cut 1 of 1 live connection:\n .* → :2222 sshd by blocklist xdp\.yaml:3/)
+  expect(plan).toMatch(/blocklist +cuts 1 connection /)
+  const json = JSON.parse(await lab.ok('plan', '--json'))
+  expect(json.cuts).toMatchObject({ connections: 1, omitted: 0 })
+  expect(json.cuts.cut).toMatchObject([
+    { kind: 'connection', local_port: SSH, process: 'sshd', guarded: 'ssh', inbound: true, list: 'blocklist' },
+  ])
+
+  const refused = await lab.xdp('apply', '--auto-approve')
+  expect(refused.exitCode).toBe(EXIT.refused)
+  expect(refused.stderr).toContain('E226')
+  expect(refused.stderr).toContain('--allow-cut ssh')
+  expect(lab.pins()).toEqual([])
+  expect(await echo()).toBe('true')
+
+  await lab.ok('apply', '--auto-approve', '--allow-cut', 'ssh')
+  expect(await echo()).toBe('false')
+  // It is cut already, so the next edit is not refused for it.
+  config(`blocklist: [${BLOCKED[family]}, 203.0.113.9]`)
+  await lab.ok('apply', '--auto-approve')
+})
+
+test('default drop without the peer is refused, and with it is not', async () => {
+  const echo = await connected(4, SSH, 'sshd')
+  config('policy: { default: drop }', 'allowlist: [203.0.113.9]')
+  expect((await lab.xdp('apply', '--auto-approve')).exitCode).toBe(EXIT.refused)
+  expect((await lab.xdp('apply', '--auto-approve', '--allow-cut', '192.0.2.3')).exitCode).toBe(EXIT.refused)
+  config('policy: { default: drop }', 'allowlist: [192.0.2.2]')
+  await lab.ok('apply', '--auto-approve')
+  expect(await echo()).toBe('true')
+  // The allowlist alone decides now: its entry is what the session depends on.
+  config('policy: { default: drop }', 'allowlist: [203.0.113.9]')
+  const plan = await lab.ok('plan')
+  expect(plan).toMatch(/allowlist +cuts 1 connection /)
+  const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve', '--allow-cut', 'dns', '--allow-cut', 'gateway')
+  expect(exitCode).toBe(EXIT.refused)
+  expect(stderr).toContain('by policy.default drop')
+  expect(await echo()).toBe('true')
+})
+
+test('a connection that is no session is shown, and cut', async () => {
+  const echo = await connected(4, OTHER, 'httpd')
+  config('blocklist: [192.0.2.0/24]')
+  expect(await lab.ok('plan')).toContain(':8080 httpd by blocklist')
+  await lab.ok('apply', '--auto-approve')
+  expect(await echo()).toBe('false')
+})
+
+test('an entry for another interface or port cuts nothing', async () => {
+  const echo = await connected(4, SSH, 'sshd')
+  config('blocklist: [{ cidr: 192.0.2.0/24, protocol: tcp, destination_port: 80 }]')
+  const json = JSON.parse(await lab.ok('plan', '--json'))
+  expect(json.cuts).toEqual({ connections: 1, omitted: 0, cut: [] })
+  await lab.ok('apply', '--auto-approve')
+  expect(await echo()).toBe('true')
+})
+
+test('gateways and protected prefixes are guarded', async () => {
+  lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
+  lab.in(lab.host, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::3')
+  config('blocklist: [192.0.2.3, "2001:db8::3"]')
+  const gateway = await lab.xdp('apply', '--auto-approve')
+  expect(gateway.exitCode).toBe(EXIT.refused)
+  expect(gateway.stderr).toContain('E227')
+  expect(gateway.stderr).toMatch(/192\.0\.2\.3[^]*2001:db8::3/)
+
+  const protect = 'protect: [{ cidr: 192.0.2.0/25, protocol: tcp, port: 22 }]'
+  config(protect, 'blocklist: [192.0.2.77]')
+  const refused = await lab.xdp('apply', '--auto-approve')
+  expect(refused.exitCode).toBe(EXIT.refused)
+  expect(refused.stderr).toContain('E229')
+  expect(refused.stderr).toContain('tcp from 192.0.2.77 to port 22, protected by 192.0.2.0/25 at xdp.yaml:3')
+  config(protect, 'blocklist: [{ cidr: 192.0.2.77, protocol: tcp, destination_port: 80 }, 192.0.2.200]')
+  await lab.ok('apply', '--auto-approve')
+  config(protect, 'blocklist: [192.0.2.77]')
+  await lab.ok('apply', '--auto-approve', '--allow-cut', '192.0.2.0/25')
+})
+
+test('a daemon keeps the last good policy, and says so', async () => {
+  const echo = await connected(4, SSH, 'sshd')
+  config('blocklist: [203.0.113.9]')
+  const child = lab.start('watch', '--json')
+  running.push(child)
+  const events = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
+  const next = async (name: string): Promise<Record<string, unknown>> => {
+    for (;;) {
+      const { value, done } = await events.next()
+      if (done) throw new Error(`the daemon ended before ${name}`)
+      const event = JSON.parse(value)
+      if (event.event === name) return event
+    }
+  }
+  await next('ready')
+  config('blocklist: [192.0.2.0/24]')
+  expect(JSON.stringify(await next('refused'))).toContain('E226')
+  expect(await echo()).toBe('true')
+  expect(await lab.ok('why', '203.0.113.9')).toContain('drop')
+  config('blocklist: [203.0.113.10]')
+  await next('applied')
+  expect(await echo()).toBe('true')
+})
+
+test('words that name no peer are refused', async () => {
+  config('blocklist: []')
+  const { exitCode, stderr } = await lab.xdp('apply', '--auto-approve', '--allow-cut', 'ftp')
+  expect(exitCode).toBe(EXIT.usage)
+  expect(stderr).toContain('--allow-cut "ftp" is neither a kind of peer nor an address')
+})
