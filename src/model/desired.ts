@@ -121,5 +121,7 @@ export interface Desired {
   /** By service name, for each service with health checks. */
   readonly health: ReadonlyMap<string, ServiceHealth>
   readonly watch: WatchOptions
+  /** `limits.confirm` in milliseconds; undefined: applies wait for no confirmation. */
+  readonly confirmMs: number | undefined
   readonly config: { readonly path: string; readonly sha256: string }
 }

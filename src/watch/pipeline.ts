@@ -2,6 +2,7 @@
 // reconcile starts.
 
 import { applyDesired, beginApply, type Committed, type Early } from '../pipelines/apply.ts'
+import { refuseReverted } from '../pipelines/confirm.ts'
 import { planDesired } from '../pipelines/plan.ts'
 import type { Host } from '../pipelines/session.ts'
 import { readAttachments, readServed } from '../pipelines/status.ts'
@@ -29,6 +30,7 @@ export function pipelineOf(host: Host): Pipeline {
       return planDesired(host, desired)
     },
     async apply(desired, approve) {
+      await refuseReverted(host, desired)
       if (!early) forgetNextHops()
       const applied = await applyDesired(host, desired, approve, NONE_ACCEPTED, take())
       if (applied !== 'declined') last = applied.committed

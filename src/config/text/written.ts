@@ -39,6 +39,7 @@ export interface WrittenEntry {
 
 export interface WrittenLimits {
   readonly prefixes?: number
+  readonly confirm?: string
 }
 
 export interface WrittenWatch {
