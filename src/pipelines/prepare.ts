@@ -140,7 +140,11 @@ function contentOf(made: Made, isConfirmed: boolean): Pick<Target, 'generation' 
  * @param keepsHealth a daemon knows the health of backends
  * @param request the confirmation that the apply waits for
  */
-export function targetOf(made: Made, keepsHealth: boolean, request?: Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config'>): Target {
+export function targetOf(
+  made: Made,
+  keepsHealth: boolean,
+  request?: Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config'>,
+): Target {
   const { plan: wanted, live, object, terms } = made
   const content = contentOf(made, request !== undefined)
   return {

@@ -2,7 +2,7 @@
 
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
 import { CONFIRM } from '../../model/confirmation.ts'
-import { cancelPending, type Confirmed, confirmPending, extendPending } from '../../pipelines/confirm.ts'
+import { type Confirmed, cancelPending, confirmPending, extendPending } from '../../pipelines/confirm.ts'
 import { renderConfirm, renderConfirmJson } from '../../render/confirmation.ts'
 import type { Context } from '../cli/context.ts'
 import { parseDuration } from '../cli/duration.ts'

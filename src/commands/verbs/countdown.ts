@@ -1,7 +1,13 @@
 // Counts down on the terminal while an apply waits for its confirmation, and takes the answer.
 
 import { EXIT, type Exit } from '../../diagnostics.ts'
-import { cancelPending, confirmPending, type PendingConfirmation, readConfirmation, readEnd } from '../../pipelines/confirm.ts'
+import {
+  cancelPending,
+  confirmPending,
+  type PendingConfirmation,
+  readConfirmation,
+  readEnd,
+} from '../../pipelines/confirm.ts'
 import { renderConfirm, revertedLine } from '../../render/confirmation.ts'
 import type { Context } from '../cli/context.ts'
 

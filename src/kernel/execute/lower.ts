@@ -15,8 +15,8 @@ import type { Confirmation } from '../../model/confirmation.ts'
 import type { Change } from '../../plan/change.ts'
 import { type LineChange, transferOf } from '../../tables/layout/difference.ts'
 import type { Image } from '../../tables/layout/layout.ts'
-import { attachSteps, replaceSteps } from './lower-switch.ts'
 import { revertSteps } from './lower-revert.ts'
+import { attachSteps, replaceSteps } from './lower-switch.ts'
 import { forgetSteps, recordSteps } from './records.ts'
 
 type InterfaceChange = Extract<Change, { kind: 'interface' }>
@@ -233,11 +233,7 @@ export function lower(lowering: Lowering): Step[] {
 }
 
 /** Marks the new generation as unconfirmed, and starts the guardian that reverts it. */
-function guardSteps(
-  lowering: NewGeneration,
-  changes: readonly InterfaceChange[],
-  steps: readonly Step[],
-): Step[] {
+function guardSteps(lowering: NewGeneration, changes: readonly InterfaceChange[], steps: readonly Step[]): Step[] {
   const { paths, target } = lowering
   const { confirmation } = target
   if (!confirmation) return []

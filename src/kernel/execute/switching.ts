@@ -45,7 +45,11 @@ const zeroCommand = ({ map, slot, size }: StepOf<'zero-counter'>): Command =>
 
 const keepCommand = ({ id, pin }: StepOf<'keep-foreign'>): Command => bpftool('prog', 'pin', 'id', `${id}`, pin)
 
-const commitWrite = ({ policy, meta }: Omit<StepOf<'commit'>, 'kind'>): Write => ({ map: policy, key: META_LINE, value: meta })
+const commitWrite = ({ policy, meta }: Omit<StepOf<'commit'>, 'kind'>): Write => ({
+  map: policy,
+  key: META_LINE,
+  value: meta,
+})
 
 const healthLine = ({ program }: { readonly program: string }): string =>
   `bpftool prog run pinned ${program} data_in RECORDS`
