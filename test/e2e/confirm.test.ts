@@ -93,7 +93,7 @@ describe('the first apply', () => {
     expect(await lab.ok('status')).toContain('was not confirmed in time: no policy returned at')
   })
 
-  test('waits for no confirmation because of the config alone, as at boot', async () => {
+  inDepth('waits for no confirmation because of the config alone, as at boot', async () => {
     lab.write('xdp.yaml', `${OLD}limits: { confirm: 1s }\n`)
     expect(JSON.parse(await lab.ok(...AUTO, '--json'))).not.toHaveProperty('pending_confirmation')
     lab.write('xdp.yaml', `${NEW}limits: { confirm: 60s }\n`)
@@ -139,7 +139,7 @@ test('meanwhile status, plan and metrics name it, and another apply and destroy 
   expect([again.exitCode, again.stderr]).toEqual([1, expect.stringContaining('E233')])
 })
 
-test('confirm --cancel goes back at once', async () => {
+inDepth('confirm --cancel goes back at once', async () => {
   const before = await establish()
   await lab.ok(...AUTO, '--confirm', '1h')
   expect(await lab.ok('confirm', '--cancel')).toContain('is in force again')
@@ -177,7 +177,7 @@ async function countingDown(time: string) {
   return { child, closed, output: () => output }
 }
 
-test('on a terminal it counts down; without an answer the command ends with status 1', async () => {
+inDepth('on a terminal it counts down; without an answer the command ends with status 1', async () => {
   const before = await establish()
   const { closed, output } = await countingDown('3s')
   expect((await closed)[0]).toBe(1)
@@ -214,7 +214,7 @@ test('a killed guardian shows; before the deadline apply is refused, after it th
   expect(lab.pins()).toHaveLength(EVERY_PIN)
 })
 
-test('SIGHUP and SIGINT do not end the guardian, SIGTERM makes it go back at once', async () => {
+inDepth('SIGHUP and SIGINT do not end the guardian, SIGTERM makes it go back at once', async () => {
   const before = await establish()
   await lab.ok(...AUTO, '--confirm', '1h')
   const [pid] = guardians()
@@ -227,8 +227,10 @@ test('SIGHUP and SIGINT do not end the guardian, SIGTERM makes it go back at onc
 
 inDepth('a full /run stops neither the guardian nor the confirmation that has begun', async () => {
   const before = await establish()
-  const fill = 'mount -t tmpfs -o size=1m none /run && "$@" && { cat /dev/zero >/run/full 2>/dev/null; true; }'
-  await lab.xdpWithin(['unshare', '--mount', 'sh', '-c', fill, 'sh'], ...AUTO, '--confirm', '2s')
+  const fill = 'mount -t tmpfs -o size=8m none /run && "$@" && { cat /dev/zero >/run/full 2>/dev/null; true; }'
+  const words = ['unshare', '--mount', 'sh', '-c', fill, 'sh']
+  const { exitCode, stderr } = await lab.xdpWithin(words, ...AUTO, '--confirm', '4s')
+  expect([exitCode, stderr]).toEqual([0, ''])
   expect(programs()).not.toEqual(before)
   await expect.poll(programs, PATIENCE).toEqual(before)
   expect(await answers()).toEqual([0, 1])
@@ -236,7 +238,7 @@ inDepth('a full /run stops neither the guardian nor the confirmation that has be
   expect(lab.pins()).toHaveLength(EVERY_PIN)
 })
 
-test('an apply without room for its record changes nothing', async () => {
+inDepth('an apply without room for its record changes nothing', async () => {
   const before = await establish()
   const fill = 'mount -t tmpfs -o size=200k,nr_inodes=20 none /run && mkdir -m 700 /run/xdp && "$@"'
   const { exitCode, stderr } = await lab.xdpWithin(
