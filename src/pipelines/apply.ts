@@ -27,7 +27,7 @@ import type { PendingConfirmation } from '../report/confirmation.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
 import { computing } from './computing.ts'
-import { forgetReverted, readConfirmation, setDeadline, settlePending } from './confirm.ts'
+import { forgetReverted, readConfirmation, refusePending, setDeadline, settlePending } from './confirm.ts'
 import { isIdle, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
 import { type Host, interruptible, now, openSession, type Session, sessionOf, withLock } from './session.ts'
 
@@ -167,7 +167,7 @@ const committedOf = ({ committed }: Observation): Committed | undefined => commi
  * @param accepted which untrusted feeds to take
  * @param early a prepared apply, which this call ends
  * @param request the confirmation to wait for
- * @throws XdpError E230 if an earlier apply waits for its confirmation
+ * @throws XdpError E230 if an earlier apply waits for its confirmation and there is anything to change
  */
 export function applyDesired(
   host: Host,
@@ -191,7 +191,7 @@ async function applyInSession(
   const session = await openSession(host)
   await requireLoading()
   const body = async (): Promise<Applied | 'declined'> => {
-    await settlePending(session)
+    const pending = await settlePending(session)
     const made = await makePlan(session, desired, { now: now(), ...accepted }, early)
     const { plan, live } = made
     await sweep(session, live)
@@ -200,8 +200,9 @@ async function applyInSession(
       if (!keepsHealth) await restHealth(session.paths, live)
       const served = servedOf(live)
       await forgetReverted(host)
-      return { plan, result: UNCHANGED, links: live.links, committed: committedOf(live), served }
+      return { plan, result: { ...UNCHANGED, pending }, links: live.links, committed: committedOf(live), served }
     }
+    refusePending(pending)
     const wait = waitOf(request, desired, made)
     if (!(await approve(plan, live))) return 'declined'
     const applied = await carryOut(session, made, early, keepsHealth, wait)

@@ -58,30 +58,33 @@ async function revert({ host, paths }: Session, record: PendingRecord, reason: R
   return reverted
 }
 
-const seconds = ({ seconds_left: left }: PendingConfirmation): string =>
+const timeOf = ({ seconds_left: left }: PendingConfirmation): string =>
   left === undefined ? 'its deadline cannot be read' : left > 0 ? `${left} s left` : 'its deadline has passed'
 
 /**
- * Refuses a change while a confirmation is pending: E230, which names it. One that has outlived its deadline, because its
- * guardian was killed, is reverted here, and the change goes on from there. Needs the lock.
+ * The confirmation that the live policy waits for. One that has outlived its deadline, because its guardian was killed, is
+ * reverted here. Needs the lock.
  */
-export async function settlePending(session: Session): Promise<void> {
+export async function settlePending(session: Session): Promise<PendingConfirmation | undefined> {
   const { host } = session
   const pending = await findPending(session)
-  if (!pending) return
+  if (!pending) return undefined
   const described = await describePending(host, pending)
   const record = await readPending(host, pending.id)
-  if (record && !described.guarded && millisecondsLeft(record) === 0) {
-    host.progress?.('reverting the apply that was not confirmed')
-    await revert(session, record, 'deadline')
-    return
-  }
-  const guardian = described.guarded ? '' : ', and no guardian runs that would revert it'
-  throw fail(
-    'E230',
-    `the apply ${pending.id} waits for its confirmation (${seconds(described)}${guardian})`,
-    'keep it: xdp confirm; or revert it now: xdp confirm --cancel',
-  )
+  if (!record || described.guarded || millisecondsLeft(record) > 0) return described
+  host.progress?.('reverting the apply that was not confirmed')
+  await revert(session, record, 'deadline')
+  return undefined
+}
+
+/** Throws E230, which names it, if a confirmation is pending. */
+export function refusePending(pending: PendingConfirmation | undefined): void {
+  if (!pending) return
+  const { id, guarded } = pending
+  const unguarded = guarded ? '' : ', and no guardian runs that would revert it'
+  // The daemon reports an error again whose message changed, so the time is in the hint.
+  const hint = `keep it: xdp confirm; or revert it now: xdp confirm --cancel (${timeOf(pending)})`
+  throw fail('E230', `the apply ${id} waits for its confirmation${unguarded}`, hint)
 }
 
 /** Forgets the outcome of earlier confirmations: a later apply has succeeded. */

@@ -10,7 +10,7 @@ import { EMPTY_STATE } from '../model/state.ts'
 import { guardNamespace } from '../plan/guard.ts'
 import { planDestroy } from '../plan/plan.ts'
 import { type Applied, type Approve, UNCHANGED } from './apply.ts'
-import { forgetReverted, settlePending } from './confirm.ts'
+import { forgetReverted, refusePending, settlePending } from './confirm.ts'
 import { isIdle } from './prepare.ts'
 import { type Host, interruptible, openSession, refuse, withLock } from './session.ts'
 
@@ -21,7 +21,7 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
   const session = await openSession(host)
   const { paths } = session
   return withLock(session, async () => {
-    await settlePending(session)
+    refusePending(await settlePending(session))
     const live = await observe(paths, host)
     refuse(guardNamespace(live))
     const plan = planDestroy(live)

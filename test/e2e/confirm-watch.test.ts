@@ -28,7 +28,8 @@ test('edits wait for the end of the confirmation; a reverted config is held unti
   await lab.ok('apply', '--auto-approve')
   lab.write('xdp.yaml', config('192.0.2.3'))
   await lab.ok('apply', '--auto-approve', '--confirm', '1h')
-  daemon = await Watching.ready(lab, '--debounce', '20ms')
+  daemon = new Watching(lab, '--debounce', '20ms')
+  await daemon.hear('ready')
 
   lab.write('xdp.yaml', config('192.0.2.2, 192.0.2.3'))
   expect((await daemon.hear('refused')).errors?.map(({ code }) => code)).toEqual(['E230'])

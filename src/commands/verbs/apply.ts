@@ -8,6 +8,7 @@ import { withTools } from '../../pipelines/tools.ts'
 import { refuseWatched } from '../../pipelines/watched.ts'
 import type { Plan } from '../../plan/change.ts'
 import { renderApply, renderApplyJson } from '../../render/apply.ts'
+import { pendingLines } from '../../render/confirmation.ts'
 import { renderPlan } from '../../render/plan.ts'
 import type { ApplyResult } from '../../report/result.ts'
 import type { Context } from '../cli/context.ts'
@@ -24,6 +25,9 @@ const reclaiming = (desired: Desired): Desired => ({
   ...desired,
   options: new Map([...desired.options].map(([name, one]) => [name, { ...one, reclaims: true }])),
 })
+
+/** The confirmation that the live policy waits for since an earlier apply. */
+const waiting = ({ pending }: ApplyResult): string => (pending ? pendingLines(pending) : '')
 
 /** The confirmation to wait for: the flag holds for every apply, the config not for the first one of an instance. */
 function requestOf({ confirm }: Options<typeof APPLY_FLAGS>, { confirmMs }: Desired): ConfirmRequest | undefined {
@@ -55,7 +59,7 @@ async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, fin
   // The prompt shows warnings, but there was none, and the JSON result has no place for them.
   if (context.flags.json && options['auto-approve']) showWarnings(context, [...warnings, ...plan.warnings])
   if (context.flags.json) context.stdout(renderApplyJson(result))
-  else if (!result.changed) context.stdout(show(plan, context.color.stdout))
+  else if (!result.changed) context.stdout(show(plan, context.color.stdout) + waiting(result))
   else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }))
   return result.rolled_back ? EXIT.failed : EXIT.ok
 }

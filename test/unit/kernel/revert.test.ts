@@ -10,7 +10,7 @@ import { lowerConfirm } from '../../../src/kernel/execute/lower.ts'
 import { readPending, removePending } from '../../../src/kernel/host/pending.ts'
 import { observe } from '../../../src/kernel/observe/observe.ts'
 import type { State } from '../../../src/model/state.ts'
-import { settlePending } from '../../../src/pipelines/confirm.ts'
+import { refusePending, settlePending } from '../../../src/pipelines/confirm.ts'
 import { usually } from '../../support/depth.ts'
 import { refusal } from '../../support/fake-kernel.ts'
 import { service } from '../../support/services.ts'
@@ -202,13 +202,17 @@ describe.runIf(isRoot)('an apply that waits for its confirmation', () => {
 
   test('refuses another one, with and without a guardian; beyond the deadline the next one goes back first', async () => {
     const { was } = await unconfirmed(BEFORE)
-    await expect(settlePending(lab.session)).rejects.toThrow(/E230 the apply 0123abcd waits .*\(60 s left\)/)
+    const pending = await settlePending(lab.session)
+    expect(pending).toMatchObject({ id: ID, generation: 2, previous: 1, guarded: true })
+    expect(() => refusePending(pending)).toThrow(/E230 the apply 0123abcd waits for its confirmation$/)
     lab.hasGuardian = false
-    await expect(settlePending(lab.session)).rejects.toThrow(/E230 .* no guardian runs that would revert it/)
+    const orphan = await settlePending(lab.session)
+    expect(() => refusePending(orphan)).toThrow(/E230 .* no guardian runs that would revert it/)
     await lab.expire(ID)
-    await settlePending(lab.session)
+    expect(await settlePending(lab.session)).toBeUndefined()
     expect(lab.kernel.fingerprint(COUNTERS)).toBe(was)
-    await settlePending(lab.session)
+    expect(await settlePending(lab.session)).toBeUndefined()
+    refusePending(undefined)
   })
 
   test('cannot be reverted once its previous generation is gone, and says so', async () => {
