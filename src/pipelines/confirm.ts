@@ -23,7 +23,8 @@ import {
   writeReverted,
 } from '../kernel/host/pending.ts'
 import { readInstance } from '../kernel/observe/instance.ts'
-import { committedGeneration, pendingOf } from '../kernel/observe/observe.ts'
+import { pendingOf } from '../kernel/observe/leftovers.ts'
+import { committedGeneration } from '../kernel/observe/observe.ts'
 import { list } from '../kernel/tools/pins.ts'
 import { type Confirmation, returning } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'

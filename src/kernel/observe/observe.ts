@@ -10,11 +10,10 @@ import {
   type InterfaceStack,
 } from '../../abi/generated.ts'
 import type { Generation, Instance } from '../../abi/instance.ts'
-import { confirmationOf, isForeignPin, type Paths } from '../../abi/paths.ts'
+import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
 import type { Observed } from '../../features/feature.ts'
-import { OWN_MAPS, SHARED_MAPS } from '../../features/features.ts'
-import type { Confirmation } from '../../model/confirmation.ts'
+import { OWN_MAPS } from '../../features/features.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../../model/live.ts'
 import { stackFor } from '../../model/stack.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
@@ -37,6 +36,7 @@ import {
   MODE_NUMBERS,
   stackRecord,
 } from './records.ts'
+import { leftovers, pendingOf } from './leftovers.ts'
 import { settled } from './settled.ts'
 import { readTables, type Takeover } from './tables.ts'
 
@@ -326,32 +326,4 @@ export function withOwners(
     ),
   })
   return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))
-}
-
-/** The confirmation that the committed generation waits for. Markers of other generations are leftovers. */
-export const pendingOf = (
-  { others }: Pick<Instance, 'others'>,
-  committed: Pick<Generation, 'number'> | undefined,
-): Confirmation | undefined =>
-  others.flatMap((name) => confirmationOf(name) ?? []).find(({ generation }) => generation === committed?.number)
-
-/** Whether a pending confirmation needs a name in the instance directory: its marker, or a program that may return. */
-const isKept = (name: string, pending: Confirmation | undefined): boolean =>
-  pending !== undefined && (isForeignPin(name) || confirmationOf(name)?.id === pending.id)
-
-/**
- * Pins that an interrupted apply or destroy left. Those of another ABI do not count while the live generation has that
- * ABI; shared maps count if no generation is left to use them.
- */
-function leftovers(paths: Paths, instance: Instance, committed: Generation | undefined): string[] {
-  const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]
-  const pending = pendingOf(instance, committed)
-  const needed = [committed?.number, pending?.previous]
-  const others = instance.others.filter((name) => !isKept(name, pending))
-  return [
-    ...generations.filter((number) => !needed.includes(number)).map((number) => paths.generation(number)),
-    ...(committed?.hasCarry ? [paths.carry(committed.number)] : []),
-    ...(committed && !committed.meta ? [] : others.map((name) => `${paths.instance}/${name}`)),
-    ...(generations.length === 0 && instance.missing.length < SHARED_MAPS.length ? [paths.shared] : []),
-  ]
 }

@@ -21,13 +21,13 @@ import { readLinks } from '../host/links.ts'
 import { type Counters, countersPart } from '../live/counters.ts'
 import { type GaugeReadings, gaugeRows, gaugesPart } from '../live/gauges.ts'
 import { findPins, instancePart, requirePins, withFiles } from '../observe/instance.ts'
+import { pendingOf } from '../observe/leftovers.ts'
 import {
   committedGeneration,
   driftOfPins,
   isSwitching,
   liveInterfaces,
   namespaceOf,
-  pendingOf,
   recordsOf,
   type SlotRecord,
   withOwners,
