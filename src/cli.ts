@@ -34,6 +34,15 @@ function onHangup(listener: () => void): void {
   process.on('SIGHUP', listener)
 }
 
+/** Makes the run outlive its session: the terminal's signals end it no more, and SIGTERM only asks it to stop. */
+function outlive(): AbortSignal {
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) {
+    process.off(signal, interrupt)
+    process.on(signal, () => undefined)
+  }
+  return interruption.signal
+}
+
 // EPIPE: the reader has closed the pipe (`xdp plan | head`), which is no error; further output is dropped. EIO: the
 // terminal is gone, so the run stops as after SIGHUP.
 function onFault(error: NodeJS.ErrnoException): void {
@@ -117,4 +126,6 @@ process.exitCode = await main({
   compute,
   uid: process.geteuid?.() ?? -1,
   onHangup,
+  outlive,
+  self: [process.execPath, process.argv[1] ?? ''],
 })

@@ -2,6 +2,7 @@
 // libxdp, xdp-filter, tc and ip have their own directories, which we never touch. Paths contain no interface names,
 // because bpffs refuses dots. Names of maps and programs are in the records of src/features.
 
+import type { Confirmation } from '../model/confirmation.ts'
 import { OWN_DIRECTORY } from './directory.ts'
 import { ABI_VERSION, LINE_SIZE } from './generated.ts'
 
@@ -87,6 +88,8 @@ export interface Paths {
   /** A map of one generation beside its policy. */
   readonly ownMap: (generation: number, map: Pick<MapShape, 'name'>) => string
   readonly carry: (generation: number) => string
+  /** The marker of a pending confirmation: an empty directory, whose name says everything. */
+  readonly confirmation: (confirmation: Confirmation) => string
   readonly programs: (generation: number) => string
   /** `program`: the name of its function. */
   readonly program: (generation: number, program: string) => string
@@ -107,6 +110,7 @@ export function pinPaths(bpffs: string, instance: string): Paths {
     policy: (n) => `${generation(n)}/policy`,
     ownMap: (n, { name }) => `${generation(n)}/${name}`,
     carry: (n) => `${generation(n)}/${CARRY}`,
+    confirmation: ({ generation: n, previous, id }) => `${own}/confirm-${n}-${previous}-${id}`,
     programs: (n) => `${generation(n)}/programs`,
     program: (n, program) => `${generation(n)}/programs/${program}`,
   }
@@ -117,3 +121,14 @@ export function generationOf(directory: string): number | undefined {
   const match = /^gen-([1-9]\d{0,14})$/.exec(directory)
   return match ? Number(match[1]) : undefined
 }
+
+/** The pending confirmation that a directory name marks; undefined for other names. */
+export function confirmationOf(directory: string): Confirmation | undefined {
+  const match = /^confirm-([1-9]\d{0,14})-(0|[1-9]\d{0,14})-([0-9a-f]{8})$/.exec(directory)
+  if (!match) return undefined
+  const [, generation, previous, id] = match
+  return { id: id as string, generation: Number(generation), previous: Number(previous) }
+}
+
+/** Whether a name is that of the pin of a foreign program that an apply replaced. */
+export const isForeignPin = (name: string): boolean => /^foreign-\d+$/.test(name)

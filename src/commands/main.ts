@@ -14,8 +14,8 @@ import { renderCommandHelp, renderHelp } from './cli/help.ts'
 import { type Invocation, parseArguments } from './cli/parse.ts'
 import { createProgress, type Progress } from './cli/progress.ts'
 import type { Screen } from './cli/screen.ts'
-import { COMPLETE, type CommandSpec } from './cli/specification.ts'
-import { COMMANDS } from './table.ts'
+import { COMPLETE, type CommandSpec, GUARD } from './cli/specification.ts'
+import { COMMANDS, GUARD_COMMAND } from './table.ts'
 
 export interface Output {
   readonly write: (text: string) => void
@@ -44,6 +44,10 @@ export interface Terminal {
   readonly compute?: <T>(body: () => T) => Promise<T>
   /** Effective user id. */
   readonly uid: number
+  /** The command that starts this program; absent in tests. */
+  readonly self?: readonly string[]
+  /** Ignores the end of the session from now on; returns the signal of a request to stop. Absent in tests. */
+  readonly outlive?: () => AbortSignal
   /** Makes SIGHUP call the listener from now on; absent in tests. */
   readonly onHangup?: (listener: () => void) => void
 }
@@ -51,14 +55,15 @@ export interface Terminal {
 /** The name becomes part of paths in bpffs, which allows no dots, and of lock files. */
 const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
 
-function hostOf(flags: GlobalFlags, { signal, compute }: Terminal, progress: Progress): Context['host'] {
+function hostOf(flags: GlobalFlags, { signal, compute, self }: Terminal, progress: Progress): Context['host'] {
   const { bpffs = BPFFS, instance = 'default' } = flags
   if (!INSTANCE.test(instance)) {
     const hint = 'use at most 32 letters, digits, - and _, starting with a letter or digit: --instance edge-1'
     throw fail('E300', `--instance "${instance}" is not a valid name`, hint)
   }
   const lockTimeoutMs = parseDuration('lock-timeout', flags['lock-timeout'] ?? '30s')
-  return { bpffs, instance, lockTimeoutMs, signal, progress: progress.report, ...(compute ? { compute } : {}) }
+  const given = { ...(compute ? { compute } : {}), ...(self ? { self } : {}) }
+  return { bpffs, instance, lockTimeoutMs, signal, progress: progress.report, ...given }
 }
 
 /**
@@ -103,12 +108,15 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress, c
     host: { ...hostOf(flags, terminal, progress), cache },
     isTerminal: stdout.isTTY,
     onHangup,
+    outlive: terminal.outlive ?? (() => terminal.signal),
     stdin,
     stdout: through(stdout.write),
     stderr: through(stderr.write),
     color: { stdout: wantsColor(flags, env, stdout.isTTY), stderr: wantsColor(flags, env, stderr.isTTY) },
     interactive: stdinIsTTY && stderr.isTTY && !flags['no-input'],
-    prompt: through((question: string) => ask(question, terminal.signal)),
+    prompt: through((question: string, signal?: AbortSignal) =>
+      ask(question, signal ? AbortSignal.any([terminal.signal, signal]) : terminal.signal),
+    ),
     readInput,
     ...(screen ? { screen } : {}),
   }
@@ -157,7 +165,8 @@ export async function main(terminal: Terminal): Promise<Exit> {
   const words = argv.slice(0, argv.indexOf('--') < 0 ? argv.length : argv.indexOf('--'))
   const given = (flag: string): boolean => words.includes(flag)
   try {
-    return await perform(parseArguments(argv, COMMANDS), terminal, progress)
+    const commands = argv[0] === GUARD ? [GUARD_COMMAND] : COMMANDS
+    return await perform(parseArguments(argv, commands), terminal, progress)
   } catch (thrown) {
     progress.clear()
     const error = explain(thrown, signal)

@@ -4,6 +4,7 @@ import {
   APPLY_FLAGS,
   APPROVE_FLAGS,
   BAN_FLAGS,
+  CONFIRM_FLAGS,
   DOCTOR_FLAGS,
   IMPORT_FLAGS,
   NO_FLAGS,
@@ -14,7 +15,7 @@ import {
   WHY_FLAGS,
 } from './cli/flags.ts'
 import { SCHEMA_NAMES } from './cli/schema-names.ts'
-import { type CommandSpec, command } from './cli/specification.ts'
+import { type CommandSpec, command, GUARD } from './cli/specification.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
   command({
@@ -55,14 +56,31 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: [
       'Shows the plan, asks for approval, builds the new tables beside the live ones, tests them with packets, switches, reads back and tests again. A packet meets the old policy or the new one, never a mix. A failure before the switch changes nothing; a failure after it is rolled back.',
       'If the kernel already matches the config, apply writes nothing and exits 0 without asking.',
+      'With --confirm the previous policy stays loaded, and a guardian puts it back at the deadline unless `xdp confirm` arrives: after an edit that cuts off your own connection, wait. On a terminal apply counts down and asks; else it prints the id and the deadline, and exits 0. Another apply is refused meanwhile.',
     ],
     flags: APPLY_FLAGS,
     examples: [
       { line: 'xdp apply', does: 'show the plan, ask, apply' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
+      { line: 'xdp apply --confirm 2m', does: 'apply over SSH; the old policy returns if you do not confirm' },
       { line: 'xdp apply --auto-approve --wait-interfaces 30s', does: 'apply at boot' },
     ],
     load: () => import('./verbs/apply.ts'),
+  }),
+  command({
+    name: 'confirm',
+    summary: 'keep the policy of `xdp apply --confirm`',
+    description: [
+      'Ends the wait of the last apply: the policy stays, and the previous generation is freed. Exits 1 if no apply waits for a confirmation, with the time at which the previous policy returned.',
+    ],
+    flags: CONFIRM_FLAGS,
+    examples: [
+      { line: 'xdp confirm', does: 'keep the new policy' },
+      { line: 'xdp confirm --extend 10m', does: 'decide later' },
+      { line: 'xdp confirm --cancel', does: 'put the previous policy back now' },
+    ],
+    isCacheless: true,
+    load: () => import('./verbs/confirm.ts'),
   }),
   command({
     name: 'watch',
@@ -260,3 +278,15 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./verbs/completion.ts'),
   }),
 ]
+
+/** The guardian of a confirmation, which `xdp apply` starts. It is no command for users: help and manual leave it out. */
+export const GUARD_COMMAND: CommandSpec = command({
+  name: GUARD,
+  summary: 'put the previous policy back at the deadline',
+  description: [],
+  argument: { name: 'ID', required: true, help: 'id of the confirmation' },
+  flags: NO_FLAGS,
+  examples: [],
+  isCacheless: true,
+  load: () => import('./verbs/guard.ts'),
+})

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto'
 import { accessSync } from 'node:fs'
 import { type Diagnostic, fail } from '../diagnostics.ts'
+import { CONFIRM } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import { formatCount } from '../model/numbers.ts'
 import { countPrefixes } from '../model/prefixes.ts'
@@ -17,10 +18,12 @@ import type { Shelf } from './lists/shelf.ts'
 import { readPolicy } from './policy.ts'
 import { readProtect } from './protect.ts'
 import { readServices } from './services/services.ts'
+import { readDuration } from './text/duration.ts'
 import { fileNumber } from './text/file-number.ts'
 import type { Part } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
 import { isUnusable, newReads, type Reads, refuse } from './text/source.ts'
+import { wordsOf } from './text/words.ts'
 import type { WrittenLimits } from './text/written.ts'
 import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices, warnOfSecret } from './warn.ts'
 import { readWatch } from './watch.ts'
@@ -66,6 +69,19 @@ function checkLimit({ root, source, wrong }: Part, lists: ReadonlyMap<string, Li
   const at = placed && source.locate(placed.from, placed.to)
   const hint = 'to allow more, write `limits: { prefixes: N }`; each prefix takes about 20 bytes of kernel memory'
   report.error('E039', at, `the lists hold ${formatCount(count)} prefixes; the limit is ${formatCount(most)}`, hint)
+}
+
+/** `limits.confirm` in milliseconds; undefined if it is not written. */
+function readConfirm({ root, source, wrong }: Part, report: Report): number | undefined {
+  const placed = root.fields?.get('limits')?.fields?.get('confirm')
+  const isWrong = [...wrong].some((path) => path === 'limits' || path.startsWith('limits/'))
+  if (placed === undefined || isWrong) return undefined
+  const written = placed.value as string
+  const milliseconds = readDuration(written)
+  if (milliseconds >= CONFIRM.least && milliseconds <= CONFIRM.most) return milliseconds
+  const at = source.locate(placed.from, placed.to)
+  report.error('E013', at, `confirm must be ${CONFIRM.text}, not ${written}`, wordsOf(['limits', 'confirm'])?.hint)
+  return undefined
 }
 
 /** SHA-256 of the config, followed by the digests of the files that it includes or names. */
@@ -116,6 +132,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     health,
     protect: readProtect(top, report),
     watch: readWatch(top, report),
+    confirmMs: readConfirm(top, report),
     config: { path, sha256: digest(bytes, reads) },
   }
   for (const known of shelf.services?.keys() ?? []) if (fileNumber(files, known) < 0) shelf.services?.delete(known)

@@ -112,7 +112,9 @@ export const BALANCER = {
     'path-mtu',
   ],
   needs: [],
-  prepare: zeroCounters,
+  prepare: (lowering: Lowering) => zeroCounters(lowering, lowering.live.slots, lowering.plan.slots),
+  // The previous generation shares the maps that it handed on.
+  reverting: (lowering: Lowering) => zeroCounters(lowering, lowering.plan.slots, lowering.live.slots),
   beside: (lowering: NewGeneration): Step[] => {
     const carrying = carryingOf(lowering)
     if (carrying.length === 0) return []
@@ -204,8 +206,10 @@ export function carryingOf({ paths, plan: { slots }, live, target }: NewGenerati
   })
 }
 
+type CounterSlots = Pick<Slots, 'services' | 'backends'>
+
 /** Zeroes the counters of slots with a new owner, in maps that are handed on. */
-function zeroCounters({ paths, plan: { slots }, live, target }: Lowering): Step[] {
+function zeroCounters({ paths, live, target }: Lowering, from: CounterSlots, to: CounterSlots): Step[] {
   if (!target.image) return []
   const { serviceStats, backendStats } = balancerMaps(target.image)
   const zero = (shape: MapShape, fresh: readonly number[]): Step[] => {
@@ -215,7 +219,7 @@ function zeroCounters({ paths, plan: { slots }, live, target }: Lowering): Step[
     return fresh.map((slot) => ({ kind: 'zero-counter', map, slot, size: shape.valueSize }))
   }
   return [
-    ...zero(serviceStats, newlyOwned(live.slots.services, slots.services)),
-    ...zero(backendStats, newlyOwned(live.slots.backends, slots.backends)),
+    ...zero(serviceStats, newlyOwned(from.services, to.services)),
+    ...zero(backendStats, newlyOwned(from.backends, to.backends)),
   ]
 }

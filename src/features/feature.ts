@@ -8,6 +8,7 @@ import type { Generation, Instance } from '../abi/instance.ts'
 import type { ObjectFile, ProgramParts } from '../abi/object.ts'
 import type { Probe } from '../abi/packet.ts'
 import type { MapShape, Paths } from '../abi/paths.ts'
+import type { ConfirmTerms } from '../model/confirmation.ts'
 import type { Live, Slots } from '../model/live.ts'
 import type { State } from '../model/state.ts'
 import type { Plan } from '../plan/change.ts'
@@ -48,6 +49,8 @@ export interface Target {
   readonly probes: readonly Probe[]
   /** Undefined: nothing is judged. `isAsked`: the live `explain` can judge many packets. */
   readonly contacts?: (ContactTerms & { readonly isAsked: boolean }) | undefined
+  /** The new generation waits for it, and the previous one stays loaded. */
+  readonly confirmation: ConfirmTerms | undefined
 }
 
 /** The input of lowering. */
@@ -137,6 +140,14 @@ export interface Feature {
   readonly switched?: (lowering: NewGeneration) => readonly Step[]
   /** Steps after the commit, which are not undone. */
   readonly committed?: (lowering: Lowering) => readonly Step[]
+
+  /**
+   * Steps that undo, for the return of the previous generation, what the others changed outside of generations. They may
+   * run just before the switch back.
+   */
+  readonly reverting?: (lowering: Lowering) => readonly Step[]
+  /** Such steps that must follow the switch back. */
+  readonly reverted?: (lowering: NewGeneration) => readonly Step[]
 
   /** Facts that every observation reads into Instance.features. */
   readonly observe?: (from: Readable) => Part<unknown> | undefined

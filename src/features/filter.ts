@@ -10,8 +10,9 @@ import {
   REASON,
   REASON_SLOTS,
 } from '../abi/generated.ts'
-import { arrayMap, perCpuMap } from '../abi/paths.ts'
-import type { Feature, Lowering } from './feature.ts'
+import { arrayMap, type MapShape, type Paths, perCpuMap } from '../abi/paths.ts'
+import type { Slots } from '../model/live.ts'
+import type { Feature } from './feature.ts'
 import type { Step } from './step.ts'
 
 const maps = {
@@ -55,7 +56,8 @@ export const FILTER = {
     { since: [5, 18], what: 'access to such packets (bpf_xdp_load_bytes, bpf_xdp_store_bytes, bpf_xdp_get_buff_len)' },
     { since: [5, 18], what: 'test runs with more than a page of data, which fill the tables' },
   ],
-  prepare: zeroCounters,
+  prepare: ({ paths, plan, live }) => zeroCounters(paths, live.slots, plan.slots, live.instance.missing),
+  reverting: ({ paths, plan, live }) => zeroCounters(paths, plan.slots, live.slots, live.instance.missing),
   metrics: [],
 } as const satisfies Feature
 
@@ -69,13 +71,19 @@ export function newlyOwned(before: ReadonlyMap<string, number>, after: ReadonlyM
   return slots
 }
 
+type CounterSlots = Pick<Slots, 'lists' | 'interfaces'>
+
 /** Zeroes the counters of slots with a new owner; maps that do not exist yet will hold zeros. */
-function zeroCounters({ paths, plan: { slots }, live }: Lowering): Step[] {
+function zeroCounters(
+  paths: Paths,
+  before: CounterSlots,
+  after: CounterSlots,
+  missing: readonly MapShape[],
+): readonly Step[] {
   const { verdictStats, listStats } = maps
   const size = counterCodec.size
-  const { missing } = live.instance
-  const lists = missing.includes(listStats) ? [] : newlyOwned(live.slots.lists, slots.lists)
-  const interfaces = missing.includes(verdictStats) ? [] : newlyOwned(live.slots.interfaces, slots.interfaces)
+  const lists = missing.includes(listStats) ? [] : newlyOwned(before.lists, after.lists)
+  const interfaces = missing.includes(verdictStats) ? [] : newlyOwned(before.interfaces, after.interfaces)
   const zero = (map: typeof listStats, slot: number): Step => ({
     kind: 'zero-counter',
     map: paths.sharedMap(map),

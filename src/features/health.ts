@@ -9,6 +9,8 @@ import {
   checkDeviceCodec,
   checkSourceCodec,
   HEALTH_LINES,
+  HEALTH_STATE_LINE,
+  healthStateCodec,
   LINE_SIZE,
   SERVICE_HEALTH,
 } from '../abi/generated.ts'
@@ -16,7 +18,7 @@ import { backendByte, bytesOfSlots, type HealthBytes, serviceByte } from '../abi
 import { arrayMap, type MapShape, MMAPABLE, NO_PREALLOC } from '../abi/paths.ts'
 import type { Served } from '../model/live.ts'
 import { type Backend, isInRing, isStandby, type Service } from '../model/service.ts'
-import type { Feature, Lowering } from './feature.ts'
+import type { Feature, Lowering, NewGeneration } from './feature.ts'
 import { newlyOwned } from './filter.ts'
 import { HEALTH_METRICS } from './health-metrics.ts'
 import type { Step } from './step.ts'
@@ -41,6 +43,7 @@ export const HEALTH = {
   needs: [],
   prepare: (lowering: Lowering): Step[] => writeStep(lowering, 'write-health', (bytes) => bytes.fresh),
   committed: (lowering: Lowering): Step[] => writeStep(lowering, 'claim-health', (bytes) => bytes.after),
+  reverted: reclaimSteps,
   metrics: HEALTH_METRICS,
 } as const satisfies Feature
 
@@ -75,17 +78,27 @@ function resetsOf({ plan: { slots, state }, live, target }: Lowering): Resets | 
   if (!target.image || (state.services.size === 0 && live.state.services.size === 0)) return undefined
   // A new map holds zeros, which mean up.
   const isNew = live.instance.missing.includes(maps.health) || live.slots.services.size === 0
+  const [before, after] = [
+    { services: live.state.services, slots: live.slots },
+    { services: state.services, slots },
+  ]
+  return resetsBetween(before, after, target.keepsHealth, isNew)
+}
+
+type Owners = Pick<Served, 'services' | 'slots'>
+
+function resetsBetween(old: Owners, { services: wanted, slots }: Owners, keepsHealth: boolean, isNew: boolean): Resets {
   const zeros: HealthBytes = new Map(
     isNew
       ? []
       : [
-          ...newlyOwned(live.slots.backends, slots.backends).map((slot) => [backendByte(slot), 0] as const),
-          ...newlyOwned(live.slots.services, slots.services).map((slot) => [serviceByte(slot), 0] as const),
+          ...newlyOwned(old.slots.backends, slots.backends).map((slot) => [backendByte(slot), 0] as const),
+          ...newlyOwned(old.slots.services, slots.services).map((slot) => [serviceByte(slot), 0] as const),
         ],
   )
-  if (!target.keepsHealth && !isNew) return { fresh: zeros, after: restingBytes({ services: state.services, slots }) }
-  const services = [...state.services.values()].flatMap((service): (readonly [number, number])[] => {
-    const before = live.state.services.get(service.name)
+  if (!keepsHealth && !isNew) return { fresh: zeros, after: restingBytes({ services: wanted, slots }) }
+  const services = [...wanted.values()].flatMap((service): (readonly [number, number])[] => {
+    const before = old.services.get(service.name)
     const byte = serviceByte(slots.services.get(service.name) ?? 0)
     const mode = restingMode(service)
     if (mode !== SERVICE_HEALTH.WELL) return [[byte, mode]]
@@ -107,4 +120,23 @@ function writeStep(
   if (bytes.size === 0 && kind === 'write-health') return []
   const { generation } = target
   return [{ kind, generation, program: paths.program(generation, programs.write), bytes }]
+}
+
+/** Gives the map back to the previous generation: the kernel refuses its writes since the later one claimed the map. */
+function reclaimSteps({ paths, plan, live, target }: NewGeneration): Step[] {
+  const { committed } = live
+  if (!committed || (plan.state.services.size === 0 && live.state.services.size === 0)) return []
+  const value = new Uint8Array(healthStateCodec.size)
+  const view = new DataView(value.buffer)
+  healthStateCodec.encode({ generation: BigInt(committed.number) }, view)
+  const [before, after] = [
+    { services: plan.state.services, slots: plan.slots },
+    { services: live.state.services, slots: live.slots },
+  ]
+  const program = paths.program(committed.number, programs.write)
+  const { after: bytes } = resetsBetween(before, after, target.keepsHealth, false)
+  return [
+    { kind: 'forget', map: paths.sharedMap(maps.health), key: HEALTH_STATE_LINE, value },
+    { kind: 'claim-health', generation: committed.number, program, bytes },
+  ]
 }

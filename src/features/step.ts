@@ -5,6 +5,7 @@ import type { LostPin } from '../abi/instance.ts'
 import type { ObjectFile, ProgramParts } from '../abi/object.ts'
 import type { Probe } from '../abi/packet.ts'
 import type { MapShape } from '../abi/paths.ts'
+import type { ConfirmTerms } from '../model/confirmation.ts'
 import type { ProtectedPeer } from '../model/contact.ts'
 import type { Provenance } from '../model/desired.ts'
 import type { Live, Slots } from '../model/live.ts'
@@ -54,6 +55,13 @@ export interface Attaching extends Expected {
   readonly program: string
   /** In order of preference; the kernel may refuse some. */
   readonly modes: readonly AttachMode[]
+  readonly previous: Previous | undefined
+}
+
+/** An interface whose previous program returns; undefined: it had none. */
+export interface Reverting {
+  readonly interface: string
+  readonly ifindex: number
   readonly previous: Previous | undefined
 }
 
@@ -146,6 +154,15 @@ interface Kinds {
   }
   /** Replaces the program of an interface in place, in its mode. */
   replace: Attaching & { readonly mode: AttachMode }
+  /** Records the confirmation that an apply waits for, and starts the guardian that runs these steps without it. */
+  guard: { readonly terms: ConfirmTerms; readonly steps: readonly Step[] }
+  /** Puts the previous programs of interfaces back. */
+  revert: {
+    /** The program to replace: its pin, and its id, which is known once it is loaded. */
+    readonly program: string
+    readonly programId?: number | undefined
+    readonly interfaces: readonly Reverting[]
+  }
   /** Reads the attached programs back, and sends test packets through the live one. */
   verify: {
     readonly program: string
@@ -155,6 +172,8 @@ interface Kinds {
   }
   /** Marks the new generation as the live one, and reads that back; the next apply rebuilds what an interrupted one left unmarked. */
   commit: { readonly policy: string; readonly meta: Uint8Array }
+  /** Marks a generation as not committed, so that the one before it is the live one again. */
+  uncommit: { readonly policy: string; readonly meta: Uint8Array }
   /** Like write-health, and locks out writers of older generations. */
   'claim-health': { readonly generation: number; readonly program: string; readonly bytes: HealthBytes }
   detach: { readonly interface: string; readonly mode: AttachMode }

@@ -156,6 +156,27 @@ export const METRICS: readonly Metric[] = [
     samples: ({ stats, surroundings }) => one((surroundings.drifted ?? stats.drifted).length),
   },
   {
+    name: 'xdp_confirmation_pending',
+    type: 'gauge',
+    help: 'Whether the live policy waits for `xdp confirm`: 1 or 0.',
+    labels: [],
+    samples: ({ stats: { pending } }) => one(pending ? 1 : 0),
+  },
+  {
+    name: 'xdp_confirmation_remaining_seconds',
+    type: 'gauge',
+    help: 'Seconds until the previous policy returns; only while a confirmation is pending.',
+    labels: [],
+    samples: ({ stats: { pending } }) => one(pending?.seconds_left),
+  },
+  {
+    name: 'xdp_confirmation_guarded',
+    type: 'gauge',
+    help: 'Whether a guardian runs that puts the previous policy back: 1 or 0; only while a confirmation is pending.',
+    labels: [],
+    samples: ({ stats: { pending } }) => one(pending && (pending.guarded ? 1 : 0)),
+  },
+  {
     name: 'xdp_stats_duration_seconds',
     type: 'gauge',
     help: 'Seconds taken to read the counters.',

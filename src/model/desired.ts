@@ -124,5 +124,7 @@ export interface Desired {
   /** Prefixes that no change may cut. */
   readonly protect: readonly ProtectedPrefix[]
   readonly watch: WatchOptions
+  /** `limits.confirm` in milliseconds; undefined: applies wait for no confirmation. */
+  readonly confirmMs: number | undefined
   readonly config: { readonly path: string; readonly sha256: string }
 }

@@ -2,6 +2,7 @@
 // the guards and the reports need.
 
 import type { Address } from './address.ts'
+import type { Confirmation } from './confirmation.ts'
 import type { PortRange } from './ports.ts'
 import type { LeavingBackend, NextHop } from './service.ts'
 import type { AttachMode, State } from './state.ts'
@@ -78,6 +79,8 @@ export interface Live {
   readonly committedAt: number
   /** Our pin directories that no live generation needs: left by an interrupted apply. */
   readonly leftovers: readonly string[]
+  /** The apply of the committed generation waits for its confirmation. */
+  readonly pending: Confirmation | undefined
   /** Backends that were removed from the file and still keep their flows. */
   readonly leaving: readonly LeavingBackend[]
   /** Time at which drained backends lose their flows, monotonic time in seconds: by backendSlotKey. */

@@ -1,6 +1,7 @@
 // The pipeline of apply: lock → observe → guard → diff → approve → lower → execute (which verifies) → keep the image.
 
-import { XdpError } from '../diagnostics.ts'
+import { resolve } from 'node:path'
+import { fail, XdpError } from '../diagnostics.ts'
 import { isNewGeneration, type Target } from '../features/feature.ts'
 import { beginEarly, type Early } from '../kernel/execute/early.ts'
 import { execute } from '../kernel/execute/execute.ts'
@@ -10,20 +11,24 @@ import { requireLoading } from '../kernel/host/host.ts'
 import type { RawLink } from '../kernel/host/links.ts'
 import { isWatched } from '../kernel/host/lock.ts'
 import { keepImage } from '../kernel/host/memory.ts'
+import { newConfirmationId } from '../kernel/host/pending.ts'
 import { banLockFile, sweepBans } from '../kernel/live/ban-write.ts'
 import { hasExpired, reachesBans } from '../kernel/live/bans.ts'
 import { restHealth } from '../kernel/live/health.ts'
 import type { Observation } from '../kernel/observe/observe.ts'
 import { shielded } from '../kernel/tools/interrupt.ts'
+import type { ConfirmRequest, ConfirmTerms } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import { type Live, type Served, servedOf } from '../model/live.ts'
 import type { State } from '../model/state.ts'
 import type { Plan } from '../plan/change.ts'
 import { guardCuts } from '../plan/cuts.ts'
 import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
+import type { PendingConfirmation } from '../report/confirmation.ts'
 import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
 import { computing } from './computing.ts'
+import { forgetReverted, readConfirmation, refusePending, setDeadline, settlePending } from './confirm.ts'
 import { isIdle, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
 import { type Host, interruptible, now, openSession, refuse, type Session, sessionOf, withLock } from './session.ts'
 
@@ -31,6 +36,9 @@ export type { Committed, Early }
 
 /** Called before anything is changed; false = leave everything as it is. */
 export type Approve = (plan: Plan, live: Live) => Promise<boolean>
+
+/** The confirmation that an apply waits for. */
+type Wait = Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config'>
 
 export type Links = ReadonlyMap<string, RawLink>
 
@@ -105,22 +113,50 @@ async function carryOut(
   made: Made,
   early: Early | undefined,
   keepsHealth: boolean,
+  wait: Wait | undefined,
 ): Promise<Applied> {
   const { host, paths } = session
   const { plan, live } = made
   host.progress?.('compiling the tables')
-  const compiled = await computing(host, () => targetOf(made, keepsHealth))
+  const compiled = await computing(host, () => targetOf(made, keepsHealth, wait))
   const target = await stagedTarget(session, made, compiled, early)
   const { probes, links } = await execute(host, paths, lower(loweringOf(session, made, target)))
   const { image, generation } = target
   if (image) keepImage(host, paths, { image, lists: plan.state.lists, services: recordedOf(plan) })
   else if (!keepsHealth) await shielded(() => restHealth(paths, live))
+  const pending = wait && (await startWaiting(host, wait))
   return {
     plan,
-    result: { ...UNCHANGED, changed: true, applied: plan.changes.map(({ key }) => key), probes },
+    result: { ...UNCHANGED, changed: true, applied: plan.changes.map(({ key }) => key), probes, pending },
     links,
     committed: image ? { number: generation, lines: image.lines } : committedOf(live),
     served: { generation, slots: plan.slots, leaving: plan.leaving, services: plan.state.services },
+  }
+}
+
+/**
+ * The time to confirm counts from here, not from the start of the guardian before the switch. If /run is full by now, that
+ * one holds.
+ */
+async function startWaiting(host: Host, { id, milliseconds }: Wait): Promise<PendingConfirmation | undefined> {
+  await setDeadline(host, id, milliseconds).catch((error: unknown) => {
+    if (!(error instanceof XdpError)) throw error
+  })
+  return readConfirmation(host, id)
+}
+
+/** The confirmation that an apply of this plan waits for. Throws E232 where the previous program could not return. */
+function waitOf(request: ConfirmRequest | undefined, { config }: Desired, { plan, live }: Made): Wait | undefined {
+  const { committed } = live
+  if (!request || plan.changes.length === 0 || (!committed && !request.evenFirst)) return undefined
+  if (committed && !committed.meta) {
+    const what = `the program in the kernel has tables of another build (ABI ${committed.abi}), which an apply replaces for good`
+    throw fail('E232', `no confirmation is possible: ${what}`, 'xdp apply --confirm off')
+  }
+  return {
+    id: newConfirmationId(),
+    milliseconds: request.milliseconds,
+    config: { path: resolve(config.path), sha256: config.sha256 },
   }
 }
 
@@ -131,6 +167,8 @@ const committedOf = ({ committed }: Observation): Committed | undefined => commi
  *
  * @param accepted which untrusted feeds to take
  * @param early a prepared apply, which this call ends
+ * @param request the confirmation to wait for
+ * @throws XdpError E230 if an earlier apply waits for its confirmation and there is anything to change
  */
 export function applyDesired(
   host: Host,
@@ -138,8 +176,9 @@ export function applyDesired(
   approve: Approve,
   accepted: Accepted = NONE_ACCEPTED,
   early?: Early,
+  request?: ConfirmRequest,
 ): Promise<Applied | 'declined'> {
-  return interruptible(host, () => applyInSession(host, desired, approve, accepted, early))
+  return interruptible(host, () => applyInSession(host, desired, approve, accepted, early, request))
 }
 
 async function applyInSession(
@@ -148,10 +187,12 @@ async function applyInSession(
   approve: Approve,
   accepted: Accepted,
   early: Early | undefined,
+  request: ConfirmRequest | undefined,
 ): Promise<Applied | 'declined'> {
   const session = await openSession(host)
   await requireLoading()
   const body = async (): Promise<Applied | 'declined'> => {
+    const pending = await settlePending(session)
     const made = await makePlan(session, desired, { now: now(), ...accepted }, early)
     const { plan, live } = made
     await sweep(session, live)
@@ -159,11 +200,16 @@ async function applyInSession(
     if (isIdle(plan, live)) {
       if (!keepsHealth) await restHealth(session.paths, live)
       const served = servedOf(live)
-      return { plan, result: UNCHANGED, links: live.links, committed: committedOf(live), served }
+      await forgetReverted(host)
+      return { plan, result: { ...UNCHANGED, pending }, links: live.links, committed: committedOf(live), served }
     }
+    refusePending(pending)
     if (plan.cuts) refuse(guardCuts(plan.cuts, accepted.allowedCuts, desired.provenance))
+    const wait = waitOf(request, desired, made)
     if (!(await approve(plan, live))) return 'declined'
-    return carryOut(session, made, early, keepsHealth)
+    const applied = await carryOut(session, made, early, keepsHealth, wait)
+    await forgetReverted(host)
+    return applied
   }
   return early ? withEarly(early, body) : withLock(session, body)
 }

@@ -10,6 +10,7 @@ import { EMPTY_STATE } from '../model/state.ts'
 import { guardNamespace } from '../plan/guard.ts'
 import { planDestroy } from '../plan/plan.ts'
 import { type Applied, type Approve, UNCHANGED } from './apply.ts'
+import { forgetReverted, refusePending, settlePending } from './confirm.ts'
 import { isIdle } from './prepare.ts'
 import { type Host, interruptible, openSession, refuse, withLock } from './session.ts'
 
@@ -20,6 +21,7 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
   const session = await openSession(host)
   const { paths } = session
   return withLock(session, async () => {
+    refusePending(await settlePending(session))
     const live = await observe(paths, host)
     refuse(guardNamespace(live))
     const plan = planDestroy(live)
@@ -29,6 +31,7 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
     await execute(host, paths, lowerDestroy({ paths, plan }))
     await removeLastApply(host)
     await removeStandings(host)
+    await forgetReverted(host)
     const applied = plan.changes.map(({ key }) => key)
     const served = { generation: 0, slots: plan.slots, leaving: [], services: EMPTY_STATE.services }
     return { plan, result: { ...UNCHANGED, changed: true, applied }, links: new Map(), committed: undefined, served }

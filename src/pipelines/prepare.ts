@@ -9,6 +9,7 @@ import { findCuts } from '../kernel/live/cuts.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
+import type { ConfirmTerms } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { union } from '../model/ranges.ts'
@@ -169,23 +170,34 @@ function rewritten(made: Made): Pick<Target, 'image' | 'rewrite'> | undefined {
   return rewrite && { image: committedImage(image, meta.committed_at), rewrite }
 }
 
-/** The content of the target, and its generation. */
-function contentOf(made: Made): Pick<Target, 'generation' | 'image' | 'rewrite'> {
+/** The content of the target, and its generation. A confirmation needs a generation to return from. */
+function contentOf(made: Made, isConfirmed: boolean): Pick<Target, 'generation' | 'image' | 'rewrite'> {
   const { plan: wanted, live, object } = made
   const { generation } = live
-  if (!needsGeneration(wanted, live)) return { generation, image: undefined, rewrite: undefined }
-  const inPlace = rewritten(made)
+  if (!isConfirmed && !needsGeneration(wanted, live)) return { generation, image: undefined, rewrite: undefined }
+  const inPlace = isConfirmed ? undefined : rewritten(made)
   if (inPlace) return { generation, ...inPlace }
   const next = live.lastGeneration + 1
   const meta = { generation: next, netns: live.ownNetns, objectDigest: object.digest }
   return { generation: next, image: imageFor(wanted, live, meta), rewrite: undefined }
 }
 
-/** The target of the plan. `keepsHealth`: a daemon knows the health of backends. */
-export function targetOf(made: Made, keepsHealth: boolean): Target {
+/**
+ * The target of the plan.
+ *
+ * @param keepsHealth a daemon knows the health of backends
+ * @param request the confirmation that the apply waits for
+ */
+export function targetOf(
+  made: Made,
+  keepsHealth: boolean,
+  request?: Pick<ConfirmTerms, 'id' | 'milliseconds' | 'config'>,
+): Target {
   const { plan: wanted, live, object, terms } = made
+  const content = contentOf(made, request !== undefined)
   return {
-    ...contentOf(made),
+    ...content,
+    confirmation: request && { ...request, generation: content.generation, previous: live.committed?.number ?? 0 },
     // A whole image can be compared line by line, digests only section by section.
     previous: live.takeover?.image() ?? live.takeover?.known,
     objects: object.objects,

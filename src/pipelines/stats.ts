@@ -1,5 +1,6 @@
 // The pipeline of stats: counters and gauges, and nothing that is expensive to read.
 
+import { describePending } from '../kernel/host/pending.ts'
 import { readStats as readKernelStats } from '../kernel/report/stats.ts'
 import type { Stats } from '../report/stats.ts'
 import { type Host, interruptible, openSession } from './session.ts'
@@ -8,6 +9,7 @@ import { type Host, interruptible, openSession } from './session.ts'
 export async function readStats(host: Host): Promise<Stats> {
   return interruptible(host, async () => {
     const { paths } = await openSession(host)
-    return readKernelStats(paths)
+    const stats = await readKernelStats(paths)
+    return { ...stats, pending: stats.pending && (await describePending(host, stats.pending)) }
   })
 }

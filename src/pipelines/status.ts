@@ -2,6 +2,7 @@
 
 import { readLastApply } from '../kernel/host/last-apply.ts'
 import { readLinks } from '../kernel/host/links.ts'
+import { describePending, readReverted } from '../kernel/host/pending.ts'
 import { readWatcher } from '../kernel/host/watcher.ts'
 import { observe } from '../kernel/observe/observe.ts'
 import { readStatus as readKernelStatus } from '../kernel/report/status.ts'
@@ -15,12 +16,14 @@ export const readStatus = (host: Host): Promise<Status> => interruptible(host, (
 
 async function readInSession(host: Host): Promise<Status> {
   const { paths } = await openSession(host)
-  const [status, watcher, lastApply] = await Promise.all([
+  const [status, watcher, lastApply, reverted] = await Promise.all([
     reading(paths, () => readKernelStatus(paths, host)),
     readWatcher(host),
     readLastApply(host),
+    readReverted(host),
   ])
-  return { ...status, watcher, last_apply: lastApply }
+  const pending = status.pending && (await describePending(host, status.pending))
+  return { ...status, watcher, last_apply: lastApply, pending, reverted }
 }
 
 /** The live services, independent of the config. */

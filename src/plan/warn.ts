@@ -117,6 +117,13 @@ const warnNothing = (skipped: readonly string[]): Diagnostic =>
     ? warning('W207', 'no interface of the file exists, so no packet is filtered', 'check the names: `ip -brief link`')
     : warning('W207', 'the file names no interface, so no packet is filtered', 'add one under interfaces')
 
+/** Warns that apply is refused, because an earlier one waits for its confirmation. */
+function warnUnconfirmed({ pending }: Live): Diagnostic[] {
+  if (!pending) return []
+  const message = `generation ${pending.generation} waits for confirmation ${pending.id}: apply is refused until then, and this plan may be another one afterwards`
+  return [warning('W245', message, 'xdp confirm, or xdp confirm --cancel')]
+}
+
 /** Every warning about a plan, in a fixed order. `state` is the state after the plan. */
 export function warn(desired: Desired, state: State, live: Live, changes: readonly Change[]): Diagnostic[] {
   const skipped = [...desired.state.interfaces.keys()].filter((name) => !state.interfaces.has(name)).sort()
@@ -126,6 +133,7 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
   const changed = new Set(attached.map((attachment) => attachment.interface))
   const nothing = state.interfaces.size === 0 && changes.length > 0
   return [
+    ...warnUnconfirmed(live),
     ...skipped.map((name) => {
       const hint = 'run `xdp apply` again once it exists'
       return warning('W200', `interface ${name} does not exist and is left out`, hint, desired.options.get(name)?.at)

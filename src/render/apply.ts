@@ -2,6 +2,7 @@
 
 import { plural } from '../model/numbers.ts'
 import type { ApplyResult } from '../report/result.ts'
+import { pendingJson, pendingLines } from './confirmation.ts'
 import { jsonDocument } from './json.ts'
 import { paint } from './paint.ts'
 
@@ -29,9 +30,10 @@ export function renderApply(result: ApplyResult, { path, color }: ApplyView): st
   if (result.applied.length === 0) return 'Removed leftovers of an interrupted apply; no other changes.\n'
   const count = result.applied.length
   const done = path === undefined ? `Destroyed ${plural(count, 'object')}.` : `Applied ${plural(count, 'change')}.`
-  return `${green(done)} ${proof(result)}\n`
+  return `${green(done)} ${proof(result)}\n${result.pending ? pendingLines(result.pending) : ''}`
 }
 
-export function renderApplyJson({ changed, applied, verified, probes, rolled_back }: ApplyResult): string {
-  return jsonDocument({ changed, applied, verified, probes, rolled_back })
+export function renderApplyJson({ changed, applied, verified, probes, rolled_back, pending }: ApplyResult): string {
+  const waiting = pending ? { pending_confirmation: pendingJson(pending) } : {}
+  return jsonDocument({ changed, applied, verified, probes, rolled_back, ...waiting })
 }

@@ -4,6 +4,7 @@ import { formatCount } from '../model/numbers.ts'
 import { REASONS, type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus } from '../report/result.ts'
 import type { FeedFacts, Fill, Memory, Stats, Surroundings } from '../report/stats.ts'
+import { pendingJson } from './confirmation.ts'
 import { formatDuration } from './duration.ts'
 import { jsonDocument } from './json.ts'
 import { formatBytes, formatShare, seconds } from './numbers.ts'
@@ -139,6 +140,7 @@ const feedJson = ({ list, updatedAt, maxAge, entries, skipped }: FeedFacts) => (
 
 export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundings): string {
   const { interfaces, unknown, detached, lists, fill, memory, program, generation, committed_at, drifted, time } = stats
+  const { pending } = stats
   return jsonDocument({
     time: new Date(time).toISOString(),
     generation,
@@ -154,6 +156,7 @@ export function renderStatsJson(stats: Stats, { config, feeds = [] }: Surroundin
     memory: { ...memory, total: memoryTotal(memory) },
     drift: drifted.length > 0,
     drifted,
+    pending_confirmation: pending ? pendingJson(pending) : null,
     config: config
       ? {
           path: config.path,

@@ -5,6 +5,7 @@ import type { Policy } from '../model/policy.ts'
 import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
+import { pendingJson, pendingStatus, revertedLine } from './confirmation.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
@@ -123,9 +124,11 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
   const style = paint(color)
   const { last_apply, committed_at } = status
   const last = last_apply ? lastApplyLines(last_apply, committed_at, color) : []
+  const waiting = status.pending ? pendingStatus(status.pending, color) : []
+  const reverted = status.reverted ? ['', revertedLine(status.reverted)] : []
   if (isEmpty(status)) {
     const nothing = 'Nothing is applied: this instance has nothing in the kernel.'
-    const lines = [nothing, ...watchLines(status, style), ...trouble(status, style), ...last]
+    const lines = [nothing, ...watchLines(status, style), ...trouble(status, style), ...last, ...reverted]
     return `${lines.join('\n')}\n`
   }
   const attached =
@@ -133,13 +136,14 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status)]
   const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
-  const lines = [...head(status), ...watchLines(status, style), ...tables, ...trouble(status, style), ...last]
+  const top = [...head(status), ...waiting, ...watchLines(status, style)]
+  const lines = [...top, ...tables, ...trouble(status, style), ...last, ...reverted]
   return `${lines.join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, unknown, lists, services, policy, program, generation, committed_at, bans, memory } = status
-  const { drift, drifted, leftovers, watcher, last_apply } = status
+  const { drift, drifted, leftovers, pending, reverted, watcher, last_apply } = status
   return jsonDocument({
     interfaces,
     unknown_interfaces: unknown,
@@ -155,6 +159,8 @@ export function renderStatusJson(status: Status): string {
     drift,
     drifted,
     leftovers,
+    pending_confirmation: pending ? pendingJson(pending) : null,
+    reverted: reverted ?? null,
     watch: watcher === undefined ? null : watchJson(watcher),
     last_apply: last_apply ? lastApplyJson(last_apply) : null,
   })

@@ -5,6 +5,7 @@ import type { ServiceMode } from '../model/overlay.ts'
 import type { Policy } from '../model/policy.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
 import type { AttachMode, ListKind } from '../model/state.ts'
+import type { PendingConfirmation, Reverted } from './confirmation.ts'
 import type { LastApply } from './last-apply.ts'
 import type { ReasonName, Verdict } from './reason.ts'
 import type { WatchState } from './watch.ts'
@@ -101,6 +102,10 @@ export interface Status {
   readonly drifted: readonly { readonly key: string; readonly what: string }[]
   /** Kernel leftovers of an interrupted apply; the next apply removes them. */
   readonly leftovers: readonly string[]
+  /** The live policy waits for its confirmation. */
+  readonly pending: PendingConfirmation | undefined
+  /** The last apply that was not confirmed, unless another has succeeded since. */
+  readonly reverted: Reverted | undefined
   /** undefined: no daemon watches the instance. */
   readonly watcher: WatchState | undefined
   /** undefined: no apply since boot, or the record cannot be read. */
@@ -116,6 +121,8 @@ export interface ApplyResult {
   /** Packets sent through the live program after the switch. */
   readonly probes: { readonly run: number; readonly passed: number }
   readonly rolled_back: boolean
+  /** The confirmation that the new policy waits for. */
+  readonly pending?: PendingConfirmation | undefined
 }
 
 /** An entry of a list that covers the address, with all other entries of the list under its scope. */

@@ -2,6 +2,7 @@
 // knows.
 
 import type { Feed } from '../model/desired.ts'
+import type { PendingConfirmation } from './confirmation.ts'
 import type { InterfaceStatus, ListStatus, ServiceStatus, Status, UnknownInterfaces } from './result.ts'
 import type { CheckFacts, ReconcileFacts } from './watch.ts'
 
@@ -43,6 +44,8 @@ export interface Stats {
   /** ISO 8601, UTC; undefined = nothing applied. */
   readonly committed_at: string | undefined
   readonly drifted: Status['drifted']
+  /** The live policy waits for its confirmation. */
+  readonly pending: PendingConfirmation | undefined
 }
 
 /** The config on disk. */

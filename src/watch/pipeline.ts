@@ -2,6 +2,7 @@
 // reconcile starts.
 
 import { applyDesired, beginApply, type Committed, type Early } from '../pipelines/apply.ts'
+import { refuseReverted } from '../pipelines/confirm.ts'
 import { planDesired } from '../pipelines/plan.ts'
 import type { Host } from '../pipelines/session.ts'
 import { readAttachments, readServed } from '../pipelines/status.ts'
@@ -30,6 +31,7 @@ export function pipelineOf(host: Host, accepted: Accepted): Pipeline {
       return planDesired(host, desired, accepted)
     },
     async apply(desired, approve) {
+      await refuseReverted(host, desired)
       if (!early) forgetNextHops()
       const applied = await applyDesired(host, desired, approve, accepted, take())
       if (applied !== 'declined') last = applied.committed

@@ -104,6 +104,28 @@ test('stopping and starting leaves the policy in force', async (context) => {
   expect(JSON.parse(await machine.ok('cat', '/run/xdp/last-apply.json'))).toMatchObject({ result: 'unchanged' })
 })
 
+test('the guardian of an unconfirmed apply is a unit outside of the session, and puts the policy back', async (context) => {
+  if (typeof machine === 'string') return context.skip(machine)
+  const box = machine
+  box.write('/etc/xdp/xdp.yaml', config(OTHER))
+  await box.ok('xdp', 'apply', '--auto-approve')
+  box.write('/etc/xdp/xdp.yaml', config(LISTED))
+  const apply = ['xdp', 'apply', '--auto-approve', '--json', '--confirm']
+  const { pending_confirmation: pending } = JSON.parse(await box.ok(...apply, '1h'))
+  const unit = `xdp-guardian-${pending.id}.service`
+  expect(await property(box, unit, 'ActiveState')).toBe('active')
+  expect(await property(box, unit, 'ControlGroup')).toBe(`/system.slice/${unit}`)
+  expect(await answered()).toEqual([0, 1])
+  await box.ok('xdp', 'confirm', '--extend', '1s')
+  await expect.poll(answered).toEqual([1, 0])
+  await expect.poll(() => property(box, unit, 'LoadState')).toBe('not-found')
+  // A stop of the unit, as at a shutdown, puts the policy back at once.
+  const again = JSON.parse(await box.ok(...apply, '1h')).pending_confirmation
+  await box.ok('systemctl', 'stop', `xdp-guardian-${again.id}.service`)
+  expect(await answered()).toEqual([1, 0])
+  expect(JSON.parse(await box.ok('xdp', 'status', '--json'))).toMatchObject({ reverted: { reason: 'stopped' } })
+})
+
 describe('the units', () => {
   test('pass systemd-analyze verify', async (context) => {
     if (typeof machine === 'string') return context.skip(machine)

@@ -60,6 +60,7 @@ export function loweringBetween(before: State, after: State, given?: Slots): New
       now: 1,
       keepsHealth: true,
       probes: [],
+      confirmation: undefined,
     },
   }
 }

@@ -131,6 +131,7 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
     ownNetns: 4026531840n,
     committedAt: 0,
     leftovers: [],
+    pending: undefined,
     leaving: [],
     deadlines: new Map(),
     nextHops: new Map(),
@@ -165,6 +166,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     health: new Map(),
     protect: [],
     watch: DEFAULT_WATCH,
+    confirmMs: undefined,
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
 }

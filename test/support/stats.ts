@@ -42,6 +42,7 @@ export const EMPTY: Stats = {
   generation: 0,
   committed_at: undefined,
   drifted: [],
+  pending: undefined,
 }
 
 export const stats = (facts: Partial<Stats> = {}): Stats => ({

@@ -24,12 +24,14 @@ export interface Context {
   readonly isTerminal: boolean
   /** Makes SIGHUP call the listener instead of stopping the run. */
   readonly onHangup: (listener: () => void) => void
+  /** Makes the run outlive its session; returns the signal of a request to stop. */
+  readonly outlive: () => AbortSignal
   /** Whether each stream gets colour. */
   readonly color: { readonly stdout: boolean; readonly stderr: boolean }
   /** Whether a user can answer a prompt. */
   readonly interactive: boolean
-  /** Asks on stderr. Returns the answer without its newline; empty at the end of input. */
-  readonly prompt: (question: string) => Promise<string>
+  /** Asks on stderr. Returns the answer without its newline; empty at the end of input. Throws if the signal ends it. */
+  readonly prompt: (question: string, signal?: AbortSignal) => Promise<string>
   /** Reads all of stdin. */
   readonly readInput: () => Promise<Uint8Array>
   /** The terminal behind stdout, for full-screen output; absent if stdout is none, or has no control sequences. */

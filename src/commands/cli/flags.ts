@@ -87,11 +87,22 @@ export const APPLY_FLAGS = {
     type: 'boolean',
     help: 'replace programs of xdp whose pins are lost, as after the bpffs was unmounted',
   },
+  confirm: {
+    type: 'string',
+    value: 'TIME',
+    help: 'put the previous policy back unless `xdp confirm` arrives within this time; off: wait for none; default: limits.confirm of the config, else off',
+    completes: ['off'],
+  },
   'wait-interfaces': {
     type: 'string',
     value: 'TIME',
     help: 'wait up to this long for the interfaces of the config; for use at boot',
   },
+} as const satisfies FlagSpecs
+
+export const CONFIRM_FLAGS = {
+  extend: { type: 'string', value: 'TIME', help: 'do not confirm yet, but set the deadline to this time from now' },
+  cancel: { type: 'boolean', help: 'put the previous policy back now' },
 } as const satisfies FlagSpecs
 
 export const BAN_FLAGS = {

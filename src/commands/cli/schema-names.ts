@@ -4,6 +4,7 @@ export const SCHEMA_NAMES = [
   'config',
   'plan',
   'apply',
+  'confirm',
   'watch',
   'status',
   'stats',

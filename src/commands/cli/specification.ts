@@ -35,3 +35,6 @@ export const HELP = { name: 'help', summary: 'show help, or that of a command' }
 
 /** The word that completion scripts call `xdp` with. Neither help nor the manual speaks of it. */
 export const COMPLETE = '__complete'
+
+/** The word by which this program becomes a guardian; kernel/host/guardian.ts has the same. */
+export const GUARD = '__guard'

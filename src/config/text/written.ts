@@ -46,6 +46,7 @@ export interface WrittenProtected {
 
 export interface WrittenLimits {
   readonly prefixes?: number
+  readonly confirm?: string
 }
 
 export interface WrittenWatch {

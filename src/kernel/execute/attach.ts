@@ -29,9 +29,12 @@ const attachCommand = (mode: AttachMode, pinned: string, device: string, overwri
 export const detachCommand = (mode: AttachMode, device: string): Command =>
   bpftool('net', 'detach', ATTACH_TYPES[mode], 'dev', device)
 
+/** A program for an interface, in a mode. */
+export type Placement = Pick<StepOf<'replace'>, 'interface' | 'mode' | 'program'>
+
 const showCommand = (device: string): Command => bpftool('net', 'show', 'dev', device)
 
-export const replaceCommand = ({ mode, program, interface: name }: StepOf<'replace'>): Command =>
+export const replaceCommand = ({ mode, program, interface: name }: Placement): Command =>
   attachCommand(mode, program, name, true)
 
 /** Throws E206 if another process attached or detached a program since the plan was made. */

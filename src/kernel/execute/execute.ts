@@ -11,12 +11,13 @@ import { allDone, runBatch, runParts } from '../tools/bpftool.ts'
 import { withExchange } from '../tools/exchange.ts'
 import { shielded } from '../tools/interrupt.ts'
 import { BUILDING } from './building.ts'
+import { GUARDING } from './guarding.ts'
 import type { Batch, BatchPart, Kind, KindTable, Outcome, Run } from './kind.ts'
 import { SWITCHING } from './switching.ts'
 
 export type { Outcome }
 
-const KINDS: KindTable<StepKind> = { ...BUILDING, ...SWITCHING }
+const KINDS: KindTable<StepKind> = { ...BUILDING, ...GUARDING, ...SWITCHING }
 
 /** The row of a step. The cast loses only that the step is of the kind of the row; the table's type checks the rest. */
 const kindOf = (step: Step): Kind<Step> => KINDS[step.kind] as unknown as Kind<Step>

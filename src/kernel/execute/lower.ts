@@ -6,14 +6,16 @@
 
 import { LINE_SIZE, metaCodec } from '../../abi/generated.ts'
 import type { ObjectFile, ProgramParts } from '../../abi/object.ts'
-import { type MapShape, type Paths, policyMap } from '../../abi/paths.ts'
+import { isForeignPin, type MapShape, type Paths, policyMap } from '../../abi/paths.ts'
 import { isNewGeneration, type Lowering, liveMap, type NewGeneration } from '../../features/feature.ts'
 import { FEATURES, PROGRAMS, SECRET_MAPS, SHARED_MAPS } from '../../features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../features/filter.ts'
 import type { MapBinding, Step } from '../../features/step.ts'
+import type { Confirmation } from '../../model/confirmation.ts'
 import type { Change } from '../../plan/change.ts'
 import { type LineChange, transferOf } from '../../tables/layout/difference.ts'
 import type { Image } from '../../tables/layout/layout.ts'
+import { revertSteps } from './lower-revert.ts'
 import { attachSteps, replaceSteps } from './lower-switch.ts'
 import { forgetSteps, recordSteps } from './records.ts'
 
@@ -163,11 +165,11 @@ function switchSteps(lowering: Lowering, changes: readonly InterfaceChange[]): S
   ]
 }
 
-/** Pins that are unused once the new policy is in force. */
+/** Pins that are unused once the new policy is in force. The previous generation stays until it is confirmed. */
 function obsolete({ paths, live, target }: Lowering): string[] {
   const { committed, instance } = live
   return [
-    ...(target.image && committed ? [paths.generation(committed.number)] : []),
+    ...(target.image && committed && !target.confirmation ? [paths.generation(committed.number)] : []),
     ...live.leftovers.filter((path) => path !== paths.generation(target.generation) && path !== paths.shared),
     ...(committed && !committed.meta ? instance.others.map((name) => `${paths.instance}/${name}`) : []),
   ]
@@ -175,7 +177,7 @@ function obsolete({ paths, live, target }: Lowering): string[] {
 
 /** Detaches interfaces that left the file; frees their records and unused pins. */
 function tidySteps(lowering: Lowering, changes: readonly InterfaceChange[], switched: readonly Step[]): Step[] {
-  const kept = switched.flatMap((step) => (step.kind === 'keep-foreign' ? [step.pin] : []))
+  const kept = lowering.target.confirmation ? [] : foreignPins(switched)
   return [
     ...FEATURES.flatMap(({ committed }) => committed?.(lowering) ?? []),
     ...detachSteps(changes),
@@ -183,6 +185,10 @@ function tidySteps(lowering: Lowering, changes: readonly InterfaceChange[], swit
     ...[...kept, ...obsolete(lowering)].map((path): Step => ({ kind: 'free', path })),
   ]
 }
+
+/** Pins of foreign programs that the steps replace. */
+const foreignPins = (switched: readonly Step[]): string[] =>
+  switched.flatMap((step) => (step.kind === 'keep-foreign' ? [step.pin] : []))
 
 const detachSteps = (changes: readonly InterfaceChange[]): Step[] =>
   changes.flatMap((change) =>
@@ -230,8 +236,29 @@ export function lower(lowering: Lowering): Step[] {
   const committed: Step[] = isNewGeneration(lowering)
     ? [...FEATURES.flatMap((feature) => feature.switched?.(lowering) ?? []), commitStep(lowering)]
     : []
-  return [...made, ...contactSteps(lowering), ...switched, ...committed, ...tidySteps(lowering, changes, switched)]
+  const tidied = tidySteps(lowering, changes, switched)
+  const guarded = isNewGeneration(lowering) ? guardSteps(lowering, changes, [...switched, ...tidied]) : []
+  return [...made, ...contactSteps(lowering), ...guarded, ...switched, ...committed, ...tidied]
 }
+
+/** Marks the new generation as unconfirmed, and starts the guardian that reverts it. */
+function guardSteps(lowering: NewGeneration, changes: readonly InterfaceChange[], steps: readonly Step[]): Step[] {
+  const { paths, target } = lowering
+  const { confirmation } = target
+  if (!confirmation) return []
+  return [
+    { kind: 'make-directory', path: paths.confirmation(confirmation) },
+    { kind: 'guard', terms: confirmation, steps: revertSteps(lowering, confirmation, changes, steps) },
+  ]
+}
+
+/** The steps that end the wait for a confirmation, and free the previous generation. `names`: of the instance directory. */
+export const lowerConfirm = (paths: Paths, confirmation: Confirmation, names: readonly string[]): Step[] =>
+  [
+    paths.confirmation(confirmation),
+    ...(confirmation.previous === 0 ? [] : [paths.generation(confirmation.previous)]),
+    ...names.filter(isForeignPin).map((name) => `${paths.instance}/${name}`),
+  ].map((path) => ({ kind: 'free', path }))
 
 /** The steps that remove the instance. */
 export const lowerDestroy = ({ paths, plan }: Pick<Lowering, 'paths' | 'plan'>): Step[] => [

@@ -105,6 +105,24 @@ export function recordSteps(lowering: Lowering, steps: readonly Step[]): Step[] 
   ]
 }
 
+/** The present values of all records that the steps write, each once; `before` is the value that the steps leave. */
+export function recordsBefore({ paths, live: { instance } }: Lowering, steps: readonly Step[]): RecordWrite[] {
+  const present = new Map([
+    [
+      paths.sharedMap(FILTER.maps.attachments),
+      (key: number) => encodeRecord(instance.attachments?.[key] ?? FREE_RECORD),
+    ],
+    [paths.sharedMap(FILTER.maps.interfaceIndex), (key: number) => encodeEntry(instance.index?.[key] ?? FREE_ENTRY)],
+    [paths.sharedMap(BALANCER.maps.interfaceStack), (key: number) => encodeStack(instance.stacks?.[key] ?? FREE_STACK)],
+  ])
+  const writes = steps.filter((step) => step.kind === 'record' || step.kind === 'forget')
+  const last = new Map(writes.map((write) => [`${write.map} ${write.key}`, write]))
+  return [...last.values()].flatMap(({ map, key, value }) => {
+    const read = present.get(map)
+    return read ? [{ map, key, value: read(key), before: value }] : []
+  })
+}
+
 /** Removes the records of detached interfaces last, so that every packet is counted. */
 export function forgetSteps(lowering: Lowering, steps: readonly Step[]): Step[] {
   const { paths, plan, live } = lowering

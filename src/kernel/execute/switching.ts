@@ -45,7 +45,11 @@ const zeroCommand = ({ map, slot, size }: StepOf<'zero-counter'>): Command =>
 
 const keepCommand = ({ id, pin }: StepOf<'keep-foreign'>): Command => bpftool('prog', 'pin', 'id', `${id}`, pin)
 
-const commitWrite = ({ policy, meta }: StepOf<'commit'>): Write => ({ map: policy, key: META_LINE, value: meta })
+const commitWrite = ({ policy, meta }: Omit<StepOf<'commit'>, 'kind'>): Write => ({
+  map: policy,
+  key: META_LINE,
+  value: meta,
+})
 
 const healthLine = ({ program }: { readonly program: string }): string =>
   `bpftool prog run pinned ${program} data_in RECORDS`
@@ -134,6 +138,10 @@ export const SWITCHING = {
     print: (step) => [commandLine(write(commitWrite(step)))],
     run: async (step) => void (await runParts(storePart(commitWrite(step)))),
   },
+  uncommit: {
+    print: (step) => [commandLine(write(commitWrite(step)))],
+    run: async (step) => void (await runParts(storePart(commitWrite(step)))),
+  },
   'claim-health': {
     print: (step) => [healthLine(step)],
     run: ({ generation, bytes }, { paths }) => claimHealth(paths, generation, bytes),
@@ -162,6 +170,7 @@ export const SWITCHING = {
   | 'replace'
   | 'verify'
   | 'commit'
+  | 'uncommit'
   | 'claim-health'
   | 'detach'
   | 'forget'

@@ -16,6 +16,8 @@ export interface Host extends Memory {
    * Absent in the daemon, which a signal always stops in order.
    */
   readonly compute?: <T>(body: () => T) => Promise<T>
+  /** The command that starts this program: path of Node, path of the program. Absent in tests. */
+  readonly self?: readonly string[]
   /** Called with the name of each stage as it starts. */
   readonly progress?: (stage: string) => void
 }

@@ -55,6 +55,15 @@ export async function acquireLock(host: Host): Promise<Lock> {
   return lock
 }
 
+/** Takes the lock of a file if no other process holds it. */
+export const acquireFile = (file: string): Promise<Lock | undefined> => tryLock(file, 0)
+
+/** Whether another process holds the lock of a file. Takes a shared lock for a moment. */
+export async function isLocked(file: string): Promise<boolean> {
+  const { exitCode } = await spawnTool('flock', ['--shared', '--nonblock', file, 'true'])
+  return exitCode === 1
+}
+
 /** Takes the lock of the bans, like acquireLock; writers of bans hold it for milliseconds, without a note. */
 export async function acquireBansLock(host: Host): Promise<Lock> {
   await runDirectory()
@@ -110,10 +119,7 @@ export async function acquireWatchLock(host: Host): Promise<Lock> {
 /**
  * Whether a daemon watches the instance. Takes a shared lock for a moment; a daemon that starts meanwhile waits for it.
  */
-export async function isWatched(host: Host): Promise<boolean> {
-  const { exitCode } = await spawnTool('flock', ['--shared', '--nonblock', await watchFile(host), 'true'])
-  return exitCode === 1
-}
+export const isWatched = async (host: Host): Promise<boolean> => isLocked(await watchFile(host))
 
 async function waitForLock(file: string, { lockTimeoutMs, progress, signal }: Host): Promise<Lock> {
   if (lockTimeoutMs > 0) {

@@ -13,7 +13,7 @@ import type { Generation, Instance } from '../../abi/instance.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { XdpError } from '../../diagnostics.ts'
 import type { Observed } from '../../features/feature.ts'
-import { OWN_MAPS, SHARED_MAPS } from '../../features/features.ts'
+import { OWN_MAPS } from '../../features/features.ts'
 import type { AttachedProgram, Link, Live, ObjectKey } from '../../model/live.ts'
 import { stackFor } from '../../model/stack.ts'
 import { type Attachment, EMPTY_STATE, EVERY_ROLE, type Role, type State } from '../../model/state.ts'
@@ -26,6 +26,7 @@ import type { Memory } from '../host/memory.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { askBatch } from '../tools/bpftool.ts'
 import { readInstance } from './instance.ts'
+import { leftovers, pendingOf } from './leftovers.ts'
 import {
   entriesOf,
   FREE_ENTRY,
@@ -125,6 +126,7 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
     ownNetns: netns,
     committedAt: Number(committed?.meta?.committed_at ?? 0n),
     leftovers: leftovers(paths, instance, committed),
+    pending: pendingOf(instance, committed),
     leaving: image?.leaving ?? [],
     deadlines: image?.deadlines ?? new Map(),
     ...surroundings,
@@ -328,18 +330,4 @@ export function withOwners(
     ),
   })
   return new Map([...rawLinks].map(([name, link]) => [name, own(link)]))
-}
-
-/**
- * Pins that an interrupted apply or destroy left. Those of another ABI do not count while the live generation has that
- * ABI; shared maps count if no generation is left to use them.
- */
-function leftovers(paths: Paths, instance: Instance, committed: Generation | undefined): string[] {
-  const generations = [...instance.incomplete, ...instance.generations.map(({ number }) => number)]
-  return [
-    ...generations.filter((number) => number !== committed?.number).map((number) => paths.generation(number)),
-    ...(committed?.hasCarry ? [paths.carry(committed.number)] : []),
-    ...(committed && !committed.meta ? [] : instance.others.map((name) => `${paths.instance}/${name}`)),
-    ...(generations.length === 0 && instance.missing.length < SHARED_MAPS.length ? [paths.shared] : []),
-  ]
 }

@@ -9,6 +9,7 @@ import { BALANCER } from '../../features/balancer.ts'
 import { memoryUse } from '../../features/features.ts'
 import { FILTER } from '../../features/filter.ts'
 import type { POLICY_ROWS } from '../../features/rows.ts'
+import type { Confirmation } from '../../model/confirmation.ts'
 import { FIRST_INTERFACE_SLOT, INTERFACE_SLOTS, LIST_SLOTS } from '../../model/limits.ts'
 import type { ObjectKey } from '../../model/live.ts'
 import { guardNamespace } from '../../plan/guard.ts'
@@ -20,6 +21,7 @@ import { readLinks } from '../host/links.ts'
 import { type Counters, countersPart } from '../live/counters.ts'
 import { type GaugeReadings, gaugeRows, gaugesPart } from '../live/gauges.ts'
 import { findPins, instancePart, requirePins, withFiles } from '../observe/instance.ts'
+import { pendingOf } from '../observe/leftovers.ts'
 import {
   committedGeneration,
   driftOfPins,
@@ -121,8 +123,11 @@ function countersOf(committed: Generation | undefined, { counters }: Pinned): Co
   throw fail('E116', message, 'run `xdp apply` first')
 }
 
+/** The statistics without the deadline of a confirmation, of which the kernel knows nothing. */
+type KernelStats = Omit<Stats, 'pending'> & { readonly pending: Confirmation | undefined }
+
 /** `switching`: an apply is running and some interfaces already use its generation. */
-async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolean }> {
+async function readOnce(paths: Paths): Promise<{ stats: KernelStats; switching: boolean }> {
   const begun = performance.now()
   const [rawLinks, own, pinned] = await Promise.all([readLinks(), ownNetns(), readPinned(paths)])
   const { instance } = pinned
@@ -138,7 +143,7 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
   const interfaces = liveInterfaces(links, records, instance, committed, undefined, drift)
   const committedAt = Number(committed?.meta?.committed_at ?? 0n)
   const generation = committed?.number ?? 0
-  const stats: Stats = {
+  const stats: KernelStats = {
     time: Date.now(),
     seconds: Math.round((performance.now() - begun) * 1000) / 1_000_000,
     interfaces: [...interfaces.keys()].toSorted().flatMap((name) => {
@@ -159,12 +164,13 @@ async function readOnce(paths: Paths): Promise<{ stats: Stats; switching: boolea
     generation,
     committed_at: committedAt > 0 ? iso(committedAt) : undefined,
     drifted: [...drift].map(([key, what]) => ({ key, what })),
+    pending: pendingOf(instance, committed),
   }
   return { stats, switching: isSwitching({ links, generation }) }
 }
 
 /** Reads counters and gauges. Throws E201 in another namespace, E116 if the program of another build is live. */
-export async function readStats(paths: Paths): Promise<Stats> {
+export async function readStats(paths: Paths): Promise<KernelStats> {
   const { stats } = await settled(paths, () => readOnce(paths), { isPassing: ({ switching }) => switching })
   return stats
 }

@@ -79,8 +79,8 @@ function programStatus(live: Observation): Status['program'] {
 
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
-/** The status without the daemon and the last apply, of which the kernel knows nothing. */
-type KernelStatus = Omit<Status, 'watcher' | 'last_apply'>
+/** The status without the daemon, the last apply and the deadline, of which the kernel knows nothing. */
+type KernelStatus = Omit<Status, 'watcher' | 'last_apply' | 'pending' | 'reverted'> & Pick<Observation, 'pending'>
 
 /** Reads the live state and its counters. */
 export async function readStatus(paths: Paths, memory: Memory): Promise<KernelStatus> {
@@ -132,5 +132,6 @@ export async function readStatus(paths: Paths, memory: Memory): Promise<KernelSt
     drift: drift.size > 0,
     drifted: [...drift].map(([key, what]) => ({ key, what })),
     leftovers: live.leftovers,
+    pending: live.pending,
   }
 }

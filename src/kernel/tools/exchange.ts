@@ -17,7 +17,7 @@ const STICKY = 0o1000
 const ROOM = 2 ** 30
 
 /** Explains a refusal of the file system as E104 or E115; returns other errors as they are. */
-function explain(error: unknown, directory: string = RUN): unknown {
+export function explain(error: unknown, directory: string = RUN): unknown {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === undefined || error instanceof XdpError) return error
   if (code === 'EACCES' || code === 'EPERM')

@@ -17,6 +17,8 @@ const DIRECTORIES: readonly string[] = [
 const PACKAGES: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   flock: 'util-linux',
+  setsid: 'util-linux',
+  'systemd-run': 'systemd',
   setpriv: 'util-linux',
   nsenter: 'util-linux',
   unshare: 'util-linux',

@@ -37,6 +37,7 @@ function ask({ argv = ['apply'], interactive = true, answer = '', auto = false }
     color: { stdout: false, stderr: false },
     isTerminal: false,
     onHangup: () => undefined,
+    outlive: () => new AbortController().signal,
     interactive,
     prompt: async (question) => {
       seen.questions++

@@ -81,6 +81,8 @@ const STATUS: Status = {
   drift: true,
   drifted: [{ key: 'interface:eth1', what: 'detached' }],
   leftovers: ['/sys/fs/bpf/xdp-as-code/default/gen-2'],
+  pending: undefined,
+  reverted: undefined,
   watcher: undefined,
   last_apply: { ...FAILED_APPLY, error: undefined },
 }
@@ -98,6 +100,8 @@ const EMPTY: Status = {
   drift: false,
   drifted: [],
   leftovers: [],
+  pending: undefined,
+  reverted: undefined,
   watcher: undefined,
   last_apply: undefined,
 }

@@ -129,6 +129,8 @@ const NOTHING: Status = {
   drift: false,
   drifted: [],
   leftovers: [],
+  pending: undefined,
+  reverted: undefined,
   watcher: undefined,
   last_apply: undefined,
 }

@@ -1,0 +1,38 @@
+// An apply that waits for its confirmation (commit-confirm): its names, and the facts about it that reports show.
+
+/** A pending confirmation, as its marker among the pins names it. */
+export interface Confirmation {
+  /** Eight hex digits. */
+  readonly id: string
+  /** The generation in force, which is not confirmed. */
+  readonly generation: number
+  /** The generation that returns without a confirmation; 0 = there was none, so the programs are detached. */
+  readonly previous: number
+}
+
+/** The config of an apply: `path` is absolute. */
+export interface AppliedConfig {
+  readonly path: string
+  readonly sha256: string
+}
+
+/** The confirmation that an apply is to wait for. */
+export interface ConfirmTerms extends Confirmation {
+  /** From the switch to the deadline. */
+  readonly milliseconds: number
+  readonly config: AppliedConfig
+}
+
+/** The request to wait for a confirmation. */
+export interface ConfirmRequest {
+  readonly milliseconds: number
+  /** Whether it also holds for the first apply of an instance, which leaves nothing to return to. */
+  readonly evenFirst: boolean
+}
+
+/** Shortest and longest time to confirm, in milliseconds, and both in words. */
+export const CONFIRM = { least: 1000, most: 86_400_000, text: 'from 1s to 24h' } as const
+
+/** The policy that returns, in words. */
+export const returning = ({ previous }: Pick<Confirmation, 'previous'>): string =>
+  previous === 0 ? 'no policy' : `generation ${previous}`

@@ -1,0 +1,73 @@
+// Renders confirmations as text and as JSON (schemas/apply.schema.json, schemas/status.schema.json,
+// schemas/confirm.schema.json).
+
+import { type Confirmation, returning } from '../model/confirmation.ts'
+import type { PendingConfirmation, Reverted } from '../report/confirmation.ts'
+import { jsonDocument } from './json.ts'
+import { seconds } from './numbers.ts'
+import { paint } from './paint.ts'
+
+/** The policy that returns, at the start of a sentence. */
+const Returning = (confirmation: Confirmation): string =>
+  returning(confirmation).replace(/^./, (letter) => letter.toUpperCase())
+
+const untilOf = ({ deadline, seconds_left: left }: PendingConfirmation): string => {
+  if (deadline === undefined || left === undefined) return 'without a readable deadline'
+  return left > 0 ? `until ${seconds(deadline)}, ${left} s from now` : 'beyond its deadline'
+}
+
+/** What a user does about a pending confirmation, after an apply. */
+export function pendingLines(pending: PendingConfirmation): string {
+  return [
+    `Waits for confirmation ${pending.id} ${untilOf(pending)}; then ${returning(pending)} returns.`,
+    'Keep the new policy: xdp confirm',
+    '',
+  ].join('\n')
+}
+
+/** Lines of status about a pending confirmation, with its problems. */
+export function pendingStatus(pending: PendingConfirmation, color: boolean): string[] {
+  const { yellow } = paint(color)
+  const { id, guarded } = pending
+  const unguarded = [
+    `${yellow('!')}   No guardian runs, so that nothing reverts it: xdp confirm, or xdp confirm --cancel`,
+  ]
+  return [
+    `${yellow('!')} Unconfirmed: waits for confirmation ${id} ${untilOf(pending)}; then ${returning(pending)} returns`,
+    ...(guarded ? [] : unguarded),
+  ]
+}
+
+const REASONS: Readonly<Record<Reverted['reason'], string>> = {
+  deadline: 'was not confirmed in time',
+  cancelled: 'was cancelled',
+  stopped: 'lost its guardian, which was stopped',
+}
+
+/** A sentence about an apply that was reverted. */
+export const revertedLine = (reverted: Reverted): string =>
+  `The apply ${reverted.id} of ${reverted.config.path} ${REASONS[reverted.reason]}: ${returning(reverted)} returned at ${seconds(reverted.at)}.`
+
+export const pendingJson = ({ deadline, seconds_left, config, ...pending }: PendingConfirmation) => ({
+  ...pending,
+  deadline: deadline ?? null,
+  seconds_left: seconds_left ?? null,
+  config: config ?? null,
+})
+
+interface ConfirmResult {
+  readonly confirmation: Confirmation
+  readonly action: 'confirmed' | 'extended' | 'cancelled'
+  readonly pending: PendingConfirmation | undefined
+}
+
+export function renderConfirm({ confirmation, action, pending }: ConfirmResult, color: boolean): string {
+  const { green } = paint(color)
+  const { id, generation } = confirmation
+  if (action === 'confirmed') return `${green('Confirmed.')} Generation ${generation} stays in force.\n`
+  if (action === 'cancelled') return `${green('Reverted.')} ${Returning(confirmation)} is in force again.\n`
+  return `${green('Extended.')} Confirmation ${id} may arrive ${pending ? untilOf(pending) : ''}.\n`
+}
+
+export const renderConfirmJson = ({ confirmation, action, pending }: ConfirmResult): string =>
+  jsonDocument({ action, ...confirmation, pending_confirmation: pending ? pendingJson(pending) : null })
