@@ -67,7 +67,7 @@ devices_with() {
 devices_up() { ip -o link show up "$@" 2>/dev/null | awk '{ sub(/[@:].*/, "", $2); print $2 }'; }
 
 # Those that announce addresses to neighbours.
-announcing() { ip -o link show up | grep -v -e LOOPBACK -e NOARP | awk '{ sub(/[@:].*/, "", $2); print $2 }'; }
+announcing() { ip -o link show up 2>/dev/null | grep -v -e LOOPBACK -e NOARP | awk '{ sub(/[@:].*/, "", $2); print $2 }'; }
 
 read_number() { cat "/proc/sys/net/ipv4/conf/$1/$2" 2>/dev/null || echo 0; }
 
@@ -129,7 +129,7 @@ check_arp() {
 }
 
 # Where an XDP program runs, it may decapsulate.
-has_xdp() { ip -o link show up | grep -q ' mtu [0-9]* xdp'; }
+has_xdp() { ip -o link show up 2>/dev/null | grep -q ' mtu [0-9]* xdp'; }
 
 lacks_decapsulation() {
 	if has_xdp; then
