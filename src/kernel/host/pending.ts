@@ -96,7 +96,7 @@ export async function describePending(which: Which, confirmation: Confirmation):
   return {
     ...{ id, generation, previous, guarded },
     deadline: record && isoOf(record),
-    seconds_left: record && Math.round(millisecondsLeft(record) / 1000),
+    seconds_left: record && Math.ceil(millisecondsLeft(record) / 1000),
     config: record?.config,
   }
 }

@@ -25,6 +25,7 @@ import type { Memory } from '../host/memory.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { askBatch } from '../tools/bpftool.ts'
 import { readInstance } from './instance.ts'
+import { leftovers, pendingOf } from './leftovers.ts'
 import {
   entriesOf,
   FREE_ENTRY,
@@ -36,7 +37,6 @@ import {
   MODE_NUMBERS,
   stackRecord,
 } from './records.ts'
-import { leftovers, pendingOf } from './leftovers.ts'
 import { settled } from './settled.ts'
 import { readTables, type Takeover } from './tables.ts'
 
