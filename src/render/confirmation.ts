@@ -16,7 +16,7 @@ const untilOf = ({ deadline, seconds_left: left }: PendingConfirmation): string 
   return left > 0 ? `until ${seconds(deadline)}, ${left} s from now` : 'beyond its deadline'
 }
 
-/** What a user does about a pending confirmation, after an apply. */
+/** The deadline of a pending confirmation and the command that confirms, after an apply. */
 export function pendingLines(pending: PendingConfirmation): string {
   return [
     `Waits for confirmation ${pending.id} ${untilOf(pending)}; then ${returning(pending)} returns.`,

@@ -102,7 +102,7 @@ describe('the first apply', () => {
   })
 })
 
-test('a guardian reverts at the deadline, though the config is gone, and the daemon was never there', async () => {
+test('a guardian reverts at the deadline, though the config is gone', async () => {
   const before = await establish()
   const { pending_confirmation: pending } = JSON.parse(await lab.ok(...AUTO, '--confirm', '2s', '--json'))
   expect(pending).toMatchObject({ guarded: true, config: { path: join(lab.directory, 'xdp.yaml') } })
