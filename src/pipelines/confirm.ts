@@ -8,7 +8,7 @@ import type { Step } from '../features/step.ts'
 import { execute } from '../kernel/execute/execute.ts'
 import { lowerConfirm } from '../kernel/execute/lower.ts'
 import { monotonicMs } from '../kernel/host/control.ts'
-import { becomeGuardian, pause } from '../kernel/host/guardian.ts'
+import { becomeGuardian, forgetGuardian, guardianRuns, pause, startGuardian } from '../kernel/host/guardian.ts'
 import { readLinks } from '../kernel/host/links.ts'
 import { acquireLock } from '../kernel/host/lock.ts'
 import {
@@ -56,6 +56,7 @@ async function revert({ host, paths }: Session, record: PendingRecord, reason: R
   const reverted = { id, generation, previous, config, reason, at: new Date().toISOString() }
   await writeReverted(host, reverted)
   await removePending(host)
+  await forgetGuardian(host, id)
   return reverted
 }
 
@@ -146,6 +147,7 @@ export const confirmPending = (host: Host): Promise<Confirmed> =>
     await execute(host, paths, lowerConfirm(paths, confirmation, await list(paths.instance)))
     await removePending(host)
     await removeReverted(host)
+    await forgetGuardian(host, confirmation.id)
     return { confirmation, action: 'confirmed', pending: undefined }
   })
 
@@ -156,11 +158,12 @@ async function recordOf(host: Host, { id }: Confirmation): Promise<PendingRecord
   throw fail('E234', `the record of the confirmation ${id} is lost, so it cannot be reverted`, 'xdp confirm')
 }
 
-/** Sets the deadline to this time from now. */
+/** Sets the deadline to this time from now. Starts another guardian if a process has killed the first. */
 export const extendPending = (host: Host, milliseconds: number): Promise<Confirmed> =>
   withPending(host, async (_, confirmation) => {
     await recordOf(host, confirmation)
     await setDeadline(host, confirmation.id, milliseconds)
+    if (!(await guardianRuns(host, confirmation.id))) await startGuardian(host, confirmation.id)
     return { confirmation, action: 'extended', pending: await describePending(host, confirmation) }
   })
 

@@ -16,7 +16,7 @@ const untilOf = ({ deadline, seconds_left: left }: PendingConfirmation): string 
   return left > 0 ? `until ${seconds(deadline)}, ${left} s from now` : 'beyond its deadline'
 }
 
-/** What a user does about a pending confirmation, after an apply. */
+/** The deadline of a pending confirmation and the command that confirms, after an apply. */
 export function pendingLines(pending: PendingConfirmation): string {
   return [
     `Waits for confirmation ${pending.id} ${untilOf(pending)}; then ${returning(pending)} returns.`,
@@ -28,13 +28,17 @@ export function pendingLines(pending: PendingConfirmation): string {
 /** Lines of status about a pending confirmation, with its problems. */
 export function pendingStatus(pending: PendingConfirmation, color: boolean): string[] {
   const { yellow } = paint(color)
-  const { id, guarded } = pending
-  const unguarded = [
-    `${yellow('!')}   No guardian runs, so that nothing reverts it: xdp confirm, or xdp confirm --cancel`,
-  ]
+  const { id, guarded, deadline, seconds_left: left } = pending
+  const time =
+    deadline === undefined || left === undefined
+      ? 'at an unknown time'
+      : left > 0
+        ? `in ${left} s, at ${seconds(deadline)}`
+        : `at ${seconds(deadline)}, which has passed`
   return [
-    `${yellow('!')} Unconfirmed: waits for confirmation ${id} ${untilOf(pending)}; then ${returning(pending)} returns`,
-    ...(guarded ? [] : unguarded),
+    `${yellow('!')} Unconfirmed: ${returning(pending)} returns ${time}`,
+    `${yellow('!')}   Confirmation ${id}: xdp confirm, or xdp confirm --cancel`,
+    ...(guarded ? [] : [`${yellow('!')}   No guardian runs, so that nothing puts it back by itself`]),
   ]
 }
 
@@ -44,9 +48,11 @@ const REASONS: Readonly<Record<Reverted['reason'], string>> = {
   stopped: 'lost its guardian, which was stopped',
 }
 
-/** A sentence about an apply that was reverted. */
-export const revertedLine = (reverted: Reverted): string =>
-  `The apply ${reverted.id} of ${reverted.config.path} ${REASONS[reverted.reason]}: ${returning(reverted)} returned at ${seconds(reverted.at)}.`
+/** Two lines about an apply that was reverted. */
+export const revertedLines = (reverted: Reverted): string[] => [
+  `The apply ${reverted.id} of ${reverted.config.path} ${REASONS[reverted.reason]}:`,
+  `${returning(reverted)} returned at ${seconds(reverted.at)}.`,
+]
 
 export const pendingJson = ({ deadline, seconds_left, config, ...pending }: PendingConfirmation) => ({
   ...pending,

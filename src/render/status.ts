@@ -5,7 +5,7 @@ import type { Policy } from '../model/policy.ts'
 import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
-import { pendingJson, pendingStatus, revertedLine } from './confirmation.ts'
+import { pendingJson, pendingStatus, revertedLines } from './confirmation.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
@@ -125,7 +125,7 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
   const { last_apply, committed_at } = status
   const last = last_apply ? lastApplyLines(last_apply, committed_at, color) : []
   const waiting = status.pending ? pendingStatus(status.pending, color) : []
-  const reverted = status.reverted ? ['', revertedLine(status.reverted)] : []
+  const reverted = status.reverted ? ['', ...revertedLines(status.reverted)] : []
   if (isEmpty(status)) {
     const nothing = 'Nothing is applied: this instance has nothing in the kernel.'
     const lines = [nothing, ...watchLines(status, style), ...trouble(status, style), ...last, ...reverted]

@@ -1,5 +1,6 @@
 // Readings of counters, given in a line or two.
 
+import type { PendingConfirmation } from '../../src/report/confirmation.ts'
 import { type ReasonName, VERDICTS, verdictOf } from '../../src/report/reason.ts'
 import type { BackendStatus, Count, InterfaceStatus, ServiceStatus } from '../../src/report/result.ts'
 import type { Stats, Surroundings } from '../../src/report/stats.ts'
@@ -27,6 +28,17 @@ export const counted = (
   packets: number,
   kind: 'allowlist' | 'blocklist' = 'blocklist',
 ): Stats['lists'][number] => ({ name, kind, prefixes: 1177, packets, bytes: packets * 100 })
+
+/** An apply that waits for its confirmation for another minute. */
+export const PENDING: PendingConfirmation = {
+  id: '0123abcd',
+  generation: 3,
+  previous: 2,
+  deadline: '2026-01-02T05:05:05.000Z',
+  seconds_left: 60,
+  guarded: true,
+  config: { path: '/etc/xdp/xdp.yaml', sha256: 'ab'.repeat(32) },
+}
 
 export const EMPTY: Stats = {
   time: Date.parse('2026-01-02T05:04:05Z'),

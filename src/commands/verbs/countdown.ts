@@ -8,7 +8,7 @@ import {
   readConfirmation,
   readEnd,
 } from '../../pipelines/confirm.ts'
-import { renderConfirm, revertedLine } from '../../render/confirmation.ts'
+import { renderConfirm, revertedLines } from '../../render/confirmation.ts'
 import type { Context } from '../cli/context.ts'
 
 const SECOND = 1000
@@ -46,7 +46,7 @@ async function follow({ host, stderr }: Context, id: string, over: AbortSignal):
 /** How the wait ended without this process. */
 async function ended({ host, stdout }: Context, id: string): Promise<Exit> {
   const reverted = await readEnd(host, id)
-  stdout(reverted ? `\n${revertedLine(reverted)}\n` : '\nConfirmed.\n')
+  stdout(reverted ? `\n${revertedLines(reverted).join('\n')}\n` : '\nConfirmed.\n')
   return reverted ? EXIT.failed : EXIT.ok
 }
 

@@ -26,6 +26,11 @@ export const guardianRuns = async (which: Which, id: string): Promise<boolean> =
   return existsSync(file) && isLocked(file)
 }
 
+/** Removes the lock file of a guardian that was killed. */
+export async function forgetGuardian(which: Which, id: string): Promise<void> {
+  if (!(await guardianRuns(which, id))) await rm(await lockFile(which, id), { force: true })
+}
+
 /** Becomes the guardian of this confirmation; undefined: there is one. Leaves the cgroup of the session. */
 export async function becomeGuardian(which: Which, id: string): Promise<Lock | undefined> {
   await runDirectory()

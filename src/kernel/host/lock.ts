@@ -55,8 +55,11 @@ export async function acquireLock(host: Host): Promise<Lock> {
   return lock
 }
 
-/** Takes the lock of a file if no other process holds it. */
-export const acquireFile = (file: string): Promise<Lock | undefined> => tryLock(file, 0)
+/** When the holder of a lock is killed, its helper frees the lock shortly after, but not at once. */
+const SUCCESSION_MS = 2000
+
+/** Takes the lock of a file; undefined if another process holds it for more than a moment, as isLocked does. */
+export const acquireFile = (file: string): Promise<Lock | undefined> => tryLock(file, SUCCESSION_MS)
 
 /** Whether another process holds the lock of a file. Takes a shared lock for a moment. */
 export async function isLocked(file: string): Promise<boolean> {
@@ -93,9 +96,6 @@ async function signHolder(file: string): Promise<void> {
   }
   await writeFile(file, `${JSON.stringify(holder)}\n`).catch(() => {})
 }
-
-/** When a watcher is killed, its helper frees the lock shortly after, but not at once. */
-const SUCCESSION_MS = 2000
 
 const watchFile = ({ bpffs, instance }: Host): Promise<string> => instanceFile(bpffs, instance, 'watch.lock')
 

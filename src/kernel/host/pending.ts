@@ -1,7 +1,7 @@
 // The record of an apply that waits for its confirmation, and of one that was reverted: files in /run/xdp, which end with
 // the boot as the kernel's objects do. Whether a confirmation is pending says its marker among the pins, not this record.
 //
-// Deadlines are on CLOCK_MONOTONIC, which all processes of a machine share and nobody sets.
+// Deadlines are on CLOCK_MONOTONIC, which all processes of a machine share and none can set.
 
 import { randomBytes } from 'node:crypto'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -96,7 +96,7 @@ export async function describePending(which: Which, confirmation: Confirmation):
   return {
     ...{ id, generation, previous, guarded },
     deadline: record && isoOf(record),
-    seconds_left: record && Math.round(millisecondsLeft(record) / 1000),
+    seconds_left: record && Math.ceil(millisecondsLeft(record) / 1000),
     config: record?.config,
   }
 }

@@ -9,12 +9,12 @@ import { exposition, labelValue } from '../../../src/metrics/exposition.ts'
 import { METRICS } from '../../../src/metrics/table.ts'
 import type { Report } from '../../../src/report/metric.ts'
 import { REASONS } from '../../../src/report/reason.ts'
-import { attached, BALANCED, counted, EMPTY, SURROUNDINGS, stats } from '../../support/stats.ts'
+import { attached, BALANCED, counted, EMPTY, PENDING, SURROUNDINGS, stats } from '../../support/stats.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 const FULL: Report = {
   version: '1.2.3',
-  stats: stats({ detached: ['eth1'], services: [BALANCED] }),
+  stats: stats({ detached: ['eth1'], services: [BALANCED], pending: PENDING }),
   surroundings: SURROUNDINGS,
 }
 const linesOf = (report: Report, name: string): string[] =>
@@ -57,6 +57,7 @@ describe('the table', () => {
       'xdp_memory_bytes',
       'xdp_memory_bytes',
       'xdp_drifted_objects',
+      'xdp_confirmation_pending',
       'xdp_stats_duration_seconds',
     ])
   })

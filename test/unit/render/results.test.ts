@@ -8,6 +8,7 @@ import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import { backendKey } from '../../../src/model/service.ts'
 import { plan, planDestroy } from '../../../src/plan/plan.ts'
 import { renderApply, renderApplyJson } from '../../../src/render/apply.ts'
+import { renderConfirm, renderConfirmJson } from '../../../src/render/confirmation.ts'
 import { renderErrorJson } from '../../../src/render/diagnostic.ts'
 import { renderDoctor, renderDoctorJson } from '../../../src/render/doctor.ts'
 import { formatBytes } from '../../../src/render/numbers.ts'
@@ -16,6 +17,7 @@ import { renderPlanJson } from '../../../src/render/plan-json.ts'
 import { renderStatus, renderStatusJson } from '../../../src/render/status.ts'
 import { renderValidate, renderValidateJson } from '../../../src/render/validate.ts'
 import { renderWhy, renderWhyJson } from '../../../src/render/why.ts'
+import type { Reverted } from '../../../src/report/confirmation.ts'
 import type { ApplyResult, Check, Status, WhyResult } from '../../../src/report/result.ts'
 import { check } from '../../support/schemas.ts'
 import { service } from '../../support/services.ts'
@@ -32,7 +34,7 @@ import {
   scoped,
   state,
 } from '../../support/states.ts'
-import { BALANCED } from '../../support/stats.ts'
+import { BALANCED, PENDING } from '../../support/stats.ts'
 
 const PLAIN = { color: false }
 
@@ -242,6 +244,58 @@ describe('apply', () => {
     [{ ...done, changed: false }, undefined, 'Nothing to remove: this instance has nothing in the kernel.\n'],
   ])('%j for %s', (result, path, text) => {
     expect(renderApply(result, { path, color: false })).toBe(text)
+  })
+})
+
+describe('confirmations', () => {
+  const reverted: Reverted = {
+    ...{ id: '0123abcd', generation: 3, previous: 0, reason: 'deadline', at: '2026-01-02T05:05:05.678Z' },
+    config: { path: '/etc/xdp/xdp.yaml', sha256: 'ab'.repeat(32) },
+  }
+  const unreadable = { ...PENDING, deadline: undefined, seconds_left: undefined, config: undefined, guarded: false }
+
+  test('are in status, on narrow lines, as text and JSON', () => {
+    const text = renderStatus({ ...STATUS, pending: PENDING, reverted }, PLAIN)
+    expect(text).toContain('! Unconfirmed: generation 2 returns in 60 s, at 2026-01-02T05:05:05Z\n')
+    expect(text).toContain('!   Confirmation 0123abcd: xdp confirm, or xdp confirm --cancel\n')
+    expect(text).toContain('was not confirmed in time:\nno policy returned at 2026-01-02T05:05:05Z.\n')
+    expect(text).not.toContain('guardian')
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
+    const broken = renderStatus({ ...STATUS, pending: unreadable }, PLAIN)
+    expect(broken).toContain('returns at an unknown time\n')
+    expect(broken).toContain('No guardian runs')
+    const late = renderStatus({ ...STATUS, pending: { ...PENDING, seconds_left: 0 } }, PLAIN)
+    expect(late).toContain('returns at 2026-01-02T05:05:05Z, which has passed\n')
+    for (const pending of [PENDING, unreadable]) {
+      expect(check('status', renderStatusJson({ ...STATUS, pending, reverted }))).toMatchObject({
+        pending_confirmation: { id: '0123abcd', guarded: pending.guarded },
+        reverted: { reason: 'deadline', previous: 0 },
+      })
+    }
+  })
+
+  test('end an apply', () => {
+    const result: ApplyResult = {
+      ...{ changed: true, applied: ['policy'], verified: true, probes: { run: 0, passed: 0 }, rolled_back: false },
+      pending: PENDING,
+    }
+    expect(renderApply(result, { path: 'xdp.yaml', color: false })).toBe(
+      'Applied 1 change. Verified by reading back.\n' +
+        'Waits for confirmation 0123abcd until 2026-01-02T05:05:05Z, 60 s from now; then generation 2 returns.\n' +
+        'Keep the new policy: xdp confirm\n',
+    )
+    expect(check('apply', renderApplyJson(result))).toMatchObject({ pending_confirmation: { seconds_left: 60 } })
+  })
+
+  test.each([
+    ['confirmed', 'Confirmed. Generation 3 stays in force.\n'],
+    ['cancelled', 'Reverted. Generation 2 is in force again.\n'],
+    ['extended', 'Extended. Confirmation 0123abcd may arrive until 2026-01-02T05:05:05Z, 60 s from now.\n'],
+  ] as const)('are %s', (action, text) => {
+    const result = { confirmation: { id: '0123abcd', generation: 3, previous: 2 }, action }
+    const pending = action === 'extended' ? PENDING : undefined
+    expect(renderConfirm({ ...result, pending }, false)).toBe(text)
+    expect(check('confirm', renderConfirmJson({ ...result, pending }))).toMatchObject({ action, generation: 3 })
   })
 })
 
