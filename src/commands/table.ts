@@ -39,7 +39,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'show what apply would do, and change nothing',
     description: [
       'Compares the config with the live kernel. Signs: + creates, ~ updates, - deletes, -/+ replaces (filtering is interrupted), ! marks drift: changes since the last apply by other tools.',
-      'Each change states its impact on traffic: hitless, new-flows (new flows move to other backends), link-bounce (the driver may reset its rings) or traffic-gap (packets pass unfiltered for a moment).',
+      'Each change states its impact on traffic: hitless, new-flows (new flows move to other backends), cuts N connections (live ones of this host), link-bounce (the driver may reset its rings) or traffic-gap (packets pass unfiltered for a moment).',
     ],
     flags: PLAN_FLAGS,
     examples: [
@@ -55,6 +55,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'bring the kernel to the config, and verify it',
     description: [
       'Shows the plan, asks for approval, builds the new tables beside the live ones, tests them with packets, switches, reads back and tests again. A packet meets the old policy or the new one, never a mix. A failure before the switch changes nothing; a failure after it is rolled back.',
+      'Refuses with exit 4 to cut an SSH session, the default gateway, a resolver or a prefix of `protect`, unless --allow-cut names it.',
       'If the kernel already matches the config, apply writes nothing and exits 0 without asking.',
       'With --confirm the previous policy stays loaded, and a guardian puts it back at the deadline unless `xdp confirm` arrives: after an edit that cuts off your own connection, wait. On a terminal apply counts down and asks; else it prints the id and the deadline, and exits 0. Another apply is refused meanwhile.',
     ],
@@ -144,7 +145,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'drop all packets from an address, for a time',
     description: [
       'Bans are not part of the config: no plan shows them, no apply removes them, and they survive edits and program updates. A ban holds from the next packet until its time is over. The allowlist beats a ban. Banning a banned address again replaces its time, reason and author.',
-      'Refuses with exit 4, unless --force is given, to ban an address of this host, its default gateway, or the peer of an SSH connection.',
+      'Refuses with exit 4, unless --force is given, to ban an address of this host, its default gateway, a resolver, or the peer of an SSH connection.',
     ],
     argument: { name: 'ADDRESS', required: false, help: 'IPv4 or IPv6 address or CIDR; not with --stdin' },
     flags: BAN_FLAGS,

@@ -78,7 +78,7 @@ export interface Cut {
   /** The interface of the policy that its packets arrive on. */
   readonly interface: string
   /** Name of the process that has the socket; undefined: unknown. */
-  readonly process: string | undefined
+  readonly owner: string | undefined
   readonly guarded: Guarded | undefined
   readonly before: Answer
   readonly after: Answer

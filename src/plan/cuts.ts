@@ -29,10 +29,10 @@ const GUARDED: readonly Guarded[] = ['ssh', 'gateway', 'dns', 'protected']
 const addressText = ({ peer: { family, words } }: Contact): string => formatAddress(family, words)
 
 /** `10.99.0.2:41184 → :22 sshd`, with the arrow in the direction in which the connection was opened. */
-export function connectionText({ peer, peerPort, localPort, isInbound }: Connection, process?: string): string {
+export function connectionText({ peer, peerPort, localPort, isInbound }: Connection, owner?: string): string {
   const far = formatEndpoint({ address: formatAddress(peer.family, peer.words), port: peerPort })
   const ends = isInbound ? `${far} → :${localPort}` : `:${localPort} → ${far}`
-  return process === undefined ? ends : `${ends} ${process}`
+  return owner === undefined ? ends : `${ends} ${owner}`
 }
 
 /** `tcp`, `udp`, `icmp` or a protocol number as text. */
@@ -50,10 +50,10 @@ export const atOf = (
   provenance && list !== undefined ? originOf(provenance, list, peer.family, peer.words)?.at : undefined
 
 /** A cut as words of a plan: the contact. */
-export function contactText({ contact, process }: Cut): string {
+export function contactText({ contact, owner }: Cut): string {
   switch (contact.kind) {
     case 'connection':
-      return connectionText(contact, process)
+      return connectionText(contact, owner)
     case 'gateway':
       return `the default gateway ${addressText(contact)}`
     case 'resolver':

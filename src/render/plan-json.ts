@@ -95,7 +95,7 @@ function cutsJson(cuts: Cuts | undefined, provenance: Provenance | undefined) {
     connections,
     omitted,
     cut: cut.map((one) => {
-      const { contact, process, guarded, after } = one
+      const { contact, owner, guarded, after } = one
       return {
         kind: contact.kind,
         peer: formatAddress(contact.peer.family, contact.peer.words),
@@ -109,7 +109,7 @@ function cutsJson(cuts: Cuts | undefined, provenance: Provenance | undefined) {
               : null,
         protocol: protocolOf(contact),
         inbound: contact.kind === 'connection' ? contact.isInbound : null,
-        process: process ?? null,
+        process: owner ?? null,
         interface: one.interface,
         guarded: guarded ?? null,
         reason: after.reason,

@@ -4,7 +4,15 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { LINE_SIZE, progressCodec, spanCodec, transferCodec } from '../../src/abi/generated.ts'
+import {
+  batchRecordCodec,
+  LINE_SIZE,
+  progressCodec,
+  REASON,
+  spanCodec,
+  testBatchCodec,
+  transferCodec,
+} from '../../src/abi/generated.ts'
 import { type Probe, testInputFor } from '../../src/abi/packet.ts'
 import { PROGRAMS, SECRET_MAPS } from '../../src/features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../src/features/filter.ts'
@@ -89,6 +97,8 @@ export class FakeKernel {
   lies: (line: string) => boolean = () => false
   /** Foreign programs that their owners keep, attached or not. */
   readonly held: FakeProgram[] = []
+  /** The default gateway, and the programs that drop its packets in a batch, by the end of their pins. */
+  gateway: { readonly address: string; readonly device: string; readonly droppedBy: string } | undefined
   /** Whether lines reach a map damaged. */
   damagesLines = false
   /** Commands so far. */
@@ -262,8 +272,12 @@ export class FakeKernel {
     }))
   }
 
-  /** Answers `route get ADDRESS`. */
+  /** Answers `route get ADDRESS`, and that there is no default route. */
   #routes(lines: readonly string[]) {
+    if (lines[0]?.startsWith('route show')) {
+      const routes = this.gateway ? [{ gateway: this.gateway.address, dev: this.gateway.device }] : []
+      return { stdout: `${JSON.stringify(routes)}\n`, stderr: '', exitCode: 0 }
+    }
     const devices = lines.map((line) => this.hosts.get(line.split(' ')[2] ?? '')?.device)
     return {
       stdout: devices.map((dev) => (dev === undefined ? '' : `${JSON.stringify([{ dev }])}\n`)).join(''),
@@ -424,7 +438,7 @@ export class FakeKernel {
     }
   }
 
-  #run({ name, maps }: FakeProgram, words: readonly string[]): number {
+  #run({ name, label, maps }: FakeProgram, words: readonly string[]): number {
     const file = (which: string): string | undefined =>
       words.includes(which) ? words[words.indexOf(which) + 1] : undefined
     const input = file('data_in')
@@ -442,11 +456,28 @@ export class FakeKernel {
         return this.#copy(policy as FakeMap, maps.get('previous'), data, output as string)
       case FILTER.programs.filter:
         return this.verdicts.get(Buffer.from(data).toString('hex')) ?? ACTIONS.pass
+      case FILTER.programs.explain:
+        if (isBatch(data)) return this.#explainBatch(label, data, output as string)
+        break
       default:
-        this.effects.push(`${name} ${Buffer.from(data).toString('hex')}`)
-        if (output !== undefined && output !== '/dev/null') writeFileSync(output, data)
-        return ACTIONS.pass
     }
+    this.effects.push(`${name} ${Buffer.from(data).toString('hex')}`)
+    if (output !== undefined && output !== '/dev/null') writeFileSync(output, data)
+    return ACTIONS.pass
+  }
+
+  #explainBatch(label: string, data: Uint8Array, output: string): number {
+    const view = new DataView(data.buffer)
+    const batch = testBatchCodec.decode(view)
+    const records = testBatchCodec.size + batch.at
+    for (let at = records; at < data.length; at += batchRecordCodec.size) {
+      const drops = this.gateway !== undefined && label.endsWith(this.gateway.droppedBy)
+      view.setUint32(at, drops ? ACTIONS.drop : ACTIONS.pass, true)
+      view.setUint32(at + 4, drops ? REASON.BLOCKLIST : REASON.DEFAULT_PASS, true)
+    }
+    testBatchCodec.encode({ ...batch, at: batch.length }, view)
+    writeFileSync(output, data)
+    return ACTIONS.pass
   }
 
   #write(policy: FakeMap, data: Uint8Array): number {
@@ -523,6 +554,11 @@ export class FakeKernel {
     if (at >= 0) link.programs.splice(at, 1)
   }
 }
+
+/** Whether the input of a test run is a batch of packets. */
+const isBatch = (data: Uint8Array): boolean =>
+  data.length > testBatchCodec.size &&
+  testBatchCodec.decode(new DataView(data.buffer)).length === data.length - testBatchCodec.size
 
 /** Whether a map holds more than zeros. */
 const isSecret = ({ values }: FakeMap): boolean =>

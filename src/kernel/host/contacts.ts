@@ -35,7 +35,8 @@ const readText = (path: string): Promise<string> => readFile(path, 'utf8').catch
 const isLocal = ({ family, words }: Address): boolean =>
   family === 4 ? (words[0] as number) >>> 24 === 127 : words.every((word, i) => word === (i === 3 ? 1 : 0))
 
-async function readResolvers(): Promise<Address[]> {
+/** The resolvers of resolv.conf, and those behind a local one. */
+export async function readResolvers(): Promise<Address[]> {
   const written = resolversIn(await readText(RESOLV_CONF))
   const others = written.some(isLocal) ? resolversIn(await readText(UPSTREAM)) : []
   const found = new Map([...written, ...others].map((one) => [formatAddress(one.family, one.words), one]))

@@ -1,4 +1,5 @@
-// Addresses that a ban must not cover by accident: those of the host, its default gateways, and SSH clients. Such a ban
+// Addresses that a ban must not cover by accident: those of the host, its default gateways, its
+// resolvers, and SSH clients. Such a ban
 // would cut off the host, or the user who typed it.
 
 import { list, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
@@ -8,7 +9,9 @@ import type { SocketEnd } from '../../model/live.ts'
 import { parseAddress } from '../../model/text.ts'
 import { askIp, askIpBatch } from '../tools/ip.ts'
 import { CommandError } from '../tools/spawn.ts'
-import { addressOf, readTable, sshRows, unmapped } from './sockets.ts'
+import { readResolvers } from './contacts.ts'
+import { ownSession, sshSockets } from './processes.ts'
+import { addressOf, readConnections, readTable, sshRows, unmapped } from './sockets.ts'
 
 const ownInfo = optional(list(record({ local: optional(text) })))
 const addresses = list(record({ ifname: text, addr_info: ownInfo }))
@@ -65,14 +68,28 @@ async function ownNetwork(): Promise<Protected[]> {
   return [...ownAddresses(rows), ...gateways(rows)]
 }
 
+const SSH_PEER = 'the peer of an SSH connection to this host'
+
 /** Peers of established connections to local port 22, from the text of /proc/net/tcp or tcp6. */
 export const sshPeers = (table: string): Protected[] =>
   sshRows(table).map(({ peer }) => ({
     address: peer.address.words,
-    what: 'the peer of an SSH connection to this host',
+    what: SSH_PEER,
   }))
 
-const sshPeersOf = async (table: 'tcp' | 'tcp6'): Promise<Protected[]> => sshPeers(await readTable(table))
+/** Peers of SSH servers on any port, and those of the session of this command. */
+async function sessionPeers(): Promise<Protected[]> {
+  const tables = await Promise.all([readTable('tcp'), readTable('tcp6')])
+  const { connections } = await readConnections(ownSession())
+  const servers = sshSockets()
+  const found = connections.filter(
+    ({ isSession, isInbound, inode }) => isSession || (isInbound && inode !== 0 && servers.has(inode)),
+  )
+  return [...tables.flatMap(sshPeers), ...found.map(({ peer }) => ({ address: peer.words, what: SSH_PEER }))]
+}
+
+const resolvers = async (): Promise<Protected[]> =>
+  (await readResolvers()).map(({ words }) => ({ address: words, what: 'a resolver of this host' }))
 
 /** The server end of SSH_CONNECTION (`client port server port`), which also covers an sshd on another port than 22. */
 function ownSshEnd(): SocketEnd[] {
@@ -95,6 +112,6 @@ export const ownPeers = (): Protected[] =>
 
 /** All addresses that a ban must not cover without --force, except those of ownPeers. */
 export async function protectedAddresses(): Promise<readonly Protected[]> {
-  const found = await Promise.all([ownNetwork(), sshPeersOf('tcp'), sshPeersOf('tcp6')])
+  const found = await Promise.all([ownNetwork(), sessionPeers(), resolvers()])
   return found.flat()
 }

@@ -126,7 +126,7 @@ async function presentAnswers(losses: readonly Loss[], { links, before }: CutsIn
   return losses.map(({ name }) => (places.has(name) ? (answers[next++] as Answer) : PASSES))
 }
 
-function guardedOf(contact: Contact, process: string | undefined): Guarded | undefined {
+function guardedOf(contact: Contact, owner: string | undefined): Guarded | undefined {
   switch (contact.kind) {
     case 'gateway':
       return 'gateway'
@@ -136,7 +136,7 @@ function guardedOf(contact: Contact, process: string | undefined): Guarded | und
       return 'protected'
     case 'connection': {
       if (contact.isSession) return 'ssh'
-      const isServer = process === undefined ? contact.localPort === SSH_PORT : isSshServer(process)
+      const isServer = owner === undefined ? contact.localPort === SSH_PORT : isSshServer(owner)
       return contact.isInbound && contact.protocol === 'tcp' && isServer ? 'ssh' : undefined
     }
     default:
@@ -159,8 +159,8 @@ export function findCuts(input: CutsInput): Promise<Cuts> {
     const inodes = [...cut.keys()].flatMap((contact) => (contact.kind === 'connection' ? [contact.inode] : []))
     const processes = processesOf(new Set(inodes.filter((inode) => inode !== 0)))
     const found = [...cut.values()].map(({ contact, name, before, after }): Cut => {
-      const process = contact.kind === 'connection' ? processes.get(contact.inode) : undefined
-      return { contact, interface: name, process, guarded: guardedOf(contact, process), before, after }
+      const owner = contact.kind === 'connection' ? processes.get(contact.inode) : undefined
+      return { contact, interface: name, owner, guarded: guardedOf(contact, owner), before, after }
     })
     const rank = ({ guarded }: Cut): number => GUARD_ORDER.indexOf(guarded)
     return { connections, omitted, cut: found.sort((left, right) => rank(left) - rank(right)) }

@@ -199,6 +199,12 @@ const WORLDS: readonly World[] = [
       }
     },
   },
+  {
+    name: 'the new program drops the default gateway',
+    arrange: (kernel) => {
+      kernel.gateway = { address: '198.51.100.1', device: 'eth0', droppedBy: 'gen-2/programs/explain' }
+    },
+  },
   { name: 'a program is not pinned', arrange: lying((line) => /loadall.*explain/.test(line)) },
   { name: 'the second attach is refused', arrange: failAt(attachments, 3) },
   { name: 'the replacement is refused', arrange: failAt((line) => attachments(line) && line.includes('dev eth0')) },
@@ -244,6 +250,7 @@ async function rehearse(): Promise<Rehearsal> {
       kernel.before = () => undefined
       kernel.lies = () => false
       kernel.held.length = 0
+      kernel.gateway = undefined
       for (const [frame, verdict] of verdicts) kernel.verdicts.set(frame, verdict)
     },
   }
@@ -309,6 +316,8 @@ const COMMUTING: readonly (readonly [StepKind, StepKind, why: string])[] = [
   ['identify', 'unpin', 'the filter stays pinned'],
   ['unpin', 'prove-pins', 'the program is not among these pins'],
   ['prove-pins', 'load-carry', 'they work on different pins'],
+  ['carry', 'prove-contacts', 'the new maps are removed with their generation'],
+  ['prove-pins', 'prove-contacts', 'neither changes anything'],
   ['carry', 'zero-counter', 'ports and counters are different maps'],
   ['zero-counter', 'zero-counter', 'counters do not depend on each other'],
   ['zero-counter', 'write-health', 'counters and health are different maps'],
@@ -338,6 +347,7 @@ const CODES: Readonly<Record<string, string>> = {
   'the live program misjudges': 'E108',
   'another process replaced a program since the plan was made': 'E206',
   'another process replaces a program during the switch': 'E206',
+  'the new program drops the default gateway': 'E227',
   'a program is not pinned': 'E108',
   'the second attach is refused': 'E101',
   'the replacement is refused': 'E101',
@@ -384,6 +394,7 @@ describe.runIf(isRoot)('a list of steps', () => {
         "prove-pins",
         "load-carry",
         "carry",
+        "prove-contacts",
         "zero-counter",
         "write-health",
         "keep-foreign",

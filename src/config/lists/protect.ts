@@ -1,12 +1,12 @@
 // `protect`: sources that no change of the policy may cut off.
 
-import type { ProtectedPrefix } from '../model/contact.ts'
-import { PROTOCOL_NUMBERS } from '../model/ports.ts'
-import { wordsOf } from '../model/text.ts'
-import { explainRange, rangeBuffer, readRangeText } from './entries/range.ts'
-import { lineOf, type Part } from './text/part.ts'
-import type { Report } from './text/report.ts'
-import type { WrittenProtected } from './text/written.ts'
+import type { ProtectedPrefix } from '../../model/contact.ts'
+import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
+import { wordsOf } from '../../model/text.ts'
+import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
+import { lineOf, type Part } from '../text/part.ts'
+import type { Report } from '../text/report.ts'
+import type { WrittenProtected } from '../text/written.ts'
 
 const PROTOCOLS = { ...PROTOCOL_NUMBERS, icmp: 'icmp' } as const
 
