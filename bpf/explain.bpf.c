@@ -14,8 +14,8 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
- * Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet. A batch
- * goes on with its next packet.
+ * Run on test packets: judges like xdp_filter, counts nothing, and writes the reason over the start of the packet, or over
+ * its record in a batch.
  */
 SEC("xdp.frags")
 int explain(struct xdp_md *ctx)
@@ -40,7 +40,7 @@ int explain(struct xdp_md *ctx)
 		.backend = decision.backend,
 	};
 	/* Of a shorter packet only the verdict is reported. */
-	bpf_xdp_store_bytes(ctx, 0, (void *)&explanation, sizeof(explanation));
-	turn_record(ctx, &explanation);
+	if (!turn_record(ctx, &explanation))
+		bpf_xdp_store_bytes(ctx, 0, (void *)&explanation, sizeof(explanation));
 	return verdict;
 }

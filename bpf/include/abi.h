@@ -235,22 +235,27 @@ struct test_run {
 };
 
 /*
- * Metadata of a test run that judges many packets, one in each repetition (bpf_prog_test_run: `repeat`). The packet is
- * followed by records, the first of which stands for the packet itself; see bpf/include/batch.h.
+ * Metadata of a test run that judges many packets, one in each repetition (bpf_prog_test_run: `repeat`). The packets differ
+ * only in the interface they stand for and in the bytes with their addresses and ports. The packet is followed by records
+ * with these, the first of which is that of the packet itself; see bpf/include/batch.h.
  */
 struct test_batch {
 	struct test_run run;
 	__u32 at;		/* offset of the record of the packet, in bytes from its start; 0: the run has ended early */
 	__u32 length;		/* of the packet and its records together, in bytes */
+	__u16 size;		/* of a record, in bytes */
+	__u16 offset;		/* of the bytes that differ, in the packet */
 };
 
-/* Bytes of a packet in a batch: Ethernet, IPv6 and TCP headers, or an ICMP error that quotes a UDP packet over IPv4. */
+/* Bytes of a packet in a batch: Ethernet, IPv6 and TCP headers. */
 #define BATCH_PACKET 80
+/* Bytes in which packets of a batch differ: two IPv6 addresses and two ports. */
+#define BATCH_BYTES 36
 
-/* One packet of a batch. explain writes its struct explanation over the start. */
+/* One packet of a batch. explain writes its struct explanation over the start. Records over IPv4 end after 16 bytes. */
 struct batch_record {
 	struct test_run run;
-	__u8 packet[BATCH_PACKET];	/* zeros behind it */
+	__u8 bytes[BATCH_BYTES];
 };
 
 /* Record of an attachment, by slot. The data plane reads only the ifindex, for packets of members. */
@@ -305,8 +310,8 @@ ABI_SIZE(interface_entry, 8);
 ABI_SIZE(interface_stack, 2 * LINE_SIZE);
 ABI_SIZE(attachment, 32);
 ABI_SIZE(test_run, 8);
-ABI_SIZE(test_batch, 16);
-ABI_SIZE(batch_record, 8 + BATCH_PACKET);
+ABI_SIZE(test_batch, 20);
+ABI_SIZE(batch_record, 8 + BATCH_BYTES);
 ABI_SIZE(explanation, 24);
 ABI_SIZE(balance, LINE_SIZE);
 ABI_SIZE(roles, LINE_SIZE);

@@ -53,7 +53,7 @@ afterEach(() => {
 })
 
 /** Applies default drop, with all groups of essential packets but one. */
-async function drop(without?: string): Promise<void> {
+async function drop(without?: string, ...flags: readonly string[]): Promise<void> {
   const groups = ['loopback', 'icmp_errors', 'neighbor_discovery', 'mld', 'dhcp_client'].filter(
     (one) => one !== without,
   )
@@ -62,7 +62,7 @@ async function drop(without?: string): Promise<void> {
     'xdp.yaml',
     `version: 1\ninterfaces: { eth0: {} }\npolicy: { default: drop, essential: [${groups.join(', ')}] }\n${allowed}\n`,
   )
-  await lab.ok('apply', '--auto-approve')
+  await lab.ok('apply', '--auto-approve', ...flags)
 }
 
 const forget = (): void => {
@@ -126,7 +126,8 @@ test('a default route from router advertisements is kept, and expires without ne
     await sent(4)
     expect(defaultRoutes()).toHaveLength(1)
   }
-  await drop('neighbor_discovery')
+  await expect(drop('neighbor_discovery')).rejects.toThrow('E227')
+  await drop('neighbor_discovery', '--allow-cut', 'gateway')
   await expect.poll(defaultRoutes, { timeout: 20_000 }).toHaveLength(0)
   await drop()
   await expect.poll(defaultRoutes, { timeout: 10_000 }).toHaveLength(1)

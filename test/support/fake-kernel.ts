@@ -4,15 +4,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import {
-  batchRecordCodec,
-  LINE_SIZE,
-  progressCodec,
-  REASON,
-  spanCodec,
-  testBatchCodec,
-  transferCodec,
-} from '../../src/abi/generated.ts'
+import { LINE_SIZE, progressCodec, REASON, spanCodec, testBatchCodec, transferCodec } from '../../src/abi/generated.ts'
 import { type Probe, testInputFor } from '../../src/abi/packet.ts'
 import { PROGRAMS, SECRET_MAPS } from '../../src/features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../src/features/filter.ts'
@@ -470,7 +462,7 @@ export class FakeKernel {
     const view = new DataView(data.buffer)
     const batch = testBatchCodec.decode(view)
     const records = testBatchCodec.size + batch.at
-    for (let at = records; at < data.length; at += batchRecordCodec.size) {
+    for (let at = records; at < data.length; at += batch.size) {
       const drops = this.gateway !== undefined && label.endsWith(this.gateway.droppedBy)
       view.setUint32(at, drops ? ACTIONS.drop : ACTIONS.pass, true)
       view.setUint32(at + 4, drops ? REASON.BLOCKLIST : REASON.DEFAULT_PASS, true)

@@ -3,9 +3,9 @@
 import { writeFileSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { ran } from '../../abi/answer.ts'
-import { type Arriving, BATCH_RECORDS, batchInputFor, explanationsOf } from '../../abi/batch.ts'
+import { type Arriving, type Batch, batchesOf, explanationsOf } from '../../abi/batch.ts'
 import { bpftool, type Command } from '../../abi/command.ts'
-import { type Explanation, explanationCodec, testRunCodec } from '../../abi/generated.ts'
+import { type Explanation, explanationCodec, testBatchCodec, testRunCodec } from '../../abi/generated.ts'
 import {
   explanationOf,
   factsFor,
@@ -99,23 +99,28 @@ async function explainSingly(explain: string, packets: readonly Arriving[]): Pro
   })
 }
 
-async function explainTogether(explain: string, packets: readonly Arriving[]): Promise<(Explanation | undefined)[]> {
-  if (packets.length === 0) return []
-  const batches = Array.from({ length: Math.ceil(packets.length / BATCH_RECORDS) }, (_, i) =>
-    packets.slice(i * BATCH_RECORDS, (i + 1) * BATCH_RECORDS),
-  )
-  return withExchange(async (directory) => {
+/** Explains as many packets as fit into batches; the others stay undefined in `found`. */
+async function explainTogether(
+  explain: string,
+  batches: readonly Batch[],
+  found: (Explanation | undefined)[],
+): Promise<void> {
+  if (batches.length === 0) return
+  await withExchange(async (directory) => {
     const file = (i: number): string => `${directory}/batch-${i}`
-    const commands = batches.map((batch, i) => runOf(explain, file(i), batchInputFor(batch), batch.length))
+    const commands = batches.map(({ input, positions }, i) => runOf(explain, file(i), input, positions.length))
     await askBatch(ran, commands)
-    return understand('bpftool', 'bpftool prog run', () =>
-      batches.flatMap((batch, i) => explanationsOf(readOutput(`${file(i)}.out`, testRunCodec.size), batch.length)),
-    )
+    await understand('bpftool', 'bpftool prog run', () => {
+      for (const [i, batch] of batches.entries()) {
+        const explained = explanationsOf(batch, readOutput(`${file(i)}.out`, testBatchCodec.size))
+        for (const [at, position] of batch.positions.entries()) found[position] = explained[at]
+      }
+    })
   })
 }
 
 /**
- * Explains packets by a pinned `explain` of this build, those that no service takes many at a time.
+ * Explains packets by a pinned `explain` of this build, TCP and UDP packets that no service takes many at a time.
  *
  * @param isApart whether a packet may be for a service
  */
@@ -125,21 +130,14 @@ export async function explainMany(
   isApart: (packet: TestPacket) => boolean = () => false,
 ): Promise<Explanation[]> {
   const found: (Explanation | undefined)[] = packets.map(() => undefined)
-  const fill = async (
-    wanted: readonly number[],
-    by: (packets: readonly Arriving[]) => Promise<readonly (Explanation | undefined)[]>,
-  ): Promise<void> => {
-    const explained = await by(wanted.map((i) => packets[i] as Arriving))
-    for (const [at, i] of wanted.entries()) found[i] = explained[at]
-  }
-  await fill(
-    packets.flatMap(({ packet }, i) => (isApart(packet) ? [] : [i])),
-    (some) => explainTogether(explain, some),
+  const positions = packets.flatMap(({ packet }, i) => (isApart(packet) ? [] : [i]))
+  await explainTogether(explain, batchesOf(packets, positions), found)
+  const rest = found.flatMap((one, i) => (one === undefined ? [i] : []))
+  const explained = await explainSingly(
+    explain,
+    rest.map((i) => packets[i] as Arriving),
   )
-  await fill(
-    found.flatMap((one, i) => (one === undefined ? [i] : [])),
-    (some) => explainSingly(explain, some),
-  )
+  for (const [at, i] of rest.entries()) found[i] = explained[at]
   return found as Explanation[]
 }
 

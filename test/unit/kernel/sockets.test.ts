@@ -71,6 +71,10 @@ test('more connections than can be judged are counted, those to the SSH port are
 })
 
 test('the first three resolvers of resolv.conf count, without those with a zone', () => {
-  const text = '# nameserver 192.0.2.1\nnameserver 127.0.0.53\n nameserver  2001:db8::53\nnameserver fe80::1%eth0\nnameserver 192.0.2.4\n'
-  expect(resolversIn(text).map(({ family, words }) => formatAddress(family, words))).toEqual(['127.0.0.53', '2001:db8::53'])
+  const text =
+    '# nameserver 192.0.2.1\nnameserver 127.0.0.53\n nameserver  2001:db8::53\nnameserver fe80::1%eth0\nnameserver 192.0.2.4\n'
+  expect(resolversIn(text).map(({ family, words }) => formatAddress(family, words))).toEqual([
+    '127.0.0.53',
+    '2001:db8::53',
+  ])
 })
