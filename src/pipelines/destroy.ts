@@ -25,8 +25,10 @@ async function destroyInSession(host: Host, approve: Approve): Promise<Applied |
     const live = await observe(paths, host)
     refuse(guardNamespace(live))
     const plan = planDestroy(live)
-    if (isIdle(plan, live))
+    if (isIdle(plan, live)) {
+      await forgetReverted(host)
       return { plan, result: UNCHANGED, links: live.links, committed: undefined, served: servedOf(live) }
+    }
     if (!(await approve(plan, live))) return 'declined'
     await execute(host, paths, lowerDestroy({ paths, plan }))
     await removeLastApply(host)

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Step } from '../../../src/features/step.ts'
 import { execute, printSteps, runAside } from '../../../src/kernel/execute/execute.ts'
 import { lowerConfirm } from '../../../src/kernel/execute/lower.ts'
-import { readPending, removePending } from '../../../src/kernel/host/pending.ts'
+import { readPending, removePending, removeReverted } from '../../../src/kernel/host/pending.ts'
 import { observe } from '../../../src/kernel/observe/observe.ts'
 import type { State } from '../../../src/model/state.ts'
 import { refusePending, settlePending } from '../../../src/pipelines/confirm.ts'
@@ -57,6 +57,7 @@ beforeEach(() => {
 })
 afterEach(async () => {
   await removePending(lab.session.host)
+  await removeReverted(lab.session.host)
   lab.close()
 })
 
