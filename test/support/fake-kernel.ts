@@ -4,7 +4,16 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { LINE_SIZE, progressCodec, REASON, spanCodec, testBatchCodec, transferCodec } from '../../src/abi/generated.ts'
+import {
+  explanationCodec,
+  LINE_SIZE,
+  progressCodec,
+  REASON,
+  spanCodec,
+  testBatchCodec,
+  testRunCodec,
+  transferCodec,
+} from '../../src/abi/generated.ts'
 import { type Probe, testInputFor } from '../../src/abi/packet.ts'
 import { PROGRAMS, SECRET_MAPS } from '../../src/features/features.ts'
 import { COPY_PROGRAM, FILTER } from '../../src/features/filter.ts'
@@ -89,7 +98,7 @@ export class FakeKernel {
   lies: (line: string) => boolean = () => false
   /** Foreign programs that their owners keep, attached or not. */
   readonly held: FakeProgram[] = []
-  /** The default gateway, and the programs that drop its packets in a batch, by the end of their pins. */
+  /** The default gateway, and the programs that drop its packets, by the end of their pins. */
   gateway: { readonly address: string; readonly device: string; readonly droppedBy: string } | undefined
   /** Whether lines reach a map damaged. */
   damagesLines = false
@@ -449,7 +458,19 @@ export class FakeKernel {
       case FILTER.programs.filter:
         return this.verdicts.get(Buffer.from(data).toString('hex')) ?? ACTIONS.pass
       case FILTER.programs.explain:
-        if (isBatch(data)) return this.#explainBatch(label, data, output as string)
+        if (isBatch(data)) return this.#explainBatch(data, output as string)
+        if (this.gateway && label.endsWith(this.gateway.droppedBy)) {
+          const dropped = {
+            verdict: ACTIONS.drop,
+            reason: REASON.BLOCKLIST,
+            class: 1,
+            list: 0,
+            scope: 0,
+            service: 0,
+            backend: 0,
+          }
+          explanationCodec.encode(dropped, new DataView(data.buffer), testRunCodec.size)
+        }
         break
       default:
     }
@@ -458,14 +479,14 @@ export class FakeKernel {
     return ACTIONS.pass
   }
 
-  #explainBatch(label: string, data: Uint8Array, output: string): number {
+  /** Passes every packet. */
+  #explainBatch(data: Uint8Array, output: string): number {
     const view = new DataView(data.buffer)
     const batch = testBatchCodec.decode(view)
     const records = testBatchCodec.size + batch.at
     for (let at = records; at < data.length; at += batch.size) {
-      const drops = this.gateway !== undefined && label.endsWith(this.gateway.droppedBy)
-      view.setUint32(at, drops ? ACTIONS.drop : ACTIONS.pass, true)
-      view.setUint32(at + 4, drops ? REASON.BLOCKLIST : REASON.DEFAULT_PASS, true)
+      view.setUint32(at, ACTIONS.pass, true)
+      view.setUint32(at + 4, REASON.DEFAULT_PASS, true)
     }
     testBatchCodec.encode({ ...batch, at: batch.length }, view)
     writeFileSync(output, data)
