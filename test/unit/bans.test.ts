@@ -74,7 +74,8 @@ test('SSH peers are the remote ends of established connections to port 22; mappe
     '   2: 010200C0:01BB 030200C0:D431 01 00000000:00000000 00:00000000 00000000     0        0 1 1',
   ].join('\n')
   expect(sshPeers(v4).map(({ address }) => [...address])).toEqual([[0xc0000202]])
-  const mapped = '   0: 0000000000000000FFFF0000010200C0:0016 0000000000000000FFFF0000020200C0:D431 01 0:0 0:0 0 0 0 1 1\n'
+  const mapped =
+    '   0: 0000000000000000FFFF0000010200C0:0016 0000000000000000FFFF0000020200C0:D431 01 0:0 0:0 0 0 0 1 1\n'
   expect(sshPeers(mapped).map(({ address }) => [...address])).toEqual([[0xc0000202]])
 })
 
