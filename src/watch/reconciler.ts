@@ -146,6 +146,11 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
     return result.changed ? 'applied' : 'in-sync'
   }
 
+  const becomeReady = (): void => {
+    if (!book.state().ready) emit({ event: 'ready' })
+    book.ready()
+  }
+
   return {
     wanted: () => wanted.desired,
     want(loaded, again) {
@@ -170,14 +175,14 @@ export function createReconciler(first: Loaded, ports: ReconcilerPorts): Reconci
         if (outcome === 'held') failures.ease()
         else failures.clear()
         book.reconciled(trigger, outcome, elapsed())
-        if (!book.state().ready) emit({ event: 'ready' })
-        book.ready()
+        becomeReady()
         return repairs.waitMs()
       } catch (thrown) {
         const error = ports.explain(thrown)
         if (isInterruption(error)) return undefined
         const { outcome, retryMs } = failures.note(error)
         book.reconciled(trigger, outcome, elapsed())
+        if (isHeld(error)) becomeReady()
         // The guards most likely saw this state: a change of it allows another attempt before its time.
         attached = await readAttached()
         await lookAtServed()
@@ -201,6 +206,13 @@ const editionOf = ({ desired: { config, feeds } }: Loaded): string =>
 
 /** Stopping the daemon interrupts its reconcile, which is not a failure. */
 const isInterruption = ({ diagnostics }: XdpError): boolean => diagnostics.some(({ code }) => code === 'E112')
+
+/**
+ * Whether the daemon leaves a policy in force because of a confirmation. A service manager that waits for it at startup
+ * must not end it for that.
+ */
+const isHeld = ({ diagnostics }: XdpError): boolean =>
+  diagnostics.every(({ code }) => code === 'E230' || code === 'E231')
 
 function undefinedIfExpected(error: unknown): undefined {
   if (!(error instanceof XdpError)) throw error

@@ -159,8 +159,10 @@ describe('xdp-watch.service', () => {
     await box.ok('systemctl', 'daemon-reload')
     await box.ok('systemctl', 'start', unit)
     expect(await box.ok('systemctl', 'is-active', unit)).toBe('active\n')
+    // It holds the policy that the guardian put back, until the file that was not confirmed is edited.
+    expect(await property(box, unit, 'StatusText')).toContain('E231')
     expect(await answered()).toEqual([1, 0])
-    box.write('/etc/xdp/xdp.yaml', config(LISTED))
+    box.write('/etc/xdp/xdp.yaml', `${config(LISTED)}# edited\n`)
     await expect.poll(answered).toEqual([0, 1])
     box.write('/etc/xdp/xdp.yaml', config('192.0.2.300'))
     await expect.poll(() => property(box, unit, 'StatusText')).toContain('/etc/xdp/xdp.yaml:5:5')

@@ -41,6 +41,17 @@ describe('the start', () => {
     expect(daemon.book.state()).toMatchObject({ ready: true, errors: [], failingSince: undefined })
   })
 
+  test.each(['E230', 'E231'] as const)('reports ready beside %s, which keeps a policy in force', async (code) => {
+    daemon = await startDaemon(config('a'), (kernel) => {
+      kernel.refusal = fail(code, 'held')
+    })
+    expect(daemon.takeEvents()).toEqual(['refused', 'ready'])
+    expect(daemon.book.state()).toMatchObject({ ready: true, errors: [{ code }] })
+    daemon.kernel.refusal = undefined
+    await daemon.clock.pass(1000)
+    expect(daemon.takeEvents()).toEqual(['applied', 'recovered'])
+  })
+
   test('with on_drift: report leaves drift in place, but applies an edit', async () => {
     daemon = await startDaemon(config('a', { onDrift: 'report' }), (kernel) => {
       kernel.runs = 'a'
