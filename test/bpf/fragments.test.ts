@@ -28,7 +28,7 @@ import { type Judged, judge } from '../../src/semantics/judge.ts'
 import { sipHash } from '../../src/semantics/sip-hash.ts'
 import { DataPlane, type Outcome } from '../support/bpf.ts'
 import { seal, wrongChecksums } from '../support/checksums.ts'
-import { usually } from '../support/depth.ts'
+import { sample, usually } from '../support/depth.ts'
 import { addressesOf, networkPlace, outcomeOf } from '../support/forwarding.ts'
 import { factsOf } from '../support/model.ts'
 import { buildObject } from '../support/objects.ts'
@@ -249,7 +249,7 @@ const MODES = FORWARDINGS.flatMap((forwarding) =>
   ),
 )
 
-describe.each(MODES)('$forwarding, IPv$family to IPv$to', ({ forwarding, family, to }) => {
+describe.each(sample(MODES, 3))('$forwarding, IPv$family to IPv$to', ({ forwarding, family, to }) => {
   const state = balancing(services(family, { forwarding }, BACKENDS[to]))
   beforeAll(() => loadAlone(state))
 
@@ -547,7 +547,7 @@ describe('a bucket under a flood of first fragments', () => {
 })
 
 describe('full NAT', () => {
-  describe.each(FAMILIES)('IPv%i', (family) => {
+  describe.each(sample(FAMILIES, 2))('IPv%i', (family) => {
     const state = balancing(services(family, { snatPool: [POOL[family]] }, BACKENDS[family].slice(0, 1)))
     beforeEach(() => loadAlone(state))
 

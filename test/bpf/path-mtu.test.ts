@@ -6,6 +6,7 @@ import type { NextHop } from '../../src/model/service.ts'
 import { formatAddress } from '../../src/model/text.ts'
 import { DataPlane, TEST_IFINDEX } from '../support/bpf.ts'
 import { seal } from '../support/checksums.ts'
+import { sample } from '../support/depth.ts'
 import { addressesOf, EXPECTED, networkPlace, tooBig } from '../support/forwarding.ts'
 import { ACK, ethernet, icmp, icmpv6, ipv4, ipv6, packet, raw, tcp, vlan } from '../support/packets.ts'
 import { backend, balancing, EGRESS, service } from '../support/services.ts'
@@ -85,7 +86,7 @@ const MODES = (['ipip', 'gue'] as const).flatMap((forwarding) =>
   ([4, 6] as const).flatMap((family) => ([4, 6] as const).map((to) => ({ forwarding, family, to }))),
 )
 
-describe.each(MODES)('$forwarding, IPv$family to IPv$to', ({ forwarding, family, to }) => {
+describe.each(sample(MODES, 3))('$forwarding, IPv$family to IPv$to', ({ forwarding, family, to }) => {
   const overhead = EXPECTED[forwarding].overhead[to]
   const outerHeader = to === 4 ? 20 : 40
   const web = { forwarding, backends: [BACKEND[to]], repliesFrom: 'anywhere' } as const

@@ -18,6 +18,7 @@ import {
 import type { NextHop, Service } from '../../src/model/service.ts'
 import { DataPlane, type Outcome, TEST_IFINDEX } from '../support/bpf.ts'
 import { seal, wrongChecksums } from '../support/checksums.ts'
+import { sample } from '../support/depth.ts'
 import { addressesOf, linkTo, networkPlace, tooBig, translated, translatedError } from '../support/forwarding.ts'
 import {
   ACK,
@@ -132,7 +133,7 @@ const tick = (): number => Number(process.hrtime.bigint() >> BigInt(TICK_SHIFT))
 /** Next hop back to the client: the MACs of ethernet(), exchanged. */
 const BACK: NextHop = { ...EGRESS, mac: '020000000001', sourceMac: '020000000000' }
 
-describe.each([4, 6] as const)('IPv%i', (family) => {
+describe.each(sample([4, 6] as const, 2))('IPv%i', (family) => {
   test('takes answers only from the interface that the route to the backend leads to', async () => {
     plane.forget()
     await plane.loadState(balancing(services(family, 'route')))

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { BalanceLab, script, vipOf } from '../support/balance.ts'
 import { seal } from '../support/checksums.ts'
-import { usually } from '../support/depth.ts'
+import { inDepth, usually } from '../support/depth.ts'
 import { ethernet, ipv4, packet, SYN, tcp } from '../support/packets.ts'
 
 const VIP = vipOf(10)
@@ -176,7 +176,7 @@ test('a reply that a client forges does not leave from the VIP', async () => {
   expect(lab.fetch(VIP)).toMatch(/b\d/)
 })
 
-test('a key of the hash stays secret, and an edit of it moves new flows only', { timeout: 120_000 }, async () => {
+inDepth('a key of the hash stays secret, and an edit of it moves new flows only', { timeout: 120_000 }, async () => {
   const key = '5d1c0a7e93b24f68a1d2c3e4f5061728'
   configure(MANY())
   await apply()

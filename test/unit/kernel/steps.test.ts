@@ -454,7 +454,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     for (const world of WORLDS) ends.push(await outcome(rehearsal, world, steps))
     expect(Object.fromEntries(WORLDS.map(({ name }, i) => [name, JSON.parse(ends[i] as string).code]))).toEqual(CODES)
     const missed: string[] = []
-    for (const i of sample(representative(steps), 4)) {
+    for (const i of sample(representative(steps), 6)) {
       await setImmediate()
       const [step, next] = steps.slice(i, i + 2) as [Step, Step | undefined]
       if (!(await isNoticed(rehearsal, steps.toSpliced(i, 1), ends))) missed.push(`without ${describeStep(step)}`)
@@ -556,7 +556,7 @@ describe.runIf(isRoot)('a list of steps', () => {
     const reached = kernel.pins().map((pin) => pin.replace(/gen-\d+/, 'gen-N'))
     const firsts = [...steps.keys()].filter((i) => steps[i]?.kind !== steps[i - 1]?.kind)
     const points = usually(firsts, { thoroughly: [...steps.keys()] })
-    for (const killed of sample(points, 4)) {
+    for (const killed of sample(points, 6)) {
       await setImmediate()
       rewind()
       watchTraffic(kernel, steps, ['eth0'])
