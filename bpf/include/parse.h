@@ -16,6 +16,8 @@
 
 /* Tags of the fast path and of the balancer: IEEE 802.1Q and 802.1ad allow one each. */
 #define VLAN_TAGS 2
+/* The bits of a tag with the number of the VLAN; 0: none, only a priority. */
+#define VLAN_NUMBER 0x0fff
 /* Ethertypes of service tags before 802.1ad, in use by switches. The kernel knows them as no tags. */
 #define ETH_P_QINQ_9100 0x9100
 #define ETH_P_QINQ_9200 0x9200
@@ -262,16 +264,31 @@ static __always_inline __be16 ethertype_of_version(__u8 first)
 }
 
 /*
- * Begins at the IP header, on devices whose packets have no Ethernet header. Such a packet is IP or nothing that this
- * parser could judge.
+ * Whether the first bytes of a packet without an Ethernet header may be a tag that the kernel removes. The header of the
+ * tunnel says so, and this program does not see that one: the protocol of GRE, or the word before each packet of a tun
+ * device. The VLAN is 0, because no VLAN device can be on top of such an interface. No IPv4 header begins like this; of IPv6
+ * those whose flow label equals an ethertype do.
+ */
+static __always_inline int may_be_bare_tag(const struct vlan_tag *tag)
+{
+	return !(tag->control & bpf_htons(VLAN_NUMBER)) &&
+	       (is_vlan(tag->ethertype) || tag->ethertype == bpf_htons(ETH_P_IP) ||
+		tag->ethertype == bpf_htons(ETH_P_IPV6));
+}
+
+/*
+ * Begins at the IP header, on devices whose packets have no Ethernet header. Such a packet is IP, or behind tags, or
+ * nothing that this parser could judge.
  */
 static __always_inline enum parsed parse_bare(const struct cursor *cursor, struct packet *packet)
 {
-	const __u8 *first = cursor->pos;
+	const struct vlan_tag *tag = cursor->pos;
 
-	if ((const void *)(first + 1) > cursor->end)
+	if ((const void *)(tag + 1) > cursor->end)
 		return PARSED_SHORT;
-	packet->ethertype = ethertype_of_version(*first);
+	if (may_be_bare_tag(tag))
+		return PARSED_TAGGED;
+	packet->ethertype = ethertype_of_version(*(const __u8 *)cursor->pos);
 	return packet->ethertype ? PARSED : PARSED_IMPOSSIBLE;
 }
 

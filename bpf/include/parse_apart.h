@@ -35,14 +35,37 @@ static __always_inline enum parsed copy_link(struct xdp_md *ctx, struct chain *c
 	return is_tag(tag.ethertype) ? PARSED_TOO_DEEP : PARSED;
 }
 
-/* As parse_bare. */
-static __always_inline enum parsed copy_version(struct xdp_md *ctx, struct packet *packet)
+/* The ethertype by the version of the IP header at `offset`, or 0. */
+static __always_inline __be16 copy_version(struct xdp_md *ctx, __u32 offset)
 {
 	__u8 first = 0;
 
-	if (bpf_xdp_load_bytes(ctx, 0, &first, sizeof(first)))
-		return PARSED_SHORT;
-	packet->ethertype = ethertype_of_version(first);
+	return bpf_xdp_load_bytes(ctx, offset, &first, sizeof(first)) ? 0 : ethertype_of_version(first);
+}
+
+/*
+ * As parse_bare. Tags count as such only if an IP header of their ethertype follows: so an IPv6 packet whose flow label
+ * equals an ethertype is read as what it is.
+ */
+static __always_inline enum parsed copy_bare(struct xdp_md *ctx, struct chain *chain, struct packet *packet)
+{
+	struct vlan_tag tag = {};
+	int i;
+
+	for (i = 0; i < MOST_VLAN_TAGS; i++) {
+		if (bpf_xdp_load_bytes(ctx, chain->offset, &tag, sizeof(tag)) || !may_be_bare_tag(&tag))
+			break;
+		chain->offset += sizeof(tag);
+		if (is_vlan(tag.ethertype))
+			continue;
+		if (copy_version(ctx, chain->offset) != tag.ethertype)
+			break;
+		packet->ethertype = tag.ethertype;
+		packet->stacked = 1;
+		return PARSED;
+	}
+	chain->offset = 0;
+	packet->ethertype = copy_version(ctx, 0);
 	return packet->ethertype ? PARSED : PARSED_IMPOSSIBLE;
 }
 
@@ -93,8 +116,8 @@ static __always_inline enum parsed copy_transport(struct xdp_md *ctx, const stru
 }
 
 /*
- * Parses the whole frame, wherever its headers lie. `packet` must be zeroed; `bare`: it begins with the IP header. A global function for the verifier's sake, as
- * walk_extensions.
+ * Parses the whole frame, wherever its headers lie. `packet` must be zeroed; `bare`: it has no Ethernet header. A global
+ * function for the verifier's sake, as walk_extensions.
  */
 __noinline int parse_apart(struct xdp_md *ctx, __u32 bare, struct packet *packet)
 {
@@ -104,7 +127,7 @@ __noinline int parse_apart(struct xdp_md *ctx, __u32 bare, struct packet *packet
 
 	if (!packet)
 		return PARSED_IMPOSSIBLE;
-	parsed = bare ? copy_version(ctx, packet) : copy_link(ctx, &chain, packet);
+	parsed = bare ? copy_bare(ctx, &chain, packet) : copy_link(ctx, &chain, packet);
 	if (parsed == PARSED)
 		parsed = copy_network(ctx, &chain, packet, size);
 	if (parsed == PARSED && is_ipv6(packet) && is_extension(packet->protocol))

@@ -210,6 +210,26 @@ test('without metadata, packets on lo are traffic if lo is an interface of the f
   expect(await plane.lists([0])).toEqual([{ packets: 1, bytes: frame.length }])
 })
 
+/** Behind tags without a VLAN number, which the kernel removes; the first word of the second one begins like IPv6. */
+const TAGGED_BARE: readonly (readonly Layer[])[] = [
+  [vlan(0), ipv4(), udp()],
+  [vlan(0x6000), ipv4(), udp()],
+  [vlan(0x6000), ipv6({ source: '2001:db8::7' }), udp()],
+  [vlan(0xe000), vlan(0, { type: 0x88a8 }), vlan(0x6000), ipv6({ source: '2001:db8::7' }), udp()],
+  [...Array.from({ length: 15 }, () => vlan(0)), ipv4(), udp()],
+  [vlan(0), ipv4({ source: '203.0.113.9' }), udp()],
+]
+
+test('without an Ethernet header, a flow label that equals an ethertype is no tag', async () => {
+  const arrival = { ifindex: 7, slot: 0, flags: INTERFACE_FLAG.IP }
+  await plane.loadState(policy('pass', block('b', '198.51.100.0/24 2001:db8::/64')))
+  for (const label of [0x0800, 0x86dd, 0x8100, 0x88a8]) {
+    const frame = packet(ethernet(), ipv6({ source: '2001:db8::7' }), udp()).slice(14)
+    new DataView(frame.buffer).setUint16(2, label)
+    expect((await plane.run([{ frame, arrival }]))[0]?.explanation?.reason).toBe('blocklist')
+  }
+})
+
 test('without an Ethernet header, a packet gets the verdict that it has behind one', async () => {
   const bare = { ifindex: 7, slot: 0, flags: INTERFACE_FLAG.IP }
   const layers = [
@@ -228,6 +248,7 @@ test('without an Ethernet header, a packet gets the verdict that it has behind o
     ],
     [ipv6({ source: '2001:db8:9::7' }), udp(), raw(9000)],
     [ipv4({ ihl: 4 }), udp()],
+    ...TAGGED_BARE,
   ]
   for (const state of [BLOCKED, policy('pass', block('b', '198.51.100.0/24 2001:db8::/64'))]) {
     await plane.loadState(state)

@@ -58,6 +58,15 @@ describe.each(usually(READ_ONLY, { thoroughly: [...READ_ONLY, CROWDED] }))('/run
     await asBefore()
   })
 
+  test('with the files of the instance in it: changes fail with E115, and bans are listed', async () => {
+    const remounted = mounts('mount --bind /run /run\nmount -o remount,bind,ro /run')
+    const { exitCode, stderr } = await lab.xdpWithin(remounted, 'destroy', '--auto-approve')
+    expect(stderr).toContain('E115 run-unwritable')
+    expect(exitCode).toBe(69)
+    expect((await lab.xdpWithin(remounted, 'bans', '--json')).exitCode).toBe(0)
+    await asBefore()
+  })
+
   test('without a shared tmpfs makes reading fail with E115', async () => {
     const { exitCode, stderr } = await lab.xdpWithin(mounts(`${script}\nmount -t tmpfs -o ro none /dev/shm`), 'status')
     expect(stderr).toContain('E115 run-unwritable')

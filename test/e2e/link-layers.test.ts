@@ -93,6 +93,31 @@ describe('a tun', () => {
     await expect.poll(answered).toEqual(['cb007103'])
   })
 
+  test('is filtered behind tags that its writer announces, which the kernel removes', async () => {
+    const named = await Tun.open(lab.host, 'tun1', { hasInformation: true })
+    try {
+      lab.in(lab.host, 'ip', 'addr', 'add', '198.51.100.1/24', 'dev', 'tun1')
+      lab.in(lab.host, 'ip', 'link', 'set', 'tun1', 'up')
+      lab.write('xdp.yaml', 'version: 1\ninterfaces: { tun1: { mode: generic } }\nblocklist: [198.51.100.2]\n')
+      await lab.ok('apply', '--auto-approve')
+      const tag = [0x81, 0x00]
+      const [ip, priority] = [
+        [0x08, 0x00],
+        [0x60, 0x00],
+      ] as const
+      for (const source of ['198.51.100.2', '198.51.100.3']) {
+        const ping = bare(ipv4({ source, destination: '198.51.100.1' }), icmp(8), raw(8))
+        named.send(Uint8Array.from([0, 0, ...tag, 0, 0, ...ip, ...ping]))
+        named.send(Uint8Array.from([0, 0, ...tag, ...priority, ...tag, 0, 0, ...ip, ...ping]))
+      }
+      const replied = (): string[] =>
+        named.received.filter((text) => text.startsWith('0000080045')).map((text) => text.slice(40, 48))
+      await expect.poll(replied).toEqual(['c6336403', 'c6336403'])
+    } finally {
+      named.close()
+    }
+  })
+
   test('is not balanced: services need `roles: [filter]`', async () => {
     const services =
       'services:\n  web: { vip: 192.0.2.80, port: 80, protocol: tcp, forwarding: dsr, backends: [192.0.2.2] }\n'

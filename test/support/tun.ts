@@ -5,11 +5,11 @@ import { createInterface } from 'node:readline'
 
 /**
  * Opens the device ($ARGV[0]), reports `ready`, then sends each line of hex as a packet and reports each packet as a line
- * of hex. TUNSETIFF with IFF_TUN | IFF_NO_PI of linux/if_tun.h.
+ * of hex. TUNSETIFF with the flags $ARGV[1] of linux/if_tun.h.
  */
 const SCRIPT = `use strict; use IO::Select; $| = 1;
 open(my $tun, '+<', '/dev/net/tun') or die "open: $!";
-ioctl($tun, 0x400454ca, pack('Z16 s x22', $ARGV[0], 0x1001)) or die "ioctl: $!";
+ioctl($tun, 0x400454ca, pack('Z16 s x22', $ARGV[0], $ARGV[1])) or die "ioctl: $!";
 print "ready\\n";
 my $select = IO::Select->new($tun, \\*STDIN);
 while (1) {
@@ -20,6 +20,10 @@ while (1) {
   }
 }`
 
+/** IFF_TUN, and IFF_NO_PI: no struct tun_pi before packets. */
+const IFF_TUN = 0x0001
+const IFF_NO_PI = 0x1000
+
 export class Tun {
   readonly #child: ChildProcessWithoutNullStreams
   readonly received: string[] = []
@@ -28,9 +32,13 @@ export class Tun {
     this.#child = child
   }
 
-  /** Creates a tun device in a namespace. It exists until `close`. */
-  static async open(netns: string, name: string): Promise<Tun> {
-    const child = spawn('nsenter', [`--net=/run/netns/${netns}`, 'perl', '-e', SCRIPT, name], { stdio: 'pipe' })
+  /**
+   * Creates a tun device in a namespace. It exists until `close`. `hasInformation`: a struct tun_pi is before each packet,
+   * sent or received: 16 bits of flags, 16 of the ethertype.
+   */
+  static async open(netns: string, name: string, { hasInformation = false } = {}): Promise<Tun> {
+    const flags = `${hasInformation ? IFF_TUN : IFF_TUN | IFF_NO_PI}`
+    const child = spawn('nsenter', [`--net=/run/netns/${netns}`, 'perl', '-e', SCRIPT, name, flags], { stdio: 'pipe' })
     const tun = new Tun(child)
     let said = ''
     child.stderr.on('data', (data) => {

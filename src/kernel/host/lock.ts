@@ -1,13 +1,13 @@
 // The single-writer lock of an instance. Uses flock(2) through flock(1) of util-linux: the kernel frees it however the
 // holder dies, so no lock is ever stale. The child holds the lock as long as our end of its stdin is open.
 
-import { readFile, writeFile } from 'node:fs/promises'
+import { access, constants, readFile, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import { fail, XdpError } from '../../diagnostics.ts'
 import { killGroup, within } from '../tools/deadline.ts'
-import { instanceFile, runDirectory } from '../tools/exchange.ts'
+import { explain, instanceFile, runDirectory } from '../tools/exchange.ts'
 import { findTool, toolEnvironment } from '../tools/places.ts'
 import { spawnTool } from '../tools/spawn.ts'
 import type { Host } from './host.ts'
@@ -183,6 +183,10 @@ async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): P
   const { exitCode, code } = outcome as { exitCode?: number; code?: string }
   if (exitCode === CONFLICT || signal?.aborted) return undefined
   if (exitCode === NOT_OPENED) throw fail('E104', `no permission to open the lock file ${file}`, 'run it with sudo')
+  // The holder empties the file, which a read-only file system refuses after it was opened for the lock.
+  await access(file, constants.W_OK).catch((error: unknown) => {
+    throw explain(error)
+  })
   throw new XdpError([
     {
       code: 'E100',
