@@ -89,7 +89,7 @@ const EDITS: readonly ((service: Service) => Service | undefined)[] = [
   (service) => service,
   (service) => ({ ...service, onEmpty: service.onEmpty === 'drop' ? 'pass' : 'drop' }),
   (service) => ({ ...service, backends: service.backends.slice(1) }),
-  (service) => ({ ...service, backends: service.backends.map((one) => ({ ...one, weight: one.weight + 1 })) }),
+  (service) => ({ ...service, backends: service.backends.map((one) => ({ ...one, weight: one.weight ^ 1 })) }),
   (service) => ({ ...service, backends: service.backends.map((one, i) => (i ? one : { ...one, state: 'disabled' })) }),
   (service) => ({ ...service, backends: service.backends.map((one) => ({ ...one, nextHop: undefined })) }),
   () => undefined,
