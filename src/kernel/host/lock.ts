@@ -137,23 +137,33 @@ const HOLD = ': >"$0"; echo locked; exec cat'
 /** Time to end by itself for the process that holds the lock. */
 const RELEASE_MS = 2000
 
+const spawnHolder = (argv: readonly string[]) =>
+  execa(findTool('flock'), argv, {
+    ...{ env: toolEnvironment(), extendEnv: false, reject: false, detached: true, buffer: false },
+    ...{ stdin: 'pipe', stdout: 'pipe' },
+  })
+
 /** Undefined on timeout, or if `signal` ended the wait. On success, removes the note of the last holder. */
 async function tryLock(file: string, timeoutMs: number, signal?: AbortSignal): Promise<Lock | undefined> {
   const wait = timeoutMs === 0 ? ['--nonblock'] : ['--timeout', `${timeoutMs / 1000}`]
   const argv = ['--exclusive', ...wait, '--conflict-exit-code', `${CONFLICT}`, file, 'sh', '-c', HOLD, file]
-  const child = execa(findTool('flock'), argv, {
-    ...{ env: toolEnvironment(), extendEnv: false, reject: false, detached: true, buffer: false },
-    ...{ stdin: 'pipe', stdout: 'pipe' },
-  })
-  const kill = (): Promise<void> => killGroup(child.pid)
+  let kill = async (): Promise<void> => undefined
   const stop = (): void => void kill()
-  signal?.addEventListener('abort', stop)
-  const locked = new Promise<boolean>((resolve) => child.stdout.once('data', () => resolve(true)))
-  const result = Promise.race([locked, child])
-  const outcome = await within({ tool: 'flock', argv }, () => ({ result, kill }), timeoutMs).finally(() =>
+  // Started by `within`, which throws after an interrupt: a process that nobody waits for would keep the lock.
+  const start = () => {
+    const child = spawnHolder(argv)
+    kill = () => killGroup(child.pid)
+    signal?.addEventListener('abort', stop)
+    const locked = new Promise<{ child: typeof child }>((resolve) =>
+      child.stdout.once('data', () => resolve({ child })),
+    )
+    return { result: Promise.race([locked, child]), kill }
+  }
+  const outcome = await within({ tool: 'flock', argv }, start, timeoutMs).finally(() =>
     signal?.removeEventListener('abort', stop),
   )
-  if (outcome === true) {
+  if ('child' in outcome) {
+    const { child } = outcome
     const ended = child.then(() => undefined)
     return {
       ended,
