@@ -213,7 +213,7 @@ test('a killed guardian shows, and apply is refused; an extension starts another
   await expectReverted(before)
 })
 
-test('the next apply goes back first if the guardian was killed and the deadline has passed', async () => {
+inDepth('the next apply goes back first if the guardian was killed and the deadline has passed', async () => {
   const before = await establish()
   await lab.ok(...AUTO, '--confirm', '3s')
   for (const pid of guardians()) process.kill(pid, 'SIGKILL')

@@ -6,6 +6,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { capture, ETH0, Lab } from '../support/hosts.ts'
 
 /** Of the network behind the router, which alone is allowed; the router itself is not. */
@@ -117,7 +118,7 @@ function defaultRoutes(): unknown[] {
   return (routes as { expires?: number }[]).filter(({ expires = 1 }) => expires > 0)
 }
 
-test('a default route from router advertisements is kept, and expires without neighbor_discovery', async () => {
+inDepth('a default route from router advertisements is kept, and expires without neighbor_discovery', async () => {
   await drop()
   const sent = advertise()
   await expect.poll(defaultRoutes, { timeout: 10_000 }).toHaveLength(1)

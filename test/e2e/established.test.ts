@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 
 const SCRIPT = fileURLToPath(new URL('../support/opens.mjs', import.meta.url))
@@ -88,7 +89,7 @@ test('ICMP errors about packets of the host pass, and connections beside service
   expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual(all(false, 2))
 })
 
-test('an entry decides for its addresses, and any that judges wins', async () => {
+inDepth('an entry decides for its addresses, and any that judges wins', async () => {
   const network = `cidrs: [192.0.2.0/24, "2001:db8::/32"]`
   await apply('policy: { default: pass }', 'blocklist:', `  - { name: abroad, ${network}, established: pass }`)
   expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual(all(true, 2))
@@ -114,7 +115,7 @@ test('a ban and a blocked client cut a connection to a server of the host', asyn
   expect(await exchanges(lab.host, PEER, 'tcp:8080')).toEqual([false, true])
 })
 
-test('another range of local ports is drift, which apply repairs', async () => {
+inDepth('another range of local ports is drift, which apply repairs', async () => {
   await apply('policy: { default: drop }', 'allowlist: []')
   lab.in(lab.host, 'sysctl', '-qw', 'net.ipv4.ip_local_port_range=10000 20000')
   expect(await exchanges(lab.host, PEER, 'tcp:8080', 'udp:5353')).toEqual(all(false, 2))

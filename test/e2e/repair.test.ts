@@ -124,7 +124,7 @@ describe.each(sample(PINS, PINS.length))('a removed pin of %s', (pin) => {
   })
 })
 
-test('commands that need a removed pin name it', async () => {
+inDepth('commands that need a removed pin name it', async () => {
   await apply()
   for (const program of ['explain', 'stats_read']) rmSync(own(`gen-1/programs/${program}`))
   for (const [words, name] of [
@@ -154,7 +154,7 @@ describe('an apply whose bpftool only claims', () => {
     await settled()
   }
 
-  test('to load programs changes nothing', async () => {
+  inDepth('to load programs changes nothing', async () => {
     await apply()
     interpose('*loadall*explain.bpf.o*', 'echo \'[{"command":["prog","loadall"],"output":null}]\'; exit 0')
     await unchanged('bpftool reported success, but did not pin')
