@@ -73,7 +73,7 @@ export interface RecordWrite {
   readonly before: Uint8Array
 }
 
-/** What contacts are judged by. */
+/** The input of judging contacts. */
 export interface ContactTerms {
   readonly witnesses: readonly ProtectedPeer[]
   readonly allowed: AllowedCuts

@@ -156,7 +156,7 @@ function datagramOf(frame: Uint8Array): string {
   return `${source.words.join()} ${destination.words.join()} ${own}`
 }
 
-/** What program and model make of a sequence of frames, of which only first fragments to VIPs are remembered. */
+/** The outcomes of program and model for a sequence of frames. Only first fragments to VIPs are remembered. */
 async function compare(state: State, frames: readonly Uint8Array[]): Promise<readonly Judged[]> {
   const outcomes = await send(...frames)
   const firsts = new Map<string, Transit['first']>()

@@ -13,7 +13,7 @@ import type { Context } from '../cli/context.ts'
 
 const SECOND = 1000
 
-/** DECSC, up one line, to its start, EL; then DECRC. What the user types on the line below stays. */
+/** DECSC, up one line, to its start, EL; then DECRC. Input on the line below stays. */
 const above = (text: string): string => `\u001b7\u001b[A\r\u001b[K${text}\u001b8`
 
 const remaining = ({ seconds_left: left }: PendingConfirmation): string =>

@@ -195,7 +195,7 @@ class Path implements CheckPath {
     await runParts(
       quiet(
         ...changed.map(([number, bytes]) => updateCommand(`${paths.checks}/${CHECK_WAYS_MAP.name}`, number, bytes)),
-        // Again each time: an apply may have made the map anew.
+        // Again each time: an apply may have replaced the map.
         ...[...sources].map((one) => sourceCommand('update', map, one, value)),
       ),
     )
