@@ -201,7 +201,7 @@ function goesThroughVip({ via, type }: WrittenHealth, forwarding: Forwarding, co
   if (via !== 'vip') return false
   const isTranslated = FORWARDING_MODES[forwarding].translatesReplies
   if (!isTranslated && type !== 'exec') return true
-  // One that is inherited is reported where it meets the other key.
+  // An inherited one is reported where it meets the other key.
   const at = says(context, 'via') ? field(context, 'via') : says(context, 'type') ? field(context, 'type') : undefined
   if (!at) return false
   if (isTranslated) {

@@ -58,7 +58,7 @@ export async function startCheckProcess(onMessage: (message: object) => void): P
   return {
     pid: child.pid,
     send: (message) => {
-      // One that has ended is reported by `ended`.
+      // An ended one is reported by `ended`.
       if (child.connected) child.send(message, () => undefined)
     },
     ended,
