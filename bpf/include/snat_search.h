@@ -166,10 +166,22 @@ static __always_inline __u32 rank_binding(const struct snat_port *port, __u8 pro
 	return protocol == IPPROTO_UDP ? idle_of(port, now) : 0;
 }
 
+/* Takes the flow of a line for the one that gives way, if it ranks above the one so far. */
+static __always_inline void offer_binding(struct vacancy_search *search, __u32 binding, const struct snat_port *port,
+					  __u64 now)
+{
+	__u32 rank = rank_binding(port, search->of.protocol, now);
+
+	if (rank > search->rank) {
+		search->best = binding;
+		search->rank = rank;
+	}
+}
+
 /* Looks for a free line, and for the flow that gives way first. */
 static long try_vacant(__u32 index, struct vacancy_search *search)
 {
-	__u32 binding = candidate_at(&search->of, index), rank;
+	__u32 binding = candidate_at(&search->of, index);
 	const struct snat_port *port = lookup_binding(binding);
 	__u64 now = monotonic_now();
 
@@ -181,18 +193,14 @@ static long try_vacant(__u32 index, struct vacancy_search *search)
 		search->best = binding;
 		return 1;
 	}
-	rank = rank_binding(port, search->of.protocol, now);
-	if (rank > search->rank) {
-		search->best = binding;
-		search->rank = rank;
-	}
+	offer_binding(search, binding, port, now);
 	return 0;
 }
 
 /* Looks for the oldest half-open flow that is counted in `cell`. */
 static long try_own(__u32 index, struct vacancy_search *search)
 {
-	__u32 binding = candidate_at(&search->of, index), rank;
+	__u32 binding = candidate_at(&search->of, index);
 	const struct snat_port *port = lookup_binding(binding);
 	__u64 now = monotonic_now();
 
@@ -200,11 +208,8 @@ static long try_own(__u32 index, struct vacancy_search *search)
 		return 1;
 	if (!port->owner || !is_half_open(port) || cell_of_port(port, binding) != search->cell)
 		return 0;
-	rank = rank_binding(port, search->of.protocol, now);
-	if (rank > search->rank && !is_of_host(binding)) {
-		search->best = binding;
-		search->rank = rank;
-	}
+	if (!is_of_host(binding))
+		offer_binding(search, binding, port, now);
 	return 0;
 }
 
