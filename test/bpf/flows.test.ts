@@ -58,12 +58,7 @@ const datagram = (port: number, source = '198.51.100.7'): Uint8Array =>
 
 /** Sends frames as real traffic. */
 async function send(...frames: readonly Uint8Array[]): Promise<void> {
-  await plane.attachTestRuns(SLOT)
-  await plane.run(
-    frames.map((frame) => ({ frame })),
-    'filter',
-  )
-  await plane.attachTestRuns(0)
+  await plane.send(SLOT, frames)
 }
 
 /** The backend slots that a test run assigns to packets. */

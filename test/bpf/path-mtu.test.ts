@@ -38,12 +38,7 @@ const segment = (family: Family, size: number, port = 40000): Uint8Array =>
 
 /** Sends frames as real traffic; returns the outputs. */
 async function send(...frames: readonly Uint8Array[]): Promise<Uint8Array[]> {
-  await plane.attachTestRuns(SLOT)
-  const outcomes = await plane.run(
-    frames.map((frame) => ({ frame })),
-    'filter',
-  )
-  await plane.attachTestRuns(0)
+  const outcomes = await plane.send(SLOT, frames)
   return outcomes.map(({ output }) => output)
 }
 

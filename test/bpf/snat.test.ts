@@ -81,15 +81,7 @@ const datagram = (family: Family, port: number): Uint8Array =>
   sealed(ip(family, VIP[family]), udp({ source: port, destination: 53 }), raw(5))
 
 /** Runs frames as real traffic. */
-async function send(...frames: readonly Uint8Array[]): Promise<Outcome[]> {
-  await plane.attachTestRuns(SLOT)
-  const outcomes = await plane.run(
-    frames.map((frame) => ({ frame })),
-    'filter',
-  )
-  await plane.attachTestRuns(0)
-  return outcomes
-}
+const send = (...frames: readonly Uint8Array[]): Promise<Outcome[]> => plane.send(SLOT, frames)
 
 /** The source address and port that a packet left with. */
 function boundOf({ output }: Outcome): { readonly address: string; readonly port: number } {

@@ -219,6 +219,17 @@ export class DataPlane {
     await this.setIndex(TEST_IFINDEX % INTERFACE_INDEX_SIZE, bytes)
   }
 
+  /** Sends frames through the filter, in their order, as real traffic of an interface slot: they count and are remembered. */
+  async send(slot: number, frames: readonly Uint8Array[]): Promise<Outcome[]> {
+    await this.attachTestRuns(slot)
+    const outcomes = await this.run(
+      frames.map((frame) => ({ frame })),
+      'filter',
+    )
+    await this.attachTestRuns(0)
+    return outcomes
+  }
+
   /** Makes an interface, by its index, count as an attached one with the slot. */
   async own(ifindex: number, slot: number, flags = 0): Promise<void> {
     const bytes = new Uint8Array(interfaceEntryCodec.size)
