@@ -2,7 +2,7 @@
 // policy, and the explanations that these write back. A probe is well-formed, checksums included, so that it stands for a
 // packet of its kind. Default drop treats it as essential only for its addresses, protocol and ports.
 
-import type { Address } from '../model/address.ts'
+import { type Address, isLoopback } from '../model/address.ts'
 import type { EssentialGroup } from '../model/policy.ts'
 import { TCP, UDP } from '../model/ports.ts'
 import type { Verdict } from '../report/reason.ts'
@@ -244,7 +244,7 @@ function essentialGroup({
   message,
 }: Filled): EssentialGroup | undefined {
   if (message) return MESSAGES[message].group
-  if (isLoopback(source) && isLoopback(destination)) return 'loopback'
+  if ([source, destination].every((words) => isLoopback({ family, words }))) return 'loopback'
   const { server, client } = DHCP[family]
   if (protocol !== UDP) return undefined
   if (sourcePort === server && destinationPort === client) return 'dhcp_client'
@@ -271,9 +271,6 @@ function transitOf(filled: Filled): Transit {
     icmp: isEcho ? { type: family === 4 ? 8 : 128, quoted: undefined } : undefined,
   }
 }
-
-const isLoopback = (words: Uint32Array): boolean =>
-  words.length === 1 ? (words[0] as number) >>> 24 === 127 : words.every((word, i) => word === (i === 3 ? 1 : 0))
 
 /** Stands for "no list" and "no scope" in an Explanation. */
 export const NONE = 0xffff

@@ -1,6 +1,7 @@
 // Virtual servers → services of a config. An imported service sends packets where its source does, or is left out and
 // reported. Behaviour of IPVS: ipvsadm(8), and the schedulers in net/netfilter/ipvs/ of the kernel.
 
+import { isLoopback } from '../model/address.ts'
 import { plural } from '../model/numbers.ts'
 import { formatAddress } from '../model/text.ts'
 import { isMapped, uselessness } from '../model/unicast.ts'
@@ -49,12 +50,9 @@ const textOf = ({ address: { family, words } }: Pick<RealServer, 'address'>): st
 const same = (left: RealServer, right: RealServer): boolean =>
   left.method.kind === right.method.kind && left.method.guePort === right.method.guePort
 
-const isLoopback = ({ address: { family, words } }: RealServer): boolean =>
-  family === 4 ? (words[0] as number) >>> 24 === 127 : formatAddress(6, words) === '::1'
-
 /** The service that reaches this host's own port instead of a sorry server on the loopback device. */
 const isOwnPort = (sorry: RealServer, { port }: VirtualServer): boolean =>
-  isLoopback(sorry) && (sorry.port === 0 || sorry.port === port)
+  isLoopback(sorry.address) && (sorry.port === 0 || sorry.port === port)
 
 interface Problem {
   readonly place: Place

@@ -28,3 +28,7 @@ export interface Address {
   readonly family: Family
   readonly words: Uint32Array
 }
+
+/** Whether an address is in 127.0.0.0/8, or `::1`. */
+export const isLoopback = ({ family, words }: Address): boolean =>
+  family === 4 ? (words[0] as number) >>> 24 === 127 : words.every((word, i) => word === (i === 3 ? 1 : 0))

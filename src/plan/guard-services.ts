@@ -8,16 +8,13 @@ import type { Live } from '../model/live.ts'
 import { formatCount } from '../model/numbers.ts'
 import { rangeWith } from '../model/ports.ts'
 import { backendKey, everyBackend, isAnyPort, type Service } from '../model/service.ts'
-import { compareAddresses, formatAddress } from '../model/text.ts'
+import { formatAddress, sameAddress } from '../model/text.ts'
 import { addressText } from './next-hops.ts'
 import { ownOf, portsLeft, SNAT_PORT_COUNT } from './source-pools.ts'
 
-const same = (left: Address, right: Address): boolean =>
-  left.family === right.family && compareAddresses(left.words, right.words) === 0
-
 /** Whether the service takes packets to this TCP address and port. */
 const takes = (service: Service, address: Address, port: number): boolean =>
-  service.protocols.includes('tcp') && same(service.vip, address) && rangeWith(service.ports, port) !== undefined
+  service.protocols.includes('tcp') && sameAddress(service.vip, address) && rangeWith(service.ports, port) !== undefined
 
 function swallowed(service: Service, desired: Desired, live: Live): Diagnostic[] {
   const end = live.sshEnds.find(({ address, port }) => takes(service, address, port))
@@ -42,7 +39,7 @@ function swallowed(service: Service, desired: Desired, live: Live): Diagnostic[]
 
 function ownBackends(service: Service, desired: Desired, live: Live): Diagnostic[] {
   return everyBackend(service)
-    .filter(({ address }) => live.ownAddresses.some((own) => same(own, address)))
+    .filter(({ address }) => live.ownAddresses.some((own) => sameAddress(own, address)))
     .map((backend) => {
       const at = desired.provenance.services.get(service.name)?.backend(backendKey(backend))
       return {

@@ -5,13 +5,10 @@ import { FORWARDING_MODES, isPlainNat } from '../features/forwarding/forwarding.
 import type { Address } from '../model/address.ts'
 import type { Live } from '../model/live.ts'
 import { everyBackend, type Service } from '../model/service.ts'
-import { compareAddresses, formatAddress } from '../model/text.ts'
-
-const isSame = (left: Address, right: Address): boolean =>
-  left.family === right.family && compareAddresses(left.words, right.words) === 0
+import { formatAddress, sameAddress } from '../model/text.ts'
 
 export const isOwnVip = ({ vip }: Service, { ownAddresses }: Pick<Live, 'ownAddresses'>): boolean =>
-  ownAddresses.some((own) => isSame(own, vip))
+  ownAddresses.some((own) => sameAddress(own, vip))
 
 /**
  * Interfaces through which answers of backends may come that the kernel drops: it forwards no packet from an address of its
@@ -30,7 +27,7 @@ export function martianInterfaces(
 
 /** Whether a connection from this address to the service may fail, because a backend answers it past this host. */
 export const isOwnClient = (service: Service, source: Address): boolean =>
-  isPlainNat(service) && everyBackend(service).some(({ address }) => isSame(address, source))
+  isPlainNat(service) && everyBackend(service).some(({ address }) => sameAddress(address, source))
 
 /** Advice about a packet that a service takes. */
 export function adviceFor(

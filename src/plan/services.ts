@@ -11,10 +11,11 @@ import {
   protocolsText,
   type Service,
 } from '../model/service.ts'
+import { sameAddress } from '../model/text.ts'
 import type { BackendDelta, Change, ChangeReason, Impact, ServiceDelta } from './change.ts'
 import { sameHop } from './next-hops.ts'
 import { movedShare } from './shares.ts'
-import { sameAddress, sortedPool } from './source-pools.ts'
+import { sortedPool } from './source-pools.ts'
 
 /** Whether two backends with the same key are equal except for their next hops. */
 const sameConfig = (left: Backend, right: Backend): boolean =>

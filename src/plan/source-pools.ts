@@ -2,14 +2,10 @@
 // order in which they were added (bpf/include/snat_search.h), so the live order comes first. Ports of sockets of this
 // host are not for flows: those of addresses that are its own come from the kernel, as next hops do.
 
-import type { Address } from '../model/address.ts'
 import type { Live } from '../model/live.ts'
 import type { PortRange } from '../model/ports.ts'
 import type { PoolAddress, Service } from '../model/service.ts'
-import { compareAddresses } from '../model/text.ts'
-
-export const sameAddress = (left: Address, right: Address): boolean =>
-  left.family === right.family && compareAddresses(left.words, right.words) === 0
+import { compareAddresses, sameAddress } from '../model/text.ts'
 
 const sameRange = (left: PortRange | undefined, right: PortRange | undefined): boolean =>
   left?.first === right?.first && left?.last === right?.last

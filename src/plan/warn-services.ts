@@ -15,11 +15,11 @@ import {
   type Service,
 } from '../model/service.ts'
 import type { State } from '../model/state.ts'
-import { formatAddress } from '../model/text.ts'
+import { formatAddress, sameAddress } from '../model/text.ts'
 import type { Change } from './change.ts'
 import { addressText } from './next-hops.ts'
 import { isOwnVip, martianInterfaces } from './own-vip.ts'
-import { ownOf, portsLeft, SNAT_PORT_COUNT, sameAddress } from './source-pools.ts'
+import { ownOf, portsLeft, SNAT_PORT_COUNT } from './source-pools.ts'
 
 type Code = Diagnostic['code']
 

@@ -5,7 +5,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { list, optional, record, type ShapeOf, text } from '../../abi/answer.ts'
-import type { Address } from '../../model/address.ts'
+import { type Address, isLoopback } from '../../model/address.ts'
 import type { Contact, Gateway, Resolver } from '../../model/contact.ts'
 import { formatAddress, parseAddress } from '../../model/text.ts'
 import { askIpBatch } from '../tools/ip.ts'
@@ -32,15 +32,12 @@ export const resolversIn = (content: string): Address[] =>
 
 const readText = (path: string): Promise<string> => readFile(path, 'utf8').catch(() => '')
 
-const isLocal = ({ family, words }: Address): boolean =>
-  family === 4 ? (words[0] as number) >>> 24 === 127 : words.every((word, i) => word === (i === 3 ? 1 : 0))
-
 /** The resolvers of resolv.conf, and those behind a local one. */
 export async function readResolvers(): Promise<Address[]> {
   const written = resolversIn(await readText(RESOLV_CONF))
-  const others = written.some(isLocal) ? resolversIn(await readText(UPSTREAM)) : []
+  const others = written.some(isLoopback) ? resolversIn(await readText(UPSTREAM)) : []
   const found = new Map([...written, ...others].map((one) => [formatAddress(one.family, one.words), one]))
-  return [...found.values()].filter((one) => !isLocal(one))
+  return [...found.values()].filter((one) => !isLoopback(one))
 }
 
 /** A UDP socket that is connected to a resolver, and sends nothing; undefined: no route leads there. */

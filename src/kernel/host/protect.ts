@@ -10,8 +10,8 @@ import { parseAddress } from '../../model/text.ts'
 import { askIp, askIpBatch } from '../tools/ip.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { readResolvers } from './contacts.ts'
-import { ownSession, sshSockets } from './processes.ts'
-import { addressOf, readConnections, readTable, sshRows, unmapped } from './sockets.ts'
+import { endsOf, ownSession, sshSockets } from './processes.ts'
+import { readConnections, readTable, sshRows, unmapped } from './sockets.ts'
 
 const ownInfo = optional(list(record({ local: optional(text) })))
 const addresses = list(record({ ifname: text, addr_info: ownInfo }))
@@ -91,12 +91,8 @@ async function sessionPeers(): Promise<Protected[]> {
 const resolvers = async (): Promise<Protected[]> =>
   (await readResolvers()).map(({ words }) => ({ address: words, what: 'a resolver of this host' }))
 
-/** The server end of SSH_CONNECTION (`client port server port`), which also covers an sshd on another port than 22. */
-function ownSshEnd(): SocketEnd[] {
-  const [, , server, port] = process.env['SSH_CONNECTION']?.split(' ') ?? []
-  const address = server === undefined ? undefined : parseAddress(server)
-  return address && port !== undefined ? [{ address: addressOf(unmapped(address.words)), port: Number(port) }] : []
-}
+/** The server end of SSH_CONNECTION, which also covers an sshd on another port than 22. */
+const ownSshEnd = (): SocketEnd[] => endsOf(process.env['SSH_CONNECTION']).map(({ local }) => local)
 
 /** The local ends of SSH connections: those to port 22, and the one that this command runs in. */
 export async function readSshEnds(): Promise<readonly SocketEnd[]> {

@@ -2,9 +2,10 @@
 
 import { readFile } from 'node:fs/promises'
 import { LITTLE_ENDIAN } from '../../abi/bytes.ts'
-import type { Address } from '../../model/address.ts'
+import { type Address, isLoopback } from '../../model/address.ts'
 import type { Connection } from '../../model/contact.ts'
 import type { SocketEnd } from '../../model/live.ts'
+import { sameAddress } from '../../model/text.ts'
 
 /** include/net/tcp_states.h, as /proc/net/tcp and /proc/net/udp print them. A connected UDP socket is ESTABLISHED. */
 const ESTABLISHED = '01'
@@ -77,11 +78,8 @@ export const sshRows = (text: string): Row[] =>
 const listening = (rows: readonly Row[]): ReadonlySet<number> =>
   new Set(rows.flatMap(({ state, local }) => (state === LISTEN ? [local.port] : [])))
 
-const isLoopback = ({ family, words }: Address): boolean =>
-  family === 4 ? (words[0] as number) >>> 24 === 127 : words.every((word, i) => word === (i === 3 ? 1 : 0))
-
 const sameEnd = (left: SocketEnd, right: SocketEnd): boolean =>
-  left.port === right.port && left.address.words.join() === right.address.words.join()
+  left.port === right.port && sameAddress(left.address, right.address)
 
 /** Both ends of a connection: that of the peer, and that of this host. */
 export interface Ends {
