@@ -5,6 +5,7 @@ import type { Arriving } from '../../src/abi/batch.ts'
 import { ANYWHERE, ANYWHERE_BARE, factsFor, type TestPacket } from '../../src/abi/packet.ts'
 import { explainMany } from '../../src/kernel/live/answers.ts'
 import { REASON_NAMES } from '../../src/kernel/live/counters.ts'
+import type { State } from '../../src/model/state.ts'
 import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane } from '../support/bpf.ts'
 import { randomFrom, randomState } from '../support/random.ts'
@@ -28,17 +29,18 @@ const randomPacket = (): TestPacket => {
 }
 
 test(`a batch answers like single runs and the model, seed ${seed}`, async () => {
-  const state = randomState(random)
-  await plane.loadState(state)
   const packets = Array.from({ length: 2000 }, (): Arriving => {
     return { packet: randomPacket(), arrival: random.chance(0.2) ? ANYWHERE_BARE : ANYWHERE }
   })
+  const reasonsOf = (state: State) => packets.map(({ packet }) => judge(state, factsFor(packet)).reason)
+  // Some policies have one answer for everything.
+  let state = randomState(random)
+  while (new Set(reasonsOf(state)).size === 1) state = randomState(random)
+  await plane.loadState(state)
   const program = plane.program('explain')
   const together = await explainMany(program, packets)
   const some = packets.slice(0, 50)
   const singly = await explainMany(program, some, () => true)
   expect(together.slice(0, 50)).toEqual(singly)
-  const reasons = packets.map(({ packet }) => judge(state, factsFor(packet)).reason)
-  expect(together.map(({ reason }) => REASON_NAMES[reason])).toEqual(reasons)
-  expect(new Set(reasons).size).toBeGreaterThan(1)
+  expect(together.map(({ reason }) => REASON_NAMES[reason])).toEqual(reasonsOf(state))
 })
