@@ -1,7 +1,6 @@
 // Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
 import type { Explanation } from '../../abi/generated.ts'
-import { bytesOfSlots } from '../../abi/health.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { ingressOn, PLACES, type Place, placeOn } from '../../abi/place.ts'
@@ -11,17 +10,14 @@ import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
 import { shapesOf } from '../../model/link.ts'
 import { nearest } from '../../model/nearest.ts'
-import { UDP } from '../../model/ports.ts'
 import { type Origin, originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
-import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
 import { type ScopedSet, type State, scopeKey } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
 import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
-import type { Balanced } from '../../semantics/balance.ts'
 import {
   type Circumstances,
   coversOf,
@@ -35,10 +31,10 @@ import {
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
-import { readHealth } from '../live/health.ts'
 import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { requirePins } from '../observe/instance.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
+import { agreesWithTables, balancedPart, liveBalanced } from './why-services.ts'
 import { askWithSockets, socketsOf } from './why-sockets.ts'
 
 /** The packet to judge, and the interface on which it arrives. */
@@ -65,18 +61,6 @@ const NOTHING = {
   backend: undefined,
   backup: false,
 } as const
-
-/** The service and its backend, if flows have a fixed one, with the line of the file that names it. */
-function balancedPart(
-  { service, backend }: Pick<Balanced, 'service' | 'backend'>,
-  desired: Desired | undefined,
-): Pick<Judgement, 'at' | 'service' | 'backend' | 'backup'> {
-  const known = backend && service?.scheduler !== 'random' ? backendKey(backend) : undefined
-  const places = service && desired?.provenance.services.get(service.name)
-  const place = known === undefined ? places?.at : places?.backend(known)
-  const backup = known !== undefined && backend?.backup === true
-  return { service: service?.name, backend: known, backup, at: place && `${place.file}:${place.line}` }
-}
 
 /** The part of a judgement that holds on one interface, or without one. */
 type Local<T> = Omit<T, 'interfaces' | 'elsewhere'>
@@ -303,34 +287,6 @@ async function liveOn(
       reason === model.reason &&
       (await agreesWithTables(paths, live, query, balanced, model.balanced)),
   }
-}
-
-/** The service and the backend with the slots that the data plane reported. */
-function liveBalanced(live: Observation, { service, backend }: Explanation): Pick<Balanced, 'service' | 'backend'> {
-  const name = [...live.slots.services].find(([, slot]) => service !== NONE && slot === service)?.[0]
-  const key = [...live.slots.backends].find(([, slot]) => backend !== NONE && slot === backend)?.[0]
-  const found = live.state.services.get(name ?? '')
-  const own = found && [...everyBackend(found), ...live.leaving.map((one) => one.backend)]
-  return { service: found, backend: own?.find((one) => backendSlotKey(found?.name ?? '', one) === key) }
-}
-
-/**
- * Whether the data plane sends the packet to the backend of the tables. Health may choose another backend of the
- * service, and so may a known UDP flow.
- */
-async function agreesWithTables(
-  paths: Paths,
-  live: Observation,
-  query: Query,
-  { service, backend }: Pick<Balanced, 'service' | 'backend'>,
-  model: Balanced | undefined,
-): Promise<boolean> {
-  if (service?.name !== model?.service?.name) return false
-  if (service === undefined || backend === undefined) return backend === model?.backend
-  if (model?.backend && backendKey(backend) === backendKey(model.backend)) return true
-  if ((query.protocol ?? UDP) === UDP) return true
-  const bytes = await readHealth(paths, bytesOfSlots(live.slots))
-  return [...bytes.values()].some((byte) => byte !== 0)
 }
 
 /**
