@@ -58,16 +58,16 @@ static __always_inline int may_be_socketless(const struct xdp_md *ctx, const str
 	return !opens_connection(header[TCP_FLAGS]);
 }
 
-/* Whether the frame is addressed to this host, as is_addressed. */
-static __always_inline int is_received(const struct xdp_md *ctx, const struct account *account)
+/* Whether the frame is addressed to this host, as is_addressed, however short its linear part. */
+static __always_inline int is_received(struct xdp_md *ctx, const struct account *account)
 {
-	const __u8 *frame = frame_at(ctx, 0);
+	__u64 frame;
 
 	if (flags_of(account) & INTERFACE_IP)
 		return 1;
-	if ((const void *)frame + ETH_HLEN > frame_end(ctx) || frame[0] & 1)
+	if (bpf_xdp_load_bytes(ctx, 0, &frame, sizeof(frame)) || *(const __u8 *)&frame & 1)
 		return 0;
-	return !is_live(account) || is_mac_of(slot_of(account), frame);
+	return !is_live(account) || is_mac_of(slot_of(account), &frame);
 }
 
 /*
