@@ -9,7 +9,7 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 
 const PARALLEL = 16
-const PATIENCE_MS = 8000
+const PATIENCE_MS = 20_000
 const [job, ...words] = process.argv.slice(2)
 const numbers = words.filter((word) => /^\d+$/.test(word)).map(Number)
 const targets = words.slice(numbers.length)
