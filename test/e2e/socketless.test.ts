@@ -25,7 +25,7 @@ const HELD = 8082
 const REUSED = 8083
 /** ACK, RST, SYN-ACK, FIN, FIN-ACK, RST-ACK, PSH-ACK. */
 const STRAY = ['10', '04', '12', '01', '11', '14', '18']
-const FLOOD = 4200
+const FLOOD = 2800
 /** A MAC address that no device has. */
 const ASTRAY = '02:00:00:00:00:77'
 
@@ -147,8 +147,8 @@ test('the flood is dropped, and no packet of connections in either direction', a
   await apply()
   await underFlood(() =>
     Promise.all([
-      churn(lab.peer, HOST, 40),
-      churn(lab.host, PEER, 40),
+      churn(lab.peer, HOST, 30),
+      churn(lab.host, PEER, 30),
       churn(lab.peer, ABOVE, 20),
       // From a port whose last connection waits in TIME-WAIT on the host.
       churn(lab.peer, HOST, 10, 20_001),
@@ -162,7 +162,7 @@ async function byCookies(mode: '1' | '2'): Promise<void> {
   await apply()
   await underFlood(async () => {
     const syns = mode === '1' ? [flood(HOST, ECHO, 15_000, 8000), flood(HOST, REUSED, 15_000, 8000)] : []
-    const churned = [await churn(lab.peer, HOST, 40)]
+    const churned = [await churn(lab.peer, HOST, 30)]
     await Promise.all(syns)
     return churned
   })
