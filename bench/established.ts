@@ -1,8 +1,10 @@
-// npm run bench established: the cost of asking the kernel for the socket of a packet before it is dropped.
+// npm run bench established: the cost of asking the kernel for the socket of a packet, before it is dropped (`established`)
+// and to see whether it is stray (`socket: none`).
 //
 // Runs in a network namespace of its own, with real TCP connections on its loopback device. Every figure is the median
-// over rounds of one policy of default drop, with `established: pass` and with `judge` in turns, above a program that
-// passes everything. Compare differences: nanoseconds depend on the machine and its other load.
+// over rounds of two policies of default drop, with `established: pass` and with `judge`, and of two with one entry for TCP
+// from everywhere, with `socket: none` and without, in turns, above a program that passes everything. Compare differences:
+// nanoseconds depend on the machine and its other load.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,9 +15,10 @@ import { bpftool } from '../src/abi/command.ts'
 import { runBatch, runBpftool } from '../src/kernel/tools/bpftool.ts'
 import { withExchange } from '../src/kernel/tools/exchange.ts'
 import { DEFAULT_POLICY, type Established } from '../src/model/policy.ts'
-import { EMPTY_STATE, type State } from '../src/model/state.ts'
+import { EMPTY_STATE, type Scope, type State } from '../src/model/state.ts'
 import { LOW } from '../src/tables/lines/lines.ts'
 import { DataPlane } from '../test/support/bpf.ts'
+import { ANY, list, scoped } from '../test/support/states.ts'
 import { createMap } from './support/lookup.ts'
 import { type Claim, conclude, median, table } from './support/report.ts'
 
@@ -47,6 +50,7 @@ interface Case {
 const CASES = {
   syn: { name: 'a bare SYN to a local port', flags: SYN, ...FREE, own: false },
   outside: { name: 'an ACK to a port outside the range', flags: ACK, first: 1024, count: 8192, own: false },
+  listener: { name: 'an ACK to a listener', flags: ACK, first: SERVER, count: 1, own: false },
   stranger: { name: 'an ACK to a local port without a socket', flags: ACK, ...FREE, own: false },
   warm: { name: 'a packet of one connection', flags: ACK, first: OWN.first, count: 1, own: true },
   cold: { name: `packets of ${OWN.count.toLocaleString('en')} connections`, flags: ACK, ...OWN, own: true },
@@ -87,13 +91,35 @@ async function openConnections(): Promise<ChildProcess> {
   return child
 }
 
-const stateOf = (established: Established): State => ({
+const established = (value: Established): State => ({
   ...EMPTY_STATE,
-  policy: { ...DEFAULT_POLICY, default: 'drop', unparsed: 'drop', essential: [], established },
-  localPorts: established === 'pass' ? RANGE : undefined,
+  policy: { ...DEFAULT_POLICY, default: 'drop', unparsed: 'drop', essential: [], established: value },
+  localPorts: value === 'pass' ? RANGE : undefined,
 })
 
-type Subject = Established | 'nothing'
+const listed = (socket: Pick<Scope, 'socket'>): State => ({
+  ...EMPTY_STATE,
+  lists: new Map([['tcp', list('blocklist', 'tcp', scoped({ ...ANY, protocol: 6, ...socket }, '0.0.0.0/0'))]]),
+})
+
+/** The policies. */
+const STATES = {
+  judge: established('judge'),
+  pass: established('pass'),
+  tcp: listed({}),
+  stray: listed({ socket: 'none' }),
+} as const satisfies Readonly<Record<string, State>>
+
+type Subject = keyof typeof STATES | 'nothing'
+const POLICIES = Object.keys(STATES) as (keyof typeof STATES)[]
+
+/** Whether the packets of a case pass. */
+function isPassed(subject: Subject, name: CaseName): boolean {
+  if (subject === 'nothing') return true
+  if (subject === 'stray') return CASES[name].own || CASES[name].flags === SYN
+  return subject === 'pass' && CASES[name].own
+}
+
 type Times = ReadonlyMap<string, readonly number[]>
 
 /** Nanoseconds per packet of the second of two runs. */
@@ -105,8 +131,7 @@ async function timeOne(directory: string, subject: Subject, program: string, nam
   )
   const outputs = await runBatch([bpftool(...array, 'value', 'pinned', program), run, run])
   const { retval, duration } = outputs.at(-1) as { retval: number; duration: number }
-  const passes = subject === 'nothing' || (subject === 'pass' && CASES[name].own)
-  if (retval !== (passes ? PASS : DROP)) throw new Error(`${subject}, ${name}: returned ${retval}`)
+  if (retval !== (isPassed(subject, name) ? PASS : DROP)) throw new Error(`${subject}, ${name}: returned ${retval}`)
   return duration
 }
 
@@ -137,29 +162,34 @@ async function measure(): Promise<void> {
     await runBatch([createMap(`${directory}/subject`, subject)])
     const reuse = ['map', 'name', 'subject', 'pinned', `${directory}/subject`]
     await runBpftool('prog', 'loadall', WRAPPER, `${directory}/run`, ...reuse)
-    for (const established of ['pass', 'judge'] as const) {
+    for (const policy of POLICIES) {
       const plane = await DataPlane.open()
       planes.push(plane)
-      await plane.loadState(stateOf(established))
+      await plane.loadState(STATES[policy])
     }
-    const [pass, judge] = planes.map((plane) => plane.program('xdp_filter')) as [string, string]
-    const times = await time(directory, { nothing: `${directory}/run/nothing`, pass, judge })
+    const programs = Object.fromEntries(POLICIES.map((policy, i) => [policy, planes[i]?.program('xdp_filter')]))
+    const times = await time(directory, { ...programs, nothing: `${directory}/run/nothing` } as Record<Subject, string>)
     const at = (one: Subject, name: CaseName): number => median(times.get(`${one} ${name}`) as readonly number[])
-    const added = (name: CaseName): number => at('pass', name) - at('judge', name)
-    const cell = (one: Established, name: CaseName): string => (at(one, name) - at('nothing', name)).toFixed(0)
-    const rows = NAMES.map((name) => [
-      CASES[name].name,
-      cell('judge', name),
-      cell('pass', name),
-      added(name).toFixed(0),
-    ])
-    console.log(table(['ns per packet', 'judge', 'pass', 'added'], rows))
+    const between = (without: Subject, asking: Subject, name: CaseName): number => at(asking, name) - at(without, name)
+    const added = (name: CaseName): number => between('judge', 'pass', name)
+    const stray = (name: CaseName): number => between('tcp', 'stray', name)
+    const above = (one: Subject, name: CaseName): string => (at(one, name) - at('nothing', name)).toFixed(0)
+    const rows = (without: Subject, asking: Subject) =>
+      NAMES.map((name) => [
+        CASES[name].name,
+        above(without, name),
+        above(asking, name),
+        between(without, asking, name).toFixed(0),
+      ])
+    console.log(table(['ns per packet', 'judge', 'pass', 'added'], rows('judge', 'pass')))
+    console.log(`\n${table(['ns per packet', 'an entry for TCP', 'socket: none', 'added'], rows('tcp', 'stray'))}`)
     const claims: Claim[] = [
       { kind: 'budget', what: `${CASES.warm.name}: added`, limit: 45, measured: added('warm'), unit: 'ns' },
       { kind: 'target', what: `${CASES.syn.name}: added`, limit: 5, measured: added('syn'), unit: 'ns' },
       { kind: 'target', what: `${CASES.outside.name}: added`, limit: 5, measured: added('outside'), unit: 'ns' },
     ]
-    conclude('established', claims, { added: Object.fromEntries(NAMES.map((name) => [name, added(name)])) })
+    const byCase = (of: (name: CaseName) => number) => Object.fromEntries(NAMES.map((name) => [name, of(name)]))
+    conclude('established', claims, { added: byCase(added), stray: byCase(stray) })
   } finally {
     server.kill()
     for (const plane of planes) plane.close()

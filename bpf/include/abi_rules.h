@@ -18,6 +18,7 @@ enum rule_flag {
 	RULE_INTERFACES = 32,		/* the receiving interface must belong to the set `interfaces` */
 	RULE_ESTABLISHED_PASS = 64,	/* blocklist: connections that this host opened pass */
 	RULE_ESTABLISHED_JUDGE = 128,	/* blocklist: they do not, whatever the settings say */
+	RULE_SOCKET_NONE = 192,		/* both bits: TCP packets without a socket, see socketless.h; the same for the settings */
 };
 
 struct class {

@@ -44,6 +44,17 @@ __noinline int is_stacked_mac(const struct interface_stack *stack, __u64 mac)
 	return 1;
 }
 
+/* Whether a frame of at least eight bytes is addressed to the interface of a slot, or to a device stacked on it. */
+static __always_inline int is_mac_of(__u32 slot, const void *frame)
+{
+	const struct interface_stack *stack = bpf_map_lookup_elem(&interface_stack, &slot);
+	__u64 mac = frame_mac(frame);
+
+	if (!stack || !stack->mac[0] || stack->mac[0] == mac)
+		return 1;
+	return is_stacked_mac(stack, mac);
+}
+
 /*
  * Whether the frame is addressed to this host: not to a group, and not to another host whose frames the interface sees
  * too. A test run stands for a packet to the interface.
@@ -51,18 +62,10 @@ __noinline int is_stacked_mac(const struct interface_stack *stack, __u64 mac)
 static __always_inline int is_addressed(const struct xdp_md *ctx, const struct flow *flow)
 {
 	const __u8 *frame = frame_at(ctx, 0);
-	const struct interface_stack *stack;
-	__u64 mac;
 
 	if ((const void *)frame + ETH_HLEN > frame_end(ctx) || frame[0] & 1)
 		return 0;
-	if (!(flow->marks & FLOW_LIVE))
-		return 1;
-	mac = frame_mac(frame);
-	stack = lookup_stack(flow);
-	if (!stack || !stack->mac[0] || stack->mac[0] == mac)
-		return 1;
-	return is_stacked_mac(stack, mac);
+	return !(flow->marks & FLOW_LIVE) || is_mac_of(flow->slot, frame);
 }
 
 /* Whether the device with the ifindex is stacked on the receiving interface. */

@@ -11,6 +11,7 @@
 #include "judge.h"
 #include "parse.h"
 #include "parts.h"
+#include "socketless.h"
 #include "verdict.h"
 
 #define TABLE6_LINE 1
@@ -126,12 +127,61 @@ static __always_inline void decide_ban(__u32 banned, struct decision *decision)
 	decision->scope = banned - 1;
 }
 
+/* Judges a packet by the rules of its source's class. Asks the kernel for its socket only where a rule depends on it. */
+static __always_inline int judge_packet(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
+					const struct account *account, __u32 defaults, __u32 banned,
+					struct decision *decision)
+{
+	struct subject subject = {
+		.account = *account,
+		.protocol = packet->protocol,
+		.source_port = source_port(packet),
+		.destination_port = destination_port(packet),
+		.ipv6 = is_ipv6(packet),
+		.has_ports = packet->transport == TRANSPORT_PORTS,
+		.banned = banned != 0,
+	};
+	__u32 flags;
+	int decides;
+
+	if (PART(socketless) && !may_be_socketless(ctx, packet))
+		subject.socket = SOCKET_SOME;
+	decides = judge_class(settings, &subject, decision);
+	if (!PART(socketless) || subject.socket != SOCKET_ASKED)
+		return decides;
+	flags = (is_ipv6(packet) ? SOCKETLESS_IPV6 : 0) |
+		(is_balanced(defaults) && !packet->stacked ? SOCKETLESS_BALANCED : 0);
+	subject.socket = is_socketless(ctx, account->origin, packet->network, packet->behind, flags) ? SOCKET_NONE :
+												       SOCKET_SOME;
+	return judge_class(settings, &subject, decision);
+}
+
+/*
+ * Decides by a plain class although it spares connections of this host: the last question comes behind it. Such a class
+ * drops as its rule does, so a flood from a listed network does not walk along rules.
+ */
+static __always_inline int decide_sparing(const struct settings *settings, const struct account *account, __u32 defaults,
+					  __u32 banned, struct decision *decision)
+{
+	const struct class *class;
+
+	if (!PART(established))
+		return 0;
+	class = plain_class(settings, defaults, banned, decision);
+	if (!class || !spares_own(class, defaults))
+		return 0;
+	decide_plain(account, class, decision);
+	return 1;
+}
+
 /* Decides on a packet with known addresses. Returns whether the balancer may take it. */
 static __always_inline int decide(struct xdp_md *ctx, const struct settings *settings, const struct packet *packet,
 				  enum parsed parsed, const struct account *account, __u32 defaults, __u32 banned,
 				  struct decision *decision)
 {
-	if (decision->class != 0 && judge_packet(settings, packet, account, banned, decision)) {
+	if (decide_sparing(settings, account, defaults, banned, decision)) {
+		/* What is left is the last question. */
+	} else if (decision->class != 0 && judge_packet(ctx, settings, packet, account, defaults, banned, decision)) {
 		if (decision->reason != REASON_ALLOWLIST && decision->reason != REASON_BLOCKLIST)
 			return 0;
 	} else if (banned) {

@@ -5,6 +5,7 @@
 #include "abi.h"
 #include "maps.h"
 #include "parse.h"
+#include "parts.h"
 #include "scope.h"
 #include "verdict.h"
 
@@ -44,7 +45,7 @@ static __always_inline struct decision undecided(void)
 /* A walk along the rules of a class. */
 struct walk {
 	const struct settings *settings;
-	const struct subject *subject;
+	struct subject *subject;
 	struct decision *decision;
 };
 
@@ -81,13 +82,30 @@ static __always_inline void add_scope(const struct settings *settings, struct de
 /* Whether a rule of a blocklist drops packets of connections that this host opened too. */
 static __always_inline __u32 is_strict(const struct settings *settings, const struct rule *rule)
 {
-	if (rule->flags & (RULE_ALLOW | RULE_ESTABLISHED_PASS | RULE_ESTABLISHED_JUDGE))
-		return !(rule->flags & RULE_ESTABLISHED_PASS);
+	const __u32 flags = rule->flags & RULE_SOCKET_NONE;
+
+	if (flags || rule->flags & RULE_ALLOW)
+		return flags != RULE_ESTABLISHED_PASS;
 	return !(settings->flags & SETTINGS_ESTABLISHED);
 }
 
-/* Applies one rule of the class. Returns 1 if no further rule can change the result. */
-static __always_inline long judge_rule(const struct settings *settings, const struct subject *subject, __u32 index,
+/*
+ * Whether a rule that matches otherwise does not match a packet for which this host has a socket, or waits for the answer
+ * to that question.
+ */
+static __always_inline int needs_no_socket(const struct rule *rule, struct subject *subject, __u32 index)
+{
+	if ((rule->flags & RULE_SOCKET_NONE) != RULE_SOCKET_NONE || subject->socket == SOCKET_NONE)
+		return 0;
+	if (subject->socket == SOCKET_UNKNOWN) {
+		subject->socket = SOCKET_ASKED;
+		subject->judged = index;
+	}
+	return 1;
+}
+
+/* Applies one rule of the class. Returns 1 if no further rule can change the result, or if the walk waits for an answer. */
+static __always_inline long judge_rule(const struct settings *settings, struct subject *subject, __u32 index,
 				       struct decision *decision)
 {
 	const struct rule *rule = lookup_rule(settings, subject->first_rule + index);
@@ -105,6 +123,8 @@ static __always_inline long judge_rule(const struct settings *settings, const st
 	/* A further rule of a list that is counted already can only make the decision strict. */
 	if ((decision->counted == rule->list && decision->strict) || !matches(settings, rule, subject))
 		return 0;
+	if (PART(socketless) && needs_no_socket(rule, subject, index))
+		return subject->socket == SOCKET_ASKED;
 	if (is_strict(settings, rule))
 		decision->strict = 1;
 	if (decision->counted == rule->list)
@@ -130,7 +150,7 @@ static long judge_further_rule(__u32 index, struct walk *walk)
  * A global function, because the verifier checks those once and separately; inlined, it would be walked again for every
  * path through the parser. The loop is a bpf_loop for a similar reason: the verifier checks one turn.
  */
-__noinline int judge_further_rules(const struct settings *settings, const struct subject *subject,
+__noinline int judge_further_rules(const struct settings *settings, struct subject *subject,
 				   struct decision *decision)
 {
 	struct walk walk = { .settings = settings, .subject = subject, .decision = decision };
@@ -147,6 +167,9 @@ __noinline int judge_further_rules(const struct settings *settings, const struct
  * counted last counts each once. Most classes have one rule and skip the loop. Returns 0 if no rule matches; if a table
  * is not as the compiler guarantees and nothing matched before, the decision stays REASON_INTERNAL.
  *
+ * If a rule depends on the socket of the packet, subject->socket is SOCKET_ASKED afterwards; called again with the answer,
+ * the walk goes on at that rule.
+ *
  * A global function for the verifier's sake, as judge_further_rules.
  */
 __noinline int judge_class(const struct settings *settings, struct subject *subject, struct decision *decision)
@@ -160,24 +183,11 @@ __noinline int judge_class(const struct settings *settings, struct subject *subj
 		return 1;
 	subject->first_rule = class->first_rule;
 	subject->rules = class->rules;
+	if (PART(socketless) && subject->judged < class->rules) {
+		subject->first_rule += subject->judged;
+		subject->rules -= subject->judged;
+	}
 	if (subject->rules > 0 && !judge_rule(settings, subject, 0, decision) && subject->rules > 1)
 		judge_further_rules(settings, subject, decision);
 	return decision->list != NO_LIST || decision->broken;
-}
-
-/* Judges a packet by the rules of its source's class. */
-static __always_inline int judge_packet(const struct settings *settings, const struct packet *packet,
-					const struct account *account, __u32 banned, struct decision *decision)
-{
-	struct subject subject = {
-		.account = *account,
-		.protocol = packet->protocol,
-		.source_port = source_port(packet),
-		.destination_port = destination_port(packet),
-		.ipv6 = is_ipv6(packet),
-		.has_ports = packet->transport == TRANSPORT_PORTS,
-		.banned = banned != 0,
-	};
-
-	return judge_class(settings, &subject, decision);
 }

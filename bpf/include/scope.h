@@ -11,13 +11,23 @@ struct subject {
 	struct account account;
 	__u32 first_rule;
 	__u16 rules;
+	__u16 judged;		/* rules of the class in front of them */
 	__u16 protocol;		/* IP protocol number or PROTOCOL_UNKNOWN */
 	__u16 source_port;
 	__u16 destination_port;
 	__u8 ipv6;
 	__u8 has_ports;
 	__u8 banned;		/* 1: block rules do not apply */
-	__u8 pad;
+	__u8 socket;		/* enum socket_answer */
+	__u8 pad[2];
+};
+
+/* Whether this host has a socket for the packet: see socketless.h. */
+enum socket_answer {
+	SOCKET_UNKNOWN,
+	SOCKET_ASKED,	/* the walk along the rules waits for the answer */
+	SOCKET_NONE,
+	SOCKET_SOME,	/* or the question does not arise */
 };
 
 static __always_inline int within(__u16 port, __u16 first, __u16 last)

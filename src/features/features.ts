@@ -25,9 +25,10 @@ import { ESTABLISHED } from './established.ts'
 import type { Feature } from './feature.ts'
 import { FILTER } from './filter.ts'
 import { HEALTH } from './health.ts'
+import { SOCKETLESS } from './socketless.ts'
 
 /** In the order of their steps and rows. */
-export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED]
+export const FEATURES: readonly Feature[] = [FILTER, BANS, BALANCER, HEALTH, ESTABLISHED, SOCKETLESS]
 
 /** Maps that outlive generations. */
 export const SHARED_MAPS: readonly MapShape[] = FEATURES.flatMap(({ maps }) => Object.values(maps))

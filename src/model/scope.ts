@@ -23,5 +23,9 @@ export const asksSockets = ({ policy, lists }: Pick<State, 'policy' | 'lists'>):
   policy?.established === 'pass' ||
   [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.established === 'pass'))
 
+/** The scopes of a state that apply only to packets without a socket. */
+export const socketlessScopes = ({ lists }: Pick<State, 'lists'>): readonly Scope[] =>
+  [...lists.values()].flatMap(({ sets }) => sets.flatMap(({ scope }) => (scope.socket === 'none' ? [scope] : [])))
+
 /** Scope of an entry without protocol: every packet. */
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }

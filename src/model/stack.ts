@@ -3,6 +3,7 @@
 
 import { membersOf } from './link.ts'
 import type { Link } from './live.ts'
+import { coversInterface, socketlessScopes } from './scope.ts'
 import type { State } from './state.ts'
 
 type Stacked = Pick<Link, 'name' | 'ifindex' | 'mac' | 'kind' | 'linkType' | 'master' | 'below' | 'vlan'>
@@ -58,15 +59,30 @@ export function stackOf(link: Stacked, links: ReadonlyMap<string, Stacked>): Sta
   }
 }
 
-/** The stack of an interface as far as a state needs it: the balancer alone asks for it. */
+/**
+ * The stack of an interface as far as a state needs it: the balancer asks for it, and entries for packets to this host
+ * that have no socket.
+ */
 export function stackFor(
-  { interfaces, services }: Pick<State, 'interfaces' | 'services'>,
+  state: Pick<State, 'interfaces' | 'services' | 'lists'>,
   name: string,
   links: ReadonlyMap<string, Stacked>,
 ): Stack {
   const link = links.get(name)
-  const balances = services.size > 0 && interfaces.get(name)?.roles.includes('balance')
-  return link && balances ? stackOf(link, links) : NO_STACK
+  const roles = state.interfaces.get(name)?.roles ?? []
+  const balances = state.services.size > 0 && roles.includes('balance')
+  const asks = roles.includes('filter') && socketlessScopes(state).some((scope) => coversInterface(scope, name))
+  return link && (balances || asks) ? stackOf(link, links) : NO_STACK
+}
+
+/** Devices above an interface that its packets may be for, by name: those of its stack, and VRFs. */
+export function devicesAbove<T extends Stacked>(link: Stacked, links: ReadonlyMap<string, T>): readonly T[] {
+  const above = everyAbove(link, links)
+  const vrfs = [link, ...above].flatMap(({ master }) => {
+    const found = master === undefined ? undefined : links.get(master)
+    return found?.kind === 'vrf' ? [found] : []
+  })
+  return [...new Set([...above, ...vrfs])]
 }
 
 /** The devices that packets pass on their way to one, itself included: those below it, and its members. */

@@ -25,6 +25,8 @@ export interface Scope {
   readonly interfaces?: readonly string[]
   /** Blocklists only: whether connections that this host opened pass. undefined = as `policy.established`. */
   readonly established?: Established
+  /** Blocklists and TCP only: packets for which this host has no socket. undefined = any packet. Excludes `established`. */
+  readonly socket?: 'none'
 }
 
 /** Addresses that a list holds under one scope. */
@@ -88,7 +90,7 @@ const portsKey = (ranges: readonly PortRange[]): string =>
 
 /**
  * A unique text for each scope: `any`, `udp sport 53`, `tcp dport 22,5900-5999`, `icmp`, `47`, `any on eth0 eth1`, `any
- * established pass`. Lists sort their sets by it.
+ * established pass`, `tcp socket none`. Lists sort their sets by it.
  */
 export function scopeKey(scope: Scope): string {
   const parts = [typeof scope.protocol === 'number' ? protocolName(scope.protocol) : scope.protocol]
@@ -96,6 +98,7 @@ export function scopeKey(scope: Scope): string {
   if (scope.destinationPorts.length > 0) parts.push(`dport ${portsKey(scope.destinationPorts)}`)
   if (scope.interfaces) parts.push(`on ${scope.interfaces.join(' ')}`)
   if (scope.established) parts.push(`established ${scope.established}`)
+  if (scope.socket) parts.push(`socket ${scope.socket}`)
   return parts.join(' ')
 }
 

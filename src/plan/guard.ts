@@ -8,6 +8,7 @@ import { nearest } from '../model/nearest.ts'
 import type { AttachMode } from '../model/state.ts'
 import { foreignPrograms } from './attachments.ts'
 import { guardServices } from './guard-services.ts'
+import { guardSockets } from './sockets.ts'
 
 /** Attach types of `bpftool net attach` and `detach`, by mode. */
 const ATTACH_TYPE = { native: 'xdpdrv', generic: 'xdpgeneric', offload: 'xdpoffload' } as const satisfies Record<
@@ -116,5 +117,5 @@ export function guard(desired: Desired, live: Live): Diagnostic[] {
         ...refused.map((program) => foreignProgram(name, program, options)),
       ]
     })
-  return [...interfaces, ...guardServices(desired, live)]
+  return [...interfaces, ...guardServices(desired, live), ...guardSockets(desired, live)]
 }

@@ -8,6 +8,7 @@ import { coversInterface } from '../model/scope.ts'
 import type { Attachment, ScopedSet, State } from '../model/state.ts'
 import { ownAttachments } from './attachments.ts'
 import type { Change } from './change.ts'
+import { warnSockets } from './sockets.ts'
 import { warnHealth } from './warn-health.ts'
 import { warnOwn } from './warn-own.ts'
 import { warnServices } from './warn-services.ts'
@@ -139,7 +140,9 @@ export function warn(desired: Desired, state: State, live: Live, changes: readon
       return warning('W200', `interface ${name} does not exist and is left out`, hint, desired.options.get(name)?.at)
     }),
     ...(nothing ? [warnNothing(skipped)] : []),
-    ...(changes.length > 0 ? [...warnProgram(changes), ...warnPolicy(state), ...warnOwn(state, live)] : []),
+    ...(changes.length > 0
+      ? [...warnProgram(changes), ...warnPolicy(state), ...warnOwn(state, live), ...warnSockets(state, live)]
+      : []),
     ...attached.flatMap((attachment) =>
       warnAttach(attachment, live, state, desired.options.get(attachment.interface)?.at),
     ),

@@ -107,6 +107,8 @@ export function renderWhy(
   if (desired === undefined) lines.push('file: no config file was found.')
   if (judgements.some(({ unlessEstablished }) => unlessEstablished))
     lines.push('Packets of connections that this host opened pass.')
+  if (judgements.some(({ needsSocket }) => needsSocket))
+    lines.push('Packets for which this host has no socket are dropped, unless they open a connection.')
   const ban = ours.find((one) => one.ban)?.ban
   const disagree = live !== undefined && desired !== undefined && !sameEverywhere(ours, files)
   if (ban) lines.push(...banLines(ban))
@@ -133,6 +135,7 @@ function judgementJson({ verdict, reason, list, prefix, at, service, backend, ba
     interfaces: rest.interfaces,
     lists: covering,
     unless_established: rest.unlessEstablished,
+    needs_socket: rest.needsSocket,
   }
 }
 

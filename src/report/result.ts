@@ -160,6 +160,8 @@ export interface Judgement {
   readonly lists: readonly Covering[]
   /** The packet is dropped, unless it belongs to a connection that this host opened. */
   readonly unlessEstablished: boolean
+  /** The packet passes, but would be dropped if this host had no socket for it and it did not open a connection. */
+  readonly needsSocket: boolean
 }
 
 /** Judgement by the kernel. */

@@ -3,11 +3,12 @@
 // backends, which depend on routes or on flows. The caller states what the kernel remembers of a fragment's datagram.
 // bpf/include/balance.h implements the rules in C.
 
-import { FORWARDING_MODES, overheadOf } from '../features/forwarding/forwarding.ts'
+import { FORWARDING_MODES, isPlainNat, overheadOf } from '../features/forwarding/forwarding.ts'
 import type { Address, Family } from '../model/address.ts'
-import { PROTOCOL_NUMBERS, rangeWith, UDP, widthOf } from '../model/ports.ts'
+import { PROTOCOL_NUMBERS, rangeWith, TCP, UDP, widthOf } from '../model/ports.ts'
 import {
   type Backend,
+  everyBackend,
   isAnyPort,
   isInRing,
   isStandby,
@@ -100,6 +101,27 @@ export function serviceAt(
 
 /** Next hop of packets to a backend; undefined: it gets none. */
 const hopOf = (backend: Backend | undefined): NextHop | undefined => backend?.nextHop
+
+/**
+ * Whether a TCP packet may be one of services: to a service or a source pool, from a backend of plain NAT, or from a VIP,
+ * as the answers to health checks.
+ */
+export function isServed(services: ReadonlyMap<string, Service>, { family, source, ports, transit }: Facts): boolean {
+  if (!transit || !ports) return false
+  const { destination } = transit
+  const all = [...services.values()]
+  const is = (address: Address, words: Uint32Array): boolean =>
+    address.family === family && compareAddresses(address.words, words) === 0
+  return (
+    serviceAt(all, family, destination, TCP, ports.destination) !== undefined ||
+    all.some(({ snatPool }) => snatPool.some((address) => is(address, destination))) ||
+    all.some(
+      (service) =>
+        is(service.vip, source) ||
+        (isPlainNat(service) && everyBackend(service).some(({ address }) => is(address, source))),
+    )
+  )
+}
 
 /** Picks a backend with a next hop from a table: the hash's own slot, else the next one along the table, else any. */
 function along(

@@ -18,7 +18,7 @@ import {
   type State,
 } from '../model/state.ts'
 import { type ReasonName, type Verdict, verdictOf } from '../report/reason.ts'
-import { type Balanced, balance, type Transit } from './balance.ts'
+import { type Balanced, balance, isServed, type Transit } from './balance.ts'
 
 /** Why a packet could not be parsed to the end. */
 export type Unparsed = 'malformed' | 'unsupported'
@@ -77,9 +77,16 @@ const onInterface = (scope: Scope, kind: ListKind, name: string | undefined): bo
  * Whether a scope of a list of this kind applies to a packet. An unknown protocol or port matches no scope that requires
  * one.
  */
-export function inScope(scope: Scope, kind: ListKind, facts: IpFacts, ingress: Ingress): boolean {
+export function inScope(
+  scope: Scope,
+  kind: ListKind,
+  facts: IpFacts,
+  ingress: Ingress,
+  { socketless = false }: Circumstances = {},
+): boolean {
   const { family, protocol, ports } = facts
   if (!onInterface(scope, kind, ingress.interface)) return false
+  if (scope.socket === 'none' && !(socketless && ports)) return false
   if (scope.protocol !== 'any' && protocol !== (scope.protocol === 'icmp' ? ICMP[family] : scope.protocol)) return false
   if (scope.sourcePorts.length === 0 && scope.destinationPorts.length === 0) return true
   return (
@@ -90,12 +97,18 @@ export function inScope(scope: Scope, kind: ListKind, facts: IpFacts, ingress: I
 const covers = ({ addresses }: ScopedSet, { family, source }: IpFacts): boolean =>
   contains(family === 4 ? addresses.v4 : addresses.v6, source) >= 0
 
-function matchesOf(lists: readonly List[], kind: ListKind, facts: IpFacts, ingress: Ingress): Match[] {
+function matchesOf(
+  lists: readonly List[],
+  kind: ListKind,
+  facts: IpFacts,
+  ingress: Ingress,
+  circumstances: Circumstances,
+): Match[] {
   return lists
     .filter((list) => list.kind === kind)
     .flatMap((list) =>
       list.sets
-        .filter((set) => inScope(set.scope, kind, facts, ingress) && covers(set, facts))
+        .filter((set) => inScope(set.scope, kind, facts, ingress, circumstances) && covers(set, facts))
         .map((set) => ({ list, set })),
     )
 }
@@ -107,8 +120,14 @@ export interface Cover extends Match {
 }
 
 /** Every entry that covers the source of a packet: those that apply first, allowlists first, in the order of names. */
-export function coversOf({ lists }: Pick<State, 'lists'>, facts: Facts, ingress: Ingress = TEST_INGRESS): Cover[] {
+export function coversOf(
+  { lists, services }: Pick<State, 'lists' | 'services'>,
+  facts: Facts,
+  ingress: Ingress = TEST_INGRESS,
+  circumstances: Circumstances = {},
+): Cover[] {
   if (facts.kind !== 'ip') return []
+  const about = forFilter(services, facts, circumstances, ingress)
   const rank = ({ matches, list: { kind } }: Cover): number => (matches ? 0 : 2) + (kind === 'allowlist' ? 0 : 1)
   return [...lists.values()]
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
@@ -118,7 +137,7 @@ export function coversOf({ lists }: Pick<State, 'lists'>, facts: Facts, ingress:
         .map((set) => ({
           list,
           set,
-          matches: ingress.roles.includes('filter') && inScope(set.scope, list.kind, facts, ingress),
+          matches: ingress.roles.includes('filter') && inScope(set.scope, list.kind, facts, ingress, about),
         })),
     )
     .sort((a, b) => rank(a) - rank(b))
@@ -147,6 +166,11 @@ export interface Circumstances {
   readonly banned?: boolean | undefined
   /** It belongs to a connection that this host opened. */
   readonly own?: boolean | undefined
+  /**
+   * This host receives it and has no socket for it, and it does not open a connection: TCP, not a fragment. Packets of
+   * services do not count, whatever this says.
+   */
+  readonly socketless?: boolean | undefined
 }
 
 /** A test run that stands for no interface of the file arrives on lo, always the first device of a namespace. */
@@ -161,12 +185,18 @@ export const TEST_INGRESS: Ingress = { ifindex: 1, roles: EVERY_ROLE }
 export function judge(
   state: JudgedState,
   facts: Facts,
-  { banned = false, own = false }: Circumstances = {},
+  circumstances: Circumstances = {},
   ingress: Ingress = TEST_INGRESS,
 ): Judged {
   const { services = NO_SERVICES } = state
+  const { own = false } = circumstances
   const filters = ingress.roles.includes('filter')
-  const filtered = filter(filters ? state : NO_FILTER, facts, banned && filters, ingress)
+  const filtered = filter(
+    filters ? state : NO_FILTER,
+    facts,
+    forFilter(services, facts, circumstances, ingress),
+    ingress,
+  )
   const goesOn = filtered.reason !== 'blocklist' && filtered.reason !== 'ban'
   const asked = own && isExcepted(state, facts, filtered) ? { ...filtered, ...ESTABLISHED } : filtered
   if (facts.kind !== 'ip' || facts.unparsed || !goesOn || !ingress.roles.includes('balance')) return asked
@@ -178,6 +208,17 @@ export function judge(
 }
 
 const ESTABLISHED = { verdict: 'pass', reason: 'established' } as const
+
+/** The circumstances for the filter: packets of services have their sockets elsewhere. */
+function forFilter(
+  services: State['services'],
+  facts: Facts,
+  { banned, socketless = false }: Circumstances,
+  { roles }: Ingress,
+): Circumstances {
+  const served = socketless && facts.kind === 'ip' && roles.includes('balance') && isServed(services, facts)
+  return { banned: banned && roles.includes('filter'), socketless: socketless && !served }
+}
 
 /** Whether a packet that the filter drops passes if it belongs to a connection that this host opened. */
 export function isExcepted({ policy }: Pick<State, 'policy'>, facts: Facts, { reason, matches }: Judged): boolean {
@@ -193,6 +234,16 @@ const DROPPED = { malformed: 'malformed-drop', unsupported: 'unsupported-drop' }
 
 const isUnparsed = (reason: ReasonName): reason is Unparsed => Object.hasOwn(DROPPED, reason)
 
+/** Whether a packet that passes would be dropped if this host had no socket for it. Of those that open a connection, the next. */
+export const needsSocket = (
+  state: JudgedState,
+  facts: Facts,
+  circumstances: Circumstances,
+  ingress: Ingress,
+): boolean =>
+  judge(state, facts, circumstances, ingress).verdict === 'pass' &&
+  judge(state, facts, { ...circumstances, socketless: true }, ingress).verdict === 'drop'
+
 /** The parts of a state that a verdict depends on. */
 type JudgedState = Pick<State, 'policy' | 'lists'> & Partial<Pick<State, 'services'>>
 
@@ -202,7 +253,7 @@ const NO_FILTER: JudgedState = { policy: undefined, lists: new Map() }
 function filter(
   { policy = DEFAULT_POLICY, lists }: JudgedState,
   facts: Facts,
-  banned: boolean,
+  circumstances: Circumstances,
   ingress: Ingress,
 ): Judged {
   const dropping = policy.default === 'drop'
@@ -217,10 +268,10 @@ function filter(
       : judged('pass', 'not-ip')
   }
   const sorted = [...lists.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-  const allowed = matchesOf(sorted, 'allowlist', facts, ingress)
+  const allowed = matchesOf(sorted, 'allowlist', facts, ingress, circumstances)
   if (allowed.length > 0) return judged('pass', 'allowlist', allowed)
-  if (banned) return judged('drop', 'ban')
-  const blocked = matchesOf(sorted, 'blocklist', facts, ingress)
+  if (circumstances.banned) return judged('drop', 'ban')
+  const blocked = matchesOf(sorted, 'blocklist', facts, ingress, circumstances)
   if (blocked.length > 0) return judged('drop', 'blocklist', blocked)
   // The address is known: where unparsed packets pass, the default still drops this one.
   if (facts.unparsed && (droppingUnparsed || !dropping)) return unparsed(facts.unparsed)

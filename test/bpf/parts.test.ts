@@ -67,6 +67,16 @@ describe.each(['xdp_filter', 'explain'])('%s', (program) => {
     expect(without.functions).toEqual(expect.arrayContaining([program, 'judge_class']))
     expect(without.bytes_xlated).toBeLessThan(whole.bytes_xlated / 3)
   })
+
+  test('without entries for packets that have no socket never asks for one', async () => {
+    const asking = ['is_socketless', 'has_tcp_socket', 'is_delivered']
+    const only = (...names: readonly string[]) =>
+      load(new Map([...NO_PARTS.keys()].map((name) => [name, names.includes(name)])))
+    expect((await only('established')).functions.filter((name) => asking.includes(name))).toEqual([])
+    const { functions } = await only('socketless')
+    expect(functions).toEqual(expect.arrayContaining(asking))
+    expect(functions).not.toContain('is_served')
+  })
 })
 
 test('an object that is loaded as shipped has all parts', async () => {

@@ -10,7 +10,8 @@ import { partsOf } from '../../src/tables/classes/classes.ts'
 import { type Bans, bansOf, parse } from '../support/bans.ts'
 import { DataPlane, type Run, slotsOf } from '../support/bpf.ts'
 import { usually } from '../support/depth.ts'
-import { factsOf } from '../support/model.ts'
+import { factsOf, isStray } from '../support/model.ts'
+import { Namespace } from '../support/netns.ts'
 import { INTERFACES, type Random, randomFrame, randomFrom, randomPrefix, randomState } from '../support/random.ts'
 
 const POLICIES = usually(10, { thoroughly: 40 })
@@ -22,14 +23,20 @@ const INGRESSES: readonly (readonly [slot: number, ingress: Ingress])[] = [...IN
 ])
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
+/** Without routes and sockets, so that every packet is one to this host and none has a socket. */
+let network: Namespace
 let plane: DataPlane
 let bans: Bans
 let canSplit = false
 beforeAll(async () => {
-  plane = await DataPlane.open()
+  network = new Namespace([], {})
+  plane = await DataPlane.open(network.name)
   bans = bansOf(plane)
 })
-afterAll(() => plane.close())
+afterAll(() => {
+  plane.close()
+  network.close()
+})
 
 const randomRun = (random: Random): Run => {
   const frame = randomFrame(random)
@@ -53,7 +60,10 @@ test(`program and model agree on ${POLICIES} policies, ${PACKETS} packets each, 
     const facts = runs.map(({ frame }) => factsOf(frame))
     const [slot, ingress] = random.pick(INGRESSES)
     const byModel = (where: Ingress) =>
-      facts.map((one) => judge(state, one, { banned: bansOn(banned, one).length > 0 }, where))
+      facts.map((one, i) => {
+        const socketless = isStray((runs[i] as Run).frame)
+        return judge(state, one, { banned: bansOn(banned, one).length > 0, socketless }, where)
+      })
     const parts = partsOf(state.lists)
     for (const [at, where] of [
       [0, TEST_INGRESS],

@@ -28,7 +28,7 @@ import { transferOf } from '../../src/tables/layout/difference.ts'
 import { type Image, imageBytes } from '../../src/tables/layout/layout.ts'
 import { FORWARDING } from '../bpf/cases/balancing.ts'
 import { outcomeOf } from '../support/forwarding.ts'
-import { factsOf } from '../support/model.ts'
+import { factsOf, isStray } from '../support/model.ts'
 import * as p from '../support/packets.ts'
 import { backend, balancing, service } from '../support/services.ts'
 import { slotsFor } from '../support/slots.ts'
@@ -161,6 +161,27 @@ const DROP_ROWS: readonly Row[] = [
   row('ESSENTIAL', 'loopback', p.ipv4({ source: '127.0.0.1', destination: '127.0.0.1' }), p.udp()),
 ]
 
+const STRAY = state({
+  policy: 'pass',
+  lists: [
+    list(
+      'blocklist',
+      'stray',
+      scoped({ protocol: 6, sourcePorts: [], destinationPorts: [], socket: 'none' }, '0.0.0.0/0', '::/0'),
+    ),
+  ],
+})
+
+const STRAY_ROWS: readonly Row[] = [
+  row('BLOCKLIST', 'an ACK without a socket', from('192.0.2.9'), p.tcp({ flags: p.ACK })),
+  row('BLOCKLIST', 'an RST without a socket over IPv6', from('2001:db8::9'), p.tcp({ flags: p.RST })),
+  row('BLOCKLIST', 'a FIN without a socket behind a tag', p.vlan(7), from('192.0.2.9'), p.tcp({ flags: p.FIN })),
+  row('BLOCKLIST', 'beyond the linear part', from('2001:db9::9'), ...longOptions(), p.tcp({ flags: p.ACK })),
+  row('DEFAULT_PASS', 'a SYN', from('192.0.2.9'), p.tcp()),
+  row('DEFAULT_PASS', 'a SYN beyond the linear part', from('2001:db9::9'), ...longOptions(), p.tcp()),
+  row('DEFAULT_PASS', 'UDP', from('192.0.2.9'), p.udp()),
+]
+
 /** A generator of numbers that are equal in every run. */
 function sequence(seed: number): () => number {
   let current = seed
@@ -225,9 +246,13 @@ export const POLICIES: readonly Policy[] = [
     ...services(forwarding),
   })),
   { number: BONDED, name: 'full NAT through a bond', ...bonded() },
+  { number: BONDED + 1, name: 'packets without a socket', state: STRAY, rows: STRAY_ROWS },
 ]
 
-/** A service with full NAT: client and backend are both behind the bond. Also a list, to see roles on it. */
+/**
+ * A service with full NAT: client and backend are both behind the bond. Also a list, to see roles on it, and lists for which
+ * the programs have every part.
+ */
 function bonded(): Pick<Policy, 'state' | 'rows'> {
   const nextHop = {
     interface: 'bond0',
@@ -241,7 +266,14 @@ function bonded(): Pick<Policy, 'state' | 'rows'> {
     backends: [backend('10.98.0.3', { nextHop })],
     snatPool: ['10.98.0.200'],
   })
-  return { state: { ...balancing([web]), lists: new Map([['blocklist', block('10.98.0.66')]]) }, rows: [] }
+  const asking = list(
+    'blocklist',
+    'asking',
+    scoped({ ...ANY, established: 'pass' }, '10.98.0.67'),
+    scoped({ ...ANY, protocol: 6, socket: 'none' }, '10.98.0.68'),
+  )
+  const lists = new Map([block('10.98.0.66'), asking].map((one) => [one.name, one]))
+  return { state: { ...balancing([web]), lists }, rows: [] }
 }
 
 /** Services of one forwarding mode for VIPs of both families, and packets to them. */
@@ -400,7 +432,7 @@ export function judgePackets(
   went: ReadonlyMap<number, string>,
 ) {
   return policy.rows.map(({ name, packet, reason }, i) => {
-    const judged = judge(policy.state, factsOf(packet))
+    const judged = judge(policy.state, factsOf(packet), { socketless: isStray(packet) })
     const wanted = numbered(judged.reason)
     if (wanted !== reason) return `${name}: the model expects ${wanted}, the table ${reason}`
     const retvals = [results[i * 2], results[i * 2 + 1]].map(

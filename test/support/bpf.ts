@@ -75,7 +75,11 @@ export const imageOf = (state: State, slots: Slots = slotsFor(state), generation
 function partsOfImage(image: Uint8Array): ProgramParts {
   const { settings, sections } = imageFrom(image)
   const all = settings.flags & SETTINGS_FLAG.SERVICES ? ALL_PARTS : NO_PARTS
-  return new Map([...all, ['established', decodeInterfaces(sections.INTERFACES).localPorts !== undefined]])
+  return new Map([
+    ...all,
+    ['established', decodeInterfaces(sections.INTERFACES).localPorts !== undefined],
+    ['socketless', true],
+  ])
 }
 
 const littleEndian = (value: number): string[] => [0, 8, 16, 24].map((shift) => `${(value >>> shift) & 255}`)

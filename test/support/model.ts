@@ -26,16 +26,28 @@ interface Frame {
   readonly balances: boolean
 }
 
-const CUT: Facts = { kind: 'unparsed', reason: 'malformed' }
+/** `isStray`: what `socket: none` matches if this host receives the packet and has no socket for it. */
+interface Parsed {
+  readonly facts: Facts
+  readonly isStray: boolean
+}
+
+const plain = (facts: Facts): Parsed => ({ facts, isStray: false })
+const CUT = plain({ kind: 'unparsed', reason: 'malformed' })
 
 /** The facts of a frame, wherever its headers lie. */
-export function factsOf(bytes: Uint8Array): Facts {
+export const factsOf = (bytes: Uint8Array): Facts => parse(bytes).facts
+
+/** Whether entries with `socket: none` match a frame that this host receives and has no socket for. */
+export const isStray = (bytes: Uint8Array): boolean => parse(bytes).isStray
+
+function parse(bytes: Uint8Array): Parsed {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   if (bytes.length < 14) return CUT
   let at = 14
   const tags: number[] = []
   while (TAGS.includes(view.getUint16(at - 2))) {
-    if (tags.length === MOST_TAGS) return { kind: 'unparsed', reason: 'unsupported' }
+    if (tags.length === MOST_TAGS) return plain({ kind: 'unparsed', reason: 'unsupported' })
     tags.push(view.getUint16(at - 2))
     at += 4
     if (at > bytes.length) return CUT
@@ -44,7 +56,7 @@ export function factsOf(bytes: Uint8Array): Facts {
   const type = view.getUint16(at - 2)
   if (type === 0x0800) return at + 20 > bytes.length ? CUT : ipv4Facts(frame, at)
   if (type === 0x86dd) return at + 40 > bytes.length ? CUT : ipv6Facts(frame, at)
-  return { kind: 'not-ip', ethertype: type }
+  return plain({ kind: 'not-ip', ethertype: type })
 }
 
 /** Length of a datagram without one in its header, by the frame; undefined: the frame is not larger than a header says. */
@@ -54,7 +66,7 @@ const largeLength = ({ view }: Frame, at: number): number | undefined =>
 const words = (view: DataView, at: number, count: number): Uint32Array =>
   Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + i * 4))
 
-function ipv4Facts(frame: Frame, at: number): Facts {
+function ipv4Facts(frame: Frame, at: number): Parsed {
   const { view } = frame
   const size = (view.getUint8(at) & 15) * 4
   const total = view.getUint16(at + 2) || (largeLength(frame, at) ?? 0)
@@ -70,7 +82,7 @@ function ipv4Facts(frame: Frame, at: number): Facts {
   return facts(frame, 4, at, upper, essential)
 }
 
-function ipv6Facts(frame: Frame, at: number): Facts {
+function ipv6Facts(frame: Frame, at: number): Parsed {
   const { view } = frame
   if (view.getUint8(at) >>> 4 !== 6) return CUT
   const length = view.getUint16(at + 4)
@@ -144,10 +156,10 @@ function upperFacts(frame: Frame, at: number, end: number, protocol: number, icm
   return { protocol, unparsed, at, fragment, ports }
 }
 
-function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential: IpFacts['essential']): Facts {
+function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential: IpFacts['essential']): Parsed {
   const { protocol, ports, unparsed } = upper
   const source = family === 4 ? words(frame.view, at + 12, 1) : words(frame.view, at + 8, 4)
-  return {
+  const facts: Facts = {
     kind: 'ip',
     family,
     source,
@@ -157,6 +169,15 @@ function facts(frame: Frame, family: 4 | 6, at: number, upper: Upper, essential:
     unparsed,
     transit: frame.balances ? transitOf(frame, family, at, upper) : undefined,
   }
+  return { facts, isStray: isStraySegment(frame, family, source, upper) }
+}
+
+/** A whole TCP segment in a frame to no group, not from a link-local address, that does not open a connection. */
+function isStraySegment({ view }: Frame, family: 4 | 6, source: Uint32Array, upper: Upper): boolean {
+  if (upper.protocol !== 6 || !upper.ports || upper.fragment || (view.getUint8(0) & 1) !== 0) return false
+  const isLinkLocal = family === 6 && ((source[0] as number) & 0xffc00000) >>> 0 === 0xfe800000
+  const [fin, syn, rst, ack] = [1, 2, 4, 16].map((bit) => (view.getUint8(upper.at + 13) & bit) !== 0)
+  return !isLinkLocal && !(syn && !fin && !rst && !ack)
 }
 
 /** The balancer's facts of the packet with its IP header at `at`. */

@@ -92,6 +92,7 @@ function scopeOf(random: Random): Scope {
   const traffic = trafficOf(random)
   const interfaces = [...INTERFACES, 'eth9'].filter(() => random.chance(0.5))
   const limited = interfaces.length > 0 && random.chance(0.3) ? { ...traffic, interfaces } : traffic
+  if (traffic.protocol === 6 && random.chance(0.5)) return { ...limited, socket: 'none' }
   return random.chance(0.3) ? { ...limited, established: random.pick(['pass', 'judge']) } : limited
 }
 
@@ -136,7 +137,7 @@ function upper(random: Random): Layer[] {
   return random.pick<() => Layer[]>([
     () => [layers.udp(ports), layers.raw(random.below(12))],
     () => [layers.udp({ source: ours, destination: theirs })],
-    () => [layers.tcp(ports)],
+    () => [layers.tcp({ ...ports, flags: random.pick([2, 16, 4, 18, 1, 3, 6, 0, 24]) })],
     () => [layers.icmp(random.below(20))],
     () => [layers.icmpv6(random.pick([random.below(6), 130 + random.below(15)]))],
     () => [layers.udp({ source: theirs, destination: ours })],

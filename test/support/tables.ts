@@ -257,12 +257,12 @@ const scope: fc.Arbitrary<Scope> = fc
   .tuple(
     traffic,
     fc.option(fc.subarray(['eth0', 'eth1', 'eth2', 'eth9'], { minLength: 1 }), { nil: undefined, freq: 1 }),
-    fc.option(fc.constantFrom('pass' as const, 'judge' as const), { nil: undefined, freq: 1 }),
+    fc.option(fc.constantFrom('pass' as const, 'judge' as const, 'none' as const), { nil: undefined, freq: 1 }),
   )
-  .map(([of, interfaces, established]) => ({
+  .map(([of, interfaces, sockets]) => ({
     ...of,
     ...(interfaces && { interfaces }),
-    ...(established && { established }),
+    ...(sockets === 'none' ? of.protocol === 6 && { socket: sockets } : sockets && { established: sockets }),
   }))
 
 /**

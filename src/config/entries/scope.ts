@@ -3,7 +3,7 @@
 import { INTERFACE_SETS } from '../../model/limits.ts'
 import { nearest } from '../../model/nearest.ts'
 import type { Established } from '../../model/policy.ts'
-import { type PortRange, PROTOCOL_NUMBERS } from '../../model/ports.ts'
+import { type PortRange, PROTOCOL_NUMBERS, TCP } from '../../model/ports.ts'
 import { ANY, canonicalPorts } from '../../model/scope.ts'
 import type { ListKind, Scope } from '../../model/state.ts'
 import type { Report } from '../text/report.ts'
@@ -91,12 +91,41 @@ function readEstablished(
   return undefined
 }
 
+/** Whether an entry applies only to packets without a socket. Reports where the key cannot be meant. */
+function readSocket(
+  kind: ListKind,
+  { socket, protocol, established }: WrittenEntry,
+  placed: Placed,
+  { source, report }: Context,
+): 'none' | undefined {
+  const key = placed.fields?.get('socket')
+  if (socket === undefined || key === undefined) return undefined
+  const at = source.locate(key.from, key.to)
+  const refuse = (message: string, hint: string): undefined => {
+    report.error('E250', at, message, hint)
+  }
+  if (kind === 'allowlist')
+    return refuse(
+      'an allowlist has no packets of floods that `socket: none` could match',
+      'write the entry under blocklist',
+    )
+  if (protocol !== 'tcp' && protocol !== TCP)
+    return refuse('`socket: none` applies to TCP packets only', 'add `protocol: tcp` to the entry')
+  if (established !== undefined)
+    return refuse(
+      'a packet without a socket belongs to no connection that `established` could let pass',
+      'remove `established` from the entry',
+    )
+  return socket
+}
+
 /** The packets that an entry applies to. Reports invalid port ranges, unknown interfaces, and keys of the other list. */
 export function readScope(kind: ListKind, entry: WrittenEntry, placed: Placed, context: Context): Scope {
   const { protocol } = entry
   const established = readEstablished(kind, entry, placed, context)
   const interfaces = readInterfaces(entry.interfaces, placed.fields?.get('interfaces'), context)
-  const limited = { ...(interfaces && { interfaces }), ...(established && { established }) }
+  const socket = readSocket(kind, entry, placed, context)
+  const limited = { ...(interfaces && { interfaces }), ...(established && { established }), ...(socket && { socket }) }
   if (protocol === undefined) return { ...ANY, ...limited }
   const port = (key: 'source_port' | 'destination_port'): readonly PortRange[] =>
     canonicalPorts(readPorts(entry[key], placed.fields?.get(key), context))

@@ -35,6 +35,7 @@ export interface WrittenEntry {
   readonly destination_port?: WrittenPorts
   readonly interfaces?: readonly string[]
   readonly established?: 'pass' | 'judge'
+  readonly socket?: 'none'
   readonly comment?: string
 }
 

@@ -242,9 +242,9 @@ function noteStackDrift(
   image: DecodedImage | undefined,
   drift: Map<ObjectKey, string>,
 ): void {
-  const services = image?.services ?? new Map()
+  const { services, lists } = image ?? EMPTY_STATE
   for (const [name, { slot }] of records) {
-    const wanted = stackRecord(stackFor({ interfaces, services }, name, links))
+    const wanted = stackRecord(stackFor({ interfaces, services, lists }, name, links))
     const what = stackDrift(stacks?.[slot] ?? FREE_STACK, wanted)
     if (what !== undefined && !drift.has(`interface:${name}`)) drift.set(`interface:${name}`, what)
   }

@@ -1,7 +1,6 @@
 // Why a packet gets its verdict, by the loaded program (with a test packet) and by the file.
 
-import { type Explanation, REASON } from '../../abi/generated.ts'
-import { bytesOfSlots } from '../../abi/health.ts'
+import type { Explanation } from '../../abi/generated.ts'
 import { factsFor, NONE, type TestPacket as Packet } from '../../abi/packet.ts'
 import type { Paths } from '../../abi/paths.ts'
 import { ingressOn, PLACES, type Place, placeOn } from '../../abi/place.ts'
@@ -11,25 +10,32 @@ import type { Address } from '../../model/address.ts'
 import type { Desired } from '../../model/desired.ts'
 import { shapesOf } from '../../model/link.ts'
 import { nearest } from '../../model/nearest.ts'
-import { TCP, UDP } from '../../model/ports.ts'
 import { type Origin, originOf } from '../../model/provenance.ts'
 import { contains, WIDTH } from '../../model/ranges.ts'
-import { backendKey, backendSlotKey, everyBackend } from '../../model/service.ts'
 import { type ScopedSet, type State, scopeKey } from '../../model/state.ts'
 import { formatAddress, formatRange, type Prefix } from '../../model/text.ts'
 import { withNextHops } from '../../plan/next-hops.ts'
 import { adviceFor } from '../../plan/own-vip.ts'
 import type { Verdict } from '../../report/reason.ts'
 import type { Covering, Everywhere, Judgement, LiveJudgement, WhyResult } from '../../report/result.ts'
-import type { Balanced } from '../../semantics/balance.ts'
-import { coversOf, dependsOnInterface, type Ingress, isExcepted, judge, type Match } from '../../semantics/judge.ts'
+import {
+  type Circumstances,
+  coversOf,
+  dependsOnInterface,
+  type Ingress,
+  isExcepted,
+  judge,
+  type Match,
+  needsSocket,
+} from '../../semantics/judge.ts'
 import type { Memory } from '../host/memory.ts'
 import { readBan } from '../live/bans.ts'
 import { REASON_NAMES } from '../live/counters.ts'
-import { readHealth } from '../live/health.ts'
 import { explainPacket, verdictOfAction } from '../live/probe.ts'
 import { requirePins } from '../observe/instance.ts'
 import { type Observation, observe, refuseOtherNamespace } from '../observe/observe.ts'
+import { agreesWithTables, balancedPart, liveBalanced } from './why-services.ts'
+import { askWithSockets, socketsOf } from './why-sockets.ts'
 
 /** The packet to judge, and the interface on which it arrives. */
 export interface Query extends Packet {
@@ -56,29 +62,18 @@ const NOTHING = {
   backup: false,
 } as const
 
-/** The service and its backend, if flows have a fixed one, with the line of the file that names it. */
-function balancedPart(
-  { service, backend }: Pick<Balanced, 'service' | 'backend'>,
-  desired: Desired | undefined,
-): Pick<Judgement, 'at' | 'service' | 'backend' | 'backup'> {
-  const known = backend && service?.scheduler !== 'random' ? backendKey(backend) : undefined
-  const places = service && desired?.provenance.services.get(service.name)
-  const place = known === undefined ? places?.at : places?.backend(known)
-  const backup = known !== undefined && backend?.backup === true
-  return { service: service?.name, backend: known, backup, at: place && `${place.file}:${place.line}` }
-}
-
 /** The part of a judgement that holds on one interface, or without one. */
 type Local<T> = Omit<T, 'interfaces' | 'elsewhere'>
 
 /** The entries that cover the packet's source. `origin`: the entry of the file and its line. */
 function coveringOf(
-  { lists }: State,
+  state: State,
   query: Query,
   ingress: Ingress,
+  circumstances: Circumstances,
   origin: (match: Match) => Pick<Covering, 'prefix' | 'at'>,
 ): Covering[] {
-  return coversOf({ lists }, factsFor(query), ingress).map((cover) => ({
+  return coversOf(state, factsFor(query), ingress, circumstances).map((cover) => ({
     list: cover.list.name,
     kind: cover.list.kind,
     scope: scopeKey(cover.set.scope),
@@ -131,9 +126,13 @@ const anywhere = ({ interfaces }: State, { links }: Observation): Place & Named 
   ...PLACES[shapesOf(interfaces.keys(), links)[0] ?? 'ethernet'],
 })
 
-/** The judgement by the file, with the current next hops of backends. */
-/** `own`: the kernel has a socket for the packet. */
-function desiredJudgement(desired: Desired, live: Observation, query: Query, own: boolean): Everywhere<Judgement> {
+/** The judgement by the file, with the current next hops of backends. `sockets`: what the kernel says about the packet. */
+function desiredJudgement(
+  desired: Desired,
+  live: Observation,
+  query: Query,
+  sockets: Circumstances,
+): Everywhere<Judgement> {
   const state = { ...desired.state, services: withNextHops(desired.state.services, live) }
   const named = namesFor(state, live, query).flatMap((name) => {
     const link = live.links.get(name)
@@ -141,20 +140,30 @@ function desiredJudgement(desired: Desired, live: Observation, query: Query, own
   })
   const judgements = (named.length > 0 ? named : [anywhere(state, live)]).map(({ name, ingress }) => ({
     name,
-    judgement: desiredOn(state, desired, query, ingress, own),
+    judgement: desiredOn(state, desired, query, ingress, sockets),
   }))
   return merged<Judgement>(judgements, query.interface !== undefined)
 }
 
-function desiredOn(state: State, desired: Desired, query: Query, ingress: Ingress, own: boolean): Local<Judgement> {
+function desiredOn(
+  state: State,
+  desired: Desired,
+  query: Query,
+  ingress: Ingress,
+  sockets: Circumstances,
+): Local<Judgement> {
   const facts = factsFor(query)
-  const judged = judge(state, facts, { own }, ingress)
+  const judged = judge(state, facts, sockets, ingress)
   const { verdict, reason, matches, balanced } = judged
-  const lists = coveringOf(state, query, ingress, (cover) => {
+  const lists = coveringOf(state, query, ingress, sockets, (cover) => {
     const origin = originIn(desired, cover, query.source)
     return { prefix: origin?.entry, at: origin?.at }
   })
-  const common = { ...NOTHING, lists, verdict, reason, unlessEstablished: isExcepted(state, facts, judged) }
+  const conditions = {
+    unlessEstablished: isExcepted(state, facts, judged),
+    needsSocket: needsSocket(state, facts, sockets, ingress),
+  }
+  const common = { ...NOTHING, lists, verdict, reason, ...conditions }
   if (balanced) return { ...common, ...balancedPart(balanced, desired) }
   const [match] = matches
   if (!match) return common
@@ -180,14 +189,20 @@ function generationFor(live: Observation, name: string | undefined): number | un
   ])
 }
 
+/** The judgement, and what the kernel says about the packet's socket. */
+interface Live {
+  readonly judgement: WhyResult['live']
+  readonly sockets: Circumstances
+}
+
 async function liveJudgement(
   paths: Paths,
   live: Observation,
   desired: Desired | undefined,
   query: Query,
-): Promise<WhyResult['live']> {
+): Promise<Live> {
   const generation = generationFor(live, query.interface)
-  if (generation === undefined) return undefined
+  if (generation === undefined) return { judgement: undefined, sockets: {} }
   const { filter, explain } = FILTER.programs
   const judging = live.instance.generations.find(({ number }) => number === generation)
   if (judging) requirePins(judging, [filter, explain])
@@ -199,34 +214,20 @@ async function liveJudgement(
       packet,
       places.map(({ arrival }) => arrival),
     )
-  const first = await ask(query)
-  // The kernel is not asked about a SYN, so the question needs a packet within the connection.
-  const isDropped = first.some(({ explanation }) => DROPPED.includes(explanation.reason))
-  const explained = isTuple(query) && isDropped ? passing(first, await ask({ ...query, isWithin: true })) : first
+  const explained = await askWithSockets(ask, query, live.state)
   const judgements = await Promise.all(
     explained.map(async (answer, at) => {
       const { name, ingress } = places[at] as Place & Named
-      return { name, judgement: await liveOn(paths, live, desired, query, { generation, ingress, ...answer }) }
+      const sockets = socketsOf(answer)
+      return { name, judgement: await liveOn(paths, live, desired, query, { generation, ingress, sockets, ...answer }) }
     }),
   )
-  return merged<LiveJudgement>(judgements, query.interface !== undefined)
+  const sockets = explained.map(socketsOf)
+  return {
+    judgement: merged<LiveJudgement>(judgements, query.interface !== undefined),
+    sockets: { own: sockets.some(({ own }) => own), socketless: sockets.some(({ socketless }) => socketless) },
+  }
 }
-
-/** Reasons that connections of this host are excepted from. */
-const DROPPED: readonly number[] = [REASON.BLOCKLIST, REASON.DEFAULT_DROP]
-
-/** Whether the query names both ends of a TCP connection. */
-const isTuple = ({ protocol, destination, sourcePort, destinationPort }: Query): boolean =>
-  protocol === TCP && destination !== undefined && sourcePort !== undefined && destinationPort !== undefined
-
-type Explained = Awaited<ReturnType<typeof explainPacket>>
-
-/** The answers for the first packet of a connection, but for one within it where it passes by its socket. */
-const passing = (first: Explained, within: Explained): Explained =>
-  first.map((answer, at) => {
-    const other = within[at]
-    return other?.explanation.reason === REASON.ESTABLISHED ? other : answer
-  })
 
 /** The interfaces to judge a packet on, as the live state knows them. */
 function placesFor(live: Observation, query: Query): (Place & Named)[] {
@@ -246,6 +247,7 @@ interface Answer {
   readonly verdict: Verdict
   /** By its twin. */
   readonly explanation: Explanation
+  readonly sockets: Circumstances
 }
 
 async function liveOn(
@@ -253,12 +255,12 @@ async function liveOn(
   live: Observation,
   desired: Desired | undefined,
   query: Query,
-  { generation, ingress, verdict, explanation }: Answer,
+  { generation, ingress, verdict, explanation, sockets }: Answer,
 ): Promise<Local<LiveJudgement>> {
   const reason = REASON_NAMES[explanation.reason] ?? 'internal'
   // The scope of a ban is the length of its prefix.
   const ban = reason === 'ban' ? await readBan(paths, generation, query.source, explanation.scope) : undefined
-  const circumstances = { banned: ban !== undefined, own: reason === 'established' }
+  const circumstances = { ...sockets, banned: ban !== undefined }
   const model = judge(live.state, factsFor(query), circumstances, ingress)
   const balanced = liveBalanced(live, explanation)
   const list = [...live.slots.lists].find(([, slot]) => explanation.list !== NONE && slot === explanation.list)?.[0]
@@ -270,11 +272,12 @@ async function liveOn(
     list,
     prefix: ban ? formatPrefix(ban.prefix) : match && coveringRange(match.set, query.source),
     ban,
-    lists: coveringOf(live.state, query, ingress, (cover) => ({
+    lists: coveringOf(live.state, query, ingress, circumstances, (cover) => ({
       prefix: coveringRange(cover.set, query.source),
       at: originIn(desired, cover, query.source)?.at,
     })),
     unlessEstablished: isExcepted(live.state, factsFor(query), model),
+    needsSocket: needsSocket(live.state, factsFor(query), circumstances, ingress),
     ...balancedPart(balanced, desired),
     ...(list && desired ? { at: originOf(desired.provenance, list, family, words)?.at } : {}),
     // The attached program, its twin, and the tables read back must agree.
@@ -284,34 +287,6 @@ async function liveOn(
       reason === model.reason &&
       (await agreesWithTables(paths, live, query, balanced, model.balanced)),
   }
-}
-
-/** The service and the backend with the slots that the data plane reported. */
-function liveBalanced(live: Observation, { service, backend }: Explanation): Pick<Balanced, 'service' | 'backend'> {
-  const name = [...live.slots.services].find(([, slot]) => service !== NONE && slot === service)?.[0]
-  const key = [...live.slots.backends].find(([, slot]) => backend !== NONE && slot === backend)?.[0]
-  const found = live.state.services.get(name ?? '')
-  const own = found && [...everyBackend(found), ...live.leaving.map((one) => one.backend)]
-  return { service: found, backend: own?.find((one) => backendSlotKey(found?.name ?? '', one) === key) }
-}
-
-/**
- * Whether the data plane sends the packet to the backend of the tables. Health may choose another backend of the
- * service, and so may a known UDP flow.
- */
-async function agreesWithTables(
-  paths: Paths,
-  live: Observation,
-  query: Query,
-  { service, backend }: Pick<Balanced, 'service' | 'backend'>,
-  model: Balanced | undefined,
-): Promise<boolean> {
-  if (service?.name !== model?.service?.name) return false
-  if (service === undefined || backend === undefined) return backend === model?.backend
-  if (model?.backend && backendKey(backend) === backendKey(model.backend)) return true
-  if ((query.protocol ?? UDP) === UDP) return true
-  const bytes = await readHealth(paths, bytesOfSlots(live.slots))
-  return [...bytes.values()].some((byte) => byte !== 0)
 }
 
 /**
@@ -326,9 +301,8 @@ export async function explain(
 ): Promise<WhyResult> {
   const live = await observe(paths, memory, desired ? { state: desired.state } : {})
   refuseOtherNamespace(live)
-  const ours = await liveJudgement(paths, live, desired, query)
-  const own = ours !== undefined && [ours, ...ours.elsewhere].some(({ reason }) => reason === 'established')
-  const wanted = desired && desiredJudgement(desired, live, query, own)
+  const { judgement: ours, sockets } = await liveJudgement(paths, live, desired, query)
+  const wanted = desired && desiredJudgement(desired, live, query, sockets)
   const services = withNextHops((desired?.state ?? live.state).services, live)
   const service = services.get((wanted ?? ours)?.service ?? '')
   return {

@@ -39,7 +39,8 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, int
     (scope.destinationPorts.length > 0 ? RULE_FLAG.DESTINATION : 0) |
     (scope.interfaces ? RULE_FLAG.INTERFACES : 0) |
     (scope.established === 'pass' ? RULE_FLAG.ESTABLISHED_PASS : 0) |
-    (scope.established === 'judge' ? RULE_FLAG.ESTABLISHED_JUDGE : 0)
+    (scope.established === 'judge' ? RULE_FLAG.ESTABLISHED_JUDGE : 0) |
+    (scope.socket === 'none' ? RULE_FLAG.SOCKET_NONE : 0)
   const ranges = (ports: readonly PortRange[]): readonly PortRange[] => (ports.length > 0 ? ports : [ANY_PORT])
   return ranges(scope.sourcePorts).flatMap((source) =>
     ranges(scope.destinationPorts).map((destination) => ({
@@ -57,8 +58,7 @@ function rulesOf(kind: ListKind, scope: Scope, number: number, slot: number, int
 }
 
 /** Flags of rules that need more of a packet than its source, or ask for a socket whatever the settings say. */
-const SCOPED =
-  RULE_FLAG.PROTOCOL | RULE_FLAG.PORTS | RULE_FLAG.INTERFACES | RULE_FLAG.ESTABLISHED_PASS | RULE_FLAG.ESTABLISHED_JUDGE
+const SCOPED = RULE_FLAG.PROTOCOL | RULE_FLAG.PORTS | RULE_FLAG.INTERFACES | RULE_FLAG.SOCKET_NONE
 
 /** The class's field `plain`: set if it has one rule, which matches every packet. */
 function plainOf(rules: readonly Rule[]): number {
@@ -225,6 +225,13 @@ const RULE_FIELDS = Object.keys(ruleCodec.offsets) as readonly (keyof Rule)[]
 const isSame = (a: readonly Rule[], b: readonly Rule[]): boolean =>
   a.length === b.length && a.every((rule, i) => RULE_FIELDS.every((field) => rule[field] === b[i]?.[field]))
 
+/** What rules say about sockets, by their two flags. */
+const SOCKETS: ReadonlyMap<number, Pick<Scope, 'established' | 'socket'>> = new Map([
+  [RULE_FLAG.ESTABLISHED_PASS, { established: 'pass' }],
+  [RULE_FLAG.ESTABLISHED_JUDGE, { established: 'judge' }],
+  [RULE_FLAG.SOCKET_NONE, { socket: 'none' }],
+])
+
 function livePart(number: number, rules: readonly Rule[], sets: readonly (readonly string[])[]): LivePart {
   const [{ list, flags, protocol4, protocol6, interfaces: set }] = rules as [Rule]
   const interfaces = flags & RULE_FLAG.INTERFACES ? (sets[set] ?? []) : undefined
@@ -239,8 +246,7 @@ function livePart(number: number, rules: readonly Rule[], sets: readonly (readon
       sourcePorts: flags & RULE_FLAG.SOURCE ? ports(rules, 'source') : [],
       destinationPorts: flags & RULE_FLAG.DESTINATION ? ports(rules, 'destination') : [],
       ...(interfaces && { interfaces }),
-      ...(flags & RULE_FLAG.ESTABLISHED_PASS ? { established: 'pass' } : {}),
-      ...(flags & RULE_FLAG.ESTABLISHED_JUDGE ? { established: 'judge' } : {}),
+      ...SOCKETS.get(flags & RULE_FLAG.SOCKET_NONE),
     },
   }
 }

@@ -83,6 +83,18 @@ describe('defaults', () => {
 })
 
 describe('lists', () => {
+  test('entries for packets without a socket are for TCP, in the blocklist, without `established`', async () => {
+    const entry = (list: string, keys: string) =>
+      loadText(`${HEAD}${list}: [{ cidr: 192.0.2.0/24, socket: none, ${keys} }]`)
+    for (const protocol of ['tcp', '6']) {
+      const { desired } = await entry('blocklist', `protocol: ${protocol}, destination_port: 443`)
+      expect(contentOf(desired.state.lists.get('blocklist'))).toEqual({ 'tcp dport 443 socket none': ['192.0.2.0/24'] })
+    }
+    for (const keys of ['protocol: udp', 'comment: x', 'protocol: tcp, established: pass'])
+      await expect(entry('blocklist', keys)).rejects.toMatchObject({ diagnostics: [{ code: 'E250', at: { line: 3 } }] })
+    await expect(entry('allowlist', 'protocol: tcp')).rejects.toMatchObject({ diagnostics: [{ code: 'E250' }] })
+  })
+
   test('entries without a name belong to the list of their kind; ranges are merged per scope', async () => {
     const { desired } = await loadText(`${HEAD}allowlist: [10.0.0.0/9, 10.128.0.0/9]
 blocklist:

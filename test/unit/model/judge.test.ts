@@ -1,9 +1,25 @@
 import { expect, test } from 'vitest'
 import { DEFAULT_POLICY, type DefaultVerdict } from '../../../src/model/policy.ts'
-import { EMPTY_STATE } from '../../../src/model/state.ts'
+import { EMPTY_STATE, EVERY_ROLE } from '../../../src/model/state.ts'
 import { parseAddress } from '../../../src/model/text.ts'
-import { type Facts, type IpFacts, judge } from '../../../src/semantics/judge.ts'
+import { isServed, type Transit } from '../../../src/semantics/balance.ts'
+import { type Circumstances, type Facts, type IpFacts, judge, TEST_INGRESS } from '../../../src/semantics/judge.ts'
 import { allow, block, policy, scope } from '../../support/lists.ts'
+import { service } from '../../support/services.ts'
+
+const TRANSIT: Omit<Transit, 'destination'> = {
+  isAddressed: true,
+  length: 40,
+  isCut: false,
+  ttl: 64,
+  fragment: undefined,
+  hasPlainLink: true,
+  startsFlow: false,
+  hasWholeTcp: true,
+  isReset: false,
+  isToGroup: false,
+  icmp: undefined,
+}
 
 /** A UDP packet from 40000 to 40001. */
 function udpFrom(source: string, facts: Partial<IpFacts> = {}): IpFacts {
@@ -163,4 +179,59 @@ test('packets of connections that the host opened pass by the policy or by every
   expect(own({ ...tracked, lists })).toBe('established')
   const judging = policy('pass', abroad, block('bad', ['192.0.2.1', established('judge')]))
   expect(own({ ...tracked, lists: judging.lists })).toBe('blocklist')
+})
+
+test('`socket: none` matches TCP packets without a socket, and none of a service', () => {
+  const lists = [block('stray', ['0.0.0.0/0', { ...scope(6, { destination: [443] }), socket: 'none' }])]
+  const of = (
+    facts: Partial<IpFacts>,
+    circumstances: Circumstances,
+    roles = EVERY_ROLE,
+    services = EMPTY_STATE.services,
+  ) =>
+    judge({ ...policy('pass', ...lists), services }, udpFrom('198.51.100.1', facts), circumstances, {
+      ...TEST_INGRESS,
+      roles,
+    }).reason
+  const tcp = { protocol: 6, ports: { source: 40000, destination: 443 } }
+  expect(of(tcp, { socketless: true })).toBe('blocklist')
+  expect(of(tcp, { socketless: false })).toBe('default-pass')
+  expect(of(tcp, {})).toBe('default-pass')
+  expect(of({ protocol: 6, ports: undefined }, { socketless: true })).toBe('default-pass')
+  expect(of({ ports: tcp.ports }, { socketless: true })).toBe('default-pass')
+  expect(of({ protocol: 6 }, { socketless: true })).toBe('default-pass')
+
+  const web = service('web', '192.0.2.10 443', { backends: ['10.0.0.11'], forwarding: 'nat' })
+  const services = new Map([[web.name, web]])
+  const to = (destination: string, port: number) => ({
+    protocol: 6,
+    ports: { source: 40000, destination: port },
+    transit: { ...TRANSIT, destination: parseAddress(destination)!.words },
+  })
+  expect(of(to('192.0.2.10', 443), { socketless: true }, EVERY_ROLE, services)).toBe('balanced-away')
+  expect(of(to('192.0.2.10', 443), { socketless: true }, ['filter'], services)).toBe('blocklist')
+  expect(of(to('192.0.2.11', 443), { socketless: true }, EVERY_ROLE, services)).toBe('blocklist')
+})
+
+test('packets from backends of plain NAT, from VIPs and to source pools belong to services', () => {
+  const plain = service('plain', '192.0.2.10 443', { backends: ['10.0.0.11'], forwarding: 'nat' })
+  const direct = service('direct', '192.0.2.20 443', { backends: ['10.0.0.12'], forwarding: 'dsr' })
+  const full = service('full', '192.0.2.30 443', {
+    backends: ['10.0.0.13'],
+    forwarding: 'nat',
+    snatPool: ['192.0.2.99'],
+  })
+  const served = (source: string, destination: string): boolean =>
+    isServed(new Map([plain, direct, full].map((one) => [one.name, one])), {
+      ...udpFrom(source, { protocol: 6 }),
+      transit: { ...TRANSIT, destination: parseAddress(destination)!.words },
+    })
+  const elsewhere = '198.51.100.9'
+  expect(served('10.0.0.11', elsewhere)).toBe(true)
+  expect(served('10.0.0.12', elsewhere)).toBe(false)
+  expect(served('10.0.0.13', elsewhere)).toBe(false)
+  expect(served('192.0.2.20', elsewhere)).toBe(true)
+  expect(served(elsewhere, '192.0.2.99')).toBe(true)
+  // Not its port.
+  expect(served(elsewhere, '192.0.2.20')).toBe(false)
 })

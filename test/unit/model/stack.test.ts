@@ -5,7 +5,7 @@ import { stackRecord } from '../../../src/kernel/observe/records.ts'
 import type { Link } from '../../../src/model/live.ts'
 import { NO_STACK, stackFor, stackOf } from '../../../src/model/stack.ts'
 import { service } from '../../support/services.ts'
-import { link, state } from '../../support/states.ts'
+import { ANY, link, list, scoped, state } from '../../support/states.ts'
 
 const mac = (number: number): string => `02005e1000${number.toString(16).padStart(2, '0')}`
 const device = (name: string, ifindex: number, facts: Partial<Link> = {}): Link =>
@@ -87,6 +87,17 @@ describe('a stack', () => {
     const loop = [device('a', 2, { master: 'b' }), device('b', 3, { master: 'a' })]
     expect(stackIn('a', ...loop)).toEqual({ macs: [2, 3].map(mac), above: [3] })
   })
+})
+
+test('interfaces with entries for packets without a socket have use for it', () => {
+  const links = linksOf(device('eth0', 2), device('eth1', 3))
+  const only = scoped({ ...ANY, protocol: 6, socket: 'none', interfaces: ['eth1'] }, '192.0.2.0/24')
+  const asking = state({
+    interfaces: { eth0: ['native'], eth1: ['native'] },
+    lists: [list('blocklist', 'stray', only)],
+  })
+  expect(stackFor(asking, 'eth0', links)).toEqual(NO_STACK)
+  expect(stackFor(asking, 'eth1', links)).toEqual({ macs: [mac(3)], above: [] })
 })
 
 test('only interfaces that balance have use for it', () => {

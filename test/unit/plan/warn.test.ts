@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { Link } from '../../../src/model/live.ts'
 import { DEFAULT_POLICY } from '../../../src/model/policy.ts'
 import type { AttachMode, List, State } from '../../../src/model/state.ts'
+import { guard } from '../../../src/plan/guard.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { allow, block, scope } from '../../support/lists.ts'
 import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
@@ -123,4 +124,32 @@ test('default drop without an allowlist entry is reported, as a whole or for the
   expect(shut('eth0')).toMatchObject([{ code: 'W205', message: expect.stringMatching(/applies on eth1$/) }])
   expect(shut('eth0', 'eth1')).toEqual([])
   expect(shut('eth0', 'any')).toEqual([])
+})
+
+test('entries for packets without a socket are reported where connections may have none, and refused below a VRF', () => {
+  const stray = (...interfaces: readonly string[]): List =>
+    block('stray', ['0.0.0.0/0', { ...scope(6), socket: 'none', ...(interfaces.length > 0 && { interfaces }) }])
+  const on = (entry: List, links: readonly Link[], forwards = { v4: false, v6: false }) => {
+    const file = { ...state({ policy: 'pass', interfaces: { eth0: ['generic'] } }), lists: new Map([['stray', entry]]) }
+    const [wanted, now] = [desired(file), live({ links, forwards })]
+    return [...plan(wanted, now, PROGRAM).warnings, ...guard(wanted, now)].map(
+      ({ code, message }) => `${code} ${message}`,
+    )
+  }
+  const tagged = link('eth0.5', { kind: 'vlan', below: 'eth0', ifindex: 7 })
+  expect(on(stray(), [link('eth0')])).toEqual([])
+  expect(on(stray(), [link('eth0')], { v4: true, v6: true })).toEqual([
+    expect.stringMatching(/^W254 this host forwards IPv4 and IPv6: /),
+  ])
+  expect(on(block('other', '192.0.2.1'), [link('eth0'), tagged], { v4: true, v6: true })).toEqual([])
+  expect(on(stray(), [link('eth0'), tagged])).toEqual([
+    expect.stringMatching(/^W255 .* on eth0, which receives packets for eth0\.5: /),
+  ])
+  expect(on(stray('eth9'), [link('eth0'), tagged])).toEqual([])
+  const blue = link('blue', { kind: 'vrf', ifindex: 8 })
+  const inVrf = expect.stringMatching(/^E251 .* on eth0, which receives packets for VRF blue: /)
+  expect(on(stray(), [link('eth0', { master: 'blue' }), blue])).toContainEqual(inVrf)
+  expect(on(stray(), [link('eth0'), { ...tagged, master: 'blue' }, blue])).toContainEqual(inVrf)
+  const bond = [link('eth0', { kind: 'bond' }), link('eth1', { kind: 'physical', master: 'eth0', ifindex: 9 })]
+  expect(on(stray(), bond)).toContainEqual(expect.stringMatching(/^W255 .* receives packets for eth0: /))
 })

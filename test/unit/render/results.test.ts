@@ -300,7 +300,14 @@ describe('confirmations', () => {
 })
 
 describe('why', () => {
-  const NOWHERE_ELSE = { backup: false, interfaces: [], lists: [], unlessEstablished: false, elsewhere: [] } as const
+  const NOWHERE_ELSE = {
+    backup: false,
+    interfaces: [],
+    lists: [],
+    unlessEstablished: false,
+    needsSocket: false,
+    elsewhere: [],
+  } as const
   const live_ = {
     verdict: 'drop',
     reason: 'blocklist',
