@@ -2,9 +2,9 @@
 
 import type { Location } from '../diagnostics.ts'
 import type { Family } from './address.ts'
-import type { ProtectedPrefix } from './contact.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { ServiceHealth } from './health.ts'
+import type { ProtectedPrefix } from './protect.ts'
 import type { ScopedSet, State } from './state.ts'
 
 /** Reaction to a foreign program on an interface. */

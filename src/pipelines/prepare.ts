@@ -2,9 +2,8 @@
 
 import type { Lowering, Target } from '../features/feature.ts'
 import { partsFor } from '../features/features.ts'
-import { FILTER } from '../features/filter.ts'
 import type { Early } from '../kernel/execute/early.ts'
-import { modelJudge, programJudge } from '../kernel/live/answers.ts'
+import { modelJudge } from '../kernel/live/answers.ts'
 import { findCuts } from '../kernel/live/cuts.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
@@ -25,6 +24,7 @@ import type { ImageMeta } from '../tables/image/source.ts'
 import { committedImage, type Image } from '../tables/layout/layout.ts'
 import { rewriteOf } from '../tables/services/edit-hops.ts'
 import { computing } from './computing.ts'
+import { isAskable, presentJudge } from './present.ts'
 import { refuse, type Session } from './session.ts'
 
 /** A plan with its inputs. */
@@ -58,7 +58,7 @@ export async function makePlan(
   host.progress?.('comparing')
   const made = await computing(host, () => plan(desired, live, object.program, terms))
   const contacts = contactsOf(made, desired, live, object, terms)
-  return { plan: await judgedPlan(session, made, live, contacts), live, object, terms, contacts }
+  return { plan: await judgedPlan(session, made, live, object, contacts), live, object, terms, contacts }
 }
 
 /** The terms on which the contacts of this host are judged; undefined: nothing changes. */
@@ -70,8 +70,7 @@ function contactsOf(
   { allowedCuts }: Terms,
 ): Target['contacts'] {
   if (made.changes.length === 0) return undefined
-  const { committed, state, slots, links } = live
-  const isPinned = committed?.meta !== undefined && !committed.unpinned.has(FILTER.programs.explain)
+  const { state, slots, links } = live
   return {
     witnesses: witnessesOf(protect, made.state),
     allowed: allowedCuts,
@@ -79,22 +78,21 @@ function contactsOf(
     links,
     before: { state, slots },
     after: { state: made.state, slots: made.slots },
-    // An older build judges one packet in a run.
-    isAsked: isPinned && state.program?.digest === program.digest,
+    isAsked: isAskable(live, program),
   }
 }
 
 /** The plan with the contacts that it would cut. The model judges, because the programs do not exist yet. */
 async function judgedPlan(
-  { paths }: Session,
+  session: Session,
   made: Plan,
   live: Observation,
+  { program }: BpfObject,
   contacts: Target['contacts'],
 ): Promise<Plan> {
   if (!contacts) return made
-  const { isAsked, links, before, after, witnesses } = contacts
-  const present = paths.program(live.generation, FILTER.programs.explain)
-  const judge = isAsked ? programJudge(present, before.state, before.slots) : modelJudge(before.state)
+  const { links, before, after, witnesses } = contacts
+  const judge = presentJudge(session, live, program)
   const judged = { before: { ...before, judge }, after: { ...after, judge: modelJudge(after.state) } }
   return withCuts(made, await findCuts({ links, witnesses, ...judged }))
 }

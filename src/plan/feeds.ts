@@ -4,13 +4,13 @@
 
 import type { Diagnostic } from '../diagnostics.ts'
 import type { AddressSet } from '../model/address.ts'
+import { type AllowedCuts, NO_ALLOWED_CUTS } from '../model/contact.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
 import { formatCount } from '../model/numbers.ts'
 import { EMPTY_SET, equals, subtract, union } from '../model/ranges.ts'
 import { largestShare } from '../model/share.ts'
 import { type List, listPrefixes, type ScopedSet, scopeKey } from '../model/state.ts'
-import { type AllowedCuts, NO_ALLOWED_CUTS } from './cuts.ts'
 import { addressesByScope, prefixCount } from './delta.ts'
 
 /** Inputs of a plan besides the file and the live state. */

@@ -1,8 +1,9 @@
 // Packets that stand for a protected prefix: if all of them pass, so does every packet that `protect` is about.
 
 import type { Address, Ranges } from '../model/address.ts'
-import type { ProtectedPeer, ProtectedPrefix } from '../model/contact.ts'
+import type { ProtectedPeer } from '../model/contact.ts'
 import { TCP, UDP } from '../model/ports.ts'
+import type { ProtectedPrefix } from '../model/protect.ts'
 import { compareBounds, WIDTH } from '../model/ranges.ts'
 import type { Scope, State } from '../model/state.ts'
 

@@ -164,6 +164,10 @@ describe('with a daemon', () => {
     // The daemon guards as a command does.
     const refused = await lab.xdp('ban', HOST)
     expect([refused.exitCode, refused.stderr]).toEqual([4, expect.stringMatching(/E207.*an address of this host/)])
+    lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
+    await expect.poll(async () => (await lab.xdp('ban', '192.0.2.3')).stderr, { timeout: 8000 }).toContain('E227')
+    await lab.ok('ban', '192.0.2.3', '--allow-cut', 'gateway')
+    await lab.ok('unban', '192.0.2.3')
     expect(await lab.ok('unban', PEER)).toBe('Lifted 1 ban.\n')
     expect(await lab.ping(HOST)).toBe(2)
     expect(await watching?.end()).toBe(0)

@@ -111,6 +111,49 @@ test('the new program judges too: it alone knows that a ban is behind the entry 
   expect(await echo()).toBe('true')
 })
 
+test('a ban is judged as an apply is, and knows the protected prefixes of the live policy', async () => {
+  const echo = await connected(4, SSH, 'sshd')
+  lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
+  lab.in(lab.host, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::3')
+  const protect = 'protect: [{ cidr: 198.51.100.0/25, protocol: tcp, port: 22 }, "2001:db8:7::/48"]'
+  config(protect)
+  await lab.ok('apply', '--auto-approve')
+  config('blocklist: []')
+  const refused = async (prefix: string, ...flags: readonly string[]) => {
+    const { exitCode, stderr } = await lab.xdp('ban', prefix, ...flags)
+    expect([prefix, exitCode]).toEqual([prefix, EXIT.refused])
+    return stderr
+  }
+  expect(await refused('192.0.2.2')).toMatch(
+    /E226.*a ban of 192\.0\.2\.2: this would cut an SSH session: .* → :2222 sshd by ban/,
+  )
+  expect(await refused('198.51.100.7')).toMatch(/E229.*tcp from 198\.51\.100\.7 to port 22, protected by 198/)
+  expect(await refused('2001:db8:7:1::/64')).toContain('E229')
+  expect(await refused('198.51.100.0/24', '--allow-cut', 'ssh')).toContain('--allow-cut 198.51.100.0/25')
+  lab.write('lines', '203.0.113.1\n192.0.2.2 1h\n203.0.113.2\n')
+  const reading = ['sh', '-c', 'exec "$@" < lines', 'sh']
+  const bulk = JSON.parse((await lab.xdpWithin(reading, 'ban', '--stdin', '--json')).stdout)
+  expect(bulk).toMatchObject({ added: 2, refused: 1, errors: [{ code: 'E226', at: { line: 2 } }] })
+  expect(await echo()).toBe('true')
+  await lab.ok('ban', '198.51.100.128/25')
+  await lab.ok('ban', '198.51.100.7', '--allow-cut', '198.51.100.0/25')
+
+  // An allowlist beats a ban, so this one cuts nothing.
+  config('allowlist: [192.0.2.2]')
+  await lab.ok('apply', '--auto-approve')
+  await lab.ok('ban', '192.0.2.2')
+  expect(await echo()).toBe('true')
+  await lab.ok('unban', '192.0.2.2')
+  config('blocklist: []')
+  await lab.ok('apply', '--auto-approve')
+  // The live policy protects nothing any more.
+  await lab.ok('ban', '198.51.100.8')
+  await lab.ok('ban', '192.0.2.2', '--allow-cut', 'ssh')
+  expect(await echo()).toBe('false')
+  // It is cut already.
+  await lab.ok('ban', '192.0.2.2', '--ttl', '1h')
+})
+
 test('a connection that is no session is shown, and cut', async () => {
   const echo = await connected(4, OTHER, 'httpd')
   config('blocklist: [192.0.2.0/24]')

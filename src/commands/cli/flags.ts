@@ -56,7 +56,7 @@ export const CUT_FLAGS = {
     help: 'cut these peers although they are guarded (repeatable): ssh, gateway, dns, or an address or CIDR',
     completes: ['ssh', 'gateway', 'dns'],
   },
-  'force-cut': { type: 'boolean', help: 'cut any live connection and peer' },
+  'force-cut': { type: 'boolean', help: 'cut any live connection and peer; `ban`: also ban addresses of this host' },
 } as const satisfies FlagSpecs
 
 export const PLAN_FLAGS = {
@@ -114,7 +114,8 @@ export const BAN_FLAGS = {
   reason: { type: 'string', value: 'TEXT', help: 'reason, shown by `xdp bans`; at most 55 bytes' },
   by: { type: 'string', value: 'NAME', help: 'author, shown by `xdp bans`; at most 23 bytes' },
   stdin: { type: 'boolean', help: 'read lines of ADDRESS [TIME] from stdin' },
-  force: { type: 'boolean', help: 'ban addresses even if that may lock you out' },
+  ...CUT_FLAGS,
+  force: { type: 'boolean', help: 'the earlier name of --force-cut' },
 } as const satisfies FlagSpecs
 
 export const WATCH_FLAGS = {

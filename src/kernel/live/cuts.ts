@@ -11,6 +11,7 @@ import type { Live, Slots } from '../../model/live.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { passedOnTheWay } from '../../model/stack.ts'
 import type { State } from '../../model/state.ts'
+import { sameAddress } from '../../model/text.ts'
 import { dependsOnInterface } from '../../semantics/judge.ts'
 import { arrivalsOf, withContacts } from '../host/contacts.ts'
 import { isSshServer, processesOf } from '../host/processes.ts'
@@ -28,6 +29,8 @@ export function packetFrom(contact: Contact): TestPacket {
       const ports = { sourcePort: peerPort, destinationPort: localPort }
       return { ...common, ...ports, protocol: PROTOCOL_NUMBERS[protocol], isWithin: true }
     }
+    case 'client':
+      return { ...common, protocol: PROTOCOL_NUMBERS.tcp, destinationPort: SSH_PORT, isWithin: true }
     case 'gateway':
       return { ...common, protocol: 'icmp', message: contact.peer.family === 4 ? 'too-big' : 'advertisement' }
     case 'resolver':
@@ -61,6 +64,10 @@ export interface CutsInput {
   readonly after: Side
   /** Packets of protected prefixes. */
   readonly witnesses: readonly ProtectedPeer[]
+  /** SSH clients of the caller, by their addresses. */
+  readonly clients?: readonly Address[]
+  /** Peers to judge; undefined: all. */
+  readonly only?: (peer: Address) => boolean
 }
 
 type Named = Place & { readonly name: string }
@@ -134,6 +141,8 @@ function guardedOf(contact: Contact, owner: string | undefined): Guarded | undef
       return 'dns'
     case 'protected':
       return 'protected'
+    case 'client':
+      return 'ssh'
     case 'connection': {
       if (contact.isSession) return 'ssh'
       const isServer = owner === undefined ? contact.localPort === SSH_PORT : isSshServer(owner)
@@ -146,10 +155,23 @@ function guardedOf(contact: Contact, owner: string | undefined): Guarded | undef
 
 const GUARD_ORDER: readonly (Guarded | undefined)[] = ['ssh', 'gateway', 'dns', 'protected', undefined]
 
+/** Without clients whose connection is among the sessions. */
+function withoutRepeats(cuts: readonly Cut[]): Cut[] {
+  const isSession = ({ contact: { kind }, guarded }: Cut): boolean => kind === 'connection' && guarded === 'ssh'
+  const sessions = cuts.filter(isSession)
+  return cuts.filter(
+    ({ contact: { kind, peer } }) =>
+      kind !== 'client' || !sessions.some(({ contact }) => sameAddress(contact.peer, peer)),
+  )
+}
+
 /** Finds what a policy would cut, guarded contacts first. Throws errors of ip and bpftool. */
 export function findCuts(input: CutsInput): Promise<Cuts> {
+  const { clients = [], only = () => true } = input
   return withContacts(async ({ contacts, connections, omitted }) => {
-    const losses = await lossesOf([...contacts, ...input.witnesses], input)
+    const own = clients.map((peer) => ({ kind: 'client', peer, local: undefined }) as const)
+    const judged = [...contacts, ...own, ...input.witnesses].filter(({ peer }) => only(peer))
+    const losses = await lossesOf(judged, input)
     const before = losses.length === 0 ? [] : await presentAnswers(losses, input)
     const cut = new Map<Contact, Loss & { readonly before: Answer }>()
     for (const [i, loss] of losses.entries()) {
@@ -163,6 +185,6 @@ export function findCuts(input: CutsInput): Promise<Cuts> {
       return { contact, interface: name, owner, guarded: guardedOf(contact, owner), before, after }
     })
     const rank = ({ guarded }: Cut): number => GUARD_ORDER.indexOf(guarded)
-    return { connections, omitted, cut: found.sort((left, right) => rank(left) - rank(right)) }
+    return { connections, omitted, cut: withoutRepeats(found).sort((left, right) => rank(left) - rank(right)) }
   })
 }

@@ -2,10 +2,18 @@
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Answer, Connection, Contact, Cut, Guarded } from '../../../src/model/contact.ts'
+import {
+  type AllowedCuts,
+  type Answer,
+  type Connection,
+  type Contact,
+  type Cut,
+  type Guarded,
+  NO_ALLOWED_CUTS,
+} from '../../../src/model/contact.ts'
 import { parseAddress, parsePrefix } from '../../../src/model/text.ts'
 import type { Change, Plan } from '../../../src/plan/change.ts'
-import { type AllowedCuts, cutsTitle, guardCuts, NO_ALLOWED_CUTS, withCuts } from '../../../src/plan/cuts.ts'
+import { cutsTitle, guardCuts, withCuts } from '../../../src/plan/cuts.ts'
 import { plan } from '../../../src/plan/plan.ts'
 import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
