@@ -64,8 +64,9 @@ struct protected_prefix {
 	__u32 last[4];
 	__u32 family;		/* 4 or 6; struct hash_key has 0 here */
 	__u16 protocol;		/* IP protocol number, or enum protected_protocol */
-	__u16 port;		/* local port; 0: every port */
-	__u8 pad[24];
+	__u16 port;		/* local port */
+	__u8 has_port;		/* 0: every port */
+	__u8 pad[23];
 };
 
 /* First line of the section: the local ports of connections that this host opens, for the part `established`. */

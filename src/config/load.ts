@@ -18,6 +18,7 @@ import { type PlacedEntry, readLists } from './lists/lists.ts'
 import { readProtect } from './lists/protect.ts'
 import type { Shelf } from './lists/shelf.ts'
 import { readPolicy } from './policy.ts'
+import { readRadius } from './radius.ts'
 import { readServices } from './services/services.ts'
 import { readDuration } from './text/duration.ts'
 import { fileNumber } from './text/file-number.ts'
@@ -135,6 +136,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     protect,
     watch: readWatch(top, report),
     confirmMs: readConfirm(top, report),
+    radius: readRadius(top),
     config: { path, sha256: digest(bytes, reads) },
   }
   for (const known of shelf.services?.keys() ?? []) if (fileNumber(files, known) < 0) shelf.services?.delete(known)

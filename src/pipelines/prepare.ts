@@ -17,6 +17,7 @@ import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
 import { guard } from '../plan/guard.ts'
 import { plan } from '../plan/plan.ts'
+import { guardRadius } from '../plan/radius.ts'
 import { witnessesOf } from '../plan/witnesses.ts'
 import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
@@ -57,6 +58,7 @@ export async function makePlan(
   refuse(guard(desired, live))
   host.progress?.('comparing')
   const made = await computing(host, () => plan(desired, live, object.program, terms))
+  refuse(guardRadius(desired, made, live.state, terms))
   const contacts = contactsOf(made, desired, live, object, terms)
   return { plan: await judgedPlan(session, made, live, object, contacts), live, object, terms, contacts }
 }

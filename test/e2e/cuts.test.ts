@@ -192,9 +192,8 @@ test('gateways and protected prefixes are guarded', async () => {
   await lab.ok('apply', '--auto-approve', '--allow-cut', '192.0.2.0/25')
 })
 
-test('a daemon keeps the last good policy, and says so', async () => {
-  const echo = await connected(4, SSH, 'sshd')
-  config('blocklist: [203.0.113.9]')
+/** A daemon, and a function that waits for its next event of a name. */
+function watching() {
   const child = lab.start('watch', '--json')
   running.push(child)
   const events = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
@@ -206,6 +205,13 @@ test('a daemon keeps the last good policy, and says so', async () => {
       if (event.event === name) return event
     }
   }
+  return { child, next }
+}
+
+test('a daemon keeps the last good policy, and says so', async () => {
+  const echo = await connected(4, SSH, 'sshd')
+  config('blocklist: [203.0.113.9]')
+  const { next } = watching()
   await next('ready')
   config('blocklist: [192.0.2.0/24]')
   expect(JSON.stringify(await next('refused'))).toContain('E226')
@@ -214,6 +220,37 @@ test('a daemon keeps the last good policy, and says so', async () => {
   config('blocklist: [203.0.113.10]')
   await next('applied')
   expect(await echo()).toBe('true')
+})
+
+test('limits of the config refuse an edit that reaches too far, in plan, apply and a daemon', async () => {
+  const limits = 'limits: { max_removed: 3, max_blocked: 1%, widest: { v4: 8 } }'
+  config(limits, 'blocklist: [203.0.113.1, 203.0.113.3, 203.0.113.5, 203.0.113.7]')
+  await lab.ok('apply', '--auto-approve')
+  const pins = lab.pins()
+  const reaching = [
+    ['E245', ['blocklist: []'], '--accept-removed'],
+    ['E246', ['blocklist: [203.0.113.1, 203.0.113.3, 40.0.0.0/8, 50.0.0.0/8, 60.0.0.0/8]'], '--accept-blocked'],
+    ['E247', ['blocklist: [203.0.113.1, 203.0.113.3, 40.0.0.0/7]'], '--accept-wide'],
+  ] as const
+  for (const [code, lines, flag] of reaching) {
+    config(limits, ...lines)
+    for (const verb of [['plan'], ['apply', '--auto-approve']]) {
+      const { exitCode, stderr } = await lab.xdp(...verb)
+      expect([code, exitCode, stderr]).toEqual([code, EXIT.refused, expect.stringContaining(code)])
+      expect(stderr).toContain(flag)
+    }
+    expect(await lab.ok('plan', flag)).toMatch(/Plan: 0 to create, [01] to update, [01] to delete/)
+  }
+  expect(lab.pins()).toEqual(pins)
+  const [code, , flag] = reaching[2]
+  await lab.ok('apply', '--auto-approve', flag)
+  // The daemon starts, because there is nothing to change, and refuses the next edit of a list.
+  const { child, next } = watching()
+  await next('ready')
+  config(limits, 'blocklist: [203.0.113.1, 203.0.113.3, 203.0.113.9, 40.0.0.0/7]')
+  expect(JSON.stringify(await next('refused'))).toContain(code)
+  expect(await lab.ok('why', '41.0.0.1')).toContain('drop')
+  child.kill('SIGTERM')
 })
 
 test('words that name no peer are refused', async () => {

@@ -48,6 +48,12 @@ export const FEED_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
+export const REACH_FLAGS = {
+  'accept-removed': { type: 'boolean', help: 'remove more prefixes than limits.max_removed permits' },
+  'accept-blocked': { type: 'boolean', help: 'block more addresses than limits.max_blocked permits' },
+  'accept-wide': { type: 'boolean', help: 'accept blocklist entries that are wider than limits.widest permits' },
+} as const satisfies FlagSpecs
+
 export const CUT_FLAGS = {
   'allow-cut': {
     type: 'string',
@@ -61,6 +67,7 @@ export const CUT_FLAGS = {
 
 export const PLAN_FLAGS = {
   ...FEED_FLAGS,
+  ...REACH_FLAGS,
   ...CUT_FLAGS,
   'detailed-exitcode': { type: 'boolean', help: 'exit 2 if there are changes, 0 if there are none' },
   full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
@@ -82,6 +89,7 @@ export const APPROVE_FLAGS = {
 export const APPLY_FLAGS = {
   ...APPROVE_FLAGS,
   ...FEED_FLAGS,
+  ...REACH_FLAGS,
   ...CUT_FLAGS,
   reclaim: {
     type: 'boolean',

@@ -1,10 +1,10 @@
-// The feeds and cuts that the command line accepts.
+// The feeds, cuts and reach that the command line accepts.
 
 import { fail } from '../../diagnostics.ts'
 import { type AllowedCuts, readAllowedCuts } from '../../model/contact.ts'
 import type { Accepted } from '../../plan/feeds.ts'
 import type { Options } from '../cli/flag.ts'
-import type { CUT_FLAGS, FEED_FLAGS } from '../cli/flags.ts'
+import type { CUT_FLAGS, FEED_FLAGS, REACH_FLAGS } from '../cli/flags.ts'
 
 /** The guarded peers that the flags allow to cut. Throws E300 for other words. */
 export function allowedCutsBy(options: Options<typeof CUT_FLAGS>): AllowedCuts {
@@ -15,8 +15,11 @@ export function allowedCutsBy(options: Options<typeof CUT_FLAGS>): AllowedCuts {
 }
 
 /** Throws E300 for a word that names no peer. */
-export const acceptedBy = (options: Options<typeof FEED_FLAGS & typeof CUT_FLAGS>): Accepted => ({
+export const acceptedBy = (options: Options<typeof FEED_FLAGS & typeof REACH_FLAGS & typeof CUT_FLAGS>): Accepted => ({
   acceptShrink: options['accept-shrink'],
   acceptGrowth: options['accept-growth'],
   allowedCuts: allowedCutsBy(options),
+  acceptRemoved: options['accept-removed'],
+  acceptBlocked: options['accept-blocked'],
+  acceptWide: options['accept-wide'],
 })
