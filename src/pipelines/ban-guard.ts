@@ -9,25 +9,11 @@ import { loadObject } from '../kernel/tools/object.ts'
 import type { Address } from '../model/address.ts'
 import { type BanOrder, type BanRefusal, coversAddress } from '../model/ban.ts'
 import type { Cut } from '../model/contact.ts'
-import type { ProtectedPrefix } from '../model/protect.ts'
-import { compareAddresses, formatRange, overlaps, type Prefix, sameAddress } from '../model/text.ts'
+import { formatRange, sameAddress } from '../model/text.ts'
 import { guardCuts } from '../plan/cuts.ts'
-import { witnessesOf } from '../plan/witnesses.ts'
+import { protectWithin, witnessesOf } from '../plan/witnesses.ts'
 import { presentJudge } from './present.ts'
 import { type Host, sessionOf } from './session.ts'
-
-/** The parts of protected prefixes that bans cover. */
-const parts = (protect: readonly ProtectedPrefix[], orders: readonly BanOrder[]): ProtectedPrefix[] =>
-  protect.flatMap((element) =>
-    orders.flatMap(({ prefix }) => (overlaps(prefix, element.prefix) ? [within(element, prefix)] : [])),
-  )
-
-function within(element: ProtectedPrefix, { start, end }: Prefix): ProtectedPrefix {
-  const { prefix } = element
-  const first = compareAddresses(prefix.start, start) < 0 ? start : prefix.start
-  const last = compareAddresses(prefix.end, end) > 0 ? end : prefix.end
-  return { ...element, prefix: { family: prefix.family, start: first, end: last } }
-}
 
 /** Addresses of this host, which no traffic but that of a forger comes from: most often the prefix was mistyped. */
 function ownRefusals({ prefix, allowed }: BanOrder, { own }: Caution): BanRefusal[] {
@@ -55,10 +41,14 @@ export async function judgeBans(
   const { state, slots, links } = live
   const isBanned = ({ words }: { readonly words: Uint32Array }): boolean =>
     orders.some(({ prefix }) => coversAddress(prefix, words))
+  const protect = protectWithin(
+    caution.protect,
+    orders.map(({ prefix }) => prefix),
+  )
   const judge = presentJudge(session, live, (await loadObject()).program)
   const cuts = await findCuts({
     links,
-    witnesses: witnessesOf(parts(caution.protect, orders), state),
+    witnesses: witnessesOf(protect, { before: state, after: state }),
     clients: distinct(orders.flatMap(({ peers }) => peers)),
     only: isBanned,
     before: { state, slots, judge },

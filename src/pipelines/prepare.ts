@@ -74,7 +74,7 @@ function contactsOf(
   if (made.changes.length === 0) return undefined
   const { state, slots, links } = live
   return {
-    witnesses: witnessesOf(protect, made.state),
+    witnesses: witnessesOf(protect, { before: state, after: made.state }),
     allowed: allowedCuts,
     provenance,
     links,

@@ -13,7 +13,7 @@ import { passedOnTheWay } from '../../model/stack.ts'
 import type { State } from '../../model/state.ts'
 import { sameAddress } from '../../model/text.ts'
 import { dependsOnInterface } from '../../semantics/judge.ts'
-import { arrivalsOf, withContacts } from '../host/contacts.ts'
+import { arrivalsOf, type Contacts, withContacts } from '../host/contacts.ts'
 import { isSshServer, processesOf } from '../host/processes.ts'
 import type { Arrival, Judge } from './answers.ts'
 
@@ -93,7 +93,11 @@ const isLost = ({ kind, peer }: Contact, { passes, reason }: Answer): boolean =>
   !passes && !(kind === 'gateway' && peer.family === 4 && reason === 'default-drop')
 
 /** The contacts whose packets do not pass after the plan, on the interfaces on which they arrive. */
-async function lossesOf(contacts: readonly Contact[], { links, after }: CutsInput): Promise<Loss[]> {
+async function lossesOf(
+  contacts: readonly Contact[],
+  { links, after }: CutsInput,
+  { arrivalsOf }: Asked,
+): Promise<Loss[]> {
   const places = placesOf(after.state, links, after.slots.interfaces)
   const shapes = shapesOf(after.state.interfaces.keys(), links)
   // The interface does not matter to most policies.
@@ -165,26 +169,42 @@ function withoutRepeats(cuts: readonly Cut[]): Cut[] {
   )
 }
 
-/** Finds what a policy would cut, guarded contacts first. Throws errors of ip and bpftool. */
-export function findCuts(input: CutsInput): Promise<Cuts> {
-  const { clients = [], only = () => true } = input
-  return withContacts(async ({ contacts, connections, omitted }) => {
-    const own = clients.map((peer) => ({ kind: 'client', peer, local: undefined }) as const)
-    const judged = [...contacts, ...own, ...input.witnesses].filter(({ peer }) => only(peer))
-    const losses = await lossesOf(judged, input)
-    const before = losses.length === 0 ? [] : await presentAnswers(losses, input)
-    const cut = new Map<Contact, Loss & { readonly before: Answer }>()
-    for (const [i, loss] of losses.entries()) {
-      const present = before[i] as Answer
-      if (!isLost(loss.contact, present) && !cut.has(loss.contact)) cut.set(loss.contact, { ...loss, before: present })
-    }
-    const inodes = [...cut.keys()].flatMap((contact) => (contact.kind === 'connection' ? [contact.inode] : []))
-    const processes = processesOf(new Set(inodes.filter((inode) => inode !== 0)))
-    const found = [...cut.values()].map(({ contact, name, before, after }): Cut => {
-      const owner = contact.kind === 'connection' ? processes.get(contact.inode) : undefined
-      return { contact, interface: name, owner, guarded: guardedOf(contact, owner), before, after }
-    })
-    const rank = ({ guarded }: Cut): number => GUARD_ORDER.indexOf(guarded)
-    return { connections, omitted, cut: withoutRepeats(found).sort((left, right) => rank(left) - rank(right)) }
-  })
+/** Facts about the host that are asked for packets that would not pass. */
+export interface Asked {
+  /** The device on which the packets of each contact arrive; undefined: no route leads there. */
+  readonly arrivalsOf: (contacts: readonly Contact[]) => Promise<(string | undefined)[]>
+  /** Names of processes by the inodes of their sockets. */
+  readonly processesOf: (inodes: ReadonlySet<number>) => ReadonlyMap<number, string>
 }
+
+const HOST: Asked = { arrivalsOf, processesOf }
+
+/** Finds which of these contacts, clients and witnesses a policy would cut, guarded ones first. */
+export async function cutsAmong(
+  { contacts, connections, omitted }: Contacts,
+  input: CutsInput,
+  asked: Asked,
+): Promise<Cuts> {
+  const { clients = [], only = () => true } = input
+  const own = clients.map((peer) => ({ kind: 'client', peer, local: undefined }) as const)
+  const judged = [...contacts, ...own, ...input.witnesses].filter(({ peer }) => only(peer))
+  const losses = await lossesOf(judged, input, asked)
+  const before = losses.length === 0 ? [] : await presentAnswers(losses, input)
+  const cut = new Map<Contact, Loss & { readonly before: Answer }>()
+  for (const [i, loss] of losses.entries()) {
+    const present = before[i] as Answer
+    if (present.passes && !cut.has(loss.contact)) cut.set(loss.contact, { ...loss, before: present })
+  }
+  const inodes = [...cut.keys()].flatMap((contact) => (contact.kind === 'connection' ? [contact.inode] : []))
+  const processes = asked.processesOf(new Set(inodes.filter((inode) => inode !== 0)))
+  const found = [...cut.values()].map(({ contact, name, before, after }): Cut => {
+    const owner = contact.kind === 'connection' ? processes.get(contact.inode) : undefined
+    return { contact, interface: name, owner, guarded: guardedOf(contact, owner), before, after }
+  })
+  const rank = ({ guarded }: Cut): number => GUARD_ORDER.indexOf(guarded)
+  return { connections, omitted, cut: withoutRepeats(found).sort((left, right) => rank(left) - rank(right)) }
+}
+
+/** Finds what a policy would cut of this host's contacts. Throws errors of ip and bpftool. */
+export const findCuts = (input: CutsInput): Promise<Cuts> =>
+  withContacts((contacts) => cutsAmong(contacts, input, HOST))
