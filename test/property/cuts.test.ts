@@ -6,94 +6,27 @@ import { expect, test } from 'vitest'
 import { factsFor, type TestPacket } from '../../src/abi/packet.ts'
 import { placeOn } from '../../src/abi/place.ts'
 import { banningJudge, modelJudge } from '../../src/kernel/live/answers.ts'
-import { type Asked, cutsAmong } from '../../src/kernel/live/cuts.ts'
+import { cutsAmong } from '../../src/kernel/live/cuts.ts'
 import type { Address } from '../../src/model/address.ts'
 import { coversAddress } from '../../src/model/ban.ts'
-import {
-  type AllowedCuts,
-  type Connection,
-  type Contact,
-  type Cuts,
-  type Gateway,
-  type Guarded,
-  NO_ALLOWED_CUTS,
-  type Resolver,
-} from '../../src/model/contact.ts'
+import { type AllowedCuts, type Contact, type Cuts, type Guarded, NO_ALLOWED_CUTS } from '../../src/model/contact.ts'
 import type { Live, Slots } from '../../src/model/live.ts'
 import { TCP, UDP } from '../../src/model/ports.ts'
 import type { ProtectedPrefix } from '../../src/model/protect.ts'
 import { EMPTY_STATE, type State } from '../../src/model/state.ts'
-import { type AddressRange, formatAddress, parseAddress, parsePrefix } from '../../src/model/text.ts'
+import { type AddressRange, formatAddress, parsePrefix } from '../../src/model/text.ts'
 import { guardCuts, withCuts } from '../../src/plan/cuts.ts'
 import { plan } from '../../src/plan/plan.ts'
 import { protectWithin, witnessesOf } from '../../src/plan/witnesses.ts'
 import { type Circumstances, judge } from '../../src/semantics/judge.ts'
+import { addressIn, asked, type Host, LINKS, own, PORTS, randomHost, SLOTS } from '../support/contacts.ts'
 import { usually } from '../support/depth.ts'
-import {
-  address4,
-  address6,
-  INTERFACES,
-  type Random,
-  randomFrom,
-  randomPrefix,
-  randomState,
-} from '../support/random.ts'
+import { type Random, randomFrom, randomPrefix, randomState } from '../support/random.ts'
 import { backend, service } from '../support/services.ts'
-import { desired, link, live, PROGRAM } from '../support/states.ts'
+import { desired, live, PROGRAM } from '../support/states.ts'
 
 const ROUNDS = usually(60, { thoroughly: 1000 })
 const SEED = 20_261_129
-
-const LINKS = INTERFACES.map((name, i) => link(name, { ifindex: 10 + i }))
-const SLOTS: Slots['interfaces'] = new Map(INTERFACES.map((name, i) => [name, 1 + i]))
-const PORTS = [22, 53, 443, 2222, 5353, 40_000]
-const PROCESSES = ['sshd', 'sshd-session', 'dropbear', 'nginx', undefined]
-
-const addressIn = (random: Random): Address =>
-  parseAddress(random.chance(0.5) ? address4(random) : address6(random)) as Address
-
-/** An address of this host, of the family of a peer. */
-const own = ({ family }: Address): Address => parseAddress(family === 4 ? '192.0.2.1' : '2001:db8:ff::1') as Address
-
-interface Host {
-  readonly contacts: readonly Contact[]
-  readonly processes: ReadonlyMap<number, string>
-  /** The device that routes lead to, by family. */
-  readonly devices: Readonly<Record<4 | 6, string>>
-}
-
-function randomHost(random: Random): Host {
-  const processes = new Map<number, string>()
-  const connections = Array.from({ length: random.below(30) }, (_, i): Connection => {
-    const peer = addressIn(random)
-    const isInbound = random.chance(0.6)
-    // A connection in SYN-RECV has no socket.
-    const inode = random.chance(0.1) ? 0 : i + 1
-    const name = random.pick(PROCESSES)
-    if (inode !== 0 && name !== undefined) processes.set(inode, name)
-    const [near, far] = [random.pick(PORTS), 32_768 + random.below(28_000)]
-    return {
-      ...({ kind: 'connection', protocol: random.pick(['tcp', 'udp']), peer, local: own(peer), isInbound } as const),
-      ...{ inode, isSession: random.chance(0.05) },
-      peerPort: isInbound ? far : near,
-      localPort: isInbound ? near : far,
-    }
-  })
-  const gateways = Array.from({ length: random.below(3) }, (): Gateway => {
-    return { kind: 'gateway', peer: addressIn(random), local: undefined, device: random.pick(INTERFACES) }
-  })
-  const resolvers = Array.from({ length: random.below(3) }, (): Resolver => {
-    const peer = addressIn(random)
-    return { kind: 'resolver', peer, local: own(peer), localPort: 32_768 + random.below(28_000) }
-  })
-  const devices = { 4: random.pick(INTERFACES), 6: random.pick(INTERFACES) }
-  return { contacts: [...connections, ...gateways, ...resolvers], processes, devices }
-}
-
-const asked = ({ processes, devices }: Host): Asked => ({
-  arrivalsOf: async (contacts) => contacts.map(({ device, peer }) => device ?? devices[peer.family]),
-  processesOf: () => processes,
-})
 
 function randomPolicy(random: Random): State {
   const { localPorts, ...state } = randomState(random)
