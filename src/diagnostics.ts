@@ -188,6 +188,7 @@ export const CODES = {
   W240: { name: 'grown-feed', exit: EXIT.ok },
   W241: { name: 'sends-elsewhere', exit: EXIT.ok },
   W242: { name: 'approximated', exit: EXIT.ok },
+  W251: { name: 'blocks-own-address', exit: EXIT.ok },
   W245: { name: 'unconfirmed', exit: EXIT.ok },
   W400: { name: 'not-imported', exit: EXIT.ok },
   W401: { name: 'interface-guessed', exit: EXIT.ok },

@@ -87,7 +87,23 @@ export interface ProtectedPeer extends Common {
   readonly port: number | undefined
 }
 
-export type Contact = Connection | Client | Gateway | Resolver | ProtectedPeer
+/**
+ * A peer that this host needs without a connection that lasts: a time server, the next hop of backends, or a backend whose
+ * health is checked.
+ */
+export interface Partner extends Common {
+  readonly kind: 'time-server' | 'next-hop' | 'backend'
+  /** Of a backend: its service. */
+  readonly service: string | undefined
+  /** The packet that comes from it; `icmp`: as from a gateway. */
+  readonly protocol: 'tcp' | 'udp' | 'icmp'
+  readonly peerPort: number | undefined
+  readonly localPort: number | undefined
+  /** A socket waits for its packets. */
+  readonly hasSocket: boolean
+}
+
+export type Contact = Connection | Client | Gateway | Resolver | ProtectedPeer | Partner
 
 /** The verdict on the packets of a contact, and its source. */
 export interface Answer {

@@ -3,8 +3,10 @@
 import type { Lowering, Target } from '../features/feature.ts'
 import { partsFor } from '../features/features.ts'
 import type { Early } from '../kernel/execute/early.ts'
+import { readOwnOnInterfaces } from '../kernel/host/protect.ts'
+import { readTimeServers } from '../kernel/host/time-servers.ts'
 import { modelJudge } from '../kernel/live/answers.ts'
-import { findCuts } from '../kernel/live/cuts.ts'
+import { findCutPartners, findCuts } from '../kernel/live/cuts.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
@@ -16,8 +18,10 @@ import type { Plan } from '../plan/change.ts'
 import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
 import { guard } from '../plan/guard.ts'
+import { partnersOf } from '../plan/partners.ts'
 import { plan } from '../plan/plan.ts'
 import { guardRadius } from '../plan/radius.ts'
+import { warnOwnAddresses } from '../plan/warn-own-addresses.ts'
 import { witnessesOf } from '../plan/witnesses.ts'
 import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
@@ -60,7 +64,7 @@ export async function makePlan(
   const made = await computing(host, () => plan(desired, live, object.program, terms))
   refuse(guardRadius(desired, made, live.state, terms))
   const contacts = contactsOf(made, desired, live, object, terms)
-  return { plan: await judgedPlan(session, made, live, object, contacts), live, object, terms, contacts }
+  return { plan: await judgedPlan(session, desired, made, live, object, contacts), live, object, terms, contacts }
 }
 
 /** The terms on which the contacts of this host are judged; undefined: nothing changes. */
@@ -87,6 +91,7 @@ function contactsOf(
 /** The plan with the contacts that it would cut. The model judges, because the programs do not exist yet. */
 async function judgedPlan(
   session: Session,
+  desired: Desired,
   made: Plan,
   live: Observation,
   { program }: BpfObject,
@@ -96,7 +101,12 @@ async function judgedPlan(
   const { links, before, after, witnesses } = contacts
   const judge = presentJudge(session, live, program)
   const judged = { before: { ...before, judge }, after: { ...after, judge: modelJudge(after.state) } }
-  return withCuts(made, await findCuts({ links, witnesses, ...judged }))
+  const [own, timeServers] = await Promise.all([readOwnOnInterfaces(), readTimeServers()])
+  const cuts = await findCuts({ links, witnesses, ...judged })
+  const partners = partnersOf({ health: desired.health, state: made.state }, live, timeServers)
+  const cut = [...cuts.cut, ...(await findCutPartners(partners, { links, before, after }))]
+  const warnings = [...made.warnings, ...warnOwnAddresses(own, made, desired.provenance)]
+  return withCuts({ ...made, warnings }, { ...cuts, cut })
 }
 
 /** Whether there are records of interfaces that vanished or were detached, and that the plan does not attach. */

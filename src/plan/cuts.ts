@@ -51,6 +51,12 @@ export function contactText({ contact, owner }: Cut): string {
       return `the default gateway ${addressText(contact)}`
     case 'resolver':
       return `the resolver ${addressText(contact)}`
+    case 'time-server':
+      return `the time server ${addressText(contact)}`
+    case 'next-hop':
+      return `the next hop ${addressText(contact)} of backends`
+    case 'backend':
+      return `health checks of backend ${formatEndpoint({ address: addressText(contact), port: contact.peerPort ?? 0 })} of service ${contact.service}`
     case 'protected': {
       const { by, port } = contact
       const { family, start, end } = by.prefix

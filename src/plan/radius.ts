@@ -7,6 +7,7 @@ import type { Desired, Entries } from '../model/desired.ts'
 import { formatCount, percent } from '../model/numbers.ts'
 import type { Amount } from '../model/radius.ts'
 import { EMPTY_SET, subtract, union, WIDTH } from '../model/ranges.ts'
+import { decidesAlone } from '../model/scope.ts'
 import { covered, SPACE } from '../model/share.ts'
 import { type List, listPrefixes, type Scope, type State } from '../model/state.ts'
 import { formatRange, prefixLength } from '../model/text.ts'
@@ -82,10 +83,6 @@ function guardRemoved({ radius: { maxRemoved } }: Desired, edits: readonly ListC
   return [refusal('E245', message, 'if they are meant to go, add `--accept-removed`', at)]
 }
 
-/** Whether an entry decides about every packet of its sources. */
-const isWhole = ({ protocol, sourcePorts, destinationPorts }: Scope): boolean =>
-  protocol === 'any' && sourcePorts.length === 0 && destinationPorts.length === 0
-
 /** The addresses of all lists of a kind under scopes that count. */
 function addressesOf(lists: Iterable<List>, kind: List['kind'], counts: (scope: Scope) => boolean): AddressSet {
   let all = EMPTY_SET
@@ -99,8 +96,12 @@ function addressesOf(lists: Iterable<List>, kind: List['kind'], counts: (scope: 
 
 /** Addresses from which no packet passes, on some interface at least, because a blocklist has them. */
 export function blockedBy({ lists }: Pick<State, 'lists'>): AddressSet {
-  const blocked = addressesOf(lists.values(), 'blocklist', isWhole)
-  const spared = addressesOf(lists.values(), 'allowlist', (scope) => isWhole(scope) && scope.interfaces === undefined)
+  const blocked = addressesOf(lists.values(), 'blocklist', decidesAlone)
+  const spared = addressesOf(
+    lists.values(),
+    'allowlist',
+    (scope) => decidesAlone(scope) && scope.interfaces === undefined,
+  )
   return { v4: subtract(blocked.v4, spared.v4), v6: subtract(blocked.v6, spared.v6) }
 }
 
@@ -117,7 +118,7 @@ function* wholeEntries({ state, provenance }: Desired, family: Family): Generato
     if (list.kind !== 'blocklist') continue
     for (const source of provenance.lists.get(list.name) ?? []) {
       const scope = list.sets[source.set]?.scope
-      if (scope === undefined || !isWhole(scope)) continue
+      if (scope === undefined || !decidesAlone(scope)) continue
       const entries = source[family === 4 ? 'v4' : 'v6']
       const file = provenance.files[source.file] ?? ''
       for (let index = 0; index < entries.length; index++) {

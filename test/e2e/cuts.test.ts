@@ -162,6 +162,33 @@ test('a connection that is no session is shown, and cut', async () => {
   expect(await echo()).toBe('false')
 })
 
+test('next hops and checked backends are shown, and cut', async () => {
+  const service = [
+    'services:',
+    '  web:',
+    '    vip: "2001:db8::10"',
+    '    port: 80',
+    '    protocol: tcp',
+    '    forwarding: nat',
+    '    backends: ["2001:db8::2"]',
+    '    health: { type: tcp }',
+  ]
+  config(...service)
+  await lab.ping(HOST[6])
+  await lab.ok('apply', '--auto-approve')
+  config(...service, 'blocklist: ["2001:db8::/64"]')
+  const { cuts, warnings } = JSON.parse(await lab.ok('plan', '--json'))
+  expect(cuts.cut).toMatchObject([
+    { kind: 'next-hop', peer: '2001:db8::2', guarded: null, list: 'blocklist' },
+    { kind: 'backend', peer: '2001:db8::2', peer_port: 80, guarded: null, list: 'blocklist' },
+  ])
+  expect(JSON.stringify(warnings)).toContain('W251')
+  expect(await lab.ok('plan')).toContain(
+    'health checks of backend [2001:db8::2]:80 of service web by blocklist xdp.yaml:11',
+  )
+  await lab.ok('apply', '--auto-approve')
+})
+
 test('an entry for another interface or port cuts nothing', async () => {
   const echo = await connected(4, SSH, 'sshd')
   config('blocklist: [{ cidr: 192.0.2.0/24, protocol: tcp, destination_port: 80 }]')

@@ -6,6 +6,7 @@ import type { Address } from '../../model/address.ts'
 import type { Protected } from '../../model/ban.ts'
 import type { SocketEnd } from '../../model/live.ts'
 import { parseAddress, sameAddress } from '../../model/text.ts'
+import type { OwnAddress } from '../../plan/warn-own-addresses.ts'
 import { askIp, askIpBatch } from '../tools/ip.ts'
 import { CommandError } from '../tools/spawn.ts'
 import { readResolvers } from './contacts.ts'
@@ -36,6 +37,14 @@ export async function readOwnAddresses(): Promise<readonly Address[]> {
   const links = await addressesByInterface()
   return links.flatMap(({ addr_info = [] }) =>
     addr_info.flatMap(({ local }) => (local === undefined ? [] : (parseAddress(local) ?? []))),
+  )
+}
+
+/** All addresses of this host in this namespace, with their interfaces. */
+export async function readOwnOnInterfaces(): Promise<readonly OwnAddress[]> {
+  const links = await addressesByInterface()
+  return links.flatMap(({ ifname, addr_info = [] }) =>
+    addr_info.flatMap(({ local }) => read(local).map((address) => ({ interface: ifname, address }))),
   )
 }
 

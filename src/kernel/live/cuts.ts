@@ -5,7 +5,7 @@
 import type { TestPacket } from '../../abi/packet.ts'
 import { PLACES, type Place, placesOf } from '../../abi/place.ts'
 import type { Address } from '../../model/address.ts'
-import type { Answer, Contact, Cut, Cuts, Guarded, ProtectedPeer } from '../../model/contact.ts'
+import type { Answer, Contact, Cut, Cuts, Guarded, Partner, ProtectedPeer } from '../../model/contact.ts'
 import { shapesOf } from '../../model/link.ts'
 import type { Live, Slots } from '../../model/live.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
@@ -15,10 +15,18 @@ import { sameAddress } from '../../model/text.ts'
 import { dependsOnInterface } from '../../semantics/judge.ts'
 import { arrivalsOf, type Contacts, withContacts } from '../host/contacts.ts'
 import { isSshServer, processesOf } from '../host/processes.ts'
-import type { Arrival, Judge } from './answers.ts'
+import { type Arrival, type Judge, modelJudge } from './answers.ts'
 
 const DNS_PORT = 53
 const SSH_PORT = 22
+
+/** A packet of a neighbour that forwards. */
+const neighbourPacket = ({ peer, local }: Contact): TestPacket => ({
+  source: peer,
+  destination: local,
+  protocol: 'icmp',
+  message: peer.family === 4 ? 'too-big' : 'advertisement',
+})
 
 /** The packet that this host receives of a contact. */
 export function packetFrom(contact: Contact): TestPacket {
@@ -32,7 +40,15 @@ export function packetFrom(contact: Contact): TestPacket {
     case 'client':
       return { ...common, protocol: PROTOCOL_NUMBERS.tcp, destinationPort: SSH_PORT, isWithin: true }
     case 'gateway':
-      return { ...common, protocol: 'icmp', message: contact.peer.family === 4 ? 'too-big' : 'advertisement' }
+      return neighbourPacket(contact)
+    case 'time-server':
+    case 'next-hop':
+    case 'backend': {
+      const { protocol, peerPort, localPort } = contact
+      if (protocol === 'icmp') return neighbourPacket(contact)
+      const ports = { sourcePort: peerPort, destinationPort: localPort }
+      return { ...common, ...ports, protocol: PROTOCOL_NUMBERS[protocol], isWithin: true }
+    }
     case 'resolver':
       return {
         ...common,
@@ -49,7 +65,9 @@ export function packetFrom(contact: Contact): TestPacket {
 
 /** A connection in SYN-RECV has no socket yet. */
 const hasSocket = (contact: Contact): boolean =>
-  contact.kind === 'resolver' || (contact.kind === 'connection' && contact.inode !== 0)
+  contact.kind === 'resolver' ||
+  (contact.kind === 'connection' && contact.inode !== 0) ||
+  ('hasSocket' in contact && contact.hasSocket)
 
 /** A policy, and the slots of its tables. */
 export interface Side {
@@ -88,9 +106,9 @@ interface Loss {
   readonly after: Answer
 }
 
-/** Whether a gateway is lost: its packets may be dropped for want of an entry, because ARP passes. */
+/** Whether packets are lost: those of a gateway may be dropped for want of an entry, because ARP passes. */
 const isLost = ({ kind, peer }: Contact, { passes, reason }: Answer): boolean =>
-  !passes && !(kind === 'gateway' && peer.family === 4 && reason === 'default-drop')
+  !passes && !((kind === 'gateway' || kind === 'next-hop') && peer.family === 4 && reason === 'default-drop')
 
 /** The contacts whose packets do not pass after the plan, on the interfaces on which they arrive. */
 async function lossesOf(
@@ -147,6 +165,10 @@ function guardedOf(contact: Contact, owner: string | undefined): Guarded | undef
       return 'protected'
     case 'client':
       return 'ssh'
+    case 'time-server':
+    case 'next-hop':
+    case 'backend':
+      return undefined
     case 'connection': {
       if (contact.isSession) return 'ssh'
       const isServer = owner === undefined ? contact.localPort === SSH_PORT : isSshServer(owner)
@@ -208,3 +230,22 @@ export async function cutsAmong(
 /** Finds what a policy would cut of this host's contacts. Throws errors of ip and bpftool. */
 export const findCuts = (input: CutsInput): Promise<Cuts> =>
   withContacts((contacts) => cutsAmong(contacts, input, HOST))
+
+type Policies = { readonly [side in 'before' | 'after']: Omit<Side, 'judge'> } & Pick<CutsInput, 'links'>
+
+/**
+ * Finds which partners a policy would cut. The filter alone judges, by the model on both sides: most have no socket that
+ * the program could find, and the balancer takes packets of backends for those of flows.
+ */
+export async function findCutPartners(
+  partners: readonly Partner[],
+  { links, ...sides }: Policies,
+): Promise<Cuts['cut']> {
+  if (partners.length === 0) return []
+  const filtering = ({ state, slots }: Omit<Side, 'judge'>): Side => {
+    const filter = { ...state, services: new Map() }
+    return { state: filter, slots, judge: modelJudge(filter) }
+  }
+  const input = { links, witnesses: [], before: filtering(sides.before), after: filtering(sides.after) }
+  return (await cutsAmong({ contacts: partners, connections: 0, omitted: 0 }, input, HOST)).cut
+}
