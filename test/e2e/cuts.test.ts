@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { EXIT } from '../../src/diagnostics.ts'
-import { sample } from '../support/depth.ts'
+import { inDepth, sample } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 
 const SCRIPT = fileURLToPath(new URL('../support/opens.mjs', import.meta.url))
@@ -135,7 +135,6 @@ test('a ban is judged as an apply is, and knows the protected prefixes of the li
   const bulk = JSON.parse((await lab.xdpWithin(reading, 'ban', '--stdin', '--json')).stdout)
   expect(bulk).toMatchObject({ added: 2, refused: 1, errors: [{ code: 'E226', at: { line: 2 } }] })
   expect(await echo()).toBe('true')
-  await lab.ok('ban', '198.51.100.128/25')
   await lab.ok('ban', '198.51.100.7', '--allow-cut', '198.51.100.0/25')
 
   // An allowlist beats a ban, so this one cuts nothing.
@@ -154,12 +153,31 @@ test('a ban is judged as an apply is, and knows the protected prefixes of the li
   await lab.ok('ban', '192.0.2.2', '--ttl', '1h')
 })
 
-test('a connection that is no session is shown, and cut', async () => {
+inDepth('a connection that is no session is shown, and cut', async () => {
   const echo = await connected(4, OTHER, 'httpd')
   config('blocklist: [192.0.2.0/24]')
   expect(await lab.ok('plan')).toContain(':8080 httpd by blocklist')
   await lab.ok('apply', '--auto-approve')
   expect(await echo()).toBe('false')
+})
+
+test('a resolver is guarded, and named', async () => {
+  lab.write('resolv.conf', 'nameserver 192.0.2.2\n')
+  const resolving = ['unshare', '--mount', 'sh', '-c', 'mount --bind resolv.conf /etc/resolv.conf && exec "$@"', 'sh']
+  const xdp = (...args: readonly string[]) => lab.xdpWithin(resolving, ...args)
+  config('blocklist: [192.0.2.2]')
+  const refused = await xdp('apply', '--auto-approve')
+  expect([refused.exitCode, refused.stderr]).toEqual([
+    EXIT.refused,
+    expect.stringMatching(/E228.*the resolver 192\.0\.2\.2/),
+  ])
+  // Under default drop its answers pass, because a socket waits for them.
+  config('policy: { default: drop }', 'allowlist: [203.0.113.1]')
+  expect((await xdp('apply', '--auto-approve')).exitCode).toBe(0)
+  const ban = await xdp('ban', '192.0.2.0/30')
+  expect([ban.exitCode, ban.stderr]).toEqual([EXIT.refused, expect.stringContaining('E228')])
+  config('blocklist: [192.0.2.2]')
+  expect((await xdp('apply', '--auto-approve', '--allow-cut', 'dns')).exitCode).toBe(0)
 })
 
 test('next hops and checked backends are shown, and cut', async () => {
@@ -189,7 +207,7 @@ test('next hops and checked backends are shown, and cut', async () => {
   await lab.ok('apply', '--auto-approve')
 })
 
-test('an entry for another interface or port cuts nothing', async () => {
+inDepth('an entry for another interface or port cuts nothing', async () => {
   const echo = await connected(4, SSH, 'sshd')
   config('blocklist: [{ cidr: 192.0.2.0/24, protocol: tcp, destination_port: 80 }]')
   const json = JSON.parse(await lab.ok('plan', '--json'))
