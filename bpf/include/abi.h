@@ -163,7 +163,7 @@ enum section {
 	SECTION_POOLS = 19,
 	SECTION_RINGS = 20,
 	SECTION_INTERFACES = 21,
-	SECTION_HASH_KEY = 22,
+	SECTION_SETTINGS = 22,	/* settings for which line 0 has no room: struct hash_key, if there is one, then lines of struct protected_prefix */
 	SECTIONS
 };
 
@@ -323,6 +323,7 @@ ABI_SIZE(pool, LINE_SIZE);
 ABI_SIZE(pool_list, LINE_SIZE);
 ABI_SIZE(backend, LINE_SIZE);
 ABI_SIZE(hash_key, LINE_SIZE);
+ABI_SIZE(protected_prefix, LINE_SIZE);
 ABI_SIZE(flow_keys, LINE_SIZE);
 ABI_SIZE(flow_budget, 16);
 ABI_SIZE(datagram, LINE_SIZE / FRAGMENTS_A_LINE);

@@ -42,7 +42,7 @@ struct balance {
 	__u32 rings;		/* first line; see struct service */
 };
 
-/* Section HASH_KEY: the key of the hash by which flows choose backends. No section: the hash has none. */
+/* First line of section SETTINGS: the key of the hash by which flows choose backends. The directory says whether it is there. */
 struct hash_key {
 	__u64 word[2];		/* the key of SipHash, as two little-endian numbers */
 	__u64 pad[6];

@@ -54,6 +54,22 @@ struct rule {
 	__u16 destination_last;
 };
 
+/* Line of section SETTINGS: sources that no change may cut off (`protect`). For the control plane only. */
+enum protected_protocol {
+	PROTECTED_ICMP = 256,	/* ICMP in IPv4, ICMPv6 in IPv6 */
+	PROTECTED_ANY = 257,
+};
+
+struct protected_prefix {
+	__u32 first[4];		/* host order, most significant word first; IPv4: one word */
+	__u32 last[4];
+	__u32 family;		/* 4 or 6; struct hash_key has 0 here */
+	__u16 protocol;		/* IP protocol number, or enum protected_protocol */
+	__u16 port;		/* local port */
+	__u8 has_port;		/* 0: every port */
+	__u8 pad[23];
+};
+
 /* First line of the section: the local ports of connections that this host opens, for the part `established`. */
 struct local_ports {
 	__u16 first;		/* net.ipv4.ip_local_port_range, inclusive; both 0: not in use */

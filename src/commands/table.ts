@@ -145,7 +145,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'drop all packets from an address, for a time',
     description: [
       'Bans are not part of the config: no plan shows them, no apply removes them, and they survive edits and program updates. A ban holds from the next packet until its time is over. The allowlist beats a ban. Banning a banned address again replaces its time, reason and author.',
-      'Refuses with exit 4, unless --force is given, to ban an address of this host, its default gateway, a resolver, or the peer of an SSH connection.',
+      'Refuses with exit 4, unless --allow-cut or --force-cut is given, a ban that would cut a live SSH session, the default gateway, a resolver, or a source that `protect` of the live policy lists, and one that covers an address of this host.',
     ],
     argument: { name: 'ADDRESS', required: false, help: 'IPv4 or IPv6 address or CIDR; not with --stdin' },
     flags: BAN_FLAGS,

@@ -10,6 +10,7 @@ import { CONFIRM } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import { formatCount } from '../model/numbers.ts'
 import { countPrefixes } from '../model/prefixes.ts'
+import { protectTexts } from '../model/protect.ts'
 import type { List, ListKind } from '../model/state.ts'
 import { readConfig, readIncludes, readTop } from './include.ts'
 import { interfaceNames, readInterfaces } from './interfaces.ts'
@@ -17,6 +18,7 @@ import { type PlacedEntry, readLists } from './lists/lists.ts'
 import { readProtect } from './lists/protect.ts'
 import type { Shelf } from './lists/shelf.ts'
 import { readPolicy } from './policy.ts'
+import { readRadius } from './radius.ts'
 import { readServices } from './services/services.ts'
 import { readDuration } from './text/duration.ts'
 import { fileNumber } from './text/file-number.ts'
@@ -117,7 +119,8 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   }
   const parts = [top, ...readIncludes(top, reads, report, shelf.services)]
   const { attachments, options } = readInterfaces(parts, report)
-  const policy = readPolicy(parts, report)
+  const protect = readProtect(top, report)
+  const policy = readPolicy(parts, protectTexts(protect), report)
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaceNames(parts))
   checkLimit(top, lists, report)
@@ -130,9 +133,10 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     provenance: { ...provenance, services: places },
     feeds,
     health,
-    protect: readProtect(top, report),
+    protect,
     watch: readWatch(top, report),
     confirmMs: readConfirm(top, report),
+    radius: readRadius(top),
     config: { path, sha256: digest(bytes, reads) },
   }
   for (const known of shelf.services?.keys() ?? []) if (fileNumber(files, known) < 0) shelf.services?.delete(known)

@@ -6,8 +6,9 @@ import { lineOf, type Part, reportTwice } from './text/part.ts'
 import type { Report } from './text/report.ts'
 import type { Placed } from './text/tree.ts'
 
-/** The key of a setting in a file; undefined if it is missing or has an error. */
-function placeOf({ root, wrong }: Part, [outer, inner]: readonly [string, string]): Placed | undefined {
+/** The key of a setting in a file; undefined if it is missing or has an error, or is read elsewhere. */
+function placeOf({ root, wrong }: Part, [outer, inner]: readonly [string, string?]): Placed | undefined {
+  if (inner === undefined) return undefined
   const isWrong = [...wrong].some((path) => path === outer || path.startsWith(`${outer}/`))
   return isWrong ? undefined : root.fields?.get(outer)?.fields?.get(inner)
 }
@@ -25,12 +26,12 @@ function readSetting(name: SettingName, parts: readonly Part[], report: Report):
   return first && round(first.value)
 }
 
-/** The policy of all files of a config. */
-export function readPolicy(parts: readonly Part[], report: Report): Policy {
+/** The policy of all files of a config. `protect`: the setting of that name. */
+export function readPolicy(parts: readonly Part[], protect: Policy['protect'], report: Report): Policy {
   const written = new Map<string, unknown>(SETTING_NAMES.map((name) => [name, readSetting(name, parts, report)]))
   const inForce = (name: string): unknown => {
     const { initial, follows } = settingOf(name as SettingName)
     return written.get(name) ?? (follows === undefined ? initial : follows.value(inForce(follows.setting)))
   }
-  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])) }
+  return { ...DEFAULT_POLICY, ...Object.fromEntries(SETTING_NAMES.map((name) => [name, inForce(name)])), protect }
 }

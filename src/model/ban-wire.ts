@@ -1,17 +1,20 @@
 // The messages of the control socket, one JSON document a line: requests of ban and unban, and their answers. docs/bans.md
 // describes them for other programs.
 
+import { CODES, type Code } from '../diagnostics.ts'
+import type { Address } from './address.ts'
 import {
   type BanLabels,
   type BanOrder,
   type BanOutcome,
+  type BanRefusal,
   BY_BYTES,
   LONGEST_BAN,
   objectionToLabel,
-  type Protected,
   parseBanned,
   REASON_BYTES,
 } from './ban.ts'
+import { type AllowedCuts, NO_ALLOWED_CUTS, readAllowedCuts, wordsOfAllowed } from './contact.ts'
 import { formatAddress, type Prefix, parseAddress } from './text.ts'
 
 /** Version of the messages. */
@@ -45,16 +48,20 @@ const documentLine = (value: unknown): string => `${JSON.stringify(value)}\n`
 
 const titleOf = ({ family, start, length }: Prefix): string => `${formatAddress(family, start)}/${length}`
 
-/** A message as a line. All orders have the labels, `force` and peers of the first. */
+const NO_ORDER = { labels: { reason: '', by: '' }, allowed: NO_ALLOWED_CUTS, peers: [] }
+
+/** A message as a line. All orders have the labels, allowed cuts and peers of the first. */
 export function encodeMessage({ orders, netns, until }: BanMessage): string {
-  const [{ labels, force, peers } = { labels: { reason: '', by: '' }, force: false, peers: [] }] = orders
+  const [{ labels, allowed, peers } = NO_ORDER] = orders
+  const allow = wordsOfAllowed(allowed)
   return documentLine({
     version: VERSION,
     ...(netns === undefined ? {} : { netns: `${netns}` }),
     ...(until === undefined ? {} : { until }),
     ...labels,
-    force,
-    peers: peers.map(({ address }) => formatAddress(address.length === 1 ? 4 : 6, address)),
+    force: allowed.all,
+    ...(allow.length === 0 ? {} : { allow }),
+    peers: peers.map(({ family, words }) => formatAddress(family, words)),
     requests: orders.map(({ op, prefix, ttlMs }) => ({
       op: op === 'add' ? 'ban' : 'unban',
       prefix: titleOf(prefix),
@@ -78,16 +85,25 @@ function textOf(message: Json, key: keyof BanLabels, most: number): string {
   return text
 }
 
-function peersOf({ peers = [] }: Json): Protected[] {
+function allowedOf({ force = false, allow = [] }: Json): AllowedCuts {
+  if (typeof force !== 'boolean') throw new Invalid('"force" is not a boolean')
+  const isText = (word: unknown): word is string => typeof word === 'string'
+  if (!Array.isArray(allow) || !allow.every(isText)) throw new Invalid('"allow" is not an array of strings')
+  const allowed = readAllowedCuts(allow, force)
+  if (typeof allowed !== 'string') return allowed
+  throw new Invalid(`"allow" contains ${JSON.stringify(allowed).slice(0, 80)}, neither a kind of peer nor an address`)
+}
+
+function peersOf({ peers = [] }: Json): Address[] {
   if (!Array.isArray(peers)) throw new Invalid('"peers" is not an array')
   return peers.map((peer) => {
     const address = typeof peer === 'string' ? parseAddress(peer) : undefined
     if (!address) throw new Invalid('"peers" contains no address')
-    return { address: address.words, what: 'your own SSH connection' }
+    return address
   })
 }
 
-function requestOf(request: unknown, common: Pick<BanOrder, 'labels' | 'force' | 'peers'>): BanOrder {
+function requestOf(request: unknown, common: Pick<BanOrder, 'labels' | 'allowed' | 'peers'>): BanOrder {
   if (!isObject(request)) throw new Invalid('a request is not an object')
   const { op, prefix: text, ttl = 0 } = request
   if (op !== 'ban' && op !== 'unban') throw new Invalid('"op" is neither "ban" nor "unban"')
@@ -103,17 +119,16 @@ function requestOf(request: unknown, common: Pick<BanOrder, 'labels' | 'force' |
 
 function messageOf(message: unknown): BanMessage {
   if (!isObject(message)) throw new Invalid('the message is not an object')
-  const { version, netns, until, force = false, requests } = message
+  const { version, netns, until, requests } = message
   if (version !== VERSION) throw new Invalid(`"version" is not ${VERSION}`)
   if (netns !== undefined && !(typeof netns === 'string' && /^\d{1,19}$/.test(netns))) {
     throw new Invalid('"netns" is not a string of digits')
   }
   if (until !== undefined && typeof until !== 'number') throw new Invalid('"until" is not a number')
-  if (typeof force !== 'boolean') throw new Invalid('"force" is not a boolean')
   if (!Array.isArray(requests)) throw new Invalid('"requests" is not an array')
   if (requests.length > MOST_MESSAGE_REQUESTS) throw new Invalid(`more than ${MOST_MESSAGE_REQUESTS} requests`)
   const labels = { reason: textOf(message, 'reason', REASON_BYTES), by: textOf(message, 'by', BY_BYTES) }
-  const common = { labels, force, peers: peersOf(message) }
+  const common = { labels, allowed: allowedOf(message), peers: peersOf(message) }
   return {
     orders: requests.map((request) => requestOf(request, common)),
     netns: netns === undefined ? undefined : BigInt(netns),
@@ -137,21 +152,30 @@ export function encodeAnswer({ outcomes, error }: BanAnswer): string {
   if (error) return documentLine({ version: VERSION, error })
   const results = outcomes.map((outcome) =>
     outcome.result === 'refused'
-      ? { result: outcome.result, protects: outcome.protects.map(({ what }) => what) }
+      ? { result: outcome.result, protects: outcome.reasons.map(({ message }) => message), reasons: outcome.reasons }
       : { result: outcome.result },
   )
   return documentLine({ version: VERSION, results })
+}
+
+function refusalOf(value: unknown): BanRefusal | undefined {
+  if (!isObject(value)) return undefined
+  const { code, message, hint } = value
+  const isKnown = typeof code === 'string' && code in CODES
+  if (!isKnown || typeof message !== 'string' || typeof hint !== 'string') return undefined
+  return { code: code as Code, message, hint }
 }
 
 const RESULTS = ['added', 'refreshed', 'removed', 'absent', 'full', 'no-memory'] as const
 
 function outcomeOf(value: unknown): BanOutcome | undefined {
   if (!isObject(value)) return undefined
-  const { result, protects } = value
+  const { result, reasons } = value
   const known = RESULTS.find((one) => one === result)
   if (known) return { result: known }
-  if (result !== 'refused' || !Array.isArray(protects)) return undefined
-  return { result, protects: protects.map((what) => ({ address: new Uint32Array(), what: String(what) })) }
+  if (result !== 'refused' || !Array.isArray(reasons)) return undefined
+  const read = reasons.map(refusalOf)
+  return read.every((reason) => reason !== undefined) ? { result, reasons: read } : undefined
 }
 
 /** Parses the answer to `count` orders; undefined if it is none that this build understands. */

@@ -1,6 +1,9 @@
 // Bans: dynamic entries outside the config file. Packets from a banned prefix are dropped until the ban expires, unless
 // an allowlist entry matches.
 
+import type { Code } from '../diagnostics.ts'
+import type { Address } from './address.ts'
+import type { AllowedCuts } from './contact.ts'
 import { type Prefix, parsePrefix } from './text.ts'
 
 /** One ban to add, refresh or remove. */
@@ -25,25 +28,32 @@ export interface BanLabels {
 /** A request with its labels. */
 export interface BanOrder extends BanRequest {
   readonly labels: BanLabels
-  /** Ban also protected addresses. */
-  readonly force: boolean
-  /** Protected beside the addresses of the host: the caller's own connection. */
-  readonly peers: readonly Protected[]
+  /** Guarded peers that it may cut; `all`: also addresses of this host. */
+  readonly allowed: AllowedCuts
+  /** SSH clients of the caller. */
+  readonly peers: readonly Address[]
 }
 
 /** Maximum size of each text in bytes, without the final NUL. */
 export const REASON_BYTES = 55
 export const BY_BYTES = 23
 
+/** Why a ban is refused. */
+export interface BanRefusal {
+  readonly code: Code
+  readonly message: string
+  readonly hint: string
+}
+
 /**
- * Result of a request. `absent`: the prefix to remove was not banned. `refused`: the prefix covers an address in
- * `protects`. `full`, `no-memory`: the kernel rejected the new ban; existing bans stay in force.
+ * Result of a request. `absent`: the prefix to remove was not banned. `refused`: the ban would cut guarded peers, or cover
+ * an address of this host. `full`, `no-memory`: the kernel rejected the new ban; existing bans stay in force.
  */
 export type BanOutcome =
   | { readonly result: 'added' | 'refreshed' | 'removed' | 'absent' | 'full' | 'no-memory' }
-  | { readonly result: 'refused'; readonly protects: readonly Protected[] }
+  | { readonly result: 'refused'; readonly reasons: readonly BanRefusal[] }
 
-/** An address that no ban may cover, and a description of it. */
+/** An address that a ban should not cover, and a description of it. */
 export interface Protected {
   readonly address: Uint32Array
   readonly what: string

@@ -1,21 +1,45 @@
 // Peers that this host is connected with, or must be able to reach: the traffic that a plan judges before its switch.
 
 import type { Address } from './address.ts'
-import type { AddressRange } from './text.ts'
-
-/** An element of `protect`. */
-export interface ProtectedPrefix {
-  readonly prefix: AddressRange
-  /** IP protocol number; `icmp` = ICMP or ICMPv6; undefined = every protocol. */
-  readonly protocol: number | 'icmp' | undefined
-  /** Local port; undefined = every port. */
-  readonly port: number | undefined
-  /** `file:line`. */
-  readonly at: string
-}
+import type { ProtectedPrefix } from './protect.ts'
+import { formatRange, type Prefix, parsePrefix } from './text.ts'
 
 /** Peers whose loss is refused unless the command line allows it. `protected`: an element of `protect` covers them. */
 export type Guarded = 'ssh' | 'gateway' | 'dns' | 'protected'
+
+/** Guarded peers that the command line allows to cut. */
+export interface AllowedCuts {
+  readonly all: boolean
+  readonly kinds: readonly Guarded[]
+  /** Any guarded peer in one of these. */
+  readonly prefixes: readonly Prefix[]
+}
+
+export const NO_ALLOWED_CUTS: AllowedCuts = { all: false, kinds: [], prefixes: [] }
+export const EVERY_CUT: AllowedCuts = { ...NO_ALLOWED_CUTS, all: true }
+
+/** Kinds of guarded peers that have a word. A protected prefix is named by its addresses. */
+const NAMED = ['ssh', 'gateway', 'dns'] as const satisfies readonly Guarded[]
+
+/** Parses words of `--allow-cut`: kinds of peers, addresses and CIDRs. Returns the first that is none of these as a string. */
+export function readAllowedCuts(words: readonly string[], all: boolean): AllowedCuts | string {
+  const kinds: Guarded[] = []
+  const prefixes: Prefix[] = []
+  for (const word of words) {
+    const kind = NAMED.find((one) => one === word)
+    const prefix = kind === undefined ? parsePrefix(word) : undefined
+    if (kind !== undefined) kinds.push(kind)
+    else if (prefix) prefixes.push(prefix)
+    else return word
+  }
+  return { all, kinds, prefixes }
+}
+
+/** The words for readAllowedCuts. */
+export const wordsOfAllowed = ({ kinds, prefixes }: AllowedCuts): string[] => [
+  ...kinds,
+  ...prefixes.map(({ family, start, end }) => formatRange(family, start, end)),
+]
 
 interface Common {
   readonly peer: Address
@@ -50,6 +74,11 @@ export interface Resolver extends Common {
   readonly localPort: number
 }
 
+/** The SSH client that started the command, known by its address alone. */
+export interface Client extends Common {
+  readonly kind: 'client'
+}
+
 /** A packet to judge for an element of `protect`. */
 export interface ProtectedPeer extends Common {
   readonly kind: 'protected'
@@ -58,7 +87,23 @@ export interface ProtectedPeer extends Common {
   readonly port: number | undefined
 }
 
-export type Contact = Connection | Gateway | Resolver | ProtectedPeer
+/**
+ * A peer that this host needs without a connection that lasts: a time server, the next hop of backends, or a backend whose
+ * health is checked.
+ */
+export interface Partner extends Common {
+  readonly kind: 'time-server' | 'next-hop' | 'backend'
+  /** Of a backend: its service. */
+  readonly service: string | undefined
+  /** The packet that comes from it; `icmp`: as from a gateway. */
+  readonly protocol: 'tcp' | 'udp' | 'icmp'
+  readonly peerPort: number | undefined
+  readonly localPort: number | undefined
+  /** A socket waits for its packets. */
+  readonly hasSocket: boolean
+}
+
+export type Contact = Connection | Client | Gateway | Resolver | ProtectedPeer | Partner
 
 /** The verdict on the packets of a contact, and its source. */
 export interface Answer {

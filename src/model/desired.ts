@@ -2,9 +2,10 @@
 
 import type { Location } from '../diagnostics.ts'
 import type { Family } from './address.ts'
-import type { ProtectedPrefix } from './contact.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { ServiceHealth } from './health.ts'
+import type { ProtectedPrefix } from './protect.ts'
+import type { Radius } from './radius.ts'
 import type { ScopedSet, State } from './state.ts'
 
 /** Reaction to a foreign program on an interface. */
@@ -126,5 +127,6 @@ export interface Desired {
   readonly watch: WatchOptions
   /** `limits.confirm` in milliseconds; undefined: applies wait for no confirmation. */
   readonly confirmMs: number | undefined
+  readonly radius: Radius
   readonly config: { readonly path: string; readonly sha256: string }
 }

@@ -1,6 +1,6 @@
 // The settings of a policy, one record each. Config, planner, digests and reports iterate over them. To add one: write
 // its record here, its key in schemas/xdp.schema.json, and for a number a field of its name in `struct settings` (abi.h),
-// for words a flag in src/tables/image/settings.ts.
+// for words a flag in src/tables/image/settings.ts. A setting for which line 0 has no room has lines of its own there.
 
 import { formatCount } from './numbers.ts'
 
@@ -24,7 +24,7 @@ export type EssentialGroup = (typeof ESSENTIAL_GROUPS)[number]
 
 export interface Setting<T> {
   /** Its keys in the config. Included files may have those below `policy`, only the top file has others. */
-  readonly config: readonly [outer: string, inner: string]
+  readonly config: readonly [outer: string, inner?: string]
   /** Its value if no file sets it. */
   readonly initial: T
   /** Its value if no file sets it, from that of another setting, instead of `initial`. */
@@ -122,6 +122,19 @@ export const SETTINGS = {
       pattern: '^([0-9a-f]{8})?$',
     },
     consequence: 'new flows may go to other backends; known ones stay',
+  }),
+  /** Sources that no change may cut off, as texts of src/model/protect.ts. Changes no verdict; bans ask for it. */
+  protect: setting<readonly string[]>({
+    config: ['protect'],
+    initial: [],
+    isLater: true,
+    text: (texts) => texts.join(', ') || 'none',
+    impact: 'hitless',
+    schema: {
+      description: 'Sources that no apply and no ban may cut off, each with its protocol and port, if it has them.',
+      type: 'array',
+      items: { type: 'string' },
+    },
   }),
 } as const
 

@@ -29,3 +29,7 @@ export const socketlessScopes = ({ lists }: Pick<State, 'lists'>): readonly Scop
 
 /** Scope of an entry without protocol: every packet. */
 export const ANY: Scope = { protocol: 'any', sourcePorts: [], destinationPorts: [] }
+
+/** Whether an entry decides about every packet of its sources, on the interfaces that it applies to. */
+export const decidesAlone = ({ protocol, sourcePorts, destinationPorts }: Scope): boolean =>
+  protocol === 'any' && sourcePorts.length === 0 && destinationPorts.length === 0

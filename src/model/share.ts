@@ -27,8 +27,14 @@ function size6({ length, start, end }: Ranges): number {
   return size
 }
 
+/** Addresses that count in a share: of IPv4 all, of IPv6 the networks of 64 bits in 2000::/3. */
+export const SPACE = { 4: 2 ** 32, 6: 2 ** 61 } as const
+
+/** How many of these a set covers. */
+export const covered = ({ v4, v6 }: AddressSet, family: Family): number => (family === 4 ? size4(v4) : size6(v6))
+
 /** The family of which a set covers the larger share (0 to 1): of all of IPv4, or of 2000::/3. */
-export function largestShare({ v4, v6 }: AddressSet): readonly [family: Family, share: number] {
-  const [share4, share6] = [size4(v4) / 2 ** 32, size6(v6) / 2 ** 61]
+export function largestShare(set: AddressSet): readonly [family: Family, share: number] {
+  const [share4, share6] = [covered(set, 4) / SPACE[4], covered(set, 6) / SPACE[6]]
   return share4 >= share6 ? [4, share4] : [6, share6]
 }

@@ -186,6 +186,12 @@ export function compareAddresses(left: Uint32Array, right: Uint32Array): number 
 export const sameAddress = (left: Address, right: Address): boolean =>
   left.family === right.family && compareAddresses(left.words, right.words) === 0
 
+/** Whether two ranges have addresses in common. */
+export const overlaps = (left: AddressRange, right: AddressRange): boolean =>
+  left.family === right.family &&
+  compareAddresses(left.start, right.end) <= 0 &&
+  compareAddresses(right.start, left.end) <= 0
+
 /** Parses an address such as `192.0.2.1` or `2001:db8::1`; undefined otherwise. */
 export function parseAddress(text: string): Address | undefined {
   const length = toScratch(text)

@@ -5,6 +5,7 @@ import { acquireBansLock } from '../kernel/host/lock.ts'
 import { listBans as readBans } from '../kernel/live/ban-list.ts'
 import { banGeneration } from '../kernel/live/ban-write.ts'
 import type { Ban, BanLabels, BanOutcome, BanRequest } from '../model/ban.ts'
+import { EVERY_CUT } from '../model/contact.ts'
 import { compareAddresses } from '../model/text.ts'
 import type { BanSession } from './bans.ts'
 import { type Host, interruptible, openSession, reading } from './session.ts'
@@ -54,7 +55,7 @@ export async function liftBans(host: Host, session: BanSession, labels: BanLabel
   const lifted: [BanRequest, BanOutcome][] = []
   for (let first = 0; first < requests.length; first += PART) {
     const part = requests.slice(first, first + PART)
-    const outcomes = await session.change(part, labels, true)
+    const outcomes = await session.change(part, labels, EVERY_CUT)
     for (const [i, outcome] of outcomes.entries()) lifted.push([part[i] as BanRequest, outcome])
   }
   return lifted

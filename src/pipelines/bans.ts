@@ -5,25 +5,32 @@ import { pinPaths } from '../abi/paths.ts'
 import { CODES, type Code, fail } from '../diagnostics.ts'
 import { askDaemon, controlSocket } from '../kernel/host/control.ts'
 import { type Host, ownNetns, requireHost } from '../kernel/host/host.ts'
-import { ownPeers, protectedAddresses } from '../kernel/host/protect.ts'
-import { banGeneration, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
+import { ownPeers, readDelicate } from '../kernel/host/protect.ts'
+import { banGeneration, banGenerations, banLockFile, MOST_REQUESTS, writeBans } from '../kernel/live/ban-write.ts'
+import { type Caution, readProtect } from '../kernel/live/protect.ts'
 import { runNow } from '../kernel/tools/now.ts'
 import { CommandError, useRunner } from '../kernel/tools/spawn.ts'
 import {
   type BanLabels,
   type BanOrder,
   type BanOutcome,
+  type BanRefusal,
   type BanRequest,
   coversAddress,
-  type Protected,
 } from '../model/ban.ts'
 import { MOST_MESSAGE_REQUESTS } from '../model/ban-wire.ts'
+import type { AllowedCuts } from '../model/contact.ts'
+import { overlaps } from '../model/text.ts'
 
-/** The protected addresses that an order would ban. */
-const covered = ({ op, prefix, force, peers }: BanOrder, addresses: readonly Protected[]): readonly Protected[] =>
-  op === 'remove' || force ? [] : [...peers, ...addresses].filter(({ address }) => coversAddress(prefix, address))
+/** Whether a ban may cut a guarded peer. Most do not, and need no judge. */
+const isDoubtful = ({ op, prefix, allowed, peers }: BanOrder, caution: Caution): boolean =>
+  op === 'add' &&
+  !allowed.all &&
+  (caution.own.some(({ address }) => coversAddress(prefix, address)) ||
+    [...peers, ...caution.peers].some(({ words }) => coversAddress(prefix, words)) ||
+    caution.protect.some((element) => overlaps(prefix, element.prefix)))
 
-/** Milliseconds for which the protected addresses are cached: a stream of requests may last for days. */
+/** Milliseconds for which those facts are cached: a stream of requests may last for days. */
 const FRESH = 5000
 
 /** Attempts to write: an apply may free the generation whose program was chosen. */
@@ -36,7 +43,7 @@ const isGone = (error: unknown): boolean =>
 /** Writes bans, once or repeatedly; caches facts about the host for a moment. */
 export interface BanWriter {
   /**
-   * Carries out orders in the given sequence; returns one outcome each. Refuses those that cover a protected address and
+   * Carries out orders in the given sequence; returns one outcome each. Refuses those that would cut guarded peers and
    * carries out the others. Throws E116 if nothing is applied, E201 in another namespace, E106 if the lock stays held.
    */
   readonly write: (orders: readonly BanOrder[]) => Promise<BanOutcome[]>
@@ -48,6 +55,28 @@ async function refuseNamespace(host: Host): Promise<never> {
   return refuseElsewhere(host)
 }
 
+/** Tries again while an apply frees the generation that was chosen. */
+async function persistently<T>(body: () => Promise<T>): Promise<T> {
+  for (let look = 1; ; look++) {
+    try {
+      return await body()
+    } catch (error) {
+      if (look === LOOKS || !isGone(error)) throw error
+    }
+  }
+}
+
+type Refusals = ReadonlyMap<BanOrder, readonly BanRefusal[]>
+const NO_REFUSALS: Refusals = new Map()
+
+/** Why orders are refused. Loads the judge only if one of them is doubtful. */
+async function refusalsOf(host: Host, orders: readonly BanOrder[], caution: Caution): Promise<Refusals> {
+  const doubtful = orders.filter((order) => isDoubtful(order, caution))
+  if (doubtful.length === 0) return NO_REFUSALS
+  const { judgeBans } = await import('./ban-guard.ts')
+  return judgeBans(host, doubtful, caution)
+}
+
 /** A writer in this process. Throws E104 and E105. */
 export async function openWriter(host: Host): Promise<BanWriter> {
   await requireHost(host)
@@ -55,32 +84,31 @@ export async function openWriter(host: Host): Promise<BanWriter> {
   const paths = pinPaths(bpffs, instance)
   const lock = { file: await banLockFile(bpffs, instance), timeoutMs: lockTimeoutMs }
   const access = { paths, lock, netns: await ownNetns() }
-  let known: readonly Protected[] = []
+  let known: Caution = { own: [], peers: [], protect: [] }
   let knownAt = Number.NEGATIVE_INFINITY
-  const protectedNow = async (): Promise<readonly Protected[]> => {
+  const readCaution = async (): Promise<Caution> => {
+    const protect = await persistently(async () => readProtect(paths, await banGenerations(paths)))
+    return { ...(await readDelicate()), protect }
+  }
+  const cautionNow = async (): Promise<Caution> => {
     if (Date.now() - knownAt > FRESH) {
-      known = await protectedAddresses()
+      known = await readCaution()
       knownAt = Date.now()
     }
     return known
   }
-  const writePart = async (orders: readonly BanOrder[]): Promise<readonly BanOutcome['result'][]> => {
-    for (let look = 1; ; look++) {
-      try {
-        const results = await writeBans(access, await banGeneration(paths), orders, Math.floor(Date.now() / 1000))
-        return results === 'elsewhere' ? await refuseNamespace(host) : results
-      } catch (error) {
-        if (look === LOOKS || !isGone(error)) throw error
-      }
-    }
-  }
+  const writePart = (orders: readonly BanOrder[]): Promise<readonly BanOutcome['result'][]> =>
+    persistently(async () => {
+      const results = await writeBans(access, await banGeneration(paths), orders, Math.floor(Date.now() / 1000))
+      return results === 'elsewhere' ? await refuseNamespace(host) : results
+    })
   return {
     async write(orders) {
-      const isGuarded = orders.some(({ op, force }) => op === 'add' && !force)
-      const addresses = isGuarded ? await protectedNow() : []
+      const isGuarded = orders.some(({ op, allowed }) => op === 'add' && !allowed.all)
+      const refusals = isGuarded ? await refusalsOf(host, orders, await cautionNow()) : NO_REFUSALS
       const outcomes: BanOutcome[] = orders.map((order) => {
-        const protects = covered(order, addresses)
-        return protects.length > 0 ? { result: 'refused', protects } : { result: 'absent' }
+        const reasons = refusals.get(order) ?? []
+        return reasons.length > 0 ? { result: 'refused', reasons } : { result: 'absent' }
       })
       const wanted = orders.flatMap((_, i) => (outcomes[i]?.result === 'refused' ? [] : [i]))
       for (let first = 0; first < wanted.length; first += MOST_REQUESTS) {
@@ -102,7 +130,7 @@ async function openQuickWriter(host: Host): Promise<BanWriter> {
 /** Changes bans for a command. */
 export interface BanSession {
   /** Carries out requests; see BanWriter. */
-  readonly change: (requests: readonly BanRequest[], labels: BanLabels, force: boolean) => Promise<BanOutcome[]>
+  readonly change: (requests: readonly BanRequest[], labels: BanLabels, allowed: AllowedCuts) => Promise<BanOutcome[]>
 }
 
 /** Opens the bans of an instance. Throws E104 and E105. */
@@ -119,8 +147,8 @@ export async function openBans(host: Host): Promise<BanSession> {
     throw fail(code in CODES ? (code as Code) : 'E101', message, hint)
   }
   return {
-    async change(requests, labels, force) {
-      const orders = requests.map((request): BanOrder => ({ ...request, labels, force, peers }))
+    async change(requests, labels, allowed) {
+      const orders = requests.map((request): BanOrder => ({ ...request, labels, allowed, peers }))
       if (orders.length <= MOST_MESSAGE_REQUESTS) {
         const outcomes = await ask(orders)
         if (outcomes) return [...outcomes]

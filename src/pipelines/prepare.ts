@@ -2,10 +2,11 @@
 
 import type { Lowering, Target } from '../features/feature.ts'
 import { partsFor } from '../features/features.ts'
-import { FILTER } from '../features/filter.ts'
 import type { Early } from '../kernel/execute/early.ts'
-import { modelJudge, programJudge } from '../kernel/live/answers.ts'
-import { findCuts } from '../kernel/live/cuts.ts'
+import { readOwnOnInterfaces } from '../kernel/host/protect.ts'
+import { readTimeServers } from '../kernel/host/time-servers.ts'
+import { modelJudge } from '../kernel/live/answers.ts'
+import { findCutPartners, findCuts } from '../kernel/live/cuts.ts'
 import { buildProbes } from '../kernel/live/probe.ts'
 import { type Observation, observe } from '../kernel/observe/observe.ts'
 import { type BpfObject, loadObject } from '../kernel/tools/object.ts'
@@ -17,7 +18,10 @@ import type { Plan } from '../plan/change.ts'
 import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
 import { guard } from '../plan/guard.ts'
+import { partnersOf } from '../plan/partners.ts'
 import { plan } from '../plan/plan.ts'
+import { guardRadius } from '../plan/radius.ts'
+import { warnOwnAddresses } from '../plan/warn-own-addresses.ts'
 import { witnessesOf } from '../plan/witnesses.ts'
 import { editImage, type Toggle } from '../tables/image/edit.ts'
 import { compileImage } from '../tables/image/image.ts'
@@ -25,6 +29,7 @@ import type { ImageMeta } from '../tables/image/source.ts'
 import { committedImage, type Image } from '../tables/layout/layout.ts'
 import { rewriteOf } from '../tables/services/edit-hops.ts'
 import { computing } from './computing.ts'
+import { isAskable, presentJudge } from './present.ts'
 import { refuse, type Session } from './session.ts'
 
 /** A plan with its inputs. */
@@ -57,8 +62,9 @@ export async function makePlan(
   refuse(guard(desired, live))
   host.progress?.('comparing')
   const made = await computing(host, () => plan(desired, live, object.program, terms))
+  refuse(guardRadius(desired, made, live.state, terms))
   const contacts = contactsOf(made, desired, live, object, terms)
-  return { plan: await judgedPlan(session, made, live, contacts), live, object, terms, contacts }
+  return { plan: await judgedPlan(session, desired, made, live, object, contacts), live, object, terms, contacts }
 }
 
 /** The terms on which the contacts of this host are judged; undefined: nothing changes. */
@@ -70,33 +76,37 @@ function contactsOf(
   { allowedCuts }: Terms,
 ): Target['contacts'] {
   if (made.changes.length === 0) return undefined
-  const { committed, state, slots, links } = live
-  const isPinned = committed?.meta !== undefined && !committed.unpinned.has(FILTER.programs.explain)
+  const { state, slots, links } = live
   return {
-    witnesses: witnessesOf(protect, made.state),
+    witnesses: witnessesOf(protect, { before: state, after: made.state }),
     allowed: allowedCuts,
     provenance,
     links,
     before: { state, slots },
     after: { state: made.state, slots: made.slots },
-    // An older build judges one packet in a run.
-    isAsked: isPinned && state.program?.digest === program.digest,
+    isAsked: isAskable(live, program),
   }
 }
 
 /** The plan with the contacts that it would cut. The model judges, because the programs do not exist yet. */
 async function judgedPlan(
-  { paths }: Session,
+  session: Session,
+  desired: Desired,
   made: Plan,
   live: Observation,
+  { program }: BpfObject,
   contacts: Target['contacts'],
 ): Promise<Plan> {
   if (!contacts) return made
-  const { isAsked, links, before, after, witnesses } = contacts
-  const present = paths.program(live.generation, FILTER.programs.explain)
-  const judge = isAsked ? programJudge(present, before.state, before.slots) : modelJudge(before.state)
+  const { links, before, after, witnesses } = contacts
+  const judge = presentJudge(session, live, program)
   const judged = { before: { ...before, judge }, after: { ...after, judge: modelJudge(after.state) } }
-  return withCuts(made, await findCuts({ links, witnesses, ...judged }))
+  const [own, timeServers] = await Promise.all([readOwnOnInterfaces(), readTimeServers()])
+  const cuts = await findCuts({ links, witnesses, ...judged })
+  const partners = partnersOf({ health: desired.health, state: made.state }, live, timeServers)
+  const cut = [...cuts.cut, ...(await findCutPartners(partners, { links, before, after }))]
+  const warnings = [...made.warnings, ...warnOwnAddresses(own, made, desired.provenance)]
+  return withCuts({ ...made, warnings }, { ...cuts, cut })
 }
 
 /** Whether there are records of interfaces that vanished or were detached, and that the plan does not attach. */

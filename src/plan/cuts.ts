@@ -3,25 +3,15 @@
 
 import type { Code, Diagnostic } from '../diagnostics.ts'
 import { coversAddress } from '../model/ban.ts'
-import type { Connection, Contact, Cut, Cuts, Guarded } from '../model/contact.ts'
+import type { AllowedCuts, Connection, Contact, Cut, Cuts, Guarded } from '../model/contact.ts'
 import type { Provenance } from '../model/desired.ts'
 import { formatEndpoint } from '../model/endpoint.ts'
 import type { ObjectKey } from '../model/live.ts'
 import { plural } from '../model/numbers.ts'
 import { protocolName } from '../model/ports.ts'
 import { originOf } from '../model/provenance.ts'
-import { formatAddress, formatRange, type Prefix } from '../model/text.ts'
+import { formatAddress, formatRange } from '../model/text.ts'
 import type { Change, Plan } from './change.ts'
-
-/** Guarded peers that the command line allows a plan to cut. */
-export interface AllowedCuts {
-  readonly all: boolean
-  readonly kinds: readonly Guarded[]
-  /** Any guarded peer in one of these. */
-  readonly prefixes: readonly Prefix[]
-}
-
-export const NO_ALLOWED_CUTS: AllowedCuts = { all: false, kinds: [], prefixes: [] }
 
 const CODE: Readonly<Record<Guarded, Code>> = { ssh: 'E226', gateway: 'E227', dns: 'E228', protected: 'E229' }
 const GUARDED: readonly Guarded[] = ['ssh', 'gateway', 'dns', 'protected']
@@ -39,6 +29,7 @@ export function connectionText({ peer, peerPort, localPort, isInbound }: Connect
 export function protocolOf(contact: Contact): string {
   if (contact.kind === 'gateway') return 'icmp'
   if (contact.kind === 'resolver') return 'udp'
+  if (contact.kind === 'client') return 'tcp'
   return typeof contact.protocol === 'number' ? protocolName(contact.protocol) : contact.protocol
 }
 
@@ -54,15 +45,23 @@ export function contactText({ contact, owner }: Cut): string {
   switch (contact.kind) {
     case 'connection':
       return connectionText(contact, owner)
+    case 'client':
+      return `your own SSH connection from ${addressText(contact)}`
     case 'gateway':
       return `the default gateway ${addressText(contact)}`
     case 'resolver':
       return `the resolver ${addressText(contact)}`
+    case 'time-server':
+      return `the time server ${addressText(contact)}`
+    case 'next-hop':
+      return `the next hop ${addressText(contact)} of backends`
+    case 'backend':
+      return `health checks of backend ${formatEndpoint({ address: addressText(contact), port: contact.peerPort ?? 0 })} of service ${contact.service}`
     case 'protected': {
       const { by, port } = contact
       const { family, start, end } = by.prefix
       const to = port === undefined ? '' : ` to port ${port}`
-      return `${protocolOf(contact)} from ${addressText(contact)}${to}, protected by ${formatRange(family, start, end)} at ${by.at}`
+      return `${protocolOf(contact)} from ${addressText(contact)}${to}, protected by ${formatRange(family, start, end)}${by.at === undefined ? '' : ` at ${by.at}`}`
     }
     default:
       return contact satisfies never

@@ -3,7 +3,7 @@
 import type { AddressSet } from '../model/address.ts'
 import { difference } from '../model/patch.ts'
 import { countPrefixes } from '../model/prefixes.ts'
-import { EMPTY_SET, equals } from '../model/ranges.ts'
+import { EMPTY_SET, equals, subtract, union } from '../model/ranges.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import type { Change, ListDelta } from './change.ts'
 
@@ -11,6 +11,16 @@ const same = (left: AddressSet, right: AddressSet): boolean => equals(left.v4, r
 
 /** Number of prefixes in the smallest set that covers the addresses. */
 export const prefixCount = ({ v4, v6 }: AddressSet): number => countPrefixes(v4) + countPrefixes(v6)
+
+/** The addresses of a list under all scopes together. */
+export const everyAddress = ({ sets }: List): AddressSet =>
+  sets.reduce((all, { addresses: { v4, v6 } }) => ({ v4: union(all.v4, v4), v6: union(all.v6, v6) }), EMPTY_SET)
+
+/** Addresses that only the first list has. Ignores scopes: moving a prefix to a different scope is no loss. */
+export function missing(from: List, to: List): AddressSet {
+  const [before, after] = [everyAddress(from), everyAddress(to)]
+  return { v4: subtract(before.v4, after.v4), v6: subtract(before.v6, after.v6) }
+}
 
 /** The addresses of a list by `scopeKey`, sorted by it; empty for undefined. */
 export function addressesByScope(list: List | undefined): ReadonlyMap<string, AddressSet> {

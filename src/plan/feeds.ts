@@ -3,15 +3,14 @@
 // because a broken download looks like a feed that really became shorter, and a broken feed blocks everybody.
 
 import type { Diagnostic } from '../diagnostics.ts'
-import type { AddressSet } from '../model/address.ts'
+import { type AllowedCuts, NO_ALLOWED_CUTS } from '../model/contact.ts'
 import type { Desired, Feed } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
-import { formatCount } from '../model/numbers.ts'
-import { EMPTY_SET, equals, subtract, union } from '../model/ranges.ts'
+import { formatCount, percent } from '../model/numbers.ts'
+import { EMPTY_SET, equals, union } from '../model/ranges.ts'
 import { largestShare } from '../model/share.ts'
 import { type List, listPrefixes, type ScopedSet, scopeKey } from '../model/state.ts'
-import { type AllowedCuts, NO_ALLOWED_CUTS } from './cuts.ts'
-import { addressesByScope, prefixCount } from './delta.ts'
+import { addressesByScope, everyAddress, missing, prefixCount } from './delta.ts'
 
 /** Inputs of a plan besides the file and the live state. */
 export interface Terms {
@@ -22,15 +21,22 @@ export interface Terms {
   /** Accept feeds as they are that grew out of proportion. */
   readonly acceptGrowth: boolean
   readonly allowedCuts: AllowedCuts
+  /** Exceed `limits.max_removed`, `limits.max_blocked` and `limits.widest`. */
+  readonly acceptRemoved: boolean
+  readonly acceptBlocked: boolean
+  readonly acceptWide: boolean
 }
 
-/** The feeds and cuts that a user accepts. */
+/** The feeds, cuts and reach that a user accepts. */
 export type Accepted = Omit<Terms, 'now'>
 
 export const NONE_ACCEPTED: Accepted = {
   acceptShrink: false,
   acceptGrowth: false,
   allowedCuts: NO_ALLOWED_CUTS,
+  acceptRemoved: false,
+  acceptBlocked: false,
+  acceptWide: false,
 }
 
 export const PLAIN_TERMS: Terms = { now: 0, ...NONE_ACCEPTED }
@@ -54,16 +60,6 @@ function same(left: List, right: List): boolean {
     const equal = equals(addresses.v4, other.addresses.v4) && equals(addresses.v6, other.addresses.v6)
     return equal && scopeKey(scope) === scopeKey(other.scope)
   })
-}
-
-/** The addresses of a list under all scopes together. */
-const everyAddress = ({ sets }: List): AddressSet =>
-  sets.reduce((all, { addresses: { v4, v6 } }) => ({ v4: union(all.v4, v4), v6: union(all.v6, v6) }), EMPTY_SET)
-
-/** Addresses that only the first list has. Ignores scopes: moving a prefix to a different scope is no loss. */
-function missing(from: List, to: List): AddressSet {
-  const [before, after] = [everyAddress(from), everyAddress(to)]
-  return { v4: subtract(before.v4, after.v4), v6: subtract(before.v6, after.v6) }
 }
 
 /** The warning for the oldest file beyond `max_age`, if any. */
@@ -121,9 +117,6 @@ function grown(feeds: readonly Feed[], current: List | undefined, wanted: List):
       `but max_growth is ${Math.round(feed.maxGrowth * 100)}%: it `,
   )
 }
-
-/** `6.25%` */
-const percent = (share: number): string => `${Math.floor(share * 10_000) / 100}%`
 
 /** The live content with the kind of the file and, if both have just one, the scope of the file. */
 function held(wanted: List, current: List, inline: readonly ScopedSet[]): List {

@@ -1,10 +1,12 @@
 // Packets that stand for a protected prefix: if all of them pass, so does every packet that `protect` is about.
 
 import type { Address, Ranges } from '../model/address.ts'
-import type { ProtectedPeer, ProtectedPrefix } from '../model/contact.ts'
+import type { ProtectedPeer } from '../model/contact.ts'
 import { TCP, UDP } from '../model/ports.ts'
+import type { ProtectedPrefix } from '../model/protect.ts'
 import { compareBounds, WIDTH } from '../model/ranges.ts'
 import type { Scope, State } from '../model/state.ts'
+import { type AddressRange, compareAddresses, overlaps } from '../model/text.ts'
 
 /** Witnesses of one prefix: a protected network with more entries inside is judged at this many. */
 const MOST = 16_384
@@ -49,32 +51,69 @@ function* boundsIn(ranges: Ranges, { start, end }: ProtectedPrefix['prefix'], be
   }
 }
 
+type Lists = Pick<State, 'lists'>
+
+/** The policy before a change, and the one after it. */
+export interface Transition {
+  readonly before: Lists
+  readonly after: Lists
+}
+
 /**
- * Addresses of a prefix at which the verdict may change, so that each stretch of equal verdicts has one: the first of the
- * prefix, the first of each range in blocklists, and the one behind each range of allowlists.
+ * Bounds at which packets may begin to be cut: those that pass before and do not afterwards. That is where they begin to
+ * be dropped afterwards, at the first address of a range in a blocklist and behind one in an allowlist, or where they begin
+ * to pass before, the other way round.
  */
-function addressesOf({ prefix }: ProtectedPrefix, { lists }: Pick<State, 'lists'>): Address[] {
-  const found: Address[] = [{ family: prefix.family, words: prefix.start }]
-  for (const { kind, sets } of lists.values()) {
-    for (const { addresses } of sets) {
-      const ranges = prefix.family === 4 ? addresses.v4 : addresses.v6
-      for (const bound of boundsIn(ranges, prefix, kind === 'allowlist')) {
-        if (found.length === MOST) return found
-        if (isWithin(prefix, bound)) found.push(bound)
+function* cutsMayBegin({ prefix }: ProtectedPrefix, { before, after }: Transition): Generator<Address> {
+  for (const [{ lists }, beginsBehind] of [
+    [after, 'allowlist'],
+    [before, 'blocklist'],
+  ] as const) {
+    for (const { kind, sets } of lists.values()) {
+      for (const { addresses } of sets) {
+        yield* boundsIn(prefix.family === 4 ? addresses.v4 : addresses.v6, prefix, kind === beginsBehind)
       }
     }
   }
-  return found
 }
 
-/** Local ports at which the verdict may change: the first of each range that scopes name, and one that none names. */
-function portsOf({ lists }: Pick<State, 'lists'>, protocol: number): number[] {
+/** Addresses of a prefix, so that each stretch that is cut begins with one. */
+function addressesOf(element: ProtectedPrefix, transition: Transition): readonly Address[] {
+  const { prefix } = element
+  const first: Address = { family: prefix.family, words: prefix.start }
+  const found = new Map([[first.words.join(), first]])
+  for (const bound of cutsMayBegin(element, transition)) {
+    if (found.size === MOST) break
+    if (isWithin(prefix, bound)) found.set(bound.words.join(), bound)
+  }
+  return [...found.values()]
+}
+
+/** Local ports at which a verdict may change: the first of each range that scopes name, and one that none names. */
+function portsOf({ before, after }: Transition, protocol: number): number[] {
   const applies = (scope: Scope): boolean => scope.protocol === 'any' || scope.protocol === protocol
-  const scopes = [...lists.values()].flatMap(({ sets }) => sets.map(({ scope }) => scope)).filter(applies)
+  const lists = [...after.lists.values(), ...before.lists.values()]
+  const scopes = lists.flatMap(({ sets }) => sets.map(({ scope }) => scope)).filter(applies)
   const named = scopes.flatMap(({ destinationPorts }) => destinationPorts)
   const behind = named.map(({ last }) => last + 1).filter((port) => port <= ANY_PORT)
   return [...new Set([ANY_PORT, ...named.map(({ first }) => first), ...behind])]
 }
+
+function within(element: ProtectedPrefix, { start, end }: AddressRange): ProtectedPrefix {
+  const { prefix } = element
+  const first = compareAddresses(prefix.start, start) < 0 ? start : prefix.start
+  const last = compareAddresses(prefix.end, end) > 0 ? end : prefix.end
+  return { ...element, prefix: { family: prefix.family, start: first, end: last } }
+}
+
+/** The parts of protected prefixes in these ranges. */
+export const protectWithin = (
+  protect: readonly ProtectedPrefix[],
+  ranges: readonly AddressRange[],
+): readonly ProtectedPrefix[] =>
+  protect.flatMap((element) =>
+    ranges.flatMap((range) => (overlaps(range, element.prefix) ? [within(element, range)] : [])),
+  )
 
 type Kind = Pick<ProtectedPeer, 'protocol' | 'port'>
 type Protocol = Kind['protocol']
@@ -83,13 +122,13 @@ type Protocol = Kind['protocol']
  * The packets to judge. They come from a port of clients, so that entries for source ports, as against amplification, do
  * not count.
  */
-export function witnessesOf(protect: readonly ProtectedPrefix[], state: Pick<State, 'lists'>): ProtectedPeer[] {
+export function witnessesOf(protect: readonly ProtectedPrefix[], transition: Transition): ProtectedPeer[] {
   return protect.flatMap((by) => {
-    const addresses = addressesOf(by, state)
+    const addresses = addressesOf(by, transition)
     const protocols: readonly Protocol[] = by.protocol === undefined ? [TCP, UDP, 'icmp'] : [by.protocol]
     const kinds = protocols.flatMap((protocol): Kind[] => {
       if (protocol !== TCP && protocol !== UDP) return [{ protocol, port: undefined }]
-      return (by.port === undefined ? portsOf(state, protocol) : [by.port]).map((port) => ({ protocol, port }))
+      return (by.port === undefined ? portsOf(transition, protocol) : [by.port]).map((port) => ({ protocol, port }))
     })
     return addresses.flatMap((peer) =>
       kinds.map((kind): ProtectedPeer => ({ kind: 'protected', peer, local: undefined, by, ...kind })),

@@ -1,6 +1,6 @@
 // Renders a plan as JSON (schemas/plan.schema.json).
 
-import { type Cuts, NO_CUTS } from '../model/contact.ts'
+import { type Contact, type Cuts, NO_CUTS } from '../model/contact.ts'
 import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
 import { type List, scopeKey } from '../model/state.ts'
@@ -88,6 +88,12 @@ export function changeJson(change: Change, provenance: Provenance | undefined, m
   }
 }
 
+/** The local port of a connection or a protected prefix. */
+function localPortOf(contact: Contact): number | undefined {
+  if (contact.kind === 'connection') return contact.localPort
+  return contact.kind === 'protected' ? contact.port : undefined
+}
+
 /** Every cut, whatever the detail. */
 function cutsJson(cuts: Cuts | undefined, provenance: Provenance | undefined) {
   const { connections, omitted, cut } = cuts ?? NO_CUTS
@@ -99,14 +105,9 @@ function cutsJson(cuts: Cuts | undefined, provenance: Provenance | undefined) {
       return {
         kind: contact.kind,
         peer: formatAddress(contact.peer.family, contact.peer.words),
-        peer_port: contact.kind === 'connection' ? contact.peerPort : null,
+        peer_port: ('peerPort' in contact ? contact.peerPort : undefined) ?? null,
         local: contact.local ? formatAddress(contact.local.family, contact.local.words) : null,
-        local_port:
-          contact.kind === 'connection'
-            ? contact.localPort
-            : contact.kind === 'protected'
-              ? (contact.port ?? null)
-              : null,
+        local_port: localPortOf(contact) ?? null,
         protocol: protocolOf(contact),
         inbound: contact.kind === 'connection' ? contact.isInbound : null,
         process: owner ?? null,

@@ -3,13 +3,17 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Arriving } from '../../src/abi/batch.ts'
 import { ANYWHERE, ANYWHERE_BARE, factsFor, packetFor, type TestPacket } from '../../src/abi/packet.ts'
-import { explainMany } from '../../src/kernel/live/answers.ts'
+import { explainMany, type Judge, modelJudge, programJudge } from '../../src/kernel/live/answers.ts'
 import { REASON_NAMES } from '../../src/kernel/live/counters.ts'
-import type { State } from '../../src/model/state.ts'
+import { cutsAmong } from '../../src/kernel/live/cuts.ts'
+import { EMPTY_STATE, type State } from '../../src/model/state.ts'
 import { judge } from '../../src/semantics/judge.ts'
 import { DataPlane } from '../support/bpf.ts'
+import { asked, LINKS, randomHost } from '../support/contacts.ts'
+import { usually } from '../support/depth.ts'
 import { isStray } from '../support/model.ts'
 import { randomFrom, randomState } from '../support/random.ts'
+import { slotsFor } from '../support/slots.ts'
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 0x100000000)
 
@@ -48,4 +52,42 @@ test(`a batch answers like single runs and the model, seed ${seed}`, async () =>
   const singly = await explainMany(program, some, () => true)
   expect(together.slice(0, 50)).toEqual(singly)
   expect(together.map(({ reason }) => REASON_NAMES[reason])).toEqual(reasonsOf(state))
+})
+
+/** Whether an entry matches packets without a socket: live connections have one, but those of this test do not. */
+const asksForSockets = ({ lists }: State): boolean =>
+  [...lists.values()].some(({ sets }) => sets.some(({ scope }) => scope.socket !== undefined))
+
+test(`a program and the model cut the same contacts, seed ${seed}`, async () => {
+  let cut = 0
+  for (let round = 0; round < usually(4, { thoroughly: 100 }) || cut === 0; round++) {
+    // One run of the program for many contacts: its grace periods take most of the time.
+    const host = randomHost(random, 300)
+    let state = randomState(random)
+    while (asksForSockets(state)) state = randomState(random)
+    await plane.loadState(state)
+    const slots = slotsFor(state)
+    // The tests open no sockets.
+    const socketless =
+      (judge: Judge): Judge =>
+      (arrivals) =>
+        judge(arrivals.map((arrival) => ({ ...arrival, hasSocket: false })))
+    const judges = [programJudge(plane.program('explain'), state, slots), socketless(modelJudge(state))]
+    const [byProgram, byModel] = await Promise.all(
+      judges.map((judge) =>
+        cutsAmong(
+          { contacts: host.contacts, connections: 0, omitted: 0 },
+          {
+            links: new Map(LINKS.map((one) => [one.name, one])),
+            witnesses: [],
+            before: { state: EMPTY_STATE, slots, judge },
+            after: { state, slots, judge },
+          },
+          asked(host),
+        ),
+      ),
+    )
+    expect(byProgram).toEqual(byModel)
+    cut += byModel?.cut.length ?? 0
+  }
 })

@@ -158,12 +158,16 @@ describe('with a daemon', () => {
   test('bans go through a socket that only root may open, and which ends with the daemon', async () => {
     const { mode, uid } = lstatSync(socketOf())
     expect([mode & 0o777, uid, statSync('/run/xdp').mode & 0o777]).toEqual([0o600, 0, 0o700])
+    lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
     await lab.ok('ban', PEER, '--ttl', '1h', '--by', 'operator', '--reason', 'a test')
     expect(await lab.ping(HOST)).toBe(0)
     expect(await bans()).toMatchObject([{ prefix: `${PEER}/32`, by: 'operator', reason: 'a test' }])
     // The daemon guards as a command does.
     const refused = await lab.xdp('ban', HOST)
     expect([refused.exitCode, refused.stderr]).toEqual([4, expect.stringMatching(/E207.*an address of this host/)])
+    expect((await lab.xdp('ban', '192.0.2.3')).stderr).toContain('E227')
+    await lab.ok('ban', '192.0.2.3', '--allow-cut', 'gateway')
+    await lab.ok('unban', '192.0.2.3')
     expect(await lab.ok('unban', PEER)).toBe('Lifted 1 ban.\n')
     expect(await lab.ping(HOST)).toBe(2)
     expect(await watching?.end()).toBe(0)

@@ -6,7 +6,7 @@ import { createReadStream, mkdirSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { mapWords, pinPaths } from '../../src/abi/paths.ts'
 import { BANS } from '../../src/features/bans.ts'
-import { inDepth } from '../support/depth.ts'
+import { inDepth, usually } from '../support/depth.ts'
 import { Lab } from '../support/hosts.ts'
 
 const HOST = '192.0.2.1'
@@ -117,23 +117,31 @@ describe('a ban', () => {
 })
 
 describe('guards', () => {
-  test('refuse bans that cover own addresses or the gateway, unless forced', async () => {
+  test('refuse bans that cover own addresses or the gateway, unless allowed', async () => {
     await apply()
     lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
-    for (const prefix of [HOST, '192.0.2.0/24', '192.0.2.3', '2001:db8::/32', '127.0.0.1', '0.0.0.0/0']) {
+    const wide = usually([HOST, '2001:db8::/32'], { thoroughly: [HOST, '2001:db8::/32', '127.0.0.1', '0.0.0.0/0'] })
+    const refusals = [...wide.map((prefix) => [prefix, 'E207']), ['192.0.2.3', 'E227'], ['192.0.2.0/24', 'E227']]
+    for (const [prefix = '', code = ''] of refusals) {
       const { exitCode, stderr } = await lab.xdp('ban', prefix)
-      expect([prefix, exitCode, stderr]).toEqual([prefix, 4, expect.stringContaining('E207')])
+      expect([prefix, exitCode, stderr]).toEqual([prefix, 4, expect.stringContaining(code)])
     }
     expect(await bans()).toEqual([])
-    await lab.ok('ban', '192.0.2.3', '--force')
-    expect((await bans()).map(({ prefix }) => prefix)).toEqual(['192.0.2.3/32'])
+    expect((await lab.xdp('ban', '192.0.2.3', '--allow-cut', 'ssh')).exitCode).toBe(4)
+    await lab.ok('ban', '192.0.2.3', '--allow-cut', 'gateway')
+    await lab.ok('ban', HOST, '--allow-cut', HOST)
+    await lab.ok('ban', '192.0.2.0/28', '--force-cut')
+    const banned = ['192.0.2.0/28', `${HOST}/32`, '192.0.2.3/32']
+    expect((await bans()).map(({ prefix }) => prefix)).toEqual(banned)
   })
 
   test('refuse a ban of the SSH peer', async () => {
     await apply()
     const [command, ...args] = lab.argv('ban', PEER) as [string, ...string[]]
     const env = { ...process.env, SSH_CONNECTION: `${PEER} 50000 ${HOST} 22` }
-    expect(() => execFileSync(command, args, { env, stdio: 'pipe' })).toThrow(/your own SSH connection/)
+    expect(() => execFileSync(command, args, { env, stdio: 'pipe' })).toThrow(
+      /E226.*your own SSH connection from 192\.0\.2\.2/,
+    )
   })
 })
 

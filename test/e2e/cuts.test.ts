@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { EXIT } from '../../src/diagnostics.ts'
-import { sample } from '../support/depth.ts'
+import { inDepth, sample, usually } from '../support/depth.ts'
 import { ETH0, Lab } from '../support/hosts.ts'
 
 const SCRIPT = fileURLToPath(new URL('../support/opens.mjs', import.meta.url))
@@ -77,7 +77,7 @@ test.each(sample([4, 6] as const, 2))('an apply that cuts an SSH session is refu
   await lab.ok('apply', '--auto-approve')
 })
 
-test('default drop without the peer is refused, and with it is not', async () => {
+inDepth('default drop without the peer is refused, and with it is not', async () => {
   const echo = await connected(4, SSH, 'sshd')
   config('policy: { default: drop }', 'allowlist: [203.0.113.9]')
   expect((await lab.xdp('apply', '--auto-approve')).exitCode).toBe(EXIT.refused)
@@ -111,7 +111,49 @@ test('the new program judges too: it alone knows that a ban is behind the entry 
   expect(await echo()).toBe('true')
 })
 
-test('a connection that is no session is shown, and cut', async () => {
+test('a ban is judged as an apply is, and knows the protected prefixes of the live policy', async () => {
+  const echo = await connected(4, SSH, 'sshd')
+  lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
+  lab.in(lab.host, 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::3')
+  const protect = 'protect: [{ cidr: 198.51.100.0/25, protocol: tcp, port: 22 }, "2001:db8:7::/48"]'
+  config(protect)
+  await lab.ok('apply', '--auto-approve')
+  config('blocklist: []')
+  const refused = async (prefix: string, ...flags: readonly string[]) => {
+    const { exitCode, stderr } = await lab.xdp('ban', prefix, ...flags)
+    expect([prefix, exitCode]).toEqual([prefix, EXIT.refused])
+    return stderr
+  }
+  expect(await refused('192.0.2.2')).toMatch(
+    /E226.*a ban of 192\.0\.2\.2: this would cut an SSH session: .* → :2222 sshd by ban/,
+  )
+  expect(await refused('198.51.100.7')).toMatch(/E229.*tcp from 198\.51\.100\.7 to port 22, protected by 198/)
+  expect(await refused('2001:db8:7:1::/64')).toContain('E229')
+  expect(await refused('198.51.100.0/24', '--allow-cut', 'ssh')).toContain('--allow-cut 198.51.100.0/25')
+  lab.write('lines', '203.0.113.1\n192.0.2.2 1h\n203.0.113.2\n')
+  const reading = ['sh', '-c', 'exec "$@" < lines', 'sh']
+  const bulk = JSON.parse((await lab.xdpWithin(reading, 'ban', '--stdin', '--json')).stdout)
+  expect(bulk).toMatchObject({ added: 2, refused: 1, errors: [{ code: 'E226', at: { line: 2 } }] })
+  expect(await echo()).toBe('true')
+  await lab.ok('ban', '198.51.100.7', '--allow-cut', '198.51.100.0/25')
+
+  // An allowlist beats a ban, so this one cuts nothing.
+  config('allowlist: [192.0.2.2]')
+  await lab.ok('apply', '--auto-approve')
+  await lab.ok('ban', '192.0.2.2')
+  expect(await echo()).toBe('true')
+  await lab.ok('unban', '192.0.2.2')
+  config('blocklist: []')
+  await lab.ok('apply', '--auto-approve')
+  // The live policy protects nothing any more.
+  await lab.ok('ban', '198.51.100.8')
+  await lab.ok('ban', '192.0.2.2', '--allow-cut', 'ssh')
+  expect(await echo()).toBe('false')
+  // It is cut already.
+  await lab.ok('ban', '192.0.2.2', '--ttl', '1h')
+})
+
+inDepth('a connection that is no session is shown, and cut', async () => {
   const echo = await connected(4, OTHER, 'httpd')
   config('blocklist: [192.0.2.0/24]')
   expect(await lab.ok('plan')).toContain(':8080 httpd by blocklist')
@@ -119,7 +161,50 @@ test('a connection that is no session is shown, and cut', async () => {
   expect(await echo()).toBe('false')
 })
 
-test('an entry for another interface or port cuts nothing', async () => {
+test('a resolver is guarded, and named', async () => {
+  lab.write('resolv.conf', 'nameserver 192.0.2.2\n')
+  const resolving = ['unshare', '--mount', 'sh', '-c', 'mount --bind resolv.conf /etc/resolv.conf && exec "$@"', 'sh']
+  const xdp = (...args: readonly string[]) => lab.xdpWithin(resolving, ...args)
+  config('blocklist: [192.0.2.2]')
+  const refused = await xdp('apply', '--auto-approve')
+  expect([refused.exitCode, refused.stderr]).toEqual([
+    EXIT.refused,
+    expect.stringMatching(/E228.*the resolver 192\.0\.2\.2/),
+  ])
+  // Under default drop its answers pass, because a socket waits for them.
+  config('policy: { default: drop }', 'allowlist: [203.0.113.1]')
+  expect((await xdp('apply', '--auto-approve')).exitCode).toBe(0)
+  const ban = await xdp('ban', '192.0.2.0/30')
+  expect([ban.exitCode, ban.stderr]).toEqual([EXIT.refused, expect.stringContaining('E228')])
+  config('blocklist: [192.0.2.2]')
+  expect((await xdp('apply', '--auto-approve', '--allow-cut', 'dns')).exitCode).toBe(0)
+})
+
+test('next hops and checked backends are shown, and cut', async () => {
+  const service = [
+    'services:',
+    '  web:',
+    '    vip: "2001:db8::10"',
+    '    port: 80',
+    '    protocol: tcp',
+    '    forwarding: nat',
+    '    backends: ["2001:db8::2"]',
+    '    health: { type: tcp }',
+  ]
+  config(...service)
+  await lab.ping(HOST[6])
+  await lab.ok('apply', '--auto-approve')
+  config(...service, 'blocklist: ["2001:db8::/64"]')
+  const { cuts, warnings } = JSON.parse(await lab.ok('plan', '--json'))
+  expect(cuts.cut).toMatchObject([
+    { kind: 'next-hop', peer: '2001:db8::2', guarded: null, list: 'blocklist' },
+    { kind: 'backend', peer: '2001:db8::2', peer_port: 80, guarded: null, list: 'blocklist' },
+  ])
+  expect(JSON.stringify(warnings)).toContain('W251')
+  await lab.ok('apply', '--auto-approve')
+})
+
+inDepth('an entry for another interface or port cuts nothing', async () => {
   const echo = await connected(4, SSH, 'sshd')
   config('blocklist: [{ cidr: 192.0.2.0/24, protocol: tcp, destination_port: 80 }]')
   const json = JSON.parse(await lab.ok('plan', '--json'))
@@ -149,9 +234,8 @@ test('gateways and protected prefixes are guarded', async () => {
   await lab.ok('apply', '--auto-approve', '--allow-cut', '192.0.2.0/25')
 })
 
-test('a daemon keeps the last good policy, and says so', async () => {
-  const echo = await connected(4, SSH, 'sshd')
-  config('blocklist: [203.0.113.9]')
+/** A daemon, and a function that waits for its next event of a name. */
+function watching() {
   const child = lab.start('watch', '--json')
   running.push(child)
   const events = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
@@ -163,6 +247,13 @@ test('a daemon keeps the last good policy, and says so', async () => {
       if (event.event === name) return event
     }
   }
+  return { child, next }
+}
+
+test('a daemon keeps the last good policy, and says so', async () => {
+  const echo = await connected(4, SSH, 'sshd')
+  config('blocklist: [203.0.113.9]')
+  const { next } = watching()
   await next('ready')
   config('blocklist: [192.0.2.0/24]')
   expect(JSON.stringify(await next('refused'))).toContain('E226')
@@ -171,6 +262,38 @@ test('a daemon keeps the last good policy, and says so', async () => {
   config('blocklist: [203.0.113.10]')
   await next('applied')
   expect(await echo()).toBe('true')
+})
+
+test('limits of the config refuse an edit that reaches too far, in plan, apply and a daemon', async () => {
+  const limits = 'limits: { max_removed: 3, max_blocked: 1%, widest: { v4: 8 } }'
+  config(limits, 'blocklist: [203.0.113.1, 203.0.113.3, 203.0.113.5, 203.0.113.7]')
+  await lab.ok('apply', '--auto-approve')
+  const pins = lab.pins()
+  const reaching = [
+    ['E245', ['blocklist: []'], '--accept-removed'],
+    ['E246', ['blocklist: [203.0.113.1, 203.0.113.3, 40.0.0.0/8, 50.0.0.0/8, 60.0.0.0/8]'], '--accept-blocked'],
+    ['E247', ['blocklist: [203.0.113.1, 203.0.113.3, 40.0.0.0/7]'], '--accept-wide'],
+  ] as const
+  for (const [code, lines, flag] of reaching) {
+    config(limits, ...lines)
+    for (const verb of usually([['plan']], { thoroughly: [['plan'], ['apply', '--auto-approve']] })) {
+      const { exitCode, stderr } = await lab.xdp(...verb)
+      expect([code, exitCode, stderr]).toEqual([code, EXIT.refused, expect.stringContaining(code)])
+      expect(stderr).toContain(flag)
+    }
+    expect(await lab.ok('plan', flag)).toMatch(/Plan: 0 to create, [01] to update, [01] to delete/)
+  }
+  expect(lab.pins()).toEqual(pins)
+  const [code, , flag] = reaching[2]
+  expect((await lab.xdp('apply', '--auto-approve')).exitCode).toBe(EXIT.refused)
+  await lab.ok('apply', '--auto-approve', flag)
+  // The daemon starts, because there is nothing to change, and refuses the next edit of a list.
+  const { child, next } = watching()
+  await next('ready')
+  config(limits, 'blocklist: [203.0.113.1, 203.0.113.3, 203.0.113.9, 40.0.0.0/7]')
+  expect(JSON.stringify(await next('refused'))).toContain(code)
+  expect(await lab.ok('why', '41.0.0.1')).toContain('drop')
+  child.kill('SIGTERM')
 })
 
 test('words that name no peer are refused', async () => {

@@ -6,6 +6,7 @@ import { banStatePart } from '../../src/features/bans.ts'
 import { sweepBans, writeBans } from '../../src/kernel/live/ban-write.ts'
 import { runParts } from '../../src/kernel/tools/bpftool.ts'
 import type { BanLabels, BanOutcome, BanRequest } from '../../src/model/ban.ts'
+import { EVERY_CUT } from '../../src/model/contact.ts'
 import { type Prefix, parsePrefix } from '../../src/model/text.ts'
 import type { DataPlane } from './bpf.ts'
 
@@ -40,7 +41,7 @@ export function bansOf(plane: DataPlane): Bans {
   }
   const access = { paths, lock: undefined, netns: 1n }
   const write = async (requests: readonly BanRequest[], labels: BanLabels): Promise<readonly Result[]> => {
-    const orders = requests.map((request) => ({ ...request, labels, force: true, peers: [] }))
+    const orders = requests.map((request) => ({ ...request, labels, allowed: EVERY_CUT, peers: [] }))
     const results = await writeBans(access, 1, orders, 1_700_000_000)
     if (results === 'elsewhere') throw new Error('the data plane belongs to another namespace')
     return results

@@ -39,12 +39,12 @@ const ETHERTYPES = [
 ]
 const PROTOCOLS = [0, 1, 4, 6, 17, 41, 44, 47, 50, 51, 58, 59, 60, 132, 255]
 
-const address4 = (random: Random): string =>
+export const address4 = (random: Random): string =>
   random.chance(0.1)
     ? `127.0.0.${random.below(4)}`
     : `198.51.${random.pick([100, 101])}.${random.below(32) * 8 + random.below(2)}`
 
-const address6 = (random: Random): string =>
+export const address6 = (random: Random): string =>
   random.chance(0.1)
     ? random.pick(['::1', '::', 'fe80::1', '::ffff:127.0.0.1'])
     : `2001:db8:${random.below(2)}:${random.below(3)}::${random.below(3)}:${random.below(3)}`

@@ -5,6 +5,7 @@ import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
 import type { AttachedProgram, Link, Live } from '../../src/model/live.ts'
 import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
+import { NO_RADIUS } from '../../src/model/radius.ts'
 import { normalize, WIDTH } from '../../src/model/ranges.ts'
 import type { Service } from '../../src/model/service.ts'
 import {
@@ -167,6 +168,7 @@ export function desired(wanted: State, options: Readonly<Record<string, Partial<
     protect: [],
     watch: DEFAULT_WATCH,
     confirmMs: undefined,
+    radius: NO_RADIUS,
     config: { path: 'xdp.yaml', sha256: '0'.repeat(64) },
   }
 }

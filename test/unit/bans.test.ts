@@ -5,6 +5,7 @@ import { parseTtl, readBanned, readLabels, readTtl } from '../../src/commands/ve
 import { sshPeers } from '../../src/kernel/host/protect.ts'
 import { banKey, encodeRequests } from '../../src/kernel/live/ban-write.ts'
 import { type Ban, type BanOrder, coversAddress, parseBanned } from '../../src/model/ban.ts'
+import { NO_ALLOWED_CUTS } from '../../src/model/contact.ts'
 import { type Prefix, parseAddress, parsePrefix } from '../../src/model/text.ts'
 import { renderBanReport, renderBans, renderBansJson } from '../../src/render/bans.ts'
 import { formatDuration } from '../../src/render/duration.ts'
@@ -62,7 +63,14 @@ test('keys hold the bits of a prefix from the top', () => {
 
 test('a run has a header and two lines per request', () => {
   const labels = { reason: 'r', by: 'b' }
-  const request: BanOrder = { op: 'add', prefix: prefix('192.0.2.1'), ttlMs: 1000, labels, force: false, peers: [] }
+  const request: BanOrder = {
+    op: 'add',
+    prefix: prefix('192.0.2.1'),
+    ttlMs: 1000,
+    labels,
+    allowed: NO_ALLOWED_CUTS,
+    peers: [],
+  }
   expect(encodeRequests([request, request], 1n, 1).length).toBe(64 + 2 * 128)
 })
 
@@ -73,10 +81,10 @@ test('SSH peers are the remote ends of established connections to port 22; mappe
     '   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1',
     '   2: 010200C0:01BB 030200C0:D431 01 00000000:00000000 00:00000000 00000000     0        0 1 1',
   ].join('\n')
-  expect(sshPeers(v4).map(({ address }) => [...address])).toEqual([[0xc0000202]])
+  expect(sshPeers(v4).map(({ words }) => [...words])).toEqual([[0xc0000202]])
   const mapped =
     '   0: 0000000000000000FFFF0000010200C0:0016 0000000000000000FFFF0000020200C0:D431 01 0:0 0:0 0 0 0 1 1\n'
-  expect(sshPeers(mapped).map(({ address }) => [...address])).toEqual([[0xc0000202]])
+  expect(sshPeers(mapped).map(({ words }) => [...words])).toEqual([[0xc0000202]])
 })
 
 test.each([

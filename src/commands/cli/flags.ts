@@ -48,6 +48,12 @@ export const FEED_FLAGS = {
   },
 } as const satisfies FlagSpecs
 
+export const REACH_FLAGS = {
+  'accept-removed': { type: 'boolean', help: 'remove more prefixes than limits.max_removed permits' },
+  'accept-blocked': { type: 'boolean', help: 'block more addresses than limits.max_blocked permits' },
+  'accept-wide': { type: 'boolean', help: 'accept blocklist entries that are wider than limits.widest permits' },
+} as const satisfies FlagSpecs
+
 export const CUT_FLAGS = {
   'allow-cut': {
     type: 'string',
@@ -56,11 +62,12 @@ export const CUT_FLAGS = {
     help: 'cut these peers although they are guarded (repeatable): ssh, gateway, dns, or an address or CIDR',
     completes: ['ssh', 'gateway', 'dns'],
   },
-  'force-cut': { type: 'boolean', help: 'cut any live connection and peer' },
+  'force-cut': { type: 'boolean', help: 'cut any live connection and peer; `ban`: also ban addresses of this host' },
 } as const satisfies FlagSpecs
 
 export const PLAN_FLAGS = {
   ...FEED_FLAGS,
+  ...REACH_FLAGS,
   ...CUT_FLAGS,
   'detailed-exitcode': { type: 'boolean', help: 'exit 2 if there are changes, 0 if there are none' },
   full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
@@ -82,6 +89,7 @@ export const APPROVE_FLAGS = {
 export const APPLY_FLAGS = {
   ...APPROVE_FLAGS,
   ...FEED_FLAGS,
+  ...REACH_FLAGS,
   ...CUT_FLAGS,
   reclaim: {
     type: 'boolean',
@@ -114,7 +122,8 @@ export const BAN_FLAGS = {
   reason: { type: 'string', value: 'TEXT', help: 'reason, shown by `xdp bans`; at most 55 bytes' },
   by: { type: 'string', value: 'NAME', help: 'author, shown by `xdp bans`; at most 23 bytes' },
   stdin: { type: 'boolean', help: 'read lines of ADDRESS [TIME] from stdin' },
-  force: { type: 'boolean', help: 'ban addresses even if that may lock you out' },
+  ...CUT_FLAGS,
+  force: { type: 'boolean', help: 'the earlier name of --force-cut' },
 } as const satisfies FlagSpecs
 
 export const WATCH_FLAGS = {

@@ -1,7 +1,7 @@
 // Collects the outcomes of ban and unban requests, over a whole stream, and derives the exit status.
 
 import { CODES, type Diagnostic, EXIT, type Exit, type Location } from '../../diagnostics.ts'
-import type { BanOutcome, BanRequest } from '../../model/ban.ts'
+import type { BanOutcome, BanRefusal, BanRequest } from '../../model/ban.ts'
 import { formatRange } from '../../model/text.ts'
 import { type BanReport, renderBanReport, renderBanReportJson } from '../../render/bans.ts'
 import { renderDiagnostics } from '../../render/diagnostic.ts'
@@ -12,25 +12,30 @@ const MOST_ERRORS = 20
 
 const titleOf = ({ prefix: { family, start, end } }: BanRequest): string => formatRange(family, start, end)
 
-function refusal(request: BanRequest, outcome: BanOutcome): Omit<Diagnostic, 'severity' | 'at'> | undefined {
+type Failure = Omit<Diagnostic, 'severity' | 'at'>
+
+/** The reasons of a refused ban name its prefix: in a stream there may be many. */
+const refused = (request: BanRequest, { code, message, hint }: BanRefusal): Failure => ({
+  code,
+  message: message.startsWith('a ban of ') ? message : `a ban of ${titleOf(request)}: ${message}`,
+  hint,
+})
+
+function failuresOf(request: BanRequest, outcome: BanOutcome): readonly Failure[] {
   switch (outcome.result) {
-    case 'refused': {
-      const what = [...new Set(outcome.protects.map((one) => one.what))].slice(0, 3).join(', and ')
-      const title = titleOf(request)
-      return { code: 'E207', message: `a ban of ${title} would cover ${what}`, hint: 'add --force to ban it anyway' }
-    }
+    case 'refused':
+      return outcome.reasons.map((reason) => refused(request, reason))
     case 'full': {
       const message = `the ban table is full: ${titleOf(request)} is not banned; bans in force stay`
-      return {
-        code: 'E117',
-        message,
-        hint: '`xdp stats` shows the fill; ban CIDRs instead of addresses, or lift bans with `xdp unban`',
-      }
+      const hint = '`xdp stats` shows the fill; ban CIDRs instead of addresses, or lift bans with `xdp unban`'
+      return [{ code: 'E117', message, hint }]
     }
-    case 'no-memory':
-      return { code: 'E109', message: `the kernel has no memory for a ban of ${titleOf(request)}; bans in force stay` }
+    case 'no-memory': {
+      const message = `the kernel has no memory for a ban of ${titleOf(request)}; bans in force stay`
+      return [{ code: 'E109', message }]
+    }
     default:
-      return undefined
+      return []
   }
 }
 
@@ -38,6 +43,7 @@ function refusal(request: BanRequest, outcome: BanOutcome): Omit<Diagnostic, 'se
 export class BanTally {
   readonly #counts = { added: 0, refreshed: 0, removed: 0, absent: 0, rejected: 0, refused: 0, failed: 0 }
   readonly #errors: Diagnostic[] = []
+  #failures = 0
   #worst: Exit = EXIT.ok
 
   /** Whether the kernel has rejected a ban: it would reject later ones too. */
@@ -49,8 +55,9 @@ export class BanTally {
     const { result } = outcome
     if (result === 'full' || result === 'no-memory') this.#counts.failed++
     else this.#counts[result]++
-    const error = refusal(request, outcome)
-    if (error) this.#fail({ severity: 'error', ...error, ...(at ? { at } : {}) })
+    for (const failure of failuresOf(request, outcome)) {
+      this.#fail({ severity: 'error', ...failure, ...(at ? { at } : {}) })
+    }
   }
 
   /** Records a line with a syntax error. */
@@ -63,6 +70,7 @@ export class BanTally {
    * The exit status is that of the worst error: rejected by the kernel, then a syntax error, then refused by a guard.
    */
   #fail(error: Diagnostic): void {
+    this.#failures++
     const order: readonly Exit[] = [EXIT.ok, EXIT.refused, EXIT.badConfig, EXIT.unavailable]
     const { exit } = CODES[error.code]
     if (order.indexOf(exit) > order.indexOf(this.#worst)) this.#worst = exit
@@ -72,7 +80,7 @@ export class BanTally {
   /** Writes the report and returns the exit status. */
   report({ flags, stdout, stderr, color }: Context): Exit {
     const report: BanReport = { ...this.#counts, errors: this.#errors }
-    const omitted = report.rejected + report.refused + report.failed - this.#errors.length
+    const omitted = this.#failures - this.#errors.length
     if (flags.json) stdout(renderBanReportJson(report))
     else {
       if (this.#errors.length > 0) stderr(renderDiagnostics(this.#errors, { color: color.stderr, omitted }))

@@ -2,6 +2,7 @@
 
 import type { Location } from '../../diagnostics.ts'
 import { type BanLabels, type BanRequest, parseBanned } from '../../model/ban.ts'
+import type { AllowedCuts } from '../../model/contact.ts'
 import { openBans } from '../../pipelines/bans.ts'
 import type { Context } from '../cli/context.ts'
 import type { BanTally } from './ban-report.ts'
@@ -14,7 +15,7 @@ interface Settings {
   readonly op: BanRequest['op']
   readonly labels: BanLabels
   readonly ttlMs: number
-  readonly force: boolean
+  readonly allowed: AllowedCuts
 }
 
 interface Line {
@@ -74,7 +75,7 @@ export async function banStream({ host, stdin }: Context, settings: Settings, ta
     }
     if (wanted.length === 0) continue
     const requests = wanted.map(({ request }) => request)
-    const outcomes = await bans.change(requests, settings.labels, settings.force)
+    const outcomes = await bans.change(requests, settings.labels, settings.allowed)
     for (const [i, { line, request }] of wanted.entries()) {
       const outcome = outcomes[i]
       if (outcome) tally.add(request, outcome, locate(line, line.text.trim()))

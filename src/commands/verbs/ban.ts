@@ -1,10 +1,12 @@
 // xdp ban
 
 import { type Exit, fail } from '../../diagnostics.ts'
+import { EVERY_CUT } from '../../model/contact.ts'
 import { openBans } from '../../pipelines/bans.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
 import type { BAN_FLAGS } from '../cli/flags.ts'
+import { allowedCutsBy } from './accepted.ts'
 import { BanTally } from './ban-report.ts'
 import { readBanned, readLabels, readTtl } from './ban-words.ts'
 
@@ -14,7 +16,7 @@ export async function run(context: Context, { positionals, options }: Arguments<
     op: 'add' as const,
     labels: readLabels(options),
     ttlMs: readTtl(options.ttl),
-    force: options.force,
+    allowed: options.force ? EVERY_CUT : allowedCutsBy(options),
   }
   const tally = new BanTally()
   if (options.stdin) {
@@ -26,7 +28,7 @@ export async function run(context: Context, { positionals, options }: Arguments<
   if (address === undefined) throw fail('E300', '`xdp ban` needs ADDRESS, or --stdin', 'xdp ban ADDRESS')
   const request = { op: 'add', prefix: await readBanned(address), ttlMs: settings.ttlMs } as const
   const bans = await openBans(context.host)
-  for (const outcome of await bans.change([request], settings.labels, settings.force)) {
+  for (const outcome of await bans.change([request], settings.labels, settings.allowed)) {
     tally.add(request, outcome)
   }
   return tally.report(context)

@@ -1,6 +1,7 @@
 // xdp unban
 
 import { type Exit, fail } from '../../diagnostics.ts'
+import { EVERY_CUT } from '../../model/contact.ts'
 import { openBans } from '../../pipelines/bans.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments } from '../cli/flag.ts'
@@ -37,7 +38,7 @@ export async function run(context: Context, given: Given): Promise<Exit> {
   const tally = new BanTally()
   if (choice === 'stdin') {
     const { banStream } = await import('./ban-stream.ts')
-    await banStream(context, { op: 'remove', labels, ttlMs: 0, force: true }, tally)
+    await banStream(context, { op: 'remove', labels, ttlMs: 0, allowed: EVERY_CUT }, tally)
     return tally.report(context)
   }
   const bans = await openBans(context.host)
@@ -47,6 +48,6 @@ export async function run(context: Context, given: Given): Promise<Exit> {
     return tally.report(context)
   }
   const request = { op: 'remove', prefix: await readBanned(positionals[0] as string), ttlMs: 0 } as const
-  for (const outcome of await bans.change([request], labels, true)) tally.add(request, outcome)
+  for (const outcome of await bans.change([request], labels, EVERY_CUT)) tally.add(request, outcome)
   return tally.report(context)
 }

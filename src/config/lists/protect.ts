@@ -1,7 +1,7 @@
 // `protect`: sources that no change of the policy may cut off.
 
-import type { ProtectedPrefix } from '../../model/contact.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
+import type { ProtectedPrefix } from '../../model/protect.ts'
 import { wordsOf } from '../../model/text.ts'
 import { explainRange, rangeBuffer, readRangeText } from '../entries/range.ts'
 import { lineOf, type Part } from '../text/part.ts'

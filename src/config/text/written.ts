@@ -47,6 +47,9 @@ export interface WrittenProtected {
 
 export interface WrittenLimits {
   readonly prefixes?: number
+  readonly max_removed?: number | string
+  readonly max_blocked?: string
+  readonly widest?: { readonly v4?: number; readonly v6?: number }
   readonly confirm?: string
 }
 

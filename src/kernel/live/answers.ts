@@ -62,6 +62,23 @@ export function modelJudge(state: State): Judge {
   }
 }
 
+const BANNED: Answer = { passes: false, reason: 'ban', list: undefined, service: undefined }
+
+/**
+ * Judges as another judge, were the sources banned that `isBanned` names. An allowlist beats a ban, and an interface that
+ * does not filter knows none.
+ */
+export const banningJudge =
+  (judge: Judge, isBanned: (source: Address) => boolean): Judge =>
+  async (arrivals) => {
+    const answers = await judge(arrivals)
+    return answers.map((answer, i) => {
+      const { packet, place } = arrivals[i] as Arrival
+      const isSpared = !answer.passes || answer.reason === 'allowlist' || !place.ingress.roles.includes('filter')
+      return isSpared || !isBanned(packet.source) ? answer : BANNED
+    })
+  }
+
 /** Programs judge packets of services by themselves: the balancer rewrites them, which would end a batch. */
 function serviceAddresses({ services }: Pick<State, 'services'>): ReadonlySet<string> {
   const text = ({ family, words }: Address): string => formatAddress(family, words)

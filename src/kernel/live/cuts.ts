@@ -5,19 +5,28 @@
 import type { TestPacket } from '../../abi/packet.ts'
 import { PLACES, type Place, placesOf } from '../../abi/place.ts'
 import type { Address } from '../../model/address.ts'
-import type { Answer, Contact, Cut, Cuts, Guarded, ProtectedPeer } from '../../model/contact.ts'
+import type { Answer, Contact, Cut, Cuts, Guarded, Partner, ProtectedPeer } from '../../model/contact.ts'
 import { shapesOf } from '../../model/link.ts'
 import type { Live, Slots } from '../../model/live.ts'
 import { PROTOCOL_NUMBERS } from '../../model/ports.ts'
 import { passedOnTheWay } from '../../model/stack.ts'
 import type { State } from '../../model/state.ts'
+import { sameAddress } from '../../model/text.ts'
 import { dependsOnInterface } from '../../semantics/judge.ts'
-import { arrivalsOf, withContacts } from '../host/contacts.ts'
+import { arrivalsOf, type Contacts, withContacts } from '../host/contacts.ts'
 import { isSshServer, processesOf } from '../host/processes.ts'
-import type { Arrival, Judge } from './answers.ts'
+import { type Arrival, type Judge, modelJudge } from './answers.ts'
 
 const DNS_PORT = 53
 const SSH_PORT = 22
+
+/** A packet of a neighbour that forwards. */
+const neighbourPacket = ({ peer, local }: Contact): TestPacket => ({
+  source: peer,
+  destination: local,
+  protocol: 'icmp',
+  message: peer.family === 4 ? 'too-big' : 'advertisement',
+})
 
 /** The packet that this host receives of a contact. */
 export function packetFrom(contact: Contact): TestPacket {
@@ -28,8 +37,18 @@ export function packetFrom(contact: Contact): TestPacket {
       const ports = { sourcePort: peerPort, destinationPort: localPort }
       return { ...common, ...ports, protocol: PROTOCOL_NUMBERS[protocol], isWithin: true }
     }
+    case 'client':
+      return { ...common, protocol: PROTOCOL_NUMBERS.tcp, destinationPort: SSH_PORT, isWithin: true }
     case 'gateway':
-      return { ...common, protocol: 'icmp', message: contact.peer.family === 4 ? 'too-big' : 'advertisement' }
+      return neighbourPacket(contact)
+    case 'time-server':
+    case 'next-hop':
+    case 'backend': {
+      const { protocol, peerPort, localPort } = contact
+      if (protocol === 'icmp') return neighbourPacket(contact)
+      const ports = { sourcePort: peerPort, destinationPort: localPort }
+      return { ...common, ...ports, protocol: PROTOCOL_NUMBERS[protocol], isWithin: true }
+    }
     case 'resolver':
       return {
         ...common,
@@ -46,7 +65,9 @@ export function packetFrom(contact: Contact): TestPacket {
 
 /** A connection in SYN-RECV has no socket yet. */
 const hasSocket = (contact: Contact): boolean =>
-  contact.kind === 'resolver' || (contact.kind === 'connection' && contact.inode !== 0)
+  contact.kind === 'resolver' ||
+  (contact.kind === 'connection' && contact.inode !== 0) ||
+  ('hasSocket' in contact && contact.hasSocket)
 
 /** A policy, and the slots of its tables. */
 export interface Side {
@@ -61,6 +82,10 @@ export interface CutsInput {
   readonly after: Side
   /** Packets of protected prefixes. */
   readonly witnesses: readonly ProtectedPeer[]
+  /** SSH clients of the caller, by their addresses. */
+  readonly clients?: readonly Address[]
+  /** Peers to judge; undefined: all. */
+  readonly only?: (peer: Address) => boolean
 }
 
 type Named = Place & { readonly name: string }
@@ -81,12 +106,16 @@ interface Loss {
   readonly after: Answer
 }
 
-/** Whether a gateway is lost: its packets may be dropped for want of an entry, because ARP passes. */
+/** Whether packets are lost: those of a gateway may be dropped for want of an entry, because ARP passes. */
 const isLost = ({ kind, peer }: Contact, { passes, reason }: Answer): boolean =>
-  !passes && !(kind === 'gateway' && peer.family === 4 && reason === 'default-drop')
+  !passes && !((kind === 'gateway' || kind === 'next-hop') && peer.family === 4 && reason === 'default-drop')
 
 /** The contacts whose packets do not pass after the plan, on the interfaces on which they arrive. */
-async function lossesOf(contacts: readonly Contact[], { links, after }: CutsInput): Promise<Loss[]> {
+async function lossesOf(
+  contacts: readonly Contact[],
+  { links, after }: CutsInput,
+  { arrivalsOf }: Asked,
+): Promise<Loss[]> {
   const places = placesOf(after.state, links, after.slots.interfaces)
   const shapes = shapesOf(after.state.interfaces.keys(), links)
   // The interface does not matter to most policies.
@@ -134,6 +163,12 @@ function guardedOf(contact: Contact, owner: string | undefined): Guarded | undef
       return 'dns'
     case 'protected':
       return 'protected'
+    case 'client':
+      return 'ssh'
+    case 'time-server':
+    case 'next-hop':
+    case 'backend':
+      return undefined
     case 'connection': {
       if (contact.isSession) return 'ssh'
       const isServer = owner === undefined ? contact.localPort === SSH_PORT : isSshServer(owner)
@@ -146,23 +181,71 @@ function guardedOf(contact: Contact, owner: string | undefined): Guarded | undef
 
 const GUARD_ORDER: readonly (Guarded | undefined)[] = ['ssh', 'gateway', 'dns', 'protected', undefined]
 
-/** Finds what a policy would cut, guarded contacts first. Throws errors of ip and bpftool. */
-export function findCuts(input: CutsInput): Promise<Cuts> {
-  return withContacts(async ({ contacts, connections, omitted }) => {
-    const losses = await lossesOf([...contacts, ...input.witnesses], input)
-    const before = losses.length === 0 ? [] : await presentAnswers(losses, input)
-    const cut = new Map<Contact, Loss & { readonly before: Answer }>()
-    for (const [i, loss] of losses.entries()) {
-      const present = before[i] as Answer
-      if (!isLost(loss.contact, present) && !cut.has(loss.contact)) cut.set(loss.contact, { ...loss, before: present })
-    }
-    const inodes = [...cut.keys()].flatMap((contact) => (contact.kind === 'connection' ? [contact.inode] : []))
-    const processes = processesOf(new Set(inodes.filter((inode) => inode !== 0)))
-    const found = [...cut.values()].map(({ contact, name, before, after }): Cut => {
-      const owner = contact.kind === 'connection' ? processes.get(contact.inode) : undefined
-      return { contact, interface: name, owner, guarded: guardedOf(contact, owner), before, after }
-    })
-    const rank = ({ guarded }: Cut): number => GUARD_ORDER.indexOf(guarded)
-    return { connections, omitted, cut: found.sort((left, right) => rank(left) - rank(right)) }
+/** Without clients whose connection is among the sessions. */
+function withoutRepeats(cuts: readonly Cut[]): Cut[] {
+  const isSession = ({ contact: { kind }, guarded }: Cut): boolean => kind === 'connection' && guarded === 'ssh'
+  const sessions = cuts.filter(isSession)
+  return cuts.filter(
+    ({ contact: { kind, peer } }) =>
+      kind !== 'client' || !sessions.some(({ contact }) => sameAddress(contact.peer, peer)),
+  )
+}
+
+/** Facts about the host that are asked for packets that would not pass. */
+export interface Asked {
+  /** The device on which the packets of each contact arrive; undefined: no route leads there. */
+  readonly arrivalsOf: (contacts: readonly Contact[]) => Promise<(string | undefined)[]>
+  /** Names of processes by the inodes of their sockets. */
+  readonly processesOf: (inodes: ReadonlySet<number>) => ReadonlyMap<number, string>
+}
+
+const HOST: Asked = { arrivalsOf, processesOf }
+
+/** Finds which of these contacts, clients and witnesses a policy would cut, guarded ones first. */
+export async function cutsAmong(
+  { contacts, connections, omitted }: Contacts,
+  input: CutsInput,
+  asked: Asked,
+): Promise<Cuts> {
+  const { clients = [], only = () => true } = input
+  const own = clients.map((peer) => ({ kind: 'client', peer, local: undefined }) as const)
+  const judged = [...contacts, ...own, ...input.witnesses].filter(({ peer }) => only(peer))
+  const losses = await lossesOf(judged, input, asked)
+  const before = losses.length === 0 ? [] : await presentAnswers(losses, input)
+  const cut = new Map<Contact, Loss & { readonly before: Answer }>()
+  for (const [i, loss] of losses.entries()) {
+    const present = before[i] as Answer
+    if (present.passes && !cut.has(loss.contact)) cut.set(loss.contact, { ...loss, before: present })
+  }
+  const inodes = [...cut.keys()].flatMap((contact) => (contact.kind === 'connection' ? [contact.inode] : []))
+  const processes = asked.processesOf(new Set(inodes.filter((inode) => inode !== 0)))
+  const found = [...cut.values()].map(({ contact, name, before, after }): Cut => {
+    const owner = contact.kind === 'connection' ? processes.get(contact.inode) : undefined
+    return { contact, interface: name, owner, guarded: guardedOf(contact, owner), before, after }
   })
+  const rank = ({ guarded }: Cut): number => GUARD_ORDER.indexOf(guarded)
+  return { connections, omitted, cut: withoutRepeats(found).sort((left, right) => rank(left) - rank(right)) }
+}
+
+/** Finds what a policy would cut of this host's contacts. Throws errors of ip and bpftool. */
+export const findCuts = (input: CutsInput): Promise<Cuts> =>
+  withContacts((contacts) => cutsAmong(contacts, input, HOST))
+
+type Policies = { readonly [side in 'before' | 'after']: Omit<Side, 'judge'> } & Pick<CutsInput, 'links'>
+
+/**
+ * Finds which partners a policy would cut. The filter alone judges, by the model on both sides: most have no socket that
+ * the program could find, and the balancer takes packets of backends for those of flows.
+ */
+export async function findCutPartners(
+  partners: readonly Partner[],
+  { links, ...sides }: Policies,
+): Promise<Cuts['cut']> {
+  if (partners.length === 0) return []
+  const filtering = ({ state, slots }: Omit<Side, 'judge'>): Side => {
+    const filter = { ...state, services: new Map() }
+    return { state: filter, slots, judge: modelJudge(filter) }
+  }
+  const input = { links, witnesses: [], before: filtering(sides.before), after: filtering(sides.after) }
+  return (await cutsAmong({ contacts: partners, connections: 0, omitted: 0 }, input, HOST)).cut
 }

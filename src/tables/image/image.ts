@@ -43,7 +43,7 @@ import { type DecodedServices, decodeServices } from '../services/decode.ts'
 import { keepRings } from '../services/edit-rings.ts'
 import type { RingSection } from '../services/rings.ts'
 import type { ServiceSections } from '../services/services.ts'
-import { hashKeyLines, policyOf, type SettingLines, settingsFields } from './settings.ts'
+import { policyOf, type SettingLines, settingLines, settingsFields } from './settings.ts'
 import { compileBalance, type ImageMeta, type Source } from './source.ts'
 
 /** Part numbers are 16 bits wide. */
@@ -91,7 +91,7 @@ const namedSections = ({
   CLASSES: classes,
   RULES: rules,
   INTERFACES: interfaces,
-  HASH_KEY: hashKeyLines(policy),
+  SETTINGS: settingLines(policy),
   HOST_FILTER4: table4.hostFilter,
   HOSTS4: table4.hosts,
   RANGE_FILTER4: table4.rangeFilter,

@@ -28,7 +28,7 @@ export const SERVICE_SECTIONS = [
 export const RECOGNIZED = [
   'LISTS',
   'INTERFACES',
-  'HASH_KEY',
+  'SETTINGS',
   ...SERVICE_SECTIONS,
 ] as const satisfies readonly SectionName[]
 

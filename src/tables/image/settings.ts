@@ -1,17 +1,21 @@
 // The settings of a policy in the settings line of an image (struct settings). A setting with a number has the field of
-// its name; those with words are flags; a set of words is a row of flags. The key of the hash has a section of its own.
+// its name; those with words are flags; a set of words is a row of flags. The key of the hash and protected prefixes have
+// lines in a section of their own.
 
 import {
   ESSENTIAL,
   ESSENTIAL_DEFAULT,
   ESSENTIAL_SHIFT,
   hashKeyCodec,
+  LINE_SIZE,
   SETTINGS_FLAG,
   type Settings,
 } from '../../abi/generated.ts'
+import { decodeProtected, encodeProtected } from '../../abi/protect.ts'
 import { ESSENTIAL_GROUPS, type EssentialGroup, type Policy, SETTING_NAMES } from '../../model/policy.ts'
-import type { Sections } from '../layout/layout.ts'
-import { makeLines, viewOf } from '../lines/lines.ts'
+import { parseProtect, protectTexts } from '../../model/protect.ts'
+import { hasHashKey, type Sections } from '../layout/layout.ts'
+import { LINE_WORDS, makeLines, viewOf } from '../lines/lines.ts'
 
 /** Settings with a number. A name here that is no field of struct settings is an error of types. */
 type NumberName = { [K in keyof Policy]: Policy[K] extends number ? K : never }[keyof Policy]
@@ -23,6 +27,7 @@ const WORDS: Readonly<Record<Exclude<keyof Policy, NumberName>, true>> = {
   established: true,
   essential: true,
   hash_key: true,
+  protect: true,
 }
 
 const NUMBER_NAMES = SETTING_NAMES.filter((name) => !(name in WORDS)) as readonly NumberName[]
@@ -44,18 +49,33 @@ export const settingsFields = (policy: Policy): Pick<Settings, 'flags'> & Number
     ((bitsOf(policy.essential) ^ ESSENTIAL_DEFAULT) << ESSENTIAL_SHIFT),
 })
 
-/** The section with the key of the hash: one line, or none. */
-export function hashKeyLines({ hash_key: digits }: Policy): Uint32Array {
-  if (digits === '') return new Uint32Array(0)
-  const lines = makeLines(1)
-  const bytes = Buffer.from(digits, 'hex')
-  hashKeyCodec.encode({ word: [bytes.readBigUInt64LE(0), bytes.readBigUInt64LE(8)] }, viewOf(lines))
+/** The section of settings: the key of the hash, if there is one, and protected prefixes. */
+export function settingLines({ hash_key: digits, protect }: Policy): Uint32Array {
+  const keys = digits === '' ? 0 : 1
+  const lines = makeLines(keys + protect.length)
+  const view = viewOf(lines)
+  if (keys > 0) {
+    const bytes = Buffer.from(digits, 'hex')
+    hashKeyCodec.encode({ word: [bytes.readBigUInt64LE(0), bytes.readBigUInt64LE(8)] }, view)
+  }
+  for (const [i, text] of protect.entries()) {
+    const element = parseProtect(text)
+    if (element) encodeProtected(element, view, (keys + i) * LINE_SIZE)
+  }
   return lines
+}
+
+/** The texts of protected prefixes. */
+function protectOf(lines: Uint32Array): readonly string[] {
+  const view = viewOf(lines)
+  return protectTexts(
+    Array.from({ length: lines.length / LINE_WORDS }, (_, i) => decodeProtected(view, i * LINE_SIZE) ?? []).flat(),
+  )
 }
 
 /** 32 hex digits; empty: none. */
 function hashKeyOf(lines: Uint32Array): string {
-  if (lines.length === 0) return ''
+  if (!hasHashKey(lines)) return ''
   const bytes = Buffer.alloc(16)
   for (const [i, word] of hashKeyCodec.decode(viewOf(lines)).word.entries()) bytes.writeBigUInt64LE(word, i * 8)
   return bytes.toString('hex')
@@ -64,7 +84,7 @@ function hashKeyOf(lines: Uint32Array): string {
 /** Where an image has its settings. */
 export interface SettingLines {
   readonly settings: Settings
-  readonly sections: Pick<Sections, 'HASH_KEY'>
+  readonly sections: Pick<Sections, 'SETTINGS'>
 }
 
 /** The settings that an image holds. */
@@ -76,5 +96,6 @@ export const policyOf = ({ settings, sections }: SettingLines): Policy => ({
   essential: ESSENTIAL_GROUPS.filter(
     (group) => ((settings.flags >>> ESSENTIAL_SHIFT) ^ ESSENTIAL_DEFAULT) & bitOf(group),
   ),
-  hash_key: hashKeyOf(sections.HASH_KEY),
+  hash_key: hashKeyOf(sections.SETTINGS),
+  protect: protectOf(sections.SETTINGS),
 })

@@ -12,6 +12,7 @@ import {
   LINE_SIZE,
   type Meta,
   metaCodec,
+  protectedPrefixCodec,
   type Roles,
   rolesCodec,
   SECTION,
@@ -121,15 +122,23 @@ export function placeSections(
   return { directory, lines: line }
 }
 
-function directoryLines(directory: Directory, headerDigest: LineDigest): DirectoryLines {
+/** Whether a section of settings begins with the key of the hash: lines of another kind have a family. */
+export const hasHashKey = (settings: Uint32Array): boolean =>
+  settings.length > 0 && protectedPrefixCodec.decode(viewOf(settings)).family === 0
+
+function directoryLines(
+  directory: Directory,
+  { SETTINGS }: Pick<Sections, 'SETTINGS'>,
+  headerDigest: LineDigest,
+): DirectoryLines {
   const empty = { extent: { first: 0, lines: 0 }, digest: NO_LINES }
   const sections = Array.from({ length: DIRECTORY_SECTIONS }, () => empty)
   for (const name of SECTION_NAMES) {
     const { first, lines, digest } = directory[name]
     sections[SECTION[name]] = { extent: { first, lines }, digest: [...digest] }
   }
-  const { first, lines } = directory.HASH_KEY
-  return { sections, header_digest: [...headerDigest], hash_key: lines === 0 ? 0 : first }
+  const hash_key = hasHashKey(SETTINGS) ? directory.SETTINGS.first : 0
+  return { sections, header_digest: [...headerDigest], hash_key }
 }
 
 /** The header without the fields that are written later: the time of the commit, and the header's digest. */
@@ -160,11 +169,11 @@ export function assemble(said: Header, sections: Sections, lines: number, rings?
   settingsCodec.encode(said.settings, view, SETTINGS_LINE * LINE_SIZE)
   table6Codec.encode(said.table6, view, TABLE6_LINE * LINE_SIZE)
   metaCodec.encode(said.meta, view, META_LINE * LINE_SIZE)
-  directoryCodec.encode(directoryLines(said.directory, NO_LINES), view, DIRECTORY_LINE * LINE_SIZE)
+  directoryCodec.encode(directoryLines(said.directory, sections, NO_LINES), view, DIRECTORY_LINE * LINE_SIZE)
   balanceCodec.encode(said.balance, view, BALANCE_LINE * LINE_SIZE)
   rolesCodec.encode(said.roles, view, ROLES_LINE * LINE_SIZE)
   const digest = headerDigest(header)
-  directoryCodec.encode(directoryLines(said.directory, digest), view, DIRECTORY_LINE * LINE_SIZE)
+  directoryCodec.encode(directoryLines(said.directory, sections, digest), view, DIRECTORY_LINE * LINE_SIZE)
   return { ...said, header, sections, lines, ...(rings ? { rings } : {}) }
 }
 

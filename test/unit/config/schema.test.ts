@@ -72,7 +72,7 @@ describe('words', () => {
     expect(wordsOf(['blocklist', '7', 'cidrs', '0'])).toEqual(wordsOf(['allowlist', '0', 'cidrs', '1']))
     expect(wordsOf(['policy', 'constructor'])).toBeUndefined()
     expect(wordsOf(['nothing', 'below'])).toBeUndefined()
-    expect(keysOf(['limits'])).toEqual(['prefixes', 'confirm', 'flows'])
+    expect(keysOf(['limits'])).toEqual(['prefixes', 'max_removed', 'max_blocked', 'widest', 'confirm', 'flows'])
     expect(keysOf(['version'])).toEqual([])
   })
 

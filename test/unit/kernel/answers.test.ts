@@ -17,7 +17,7 @@ import { readDetails } from '../../../src/kernel/doctor/cards.ts'
 import { defaultRouteInterfaces } from '../../../src/kernel/host/filters.ts'
 import { readLinks } from '../../../src/kernel/host/links.ts'
 import { foundRoutes, resolveNextHops } from '../../../src/kernel/host/next-hops.ts'
-import { protectedAddresses } from '../../../src/kernel/host/protect.ts'
+import { readDelicate } from '../../../src/kernel/host/protect.ts'
 import { askBatch, askBpftool, runBatch, runParts } from '../../../src/kernel/tools/bpftool.ts'
 import { askIp, askIpBatch } from '../../../src/kernel/tools/ip.ts'
 import { type Output, useRunner } from '../../../src/kernel/tools/spawn.ts'
@@ -43,9 +43,9 @@ const READERS: readonly Reader[] = [
   { name: 'details of interfaces', answers: { link: RECORDED.links }, read: readDetails },
   { name: 'default routes', answers: { default: RECORDED.default }, read: defaultRouteInterfaces },
   {
-    name: 'protected addresses',
+    name: 'addresses that bans spare',
     answers: { '-batch': `${RECORDED.addresses}\n${RECORDED.default}` },
-    read: protectedAddresses,
+    read: readDelicate,
   },
   {
     name: 'routes',

@@ -2,11 +2,21 @@
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Answer, Connection, Contact, Cut, Guarded } from '../../../src/model/contact.ts'
-import { parseAddress, parsePrefix } from '../../../src/model/text.ts'
+import {
+  type AllowedCuts,
+  type Answer,
+  type Connection,
+  type Contact,
+  type Cut,
+  type Guarded,
+  NO_ALLOWED_CUTS,
+} from '../../../src/model/contact.ts'
+import type { State } from '../../../src/model/state.ts'
+import { formatAddress, parseAddress, parsePrefix } from '../../../src/model/text.ts'
 import type { Change, Plan } from '../../../src/plan/change.ts'
-import { type AllowedCuts, cutsTitle, guardCuts, NO_ALLOWED_CUTS, withCuts } from '../../../src/plan/cuts.ts'
+import { cutsTitle, guardCuts, withCuts } from '../../../src/plan/cuts.ts'
 import { plan } from '../../../src/plan/plan.ts'
+import { witnessesOf } from '../../../src/plan/witnesses.ts'
 import { ANY, desired, link, list, live, PROGRAM, scoped, state } from '../../support/states.ts'
 
 const address = (text: string) => parseAddress(text) as NonNullable<ReturnType<typeof parseAddress>>
@@ -83,6 +93,29 @@ describe('guarded contacts', () => {
     expect(cutsTitle(CUTS)).toBe('would cut 2 of 212 live connections and 3 other peers')
     expect(cutsTitle({ ...CUTS, cut: CUTS.cut.slice(1, 2) })).toBe('would cut 1 peer')
     expect(cutsTitle({ ...CUTS, cut: [] })).toBeUndefined()
+  })
+})
+
+describe('witnesses of a protected prefix', () => {
+  const lists = (kind: 'allowlist' | 'blocklist', ...texts: readonly string[]) =>
+    state({ lists: [list(kind, kind, scoped(ANY, ...texts))] })
+  const protect = [{ prefix: prefix('192.0.2.0/24'), protocol: 'icmp', port: undefined, at: 'xdp.yaml:5' }] as const
+  const addressesOf = (before: State, after: State): string[] =>
+    witnessesOf(protect, { before, after })
+      .map(({ peer: { family, words } }) => formatAddress(family, words))
+      .sort()
+
+  test('are where packets begin to be dropped afterwards', () => {
+    const none = state({})
+    expect(addressesOf(none, lists('blocklist', '192.0.2.64/26'))).toEqual(['192.0.2.0', '192.0.2.64'])
+    expect(addressesOf(none, lists('allowlist', '192.0.2.64/26'))).toEqual(['192.0.2.0', '192.0.2.128'])
+    expect(addressesOf(none, lists('blocklist', '192.0.0.0/16', '198.51.100.1'))).toEqual(['192.0.2.0'])
+  })
+
+  test('are where packets begin to pass before: those dropped already are not cut', () => {
+    const none = state({})
+    expect(addressesOf(lists('blocklist', '192.0.2.0/25'), none)).toEqual(['192.0.2.0', '192.0.2.128'])
+    expect(addressesOf(lists('allowlist', '192.0.2.200'), none)).toEqual(['192.0.2.0', '192.0.2.200'])
   })
 })
 
