@@ -44,6 +44,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: PLAN_FLAGS,
     examples: [
       { line: 'xdp plan', does: 'show the changes' },
+      { line: 'xdp plan --out plan.json', does: 'save the plan, to apply it after a review' },
       { line: 'xdp plan --detailed-exitcode', does: 'exit 2 when there are changes, for scripts' },
       { line: 'xdp plan --target blocklist:spamhaus --full', does: 'show every prefix that one list gains or loses' },
       { line: 'xdp plan --commands', does: 'show the equivalent bpftool and ip commands' },
@@ -57,11 +58,19 @@ export const COMMANDS: readonly CommandSpec[] = [
       'Shows the plan, asks for approval, builds the new tables beside the live ones, tests them with packets, switches, reads back and tests again. A packet meets the old policy or the new one, never a mix. A failure before the switch changes nothing; a failure after it is rolled back.',
       'Refuses with exit 4 to cut an SSH session, the default gateway, a resolver or a prefix of `protect`, unless --allow-cut names it.',
       'If the kernel already matches the config, apply writes nothing and exits 0 without asking.',
+      'With PLAN, a file of `xdp plan --out`, applies exactly that plan without asking. Refuses it with exit 4 and names each difference if a file or the live state has changed since, or if it was made for another host, boot, namespace, instance or build.',
       'With --confirm the previous policy stays loaded, and a guardian puts it back at the deadline unless `xdp confirm` arrives: after an edit that cuts off your own connection, wait. On a terminal apply counts down and asks; else it prints the id and the deadline, and exits 0. Another apply is refused meanwhile.',
     ],
+    argument: {
+      name: 'PLAN',
+      required: false,
+      help: 'a plan that `xdp plan --out` saved; default: make the plan now',
+      completes: 'file',
+    },
     flags: APPLY_FLAGS,
     examples: [
       { line: 'xdp apply', does: 'show the plan, ask, apply' },
+      { line: 'xdp apply plan.json', does: 'apply a saved plan that was reviewed' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
       { line: 'xdp apply --confirm 2m', does: 'apply over SSH; the old policy returns if you do not confirm' },
       { line: 'xdp apply --auto-approve --wait-interfaces 30s', does: 'apply at boot' },

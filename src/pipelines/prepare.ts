@@ -25,6 +25,7 @@ import type { ImageMeta } from '../tables/image/source.ts'
 import { committedImage, type Image } from '../tables/layout/layout.ts'
 import { rewriteOf } from '../tables/services/edit-hops.ts'
 import { computing } from './computing.ts'
+import type { Held } from './saved-plan.ts'
 import { refuse, type Session } from './session.ts'
 
 /** A plan with its inputs. */
@@ -42,21 +43,26 @@ export interface Made {
  * Observes, guards and plans. Throws XdpError if a guard refuses or the kernel cannot be read.
  *
  * @param early an observation that has already begun
+ * @param held the saved plan that this one must equal
  */
 export async function makePlan(
   session: Session,
   desired: Desired,
   terms: Terms,
   early?: Pick<Early, 'observe'>,
+  held?: Held,
 ): Promise<Made> {
   const { host, paths } = session
   host.progress?.('reading the live state')
   const { state } = desired
   const read = (): Promise<Observation> => observe(paths, host, { state })
   const [live, object] = await Promise.all([early ? early.observe(state).catch(read) : read(), loadObject()])
+  // A guard would report the consequence of a change, and this the change.
+  await held?.checkLive(session, desired, live)
   refuse(guard(desired, live))
   host.progress?.('comparing')
   const made = await computing(host, () => plan(desired, live, object.program, terms))
+  held?.checkPlan(made)
   const contacts = contactsOf(made, desired, live, object, terms)
   return { plan: await judgedPlan(session, made, live, contacts), live, object, terms, contacts }
 }

@@ -135,17 +135,35 @@ export function summaryJson(changes: readonly Change[]) {
   }
 }
 
+/** Prefixes that are listed: all, five or none. */
+const mostOf = ({ detail }: Pick<PlanView, 'detail'>): number =>
+  ({ full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 })[detail]
+
 /** The plan as one JSON document. `view.detail` `full` lists every prefix, `summary` none. */
 export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): string {
-  const most = { full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 }[view.detail]
+  const { config, provenance, commands, saved, total } = view
   return jsonDocument({
-    config: view.config ?? null,
-    changes: plan.changes.map((change) => changeJson(change, view.provenance, most)),
+    config: config ?? null,
+    changes: plan.changes.map((change) => changeJson(change, provenance, mostOf(view))),
     drift: plan.drift,
-    cuts: cutsJson(plan.cuts, view.provenance),
+    cuts: cutsJson(plan.cuts, provenance),
     summary: summaryJson(plan.changes),
-    partial: plan.changes.length !== view.total,
+    partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),
-    ...(view.commands === undefined ? {} : { commands: view.commands }),
+    ...(commands === undefined ? {} : { commands }),
+    ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256 } }),
   })
+}
+
+/**
+ * The plan as a saved one shows it to readers. Without the connections that it cuts: they are judged when it is applied, and
+ * clients of this host have no place in the records of a pipeline.
+ */
+export function savedPlanJson(plan: Plan, view: Pick<PlanView, 'provenance' | 'detail'>) {
+  return {
+    changes: plan.changes.map((change) => changeJson(change, view.provenance, mostOf(view))),
+    drift: plan.drift,
+    summary: summaryJson(plan.changes),
+    warnings: diagnosticsJson(plan.warnings),
+  }
 }

@@ -24,6 +24,8 @@ export interface PlanView {
   readonly commands: readonly string[] | undefined
   /** Count of changes in the whole plan; --target may leave some out of `plan`. */
   readonly total: number
+  /** The file that the plan was saved to. */
+  readonly saved?: { readonly path: string; readonly sha256: string } | undefined
 }
 
 const SIGNS = { create: '+', update: '~', delete: '-', replace: '-/+' } as const satisfies Record<Op, string>
@@ -141,6 +143,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
     ...commands,
     ...warnings,
     ...footer(plan, view),
+    ...(view.saved ? [`Saved to ${view.saved.path}. To apply exactly this plan: xdp apply ${view.saved.path}`] : []),
   ]
   return `${lines.join('\n')}\n`
 }

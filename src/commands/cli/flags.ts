@@ -66,6 +66,12 @@ export const PLAN_FLAGS = {
   full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
   summary: { type: 'boolean', help: 'show one line per object' },
   commands: { type: 'boolean', help: 'also show the equivalent bpftool and ip commands' },
+  out: {
+    type: 'string',
+    value: 'FILE',
+    help: 'also save the plan, for `xdp apply FILE`; only its owner can read the file',
+    completes: 'file',
+  },
   target: {
     type: 'string',
     multiple: true,
