@@ -46,6 +46,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp plan', does: 'show the changes' },
       { line: 'xdp plan --out plan.json', does: 'save the plan, to apply it after a review' },
       { line: 'xdp plan --detailed-exitcode', does: 'exit 2 when there are changes, for scripts' },
+      { line: 'xdp plan --drift-only --detailed-exitcode', does: 'exit 2 if another tool changed the live state' },
       { line: 'xdp plan --target blocklist:spamhaus --full', does: 'show every prefix that one list gains or loses' },
       { line: 'xdp plan --commands', does: 'show the equivalent bpftool and ip commands' },
     ],

@@ -7,7 +7,7 @@ import type { Live } from '../model/live.ts'
 import type { PlanBasis } from '../model/saved-plan.ts'
 import type { Plan } from '../plan/change.ts'
 import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
-import { isIdle, loweringOf, makePlan, targetOf } from './prepare.ts'
+import { isIdle, loweringOf, makePlan, makeReport, targetOf } from './prepare.ts'
 import { basisOf } from './saved-plan.ts'
 import { type Host, interruptible, now, openSession } from './session.ts'
 
@@ -30,6 +30,11 @@ export interface Planned {
  */
 export function planDesired(host: Host, desired: Desired, accepted = NONE_ACCEPTED, isSaved = false): Promise<Planned> {
   return interruptible(host, () => planInSession(host, desired, accepted, isSaved))
+}
+
+/** The plan without guards, whose changes of drifted objects show what an apply would revert. */
+export function reportDrift(host: Host, desired: Desired, accepted: Accepted): Promise<Pick<Planned, 'plan' | 'live'>> {
+  return interruptible(host, async () => makeReport(await openSession(host), desired, { now: now(), ...accepted }))
 }
 
 async function planInSession(host: Host, desired: Desired, accepted: Accepted, isSaved: boolean): Promise<Planned> {

@@ -16,7 +16,7 @@ import { union } from '../model/ranges.ts'
 import type { Plan } from '../plan/change.ts'
 import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
-import { guard } from '../plan/guard.ts'
+import { guard, guardNamespace } from '../plan/guard.ts'
 import { plan } from '../plan/plan.ts'
 import { witnessesOf } from '../plan/witnesses.ts'
 import { editImage, type Toggle } from '../tables/image/edit.ts'
@@ -37,6 +37,18 @@ export interface Made {
   readonly terms: Terms
   /** Undefined: nothing changes. */
   readonly contacts: Target['contacts']
+}
+
+/** The plan as a report of drift. Guards and live connections do not matter: nothing is applied. Throws E201. */
+export async function makeReport(
+  { host, paths }: Session,
+  desired: Desired,
+  terms: Terms,
+): Promise<Pick<Made, 'plan' | 'live'>> {
+  host.progress?.('reading the live state')
+  const [live, { program }] = await Promise.all([observe(paths, host, { state: desired.state }), loadObject()])
+  refuse(guardNamespace(live))
+  return { live, plan: await computing(host, () => plan(desired, live, program, terms)) }
 }
 
 /**

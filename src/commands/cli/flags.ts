@@ -62,7 +62,11 @@ export const CUT_FLAGS = {
 export const PLAN_FLAGS = {
   ...FEED_FLAGS,
   ...CUT_FLAGS,
-  'detailed-exitcode': { type: 'boolean', help: 'exit 2 if there are changes, 0 if there are none' },
+  'detailed-exitcode': {
+    type: 'boolean',
+    help: 'exit 2 if there are changes (with --drift-only: drift), 0 if there are none',
+  },
+  'drift-only': { type: 'boolean', help: 'show only what other tools changed since the last apply' },
   full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
   summary: { type: 'boolean', help: 'show one line per object' },
   commands: { type: 'boolean', help: 'also show the equivalent bpftool and ip commands' },

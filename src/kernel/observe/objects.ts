@@ -10,7 +10,7 @@ import type { FactKind, PlanFact } from '../../model/saved-plan.ts'
 import { askBatch } from '../tools/bpftool.ts'
 import { objectWords } from './instance.ts'
 import type { Observation } from './observe.ts'
-import { encodeEntry, encodeStack, FREE_STACK, MODE_NUMBERS } from './records.ts'
+import { encodeEntry, encodeStack, FREE_STACK, modeOf } from './records.ts'
 import { settled } from './settled.ts'
 
 const fact = (kind: FactKind, name: string, value: string): PlanFact => ({ kind, name, value })
@@ -55,15 +55,18 @@ async function identities(paths: Paths, live: Observation): Promise<PlanFact[]> 
   ]
 }
 
-const modeName = (number: number): string =>
-  Object.entries(MODE_NUMBERS).find(([, known]) => known === number)?.[0] ?? `mode ${number}`
-
 /** The records that separate drift from edits, and those that the data plane reads of interfaces. */
 function recordFacts({ instance: { attachments, index, stacks } }: Observation): PlanFact[] {
   const records = (attachments ?? []).flatMap(({ name, ifindex, mode }, slot) => {
     if (ifindex === 0 || slot === 0) return []
     const stack = digestOf([encodeStack(stacks?.[slot] ?? FREE_STACK)])
-    return [fact('record', name, `slot ${slot}, index ${ifindex}, ${modeName(mode)}, devices ${stack.slice(0, 8)}`)]
+    return [
+      fact(
+        'record',
+        name,
+        `slot ${slot}, index ${ifindex}, ${modeOf(mode) ?? `mode ${mode}`}, devices ${stack.slice(0, 8)}`,
+      ),
+    ]
   })
   return [...records, ...(index ? [fact('index', '', digestOf(index.map(encodeEntry)))] : [])]
 }
