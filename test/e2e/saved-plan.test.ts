@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ABI_VERSION } from '../../src/abi/generated.ts'
 import { EXIT } from '../../src/diagnostics.ts'
-import { sample } from '../support/depth.ts'
+import { inDepth, sample } from '../support/depth.ts'
 import { ETH0, ETH1, Lab } from '../support/hosts.ts'
 import { buildObject } from '../support/objects.ts'
 import { check } from '../support/schemas.ts'
@@ -58,6 +58,12 @@ test('a saved plan is a private file, and is applied without a question', async 
     build: { abi: ABI_VERSION },
     plan: { summary: { create: 5 } },
   })
+
+  const key = '0123456789abcdef0123456789abcdef'
+  write({ more: `balancer: { hash_key: ${key} }` })
+  await lab.ok('plan', '--out', 'secret.json')
+  expect(readFileSync(path('secret.json'), 'utf8')).not.toContain(key)
+  write()
 
   const out = await lab.ok('apply', 'first.json')
   expect(out).toContain('Applied 5 changes.')
@@ -194,7 +200,10 @@ describe('a plan that has become stale', () => {
     }
   })
 
-  test('is applied once everything is as it was', async () => {
+  test('is applied once everything is as it was, whatever packets, bans and other devices do', async () => {
+    await lab.ok('ban', '203.0.113.77')
+    await lab.ping('192.0.2.1', { source: '192.0.2.2', count: 1 })
+    lab.in(lab.host, 'ip', 'link', 'add', 'br9', 'type', 'bridge')
     const { plan, changed } = JSON.parse(await lab.ok('apply', 'plan.json', '--json'))
     expect(changed).toBe(true)
     expect(plan).toEqual({ path: 'plan.json', sha256: JSON.parse(readFileSync(path('plan.json'), 'utf8')).sha256 })
@@ -270,7 +279,7 @@ test('flags that do not go with a saved plan are refused, and no other file is o
   expect(errors).toEqual([expect.stringMatching(/^E405 cannot write no\/such\/folder\.json/)])
 })
 
-test('guards are still asked, and a confirmation still waits', async () => {
+test('guards are still asked', async () => {
   lab.in(lab.host, 'ip', 'route', 'add', 'default', 'via', '192.0.2.3')
   write({ blocked: '192.0.2.3' })
   const plan = JSON.parse(await lab.ok('plan', '--out', 'cut.json', '--json'))
@@ -279,21 +288,30 @@ test('guards are still asked, and a confirmation still waits', async () => {
   expect(readFileSync(path('cut.json'), 'utf8')).not.toContain('"cuts": [')
   const { exitCode, errors } = await refused('apply', 'cut.json')
   expect([errors, exitCode]).toEqual([[expect.stringMatching(/^E227/)], EXIT.refused])
-
-  const applied = JSON.parse(await lab.ok('apply', 'cut.json', '--allow-cut', 'gateway', '--confirm', '10m', '--json'))
-  check('apply', JSON.stringify(applied))
-  expect(applied.pending_confirmation).toMatchObject({ guarded: true })
-
-  write({ blocked: '198.51.100.12' })
-  const pending = JSON.parse(await lab.ok('plan', '--out', 'pending.json', '--json'))
-  expect(pending.warnings.map(({ code }: { code: string }) => code)).toEqual(['W245', 'W249'])
-  expect((await refused('apply', 'pending.json')).errors).toEqual([expect.stringMatching(/^E230/)])
-  await lab.ok('confirm')
-  expect((await refused('apply', 'pending.json')).errors).toEqual([
-    expect.stringMatching(/^E244 the confirmation [0-9a-f]{8}, which was pending, has ended/),
-  ])
+  const applied = await lab.ok('apply', 'cut.json', '--allow-cut', 'gateway', '--json')
+  check('apply', applied)
   lab.in(lab.host, 'ip', 'route', 'del', 'default')
 })
+
+inDepth(
+  'an apply of a saved plan waits for its confirmation, and a plan made meanwhile cannot be applied',
+  async () => {
+    write({ blocked: '198.51.100.20' })
+    await lab.ok('plan', '--out', 'confirm.json')
+    const applied = JSON.parse(await lab.ok('apply', 'confirm.json', '--confirm', '10m', '--json'))
+    check('apply', JSON.stringify(applied))
+    expect(applied.pending_confirmation).toMatchObject({ guarded: true })
+
+    write({ blocked: '198.51.100.12' })
+    const pending = JSON.parse(await lab.ok('plan', '--out', 'pending.json', '--json'))
+    expect(pending.warnings.map(({ code }: { code: string }) => code)).toEqual(['W245', 'W249'])
+    expect((await refused('apply', 'pending.json')).errors).toEqual([expect.stringMatching(/^E230/)])
+    await lab.ok('confirm')
+    expect((await refused('apply', 'pending.json')).errors).toEqual([
+      expect.stringMatching(/^E244 the confirmation [0-9a-f]{8}, which was pending, has ended/),
+    ])
+  },
+)
 
 test('a plan is reviewed in one directory and applied with the same files in another', async () => {
   write({ directory: 'review', blocked: '198.51.100.13' })
