@@ -9,13 +9,15 @@ const SHARED = 'shared.schema.json'
 
 const read = (file) => JSON.parse(readFileSync(at('schemas', file), 'utf8'))
 const target = at(process.argv[2])
-const { REASONS, ROWS, SETTINGS } = await evaluate(
-  `export { ROWS } from './src/features/rows.ts'
+const { FACT_KINDS, REASONS, ROWS, SETTINGS } = await evaluate(
+  `export { FACT_KINDS } from './src/model/saved-plan.ts'
+  export { ROWS } from './src/features/rows.ts'
   export { SETTINGS } from './src/model/policy.ts'
   export { REASONS } from './src/report/reason.ts'`,
 )
 const settings = Object.entries(SETTINGS).map(([name, { schema }]) => [name, schema])
 const provided = {
+  fact_kinds: FACT_KINDS,
   tables: Object.keys(ROWS),
   reasons: REASONS,
   policy: { required: Object.keys(SETTINGS), properties: Object.fromEntries(settings) },

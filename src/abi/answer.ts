@@ -130,6 +130,7 @@ export const shownProgram = record({
   tag: optional(text),
   bytes_memlock: optional(size),
   loaded_at: optional(seconds),
+  uid: optional(word),
   jited: optional(flag),
   map_ids: optional(list(id)),
 })

@@ -5,7 +5,7 @@ import type { Address } from './address.ts'
 import type { Confirmation } from './confirmation.ts'
 import type { PortRange } from './ports.ts'
 import type { LeavingBackend, NextHop } from './service.ts'
-import type { AttachMode, State } from './state.ts'
+import type { AttachMode, Attachment, State } from './state.ts'
 
 /** One XDP program found on an interface, ours or foreign. */
 export interface AttachedProgram {
@@ -52,12 +52,44 @@ export interface SocketEnd {
   readonly port: number
 }
 
+/** A process that has a program open. */
+export interface Holder {
+  readonly pid: number
+  /** Its name (comm). */
+  readonly command: string
+}
+
+/** The origin of a program, as far as the kernel knows it. */
+export interface ProgramOwner {
+  /** User who loaded it; undefined: not permitted to ask. */
+  readonly uid: number | undefined
+  /** Processes of this pid namespace that have it open; empty: pins or the interface alone keep it. */
+  readonly holders: readonly Holder[]
+}
+
+/** A foreign program that is part of a drift. */
+export interface Culprit extends Omit<AttachedProgram, 'generation'>, ProgramOwner {}
+
 /** An object that differs from the record of the last apply. */
 export interface Drift {
   readonly key: ObjectKey
   /** The difference, as a clause: `detached since the last apply`. */
   readonly what: string
+  /** The foreign programs on a drifted interface. */
+  readonly by?: readonly Culprit[]
 }
+
+/** The records of the last apply in the kernel, as far as they tell drift from edits of the config. */
+export interface AppliedRecords {
+  /** The attachments that it made, by interface. */
+  readonly interfaces: ReadonlyMap<string, Attachment>
+  /**
+   * Of drifted objects with a recorded digest: whether the caller's state has other content than the last apply had.
+   */
+  readonly edited: ReadonlyMap<ObjectKey, boolean>
+}
+
+export const NO_RECORDS: AppliedRecords = { interfaces: new Map(), edited: new Map() }
 
 export interface Live {
   readonly state: State
@@ -65,6 +97,9 @@ export interface Live {
   readonly links: ReadonlyMap<string, Link>
   /** Objects that differ from the record of the last apply, with the difference as a clause. */
   readonly drift: ReadonlyMap<ObjectKey, string>
+  readonly applied: AppliedRecords
+  /** Owners of the foreign programs on drifted interfaces, by program id. */
+  readonly owners: ReadonlyMap<number, ProgramOwner>
   /** The committed generation; 0 = none. */
   readonly generation: number
   /** Highest generation number in use, committed or not. */

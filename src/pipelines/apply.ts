@@ -30,6 +30,7 @@ import type { RecordedServices } from '../tables/services/decode.ts'
 import { computing } from './computing.ts'
 import { forgetReverted, readConfirmation, refusePending, setDeadline, settlePending } from './confirm.ts'
 import { isIdle, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
+import type { Held } from './saved-plan.ts'
 import { type Host, interruptible, now, openSession, refuse, type Session, sessionOf, withLock } from './session.ts'
 
 export type { Committed, Early }
@@ -168,6 +169,7 @@ const committedOf = ({ committed }: Observation): Committed | undefined => commi
  * @param accepted which untrusted feeds to take
  * @param early a prepared apply, which this call ends
  * @param request the confirmation to wait for
+ * @param held the saved plan that the plan must equal
  * @throws XdpError E230 if an earlier apply waits for its confirmation and there is anything to change
  */
 export function applyDesired(
@@ -177,8 +179,9 @@ export function applyDesired(
   accepted: Accepted = NONE_ACCEPTED,
   early?: Early,
   request?: ConfirmRequest,
+  held?: Held,
 ): Promise<Applied | 'declined'> {
-  return interruptible(host, () => applyInSession(host, desired, approve, accepted, early, request))
+  return interruptible(host, () => applyInSession(host, desired, approve, accepted, early, request, held))
 }
 
 async function applyInSession(
@@ -188,12 +191,13 @@ async function applyInSession(
   accepted: Accepted,
   early: Early | undefined,
   request: ConfirmRequest | undefined,
+  held: Held | undefined,
 ): Promise<Applied | 'declined'> {
   const session = await openSession(host)
   await requireLoading()
   const body = async (): Promise<Applied | 'declined'> => {
     const pending = await settlePending(session)
-    const made = await makePlan(session, desired, { now: now(), ...accepted }, early)
+    const made = await makePlan(session, desired, { now: now(), ...accepted }, early, held)
     const { plan, live } = made
     await sweep(session, live)
     const keepsHealth = !(await forgetsHealth(host, desired.state, live))

@@ -4,9 +4,11 @@ import { printSteps } from '../kernel/execute/execute.ts'
 import { lower } from '../kernel/execute/lower.ts'
 import type { Desired } from '../model/desired.ts'
 import type { Live } from '../model/live.ts'
+import type { PlanBasis } from '../model/saved-plan.ts'
 import type { Plan } from '../plan/change.ts'
 import { type Accepted, NONE_ACCEPTED } from '../plan/feeds.ts'
-import { isIdle, loweringOf, makePlan, targetOf } from './prepare.ts'
+import { isIdle, loweringOf, makePlan, makeReport, targetOf } from './prepare.ts'
+import { basisOf } from './saved-plan.ts'
 import { type Host, interruptible, now, openSession } from './session.ts'
 
 export interface Planned {
@@ -15,24 +17,34 @@ export interface Planned {
   readonly inSync: boolean
   /** Commands that apply would run, computed on demand. */
   readonly commands: readonly string[]
+  /** What it was made of, for a saved plan; only if that was asked for. */
+  readonly basis: PlanBasis | undefined
 }
 
 /**
  * Makes the plan that apply would carry out.
  *
  * @param accepted which untrusted feeds to take
+ * @param isSaved whether to read its basis, for a saved plan
  * @throws XdpError if a guard refuses or the kernel cannot be read
  */
-export function planDesired(host: Host, desired: Desired, accepted = NONE_ACCEPTED): Promise<Planned> {
-  return interruptible(host, () => planInSession(host, desired, accepted))
+export function planDesired(host: Host, desired: Desired, accepted = NONE_ACCEPTED, isSaved = false): Promise<Planned> {
+  return interruptible(host, () => planInSession(host, desired, accepted, isSaved))
 }
 
-async function planInSession(host: Host, desired: Desired, accepted: Accepted): Promise<Planned> {
+/** The plan without guards, whose changes of drifted objects show what an apply would revert. */
+export function reportDrift(host: Host, desired: Desired, accepted: Accepted): Promise<Pick<Planned, 'plan' | 'live'>> {
+  return interruptible(host, async () => makeReport(await openSession(host), desired, { now: now(), ...accepted }))
+}
+
+async function planInSession(host: Host, desired: Desired, accepted: Accepted, isSaved: boolean): Promise<Planned> {
   const session = await openSession(host)
   const made = await makePlan(session, desired, { now: now(), ...accepted })
+  const basis = isSaved ? await basisOf(session, desired, made) : undefined
   return {
     plan: made.plan,
     live: made.live,
+    basis,
     inSync: isIdle(made.plan, made.live),
     get commands() {
       if (made.plan.changes.length === 0) return []

@@ -17,7 +17,7 @@ import { union } from '../model/ranges.ts'
 import type { Plan } from '../plan/change.ts'
 import { withCuts } from '../plan/cuts.ts'
 import type { Terms } from '../plan/feeds.ts'
-import { guard } from '../plan/guard.ts'
+import { guard, guardNamespace } from '../plan/guard.ts'
 import { partnersOf } from '../plan/partners.ts'
 import { plan } from '../plan/plan.ts'
 import { guardRadius } from '../plan/radius.ts'
@@ -30,6 +30,7 @@ import { committedImage, type Image } from '../tables/layout/layout.ts'
 import { rewriteOf } from '../tables/services/edit-hops.ts'
 import { computing } from './computing.ts'
 import { isAskable, presentJudge } from './present.ts'
+import type { Held } from './saved-plan.ts'
 import { refuse, type Session } from './session.ts'
 
 /** A plan with its inputs. */
@@ -43,26 +44,43 @@ export interface Made {
   readonly contacts: Target['contacts']
 }
 
+/** The plan as a report of drift. Guards and live connections do not matter: nothing is applied. Throws E201. */
+export async function makeReport(
+  { host, paths }: Session,
+  desired: Desired,
+  terms: Terms,
+): Promise<Pick<Made, 'plan' | 'live'>> {
+  host.progress?.('reading the live state')
+  const [live, { program }] = await Promise.all([observe(paths, host, { state: desired.state }), loadObject()])
+  refuse(guardNamespace(live))
+  return { live, plan: await computing(host, () => plan(desired, live, program, terms)) }
+}
+
 /**
  * Observes, guards and plans. Throws XdpError if a guard refuses or the kernel cannot be read.
  *
  * @param early an observation that has already begun
+ * @param held the saved plan that this one must equal
  */
 export async function makePlan(
   session: Session,
   desired: Desired,
   terms: Terms,
   early?: Pick<Early, 'observe'>,
+  held?: Held,
 ): Promise<Made> {
   const { host, paths } = session
   host.progress?.('reading the live state')
   const { state } = desired
   const read = (): Promise<Observation> => observe(paths, host, { state })
   const [live, object] = await Promise.all([early ? early.observe(state).catch(read) : read(), loadObject()])
+  // A guard would report the consequence of a change, and this the change.
+  await held?.checkLive(session, desired, live)
   refuse(guard(desired, live))
   host.progress?.('comparing')
   const made = await computing(host, () => plan(desired, live, object.program, terms))
   refuse(guardRadius(desired, made, live.state, terms))
+  held?.checkPlan(made)
   const contacts = contactsOf(made, desired, live, object, terms)
   return { plan: await judgedPlan(session, desired, made, live, object, contacts), live, object, terms, contacts }
 }

@@ -1,6 +1,6 @@
 // Our attachments and foreign programs, as the links of the namespace show them.
 
-import type { AttachedProgram, Link, Live, ObjectKey } from '../model/live.ts'
+import type { AttachedProgram, Link, Live, ObjectKey, ProgramOwner } from '../model/live.ts'
 import { type AttachMode, type Attachment, EVERY_ROLE } from '../model/state.ts'
 import type { Impact } from './change.ts'
 import { hopDrift } from './next-hops.ts'
@@ -11,6 +11,15 @@ export const foreignPrograms = (link: Link | undefined): readonly AttachedProgra
 
 const ownProgram = (link: Link): AttachedProgram | undefined =>
   link.programs.find(({ generation }) => generation !== undefined)
+
+/** `uid 0, held by pid 4321 (xdp-loader)`: the origin of a program, as a list of clauses. */
+export function ownerText({ uid, holders }: ProgramOwner): string {
+  const held = holders.map(({ pid, command }) => `pid ${pid}${command && ` (${command})`}`)
+  return [
+    ...(uid === undefined ? [] : [`by uid ${uid}`]),
+    held.length > 0 ? `held by ${held.join(', ')}` : 'held by no process',
+  ].join(', ')
+}
 
 /**
  * All our attachments: those of the live state, and those that a killed apply left on an interface before it could

@@ -22,6 +22,14 @@ export type ChangeReason =
   | 'program-changed'
   | 'destroy'
 
+/** The differences that a change comes from. */
+export interface Origin {
+  /** The live state differs from the last apply. */
+  readonly drifted: boolean
+  /** The config, or the build, differs from the last apply; undefined: its record is damaged. */
+  readonly edited: boolean | undefined
+}
+
 interface Objects {
   program: Program
   policy: Policy
@@ -38,6 +46,8 @@ interface Common {
   /** With the impact `cuts`: number of live connections that it cuts; 0: only other peers, such as a gateway. */
   readonly cuts?: number
   readonly reason: ChangeReason
+  /** Undefined: everything is removed. */
+  readonly origin?: Origin
   /** For lists: the addresses that apply adds to each set and removes from it. */
   readonly delta?: ListDelta
   /** For services: the changes of backends, and the share of flows that moves. */

@@ -3,10 +3,10 @@
 import type { Diagnostic } from '../diagnostics.ts'
 import type { Desired, InterfaceOptions } from '../model/desired.ts'
 import { shapeOf } from '../model/link.ts'
-import type { AttachedProgram, Link, Live } from '../model/live.ts'
+import type { AttachedProgram, Link, Live, ProgramOwner } from '../model/live.ts'
 import { nearest } from '../model/nearest.ts'
 import type { AttachMode } from '../model/state.ts'
-import { foreignPrograms } from './attachments.ts'
+import { foreignPrograms, ownerText } from './attachments.ts'
 import { guardServices } from './guard-services.ts'
 import { guardSockets } from './sockets.ts'
 
@@ -32,14 +32,19 @@ function origin(program: AttachedProgram): string {
   return ''
 }
 
-function foreignProgram(name: string, program: AttachedProgram, { at }: InterfaceOptions): Diagnostic {
+function foreignProgram(
+  name: string,
+  program: AttachedProgram,
+  owner: ProgramOwner | undefined,
+  { at }: InterfaceOptions,
+): Diagnostic {
   const identity = [`id ${program.id}`, program.name && `name ${program.name}`, program.tag && `tag ${program.tag}`]
   return {
     code: 'E200',
     severity: 'error',
     message:
       `interface ${name} already runs an XDP program that is not ours: ${identity.filter(Boolean).join(', ')}, ` +
-      `${program.mode} mode${loadTime(program)}.${origin(program)}`,
+      `${program.mode} mode${loadTime(program)}${owner ? ` ${ownerText(owner)}` : ''}.${origin(program)}`,
     hint:
       (isLost(program)
         ? 'if its pins were lost, replace it: `xdp apply --reclaim`; else '
@@ -114,7 +119,7 @@ export function guard(desired: Desired, live: Live): Diagnostic[] {
       const refused = foreign.filter((program) => !options.reclaims || !isLost(program))
       return [
         ...guardShape(name, link, desired, options),
-        ...refused.map((program) => foreignProgram(name, program, options)),
+        ...refused.map((program) => foreignProgram(name, program, live.owners.get(program.id), options)),
       ]
     })
   return [...interfaces, ...guardServices(desired, live), ...guardSockets(desired, live)]

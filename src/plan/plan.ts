@@ -1,22 +1,19 @@
 // Makes the plan from the desired and the live state.
 
 import type { Desired } from '../model/desired.ts'
-import type { Drift, Live } from '../model/live.ts'
+import type { Live } from '../model/live.ts'
 import { asksSockets } from '../model/scope.ts'
 import { EMPTY_STATE, type Program, type State } from '../model/state.ts'
-import { driftOf } from './attachments.ts'
 import type { Plan } from './change.ts'
 import { diff } from './diff.ts'
 import { PLAIN_TERMS, settle, type Terms } from './feeds.ts'
 import { deadlinesOf, leavingOf } from './leaving.ts'
 import { withNextHops } from './next-hops.ts'
+import { driftList, withOrigins } from './origin.ts'
 import { order } from './reading-order.ts'
 import { assignSlots } from './slots.ts'
 import { withPools } from './source-pools.ts'
 import { warn } from './warn.ts'
-
-const driftList = (live: Live): Drift[] =>
-  [...driftOf(live)].map(([key, what]) => ({ key, what })).sort((left, right) => (left.key < right.key ? -1 : 1))
 
 /**
  * The desired state on this host: without interfaces that do not exist (`guard` has refused those that must), and with
@@ -33,12 +30,12 @@ function stateOn(desired: Desired, live: Live, program: Program, lists: State['l
 export function plan(desired: Desired, live: Live, program: Program, terms: Terms = PLAIN_TERMS): Plan {
   const { lists, warnings } = settle(desired, live, terms)
   const state = stateOn(desired, live, program, lists)
-  const changes = order(diff(state, live))
+  const changes = withOrigins(order(diff(state, live)), live)
   const leaving = leavingOf(state, live)
   return {
     state,
     changes,
-    drift: driftList(live),
+    drift: driftList(changes, live),
     warnings: [...warnings, ...warn(desired, state, live, changes)],
     slots: assignSlots(state, live, leaving),
     leaving,
@@ -53,7 +50,7 @@ export function planDestroy(live: Live): Plan {
   return {
     state: EMPTY_STATE,
     changes,
-    drift: driftList(live),
+    drift: driftList([], live),
     warnings: [],
     slots,
     leaving: [],

@@ -33,7 +33,11 @@ export function renderApply(result: ApplyResult, { path, color }: ApplyView): st
   return `${green(done)} ${proof(result)}\n${result.pending ? pendingLines(result.pending) : ''}`
 }
 
-export function renderApplyJson({ changed, applied, verified, probes, rolled_back, pending }: ApplyResult): string {
+/** @param plan the saved plan that was applied */
+export function renderApplyJson(
+  { changed, applied, verified, probes, rolled_back, pending }: ApplyResult,
+  plan?: { readonly path: string; readonly sha256: string },
+): string {
   const waiting = pending ? { pending_confirmation: pendingJson(pending) } : {}
-  return jsonDocument({ changed, applied, verified, probes, rolled_back, ...waiting })
+  return jsonDocument({ changed, applied, verified, probes, rolled_back, ...waiting, ...(plan ? { plan } : {}) })
 }

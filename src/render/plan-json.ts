@@ -2,7 +2,7 @@
 
 import { type Contact, type Cuts, NO_CUTS } from '../model/contact.ts'
 import type { Provenance } from '../model/desired.ts'
-import type { AttachedProgram } from '../model/live.ts'
+import type { AttachedProgram, Drift } from '../model/live.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
@@ -41,12 +41,23 @@ function objectsJson(change: Change): { before: unknown; after: unknown } {
 
 const sampleJson = ({ prefix, at }: Sample) => ({ prefix, at: at ?? null })
 
-const programJson = ({ id, name, tag, mode, loadedAt }: AttachedProgram) => ({
+const programJson = ({ id, name, tag, mode, loadedAt }: Omit<AttachedProgram, 'generation'>) => ({
   id,
   name,
   tag,
   mode,
   loaded_at: loadedAt,
+})
+
+/** A drift, with the foreign programs that are part of it. */
+const driftJson = ({ key, what, by = [] }: Drift) => ({
+  key,
+  what,
+  by: by.map(({ id, name, tag, mode, loadedAt, uid, holders }) => ({
+    ...programJson({ id, name, tag, mode, loadedAt }),
+    uid: uid ?? null,
+    holders,
+  })),
 })
 
 function deltaJson(change: Change, provenance: Provenance | undefined, most: number) {
@@ -72,7 +83,7 @@ function balanceOf(change: Change, provenance: Provenance | undefined) {
  * One change, in one shape for every kind. Lists add `delta`, services `balance`, interfaces `displaces`.
  */
 export function changeJson(change: Change, provenance: Provenance | undefined, most: number) {
-  const { op, kind, key, impact, reason } = change
+  const { op, kind, key, impact, reason, origin } = change
   const displaces = change.displaces === undefined ? {} : { displaces: change.displaces.map(programJson) }
   return {
     op,
@@ -82,6 +93,7 @@ export function changeJson(change: Change, provenance: Provenance | undefined, m
     impact,
     ...(change.cuts === undefined ? {} : { cuts: change.cuts }),
     reason,
+    ...(origin === undefined ? {} : { drifted: origin.drifted, edited: origin.edited ?? null }),
     ...deltaJson(change, provenance, most),
     ...balanceOf(change, provenance),
     ...displaces,
@@ -136,17 +148,35 @@ export function summaryJson(changes: readonly Change[]) {
   }
 }
 
+/** Prefixes that are listed: all, five or none. */
+const mostOf = ({ detail }: Pick<PlanView, 'detail'>): number =>
+  ({ full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 })[detail]
+
 /** The plan as one JSON document. `view.detail` `full` lists every prefix, `summary` none. */
 export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): string {
-  const most = { full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 }[view.detail]
+  const { config, provenance, commands, saved, total } = view
   return jsonDocument({
-    config: view.config ?? null,
-    changes: plan.changes.map((change) => changeJson(change, view.provenance, most)),
-    drift: plan.drift,
-    cuts: cutsJson(plan.cuts, view.provenance),
+    config: config ?? null,
+    changes: plan.changes.map((change) => changeJson(change, provenance, mostOf(view))),
+    drift: plan.drift.map(driftJson),
+    cuts: cutsJson(plan.cuts, provenance),
     summary: summaryJson(plan.changes),
-    partial: plan.changes.length !== view.total,
+    partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),
-    ...(view.commands === undefined ? {} : { commands: view.commands }),
+    ...(commands === undefined ? {} : { commands }),
+    ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256 } }),
   })
+}
+
+/**
+ * The plan as a saved one shows it to readers. Without the connections that it cuts: they are judged when it is applied, and
+ * clients of this host have no place in the records of a pipeline.
+ */
+export function savedPlanJson(plan: Plan, view: Pick<PlanView, 'provenance' | 'detail'>) {
+  return {
+    changes: plan.changes.map((change) => changeJson(change, view.provenance, mostOf(view))),
+    drift: plan.drift.map(driftJson),
+    summary: summaryJson(plan.changes),
+    warnings: diagnosticsJson(plan.warnings),
+  }
 }

@@ -2,8 +2,9 @@
 // always shows what apply will do to the kernel. Signs are plain ASCII (serial consoles), and colour only repeats them.
 
 import type { Provenance } from '../model/desired.ts'
-import type { Drift } from '../model/live.ts'
+import type { Culprit, Drift } from '../model/live.ts'
 import { formatCount, plural } from '../model/numbers.ts'
+import { ownerText } from '../plan/attachments.ts'
 import type { Change, Op, Plan } from '../plan/change.ts'
 import { causeText, contactText, cutsTitle } from '../plan/cuts.ts'
 import { countDelta } from '../plan/delta.ts'
@@ -11,6 +12,7 @@ import { changeLines } from './change.ts'
 import { renderDiagnostics } from './diagnostic.ts'
 import { SAMPLES } from './list-summary.ts'
 import { changeTitle, keyTitle } from './names.ts'
+import { seconds } from './numbers.ts'
 import { type Paint, paint } from './paint.ts'
 import { serviceNote } from './service.ts'
 
@@ -24,6 +26,10 @@ export interface PlanView {
   readonly commands: readonly string[] | undefined
   /** Count of changes in the whole plan; --target may leave some out of `plan`. */
   readonly total: number
+  /** `plan` holds drift and the changes that revert it alone. */
+  readonly isDriftOnly?: boolean
+  /** The file that the plan was saved to. */
+  readonly saved?: { readonly path: string; readonly sha256: string } | undefined
 }
 
 const SIGNS = { create: '+', update: '~', delete: '-', replace: '-/+' } as const satisfies Record<Op, string>
@@ -54,17 +60,39 @@ function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): s
   return [style.bold(title), `Signs: ${legend.join('   ')}`, '']
 }
 
+/** `by program 12 xdp_pass (native, tag …), loaded 2026-11-29T17:40:11Z by uid 0, held by pid 4321 (xdp-loader)`. */
+function culpritText(program: Culprit): string {
+  const { id, name, mode, tag, loadedAt } = program
+  const loaded = loadedAt === 0 ? 'loaded' : `loaded ${seconds(new Date(loadedAt * 1000).toISOString())}`
+  const owner = ownerText(program)
+  const identity = `by program ${id}${name && ` ${name}`} (${mode}${tag && `, tag ${tag}`})`
+  return owner.startsWith('by ') ? `${identity}, ${loaded} ${owner}` : `${identity}, ${owner}`
+}
+
 function driftLines(drift: readonly Drift[], { cyan }: Paint): string[] {
   if (drift.length === 0) return []
-  const lines = drift.map(({ key, what }) => `${cyan('!')}   ${keyTitle(key)}: ${what}`)
-  return [`${cyan('!')} Drift since the last apply:`, ...lines, '']
+  const sign = cyan('!')
+  const lines = drift.flatMap(({ key, what, by = [] }) => [
+    `${sign}   ${keyTitle(key)}: ${what}`,
+    ...by.map((program) => `${sign}     ${culpritText(program)}`),
+  ])
+  return [`${sign} Drift since the last apply:`, ...lines, '']
 }
+
+/** A change that only reverts drift: the config asks for what the last apply did. */
+const isRevert = ({ origin }: Change): boolean => origin?.drifted === true && origin.edited !== true
 
 function titleLine(change: Change, width: number, style: Paint, note: string): string {
   const indent = ' '.repeat(4 - SIGNS[change.op].length)
   const impact = change.impact === 'hitless' ? change.impact : style.yellow(impactText(change))
-  const tail = `${impact} ${style.dim(`(${change.reason})`)}`
+  const tail = `${impact} ${style.dim(`(${reasonText(change)})`)}`
   return `${indent}${sign(change.op, style)} ${changeTitle(change).padEnd(width)}  ${tail}${note}`
+}
+
+/** `drift`, `config-changed`, or both where the object drifted and was edited. */
+function reasonText({ reason, origin }: Change): string {
+  if (!origin?.drifted || !origin.edited) return reason
+  return `${reason === 'drift' ? 'config-changed' : reason}, drift`
 }
 
 /** `cuts 3 connections`; the other impacts in their own words. */
@@ -101,7 +129,26 @@ function changeBlock(change: Change, width: number, view: PlanView, style: Paint
   return [titleLine(change, width, style, ''), ...lines]
 }
 
-function footer({ changes }: Plan, { config, total }: PlanView): string[] {
+/** The changes, those that only revert drift apart from the edits of the config. */
+function changeBlocks({ changes }: Plan, view: PlanView, style: Paint): string[] {
+  const width = Math.max(...changes.map((change) => changeTitle(change).length), 28)
+  const blocksOf = (some: readonly Change[]): string[] =>
+    some.flatMap((change) => changeBlock(change, width, view, style))
+  const [reverts, edits] = [changes.filter(isRevert), changes.filter((change) => !isRevert(change))]
+  if (reverts.length === 0 || edits.length === 0) return blocksOf(changes)
+  return ['Apply reverts the drift:', ...blocksOf(reverts), '', 'Apply follows the config:', ...blocksOf(edits)]
+}
+
+/** With --drift-only. */
+function driftFooter({ drift }: Plan): string {
+  if (drift.length === 0) return 'No drift. The live state is as the last apply left it.'
+  const count = drift.length === 1 ? '1 object differs' : `${formatCount(drift.length)} objects differ`
+  return `Drift: ${count} from the last apply.`
+}
+
+function footer(plan: Plan, { config, total, isDriftOnly }: PlanView): string[] {
+  if (isDriftOnly) return [driftFooter(plan)]
+  const { changes } = plan
   const count = (op: Op): string => formatCount(changes.filter((change) => change.op === op).length)
   const replaced = changes.some(({ op }) => op === 'replace') ? `, ${count('replace')} to replace` : ''
   const partial =
@@ -124,8 +171,7 @@ function footer({ changes }: Plan, { config, total }: PlanView): string[] {
 /** The plan as text that ends with a newline; 80 columns wherever names allow. */
 export function renderPlan(plan: Plan, view: PlanView): string {
   const style = paint(view.color)
-  const width = Math.max(...plan.changes.map((change) => changeTitle(change).length), 28)
-  const blocks = plan.changes.flatMap((change) => changeBlock(change, width, view, style))
+  const blocks = changeBlocks(plan, view, style)
   const warnings =
     plan.warnings.length > 0 ? [renderDiagnostics(plan.warnings, { color: view.color }).trimEnd(), ''] : []
   const commands =
@@ -141,6 +187,7 @@ export function renderPlan(plan: Plan, view: PlanView): string {
     ...commands,
     ...warnings,
     ...footer(plan, view),
+    ...(view.saved ? [`Saved to ${view.saved.path}. To apply exactly this plan: xdp apply ${view.saved.path}`] : []),
   ]
   return `${lines.join('\n')}\n`
 }

@@ -9,7 +9,7 @@ import { join, relative } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
-import type { AttachedProgram, Link, Live, ObjectKey } from '../../src/model/live.ts'
+import type { AttachedProgram, Link, Live, ObjectKey, ProgramOwner } from '../../src/model/live.ts'
 import type { NextHop } from '../../src/model/service.ts'
 import { type AttachMode, EMPTY_STATE, type Program, type State } from '../../src/model/state.ts'
 import { guard } from '../../src/plan/guard.ts'
@@ -29,6 +29,12 @@ interface Facts {
   /** Live modes that are not the preferred ones of before.yaml. */
   readonly modes?: Readonly<Record<string, AttachMode>>
   readonly drift?: Readonly<Record<string, string>>
+  /** Drifted objects with a recorded digest: whether xdp.yaml has other content than the last apply had. */
+  readonly edited?: Readonly<Record<string, boolean>>
+  /** Interfaces of before.yaml whose program another tool detached. */
+  readonly detached?: readonly string[]
+  /** By id of a foreign program. */
+  readonly owners?: Readonly<Record<string, ProgramOwner>>
   /** The live build. */
   readonly program?: Program
   /**
@@ -91,6 +97,9 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
     links = {},
     absent = [],
     drift = {},
+    edited = {},
+    detached = [],
+    owners = {},
     own = [],
     unanswered = {},
     stripping = {},
@@ -104,10 +113,13 @@ function readLive(before: State, names: readonly string[], facts: Facts): Live {
     return link(name, { ...others, programs: other ? [foreign(other)] : [] })
   })
   const drifted = new Map(Object.entries(drift) as [ObjectKey, string][])
+  const attached = new Map([...before.interfaces].filter(([name]) => !detached.includes(name)))
   return live({
-    state: before,
+    state: { ...before, interfaces: attached },
     links: existing,
     drift: drifted,
+    applied: { interfaces: before.interfaces, edited: new Map(Object.entries(edited) as [ObjectKey, boolean][]) },
+    owners: new Map(Object.entries(owners).map(([id, owner]) => [Number(id), owner])),
     nextHops: hopsOf(facts.hops),
     unresolved: reasonsOf(facts.hops),
     gateways: new Map(Object.entries(gateways)),

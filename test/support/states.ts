@@ -3,7 +3,7 @@
 import { DEFAULT_WATCH } from '../../src/config/watch.ts'
 import type { AddressSet, Family, Ranges } from '../../src/model/address.ts'
 import type { Desired, InterfaceOptions, Provenance } from '../../src/model/desired.ts'
-import type { AttachedProgram, Link, Live } from '../../src/model/live.ts'
+import { type AttachedProgram, type Link, type Live, NO_RECORDS } from '../../src/model/live.ts'
 import { DEFAULT_POLICY, type Policy } from '../../src/model/policy.ts'
 import { NO_RADIUS } from '../../src/model/radius.ts'
 import { normalize, WIDTH } from '../../src/model/ranges.ts'
@@ -125,6 +125,8 @@ export function live(facts: Partial<Omit<Live, 'links'>> & { readonly links?: re
   return {
     state: current,
     drift: new Map(),
+    applied: NO_RECORDS,
+    owners: new Map(),
     generation: current.program ? 1 : 0,
     lastGeneration: current.program ? 1 : 0,
     slots: { interfaces: new Map(), lists: new Map(), services: new Map(), backends: new Map(), pools: new Map() },

@@ -69,10 +69,20 @@ export const PLAN_FLAGS = {
   ...FEED_FLAGS,
   ...REACH_FLAGS,
   ...CUT_FLAGS,
-  'detailed-exitcode': { type: 'boolean', help: 'exit 2 if there are changes, 0 if there are none' },
+  'detailed-exitcode': {
+    type: 'boolean',
+    help: 'exit 2 if there are changes (with --drift-only: drift), 0 if there are none',
+  },
+  'drift-only': { type: 'boolean', help: 'show only what other tools changed since the last apply' },
   full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
   summary: { type: 'boolean', help: 'show one line per object' },
   commands: { type: 'boolean', help: 'also show the equivalent bpftool and ip commands' },
+  out: {
+    type: 'string',
+    value: 'FILE',
+    help: 'also save the plan, for `xdp apply FILE`; only its owner can read the file',
+    completes: 'file',
+  },
   target: {
     type: 'string',
     multiple: true,

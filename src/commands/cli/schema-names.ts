@@ -3,6 +3,7 @@
 export const SCHEMA_NAMES = [
   'config',
   'plan',
+  'saved-plan',
   'apply',
   'confirm',
   'watch',

@@ -1,12 +1,16 @@
 // xdp apply
 
+import { resolve } from 'node:path'
 import { EXIT, type Exit } from '../../diagnostics.ts'
 import type { ConfirmRequest } from '../../model/confirmation.ts'
 import type { Desired } from '../../model/desired.ts'
+import type { SavedPlan } from '../../model/saved-plan.ts'
 import { applyDesired } from '../../pipelines/apply.ts'
+import { heldTo, refuseElsewherePlan } from '../../pipelines/saved-plan.ts'
 import { withTools } from '../../pipelines/tools.ts'
 import { refuseWatched } from '../../pipelines/watched.ts'
 import type { Plan } from '../../plan/change.ts'
+import type { Accepted } from '../../plan/feeds.ts'
 import { renderApply, renderApplyJson } from '../../render/apply.ts'
 import { pendingLines } from '../../render/confirmation.ts'
 import { renderPlan } from '../../render/plan.ts'
@@ -20,7 +24,10 @@ import { load, showWarnings } from './config.ts'
 import { confirmTime } from './confirm.ts'
 import { countDown } from './countdown.ts'
 import { type Findings, recorded } from './record.ts'
+import { checkPlanFlags, loadPlanned, readPlan } from './saved-plan.ts'
 import { afterInterfaces } from './wait.ts'
+
+type ApplyOptions = Options<typeof APPLY_FLAGS>
 
 const reclaiming = (desired: Desired): Desired => ({
   ...desired,
@@ -31,14 +38,37 @@ const reclaiming = (desired: Desired): Desired => ({
 const waiting = ({ pending }: ApplyResult): string => (pending ? pendingLines(pending) : '')
 
 /** The confirmation to wait for: the flag holds for every apply, the config not for the first one of an instance. */
-function requestOf({ confirm }: Options<typeof APPLY_FLAGS>, { confirmMs }: Desired): ConfirmRequest | undefined {
+function requestOf({ confirm }: ApplyOptions, { confirmMs }: Desired): ConfirmRequest | undefined {
   if (confirm === 'off') return undefined
   if (confirm !== undefined) return { milliseconds: confirmTime('confirm', confirm), evenFirst: true }
   return confirmMs === undefined ? undefined : { milliseconds: confirmMs, evenFirst: false }
 }
 
-async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, findings: Findings): Promise<Exit> {
-  const { desired: loaded, warnings } = await load(context)
+/** A saved plan, if the command line names one. */
+async function plannedBy(context: Context, path: string | undefined): Promise<SavedPlan | undefined> {
+  if (path === undefined) return undefined
+  const planned = readPlan(context, path)
+  await refuseElsewherePlan(context.host, planned)
+  return planned
+}
+
+/** The feeds and cuts to accept: a saved plan has settled its feeds, and no connection is cut because of a review. */
+function acceptedFor(options: ApplyOptions, planned: SavedPlan | undefined): Accepted {
+  const accepted = acceptedBy(options)
+  return planned
+    ? { ...accepted, acceptShrink: planned.accepted.shrink, acceptGrowth: planned.accepted.growth }
+    : accepted
+}
+
+async function apply(
+  context: Context,
+  file: string | undefined,
+  options: ApplyOptions,
+  findings: Findings,
+): Promise<Exit> {
+  const planned = await plannedBy(context, file)
+  if (planned) findings.path = resolve(context.flags.file ?? planned.config.path)
+  const { desired: loaded, warnings } = await (planned ? loadPlanned(context, planned) : load(context))
   const desired = options.reclaim ? reclaiming(loaded) : loaded
   const { config, provenance } = desired
   await refuseWatched(context.host, config.path)
@@ -49,27 +79,42 @@ async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, fin
       { config, provenance, detail: 'normal', color, commands: undefined, total: plan.changes.length },
     )
   const request = requestOf(options, desired)
-  const approval = { command: 'apply', question: 'Apply these changes?', auto: options['auto-approve'], show } as const
+  // The review of a saved plan was its approval.
+  const auto = options['auto-approve'] || planned !== undefined
+  const approval = { command: 'apply', question: 'Apply these changes?', auto, show } as const
   const approve = approver(context, approval)
   const applied = await afterInterfaces(context, desired, options['wait-interfaces'], () =>
-    applyDesired(context.host, desired, approve, acceptedBy(options), undefined, request),
+    applyDesired(
+      context.host,
+      desired,
+      approve,
+      acceptedFor(options, planned),
+      undefined,
+      request,
+      planned && heldTo(planned),
+    ),
   )
   if (applied === 'declined') throw declined()
   const { plan, result } = applied
   findings.result = result
   // The prompt shows warnings, but there was none, and the JSON result has no place for them.
-  if (context.flags.json && options['auto-approve']) showWarnings(context, [...warnings, ...plan.warnings])
-  if (context.flags.json) context.stdout(renderApplyJson(result))
+  if (context.flags.json && auto) showWarnings(context, [...warnings, ...plan.warnings])
+  const saved = planned && { path: file as string, sha256: planned.sha256 }
+  if (context.flags.json) context.stdout(renderApplyJson(result, saved))
   else if (!result.changed) context.stdout(show(plan, context.color.stdout) + waiting(result))
   else context.stdout(renderApply(result, { path: config.path, color: context.color.stdout }))
   return result.rolled_back ? EXIT.failed : EXIT.ok
 }
 
-export async function run(context: Context, { options }: Arguments<typeof APPLY_FLAGS>): Promise<Exit> {
+export async function run(
+  context: Context,
+  { positionals: [file], options }: Arguments<typeof APPLY_FLAGS>,
+): Promise<Exit> {
+  if (file !== undefined) checkPlanFlags(options)
   let result: ApplyResult | undefined
   const exit = await withTools(() =>
-    recorded(context, options['auto-approve'], async (findings) => {
-      const end = await apply(context, options, findings)
+    recorded(context, options['auto-approve'] || file !== undefined, file !== undefined, async (findings) => {
+      const end = await apply(context, file, options, findings)
       result = findings.result
       return end
     }),

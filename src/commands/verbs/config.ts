@@ -1,10 +1,12 @@
 // Finds and loads the config of a command, and keeps its warnings.
 
+import { inputsOf } from '../../config/inputs.ts'
 import { findConfig, loadConfig } from '../../config/load.ts'
 import { newReads } from '../../config/text/source.ts'
 import { ANY_FILE, rootsRule, type Trust } from '../../config/text/trust.ts'
 import { CODES, type Diagnostic, XdpError } from '../../diagnostics.ts'
 import type { Desired } from '../../model/desired.ts'
+import type { PlanInput } from '../../model/saved-plan.ts'
 import { computing } from '../../pipelines/computing.ts'
 import { renderDiagnostics } from '../../render/diagnostic.ts'
 import type { Context } from '../cli/context.ts'
@@ -16,17 +18,20 @@ export const trustOf = ({ flags, isRoot }: Context): Trust =>
 export interface Loaded {
   readonly desired: Desired
   readonly warnings: readonly Diagnostic[]
+  /** The files that it was read from. */
+  readonly inputs: () => readonly PlanInput[]
 }
 
-/** Reads files, which may be large, or pipes that never end. */
-const read = async (context: Context, path: string): Promise<Loaded> =>
-  computing(context.host, () =>
-    loadConfig(path, { shelf: { cache: context.cache }, reads: newReads(trustOf(context)) }),
-  )
+/** Loads a config. Reads files, which may be large, or pipes that never end. */
+export async function loadFrom(context: Context, path: string): Promise<Loaded> {
+  const reads = newReads(trustOf(context))
+  const loaded = await computing(context.host, () => loadConfig(path, { shelf: { cache: context.cache }, reads }))
+  return { ...loaded, inputs: () => inputsOf(loaded.desired, reads) }
+}
 
 /** Loads the file of --file, or the default one. Throws XdpError with all mistakes in it. */
 export async function load(context: Context): Promise<Loaded> {
-  return read(context, findConfig(context.flags.file))
+  return loadFrom(context, findConfig(context.flags.file))
 }
 
 /** Like `load`, but returns undefined without --file and without a default file. */
@@ -40,7 +45,7 @@ export async function loadIfAny(context: Context): Promise<Loaded | undefined> {
     if (none && flags.file === undefined) return undefined
     throw error
   }
-  return read(context, path)
+  return loadFrom(context, path)
 }
 
 /** Writes warnings to stderr, for commands whose result has no place for them. */

@@ -1,35 +1,76 @@
 // xdp plan
 
 import { EXIT, type Exit, fail } from '../../diagnostics.ts'
-import { planDesired } from '../../pipelines/plan.ts'
+import type { Desired } from '../../model/desired.ts'
+import { planDesired, reportDrift } from '../../pipelines/plan.ts'
 import { withTools } from '../../pipelines/tools.ts'
 import { renderPlan } from '../../render/plan.ts'
-import { renderPlanJson } from '../../render/plan-json.ts'
+import { renderPlanJson, savedPlanJson } from '../../render/plan-json.ts'
 import type { Context } from '../cli/context.ts'
 import type { Arguments, Options } from '../cli/flag.ts'
 import type { PLAN_FLAGS } from '../cli/flags.ts'
 import { acceptedBy } from './accepted.ts'
 import { load } from './config.ts'
+import { checkTarget, savePlan } from './saved-plan.ts'
 import { onlyTargets } from './targets.ts'
 
-export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
-  if (options.full && options.summary) throw fail('E300', '--full and --summary exclude each other', 'xdp plan --full')
-  return withTools(() => plan(context, options))
+type PlanOptions = Options<typeof PLAN_FLAGS>
+
+const excludeEachOther = (left: string, right: string, hint: string) =>
+  fail('E300', `${left} and ${right} exclude each other`, hint)
+
+/** Throws E300 for flags that exclude each other. */
+function checkFlags({ full, summary, out, target, commands, 'drift-only': isDriftOnly }: PlanOptions): void {
+  if (full && summary) throw excludeEachOther('--full', '--summary', 'xdp plan --full')
+  // Apply makes all changes of a plan.
+  if (out !== undefined && target.length > 0) throw excludeEachOther('--out', '--target', `xdp plan --out ${out}`)
+  if (out !== undefined && isDriftOnly) throw excludeEachOther('--out', '--drift-only', `xdp plan --out ${out}`)
+  if (commands && isDriftOnly) throw excludeEachOther('--commands', '--drift-only', 'xdp plan --commands')
 }
 
-async function plan(context: Context, options: Options<typeof PLAN_FLAGS>): Promise<Exit> {
-  const { desired, warnings } = await load(context)
-  const made = await planDesired(context.host, desired, acceptedBy(options))
+export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
+  checkFlags(options)
+  if (options.out !== undefined) checkTarget(options.out)
+  return withTools(() => (options['drift-only'] ? drift(context, options) : plan(context, options)))
+}
+
+const viewOf = ({ config, provenance }: Desired, { full, summary }: PlanOptions, total: number) => ({
+  config,
+  provenance,
+  detail: full ? ('full' as const) : summary ? ('summary' as const) : ('normal' as const),
+  total,
+})
+
+const exitOf = (options: PlanOptions, differences: readonly unknown[]): Exit =>
+  options['detailed-exitcode'] && differences.length > 0 ? EXIT.changesPending : EXIT.ok
+
+async function plan(context: Context, options: PlanOptions): Promise<Exit> {
+  const loaded = await load(context)
+  const { desired, warnings } = loaded
+  const accepted = acceptedBy(options)
+  const made = await planDesired(context.host, desired, accepted, options.out !== undefined)
   const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
-  const changes = { ...shown, warnings: [...warnings, ...shown.warnings] }
-  const view = {
-    config: desired.config,
-    provenance: desired.provenance,
-    detail: options.full ? 'full' : options.summary ? 'summary' : 'normal',
-    color: context.color.stdout,
-    commands: options.commands ? made.commands : undefined,
-    total: made.plan.changes.length,
-  } as const
+  const base = viewOf(desired, options, made.plan.changes.length)
+  const noted = { ...shown, warnings: [...warnings, ...shown.warnings] }
+  const saved =
+    options.out === undefined
+      ? undefined
+      : savePlan({ path: options.out, loaded, planned: made, accepted }, savedPlanJson(noted, base))
+  const changes = { ...noted, warnings: [...noted.warnings, ...(saved?.warnings ?? [])] }
+  const commands = options.commands ? made.commands : undefined
+  const view = { ...base, color: context.color.stdout, commands, saved }
   context.stdout(context.flags.json ? renderPlanJson(changes, view) : renderPlan(changes, view))
-  return options['detailed-exitcode'] && changes.changes.length > 0 ? EXIT.changesPending : EXIT.ok
+  return exitOf(options, changes.changes)
+}
+
+/** Shows drift, and the changes that revert it. Guards refuse nothing: a foreign program in place of ours is what to show. */
+async function drift(context: Context, options: PlanOptions): Promise<Exit> {
+  const { desired } = await load(context)
+  const made = await reportDrift(context.host, desired, acceptedBy(options))
+  const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
+  const found = { ...shown, changes: shown.changes.filter(({ origin }) => origin?.drifted), warnings: [] }
+  const base = viewOf(desired, options, made.plan.changes.length)
+  const view = { ...base, color: context.color.stdout, commands: undefined, isDriftOnly: true }
+  context.stdout(context.flags.json ? renderPlanJson(found, view) : renderPlan(found, view))
+  return exitOf(options, found.drift)
 }

@@ -12,14 +12,17 @@ import { explain } from '../cli/explain.ts'
 
 /** Facts that an apply collects for its record. */
 export interface Findings {
+  /** Of a saved plan: the path of its config. */
+  path?: string
   sha256?: string
   result?: ApplyResult
 }
 
 type Ending = Pick<LastApply, 'result' | 'exit_status' | 'error'>
 
-/** The absolute path of the config; undefined without one. */
-function configPath({ flags }: Context): string | undefined {
+/** The absolute path of the config; undefined without one, and before a saved plan has named it. */
+function configPath({ flags }: Context, { path }: Findings, isPlanned: boolean): string | undefined {
+  if (isPlanned) return path
   try {
     return resolve(findConfig(flags.file))
   } catch {
@@ -46,10 +49,13 @@ const isDeclined = ({ error }: Ending): boolean => error !== undefined && CODES[
 /**
  * Runs an apply and writes its record; passes exceptions on. With --auto-approve (`auto`) a record with result
  * `running` comes first, so that a killed apply shows as well. A declined apply writes no record.
+ *
+ * @param isPlanned whether a saved plan names the config
  */
 export async function recorded(
   context: Context,
   auto: boolean,
+  isPlanned: boolean,
   body: (findings: Findings) => Promise<Exit>,
 ): Promise<Exit> {
   const { host } = context
@@ -57,7 +63,7 @@ export async function recorded(
   const started_at = new Date().toISOString()
   const keep = (ending: Ending, finished_at?: string): Promise<void> =>
     keepLastApply(host, (self) => {
-      const config = { path: configPath(context), sha256: findings.sha256 }
+      const config = { path: configPath(context, findings, isPlanned), sha256: findings.sha256 }
       const changes = findings.result?.applied ?? []
       const { instance } = host
       const bpffs = resolve(host.bpffs)

@@ -32,14 +32,20 @@ function target(path: string): { readonly path: string; readonly mode: number } 
   return { path: realpathSync(path), mode: found.mode & 0o7777 }
 }
 
+/** Mode of files that only their owner may read. */
+export const PRIVATE = 0o600
+
 /**
- * Writes a new file beside the old one and renames it. An existing file keeps its mode; a new one is readable by all,
- * whatever the umask. Throws E405 and then leaves the old file as it was.
+ * Writes a new file beside the old one and renames it. Without `wanted`, an existing file keeps its mode, and a new one is
+ * readable by all, whatever the umask. Throws E405 and then leaves the old file as it was.
+ *
+ * @param wanted mode of the file
  */
-export function writeWhole(path: string, content: string | Uint8Array): void {
+export function writeWhole(path: string, content: string | Uint8Array, wanted?: number): void {
   let fresh: string | undefined
   try {
-    const { path: real, mode } = target(path)
+    const { path: real, mode: usual } = target(path)
+    const mode = wanted ?? usual
     fresh = `${real}.${Math.random().toString(36).slice(2)}.new`
     writeFileSync(fresh, content, { flag: 'wx', mode })
     chmodSync(fresh, mode)

@@ -23,8 +23,10 @@ import { effectiveCapabilities, mayOpenForeign, ownNetns } from '../host/host.ts
 import { type RawLink, readLinks } from '../host/links.ts'
 import { portsDrift } from '../host/local-ports.ts'
 import type { Memory } from '../host/memory.ts'
+import { readOwners } from '../host/owners.ts'
 import { surroundingsOf, withLiveHops } from '../host/surroundings.ts'
 import { askBatch } from '../tools/bpftool.ts'
+import { appliedRecords } from './applied.ts'
 import { readInstance } from './instance.ts'
 import { leftovers, pendingOf } from './leftovers.ts'
 import {
@@ -112,10 +114,13 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
   const moved = image?.localPorts && portsDrift(image.localPorts, around.localPorts)
   if (moved && !drift.has('policy')) drift.set('policy', moved)
   const interfaces = liveInterfaces(links, records, instance, committed, image, drift)
+  const owners = await readOwners(foreignOn(drift, links))
   return {
     state: liveState(committed, image, interfaces),
     links,
     drift,
+    applied: appliedRecords(records, image, state, drift),
+    owners,
     generation: committed?.number ?? 0,
     lastGeneration: Math.max(0, ...instance.incomplete, ...instance.generations.map(({ number }) => number)),
     slots: {
@@ -136,6 +141,12 @@ async function observeOnce(paths: Paths, memory: Memory, { state, staged }: Expe
     scopedInterfaces: image?.scopedInterfaces ?? new Map(),
     takeover: tables?.takeover,
   }
+}
+
+/** Ids of the foreign programs on interfaces that drifted. */
+function foreignOn(drift: ReadonlyMap<ObjectKey, string>, links: ReadonlyMap<string, Link>): number[] {
+  const programs = [...links.values()].flatMap(({ name, programs }) => (drift.has(`interface:${name}`) ? programs : []))
+  return [...new Set(programs.filter(({ generation }) => generation === undefined).map(({ id }) => id))]
 }
 
 /** Drift by missing pins: of maps that the live programs use, and of programs of the live generation. */

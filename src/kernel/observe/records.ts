@@ -28,6 +28,10 @@ export const MODE_NUMBERS: Readonly<Record<AttachMode, number>> = {
   offload: ATTACH_MODE.OFFLOAD,
 }
 
+/** The mode of a number of ours; undefined for another number, which a damaged record may have. */
+export const modeOf = (number: number): AttachMode | undefined =>
+  (Object.keys(MODE_NUMBERS) as AttachMode[]).find((mode) => MODE_NUMBERS[mode] === number)
+
 /** One value of a shared map. */
 export interface Write {
   readonly key: number

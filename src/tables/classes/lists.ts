@@ -73,6 +73,7 @@ function before(target: Uint32Array, bounds: Uint32Array, i: number): void {
 /**
  * Decodes the records into lists, with the addresses that `collect` found.
  *
+ * @returns `drifted`: the recorded digests of lists that have another one
  * @throws XdpError E113 if records and rules are inconsistent
  */
 export function decodeLists(
@@ -80,7 +81,7 @@ export function decodeLists(
   count: number,
   { parts, disputed }: LiveClasses,
   addresses: readonly AddressSet[],
-): { lists: Map<string, List>; slots: Map<string, number>; drifted: string[] } {
+): { lists: Map<string, List>; slots: Map<string, number>; drifted: Map<string, bigint> } {
   if (count > LIST_SLOTS || count * LINE_SIZE > records.byteLength) throw corrupt('the lists are truncated')
   const partsBySlot = new Map<number, LivePart[]>()
   for (const part of parts) {
@@ -88,7 +89,7 @@ export function decodeLists(
   }
   const lists = new Map<string, List>()
   const slots = new Map<string, number>()
-  const drifted: string[] = []
+  const drifted = new Map<string, bigint>()
   for (let number = 0; number < count; number++) {
     const record = listCodec.decode(records, number * LINE_SIZE)
     const own = partsBySlot.get(record.slot) ?? []
@@ -104,7 +105,7 @@ export function decodeLists(
     lists.set(list.name, list)
     slots.set(list.name, record.slot)
     const isDisputed = own.some(({ number }) => disputed.has(number))
-    if (isDisputed || listDigest(list) !== record.digest) drifted.push(list.name)
+    if (isDisputed || listDigest(list) !== record.digest) drifted.set(list.name, record.digest)
   }
   if (partsBySlot.size > 0) throw corrupt('a rule names a list that does not exist')
   return { lists, slots, drifted }

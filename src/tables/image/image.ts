@@ -256,6 +256,8 @@ export interface DecodedImage {
    * not in `services`.
    */
   readonly drifted: readonly ObjectKey[]
+  /** Of drifted lists: the digests of their recorded content. */
+  readonly recordedLists: ReadonlyMap<string, bigint>
 }
 
 export const NO_SERVICES: DecodedServices = {
@@ -334,8 +336,9 @@ export function decodeImage(image: Image): DecodedImage {
     meta,
     drifted: [
       ...(isPolicyWhole(image) ? [] : ['policy' as const]),
-      ...decoded.drifted.map((name) => `list:${name}` as const),
+      ...[...decoded.drifted.keys()].map((name) => `list:${name}` as const),
       ...balanced.drifted.map((name) => `service:${name}` as const),
     ],
+    recordedLists: decoded.drifted,
   }
 }

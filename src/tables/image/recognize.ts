@@ -87,5 +87,6 @@ export function recognizeImage(
     deadlines,
     meta,
     drifted: [],
+    recordedLists: new Map(),
   }
 }

@@ -79,7 +79,7 @@ describe('flags', () => {
     [['plan', '--file'], '--file needs a value (write --file FILE)'],
     [['plan', '-f', '--json'], '-f needs a value (write -f FILE)'],
     [['plan', '--file='], '--file needs a value (write --file FILE)'],
-    [['plan', '--out', 'x'], '--out is not a known flag (`xdp plan --help` lists the flags)'],
+    [['plan', '--save', 'x'], '--save is not a known flag (`xdp plan --help` lists the flags)'],
   ])('%j', (argv, expected) => {
     expect(objection(...argv)).toBe(expected)
   })

@@ -17,10 +17,11 @@ import type { XdpError } from '../../../src/diagnostics.ts'
 import type { AddressSet } from '../../../src/model/address.ts'
 import type { PortRange } from '../../../src/model/ports.ts'
 import { EMPTY6, normalize } from '../../../src/model/ranges.ts'
-import type { Scope, State } from '../../../src/model/state.ts'
+import type { List, Scope, State } from '../../../src/model/state.ts'
 import { editImage } from '../../../src/tables/image/edit.ts'
 import { compileImage, decodeImage } from '../../../src/tables/image/image.ts'
 import { DIRECTORY_LINE, imageBytes, imageFrom } from '../../../src/tables/layout/layout.ts'
+import { listDigest } from '../../../src/tables/lines/digest.ts'
 import { LOW } from '../../../src/tables/lines/lines.ts'
 import {
   ALL4,
@@ -276,8 +277,10 @@ test('reports drift of a list whose class is plain, and judged by another list o
     viewOf(other).setUint16(at, viewOf(image).getUint16(at, LOW === 0) ^ bits, LOW === 0)
     return decode(other)
   }
-  const { drifted, lists } = changed(CLASS_FLAG.ALLOW)
+  const { drifted, lists, recordedLists } = changed(CLASS_FLAG.ALLOW)
   expect(drifted).toEqual(['list:some'])
+  const applied = decode(image).lists.get('some') as List
+  expect(recordedLists).toEqual(new Map([['some', listDigest(applied)]]))
   expect(lists.get('some')?.kind).toBe('allowlist')
   expect(errorOf(() => changed(5)).code).toBe('E113')
 })

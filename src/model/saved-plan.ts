@@ -1,0 +1,89 @@
+// A saved plan: everything that decides whether it is still the plan of this host, as data. Its text is in src/saved.
+
+/** A file that the config was read from. */
+export interface PlanInput {
+  readonly kind: 'config' | 'included' | 'allowlist' | 'blocklist'
+  /** Relative to the directory of the config if it is in there, else absolute. */
+  readonly path: string
+  /** SHA-256 as hex. */
+  readonly sha256: string
+}
+
+/** Kinds of facts, in the order in which refusals name them. */
+export const FACT_KINDS = [
+  'generation',
+  'confirmation',
+  'tables',
+  'leftovers',
+  'device',
+  'programs',
+  'drift',
+  'next-hop',
+  'local-ports',
+  'own-addresses',
+  'record',
+  'index',
+  'stack',
+  'map',
+  'program',
+] as const
+
+export type FactKind = (typeof FACT_KINDS)[number]
+
+/** A fact about the live state that a plan relies on. */
+export interface PlanFact {
+  readonly kind: FactKind
+  /** The object that has it, such as an interface; empty if there is only one. */
+  readonly name: string
+  /** Comparable text. */
+  readonly value: string
+}
+
+/** One change of a plan, by its content. */
+export interface PlannedChange {
+  readonly key: string
+  readonly op: string
+  /** SHA-256 as hex, of all of it but the live connections that it cuts. */
+  readonly sha256: string
+}
+
+/** The host and instance that a plan was made for. */
+export interface PlanHost {
+  readonly name: string
+  /** Random at each boot (proc_sys_kernel(5)). */
+  readonly bootId: string
+  /** Inode of the network namespace, in decimal. */
+  readonly netns: string
+  /** Absolute path of the mount. */
+  readonly bpffs: string
+  readonly instance: string
+}
+
+/** The build that made a plan. */
+export interface PlanBuild {
+  readonly version: string
+  readonly abi: number
+  /** Digest of the BPF objects, as in `Program`. */
+  readonly digest: string
+}
+
+/** What a plan was made of in the kernel, and the changes that it came to. */
+export interface PlanBasis {
+  readonly host: PlanHost
+  readonly build: PlanBuild
+  readonly live: readonly PlanFact[]
+  readonly changes: readonly PlannedChange[]
+}
+
+export interface SavedPlan extends PlanBasis {
+  /** ISO 8601, UTC. */
+  readonly createdAt: string
+  /** `path` is absolute. */
+  readonly config: { readonly path: string; readonly sha256: string }
+  /** The config first. */
+  readonly inputs: readonly PlanInput[]
+  /** Untrusted feeds that the plan takes. */
+  readonly accepted: { readonly shrink: boolean; readonly growth: boolean }
+  /** Digest of the document, as hex. */
+  readonly sha256: string
+}
