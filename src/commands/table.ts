@@ -9,6 +9,7 @@ import {
   IMPORT_FLAGS,
   NO_FLAGS,
   PLAN_FLAGS,
+  ROLLBACK_FLAGS,
   STATS_FLAGS,
   UNBAN_FLAGS,
   WATCH_FLAGS,
@@ -48,6 +49,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp plan --target blocklist:spamhaus --full', does: 'show every prefix that one list gains or loses' },
       { line: 'xdp plan --commands', does: 'show the equivalent bpftool and ip commands' },
     ],
+    usesHistory: true,
     load: () => import('./verbs/plan.ts'),
   }),
   command({
@@ -64,8 +66,9 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp apply', does: 'show the plan, ask, apply' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
       { line: 'xdp apply --confirm 2m', does: 'apply over SSH; the old policy returns if you do not confirm' },
-      { line: 'xdp apply --auto-approve --wait-interfaces 30s', does: 'apply at boot' },
+      { line: 'xdp apply --auto-approve --boot --wait-interfaces 30s', does: 'apply at boot' },
     ],
+    usesHistory: true,
     load: () => import('./verbs/apply.ts'),
   }),
   command({
@@ -81,7 +84,42 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp confirm --cancel', does: 'put the previous policy back now' },
     ],
     isCacheless: true,
+    usesHistory: true,
     load: () => import('./verbs/confirm.ts'),
+  }),
+  command({
+    name: 'history',
+    summary: 'list the applies that changed the policy',
+    description: [
+      'Lists the last applies with their number, time, result, user or unit, and config; * marks the policy in force. An apply of the config that is in force already makes no entry.',
+      '`xdp history show N` also shows the changes, the config, and the files that it includes.',
+    ],
+    argument: { name: 'show', required: false, help: 'show one apply in full', completes: ['show'] },
+    second: { name: 'N', required: false, help: 'number of the apply' },
+    flags: NO_FLAGS,
+    examples: [
+      { line: 'xdp history', does: 'list the last applies' },
+      { line: 'xdp history show 3', does: 'show one of them, with its config' },
+    ],
+    isCacheless: true,
+    usesHistory: true,
+    load: () => import('./verbs/history.ts'),
+  }),
+  command({
+    name: 'rollback',
+    summary: 'go back to the policy of an earlier apply',
+    description: [
+      'Takes the config of that apply from the history, with the files it included and its lists, shows the plan, and asks for approval. Without N takes the policy before the one in force. --allow-cut, --confirm and all guards are as with `xdp apply`.',
+      'The config file stays as it is: `xdp plan` says that file and kernel differ because of the rollback, `xdp watch` and the unit at boot keep the policy of the rollback until the file changes, and `xdp apply` puts the policy of the file in force again.',
+    ],
+    argument: { name: 'N', required: false, help: 'number of the apply, as `xdp history` lists it' },
+    flags: ROLLBACK_FLAGS,
+    examples: [
+      { line: 'xdp rollback', does: 'go back to the policy before' },
+      { line: 'xdp rollback 3 --confirm 2m', does: 'go back to a certain one, and return if you do not confirm' },
+    ],
+    usesHistory: true,
+    load: () => import('./verbs/rollback.ts'),
   }),
   command({
     name: 'watch',
@@ -95,6 +133,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp watch', does: 'follow ./xdp.yaml, or /etc/xdp/xdp.yaml' },
       { line: 'xdp watch -f site.yaml --json | jq -r .message', does: 'pass the events to a program' },
     ],
+    usesHistory: true,
     load: () => import('./verbs/watch.ts'),
   }),
   command({
@@ -106,6 +145,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp status', does: 'show attachments, lists, services and counters' },
       { line: "xdp status --json | jq '.lists[].packets'", does: 'get counters for a script' },
     ],
+    usesHistory: true,
     load: () => import('./verbs/status.ts'),
   }),
   command({

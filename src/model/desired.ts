@@ -5,6 +5,7 @@ import type { Family } from './address.ts'
 import type { ProtectedPrefix } from './contact.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { ServiceHealth } from './health.ts'
+import type { Restored, Sources } from './sources.ts'
 import type { ScopedSet, State } from './state.ts'
 
 /** Reaction to a foreign program on an interface. */
@@ -127,4 +128,8 @@ export interface Desired {
   /** `limits.confirm` in milliseconds; undefined: applies wait for no confirmation. */
   readonly confirmMs: number | undefined
   readonly config: { readonly path: string; readonly sha256: string }
+  /** For the history; absent: an apply is not to be remembered. */
+  readonly sources?: Sources | undefined
+  /** Only for a config of the history. */
+  readonly restored?: Restored | undefined
 }

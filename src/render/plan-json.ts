@@ -5,9 +5,10 @@ import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram } from '../model/live.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
-import type { Change, Op, Plan } from '../plan/change.ts'
+import type { Change, Plan } from '../plan/change.ts'
 import { atOf, protocolOf } from '../plan/cuts.ts'
-import { countDelta, prefixCount } from '../plan/delta.ts'
+import { prefixCount } from '../plan/delta.ts'
+import { summaryOf } from '../plan/summary.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
@@ -121,20 +122,6 @@ function cutsJson(cuts: Cuts | undefined, provenance: Provenance | undefined) {
   }
 }
 
-/** Counts changes by op, and the prefixes that lists gain and lose. */
-export function summaryJson(changes: readonly Change[]) {
-  const count = (op: Op): number => changes.filter((change) => change.op === op).length
-  const { added, removed } = countDelta(changes)
-  return {
-    create: count('create'),
-    update: count('update'),
-    delete: count('delete'),
-    replace: count('replace'),
-    prefixes_added: added,
-    prefixes_removed: removed,
-  }
-}
-
 /** The plan as one JSON document. `view.detail` `full` lists every prefix, `summary` none. */
 export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): string {
   const most = { full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 }[view.detail]
@@ -143,7 +130,7 @@ export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): strin
     changes: plan.changes.map((change) => changeJson(change, view.provenance, most)),
     drift: plan.drift,
     cuts: cutsJson(plan.cuts, view.provenance),
-    summary: summaryJson(plan.changes),
+    summary: summaryOf(plan.changes),
     partial: plan.changes.length !== view.total,
     warnings: diagnosticsJson(plan.warnings),
     ...(view.commands === undefined ? {} : { commands: view.commands }),

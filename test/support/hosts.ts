@@ -57,6 +57,8 @@ export class Lab {
   readonly bpffs: string
   /** Directory of the cache, which the command line creates. */
   readonly cache: string
+  /** Directory of the state, which the command line creates. */
+  readonly state: string
   /** The command line under test; a test of updates replaces it by another build. */
   cli = CLI
   #closed = false
@@ -68,6 +70,7 @@ export class Lab {
     this.directory = mkdtempSync(join(tmpdir(), `xdp-lab-${process.pid}-`))
     this.bpffs = join(this.directory, 'bpffs')
     this.cache = join(this.directory, 'cache')
+    this.state = join(this.directory, 'state')
     try {
       mkdirSync(this.bpffs)
       sh('mount', '-t', 'bpf', 'bpf', this.bpffs)
@@ -150,7 +153,7 @@ export class Lab {
   }
 
   #environment(): NodeJS.ProcessEnv {
-    return { ...process.env, CACHE_DIRECTORY: this.cache, XDP_TOOLS_PATH: this.#tools }
+    return { ...process.env, CACHE_DIRECTORY: this.cache, STATE_DIRECTORY: this.state, XDP_TOOLS_PATH: this.#tools }
   }
 
   /** Runs `xdp …` on the filtering host, in the laboratory's directory. */

@@ -79,6 +79,13 @@ export const APPROVE_FLAGS = {
   'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is no terminal' },
 } as const satisfies FlagSpecs
 
+const CONFIRM_FLAG = {
+  type: 'string',
+  value: 'TIME',
+  help: 'put the previous policy back unless `xdp confirm` arrives within this time; off: wait for none; default: limits.confirm of the config, else off',
+  completes: ['off'],
+} as const
+
 export const APPLY_FLAGS = {
   ...APPROVE_FLAGS,
   ...FEED_FLAGS,
@@ -87,17 +94,23 @@ export const APPLY_FLAGS = {
     type: 'boolean',
     help: 'replace programs of xdp whose pins are lost, as after the bpffs was unmounted',
   },
-  confirm: {
-    type: 'string',
-    value: 'TIME',
-    help: 'put the previous policy back unless `xdp confirm` arrives within this time; off: wait for none; default: limits.confirm of the config, else off',
-    completes: ['off'],
+  confirm: CONFIRM_FLAG,
+  boot: {
+    type: 'boolean',
+    help: 'for the unit that runs at boot: if the file is that of an apply that was not confirmed or was rolled back, apply the last confirmed policy',
   },
   'wait-interfaces': {
     type: 'string',
     value: 'TIME',
     help: 'wait up to this long for the interfaces of the config; for use at boot',
   },
+} as const satisfies FlagSpecs
+
+export const ROLLBACK_FLAGS = {
+  ...APPROVE_FLAGS,
+  ...FEED_FLAGS,
+  ...CUT_FLAGS,
+  confirm: CONFIRM_FLAG,
 } as const satisfies FlagSpecs
 
 export const CONFIRM_FLAGS = {

@@ -6,7 +6,7 @@ import { fail, type XdpError } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
 import type { Arguments, FlagSpec, FlagSpecs, Options } from './flag.ts'
 import { GLOBAL_FLAGS } from './flags.ts'
-import type { CommandSpec } from './specification.ts'
+import { argumentsOf, type CommandSpec } from './specification.ts'
 
 export interface Invocation {
   readonly flags: Options<typeof GLOBAL_FLAGS>
@@ -59,12 +59,14 @@ function defaults(specs: FlagSpecs): Values {
 }
 
 function checkPositionals(command: CommandSpec, positionals: readonly string[]): void {
-  const { name, argument } = command
-  if (argument?.required && positionals.length === 0)
-    throw fail('E300', `\`xdp ${name}\` needs ${argument.name}: ${argument.help}`, `xdp ${name} ${argument.name}`)
-  const surplus = positionals[argument ? 1 : 0]
+  const { name } = command
+  const specs = argumentsOf(command)
+  const usage = `xdp ${[name, ...specs.map((spec) => spec.name)].join(' ')}`
+  const missing = specs.find(({ required }, i) => required && positionals.length <= i)
+  if (missing) throw fail('E300', `\`xdp ${name}\` needs ${missing.name}: ${missing.help}`, usage)
+  const surplus = positionals[specs.length]
   if (surplus === undefined) return
-  const hint = argument ? `xdp ${name} ${argument.name}` : `to name a config: xdp ${name} -f ${surplus}`
+  const hint = specs.length > 0 ? usage : `to name a config: xdp ${name} -f ${surplus}`
   throw fail('E300', `"${surplus}" is one argument too many for \`xdp ${name}\``, hint)
 }
 

@@ -5,6 +5,7 @@ export const SCHEMA_NAMES = [
   'plan',
   'apply',
   'confirm',
+  'history',
   'watch',
   'status',
   'stats',

@@ -19,6 +19,7 @@ import { approver, declined } from './approve.ts'
 import { load, showWarnings } from './config.ts'
 import { confirmTime } from './confirm.ts'
 import { countDown } from './countdown.ts'
+import { chosenAtBoot, withHeld } from './held.ts'
 import { type Findings, recorded } from './record.ts'
 import { afterInterfaces } from './wait.ts'
 
@@ -28,20 +29,27 @@ const reclaiming = (desired: Desired): Desired => ({
 })
 
 /** The confirmation that the live policy waits for since an earlier apply. */
-const waiting = ({ pending }: ApplyResult): string => (pending ? pendingLines(pending) : '')
+export const waiting = ({ pending }: ApplyResult): string => (pending ? pendingLines(pending) : '')
 
 /** The confirmation to wait for: the flag holds for every apply, the config not for the first one of an instance. */
-function requestOf({ confirm }: Options<typeof APPLY_FLAGS>, { confirmMs }: Desired): ConfirmRequest | undefined {
+export function requestOf(
+  { confirm }: Pick<Options<typeof APPLY_FLAGS>, 'confirm'>,
+  { confirmMs }: Desired,
+): ConfirmRequest | undefined {
   if (confirm === 'off') return undefined
   if (confirm !== undefined) return { milliseconds: confirmTime('confirm', confirm), evenFirst: true }
   return confirmMs === undefined ? undefined : { milliseconds: confirmMs, evenFirst: false }
 }
 
 async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, findings: Findings): Promise<Exit> {
-  const { desired: loaded, warnings } = await load(context)
+  const file = await load(context)
+  await refuseWatched(context.host, file.desired.config.path)
+  const chosen = options.boot
+    ? await chosenAtBoot(context, file, acceptedBy(options))
+    : { ...(await withHeld(context, file)), accepted: acceptedBy(options) }
+  const { desired: loaded, warnings, accepted } = chosen
   const desired = options.reclaim ? reclaiming(loaded) : loaded
   const { config, provenance } = desired
-  await refuseWatched(context.host, config.path)
   findings.sha256 = config.sha256
   const show = (plan: Plan, color: boolean): string =>
     renderPlan(
@@ -52,7 +60,7 @@ async function apply(context: Context, options: Options<typeof APPLY_FLAGS>, fin
   const approval = { command: 'apply', question: 'Apply these changes?', auto: options['auto-approve'], show } as const
   const approve = approver(context, approval)
   const applied = await afterInterfaces(context, desired, options['wait-interfaces'], () =>
-    applyDesired(context.host, desired, approve, acceptedBy(options), undefined, request),
+    applyDesired(context.host, desired, approve, accepted, undefined, request),
   )
   if (applied === 'declined') throw declined()
   const { plan, result } = applied

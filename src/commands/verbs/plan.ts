@@ -10,6 +10,7 @@ import type { Arguments, Options } from '../cli/flag.ts'
 import type { PLAN_FLAGS } from '../cli/flags.ts'
 import { acceptedBy } from './accepted.ts'
 import { load } from './config.ts'
+import { withHeld } from './held.ts'
 import { onlyTargets } from './targets.ts'
 
 export async function run(context: Context, { options }: Arguments<typeof PLAN_FLAGS>): Promise<Exit> {
@@ -18,7 +19,7 @@ export async function run(context: Context, { options }: Arguments<typeof PLAN_F
 }
 
 async function plan(context: Context, options: Options<typeof PLAN_FLAGS>): Promise<Exit> {
-  const { desired, warnings } = await load(context)
+  const { desired, warnings } = await withHeld(context, await load(context))
   const made = await planDesired(context.host, desired, acceptedBy(options))
   const shown = onlyTargets(made.plan, options.target, desired.state, made.live)
   const changes = { ...shown, warnings: [...warnings, ...shown.warnings] }

@@ -13,6 +13,8 @@ import { explain } from '../cli/explain.ts'
 /** Facts that an apply collects for its record. */
 export interface Findings {
   sha256?: string
+  /** Of the config, if it is not that of the file; absolute. */
+  path?: string
   result?: ApplyResult
 }
 
@@ -57,7 +59,7 @@ export async function recorded(
   const started_at = new Date().toISOString()
   const keep = (ending: Ending, finished_at?: string): Promise<void> =>
     keepLastApply(host, (self) => {
-      const config = { path: configPath(context), sha256: findings.sha256 }
+      const config = { path: findings.path ?? configPath(context), sha256: findings.sha256 }
       const changes = findings.result?.applied ?? []
       const { instance } = host
       const bpffs = resolve(host.bpffs)
