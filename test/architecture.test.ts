@@ -102,6 +102,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'watch/files': ['report', 'cache', 'config', 'watch/time'],
   'watch/health': ['model', 'abi', 'kernel/host', 'watch/time'],
   watch: [
+    'history',
     'model',
     'report',
     'abi',
@@ -155,6 +156,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   pipelines: ['node:path'],
   features: [],
   watch: [
+    'history',
     'chokidar',
     'node:crypto',
     'node:dgram',

@@ -9,7 +9,6 @@ import {
   IMPORT_FLAGS,
   NO_FLAGS,
   PLAN_FLAGS,
-  ROLLBACK_FLAGS,
   STATS_FLAGS,
   UNBAN_FLAGS,
   WATCH_FLAGS,
@@ -17,6 +16,7 @@ import {
 } from './cli/flags.ts'
 import { SCHEMA_NAMES } from './cli/schema-names.ts'
 import { type CommandSpec, command, GUARD } from './cli/specification.ts'
+import { HISTORY_COMMANDS } from './table-history.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
   command({
@@ -87,40 +87,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usesHistory: true,
     load: () => import('./verbs/confirm.ts'),
   }),
-  command({
-    name: 'history',
-    summary: 'list the applies that changed the policy',
-    description: [
-      'Lists the last applies with their number, time, result, user or unit, and config; * marks the policy in force. An apply of the config that is in force already makes no entry.',
-      '`xdp history show N` also shows the changes, the config, and the files that it includes.',
-    ],
-    argument: { name: 'show', required: false, help: 'show one apply in full', completes: ['show'] },
-    second: { name: 'N', required: false, help: 'number of the apply' },
-    flags: NO_FLAGS,
-    examples: [
-      { line: 'xdp history', does: 'list the last applies' },
-      { line: 'xdp history show 3', does: 'show one of them, with its config' },
-    ],
-    isCacheless: true,
-    usesHistory: true,
-    load: () => import('./verbs/history.ts'),
-  }),
-  command({
-    name: 'rollback',
-    summary: 'go back to the policy of an earlier apply',
-    description: [
-      'Takes the config of that apply from the history, with the files it included and its lists, shows the plan, and asks for approval. Without N takes the policy before the one in force. --allow-cut, --confirm and all guards are as with `xdp apply`.',
-      'The config file stays as it is: `xdp plan` says that file and kernel differ because of the rollback, `xdp watch` and the unit at boot keep the policy of the rollback until the file changes, and `xdp apply` puts the policy of the file in force again.',
-    ],
-    argument: { name: 'N', required: false, help: 'number of the apply, as `xdp history` lists it' },
-    flags: ROLLBACK_FLAGS,
-    examples: [
-      { line: 'xdp rollback', does: 'go back to the policy before' },
-      { line: 'xdp rollback 3 --confirm 2m', does: 'go back to a certain one, and return if you do not confirm' },
-    ],
-    usesHistory: true,
-    load: () => import('./verbs/rollback.ts'),
-  }),
+  ...HISTORY_COMMANDS,
   command({
     name: 'watch',
     summary: 'run as a daemon: apply every edit and repair drift',

@@ -53,7 +53,7 @@ function isEntry(value: Readonly<Record<string, unknown>>): boolean {
   return (
     ['at', 'bootId'].every((name) => isText(value[name])) &&
     isNumber(value['number']) &&
-    isProcess(value['process']) &&
+    isProcess(value['writer']) &&
     (action === 'apply' || action === 'rollback') &&
     RESULTS.includes(result) &&
     isRecord(config) &&

@@ -25,8 +25,8 @@ const waiting = async (host: Host): Promise<ReadonlySet<string>> =>
   new Set((await list(sessionOf(host).paths.instance)).flatMap((name) => confirmationOf(name)?.id ?? []))
 
 /** Whether the process that wrote an entry runs. */
-const runs = async ({ bootId: boot, process }: StoredEntry): Promise<boolean> =>
-  boot === bootId() && process.pid_namespace === (await pidNamespace()) && isAlive(process.pid)
+const runs = async ({ bootId: boot, writer }: StoredEntry): Promise<boolean> =>
+  boot === bootId() && writer.pid_namespace === (await pidNamespace()) && isAlive(writer.pid)
 
 /** How an apply stands now. A confirmation is over without a marker; the process makes the marker after the entry. */
 async function resultNow(host: Host, entry: StoredEntry): Promise<EntryResult> {
@@ -244,7 +244,7 @@ export async function remember(
       const number = history.add({
         at: new Date().toISOString(),
         bootId: bootId(),
-        process: await ownProcess(),
+        writer: await ownProcess(),
         action: restored ? 'rollback' : 'apply',
         ...(restored && { restores: restored.entry, overrules: restored.overrules }),
         config: { path: resolve(config.path), sha256: config.sha256 },

@@ -123,9 +123,16 @@ function cutsJson(cuts: Cuts | undefined, provenance: Provenance | undefined) {
 }
 
 /** The plan as one JSON document. `view.detail` `full` lists every prefix, `summary` none. */
-export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): string {
+export const renderPlanJson = (plan: Plan, view: Omit<PlanView, 'color'>): string =>
+  jsonDocument(planFields(plan, view))
+
+/** The fields of that document. */
+export function planFields(
+  plan: Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts'>,
+  view: Omit<PlanView, 'color'>,
+): Readonly<Record<string, unknown>> {
   const most = { full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 }[view.detail]
-  return jsonDocument({
+  return {
     config: view.config ?? null,
     changes: plan.changes.map((change) => changeJson(change, view.provenance, most)),
     drift: plan.drift,
@@ -134,5 +141,5 @@ export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): strin
     partial: plan.changes.length !== view.total,
     warnings: diagnosticsJson(plan.warnings),
     ...(view.commands === undefined ? {} : { commands: view.commands }),
-  })
+  }
 }

@@ -44,12 +44,15 @@ function sign(op: Op, { green, yellow, red }: Paint): string {
   }
 }
 
+/** The signs in use. */
+export const legendOf = (changes: readonly Change[], style: Paint): string[] =>
+  OPS.filter((op) => changes.some((change) => change.op === op)).map((op) => `${sign(op, style)} ${op}`)
+
 function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): string[] {
   const title = config
     ? `Plan for ${config.path} (sha256 ${config.sha256.slice(0, 12)})`
     : 'Plan to remove everything of this instance from the kernel'
-  const used = OPS.filter((op) => changes.some((change) => change.op === op))
-  const legend = used.map((op) => `${sign(op, style)} ${op}`)
+  const legend = legendOf(changes, style)
   if (drift.length > 0) legend.push(`${style.cyan('!')} drift`)
   return [style.bold(title), `Signs: ${legend.join('   ')}`, '']
 }
@@ -101,18 +104,25 @@ function changeBlock(change: Change, width: number, view: PlanView, style: Paint
   return [titleLine(change, width, style, ''), ...lines]
 }
 
-function footer({ changes }: Plan, { config, total }: PlanView): string[] {
+/** `1 to create, 2 to update, 0 to delete`. */
+export function countsOf(changes: readonly Change[]): string {
   const count = (op: Op): string => formatCount(changes.filter((change) => change.op === op).length)
   const replaced = changes.some(({ op }) => op === 'replace') ? `, ${count('replace')} to replace` : ''
+  return `${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}`
+}
+
+/** The lines of all changes. */
+export function changeBlocks(changes: readonly Change[], view: PlanView, style: Paint): string[] {
+  const width = Math.max(...changes.map((change) => changeTitle(change).length), 28)
+  return changes.flatMap((change) => changeBlock(change, width, view, style))
+}
+
+function footer({ changes }: Plan, { config, total }: PlanView): string[] {
   const partial =
     changes.length === total
       ? []
       : [`Partial view: ${changes.length} of ${plural(total, 'change')}; apply makes all of them.`]
-  if (changes.length > 0)
-    return [
-      ...partial,
-      `Plan: ${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}.`,
-    ]
+  if (changes.length > 0) return [...partial, `Plan: ${countsOf(changes)}.`]
   if (total > 0) return [...partial, 'Plan: no changes for the selected targets.']
   return [
     config
@@ -124,8 +134,7 @@ function footer({ changes }: Plan, { config, total }: PlanView): string[] {
 /** The plan as text that ends with a newline; 80 columns wherever names allow. */
 export function renderPlan(plan: Plan, view: PlanView): string {
   const style = paint(view.color)
-  const width = Math.max(...plan.changes.map((change) => changeTitle(change).length), 28)
-  const blocks = plan.changes.flatMap((change) => changeBlock(change, width, view, style))
+  const blocks = changeBlocks(plan.changes, view, style)
   const warnings =
     plan.warnings.length > 0 ? [renderDiagnostics(plan.warnings, { color: view.color }).trimEnd(), ''] : []
   const commands =

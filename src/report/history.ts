@@ -68,7 +68,8 @@ export interface EntryDraft {
   readonly at: string
   /** Id of the boot of the machine. */
   readonly bootId: string
-  readonly process: ProcessIdentity
+  /** The process that wrote it. */
+  readonly writer: ProcessIdentity
   readonly action: 'apply' | 'rollback'
   /** The entry whose config a rollback took. */
   readonly restores?: number | undefined

@@ -4,6 +4,7 @@
 import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { inDepth } from '../support/depth.ts'
 import { Lab, NO_OBJECTS } from '../support/hosts.ts'
 import { check } from '../support/schemas.ts'
 import { Watching } from '../support/watching.ts'
@@ -121,26 +122,45 @@ test('rollback needs neither config nor lists, leaves the file, and says so unti
   expect(JSON.parse(await lab.ok('status', '--json'))).toMatchObject({ rollback: null })
 })
 
+test('diff compares applies, files and the live policy, like a plan', async () => {
+  const path = lab.write('other.yaml', config('192.0.2.3'))
+  const between = await lab.ok('diff', '1', '2')
+  expect(between).toContain('Difference from apply 1 to apply 2')
+  expect(between).toContain('+ 203.0.113.2')
+  expect(between).toContain('Difference: 0 to create, 2 to update, 0 to delete.')
+  expect(await lab.ok('diff', '2', 'live', '--detailed-exitcode')).toContain('are the same policy')
+  expect(await lab.ok('diff', 'live', path)).toContain('are the same policy')
+  const { exitCode, stdout } = await lab.xdp('diff', 'live', '1', '--json', '--detailed-exitcode')
+  expect([exitCode, check('plan', stdout)]).toMatchObject([
+    2,
+    {
+      compared: { from: 'the live policy', to: 'apply 1' },
+      summary: { update: 2, prefixes_added: 1, prefixes_removed: 2 },
+    },
+  ])
+  const missing = await lab.xdp('diff', 'live', 'no-such.yaml')
+  expect([missing.exitCode, missing.stderr]).toEqual([66, expect.stringContaining('E001')])
+})
+
 describe('refused', () => {
   test('without approval, without such an apply, and for what is no number', async () => {
     const before = await results()
-    for (const [status, code, ...args] of [
-      [64, 'E300', 'rollback', '1'],
-      [1, 'E235', 'rollback', '99', AUTO],
-      [64, 'E300', 'rollback', 'last', AUTO],
-      [64, 'E300', 'history', 'show'],
-      [64, 'E300', 'history', 'shaw', '1'],
-      [1, 'E235', 'history', 'show', '99'],
-      [64, 'E300', 'rollback', '1', '2'],
-    ] as const) {
-      const { exitCode, stderr } = await lab.xdp(...args)
-      expect([args, exitCode, stderr]).toEqual([args, status, expect.stringContaining(code)])
-    }
+    const refused = [
+      [64, 'E300', '1'],
+      [1, 'E235', '99', AUTO],
+      [64, 'E300', 'last', AUTO],
+    ] as const
+    await Promise.all(
+      refused.map(async ([status, code, ...args]) => {
+        const { exitCode, stderr } = await lab.xdp('rollback', ...args)
+        expect([args, exitCode, stderr]).toEqual([args, status, expect.stringContaining(code)])
+      }),
+    )
     expect(await results()).toEqual(before)
     expect(await answers()).toEqual([1, 0])
   })
 
-  test('where an entry, or a content of it, is damaged', async () => {
+  inDepth('where an entry, or a content of it, is damaged', async () => {
     const broken = join(folder(), '1.json')
     const intact = await lab.ok('history', 'show', '1', '--json')
     const [{ files }] = (JSON.parse(intact) as { entries: [{ files: { sha256: string; kind: string }[] }] }).entries
@@ -164,7 +184,7 @@ describe('refused', () => {
   })
 })
 
-test('a history that cannot be written is a warning, and the apply succeeds', async () => {
+inDepth('a history that cannot be written is a warning, and the apply succeeds', async () => {
   const kept = folder()
   rmSync(kept, { recursive: true })
   writeFileSync(kept, '')
@@ -200,7 +220,7 @@ describe('with a confirmation', () => {
     expect([none.exitCode, none.stderr]).toEqual([1, expect.stringContaining('E235')])
   })
 
-  test('a rollback that is not confirmed leaves the policy of the file', async () => {
+  inDepth('a rollback that is not confirmed leaves the policy of the file', async () => {
     await lab.ok('rollback', '2', AUTO, '--confirm', '1h')
     expect(await answers()).toEqual([0, 1])
     expect((await entries())[0]).toMatchObject({ number: 3, action: 'rollback', result: 'pending' })
@@ -231,7 +251,7 @@ describe('with a confirmation', () => {
     expect(await answers()).toEqual([0, 0])
   })
 
-  test('without a policy before, the boot applies none', async () => {
+  inDepth('without a policy before, the boot applies none', async () => {
     rmSync(folder(), { recursive: true })
     await lab.ok('destroy', AUTO)
     lab.write('xdp.yaml', config('192.0.2.2'))

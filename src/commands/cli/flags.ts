@@ -59,12 +59,16 @@ export const CUT_FLAGS = {
   'force-cut': { type: 'boolean', help: 'cut any live connection and peer' },
 } as const satisfies FlagSpecs
 
-export const PLAN_FLAGS = {
-  ...FEED_FLAGS,
-  ...CUT_FLAGS,
+export const DIFF_FLAGS = {
   'detailed-exitcode': { type: 'boolean', help: 'exit 2 if there are changes, 0 if there are none' },
   full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
   summary: { type: 'boolean', help: 'show one line per object' },
+} as const satisfies FlagSpecs
+
+export const PLAN_FLAGS = {
+  ...FEED_FLAGS,
+  ...CUT_FLAGS,
+  ...DIFF_FLAGS,
   commands: { type: 'boolean', help: 'also show the equivalent bpftool and ip commands' },
   target: {
     type: 'string',

@@ -49,7 +49,7 @@ const exampleSection = (examples: readonly Example[]): string[] => [
 const EXIT_LINES = [
   ['0', 'ok: in sync, or applied and verified'],
   ['1', 'failed; the live state is unchanged or restored'],
-  ['2', 'changes are pending (plan --detailed-exitcode only)'],
+  ['2', 'changes are pending (--detailed-exitcode of plan and diff only)'],
   ['3', 'failed, and the live state is mixed'],
   ['4', 'refused by a guard'],
   ['64 66 69', 'usage; no such file; the kernel, driver or a tool lacks it'],

@@ -23,6 +23,10 @@ type Commands = readonly CommandSpec[]
 export const everyFlag = (commands: Commands): FlagSpecs =>
   Object.assign({}, GLOBAL_FLAGS, ...commands.map(({ flags }) => flags))
 
+/** `a`, `a and b`, `a, b and c`. */
+const listed = (words: readonly string[]): string =>
+  [words.slice(0, -1).join(', '), ...words.slice(-1)].filter(Boolean).join(' and ')
+
 const dashed = (name: string): string => (name.length === 1 ? `-${name}` : `--${name}`)
 
 function unknownCommand(word: string, commands: Commands): XdpError {
@@ -35,7 +39,7 @@ function unknownFlag(raw: string, name: string, command: CommandSpec | undefined
   const owners = commands.filter(({ flags }) => name in flags).map((owner) => owner.name)
   if (owners.length > 0) {
     const message = command ? `${raw} is not a flag of \`xdp ${command.name}\`` : `${raw} needs a command`
-    return fail('E300', message, `it is a flag of ${owners.map((owner) => `\`xdp ${owner}\``).join(' and ')}`)
+    return fail('E300', message, `it is a flag of ${listed(owners.map((owner) => `\`xdp ${owner}\``))}`)
   }
   const meant = nearest(name, [...Object.keys(GLOBAL_FLAGS), ...Object.keys(command?.flags ?? everyFlag(commands))])
   const help = command ? `\`xdp ${command.name} --help\` lists the flags` : '`xdp help` lists the flags'
