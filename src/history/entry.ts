@@ -43,7 +43,7 @@ const isOperator = (value: unknown): boolean =>
   ['sudoUser', 'sshClient', 'unit', 'invocationId'].every((name) => isOptional(value[name], isText))
 
 const isProcess = (value: unknown): boolean =>
-  isRecord(value) && isNumber(value['pid']) && isText(value['pid_namespace'])
+  isRecord(value) && isNumber(value['pid']) && isText(value['pid_namespace']) && isNumber(value['started'])
 
 const isOverruled = (value: unknown): boolean =>
   isRecord(value) && isText(value['path']) && isListOf(value['sha256'], isDigest)
@@ -51,7 +51,7 @@ const isOverruled = (value: unknown): boolean =>
 function isEntry(value: Readonly<Record<string, unknown>>): boolean {
   const { config, action, result } = value as Partial<StoredEntry>
   return (
-    ['at', 'bootId'].every((name) => isText(value[name])) &&
+    isText(value['at']) &&
     isNumber(value['number']) &&
     isProcess(value['writer']) &&
     (action === 'apply' || action === 'rollback') &&

@@ -6,10 +6,9 @@ import { confirmationOf } from '../abi/paths.ts'
 import { fail, XdpError } from '../diagnostics.ts'
 import { type History, isDamaged } from '../history/history.ts'
 import { entryBefore, type Held, heldOver, inForce, isRepetition, rollbackInForce } from '../history/standing.ts'
-import { bootId, operator, ownProcess } from '../kernel/host/operator.ts'
+import { operator, ownProcess, runs } from '../kernel/host/operator.ts'
 import { readReverted } from '../kernel/host/pending.ts'
 import { readWatcher } from '../kernel/host/watcher.ts'
-import { isAlive, pidNamespace } from '../kernel/tools/exchange.ts'
 import { list } from '../kernel/tools/pins.ts'
 import type { Desired } from '../model/desired.ts'
 import type { KeptContent, KeptFiles, Overruled } from '../model/sources.ts'
@@ -24,18 +23,14 @@ export type { Held }
 const waiting = async (host: Host): Promise<ReadonlySet<string>> =>
   new Set((await list(sessionOf(host).paths.instance)).flatMap((name) => confirmationOf(name)?.id ?? []))
 
-/** Whether the process that wrote an entry runs. */
-const runs = async ({ bootId: boot, writer }: StoredEntry): Promise<boolean> =>
-  boot === bootId() && writer.pid_namespace === (await pidNamespace()) && isAlive(writer.pid)
-
 /** How an apply stands now. A confirmation is over without a marker; the process makes the marker after the entry. */
 async function resultNow(host: Host, entry: StoredEntry): Promise<EntryResult> {
-  const { result, confirmation } = entry
-  if (result === 'running') return (await runs(entry)) ? 'running' : 'interrupted'
+  const { result, confirmation, writer } = entry
+  if (result === 'running') return (await runs(writer)) ? 'running' : 'interrupted'
   if (result !== 'pending' || confirmation === undefined) return result
   if ((await waiting(host)).has(confirmation)) return 'pending'
   const isReverted = (await readReverted(host).catch(() => undefined))?.id === confirmation
-  return !isReverted && (await runs(entry)) ? 'pending' : 'reverted'
+  return !isReverted && (await runs(writer)) ? 'pending' : 'reverted'
 }
 
 /** The history; throws E238 where none is kept. */
@@ -159,8 +154,12 @@ export async function readHeld(host: Host, { config }: Pick<Desired, 'config'>):
  * Whether the daemon keeps that policy. An apply of this boot that was not confirmed is refused (E231), because the policy
  * before it is loaded already.
  */
-export const holdsDaemon = ({ why, over, by }: Held): boolean =>
-  by !== undefined && (why === 'rolled-back' || over.bootId !== bootId())
+export const holdsDaemon = async (host: Host, { why, over, by }: Held): Promise<boolean> =>
+  by !== undefined && (why === 'rolled-back' || !(await isOfThisBoot(host, over)))
+
+/** Whether an apply was reverted since the boot: the record of that does not outlive it. */
+const isOfThisBoot = async (host: Host, { confirmation }: HistoryEntry): Promise<boolean> =>
+  (await readReverted(host).catch(() => undefined))?.id === confirmation
 
 /**
  * Throws E239 if the history says by now that another config holds than the one that the daemon is about to apply. Needs
@@ -170,7 +169,8 @@ export async function refuseOverruled(host: Host, { config, restored }: Desired)
   if (!host.history) return
   const entries = await readableEntries(host)
   const all = (restored ? restored.overrules.sha256 : [config.sha256]).flatMap((one) => heldOver(entries, one) ?? [])
-  const held = all.find(holdsDaemon)
+  const holding = await Promise.all(all.map((one) => holdsDaemon(host, one)))
+  const held = all.find((_, i) => holding[i])
   if (restored ? held?.by?.config.sha256 === config.sha256 : held === undefined) return
   const { path } = config
   if (held === undefined) throw fail('E239', 'the rollback that the daemon kept is over', `xdp apply -f ${path}`)
@@ -181,7 +181,7 @@ export async function refuseOverruled(host: Host, { config, restored }: Desired)
 /** Throws E231 if the config is that of an apply before this boot that was not confirmed, and there was no policy before. */
 export async function refuseUnconfirmed(host: Host, desired: Pick<Desired, 'config'>): Promise<void> {
   const held = await readHeld(host, desired)
-  if (held?.why !== 'unconfirmed' || held.by !== undefined || held.over.bootId === bootId()) return
+  if (held?.why !== 'unconfirmed' || held.by !== undefined || (await isOfThisBoot(host, held.over))) return
   const { path } = desired.config
   const what = `the apply ${held.over.confirmation} of this config was not confirmed, and no policy was in force before`
   throw fail('E231', what, `edit ${path}, or apply it all the same: xdp apply -f ${path}`)
@@ -243,7 +243,6 @@ export async function remember(
     async during(body, generationOf) {
       const number = history.add({
         at: new Date().toISOString(),
-        bootId: bootId(),
         writer: await ownProcess(),
         action: restored ? 'rollback' : 'apply',
         ...(restored && { restores: restored.entry, overrules: restored.overrules }),

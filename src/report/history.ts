@@ -17,6 +17,12 @@ export interface Operator {
   readonly invocationId?: string | undefined
 }
 
+/** A process, as identified within its own pid namespace, also after a reboot. */
+export interface Writer extends ProcessIdentity {
+  /** Its start in clock ticks since the boot (proc_pid_stat(5)). */
+  readonly started: number
+}
+
 /** Changes of a plan by operation, and prefixes of lists. */
 export interface ChangeCounts {
   readonly create: number
@@ -66,10 +72,8 @@ export type EntryResult = StoredResult | 'reverted' | 'interrupted'
 export interface EntryDraft {
   /** ISO 8601, UTC. Clocks may be wrong: entries are in the order of their numbers. */
   readonly at: string
-  /** Id of the boot of the machine. */
-  readonly bootId: string
   /** The process that wrote it. */
-  readonly writer: ProcessIdentity
+  readonly writer: Writer
   readonly action: 'apply' | 'rollback'
   /** The entry whose config a rollback took. */
   readonly restores?: number | undefined

@@ -35,8 +35,9 @@ export function pipelineOf(host: Host, accepted: Accepted): Pipeline {
       await refuseReverted(host, desired)
       await refuseUnconfirmed(host, desired)
       if (!early) forgetNextHops()
-      // A rollback may have come in between: it had the lock.
+      // The end of a confirmation or a rollback may have come in between: it had the lock.
       const approveHere: Approve = async (plan, live) => {
+        await refuseReverted(host, desired)
         await refuseOverruled(host, desired)
         return approve(plan, live)
       }

@@ -30,7 +30,7 @@ export function followRollbacks(
   return async (file) => {
     warnOnce()
     const held = await readHeld(host, file.desired)
-    if (!held?.by || !holdsDaemon(held)) {
+    if (!held?.by || !(await holdsDaemon(host, held))) {
       known = undefined
       return file
     }

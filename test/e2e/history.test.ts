@@ -200,11 +200,11 @@ inDepth('a history that cannot be written is a warning, and the apply succeeds',
 
 describe('with a confirmation', () => {
   test('an apply is pending, then confirmed or reverted', async () => {
+    rmSync(folder(), { recursive: true, force: true })
+    lab.write('lists/feed.txt', '203.0.113.3\n')
     lab.write('xdp.yaml', config('192.0.2.3'))
     await lab.ok('apply', AUTO, '--confirm', '1h')
     expect(await results()).toEqual([[1, 'pending']])
-    const refused = await lab.xdp('rollback', '1', AUTO)
-    expect(refused.exitCode).toBe(0)
     await lab.ok('confirm')
     expect(await results()).toEqual([[1, 'confirmed']])
     lab.write('xdp.yaml', config('192.0.2.2'))

@@ -12,8 +12,7 @@ const NO_CHANGES = { create: 0, update: 1, delete: 0, replace: 0, prefixes_added
 /** An apply of the config with this text. */
 export const draft = (text: string, rest: Partial<EntryDraft> = {}): EntryDraft => ({
   at: '2026-11-29T12:00:00.000Z',
-  bootId: 'boot',
-  writer: { pid: 1, pid_namespace: '1' },
+  writer: { pid: 1, pid_namespace: '1', started: 1 },
   action: 'apply',
   config: { path: '/etc/xdp/xdp.yaml', sha256: digestOf(text) },
   result: 'applied',

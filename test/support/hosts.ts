@@ -133,9 +133,19 @@ export class Lab {
     return path
   }
 
-  /** argv that runs the built command line in the filtering host's namespace. */
+  /** argv that runs the built command line in the filtering host's namespace, with a history of its own. */
   argv(...args: readonly string[]): string[] {
-    return ['nsenter', `--net=/run/netns/${this.host}`, process.execPath, this.cli, '--bpffs', this.bpffs, ...args]
+    const own = ['env', `STATE_DIRECTORY=${this.state}`]
+    return [
+      'nsenter',
+      `--net=/run/netns/${this.host}`,
+      ...own,
+      process.execPath,
+      this.cli,
+      '--bpffs',
+      this.bpffs,
+      ...args,
+    ]
   }
 
   get #tools(): string {
@@ -153,7 +163,7 @@ export class Lab {
   }
 
   #environment(): NodeJS.ProcessEnv {
-    return { ...process.env, CACHE_DIRECTORY: this.cache, STATE_DIRECTORY: this.state, XDP_TOOLS_PATH: this.#tools }
+    return { ...process.env, CACHE_DIRECTORY: this.cache, XDP_TOOLS_PATH: this.#tools }
   }
 
   /** Runs `xdp …` on the filtering host, in the laboratory's directory. */

@@ -1,9 +1,8 @@
-// The user or unit behind this process, and the boot of the machine.
+// The user or unit behind this process, and the process itself.
 
 import { readFileSync } from 'node:fs'
 import { formatAddress } from '../../model/text.ts'
-import type { Operator } from '../../report/history.ts'
-import type { ProcessIdentity } from '../../report/last-apply.ts'
+import type { Operator, Writer } from '../../report/history.ts'
 import { pidNamespace } from '../tools/exchange.ts'
 import { ownSession } from './processes.ts'
 
@@ -15,8 +14,8 @@ function read(path: string): string {
   }
 }
 
-/** Id of the boot, which all processes of a machine share (random(4)). */
-export const bootId = (): string => read('/proc/sys/kernel/random/boot_id').trim()
+/** Start of a process: the twentieth field after its name, which may contain anything (proc_pid_stat(5)). */
+const startOf = (pid: number): number => Number(/^.*\) (?:\S+ ){19}(\d+)/s.exec(read(`/proc/${pid}/stat`))?.[1] ?? 0)
 
 /** The unit in the text of /proc/PID/cgroup: the last component that names a service or scope. */
 export const unitIn = (cgroup: string): string | undefined =>
@@ -40,7 +39,12 @@ export function operator(): Operator {
   }
 }
 
-export const ownProcess = async (): Promise<ProcessIdentity> => ({
+export const ownProcess = async (): Promise<Writer> => ({
   pid: process.pid,
   pid_namespace: await pidNamespace(),
+  started: startOf(process.pid),
 })
+
+/** Whether that process still runs. */
+export const runs = async ({ pid, pid_namespace, started }: Writer): Promise<boolean> =>
+  pid_namespace === (await pidNamespace()) && startOf(pid) === started
