@@ -151,17 +151,6 @@ export async function readHeld(host: Host, { config }: Pick<Desired, 'config'>):
 }
 
 /**
- * Whether the daemon keeps that policy. An apply of this boot that was not confirmed is refused (E231), because the policy
- * before it is loaded already.
- */
-export const holdsDaemon = async (host: Host, { why, over, by }: Held): Promise<boolean> =>
-  by !== undefined && (why === 'rolled-back' || !(await isOfThisBoot(host, over)))
-
-/** Whether an apply was reverted since the boot: the record of that does not outlive it. */
-const isOfThisBoot = async (host: Host, { confirmation }: HistoryEntry): Promise<boolean> =>
-  (await readReverted(host).catch(() => undefined))?.id === confirmation
-
-/**
  * Throws E239 if the history says by now that another config holds than the one that the daemon is about to apply. Needs
  * the lock of the instance.
  */
@@ -169,8 +158,7 @@ export async function refuseOverruled(host: Host, { config, restored }: Desired)
   if (!host.history) return
   const entries = await readableEntries(host)
   const all = (restored ? restored.overrules.sha256 : [config.sha256]).flatMap((one) => heldOver(entries, one) ?? [])
-  const holding = await Promise.all(all.map((one) => holdsDaemon(host, one)))
-  const held = all.find((_, i) => holding[i])
+  const held = all.find(({ by }) => by !== undefined)
   if (restored ? held?.by?.config.sha256 === config.sha256 : held === undefined) return
   const { path } = config
   if (held === undefined) throw fail('E239', 'the rollback that the daemon kept is over', `xdp apply -f ${path}`)
@@ -178,10 +166,10 @@ export async function refuseOverruled(host: Host, { config, restored }: Desired)
   throw fail('E239', what, `edit ${path}, or apply it all the same: xdp apply -f ${path}`)
 }
 
-/** Throws E231 if the config is that of an apply before this boot that was not confirmed, and there was no policy before. */
+/** Throws E231 if the config is that of an apply that was not confirmed, and there was no policy before. */
 export async function refuseUnconfirmed(host: Host, desired: Pick<Desired, 'config'>): Promise<void> {
   const held = await readHeld(host, desired)
-  if (held?.why !== 'unconfirmed' || held.by !== undefined || (await isOfThisBoot(host, held.over))) return
+  if (held?.why !== 'unconfirmed' || held.by !== undefined) return
   const { path } = desired.config
   const what = `the apply ${held.over.confirmation} of this config was not confirmed, and no policy was in force before`
   throw fail('E231', what, `edit ${path}, or apply it all the same: xdp apply -f ${path}`)

@@ -5,7 +5,7 @@ import type { Loaded } from '../config/load.ts'
 import type { Trust } from '../config/text/trust.ts'
 import { XdpError } from '../diagnostics.ts'
 import { warningOf } from '../history/history.ts'
-import { holdsDaemon, readHeld } from '../pipelines/history.ts'
+import { readHeld } from '../pipelines/history.ts'
 import type { Host } from '../pipelines/session.ts'
 import type { WatchEvent } from '../report/watch.ts'
 import { loadHeld } from './restore.ts'
@@ -30,7 +30,7 @@ export function followRollbacks(
   return async (file) => {
     warnOnce()
     const held = await readHeld(host, file.desired)
-    if (!held?.by || !(await holdsDaemon(host, held))) {
+    if (!held?.by) {
       known = undefined
       return file
     }
