@@ -5,7 +5,7 @@ import type { StoredEntry } from '../report/history.ts'
 /** Version of the files; fields of other versions may have other meanings. */
 const FORMAT = 1
 
-const RESULTS: readonly unknown[] = ['running', 'pending', 'applied', 'confirmed', 'failed']
+const RESULTS: readonly unknown[] = ['running', 'pending', 'applied', 'confirmed', 'reverted', 'failed']
 const DIGEST = /^[0-9a-f]{64}$/
 
 const isText = (value: unknown): value is string => typeof value === 'string'

@@ -1,7 +1,7 @@
 // Remembers applies, and reads what the history says: how each apply stands now, which policy is in force in place of
 // that of the file, and the configs of earlier applies.
 
-import { resolve } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { confirmationOf } from '../abi/paths.ts'
 import { fail, XdpError } from '../diagnostics.ts'
 import { type History, isDamaged } from '../history/history.ts'
@@ -19,18 +19,31 @@ import { type Host, interruptible, type Session, sessionOf } from './session.ts'
 
 export type { Held }
 
-/** Ids of confirmations that wait, by their markers among the pins. */
-const waiting = async (host: Host): Promise<ReadonlySet<string>> =>
-  new Set((await list(sessionOf(host).paths.instance)).flatMap((name) => confirmationOf(name)?.id ?? []))
-
-/** How an apply stands now. A confirmation is over without a marker; the process makes the marker after the entry. */
-async function resultNow(host: Host, entry: StoredEntry): Promise<EntryResult> {
-  const { result, confirmation, writer } = entry
+/**
+ * How an apply stands now. Its process makes the marker of a confirmation after the entry. Without a marker the policy was
+ * confirmed if its generation is still there, which a revert and a boot remove: `xdp confirm` could not record it.
+ */
+async function resultNow(host: Host, { result, confirmation, writer, generation }: StoredEntry): Promise<EntryResult> {
   if (result === 'running') return (await runs(writer)) ? 'running' : 'interrupted'
   if (result !== 'pending' || confirmation === undefined) return result
-  if ((await waiting(host)).has(confirmation)) return 'pending'
-  const isReverted = (await readReverted(host).catch(() => undefined))?.id === confirmation
-  return !isReverted && (await runs(writer)) ? 'pending' : 'reverted'
+  const { paths } = sessionOf(host)
+  const names = await list(paths.instance)
+  if (names.some((name) => confirmationOf(name)?.id === confirmation)) return 'pending'
+  if ((await readReverted(host).catch(() => undefined))?.id === confirmation) return 'reverted'
+  if (generation !== undefined && names.includes(basename(paths.generation(generation)))) return 'confirmed'
+  return (await runs(writer)) ? 'pending' : 'reverted'
+}
+
+/**
+ * Records how confirmations ended, before an apply that may reuse the number of a generation, and forgets the revert. Needs
+ * the lock of the instance.
+ */
+async function settleConfirmations(host: Host): Promise<void> {
+  for (const entry of host.history?.entries() ?? []) {
+    if (isDamaged(entry) || entry.result !== 'pending') continue
+    const result = await resultNow(host, entry)
+    if (result === 'confirmed' || result === 'reverted') host.history?.settle(entry.number, result)
+  }
 }
 
 /** The history; throws E238 where none is kept. */
@@ -224,7 +237,9 @@ export async function remember(
 ): Promise<Remembered> {
   const { history } = host
   const { sources, restored, config } = desired
-  if (!history || !sources || plan.changes.length === 0) return UNREMEMBERED
+  if (!history || plan.changes.length === 0) return UNREMEMBERED
+  await settleConfirmations(host)
+  if (!sources) return UNREMEMBERED
   if (isRepetition(await readableEntries(host), config.sha256)) return UNREMEMBERED
   history.keep(sources.files)
   return {

@@ -60,13 +60,13 @@ export interface EntryFile {
 }
 
 /** How an apply ended, as its process recorded it. `pending`: it waits for its confirmation, or did. */
-export type StoredResult = 'running' | 'pending' | 'applied' | 'confirmed' | 'failed'
+export type StoredResult = 'running' | 'pending' | 'applied' | 'confirmed' | 'reverted' | 'failed'
 
 /**
  * How an apply stands now. `reverted`: its confirmation did not arrive. `interrupted`: its process ended before it could
  * record a result.
  */
-export type EntryResult = StoredResult | 'reverted' | 'interrupted'
+export type EntryResult = StoredResult | 'interrupted'
 
 /** What is known when an apply begins. */
 export interface EntryDraft {

@@ -96,6 +96,17 @@ describe('an apply that was not confirmed before the boot', () => {
     await refuseOverruled(host, config('old', { entry: 1, overrules: over('new') }))
   })
 
+  test('was confirmed if its generation is still there, although the history could not record that', async () => {
+    const bpffs = writeFiles({ 'xdp-as-code/default/gen-7/policy': '' })
+    remember('old')
+    const number = remember('new', unconfirmed)
+    history.settle(number, 'pending', 7)
+    expect(await readHeld({ ...host, bpffs }, config('new'))).toBeUndefined()
+    expect(await findPrevious({ ...host, bpffs })).toMatchObject({ number: 1 })
+    history.settle(number, 'pending', 8)
+    expect(await readHeld({ ...host, bpffs }, config('new'))).toMatchObject({ why: 'unconfirmed' })
+  })
+
   test('is pending as long as its process runs, which makes the marker after the entry', async () => {
     remember('old')
     remember('new', { ...unconfirmed, writer: await ownProcess() })
