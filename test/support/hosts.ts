@@ -135,7 +135,7 @@ export class Lab {
 
   /** argv that runs the built command line in the filtering host's namespace, with a history of its own. */
   argv(...args: readonly string[]): string[] {
-    const own = ['env', `STATE_DIRECTORY=${this.state}`]
+    const own = ['/usr/bin/env', `STATE_DIRECTORY=${this.state}`]
     return [
       'nsenter',
       `--net=/run/netns/${this.host}`,
