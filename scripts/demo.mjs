@@ -51,7 +51,12 @@ function scene(directory, { say, command, client = false, fails = false }) {
   console.log(`${bold(client ? 'client$' : 'server$')} ${command}`)
   const { status, signal } = shell(client ? `exec nsenter --net=/run/netns/client ${command}` : command, {
     cwd: directory,
-    env: { ...process.env, PATH: `${directory}/bin:${process.env.PATH}`, ...(color ? { FORCE_COLOR: '1' } : {}) },
+    env: {
+      ...process.env,
+      PATH: `${directory}/bin:${process.env.PATH}`,
+      STATE_DIRECTORY: `${directory}/state`,
+      ...(color ? { FORCE_COLOR: '1' } : {}),
+    },
   })
   if (signal) throw new ScriptError(`interrupted by ${signal}`)
   if ((status !== 0) !== fails) throw new ScriptError(`${command} ended with status ${status}`)

@@ -20,6 +20,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   semantics: ['model', 'report', 'features/forwarding'],
   abi: ['model', 'report', 'semantics'],
   cache: [],
+  history: ['model', 'report', 'cache'],
   'config/text': ['model'],
   'config/entries': ['model', 'config/text'],
   'config/feed': ['model', 'config/text', 'config/entries'],
@@ -55,7 +56,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   ],
   features: ['model', 'report', 'abi', 'plan', 'tables/layout', 'tables/services'],
   'kernel/tools': ['model', 'abi', 'tables/lines', 'tables/layout'],
-  'kernel/host': ['model', 'report', 'abi', 'cache', 'plan', 'tables', 'kernel/tools'],
+  'kernel/host': ['model', 'report', 'abi', 'cache', 'history', 'plan', 'tables', 'kernel/tools'],
   'kernel/observe': ['model', 'abi', 'plan', 'tables', 'features', 'kernel/tools', 'kernel/host'],
   'kernel/live': [
     'model',
@@ -94,7 +95,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'kernel/live',
   ],
   'kernel/doctor': ['model', 'report', 'abi', 'features', 'kernel/tools', 'kernel/host', 'kernel/observe'],
-  pipelines: ['model', 'report', 'abi', 'plan', 'tables', 'features', 'kernel'],
+  pipelines: ['model', 'report', 'abi', 'history', 'plan', 'tables', 'features', 'kernel'],
   metrics: ['report', 'features'],
   render: ['model', 'report', 'plan', 'features/forwarding'],
   saved: ['model', 'abi'],
@@ -102,6 +103,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   'watch/files': ['report', 'cache', 'config', 'watch/time'],
   'watch/health': ['model', 'abi', 'kernel/host', 'watch/time'],
   watch: [
+    'history',
     'model',
     'report',
     'abi',
@@ -128,7 +130,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
     'watch',
     'commands/cli',
   ],
-  commands: ['abi', 'cache', 'render', 'commands/cli', 'commands/verbs'],
+  commands: ['abi', 'cache', 'history', 'render', 'commands/cli', 'commands/verbs'],
   cli: ['commands', 'commands/cli'],
   checker: ['watch/health'],
 }
@@ -137,6 +139,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
 const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   abi: ['node:os'],
   cache: ['node:fs', 'node:path', 'node:crypto', 'node:zlib'],
+  history: ['node:fs', 'node:path', 'node:crypto'],
   tables: ['node:crypto'],
   config: [
     '@isaacs/nonrecursive-glob-match',
@@ -155,6 +158,7 @@ const EXTERNALS: Readonly<Record<string, readonly string[]>> = {
   pipelines: ['node:crypto', 'node:path'],
   features: [],
   watch: [
+    'history',
     'chokidar',
     'node:crypto',
     'node:dgram',

@@ -68,6 +68,7 @@ export function makeHost(device = 'eth0'): Host {
   const cache = join(directory, 'cache')
   // For every process started from here on.
   process.env['CACHE_DIRECTORY'] = cache
+  process.env['STATE_DIRECTORY'] = join(directory, 'state')
   process.once('exit', () => {
     for (const name of [netns, peer]) attempt('ip', 'netns', 'del', name)
     attempt('umount', bpffs)

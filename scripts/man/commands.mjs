@@ -10,10 +10,15 @@ function flagTerm(name, { short, value }) {
 const flagList = (flags) =>
   Object.entries(flags).flatMap(([name, spec]) => definition(flagTerm(name, spec), [line(escaped(spec.help))]))
 
-function usage({ name, argument, flags }) {
-  const wanted = argument === undefined ? [] : [italic(escaped(argument.name))]
-  const positional = argument === undefined || argument.required ? wanted : [`[${wanted}]`]
-  const own = Object.entries(flags).map(([flag, spec]) => `[${flagTerm(flag, { ...spec, short: undefined })}]`)
+const argumentsOf = ({ argument, second }) => [argument, second].filter((spec) => spec !== undefined)
+
+function usage(spec) {
+  const { name, flags } = spec
+  const positional = argumentsOf(spec).map((one) => {
+    const wanted = italic(escaped(one.name))
+    return one.required ? wanted : `[${wanted}]`
+  })
+  const own = Object.entries(flags).map(([flag, one]) => `[${flagTerm(flag, { ...one, short: undefined })}]`)
   return [literal(`xdp ${name}`), ...positional, ...own].join(' ')
 }
 
@@ -33,13 +38,13 @@ const examples = (list) =>
   list.flatMap(({ line: command, does }) => [...paragraph(`${sentence(does)}:`), ...verbatim([command])])
 
 function command(spec, docs) {
-  const { name, summary, argument, flags } = spec
+  const { name, summary, flags } = spec
   return [
     subheading(literal(`xdp ${name}`)),
     ...paragraph(usage(spec)),
     ...paragraph(`${sentence(summary)}.`),
     ...convert(section(docs, name), { drop: withoutUsage() }),
-    ...(argument ? definition(italic(escaped(argument.name)), [line(escaped(argument.help))]) : []),
+    ...argumentsOf(spec).flatMap((one) => definition(italic(escaped(one.name)), [line(escaped(one.help))])),
     ...flagList(flags),
     ...examples(spec.examples),
   ]

@@ -9,17 +9,14 @@ import {
   fstatSync,
   futimesSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
-  readSync,
   renameSync,
-  type Stats,
   unlinkSync,
-  writevSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
+import { codeOf, makeDirectory, objection, readWhole, writeWhole } from './directory.ts'
 import type { Cache } from './none.ts'
 
 export type { Cache }
@@ -41,37 +38,6 @@ const HOUR = 3600
 const UNUSED = 14 * 24 * HOUR
 const PART = '.part'
 
-const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error)
-
-/** Why a file or directory is not trusted; undefined: it is. */
-function objection(path: string, stats: Stats, uid: number): string | undefined {
-  if (stats.uid !== uid) return `${path} belongs to user ${stats.uid}`
-  return (stats.mode & 0o022) === 0 ? undefined : `${path} can be written by others`
-}
-
-function readWhole(descriptor: number, size: number): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(size)
-  let length = 0
-  while (length < size) {
-    const count = readSync(descriptor, bytes, length, size - length, null)
-    if (count === 0) break
-    length += count
-  }
-  return bytes.subarray(0, length)
-}
-
-function writeWhole(descriptor: number, pieces: readonly Uint8Array[]): void {
-  let left = pieces.filter(({ length }) => length > 0)
-  while (left.length > 0) {
-    let written = writevSync(descriptor, left)
-    left = left.flatMap((piece) => {
-      const skipped = Math.min(written, piece.length)
-      written -= skipped
-      return skipped < piece.length ? [piece.subarray(skipped)] : []
-    })
-  }
-}
-
 function headerOf(name: string, pieces: readonly Uint8Array[]): Buffer {
   const header = Buffer.alloc(HEADER_SIZE)
   header.write(MAGIC)
@@ -86,21 +52,6 @@ function headerOf(name: string, pieces: readonly Uint8Array[]): Buffer {
 function isWhole(name: string, bytes: Buffer): boolean {
   if (bytes.length < HEADER_SIZE) return false
   return headerOf(name, [bytes.subarray(HEADER_SIZE)]).equals(bytes.subarray(0, HEADER_SIZE))
-}
-
-/**
- * Creates a directory and its missing parents. Not with `recursive`, which never returns if a file system reports a
- * missing parent for every directory that it cannot create (/proc does).
- */
-function makeDirectory(path: string, levels = 8): void {
-  try {
-    mkdirSync(path, { mode: 0o700 })
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') return
-    if (codeOf(error) !== 'ENOENT' || levels === 0 || dirname(path) === path) throw error
-    makeDirectory(dirname(path), levels - 1)
-    makeDirectory(path, 0)
-  }
 }
 
 class Directory implements Cache {

@@ -5,6 +5,7 @@ import manifest from '../../package.json' with { type: 'json' }
 import { BPFFS } from '../abi/directory.ts'
 import { type Cache, NO_CACHE } from '../cache/none.ts'
 import { type Diagnostic, EXIT, type Exit, fail } from '../diagnostics.ts'
+import type { History } from '../history/history.ts'
 import { renderDiagnostics, renderErrorJson } from '../render/diagnostic.ts'
 import { wantsColor } from './cli/color.ts'
 import type { Context, GlobalFlags } from './cli/context.ts'
@@ -80,6 +81,33 @@ async function cacheOf({ isCacheless }: CommandSpec, terminal: Terminal): Promis
   return openCache(directory, terminal.uid)
 }
 
+/** systemd sets STATE_DIRECTORY (systemd.exec(5)). Without it only root has state, as with the cache. */
+const stateDirectory = ({ env, uid }: Terminal): string | undefined =>
+  env['STATE_DIRECTORY'] || (uid === 0 ? '/var/lib/xdp' : undefined)
+
+/** The history for a command, whose code is loaded only if the command uses it. */
+async function historyOf(
+  { usesHistory }: CommandSpec,
+  terminal: Terminal,
+  { bpffs = BPFFS, instance = 'default' }: GlobalFlags,
+): Promise<History | undefined> {
+  const directory = stateDirectory(terminal)
+  if (!usesHistory || directory === undefined) return undefined
+  const [{ historyDirectory }, { openHistory }] = await Promise.all([
+    import('../history/place.ts'),
+    import('../history/store.ts'),
+  ])
+  return openHistory(historyDirectory(directory, bpffs, instance), terminal.uid)
+}
+
+/** Warns of an unusable history. The command has succeeded without it. */
+async function warnOfHistory({ host, color, stderr }: Context): Promise<void> {
+  if (host.history?.problem === undefined) return
+  const { warningOf } = await import('../history/history.ts')
+  const warning = warningOf(host.history)
+  if (warning) stderr(renderDiagnostics([warning], { color: color.stderr, omitted: 0 }))
+}
+
 /** Warns of an unusable cache. The command has succeeded without it. */
 function warnOfCache({ cache, color, stderr }: Context, directory: string | undefined): void {
   if (cache.problem === undefined) return
@@ -92,7 +120,12 @@ function warnOfCache({ cache, color, stderr }: Context, directory: string | unde
   stderr(renderDiagnostics([warning], { color: color.stderr, omitted: 0 }))
 }
 
-function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress, cache: Cache): Context {
+function contextOf(
+  terminal: Terminal,
+  flags: GlobalFlags,
+  progress: Progress,
+  { cache, history }: { readonly cache: Cache; readonly history: History | undefined },
+): Context {
   const { env, stdout, stderr, stdin, stdinIsTTY, ask, readInput, screen, onHangup = () => undefined } = terminal
   // Output and the progress line may share a screen, so erase the line first.
   const through =
@@ -105,7 +138,7 @@ function contextOf(terminal: Terminal, flags: GlobalFlags, progress: Progress, c
     flags,
     cache,
     isRoot: terminal.uid === 0,
-    host: { ...hostOf(flags, terminal, progress), cache },
+    host: { ...hostOf(flags, terminal, progress), cache, ...(history && { history }) },
     isTerminal: stdout.isTTY,
     onHangup,
     outlive: terminal.outlive ?? (() => terminal.signal),
@@ -130,10 +163,12 @@ async function perform({ flags, command, args }: Invocation, terminal: Terminal,
     stderr.write(renderHelp(COMMANDS))
     return EXIT.usage
   } else {
-    const context = contextOf(terminal, flags, progress, await cacheOf(command, terminal))
+    const [cache, history] = await Promise.all([cacheOf(command, terminal), historyOf(command, terminal, flags)])
+    const context = contextOf(terminal, flags, progress, { cache, history })
     const { run } = await command.load()
     const exit = await run(context, args)
     warnOfCache(context, cacheDirectory(terminal))
+    await warnOfHistory(context)
     return exit
   }
   return EXIT.ok

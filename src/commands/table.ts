@@ -16,6 +16,7 @@ import {
 } from './cli/flags.ts'
 import { SCHEMA_NAMES } from './cli/schema-names.ts'
 import { type CommandSpec, command, GUARD } from './cli/specification.ts'
+import { HISTORY_COMMANDS } from './table-history.ts'
 
 export const COMMANDS: readonly CommandSpec[] = [
   command({
@@ -50,6 +51,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp plan --target blocklist:spamhaus --full', does: 'show every prefix that one list gains or loses' },
       { line: 'xdp plan --commands', does: 'show the equivalent bpftool and ip commands' },
     ],
+    usesHistory: true,
     load: () => import('./verbs/plan.ts'),
   }),
   command({
@@ -74,8 +76,9 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp apply plan.json', does: 'apply a saved plan that was reviewed' },
       { line: 'xdp apply -f site.yaml --auto-approve', does: 'apply from a script' },
       { line: 'xdp apply --confirm 2m', does: 'apply over SSH; the old policy returns if you do not confirm' },
-      { line: 'xdp apply --auto-approve --wait-interfaces 30s', does: 'apply at boot' },
+      { line: 'xdp apply --auto-approve --boot --wait-interfaces 30s', does: 'apply at boot' },
     ],
+    usesHistory: true,
     load: () => import('./verbs/apply.ts'),
   }),
   command({
@@ -91,8 +94,10 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp confirm --cancel', does: 'put the previous policy back now' },
     ],
     isCacheless: true,
+    usesHistory: true,
     load: () => import('./verbs/confirm.ts'),
   }),
+  ...HISTORY_COMMANDS,
   command({
     name: 'watch',
     summary: 'run as a daemon: apply every edit and repair drift',
@@ -105,6 +110,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp watch', does: 'follow ./xdp.yaml, or /etc/xdp/xdp.yaml' },
       { line: 'xdp watch -f site.yaml --json | jq -r .message', does: 'pass the events to a program' },
     ],
+    usesHistory: true,
     load: () => import('./verbs/watch.ts'),
   }),
   command({
@@ -116,6 +122,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { line: 'xdp status', does: 'show attachments, lists, services and counters' },
       { line: "xdp status --json | jq '.lists[].packets'", does: 'get counters for a script' },
     ],
+    usesHistory: true,
     load: () => import('./verbs/status.ts'),
   }),
   command({

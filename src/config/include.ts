@@ -15,11 +15,11 @@ import {
   CONFIG_LIMIT,
   checkText,
   createSource,
-  identityOf,
+  identityIn,
   isUnusable,
   markLength,
   type Reads,
-  readBytes,
+  readSource,
   type Source,
   sha256,
   type Unusable,
@@ -48,9 +48,11 @@ const topOnly = (): string[] => keysOf([]).filter((key) => !ANYWHERE.includes(ke
 
 /** The text of a config file as bytes, or why the file is unusable. */
 export function readConfig(path: string, reads: Reads): Buffer | Unusable {
-  const bytes = readBytes(path, CONFIG_LIMIT, reads.trust)
-  if (isUnusable(bytes)) return bytes
+  const content = readSource(path, CONFIG_LIMIT, reads)
+  if (isUnusable(content)) return content
+  const { bytes, modifiedAt } = content
   reads.digests.set(path, sha256(bytes))
+  reads.found.set(path, { modifiedAt, text: bytes })
   return checkText(path, bytes) ?? bytes
 }
 
@@ -137,9 +139,9 @@ function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonl
   if (paths.length === 0) {
     report.error('E001', at, `no file matches ${path}`, 'a relative path starts at the directory of the config file')
   }
-  const own = identityOf(source.path)
+  const own = identityIn(reads, source.path)
   return paths.filter((found) => {
-    if (own === undefined || identityOf(found) !== own) return true
+    if (own === undefined || identityIn(reads, found) !== own) return true
     report.error(
       'E013',
       at,
@@ -157,18 +159,19 @@ function pathsOf(item: Placed, top: Part, reads: Reads, report: Report): readonl
  * @param known as for parseServices
  */
 export function readIncludes(top: Part, reads: Reads, report: Report, known?: KnownServices): readonly ConfigFile[] {
-  const { files, digests } = reads
+  const { files, digests, found } = reads
   /** Paths of the files read so far, by their identity. */
   const firsts = new Map<string, string>()
   const items = top.root.fields?.get('include')?.items ?? []
   const read = (path: string, at: Location): readonly ConfigFile[] => {
     if (fileNumber(files, path) >= 0) return []
     files.push(path)
-    const identity = identityOf(path)
+    const identity = identityIn(reads, path)
     const first = identity && firsts.get(identity)
     if (first !== undefined) {
-      const digest = digests.get(first)
+      const [digest, content] = [digests.get(first), found.get(first)]
       if (digest !== undefined) digests.set(path, digest)
+      if (content !== undefined) found.set(path, content)
       return []
     }
     if (identity !== undefined) firsts.set(identity, path)
@@ -177,8 +180,8 @@ export function readIncludes(top: Part, reads: Reads, report: Report, known?: Kn
       report.error(bytes.code, bytes.at ?? at, bytes.message, bytes.hint)
       return []
     }
-    const found = readIncluded(path, at, bytes, report, known)
-    return found ? [found] : []
+    const file = readIncluded(path, at, bytes, report, known)
+    return file ? [file] : []
   }
   return items
     .filter((_, index) => !top.wrong.has(`include/${index}`))

@@ -24,7 +24,7 @@ import { readDuration } from './text/duration.ts'
 import { fileNumber } from './text/file-number.ts'
 import type { Part } from './text/part.ts'
 import { createReport, type Report } from './text/report.ts'
-import { isUnusable, newReads, type Reads, refuse } from './text/source.ts'
+import { isUnusable, newReads, type Reads, refuse, sourcesOf } from './text/source.ts'
 import { wordsOf } from './text/words.ts'
 import type { WrittenLimits } from './text/written.ts'
 import { warnOfEverything, warnOfIdleEntries, warnOfIdleServices, warnOfSecret } from './warn.ts'
@@ -124,7 +124,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
   const entries = LISTS.flatMap((kind) => parts.flatMap((part) => soundEntries(part, kind)))
   const { lists, provenance, feeds } = readLists(entries, reads, report, shelf, interfaceNames(parts))
   checkLimit(top, lists, report)
-  for (const part of parts) warnOfSecret(part, report)
+  for (const part of parts) warnOfSecret(part, reads, report)
   const { services, health, places } = readServices(parts, report)
   const state = { program: undefined, policy, interfaces: attachments, lists, services }
   const desired: Desired = {
@@ -138,6 +138,7 @@ function load(path: string, { shelf = {}, reads = newReads() }: LoadOptions): Lo
     confirmMs: readConfirm(top, report),
     radius: readRadius(top),
     config: { path, sha256: digest(bytes, reads) },
+    sources: sourcesOf(reads),
   }
   for (const known of shelf.services?.keys() ?? []) if (fileNumber(files, known) < 0) shelf.services?.delete(known)
   warnOfEverything(desired, report)

@@ -8,6 +8,7 @@ import { findOrigin } from '../model/provenance.ts'
 import type { List, ScopedSet } from '../model/state.ts'
 import type { Part } from './text/part.ts'
 import type { Report } from './text/report.ts'
+import type { Reads } from './text/source.ts'
 
 /** Whether a set holds every address of its family. */
 const isEverything = ({ length, start, end }: Ranges): boolean =>
@@ -73,9 +74,10 @@ export function warnOfEverything(desired: Desired, report: Report): void {
 const READABLE_BY_ALL = 0o004
 
 /** Warns if every user may read a secret. */
-export function warnOfSecret({ root, source }: Part, report: Report): void {
+export function warnOfSecret({ root, source }: Part, { kept }: Reads, report: Report): void {
   const placed = root.fields?.get('balancer')?.fields?.get('hash_key')
-  if (placed === undefined) return
+  // The file of a kept content may be gone, or hold another one.
+  if (placed === undefined || kept) return
   const mode = statSync(source.path, { throwIfNoEntry: false })?.mode ?? 0
   if ((mode & READABLE_BY_ALL) === 0) return
   const message = `every user can read ${source.path}, which holds the hash key`

@@ -6,6 +6,7 @@ import type { Endpoint } from './endpoint.ts'
 import type { ServiceHealth } from './health.ts'
 import type { ProtectedPrefix } from './protect.ts'
 import type { Radius } from './radius.ts'
+import type { Restored, Sources } from './sources.ts'
 import type { ScopedSet, State } from './state.ts'
 
 /** Reaction to a foreign program on an interface. */
@@ -129,4 +130,8 @@ export interface Desired {
   readonly confirmMs: number | undefined
   readonly radius: Radius
   readonly config: { readonly path: string; readonly sha256: string }
+  /** For the history; absent: an apply is not to be remembered. */
+  readonly sources?: Sources | undefined
+  /** Only for a config of the history. */
+  readonly restored?: Restored | undefined
 }

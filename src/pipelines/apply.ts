@@ -29,6 +29,7 @@ import type { ApplyResult } from '../report/result.ts'
 import type { RecordedServices } from '../tables/services/decode.ts'
 import { computing } from './computing.ts'
 import { forgetReverted, readConfirmation, refusePending, setDeadline, settlePending } from './confirm.ts'
+import { remember } from './history.ts'
 import { isIdle, loweringOf, type Made, makePlan, targetOf } from './prepare.ts'
 import type { Held } from './saved-plan.ts'
 import { type Host, interruptible, now, openSession, refuse, type Session, sessionOf, withLock } from './session.ts'
@@ -210,8 +211,12 @@ async function applyInSession(
     refusePending(pending)
     if (plan.cuts) refuse(guardCuts(plan.cuts, accepted.allowedCuts, desired.provenance))
     const wait = waitOf(request, desired, made)
+    const remembered = await remember(session, desired, plan, wait?.id)
     if (!(await approve(plan, live))) return 'declined'
-    const applied = await carryOut(session, made, early, keepsHealth, wait)
+    const applied = await remembered.during(
+      () => carryOut(session, made, early, keepsHealth, wait),
+      ({ served }) => served.generation,
+    )
     await forgetReverted(host)
     return applied
   }
@@ -221,5 +226,5 @@ async function applyInSession(
 /** Applies the policy without interfaces, as a daemon does that stops with `on_stop: detach`. */
 export function detachInterfaces(host: Host, desired: Desired): Promise<Applied | 'declined'> {
   const state = { ...desired.state, interfaces: new Map() }
-  return applyDesired(host, { ...desired, state, options: new Map() }, async () => true)
+  return applyDesired(host, { ...desired, state, options: new Map(), sources: undefined }, async () => true)
 }

@@ -29,6 +29,7 @@ import { list } from '../kernel/tools/pins.ts'
 import { type Confirmation, returning } from '../model/confirmation.ts'
 import type { Desired } from '../model/desired.ts'
 import type { PendingConfirmation, Reverted } from '../report/confirmation.ts'
+import { recordConfirmed } from './history.ts'
 import { type Host, interruptible, openSession, type Session, sessionOf, withLock } from './session.ts'
 
 export type { PendingConfirmation, Reverted }
@@ -145,6 +146,8 @@ function withPending<T>(host: Host, body: (session: Session, pending: Confirmati
 export const confirmPending = (host: Host): Promise<Confirmed> =>
   withPending(host, async ({ paths }, confirmation) => {
     await execute(host, paths, lowerConfirm(paths, confirmation, await list(paths.instance)))
+    // Without this record the next boot applies the policy before: the safe side.
+    recordConfirmed(host, confirmation.id)
     await removePending(host)
     await removeReverted(host)
     await forgetGuardian(host, confirmation.id)

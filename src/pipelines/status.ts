@@ -9,6 +9,7 @@ import { readStatus as readKernelStatus } from '../kernel/report/status.ts'
 import { type Served, servedOf } from '../model/live.ts'
 import type { Status } from '../report/result.ts'
 import type { Links } from './apply.ts'
+import { readRollback } from './history.ts'
 import { type Host, interruptible, openSession, reading, sessionOf } from './session.ts'
 
 /** The live state with its counters, the state of the daemon, and how the last apply ended. */
@@ -16,14 +17,15 @@ export const readStatus = (host: Host): Promise<Status> => interruptible(host, (
 
 async function readInSession(host: Host): Promise<Status> {
   const { paths } = await openSession(host)
-  const [status, watcher, lastApply, reverted] = await Promise.all([
+  const [status, watcher, lastApply, reverted, rollback] = await Promise.all([
     reading(paths, () => readKernelStatus(paths, host)),
     readWatcher(host),
     readLastApply(host),
     readReverted(host),
+    readRollback(host),
   ])
   const pending = status.pending && (await describePending(host, status.pending))
-  return { ...status, watcher, last_apply: lastApply, pending, reverted }
+  return { ...status, watcher, last_apply: lastApply, pending, reverted, rollback }
 }
 
 /** The live services, independent of the config. */

@@ -2,7 +2,7 @@
 // nothing else: it reads no clock, no environment and no kernel, and never waits. Equal inputs always give equal plans,
 // whatever the insertion order of their maps.
 
-import type { Link, Live } from '../model/live.ts'
+import type { Link, Live, ObjectKey } from '../model/live.ts'
 import { changedSettings, type Policy, settingOf } from '../model/policy.ts'
 import type { Attachment, List, Program, State } from '../model/state.ts'
 import { attachImpact, displaceImpact, driftOf, foreignPrograms, ownAttachments } from './attachments.ts'
@@ -102,12 +102,20 @@ function both<T>(left: ReadonlyMap<string, T>, right: ReadonlyMap<string, T>): s
  * equal and nothing drifted.
  */
 export function diff(desired: State, live: Live): Change[] {
-  const { state } = live
-  const drift = driftOf(live)
-  const attachments = ownAttachments(live)
-  const interfaces = both(desired.interfaces, attachments).flatMap((name) => {
+  const state = { ...live.state, interfaces: ownAttachments(live) }
+  return diffStates(state, desired, driftOf(live), live.links)
+}
+
+/** Every change that turns one state into the other; `drift` and `links` of the first one, if it is live. */
+export function diffStates(
+  state: State,
+  desired: State,
+  drift: ReadonlyMap<ObjectKey, string> = new Map(),
+  links: ReadonlyMap<string, Link> = new Map(),
+): Change[] {
+  const interfaces = both(desired.interfaces, state.interfaces).flatMap((name) => {
     const after = desired.interfaces.get(name)
-    return diffInterface(name, attachments.get(name), after, live.links.get(name), drift.has(`interface:${name}`))
+    return diffInterface(name, state.interfaces.get(name), after, links.get(name), drift.has(`interface:${name}`))
   })
   const lists = both(desired.lists, state.lists).flatMap((name) =>
     diffList(name, state.lists.get(name), desired.lists.get(name), drift.has(`list:${name}`)),

@@ -5,9 +5,10 @@ import type { Provenance } from '../model/desired.ts'
 import type { AttachedProgram, Drift } from '../model/live.ts'
 import { type List, scopeKey } from '../model/state.ts'
 import { formatAddress } from '../model/text.ts'
-import type { Change, Op, Plan } from '../plan/change.ts'
+import type { Change, Plan } from '../plan/change.ts'
 import { atOf, protocolOf } from '../plan/cuts.ts'
-import { countDelta, prefixCount } from '../plan/delta.ts'
+import { prefixCount } from '../plan/delta.ts'
+import { summaryOf } from '../plan/summary.ts'
 import { diagnosticsJson } from './diagnostic.ts'
 import { jsonDocument } from './json.ts'
 import { SAMPLES, type Sample, summarizeList } from './list-summary.ts'
@@ -134,38 +135,31 @@ function cutsJson(cuts: Cuts | undefined, provenance: Provenance | undefined) {
   }
 }
 
-/** Counts changes by op, and the prefixes that lists gain and lose. */
-export function summaryJson(changes: readonly Change[]) {
-  const count = (op: Op): number => changes.filter((change) => change.op === op).length
-  const { added, removed } = countDelta(changes)
-  return {
-    create: count('create'),
-    update: count('update'),
-    delete: count('delete'),
-    replace: count('replace'),
-    prefixes_added: added,
-    prefixes_removed: removed,
-  }
-}
-
 /** Prefixes that are listed: all, five or none. */
 const mostOf = ({ detail }: Pick<PlanView, 'detail'>): number =>
   ({ full: Number.POSITIVE_INFINITY, normal: SAMPLES, summary: 0 })[detail]
 
 /** The plan as one JSON document. `view.detail` `full` lists every prefix, `summary` none. */
-export function renderPlanJson(plan: Plan, view: Omit<PlanView, 'color'>): string {
+export const renderPlanJson = (plan: Plan, view: Omit<PlanView, 'color'>): string =>
+  jsonDocument(planFields(plan, view))
+
+/** The fields of that document. */
+export function planFields(
+  plan: Pick<Plan, 'changes' | 'drift' | 'warnings' | 'cuts'>,
+  view: Omit<PlanView, 'color'>,
+): Readonly<Record<string, unknown>> {
   const { config, provenance, commands, saved, total } = view
-  return jsonDocument({
+  return {
     config: config ?? null,
     changes: plan.changes.map((change) => changeJson(change, provenance, mostOf(view))),
     drift: plan.drift.map(driftJson),
     cuts: cutsJson(plan.cuts, provenance),
-    summary: summaryJson(plan.changes),
+    summary: summaryOf(plan.changes),
     partial: plan.changes.length !== total,
     warnings: diagnosticsJson(plan.warnings),
     ...(commands === undefined ? {} : { commands }),
     ...(saved === undefined ? {} : { saved: { path: saved.path, sha256: saved.sha256 } }),
-  })
+  }
 }
 
 /**
@@ -176,7 +170,7 @@ export function savedPlanJson(plan: Plan, view: Pick<PlanView, 'provenance' | 'd
   return {
     changes: plan.changes.map((change) => changeJson(change, view.provenance, mostOf(view))),
     drift: plan.drift.map(driftJson),
-    summary: summaryJson(plan.changes),
+    summary: summaryOf(plan.changes),
     warnings: diagnosticsJson(plan.warnings),
   }
 }

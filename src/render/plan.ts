@@ -50,12 +50,15 @@ function sign(op: Op, { green, yellow, red }: Paint): string {
   }
 }
 
+/** The signs in use. */
+export const legendOf = (changes: readonly Change[], style: Paint): string[] =>
+  OPS.filter((op) => changes.some((change) => change.op === op)).map((op) => `${sign(op, style)} ${op}`)
+
 function header({ changes, drift }: Plan, { config }: PlanView, style: Paint): string[] {
   const title = config
     ? `Plan for ${config.path} (sha256 ${config.sha256.slice(0, 12)})`
     : 'Plan to remove everything of this instance from the kernel'
-  const used = OPS.filter((op) => changes.some((change) => change.op === op))
-  const legend = used.map((op) => `${sign(op, style)} ${op}`)
+  const legend = legendOf(changes, style)
   if (drift.length > 0) legend.push(`${style.cyan('!')} drift`)
   return [style.bold(title), `Signs: ${legend.join('   ')}`, '']
 }
@@ -130,7 +133,7 @@ function changeBlock(change: Change, width: number, view: PlanView, style: Paint
 }
 
 /** The changes, those that only revert drift apart from the edits of the config. */
-function changeBlocks({ changes }: Plan, view: PlanView, style: Paint): string[] {
+export function changeBlocks(changes: readonly Change[], view: PlanView, style: Paint): string[] {
   const width = Math.max(...changes.map((change) => changeTitle(change).length), 28)
   const blocksOf = (some: readonly Change[]): string[] =>
     some.flatMap((change) => changeBlock(change, width, view, style))
@@ -146,20 +149,21 @@ function driftFooter({ drift }: Plan): string {
   return `Drift: ${count} from the last apply.`
 }
 
+/** `1 to create, 2 to update, 0 to delete`. */
+export function countsOf(changes: readonly Change[]): string {
+  const count = (op: Op): string => formatCount(changes.filter((change) => change.op === op).length)
+  const replaced = changes.some(({ op }) => op === 'replace') ? `, ${count('replace')} to replace` : ''
+  return `${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}`
+}
+
 function footer(plan: Plan, { config, total, isDriftOnly }: PlanView): string[] {
   if (isDriftOnly) return [driftFooter(plan)]
   const { changes } = plan
-  const count = (op: Op): string => formatCount(changes.filter((change) => change.op === op).length)
-  const replaced = changes.some(({ op }) => op === 'replace') ? `, ${count('replace')} to replace` : ''
   const partial =
     changes.length === total
       ? []
       : [`Partial view: ${changes.length} of ${plural(total, 'change')}; apply makes all of them.`]
-  if (changes.length > 0)
-    return [
-      ...partial,
-      `Plan: ${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete${replaced}.`,
-    ]
+  if (changes.length > 0) return [...partial, `Plan: ${countsOf(changes)}.`]
   if (total > 0) return [...partial, 'Plan: no changes for the selected targets.']
   return [
     config
@@ -171,7 +175,7 @@ function footer(plan: Plan, { config, total, isDriftOnly }: PlanView): string[] 
 /** The plan as text that ends with a newline; 80 columns wherever names allow. */
 export function renderPlan(plan: Plan, view: PlanView): string {
   const style = paint(view.color)
-  const blocks = changeBlocks(plan, view, style)
+  const blocks = changeBlocks(plan.changes, view, style)
   const warnings =
     plan.warnings.length > 0 ? [renderDiagnostics(plan.warnings, { color: view.color }).trimEnd(), ''] : []
   const commands =

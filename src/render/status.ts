@@ -6,6 +6,7 @@ import { type ReasonName, VERDICTS, type Verdict } from '../report/reason.ts'
 import type { Count, InterfaceStatus, Status } from '../report/result.ts'
 import type { WatchState } from '../report/watch.ts'
 import { pendingJson, pendingStatus, revertedLines } from './confirmation.ts'
+import { rollbackJson, rollbackLines } from './history.ts'
 import { jsonDocument } from './json.ts'
 import { lastApplyJson, lastApplyLines } from './last-apply.ts'
 import { keyTitle } from './names.ts'
@@ -125,6 +126,7 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
   const { last_apply, committed_at } = status
   const last = last_apply ? lastApplyLines(last_apply, committed_at, color) : []
   const waiting = status.pending ? pendingStatus(status.pending, color) : []
+  const rolledBack = status.rollback ? rollbackLines(status.rollback, color) : []
   const reverted = status.reverted ? ['', ...revertedLines(status.reverted)] : []
   if (isEmpty(status)) {
     const nothing = 'Nothing is applied: this instance has nothing in the kernel.'
@@ -136,14 +138,14 @@ export function renderStatus(status: Status, { color }: { readonly color: boolea
       ? ['', 'Attached to no interface: nothing is filtered.']
       : ['', ...interfaceTable(status.interfaces), ...reasonTable(status)]
   const tables = [...attached, ...listTable(status), ...serviceTables(status.services)]
-  const top = [...head(status), ...waiting, ...watchLines(status, style)]
+  const top = [...head(status), ...waiting, ...rolledBack, ...watchLines(status, style)]
   const lines = [...top, ...tables, ...trouble(status, style), ...last, ...reverted]
   return `${lines.join('\n')}\n`
 }
 
 export function renderStatusJson(status: Status): string {
   const { interfaces, unknown, lists, services, policy, program, generation, committed_at, bans, memory } = status
-  const { drift, drifted, leftovers, pending, reverted, watcher, last_apply } = status
+  const { drift, drifted, leftovers, pending, reverted, rollback, watcher, last_apply } = status
   return jsonDocument({
     interfaces,
     unknown_interfaces: unknown,
@@ -161,6 +163,7 @@ export function renderStatusJson(status: Status): string {
     leftovers,
     pending_confirmation: pending ? pendingJson(pending) : null,
     reverted: reverted ?? null,
+    rollback: rollback ? rollbackJson(rollback) : null,
     watch: watcher === undefined ? null : watchJson(watcher),
     last_apply: last_apply ? lastApplyJson(last_apply) : null,
   })

@@ -101,6 +101,10 @@ function lead(event: WatchEvent): readonly [Level, string] {
       return ['warning', driftMessage(event)]
     case 'drift-gone':
       return ['info', 'the drift is gone']
+    case 'overruled': {
+      const why = event.why === 'rolled-back' ? 'after a rollback' : `because ${event.config} was not confirmed`
+      return ['warning', `the policy of apply ${event.apply} holds until ${event.config} changes, ${why}`]
+    }
     case 'backend-down':
       return ['warning', `service ${event.service}: ${event.backend} is down${event.reason ? `: ${event.reason}` : ''}`]
     case 'backend-up':
@@ -166,6 +170,8 @@ function fieldsOf(event: WatchEvent): Readonly<Record<string, unknown>> {
       return { reason: event.reason }
     case 'stopped':
       return { attached: event.attached }
+    case 'overruled':
+      return { why: event.why, apply: event.apply, config: event.config }
     case 'ready':
     case 'config-fixed':
     case 'recovered':

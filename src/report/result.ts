@@ -6,6 +6,7 @@ import type { Policy } from '../model/policy.ts'
 import type { BackendState, NextHop, Service } from '../model/service.ts'
 import type { AttachMode, ListKind } from '../model/state.ts'
 import type { PendingConfirmation, Reverted } from './confirmation.ts'
+import type { HistoryEntry } from './history.ts'
 import type { LastApply } from './last-apply.ts'
 import type { ReasonName, Verdict } from './reason.ts'
 import type { WatchState } from './watch.ts'
@@ -106,6 +107,8 @@ export interface Status {
   readonly pending: PendingConfirmation | undefined
   /** The last apply that was not confirmed, unless another has succeeded since. */
   readonly reverted: Reverted | undefined
+  /** The rollback whose policy is in force, or was before the programs were removed. */
+  readonly rollback: HistoryEntry | undefined
   /** undefined: no daemon watches the instance. */
   readonly watcher: WatchState | undefined
   /** undefined: no apply since boot, or the record cannot be read. */

@@ -76,6 +76,8 @@ interface Events {
     readonly retryMs: number | undefined
   }
   'drift-gone': Empty
+  /** The policy of an earlier apply holds until the file changes. */
+  overruled: { readonly why: 'unconfirmed' | 'rolled-back'; readonly apply: number; readonly config: string }
   /** Its checks failed; `reason` is of the last one. */
   'backend-down': { readonly service: string; readonly backend: string; readonly reason: string | undefined }
   'backend-up': { readonly service: string; readonly backend: string }

@@ -33,6 +33,7 @@ import { listenToKernel } from './kernel-events.ts'
 import { type Loop, startLoop } from './loop.ts'
 import { askNeighbours } from './neighbours.ts'
 import { pipelineOf } from './pipeline.ts'
+import { followRollbacks } from './rollbacks.ts'
 import { type Service, serve } from './service.ts'
 import { createDebounce } from './time/debounce.ts'
 import { createQueue } from './time/queue.ts'
@@ -219,6 +220,7 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
     emit,
     pipeline: pipelineOf(host, { ...NONE_ACCEPTED, allowedCuts: options.allowedCuts }),
     onLook: files.follow,
+    choose: followRollbacks(host, options.trust, emit),
     onAdopt,
     onServed(served, desired) {
       checks.serve(served, desired)
@@ -268,12 +270,13 @@ function begin(first: Loaded, file: ConfigFile, options: DaemonOptions, audience
 }
 
 /** The host without a progress line, and with `kept`, which holds what the last apply read and made. */
-const quiet = ({ bpffs, instance, lockTimeoutMs, cache, signal }: Host): Host & { readonly kept: Kept } => ({
+const quiet = ({ bpffs, instance, lockTimeoutMs, cache, history, signal }: Host): Host & { readonly kept: Kept } => ({
   bpffs,
   instance,
   lockTimeoutMs,
   cache,
   kept: { silent: new Set() },
+  ...(history && { history }),
   ...(signal && { signal }),
 })
 

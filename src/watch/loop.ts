@@ -13,6 +13,8 @@ export interface LoopPorts extends ReconcilerPorts {
   readonly file: Pick<ConfigFile, 'look'>
   /** The loop read the files; the config may name other files now. */
   readonly onLook: () => void
+  /** The config to keep in force while the file has this one: the same, or one of the history. */
+  readonly choose: (file: Loaded) => Promise<Loaded>
   /** This config is the wanted one from now on. */
   readonly onAdopt: (desired: Desired) => void
 }
@@ -44,6 +46,9 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
   let isStopped = false
   /** A file event announced an edit during a round. */
   let isExpected = false
+  /** The last valid config of the file, and the one that is wanted instead. */
+  let ofFile = first
+  let chosen = first
   const reconciler = createReconciler(first, ports)
   const edits = followEdits({ scheduler, file, book, emit, again: () => void request('edit') })
   const retry = createAlarm(scheduler, () => void request('retry'))
@@ -79,8 +84,9 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
   }
 
   const round = async (causes: ReadonlySet<Cause>): Promise<void> => {
-    const isNew = (causes.has('edit') || causes.has('reload')) && (await examine(causes.has('reload')))
-    const trigger = isNew ? (causes.has('reload') ? 'reload' : 'edit') : await dueTo(causes)
+    const isRead = causes.has('edit') || causes.has('reload')
+    const isNew = await examine(isRead, causes.has('reload'))
+    const trigger = isNew ? (causes.has('reload') ? 'reload' : isRead ? 'edit' : 'kernel') : await dueTo(causes)
     if (isStopped || trigger === undefined || reconciler.isWaiting()) return
     resync.set(reconciler.wanted().watch.resyncMs)
     const retryMs = await reconciler.reconcile(trigger)
@@ -88,14 +94,23 @@ export function startLoop(first: Loaded, ports: LoopPorts): Loop {
     else retry.set(retryMs)
   }
 
-  /** Whether the files hold a valid config that was not applied yet. */
-  const examine = async (force: boolean): Promise<boolean> => {
+  /** Whether there is a config to keep in force that was not applied yet. `isRead`: the files may hold one. */
+  const examine = async (isRead: boolean, force: boolean): Promise<boolean> => {
+    const found = isRead ? await read(force) : undefined
+    if (found) ofFile = found
+    const before = chosen
+    chosen = await ports.choose(ofFile)
+    if (!found && chosen === before) return false
+    ports.onAdopt(chosen.desired)
+    return reconciler.want(chosen, force)
+  }
+
+  /** The valid config in the files; undefined: they are unchanged, or invalid. */
+  const read = async (force: boolean): Promise<Loaded | undefined> => {
     if (force) emit({ event: 'reload' })
     const found = await edits.examine(force)
     ports.onLook()
-    if (!found) return false
-    ports.onAdopt(found.desired)
-    return reconciler.want(found, force)
+    return found
   }
 
   /** The trigger of a reconcile that no edit asked for; undefined: the live state needs none. */

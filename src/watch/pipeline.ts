@@ -1,8 +1,9 @@
 // The daemon's view of src/pipelines: keeps the last committed generation and a prepared apply, with which the next
 // reconcile starts.
 
-import { applyDesired, beginApply, type Committed, type Early } from '../pipelines/apply.ts'
+import { type Approve, applyDesired, beginApply, type Committed, type Early } from '../pipelines/apply.ts'
 import { refuseReverted } from '../pipelines/confirm.ts'
+import { refuseOverruled, refuseUnconfirmed } from '../pipelines/history.ts'
 import { planDesired } from '../pipelines/plan.ts'
 import type { Host } from '../pipelines/session.ts'
 import { readAttachments, readServed } from '../pipelines/status.ts'
@@ -32,8 +33,15 @@ export function pipelineOf(host: Host, accepted: Accepted): Pipeline {
     },
     async apply(desired, approve) {
       await refuseReverted(host, desired)
+      await refuseUnconfirmed(host, desired)
       if (!early) forgetNextHops()
-      const applied = await applyDesired(host, desired, approve, accepted, take())
+      // The end of a confirmation or a rollback may have come in between: it had the lock.
+      const approveHere: Approve = async (plan, live) => {
+        await refuseReverted(host, desired)
+        await refuseOverruled(host, desired)
+        return approve(plan, live)
+      }
+      const applied = await applyDesired(host, desired, approveHere, accepted, take())
       if (applied !== 'declined') last = applied.committed
       return applied
     },

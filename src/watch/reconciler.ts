@@ -212,7 +212,7 @@ const isInterruption = ({ diagnostics }: XdpError): boolean => diagnostics.some(
  * must not end it for that.
  */
 const isHeld = ({ diagnostics }: XdpError): boolean =>
-  diagnostics.every(({ code }) => code === 'E230' || code === 'E231')
+  diagnostics.every(({ code }) => ['E230', 'E231', 'E239'].includes(code))
 
 function undefinedIfExpected(error: unknown): undefined {
   if (!(error instanceof XdpError)) throw error

@@ -38,7 +38,7 @@ test('edits wait for the end of the confirmation; a reverted config is held unti
   await daemon.hear('recovered')
 
   await lab.ok('confirm', '--cancel')
-  expect((await daemon.hear('refused')).errors?.map(({ code }) => code)).toEqual(['E231'])
+  await daemon.hear('overruled', ({ why }) => why === 'unconfirmed')
   expect(await answers()).toEqual([0, 1])
 
   lab.write('xdp.yaml', config('192.0.2.2, 192.0.2.3'))

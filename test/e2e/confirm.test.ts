@@ -158,6 +158,8 @@ test('SIGKILL of the process group of the command, right after the switch, chang
   await expect.poll(programs, PATIENCE).toEqual(before)
   expect(await answers()).toEqual([0, 1])
   await expect.poll(guardians, PATIENCE).toEqual([])
+  // The boot must know of it, too.
+  expect(JSON.parse(await lab.ok('history', '--json')).entries[0]).toMatchObject({ result: 'reverted' })
   expect(await statusOf()).toMatchObject({ drift: false, leftovers: [], pending_confirmation: null })
 })
 

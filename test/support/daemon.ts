@@ -113,6 +113,7 @@ export const bad = (message: string): Look => ({ kind: 'bad', error: fail('E005'
 export async function startDaemon(
   first: Loaded,
   prepare: (kernel: FakeKernel) => void = () => undefined,
+  choose: (loaded: Loaded) => Loaded = (loaded) => loaded,
 ): Promise<Daemon> {
   const clock = createClock()
   const kernel = new FakeKernel()
@@ -134,6 +135,7 @@ export async function startDaemon(
       },
     },
     onLook: () => undefined,
+    choose: async (loaded) => choose(loaded),
     onAdopt: () => undefined,
     onServed: (one) => served.push(one),
     explain: (error) => (error instanceof XdpError ? error : unexpected(error)),

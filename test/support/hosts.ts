@@ -57,6 +57,8 @@ export class Lab {
   readonly bpffs: string
   /** Directory of the cache, which the command line creates. */
   readonly cache: string
+  /** Directory of the state, which the command line creates. */
+  readonly state: string
   /** The command line under test; a test of updates replaces it by another build. */
   cli = CLI
   #closed = false
@@ -68,6 +70,7 @@ export class Lab {
     this.directory = mkdtempSync(join(tmpdir(), `xdp-lab-${process.pid}-`))
     this.bpffs = join(this.directory, 'bpffs')
     this.cache = join(this.directory, 'cache')
+    this.state = join(this.directory, 'state')
     try {
       mkdirSync(this.bpffs)
       sh('mount', '-t', 'bpf', 'bpf', this.bpffs)
@@ -130,9 +133,19 @@ export class Lab {
     return path
   }
 
-  /** argv that runs the built command line in the filtering host's namespace. */
+  /** argv that runs the built command line in the filtering host's namespace, with a history of its own. */
   argv(...args: readonly string[]): string[] {
-    return ['nsenter', `--net=/run/netns/${this.host}`, process.execPath, this.cli, '--bpffs', this.bpffs, ...args]
+    const own = ['/usr/bin/env', `STATE_DIRECTORY=${this.state}`]
+    return [
+      'nsenter',
+      `--net=/run/netns/${this.host}`,
+      ...own,
+      process.execPath,
+      this.cli,
+      '--bpffs',
+      this.bpffs,
+      ...args,
+    ]
   }
 
   get #tools(): string {

@@ -20,6 +20,7 @@ export interface Line {
   readonly backend?: string
   readonly mode?: string
   readonly reason?: string | null
+  readonly why?: string
   readonly changes?: readonly { readonly op: string; readonly key: string }[]
   readonly errors?: readonly { readonly code: string; readonly at: { readonly file: string; readonly line: number } }[]
 }

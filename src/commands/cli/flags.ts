@@ -65,17 +65,22 @@ export const CUT_FLAGS = {
   'force-cut': { type: 'boolean', help: 'cut any live connection and peer; `ban`: also ban addresses of this host' },
 } as const satisfies FlagSpecs
 
+export const DIFF_FLAGS = {
+  'detailed-exitcode': { type: 'boolean', help: 'exit 2 if there are changes, 0 if there are none' },
+  full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
+  summary: { type: 'boolean', help: 'show one line per object' },
+} as const satisfies FlagSpecs
+
 export const PLAN_FLAGS = {
   ...FEED_FLAGS,
   ...REACH_FLAGS,
   ...CUT_FLAGS,
+  ...DIFF_FLAGS,
   'detailed-exitcode': {
     type: 'boolean',
     help: 'exit 2 if there are changes (with --drift-only: drift), 0 if there are none',
   },
   'drift-only': { type: 'boolean', help: 'show only what other tools changed since the last apply' },
-  full: { type: 'boolean', help: 'show all prefixes of a changed list instead of five' },
-  summary: { type: 'boolean', help: 'show one line per object' },
   commands: { type: 'boolean', help: 'also show the equivalent bpftool and ip commands' },
   out: {
     type: 'string',
@@ -96,6 +101,13 @@ export const APPROVE_FLAGS = {
   'auto-approve': { type: 'boolean', help: 'do not ask for approval; required if stdin is no terminal' },
 } as const satisfies FlagSpecs
 
+const CONFIRM_FLAG = {
+  type: 'string',
+  value: 'TIME',
+  help: 'put the previous policy back unless `xdp confirm` arrives within this time; off: wait for none; default: limits.confirm of the config, else off',
+  completes: ['off'],
+} as const
+
 export const APPLY_FLAGS = {
   ...APPROVE_FLAGS,
   ...FEED_FLAGS,
@@ -105,17 +117,24 @@ export const APPLY_FLAGS = {
     type: 'boolean',
     help: 'replace programs of xdp whose pins are lost, as after the bpffs was unmounted',
   },
-  confirm: {
-    type: 'string',
-    value: 'TIME',
-    help: 'put the previous policy back unless `xdp confirm` arrives within this time; off: wait for none; default: limits.confirm of the config, else off',
-    completes: ['off'],
+  confirm: CONFIRM_FLAG,
+  boot: {
+    type: 'boolean',
+    help: 'for the unit that runs at boot: if the file is that of an apply that was not confirmed or was rolled back, apply the last confirmed policy',
   },
   'wait-interfaces': {
     type: 'string',
     value: 'TIME',
     help: 'wait up to this long for the interfaces of the config; for use at boot',
   },
+} as const satisfies FlagSpecs
+
+export const ROLLBACK_FLAGS = {
+  ...APPROVE_FLAGS,
+  ...FEED_FLAGS,
+  ...REACH_FLAGS,
+  ...CUT_FLAGS,
+  confirm: CONFIRM_FLAG,
 } as const satisfies FlagSpecs
 
 export const CONFIRM_FLAGS = {

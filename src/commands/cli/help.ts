@@ -2,7 +2,7 @@
 
 import type { FlagSpec, FlagSpecs } from './flag.ts'
 import { GLOBAL_FLAGS } from './flags.ts'
-import type { CommandSpec, Example } from './specification.ts'
+import { argumentsOf, type CommandSpec, type Example } from './specification.ts'
 
 const WIDTH = 80
 
@@ -49,7 +49,7 @@ const exampleSection = (examples: readonly Example[]): string[] => [
 const EXIT_LINES = [
   ['0', 'ok: in sync, or applied and verified'],
   ['1', 'failed; the live state is unchanged or restored'],
-  ['2', 'changes are pending (plan --detailed-exitcode only)'],
+  ['2', 'changes are pending (--detailed-exitcode of plan and diff only)'],
   ['3', 'failed, and the live state is mixed'],
   ['4', 'refused by a guard'],
   ['64 66 69', 'usage; no such file; the kernel, driver or a tool lacks it'],
@@ -90,15 +90,18 @@ export function renderHelp(commands: readonly CommandSpec[]): string {
 }
 
 /** `xdp help COMMAND`. */
-export function renderCommandHelp({ name, summary, description, argument, flags, examples }: CommandSpec): string {
-  const positional = argument ? ` ${argument.required ? argument.name : `[${argument.name}]`}` : ''
+export function renderCommandHelp(command: CommandSpec): string {
+  const { name, summary, description, flags, examples } = command
+  const specs = argumentsOf(command)
+  const positional = specs.map((one) => (one.required ? ` ${one.name}` : ` [${one.name}]`)).join('')
   const lines = [
     `xdp ${name}: ${summary}`,
     '',
     `Usage: xdp ${name}${positional} [FLAGS]`,
     ...description.flatMap((paragraph) => ['', ...wrap(paragraph, WIDTH)]),
     ...exampleSection(examples),
-    ...(argument ? ['', 'Argument:', ...entries([[argument.name, argument.help]])] : []),
+    ...(specs.length > 0 ? ['', specs.length > 1 ? 'Arguments:' : 'Argument:'] : []),
+    ...entries(specs.map((one) => [one.name, one.help])),
     ...flagSection('Flags:', flags),
     ...flagSection('Flags of every command:', GLOBAL_FLAGS),
   ]

@@ -6,7 +6,7 @@ import { fail, type XdpError } from '../../diagnostics.ts'
 import { nearest } from '../../model/nearest.ts'
 import type { Arguments, FlagSpec, FlagSpecs, Options } from './flag.ts'
 import { GLOBAL_FLAGS } from './flags.ts'
-import type { CommandSpec } from './specification.ts'
+import { argumentsOf, type CommandSpec } from './specification.ts'
 
 export interface Invocation {
   readonly flags: Options<typeof GLOBAL_FLAGS>
@@ -23,6 +23,10 @@ type Commands = readonly CommandSpec[]
 export const everyFlag = (commands: Commands): FlagSpecs =>
   Object.assign({}, GLOBAL_FLAGS, ...commands.map(({ flags }) => flags))
 
+/** `a`, `a and b`, `a, b and c`. */
+const listed = (words: readonly string[]): string =>
+  [words.slice(0, -1).join(', '), ...words.slice(-1)].filter(Boolean).join(' and ')
+
 const dashed = (name: string): string => (name.length === 1 ? `-${name}` : `--${name}`)
 
 function unknownCommand(word: string, commands: Commands): XdpError {
@@ -35,7 +39,7 @@ function unknownFlag(raw: string, name: string, command: CommandSpec | undefined
   const owners = commands.filter(({ flags }) => name in flags).map((owner) => owner.name)
   if (owners.length > 0) {
     const message = command ? `${raw} is not a flag of \`xdp ${command.name}\`` : `${raw} needs a command`
-    return fail('E300', message, `it is a flag of ${owners.map((owner) => `\`xdp ${owner}\``).join(' and ')}`)
+    return fail('E300', message, `it is a flag of ${listed(owners.map((owner) => `\`xdp ${owner}\``))}`)
   }
   const meant = nearest(name, [...Object.keys(GLOBAL_FLAGS), ...Object.keys(command?.flags ?? everyFlag(commands))])
   const help = command ? `\`xdp ${command.name} --help\` lists the flags` : '`xdp help` lists the flags'
@@ -59,12 +63,14 @@ function defaults(specs: FlagSpecs): Values {
 }
 
 function checkPositionals(command: CommandSpec, positionals: readonly string[]): void {
-  const { name, argument } = command
-  if (argument?.required && positionals.length === 0)
-    throw fail('E300', `\`xdp ${name}\` needs ${argument.name}: ${argument.help}`, `xdp ${name} ${argument.name}`)
-  const surplus = positionals[argument ? 1 : 0]
+  const { name } = command
+  const specs = argumentsOf(command)
+  const usage = `xdp ${[name, ...specs.map((spec) => spec.name)].join(' ')}`
+  const missing = specs.find(({ required }, i) => required && positionals.length <= i)
+  if (missing) throw fail('E300', `\`xdp ${name}\` needs ${missing.name}: ${missing.help}`, usage)
+  const surplus = positionals[specs.length]
   if (surplus === undefined) return
-  const hint = argument ? `xdp ${name} ${argument.name}` : `to name a config: xdp ${name} -f ${surplus}`
+  const hint = specs.length > 0 ? usage : `to name a config: xdp ${name} -f ${surplus}`
   throw fail('E300', `"${surplus}" is one argument too many for \`xdp ${name}\``, hint)
 }
 

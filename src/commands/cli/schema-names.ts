@@ -6,6 +6,7 @@ export const SCHEMA_NAMES = [
   'saved-plan',
   'apply',
   'confirm',
+  'history',
   'watch',
   'status',
   'stats',

@@ -16,10 +16,14 @@ export interface CommandSpec<S extends FlagSpecs = FlagSpecs> {
   /** Paragraphs, each wrapped by help. */
   readonly description: readonly string[]
   readonly argument?: ArgumentSpec
+  /** Behind `argument`. */
+  readonly second?: ArgumentSpec
   readonly flags: S
   readonly examples: readonly Example[]
   /** The command reads and compiles no lists. */
   readonly isCacheless?: true
+  /** The command reads or writes the history of applies. */
+  readonly usesHistory?: true
   /** Imports the command when it runs, so that other commands start without its code. */
   readonly load: () => Promise<{ readonly run: (context: Context, args: Arguments<S>) => Promise<Exit> }>
 }
@@ -29,6 +33,10 @@ export interface CommandSpec<S extends FlagSpecs = FlagSpecs> {
  * because the parser sets exactly the flags of the command that it calls.
  */
 export const command = <const S extends FlagSpecs>(spec: CommandSpec<S>): CommandSpec => spec as unknown as CommandSpec
+
+/** The arguments of a command, in their order. */
+export const argumentsOf = ({ argument, second }: CommandSpec): readonly ArgumentSpec[] =>
+  [argument, second].flatMap((spec) => spec ?? [])
 
 /** `xdp help COMMAND` is no entry of the table. */
 export const HELP = { name: 'help', summary: 'show help, or that of a command' } as const

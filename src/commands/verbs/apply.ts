@@ -23,6 +23,7 @@ import { approver, declined } from './approve.ts'
 import { load, showWarnings } from './config.ts'
 import { confirmTime } from './confirm.ts'
 import { countDown } from './countdown.ts'
+import { type Chosen, chosenAtBoot, withHeld } from './held.ts'
 import { type Findings, recorded } from './record.ts'
 import { checkPlanFlags, loadPlanned, readPlan } from './saved-plan.ts'
 import { afterInterfaces } from './wait.ts'
@@ -35,10 +36,13 @@ const reclaiming = (desired: Desired): Desired => ({
 })
 
 /** The confirmation that the live policy waits for since an earlier apply. */
-const waiting = ({ pending }: ApplyResult): string => (pending ? pendingLines(pending) : '')
+export const waiting = ({ pending }: ApplyResult): string => (pending ? pendingLines(pending) : '')
 
 /** The confirmation to wait for: the flag holds for every apply, the config not for the first one of an instance. */
-function requestOf({ confirm }: ApplyOptions, { confirmMs }: Desired): ConfirmRequest | undefined {
+export function requestOf(
+  { confirm }: Pick<ApplyOptions, 'confirm'>,
+  { confirmMs }: Desired,
+): ConfirmRequest | undefined {
   if (confirm === 'off') return undefined
   if (confirm !== undefined) return { milliseconds: confirmTime('confirm', confirm), evenFirst: true }
   return confirmMs === undefined ? undefined : { milliseconds: confirmMs, evenFirst: false }
@@ -60,6 +64,15 @@ function acceptedFor(options: ApplyOptions, planned: SavedPlan | undefined): Acc
     : accepted
 }
 
+/** The config to apply: of the saved plan, of the last confirmed apply at boot, or the file. */
+async function chosenBy(context: Context, planned: SavedPlan | undefined, options: ApplyOptions): Promise<Chosen> {
+  const loaded = await (planned ? loadPlanned(context, planned) : load(context))
+  await refuseWatched(context.host, loaded.desired.config.path)
+  const accepted = acceptedFor(options, planned)
+  if (options.boot) return chosenAtBoot(context, loaded, accepted)
+  return { ...(planned ? loaded : await withHeld(context, loaded)), accepted }
+}
+
 async function apply(
   context: Context,
   file: string | undefined,
@@ -68,10 +81,9 @@ async function apply(
 ): Promise<Exit> {
   const planned = await plannedBy(context, file)
   if (planned) findings.path = resolve(context.flags.file ?? planned.config.path)
-  const { desired: loaded, warnings } = await (planned ? loadPlanned(context, planned) : load(context))
+  const { desired: loaded, warnings, accepted } = await chosenBy(context, planned, options)
   const desired = options.reclaim ? reclaiming(loaded) : loaded
   const { config, provenance } = desired
-  await refuseWatched(context.host, config.path)
   findings.sha256 = config.sha256
   const show = (plan: Plan, color: boolean): string =>
     renderPlan(
@@ -84,15 +96,7 @@ async function apply(
   const approval = { command: 'apply', question: 'Apply these changes?', auto, show } as const
   const approve = approver(context, approval)
   const applied = await afterInterfaces(context, desired, options['wait-interfaces'], () =>
-    applyDesired(
-      context.host,
-      desired,
-      approve,
-      acceptedFor(options, planned),
-      undefined,
-      request,
-      planned && heldTo(planned),
-    ),
+    applyDesired(context.host, desired, approve, accepted, undefined, request, planned && heldTo(planned)),
   )
   if (applied === 'declined') throw declined()
   const { plan, result } = applied

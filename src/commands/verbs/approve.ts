@@ -7,7 +7,7 @@ import type { Context } from '../cli/context.ts'
 
 export interface Approval {
   /** The command's name. */
-  readonly command: 'apply' | 'destroy'
+  readonly command: 'apply' | 'destroy' | 'rollback'
   readonly question: string
   /** --auto-approve. */
   readonly auto: boolean
@@ -16,6 +16,7 @@ export interface Approval {
 
 const HINTS = {
   apply: 'add --auto-approve; `xdp plan` shows the changes',
+  rollback: 'add --auto-approve; `xdp diff live N` shows the changes',
   destroy: 'add --auto-approve; `xdp status` shows the live state',
 } as const
 

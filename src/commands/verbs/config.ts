@@ -34,6 +34,9 @@ export async function load(context: Context): Promise<Loaded> {
   return loadFrom(context, findConfig(context.flags.file))
 }
 
+/** Loads a file that an argument names. */
+export const loadFile = (context: Context, path: string): Promise<Loaded> => loadFrom(context, path)
+
 /** Like `load`, but returns undefined without --file and without a default file. */
 export async function loadIfAny(context: Context): Promise<Loaded | undefined> {
   const { flags } = context

@@ -11,6 +11,7 @@ import type { Arguments, Options } from '../cli/flag.ts'
 import type { PLAN_FLAGS } from '../cli/flags.ts'
 import { acceptedBy } from './accepted.ts'
 import { load } from './config.ts'
+import { withHeld } from './held.ts'
 import { checkTarget, savePlan } from './saved-plan.ts'
 import { onlyTargets } from './targets.ts'
 
@@ -45,7 +46,7 @@ const exitOf = (options: PlanOptions, differences: readonly unknown[]): Exit =>
   options['detailed-exitcode'] && differences.length > 0 ? EXIT.changesPending : EXIT.ok
 
 async function plan(context: Context, options: PlanOptions): Promise<Exit> {
-  const loaded = await load(context)
+  const loaded = await withHeld(context, await load(context))
   const { desired, warnings } = loaded
   const accepted = acceptedBy(options)
   const made = await planDesired(context.host, desired, accepted, options.out !== undefined)

@@ -12,7 +12,7 @@ import { explain } from '../cli/explain.ts'
 
 /** Facts that an apply collects for its record. */
 export interface Findings {
-  /** Of a saved plan: the path of its config. */
+  /** Of the config, if a saved plan or the history names it; absolute. */
   path?: string
   sha256?: string
   result?: ApplyResult

@@ -31,6 +31,7 @@ const DECIDED = {
   'accept-shrink': 'write it at `xdp plan --out`',
   'accept-growth': 'write it at `xdp plan --out`',
   reclaim: 'a plan cannot be saved on a host whose pins are lost: xdp apply --reclaim',
+  boot: 'a saved plan says what to apply: xdp apply --boot',
   'wait-interfaces': 'a saved plan names the interfaces that were there',
 } as const satisfies Partial<Record<keyof typeof APPLY_FLAGS, string>>
 

@@ -2,7 +2,7 @@
 // for any other. As in a shell, names that begin with a dot must be named with it, and what matches comes sorted.
 
 import { readdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Matcher } from '@isaacs/nonrecursive-glob-match'
 import type { Reads } from '../text/source.ts'
 
@@ -38,8 +38,11 @@ function exists(path: string): boolean {
  * The paths that a pattern matches, sorted; none if it matches nothing. A file of just that name is taken first.
  * `reads` gets the pattern.
  */
-export function expand(pattern: string, { patterns }: Pick<Reads, 'patterns'>): readonly string[] {
-  const found = matching(pattern)
+export function expand(
+  pattern: string,
+  { patterns, kept }: Pick<Reads, 'patterns'> & Partial<Pick<Reads, 'kept'>>,
+): readonly string[] {
+  const found = kept ? kept.matches(resolve(pattern)) : matching(pattern)
   patterns.set(pattern, found)
   return found
 }

@@ -19,14 +19,13 @@ import {
   LIST_LIMIT,
   markLength,
   type Reads,
-  readFile,
+  readSource,
   type Source,
   sha256,
   type Unusable,
   unpack,
 } from '../text/source.ts'
 import type { Placed } from '../text/tree.ts'
-import type { Trust } from '../text/trust.ts'
 import type { WrittenEntry } from '../text/written.ts'
 import { keep, recall, type Shelf, shelfName } from './shelf.ts'
 
@@ -72,8 +71,8 @@ function textOf(path: string, content: Buffer): Buffer | Unusable {
   return checkText(path, bytes) ?? bytes
 }
 
-function load(path: string, trust: Trust): Loaded | Unusable {
-  const content = readFile(path, LIST_LIMIT, trust)
+function load(path: string, reads: Reads): Loaded | Unusable {
+  const content = readSource(path, LIST_LIMIT, reads)
   if (isUnusable(content)) return content
   const { bytes, modifiedAt } = content
   let text: Buffer | Unusable | undefined
@@ -104,9 +103,12 @@ function contentOf(path: string, at: Location, mention: Mention): Loaded | undef
     return undefined
   }
   files.push(path)
-  const loaded = load(path, library.trust)
+  const loaded = load(path, library)
   if (isUnusable(loaded)) reportUnusable(loaded, at, mention)
-  else library.digests.set(path, loaded.digest)
+  else {
+    library.digests.set(path, loaded.digest)
+    library.found.set(path, { modifiedAt: loaded.modifiedAt, text: undefined })
+  }
   const content = isUnusable(loaded) ? undefined : loaded
   contents.set(path, content)
   return content

@@ -1,10 +1,13 @@
-// Files as bytes and text, with a place for every offset. Only this file, trust.ts and glob.ts of the room touch the disk.
+// Files as bytes and text, with a place for every offset. Only this file, trust.ts and glob.ts of the room touch the disk;
+// with `Reads.kept` they do not.
 
 import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { type Diagnostic, type Location, XdpError } from '../../diagnostics.ts'
+import type { KeptFiles, Sources } from '../../model/sources.ts'
 import { withoutSecrets } from './secrets.ts'
 import { ANY_FILE, type Trust } from './trust.ts'
 import type { Unusable } from './unusable.ts'
@@ -23,15 +26,33 @@ export interface Reads {
   readonly digests: Map<string, string>
   /** Matches of each pattern. */
   readonly patterns: Map<string, readonly string[]>
+  /** By path: when a readable file was written, in Unix seconds, and the content of a config or an included file. */
+  readonly found: Map<string, { readonly modifiedAt: number; readonly text: Buffer | undefined }>
   /** Which files may be used. */
   readonly trust: Trust
+  /** Read in place of the files on the disk. */
+  readonly kept: KeptFiles | undefined
 }
 
-export const newReads = (trust: Trust = ANY_FILE): Reads => ({
+export const newReads = (trust: Trust = ANY_FILE, kept?: KeptFiles): Reads => ({
   files: [],
   digests: new Map(),
   patterns: new Map(),
+  found: new Map(),
   trust,
+  kept,
+})
+
+/** The files and patterns of a config that was read without an error. */
+export const sourcesOf = ({ files, digests, found, patterns }: Reads): Sources => ({
+  files: files.flatMap((path) => {
+    const [sha256, read] = [digests.get(path), found.get(path)]
+    return sha256 && read ? [{ path: resolve(path), sha256, ...read }] : []
+  }),
+  patterns: [...patterns].map(([pattern, matches]) => ({
+    pattern: resolve(pattern),
+    matches: matches.map((path) => resolve(path)),
+  })),
 })
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
@@ -110,6 +131,14 @@ export function readFile(path: string, limit: number, trust: Trust = ANY_FILE): 
   }
 }
 
+/** Reads a file of a config: a kept one, or a regular file on the disk. */
+export function readSource(path: string, limit: number, { trust, kept }: Reads): Content | Unusable {
+  if (kept === undefined) return readFile(path, limit, trust)
+  const content = kept.read(resolve(path))
+  if (content === undefined) return { code: 'E001', message: `${path} is not kept` }
+  return { ...content, bytes: Buffer.from(content.bytes.buffer, content.bytes.byteOffset, content.bytes.byteLength) }
+}
+
 /** The bytes of a regular file. */
 export function readBytes(path: string, limit: number, trust?: Trust): Buffer | Unusable {
   const content = readFile(path, limit, trust)
@@ -145,6 +174,10 @@ export function identityOf(path: string): string | undefined {
     return undefined
   }
 }
+
+/** Like identityOf, for a file of a config. */
+export const identityIn = ({ kept }: Pick<Reads, 'kept'>, path: string): string | undefined =>
+  kept ? kept.identityOf(resolve(path)) : identityOf(path)
 
 /** Whether a result of `readFile` or `checkText` is a reason and not the content. */
 export const isUnusable = (value: object): value is Unusable => 'code' in value && 'message' in value

@@ -2,6 +2,7 @@
 
 import { readFile, readlink, statfs } from 'node:fs/promises'
 import { fail } from '../../diagnostics.ts'
+import type { History } from '../../history/history.ts'
 import type { Memory } from './memory.ts'
 
 /** Settings of a command from the global flags. */
@@ -18,6 +19,8 @@ export interface Host extends Memory {
   readonly compute?: <T>(body: () => T) => Promise<T>
   /** The command that starts this program: path of Node, path of the program. Absent in tests. */
   readonly self?: readonly string[]
+  /** Where applies are remembered; absent: they are not. */
+  readonly history?: History
   /** Called with the name of each stage as it starts. */
   readonly progress?: (stage: string) => void
 }

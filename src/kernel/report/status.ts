@@ -80,7 +80,8 @@ function programStatus(live: Observation): Status['program'] {
 const NO_COUNTERS: Counters = { interfaces: [], lists: [] }
 
 /** The status without the daemon, the last apply and the deadline, of which the kernel knows nothing. */
-type KernelStatus = Omit<Status, 'watcher' | 'last_apply' | 'pending' | 'reverted'> & Pick<Observation, 'pending'>
+type KernelStatus = Omit<Status, 'watcher' | 'last_apply' | 'pending' | 'reverted' | 'rollback'> &
+  Pick<Observation, 'pending'>
 
 /** Reads the live state and its counters. */
 export async function readStatus(paths: Paths, memory: Memory): Promise<KernelStatus> {

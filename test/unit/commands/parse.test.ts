@@ -70,10 +70,10 @@ describe('flags', () => {
     [['plan', '--ful'], '--ful is not a known flag (did you mean --full?)'],
     [['--jsn', 'plan'], '--jsn is not a known flag (did you mean --json?)'],
     [['plan', '-x'], '-x is not a known flag (`xdp plan --help` lists the flags)'],
-    [['apply', '--full'], '--full is not a flag of `xdp apply` (it is a flag of `xdp plan`)'],
+    [['apply', '--full'], '--full is not a flag of `xdp apply` (it is a flag of `xdp plan` and `xdp diff`)'],
     [
       ['plan', '--auto-approve'],
-      '--auto-approve is not a flag of `xdp plan` (it is a flag of `xdp apply` and `xdp destroy`)',
+      '--auto-approve is not a flag of `xdp plan` (it is a flag of `xdp apply`, `xdp rollback` and `xdp destroy`)',
     ],
     [['plan', '--json=yes'], '--json takes no value, but "yes" was given ()'],
     [['plan', '--file'], '--file needs a value (write --file FILE)'],

@@ -85,6 +85,7 @@ const STATUS: Status = {
   leftovers: ['/sys/fs/bpf/xdp-as-code/default/gen-2'],
   pending: undefined,
   reverted: undefined,
+  rollback: undefined,
   watcher: undefined,
   last_apply: { ...FAILED_APPLY, error: undefined },
 }
@@ -104,6 +105,7 @@ const EMPTY: Status = {
   leftovers: [],
   pending: undefined,
   reverted: undefined,
+  rollback: undefined,
   watcher: undefined,
   last_apply: undefined,
 }

@@ -64,6 +64,10 @@ const EVENTS: Readonly<Record<WatchEventName, readonly [WatchEvent, string]>> = 
     'drift again after a repair, next repair in 4 s: interface eth0: detached since the last apply',
   ],
   'drift-gone': [{ event: 'drift-gone' }, 'the drift is gone'],
+  overruled: [
+    { event: 'overruled', why: 'rolled-back', apply: 3, config: '/etc/xdp/xdp.yaml' },
+    'the policy of apply 3 holds until /etc/xdp/xdp.yaml changes, after a rollback',
+  ],
   'backend-down': [
     { event: 'backend-down', service: 'web', backend: '10.0.0.11:80', reason: 'connection refused' },
     'service web: 10.0.0.11:80 is down: connection refused',
@@ -131,6 +135,7 @@ const NOTHING: Status = {
   leftovers: [],
   pending: undefined,
   reverted: undefined,
+  rollback: undefined,
   watcher: undefined,
   last_apply: undefined,
 }

@@ -41,16 +41,19 @@ describe('the start', () => {
     expect(daemon.book.state()).toMatchObject({ ready: true, errors: [], failingSince: undefined })
   })
 
-  test.each(['E230', 'E231'] as const)('reports ready beside %s, which keeps a policy in force', async (code) => {
-    daemon = await startDaemon(config('a'), (kernel) => {
-      kernel.refusal = fail(code, 'held')
-    })
-    expect(daemon.takeEvents()).toEqual(['refused', 'ready'])
-    expect(daemon.book.state()).toMatchObject({ ready: true, errors: [{ code }] })
-    daemon.kernel.refusal = undefined
-    await daemon.clock.pass(1000)
-    expect(daemon.takeEvents()).toEqual(['applied', 'recovered'])
-  })
+  test.each(['E230', 'E231', 'E239'] as const)(
+    'reports ready beside %s, which keeps a policy in force',
+    async (code) => {
+      daemon = await startDaemon(config('a'), (kernel) => {
+        kernel.refusal = fail(code, 'held')
+      })
+      expect(daemon.takeEvents()).toEqual(['refused', 'ready'])
+      expect(daemon.book.state()).toMatchObject({ ready: true, errors: [{ code }] })
+      daemon.kernel.refusal = undefined
+      await daemon.clock.pass(1000)
+      expect(daemon.takeEvents()).toEqual(['applied', 'recovered'])
+    },
+  )
 
   test('with on_drift: report leaves drift in place, but applies an edit', async () => {
     daemon = await startDaemon(config('a', { onDrift: 'report' }), (kernel) => {
@@ -456,4 +459,44 @@ test('a stopped loop ignores requests', async () => {
   await daemon.clock.pass(600_000)
   expect(daemon.kernel.calls.length).toBe(before)
   expect(daemon.clock.waiting()).toBe(0)
+})
+
+describe('a rollback', () => {
+  let over: string | undefined
+  const old = config('old')
+
+  /** A daemon beside a history in which `old` holds in place of the config named `over`. */
+  const start = (first: string): Promise<Daemon> =>
+    startDaemon(config(first), undefined, (file) => (file.desired.config.sha256 === over ? old : file))
+
+  test('while it runs makes the other policy the wanted one, which it repairs, until the file changes', async () => {
+    over = undefined
+    daemon = await start('a')
+    over = 'a'
+    daemon.kernel.runs = 'old'
+    await daemon.loop.request('kernel')
+    expect(daemon.kernel.calls.filter((call) => call.startsWith('applied'))).toEqual(['applied a'])
+    expect(daemon.loop.wanted().config.sha256).toBe('old')
+
+    daemon.kernel.drift = [DETACHED]
+    await daemon.loop.request('kernel')
+    expect(daemon.kernel.runs).toBe('old')
+    expect(daemon.kernel.drift).toEqual([])
+    // Written again with unchanged content.
+    await daemon.edit(good('a'))
+    expect(daemon.kernel.runs).toBe('old')
+    await daemon.edit(good('b'))
+    expect(daemon.kernel.runs).toBe('b')
+  })
+
+  test('before the start holds from the first reconcile on, and ends with an apply of the file', async () => {
+    over = 'a'
+    daemon = await start('a')
+    expect(daemon.kernel.calls.filter((call) => call.startsWith('applied'))).toEqual(['applied old'])
+    over = undefined
+    daemon.kernel.runs = 'a'
+    await daemon.loop.request('kernel')
+    expect(daemon.loop.wanted().config.sha256).toBe('a')
+    expect(daemon.kernel.runs).toBe('a')
+  })
 })

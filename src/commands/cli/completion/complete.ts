@@ -6,7 +6,7 @@ import { BPFFS } from '../../../abi/directory.ts'
 import type { Completes, FlagSpec, FlagSpecs } from '../flag.ts'
 import { GLOBAL_FLAGS } from '../flags.ts'
 import { everyFlag } from '../parse.ts'
-import { type CommandSpec, HELP } from '../specification.ts'
+import { argumentsOf, type CommandSpec, HELP } from '../specification.ts'
 
 /** Names that the host has to be asked for. */
 export interface Names {
@@ -96,8 +96,9 @@ function offerArgument(line: Line, commands: readonly CommandSpec[], names: Name
   const { command, positionals } = line
   const listed = commands.map(({ name: word, summary: text }) => ({ word, text }))
   if (positionals.length === 0) return [...listed, { word: HELP.name, text: HELP.summary }]
-  if (positionals.length > 1) return []
-  return positionals[0] === HELP.name ? listed : offerValues(command?.argument?.completes, '', line, names)
+  if (positionals[0] === HELP.name) return positionals.length > 1 ? [] : listed
+  const spec = command && argumentsOf(command)[positionals.length - 1]
+  return offerValues(spec?.completes, '', line, names)
 }
 
 function offer(words: readonly string[], commands: readonly CommandSpec[], names: Names): Offer {
